@@ -1,0 +1,216 @@
+// Which offsets, sizes and constants the guest kernel shares with real modules: writes src/kernel/layout.ts.
+//
+//   node scripts/extract-layout.mjs [KERNEL_RELEASE]
+//
+// Builds fixtures/layout/layout.c against Debian's kernel headers and reads the object file:
+// structures from .BTF (Documentation/bpf/btf.rst), constants from .klpemu.const and .klpemu.string.
+// Needed only when the layout changes; its result is checked in.
+
+import { execFileSync } from 'node:child_process';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { kernelBuildDir } from './kernel-headers.mjs';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+const BTF_MAGIC = 0xeb9f;
+const KIND = { INT: 1, ARRAY: 3, STRUCT: 4, UNION: 5, ENUM: 6, TYPEDEF: 8, VOLATILE: 9, CONST: 10, RESTRICT: 11 };
+/** Bytes that follow the 12-byte btf_type, by kind: fixed part and part for each of its vlen members. */
+const TRAILER = {
+  1: [4, 0],
+  3: [12, 0],
+  4: [0, 12],
+  5: [0, 12],
+  6: [0, 8],
+  13: [0, 8],
+  14: [4, 0],
+  15: [0, 12],
+  17: [4, 0],
+  19: [0, 12],
+};
+
+const CONST_NAME = 56;
+const CONST_RECORD = 64;
+const STRING_RECORD = 256;
+
+function main() {
+  const build = kernelBuildDir(process.argv[2]);
+  const object = compileLayout(build);
+  const section = sectionReader(object);
+  const types = parseBtf(section('.BTF'));
+  const strings = readStrings(section('.klpemu.string'));
+  const text = render(collectStructs(types), readConstants(section('.klpemu.const')), strings);
+  writeFileSync(join(root, 'src/kernel/layout.ts'), text);
+  console.log(`src/kernel/layout.ts: ${text.split('\n').length} lines from ${strings.UTS_RELEASE}`);
+}
+
+function compileLayout(build) {
+  const dir = mkdtempSync(join(tmpdir(), 'klpemu-layout-'));
+  try {
+    cpSync(join(root, 'fixtures/layout'), dir, { recursive: true });
+    execFileSync('make', ['-s', '-C', build, `M=${dir}`, 'layout.o'], { stdio: ['ignore', 'ignore', 'inherit'] });
+    return readFileSync(join(dir, 'layout.o'));
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+/** Contents of a section of a little-endian ELF64 relocatable file, by name. */
+function sectionReader(elf) {
+  const shoff = Number(elf.readBigUInt64LE(40));
+  const header = (i) => {
+    const at = shoff + i * 64;
+    const offset = Number(elf.readBigUInt64LE(at + 24));
+    const size = Number(elf.readBigUInt64LE(at + 32));
+    return { name: elf.readUInt32LE(at), bytes: elf.subarray(offset, offset + size) };
+  };
+  const names = header(elf.readUInt16LE(62)).bytes;
+  const sections = Array.from({ length: elf.readUInt16LE(60) }, (_, i) => header(i));
+  return (name) => {
+    const found = sections.find((s) => cString(names, s.name) === name);
+    if (!found) throw new Error(`layout.o has no section ${name}: a compiler with -gbtf (GCC 12 or later) is needed`);
+    return found.bytes;
+  };
+}
+
+function cString(bytes, at) {
+  return bytes.toString('latin1', at, bytes.indexOf(0, at));
+}
+
+function parseBtf(btf) {
+  if (btf.readUInt16LE(0) !== BTF_MAGIC) throw new Error('.BTF: bad magic');
+  const header = btf.readUInt32LE(4);
+  const [typeOff, typeLen, strOff] = [8, 12, 16].map((at) => btf.readUInt32LE(at));
+  const strings = btf.subarray(header + strOff);
+  const types = [{ kind: 0, name: 'void', size: 0 }];
+  let at = header + typeOff;
+  const end = at + typeLen;
+  while (at < end) {
+    const info = btf.readUInt32LE(at + 4);
+    const vlen = info & 0xffff;
+    const kind = (info >>> 24) & 0x1f;
+    const [fixed, each] = TRAILER[kind] ?? [0, 0];
+    const body = btf.subarray(at + 12, at + 12 + fixed + each * vlen);
+    const sizeOrType = btf.readUInt32LE(at + 8);
+    const type = { kind, name: cString(strings, btf.readUInt32LE(at)), size: sizeOrType, type: sizeOrType };
+    if (kind === KIND.STRUCT || kind === KIND.UNION) type.members = parseMembers(body, vlen, info >>> 31, strings);
+    if (kind === KIND.ARRAY) type.type = body.readUInt32LE(0);
+    types.push(type);
+    at += 12 + fixed + each * vlen;
+  }
+  return types;
+}
+
+function parseMembers(body, vlen, kindFlag, strings) {
+  return Array.from({ length: vlen }, (_, i) => {
+    const offset = body.readUInt32LE(i * 12 + 8);
+    return {
+      name: cString(strings, body.readUInt32LE(i * 12)),
+      type: body.readUInt32LE(i * 12 + 4),
+      bits: kindFlag ? offset >>> 24 : 0,
+      bitOffset: kindFlag ? offset & 0xffffff : offset,
+    };
+  });
+}
+
+/** The structures layout.c names by its v_NAME variables, members of members flattened with '_'. */
+function collectStructs(types) {
+  const byName = new Map(types.filter((t) => t.kind === KIND.STRUCT && t.name).map((t) => [t.name, t]));
+  const source = readFileSync(join(root, 'fixtures/layout/layout.c'), 'utf8');
+  const wanted = [...source.matchAll(/^struct (\w+) v_\w+;/gm)].map((m) => m[1]);
+  return wanted.map((name) => {
+    const type = byName.get(name);
+    if (!type) throw new Error(`struct ${name} is not in .BTF`);
+    const fields = {};
+    const bitfields = {};
+    flatten(types, type, 0, '', fields, bitfields);
+    return { name, size: type.size, fields, bitfields };
+  });
+}
+
+function flatten(types, type, base, prefix, fields, bitfields) {
+  for (const member of type.members) {
+    const at = base + member.bitOffset;
+    const name = prefix + member.name;
+    const inner = resolve(types, member.type);
+    if (member.name && member.bits) bitfields[name] = { bit: at, width: member.bits };
+    else if (member.name) fields[name] ??= at / 8;
+    if (inner.members) flatten(types, inner, at, member.name ? `${name}_` : prefix, fields, bitfields);
+  }
+}
+
+function resolve(types, id) {
+  let type = types[id];
+  while ([KIND.TYPEDEF, KIND.VOLATILE, KIND.CONST, KIND.RESTRICT].includes(type.kind)) type = types[type.type];
+  return type;
+}
+
+function readConstants(bytes) {
+  const constants = {};
+  for (let at = 0; at < bytes.length; at += CONST_RECORD) {
+    constants[cString(bytes, at)] = bytes.readBigInt64LE(at + CONST_NAME);
+  }
+  // The compiler emits them last first.
+  return Object.fromEntries(Object.entries(constants).reverse());
+}
+
+function readStrings(bytes) {
+  const strings = {};
+  for (let at = 0; at < bytes.length; at += STRING_RECORD) strings[cString(bytes, at)] = cString(bytes, at + CONST_NAME);
+  return strings;
+}
+
+function render(structs, constants, strings) {
+  const lines = [
+    '// Offsets, sizes and constants of the kernel whose modules the guest runs.',
+    `// Generated by scripts/extract-layout.mjs from Debian's headers of ${strings.UTS_RELEASE}: do not edit.`,
+    '//',
+    "// Members of embedded structures are flattened with '_' (thread.sp is thread_sp); those of anonymous",
+    '// ones keep their own name. A bit field is given as the number of its lowest bit in the structure.',
+    '',
+    'export const LAYOUT = {',
+    ...structs.flatMap(renderStruct),
+    '} as const;',
+    '',
+    'export type StructName = keyof typeof LAYOUT;',
+    '',
+    '/** Addresses, and values beyond the safe integers of JavaScript, are bigint. */',
+    'export const CONSTANTS = {',
+    ...Object.entries(constants).map(([name, value]) => `  ${name}: ${renderValue(value)},`),
+    '} as const;',
+    '',
+    'export const STRINGS = {',
+    ...Object.entries(strings).map(([name, value]) => `  ${name}: '${value}',`),
+    '} as const;',
+    '',
+  ];
+  return lines.join('\n');
+}
+
+function renderStruct({ name, size, fields, bitfields }) {
+  return [
+    `  ${name}: {`,
+    `    size: ${size},`,
+    '    fields: {',
+    ...Object.entries(fields).map(([field, offset]) => `      ${field}: ${offset},`),
+    '    },',
+    ...renderBitfields(Object.entries(bitfields)),
+    '  },',
+  ];
+}
+
+function renderBitfields(entries) {
+  if (entries.length === 0) return ['    bitfields: {},'];
+  const rows = entries.map(([field, b]) => `      ${field}: { bit: ${b.bit}, width: ${b.width} },`);
+  return ['    bitfields: {', ...rows, '    },'];
+}
+
+/** Kernel addresses become unsigned bigints; errors and masks such as -256 stay small negative numbers. */
+function renderValue(value) {
+  if (value > -65536n && value <= BigInt(Number.MAX_SAFE_INTEGER)) return value.toString();
+  return `0x${BigInt.asUintN(64, value).toString(16)}n`;
+}
+
+main();
