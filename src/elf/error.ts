@@ -1,0 +1,58 @@
+// What is wrong with an object file, and where in it.
+// `reason` carries the kernel's words where kernel/module/main.c has words for the fault, so that a loader can
+// print it to dmesg unaltered.
+
+export interface ElfErrorPlace {
+  readonly section?: string | undefined;
+  readonly offset?: number | undefined;
+}
+
+export class ElfError extends Error {
+  readonly code = 'ENOEXEC';
+  readonly file: string;
+  readonly reason: string;
+  readonly section: string | undefined;
+  readonly offset: number | undefined;
+
+  constructor(file: string, reason: string, place: ElfErrorPlace = {}) {
+    super(`${file}: ${reason}${describePlace(place)}`);
+    this.name = 'ElfError';
+    this.file = file;
+    this.reason = reason;
+    this.section = place.section;
+    this.offset = place.offset;
+  }
+}
+
+export interface RelocationErrorDetail extends ElfErrorPlace {
+  readonly symbol: string;
+  /** The relocation type's number as stored in r_info. */
+  readonly type: number;
+  readonly typeName: string;
+  readonly value?: bigint | undefined;
+}
+
+/** A relocation that cannot be applied; names section, offset, symbol and type. */
+export class RelocationError extends ElfError {
+  readonly symbol: string;
+  readonly type: number;
+  readonly typeName: string;
+  readonly value: bigint | undefined;
+
+  constructor(file: string, reason: string, detail: RelocationErrorDetail) {
+    super(file, reason, detail);
+    this.name = 'RelocationError';
+    this.message = `${this.message}: ${detail.typeName} against symbol '${detail.symbol}'`;
+    this.symbol = detail.symbol;
+    this.type = detail.type;
+    this.typeName = detail.typeName;
+    this.value = detail.value;
+  }
+}
+
+function describePlace({ section, offset }: ElfErrorPlace): string {
+  const parts: string[] = [];
+  if (section !== undefined) parts.push(`section ${section}`);
+  if (offset !== undefined) parts.push(`offset 0x${offset.toString(16)}`);
+  return parts.length === 0 ? '' : ` (${parts.join(', ')})`;
+}

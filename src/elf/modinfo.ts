@@ -1,0 +1,66 @@
+// The tag=value strings of .modinfo.
+// Mirrors get_modinfo(), get_next_modinfo() and next_string() of kernel/module/main.c.
+
+import type { ElfObject } from './elf_object.ts';
+
+export class ModInfo {
+  /** Every tag and value in file order; a string without '=' has an empty value. */
+  readonly entries: readonly (readonly [string, string])[];
+
+  constructor(entries: readonly (readonly [string, string])[]) {
+    this.entries = entries;
+  }
+
+  /** The first value of a tag. */
+  get(tag: string): string | undefined {
+    return this.entries.find(([t]) => t === tag)?.[1];
+  }
+
+  getAll(tag: string): readonly string[] {
+    return this.entries.filter(([t]) => t === tag).map(([, value]) => value);
+  }
+
+  has(tag: string): boolean {
+    return this.get(tag) !== undefined;
+  }
+}
+
+/** The object's .modinfo; an empty one if it has none. Throws ElfError on an unterminated string. */
+export function readModInfo(elf: ElfObject): ModInfo {
+  const section = elf.section('.modinfo');
+  if (!section) return new ModInfo([]);
+  const data = elf.data(section);
+  if (data.length > 0 && data[data.length - 1] !== 0) {
+    throw elf.error("module information isn't null terminated", section.name, data.length - 1);
+  }
+  // Authors and descriptions may hold UTF-8.
+  const strings = new TextDecoder().decode(data).split('\0');
+  const entries = strings.filter((s) => s !== '').map((s): [string, string] => splitTag(s));
+  return new ModInfo(entries);
+}
+
+export interface ParamInfo {
+  /** The C type as module_param() names it: int, bool, charp, `array of int`. */
+  readonly type: string | undefined;
+  readonly description: string | undefined;
+}
+
+/** parmtype and parm lines by parameter name. */
+export function paramInfo(info: ModInfo): ReadonlyMap<string, ParamInfo> {
+  const types = new Map(info.getAll('parmtype').map(splitColon));
+  const descriptions = new Map(info.getAll('parm').map(splitColon));
+  const names = new Set([...types.keys(), ...descriptions.keys()]);
+  return new Map(
+    [...names].map((name) => [name, { type: types.get(name), description: descriptions.get(name) }]),
+  );
+}
+
+function splitTag(text: string): [string, string] {
+  const at = text.indexOf('=');
+  return at < 0 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)];
+}
+
+function splitColon(text: string): [string, string] {
+  const at = text.indexOf(':');
+  return at < 0 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)];
+}
