@@ -1,0 +1,82 @@
+// Builds fixtures/modules/*.ko with kbuild against Debian's kernel headers, strips debug information,
+// and lists in fixtures/modules/README.md every symbol the modules import.
+//
+//   node scripts/build-fixtures.mjs
+//
+// The .ko files are checked in: only who changes a fixture needs this, with gcc, make and linux-headers-amd64.
+
+import { execFileSync } from 'node:child_process';
+import { copyFileSync, cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { kernelBuildDir } from './kernel-headers.mjs';
+
+const modulesDir = fileURLToPath(new URL('../fixtures/modules', import.meta.url));
+const IMPORTS_BEGIN = '<!-- imports -->';
+const IMPORTS_END = '<!-- /imports -->';
+
+function main() {
+  const build = headers();
+  const work = mkdtempSync(join(tmpdir(), 'klpemu-fixtures-'));
+  try {
+    buildModules(build, work);
+    for (const ko of modulesIn(work)) copyFileSync(join(work, ko), join(modulesDir, ko));
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+  const imports = writeImports();
+  console.log(`${modulesIn(modulesDir).length} modules, ${imports} imported symbols`);
+}
+
+function headers() {
+  try {
+    return kernelBuildDir();
+  } catch (error) {
+    if (process.getuid?.() !== 0) throw error;
+    const options = { stdio: 'inherit', env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } };
+    execFileSync('apt-get', ['update', '-q'], options);
+    execFileSync('apt-get', ['install', '-y', '-q', 'linux-headers-amd64', 'gcc', 'make'], options);
+    return kernelBuildDir();
+  }
+}
+
+/** -g0 rather than stripping alone: the build id then does not depend on the temporary folder's name. */
+function buildModules(build, work) {
+  const source = (path) => !/\.ko$/.test(path);
+  cpSync(modulesDir, work, { recursive: true, filter: source });
+  const args = ['-s', '-C', build, `M=${work}`, 'KBUILD_MODPOST_WARN=1', 'KCFLAGS=-g0', 'modules'];
+  execFileSync('make', args, { stdio: ['ignore', 'ignore', 'inherit'] });
+  for (const ko of modulesIn(work)) execFileSync('strip', ['--strip-debug', join(work, ko)]);
+}
+
+function modulesIn(dir) {
+  return readdirSync(dir)
+    .filter((name) => name.endsWith('.ko'))
+    .sort();
+}
+
+/** The README's table of imports, and how many there are. */
+function writeImports() {
+  const users = new Map();
+  for (const ko of modulesIn(modulesDir)) {
+    for (const symbol of importsOf(join(modulesDir, ko))) users.set(symbol, [...(users.get(symbol) ?? []), ko]);
+  }
+  const rows = [...users]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([symbol, kos]) => `| \`${symbol}\` | ${kos.map((ko) => ko.replace(/^klpdemo_|\.ko$/g, '')).join(', ')} |`);
+  const table = ['| symbol | klpdemo_... |', '| --- | --- |', ...rows].join('\n');
+  const path = join(modulesDir, 'README.md');
+  const text = readFileSync(path, 'utf8');
+  const [before] = text.split(IMPORTS_BEGIN);
+  const [, after] = text.split(IMPORTS_END);
+  writeFileSync(path, `${before}${IMPORTS_BEGIN}\n\n${table}\n\n${IMPORTS_END}${after}`);
+  return users.size;
+}
+
+function importsOf(file) {
+  const out = execFileSync('nm', ['-u', file], { encoding: 'utf8' });
+  return out.split('\n').flatMap((line) => line.trim().split(/\s+/).slice(1, 2));
+}
+
+main();
