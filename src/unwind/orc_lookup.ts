@@ -1,0 +1,245 @@
+// Which text there is, and the ORC entry of any address in it.
+// Mirrors orc_find(), orc_module_find() and orc_ftrace_find() of arch/x86/kernel/unwind_orc.c and
+// __kernel_text_address() of kernel/extable.c.
+//
+// Invariant: ranges never overlap; each page of the upper 2 GiB names its one range, or says it has several.
+
+import {
+  ORC_REG_BP,
+  ORC_REG_PREV_SP,
+  ORC_REG_SP,
+  ORC_REG_UNDEFINED,
+  ORC_TYPE_CALL,
+  type OrcTable,
+  orcTableFromEntries,
+} from '../elf/orc.ts';
+
+/** Text of the image or of a module; all its ranges share one table. */
+export interface TextSpec {
+  readonly name: string;
+  /** Low 32 bits of the start, and bytes. */
+  readonly ranges: readonly { readonly start: number; readonly size: number }[];
+  readonly orc?: OrcTable;
+}
+
+/** A copy of ftrace_caller or ftrace_regs_caller, of which `template` is the low half of the address. */
+export interface TrampolineSpec {
+  readonly name: string;
+  readonly start: number;
+  readonly size: number;
+  readonly template: number;
+}
+
+export interface TextHandle {
+  readonly name: string;
+  readonly ids: readonly number[];
+}
+
+export class TextRangeError extends Error {
+  readonly code: 'EINVAL' | 'EEXIST';
+
+  constructor(code: 'EINVAL' | 'EEXIST', message: string) {
+    super(message);
+    this.name = 'TextRangeError';
+    this.code = code;
+  }
+}
+
+interface TextRange {
+  readonly name: string;
+  readonly start: number;
+  readonly size: number;
+  readonly orc: OrcTable | null;
+  /** For each 256-byte block the index of the entry in force at its first byte, as orc_lookup[] has it. */
+  readonly blocks: Uint32Array;
+  /** 0 for text that is not a trampoline. */
+  readonly template: number;
+}
+
+const PAGE_SHIFT = 12;
+const PAGE_MASK = 0x7ffff;
+const BLOCK_SHIFT = 8;
+const SHARED_PAGE = 0xffff;
+const NO_BLOCKS = new Uint32Array(0);
+
+/** An address of 0 is a call through a null pointer: the return address is on top of the stack. */
+const NULL_ORC = orcTableFromEntries([
+  {
+    ip: 0,
+    spOffset: 8,
+    bpOffset: 0,
+    spReg: ORC_REG_SP,
+    bpReg: ORC_REG_UNDEFINED,
+    type: ORC_TYPE_CALL,
+    end: false,
+  },
+]);
+
+/** The guess for text without ORC: that it keeps a frame pointer. */
+export const FP_ORC = orcTableFromEntries([
+  {
+    ip: 0,
+    spOffset: 16,
+    bpOffset: -16,
+    spReg: ORC_REG_BP,
+    bpReg: ORC_REG_PREV_SP,
+    type: ORC_TYPE_CALL,
+    end: false,
+  },
+]);
+
+export class OrcLookup {
+  /** The table that the index of the last successful find() belongs to. */
+  hit: OrcTable = NULL_ORC;
+  private readonly pages = new Uint16Array(PAGE_MASK + 1);
+  private readonly ranges: (TextRange | null)[] = [null];
+
+  addText(spec: TextSpec): TextHandle {
+    const orc = spec.orc !== undefined && spec.orc.count > 0 ? spec.orc : null;
+    const ids: number[] = [];
+    const handle = { name: spec.name, ids };
+    try {
+      for (const { start, size } of spec.ranges) ids.push(this.insert(spec.name, start >>> 0, size, orc, 0));
+    } catch (error) {
+      this.remove(handle);
+      throw error;
+    }
+    return handle;
+  }
+
+  addTrampoline({ name, start, size, template }: TrampolineSpec): TextHandle {
+    return { name, ids: [this.insert(name, start >>> 0, size, null, template >>> 0)] };
+  }
+
+  remove(handle: TextHandle): void {
+    for (const id of handle.ids) {
+      const range = this.ranges[id];
+      if (range === null || range === undefined || range.name !== handle.name) continue;
+      this.ranges[id] = null;
+      const last = pageOf(range.start + range.size - 1);
+      for (let page = pageOf(range.start); page <= last; page++) this.pages[page] = this.ownerOf(page);
+    }
+  }
+
+  /**
+   * The ORC entry in force at `ip` (low 32 bits, signed or unsigned): an index into `hit`, or -1.
+   * 0 stands for a null address; ORC has a rule for that one.
+   */
+  find(ip: number): number {
+    if (ip === 0) {
+      this.hit = NULL_ORC;
+      return 0;
+    }
+    let range = this.rangeAt(ip);
+    if (range === null) return -1;
+    let at = ip >>> 0;
+    if (range.template !== 0) {
+      at = (range.template + (at - range.start)) >>> 0;
+      range = this.rangeAt(at);
+      // A template inside a trampoline would send the search round for ever.
+      if (range === null || range.template !== 0) return -1;
+    }
+    const orc = range.orc;
+    if (orc === null) return -1;
+    const block = (at - range.start) >>> BLOCK_SHIFT;
+    let first = range.blocks[block];
+    let last = range.blocks[block + 1];
+    const ips = orc.ip;
+    let found = first;
+    while (first <= last) {
+      const mid = (first + last) >>> 1;
+      if (ips[mid] <= at) {
+        found = mid;
+        first = mid + 1;
+      } else {
+        last = mid - 1;
+      }
+    }
+    this.hit = orc;
+    return found;
+  }
+
+  /** Image text, module text, or a trampoline of ftrace. */
+  kernelTextAddress(ip: number): boolean {
+    return this.rangeAt(ip) !== null;
+  }
+
+  /** For an address in a trampoline, the address in the template that it is a copy of; else 0. */
+  ftraceTrampoline(ip: number): number {
+    const range = this.rangeAt(ip);
+    if (range === null || range.template === 0) return 0;
+    return (range.template + ((ip >>> 0) - range.start)) >>> 0;
+  }
+
+  /** The name under which the text at `ip` was added. */
+  nameAt(ip: number): string | undefined {
+    return this.rangeAt(ip)?.name;
+  }
+
+  private rangeAt(ip: number): TextRange | null {
+    if ((ip | 0) >= 0) return null;
+    const id = this.pages[(ip >>> PAGE_SHIFT) & PAGE_MASK];
+    if (id === 0) return null;
+    if (id === SHARED_PAGE) return this.rangeOnSharedPage(ip >>> 0);
+    const range = this.ranges[id] as TextRange;
+    return ((ip >>> 0) - range.start) >>> 0 < range.size ? range : null;
+  }
+
+  private rangeOnSharedPage(ip: number): TextRange | null {
+    for (const range of this.ranges) {
+      if (range !== null && ip >= range.start && ip < range.start + range.size) return range;
+    }
+    return null;
+  }
+
+  private insert(name: string, start: number, size: number, orc: OrcTable | null, template: number): number {
+    this.checkRange(name, start, size);
+    const blocks = orc === null ? NO_BLOCKS : orcBlocks(orc, start, size);
+    let id = this.ranges.indexOf(null, 1);
+    if (id < 0) id = this.ranges.length;
+    this.ranges[id] = { name, start, size, orc, blocks, template };
+    const last = pageOf(start + size - 1);
+    for (let page = pageOf(start); page <= last; page++) {
+      this.pages[page] = this.pages[page] === 0 ? id : SHARED_PAGE;
+    }
+    return id;
+  }
+
+  private checkRange(name: string, start: number, size: number): void {
+    const end = start + size;
+    if (!(size > 0) || start < 0x80000000 || end > 0x100000000 || this.ranges.length >= SHARED_PAGE) {
+      throw new TextRangeError('EINVAL', `text of ${name} is not in kernel space: ${hexRange(start, end)}`);
+    }
+    const other = this.ranges.find((r) => r !== null && start < r.start + r.size && r.start < end);
+    if (other) {
+      throw new TextRangeError('EEXIST', `text of ${name} overlaps ${other.name}: ${hexRange(start, end)}`);
+    }
+  }
+
+  private ownerOf(page: number): number {
+    let owner = 0;
+    for (let id = 1; id < this.ranges.length; id++) {
+      const range = this.ranges[id];
+      if (range === null) continue;
+      if (pageOf(range.start) > page || pageOf(range.start + range.size - 1) < page) continue;
+      if (owner !== 0) return SHARED_PAGE;
+      owner = id;
+    }
+    return owner;
+  }
+}
+
+function orcBlocks(orc: OrcTable, start: number, size: number): Uint32Array {
+  const blocks = new Uint32Array(((size - 1) >>> BLOCK_SHIFT) + 2);
+  let index = 0;
+  for (let block = 0; block < blocks.length; block++) {
+    const at = start + block * (1 << BLOCK_SHIFT);
+    while (index + 1 < orc.count && orc.ip[index + 1] <= at) index++;
+    blocks[block] = index;
+  }
+  return blocks;
+}
+
+const pageOf = (address: number): number => (address >>> PAGE_SHIFT) & PAGE_MASK;
+
+const hexRange = (start: number, end: number): string => `0x${start.toString(16)}-0x${end.toString(16)}`;

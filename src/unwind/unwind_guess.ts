@@ -1,0 +1,56 @@
+// The unwinder of a kernel without one: every word of the stack that looks like a return address.
+// Mirrors arch/x86/kernel/unwind_guess.c.
+//
+// Invariant: it vouches for nothing, so no position of it is ever a return address's.
+
+import type { PtRegs, UnwindTask } from './ports.ts';
+import { PT_SP, THREAD_SIZE } from './ports.ts';
+import { BELOW, GIVEN, NONE, UnwindState } from './unwind_state.ts';
+
+export class GuessUnwinder extends UnwindState {
+  private sp = BELOW;
+
+  startInactive(task: UnwindTask): void {
+    this.reset(task);
+    this.startAt(this.offsetOf(task.sp()));
+  }
+
+  startRegs(task: UnwindTask, regs: PtRegs): void {
+    this.reset(task);
+    this.given = regs;
+    this.readReg(GIVEN, PT_SP);
+    this.startAt(this.valueOffset());
+  }
+
+  startCurrent(task: UnwindTask, regs: PtRegs): void {
+    this.startRegs(task, regs);
+  }
+
+  partial(): boolean {
+    return false;
+  }
+
+  returnAddressAt(): number {
+    return NONE;
+  }
+
+  next(): boolean {
+    if (this.done) return false;
+    for (this.sp += 8; this.sp < THREAD_SIZE; this.sp += 8) {
+      if (this.takeText()) return true;
+    }
+    return this.finish();
+  }
+
+  private startAt(firstFrame: number): void {
+    this.sp = (firstFrame + 7) & ~7;
+    if (!this.onStack(this.sp, 8)) this.finish();
+    else if (!this.takeText()) this.next();
+  }
+
+  private takeText(): boolean {
+    if (!this.deref(this.sp)) return false;
+    this.setIp(this.valLo, this.valHi);
+    return this.lookup.kernelTextAddress(this.ip);
+  }
+}
