@@ -1,0 +1,142 @@
+// The sysfs tree: directories (one a kobject) and attribute files.
+// Mirrors fs/sysfs and fs/kernfs by behaviour: modes, the size of 4096, errors as -errno.
+//
+// A path here starts below /sys: '/kernel/livepatch/NAME/enabled'. A node that was removed stays
+// reachable for whoever has it open; reading or writing it then is ENODEV, as kernfs has it.
+
+import type { HostGenerator } from '../guest/hostcall.ts';
+import { CONSTANTS } from './layout.ts';
+
+/** What a show gives: the file's text, or -errno. */
+export type ShowResult = string | number;
+
+export interface SysfsAttribute {
+  readonly name: string;
+  /** Permission bits: 0o644, 0o444, 0o200. */
+  readonly mode: number;
+  show?(): ShowResult | HostGenerator<ShowResult>;
+  /** Bytes consumed, or -errno. */
+  store?(text: string): number | HostGenerator<number>;
+}
+
+export class SysfsFile {
+  readonly kind = 'file';
+  readonly name: string;
+  readonly mode: number;
+  /** Bytes; what stat says, whatever the text's length is. */
+  readonly size = CONSTANTS.PAGE_SIZE;
+  readonly parent: SysfsDir;
+  removed = false;
+  readonly #attribute: SysfsAttribute;
+
+  constructor(parent: SysfsDir, attribute: SysfsAttribute) {
+    this.parent = parent;
+    this.#attribute = attribute;
+    this.name = attribute.name;
+    this.mode = attribute.mode;
+  }
+
+  get path(): string {
+    return `${this.parent.path}/${this.name}`;
+  }
+
+  /** The text, or -errno: EIO without a show function, ENODEV once removed. */
+  *show(): HostGenerator<ShowResult> {
+    if (this.removed) return -CONSTANTS.ENODEV;
+    const result = this.#attribute.show?.() ?? -CONSTANTS.EIO;
+    return typeof result === 'object' ? yield* result : result;
+  }
+
+  /** Bytes consumed, or -errno. */
+  *store(text: string): HostGenerator<number> {
+    if (this.removed) return -CONSTANTS.ENODEV;
+    const result = this.#attribute.store?.(text) ?? -CONSTANTS.EIO;
+    return typeof result === 'object' ? yield* result : result;
+  }
+}
+
+export class SysfsDir {
+  readonly kind = 'directory';
+  readonly name: string;
+  readonly mode = 0o755;
+  readonly size = 0;
+  readonly parent: SysfsDir | undefined;
+  removed = false;
+  readonly #entries = new Map<string, SysfsNode>();
+
+  constructor(name: string, parent: SysfsDir | undefined) {
+    this.name = name;
+    this.parent = parent;
+  }
+
+  get path(): string {
+    return this.parent ? `${this.parent.path}/${this.name}` : '';
+  }
+
+  /** 2 and one for each directory in it. */
+  get nlink(): number {
+    let links = 2;
+    for (const node of this.#entries.values()) if (node.kind === 'directory') links++;
+    return links;
+  }
+
+  get(name: string): SysfsNode | undefined {
+    return this.#entries.get(name);
+  }
+
+  /** Entries by name, as ls shows them. */
+  entries(): SysfsNode[] {
+    return [...this.#entries.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** @returns the new directory; undefined when the name is taken (EEXIST). */
+  addDir(name: string): SysfsDir | undefined {
+    if (this.#entries.has(name)) return undefined;
+    const dir = new SysfsDir(name, this);
+    this.#entries.set(name, dir);
+    return dir;
+  }
+
+  /** @returns the new file; undefined when the name is taken (EEXIST). */
+  addFile(attribute: SysfsAttribute): SysfsFile | undefined {
+    if (this.#entries.has(attribute.name)) return undefined;
+    const file = new SysfsFile(this, attribute);
+    this.#entries.set(attribute.name, file);
+    return file;
+  }
+
+  /** Removes one entry and all below it. */
+  remove(name: string): void {
+    const node = this.#entries.get(name);
+    if (!node) return;
+    this.#entries.delete(name);
+    node.removed = true;
+    if (node.kind === 'directory') for (const child of node.entries()) node.remove(child.name);
+  }
+}
+
+export type SysfsNode = SysfsDir | SysfsFile;
+
+export class Sysfs {
+  readonly root = new SysfsDir('', undefined);
+
+  /** The directory at a path, made with its parents where missing. @throws Error where a file is in the way. */
+  mkdirs(path: string): SysfsDir {
+    let dir = this.root;
+    for (const name of path.split('/').filter(Boolean)) {
+      const next = dir.get(name) ?? dir.addDir(name);
+      if (next?.kind !== 'directory') throw new Error(`sysfs: ${path}: ${name} is a file`);
+      dir = next;
+    }
+    return dir;
+  }
+
+  lookup(path: string): SysfsNode | undefined {
+    let node: SysfsNode | undefined = this.root;
+    for (const name of path.split('/').filter(Boolean)) {
+      if (node?.kind !== 'directory') return undefined;
+      node = node.get(name);
+    }
+    return node;
+  }
+}
