@@ -60,11 +60,15 @@ function modulesIn(dir) {
 function writeImports() {
   const users = new Map();
   for (const ko of modulesIn(modulesDir)) {
-    for (const symbol of importsOf(join(modulesDir, ko))) users.set(symbol, [...(users.get(symbol) ?? []), ko]);
+    for (const symbol of importsOf(join(modulesDir, ko)))
+      users.set(symbol, [...(users.get(symbol) ?? []), ko]);
   }
   const rows = [...users]
     .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([symbol, kos]) => `| \`${symbol}\` | ${kos.map((ko) => ko.replace(/^klpdemo_|\.ko$/g, '')).join(', ')} |`);
+    .map(
+      ([symbol, kos]) =>
+        `| \`${symbol}\` | ${kos.map((ko) => ko.replace(/^klpdemo_|\.ko$/g, '')).join(', ')} |`,
+    );
   const table = ['| symbol | klpdemo_... |', '| --- | --- |', ...rows].join('\n');
   const path = join(modulesDir, 'README.md');
   const text = readFileSync(path, 'utf8');

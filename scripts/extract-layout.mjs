@@ -16,7 +16,17 @@ import { kernelBuildDir } from './kernel-headers.mjs';
 const root = fileURLToPath(new URL('..', import.meta.url));
 
 const BTF_MAGIC = 0xeb9f;
-const KIND = { INT: 1, ARRAY: 3, STRUCT: 4, UNION: 5, ENUM: 6, TYPEDEF: 8, VOLATILE: 9, CONST: 10, RESTRICT: 11 };
+const KIND = {
+  INT: 1,
+  ARRAY: 3,
+  STRUCT: 4,
+  UNION: 5,
+  ENUM: 6,
+  TYPEDEF: 8,
+  VOLATILE: 9,
+  CONST: 10,
+  RESTRICT: 11,
+};
 /** Bytes that follow the 12-byte btf_type, by kind: fixed part and part for each of its vlen members. */
 const TRAILER = {
   1: [4, 0],
@@ -50,7 +60,9 @@ function compileLayout(build) {
   const dir = mkdtempSync(join(tmpdir(), 'klpemu-layout-'));
   try {
     cpSync(join(root, 'fixtures/layout'), dir, { recursive: true });
-    execFileSync('make', ['-s', '-C', build, `M=${dir}`, 'layout.o'], { stdio: ['ignore', 'ignore', 'inherit'] });
+    execFileSync('make', ['-s', '-C', build, `M=${dir}`, 'layout.o'], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    });
     return readFileSync(join(dir, 'layout.o'));
   } finally {
     rmSync(dir, { recursive: true, force: true });
@@ -70,7 +82,8 @@ function sectionReader(elf) {
   const sections = Array.from({ length: elf.readUInt16LE(60) }, (_, i) => header(i));
   return (name) => {
     const found = sections.find((s) => cString(names, s.name) === name);
-    if (!found) throw new Error(`layout.o has no section ${name}: a compiler with -gbtf (GCC 12 or later) is needed`);
+    if (!found)
+      throw new Error(`layout.o has no section ${name}: a compiler with -gbtf (GCC 12 or later) is needed`);
     return found.bytes;
   };
 }
@@ -95,7 +108,8 @@ function parseBtf(btf) {
     const body = btf.subarray(at + 12, at + 12 + fixed + each * vlen);
     const sizeOrType = btf.readUInt32LE(at + 8);
     const type = { kind, name: cString(strings, btf.readUInt32LE(at)), size: sizeOrType, type: sizeOrType };
-    if (kind === KIND.STRUCT || kind === KIND.UNION) type.members = parseMembers(body, vlen, info >>> 31, strings);
+    if (kind === KIND.STRUCT || kind === KIND.UNION)
+      type.members = parseMembers(body, vlen, info >>> 31, strings);
     if (kind === KIND.ARRAY) type.type = body.readUInt32LE(0);
     types.push(type);
     at += 12 + fixed + each * vlen;
@@ -143,7 +157,8 @@ function flatten(types, type, base, prefix, fields, bitfields) {
 
 function resolve(types, id) {
   let type = types[id];
-  while ([KIND.TYPEDEF, KIND.VOLATILE, KIND.CONST, KIND.RESTRICT].includes(type.kind)) type = types[type.type];
+  while ([KIND.TYPEDEF, KIND.VOLATILE, KIND.CONST, KIND.RESTRICT].includes(type.kind))
+    type = types[type.type];
   return type;
 }
 
@@ -158,7 +173,8 @@ function readConstants(bytes) {
 
 function readStrings(bytes) {
   const strings = {};
-  for (let at = 0; at < bytes.length; at += STRING_RECORD) strings[cString(bytes, at)] = cString(bytes, at + CONST_NAME);
+  for (let at = 0; at < bytes.length; at += STRING_RECORD)
+    strings[cString(bytes, at)] = cString(bytes, at + CONST_NAME);
   return strings;
 }
 

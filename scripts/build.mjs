@@ -1,0 +1,92 @@
+// Builds dist/: the bundle of the CLI and of the public API and, unless told otherwise, type declarations.
+//
+//   node scripts/build.mjs [--no-types] [--force]
+//
+// Modules that are imported lazily stay files of their own, and native and WebAssembly packages stay outside,
+// so that starting the CLI reads only what the command needs. What is up to date is not built again.
+
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build as esbuild } from 'esbuild';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const at = (path) => join(root, path);
+
+/** Packages with a native library or a WebAssembly file next to them. */
+const EXTERNAL = ['koffi', '@alexaltea/keystone-js', '@alexaltea/capstone-js', 'iced-x86'];
+const ENTRIES = ['src/cli/main.ts', 'src/index.ts'];
+const SETTINGS = ['package-lock.json', 'tsconfig.json', 'scripts/build.mjs'];
+
+/** CommonJS packages in the bundle ask for Node's modules by require. */
+const REQUIRE = "import{createRequire as $r}from'node:module';const require=$r(import.meta.url);";
+
+const COMMON = { bundle: true, platform: 'node', format: 'esm', target: 'node20', logLevel: 'warning' };
+
+export async function build({ types = false, force = false } = {}) {
+  const stamp = inputStamp();
+  if (force) rmSync(at('dist'), { recursive: true, force: true });
+  await unlessUpToDate('bundle', stamp, bundle);
+  if (types) await unlessUpToDate('types', stamp, emitDeclarations);
+}
+
+/** Imports one source file that uses nothing but Node, without building dist. */
+export async function loadSource(path) {
+  const { outputFiles } = await esbuild({ ...COMMON, entryPoints: [at(path)], write: false });
+  return import(`data:text/javascript;base64,${Buffer.from(outputFiles[0].contents).toString('base64')}`);
+}
+
+async function bundle() {
+  rmSync(at('dist/chunks'), { recursive: true, force: true });
+  await esbuild({
+    ...COMMON,
+    entryPoints: ENTRIES.map(at),
+    outdir: at('dist'),
+    outbase: at('src'),
+    chunkNames: 'chunks/[name]-[hash]',
+    splitting: true,
+    sourcemap: true,
+    sourcesContent: false,
+    external: EXTERNAL,
+    banner: { js: REQUIRE },
+  });
+}
+
+function emitDeclarations() {
+  const tsc = at('node_modules/typescript/bin/tsc');
+  const { status } = spawnSync(process.execPath, [tsc, '-p', at('tsconfig.build.json')], {
+    stdio: 'inherit',
+  });
+  if (status !== 0) throw new Error('declarations were not written: see the type errors above');
+}
+
+async function unlessUpToDate(part, stamp, action) {
+  const file = at(`dist/.${part}-stamp`);
+  if (existsSync(file) && readFileSync(file, 'utf8') === stamp) return;
+  await action();
+  mkdirSync(at('dist'), { recursive: true });
+  writeFileSync(file, stamp);
+}
+
+/** Names, sizes and times of everything the build reads. */
+function inputStamp() {
+  const sources = readdirSync(at('src'), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath ?? entry.path, entry.name));
+  const hash = createHash('sha256');
+  for (const path of [...sources, ...SETTINGS.map(at)].sort()) {
+    const { size, mtimeMs } = statSync(path);
+    hash.update(`${path}\0${size}\0${mtimeMs}\n`);
+  }
+  return hash.digest('hex');
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const flags = process.argv.slice(2);
+  build({ types: !flags.includes('--no-types'), force: flags.includes('--force') }).catch((error) => {
+    console.error(`klpemu: build failed: ${error.message}`);
+    process.exitCode = 1;
+  });
+}

@@ -1,0 +1,40 @@
+// Whether node_modules is what package-lock.json asks for, and `npm ci` when it is not.
+
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/**
+ * Compares contents, not times: a checkout touches package-lock.json without changing it.
+ * @param {string} root
+ * @returns {string | undefined} why packages have to be installed
+ */
+export function whyPackagesAreStale(root) {
+  const installed = join(root, 'node_modules/.package-lock.json');
+  if (!existsSync(installed)) return 'node_modules is missing';
+  const have = readPackages(installed);
+  for (const [path, wanted] of Object.entries(readPackages(join(root, 'package-lock.json')))) {
+    if (path === '' || wanted.optional) continue;
+    const found = have[path];
+    if (!found || !existsSync(join(root, path, 'package.json'))) return `${path} is missing`;
+    if (found.version !== wanted.version) return `${path} is ${found.version}, not ${wanted.version}`;
+  }
+  return undefined;
+}
+
+/**
+ * @param {string} root
+ * @param {{run: Function, log: (line: string) => void}} port
+ */
+export function ensurePackages(root, { run, log }) {
+  const why = whyPackagesAreStale(root);
+  if (!why) return;
+  log(`installing npm packages (${why})`);
+  const args = ['ci', '--include=dev', '--no-audit', '--no-fund'];
+  const npm = process.env.npm_execpath;
+  if (npm?.endsWith('.js')) run(process.execPath, [npm, ...args], { cwd: root });
+  else run('npm', args, { cwd: root });
+}
+
+function readPackages(path) {
+  return JSON.parse(readFileSync(path, 'utf8')).packages;
+}

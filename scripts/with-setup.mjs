@@ -1,0 +1,57 @@
+// What `npm run demo` and `npm test` run: sees to all that is missing, builds, and starts the one asked for.
+//
+//   node scripts/with-setup.mjs demo|test [ARGUMENT...]
+//
+// Uses nothing but Node itself until the npm packages are there. Every step is skipped when its result exists.
+
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { ensurePackages } from './setup/npm_packages.mjs';
+import { run } from './setup/run.mjs';
+import { ensureUnicorn } from './setup/unicorn.mjs';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const log = (line) => console.error(`klpemu: ${line}`);
+
+const TARGETS = {
+  demo: (args) => ['dist/cli/main.js', 'run', 'fixtures/scenarios/demo.yaml', ...args],
+  test: (args) => ['node_modules/vitest/vitest.mjs', 'run', ...args],
+};
+
+async function main([target, ...args]) {
+  const command = TARGETS[target];
+  if (!command) throw new Error('usage: node scripts/with-setup.mjs demo|test [ARGUMENT...]');
+  requireNode();
+  ensurePackages(root, { run, log });
+  const { build, loadSource } = await import('./build.mjs');
+  const finder = await loadSource('src/guest/unicorn_library.ts');
+  const library = ensureUnicorn(root, {
+    find: finder.locateUnicorn,
+    missingMessage: finder.unicornMissingMessage,
+    run,
+    log,
+    isRoot: process.getuid?.() === 0,
+    hasApt: onPath('apt-get') && onPath('dpkg-deb'),
+  });
+  if (library.from !== 'system') log(`Unicorn library: ${library.path}`);
+  await build();
+  const { status, error } = spawnSync(process.execPath, command(args), { cwd: root, stdio: 'inherit' });
+  if (error) throw error;
+  process.exitCode = status ?? 1;
+}
+
+function requireNode() {
+  const major = Number(process.versions.node.split('.')[0]);
+  if (major < 20) throw new Error(`Node 20 or later is needed, this is ${process.version}`);
+}
+
+function onPath(program) {
+  return (process.env.PATH ?? '').split(delimiter).some((dir) => dir && existsSync(join(dir, program)));
+}
+
+main(process.argv.slice(2)).catch((error) => {
+  log(error.message);
+  process.exitCode = 1;
+});

@@ -1,0 +1,134 @@
+// Where the native Unicorn library is on this machine.
+//
+// Pure Node, so that the setup script can ask before anything native is loaded. Order: KLPEMU_UNICORN,
+// the checkout's .cache (where setup unpacks Debian's package), the system's library directories.
+
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export interface UnicornSearch {
+  env?: Record<string, string | undefined>;
+  /** The folder that holds klpemu's package.json. */
+  root?: string;
+  platform?: string;
+  /** Replaces the system's library directories. */
+  systemDirs?: readonly string[];
+}
+
+export interface UnicornLibrary {
+  path: string;
+  from: 'KLPEMU_UNICORN' | 'cache' | 'system';
+}
+
+export class UnicornNotFoundError extends Error {
+  readonly code = 'ENOUNICORN';
+  override readonly name = 'UnicornNotFoundError';
+}
+
+/** Path below the package's root where setup unpacks the library for people without root. */
+export const UNICORN_CACHE = '.cache/unicorn';
+
+const DEBIAN_TRIPLETS = ['x86_64-linux-gnu', 'aarch64-linux-gnu'];
+const LINUX_DIRS = [
+  ...DEBIAN_TRIPLETS.flatMap((triplet) => [`/usr/lib/${triplet}`, `/lib/${triplet}`]),
+  '/usr/local/lib64',
+  '/usr/local/lib',
+  '/usr/lib64',
+  '/usr/lib',
+];
+const MAC_DIRS = ['/opt/homebrew/lib', '/usr/local/lib', '/opt/local/lib'];
+
+/** The library, or undefined when it is nowhere; a KLPEMU_UNICORN that points to nothing is an error. */
+export function locateUnicorn(search: UnicornSearch = {}): UnicornLibrary | undefined {
+  const env = search.env ?? process.env;
+  const platform = search.platform ?? process.platform;
+  const names = libraryNames(platform);
+  if (env.KLPEMU_UNICORN) return { path: fromEnv(env.KLPEMU_UNICORN, names), from: 'KLPEMU_UNICORN' };
+  const cached = firstExisting(cacheDirs(search.root ?? packageRoot()), names);
+  if (cached) return { path: cached, from: 'cache' };
+  const dirs = search.systemDirs ?? systemDirs(env, platform);
+  const system =
+    firstExisting(dirs, names) ?? (search.systemDirs ? undefined : fromLoaderCache(platform, names));
+  return system ? { path: system, from: 'system' } : undefined;
+}
+
+/** The library's path, for those who cannot do without: says how to get it when it is nowhere. */
+export function findUnicornLibrary(search: UnicornSearch = {}): string {
+  const found = locateUnicorn(search);
+  if (!found) throw new UnicornNotFoundError(unicornMissingMessage());
+  return found.path;
+}
+
+export function unicornMissingMessage(): string {
+  return [
+    'the Unicorn library (libunicorn, version 2) was not found. Install it:',
+    '  Debian, Ubuntu  apt install libunicorn2',
+    '  Fedora          dnf install unicorn',
+    '  Arch            pacman -S unicorn',
+    '  macOS           brew install unicorn',
+    'or point the environment variable KLPEMU_UNICORN to the library file.',
+  ].join('\n');
+}
+
+/** The folder of klpemu's package.json, from source and from the bundle alike. */
+export function packageRoot(): string {
+  const start = dirname(fileURLToPath(import.meta.url));
+  for (let dir = start; ; dir = dirname(dir)) {
+    const manifest = join(dir, 'package.json');
+    if (existsSync(manifest) && JSON.parse(readFileSync(manifest, 'utf8')).name === 'klpemu') return dir;
+    if (dir === dirname(dir)) throw new Error(`no package.json of klpemu above ${start}`);
+  }
+}
+
+/** Version 2's own name first: a bare libunicorn.so may be version 1. */
+function libraryNames(platform: string): string[] {
+  return platform === 'darwin'
+    ? ['libunicorn.2.dylib', 'libunicorn.dylib']
+    : ['libunicorn.so.2', 'libunicorn.so'];
+}
+
+function fromEnv(value: string, names: string[]): string {
+  if (!existsSync(value)) throw new UnicornNotFoundError(`KLPEMU_UNICORN=${value}: no such file`);
+  if (!statSync(value).isDirectory()) return value;
+  const inside = firstExisting([value], names);
+  if (inside) return inside;
+  throw new UnicornNotFoundError(`KLPEMU_UNICORN=${value}: no ${names.join(' or ')} in this directory`);
+}
+
+function cacheDirs(root: string): string[] {
+  const base = join(root, UNICORN_CACHE);
+  return [base, ...DEBIAN_TRIPLETS.map((triplet) => join(base, 'usr/lib', triplet)), join(base, 'usr/lib')];
+}
+
+function systemDirs(env: Record<string, string | undefined>, platform: string): string[] {
+  const mac = platform === 'darwin';
+  const path = (mac ? env.DYLD_LIBRARY_PATH : env.LD_LIBRARY_PATH) ?? '';
+  return [...path.split(':').filter(Boolean), ...(mac ? MAC_DIRS : LINUX_DIRS)];
+}
+
+/** Directories that only /etc/ld.so.conf knows; asked last, as it starts a process. */
+function fromLoaderCache(platform: string, names: string[]): string | undefined {
+  if (platform !== 'linux') return undefined;
+  try {
+    const env = { ...process.env, PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin` };
+    const lines = execFileSync('ldconfig', ['-p'], {
+      encoding: 'utf8',
+      env,
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    return names
+      .map((name) => new RegExp(`^\\s*${name.replaceAll('.', '\\.')} .*=> (\\S+)$`, 'm').exec(lines)?.[1])
+      .find((path) => path && existsSync(path));
+  } catch {
+    return undefined;
+  }
+}
+
+function firstExisting(dirs: readonly string[], names: readonly string[]): string | undefined {
+  for (const dir of dirs) {
+    for (const name of names) if (existsSync(join(dir, name))) return join(dir, name);
+  }
+  return undefined;
+}
