@@ -61,7 +61,7 @@ function nativeCases(): Case[] {
 beforeAll(() => {
   project = mkdtempSync(join(tmpdir(), 'klpemu-layers-'));
   writeFileSync(join(project, 'biome.json'), readFileSync(join(root, 'biome.json')));
-  writeFileSync(join(project, '.gitignore'), '');
+  writeFileSync(join(project, '.gitignore'), 'node_modules\n');
   cases.push({ file: 'src/elf/deep/dynamic.ts', imports: '../../guest/memory.ts', allowed: false });
   for (const { file, imports } of cases) {
     mkdirSync(dirname(join(project, file)), { recursive: true });
@@ -86,13 +86,9 @@ beforeAll(() => {
     maxBuffer: 1 << 26,
   });
   const { diagnostics } = JSON.parse(stdout) as {
-    diagnostics: { location: { path: string | { file: string } } }[];
+    diagnostics: { location: { path: string } }[];
   };
-  refused = new Set(
-    diagnostics.map(({ location: { path } }) =>
-      (typeof path === 'string' ? path : path.file).replace(/^\.\//, ''),
-    ),
-  );
+  refused = new Set(diagnostics.map(({ location: { path } }) => path.replace(/^\.\//, '')));
 });
 
 afterAll(() => rmSync(project, { recursive: true, force: true }));
