@@ -58,11 +58,22 @@ export class KeystoneEncoder {
     const own = OWN_ENCODINGS[text];
     if (own) return { bytes: Uint8Array.from(own) };
     const result = this.#engine.asm(text, 0);
-    if (!result.failed && result.mc.length > 0) return { bytes: result.mc };
+    if (!result.failed && result.mc.length > 0) return { bytes: repairNop(text, result.mc) };
     const message = this.#module.strerror(this.#engine.errno());
     const plain = message.replace(/\s*\(KS_ERR\w*\)\s*$/, '').toLowerCase();
     return { error: result.failed && plain !== 'ok' ? plain : 'not an instruction' };
   }
+}
+
+/** Keystone writes a nop with an operand as 0f 18 /4; the architecture's is 0f 1f /0. */
+function repairNop(text: string, bytes: Uint8Array): Uint8Array {
+  if (!text.startsWith('nop ')) return bytes;
+  const at = bytes.indexOf(0x18, bytes.indexOf(0x0f));
+  if (at < 0) return bytes;
+  const out = Uint8Array.from(bytes);
+  out[at] = 0x1f;
+  out[at + 1] = (out[at + 1] as number) & ~0x38;
+  return out;
 }
 
 let encoder: Promise<KeystoneEncoder> | undefined;
