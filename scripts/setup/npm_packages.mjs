@@ -29,7 +29,7 @@ export function ensurePackages(root, { run, log }) {
   const why = whyPackagesAreStale(root);
   if (!why) return;
   log(`installing npm packages (${why})`);
-  const args = ['ci', '--include=dev', '--no-audit', '--no-fund'];
+  const args = ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error'];
   const npm = process.env.npm_execpath;
   if (npm?.endsWith('.js')) run(process.execPath, [npm, ...args], { cwd: root });
   else run('npm', args, { cwd: root });
