@@ -5,8 +5,7 @@
 // stack is printed with it, so that a lost walk loses no clue.
 
 import type { PtRegs, UnwindTask } from './ports.ts';
-import { PT_REGS_NAMES, PT_REGS_SIZE, type PtRegsName, ptReg, THREAD_SIZE } from './ports.ts';
-import { PT_IP, PT_SP } from './ports.ts';
+import { PT_IP, PT_REGS_NAMES, PT_REGS_SIZE, PT_SP, type PtRegsName, ptReg, THREAD_SIZE } from './ports.ts';
 import { NONE, type UnwindState } from './unwind_state.ts';
 
 export interface DumpOptions {
@@ -112,7 +111,7 @@ export function showOpcodes(ip: bigint, userMode: boolean, own: boolean, options
 
 function firstWord(unwinder: UnwindState, task: UnwindTask, start: TraceStart): number {
   if (start.stack !== undefined) return align(unwinder.offsetOf(start.stack));
-  if (start.regs === undefined) return align(unwinder.offsetOf(task.sp()));
+  if (start.regs === undefined) return align(unwinder.offsetOf(task.spLo));
   return align(unwinder.offsetOfAddress(start.regs[PT_SP >> 2], start.regs[(PT_SP >> 2) + 1]));
 }
 

@@ -8,15 +8,14 @@ export interface StackArena {
   readonly words: Uint32Array;
 }
 
-/** A task as far as its stack goes. */
+/** A task as far as its stack goes; a TaskStruct is one. */
 export interface UnwindTask {
+  /** Index of its stack slot; -1 for a task whose stack is gone (a zombie), whose trace is reliably empty. */
   readonly stackSlot: number;
-  /** False for a task whose stack is gone (a zombie): its trace is reliably empty. */
-  readonly hasStack: boolean;
-  /** True while the task executes on a CPU: its saved stack pointer says nothing then. */
-  readonly onCpu: boolean;
+  /** Not 0 while a CPU executes the task: its saved stack pointer says nothing then. */
+  readonly onCpu: number;
   /** Low 32 bits of thread.sp of a task that is switched out. */
-  sp(): number;
+  readonly spLo: number;
 }
 
 /** A register file in the layout of struct pt_regs, two words a register, low word first. */

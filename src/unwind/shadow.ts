@@ -50,7 +50,7 @@ export class ShadowStacks {
 
   /** A return executed: frames below the new stack pointer are gone. */
   ret(spAfter: number): void {
-    this.popBelow(slotOf(spAfter - 8), spAfter);
+    this.popBelow(slotOf(spAfter - 8), spAfter >>> 0);
   }
 
   /**
@@ -64,7 +64,7 @@ export class ShadowStacks {
 
   /** An iret executed: `spAfter` is the stack pointer after it, on the stack that was interrupted. */
   iret(spAfter: number): void {
-    this.popBelow(slotOf(spAfter - 8), spAfter);
+    this.popBelow(slotOf(spAfter - 8), spAfter >>> 0);
   }
 
   /**
@@ -72,7 +72,7 @@ export class ShadowStacks {
    * it on the new stack are gone, those of the old one wait.
    */
   switchStack(sp: number): void {
-    this.popBelow(slotOf(sp), sp);
+    this.popBelow(slotOf(sp), sp >>> 0);
   }
 
   /** The task is gone; its slot may be used again. */
@@ -178,7 +178,8 @@ export function compareReliable(
     return `frame ${i}: trace has ${name(entries[i])}, live is ${name(truth[i])}`;
   }
   if (count < truth.length) return `frame ${count}: trace ends, live is ${name(truth[count])}`;
-  if (count > truth.length) return `frame ${truth.length}: trace has ${name(entries[truth.length])}, no frame is live`;
+  if (count > truth.length)
+    return `frame ${truth.length}: trace has ${name(entries[truth.length])}, no frame is live`;
   return undefined;
 }
 

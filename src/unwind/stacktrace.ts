@@ -64,7 +64,7 @@ export class StackTrace {
   stackTraceSaveTskReliable(task: UnwindTask, entries: Uint32Array): number {
     if (!this.haveReliableStack) return -ENOSYS;
     this.stored = 0;
-    if (!task.hasStack) return 0;
+    if (task.stackSlot < 0) return 0;
     this.unwinder.startInactive(task);
     return this.archStackWalkReliable(entries);
   }
@@ -111,7 +111,7 @@ export class StackTrace {
    * registers of a task that executes, taken as those of a function that asks for its own trace.
    */
   stackTraceSaveTsk(task: UnwindTask, entries: Uint32Array, skip = 0, current?: PtRegs): number {
-    if (!task.hasStack) return 0;
+    if (task.stackSlot < 0) return 0;
     const unwinder = this.unwinder;
     if (current !== undefined) unwinder.startCurrent(task, current);
     else unwinder.startInactive(task);
@@ -130,7 +130,7 @@ export class StackTrace {
 
   /** get_wchan(): the innermost return address outside the scheduler, low 32 bits; 0 for none. */
   getWchan(task: UnwindTask): number {
-    if (!task.hasStack || task.onCpu) return 0;
+    if (task.stackSlot < 0 || task.onCpu !== 0) return 0;
     const unwinder = this.unwinder;
     for (unwinder.startInactive(task); !unwinder.done; unwinder.next()) {
       const addr = unwinder.returnAddress();

@@ -26,7 +26,7 @@ export class FrameUnwinder extends UnwindState {
 
   startInactive(task: UnwindTask): void {
     this.restart(task);
-    const sp = this.offsetOf(task.sp());
+    const sp = this.offsetOf(task.spLo);
     this.startAt(sp + INACTIVE_FRAME_BP, sp);
   }
 

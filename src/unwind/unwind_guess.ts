@@ -12,7 +12,7 @@ export class GuessUnwinder extends UnwindState {
 
   startInactive(task: UnwindTask): void {
     this.reset(task);
-    this.startAt(this.offsetOf(task.sp()));
+    this.startAt(this.offsetOf(task.spLo));
   }
 
   startRegs(task: UnwindTask, regs: PtRegs): void {

@@ -58,12 +58,12 @@ export class OrcUnwinder extends UnwindState {
 
   startInactive(task: UnwindTask): void {
     this.restart(task);
-    if (task.onCpu) {
+    if (task.onCpu !== 0) {
       this.fail(state.FAIL_ON_CPU);
       this.finish();
       return;
     }
-    const frame = this.offsetOf(task.sp());
+    const frame = this.offsetOf(task.spLo);
     this.sp = frame + INACTIVE_FRAME_SIZE;
     if (this.deref(frame + INACTIVE_FRAME_BP)) this.bp = this.valueOffset();
     if (this.deref(frame + INACTIVE_FRAME_RET_ADDR)) this.setIp(this.valLo, this.valHi);
@@ -139,7 +139,8 @@ export class OrcUnwinder extends UnwindState {
     let trouble = this.previousFrame((flags >>> 8) & 3, sp);
     if (trouble === 0) trouble = this.previousBp((flags >>> 4) & 0xf, sp, table.bpOffset[index]);
     if (trouble !== 0) return this.stopAt(trouble, fromLo, fromHi);
-    if (this.sp <= prevSp && this.onStack(this.sp, 8)) return this.stopAt(state.FAIL_DIRECTION, fromLo, fromHi);
+    if (this.sp <= prevSp && this.onStack(this.sp, 8))
+      return this.stopAt(state.FAIL_DIRECTION, fromLo, fromHi);
     return true;
   }
 

@@ -62,7 +62,7 @@ export const FAILURE_TEXT: readonly string[] = [
   'unknown .orc_unwind entry type at %s',
   'unknown BP base reg for ip %s',
   'stack going in the wrong direction? at %s',
-  "kernel stack frame pointer has bad value at %s",
+  'kernel stack frame pointer has bad value at %s',
   "kernel stack regs have bad 'bp' value at %s",
   'return address %s is not kernel text',
   'kernel mode registers on the stack: interrupted at %s',

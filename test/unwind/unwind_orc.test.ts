@@ -1,0 +1,498 @@
+import { readdirSync } from 'node:fs';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import {
+  ORC_REG_BP,
+  ORC_REG_BP_INDIRECT,
+  ORC_REG_DI,
+  ORC_REG_DX,
+  ORC_REG_PREV_SP,
+  ORC_REG_R10,
+  ORC_REG_R13,
+  ORC_REG_SP,
+  ORC_REG_UNDEFINED,
+  type OrcEntry,
+} from '../../src/elf/orc.ts';
+import { OrcLookup } from '../../src/unwind/orc_lookup.ts';
+import {
+  EINVAL,
+  PT_BP,
+  PT_CS,
+  PT_R10,
+  PT_REGS_SIZE,
+  PT_SP,
+  packPtRegs,
+  THREAD_SIZE,
+} from '../../src/unwind/ports.ts';
+import { StackTrace } from '../../src/unwind/stacktrace.ts';
+import { type FrameSpec, ORC, StackBuilder, TestArena, TestTask } from './stack_builder.ts';
+import { IMAGE, readModuleText, TestText } from './text.ts';
+
+const FIXTURES = new URL('../../fixtures/modules/', import.meta.url).pathname;
+
+/** A machine with image text and one task stack (slot 1 of 3, so that neighbours exist). */
+class World {
+  readonly arena = new TestArena(3);
+  readonly lookup = new OrcLookup();
+  readonly text = new TestText();
+  readonly task = new TestTask(1);
+  readonly entries = new Uint32Array(100);
+  readonly retFromFork = this.text.frame(ORC.end());
+  readonly syscallEntry = this.text.frame(ORC.regs());
+  readonly trace = new StackTrace({
+    arena: this.arena,
+    lookup: this.lookup,
+    unwinder: 'orc',
+    retFromFork: this.retFromFork.ip,
+  });
+
+  /** A stack of a user task inside a system call. */
+  userStack(): StackBuilder {
+    return new StackBuilder(this.arena, 1).taskRegs(true).outermost(this.syscallEntry);
+  }
+
+  kthreadStack(): StackBuilder {
+    return new StackBuilder(this.arena, 1).taskRegs(false).outermost(this.retFromFork);
+  }
+
+  /** The reliable trace, as a plain array, or the reason why there is none. */
+  walk(): number[] | string {
+    const result = this.trace.stackTraceSaveTskReliable(this.task, this.entries);
+    if (result >= 0) return [...this.entries.subarray(0, result)];
+    expect(result).toBe(-EINVAL);
+    const explained = this.trace.explainTskReliable(this.task, (ip) => ip.toString(16));
+    return explained.ok ? 'explained as reliable' : explained.reason;
+  }
+}
+
+describe('the ORC unwinder', () => {
+  it.each([
+    ['sp', ORC.sp(24)],
+    ['sp with a saved rbp', ORC.sp(40, -16)],
+    ['bp', ORC.bp()],
+    ['a realigned stack: (bp)', ORC.drap()],
+    ['a stack switched by its saved pointer: (sp)', ORC.spIndirect(8)],
+  ])('finds the caller of a frame based on %s', (_, entry) => {
+    const w = new World();
+    const stack = w.userStack().call(w.text.frame(ORC.sp(8)));
+    stack.call(w.text.frame(entry, 3)).call(w.text.frame(ORC.bp(), 1)).call(w.text.frame(entry, 2));
+    stack.call(w.text.frame(ORC.sp(16))).switchOut(w.task);
+    w.text.addTo(w.lookup);
+    expect(w.walk()).toEqual(stack.entries);
+    expect(stack.entries).toHaveLength(6);
+  });
+
+  it.each([
+    ['r10', ORC_REG_R10],
+    ['r13', ORC_REG_R13],
+    ['rdi', ORC_REG_DI],
+    ['rdx', ORC_REG_DX],
+  ])('finds the caller of an interrupted frame whose caller is known by %s', (_, register) => {
+    const w = new World();
+    const stack = w.userStack().call(w.text.frame(ORC.bp()));
+    stack.call(w.text.frame(ORC.register(register))).interrupt(w.text.frame(ORC.regs()));
+    stack.call(w.text.frame(ORC.sp(48))).switchOut(w.task);
+    w.text.addTo(w.lookup);
+    expect(w.walk()).toEqual(stack.entries);
+  });
+
+  it('names the register it misses when such a frame was left by a call', () => {
+    const w = new World();
+    const stack = w.userStack();
+    stack
+      .call(w.text.frame(ORC.register(ORC_REG_R10)))
+      .call(w.text.frame(ORC.sp(16)))
+      .switchOut(w.task);
+    w.text.addTo(w.lookup);
+    expect(w.walk()).toMatch(/^missing R10 value at ffffffff81/);
+  });
+
+  it('ends a kernel thread where ORC says that the stack ends', () => {
+    const w = new World();
+    const stack = w
+      .kthreadStack()
+      .call(w.text.frame(ORC.sp(8)))
+      .call(w.text.frame(ORC.bp(), 5));
+    stack.switchOut(w.task);
+    w.text.addTo(w.lookup);
+    expect(w.walk()).toEqual(stack.entries);
+    expect(w.walk()).toContain(w.retFromFork.ip);
+  });
+
+  it('takes the start of a task that never ran as where it stands, not as a return address', () => {
+    const w = new World();
+    // The address before ret_from_fork belongs to other code, which says nothing of this stack.
+    const before = w.text.frame(ORC.undefined());
+    const fork = w.text.frame(ORC.regs());
+    const trace = new StackTrace({
+      arena: w.arena,
+      lookup: w.lookup,
+      unwinder: 'orc',
+      retFromFork: before.ip - 16 + 64,
+    });
+    const stack = new StackBuilder(w.arena, 1).taskRegs(true).outermost({ ...fork, ip: before.ip - 16 + 64 });
+    stack.switchOut(w.task);
+    w.text.addTo(w.lookup);
+    expect(trace.stackTraceSaveTskReliable(w.task, w.entries)).toBe(1);
+    expect(w.walk()).toMatch(/^undefined unwind state/);
+  });
+
+  it('walks through an interrupt: the interrupted address stands among the return addresses', () => {
+    const w = new World();
+    const stack = w
+      .userStack()
+      .call(w.text.frame(ORC.bp(), 4))
+      .call(w.text.frame(ORC.sp(24, -24)));
+    stack
+      .interrupt(w.text.frame(ORC.regs()))
+      .call(w.text.frame(ORC.sp(32)))
+      .call(w.text.frame(ORC.bp()));
+    stack.switchOut(w.task);
+    w.text.addTo(w.lookup);
+    expect(w.walk()).toEqual(stack.entries);
+  });
+
+  it('asks for the interrupted instruction itself, not the one before', () => {
+    const w = new World();
+    const hit = w.text.frame(ORC.sp(16));
+    const stack = w.userStack().call({ ...hit, ip: hit.ip - 16 });
+    stack
+      .interrupt(w.text.frame(ORC.regs()))
+      .call(w.text.frame(ORC.sp(8)))
+      .switchOut(w.task);
+    w.text.addTo(w.lookup);
+    expect(w.walk()).toEqual(stack.entries);
+  });
+
+  it('walks through two interrupts, one inside the other', () => {
+    const w = new World();
+    const stack = w.kthreadStack().call(w.text.frame(ORC.bp()));
+    for (let i = 0; i < 2; i++) {
+      stack.call(w.text.frame(ORC.drap(), i)).call(w.text.frame(ORC.register(ORC_REG_R10)));
+      stack.interrupt(w.text.frame(ORC.regs())).call(w.text.frame(ORC.bp()));
+    }
+    stack.switchOut(w.task);
+    w.text.addTo(w.lookup);
+    expect(w.walk()).toEqual(stack.entries);
+    expect(stack.entries).toHaveLength(10);
+  });
+
+  it('takes registers of the frame before when only an iret frame is on the stack', () => {
+    const w = new World();
+    // Entry code that has saved nothing yet is itself interrupted: the registers are still the first code's.
+    const stack = w.kthreadStack().call(w.text.frame(ORC.register(ORC_REG_R10)));
+    const callerSp = stack.address(stack.locations[0] + 8);
+    stack.interrupt(w.text.frame(ORC.iretRegs()));
+    stack.interrupt(w.text.frame(ORC.regs()), new Map([[PT_R10, [callerSp, 0xffffc900]]]));
+    stack.call(w.text.frame(ORC.sp(8))).switchOut(w.task);
+    w.text.addTo(w.lookup);
+    expect(w.walk()).toEqual(stack.entries);
+  });
+
+  it('misses those registers when the frame before was a call', () => {
+    const w = new World();
+    const stack = w.kthreadStack().call(w.text.frame(ORC.register(ORC_REG_R10)));
+    stack
+      .interrupt(w.text.frame(ORC.iretRegs()))
+      .call(w.text.frame(ORC.sp(8)))
+      .switchOut(w.task);
+    w.text.addTo(w.lookup);
+    expect(w.walk()).toMatch(/^missing R10 value/);
+  });
+
+  it('stops with success at registers of user mode, and never shows them', () => {
+    const w = new World();
+    const stack = w.userStack().switchOut(w.task);
+    w.text.addTo(w.lookup);
+    expect(w.walk()).toEqual([w.syscallEntry.ip]);
+    expect(stack.entries).toEqual([w.syscallEntry.ip]);
+  });
+
+  it('unwinds a call of a null pointer to the caller', () => {
+    const w = new World();
+    const stack = w
+      .userStack()
+      .call(w.text.frame(ORC.bp()))
+      .call(w.text.frame(ORC.sp(24)));
+    stack.call({ ip: 0, entry: ORC.sp(8) });
+    w.text.addTo(w.lookup);
+    const regs = packPtRegs({ ip: 0n, sp: 0xffffc90000000000n + BigInt(stack.address(stack.place.sp)) });
+    regs[PT_BP / 4] = stack.place.bpLo;
+    regs[PT_BP / 4 + 1] = stack.place.bpHi;
+    const count = w.trace.stackTraceSaveRegs(w.task, regs, w.entries);
+    expect([...w.entries.subarray(0, count)]).toEqual([0, ...stack.entries]);
+  });
+
+  it('finds the frames of a trampoline by the template it was copied from', () => {
+    const w = new World();
+    const template = w.text.frame(ORC.sp(0xb8));
+    const traced = w.text.frame(ORC.sp(8));
+    const start = 0xc0400000;
+    w.lookup.addTrampoline({ name: 'ftrace_trampoline', start, size: 64, template: template.ip - 16 });
+    const stack = w.userStack().call(w.text.frame(ORC.bp())).call(traced);
+    stack
+      .call({ ip: start + 20, entry: template.entry })
+      .call(w.text.frame(ORC.sp(24)))
+      .switchOut(w.task);
+    w.text.addTo(w.lookup);
+    expect(w.walk()).toEqual(stack.entries);
+    expect(w.lookup.ftraceTrampoline(start + 20)).toBe(template.ip + 4);
+  });
+
+  it('unwinds every frame of every fixture module as its ORC table says', () => {
+    for (const file of readdirSync(FIXTURES).filter((name) => name.endsWith('.ko'))) {
+      const module = readModuleText(FIXTURES + file);
+      const w = new World();
+      w.text.addTo(w.lookup);
+      w.lookup.addText({ name: file, ranges: module.ranges, orc: module.orc });
+      expect(module.frames.length).toBeGreaterThan(2);
+      const usable = module.frames.filter(({ entry }) => canBeCalledFrom(entry));
+      for (let i = 0; i < usable.length; i++) {
+        const stack = w.kthreadStack();
+        for (let j = 0; j < 8; j++) stack.call(usable[(i + j * 7) % usable.length]);
+        stack.switchOut(w.task);
+        expect(w.walk()).toEqual(stack.entries);
+      }
+    }
+  });
+
+  it('unwinds every frame of every fixture module when it is interrupted there', () => {
+    for (const file of readdirSync(FIXTURES).filter((name) => name.endsWith('.ko'))) {
+      const module = readModuleText(FIXTURES + file);
+      const w = new World();
+      const entryCode = w.text.frame(ORC.regs());
+      const inner = w.text.frame(ORC.sp(40));
+      w.text.addTo(w.lookup);
+      w.lookup.addText({ name: file, ranges: module.ranges, orc: module.orc });
+      const callers = module.frames.filter(({ entry }) => canBeCalledFrom(entry));
+      const usable = module.frames.filter(
+        ({ entry }) => canBeCalledFrom(entry) || entry.spReg === ORC_REG_R10,
+      );
+      usable.forEach((frame, i) => {
+        const stack = w.userStack().call(callers[(i * 3) % callers.length]);
+        stack.call({ ...frame, ip: frame.ip - 1 });
+        const regs = stack.regs();
+        const direct = w.trace.stackTraceSaveRegsReliable(w.task, regs, w.entries);
+        expect([...w.entries.subarray(0, direct)]).toEqual([frame.ip - 1, ...stack.entries]);
+        stack.interrupt(entryCode).call(inner).switchOut(w.task);
+        expect(w.walk()).toEqual(stack.entries);
+      });
+    }
+  });
+});
+
+/** Entries that the builder can lay a called frame for: not those that need the caller's rbp to be a given value. */
+function canBeCalledFrom(entry: OrcEntry): boolean {
+  if (entry.spReg === ORC_REG_SP) return entry.spOffset >= 8;
+  if (entry.spReg === ORC_REG_BP) return entry.bpReg === ORC_REG_PREV_SP;
+  return entry.spReg === ORC_REG_BP_INDIRECT && entry.bpReg === ORC_REG_BP;
+}
+
+const calledEntry = fc.oneof(
+  fc.integer({ min: 1, max: 12 }).map((n) => ORC.sp(n * 8)),
+  fc
+    .tuple(fc.integer({ min: 2, max: 12 }), fc.nat(10))
+    .map(([n, k]) => ORC.sp(n * 8, -8 * Math.max(2, n - k))),
+  fc.constant(ORC.bp()),
+  fc.constant(ORC.drap()),
+  fc.integer({ min: 1, max: 6 }).map((n) => ORC.spIndirect(n * 8)),
+);
+const hitEntry = fc.oneof(
+  calledEntry,
+  fc.constantFrom(ORC_REG_R10, ORC_REG_R13, ORC_REG_DI, ORC_REG_DX).map((reg) => ORC.register(reg)),
+);
+const chain = fc.record({
+  user: fc.boolean(),
+  steps: fc.array(fc.record({ entry: calledEntry, hit: hitEntry, pad: fc.nat(6), irq: fc.nat(9) }), {
+    maxLength: 40,
+  }),
+});
+
+describe('a chain of frames from any ORC table', () => {
+  it('is unwound exactly, by a reliable trace', () => {
+    fc.assert(
+      fc.property(chain, ({ user, steps }) => {
+        const w = new World();
+        const stack = user ? w.userStack() : w.kthreadStack();
+        for (const { entry, hit, pad, irq } of steps) {
+          stack.call(w.text.frame(irq === 0 ? hit : entry, pad));
+          if (irq === 0) stack.interrupt(w.text.frame(ORC.regs()));
+        }
+        stack.switchOut(w.task);
+        w.text.addTo(w.lookup);
+        expect(w.walk()).toEqual(stack.entries);
+      }),
+      { numRuns: 400 },
+    );
+  });
+
+  it('ends without a throw or a hang whatever the table, the stack and the registers hold', () => {
+    const anyEntry = fc.record({
+      spOffset: fc.integer({ min: -64, max: 64 }),
+      bpOffset: fc.integer({ min: -64, max: 64 }),
+      spReg: fc.nat(15),
+      bpReg: fc.oneof(fc.constantFrom(ORC_REG_UNDEFINED, ORC_REG_PREV_SP, ORC_REG_BP), fc.nat(15)),
+      type: fc.nat(3),
+      end: fc.boolean(),
+    });
+    fc.assert(
+      fc.property(fc.array(anyEntry, { minLength: 1, maxLength: 20 }), fc.integer(), (entries, seed) => {
+        const w = new World();
+        const frames = entries.map((entry) => w.text.frame(entry));
+        w.text.addTo(w.lookup);
+        scribble(w, frames, seed);
+        const result = w.trace.stackTraceSaveTskReliable(w.task, w.entries);
+        expect(result === -EINVAL || (result >= 0 && result < 100)).toBe(true);
+        expect(w.trace.stackTraceSaveTsk(w.task, w.entries)).toBeLessThanOrEqual(100);
+        const endless = new StackTrace({
+          arena: w.arena,
+          lookup: w.lookup,
+          unwinder: 'orc',
+          retFromFork: 1,
+          inSchedFunctions: () => true,
+        });
+        expect(endless.stackTraceSaveTsk(w.task, w.entries)).toBe(0);
+      }),
+      { numRuns: 1500 },
+    );
+  });
+});
+
+/** Fills the stack with text addresses, stack addresses and rubbish. */
+function scribble(w: World, frames: readonly FrameSpec[], seed: number): void {
+  let state = seed | 1;
+  const random = (n: number): number => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return (state >>> 0) % n;
+  };
+  const begin = 0x8000 + 0x4000;
+  for (let offset = 0; offset < THREAD_SIZE; offset += 8) {
+    const kind = random(8);
+    if (kind < 3) w.arena.put(1, offset, frames[random(frames.length)].ip + random(20) - 10, 0xffffffff);
+    else if (kind < 6)
+      w.arena.put(1, offset, begin + random(THREAD_SIZE / 4) * 4 + random(8) * random(2), 0xffffc900);
+    else if (kind < 7) w.arena.put(1, offset, begin - 64 + random(0x8080), 0xffffc900);
+    else w.arena.put(1, offset, random(0xffffffff), random(0xffffffff));
+  }
+  w.task.spLo = begin + random(THREAD_SIZE / 8) * 8 - (random(20) === 0 ? 0x4000 : 0);
+}
+
+describe('a stack that is not as the table says', () => {
+  const corrupt = (spoil: (w: World, stack: StackBuilder) => void): number[] | string => {
+    const w = new World();
+    const stack = w
+      .userStack()
+      .call(w.text.frame(ORC.sp(24)))
+      .call(w.text.frame(ORC.bp(), 4));
+    stack
+      .call(w.text.frame(ORC.sp(16)))
+      .call(w.text.frame(ORC.sp(8)))
+      .switchOut(w.task);
+    w.text.addTo(w.lookup);
+    spoil(w, stack);
+    return w.walk();
+  };
+
+  it('is unreliable when a return address is not kernel text', () => {
+    expect(corrupt((_, s) => s.put(s.locations[2], 0x12345678, 0))).toBe(
+      'return address 12345678 is not kernel text',
+    );
+    expect(corrupt((_, s) => s.put(s.locations[2], 0, 0))).toBe('return address 0 is not kernel text');
+  });
+
+  it('is unreliable when a low half looks like text and the high half does not', () => {
+    expect(corrupt((_, s) => s.put(s.locations[2], IMAGE, 0x1234))).toBe(
+      'return address 123481000000 is not kernel text',
+    );
+  });
+
+  it('is unreliable when the saved frame pointer leads off the stack', () => {
+    const place = (s: StackBuilder): number => s.locations[0] - 8;
+    expect(corrupt((_, s) => s.put(place(s), 0xffffffff, 0xffffffff))).toMatch(
+      /is not on the task stack|wrong direction/,
+    );
+    expect(corrupt((_, s) => s.put(place(s), s.address(-0x4000 - 16), 0xffffc900))).toMatch(
+      /not on the task stack/,
+    );
+  });
+
+  it('is unreliable when the saved frame pointer leads back down', () => {
+    const result = corrupt((_, s) => s.put(s.locations[0] - 8, s.address(64), 0xffffc900));
+    expect(result).toMatch(/wrong direction|not kernel text/);
+  });
+
+  it('is unreliable when the task executes on a CPU', () => {
+    expect(
+      corrupt((w) => {
+        w.task.onCpu = 1;
+      }),
+    ).toBe('the task executes on another CPU');
+  });
+
+  it('is unreliable when the saved stack pointer is in the guard area or in a neighbour stack', () => {
+    expect(
+      corrupt((w) => {
+        w.task.spLo -= 0x4000;
+      }),
+    ).toBe('the stack pointer is not on the task stack');
+    expect(
+      corrupt((w) => {
+        w.task.spLo += 0x8000;
+      }),
+    ).toBe('the stack pointer is not on the task stack');
+  });
+
+  it('is unreliable in text without ORC, even where a frame pointer leads on', () => {
+    const w = new World();
+    w.lookup.addText({ name: 'jit', ranges: [{ start: 0xc0500000, size: 64 }] });
+    const stack = w
+      .userStack()
+      .call(w.text.frame(ORC.sp(8)))
+      .call({ ip: 0xc0500020, entry: ORC.bp() });
+    stack.call(w.text.frame(ORC.sp(8, undefined))).switchOut(w.task);
+    w.text.addTo(w.lookup);
+    expect(w.walk()).toBe('no ORC data for ffffffffc0500020');
+    const plain = w.trace.stackTraceSaveTsk(w.task, w.entries);
+    expect([...w.entries.subarray(0, plain)]).toEqual(stack.entries);
+  });
+
+  it('is unreliable when the trace fills the entries', () => {
+    const w = new World();
+    const stack = w.userStack();
+    for (let i = 0; i < 98; i++) stack.call(w.text.frame(ORC.sp(16)));
+    stack.switchOut(w.task);
+    w.text.addTo(w.lookup);
+    expect(w.walk()).toHaveLength(99);
+    stack.call(w.text.frame(ORC.sp(16)));
+    const deeper = stack.switchOut(w.task);
+    expect(deeper.entries).toHaveLength(101);
+    expect(w.trace.stackTraceSaveTskReliable(w.task, w.entries)).toBe(-EINVAL);
+  });
+
+  it('ends when registers lead back down the stack for ever', () => {
+    const w = new World();
+    const entryCode = w.text.frame(ORC.regs());
+    const hit = w.text.frame(ORC.bp());
+    const stack = w.kthreadStack().call(hit).interrupt(entryCode).switchOut(w.task);
+    const regs = stack.place.sp;
+    // The interrupted code has its stack pointer off the stack and a frame pointer below its own registers.
+    stack.put(regs + PT_SP, 0, 0);
+    stack.put(regs + PT_BP, stack.address(regs - 0x200), 0xffffc900);
+    stack.put(regs - 0x200 + 8, entryCode.ip, 0xffffffff);
+    stack.put(regs - 0x200 + 16 + PT_CS, 0x10, 0);
+    stack.put(regs - 0x200 + 16 + 128, hit.ip, 0xffffffff);
+    stack.put(regs - 0x200 + 16 + PT_SP, 0, 0);
+    stack.put(regs - 0x200 + 16 + PT_BP, stack.address(regs - 0x200), 0xffffc900);
+    w.text.addTo(w.lookup);
+    expect(w.trace.stackTraceSaveTskReliable(w.task, w.entries)).toBe(-EINVAL);
+    expect(regs).toBeGreaterThan(PT_REGS_SIZE);
+  });
+
+  it('has no entries, reliably, when it is gone', () => {
+    const w = new World();
+    w.task.stackSlot = -1;
+    expect(w.trace.stackTraceSaveTskReliable(w.task, w.entries)).toBe(0);
+  });
+});
