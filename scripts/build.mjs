@@ -38,6 +38,13 @@ export async function loadSource(path) {
   return import(`data:text/javascript;base64,${Buffer.from(outputFiles[0].contents).toString('base64')}`);
 }
 
+/** Bundles one program that is not part of dist, such as a benchmark; returns its path. */
+export async function buildProgram(path) {
+  const outfile = at(join('.cache', path.replace(/\.ts$/, '.mjs')));
+  await esbuild({ ...COMMON, entryPoints: [at(path)], outfile, external: EXTERNAL, banner: { js: REQUIRE } });
+  return outfile;
+}
+
 async function bundle() {
   rmSync(at('dist/chunks'), { recursive: true, force: true });
   await esbuild({

@@ -1,6 +1,6 @@
-// What `npm run demo` and `npm test` run: sees to all that is missing, builds, and starts the one asked for.
+// What `npm run demo`, `npm test` and `npm run bench` run: sees to all that is missing, builds, and starts the one asked for.
 //
-//   node scripts/with-setup.mjs demo|test [ARGUMENT...]
+//   node scripts/with-setup.mjs demo|test|bench [ARGUMENT...]
 //
 // Uses nothing but Node itself until the npm packages are there. Every step is skipped when its result exists.
 
@@ -18,14 +18,15 @@ const log = (line) => console.error(`klpemu: ${line}`);
 const TARGETS = {
   demo: (args) => ['dist/cli/main.js', 'run', 'fixtures/scenarios/demo.yaml', ...args],
   test: (args) => ['node_modules/vitest/vitest.mjs', 'run', ...args],
+  bench: async (args, buildProgram) => [await buildProgram('bench/main.ts'), ...args],
 };
 
 async function main([target, ...args]) {
   const command = TARGETS[target];
-  if (!command) throw new Error('usage: node scripts/with-setup.mjs demo|test [ARGUMENT...]');
+  if (!command) throw new Error('usage: node scripts/with-setup.mjs demo|test|bench [ARGUMENT...]');
   requireNode();
   ensurePackages(root, { run, log });
-  const { build, loadSource } = await import('./build.mjs');
+  const { build, buildProgram, loadSource } = await import('./build.mjs');
   const finder = await loadSource('src/guest/unicorn_library.ts');
   const library = ensureUnicorn(root, {
     find: finder.locateUnicorn,
@@ -37,7 +38,8 @@ async function main([target, ...args]) {
   });
   if (library.from !== 'system') log(`Unicorn library: ${library.path}`);
   await build();
-  const { status, error } = spawnSync(process.execPath, command(args), { cwd: root, stdio: 'inherit' });
+  const argv = await command(args, buildProgram);
+  const { status, error } = spawnSync(process.execPath, argv, { cwd: root, stdio: 'inherit' });
   if (error) throw error;
   process.exitCode = status ?? 1;
 }
