@@ -6,7 +6,7 @@
 # with the dump of a real one. What a pt_regs on the stack holds here is a struct ftrace_regs.
 
 .set MCOUNT_INSN_SIZE, 5
-.if CONFIG_FRAME_POINTER
+.ifdef CONFIG_FRAME_POINTER
 .set MCOUNT_FRAME_SIZE, 8 + 16 * 2
 .else
 .set MCOUNT_FRAME_SIZE, 0
@@ -21,7 +21,7 @@
 # rdi: address of the fentry call; rsi: return address of the traced function; rdx: its rbp.
 # `added`: bytes pushed before.
 .macro save_mcount_regs added=0
-.if CONFIG_FRAME_POINTER
+.ifdef CONFIG_FRAME_POINTER
 	push rbp
 	push qword ptr [rsp + \added + 8 * 2]
 	push rbp
@@ -39,7 +39,7 @@
 	mov [rsp + pt_regs_r8], r8
 	mov [rsp + pt_regs_r9], r9
 	mov qword ptr [rsp + pt_regs_orig_ax], 0
-.if CONFIG_FRAME_POINTER
+.ifdef CONFIG_FRAME_POINTER
 	mov rdx, [rsp + MCOUNT_REG_SIZE - 8]
 .else
 	mov rdx, rbp
@@ -66,12 +66,12 @@
 .section .text
 
 SYM_FUNC_START(ftrace_stub)
-	ret
+	RET
 SYM_FUNC_END(ftrace_stub)
 
 # What the compiler's fentry calls name. No call to it is left after boot or module load.
 SYM_FUNC_START(__fentry__)
-	ret
+	RET
 SYM_FUNC_END(__fentry__)
 EXPORT_SYMBOL(__fentry__)
 
@@ -92,7 +92,7 @@ SYM_INNER_LABEL(ftrace_call)
 	mov [rsp + MCOUNT_REG_SIZE], rax
 	restore_mcount_regs
 SYM_INNER_LABEL(ftrace_caller_end)
-	ret
+	RET
 SYM_FUNC_END(ftrace_caller)
 
 SYM_FUNC_START(ftrace_regs_caller)
@@ -115,7 +115,7 @@ SYM_INNER_LABEL(ftrace_regs_caller_op_ptr)
 	mov [rsp + pt_regs_cs], rcx
 	lea rcx, [rsp + MCOUNT_REG_SIZE + 8 * 2]
 	mov [rsp + pt_regs_sp], rcx
-.if CONFIG_FRAME_POINTER
+.ifdef CONFIG_FRAME_POINTER
 	lea rbp, [rsp + 1]
 .endif
 	lea rcx, [rsp]
@@ -140,7 +140,7 @@ SYM_INNER_LABEL(ftrace_regs_caller_jmp)
 	restore_mcount_regs
 	popfq
 SYM_INNER_LABEL(ftrace_regs_caller_end)
-	ret
+	RET
 .Ldirect:
 	mov rdi, [rsp + MCOUNT_REG_SIZE]
 	mov [rsp + MCOUNT_REG_SIZE - 8], rdi
@@ -148,7 +148,7 @@ SYM_INNER_LABEL(ftrace_regs_caller_end)
 	restore_mcount_regs 8
 	popfq
 	UNWIND_HINT_FUNC
-	ret
+	RET
 SYM_FUNC_END(ftrace_regs_caller)
 
 # Calls each registered ops whose filter names the site: for sites with more than one ops, which the
@@ -165,7 +165,7 @@ SYM_FUNC_START(arch_ftrace_ops_list_func)
 	mov r13, rsi
 	mov r14, rcx
 	TRACE_RECURSION_LOCK TRACE_LIST_START, .Lout
-	mov rbx, [rip + ftrace_ops_list]
+	mov rbx, [rip + ftrace_ops_list_head]
 .Lnext:
 	lea rax, [rip + ftrace_list_end]
 	cmp rbx, rax
@@ -210,7 +210,7 @@ SYM_FUNC_START(arch_ftrace_ops_list_func)
 	pop r13
 	pop r14
 	pop r15
-	ret
+	RET
 SYM_FUNC_END(arch_ftrace_ops_list_func)
 
 .section .data
@@ -221,10 +221,10 @@ SYM_DATA_START(function_trace_op)
 	.quad ftrace_list_end
 SYM_DATA_END(function_trace_op)
 
-# struct ftrace_ops *, linked by ->next, ending in ftrace_list_end.
-SYM_DATA_START(ftrace_ops_list)
+# The kernel's ftrace_ops_list; that name is a field offset here. struct ftrace_ops *, linked by ->next, ending in ftrace_list_end.
+SYM_DATA_START(ftrace_ops_list_head)
 	.quad ftrace_list_end
-SYM_DATA_END(ftrace_ops_list)
+SYM_DATA_END(ftrace_ops_list_head)
 
 SYM_DATA_START(ftrace_list_end)
 	.quad ftrace_stub

@@ -60,7 +60,7 @@ SYM_FUNC_START_LOCAL(klp_ftrace_handler)
 	pop rbp
 	pop r12
 	pop r15
-	ret
+	RET
 .Lrecursion:
 	mov edi, 0
 	call klp_handler_warn
@@ -95,13 +95,13 @@ SYM_FUNC_START(klp_update_patch_state)
 .Lnot_pending:
 	PREEMPT_ENABLE_NOTRACE
 	pop rbx
-	ret
+	RET
 SYM_FUNC_END(klp_update_patch_state)
 
 # klp_synchronize_transition() runs it on every CPU, for the sake of being run.
 SYM_FUNC_START(klp_sync)
 	FENTRY
-	ret
+	RET
 SYM_FUNC_END(klp_sync)
 
 HOST_FUNC_NOTRACE klp_trace_patch_state

@@ -65,6 +65,7 @@ export function listIsSingular(mem: GuestMemory, head: Addr): boolean {
  */
 export function listEntries(mem: GuestMemory, head: Addr, offset: number): Addr[] {
   const entries: Addr[] = [];
-  for (let node = mem.readU64(head); node !== head; node = mem.readU64(node)) entries.push(node - BigInt(offset));
+  for (let node = mem.readU64(head); node !== head; node = mem.readU64(node))
+    entries.push(node - BigInt(offset));
   return entries;
 }

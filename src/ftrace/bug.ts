@@ -1,0 +1,37 @@
+// What the log says when a call site does not hold the bytes it should. Mirrors ftrace_bug() of
+// kernel/trace/ftrace.c.
+
+import type { KernelCore } from '../kernel/core.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
+import { type FtraceRec, recCount } from './dyn_ftrace.ts';
+import { CALL_SIZE, phC } from './insn.ts';
+
+/**
+ * @param failed -EFAULT, -EINVAL or -EPERM.
+ * @param expected bytes that the site should have held.
+ * @param type what was being done: print_bug_type().
+ */
+export function ftraceBug(
+  core: KernelCore,
+  failed: number,
+  rec: FtraceRec,
+  expected: Uint8Array,
+  type: string,
+): void {
+  const { printk, mem } = core;
+  const at = `[<${rec.ip.toString(16).padStart(16, '0')}>] ${core.sym(rec.ip)}`;
+  printk.info('------------[ ftrace bug ]------------');
+  if (failed === -CONSTANTS.EFAULT) {
+    printk.info(`ftrace faulted on modifying ${at}`);
+  } else if (failed === -CONSTANTS.EINVAL) {
+    printk.info(`ftrace failed to modify ${at}`);
+    printk.info(` actual:   ${phC(mem.readBytes(rec.ip, CALL_SIZE))}`);
+    printk.info(` expected: ${phC(expected)}`);
+  } else {
+    printk.info(`ftrace faulted on unknown error ${at}`);
+  }
+  printk.info(type);
+  printk.info(`ftrace record flags: ${rec.flags.toString(16)}`);
+  printk.info(` (${recCount(rec)})${rec.flags & CONSTANTS.FTRACE_FL_REGS ? ' R' : '  '}`);
+  printk.info(` expected tramp: ${rec.target.toString(16)}`);
+}

@@ -1,0 +1,87 @@
+// The records of all fentry sites: struct dyn_ftrace, by image and module.
+// Mirrors the ftrace_pages lists of kernel/trace/ftrace.c.
+//
+// A record's flags are the kernel's: a count of ops in the low bits, FTRACE_FL_ bits above.
+
+import { type Addr, lo32 } from '../guest/addr.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
+
+const { FTRACE_REF_MAX } = CONSTANTS;
+
+export interface FtraceRec {
+  /** Address of the fentry call, which is the function's. */
+  readonly ip: Addr;
+  readonly module: string | undefined;
+  /** Number of ops that trace it, and FTRACE_FL_ bits. */
+  flags: number;
+  /** What the site calls now; 0 while it is a nop. */
+  target: Addr;
+}
+
+/** ftrace_rec_count() */
+export function recCount(rec: FtraceRec): number {
+  return rec.flags & FTRACE_REF_MAX;
+}
+
+export class FtraceRecords {
+  /** Image first, then modules in load order; ascending by ip in each. */
+  readonly #groups = new Map<string | undefined, readonly FtraceRec[]>();
+  readonly #byIp = new Map<number, FtraceRec>();
+
+  add(module: string | undefined, sites: readonly Addr[], flags = 0): readonly FtraceRec[] {
+    const sorted = [...sites].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
+    const records = sorted.map((ip): FtraceRec => ({ ip, module, flags, target: 0n }));
+    this.#groups.set(module, records);
+    for (const rec of records) this.#byIp.set(lo32(rec.ip), rec);
+    return records;
+  }
+
+  remove(module: string): readonly FtraceRec[] {
+    const records = this.#groups.get(module) ?? [];
+    this.#groups.delete(module);
+    for (const rec of records) this.#byIp.delete(lo32(rec.ip));
+    return records;
+  }
+
+  group(module: string | undefined): readonly FtraceRec[] {
+    return this.#groups.get(module) ?? [];
+  }
+
+  /** The record at exactly that address. */
+  at(ip: Addr): FtraceRec | undefined {
+    const rec = this.#byIp.get(lo32(ip));
+    return rec?.ip === ip ? rec : undefined;
+  }
+
+  /** ftrace_location_range(): the first record in [start, end]. */
+  inRange(start: Addr, end: Addr): FtraceRec | undefined {
+    for (const records of this.#groups.values()) {
+      const rec = records[lowerBound(records, start)];
+      if (rec && rec.ip <= end) return rec;
+    }
+    return undefined;
+  }
+
+  *all(): IterableIterator<FtraceRec> {
+    for (const records of this.#groups.values()) yield* records;
+  }
+
+  get count(): number {
+    return this.#byIp.size;
+  }
+  get groups(): number {
+    return this.#groups.size;
+  }
+}
+
+/** Index of the first record at or above the address. */
+function lowerBound(records: readonly FtraceRec[], ip: Addr): number {
+  let low = 0;
+  let high = records.length;
+  while (low < high) {
+    const mid = (low + high) >>> 1;
+    if (records[mid].ip < ip) low = mid + 1;
+    else high = mid;
+  }
+  return low;
+}

@@ -1,0 +1,395 @@
+// Which fentry sites call what. Mirrors kernel/trace/ftrace.c and arch/x86/kernel/ftrace.c:
+// ftrace_init, ftrace_module_init, register_ftrace_function, ftrace_set_filter_ip, ftrace_replace_code.
+//
+// Invariant: outside ftrace_lock every site is a nop5 when no ops traces it; the one ops' own
+// trampoline when it is alone; ftrace_caller or ftrace_regs_caller when several share the site.
+
+import type { Addr } from '../guest/addr.ts';
+import type { HostGenerator } from '../guest/hostcall.ts';
+import type { KernelCore } from '../kernel/core.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
+import { ftraceBug } from './bug.ts';
+import { type FtraceRec, FtraceRecords, recCount } from './dyn_ftrace.ts';
+import { CALL_SIZE, callInsn, NOP5, sameBytes } from './insn.ts';
+import { FtraceOps } from './ops.ts';
+import type { FtracePorts } from './ports.ts';
+import { type Poke, TextPoke } from './text_poke.ts';
+import { Trampolines } from './trampoline.ts';
+
+const C = CONSTANTS;
+
+export class Ftrace {
+  readonly records = new FtraceRecords();
+  readonly textPoke: TextPoke;
+  readonly trampolines: Trampolines;
+  /** Set for ever by a failed check: nothing is patched any more (ftrace_kill). */
+  disabled = false;
+  /** /proc/sys/kernel/ftrace_enabled */
+  enabled = true;
+  readonly #core: KernelCore;
+  readonly #ports: FtracePorts;
+  readonly #sym: {
+    fentry: Addr;
+    stub: Addr;
+    call: Addr;
+    regsCall: Addr;
+    listFunc: Addr;
+    opsList: Addr;
+    listEnd: Addr;
+    traceOp: Addr;
+    ftraceLock: Addr;
+    textMutex: Addr;
+    mutexLock: Addr;
+    mutexUnlock: Addr;
+  };
+
+  constructor(core: KernelCore, ports: FtracePorts) {
+    this.#core = core;
+    this.#ports = ports;
+    this.textPoke = new TextPoke(core, ports.smp);
+    this.trampolines = new Trampolines(core, ports);
+    const at = (name: string): Addr => core.symbols.require(name);
+    this.#sym = {
+      fentry: at('__fentry__'),
+      stub: at('ftrace_stub'),
+      call: at('ftrace_call'),
+      regsCall: at('ftrace_regs_call'),
+      listFunc: at('arch_ftrace_ops_list_func'),
+      opsList: at('ftrace_ops_list_head'),
+      listEnd: at('ftrace_list_end'),
+      traceOp: at('function_trace_op'),
+      ftraceLock: at('ftrace_lock'),
+      textMutex: at('text_mutex'),
+      mutexLock: at('mutex_lock'),
+      mutexUnlock: at('mutex_unlock'),
+    };
+  }
+
+  /** The struct ftrace_ops at an address, for whoever registers one. */
+  ops(addr: Addr): FtraceOps {
+    return new FtraceOps(this.#core.mem, addr);
+  }
+
+  /** ftrace_init(): the image's `call __fentry__` sites become nops, in one write each, before anything runs. */
+  init(sites: readonly Addr[]): number {
+    return this.#processLocs(undefined, sites, 0);
+  }
+
+  /**
+   * ftrace_module_init(): the same for a module's sites, which stay disabled until moduleEnable.
+   * @returns 0, or -EINVAL when a site is not a call of __fentry__: ftrace is off then.
+   */
+  moduleInit(module: string, sites: readonly Addr[]): number {
+    if (this.disabled || sites.length === 0) return 0;
+    return this.#processLocs(module, sites, C.FTRACE_FL_DISABLED);
+  }
+
+  #processLocs(module: string | undefined, sites: readonly Addr[], flags: number): number {
+    for (const rec of this.records.add(module, sites, flags)) {
+      const expected = callInsn(rec.ip, this.#sym.fentry);
+      const failed = this.#verify(rec.ip, expected);
+      if (failed) {
+        this.#bug(failed, rec, expected, 'Initializing ftrace call sites');
+        return failed;
+      }
+      this.textPoke.early(rec.ip, NOP5 as Uint8Array);
+    }
+    return 0;
+  }
+
+  /** ftrace_module_enable(): at MODULE_STATE_COMING. Ops that trace every function get the new sites too. */
+  moduleEnable(module: string): void {
+    if (this.disabled) return;
+    for (const rec of this.records.group(module)) {
+      rec.flags = (rec.flags & ~C.FTRACE_FL_DISABLED) >>> 0;
+      for (const ops of this.#registered()) if (ops.traces(rec.ip)) this.#count(rec, ops, 1);
+      const target = this.#wanted(rec);
+      if (target === rec.target) continue;
+      this.textPoke.early(rec.ip, callInsn(rec.ip, target));
+      rec.target = target;
+    }
+  }
+
+  /** ftrace_release_mod(): the module's text is about to go. */
+  releaseMod(module: string): void {
+    for (const rec of this.records.remove(module)) {
+      for (const ops of this.#registered()) ops.removeIp(this.#core, rec.ip);
+    }
+  }
+
+  /** ftrace_location(): the fentry site at an address, or of the function that starts there; 0 when there is none. */
+  location(addr: Addr): Addr {
+    const exact = this.records.at(addr);
+    if (exact) return exact.ip;
+    const found = this.#core.symbols.sizeAndOffset(addr);
+    if (!found || found.offset !== 0 || found.size === 0) return 0n;
+    return this.records.inRange(addr, addr + BigInt(found.size - 1))?.ip ?? 0n;
+  }
+
+  /** ftrace_set_filter_ip(). @returns 0, -EINVAL for an address without a site, -ENOENT to remove what is not in. */
+  *setFilterIp(opsAddr: Addr, ip: Addr, remove: boolean, reset = false): HostGenerator<number> {
+    if (this.disabled) return -C.ENODEV;
+    const site = this.location(ip);
+    if (site === 0n) return -C.EINVAL;
+    const ops = this.ops(opsAddr);
+    ops.init();
+    yield* this.#lock(this.#sym.ftraceLock);
+    const result = yield* this.#updateFilter(ops, site, remove, reset);
+    yield* this.#unlock(this.#sym.ftraceLock);
+    return result;
+  }
+
+  *#updateFilter(ops: FtraceOps, site: Addr, remove: boolean, reset: boolean): HostGenerator<number> {
+    const live = ops.has(C.FTRACE_OPS_FL_ENABLED);
+    if (live && ops.has(C.FTRACE_OPS_FL_IPMODIFY) && !remove && this.#ipmodifyTaken([site])) return -C.EBUSY;
+    const touched = new Set(live ? this.#recordsOf(ops) : []);
+    for (const rec of touched) this.#count(rec, ops, -1);
+    if (reset) ops.clearIps(this.#core);
+    let result = 0;
+    if (remove) result = ops.removeIp(this.#core, site) ? 0 : -C.ENOENT;
+    else if (!(ops.filterIps() ?? []).includes(site)) ops.addIp(this.#core, site);
+    if (live) {
+      for (const rec of this.#recordsOf(ops)) {
+        this.#count(rec, ops, 1);
+        touched.add(rec);
+      }
+      yield* this.#replaceCode(touched);
+    }
+    return result;
+  }
+
+  /**
+   * register_ftrace_function(): every site of the ops' filter calls its handler when this returns 0.
+   * @returns -EBUSY when one of them already has an ops that changes the ip, -EINVAL for an ops that
+   * changes the ip but names no site, -ENODEV when ftrace is off for good.
+   */
+  *registerFunction(opsAddr: Addr): HostGenerator<number> {
+    const ops = this.ops(opsAddr);
+    ops.init();
+    yield* this.#lock(this.#sym.ftraceLock);
+    const result = yield* this.#startup(ops);
+    yield* this.#unlock(this.#sym.ftraceLock);
+    return result;
+  }
+
+  *#startup(ops: FtraceOps): HostGenerator<number> {
+    if (this.disabled) return -C.ENODEV;
+    if (ops.has(C.FTRACE_OPS_FL_DELETED)) return -C.EINVAL;
+    if (ops.has(C.FTRACE_OPS_FL_ENABLED)) return -C.EBUSY;
+    if (!this.enabled && ops.has(C.FTRACE_OPS_FL_PERMANENT)) return -C.EBUSY;
+    // The list first, then the rest: a failure below takes it out again.
+    ops.flags |= C.FTRACE_OPS_FL_DYNAMIC;
+    this.#addToList(ops);
+    ops.savedFunc = ops.func;
+    if (ops.trampoline === 0n) this.trampolines.create(ops, ops.func);
+    ops.flags |= C.FTRACE_OPS_FL_ENABLED | C.FTRACE_OPS_FL_ADDING;
+    const ipmodify = this.#ipmodifyEnable(ops);
+    if (ipmodify < 0) {
+      this.#removeFromList(ops);
+      ops.flags &= ~(C.FTRACE_OPS_FL_ENABLED | C.FTRACE_OPS_FL_ADDING);
+      this.trampolines.free(ops);
+      return ipmodify;
+    }
+    for (const rec of this.#recordsOf(ops)) this.#count(rec, ops, 1);
+    yield* this.#runUpdate(ops, 'register');
+    if (this.disabled) {
+      this.#removeFromList(ops);
+      return -C.ENODEV;
+    }
+    ops.flags &= ~C.FTRACE_OPS_FL_ADDING;
+    return 0;
+  }
+
+  /** unregister_ftrace_function(): when it returns, no task is in the handler or on the trampoline. */
+  *unregisterFunction(opsAddr: Addr): HostGenerator<number> {
+    const ops = this.ops(opsAddr);
+    yield* this.#lock(this.#sym.ftraceLock);
+    const result = yield* this.#shutdown(ops);
+    yield* this.#unlock(this.#sym.ftraceLock);
+    return result;
+  }
+
+  *#shutdown(ops: FtraceOps): HostGenerator<number> {
+    if (this.disabled) return -C.ENODEV;
+    if (!ops.has(C.FTRACE_OPS_FL_ENABLED)) return -C.EBUSY;
+    this.#removeFromList(ops);
+    ops.func = ops.savedFunc;
+    const records = this.#recordsOf(ops);
+    for (const rec of records) {
+      if (ops.has(C.FTRACE_OPS_FL_IPMODIFY)) rec.flags = (rec.flags & ~C.FTRACE_FL_IPMODIFY) >>> 0;
+      this.#count(rec, ops, -1);
+    }
+    ops.flags = (ops.flags & ~C.FTRACE_OPS_FL_ENABLED) | C.FTRACE_OPS_FL_REMOVING;
+    yield* this.#runUpdate(ops, 'unregister');
+    ops.flags &= ~C.FTRACE_OPS_FL_REMOVING;
+    // A task may have been preempted on the trampoline: its memory can go only when none is left there.
+    yield* this.#ports.rcu.synchronizeRcuTasksRude();
+    yield* this.#ports.rcu.synchronizeRcuTasks();
+    this.trampolines.free(ops);
+    return 0;
+  }
+
+  /**
+   * A write to /proc/sys/kernel/ftrace_enabled: 0 turns every site into a nop.
+   * @returns -EBUSY when an ops that must not be turned off is registered: a livepatch's.
+   */
+  *setEnabled(on: boolean): HostGenerator<number> {
+    if (this.disabled) return -C.ENODEV;
+    yield* this.#lock(this.#sym.ftraceLock);
+    const result = yield* this.#setEnabled(on);
+    yield* this.#unlock(this.#sym.ftraceLock);
+    return result;
+  }
+
+  *#setEnabled(on: boolean): HostGenerator<number> {
+    if (on === this.enabled) return 0;
+    const permanent = this.#registered().some((ops) => ops.has(C.FTRACE_OPS_FL_PERMANENT));
+    if (!on && permanent) return -C.EBUSY;
+    this.enabled = on;
+    yield* this.#replaceCode(this.records.all());
+    return 0;
+  }
+
+  /** ftrace_hash_ipmodify_enable() */
+  #ipmodifyEnable(ops: FtraceOps): number {
+    if (!ops.has(C.FTRACE_OPS_FL_IPMODIFY)) return 0;
+    const ips = ops.filterIps();
+    if (!ips) return -C.EINVAL;
+    if (this.#ipmodifyTaken(ips)) return -C.EBUSY;
+    for (const rec of this.#recordsOf(ops)) rec.flags = (rec.flags | C.FTRACE_FL_IPMODIFY) >>> 0;
+    return 0;
+  }
+
+  #ipmodifyTaken(ips: readonly Addr[]): boolean {
+    return ips.some((ip) => ((this.records.at(ip)?.flags ?? 0) & C.FTRACE_FL_IPMODIFY) !== 0);
+  }
+
+  #recordsOf(ops: FtraceOps): FtraceRec[] {
+    const ips = ops.filterIps();
+    const records = ips ? ips.map((ip) => this.records.at(ip)) : [...this.records.all()];
+    return records.filter((rec) => rec !== undefined && !(rec.flags & C.FTRACE_FL_DISABLED)) as FtraceRec[];
+  }
+
+  /** __ftrace_hash_rec_update() for one record: one ops more or less. */
+  #count(rec: FtraceRec, ops: FtraceOps, by: 1 | -1): void {
+    rec.flags = (rec.flags + by) >>> 0;
+    const others = this.#opsAt(rec).filter((o) => o.addr !== ops.addr);
+    const regs = by === 1 ? [...others, ops] : others;
+    let flags = rec.flags & ~(C.FTRACE_FL_TRAMP | C.FTRACE_FL_REGS);
+    if (recCount(rec) === 1 && regs[0]?.trampoline) flags |= C.FTRACE_FL_TRAMP;
+    if (regs.some((o) => o.has(C.FTRACE_OPS_FL_SAVE_REGS))) flags |= C.FTRACE_FL_REGS;
+    rec.flags = flags >>> 0;
+  }
+
+  /** Registered ops that trace a record, latest first. */
+  #opsAt(rec: FtraceRec): FtraceOps[] {
+    return this.#registered().filter((ops) => ops.traces(rec.ip));
+  }
+
+  /** do_for_each_ftrace_op() */
+  #registered(): FtraceOps[] {
+    const list: FtraceOps[] = [];
+    let addr = this.#core.mem.readU64(this.#sym.opsList);
+    while (addr !== this.#sym.listEnd && addr !== 0n) {
+      const ops = this.ops(addr);
+      list.push(ops);
+      addr = ops.next;
+    }
+    return list;
+  }
+
+  #addToList(ops: FtraceOps): void {
+    ops.next = this.#core.mem.readU64(this.#sym.opsList);
+    this.#core.mem.writeU64(this.#sym.opsList, ops.addr);
+  }
+
+  #removeFromList(ops: FtraceOps): void {
+    const { mem } = this.#core;
+    if (mem.readU64(this.#sym.opsList) === ops.addr) mem.writeU64(this.#sym.opsList, ops.next);
+    for (const other of this.#registered()) if (other.next === ops.addr) other.next = ops.next;
+  }
+
+  /** ftrace_get_addr_new(): what a record's site should call; 0 for a nop. */
+  #wanted(rec: FtraceRec): Addr {
+    if (recCount(rec) === 0 || !this.enabled) return 0n;
+    const own = rec.flags & C.FTRACE_FL_TRAMP ? this.#opsAt(rec)[0]?.trampoline : undefined;
+    if (own) return own;
+    return (rec.flags & C.FTRACE_FL_REGS ? this.trampolines.regsCaller : this.trampolines.caller).start;
+  }
+
+  /** ftrace_run_update_code(), with the static callers' handler set before any site can come to them. */
+  *#runUpdate(ops: FtraceOps, what: 'register' | 'unregister'): HostGenerator<void> {
+    const { mem, events } = this.#core;
+    const records = this.#recordsOf(ops);
+    const sites = records.map((rec) => ({ rec, before: mem.readBytes(rec.ip, CALL_SIZE) }));
+    yield* this.#updateTraceFunc();
+    yield* this.#replaceCode(records);
+    for (const { rec, before } of sites) {
+      const after = mem.readBytes(rec.ip, CALL_SIZE);
+      const where = this.#core.sym(rec.ip);
+      events.emit({ type: 'ftrace', what, where, ip: rec.ip, trampoline: ops.trampoline, before, after });
+    }
+  }
+
+  /**
+   * update_ftrace_function() and ftrace_update_ftrace_func(): what the static callers call. Several
+   * ops, or one that may go at any time, need the function that walks the list.
+   */
+  *#updateTraceFunc(): HostGenerator<void> {
+    const { mem } = this.#core;
+    const func = this.#registered().length > 0 ? this.#sym.listFunc : this.#sym.stub;
+    yield* this.#lock(this.#sym.textMutex);
+    for (const ip of [this.#sym.call, this.#sym.regsCall]) {
+      const insn = callInsn(ip, func);
+      if (!sameBytes(mem.view(ip, CALL_SIZE), insn)) yield* this.textPoke.bp(ip, insn);
+    }
+    yield* this.#unlock(this.#sym.textMutex);
+  }
+
+  /** ftrace_replace_code(), for the records whose count changed: checks all, then pokes all. */
+  *#replaceCode(records: Iterable<FtraceRec>): HostGenerator<void> {
+    const pokes: (Poke & { rec: FtraceRec; target: Addr })[] = [];
+    for (const rec of records) {
+      const target = rec.flags & C.FTRACE_FL_DISABLED ? 0n : this.#wanted(rec);
+      if (target === rec.target) continue;
+      const expected = rec.target === 0n ? (NOP5 as Uint8Array) : callInsn(rec.ip, rec.target);
+      const failed = this.#verify(rec.ip, expected);
+      if (failed) {
+        this.#bug(failed, rec, expected, bugType(rec.target, target));
+        return;
+      }
+      const insn = target === 0n ? (NOP5 as Uint8Array) : callInsn(rec.ip, target);
+      pokes.push({ addr: rec.ip, insn, rec, target });
+    }
+    for (const { rec, target } of pokes) rec.target = target;
+    yield* this.#lock(this.#sym.textMutex);
+    yield* this.textPoke.batch(pokes);
+    yield* this.#unlock(this.#sym.textMutex);
+  }
+
+  /** ftrace_verify_code() */
+  #verify(ip: Addr, expected: Uint8Array): number {
+    const { mem } = this.#core;
+    if (!mem.isMapped(ip, CALL_SIZE)) return -C.EFAULT;
+    return sameBytes(mem.view(ip, CALL_SIZE), expected) ? 0 : -C.EINVAL;
+  }
+
+  #bug(failed: number, rec: FtraceRec, expected: Uint8Array, type: string): void {
+    ftraceBug(this.#core, failed, rec, expected, type);
+    this.disabled = true;
+  }
+
+  *#lock(mutex: Addr): HostGenerator<void> {
+    yield { call: this.#sym.mutexLock, args: [mutex] };
+  }
+  *#unlock(mutex: Addr): HostGenerator<void> {
+    yield { call: this.#sym.mutexUnlock, args: [mutex] };
+  }
+}
+
+function bugType(from: Addr, to: Addr): string {
+  if (to === 0n) return 'Setting ftrace call site to NOP';
+  return from === 0n
+    ? 'Setting ftrace call site to call ftrace function'
+    : 'Updating ftrace call site to call a different ftrace function';
+}

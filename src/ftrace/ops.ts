@@ -1,0 +1,158 @@
+// struct ftrace_ops in guest memory: who listens, to which sites, by which handler.
+// Mirrors include/linux/ftrace.h and the hashes of kernel/trace/ftrace.c.
+//
+// The structure and its filter hash are the guest's: arch_ftrace_ops_list_func reads them. A hash of
+// ours has size_bits 0, one bucket that holds every entry.
+
+import type { Addr } from '../guest/addr.ts';
+import type { GuestMemory } from '../guest/memory.ts';
+import type { KernelCore } from '../kernel/core.ts';
+import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { initListHead } from '../kernel/list.ts';
+
+const F = LAYOUT.ftrace_ops.fields;
+
+/** struct ftrace_hash { size_bits, buckets, count, flags, rcu }; private to kernel/trace/trace.h. */
+const HASH = { size: 48, buckets: 8, count: 16 } as const;
+/** struct ftrace_func_entry { hlist_node, ip, direct } */
+const ENTRY = { size: 32, next: 0, pprev: 8, ip: 16 } as const;
+
+export class FtraceOps {
+  readonly addr: Addr;
+  readonly #mem: GuestMemory;
+
+  constructor(mem: GuestMemory, addr: Addr) {
+    this.#mem = mem;
+    this.addr = addr;
+  }
+
+  #get(field: number): bigint {
+    return this.#mem.readU64(this.addr + BigInt(field));
+  }
+  #set(field: number, value: bigint): void {
+    this.#mem.writeU64(this.addr + BigInt(field), value);
+  }
+
+  get func(): Addr {
+    return this.#get(F.func);
+  }
+  set func(value: Addr) {
+    this.#set(F.func, value);
+  }
+  get savedFunc(): Addr {
+    return this.#get(F.saved_func);
+  }
+  set savedFunc(value: Addr) {
+    this.#set(F.saved_func, value);
+  }
+  get next(): Addr {
+    return this.#get(F.next);
+  }
+  set next(value: Addr) {
+    this.#set(F.next, value);
+  }
+  get flags(): number {
+    return this.#mem.readU32(this.addr + BigInt(F.flags));
+  }
+  set flags(value: number) {
+    this.#set(F.flags, BigInt(value >>> 0));
+  }
+  has(flag: number): boolean {
+    return (this.flags & flag) !== 0;
+  }
+  get trampoline(): Addr {
+    return this.#get(F.trampoline);
+  }
+  set trampoline(value: Addr) {
+    this.#set(F.trampoline, value);
+  }
+  get trampolineSize(): number {
+    return this.#mem.readU32(this.addr + BigInt(F.trampoline_size));
+  }
+  set trampolineSize(value: number) {
+    this.#set(F.trampoline_size, BigInt(value));
+  }
+
+  /** ftrace_ops_init(): once, before anything is asked of it. */
+  init(): void {
+    if (this.has(CONSTANTS.FTRACE_OPS_FL_INITIALIZED)) return;
+    initListHead(this.#mem, this.addr + BigInt(F.local_hash_regex_lock_wait_list));
+    this.#set(F.func_hash, this.addr + BigInt(F.local_hash));
+    this.flags |= CONSTANTS.FTRACE_OPS_FL_INITIALIZED;
+  }
+
+  /** ops->func_hash->filter_hash: 0 when it traces every function. */
+  get #filter(): Addr {
+    const funcHash = this.#get(F.func_hash);
+    return funcHash === 0n
+      ? 0n
+      : this.#mem.readU64(funcHash + BigInt(LAYOUT.ftrace_ops_hash.fields.filter_hash));
+  }
+
+  /** Sites that the filter names; undefined when it has none and so means all of them. */
+  filterIps(): Addr[] | undefined {
+    const hash = this.#filter;
+    if (hash === 0n || this.#mem.readU64(hash + BigInt(HASH.count)) === 0n) return undefined;
+    const ips: Addr[] = [];
+    for (const entry of this.#entries(hash)) ips.push(this.#mem.readU64(entry + BigInt(ENTRY.ip)));
+    return ips;
+  }
+
+  /** Is the call site among those it traces? */
+  traces(ip: Addr): boolean {
+    return this.filterIps()?.includes(ip) ?? true;
+  }
+
+  *#entries(hash: Addr): IterableIterator<Addr> {
+    let entry = this.#mem.readU64(this.#mem.readU64(hash + BigInt(HASH.buckets)));
+    for (; entry !== 0n; entry = this.#mem.readU64(entry)) yield entry;
+  }
+
+  /** add_hash_entry(), with the hash made first where there is none. */
+  addIp(core: KernelCore, ip: Addr): void {
+    const { slab } = core;
+    const mem = this.#mem;
+    let hash = this.#filter;
+    if (hash === 0n) {
+      hash = slab.alloc(HASH.size, 'ftrace_hash');
+      mem.writeU64(hash + BigInt(HASH.buckets), slab.alloc(8, 'ftrace_hash buckets'));
+      mem.writeU64(this.#get(F.func_hash) + BigInt(LAYOUT.ftrace_ops_hash.fields.filter_hash), hash);
+    }
+    const entry = slab.alloc(ENTRY.size, 'ftrace_func_entry');
+    const bucket = mem.readU64(hash + BigInt(HASH.buckets));
+    mem.writeU64(entry + BigInt(ENTRY.ip), ip);
+    mem.writeU64(entry, mem.readU64(bucket));
+    mem.writeU64(entry + BigInt(ENTRY.pprev), bucket);
+    mem.writeU64(bucket, entry);
+    mem.writeU64(hash + BigInt(HASH.count), mem.readU64(hash + BigInt(HASH.count)) + 1n);
+  }
+
+  /** Takes an address out of the filter; the hash goes with its last. @returns false when it was not in it. */
+  removeIp(core: KernelCore, ip: Addr): boolean {
+    const mem = this.#mem;
+    const hash = this.#filter;
+    if (hash === 0n) return false;
+    let link = mem.readU64(hash + BigInt(HASH.buckets));
+    for (let entry = mem.readU64(link); entry !== 0n; link = entry, entry = mem.readU64(entry)) {
+      if (mem.readU64(entry + BigInt(ENTRY.ip)) !== ip) continue;
+      mem.writeU64(link, mem.readU64(entry));
+      core.slab.free(entry);
+      const count = mem.readU64(hash + BigInt(HASH.count)) - 1n;
+      mem.writeU64(hash + BigInt(HASH.count), count);
+      if (count === 0n) this.#freeHash(core, hash);
+      return true;
+    }
+    return false;
+  }
+
+  /** Empties the filter (ftrace_free_filter). */
+  clearIps(core: KernelCore): void {
+    for (const ip of this.filterIps() ?? []) this.removeIp(core, ip);
+  }
+
+  #freeHash(core: KernelCore, hash: Addr): void {
+    core.slab.free(this.#mem.readU64(hash + BigInt(HASH.buckets)));
+    core.slab.free(hash);
+    this.#mem.writeU64(this.#get(F.func_hash) + BigInt(LAYOUT.ftrace_ops_hash.fields.filter_hash), 0n);
+  }
+}

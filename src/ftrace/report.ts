@@ -1,0 +1,71 @@
+// The text of tracefs' enabled_functions and dyn_ftrace_total_info, and the trampolines in
+// /proc/kallsyms. Mirrors t_show() and ftrace_get_trampoline_kallsym() of kernel/trace/ftrace.c.
+
+import type { Addr } from '../guest/addr.ts';
+import type { KernelCore } from '../kernel/core.ts';
+import type { KernelSymbol } from '../kernel/kallsyms.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
+import { recCount } from './dyn_ftrace.ts';
+import type { Ftrace } from './ftrace.ts';
+import { targetOf } from './insn.ts';
+
+const C = CONSTANTS;
+/** struct dyn_ftrace entries on a page. */
+const ENTRIES_PER_PAGE = 256;
+
+/** /sys/kernel/debug/tracing/enabled_functions, one line a traced site. */
+export function enabledFunctions(core: KernelCore, ftrace: Ftrace): string {
+  let text = '';
+  for (const rec of ftrace.records.all()) {
+    if (recCount(rec) === 0) continue;
+    const name = core.symbols.nameOf(rec.ip) ?? `0x${rec.ip.toString(16)}`;
+    text += rec.module === undefined ? name : `${name} [${rec.module}]`;
+    text += ` (${recCount(rec)})${rec.flags & C.FTRACE_FL_REGS ? ' R' : '  '}`;
+    text += `${rec.flags & C.FTRACE_FL_IPMODIFY ? ' I' : '  '}  `;
+    text += `${trampolineText(core, ftrace, rec.target)}\n`;
+  }
+  return text;
+}
+
+function trampolineText(core: KernelCore, ftrace: Ftrace, target: Addr): string {
+  const own = ftrace.trampolines.at(target);
+  if (!own) {
+    const { caller, regsCaller } = ftrace.trampolines;
+    const template = target === regsCaller.start ? regsCaller : caller;
+    return `->${core.sym(calledBy(core, template.start + BigInt(template.call)))}`;
+  }
+  const ops = ftrace.ops(own.ops);
+  const called = calledBy(core, own.start + BigInt(ftrace.trampolines.templateOf(ops).call));
+  return `\ttramp: ${core.sym(own.start)} (${core.sym(ops.func)}) ->${core.sym(called)}`;
+}
+
+function calledBy(core: KernelCore, callIp: Addr): Addr {
+  return targetOf(callIp, core.mem.readBytes(callIp, 5));
+}
+
+/** dyn_ftrace_total_info: sites, pages they take, and groups of pages. */
+export function dynFtraceTotalInfo(ftrace: Ftrace): string {
+  const { count, groups } = ftrace.records;
+  return `${count} pages:${Math.ceil(count / ENTRIES_PER_PAGE)} groups: ${groups}\n`;
+}
+
+/** available_filter_functions */
+export function availableFilterFunctions(core: KernelCore, ftrace: Ftrace): string {
+  let text = '';
+  for (const rec of ftrace.records.all()) {
+    const name = core.symbols.nameOf(rec.ip) ?? `0x${rec.ip.toString(16)}`;
+    text += `${rec.module === undefined ? name : `${name} [${rec.module}]`}\n`;
+  }
+  return text;
+}
+
+/** Trampolines as /proc/kallsyms lists them; no other symbol look-up finds them. */
+export function trampolineKallsyms(ftrace: Ftrace): (KernelSymbol & { module: string })[] {
+  return ftrace.trampolines.list().map((t) => ({
+    name: 'ftrace_trampoline',
+    addr: t.start,
+    size: t.size,
+    type: 't',
+    module: '__builtin__ftrace',
+  }));
+}
