@@ -5,7 +5,7 @@
 // Uses nothing but Node itself until the npm packages are there. Every step is skipped when its result exists.
 
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ensurePackages } from './setup/npm_packages.mjs';
@@ -15,10 +15,15 @@ import { ensureUnicorn } from './setup/unicorn.mjs';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const log = (line) => console.error(`klpemu: ${line}`);
 
+/** What each target runs, as lists of arguments for Node. */
 const TARGETS = {
-  demo: (args) => ['dist/cli/main.js', 'run', 'fixtures/scenarios/demo.yaml', ...args],
-  test: (args) => ['node_modules/vitest/vitest.mjs', 'run', ...args],
-  bench: async (args, buildProgram) => [await buildProgram('bench/main.ts'), ...args],
+  demo: (args) => [['dist/cli/main.js', 'run', 'fixtures/scenarios/demo.yaml', ...args]],
+  test: (args) => [['node_modules/vitest/vitest.mjs', 'run', ...args]],
+  // Each benchmark named, or all, in a process of its own.
+  bench: async (names, buildProgram) => {
+    const wanted = names.length ? names : benchmarks();
+    return Promise.all(wanted.map(async (name) => [await buildProgram(`bench/${name}.ts`)]));
+  },
 };
 
 async function main([target, ...args]) {
@@ -38,10 +43,16 @@ async function main([target, ...args]) {
   });
   if (library.from !== 'system') log(`Unicorn library: ${library.path}`);
   await build();
-  const argv = await command(args, buildProgram);
-  const { status, error } = spawnSync(process.execPath, argv, { cwd: root, stdio: 'inherit' });
-  if (error) throw error;
-  process.exitCode = status ?? 1;
+  for (const argv of await command(args, buildProgram)) {
+    const { status, error } = spawnSync(process.execPath, argv, { cwd: root, stdio: 'inherit' });
+    if (error) throw error;
+    if (status !== 0) process.exitCode = status ?? 1;
+  }
+}
+
+function benchmarks() {
+  const names = readdirSync(join(root, 'bench')).filter((name) => name.endsWith('.ts'));
+  return names.map((name) => name.slice(0, -'.ts'.length)).sort();
 }
 
 function requireNode() {
