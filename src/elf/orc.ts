@@ -106,7 +106,7 @@ export function formatOrcEntry(entry: OrcEntry): string {
   const place = (reg: number, offset: number): string => {
     const name = ORC_REG_NAMES[reg] ?? `reg${reg}`;
     if (reg === ORC_REG_UNDEFINED) return '(und)';
-    if (reg === ORC_REG_BP_INDIRECT) return `(bp${signed(offset)})`;
+    if (reg === ORC_REG_BP_INDIRECT) return `(bp${signed(offset)})`; // the offset is inside: bp + offset holds the address
     return `${name}${signed(offset)}`;
   };
   const sp = place(entry.spReg, entry.spOffset);
@@ -146,7 +146,9 @@ export function orcTableFromSections(ip: Uint8Array, ipBase: bigint, orc: Uint8A
 }
 
 /** The table from entries in any order, for generated code and tests. `ip` is masked to 32 bits. */
-export function orcTableFromEntries(entries: Iterable<OrcEntry & { readonly ip: bigint | number }>): OrcTable {
+export function orcTableFromEntries(
+  entries: Iterable<OrcEntry & { readonly ip: bigint | number }>,
+): OrcTable {
   const list = [...entries];
   const table = allocate(list.length);
   list.forEach((entry, i) => {

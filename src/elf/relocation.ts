@@ -94,30 +94,34 @@ export interface RelocationSite {
 }
 
 /**
- * Writes one relocation into a section's bytes.
- * @param target the section's bytes
- * @param base address of the section's first byte
+ * Writes one relocation.
+ * @param target bytes that hold the place, at `at`
+ * @param place address of the place
  * @param value S + A
  * @throws RelocationError before anything is written
  */
-export function applyRelocation(target: DataView, base: bigint, value: bigint, site: RelocationSite): void {
+export function applyRelocation(
+  target: DataView,
+  at: number,
+  place: bigint,
+  value: bigint,
+  site: RelocationSite,
+): void {
   const row = BY_TYPE.get(site.type);
   if (!row) throw failure(site, `Unknown rela relocation: ${site.type}`);
   if (row.width === 0) return;
-  const { offset } = site;
-  if (offset + row.width > target.byteLength) {
+  if (at + row.width > target.byteLength) {
     throw failure(site, `relocation of ${row.width} bytes runs out of its section`);
   }
-  const place = BigInt.asUintN(64, base + BigInt(offset));
   const sum = BigInt.asUintN(64, value);
-  const existing = row.width === 8 ? target.getBigUint64(offset, true) : BigInt(target.getUint32(offset, true));
-  if (existing !== 0n) throw failure(site, invalidTarget(row.type, place, sum), sum);
+  const existing = row.width === 8 ? target.getBigUint64(at, true) : BigInt(target.getUint32(at, true));
   const result = BigInt.asUintN(64, row.pcRelative ? sum - place : sum);
+  if (existing !== 0n) throw failure(site, invalidTarget(row.type, place, sum), sum);
   if (!inRange(row, result)) {
     throw failure(site, `overflow in relocation type ${row.type} val ${result.toString(16)}`, result);
   }
-  if (row.width === 8) target.setBigUint64(offset, result, true);
-  else target.setUint32(offset, Number(BigInt.asUintN(32, result)), true);
+  if (row.width === 8) target.setBigUint64(at, result, true);
+  else target.setUint32(at, Number(BigInt.asUintN(32, result)), true);
 }
 
 /** Puts back the zero that applyRelocation() found, as clear_relocate_add() of later kernels does. */

@@ -133,7 +133,13 @@ function insideFile(section: RawSection, bytes: Uint8Array): boolean {
 /** Larger than any section of a module can be: the kernel's module area is 1 GiB. */
 const MAX_SECTION = 1n << 32n;
 
-function checkSection(s: RawSection, index: number, bytes: Uint8Array, file: string, header: ElfHeader): void {
+function checkSection(
+  s: RawSection,
+  index: number,
+  bytes: Uint8Array,
+  file: string,
+  header: ElfHeader,
+): void {
   const { shnum } = header;
   if (s.type === SHT_SYMTAB && (s.link === 0 || s.link >= shnum)) {
     const reason = `Invalid ELF sh_link!=SHN_UNDEF(${s.link}) or (sh_link(${s.link}) >= hdr->e_shnum(${shnum})`;

@@ -2,7 +2,14 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { SHT_NOBITS, STB_GLOBAL, STB_LOCAL, STB_WEAK, STT_FUNC, STT_OBJECT } from '../../src/elf/constants.ts';
+import {
+  SHT_NOBITS,
+  STB_GLOBAL,
+  STB_LOCAL,
+  STB_WEAK,
+  STT_FUNC,
+  STT_OBJECT,
+} from '../../src/elf/constants.ts';
 import { type ElfObject, parseElf } from '../../src/elf/elf_object.ts';
 import { ElfError } from '../../src/elf/error.ts';
 import { readModInfo } from '../../src/elf/modinfo.ts';
@@ -72,7 +79,12 @@ describe('a relocatable object', () => {
   it('accepts a relocation that writes nothing at the very end of a section', () => {
     const data = elf.section('.data');
     const list = elf.relocations(data?.index ?? 0).map((r) => [r.offset, r.type]);
-    expect(list).toEqual([[0, 1], [8, 1], [16, 24], [24, 0]]);
+    expect(list).toEqual([
+      [0, 1],
+      [8, 1],
+      [16, 24],
+      [24, 0],
+    ]);
   });
 
   it('reads a string only as far as its section goes', () => {
@@ -100,7 +112,11 @@ describe('a file that is no object of ours', () => {
     ['truncated', read('truncated.o'), 'Invalid ELF section header overflow'],
     ['without section names', patched(good, 62, 0), 'Invalid ELF section name index: 0 ||'],
     ['with a live section 0', patched(good, header(0, 4), 1), 'ELF Spec violation: section 0 type(1)'],
-    ['with a section beyond the end', patched(good, header(1, 32), 255, 255), 'Invalid ELF section in module'],
+    [
+      'with a section beyond the end',
+      patched(good, header(1, 32), 255, 255),
+      'Invalid ELF section in module',
+    ],
     ['with an alignment of 3', patched(good, header(1, 48), 3), 'section 1 has an alignment of 3'],
     ['with a .bss of 2^56 bytes', patched(good, header(5, 39), 1), 'section 5 claims'],
   ])('%s is refused in the words of elf_validity_check', (_what, bytes, reason) => {
@@ -127,8 +143,12 @@ describe('a file that is no object of ours', () => {
 
 describe('any bytes at all', () => {
   const corpus = [
-    ...readdirSync(OBJECTS).filter((f) => f.endsWith('.o')).map((f) => join(OBJECTS, f)),
-    ...readdirSync(MODULES).filter((f) => f.endsWith('.ko')).map((f) => join(MODULES, f)),
+    ...readdirSync(OBJECTS)
+      .filter((f) => f.endsWith('.o'))
+      .map((f) => join(OBJECTS, f)),
+    ...readdirSync(MODULES)
+      .filter((f) => f.endsWith('.ko'))
+      .map((f) => join(MODULES, f)),
   ].map((path) => new Uint8Array(readFileSync(path)));
 
   /** Reads everything that can be read. */
@@ -152,10 +172,15 @@ describe('any bytes at all', () => {
         fc.option(fc.nat(), { freq: 6 }),
         (original, edits, cut) => {
           const bytes = original.slice(0, cut === null ? undefined : cut % original.length);
-          const shoff = original.length > 64 ? Number(new DataView(original.buffer).getBigUint64(40, true)) : 0;
+          const shoff =
+            original.length > 64 ? Number(new DataView(original.buffer).getBigUint64(40, true)) : 0;
           for (const [where, value, width, inHeaders] of edits) {
             // Half of the edits hit the headers, which are a small part of a file.
-            const at = inHeaders ? (where % 2 ? where % 64 : shoff + (where % 4096)) : where % original.length;
+            const at = inHeaders
+              ? where % 2
+                ? where % 64
+                : shoff + (where % 4096)
+              : where % original.length;
             for (let i = 0; i < width; i++) {
               if (at + i < bytes.length) bytes[at + i] = Number((value >> BigInt(8 * i)) & 0xffn);
             }

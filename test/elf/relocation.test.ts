@@ -12,10 +12,16 @@ import {
 } from '../../src/elf/relocation.ts';
 
 const BASE = 0xffffffffc0201000n;
-const site = (type: number, offset = 0) => ({ file: 'm.ko', section: '.text', offset, type, symbol: 'target' });
+const site = (type: number, offset = 0) => ({
+  file: 'm.ko',
+  section: '.text',
+  offset,
+  type,
+  symbol: 'target',
+});
 
 function apply(type: number, value: bigint, bytes = new Uint8Array(8)): Uint8Array {
-  applyRelocation(new DataView(bytes.buffer), BASE, value, site(type));
+  applyRelocation(new DataView(bytes.buffer), 0, BASE, value, site(type));
   return bytes;
 }
 
@@ -67,7 +73,12 @@ describe('relocation types', () => {
   it('a type that the kernel does not apply is named, with section, offset and symbol', () => {
     const error = failure(() => apply(9, 0n));
     expect(error.reason).toBe('Unknown rela relocation: 9');
-    expect(error).toMatchObject({ section: '.text', offset: 0, symbol: 'target', typeName: 'R_X86_64_GOTPCREL' });
+    expect(error).toMatchObject({
+      section: '.text',
+      offset: 0,
+      symbol: 'target',
+      typeName: 'R_X86_64_GOTPCREL',
+    });
     expect(error.message).toBe(
       "m.ko: Unknown rela relocation: 9 (section .text, offset 0x0): R_X86_64_GOTPCREL against symbol 'target'",
     );
@@ -75,7 +86,7 @@ describe('relocation types', () => {
 
   it('a write that would leave the section is refused', () => {
     const view = new DataView(new ArrayBuffer(8));
-    expect(() => applyRelocation(view, BASE, 0n, site(1, 1))).toThrow('runs out of its section');
+    expect(() => applyRelocation(view, 1, BASE + 1n, 0n, site(1, 1))).toThrow('runs out of its section');
   });
 
   it('the GOTPCREL of the fixture is found with its own name', () => {
@@ -92,7 +103,7 @@ describe('relocation types', () => {
         const bytes = new Uint8Array(32);
         const view = new DataView(bytes.buffer);
         try {
-          applyRelocation(view, BASE, value, site(row.type, offset));
+          applyRelocation(view, offset, BASE + BigInt(offset), value, site(row.type, offset));
         } catch (error) {
           if (!(error instanceof RelocationError)) throw error;
         }

@@ -1,0 +1,269 @@
+// Text that is rewritten while a module loads, to suit the CPU: alternatives, return and retpoline sites, lock
+// prefixes.
+// Mirrors arch/x86/kernel/alternative.c: apply_alternatives, apply_returns, apply_retpolines,
+// alternatives_smp_unlock.
+//
+// Invariant: runs before the text is executable, so a plain write is enough (text_poke_early).
+
+import { type Addr, hex } from '../guest/addr.ts';
+import type { CpuFeatures } from './cpu_features.ts';
+
+/** The bytes of a module that is being loaded. GuestMemory is one. */
+export interface ModuleBytes {
+  readBytes(addr: Addr, size: number): Uint8Array;
+  readU8(addr: Addr): number;
+  readU16(addr: Addr): number;
+  readS32(addr: Addr): number;
+  writeBytes(addr: Addr, bytes: Uint8Array): void;
+  isMapped(addr: Addr, size?: number): boolean;
+}
+
+/** Length of the instruction at an offset; 0 when it does not decode. */
+export type InsnLength = (bytes: Uint8Array, offset: number) => number;
+
+/** A table of a loaded module. */
+export interface Table {
+  readonly addr: Addr;
+  readonly size: number;
+}
+
+export interface PatchCount {
+  /** Sites that were rewritten. */
+  patched: number;
+  /** Sites that stay as they are, because that is right for this CPU. */
+  kept: number;
+  /** What the kernel would WARN about: a site that does not hold what the table says. */
+  readonly warnings: string[];
+}
+
+/** Multi-byte nops by length; `P6 nops` of arch/x86/include/asm/nops.h. */
+const NOPS: readonly (readonly number[])[] = [
+  [],
+  [0x90],
+  [0x66, 0x90],
+  [0x0f, 0x1f, 0x00],
+  [0x0f, 0x1f, 0x40, 0x00],
+  [0x0f, 0x1f, 0x44, 0x00, 0x00],
+  [0x66, 0x0f, 0x1f, 0x44, 0x00, 0x00],
+  [0x0f, 0x1f, 0x80, 0x00, 0x00, 0x00, 0x00],
+  [0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00],
+];
+const NOP_MAX = 8;
+
+/** The kernel's nop of 1 to 8 bytes. */
+export function nopBytes(size: number): Uint8Array {
+  return Uint8Array.from(NOPS[size]);
+}
+
+export const INT3 = 0xcc;
+export const RET = 0xc3;
+export const CALL = 0xe8;
+export const JMP32 = 0xe9;
+export const JMP8 = 0xeb;
+
+/** text_gen_insn(): opcode and displacement of a five-byte call or jump. */
+export function genInsn(opcode: number, at: Addr, target: Addr): Uint8Array {
+  const insn = new Uint8Array(5);
+  insn[0] = opcode;
+  new DataView(insn.buffer).setInt32(1, Number(BigInt.asIntN(32, target - at - 5n)), true);
+  return insn;
+}
+
+/** sizeof(struct alt_instr) */
+const ALT_INSTR_SIZE = 12;
+
+/** Puts in the alternatives that the CPU's features select, and makes long nops of the short ones in all sites. */
+export function applyAlternatives(
+  mem: ModuleBytes,
+  table: Table,
+  features: CpuFeatures,
+  insnLength: InsnLength,
+): PatchCount {
+  const count = newCount();
+  for (let at = table.addr; at < table.addr + BigInt(table.size); at += BigInt(ALT_INSTR_SIZE)) {
+    const instr = at + BigInt(mem.readS32(at));
+    const repl = at + 4n + BigInt(mem.readS32(at + 4n));
+    const instrLen = mem.readU8(at + 10n);
+    const replLen = mem.readU8(at + 11n);
+    if (replLen > instrLen || !mem.isMapped(instr, instrLen) || !mem.isMapped(repl, replLen)) {
+      count.warnings.push(`alternative at ${hex(instr)} of ${instrLen} bytes cannot take ${replLen}`);
+      continue;
+    }
+    let code = mem.readBytes(instr, instrLen);
+    if (features.selects(mem.readU16(at + 8n))) {
+      code = replaced(mem.readBytes(repl, replLen), repl, instr, instrLen);
+      count.patched++;
+    } else {
+      count.kept++;
+    }
+    optimizeNops(code, insnLength);
+    mem.writeBytes(instr, code);
+  }
+  return count;
+}
+
+/** The replacement as it must read at the site, padded with one-byte nops. */
+function replaced(replacement: Uint8Array, repl: Addr, instr: Addr, instrLen: number): Uint8Array {
+  const code = new Uint8Array(instrLen).fill(0x90);
+  code.set(replacement);
+  if (replacement.length !== 5) return code;
+  const target = repl + 5n + BigInt(new DataView(code.buffer).getInt32(1, true));
+  if (code[0] === CALL) code.set(genInsn(CALL, instr, target));
+  if (code[0] === JMP32) code.set(shortestJump(instr, target));
+  return code;
+}
+
+/**
+ * recompute_jump(): two bytes where they reach. As in the kernel a backward target is tested as if the displacement
+ * were unsigned, and so gets the long form.
+ */
+function shortestJump(instr: Addr, target: Addr): Uint8Array {
+  const distance = target - instr;
+  if (distance < 0n || distance - 2n > 127n) return genInsn(JMP32, instr, target);
+  return Uint8Array.of(JMP8, Number(distance - 2n) & 0xff, ...NOPS[3]);
+}
+
+/** Every run of two and more one-byte nops becomes the fewest long ones. Changes `code` in place. */
+export function optimizeNops(code: Uint8Array, insnLength: InsnLength): void {
+  let at = 0;
+  while (at < code.length) {
+    if (code[at] !== 0x90) {
+      const length = insnLength(code, at);
+      if (length <= 0) return;
+      at += length;
+      continue;
+    }
+    let end = at;
+    while (end < code.length && code[end] === 0x90) end++;
+    if (end - at > 1) addNops(code, at, end);
+    at = end;
+  }
+}
+
+function addNops(code: Uint8Array, start: number, end: number): void {
+  for (let at = start; at < end; ) {
+    const size = Math.min(end - at, NOP_MAX);
+    code.set(NOPS[size], at);
+    at += size;
+  }
+}
+
+/**
+ * Makes a plain return of every `jmp __x86_return_thunk`, unless the CPU wants the thunk.
+ * @param thunk address of __x86_return_thunk
+ */
+export function applyReturns(mem: ModuleBytes, table: Table, features: CpuFeatures, thunk: Addr): PatchCount {
+  const count = newCount();
+  for (const addr of siteAddresses(mem, table)) {
+    if (!mem.isMapped(addr, 5) || mem.readU8(addr) !== JMP32 || jumpTarget(mem, addr) !== thunk) {
+      count.warnings.push(`missing return thunk: ${hex(addr)}`);
+    } else if (features.hasNamed('RETHUNK')) {
+      count.kept++;
+    } else {
+      mem.writeBytes(addr, Uint8Array.of(RET, INT3, INT3, INT3, INT3));
+      count.patched++;
+    }
+  }
+  return count;
+}
+
+/**
+ * Makes plain indirect branches of the calls and jumps to retpoline thunks, unless retpolines are what protects
+ * this CPU.
+ * @param registerOf the register of the thunk at an address, rax 0 to r15 15; undefined for any other address
+ */
+export function applyRetpolines(
+  mem: ModuleBytes,
+  table: Table,
+  features: CpuFeatures,
+  insnLength: InsnLength,
+  registerOf: (thunk: Addr) => number | undefined,
+): PatchCount {
+  const count = newCount();
+  for (const addr of siteAddresses(mem, table)) {
+    const code = mem.isMapped(addr, 6) ? mem.readBytes(addr, 6) : new Uint8Array(6);
+    const length = branchLength(code);
+    const register = length === 0 ? undefined : registerOf(branchTarget(code, addr, length));
+    if (register === undefined || register === 4) {
+      count.warnings.push(`no retpoline thunk call at ${hex(addr)}`);
+      continue;
+    }
+    const bytes = indirectBranch(code, length, register, features);
+    if (!bytes) {
+      count.kept++;
+      continue;
+    }
+    optimizeNops(bytes, insnLength);
+    mem.writeBytes(addr, bytes);
+    count.patched++;
+  }
+  return count;
+}
+
+/** Bytes of a call, jmp or jcc with a 32-bit displacement, with or without a CS prefix; 0 for anything else. */
+function branchLength(code: Uint8Array): number {
+  if (code[0] === CALL || code[0] === JMP32) return 5;
+  if (code[0] === 0x2e && (code[1] === CALL || code[1] === JMP32)) return 6;
+  return code[0] === 0x0f && (code[1] & 0xf0) === 0x80 ? 6 : 0;
+}
+
+function branchTarget(code: Uint8Array, addr: Addr, length: number): Addr {
+  const displacement = new DataView(code.buffer, code.byteOffset).getInt32(length - 4, true);
+  return addr + BigInt(length + displacement);
+}
+
+/** patch_retpoline(): the bytes to write, undefined to leave the thunk call alone. */
+function indirectBranch(
+  code: Uint8Array,
+  length: number,
+  register: number,
+  features: CpuFeatures,
+): Uint8Array | undefined {
+  const lfence = features.hasNamed('RETPOLINE_LFENCE');
+  if (features.hasNamed('RETPOLINE') && !lfence) return undefined;
+  const isJcc = code[0] === 0x0f;
+  const opcode = isJcc ? JMP32 : code[length - 5];
+  const bytes: number[] = [];
+  if (isJcc) bytes.push(0x70 + ((code[1] & 0xf) ^ 1), length - 2);
+  if (lfence) bytes.push(0x0f, 0xae, 0xe8);
+  if (register >= 8) bytes.push(0x41);
+  bytes.push(0xff, (opcode === CALL ? 0xd0 : 0xe0) + (register & 7));
+  // Straight-line speculation past an indirect jump.
+  if (opcode === JMP32 && bytes.length < length) bytes.push(INT3);
+  if (bytes.length > length) return undefined;
+  while (bytes.length < length) bytes.push(0x90);
+  return Uint8Array.from(bytes);
+}
+
+/**
+ * Makes DS prefixes of the lock prefixes in [text, text + size), for a kernel that booted with one CPU.
+ * Text of init is left alone.
+ */
+export function smpUnlock(mem: ModuleBytes, table: Table, text: Table): PatchCount {
+  const count = newCount();
+  for (const addr of siteAddresses(mem, table)) {
+    const inText = addr >= text.addr && addr < text.addr + BigInt(text.size);
+    if (inText && mem.readU8(addr) === 0xf0) {
+      mem.writeBytes(addr, Uint8Array.of(0x3e));
+      count.patched++;
+    } else {
+      count.kept++;
+    }
+  }
+  return count;
+}
+
+/** The addresses in a table of 32-bit distances from the entries themselves. */
+export function* siteAddresses(mem: ModuleBytes, table: Table): IterableIterator<Addr> {
+  for (let at = table.addr; at + 4n <= table.addr + BigInt(table.size); at += 4n) {
+    yield at + BigInt(mem.readS32(at));
+  }
+}
+
+function jumpTarget(mem: ModuleBytes, addr: Addr): Addr {
+  return addr + 5n + BigInt(mem.readS32(addr + 1n));
+}
+
+function newCount(): PatchCount {
+  return { patched: 0, kept: 0, warnings: [] };
+}

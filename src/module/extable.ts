@@ -1,0 +1,72 @@
+// A module's exception table and bug table: what to do about a fault at an address, and what a ud2 there means.
+// Mirrors lib/extable.c (sort_extable, search_extable) and lib/bug.c (module_find_bug).
+
+import type { Addr } from '../guest/addr.ts';
+import type { GuestMemory } from '../guest/memory.ts';
+import { LAYOUT } from '../kernel/layout.ts';
+import type { Table } from './alternative.ts';
+import type { Module } from './module.ts';
+
+const EX = LAYOUT.exception_table_entry;
+const BUG = LAYOUT.bug_entry;
+
+export interface ExtableEntry {
+  readonly insn: Addr;
+  readonly fixup: Addr;
+  /** EX_TYPE_ and its registers. */
+  readonly data: number;
+}
+
+/** Sorts by instruction in place; distances are from the entries themselves, so they change as entries move. */
+export function sortExtable(mem: GuestMemory, table: Table): number {
+  const entries = readExtable(mem, table).sort((a, b) => (a.insn < b.insn ? -1 : a.insn > b.insn ? 1 : 0));
+  entries.forEach((entry, i) => {
+    const at = table.addr + BigInt(i * EX.size);
+    const fixupAt = at + BigInt(EX.fields.fixup);
+    mem.writeU32(at, Number(BigInt.asUintN(32, entry.insn - at)));
+    mem.writeU32(fixupAt, Number(BigInt.asUintN(32, entry.fixup - fixupAt)));
+    mem.writeU32(at + BigInt(EX.fields.data), entry.data);
+  });
+  return entries.length;
+}
+
+export function readExtable(mem: GuestMemory, table: Table): ExtableEntry[] {
+  return Array.from({ length: Math.floor(table.size / EX.size) }, (_, i) => {
+    const at = table.addr + BigInt(i * EX.size);
+    const fixupAt = at + BigInt(EX.fields.fixup);
+    return {
+      insn: at + BigInt(mem.readS32(at)),
+      fixup: fixupAt + BigInt(mem.readS32(fixupAt)),
+      data: mem.readU32(at + BigInt(EX.fields.data)),
+    };
+  });
+}
+
+/** search_module_extables(): where to go on after a fault at an instruction. */
+export function searchModuleExtable(mem: GuestMemory, mod: Module, insn: Addr): ExtableEntry | undefined {
+  const table = mod.sections.get('__ex_table');
+  return table && readExtable(mem, table).find((e) => e.insn === insn);
+}
+
+export interface BugEntry {
+  readonly file: string;
+  readonly line: number;
+  /** BUGFLAG_ bits; without BUGFLAG_WARNING (1) it is a BUG(). */
+  readonly flags: number;
+}
+
+/** module_find_bug(): the WARN() or BUG() whose ud2 is at an address. */
+export function moduleFindBug(mem: GuestMemory, mod: Module, addr: Addr): BugEntry | undefined {
+  const table = mod.sections.get('__bug_table');
+  if (!table) return undefined;
+  for (let at = table.addr; at < table.addr + BigInt(table.size); at += BigInt(BUG.size)) {
+    if (at + BigInt(mem.readS32(at)) !== addr) continue;
+    const fileAt = at + BigInt(BUG.fields.file_disp);
+    return {
+      file: mem.readCString(fileAt + BigInt(mem.readS32(fileAt))),
+      line: mem.readU16(at + BigInt(BUG.fields.line)),
+      flags: mem.readU16(at + BigInt(BUG.fields.flags)),
+    };
+  }
+  return undefined;
+}

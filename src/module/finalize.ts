@@ -1,0 +1,228 @@
+// A relocated module made ready to run: its tables found, its text suited to the CPU, its symbols published.
+// Mirrors find_module_sections(), post_relocation() of kernel/module/main.c, module_finalize() of
+// arch/x86/kernel/module.c and unwind_module_init() of arch/x86/kernel/unwind_orc.c.
+//
+// Invariant: every section that asks for work at load time ends up in `mod.reports`, done or not.
+
+import { OrcTableError, orcTableFromSections } from '../elf/orc.ts';
+import type { Addr } from '../guest/addr.ts';
+import { decodeAt } from '../isa/decoder.ts';
+import type { KernelCore } from '../kernel/core.ts';
+import { LAYOUT } from '../kernel/layout.ts';
+import {
+  applyAlternatives,
+  applyRetpolines,
+  applyReturns,
+  type InsnLength,
+  type PatchCount,
+  smpUnlock,
+  type Table,
+} from './alternative.ts';
+import { DEFAULT_CPU_FEATURES } from './cpu_features.ts';
+import { ModuleError } from './error.ts';
+import { sortExtable } from './extable.ts';
+import { addKallsyms } from './kallsyms.ts';
+import type { Module, ModuleExport } from './module.ts';
+import { readJumpTable, readStaticCallSites } from './patch_sites.ts';
+import type { ModuleLoaderPorts } from './ports.ts';
+
+/** Length by the decoder; 0 for bytes that are no instruction. */
+export const insnLength: InsnLength = (bytes, offset) => decodeAt(bytes, offset, 0).length;
+
+/** Pointer and count members of struct module, and the section and element size they come from. */
+const TABLES = [
+  ['kp', 'num_kp', '__param', LAYOUT.kernel_param.size],
+  ['syms', 'num_syms', '__ksymtab', LAYOUT.kernel_symbol.size],
+  ['gpl_syms', 'num_gpl_syms', '__ksymtab_gpl', LAYOUT.kernel_symbol.size],
+  ['extable', 'num_exentries', '__ex_table', LAYOUT.exception_table_entry.size],
+  ['bug_table', 'num_bugs', '__bug_table', LAYOUT.bug_entry.size],
+  ['jump_entries', 'num_jump_entries', '__jump_table', LAYOUT.jump_entry.size],
+  ['static_call_sites', 'num_static_call_sites', '.static_call_sites', LAYOUT.static_call_site.size],
+  ['ftrace_callsites', 'num_ftrace_callsites', '__mcount_loc', 8],
+  ['tracepoints_ptrs', 'num_tracepoints', '__tracepoints_ptrs', 4],
+  ['srcu_struct_ptrs', 'num_srcu_structs', '___srcu_struct_ptrs', 8],
+  ['trace_events', 'num_trace_events', '_ftrace_events', 8],
+  ['trace_evals', 'num_trace_evals', '_ftrace_eval_map', 8],
+  ['noinstr_text_start', 'noinstr_text_size', '.noinstr.text', 1],
+] as const;
+
+/** Sections for subsystems that this machine does not have. */
+const NOT_APPLIED: readonly (readonly [string, number, string])[] = [
+  [
+    '.parainstructions',
+    16,
+    'calls through pv_ops stay; .altinstructions make the native instructions of most',
+  ],
+  ['__tracepoints_ptrs', 4, 'no tracing: tracepoints stay off'],
+  ['_ftrace_events', 8, 'no tracing: event files are not made'],
+  ['_ftrace_eval_map', 8, 'no tracing'],
+  ['__bpf_raw_tp_map', 32, 'no BPF'],
+  ['__dyndbg', 56, 'no dynamic debug: pr_debug() stays off'],
+  ['___srcu_struct_ptrs', 8, 'static SRCU structures are not initialised'],
+  ['.ibt_endbr_seal', 4, 'no IBT on this CPU'],
+  ['.altinstr_aux', 1, 'text of alternatives that test at run time; used as it is'],
+  ['.BTF', 1, 'type information is not read'],
+];
+
+/** find_module_sections() */
+export function findModuleSections(mod: Module): void {
+  for (const [pointer, count, name, size] of TABLES) {
+    const table = mod.sections.get(name);
+    if (!table || table.size === 0) continue;
+    mod.writeField(pointer, table.addr);
+    mod.writeField32(count, Math.floor(table.size / size));
+  }
+  const crcs = mod.sections.get('__kcrctab');
+  if (crcs) mod.writeField('crcs', crcs.addr);
+  const gplCrcs = mod.sections.get('__kcrctab_gpl');
+  if (gplCrcs) mod.writeField('gpl_crcs', gplCrcs.addr);
+  for (const [name, size, note] of NOT_APPLIED) {
+    const section = mod.elf.section(name);
+    if (section && section.size > 0) {
+      mod.reports.push({ section: name, applied: false, entries: Math.floor(section.size / size), note });
+    }
+  }
+}
+
+/** post_relocation(): sorted tables, symbols, patched text. Throws ModuleError. */
+export function postRelocation(core: KernelCore, ports: ModuleLoaderPorts, mod: Module): void {
+  const extable = mod.sections.get('__ex_table');
+  if (extable?.size) report(mod, '__ex_table', sortExtable(core.mem, extable), 'sorted');
+  const bugs = mod.sections.get('__bug_table');
+  if (bugs?.size) report(mod, '__bug_table', Math.floor(bugs.size / LAYOUT.bug_entry.size), 'for ud2 faults');
+  const { elf, layout } = mod;
+  addKallsyms(core.mem, elf.symbols, layout.symtab.coreSymbols, mod.kallsyms);
+  writeKallsymsPointers(core, mod);
+  mod.exports = readExports(core, mod);
+  moduleFinalize(core, ports, mod);
+  readCallSites(core, mod);
+}
+
+function writeKallsymsPointers({ mem }: KernelCore, mod: Module): void {
+  const { kallsyms } = mod;
+  const initial = mod.base('init') + BigInt(mod.layout.symtab.initKallsyms);
+  const f = LAYOUT.mod_kallsyms.fields;
+  const inModule = mod.addr + BigInt(LAYOUT.module.fields.core_kallsyms);
+  for (const [at, table] of [
+    [initial, kallsyms.init],
+    [inModule, kallsyms.core],
+  ] as const) {
+    mem.writeU64(at + BigInt(f.symtab), table.symtab);
+    mem.writeU32(at + BigInt(f.num_symtab), table.count);
+    mem.writeU64(at + BigInt(f.strtab), table.strtab);
+    mem.writeU64(at + BigInt(f.typetab), table.types);
+  }
+  mod.writeField('kallsyms', initial);
+}
+
+/** module_finalize(): the order matters, see alternative_instructions(). */
+function moduleFinalize(core: KernelCore, ports: ModuleLoaderPorts, mod: Module): void {
+  const { mem, symbols } = core;
+  const features = ports.features ?? DEFAULT_CPU_FEATURES;
+  const run = (name: string, size: number, apply: (table: Table) => PatchCount, what: string): void => {
+    const table = mod.sections.get(name);
+    if (table?.size) reportPatches(core, mod, name, Math.floor(table.size / size), apply(table), what);
+  };
+  const registerOf = (thunk: Addr): number | undefined => retpolineRegister(core, thunk);
+  const returnThunk = symbols.findExport('__x86_return_thunk')?.addr ?? 0n;
+  const retpolines = (t: Table) => applyRetpolines(mem, t, features, insnLength, registerOf);
+  run('.retpoline_sites', 4, retpolines, 'indirect branch, no thunk');
+  run('.return_sites', 4, (t) => applyReturns(mem, t, features, returnThunk), 'plain return');
+  run('.altinstructions', 12, (t) => applyAlternatives(mem, t, features, insnLength), 'alternative taken');
+  const text = mod.sections.get('.text');
+  if (core.cpus === 1 && text) {
+    run('.smp_locks', 4, (t) => smpUnlock(mem, t, text), 'lock prefix removed');
+  } else {
+    const locks = mod.sections.get('.smp_locks')?.size ?? 0;
+    if (locks > 0) report(mod, '.smp_locks', locks / 4, 'lock prefixes stay: more than one CPU');
+  }
+  loadOrc(mod, core);
+}
+
+const REGISTERS = ['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi'];
+const THUNK = '__x86_indirect_thunk_';
+
+function retpolineRegister({ symbols }: KernelCore, thunk: Addr): number | undefined {
+  const found = symbols.lookup(thunk);
+  if (found?.offset !== 0 || !found.name.startsWith(THUNK)) return undefined;
+  const name = found.name.slice(THUNK.length);
+  const index = REGISTERS.indexOf(name);
+  if (index >= 0) return index;
+  return /^r(8|9|1[0-5])$/.test(name) ? Number(name.slice(1)) : undefined;
+}
+
+function loadOrc(mod: Module, core: KernelCore): void {
+  const ip = mod.sections.get('.orc_unwind_ip');
+  const orc = mod.sections.get('.orc_unwind');
+  if (!ip?.size || !orc?.size) return;
+  const { mem } = core;
+  try {
+    mod.orc = orcTableFromSections(mem.view(ip.addr, ip.size), ip.addr, mem.view(orc.addr, orc.size));
+  } catch (error) {
+    if (!(error instanceof OrcTableError)) throw error;
+    core.printk.warn(`WARNING: ${error.message}`);
+    throw new ModuleError('ENOEXEC', `${mod.name}: ${error.message}`);
+  }
+  mod.writeField('arch_orc_unwind_ip', ip.addr);
+  mod.writeField('arch_orc_unwind', orc.addr);
+  mod.writeField32('arch_num_orcs', mod.orc.count);
+  report(mod, '.orc_unwind', mod.orc.count, 'in the unwinder');
+}
+
+/** The tables of sites that later steps work on. */
+function readCallSites({ mem }: KernelCore, mod: Module): void {
+  const mcount = mod.sections.get('__mcount_loc');
+  if (mcount?.size) {
+    const sites = Array.from({ length: Math.floor(mcount.size / 8) }, (_, i) =>
+      mem.readU64(mcount.addr + BigInt(i * 8)),
+    );
+    // ftrace_process_locs(): the linker leaves zeroes for functions it dropped.
+    mod.fentrySites = sites.filter((s) => s !== 0n).sort((a, b) => (a < b ? -1 : 1));
+    report(mod, '__mcount_loc', mod.fentrySites.length, 'fentry sites');
+  }
+  const jumps = mod.sections.get('__jump_table');
+  if (jumps?.size) mod.jumpEntries = readJumpTable(mem, jumps);
+  const calls = mod.sections.get('.static_call_sites');
+  if (calls?.size) mod.staticCallSites = readStaticCallSites(mem, calls);
+}
+
+/** The symbols in __ksymtab and __ksymtab_gpl, with their checksums. */
+function readExports({ mem }: KernelCore, mod: Module): ModuleExport[] {
+  const exports: ModuleExport[] = [];
+  for (const [name, crcName, gpl] of [
+    ['__ksymtab', '__kcrctab', false],
+    ['__ksymtab_gpl', '__kcrctab_gpl', true],
+  ] as const) {
+    const table = mod.sections.get(name);
+    const crcs = mod.sections.get(crcName);
+    const count = Math.floor((table?.size ?? 0) / LAYOUT.kernel_symbol.size);
+    for (let i = 0; i < count && table; i++) {
+      const at = table.addr + BigInt(i * LAYOUT.kernel_symbol.size);
+      const namespace = mem.readS32(at + 8n);
+      exports.push({
+        addr: at + BigInt(mem.readS32(at)),
+        name: mem.readCString(at + 4n + BigInt(mem.readS32(at + 4n))),
+        namespace: namespace === 0 ? undefined : mem.readCString(at + 8n + BigInt(namespace)),
+        crc: crcs && crcs.size >= i * 4 + 4 ? mem.readU32(crcs.addr + BigInt(i * 4)) : undefined,
+        gpl,
+      });
+    }
+  }
+  return exports;
+}
+
+function report(mod: Module, section: string, entries: number, note: string): void {
+  mod.reports.push({ section, applied: true, entries, note });
+}
+
+function reportPatches(
+  { printk }: KernelCore,
+  mod: Module,
+  section: string,
+  entries: number,
+  count: PatchCount,
+  what: string,
+): void {
+  for (const warning of count.warnings) printk.warn(`WARNING: ${mod.name}: ${warning}`);
+  report(mod, section, entries, `${count.patched} ${what}, ${count.kept} kept`);
+}

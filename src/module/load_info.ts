@@ -1,0 +1,223 @@
+// What is known of a module before any memory is taken for it: its parts, its name, whether this kernel wants it.
+// Mirrors module_sig_check() of signing.c, setup_load_info() and check_modinfo() of kernel/module/main.c.
+//
+// Invariant: each refusal prints the kernel's line before it throws.
+
+import { SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE } from '../elf/constants.ts';
+import { type ElfObject, type ElfSection, parseElf } from '../elf/elf_object.ts';
+import { ElfError } from '../elf/error.ts';
+import { type ModInfo, readModInfo } from '../elf/modinfo.ts';
+import { type ElfPointer, readThisModule } from '../elf/module_object.ts';
+import type { KernelCore } from '../kernel/core.ts';
+import { LAYOUT, STRINGS } from '../kernel/layout.ts';
+import { ModuleError } from './error.ts';
+import type { ModuleLoaderPorts } from './ports.ts';
+import { type TaintName, taintBit, testTaint } from './taint.ts';
+
+/** finit_module() flags. */
+export const MODULE_INIT_IGNORE_MODVERSIONS = 1;
+export const MODULE_INIT_IGNORE_VERMAGIC = 2;
+
+export interface LoadRequest {
+  /** Names the file in errors. */
+  readonly file: string;
+  readonly bytes: Uint8Array;
+  /** Parameters as insmod passes them: `foo=1 bar="a b"`. */
+  readonly args?: string | undefined;
+  readonly flags?: number | undefined;
+}
+
+export interface LoadInfo {
+  readonly elf: ElfObject;
+  readonly info: ModInfo;
+  readonly name: string;
+  readonly thisModule: ElfSection;
+  readonly init: ElfPointer | undefined;
+  readonly exit: ElfPointer | undefined;
+  /** __versions, unless it is to be ignored. */
+  readonly versions: ElfSection | undefined;
+  readonly pcpu: ElfSection | undefined;
+  /** TAINT_ bits so far. */
+  taints: number;
+  livepatch: boolean;
+  sigOk: boolean;
+}
+
+/** Parses and checks; prints what the kernel prints. Throws ModuleError. */
+export function setupLoadInfo(core: KernelCore, ports: ModuleLoaderPorts, request: LoadRequest): LoadInfo {
+  const bytes = sigCheck(core, ports, request.bytes);
+  const elf = parsed(core, () => parseElf(bytes, request.file));
+  const info = parsed(core, () => readModInfo(elf));
+  const early = info.get('name') ?? '(missing .modinfo section or name field)';
+  if (!elf.symtab) throw refused(core, `${early}: module has no symbols (stripped?)`);
+  const fields = LAYOUT.module.fields;
+  const offsets = { name: fields.name, init: fields.init, exit: fields.exit, size: LAYOUT.module.size };
+  const mod = parsed(core, () => readThisModule(elf, offsets));
+  if (!mod) throw refused(core, `${early}: No module found in object`);
+  const name = info.get('name') ?? mod.name;
+  if (ports.blacklist?.includes(name)) {
+    core.printk.err(`Module ${name} is blacklisted`);
+    throw new ModuleError('EPERM', `Module ${name} is blacklisted`);
+  }
+  const ignoreVersions = ((request.flags ?? 0) & MODULE_INIT_IGNORE_MODVERSIONS) !== 0;
+  return {
+    elf,
+    info,
+    name,
+    thisModule: mod.section,
+    init: mod.init,
+    exit: mod.exit,
+    versions: ignoreVersions ? undefined : allocated(elf, '__versions'),
+    pcpu: allocated(elf, '.data..percpu'),
+    taints: 0,
+    livepatch: false,
+    sigOk: false,
+  };
+}
+
+/** find_sec(): only a section that is loaded counts. */
+function allocated(elf: ElfObject, name: string): ElfSection | undefined {
+  const section = elf.section(name);
+  return section && section.flags & SHF_ALLOC ? section : undefined;
+}
+
+const SIGNATURE_MARKER = '~Module signature appended~\n';
+/** sizeof(struct module_signature) */
+const SIGNATURE_SIZE = 12;
+
+/**
+ * The module without a signature that was appended to it. Nothing here holds keys, so a signed module counts as
+ * one whose key is unavailable.
+ */
+function sigCheck(core: KernelCore, ports: ModuleLoaderPorts, bytes: Uint8Array): Uint8Array {
+  const at = bytes.length - SIGNATURE_MARKER.length;
+  const signed =
+    at >= SIGNATURE_SIZE && Buffer.from(bytes.subarray(at)).toString('latin1') === SIGNATURE_MARKER;
+  if (ports.sigEnforce) {
+    const reason = signed ? 'module with unavailable key' : 'unsigned module';
+    core.printk.notice(`Loading of ${reason} is rejected`);
+    throw new ModuleError('EKEYREJECTED', `Loading of ${reason} is rejected`);
+  }
+  if (!signed) return bytes;
+  const length = new DataView(bytes.buffer, bytes.byteOffset + at - 4, 4).getUint32(0);
+  const end = at - SIGNATURE_SIZE - length;
+  if (end < 0) throw new ModuleError('ENOEXEC', `signature of ${length} bytes is longer than the module`);
+  return bytes.subarray(0, end);
+}
+
+/** The checks that .modinfo and the section flags allow, and the taints that follow. Throws ModuleError. */
+export function checkModinfo(
+  core: KernelCore,
+  ports: ModuleLoaderPorts,
+  load: LoadInfo,
+  flags: number,
+): void {
+  checkVermagic(core, ports, load, flags);
+  const { info, name } = load;
+  if (!info.has('intree')) {
+    taintOnce(core, load, 'TAINT_OOT_MODULE', `${name}: loading out-of-tree module taints kernel.`);
+  }
+  if (!info.get('retpoline')?.startsWith('Y')) {
+    core.printk.err('System may be vulnerable to spectre v2');
+    core.printk.warn(`${name}: loading module not compiled with retpoline compiler.`);
+  }
+  if (info.has('staging')) {
+    addTaint(core, load, 'TAINT_CRAP');
+    const warning = 'module is from the staging directory, the quality is unknown, you have been warned.';
+    core.printk.warn(`${name}: ${warning}`);
+  }
+  if (info.has('livepatch')) checkLivepatch(core, load);
+  setLicense(core, load);
+  if (info.has('test')) taintOnce(core, load, 'TAINT_TEST', `${name}: loading test module taints kernel.`);
+  enforceRwx(core, load);
+}
+
+function checkVermagic(core: KernelCore, ports: ModuleLoaderPorts, load: LoadInfo, flags: number): void {
+  const wanted = ports.vermagic ?? STRINGS.VERMAGIC_STRING;
+  const magic = flags & MODULE_INIT_IGNORE_VERMAGIC ? undefined : load.info.get('vermagic');
+  if (magic === undefined) {
+    forceLoad(core, load, 'bad vermagic');
+  } else if (!sameMagic(magic, wanted, load.versions !== undefined)) {
+    const reason = `${load.name}: version magic '${magic}' should be '${wanted}'`;
+    core.printk.err(reason);
+    throw new ModuleError('ENOEXEC', reason);
+  }
+}
+
+/** The kernel's version does not count when every symbol has a checksum. */
+function sameMagic(a: string, b: string, hasCrcs: boolean): boolean {
+  if (!hasCrcs) return a === b;
+  return afterVersion(a) === afterVersion(b);
+}
+
+function afterVersion(magic: string): string {
+  const space = magic.indexOf(' ');
+  return space < 0 ? '' : magic.slice(space);
+}
+
+/** try_to_force_load(), which Debian's configuration allows. */
+export function forceLoad(core: KernelCore, load: LoadInfo, reason: string): void {
+  taintOnce(core, load, 'TAINT_FORCED_MODULE', `${load.name}: ${reason}: kernel tainted.`);
+}
+
+function checkLivepatch(core: KernelCore, load: LoadInfo): void {
+  load.livepatch = true;
+  // pr_notice_once(): the taint itself remembers that it was said.
+  if (!testTaint(core, 'TAINT_LIVEPATCH')) {
+    core.printk.notice(`${load.name}: tainting kernel with TAINT_LIVEPATCH`);
+  }
+  addTaint(core, load, 'TAINT_LIVEPATCH');
+}
+
+const GPL_COMPATIBLE = new Set([
+  'GPL',
+  'GPL v2',
+  'GPL and additional rights',
+  'Dual BSD/GPL',
+  'Dual MIT/GPL',
+  'Dual MPL/GPL',
+]);
+
+function setLicense(core: KernelCore, load: LoadInfo): void {
+  const license = load.info.get('license') ?? 'unspecified';
+  if (GPL_COMPATIBLE.has(license)) return;
+  const line = `${load.name}: module license '${license}' taints kernel.`;
+  taintOnce(core, load, 'TAINT_PROPRIETARY_MODULE', line);
+}
+
+/** module_enforce_rwx_sections() */
+function enforceRwx(core: KernelCore, load: LoadInfo): void {
+  const both = SHF_WRITE | SHF_EXECINSTR;
+  const bad = load.elf.sections.find((s) => (s.flags & both) === both);
+  if (!bad) return;
+  const reason = `${load.name}: section ${bad.name} (index ${bad.index}) has invalid WRITE|EXEC flags`;
+  core.printk.err(reason);
+  throw new ModuleError('ENOEXEC', reason);
+}
+
+/** add_taint_module() */
+export function addTaint(core: KernelCore, load: LoadInfo, name: TaintName): void {
+  core.taints |= taintBit(name);
+  load.taints |= taintBit(name);
+}
+
+function taintOnce(core: KernelCore, load: LoadInfo, name: TaintName, line: string): void {
+  if (!testTaint(core, name)) core.printk.warn(line);
+  addTaint(core, load, name);
+}
+
+/** Runs a part that reads the object; what is wrong with it goes to the log. */
+export function parsed<T>(core: KernelCore, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof ElfError)) throw error;
+    core.printk.err(error.reason);
+    throw new ModuleError('ENOEXEC', error.message);
+  }
+}
+
+function refused(core: KernelCore, reason: string): ModuleError {
+  core.printk.warn(reason);
+  return new ModuleError('ENOEXEC', reason);
+}

@@ -1,0 +1,393 @@
+// Loading and unloading: the order of steps, and what is undone when one fails.
+// Mirrors load_module(), do_init_module(), free_module() and delete_module() of kernel/module/main.c.
+//
+// Invariant: a load that fails leaves memory, symbols, references and lists as they were. Only taints stay, as in
+// the kernel.
+
+import type { Addr } from '../guest/addr.ts';
+import type { HostFunction, HostGenerator } from '../guest/hostcall.ts';
+import type { KernelCore } from '../kernel/core.ts';
+import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { initListHead } from '../kernel/list.ts';
+import { SlabError } from '../kernel/slab.ts';
+import { ModuleError } from './error.ts';
+import { findModuleSections, postRelocation } from './finalize.ts';
+import { moduleKallsyms, symbolValue } from './kallsyms.ts';
+import { layoutModule } from './layout.ts';
+import {
+  addTaint,
+  checkModinfo,
+  type LoadInfo,
+  type LoadRequest,
+  parsed,
+  setupLoadInfo,
+} from './load_info.ts';
+import {
+  freeInit,
+  freeModuleMemory,
+  moveModule,
+  protectAfterInit,
+  protectModule,
+  sectionAddress,
+} from './memory.ts';
+import { MODULE_REF_BASE, type Module } from './module.ts';
+import { ModuleList, neg } from './modules.ts';
+import { ModuleParams } from './params.ts';
+import { updateJumpLabels, updateStaticCalls } from './patch_sites.ts';
+import { type MayCall, type ModuleHooks, type ModuleLoaderPorts, settle } from './ports.ts';
+import { applyRelocations } from './relocate.ts';
+import { checkExportVersions, simplifySymbols, verifyExportedSymbols, waitEvent } from './resolve.ts';
+import { moduleTaintLetters, taintBit, testTaint } from './taint.ts';
+
+export type LoadResult =
+  | { readonly ok: true; readonly module: Module }
+  /** errno is positive; `reason` says more than the errno's name. */
+  | { readonly ok: false; readonly errno: number; readonly code: string; readonly reason: string };
+
+/** What undoes a step; steps are undone last first. */
+type Undo = () => MayCall<void>;
+
+const O_TRUNC = 0o1000;
+const F = LAYOUT.module.fields;
+
+export class ModuleLoader {
+  readonly modules: ModuleList;
+  readonly params: ModuleParams;
+  readonly #core: KernelCore;
+  readonly #ports: ModuleLoaderPorts;
+  readonly #hooks: ModuleHooks;
+
+  constructor(core: KernelCore, ports: ModuleLoaderPorts) {
+    this.#core = core;
+    this.#ports = ports;
+    this.#hooks = ports.hooks ?? {};
+    this.modules = new ModuleList(core);
+    this.params = new ModuleParams(core);
+  }
+
+  /** load_module(), in the task that asks for it: runs until init has returned. */
+  *loadModule(request: LoadRequest): HostGenerator<LoadResult> {
+    const undo: Undo[] = [];
+    try {
+      const mod = yield* this.#form(request, undo);
+      undo.length = 0;
+      yield* this.#doInitModule(mod);
+      return { ok: true, module: mod };
+    } catch (error) {
+      const failure = asModuleError(error);
+      for (const step of undo.reverse()) yield* settle(step());
+      return { ok: false, errno: failure.errno, code: failure.code, reason: failure.message };
+    }
+  }
+
+  /** Everything before init runs. Throws ModuleError. */
+  *#form(request: LoadRequest, undo: Undo[]): HostGenerator<Module> {
+    const load = setupLoadInfo(this.#core, this.#ports, request);
+    const mod = this.#layoutAndAllocate(load, request.flags ?? 0, undo);
+    yield* this.#addUnformed(mod, undo);
+    this.#noteSignature(load, mod);
+    this.#percpuAlloc(load, mod, undo);
+    this.#unloadInit(mod);
+    undo.push(() => this.modules.unrefAll(mod));
+    findModuleSections(mod);
+    yield* this.#link(load, mod);
+    const args = this.#copyArgs(mod, request.args ?? '', undo);
+    undo.push(() => this.#releaseTables(mod));
+    this.#hooks.ftraceModuleInit?.(mod);
+    this.#completeFormation(mod);
+    undo.push(() => this.#unpublish(mod));
+    try {
+      yield* this.#prepareComing(mod, undo);
+      yield* this.params.parse(mod, args);
+      this.#sysfsSetup(mod, undo);
+    } catch (error) {
+      // Nobody may take a reference to what is about to go.
+      mod.state = 'GOING';
+      throw error;
+    }
+    return mod;
+  }
+
+  #layoutAndAllocate(load: LoadInfo, flags: number, undo: Undo[]): Module {
+    const { name } = load;
+    checkModinfo(this.#core, this.#ports, load, flags);
+    const layout = parsed(this.#core, () => layoutModule(load.elf, load.livepatch));
+    const mod = moveModule(this.#core, this.#ports, load, layout);
+    undo.push(() => freeModuleMemory(this.#core, this.#ports, mod));
+    mod.taints = load.taints;
+    if (load.livepatch) this.#core.mem.writeU8(mod.addr + BigInt(F.klp), 1);
+    this.#core.events.emit({ type: 'module', name, state: 'UNFORMED' });
+    return mod;
+  }
+
+  /** add_unformed_module(): the name is taken from here on. */
+  *#addUnformed(mod: Module, undo: Undo[]): HostGenerator<void> {
+    mod.state = 'UNFORMED';
+    const old = (): Module | undefined => this.modules.find(mod.name, true);
+    const busy = (): boolean => old()?.state === 'COMING' || old()?.state === 'UNFORMED';
+    const found = old();
+    if (found) {
+      if (busy()) yield* waitEvent({ core: this.#core, ports: this.#ports }, () => !busy());
+      const live = old()?.state === 'LIVE';
+      throw new ModuleError(live ? 'EEXIST' : 'EBUSY', `module ${mod.name} is loaded already`);
+    }
+    this.modules.add(mod);
+    undo.push(() => this.modules.remove(mod));
+  }
+
+  #noteSignature(load: LoadInfo, mod: Module): void {
+    if (load.sigOk) return;
+    const line = 'module verification failed: signature and/or required key missing - tainting kernel';
+    if (!testTaint(this.#core, 'TAINT_UNSIGNED_MODULE')) this.#core.printk.notice(`${mod.name}: ${line}`);
+    addTaint(this.#core, load, 'TAINT_UNSIGNED_MODULE');
+    mod.taints = load.taints;
+  }
+
+  /** percpu_modalloc(); the initial values follow in post_relocation's place, nothing relocates them. */
+  #percpuAlloc({ pcpu, elf }: LoadInfo, mod: Module, undo: Undo[]): void {
+    if (!pcpu || pcpu.size === 0) return;
+    const offset = this.#ports.percpu?.alloc(pcpu.size, Math.min(pcpu.align, CONSTANTS.PAGE_SIZE));
+    if (offset === undefined) {
+      const reason = `${mod.name}: Could not allocate ${pcpu.size} bytes percpu data`;
+      this.#core.printk.warn(reason);
+      throw new ModuleError('ENOMEM', reason);
+    }
+    undo.push(() => this.#ports.percpu?.free(offset));
+    this.#ports.percpu?.copy(offset, elf.data(pcpu));
+    mod.writeField('percpu', offset);
+    mod.writeField32('percpu_size', pcpu.size);
+  }
+
+  /** module_unload_init(): one reference for the loader, one while init runs. */
+  #unloadInit(mod: Module): void {
+    mod.refcnt = MODULE_REF_BASE + 1;
+    for (const list of [F.source_list, F.target_list, F.bug_list]) {
+      initListHead(this.#core.mem, mod.addr + BigInt(list));
+    }
+  }
+
+  /** Symbols, relocations, text: from a copy of the file to code that can run. */
+  *#link(load: LoadInfo, mod: Module): HostGenerator<void> {
+    const ctx = { core: this.#core, ports: this.#ports, modules: this.modules };
+    const percpu = this.#core.mem.readU64(mod.addr + BigInt(F.percpu));
+    const sectionBase = (index: number): Addr =>
+      index === load.pcpu?.index ? percpu : sectionAddress(mod, index);
+    yield* simplifySymbols(ctx, mod, load, mod.kallsyms.init.symtab, sectionBase);
+    applyRelocations(this.#core, mod);
+    postRelocation(this.#core, this.#ports, mod);
+    checkExportVersions(this.#core, load, mod);
+  }
+
+  #copyArgs(mod: Module, args: string, undo: Undo[]): string {
+    const copy = this.#core.slab.alloc(args.length + 1, `arguments of ${mod.name}`);
+    this.#core.mem.writeCString(copy, args);
+    mod.writeField('args', copy);
+    undo.push(() => this.#core.slab.free(copy));
+    return args;
+  }
+
+  #releaseTables(mod: Module): void {
+    this.#hooks.ftraceReleaseMod?.(mod);
+  }
+
+  /** complete_formation(): protected, visible, COMING. */
+  #completeFormation(mod: Module): void {
+    verifyExportedSymbols({ core: this.#core, ports: this.#ports, modules: this.modules }, mod);
+    protectModule(this.#core, mod);
+    mod.state = 'COMING';
+    this.#publish(mod);
+    for (const { name, addr, gpl } of mod.exports) {
+      this.#core.symbols.addExport(name, { addr, gpl, module: mod.name });
+    }
+    if (mod.orc) this.#hooks.unwindModuleInit?.(mod);
+    this.#core.events.emit({ type: 'module', name: mod.name, state: 'COMING' });
+  }
+
+  /** Makes the machine's kallsyms agree with the module's current symbol table. */
+  #publish(mod: Module): void {
+    const regions = (['core', 'init'] as const).flatMap((region) => {
+      const start = mod.base(region);
+      const textEnd = start + BigInt(mod.textSize(region));
+      const end = start + BigInt(mod.size(region));
+      return start === 0n
+        ? []
+        : [
+            { start, end: textEnd },
+            { start: textEnd, end },
+          ];
+    });
+    const exported = new Set(mod.exports.filter((e) => !e.gpl).map((e) => e.name));
+    const { mem, symbols } = this.#core;
+    symbols.add(mod.name, moduleKallsyms(mem, mod.symbolTable, mod.symbols, regions, exported));
+  }
+
+  #unpublish(mod: Module): void {
+    mod.state = 'GOING';
+    this.#core.symbols.remove(mod.name);
+    if (mod.orc) this.#hooks.unwindModuleFree?.(mod);
+  }
+
+  /** prepare_coming_module(), and the notifiers that the kernel itself has: jump labels, static calls. */
+  *#prepareComing(mod: Module, undo: Undo[]): HostGenerator<void> {
+    this.#hooks.ftraceModuleEnable?.(mod);
+    const klp = yield* settle(this.#hooks.klpModuleComing?.(mod) ?? 0);
+    if (klp !== 0) throw new ModuleError(-klp, `livepatch refuses module ${mod.name}`);
+    undo.push(() => this.#hooks.klpModuleGoing?.(mod));
+    this.#updateSites(mod);
+    const err = (yield* settle(this.#hooks.notify?.(mod, 'COMING') ?? 0)) ?? 0;
+    undo.push(() => this.#notifyGoing(mod));
+    if (err !== 0) throw new ModuleError(-err, `a notifier refuses module ${mod.name}`);
+  }
+
+  #updateSites(mod: Module): void {
+    const { mem, printk } = this.#core;
+    const poke = this.#ports.pokeText;
+    const inside = mod.jumpEntries.filter((e) => !mod.contains(e.key));
+    const jumps = updateJumpLabels(mem, inside, poke);
+    const target = (key: Addr): Addr | undefined => this.#staticCallTarget(key);
+    const calls = updateStaticCalls(mem, mod.staticCallSites, { target, poke });
+    for (const [section, total, result] of [
+      ['__jump_table', mod.jumpEntries.length, jumps],
+      ['.static_call_sites', mod.staticCallSites.length, calls],
+    ] as const) {
+      for (const warning of result.warnings) printk.warn(`WARNING: ${mod.name}: ${warning}`);
+      const note = `${result.patched} changed, ${total - result.patched} as built`;
+      if (total > 0) mod.reports.push({ section, applied: true, entries: total, note });
+    }
+  }
+
+  /** What a static call does now: static_call_key.func, by way of the trampoline for a key that is not exported. */
+  #staticCallTarget(key: Addr): Addr | undefined {
+    const { mem, symbols } = this.#core;
+    const name = symbols.lookup(key)?.name ?? '';
+    const real = name.startsWith('__SCT__') ? this.#ports.staticCallKey?.(key) : key;
+    return real !== undefined && mem.isMapped(real, 8) ? mem.readU64(real) : undefined;
+  }
+
+  *#notifyGoing(mod: Module): HostGenerator<void> {
+    this.#core.events.emit({ type: 'module', name: mod.name, state: 'GOING' });
+    yield* settle(this.#hooks.notify?.(mod, 'GOING') ?? undefined);
+  }
+
+  #sysfsSetup(mod: Module, undo: Undo[]): void {
+    undo.push(() => this.params.destroy(mod));
+    const err = this.#hooks.modSysfsSetup?.(mod) ?? 0;
+    if (err !== 0) throw new ModuleError(-err, `no directory in /sys/module for ${mod.name}`);
+  }
+
+  /** do_init_module(). Throws ModuleError after everything was undone. */
+  *#doInitModule(mod: Module): HostGenerator<void> {
+    const { printk, events } = this.#core;
+    const ret = mod.init === 0n ? 0 : Number(BigInt.asIntN(32, yield { call: mod.init, args: [] }));
+    if (ret < 0) {
+      yield* this.#initFailed(mod);
+      throw new ModuleError(-ret, `init of ${mod.name} returned ${ret}`);
+    }
+    if (ret > 0) {
+      const convention = 'it should follow 0/-E convention';
+      printk.warn(`do_init_module: '${mod.name}'->init suspiciously returned ${ret}, ${convention}`);
+      printk.warn('do_init_module: loading module anyway...');
+    }
+    mod.state = 'LIVE';
+    events.emit({ type: 'module', name: mod.name, state: 'LIVE' });
+    yield* settle(this.#hooks.notify?.(mod, 'LIVE') ?? undefined);
+    this.#dropInit(mod);
+  }
+
+  #dropInit(mod: Module): void {
+    const init = mod.base('init');
+    this.#hooks.ftraceFreeMem?.(mod, init, init + BigInt(mod.size('init')));
+    this.modules.put(mod);
+    // kallsyms may be walking: the table that stays must be in place before the other goes.
+    mod.writeField('kallsyms', mod.addr + BigInt(F.core_kallsyms));
+    protectAfterInit(this.#core, mod);
+    freeInit(this.#core, this.#ports, mod);
+    this.#publish(mod);
+  }
+
+  *#initFailed(mod: Module): HostGenerator<void> {
+    mod.state = 'GOING';
+    this.modules.put(mod);
+    yield* this.#going(mod);
+    this.#freeModule(mod);
+  }
+
+  *#going(mod: Module): HostGenerator<void> {
+    yield* this.#notifyGoing(mod);
+    yield* settle(this.#hooks.klpModuleGoing?.(mod) ?? undefined);
+    this.#hooks.ftraceReleaseMod?.(mod);
+  }
+
+  /** free_module() */
+  #freeModule(mod: Module): void {
+    this.#hooks.modSysfsTeardown?.(mod);
+    mod.state = 'UNFORMED';
+    this.modules.unrefAll(mod);
+    this.params.destroy(mod);
+    this.#core.symbols.remove(mod.name);
+    if (mod.orc) this.#hooks.unwindModuleFree?.(mod);
+    this.modules.remove(mod);
+    const { mem, slab } = this.#core;
+    slab.free(mem.readU64(mod.addr + BigInt(F.args)));
+    const percpu = mem.readU64(mod.addr + BigInt(F.percpu));
+    if (mem.readU32(mod.addr + BigInt(F.percpu_size)) > 0) this.#ports.percpu?.free(percpu);
+    freeModuleMemory(this.#core, this.#ports, mod);
+    this.#core.events.emit({ type: 'module', name: mod.name, state: 'freed' });
+  }
+
+  /** delete_module(): 0 or -errno. */
+  *deleteModule(name: string, flags = 0): HostGenerator<number> {
+    const mod = this.modules.find(name);
+    if (!mod) return neg('ENOENT');
+    if (mod.users.size > 0) return neg('EAGAIN');
+    if (mod.state !== 'LIVE') return neg('EBUSY');
+    if (mod.init !== 0n && mod.exit === 0n && !this.#forceUnload(flags)) return neg('EBUSY');
+    if (!this.modules.tryRelease(mod) && !this.#forceUnload(flags)) return neg('EAGAIN');
+    mod.state = 'GOING';
+    if (mod.exit !== 0n) yield { call: mod.exit, args: [] };
+    yield* this.#going(mod);
+    this.modules.lastUnloaded = { name, flags: moduleTaintLetters(mod.taints) };
+    this.#freeModule(mod);
+    return 0;
+  }
+
+  /** try_force_unload(): rmmod --force. */
+  #forceUnload(flags: number): boolean {
+    if ((flags & O_TRUNC) === 0) return false;
+    this.#core.taints |= taintBit('TAINT_FORCED_RMMOD');
+    return true;
+  }
+
+  /** The value of a symbol of a module by its index in the object's table; livepatch resolves its own by it. */
+  symbolValue(mod: Module, index: number): Addr {
+    const at = mod.symbols.findIndex((s) => s.index === index);
+    return at < 0 ? 0n : symbolValue(this.#core.mem, mod.symbolTable, at);
+  }
+
+  /** Host functions by which guest code counts references. */
+  hostFunctions(): Record<string, HostFunction> {
+    const at = (addr: bigint): Module | undefined => (addr === 0n ? undefined : this.modules.byAddr(addr));
+    return {
+      try_module_get: ({ args }) => {
+        const mod = at(args[0]);
+        return mod ? this.modules.tryGet(mod) : true;
+      },
+      __module_get: ({ args }) => {
+        const mod = at(args[0]);
+        if (mod) mod.refcnt++;
+      },
+      module_put: ({ args }) => {
+        const mod = at(args[0]);
+        if (mod) this.modules.put(mod);
+      },
+      module_refcount: ({ args }) => BigInt(at(args[0])?.refcount ?? -1),
+    };
+  }
+}
+
+/** Faults of the module and a lack of memory end a load; anything else is a fault of ours. */
+function asModuleError(error: unknown): ModuleError {
+  if (error instanceof ModuleError) return error;
+  if (error instanceof SlabError && error.code === 'ENOMEM') return new ModuleError('ENOMEM', error.message);
+  throw error;
+}

@@ -1,0 +1,230 @@
+// One loaded module: struct module in guest memory, and what the loader knows about it beside that.
+// Mirrors struct module of include/linux/module.h, with Debian's 6.1 layout.
+//
+// Invariant: a field that guest code can read lives only in guest memory.
+
+import type { ElfObject, ElfSymbol } from '../elf/elf_object.ts';
+import type { ModInfo } from '../elf/modinfo.ts';
+import type { OrcTable } from '../elf/orc.ts';
+import type { Addr } from '../guest/addr.ts';
+import type { GuestMemory } from '../guest/memory.ts';
+import { LAYOUT } from '../kernel/layout.ts';
+import type { Table } from './alternative.ts';
+import { type SymtabAddresses, symbolValue, symtabAddresses } from './kallsyms.ts';
+import type { ModuleLayout, Region } from './layout.ts';
+import type { JumpEntry, StaticCallSite } from './patch_sites.ts';
+import { type TaintName, taintBit } from './taint.ts';
+
+const F = LAYOUT.module.fields;
+
+export type ModuleState = 'LIVE' | 'COMING' | 'GOING' | 'UNFORMED';
+
+/** By their numbers in enum module_state. */
+const STATES: readonly ModuleState[] = ['LIVE', 'COMING', 'GOING', 'UNFORMED'];
+
+/** MODULE_REF_BASE: what the loader itself holds. */
+export const MODULE_REF_BASE = 1;
+
+/** What became of a section that wants something done at load time. */
+export interface SectionReport {
+  readonly section: string;
+  readonly applied: boolean;
+  readonly entries: number;
+  /** What was done, or why nothing was. */
+  readonly note: string;
+}
+
+export interface ModuleExport {
+  readonly name: string;
+  readonly addr: Addr;
+  readonly gpl: boolean;
+  readonly crc: number | undefined;
+  readonly namespace: string | undefined;
+}
+
+export interface ModuleParts {
+  readonly name: string;
+  readonly elf: ElfObject;
+  readonly info: ModInfo;
+  readonly layout: ModuleLayout;
+  readonly addr: Addr;
+  readonly coreBase: Addr;
+  readonly initBase: Addr;
+}
+
+export class Module {
+  readonly name: string;
+  readonly elf: ElfObject;
+  readonly info: ModInfo;
+  readonly layout: ModuleLayout;
+  /** Address of its struct module. */
+  readonly addr: Addr;
+  /** Names of sections to where they were put; the first of a name. */
+  readonly sections: ReadonlyMap<string, Table>;
+  exports: readonly ModuleExport[] = [];
+  /** Addresses of the fentry sites, from __mcount_loc, ascending. */
+  fentrySites: readonly Addr[] = [];
+  orc: OrcTable | undefined;
+  jumpEntries: readonly JumpEntry[] = [];
+  staticCallSites: readonly StaticCallSite[] = [];
+  readonly reports: SectionReport[] = [];
+  /** Modules that use this one's symbols (source_list), and those whose symbols it uses (target_list). */
+  readonly users = new Set<Module>();
+  readonly uses = new Set<Module>();
+  /** Its symbol tables in guest memory. */
+  readonly kallsyms: { readonly core: SymtabAddresses; readonly init: SymtabAddresses };
+  /** Its memory was given back. */
+  freed = false;
+  readonly #mem: GuestMemory;
+  readonly #coreBase: Addr;
+
+  constructor(mem: GuestMemory, parts: ModuleParts) {
+    this.#mem = mem;
+    this.name = parts.name;
+    this.elf = parts.elf;
+    this.info = parts.info;
+    this.layout = parts.layout;
+    this.addr = parts.addr;
+    this.#coreBase = parts.coreBase;
+    this.sections = sectionTables(parts);
+    const { layout, elf, coreBase, initBase } = parts;
+    this.kallsyms = symtabAddresses(layout, elf.symbols.length, coreBase, initBase);
+  }
+
+  get state(): ModuleState {
+    return this.freed ? 'UNFORMED' : STATES[this.#mem.readU32(this.addr + BigInt(F.state))];
+  }
+  set state(value: ModuleState) {
+    this.#mem.writeU32(this.addr + BigInt(F.state), STATES.indexOf(value));
+  }
+
+  /** Whether it is a livepatch module (is_livepatch_module()). */
+  get isLivepatch(): boolean {
+    return this.#mem.readU8(this.addr + BigInt(F.klp)) !== 0;
+  }
+  /** Set by the livepatch core once it knows the module as an object to patch. */
+  get klpAlive(): boolean {
+    return this.#mem.readU8(this.addr + BigInt(F.klp_alive)) !== 0;
+  }
+  set klpAlive(value: boolean) {
+    this.#mem.writeU8(this.addr + BigInt(F.klp_alive), value ? 1 : 0);
+  }
+
+  get usingGplOnlySymbols(): boolean {
+    return this.#mem.readU8(this.addr + BigInt(F.using_gplonly_symbols)) !== 0;
+  }
+  set usingGplOnlySymbols(value: boolean) {
+    this.#mem.writeU8(this.addr + BigInt(F.using_gplonly_symbols), value ? 1 : 0);
+  }
+
+  /** TAINT_ bits. */
+  get taints(): number {
+    return this.#mem.readU32(this.addr + BigInt(F.taints));
+  }
+  set taints(value: number) {
+    this.#mem.writeU32(this.addr + BigInt(F.taints), value);
+  }
+  hasTaint(name: TaintName): boolean {
+    return (this.taints & taintBit(name)) !== 0;
+  }
+
+  /** refcnt as stored: 0 while unloading, MODULE_REF_BASE when nobody uses it. */
+  get refcnt(): number {
+    return this.#mem.readS32(this.addr + BigInt(F.refcnt));
+  }
+  set refcnt(value: number) {
+    this.#mem.writeU32(this.addr + BigInt(F.refcnt), value >>> 0);
+  }
+  /** module_refcount(): references in use; -1 if it is being unloaded. */
+  get refcount(): number {
+    return this.refcnt - MODULE_REF_BASE;
+  }
+
+  /** Address of the init or exit function; 0 for none. */
+  get init(): Addr {
+    return this.#mem.readU64(this.addr + BigInt(F.init));
+  }
+  get exit(): Addr {
+    return this.#mem.readU64(this.addr + BigInt(F.exit));
+  }
+
+  /** Base of a region; 0 for init once it was freed. */
+  base(region: Region): Addr {
+    if (this.freed) return region === 'core' ? this.#coreBase : 0n;
+    return this.#mem.readU64(this.addr + BigInt(region === 'core' ? F.core_layout_base : F.init_layout_base));
+  }
+  size(region: Region): number {
+    if (this.freed) return 0;
+    return this.#mem.readU32(this.addr + BigInt(region === 'core' ? F.core_layout_size : F.init_layout_size));
+  }
+  textSize(region: Region): number {
+    if (this.freed) return 0;
+    const field = region === 'core' ? F.core_layout_text_size : F.init_layout_text_size;
+    return this.#mem.readU32(this.addr + BigInt(field));
+  }
+
+  /** within_module() */
+  contains(addr: Addr): boolean {
+    return this.#within(addr, 'core', this.size('core')) || this.#within(addr, 'init', this.size('init'));
+  }
+  /** Is the address in text, of core or of an init part that is still there? */
+  containsText(addr: Addr): boolean {
+    return (
+      this.#within(addr, 'core', this.textSize('core')) || this.#within(addr, 'init', this.textSize('init'))
+    );
+  }
+  /** within_module_init() */
+  containsInit(addr: Addr): boolean {
+    return this.#within(addr, 'init', this.size('init'));
+  }
+
+  #within(addr: Addr, region: Region, size: number): boolean {
+    const base = this.base(region);
+    return base !== 0n && addr >= base && addr < base + BigInt(size);
+  }
+
+  /** A field of struct module by its name in LAYOUT. */
+  writeField(field: keyof typeof F, value: bigint | number): void {
+    this.#mem.writeU64(this.addr + BigInt(F[field]), BigInt(value));
+  }
+  writeField32(field: keyof typeof F, value: number): void {
+    this.#mem.writeU32(this.addr + BigInt(F[field]), value);
+  }
+
+  /** Indexes in the object's symbol table that count now: all until init has run, then what stays. */
+  get symbolTable(): SymtabAddresses {
+    return this.size('init') > 0 ? this.kallsyms.init : this.kallsyms.core;
+  }
+
+  /** The symbols that `symbolTable` is about, in its order. */
+  get symbols(): readonly ElfSymbol[] {
+    return this.symbolTable === this.kallsyms.init ? this.elf.symbols : this.layout.symtab.coreSymbols;
+  }
+
+  /**
+   * Values of all symbols of a name in symbol table order, undefined ones left out: the order by which sympos
+   * counts.
+   */
+  symbolsNamed(name: string): readonly Addr[] {
+    const table = this.symbolTable;
+    const found: Addr[] = [];
+    this.symbols.forEach((symbol, i) => {
+      if (symbol.name === name && symbol.shndx !== 0) found.push(symbolValue(this.#mem, table, i));
+    });
+    return found;
+  }
+
+  toString(): string {
+    return this.name;
+  }
+}
+
+function sectionTables({ layout, coreBase, initBase }: ModuleParts): ReadonlyMap<string, Table> {
+  const tables = new Map<string, Table>();
+  for (const { section, region, offset } of layout.places.values()) {
+    if (tables.has(section.name)) continue;
+    const addr = (region === 'core' ? coreBase : initBase) + BigInt(offset);
+    tables.set(section.name, { addr, size: section.size });
+  }
+  return tables;
+}

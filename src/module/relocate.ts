@@ -1,0 +1,87 @@
+// Relocation of a module's sections in guest memory.
+// Mirrors apply_relocations() of kernel/module/main.c and apply_relocate_add() of arch/x86/kernel/module.c.
+//
+// Livepatch's own relocations (SHF_RELA_LIVEPATCH) are left to it; it comes back to applyRelocateAdd() for them.
+
+import { SHF_RELA_LIVEPATCH, SHT_REL, SHT_RELA } from '../elf/constants.ts';
+import type { ElfSection } from '../elf/elf_object.ts';
+import { RelocationError } from '../elf/error.ts';
+import { applyRelocation, type RelocationSite, relocationType } from '../elf/relocation.ts';
+import type { Addr } from '../guest/addr.ts';
+import type { KernelCore } from '../kernel/core.ts';
+import { ModuleError } from './error.ts';
+import { symbolValue } from './kallsyms.ts';
+import { parsed } from './load_info.ts';
+import { sectionAddress } from './memory.ts';
+import type { Module } from './module.ts';
+
+/** Every plain relocation section whose target is loaded. Throws ModuleError. */
+export function applyRelocations(core: KernelCore, mod: Module): void {
+  const { sections } = mod.elf;
+  for (const section of sections) {
+    if (!mod.layout.places.has(section.info) || section.info === 0) continue;
+    if (section.type === SHT_RELA && !(section.flags & SHF_RELA_LIVEPATCH)) {
+      applyRelocateAdd(core, mod, section, writeNow(core));
+    }
+    if (section.type === SHT_REL) {
+      core.printk.err(`${mod.name}: REL relocation unsupported`);
+      throw new ModuleError('ENOEXEC', `${mod.name}: REL relocation unsupported`);
+    }
+  }
+}
+
+export type WriteBytes = (addr: Addr, bytes: Uint8Array) => void;
+
+/** memcpy(), for text that is not executable yet. */
+function writeNow({ mem }: KernelCore): WriteBytes {
+  return (addr, bytes) => mem.writeBytes(addr, bytes);
+}
+
+/**
+ * One section of relocations. Symbols take their values from the module's symbol table in guest memory.
+ * @param write text_poke() when the module is formed already
+ */
+export function applyRelocateAdd(core: KernelCore, mod: Module, rela: ElfSection, write: WriteBytes): void {
+  const target = mod.elf.sections[rela.info];
+  const base = sectionAddress(mod, rela.info);
+  const symtab = mod.symbolTable;
+  if (base === 0n) throw new ModuleError('ENOEXEC', `${mod.name}: ${rela.name} has no target`);
+  const relocations = parsed(core, () => mod.elf.relocationTable(rela.index));
+  const word = new DataView(new ArrayBuffer(8));
+  for (const r of relocations) {
+    const width = relocationType(r.type)?.width ?? 0;
+    const value = symbolValue(core.mem, symtab, r.symbol.index) + r.addend;
+    const site = {
+      file: mod.elf.file,
+      section: target.name,
+      offset: r.offset,
+      type: r.type,
+      symbol: mod.elf.symbolLabel(r.symbol),
+    };
+    const place = base + BigInt(r.offset);
+    const bytes = new Uint8Array(word.buffer, 0, width);
+    bytes.set(core.mem.view(place, width));
+    relocateWord(core, mod, word, { place, value, site });
+    if (width > 0) write(place, bytes);
+  }
+}
+
+/** Applies to a copy of the word, so that `write` decides how it gets into memory. */
+function relocateWord(
+  core: KernelCore,
+  mod: Module,
+  word: DataView,
+  { place, value, site }: { place: Addr; value: bigint; site: RelocationSite },
+): void {
+  try {
+    applyRelocation(word, 0, place, value, site);
+  } catch (error) {
+    if (!(error instanceof RelocationError)) throw error;
+    const known = error.reason.startsWith('Unknown rela');
+    core.printk.err(known ? `${mod.name}: ${error.reason}` : error.reason);
+    if (error.reason.startsWith('overflow')) {
+      core.printk.err(`\`${mod.name}' likely not compiled with -mcmodel=kernel`);
+    }
+    throw new ModuleError('ENOEXEC', error.message);
+  }
+}

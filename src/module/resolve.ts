@@ -1,0 +1,233 @@
+// What the undefined symbols of a module stand for: exported symbols of the kernel and of other modules.
+// Mirrors find_symbol(), resolve_symbol() and simplify_symbols() of kernel/module/main.c and check_version() of
+// version.c.
+//
+// Invariant: every symbol that stays unknown is reported before the load fails.
+
+import { SHN_ABS, SHN_COMMON, SHN_LIVEPATCH, SHN_UNDEF, STB_WEAK, SYM_SIZE } from '../elf/constants.ts';
+import type { ElfSymbol } from '../elf/elf_object.ts';
+import type { Addr } from '../guest/addr.ts';
+import type { HostGenerator } from '../guest/hostcall.ts';
+import type { KernelCore } from '../kernel/core.ts';
+import { ModuleError } from './error.ts';
+import { addTaint, forceLoad, type LoadInfo } from './load_info.ts';
+import type { Module, ModuleExport } from './module.ts';
+import { type ModuleList, neg } from './modules.ts';
+import type { ModuleLoaderPorts } from './ports.ts';
+import { testTaint } from './taint.ts';
+
+export interface ResolveContext {
+  readonly core: KernelCore;
+  readonly ports: ModuleLoaderPorts;
+  readonly modules: ModuleList;
+}
+
+interface FoundSymbol {
+  readonly addr: Addr;
+  readonly gpl: boolean;
+  readonly owner: Module | undefined;
+  readonly export: ModuleExport | undefined;
+}
+
+/** find_symbol(). A GPL-only symbol does not exist for a module that is not GPL compatible. */
+export function findSymbol(ctx: ResolveContext, name: string, gplOk: boolean): FoundSymbol | undefined {
+  const found = ctx.core.symbols.findExport(name);
+  if (!found || (found.gpl && !gplOk)) return undefined;
+  const owner = found.module === undefined ? undefined : ctx.modules.find(found.module);
+  if (found.module !== undefined && !owner) return undefined;
+  return { addr: found.addr, gpl: found.gpl, owner, export: owner?.exports.find((e) => e.name === name) };
+}
+
+/** The address, undefined for a symbol that nobody exports, or -errno. */
+function resolveSymbol(
+  ctx: ResolveContext,
+  mod: Module,
+  load: LoadInfo,
+  name: string,
+): Addr | undefined | number {
+  const found = findSymbol(ctx, name, !mod.hasTaint('TAINT_PROPRIETARY_MODULE'));
+  if (!found) return undefined;
+  if (found.gpl) mod.usingGplOnlySymbols = true;
+  if (!inheritTaint(ctx, mod, load, found.owner, name)) return undefined;
+  if (!checkVersion(ctx, load, found, name)) return neg('EINVAL');
+  if (!namespaceImported(ctx, mod, load, found, name)) return neg('EINVAL');
+  if (found.owner) {
+    const err = ctx.modules.ref(mod, found.owner);
+    if (err !== 0) return err;
+  }
+  return found.addr;
+}
+
+function inheritTaint(
+  { core }: ResolveContext,
+  mod: Module,
+  load: LoadInfo,
+  owner: Module | undefined,
+  name: string,
+): boolean {
+  if (!owner?.hasTaint('TAINT_PROPRIETARY_MODULE')) return true;
+  if (mod.usingGplOnlySymbols) {
+    const line = `module using GPL-only symbols uses symbols ${name} from proprietary module ${owner.name}.`;
+    core.printk.err(`${mod.name}: ${line}`);
+    return false;
+  }
+  if (!mod.hasTaint('TAINT_PROPRIETARY_MODULE')) {
+    const line = `module uses symbols ${name} from proprietary module ${owner.name}, inheriting taint.`;
+    core.printk.warn(`${mod.name}: ${line}`);
+    addTaint(core, load, 'TAINT_PROPRIETARY_MODULE');
+    mod.taints = load.taints;
+  }
+  return true;
+}
+
+/** sizeof(struct modversion_info): the checksum in a word, then the name. */
+const MODVERSION_SIZE = 64;
+
+/** check_version(): the checksum that the module was built against. Symbols of the image carry none. */
+function checkVersion({ core }: ResolveContext, load: LoadInfo, found: FoundSymbol, name: string): boolean {
+  const crc = found.export?.crc;
+  if (crc === undefined) return true;
+  if (!load.versions) {
+    forceLoad(core, load, name);
+    return true;
+  }
+  const view = load.elf.view(load.versions);
+  for (let at = 0; at + MODVERSION_SIZE <= view.byteLength; at += MODVERSION_SIZE) {
+    if (load.elf.stringAt(load.versions, at + 8) !== name) continue;
+    if (view.getUint32(at, true) === crc) return true;
+    core.printk.warn(`${load.name}: disagrees about version of symbol ${name}`);
+    return false;
+  }
+  core.printk.warn(`${load.name}: no symbol version for ${name}`);
+  return false;
+}
+
+/** verify_namespace_is_imported() */
+function namespaceImported(
+  { core }: ResolveContext,
+  mod: Module,
+  load: LoadInfo,
+  found: FoundSymbol,
+  name: string,
+): boolean {
+  const namespace = found.export?.namespace;
+  if (!namespace || load.info.getAll('import_ns').includes(namespace)) return true;
+  const line = `module uses symbol (${name}) from namespace ${namespace}, but does not import it.`;
+  core.printk.err(`${mod.name}: ${line}`);
+  return false;
+}
+
+/** How long to wait for a module that is still loading: 30 s of virtual time. */
+const RESOLVE_TIMEOUT_NS = 30e9;
+
+/** resolve_symbol_wait() */
+function* resolveSymbolWait(
+  ctx: ResolveContext,
+  mod: Module,
+  load: LoadInfo,
+  name: string,
+): HostGenerator<Addr | undefined | number> {
+  let result = resolveSymbol(ctx, mod, load, name);
+  if (result !== neg('EBUSY')) return result;
+  const retry = (): boolean => {
+    result = resolveSymbol(ctx, mod, load, name);
+    return result !== neg('EBUSY');
+  };
+  if (!(yield* waitEvent(ctx, retry, RESOLVE_TIMEOUT_NS))) {
+    const owner = ctx.core.symbols.findExport(name)?.module ?? '';
+    ctx.core.printk.warn(`${mod.name}: gave up waiting for init of module ${owner}.`);
+  }
+  return result;
+}
+
+/** Sleeps, or spins where nothing was given to sleep with. */
+export function* waitEvent(
+  { core, ports }: Pick<ResolveContext, 'core' | 'ports'>,
+  condition: () => boolean,
+  timeoutNs = Number.POSITIVE_INFINITY,
+): HostGenerator<boolean> {
+  if (ports.waitEvent) return yield* ports.waitEvent(condition, timeoutNs);
+  const end = core.clock.now() + timeoutNs;
+  while (!condition()) {
+    if (core.clock.now() >= end) return false;
+    yield { relax: true };
+  }
+  return true;
+}
+
+/**
+ * Gives every symbol of the table in guest memory its final value.
+ * @param symtab address of the full table
+ * @param sectionBase address of a section that was loaded, by index
+ */
+export function* simplifySymbols(
+  ctx: ResolveContext,
+  mod: Module,
+  load: LoadInfo,
+  symtab: Addr,
+  sectionBase: (index: number) => Addr,
+): HostGenerator<void> {
+  const { mem, printk } = ctx.core;
+  let failed = 0;
+  let last = '';
+  for (const symbol of load.elf.symbols) {
+    if (symbol.index === 0 || symbol.shndx === SHN_ABS || symbol.shndx === SHN_LIVEPATCH) continue;
+    const at = symtab + BigInt(symbol.index * SYM_SIZE + 8);
+    if (symbol.shndx !== SHN_UNDEF) {
+      const problem = definedProblem(load, symbol);
+      if (problem === undefined) {
+        if (symbol.section) mem.writeU64(at, symbol.value + sectionBase(symbol.section.index));
+        continue;
+      }
+      if (symbol.shndx === SHN_COMMON) printk.warn(problem);
+      else printk.err(problem);
+      [failed, last] = [neg('ENOEXEC'), problem];
+      continue;
+    }
+    const value = yield* resolveSymbolWait(ctx, mod, load, symbol.name);
+    if (typeof value === 'bigint') {
+      mem.writeU64(at, value);
+    } else if (value !== undefined || !mayBeMissing(symbol)) {
+      failed = value ?? neg('ENOENT');
+      last = `${mod.name}: Unknown symbol ${symbol.name} (err ${failed})`;
+      printk.warn(last);
+    }
+  }
+  if (failed < 0) throw new ModuleError(-failed, last);
+}
+
+/** What is wrong with a symbol that the object defines itself. */
+function definedProblem(load: LoadInfo, symbol: ElfSymbol): string | undefined {
+  if (symbol.shndx === SHN_COMMON) {
+    return symbol.name.startsWith('__gnu_lto') ? undefined : `${load.name}: please compile with -fno-common`;
+  }
+  if (symbol.section) return undefined;
+  const max = load.elf.header.shnum - 1;
+  return `${load.name}: Symbol ${symbol.name} has an invalid section index ${symbol.shndx} (max ${max})`;
+}
+
+/** ignore_undef_symbol(), and weak ones, which stay zero. */
+function mayBeMissing(symbol: ElfSymbol): boolean {
+  return symbol.bind === STB_WEAK || symbol.name === '_GLOBAL_OFFSET_TABLE_';
+}
+
+/** verify_exported_symbols(). Throws ModuleError. */
+export function verifyExportedSymbols(ctx: ResolveContext, mod: Module): void {
+  for (const { name } of mod.exports) {
+    const found = findSymbol(ctx, name, true);
+    if (!found) continue;
+    const owner = found.owner?.name ?? 'kernel';
+    const reason = `${mod.name}: exports duplicate symbol ${name} (owned by ${owner})`;
+    ctx.core.printk.err(reason);
+    throw new ModuleError('ENOEXEC', reason);
+  }
+}
+
+/** check_module_license_and_versions(): exports without checksums taint. */
+export function checkExportVersions(core: KernelCore, load: LoadInfo, mod: Module): void {
+  const reason = 'no versions for exported symbols';
+  if (!mod.exports.some((e) => e.crc === undefined)) return;
+  if (!testTaint(core, 'TAINT_FORCED_MODULE')) core.printk.warn(`${load.name}: ${reason}: kernel tainted.`);
+  addTaint(core, load, 'TAINT_FORCED_MODULE');
+  mod.taints = load.taints;
+}
