@@ -98,6 +98,16 @@ export function showRegs(regs: PtRegs, options: DumpOptions, system?: SystemRegs
   return lines;
 }
 
+/** __die_header(): the first line of an oops. `kernel` names what it was built and booted with. */
+export function dieHeader(
+  what: string,
+  errorCode: number,
+  count: number,
+  kernel = ' PREEMPT SMP NOPTI',
+): string {
+  return `${what}: ${hex4(errorCode & 0xffff)} [#${count}]${kernel}`;
+}
+
 /** show_opcodes(): the bytes around ip with the one at ip in angle brackets; no line for code out of reach. */
 export function showOpcodes(ip: bigint, userMode: boolean, own: boolean, options: DumpOptions): string[] {
   if (userMode && !own) return [];

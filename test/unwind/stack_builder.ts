@@ -144,6 +144,7 @@ export class StackBuilder {
     const regs = (this.place.sp & ~15) - PT_REGS_SIZE;
     for (let offset = 0; offset < PT_REGS_SIZE; offset += 8) this.put(regs + offset, 0x5a5a0000 + offset, 1);
     this.put(regs + PT_CS, 0x10, 0);
+    this.put(regs + PT_SS, 0x18, 0);
     this.put(regs + PT_SP, this.address(this.place.sp), STACK_HI);
     this.put(regs + PT_BP, this.place.bpLo, this.place.bpHi);
     for (const [offset, [lo, hi]] of [...this.registersOf(hit), ...extra]) this.put(regs + offset, lo, hi);

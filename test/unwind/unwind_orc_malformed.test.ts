@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ORC_REG_BP, ORC_REG_PREV_SP, ORC_REG_UNDEFINED } from '../../src/elf/orc.ts';
+import { ORC_REG_BP, ORC_REG_PREV_SP, ORC_REG_UNDEFINED, packOrcFlags } from '../../src/elf/orc.ts';
 import { EINVAL, PT_BP, PT_CS, PT_REGS_SIZE, PT_SP, THREAD_SIZE } from '../../src/unwind/ports.ts';
 import { StackTrace } from '../../src/unwind/stacktrace.ts';
 import { type FrameSpec, ORC, type StackBuilder } from './stack_builder.ts';
-import { IMAGE } from './text.ts';
+import { IMAGE, MODULE } from './text.ts';
 import { World } from './world.ts';
 
 describe('any table, stack and registers', () => {
@@ -36,6 +36,34 @@ describe('any table, stack and registers', () => {
         expect(endless.stackTraceSaveTsk(w.task, w.entries)).toBe(0);
       }),
       { numRuns: 1500 },
+    );
+  });
+
+  it('may be out of order: the walk ends all the same, and stays on the stack', () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat(63), { minLength: 2, maxLength: 80 }), fc.integer(), (offsets, seed) => {
+        const w = new World();
+        const count = offsets.length;
+        const orc = {
+          count,
+          ip: Uint32Array.from(offsets, (offset) => MODULE + offset * 0x40),
+          spOffset: new Int16Array(count).fill(16),
+          bpOffset: new Int16Array(count).fill(-16),
+          flags: Uint16Array.from(offsets, (offset) =>
+            packOrcFlags(offset & 0xf, offset & 1, offset >> 4, false),
+          ),
+        };
+        w.text.addTo(w.lookup);
+        w.lookup.addText({ name: 'm', ranges: [{ start: MODULE, size: 0x1000 }], orc });
+        scribble(
+          w,
+          offsets.map((offset) => ({ ip: MODULE + offset * 0x40, entry: ORC.sp(16) })),
+          seed,
+        );
+        const result = w.trace.stackTraceSaveTskReliable(w.task, w.entries);
+        expect(result === -EINVAL || (result >= 0 && result < 100)).toBe(true);
+      }),
+      { numRuns: 500 },
     );
   });
 });

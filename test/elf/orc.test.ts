@@ -1,0 +1,131 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import {
+  formatOrcEntry,
+  ORC_ENTRY_SIZE,
+  ORC_REG_BP,
+  ORC_REG_BP_INDIRECT,
+  ORC_REG_PREV_SP,
+  ORC_REG_R10,
+  ORC_REG_SP,
+  ORC_REG_SP_INDIRECT,
+  ORC_REG_UNDEFINED,
+  ORC_TYPE_CALL,
+  ORC_TYPE_REGS,
+  type OrcEntry,
+  OrcTableError,
+  orcSearch,
+  orcTableFromEntries,
+  orcTableFromSections,
+  packOrcEntry,
+  unpackOrcEntry,
+} from '../../src/elf/orc.ts';
+
+const entry = (rest: Partial<OrcEntry>): OrcEntry => ({
+  spOffset: 8,
+  bpOffset: 0,
+  spReg: ORC_REG_SP,
+  bpReg: ORC_REG_UNDEFINED,
+  type: ORC_TYPE_CALL,
+  end: false,
+  ...rest,
+});
+
+const anyEntry = fc.record({
+  spOffset: fc.integer({ min: -0x8000, max: 0x7fff }),
+  bpOffset: fc.integer({ min: -0x8000, max: 0x7fff }),
+  spReg: fc.nat(15),
+  bpReg: fc.nat(15),
+  type: fc.nat(3),
+  end: fc.boolean(),
+});
+
+const BASE = 0xffffffffc0300000n;
+
+/** The two sections as a linker would have left them, for entries at the given offsets of the base address. */
+function sections(entries: readonly (OrcEntry & { at: number })[]): { ip: Uint8Array; orc: Uint8Array } {
+  const ip = new Uint8Array(entries.length * 4);
+  const orc = new Uint8Array(entries.length * ORC_ENTRY_SIZE);
+  const view = new DataView(ip.buffer);
+  entries.forEach((e, i) => {
+    view.setInt32(i * 4, e.at - i * 4, true);
+    orc.set(packOrcEntry(e), i * ORC_ENTRY_SIZE);
+  });
+  return { ip, orc };
+}
+
+describe('an ORC table', () => {
+  it('has the six bytes of struct orc_entry', () => {
+    const bytes = packOrcEntry(
+      entry({ spOffset: 16, bpOffset: -16, spReg: ORC_REG_BP, bpReg: ORC_REG_PREV_SP }),
+    );
+    expect([...bytes]).toEqual([0x10, 0x00, 0xf0, 0xff, 0x14, 0x00]);
+    expect([...packOrcEntry(entry({ spReg: 0, spOffset: 0, type: ORC_TYPE_REGS, end: true }))]).toEqual([
+      0, 0, 0, 0, 0, 0x05,
+    ]);
+  });
+
+  it('is read from sections in any order, sorted by address, with nothing lost', () => {
+    const placed = anyEntry.chain((e) =>
+      fc.integer({ min: -0x100000, max: 0x100000 }).map((at) => ({ ...e, at })),
+    );
+    fc.assert(
+      fc.property(fc.uniqueArray(placed, { selector: (e) => e.at }), (entries) => {
+        const { ip, orc } = sections(entries);
+        const table = orcTableFromSections(ip, BASE, orc);
+        const sorted = [...entries].sort((a, b) => a.at - b.at);
+        expect(table.count).toBe(entries.length);
+        sorted.forEach(({ at, ...rest }, i) => {
+          expect(table.ip[i]).toBe(Number((BASE + BigInt(at)) & 0xffffffffn));
+          expect(unpackOrcEntry(table, i)).toEqual(rest);
+        });
+      }),
+    );
+  });
+
+  it('lets a real entry win over the terminator of the section before it', () => {
+    const terminator = { ...entry({ spReg: ORC_REG_UNDEFINED, spOffset: 0 }), ip: 0x81000040 };
+    const real = { ...entry({ spOffset: 24 }), ip: 0x81000040 };
+    for (const order of [
+      [terminator, real],
+      [real, terminator],
+    ]) {
+      const table = orcTableFromEntries(order);
+      expect(unpackOrcEntry(table, orcSearch(table.ip, 0, 1, 0x81000050)).spOffset).toBe(24);
+    }
+  });
+
+  it('finds the rightmost entry at or before an address, as a plain scan does', () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat(200), { minLength: 1 }), fc.nat(220), (offsets, at) => {
+        const ips = Uint32Array.from(offsets.sort((a, b) => a - b));
+        const last = ips.findLastIndex((ip) => ip <= at);
+        expect(orcSearch(ips, 0, ips.length - 1, at)).toBe(Math.max(last, 0));
+      }),
+    );
+  });
+
+  it('is refused when its sections do not fit together', () => {
+    const { ip, orc } = sections([{ ...entry({}), at: 0 }]);
+    expect(() => orcTableFromSections(ip.subarray(1), BASE, orc)).toThrow(OrcTableError);
+    expect(() => orcTableFromSections(ip, BASE, orc.subarray(1))).toThrow('bad or missing .orc_unwind table');
+    expect(orcTableFromSections(new Uint8Array(0), BASE, new Uint8Array(0)).count).toBe(0);
+  });
+
+  it.each([
+    [entry({}), 'sp:sp+8 bp:(und) type:call end:0'],
+    [
+      entry({ spReg: ORC_REG_BP, spOffset: 16, bpReg: 1, bpOffset: -16 }),
+      'sp:bp+16 bp:prevsp-16 type:call end:0',
+    ],
+    [
+      entry({ spReg: ORC_REG_BP_INDIRECT, spOffset: -8, bpReg: ORC_REG_BP }),
+      'sp:(bp-8) bp:bp+0 type:call end:0',
+    ],
+    [entry({ spReg: ORC_REG_SP_INDIRECT }), 'sp:(sp)+8 bp:(und) type:call end:0'],
+    [entry({ spReg: ORC_REG_R10, spOffset: 0, type: 1 }), 'sp:r10+0 bp:(und) type:regs end:0'],
+    [entry({ spReg: ORC_REG_UNDEFINED, end: true }), 'sp:(und) bp:(und) type:call end:1'],
+  ])('is shown as objtool shows it: %#', (e, text) => {
+    expect(formatOrcEntry(e)).toBe(text);
+  });
+});

@@ -1,0 +1,164 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { PT_CS, PT_REGS_SIZE, THREAD_SIZE } from '../../src/unwind/ports.ts';
+import { compareReliable, ShadowStacks } from '../../src/unwind/shadow.ts';
+import { ORC, TestArena } from './stack_builder.ts';
+import { IMAGE } from './text.ts';
+import { World } from './world.ts';
+
+/** Executes calls and returns: writes the stack as a CPU would and tells the shadow. */
+class Cpu {
+  readonly arena = new TestArena(3);
+  readonly shadow = new ShadowStacks(this.arena);
+  readonly begin = 0x8000 + 0x4000;
+  sp = this.begin + THREAD_SIZE - PT_REGS_SIZE;
+
+  call(ret: number): void {
+    this.sp -= 8;
+    this.write(this.sp, ret);
+    this.shadow.call(this.sp, ret);
+  }
+
+  ret(): void {
+    this.sp += 8;
+    this.shadow.ret(this.sp);
+  }
+
+  interrupt(ip: number, cs = 0x10): number {
+    const regs = (this.sp & ~15) - PT_REGS_SIZE;
+    this.write(regs + 128, ip);
+    this.write(regs + PT_CS, cs);
+    this.shadow.interrupt(regs);
+    this.sp = regs;
+    return regs;
+  }
+
+  write(location: number, value: number): void {
+    this.arena.put(1, location - this.begin, value, 0xffffffff);
+  }
+
+  truth(ip?: number): number[] {
+    return [...this.shadow.truth(1, ip)];
+  }
+}
+
+describe('the shadow stack', () => {
+  it('has the live return addresses, innermost first', () => {
+    const cpu = new Cpu();
+    cpu.call(IMAGE + 1);
+    cpu.call(IMAGE + 2);
+    cpu.sp -= 64;
+    cpu.call(IMAGE + 3);
+    expect(cpu.truth()).toEqual([IMAGE + 3, IMAGE + 2, IMAGE + 1]);
+    expect(cpu.truth(IMAGE + 9)[0]).toBe(IMAGE + 9);
+    cpu.ret();
+    cpu.sp += 64;
+    cpu.ret();
+    expect(cpu.truth()).toEqual([IMAGE + 1]);
+  });
+
+  it('has what is on the stack now, when a trampoline redirected the return', () => {
+    const cpu = new Cpu();
+    cpu.call(IMAGE + 0x10);
+    cpu.call(IMAGE + 0x45);
+    const slot = cpu.sp;
+    cpu.call(IMAGE + 0x85);
+    cpu.write(slot, IMAGE + 0x200);
+    expect(cpu.truth()).toEqual([IMAGE + 0x85, IMAGE + 0x200, IMAGE + 0x10]);
+    expect(cpu.shadow.frames(1)[1]).toMatchObject({ pushed: IMAGE + 0x45, address: IMAGE + 0x200 });
+    // The redirected address is a function's first byte, the others are after a call.
+    const live = cpu.shadow.liveFunctions(1, undefined, (ip) => Math.floor((ip - IMAGE) / 0x100));
+    expect([...live]).toEqual([0, 2]);
+  });
+
+  it('drops frames that a stack pointer set anew has freed', () => {
+    const cpu = new Cpu();
+    cpu.call(IMAGE + 1);
+    const keep = cpu.sp;
+    for (let i = 0; i < 5; i++) cpu.call(IMAGE + 10 + i);
+    cpu.shadow.switchStack(keep);
+    expect(cpu.truth()).toEqual([IMAGE + 1]);
+    cpu.sp = keep;
+    cpu.call(IMAGE + 2);
+    cpu.sp += 8;
+    // Overwritten without a return having been seen.
+    cpu.call(IMAGE + 3);
+    expect(cpu.truth()).toEqual([IMAGE + 3, IMAGE + 1]);
+  });
+
+  it('has interrupted addresses among the return addresses, but not those of user mode', () => {
+    const cpu = new Cpu();
+    cpu.interrupt(0x401000, 0x33);
+    cpu.call(IMAGE + 1);
+    cpu.sp -= 40;
+    const before = cpu.sp;
+    cpu.interrupt(IMAGE + 0x50);
+    cpu.call(IMAGE + 2);
+    expect(cpu.truth()).toEqual([IMAGE + 2, IMAGE + 0x50, IMAGE + 1]);
+    cpu.ret();
+    cpu.shadow.iret(before);
+    expect(cpu.truth()).toEqual([IMAGE + 1]);
+  });
+
+  it('keeps the frames of a task that is switched out, each stack its own', () => {
+    const cpu = new Cpu();
+    cpu.call(IMAGE + 1);
+    cpu.shadow.fork(0x10000 + 0x7f00, IMAGE + 7);
+    expect([...cpu.shadow.frames(2)].map((f) => f.pushed)).toEqual([IMAGE + 7]);
+    cpu.shadow.ret(0x10000 + 0x7f08);
+    expect(cpu.shadow.frames(2)).toEqual([]);
+    expect(cpu.truth()).toEqual([IMAGE + 1]);
+    cpu.shadow.release(1);
+    expect(cpu.truth()).toEqual([]);
+    // A return that empties a stack to its very top is that stack's, not its neighbour's.
+    cpu.shadow.call(0xfff8, IMAGE);
+    cpu.shadow.ret(0x10000);
+    expect(cpu.truth()).toEqual([]);
+  });
+
+  it('agrees with the unwinder on any path of calls, returns and interrupts', () => {
+    const step = fc.oneof({ weight: 4, arbitrary: fc.nat(9) }, { weight: 1, arbitrary: fc.constant(10) });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 30 }), (steps) => {
+        const w = new World();
+        const shadow = new ShadowStacks(w.arena);
+        const stack = w.kthreadStack();
+        for (const kind of steps) {
+          if (kind === 10) {
+            stack.interrupt(w.text.frame(ORC.regs()));
+            shadow.interrupt(stack.address(stack.place.sp));
+            continue;
+          }
+          stack.call(w.text.frame(kind < 5 ? ORC.sp(8 + 8 * kind) : ORC.bp(), kind));
+          shadow.call(stack.address(stack.locations[0]), stack.entries[0]);
+        }
+        stack.switchOut(w.task);
+        shadow.call(w.task.spLo + 48, stack.entries[0]);
+        w.text.addTo(w.lookup);
+        const count = w.trace.stackTraceSaveTskReliable(w.task, w.entries);
+        expect(compareReliable(w.entries, count, shadow.truth(1))).toBeUndefined();
+        expect(count).toBe(steps.length + 1);
+      }),
+    );
+  });
+});
+
+describe('a reliable trace against the truth', () => {
+  const compare = (entries: number[], truth: number[]): string | undefined =>
+    compareReliable(
+      Uint32Array.from(entries),
+      entries.length,
+      Uint32Array.from(truth),
+      (a) => `f${a & 0xffn}`,
+    );
+
+  it.each([
+    [[1, 2, 3], [1, 2, 3], undefined],
+    [[1, 3], [1, 2, 3], 'frame 1: trace misses f2'],
+    [[1, 9, 3], [1, 2, 3], 'frame 1: trace has f9, live is f2'],
+    [[1, 2], [1, 2, 3], 'frame 2: trace ends, live is f3'],
+    [[1, 2, 3, 4], [1, 2, 3], 'frame 3: trace has f4, no frame is live'],
+  ])('says the first difference: %j against %j', (entries, truth, words) => {
+    expect(compare(entries, truth)).toBe(words);
+  });
+});

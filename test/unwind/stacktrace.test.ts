@@ -1,0 +1,118 @@
+import { describe, expect, it } from 'vitest';
+import { ENOSYS, packPtRegs } from '../../src/unwind/ports.ts';
+import { formatProcStack } from '../../src/unwind/stacktrace.ts';
+import { ORC, type StackBuilder } from './stack_builder.ts';
+import { World } from './world.ts';
+
+/** A task asleep in schedule(), called from msleep(), called from a system call. */
+function sleeper(w: World): { stack: StackBuilder; sched: Set<number>; msleep: number } {
+  const msleep = w.text.frame(ORC.sp(32));
+  const schedule = w.text.frame(ORC.sp(24));
+  const switchTo = w.text.frame(ORC.sp(48, -16));
+  const stack = w.userStack().call(w.text.frame(ORC.bp())).call(msleep).call(schedule).call(switchTo);
+  stack.switchOut(w.task);
+  w.text.addTo(w.lookup);
+  return { stack, sched: new Set([schedule.ip, switchTo.ip]), msleep: msleep.ip };
+}
+
+describe('the stack trace that /proc/PID/stack prints', () => {
+  it('leaves out the scheduler and prints each address with its symbol', () => {
+    const sched = new Set<number>();
+    const w = new World('orc', (ip) => sched.has(ip));
+    const made = sleeper(w);
+    for (const ip of made.sched) sched.add(ip);
+    const count = w.trace.stackTraceSaveTsk(w.task, w.entries);
+    expect([...w.entries.subarray(0, count)]).toEqual(made.stack.entries.slice(2));
+    const text = formatProcStack(w.entries, 1, (addr) => `msleep+0x${(addr & 0xfn).toString(16)}/0x40`);
+    expect(text).toBe('[<0>] msleep+0x0/0x40\n');
+    expect(w.trace.getWchan(w.task)).toBe(made.msleep);
+  });
+
+  it('skips as many entries as asked, and stops when the array is full', () => {
+    const w = new World();
+    const { stack } = sleeper(w);
+    const two = new Uint32Array(2);
+    expect(w.trace.stackTraceSaveTsk(w.task, two, 1)).toBe(2);
+    expect([...two]).toEqual(stack.entries.slice(1, 3));
+    expect(w.trace.stackTraceSaveTsk(w.task, new Uint32Array(0))).toBe(0);
+  });
+
+  it('is of the asking function itself when the task is the current one', () => {
+    const w = new World();
+    const stack = w
+      .userStack()
+      .call(w.text.frame(ORC.bp()))
+      .call(w.text.frame(ORC.sp(40)));
+    w.text.addTo(w.lookup);
+    const count = w.trace.stackTraceSaveTsk(w.task, w.entries, 0, stack.regs());
+    const own = stack.regs()[32];
+    expect([...w.entries.subarray(0, count)]).toEqual([own, ...stack.entries]);
+  });
+
+  it('is empty for a task without a stack', () => {
+    const w = new World();
+    sleeper(w);
+    w.task.stackSlot = -1;
+    expect(w.trace.stackTraceSaveTsk(w.task, w.entries)).toBe(0);
+    expect(w.trace.getWchan(w.task)).toBe(0);
+  });
+});
+
+describe('a trace from registers', () => {
+  it('begins with their address; of user mode it has nothing more', () => {
+    const w = new World();
+    sleeper(w);
+    const user = packPtRegs({ ip: 0x401000n, cs: 0x33n, sp: 0x7ffd00001000n });
+    expect(w.trace.stackTraceSaveRegs(w.task, user, w.entries)).toBe(1);
+    expect(w.trace.stackTraceSaveRegsReliable(w.task, user, w.entries)).toBe(0);
+  });
+
+  it('is unreliable where the registers stand outside kernel text', () => {
+    const w = new World();
+    const { stack } = sleeper(w);
+    const regs = stack.regs();
+    regs[32] = 0x12340000;
+    const explained = w.trace.explainRegsReliable(w.task, regs);
+    expect(explained).toMatchObject({ ok: false, ip: 0xffffffff12340000n, frame: 0 });
+  });
+});
+
+describe('an architecture without reliable stack traces', () => {
+  it('says so, and still guesses what may be on a stack', () => {
+    const w = new World('none');
+    const { stack } = sleeper(w);
+    expect(w.trace.haveReliableStack).toBe(false);
+    expect(w.trace.stackTraceSaveTskReliable(w.task, w.entries)).toBe(-ENOSYS);
+    expect(w.trace.explainTskReliable(w.task)).toEqual({
+      ok: false,
+      errno: ENOSYS,
+      reason: 'no reliable stack trace on this architecture',
+      ip: 0n,
+      frame: 0,
+      entries: [],
+    });
+    const count = w.trace.stackTraceSaveTsk(w.task, w.entries);
+    expect([...w.entries.subarray(0, count)]).toEqual(stack.entries);
+  });
+});
+
+describe('an explained trace', () => {
+  it('has the full addresses of a reliable one', () => {
+    const w = new World();
+    const { stack } = sleeper(w);
+    const entries = stack.entries.map((lo) => 0xffffffff00000000n + BigInt(lo));
+    expect(w.trace.explainTskReliable(w.task)).toEqual({ ok: true, entries });
+  });
+
+  it('says which address stopped an unreliable one, and after how many frames', () => {
+    const w = new World();
+    const { stack } = sleeper(w);
+    stack.put(stack.locations[3], 0x41414141, 0x41414141);
+    expect(w.trace.explainTskReliable(w.task)).toMatchObject({
+      ok: false,
+      reason: 'return address 0x4141414141414141 is not kernel text',
+      ip: 0x4141414141414141n,
+      frame: 3,
+    });
+  });
+});
