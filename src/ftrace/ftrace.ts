@@ -122,7 +122,7 @@ export class Ftrace {
     const exact = this.records.at(addr);
     if (exact) return exact.ip;
     const found = this.#core.symbols.sizeAndOffset(addr);
-    if (!found || found.offset !== 0 || found.size === 0) return 0n;
+    if (found?.offset !== 0 || found.size === 0) return 0n;
     return this.records.inRange(addr, addr + BigInt(found.size - 1))?.ip ?? 0n;
   }
 

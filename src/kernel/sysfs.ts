@@ -4,7 +4,7 @@
 // A path here starts below /sys: '/kernel/livepatch/NAME/enabled'. A node that was removed stays
 // reachable for whoever has it open; reading or writing it then is ENODEV, as kernfs has it.
 
-import type { HostGenerator } from '../guest/hostcall.ts';
+import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import { CONSTANTS } from './layout.ts';
 
 /** What a show gives: the file's text, or -errno. */
@@ -15,8 +15,8 @@ export interface SysfsAttribute {
   /** Permission bits: 0o644, 0o444, 0o200. */
   readonly mode: number;
   show?(): ShowResult | HostGenerator<ShowResult>;
-  /** Bytes consumed, or -errno. */
-  store?(text: string): number | HostGenerator<number>;
+  /** Bytes consumed, or -errno. @param call the host call of the task that writes. */
+  store?(text: string, call: HostCall): number | HostGenerator<number>;
 }
 
 export class SysfsFile {
@@ -48,9 +48,9 @@ export class SysfsFile {
   }
 
   /** Bytes consumed, or -errno. */
-  *store(text: string): HostGenerator<number> {
+  *store(text: string, call: HostCall): HostGenerator<number> {
     if (this.removed) return -CONSTANTS.ENODEV;
-    const result = this.#attribute.store?.(text) ?? -CONSTANTS.EIO;
+    const result = this.#attribute.store?.(text, call) ?? -CONSTANTS.EIO;
     return typeof result === 'object' ? yield* result : result;
   }
 }

@@ -1,0 +1,89 @@
+// Everything that happens in a machine, as one ordered log. dmesg, reports, traces and replays are
+// made from it; it is the only thing that flows out of the machine.
+
+import type { Addr } from '../guest/addr.ts';
+
+/** How a task came to its patch_state. */
+export type SwitchWay =
+  | 'stack check'
+  | 'kernel exit'
+  | 'idle loop'
+  | 'fork'
+  | 'enabling'
+  | 'force'
+  | 'not needed';
+
+export type EventBody =
+  | { type: 'printk'; level: number; text: string }
+  | { type: 'task'; what: 'new' | 'exit'; pid: number; comm: string; parent?: number; code?: number }
+  | { type: 'sched'; prev: string; next: string; preempted: boolean }
+  | { type: 'wakeup'; pid: number; comm: string; cpu: number }
+  | { type: 'syscall'; pid: number; nr: number; name: string }
+  | { type: 'sysret'; pid: number; nr: number; value: number }
+  | { type: 'module'; name: string; state: 'COMING' | 'LIVE' | 'GOING' | 'UNFORMED' | 'freed'; note?: string }
+  | {
+      type: 'poke';
+      addr: Addr;
+      where: string;
+      step: 'int3' | 'tail' | 'first byte' | 'whole';
+      before: Uint8Array;
+      after: Uint8Array;
+    }
+  | { type: 'int3'; addr: Addr; where: string; emulated: string }
+  | {
+      type: 'ftrace';
+      what: 'register' | 'unregister';
+      where: string;
+      ip: Addr;
+      trampoline: Addr;
+      before: Uint8Array;
+      after: Uint8Array;
+    }
+  | { type: 'transition'; patch: string; what: string; target: number }
+  | { type: 'blocked'; pid: number; comm: string; why: string; func?: string; stack: string[] }
+  | {
+      type: 'patch_state';
+      pid: number;
+      comm: string;
+      from: number;
+      to: number;
+      way: SwitchWay;
+      sinceNs: number;
+    }
+  | { type: 'call'; pid: number; comm: string; func: string; version: string; patchState: number }
+  | { type: 'check'; what: string; count: number }
+  | { type: 'oops'; pid: number; comm: string; text: string }
+  | { type: 'host'; name: string; detail: string };
+
+/** One thing that happened: when (virtual ns since boot), on which CPU, and what. */
+export type KernelEvent = EventBody & { readonly t: number; readonly cpu: number };
+
+export type EventSink = (event: KernelEvent) => void;
+
+/** The ordered log: sinks see each event once, in order, as it happens. */
+export class EventLog {
+  readonly #sinks = new Set<EventSink>();
+  readonly #now: () => { t: number; cpu: number };
+
+  /** @param now virtual time and CPU at the moment of emission. */
+  constructor(now: () => { t: number; cpu: number }) {
+    this.#now = now;
+  }
+
+  /** Does anybody listen? For callers whose event costs something to make. */
+  get listening(): boolean {
+    return this.#sinks.size > 0;
+  }
+
+  emit(body: EventBody): void {
+    if (this.#sinks.size === 0) return;
+    const event = { ...this.#now(), ...body } as KernelEvent;
+    for (const sink of this.#sinks) sink(event);
+  }
+
+  /** @returns a function that takes the sink out again. */
+  subscribe(sink: EventSink): () => void {
+    this.#sinks.add(sink);
+    return () => this.#sinks.delete(sink);
+  }
+}

@@ -1,0 +1,322 @@
+// Enabling, disabling and replacing patches, and modules that come and go under them.
+// Mirrors kernel/livepatch/core.c. The structures are the patch module's own, in guest memory.
+//
+// Invariant: a patch is on klp_patches from its successful klp_init_patch() until its transition to
+// unpatched, or its replacement, is complete; its module is referenced for as long.
+
+import type { Ftrace } from '../ftrace/ftrace.ts';
+import type { Addr } from '../guest/addr.ts';
+import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
+import { type KernelCore, negErrno } from '../kernel/core.ts';
+import type { Kobjects } from '../kernel/kobject.ts';
+import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import type { TaskStruct } from '../kernel/task_struct.ts';
+import { KlpContext } from './context.ts';
+import { PatchInit } from './init.ts';
+import { Patching } from './patch.ts';
+import type { LivepatchOptions, LivepatchPorts } from './ports.ts';
+import { klpGetPrevState, klpGetState, klpIsPatchCompatible } from './state.ts';
+import { type KlpObject, KlpPatch } from './structs.ts';
+import { klpAttributes } from './sysfs.ts';
+import { Transition } from './transition.ts';
+
+const C = CONSTANTS;
+
+export class Livepatch {
+  readonly patching: Patching;
+  readonly transition: Transition;
+  readonly #klp: KlpContext;
+  readonly #init: PatchInit;
+
+  constructor(
+    core: KernelCore,
+    ftrace: Ftrace,
+    kobjects: Kobjects,
+    ports: LivepatchPorts,
+    options: LivepatchOptions,
+  ) {
+    const klp = new KlpContext(core, ftrace, kobjects, ports, options);
+    this.#klp = klp;
+    this.patching = new Patching(klp);
+    this.transition = new Transition(klp, this.patching, this);
+    const actions = {
+      disable: (patch: KlpPatch, call: HostCall) => this.#disable(patch, call),
+      reverse: () => this.transition.reverse(),
+      force: () => this.transition.force(),
+    };
+    this.#init = new PatchInit(klp, kobjects.mkdirs('/kernel/livepatch'), klpAttributes(klp, actions));
+    this.#defineHostFunctions();
+  }
+
+  #defineHostFunctions(): void {
+    const { core } = this.#klp;
+    const { mem } = core;
+    core.host.defineAll({
+      klp_enable_patch: (call) => this.#enableFromGuest(call),
+      klp_transition_work_fn: (call) => this.#transitionWork(call),
+      klp_free_patch_work_fn: (call) => {
+        const patch = call.args[0] - BigInt(LAYOUT.klp_patch.fields.free_work);
+        this.#init.freeFinish(new KlpPatch(mem, patch));
+      },
+      klp_get_state: (call) => klpGetState(this.#klp, new KlpPatch(mem, call.args[0]), call.args[1]),
+      klp_get_prev_state: (call) => klpGetPrevState(this.#klp, call.args[0]),
+      klp_trace_patch_state: (call) => {
+        const task = core.tasks.byAddr(call.args[0]);
+        // Above the return address into klp_update_patch_state: its rbx, and its own return address.
+        if (task && core.events.listening) {
+          this.transition.updatedPatchState(task, mem.readU64(call.sp + 16n));
+        }
+      },
+      klp_handler_warn: (call) => {
+        const which = ['recursion', 'empty func_stack', 'KLP_UNDEFINED'][Number(call.args[0] & 3n)];
+        this.#klp.warnOn(true, `patch.c klp_ftrace_handler: ${which}`);
+      },
+    });
+  }
+
+  /** klp_patches: enabled or in transition, oldest first. */
+  patches(): KlpPatch[] {
+    return this.#klp.patches();
+  }
+
+  /** klp_transition_patch */
+  get transitionPatch(): KlpPatch | undefined {
+    return this.#klp.transitionPatch;
+  }
+
+  /** klp_target_state */
+  get targetState(): number {
+    return this.#klp.targetState;
+  }
+
+  /** klp_copy_process(): called during fork. */
+  copyProcess(parent: TaskStruct, child: TaskStruct): void {
+    this.transition.copyProcess(parent, child);
+  }
+
+  *#enableFromGuest(call: HostCall): HostGenerator<bigint> {
+    return negErrno(-(yield* this.enablePatch(call.args[0], call)));
+  }
+
+  /** klp_enable_patch(). @returns 0 or -errno. */
+  *enablePatch(addr: Addr, call: HostCall): HostGenerator<number> {
+    const klp = this.#klp;
+    const patch = new KlpPatch(klp.core.mem, addr);
+    const invalid = this.#check(patch);
+    if (invalid !== 0) return invalid;
+    yield* klp.lock();
+    if (!klpIsPatchCompatible(klp, patch)) {
+      klp.err(`Livepatch patch (${patch.name}) is not compatible with the already installed livepatches.`);
+      yield* klp.unlock();
+      return -C.EINVAL;
+    }
+    if (!klp.ports.modules.tryModuleGet(patch.mod)) {
+      yield* klp.unlock();
+      return -C.ENODEV;
+    }
+    this.#init.early(patch);
+    let ret = this.#init.init(patch);
+    if (ret === 0) ret = yield* this.#enable(patch, call);
+    if (ret !== 0) this.#init.freeStart(patch);
+    yield* klp.unlock();
+    if (ret !== 0) this.#init.freeFinish(patch);
+    return ret;
+  }
+
+  /** What klp_enable_patch() asks before it takes the lock. */
+  #check(patch: KlpPatch): number {
+    const klp = this.#klp;
+    if (patch.addr === 0n || patch.mod === 0n || patch.objsPointer === 0n) return -C.EINVAL;
+    if (patch.staticObjects().some((object) => object.funcsPointer === 0n)) return -C.EINVAL;
+    const isLivepatch = klp.core.mem.readU8(patch.mod + BigInt(LAYOUT.module.fields.klp)) !== 0;
+    if (!isLivepatch) {
+      klp.err(`module ${patch.name} is not marked as a livepatch module`);
+      return -C.EINVAL;
+    }
+    if (!klp.options.reliableStacktrace) {
+      klp.warn("This architecture doesn't have support for the livepatch consistency model.");
+      klp.warn('The livepatch transition may never complete.');
+    }
+    return 0;
+  }
+
+  /** __klp_enable_patch() */
+  *#enable(patch: KlpPatch, call: HostCall): HostGenerator<number> {
+    const klp = this.#klp;
+    if (klp.transitionPatch) return -C.EBUSY;
+    if (klp.warnOn(patch.enabled, 'core.c __klp_enable_patch')) return -C.EINVAL;
+    klp.notice(`enabling patch '${patch.name}'`);
+    this.transition.init(patch, C.KLP_PATCHED);
+    for (const object of patch.objects()) {
+      if (!object.isLoaded) continue;
+      const ret = yield* this.#patchLoaded(object);
+      if (ret === 0) continue;
+      klp.warn(`failed to enable patch '${patch.name}'`);
+      yield* this.transition.cancel();
+      return ret;
+    }
+    this.transition.start();
+    patch.enabled = true;
+    yield* this.transition.tryComplete(call);
+    return 0;
+  }
+
+  *#patchLoaded(object: KlpObject): HostGenerator<number> {
+    const klp = this.#klp;
+    let ret = yield* this.#prePatch(object);
+    if (ret !== 0) {
+      klp.warn(`pre-patch callback failed for object '${object.displayName}'`);
+      return ret;
+    }
+    ret = yield* this.patching.patchObject(object);
+    if (ret !== 0) klp.warn(`failed to patch object '${object.displayName}'`);
+    return ret;
+  }
+
+  /** klp_pre_patch_callback() */
+  *#prePatch(object: KlpObject): HostGenerator<number> {
+    const ret = yield* this.#klp.callback(object, 'pre_patch');
+    object.postUnpatchEnabled = ret === 0;
+    return ret;
+  }
+
+  /** __klp_disable_patch(); under klp_mutex. */
+  *#disable(patch: KlpPatch, call: HostCall): HostGenerator<number> {
+    const klp = this.#klp;
+    if (klp.warnOn(!patch.enabled, 'core.c __klp_disable_patch')) return -C.EINVAL;
+    if (klp.transitionPatch) return -C.EBUSY;
+    this.transition.init(patch, C.KLP_UNPATCHED);
+    for (const object of patch.objects()) {
+      if (object.patched) yield* klp.callback(object, 'pre_unpatch');
+    }
+    this.transition.start();
+    patch.enabled = false;
+    yield* this.transition.tryComplete(call);
+    return 0;
+  }
+  /** klp_transition_work_fn(): the retry. */
+  *#transitionWork(call: HostCall): HostGenerator<void> {
+    const klp = this.#klp;
+    yield* klp.lock();
+    if (klp.transitionPatch) yield* this.transition.tryComplete(call);
+    yield* klp.unlock();
+  }
+
+  /** klp_unpatch_replaced_patches() and klp_discard_nops() */
+  *dropReplaced(patch: KlpPatch): HostGenerator<void> {
+    for (const old of this.#klp.patches()) {
+      if (old.addr === patch.addr) break;
+      old.enabled = false;
+      yield* this.patching.unpatchObjects(old);
+    }
+    yield* this.patching.unpatchObjects(patch, true);
+    this.#init.freeObjects(patch, true);
+  }
+
+  /** klp_free_patch_async(): sysfs goes in a worker's context, for a write to sysfs may have led here. */
+  freePatchAsync(patch: KlpPatch): void {
+    this.#init.freeStart(patch);
+    this.#klp.ports.workqueue.queueWork(patch.freeWork);
+  }
+
+  /** klp_free_replaced_patches_async() */
+  freeReplacedAsync(patch: KlpPatch): void {
+    for (const old of this.#klp.patches()) {
+      if (old.addr === patch.addr) return;
+      this.freePatchAsync(old);
+    }
+  }
+
+  /**
+   * klp_module_coming(): patches a module that is loading, before its init runs.
+   * @param mod address of its struct module. @returns 0, or -errno: it must not be loaded.
+   */
+  *moduleComing(mod: Addr): HostGenerator<number> {
+    const klp = this.#klp;
+    if (klp.warnOn(klp.moduleState(mod) !== C.MODULE_STATE_COMING, 'core.c klp_module_coming'))
+      return -C.EINVAL;
+    if (klp.moduleName(mod) === 'vmlinux') {
+      klp.err('vmlinux.ko: invalid module name');
+      return -C.EINVAL;
+    }
+    yield* klp.lock();
+    klp.setModuleAlive(mod, true);
+    let ret = 0;
+    for (const patch of klp.patches()) {
+      const object = this.#objectOf(patch, mod);
+      if (!object) continue;
+      ret = yield* this.#applyToComing(patch, object, mod);
+      if (ret !== 0) break;
+    }
+    yield* klp.unlock();
+    return ret;
+  }
+
+  *#applyToComing(patch: KlpPatch, object: KlpObject, mod: Addr): HostGenerator<number> {
+    const klp = this.#klp;
+    const name = klp.moduleName(mod);
+    object.mod = mod;
+    const ret = yield* this.#patchComing(patch, object, name);
+    if (ret === 0) return 0;
+    klp.warn(`patch '${patch.name}' failed for module '${name}', refusing to load module '${name}'`);
+    klp.setModuleAlive(mod, false);
+    object.mod = 0n;
+    yield* this.#cleanupModule(mod, patch);
+    return ret;
+  }
+
+  *#patchComing(patch: KlpPatch, object: KlpObject, name: string): HostGenerator<number> {
+    const klp = this.#klp;
+    let ret = this.#init.objectLoaded(patch, object);
+    if (ret !== 0) {
+      klp.warn(`failed to initialize patch '${patch.name}' for module '${name}' (${ret})`);
+      return ret;
+    }
+    klp.notice(`applying patch '${patch.name}' to loading module '${name}'`);
+    ret = yield* this.#prePatch(object);
+    if (ret !== 0) {
+      klp.warn(`pre-patch callback failed for object '${object.displayName}'`);
+      return ret;
+    }
+    ret = yield* this.patching.patchObject(object);
+    if (ret !== 0) {
+      klp.warn(`failed to apply patch '${patch.name}' to module '${name}' (${ret})`);
+      yield* this.transition.postUnpatch(object);
+      return ret;
+    }
+    if (!klp.isInTransition(patch)) yield* klp.callback(object, 'post_patch');
+    return 0;
+  }
+
+  /** klp_module_going(): unpatches a module that is unloading, or whose load failed. */
+  *moduleGoing(mod: Addr): HostGenerator<void> {
+    const klp = this.#klp;
+    const state = klp.moduleState(mod);
+    const expected = state === C.MODULE_STATE_GOING || state === C.MODULE_STATE_COMING;
+    if (klp.warnOn(!expected, 'core.c klp_module_going')) return;
+    yield* klp.lock();
+    klp.setModuleAlive(mod, false);
+    yield* this.#cleanupModule(mod, undefined);
+    yield* klp.unlock();
+  }
+
+  /** klp_cleanup_module_patches_limited(): for all patches, or those before `limit`. */
+  *#cleanupModule(mod: Addr, limit: KlpPatch | undefined): HostGenerator<void> {
+    const klp = this.#klp;
+    for (const patch of klp.patches()) {
+      if (patch.addr === limit?.addr) break;
+      const object = this.#objectOf(patch, mod);
+      if (!object) continue;
+      if (!klp.isInTransition(patch)) yield* klp.callback(object, 'pre_unpatch');
+      klp.notice(`reverting patch '${patch.name}' on unloading module '${klp.moduleName(mod)}'`);
+      yield* this.patching.unpatchObject(object);
+      yield* this.transition.postUnpatch(object);
+      this.#init.freeObjectLoaded(object);
+    }
+  }
+
+  #objectOf(patch: KlpPatch, mod: Addr): KlpObject | undefined {
+    const name = this.#klp.moduleName(mod);
+    return patch.objects().find((object) => object.name === name);
+  }
+}

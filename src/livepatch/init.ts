@@ -1,0 +1,261 @@
+// From the structures that a patch module brings to ones that can be enabled: kobjects, lists, symbol
+// look-up, nops for what an atomic replace takes away. And their end.
+// Mirrors the klp_init_*, klp_add_nops and klp_free_* functions of kernel/livepatch/core.c.
+
+import type { Addr } from '../guest/addr.ts';
+import type { KobjType } from '../kernel/kobject.ts';
+import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { initListHead, listAddTail, listDel, listEmpty } from '../kernel/list.ts';
+import type { SysfsDir } from '../kernel/sysfs.ts';
+import type { KlpContext } from './context.ts';
+import { funcOfKobj, KlpFunc, KlpObject, type KlpPatch, objectOfKobj } from './structs.ts';
+import { klpFindObjectSymbol } from './symbol.ts';
+
+const C = CONSTANTS;
+
+/** Sysfs attributes of a patch and of an object, by kobject. */
+export interface KlpTypes {
+  readonly patch: KobjType;
+  readonly object: KobjType;
+}
+
+export class PatchInit {
+  readonly #klp: KlpContext;
+  readonly #root: SysfsDir;
+  readonly #types: KlpTypes & { readonly func: KobjType };
+  readonly #freeWorkFn: Addr;
+
+  /** @param root /sys/kernel/livepatch */
+  constructor(klp: KlpContext, root: SysfsDir, attributes: KlpTypes) {
+    this.#klp = klp;
+    this.#root = root;
+    this.#freeWorkFn = klp.core.symbols.require('klp_free_patch_work_fn');
+    this.#types = {
+      patch: attributes.patch,
+      object: { ...attributes.object, release: (kobj) => this.#releaseObject(kobj) },
+      func: { release: (kobj) => this.#releaseFunc(kobj) },
+    };
+  }
+
+  /** klp_init_patch_early(): the internal fields, whatever the module left in them. */
+  early(patch: KlpPatch): void {
+    const { mem } = this.#klp.core;
+    initListHead(mem, patch.list);
+    initListHead(mem, patch.objList);
+    this.#klp.kobjects.init(patch.kobj, this.#types.patch);
+    patch.enabled = false;
+    patch.forced = false;
+    this.#initFreeWork(patch);
+    for (const object of patch.staticObjects()) {
+      this.#objectEarly(patch, object);
+      for (const func of object.staticFuncs()) this.#funcEarly(object, func);
+    }
+  }
+
+  #initFreeWork(patch: KlpPatch): void {
+    const { mem } = this.#klp.core;
+    const { data, entry, func } = LAYOUT.work_struct.fields;
+    mem.writeU64(patch.freeWork + BigInt(data), BigInt(C.WORK_STRUCT_NO_POOL));
+    initListHead(mem, patch.freeWork + BigInt(entry));
+    mem.writeU64(patch.freeWork + BigInt(func), this.#freeWorkFn);
+    mem.fill(patch.finish, LAYOUT.completion.size, 0);
+    initListHead(mem, patch.finish + BigInt(LAYOUT.completion.fields.wait_task_list));
+  }
+
+  #objectEarly(patch: KlpPatch, object: KlpObject): void {
+    initListHead(this.#klp.core.mem, object.funcList);
+    this.#klp.kobjects.init(object.kobj, this.#types.object);
+    listAddTail(this.#klp.core.mem, object.node, patch.objList);
+  }
+
+  #funcEarly(object: KlpObject, func: KlpFunc): void {
+    this.#klp.kobjects.init(func.kobj, this.#types.func);
+    listAddTail(this.#klp.core.mem, func.node, object.funcList);
+  }
+
+  /** klp_init_patch(): in sysfs and on klp_patches, with every loaded object's symbols found. 0 or -errno. */
+  init(patch: KlpPatch): number {
+    const klp = this.#klp;
+    const ret = klp.kobjects.add(patch.kobj, this.#root, patch.name);
+    if (ret !== 0) return ret;
+    if (patch.replace) this.#addNops(patch);
+    for (const object of patch.objects()) {
+      const failed = this.#initObject(patch, object);
+      if (failed !== 0) return failed;
+    }
+    listAddTail(klp.core.mem, patch.list, klp.patchesHead);
+    return 0;
+  }
+
+  #initObject(patch: KlpPatch, object: KlpObject): number {
+    const { kobjects } = this.#klp;
+    if ((object.name?.length ?? 0) >= C.MODULE_NAME_LEN) return -C.EINVAL;
+    object.patched = false;
+    object.mod = 0n;
+    this.#findModule(object);
+    let ret = kobjects.add(object.kobj, patch.kobj, object.displayName);
+    if (ret !== 0) return ret;
+    for (const func of object.funcs()) {
+      ret = this.#initFunc(object, func);
+      if (ret !== 0) return ret;
+    }
+    return object.isLoaded ? this.objectLoaded(patch, object) : 0;
+  }
+
+  /** klp_find_object_module(): only a module that klp_module_coming() knows, and klp_module_going() does not. */
+  #findModule(object: KlpObject): void {
+    const { name } = object;
+    if (name === undefined) return;
+    const mod = this.#klp.ports.modules.findModule(name);
+    if (mod !== undefined && this.#klp.moduleAlive(mod)) object.mod = mod;
+  }
+
+  #initFunc(object: KlpObject, func: KlpFunc): number {
+    const name = func.oldName;
+    if (name === undefined) return -C.EINVAL;
+    if (func.newFunc === 0n && !func.nop) return -C.EINVAL;
+    if (name.length >= C.KSYM_NAME_LEN) return -C.EINVAL;
+    initListHead(this.#klp.core.mem, func.stackNode);
+    func.patched = false;
+    func.transition = false;
+    return this.#klp.kobjects.add(func.kobj, object.kobj, `${name},${func.oldSympos || 1n}`);
+  }
+
+  /** klp_init_object_loaded(): relocations against the object, addresses and sizes of its functions. */
+  objectLoaded(patch: KlpPatch, object: KlpObject): number {
+    const { modules } = this.#klp.ports;
+    const { name } = object;
+    if (name !== undefined) {
+      const ret = modules.applyObjectRelocs?.(patch.mod, name) ?? 0;
+      if (ret !== 0) return ret;
+    }
+    for (const func of object.funcs()) {
+      const ret = this.#findFunc(name, func);
+      if (ret !== 0) return ret;
+    }
+    return 0;
+  }
+
+  #findFunc(objname: string | undefined, func: KlpFunc): number {
+    const klp = this.#klp;
+    const { symbols } = klp.core;
+    const name = func.oldName ?? '';
+    const addr = klpFindObjectSymbol(klp, objname, name, func.oldSympos);
+    func.oldFunc = addr ?? 0n;
+    if (addr === undefined) return -C.EINVAL;
+    const old = symbols.sizeAndOffset(addr);
+    if (!old) {
+      klp.err(`kallsyms size lookup failed for '${name}'`);
+      return -C.ENOENT;
+    }
+    func.oldSize = old.size;
+    if (func.nop) func.newFunc = addr;
+    const replacement = symbols.sizeAndOffset(func.newFunc);
+    if (!replacement) {
+      klp.err(`kallsyms size lookup failed for '${name}' replacement`);
+      return -C.ENOENT;
+    }
+    func.newSize = replacement.size;
+    return 0;
+  }
+
+  /** klp_add_nops(): for each function that an older patch has and this one has not. */
+  #addNops(patch: KlpPatch): void {
+    for (const old of this.#klp.patches()) {
+      for (const oldObject of old.objects()) {
+        const object =
+          patch.objects().find((o) => o.name === oldObject.name) ?? this.#allocObject(patch, oldObject);
+        for (const oldFunc of oldObject.funcs()) {
+          if (!object.funcs().some((f) => sameFunc(f, oldFunc))) this.#allocNop(object, oldFunc);
+        }
+      }
+    }
+  }
+
+  #allocObject(patch: KlpPatch, old: KlpObject): KlpObject {
+    const { mem, slab } = this.#klp.core;
+    const object = new KlpObject(mem, slab.alloc(LAYOUT.klp_object.size, 'klp_object'));
+    if (old.name !== undefined) object.namePointer = this.#kstrdup(old.name);
+    this.#objectEarly(patch, object);
+    object.dynamic = true;
+    return object;
+  }
+
+  #allocNop(object: KlpObject, old: KlpFunc): void {
+    const { mem, slab } = this.#klp.core;
+    const func = new KlpFunc(mem, slab.alloc(LAYOUT.klp_func.size, 'klp_func nop'));
+    if (old.oldName !== undefined) func.oldNamePointer = this.#kstrdup(old.oldName);
+    this.#funcEarly(object, func);
+    func.oldSympos = old.oldSympos;
+    func.nop = true;
+  }
+
+  #kstrdup(text: string): Addr {
+    const addr = this.#klp.core.slab.alloc(text.length + 1, 'klp name');
+    this.#klp.core.mem.writeCString(addr, text);
+    return addr;
+  }
+
+  /** klp_free_patch_start(): off klp_patches; objects and functions out of sysfs. Under klp_mutex. */
+  freeStart(patch: KlpPatch): void {
+    const { mem } = this.#klp.core;
+    if (!listEmpty(mem, patch.list)) {
+      listDel(mem, patch.list);
+      initListHead(mem, patch.list);
+    }
+    this.freeObjects(patch, false);
+  }
+
+  /** __klp_free_objects() */
+  freeObjects(patch: KlpPatch, nopsOnly: boolean): void {
+    const { kobjects, core } = this.#klp;
+    for (const object of patch.objects()) {
+      for (const func of object.funcs()) {
+        if (nopsOnly && !func.nop) continue;
+        listDel(core.mem, func.node);
+        kobjects.put(func.kobj);
+      }
+      if (nopsOnly && !object.dynamic) continue;
+      listDel(core.mem, object.node);
+      kobjects.put(object.kobj);
+    }
+  }
+
+  /** klp_free_patch_finish(): the last to touch the patch. Not under klp_mutex. */
+  freeFinish(patch: KlpPatch): void {
+    const { mod, forced } = patch;
+    this.#klp.kobjects.put(patch.kobj);
+    // A forced patch's code may still be on a stack: its module stays for ever.
+    if (!forced) this.#klp.ports.modules.modulePut(mod);
+  }
+
+  /** klp_free_object_loaded(): the object's module goes, and the addresses in it. */
+  freeObjectLoaded(object: KlpObject): void {
+    object.mod = 0n;
+    for (const func of object.funcs()) {
+      func.oldFunc = 0n;
+      if (func.nop) func.newFunc = 0n;
+    }
+  }
+
+  #releaseObject(kobj: Addr): void {
+    const { mem, slab } = this.#klp.core;
+    const object = objectOfKobj(mem, kobj);
+    if (!object.dynamic) return;
+    slab.free(object.namePointer);
+    slab.free(object.addr);
+  }
+
+  #releaseFunc(kobj: Addr): void {
+    const { mem, slab } = this.#klp.core;
+    const func = funcOfKobj(mem, kobj);
+    if (!func.nop) return;
+    slab.free(func.oldNamePointer);
+    slab.free(func.addr);
+  }
+}
+
+/** klp_find_func(): positions 0 and 1 mean the same. */
+function sameFunc(a: KlpFunc, b: KlpFunc): boolean {
+  return a.oldName === b.oldName && (a.oldSympos || 1n) === (b.oldSympos || 1n);
+}

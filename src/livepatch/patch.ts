@@ -1,0 +1,141 @@
+// Which versions of a function there are: its func_stack, and the ftrace ops that leads to it.
+// Mirrors kernel/livepatch/patch.c.
+//
+// Invariant: a klp_ops exists, and its fops is registered with ftrace, exactly while its func_stack is
+// not empty. The top of the stack is the version that tasks in the patched state run.
+
+import type { Addr } from '../guest/addr.ts';
+import type { HostGenerator } from '../guest/hostcall.ts';
+import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { initListHead, listAdd, listDel, listDelRcu, listEntries, listIsSingular } from '../kernel/list.ts';
+import type { KlpContext } from './context.ts';
+import { KLP_OPS, KlpFunc, type KlpObject, type KlpPatch } from './structs.ts';
+
+const C = CONSTANTS;
+const STACK_NODE = LAYOUT.klp_func.fields.stack_node;
+
+export class Patching {
+  readonly #klp: KlpContext;
+
+  constructor(klp: KlpContext) {
+    this.#klp = klp;
+  }
+
+  /** klp_find_ops(): the ops of a function that is patched; undefined for one that is not. */
+  findOps(oldFunc: Addr): Addr | undefined {
+    const { mem } = this.#klp.core;
+    for (const ops of listEntries(mem, this.#klp.opsHead, KLP_OPS.node)) {
+      if (this.funcStack(ops)[0]?.oldFunc === oldFunc) return ops;
+    }
+    return undefined;
+  }
+
+  /** The versions of the function, the newest first. */
+  funcStack(ops: Addr): KlpFunc[] {
+    const { mem } = this.#klp.core;
+    const head = ops + BigInt(KLP_OPS.funcStack);
+    return listEntries(mem, head, STACK_NODE).map((addr) => new KlpFunc(mem, addr));
+  }
+
+  /** All klp_ops: the functions that are patched. */
+  *allOps(): IterableIterator<Addr> {
+    yield* listEntries(this.#klp.core.mem, this.#klp.opsHead, KLP_OPS.node);
+  }
+
+  /** klp_patch_object(). @returns 0, or -errno with nothing of the object patched. */
+  *patchObject(object: KlpObject): HostGenerator<number> {
+    if (this.#klp.warnOn(object.patched, 'patch.c klp_patch_object')) return -C.EINVAL;
+    for (const func of object.funcs()) {
+      const ret = yield* this.#patchFunc(func);
+      if (ret !== 0) {
+        yield* this.unpatchObject(object);
+        return ret;
+      }
+    }
+    object.patched = true;
+    return 0;
+  }
+
+  /** klp_unpatch_object(), or only its nops. */
+  *unpatchObject(object: KlpObject, nopsOnly = false): HostGenerator<void> {
+    for (const func of object.funcs()) {
+      if (nopsOnly && !func.nop) continue;
+      if (func.patched) yield* this.#unpatchFunc(func);
+    }
+    if (object.dynamic || !nopsOnly) object.patched = false;
+  }
+
+  /** klp_unpatch_objects() */
+  *unpatchObjects(patch: KlpPatch, nopsOnly = false): HostGenerator<void> {
+    for (const object of patch.objects()) if (object.patched) yield* this.unpatchObject(object, nopsOnly);
+  }
+
+  *#patchFunc(func: KlpFunc): HostGenerator<number> {
+    const { core } = this.#klp;
+    if (this.#klp.warnOn(func.oldFunc === 0n, 'patch.c klp_patch_func: no old_func')) return -C.EINVAL;
+    if (this.#klp.warnOn(func.patched, 'patch.c klp_patch_func: patched')) return -C.EINVAL;
+    const ops = this.findOps(func.oldFunc);
+    if (ops !== undefined) {
+      listAdd(core.mem, func.stackNode, ops + BigInt(KLP_OPS.funcStack));
+    } else {
+      const ret = yield* this.#newOps(func);
+      if (ret !== 0) return ret;
+    }
+    func.patched = true;
+    return 0;
+  }
+
+  /** The first version of a function: an ops of its own, registered for the one site. */
+  *#newOps(func: KlpFunc): HostGenerator<number> {
+    const klp = this.#klp;
+    const { mem, slab } = klp.core;
+    const site = klp.ftrace.location(func.oldFunc);
+    if (site === 0n) {
+      klp.err(`failed to find location for function '${func.oldName}'`);
+      return -C.EINVAL;
+    }
+    const ops = slab.alloc(KLP_OPS.size, 'klp_ops');
+    const fops = klp.ftrace.ops(ops + BigInt(KLP_OPS.fops));
+    fops.func = klp.handler;
+    fops.flags = C.FTRACE_OPS_FL_DYNAMIC | C.FTRACE_OPS_FL_IPMODIFY | C.FTRACE_OPS_FL_PERMANENT;
+    listAdd(mem, ops + BigInt(KLP_OPS.node), klp.opsHead);
+    initListHead(mem, ops + BigInt(KLP_OPS.funcStack));
+    listAdd(mem, func.stackNode, ops + BigInt(KLP_OPS.funcStack));
+
+    let ret = yield* klp.ftrace.setFilterIp(fops.addr, site, false);
+    if (ret !== 0) {
+      klp.err(`failed to set ftrace filter for function '${func.oldName}' (${ret})`);
+    } else {
+      ret = yield* klp.ftrace.registerFunction(fops.addr);
+      if (ret === 0) return 0;
+      klp.err(`failed to register ftrace handler for function '${func.oldName}' (${ret})`);
+      yield* klp.ftrace.setFilterIp(fops.addr, site, true);
+    }
+    listDelRcu(mem, func.stackNode);
+    listDel(mem, ops + BigInt(KLP_OPS.node));
+    slab.free(ops);
+    return ret;
+  }
+
+  *#unpatchFunc(func: KlpFunc): HostGenerator<void> {
+    const klp = this.#klp;
+    const { mem, slab } = klp.core;
+    const ops = this.findOps(func.oldFunc);
+    if (klp.warnOn(ops === undefined, 'patch.c klp_unpatch_func: no ops') || ops === undefined) return;
+    if (listIsSingular(mem, ops + BigInt(KLP_OPS.funcStack))) {
+      const site = klp.ftrace.location(func.oldFunc);
+      if (klp.warnOn(site === 0n, 'patch.c klp_unpatch_func: no site')) return;
+      const fops = ops + BigInt(KLP_OPS.fops);
+      const unregistered = yield* klp.ftrace.unregisterFunction(fops);
+      klp.warnOn(unregistered !== 0, 'patch.c klp_unpatch_func: unregister_ftrace_function');
+      const removed = yield* klp.ftrace.setFilterIp(fops, site, true);
+      klp.warnOn(removed !== 0, 'patch.c klp_unpatch_func: ftrace_set_filter_ip');
+      listDelRcu(mem, func.stackNode);
+      listDel(mem, ops + BigInt(KLP_OPS.node));
+      slab.free(ops);
+    } else {
+      listDelRcu(mem, func.stackNode);
+    }
+    func.patched = false;
+  }
+}

@@ -1,0 +1,82 @@
+// The files of a patch and of its objects below /sys/kernel/livepatch.
+// Mirrors the sysfs part of kernel/livepatch/core.c.
+
+import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
+import { kstrtobool } from '../module/kstrtox.ts';
+import type { KlpContext } from './context.ts';
+import type { KlpTypes } from './init.ts';
+import { type KlpPatch, objectOfKobj, patchOfKobj } from './structs.ts';
+
+const { EINVAL } = CONSTANTS;
+
+/** What writes to the files do. */
+export interface PatchActions {
+  /** Under klp_mutex. 0 or -errno. */
+  disable(patch: KlpPatch, call: HostCall): HostGenerator<number>;
+  reverse(): HostGenerator<void>;
+  force(): void;
+}
+
+const line = (value: boolean): string => `${value ? 1 : 0}\n`;
+
+export function klpAttributes(klp: KlpContext, actions: PatchActions): KlpTypes {
+  const { mem } = klp.core;
+  return {
+    patch: {
+      attributes: (kobj) => {
+        const patch = patchOfKobj(mem, kobj);
+        return [
+          {
+            name: 'enabled',
+            mode: 0o644,
+            show: () => line(patch.enabled),
+            store: (text, call) => enabledStore(klp, actions, patch, text, call),
+          },
+          { name: 'transition', mode: 0o444, show: () => line(klp.isInTransition(patch)) },
+          { name: 'force', mode: 0o200, store: (text) => forceStore(klp, actions, patch, text) },
+        ];
+      },
+    },
+    object: {
+      attributes: (kobj) => [
+        { name: 'patched', mode: 0o444, show: () => line(objectOfKobj(mem, kobj).patched) },
+      ],
+    },
+  };
+}
+
+/** 0 disables, or turns a transition round, which 1 does too; a disabled patch cannot be enabled again. */
+function* enabledStore(
+  klp: KlpContext,
+  actions: PatchActions,
+  patch: KlpPatch,
+  text: string,
+  call: HostCall,
+): HostGenerator<number> {
+  const enabled = kstrtobool(text);
+  if (typeof enabled === 'number') return enabled;
+  yield* klp.lock();
+  let ret = 0;
+  if (patch.enabled === enabled) ret = -EINVAL;
+  else if (klp.isInTransition(patch)) yield* actions.reverse();
+  else ret = enabled ? -EINVAL : yield* actions.disable(patch, call);
+  yield* klp.unlock();
+  return ret || text.length;
+}
+
+function* forceStore(
+  klp: KlpContext,
+  actions: PatchActions,
+  patch: KlpPatch,
+  text: string,
+): HostGenerator<number> {
+  const value = kstrtobool(text);
+  if (typeof value === 'number') return value;
+  if (!value) return text.length;
+  yield* klp.lock();
+  const ours = klp.isInTransition(patch);
+  if (ours) actions.force();
+  yield* klp.unlock();
+  return ours ? text.length : -EINVAL;
+}

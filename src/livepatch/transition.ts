@@ -1,0 +1,294 @@
+// How all tasks come from one set of functions to the other, each at a moment when it stands in none
+// of those that change. Mirrors kernel/livepatch/transition.c.
+//
+// Invariant: while a transition is under way, a task whose patch_state is not the target has
+// TIF_PATCH_PENDING; outside one every patch_state is KLP_UNDEFINED and func->transition is false.
+// The caller holds klp_mutex everywhere.
+
+import type { Addr } from '../guest/addr.ts';
+import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
+import type { SwitchWay } from '../kernel/events.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
+import type { TaskStruct } from '../kernel/task_struct.ts';
+import { StackCheck } from './check_stack.ts';
+import type { KlpContext } from './context.ts';
+import type { Patching } from './patch.ts';
+import { roundJiffiesRelative } from './round_jiffies.ts';
+import type { KlpPatch } from './structs.ts';
+
+const { KLP_UNDEFINED, KLP_UNPATCHED, KLP_PATCHED, TASK_INTERRUPTIBLE, HZ } = CONSTANTS;
+/** Retries, one a second, between two rounds of fake signals. */
+const SIGNALS_TIMEOUT = 15;
+const DEFAULT_TASKS_PER_RELAX = 64;
+
+/** What must happen to patches when a transition has come to its end; core.ts owns them. */
+export interface TransitionEnd {
+  /** klp_unpatch_replaced_patches() and klp_discard_nops(). */
+  dropReplaced(patch: KlpPatch): HostGenerator<void>;
+  /** klp_free_patch_async() */
+  freePatchAsync(patch: KlpPatch): void;
+  /** klp_free_replaced_patches_async() */
+  freeReplacedAsync(patch: KlpPatch): void;
+}
+
+const word = (state: number): string => (state === KLP_PATCHED ? 'patching' : 'unpatching');
+
+export class Transition {
+  readonly #klp: KlpContext;
+  readonly #patching: Patching;
+  readonly #end: TransitionEnd;
+  /** Virtual ns at which tasks could begin to switch. */
+  #started = 0;
+
+  constructor(klp: KlpContext, patching: Patching, end: TransitionEnd) {
+    this.#klp = klp;
+    this.#patching = patching;
+    this.#end = end;
+  }
+
+  /** klp_init_transition(): every task in the state it starts from, every function marked. */
+  init(patch: KlpPatch, state: number): void {
+    const klp = this.#klp;
+    klp.warnOn(klp.targetState !== KLP_UNDEFINED, 'transition.c klp_init_transition');
+    klp.transitionPatch = patch;
+    // Without effect until TIF_PATCH_PENDING is set.
+    klp.targetState = state;
+    klp.debug(`'${patch.name}': initializing ${word(state)} transition`);
+    this.#event('initializing');
+    const initial = state === KLP_PATCHED ? KLP_UNPATCHED : KLP_PATCHED;
+    for (const task of this.#tasks()) {
+      if (task.patchState !== KLP_UNDEFINED)
+        klp.warnOn(true, 'transition.c klp_init_transition: patch_state');
+      task.patchState = initial;
+    }
+    // patch_state before func->transition: the handler never sees a function in transition with a
+    // task that is KLP_UNDEFINED.
+    for (const func of this.#funcs(patch)) func.transition = true;
+  }
+
+  /** klp_start_transition(): tasks can switch from now on. */
+  start(): void {
+    const klp = this.#klp;
+    const target = klp.targetState;
+    klp.warnOn(target === KLP_UNDEFINED, 'transition.c klp_start_transition');
+    klp.notice(`'${klp.transitionPatch?.name}': starting ${word(target)} transition`);
+    this.#started = klp.core.clock.now();
+    this.#event('starting');
+    for (const task of this.#tasks()) if (task.patchState !== target) task.setTif('TIF_PATCH_PENDING');
+    klp.signalsCnt = 0;
+  }
+
+  /** klp_try_complete_transition(): one pass over all tasks; comes again in a second if some remain. */
+  *tryComplete(call: HostCall): HostGenerator<void> {
+    const klp = this.#klp;
+    const patch = klp.transitionPatch;
+    klp.warnOn(klp.targetState === KLP_UNDEFINED, 'transition.c klp_try_complete_transition');
+    if (!patch) return;
+    if (!(yield* this.#trySwitchAll(patch, call))) {
+      this.#retryLater(call.cpu);
+      return;
+    }
+    yield* this.#complete(patch);
+    if (!patch.enabled) this.#end.freePatchAsync(patch);
+    else if (patch.replace) this.#end.freeReplacedAsync(patch);
+  }
+
+  *#trySwitchAll(patch: KlpPatch, call: HostCall): HostGenerator<boolean> {
+    const { core, ports, options, targetState } = this.#klp;
+    const check = new StackCheck(this.#patching, patch, targetState);
+    const perRelax = options.tasksPerRelax ?? DEFAULT_TASKS_PER_RELAX;
+    let complete = true;
+    let looked = 0;
+    for (const task of core.tasks.processes()) {
+      if (task.patchState === targetState) continue;
+      if (!this.#trySwitch(task, targetState, check, call)) complete = false;
+      // Other CPUs run while this one works through the list.
+      if (++looked % perRelax === 0) yield { relax: true };
+    }
+    for (let cpu = 0; cpu < core.cpus; cpu++) {
+      const idle = core.tasks.idle[cpu];
+      if (idle.patchState === targetState || this.#trySwitch(idle, targetState, check, call)) continue;
+      complete = false;
+      ports.sched.wakeUpIfIdle(cpu); // so that it comes through its loop
+    }
+    return complete;
+  }
+
+  /** klp_try_switch_task() */
+  #trySwitch(task: TaskStruct, target: number, check: StackCheck, call: HostCall): boolean {
+    const { core, ports, options } = this.#klp;
+    if (!options.reliableStacktrace) return false;
+    if (ports.sched.taskCurr(task) && task !== core.currentOf(call)) {
+      this.#blocked(task, 'is running');
+      return false;
+    }
+    const count = ports.stack.saveReliable(task, check.entries, call);
+    if (count < 0) {
+      this.#blocked(task, 'has an unreliable stack');
+      return false;
+    }
+    const found = check.find(count);
+    if (found >= 0) {
+      const name = check.nameOf(found);
+      this.#blocked(task, `is sleeping on function ${name}`, name);
+      return false;
+    }
+    task.clearTif('TIF_PATCH_PENDING');
+    task.patchState = target;
+    this.#switched(task, target, 'stack check');
+    return true;
+  }
+
+  #retryLater(cpu: number): void {
+    const klp = this.#klp;
+    if (klp.signalsCnt > 0 && klp.signalsCnt % SIGNALS_TIMEOUT === 0) this.#sendSignals();
+    klp.signalsCnt++;
+    const now = klp.core.clock.now();
+    klp.ports.workqueue.queueDelayedWork(klp.transitionWork, roundJiffiesRelative(HZ, cpu, now));
+  }
+
+  /** klp_send_signals(): a fake signal for user tasks, a wake-up for kernel threads. */
+  #sendSignals(): void {
+    const { core, ports, signalsCnt } = this.#klp;
+    if (signalsCnt === SIGNALS_TIMEOUT) this.#klp.notice('signaling remaining tasks');
+    this.#event('signaling remaining tasks');
+    for (const task of core.tasks.processes()) {
+      if (!task.testTif('TIF_PATCH_PENDING')) continue;
+      if (task.isKthread) ports.sched.wakeUpState(task, TASK_INTERRUPTIBLE);
+      else ports.sched.setNotifySignal(task);
+    }
+  }
+
+  /** klp_complete_transition() */
+  *#complete(patch: KlpPatch): HostGenerator<void> {
+    const klp = this.#klp;
+    const target = klp.targetState;
+    klp.debug(`'${patch.name}': completing ${word(target)} transition`);
+    this.#event('completing');
+    if (patch.replace && target === KLP_PATCHED) yield* this.#end.dropReplaced(patch);
+    if (target === KLP_UNPATCHED) {
+      yield* this.#patching.unpatchObjects(patch);
+      // Once func->transition is clear the handler may choose a function that is still on a stack: none
+      // may be able to see those of this patch.
+      yield* klp.synchronize();
+    }
+    for (const func of this.#funcs(patch)) func.transition = false;
+    // No handler may have read func->transition as true and read patch_state only after the reset below.
+    if (target === KLP_PATCHED) yield* klp.synchronize();
+    for (const task of this.#tasks()) {
+      if (task.testTif('TIF_PATCH_PENDING')) klp.warnOn(true, 'transition.c klp_complete_transition');
+      task.patchState = KLP_UNDEFINED;
+    }
+    for (const object of patch.objects()) {
+      if (!object.isLoaded) continue;
+      if (target === KLP_PATCHED) yield* klp.callback(object, 'post_patch');
+      else yield* this.postUnpatch(object);
+    }
+    klp.notice(`'${patch.name}': ${word(target)} complete`);
+    this.#event('complete');
+    klp.targetState = KLP_UNDEFINED;
+    klp.transitionPatch = undefined;
+  }
+
+  /** klp_post_unpatch_callback() */
+  *postUnpatch(object: ReturnType<KlpPatch['objects']>[number]): HostGenerator<void> {
+    if (object.postUnpatchEnabled) yield* this.#klp.callback(object, 'post_unpatch');
+    object.postUnpatchEnabled = false;
+  }
+
+  /** klp_cancel_transition(): after init() and before start(), when patching failed. */
+  *cancel(): HostGenerator<void> {
+    const klp = this.#klp;
+    const patch = klp.transitionPatch;
+    if (klp.warnOn(klp.targetState !== KLP_PATCHED, 'transition.c klp_cancel_transition') || !patch) return;
+    klp.debug(`'${patch.name}': canceling patching transition, going to unpatch`);
+    this.#event('canceling');
+    klp.targetState = KLP_UNPATCHED;
+    yield* this.#complete(patch);
+  }
+
+  /** klp_reverse_transition(): back to where the tasks came from. */
+  *reverse(): HostGenerator<void> {
+    const klp = this.#klp;
+    const patch = klp.transitionPatch;
+    if (!patch) return;
+    const target = klp.targetState;
+    const back = target === KLP_PATCHED ? KLP_UNPATCHED : KLP_PATCHED;
+    klp.debug(`'${patch.name}': reversing transition from ${word(target)} to ${word(back)}`);
+    this.#event('reversing');
+    patch.enabled = !patch.enabled;
+    klp.targetState = back;
+    for (const task of this.#tasks()) task.clearTif('TIF_PATCH_PENDING');
+    // A klp_update_patch_state() that saw the flag before may still be about to read the target.
+    yield* klp.synchronize();
+    this.start();
+  }
+
+  /** klp_force_transition(): switches the rest, wherever they stand. */
+  force(): void {
+    const klp = this.#klp;
+    const patch = klp.transitionPatch;
+    const target = klp.targetState;
+    klp.warn('forcing remaining tasks to the patched state');
+    this.#event('forcing');
+    for (const task of this.#tasks()) {
+      if (!task.testTif('TIF_PATCH_PENDING')) continue;
+      task.clearTif('TIF_PATCH_PENDING');
+      task.patchState = target;
+      this.#switched(task, target, 'force');
+    }
+    if (!patch) return;
+    if (target === KLP_UNPATCHED) {
+      patch.forced = true;
+    } else if (patch.replace) {
+      for (const other of klp.patches()) if (other.addr !== patch.addr) other.forced = true;
+    }
+  }
+
+  /** klp_copy_process(): a child is where its parent is. */
+  copyProcess(parent: TaskStruct, child: TaskStruct): void {
+    if (parent.testTif('TIF_PATCH_PENDING')) child.setTif('TIF_PATCH_PENDING');
+    else child.clearTif('TIF_PATCH_PENDING');
+    child.patchState = parent.patchState;
+    if (child.patchState !== KLP_UNDEFINED) this.#switched(child, child.patchState, 'fork');
+  }
+
+  /** A task switched by klp_update_patch_state(), in guest code. @param caller who called that. */
+  updatedPatchState(task: TaskStruct, caller: Addr): void {
+    const name = this.#klp.core.symbols.nameOf(caller - 1n) ?? '';
+    this.#switched(task, task.patchState, name.startsWith('do_idle') ? 'idle loop' : 'kernel exit');
+  }
+
+  #switched(task: TaskStruct, to: number, way: SwitchWay): void {
+    const { events, clock } = this.#klp.core;
+    if (!events.listening) return;
+    const from = way === 'fork' ? KLP_UNDEFINED : to === KLP_PATCHED ? KLP_UNPATCHED : KLP_PATCHED;
+    const sinceNs = clock.now() - this.#started;
+    events.emit({ type: 'patch_state', pid: task.pid, comm: task.comm, from, to, way, sinceNs });
+  }
+
+  #blocked(task: TaskStruct, why: string, func?: string): void {
+    const { core, ports, options } = this.#klp;
+    if (options.debug) this.#klp.debug(`klp_try_switch_task: ${task} ${why}`);
+    if (!core.events.listening) return;
+    const stack = why === 'is running' ? [] : ports.stack.format(task);
+    const body = { type: 'blocked' as const, pid: task.pid, comm: task.comm, why, stack };
+    core.events.emit(func === undefined ? body : { ...body, func });
+  }
+
+  #event(what: string): void {
+    const { core, transitionPatch, targetState } = this.#klp;
+    if (!core.events.listening) return;
+    core.events.emit({ type: 'transition', patch: transitionPatch?.name ?? '?', what, target: targetState });
+  }
+
+  /** for_each_process_thread(), then the idle tasks. */
+  *#tasks(): IterableIterator<TaskStruct> {
+    yield* this.#klp.core.tasks.processes();
+    yield* this.#klp.core.tasks.idle;
+  }
+
+  #funcs(patch: KlpPatch) {
+    return patch.objects().flatMap((object) => object.funcs());
+  }
+}
