@@ -6,7 +6,7 @@
 
 import { AsmError } from './asm/error.ts';
 import type { HintKind } from './asm/hints.ts';
-import { keystone, type KeystoneEncoder } from './asm/keystone.ts';
+import { type KeystoneEncoder, keystone } from './asm/keystone.ts';
 import { Layout } from './asm/layout.ts';
 import { Preprocessor, Scope } from './asm/preprocess.ts';
 import { type Label, Program, type Section, type SymbolType } from './asm/program.ts';
@@ -71,7 +71,8 @@ const isHeader = (path: string): boolean => path.endsWith('.inc');
 function readSources(sources: readonly AsmSource[], options: AsmOptions, encoder: KeystoneEncoder): Program {
   const program = new Program();
   const shared = new Scope();
-  for (const [name, value] of Object.entries(options.defines ?? {})) shared.constants.set(name, BigInt(value));
+  for (const [name, value] of Object.entries(options.defines ?? {}))
+    shared.constants.set(name, BigInt(value));
   const header = new Preprocessor(shared);
   for (const { path, text } of sources.filter((s) => isHeader(s.path))) {
     for (const { place, text: found } of header.file(path, text)) {

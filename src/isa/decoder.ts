@@ -6,7 +6,7 @@
 //
 // Invariant: nothing is allocated per instruction; the result is valid until the next decode.
 
-import { MAP_0F, MAP_0F38, MAP_0F3A, MAP_ONE, OP } from './opcode_map.ts';
+import { MAP_0F, MAP_0F3A, MAP_0F38, MAP_ONE, OP } from './opcode_map.ts';
 
 export const FLOW_NEXT = 0;
 export const FLOW_CALL = 1;
@@ -29,8 +29,22 @@ export const FLOW_FAR = 14;
 export const FLOW_INVALID = 15;
 
 export const FLOW_NAMES: readonly string[] = [
-  'next', 'call', 'callIndirect', 'ret', 'iret', 'jmp', 'jcc', 'jmpIndirect',
-  'int3', 'ud2', 'syscall', 'hlt', 'sysret', 'int', 'far', 'invalid',
+  'next',
+  'call',
+  'callIndirect',
+  'ret',
+  'iret',
+  'jmp',
+  'jcc',
+  'jmpIndirect',
+  'int3',
+  'ud2',
+  'syscall',
+  'hlt',
+  'sysret',
+  'int',
+  'far',
+  'invalid',
 ];
 
 export const REX_B = 1;
@@ -93,7 +107,10 @@ function signedAt(bytes: Uint8Array, at: number, size: number): number {
   if (size === 1) return ((b[at] as number) << 24) >> 24;
   if (size === 2) return (((b[at] as number) | ((b[at + 1] as number) << 8)) << 16) >> 16;
   return (
-    (b[at] as number) | ((b[at + 1] as number) << 8) | ((b[at + 2] as number) << 16) | ((b[at + 3] as number) << 24)
+    (b[at] as number) |
+    ((b[at + 1] as number) << 8) |
+    ((b[at + 2] as number) << 16) |
+    ((b[at + 3] as number) << 24)
   );
 }
 
@@ -130,7 +147,12 @@ export function decodeAt(bytes: Uint8Array, offset: number, ipLo: number, into: 
     if (at - offset >= MAX_LENGTH) return invalid(insn);
   }
   let form: number;
-  if (byte === 0xc4 || byte === 0xc5 || byte === 0x62 || (byte === 0x8f && ((bytes[at] as number) & 0x38) !== 0)) {
+  if (
+    byte === 0xc4 ||
+    byte === 0xc5 ||
+    byte === 0x62 ||
+    (byte === 0x8f && ((bytes[at] as number) & 0x38) !== 0)
+  ) {
     insn.vex = true;
     insn.opcode = 0;
     at = vexOpcode(bytes, at, byte);

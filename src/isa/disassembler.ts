@@ -19,7 +19,11 @@ export interface DisassembledInsn {
   text: string;
 }
 
-export type Disassemble = (bytes: Uint8Array, addr: bigint, options?: DisassembleOptions) => DisassembledInsn[];
+export type Disassemble = (
+  bytes: Uint8Array,
+  addr: bigint,
+  options?: DisassembleOptions,
+) => DisassembledInsn[];
 
 interface CapstoneInsn {
   readonly size: number;
@@ -79,7 +83,8 @@ function attOperand(operand: string, insn: Insn): string {
     .replace(/\((%\w+)?,(%\w+)\)/, '($1,$2,1)')
     .replace(/^(%[fg]s:)(\d+)$/, (_, segment: string, n: string) => `${segment}0x${Number(n).toString(16)}`)
     .replace(/(^|[:*-])(\d+)\(/, (_, before: string, n: string) => `${before}0x${Number(n).toString(16)}(`);
-  const encodedZero = insn.disp === 0 && insn.hasModrm && (insn.mod === 1 || insn.mod === 2 || hex.includes('(%rip'));
+  const encodedZero =
+    insn.disp === 0 && insn.hasModrm && (insn.mod === 1 || insn.mod === 2 || hex.includes('(%rip'));
   return encodedZero || hex.includes('(,') ? hex.replace(/(^|[:*])\(/, '$10x0(') : hex;
 }
 
@@ -122,7 +127,12 @@ function engineRun(engine: CapstoneEngine, bytes: Uint8Array, addr: bigint): Cap
   }
 }
 
-function run(engine: CapstoneEngine, bytes: Uint8Array, addr: bigint, options: DisassembleOptions): DisassembledInsn[] {
+function run(
+  engine: CapstoneEngine,
+  bytes: Uint8Array,
+  addr: bigint,
+  options: DisassembleOptions,
+): DisassembledInsn[] {
   const out: DisassembledInsn[] = [];
   let at = 0;
   while (at < bytes.length) {
@@ -132,7 +142,12 @@ function run(engine: CapstoneEngine, bytes: Uint8Array, addr: bigint, options: D
       const raw = bytes.slice(at, at + one.size);
       const here = addr + BigInt(at);
       const insn = decodeAt(bytes, at, Number(here & 0xffffffffn));
-      out.push({ addr: here, size: one.size, bytes: raw, text: textOf(one, { addr: here, insn, raw, options }) });
+      out.push({
+        addr: here,
+        size: one.size,
+        bytes: raw,
+        text: textOf(one, { addr: here, insn, raw, options }),
+      });
       at += one.size;
     }
     if (found.length === 0) {
@@ -148,7 +163,9 @@ let loaded: Promise<Disassemble> | undefined;
 /** Loads Capstone once; what it resolves to needs no waiting. */
 export function loadDisassembler(): Promise<Disassemble> {
   loaded ??= (async () => {
-    const imported = (await import('@alexaltea/capstone-js')) as unknown as { default: () => Promise<CapstoneModule> };
+    const imported = (await import('@alexaltea/capstone-js')) as unknown as {
+      default: () => Promise<CapstoneModule>;
+    };
     const module = await imported.default();
     const engine = new module.Capstone(module.ARCH_X86, module.MODE_64);
     return (bytes, addr, options = {}) => {

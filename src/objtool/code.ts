@@ -2,134 +2,41 @@
 // Mirrors decode_sections() of tools/objtool/check.c: decode, dead ends, call and jump
 // destinations, return thunks and retpolines, hints.
 
-import {
-  decodeAt, FLOW_CALL, FLOW_CALL_INDIRECT, FLOW_FAR, FLOW_INT3, FLOW_INVALID, FLOW_IRET, FLOW_JCC, FLOW_JMP,
-  FLOW_JMP_INDIRECT, FLOW_RET, FLOW_SYSCALL, FLOW_SYSRET, FLOW_UD2, Insn,
-} from '../isa/decoder.ts';
-import type { Cfi } from './cfi.ts';
+import { decodeAt, FLOW_INVALID, Insn } from '../isa/decoder.ts';
 import { readHints } from './hints.ts';
-import type { BranchTarget, CodeMark, CodeSection, CodeSymbol, ObjtoolInput } from './input.ts';
+import type { BranchTarget, CodeMark, CodeSymbol, ObjtoolInput } from './input.ts';
+import {
+  type Code,
+  type CodeInsn,
+  type Func,
+  INSN_BUG,
+  INSN_CALL,
+  INSN_CALL_DYNAMIC,
+  INSN_CONTEXT_SWITCH,
+  INSN_JUMP,
+  INSN_JUMP_CONDITIONAL,
+  INSN_JUMP_DYNAMIC,
+  INSN_OTHER,
+  INSN_RETURN,
+  insnType,
+  isSiblingCall,
+  placeName,
+  SectionCode,
+} from './insn.ts';
 import { GLOBAL_NORETURNS } from './noreturn.ts';
-import { CALL_OPS, IRET_OPS, type StackOp, stackOps } from './stack_op.ts';
-
-export const INSN_OTHER = 0;
-export const INSN_CALL = 1;
-export const INSN_CALL_DYNAMIC = 2;
-export const INSN_JUMP = 3;
-export const INSN_JUMP_CONDITIONAL = 4;
-export const INSN_JUMP_DYNAMIC = 5;
-export const INSN_RETURN = 6;
-export const INSN_CONTEXT_SWITCH = 7;
-export const INSN_BUG = 8;
-export const INSN_NOP = 9;
-export const INSN_TRAP = 10;
-export const INSN_STD = 11;
-export const INSN_CLD = 12;
-
-/** A callable function. */
-export interface Func {
-  readonly symbol: CodeSymbol;
-  /** Of a cold part, the function that it was split from; else itself. */
-  parent: Func;
-  cold: Func | undefined;
-}
-
-/** What a call or a tail call goes to: a symbol here, or a name in another object. */
-export interface CallDest {
-  readonly name: string;
-  readonly func: Func | undefined;
-}
-
-export interface CodeInsn {
-  readonly section: SectionCode;
-  readonly offset: number;
-  readonly length: number;
-  /** Position within section.insns. */
-  readonly index: number;
-  type: number;
-  ops: readonly StackOp[];
-  func: Func | undefined;
-  deadEnd: boolean;
-  callDest: CallDest | undefined;
-  jumpDest: CodeInsn | undefined;
-  /** Further ways on: jump labels and the like. */
-  edges: CodeInsn[] | undefined;
-  /** The stack state is given, not found. */
-  hint: boolean;
-  save: boolean;
-  restore: boolean;
-  /** The state before the instruction; set by a hint, or when the instruction is reached. */
-  cfi: Cfi | undefined;
-  visited: boolean;
-}
-
-export class SectionCode {
-  readonly source: CodeSection;
-  readonly insns: CodeInsn[] = [];
-  readonly byOffset: Int32Array;
-
-  constructor(source: CodeSection) {
-    this.source = source;
-    this.byOffset = new Int32Array(source.bytes.length).fill(-1);
-  }
-
-  at(offset: number): CodeInsn | undefined {
-    return this.insns[this.byOffset[offset] ?? -1];
-  }
-}
-
-export interface Code {
-  readonly sections: readonly SectionCode[];
-  readonly symbols: readonly CodeSymbol[];
-  readonly funcs: readonly Func[];
-  readonly hasHints: boolean;
-  readonly warnings: string[];
-}
-
-function insnType(insn: Insn): number {
-  switch (insn.flow) {
-    case FLOW_CALL:
-      return INSN_CALL;
-    case FLOW_CALL_INDIRECT:
-      return INSN_CALL_DYNAMIC;
-    case FLOW_JMP:
-      return INSN_JUMP;
-    case FLOW_JCC:
-      return INSN_JUMP_CONDITIONAL;
-    case FLOW_JMP_INDIRECT:
-      return INSN_JUMP_DYNAMIC;
-    case FLOW_RET:
-      return INSN_RETURN;
-    case FLOW_IRET:
-    case FLOW_SYSCALL:
-    case FLOW_SYSRET:
-      return INSN_CONTEXT_SWITCH;
-    case FLOW_FAR:
-      return insn.opcode === 0xff && (insn.reg & 7) === 3 ? INSN_CALL_DYNAMIC : INSN_CONTEXT_SWITCH;
-    case FLOW_INT3:
-      return INSN_TRAP;
-    case FLOW_UD2:
-      return INSN_BUG;
-  }
-  if (insn.vex) return INSN_OTHER;
-  if (insn.opcode === 0x90 || insn.opcode === 0x0f0d || insn.opcode === 0x0f1f) return INSN_NOP;
-  if (insn.opcode === 0xfd) return INSN_STD;
-  return insn.opcode === 0xfc ? INSN_CLD : INSN_OTHER;
-}
+import { CALL_OPS, IRET_OPS, stackOps } from './stack_op.ts';
 
 export class CodeBuilder implements Code {
   readonly input: ObjtoolInput;
   readonly sections: SectionCode[];
   readonly funcs: Func[] = [];
   readonly warnings: string[] = [];
-  readonly hasHints: boolean;
   readonly #byName = new Map<string, SectionCode>();
   readonly #funcAt = new Map<string, Func>();
   readonly #noreturn = new Map<Func, boolean>();
 
   constructor(input: ObjtoolInput) {
     this.input = input;
-    this.hasHints = input.hints.length > 0;
     this.sections = input.sections.map((source) => {
       const section = new SectionCode(source);
       this.#byName.set(source.name, section);
@@ -140,7 +47,11 @@ export class CodeBuilder implements Code {
     this.addMarks();
     this.addJumpDests();
     this.addCallDests();
-    readHints(input.hints, (mark) => this.find(mark), (text) => this.warnings.push(text));
+    readHints(
+      input.hints,
+      (mark) => this.find(mark),
+      (text) => this.warnings.push(text),
+    );
   }
 
   get symbols(): readonly CodeSymbol[] {
@@ -168,9 +79,22 @@ export class CodeBuilder implements Code {
       const type = insnType(decoded);
       section.byOffset[offset] = index;
       section.insns.push({
-        section, offset, length: decoded.length, index, type, ops: stackOps(decoded), func: undefined,
-        deadEnd: type === INSN_BUG, callDest: undefined, jumpDest: undefined, edges: undefined,
-        hint: false, save: false, restore: false, cfi: undefined, visited: false,
+        section,
+        offset,
+        length: decoded.length,
+        index,
+        type,
+        ops: stackOps(decoded),
+        func: undefined,
+        deadEnd: type === INSN_BUG,
+        callDest: undefined,
+        jumpDest: undefined,
+        edges: undefined,
+        hint: false,
+        save: false,
+        restore: false,
+        cfi: undefined,
+        visited: false,
       });
       offset += decoded.length;
     }
@@ -233,7 +157,7 @@ export class CodeBuilder implements Code {
   /** The relocation of a branch, or where its displacement points. */
   target(insn: CodeInsn): BranchTarget {
     const { source } = insn.section;
-    const relocated = source.targets?.get(insn.offset);
+    const relocated = source.targets?.get(insn.offset + insn.length - 4);
     if (relocated) return relocated;
     const offset = decodeAt(source.bytes, insn.offset, insn.offset).target;
     return { name: '', section: source.name, offset: offset | 0 };
@@ -351,29 +275,14 @@ export class CodeBuilder implements Code {
   /** No return in it, and its tail call, if it has one, goes to a function of the same kind. */
   #hasNoReturn(func: Func, depth: number): boolean {
     const insns: CodeInsn[] = [];
-    for (let part: Func | undefined = func; part; part = part.cold) this.eachInsn(part.symbol, (i) => insns.push(i));
+    for (let part: Func | undefined = func; part; part = part.cold)
+      this.eachInsn(part.symbol, (i) => insns.push(i));
     if (insns.length === 0 || insns.some((i) => i.type === INSN_RETURN)) return false;
     const tail = insns.find((i) => isSiblingCall(i));
     if (!tail) return true;
     if (!tail.jumpDest?.func || depth === 5) return false;
     return this.neverReturns(tail.jumpDest.func, depth + 1);
   }
-}
-
-/** A jump out of a callable function to another one. */
-export function isSiblingCall(insn: CodeInsn): boolean {
-  if (!insn.func) return false;
-  if (insn.type === INSN_JUMP_DYNAMIC) return !insn.edges;
-  return (insn.type === INSN_JUMP || insn.type === INSN_JUMP_CONDITIONAL) && insn.callDest !== undefined;
-}
-
-/** `name+0x12`, as objtool gives places. */
-export function placeName(code: Code, insn: CodeInsn): string {
-  const { offset } = insn;
-  const { name } = insn.section.source;
-  const inside = (s: CodeSymbol): boolean => s.section === name && offset >= s.offset && offset < s.offset + s.size;
-  const symbol = code.symbols.find((s) => s.type === 'func' && inside(s)) ?? code.symbols.find(inside);
-  return symbol ? `${symbol.name}+0x${(offset - symbol.offset).toString(16)}` : `${name}+0x${offset.toString(16)}`;
 }
 
 function link(parent: Func, cold: Func): void {

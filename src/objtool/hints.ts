@@ -2,10 +2,22 @@
 // Mirrors read_unwind_hints() of tools/objtool/check.c.
 
 import {
-  BP, Cfi, DI, DX, functionCfi, R10, R13, SP, SP_INDIRECT, TYPE_CALL, TYPE_REGS, TYPE_REGS_PARTIAL, UNDEFINED,
+  BP,
+  Cfi,
+  DI,
+  DX,
+  functionCfi,
+  R10,
+  R13,
+  SP,
+  SP_INDIRECT,
+  TYPE_CALL,
+  TYPE_REGS,
+  TYPE_REGS_PARTIAL,
+  UNDEFINED,
 } from './cfi.ts';
-import type { CodeInsn } from './code.ts';
 import type { CodeHint, CodeHintKind, CodeMark } from './input.ts';
+import type { CodeInsn } from './insn.ts';
 
 const BASES: Readonly<Record<string, number>> = {
   '': UNDEFINED,
@@ -39,7 +51,10 @@ export function readHints(
 ): void {
   hints.forEach((hint, i) => {
     const insn = find(hint);
-    if (!insn) return warn(`can't find insn for unwind_hints[${i}]`);
+    if (!insn) {
+      warn(`can't find insn for unwind_hints[${i}]`);
+      return;
+    }
     if (hint.kind === 'save') {
       insn.save = true;
       return;
@@ -54,7 +69,10 @@ export function readHints(
 function setState(insn: CodeInsn, hint: CodeHint, warn: (text: string) => void): void {
   const rule = RULES[hint.kind] as HintRule;
   const base = BASES[hint.base];
-  if (base === undefined) return warn(`unsupported unwind_hint sp base reg ${hint.base}`);
+  if (base === undefined) {
+    warn(`unsupported unwind_hint sp base reg ${hint.base}`);
+    return;
+  }
   const cfi = insn.cfi?.copy() ?? new Cfi();
   cfi.cfaBase = base;
   cfi.cfaOffset = hint.frameOffset;

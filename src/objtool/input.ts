@@ -25,12 +25,22 @@ export interface CodeSection {
   readonly name: string;
   readonly addr: bigint;
   readonly bytes: Uint8Array;
-  /** By offset of the instruction; branches that are not here go where their displacement says. */
+  /** Stands in for other code (`.altinstr_*`): followed, and left out of the table. */
+  readonly replacement?: boolean;
+  /** By offset of the displacement; branches that are not here go where their displacement says. */
   readonly targets?: ReadonlyMap<number, BranchTarget>;
 }
 
 export type CodeHintKind =
-  | 'empty' | 'entry' | 'regs' | 'regs_partial' | 'iret_regs' | 'func' | 'save' | 'restore' | 'undefined';
+  | 'empty'
+  | 'entry'
+  | 'regs'
+  | 'regs_partial'
+  | 'iret_regs'
+  | 'func'
+  | 'save'
+  | 'restore'
+  | 'undefined';
 
 export interface CodeHint {
   readonly section: string;

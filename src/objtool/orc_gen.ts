@@ -5,13 +5,25 @@
 // terminator ends each section.
 
 import {
-  ORC_REG_BP, ORC_REG_BP_INDIRECT, ORC_REG_DI, ORC_REG_DX, ORC_REG_PREV_SP, ORC_REG_R10, ORC_REG_R13, ORC_REG_SP,
-  ORC_REG_SP_INDIRECT, ORC_REG_UNDEFINED, type OrcTable, packOrcFlags, sortOrcTable,
+  ORC_REG_BP,
+  ORC_REG_BP_INDIRECT,
+  ORC_REG_DI,
+  ORC_REG_DX,
+  ORC_REG_PREV_SP,
+  ORC_REG_R10,
+  ORC_REG_R13,
+  ORC_REG_SP,
+  ORC_REG_SP_INDIRECT,
+  ORC_REG_UNDEFINED,
+  type OrcTable,
+  packOrcFlags,
+  sortOrcTable,
 } from '../elf/orc.ts';
 import type { AsmImage } from '../isa/assembler.ts';
 import { BP, BP_INDIRECT, CFA, type Cfi, DI, DX, R10, R13, SP, SP_INDIRECT, UNDEFINED } from './cfi.ts';
-import { CodeBuilder, type CodeInsn, placeName, type SectionCode } from './code.ts';
+import { CodeBuilder } from './code.ts';
 import { inputFromImage, type ObjtoolInput } from './input.ts';
+import { type CodeInsn, placeName, type SectionCode } from './insn.ts';
 import { validateCode } from './validate.ts';
 
 export interface OrcResult {
@@ -55,7 +67,9 @@ function entryOf(cfi: Cfi | undefined, unknown: (text: string) => void): EntrySt
   const spReg = SP_REGS.get(cfi.cfaBase);
   const bpReg = BP_REGS.get(cfi.bp.base);
   if (spReg === undefined || bpReg === undefined) {
-    unknown(spReg === undefined ? `unknown CFA base reg ${cfi.cfaBase}` : `unknown BP base reg ${cfi.bp.base}`);
+    unknown(
+      spReg === undefined ? `unknown CFA base reg ${cfi.cfaBase}` : `unknown BP base reg ${cfi.bp.base}`,
+    );
     return NULL_ENTRY;
   }
   return {
@@ -68,7 +82,11 @@ function entryOf(cfi: Cfi | undefined, unknown: (text: string) => void): EntrySt
 const same = (a: EntryState, b: EntryState): boolean =>
   a.spOffset === b.spOffset && a.bpOffset === b.bpOffset && a.flags === b.flags;
 
-function sectionEntries(section: SectionCode, unknown: (insn: CodeInsn, text: string) => void, out: Entry[]): void {
+function sectionEntries(
+  section: SectionCode,
+  unknown: (insn: CodeInsn, text: string) => void,
+  out: Entry[],
+): void {
   const base = Number(BigInt.asUintN(32, section.source.addr));
   const before = out.length;
   let previous = NULL_ENTRY;
@@ -102,7 +120,9 @@ export function createOrc(input: ObjtoolInput): OrcResult {
   const unknown = (insn: CodeInsn, text: string): void => {
     code.warnings.push(`${placeName(code, insn)}: ${text}`);
   };
-  for (const section of code.sections) sectionEntries(section, unknown, entries);
+  for (const section of code.sections) {
+    if (!section.source.replacement) sectionEntries(section, unknown, entries);
+  }
   return { table: toTable(entries), warnings: code.warnings };
 }
 

@@ -27,7 +27,14 @@ export interface StackOp {
   readonly toOffset: number;
 }
 
-const op = (from: number, fromReg: number, fromOffset: number, to: number, toReg = 0, toOffset = 0): StackOp => ({
+const op = (
+  from: number,
+  fromReg: number,
+  fromOffset: number,
+  to: number,
+  toReg = 0,
+  toOffset = 0,
+): StackOp => ({
   from,
   fromReg,
   fromOffset,
@@ -96,8 +103,10 @@ function leaOps(insn: Insn): readonly StackOp[] {
 export function stackOps(insn: Insn): readonly StackOp[] {
   const { opcode } = insn;
   if (insn.vex) return NONE;
-  if (opcode >= 0x50 && opcode <= 0x57) return PUSH_REG[(opcode & 7) | ((insn.rex & 1) << 3)] as readonly StackOp[];
-  if (opcode >= 0x58 && opcode <= 0x5f) return POP_REG[(opcode & 7) | ((insn.rex & 1) << 3)] as readonly StackOp[];
+  if (opcode >= 0x50 && opcode <= 0x57)
+    return PUSH_REG[(opcode & 7) | ((insn.rex & 1) << 3)] as readonly StackOp[];
+  if (opcode >= 0x58 && opcode <= 0x5f)
+    return POP_REG[(opcode & 7) | ((insn.rex & 1) << 3)] as readonly StackOp[];
   const wide = (insn.rex & REX_W) !== 0;
   switch (opcode) {
     case 0x01:

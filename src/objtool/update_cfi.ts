@@ -5,10 +5,27 @@
 // Invariant: `cfi` is a copy that nothing else holds yet.
 
 import {
-  BP, BP_INDIRECT, CFA, type Cfi, SP, SP_INDIRECT, TYPE_REGS, TYPE_REGS_PARTIAL, UNDEFINED,
+  BP,
+  BP_INDIRECT,
+  CFA,
+  type Cfi,
+  SP,
+  SP_INDIRECT,
+  TYPE_REGS,
+  TYPE_REGS_PARTIAL,
+  UNDEFINED,
 } from './cfi.ts';
 import {
-  FROM_ADD, FROM_AND, FROM_MEM, FROM_POP, FROM_REG, type StackOp, TO_MEM, TO_PUSH, TO_REG, TO_REG_MEM,
+  FROM_ADD,
+  FROM_AND,
+  FROM_MEM,
+  FROM_POP,
+  FROM_REG,
+  type StackOp,
+  TO_MEM,
+  TO_PUSH,
+  TO_REG,
+  TO_REG_MEM,
 } from './stack_op.ts';
 
 export interface OpContext {

@@ -6,11 +6,25 @@
 // are on a list and not on the call stack: functions of any length are fine. The first
 // warning ends the function.
 
-import { type Cfi, cfiMismatch, functionCfi, Cfi as CfiState, hasModifiedFrame, UNDEFINED } from './cfi.ts';
+import { Cfi, cfiMismatch, functionCfi, hasModifiedFrame, UNDEFINED } from './cfi.ts';
 import {
-  type Code, type CodeInsn, type Func, INSN_BUG, INSN_CALL, INSN_CLD, INSN_CONTEXT_SWITCH, INSN_JUMP,
-  INSN_JUMP_CONDITIONAL, INSN_JUMP_DYNAMIC, INSN_NOP, INSN_RETURN, INSN_STD, INSN_TRAP, isSiblingCall, placeName,
-} from './code.ts';
+  type Code,
+  type CodeInsn,
+  type Func,
+  INSN_BUG,
+  INSN_CALL,
+  INSN_CLD,
+  INSN_CONTEXT_SWITCH,
+  INSN_JUMP,
+  INSN_JUMP_CONDITIONAL,
+  INSN_JUMP_DYNAMIC,
+  INSN_NOP,
+  INSN_RETURN,
+  INSN_STD,
+  INSN_TRAP,
+  isSiblingCall,
+  placeName,
+} from './insn.ts';
 import { updateCfi } from './update_cfi.ts';
 
 interface Way {
@@ -69,7 +83,9 @@ class Walk {
       const step = this.step(here, next);
       if (!step.go) return step.warning === undefined ? undefined : at(step.warning);
       if (!next) {
-        return this.cfi.cfaBase === UNDEFINED ? undefined : `${here.section.source.name}: unexpected end of section`;
+        return this.cfi.cfaBase === UNDEFINED
+          ? undefined
+          : `${here.section.source.name}: unexpected end of section`;
       }
       insn = next;
     }
@@ -173,17 +189,18 @@ class Walk {
   }
 }
 
-/** Not reached, and no reason to wonder: padding, or what follows a call that does not return. */
+/** Not reached, and no reason to wonder: padding, static call trampolines, ud2 after what does not return. */
 function mayBeUnreached(insn: CodeInsn, previous: CodeInsn | undefined): boolean {
   if (insn.type === INSN_NOP || insn.type === INSN_TRAP) return true;
   if (!insn.func) return false;
-  const endsInBug =
-    insn.type === INSN_BUG || (insn.type === INSN_JUMP && insn.jumpDest?.type === INSN_BUG);
+  if (insn.func.symbol.name.startsWith('__SCT__')) return true;
+  const endsInBug = insn.type === INSN_BUG || (insn.type === INSN_JUMP && insn.jumpDest?.type === INSN_BUG);
   return endsInBug && (previous?.deadEnd ?? false);
 }
 
 function warnUnreachable(code: Code): void {
-  for (const { insns } of code.sections) {
+  for (const { insns, source } of code.sections) {
+    if (source.replacement) continue;
     for (const insn of insns) {
       if (insn.visited || mayBeUnreached(insn, insns[insn.index - 1])) continue;
       code.warnings.push(`${placeName(code, insn)}: unreachable instruction`);
@@ -203,7 +220,7 @@ export function validateCode(code: Code): void {
   }
   for (const { insns } of code.sections) {
     for (const insn of insns) {
-      if (insn.hint && !insn.visited) new Walk(code, insn.func?.parent, new CfiState()).run(insn);
+      if (insn.hint && !insn.visited) new Walk(code, insn.func?.parent, new Cfi()).run(insn);
     }
   }
   if (code.warnings.length === 0) warnUnreachable(code);

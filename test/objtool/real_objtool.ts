@@ -6,7 +6,14 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
-  ORC_REG_BP, ORC_REG_DI, ORC_REG_DX, ORC_REG_R10, ORC_REG_R13, ORC_REG_SP, ORC_REG_SP_INDIRECT, type OrcTable,
+  ORC_REG_BP,
+  ORC_REG_DI,
+  ORC_REG_DX,
+  ORC_REG_R10,
+  ORC_REG_R13,
+  ORC_REG_SP,
+  ORC_REG_SP_INDIRECT,
+  type OrcTable,
   sortOrcTable,
 } from '../../src/elf/orc.ts';
 import type { AsmImage, AsmSection, UnwindHint } from '../../src/isa/assembler.ts';
@@ -16,11 +23,25 @@ export const OBJTOOL = '/usr/lib/linux-kbuild-6.1/tools/objtool/objtool';
 export const hasObjtool = existsSync(OBJTOOL) && existsSync('/usr/bin/as') && existsSync('/usr/bin/objcopy');
 
 const BASES: Readonly<Record<string, number>> = {
-  '': 0, rsp: ORC_REG_SP, rbp: ORC_REG_BP, rdi: ORC_REG_DI, rdx: ORC_REG_DX, r10: ORC_REG_R10, r13: ORC_REG_R13,
+  '': 0,
+  rsp: ORC_REG_SP,
+  rbp: ORC_REG_BP,
+  rdi: ORC_REG_DI,
+  rdx: ORC_REG_DX,
+  r10: ORC_REG_R10,
+  r13: ORC_REG_R13,
   '(rsp)': ORC_REG_SP_INDIRECT,
 };
 const TYPES: Readonly<Record<UnwindHint['kind'], number>> = {
-  empty: 0, undefined: 0, regs: 1, regs_partial: 2, iret_regs: 2, func: 3, entry: 4, save: 5, restore: 6,
+  empty: 0,
+  undefined: 0,
+  regs: 1,
+  regs_partial: 2,
+  iret_regs: 2,
+  func: 3,
+  entry: 4,
+  save: 5,
+  restore: 6,
 };
 
 function objectSource(image: AsmImage): string {
@@ -28,7 +49,8 @@ function objectSource(image: AsmImage): string {
   if (!text) throw new Error('no text');
   const at = (addr: bigint): string => `(text + ${addr - text.addr})`;
   const lines = ['.text', 'text:'];
-  for (let i = 0; i < text.bytes.length; i += 32) lines.push(`.byte ${[...text.bytes.subarray(i, i + 32)].join(',')}`);
+  for (let i = 0; i < text.bytes.length; i += 32)
+    lines.push(`.byte ${[...text.bytes.subarray(i, i + 32)].join(',')}`);
   for (const { name, addr, size, type, global } of image.symbols.filter((s) => s.section === '.text')) {
     if (type === 'label') continue;
     if (global) lines.push(`.globl ${name}`);
@@ -38,7 +60,12 @@ function objectSource(image: AsmImage): string {
   if (image.hints.length > 0) lines.push('.section .discard.unwind_hints, "", @progbits');
   for (const { addr, kind, base, offset } of image.hints) {
     const end = kind === 'empty' || kind === 'entry' ? 1 : 0;
-    lines.push(`.long ${at(addr)} - .`, `.short ${offset}`, `.byte ${BASES[base]}, ${TYPES[kind]}, ${end}`, '.balign 4');
+    lines.push(
+      `.long ${at(addr)} - .`,
+      `.short ${offset}`,
+      `.byte ${BASES[base]}, ${TYPES[kind]}, ${end}`,
+      '.balign 4',
+    );
   }
   const inner = innerCalls(image, text);
   if (inner.length > 0) lines.push('.section .discard.intra_function_calls, "", @progbits');
@@ -48,7 +75,9 @@ function objectSource(image: AsmImage): string {
 
 /** Calls to no symbol: the kernel's sources annotate them. */
 function innerCalls(image: AsmImage, text: AsmSection): number[] {
-  const starts = new Set(image.symbols.filter((s) => s.type !== 'label').map((s) => Number(s.addr - text.addr)));
+  const starts = new Set(
+    image.symbols.filter((s) => s.type !== 'label').map((s) => Number(s.addr - text.addr)),
+  );
   const calls: number[] = [];
   for (let at = 0; at < text.bytes.length; ) {
     const { flow, length, target } = decodeAt(text.bytes, at, at);
@@ -75,8 +104,19 @@ export function runObjtool(image: AsmImage): RealResult {
     // Linked at the image's address, the relocations of .orc_unwind_ip are applied for us.
     execFileSync('objcopy', ['-w', '-R', '.discard.*', '-R', '.rela.discard.*', object]);
     const base = (image.sections.find((s) => s.name === '.text') as { addr: bigint }).addr;
-    execFileSync('ld', ['-o', join(dir, 'a.elf'), '-Ttext', `0x${base.toString(16)}`, '-e', '0', object,
-      '--section-start', '.orc_unwind_ip=0xffffffff90000000', '--section-start', '.orc_unwind=0xffffffff90100000']);
+    execFileSync('ld', [
+      '-o',
+      join(dir, 'a.elf'),
+      '-Ttext',
+      `0x${base.toString(16)}`,
+      '-e',
+      '0',
+      object,
+      '--section-start',
+      '.orc_unwind_ip=0xffffffff90000000',
+      '--section-start',
+      '.orc_unwind=0xffffffff90100000',
+    ]);
     const section = (name: string): Uint8Array => {
       execFileSync('objcopy', ['-O', 'binary', '-j', name, join(dir, 'a.elf'), join(dir, name)]);
       return execFileSync('cat', [join(dir, name)]);

@@ -14,10 +14,27 @@ export interface DataTarget {
 }
 
 const WIDTHS: Readonly<Record<string, number>> = {
-  '.byte': 1, '.word': 2, '.short': 2, '.2byte': 2, '.long': 4, '.int': 4, '.4byte': 4, '.quad': 8, '.8byte': 8,
+  '.byte': 1,
+  '.word': 2,
+  '.short': 2,
+  '.2byte': 2,
+  '.long': 4,
+  '.int': 4,
+  '.4byte': 4,
+  '.quad': 8,
+  '.8byte': 8,
 };
 const MAX_SPACE = 1 << 28;
-const ESCAPES: Readonly<Record<string, number>> = { n: 10, t: 9, r: 13, b: 8, f: 12, '\\': 92, '"': 34, "'": 39 };
+const ESCAPES: Readonly<Record<string, number>> = {
+  n: 10,
+  t: 9,
+  r: 13,
+  b: 8,
+  f: 12,
+  '\\': 92,
+  '"': 34,
+  "'": 39,
+};
 
 function checkedNumber(target: DataTarget, place: Place, text: string, what: string): number {
   const value = target.value(place, text);
@@ -42,7 +59,8 @@ function numbers(target: DataTarget, place: Place, word: string, operands: strin
   texts.forEach((text, i) => {
     const value = target.value(place, text);
     if (!isNumber(value)) fixups.push({ kind: 'data', offset: i * width, width, value });
-    else if (!fitsWidth(value.num, width)) throw new AsmError(place, `${value.num} does not fit ${word}`, text);
+    else if (!fitsWidth(value.num, width))
+      throw new AsmError(place, `${value.num} does not fit ${word}`, text);
     else putNumber(bytes, i * width, width, value.num);
   });
   if (texts.length === 0) throw new AsmError(place, `${word} wants values`);
@@ -55,11 +73,11 @@ function parseString(place: Place, text: string): number[] {
   const body = text.slice(1, -1);
   const piece = /\\([0-7]{1,3}|x[0-9a-fA-F]{1,2}|.)|([^\\]+)/g;
   for (const match of body.matchAll(piece)) {
-    const escape = match[1];
-    if (escape === undefined) out.push(...Buffer.from(match[2] as string, 'utf8'));
-    else if (/^[0-7]/.test(escape)) out.push(Number.parseInt(escape, 8) & 0xff);
-    else if (/^x./.test(escape)) out.push(Number.parseInt(escape.slice(1), 16));
-    else out.push(ESCAPES[escape] ?? escape.charCodeAt(0));
+    const code = match[1];
+    if (code === undefined) out.push(...Buffer.from(match[2] as string, 'utf8'));
+    else if (/^[0-7]/.test(code)) out.push(Number.parseInt(code, 8) & 0xff);
+    else if (/^x./.test(code)) out.push(Number.parseInt(code.slice(1), 16));
+    else out.push(ESCAPES[code] ?? code.charCodeAt(0));
   }
   return out;
 }
@@ -83,14 +101,17 @@ function space(target: DataTarget, place: Place, size: number, fill: number): vo
   }
 }
 
-function fill(target: DataTarget, place: Place, operands: string): void {
+function fillRepeated(target: DataTarget, place: Place, operands: string): void {
   const [repeatText, sizeText = '1', valueText = '0'] = splitOperands(operands);
   const repeat = checkedNumber(target, place, repeatText ?? '', 'the count');
   const size = checkedNumber(target, place, sizeText, 'the size');
   if (repeat < 0 || size < 0 || size > 8 || repeat * size > MAX_SPACE) throw new AsmError(place, 'bad .fill');
   const value = target.value(place, valueText);
   if (!isNumber(value)) throw new AsmError(place, '.fill wants a number', valueText);
-  if (value.num === 0n) return space(target, place, repeat * size, 0);
+  if (value.num === 0n) {
+    space(target, place, repeat * size, 0);
+    return;
+  }
   const bytes = new Uint8Array(repeat * size);
   for (let i = 0; i < repeat; i++) putNumber(bytes, i * size, size, value.num);
   target.emit({ kind: 'bytes', place, bytes, fixups: [] });
@@ -100,7 +121,8 @@ function align(target: DataTarget, place: Place, word: string, operands: string)
   const [sizeText = '', fillText] = splitOperands(operands);
   const given = checkedNumber(target, place, sizeText, 'the alignment');
   const size = word === '.p2align' ? 2 ** given : given;
-  if (size < 1 || size > 1 << 20 || (size & (size - 1)) !== 0) throw new AsmError(place, `${given} is no alignment`);
+  if (size < 1 || size > 1 << 20 || (size & (size - 1)) !== 0)
+    throw new AsmError(place, `${given} is no alignment`);
   const code = isTextSection(target.section.name);
   const fallback = !code ? 0 : target.block ? undefined : 0xcc;
   const filler = fillText ? checkedNumber(target, place, fillText, 'the fill') : fallback;
@@ -110,12 +132,19 @@ function align(target: DataTarget, place: Place, word: string, operands: string)
 /** True when the directive was one of these. */
 export function readData(target: DataTarget, place: Place, word: string, operands: string): boolean {
   if (word in WIDTHS) numbers(target, place, word, operands);
-  else if (word === '.asciz' || word === '.string' || word === '.ascii') strings(target, place, word, operands);
+  else if (word === '.asciz' || word === '.string' || word === '.ascii')
+    strings(target, place, word, operands);
   else if (word === '.skip' || word === '.space' || word === '.zero') {
     const [size = '', filler = '0'] = splitOperands(operands);
-    space(target, place, checkedNumber(target, place, size, 'the size'), checkedNumber(target, place, filler, 'the fill'));
-  } else if (word === '.fill') fill(target, place, operands);
-  else if (word === '.balign' || word === '.align' || word === '.p2align') align(target, place, word, operands);
+    space(
+      target,
+      place,
+      checkedNumber(target, place, size, 'the size'),
+      checkedNumber(target, place, filler, 'the fill'),
+    );
+  } else if (word === '.fill') fillRepeated(target, place, operands);
+  else if (word === '.balign' || word === '.align' || word === '.p2align')
+    align(target, place, word, operands);
   else return false;
   const last = target.section.items.at(-1);
   if (target.section.name === '.bss' && last?.kind === 'bytes' && last.bytes.length > 0) {

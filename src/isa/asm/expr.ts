@@ -30,8 +30,8 @@ export const isNumber = (value: Value): boolean => value.terms.length === 0;
 
 const TOKEN = new RegExp(
   [
-    String.raw`\s+`,
-    String.raw`0[xX][0-9a-fA-F]+`,
+    '\\s+',
+    '0[xX][0-9a-fA-F]+',
     String.raw`0[bB][01]+(?![\w.])`,
     String.raw`\d+[bf](?![\w.])`,
     String.raw`\d+`,
@@ -65,7 +65,9 @@ function parseNumber(token: string): bigint | undefined {
   if (/^\d+$/.test(token) || /^0[xXbB]/.test(token)) return BigInt(token);
   if (token.startsWith("'")) {
     const body = token.slice(1, -1);
-    return BigInt(body.startsWith('\\') ? (ESCAPES[body[1] as string] ?? body.charCodeAt(1)) : body.charCodeAt(0));
+    return BigInt(
+      body.startsWith('\\') ? (ESCAPES[body[1] as string] ?? body.charCodeAt(1)) : body.charCodeAt(0),
+    );
   }
   return undefined;
 }
@@ -137,7 +139,8 @@ class Parser {
     if (op === '+') return add(left, right);
     if (op === '-') return add(left, negate(right));
     const symbolic = [...left.terms, ...right.terms][0];
-    if (symbolic) throw new ExprError(`'${op}' wants numbers, and ${symbolic.name} is an address`, symbolic.name);
+    if (symbolic)
+      throw new ExprError(`'${op}' wants numbers, and ${symbolic.name} is an address`, symbolic.name);
     return number(apply(left.num, right.num));
   }
 

@@ -3,7 +3,15 @@
 import { AsmError, type Place } from './error.ts';
 
 export type HintKind =
-  | 'empty' | 'entry' | 'regs' | 'regs_partial' | 'iret_regs' | 'func' | 'save' | 'restore' | 'undefined';
+  | 'empty'
+  | 'entry'
+  | 'regs'
+  | 'regs_partial'
+  | 'iret_regs'
+  | 'func'
+  | 'save'
+  | 'restore'
+  | 'undefined';
 
 export interface Hint {
   kind: HintKind;
@@ -38,7 +46,12 @@ function readArguments(place: Place, operands: string, allowed: readonly string[
   return args;
 }
 
-export function readHint(place: Place, word: string, operands: string, number: (text: string) => bigint): Hint {
+export function readHint(
+  place: Place,
+  word: string,
+  operands: string,
+  number: (text: string) => bigint,
+): Hint {
   const kind = HINTS[word] as HintKind;
   const takesRegs = kind === 'regs' || kind === 'iret_regs';
   const allowed = kind === 'regs' ? ['base', 'offset', 'partial', 'indirect', 'extra'] : ['base', 'offset'];
@@ -47,7 +60,8 @@ export function readHint(place: Place, word: string, operands: string, number: (
   if (!takesRegs) return { kind, base: '', offset: 0 };
   const base = (args.get('base') ?? 'rsp').replace(/^%/, '');
   if (!BASES.has(base)) throw new AsmError(place, `UNWIND_HINT_REGS: bad base register '${base}'`, base);
-  const flag = (name: string, fallback: bigint): boolean => (args.has(name) ? number(args.get(name) as string) : fallback) !== 0n;
+  const flag = (name: string, fallback: bigint): boolean =>
+    (args.has(name) ? number(args.get(name) as string) : fallback) !== 0n;
   const offset = Number(number(args.get('offset') ?? '0'));
   const shown = flag('indirect', 0n) ? `(${base})` : base;
   if (!flag('extra', 1n)) return { kind: 'regs_partial', base: shown, offset: offset + EXTRA_REGS };

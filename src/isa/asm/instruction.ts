@@ -41,7 +41,9 @@ export function readInstruction(
     const branch = readBranch(place, mnemonic, operandText, lookup);
     if (branch) return branch;
   }
-  const rewritten = guard(place, () => rewriteInstruction(prefix, mnemonic, splitOperands(operandText), lookup));
+  const rewritten = guard(place, () =>
+    rewriteInstruction(prefix, mnemonic, splitOperands(operandText), lookup),
+  );
   const encoded = encoder.encode(rewritten.text);
   if ('error' in encoded) throw new AsmError(place, encoded.error, mnemonic);
   const { bytes, fixups } = guard(place, () => placeFixups(encoded.bytes, rewritten.placeholders));

@@ -164,7 +164,10 @@ export class Layout {
 function fixupNumber(fixup: Fixup, value: bigint, next: bigint, place: Place): bigint {
   const reach = (n: bigint, fits: boolean): bigint => {
     if (fits) return n;
-    throw new AsmError(place, `0x${BigInt.asUintN(64, value).toString(16)} does not fit the ${fixup.width * 8}-bit operand`);
+    throw new AsmError(
+      place,
+      `0x${BigInt.asUintN(64, value).toString(16)} does not fit the ${fixup.width * 8}-bit operand`,
+    );
   };
   const signed = BigInt.asIntN(64, value);
   switch (fixup.kind) {

@@ -96,7 +96,12 @@ function splitMemory(tokens: readonly string[]): MemoryParts {
     term = [];
   };
   for (const token of tokens) {
-    if (depth === 0 && term.length > 0 && (token === '+' || token === '-') && !/^[*/%<>|&^]+$/.test(term.at(-1) ?? '')) {
+    if (
+      depth === 0 &&
+      term.length > 0 &&
+      (token === '+' || token === '-') &&
+      !/^[*/%<>|&^]+$/.test(term.at(-1) ?? '')
+    ) {
       flush();
       sign = token;
     } else if (depth === 0 && term.length === 0 && (token === '+' || token === '-')) {
@@ -114,7 +119,8 @@ function splitMemory(tokens: readonly string[]): MemoryParts {
 function scaled(term: readonly string[], register: string): string {
   if (term.length === 1) return register;
   const scale = term.length === 3 && term[1] === '*' ? (term[0] === register ? term[2] : term[0]) : '';
-  if (!/^[1248]$/.test(scale ?? '')) throw new ExprError(`bad index '${term.join('')}', the scale is 1, 2, 4 or 8`, register);
+  if (!/^[1248]$/.test(scale ?? ''))
+    throw new ExprError(`bad index '${term.join('')}', the scale is 1, 2, 4 or 8`, register);
   return `${register}*${scale}`;
 }
 
@@ -201,7 +207,9 @@ class OperandRewriter {
 
 /** What Keystone calls differently. */
 function keystoneMnemonic(mnemonic: string, operands: readonly string[]): string {
-  const widens = /^movsx$/.test(mnemonic) && (/^dword ptr/.test(operands[1] ?? '') || /^(e\w\w|r\d+d)$/.test(operands[1] ?? ''));
+  const widens =
+    /^movsx$/.test(mnemonic) &&
+    (/^dword ptr/.test(operands[1] ?? '') || /^(e\w\w|r\d+d)$/.test(operands[1] ?? ''));
   return widens ? 'movsxd' : mnemonic;
 }
 
@@ -220,7 +228,10 @@ export function rewriteInstruction(
     rewriter.firstOperand = texts[0] as string;
   }
   const head = `${prefix}${prefix ? ' ' : ''}${keystoneMnemonic(mnemonic, texts)}`;
-  return { text: texts.length > 0 ? `${head} ${texts.join(', ')}` : head, placeholders: rewriter.placeholders };
+  return {
+    text: texts.length > 0 ? `${head} ${texts.join(', ')}` : head,
+    placeholders: rewriter.placeholders,
+  };
 }
 
 function findMarker(bytes: Uint8Array, marker: bigint, width: number): number {
@@ -262,4 +273,3 @@ export function placeFixups(
   }
   return { bytes, fixups };
 }
-

@@ -6,8 +6,8 @@
 // a `.s` file stay in it.
 
 import { AsmError, type Place } from './error.ts';
-import { evaluate, ExprError, isNumber, type Lookup } from './expr.ts';
-import { splitExpanded, splitStatements, type Statement } from './lines.ts';
+import { ExprError, evaluate, isNumber, type Lookup } from './expr.ts';
+import { type Statement, splitExpanded, splitStatements } from './lines.ts';
 import { isRegister, splitOperands } from './operand.ts';
 
 interface Parameter {
@@ -139,7 +139,8 @@ export class Preprocessor {
     const match = /^([A-Za-z_.$][\w.$]*)\s*,?\s*(.*)$/.exec(operands);
     if (!match) throw new AsmError(head.place, '.macro wants a name');
     const name = match[1] as string;
-    if (this.scope.macros.has(name)) throw new AsmError(head.place, `macro '${name}' is already defined`, name);
+    if (this.scope.macros.has(name))
+      throw new AsmError(head.place, `macro '${name}' is already defined`, name);
     this.scope.macros.set(name, { name, parameters: parseParameters(head.place, match[2] as string), body });
   }
 
@@ -158,8 +159,12 @@ export class Preprocessor {
     const id = String(this.#counter++);
     const via = `in macro ${macro.name} used at ${place.file}:${place.line}`;
     const names = [...values.keys()].sort((a, b) => b.length - a.length);
-    const pattern = new RegExp(`\\\\(@|\\(\\)${names.map((n) => `|${escapeRegExp(n)}(?![\\w$])`).join('')})`, 'g');
-    const put = (_: string, key: string): string => (key === '@' ? id : key === '()' ? '' : (values.get(key) as string));
+    const pattern = new RegExp(
+      `\\\\(@|\\(\\)${names.map((n) => `|${escapeRegExp(n)}(?![\\w$])`).join('')})`,
+      'g',
+    );
+    const put = (_: string, key: string): string =>
+      key === '@' ? id : key === '()' ? '' : (values.get(key) as string);
     return macro.body.flatMap((s) => splitExpanded(s.place, s.text.replace(pattern, put), via));
   }
 
@@ -249,7 +254,8 @@ function bindArguments(macro: Macro, args: string, place: Place): Map<string, st
       continue;
     }
     const parameter = macro.parameters[next++];
-    if (!parameter) throw new AsmError(place, `macro '${macro.name}' takes ${macro.parameters.length} arguments`, arg);
+    if (!parameter)
+      throw new AsmError(place, `macro '${macro.name}' takes ${macro.parameters.length} arguments`, arg);
     if (parameter.rest) {
       values.set(parameter.name, given.slice(i).join(', '));
       break;

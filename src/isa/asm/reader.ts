@@ -5,14 +5,21 @@
 
 import { readData } from './data.ts';
 import { AsmError, type Place } from './error.ts';
-import { evaluate, ExprError, type Lookup, symbol, type Value } from './expr.ts';
+import { ExprError, evaluate, type Lookup, symbol, type Value } from './expr.ts';
 import { HINTS, readHint } from './hints.ts';
 import { readInstruction } from './instruction.ts';
 import type { KeystoneEncoder } from './keystone.ts';
-import type { Statement } from './lines.ts';
 import { fitsInt32, isRegister } from './operand.ts';
 import { guard, type Preprocessor } from './preprocess.ts';
-import { type Block, isTextSection, type Item, type Label, type Program, type Section, scopedKey } from './program.ts';
+import {
+  type Block,
+  type Item,
+  isTextSection,
+  type Label,
+  type Program,
+  type Section,
+  scopedKey,
+} from './program.ts';
 
 const FUNCTION_ALIGN = 16;
 const DATA_ALIGN = 8;
@@ -63,7 +70,8 @@ export class Reader {
       const { label, kind } = this.block;
       throw new AsmError(label.place, `unterminated SYM_${kind}_START(${label.name})`);
     }
-    if (this.#pendingDeadEnd) throw new AsmError(this.#pendingDeadEnd, 'ANNOTATE_NORETURN without a call after it');
+    if (this.#pendingDeadEnd)
+      throw new AsmError(this.#pendingDeadEnd, 'ANNOTATE_NORETURN without a call after it');
     for (const [name, place] of this.#globals) this.makeGlobal(name, place);
   }
 
@@ -71,7 +79,13 @@ export class Reader {
   readSnippet(text: string): void {
     const place = { file: this.path, line: 1, column: 1, text: '' };
     const label: Label = {
-      name: this.path, section: this.section, item: 0, place, type: 'code', global: false, end: 0,
+      name: this.path,
+      section: this.section,
+      item: 0,
+      place,
+      type: 'code',
+      global: false,
+      end: 0,
     };
     this.block = { label, kind: 'CODE', id: this.#blocks++ };
     for (const statement of this.pre.file(this.path, text)) this.statement(statement.place, statement.text);
@@ -85,7 +99,10 @@ export class Reader {
       return;
     }
     const call = /^([A-Z_]+)\s*\(\s*([A-Za-z_.$][\w.$]*)\s*\)$/.exec(text);
-    if (call) return this.symbolMacro(place, call[1] as string, call[2] as string);
+    if (call) {
+      this.symbolMacro(place, call[1] as string, call[2] as string);
+      return;
+    }
     const word = /^\S+/.exec(text)?.[0] ?? '';
     const rest = text.slice(word.length).trim();
     if (Object.hasOwn(HINTS, word)) this.hint(place, word, rest);
@@ -128,8 +145,10 @@ export class Reader {
       const inside = open ? `, SYM_${open.kind}_START(${open.label.name}) is open` : ', nothing is open';
       throw new AsmError(place, `SYM_${kind}_END(${name}) does not fit${inside}`);
     }
-    if (this.#pendingDeadEnd) throw new AsmError(this.#pendingDeadEnd, 'ANNOTATE_NORETURN without a call after it');
-    if (open.label.section !== this.section) throw new AsmError(place, `'${name}' ends in section ${this.section.name}`);
+    if (this.#pendingDeadEnd)
+      throw new AsmError(this.#pendingDeadEnd, 'ANNOTATE_NORETURN without a call after it');
+    if (open.label.section !== this.section)
+      throw new AsmError(place, `'${name}' ends in section ${this.section.name}`);
     open.label.end = this.section.items.length;
     this.block = undefined;
   }
@@ -158,7 +177,8 @@ export class Reader {
 
   defineHere(place: Place, name: string, type: Label['type'], global: boolean): Label {
     if (isRegister(name)) throw new AsmError(place, `'${name}' is a register`, name);
-    if (this.pre.scope.constants.has(name)) throw new AsmError(place, `'${name}' is already a constant`, name);
+    if (this.pre.scope.constants.has(name))
+      throw new AsmError(place, `'${name}' is already a constant`, name);
     const item = this.section.items.length;
     const label: Label = { name, section: this.section, item, place, type, global, end: item };
     this.program.define(global ? name : scopedKey(this.path, name), label);
@@ -167,14 +187,23 @@ export class Reader {
 
   defineScoped(place: Place, name: string, key: string): void {
     const item = this.section.items.length;
-    this.program.define(key, { name, section: this.section, item, place, type: 'label', global: false, end: item });
+    this.program.define(key, {
+      name,
+      section: this.section,
+      item,
+      place,
+      type: 'label',
+      global: false,
+      end: item,
+    });
   }
 
   makeGlobal(name: string, place: Place): void {
     const key = scopedKey(this.path, name);
     const label = this.program.locals.get(key);
     if (!label) {
-      if (!this.program.globals.has(name)) throw new AsmError(place, `.globl of undefined symbol '${name}'`, name);
+      if (!this.program.globals.has(name))
+        throw new AsmError(place, `.globl of undefined symbol '${name}'`, name);
       return;
     }
     this.program.locals.delete(key);
@@ -201,7 +230,8 @@ export class Reader {
   }
 
   value(place: Place, text: string): Value {
-    const lookup: Lookup = (name) => (name === '.' ? this.program.here(this.section, place) : this.lookup(name));
+    const lookup: Lookup = (name) =>
+      name === '.' ? this.program.here(this.section, place) : this.lookup(name);
     return guard(place, () => evaluate(text, lookup));
   }
 
@@ -258,7 +288,11 @@ export class Reader {
   enter(place: Place, name: string): void {
     const section = this.program.section(name.trim());
     if (!section) {
-      throw new AsmError(place, `unknown section '${name}', there are ${[...this.program.sections.keys()].join(' ')}`, name);
+      throw new AsmError(
+        place,
+        `unknown section '${name}', there are ${[...this.program.sections.keys()].join(' ')}`,
+        name,
+      );
     }
     if (this.block) throw new AsmError(place, `section changes inside '${this.block.label.name}'`);
     this.section = section;
