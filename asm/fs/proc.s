@@ -1,0 +1,431 @@
+# /proc: from a file to the functions of its entry, and the entries of the kernel's own.
+# Mirrors fs/proc/inode.c, generic.c, base.c, cmdline.c, meminfo.c, version.c.
+#
+# Invariant: no function of an entry runs unless in_use was raised while it was not negative, or the entry is
+# permanent. remove_proc_entry() makes it negative and waits for those inside.
+
+.section .text
+
+# The entry of an inode, in rbx. Uses nothing else.
+.macro PDE inode
+	mov rbx, [\inode + proc_inode_pde - proc_inode_vfs_inode]
+.endm
+
+# int use_pde(): into the entry in rbx, or to \gone. Uses eax, ecx.
+.macro USE_PDE gone
+	mov eax, [rbx + proc_dir_entry_in_use]
+.Luse_\@:
+	test eax, eax
+	js \gone
+	lea ecx, [rax + 1]
+	lock cmpxchg dword ptr [rbx + proc_dir_entry_in_use], ecx
+	jne .Luse_\@
+.endm
+
+# void unuse_pde(rdi pde): out of it; the last one tells who waits to remove it.
+SYM_FUNC_START_LOCAL(unuse_pde)
+	FENTRY
+	mov eax, -1
+	lock xadd dword ptr [rdi + proc_dir_entry_in_use], eax
+	cmp eax, PDE_BIAS + 1
+	je .Llast
+	jmp __x86_return_thunk
+.Llast:
+	mov rdi, [rdi + proc_dir_entry_pde_unload_completion]
+	jmp complete
+SYM_FUNC_END(unuse_pde)
+
+# ssize_t proc_reg_read_iter(rdi iocb, rsi iter)
+SYM_FUNC_START_LOCAL(proc_reg_read_iter)
+	FENTRY
+	push rbp
+	push rbx
+	mov rax, [rdi + kiocb_ki_filp]
+	mov rax, [rax + file_f_inode]
+	PDE rax
+	test byte ptr [rbx + proc_dir_entry_flags], PROC_ENTRY_PERMANENT
+	je .Luse
+	mov rax, [rbx + proc_dir_entry_proc_ops]
+	mov rax, [rax + proc_ops_proc_read_iter]
+	pop rbx
+	pop rbp
+	# A permanent entry needs no bookkeeping after: a tail call through the thunk.
+	jmp __x86_indirect_thunk_rax
+.Luse:
+	USE_PDE .Leio
+	mov rax, [rbx + proc_dir_entry_proc_ops]
+	mov rax, [rax + proc_ops_proc_read_iter]
+	call __x86_indirect_thunk_rax
+	mov rbp, rax
+	mov rdi, rbx
+	call unuse_pde
+	mov rax, rbp
+.Lout:
+	pop rbx
+	pop rbp
+	jmp __x86_return_thunk
+.Leio:
+	mov rax, -EIO
+	jmp .Lout
+SYM_FUNC_END(proc_reg_read_iter)
+
+# The same for functions that get the file in rdi and 4 arguments at most.
+.macro PROC_REG name, op, missing
+SYM_FUNC_START_LOCAL(\name)
+	FENTRY
+	push rbp
+	push rbx
+	push r8
+	mov r8, rcx
+	mov rax, [rdi + file_f_inode]
+	PDE rax
+	test byte ptr [rbx + proc_dir_entry_flags], PROC_ENTRY_PERMANENT
+	jne .Lpermanent
+	USE_PDE .Lgone
+	mov rcx, r8
+	mov rax, [rbx + proc_dir_entry_proc_ops]
+	mov rax, [rax + proc_ops_\op]
+	mov rbp, \missing
+	test rax, rax
+	je .Lunuse
+	call __x86_indirect_thunk_rax
+	mov rbp, rax
+.Lunuse:
+	mov rdi, rbx
+	call unuse_pde
+	mov rax, rbp
+	jmp .Lout
+.Lpermanent:
+	mov rcx, r8
+	mov rax, [rbx + proc_dir_entry_proc_ops]
+	mov rax, [rax + proc_ops_\op]
+	test rax, rax
+	je .Lgone
+	call __x86_indirect_thunk_rax
+	jmp .Lout
+.Lgone:
+	mov rax, \missing
+.Lout:
+	pop r8
+	pop rbx
+	pop rbp
+	jmp __x86_return_thunk
+SYM_FUNC_END(\name)
+.endm
+
+PROC_REG proc_reg_read, proc_read, -EIO
+PROC_REG proc_reg_write, proc_write, -EIO
+PROC_REG proc_reg_llseek, proc_lseek, -EINVAL
+
+# Opening keeps a list of who must be released before the entry's module can go.
+HOST_FUNC proc_reg_open
+HOST_FUNC proc_reg_release
+
+# int proc_single_open(rdi inode, rsi file): of proc_create_single_data()
+SYM_FUNC_START_LOCAL(proc_single_open)
+	FENTRY
+	mov rax, [rdi + proc_inode_pde - proc_inode_vfs_inode]
+	mov rdx, [rax + proc_dir_entry_data]
+	mov rax, [rax + proc_dir_entry_single_show]
+	mov rdi, rsi
+	mov rsi, rax
+	jmp single_open
+SYM_FUNC_END(proc_single_open)
+
+# int proc_seq_open(rdi inode, rsi file), proc_seq_release(): of proc_create_seq_private()
+SYM_FUNC_START_LOCAL(proc_seq_open)
+	FENTRY
+	mov rax, [rdi + proc_inode_pde - proc_inode_vfs_inode]
+	mov edx, [rax + proc_dir_entry_state_size]
+	mov rdi, rsi
+	mov rsi, [rax + proc_dir_entry_seq_ops]
+	test edx, edx
+	je seq_open
+	jmp seq_open_private
+SYM_FUNC_END(proc_seq_open)
+
+SYM_FUNC_START_LOCAL(proc_seq_release)
+	FENTRY
+	mov rax, [rdi + proc_inode_pde - proc_inode_vfs_inode]
+	cmp dword ptr [rax + proc_dir_entry_state_size], 0
+	je seq_release
+	jmp seq_release_private
+SYM_FUNC_END(proc_seq_release)
+
+# void *pde_data(rdi inode)
+SYM_FUNC_START(pde_data)
+	FENTRY
+	mov rax, [rdi + proc_inode_pde - proc_inode_vfs_inode]
+	mov rax, [rax + proc_dir_entry_data]
+	jmp __x86_return_thunk
+SYM_FUNC_END(pde_data)
+EXPORT_SYMBOL(pde_data)
+
+# int cmdline_proc_show(rdi m, rsi v)
+SYM_FUNC_START_LOCAL(cmdline_proc_show)
+	FENTRY
+	push rbx
+	mov rsi, [rip + saved_command_line]
+	mov rbx, rdi
+	call seq_puts
+	mov rdi, rbx
+	mov esi, 10
+	call seq_putc
+	xor eax, eax
+	pop rbx
+	jmp __x86_return_thunk
+SYM_FUNC_END(cmdline_proc_show)
+
+# int version_proc_show(rdi m, rsi v)
+SYM_FUNC_START_LOCAL(version_proc_show)
+	FENTRY
+	mov rsi, offset linux_proc_banner
+	mov rdx, offset utsname_sysname
+	mov rcx, offset utsname_release
+	mov r8, offset utsname_version
+	xor eax, eax
+	call seq_printf
+	xor eax, eax
+	jmp __x86_return_thunk
+SYM_FUNC_END(version_proc_show)
+
+# void show_val_kb(rdi m, rsi label, rdx pages)
+SYM_FUNC_START_LOCAL(show_val_kb)
+	FENTRY
+	push rbp
+	mov rbp, rdi
+	shl rdx, PAGE_SHIFT - 10
+	mov ecx, 8
+	call seq_put_decimal_ull_width
+	mov rdi, rbp
+	mov rsi, offset kb_suffix
+	mov edx, 4
+	pop rbp
+	jmp seq_write
+SYM_FUNC_END(show_val_kb)
+
+# int meminfo_proc_show(rdi m, rsi v). Its frame is realigned: r10 finds the caller's (DRAP).
+# At rsp: struct sysinfo, then five words of si_mem_extra().
+.set sysinfo_totalram, 32
+.set sysinfo_freeram, 40
+.set sysinfo_sharedram, 48
+.set sysinfo_bufferram, 56
+.set sysinfo_totalswap, 64
+.set sysinfo_freeswap, 72
+.set sizeof_sysinfo, 112
+.set mem_available, sizeof_sysinfo
+.set mem_slab, sizeof_sysinfo + 8
+.set mem_kernel_stack, sizeof_sysinfo + 16
+.set mem_committed, sizeof_sysinfo + 24
+.set mem_percpu, sizeof_sysinfo + 32
+.set meminfo_frame, 192
+.macro SHOW_KB label, at
+	mov rdx, [rsp + \at]
+	mov rsi, offset \label
+	mov rdi, rbx
+	call show_val_kb
+.endm
+SYM_FUNC_START_LOCAL(meminfo_proc_show)
+	FENTRY
+	lea r10, [rsp + 8]
+	and rsp, -32
+	push qword ptr [r10 - 8]
+	push rbp
+	mov rbp, rsp
+	push r15
+	push r14
+	push r13
+	push r12
+	push r10
+	push rbx
+	sub rsp, meminfo_frame
+	mov rbx, rdi
+	mov rdi, rsp
+	call si_meminfo
+	mov rdi, rsp
+	call si_swapinfo
+	lea rdi, [rsp + mem_available]
+	call si_mem_extra
+	SHOW_KB mem_label_total, sysinfo_totalram
+	SHOW_KB mem_label_free, sysinfo_freeram
+	SHOW_KB mem_label_available, mem_available
+	SHOW_KB mem_label_buffers, sysinfo_bufferram
+	SHOW_KB mem_label_swap_total, sysinfo_totalswap
+	SHOW_KB mem_label_swap_free, sysinfo_freeswap
+	SHOW_KB mem_label_shmem, sysinfo_sharedram
+	SHOW_KB mem_label_slab, mem_slab
+	mov rdx, [rsp + mem_kernel_stack]
+	mov rsi, offset mem_kernel_stack_format
+	mov rdi, rbx
+	xor eax, eax
+	call seq_printf
+	SHOW_KB mem_label_committed, mem_committed
+	SHOW_KB mem_label_percpu, mem_percpu
+	xor eax, eax
+	add rsp, meminfo_frame
+	pop rbx
+	pop r10
+	pop r12
+	pop r13
+	pop r14
+	pop r15
+	pop rbp
+	lea rsp, [r10 - 8]
+	jmp __x86_return_thunk
+SYM_FUNC_END(meminfo_proc_show)
+
+HOST_FUNC si_meminfo
+EXPORT_SYMBOL(si_meminfo)
+HOST_FUNC si_swapinfo
+HOST_FUNC si_mem_extra
+
+# Entries whose text TypeScript makes: int show(m, v)
+HOST_FUNC uptime_proc_show
+HOST_FUNC m_show
+HOST_FUNC s_show
+
+# /proc/PID: int proc_single_show(rdi m, rsi v), which calls show(m, ns, pid, task) of the inode.
+SYM_FUNC_START_LOCAL(proc_single_show)
+	FENTRY
+	push r12
+	push rbp
+	push rbx
+	mov rbp, rdi
+	mov rbx, [rdi + seq_file_private]
+	mov r12, [rbx + proc_inode_pid - proc_inode_vfs_inode]
+	mov rdi, r12
+	call get_pid_task
+	mov rcx, rax
+	test rax, rax
+	je .Lesrch
+	mov rax, [rbx + proc_inode_op - proc_inode_vfs_inode]
+	mov rdx, r12
+	xor esi, esi
+	mov rdi, rbp
+	call __x86_indirect_thunk_rax
+.Lout:
+	pop rbx
+	pop rbp
+	pop r12
+	jmp __x86_return_thunk
+.Lesrch:
+	mov eax, -ESRCH
+	jmp .Lout
+SYM_FUNC_END(proc_single_show)
+
+# int proc_pid_single_open(rdi inode, rsi file): proc_single_open() of base.c
+SYM_FUNC_START_LOCAL(proc_pid_single_open)
+	FENTRY
+	mov rdx, rdi
+	mov rdi, rsi
+	mov rsi, offset proc_single_show
+	jmp single_open
+SYM_FUNC_END(proc_pid_single_open)
+
+# struct task_struct *get_pid_task(rdi pid): here the number is its own struct pid.
+HOST_FUNC get_pid_task
+HOST_FUNC proc_pid_stack
+HOST_FUNC proc_pid_patch_state
+HOST_FUNC proc_pid_status
+HOST_FUNC proc_tgid_stat
+HOST_FUNC proc_pid_wchan
+HOST_FUNC proc_pid_syscall
+HOST_FUNC comm_show
+
+# /proc/sys: ssize_t proc_sys_read(rdi iocb, rsi iter), proc_sys_write()
+SYM_FUNC_START_LOCAL(proc_sys_read)
+	FENTRY
+	xor edx, edx
+	jmp proc_sys_call_handler
+SYM_FUNC_END(proc_sys_read)
+
+SYM_FUNC_START_LOCAL(proc_sys_write)
+	FENTRY
+	mov edx, 1
+	jmp proc_sys_call_handler
+SYM_FUNC_END(proc_sys_write)
+HOST_FUNC proc_sys_call_handler
+
+# The tree of entries.
+HOST_FUNC proc_create
+EXPORT_SYMBOL(proc_create)
+HOST_FUNC proc_create_data
+EXPORT_SYMBOL(proc_create_data)
+HOST_FUNC proc_create_single_data
+EXPORT_SYMBOL(proc_create_single_data)
+HOST_FUNC proc_create_seq_private
+EXPORT_SYMBOL(proc_create_seq_private)
+HOST_FUNC proc_mkdir
+EXPORT_SYMBOL(proc_mkdir)
+HOST_FUNC proc_mkdir_mode
+EXPORT_SYMBOL(proc_mkdir_mode)
+HOST_FUNC proc_mkdir_data
+EXPORT_SYMBOL_GPL(proc_mkdir_data)
+HOST_FUNC _proc_mkdir
+EXPORT_SYMBOL_GPL(_proc_mkdir)
+HOST_FUNC remove_proc_entry
+EXPORT_SYMBOL(remove_proc_entry)
+HOST_FUNC remove_proc_subtree
+EXPORT_SYMBOL(remove_proc_subtree)
+HOST_FUNC proc_remove
+EXPORT_SYMBOL(proc_remove)
+HOST_FUNC proc_set_size
+EXPORT_SYMBOL(proc_set_size)
+HOST_FUNC proc_set_user
+EXPORT_SYMBOL(proc_set_user)
+
+.section .rodata
+FILE_OPERATIONS proc_iter_file_ops, llseek=proc_reg_llseek, write=proc_reg_write, read_iter=proc_reg_read_iter, open=proc_reg_open, release=proc_reg_release
+FILE_OPERATIONS proc_reg_file_ops, llseek=proc_reg_llseek, read=proc_reg_read, write=proc_reg_write, open=proc_reg_open, release=proc_reg_release
+FILE_OPERATIONS proc_single_file_operations, llseek=seq_lseek, read=seq_read, open=proc_pid_single_open, release=single_release
+FILE_OPERATIONS proc_sys_file_operations, llseek=generic_file_llseek, read_iter=proc_sys_read, write_iter=proc_sys_write
+
+PROC_OPS proc_single_ops, open=proc_single_open, read_iter=seq_read_iter, lseek=seq_lseek, release=single_release
+PROC_OPS proc_seq_ops, open=proc_seq_open, read_iter=seq_read_iter, lseek=seq_lseek, release=proc_seq_release
+
+SYM_DATA_START_LOCAL(kb_suffix)
+	.asciz " kB\n"
+SYM_DATA_END(kb_suffix)
+.macro MEM_LABEL name, text
+SYM_DATA_START_LOCAL(mem_label_\name)
+	.asciz \text
+SYM_DATA_END(mem_label_\name)
+.endm
+MEM_LABEL total, "MemTotal:       "
+MEM_LABEL free, "MemFree:        "
+MEM_LABEL available, "MemAvailable:   "
+MEM_LABEL buffers, "Buffers:        "
+MEM_LABEL swap_total, "SwapTotal:      "
+MEM_LABEL swap_free, "SwapFree:       "
+MEM_LABEL shmem, "Shmem:          "
+MEM_LABEL slab, "Slab:           "
+MEM_LABEL committed, "Committed_AS:   "
+MEM_LABEL percpu, "Percpu:         "
+SYM_DATA_START_LOCAL(mem_kernel_stack_format)
+	.asciz "KernelStack:    %8lu kB\n"
+SYM_DATA_END(mem_kernel_stack_format)
+
+SYM_DATA_START(linux_proc_banner)
+	.asciz "%s version %s (klpemu) (keystone) %s\n"
+SYM_DATA_END(linux_proc_banner)
+
+# struct new_utsname: src/fs/proc_files.ts fills it.
+.section .data
+SYM_DATA_START(utsname_sysname)
+	.asciz "Linux"
+	.skip 59
+SYM_DATA_END(utsname_sysname)
+SYM_DATA_START(utsname_release)
+	.skip 65
+SYM_DATA_END(utsname_release)
+SYM_DATA_START(utsname_version)
+	.skip 65
+SYM_DATA_END(utsname_version)
+
+# char *saved_command_line
+SYM_DATA_START(saved_command_line)
+	.quad saved_command_line_text
+SYM_DATA_END(saved_command_line)
+SYM_DATA_START(saved_command_line_text)
+	.skip 2048
+SYM_DATA_END(saved_command_line_text)

@@ -1,0 +1,497 @@
+# read(), write(), pread64(), lseek(). Mirrors fs/read_write.c.
+# A system call's function gets the caller's registers: rdi is a struct pt_regs.
+
+.section .text
+
+SYM_FUNC_START(__x64_sys_read)
+	FENTRY
+	mov rdx, [rdi + pt_regs_dx]
+	mov rsi, [rdi + pt_regs_si]
+	mov edi, [rdi + pt_regs_di]
+	jmp ksys_read
+SYM_FUNC_END(__x64_sys_read)
+
+SYM_FUNC_START(__x64_sys_write)
+	FENTRY
+	mov rdx, [rdi + pt_regs_dx]
+	mov rsi, [rdi + pt_regs_si]
+	mov edi, [rdi + pt_regs_di]
+	jmp ksys_write
+SYM_FUNC_END(__x64_sys_write)
+
+SYM_FUNC_START(__x64_sys_pread64)
+	FENTRY
+	mov rcx, [rdi + pt_regs_r10]
+	mov rdx, [rdi + pt_regs_dx]
+	mov rsi, [rdi + pt_regs_si]
+	mov edi, [rdi + pt_regs_di]
+	jmp ksys_pread64
+SYM_FUNC_END(__x64_sys_pread64)
+
+# ssize_t ksys_read(edi fd, rsi buf, rdx count)
+SYM_FUNC_START(ksys_read)
+	FENTRY
+	push r14
+	push r13
+	push r12
+	push rbp
+	push rbx
+	sub rsp, 8
+	mov r12, rsi
+	mov r13, rdx
+	call __fdget_pos
+	mov r14, rax
+	mov rbx, rax
+	mov rax, -EBADF
+	and rbx, -4
+	je .Lout
+	# ppos: a copy of f_pos on the stack, or NULL for a stream
+	xor ebp, ebp
+	test dword ptr [rbx + file_f_mode], FMODE_STREAM
+	jne .Lread
+	mov rax, [rbx + file_f_pos]
+	mov [rsp], rax
+	mov rbp, rsp
+.Lread:
+	mov rcx, rbp
+	mov rdx, r13
+	mov rsi, r12
+	mov rdi, rbx
+	call vfs_read
+	mov r12, rax
+	test rax, rax
+	js .Lput
+	test rbp, rbp
+	je .Lput
+	mov rdx, [rsp]
+	mov [rbx + file_f_pos], rdx
+.Lput:
+	test r14b, FDPUT_POS_UNLOCK
+	je .Lunlocked
+	mov rdi, rbx
+	call __f_unlock_pos
+.Lunlocked:
+	test r14b, FDPUT_FPUT
+	je .Lresult
+	mov rdi, rbx
+	call fput
+.Lresult:
+	mov rax, r12
+.Lout:
+	add rsp, 8
+	pop rbx
+	pop rbp
+	pop r12
+	pop r13
+	pop r14
+	jmp __x86_return_thunk
+SYM_FUNC_END(ksys_read)
+
+# ssize_t ksys_write(edi fd, rsi buf, rdx count)
+SYM_FUNC_START(ksys_write)
+	FENTRY
+	push r14
+	push r13
+	push r12
+	push rbp
+	push rbx
+	sub rsp, 8
+	mov r12, rsi
+	mov r13, rdx
+	call __fdget_pos
+	mov r14, rax
+	mov rbx, rax
+	mov rax, -EBADF
+	and rbx, -4
+	je .Lout
+	xor ebp, ebp
+	test dword ptr [rbx + file_f_mode], FMODE_STREAM
+	jne .Lwrite
+	mov rax, [rbx + file_f_pos]
+	mov [rsp], rax
+	mov rbp, rsp
+.Lwrite:
+	mov rcx, rbp
+	mov rdx, r13
+	mov rsi, r12
+	mov rdi, rbx
+	call vfs_write
+	mov r12, rax
+	test rax, rax
+	js .Lput
+	test rbp, rbp
+	je .Lput
+	mov rdx, [rsp]
+	mov [rbx + file_f_pos], rdx
+.Lput:
+	test r14b, FDPUT_POS_UNLOCK
+	je .Lunlocked
+	mov rdi, rbx
+	call __f_unlock_pos
+.Lunlocked:
+	test r14b, FDPUT_FPUT
+	je .Lresult
+	mov rdi, rbx
+	call fput
+.Lresult:
+	mov rax, r12
+.Lout:
+	add rsp, 8
+	pop rbx
+	pop rbp
+	pop r12
+	pop r13
+	pop r14
+	jmp __x86_return_thunk
+SYM_FUNC_END(ksys_write)
+
+# ssize_t ksys_pread64(edi fd, rsi buf, rdx count, rcx pos)
+SYM_FUNC_START(ksys_pread64)
+	FENTRY
+	test rcx, rcx
+	js .Leinval
+	push r13
+	push r12
+	push rbp
+	push rbx
+	push rcx
+	mov r12, rsi
+	mov r13, rdx
+	call __fdget
+	mov rbp, rax
+	mov rbx, rax
+	mov rax, -EBADF
+	and rbx, -4
+	je .Lout
+	mov r8d, [rbx + file_f_mode]
+	mov rax, -ESPIPE
+	test r8d, FMODE_PREAD
+	je .Lput
+	mov rcx, rsp
+	mov rdx, r13
+	mov rsi, r12
+	mov rdi, rbx
+	call vfs_read
+.Lput:
+	test bpl, FDPUT_FPUT
+	je .Lout
+	mov r12, rax
+	mov rdi, rbx
+	call fput
+	mov rax, r12
+.Lout:
+	add rsp, 8
+	pop rbx
+	pop rbp
+	pop r12
+	pop r13
+	jmp __x86_return_thunk
+.Leinval:
+	mov rax, -EINVAL
+	jmp __x86_return_thunk
+SYM_FUNC_END(ksys_pread64)
+
+# int rw_verify_area(edi read_write, rsi file, rdx ppos, rcx count)
+SYM_FUNC_START(rw_verify_area)
+	FENTRY
+	test rcx, rcx
+	js .Leinval
+	test rdx, rdx
+	je .Lgood
+	mov rax, [rdx]
+	test rax, rax
+	js .Leinval
+	# A position that the count carries past the largest offset
+	add rax, rcx
+	js .Leoverflow
+.Lgood:
+	xor eax, eax
+	jmp __x86_return_thunk
+.Leoverflow:
+	mov eax, -EOVERFLOW
+	jmp __x86_return_thunk
+.Leinval:
+	mov eax, -EINVAL
+	jmp __x86_return_thunk
+SYM_FUNC_END(rw_verify_area)
+
+# The kiocb and the iov_iter of a plain read or write, at rsp: rbx file, r12 buf, r13 count, rbp ppos.
+.set rw_kiocb, 0
+.set rw_iter, sizeof_kiocb
+.set rw_frame, sizeof_kiocb + sizeof_iov_iter
+.macro INIT_SYNC_KIOCB data_source
+	xor eax, eax
+	lea rdi, [rsp + rw_kiocb]
+	mov ecx, rw_frame / 8
+	rep stosq
+	mov [rsp + rw_kiocb + kiocb_ki_filp], rbx
+	mov eax, [rbx + file_f_iocb_flags]
+	mov [rsp + rw_kiocb + kiocb_ki_flags], eax
+	test rbp, rbp
+	je .Lstream_\@
+	mov rax, [rbp]
+	mov [rsp + rw_kiocb + kiocb_ki_pos], rax
+.Lstream_\@:
+	mov byte ptr [rsp + rw_iter + iov_iter_iter_type], ITER_UBUF
+	mov byte ptr [rsp + rw_iter + iov_iter_data_source], \data_source
+	mov byte ptr [rsp + rw_iter + iov_iter_user_backed], 1
+	mov [rsp + rw_iter + iov_iter_count], r13
+	mov [rsp + rw_iter + iov_iter_ubuf], r12
+.endm
+
+# access_ok(): [reg, reg + count) lies in the user's half. Uses rax and rcx.
+.macro ACCESS_OK addr, count, bad
+	mov rax, \addr
+	add rax, \count
+	jc \bad
+	movabs rcx, 0x7ffffffff000
+	cmp rax, rcx
+	ja \bad
+.endm
+
+# ssize_t vfs_read(rdi file, rsi buf, rdx count, rcx ppos)
+SYM_FUNC_START(vfs_read)
+	FENTRY
+	push r13
+	push r12
+	push rbp
+	push rbx
+	sub rsp, rw_frame
+	mov rbx, rdi
+	mov r12, rsi
+	mov r13, rdx
+	mov rbp, rcx
+	mov edx, [rdi + file_f_mode]
+	mov rax, -EBADF
+	test edx, FMODE_READ
+	je .Lout
+	mov rax, -EINVAL
+	test edx, FMODE_CAN_READ
+	je .Lout
+	ACCESS_OK r12, r13, .Lefault
+	mov rcx, r13
+	mov rdx, rbp
+	mov rsi, rbx
+	mov edi, READ
+	call rw_verify_area
+	cdqe
+	test rax, rax
+	jne .Lout
+	mov eax, MAX_RW_COUNT
+	cmp r13, rax
+	cmova r13, rax
+	mov rdx, [rbx + file_f_op]
+	mov rax, [rdx + file_operations_read]
+	test rax, rax
+	je .Lread_iter
+	mov rcx, rbp
+	mov rdx, r13
+	mov rsi, r12
+	mov rdi, rbx
+	call __x86_indirect_thunk_rax
+	jmp .Lout
+.Lread_iter:
+	cmp qword ptr [rdx + file_operations_read_iter], 0
+	mov rax, -EINVAL
+	je .Lout
+	INIT_SYNC_KIOCB 0
+	mov rax, [rbx + file_f_op]
+	mov rax, [rax + file_operations_read_iter]
+	lea rsi, [rsp + rw_iter]
+	lea rdi, [rsp + rw_kiocb]
+	call __x86_indirect_thunk_rax
+	test rax, rax
+	jle .Lout
+	test rbp, rbp
+	je .Lout
+	mov rdx, [rsp + rw_kiocb + kiocb_ki_pos]
+	mov [rbp], rdx
+.Lout:
+	add rsp, rw_frame
+	pop rbx
+	pop rbp
+	pop r12
+	pop r13
+	jmp __x86_return_thunk
+.Lefault:
+	mov rax, -EFAULT
+	jmp .Lout
+SYM_FUNC_END(vfs_read)
+
+# ssize_t vfs_write(rdi file, rsi buf, rdx count, rcx ppos)
+SYM_FUNC_START(vfs_write)
+	FENTRY
+	push r13
+	push r12
+	push rbp
+	push rbx
+	sub rsp, rw_frame
+	mov rbx, rdi
+	mov r12, rsi
+	mov r13, rdx
+	mov rbp, rcx
+	mov edx, [rdi + file_f_mode]
+	mov rax, -EBADF
+	test edx, FMODE_WRITE
+	je .Lout
+	mov rax, -EINVAL
+	test edx, FMODE_CAN_WRITE
+	je .Lout
+	ACCESS_OK r12, r13, .Lefault
+	mov rcx, r13
+	mov rdx, rbp
+	mov rsi, rbx
+	mov edi, WRITE
+	call rw_verify_area
+	cdqe
+	test rax, rax
+	jne .Lout
+	mov eax, MAX_RW_COUNT
+	cmp r13, rax
+	cmova r13, rax
+	mov rdx, [rbx + file_f_op]
+	mov rax, [rdx + file_operations_write]
+	test rax, rax
+	je .Lwrite_iter
+	mov rcx, rbp
+	mov rdx, r13
+	mov rsi, r12
+	mov rdi, rbx
+	call __x86_indirect_thunk_rax
+	jmp .Lout
+.Lwrite_iter:
+	cmp qword ptr [rdx + file_operations_write_iter], 0
+	mov rax, -EINVAL
+	je .Lout
+	INIT_SYNC_KIOCB 1
+	mov rax, [rbx + file_f_op]
+	mov rax, [rax + file_operations_write_iter]
+	lea rsi, [rsp + rw_iter]
+	lea rdi, [rsp + rw_kiocb]
+	call __x86_indirect_thunk_rax
+	test rax, rax
+	jle .Lout
+	test rbp, rbp
+	je .Lout
+	mov rdx, [rsp + rw_kiocb + kiocb_ki_pos]
+	mov [rbp], rdx
+.Lout:
+	add rsp, rw_frame
+	pop rbx
+	pop rbp
+	pop r12
+	pop r13
+	jmp __x86_return_thunk
+.Lefault:
+	mov rax, -EFAULT
+	jmp .Lout
+SYM_FUNC_END(vfs_write)
+
+SYM_FUNC_START(__x64_sys_lseek)
+	FENTRY
+	mov edx, [rdi + pt_regs_dx]
+	mov rsi, [rdi + pt_regs_si]
+	mov edi, [rdi + pt_regs_di]
+	jmp ksys_lseek
+SYM_FUNC_END(__x64_sys_lseek)
+
+# off_t ksys_lseek(edi fd, rsi offset, edx whence)
+SYM_FUNC_START(ksys_lseek)
+	FENTRY
+	push r13
+	push r12
+	push rbp
+	push rbx
+	mov r12, rsi
+	mov r13d, edx
+	call __fdget_pos
+	mov rbp, rax
+	mov rbx, rax
+	mov rax, -EBADF
+	and rbx, -4
+	je .Lout
+	mov edx, r13d
+	mov rsi, r12
+	mov rdi, rbx
+	call vfs_llseek
+	mov r12, rax
+	test bpl, FDPUT_POS_UNLOCK
+	je .Lunlocked
+	mov rdi, rbx
+	call __f_unlock_pos
+.Lunlocked:
+	test bpl, FDPUT_FPUT
+	je .Lresult
+	mov rdi, rbx
+	call fput
+.Lresult:
+	mov rax, r12
+.Lout:
+	pop rbx
+	pop rbp
+	pop r12
+	pop r13
+	jmp __x86_return_thunk
+SYM_FUNC_END(ksys_lseek)
+
+# loff_t vfs_llseek(rdi file, rsi offset, edx whence): a tail call of the file's own
+SYM_FUNC_START(vfs_llseek)
+	FENTRY
+	test dword ptr [rdi + file_f_mode], FMODE_LSEEK
+	je .Lespipe
+	mov rax, [rdi + file_f_op]
+	mov rax, [rax + file_operations_llseek]
+	test rax, rax
+	je .Lespipe
+	cmp edx, 4
+	ja .Leinval
+	jmp __x86_indirect_thunk_rax
+.Lespipe:
+	mov rax, -ESPIPE
+	jmp __x86_return_thunk
+.Leinval:
+	mov rax, -EINVAL
+	jmp __x86_return_thunk
+SYM_FUNC_END(vfs_llseek)
+EXPORT_SYMBOL(vfs_llseek)
+
+# loff_t no_llseek(...)
+SYM_FUNC_START(no_llseek)
+	FENTRY
+	mov rax, -ESPIPE
+	jmp __x86_return_thunk
+SYM_FUNC_END(no_llseek)
+EXPORT_SYMBOL(no_llseek)
+
+# loff_t generic_file_llseek(rdi file, rsi offset, edx whence): a file of i_size bytes
+SYM_FUNC_START(generic_file_llseek)
+	FENTRY
+	mov rcx, [rdi + file_f_inode]
+	cmp edx, 1
+	jb .Lset
+	mov rax, [rdi + file_f_pos]
+	je .Ladd
+	cmp edx, 2
+	jne .Leinval
+	mov rax, [rcx + inode_i_size]
+.Ladd:
+	add rsi, rax
+.Lset:
+	test rsi, rsi
+	js .Leinval
+	mov [rdi + file_f_pos], rsi
+	mov rax, rsi
+	jmp __x86_return_thunk
+.Leinval:
+	mov rax, -EINVAL
+	jmp __x86_return_thunk
+SYM_FUNC_END(generic_file_llseek)
+EXPORT_SYMBOL(generic_file_llseek)
+
+# ssize_t generic_read_dir(...)
+SYM_FUNC_START(generic_read_dir)
+	FENTRY
+	mov rax, -EISDIR
+	jmp __x86_return_thunk
+SYM_FUNC_END(generic_read_dir)
+EXPORT_SYMBOL(generic_read_dir)

@@ -1,0 +1,655 @@
+# Files made of records. Mirrors fs/seq_file.c: all that can stand on a stack while a show function sleeps,
+# and the small writers; opening and the formats are host functions.
+#
+# Invariant: count == size means that the buffer ran over, and the record is shown again in a larger one.
+
+.section .text
+
+# seq_operations of the seq_file in rbx: op(m, arg). Uses rax.
+.macro CALL_SEQ_OP op
+	mov rax, [rbx + seq_file_op]
+	mov rax, [rax + seq_operations_\op]
+	mov rdi, rbx
+	call __x86_indirect_thunk_rax
+.endm
+
+# ssize_t seq_read(rdi file, rsi buf, rdx size, rcx ppos). With a frame pointer.
+.set seq_read_kiocb, 0
+.set seq_read_iter_at, sizeof_kiocb
+.set seq_read_iov, sizeof_kiocb + sizeof_iov_iter
+.set seq_read_frame, sizeof_kiocb + sizeof_iov_iter + sizeof_iovec
+SYM_FUNC_START(seq_read)
+	FENTRY
+	push rbp
+	mov rbp, rsp
+	push rbx
+	sub rsp, seq_read_frame
+	mov rbx, rcx
+	mov r8, rdi
+	xor eax, eax
+	mov rdi, rsp
+	mov ecx, seq_read_frame / 8
+	rep stosq
+	mov [rsp + seq_read_kiocb + kiocb_ki_filp], r8
+	mov eax, [r8 + file_f_iocb_flags]
+	mov [rsp + seq_read_kiocb + kiocb_ki_flags], eax
+	mov rax, [rbx]
+	mov [rsp + seq_read_kiocb + kiocb_ki_pos], rax
+	mov [rsp + seq_read_iov + iovec_iov_base], rsi
+	mov [rsp + seq_read_iov + iovec_iov_len], rdx
+	lea rax, [rsp + seq_read_iov]
+	mov byte ptr [rsp + seq_read_iter_at + iov_iter_iter_type], ITER_IOVEC
+	mov byte ptr [rsp + seq_read_iter_at + iov_iter_user_backed], 1
+	mov [rsp + seq_read_iter_at + iov_iter_count], rdx
+	mov [rsp + seq_read_iter_at + iov_iter_iov], rax
+	mov qword ptr [rsp + seq_read_iter_at + iov_iter_nr_segs], 1
+	lea rsi, [rsp + seq_read_iter_at]
+	mov rdi, rsp
+	call seq_read_iter
+	mov rdx, [rsp + seq_read_kiocb + kiocb_ki_pos]
+	mov [rbx], rdx
+	mov rbx, [rbp - 8]
+	leave
+	jmp __x86_return_thunk
+SYM_FUNC_END(seq_read)
+EXPORT_SYMBOL(seq_read)
+
+# ssize_t seq_read_iter(rdi iocb, rsi iter)
+SYM_FUNC_START(seq_read_iter)
+	FENTRY
+	xor eax, eax
+	cmp qword ptr [rsi + iov_iter_count], 0
+	jne .Lwork
+	jmp __x86_return_thunk
+.Lwork:
+	push r15
+	push r14
+	push r13
+	push r12
+	push rbp
+	push rbx
+	sub rsp, 0x10
+	mov r12, rdi
+	mov r13, rsi
+	mov rax, [rdi + kiocb_ki_filp]
+	mov rbx, [rax + file_private_data]
+	# r14 copied, r15 error, rbp the record
+	xor r14d, r14d
+	xor r15d, r15d
+	lea rdi, [rbx + seq_file_lock]
+	call mutex_lock
+	# From the start: the iterator may stand elsewhere after an earlier read.
+	cmp qword ptr [r12 + kiocb_ki_pos], 0
+	jne .Lposition
+	mov qword ptr [rbx + seq_file_index], 0
+	mov qword ptr [rbx + seq_file_count], 0
+.Lposition:
+	mov rsi, [r12 + kiocb_ki_pos]
+	cmp rsi, [rbx + seq_file_read_pos]
+	je .Lbuffer
+	mov rdi, rbx
+	call traverse
+	cmp eax, -EAGAIN
+	je .Lposition
+	movsxd r15, eax
+	test eax, eax
+	je .Ltraversed
+	mov qword ptr [rbx + seq_file_read_pos], 0
+	mov qword ptr [rbx + seq_file_index], 0
+	mov qword ptr [rbx + seq_file_count], 0
+	jmp .Ldone
+.Ltraversed:
+	mov rax, [r12 + kiocb_ki_pos]
+	mov [rbx + seq_file_read_pos], rax
+.Lbuffer:
+	cmp qword ptr [rbx + seq_file_buf], 0
+	jne .Lleftover
+	mov qword ptr [rbx + seq_file_size], PAGE_SIZE
+	mov edi, PAGE_SIZE
+	call seq_buf_alloc
+	mov [rbx + seq_file_buf], rax
+	test rax, rax
+	je .Lenomem
+.Lleftover:
+	# What is left in the buffer goes out first.
+	mov rsi, [rbx + seq_file_count]
+	test rsi, rsi
+	je .Lempty
+	mov rdi, [rbx + seq_file_buf]
+	add rdi, [rbx + seq_file_from]
+	mov rdx, r13
+	call _copy_to_iter
+	add r14, rax
+	add [rbx + seq_file_from], rax
+	sub [rbx + seq_file_count], rax
+	jne .Ldone
+.Lempty:
+	mov qword ptr [rbx + seq_file_from], 0
+.Lstart:
+	lea rsi, [rbx + seq_file_index]
+	CALL_SEQ_OP start
+.Lrecord:
+	mov rbp, rax
+	movsxd r15, ebp
+	test rbp, rbp
+	je .Lend
+	cmp rbp, -4095
+	jae .Lend
+	mov rsi, rbp
+	CALL_SEQ_OP show
+	movsxd r15, eax
+	test eax, eax
+	js .Lend
+	je .Lshown
+	# SEQ_SKIP
+	mov qword ptr [rbx + seq_file_count], 0
+.Lshown:
+	mov rax, [rbx + seq_file_count]
+	test rax, rax
+	je .Lnext
+	cmp rax, [rbx + seq_file_size]
+	jne .Lfill
+	# It does not fit: show it again in a buffer of twice the size.
+	mov rsi, rbp
+	CALL_SEQ_OP stop
+	mov rdi, [rbx + seq_file_buf]
+	call kvfree
+	mov qword ptr [rbx + seq_file_count], 0
+	mov rdi, [rbx + seq_file_size]
+	add rdi, rdi
+	mov [rbx + seq_file_size], rdi
+	call seq_buf_alloc
+	mov [rbx + seq_file_buf], rax
+	test rax, rax
+	jne .Lstart
+.Lenomem:
+	mov r15, -ENOMEM
+	jmp .Ldone
+.Lnext:
+	lea rdx, [rbx + seq_file_index]
+	mov rsi, rbp
+	CALL_SEQ_OP next
+	jmp .Lrecord
+.Lend:
+	mov rsi, rbp
+	CALL_SEQ_OP stop
+	mov qword ptr [rbx + seq_file_count], 0
+	jmp .Ldone
+.Lfill:
+	# One record is there. Take more while they fit and are wanted.
+	mov rax, [rbx + seq_file_count]
+	mov [rsp], rax
+	mov rax, [rbx + seq_file_index]
+	mov [rsp + 8], rax
+	lea rdx, [rbx + seq_file_index]
+	mov rsi, rbp
+	CALL_SEQ_OP next
+	mov rbp, rax
+	mov rax, [rsp + 8]
+	cmp rax, [rbx + seq_file_index]
+	jne .Lmoved
+	mov rax, [rbx + seq_file_op]
+	mov rsi, [rax + seq_operations_next]
+	mov rdi, offset seq_buggy_next
+	xor eax, eax
+	call _printk
+	inc qword ptr [rbx + seq_file_index]
+.Lmoved:
+	test rbp, rbp
+	je .Lfull
+	cmp rbp, -4095
+	jae .Lfull
+	mov rax, [rbx + seq_file_count]
+	cmp rax, [r13 + iov_iter_count]
+	jae .Lfull
+	mov rsi, rbp
+	CALL_SEQ_OP show
+	movsxd r15, eax
+	mov rdx, [rsp]
+	test eax, eax
+	js .Lundo
+	jne .Lskip
+	mov rax, [rbx + seq_file_count]
+	cmp rax, [rbx + seq_file_size]
+	jne .Lfill
+.Lundo:
+	mov [rbx + seq_file_count], rdx
+	jmp .Lfull
+.Lskip:
+	mov [rbx + seq_file_count], rdx
+	jmp .Lfill
+.Lfull:
+	mov rsi, rbp
+	CALL_SEQ_OP stop
+	mov rdx, r13
+	mov rsi, [rbx + seq_file_count]
+	mov rdi, [rbx + seq_file_buf]
+	call _copy_to_iter
+	add r14, rax
+	mov [rbx + seq_file_from], rax
+	sub [rbx + seq_file_count], rax
+.Ldone:
+	test r14, r14
+	jne .Ladvance
+	mov r14, r15
+	cmp qword ptr [rbx + seq_file_count], 0
+	je .Lunlock
+	mov r14, -EFAULT
+	jmp .Lunlock
+.Ladvance:
+	add [r12 + kiocb_ki_pos], r14
+	add [rbx + seq_file_read_pos], r14
+.Lunlock:
+	lea rdi, [rbx + seq_file_lock]
+	call mutex_unlock
+	mov rax, r14
+	add rsp, 0x10
+	pop rbx
+	pop rbp
+	pop r12
+	pop r13
+	pop r14
+	pop r15
+	jmp __x86_return_thunk
+SYM_FUNC_END(seq_read_iter)
+EXPORT_SYMBOL(seq_read_iter)
+
+# int traverse(rdi m, rsi offset): shows records up to an offset, -EAGAIN after making the buffer larger.
+SYM_FUNC_START_LOCAL(traverse)
+	FENTRY
+	mov qword ptr [rdi + seq_file_index], 0
+	mov qword ptr [rdi + seq_file_from], 0
+	mov qword ptr [rdi + seq_file_count], 0
+	test rsi, rsi
+	jne .Lwork
+	xor eax, eax
+	jmp __x86_return_thunk
+.Lwork:
+	push r14
+	push r13
+	push r12
+	push rbp
+	push rbx
+	mov rbx, rdi
+	mov r12, rsi
+	xor r13d, r13d
+	xor r14d, r14d
+	cmp qword ptr [rbx + seq_file_buf], 0
+	jne .Lstart
+	mov qword ptr [rbx + seq_file_size], PAGE_SIZE
+	mov edi, PAGE_SIZE
+	call seq_buf_alloc
+	mov [rbx + seq_file_buf], rax
+	test rax, rax
+	mov eax, -ENOMEM
+	je .Lout
+.Lstart:
+	lea rsi, [rbx + seq_file_index]
+	CALL_SEQ_OP start
+	mov rbp, rax
+.Lrecord:
+	test rbp, rbp
+	je .Lstop
+	mov r14d, ebp
+	cmp rbp, -4095
+	jae .Lstop
+	mov rsi, rbp
+	CALL_SEQ_OP show
+	mov r14d, eax
+	test eax, eax
+	js .Lstop
+	je .Lshown
+	xor r14d, r14d
+	mov qword ptr [rbx + seq_file_count], 0
+.Lshown:
+	mov rax, [rbx + seq_file_count]
+	cmp rax, [rbx + seq_file_size]
+	je .Loverflow
+	lea rdx, [rbx + seq_file_index]
+	mov rsi, rbp
+	CALL_SEQ_OP next
+	mov rbp, rax
+	mov rax, [rbx + seq_file_count]
+	lea rdx, [r13 + rax]
+	cmp rdx, r12
+	jg .Lreached
+	mov r13, rdx
+	mov qword ptr [rbx + seq_file_count], 0
+	cmp rdx, r12
+	jne .Lrecord
+	jmp .Lstop
+.Lreached:
+	mov rdx, r12
+	sub rdx, r13
+	mov [rbx + seq_file_from], rdx
+	sub [rbx + seq_file_count], rdx
+.Lstop:
+	mov rsi, rbp
+	CALL_SEQ_OP stop
+	mov eax, r14d
+.Lout:
+	pop rbx
+	pop rbp
+	pop r12
+	pop r13
+	pop r14
+	jmp __x86_return_thunk
+.Loverflow:
+	mov rsi, rbp
+	CALL_SEQ_OP stop
+	mov rdi, [rbx + seq_file_buf]
+	call kvfree
+	mov qword ptr [rbx + seq_file_count], 0
+	mov rdi, [rbx + seq_file_size]
+	add rdi, rdi
+	mov [rbx + seq_file_size], rdi
+	call seq_buf_alloc
+	mov [rbx + seq_file_buf], rax
+	test rax, rax
+	mov eax, -ENOMEM
+	je .Lout
+	mov eax, -EAGAIN
+	jmp .Lout
+SYM_FUNC_END(traverse)
+
+# loff_t seq_lseek(rdi file, rsi offset, edx whence)
+SYM_FUNC_START(seq_lseek)
+	FENTRY
+	push r13
+	push r12
+	push rbp
+	push rbx
+	mov rbp, rdi
+	mov r12, rsi
+	mov r13d, edx
+	mov rbx, [rdi + file_private_data]
+	lea rdi, [rbx + seq_file_lock]
+	call mutex_lock
+	mov rax, -EINVAL
+	cmp r13d, 1
+	jb .Lset
+	jne .Lunlock
+	add r12, [rbp + file_f_pos]
+.Lset:
+	test r12, r12
+	js .Lunlock
+	cmp r12, [rbx + seq_file_read_pos]
+	je .Lthere
+.Ltraverse:
+	mov rsi, r12
+	mov rdi, rbx
+	call traverse
+	cmp eax, -EAGAIN
+	je .Ltraverse
+	movsxd rax, eax
+	test rax, rax
+	jne .Lfailed
+	mov [rbx + seq_file_read_pos], r12
+.Lthere:
+	mov [rbp + file_f_pos], r12
+	mov rax, r12
+	jmp .Lunlock
+.Lfailed:
+	mov qword ptr [rbp + file_f_pos], 0
+	mov qword ptr [rbx + seq_file_read_pos], 0
+	mov qword ptr [rbx + seq_file_index], 0
+	mov qword ptr [rbx + seq_file_count], 0
+.Lunlock:
+	mov rbp, rax
+	lea rdi, [rbx + seq_file_lock]
+	call mutex_unlock
+	mov rax, rbp
+	pop rbx
+	pop rbp
+	pop r12
+	pop r13
+	jmp __x86_return_thunk
+SYM_FUNC_END(seq_lseek)
+EXPORT_SYMBOL(seq_lseek)
+
+# The only record of a single_open() file.
+SYM_FUNC_START_LOCAL(single_start)
+	FENTRY
+	xor eax, eax
+	cmp qword ptr [rsi], 0
+	sete al
+	jmp __x86_return_thunk
+SYM_FUNC_END(single_start)
+
+SYM_FUNC_START_LOCAL(single_next)
+	FENTRY
+	inc qword ptr [rdx]
+	xor eax, eax
+	jmp __x86_return_thunk
+SYM_FUNC_END(single_next)
+
+SYM_FUNC_START_LOCAL(single_stop)
+	FENTRY
+	jmp __x86_return_thunk
+SYM_FUNC_END(single_stop)
+
+# int single_open(rdi file, rsi show, rdx data)
+SYM_FUNC_START(single_open)
+	FENTRY
+	push r12
+	push rbp
+	push rbx
+	push rdx
+	mov rbp, rdi
+	mov r12, rsi
+	mov edi, sizeof_seq_operations
+	call seq_buf_alloc
+	mov rbx, rax
+	mov eax, -ENOMEM
+	test rbx, rbx
+	je .Lout
+	mov qword ptr [rbx + seq_operations_start], offset single_start
+	mov qword ptr [rbx + seq_operations_next], offset single_next
+	mov qword ptr [rbx + seq_operations_stop], offset single_stop
+	mov [rbx + seq_operations_show], r12
+	mov rsi, rbx
+	mov rdi, rbp
+	call seq_open
+	test eax, eax
+	jne .Lfailed
+	mov rdx, [rbp + file_private_data]
+	mov rcx, [rsp]
+	mov [rdx + seq_file_private], rcx
+	jmp .Lout
+.Lfailed:
+	mov r12d, eax
+	mov rdi, rbx
+	call kvfree
+	mov eax, r12d
+.Lout:
+	pop rdx
+	pop rbx
+	pop rbp
+	pop r12
+	jmp __x86_return_thunk
+SYM_FUNC_END(single_open)
+EXPORT_SYMBOL(single_open)
+
+# int single_open_size(rdi file, rsi show, rdx data, rcx size)
+SYM_FUNC_START(single_open_size)
+	FENTRY
+	push r12
+	push rbp
+	push rbx
+	push rcx
+	mov rbp, rdi
+	mov rbx, rsi
+	mov r12, rdx
+	mov rdi, rcx
+	call seq_buf_alloc
+	test rax, rax
+	je .Lenomem
+	mov rdx, r12
+	mov rsi, rbx
+	mov rbx, rax
+	mov rdi, rbp
+	call single_open
+	test eax, eax
+	jne .Lfailed
+	mov rdx, [rbp + file_private_data]
+	mov rcx, [rsp]
+	mov [rdx + seq_file_buf], rbx
+	mov [rdx + seq_file_size], rcx
+	jmp .Lout
+.Lfailed:
+	mov r12d, eax
+	mov rdi, rbx
+	call kvfree
+	mov eax, r12d
+	jmp .Lout
+.Lenomem:
+	mov eax, -ENOMEM
+.Lout:
+	pop rcx
+	pop rbx
+	pop rbp
+	pop r12
+	jmp __x86_return_thunk
+SYM_FUNC_END(single_open_size)
+EXPORT_SYMBOL(single_open_size)
+
+# int single_release(rdi inode, rsi file)
+SYM_FUNC_START(single_release)
+	FENTRY
+	push rbx
+	mov rax, [rsi + file_private_data]
+	mov rbx, [rax + seq_file_op]
+	call seq_release
+	mov rdi, rbx
+	call kvfree
+	xor eax, eax
+	pop rbx
+	jmp __x86_return_thunk
+SYM_FUNC_END(single_release)
+EXPORT_SYMBOL(single_release)
+
+# int seq_release(rdi inode, rsi file)
+SYM_FUNC_START(seq_release)
+	FENTRY
+	push rbx
+	mov rbx, [rsi + file_private_data]
+	mov rdi, [rbx + seq_file_buf]
+	call kvfree
+	mov rdi, rbx
+	call kvfree
+	xor eax, eax
+	pop rbx
+	jmp __x86_return_thunk
+SYM_FUNC_END(seq_release)
+EXPORT_SYMBOL(seq_release)
+
+# int seq_release_private(rdi inode, rsi file)
+SYM_FUNC_START(seq_release_private)
+	FENTRY
+	push rbp
+	push rbx
+	mov rbp, rsi
+	mov rbx, rdi
+	mov rax, [rsi + file_private_data]
+	mov rdi, [rax + seq_file_private]
+	mov qword ptr [rax + seq_file_private], 0
+	call kvfree
+	mov rsi, rbp
+	mov rdi, rbx
+	pop rbx
+	pop rbp
+	jmp seq_release
+SYM_FUNC_END(seq_release_private)
+EXPORT_SYMBOL(seq_release_private)
+
+# void seq_puts(rdi m, rsi s)
+SYM_FUNC_START(seq_puts)
+	FENTRY
+	push rbp
+	push rbx
+	mov rbx, rdi
+	mov rbp, rsi
+	mov rdi, rsi
+	call strlen
+	movsxd rdx, eax
+	mov rsi, rbp
+	mov rdi, rbx
+	pop rbx
+	pop rbp
+	jmp seq_write
+SYM_FUNC_END(seq_puts)
+EXPORT_SYMBOL(seq_puts)
+
+# void seq_putc(rdi m, esi c)
+SYM_FUNC_START(seq_putc)
+	FENTRY
+	mov rax, [rdi + seq_file_count]
+	cmp rax, [rdi + seq_file_size]
+	jae .Lout
+	mov rdx, [rdi + seq_file_buf]
+	mov [rdx + rax], sil
+	inc rax
+	mov [rdi + seq_file_count], rax
+.Lout:
+	jmp __x86_return_thunk
+SYM_FUNC_END(seq_putc)
+EXPORT_SYMBOL(seq_putc)
+
+# int seq_write(rdi m, rsi data, rdx len): 0, or -1 when it ran over
+SYM_FUNC_START(seq_write)
+	FENTRY
+	mov rax, [rdi + seq_file_count]
+	mov rcx, [rdi + seq_file_size]
+	lea r8, [rax + rdx]
+	cmp r8, rcx
+	jae .Loverflow
+	mov [rdi + seq_file_count], r8
+	mov rdi, [rdi + seq_file_buf]
+	add rdi, rax
+	mov rcx, rdx
+	rep movsb
+	xor eax, eax
+	jmp __x86_return_thunk
+.Loverflow:
+	mov [rdi + seq_file_count], rcx
+	mov eax, -1
+	jmp __x86_return_thunk
+SYM_FUNC_END(seq_write)
+EXPORT_SYMBOL(seq_write)
+
+# Memory of a seq_file: void *seq_buf_alloc(rdi size), void kvfree(rdi p)
+HOST_FUNC seq_buf_alloc
+HOST_FUNC kvfree
+EXPORT_SYMBOL(kvfree)
+HOST_FUNC seq_open
+EXPORT_SYMBOL(seq_open)
+HOST_FUNC __seq_open_private
+EXPORT_SYMBOL(__seq_open_private)
+HOST_FUNC seq_open_private
+EXPORT_SYMBOL(seq_open_private)
+HOST_FUNC seq_printf
+EXPORT_SYMBOL(seq_printf)
+HOST_FUNC seq_vprintf
+EXPORT_SYMBOL(seq_vprintf)
+HOST_FUNC seq_pad
+EXPORT_SYMBOL(seq_pad)
+HOST_FUNC seq_put_decimal_ull_width
+HOST_FUNC seq_put_decimal_ull
+EXPORT_SYMBOL(seq_put_decimal_ull)
+HOST_FUNC seq_put_decimal_ll
+EXPORT_SYMBOL(seq_put_decimal_ll)
+HOST_FUNC seq_put_hex_ll
+HOST_FUNC seq_escape_mem
+EXPORT_SYMBOL(seq_escape_mem)
+HOST_FUNC seq_list_start
+EXPORT_SYMBOL(seq_list_start)
+HOST_FUNC seq_list_start_head
+EXPORT_SYMBOL(seq_list_start_head)
+HOST_FUNC seq_list_next
+EXPORT_SYMBOL(seq_list_next)
+
+.section .rodata
+SYM_DATA_START_LOCAL(seq_buggy_next)
+	.byte 1
+	.asciz "6seq_file: buggy .next function %ps did not update position index\n"
+SYM_DATA_END(seq_buggy_next)

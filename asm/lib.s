@@ -1,0 +1,593 @@
+# Strings, memory, and copies between the kernel and a user or an iterator.
+# Mirrors lib/string.c, arch/x86/lib/mem*_64.S, lib/usercopy.c, lib/iov_iter.c; formats and conversions
+# (lib/vsprintf.c, lib/kstrtox.c), printk and parameter types (kernel/params.c) are host functions.
+
+.section .text
+
+# void *memcpy(rdi to, rsi from, rdx n): not traced, as ftrace itself may copy.
+SYM_FUNC_START(memcpy)
+	mov rax, rdi
+	mov rcx, rdx
+	rep movsb
+	jmp __x86_return_thunk
+SYM_FUNC_END(memcpy)
+EXPORT_SYMBOL(memcpy)
+
+# void *memmove(rdi to, rsi from, rdx n)
+SYM_FUNC_START(memmove)
+	mov rax, rdi
+	mov rcx, rdx
+	mov r8, rdi
+	sub r8, rsi
+	# Backwards only where the target starts inside the source.
+	cmp r8, rdx
+	jb .Lbackwards
+	rep movsb
+	jmp __x86_return_thunk
+.Lbackwards:
+	lea rdi, [rdi + rdx - 1]
+	lea rsi, [rsi + rdx - 1]
+	std
+	rep movsb
+	cld
+	jmp __x86_return_thunk
+SYM_FUNC_END(memmove)
+EXPORT_SYMBOL(memmove)
+
+# void *memset(rdi s, esi c, rdx n)
+SYM_FUNC_START(memset)
+	mov r9, rdi
+	mov eax, esi
+	mov rcx, rdx
+	rep stosb
+	mov rax, r9
+	jmp __x86_return_thunk
+SYM_FUNC_END(memset)
+EXPORT_SYMBOL(memset)
+
+# int memcmp(rdi, rsi, rdx n)
+SYM_FUNC_START(memcmp)
+	FENTRY
+	xor ecx, ecx
+.Lnext:
+	cmp rcx, rdx
+	je .Lequal
+	movzx eax, byte ptr [rdi + rcx]
+	movzx r8d, byte ptr [rsi + rcx]
+	inc rcx
+	sub eax, r8d
+	je .Lnext
+	jmp __x86_return_thunk
+.Lequal:
+	xor eax, eax
+	jmp __x86_return_thunk
+SYM_FUNC_END(memcmp)
+EXPORT_SYMBOL(memcmp)
+
+# size_t strlen(rdi s)
+SYM_FUNC_START(strlen)
+	FENTRY
+	mov rax, rdi
+	cmp byte ptr [rax], 0
+	je .Lend
+.Lnext:
+	inc rax
+	cmp byte ptr [rax], 0
+	jne .Lnext
+.Lend:
+	sub rax, rdi
+	jmp __x86_return_thunk
+SYM_FUNC_END(strlen)
+EXPORT_SYMBOL(strlen)
+
+# size_t strnlen(rdi s, rsi count)
+SYM_FUNC_START(strnlen)
+	FENTRY
+	xor eax, eax
+.Lnext:
+	cmp rax, rsi
+	je .Lend
+	cmp byte ptr [rdi + rax], 0
+	je .Lend
+	inc rax
+	jmp .Lnext
+.Lend:
+	jmp __x86_return_thunk
+SYM_FUNC_END(strnlen)
+EXPORT_SYMBOL(strnlen)
+
+# int strcmp(rdi, rsi): -1, 0 or 1
+SYM_FUNC_START(strcmp)
+	FENTRY
+	xor ecx, ecx
+.Lnext:
+	movzx eax, byte ptr [rdi + rcx]
+	movzx edx, byte ptr [rsi + rcx]
+	inc rcx
+	cmp al, dl
+	jne .Ldifferent
+	test al, al
+	jne .Lnext
+	xor eax, eax
+	jmp __x86_return_thunk
+.Ldifferent:
+	sbb eax, eax
+	or eax, 1
+	jmp __x86_return_thunk
+SYM_FUNC_END(strcmp)
+EXPORT_SYMBOL(strcmp)
+
+# int strncmp(rdi, rsi, rdx count)
+SYM_FUNC_START(strncmp)
+	FENTRY
+	xor ecx, ecx
+.Lnext:
+	cmp rcx, rdx
+	je .Lequal
+	movzx eax, byte ptr [rdi + rcx]
+	movzx r8d, byte ptr [rsi + rcx]
+	inc rcx
+	cmp al, r8b
+	jne .Ldifferent
+	test al, al
+	jne .Lnext
+.Lequal:
+	xor eax, eax
+	jmp __x86_return_thunk
+.Ldifferent:
+	sbb eax, eax
+	or eax, 1
+	jmp __x86_return_thunk
+SYM_FUNC_END(strncmp)
+EXPORT_SYMBOL(strncmp)
+
+# char *strcpy(rdi dest, rsi src)
+SYM_FUNC_START(strcpy)
+	FENTRY
+	xor ecx, ecx
+.Lnext:
+	movzx eax, byte ptr [rsi + rcx]
+	mov [rdi + rcx], al
+	inc rcx
+	test al, al
+	jne .Lnext
+	mov rax, rdi
+	jmp __x86_return_thunk
+SYM_FUNC_END(strcpy)
+EXPORT_SYMBOL(strcpy)
+
+# char *strncpy(rdi dest, rsi src, rdx count): the rest is filled with zeros.
+SYM_FUNC_START(strncpy)
+	FENTRY
+	xor ecx, ecx
+.Lnext:
+	cmp rcx, rdx
+	je .Lend
+	movzx eax, byte ptr [rsi]
+	mov [rdi + rcx], al
+	inc rcx
+	cmp al, 1
+	sbb rsi, -1
+	jmp .Lnext
+.Lend:
+	mov rax, rdi
+	jmp __x86_return_thunk
+SYM_FUNC_END(strncpy)
+EXPORT_SYMBOL(strncpy)
+
+# ssize_t strscpy(rdi dest, rsi src, rdx count): length, or -E2BIG when cut.
+SYM_FUNC_START(strscpy)
+	FENTRY
+	test rdx, rdx
+	je .Ltoobig
+	xor eax, eax
+.Lnext:
+	movzx ecx, byte ptr [rsi + rax]
+	mov [rdi + rax], cl
+	test cl, cl
+	je .Lend
+	inc rax
+	cmp rax, rdx
+	jne .Lnext
+	mov byte ptr [rdi + rax - 1], 0
+.Ltoobig:
+	mov rax, -E2BIG
+.Lend:
+	jmp __x86_return_thunk
+SYM_FUNC_END(strscpy)
+EXPORT_SYMBOL(strscpy)
+
+# size_t strlcpy(rdi dest, rsi src, rdx size): length of src.
+SYM_FUNC_START(strlcpy)
+	FENTRY
+	push rbp
+	push rbx
+	mov rbp, rdi
+	mov rbx, rdx
+	push rsi
+	mov rdi, rsi
+	call strlen
+	pop rsi
+	test rbx, rbx
+	je .Lend
+	dec rbx
+	mov rcx, rax
+	cmp rcx, rbx
+	cmova rcx, rbx
+	mov rdi, rbp
+	rep movsb
+	mov byte ptr [rdi], 0
+.Lend:
+	pop rbx
+	pop rbp
+	jmp __x86_return_thunk
+SYM_FUNC_END(strlcpy)
+EXPORT_SYMBOL(strlcpy)
+
+# char *strchr(rdi s, esi c)
+SYM_FUNC_START(strchr)
+	FENTRY
+	mov rax, rdi
+.Lnext:
+	movzx edx, byte ptr [rax]
+	cmp dl, sil
+	je .Lend
+	inc rax
+	test dl, dl
+	jne .Lnext
+	xor eax, eax
+.Lend:
+	jmp __x86_return_thunk
+SYM_FUNC_END(strchr)
+EXPORT_SYMBOL(strchr)
+
+# char *strrchr(rdi s, esi c)
+SYM_FUNC_START(strrchr)
+	FENTRY
+	xor eax, eax
+.Lnext:
+	movzx edx, byte ptr [rdi]
+	cmp dl, sil
+	cmove rax, rdi
+	inc rdi
+	test dl, dl
+	jne .Lnext
+	jmp __x86_return_thunk
+SYM_FUNC_END(strrchr)
+EXPORT_SYMBOL(strrchr)
+
+# Bytes of [rdi, rdi + rsi) that the kernel may not write (read) there for the user.
+HOST_FUNC fault_in_writeable
+EXPORT_SYMBOL(fault_in_writeable)
+HOST_FUNC fault_in_readable
+EXPORT_SYMBOL(fault_in_readable)
+
+# unsigned long _copy_to_user(rdi to, rsi from, rdx n): bytes not copied.
+# The user's pages are asked for before the copy, in the place of an exception table entry at it.
+SYM_FUNC_START(_copy_to_user)
+	FENTRY
+	movabs rcx, 0x7ffffffff000
+	mov rax, rdi
+	add rax, rdx
+	jc .Lbad
+	cmp rax, rcx
+	ja .Lbad
+	push r12
+	push rbp
+	push rbx
+	mov r12, rdi
+	mov rbp, rsi
+	mov rbx, rdx
+	mov rsi, rdx
+	call fault_in_writeable
+	mov rcx, rbx
+	sub rcx, rax
+	mov rdi, r12
+	mov rsi, rbp
+	rep movsb
+	pop rbx
+	pop rbp
+	pop r12
+	jmp __x86_return_thunk
+.Lbad:
+	mov rax, rdx
+	jmp __x86_return_thunk
+SYM_FUNC_END(_copy_to_user)
+EXPORT_SYMBOL(_copy_to_user)
+
+# unsigned long _copy_from_user(rdi to, rsi from, rdx n): bytes not copied, which are zeroed.
+SYM_FUNC_START(_copy_from_user)
+	FENTRY
+	push r12
+	push rbp
+	push rbx
+	mov r12, rdi
+	mov rbp, rsi
+	mov rbx, rdx
+	movabs rcx, 0x7ffffffff000
+	mov rax, rsi
+	add rax, rdx
+	jc .Lbad
+	cmp rax, rcx
+	ja .Lbad
+	mov rdi, rsi
+	mov rsi, rdx
+	call fault_in_readable
+	jmp .Lcopy
+.Lbad:
+	mov rax, rdx
+.Lcopy:
+	mov rcx, rbx
+	sub rcx, rax
+	mov rdi, r12
+	mov rsi, rbp
+	rep movsb
+	mov rcx, rax
+	mov rdx, rax
+	xor eax, eax
+	rep stosb
+	mov rax, rdx
+	pop rbx
+	pop rbp
+	pop r12
+	jmp __x86_return_thunk
+SYM_FUNC_END(_copy_from_user)
+EXPORT_SYMBOL(_copy_from_user)
+
+# One step of an iterator: the first run of bytes in it. rdi iterator, rsi bytes wanted; in rax where,
+# in rdx how many at most. Nothing else changes but rcx.
+SYM_FUNC_START_LOCAL(iov_iter_run)
+	mov rdx, rsi
+	cmp byte ptr [rdi + iov_iter_iter_type], ITER_UBUF
+	je .Lubuf
+	mov rax, [rdi + iov_iter_iov]
+	mov rcx, [rax + iovec_iov_len]
+	sub rcx, [rdi + iov_iter_iov_offset]
+	cmp rdx, rcx
+	cmova rdx, rcx
+	mov rax, [rax + iovec_iov_base]
+	add rax, [rdi + iov_iter_iov_offset]
+	jmp __x86_return_thunk
+.Lubuf:
+	mov rax, [rdi + iov_iter_ubuf]
+	add rax, [rdi + iov_iter_iov_offset]
+	jmp __x86_return_thunk
+SYM_FUNC_END(iov_iter_run)
+
+# void iov_iter_advance(rdi iterator, rsi bytes), within the current run
+SYM_FUNC_START(iov_iter_advance)
+	FENTRY
+	sub [rdi + iov_iter_count], rsi
+	add [rdi + iov_iter_iov_offset], rsi
+	cmp byte ptr [rdi + iov_iter_iter_type], ITER_UBUF
+	je .Lend
+	mov rax, [rdi + iov_iter_iov]
+	mov rcx, [rax + iovec_iov_len]
+	cmp [rdi + iov_iter_iov_offset], rcx
+	jne .Lend
+	add rax, sizeof_iovec
+	mov [rdi + iov_iter_iov], rax
+	mov qword ptr [rdi + iov_iter_iov_offset], 0
+	dec qword ptr [rdi + iov_iter_nr_segs]
+.Lend:
+	jmp __x86_return_thunk
+SYM_FUNC_END(iov_iter_advance)
+EXPORT_SYMBOL(iov_iter_advance)
+
+# size_t _copy_to_iter(rdi addr, rsi bytes, rdx iterator): bytes copied
+SYM_FUNC_START(_copy_to_iter)
+	FENTRY
+	push r15
+	push r14
+	push r13
+	push r12
+	push rbp
+	push rbx
+	mov r12, rdi
+	mov rbx, rdx
+	mov r13, rsi
+	cmp r13, [rdx + iov_iter_count]
+	cmova r13, [rdx + iov_iter_count]
+	xor r14d, r14d
+.Lrun:
+	mov rsi, r13
+	sub rsi, r14
+	je .Ldone
+	mov rdi, rbx
+	call iov_iter_run
+	mov r15, rdx
+	mov rdi, rax
+	lea rsi, [r12 + r14]
+	cmp byte ptr [rbx + iov_iter_iter_type], ITER_KVEC
+	je .Lkernel
+	call _copy_to_user
+	jmp .Lcopied
+.Lkernel:
+	call memcpy
+	xor eax, eax
+.Lcopied:
+	mov rbp, rax
+	sub r15, rax
+	add r14, r15
+	mov rsi, r15
+	mov rdi, rbx
+	call iov_iter_advance
+	test rbp, rbp
+	je .Lrun
+.Ldone:
+	mov rax, r14
+	pop rbx
+	pop rbp
+	pop r12
+	pop r13
+	pop r14
+	pop r15
+	jmp __x86_return_thunk
+SYM_FUNC_END(_copy_to_iter)
+EXPORT_SYMBOL(_copy_to_iter)
+
+# size_t _copy_from_iter(rdi addr, rsi bytes, rdx iterator): bytes copied
+SYM_FUNC_START(_copy_from_iter)
+	FENTRY
+	push r15
+	push r14
+	push r13
+	push r12
+	push rbp
+	push rbx
+	mov r12, rdi
+	mov rbx, rdx
+	mov r13, rsi
+	cmp r13, [rdx + iov_iter_count]
+	cmova r13, [rdx + iov_iter_count]
+	xor r14d, r14d
+.Lrun:
+	mov rsi, r13
+	sub rsi, r14
+	je .Ldone
+	mov rdi, rbx
+	call iov_iter_run
+	mov r15, rdx
+	mov rsi, rax
+	lea rdi, [r12 + r14]
+	cmp byte ptr [rbx + iov_iter_iter_type], ITER_KVEC
+	je .Lkernel
+	call _copy_from_user
+	jmp .Lcopied
+.Lkernel:
+	call memcpy
+	xor eax, eax
+.Lcopied:
+	mov rbp, rax
+	sub r15, rax
+	add r14, r15
+	mov rsi, r15
+	mov rdi, rbx
+	call iov_iter_advance
+	test rbp, rbp
+	je .Lrun
+.Ldone:
+	mov rax, r14
+	pop rbx
+	pop rbp
+	pop r12
+	pop r13
+	pop r14
+	pop r15
+	jmp __x86_return_thunk
+SYM_FUNC_END(_copy_from_iter)
+EXPORT_SYMBOL(_copy_from_iter)
+
+# kernel/printk/printk.c
+HOST_FUNC _printk
+EXPORT_SYMBOL(_printk)
+HOST_FUNC vprintk
+EXPORT_SYMBOL(vprintk)
+HOST_FUNC _printk_deferred
+
+# lib/vsprintf.c, lib/kasprintf.c
+HOST_FUNC vsnprintf
+EXPORT_SYMBOL(vsnprintf)
+HOST_FUNC vscnprintf
+EXPORT_SYMBOL(vscnprintf)
+HOST_FUNC snprintf
+EXPORT_SYMBOL(snprintf)
+HOST_FUNC scnprintf
+EXPORT_SYMBOL(scnprintf)
+HOST_FUNC sprintf
+EXPORT_SYMBOL(sprintf)
+HOST_FUNC vsprintf
+EXPORT_SYMBOL(vsprintf)
+HOST_FUNC kasprintf
+EXPORT_SYMBOL(kasprintf)
+HOST_FUNC kvasprintf
+EXPORT_SYMBOL(kvasprintf)
+HOST_FUNC simple_strtoull
+EXPORT_SYMBOL(simple_strtoull)
+HOST_FUNC simple_strtoul
+EXPORT_SYMBOL(simple_strtoul)
+HOST_FUNC simple_strtoll
+EXPORT_SYMBOL(simple_strtoll)
+HOST_FUNC simple_strtol
+EXPORT_SYMBOL(simple_strtol)
+
+# lib/kstrtox.c: the number where the last argument points, or an error
+HOST_FUNC kstrtoull
+EXPORT_SYMBOL(kstrtoull)
+HOST_FUNC kstrtoll
+EXPORT_SYMBOL(kstrtoll)
+HOST_FUNC _kstrtoul
+EXPORT_SYMBOL(_kstrtoul)
+HOST_FUNC _kstrtol
+EXPORT_SYMBOL(_kstrtol)
+HOST_FUNC kstrtouint
+EXPORT_SYMBOL(kstrtouint)
+HOST_FUNC kstrtoint
+EXPORT_SYMBOL(kstrtoint)
+HOST_FUNC kstrtou16
+EXPORT_SYMBOL(kstrtou16)
+HOST_FUNC kstrtos16
+EXPORT_SYMBOL(kstrtos16)
+HOST_FUNC kstrtou8
+EXPORT_SYMBOL(kstrtou8)
+HOST_FUNC kstrtos8
+EXPORT_SYMBOL(kstrtos8)
+HOST_FUNC kstrtobool
+EXPORT_SYMBOL(kstrtobool)
+
+# kernel/params.c: struct kernel_param_ops { flags, set, get, free } of each type.
+.macro PARAM_OPS type, flags=0
+HOST_FUNC param_set_\type
+EXPORT_SYMBOL(param_set_\type)
+HOST_FUNC param_get_\type
+EXPORT_SYMBOL(param_get_\type)
+.section .rodata
+SYM_DATA_START(param_ops_\type)
+	.quad \flags
+	.quad param_set_\type
+	.quad param_get_\type
+	.quad 0
+SYM_DATA_END(param_ops_\type)
+EXPORT_SYMBOL(param_ops_\type)
+.section .text
+.endm
+
+PARAM_OPS byte
+PARAM_OPS short
+PARAM_OPS ushort
+PARAM_OPS int
+PARAM_OPS uint
+PARAM_OPS long
+PARAM_OPS ulong
+PARAM_OPS ullong
+PARAM_OPS hexint
+PARAM_OPS charp
+PARAM_OPS bool, KERNEL_PARAM_OPS_FL_NOARG
+PARAM_OPS invbool
+HOST_FUNC param_set_copystring
+EXPORT_SYMBOL(param_set_copystring)
+HOST_FUNC param_get_string
+EXPORT_SYMBOL(param_get_string)
+
+.section .rodata
+SYM_DATA_START(param_ops_string)
+	.quad 0
+	.quad param_set_copystring
+	.quad param_get_string
+	.quad 0
+SYM_DATA_END(param_ops_string)
+EXPORT_SYMBOL(param_ops_string)
+
+# Arrays: max, elemsize, num, ops and elem of struct kparam_array say how.
+.section .text
+HOST_FUNC param_array_set
+HOST_FUNC param_array_get
+
+.section .rodata
+SYM_DATA_START(param_array_ops)
+	.quad 0
+	.quad param_array_set
+	.quad param_array_get
+	.quad 0
+SYM_DATA_END(param_array_ops)
+EXPORT_SYMBOL(param_array_ops)

@@ -1,0 +1,458 @@
+# The scheduler's machine code: what can be on a stack or be interrupted while tasks change.
+# Mirrors kernel/sched/core.c, kernel/time/timer.c (schedule_timeout), kernel/locking and the
+# completion code where they sleep. Who runs next is decided by host functions.
+#
+# Everything from __sched_text_start to __sched_text_end is what in_sched_functions() knows.
+
+SYM_FUNC_START_LOCAL(__sched_text_start)
+    RET
+SYM_FUNC_END(__sched_text_start)
+
+# edi: 0 SM_NONE, 1 SM_PREEMPT. Called with preemption disabled.
+SYM_FUNC_START_LOCAL(__schedule)
+    push    rbp
+    mov     rbp, rsp
+    push    r15
+    push    r14
+    push    r13
+    push    r12
+    push    rbx
+    sub     rsp, 0x18
+    mov     r12d, edi
+    GET_CURRENT rbx
+    cli
+    mov     rdi, rbx
+    mov     esi, r12d
+    call    pick_next_task
+    cmp     rax, rbx
+    je      .Lsame
+    mov     rdi, rbx
+    mov     rsi, rax
+    mov     dword ptr [rsi+task_struct_on_cpu], 1
+    call    __switch_to_asm
+    mov     rdi, rax                    # the task that ran before, in this task's time
+    call    finish_task_switch
+    jmp     .Lout
+.Lsame:
+    sti
+.Lout:
+    add     rsp, 0x18
+    pop     rbx
+    pop     r12
+    pop     r13
+    pop     r14
+    pop     r15
+    pop     rbp
+    RET
+SYM_FUNC_END(__schedule)
+
+# The last thing a task does.
+SYM_FUNC_START(do_task_dead)
+    push    rbp
+    mov     rbp, rsp
+    GET_CURRENT rax
+    mov     dword ptr [rax+task_struct___state], TASK_DEAD
+    PREEMPT_DISABLE
+    xor     edi, edi
+    call    __schedule
+    ud2
+SYM_FUNC_END(do_task_dead)
+NORETURN(do_task_dead)
+
+SYM_FUNC_START(schedule)
+    FENTRY
+    push    rbx
+    GET_CURRENT rbx
+.Lagain:
+    PREEMPT_DISABLE
+    xor     edi, edi
+    call    __schedule
+    dec     dword ptr gs:[__preempt_count]
+    test    dword ptr [rbx+task_struct_thread_info_flags], _TIF_NEED_RESCHED
+    jnz     .Lagain
+    pop     rbx
+    RET
+SYM_FUNC_END(schedule)
+EXPORT_SYMBOL(schedule)
+
+SYM_FUNC_START(schedule_idle)
+    FENTRY
+    push    rbx
+    GET_CURRENT rbx
+.Lagain:
+    xor     edi, edi
+    call    __schedule
+    test    dword ptr [rbx+task_struct_thread_info_flags], _TIF_NEED_RESCHED
+    jnz     .Lagain
+    pop     rbx
+    RET
+SYM_FUNC_END(schedule_idle)
+
+# From preempt_enable(): the count is 0 and somebody waits. Interrupts off means not now.
+SYM_FUNC_START(preempt_schedule)
+    FENTRY
+    push    rbp
+    mov     rbp, rsp
+    pushfq
+    pop     rax
+    test    eax, 0x200
+    jz      .Lout
+    call    preempt_schedule_common
+.Lout:
+    pop     rbp
+    RET
+SYM_FUNC_END(preempt_schedule)
+EXPORT_SYMBOL(preempt_schedule)
+
+# The same where tracing must not recurse. Callers expect every register kept (a thunk in the kernel).
+SYM_FUNC_START(preempt_schedule_notrace)
+    push    rbp
+    mov     rbp, rsp
+    pushfq
+    pop     rax
+    test    eax, 0x200
+    jz      .Lout
+    call    preempt_schedule_common
+.Lout:
+    pop     rbp
+    RET
+SYM_FUNC_END(preempt_schedule_notrace)
+EXPORT_SYMBOL_GPL(preempt_schedule_notrace)
+
+# What modules call from preempt_enable(): keeps all registers. Mirrors arch/x86/entry/thunk_64.S.
+.macro PREEMPT_THUNK name:req, func:req
+SYM_FUNC_START(\name)
+    push    rbp
+    mov     rbp, rsp
+    push    rdi
+    push    rsi
+    push    rdx
+    push    rcx
+    push    rax
+    push    r8
+    push    r9
+    push    r10
+    push    r11
+    call    \func
+    pop     r11
+    pop     r10
+    pop     r9
+    pop     r8
+    pop     rax
+    pop     rcx
+    pop     rdx
+    pop     rsi
+    pop     rdi
+    pop     rbp
+    RET
+SYM_FUNC_END(\name)
+EXPORT_SYMBOL(\name)
+.endm
+PREEMPT_THUNK preempt_schedule_thunk, preempt_schedule
+PREEMPT_THUNK preempt_schedule_notrace_thunk, preempt_schedule_notrace
+
+SYM_FUNC_START_LOCAL(preempt_schedule_common)
+    push    rbx
+    GET_CURRENT rbx
+.Lagain:
+    PREEMPT_DISABLE
+    mov     edi, 1
+    call    __schedule
+    dec     dword ptr gs:[__preempt_count]
+    test    dword ptr [rbx+task_struct_thread_info_flags], _TIF_NEED_RESCHED
+    jnz     .Lagain
+    pop     rbx
+    RET
+SYM_FUNC_END(preempt_schedule_common)
+
+# From the exit of a kernel-mode interrupt: interrupts are off and will be off again on return.
+SYM_FUNC_START(preempt_schedule_irq)
+    push    rbp
+    push    rbx
+    GET_CURRENT rbx
+.Lagain:
+    PREEMPT_DISABLE
+    sti
+    mov     edi, 1
+    call    __schedule
+    cli
+    dec     dword ptr gs:[__preempt_count]
+    test    dword ptr [rbx+task_struct_thread_info_flags], _TIF_NEED_RESCHED
+    jnz     .Lagain
+    pop     rbx
+    pop     rbp
+    RET
+SYM_FUNC_END(preempt_schedule_irq)
+
+# rdi: ticks (jiffies); MAX_SCHEDULE_TIMEOUT sleeps until woken. Returns the ticks left.
+SYM_FUNC_START(schedule_timeout)
+    FENTRY
+    push    rbp
+    push    rbx
+    sub     rsp, sizeof_timer_list+8    # struct process_timer: the timer and its task
+    movabs  rax, 0x7fffffffffffffff
+    cmp     rdi, rax
+    jne     .Ltimed
+    call    schedule
+    movabs  rax, 0x7fffffffffffffff
+    jmp     .Lout
+.Ltimed:
+    mov     rbp, rdi
+    xor     ebx, ebx
+    test    rdi, rdi
+    js      .Ldone
+    GET_CURRENT rax
+    mov     [rsp+sizeof_timer_list], rax
+    mov     rsi, rdi
+    mov     rdi, rsp
+    call    add_process_timer           # returns the jiffy at which it expires
+    mov     rbx, rax
+    call    schedule
+    mov     rdi, rsp
+    call    del_timer_sync
+    mov     rdi, rbx
+    call    jiffies_left
+    mov     rbx, rax
+.Ldone:
+    mov     rax, rbx
+.Lout:
+    add     rsp, sizeof_timer_list+8
+    pop     rbx
+    pop     rbp
+    RET
+SYM_FUNC_END(schedule_timeout)
+EXPORT_SYMBOL(schedule_timeout)
+
+.macro SCHEDULE_TIMEOUT name:req, state:req
+SYM_FUNC_START(\name)
+    FENTRY
+    GET_CURRENT rax
+    mov     dword ptr [rax+task_struct___state], \state
+    jmp     schedule_timeout            # tail call
+SYM_FUNC_END(\name)
+EXPORT_SYMBOL(\name)
+.endm
+SCHEDULE_TIMEOUT schedule_timeout_interruptible, TASK_INTERRUPTIBLE
+SCHEDULE_TIMEOUT schedule_timeout_uninterruptible, TASK_UNINTERRUPTIBLE
+SCHEDULE_TIMEOUT schedule_timeout_killable, TASK_KILLABLE
+SCHEDULE_TIMEOUT schedule_timeout_idle, TASK_IDLE
+
+# rdi: struct hrtimer_sleeper's expiry is the host's. rsi: ns. Mirrors kernel/time/hrtimer.c.
+SYM_FUNC_START(do_nanosleep)
+    FENTRY
+    push    r12
+    push    rbp
+    push    rbx
+    mov     rbp, rdi                    # ns
+    sub     rsp, sizeof_timer_list+8
+    GET_CURRENT rbx
+    mov     [rsp+sizeof_timer_list], rbx
+    mov     rdi, rsp
+    mov     rsi, rbp
+    call    hrtimer_sleeper_start
+    mov     r12, rax                    # ns at which it expires
+.Lagain:
+    mov     dword ptr [rbx+task_struct___state], TASK_INTERRUPTIBLE
+    mov     rdi, r12
+    call    hrtimer_expired
+    test    eax, eax
+    jnz     .Lslept
+    call    schedule
+    mov     rdi, r12
+    call    hrtimer_expired
+    test    eax, eax
+    jnz     .Lslept
+    test    dword ptr [rbx+task_struct_thread_info_flags], _TIF_SIGPENDING | _TIF_NOTIFY_SIGNAL
+    jz      .Lagain
+    mov     dword ptr [rbx+task_struct___state], TASK_RUNNING
+    mov     rdi, rsp
+    call    del_timer_sync
+    mov     rax, -516                   # -ERESTART_RESTARTBLOCK
+    jmp     .Lout
+.Lslept:
+    mov     dword ptr [rbx+task_struct___state], TASK_RUNNING
+    mov     rdi, rsp
+    call    del_timer_sync
+    xor     eax, eax
+.Lout:
+    add     rsp, sizeof_timer_list+8
+    pop     rbx
+    pop     rbp
+    pop     r12
+    RET
+SYM_FUNC_END(do_nanosleep)
+
+# --- struct mutex: the owner word is the kernel's; waiters are kept by the host ----------------------
+
+SYM_FUNC_START(mutex_lock)
+    FENTRY
+    GET_CURRENT rdx
+    xor     eax, eax
+    lock cmpxchg qword ptr [rdi], rdx
+    jne     __mutex_lock_slowpath       # tail call
+    RET
+SYM_FUNC_END(mutex_lock)
+EXPORT_SYMBOL(mutex_lock)
+
+SYM_FUNC_START_LOCAL(__mutex_lock_slowpath)
+    FENTRY
+    mov     esi, TASK_UNINTERRUPTIBLE
+    jmp     __mutex_lock                # tail call
+SYM_FUNC_END(__mutex_lock_slowpath)
+
+SYM_FUNC_START_LOCAL(__mutex_lock)
+    push    rbp
+    push    rbx
+    sub     rsp, 8
+    mov     rbx, rdi
+    mov     ebp, esi
+.Lagain:
+    mov     rdi, rbx
+    mov     esi, ebp
+    call    mutex_try_or_wait           # 0: locked; 1: queued, state set; -4: interrupted
+    test    eax, eax
+    jle     .Lout
+    call    schedule
+    jmp     .Lagain
+.Lout:
+    add     rsp, 8
+    pop     rbx
+    pop     rbp
+    RET
+SYM_FUNC_END(__mutex_lock)
+
+SYM_FUNC_START(mutex_lock_interruptible)
+    FENTRY
+    mov     esi, TASK_INTERRUPTIBLE
+    jmp     __mutex_lock
+SYM_FUNC_END(mutex_lock_interruptible)
+EXPORT_SYMBOL(mutex_lock_interruptible)
+
+# Returns 1 when it got the lock.
+SYM_FUNC_START(mutex_trylock)
+    FENTRY
+    GET_CURRENT rdx
+    xor     eax, eax
+    lock cmpxchg qword ptr [rdi], rdx
+    sete    al
+    movzx   eax, al
+    RET
+SYM_FUNC_END(mutex_trylock)
+EXPORT_SYMBOL(mutex_trylock)
+
+SYM_FUNC_START(mutex_unlock)
+    FENTRY
+    GET_CURRENT rax
+    xor     edx, edx
+    lock cmpxchg qword ptr [rdi], rdx
+    jne     __mutex_unlock_slowpath     # waiters: the owner word has flags
+    RET
+SYM_FUNC_END(mutex_unlock)
+EXPORT_SYMBOL(mutex_unlock)
+
+# --- completions -------------------------------------------------------------------------------------
+
+.macro WAIT_FOR_COMPLETION name:req, state:req
+SYM_FUNC_START(\name)
+    FENTRY
+    push    rbp
+    push    rbx
+    sub     rsp, 8
+    mov     rbx, rdi
+.Lagain:
+    mov     rdi, rbx
+    mov     esi, \state
+    call    try_or_wait_for_completion  # 0: done; 1: queued, state set; -512: interrupted
+    test    eax, eax
+    jle     .Lout
+    call    schedule
+    jmp     .Lagain
+.Lout:
+    cdqe
+    add     rsp, 8
+    pop     rbx
+    pop     rbp
+    RET
+SYM_FUNC_END(\name)
+EXPORT_SYMBOL(\name)
+.endm
+WAIT_FOR_COMPLETION wait_for_completion, TASK_UNINTERRUPTIBLE
+WAIT_FOR_COMPLETION wait_for_completion_interruptible, TASK_INTERRUPTIBLE
+
+SYM_FUNC_START_LOCAL(__sched_text_end)
+    RET
+SYM_FUNC_END(__sched_text_end)
+
+# rdi: previous task, rsi: next. The frame it leaves is struct inactive_task_frame.
+SYM_FUNC_START(__switch_to_asm)
+    push    rbp
+    push    rbx
+    push    r12
+    push    r13
+    push    r14
+    push    r15
+    mov     [rdi+task_struct_thread_sp], rsp
+    mov     rsp, [rsi+task_struct_thread_sp]
+    mov     rbx, [rsi+task_struct_stack_canary]
+    mov     gs:[fixed_percpu_data+40], rbx
+    pop     r15
+    pop     r14
+    pop     r13
+    pop     r12
+    pop     rbx
+    pop     rbp
+    jmp     __switch_to
+SYM_FUNC_END(__switch_to_asm)
+
+# Returns the previous task.
+SYM_FUNC_START(__switch_to)
+    mov     gs:[current_task], rsi
+    mov     rax, [rsi+task_struct_stack]
+    add     rax, THREAD_SIZE
+    mov     gs:[cpu_current_top_of_stack], rax
+    mov     gs:[cpu_tss_rw+4], rax      # sp0
+    mov     rax, rdi
+    RET
+SYM_FUNC_END(__switch_to)
+
+# rdi: the task that ran before. Interrupts are off until here.
+SYM_FUNC_START_LOCAL(finish_task_switch)
+    FENTRY
+    push    rbx
+    mov     rbx, rdi
+    mov     eax, [rbx+task_struct___state]
+    mov     dword ptr [rbx+task_struct_on_cpu], 0
+    sti
+    cmp     eax, TASK_DEAD
+    jne     .Lout
+    mov     rdi, rbx
+    call    put_task_stack
+.Lout:
+    pop     rbx
+    RET
+SYM_FUNC_END(finish_task_switch)
+
+SYM_FUNC_START(schedule_tail)
+    FENTRY
+    push    rbx
+    call    finish_task_switch
+    PREEMPT_ENABLE
+    pop     rbx
+    RET
+SYM_FUNC_END(schedule_tail)
+
+HOST_FUNC_NOTRACE pick_next_task
+HOST_FUNC put_task_stack
+HOST_FUNC_NOTRACE add_process_timer
+HOST_FUNC del_timer_sync
+HOST_FUNC_NOTRACE jiffies_left
+HOST_FUNC_NOTRACE hrtimer_sleeper_start
+HOST_FUNC_NOTRACE hrtimer_expired
+HOST_FUNC_NOTRACE mutex_try_or_wait
+HOST_FUNC __mutex_unlock_slowpath
+HOST_FUNC_NOTRACE try_or_wait_for_completion
+EXPORT_SYMBOL(del_timer_sync)
+HOST_FUNC complete
+EXPORT_SYMBOL(complete)
+HOST_FUNC complete_all
+EXPORT_SYMBOL(complete_all)

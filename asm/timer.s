@@ -1,0 +1,156 @@
+# Sleeping for a time. Mirrors kernel/time/timer.c and hrtimer.c.
+
+.set NSEC_PER_JIFFY, 4000000
+.set NSEC_PER_SEC, 1000000000
+
+# edi: milliseconds
+SYM_FUNC_START(msleep)
+    FENTRY
+    lea     eax, [rdi+3]                # msecs_to_jiffies() rounds up: 4 ms a jiffy
+    shr     eax, 2
+    lea     rdi, [rax+1]
+    push    rbx
+.Lagain:
+    call    schedule_timeout_uninterruptible
+    mov     rdi, rax
+    test    rax, rax
+    jnz     .Lagain
+    pop     rbx
+    RET
+SYM_FUNC_END(msleep)
+EXPORT_SYMBOL(msleep)
+
+SYM_FUNC_START(msleep_interruptible)
+    FENTRY
+    lea     eax, [rdi+3]
+    shr     eax, 2
+    lea     rdi, [rax+1]
+    push    rbx
+.Lagain:
+    test    rdi, rdi
+    jz      .Lout
+    GET_CURRENT rax
+    test    dword ptr [rax+task_struct_thread_info_flags], _TIF_SIGPENDING | _TIF_NOTIFY_SIGNAL
+    jnz     .Lout
+    call    schedule_timeout_interruptible
+    mov     rdi, rax
+    jmp     .Lagain
+.Lout:
+    lea     eax, [rdi*4]
+    pop     rbx
+    RET
+SYM_FUNC_END(msleep_interruptible)
+EXPORT_SYMBOL(msleep_interruptible)
+
+# rdi: ns. Mirrors hrtimer_nanosleep(): a frame around do_nanosleep.
+SYM_FUNC_START(hrtimer_nanosleep)
+    FENTRY
+    push    rbp
+    mov     rbp, rsp
+    push    rbx
+    sub     rsp, 0x48
+    call    do_nanosleep
+    cmp     rax, -516
+    jne     .Lout
+    # What restart_syscall() goes on with: nothing is added to the time already waited.
+    GET_CURRENT rbx
+    call    hrtimer_save_restart
+    mov     rax, -516
+.Lout:
+    add     rsp, 0x48
+    pop     rbx
+    pop     rbp
+    RET
+SYM_FUNC_END(hrtimer_nanosleep)
+
+SYM_FUNC_START_LOCAL(common_nsleep)
+    FENTRY
+    sub     rsp, 8
+    call    hrtimer_nanosleep
+    add     rsp, 8
+    RET
+SYM_FUNC_END(common_nsleep)
+
+# rdi: struct __kernel_timespec __user *. Returns ns, or -EFAULT.
+SYM_FUNC_START_LOCAL(get_timespec64)
+    FENTRY
+    sub     rsp, 0x18
+    mov     rsi, rdi
+    mov     rdi, rsp
+    mov     edx, 16
+    call    _copy_from_user
+    test    rax, rax
+    jnz     .Lfault
+    mov     rax, [rsp]
+    imul    rax, rax, NSEC_PER_SEC
+    add     rax, [rsp+8]
+    add     rsp, 0x18
+    RET
+.Lfault:
+    mov     rax, -14                    # -EFAULT
+    add     rsp, 0x18
+    RET
+SYM_FUNC_END(get_timespec64)
+
+# clock_nanosleep(clockid, flags, rqtp, rmtp)
+SYM_FUNC_START(__x64_sys_clock_nanosleep)
+    FENTRY
+    push    rbx
+    mov     rdi, [rdi+pt_regs_dx]
+    call    get_timespec64
+    test    rax, rax
+    js      .Lout
+    mov     rdi, rax
+    call    common_nsleep
+.Lout:
+    pop     rbx
+    RET
+SYM_FUNC_END(__x64_sys_clock_nanosleep)
+
+# nanosleep(rqtp, rmtp)
+SYM_FUNC_START(__x64_sys_nanosleep)
+    FENTRY
+    sub     rsp, 8
+    mov     rdi, [rdi+pt_regs_di]
+    call    get_timespec64
+    test    rax, rax
+    js      .Lout
+    mov     rdi, rax
+    call    hrtimer_nanosleep
+.Lout:
+    add     rsp, 8
+    RET
+SYM_FUNC_END(__x64_sys_nanosleep)
+
+SYM_FUNC_START(__x64_sys_restart_syscall)
+    FENTRY
+    sub     rsp, 8
+    call    hrtimer_restart_left        # ns left of the interrupted sleep
+    mov     rdi, rax
+    call    hrtimer_nanosleep
+    add     rsp, 8
+    RET
+SYM_FUNC_END(__x64_sys_restart_syscall)
+
+HOST_FUNC_NOTRACE hrtimer_save_restart
+HOST_FUNC_NOTRACE hrtimer_restart_left
+
+# void delayed_work_timer_fn(struct timer_list *): what the timer of a delayed work runs.
+HOST_FUNC delayed_work_timer_fn
+EXPORT_SYMBOL(delayed_work_timer_fn)
+HOST_FUNC add_timer
+EXPORT_SYMBOL(add_timer)
+HOST_FUNC mod_timer
+EXPORT_SYMBOL(mod_timer)
+HOST_FUNC init_timer_key
+EXPORT_SYMBOL(init_timer_key)
+HOST_FUNC del_timer
+EXPORT_SYMBOL(del_timer)
+
+.section .data
+SYM_DATA_START(jiffies)
+SYM_INNER_LABEL(jiffies_64)
+    .quad   0
+SYM_DATA_END(jiffies)
+EXPORT_SYMBOL(jiffies)
+EXPORT_SYMBOL(jiffies_64)

@@ -1,0 +1,51 @@
+// Guest virtual addresses, and how they are printed.
+// The kernel prints %px as 16 hex digits; ranges follow arch/x86/include/asm/pgtable_64_types.h.
+
+/** A guest virtual address: an unsigned 64-bit value. */
+export type Addr = bigint;
+
+/** The address as the kernel's %px prints it: 16 hex digits, no prefix. */
+export function hex16(addr: Addr): string {
+  return BigInt.asUintN(64, addr).toString(16).padStart(16, '0');
+}
+
+/** The address with 0x and no padding, for messages of our own. */
+export function hex(addr: Addr): string {
+  return `0x${BigInt.asUintN(64, addr).toString(16)}`;
+}
+
+/** Low 32 bits of an address, as an unsigned number. */
+export function lo32(addr: Addr): number {
+  return Number(addr & 0xffffffffn);
+}
+
+/** High 32 bits of an address, as an unsigned number. */
+export function hi32(addr: Addr): number {
+  return Number((addr >> 32n) & 0xffffffffn);
+}
+
+/** The address made of two unsigned 32-bit halves. */
+export function fromHalves(hi: number, lo: number): Addr {
+  return (BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0);
+}
+
+/** High half of every address of kernel text, modules and trampolines. */
+export const TEXT_HI = 0xffffffff;
+/** High half of every task stack address (vmalloc space). */
+export const STACK_HI = 0xffffc900;
+/** High half of the direct map, which holds the heap. */
+export const HEAP_HI = 0xffff8880;
+
+/** __START_KERNEL_map + default physical start: where the image's text begins. */
+export const IMAGE_BASE = 0xffffffff81000000n;
+/** MODULES_VADDR. */
+export const MODULES_VADDR = 0xffffffffc0000000n;
+/** VMALLOC_START without KASLR. */
+export const VMALLOC_START = 0xffffc90000000000n;
+/** PAGE_OFFSET without KASLR. */
+export const PAGE_OFFSET = 0xffff888000000000n;
+
+/** THREAD_SIZE: bytes of a task's stack. */
+export const THREAD_SIZE = 0x4000;
+/** Address space of one stack slot: an unmapped guard below, the stack above. Bytes. */
+export const STACK_SLOT = 0x8000;

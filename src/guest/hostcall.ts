@@ -1,0 +1,65 @@
+// Host calls: how guest code asks TypeScript for policy, without a native callback.
+//
+// A host function is a real guest function, a stub of a few instructions around `hlt` (asm/host.inc),
+// with a symbol, an fentry site and ORC entries of its own. `hlt` ends the engine's run; the address
+// behind it says which stub, and which of its three entries:
+//
+//   entered   the guest called it: run the TypeScript function
+//   returned  a guest function that the TypeScript function asked for has returned
+//   relaxed   one cpu_relax() went by, in which other CPUs may have run
+//
+// A host function that needs guest code to run (a callback, a lock, a sleep) is a generator: it yields
+// { call, args } and gets RAX back. The guest's own `call` instruction in the stub does the call, so a
+// task that sleeps in there has a real frame of the host function on its stack.
+
+import type { Addr } from './addr.ts';
+
+export type HostRequest =
+  | { readonly call: Addr; readonly args?: readonly (bigint | number)[] }
+  | { readonly relax: true };
+
+/** RAX of the caller; nothing leaves RAX 0. */
+export type HostResult = bigint | number | boolean | undefined | void;
+
+export type HostGenerator<T = HostResult> = Generator<HostRequest, T, bigint>;
+
+/** One call of a host function. */
+export interface HostCall {
+  /** CPU on which the caller is executing now; may differ after a yield. */
+  cpu: number;
+  /** The six register arguments: rdi rsi rdx rcx r8 r9. */
+  readonly args: readonly bigint[];
+  /** RSP at the entry: the address of the return address. Stack arguments start 8 bytes above. */
+  readonly sp: Addr;
+  /** Return address of the call. */
+  readonly caller: Addr;
+}
+
+export type HostFunction = (call: HostCall) => HostResult | HostGenerator;
+
+/** Offsets from the `hlt` that enters a stub, in bytes. They are the layout of HOST_FUNC in asm/host.inc. */
+export const STUB = { entered: 1, call: 1, returned: 15, relax: 15, relaxed: 18, ret: 18 } as const;
+
+/** The table from names of host functions to their TypeScript parts. */
+export class HostFunctions {
+  readonly #functions = new Map<string, HostFunction>();
+
+  /** @throws Error when the name is taken: two parts of the kernel claim one function. */
+  define(name: string, fn: HostFunction): void {
+    if (this.#functions.has(name)) throw new Error(`host function ${name} is defined twice`);
+    this.#functions.set(name, fn);
+  }
+
+  /** Several at once, by name. */
+  defineAll(functions: Readonly<Record<string, HostFunction>>): void {
+    for (const [name, fn] of Object.entries(functions)) this.define(name, fn);
+  }
+
+  get(name: string): HostFunction | undefined {
+    return this.#functions.get(name);
+  }
+
+  names(): IterableIterator<string> {
+    return this.#functions.keys();
+  }
+}

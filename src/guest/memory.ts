@@ -1,0 +1,299 @@
+// Guest memory: one host buffer, shared with the CPU engine without copies, and the table of what
+// is mapped in it with which protection.
+//
+// The engine has no paging that we can use, so guest virtual addresses are its physical ones and
+// address space is given out in five windows (image, modules, stacks, heap, user). A window is a
+// slice of the buffer; a page of it exists for the guest only while it is mapped.
+//
+// Invariant: text (executable pages) is never written through this class. Only pokeText, which also
+// throws away the engine's translations, does that.
+
+import {
+  type Addr,
+  HEAP_HI,
+  hex,
+  hi32,
+  IMAGE_BASE,
+  lo32,
+  MODULES_VADDR,
+  PAGE_OFFSET,
+  STACK_HI,
+  STACK_SLOT,
+  TEXT_HI,
+  THREAD_SIZE,
+  VMALLOC_START,
+} from './addr.ts';
+
+export const PAGE_SIZE = 4096;
+export const PROT_NONE = 0;
+export const PROT_READ = 1;
+export const PROT_WRITE = 2;
+export const PROT_EXEC = 4;
+/** Page-table bit of ours: the page is mapped, whatever its protection. */
+const MAPPED = 0x80;
+
+/** An access of the host's to guest memory that is not there, or not allowed. */
+export class GuestMemoryError extends Error {
+  readonly code = 'EFAULT';
+  readonly addr: Addr;
+  constructor(reason: string, addr: Addr) {
+    super(`${reason} at ${hex(addr)}`);
+    this.name = 'GuestMemoryError';
+    this.addr = addr;
+  }
+}
+
+/** What the CPU engine must be told of a change of the memory map. */
+export interface MapListener {
+  map(base: Addr, size: number, prot: number, ramOffset: number): void;
+  unmap(base: Addr, size: number): void;
+  protect(base: Addr, size: number, prot: number): void;
+  /** The bytes at [addr, addr + size) were changed behind the engine's back. */
+  invalidate(addr: Addr, size: number): void;
+}
+
+export interface MemoryGeometry {
+  /** Bytes of heap (direct map). */
+  readonly heap: number;
+  /** How many task stacks there can be at once. */
+  readonly stacks: number;
+}
+
+/** A zeroed host buffer of `bytes` from `start` on. */
+export type SharedAllocator = (bytes: number) => { buffer: ArrayBuffer; start: number };
+
+const plainBuffer: SharedAllocator = (bytes) => ({ buffer: new ArrayBuffer(bytes), start: 0 });
+
+const IMAGE_WINDOW = 8 << 20;
+const MODULE_WINDOW = 96 << 20;
+const USER_TEXT_WINDOW = 4 << 20;
+const USER_STACK_WINDOW_MIN = 4 << 20;
+
+/** Bytes of one user stack slot; the lower half is an unmapped guard. */
+export const USER_STACK_SLOT = 0x4000;
+export const USER_STACK_SIZE = 0x2000;
+export const USER_TEXT_BASE = 0x400000n;
+export const USER_STACK_BASE = 0x7ffc00000000n;
+
+interface Window {
+  readonly name: string;
+  readonly hi: number;
+  readonly lo: number;
+  /** Bytes of address space. */
+  readonly span: number;
+  /** Offset of the window's first byte in the buffer. */
+  readonly ram: number;
+}
+
+export class GuestMemory {
+  /** The whole buffer, page aligned in host memory. */
+  readonly u8: Uint8Array;
+  readonly u32: Uint32Array;
+  readonly view64: DataView;
+  /** Every task stack in one array: the layout is StackArena's (see unwind). */
+  readonly stackWords: Uint32Array;
+  readonly geometry: MemoryGeometry;
+  readonly #pages: Uint8Array;
+  readonly #windows: readonly Window[];
+  readonly #stackRam: number;
+  readonly #stackSpan: number;
+  #listener: MapListener | undefined;
+
+  /** @param allocate a page-aligned host buffer, from the engine's binding; plain memory without an engine. */
+  constructor(geometry: MemoryGeometry, allocate: SharedAllocator = plainBuffer) {
+    this.geometry = geometry;
+    const userStacks = Math.max(USER_STACK_WINDOW_MIN, geometry.stacks * USER_STACK_SLOT);
+    let ram = 0;
+    const window = (name: string, base: Addr, span: number, bytes = span): Window => {
+      const w = { name, hi: hi32(base), lo: lo32(base), span, ram };
+      ram += bytes;
+      return w;
+    };
+    const image = window('image', IMAGE_BASE, IMAGE_WINDOW);
+    const modules = window('modules', MODULES_VADDR, MODULE_WINDOW);
+    const heap = window('heap', PAGE_OFFSET, geometry.heap);
+    const stacks = window('stacks', VMALLOC_START, geometry.stacks * STACK_SLOT, geometry.stacks * THREAD_SIZE);
+    const userText = window('user text', USER_TEXT_BASE, USER_TEXT_WINDOW);
+    const userStack = window('user stacks', USER_STACK_BASE, userStacks);
+    this.#windows = [image, modules, heap, userText, userStack];
+    this.#stackRam = stacks.ram;
+    this.#stackSpan = stacks.span;
+    const { buffer, start } = allocate(ram);
+    this.u8 = new Uint8Array(buffer, start, ram);
+    this.u32 = new Uint32Array(buffer, start, ram >>> 2);
+    this.view64 = new DataView(buffer, start, ram);
+    this.stackWords = new Uint32Array(buffer, start + stacks.ram, (geometry.stacks * THREAD_SIZE) >>> 2);
+    this.#pages = new Uint8Array(ram / PAGE_SIZE);
+  }
+
+  /** Names the engine that shares the buffer; it is told of every later change of the map. */
+  attach(listener: MapListener): void {
+    this.#listener = listener;
+  }
+
+  /**
+   * Offset in the buffer of an address, by its halves, without a look at what is mapped.
+   * @returns -1 for an address outside every window.
+   */
+  offsetOfHalves(hi: number, lo: number): number {
+    if (hi === STACK_HI) {
+      if (lo >= this.#stackSpan) return -1;
+      const off = lo & (STACK_SLOT - 1);
+      if (off < STACK_SLOT - THREAD_SIZE) return -1; // the guard below the stack
+      return this.#stackRam + (lo >>> 15) * THREAD_SIZE + off - (STACK_SLOT - THREAD_SIZE);
+    }
+    for (const w of this.#windows) {
+      if (hi !== w.hi) continue;
+      const off = lo - w.lo;
+      if (off >= 0 && off < w.span) return w.ram + off;
+    }
+    return -1;
+  }
+
+  /**
+   * Offset in the buffer of `size` mapped bytes.
+   * @throws GuestMemoryError when a byte of them is not mapped.
+   */
+  offsetOf(addr: Addr, size: number): number {
+    const offset = this.#find(addr, size);
+    if (offset < 0) throw new GuestMemoryError('unmapped guest memory', addr);
+    return offset;
+  }
+
+  isMapped(addr: Addr, size = 1): boolean {
+    return this.#find(addr, size) >= 0;
+  }
+
+  /** PROT_ bits of the page that holds the address; undefined when not mapped. */
+  protectionOf(addr: Addr): number | undefined {
+    const offset = this.#find(addr, 1);
+    return offset < 0 ? undefined : this.#pages[offset >>> 12] & ~MAPPED;
+  }
+
+  #find(addr: Addr, size: number): number {
+    const offset = this.offsetOfHalves(hi32(addr), lo32(addr));
+    if (offset < 0 || offset + size > this.u8.length) return -1;
+    const last = (offset + Math.max(size, 1) - 1) >>> 12;
+    for (let page = offset >>> 12; page <= last; page++) if (this.#pages[page] === 0) return -1;
+    return offset;
+  }
+
+  /**
+   * Maps fresh zeroed pages. Base and size in bytes, both page aligned.
+   * @throws GuestMemoryError outside the windows, or over something mapped.
+   */
+  map(base: Addr, size: number, prot: number): void {
+    const offset = this.offsetOfHalves(hi32(base), lo32(base));
+    if (offset < 0 || offset + size > this.u8.length) throw new GuestMemoryError('no address space', base);
+    if ((lo32(base) | size) & (PAGE_SIZE - 1)) throw new GuestMemoryError('mapping not page aligned', base);
+    const [first, end] = [offset >>> 12, (offset + size) >>> 12];
+    for (let page = first; page < end; page++) {
+      if (this.#pages[page] !== 0) throw new GuestMemoryError('already mapped', base);
+    }
+    this.#pages.fill(prot | MAPPED, first, end);
+    this.#listener?.map(base, size, prot, offset);
+  }
+
+  /** Unmaps pages and clears their bytes. @throws GuestMemoryError when they are not mapped. */
+  unmap(base: Addr, size: number): void {
+    const offset = this.offsetOf(base, size);
+    this.#pages.fill(0, offset >>> 12, (offset + size) >>> 12);
+    this.#listener?.unmap(base, size);
+    this.u8.fill(0, offset, offset + size);
+  }
+
+  /** Changes the protection of mapped pages (set_memory_ro, _nx, _x). @throws GuestMemoryError */
+  protect(base: Addr, size: number, prot: number): void {
+    const offset = this.offsetOf(base, size);
+    this.#pages.fill(prot | MAPPED, offset >>> 12, (offset + size) >>> 12);
+    this.#listener?.protect(base, size, prot);
+  }
+
+  /**
+   * Writes bytes of text, executable or not, and makes the engine forget what it translated there.
+   * Only the text poking code calls it.
+   */
+  pokeText(addr: Addr, bytes: Uint8Array): void {
+    this.u8.set(bytes, this.offsetOf(addr, bytes.length));
+    this.#listener?.invalidate(addr, bytes.length);
+  }
+
+  readU8(addr: Addr): number {
+    return this.u8[this.offsetOf(addr, 1)];
+  }
+  readU16(addr: Addr): number {
+    return this.view64.getUint16(this.offsetOf(addr, 2), true);
+  }
+  readU32(addr: Addr): number {
+    return this.view64.getUint32(this.offsetOf(addr, 4), true);
+  }
+  readS32(addr: Addr): number {
+    return this.view64.getInt32(this.offsetOf(addr, 4), true);
+  }
+  readU64(addr: Addr): bigint {
+    return this.view64.getBigUint64(this.offsetOf(addr, 8), true);
+  }
+
+  /** A copy of `size` bytes. */
+  readBytes(addr: Addr, size: number): Uint8Array {
+    const offset = this.offsetOf(addr, size);
+    return this.u8.slice(offset, offset + size);
+  }
+
+  /** The bytes themselves, no copy: for reading. Writing through it is for non-executable memory only. */
+  view(addr: Addr, size: number): Uint8Array {
+    const offset = this.offsetOf(addr, size);
+    return this.u8.subarray(offset, offset + size);
+  }
+
+  /** A NUL-terminated string of at most `max` bytes, read as latin1. @throws GuestMemoryError */
+  readCString(addr: Addr, max = 4096): string {
+    let out = '';
+    for (let i = 0; i < max; i++) {
+      const byte = this.readU8(addr + BigInt(i));
+      if (byte === 0) break;
+      out += String.fromCharCode(byte);
+    }
+    return out;
+  }
+
+  writeU8(addr: Addr, value: number): void {
+    this.u8[this.#writable(addr, 1)] = value;
+  }
+  writeU16(addr: Addr, value: number): void {
+    this.view64.setUint16(this.#writable(addr, 2), value, true);
+  }
+  writeU32(addr: Addr, value: number): void {
+    this.view64.setUint32(this.#writable(addr, 4), value, true);
+  }
+  writeU64(addr: Addr, value: bigint): void {
+    this.view64.setBigUint64(this.#writable(addr, 8), BigInt.asUintN(64, value), true);
+  }
+  writeBytes(addr: Addr, bytes: Uint8Array): void {
+    this.u8.set(bytes, this.#writable(addr, bytes.length));
+  }
+  /** Writes a latin1 string and its NUL. */
+  writeCString(addr: Addr, text: string): void {
+    this.writeBytes(addr, Uint8Array.from([...`${text}\0`], (c) => c.charCodeAt(0)));
+  }
+  fill(addr: Addr, size: number, byte: number): void {
+    const offset = this.#writable(addr, size);
+    this.u8.fill(byte, offset, offset + size);
+  }
+
+  #writable(addr: Addr, size: number): number {
+    const offset = this.offsetOf(addr, size);
+    if (this.#pages[offset >>> 12] & PROT_EXEC) throw new GuestMemoryError('write to executable text', addr);
+    return offset;
+  }
+}
+
+/** Is the high half one of kernel text, modules or trampolines? */
+export function isTextHalf(hi: number): boolean {
+  return hi === TEXT_HI;
+}
+
+/** Is the high half one of the heap? */
+export function isHeapHalf(hi: number): boolean {
+  return hi === HEAP_HI;
+}

@@ -1,0 +1,47 @@
+// What every subsystem of the kernel model stands on: memory, symbols, log, heap, per-CPU data, tasks,
+// and the table of host functions. Subsystems get it in their constructor and define their host
+// functions in it; none of them knows the machine that runs them.
+
+import type { Addr } from '../guest/addr.ts';
+import type { HostCall, HostFunctions } from '../guest/hostcall.ts';
+import type { GuestMemory } from '../guest/memory.ts';
+import type { EventLog } from './events.ts';
+import type { Kallsyms } from './kallsyms.ts';
+import type { PerCpu } from './percpu.ts';
+import type { Printk } from './printk.ts';
+import type { SeededRandom } from './random.ts';
+import type { Slab } from './slab.ts';
+import type { TaskStruct, TaskTable } from './task_struct.ts';
+
+/** Virtual time: ns since boot, made of executed instructions and timers. */
+export interface Clock {
+  now(): number;
+}
+
+export interface KernelCore {
+  readonly mem: GuestMemory;
+  readonly clock: Clock;
+  readonly events: EventLog;
+  readonly printk: Printk;
+  readonly symbols: Kallsyms;
+  readonly slab: Slab;
+  readonly percpu: PerCpu;
+  readonly tasks: TaskTable;
+  readonly host: HostFunctions;
+  readonly random: SeededRandom;
+  /** Number of emulated CPUs. */
+  readonly cpus: number;
+  /** TAINT_ bits, as in /proc/sys/kernel/tainted. */
+  taints: number;
+  /** The task that a CPU executes: the per-CPU current_task. */
+  current(cpu: number): TaskStruct;
+  /** The task that made a host call. */
+  currentOf(call: HostCall): TaskStruct;
+  /** %pS of an address. */
+  sym(addr: Addr): string;
+}
+
+/** -errno as the guest sees it in RAX. */
+export function negErrno(errno: number): bigint {
+  return BigInt.asUintN(64, BigInt(-errno));
+}

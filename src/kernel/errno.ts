@@ -1,0 +1,30 @@
+// Error numbers by name and back. Mirrors include/uapi/asm-generic/errno*.h and lib/errname.c.
+
+import { CONSTANTS } from './layout.ts';
+
+const NAMES = new Map<number, string>();
+for (const [name, value] of Object.entries(CONSTANTS)) {
+  if (/^E[A-Z0-9]+$/.test(name) && name !== 'EXIT' && typeof value === 'number' && !NAMES.has(value)) {
+    NAMES.set(value, name);
+  }
+}
+
+/** The name of a positive error number (22 is EINVAL); undefined for none. */
+export function errnoName(errno: number): string | undefined {
+  return NAMES.get(errno);
+}
+
+/** An error that a system call hands to its caller as -errno. */
+export class KernelError extends Error {
+  readonly code: string;
+  readonly errno: number;
+
+  /** @param errno positive, of CONSTANTS. */
+  constructor(errno: number, what: string) {
+    const code = errnoName(errno) ?? `errno ${errno}`;
+    super(`${what}: ${code}`);
+    this.name = 'KernelError';
+    this.code = code;
+    this.errno = errno;
+  }
+}

@@ -1,0 +1,143 @@
+// Which symbol is at an address, and which addresses a name has. Mirrors kernel/kallsyms.c and the
+// exported-symbol lookup of kernel/module/main.c (find_symbol).
+//
+// Image and module symbols live here together; each module's go with the module. Names may repeat
+// (static functions): kallsyms_on_each_match_symbol order is ascending address within an object.
+
+import type { Addr } from '../guest/addr.ts';
+
+export interface KernelSymbol {
+  readonly name: string;
+  readonly addr: Addr;
+  /** Bytes; for text up to the next symbol where the object gives none. */
+  readonly size: number;
+  /** nm letter: T t D d B b R r ... */
+  readonly type: string;
+}
+
+export interface ResolvedSymbol extends KernelSymbol {
+  /** Module name; undefined for the image. */
+  readonly module?: string;
+  readonly offset: number;
+}
+
+export interface ExportedSymbol {
+  readonly addr: Addr;
+  readonly gpl: boolean;
+  /** Module that exports it; undefined for the image. */
+  readonly module?: string;
+}
+
+interface SymbolTable {
+  readonly module: string | undefined;
+  /** Ascending by address. */
+  readonly symbols: readonly KernelSymbol[];
+}
+
+export class Kallsyms {
+  readonly #tables = new Map<string | undefined, SymbolTable>();
+  readonly #exports = new Map<string, ExportedSymbol>();
+
+  /** Adds the image's (module undefined) or a module's symbols. */
+  add(module: string | undefined, symbols: readonly KernelSymbol[]): void {
+    const sorted = [...symbols].sort((a, b) => (a.addr < b.addr ? -1 : a.addr > b.addr ? 1 : 0));
+    this.#tables.set(module, { module, symbols: sorted });
+  }
+
+  remove(module: string): void {
+    this.#tables.delete(module);
+    for (const [name, exported] of this.#exports) if (exported.module === module) this.#exports.delete(name);
+  }
+
+  addExport(name: string, symbol: ExportedSymbol): void {
+    this.#exports.set(name, symbol);
+  }
+
+  /** find_symbol(): only what is exported. */
+  findExport(name: string): ExportedSymbol | undefined {
+    return this.#exports.get(name);
+  }
+
+  /** Every symbol of that name in one object (module undefined: the image), ascending by address. */
+  matches(name: string, module: string | undefined): readonly KernelSymbol[] {
+    return this.#tables.get(module)?.symbols.filter((s) => s.name === name) ?? [];
+  }
+
+  /** The first image symbol of that name. @throws Error when there is none: the image lacks what it needs. */
+  require(name: string): Addr {
+    const found = this.lookupName(name);
+    if (found === undefined) throw new Error(`the guest kernel image has no symbol ${name}`);
+    return found;
+  }
+
+  /** kallsyms_lookup_name(): the image first, then modules in load order; `mod:sym` names a module. */
+  lookupName(name: string): Addr | undefined {
+    const colon = name.indexOf(':');
+    if (colon > 0) return this.matches(name.slice(colon + 1), name.slice(0, colon))[0]?.addr;
+    for (const table of this.#tables.values()) {
+      const found = table.symbols.find((s) => s.name === name);
+      if (found) return found.addr;
+    }
+    return undefined;
+  }
+
+  /** The symbol that covers the address: the last one at or below it, inside its size. */
+  lookup(addr: Addr): ResolvedSymbol | undefined {
+    for (const table of this.#tables.values()) {
+      const symbol = covering(table.symbols, addr);
+      if (!symbol) continue;
+      const offset = Number(addr - symbol.addr);
+      return table.module === undefined ? { ...symbol, offset } : { ...symbol, offset, module: table.module };
+    }
+    return undefined;
+  }
+
+  /** kallsyms_lookup_size_offset(): size and offset for an address. */
+  sizeAndOffset(addr: Addr): { size: number; offset: number } | undefined {
+    const found = this.lookup(addr);
+    return found && { size: found.size, offset: found.offset };
+  }
+
+  /** %pS: `name+0xoff/0xsize [module]`, or 0x and the address where no symbol covers it. */
+  format(addr: Addr): string {
+    const found = this.lookup(addr);
+    if (!found) return `0x${BigInt.asUintN(64, addr).toString(16)}`;
+    const at = `${found.name}+0x${found.offset.toString(16)}/0x${found.size.toString(16)}`;
+    return found.module === undefined ? at : `${at} [${found.module}]`;
+  }
+
+  /** %pB: as %pS, for a return address: a call at the very end of a function belongs to it. */
+  formatReturn(addr: Addr): string {
+    const found = this.lookup(addr - 1n);
+    if (!found) return `0x${BigInt.asUintN(64, addr).toString(16)}`;
+    const at = `${found.name}+0x${(found.offset + 1).toString(16)}/0x${found.size.toString(16)}`;
+    return found.module === undefined ? at : `${at} [${found.module}]`;
+  }
+
+  /** Name of the function that covers the address, without offset. */
+  nameOf(addr: Addr): string | undefined {
+    return this.lookup(addr)?.name;
+  }
+
+  /** All symbols with their module, image first: /proc/kallsyms order. */
+  *all(): IterableIterator<KernelSymbol & { module?: string }> {
+    for (const table of this.#tables.values()) {
+      for (const s of table.symbols) yield table.module === undefined ? s : { ...s, module: table.module };
+    }
+  }
+}
+
+function covering(symbols: readonly KernelSymbol[], addr: Addr): KernelSymbol | undefined {
+  let low = 0;
+  let high = symbols.length;
+  while (low < high) {
+    const mid = (low + high) >>> 1;
+    if (symbols[mid].addr <= addr) low = mid + 1;
+    else high = mid;
+  }
+  // Walk back over labels and zero-sized symbols that start later but do not cover it.
+  for (let i = low - 1; i >= 0 && i >= low - 16; i--) {
+    if (addr < symbols[i].addr + BigInt(symbols[i].size)) return symbols[i];
+  }
+  return undefined;
+}

@@ -1,0 +1,205 @@
+// printk and the library functions that guest code calls with formats and numbers in text.
+// Mirrors kernel/printk/printk.c (_printk), lib/vsprintf.c, lib/kasprintf.c, lib/kstrtox.c.
+// Strings and memory functions of the guest are its own code: asm/lib.s.
+
+import type { Addr } from '../guest/addr.ts';
+import type { HostCall, HostFunction } from '../guest/hostcall.ts';
+import type { GuestMemory } from '../guest/memory.ts';
+import { type KernelCore, negErrno } from './core.ts';
+import { CONSTANTS } from './layout.ts';
+import { SlabError } from './slab.ts';
+import { type ArgSource, callArgs, vaList } from './varargs.ts';
+import { type FormatContext, vsprintfGuest } from './vsprintf.ts';
+
+const INT_MAX = 0x7fffffffn;
+
+/** Writes text and a NUL into `size` bytes at buf, cut where it must be. @returns the uncut length. */
+export function writeCut(mem: GuestMemory, buf: Addr, size: bigint, text: string): number {
+  if (size <= 0n) return text.length;
+  const room = size - 1n < BigInt(text.length) ? Number(size - 1n) : text.length;
+  const bytes = new Uint8Array(room + 1);
+  for (let i = 0; i < room; i++) bytes[i] = text.charCodeAt(i);
+  mem.writeBytes(buf, bytes);
+  return text.length;
+}
+
+/** What formats need to know of the kernel. The key of %p comes of the machine's seed. */
+export function formatContext(core: KernelCore): FormatContext {
+  return { mem: core.mem, symbols: core.symbols, ptrKey: core.random.next() };
+}
+
+/** Defines the host functions that asm/lib.s names. */
+export function defineLib(core: KernelCore, ctx: FormatContext): void {
+  core.host.defineAll({ ...printkFunctions(core, ctx), ...formatFunctions(core, ctx), ...numberFunctions(core) });
+}
+
+function printkFunctions(core: KernelCore, ctx: FormatContext): Record<string, HostFunction> {
+  const { mem, printk } = core;
+  const emit = (format: Addr, args: ArgSource): number => {
+    const text = vsprintfGuest(ctx, format, args);
+    printk.guest(text);
+    return text.length;
+  };
+  return {
+    _printk: (call) => emit(call.args[0], callArgs(mem, call, 1)),
+    _printk_deferred: (call) => emit(call.args[0], callArgs(mem, call, 1)),
+    vprintk: (call) => emit(call.args[0], vaList(mem, call.args[1])),
+  };
+}
+
+/** The text of a call, given where its format is and how many named arguments it has. */
+type TextOf = (call: HostCall) => string;
+
+function formatFunctions(core: KernelCore, ctx: FormatContext): Record<string, HostFunction> {
+  const { mem } = core;
+  const variadic = (fmt: number): TextOf => (call) =>
+    vsprintfGuest(ctx, call.args[fmt], callArgs(mem, call, fmt + 1));
+  const listed = (fmt: number): TextOf => (call) =>
+    vsprintfGuest(ctx, call.args[fmt], vaList(mem, call.args[fmt + 1]));
+  const bounded = (textOf: TextOf, result: (length: number, size: bigint) => number): HostFunction => (call) => {
+    const size = call.args[1];
+    return size > INT_MAX ? 0 : result(writeCut(mem, call.args[0], size, textOf(call)), size);
+  };
+  // The n variants return what would have been written, the cn variants what was.
+  const whole = (length: number): number => length;
+  const written = (length: number, size: bigint): number =>
+    BigInt(length) < size ? length : Math.max(Number(size) - 1, 0);
+  const unbounded = (textOf: TextOf): HostFunction => (call) => writeCut(mem, call.args[0], INT_MAX, textOf(call));
+  const allocated = (textOf: TextOf): HostFunction => (call) => {
+    const text = textOf(call);
+    const buf = allocOrNull(core, text.length + 1, 'kasprintf');
+    if (buf !== 0n) writeCut(mem, buf, INT_MAX, text);
+    return buf;
+  };
+  return {
+    snprintf: bounded(variadic(2), whole),
+    scnprintf: bounded(variadic(2), written),
+    vsnprintf: bounded(listed(2), whole),
+    vscnprintf: bounded(listed(2), written),
+    sprintf: unbounded(variadic(1)),
+    vsprintf: unbounded(listed(1)),
+    kasprintf: allocated(variadic(1)),
+    kvasprintf: allocated(listed(1)),
+  };
+}
+
+/** Guest memory, or NULL when the heap is full. */
+export function allocOrNull(core: KernelCore, size: number, owner: string): Addr {
+  try {
+    return core.slab.alloc(size, owner);
+  } catch (error) {
+    if (error instanceof SlabError && error.code === 'ENOMEM') return 0n;
+    throw error;
+  }
+}
+
+/** The digits at the start of a text in a base; base 0 reads 0x and 0 prefixes. */
+function leadingNumber(text: string, base: number): { value: bigint; rest: string; digits: number } {
+  let digits = text;
+  let radix = base;
+  if (radix === 0) radix = /^0[xX][0-9a-fA-F]/.test(text) ? 16 : text.startsWith('0') ? 8 : 10;
+  if (radix === 16 && /^0[xX]/.test(text)) digits = text.slice(2);
+  let value = 0n;
+  let n = 0;
+  for (; n < digits.length; n++) {
+    const digit = Number.parseInt(digits[n], 36);
+    if (Number.isNaN(digit) || digit >= radix) break;
+    value = value * BigInt(radix) + BigInt(digit);
+  }
+  return { value, rest: digits.slice(n), digits: n };
+}
+
+/** _kstrtoull(): the whole text must be one number, a final newline allowed. A number, or -errno. */
+export function kstrtoull(text: string, base: number): bigint | number {
+  const { value, rest, digits } = leadingNumber(text.startsWith('+') ? text.slice(1) : text, base);
+  if (digits === 0) return -CONSTANTS.EINVAL;
+  if (value > 0xffff_ffff_ffff_ffffn) return -CONSTANTS.ERANGE;
+  if (rest !== '' && rest !== '\n') return -CONSTANTS.EINVAL;
+  return value;
+}
+
+/** kstrtoll() */
+export function kstrtoll(text: string, base: number): bigint | number {
+  const negative = text.startsWith('-');
+  const value = kstrtoull(negative ? text.slice(1) : text, base);
+  if (typeof value === 'number') return value;
+  if (negative && text[1] === '+') return -CONSTANTS.EINVAL;
+  const signed = negative ? -value : value;
+  return BigInt.asIntN(64, signed) === signed ? signed : -CONSTANTS.ERANGE;
+}
+
+/** kstrtobool(): y Y t T 1 and n N f F 0, on and off in any case. */
+export function kstrtobool(text: string): boolean | undefined {
+  const word = text.slice(0, 2).toLowerCase();
+  if (/^[yt1]/.test(word) || word === 'on') return true;
+  if (/^[nf0]/.test(word) || word === 'of') return false;
+  return undefined;
+}
+
+interface IntegerType {
+  readonly bytes: number;
+  readonly signed: boolean;
+}
+
+/** A number of a C type in text, or -errno. */
+export function parseInteger(text: string, base: number, type: IntegerType): bigint | number {
+  const value = type.signed ? kstrtoll(text, base) : kstrtoull(text, base);
+  if (typeof value === 'number') return value;
+  const bits = type.bytes * 8;
+  const fits = (type.signed ? BigInt.asIntN(bits, value) : BigInt.asUintN(bits, value)) === value;
+  return fits ? value : -CONSTANTS.ERANGE;
+}
+
+/** Stores a number of `bytes` bytes. */
+export function storeInteger(mem: GuestMemory, addr: Addr, value: bigint, bytes: number): void {
+  if (bytes === 1) mem.writeU8(addr, Number(value & 0xffn));
+  else if (bytes === 2) mem.writeU16(addr, Number(value & 0xffffn));
+  else if (bytes === 4) mem.writeU32(addr, Number(value & 0xffffffffn));
+  else mem.writeU64(addr, value);
+}
+
+const KSTRTO: Readonly<Record<string, IntegerType>> = {
+  kstrtoull: { bytes: 8, signed: false },
+  kstrtoll: { bytes: 8, signed: true },
+  _kstrtoul: { bytes: 8, signed: false },
+  _kstrtol: { bytes: 8, signed: true },
+  kstrtouint: { bytes: 4, signed: false },
+  kstrtoint: { bytes: 4, signed: true },
+  kstrtou16: { bytes: 2, signed: false },
+  kstrtos16: { bytes: 2, signed: true },
+  kstrtou8: { bytes: 1, signed: false },
+  kstrtos8: { bytes: 1, signed: true },
+};
+
+function numberFunctions(core: KernelCore): Record<string, HostFunction> {
+  const { mem } = core;
+  const functions: Record<string, HostFunction> = {};
+  for (const [name, type] of Object.entries(KSTRTO)) {
+    functions[name] = (call) => {
+      const value = parseInteger(mem.readCString(call.args[0]), Number(call.args[1] & 0xffffffffn), type);
+      if (typeof value === 'number') return negErrno(-value);
+      storeInteger(mem, call.args[2], value, type.bytes);
+      return 0;
+    };
+  }
+  functions.kstrtobool = (call) => {
+    const value = call.args[0] === 0n ? undefined : kstrtobool(mem.readCString(call.args[0], 8));
+    if (value === undefined) return negErrno(CONSTANTS.EINVAL);
+    mem.writeU8(call.args[1], Number(value));
+    return 0;
+  };
+  for (const name of ['simple_strtoull', 'simple_strtoul', 'simple_strtoll', 'simple_strtol']) {
+    functions[name] = (call) => simpleStrto(mem, call, name.endsWith('toll') || name.endsWith('tol'));
+  }
+  return functions;
+}
+
+/** simple_strto*(cp, endp, base): as much as reads like a number; *endp is what follows. */
+function simpleStrto(mem: GuestMemory, call: HostCall, signed: boolean): bigint {
+  const [start, endp, base] = call.args;
+  const text = mem.readCString(start);
+  const negative = signed && text.startsWith('-');
+  const { value, rest } = leadingNumber(negative ? text.slice(1) : text, Number(base & 0xffffffffn));
+  if (endp !== 0n) mem.writeU64(endp, start + BigInt(text.length - rest.length));
+  return BigInt.asUintN(64, negative ? -value : value);
+}

@@ -1,0 +1,92 @@
+// The kernel log. Mirrors kernel/printk/printk.c: levels, the `[   12.345678] ` prefix, dmesg.
+
+import type { EventLog } from './events.ts';
+
+export const KERN_EMERG = 0;
+export const KERN_ALERT = 1;
+export const KERN_CRIT = 2;
+export const KERN_ERR = 3;
+export const KERN_WARNING = 4;
+export const KERN_NOTICE = 5;
+export const KERN_INFO = 6;
+export const KERN_DEBUG = 7;
+/** MESSAGE_LOGLEVEL_DEFAULT */
+export const KERN_DEFAULT = 4;
+
+export interface LogRecord {
+  /** Virtual ns since boot. */
+  readonly t: number;
+  readonly level: number;
+  readonly text: string;
+}
+
+/** `[   24.853468] ` as print_time() writes it. */
+export function logPrefix(t: number): string {
+  const us = Math.floor(t / 1000);
+  const seconds = String(Math.floor(us / 1e6)).padStart(5);
+  return `[${seconds}.${String(us % 1e6).padStart(6, '0')}] `;
+}
+
+export class Printk {
+  readonly records: LogRecord[] = [];
+  readonly #events: EventLog;
+  readonly #now: () => number;
+
+  constructor(events: EventLog, now: () => number) {
+    this.#events = events;
+    this.#now = now;
+  }
+
+  /** One message; newlines split it into records, as the kernel's record splitting does. */
+  log(level: number, text: string): void {
+    for (const line of text.replace(/\n$/, '').split('\n')) {
+      this.records.push({ t: this.#now(), level, text: line });
+      this.#events.emit({ type: 'printk', level, text: line });
+    }
+  }
+
+  emerg(text: string): void {
+    this.log(KERN_EMERG, text);
+  }
+  alert(text: string): void {
+    this.log(KERN_ALERT, text);
+  }
+  err(text: string): void {
+    this.log(KERN_ERR, text);
+  }
+  warn(text: string): void {
+    this.log(KERN_WARNING, text);
+  }
+  notice(text: string): void {
+    this.log(KERN_NOTICE, text);
+  }
+  info(text: string): void {
+    this.log(KERN_INFO, text);
+  }
+  debug(text: string): void {
+    this.log(KERN_DEBUG, text);
+  }
+
+  /** A message from the guest: KERN_SOH level prefixes, then text. KERN_CONT goes on with the last record. */
+  guest(message: string): void {
+    let level = KERN_DEFAULT;
+    let text = message;
+    let continued = false;
+    while (text.charCodeAt(0) === 1) {
+      if (text[1] >= '0' && text[1] <= '7') level = Number(text[1]);
+      if (text[1] === 'c') continued = true;
+      text = text.slice(2);
+    }
+    const last = this.records.at(-1);
+    if (continued && last) {
+      this.records[this.records.length - 1] = { ...last, text: last.text + text.replace(/\n$/, '') };
+      return;
+    }
+    this.log(level, text);
+  }
+
+  /** The log as dmesg prints it. */
+  dmesg(): string[] {
+    return this.records.map((r) => logPrefix(r.t) + r.text);
+  }
+}

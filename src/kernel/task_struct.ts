@@ -1,0 +1,181 @@
+// The task as guest code sees it: struct task_struct in guest memory, with Debian's 6.1 layout.
+// Mirrors include/linux/sched.h. A field that the guest can read is kept only there.
+
+import { type Addr, fromHalves, lo32, STACK_HI, STACK_SLOT } from '../guest/addr.ts';
+import type { GuestMemory } from '../guest/memory.ts';
+import { CONSTANTS, LAYOUT } from './layout.ts';
+
+const F = LAYOUT.task_struct.fields;
+
+export type Tif = 'TIF_SIGPENDING' | 'TIF_NEED_RESCHED' | 'TIF_PATCH_PENDING' | 'TIF_NOTIFY_SIGNAL';
+
+export class TaskStruct {
+  readonly addr: Addr;
+  /** Index of its stack slot; -1 once the stack was given back. */
+  stackSlot: number;
+  readonly #u32: Uint32Array;
+  readonly #i32: Int32Array;
+  /** Offset of the task_struct in the guest's buffer, in bytes. */
+  readonly #at: number;
+  readonly #mem: GuestMemory;
+
+  /** Wraps an allocated task_struct; the caller fills it. */
+  constructor(mem: GuestMemory, addr: Addr, stackSlot: number) {
+    this.addr = addr;
+    this.stackSlot = stackSlot;
+    this.#mem = mem;
+    this.#u32 = mem.u32;
+    this.#i32 = new Int32Array(mem.u32.buffer, mem.u32.byteOffset, mem.u32.length);
+    this.#at = mem.offsetOf(addr, LAYOUT.task_struct.size);
+  }
+
+  #get(field: number): number {
+    return this.#u32[(this.#at + field) >>> 2];
+  }
+  #set(field: number, value: number): void {
+    this.#u32[(this.#at + field) >>> 2] = value;
+  }
+
+  get pid(): number {
+    return this.#get(F.pid);
+  }
+  set pid(value: number) {
+    this.#set(F.pid, value);
+  }
+  get tgid(): number {
+    return this.#get(F.tgid);
+  }
+  set tgid(value: number) {
+    this.#set(F.tgid, value);
+  }
+  /** __state: TASK_ bits. */
+  get state(): number {
+    return this.#get(F.__state);
+  }
+  set state(value: number) {
+    this.#set(F.__state, value);
+  }
+  /** PF_ bits. */
+  get flags(): number {
+    return this.#get(F.flags);
+  }
+  set flags(value: number) {
+    this.#set(F.flags, value >>> 0);
+  }
+  get isKthread(): boolean {
+    return (this.flags & CONSTANTS.PF_KTHREAD) !== 0;
+  }
+  get isIdle(): boolean {
+    return (this.flags & CONSTANTS.PF_IDLE) !== 0;
+  }
+  /** 1 while a CPU executes it. */
+  get onCpu(): number {
+    return this.#get(F.on_cpu);
+  }
+  set onCpu(value: number) {
+    this.#set(F.on_cpu, value);
+  }
+  /** 1 while it is on a run queue. */
+  get onRq(): number {
+    return this.#get(F.on_rq);
+  }
+  set onRq(value: number) {
+    this.#set(F.on_rq, value);
+  }
+  /** task_cpu(): thread_info.cpu. */
+  get cpu(): number {
+    return this.#get(F.thread_info_cpu);
+  }
+  set cpu(value: number) {
+    this.#set(F.thread_info_cpu, value);
+  }
+  /** KLP_UNDEFINED, KLP_UNPATCHED or KLP_PATCHED. */
+  get patchState(): number {
+    return this.#i32[(this.#at + F.patch_state) >>> 2];
+  }
+  set patchState(value: number) {
+    this.#i32[(this.#at + F.patch_state) >>> 2] = value;
+  }
+
+  get comm(): string {
+    return this.#mem.readCString(this.addr + BigInt(F.comm), CONSTANTS.TASK_COMM_LEN);
+  }
+  set comm(value: string) {
+    const bytes = new Uint8Array(CONSTANTS.TASK_COMM_LEN);
+    for (let i = 0; i < Math.min(value.length, bytes.length - 1); i++) bytes[i] = value.charCodeAt(i);
+    this.#mem.writeBytes(this.addr + BigInt(F.comm), bytes);
+  }
+
+  testTif(flag: Tif): boolean {
+    return (this.#get(F.thread_info_flags) & (1 << CONSTANTS[flag])) !== 0;
+  }
+  setTif(flag: Tif): void {
+    this.#set(F.thread_info_flags, this.#get(F.thread_info_flags) | (1 << CONSTANTS[flag]));
+  }
+  clearTif(flag: Tif): void {
+    this.#set(F.thread_info_flags, this.#get(F.thread_info_flags) & ~(1 << CONSTANTS[flag]));
+  }
+
+  /** thread.sp: where a task that does not run has its inactive_task_frame. */
+  get sp(): Addr {
+    return fromHalves(this.#get(F.thread_sp + 4), this.#get(F.thread_sp));
+  }
+  set sp(value: Addr) {
+    this.#mem.writeU64(this.addr + BigInt(F.thread_sp), value);
+  }
+  /** Low 32 bits of thread.sp, for the unwinders. */
+  get spLo(): number {
+    return this.#get(F.thread_sp);
+  }
+
+  /** Lowest address of the stack (task->stack). */
+  get stackBase(): Addr {
+    return fromHalves(STACK_HI, this.stackSlot * STACK_SLOT + STACK_SLOT / 2);
+  }
+  /** task_top_of_stack(): one past the highest byte. */
+  get stackTop(): Addr {
+    return this.stackBase + BigInt(STACK_SLOT / 2);
+  }
+  /** Is the address on this task's stack? */
+  ownsStack(addr: Addr): boolean {
+    return addr >> 32n === BigInt(STACK_HI) && lo32(addr) >>> 15 === this.stackSlot;
+  }
+
+  /** `comm:pid` as the livepatch core prints a task. */
+  toString(): string {
+    return `${this.comm}:${this.pid}`;
+  }
+}
+
+/** The task list: for_each_process_thread order (creation), and look-up by address. Idle tasks apart. */
+export class TaskTable {
+  readonly #byAddr = new Map<Addr, TaskStruct>();
+  readonly #byPid = new Map<number, TaskStruct>();
+  readonly idle: TaskStruct[] = [];
+
+  add(task: TaskStruct): void {
+    this.#byAddr.set(task.addr, task);
+    this.#byPid.set(task.pid, task);
+  }
+  addIdle(cpu: number, task: TaskStruct): void {
+    this.idle[cpu] = task;
+    this.#byAddr.set(task.addr, task);
+  }
+  remove(task: TaskStruct): void {
+    this.#byAddr.delete(task.addr);
+    this.#byPid.delete(task.pid);
+  }
+  /** for_each_process_thread(): all but the idle tasks. */
+  processes(): IterableIterator<TaskStruct> {
+    return this.#byPid.values();
+  }
+  get size(): number {
+    return this.#byPid.size;
+  }
+  byPid(pid: number): TaskStruct | undefined {
+    return this.#byPid.get(pid);
+  }
+  byAddr(addr: Addr): TaskStruct | undefined {
+    return this.#byAddr.get(addr);
+  }
+}

@@ -1,0 +1,213 @@
+// Who runs next, and who wakes. Mirrors kernel/sched/core.c, with one queue a CPU and no priorities:
+// the next task is drawn from the queue by the machine's seeded generator.
+//
+// Invariant: a task with on_rq set is current or in exactly one queue; a task that is on a CPU is
+// queued nowhere else, so nobody runs on a stack that another CPU has not left.
+
+import type { HostCall } from '../guest/hostcall.ts';
+import type { KernelCore } from '../kernel/core.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
+import type { TaskStruct } from '../kernel/task_struct.ts';
+
+const { TASK_RUNNING, TASK_INTERRUPTIBLE, TASK_WAKEKILL, TASK_DEAD, PREEMPT_NEED_RESCHED } = CONSTANTS;
+
+/** What the scheduler needs of the emulated CPUs. */
+export interface SmpPort {
+  /** smp_send_reschedule(): the CPU takes an interrupt as soon as it may. */
+  sendReschedule(cpu: number): void;
+  /** Executes nothing until an interrupt. */
+  isHalted(cpu: number): boolean;
+}
+
+interface RunQueue {
+  curr: TaskStruct;
+  readonly queue: TaskStruct[];
+  /** Ticks that curr has had. */
+  ticks: number;
+}
+
+/** Ticks a task may run while others wait. */
+const TIMESLICE_TICKS = 1;
+
+export class Sched {
+  readonly #core: KernelCore;
+  readonly #smp: SmpPort;
+  readonly #rqs: RunQueue[] = [];
+  readonly #bound = new Map<TaskStruct, number>();
+  /** Times a task gave up the CPU by its own will: what RCU tasks counts. */
+  readonly #voluntary = new Map<TaskStruct, number>();
+  /** Called when a dead task's stack is left for good. */
+  onTaskDead: (task: TaskStruct) => void = () => {};
+
+  constructor(core: KernelCore, smp: SmpPort) {
+    this.#core = core;
+    this.#smp = smp;
+    core.host.defineAll({
+      pick_next_task: (call) => this.#pickNextTask(call),
+      put_task_stack: (call) => this.onTaskDead(this.#task(call.args[0])),
+      wake_up_process: (call) => this.wakeUpProcess(this.#task(call.args[0])),
+      wake_up_state: (call) => this.wakeUpState(this.#task(call.args[0]), Number(call.args[1])),
+      yield_task: () => {},
+      set_user_nice: () => {},
+    });
+  }
+
+  #task(addr: bigint): TaskStruct {
+    const task = this.#core.tasks.byAddr(addr);
+    if (!task) throw new Error(`no task at 0x${addr.toString(16)}`);
+    return task;
+  }
+
+  /** Gives a CPU its idle task, which is running there from now on. */
+  initIdle(cpu: number, idle: TaskStruct): void {
+    this.#rqs[cpu] = { curr: idle, queue: [], ticks: 0 };
+    idle.onCpu = 1;
+    idle.onRq = 1;
+    idle.cpu = cpu;
+  }
+
+  /** set_cpus_allowed to one CPU; it takes effect at the next wakeup. */
+  bind(task: TaskStruct, cpu: number): void {
+    this.#bound.set(task, cpu);
+    if (!task.onCpu) task.cpu = cpu;
+  }
+
+  curr(cpu: number): TaskStruct {
+    return this.#rqs[cpu].curr;
+  }
+
+  /** task_curr(), and also true while its CPU is on the way from or to it. */
+  taskCurr(task: TaskStruct): boolean {
+    return task.onCpu !== 0;
+  }
+
+  /** Waiting tasks of a CPU. */
+  queueLength(cpu: number): number {
+    return this.#rqs[cpu].queue.length;
+  }
+
+  /** Times the task has given up a CPU by its own will. */
+  voluntarySwitches(task: TaskStruct): number {
+    return this.#voluntary.get(task) ?? 0;
+  }
+
+  wakeUpProcess(task: TaskStruct): boolean {
+    return this.wakeUpState(task, CONSTANTS.TASK_NORMAL);
+  }
+
+  /** try_to_wake_up(): true when the task was in one of the states. */
+  wakeUpState(task: TaskStruct, states: number): boolean {
+    if ((task.state & states) === 0) return false;
+    task.state = TASK_RUNNING;
+    if (task.onRq) return true;
+    this.#enqueue(task, this.#selectCpu(task));
+    return true;
+  }
+
+  /** wake_up_new_task() */
+  wakeUpNewTask(task: TaskStruct): void {
+    task.state = TASK_RUNNING;
+    this.#enqueue(task, this.#selectCpu(task));
+  }
+
+  #enqueue(task: TaskStruct, cpu: number): void {
+    task.onRq = 1;
+    task.cpu = cpu;
+    const rq = this.#rqs[cpu];
+    rq.queue.push(task);
+    this.#core.events.emit({ type: 'wakeup', pid: task.pid, comm: task.comm, cpu });
+    if (rq.curr.isIdle) this.reschedCurr(cpu);
+  }
+
+  /** select_task_rq(): where it was if that CPU idles, else any that idles, else where it was. */
+  #selectCpu(task: TaskStruct): number {
+    const bound = this.#bound.get(task);
+    if (bound !== undefined) return bound;
+    if (task.onCpu) return task.cpu;
+    const idle = (cpu: number) => this.#rqs[cpu].curr.isIdle && this.#rqs[cpu].queue.length === 0;
+    if (idle(task.cpu)) return task.cpu;
+    for (let cpu = 0; cpu < this.#rqs.length; cpu++) if (idle(cpu)) return cpu;
+    let best = task.cpu;
+    for (let cpu = 0; cpu < this.#rqs.length; cpu++) {
+      if (this.#rqs[cpu].queue.length + 1 < this.#rqs[best].queue.length) best = cpu;
+    }
+    return best;
+  }
+
+  /** resched_curr(): the CPU's task goes through schedule() soon. */
+  reschedCurr(cpu: number): void {
+    this.#rqs[cpu].curr.setTif('TIF_NEED_RESCHED');
+    const { percpu } = this.#core;
+    percpu.writeU32('__preempt_count', cpu, (percpu.readU32('__preempt_count', cpu) & ~PREEMPT_NEED_RESCHED) >>> 0);
+    this.#smp.sendReschedule(cpu);
+  }
+
+  /** wake_up_if_idle(): an idle CPU goes through its loop once. */
+  wakeUpIfIdle(cpu: number): void {
+    if (this.#rqs[cpu].curr.isIdle) this.reschedCurr(cpu);
+  }
+
+  /** kick_process(): a task in user mode comes into the kernel. */
+  kickProcess(task: TaskStruct): void {
+    if (task.onCpu) this.#smp.sendReschedule(task.cpu);
+  }
+
+  /** set_notify_signal(): the task looks at its work at once. */
+  setNotifySignal(task: TaskStruct): void {
+    if (task.testTif('TIF_NOTIFY_SIGNAL')) return;
+    task.setTif('TIF_NOTIFY_SIGNAL');
+    if (!this.wakeUpState(task, TASK_INTERRUPTIBLE)) this.kickProcess(task);
+  }
+
+  /** scheduler_tick() on a CPU. */
+  tick(cpu: number): void {
+    const rq = this.#rqs[cpu];
+    rq.ticks++;
+    if (rq.queue.length > 0 && (rq.curr.isIdle || rq.ticks >= TIMESLICE_TICKS)) this.reschedCurr(cpu);
+  }
+
+  /** What __schedule() decides: puts the current task away as its state says, and draws the next. */
+  #pickNextTask(call: HostCall): bigint {
+    const preempted = call.args[1] === 1n;
+    const rq = this.#rqs[call.cpu];
+    const prev = rq.curr;
+    prev.clearTif('TIF_NEED_RESCHED');
+    const { percpu } = this.#core;
+    const count = percpu.readU32('__preempt_count', call.cpu);
+    percpu.writeU32('__preempt_count', call.cpu, (count | PREEMPT_NEED_RESCHED) >>> 0);
+    if (!preempted) this.#voluntary.set(prev, this.voluntarySwitches(prev) + 1);
+    if (!preempted && prev.state !== TASK_RUNNING) {
+      if (signalPendingState(prev)) prev.state = TASK_RUNNING;
+      else prev.onRq = 0;
+    }
+    if (prev.onRq && !prev.isIdle && rq.queue.indexOf(prev) < 0) rq.queue.push(prev);
+    const next = this.#draw(rq) ?? this.#core.tasks.idle[call.cpu];
+    rq.curr = next;
+    rq.ticks = 0;
+    if (next !== prev) {
+      this.#core.events.emit({ type: 'sched', prev: `${prev}`, next: `${next}`, preempted });
+    }
+    if (prev.state === TASK_DEAD) this.#forget(prev);
+    return next.addr;
+  }
+
+  #draw(rq: RunQueue): TaskStruct | undefined {
+    if (rq.queue.length === 0) return undefined;
+    // Whoever has waited longest, most of the time; now and then another, so that orders vary.
+    const n = rq.queue.length;
+    const index = n > 1 && this.#core.random.below(4) === 0 ? this.#core.random.below(n) : 0;
+    return rq.queue.splice(index, 1)[0];
+  }
+
+  #forget(task: TaskStruct): void {
+    this.#bound.delete(task);
+    this.#voluntary.delete(task);
+  }
+}
+
+/** signal_pending_state(): a signal keeps the task from sleeping in this state. */
+function signalPendingState(task: TaskStruct): boolean {
+  if ((task.state & (TASK_INTERRUPTIBLE | TASK_WAKEKILL)) === 0) return false;
+  if (!task.testTif('TIF_SIGPENDING') && !task.testTif('TIF_NOTIFY_SIGNAL')) return false;
+  return (task.state & TASK_INTERRUPTIBLE) !== 0;
+}

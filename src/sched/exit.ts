@@ -1,0 +1,168 @@
+// The end of tasks, waiting for it, and signals. Mirrors kernel/exit.c and kernel/signal.c.
+//
+// A dead task's stack is given back only after the CPU has left it (finish_task_switch); its
+// task_struct when nobody waits for it.
+
+import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
+import type { KernelCore } from '../kernel/core.ts';
+import { negErrno } from '../kernel/core.ts';
+import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import type { TaskStruct } from '../kernel/task_struct.ts';
+import type { Sched } from './core.ts';
+import type { Fork } from './fork.ts';
+import type { Locking } from './locking.ts';
+
+const T = LAYOUT.task_struct.fields;
+const R = LAYOUT.pt_regs.fields;
+const { ECHILD, ESRCH, EINVAL, EFAULT, TASK_INTERRUPTIBLE, TASK_RUNNING, EXIT_ZOMBIE, PF_EXITING, INIT_PREEMPT_COUNT } =
+  CONSTANTS;
+const ERESTARTSYS = 512;
+const WNOHANG = 1n;
+/** do_wait_children: the caller sleeps and asks again (asm/exit.s). */
+const WAIT_SLEEP = -1000;
+const SIGKILL = 9;
+
+export class Exit {
+  readonly #core: KernelCore;
+  readonly #sched: Sched;
+  readonly #fork: Fork;
+  readonly #locking: Locking;
+  /** Exit status of dead tasks whose parent may wait for them, and the parent. */
+  readonly #zombies = new Map<TaskStruct, TaskStruct>();
+  readonly #pendingSignals = new Map<TaskStruct, number[]>();
+  readonly #dead = new Set<TaskStruct>();
+  /** Run in the dying task, in order: files, livepatch, whoever keeps something per task. */
+  readonly onExit: ((task: TaskStruct, code: number) => void)[] = [];
+
+  constructor(core: KernelCore, sched: Sched, fork: Fork, locking: Locking) {
+    this.#core = core;
+    this.#sched = sched;
+    this.#fork = fork;
+    this.#locking = locking;
+    sched.onTaskDead = (task) => this.#putTaskStack(task);
+    const exitNotify = (call: HostCall) => this.#exitNotify(call);
+    const getSignal = (call: HostCall) => this.#getSignal(call);
+    core.host.defineAll({
+      exit_notify: exitNotify,
+      do_wait_children: (call) => this.#doWait(call),
+      kill_something_info: (call) => this.#kill(call),
+      get_signal: getSignal,
+      make_task_dead_prepare: (call) => {
+        this.#core.percpu.writeU32('__preempt_count', call.cpu, (0x80000000 | (INIT_PREEMPT_COUNT - 1)) >>> 0);
+      },
+    });
+  }
+
+  #exitNotify(call: HostCall): void {
+    const task = this.#core.currentOf(call);
+    const code = Number(call.args[0]);
+    task.flags |= PF_EXITING;
+    this.#core.mem.writeU32(task.addr + BigInt(T.exit_code), code >>> 0);
+    for (const hook of this.onExit) hook(task, code);
+    this.#locking.forget(task);
+    this.#fork.freeUserStack(task);
+    this.#pendingSignals.delete(task);
+    for (const [child, parent] of this.#zombies) if (parent === task) this.#release(child);
+    const parent = this.#parentOf(task);
+    this.#core.events.emit({ type: 'task', what: 'exit', pid: task.pid, comm: task.comm, code });
+    this.#dead.add(task);
+    if (parent && parent.pid > 2 && !parent.isKthread && !task.isKthread) {
+      this.#zombies.set(task, parent);
+      this.#core.mem.writeU32(task.addr + BigInt(T.exit_state), EXIT_ZOMBIE);
+      this.#sched.wakeUpState(parent, TASK_INTERRUPTIBLE);
+    } else this.#core.tasks.remove(task);
+  }
+
+  #parentOf(task: TaskStruct): TaskStruct | undefined {
+    return this.#core.tasks.byAddr(this.#core.mem.readU64(task.addr + BigInt(T.real_parent)));
+  }
+
+  /** finish_task_switch() of the next task: the dead one's stack is free. */
+  #putTaskStack(task: TaskStruct): void {
+    this.#fork.freeStack(task);
+    if (!this.#zombies.has(task)) this.#freeTask(task);
+  }
+
+  /** release_task() */
+  #release(task: TaskStruct): void {
+    this.#zombies.delete(task);
+    this.#core.tasks.remove(task);
+    if (task.stackSlot < 0) this.#freeTask(task);
+  }
+
+  #freeTask(task: TaskStruct): void {
+    if (!this.#dead.delete(task)) return;
+    this.#core.slab.free(task.addr);
+  }
+
+  /** Zombies are in the task list, and have no stack once the CPU left it. */
+  isZombie(task: TaskStruct): boolean {
+    return this.#zombies.has(task);
+  }
+
+  #doWait(call: HostCall): bigint | number {
+    const { mem } = this.#core;
+    const regs = call.args[0];
+    const task = this.#core.currentOf(call);
+    const want = Number(BigInt.asIntN(32, mem.readU64(regs + BigInt(R.di))));
+    const mine = (child: TaskStruct) => this.#parentOf(child) === task && (want === -1 || child.pid === want);
+    const children = [...this.#core.tasks.processes()].filter((t) => !t.isKthread && mine(t));
+    const gone = children.find((child) => this.#zombies.has(child) && child.stackSlot < 0);
+    if (gone) {
+      task.state = TASK_RUNNING;
+      const status = mem.readU64(regs + BigInt(R.si));
+      if (status !== 0n) {
+        if (!mem.isMapped(status, 4)) return negErrno(EFAULT);
+        mem.writeU32(status, mem.readU32(gone.addr + BigInt(T.exit_code)));
+      }
+      const pid = gone.pid;
+      this.#release(gone);
+      return pid;
+    }
+    if (children.length === 0) {
+      task.state = TASK_RUNNING;
+      return negErrno(ECHILD);
+    }
+    if (mem.readU64(regs + BigInt(R.dx)) & WNOHANG) return 0;
+    if (task.testTif('TIF_SIGPENDING') || task.testTif('TIF_NOTIFY_SIGNAL')) {
+      task.state = TASK_RUNNING;
+      return negErrno(ERESTARTSYS);
+    }
+    task.state = TASK_INTERRUPTIBLE;
+    return BigInt.asUintN(64, BigInt(WAIT_SLEEP));
+  }
+
+  #kill(call: HostCall): bigint | number {
+    const { mem } = this.#core;
+    const pid = Number(BigInt.asIntN(32, mem.readU64(call.args[0] + BigInt(R.di))));
+    const sig = Number(BigInt.asIntN(32, mem.readU64(call.args[0] + BigInt(R.si))));
+    const task = this.#core.tasks.byPid(pid);
+    if (!task) return negErrno(ESRCH);
+    if (sig < 0 || sig > 64) return negErrno(EINVAL);
+    if (sig > 0) this.sendSignal(task, sig);
+    return 0;
+  }
+
+  /** send_sig(): no user task has handlers, so any signal ends it at its next kernel exit. */
+  sendSignal(task: TaskStruct, sig: number): void {
+    if (task.isKthread) return;
+    const pending = this.#pendingSignals.get(task) ?? [];
+    this.#pendingSignals.set(task, [...pending, sig]);
+    task.setTif('TIF_SIGPENDING');
+    const states = sig === SIGKILL ? TASK_INTERRUPTIBLE | CONSTANTS.TASK_WAKEKILL : TASK_INTERRUPTIBLE;
+    if (!this.#sched.wakeUpState(task, states)) this.#sched.kickProcess(task);
+  }
+
+  /** get_signal(): clears TIF_NOTIFY_SIGNAL; a pending signal is fatal. */
+  *#getSignal(call: HostCall): HostGenerator<number> {
+    const task = this.#core.currentOf(call);
+    task.clearTif('TIF_NOTIFY_SIGNAL');
+    const sig = this.#pendingSignals.get(task)?.shift();
+    if (sig === undefined) {
+      task.clearTif('TIF_SIGPENDING');
+      return 0;
+    }
+    yield { call: this.#core.symbols.require('do_group_exit'), args: [sig] };
+    return 0;
+  }
+}

@@ -1,0 +1,243 @@
+// Making tasks: their task_struct, kernel stack, and the frame from which they start.
+// Mirrors kernel/fork.c (dup_task_struct, copy_process) and arch/x86/kernel/process.c (copy_thread).
+//
+// There is one address space: the user stack of a forked child is a copy at another address, and stack
+// pointers of its registers are moved there. Pointers kept in user memory are not.
+
+import type { Addr } from '../guest/addr.ts';
+import { fromHalves, STACK_HI, STACK_SLOT, THREAD_SIZE } from '../guest/addr.ts';
+import type { HostCall } from '../guest/hostcall.ts';
+import { PROT_READ, PROT_WRITE, USER_STACK_BASE, USER_STACK_SLOT } from '../guest/memory.ts';
+import type { KernelCore } from '../kernel/core.ts';
+import { negErrno } from '../kernel/core.ts';
+import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { TaskStruct } from '../kernel/task_struct.ts';
+import type { Sched } from './core.ts';
+
+const T = LAYOUT.task_struct.fields;
+const R = LAYOUT.pt_regs.fields;
+const I = LAYOUT.inactive_task_frame.fields;
+const { PF_KTHREAD, PF_IDLE, PF_FORKNOEXEC, PF_WQ_WORKER, KLP_UNDEFINED, TASK_NEW, EAGAIN } = CONSTANTS;
+
+export type ForkHook = (parent: TaskStruct, child: TaskStruct) => void;
+
+export interface UserTaskSpec {
+  readonly comm: string;
+  /** First instruction, at ring 3. */
+  readonly entry: Addr;
+  readonly argv: readonly string[];
+}
+
+export class Fork {
+  readonly #core: KernelCore;
+  readonly #sched: Sched;
+  readonly #retFromFork: Addr;
+  readonly #freeStacks: number[] = [];
+  readonly #freeUserStacks: number[] = [];
+  readonly #userStacks = new Map<TaskStruct, number>();
+  #nextStack = 0;
+  #nextUserStack = 0;
+  #nextPid = 1;
+  /** Run for every new task, in order: livepatch's klp_copy_process() among them. */
+  readonly onFork: ForkHook[] = [];
+
+  constructor(core: KernelCore, sched: Sched) {
+    this.#core = core;
+    this.#sched = sched;
+    this.#retFromFork = core.symbols.require('ret_from_fork');
+    core.host.defineAll({
+      copy_process: (call) => this.#copyProcess(call),
+      wake_up_new_task: (call) => this.#wakeUpNewTask(call),
+    });
+  }
+
+  /** A task_struct and a kernel stack with nothing on it. @throws SlabError ENOMEM, KernelError EAGAIN */
+  #alloc(): TaskStruct {
+    const { mem, slab } = this.#core;
+    const slot = this.#freeStacks.pop() ?? this.#nextStack++;
+    if (slot >= mem.geometry.stacks) {
+      throw new Error(`no room for another task: the machine was made for ${mem.geometry.stacks} stacks`);
+    }
+    const addr = slab.alloc(LAYOUT.task_struct.size, 'task_struct');
+    const base = fromHalves(STACK_HI, slot * STACK_SLOT + STACK_SLOT - THREAD_SIZE);
+    mem.map(base, THREAD_SIZE, PROT_READ | PROT_WRITE);
+    mem.writeU32(base, CONSTANTS.STACK_END_MAGIC);
+    const task = new TaskStruct(mem, addr, slot);
+    mem.writeU64(addr + BigInt(T.stack), base);
+    mem.writeU64(addr + BigInt(T.stack_canary), this.#canary());
+    task.patchState = KLP_UNDEFINED;
+    task.state = TASK_NEW;
+    return task;
+  }
+
+  /** get_random_canary(): the lowest byte is 0, so that no string copies over it unnoticed. */
+  #canary(): bigint {
+    const { random } = this.#core;
+    return ((BigInt(random.next()) << 32n) | BigInt(random.next())) & ~0xffn;
+  }
+
+  /** What stands at the top of a new task's stack: pt_regs, and below it the frame that is switched to. */
+  #copyThread(task: TaskStruct, fn: Addr, arg: Addr): Addr {
+    const { mem } = this.#core;
+    const regs = task.stackTop - BigInt(LAYOUT.pt_regs.size);
+    const frame = regs - BigInt(LAYOUT.inactive_task_frame.size);
+    mem.fill(frame, LAYOUT.inactive_task_frame.size, 0);
+    mem.writeU64(frame + BigInt(I.bx), fn);
+    mem.writeU64(frame + BigInt(I.r12), arg);
+    mem.writeU64(frame + BigInt(I.ret_addr), this.#retFromFork);
+    task.sp = frame;
+    return regs;
+  }
+
+  #admit(task: TaskStruct, parent: TaskStruct | undefined): void {
+    task.pid = this.#nextPid++;
+    task.tgid = task.pid;
+    const { mem } = this.#core;
+    if (parent) {
+      mem.writeU64(task.addr + BigInt(T.real_parent), parent.addr);
+      mem.writeU64(task.addr + BigInt(T.parent), parent.addr);
+    }
+    mem.writeU64(task.addr + BigInt(T.group_leader), task.addr);
+    for (const hook of this.onFork) if (parent) hook(parent, task);
+    this.#core.tasks.add(task);
+    this.#core.events.emit({ type: 'task', what: 'new', pid: task.pid, comm: task.comm, parent: parent?.pid ?? 0 });
+  }
+
+  /** The idle task of a CPU: it starts at `entry`, already on its stack. Returns its first stack pointer. */
+  createIdle(cpu: number): { task: TaskStruct; sp: Addr } {
+    const task = this.#alloc();
+    task.comm = `swapper/${cpu}`;
+    task.flags = PF_IDLE | PF_KTHREAD;
+    task.state = CONSTANTS.TASK_RUNNING;
+    task.cpu = cpu;
+    this.#core.tasks.addIdle(cpu, task);
+    this.#sched.initIdle(cpu, task);
+    return { task, sp: task.stackTop - BigInt(LAYOUT.pt_regs.size) };
+  }
+
+  /** kernel_thread(): a task that starts in a kernel function; not woken. */
+  createKernelThread(fn: Addr, arg: Addr, comm: string, parent: TaskStruct | undefined, worker = false): TaskStruct {
+    const task = this.#alloc();
+    task.comm = comm;
+    task.flags = PF_KTHREAD | (worker ? PF_WQ_WORKER : 0);
+    task.cpu = parent?.cpu ?? 0;
+    const regs = this.#copyThread(task, fn, arg);
+    this.#core.mem.fill(regs, LAYOUT.pt_regs.size, 0);
+    this.#admit(task, parent);
+    return task;
+  }
+
+  /** A user task as after execve(): argc and argv on its user stack. Not woken. */
+  createUserTask(spec: UserTaskSpec, parent: TaskStruct | undefined): TaskStruct {
+    const task = this.#alloc();
+    task.comm = spec.comm;
+    task.cpu = parent?.cpu ?? 0;
+    const regs = this.#copyThread(task, 0n, 0n);
+    const sp = this.#userStack(task, spec.argv);
+    const { mem } = this.#core;
+    mem.fill(regs, LAYOUT.pt_regs.size, 0);
+    mem.writeU64(regs + BigInt(R.ip), spec.entry);
+    mem.writeU64(regs + BigInt(R.cs), BigInt(CONSTANTS.__USER_CS));
+    mem.writeU64(regs + BigInt(R.flags), BigInt(CONSTANTS.X86_EFLAGS_IF | CONSTANTS.X86_EFLAGS_FIXED));
+    mem.writeU64(regs + BigInt(R.sp), sp);
+    mem.writeU64(regs + BigInt(R.ss), BigInt(CONSTANTS.__USER_DS));
+    mem.writeU64(regs + BigInt(R.orig_ax), BigInt.asUintN(64, -1n));
+    this.#admit(task, parent);
+    return task;
+  }
+
+  #allocUserStack(task: TaskStruct): Addr {
+    const slot = this.#freeUserStacks.pop() ?? this.#nextUserStack++;
+    this.#userStacks.set(task, slot);
+    return USER_STACK_BASE + BigInt(slot * USER_STACK_SLOT);
+  }
+
+  /** argc, argv[], NULL, and the empty environment and auxiliary vector, as the ABI has them. */
+  #userStack(task: TaskStruct, argv: readonly string[]): Addr {
+    const { mem } = this.#core;
+    let at = this.#allocUserStack(task) + BigInt(USER_STACK_SLOT);
+    const pointers = argv.map((arg) => {
+      at -= BigInt(arg.length + 1);
+      mem.writeCString(at, arg);
+      return at;
+    });
+    const words = [BigInt(argv.length), ...pointers, 0n, 0n, 0n, 0n];
+    const sp = (at - BigInt(8 * words.length)) & ~15n;
+    words.forEach((word, i) => {
+      mem.writeU64(sp + BigInt(8 * i), word);
+    });
+    return sp;
+  }
+
+  #copyProcess(call: HostCall): bigint {
+    const [parentRegs, newSp] = call.args;
+    const parent = this.#core.currentOf(call);
+    const { mem } = this.#core;
+    let child: TaskStruct;
+    try {
+      child = this.#alloc();
+    } catch {
+      return negErrno(EAGAIN);
+    }
+    const own = ['stack', 'stack_canary', '__state', 'thread_sp', 'patch_state', 'on_cpu', 'on_rq'] as const;
+    const kept = own.map((field) => mem.readU64(child.addr + BigInt(T[field] & ~7)));
+    mem.writeBytes(child.addr, mem.readBytes(parent.addr, LAYOUT.task_struct.size));
+    own.forEach((field, i) => {
+      mem.writeU64(child.addr + BigInt(T[field] & ~7), kept[i]);
+    });
+    this.#resetCopied(child, parent);
+    const regs = this.#copyThread(child, 0n, 0n);
+    mem.writeBytes(regs, mem.readBytes(parentRegs, LAYOUT.pt_regs.size));
+    mem.writeU64(regs + BigInt(R.ax), 0n);
+    if (newSp !== 0n) mem.writeU64(regs + BigInt(R.sp), newSp);
+    else this.#copyUserStack(parent, child, regs);
+    this.#admit(child, parent);
+    return child.addr;
+  }
+
+  #resetCopied(child: TaskStruct, parent: TaskStruct): void {
+    child.comm = parent.comm;
+    child.cpu = parent.cpu;
+    child.onCpu = 0;
+    child.onRq = 0;
+    child.flags = (parent.flags & ~PF_WQ_WORKER) | PF_FORKNOEXEC;
+    for (const tif of ['TIF_NEED_RESCHED', 'TIF_SIGPENDING', 'TIF_NOTIFY_SIGNAL'] as const) child.clearTif(tif);
+    this.#core.mem.writeU64(child.addr + BigInt(T.trace_recursion), 0n);
+  }
+
+  #copyUserStack(parent: TaskStruct, child: TaskStruct, regs: Addr): void {
+    const { mem } = this.#core;
+    const slot = this.#userStacks.get(parent);
+    if (slot === undefined) return;
+    const from = USER_STACK_BASE + BigInt(slot * USER_STACK_SLOT);
+    const to = this.#allocUserStack(child);
+    mem.writeBytes(to, mem.readBytes(from, USER_STACK_SLOT));
+    for (const reg of ['sp', 'bp', 'r15'] as const) {
+      const value = mem.readU64(regs + BigInt(R[reg]));
+      if (value >= from && value <= from + BigInt(USER_STACK_SLOT)) mem.writeU64(regs + BigInt(R[reg]), value - from + to);
+    }
+  }
+
+  #wakeUpNewTask(call: HostCall): number {
+    const task = this.#core.tasks.byAddr(call.args[0]) as TaskStruct;
+    this.#sched.wakeUpNewTask(task);
+    return task.pid;
+  }
+
+  /** free_thread_stack(): the kernel stack of a task that never runs again. */
+  freeStack(task: TaskStruct): void {
+    if (task.stackSlot < 0) return;
+    this.#core.mem.unmap(task.stackBase, THREAD_SIZE);
+    this.#freeStacks.push(task.stackSlot);
+    task.stackSlot = -1;
+  }
+
+  /** exit_mm(): the user stack goes. */
+  freeUserStack(task: TaskStruct): void {
+    const slot = this.#userStacks.get(task);
+    if (slot === undefined) return;
+    this.#userStacks.delete(task);
+    this.#core.mem.fill(USER_STACK_BASE + BigInt(slot * USER_STACK_SLOT), USER_STACK_SLOT, 0);
+    this.#freeUserStacks.push(slot);
+  }
+}

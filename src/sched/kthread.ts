@@ -1,0 +1,103 @@
+// Kernel threads. Mirrors kernel/kthread.c; kthreadd makes them at once instead of being asked.
+
+import type { Addr } from '../guest/addr.ts';
+import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
+import type { KernelCore } from '../kernel/core.ts';
+import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import type { TaskStruct } from '../kernel/task_struct.ts';
+import { callArgs } from '../kernel/varargs.ts';
+import type { Sched } from './core.ts';
+import type { Exit } from './exit.ts';
+import type { Fork } from './fork.ts';
+import type { Locking } from './locking.ts';
+
+/** vsnprintf of a guest format with the arguments of a call. */
+export type Format = (format: Addr, next: () => bigint) => string;
+
+interface Kthread {
+  shouldStop: boolean;
+  result: number;
+  /** { threadfn, data } until kthread() has read it. */
+  request: Addr;
+  /** A struct completion in guest memory: done when the thread is gone. */
+  readonly exited: Addr;
+}
+
+export class Kthreads {
+  readonly #core: KernelCore;
+  readonly #sched: Sched;
+  readonly #fork: Fork;
+  readonly #locking: Locking;
+  readonly #threads = new Map<TaskStruct, Kthread>();
+  readonly #kthread: Addr;
+
+  constructor(core: KernelCore, sched: Sched, fork: Fork, exit: Exit, locking: Locking, format: Format) {
+    this.#core = core;
+    this.#sched = sched;
+    this.#fork = fork;
+    this.#locking = locking;
+    this.#kthread = core.symbols.require('kthread');
+    exit.onExit.push((task) => this.#exited(task));
+    const stop = (call: HostCall) => this.#stop(call);
+    core.host.defineAll({
+      kthread_create_on_node: (call) => {
+        const [fn, data, , fmt] = call.args;
+        return this.create(fn, data, format(fmt, callArgs(core.mem, call, 4))).addr;
+      },
+      kthread_start: (call) => this.#start(core.currentOf(call)),
+      kthread_set_result: (call) => {
+        const thread = this.#threads.get(core.currentOf(call));
+        if (thread) thread.result = Number(BigInt.asIntN(32, call.args[1]));
+      },
+      kthread_should_stop: (call) => this.#threads.get(core.currentOf(call))?.shouldStop ?? false,
+      kthread_stop: stop,
+      kthread_bind: (call) => sched.bind(core.tasks.byAddr(call.args[0]) as TaskStruct, Number(call.args[1])),
+    });
+  }
+
+  /** kthread() has read its request: the block goes. */
+  #start(task: TaskStruct): void {
+    const thread = this.#threads.get(task);
+    if (!thread || thread.request === 0n) return;
+    this.#core.slab.free(thread.request);
+    thread.request = 0n;
+  }
+
+  /** kthread_create(): stopped until the first wake_up_process(). */
+  create(fn: Addr, data: Addr, comm: string, cpu?: number, worker = false): TaskStruct {
+    const { slab, mem, tasks } = this.#core;
+    const request = slab.alloc(16, 'kthread_create_info');
+    mem.writeU64(request, fn);
+    mem.writeU64(request + 8n, data);
+    const task = this.#fork.createKernelThread(this.#kthread, request, comm, tasks.byPid(2), worker);
+    task.state = CONSTANTS.TASK_UNINTERRUPTIBLE;
+    const exited = slab.alloc(LAYOUT.completion.size, 'kthread');
+    this.#threads.set(task, { shouldStop: false, result: 0, request, exited });
+    if (cpu !== undefined) this.#sched.bind(task, cpu);
+    return task;
+  }
+
+  #exited(task: TaskStruct): void {
+    const thread = this.#threads.get(task);
+    if (!thread) return;
+    this.#locking.complete(thread.exited);
+    if (!thread.shouldStop) this.#forget(task, thread);
+  }
+
+  #forget(task: TaskStruct, thread: Kthread): void {
+    this.#core.slab.free(thread.exited);
+    this.#threads.delete(task);
+  }
+
+  /** kthread_stop(): tells it, wakes it, waits until it is gone; returns what it returned. */
+  *#stop(call: HostCall): HostGenerator<number> {
+    const task = this.#core.tasks.byAddr(call.args[0]);
+    const thread = task && this.#threads.get(task);
+    if (!task || !thread) return -CONSTANTS.EINTR;
+    thread.shouldStop = true;
+    this.#sched.wakeUpState(task, CONSTANTS.TASK_NORMAL);
+    yield { call: this.#core.symbols.require('wait_for_completion'), args: [thread.exited] };
+    this.#forget(task, thread);
+    return thread.result;
+  }
+}

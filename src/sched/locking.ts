@@ -1,0 +1,118 @@
+// Where tasks wait for each other: mutexes, completions, wait queues. Mirrors kernel/locking/mutex.c,
+// kernel/sched/completion.c, wait.c. The sleeping is guest code; here is who waits and who is next.
+//
+// Invariant: a mutex's owner word is the owner's task_struct, plus MUTEX_FLAG_WAITERS while somebody
+// waits, as in the kernel, so that the guest's fast paths see the truth.
+
+import type { Addr } from '../guest/addr.ts';
+import type { HostCall } from '../guest/hostcall.ts';
+import type { KernelCore } from '../kernel/core.ts';
+import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import type { TaskStruct } from '../kernel/task_struct.ts';
+import type { Sched } from './core.ts';
+
+const MUTEX_FLAG_WAITERS = 1n;
+const OWNER = BigInt(LAYOUT.mutex.fields.owner);
+const DONE = BigInt(LAYOUT.completion.fields.done);
+const { EINTR, TASK_RUNNING, TASK_INTERRUPTIBLE } = CONSTANTS;
+const ERESTARTSYS = 512;
+
+export class Locking {
+  readonly #core: KernelCore;
+  readonly #sched: Sched;
+  readonly #waiters = new Map<Addr, TaskStruct[]>();
+
+  constructor(core: KernelCore, sched: Sched) {
+    this.#core = core;
+    this.#sched = sched;
+    core.host.defineAll({
+      mutex_try_or_wait: (call) => this.#mutexTryOrWait(call),
+      __mutex_unlock_slowpath: ({ args }) => this.#mutexUnlock(args[0]),
+      try_or_wait_for_completion: (call) => this.#completionTryOrWait(call),
+      complete: ({ args }) => this.complete(args[0]),
+      complete_all: ({ args }) => this.#completeAll(args[0]),
+    });
+  }
+
+  #mutexTryOrWait(call: HostCall): number {
+    const lock = call.args[0];
+    const task = this.#core.currentOf(call);
+    const queue = this.#queue(lock);
+    const owner = this.#core.mem.readU64(lock + OWNER) & ~7n;
+    if (owner === 0n) {
+      this.#leave(queue, task);
+      this.#core.mem.writeU64(lock + OWNER, task.addr | (queue.length > 0 ? MUTEX_FLAG_WAITERS : 0n));
+      task.state = TASK_RUNNING;
+      return 0;
+    }
+    const state = Number(call.args[1]);
+    if (state === TASK_INTERRUPTIBLE && (task.testTif('TIF_SIGPENDING') || task.testTif('TIF_NOTIFY_SIGNAL'))) {
+      this.#leave(queue, task);
+      return -EINTR;
+    }
+    if (!queue.includes(task)) queue.push(task);
+    this.#core.mem.writeU64(lock + OWNER, owner | MUTEX_FLAG_WAITERS);
+    task.state = state;
+    return 1;
+  }
+
+  /** Mirrors mutex_unlock(): the first waiter is woken, and competes for the lock. */
+  #mutexUnlock(lock: Addr): void {
+    const queue = this.#queue(lock);
+    this.#core.mem.writeU64(lock + OWNER, queue.length > 0 ? MUTEX_FLAG_WAITERS : 0n);
+    if (queue.length > 0) this.#sched.wakeUpProcess(queue[0]);
+  }
+
+  #completionTryOrWait(call: HostCall): number {
+    const [x, state] = call.args;
+    const task = this.#core.currentOf(call);
+    const queue = this.#queue(x);
+    const done = this.#core.mem.readU32(x + DONE);
+    if (done > 0) {
+      this.#leave(queue, task);
+      if (done !== 0xffffffff) this.#core.mem.writeU32(x + DONE, done - 1); // UINT_MAX: complete_all()
+      task.state = TASK_RUNNING;
+      return 0;
+    }
+    if (Number(state) === TASK_INTERRUPTIBLE && (task.testTif('TIF_SIGPENDING') || task.testTif('TIF_NOTIFY_SIGNAL'))) {
+      this.#leave(queue, task);
+      return -ERESTARTSYS;
+    }
+    if (!queue.includes(task)) queue.push(task);
+    task.state = Number(state);
+    return 1;
+  }
+
+  /** complete() */
+  complete(x: Addr): void {
+    const { mem } = this.#core;
+    const done = mem.readU32(x + DONE);
+    if (done !== 0xffffffff) mem.writeU32(x + DONE, done + 1);
+    const first = this.#queue(x)[0];
+    if (first) this.#sched.wakeUpProcess(first);
+  }
+
+  #completeAll(x: Addr): void {
+    this.#core.mem.writeU32(x + DONE, 0xffffffff);
+    for (const task of this.#queue(x)) this.#sched.wakeUpProcess(task);
+  }
+
+  /** A task that died while it waited waits no more. */
+  forget(task: TaskStruct): void {
+    for (const queue of this.#waiters.values()) this.#leave(queue, task);
+  }
+
+  #queue(addr: Addr): TaskStruct[] {
+    let queue = this.#waiters.get(addr);
+    if (!queue) {
+      queue = [];
+      this.#waiters.set(addr, queue);
+    }
+    return queue;
+  }
+
+  #leave(queue: TaskStruct[], task: TaskStruct): void {
+    const i = queue.indexOf(task);
+    if (i >= 0) queue.splice(i, 1);
+  }
+}

@@ -1,0 +1,174 @@
+// Timers in virtual time: sleeps, struct timer_list of modules, jiffies.
+// Mirrors kernel/time/timer.c and hrtimer.c by behaviour: a timer expires at a tick.
+//
+// A timer_list is guest memory; the queue holds its address and when it is due.
+
+import type { Addr } from '../guest/addr.ts';
+import type { KernelCore } from '../kernel/core.ts';
+import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import type { TaskStruct } from '../kernel/task_struct.ts';
+import type { Sched } from './core.ts';
+
+/** ns of a jiffy. */
+export const TICK_NS = 1e9 / CONSTANTS.HZ;
+/** INITIAL_JIFFIES: the counter wraps five minutes after boot, as on the real kernel. */
+const INITIAL_JIFFIES = 0x1_0000_0000n - BigInt(300 * CONSTANTS.HZ);
+const T = LAYOUT.timer_list.fields;
+
+type Due = { readonly wake: TaskStruct } | { readonly timer: Addr } | { readonly run: () => void };
+
+interface Entry {
+  readonly at: number;
+  /** Order among those due at the same time. */
+  readonly seq: number;
+  readonly key: Addr | object;
+  readonly due: Due;
+}
+
+export class Timers {
+  readonly #core: KernelCore;
+  readonly #sched: Sched;
+  /** A binary heap by (at, seq). */
+  readonly #heap: Entry[] = [];
+  readonly #pending = new Map<Addr | object, Entry>();
+  /** Guest timers that are due, for run_timer_softirq() to call. */
+  readonly #softirq: Addr[] = [];
+  readonly #jiffies: Addr;
+  #seq = 0;
+
+  constructor(core: KernelCore, sched: Sched) {
+    this.#core = core;
+    this.#sched = sched;
+    this.#jiffies = core.symbols.require('jiffies');
+    this.#define();
+  }
+
+  #define(): void {
+    const core = this.#core;
+    const current = (cpu: number) => core.current(cpu);
+    core.host.defineAll({
+      add_process_timer: ({ args, cpu }) => {
+        const at = this.jiffies() + args[1];
+        this.add(args[0], this.#atJiffy(at), { wake: current(cpu) });
+        return at;
+      },
+      jiffies_left: ({ args }) => {
+        const left = BigInt.asIntN(64, args[0] - this.jiffies());
+        return left < 0n ? 0n : left;
+      },
+      hrtimer_sleeper_start: ({ args, cpu }) => {
+        const at = core.clock.now() + Number(args[1]);
+        this.add(args[0], at, { wake: current(cpu) });
+        core.mem.writeU64(current(cpu).addr + RESTART_EXPIRES, BigInt(Math.round(at)));
+        return BigInt(Math.round(at));
+      },
+      hrtimer_expired: ({ args }) => core.clock.now() >= Number(args[0]),
+      hrtimer_save_restart: () => {},
+      hrtimer_restart_left: ({ cpu }) => {
+        const at = Number(core.mem.readU64(current(cpu).addr + RESTART_EXPIRES));
+        return BigInt(Math.max(0, Math.round(at - core.clock.now())));
+      },
+      init_timer_key: ({ args }) => {
+        core.mem.fill(args[0], LAYOUT.timer_list.size, 0);
+        core.mem.writeU64(args[0] + BigInt(T.function), args[1]);
+        core.mem.writeU32(args[0] + BigInt(T.flags), Number(args[2]));
+      },
+      add_timer: ({ args }) => this.#addGuest(args[0], core.mem.readU64(args[0] + BigInt(T.expires))),
+      mod_timer: ({ args }) => this.#addGuest(args[0], args[1]),
+      del_timer: ({ args }) => this.del(args[0]),
+      del_timer_sync: ({ args }) => this.del(args[0]),
+      timers_pending: () => this.#softirq.length > 0,
+      next_expired_timer: () => this.#softirq.shift() ?? 0n,
+    });
+  }
+
+  /** Ticks since boot, from INITIAL_JIFFIES on; the guest's variable follows at each tick. */
+  jiffies(): bigint {
+    return INITIAL_JIFFIES + BigInt(Math.floor(this.#core.clock.now() / TICK_NS));
+  }
+
+  #atJiffy(jiffy: bigint): number {
+    return Number(jiffy - INITIAL_JIFFIES) * TICK_NS;
+  }
+
+  #addGuest(timer: Addr, jiffy: bigint): boolean {
+    this.#core.mem.writeU64(timer + BigInt(T.expires), jiffy);
+    return this.add(timer, this.#atJiffy(jiffy), { timer });
+  }
+
+  /** Arms a timer for a time (virtual ns); true when it was armed already. */
+  add(key: Addr | object, at: number, due: Due): boolean {
+    const was = this.#pending.has(key);
+    const entry = { at, seq: this.#seq++, key, due };
+    this.#pending.set(key, entry);
+    this.#push(entry);
+    return was;
+  }
+
+  /** Disarms; true when it was armed. */
+  del(key: Addr | object): boolean {
+    if (typeof key === 'bigint') {
+      const i = this.#softirq.indexOf(key);
+      if (i >= 0) this.#softirq.splice(i, 1);
+    }
+    return this.#pending.delete(key);
+  }
+
+  isPending(key: Addr | object): boolean {
+    return this.#pending.has(key);
+  }
+
+  /** When the next timer is due (virtual ns); undefined when none is armed. */
+  next(): number | undefined {
+    while (this.#heap.length > 0 && this.#pending.get(this.#heap[0].key) !== this.#heap[0]) this.#pop();
+    return this.#heap[0]?.at;
+  }
+
+  /** What a tick does: jiffies, and every timer that is due. */
+  run(now: number): void {
+    this.#core.mem.writeU64(this.#jiffies, this.jiffies());
+    for (let at = this.next(); at !== undefined && at <= now; at = this.next()) {
+      const { key, due } = this.#pop() as Entry;
+      this.#pending.delete(key);
+      if ('wake' in due) this.#sched.wakeUpProcess(due.wake);
+      else if ('timer' in due) this.#softirq.push(due.timer);
+      else due.run();
+    }
+  }
+
+  #push(entry: Entry): void {
+    const heap = this.#heap;
+    let i = heap.push(entry) - 1;
+    while (i > 0) {
+      const up = (i - 1) >> 1;
+      if (!before(entry, heap[up])) break;
+      heap[i] = heap[up];
+      i = up;
+    }
+    heap[i] = entry;
+  }
+
+  #pop(): Entry | undefined {
+    const heap = this.#heap;
+    const first = heap[0];
+    const last = heap.pop();
+    if (!last || heap.length === 0) return first;
+    let i = 0;
+    for (;;) {
+      let child = 2 * i + 1;
+      if (child >= heap.length) break;
+      if (child + 1 < heap.length && before(heap[child + 1], heap[child])) child++;
+      if (!before(heap[child], last)) break;
+      heap[i] = heap[child];
+      i = child;
+    }
+    heap[i] = last;
+    return first;
+  }
+}
+
+const RESTART_EXPIRES = BigInt(LAYOUT.task_struct.fields.restart_block_nanosleep_expires);
+
+function before(a: Entry, b: Entry): boolean {
+  return a.at < b.at || (a.at === b.at && a.seq < b.seq);
+}

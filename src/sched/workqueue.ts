@@ -1,0 +1,218 @@
+// Workqueues: work items run by kworkers. Mirrors kernel/workqueue.c with one pool a CPU and one queue
+// behind system_wq, system_long_wq and system_unbound_wq.
+//
+// work_struct.data keeps the kernel's WORK_STRUCT_PENDING bit; the order of the queue is the host's.
+
+import type { Addr } from '../guest/addr.ts';
+import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
+import type { KernelCore } from '../kernel/core.ts';
+import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import type { TaskStruct } from '../kernel/task_struct.ts';
+import type { Sched } from './core.ts';
+import type { Kthreads } from './kthread.ts';
+import type { Timers } from './timer.ts';
+import { TICK_NS } from './timer.ts';
+
+const DATA = BigInt(LAYOUT.work_struct.fields.data);
+const TIMER = BigInt(LAYOUT.delayed_work.fields.timer);
+const DELAYED_CPU = BigInt(LAYOUT.delayed_work.fields.cpu);
+const WORK_STRUCT_PENDING = 1n;
+/** WORK_CPU_UNBOUND */
+const UNBOUND = CONSTANTS.NR_CPUS;
+
+interface Worker {
+  readonly id: bigint;
+  readonly task: TaskStruct;
+  readonly cpu: number;
+  current: Addr | undefined;
+}
+
+/** Workers a CPU may have; another is made when all are busy and work waits. */
+const MAX_WORKERS = 16;
+
+export class Workqueue {
+  readonly #core: KernelCore;
+  readonly #sched: Sched;
+  readonly #timers: Timers;
+  readonly #kthreads: Kthreads;
+  readonly #workers: Worker[] = [];
+  readonly #queues: Addr[][];
+  /** Tasks that wait for a work item to be neither queued nor running. */
+  readonly #flushers = new Map<Addr, TaskStruct[]>();
+
+  constructor(core: KernelCore, sched: Sched, timers: Timers, kthreads: Kthreads) {
+    this.#core = core;
+    this.#sched = sched;
+    this.#timers = timers;
+    this.#kthreads = kthreads;
+    this.#queues = Array.from({ length: core.cpus }, () => []);
+    this.#define();
+  }
+
+  #define(): void {
+    const { host } = this.#core;
+    const flush = (call: HostCall) => this.#flush(call.args[0], call);
+    const cancel = (call: HostCall) => this.#cancelSync(call.args[0], call, false);
+    const cancelDelayed = (call: HostCall) => this.#cancelSync(call.args[0], call, true);
+    host.defineAll({
+      worker_next_work: ({ args }) => this.#nextWork(args[0]),
+      worker_work_done: ({ args }) => this.#workDone(args[0]),
+      queue_work_on: ({ args, cpu }) => this.queueWork(args[2], this.#cpu(args[0], cpu)),
+      queue_delayed_work_on: ({ args, cpu }) =>
+        this.queueDelayedWork(args[2], Number(args[3]) * TICK_NS, this.#cpu(args[0], cpu)),
+      mod_delayed_work_on: ({ args, cpu }) =>
+        this.modDelayedWork(args[2], Number(args[3]) * TICK_NS, this.#cpu(args[0], cpu)),
+      delayed_work_timer_fn: ({ args }) => this.#timerFn(args[0] - TIMER),
+      cancel_work_sync: cancel,
+      cancel_delayed_work_sync: cancelDelayed,
+      cancel_delayed_work: ({ args }) => this.#grab(args[0], true),
+      flush_work: flush,
+      flush_delayed_work: flush,
+    });
+  }
+
+  /** Makes the first worker of each CPU, and points the system queues at something that is not NULL. */
+  start(): void {
+    for (let cpu = 0; cpu < this.#core.cpus; cpu++) this.#addWorker(cpu);
+    for (const name of ['system_wq', 'system_long_wq', 'system_unbound_wq']) {
+      const wq = this.#core.slab.alloc(64, 'workqueue_struct');
+      this.#core.mem.writeU64(this.#core.symbols.require(name), wq);
+    }
+  }
+
+  #addWorker(cpu: number): Worker {
+    const index = this.#workers.filter((w) => w.cpu === cpu).length;
+    const id = BigInt(this.#workers.length + 1);
+    const fn = this.#core.symbols.require('worker_thread');
+    const task = this.#kthreads.create(fn, id, `kworker/${cpu}:${index}`, cpu, true);
+    const worker = { id, task, cpu, current: undefined };
+    this.#workers.push(worker);
+    this.#sched.wakeUpProcess(task);
+    return worker;
+  }
+
+  #cpu(asked: bigint, here: number): number {
+    return Number(asked) === UNBOUND || Number(asked) >= this.#core.cpus ? here : Number(asked);
+  }
+
+  #pending(work: Addr): boolean {
+    return (this.#core.mem.readU64(work + DATA) & WORK_STRUCT_PENDING) !== 0n;
+  }
+  #setPending(work: Addr, on: boolean): void {
+    const data = this.#core.mem.readU64(work + DATA);
+    this.#core.mem.writeU64(work + DATA, on ? data | WORK_STRUCT_PENDING : data & ~WORK_STRUCT_PENDING);
+  }
+
+  /** queue_work_on(): false when it was queued already. */
+  queueWork(work: Addr, cpu = 0): boolean {
+    if (this.#pending(work)) return false;
+    this.#setPending(work, true);
+    this.#insert(work, cpu);
+    return true;
+  }
+
+  #insert(work: Addr, cpu: number): void {
+    this.#queues[cpu].push(work);
+    const mine = this.#workers.filter((w) => w.cpu === cpu);
+    const idle = mine.find((w) => w.current === undefined);
+    if (idle) this.#sched.wakeUpState(idle.task, CONSTANTS.TASK_NORMAL);
+    else if (mine.length < MAX_WORKERS) this.#addWorker(cpu);
+  }
+
+  /** queue_delayed_work_on(): delay in virtual ns. */
+  queueDelayedWork(work: Addr, delayNs: number, cpu = 0): boolean {
+    if (this.#pending(work)) return false;
+    this.#setPending(work, true);
+    this.#core.mem.writeU32(work + DELAYED_CPU, cpu);
+    if (delayNs <= 0) this.#insert(work, cpu);
+    else this.#arm(work, delayNs);
+    return true;
+  }
+
+  #arm(work: Addr, delayNs: number): void {
+    const at = Math.ceil((this.#core.clock.now() + delayNs) / TICK_NS) * TICK_NS;
+    this.#timers.add(work + TIMER, at, { run: () => this.#timerFn(work) });
+  }
+
+  #timerFn(work: Addr): void {
+    this.#insert(work, this.#core.mem.readU32(work + DELAYED_CPU) % this.#core.cpus);
+  }
+
+  /** mod_delayed_work_on(): true when it was pending. */
+  modDelayedWork(work: Addr, delayNs: number, cpu = 0): boolean {
+    const was = this.#grab(work, true);
+    this.queueDelayedWork(work, delayNs, cpu);
+    return was;
+  }
+
+  /** try_to_grab_pending(): takes it from its timer or queue. */
+  #grab(work: Addr, delayed: boolean): boolean {
+    if (!this.#pending(work)) return false;
+    if (delayed) this.#timers.del(work + TIMER);
+    for (const queue of this.#queues) {
+      const i = queue.indexOf(work);
+      if (i >= 0) queue.splice(i, 1);
+    }
+    this.#setPending(work, false);
+    return true;
+  }
+
+  #nextWork(id: bigint): bigint {
+    const worker = this.#workers[Number(id) - 1];
+    const work = this.#queues[worker.cpu].shift();
+    if (work === undefined) {
+      worker.task.state = CONSTANTS.TASK_IDLE;
+      return 0n;
+    }
+    worker.task.state = CONSTANTS.TASK_RUNNING;
+    worker.current = work;
+    // The function may queue its own work again: it is no longer pending once it runs.
+    this.#setPending(work, false);
+    return work;
+  }
+
+  #workDone(id: bigint): void {
+    const worker = this.#workers[Number(id) - 1];
+    const work = worker.current;
+    worker.current = undefined;
+    if (work !== undefined) this.#notifyFlushers(work);
+  }
+
+  #running(work: Addr): boolean {
+    return this.#workers.some((w) => w.current === work);
+  }
+
+  #notifyFlushers(work: Addr): void {
+    for (const task of this.#flushers.get(work) ?? []) this.#sched.wakeUpProcess(task);
+    this.#flushers.delete(work);
+  }
+
+  /** flush_work(): sleeps until the item is neither queued nor running. */
+  *#flush(work: Addr, call: HostCall): HostGenerator<boolean> {
+    if (this.#timers.del(work + TIMER)) this.#timerFn(work);
+    const waited = this.#pending(work) || this.#running(work);
+    while (this.#pending(work) || this.#running(work)) yield* this.#wait(work, call);
+    return waited;
+  }
+
+  *#cancelSync(work: Addr, call: HostCall, delayed: boolean): HostGenerator<boolean> {
+    let was = this.#grab(work, delayed);
+    while (this.#running(work)) {
+      yield* this.#wait(work, call);
+      was = this.#grab(work, delayed) || was; // it may have queued itself
+    }
+    return was;
+  }
+
+  *#wait(work: Addr, call: HostCall): HostGenerator<void> {
+    const task = this.#core.currentOf(call);
+    this.#flushers.set(work, [...(this.#flushers.get(work) ?? []), task]);
+    task.state = CONSTANTS.TASK_UNINTERRUPTIBLE;
+    yield { call: this.#core.symbols.require('schedule') };
+  }
+
+  /** What a kworker runs now: `/proc/PID/comm` of a busy one says its queue (`+events`). */
+  currentWork(task: TaskStruct): Addr | undefined {
+    return this.#workers.find((w) => w.task === task)?.current;
+  }
+}
