@@ -6,6 +6,7 @@
 
 import { AsmError } from './asm/error.ts';
 import type { HintKind } from './asm/hints.ts';
+import { scopedKey } from './asm/keys.ts';
 import { type KeystoneEncoder, keystone } from './asm/keystone.ts';
 import { Layout } from './asm/layout.ts';
 import { Preprocessor, Scope } from './asm/preprocess.ts';
@@ -93,7 +94,7 @@ function toSymbol(layout: Layout, label: Label): AsmSymbol {
     type: label.type,
     global: label.global,
     section: label.section.name,
-    file: label.place.file,
+    file: label.file,
   };
 }
 
@@ -113,7 +114,7 @@ function checkNames(program: Program): void {
     if (!program.globals.has(name)) throw new AsmError(place, `export of undefined symbol '${name}'`, name);
   }
   for (const { name, file, place } of program.noreturn) {
-    if (!program.find(file, name)) throw new AsmError(place, `undefined symbol '${name}'`, name);
+    if (!program.find(scopedKey(file, name))) throw new AsmError(place, `undefined symbol '${name}'`, name);
   }
 }
 

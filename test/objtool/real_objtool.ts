@@ -17,7 +17,7 @@ import {
   sortOrcTable,
 } from '../../src/elf/orc.ts';
 import type { AsmImage, AsmSection, UnwindHint } from '../../src/isa/assembler.ts';
-import { decodeAt, FLOW_CALL } from '../../src/isa/decoder.ts';
+import { decodeAt, FLOW_CALL, FLOW_JCC, FLOW_JMP } from '../../src/isa/decoder.ts';
 
 export const OBJTOOL = '/usr/lib/linux-kbuild-6.1/tools/objtool/objtool';
 export const hasObjtool = existsSync(OBJTOOL) && existsSync('/usr/bin/as') && existsSync('/usr/bin/objcopy');
@@ -57,8 +57,9 @@ function objectSource(image: AsmImage): string {
     lines.push(`.set ${name}, text + ${addr - text.addr}`, `.size ${name}, ${size}`);
     lines.push(`.type ${name}, ${type === 'func' ? '@function' : '@notype'}`);
   }
-  if (image.hints.length > 0) lines.push('.section .discard.unwind_hints, "", @progbits');
-  for (const { addr, kind, base, offset } of image.hints) {
+  const hints = image.hints.filter((h) => h.addr >= text.addr);
+  if (hints.length > 0) lines.push('.section .discard.unwind_hints, "", @progbits');
+  for (const { addr, kind, base, offset } of hints) {
     const end = kind === 'empty' || kind === 'entry' ? 1 : 0;
     lines.push(
       `.long ${at(addr)} - .`,
@@ -67,24 +68,34 @@ function objectSource(image: AsmImage): string {
       '.balign 4',
     );
   }
-  const inner = innerCalls(image, text);
+  const { inner, thunks } = specialBranches(image, text);
+  // Thunks are known by the symbol of a relocation.
+  for (const { field, name } of thunks) lines.push(`.reloc text + ${field}, R_X86_64_PLT32, ${name} - 4`);
   if (inner.length > 0) lines.push('.section .discard.intra_function_calls, "", @progbits');
   for (const offset of inner) lines.push(`.long text + ${offset}`);
   return `${lines.join('\n')}\n`;
 }
 
-/** Calls to no symbol: the kernel's sources annotate them. */
-function innerCalls(image: AsmImage, text: AsmSection): number[] {
-  const starts = new Set(
-    image.symbols.filter((s) => s.type !== 'label').map((s) => Number(s.addr - text.addr)),
-  );
-  const calls: number[] = [];
+interface SpecialBranches {
+  /** Calls to no symbol: the kernel's sources annotate them. */
+  readonly inner: number[];
+  readonly thunks: { field: number; name: string }[];
+}
+
+function specialBranches(image: AsmImage, text: AsmSection): SpecialBranches {
+  const names = new Map<number, string>();
+  for (const { name, addr, type } of image.symbols)
+    if (type !== 'label') names.set(Number(addr - text.addr), name);
+  const found: SpecialBranches = { inner: [], thunks: [] };
   for (let at = 0; at < text.bytes.length; ) {
-    const { flow, length, target } = decodeAt(text.bytes, at, at);
-    if (flow === FLOW_CALL && !starts.has(target)) calls.push(at);
+    const { flow, length, target, immSize } = decodeAt(text.bytes, at, at);
+    const name = names.get(target);
+    if (flow === FLOW_CALL && name === undefined) found.inner.push(at);
+    const branches = (flow === FLOW_CALL || flow === FLOW_JMP || flow === FLOW_JCC) && immSize === 4;
+    if (branches && name?.startsWith('__x86_')) found.thunks.push({ field: at + length - 4, name });
     at += length || 1;
   }
-  return calls;
+  return found;
 }
 
 export interface RealResult {

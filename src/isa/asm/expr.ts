@@ -3,6 +3,8 @@
 // Invariant: a value with terms is only ever added to, subtracted from or negated; every
 // other operator wants plain numbers, since addresses are not known until layout.
 
+import { nameOfKey } from './keys.ts';
+
 export interface Term {
   readonly name: string;
   readonly sign: 1 | -1;
@@ -140,7 +142,7 @@ class Parser {
     if (op === '-') return add(left, negate(right));
     const symbolic = [...left.terms, ...right.terms][0];
     if (symbolic)
-      throw new ExprError(`'${op}' wants numbers, and ${symbolic.name} is an address`, symbolic.name);
+      throw new ExprError(`'${op}' wants numbers, and ${nameOfKey(symbolic.name)} is an address`, op);
     return number(apply(left.num, right.num));
   }
 

@@ -3,6 +3,7 @@
 import { branchForms } from './branch.ts';
 import { AsmError, type Place } from './error.ts';
 import { evaluateTokens, isNumber, type Lookup, tokenize } from './expr.ts';
+import { isNearKey } from './keys.ts';
 import type { KeystoneEncoder } from './keystone.ts';
 import { isRegister, placeFixups, rewriteInstruction, splitOperands } from './operand.ts';
 import { guard } from './preprocess.ts';
@@ -19,7 +20,7 @@ function readBranch(place: Place, mnemonic: string, operand: string, lookup: Loo
   if (wantsShort) tokens = tokens.slice(1);
   const target = guard(place, () => evaluateTokens(tokens, lookup));
   // `.L` and numeric labels are of the same function; everything else may be far away.
-  const near = isNumber(target) || !target.terms.every((t) => t.name.includes('\0'));
+  const near = isNumber(target) || !target.terms.every((t) => isNearKey(t.name));
   const { short } = forms;
   const relaxable = !wantsShort && !near && short !== undefined && forms.near !== undefined;
   if (wantsShort && !short) throw new AsmError(place, `${mnemonic} has no short form`, mnemonic);

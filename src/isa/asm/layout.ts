@@ -6,6 +6,7 @@
 import { fitsWidth, putNumber } from './data.ts';
 import { AsmError, type Place } from './error.ts';
 import type { Value } from './expr.ts';
+import { nameOfKey } from './keys.ts';
 import { fillNops } from './nops.ts';
 import { type Fixup, fitsInt32 } from './operand.ts';
 import type { BranchItem, Item, Label, Mark, Program, Section } from './program.ts';
@@ -123,10 +124,10 @@ export class Layout {
   evaluate(value: Value, place: Place, external: ReadonlyMap<string, bigint>): bigint {
     let sum = value.num;
     for (const { name, sign } of value.terms) {
-      const label = this.program.find(place.file, name);
-      const address = label ? this.address(label) : external.get(name);
+      const label = this.program.find(name);
+      const address = label ? this.address(label) : external.get(nameOfKey(name));
       if (address === undefined) {
-        const shown = name.slice(name.indexOf('\0') + 1).replace(/#\d+$/, 'f');
+        const shown = nameOfKey(name).replace(/#\d+$/, 'f');
         throw new AsmError(place, `undefined symbol '${shown}'`, shown);
       }
       sum += sign === 1 ? address : -address;

@@ -5,6 +5,7 @@
 // take 32 bits (64 after movabs), so layout needs no second look at the encoding.
 
 import { ExprError, evaluateTokens, isNumber, type Lookup, tokenize, type Value } from './expr.ts';
+import { nameOfKey } from './keys.ts';
 
 export type FixupKind = 'pc32' | 'abs32' | 'abs32s' | 'abs64' | 'data';
 
@@ -159,7 +160,7 @@ class OperandRewriter {
     if (hasOffset && /^flat$/i.test(rest[0] ?? '') && rest[1] === ':') rest = rest.slice(2);
     const value = evaluateTokens(rest, this.lookup);
     if (isNumber(value)) return String(signed64(value.num) === value.num ? value.num : signed64(value.num));
-    const name = (value.terms[0] as { name: string }).name;
+    const name = nameOfKey((value.terms[0] as { name: string }).name);
     const plus = value.terms.reduce((sum, t) => sum + t.sign, 0);
     if (!hasOffset && plus !== 0) {
       throw new ExprError(`'${name}' is an address: write 'offset ${name}' or '[rip+${name}]'`, name);

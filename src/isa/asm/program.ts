@@ -7,6 +7,7 @@
 import { AsmError, type Place } from './error.ts';
 import { symbol, type Value } from './expr.ts';
 import type { Hint } from './hints.ts';
+import { nameOfKey, scopedKey } from './keys.ts';
 import type { Fixup } from './operand.ts';
 
 export type SymbolType = 'func' | 'code' | 'object' | 'label';
@@ -51,6 +52,8 @@ export interface Section {
 
 export interface Label {
   readonly name: string;
+  /** The source it belongs to; a macro may be of another one. */
+  readonly file: string;
   readonly section: Section;
   /** Index of the item that the label stands before. */
   readonly item: number;
@@ -90,9 +93,6 @@ export const SECTIONS = [
 
 export const isTextSection = (name: string): boolean => name === '.text' || name === '.user.text';
 
-/** Key of a label that only its own function, or its own file, can name. */
-export const scopedKey = (scope: string, name: string): string => `${scope}\0${name}`;
-
 export class Program {
   readonly sections = new Map<string, Section>();
   readonly globals = new Map<string, Label>();
@@ -127,12 +127,21 @@ export class Program {
   here(section: Section, place: Place): Value {
     const key = scopedKey('.', String(this.#here++));
     const item = section.items.length;
-    this.locals.set(key, { name: '.', section, item, place, type: 'label', global: false, end: item });
+    this.locals.set(key, {
+      name: '.',
+      file: place.file,
+      section,
+      item,
+      place,
+      type: 'label',
+      global: false,
+      end: item,
+    });
     return symbol(key);
   }
 
-  /** Global if there is one of that name, file-local first. */
-  find(file: string, name: string): Label | undefined {
-    return this.locals.get(name) ?? this.locals.get(scopedKey(file, name)) ?? this.globals.get(name);
+  /** What a scoped key stands for: the file's own symbol, or else the global one. */
+  find(key: string): Label | undefined {
+    return this.locals.get(key) ?? this.globals.get(nameOfKey(key));
   }
 }

@@ -8,18 +8,11 @@ import { AsmError, type Place } from './error.ts';
 import { ExprError, evaluate, type Lookup, symbol, type Value } from './expr.ts';
 import { HINTS, readHint } from './hints.ts';
 import { readInstruction } from './instruction.ts';
+import { scopedKey } from './keys.ts';
 import type { KeystoneEncoder } from './keystone.ts';
 import { fitsInt32, isRegister } from './operand.ts';
 import { guard, type Preprocessor } from './preprocess.ts';
-import {
-  type Block,
-  type Item,
-  isTextSection,
-  type Label,
-  type Program,
-  type Section,
-  scopedKey,
-} from './program.ts';
+import { type Block, type Item, isTextSection, type Label, type Program, type Section } from './program.ts';
 
 const FUNCTION_ALIGN = 16;
 const DATA_ALIGN = 8;
@@ -80,6 +73,7 @@ export class Reader {
     const place = { file: this.path, line: 1, column: 1, text: '' };
     const label: Label = {
       name: this.path,
+      file: this.path,
       section: this.section,
       item: 0,
       place,
@@ -180,7 +174,16 @@ export class Reader {
     if (this.pre.scope.constants.has(name))
       throw new AsmError(place, `'${name}' is already a constant`, name);
     const item = this.section.items.length;
-    const label: Label = { name, section: this.section, item, place, type, global, end: item };
+    const label: Label = {
+      name,
+      file: this.path,
+      section: this.section,
+      item,
+      place,
+      type,
+      global,
+      end: item,
+    };
     this.program.define(global ? name : scopedKey(this.path, name), label);
     return label;
   }
@@ -189,6 +192,7 @@ export class Reader {
     const item = this.section.items.length;
     this.program.define(key, {
       name,
+      file: this.path,
       section: this.section,
       item,
       place,
@@ -220,7 +224,7 @@ export class Reader {
     if (numeric) return this.numericLabel(numeric[1] as string, numeric[2] as string);
     if (name.startsWith('.L')) return symbol(this.localKey(name));
     if (isRegister(name)) throw new ExprError(`register '${name}' in an expression`, name);
-    return symbol(name);
+    return symbol(scopedKey(this.path, name));
   };
 
   numericLabel(name: string, direction: string): Value {
