@@ -6,6 +6,7 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { HostFunction, HostGenerator } from '../guest/hostcall.ts';
+import { GuestMemoryError } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
 import { initListHead } from '../kernel/list.ts';
@@ -385,9 +386,13 @@ export class ModuleLoader {
   }
 }
 
-/** Faults of the module and a lack of memory end a load; anything else is a fault of ours. */
+/**
+ * Faults of the module and a lack of memory end a load; anything else is a fault of ours. A table of the module that
+ * points out of it would be an oops in the kernel; here it is one more bad module.
+ */
 function asModuleError(error: unknown): ModuleError {
   if (error instanceof ModuleError) return error;
+  if (error instanceof GuestMemoryError) return new ModuleError('ENOEXEC', `bad pointer: ${error.message}`);
   if (error instanceof SlabError && error.code === 'ENOMEM') return new ModuleError('ENOMEM', error.message);
   throw error;
 }

@@ -36,23 +36,16 @@ export class ModuleParams {
 
   /** The parameters of a module in the order of its __param section. */
   list(mod: Module): KernelParam[] {
-    const table = mod.sections.get('__param');
-    if (!table) return [];
     const { mem } = this.#core;
     const f = LAYOUT.kernel_param.fields;
-    const params: KernelParam[] = [];
-    const step = BigInt(LAYOUT.kernel_param.size);
-    for (let at = table.addr; at + step <= table.addr + BigInt(table.size); at += step) {
-      params.push({
-        addr: at,
-        name: mem.readCString(mem.readU64(at + BigInt(f.name))),
-        ops: mem.readU64(at + BigInt(f.ops)),
-        perm: mem.readU16(at + BigInt(f.perm)),
-        flags: mem.readU8(at + BigInt(f.flags)),
-        arg: mem.readU64(at + BigInt(f.arg)),
-      });
-    }
-    return params;
+    return paramAddresses(mod).map((at) => ({
+      addr: at,
+      name: mem.readCString(mem.readU64(at + BigInt(f.name))),
+      ops: mem.readU64(at + BigInt(f.ops)),
+      perm: mem.readU16(at + BigInt(f.perm)),
+      flags: mem.readU8(at + BigInt(f.flags)),
+      arg: mem.readU64(at + BigInt(f.arg)),
+    }));
   }
 
   /** parse_args() for a module that is loading. Throws ModuleError with the last error. */
@@ -127,8 +120,11 @@ export class ModuleParams {
 
   /** module_destroy_params(): frees what setting charp parameters allocated. */
   destroy(mod: Module): void {
-    for (const param of this.list(mod)) {
-      if (this.#nameOf(param.ops) === 'param_ops_charp') freeCharp(this.#env, param.arg);
+    const { mem } = this.#core;
+    for (const at of paramAddresses(mod)) {
+      const arg = mem.readU64(at + BigInt(LAYOUT.kernel_param.fields.arg));
+      const ops = mem.readU64(at + BigInt(LAYOUT.kernel_param.fields.ops));
+      if (this.#nameOf(ops) === 'param_ops_charp' && mem.isMapped(arg, 8)) freeCharp(this.#env, arg);
     }
   }
 
@@ -172,6 +168,13 @@ export class ModuleParams {
     const found = this.#core.symbols.lookup(addr);
     return found && found.offset === 0 && found.module === undefined ? found.name : undefined;
   }
+}
+
+/** Where the struct kernel_param of a module are. */
+function paramAddresses(mod: Module): Addr[] {
+  const table = mod.sections.get('__param');
+  const count = Math.floor((table?.size ?? 0) / LAYOUT.kernel_param.size);
+  return Array.from({ length: count }, (_, i) => (table?.addr ?? 0n) + BigInt(i * LAYOUT.kernel_param.size));
 }
 
 /** Hyphens and underscores are the same in names. */

@@ -1,0 +1,142 @@
+// A kernel to load modules into, without a CPU: guest calls are recorded and answered by the test.
+
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseElf } from '../../src/elf/elf_object.ts';
+import { undefinedSymbols } from '../../src/elf/module_object.ts';
+import type { Addr } from '../../src/guest/addr.ts';
+import type { HostGenerator } from '../../src/guest/hostcall.ts';
+import { GuestMemory, PROT_READ, PROT_WRITE } from '../../src/guest/memory.ts';
+import type { KernelCore } from '../../src/kernel/core.ts';
+import { EventLog, type KernelEvent } from '../../src/kernel/events.ts';
+import { Kallsyms } from '../../src/kernel/kallsyms.ts';
+import { Printk } from '../../src/kernel/printk.ts';
+import { Slab } from '../../src/kernel/slab.ts';
+import { type LoadResult, ModuleLoader } from '../../src/module/main.ts';
+import { ModuleArena } from '../../src/module/module_alloc.ts';
+import type { ModuleLoaderPorts } from '../../src/module/ports.ts';
+
+export const MODULES = join(import.meta.dirname, '../../fixtures/modules');
+
+export function fixture(name: string): Uint8Array {
+  return new Uint8Array(readFileSync(join(MODULES, `${name}.ko`)));
+}
+
+const IMAGE = 0xffffffff81000000n;
+const NOT_EXPORTED = new Set(['klpdemo_no_such_symbol']);
+
+export interface Call {
+  readonly name: string;
+  readonly addr: Addr;
+  readonly args: readonly (bigint | number)[];
+}
+
+export class Rig {
+  readonly core: KernelCore;
+  readonly loader: ModuleLoader;
+  readonly area: ModuleArena;
+  readonly calls: Call[] = [];
+  readonly events: KernelEvent[] = [];
+  readonly pokes: { addr: Addr; bytes: Uint8Array }[] = [];
+  /** What guest functions return, by symbol name. */
+  readonly returns = new Map<string, bigint>();
+  #next = IMAGE;
+
+  constructor(ports: Partial<ModuleLoaderPorts> = {}, cpus = 2) {
+    const mem = new GuestMemory({ heap: 1 << 20, stacks: 1 });
+    mem.map(IMAGE, 0x10000, PROT_READ | PROT_WRITE);
+    const events = new EventLog(() => ({ t: 0, cpu: 0 }));
+    events.subscribe((e) => this.events.push(e));
+    const symbols = new Kallsyms();
+    const core = {
+      mem,
+      clock: { now: () => 0 },
+      events,
+      printk: new Printk(events, () => 0),
+      symbols,
+      slab: new Slab(mem),
+      cpus,
+      taints: 0,
+      sym: (addr: Addr) => symbols.format(addr),
+    };
+    this.core = core as unknown as KernelCore;
+    this.area = new ModuleArena(mem);
+    const pokeText = (addr: Addr, bytes: Uint8Array): void => {
+      this.pokes.push({ addr, bytes });
+      mem.pokeText(addr, bytes);
+    };
+    this.loader = new ModuleLoader(this.core, { area: this.area, pokeText, ...ports });
+    this.exportAll(['__x86_return_thunk', '__fentry__']);
+  }
+
+  /** Adds exported image symbols of 16 bytes each. */
+  exportAll(names: Iterable<string>, gpl = false): void {
+    const { symbols } = this.core;
+    const known = [...symbols.all()].filter((s) => s.module === undefined);
+    for (const name of names) {
+      if (symbols.findExport(name)) continue;
+      known.push({ name, addr: this.#next, size: 16, type: 'T' });
+      symbols.addExport(name, { addr: this.#next, gpl });
+      this.#next += 16n;
+    }
+    symbols.add(undefined, known);
+  }
+
+  /** Loads a file, with whatever it imports exported by the image. */
+  load(bytes: Uint8Array, args = '', file = 'test.ko'): LoadResult {
+    try {
+      this.exportAll(
+        undefinedSymbols(parseElf(bytes, file))
+          .map((s) => s.name)
+          .filter((n) => !NOT_EXPORTED.has(n)),
+      );
+    } catch {
+      // Not an object: the loader will say so.
+    }
+    return this.run(this.loader.loadModule({ file, bytes, args }));
+  }
+
+  unload(name: string, flags = 0): number {
+    return this.run(this.loader.deleteModule(name, flags));
+  }
+
+  /** Runs a host generator to its end, answering its calls of guest functions. */
+  run<T>(generator: HostGenerator<T>): T {
+    let answer = 0n;
+    for (let i = 0; i < 10000; i++) {
+      const step = generator.next(answer);
+      if (step.done) return step.value;
+      if ('relax' in step.value) continue;
+      const { call, args = [] } = step.value;
+      const name = this.core.symbols.nameOf(call) ?? '?';
+      this.calls.push({ name, addr: call, args });
+      answer = this.returns.get(name) ?? 0n;
+    }
+    throw new Error('the generator does not end');
+  }
+
+  get dmesg(): string[] {
+    return this.core.printk.records.map((r) => r.text);
+  }
+
+  /** Everything that a load may change and a failed one must not. */
+  snapshot(): unknown {
+    return {
+      modules: this.loader.modules.all.map((m) => [m.name, m.state, m.refcnt, m.users.size]),
+      area: this.area.used(),
+      heap: this.core.slab.used(),
+      symbols: [...this.core.symbols.all()].length,
+    };
+  }
+}
+
+export function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex');
+}
+
+const OBJECTS = join(import.meta.dirname, '../../fixtures/objects');
+
+/** A module written in assembly. */
+export function object(name: string): Uint8Array {
+  return new Uint8Array(readFileSync(join(OBJECTS, `${name}.o`)));
+}

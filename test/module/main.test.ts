@@ -1,0 +1,332 @@
+import { describe, expect, it } from 'vitest';
+import { CpuFeatures } from '../../src/module/cpu_features.ts';
+import type { Module } from '../../src/module/module.ts';
+import { MODULE_ATTRIBUTES, moduleFlags, printModules, procModules } from '../../src/module/procfs.ts';
+import { fixture, hex, Rig } from './harness.ts';
+
+function loaded(rig: Rig, name: string, args = ''): Module {
+  const result = rig.load(fixture(name), args, `${name}.ko`);
+  if (!result.ok) throw new Error(`${name}: ${result.code} ${result.reason}`);
+  return result.module;
+}
+
+function symbol(rig: Rig, name: string): bigint {
+  const addr = rig.core.symbols.lookupName(name);
+  if (addr === undefined) throw new Error(`no symbol ${name}`);
+  return addr;
+}
+
+describe('loading a module built by kbuild', () => {
+  const rig = new Rig();
+  const mod = loaded(rig, 'klpdemo_target');
+  const { mem } = rig.core;
+
+  it('runs its init as guest code, and is live', () => {
+    expect(rig.calls.map((c) => c.name)).toEqual(['klpdemo_target_init']);
+    expect(mod.state).toBe('LIVE');
+    expect(rig.events.filter((e) => e.type === 'module').map((e) => 'state' in e && e.state)).toEqual([
+      'UNFORMED',
+      'COMING',
+      'LIVE',
+    ]);
+  });
+
+  it('says what the real kernel said of it', () => {
+    const line = 'signature and/or required key missing - tainting kernel';
+    expect(rig.dmesg).toEqual([
+      'klpdemo_target: loading out-of-tree module taints kernel.',
+      `klpdemo_target: module verification failed: ${line}`,
+    ]);
+  });
+
+  it('lies where it lay in the real kernel, with the same size', () => {
+    expect(procModules(rig.loader.modules)).toBe('klpdemo_target 16384 0 - Live 0xffffffffc0201000 (OE)\n');
+    const shown = Object.fromEntries(MODULE_ATTRIBUTES.map((a) => [a.name, a.show(mod)]));
+    expect(shown).toMatchObject({
+      initstate: 'live',
+      coresize: '16384',
+      initsize: '0',
+      refcnt: '0',
+      taint: 'OE',
+    });
+  });
+
+  it('has a struct module that says the same', () => {
+    expect(mem.readCString(mod.addr + 24n)).toBe('klpdemo_target');
+    expect(mod.base('core')).toBe(0xffffffffc0201000n);
+    expect(mod.base('init')).toBe(0n);
+    expect(rig.core.symbols.nameOf(mod.exit)).toBe('klpdemo_target_exit');
+  });
+
+  it('shows sizes of functions up to the next symbol, as the real stacks did', () => {
+    const sizes = [
+      'klpdemo_wait',
+      'klpdemo_descend',
+      'klpdemo_stage_drap',
+      'klpdemo_round',
+      'klpdemo_main',
+    ].map((name) => rig.core.sym(symbol(rig, name) + 1n));
+    expect(sizes).toEqual([
+      'klpdemo_wait+0x1/0x90 [klpdemo_target]',
+      'klpdemo_descend+0x1/0x30 [klpdemo_target]',
+      'klpdemo_stage_drap+0x1/0xf0 [klpdemo_target]',
+      'klpdemo_round+0x1/0x90 [klpdemo_target]',
+      'klpdemo_main+0x1/0x60 [klpdemo_target]',
+    ]);
+  });
+
+  it('counts twins by their order in the symbol table', () => {
+    const twins = mod.symbolsNamed('klpdemo_twin');
+    expect(twins).toHaveLength(2);
+    expect(new Set(twins).size).toBe(2);
+  });
+
+  it('no longer knows the symbols of its init part', () => {
+    expect(rig.core.symbols.lookupName('klpdemo_target_init')).toBeUndefined();
+    expect(mem.isMapped(0xffffffffc0206000n)).toBe(false);
+  });
+
+  it('calls __fentry__ at every fentry site, for ftrace to take out', () => {
+    expect(mod.fentrySites).toContain(symbol(rig, 'klpdemo_main'));
+    for (const site of mod.fentrySites.filter((s) => mod.containsText(s))) {
+      expect(mem.readU8(site)).toBe(0xe8);
+      expect(site + 5n + BigInt(mem.readS32(site + 1n))).toBe(symbol(rig, '__fentry__'));
+    }
+  });
+
+  it('returns without a thunk', () => {
+    const returns = mod.elf.section('.return_sites')?.size ?? 0;
+    const report = mod.reports.find((r) => r.section === '.return_sites');
+    expect(report).toMatchObject({ applied: true, entries: returns / 4 });
+    const text = mem.readBytes(symbol(rig, 'klpdemo_check'), 0x30);
+    expect(hex(text)).toContain('c3cccccccc');
+  });
+
+  it('has its ORC table, sorted', () => {
+    const { orc } = mod;
+    expect(orc?.count).toBe((mod.elf.section('.orc_unwind_ip')?.size ?? 0) / 4);
+    expect(orc && [...orc.ip].every((ip, i) => i === 0 || ip >= orc.ip[i - 1])).toBe(true);
+  });
+
+  it('has text that can be executed and not written, data that can be written and not executed', () => {
+    expect(mem.protectionOf(symbol(rig, 'klpdemo_main'))).toBe(5);
+    expect(mem.protectionOf(symbol(rig, '__param_depth'))).toBe(1);
+    expect(mem.protectionOf(symbol(rig, 'depth'))).toBe(3);
+  });
+});
+
+describe('parameters', () => {
+  it('set the variables of the module', () => {
+    const rig = new Rig();
+    loaded(rig, 'klpdemo_target', 'period-ms=0x20 block depth=3');
+    const { mem } = rig.core;
+    expect(mem.readS32(symbol(rig, 'period_ms'))).toBe(32);
+    expect(mem.readU8(symbol(rig, 'block'))).toBe(1);
+    expect(mem.readS32(symbol(rig, 'depth'))).toBe(3);
+  });
+
+  it('that nobody knows are ignored with a line', () => {
+    const rig = new Rig();
+    loaded(rig, 'klpdemo_target', 'colour=red dyndbg=+p -- rest of it');
+    expect(rig.dmesg).toContain("klpdemo_target: unknown parameter 'colour' ignored");
+    expect(rig.dmesg).toContain("klpdemo_target: parameters 'rest of it' after `--' ignored");
+  });
+
+  it.each([
+    ['period_ms=fast', 'EINVAL', "klpdemo_target: `fast' invalid for parameter `period_ms'"],
+    ['period_ms=4294967296', 'ERANGE', "klpdemo_target: `4294967296' invalid for parameter `period_ms'"],
+    ['period_ms', 'EINVAL', "klpdemo_target: `' invalid for parameter `period_ms'"],
+    ['block=maybe', 'EINVAL', "klpdemo_target: `maybe' invalid for parameter `block'"],
+  ])('%s fails the load with %s and leaves nothing behind', (args, code, line) => {
+    const rig = new Rig();
+    const bytes = fixture('klpdemo_target');
+    rig.load(bytes, 'depth=oops');
+    const before = rig.snapshot();
+    expect(rig.load(bytes, args)).toMatchObject({ ok: false, code });
+    expect(rig.dmesg).toContain(line);
+    expect(rig.snapshot()).toEqual(before);
+    expect(rig.calls).toEqual([]);
+  });
+});
+
+describe('a livepatch module', () => {
+  it('taints the kernel once, with its own line', () => {
+    const rig = new Rig();
+    loaded(rig, 'klpdemo_patch_target');
+    const mod = loaded(rig, 'klpdemo_patch_vmlinux');
+    expect(rig.dmesg.filter((l) => l.includes('TAINT_LIVEPATCH'))).toEqual([
+      'klpdemo_patch_target: tainting kernel with TAINT_LIVEPATCH',
+    ]);
+    expect(mod.isLivepatch).toBe(true);
+    expect(moduleFlags(mod)).toBe('(OEK)');
+    expect(rig.core.taints).toBe(45056);
+  });
+
+  it('keeps all its symbols, those of init too', () => {
+    const rig = new Rig();
+    const mod = loaded(rig, 'klpdemo_patch_target');
+    expect(mod.symbols.length).toBe(mod.elf.symbols.length);
+  });
+
+  it('calls retpoline thunks where that is what protects the CPU, and branches directly where nothing does', () => {
+    const kept = loaded(new Rig(), 'klpdemo_patch_target');
+    expect(kept.reports.find((r) => r.section === '.retpoline_sites')?.note).toContain('0 indirect branch');
+    const rig = new Rig({ features: CpuFeatures.named('ALWAYS') });
+    const mod = loaded(rig, 'klpdemo_patch_target');
+    const report = mod.reports.find((r) => r.section === '.retpoline_sites');
+    expect(report?.note).toBe(`${report?.entries} indirect branch, no thunk, 0 kept`);
+    const sites = mod.sections.get('.retpoline_sites');
+    const site = sites && sites.addr + BigInt(rig.core.mem.readS32(sites.addr));
+    expect(site && hex(rig.core.mem.readBytes(site, 5))).toBe('ffd00f1f00');
+  });
+});
+
+describe('a module that cannot be loaded', () => {
+  it('names every unknown symbol', () => {
+    const rig = new Rig();
+    const before = rig.snapshot();
+    const result = rig.load(fixture('klpdemo_bad_import'));
+    expect(result).toMatchObject({ ok: false, errno: 2, code: 'ENOENT' });
+    expect(rig.dmesg.at(-1)).toBe('klpdemo_bad_import: Unknown symbol klpdemo_no_such_symbol (err -2)');
+    expect({ ...(rig.snapshot() as object), symbols: 0 }).toEqual({ ...(before as object), symbols: 0 });
+  });
+
+  it('is freed when its init fails, with the errno of init', () => {
+    const rig = new Rig();
+    rig.load(fixture('klpdemo_bad_import'));
+    const before = rig.snapshot() as { symbols: number };
+    rig.returns.set('klpdemo_bad_init_init', -19n);
+    rig.returns.set('init_module', -19n);
+    const result = rig.load(fixture('klpdemo_bad_init'));
+    expect(result).toMatchObject({ ok: false, errno: 19, code: 'ENODEV' });
+    expect({ ...(rig.snapshot() as object), symbols: 0 }).toEqual({ ...before, symbols: 0 });
+    expect(rig.calls).toHaveLength(1);
+  });
+
+  it('lies behind the target as it did in the real kernel while its init runs', () => {
+    const rig = new Rig();
+    loaded(rig, 'klpdemo_target');
+    rig.load(fixture('klpdemo_bad_null'));
+    expect(rig.calls.at(-1)?.addr).toBe(0xffffffffc020b000n);
+    expect(rig.core.symbols.nameOf(0xffffffffc0206005n)).toBe('klpdemo_store');
+  });
+
+  it('is refused while one of its name is there', () => {
+    const rig = new Rig();
+    loaded(rig, 'klpdemo_target');
+    expect(rig.load(fixture('klpdemo_target'))).toMatchObject({ ok: false, code: 'EEXIST' });
+  });
+
+  it('is refused when it was built for another kernel', () => {
+    const rig = new Rig({ vermagic: '6.1.0-56-amd64 SMP mod_unload modversions ' });
+    expect(rig.load(fixture('klpdemo_target'))).toMatchObject({ ok: false, code: 'ENOEXEC' });
+    expect(rig.dmesg).toEqual([
+      "klpdemo_target: version magic '6.1.0-56-amd64 SMP preempt mod_unload modversions ' should be " +
+        "'6.1.0-56-amd64 SMP mod_unload modversions '",
+    ]);
+  });
+
+  it('is refused with the reason when it is no module at all', () => {
+    const rig = new Rig();
+    expect(rig.load(new Uint8Array(64))).toMatchObject({ ok: false, code: 'ENOEXEC' });
+    expect(rig.dmesg).toEqual(['Invalid ELF header magic: != \u007fELF']);
+  });
+
+  it('leaves the machine as it was, whatever was changed in its file', () => {
+    const bytes = fixture('klpdemo_target');
+    const seen = new Set<string>();
+    let rig = new Rig();
+    for (let i = 0; i < 400; i++) {
+      const broken = bytes.slice();
+      // A fixed walk over the file: headers, tables, strings, code.
+      for (let k = 0; k < 3; k++) broken[(i * 7919 + k * 104729) % broken.length] ^= 1 << ((i + k) % 8);
+      const result = rig.load(broken, 'depth=x');
+      if (result.ok) {
+        rig = new Rig();
+        continue;
+      }
+      seen.add(result.code);
+      expect(rig.snapshot()).toMatchObject({ modules: [], area: 0, heap: 0 });
+    }
+    expect([...seen]).toContain('ENOEXEC');
+  });
+});
+
+describe('unloading', () => {
+  it('runs exit and gives everything back', () => {
+    const rig = new Rig();
+    rig.load(fixture('klpdemo_target'), 'depth=x');
+    const before = rig.snapshot();
+    loaded(rig, 'klpdemo_target');
+    expect(rig.unload('klpdemo_target')).toBe(0);
+    expect(rig.calls.map((c) => c.name)).toEqual(['klpdemo_target_init', 'klpdemo_target_exit']);
+    expect(rig.snapshot()).toEqual(before);
+    expect(printModules(rig.loader.modules)).toBe('Modules linked in: [last unloaded: klpdemo_target(OE)]');
+  });
+
+  it('is refused while someone holds a reference', () => {
+    const rig = new Rig();
+    const mod = loaded(rig, 'klpdemo_target');
+    expect(rig.loader.modules.tryGet(mod)).toBe(true);
+    expect(rig.unload('klpdemo_target')).toBe(-11);
+    rig.loader.modules.put(mod);
+    expect(rig.unload('klpdemo_target')).toBe(0);
+  });
+
+  it('of a module that is not there is ENOENT, and of one that is loading EBUSY', () => {
+    const rig = new Rig();
+    expect(rig.unload('klpdemo_target')).toBe(-2);
+    rig.load(fixture('klpdemo_bad_import'));
+    const bytes = fixture('klpdemo_target');
+    rig.load(bytes, 'depth=x');
+    const loading = rig.loader.loadModule({ file: 'a.ko', bytes });
+    expect(loading.next().value).toHaveProperty('call');
+    expect(rig.loader.modules.find('klpdemo_target')?.state).toBe('COMING');
+    expect(procModules(rig.loader.modules)).toMatch(
+      /^klpdemo_target \d+ 1 - Loading 0xffffffffc0201000 \(OE\+\)/,
+    );
+    expect(rig.unload('klpdemo_target')).toBe(-16);
+  });
+
+  it('hands over to ftrace, livepatch and listeners in the order of the kernel', () => {
+    const log: string[] = [];
+    const say =
+      (what: string) =>
+      (mod: Module): undefined =>
+        void log.push(`${what} ${mod.state}`);
+    const rig = new Rig({
+      hooks: {
+        ftraceModuleInit: say('ftrace init'),
+        ftraceModuleEnable: say('ftrace enable'),
+        ftraceFreeMem: say('ftrace free init'),
+        ftraceReleaseMod: say('ftrace release'),
+        *klpModuleComing(mod) {
+          log.push(`klp coming ${mod.state}`);
+          yield { relax: true };
+          return 0;
+        },
+        klpModuleGoing: say('klp going'),
+        notify: (mod, state) => void log.push(`notify ${state} ${mod.state}`),
+      },
+    });
+    loaded(rig, 'klpdemo_target');
+    rig.unload('klpdemo_target');
+    expect(log).toEqual([
+      'ftrace init UNFORMED',
+      'ftrace enable COMING',
+      'klp coming COMING',
+      'notify COMING COMING',
+      'notify LIVE LIVE',
+      'ftrace free init LIVE',
+      'notify GOING GOING',
+      'klp going GOING',
+      'ftrace release GOING',
+    ]);
+  });
+
+  it('a load that livepatch refuses fails with its errno', () => {
+    const rig = new Rig({ hooks: { klpModuleComing: () => -22 } });
+    expect(rig.load(fixture('klpdemo_target'))).toMatchObject({ ok: false, code: 'EINVAL' });
+    expect(rig.area.used()).toBe(0);
+  });
+});

@@ -1,0 +1,227 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { SHF_ALLOC, SHF_MERGE, SHF_STRINGS, SHT_NOBITS } from '../../src/elf/constants.ts';
+import { parseElf } from '../../src/elf/elf_object.ts';
+import { THIS_MODULE_SECTION } from '../../src/elf/module_object.ts';
+import { nopBytes, optimizeNops } from '../../src/module/alternative.ts';
+import { CpuFeatures, X86_FEATURES } from '../../src/module/cpu_features.ts';
+import { moduleFindBug, searchModuleExtable } from '../../src/module/extable.ts';
+import { insnLength } from '../../src/module/finalize.ts';
+import { sectionAddress } from '../../src/module/memory.ts';
+import type { Module } from '../../src/module/module.ts';
+import type { ModuleLoaderPorts } from '../../src/module/ports.ts';
+import { fixture, hex, object, Rig } from './harness.ts';
+
+/** The sites module with its keys in memory: one static key on, one static call set. */
+function loadSites(ports: Partial<ModuleLoaderPorts> = {}, cpus = 2): { rig: Rig; mod: Module } {
+  const rig = new Rig(ports, cpus);
+  rig.exportAll(['static_key_on', 'static_key_off', 'static_call_set', 'static_call_null', 'called_now']);
+  const at = (name: string) => rig.core.symbols.lookupName(name) ?? 0n;
+  rig.core.mem.writeU32(at('static_key_on'), 1);
+  rig.core.mem.writeU64(at('static_call_set'), at('called_now'));
+  const result = rig.load(object('module-sites'), '', 'sites.ko');
+  if (!result.ok) throw new Error(result.reason);
+  return { rig, mod: result.module };
+}
+
+function code(rig: Rig, name: string, offset: number, size: number): string {
+  const at = rig.core.symbols.lookupName(name) ?? 0n;
+  return hex(rig.core.mem.readBytes(at + BigInt(offset), size));
+}
+
+describe('alternatives', () => {
+  const { rig } = loadSites({ features: CpuFeatures.named('ALWAYS', 'POPCNT') });
+
+  it('take the replacement for a feature that is there', () => {
+    expect(code(rig, 'alternatives', 0, 5)).toBe('f3480fb8c7');
+  });
+
+  it('take the replacement for a feature that is absent, and pad it with one long nop', () => {
+    expect(code(rig, 'alternatives', 5, 6)).toBe(`0f01d0${hex(nopBytes(3))}`);
+  });
+
+  it('shorten a jump that reaches', () => {
+    expect(code(rig, 'alternatives', 11, 5)).toBe(`eb03${hex(nopBytes(3))}`);
+  });
+
+  it('stay as compiled for a feature that is not there, with their padding made long nops', () => {
+    const plain = loadSites({ features: CpuFeatures.named('XENPV') }).rig;
+    const { mem, symbols } = plain.core;
+    const at = symbols.lookupName('alternatives') ?? 0n;
+    expect(at + 5n + BigInt(mem.readS32(at + 1n))).toBe(symbols.lookupName('slow_popcount'));
+    expect(code(plain, 'alternatives', 5, 6)).toBe(`0faef0${hex(nopBytes(3))}`);
+    expect(code(plain, 'alternatives', 11, 5)).toBe(hex(nopBytes(5)));
+  });
+
+  it('never change what the code does: only nops are merged, whatever the padding', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.constantFrom([0x90], [0xc3], [0x0f, 0xae, 0xf0], [0x48, 0x89, 0xc8])),
+        (insns) => {
+          const before = Uint8Array.from(insns.flat());
+          const after = before.slice();
+          optimizeNops(after, insnLength);
+          const real = (bytes: Uint8Array): string[] => {
+            const found: string[] = [];
+            for (let at = 0; at < bytes.length; ) {
+              const length = insnLength(bytes, at);
+              const text = hex(bytes.subarray(at, at + length));
+              if (text !== hex(nopBytes(length > 8 ? 1 : length))) found.push(text);
+              at += length;
+            }
+            return found;
+          };
+          expect(real(after)).toEqual(real(before));
+        },
+      ),
+    );
+  });
+});
+
+describe('sites that follow a key', () => {
+  const { rig, mod } = loadSites();
+
+  it('jump labels jump when their key says so', () => {
+    expect(code(rig, 'jumps', 0, 5)).toBe('e905000000');
+    expect(code(rig, 'jumps', 5, 2)).toBe('6690');
+    expect(code(rig, 'jumps', 7, 2)).toBe('6690');
+  });
+
+  it('static calls call what their key holds, or nothing', () => {
+    const { mem, symbols } = rig.core;
+    const at = symbols.lookupName('calls') ?? 0n;
+    expect(at + 5n + BigInt(mem.readS32(at + 1n))).toBe(symbols.lookupName('called_now'));
+    expect(code(rig, 'calls', 5, 5)).toBe(hex(nopBytes(5)));
+    expect(code(rig, 'calls', 10, 5)).toBe('c3cccccccc');
+  });
+
+  it('are poked, because the text is executable by then', () => {
+    expect(rig.pokes.map((p) => rig.core.sym(p.addr).split('+')[0])).toEqual([
+      'jumps',
+      'jumps',
+      'calls',
+      'calls',
+      'calls',
+    ]);
+  });
+
+  it('are all accounted for', () => {
+    const sections = mod.reports.map((r) => [r.section, r.entries, r.note]);
+    expect(sections).toContainEqual(['__jump_table', 3, '2 changed, 1 as built']);
+    expect(sections).toContainEqual(['.static_call_sites', 3, '3 changed, 0 as built']);
+    expect(sections).toContainEqual(['.smp_locks', 1, 'lock prefixes stay: more than one CPU']);
+  });
+});
+
+describe('lock prefixes', () => {
+  it('stay with several CPUs and go with one', () => {
+    expect(code(loadSites().rig, 'locks', 0, 1)).toBe('f0');
+    expect(code(loadSites({}, 1).rig, 'locks', 0, 1)).toBe('3e');
+  });
+});
+
+describe('tables for faults', () => {
+  const { rig, mod } = loadSites();
+  const at = rig.core.symbols.lookupName('faults') ?? 0n;
+
+  it('the exception table is sorted and finds its fixup', () => {
+    expect(searchModuleExtable(rig.core.mem, mod, at)?.fixup).toBe(at + 6n);
+    expect(searchModuleExtable(rig.core.mem, mod, at + 3n)?.fixup).toBe(at + 6n);
+    expect(searchModuleExtable(rig.core.mem, mod, at + 6n)).toBeUndefined();
+  });
+
+  it('the bug table knows file and line of a ud2', () => {
+    expect(moduleFindBug(rig.core.mem, mod, at + 7n)).toEqual({ file: 'sites.c', line: 77, flags: 1 });
+    expect(moduleFindBug(rig.core.mem, mod, at)).toBeUndefined();
+  });
+});
+
+describe('CPU features', () => {
+  it('have the numbers of the kernel headers', () => {
+    expect(X86_FEATURES.ALWAYS).toBe(117);
+    expect(X86_FEATURES.RETPOLINE).toBe(364);
+    expect(X86_FEATURES.RETHUNK).toBe(366);
+    expect(() => CpuFeatures.named('TELEPATHY')).toThrow('unknown CPU feature TELEPATHY');
+  });
+});
+
+const hasLd = ((): boolean => {
+  try {
+    execFileSync('ld', ['--version'], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+})();
+
+/** The file with no section marked as mergeable: ld would join equal strings of different sections. */
+function unmergeable(bytes: Uint8Array): Uint8Array {
+  const copy = bytes.slice();
+  const { header } = parseElf(bytes, 'input');
+  for (let i = 0; i < header.shnum; i++) copy[header.shoff + i * 64 + 8] &= ~(SHF_MERGE | SHF_STRINGS);
+  return copy;
+}
+
+/** The loaded sections of a module as GNU ld links them at the addresses where the loader put them. */
+function linkedByLd(rig: Rig, mod: Module, bytes: Uint8Array): ReadonlyMap<string, Uint8Array> {
+  const dir = mkdtempSync(join(tmpdir(), 'klpemu-ld-'));
+  try {
+    const loaded = [...mod.layout.places.values()].filter(({ section }) => section.flags & SHF_ALLOC);
+    const rules = loaded.map(({ section }) => {
+      const addr = sectionAddress(mod, section.index);
+      return `"${section.name}" 0x${addr.toString(16)} : { KEEP(*("${section.name}")) }`;
+    });
+    const image = [...rig.core.symbols.all()].filter((s) => s.module === undefined);
+    const defines = image.map((s) => `"${s.name}" = 0x${s.addr.toString(16)};`);
+    writeFileSync(join(dir, 'script'), `${defines.join('\n')}\nSECTIONS {\n${rules.join('\n')}\n}\n`);
+    writeFileSync(join(dir, 'in.o'), unmergeable(bytes));
+    const options = [
+      '--no-relax',
+      '--no-check-sections',
+      '-static',
+      '-N',
+      '-e',
+      '0',
+      '-T',
+      'script',
+      '-o',
+      'out',
+    ];
+    execFileSync('ld', [...options, 'in.o'], { cwd: dir, stdio: 'pipe' });
+    const out = new Uint8Array(readFileSync(join(dir, 'out')));
+    out[16] = 1; // ET_REL, so that it can be read: its sections are what counts
+    const elf = parseElf(out, 'out');
+    const sections = loaded.flatMap(({ section }) => elf.section(section.name) ?? []);
+    return new Map(sections.map((section) => [section.name, elf.data(section)]));
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+}
+
+describe.skipIf(!hasLd)('relocation', () => {
+  it.each(['klpdemo_target', 'klpdemo_patch_both'])('of %s writes what GNU ld writes', (name) => {
+    const rig = new Rig({ features: CpuFeatures.named('ALWAYS', 'RETPOLINE', 'RETHUNK') });
+    const load = rig.loader.loadModule({ file: name, bytes: fixture(name) });
+    rig.exportAll(
+      parseElf(fixture(name), name)
+        .symbols.filter((s) => s.shndx === 0)
+        .map((s) => s.name),
+    );
+    // Stop at the call of init: the init part is still there.
+    load.next();
+    const [mod] = rig.loader.modules.all;
+    const linked = linkedByLd(rig, mod, fixture(name));
+    // The loader has changed struct module since.
+    for (const [section, expected] of linked) {
+      const found = mod.elf.section(section);
+      if (!found || found.type === SHT_NOBITS || section === THIS_MODULE_SECTION) continue;
+      const got = rig.core.mem.readBytes(sectionAddress(mod, found.index), found.size);
+      expect([section, hex(got)]).toEqual([section, hex(expected)]);
+    }
+    expect(linked.size).toBeGreaterThan(10);
+  });
+});

@@ -1,0 +1,161 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { parseElf } from '../../src/elf/elf_object.ts';
+import { GuestMemory } from '../../src/guest/memory.ts';
+import { kstrtobool, kstrtoll, kstrtoull } from '../../src/module/kstrtox.ts';
+import { layoutModule } from '../../src/module/layout.ts';
+import { FIRST_MODULE, ModuleArena } from '../../src/module/module_alloc.ts';
+import { nextArg } from '../../src/module/params.ts';
+import { fixture } from './harness.ts';
+
+const EINVAL = -22;
+const ERANGE = -34;
+
+describe('numbers in parameters', () => {
+  it.each<[string, bigint | number]>([
+    ['10', 10n],
+    ['+10', 10n],
+    ['0x1f', 31n],
+    ['017', 15n],
+    ['0', 0n],
+    ['5\n', 5n],
+    ['18446744073709551615', 18446744073709551615n],
+    ['18446744073709551616', ERANGE],
+    ['', EINVAL],
+    ['0x', EINVAL],
+    ['09', EINVAL],
+    ['5 ', EINVAL],
+    ['-1', EINVAL],
+  ])('%j is %s unsigned', (text, value) => {
+    expect(kstrtoull(text)).toBe(value);
+  });
+
+  it.each<[string, bigint | number]>([
+    ['-1', -1n],
+    ['-9223372036854775808', -(1n << 63n)],
+    ['-9223372036854775809', ERANGE],
+    ['9223372036854775808', ERANGE],
+    ['--1', EINVAL],
+  ])('%j is %s signed', (text, value) => {
+    expect(kstrtoll(text)).toBe(value);
+  });
+
+  it.each([
+    ['yes', true],
+    ['True', true],
+    ['1x', true],
+    ['on', true],
+    ['off', false],
+    ['N', false],
+    ['0', false],
+    ['2', EINVAL],
+    ['o', EINVAL],
+    ['', EINVAL],
+  ])('%j is the boolean %s', (text, value) => {
+    expect(kstrtobool(text)).toBe(value);
+  });
+});
+
+describe('one argument after the other', () => {
+  it.each([
+    ['a=1 b', 'a', '1', 'b'],
+    ['flag   next=2', 'flag', undefined, 'next=2'],
+    ['name="two words" x', 'name', 'two words', 'x'],
+    ['"name=two words" x', 'name', 'two words', 'x'],
+    ['a=b=c', 'a', 'b=c', ''],
+    ['a=', 'a', '', ''],
+    ['-- rest', '--', undefined, 'rest'],
+  ])('%j', (args, param, value, rest) => {
+    expect(nextArg(args)).toEqual({ param, value, rest });
+  });
+
+  it('always gets shorter', () => {
+    fc.assert(
+      fc.property(fc.string({ minLength: 1, unit: fc.constantFrom('a', '=', '"', ' ', '-') }), (text) => {
+        const args = text.trimStart();
+        fc.pre(args !== '');
+        expect(nextArg(args).rest.length).toBeLessThan(args.length);
+      }),
+    );
+  });
+});
+
+describe('the module area', () => {
+  const arena = (): ModuleArena =>
+    new ModuleArena(new GuestMemory({ heap: 4096, stacks: 1 }), FIRST_MODULE, 1 << 20);
+
+  it('gives out the lowest gap, a guard page after each area', () => {
+    const area = arena();
+    const [a, b] = [area.alloc(4 * 4096), area.alloc(1)];
+    expect([a, b]).toEqual([FIRST_MODULE, FIRST_MODULE + 0x5000n]);
+    area.free(FIRST_MODULE);
+    expect(area.alloc(5 * 4096)).toBe(FIRST_MODULE + 0x7000n);
+    expect(area.alloc(4 * 4096)).toBe(FIRST_MODULE);
+  });
+
+  it('says when it is full, and of a free of what is not there', () => {
+    const area = arena();
+    expect(area.alloc(2 << 20)).toBeUndefined();
+    expect(area.alloc(0)).toBeUndefined();
+    expect(() => area.free(FIRST_MODULE)).toThrow('not allocated');
+  });
+
+  it('never gives out a byte twice', () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: -8, max: 40 }), { maxLength: 40 }), (steps) => {
+        const area = arena();
+        const live: { base: bigint; end: bigint }[] = [];
+        for (const step of steps) {
+          if (step <= 0) {
+            const gone = live.splice(-step % Math.max(live.length, 1), 1)[0];
+            if (gone) area.free(gone.base);
+            continue;
+          }
+          const base = area.alloc(step * 4096);
+          if (base === undefined) continue;
+          const end = base + BigInt(step * 4096);
+          expect(live.every((l) => end < l.base || base > l.end)).toBe(true);
+          live.push({ base, end });
+        }
+      }),
+      { numRuns: 30 },
+    );
+  });
+});
+
+describe('the layout of a module', () => {
+  const elf = parseElf(fixture('klpdemo_target'), 'klpdemo_target.ko');
+  const layout = layoutModule(elf, false);
+
+  it('is text, read-only, read-only after init, writable, on pages of their own', () => {
+    const { core } = layout;
+    expect([core.textSize, core.roSize, core.roAfterInitSize, core.size]).toEqual([
+      0x1000, 0x2000, 0x2000, 0x4000,
+    ]);
+    const region = (name: string): number => layout.places.get(elf.section(name)?.index ?? 0)?.offset ?? -1;
+    expect(region('.text')).toBe(0);
+    expect(region('__param')).toBeGreaterThanOrEqual(core.textSize);
+    expect(region('.data')).toBeGreaterThanOrEqual(core.roAfterInitSize);
+  });
+
+  it('puts .init sections apart and drops what is only for the loader', () => {
+    const at = (name: string) => layout.places.get(elf.section(name)?.index ?? -1);
+    expect(at('.init.text')?.region).toBe('init');
+    expect(at('.exit.text')?.region).toBe('core');
+    expect(at('.modinfo')).toBeUndefined();
+    expect(at('__versions')).toBeUndefined();
+    expect(at('.comment')).toBeUndefined();
+  });
+
+  it('never lets two sections overlap', () => {
+    for (const region of ['core', 'init'] as const) {
+      const placed = [...layout.places.values()].filter((p) => p.region === region && p.section.size > 0);
+      placed.sort((a, b) => a.offset - b.offset);
+      placed.forEach((p, i) => {
+        expect(p.offset % p.section.align).toBe(0);
+        const next = placed[i + 1]?.offset ?? layout[region].size;
+        expect(p.offset + p.section.size).toBeLessThanOrEqual(next);
+      });
+    }
+  });
+});

@@ -1,0 +1,93 @@
+import { describe, expect, it } from 'vitest';
+import { procModules } from '../../src/module/procfs.ts';
+import { object, Rig } from './harness.ts';
+
+/** A machine with the exporter loaded; its symbols are the only ones that are exported. */
+function withExporter(): Rig {
+  const rig = new Rig();
+  const loader = rig.loader.loadModule({ file: 'exporter.ko', bytes: object('module-exporter') });
+  expect(rig.run(loader)).toMatchObject({ ok: true });
+  return rig;
+}
+
+function load(rig: Rig, name: string) {
+  return rig.run(rig.loader.loadModule({ file: `${name}.ko`, bytes: object(name) }));
+}
+
+describe('symbols of other modules', () => {
+  it('are found, and hold their module until the user is gone', () => {
+    const rig = withExporter();
+    const result = load(rig, 'module-importer');
+    if (!result.ok) throw new Error(result.reason);
+    expect(procModules(rig.loader.modules)).toContain('exporter 16384 1 importer, Live');
+    expect(rig.unload('exporter')).toBe(-11);
+    expect(rig.unload('importer')).toBe(0);
+    expect(rig.unload('exporter')).toBe(0);
+  });
+
+  it('are called by relocated calls; a weak symbol that nobody has is zero', () => {
+    const rig = withExporter();
+    load(rig, 'module-importer');
+    const { mem, symbols } = rig.core;
+    const at = symbols.lookupName('use_all') ?? 0n;
+    expect(at + 5n + BigInt(mem.readS32(at + 1n))).toBe(symbols.lookupName('shared_plain'));
+    expect(mem.readS32(at + 18n)).toBe(0);
+  });
+
+  it('that are GPL-only do not exist for other modules', () => {
+    const rig = withExporter();
+    expect(load(rig, 'module-proprietary')).toMatchObject({ ok: false, errno: 2 });
+    expect(rig.dmesg.slice(-2)).toEqual([
+      "proprietary: module license 'Proprietary' taints kernel.",
+      'proprietary: Unknown symbol shared_gpl (err -2)',
+    ]);
+    expect(rig.loader.modules.find('exporter')?.refcount).toBe(0);
+  });
+
+  it('of another version are refused', () => {
+    const rig = withExporter();
+    expect(load(rig, 'module-other-version')).toMatchObject({ ok: false, errno: 22 });
+    expect(rig.dmesg.slice(-2)).toEqual([
+      'other_version: disagrees about version of symbol shared_plain',
+      'other_version: Unknown symbol shared_plain (err -22)',
+    ]);
+  });
+
+  it('of a namespace have to be imported', () => {
+    const rig = withExporter();
+    expect(load(rig, 'module-no-namespace')).toMatchObject({ ok: false, errno: 22 });
+    expect(rig.dmesg.slice(-2)).toEqual([
+      'no_namespace: module uses symbol (shared_private) from namespace PRIVATE_NS, but does not import it.',
+      'no_namespace: Unknown symbol shared_private (err -22)',
+    ]);
+  });
+
+  it('cannot be exported twice', () => {
+    const rig = withExporter();
+    expect(load(rig, 'module-duplicate')).toMatchObject({ ok: false, errno: 8 });
+    expect(rig.dmesg.at(-1)).toBe('duplicate: exports duplicate symbol shared_plain (owned by exporter)');
+    expect(rig.core.symbols.findExport('shared_plain')?.module).toBe('exporter');
+  });
+
+  it('are capital letters in kallsyms when they are exported for all', () => {
+    const rig = withExporter();
+    const letter = (name: string) => rig.core.symbols.matches(name, 'exporter')[0].type;
+    expect([letter('shared_plain'), letter('shared_gpl')]).toEqual(['T', 't']);
+  });
+});
+
+describe('an object that is not fit to be a module', () => {
+  it.each([
+    ['module-write-exec', 'write_exec: section .both (index 6) has invalid WRITE|EXEC flags'],
+    ['module-common', 'common: please compile with -fno-common'],
+    ['relocations', '(missing .modinfo section or name field): No module found in object'],
+    ['stripped', '(missing .modinfo section or name field): module has no symbols (stripped?)'],
+    ['foreign-i386', 'not a 64-bit ELF file (class 1)'],
+    ['truncated', 'Invalid ELF section header overflow'],
+  ])('%s is refused with its reason', (name, line) => {
+    const rig = new Rig();
+    expect(load(rig, name)).toMatchObject({ ok: false, code: 'ENOEXEC' });
+    expect(rig.dmesg.at(-1)).toBe(line);
+    expect(rig.snapshot()).toMatchObject({ modules: [], area: 0, heap: 0 });
+  });
+});
