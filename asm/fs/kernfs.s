@@ -289,6 +289,14 @@ HOST_FUNC kernfs_put_active
 # ssize_t show(kobj, attr, buf), store(kobj, attr, buf, count) of the attributes that TypeScript has
 HOST_FUNC sysfs_attr_show
 HOST_FUNC sysfs_attr_store
+# The same under the names that stand on a kernel's stack: kernel/livepatch/core.c, kernel/params.c.
+HOST_FUNC enabled_show
+HOST_FUNC enabled_store
+HOST_FUNC transition_show
+HOST_FUNC force_store
+HOST_FUNC patched_show
+HOST_FUNC param_attr_show
+HOST_FUNC param_attr_store
 HOST_FUNC sysfs_emit
 EXPORT_SYMBOL_GPL(sysfs_emit)
 HOST_FUNC sysfs_emit_at

@@ -329,7 +329,6 @@ HOST_FUNC proc_pid_patch_state
 HOST_FUNC proc_pid_status
 HOST_FUNC proc_tgid_stat
 HOST_FUNC proc_pid_wchan
-HOST_FUNC proc_pid_syscall
 HOST_FUNC comm_show
 
 # /proc/sys: ssize_t proc_sys_read(rdi iocb, rsi iter), proc_sys_write()
@@ -381,6 +380,9 @@ FILE_OPERATIONS proc_single_file_operations, llseek=seq_lseek, read=seq_read, op
 FILE_OPERATIONS proc_sys_file_operations, llseek=generic_file_llseek, read_iter=proc_sys_read, write_iter=proc_sys_write
 
 PROC_OPS proc_single_ops, open=proc_single_open, read_iter=seq_read_iter, lseek=seq_lseek, release=single_release
+# Permanent, and read by the seq_read() of old: /proc/modules, /proc/kallsyms.
+PROC_OPS modules_proc_ops, flags=PROC_ENTRY_PERMANENT, open=proc_single_open, read=seq_read, lseek=seq_lseek, release=single_release
+PROC_OPS kallsyms_proc_ops, open=proc_single_open, read=seq_read, lseek=seq_lseek, release=single_release
 PROC_OPS proc_seq_ops, open=proc_seq_open, read_iter=seq_read_iter, lseek=seq_lseek, release=proc_seq_release
 
 SYM_DATA_START_LOCAL(kb_suffix)

@@ -30,7 +30,11 @@ export function formatContext(core: KernelCore): FormatContext {
 
 /** Defines the host functions that asm/lib.s names. */
 export function defineLib(core: KernelCore, ctx: FormatContext): void {
-  core.host.defineAll({ ...printkFunctions(core, ctx), ...formatFunctions(core, ctx), ...numberFunctions(core) });
+  core.host.defineAll({
+    ...printkFunctions(core, ctx),
+    ...formatFunctions(core, ctx),
+    ...numberFunctions(core),
+  });
 }
 
 function printkFunctions(core: KernelCore, ctx: FormatContext): Record<string, HostFunction> {
@@ -52,25 +56,36 @@ type TextOf = (call: HostCall) => string;
 
 function formatFunctions(core: KernelCore, ctx: FormatContext): Record<string, HostFunction> {
   const { mem } = core;
-  const variadic = (fmt: number): TextOf => (call) =>
-    vsprintfGuest(ctx, call.args[fmt], callArgs(mem, call, fmt + 1));
-  const listed = (fmt: number): TextOf => (call) =>
-    vsprintfGuest(ctx, call.args[fmt], vaList(mem, call.args[fmt + 1]));
-  const bounded = (textOf: TextOf, result: (length: number, size: bigint) => number): HostFunction => (call) => {
-    const size = call.args[1];
-    return size > INT_MAX ? 0 : result(writeCut(mem, call.args[0], size, textOf(call)), size);
-  };
+  const variadic =
+    (fmt: number): TextOf =>
+    (call) =>
+      vsprintfGuest(ctx, call.args[fmt], callArgs(mem, call, fmt + 1));
+  const listed =
+    (fmt: number): TextOf =>
+    (call) =>
+      vsprintfGuest(ctx, call.args[fmt], vaList(mem, call.args[fmt + 1]));
+  const bounded =
+    (textOf: TextOf, result: (length: number, size: bigint) => number): HostFunction =>
+    (call) => {
+      const size = call.args[1];
+      return size > INT_MAX ? 0 : result(writeCut(mem, call.args[0], size, textOf(call)), size);
+    };
   // The n variants return what would have been written, the cn variants what was.
   const whole = (length: number): number => length;
   const written = (length: number, size: bigint): number =>
     BigInt(length) < size ? length : Math.max(Number(size) - 1, 0);
-  const unbounded = (textOf: TextOf): HostFunction => (call) => writeCut(mem, call.args[0], INT_MAX, textOf(call));
-  const allocated = (textOf: TextOf): HostFunction => (call) => {
-    const text = textOf(call);
-    const buf = allocOrNull(core, text.length + 1, 'kasprintf');
-    if (buf !== 0n) writeCut(mem, buf, INT_MAX, text);
-    return buf;
-  };
+  const unbounded =
+    (textOf: TextOf): HostFunction =>
+    (call) =>
+      writeCut(mem, call.args[0], INT_MAX, textOf(call));
+  const allocated =
+    (textOf: TextOf): HostFunction =>
+    (call) => {
+      const text = textOf(call);
+      const buf = allocOrNull(core, text.length + 1, 'kasprintf');
+      if (buf !== 0n) writeCut(mem, buf, INT_MAX, text);
+      return buf;
+    };
   return {
     snprintf: bounded(variadic(2), whole),
     scnprintf: bounded(variadic(2), written),

@@ -84,17 +84,21 @@ function defineInteger(core: KernelCore, name: string, type: ParamType): void {
 
 function boolFunctions(core: KernelCore): Record<string, HostFunction> {
   const { mem } = core;
-  const set = (invert: boolean): HostFunction => (call) => {
-    // No equals sign means yes.
-    const value = call.args[0] === 0n ? true : kstrtobool(mem.readCString(call.args[0], 8));
-    if (value === undefined) return negErrno(CONSTANTS.EINVAL);
-    mem.writeU8(argOf(core, call.args[1]), Number(value !== invert));
-    return 0;
-  };
-  const get = (invert: boolean): HostFunction => (call) => {
-    const value = (mem.readU8(argOf(core, call.args[1])) !== 0) !== invert;
-    return writeCut(mem, call.args[0], BigInt(PAGE), value ? 'Y\n' : 'N\n');
-  };
+  const set =
+    (invert: boolean): HostFunction =>
+    (call) => {
+      // No equals sign means yes.
+      const value = call.args[0] === 0n ? true : kstrtobool(mem.readCString(call.args[0], 8));
+      if (value === undefined) return negErrno(CONSTANTS.EINVAL);
+      mem.writeU8(argOf(core, call.args[1]), Number(value !== invert));
+      return 0;
+    };
+  const get =
+    (invert: boolean): HostFunction =>
+    (call) => {
+      const value = (mem.readU8(argOf(core, call.args[1])) !== 0) !== invert;
+      return writeCut(mem, call.args[0], BigInt(PAGE), value ? 'Y\n' : 'N\n');
+    };
   return {
     param_set_bool: set(false),
     param_get_bool: get(false),
@@ -139,7 +143,10 @@ function stringFunctions(core: KernelCore): Record<string, HostFunction> {
     },
     param_get_string: (call) => {
       const kps = argOf(core, call.args[1]);
-      const text = mem.readCString(mem.readU64(kps + BigInt(STR.string)), mem.readU32(kps + BigInt(STR.maxlen)));
+      const text = mem.readCString(
+        mem.readU64(kps + BigInt(STR.string)),
+        mem.readU32(kps + BigInt(STR.maxlen)),
+      );
       return writeCut(mem, call.args[0], BigInt(PAGE), `${text}\n`);
     },
   };
@@ -155,7 +162,8 @@ function arrayFunctions(core: KernelCore): Record<string, HostFunction> {
     mem.writeU64(copy + BigInt(KP.arg), mem.readU64(arr + BigInt(ARR.elem)) + BigInt(size * index));
     return copy;
   };
-  const opOf = (arr: Addr, op: 'set' | 'get'): Addr => mem.readU64(mem.readU64(arr + BigInt(ARR.ops)) + BigInt(OPS[op]));
+  const opOf = (arr: Addr, op: 'set' | 'get'): Addr =>
+    mem.readU64(mem.readU64(arr + BigInt(ARR.ops)) + BigInt(OPS[op]));
   return {
     *param_array_set(call): HostGenerator {
       const [val, kp] = call.args;
@@ -185,7 +193,9 @@ function arrayFunctions(core: KernelCore): Record<string, HostFunction> {
         // Each element ends in a newline: a comma takes its place.
         if (index > 0) mem.writeU8(buf + BigInt(at - 1), 0x2c);
         const param = element(kp, arr, index);
-        const length = Number(BigInt.asIntN(32, yield { call: opOf(arr, 'get'), args: [buf + BigInt(at), param] }));
+        const length = Number(
+          BigInt.asIntN(32, yield { call: opOf(arr, 'get'), args: [buf + BigInt(at), param] }),
+        );
         core.slab.free(param);
         if (length < 0) return negErrno(-length);
         at += length;
@@ -199,7 +209,11 @@ function arrayFunctions(core: KernelCore): Record<string, HostFunction> {
  * The file of a parameter below /sys/module/NAME/parameters; undefined for one of mode 0, which has none.
  * Reading and writing go through the parameter's own ops, so a module's own get and set run as guest code.
  */
-export function paramAttribute(core: KernelCore, param: KernelParam, name = param.name): SysfsAttribute | undefined {
+export function paramAttribute(
+  core: KernelCore,
+  param: KernelParam,
+  name = param.name,
+): SysfsAttribute | undefined {
   if (param.perm === 0) return undefined;
   const { mem } = core;
   return {

@@ -22,7 +22,13 @@ const PLUS = 4;
 const SPACE = 8;
 const ZEROPAD = 16;
 const SPECIAL = 64;
-const FLAG: Readonly<Record<string, number>> = { '-': LEFT, '+': PLUS, ' ': SPACE, '#': SPECIAL, '0': ZEROPAD };
+const FLAG: Readonly<Record<string, number>> = {
+  '-': LEFT,
+  '+': PLUS,
+  ' ': SPACE,
+  '#': SPECIAL,
+  '0': ZEROPAD,
+};
 
 const FIELD_WIDTH_MAX = (1 << 23) - 1;
 const PRECISION_MAX = (1 << 15) - 1;

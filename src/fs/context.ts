@@ -1,0 +1,114 @@
+// What all parts of the file layer share: the core, symbols of asm/fs, user memory, allocation of files.
+
+import type { Addr } from '../guest/addr.ts';
+import type { GuestMemory } from '../guest/memory.ts';
+import { PAGE_SIZE, PROT_READ, PROT_WRITE } from '../guest/memory.ts';
+import type { KernelCore } from '../kernel/core.ts';
+import { LAYOUT } from '../kernel/layout.ts';
+import { initListHead } from '../kernel/list.ts';
+import type { FormatContext } from '../kernel/vsprintf.ts';
+import { FMODE, O_ACCMODE, PROC_INODE } from './layout.ts';
+
+const FILE = LAYOUT.file.fields;
+const INODE = LAYOUT.inode.fields;
+/** One past the highest user address: TASK_SIZE_MAX. */
+const TASK_SIZE_MAX = 0x7ffffffff000n;
+
+/** Called when the last reference to a file is gone, before its memory goes. */
+export type FileEnd = (file: Addr) => void;
+
+export class FsContext {
+  readonly core: KernelCore;
+  readonly mem: GuestMemory;
+  readonly format: FormatContext;
+  readonly #ends = new Map<Addr, FileEnd>();
+  readonly #symbols = new Map<string, Addr>();
+
+  constructor(core: KernelCore, format: FormatContext) {
+    this.core = core;
+    this.mem = core.mem;
+    this.format = format;
+  }
+
+  /** Address of an image symbol. @throws Error when the image lacks it. */
+  symbol(name: string): Addr {
+    let addr = this.#symbols.get(name);
+    if (addr === undefined) {
+      addr = this.core.symbols.require(name);
+      this.#symbols.set(name, addr);
+    }
+    return addr;
+  }
+
+  /**
+   * A struct file that is not open yet, with an inode of its own.
+   * @param flags of open(). @param fop name of its file_operations.
+   */
+  allocFile(fop: string, flags: number, mode: number, options: { size?: number; end?: FileEnd } = {}): Addr {
+    const { mem, core } = this;
+    const inode = core.slab.alloc(PROC_INODE.size, 'inode') + BigInt(PROC_INODE.vfsInode);
+    mem.writeU16(inode + BigInt(INODE.i_mode), mode);
+    mem.writeU64(inode + BigInt(INODE.i_size), BigInt(options.size ?? 0));
+    const file = core.slab.alloc(LAYOUT.file.size, 'file');
+    const access = [FMODE.READ, FMODE.WRITE, FMODE.READ | FMODE.WRITE, 0][flags & O_ACCMODE];
+    const fmode = access | FMODE.LSEEK | FMODE.PREAD | FMODE.PWRITE | FMODE.ATOMIC_POS;
+    mem.writeU32(file + BigInt(FILE.f_mode), fmode);
+    mem.writeU32(file + BigInt(FILE.f_flags), flags);
+    mem.writeU64(file + BigInt(FILE.f_op), this.symbol(fop));
+    mem.writeU64(file + BigInt(FILE.f_inode), inode);
+    mem.writeU64(file + BigInt(FILE.f_count), 1n);
+    initListHead(mem, file + BigInt(FILE.f_pos_lock_wait_list));
+    if (options.end) this.#ends.set(file, options.end);
+    return file;
+  }
+
+  /** file_free(): after the release function, at the last fput(). */
+  freeFile(file: Addr): void {
+    this.#ends.get(file)?.(file);
+    this.#ends.delete(file);
+    const inode = this.inodeOf(file);
+    this.core.slab.free(inode - BigInt(PROC_INODE.vfsInode));
+    this.core.slab.free(file);
+  }
+
+  inodeOf(file: Addr): Addr {
+    return this.mem.readU64(file + BigInt(FILE.f_inode));
+  }
+
+  setMode(file: Addr, bits: number): void {
+    const at = file + BigInt(FILE.f_mode);
+    this.mem.writeU32(at, this.mem.readU32(at) | bits);
+  }
+  clearMode(file: Addr, bits: number): void {
+    const at = file + BigInt(FILE.f_mode);
+    this.mem.writeU32(at, this.mem.readU32(at) & ~bits);
+  }
+
+  /** Bytes of [addr, addr + size) at its end that user mode may not write (read); all when it starts badly. */
+  faultIn(addr: Addr, size: number, write: boolean): number {
+    if (addr + BigInt(size) > TASK_SIZE_MAX) return size;
+    const needed = PROT_READ | (write ? PROT_WRITE : 0);
+    let good = 0;
+    while (good < size) {
+      const at = addr + BigInt(good);
+      const prot = this.mem.protectionOf(at);
+      if (prot === undefined || (prot & needed) !== needed) break;
+      good += PAGE_SIZE - Number(at & BigInt(PAGE_SIZE - 1));
+    }
+    return Math.max(size - good, 0);
+  }
+}
+
+/** Bytes of a latin1 text. */
+export function latin1Bytes(text: string): Uint8Array {
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  return bytes;
+}
+
+/** Text of bytes, one character a byte. */
+export function latin1Text(bytes: Uint8Array): string {
+  let text = '';
+  for (let i = 0; i < bytes.length; i += 8192) text += String.fromCharCode(...bytes.subarray(i, i + 8192));
+  return text;
+}

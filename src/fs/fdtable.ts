@@ -1,0 +1,103 @@
+// Which files a task has open. Mirrors fs/file.c: dup_fd, exit_files.
+//
+// The table is struct files_struct in guest memory, where asm/fs/file.s reads and writes it; only making,
+// copying and giving back is done here. It has room for 64 descriptors and does not grow.
+
+import type { Addr } from '../guest/addr.ts';
+import type { HostGenerator } from '../guest/hostcall.ts';
+import { LAYOUT } from '../kernel/layout.ts';
+import type { TaskStruct } from '../kernel/task_struct.ts';
+import type { FsContext } from './context.ts';
+import { FDTABLE, NR_OPEN } from './layout.ts';
+
+const FILES = LAYOUT.files_struct.fields;
+const TASK_FILES = BigInt(LAYOUT.task_struct.fields.files);
+const F_COUNT = BigInt(LAYOUT.file.fields.f_count);
+
+export class FdTables {
+  readonly #fs: FsContext;
+
+  constructor(fs: FsContext) {
+    this.#fs = fs;
+  }
+
+  /** A new empty table for a task without one. */
+  create(task: TaskStruct): Addr {
+    const { mem, core } = this.#fs;
+    const files = core.slab.alloc(LAYOUT.files_struct.size, 'files_struct');
+    const table = files + BigInt(FILES.fdtab);
+    mem.writeU32(files + BigInt(FILES.count), 1);
+    mem.writeU64(files + BigInt(FILES.fdt), table);
+    mem.writeU32(table + BigInt(FDTABLE.maxFds), NR_OPEN);
+    mem.writeU64(table + BigInt(FDTABLE.fd), files + BigInt(FILES.fd_array));
+    mem.writeU64(table + BigInt(FDTABLE.closeOnExec), files + BigInt(FILES.close_on_exec_init));
+    mem.writeU64(table + BigInt(FDTABLE.openFds), files + BigInt(FILES.open_fds_init));
+    mem.writeU64(table + BigInt(FDTABLE.fullFdsBits), files + BigInt(FILES.full_fds_bits_init));
+    mem.writeU64(task.addr + TASK_FILES, files);
+    return files;
+  }
+
+  /** copy_files(): the child shares the table (CLONE_FILES) or gets a copy; each file gains a reference. */
+  copy(parent: TaskStruct, child: TaskStruct, share: boolean): void {
+    const { mem } = this.#fs;
+    const from = mem.readU64(parent.addr + TASK_FILES);
+    mem.writeU64(child.addr + TASK_FILES, 0n);
+    if (from === 0n) return;
+    if (share) {
+      mem.writeU32(from + BigInt(FILES.count), mem.readU32(from + BigInt(FILES.count)) + 1);
+      mem.writeU64(child.addr + TASK_FILES, from);
+      return;
+    }
+    this.create(child);
+    for (const { fd, file } of this.open(parent)) {
+      mem.writeU64(file + F_COUNT, mem.readU64(file + F_COUNT) + 1n);
+      this.install(child, fd, file);
+    }
+  }
+
+  /** Puts a file at a descriptor; the reference goes to the table. */
+  install(task: TaskStruct, fd: number, file: Addr): void {
+    const { mem } = this.#fs;
+    const files = mem.readU64(task.addr + TASK_FILES);
+    mem.writeU64(files + BigInt(FILES.fd_array + fd * 8), file);
+    const open = files + BigInt(FILES.open_fds_init);
+    mem.writeU64(open, mem.readU64(open) | (1n << BigInt(fd)));
+  }
+
+  /** The file at a descriptor of a task; undefined when there is none (EBADF). */
+  file(task: TaskStruct, fd: number): Addr | undefined {
+    const { mem } = this.#fs;
+    const files = mem.readU64(task.addr + TASK_FILES);
+    if (files === 0n || fd < 0 || fd >= NR_OPEN) return undefined;
+    return mem.readU64(files + BigInt(FILES.fd_array + fd * 8)) || undefined;
+  }
+
+  /** Open descriptors, ascending. */
+  open(task: TaskStruct): { fd: number; file: Addr }[] {
+    const found: { fd: number; file: Addr }[] = [];
+    for (let fd = 0; fd < NR_OPEN; fd++) {
+      const file = this.file(task, fd);
+      if (file !== undefined) found.push({ fd, file });
+    }
+    return found;
+  }
+
+  /** exit_files(): the last task of a table closes what is in it. Release functions may be guest code. */
+  *exit(task: TaskStruct): HostGenerator<void> {
+    const { mem, core } = this.#fs;
+    const files = mem.readU64(task.addr + TASK_FILES);
+    if (files === 0n) return;
+    const count = mem.readU32(files + BigInt(FILES.count)) - 1;
+    mem.writeU32(files + BigInt(FILES.count), count);
+    if (count > 0) {
+      mem.writeU64(task.addr + TASK_FILES, 0n);
+      return;
+    }
+    for (const { fd, file } of this.open(task)) {
+      mem.writeU64(files + BigInt(FILES.fd_array + fd * 8), 0n);
+      yield { call: this.#fs.symbol('filp_close'), args: [file] };
+    }
+    mem.writeU64(task.addr + TASK_FILES, 0n);
+    core.slab.free(files);
+  }
+}

@@ -1,0 +1,162 @@
+// The file layer of the guest kernel: everything below open(), read(), write() and close() of its tasks.
+// Mirrors the work of fs/ at start; the guest's own part is asm/fs.
+
+import type { Addr } from '../guest/addr.ts';
+import type { HostFunction, HostGenerator } from '../guest/hostcall.ts';
+import { GuestMemoryError } from '../guest/memory.ts';
+import { type KernelCore, negErrno } from '../kernel/core.ts';
+import { KernelError } from '../kernel/errno.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
+import { SlabError } from '../kernel/slab.ts';
+import type { Sysfs } from '../kernel/sysfs.ts';
+import type { TaskStruct } from '../kernel/task_struct.ts';
+import type { FormatContext } from '../kernel/vsprintf.ts';
+import { FsContext, latin1Bytes } from './context.ts';
+import { FdTables } from './fdtable.ts';
+import { Kernfs } from './kernfs.ts';
+import { Namei, type Target } from './namei.ts';
+import { makeProcFiles, type ProcTexts } from './proc_files.ts';
+import { ProcPid, type TaskTexts } from './proc_pid.ts';
+import { ProcTree } from './proc_tree.ts';
+import { Ramfs, Terminal } from './ramfs.ts';
+import { SeqFiles } from './seq_file.ts';
+import { Sysctls } from './sysctl.ts';
+
+export interface FileSystemOptions {
+  readonly sysfs: Sysfs;
+  /** /proc/cmdline */
+  readonly commandLine: string;
+  /** What /proc shows that other subsystems know. They may be filled in later: they are asked at each read. */
+  readonly texts?: ProcTexts & TaskTexts;
+}
+
+/** Longest path, with its NUL. */
+const PATH_MAX = 4096;
+/** struct filename: a pointer to the name, and ours behind it. */
+const FILENAME_HEAD = 16;
+
+export class FileSystem {
+  readonly proc: ProcTree;
+  readonly sysctls: Sysctls;
+  readonly ramfs: Ramfs;
+  readonly terminal: Terminal;
+  readonly seq: SeqFiles;
+  readonly files: FdTables;
+  readonly #fs: FsContext;
+  readonly #namei: Namei;
+
+  /** Defines all host functions of asm/fs and makes the kernel's own entries. Image symbols must be there. */
+  constructor(core: KernelCore, format: FormatContext, options: FileSystemOptions) {
+    const fs = new FsContext(core, format);
+    const texts = options.texts ?? {};
+    this.#fs = fs;
+    this.seq = new SeqFiles(fs);
+    this.files = new FdTables(fs);
+    this.proc = new ProcTree(fs);
+    this.sysctls = new Sysctls(fs);
+    this.ramfs = new Ramfs(fs);
+    this.terminal = new Terminal(fs);
+    this.#namei = new Namei(fs, {
+      proc: this.proc,
+      pid: new ProcPid(fs, this.seq, texts),
+      sysctls: this.sysctls,
+      sysfs: options.sysfs,
+      kernfs: new Kernfs(fs, this.seq),
+      ramfs: this.ramfs,
+      terminal: this.terminal,
+    });
+    core.host.defineAll(this.#hostFunctions());
+    makeProcFiles(fs, this, texts, options.commandLine);
+  }
+
+  /** A read-only file of bytes, or of a text. */
+  addFile(path: string, content: Uint8Array | string): void {
+    this.ramfs.add(path, typeof content === 'string' ? latin1Bytes(content) : content);
+  }
+
+  /** What is at a path; undefined for nothing. */
+  stat(path: string): Omit<Target, 'open'> | undefined {
+    return this.#namei.lookup(path);
+  }
+
+  /** A table of descriptors for a task that has none, with standard input, output and error open. */
+  setupStdio(task: TaskStruct): void {
+    this.files.create(task);
+    const streams = ['stdin', 'stdout', 'stderr'] as const;
+    for (const [fd, stream] of streams.entries()) {
+      const file = this.terminal.openFile(stream, CONSTANTS.O_RDWR);
+      // As do_dentry_open() leaves it.
+      this.#fs.setMode(file, FMODE_OPENED | FMODE_CAN_READ | FMODE_CAN_WRITE);
+      this.files.install(task, fd, file);
+    }
+  }
+
+  /** Of a new task, from its parent's: shared (CLONE_FILES) or copied. */
+  copyFiles(parent: TaskStruct, child: TaskStruct, share = false): void {
+    this.files.copy(parent, child, share);
+  }
+
+  /** Closes what an exiting task has open. Runs release functions in the calling task. */
+  *exitFiles(task: TaskStruct): HostGenerator<void> {
+    yield* this.files.exit(task);
+  }
+
+  /** All bytes of the file at a descriptor, or -errno: kernel_read_file_from_fd(). */
+  bytesOfFd(task: TaskStruct, fd: number): Uint8Array | number {
+    const file = this.files.file(task, fd);
+    if (file === undefined) return -CONSTANTS.EBADF;
+    return this.ramfs.bytesOf(file) ?? -CONSTANTS.EINVAL;
+  }
+
+  #hostFunctions(): Record<string, HostFunction> {
+    const fs = this.#fs;
+    const { core, mem } = fs;
+    const { files } = this;
+    return {
+      fault_in_writeable: ({ args }) => fs.faultIn(args[0], Number(args[1]), true),
+      fault_in_readable: ({ args }) => fs.faultIn(args[0], Number(args[1]), false),
+      *exit_files({ args }): HostGenerator {
+        const task = core.tasks.byAddr(args[0]);
+        if (task) yield* files.exit(task);
+      },
+      file_free: ({ args }) => fs.freeFile(args[0]),
+      getname: ({ args }) => orErrno(() => this.#getname(args[0])),
+      putname: ({ args }) => core.slab.free(args[0]),
+      path_openat: (call) =>
+        orErrno(() => {
+          const name = mem.readCString(mem.readU64(call.args[1]), PATH_MAX);
+          const flags = Number(mem.readU64(call.args[2]) & 0xffffffffn);
+          return this.#namei.openPath(name, flags, core.currentOf(call));
+        }),
+    };
+  }
+
+  /** getname(): the user's path, copied. */
+  #getname(user: Addr): Addr {
+    const { mem, core } = this.#fs;
+    if (this.#fs.faultIn(user, 1, false) > 0) throw new KernelError(CONSTANTS.EFAULT, 'path');
+    const path = mem.readCString(user, PATH_MAX);
+    if (path.length === PATH_MAX) throw new KernelError(CONSTANTS.ENAMETOOLONG, 'path');
+    if (path === '') throw new KernelError(CONSTANTS.ENOENT, 'path');
+    const name = core.slab.alloc(FILENAME_HEAD + path.length + 1, 'filename');
+    mem.writeU64(name, name + BigInt(FILENAME_HEAD));
+    mem.writeBytes(name + BigInt(FILENAME_HEAD), latin1Bytes(`${path}\0`));
+    return name;
+  }
+}
+
+const FMODE_CAN_READ = 0x20000;
+const FMODE_CAN_WRITE = 0x40000;
+const FMODE_OPENED = 0x80000;
+
+/** What the work gives, or the error pointer of the error that it met. */
+function orErrno(work: () => Addr): Addr {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof KernelError) return negErrno(error.errno);
+    if (error instanceof GuestMemoryError) return negErrno(CONSTANTS.EFAULT);
+    if (error instanceof SlabError && error.code === 'ENOMEM') return negErrno(CONSTANTS.ENOMEM);
+    throw error;
+  }
+}

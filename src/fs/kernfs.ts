@@ -1,0 +1,224 @@
+// /sys as files: which attribute of the sysfs tree a file is, and the way from its guest functions back to it.
+// Mirrors fs/kernfs/file.c and fs/sysfs/file.c; the functions themselves are asm/fs/kernfs.s.
+//
+// Invariant: the guest's kernfs_node and attribute of a sysfs file exist while it is open somewhere.
+
+import type { Addr } from '../guest/addr.ts';
+import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
+import { negErrno } from '../kernel/core.ts';
+import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { allocOrNull, writeCut } from '../kernel/lib.ts';
+import { initListHead } from '../kernel/list.ts';
+import type { SysfsFile } from '../kernel/sysfs.ts';
+import { callArgs } from '../kernel/varargs.ts';
+import { vsprintfGuest } from '../kernel/vsprintf.ts';
+import { type FsContext, latin1Bytes, latin1Text } from './context.ts';
+import { FMODE, KERNFS_NODE, KERNFS_OPEN_FILE } from './layout.ts';
+import type { SeqFiles } from './seq_file.ts';
+
+const FILE = LAYOUT.file.fields;
+const SEQ = LAYOUT.seq_file.fields;
+const ATTR = LAYOUT.kobj_attribute.fields;
+const MUTEX = LAYOUT.mutex.fields;
+const PAGE = CONSTANTS.PAGE_SIZE;
+
+/** Guest functions of the files in a part of the tree. The first row whose path begins alike is taken. */
+const FUNCTIONS: readonly { path: RegExp; ops: string; show: string; store: string }[] = [
+  {
+    path: /^\/kernel\/livepatch\/.*\/enabled$/,
+    ops: 'kobj_sysfs_ops',
+    show: 'enabled_show',
+    store: 'enabled_store',
+  },
+  {
+    path: /^\/kernel\/livepatch\/.*\/transition$/,
+    ops: 'kobj_sysfs_ops',
+    show: 'transition_show',
+    store: 'sysfs_attr_store',
+  },
+  {
+    path: /^\/kernel\/livepatch\/.*\/force$/,
+    ops: 'kobj_sysfs_ops',
+    show: 'sysfs_attr_show',
+    store: 'force_store',
+  },
+  {
+    path: /^\/kernel\/livepatch\/.*\/patched$/,
+    ops: 'kobj_sysfs_ops',
+    show: 'patched_show',
+    store: 'sysfs_attr_store',
+  },
+  {
+    path: /^\/module\/[^/]*\/parameters\//,
+    ops: 'module_sysfs_ops',
+    show: 'param_attr_show',
+    store: 'param_attr_store',
+  },
+  { path: /^\/module\//, ops: 'module_sysfs_ops', show: 'sysfs_attr_show', store: 'sysfs_attr_store' },
+  { path: /^/, ops: 'kobj_sysfs_ops', show: 'sysfs_attr_show', store: 'sysfs_attr_store' },
+];
+const SHOWS = ['sysfs_attr_show', 'enabled_show', 'transition_show', 'patched_show', 'param_attr_show'];
+const STORES = ['sysfs_attr_store', 'enabled_store', 'force_store', 'param_attr_store'];
+
+interface Node {
+  readonly file: SysfsFile;
+  readonly kn: Addr;
+  readonly attr: Addr;
+  opened: number;
+}
+
+export class Kernfs {
+  readonly #fs: FsContext;
+  readonly #seq: SeqFiles;
+  readonly #nodes = new Map<SysfsFile, Node>();
+  readonly #byKn = new Map<Addr, Node>();
+  readonly #byAttr = new Map<Addr, Node>();
+  readonly #files = new Map<Addr, SysfsFile>();
+  /** A directory without a kobject of the guest's. */
+  #parent: Addr = 0n;
+
+  constructor(fs: FsContext, seq: SeqFiles) {
+    this.#fs = fs;
+    this.#seq = seq;
+    const { host } = fs.core;
+    const self = this;
+    for (const name of SHOWS) {
+      host.define(name, function* ({ args }): HostGenerator {
+        return yield* self.#show(args[1], args[2]);
+      });
+    }
+    for (const name of STORES) {
+      host.define(name, function* (call): HostGenerator {
+        return yield* self.#store(call);
+      });
+    }
+    host.defineAll({
+      kernfs_fop_open: ({ args }) => this.#open(args[1]),
+      kernfs_put_open_node: ({ args }) => this.#close(args[0]),
+      kernfs_get_active: ({ args }) => this.#getActive(args[0]),
+      kernfs_put_active: ({ args }) => this.#addActive(args[0], -1),
+      sysfs_emit: (call) => this.#emit(call, 0, 1),
+      sysfs_emit_at: (call) => this.#emit(call, Number(BigInt.asIntN(32, call.args[1])), 2),
+    });
+  }
+
+  openFile(node: SysfsFile, flags: number): Addr {
+    const file = this.#fs.allocFile('kernfs_file_fops', flags, CONSTANTS.S_IFREG | node.mode, {
+      size: node.size,
+      end: (f) => this.#files.delete(f),
+    });
+    this.#files.set(file, node);
+    return file;
+  }
+
+  /** kernfs_fop_open(): even root may only do what the mode has a bit for. */
+  #open(file: Addr): bigint | number {
+    const { mem, core } = this.#fs;
+    const sysfs = this.#files.get(file) as SysfsFile;
+    const fmode = mem.readU32(file + BigInt(FILE.f_mode));
+    if (sysfs.removed) return negErrno(CONSTANTS.ENODEV);
+    if (fmode & FMODE.WRITE && !(sysfs.mode & 0o222)) return negErrno(CONSTANTS.EACCES);
+    if (fmode & FMODE.READ && !(sysfs.mode & 0o444)) return negErrno(CONSTANTS.EACCES);
+    const of = allocOrNull(core, KERNFS_OPEN_FILE.size, 'kernfs_open_file');
+    if (of === 0n) return negErrno(CONSTANTS.ENOMEM);
+    const error = this.#seq.open(file, this.#fs.symbol('kernfs_seq_ops'));
+    if (error !== 0n) {
+      core.slab.free(of);
+      return error;
+    }
+    const seq = mem.readU64(file + BigInt(FILE.private_data));
+    mem.writeU64(seq + BigInt(SEQ.private), of);
+    mem.writeU64(of + BigInt(KERNFS_OPEN_FILE.kn), this.#node(sysfs).kn);
+    mem.writeU64(of + BigInt(KERNFS_OPEN_FILE.file), file);
+    mem.writeU64(of + BigInt(KERNFS_OPEN_FILE.seqFile), seq);
+    initListHead(mem, of + BigInt(KERNFS_OPEN_FILE.mutex + MUTEX.wait_list));
+    return 0;
+  }
+
+  #close(of: Addr): void {
+    const { mem, core } = this.#fs;
+    const kn = mem.readU64(of + BigInt(KERNFS_OPEN_FILE.kn));
+    core.slab.free(of);
+    const node = this.#byKn.get(kn) as Node;
+    if (--node.opened > 0) return;
+    this.#nodes.delete(node.file);
+    this.#byKn.delete(node.kn);
+    this.#byAttr.delete(node.attr);
+    core.slab.free(mem.readU64(node.attr + BigInt(ATTR.attr_name)));
+    core.slab.free(node.attr);
+    core.slab.free(node.kn);
+  }
+
+  /** The guest's part of an attribute, with one more user. */
+  #node(file: SysfsFile): Node {
+    let node = this.#nodes.get(file);
+    if (!node) {
+      node = this.#makeNode(file);
+      this.#nodes.set(file, node);
+      this.#byKn.set(node.kn, node);
+      this.#byAttr.set(node.attr, node);
+    }
+    node.opened++;
+    return node;
+  }
+
+  #makeNode(file: SysfsFile): Node {
+    const { mem, core } = this.#fs;
+    if (this.#parent === 0n) this.#parent = core.slab.alloc(KERNFS_NODE.size, 'kernfs_node');
+    const functions = FUNCTIONS.find((row) => row.path.test(file.path)) as (typeof FUNCTIONS)[number];
+    const name = core.slab.alloc(file.name.length + 1, 'attribute name');
+    mem.writeBytes(name, latin1Bytes(`${file.name}\0`));
+    const attr = core.slab.alloc(LAYOUT.kobj_attribute.size, 'attribute');
+    mem.writeU64(attr + BigInt(ATTR.attr_name), name);
+    mem.writeU16(attr + BigInt(ATTR.attr_mode), file.mode);
+    mem.writeU64(attr + BigInt(ATTR.show), this.#fs.symbol(functions.show));
+    mem.writeU64(attr + BigInt(ATTR.store), this.#fs.symbol(functions.store));
+    const kn = core.slab.alloc(KERNFS_NODE.size, 'kernfs_node');
+    mem.writeU64(kn + BigInt(KERNFS_NODE.parent), this.#parent);
+    mem.writeU64(kn + BigInt(KERNFS_NODE.name), name);
+    mem.writeU64(kn + BigInt(KERNFS_NODE.sysfsOps), this.#fs.symbol(functions.ops));
+    mem.writeU64(kn + BigInt(KERNFS_NODE.priv), attr);
+    mem.writeU16(kn + BigInt(KERNFS_NODE.mode), CONSTANTS.S_IFREG | file.mode);
+    return { file, kn, attr, opened: 0 };
+  }
+
+  #getActive(kn: Addr): Addr {
+    if (this.#byKn.get(kn)?.file.removed) return 0n;
+    this.#addActive(kn, 1);
+    return kn;
+  }
+  #addActive(kn: Addr, by: number): void {
+    const at = kn + BigInt(KERNFS_NODE.active);
+    this.#fs.mem.writeU32(at, (this.#fs.mem.readU32(at) + by) >>> 0);
+  }
+
+  *#show(attr: Addr, buf: Addr): HostGenerator {
+    const text = yield* (this.#byAttr.get(attr) as Node).file.show();
+    if (typeof text === 'number') return negErrno(-text);
+    const cut = text.slice(0, PAGE - 1);
+    writeCut(this.#fs.mem, buf, BigInt(PAGE), cut);
+    return cut.length;
+  }
+
+  *#store(call: HostCall): HostGenerator {
+    const [, attr, buf, count] = call.args;
+    const text = latin1Text(this.#fs.mem.readBytes(buf, Number(count)));
+    const result = yield* (this.#byAttr.get(attr) as Node).file.store(text, call);
+    return result < 0 ? negErrno(-result) : result;
+  }
+
+  /** sysfs_emit(), sysfs_emit_at(): into a page that show() was given, from `at` on. */
+  #emit(call: HostCall, at: number, format: number): number {
+    const { mem, core } = this.#fs;
+    const buf = call.args[0];
+    if (buf === 0n || buf % BigInt(PAGE) !== 0n || at < 0 || at >= PAGE) {
+      core.printk.warn(
+        `invalid sysfs_emit: buf:${buf.toString(16).padStart(16, '0')}${at ? ` at:${at}` : ''}`,
+      );
+      return 0;
+    }
+    const text = vsprintfGuest(this.#fs.format, call.args[format], callArgs(mem, call, format + 1));
+    writeCut(mem, buf + BigInt(at), BigInt(PAGE - at), text);
+    return Math.min(text.length, PAGE - at - 1);
+  }
+}

@@ -1,0 +1,122 @@
+// The entries of /proc that the kernel itself makes. Mirrors fs/proc/{cmdline,meminfo,version,uptime}.c,
+// kernel/module/procfs.c, kernel/kallsyms.c, kernel/sysctl.c.
+
+import type { Addr } from '../guest/addr.ts';
+import { hex16 } from '../guest/addr.ts';
+import type { KernelCore } from '../kernel/core.ts';
+import { CONSTANTS, LAYOUT, STRINGS } from '../kernel/layout.ts';
+import { writeCut } from '../kernel/lib.ts';
+import type { FsContext } from './context.ts';
+import type { ProcTree } from './proc_tree.ts';
+import type { SeqFiles } from './seq_file.ts';
+import type { Sysctls } from './sysctl.ts';
+
+/** What the kernel's entries show that other subsystems know. */
+export interface ProcTexts {
+  /** /proc/modules */
+  modules?(): string;
+  /** Time that the CPUs were idle, ns. */
+  idleNs?(): number;
+}
+
+const KB = 1024n;
+const PAGE_SHIFT = 12n;
+
+/** Makes the entries, and writes what guest code shows of them. */
+export function makeProcFiles(
+  fs: FsContext,
+  parts: { proc: ProcTree; seq: SeqFiles; sysctls: Sysctls },
+  texts: ProcTexts,
+  commandLine: string,
+): void {
+  const { proc, seq, sysctls } = parts;
+  const { core, mem } = fs;
+  writeCut(mem, fs.symbol('saved_command_line_text'), 2048n, commandLine);
+  writeCut(mem, fs.symbol('utsname_release'), 65n, STRINGS.UTS_RELEASE);
+  writeCut(mem, fs.symbol('utsname_version'), 65n, '#1 SMP PREEMPT_DYNAMIC');
+  const show = (name: string, textOf: () => string): void => {
+    core.host.define(name, ({ args }) => {
+      seq.write(args[0], textOf());
+      return 0;
+    });
+  };
+  show('uptime_proc_show', () => `${seconds(core.clock.now())} ${seconds(texts.idleNs?.() ?? 0)}\n`);
+  show('m_show', () => texts.modules?.() ?? '');
+  show('s_show', () => kallsymsText(core));
+  defineMemory(fs);
+  proc.createSingle('cmdline', 'cmdline_proc_show');
+  proc.createSingle('meminfo', 'meminfo_proc_show', { permanent: true });
+  proc.createSingle('version', 'version_proc_show', { permanent: true });
+  proc.createSingle('uptime', 'uptime_proc_show', { permanent: true });
+  proc.createSingle('modules', 'm_show', { ops: 'modules_proc_ops' });
+  proc.createSingle('kallsyms', 's_show', { ops: 'kallsyms_proc_ops' });
+  sysctls.add('kernel/tainted', {
+    mode: 0o644,
+    read: () => String(core.taints),
+    write: (text) => addTaint(core, text),
+  });
+  sysctls.add('kernel/ostype', { mode: 0o444, read: () => 'Linux' });
+  sysctls.add('kernel/osrelease', { mode: 0o444, read: () => STRINGS.UTS_RELEASE });
+}
+
+/** `12.34` of ns. */
+function seconds(ns: number): string {
+  const hundredths = Math.floor(ns / 1e7);
+  return `${Math.floor(hundredths / 100)}.${String(hundredths % 100).padStart(2, '0')}`;
+}
+
+/** proc_taint(): bits can be added, not taken away. */
+function addTaint(core: KernelCore, text: string): number {
+  const value = Number(text.trim());
+  if (!Number.isInteger(value) || value < 0) return -CONSTANTS.EINVAL;
+  core.taints |= value % 2 ** CONSTANTS.TAINT_FLAGS_COUNT;
+  return 0;
+}
+
+function kallsymsText(core: KernelCore): string {
+  let text = '';
+  for (const s of core.symbols.all()) {
+    text += `${hex16(s.addr)} ${s.type} ${s.name}${s.module === undefined ? '' : `\t[${s.module}]`}\n`;
+  }
+  return text;
+}
+
+/** Fields of struct sysinfo, bytes. */
+const SYSINFO = {
+  totalram: 32,
+  freeram: 40,
+  sharedram: 48,
+  bufferram: 56,
+  totalswap: 64,
+  freeswap: 72,
+  memUnit: 104,
+};
+
+/** si_meminfo(), si_swapinfo(), and si_mem_extra() for the words behind it in meminfo_proc_show()'s frame. */
+function defineMemory(fs: FsContext): void {
+  const { core, mem } = fs;
+  const put = (base: Addr, offset: number, value: bigint): void => mem.writeU64(base + BigInt(offset), value);
+  const total = BigInt(mem.geometry.heap);
+  const pages = (bytes: bigint): bigint => bytes >> PAGE_SHIFT;
+  const stackPages = (): bigint => BigInt(core.tasks.size + core.cpus) * BigInt(CONSTANTS.THREAD_SIZE);
+  core.host.defineAll({
+    si_meminfo: ({ args }) => {
+      put(args[0], SYSINFO.totalram, pages(total));
+      put(args[0], SYSINFO.freeram, pages(total - BigInt(core.slab.used())));
+      put(args[0], SYSINFO.sharedram, 0n);
+      put(args[0], SYSINFO.bufferram, 0n);
+      mem.writeU32(args[0] + BigInt(SYSINFO.memUnit), CONSTANTS.PAGE_SIZE);
+    },
+    si_swapinfo: ({ args }) => {
+      put(args[0], SYSINFO.totalswap, 0n);
+      put(args[0], SYSINFO.freeswap, 0n);
+    },
+    // available, slab, kernel stacks (kB), committed, per-CPU: pages
+    si_mem_extra: ({ args }) => {
+      const used = BigInt(core.slab.used());
+      const perCpu = BigInt(core.cpus) * BigInt(Math.max(LAYOUT.task_struct.size, CONSTANTS.PAGE_SIZE));
+      const values = [pages(total - used), pages(used), stackPages() / KB, pages(used), pages(perCpu)];
+      for (const [i, value] of values.entries()) put(args[0], i * 8, value);
+    },
+  });
+}

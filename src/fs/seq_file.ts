@@ -1,0 +1,152 @@
+// The writers of a seq_file, and its opening. Mirrors fs/seq_file.c; reading is asm/fs/seq_file.s.
+//
+// Invariant: what does not fit into the buffer is not written in part; count == size says that it was more.
+
+import type { Addr } from '../guest/addr.ts';
+import type { HostFunction } from '../guest/hostcall.ts';
+import { negErrno } from '../kernel/core.ts';
+import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { allocOrNull } from '../kernel/lib.ts';
+import { initListHead } from '../kernel/list.ts';
+import { callArgs, vaList } from '../kernel/varargs.ts';
+import { vsprintfGuest } from '../kernel/vsprintf.ts';
+import { type FsContext, latin1Bytes, latin1Text } from './context.ts';
+import { FMODE } from './layout.ts';
+
+const SEQ = LAYOUT.seq_file.fields;
+const PRIVATE_DATA = BigInt(LAYOUT.file.fields.private_data);
+
+export class SeqFiles {
+  readonly #fs: FsContext;
+
+  constructor(fs: FsContext) {
+    this.#fs = fs;
+    fs.core.host.defineAll({ ...this.#opening(), ...this.#writers(), ...this.#lists() });
+  }
+
+  /** seq_write() of a text, as a show function of TypeScript's uses it. False when it did not fit. */
+  write(m: Addr, text: string): boolean {
+    const { mem } = this.#fs;
+    const size = mem.readU64(m + BigInt(SEQ.size));
+    const count = mem.readU64(m + BigInt(SEQ.count));
+    const end = count + BigInt(text.length);
+    if (end >= size) {
+      mem.writeU64(m + BigInt(SEQ.count), size);
+      return false;
+    }
+    mem.writeBytes(mem.readU64(m + BigInt(SEQ.buf)) + count, latin1Bytes(text));
+    mem.writeU64(m + BigInt(SEQ.count), end);
+    return true;
+  }
+
+  /** seq_open(): 0 or -ENOMEM. */
+  open(file: Addr, ops: Addr): bigint {
+    const { mem, core } = this.#fs;
+    const m = allocOrNull(core, LAYOUT.seq_file.size, 'seq_file');
+    if (m === 0n) return negErrno(CONSTANTS.ENOMEM);
+    initListHead(mem, m + BigInt(SEQ.lock_wait_list));
+    mem.writeU64(m + BigInt(SEQ.op), ops);
+    mem.writeU64(m + BigInt(SEQ.file), file);
+    mem.writeU64(file + PRIVATE_DATA, m);
+    this.#fs.clearMode(file, FMODE.PWRITE);
+    return 0n;
+  }
+
+  /** __seq_open_private(): as open, with `size` bytes at m->private. Their address, or NULL. */
+  openPrivate(file: Addr, ops: Addr, size: number): Addr {
+    const { mem, core } = this.#fs;
+    const data = allocOrNull(core, size, 'seq_file private');
+    if (data === 0n) return 0n;
+    if (this.open(file, ops) !== 0n) {
+      core.slab.free(data);
+      return 0n;
+    }
+    mem.writeU64(mem.readU64(file + PRIVATE_DATA) + BigInt(SEQ.private), data);
+    return data;
+  }
+
+  #opening(): Record<string, HostFunction> {
+    const { core } = this.#fs;
+    const sizeOf = (arg: bigint): number => Number(arg & 0xffffffffn);
+    return {
+      seq_open: ({ args }) => this.open(args[0], args[1]),
+      __seq_open_private: ({ args }) => this.openPrivate(args[0], args[1], sizeOf(args[2])),
+      seq_open_private: ({ args }) =>
+        this.openPrivate(args[0], args[1], sizeOf(args[2])) === 0n ? negErrno(CONSTANTS.ENOMEM) : 0,
+      seq_buf_alloc: ({ args }) =>
+        args[0] > BigInt(CONSTANTS.MAX_RW_COUNT) ? 0 : allocOrNull(core, Number(args[0]), 'seq_file buffer'),
+      kvfree: ({ args }) => core.slab.free(args[0]),
+    };
+  }
+
+  #writers(): Record<string, HostFunction> {
+    const { mem, format } = this.#fs;
+    return {
+      seq_printf: (call) => {
+        this.write(call.args[0], vsprintfGuest(format, call.args[1], callArgs(mem, call, 2)));
+      },
+      seq_vprintf: ({ args }) => {
+        this.write(args[0], vsprintfGuest(format, args[1], vaList(mem, args[2])));
+      },
+      seq_pad: ({ args }) => this.#pad(args[0], Number(args[1] & 0xffn)),
+      seq_put_decimal_ull: ({ args }) => {
+        this.write(args[0], this.#delimiter(args[1]) + args[2].toString());
+      },
+      seq_put_decimal_ll: ({ args }) => {
+        this.write(args[0], this.#delimiter(args[1]) + BigInt.asIntN(64, args[2]).toString());
+      },
+      seq_put_decimal_ull_width: ({ args }) => {
+        const width = Number(args[3] & 0xffffffffn);
+        this.write(args[0], this.#delimiter(args[1]) + args[2].toString().padStart(width));
+      },
+      seq_put_hex_ll: ({ args }) => {
+        const width = Number(args[3] & 0xffffffffn);
+        this.write(args[0], this.#delimiter(args[1]) + args[2].toString(16).padStart(width, '0'));
+      },
+      seq_escape_mem: ({ args }) => {
+        const escaped = mem.readCString(args[5]);
+        const text = latin1Text(mem.view(args[1], Number(args[2])));
+        this.write(args[0], escapeOctal(text, escaped));
+      },
+    };
+  }
+
+  #delimiter(addr: Addr): string {
+    return addr === 0n ? '' : this.#fs.mem.readCString(addr);
+  }
+
+  /** seq_pad(): spaces up to pad_until, then a character. */
+  #pad(m: Addr, c: number): void {
+    const { mem } = this.#fs;
+    const room = Number(mem.readU64(m + BigInt(SEQ.pad_until)) - mem.readU64(m + BigInt(SEQ.count)));
+    if (room > 0 && !this.write(m, ' '.repeat(room))) return;
+    if (c !== 0) this.write(m, String.fromCharCode(c));
+  }
+
+  /** Records that are a list_head list: seq_list_start(head, pos), seq_list_next(v, head, ppos). */
+  #lists(): Record<string, HostFunction> {
+    const { mem } = this.#fs;
+    const start = (head: Addr, pos: bigint): Addr => {
+      let left = pos;
+      for (let node = mem.readU64(head); node !== head; node = mem.readU64(node))
+        if (left-- === 0n) return node;
+      return 0n;
+    };
+    return {
+      seq_list_start: ({ args }) => start(args[0], args[1]),
+      seq_list_start_head: ({ args }) => (args[1] === 0n ? args[0] : start(args[0], args[1] - 1n)),
+      seq_list_next: ({ args }) => {
+        const next = mem.readU64(args[0]);
+        mem.writeU64(args[2], mem.readU64(args[2]) + 1n);
+        return next === args[1] ? 0n : next;
+      },
+    };
+  }
+}
+
+/** string_escape_mem() with ESCAPE_OCTAL of the characters in `only`. */
+function escapeOctal(text: string, only: string): string {
+  return [...text]
+    .map((c) => (only.includes(c) ? `\\${c.charCodeAt(0).toString(8).padStart(3, '0')}` : c))
+    .join('');
+}

@@ -1,0 +1,78 @@
+// /proc/sys: values of the kernel as files. Mirrors fs/proc/proc_sysctl.c and kernel/sysctl.c.
+
+import type { Addr } from '../guest/addr.ts';
+import type { HostGenerator } from '../guest/hostcall.ts';
+import { negErrno } from '../kernel/core.ts';
+import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { type FsContext, latin1Bytes, latin1Text } from './context.ts';
+import { readIter, writeIter } from './iov_iter.ts';
+
+const KIOCB = LAYOUT.kiocb.fields;
+
+export interface Sysctl {
+  /** Permission bits. Even root is held to those of the owner. */
+  readonly mode: number;
+  /** The value without the newline. */
+  read(): string;
+  /** 0 or -errno. */
+  write?(text: string): number | HostGenerator<number>;
+}
+
+export class Sysctls {
+  readonly #fs: FsContext;
+  readonly #entries = new Map<string, Sysctl>();
+  readonly #files = new Map<Addr, Sysctl>();
+
+  constructor(fs: FsContext) {
+    this.#fs = fs;
+    const self = this;
+    fs.core.host.define('proc_sys_call_handler', function* ({ args }): HostGenerator {
+      return yield* self.#handle(args[0], args[1], args[2] !== 0n);
+    });
+  }
+
+  /** @param path below /proc/sys: `kernel/tainted`. */
+  add(path: string, sysctl: Sysctl): void {
+    this.#entries.set(path, sysctl);
+  }
+
+  lookup(path: string): Sysctl | undefined {
+    return this.#entries.get(path);
+  }
+
+  isDirectory(path: string): boolean {
+    if (path === '') return true;
+    for (const name of this.#entries.keys()) if (name.startsWith(`${path}/`)) return true;
+    return false;
+  }
+
+  openFile(sysctl: Sysctl, flags: number): Addr {
+    const file = this.#fs.allocFile('proc_sys_file_operations', flags, CONSTANTS.S_IFREG | sysctl.mode, {
+      end: (f) => this.#files.delete(f),
+    });
+    this.#files.set(file, sysctl);
+    return file;
+  }
+
+  /** proc_sys_call_handler(iocb, iter, write) */
+  *#handle(iocb: Addr, iter: Addr, write: boolean): HostGenerator {
+    const { mem } = this.#fs;
+    const sysctl = this.#files.get(mem.readU64(iocb + BigInt(KIOCB.ki_filp))) as Sysctl;
+    const position = iocb + BigInt(KIOCB.ki_pos);
+    if (write) {
+      const bytes = readIter(this.#fs, iter, CONSTANTS.PAGE_SIZE);
+      if (!bytes) return negErrno(CONSTANTS.EFAULT);
+      const result = sysctl.write?.(latin1Text(bytes)) ?? -CONSTANTS.EPERM;
+      const error = typeof result === 'number' ? result : yield* result;
+      if (error < 0) return negErrno(-error);
+      mem.writeU64(position, mem.readU64(position) + BigInt(bytes.length));
+      return bytes.length;
+    }
+    // proc_dointvec(): the whole value in the first read, the end of the file in the next.
+    if (mem.readU64(position) !== 0n) return 0;
+    const copied = writeIter(this.#fs, iter, latin1Bytes(`${sysctl.read()}\n`));
+    if (copied === 0) return negErrno(CONSTANTS.EFAULT);
+    mem.writeU64(position, BigInt(copied));
+    return copied;
+  }
+}
