@@ -19,7 +19,6 @@ import {
   type Table,
 } from './alternative.ts';
 import { DEFAULT_CPU_FEATURES } from './cpu_features.ts';
-import { ModuleError } from './error.ts';
 import { sortExtable } from './extable.ts';
 import { addKallsyms } from './kallsyms.ts';
 import type { Module, ModuleExport } from './module.ts';
@@ -84,7 +83,7 @@ export function findModuleSections(mod: Module): void {
   }
 }
 
-/** post_relocation(): sorted tables, symbols, patched text. Throws ModuleError. */
+/** post_relocation(): sorted tables, symbols, patched text. */
 export function postRelocation(core: KernelCore, ports: ModuleLoaderPorts, mod: Module): void {
   const extable = mod.sections.get('__ex_table');
   if (extable?.size) report(mod, '__ex_table', sortExtable(core.mem, extable), 'sorted');
@@ -124,7 +123,7 @@ function moduleFinalize(core: KernelCore, ports: ModuleLoaderPorts, mod: Module)
     if (table?.size) reportPatches(core, mod, name, Math.floor(table.size / size), apply(table), what);
   };
   const registerOf = (thunk: Addr): number | undefined => retpolineRegister(core, thunk);
-  const returnThunk = symbols.findExport('__x86_return_thunk')?.addr ?? 0n;
+  const returnThunk = symbols.lookupName('__x86_return_thunk') ?? 0n;
   const retpolines = (t: Table) => applyRetpolines(mem, t, features, insnLength, registerOf);
   run('.retpoline_sites', 4, retpolines, 'indirect branch, no thunk');
   run('.return_sites', 4, (t) => applyReturns(mem, t, features, returnThunk), 'plain return');
@@ -160,8 +159,10 @@ function loadOrc(mod: Module, core: KernelCore): void {
     mod.orc = orcTableFromSections(mem.view(ip.addr, ip.size), ip.addr, mem.view(orc.addr, orc.size));
   } catch (error) {
     if (!(error instanceof OrcTableError)) throw error;
-    core.printk.warn(`WARNING: ${error.message}`);
-    throw new ModuleError('ENOEXEC', `${mod.name}: ${error.message}`);
+    // As in the kernel such a module loads; its frames are unreliable to the unwinder.
+    core.printk.warn(`WARNING: ${mod.name}: ${error.message}`);
+    mod.reports.push({ section: '.orc_unwind', applied: false, entries: 0, note: error.message });
+    return;
   }
   mod.writeField('arch_orc_unwind_ip', ip.addr);
   mod.writeField('arch_orc_unwind', orc.addr);

@@ -95,6 +95,10 @@ export function symbolValue(mem: GuestMemory, table: SymtabAddresses, index: num
   return mem.readU64(table.symtab + BigInt(index * SYM_SIZE + 8));
 }
 
+export function writeSymbolValue(mem: GuestMemory, table: SymtabAddresses, index: number, value: Addr): void {
+  mem.writeU64(table.symtab + BigInt(index * SYM_SIZE + 8), value);
+}
+
 /**
  * What the machine's kallsyms is to know of a module. A symbol reaches to the next one of its region, as
  * find_kallsyms_symbol() has it: a size in the object file does not count.

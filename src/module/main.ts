@@ -13,7 +13,7 @@ import { initListHead } from '../kernel/list.ts';
 import { SlabError } from '../kernel/slab.ts';
 import { ModuleError } from './error.ts';
 import { findModuleSections, postRelocation } from './finalize.ts';
-import { moduleKallsyms, symbolValue } from './kallsyms.ts';
+import { moduleKallsyms } from './kallsyms.ts';
 import { layoutModule } from './layout.ts';
 import {
   addTaint,
@@ -357,12 +357,6 @@ export class ModuleLoader {
     if ((flags & O_TRUNC) === 0) return false;
     this.#core.taints |= taintBit('TAINT_FORCED_RMMOD');
     return true;
-  }
-
-  /** The value of a symbol of a module by its index in the object's table; livepatch resolves its own by it. */
-  symbolValue(mod: Module, index: number): Addr {
-    const at = mod.symbols.findIndex((s) => s.index === index);
-    return at < 0 ? 0n : symbolValue(this.#core.mem, mod.symbolTable, at);
   }
 
   /** Host functions by which guest code counts references. */

@@ -10,7 +10,7 @@ import type { Addr } from '../guest/addr.ts';
 import type { GuestMemory } from '../guest/memory.ts';
 import { LAYOUT } from '../kernel/layout.ts';
 import type { Table } from './alternative.ts';
-import { type SymtabAddresses, symbolValue, symtabAddresses } from './kallsyms.ts';
+import { type SymtabAddresses, symbolValue, symtabAddresses, writeSymbolValue } from './kallsyms.ts';
 import type { ModuleLayout, Region } from './layout.ts';
 import type { JumpEntry, StaticCallSite } from './patch_sites.ts';
 import { type TaintName, taintBit } from './taint.ts';
@@ -199,6 +199,24 @@ export class Module {
   /** The symbols that `symbolTable` is about, in its order. */
   get symbols(): readonly ElfSymbol[] {
     return this.symbolTable === this.kallsyms.init ? this.elf.symbols : this.layout.symtab.coreSymbols;
+  }
+
+  /** st_value of a symbol in memory, by its index in the object's table; 0 for one that went with init. */
+  symbolValue(index: number): Addr {
+    const at = this.#position(index);
+    return at < 0 ? 0n : symbolValue(this.#mem, this.symbolTable, at);
+  }
+
+  /** klp_resolve_symbols() writes the values of SHN_LIVEPATCH symbols, into every table that holds them. */
+  setSymbolValue(index: number, value: Addr): void {
+    const { init, core } = this.kallsyms;
+    if (this.symbolTable === init) writeSymbolValue(this.#mem, init, index, value);
+    const at = this.layout.symtab.coreSymbols.findIndex((s) => s.index === index);
+    if (at >= 0) writeSymbolValue(this.#mem, core, at, value);
+  }
+
+  #position(index: number): number {
+    return this.symbols[index]?.index === index ? index : this.symbols.findIndex((s) => s.index === index);
   }
 
   /**

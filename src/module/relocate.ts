@@ -10,7 +10,6 @@ import { applyRelocation, type RelocationSite, relocationType } from '../elf/rel
 import type { Addr } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { ModuleError } from './error.ts';
-import { symbolValue } from './kallsyms.ts';
 import { parsed } from './load_info.ts';
 import { sectionAddress } from './memory.ts';
 import type { Module } from './module.ts';
@@ -44,13 +43,12 @@ function writeNow({ mem }: KernelCore): WriteBytes {
 export function applyRelocateAdd(core: KernelCore, mod: Module, rela: ElfSection, write: WriteBytes): void {
   const target = mod.elf.sections[rela.info];
   const base = sectionAddress(mod, rela.info);
-  const symtab = mod.symbolTable;
   if (base === 0n) throw new ModuleError('ENOEXEC', `${mod.name}: ${rela.name} has no target`);
   const relocations = parsed(core, () => mod.elf.relocationTable(rela.index));
   const word = new DataView(new ArrayBuffer(8));
   for (const r of relocations) {
     const width = relocationType(r.type)?.width ?? 0;
-    const value = symbolValue(core.mem, symtab, r.symbol.index) + r.addend;
+    const value = mod.symbolValue(r.symbol.index) + r.addend;
     const site = {
       file: mod.elf.file,
       section: target.name,

@@ -1,5 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { SHF_ALLOC, SHF_RELA_LIVEPATCH, SHN_LIVEPATCH } from '../../src/elf/constants.ts';
+import { parseElf } from '../../src/elf/elf_object.ts';
+import { undefinedSymbols } from '../../src/elf/module_object.ts';
 import { procModules } from '../../src/module/procfs.ts';
+import { applyRelocateAdd } from '../../src/module/relocate.ts';
 import { object, Rig } from './harness.ts';
 
 /** A machine with the exporter loaded; its symbols are the only ones that are exported. */
@@ -73,6 +77,37 @@ describe('symbols of other modules', () => {
     const rig = withExporter();
     const letter = (name: string) => rig.core.symbols.matches(name, 'exporter')[0].type;
     expect([letter('shared_plain'), letter('shared_gpl')]).toEqual(['T', 't']);
+  });
+});
+
+describe('relocations that livepatch resolves later', () => {
+  /** The module with its undefined symbol and its .rela.text marked as livepatch's. */
+  function livepatched(): Uint8Array {
+    const bytes = object('module-livepatch');
+    const view = new DataView(bytes.buffer);
+    const elf = parseElf(bytes.slice(), 'livepatched.ko');
+    const rela = elf.section('.rela.text');
+    view.setUint32(elf.header.shoff + (rela?.index ?? 0) * 64 + 8, SHF_ALLOC | SHF_RELA_LIVEPATCH, true);
+    for (const symbol of undefinedSymbols(elf)) {
+      view.setUint16((elf.symtab?.offset ?? 0) + symbol.index * 24 + 6, SHN_LIVEPATCH, true);
+    }
+    return bytes;
+  }
+
+  it('are left alone by the load, and applied through text poking when their symbols are known', () => {
+    const rig = new Rig();
+    const result = rig.run(rig.loader.loadModule({ file: 'livepatched.ko', bytes: livepatched() }));
+    if (!result.ok) throw new Error(result.reason);
+    const mod = result.module;
+    const text = mod.base('core');
+    expect(rig.core.mem.readU32(text + 1n)).toBe(0);
+    const symbol = mod.elf.symbols.find((s) => s.name === 'somewhere_else');
+    mod.setSymbolValue(symbol?.index ?? 0, 0xffffffff81000100n);
+    const rela = mod.elf.section('.rela.text');
+    if (!rela) throw new Error('no .rela.text');
+    const poke = (addr: bigint, bytes: Uint8Array): void => rig.core.mem.pokeText(addr, bytes);
+    applyRelocateAdd(rig.core, mod, rela, poke);
+    expect(text + 5n + BigInt(rig.core.mem.readS32(text + 1n))).toBe(0xffffffff81000100n);
   });
 });
 
