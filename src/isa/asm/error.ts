@@ -19,8 +19,7 @@ export class AsmError extends Error {
   readonly reason: string;
 
   constructor(place: Place, reason: string, token?: string) {
-    const inText = token ? place.text.indexOf(token) : -1;
-    const column = inText >= 0 && !place.via ? inText + 1 : place.column;
+    const column = place.via ? place.column : columnOf(place, token);
     const via = place.via ? ` (${place.via})` : '';
     super(`${place.file}:${place.line}:${column}: ${reason}${via}: ${place.text.trim()}`);
     this.name = 'AsmError';
@@ -29,5 +28,17 @@ export class AsmError extends Error {
     this.column = column;
     this.text = place.text.trim();
     this.reason = reason;
+  }
+}
+
+/** Where the token stands as a whole word, at or after the statement's own column. */
+function columnOf(place: Place, token: string | undefined): number {
+  if (!token) return place.column;
+  const isWord = (c: string | undefined): boolean => c !== undefined && /[\w.$]/.test(c);
+  const whole = isWord(token[0]);
+  for (let at = place.column - 1; ; at++) {
+    at = place.text.indexOf(token, at);
+    if (at < 0) return place.column;
+    if (!whole || (!isWord(place.text[at - 1]) && !isWord(place.text[at + token.length]))) return at + 1;
   }
 }

@@ -1,0 +1,138 @@
+// The tables that Debian's objtool made are the measure: those in the fixture modules always,
+// and objtool itself run over the guest kernel's image where linux-kbuild is installed.
+
+import { readdirSync, readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { type ElfObject, type ElfSection, parseElf } from '../../src/elf/elf_object.ts';
+import { type OrcTable, orcTableFromEntries, unpackOrcEntry } from '../../src/elf/orc.ts';
+import { assembleImage } from '../../src/isa/assembler.ts';
+import { inputFromElf } from '../../src/objtool/elf_input.ts';
+import { createOrc, generateOrc } from '../../src/objtool/orc_gen.ts';
+import { hasObjtool, runObjtool } from './real_objtool.ts';
+
+const MODULES = new URL('../../fixtures/modules/', import.meta.url);
+const BASE = 0xc0000000;
+const SPACING = 0x100000;
+
+const addrOf = (section: ElfSection): bigint => 0xffffffff00000000n + BigInt(BASE + section.index * SPACING);
+
+/** What a module's own .orc_unwind says, at the addresses that addrOf gives. */
+function moduleTable(elf: ElfObject): OrcTable {
+  const [ips, orc] = [elf.section('.orc_unwind_ip'), elf.section('.orc_unwind')];
+  if (!ips || !orc) throw new Error('no ORC');
+  const view = elf.view(orc);
+  return orcTableFromEntries(
+    elf.relocations(ips.index).map(({ offset, symbol, addend }) => {
+      const at = (offset / 4) * 6;
+      const flags = view.getUint16(at + 4, true);
+      return {
+        ip: addrOf(symbol.section as ElfSection) + symbol.value + addend,
+        spOffset: view.getInt16(at, true),
+        bpOffset: view.getInt16(at + 2, true),
+        spReg: flags & 0xf,
+        bpReg: (flags >> 4) & 0xf,
+        type: (flags >> 8) & 3,
+        end: (flags & 0x400) !== 0,
+      };
+    }),
+  );
+}
+
+/** Entries without those that change nothing. */
+function boundaries(table: OrcTable): string[] {
+  const out: string[] = [];
+  let last = '';
+  for (let i = 0; i < table.count; i++) {
+    if (table.ip[i + 1] === table.ip[i]) continue;
+    const state = JSON.stringify(unpackOrcEntry(table, i));
+    if (state !== last) out.push(`${(table.ip[i] as number).toString(16)} ${state}`);
+    last = state;
+  }
+  return out;
+}
+
+describe('modules that kbuild made', () => {
+  test.each(readdirSync(MODULES).filter((f) => f.endsWith('.ko')))('%s has the table of objtool', (file) => {
+    const elf = parseElf(readFileSync(new URL(file, MODULES)), file);
+    const { table, warnings } = createOrc(inputFromElf(elf, addrOf));
+    expect(warnings).toEqual([]);
+    expect(boundaries(table)).toEqual(boundaries(moduleTable(elf)));
+  });
+});
+
+const FUNC = (name: string, text: string): string =>
+  `SYM_FUNC_START(${name})\n${text}\nSYM_FUNC_END(${name})\n`;
+const CODE = (name: string, text: string): string =>
+  `SYM_CODE_START(${name})\n${text}\nSYM_CODE_END(${name})\n`;
+
+const SOURCE = [
+  FUNC('__fentry__', 'ret'),
+  FUNC('leaf', 'xor eax, eax\nret'),
+  FUNC(
+    'plain',
+    'FENTRY\npush rbx\npush r12\nsub rsp, 32\ntest rdi, rdi\nje .L\ncall leaf\n.L: add rsp, 32\npop r12\npop rbx\nret',
+  ),
+  FUNC(
+    'framed',
+    'push rbp\nmov rbp, rsp\npush rbx\nsub rsp, 64\ncall leaf\nlea rsp, [rbp-8]\npop rbx\npop rbp\njmp leaf',
+  ),
+  FUNC(
+    'moved',
+    'push rbp\nmov rbp, rsp\nsub rsp, 64\nmov [rbp-8], rbx\ncall leaf\nmov rbx, [rbp-8]\nleave\nret',
+  ),
+  FUNC(
+    'drap',
+    `lea r10, [rsp+8]\nand rsp, -64\npush qword ptr [r10-8]\npush rbp\nmov rbp, rsp\npush r12\npush r10\npush rbx
+     sub rsp, 256\ncall leaf\nadd rsp, 256\npop rbx\npop r10\npop r12\npop rbp\nlea rsp, [r10-8]\nret`,
+  ),
+  FUNC(
+    'drap13',
+    'push r13\nlea r13, [rsp+16]\nand rsp, -16\npush qword ptr [r13-8]\npush rbp\nmov rbp, rsp\npush r13\ncall leaf\npop r13\npop rbp\nlea rsp, [r13-16]\npop r13\nret',
+  ),
+  FUNC('dies', 'push rbx\ncall panic\nud2'),
+  FUNC('panic', '.L: hlt\njmp .L'),
+  FUNC('swizzle', 'push rbp\nmov rbp, rsp\nmov [rdi], rsp\nmov rsp, rdi\ncall leaf\npop rsp\npop rbp\nret'),
+  FUNC('saved', 'UNWIND_HINT_SAVE\npush rax\nmov rsp, [rdi]\nUNWIND_HINT_RESTORE\nret'),
+  FUNC('kept', 'push r12\nmov rax, rsp\nsub rsp, 64\nmov rsp, rax\npop r12\nret'),
+  CODE('__x86_indirect_thunk_rax', 'UNWIND_HINT_EMPTY\nUNWIND_HINT_FUNC\njmp rax'),
+  CODE('__x86_return_thunk', 'UNWIND_HINT_FUNC\nret\nint3'),
+  FUNC(
+    'thunks',
+    'push rbx\ncall __x86_indirect_thunk_rax\npop rbx\ntest rax, rax\nje .L\njmp __x86_indirect_thunk_rax\n.L: jmp __x86_return_thunk',
+  ),
+  CODE(
+    'entry',
+    `UNWIND_HINT_ENTRY\nswapgs\nmov rsp, gs:[0x100]\npush 16\npush rax\npush r11\npush 51\npush rcx\npush rax
+     UNWIND_HINT_IRET_REGS offset=8\npush rdi\npush rsi\nsub rsp, 104\nUNWIND_HINT_REGS\nmov rdi, rsp\ncall leaf
+     add rsp, 120\nUNWIND_HINT_IRET_REGS\niretq`,
+  ),
+  CODE('idle', 'UNWIND_HINT_EMPTY\ncall leaf\njmp idle'),
+].join('');
+
+describe.skipIf(!hasObjtool)('objtool itself', () => {
+  const image = (text: string) => assembleImage([{ path: 'x.s', text }], {});
+
+  test('makes the same table of every kind of frame', async () => {
+    const assembled = await image(SOURCE);
+    const [ours, real] = [generateOrc(assembled), runObjtool(assembled)];
+    expect(ours.warnings).toEqual(real.warnings);
+    expect(boundaries(ours.table)).toEqual(boundaries(real.table));
+  });
+
+  test.each([
+    'push rbx\nret',
+    'push rbx\njmp leaf',
+    'mov rsp, rax\npush rbx\nret',
+    'ret\nxor eax, eax',
+    'and rsp, -16\nret',
+    'iretq\nsysret',
+    'std\nret',
+    'cld\nret',
+    'test rdi, rdi\nje .Lx\npush rbx\n.Lx: nop\npop rax\njmp .Lx',
+    'UNWIND_HINT_RESTORE\nret',
+    'push rbp\nmov rbp, rsp\nadd rbp, 8\nlea rbp, [rbp+8]\nleave\nret',
+  ])('warns alike about %j', async (text) => {
+    const assembled = await image(FUNC('leaf', 'ret') + FUNC('f', text));
+    expect(generateOrc(assembled).warnings).toEqual(runObjtool(assembled).warnings);
+  });
+});
