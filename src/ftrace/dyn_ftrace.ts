@@ -36,6 +36,19 @@ export class FtraceRecords {
     return records;
   }
 
+  /** The records of a group in [start, end) go. */
+  removeRange(module: string, start: Addr, end: Addr): readonly FtraceRec[] {
+    const inside = (rec: FtraceRec): boolean => rec.ip >= start && rec.ip < end;
+    const records = this.group(module);
+    const gone = records.filter(inside);
+    this.#groups.set(
+      module,
+      records.filter((rec) => !inside(rec)),
+    );
+    for (const rec of gone) this.#byIp.delete(lo32(rec.ip));
+    return gone;
+  }
+
   remove(module: string): readonly FtraceRec[] {
     const records = this.#groups.get(module) ?? [];
     this.#groups.delete(module);

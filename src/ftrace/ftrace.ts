@@ -28,41 +28,14 @@ export class Ftrace {
   enabled = true;
   readonly #core: KernelCore;
   readonly #ports: FtracePorts;
-  readonly #sym: {
-    fentry: Addr;
-    stub: Addr;
-    call: Addr;
-    regsCall: Addr;
-    listFunc: Addr;
-    opsList: Addr;
-    listEnd: Addr;
-    traceOp: Addr;
-    ftraceLock: Addr;
-    textMutex: Addr;
-    mutexLock: Addr;
-    mutexUnlock: Addr;
-  };
+  readonly #sym: ReturnType<typeof imageSymbols>;
 
   constructor(core: KernelCore, ports: FtracePorts) {
     this.#core = core;
     this.#ports = ports;
     this.textPoke = new TextPoke(core, ports.smp);
     this.trampolines = new Trampolines(core, ports);
-    const at = (name: string): Addr => core.symbols.require(name);
-    this.#sym = {
-      fentry: at('__fentry__'),
-      stub: at('ftrace_stub'),
-      call: at('ftrace_call'),
-      regsCall: at('ftrace_regs_call'),
-      listFunc: at('arch_ftrace_ops_list_func'),
-      opsList: at('ftrace_ops_list_head'),
-      listEnd: at('ftrace_list_end'),
-      traceOp: at('function_trace_op'),
-      ftraceLock: at('ftrace_lock'),
-      textMutex: at('text_mutex'),
-      mutexLock: at('mutex_lock'),
-      mutexUnlock: at('mutex_unlock'),
-    };
+    this.#sym = imageSymbols(core);
   }
 
   /** The struct ftrace_ops at an address, for whoever registers one. */
@@ -112,9 +85,16 @@ export class Ftrace {
 
   /** ftrace_release_mod(): the module's text is about to go. */
   releaseMod(module: string): void {
-    for (const rec of this.records.remove(module)) {
-      for (const ops of this.#registered()) ops.removeIp(this.#core, rec.ip);
-    }
+    this.#forget(this.records.remove(module));
+  }
+
+  /** ftrace_free_mem(): a module's init text goes, [start, end). */
+  freeMem(module: string, start: Addr, end: Addr): void {
+    this.#forget(this.records.removeRange(module, start, end));
+  }
+
+  #forget(records: readonly FtraceRec[]): void {
+    for (const ops of this.#registered()) for (const rec of records) ops.removeIp(this.#core, rec.ip);
   }
 
   /** ftrace_location(): the fentry site at an address, or of the function that starts there; 0 when there is none. */
@@ -392,4 +372,23 @@ function bugType(from: Addr, to: Addr): string {
   return from === 0n
     ? 'Setting ftrace call site to call ftrace function'
     : 'Updating ftrace call site to call a different ftrace function';
+}
+
+/** What the image defines for ftrace (asm/ftrace_64.s) and for locking. */
+function imageSymbols(core: KernelCore) {
+  const at = (name: string): Addr => core.symbols.require(name);
+  return {
+    fentry: at('__fentry__'),
+    stub: at('ftrace_stub'),
+    call: at('ftrace_call'),
+    regsCall: at('ftrace_regs_call'),
+    listFunc: at('arch_ftrace_ops_list_func'),
+    opsList: at('ftrace_ops_list_head'),
+    listEnd: at('ftrace_list_end'),
+    traceOp: at('function_trace_op'),
+    ftraceLock: at('ftrace_lock'),
+    textMutex: at('text_mutex'),
+    mutexLock: at('mutex_lock'),
+    mutexUnlock: at('mutex_unlock'),
+  };
 }

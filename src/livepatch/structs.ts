@@ -17,11 +17,14 @@ export const KLP_OPS = { node: 0, funcStack: 16, fops: 32, size: 32 + LAYOUT.ftr
 
 class Struct {
   readonly addr: Addr;
-  protected readonly mem: GuestMemory;
+  readonly #mem: GuestMemory;
 
   constructor(mem: GuestMemory, addr: Addr) {
-    this.mem = mem;
+    this.#mem = mem;
     this.addr = addr;
+  }
+  protected get mem(): GuestMemory {
+    return this.#mem;
   }
   /** Address of a field. */
   at(offset: number): Addr {

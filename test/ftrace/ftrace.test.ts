@@ -1,0 +1,194 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { callInsn } from '../../src/ftrace/insn.ts';
+import type { FtraceOps } from '../../src/ftrace/ops.ts';
+import { dynFtraceTotalInfo, enabledFunctions, trampolineKallsyms } from '../../src/ftrace/report.ts';
+import { CONSTANTS as C, LAYOUT } from '../../src/kernel/layout.ts';
+import { World } from './world.ts';
+
+const NOP5 = '0f 1f 44 00 00';
+
+/** Bytes of a real trampoline of Debian's 6.1 (see the reference), up to the address of its ops. */
+const REAL_TRAMPOLINE =
+  `48 81 ec a8 00 00 00 48 89 44 24 50 48 89 4c 24 58 48 89 54 24 60 48 89 74 24 68 48 89 7c 24
+70 4c 89 44 24 48 4c 89 4c 24 40 48 c7 44 24 78 00 00 00 00 48 89 ea 48 89 54 24 20 48 8b b4 24 b0 00 00 00 48 8b bc
+24 a8 00 00 00 48 89 bc 24 80 00 00 00 48 83 ef 05 48 8d 8c 24 b0 00 00 00 48 89 8c 24 98 00 00 00 48 8b 15 59 00 00
+00 48 8d 0c 24 48 c7 84 24 88 00 00 00 00 00 00 00 e8 ?? ?? ?? ?? 48 8b 84 24 80 00 00 00 48 89 84 24 a8 00 00 00 48
+8b 6c 24 20 4c 8b 4c 24 40 4c 8b 44 24 48 48 8b 7c 24 70 48 8b 74 24 68 48 8b 54 24 60 48 8b 4c 24 58 48 8b 44 24 50
+48 81 c4 a8 00 00 00 c3 cc 00 00 00`.split(/\s+/);
+
+let world: World;
+
+beforeEach(async () => {
+  world = await World.boot();
+});
+
+function newOps(flags = 0, handler = 'ftrace_stub'): FtraceOps {
+  const ops = world.ftrace.ops(world.core.slab.alloc(LAYOUT.ftrace_ops.size, 'test ops'));
+  ops.func = world.sym(handler);
+  ops.flags = flags;
+  return ops;
+}
+
+function traceOne(name: string, flags = 0): FtraceOps {
+  const ops = newOps(flags);
+  expect(world.run(world.ftrace.setFilterIp(ops.addr, world.sym(name), false))).toBe(0);
+  expect(world.run(world.ftrace.registerFunction(ops.addr))).toBe(0);
+  return ops;
+}
+
+describe('ftrace_init', () => {
+  it('turns every fentry call of the image into the five-byte nop', () => {
+    expect(world.image.fentrySites.length).toBeGreaterThan(5);
+    for (const site of world.image.fentrySites) expect(world.bytesAt(site)).toBe(NOP5);
+  });
+
+  it('gives up for good when a site is no call of __fentry__, and says what it found', () => {
+    const bad = world.sym('notrace_function');
+    expect(world.ftrace.moduleInit('broken', [bad])).toBe(-C.EINVAL);
+    expect(world.ftrace.disabled).toBe(true);
+    expect(world.dmesg.slice(0, 3)).toEqual([
+      '------------[ ftrace bug ]------------',
+      `ftrace failed to modify [<${bad.toString(16)}>] notrace_function+0x0/0x1`,
+      ' actual:   c3:cc:cc:cc:cc',
+    ]);
+    const ops = newOps();
+    expect(world.run(world.ftrace.registerFunction(ops.addr))).toBe(-C.ENODEV);
+  });
+});
+
+describe('register_ftrace_function', () => {
+  it('makes the site call a trampoline whose bytes are those of the real kernel', () => {
+    const ops = traceOne('cmdline_proc_show', C.FTRACE_OPS_FL_IPMODIFY);
+    const site = world.sym('cmdline_proc_show');
+    expect(world.core.mem.readBytes(site, 5)).toEqual(callInsn(site, ops.trampoline));
+    const bytes = world.bytesAt(ops.trampoline, REAL_TRAMPOLINE.length).split(' ');
+    expect(bytes.map((b, i) => (REAL_TRAMPOLINE[i] === '??' ? '??' : b))).toEqual(REAL_TRAMPOLINE);
+    expect(world.core.mem.readU64(ops.trampoline + BigInt(REAL_TRAMPOLINE.length))).toBe(ops.addr);
+    expect(ops.trampolineSize).toBe(REAL_TRAMPOLINE.length + 8);
+  });
+
+  it('maps the trampoline readable and executable, and names it to the unwinder and to kallsyms', () => {
+    const ops = traceOne('cmdline_proc_show');
+    expect(() => world.core.mem.writeU8(ops.trampoline, 0)).toThrow('write to executable text');
+    const [known] = world.trampolines.values();
+    expect(known.template).toBe(Number(world.sym('ftrace_caller') & 0xffffffffn));
+    expect(trampolineKallsyms(world.ftrace)).toMatchObject([
+      { name: 'ftrace_trampoline', addr: ops.trampoline, module: '__builtin__ftrace' },
+    ]);
+  });
+
+  it('gives an ops that wants all registers a copy of ftrace_regs_caller without its direct jump', () => {
+    const ops = traceOne('vfs_read', C.FTRACE_OPS_FL_SAVE_REGS);
+    const jump = world.sym('ftrace_regs_caller_jmp') - world.sym('ftrace_regs_caller');
+    expect(world.bytesAt(ops.trampoline + jump, 2)).toBe('66 90');
+    expect(enabledFunctions(world.core, world.ftrace)).toContain('vfs_read (1) R    \ttramp:');
+  });
+
+  it('refuses a second ops that changes the ip of the same site, and leaves nothing of it', () => {
+    traceOne('cmdline_proc_show', C.FTRACE_OPS_FL_IPMODIFY);
+    const used = world.area.used();
+    const second = newOps(C.FTRACE_OPS_FL_IPMODIFY);
+    world.run(world.ftrace.setFilterIp(second.addr, world.sym('cmdline_proc_show'), false));
+    expect(world.run(world.ftrace.registerFunction(second.addr))).toBe(-C.EBUSY);
+    expect(second.trampoline).toBe(0n);
+    expect(world.area.used()).toBe(used);
+    expect(enabledFunctions(world.core, world.ftrace)).toContain('cmdline_proc_show (1)   I  \ttramp:');
+  });
+
+  it('refuses an ops that changes the ip of every function', () => {
+    const ops = newOps(C.FTRACE_OPS_FL_IPMODIFY);
+    expect(world.run(world.ftrace.registerFunction(ops.addr))).toBe(-C.EINVAL);
+  });
+
+  it('sends a site with two ops to ftrace_caller, which walks the list; and back when one goes', () => {
+    const first = traceOne('vfs_read', C.FTRACE_OPS_FL_IPMODIFY);
+    const second = traceOne('vfs_read');
+    const site = world.sym('vfs_read');
+    expect(world.core.mem.readBytes(site, 5)).toEqual(callInsn(site, world.sym('ftrace_caller')));
+    const call = world.sym('ftrace_call');
+    expect(world.core.mem.readBytes(call, 5)).toEqual(callInsn(call, world.sym('arch_ftrace_ops_list_func')));
+    expect(enabledFunctions(world.core, world.ftrace)).toBe(
+      `vfs_read (2)   I  ->${world.core.sym(world.sym('arch_ftrace_ops_list_func'))}\n`,
+    );
+    expect(world.run(world.ftrace.unregisterFunction(second.addr))).toBe(0);
+    expect(world.core.mem.readBytes(site, 5)).toEqual(callInsn(site, first.trampoline));
+  });
+
+  it('finds no site in a function without one', () => {
+    const ops = newOps();
+    const none = world.sym('notrace_function');
+    expect(world.run(world.ftrace.setFilterIp(ops.addr, none, false))).toBe(-C.EINVAL);
+    expect(world.run(world.ftrace.setFilterIp(ops.addr, world.sym('vfs_read'), true))).toBe(-C.ENOENT);
+  });
+});
+
+describe('unregister_ftrace_function', () => {
+  it('puts the nop back and frees the trampoline only when no task can be on it', () => {
+    const ops = traceOne('cmdline_proc_show', C.FTRACE_OPS_FL_IPMODIFY);
+    const { trampoline } = ops;
+    const seen: string[] = [];
+    world.during.rcu = (what) => {
+      seen.push(`${what}: ${world.bytesAt(world.sym('cmdline_proc_show'))}`);
+      expect(world.core.mem.isMapped(trampoline)).toBe(true);
+    };
+    expect(world.run(world.ftrace.unregisterFunction(ops.addr))).toBe(0);
+    expect(seen).toEqual([`rude: ${NOP5}`, `tasks: ${NOP5}`]);
+    expect(world.core.mem.isMapped(trampoline)).toBe(false);
+    expect(world.trampolines.size).toBe(0);
+    expect(enabledFunctions(world.core, world.ftrace)).toBe('');
+    expect(world.run(world.ftrace.unregisterFunction(ops.addr))).toBe(-C.EBUSY);
+  });
+
+  it('leaves the heap as it was once the filter is empty', () => {
+    const before = world.core.slab.used();
+    const ops = traceOne('cmdline_proc_show');
+    world.run(world.ftrace.unregisterFunction(ops.addr));
+    world.run(world.ftrace.setFilterIp(ops.addr, world.sym('cmdline_proc_show'), true));
+    world.core.slab.free(ops.addr);
+    expect(world.core.slab.used()).toBe(before);
+  });
+});
+
+describe('ftrace_enabled', () => {
+  it('cannot be turned off while an ops is registered that must stay', () => {
+    const ops = traceOne('cmdline_proc_show', C.FTRACE_OPS_FL_IPMODIFY | C.FTRACE_OPS_FL_PERMANENT);
+    expect(world.run(world.ftrace.setEnabled(false))).toBe(-C.EBUSY);
+    world.run(world.ftrace.unregisterFunction(ops.addr));
+    expect(world.run(world.ftrace.setEnabled(false))).toBe(0);
+    expect(world.run(world.ftrace.registerFunction(ops.addr))).toBe(-C.EBUSY);
+  });
+
+  it('turns other sites into nops, and back', () => {
+    traceOne('vfs_read');
+    expect(world.run(world.ftrace.setEnabled(false))).toBe(0);
+    expect(world.bytesAt(world.sym('vfs_read'))).toBe(NOP5);
+    expect(world.run(world.ftrace.setEnabled(true))).toBe(0);
+    expect(world.bytesAt(world.sym('vfs_read'))).not.toBe(NOP5);
+  });
+});
+
+describe('modules', () => {
+  it('have their sites turned into nops at load, and are forgotten when they go', () => {
+    const before = dynFtraceTotalInfo(world.ftrace);
+    expect(world.load('klpdemo_target')).toMatchObject({ ok: true });
+    const mod = world.loader.modules.find('klpdemo_target');
+    expect(mod?.fentrySites.length).toBeGreaterThan(10);
+    const live = (mod?.fentrySites ?? []).filter((site) => world.ftrace.records.at(site));
+    // Those of the init text went with it.
+    expect(live.length).toBeLessThan(mod?.fentrySites.length ?? 0);
+    for (const site of live) expect(world.bytesAt(site)).toBe(NOP5);
+    expect(world.unload('klpdemo_target')).toBe(0);
+    expect(dynFtraceTotalInfo(world.ftrace)).toBe(before);
+  });
+
+  it('are listed with their name', () => {
+    world.load('klpdemo_target');
+    const addr = world.sym('klpdemo_target:klpdemo_round');
+    const ops = newOps();
+    world.run(world.ftrace.setFilterIp(ops.addr, addr, false));
+    world.run(world.ftrace.registerFunction(ops.addr));
+    expect(enabledFunctions(world.core, world.ftrace)).toMatch(
+      /^klpdemo_round \[klpdemo_target\] \(1\) {6}\ttramp: 0xf/,
+    );
+  });
+});

@@ -1,0 +1,113 @@
+import fc from 'fast-check';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { callInsn, NOP5 } from '../../src/ftrace/insn.ts';
+import { LAYOUT } from '../../src/kernel/layout.ts';
+import { World } from './world.ts';
+
+const REGS = LAYOUT.pt_regs.fields;
+
+let world: World;
+
+beforeEach(async () => {
+  world = await World.boot();
+});
+
+/** A pt_regs of a trap in kernel mode, with a stack above it. */
+function trapAt(ip: bigint): { regs: bigint; sp: bigint } {
+  const regs = world.core.slab.alloc(512, 'pt_regs');
+  const sp = regs + 400n;
+  world.core.mem.writeU64(regs + BigInt(REGS.ip), ip + 1n);
+  world.core.mem.writeU64(regs + BigInt(REGS.sp), sp);
+  world.core.mem.writeU64(regs + BigInt(REGS.cs), 0x10n);
+  return { regs, sp };
+}
+
+describe('text_poke_bp_batch', () => {
+  it('writes int3, then the tail, then the first byte, with a sync of all CPUs after each', () => {
+    const site = world.sym('vfs_read');
+    const insn = callInsn(site, world.sym('ftrace_caller'));
+    const seen: string[] = [];
+    world.during.sync = () => seen.push(world.bytesAt(site));
+    world.run(world.ftrace.textPoke.bp(site, insn));
+    const tail = world.bytesAt(site).slice(3);
+    expect(seen).toEqual(['cc 1f 44 00 00', `cc ${tail}`, `e8 ${tail}`]);
+    expect(
+      world.events
+        .filter((e) => e.type === 'poke')
+        .slice(-3)
+        .map((e) => 'step' in e && e.step),
+    ).toEqual(['int3', 'tail', 'first byte']);
+  });
+
+  it('carries a CPU that hits the int3 over to where the new call goes, return address pushed', () => {
+    const site = world.sym('vfs_read');
+    const target = world.sym('ftrace_caller');
+    let carried = 0;
+    world.during.sync = () => {
+      const { regs, sp } = trapAt(site);
+      if (world.core.mem.readU8(site) === 0xcc) {
+        expect(world.ftrace.textPoke.int3Handler(regs)).toBe(true);
+        expect(world.core.mem.readU64(regs + BigInt(REGS.ip))).toBe(target);
+        expect(world.core.mem.readU64(regs + BigInt(REGS.sp))).toBe(sp - 8n);
+        expect(world.core.mem.readU64(sp - 8n)).toBe(site + 5n);
+        carried++;
+      }
+    };
+    world.run(world.ftrace.textPoke.bp(site, callInsn(site, target)));
+    expect(carried).toBe(2);
+  });
+
+  it('carries it behind the site when that becomes a nop', () => {
+    const site = world.sym('vfs_read');
+    world.run(world.ftrace.textPoke.bp(site, callInsn(site, world.sym('ftrace_caller'))));
+    world.during.sync = () => {
+      const { regs, sp } = trapAt(site);
+      if (!world.ftrace.textPoke.int3Handler(regs)) throw new Error('not carried');
+      expect(world.core.mem.readU64(regs + BigInt(REGS.ip))).toBe(site + 5n);
+      expect(world.core.mem.readU64(regs + BigInt(REGS.sp))).toBe(sp);
+    };
+    world.run(world.ftrace.textPoke.bp(site, NOP5 as Uint8Array));
+    expect(world.bytesAt(site)).toBe('0f 1f 44 00 00');
+  });
+
+  it('leaves an int3 that is not its own, or from user mode, alone', () => {
+    const site = world.sym('vfs_read');
+    const other = world.sym('do_idle');
+    expect(world.ftrace.textPoke.int3Handler(trapAt(site).regs)).toBe(false);
+    world.during.sync = () => {
+      expect(world.ftrace.textPoke.int3Handler(trapAt(other).regs)).toBe(false);
+      const { regs } = trapAt(site);
+      world.core.mem.writeU64(regs + BigInt(REGS.cs), 0x33n);
+      expect(world.ftrace.textPoke.int3Handler(regs)).toBe(false);
+    };
+    world.run(world.ftrace.textPoke.bp(site, callInsn(site, other)));
+  });
+
+  it('refuses an instruction that no handler could stand in for', () => {
+    const site = world.sym('vfs_read');
+    expect(() => world.run(world.ftrace.textPoke.bp(site, Uint8Array.of(0x90, 0x90)))).toThrow(
+      'cannot be emulated',
+    );
+    expect(world.bytesAt(site)).toBe('0f 1f 44 00 00');
+  });
+
+  it('never shows a mixture of two instructions, however many sites are in the batch', () => {
+    const sites = world.image.fentrySites;
+    fc.assert(
+      fc.property(fc.subarray([...sites], { minLength: 1 }), (chosen) => {
+        const pokes = chosen.map((addr) => ({ addr, insn: callInsn(addr, world.sym('ftrace_caller')) }));
+        world.during.sync = () => {
+          for (const { addr, insn } of pokes) {
+            const now = world.core.mem.readBytes(addr, 5);
+            const whole = now.every((b, i) => b === insn[i]);
+            expect(now[0] === 0xcc || whole).toBe(true);
+          }
+        };
+        world.run(world.ftrace.textPoke.batch(pokes));
+        for (const { addr } of pokes) world.ftrace.textPoke.early(addr, NOP5 as Uint8Array);
+        delete world.during.sync;
+      }),
+      { numRuns: 30 },
+    );
+  });
+});
