@@ -4,6 +4,7 @@
 // Invariant: a load that fails leaves memory, symbols, references and lists as they were. Only taints stay, as in
 // the kernel.
 
+import { ElfError } from '../elf/error.ts';
 import type { Addr } from '../guest/addr.ts';
 import type { HostFunction, HostGenerator } from '../guest/hostcall.ts';
 import { GuestMemoryError } from '../guest/memory.ts';
@@ -15,6 +16,7 @@ import { ModuleError } from './error.ts';
 import { findModuleSections, postRelocation } from './finalize.ts';
 import { moduleKallsyms } from './kallsyms.ts';
 import { layoutModule } from './layout.ts';
+import { applySectionRelocs } from './livepatch.ts';
 import {
   addTaint,
   checkModinfo,
@@ -174,7 +176,9 @@ export class ModuleLoader {
     const sectionBase = (index: number): Addr =>
       index === load.pcpu?.index ? percpu : sectionAddress(mod, index);
     yield* simplifySymbols(ctx, mod, load, mod.kallsyms.init.symtab, sectionBase);
-    applyRelocations(this.#core, mod);
+    applyRelocations(this.#core, mod, (rela, write) =>
+      applySectionRelocs(this.#core, this.#ports, mod, rela, 'vmlinux', write),
+    );
     postRelocation(this.#core, this.#ports, mod);
     checkExportVersions(this.#core, load, mod);
   }
@@ -386,6 +390,7 @@ export class ModuleLoader {
  */
 function asModuleError(error: unknown): ModuleError {
   if (error instanceof ModuleError) return error;
+  if (error instanceof ElfError) return new ModuleError('ENOEXEC', error.message);
   if (error instanceof GuestMemoryError) return new ModuleError('ENOEXEC', `bad pointer: ${error.message}`);
   if (error instanceof SlabError && error.code === 'ENOMEM') return new ModuleError('ENOMEM', error.message);
   throw error;

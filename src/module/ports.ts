@@ -56,6 +56,12 @@ export interface ModuleLoaderPorts {
   readonly sigEnforce?: boolean;
   /** Sleeps until the condition holds; without it the task spins with cpu_relax(). False after `timeout` ns. */
   readonly waitEvent?: (condition: () => boolean, timeoutNs?: number) => HostGenerator<boolean>;
+  /** klp_find_object_symbol(): the address of a symbol; undefined, with the reason in the log. */
+  readonly klpFindObjectSymbol?: (
+    object: string | undefined,
+    name: string,
+    sympos: bigint,
+  ) => Addr | undefined;
   /** tramp_key_lookup(): the key of a static call trampoline that is exported without its key. */
   readonly staticCallKey?: (trampoline: Addr) => Addr | undefined;
 }

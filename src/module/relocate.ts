@@ -1,7 +1,7 @@
 // Relocation of a module's sections in guest memory.
 // Mirrors apply_relocations() of kernel/module/main.c and apply_relocate_add() of arch/x86/kernel/module.c.
 //
-// Livepatch's own relocations (SHF_RELA_LIVEPATCH) are left to it; it comes back to applyRelocateAdd() for them.
+// Livepatch's own relocations (SHF_RELA_LIVEPATCH) are livepatch.ts's; it comes back to applyRelocateAdd() for them.
 
 import { SHF_RELA_LIVEPATCH, SHT_REL, SHT_RELA } from '../elf/constants.ts';
 import type { ElfSection } from '../elf/elf_object.ts';
@@ -14,15 +14,24 @@ import { parsed } from './load_info.ts';
 import { sectionAddress } from './memory.ts';
 import type { Module } from './module.ts';
 
-/** Every plain relocation section whose target is loaded. Throws ModuleError. */
-export function applyRelocations(core: KernelCore, mod: Module): void {
-  const { sections } = mod.elf;
-  for (const section of sections) {
+/**
+ * Every relocation section whose target is loaded. Throws ModuleError.
+ * @param livepatch does the sections that are livepatch's
+ */
+export function applyRelocations(
+  core: KernelCore,
+  mod: Module,
+  livepatch: (rela: ElfSection, write: WriteBytes) => void,
+): void {
+  // memcpy(): the text is not executable yet.
+  const write: WriteBytes = (addr, bytes) => core.mem.writeBytes(addr, bytes);
+  for (const section of mod.elf.sections) {
     if (!mod.layout.places.has(section.info) || section.info === 0) continue;
-    if (section.type === SHT_RELA && !(section.flags & SHF_RELA_LIVEPATCH)) {
-      applyRelocateAdd(core, mod, section, writeNow(core));
-    }
-    if (section.type === SHT_REL) {
+    if (section.type === SHT_RELA && section.flags & SHF_RELA_LIVEPATCH) {
+      livepatch(section, write);
+    } else if (section.type === SHT_RELA) {
+      applyRelocateAdd(core, mod, section, write);
+    } else if (section.type === SHT_REL) {
       core.printk.err(`${mod.name}: REL relocation unsupported`);
       throw new ModuleError('ENOEXEC', `${mod.name}: REL relocation unsupported`);
     }
@@ -30,11 +39,6 @@ export function applyRelocations(core: KernelCore, mod: Module): void {
 }
 
 export type WriteBytes = (addr: Addr, bytes: Uint8Array) => void;
-
-/** memcpy(), for text that is not executable yet. */
-function writeNow({ mem }: KernelCore): WriteBytes {
-  return (addr, bytes) => mem.writeBytes(addr, bytes);
-}
 
 /**
  * One section of relocations. Symbols take their values from the module's symbol table in guest memory.

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { SHF_ALLOC, SHF_RELA_LIVEPATCH, SHN_LIVEPATCH } from '../../src/elf/constants.ts';
+import { SHF_RELA_LIVEPATCH, SHN_LIVEPATCH } from '../../src/elf/constants.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { undefinedSymbols } from '../../src/elf/module_object.ts';
+import { LivepatchModules } from '../../src/module/livepatch.ts';
 import { procModules } from '../../src/module/procfs.ts';
-import { applyRelocateAdd } from '../../src/module/relocate.ts';
 import { object, Rig } from './harness.ts';
 
 /** A machine with the exporter loaded; its symbols are the only ones that are exported. */
@@ -81,33 +81,65 @@ describe('symbols of other modules', () => {
 });
 
 describe('relocations that livepatch resolves later', () => {
-  /** The module with its undefined symbol and its .rela.text marked as livepatch's. */
-  function livepatched(): Uint8Array {
+  const OBJECT = '.klp.rela.klpdemo_target..text';
+
+  /** The module with its symbol and its relocations marked as livepatch's, under the name of a section of it. */
+  function marked(sectionName: string, shndx = SHN_LIVEPATCH): Uint8Array {
     const bytes = object('module-livepatch');
     const view = new DataView(bytes.buffer);
     const elf = parseElf(bytes.slice(), 'livepatched.ko');
-    const rela = elf.section('.rela.text');
-    view.setUint32(elf.header.shoff + (rela?.index ?? 0) * 64 + 8, SHF_ALLOC | SHF_RELA_LIVEPATCH, true);
-    for (const symbol of undefinedSymbols(elf)) {
-      view.setUint16((elf.symtab?.offset ?? 0) + symbol.index * 24 + 6, SHN_LIVEPATCH, true);
-    }
+    const header = (name: string): number => elf.header.shoff + (elf.section(name)?.index ?? 0) * 64;
+    view.setUint32(header('.rela.text') + 8, SHF_RELA_LIVEPATCH, true);
+    view.setUint32(header('.rela.text'), view.getUint32(header(sectionName), true), true);
+    const [symbol] = undefinedSymbols(elf);
+    view.setUint16((elf.symtab?.offset ?? 0) + symbol.index * 24 + 6, shndx, true);
     return bytes;
   }
 
-  it('are left alone by the load, and applied through text poking when their symbols are known', () => {
-    const rig = new Rig();
-    const result = rig.run(rig.loader.loadModule({ file: 'livepatched.ko', bytes: livepatched() }));
+  function rigWith(bytes: Uint8Array) {
+    const asked: unknown[] = [];
+    const ports = {
+      klpFindObjectSymbol: (...args: unknown[]) => {
+        asked.push(args);
+        return 0xffffffff81000100n;
+      },
+    };
+    const rig = new Rig(ports);
+    const result = rig.run(rig.loader.loadModule({ file: 'livepatched.ko', bytes }));
     if (!result.ok) throw new Error(result.reason);
     const mod = result.module;
-    const text = mod.base('core');
-    expect(rig.core.mem.readU32(text + 1n)).toBe(0);
-    const symbol = mod.elf.symbols.find((s) => s.name === 'somewhere_else');
-    mod.setSymbolValue(symbol?.index ?? 0, 0xffffffff81000100n);
-    const rela = mod.elf.section('.rela.text');
-    if (!rela) throw new Error('no .rela.text');
-    const poke = (addr: bigint, bytes: Uint8Array): void => rig.core.mem.pokeText(addr, bytes);
-    applyRelocateAdd(rig.core, mod, rela, poke);
-    expect(text + 5n + BigInt(rig.core.mem.readS32(text + 1n))).toBe(0xffffffff81000100n);
+    const poke = (addr: bigint, code: Uint8Array): void => rig.core.mem.pokeText(addr, code);
+    const port = new LivepatchModules(rig.core, rig.loader.modules, {
+      ...ports,
+      area: rig.area,
+      pokeText: poke,
+    });
+    return { rig, mod, port, asked, call: () => rig.core.mem.readS32(mod.base('core') + 1n) };
+  }
+
+  it('wait for their module, then are applied through text poking', () => {
+    const { mod, port, asked, call } = rigWith(marked(OBJECT));
+    expect(call()).toBe(0);
+    expect(port.applyObjectRelocs(mod.addr, 'another_module')).toBe(0);
+    expect(call()).toBe(0);
+    expect(port.applyObjectRelocs(mod.addr, 'klpdemo_target')).toBe(0);
+    expect(asked).toEqual([['klpdemo_target', 'klpdemo_twin', 2n]]);
+    expect(mod.base('core') + 5n + BigInt(call())).toBe(0xffffffff81000100n);
+  });
+
+  it('are refused under a name that is not of their form', () => {
+    const rig = new Rig();
+    const result = rig.run(rig.loader.loadModule({ file: 'livepatched.ko', bytes: marked('.rela.text') }));
+    expect(result).toMatchObject({ ok: false, code: 'EINVAL' });
+    expect(rig.dmesg.at(-1)).toBe('livepatch: section .rela.text has an incorrectly formatted name');
+    expect(rig.area.used()).toBe(0);
+  });
+
+  it('are refused for a symbol that is not marked', () => {
+    const { rig, mod, port } = rigWith(marked(OBJECT, 0xfff1));
+    expect(port.applyObjectRelocs(mod.addr, 'klpdemo_target')).toBe(-22);
+    const name = '.klp.sym.klpdemo_target.klpdemo_twin,2';
+    expect(rig.dmesg.at(-1)).toBe(`livepatch: symbol ${name} is not marked as a livepatch symbol`);
   });
 });
 

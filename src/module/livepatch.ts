@@ -1,0 +1,107 @@
+// What livepatch asks of modules: look-up by name, symbols by position, references, and the relocations that wait
+// until the module they are about is loaded.
+// Mirrors klp_apply_section_relocs() and klp_resolve_symbols() of kernel/livepatch/core.c, and
+// kernel/module/livepatch.c: the object file is kept with the module for it.
+
+import { SHF_RELA_LIVEPATCH, SHN_LIVEPATCH, SHT_RELA } from '../elf/constants.ts';
+import type { ElfSection } from '../elf/elf_object.ts';
+import type { Addr } from '../guest/addr.ts';
+import type { KernelCore } from '../kernel/core.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
+import { ModuleError } from './error.ts';
+import { parsed } from './load_info.ts';
+import type { Module } from './module.ts';
+import type { ModuleList } from './modules.ts';
+import type { ModuleLoaderPorts } from './ports.ts';
+import { applyRelocateAdd, type WriteBytes } from './relocate.ts';
+
+/** Modules by the address of their struct module, as livepatch has them. */
+export class LivepatchModules {
+  readonly #core: KernelCore;
+  readonly #modules: ModuleList;
+  readonly #ports: ModuleLoaderPorts;
+
+  constructor(core: KernelCore, modules: ModuleList, ports: ModuleLoaderPorts) {
+    this.#core = core;
+    this.#modules = modules;
+    this.#ports = ports;
+  }
+
+  findModule(name: string): Addr | undefined {
+    return this.#modules.find(name)?.addr;
+  }
+
+  symbolsNamed(mod: Addr, name: string): readonly Addr[] {
+    return this.#modules.byAddr(mod)?.symbolsNamed(name) ?? [];
+  }
+
+  tryModuleGet(mod: Addr): boolean {
+    const found = this.#modules.byAddr(mod);
+    return found !== undefined && this.#modules.tryGet(found);
+  }
+
+  modulePut(mod: Addr): void {
+    const found = this.#modules.byAddr(mod);
+    if (found) this.#modules.put(found);
+  }
+
+  /** Every .klp.rela section of a patch module that is about an object. 0 or -errno, the reason in the log. */
+  applyObjectRelocs(patchModule: Addr, objectName: string): number {
+    const mod = this.#modules.byAddr(patchModule);
+    if (!mod) return -CONSTANTS.EINVAL;
+    try {
+      for (const rela of livepatchRelocations(mod)) {
+        applySectionRelocs(this.#core, this.#ports, mod, rela, objectName, this.#ports.pokeText);
+      }
+      return 0;
+    } catch (error) {
+      if (error instanceof ModuleError) return -error.errno;
+      throw error;
+    }
+  }
+}
+
+/** Relocation sections that livepatch resolves. */
+export function livepatchRelocations(mod: Module): readonly ElfSection[] {
+  return mod.elf.sections.filter(
+    (s) => s.type === SHT_RELA && s.flags & SHF_RELA_LIVEPATCH && mod.layout.places.has(s.info),
+  );
+}
+
+/**
+ * One section, if it is about the object; `vmlinux` stands for the kernel itself. Throws ModuleError.
+ * @param write how bytes get into the target: plainly during load, by text poking later
+ */
+export function applySectionRelocs(
+  core: KernelCore,
+  ports: ModuleLoaderPorts,
+  mod: Module,
+  rela: ElfSection,
+  objectName: string,
+  write: WriteBytes,
+): void {
+  const object = /^\.klp\.rela\.([^.]{1,55})/.exec(rela.name)?.[1];
+  if (object === undefined) throw complain(core, `section ${rela.name} has an incorrectly formatted name`);
+  if (object !== objectName) return;
+  for (const { symbol } of parsed(core, () => mod.elf.relocationTable(rela.index))) {
+    if (symbol.shndx !== SHN_LIVEPATCH) {
+      throw complain(core, `symbol ${symbol.name} is not marked as a livepatch symbol`);
+    }
+    const parts = /^\.klp\.sym\.([^.]{1,55})\.([^,]{1,511}),(\d+)/.exec(symbol.name);
+    if (!parts) throw complain(core, `symbol ${symbol.name} has an incorrectly formatted name`);
+    const [, owner, name, sympos] = parts;
+    if (owner === 'vmlinux' && object !== 'vmlinux') {
+      const where = 'from module-specific livepatch relocation section';
+      throw complain(core, `invalid access to vmlinux symbol '${name}' ${where}`);
+    }
+    const value = ports.klpFindObjectSymbol?.(owner === 'vmlinux' ? undefined : owner, name, BigInt(sympos));
+    if (value === undefined) throw new ModuleError('EINVAL', `livepatch symbol ${symbol.name} not found`);
+    mod.setSymbolValue(symbol.index, value);
+  }
+  applyRelocateAdd(core, mod, rela, write);
+}
+
+function complain({ printk }: KernelCore, reason: string): ModuleError {
+  printk.err(`livepatch: ${reason}`);
+  return new ModuleError('EINVAL', reason);
+}
