@@ -97,8 +97,7 @@ export class ModuleLoader {
     const args = this.#copyArgs(mod, request.args ?? '', undo);
     undo.push(() => this.#releaseTables(mod));
     this.#hooks.ftraceModuleInit?.(mod);
-    this.#completeFormation(mod);
-    undo.push(() => this.#unpublish(mod));
+    this.#completeFormation(mod, undo);
     try {
       yield* this.#prepareComing(mod, undo);
       yield* this.params.parse(mod, args);
@@ -196,8 +195,9 @@ export class ModuleLoader {
   }
 
   /** complete_formation(): protected, visible, COMING. */
-  #completeFormation(mod: Module): void {
+  #completeFormation(mod: Module, undo: Undo[]): void {
     verifyExportedSymbols({ core: this.#core, ports: this.#ports, modules: this.modules }, mod);
+    undo.push(() => this.#unpublish(mod));
     protectModule(this.#core, mod);
     mod.state = 'COMING';
     this.#publish(mod);
