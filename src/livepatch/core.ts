@@ -15,8 +15,10 @@ import { KlpContext } from './context.ts';
 import { PatchInit } from './init.ts';
 import { Patching } from './patch.ts';
 import type { LivepatchOptions, LivepatchPorts } from './ports.ts';
+import { ShadowVariables } from './shadow.ts';
 import { klpGetPrevState, klpGetState, klpIsPatchCompatible } from './state.ts';
 import { type KlpObject, KlpPatch } from './structs.ts';
+import { klpFindObjectSymbol } from './symbol.ts';
 import { klpAttributes } from './sysfs.ts';
 import { Transition } from './transition.ts';
 
@@ -25,6 +27,7 @@ const C = CONSTANTS;
 export class Livepatch {
   readonly patching: Patching;
   readonly transition: Transition;
+  readonly shadows: ShadowVariables;
   readonly #klp: KlpContext;
   readonly #init: PatchInit;
 
@@ -39,6 +42,7 @@ export class Livepatch {
     this.#klp = klp;
     this.patching = new Patching(klp);
     this.transition = new Transition(klp, this.patching, this);
+    this.shadows = new ShadowVariables(core);
     const actions = {
       disable: (patch: KlpPatch, call: HostCall) => this.#disable(patch, call),
       reverse: () => this.transition.reverse(),
@@ -87,6 +91,11 @@ export class Livepatch {
   /** klp_target_state */
   get targetState(): number {
     return this.#klp.targetState;
+  }
+
+  /** klp_find_object_symbol(), for the loader's livepatch relocations. @param objname undefined for vmlinux. */
+  findObjectSymbol(objname: string | undefined, name: string, sympos: bigint): Addr | undefined {
+    return klpFindObjectSymbol(this.#klp, objname, name, sympos);
   }
 
   /** klp_copy_process(): called during fork. */
