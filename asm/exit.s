@@ -58,8 +58,8 @@ SYM_FUNC_START(kernel_clone)
     sub     rsp, 8
     mov     rbx, rdi                    # pt_regs
     call    copy_process                # rdi: pt_regs, rsi: user stack or 0; the task or -errno
-    test    rax, rax
-    js      .Lout
+    cmp     rax, -4095
+    jae     .Lout
     mov     rdi, rax
     call    wake_up_new_task            # returns the pid
 .Lout:
@@ -124,7 +124,11 @@ SYM_FUNC_START(do_exit)
     mov     rbp, rsp
     push    rbx
     sub     rsp, 0x28
-    call    exit_notify                 # files, waiters, parents, the klp state
+    mov     ebx, edi
+    GET_CURRENT rdi
+    call    exit_files
+    mov     edi, ebx
+    call    exit_notify                 # waiters, parents, whoever keeps something for the task
     call    do_task_dead
 SYM_FUNC_END(do_exit)
 NORETURN(do_exit)

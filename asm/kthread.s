@@ -167,9 +167,7 @@ SYM_FUNC_START_LOCAL(default_idle)
     test    dword ptr [rax+task_struct_thread_info_flags], _TIF_NEED_RESCHED
     jnz     .Lout
     sti
-SYM_INNER_LABEL(default_idle_hlt)
     hlt
-SYM_INNER_LABEL(default_idle_woken)
     RET
 .Lout:
     sti

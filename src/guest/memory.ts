@@ -112,7 +112,12 @@ export class GuestMemory {
     const image = window('image', IMAGE_BASE, IMAGE_WINDOW);
     const modules = window('modules', MODULES_VADDR, MODULE_WINDOW);
     const heap = window('heap', PAGE_OFFSET, geometry.heap);
-    const stacks = window('stacks', VMALLOC_START, geometry.stacks * STACK_SLOT, geometry.stacks * THREAD_SIZE);
+    const stacks = window(
+      'stacks',
+      VMALLOC_START,
+      geometry.stacks * STACK_SLOT,
+      geometry.stacks * THREAD_SIZE,
+    );
     const userText = window('user text', USER_TEXT_BASE, USER_TEXT_WINDOW);
     const userStack = window('user stacks', USER_STACK_BASE, userStacks);
     this.#windows = [image, modules, heap, userText, userStack];
@@ -274,7 +279,10 @@ export class GuestMemory {
   }
   /** Writes a latin1 string and its NUL. */
   writeCString(addr: Addr, text: string): void {
-    this.writeBytes(addr, Uint8Array.from([...`${text}\0`], (c) => c.charCodeAt(0)));
+    this.writeBytes(
+      addr,
+      Uint8Array.from([...`${text}\0`], (c) => c.charCodeAt(0)),
+    );
   }
   fill(addr: Addr, size: number, byte: number): void {
     const offset = this.#writable(addr, size);

@@ -91,6 +91,8 @@ interface Calibration {
   readonly counter: number;
   readonly registers: number;
   readonly gsBase: number;
+  /** The code segment's selector, whose low bits are the privilege level. */
+  readonly codeSelector: number;
   /** Bytes of a context that differ between the rings: segments and the engine's mode flags. */
   readonly ringBytes: readonly number[];
   readonly ring0: Uint8Array;
@@ -117,8 +119,7 @@ class UnicornContext implements CpuContext {
   }
 
   get cpl(): number {
-    const probe = this.#cal.ringBytes[0];
-    return this.bytes[probe] === this.#cal.ring0[0] ? 0 : 3;
+    return this.bytes[this.#cal.codeSelector] & 3;
   }
   get gsBase(): Addr {
     return this.#gs.getBigUint64(0, true);
@@ -165,10 +166,22 @@ export class UnicornEngine implements Engine {
     this.#counter = new Int32Array(koffi.view(this.#uc, ENGINE_BYTES), this.#cal.counter, 1);
     this.#codeAt = byteAt;
     this.#callback = koffi.register(
-      (_uc: Ptr, type: number, addr: bigint | number) => this.#invalidAccess(type, BigInt.asUintN(64, BigInt(addr))),
+      (_uc: Ptr, type: number, addr: bigint | number) =>
+        this.#invalidAccess(type, BigInt.asUintN(64, BigInt(addr))),
       koffi.pointer(MemHook),
     ) as unknown as bigint;
-    this.#check('uc_hook_add', this.#lib.hookAdd(this.#uc, [0n], UC_HOOK_MEM_INVALID, koffi.address(this.#callback as never), null, 1n, 0n));
+    this.#check(
+      'uc_hook_add',
+      this.#lib.hookAdd(
+        this.#uc,
+        [0n],
+        UC_HOOK_MEM_INVALID,
+        koffi.address(this.#callback as never),
+        null,
+        1n,
+        0n,
+      ),
+    );
   }
 
   readonly allocate: SharedAllocator = (bytes) => {
@@ -198,7 +211,10 @@ export class UnicornEngine implements Engine {
     this.#lib.ctl(this.#uc, TB_REMOVE_CACHE, 'uint64', addr, 'uint64', addr + BigInt(size));
   }
   #mapNow(base: Addr, size: number, prot: number, ramOffset: number): void {
-    this.#check('uc_mem_map_ptr', this.#lib.mapPtr(this.#uc, base, size, prot, this.#host + BigInt(ramOffset)));
+    this.#check(
+      'uc_mem_map_ptr',
+      this.#lib.mapPtr(this.#uc, base, size, prot, this.#host + BigInt(ramOffset)),
+    );
   }
 
   /** Loads GDTR, then SS and CS from it: ring 0. Contexts made later have these segments. */
@@ -440,7 +456,7 @@ function findRings(
   context: () => Uint8Array,
   registers: number,
   write: (reg: number, value: bigint) => void,
-): Pick<Calibration, 'ringBytes' | 'ring0' | 'ring3'> {
+): Pick<Calibration, 'codeSelector' | 'ringBytes' | 'ring0' | 'ring3'> {
   ram.set([0x48, 0xcf], 0x100); // iretq
   const frame = new DataView(ram.buffer, ram.byteOffset + 0x800);
   [0x10200n, 0x33n, 0x246n, 0x10900n, 0x2bn].forEach((value, i) => {
@@ -458,8 +474,10 @@ function findRings(
   const three = context();
   const block = (at: number) => at >= registers && at < registers + 18 * 8;
   const ringBytes = [...zero.keys()].filter((at) => zero[at] !== three[at] && !block(at));
-  if (ringBytes.length === 0) throw misfit('ring in a saved context');
+  const codeSelector = ringBytes.find((at) => zero[at] === 0x10 && three[at] === 0x33);
+  if (codeSelector === undefined) throw misfit('ring in a saved context');
   return {
+    codeSelector,
     ringBytes,
     ring0: Uint8Array.from(ringBytes, (at) => zero[at]),
     ring3: Uint8Array.from(ringBytes, (at) => three[at]),

@@ -33,6 +33,8 @@ export interface KernelCore {
   readonly cpus: number;
   /** TAINT_ bits, as in /proc/sys/kernel/tainted. */
   taints: number;
+  /** The CPU that executes now. */
+  here(): number;
   /** The task that a CPU executes: the per-CPU current_task. */
   current(cpu: number): TaskStruct;
   /** The task that made a host call. */

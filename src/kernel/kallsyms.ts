@@ -137,7 +137,9 @@ function covering(symbols: readonly KernelSymbol[], addr: Addr): KernelSymbol | 
   }
   // Walk back over labels and zero-sized symbols that start later but do not cover it.
   for (let i = low - 1; i >= 0 && i >= low - 16; i--) {
-    if (addr < symbols[i].addr + BigInt(symbols[i].size)) return symbols[i];
+    if (addr >= symbols[i].addr + BigInt(symbols[i].size)) continue;
+    while (i > 0 && symbols[i - 1].addr === symbols[i].addr && symbols[i - 1].size > 0) i--; // the first alias
+    return symbols[i];
   }
   return undefined;
 }

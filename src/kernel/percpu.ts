@@ -12,7 +12,13 @@ export class PerCpu {
   readonly #symbols: ReadonlyMap<string, Addr>;
 
   /** @param symbols per-CPU symbol names and their offsets in the area. */
-  constructor(mem: GuestMemory, slab: Slab, template: Uint8Array, cpus: number, symbols: ReadonlyMap<string, Addr>) {
+  constructor(
+    mem: GuestMemory,
+    slab: Slab,
+    template: Uint8Array,
+    cpus: number,
+    symbols: ReadonlyMap<string, Addr>,
+  ) {
     this.#mem = mem;
     this.#symbols = symbols;
     this.base = Array.from({ length: cpus }, () => {

@@ -161,9 +161,13 @@ export class TaskTable {
     this.idle[cpu] = task;
     this.#byAddr.set(task.addr, task);
   }
-  remove(task: TaskStruct): void {
-    this.#byAddr.delete(task.addr);
+  /** __unhash_process(): out of the task list; the task may still run its last steps. */
+  unlink(task: TaskStruct): void {
     this.#byPid.delete(task.pid);
+  }
+  /** Its task_struct is given back. */
+  forget(task: TaskStruct): void {
+    this.#byAddr.delete(task.addr);
   }
   /** for_each_process_thread(): all but the idle tasks. */
   processes(): IterableIterator<TaskStruct> {

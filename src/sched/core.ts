@@ -138,7 +138,11 @@ export class Sched {
   reschedCurr(cpu: number): void {
     this.#rqs[cpu].curr.setTif('TIF_NEED_RESCHED');
     const { percpu } = this.#core;
-    percpu.writeU32('__preempt_count', cpu, (percpu.readU32('__preempt_count', cpu) & ~PREEMPT_NEED_RESCHED) >>> 0);
+    percpu.writeU32(
+      '__preempt_count',
+      cpu,
+      (percpu.readU32('__preempt_count', cpu) & ~PREEMPT_NEED_RESCHED) >>> 0,
+    );
     this.#smp.sendReschedule(cpu);
   }
 

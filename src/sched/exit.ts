@@ -14,8 +14,17 @@ import type { Locking } from './locking.ts';
 
 const T = LAYOUT.task_struct.fields;
 const R = LAYOUT.pt_regs.fields;
-const { ECHILD, ESRCH, EINVAL, EFAULT, TASK_INTERRUPTIBLE, TASK_RUNNING, EXIT_ZOMBIE, PF_EXITING, INIT_PREEMPT_COUNT } =
-  CONSTANTS;
+const {
+  ECHILD,
+  ESRCH,
+  EINVAL,
+  EFAULT,
+  TASK_INTERRUPTIBLE,
+  TASK_RUNNING,
+  EXIT_ZOMBIE,
+  PF_EXITING,
+  INIT_PREEMPT_COUNT,
+} = CONSTANTS;
 const ERESTARTSYS = 512;
 const WNOHANG = 1n;
 /** do_wait_children: the caller sleeps and asks again (asm/exit.s). */
@@ -48,7 +57,11 @@ export class Exit {
       kill_something_info: (call) => this.#kill(call),
       get_signal: getSignal,
       make_task_dead_prepare: (call) => {
-        this.#core.percpu.writeU32('__preempt_count', call.cpu, (0x80000000 | (INIT_PREEMPT_COUNT - 1)) >>> 0);
+        this.#core.percpu.writeU32(
+          '__preempt_count',
+          call.cpu,
+          (0x80000000 | (INIT_PREEMPT_COUNT - 1)) >>> 0,
+        );
       },
     });
   }
@@ -70,7 +83,7 @@ export class Exit {
       this.#zombies.set(task, parent);
       this.#core.mem.writeU32(task.addr + BigInt(T.exit_state), EXIT_ZOMBIE);
       this.#sched.wakeUpState(parent, TASK_INTERRUPTIBLE);
-    } else this.#core.tasks.remove(task);
+    } else this.#core.tasks.unlink(task);
   }
 
   #parentOf(task: TaskStruct): TaskStruct | undefined {
@@ -86,12 +99,13 @@ export class Exit {
   /** release_task() */
   #release(task: TaskStruct): void {
     this.#zombies.delete(task);
-    this.#core.tasks.remove(task);
+    this.#core.tasks.unlink(task);
     if (task.stackSlot < 0) this.#freeTask(task);
   }
 
   #freeTask(task: TaskStruct): void {
     if (!this.#dead.delete(task)) return;
+    this.#core.tasks.forget(task);
     this.#core.slab.free(task.addr);
   }
 

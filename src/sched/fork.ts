@@ -19,7 +19,8 @@ const R = LAYOUT.pt_regs.fields;
 const I = LAYOUT.inactive_task_frame.fields;
 const { PF_KTHREAD, PF_IDLE, PF_FORKNOEXEC, PF_WQ_WORKER, KLP_UNDEFINED, TASK_NEW, EAGAIN } = CONSTANTS;
 
-export type ForkHook = (parent: TaskStruct, child: TaskStruct) => void;
+/** `copied`: by fork or clone, so that the child's task_struct is a copy of the parent's. */
+export type ForkHook = (parent: TaskStruct, child: TaskStruct, copied: boolean) => void;
 
 export interface UserTaskSpec {
   readonly comm: string;
@@ -76,6 +77,14 @@ export class Fork {
     return ((BigInt(random.next()) << 32n) | BigInt(random.next())) & ~0xffn;
   }
 
+  /** A stack that belongs to no task (an exception stack). @returns its top. */
+  createStack(): Addr {
+    const slot = this.#nextStack++;
+    const base = fromHalves(STACK_HI, slot * STACK_SLOT + STACK_SLOT - THREAD_SIZE);
+    this.#core.mem.map(base, THREAD_SIZE, PROT_READ | PROT_WRITE);
+    return base + BigInt(THREAD_SIZE);
+  }
+
   /** What stands at the top of a new task's stack: pt_regs, and below it the frame that is switched to. */
   #copyThread(task: TaskStruct, fn: Addr, arg: Addr): Addr {
     const { mem } = this.#core;
@@ -89,7 +98,7 @@ export class Fork {
     return regs;
   }
 
-  #admit(task: TaskStruct, parent: TaskStruct | undefined): void {
+  #admit(task: TaskStruct, parent: TaskStruct | undefined, copied = false): void {
     task.pid = this.#nextPid++;
     task.tgid = task.pid;
     const { mem } = this.#core;
@@ -98,9 +107,15 @@ export class Fork {
       mem.writeU64(task.addr + BigInt(T.parent), parent.addr);
     }
     mem.writeU64(task.addr + BigInt(T.group_leader), task.addr);
-    for (const hook of this.onFork) if (parent) hook(parent, task);
+    for (const hook of this.onFork) if (parent) hook(parent, task, copied);
     this.#core.tasks.add(task);
-    this.#core.events.emit({ type: 'task', what: 'new', pid: task.pid, comm: task.comm, parent: parent?.pid ?? 0 });
+    this.#core.events.emit({
+      type: 'task',
+      what: 'new',
+      pid: task.pid,
+      comm: task.comm,
+      parent: parent?.pid ?? 0,
+    });
   }
 
   /** The idle task of a CPU: it starts at `entry`, already on its stack. Returns its first stack pointer. */
@@ -116,7 +131,13 @@ export class Fork {
   }
 
   /** kernel_thread(): a task that starts in a kernel function; not woken. */
-  createKernelThread(fn: Addr, arg: Addr, comm: string, parent: TaskStruct | undefined, worker = false): TaskStruct {
+  createKernelThread(
+    fn: Addr,
+    arg: Addr,
+    comm: string,
+    parent: TaskStruct | undefined,
+    worker = false,
+  ): TaskStruct {
     const task = this.#alloc();
     task.comm = comm;
     task.flags = PF_KTHREAD | (worker ? PF_WQ_WORKER : 0);
@@ -191,7 +212,7 @@ export class Fork {
     mem.writeU64(regs + BigInt(R.ax), 0n);
     if (newSp !== 0n) mem.writeU64(regs + BigInt(R.sp), newSp);
     else this.#copyUserStack(parent, child, regs);
-    this.#admit(child, parent);
+    this.#admit(child, parent, true);
     return child.addr;
   }
 
@@ -201,7 +222,8 @@ export class Fork {
     child.onCpu = 0;
     child.onRq = 0;
     child.flags = (parent.flags & ~PF_WQ_WORKER) | PF_FORKNOEXEC;
-    for (const tif of ['TIF_NEED_RESCHED', 'TIF_SIGPENDING', 'TIF_NOTIFY_SIGNAL'] as const) child.clearTif(tif);
+    for (const tif of ['TIF_NEED_RESCHED', 'TIF_SIGPENDING', 'TIF_NOTIFY_SIGNAL'] as const)
+      child.clearTif(tif);
     this.#core.mem.writeU64(child.addr + BigInt(T.trace_recursion), 0n);
   }
 
@@ -214,7 +236,8 @@ export class Fork {
     mem.writeBytes(to, mem.readBytes(from, USER_STACK_SLOT));
     for (const reg of ['sp', 'bp', 'r15'] as const) {
       const value = mem.readU64(regs + BigInt(R[reg]));
-      if (value >= from && value <= from + BigInt(USER_STACK_SLOT)) mem.writeU64(regs + BigInt(R[reg]), value - from + to);
+      if (value >= from && value <= from + BigInt(USER_STACK_SLOT))
+        mem.writeU64(regs + BigInt(R[reg]), value - from + to);
     }
   }
 

@@ -46,7 +46,10 @@ export class Locking {
       return 0;
     }
     const state = Number(call.args[1]);
-    if (state === TASK_INTERRUPTIBLE && (task.testTif('TIF_SIGPENDING') || task.testTif('TIF_NOTIFY_SIGNAL'))) {
+    if (
+      state === TASK_INTERRUPTIBLE &&
+      (task.testTif('TIF_SIGPENDING') || task.testTif('TIF_NOTIFY_SIGNAL'))
+    ) {
       this.#leave(queue, task);
       return -EINTR;
     }
@@ -74,7 +77,10 @@ export class Locking {
       task.state = TASK_RUNNING;
       return 0;
     }
-    if (Number(state) === TASK_INTERRUPTIBLE && (task.testTif('TIF_SIGPENDING') || task.testTif('TIF_NOTIFY_SIGNAL'))) {
+    if (
+      Number(state) === TASK_INTERRUPTIBLE &&
+      (task.testTif('TIF_SIGPENDING') || task.testTif('TIF_NOTIFY_SIGNAL'))
+    ) {
       this.#leave(queue, task);
       return -ERESTARTSYS;
     }

@@ -178,6 +178,23 @@ export class Workqueue {
     if (work !== undefined) this.#notifyFlushers(work);
   }
 
+  /** schedule_on_each_cpu(): returns when a worker of every CPU has run the function. */
+  *scheduleOnEachCpu(fn: Addr): HostGenerator<void> {
+    const { mem, slab } = this.#core;
+    const works = this.#queues.map((_, cpu) => {
+      const work = slab.alloc(LAYOUT.work_struct.size, 'schedule_on_each_cpu');
+      mem.writeU64(work + BigInt(LAYOUT.work_struct.fields.func), fn);
+      this.queueWork(work, cpu);
+      return work;
+    });
+    for (const work of works) {
+      while (this.#pending(work) || this.#running(work)) {
+        yield* this.#wait(work, this.#core.current(this.#core.here()));
+      }
+      slab.free(work);
+    }
+  }
+
   #running(work: Addr): boolean {
     return this.#workers.some((w) => w.current === work);
   }
@@ -191,21 +208,20 @@ export class Workqueue {
   *#flush(work: Addr, call: HostCall): HostGenerator<boolean> {
     if (this.#timers.del(work + TIMER)) this.#timerFn(work);
     const waited = this.#pending(work) || this.#running(work);
-    while (this.#pending(work) || this.#running(work)) yield* this.#wait(work, call);
+    while (this.#pending(work) || this.#running(work)) yield* this.#wait(work, this.#core.currentOf(call));
     return waited;
   }
 
   *#cancelSync(work: Addr, call: HostCall, delayed: boolean): HostGenerator<boolean> {
     let was = this.#grab(work, delayed);
     while (this.#running(work)) {
-      yield* this.#wait(work, call);
+      yield* this.#wait(work, this.#core.currentOf(call));
       was = this.#grab(work, delayed) || was; // it may have queued itself
     }
     return was;
   }
 
-  *#wait(work: Addr, call: HostCall): HostGenerator<void> {
-    const task = this.#core.currentOf(call);
+  *#wait(work: Addr, task: TaskStruct): HostGenerator<void> {
     this.#flushers.set(work, [...(this.#flushers.get(work) ?? []), task]);
     task.state = CONSTANTS.TASK_UNINTERRUPTIBLE;
     yield { call: this.#core.symbols.require('schedule') };

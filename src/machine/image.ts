@@ -1,0 +1,104 @@
+// The guest kernel's image: asm/ assembled, with its ORC table, and kept on disk between runs.
+//
+// The cache is keyed by everything the image is made from, so a stale one is never used; where it
+// cannot be written the image is assembled anew each time.
+
+import { createHash } from 'node:crypto';
+import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { deserialize, serialize } from 'node:v8';
+import type { OrcTable } from '../elf/orc.ts';
+import { packageRoot } from '../guest/unicorn_library.ts';
+import type { AsmImage, AsmSource } from '../isa/assembler.ts';
+import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+
+export interface KernelImage {
+  readonly asm: AsmImage;
+  readonly orc: OrcTable;
+  /** What the ORC generator had to say; empty for a sound image. */
+  readonly warnings: readonly string[];
+}
+
+let loaded: KernelImage | undefined;
+
+/**
+ * The image, from memory, from the cache, or assembled.
+ * @throws AsmError when a source does not assemble.
+ */
+export async function loadKernelImage(): Promise<KernelImage> {
+  if (loaded) return loaded;
+  const root = packageRoot();
+  const sources = readSources(root);
+  const file = join(root, '.cache', 'image', `${imageKey(root, sources)}.bin`);
+  loaded = readCache(file) ?? (await assemble(sources, file));
+  return loaded;
+}
+
+/** The sources under asm/, .inc files first, each with its path from the package's root. */
+export function readSources(root: string): AsmSource[] {
+  const paths = walk(join(root, 'asm')).filter((p) => /\.(s|inc)$/.test(p));
+  const order = (p: string) => (p.endsWith('.inc') ? 0 : 1);
+  paths.sort((a, b) => order(a) - order(b) || (a < b ? -1 : 1));
+  return paths.map((path) => ({ path: relative(root, path), text: readFileSync(path, 'utf8') }));
+}
+
+function walk(dir: string): string[] {
+  return readdirSync(dir, { withFileTypes: true }).flatMap((entry) => {
+    const path = join(dir, entry.name);
+    return entry.isDirectory() ? walk(path) : [path];
+  });
+}
+
+/** A hash of the sources, of the layout, and of the assembler and ORC generator themselves. */
+function imageKey(root: string, sources: readonly AsmSource[]): string {
+  const hash = createHash('sha256');
+  for (const { path, text } of sources) hash.update(`${path}\0${text}\0`);
+  hash.update(readFileSync(join(root, 'package.json')));
+  for (const dir of ['src/isa', 'src/objtool', 'src/kernel/layout.ts']) {
+    for (const path of filesOf(join(root, dir))) hash.update(readFileSync(path));
+  }
+  return hash.digest('hex').slice(0, 32);
+}
+
+/** The files of a folder, or the file; none where an installed package has no sources. */
+function filesOf(path: string): string[] {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (!stat) return [];
+  return stat.isDirectory() ? walk(path).sort() : [path];
+}
+
+function readCache(file: string): KernelImage | undefined {
+  try {
+    return deserialize(readFileSync(file)) as KernelImage;
+  } catch {
+    return undefined;
+  }
+}
+
+/** What asm/ knows of C: `struct_field`, `sizeof_struct` and the constants. */
+export function asmDefines(): Record<string, number | bigint> {
+  const defines: Record<string, number | bigint> = { ...CONSTANTS };
+  for (const [name, { size, fields }] of Object.entries(LAYOUT)) {
+    defines[`sizeof_${name}`] = size;
+    for (const [field, offset] of Object.entries(fields)) defines[`${name}_${field}`] = offset;
+  }
+  return defines;
+}
+
+async function assemble(sources: AsmSource[], cacheFile: string): Promise<KernelImage> {
+  const [{ assembleImage }, { generateOrc }] = await Promise.all([
+    import('../isa/assembler.ts'),
+    import('../objtool/orc_gen.ts'),
+  ]);
+  const asm = await assembleImage(sources, { defines: asmDefines() });
+  const { table, warnings } = generateOrc(asm);
+  const image = { asm, orc: table, warnings };
+  try {
+    mkdirSync(join(cacheFile, '..'), { recursive: true });
+    writeFileSync(`${cacheFile}.${process.pid}`, serialize(image));
+    renameSync(`${cacheFile}.${process.pid}`, cacheFile);
+  } catch {
+    // A cache that cannot be written costs time, nothing else.
+  }
+  return image;
+}

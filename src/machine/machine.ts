@@ -1,0 +1,519 @@
+// A machine: memory, CPUs and the kernel model, put together, and the loop that runs them.
+// The one place that knows all subsystems; none of them knows it.
+
+import { FileSystem } from '../fs/filesystem.ts';
+import { Ftrace } from '../ftrace/ftrace.ts';
+import { type Addr, lo32 } from '../guest/addr.ts';
+import { REG } from '../guest/engine.ts';
+import { HostFunctions } from '../guest/hostcall.ts';
+import { GuestMemory } from '../guest/memory.ts';
+import { UnicornEngine } from '../guest/unicorn.ts';
+import type { KernelCore } from '../kernel/core.ts';
+import { EventLog } from '../kernel/events.ts';
+import { Kobjects } from '../kernel/kobject.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
+import { defineLib, formatContext } from '../kernel/lib.ts';
+import { defineParams } from '../kernel/params.ts';
+import { PerCpu } from '../kernel/percpu.ts';
+import { Printk } from '../kernel/printk.ts';
+import { SeededRandom } from '../kernel/random.ts';
+import { Slab } from '../kernel/slab.ts';
+import { Sysfs } from '../kernel/sysfs.ts';
+import { type TaskStruct, TaskTable } from '../kernel/task_struct.ts';
+import { vsprintfGuest } from '../kernel/vsprintf.ts';
+import { Livepatch } from '../livepatch/core.ts';
+import { searchModuleExtable } from '../module/extable.ts';
+import { ModuleArena } from '../module/module_alloc.ts';
+import { printModules, procModules } from '../module/procfs.ts';
+import { Sched } from '../sched/core.ts';
+import { Exit } from '../sched/exit.ts';
+import { Fork } from '../sched/fork.ts';
+import { Kthreads } from '../sched/kthread.ts';
+import { Locking } from '../sched/locking.ts';
+import { TICK_NS, Timers } from '../sched/timer.ts';
+import { Workqueue } from '../sched/workqueue.ts';
+import { OrcLookup } from '../unwind/orc_lookup.ts';
+import type { UnwinderKind } from '../unwind/stacktrace.ts';
+import {
+  hostStubs,
+  idleWoken,
+  imageSymbols,
+  loadGdt,
+  mapImage,
+  percpuTemplate,
+  userPrograms,
+} from './boot.ts';
+import { Cpu } from './cpu.ts';
+import { Executor, MachineError } from './executor.ts';
+import { HostCallDispatch } from './hostcall_dispatch.ts';
+import { type KernelImage, loadKernelImage } from './image.ts';
+import { Modules } from './modules.ts';
+import { Rcu } from './rcu.ts';
+import { ShadowExecutor } from './shadow_exec.ts';
+import { Smp } from './smp.ts';
+import { Traces } from './traces.ts';
+import { TransitionTruth } from './transition_truth.ts';
+import { Traps } from './traps.ts';
+
+export interface MachineOptions {
+  /** 1 to 64. */
+  readonly cpus?: number;
+  readonly seed?: number;
+  readonly unwinder?: 'orc' | 'frame pointer' | 'none';
+  /** Bytes of kernel heap. */
+  readonly heap?: number;
+  /** How many tasks there can be at once. */
+  readonly maxTasks?: number;
+  /** Keeps the shadow stack, and holds every reliable trace and every completed transition against it. */
+  readonly shadow?: boolean;
+  /** Virtual ns that an instruction takes. */
+  readonly instructionNs?: number;
+  /** Dynamic debug of kernel/livepatch: its pr_debug() lines. */
+  readonly debug?: boolean;
+  /** /proc/cmdline */
+  readonly cmdline?: string;
+}
+
+const DEFAULTS = {
+  cpus: 2,
+  seed: 1,
+  unwinder: 'orc',
+  heap: 64 << 20,
+  maxTasks: 512,
+  shadow: true,
+  // 10,000 instructions a tick: seconds of virtual time are cheap to pass.
+  instructionNs: TICK_NS / 10_000,
+  debug: false,
+  cmdline: 'BOOT_IMAGE=klpemu root=/dev/ram0 quiet',
+} as const satisfies Required<MachineOptions>;
+
+const UNWINDERS: Record<NonNullable<MachineOptions['unwinder']>, UnwinderKind> = {
+  orc: 'orc',
+  'frame pointer': 'frame-pointer',
+  none: 'none',
+};
+
+export class Machine {
+  readonly options: Required<MachineOptions>;
+  readonly core: KernelCore;
+  readonly sched: Sched;
+  readonly fork: Fork;
+  readonly exit: Exit;
+  readonly timers: Timers;
+  readonly workqueue: Workqueue;
+  readonly kthreads: Kthreads;
+  readonly ftrace: Ftrace;
+  readonly modules: Modules;
+  readonly livepatch: Livepatch;
+  readonly fs: FileSystem;
+  readonly sysfs: Sysfs;
+  readonly traces: Traces;
+  readonly traps: Traps;
+  readonly smp: Smp;
+  readonly executor: Executor;
+  readonly truth: TransitionTruth;
+  readonly #engine: UnicornEngine;
+  readonly #host: HostCallDispatch;
+  readonly #programs: ReadonlyMap<string, Addr>;
+  readonly #lookup = new OrcLookup();
+  /** PID and wait status of tasks, kept when their task_struct is gone. */
+  readonly #pids = new Map<TaskStruct, number>();
+  readonly #statuses = new Map<TaskStruct, number>();
+
+  /**
+   * Makes a machine and boots it: idle tasks run, init, kthreadd and the workers exist.
+   * @throws EngineError, AsmError
+   */
+  static async boot(options: MachineOptions = {}): Promise<Machine> {
+    return new Machine(await loadKernelImage(), { ...DEFAULTS, ...options });
+  }
+
+  private constructor(image: KernelImage, options: Required<MachineOptions>) {
+    this.options = options;
+    const mem = this.#makeMemory(options);
+    this.#engine = mem.engine;
+    this.#programs = userPrograms(image.asm);
+    this.smp = new Smp(new SeededRandom(options.seed ^ 0x5bd1e995));
+    this.core = this.#makeCore(image, mem.memory);
+    const { core, smp } = this;
+    const cpu = (id: number) => smp.cpus[id];
+    this.#host = new HostCallDispatch(core);
+    this.traces = new Traces(core, this.#lookup, UNWINDERS[options.unwinder], options.shadow, cpu);
+    this.sched = new Sched(core, smp);
+    const format = formatContext(core);
+    defineLib(core, format);
+    defineParams(core);
+    this.timers = new Timers(core, this.sched);
+    const locking = new Locking(core, this.sched);
+    this.fork = new Fork(core, this.sched);
+    this.exit = new Exit(core, this.sched, this.fork, locking);
+    this.kthreads = new Kthreads(core, this.sched, this.fork, this.exit, locking, (fmt, next) =>
+      vsprintfGuest(format, fmt, next),
+    );
+    this.workqueue = new Workqueue(core, this.sched, this.timers, this.kthreads);
+    const area = new ModuleArena(core.mem);
+    this.ftrace = new Ftrace(core, {
+      smp,
+      memory: area,
+      rcu: new Rcu(core, this.sched),
+      trampolines: this.#lookup,
+    });
+    this.sysfs = new Sysfs();
+    const kobjects = new Kobjects(core, this.sysfs);
+    this.modules = new Modules({
+      core,
+      area,
+      ftrace: this.ftrace,
+      lookup: this.#lookup,
+      sysfs: this.sysfs,
+      fs: () => this.fs,
+      livepatch: () => this.livepatch,
+    });
+    this.livepatch = this.#makeLivepatch(kobjects);
+    this.fs = new FileSystem(core, format, {
+      sysfs: this.sysfs,
+      commandLine: options.cmdline,
+      texts: {
+        modules: () => procModules(this.modules.loader.modules),
+        stack: (task) =>
+          this.stack(task)
+            .map((line) => `${line}\n`)
+            .join(''),
+        wchan: (task) => this.traces.wchan(task),
+      },
+    });
+    this.traps = this.#makeTraps();
+    this.truth = new TransitionTruth(core, this.livepatch, this.traces, (id) => smp.cpus[id]);
+    const shadow = this.traces.shadow && new ShadowExecutor(this.#engine, core.mem, this.traces.shadow);
+    this.executor = new Executor(
+      this.#engine,
+      core,
+      this.#host,
+      options.instructionNs,
+      idleWoken(image.asm),
+      shadow,
+    );
+    core.mem.attach(mem.listener(() => shadow?.textChanged()));
+    this.#defineHostFunctions();
+    this.#host.bind(hostStubs(image.asm));
+    this.#start(image);
+  }
+
+  #makeMemory(options: Required<MachineOptions>) {
+    let memory: GuestMemory;
+    const engine = new UnicornEngine((addr) => (memory.isMapped(addr) ? memory.readU8(addr) : -1));
+    memory = new GuestMemory(
+      { heap: options.heap, stacks: options.maxTasks + options.cpus + 8 },
+      engine.allocate,
+    );
+    memory.attach(engine);
+    const listener = (textChanged: () => void) => ({
+      map: engine.map.bind(engine),
+      unmap: (base: Addr, size: number) => {
+        engine.unmap(base, size);
+        textChanged();
+      },
+      protect: engine.protect.bind(engine),
+      invalidate: (addr: Addr, size: number) => {
+        engine.invalidate(addr, size);
+        textChanged();
+      },
+    });
+    return { memory, engine, listener };
+  }
+
+  #makeCore(image: KernelImage, mem: GuestMemory): KernelCore {
+    const { options, smp } = this;
+    mapImage(mem, image.asm);
+    const symbols = imageSymbols(image.asm);
+    loadGdt(mem, this.#engine, symbols.require('gdt_page'));
+    const slab = new Slab(mem);
+    const { bytes, symbols: percpuSymbols } = percpuTemplate(image.asm);
+    const percpu = new PerCpu(mem, slab, bytes, options.cpus, percpuSymbols);
+    const clock = { now: () => smp.now() };
+    const events = new EventLog(() => ({ t: smp.now(), cpu: smp.current?.id ?? 0 }));
+    const tasks = new TaskTable();
+    const current = (cpu: number): TaskStruct =>
+      tasks.byAddr(percpu.readU64('current_task', cpu)) ?? this.sched.curr(cpu);
+    const core: KernelCore = {
+      mem,
+      clock,
+      events,
+      printk: new Printk(events, clock.now),
+      symbols,
+      slab,
+      percpu,
+      tasks,
+      host: new HostFunctions(),
+      random: new SeededRandom(options.seed),
+      cpus: options.cpus,
+      taints: 0,
+      here: () => smp.current?.id ?? 0,
+      current,
+      currentOf: (call) => current(call.cpu),
+      sym: (addr) => symbols.format(addr),
+    };
+    for (const [name, offset] of percpuSymbols) {
+      if (image.asm.exports.some((e) => e.name === name))
+        symbols.addExport(name, { addr: offset, gpl: false });
+    }
+    return core;
+  }
+
+  #makeLivepatch(kobjects: Kobjects): Livepatch {
+    const { sched, workqueue, modules, traces } = this;
+    return new Livepatch(
+      this.core,
+      this.ftrace,
+      kobjects,
+      {
+        sched,
+        workqueue,
+        modules: {
+          findModule: (name) => modules.find(name)?.addr,
+          symbolsNamed: (mod, name) => modules.at(mod)?.symbolsNamed(name) ?? [],
+          tryModuleGet: (mod) => {
+            const found = modules.at(mod);
+            return found !== undefined && modules.loader.modules.tryGet(found);
+          },
+          modulePut: (mod) => {
+            const found = modules.at(mod);
+            if (found) modules.loader.modules.put(found);
+          },
+        },
+        stack: {
+          saveReliable: (task, entries, call) => traces.saveReliable(task, entries, call),
+          format: (task) => this.stack(task),
+        },
+      },
+      { reliableStacktrace: traces.stackTrace.haveReliableStack, debug: this.options.debug },
+    );
+  }
+
+  #makeTraps(): Traps {
+    const { core, modules } = this;
+    return new Traps(core, {
+      cpu: (id) => this.smp.cpus[id],
+      pokeInt3: (regs) => this.ftrace.textPoke.int3Handler(regs),
+      fixupException: (regs) => {
+        const ip = core.mem.readU64(regs + BigInt(IP));
+        const mod = modules.loader.modules.moduleAddress(ip);
+        const entry = mod && searchModuleExtable(core.mem, mod, ip);
+        if (!entry) return false;
+        core.mem.writeU64(regs + BigInt(IP), entry.fixup);
+        return true;
+      },
+      findBug: () => undefined,
+      modulesLinkedIn: () => printModules(modules.loader.modules),
+      unwinder: () => this.traces.stackTrace.unwinder,
+    });
+  }
+
+  #defineHostFunctions(): void {
+    const { core, smp, timers, sched } = this;
+    core.host.define('hrtimer_interrupt', ({ cpu }) => {
+      timers.run(smp.now());
+      sched.tick(cpu);
+    });
+  }
+
+  #start(image: KernelImage): void {
+    const { core, smp, options } = this;
+    const text = image.asm.sections.find((s) => s.name === '.text');
+    if (!text) throw new MachineError('the image has no text');
+    this.#lookup.addText({
+      name: 'vmlinux',
+      ranges: [{ start: lo32(text.addr), size: text.size }],
+      orc: image.orc,
+    });
+    this.ftrace.init(image.asm.fentrySites);
+    this.fork.onFork.push((parent, child, copied) => {
+      this.livepatch.copyProcess(parent, child);
+      if (copied) this.fs.copyFiles(parent, child);
+    });
+    this.exit.onExit.push((task, code) => this.#statuses.set(task, code));
+    for (let id = 0; id < options.cpus; id++) this.#startCpu(id);
+    const init = this.#newUserTask('pause', [], 'init');
+    this.sched.wakeUpNewTask(init);
+    const kthreadd = this.fork.createKernelThread(
+      core.symbols.require('kthreadd'),
+      0n,
+      'kthreadd',
+      undefined,
+    );
+    this.sched.wakeUpNewTask(kthreadd);
+    this.workqueue.start();
+    smp.current = smp.cpus[0];
+  }
+
+  #startCpu(id: number): void {
+    const { core } = this;
+    const context = this.#engine.newContext();
+    const cpu = new Cpu(id, context, core, TICK_NS * (1 + id / this.options.cpus), (c, regs) =>
+      this.traces.shadow?.interrupt(lo32(regs)),
+    );
+    const { task, sp } = this.fork.createIdle(id);
+    context.regs.fill(0n);
+    context.regs[REG.rip] = core.symbols.require('secondary_startup_64');
+    context.regs[REG.rsp] = sp;
+    context.regs[REG.rflags] = BigInt(CONSTANTS.X86_EFLAGS_FIXED);
+    context.gsBase = core.percpu.base[id];
+    context.touch();
+    const { percpu } = core;
+    percpu.writeU64('this_cpu_off', id, percpu.base[id]);
+    percpu.writeU32('cpu_number', id, id);
+    percpu.writeU64('current_task', id, task.addr);
+    percpu.writeU64('cpu_current_top_of_stack', id, task.stackTop);
+    core.mem.writeU64(percpu.address('cpu_tss_rw', id) + 4n, task.stackTop);
+    percpu.writeU64('double_fault_stack', id, this.fork.createStack());
+    this.smp.add(cpu);
+  }
+
+  #newUserTask(program: string, args: readonly string[], comm: string): TaskStruct {
+    const entry = this.#programs.get(program);
+    if (entry === undefined) {
+      throw new MachineError(
+        `no program ${program}; there are: ${[...this.#programs.keys()].sort().join(' ')}`,
+      );
+    }
+    const task = this.fork.createUserTask(
+      { comm, entry, argv: [program, ...args] },
+      this.core.tasks.byPid(1),
+    );
+    this.fs.setupStdio(task);
+    this.#pids.set(task, task.pid);
+    return task;
+  }
+
+  /** Virtual ns since boot. */
+  now(): number {
+    return this.smp.now();
+  }
+
+  /** A regular file of the guest. */
+  addFile(path: string, bytes: Uint8Array): void {
+    this.fs.addFile(path, bytes);
+  }
+
+  /** Starts a program of asm/user as a user task, as a shell would. @throws MachineError for an unknown one. */
+  spawn(program: string, args: readonly string[] = [], options: { comm?: string } = {}): TaskStruct {
+    const task = this.#newUserTask(program, args, options.comm ?? program);
+    this.sched.wakeUpNewTask(task);
+    return task;
+  }
+
+  /** A user task that loads a module from a file of the guest. */
+  insmod(path: string, params = ''): TaskStruct {
+    return this.spawn('insmod', [path, params]);
+  }
+
+  /** A user task that unloads a module. */
+  rmmod(name: string): TaskStruct {
+    return this.spawn('rmmod', [name]);
+  }
+
+  /** Executes one slice of one CPU, or lets time pass to the next timer. @returns false when nothing is left to do. */
+  step(limitNs = Number.POSITIVE_INFINITY): boolean {
+    const { smp, timers } = this;
+    let cpu = smp.next();
+    if (!cpu) {
+      const due = timers.next();
+      if (due === undefined || due > limitNs) {
+        if (Number.isFinite(limitNs)) smp.advanceTo(limitNs);
+        return false;
+      }
+      smp.advanceTo(due);
+      cpu = smp.cpus[this.core.random.below(smp.cpus.length)];
+      cpu.halted = false;
+      cpu.tickPending = true;
+      cpu.nextTick = nextTickAfter(cpu.clock);
+    }
+    this.runCpu(cpu, smp.slice(cpu), limitNs);
+    return true;
+  }
+
+  /** Runs a CPU for up to `max` instructions, to its next tick, or to a time. @returns instructions executed. */
+  runCpu(cpu: Cpu, max: number, limitNs = Number.POSITIVE_INFINITY): number {
+    const ns = this.options.instructionNs;
+    this.smp.current = cpu;
+    if (cpu.clock >= cpu.nextTick) {
+      cpu.tickPending = true;
+      cpu.nextTick = nextTickAfter(cpu.clock);
+    }
+    const toTick = Math.max(1, Math.ceil((cpu.nextTick - cpu.clock) / ns));
+    const toLimit = Math.max(1, Math.ceil((limitNs - cpu.clock) / ns));
+    return this.executor.run(cpu, Math.min(max, toTick, toLimit));
+  }
+
+  /** Runs for virtual ns. */
+  runFor(ns: number): void {
+    const end = this.now() + ns;
+    while (this.now() < end && this.step(end));
+  }
+
+  /** Runs until the condition holds or virtual ns have passed. @returns whether it holds. */
+  runUntil(condition: () => boolean, limitNs: number): boolean {
+    const end = this.now() + limitNs;
+    while (!condition()) {
+      if (this.now() >= end || !this.step(end)) return condition();
+    }
+    return true;
+  }
+
+  /** The exit code of a task that has ended (0 to 255; 128 + n for signal n); undefined while it lives. */
+  exitStatus(task: TaskStruct): number | undefined {
+    const status = this.#statuses.get(task);
+    if (status === undefined) return undefined;
+    return (status & 0x7f) !== 0 ? 128 + (status & 0x7f) : (status >> 8) & 0xff;
+  }
+
+  /** PID of a task that was spawned here, also after its end. */
+  pidOf(task: TaskStruct): number {
+    return this.#pids.get(task) ?? task.pid;
+  }
+
+  /** What a task wrote to its standard output. */
+  stdout(task: TaskStruct): string {
+    return this.fs.terminal.outputOf(this.pidOf(task)).stdout;
+  }
+
+  /** Lines of /proc/PID/stack. */
+  stack(task: TaskStruct): string[] {
+    const cpu = task.onCpu ? this.smp.cpus.find((c) => this.core.current(c.id) === task) : undefined;
+    return this.traces.procStack(task, cpu);
+  }
+
+  dmesg(): string[] {
+    return this.core.printk.dmesg();
+  }
+
+  bytesAt(addr: Addr, size: number): Uint8Array {
+    return this.core.mem.readBytes(addr, size);
+  }
+
+  /** What was held against the ground truth so far. */
+  checks(): { name: string; count: number }[] {
+    return [
+      { name: 'reliable traces equal to the live frames', count: this.traces.compared },
+      { name: 'frames in them', count: this.traces.frames },
+      { name: 'transitions completed with no task in replaced code', count: this.truth.transitions },
+      { name: 'tasks looked at for that', count: this.truth.tasks },
+      { name: 'calls into patched functions that took the version of the task', count: this.truth.calls },
+    ];
+  }
+
+  /** Nothing runs and no timer is armed. */
+  idle(): boolean {
+    return this.smp.cpus.every((c) => c.halted) && this.timers.next() === undefined;
+  }
+
+  close(): void {
+    this.#engine.close();
+  }
+}
+
+const IP = 128;
+
+function nextTickAfter(ns: number): number {
+  return (Math.floor(ns / TICK_NS) + 1) * TICK_NS;
+}

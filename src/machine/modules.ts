@@ -1,0 +1,149 @@
+// Modules of a machine: the loader wired to ftrace, livepatch and the unwinder, the two system calls,
+// and /sys/module. Mirrors kernel/module/main.c (finit_module, delete_module) and sysfs.c.
+
+import type { FileSystem } from '../fs/filesystem.ts';
+import type { Ftrace } from '../ftrace/ftrace.ts';
+import { type Addr, lo32 } from '../guest/addr.ts';
+import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
+import type { KernelCore } from '../kernel/core.ts';
+import { negErrno } from '../kernel/core.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
+import { paramAttribute, readKernelParam } from '../kernel/params.ts';
+import type { Sysfs } from '../kernel/sysfs.ts';
+import type { Livepatch } from '../livepatch/core.ts';
+import { ModuleLoader } from '../module/main.ts';
+import type { Module } from '../module/module.ts';
+import type { ModuleArea } from '../module/module_alloc.ts';
+import { MODULE_ATTRIBUTES } from '../module/procfs.ts';
+import type { OrcLookup, TextHandle } from '../unwind/orc_lookup.ts';
+
+const { EFAULT, ENOENT } = CONSTANTS;
+/** Longest argument string of a module that is read from user memory. */
+const ARGS_MAX = 4096;
+
+export interface ModuleParts {
+  readonly core: KernelCore;
+  readonly area: ModuleArea;
+  readonly ftrace: Ftrace;
+  readonly lookup: OrcLookup;
+  readonly sysfs: Sysfs;
+  readonly fs: () => FileSystem;
+  readonly livepatch: () => Livepatch;
+}
+
+export class Modules {
+  readonly loader: ModuleLoader;
+  /** Why the last load of a task failed, beyond its errno. */
+  readonly reasons = new Map<number, string>();
+  readonly #parts: ModuleParts;
+  readonly #text = new Map<Module, { core?: TextHandle; init?: TextHandle }>();
+
+  constructor(parts: ModuleParts) {
+    this.#parts = parts;
+    const { core, ftrace } = parts;
+    this.loader = new ModuleLoader(core, {
+      area: parts.area,
+      pokeText: (addr, bytes) => ftrace.textPoke.early(addr, bytes),
+      hooks: {
+        ftraceModuleInit: (mod) => void ftrace.moduleInit(mod.name, mod.fentrySites),
+        ftraceModuleEnable: (mod) => ftrace.moduleEnable(mod.name),
+        ftraceReleaseMod: (mod) => ftrace.releaseMod(mod.name),
+        ftraceFreeMem: (mod, start, end) => ftrace.freeMem(mod.name, start, end),
+        klpModuleComing: (mod) => parts.livepatch().moduleComing(mod.addr),
+        klpModuleGoing: (mod) => parts.livepatch().moduleGoing(mod.addr),
+        unwindModuleInit: (mod) => this.#addText(mod),
+        unwindModuleFree: (mod) => this.#removeText(mod),
+        modSysfsSetup: (mod) => this.#sysfsSetup(mod),
+        modSysfsTeardown: (mod) => this.#sysfsTeardown(mod),
+        notify: (mod, state) => {
+          if (state === 'LIVE') this.#removeInitText(mod);
+        },
+      },
+    });
+    const finit = (call: HostCall) => this.#finitModule(call);
+    const del = (call: HostCall) => this.#deleteModule(call);
+    core.host.defineAll({
+      __do_sys_finit_module: finit,
+      __do_sys_delete_module: del,
+      ...this.loader.hostFunctions(),
+    });
+  }
+
+  #addText(mod: Module): void {
+    const { orc } = mod;
+    if (!orc) return;
+    const range = (region: 'core' | 'init') => ({
+      start: lo32(mod.base(region)),
+      size: mod.textSize(region),
+    });
+    const add = (region: 'core' | 'init') =>
+      this.#parts.lookup.addText({ name: mod.name, ranges: [range(region)], orc });
+    const handles: { core?: TextHandle; init?: TextHandle } = {};
+    if (mod.textSize('core') > 0) handles.core = add('core');
+    if (mod.textSize('init') > 0) handles.init = add('init');
+    this.#text.set(mod, handles);
+  }
+
+  #removeInitText(mod: Module): void {
+    const handles = this.#text.get(mod);
+    if (handles?.init) this.#parts.lookup.remove(handles.init);
+    if (handles) delete handles.init;
+  }
+
+  #removeText(mod: Module): void {
+    this.#removeInitText(mod);
+    const handles = this.#text.get(mod);
+    if (handles?.core) this.#parts.lookup.remove(handles.core);
+    this.#text.delete(mod);
+  }
+
+  #sysfsSetup(mod: Module): number {
+    const dir = this.#parts.sysfs.mkdirs(`/module/${mod.name}`);
+    for (const { name, mode, show } of MODULE_ATTRIBUTES) {
+      if (show(mod) === undefined) continue;
+      dir.addFile({ name, mode, show: () => `${show(mod) ?? ''}\n` });
+    }
+    for (const name of ['holders', 'notes', 'sections']) dir.addDir(name);
+    for (const param of this.loader.params.list(mod)) {
+      const attribute = paramAttribute(this.#parts.core, readKernelParam(this.#parts.core, param.addr));
+      if (attribute) this.#parts.sysfs.mkdirs(`/module/${mod.name}/parameters`).addFile(attribute);
+    }
+    return 0;
+  }
+
+  #sysfsTeardown(mod: Module): void {
+    this.#parts.sysfs.mkdirs('/module').remove(mod.name);
+  }
+
+  *#finitModule(call: HostCall): HostGenerator<bigint> {
+    const { core } = this.#parts;
+    const task = core.currentOf(call);
+    const [fd, uargs] = call.args;
+    const bytes = this.#parts.fs().bytesOfFd(task, Number(BigInt.asIntN(32, fd)));
+    if (typeof bytes === 'number') return negErrno(-bytes);
+    if (uargs !== 0n && !core.mem.isMapped(uargs)) return negErrno(EFAULT);
+    const args = uargs === 0n ? '' : core.mem.readCString(uargs, ARGS_MAX);
+    const result = yield* this.loader.loadModule({ bytes, file: `fd ${fd} of ${task}`, args });
+    if (result.ok) return 0n;
+    this.reasons.set(task.pid, result.reason);
+    return negErrno(result.errno);
+  }
+
+  *#deleteModule(call: HostCall): HostGenerator<bigint> {
+    const { core } = this.#parts;
+    const [user, flags] = call.args;
+    if (!core.mem.isMapped(user)) return negErrno(EFAULT);
+    const name = core.mem.readCString(user, 56);
+    if (name === '') return negErrno(ENOENT);
+    const result = yield* this.loader.deleteModule(name, Number(flags & 0xffffffffn));
+    return negErrno(-result);
+  }
+
+  find(name: string): Module | undefined {
+    return this.loader.modules.find(name);
+  }
+
+  at(addr: Addr): Module | undefined {
+    return this.loader.modules.byAddr(addr);
+  }
+}

@@ -1,0 +1,82 @@
+// Executes kernel code with the shadow stack on: block by block, so that every call and return is seen.
+// Mirrors nothing of the kernel's: it is the ground truth for the unwinders and for transitions.
+//
+// Between two control transfers nothing changes which frames are live, so blocks are enough; user mode
+// runs at full speed.
+
+import type { Engine, Stop } from '../guest/engine.ts';
+import { REG } from '../guest/engine.ts';
+import type { GuestMemory } from '../guest/memory.ts';
+import { blockLength, FLOW_CALL, FLOW_CALL_INDIRECT, FLOW_IRET, FLOW_RET } from '../isa/decoder.ts';
+import type { ShadowStacks } from '../unwind/shadow.ts';
+import type { Cpu } from './cpu.ts';
+
+interface Block {
+  readonly instructions: number;
+  readonly kind: number;
+  /** Holds a rep prefix: the engine counts each repetition, so it is stepped. */
+  readonly repeats: boolean;
+}
+
+/** Bytes of text looked at for one block: longer straight runs are done in pieces. */
+const WINDOW = 256;
+
+export class ShadowExecutor {
+  readonly #engine: Engine;
+  readonly #mem: GuestMemory;
+  readonly #shadow: ShadowStacks;
+  /** By low half of the address; text changes empty it. */
+  readonly #blocks = new Map<number, Block>();
+
+  constructor(engine: Engine, mem: GuestMemory, shadow: ShadowStacks) {
+    this.#engine = engine;
+    this.#mem = mem;
+    this.#shadow = shadow;
+  }
+
+  /** Text was changed, mapped or unmapped. */
+  textChanged(): void {
+    this.#blocks.clear();
+  }
+
+  /** One block, or the part of it that fits. */
+  run(cpu: Cpu, max: number): Stop {
+    const { context } = cpu;
+    const rip = context.halves[2 * REG.rip];
+    let block = this.#blocks.get(rip);
+    if (!block) {
+      block = this.#decode(cpu.rip, rip);
+      this.#blocks.set(rip, block);
+    }
+    const want = block.repeats || block.instructions === 0 ? 1 : block.instructions;
+    const stop = this.#engine.run(context, Math.min(want, max));
+    const ended = stop.kind === 'budget' && stop.executed === block.instructions && !block.repeats;
+    if (ended) this.#note(cpu, block.kind);
+    return stop;
+  }
+
+  #note(cpu: Cpu, kind: number): void {
+    const sp = cpu.context.halves[2 * REG.rsp];
+    switch (kind) {
+      case FLOW_CALL:
+      case FLOW_CALL_INDIRECT:
+        this.#shadow.call(sp, this.#mem.readU32(cpu.rsp));
+        return;
+      case FLOW_RET:
+        this.#shadow.ret(sp);
+        return;
+      case FLOW_IRET:
+        // Back to user mode the kernel stack is empty; in the kernel the interrupted one goes on.
+        if (cpu.context.cpl === 0) this.#shadow.iret(sp);
+        return;
+    }
+  }
+
+  #decode(rip: bigint, lo: number): Block {
+    let size = WINDOW;
+    while (size > 0 && !this.#mem.isMapped(rip, size)) size >>= 1;
+    if (size === 0) return { instructions: 0, kind: 0, repeats: false };
+    const { instructions, kind, repeats } = blockLength(this.#mem.view(rip, size), 0, lo);
+    return { instructions, kind, repeats };
+  }
+}

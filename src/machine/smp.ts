@@ -1,0 +1,91 @@
+// The emulated CPUs as a set: who runs next and for how long, interrupts between them, idle time.
+//
+// CPUs have clocks of their own; the one that is furthest behind runs, for a slice drawn from the seeded
+// generator, so that the orders of their steps vary with the seed and never by chance.
+
+import type { HostGenerator } from '../guest/hostcall.ts';
+import type { SeededRandom } from '../kernel/random.ts';
+import type { Cpu } from './cpu.ts';
+
+/** Instructions of a slice while several CPUs run: at least, and how many more at most. */
+const SLICE_MIN = 64;
+const SLICE_SPREAD = 1984;
+
+export class Smp {
+  readonly cpus: Cpu[] = [];
+  readonly #random: SeededRandom;
+  /** The CPU that executes now. */
+  current: Cpu | undefined;
+  #latest = 0;
+  /** Times each CPU was given a slice: what text_poke_sync() waits on. */
+  readonly #turns: number[] = [];
+
+  constructor(random: SeededRandom) {
+    this.#random = random;
+  }
+
+  add(cpu: Cpu): void {
+    this.cpus[cpu.id] = cpu;
+    this.#turns[cpu.id] = 0;
+  }
+
+  /** Virtual ns since boot; never goes back. */
+  now(): number {
+    const clock = this.current?.clock ?? 0;
+    if (clock > this.#latest) this.#latest = clock;
+    return this.#latest;
+  }
+
+  /** Time passes while nothing runs. */
+  advanceTo(ns: number): void {
+    if (ns > this.#latest) this.#latest = ns;
+    for (const cpu of this.cpus) if (cpu.clock < ns) cpu.clock = ns;
+  }
+
+  sendReschedule(id: number): void {
+    const cpu = this.cpus[id];
+    if (cpu === this.current && !cpu.halted) return; // it looks at need_resched by itself
+    cpu.reschedulePending = true;
+    this.wake(cpu);
+  }
+
+  wake(cpu: Cpu): void {
+    if (!cpu.halted) return;
+    cpu.halted = false;
+    cpu.clock = Math.max(cpu.clock, this.now());
+  }
+
+  isHalted(id: number): boolean {
+    return this.cpus[id].halted;
+  }
+
+  /** The CPU whose turn it is; undefined when all are halted. Ties go to one drawn at random. */
+  next(): Cpu | undefined {
+    let best: Cpu | undefined;
+    let ties = 0;
+    for (const cpu of this.cpus) {
+      if (cpu.halted) continue;
+      if (!best || cpu.clock < best.clock) {
+        best = cpu;
+        ties = 1;
+      } else if (cpu.clock === best.clock && this.#random.below(++ties) === 0) best = cpu;
+    }
+    if (best) this.#turns[best.id]++;
+    return best;
+  }
+
+  /** Instructions of the next slice: as many as fit when the CPU is alone. */
+  slice(cpu: Cpu): number {
+    const alone = this.cpus.every((other) => other === cpu || other.halted);
+    return alone ? Number.MAX_SAFE_INTEGER : SLICE_MIN + this.#random.below(SLICE_SPREAD);
+  }
+
+  /** on_each_cpu(do_sync_core): every other CPU that is not halted has had a turn since. */
+  *syncCores(): HostGenerator<void> {
+    const self = this.current;
+    const before = [...this.#turns];
+    const behind = () => this.cpus.some((c) => c !== self && !c.halted && this.#turns[c.id] === before[c.id]);
+    do yield { relax: true };
+    while (behind());
+  }
+}

@@ -1,0 +1,84 @@
+// Ground truth of transitions: when a patch is complete, no task stands in a function it replaced.
+// Mirrors nothing of the kernel's; it is what klp_check_stack() is judged by.
+
+import { lo32 } from '../guest/addr.ts';
+import type { KernelCore } from '../kernel/core.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
+import type { TaskStruct } from '../kernel/task_struct.ts';
+import type { Livepatch } from '../livepatch/core.ts';
+import type { Cpu } from './cpu.ts';
+import { GroundTruthError, type Traces } from './traces.ts';
+
+interface Range {
+  readonly name: string;
+  readonly start: number;
+  readonly end: number;
+}
+
+export class TransitionTruth {
+  readonly #core: KernelCore;
+  readonly #traces: Traces;
+  readonly #cpu: (id: number) => Cpu;
+  /** Transitions that completed, tasks looked at, calls whose version was checked. */
+  transitions = 0;
+  tasks = 0;
+  calls = 0;
+  #forced = false;
+
+  constructor(core: KernelCore, livepatch: Livepatch, traces: Traces, cpu: (id: number) => Cpu) {
+    this.#core = core;
+    this.#traces = traces;
+    this.#cpu = cpu;
+    core.events.subscribe((event) => {
+      if (event.type !== 'transition') return;
+      if (event.what === 'forcing') this.#forced = true;
+      if (event.what !== 'completing') return;
+      if (!this.#forced) this.#check(livepatch);
+      this.#forced = false;
+    });
+  }
+
+  /** @throws GroundTruthError naming the task and the function. */
+  #check(livepatch: Livepatch): void {
+    const { shadow } = this.#traces;
+    const patch = livepatch.transitionPatch;
+    if (!shadow || !patch) return;
+    const ranges = replaced(livepatch);
+    for (const task of [...this.#core.tasks.processes(), ...this.#core.tasks.idle]) {
+      if (task.stackSlot < 0) continue;
+      const live = shadow.liveFunctions(task.stackSlot, this.#ip(task), (ip) => inRange(ranges, ip));
+      for (const name of live) {
+        throw new GroundTruthError(`'${patch.name}' is complete while ${task} stands in ${name}`);
+      }
+      this.tasks++;
+    }
+    this.transitions++;
+  }
+
+  /** Where a task executes now: its saved stack starts in __switch_to_asm, a running one is somewhere else. */
+  #ip(task: TaskStruct): number | undefined {
+    if (!task.onCpu) return undefined;
+    const id = this.#core.tasks.idle.indexOf(task);
+    const cpu = this.#cpu(id >= 0 ? id : task.cpu);
+    return cpu.context.cpl === 0 ? lo32(cpu.rip) : undefined;
+  }
+}
+
+/** The code that nobody may be in any more. Low halves. */
+function replaced(livepatch: Livepatch): Range[] {
+  const patched = livepatch.targetState === CONSTANTS.KLP_PATCHED;
+  const ranges: Range[] = [];
+  for (const object of livepatch.transitionPatch?.objects() ?? []) {
+    if (!object.isLoaded) continue;
+    for (const func of object.funcs()) {
+      const [addr, size] = patched ? [func.oldFunc, func.oldSize] : [func.newFunc, func.newSize];
+      const start = lo32(addr);
+      ranges.push({ name: func.oldName ?? '?', start, end: start + size });
+    }
+  }
+  return ranges;
+}
+
+function inRange(ranges: readonly Range[], ip: number): string | undefined {
+  return ranges.find((r) => ip >= r.start && ip < r.end)?.name;
+}
