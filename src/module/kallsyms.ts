@@ -115,8 +115,7 @@ export function moduleKallsyms(
     .filter(({ symbol }) => symbol.index > 0 && symbol.shndx !== SHN_UNDEF && isNameShown(symbol.name));
   const starts = [...new Set(live.map((s) => s.addr))].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
   const next = new Map(starts.map((addr, i) => [addr, starts[i + 1]]));
-  // Of several symbols at one address the kernel finds the first in its table; a look-up in the result finds the last.
-  return live.reverse().map(({ symbol, addr }) => {
+  return live.map(({ symbol, addr }) => {
     const end = regions.find((r) => addr >= r.start && addr < r.end)?.end ?? addr;
     const following = next.get(addr);
     const limit = following !== undefined && following < end ? following : end;

@@ -95,7 +95,7 @@ export class ModuleLoader {
     findModuleSections(mod);
     yield* this.#link(load, mod);
     const args = this.#copyArgs(mod, request.args ?? '', undo);
-    undo.push(() => this.#releaseTables(mod));
+    undo.push(() => this.#hooks.ftraceReleaseMod?.(mod));
     this.#hooks.ftraceModuleInit?.(mod);
     this.#completeFormation(mod, undo);
     try {
@@ -190,10 +190,6 @@ export class ModuleLoader {
     return args;
   }
 
-  #releaseTables(mod: Module): void {
-    this.#hooks.ftraceReleaseMod?.(mod);
-  }
-
   /** complete_formation(): protected, visible, COMING. */
   #completeFormation(mod: Module, undo: Undo[]): void {
     verifyExportedSymbols({ core: this.#core, ports: this.#ports, modules: this.modules }, mod);
@@ -204,7 +200,7 @@ export class ModuleLoader {
     for (const { name, addr, gpl } of mod.exports) {
       this.#core.symbols.addExport(name, { addr, gpl, module: mod.name });
     }
-    if (mod.orc) this.#hooks.unwindModuleInit?.(mod);
+    this.#hooks.unwindModuleInit?.(mod);
     this.#core.events.emit({ type: 'module', name: mod.name, state: 'COMING' });
   }
 
@@ -229,7 +225,7 @@ export class ModuleLoader {
   #unpublish(mod: Module): void {
     mod.state = 'GOING';
     this.#core.symbols.remove(mod.name);
-    if (mod.orc) this.#hooks.unwindModuleFree?.(mod);
+    this.#hooks.unwindModuleFree?.(mod);
   }
 
   /** prepare_coming_module(), and the notifiers that the kernel itself has: jump labels, static calls. */
@@ -283,7 +279,7 @@ export class ModuleLoader {
   /** do_init_module(). Throws ModuleError after everything was undone. */
   *#doInitModule(mod: Module): HostGenerator<void> {
     const { printk, events } = this.#core;
-    const ret = mod.init === 0n ? 0 : Number(BigInt.asIntN(32, yield { call: mod.init, args: [] }));
+    const ret = mod.init === 0n ? 0 : yield* this.#callInit(mod);
     if (ret < 0) {
       yield* this.#initFailed(mod);
       throw new ModuleError(-ret, `init of ${mod.name} returned ${ret}`);
@@ -297,6 +293,13 @@ export class ModuleLoader {
     events.emit({ type: 'module', name: mod.name, state: 'LIVE' });
     yield* settle(this.#hooks.notify?.(mod, 'LIVE') ?? undefined);
     this.#dropInit(mod);
+  }
+
+  /** By way of the image's do_init_module(), whose frame is on the stack of every init. */
+  *#callInit(mod: Module): HostGenerator<number> {
+    const caller = this.#core.symbols.matches('do_init_module', undefined)[0]?.addr;
+    const rax = yield caller === undefined ? { call: mod.init } : { call: caller, args: [mod.addr] };
+    return Number(BigInt.asIntN(32, rax));
   }
 
   #dropInit(mod: Module): void {
@@ -314,7 +317,7 @@ export class ModuleLoader {
     mod.state = 'GOING';
     this.modules.put(mod);
     yield* this.#going(mod);
-    this.#freeModule(mod);
+    yield* this.#freeModule(mod);
   }
 
   *#going(mod: Module): HostGenerator<void> {
@@ -324,13 +327,13 @@ export class ModuleLoader {
   }
 
   /** free_module() */
-  #freeModule(mod: Module): void {
+  *#freeModule(mod: Module): HostGenerator<void> {
     this.#hooks.modSysfsTeardown?.(mod);
     mod.state = 'UNFORMED';
     this.modules.unrefAll(mod);
-    this.params.destroy(mod);
+    yield* this.params.destroy(mod);
     this.#core.symbols.remove(mod.name);
-    if (mod.orc) this.#hooks.unwindModuleFree?.(mod);
+    this.#hooks.unwindModuleFree?.(mod);
     this.modules.remove(mod);
     const { mem, slab } = this.#core;
     slab.free(mem.readU64(mod.addr + BigInt(F.args)));
@@ -352,7 +355,7 @@ export class ModuleLoader {
     if (mod.exit !== 0n) yield { call: mod.exit, args: [] };
     yield* this.#going(mod);
     this.modules.lastUnloaded = { name, flags: moduleTaintLetters(mod.taints) };
-    this.#freeModule(mod);
+    yield* this.#freeModule(mod);
     return 0;
   }
 

@@ -1,25 +1,19 @@
 // Parameters of a module: which argument sets which variable, and what is said of those that set none.
 // Mirrors parse_args(), parse_one() of kernel/params.c, next_arg() of lib/cmdline.c and unknown_module_param_cb().
+//
+// A value is set by the parameter's own ops, as guest code: kernel/params.ts has those of the standard types.
 
 import type { Addr } from '../guest/addr.ts';
-import type { HostCall, HostFunction, HostGenerator } from '../guest/hostcall.ts';
+import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { LAYOUT } from '../kernel/layout.ts';
+import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { kstrtobool } from '../kernel/lib.ts';
+import { type KernelParam, readKernelParam } from '../kernel/params.ts';
 import { ModuleError } from './error.ts';
-import { kstrtobool } from './kstrtox.ts';
 import type { Module } from './module.ts';
 import { neg } from './modules.ts';
-import { freeCharp, PARAM_OPS, type ParamEnv, type ParamOps, type ParamTarget } from './param_types.ts';
 
-/** A struct kernel_param of a loaded module. */
-export interface KernelParam extends ParamTarget {
-  /** Address of the struct itself, for its own set function. */
-  readonly addr: Addr;
-  readonly ops: Addr;
-  readonly perm: number;
-  readonly flags: number;
-}
-
+const OPS = LAYOUT.kernel_param_ops.fields;
 /** KERNEL_PARAM_FL_UNSAFE */
 const FL_UNSAFE = 1;
 /** KERNEL_PARAM_OPS_FL_NOARG */
@@ -27,25 +21,14 @@ const OPS_FL_NOARG = 1;
 
 export class ModuleParams {
   readonly #core: KernelCore;
-  readonly #env: ParamEnv;
 
   constructor(core: KernelCore) {
     this.#core = core;
-    this.#env = { core, strings: new Set(), opsAt: (ops) => this.#standardOps(ops) };
   }
 
   /** The parameters of a module in the order of its __param section. */
   list(mod: Module): KernelParam[] {
-    const { mem } = this.#core;
-    const f = LAYOUT.kernel_param.fields;
-    return paramAddresses(mod).map((at) => ({
-      addr: at,
-      name: mem.readCString(mem.readU64(at + BigInt(f.name))),
-      ops: mem.readU64(at + BigInt(f.ops)),
-      perm: mem.readU16(at + BigInt(f.perm)),
-      flags: mem.readU8(at + BigInt(f.flags)),
-      arg: mem.readU64(at + BigInt(f.arg)),
-    }));
+    return paramAddresses(mod).map((at) => readKernelParam(this.#core, at));
   }
 
   /** parse_args() for a module that is loading. Throws ModuleError with the last error. */
@@ -82,7 +65,7 @@ export class ModuleParams {
   /** unknown_module_param_cb() */
   #unknown(mod: Module, name: string, value: string | undefined): number {
     if (name === 'async_probe') {
-      const wanted = value === undefined ? true : kstrtobool(value);
+      const wanted = value === undefined ? true : (kstrtobool(value) ?? true);
       this.#core.mem.writeU8(mod.addr + BigInt(LAYOUT.module.fields.async_probe_requested), wanted ? 1 : 0);
     } else if (name !== 'dyndbg' && !name.startsWith('dyndbg.')) {
       this.#core.printk.warn(`${mod.name}: unknown parameter '${name}' ignored`);
@@ -90,83 +73,33 @@ export class ModuleParams {
     return 0;
   }
 
-  /** Sets one parameter, by the module's own function where it has one. 0 or -errno. */
+  /** Sets one parameter by its ops. 0 or -errno. */
   *set(param: KernelParam, value: string | undefined): HostGenerator<number> {
-    const ops = this.#standardOps(param.ops);
-    const noArg = ops ? ops.noArg : (this.#core.mem.readU32(param.ops) & OPS_FL_NOARG) !== 0;
+    const { mem, slab, printk } = this.#core;
+    const noArg = (mem.readU32(param.ops + BigInt(OPS.flags)) & OPS_FL_NOARG) !== 0;
     if (value === undefined && !noArg) return neg('EINVAL');
-    if (param.flags & FL_UNSAFE) {
-      this.#core.printk.notice(`Setting dangerous option ${param.name} - tainting kernel`);
-      this.#core.taints |= 1 << 6; // TAINT_USER
+    if (mem.readU8(param.addr + BigInt(LAYOUT.kernel_param.fields.flags)) & FL_UNSAFE) {
+      printk.notice(`Setting dangerous option ${param.name} - tainting kernel`);
+      this.#core.taints |= 1 << CONSTANTS.TAINT_USER;
     }
-    if (ops) return ops.set(this.#env, value, param);
-    return yield* this.#callSet(param, value);
-  }
-
-  *#callSet(param: KernelParam, value: string | undefined): HostGenerator<number> {
-    const { mem, slab } = this.#core;
-    const set = mem.readU64(param.ops + BigInt(LAYOUT.kernel_param_ops.fields.set));
     const text = value === undefined ? 0n : slab.alloc(value.length + 1, `argument ${param.name}`);
     if (value !== undefined) mem.writeCString(text, value);
-    const rax = yield { call: set, args: [text, param.addr] };
+    const rax = yield { call: mem.readU64(param.ops + BigInt(OPS.set)), args: [text, param.addr] };
     slab.free(text);
     return Number(BigInt.asIntN(32, rax));
   }
 
-  /** What sysfs shows of a parameter of a standard type; undefined for others. */
-  show(param: KernelParam): string | undefined {
-    return this.#standardOps(param.ops)?.get(this.#env, param);
-  }
-
-  /** module_destroy_params(): frees what setting charp parameters allocated. */
-  destroy(mod: Module): void {
+  /** module_destroy_params(): lets the ops free what setting allocated. */
+  *destroy(mod: Module): HostGenerator<void> {
     const { mem } = this.#core;
     for (const at of paramAddresses(mod)) {
-      const arg = mem.readU64(at + BigInt(LAYOUT.kernel_param.fields.arg));
       const ops = mem.readU64(at + BigInt(LAYOUT.kernel_param.fields.ops));
-      if (this.#nameOf(ops) === 'param_ops_charp' && mem.isMapped(arg, 8)) freeCharp(this.#env, arg);
+      if (!mem.isMapped(ops, LAYOUT.kernel_param_ops.size)) continue;
+      const free = mem.readU64(ops + BigInt(OPS.free));
+      if (free !== 0n) {
+        yield { call: free, args: [mem.readU64(at + BigInt(LAYOUT.kernel_param.fields.arg))] };
+      }
     }
-  }
-
-  /** param_set_*() and param_get_*() for the modules that call them by name. */
-  hostFunctions(): Record<string, HostFunction> {
-    const functions: Record<string, HostFunction> = {};
-    for (const [name, ops] of Object.entries(PARAM_OPS)) {
-      const suffix = name === 'param_ops_string' ? 'copystring' : name.replace('param_ops_', '');
-      if (!name.startsWith('param_ops_')) continue;
-      functions[`param_set_${suffix}`] = (call) => BigInt(this.#hostSet(ops, call));
-      const getter = name === 'param_ops_string' ? 'string' : suffix;
-      functions[`param_get_${getter}`] = (call) => BigInt(this.#hostGet(ops, call));
-    }
-    return functions;
-  }
-
-  #hostSet(ops: ParamOps, { args }: HostCall): number {
-    const value = args[0] === 0n ? undefined : this.#core.mem.readCString(args[0]);
-    return ops.set(this.#env, value, this.#target(args[1]));
-  }
-
-  #hostGet(ops: ParamOps, { args }: HostCall): number {
-    const text = `${ops.get(this.#env, this.#target(args[1]))}\n`;
-    this.#core.mem.writeCString(args[0], text);
-    return text.length;
-  }
-
-  #target(kp: Addr): ParamTarget {
-    const { mem } = this.#core;
-    const f = LAYOUT.kernel_param.fields;
-    return { name: mem.readCString(mem.readU64(kp + BigInt(f.name))), arg: mem.readU64(kp + BigInt(f.arg)) };
-  }
-
-  #standardOps(ops: Addr): ParamOps | undefined {
-    const name = this.#nameOf(ops);
-    return name === undefined ? undefined : PARAM_OPS[name];
-  }
-
-  /** The image's own symbol exactly at an address. */
-  #nameOf(addr: Addr): string | undefined {
-    const found = this.#core.symbols.lookup(addr);
-    return found && found.offset === 0 && found.module === undefined ? found.name : undefined;
   }
 }
 

@@ -22,7 +22,7 @@ export interface ModuleHooks {
   /** 0 or -errno. */
   klpModuleComing?(mod: Module): MayCall<number>;
   klpModuleGoing?(mod: Module): MayCall<void>;
-  /** `mod.orc` is there; init and core text may be unwound from now on. */
+  /** Init and core text are kernel text from now on; `mod.orc` is the table, undefined for a module without. */
   unwindModuleInit?(mod: Module): void;
   unwindModuleFree?(mod: Module): void;
   /** module_notify_list: COMING may be refused with -errno. */

@@ -5,11 +5,12 @@ import { join } from 'node:path';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { undefinedSymbols } from '../../src/elf/module_object.ts';
 import type { Addr } from '../../src/guest/addr.ts';
-import type { HostGenerator } from '../../src/guest/hostcall.ts';
+import { HostFunctions, type HostGenerator } from '../../src/guest/hostcall.ts';
 import { GuestMemory, PROT_READ, PROT_WRITE } from '../../src/guest/memory.ts';
 import type { KernelCore } from '../../src/kernel/core.ts';
 import { EventLog, type KernelEvent } from '../../src/kernel/events.ts';
 import { Kallsyms } from '../../src/kernel/kallsyms.ts';
+import { defineParams } from '../../src/kernel/params.ts';
 import { Printk } from '../../src/kernel/printk.ts';
 import { Slab } from '../../src/kernel/slab.ts';
 import { type LoadResult, ModuleLoader } from '../../src/module/main.ts';
@@ -55,6 +56,7 @@ export class Rig {
       printk: new Printk(events, () => 0),
       symbols,
       slab: new Slab(mem),
+      host: new HostFunctions(),
       cpus,
       taints: 0,
       sym: (addr: Addr) => symbols.format(addr),
@@ -67,6 +69,19 @@ export class Rig {
     };
     this.loader = new ModuleLoader(this.core, { area: this.area, pokeText, ...ports });
     this.exportAll(['__x86_return_thunk', '__fentry__']);
+    defineParams(this.core);
+    for (const type of ['int', 'bool', 'charp']) this.#addParamOps(type);
+  }
+
+  /** The image's param_ops_TYPE, whose functions are host functions. */
+  #addParamOps(type: string): void {
+    const names = [`param_set_${type}`, `param_get_${type}`];
+    this.exportAll([`param_ops_${type}`, `${type} ops, second half`, ...names]);
+    const { mem, symbols } = this.core;
+    const at = (name: string): Addr => symbols.lookupName(name) ?? 0n;
+    const ops = at(`param_ops_${type}`);
+    mem.writeU64(ops, type === 'bool' ? 1n : 0n);
+    for (const [i, name] of names.entries()) mem.writeU64(ops + BigInt(8 + i * 8), at(name));
   }
 
   /** Adds exported image symbols of 16 bytes each. */
@@ -109,6 +124,12 @@ export class Rig {
       if ('relax' in step.value) continue;
       const { call, args = [] } = step.value;
       const name = this.core.symbols.nameOf(call) ?? '?';
+      const host = this.core.host.get(name);
+      if (host) {
+        const result = host({ cpu: 0, args: args.map(BigInt), sp: 0n, caller: 0n });
+        answer = typeof result === 'bigint' ? result : 0n;
+        continue;
+      }
       this.calls.push({ name, addr: call, args });
       answer = this.returns.get(name) ?? 0n;
     }

@@ -2,59 +2,10 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { GuestMemory } from '../../src/guest/memory.ts';
-import { kstrtobool, kstrtoll, kstrtoull } from '../../src/module/kstrtox.ts';
 import { layoutModule } from '../../src/module/layout.ts';
 import { FIRST_MODULE, ModuleArena } from '../../src/module/module_alloc.ts';
 import { nextArg } from '../../src/module/params.ts';
 import { fixture } from './harness.ts';
-
-const EINVAL = -22;
-const ERANGE = -34;
-
-describe('numbers in parameters', () => {
-  it.each<[string, bigint | number]>([
-    ['10', 10n],
-    ['+10', 10n],
-    ['0x1f', 31n],
-    ['017', 15n],
-    ['0', 0n],
-    ['5\n', 5n],
-    ['18446744073709551615', 18446744073709551615n],
-    ['18446744073709551616', ERANGE],
-    ['', EINVAL],
-    ['0x', EINVAL],
-    ['09', EINVAL],
-    ['5 ', EINVAL],
-    ['-1', EINVAL],
-  ])('%j is %s unsigned', (text, value) => {
-    expect(kstrtoull(text)).toBe(value);
-  });
-
-  it.each<[string, bigint | number]>([
-    ['-1', -1n],
-    ['-9223372036854775808', -(1n << 63n)],
-    ['-9223372036854775809', ERANGE],
-    ['9223372036854775808', ERANGE],
-    ['--1', EINVAL],
-  ])('%j is %s signed', (text, value) => {
-    expect(kstrtoll(text)).toBe(value);
-  });
-
-  it.each([
-    ['yes', true],
-    ['True', true],
-    ['1x', true],
-    ['on', true],
-    ['off', false],
-    ['N', false],
-    ['0', false],
-    ['2', EINVAL],
-    ['o', EINVAL],
-    ['', EINVAL],
-  ])('%j is the boolean %s', (text, value) => {
-    expect(kstrtobool(text)).toBe(value);
-  });
-});
 
 describe('one argument after the other', () => {
   it.each([
