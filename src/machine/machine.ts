@@ -349,7 +349,7 @@ export class Machine {
   #startCpu(id: number): void {
     const { core } = this;
     const context = this.#engine.newContext();
-    const cpu = new Cpu(id, context, core, TICK_NS * (1 + id / this.options.cpus), (c, regs) =>
+    const cpu = new Cpu(id, context, core, TICK_NS * (1 + id / this.options.cpus), (_cpu, regs) =>
       this.traces.shadow?.interrupt(lo32(regs)),
     );
     const { task, sp } = this.fork.createIdle(id);
@@ -485,6 +485,19 @@ export class Machine {
 
   dmesg(): string[] {
     return this.core.printk.dmesg();
+  }
+
+  /**
+   * The text of a sysfs file, looked at from outside: no task reads it and no time passes.
+   * @throws MachineError for a path that is no such file, or one whose text guest code must make.
+   */
+  readText(path: string): string {
+    const node = this.sysfs.lookup(path.replace(/^\/sys(?=\/)/, ''));
+    if (node?.kind !== 'file') throw new MachineError(`${path}: no such file`);
+    const shown = node.show().next();
+    if (!shown.done) throw new MachineError(`${path}: only a task can read it`);
+    if (typeof shown.value === 'number') throw new MachineError(`${path}: error ${-shown.value}`);
+    return shown.value;
   }
 
   bytesAt(addr: Addr, size: number): Uint8Array {

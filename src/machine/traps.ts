@@ -8,7 +8,7 @@ import { hex16, STACK_HI, STACK_SLOT, THREAD_SIZE } from '../guest/addr.ts';
 import type { HostCall } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { CONSTANTS, LAYOUT, STRINGS } from '../kernel/layout.ts';
-import { KERN_ALERT, KERN_DEFAULT, KERN_EMERG, KERN_INFO, KERN_WARNING } from '../kernel/printk.ts';
+import { KERN_DEFAULT, KERN_INFO, KERN_WARNING } from '../kernel/printk.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import { type DumpOptions, dieHeader, type SystemRegs, showRegs, showTrace } from '../unwind/dumpstack.ts';
 import type { PtRegs } from '../unwind/ports.ts';
