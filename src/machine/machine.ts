@@ -11,7 +11,7 @@ import { UnicornEngine } from '../guest/unicorn.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { EventLog } from '../kernel/events.ts';
 import { Kobjects } from '../kernel/kobject.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
+import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
 import { defineLib, formatContext } from '../kernel/lib.ts';
 import { defineParams } from '../kernel/params.ts';
 import { PerCpu } from '../kernel/percpu.ts';
@@ -54,6 +54,7 @@ import { Smp } from './smp.ts';
 import { Traces } from './traces.ts';
 import { TransitionTruth } from './transition_truth.ts';
 import { Traps } from './traps.ts';
+import { VersionTruth } from './version_truth.ts';
 
 export interface MachineOptions {
   /** 1 to 64. */
@@ -112,6 +113,7 @@ export class Machine {
   readonly smp: Smp;
   readonly executor: Executor;
   readonly truth: TransitionTruth;
+  readonly versions: VersionTruth;
   readonly #engine: UnicornEngine;
   readonly #host: HostCallDispatch;
   readonly #programs: ReadonlyMap<string, Addr>;
@@ -184,7 +186,14 @@ export class Machine {
     });
     this.traps = this.#makeTraps();
     this.truth = new TransitionTruth(core, this.livepatch, this.traces, (id) => smp.cpus[id]);
-    const shadow = this.traces.shadow && new ShadowExecutor(this.#engine, core.mem, this.traces.shadow);
+    this.versions = new VersionTruth(core, this.livepatch);
+    const shadow =
+      this.traces.shadow &&
+      new ShadowExecutor(this.#engine, core.mem, this.traces.shadow, {
+        isTrampoline: (address) => this.#lookup.ftraceTrampoline(address) !== 0,
+        entered: (slot, site) => this.versions.entered(slot, site),
+        left: (id, slot, target) => this.versions.left(id, slot, target),
+      });
     this.executor = new Executor(
       this.#engine,
       core,
@@ -329,6 +338,8 @@ export class Machine {
     this.ftrace.init(image.asm.fentrySites);
     this.fork.onFork.push((parent, child, copied) => {
       this.livepatch.copyProcess(parent, child);
+      // No call made its first frame: the return address of the frame that is switched to.
+      this.traces.shadow?.fork(child.spLo + RET_ADDR, lo32(core.symbols.require('ret_from_fork')));
       if (copied) this.fs.copyFiles(parent, child);
     });
     this.exit.onExit.push((task, code) => this.#statuses.set(task, code));
@@ -511,7 +522,8 @@ export class Machine {
       { name: 'frames in them', count: this.traces.frames },
       { name: 'transitions completed with no task in replaced code', count: this.truth.transitions },
       { name: 'tasks looked at for that', count: this.truth.tasks },
-      { name: 'calls into patched functions that took the version of the task', count: this.truth.calls },
+      { name: 'switches of a task with none of its frames in replaced code', count: this.truth.switches },
+      { name: 'calls into patched functions that took the version of the task', count: this.versions.calls },
     ];
   }
 
@@ -525,6 +537,8 @@ export class Machine {
   }
 }
 
+/** ret_addr of struct inactive_task_frame. */
+const RET_ADDR = LAYOUT.inactive_task_frame.fields.ret_addr;
 const IP = 128;
 
 function nextTickAfter(ns: number): number {

@@ -18,6 +18,15 @@ interface Block {
   readonly repeats: boolean;
 }
 
+/** Who wants to know of calls through ftrace trampolines. Addresses by their low halves. */
+export interface TrampolineCalls {
+  isTrampoline(address: number): boolean;
+  entered(slot: number, site: number): void;
+  left(cpu: number, slot: number, target: number): void;
+}
+
+/** e8 rel32: call */
+const CALL_SIZE = 5;
 /** Bytes of text looked at for one block: longer straight runs are done in pieces. */
 const WINDOW = 256;
 
@@ -25,13 +34,15 @@ export class ShadowExecutor {
   readonly #engine: Engine;
   readonly #mem: GuestMemory;
   readonly #shadow: ShadowStacks;
+  readonly #calls: TrampolineCalls;
   /** By low half of the address; text changes empty it. */
   readonly #blocks = new Map<number, Block>();
 
-  constructor(engine: Engine, mem: GuestMemory, shadow: ShadowStacks) {
+  constructor(engine: Engine, mem: GuestMemory, shadow: ShadowStacks, calls: TrampolineCalls) {
     this.#engine = engine;
     this.#mem = mem;
     this.#shadow = shadow;
+    this.#calls = calls;
   }
 
   /** Text was changed, mapped or unmapped. */
@@ -51,19 +62,26 @@ export class ShadowExecutor {
     const want = block.repeats || block.instructions === 0 ? 1 : block.instructions;
     const stop = this.#engine.run(context, Math.min(want, max));
     const ended = stop.kind === 'budget' && stop.executed === block.instructions && !block.repeats;
-    if (ended) this.#note(cpu, block.kind);
+    if (ended) this.#note(cpu, block.kind, rip);
     return stop;
   }
 
-  #note(cpu: Cpu, kind: number): void {
-    const sp = cpu.context.halves[2 * REG.rsp];
+  /** @param from low half of the address at which the block began. */
+  #note(cpu: Cpu, kind: number, from: number): void {
+    const { halves } = cpu.context;
+    const sp = halves[2 * REG.rsp];
     switch (kind) {
       case FLOW_CALL:
-      case FLOW_CALL_INDIRECT:
-        this.#shadow.call(sp, this.#mem.readU32(cpu.rsp));
+      case FLOW_CALL_INDIRECT: {
+        const ret = this.#mem.readU32(cpu.rsp);
+        this.#shadow.call(sp, ret);
+        if (this.#calls.isTrampoline(halves[2 * REG.rip]))
+          this.#calls.entered(cpu.stackSlot(), ret - CALL_SIZE);
         return;
+      }
       case FLOW_RET:
         this.#shadow.ret(sp);
+        if (this.#calls.isTrampoline(from)) this.#calls.left(cpu.id, cpu.stackSlot(), halves[2 * REG.rip]);
         return;
       case FLOW_IRET:
         // Back to user mode the kernel stack is empty; in the kernel the interrupted one goes on.

@@ -9,6 +9,9 @@ import type { Livepatch } from '../livepatch/core.ts';
 import type { Cpu } from './cpu.ts';
 import { GroundTruthError, type Traces } from './traces.ts';
 
+/** Ways of switching that are consistent; force is not. */
+const VERIFIED: ReadonlySet<string> = new Set(['stack check', 'kernel exit', 'idle loop']);
+
 interface Range {
   readonly name: string;
   readonly start: number;
@@ -19,17 +22,20 @@ export class TransitionTruth {
   readonly #core: KernelCore;
   readonly #traces: Traces;
   readonly #cpu: (id: number) => Cpu;
-  /** Transitions that completed, tasks looked at, calls whose version was checked. */
+  /** Transitions that completed, tasks looked at, single switches checked. */
   transitions = 0;
   tasks = 0;
-  calls = 0;
+  switches = 0;
   #forced = false;
 
   constructor(core: KernelCore, livepatch: Livepatch, traces: Traces, cpu: (id: number) => Cpu) {
     this.#core = core;
     this.#traces = traces;
     this.#cpu = cpu;
+    if (!traces.shadow) return;
     core.events.subscribe((event) => {
+      if (event.type === 'patch_state' && VERIFIED.has(event.way))
+        this.#checkSwitch(livepatch, event.pid, event.comm);
       if (event.type !== 'transition') return;
       if (event.what === 'forcing') this.#forced = true;
       if (event.what !== 'completing') return;
@@ -53,6 +59,18 @@ export class TransitionTruth {
       this.tasks++;
     }
     this.transitions++;
+  }
+
+  /** A task that switches stands in no function of which it gets another version from now on. */
+  #checkSwitch(livepatch: Livepatch, pid: number, comm: string): void {
+    const { shadow } = this.#traces;
+    const task = pid === 0 ? this.#core.tasks.idle.find((t) => t.comm === comm) : this.#core.tasks.byPid(pid);
+    if (!shadow || !task || task.stackSlot < 0) return;
+    const ranges = replaced(livepatch);
+    for (const name of shadow.liveFunctions(task.stackSlot, this.#ip(task), (ip) => inRange(ranges, ip))) {
+      throw new GroundTruthError(`${task} switches while it stands in ${name}`);
+    }
+    this.switches++;
   }
 
   /** Where a task executes now: its saved stack starts in __switch_to_asm, a running one is somewhere else. */
