@@ -8,6 +8,7 @@ import type { FsContext } from './context.ts';
 import { PROC_INODE } from './layout.ts';
 import type { SeqFiles } from './seq_file.ts';
 
+const REAL_PARENT = BigInt(LAYOUT.task_struct.fields.real_parent);
 const EXIT_STATE = BigInt(LAYOUT.task_struct.fields.exit_state);
 
 /** What /proc/PID shows of a task that other subsystems know. */
@@ -16,8 +17,6 @@ export interface TaskTexts {
   stack?(task: TaskStruct): string;
   /** The function that a sleeping task waits in; undefined where there is none. */
   wchan?(task: TaskStruct): string | undefined;
-  /** PID of the parent. */
-  parentPid?(task: TaskStruct): number;
 }
 
 interface PidEntry {
@@ -60,12 +59,10 @@ export function taskState(state: number, exitState = 0): string {
 export class ProcPid {
   readonly #fs: FsContext;
   readonly #seq: SeqFiles;
-  readonly #texts: TaskTexts;
 
   constructor(fs: FsContext, seq: SeqFiles, texts: TaskTexts) {
     this.#fs = fs;
     this.#seq = seq;
-    this.#texts = texts;
     fs.core.host.defineAll({
       // Here the number itself is the struct pid.
       get_pid_task: ({ args }) => fs.core.tasks.byPid(Number(args[0]))?.addr ?? 0n,
@@ -108,6 +105,11 @@ export class ProcPid {
     return taskState(task.state, this.#fs.mem.readS32(task.addr + EXIT_STATE));
   }
 
+  #parentPid(task: TaskStruct): number {
+    const { mem, core } = this.#fs;
+    return core.tasks.byAddr(mem.readU64(task.addr + REAL_PARENT))?.pid ?? 0;
+  }
+
   #status(task: TaskStruct): string {
     const rows: [string, string | number][] = [
       ['Name', task.comm],
@@ -115,7 +117,7 @@ export class ProcPid {
       ['State', this.#state(task)],
       ['Tgid', task.tgid],
       ['Pid', task.pid],
-      ['PPid', this.#texts.parentPid?.(task) ?? 0],
+      ['PPid', this.#parentPid(task)],
       ['TracerPid', 0],
       ['Uid', '0\t0\t0\t0'],
       ['Gid', '0\t0\t0\t0'],
@@ -126,7 +128,7 @@ export class ProcPid {
 
   /** The fields of proc(5) that a reader of ours may want; the others are 0. */
   #stat(task: TaskStruct): string {
-    const ppid = this.#texts.parentPid?.(task) ?? 0;
+    const ppid = this.#parentPid(task);
     const head = [
       task.pid,
       `(${task.comm})`,
