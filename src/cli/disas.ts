@@ -1,0 +1,69 @@
+// klpemu disas: guest text at a moment of a scenario, with the sites that are rewritten as they are then.
+
+import type { DisassembledInsn } from '../isa/disassembler.ts';
+import type { ScenarioMachine } from '../scenario/ports.ts';
+import { listCode, nameTarget, siteAddr } from '../scenario/text.ts';
+import { hexBytes, jsonValue } from '../scenario/trace.ts';
+import { parseSite, type SiteRef } from '../scenario/values.ts';
+import { EXIT, UsageError } from './exit.ts';
+import { atMoment, type MomentOptions } from './scenario.ts';
+import { colorsFor } from './terminal.ts';
+
+export interface DisasOptions extends MomentOptions {
+  readonly bytes?: number;
+  readonly intel?: boolean;
+}
+
+interface Listing {
+  readonly place: string;
+  readonly name: string;
+  readonly addr: bigint;
+  readonly insns: readonly DisassembledInsn[];
+}
+
+/** For an address that no function covers. */
+const DEFAULT_BYTES = 64;
+/** Bytes that stand beside an instruction: as objdump has them. */
+const BYTE_COLUMN = 7;
+
+export async function disas(file: string, places: readonly string[], options: DisasOptions): Promise<void> {
+  const sites = places.map((place) => {
+    const site = parseSite(place);
+    if (!site)
+      throw new UsageError(`'${place}' is no place in guest text (SYMBOL, MODULE:SYMBOL+0x10, 0xADDRESS)`);
+    return site;
+  });
+  await atMoment(file, options, async ({ machine }, report) => {
+    const listings = await Promise.all(sites.map((site) => listing(machine, site, options)));
+    if (options.json) {
+      const failure = report.failure ? { failure: report.failure } : {};
+      process.stdout.write(
+        `${JSON.stringify({ file, t: report.endedAt, listings, ...failure }, jsonValue)}\n`,
+      );
+    } else process.stdout.write(listings.map(listingText).join('\n'));
+    if (!report.failure) return;
+    if (!options.json) process.stderr.write(`klpemu: ${report.failure.message}\n`);
+    process.exitCode = EXIT.machine;
+  });
+}
+
+async function listing(machine: ScenarioMachine, site: SiteRef, options: DisasOptions): Promise<Listing> {
+  const addr = siteAddr(machine, site);
+  if (addr === undefined) throw new UsageError(`no symbol ${site.symbol} at this moment`);
+  const found = machine.core.symbols.lookup(addr);
+  const size = options.bytes ?? (found ? found.size - found.offset : DEFAULT_BYTES);
+  const insns = await listCode(machine, addr, size, options.intel ? 'intel' : 'att');
+  if (insns.length === 0) throw new UsageError(`no memory is mapped at 0x${addr.toString(16)}`);
+  return { place: site.text, name: nameTarget(machine, addr) ?? site.text, addr, insns };
+}
+
+/** Exported for the report: one instruction in a line. */
+export function insnText({ addr, bytes, text }: DisassembledInsn): string {
+  return `${addr.toString(16)}:  ${hexBytes(bytes).padEnd(3 * BYTE_COLUMN)} ${text}`;
+}
+
+function listingText({ name, addr, insns }: Listing): string {
+  const { bold } = colorsFor(process.stdout);
+  const lines = insns.map((insn) => `  ${insnText(insn)}\n`);
+  return `${addr.toString(16).padStart(16, '0')} ${bold(`<${name}>`)}:\n${lines.join('')}`;
+}

@@ -1,0 +1,60 @@
+// How klpemu ends: exit codes, and each error in one line (an object with --json), printed once.
+
+import { type Problem, ScenarioError } from '../scenario/error.ts';
+
+/** What the exit codes mean; `klpemu --help` says so too. */
+export const EXIT = {
+  /** Everything that the scenario expects was seen. */
+  ok: 0,
+  /** An expectation failed. */
+  failed: 1,
+  /** Bad usage, or a scenario or file that cannot be used. */
+  usage: 2,
+  /** The guest panicked or had an oops that was not expected, or the machine failed. */
+  machine: 3,
+} as const;
+
+/** Bad usage or bad input; its message is all there is to say. */
+export class UsageError extends Error {
+  readonly code = 'EUSAGE';
+}
+
+interface ErrorObject {
+  readonly code: string;
+  readonly message: string;
+  readonly file?: string;
+  readonly line?: number;
+  readonly column?: number;
+  readonly path?: string;
+}
+
+/** Prints an error and sets the exit code. */
+export function fail(error: unknown, json: boolean): void {
+  const usage = error instanceof ScenarioError || error instanceof UsageError;
+  process.exitCode = usage ? EXIT.usage : EXIT.machine;
+  const objects = errorObjects(error);
+  if (json) {
+    const errors = objects.length === 1 ? { error: objects[0] } : { error: objects[0], errors: objects };
+    process.stdout.write(`${JSON.stringify(errors)}\n`);
+    return;
+  }
+  for (const object of objects) process.stderr.write(`${errorLine(object)}\n`);
+}
+
+function errorObjects(error: unknown): ErrorObject[] {
+  if (error instanceof ScenarioError) return error.problems.map((problem) => ofProblem(error.code, problem));
+  if (!(error instanceof Error)) return [{ code: 'EUNKNOWN', message: String(error) }];
+  const code = (error as { code?: unknown }).code;
+  if (typeof code === 'string') return [{ code, message: error.message }];
+  // Without a code it is a mistake in klpemu itself: where it was made is what helps.
+  return [{ code: 'EINTERNAL', message: error.stack ?? error.message }];
+}
+
+function ofProblem(code: string, { place, path, reason }: Problem): ErrorObject {
+  return { code, message: reason, ...place, ...(path === '' ? {} : { path }) };
+}
+
+function errorLine({ file, line, column, path, message }: ErrorObject): string {
+  if (file === undefined) return `klpemu: ${message}`;
+  return `${file}:${line}:${column}: ${path === undefined ? '' : `${path}: `}${message}`;
+}

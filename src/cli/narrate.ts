@@ -1,0 +1,215 @@
+// A run as it happens, for a person: the kernel's own lines as dmesg has them, and between them what it does
+// not print: sites rewritten, who switched by which way, who could not and where it stands.
+
+import type { KernelEvent } from '../kernel/events.ts';
+import { logPrefix } from '../kernel/printk.ts';
+import { exitText } from '../scenario/exit_text.ts';
+import type { RunObserver } from '../scenario/runner.ts';
+import type { Step } from '../scenario/scenario.ts';
+import { nameTarget, siteAddr } from '../scenario/text.ts';
+import { hexBytes } from '../scenario/trace.ts';
+import { formatDuration } from '../scenario/units.ts';
+import type { ActionRun, World } from '../scenario/world.ts';
+import { type Colors, wrap } from './terminal.ts';
+
+export interface NarrateOptions {
+  readonly colors: Colors;
+  readonly width: number;
+  readonly verbose: boolean;
+  readonly write: (text: string) => void;
+}
+
+/** Under the time of a kernel line. */
+const INDENT = ' '.repeat(logPrefix(0).length);
+/** Bytes of code listed by a snapshot. */
+const SNAPSHOT_BYTES = 32;
+
+type Event<K extends KernelEvent['type']> = Extract<KernelEvent, { type: K }>;
+
+/** Items that wait to be printed between two slices. */
+type Item = () => string | Promise<string>;
+
+export class Narrator implements RunObserver {
+  readonly #options: NarrateOptions;
+  readonly #queue: Item[] = [];
+  #switches: Event<'patch_state'>[] = [];
+  #running: Event<'blocked'>[] = [];
+  readonly #told = new Set<string>();
+  #lastKernelLine = '';
+  #world: World | undefined;
+
+  constructor(options: NarrateOptions) {
+    this.#options = options;
+  }
+
+  booted(world: World): void {
+    this.#world = world;
+  }
+
+  event(event: KernelEvent): void {
+    switch (event.type) {
+      case 'printk':
+        this.#lastKernelLine = event.text;
+        this.#say(() => this.#kernelLine(event));
+        break;
+      case 'ftrace':
+        this.#say(() => this.#site(event));
+        break;
+      case 'patch_state':
+        this.#switches.push(event);
+        break;
+      case 'blocked':
+        this.#blocked(event);
+        break;
+      case 'transition':
+        if (event.what === 'starting') this.#told.clear();
+        break;
+      default:
+        if (this.#options.verbose) this.#verbose(event);
+    }
+  }
+
+  stepStarted(step: Step, t: number): void {
+    const { colors } = this.#options;
+    if ('command' in step) this.#say(() => `${prefix(t, colors)}${colors.cyan(`$ ${step.command}`)}\n`);
+    else if (step.verb === 'spawn' || step.verb === 'kill') {
+      const what =
+        step.verb === 'spawn' ? [step.task.program, ...step.task.args].join(' ') : `kill ${step.task}`;
+      this.#say(() => `${prefix(t, colors)}${colors.cyan(`$ ${what} &`)}\n`);
+    }
+  }
+
+  actionEnded({ step, task }: ActionRun): void {
+    const { colors } = this.#options;
+    if (task.exit !== 0)
+      this.#say(() => `${INDENT}${colors.yellow(`${step.command.split(' ')[0]}: ${exitText(task.exit)}`)}\n`);
+    if (task.stdout !== '') this.#say(() => quote(task.stdout, colors));
+  }
+
+  async snapshot({ stack, disassemble }: Extract<Step, { verb: 'snapshot' }>, world: World): Promise<void> {
+    const { write, colors } = this.#options;
+    for (const name of stack) {
+      for (const task of world.tasks(name))
+        write(`${INDENT}${colors.bold(`${task}`)}\n${lines(task.stack())}`);
+    }
+    const { listCode } = await import('../scenario/text.ts');
+    for (const site of disassemble) {
+      const addr = siteAddr(world.machine, site);
+      if (addr === undefined) write(`${INDENT}${site.text}: no such symbol\n`);
+      else {
+        const insns = await listCode(world.machine, addr, SNAPSHOT_BYTES);
+        const { insnText } = await import('./disas.ts');
+        write(
+          `${INDENT}${colors.bold(`<${nameTarget(world.machine, addr) ?? site.text}>`)}\n${lines(insns.map(insnText))}`,
+        );
+      }
+    }
+  }
+
+  async flush(): Promise<void> {
+    for (let item = this.#queue.shift(); item; item = this.#queue.shift()) this.#options.write(await item());
+  }
+
+  /** Prints what was held back to be put together. */
+  async end(): Promise<void> {
+    this.#sayGroups();
+    await this.flush();
+  }
+
+  #say(item: Item): void {
+    this.#sayGroups();
+    this.#queue.push(item);
+  }
+
+  /** Switches and "is running" come many at a time: one line each way. */
+  #sayGroups(): void {
+    const { colors, width } = this.#options;
+    const running = this.#running;
+    const switches = this.#switches;
+    this.#running = [];
+    this.#switches = [];
+    if (running.length > 0) {
+      const text = wrap(running.map(name), width, `${INDENT}  `);
+      this.#queue.push(() => `${INDENT}${colors.yellow('running')} ${text}\n`);
+    }
+    for (const way of new Set(switches.map((one) => one.way))) {
+      const ones = switches.filter((one) => one.way === way);
+      const text = wrap(
+        ones.map((one) => `${name(one)} +${formatDuration(one.sinceNs)}`),
+        width,
+        `${INDENT}  `,
+      );
+      this.#queue.push(() => `${INDENT}${colors.green(`switched by ${way}`)} ${text}\n`);
+    }
+  }
+
+  #kernelLine({ t, level, text }: Event<'printk'>): string {
+    const { colors } = this.#options;
+    const paint = level <= 3 ? colors.red : level === 4 ? colors.yellow : (line: string) => line;
+    return `${prefix(t, colors)}${paint(text)}\n`;
+  }
+
+  async #site({ ip, where, before, after }: Event<'ftrace'>): Promise<string> {
+    const { colors } = this.#options;
+    const machine = this.#world?.machine;
+    if (!machine) return '';
+    // The bytes of then: by now they may be others again.
+    const { loadDisassembler } = await import('../isa/disassembler.ts');
+    const disassemble = await loadDisassembler();
+    const symbolize = (addr: bigint) => {
+      const target = nameTarget(machine, addr);
+      return target && `0x${addr.toString(16)} <${target}>`;
+    };
+    const line = (bytes: Uint8Array) =>
+      `${hexBytes(bytes)}  ${disassemble(bytes, ip, { symbolize })
+        .map((insn) => insn.text)
+        .join('; ')}`;
+    return (
+      `${INDENT}${colors.magenta('fentry site')} ${where} at ${ip.toString(16)}\n` +
+      `${INDENT}  before ${line(before)}\n${INDENT}  after  ${line(after)}\n`
+    );
+  }
+
+  #blocked(event: Event<'blocked'>): void {
+    const key = `${event.pid} ${event.why}`;
+    if (this.#told.has(key)) return;
+    this.#told.add(key);
+    const { colors } = this.#options;
+    if (event.stack.length === 0) {
+      this.#running.push(event);
+      return;
+    }
+    // With dynamic debug the kernel has just said it.
+    const said = this.#lastKernelLine.endsWith(`${name(event)} ${event.why}`);
+    const head = said ? '' : `${INDENT}${colors.yellow('cannot switch')} ${name(event)} ${event.why}\n`;
+    this.#say(() => head + lines(event.stack));
+  }
+
+  #verbose(event: KernelEvent): void {
+    const { colors } = this.#options;
+    const tell = (text: string) => this.#say(() => `${INDENT}${colors.dim(text)}\n`);
+    if (event.type === 'poke') {
+      const { where, step, before, after } = event;
+      tell(`poke ${where} ${step}: ${hexBytes(before)} -> ${hexBytes(after)}`);
+    } else if (event.type === 'int3') tell(`int3 at ${event.where}: ${event.emulated}`);
+    else if (event.type === 'task') tell(`${event.what === 'new' ? 'new task' : 'exit'} ${name(event)}`);
+    else if (event.type === 'module') tell(`module ${event.name} ${event.state}`);
+  }
+}
+
+function name({ comm, pid }: { comm: string; pid: number }): string {
+  return `${comm}:${pid}`;
+}
+
+function prefix(t: number, colors: Colors): string {
+  return colors.dim(logPrefix(t));
+}
+
+function lines(texts: readonly string[]): string {
+  return texts.map((text) => `${INDENT}  ${text}\n`).join('');
+}
+
+function quote(text: string, colors: Colors): string {
+  const shown = text.replace(/\n$/, '').split('\n');
+  return shown.map((line) => `${INDENT}${colors.dim('|')} ${line}\n`).join('');
+}

@@ -1,0 +1,129 @@
+// klpemu run: runs a scenario, tells of it as it happens, and ends with what came of it.
+
+import { closeSync, openSync, writeSync } from 'node:fs';
+import type { KernelEvent } from '../kernel/events.ts';
+import type { RunReport } from '../scenario/report.ts';
+import type { RunObserver } from '../scenario/runner.ts';
+import type { Scenario } from '../scenario/scenario.ts';
+import { jsonValue, traceLine } from '../scenario/trace.ts';
+import { EXIT, UsageError } from './exit.ts';
+import { Narrator } from './narrate.ts';
+import { Progress } from './progress.ts';
+import { open } from './scenario.ts';
+import { type Colors, colorsFor, columns } from './terminal.ts';
+
+export interface RunCommandOptions {
+  readonly seed?: number;
+  readonly json?: boolean;
+  readonly trace?: string;
+  readonly quiet?: boolean;
+  readonly verbose?: boolean;
+}
+
+export async function run(file: string, options: RunCommandOptions): Promise<void> {
+  const scenario = await open(file);
+  const trace = options.trace === undefined ? undefined : new TraceFile(options.trace);
+  try {
+    const report = await runAndTell(scenario, options, trace);
+    process.exitCode = report.failure ? EXIT.machine : report.ok ? EXIT.ok : EXIT.failed;
+  } finally {
+    trace?.close();
+  }
+}
+
+async function runAndTell(
+  scenario: Scenario,
+  options: RunCommandOptions,
+  trace: TraceFile | undefined,
+): Promise<RunReport> {
+  const { runScenario } = await import('../scenario/runner.ts');
+  const colors = colorsFor(process.stdout);
+  const silent = options.json === true || options.quiet === true || options.trace === '-';
+  const progress = silent ? undefined : await Progress.on(process.stderr);
+  const write = (text: string) => {
+    progress?.hide();
+    process.stdout.write(text);
+  };
+  const narrator = new Narrator({ colors, width: columns(), verbose: options.verbose === true, write });
+  if (!silent) write(heading(scenario, colors));
+  const observers: RunObserver[] = [
+    ...(trace ? [trace] : []),
+    ...(silent ? [] : [narrator]),
+    ...(progress ? [progress] : []),
+  ];
+  const report = await runScenario(scenario, {
+    ...(options.seed === undefined ? {} : { seed: options.seed }),
+    observer: all(observers),
+  });
+  if (!silent) await narrator.end();
+  progress?.hide();
+  if (options.json) process.stdout.write(`${JSON.stringify(report, jsonValue)}\n`);
+  else if (options.trace !== '-') {
+    const { summary } = await import('./summary.ts');
+    write(`${silent ? '' : '\n'}${await summary(report, colors)}`);
+  }
+  return report;
+}
+
+function heading({ name, about, machine }: Scenario, colors: Colors): string {
+  const { cpus = 2, seed = 1, unwinder = 'orc' } = machine;
+  const text = about === '' ? '' : `${about}\n`;
+  return `${colors.bold(name)}\n${text}${colors.dim(`${cpus} CPUs, seed ${seed}, unwinder ${unwinder}`)}\n\n`;
+}
+
+/** One observer of several: each is told in turn. */
+function all(observers: readonly RunObserver[]): RunObserver {
+  return {
+    booted: (world) => {
+      for (const one of observers) one.booted?.(world);
+    },
+    event: (event) => {
+      for (const one of observers) one.event?.(event);
+    },
+    stepStarted: (step, t) => {
+      for (const one of observers) one.stepStarted?.(step, t);
+    },
+    actionEnded: (action) => {
+      for (const one of observers) one.actionEnded?.(action);
+    },
+    snapshot: async (step, world) => {
+      for (const one of observers) await one.snapshot?.(step, world);
+    },
+    expectation: (result) => {
+      for (const one of observers) one.expectation?.(result);
+    },
+    flush: async () => {
+      for (const one of observers) await one.flush?.();
+    },
+  };
+}
+
+/** Events to a file, some thousands of lines at a time. */
+class TraceFile implements RunObserver {
+  readonly #fd: number;
+  #lines: string[] = [];
+
+  constructor(path: string) {
+    try {
+      this.#fd = path === '-' ? 1 : openSync(path, 'w');
+    } catch (error) {
+      throw new UsageError(`${path}: ${(error as Error).message}`);
+    }
+  }
+
+  event(event: KernelEvent): void {
+    this.#lines.push(traceLine(event));
+    if (this.#lines.length >= 4096) this.#write();
+  }
+
+  #write(): void {
+    if (this.#lines.length === 0) return;
+    writeSync(this.#fd, `${this.#lines.join('\n')}\n`);
+    this.#lines = [];
+  }
+
+  close(): void {
+    this.#write();
+    if (this.#fd !== 1) closeSync(this.#fd);
+  }
+}

@@ -1,0 +1,114 @@
+// The end of a report: the proof that no task mixed old and new, and a table of the transitions.
+
+import type { SwitchWay } from '../kernel/events.ts';
+import type { TransitionFacts } from '../scenario/recorder.ts';
+import type { Counters, RunReport } from '../scenario/report.ts';
+import { formatDuration } from '../scenario/units.ts';
+import { expectationText } from './expectation_text.ts';
+import type { Colors } from './terminal.ts';
+
+const KLP_PATCHED = 1;
+/** Ways that have a column when any task went by them. */
+const WAYS: readonly SwitchWay[] = [
+  'stack check',
+  'kernel exit',
+  'idle loop',
+  'fork',
+  'force',
+  'enabling',
+  'not needed',
+];
+
+export async function summary(report: RunReport, colors: Colors): Promise<string> {
+  const parts = [
+    proof(report, colors),
+    report.transitions.length > 0 ? await transitionTable(report.transitions, colors) : '',
+    verdict(report, colors),
+  ];
+  return parts.filter(Boolean).join('\n');
+}
+
+function proof({ counters, checks, transitions, sites, text }: RunReport, { bold }: Colors): string {
+  const made = checks.filter((check) => check.count > 0);
+  if (transitions.length === 0 && made.length === 0) return '';
+  const rows = [
+    ...(counters ? counterRows(counters) : []),
+    ...made.map(({ name, count }) => `${number(count)}  ${name}`),
+  ];
+  if (sites.length > 0) {
+    const patched = sites.filter((site) => site.what === 'register').length;
+    const back = sites.length - patched;
+    rows.push(
+      `${number(patched)}  fentry sites rewritten, ${back} given back, in ${text.pokes} pokes of live text`,
+    );
+    rows.push(`${number(text.int3)}  times a task hit the int3 in between and was carried over it`);
+  }
+  return `${bold('Old and new were never mixed in a task: checks made, all of which held')}\n${rows.map((row) => `  ${row}\n`).join('')}`;
+}
+
+function counterRows({ mixed, rows }: Counters): string[] {
+  const sums = rows.map(({ name, values }) => `${name} ${values.join(' ')}`).join(', ');
+  const head = `${number(mixed)}  transactions that mixed versions, by the module's own count`;
+  return sums === '' ? [head] : [`${head} (finished by version 1, 2, 3: ${sums})`];
+}
+
+const number = (value: number): string => String(value).padStart(8);
+
+async function transitionTable(transitions: readonly TransitionFacts[], colors: Colors): Promise<string> {
+  const { default: Table } = await import('cli-table3');
+  const ways = WAYS.filter((way) => transitions.some((one) => one.switches.some((s) => s.way === way)));
+  const head = ['transition', 'tasks', ...ways, 'retried', 'half after', 'last after', 'ended after'];
+  const table = new Table({
+    head,
+    colAligns: head.map((_, i) => (i === 0 ? 'left' : 'right')),
+    style: { head: [], border: [], compact: true },
+    chars: BARE,
+  });
+  for (const one of transitions) {
+    const counts = ways.map((way) => one.switches.filter((s) => s.way === way).length);
+    table.push(
+      [title(one), one.tasks, ...counts.map((n) => n || '-'), blockedCount(one), ...times(one)].map(String),
+    );
+  }
+  const text = table
+    .toString()
+    .split('\n')
+    .map((line) => line.trimEnd());
+  return `${[colors.bold(text[0]), ...text.slice(1)].join('\n')}\n`;
+}
+
+/** Columns by spaces alone. */
+const BARE = Object.fromEntries(
+  'top top-mid top-left top-right bottom bottom-mid bottom-left bottom-right left left-mid mid mid-mid right right-mid'
+    .split(' ')
+    .map((part) => [part, '']),
+);
+
+function title({ patch, target, outcome, forced }: TransitionFacts): string {
+  const word = target === KLP_PATCHED ? 'patching' : 'unpatching';
+  const how = outcome === 'complete' ? '' : outcome === 'running' ? ' (not complete)' : ` (${outcome})`;
+  return `${patch} ${word}${forced ? ' (forced)' : ''}${how}`;
+}
+
+/** Tasks that a stack check found unable to switch, at least once. */
+function blockedCount({ blocked }: TransitionFacts): string | number {
+  return new Set(blocked.map((one) => one.pid)).size || '-';
+}
+
+function times({ switches, startedAt, endedAt }: TransitionFacts): string[] {
+  const since = switches.map((one) => one.sinceNs).toSorted((a, b) => a - b);
+  const half = since[Math.floor((since.length - 1) / 2)];
+  const show = (ns: number | undefined) => (ns === undefined ? '-' : formatDuration(ns));
+  return [show(half), show(since.at(-1)), show(endedAt === undefined ? undefined : endedAt - startedAt)];
+}
+
+function verdict(report: RunReport, colors: Colors): string {
+  const { expectations, endedAt, failure } = report;
+  const failed = expectations.filter((one) => !one.ok);
+  const looked = `${expectations.length} expectation${expectations.length === 1 ? '' : 's'}`;
+  const end = `${formatDuration(endedAt)} of virtual time`;
+  if (failure) return `${colors.red('FAILED')} after ${end}: ${failure.message}\n`;
+  if (failed.length === 0) return `${colors.green('ok')}: ${looked} held, ${end}\n`;
+  const list = failed.map((one) => expectationText(one, colors)).join('');
+  return `${list}${colors.red('FAILED')}: ${failed.length} of ${looked}, ${end}\n`;
+}

@@ -1,0 +1,43 @@
+// The public API: machines, their events, scenarios and unwinders, exported one by one.
+
+export type { OrcTable } from './elf/orc.ts';
+export type { Addr } from './guest/addr.ts';
+export { hex, hex16 } from './guest/addr.ts';
+export type { GuestMemory } from './guest/memory.ts';
+export { GuestMemoryError } from './guest/memory.ts';
+export type { DisassembledInsn, DisassembleOptions } from './isa/disassembler.ts';
+export { disassemble, loadDisassembler } from './isa/disassembler.ts';
+export type { KernelCore } from './kernel/core.ts';
+export { errnoName } from './kernel/errno.ts';
+export type { EventBody, EventSink, KernelEvent, SwitchWay } from './kernel/events.ts';
+export { EventLog } from './kernel/events.ts';
+export type { ExportedSymbol, Kallsyms, KernelSymbol, ResolvedSymbol } from './kernel/kallsyms.ts';
+export { CONSTANTS, LAYOUT } from './kernel/layout.ts';
+export type { TaskStruct, TaskTable, Tif } from './kernel/task_struct.ts';
+export type { MachineOptions } from './machine/machine.ts';
+export { Machine } from './machine/machine.ts';
+export type { Problem } from './scenario/error.ts';
+export { ScenarioError } from './scenario/error.ts';
+export { loadScenario, parseScenario } from './scenario/parse.ts';
+export type { MachineSettings, ScenarioMachine } from './scenario/ports.ts';
+export type {
+  Oops,
+  SiteRewrite,
+  TaskBlocked,
+  TaskSwitch,
+  TransitionFacts,
+  TransitionOutcome,
+} from './scenario/recorder.ts';
+export { Recorder } from './scenario/recorder.ts';
+export type { ActionReport, Counters, Expectation, MachineFailure, RunReport } from './scenario/report.ts';
+export type { RunObserver, RunOptions } from './scenario/runner.ts';
+export { runScenario, ScenarioRun } from './scenario/runner.ts';
+export type { Check, Scenario, Step, TaskSpec } from './scenario/scenario.ts';
+export type { Place } from './scenario/source.ts';
+export { traceLine } from './scenario/trace.ts';
+export { formatDuration, parseDuration } from './scenario/units.ts';
+export type { KnownTask, World } from './scenario/world.ts';
+export { OrcLookup } from './unwind/orc_lookup.ts';
+export type { UnwinderKind } from './unwind/stacktrace.ts';
+export { StackTrace } from './unwind/stacktrace.ts';
+export { OrcUnwinder } from './unwind/unwind_orc.ts';

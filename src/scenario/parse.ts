@@ -1,0 +1,135 @@
+// From the text of a scenario file to a Scenario, or to everything that is wrong with it.
+
+import { existsSync, readFileSync } from 'node:fs';
+import { basename, dirname, resolve } from 'node:path';
+import { buildChecks } from './build_checks.ts';
+import { StepBuilder } from './build_steps.ts';
+import { type Problem, ScenarioError } from './error.ts';
+import { problemsOf } from './issues.ts';
+import type { GuestFile, ModuleFile, Scenario, TaskSpec } from './scenario.ts';
+import { type RawScenario, type RawTask, scenarioSchema } from './schema.ts';
+import { type Path, YamlSource } from './source.ts';
+
+const DEFAULT_LIMIT = 120e9;
+
+/** @throws ScenarioError, also when the file cannot be read. */
+export function loadScenario(file: string): Scenario {
+  return parseScenario(readText(file), file);
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    const reason = code === 'ENOENT' ? 'no such file' : code === 'EISDIR' ? 'is a directory' : String(error);
+    throw new ScenarioError([{ place: { file, line: 1, column: 1 }, path: '', reason }]);
+  }
+}
+
+/** @param file where the text is from: paths in it are relative to that file. */
+export function parseScenario(text: string, file: string): Scenario {
+  const source = new YamlSource(text, file);
+  if (source.value === null) throw new ScenarioError([source.problem([], 'the scenario is empty')]);
+  const parsed = scenarioSchema.safeParse(source.value, { reportInput: true });
+  if (!parsed.success) throw new ScenarioError(problemsOf(parsed.error.issues, source));
+  const problems: Problem[] = [];
+  const scenario = new Builder(parsed.data, source, problems).build();
+  if (problems.length > 0) throw new ScenarioError(problems);
+  return scenario;
+}
+
+class Builder {
+  readonly #raw: RawScenario;
+  readonly #source: YamlSource;
+  readonly #problems: Problem[];
+
+  constructor(raw: RawScenario, source: YamlSource, problems: Problem[]) {
+    this.#raw = raw;
+    this.#source = source;
+    this.#problems = problems;
+  }
+
+  build(): Scenario {
+    const raw = this.#raw;
+    const source = this.#source;
+    const limit = raw.limit ?? DEFAULT_LIMIT;
+    const modules = (raw.modules ?? []).flatMap((path, i) => this.#module(path, ['modules', i]));
+    const tasks = (raw.tasks ?? []).map((task, i) => this.#task(task, task.start ?? 0, ['tasks', i]));
+    const steps = new StepBuilder(source, this.#problems, {
+      limit,
+      modules,
+      module: (path, at) => this.#module(path, at)[0],
+      task: (task, at) => this.#task(task, 0, at),
+    }).build(raw.steps ?? []);
+    return {
+      file: source.file,
+      name: raw.name ?? basename(source.file).replace(/\.ya?ml$/, ''),
+      about: (raw.about ?? '').trim(),
+      machine: raw.machine ?? {},
+      limit,
+      modules: allModules(modules, steps),
+      files: Object.entries(raw.files ?? {}).flatMap(([path, entry]) => this.#file(path, entry)),
+      tasks,
+      steps,
+      expect: buildChecks(raw.expect, ['expect'], source),
+    };
+  }
+
+  #problem(path: Path, reason: string): [] {
+    this.#problems.push(this.#source.problem(path, reason));
+    return [];
+  }
+
+  #onHost(path: string, at: Path): string | undefined {
+    const host = resolve(dirname(this.#source.file), path);
+    if (existsSync(host)) return host;
+    this.#problem(at, `no such file: ${host}`);
+    return undefined;
+  }
+
+  #module(path: string, at: Path): ModuleFile[] {
+    if (!path.endsWith('.ko')) return this.#problem(at, `'${path}' is not the path of a module (.ko)`);
+    const host = this.#onHost(path, at);
+    if (host === undefined) return [];
+    const file = basename(path);
+    // As kbuild names a module: the file's dashes are underscores.
+    const name = file.slice(0, -'.ko'.length).replaceAll('-', '_');
+    return [{ name, path: host, guestPath: `/lib/modules/${file}` }];
+  }
+
+  #file(
+    guestPath: string,
+    { text, from }: { text?: string | undefined; from?: string | undefined },
+  ): GuestFile[] {
+    const at = ['files', guestPath];
+    if (!guestPath.startsWith('/')) return this.#problem(at, 'must be an absolute path in the guest');
+    if ((text === undefined) === (from === undefined))
+      return this.#problem(at, "needs either 'text' or 'from'");
+    if (text !== undefined) return [{ guestPath, text }];
+    const host = this.#onHost(from as string, [...at, 'from']);
+    return host === undefined ? [] : [{ guestPath, from: host }];
+  }
+
+  #task(raw: RawTask, start: number, at: Path): TaskSpec {
+    const name = raw.name ?? raw.comm ?? raw.program;
+    return {
+      name,
+      program: raw.program,
+      args: raw.args ?? [],
+      comm: raw.comm ?? name.slice(0, 15),
+      count: raw.count ?? 1,
+      start,
+      place: this.#source.place(at),
+    };
+  }
+}
+
+/** Those listed and those that only a step names, each once. */
+function allModules(listed: readonly ModuleFile[], steps: Scenario['steps']): ModuleFile[] {
+  const byPath = new Map(listed.map((module) => [module.guestPath, module]));
+  for (const step of steps) {
+    if ('module' in step && step.module) byPath.set(step.module.guestPath, step.module);
+  }
+  return [...byPath.values()];
+}

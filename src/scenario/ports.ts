@@ -1,0 +1,47 @@
+// What the runner needs of a machine. src/machine has it; tests may put a simpler one in its place.
+
+import type { KernelCore } from '../kernel/core.ts';
+import type { TaskStruct } from '../kernel/task_struct.ts';
+
+export interface MachineSettings {
+  readonly cpus?: number;
+  readonly seed?: number;
+  readonly unwinder?: 'orc' | 'frame pointer' | 'none';
+  readonly heap?: number;
+  readonly maxTasks?: number;
+  readonly shadow?: boolean;
+  readonly instructionNs?: number;
+  readonly debug?: boolean;
+  readonly cmdline?: string;
+}
+
+export interface ScenarioMachine {
+  readonly core: Pick<KernelCore, 'events' | 'symbols' | 'tasks' | 'mem' | 'cpus'>;
+  /** Virtual ns since boot. */
+  now(): number;
+  addFile(path: string, bytes: Uint8Array): void;
+  spawn(program: string, args?: string[], options?: { comm?: string }): TaskStruct;
+  insmod(path: string, params?: string): TaskStruct;
+  rmmod(name: string): TaskStruct;
+  runFor(ns: number): void;
+  /** @returns false when `limitNs` went by before the condition held. */
+  runUntil(condition: () => boolean, limitNs: number): boolean;
+  /** undefined while the task lives. */
+  exitStatus(task: TaskStruct): number | undefined;
+  stdout(task: TaskStruct): string;
+  stack(task: TaskStruct): string[];
+  dmesg(): string[];
+  readText(path: string): string;
+  bytesAt(addr: bigint, n: number): Uint8Array;
+  checks(): { name: string; count: number }[];
+  idle(): boolean;
+  close(): void;
+}
+
+export type BootMachine = (settings: MachineSettings) => Promise<ScenarioMachine>;
+
+/** The machine itself, loaded only when something is to be run. */
+export const bootMachine: BootMachine = async (settings) => {
+  const { Machine } = await import('../machine/machine.ts');
+  return Machine.boot(settings);
+};

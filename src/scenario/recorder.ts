@@ -1,0 +1,173 @@
+// The facts of a run, gathered from the event log: which sites were rewritten, how each transition went,
+// who was blocked on what, who switched when and by which way.
+
+import type { Addr } from '../guest/addr.ts';
+import type { KernelEvent, SwitchWay } from '../kernel/events.ts';
+
+export interface SiteRewrite {
+  readonly t: number;
+  readonly what: 'register' | 'unregister';
+  /** `function+0x0/0x30 [module]` */
+  readonly where: string;
+  readonly ip: Addr;
+  readonly trampoline: Addr;
+  readonly before: Uint8Array;
+  readonly after: Uint8Array;
+  /** What the trampoline calls. */
+  readonly handler?: string;
+}
+
+export interface TaskSwitch {
+  readonly t: number;
+  readonly pid: number;
+  readonly comm: string;
+  readonly to: number;
+  readonly way: SwitchWay;
+  /** ns since the transition could begin to switch tasks. */
+  readonly sinceNs: number;
+}
+
+export interface TaskBlocked {
+  readonly pid: number;
+  readonly comm: string;
+  /** `is sleeping on function F`, `is running`, `has an unreliable stack` */
+  readonly why: string;
+  readonly func?: string;
+  /** As /proc/PID/stack, when first seen. */
+  readonly stack: readonly string[];
+  readonly firstT: number;
+  lastT: number;
+  times: number;
+}
+
+export type TransitionOutcome = 'running' | 'complete' | 'reversed' | 'canceled';
+
+export interface TransitionFacts {
+  readonly patch: string;
+  /** KLP_PATCHED (1) or KLP_UNPATCHED (0). */
+  readonly target: number;
+  readonly startedAt: number;
+  /** Tasks there were when it started, idle tasks among them. */
+  readonly tasks: number;
+  endedAt?: number;
+  outcome: TransitionOutcome;
+  forced: boolean;
+  readonly switches: TaskSwitch[];
+  readonly blocked: TaskBlocked[];
+}
+
+export interface Oops {
+  readonly t: number;
+  readonly pid: number;
+  readonly comm: string;
+  readonly text: string;
+}
+
+/** What the recorder asks about the machine at the moment of an event. */
+export interface RecorderPort {
+  countTasks(): number;
+  /** Name of the function that a trampoline calls. */
+  handlerOf(trampoline: Addr): string | undefined;
+}
+
+export class Recorder {
+  readonly sites: SiteRewrite[] = [];
+  readonly transitions: TransitionFacts[] = [];
+  readonly oopses: Oops[] = [];
+  /** Poke steps of live text, and tasks carried over an int3 in between. */
+  readonly text = { pokes: 0, int3: 0 };
+  tasksCreated = 0;
+  readonly #port: RecorderPort;
+
+  constructor(port: RecorderPort) {
+    this.#port = port;
+  }
+
+  /** The transition under way. */
+  get current(): TransitionFacts | undefined {
+    const last = this.transitions.at(-1);
+    return last?.outcome === 'running' ? last : undefined;
+  }
+
+  record(event: KernelEvent): void {
+    switch (event.type) {
+      case 'ftrace':
+        this.#site(event);
+        break;
+      case 'transition':
+        this.#transition(event);
+        break;
+      case 'patch_state':
+        this.current?.switches.push(pick(event));
+        break;
+      case 'blocked':
+        this.#blocked(event);
+        break;
+      case 'oops':
+        this.oopses.push({ t: event.t, pid: event.pid, comm: event.comm, text: event.text });
+        break;
+      case 'poke':
+        this.text.pokes++;
+        break;
+      case 'int3':
+        this.text.int3++;
+        break;
+      case 'task':
+        if (event.what === 'new') this.tasksCreated++;
+        break;
+    }
+  }
+
+  #site(event: KernelEvent & { type: 'ftrace' }): void {
+    const { t, what, where, ip, trampoline, before, after } = event;
+    const handler = this.#port.handlerOf(trampoline);
+    this.sites.push({ t, what, where, ip, trampoline, before, after, ...(handler ? { handler } : {}) });
+  }
+
+  #transition({ t, patch, what, target }: KernelEvent & { type: 'transition' }): void {
+    const { current } = this;
+    switch (what) {
+      case 'starting':
+        this.transitions.push({
+          patch,
+          target,
+          startedAt: t,
+          tasks: this.#port.countTasks(),
+          outcome: 'running',
+          forced: false,
+          switches: [],
+          blocked: [],
+        });
+        break;
+      case 'reversing':
+        if (current) Object.assign(current, { outcome: 'reversed', endedAt: t });
+        break;
+      case 'forcing':
+        if (current) current.forced = true;
+        break;
+      case 'canceling':
+        if (current) Object.assign(current, { outcome: 'canceled', endedAt: t });
+        break;
+      case 'complete':
+        if (current) Object.assign(current, { outcome: 'complete', endedAt: t });
+        break;
+    }
+  }
+
+  #blocked({ t, pid, comm, why, func, stack }: KernelEvent & { type: 'blocked' }): void {
+    const list = this.current?.blocked;
+    const known = list?.find((one) => one.pid === pid && one.why === why);
+    if (known) {
+      known.lastT = t;
+      known.times++;
+      return;
+    }
+    const base = { pid, comm, why, stack, firstT: t, lastT: t, times: 1 };
+    list?.push(func === undefined ? base : { ...base, func });
+  }
+}
+
+function pick(event: KernelEvent & { type: 'patch_state' }): TaskSwitch {
+  const { t, pid, comm, to, way, sinceNs } = event;
+  return { t, pid, comm, to, way, sinceNs };
+}

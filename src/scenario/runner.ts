@@ -1,0 +1,375 @@
+// Runs a scenario: boots its machine, starts its tasks, does its steps at their times, looks at what it
+// expects, and tells an observer of everything in order.
+//
+// Invariant: how a run goes depends on the scenario and the seed only, not on who observes it.
+
+import { readFileSync } from 'node:fs';
+import type { KernelEvent } from '../kernel/events.ts';
+import { evaluate, textHolds } from './checks.ts';
+import { exitText } from './exit_text.ts';
+import { type BootMachine, bootMachine, type MachineSettings, type ScenarioMachine } from './ports.ts';
+import { Recorder } from './recorder.ts';
+import {
+  actionReport,
+  type Expectation,
+  lastCounters,
+  type MachineFailure,
+  type RunReport,
+} from './report.ts';
+import type { ActionStep, Check, CheckBase, Scenario, Step, TaskSpec } from './scenario.ts';
+import { trampolineHandler } from './text.ts';
+import { formatDuration } from './units.ts';
+import { matches } from './values.ts';
+import { type ActionRun, World } from './world.ts';
+
+/** Told of everything in the order in which it happens; none of it changes the run. */
+export interface RunObserver {
+  booted?(world: World): void;
+  event?(event: KernelEvent): void;
+  stepStarted?(step: Step, t: number): void;
+  actionEnded?(action: ActionRun): void;
+  snapshot?(step: Extract<Step, { verb: 'snapshot' }>, world: World): Promise<void> | void;
+  expectation?(result: Expectation): void;
+  /** Between two slices: for what takes time, such as printing. */
+  flush?(): Promise<void> | void;
+}
+
+export interface RunOptions {
+  /** Instead of the scenario's. */
+  readonly seed?: number;
+  /** Virtual ns at which to stop, wherever the scenario is. */
+  readonly stopAt?: number;
+  readonly observer?: RunObserver;
+  /** How machines are made; tests may have another way. */
+  readonly boot?: BootMachine;
+}
+
+/** Virtual time between two moments at which observers are served. */
+const SLICE = 5e6;
+/** How often the checks of `until` are looked at. */
+const POLL = 1e6;
+/** Kernel lines shown with an action that failed. */
+const SHOWN = 4;
+
+/** Ends the run early, without a failure. */
+class StopRun extends Error {}
+
+class LimitError extends Error {
+  readonly code = 'ELIMIT';
+}
+
+/** Runs a scenario from boot to its end. The machine is closed when it returns. */
+export async function runScenario(scenario: Scenario, options: RunOptions = {}): Promise<RunReport> {
+  const run = await ScenarioRun.boot(scenario, options);
+  try {
+    return await run.run();
+  } finally {
+    run.close();
+  }
+}
+
+export class ScenarioRun {
+  readonly scenario: Scenario;
+  readonly machine: ScenarioMachine;
+  readonly world: World;
+  readonly expectations: Expectation[] = [];
+  readonly #observer: RunObserver;
+  readonly #settings: MachineSettings;
+  readonly #stopAt: number;
+  /** Tasks not started yet, by time. */
+  #waiting: TaskSpec[];
+
+  static async boot(scenario: Scenario, options: RunOptions = {}): Promise<ScenarioRun> {
+    const settings = machineSettings(scenario, options.seed);
+    const machine = await (options.boot ?? bootMachine)(settings);
+    return new ScenarioRun(scenario, machine, settings, options);
+  }
+
+  private constructor(
+    scenario: Scenario,
+    machine: ScenarioMachine,
+    settings: MachineSettings,
+    options: RunOptions,
+  ) {
+    this.scenario = scenario;
+    this.machine = machine;
+    this.#settings = settings;
+    this.#observer = options.observer ?? {};
+    this.#stopAt = options.stopAt ?? Number.POSITIVE_INFINITY;
+    this.#waiting = scenario.tasks.toSorted((a, b) => a.start - b.start);
+    const { tasks } = machine.core;
+    const facts = new Recorder({
+      countTasks: () => tasks.size + tasks.idle.length,
+      handlerOf: (trampoline) => trampolineHandler(machine, trampoline),
+    });
+    this.world = new World(machine, facts);
+    machine.core.events.subscribe((event) => {
+      this.world.record(event);
+      this.#observer.event?.(event);
+    });
+    this.#observer.booted?.(this.world);
+  }
+
+  close(): void {
+    this.machine.close();
+  }
+
+  /** @throws what the machine threw when that is not about the guest. */
+  async run(): Promise<RunReport> {
+    let failure: MachineFailure | undefined;
+    try {
+      this.#addFiles();
+      await this.#advance(0);
+      await this.#steps();
+      for (const check of this.scenario.expect) await this.#check(check);
+    } catch (error) {
+      if (!(error instanceof StopRun)) failure = failureOf(error);
+    }
+    await this.#observer.flush?.();
+    return this.#report(failure ?? this.#unexpectedOops());
+  }
+
+  #addFiles(): void {
+    for (const { path, guestPath } of this.scenario.modules) {
+      this.machine.addFile(guestPath, new Uint8Array(readFileSync(path)));
+    }
+    for (const { guestPath, text, from } of this.scenario.files) {
+      const bytes = text === undefined ? readFileSync(from as string) : Buffer.from(text);
+      this.machine.addFile(guestPath, new Uint8Array(bytes));
+    }
+  }
+
+  async #steps(): Promise<void> {
+    let previous: ActionRun | undefined;
+    for (const step of this.scenario.steps) {
+      if (step.at !== undefined) await this.#at(step, step.at);
+      else if (previous) await this.#finish(previous);
+      if (step.after !== undefined) await this.#advance(this.machine.now() + step.after);
+      previous = await this.#step(step);
+    }
+    for (const action of this.world.actions) await this.#finish(action);
+    await this.#advance(
+      Math.min(this.#stopAt, Number.MAX_SAFE_INTEGER),
+      () => this.#stopAt === Number.POSITIVE_INFINITY,
+    );
+  }
+
+  async #at(step: Step, at: number): Promise<void> {
+    const now = this.machine.now();
+    // Time passes in whole instructions, and one CPU may be ahead of another.
+    if (now > at + SLICE) {
+      const seen = `the steps above it took until ${formatDuration(now)}`;
+      this.#expected(step, { expected: `step begins at ${formatDuration(at)}`, seen });
+    }
+    await this.#advance(at);
+  }
+
+  /** Runs up to a time, or until the condition holds. @returns whether it held. */
+  async #advance(until: number, stop: () => boolean = () => false): Promise<boolean> {
+    const { machine, scenario } = this;
+    for (;;) {
+      this.#startTasks();
+      await this.#observer.flush?.();
+      if (stop()) return true;
+      const now = machine.now();
+      if (now >= this.#stopAt) throw new StopRun();
+      if (now >= until) return false;
+      if (now >= scenario.limit) throw new LimitError(this.#limitText());
+      const next = this.#waiting[0]?.start ?? Number.POSITIVE_INFINITY;
+      const end = Math.min(until, this.#stopAt, scenario.limit, next, now + SLICE);
+      machine.runUntil(stop, end - now);
+    }
+  }
+
+  #limitText(): string {
+    const waits = this.world.actions
+      .filter((action) => action.task.alive)
+      .map((action) => action.step.command);
+    const who = waits.length > 0 ? `; not done: ${waits.join(', ')}` : '';
+    return `the scenario's limit of ${formatDuration(this.scenario.limit)} is reached${who}`;
+  }
+
+  #startTasks(): void {
+    const now = this.machine.now();
+    while (this.#waiting.length > 0 && this.#waiting[0].start <= now) {
+      this.#spawn(this.#waiting[0]);
+      this.#waiting = this.#waiting.slice(1);
+    }
+  }
+
+  #spawn({ name, program, args, comm, count }: TaskSpec): void {
+    for (let i = 0; i < count; i++) this.world.know(this.machine.spawn(program, [...args], { comm }), name);
+  }
+
+  /** @returns the action that the step started, if it did. */
+  async #step(step: Step): Promise<ActionRun | undefined> {
+    this.#observer.stepStarted?.(step, this.machine.now());
+    switch (step.verb) {
+      case 'spawn':
+        this.#spawn(step.task);
+        return undefined;
+      case 'kill':
+        return void this.#kill(step);
+      case 'wait':
+        await this.#advance(this.machine.now() + step.duration);
+        return undefined;
+      case 'until':
+        await this.#until(step);
+        return undefined;
+      case 'snapshot':
+        await this.#observer.flush?.();
+        await this.#observer.snapshot?.(step, this.world);
+        return undefined;
+      case 'check':
+        for (const check of step.checks) await this.#check(check);
+        return undefined;
+      default: {
+        const action = this.#start(step);
+        return step.background ? undefined : action;
+      }
+    }
+  }
+
+  #start(step: ActionStep): ActionRun {
+    const { machine, world } = this;
+    const dmesgFrom = machine.dmesg().length;
+    const startedAt = machine.now();
+    const action = { step, task: world.know(this.#startTask(step)), startedAt, dmesgFrom };
+    world.actions.push(action);
+    return action;
+  }
+
+  #startTask({ verb, target, params, text }: ActionStep) {
+    const { machine } = this;
+    switch (verb) {
+      case 'load':
+        return machine.insmod(target, params);
+      case 'unload':
+        return machine.rmmod(target);
+      case 'write':
+        return machine.spawn('echo', [text ?? '', target]);
+      case 'read':
+        return machine.spawn('cat', [target]);
+    }
+  }
+
+  #kill(step: Extract<Step, { verb: 'kill' }>): void {
+    const tasks = this.world.tasks(step.task).filter((task) => task.alive);
+    if (tasks.length === 0) {
+      const seen = `no such task; there are ${this.world.taskList()}`;
+      this.#expected(step, { expected: `a task ${step.task} to kill`, seen });
+    }
+    for (const { pid } of tasks) this.machine.spawn('kill', [String(pid), String(step.signal)]);
+  }
+
+  /** Runs until an action has exited, and looks at how. */
+  async #finish(action: ActionRun): Promise<void> {
+    if (action.endedAt !== undefined) return;
+    await this.#advance(Number.POSITIVE_INFINITY, () => !action.task.alive);
+    action.endedAt = this.machine.now();
+    await this.#observer.flush?.();
+    this.#observer.actionEnded?.(action);
+    this.#judge(action);
+  }
+
+  #judge({ step, task, dmesgFrom }: ActionRun): void {
+    const exit = exitText(task.exit);
+    if (exit !== exitText(step.exit)) {
+      const said = this.machine.dmesg().slice(dmesgFrom).slice(-SHOWN);
+      const seen = [exit, ...said].join('\n');
+      this.#expected(step, { expected: `${step.command}: ${exitText(step.exit)}`, seen });
+    } else this.#expected(step);
+    if (step.output.length === 0) return;
+    const failure = textHolds(step.output, task.stdout, `the output of ${step.command}`);
+    this.#expected(step, failure);
+  }
+
+  async #until(step: Extract<Step, { verb: 'until' }>): Promise<void> {
+    const end = this.machine.now() + step.within;
+    for (;;) {
+      const failures = await Promise.all(step.checks.map((check) => evaluate(check, this.world)));
+      const failed = failures.findIndex((failure) => failure !== undefined);
+      const late = this.machine.now() >= end;
+      if (failed < 0 || late) {
+        const failure = failures[failed];
+        const expected = `${failure?.expected} within ${formatDuration(step.within)}`;
+        this.#expected(step.checks[Math.max(failed, 0)] ?? step, failure && { ...failure, expected });
+        return;
+      }
+      await this.#advance(Math.min(end, this.machine.now() + POLL));
+    }
+  }
+
+  async #check(check: Check): Promise<void> {
+    this.#expected(check, await evaluate(check, this.world));
+  }
+
+  #expected(at: CheckBase, failure?: { expected: string; seen: string; at?: CheckBase }): void {
+    const { place, path } = failure?.at ?? at;
+    const base = { ok: failure === undefined, place, path, t: this.machine.now() };
+    const result = failure ? { ...base, expected: failure.expected, seen: failure.seen } : base;
+    this.expectations.push(result);
+    this.#observer.expectation?.(result);
+  }
+
+  /** An oops is a failure of the run unless the scenario expects one like it. */
+  #unexpectedOops(): MachineFailure | undefined {
+    const { steps, expect } = this.scenario;
+    const all = [...steps.flatMap((step) => ('checks' in step ? step.checks : [])), ...expect];
+    const wanted = all.flatMap((check) => (check.kind === 'oops' ? [check.text] : []));
+    const oops = this.world.facts.oopses.find(
+      ({ text }) => !wanted.some((pattern) => matches(pattern, text)),
+    );
+    return (
+      oops && { code: 'EOOPS', message: `kernel oops in ${oops.comm}:${oops.pid}: ${firstLine(oops.text)}` }
+    );
+  }
+
+  #report(failure: MachineFailure | undefined): RunReport {
+    const { machine, scenario, world } = this;
+    const { facts } = world;
+    const actions = world.actions.map(actionReport);
+    const counters = lastCounters(actions);
+    const { cpus = machine.core.cpus, seed = DEFAULT_SEED, unwinder = 'orc' } = this.#settings;
+    return {
+      scenario: scenario.name,
+      file: scenario.file,
+      ok: failure === undefined && this.expectations.every((one) => one.ok),
+      machine: { cpus, seed, unwinder },
+      endedAt: machine.now(),
+      sites: facts.sites,
+      text: facts.text,
+      transitions: facts.transitions,
+      actions,
+      ...(counters ? { counters } : {}),
+      checks: machine.checks(),
+      oopses: facts.oopses,
+      expectations: this.expectations,
+      dmesg: machine.dmesg(),
+      ...(failure ? { failure } : {}),
+    };
+  }
+}
+
+const DEFAULT_SEED = 1;
+
+function machineSettings({ machine }: Scenario, seed: number | undefined): MachineSettings {
+  const { tasks, instruction, ...rest } = machine;
+  const settings = {
+    ...rest,
+    maxTasks: tasks,
+    instructionNs: instruction,
+    seed: seed ?? machine.seed ?? DEFAULT_SEED,
+  };
+  return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
+}
+
+function failureOf(error: unknown): MachineFailure {
+  if (!(error instanceof Error)) throw error;
+  const code = (error as { code?: unknown }).code;
+  // Without a code it is a mistake in klpemu itself: its stack is what helps.
+  if (typeof code !== 'string') throw error;
+  return { code, message: error.message };
+}
+
+const firstLine = (text: string): string => text.split('\n')[0];

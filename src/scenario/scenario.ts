@@ -1,0 +1,142 @@
+// A scenario as the runner executes it: every duration in ns, every file found, every value with the place
+// in the document that it came from.
+
+import type { CheckKind, RawMachine, VerbName } from './schema.ts';
+import type { Place } from './source.ts';
+import type { BytePattern, ExitCode, Pattern, SiteRef } from './values.ts';
+
+export interface Scenario {
+  readonly file: string;
+  readonly name: string;
+  readonly about: string;
+  readonly machine: RawMachine;
+  /** Virtual ns at which a run that has not come to its end is given up. */
+  readonly limit: number;
+  readonly modules: readonly ModuleFile[];
+  readonly files: readonly GuestFile[];
+  readonly tasks: readonly TaskSpec[];
+  readonly steps: readonly Step[];
+  /** Checked when the last step is done. */
+  readonly expect: readonly Check[];
+}
+
+export interface ModuleFile {
+  readonly name: string;
+  /** On the host. */
+  readonly path: string;
+  readonly guestPath: string;
+}
+
+export interface GuestFile {
+  readonly guestPath: string;
+  readonly text?: string;
+  /** On the host. */
+  readonly from?: string;
+}
+
+export interface TaskSpec {
+  readonly name: string;
+  readonly program: string;
+  readonly args: readonly string[];
+  readonly comm: string;
+  readonly count: number;
+  readonly start: number;
+  readonly place: Place;
+}
+
+interface StepBase {
+  readonly place: Place;
+  readonly path: string;
+  /** Virtual ns since boot. */
+  readonly at?: number;
+  /** ns since the step before it was done. */
+  readonly after?: number;
+}
+
+/** What a user task is started for, and the exit code that it should have. */
+export interface ActionStep extends StepBase {
+  readonly verb: 'load' | 'unload' | 'write' | 'read';
+  /** As a shell would be told. */
+  readonly command: string;
+  readonly module?: ModuleFile;
+  readonly params?: string;
+  readonly target: string;
+  readonly text?: string;
+  readonly output: readonly Pattern[];
+  readonly exit: ExitCode;
+  readonly background: boolean;
+}
+
+export type Step =
+  | ActionStep
+  | (StepBase & { readonly verb: 'spawn'; readonly task: TaskSpec })
+  | (StepBase & { readonly verb: 'kill'; readonly task: string; readonly signal: number })
+  | (StepBase & { readonly verb: 'wait'; readonly duration: number })
+  | (StepBase & { readonly verb: 'until'; readonly checks: readonly Check[]; readonly within: number })
+  | (StepBase & {
+      readonly verb: 'snapshot';
+      readonly stack: readonly string[];
+      readonly disassemble: readonly SiteRef[];
+    })
+  | (StepBase & { readonly verb: 'check'; readonly checks: readonly Check[] });
+
+/** The verbs of the file that are others under a shorter name. */
+export type StepVerb = Exclude<VerbName, 'enable' | 'disable' | 'force'>;
+
+export interface CheckBase {
+  readonly place: Place;
+  readonly path: string;
+}
+
+/** A line of a list, which fails at its own place. */
+export interface LocatedPattern extends CheckBase {
+  readonly pattern: Pattern;
+}
+
+export type Check = CheckBase & CheckBody;
+
+/** Values of each kind of check. */
+export type CheckBody =
+  | { readonly kind: 'dmesg'; readonly lines: readonly LocatedPattern[] }
+  | { readonly kind: 'absent'; readonly line: Pattern }
+  | {
+      readonly kind: 'blocked';
+      readonly task: string;
+      readonly on?: string;
+      readonly why?: Pattern;
+      readonly stack: readonly Pattern[];
+    }
+  | { readonly kind: 'switched'; readonly task: string; readonly way?: string; readonly by?: number }
+  | { readonly kind: 'pending'; readonly task: string }
+  | {
+      readonly kind: 'done';
+      readonly patch: string;
+      readonly to: 'patched' | 'unpatched';
+      readonly by?: number;
+      readonly within?: number;
+    }
+  | { readonly kind: 'transition'; readonly patch: string }
+  | {
+      readonly kind: 'site';
+      readonly at: SiteRef;
+      readonly bytes?: BytePattern;
+      readonly insn: readonly Pattern[];
+      readonly calls?: string;
+    }
+  | {
+      readonly kind: 'stack';
+      readonly task: string;
+      readonly has: readonly Pattern[];
+      readonly lacks: readonly Pattern[];
+    }
+  | { readonly kind: 'file'; readonly filePath: string; readonly text: readonly Pattern[] }
+  | { readonly kind: 'output'; readonly task: string; readonly text: readonly Pattern[] }
+  | { readonly kind: 'exit'; readonly task: string; readonly status: ExitCode }
+  | { readonly kind: 'alive'; readonly task: string }
+  | { readonly kind: 'gone'; readonly task: string }
+  | { readonly kind: 'mixed'; readonly count: number }
+  | { readonly kind: 'oops'; readonly text: Pattern };
+
+type Missing = Exclude<CheckKind, CheckBody['kind']>;
+/** Fails to compile when the schema knows a kind that is not above. */
+export const everyKindIsKnown: Missing extends never ? true : never = true;

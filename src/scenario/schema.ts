@@ -1,0 +1,152 @@
+// The shape of a scenario file. docs/scenario.md tells what each key means; what no shape can say (files
+// that exist, steps in order) is in parse.ts.
+
+import * as z from 'zod/mini';
+import { bytes, count, duration, exitCode, guestPath, pattern, scalar, site, size, text } from './values.ts';
+
+/** Objects refuse what they do not know; the message lists what they do (parse.ts makes the sentence). */
+function object<T extends z.core.$ZodLooseShape>(shape: T) {
+  const known = Object.keys(shape).join(', ');
+  return z.strictObject(shape, {
+    error: (issue) => (issue.code === 'unrecognized_keys' ? known : undefined),
+  });
+}
+
+const opt = z.optional;
+const oneOrMany = <T extends z.core.SomeType>(item: T) => z.union([z.array(item), item]);
+const flag = z.boolean();
+
+export const UNWINDERS = ['orc', 'frame pointer', 'none'] as const;
+
+const machine = object({
+  cpus: opt(z.int().check(z.minimum(1), z.maximum(8))),
+  seed: opt(z.int().check(z.minimum(0), z.maximum(0xffffffff))),
+  unwinder: opt(z.enum(UNWINDERS)),
+  debug: opt(flag),
+  heap: opt(size),
+  tasks: opt(count),
+  shadow: opt(flag),
+  instruction: opt(duration),
+  cmdline: opt(text),
+});
+
+const taskShape = {
+  name: opt(text),
+  program: text,
+  args: opt(z.array(scalar)),
+  comm: opt(text.check(z.minLength(1), z.maxLength(15))),
+  count: opt(count),
+};
+const task = object({ ...taskShape, start: opt(duration) });
+
+const blocked = object({ task: scalar, on: opt(text), why: opt(pattern), stack: opt(oneOrMany(pattern)) });
+export const WAYS = [
+  'stack check',
+  'kernel exit',
+  'idle loop',
+  'fork',
+  'enabling',
+  'force',
+  'not needed',
+] as const;
+const switched = object({ task: scalar, way: opt(z.enum(WAYS)), by: opt(duration) });
+const done = object({
+  patch: text,
+  to: opt(z.enum(['patched', 'unpatched'])),
+  by: opt(duration),
+  within: opt(duration),
+});
+const siteCheck = object({
+  at: site,
+  bytes: opt(bytes),
+  insn: opt(oneOrMany(pattern)),
+  calls: opt(text),
+});
+
+/** One key a kind of check; every value may be a list of them. */
+export const checkMap = object({
+  dmesg: opt(oneOrMany(pattern)),
+  absent: opt(oneOrMany(pattern)),
+  blocked: opt(oneOrMany(blocked)),
+  switched: opt(oneOrMany(switched)),
+  pending: opt(oneOrMany(scalar)),
+  done: opt(oneOrMany(done)),
+  transition: opt(text),
+  site: opt(oneOrMany(siteCheck)),
+  stack: opt(
+    oneOrMany(object({ task: scalar, has: opt(oneOrMany(pattern)), lacks: opt(oneOrMany(pattern)) })),
+  ),
+  file: opt(oneOrMany(object({ path: guestPath, text: oneOrMany(pattern) }))),
+  output: opt(oneOrMany(object({ task: scalar, text: oneOrMany(pattern) }))),
+  exit: opt(oneOrMany(object({ task: scalar, status: exitCode }))),
+  alive: opt(oneOrMany(scalar)),
+  gone: opt(oneOrMany(scalar)),
+  mixed: opt(z.int().check(z.minimum(0))),
+  oops: opt(oneOrMany(pattern)),
+});
+const checks = oneOrMany(checkMap);
+
+const snapshot = object({ stack: opt(oneOrMany(scalar)), disassemble: opt(oneOrMany(site)) });
+
+/** What a step may do, and the keys that go with it. */
+export const VERBS = {
+  load: ['params', 'exit', 'background'],
+  unload: ['exit', 'background'],
+  write: ['to', 'exit', 'background'],
+  read: ['output', 'exit', 'background'],
+  enable: ['exit', 'background'],
+  disable: ['exit', 'background'],
+  force: ['exit', 'background'],
+  spawn: [],
+  kill: ['signal'],
+  wait: [],
+  until: ['within'],
+  snapshot: [],
+  check: [],
+} as const satisfies Record<string, readonly string[]>;
+export type VerbName = keyof typeof VERBS;
+
+const step = object({
+  at: opt(duration),
+  after: opt(duration),
+  load: opt(text),
+  params: opt(z.union([z.string(), z.record(z.string(), scalar)])),
+  unload: opt(text),
+  write: opt(scalar),
+  to: opt(guestPath),
+  read: opt(guestPath),
+  output: opt(oneOrMany(pattern)),
+  enable: opt(text),
+  disable: opt(text),
+  force: opt(text),
+  spawn: opt(object(taskShape)),
+  kill: opt(scalar),
+  signal: opt(z.int().check(z.minimum(1), z.maximum(31))),
+  wait: opt(duration),
+  until: opt(checks),
+  within: opt(duration),
+  snapshot: opt(snapshot),
+  check: opt(checks),
+  exit: opt(exitCode),
+  background: opt(flag),
+});
+
+export const scenarioSchema = object({
+  name: opt(text),
+  about: opt(text),
+  machine: opt(machine),
+  limit: opt(duration),
+  modules: opt(z.array(text)),
+  files: opt(z.record(z.string(), object({ text: opt(text), from: opt(text) }))),
+  tasks: opt(z.array(task)),
+  steps: opt(z.array(step)),
+  expect: opt(checks),
+});
+
+export type RawScenario = z.infer<typeof scenarioSchema>;
+export type RawStep = z.infer<typeof step>;
+export type RawTask = z.infer<typeof task>;
+export type RawMachine = z.infer<typeof machine>;
+export type RawChecks = z.infer<typeof checks>;
+export type CheckMap = z.infer<typeof checkMap>;
+export type CheckKind = keyof CheckMap;
