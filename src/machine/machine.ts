@@ -278,18 +278,7 @@ export class Machine {
       {
         sched,
         workqueue,
-        modules: {
-          findModule: (name) => modules.find(name)?.addr,
-          symbolsNamed: (mod, name) => modules.at(mod)?.symbolsNamed(name) ?? [],
-          tryModuleGet: (mod) => {
-            const found = modules.at(mod);
-            return found !== undefined && modules.loader.modules.tryGet(found);
-          },
-          modulePut: (mod) => {
-            const found = modules.at(mod);
-            if (found) modules.loader.modules.put(found);
-          },
-        },
+        modules: modules.forLivepatch,
         stack: {
           saveReliable: (task, entries, call) => traces.saveReliable(task, entries, call),
           format: (task) => this.stack(task),

@@ -3,7 +3,7 @@
 
 import type { FileSystem } from '../fs/filesystem.ts';
 import type { Ftrace } from '../ftrace/ftrace.ts';
-import { type Addr, lo32 } from '../guest/addr.ts';
+import { lo32 } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { negErrno } from '../kernel/core.ts';
@@ -11,9 +11,11 @@ import { CONSTANTS } from '../kernel/layout.ts';
 import { paramAttribute, readKernelParam } from '../kernel/params.ts';
 import type { Sysfs } from '../kernel/sysfs.ts';
 import type { Livepatch } from '../livepatch/core.ts';
+import { LivepatchModules } from '../module/livepatch.ts';
 import { ModuleLoader } from '../module/main.ts';
 import type { Module } from '../module/module.ts';
 import type { ModuleArea } from '../module/module_alloc.ts';
+import type { ModuleLoaderPorts } from '../module/ports.ts';
 import { MODULE_ATTRIBUTES } from '../module/procfs.ts';
 import type { OrcLookup, TextHandle } from '../unwind/orc_lookup.ts';
 
@@ -33,6 +35,8 @@ export interface ModuleParts {
 
 export class Modules {
   readonly loader: ModuleLoader;
+  /** The same modules as the livepatch core sees them. */
+  readonly forLivepatch: LivepatchModules;
   /** Why the last load of a task failed, beyond its errno. */
   readonly reasons = new Map<number, string>();
   readonly #parts: ModuleParts;
@@ -41,9 +45,10 @@ export class Modules {
   constructor(parts: ModuleParts) {
     this.#parts = parts;
     const { core, ftrace } = parts;
-    this.loader = new ModuleLoader(core, {
+    const ports: ModuleLoaderPorts = {
       area: parts.area,
       pokeText: (addr, bytes) => ftrace.textPoke.early(addr, bytes),
+      klpFindObjectSymbol: (object, name, sympos) => parts.livepatch().findObjectSymbol(object, name, sympos),
       hooks: {
         ftraceModuleInit: (mod) => void ftrace.moduleInit(mod.name, mod.fentrySites),
         ftraceModuleEnable: (mod) => ftrace.moduleEnable(mod.name),
@@ -59,7 +64,9 @@ export class Modules {
           if (state === 'LIVE') this.#removeInitText(mod);
         },
       },
-    });
+    };
+    this.loader = new ModuleLoader(core, ports);
+    this.forLivepatch = new LivepatchModules(core, this.loader.modules, ports);
     const finit = (call: HostCall) => this.#finitModule(call);
     const del = (call: HostCall) => this.#deleteModule(call);
     core.host.defineAll({
@@ -141,9 +148,5 @@ export class Modules {
 
   find(name: string): Module | undefined {
     return this.loader.modules.find(name);
-  }
-
-  at(addr: Addr): Module | undefined {
-    return this.loader.modules.byAddr(addr);
   }
 }
