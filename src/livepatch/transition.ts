@@ -250,7 +250,10 @@ export class Transition {
     if (parent.testTif('TIF_PATCH_PENDING')) child.setTif('TIF_PATCH_PENDING');
     else child.clearTif('TIF_PATCH_PENDING');
     child.patchState = parent.patchState;
-    if (child.patchState !== KLP_UNDEFINED) this.#switched(child, child.patchState, 'fork');
+    // A child of one that has switched never was in the old state: that is a way of its own.
+    const { targetState } = this.#klp;
+    if (targetState !== KLP_UNDEFINED && child.patchState === targetState)
+      this.#switched(child, targetState, 'fork');
   }
 
   /** A task switched by klp_update_patch_state(), in guest code. @param caller who called that. */
