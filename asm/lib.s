@@ -484,6 +484,11 @@ EXPORT_SYMBOL(_printk)
 HOST_FUNC vprintk
 EXPORT_SYMBOL(vprintk)
 HOST_FUNC _printk_deferred
+EXPORT_SYMBOL_GPL(_printk_deferred)
+HOST_FUNC __warn_printk
+EXPORT_SYMBOL(__warn_printk)
+HOST_FUNC ___ratelimit
+EXPORT_SYMBOL(___ratelimit)
 
 # lib/vsprintf.c, lib/kasprintf.c
 HOST_FUNC vsnprintf

@@ -617,10 +617,8 @@ SYM_FUNC_START(seq_write)
 SYM_FUNC_END(seq_write)
 EXPORT_SYMBOL(seq_write)
 
-# Memory of a seq_file: void *seq_buf_alloc(rdi size), void kvfree(rdi p)
+# void *seq_buf_alloc(rdi size)
 HOST_FUNC seq_buf_alloc
-HOST_FUNC kvfree
-EXPORT_SYMBOL(kvfree)
 HOST_FUNC seq_open
 EXPORT_SYMBOL(seq_open)
 HOST_FUNC __seq_open_private

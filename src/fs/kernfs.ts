@@ -6,8 +6,9 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import { negErrno } from '../kernel/core.ts';
+import { allocOrNull } from '../kernel/kmalloc.ts';
 import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
-import { allocOrNull, writeCut } from '../kernel/lib.ts';
+import { writeCut } from '../kernel/lib.ts';
 import { initListHead } from '../kernel/list.ts';
 import type { SysfsFile } from '../kernel/sysfs.ts';
 import { callArgs } from '../kernel/varargs.ts';

@@ -5,8 +5,8 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostFunction } from '../guest/hostcall.ts';
 import { negErrno } from '../kernel/core.ts';
+import { allocOrNull } from '../kernel/kmalloc.ts';
 import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
-import { allocOrNull } from '../kernel/lib.ts';
 import { initListHead } from '../kernel/list.ts';
 import { callArgs, vaList } from '../kernel/varargs.ts';
 import { vsprintfGuest } from '../kernel/vsprintf.ts';
@@ -75,7 +75,6 @@ export class SeqFiles {
         this.openPrivate(args[0], args[1], sizeOf(args[2])) === 0n ? negErrno(CONSTANTS.ENOMEM) : 0,
       seq_buf_alloc: ({ args }) =>
         args[0] > BigInt(CONSTANTS.MAX_RW_COUNT) ? 0 : allocOrNull(core, Number(args[0]), 'seq_file buffer'),
-      kvfree: ({ args }) => core.slab.free(args[0]),
     };
   }
 

@@ -6,8 +6,8 @@ import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostFunction } from '../guest/hostcall.ts';
 import type { GuestMemory } from '../guest/memory.ts';
 import { type KernelCore, negErrno } from './core.ts';
+import { allocOrNull, defineKmalloc } from './kmalloc.ts';
 import { CONSTANTS } from './layout.ts';
-import { SlabError } from './slab.ts';
 import { type ArgSource, callArgs, vaList } from './varargs.ts';
 import { type FormatContext, vsprintfGuest } from './vsprintf.ts';
 
@@ -28,8 +28,9 @@ export function formatContext(core: KernelCore): FormatContext {
   return { mem: core.mem, symbols: core.symbols, ptrKey: core.random.next() };
 }
 
-/** Defines the host functions that asm/lib.s names. */
+/** Defines the host functions that asm/lib.s and asm/slab.s name. */
 export function defineLib(core: KernelCore, ctx: FormatContext): void {
+  defineKmalloc(core);
   core.host.defineAll({
     ...printkFunctions(core, ctx),
     ...formatFunctions(core, ctx),
@@ -48,6 +49,13 @@ function printkFunctions(core: KernelCore, ctx: FormatContext): Record<string, H
     _printk: (call) => emit(call.args[0], callArgs(mem, call, 1)),
     _printk_deferred: (call) => emit(call.args[0], callArgs(mem, call, 1)),
     vprintk: (call) => emit(call.args[0], vaList(mem, call.args[1])),
+    // WARN(): the text comes before the ud2 that reports where.
+    __warn_printk: (call) => {
+      printk.warn('------------[ cut here ]------------');
+      emit(call.args[0], callArgs(mem, call, 1));
+    },
+    // Nothing is held back.
+    ___ratelimit: () => 1,
   };
 }
 
@@ -96,16 +104,6 @@ function formatFunctions(core: KernelCore, ctx: FormatContext): Record<string, H
     kasprintf: allocated(variadic(1)),
     kvasprintf: allocated(listed(1)),
   };
-}
-
-/** Guest memory, or NULL when the heap is full. */
-export function allocOrNull(core: KernelCore, size: number, owner: string): Addr {
-  try {
-    return core.slab.alloc(size, owner);
-  } catch (error) {
-    if (error instanceof SlabError && error.code === 'ENOMEM') return 0n;
-    throw error;
-  }
 }
 
 /** The digits at the start of a text in a base; base 0 reads 0x and 0 prefixes. */

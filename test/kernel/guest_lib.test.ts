@@ -85,6 +85,7 @@ describe('memory of the guest', () => {
       }),
       { numRuns: 200 },
     );
+    world.core.mem.writeBytes(a, Uint8Array.of(0, 1, 2, 3, 4, 5));
     expect(world.call('memset', a, 0x1ff, 5)).toBe(a);
     expect([...world.core.mem.view(a, 6)]).toEqual([0xff, 0xff, 0xff, 0xff, 0xff, 5]);
     put(a, 'abcd');
@@ -93,6 +94,24 @@ describe('memory of the guest', () => {
     expect(int(world.call('memcmp', a, b, 4))).toBeLessThan(0);
     expect(world.call('memcpy', b, a, 5)).toBe(b);
     expect(get(b)).toBe('abcd');
+  });
+});
+
+describe('the heap for guest code', () => {
+  it('gives, grows, copies and takes back', () => {
+    const used = world.core.slab.used();
+    const p = world.call('__kmalloc', 10, C.GFP_KERNEL);
+    put(p, 'text');
+    const q = world.call('krealloc', p, 100, C.GFP_KERNEL);
+    expect(get(q)).toBe('text');
+    const copy = world.call('kstrdup', q, C.GFP_KERNEL);
+    expect(get(copy)).toBe('text');
+    const part = world.call('kmemdup', q, 2, C.GFP_KERNEL);
+    expect(world.core.mem.readCString(part, 2)).toBe('te');
+    expect(world.call('kmalloc_trace', world.sym('kmalloc_caches'), C.GFP_KERNEL, 0)).toBe(16n);
+    for (const addr of [q, copy, part, 16n, 0n]) world.call('kfree', addr);
+    expect(world.core.slab.used()).toBe(used);
+    expect(world.call('__kmalloc', 1n << 40n, C.GFP_KERNEL)).toBe(0n);
   });
 });
 
