@@ -32,6 +32,8 @@ interface SymbolTable {
   readonly module: string | undefined;
   /** Ascending by address. */
   readonly symbols: readonly KernelSymbol[];
+  /** Symbols of each name, ascending by address. */
+  readonly byName: ReadonlyMap<string, readonly KernelSymbol[]>;
 }
 
 export class Kallsyms {
@@ -41,7 +43,13 @@ export class Kallsyms {
   /** Adds the image's (module undefined) or a module's symbols. */
   add(module: string | undefined, symbols: readonly KernelSymbol[]): void {
     const sorted = [...symbols].sort((a, b) => (a.addr < b.addr ? -1 : a.addr > b.addr ? 1 : 0));
-    this.#tables.set(module, { module, symbols: sorted });
+    const byName = new Map<string, KernelSymbol[]>();
+    for (const symbol of sorted) {
+      const same = byName.get(symbol.name);
+      if (same) same.push(symbol);
+      else byName.set(symbol.name, [symbol]);
+    }
+    this.#tables.set(module, { module, symbols: sorted, byName });
   }
 
   remove(module: string): void {
@@ -60,7 +68,7 @@ export class Kallsyms {
 
   /** Every symbol of that name in one object (module undefined: the image), ascending by address. */
   matches(name: string, module: string | undefined): readonly KernelSymbol[] {
-    return this.#tables.get(module)?.symbols.filter((s) => s.name === name) ?? [];
+    return this.#tables.get(module)?.byName.get(name) ?? [];
   }
 
   /** The first image symbol of that name. @throws Error when there is none: the image lacks what it needs. */
@@ -75,7 +83,7 @@ export class Kallsyms {
     const colon = name.indexOf(':');
     if (colon > 0) return this.matches(name.slice(colon + 1), name.slice(0, colon))[0]?.addr;
     for (const table of this.#tables.values()) {
-      const found = table.symbols.find((s) => s.name === name);
+      const found = table.byName.get(name)?.[0];
       if (found) return found.addr;
     }
     return undefined;
