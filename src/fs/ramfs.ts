@@ -8,7 +8,7 @@ import { readIter, writeIter } from './iov_iter.ts';
 import { FMODE } from './layout.ts';
 
 const KIOCB = LAYOUT.kiocb.fields;
-/** Text kept of one stream of one task; what is older goes. */
+/** Characters kept at least of one stream of one process; what is older goes. */
 const OUTPUT_MAX = 1 << 20;
 
 export class Ramfs {
@@ -114,6 +114,8 @@ export class Terminal {
       output = { stdout: '', stderr: '' };
       this.#output.set(pid, output);
     }
-    output[name] = (output[name] + text).slice(-OUTPUT_MAX);
+    const all = output[name] + text;
+    // Cut seldom: each cut copies what is kept.
+    output[name] = all.length > 2 * OUTPUT_MAX ? all.slice(-OUTPUT_MAX) : all;
   }
 }
