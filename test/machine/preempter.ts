@@ -1,0 +1,196 @@
+// Preempts a task at every kernel instruction where it can be, once for each different stack: a tick
+// comes, another task runs, and the trace of the one that waits is held against the truth.
+
+import { lo32 } from '../../src/guest/addr.ts';
+import { REG } from '../../src/guest/engine.ts';
+import type { TaskStruct } from '../../src/kernel/task_struct.ts';
+import type { Cpu } from '../../src/machine/cpu.ts';
+import type { Machine } from '../../src/machine/machine.ts';
+import { compareReliable } from '../../src/unwind/shadow.ts';
+import { MAX_STACK_ENTRIES } from '../../src/unwind/stacktrace.ts';
+import { count, Stepper } from './stepper.ts';
+
+/** Fewer instructions than the way back from an interrupt takes. */
+const CHUNK = 12;
+const USER_CHUNK = 10_000;
+/** The draw may fall on the same task again, once in eight times. */
+const MAX_TICKS = 40;
+const PREEMPT_COUNT = 0x7fffffff;
+
+/** Where on the way through a function an instruction stands. */
+export type Position =
+  | 'first instruction of a function'
+  | 'first instruction after the fentry call'
+  | 'prologue'
+  | 'epilogue'
+  | 'return'
+  | 'body';
+
+export interface Preemption {
+  /** Function, or `trampoline`. */
+  readonly name: string;
+  readonly offset: number;
+  readonly position: Position;
+  /** The trace's verdict: undefined when reliable, and then it was equal to the truth. */
+  readonly unreliable: string | undefined;
+  /** Functions of the whole stack, innermost first, from where it was preempted. */
+  readonly stack: readonly string[];
+}
+
+export class Preempter {
+  readonly stepper: Stepper;
+  readonly machine: Machine;
+  readonly preemptions: Preemption[] = [];
+  /** Ticks taken with preemption off: the task went on. */
+  declined = 0;
+  readonly wrong: string[] = [];
+  readonly #seen = new Set<string>();
+  readonly #entries = new Uint32Array(MAX_STACK_ENTRIES);
+  readonly #other: TaskStruct;
+
+  /** The machine has one CPU. */
+  constructor(machine: Machine) {
+    this.machine = machine;
+    this.stepper = new Stepper(machine);
+    this.#other = machine.spawn('spin');
+  }
+
+  /** Lets the machine run until the condition holds, the task preempted wherever it can be. */
+  run(task: TaskStruct, condition: () => boolean, maxSteps = 1_000_000): boolean {
+    for (let i = 0; i < maxSteps && !condition(); i++) {
+      const cpu = this.stepper.next();
+      if (!cpu) break;
+      if (cpu.context.cpl === 3) this.#user(cpu, task);
+      else if (this.#isOn(cpu, task)) this.#kernel(cpu, task);
+      else this.machine.runCpu(cpu, 1);
+    }
+    return condition();
+  }
+
+  #isOn(cpu: Cpu, task: TaskStruct): boolean {
+    return task.onCpu === 1 && cpu.stackSlot() === task.stackSlot;
+  }
+
+  #user(cpu: Cpu, task: TaskStruct): void {
+    const other = this.machine.core.current(cpu.id) === this.#other;
+    // Only a tick takes the CPU from the other task: let it come.
+    if (other && task.onRq) cpu.tickPending = true;
+    this.machine.runCpu(cpu, other && !cpu.tickPending ? USER_CHUNK : 1);
+  }
+
+  #kernel(cpu: Cpu, task: TaskStruct): void {
+    const truth = this.stepper.truth(cpu);
+    const key = truth.join();
+    if (!cpu.interruptsOn || cpu.tickPending || cpu.reschedulePending || this.#seen.has(key)) {
+      this.machine.runCpu(cpu, 1);
+      return;
+    }
+    this.#seen.add(key);
+    if (this.#other.onRq) this.#interrupt(cpu, task, truth);
+    this.machine.runCpu(cpu, 1);
+  }
+
+  /** Ticks until the draw falls on the other task; returns when the task stands again where it was. */
+  #interrupt(cpu: Cpu, task: TaskStruct, truth: readonly number[]): void {
+    const { core } = this.machine;
+    const held = (core.percpu.readU32('__preempt_count', cpu.id) & PREEMPT_COUNT) !== 0;
+    if (held) {
+      if (this.#tick(cpu, task, truth)) this.wrong.push(`${core.sym(cpu.rip)}: preempted with preemption off`);
+      this.declined++;
+      return;
+    }
+    let ticks = 1;
+    while (!this.#tick(cpu, task, truth)) {
+      if (ticks++ === MAX_TICKS) {
+        this.wrong.push(`${core.sym(cpu.rip)}: not preempted by ${MAX_TICKS} ticks`);
+        return;
+      }
+    }
+  }
+
+  /** One tick. @returns whether another task ran before it was over. */
+  #tick(cpu: Cpu, task: TaskStruct, truth: readonly number[]): boolean {
+    const position = positionOf(this.machine, cpu);
+    const [rip, rsp] = [cpu.rip, cpu.rsp];
+    let left = false;
+    cpu.tickPending = true;
+    do {
+      this.#advance(cpu, task);
+      if (!left && task.onCpu === 0) {
+        left = true;
+        this.#check(cpu, task, truth, position);
+      }
+    } while (cpu.rip !== rip || cpu.rsp !== rsp || cpu.context.cpl !== 0 || task.onCpu === 0);
+    return left;
+  }
+
+  #advance(cpu: Cpu, task: TaskStruct): void {
+    if (cpu.context.cpl === 3) this.#user(cpu, task);
+    else {
+      const { name } = this.stepper.place(cpu.context.halves[2 * REG.rip]);
+      const leaving = task.onCpu === 1 && (name === 'error_return' || name.startsWith('restore_regs'));
+      this.machine.runCpu(cpu, leaving ? 1 : CHUNK);
+    }
+  }
+
+  #check(cpu: Cpu, task: TaskStruct, truth: readonly number[], position: Position): void {
+    const { traces, core } = this.machine;
+    const stack = truth.map((lo) => this.stepper.place(lo).name);
+    const { name, offset } = this.stepper.place(truth[0]);
+    const call = { cpu: cpu.id, args: [], sp: 0n, caller: 0n };
+    // Compares a reliable trace with the shadow stack, and throws where they differ.
+    const n = traces.saveReliable(task, this.#entries, call);
+    let unreliable: string | undefined;
+    if (n < 0) {
+      const said = traces.stackTrace.explainTskReliable(task, (addr) => this.stepper.place(lo32(addr)).name);
+      unreliable = said.ok ? '?' : said.reason;
+    } else {
+      const tail = this.#entries.slice(n - truth.length, n);
+      const difference = compareReliable(tail, tail.length, Uint32Array.from(truth), core.sym);
+      if (difference) this.wrong.push(`${core.sym(BigInt(truth[0]))}: ${difference}`);
+    }
+    if (task.onRq !== 1) this.wrong.push(`${name}: preempted and not queued`);
+    this.preemptions.push({ name, offset, position, unreliable, stack });
+  }
+
+  /** Preemptions by a property of theirs. */
+  by(property: (p: Preemption) => string): Map<string, number> {
+    const counts = new Map<string, number>();
+    for (const preemption of this.preemptions) count(counts, property(preemption));
+    return counts;
+  }
+}
+
+/** What the instruction that comes next is, in its function. */
+function positionOf(machine: Machine, cpu: Cpu): Position {
+  const { mem, symbols } = machine.core;
+  const [a, b, c] = mem.readBytes(cpu.rip, 3);
+  const before = mem.isMapped(cpu.rip - 8n, 8) ? mem.readBytes(cpu.rip - 8n, 8) : new Uint8Array(8);
+  const offset = symbols.lookup(cpu.rip)?.offset;
+  if (offset === 0) return 'first instruction of a function';
+  const fentry = machine.ftrace.records.at(cpu.rip - 5n) !== undefined;
+  if (fentry) return 'first instruction after the fentry call';
+  if (a === 0xc3 || (a === 0xe9 && cpu.rip + 5n + BigInt(mem.readS32(cpu.rip + 1n)) === symbols.require('__x86_return_thunk'))) {
+    return isPop(before) ? 'return' : 'body';
+  }
+  if (isPush(a, b, c)) return 'prologue';
+  if (isPopAt(a, b)) return 'epilogue';
+  return 'body';
+}
+
+/** push r64; mov rbp, rsp; sub rsp, n */
+function isPush(a: number, b: number, c: number): boolean {
+  if ((a & 0xf8) === 0x50 || (a === 0x41 && (b & 0xf8) === 0x50)) return true;
+  return a === 0x48 && ((b === 0x89 && c === 0xe5) || ((b === 0x83 || b === 0x81) && c === 0xec));
+}
+function isPopAt(a: number, b: number): boolean {
+  return (a & 0xf8) === 0x58 || (a === 0x41 && (b & 0xf8) === 0x58);
+}
+/** Do these bytes end in a pop, a leave, or add rsp, n? */
+function isPop(bytes: Uint8Array): boolean {
+  const [, d, , , e, f, g] = bytes;
+  const last = bytes[7];
+  if ((last & 0xf8) === 0x58 || last === 0xc9) return true;
+  return (e === 0x48 && f === 0x83 && g === 0xc4) || (d === 0x48 && bytes[2] === 0x81 && bytes[3] === 0xc4);
+}
+
