@@ -29,6 +29,8 @@ export class Rcu {
         const passed = !task.onRq || this.#sched.voluntarySwitches(task) !== before;
         const gone = this.#core.tasks.byAddr(task.addr) !== task;
         if (passed || gone) waiting.delete(task);
+        // rcu_request_urgent_qs_task(): one that has its CPU to itself may not schedule for long.
+        else task.setTif('TIF_NEED_RESCHED');
       }
       yield* this.#sleep();
       if (waiting.size === 0) return;
