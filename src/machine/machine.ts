@@ -292,7 +292,13 @@ export class Machine {
     const { core, modules } = this;
     return new Traps(core, {
       cpu: (id) => this.smp.cpus[id],
-      pokeInt3: (regs) => this.ftrace.textPoke.int3Handler(regs),
+      pokeInt3: (regs) => {
+        const sp = core.mem.readU64(regs + BigInt(SP));
+        if (!this.ftrace.textPoke.int3Handler(regs)) return false;
+        const pushed = sp - core.mem.readU64(regs + BigInt(SP)) === 8n;
+        this.traces.shadow?.emulated(lo32(regs), pushed ? lo32(sp - 8n) : undefined);
+        return true;
+      },
       fixupException: (regs) => {
         const ip = core.mem.readU64(regs + BigInt(IP));
         const mod = modules.loader.modules.moduleAddress(ip);
@@ -528,7 +534,7 @@ export class Machine {
 
 /** ret_addr of struct inactive_task_frame. */
 const RET_ADDR = LAYOUT.inactive_task_frame.fields.ret_addr;
-const IP = 128;
+const { ip: IP, sp: SP } = LAYOUT.pt_regs.fields;
 
 function nextTickAfter(ns: number): number {
   return (Math.floor(ns / TICK_NS) + 1) * TICK_NS;

@@ -62,6 +62,22 @@ export class ShadowStacks {
     this.push(location, this.wordAt(location), 'regs');
   }
 
+  /**
+   * The int3 handler carried a CPU over an instruction. Its registers now begin at `regsLoc`, below the frame that
+   * hardware pushed; a call it stood for left its return address at `retLoc`, in the room between.
+   */
+  emulated(regsLoc: number, retLoc?: number): void {
+    const location = regsLoc + IRET_FRAME_OFFSET;
+    const task = this.tasks.get(slotOf(location));
+    const at = task?.kinds.lastIndexOf('regs') ?? -1;
+    if (task === undefined || at < 0 || task.locations[at] < location) return;
+    task.locations[at] = location >>> 0;
+    if (retLoc === undefined) return;
+    task.locations.splice(at, 0, retLoc >>> 0);
+    task.pushed.splice(at, 0, this.wordAt(retLoc));
+    task.kinds.splice(at, 0, 'call');
+  }
+
   /** An iret executed: `spAfter` is the stack pointer after it, on the stack that was interrupted. */
   iret(spAfter: number): void {
     this.popBelow(slotOf(spAfter - 8), spAfter >>> 0);
