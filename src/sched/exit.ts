@@ -93,7 +93,10 @@ export class Exit {
   /** finish_task_switch() of the next task: the dead one's stack is free. */
   #putTaskStack(task: TaskStruct): void {
     this.#fork.freeStack(task);
-    if (!this.#zombies.has(task)) this.#freeTask(task);
+    const parent = this.#zombies.get(task);
+    // The parent may have looked in between, on another CPU, when the child still had its stack.
+    if (parent) this.#sched.wakeUpState(parent, TASK_INTERRUPTIBLE);
+    else this.#freeTask(task);
   }
 
   /** release_task() */
