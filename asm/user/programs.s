@@ -13,6 +13,7 @@
 .set __NR_getpid, 39
 .set __NR_fork, 57
 .set __NR_wait4, 61
+.set __NR_kill, 62
 .set __NR_exit_group, 231
 .set __NR_delete_module, 176
 .set __NR_finit_module, 313
@@ -254,6 +255,22 @@ SYM_CODE_START(rmmod)
     neg     rdi
     SYS     __NR_exit_group
 SYM_CODE_END(rmmod)
+
+# kill PID SIGNAL: exits with the errno where that fails.
+SYM_CODE_START(kill)
+    UNWIND_HINT_EMPTY
+    mov     rdi, [rsp+16]
+    call    atoi
+    mov     rbx, rax
+    mov     rdi, [rsp+24]
+    call    atoi
+    mov     rdi, rbx
+    mov     rsi, rax
+    SYS     __NR_kill
+    mov     rdi, rax
+    neg     rdi
+    SYS     __NR_exit_group
+SYM_CODE_END(kill)
 
 # forker MS [ROUNDS]: forks a child that sleeps MS milliseconds and exits, and waits for it.
 SYM_CODE_START(forker)
