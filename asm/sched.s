@@ -51,8 +51,8 @@ SYM_FUNC_START(do_task_dead)
     push    rbp
     mov     rbp, rsp
     GET_CURRENT rax
+    PREEMPT_DISABLE                     # first: a dead task that is preempted would be queued and freed
     mov     dword ptr [rax+task_struct___state], TASK_DEAD
-    PREEMPT_DISABLE
     xor     edi, edi
     call    __schedule
     ud2
