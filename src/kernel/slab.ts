@@ -26,20 +26,21 @@ export class Slab {
   readonly #mem: GuestMemory;
   readonly #free = new Map<number, Addr[]>();
   readonly #live = new Map<Addr, Allocation>();
-  #next: Addr;
-  readonly #end: Addr;
+  /** Offsets in the heap of what is left of the slab that each small cache carves objects from. */
+  readonly #partial = new Map<number, { next: number; end: number }>();
+  #next = PAGE_SIZE;
+  readonly #end: number;
   #used = 0;
 
   constructor(mem: GuestMemory) {
     this.#mem = mem;
     // Page 0 of the direct map stays unmapped, so that a small offset from its base faults.
-    this.#next = PAGE_OFFSET + BigInt(PAGE_SIZE);
-    this.#end = PAGE_OFFSET + BigInt(mem.geometry.heap);
-    mem.map(this.#next, mem.geometry.heap - PAGE_SIZE, PROT_READ | PROT_WRITE);
+    this.#end = mem.geometry.heap;
+    mem.map(PAGE_OFFSET + BigInt(PAGE_SIZE), this.#end - PAGE_SIZE, PROT_READ | PROT_WRITE);
   }
 
   /**
-   * Zeroed memory of `size` bytes, aligned to at least 8 and to its own slot size up to a page.
+   * Zeroed memory of `size` bytes, aligned to at least 8 and to its own slot size up to a page; above 8 KiB to 64.
    * @param owner what the leak report calls it: a module, or a structure.
    * @throws SlabError ENOMEM when the heap is full.
    */
@@ -79,12 +80,25 @@ export class Slab {
     return [...this.#live].map(([addr, a]) => ({ addr, size: a.size, owner: a.owner }));
   }
 
+  /** A slot that nobody has had yet. Small ones share pages, so that large ones need not start new ones. */
   #bump(slot: number): Addr {
-    const align = BigInt(slot >= PAGE_SIZE ? PAGE_SIZE : slot & -slot);
-    const addr = (this.#next + align - 1n) & ~(align - 1n);
-    if (addr + BigInt(slot) > this.#end) throw new SlabError('ENOMEM', `no memory for ${slot} bytes`);
-    this.#next = addr + BigInt(slot);
-    return addr;
+    if (slot >= PAGE_SIZE) return PAGE_OFFSET + BigInt(this.#take(slot, Math.min(slot & -slot, PAGE_SIZE)));
+    let slab = this.#partial.get(slot);
+    if (!slab || slab.next + slot > slab.end) {
+      const next = this.#take(PAGE_SIZE, PAGE_SIZE);
+      slab = { next, end: next + PAGE_SIZE };
+      this.#partial.set(slot, slab);
+    }
+    const offset = slab.next;
+    slab.next += slot;
+    return PAGE_OFFSET + BigInt(offset);
+  }
+
+  #take(bytes: number, align: number): number {
+    const offset = Math.ceil(this.#next / align) * align;
+    if (offset + bytes > this.#end) throw new SlabError('ENOMEM', `no memory for ${bytes} bytes`);
+    this.#next = offset + bytes;
+    return offset;
   }
 }
 

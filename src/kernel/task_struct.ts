@@ -14,7 +14,6 @@ export class TaskStruct {
   /** Index of its stack slot; -1 once the stack was given back. */
   stackSlot: number;
   readonly #u32: Uint32Array;
-  readonly #i32: Int32Array;
   /** Offset of the task_struct in the guest's buffer, in bytes. */
   readonly #at: number;
   readonly #mem: GuestMemory;
@@ -25,7 +24,6 @@ export class TaskStruct {
     this.stackSlot = stackSlot;
     this.#mem = mem;
     this.#u32 = mem.u32;
-    this.#i32 = new Int32Array(mem.u32.buffer, mem.u32.byteOffset, mem.u32.length);
     this.#at = mem.offsetOf(addr, LAYOUT.task_struct.size);
   }
 
@@ -91,10 +89,10 @@ export class TaskStruct {
   }
   /** KLP_UNDEFINED, KLP_UNPATCHED or KLP_PATCHED. */
   get patchState(): number {
-    return this.#i32[(this.#at + F.patch_state) >>> 2];
+    return this.#get(F.patch_state) | 0;
   }
   set patchState(value: number) {
-    this.#i32[(this.#at + F.patch_state) >>> 2] = value;
+    this.#set(F.patch_state, value);
   }
 
   get comm(): string {
