@@ -58,32 +58,53 @@ export type EventBody =
 /** One thing that happened: when (virtual ns since boot), on which CPU, and what. */
 export type KernelEvent = EventBody & { readonly t: number; readonly cpu: number };
 
+export type EventType = EventBody['type'];
 export type EventSink = (event: KernelEvent) => void;
 
 /** The ordered log: sinks see each event once, in order, as it happens. */
 export class EventLog {
-  readonly #sinks = new Set<EventSink>();
+  readonly #sinks = new Set<Subscription>();
   readonly #now: () => { t: number; cpu: number };
+  /** Sinks that want every event; and those that want a type, by type. */
+  #all = 0;
+  readonly #wanted = new Map<EventType, number>();
 
   /** @param now virtual time and CPU at the moment of emission. */
   constructor(now: () => { t: number; cpu: number }) {
     this.#now = now;
   }
 
-  /** Does anybody listen? For callers whose event costs something to make. */
-  get listening(): boolean {
-    return this.#sinks.size > 0;
+  /** Does anybody want events of this type? For callers whose event costs something to make. */
+  listens(type: EventType): boolean {
+    return this.#all > 0 || (this.#wanted.get(type) ?? 0) > 0;
   }
 
   emit(body: EventBody): void {
-    if (this.#sinks.size === 0) return;
+    if (!this.listens(body.type)) return;
     const event = { ...this.#now(), ...body } as KernelEvent;
-    for (const sink of this.#sinks) sink(event);
+    for (const { sink, types } of this.#sinks) if (!types || types.includes(event.type)) sink(event);
   }
 
-  /** @returns a function that takes the sink out again. */
-  subscribe(sink: EventSink): () => void {
-    this.#sinks.add(sink);
-    return () => this.#sinks.delete(sink);
+  /**
+   * @param types the sink sees only these; without them, everything.
+   * @returns a function that takes the sink out again.
+   */
+  subscribe(sink: EventSink, types?: readonly EventType[]): () => void {
+    const subscription = { sink, types };
+    this.#sinks.add(subscription);
+    this.#count(types, 1);
+    return () => {
+      if (this.#sinks.delete(subscription)) this.#count(types, -1);
+    };
   }
+
+  #count(types: readonly EventType[] | undefined, by: number): void {
+    if (!types) this.#all += by;
+    for (const type of types ?? []) this.#wanted.set(type, (this.#wanted.get(type) ?? 0) + by);
+  }
+}
+
+interface Subscription {
+  readonly sink: EventSink;
+  readonly types: readonly EventType[] | undefined;
 }

@@ -67,7 +67,7 @@ export class Livepatch {
       klp_trace_patch_state: (call) => {
         const task = core.tasks.byAddr(call.args[0]);
         // Above the return address into klp_update_patch_state: its rbx, and its own return address.
-        if (task && core.events.listening) {
+        if (task && core.events.listens('patch_state')) {
           this.transition.updatedPatchState(task, mem.readU64(call.sp + 16n));
         }
       },

@@ -264,7 +264,7 @@ export class Transition {
 
   #switched(task: TaskStruct, to: number, way: SwitchWay): void {
     const { events, clock } = this.#klp.core;
-    if (!events.listening) return;
+    if (!events.listens('patch_state')) return;
     const from = way === 'fork' ? KLP_UNDEFINED : to === KLP_PATCHED ? KLP_UNPATCHED : KLP_PATCHED;
     const sinceNs = clock.now() - this.#started;
     events.emit({ type: 'patch_state', pid: task.pid, comm: task.comm, from, to, way, sinceNs });
@@ -273,7 +273,7 @@ export class Transition {
   #blocked(task: TaskStruct, why: string, func?: string): void {
     const { core, ports, options } = this.#klp;
     if (options.debug) this.#klp.debug(`klp_try_switch_task: ${task} ${why}`);
-    if (!core.events.listening) return;
+    if (!core.events.listens('blocked')) return;
     const stack = why === 'is running' ? [] : ports.stack.format(task);
     const body = { type: 'blocked' as const, pid: task.pid, comm: task.comm, why, stack };
     core.events.emit(func === undefined ? body : { ...body, func });
@@ -281,7 +281,7 @@ export class Transition {
 
   #event(what: string): void {
     const { core, transitionPatch, targetState } = this.#klp;
-    if (!core.events.listening) return;
+    if (!core.events.listens('transition')) return;
     core.events.emit({ type: 'transition', patch: transitionPatch?.name ?? '?', what, target: targetState });
   }
 

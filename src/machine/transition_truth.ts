@@ -33,15 +33,18 @@ export class TransitionTruth {
     this.#traces = traces;
     this.#cpu = cpu;
     if (!traces.shadow) return;
-    core.events.subscribe((event) => {
-      if (event.type === 'patch_state' && VERIFIED.has(event.way))
-        this.#checkSwitch(livepatch, event.pid, event.comm);
-      if (event.type !== 'transition') return;
-      if (event.what === 'forcing') this.#forced = true;
-      if (event.what !== 'completing') return;
-      if (!this.#forced) this.#check(livepatch);
-      this.#forced = false;
-    });
+    core.events.subscribe(
+      (event) => {
+        if (event.type === 'patch_state' && VERIFIED.has(event.way))
+          this.#checkSwitch(livepatch, event.pid, event.comm);
+        if (event.type !== 'transition') return;
+        if (event.what === 'forcing') this.#forced = true;
+        if (event.what !== 'completing') return;
+        if (!this.#forced) this.#check(livepatch);
+        this.#forced = false;
+      },
+      ['patch_state', 'transition'],
+    );
   }
 
   /** @throws GroundTruthError naming the task and the function. */

@@ -51,7 +51,7 @@ export class VersionTruth {
 
   #tell(task: TaskStruct, site: number, got: number): void {
     const { events } = this.#core;
-    if (!events.listening) return;
+    if (!events.listens('call')) return;
     const version = got === 0 ? 'original' : this.#name(got);
     const func = this.#name(site);
     events.emit({ type: 'call', pid: task.pid, comm: task.comm, func, version, patchState: task.patchState });

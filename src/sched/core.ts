@@ -115,7 +115,8 @@ export class Sched {
     task.cpu = cpu;
     const rq = this.#rqs[cpu];
     rq.queue.push(task);
-    this.#core.events.emit({ type: 'wakeup', pid: task.pid, comm: task.comm, cpu });
+    const { events } = this.#core;
+    if (events.listens('wakeup')) events.emit({ type: 'wakeup', pid: task.pid, comm: task.comm, cpu });
     if (rq.curr.isIdle) this.reschedCurr(cpu);
   }
 
@@ -188,8 +189,9 @@ export class Sched {
     const next = this.#draw(rq) ?? this.#core.tasks.idle[call.cpu];
     rq.curr = next;
     rq.ticks = 0;
-    if (next !== prev) {
-      this.#core.events.emit({ type: 'sched', prev: `${prev}`, next: `${next}`, preempted });
+    const { events } = this.#core;
+    if (next !== prev && events.listens('sched')) {
+      events.emit({ type: 'sched', prev: `${prev}`, next: `${next}`, preempted });
     }
     if (prev.state === TASK_DEAD) this.#forget(prev);
     return next.addr;
