@@ -12,6 +12,9 @@ import { GroundTruthError, type Traces } from './traces.ts';
 /** Ways of switching that are consistent; force is not. */
 const VERIFIED: ReadonlySet<string> = new Set(['stack check', 'kernel exit', 'idle loop']);
 
+/** The last byte of a function's fentry call: what liveFunctions() makes of the return address behind it. */
+const FENTRY_RETURN = 4;
+
 interface Range {
   readonly name: string;
   readonly start: number;
@@ -53,9 +56,13 @@ export class TransitionTruth {
     const patch = livepatch.transitionPatch;
     if (!shadow || !patch) return;
     const ranges = replaced(livepatch);
+    // A task in the fentry call of the old function is on its way to the new one: its state is the target.
+    const inFentry = (ip: number): boolean =>
+      livepatch.targetState === CONSTANTS.KLP_PATCHED && ranges.some((r) => ip === r.start + FENTRY_RETURN);
+    const where = (ip: number): string | undefined => (inFentry(ip) ? undefined : inRange(ranges, ip));
     for (const task of [...this.#core.tasks.processes(), ...this.#core.tasks.idle]) {
       if (task.stackSlot < 0) continue;
-      const live = shadow.liveFunctions(task.stackSlot, this.#ip(task), (ip) => inRange(ranges, ip));
+      const live = shadow.liveFunctions(task.stackSlot, this.#ip(task), where);
       for (const name of live) {
         throw new GroundTruthError(`'${patch.name}' is complete while ${task} stands in ${name}`);
       }
