@@ -95,7 +95,8 @@ export class Preempter {
     const { core } = this.machine;
     const held = (core.percpu.readU32('__preempt_count', cpu.id) & PREEMPT_COUNT) !== 0;
     if (held) {
-      if (this.#tick(cpu, task, truth)) this.wrong.push(`${core.sym(cpu.rip)}: preempted with preemption off`);
+      if (this.#tick(cpu, task, truth))
+        this.wrong.push(`${core.sym(cpu.rip)}: preempted with preemption off`);
       this.declined++;
       return;
     }
@@ -170,7 +171,10 @@ function positionOf(machine: Machine, cpu: Cpu): Position {
   if (offset === 0) return 'first instruction of a function';
   const fentry = machine.ftrace.records.at(cpu.rip - 5n) !== undefined;
   if (fentry) return 'first instruction after the fentry call';
-  if (a === 0xc3 || (a === 0xe9 && cpu.rip + 5n + BigInt(mem.readS32(cpu.rip + 1n)) === symbols.require('__x86_return_thunk'))) {
+  if (
+    a === 0xc3 ||
+    (a === 0xe9 && cpu.rip + 5n + BigInt(mem.readS32(cpu.rip + 1n)) === symbols.require('__x86_return_thunk'))
+  ) {
     return isPop(before) ? 'return' : 'body';
   }
   if (isPush(a, b, c)) return 'prologue';
@@ -193,4 +197,3 @@ function isPop(bytes: Uint8Array): boolean {
   if ((last & 0xf8) === 0x58 || last === 0xc9) return true;
   return (e === 0x48 && f === 0x83 && g === 0xc4) || (d === 0x48 && bytes[2] === 0x81 && bytes[3] === 0xc4);
 }
-

@@ -16,7 +16,12 @@ import { compareReliable, type ShadowStacks } from '../../src/unwind/shadow.ts';
 import { MAX_STACK_ENTRIES } from '../../src/unwind/stacktrace.ts';
 
 const MODULES = join(packageRoot(), 'fixtures/modules');
-const MODULE_NAMES = ['klpdemo_target', 'klpdemo_patch_target', 'klpdemo_patch_both', 'klpdemo_patch_vmlinux'];
+const MODULE_NAMES = [
+  'klpdemo_target',
+  'klpdemo_patch_target',
+  'klpdemo_patch_both',
+  'klpdemo_patch_vmlinux',
+];
 /** Instructions of a task that never enters the kernel by itself, executed at a time. */
 const SPIN_CHUNK = 1000;
 const TEXT = 0xffffffff00000000n;
@@ -145,7 +150,9 @@ export class Stepper {
     const difference = compareReliable(entries, n, Uint32Array.from(this.truth(cpu)), this.machine.core.sym);
     if (difference) this.wrong.push(`${this.machine.core.sym(cpu.rip)}: ${difference}`);
     else count(this.compared, name);
-    const interrupts = this.shadow.frames(slot, cpu.context.halves[2 * REG.rsp]).filter((f) => f.kind === 'regs');
+    const interrupts = this.shadow
+      .frames(slot, cpu.context.halves[2 * REG.rsp])
+      .filter((f) => f.kind === 'regs');
     if (interrupts.length > 1) this.nested++;
   }
 
