@@ -1,7 +1,7 @@
 // A run as it happens, for a person: the kernel's own lines as dmesg has them, and between them what it does
 // not print: sites rewritten, who switched by which way, who could not and where it stands.
 
-import type { KernelEvent } from '../kernel/events.ts';
+import type { EventType, KernelEvent } from '../kernel/events.ts';
 import { logPrefix } from '../kernel/printk.ts';
 import { exitText } from '../scenario/exit_text.ts';
 import type { RunObserver } from '../scenario/runner.ts';
@@ -24,15 +24,22 @@ const INDENT = ' '.repeat(logPrefix(0).length);
 /** Bytes of code listed by a snapshot. */
 const SNAPSHOT_BYTES = 32;
 
+const TOLD = ['printk', 'ftrace', 'patch_state', 'blocked', 'transition'] as const;
+const TOLD_VERBOSE = ['poke', 'int3', 'task', 'module'] as const;
+
 type Event<K extends KernelEvent['type']> = Extract<KernelEvent, { type: K }>;
 
 /** Items that wait to be printed between two slices. */
 type Item = () => string | Promise<string>;
 
 export class Narrator implements RunObserver {
+  readonly eventTypes: readonly EventType[];
   readonly #options: NarrateOptions;
   readonly #queue: Item[] = [];
   #switches: Event<'patch_state'>[] = [];
+  /** Children born switched in this transition: how many of each comm. */
+  #born = new Map<string, number>();
+  #target: number | undefined;
   #running: Event<'blocked'>[] = [];
   readonly #told = new Set<string>();
   #lastKernelLine = '';
@@ -40,6 +47,7 @@ export class Narrator implements RunObserver {
 
   constructor(options: NarrateOptions) {
     this.#options = options;
+    this.eventTypes = options.verbose ? [...TOLD, ...TOLD_VERBOSE] : TOLD;
   }
 
   booted(world: World): void {
@@ -56,16 +64,16 @@ export class Narrator implements RunObserver {
         this.#say(() => this.#site(event));
         break;
       case 'patch_state':
-        this.#switches.push(event);
+        this.#switched(event);
         break;
       case 'blocked':
         this.#blocked(event);
         break;
       case 'transition':
-        if (event.what === 'starting') this.#told.clear();
+        this.#transition(event);
         break;
       default:
-        if (this.#options.verbose) this.#verbose(event);
+        this.#verbose(event);
     }
   }
 
@@ -110,6 +118,34 @@ export class Narrator implements RunObserver {
     for (let item = this.#queue.shift(); item; item = this.#queue.shift()) this.#options.write(await item());
   }
 
+  #transition({ what, target }: Event<'transition'>): void {
+    if (what === 'starting') {
+      this.#told.clear();
+      this.#target = target;
+    } else if (what === 'complete' || what === 'reversing') {
+      this.#sayBorn();
+      this.#target = undefined;
+    }
+  }
+
+  /** A child of a task that has yet to switch will switch later; those born switched may be very many. */
+  #switched(event: Event<'patch_state'>): void {
+    if (event.to !== this.#target) return;
+    if (event.way !== 'fork') this.#switches.push(event);
+    else this.#born.set(event.comm, (this.#born.get(event.comm) ?? 0) + 1);
+  }
+
+  #sayBorn(): void {
+    const words = [...this.#born].map(([comm, n]) => (n === 1 ? comm : `${comm} x${n}`));
+    this.#born = new Map();
+    if (words.length > 0) this.#say(() => this.#list('born switched', words, this.#options.colors.green));
+  }
+
+  #list(heading: string, words: readonly string[], paint: (text: string) => string): string {
+    const text = wrap(`${INDENT}${heading}`, words, this.#options.width, `${INDENT}  `);
+    return `${INDENT}${paint(heading)}${text.slice(INDENT.length + heading.length)}\n`;
+  }
+
   /** Prints what was held back to be put together. */
   async end(): Promise<void> {
     this.#sayGroups();
@@ -123,23 +159,16 @@ export class Narrator implements RunObserver {
 
   /** Switches and "is running" come many at a time: one line each way. */
   #sayGroups(): void {
-    const { colors, width } = this.#options;
+    const { yellow, green } = this.#options.colors;
     const running = this.#running;
     const switches = this.#switches;
     this.#running = [];
     this.#switches = [];
-    if (running.length > 0) {
-      const text = wrap(running.map(name), width, `${INDENT}  `);
-      this.#queue.push(() => `${INDENT}${colors.yellow('running')} ${text}\n`);
-    }
+    if (running.length > 0) this.#queue.push(() => this.#list('running', running.map(name), yellow));
     for (const way of new Set(switches.map((one) => one.way))) {
       const ones = switches.filter((one) => one.way === way);
-      const text = wrap(
-        ones.map((one) => `${name(one)} +${formatDuration(one.sinceNs)}`),
-        width,
-        `${INDENT}  `,
-      );
-      this.#queue.push(() => `${INDENT}${colors.green(`switched by ${way}`)} ${text}\n`);
+      const words = ones.map((one) => `${name(one)} +${formatDuration(one.sinceNs)}`);
+      this.#queue.push(() => this.#list(`switched by ${way}`, words, green));
     }
   }
 

@@ -53,7 +53,7 @@ async function runAndTell(
   ];
   const report = await runScenario(scenario, {
     ...(options.seed === undefined ? {} : { seed: options.seed }),
-    observer: all(observers),
+    observers,
   });
   if (!silent) await narrator.end();
   progress?.hide();
@@ -69,33 +69,6 @@ function heading({ name, about, machine }: Scenario, colors: Colors): string {
   const { cpus = 2, seed = 1, unwinder = 'orc' } = machine;
   const text = about === '' ? '' : `${about}\n`;
   return `${colors.bold(name)}\n${text}${colors.dim(`${cpus} CPUs, seed ${seed}, unwinder ${unwinder}`)}\n\n`;
-}
-
-/** One observer of several: each is told in turn. */
-function all(observers: readonly RunObserver[]): RunObserver {
-  return {
-    booted: (world) => {
-      for (const one of observers) one.booted?.(world);
-    },
-    event: (event) => {
-      for (const one of observers) one.event?.(event);
-    },
-    stepStarted: (step, t) => {
-      for (const one of observers) one.stepStarted?.(step, t);
-    },
-    actionEnded: (action) => {
-      for (const one of observers) one.actionEnded?.(action);
-    },
-    snapshot: async (step, world) => {
-      for (const one of observers) await one.snapshot?.(step, world);
-    },
-    expectation: (result) => {
-      for (const one of observers) one.expectation?.(result);
-    },
-    flush: async () => {
-      for (const one of observers) await one.flush?.();
-    },
-  };
 }
 
 /** Events to a file, some thousands of lines at a time. */

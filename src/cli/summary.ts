@@ -13,7 +13,6 @@ const WAYS: readonly SwitchWay[] = [
   'stack check',
   'kernel exit',
   'idle loop',
-  'fork',
   'force',
   'enabling',
   'not needed',
@@ -28,28 +27,46 @@ export async function summary(report: RunReport, colors: Colors): Promise<string
   return parts.filter(Boolean).join('\n');
 }
 
-function proof({ counters, checks, transitions, sites, text }: RunReport, { bold }: Colors): string {
+function proof(report: RunReport, { bold, red }: Colors): string {
+  const { counters, checks, transitions, sites, text } = report;
   const made = checks.filter((check) => check.count > 0);
-  if (transitions.length === 0 && made.length === 0) return '';
+  if (transitions.length === 0) return '';
   const rows = [
     ...(counters ? counterRows(counters) : []),
     ...made.map(({ name, count }) => `${number(count)}  ${name}`),
   ];
   if (sites.length > 0) {
     const patched = sites.filter((site) => site.what === 'register').length;
-    const back = sites.length - patched;
+    rows.push(`${number(patched)}  fentry sites rewritten, ${sites.length - patched} of them back to a nop`);
     rows.push(
-      `${number(patched)}  fentry sites rewritten, ${back} given back, in ${text.pokes} pokes of live text`,
+      `${number(text.pokes)}  writes to live text; ${text.int3} times a task hit the int3 in between`,
     );
-    rows.push(`${number(text.int3)}  times a task hit the int3 in between and was carried over it`);
   }
-  return `${bold('Old and new were never mixed in a task: checks made, all of which held')}\n${rows.map((row) => `  ${row}\n`).join('')}`;
+  return `${proofHeading(report, bold, red)}
+${rows
+  .map(
+    (row) => `  ${row}
+`,
+  )
+  .join('')}`;
 }
 
+function proofHeading({ counters, transitions, failure }: RunReport, good: Paint, bad: Paint): string {
+  if (counters && counters.mixed > 0) return bad('Old and new were mixed in a task');
+  if (failure) return good('Checks that held until then');
+  if (transitions.some((one) => one.forced))
+    return good('A transition was forced: nothing keeps old and new apart');
+  return good('Old and new were never mixed in a task. What was checked:');
+}
+
+type Paint = (text: string) => string;
+
 function counterRows({ mixed, rows }: Counters): string[] {
-  const sums = rows.map(({ name, values }) => `${name} ${values.join(' ')}`).join(', ');
-  const head = `${number(mixed)}  transactions that mixed versions, by the module's own count`;
-  return sums === '' ? [head] : [`${head} (finished by version 1, 2, 3: ${sums})`];
+  const done = rows.map(
+    ({ name, values }) =>
+      `${number(values.reduce((a, b) => a + b, 0))}  ${name}, by version: ${values.join(' ')}`,
+  );
+  return [...done, `${number(mixed)}  of these mixed, by the count that the module keeps itself`];
 }
 
 const number = (value: number): string => String(value).padStart(8);
@@ -57,7 +74,7 @@ const number = (value: number): string => String(value).padStart(8);
 async function transitionTable(transitions: readonly TransitionFacts[], colors: Colors): Promise<string> {
   const { default: Table } = await import('cli-table3');
   const ways = WAYS.filter((way) => transitions.some((one) => one.switches.some((s) => s.way === way)));
-  const head = ['transition', 'tasks', ...ways, 'retried', 'half after', 'last after', 'ended after'];
+  const head = ['transition', 'tasks', ...ways, 'born', 'blocked', 'half after', 'last after', 'ended after'];
   const table = new Table({
     head,
     colAligns: head.map((_, i) => (i === 0 ? 'left' : 'right')),
@@ -66,9 +83,8 @@ async function transitionTable(transitions: readonly TransitionFacts[], colors: 
   });
   for (const one of transitions) {
     const counts = ways.map((way) => one.switches.filter((s) => s.way === way).length);
-    table.push(
-      [title(one), one.tasks, ...counts.map((n) => n || '-'), blockedCount(one), ...times(one)].map(String),
-    );
+    const others = [one.born || '-', blockedCount(one), ...times(one)];
+    table.push([title(one), one.tasks, ...counts.map((n) => n || '-'), ...others].map(String));
   }
   const text = table
     .toString()
@@ -78,11 +94,12 @@ async function transitionTable(transitions: readonly TransitionFacts[], colors: 
 }
 
 /** Columns by spaces alone. */
-const BARE = Object.fromEntries(
+const BARE: Record<string, string> = Object.fromEntries(
   'top top-mid top-left top-right bottom bottom-mid bottom-left bottom-right left left-mid mid mid-mid right right-mid'
     .split(' ')
     .map((part) => [part, '']),
 );
+BARE.middle = ' ';
 
 function title({ patch, target, outcome, forced }: TransitionFacts): string {
   const word = target === KLP_PATCHED ? 'patching' : 'unpatching';

@@ -11,7 +11,7 @@ export function colorsFor(stream: { isTTY?: boolean }): Colors {
 
 /** Columns of standard output; wide enough for a stack line where there is no terminal. */
 export function columns(): number {
-  return process.stdout.columns ?? 110;
+  return process.stdout.columns || 110;
 }
 
 /** `klpemu ... | head` is no error. */
@@ -22,21 +22,16 @@ export function ignoreClosedPipe(): void {
   });
 }
 
-/** Words in lines of at most `width`, every line but the first indented. */
-export function wrap(words: readonly string[], width: number, indent: string): string {
-  let text = '';
-  let column = 0;
-  for (const [i, word] of words.entries()) {
+/** Words after a heading, in lines of at most `width`; every line but the first is indented. */
+export function wrap(heading: string, words: readonly string[], width: number, indent: string): string {
+  const lines: string[] = [];
+  let line = heading;
+  words.forEach((word, i) => {
     const part = i < words.length - 1 ? `${word},` : word;
-    if (column > 0 && column + 1 + part.length > width) {
-      text += `\n${indent}`;
-      column = indent.length;
-    } else if (column > 0) {
-      text += ' ';
-      column++;
-    } else column = indent.length;
-    text += part;
-    column += part.length;
-  }
-  return text;
+    if (line.length + 1 + part.length > width && line.trim() !== '') {
+      lines.push(line);
+      line = `${indent}${part}`;
+    } else line += ` ${part}`;
+  });
+  return [...lines, line].join('\n');
 }

@@ -2,7 +2,7 @@
 // who was blocked on what, who switched when and by which way.
 
 import type { Addr } from '../guest/addr.ts';
-import type { KernelEvent, SwitchWay } from '../kernel/events.ts';
+import type { EventType, KernelEvent, SwitchWay } from '../kernel/events.ts';
 
 export interface SiteRewrite {
   readonly t: number;
@@ -52,7 +52,10 @@ export interface TransitionFacts {
   endedAt?: number;
   outcome: TransitionOutcome;
   forced: boolean;
+  /** In the order in which they switched; those born switched are only counted. */
   readonly switches: TaskSwitch[];
+  /** Children that a task which had switched forked. */
+  born: number;
   readonly blocked: TaskBlocked[];
 }
 
@@ -71,6 +74,17 @@ export interface RecorderPort {
 }
 
 export class Recorder {
+  /** What it has to be told of. */
+  static readonly eventTypes: readonly EventType[] = [
+    'ftrace',
+    'transition',
+    'patch_state',
+    'blocked',
+    'oops',
+    'poke',
+    'int3',
+    'task',
+  ];
   readonly sites: SiteRewrite[] = [];
   readonly transitions: TransitionFacts[] = [];
   readonly oopses: Oops[] = [];
@@ -98,7 +112,7 @@ export class Recorder {
         this.#transition(event);
         break;
       case 'patch_state':
-        this.current?.switches.push(pick(event));
+        this.#switch(event);
         break;
       case 'blocked':
         this.#blocked(event);
@@ -136,6 +150,7 @@ export class Recorder {
           outcome: 'running',
           forced: false,
           switches: [],
+          born: 0,
           blocked: [],
         });
         break;
@@ -154,6 +169,15 @@ export class Recorder {
     }
   }
 
+  /** A child forked by a task that has yet to switch is not a switch; it will be one later. */
+  #switch(event: KernelEvent & { type: 'patch_state' }): void {
+    const { current } = this;
+    if (!current || event.to !== current.target) return;
+    const { t, pid, comm, to, way, sinceNs } = event;
+    if (way === 'fork') current.born++;
+    else current.switches.push({ t, pid, comm, to, way, sinceNs });
+  }
+
   #blocked({ t, pid, comm, why, func, stack }: KernelEvent & { type: 'blocked' }): void {
     const list = this.current?.blocked;
     const known = list?.find((one) => one.pid === pid && one.why === why);
@@ -165,9 +189,4 @@ export class Recorder {
     const base = { pid, comm, why, stack, firstT: t, lastT: t, times: 1 };
     list?.push(func === undefined ? base : { ...base, func });
   }
-}
-
-function pick(event: KernelEvent & { type: 'patch_state' }): TaskSwitch {
-  const { t, pid, comm, to, way, sinceNs } = event;
-  return { t, pid, comm, to, way, sinceNs };
 }

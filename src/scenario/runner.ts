@@ -4,7 +4,7 @@
 // Invariant: how a run goes depends on the scenario and the seed only, not on who observes it.
 
 import { readFileSync } from 'node:fs';
-import type { KernelEvent } from '../kernel/events.ts';
+import type { EventType, KernelEvent } from '../kernel/events.ts';
 import { evaluate, textHolds } from './checks.ts';
 import { exitText } from './exit_text.ts';
 import { type BootMachine, bootMachine, type MachineSettings, type ScenarioMachine } from './ports.ts';
@@ -25,6 +25,8 @@ import { type ActionRun, World } from './world.ts';
 /** Told of everything in the order in which it happens; none of it changes the run. */
 export interface RunObserver {
   booted?(world: World): void;
+  /** Types of events that it wants; all, when it has none of these. */
+  readonly eventTypes?: readonly EventType[];
   event?(event: KernelEvent): void;
   stepStarted?(step: Step, t: number): void;
   actionEnded?(action: ActionRun): void;
@@ -39,7 +41,7 @@ export interface RunOptions {
   readonly seed?: number;
   /** Virtual ns at which to stop, wherever the scenario is. */
   readonly stopAt?: number;
-  readonly observer?: RunObserver;
+  readonly observers?: readonly RunObserver[];
   /** How machines are made; tests may have another way. */
   readonly boot?: BootMachine;
 }
@@ -73,7 +75,7 @@ export class ScenarioRun {
   readonly machine: ScenarioMachine;
   readonly world: World;
   readonly expectations: Expectation[] = [];
-  readonly #observer: RunObserver;
+  readonly #observers: readonly RunObserver[];
   readonly #settings: MachineSettings;
   readonly #stopAt: number;
   /** Tasks not started yet, by time. */
@@ -94,7 +96,7 @@ export class ScenarioRun {
     this.scenario = scenario;
     this.machine = machine;
     this.#settings = settings;
-    this.#observer = options.observer ?? {};
+    this.#observers = options.observers ?? [];
     this.#stopAt = options.stopAt ?? Number.POSITIVE_INFINITY;
     this.#waiting = scenario.tasks.toSorted((a, b) => a.start - b.start);
     const { tasks } = machine.core;
@@ -103,15 +105,20 @@ export class ScenarioRun {
       handlerOf: (trampoline) => trampolineHandler(machine, trampoline),
     });
     this.world = new World(machine, facts);
-    machine.core.events.subscribe((event) => {
-      this.world.record(event);
-      this.#observer.event?.(event);
-    });
-    this.#observer.booted?.(this.world);
+    const { events } = machine.core;
+    events.subscribe((event) => this.world.record(event), Recorder.eventTypes);
+    for (const observer of this.#observers) {
+      if (observer.event) events.subscribe((event) => observer.event?.(event), observer.eventTypes);
+      observer.booted?.(this.world);
+    }
   }
 
   close(): void {
     this.machine.close();
+  }
+
+  async #flush(): Promise<void> {
+    for (const observer of this.#observers) await observer.flush?.();
   }
 
   /** @throws what the machine threw when that is not about the guest. */
@@ -125,7 +132,7 @@ export class ScenarioRun {
     } catch (error) {
       if (!(error instanceof StopRun)) failure = failureOf(error);
     }
-    await this.#observer.flush?.();
+    await this.#flush();
     return this.#report(failure ?? this.#unexpectedOops());
   }
 
@@ -169,7 +176,7 @@ export class ScenarioRun {
     const { machine, scenario } = this;
     for (;;) {
       this.#startTasks();
-      await this.#observer.flush?.();
+      await this.#flush();
       if (stop()) return true;
       const now = machine.now();
       if (now >= this.#stopAt) throw new StopRun();
@@ -203,7 +210,7 @@ export class ScenarioRun {
 
   /** @returns the action that the step started, if it did. */
   async #step(step: Step): Promise<ActionRun | undefined> {
-    this.#observer.stepStarted?.(step, this.machine.now());
+    for (const observer of this.#observers) observer.stepStarted?.(step, this.machine.now());
     switch (step.verb) {
       case 'spawn':
         this.#spawn(step.task);
@@ -217,8 +224,8 @@ export class ScenarioRun {
         await this.#until(step);
         return undefined;
       case 'snapshot':
-        await this.#observer.flush?.();
-        await this.#observer.snapshot?.(step, this.world);
+        await this.#flush();
+        for (const observer of this.#observers) await observer.snapshot?.(step, this.world);
         return undefined;
       case 'check':
         for (const check of step.checks) await this.#check(check);
@@ -267,8 +274,8 @@ export class ScenarioRun {
     if (action.endedAt !== undefined) return;
     await this.#advance(Number.POSITIVE_INFINITY, () => !action.task.alive);
     action.endedAt = this.machine.now();
-    await this.#observer.flush?.();
-    this.#observer.actionEnded?.(action);
+    await this.#flush();
+    for (const observer of this.#observers) observer.actionEnded?.(action);
     this.#judge(action);
   }
 
@@ -309,7 +316,7 @@ export class ScenarioRun {
     const base = { ok: failure === undefined, place, path, t: this.machine.now() };
     const result = failure ? { ...base, expected: failure.expected, seen: failure.seen } : base;
     this.expectations.push(result);
-    this.#observer.expectation?.(result);
+    for (const observer of this.#observers) observer.expectation?.(result);
   }
 
   /** An oops is a failure of the run unless the scenario expects one like it. */
