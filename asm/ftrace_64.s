@@ -154,16 +154,16 @@ SYM_FUNC_END(ftrace_regs_caller)
 # Calls each registered ops whose filter names the site: for sites with more than one ops, which the
 # static ftrace_caller serves. rdi ip, rsi parent ip, rdx (unused), rcx fregs. Not traced itself.
 SYM_FUNC_START(arch_ftrace_ops_list_func)
+	FRAME_BEGIN
 	push r15
 	push r14
 	push r13
 	push r12
-	push rbp
 	push rbx
 	sub rsp, 8
 	mov r12, rdi
 	mov r13, rsi
-	mov r14, rcx
+	mov [rsp], rcx
 	TRACE_RECURSION_LOCK TRACE_LIST_START, .Lout
 	mov rbx, [rip + ftrace_ops_list_head]
 .Lnext:
@@ -194,7 +194,7 @@ SYM_FUNC_START(arch_ftrace_ops_list_func)
 	mov rdi, r12
 	mov rsi, r13
 	mov rdx, rbx
-	mov rcx, r14
+	mov rcx, [rsp]
 	mov rax, [rbx + ftrace_ops_func]
 	call __x86_indirect_thunk_rax
 .Lskip:
@@ -205,11 +205,11 @@ SYM_FUNC_START(arch_ftrace_ops_list_func)
 .Lout:
 	add rsp, 8
 	pop rbx
-	pop rbp
 	pop r12
 	pop r13
 	pop r14
 	pop r15
+	FRAME_END
 	RET
 SYM_FUNC_END(arch_ftrace_ops_list_func)
 

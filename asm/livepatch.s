@@ -17,9 +17,10 @@
 
 # rdi ip, rsi parent ip, rdx fops, rcx fregs. Not traced: it runs inside a trampoline.
 SYM_FUNC_START_LOCAL(klp_ftrace_handler)
+	FRAME_BEGIN
 	push r15
+	push r14
 	push r12
-	push rbp
 	push rbx
 	mov r12, rcx
 	# &ops->func_stack
@@ -57,9 +58,10 @@ SYM_FUNC_START_LOCAL(klp_ftrace_handler)
 	TRACE_RECURSION_UNLOCK
 .Lout:
 	pop rbx
-	pop rbp
 	pop r12
+	pop r14
 	pop r15
+	FRAME_END
 	RET
 .Lrecursion:
 	mov edi, 0
@@ -81,6 +83,7 @@ SYM_FUNC_END(klp_ftrace_handler)
 # rdi: the task, which is current or does not run. Called at kernel exit and in the idle loop.
 SYM_FUNC_START(klp_update_patch_state)
 	FENTRY
+	FRAME_BEGIN
 	push rbx
 	mov rbx, rdi
 	PREEMPT_DISABLE_NOTRACE
@@ -91,10 +94,16 @@ SYM_FUNC_START(klp_update_patch_state)
 	mov eax, [rip + klp_target_state]
 	mov [rbx + task_struct_patch_state], eax
 	mov rdi, rbx
-	call klp_trace_patch_state
+.ifdef CONFIG_FRAME_POINTER
+	mov rsi, [rsp + 16]
+.else
+	mov rsi, [rsp + 8]
+.endif
+	call klp_trace_patch_state		# rsi: who called
 .Lnot_pending:
 	PREEMPT_ENABLE_NOTRACE
 	pop rbx
+	FRAME_END
 	RET
 SYM_FUNC_END(klp_update_patch_state)
 

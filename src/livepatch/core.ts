@@ -66,10 +66,7 @@ export class Livepatch {
       klp_get_prev_state: (call) => klpGetPrevState(this.#klp, call.args[0]),
       klp_trace_patch_state: (call) => {
         const task = core.tasks.byAddr(call.args[0]);
-        // Above the return address into klp_update_patch_state: its rbx, and its own return address.
-        if (task && core.events.listens('patch_state')) {
-          this.transition.updatedPatchState(task, mem.readU64(call.sp + 16n));
-        }
+        if (task && core.events.listens('patch_state')) this.transition.updatedPatchState(task, call.args[1]);
       },
       klp_handler_warn: (call) => {
         const which = ['recursion', 'empty func_stack', 'KLP_UNDEFINED'][Number(call.args[0] & 3n)];

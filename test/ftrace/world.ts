@@ -62,7 +62,7 @@ function assemble(): Promise<AsmImage> {
     defines[`sizeof_${name}`] = struct.size;
     for (const [field, offset] of Object.entries(struct.fields)) defines[`${name}_${field}`] = offset;
   }
-  const files = ['host.inc', 'trace_recursion.inc', 'ftrace_64.s', 'livepatch.s'];
+  const files = ['host.inc', 'frame.inc', 'trace_recursion.inc', 'ftrace_64.s', 'livepatch.s'];
   const sources = files.map((f) => ({ path: `asm/${f}`, text: readFileSync(join(ROOT, 'asm', f), 'utf8') }));
   return assembleImage([...sources, { path: 'stubs.s', text: STUBS }], { defines });
 }
@@ -160,6 +160,7 @@ export class World {
       host: new HostFunctions(),
       cpus,
       taints: 0,
+      here: () => 0,
       current: () => this.current,
       currentOf: () => this.current,
       sym: (addr: Addr) => symbols.format(addr),

@@ -4,8 +4,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { callInsn } from '../../src/ftrace/insn.ts';
+import type { HostGenerator } from '../../src/guest/hostcall.ts';
 import type { KernelEvent } from '../../src/kernel/events.ts';
-import { CONSTANTS as C } from '../../src/kernel/layout.ts';
+import { CONSTANTS as C, LAYOUT } from '../../src/kernel/layout.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import { Machine, type MachineOptions } from '../../src/machine/machine.ts';
 
@@ -48,6 +50,16 @@ class Session {
   }
   echo(text: string, path: string): number {
     return this.wait(this.machine.spawn('echo', [text, path]));
+  }
+  /** Runs a host function's generator from outside: locks are free, and others run where it waits. */
+  drive<T>(generator: HostGenerator<T>): T {
+    for (;;) {
+      const step = generator.next(0n);
+      if (step.done) return step.value;
+      if ('relax' in step.value) this.machine.step();
+      else if (this.machine.core.symbols.nameOf(step.value.call)?.startsWith('schedule_timeout'))
+        this.runFor(4e6);
+    }
   }
   enabled(name: string, value: string): number {
     return this.echo(value, `/sys/kernel/livepatch/klpdemo_${name}/enabled`);
@@ -349,6 +361,27 @@ describe('a busy machine', () => {
     }
     throw new Error('no task was preempted there');
   }, 60_000);
+});
+
+describe('a site with a tracer beside the livepatch', () => {
+  it('goes through ftrace_caller and the list of ops, and still gets the version of the task', async () => {
+    session = await Session.boot();
+    const { machine } = session;
+    const { ftrace, core } = machine;
+    session.insmod('patch_vmlinux');
+    session.settle();
+    const site = core.symbols.require('cmdline_proc_show');
+    const own = session.bytesOf('cmdline_proc_show');
+    const ops = ftrace.ops(core.slab.alloc(LAYOUT.ftrace_ops.size, 'tracer'));
+    ops.func = core.symbols.require('ftrace_stub');
+    session.drive(ftrace.setFilterIp(ops.addr, site, false));
+    session.drive(ftrace.registerFunction(ops.addr));
+    expect(machine.bytesAt(site, 5)).toEqual(callInsn(site, core.symbols.require('ftrace_caller')));
+    expect(session.cat('/proc/cmdline')).toBe('klpdemo: this command line was livepatched\n');
+    session.drive(ftrace.unregisterFunction(ops.addr));
+    expect(session.bytesOf('cmdline_proc_show')).toBe(own);
+    expect(session.cat('/proc/cmdline')).toContain('livepatched');
+  });
 });
 
 describe('a machine without reliable stack traces', () => {
