@@ -50,7 +50,7 @@ export function buildChecks(raw: RawChecks | undefined, path: Path, source: Yaml
 }
 
 function buildMap(map: CheckMap, path: Path, source: YamlSource): Check[] {
-  return (Object.keys(map) as CheckKind[]).flatMap((kind) => {
+  const checks = (Object.keys(map) as CheckKind[]).flatMap((kind) => {
     const value = map[kind];
     if (value === undefined) return [];
     const at = [...path, kind];
@@ -59,6 +59,8 @@ function buildMap(map: CheckMap, path: Path, source: YamlSource): Check[] {
     if (!Array.isArray(value)) return [{ ...located(at, source), ...build(value) }];
     return value.map((one, i) => ({ ...located([...at, i], source), ...build(one) }));
   });
+  // The schema's order of keys is not the document's.
+  return checks.sort((a, b) => a.place.line - b.place.line || a.place.column - b.place.column);
 }
 
 /** The lines of one list are looked for in order, so they are one check. */

@@ -78,10 +78,13 @@ export class StepBuilder {
     return this.#verb(verb, raw, path);
   }
 
+  #located(path: Path) {
+    return { place: this.#source.place(path), path: pathText(path) };
+  }
+
   #base(raw: RawStep, path: Path) {
     return {
-      place: this.#source.place(path),
-      path: pathText(path),
+      ...this.#located(path),
       ...(raw.at === undefined ? {} : { at: raw.at }),
       ...(raw.after === undefined ? {} : { after: raw.after }),
     };
@@ -142,6 +145,7 @@ export class StepBuilder {
       ...this.#base(raw, path),
       ...what,
       output: list<Pattern>(raw.output),
+      outputAt: this.#located([...path, 'output']),
       exit: raw.exit ?? 0,
       background: raw.background ?? false,
     };

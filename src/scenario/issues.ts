@@ -48,6 +48,7 @@ function meant(branches: readonly (readonly Issue[])[]): readonly Issue[] | unde
 }
 
 function unionReason(issue: z.core.$ZodIssueInvalidUnion): string {
+  if (issue.input === undefined) return 'is missing';
   if (issue.message !== 'Invalid input') return issue.message;
   const wanted = issue.errors.flatMap((branch) =>
     branch.map((one) => ('expected' in one ? one.expected : '')),

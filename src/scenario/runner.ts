@@ -288,7 +288,7 @@ export class ScenarioRun {
     } else this.#expected(step);
     if (step.output.length === 0) return;
     const failure = textHolds(step.output, task.stdout, `the output of ${step.command}`);
-    this.#expected(step, failure);
+    this.#expected(step.outputAt, failure);
   }
 
   async #until(step: Extract<Step, { verb: 'until' }>): Promise<void> {

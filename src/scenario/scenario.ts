@@ -63,6 +63,8 @@ export interface ActionStep extends StepBase {
   readonly target: string;
   readonly text?: string;
   readonly output: readonly Pattern[];
+  /** Where `output` stands. */
+  readonly outputAt: CheckBase;
   readonly exit: ExitCode;
   readonly background: boolean;
 }
