@@ -46,8 +46,9 @@ function errorObjects(error: unknown): ErrorObject[] {
   if (!(error instanceof Error)) return [{ code: 'EUNKNOWN', message: String(error) }];
   const code = (error as { code?: unknown }).code;
   if (typeof code === 'string') return [{ code, message: error.message }];
-  // Without a code it is a mistake in klpemu itself: where it was made is what helps.
-  return [{ code: 'EINTERNAL', message: error.stack ?? error.message }];
+  // Without a code it is a mistake in klpemu itself.
+  if (process.env.KLPEMU_DEBUG) process.stderr.write(`${error.stack}\n`);
+  return [{ code: 'EINTERNAL', message: `internal error: ${error.message} (KLPEMU_DEBUG=1 tells where)` }];
 }
 
 function ofProblem(code: string, { place, path, reason }: Problem): ErrorObject {

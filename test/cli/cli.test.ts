@@ -1,0 +1,225 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+const ROOT = join(import.meta.dirname, '../..');
+const MODULES = join(ROOT, 'fixtures/modules');
+const SMALLEST = 'fixtures/scenarios/smallest.yaml';
+let dir: string;
+
+beforeAll(() => {
+  // What is up to date is not built again.
+  spawnSync(process.execPath, ['scripts/build.mjs', '--no-types'], { cwd: ROOT, stdio: 'inherit' });
+  dir = mkdtempSync(join(tmpdir(), 'klpemu-cli-'));
+});
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+function klpemu(...args: string[]) {
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['dist/cli/main.js', ...args], {
+    cwd: ROOT,
+    encoding: 'utf8',
+  });
+  return { status, stdout, stderr };
+}
+
+function scenario(name: string, text: string): string {
+  const path = join(dir, `${name}.yaml`);
+  writeFileSync(path, text);
+  return path;
+}
+
+const VMLINUX = `
+modules: [${MODULES}/klpdemo_patch_vmlinux.ko]
+tasks: [{ program: reader, args: [/proc/cmdline, 3] }]
+steps:
+  - at: 20ms
+    load: klpdemo_patch_vmlinux
+  - until: { done: { patch: klpdemo_patch_vmlinux } }
+  - read: /proc/cmdline
+`;
+
+describe('klpemu run', () => {
+  it('tells of a livepatch as it takes effect, and ends with a table', () => {
+    const { status, stdout, stderr } = klpemu('run', scenario('vmlinux', VMLINUX));
+    expect(stderr).toBe('');
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^\[ +0\.\d{6}\] \$ insmod klpdemo_patch_vmlinux\.ko$/m);
+    expect(stdout).toMatch(/^\[ +0\.\d{6}\] livepatch: enabling patch 'klpdemo_patch_vmlinux'$/m);
+    expect(stdout).toMatch(/fentry site cmdline_proc_show\+0x0\/0x\w+ at ffffffff81\w+$/m);
+    expect(stdout).toMatch(/before 0f 1f 44 00 00 {2}nopl/);
+    expect(stdout).toMatch(
+      /after {2}e8 (\w\w ){4} call 0xffffffffc0\w+ <ftrace_trampoline -> klp_ftrace_handler>$/m,
+    );
+    expect(stdout).toMatch(/switched by stack check init:1 \+0/);
+    expect(stdout).toMatch(/^ +\| klpdemo: this command line was livepatched$/m);
+    expect(stdout).toMatch(/^ transition +tasks +stack check .*ended after$/m);
+    expect(stdout).toMatch(/^ klpdemo_patch_vmlinux patching +\d+ +\d+ /m);
+    expect(stdout).toMatch(/^ok: 3 expectations held, /m);
+    // No terminal: no colour, no progress bar.
+    expect(stdout).not.toContain('\u001b');
+  });
+
+  it('gives one object with --json, and a trace that is the same for the same seed', () => {
+    const path = scenario('json', VMLINUX);
+    const traces = ['a', 'b', 'c'].map((name, i) => {
+      const file = join(dir, `${name}.jsonl`);
+      const { stdout, status } = klpemu('run', path, '--json', '--seed', i < 2 ? '5' : '6', '--trace', file);
+      expect(status).toBe(0);
+      const report = JSON.parse(stdout);
+      expect(report).toMatchObject({ ok: true, machine: { seed: i < 2 ? 5 : 6 } });
+      expect(report.sites[0]).toMatchObject({ before: '0f 1f 44 00 00', handler: 'klp_ftrace_handler' });
+      return readFileSync(file, 'utf8');
+    });
+    expect(traces[1]).toBe(traces[0]);
+    expect(traces[2]).not.toBe(traces[0]);
+    const events = traces[0]
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(events.some((event) => event.type === 'poke' && event.step === 'int3')).toBe(true);
+  });
+
+  it('exits with 1 when an expectation fails, and says what was seen instead', () => {
+    const path = scenario('fails', 'steps: [{ wait: 1ms }]\nexpect:\n  dmesg: never printed\n');
+    const { status, stdout } = klpemu('run', path);
+    expect(status).toBe(1);
+    expect(stdout).toContain(
+      `FAILED ${path}:3:10: expect.dmesg\n  expected  kernel line 'never printed'\n  seen      the kernel log is empty\n`,
+    );
+  });
+
+  it('exits with 2 for a bad scenario, each error printed once and in one line', () => {
+    const path = scenario('bad', 'machine: { cpus: 0 }\nsteps: [{ immediate: 1 }]\n');
+    const { status, stdout, stderr } = klpemu('run', path);
+    expect(status).toBe(2);
+    expect(stdout).toBe('');
+    const lines = stderr.trim().split('\n');
+    expect(lines).toHaveLength(2);
+    expect(lines[0]).toBe(`${path}:1:18: machine.cpus: must be at least 1`);
+    expect(lines[1]).toContain('force');
+    const json = JSON.parse(klpemu('run', '--json', path).stdout);
+    expect(json.error).toMatchObject({
+      code: 'ESCENARIO',
+      file: path,
+      line: 1,
+      column: 18,
+      path: 'machine.cpus',
+    });
+    expect(json.errors).toHaveLength(2);
+  });
+
+  it.each([
+    [['run'], /missing required argument 'file'/],
+    [['run', SMALLEST, '--seed', 'x'], /must be a whole number/],
+    [['run', SMALLEST, '--what'], /unknown option '--what'/],
+    [['frob'], /unknown command 'frob'/],
+    [['run', 'no/such.yaml'], /^no\/such\.yaml:1:1: no such file\n$/],
+    [['run', SMALLEST, '--trace', '/no/such/dir/file'], /ENOENT/],
+    [['stack', SMALLEST, '--at', '5'], /must be a duration/],
+    [['disas', SMALLEST, 'a b'], /'a b' is no place in guest text/],
+    [['disas', SMALLEST, 'nothing'], /no symbol nothing at this moment/],
+    [['stack', SMALLEST, '--task', 'nobody'], /no task nobody at this moment; there are init:1/],
+  ])('exits with 2 for bad usage: %j', (args, message) => {
+    const { status, stderr, stdout } = klpemu(...(args as string[]));
+    expect(stderr).toMatch(message as RegExp);
+    expect(stdout).toBe('');
+    expect(status).toBe(2);
+  });
+
+  it('exits with 3 for an oops that was not expected', () => {
+    const path = scenario('oops', `steps: [{ load: ${MODULES}/klpdemo_bad_null.ko, exit: killed }]`);
+    const { status, stdout } = klpemu('run', path);
+    expect(status).toBe(3);
+    expect(stdout).toMatch(/FAILED after .*: kernel oops in insmod:\d+: BUG: kernel NULL pointer/);
+  });
+
+  it('exits with 3 when there is no engine, and says how to get one', () => {
+    const { status, stderr } = spawnSync(process.execPath, ['dist/cli/main.js', 'run', SMALLEST], {
+      cwd: ROOT,
+      encoding: 'utf8',
+      env: { ...process.env, KLPEMU_UNICORN: '/no/such/library' },
+    });
+    expect(status).toBe(3);
+    expect(stderr).toBe('klpemu: KLPEMU_UNICORN=/no/such/library: no such file\n');
+  });
+
+  it('has help with an example for every command, and the exit codes', () => {
+    for (const command of ['run', 'stack', 'disas']) {
+      const { stdout, status } = klpemu(command, '--help');
+      expect(status).toBe(0);
+      expect(stdout).toMatch(new RegExp(`Example:\\n  klpemu ${command} `));
+    }
+    expect(klpemu('--help').stdout).toContain('3  guest panic');
+  });
+
+  it('has the version of the package', () => {
+    const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
+    expect(klpemu('--version').stdout).toBe(`${version}\n`);
+  });
+});
+
+describe('klpemu stack', () => {
+  const path = () =>
+    scenario(
+      'stack',
+      `steps: [{ load: ${MODULES}/klpdemo_target.ko, params: block=1 }, { at: 200ms, load: ${MODULES}/klpdemo_patch_target.ko }]`,
+    );
+
+  it('prints what a task stands in at a moment, as /proc/PID/stack does', () => {
+    const { status, stdout } = klpemu('stack', path(), '--at', '300ms', '--task', 'klpdemo_worker');
+    expect(status).toBe(0);
+    const [head, ...lines] = stdout.trim().split('\n');
+    expect(head).toMatch(/^klpdemo_worker:\d+ sleeping, patch_state 0, TIF_PATCH_PENDING$/);
+    expect(lines.map((line) => /^\[<0>\] (\w+)\+0x/.exec(line)?.[1])).toEqual([
+      'klpdemo_wait',
+      'klpdemo_descend',
+      'klpdemo_descend',
+      'klpdemo_descend',
+      'klpdemo_stage_alloca',
+      'klpdemo_stage_drap',
+      'klpdemo_stage_aligned',
+      'klpdemo_stage_locals',
+      'klpdemo_stage_saved',
+      'klpdemo_round',
+      'klpdemo_main',
+      'kthread',
+      'ret_from_fork',
+    ]);
+  });
+
+  it('has every task without --task, and an object with --json', () => {
+    const { tasks, t } = JSON.parse(klpemu('stack', path(), '--at', '100ms', '--json').stdout);
+    expect(t).toBeGreaterThanOrEqual(100e6);
+    const comms = tasks.map((task: { comm: string }) => task.comm);
+    expect(comms).toEqual(expect.arrayContaining(['init', 'kthreadd', 'klpdemo_worker', 'swapper/0']));
+    expect(tasks.every((task: { patchState: number }) => task.patchState === -1)).toBe(true);
+  });
+});
+
+describe('klpemu disas', () => {
+  it('lists a function as it is at a moment: its site a nop before, a call of a trampoline after', () => {
+    const path = scenario('disas', VMLINUX);
+    const site = (at: string) =>
+      klpemu('disas', path, 'cmdline_proc_show', '--bytes', '6', '--at', at).stdout.split('\n');
+    const before = site('1ms');
+    expect(before[0]).toMatch(/^ffffffff81\w{6} <cmdline_proc_show>:$/);
+    expect(before[1]).toMatch(/^ {2}ffffffff81\w{6}: {2}0f 1f 44 00 00 +nopl 0x0\(%rax,%rax,1\)$/);
+    const after = site('100ms');
+    expect(after[1]).toMatch(/e8 .* call 0xffffffffc0\w+ <ftrace_trampoline -> klp_ftrace_handler>$/);
+    expect(after.slice(2)).toEqual(before.slice(2));
+  });
+
+  it('takes functions of modules, offsets and addresses, to their end', () => {
+    const path = scenario('target', `steps: [{ load: ${MODULES}/klpdemo_target.ko }]`);
+    const places = ['klpdemo_target:klpdemo_check', 'vfs_read+0x5', '0xffffffff81000000'];
+    const { listings } = JSON.parse(klpemu('disas', path, ...places, '--json').stdout);
+    expect(listings.map((one: { name: string }) => one.name).slice(0, 2)).toEqual([
+      'klpdemo_check [klpdemo_target]',
+      'vfs_read+0x5',
+    ]);
+    expect(listings[0].insns.some((insn: { text: string }) => insn.text === 'ret')).toBe(true);
+    expect(listings[2].addr).toBe('0xffffffff81000000');
+  });
+});

@@ -1,0 +1,114 @@
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { loadScenario, parseScenario } from '../../src/scenario/parse.ts';
+import type { RunReport } from '../../src/scenario/report.ts';
+import { runScenario } from '../../src/scenario/runner.ts';
+import { traceLine } from '../../src/scenario/trace.ts';
+
+const DIR = join(import.meta.dirname, '../../fixtures/scenarios');
+const fixture = (name: string) => loadScenario(join(DIR, `${name}.yaml`));
+/** It takes seconds: run once for all who look at it. */
+let demoReport: Promise<RunReport> | undefined;
+const demo = () => {
+  demoReport ??= runScenario(fixture('demo'));
+  return demoReport;
+};
+
+describe('our scenarios', () => {
+  const names = readdirSync(DIR).map((file) => file.replace(/\.yaml$/, ''));
+
+  it.each(names)('see what they expect: %s', async (name) => {
+    const { ok, expectations, failure } = await (name === 'demo' ? demo() : runScenario(fixture(name)));
+    expect(expectations.filter((one) => !one.ok)).toEqual([]);
+    expect(failure).toBeUndefined();
+    expect(ok).toBe(true);
+  });
+
+  it.each(['coming_going', 'replace', 'reversal'])('see it with other seeds too: %s', async (name) => {
+    for (const seed of [2, 3, 4]) {
+      const { expectations } = await runScenario(fixture(name), { seed });
+      expect(expectations.filter((one) => !one.ok)).toEqual([]);
+    }
+  });
+});
+
+describe('the report of the demo', () => {
+  it('has the sites with their bytes, who was blocked where, and each switch with its way', async () => {
+    const report = await demo();
+    const round = report.sites.filter((site) => site.where.startsWith('klpdemo_round+0x0'));
+    expect(round.map((site) => [site.what, site.before[0], site.after[0], site.handler])).toEqual([
+      ['register', 0x0f, 0xe8, 'klp_ftrace_handler'],
+      ['unregister', 0xe8, 0x0f, 'klp_ftrace_handler'],
+    ]);
+    const [patching, unpatching] = report.transitions;
+    expect(patching).toMatchObject({ target: 1, outcome: 'complete', forced: false });
+    expect(unpatching).toMatchObject({ target: 0, outcome: 'complete' });
+    const worker = patching.blocked.find((one) => one.comm === 'klpdemo_worker');
+    expect(worker).toMatchObject({ func: 'klpdemo_round', why: 'is sleeping on function klpdemo_round' });
+    expect(
+      worker?.stack.some((line) => /^\[<0>\] klpdemo_round\+0x\w+\/0x\w+ \[klpdemo_target\]$/.test(line)),
+    ).toBe(true);
+    const ways = new Set(report.transitions.flatMap((one) => one.switches.map((s) => s.way)));
+    expect([...ways].sort()).toEqual(['idle loop', 'kernel exit', 'stack check']);
+    expect(patching.switches).toHaveLength(patching.tasks);
+    expect(report.counters?.mixed).toBe(0);
+    expect(report.checks.find((check) => check.name.includes('no task in replaced code'))?.count).toBe(2);
+  });
+});
+
+describe('a run with one seed', () => {
+  async function trace(seed: number): Promise<string[]> {
+    const lines: string[] = [];
+    const observer = { event: (event: Parameters<typeof traceLine>[0]) => void lines.push(traceLine(event)) };
+    await runScenario(fixture('coming_going'), { seed, observers: [observer] });
+    return lines;
+  }
+
+  it('gives the same trace each time, and another seed another', async () => {
+    const first = await trace(11);
+    expect(first.length).toBeGreaterThan(500);
+    expect(await trace(11)).toEqual(first);
+    expect(await trace(12)).not.toEqual(first);
+  });
+
+  it('goes the same way whoever observes it', async () => {
+    const plain = await runScenario(fixture('coming_going'), { seed: 11 });
+    const observed = await runScenario(fixture('coming_going'), {
+      seed: 11,
+      observers: [{ event: () => {}, flush: () => new Promise((resolve) => setImmediate(resolve)) }],
+    });
+    expect(observed.dmesg).toEqual(plain.dmesg);
+    expect(observed.endedAt).toBe(plain.endedAt);
+  });
+});
+
+describe('what goes wrong in the guest', () => {
+  const run = (text: string) => runScenario(parseScenario(text, join(DIR, 'test.yaml')));
+
+  it('fails the run when it is an oops that nobody expects', async () => {
+    const report = await run('steps: [{ load: ../modules/klpdemo_bad_null.ko, exit: killed }]');
+    expect(report.failure?.code).toBe('EOOPS');
+    expect(report.failure?.message).toMatch(
+      /^kernel oops in insmod:\d+: BUG: kernel NULL pointer dereference/,
+    );
+  });
+
+  it('fails the run when a program is asked for that there is none of', async () => {
+    const report = await run('tasks: [{ program: emacs }]');
+    expect(report.failure?.message).toMatch(/no program emacs; there are: .*reader/);
+  });
+
+  it('ends tasks that are killed', async () => {
+    const report = await run(`
+tasks: [{ name: s, program: sleep, args: [10000] }, { name: hog, program: spin, count: 2 }]
+steps: [{ at: 20ms, kill: s }, { at: 40ms, kill: hog, signal: 15 }, { wait: 50ms }]
+expect:
+  exit: [{ task: s, status: killed }, { task: hog, status: killed }]
+`);
+    expect(report.expectations).toEqual([
+      expect.objectContaining({ ok: true }),
+      expect.objectContaining({ ok: true }),
+    ]);
+  });
+});
