@@ -8,7 +8,7 @@ import type { EventType, KernelEvent } from '../kernel/events.ts';
 import { evaluate, textHolds } from './checks.ts';
 import { exitText } from './exit_text.ts';
 import { type BootMachine, bootMachine, type MachineSettings, type ScenarioMachine } from './ports.ts';
-import { Recorder } from './recorder.ts';
+import { type Oops, Recorder } from './recorder.ts';
 import {
   actionReport,
   type Expectation,
@@ -379,4 +379,7 @@ function failureOf(error: unknown): MachineFailure {
   return { code, message: error.message };
 }
 
-const firstLine = (text: string): string => text.split('\n')[0];
+function oopsText({ comm, pid, text }: Oops): string {
+  const rip = /^RIP: \w+:(.*)$/m.exec(text)?.[1];
+  return `kernel oops in ${comm}:${pid}${rip === undefined ? '' : ` at ${rip}`}: ${text.split('\n')[0]}`;
+}

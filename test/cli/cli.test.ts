@@ -132,7 +132,9 @@ describe('klpemu run', () => {
     const path = scenario('oops', `steps: [{ load: ${MODULES}/klpdemo_bad_null.ko, exit: killed }]`);
     const { status, stdout } = klpemu('run', path);
     expect(status).toBe(3);
-    expect(stdout).toMatch(/FAILED after .*: kernel oops in insmod:\d+: BUG: kernel NULL pointer/);
+    expect(stdout).toMatch(
+      /FAILED after .*: kernel oops in insmod:\d+ at klpdemo_store\S+ \[klpdemo_bad_null\]: Oops: 0002/,
+    );
   });
 
   it('exits with 3 when there is no engine, and says how to get one', () => {

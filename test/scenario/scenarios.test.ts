@@ -90,7 +90,7 @@ describe('what goes wrong in the guest', () => {
     const report = await run('steps: [{ load: ../modules/klpdemo_bad_null.ko, exit: killed }]');
     expect(report.failure?.code).toBe('EOOPS');
     expect(report.failure?.message).toMatch(
-      /^kernel oops in insmod:\d+: BUG: kernel NULL pointer dereference/,
+      /^kernel oops in insmod:\d+ at klpdemo_store\+0x5\/0x15 \[klpdemo_bad_null\]: Oops: 0002/,
     );
   });
 
