@@ -327,9 +327,7 @@ export class ScenarioRun {
     const oops = this.world.facts.oopses.find(
       ({ text }) => !wanted.some((pattern) => matches(pattern, text)),
     );
-    return (
-      oops && { code: 'EOOPS', message: `kernel oops in ${oops.comm}:${oops.pid}: ${firstLine(oops.text)}` }
-    );
+    return oops && { code: 'EOOPS', message: oopsText(oops) };
   }
 
   #report(failure: MachineFailure | undefined): RunReport {
