@@ -333,13 +333,13 @@ export class Machine {
     this.ftrace.init(image.asm.fentrySites);
     this.fork.onFork.push((parent, child, copied) => {
       this.livepatch.copyProcess(parent, child);
-      // No call made its first frame: the return address of the frame that is switched to.
-      this.traces.shadow?.fork(child.spLo + RET_ADDR, lo32(core.symbols.require('ret_from_fork')));
+      this.#firstFrame(child);
       if (copied) this.fs.copyFiles(parent, child);
     });
     this.exit.onExit.push((task, code) => this.#statuses.set(task, code));
     for (let id = 0; id < options.cpus; id++) this.#startCpu(id);
     const init = this.#newUserTask('pause', [], 'init');
+    this.#firstFrame(init);
     this.sched.wakeUpNewTask(init);
     const kthreadd = this.fork.createKernelThread(
       core.symbols.require('kthreadd'),
@@ -347,9 +347,15 @@ export class Machine {
       'kthreadd',
       undefined,
     );
+    this.#firstFrame(kthreadd);
     this.sched.wakeUpNewTask(kthreadd);
     this.workqueue.start();
     smp.current = smp.cpus[0];
+  }
+
+  /** No call made a new task's first frame: it is the return address of the frame that is switched to. */
+  #firstFrame(task: TaskStruct): void {
+    this.traces.shadow?.fork(task.spLo + RET_ADDR, lo32(this.core.symbols.require('ret_from_fork')));
   }
 
   #startCpu(id: number): void {
