@@ -8,10 +8,11 @@ import type { Cpu } from '../../src/machine/cpu.ts';
 import type { Machine } from '../../src/machine/machine.ts';
 import { compareReliable } from '../../src/unwind/shadow.ts';
 import { MAX_STACK_ENTRIES } from '../../src/unwind/stacktrace.ts';
-import { count, Stepper } from './stepper.ts';
+import { count, interruptComes, Stepper } from './stepper.ts';
 
 /** Fewer instructions than the way back from an interrupt takes. */
 const CHUNK = 12;
+const SIGKILL = 9;
 const USER_CHUNK = 10_000;
 /** The draw may fall on the same task again, once in eight times. */
 const MAX_TICKS = 40;
@@ -21,6 +22,7 @@ const PREEMPT_COUNT = 0x7fffffff;
 export type Position =
   | 'first instruction of a function'
   | 'first instruction after the fentry call'
+  | 'first instruction after the fentry nop'
   | 'prologue'
   | 'epilogue'
   | 'return'
@@ -35,6 +37,8 @@ export interface Preemption {
   readonly unreliable: string | undefined;
   /** Functions of the whole stack, innermost first, from where it was preempted. */
   readonly stack: readonly string[];
+  /** Functions of the reliable trace from the switch down to there. */
+  readonly above: readonly string[];
 }
 
 export class Preempter {
@@ -75,13 +79,13 @@ export class Preempter {
     const other = this.machine.core.current(cpu.id) === this.#other;
     // Only a tick takes the CPU from the other task: let it come.
     if (other && task.onRq) cpu.tickPending = true;
-    this.machine.runCpu(cpu, other && !cpu.tickPending ? USER_CHUNK : 1);
+    this.machine.runCpu(cpu, other && !interruptComes(cpu) ? USER_CHUNK : 1);
   }
 
   #kernel(cpu: Cpu, task: TaskStruct): void {
     const truth = this.stepper.truth(cpu);
     const key = truth.join();
-    if (!cpu.interruptsOn || cpu.tickPending || cpu.reschedulePending || this.#seen.has(key)) {
+    if (!cpu.interruptsOn || interruptComes(cpu) || this.#seen.has(key)) {
       this.machine.runCpu(cpu, 1);
       return;
     }
@@ -142,16 +146,23 @@ export class Preempter {
     // Compares a reliable trace with the shadow stack, and throws where they differ.
     const n = traces.saveReliable(task, this.#entries, call);
     let unreliable: string | undefined;
+    let above: string[] = [];
     if (n < 0) {
       const said = traces.stackTrace.explainTskReliable(task, (addr) => this.stepper.place(lo32(addr)).name);
       unreliable = said.ok ? '?' : said.reason;
     } else {
       const tail = this.#entries.slice(n - truth.length, n);
+      above = [...this.#entries.subarray(0, n - truth.length)].map((lo) => this.stepper.place(lo - 1).name);
       const difference = compareReliable(tail, tail.length, Uint32Array.from(truth), core.sym);
       if (difference) this.wrong.push(`${core.sym(BigInt(truth[0]))}: ${difference}`);
     }
     if (task.onRq !== 1) this.wrong.push(`${name}: preempted and not queued`);
-    this.preemptions.push({ name, offset, position, unreliable, stack });
+    this.preemptions.push({ name, offset, position, unreliable, stack, above });
+  }
+
+  /** Ends the task that takes the CPU. */
+  close(): void {
+    this.machine.exit.sendSignal(this.#other, SIGKILL);
   }
 
   /** Preemptions by a property of theirs. */
@@ -170,7 +181,8 @@ function positionOf(machine: Machine, cpu: Cpu): Position {
   const offset = symbols.lookup(cpu.rip)?.offset;
   if (offset === 0) return 'first instruction of a function';
   const fentry = machine.ftrace.records.at(cpu.rip - 5n) !== undefined;
-  if (fentry) return 'first instruction after the fentry call';
+  if (fentry)
+    return `first instruction after the fentry ${mem.readU8(cpu.rip - 5n) === 0xe8 ? 'call' : 'nop'}`;
   if (
     a === 0xc3 ||
     (a === 0xe9 && cpu.rip + 5n + BigInt(mem.readS32(cpu.rip + 1n)) === symbols.require('__x86_return_thunk'))

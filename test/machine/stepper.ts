@@ -86,7 +86,7 @@ export class Stepper {
   /** One instruction of a CPU (many of a program that only computes), and the comparison. */
   step(cpu: Cpu): void {
     const spins = cpu.context.cpl === 3 && this.machine.core.current(cpu.id).comm === 'spin';
-    this.machine.runCpu(cpu, spins ? SPIN_CHUNK : 1);
+    this.machine.runCpu(cpu, spins && !interruptComes(cpu) ? SPIN_CHUNK : 1);
     if (cpu.context.cpl === 0 && !cpu.halted) this.compare(cpu);
   }
 
@@ -160,6 +160,11 @@ export class Stepper {
   get total(): number {
     return sum(this.compared.values());
   }
+}
+
+/** Does the CPU take an interrupt before its next instruction, if it may? */
+export function interruptComes(cpu: Cpu): boolean {
+  return cpu.tickPending || cpu.reschedulePending || cpu.clock >= cpu.nextTick;
 }
 
 export function count<K>(map: Map<K, number>, key: K): void {
