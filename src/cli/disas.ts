@@ -3,9 +3,10 @@
 import type { DisassembledInsn } from '../isa/disassembler.ts';
 import type { ScenarioMachine } from '../scenario/ports.ts';
 import { listCode, nameTarget, siteAddr } from '../scenario/text.ts';
-import { hexBytes, jsonValue } from '../scenario/trace.ts';
+import { jsonValue } from '../scenario/trace.ts';
 import { parseSite, type SiteRef } from '../scenario/values.ts';
 import { EXIT, UsageError } from './exit.ts';
+import { insnText } from './insn_text.ts';
 import { atMoment, type MomentOptions } from './scenario.ts';
 import { colorsFor } from './terminal.ts';
 
@@ -23,8 +24,6 @@ interface Listing {
 
 /** For an address that no function covers. */
 const DEFAULT_BYTES = 64;
-/** Bytes that stand beside an instruction: as objdump has them. */
-const BYTE_COLUMN = 7;
 
 export async function disas(file: string, places: readonly string[], options: DisasOptions): Promise<void> {
   const sites = places.map((place) => {
@@ -55,11 +54,6 @@ async function listing(machine: ScenarioMachine, site: SiteRef, options: DisasOp
   const insns = await listCode(machine, addr, size, options.intel ? 'intel' : 'att');
   if (insns.length === 0) throw new UsageError(`no memory is mapped at 0x${addr.toString(16)}`);
   return { place: site.text, name: nameTarget(machine, addr) ?? site.text, addr, insns };
-}
-
-/** Exported for the report: one instruction in a line. */
-export function insnText({ addr, bytes, text }: DisassembledInsn): string {
-  return `${addr.toString(16)}:  ${hexBytes(bytes).padEnd(3 * BYTE_COLUMN)} ${text}`;
 }
 
 function listingText({ name, addr, insns }: Listing): string {

@@ -10,6 +10,7 @@ import { nameTarget, siteAddr } from '../scenario/text.ts';
 import { hexBytes } from '../scenario/trace.ts';
 import { formatDuration } from '../scenario/units.ts';
 import type { ActionRun, World } from '../scenario/world.ts';
+import { insnText } from './insn_text.ts';
 import { type Colors, wrap } from './terminal.ts';
 
 export interface NarrateOptions {
@@ -23,6 +24,8 @@ export interface NarrateOptions {
 const INDENT = ' '.repeat(logPrefix(0).length);
 /** Bytes of code listed by a snapshot. */
 const SNAPSHOT_BYTES = 32;
+/** So many tasks of one name are listed one by one. */
+const MANY = 8;
 
 const TOLD = ['printk', 'ftrace', 'patch_state', 'blocked', 'transition'] as const;
 const TOLD_VERBOSE = ['poke', 'int3', 'task', 'module'] as const;
@@ -96,6 +99,7 @@ export class Narrator implements RunObserver {
 
   async snapshot({ stack, disassemble }: Extract<Step, { verb: 'snapshot' }>, world: World): Promise<void> {
     const { write, colors } = this.#options;
+    await this.end();
     for (const name of stack) {
       for (const task of world.tasks(name))
         write(`${INDENT}${colors.bold(`${task}`)}\n${lines(task.stack())}`);
@@ -106,7 +110,6 @@ export class Narrator implements RunObserver {
       if (addr === undefined) write(`${INDENT}${site.text}: no such symbol\n`);
       else {
         const insns = await listCode(world.machine, addr, SNAPSHOT_BYTES);
-        const { insnText } = await import('./disas.ts');
         write(
           `${INDENT}${colors.bold(`<${nameTarget(world.machine, addr) ?? site.text}>`)}\n${lines(insns.map(insnText))}`,
         );
@@ -164,10 +167,17 @@ export class Narrator implements RunObserver {
     const switches = this.#switches;
     this.#running = [];
     this.#switches = [];
-    if (running.length > 0) this.#queue.push(() => this.#list('running', running.map(name), yellow));
+    if (running.length > 0)
+      this.#queue.push(() =>
+        this.#list(
+          'running',
+          byComm(running, () => ''),
+          yellow,
+        ),
+      );
     for (const way of new Set(switches.map((one) => one.way))) {
       const ones = switches.filter((one) => one.way === way);
-      const words = ones.map((one) => `${name(one)} +${formatDuration(one.sinceNs)}`);
+      const words = byComm(ones, (one) => ` +${formatDuration(one.sinceNs)}`);
       this.#queue.push(() => this.#list(`switched by ${way}`, words, green));
     }
   }
@@ -228,6 +238,24 @@ export class Narrator implements RunObserver {
 
 function name({ comm, pid }: { comm: string; pid: number }): string {
   return `${comm}:${pid}`;
+}
+
+/** Each task with its note; of many with one name how many, and the notes of the first and the last. */
+function byComm<T extends { comm: string; pid: number }>(
+  tasks: readonly T[],
+  note: (task: T) => string,
+): string[] {
+  const groups = new Map<string, T[]>();
+  for (const task of tasks) {
+    const group = groups.get(task.comm);
+    if (group) group.push(task);
+    else groups.set(task.comm, [task]);
+  }
+  return [...groups].flatMap(([comm, group]) => {
+    if (group.length <= MANY) return group.map((task) => `${name(task)}${note(task)}`);
+    const notes = [note(group[0]), note(group[group.length - 1])];
+    return [`${comm} x${group.length}${notes[0]}${notes[0] === notes[1] ? '' : ` to${notes[1]}`}`];
+  });
 }
 
 function prefix(t: number, colors: Colors): string {

@@ -38,22 +38,18 @@ function proof(report: RunReport, { bold, red }: Colors): string {
   if (sites.length > 0) {
     const patched = sites.filter((site) => site.what === 'register').length;
     rows.push(`${number(patched)}  fentry sites rewritten, ${sites.length - patched} of them back to a nop`);
-    rows.push(
-      `${number(text.pokes)}  writes to live text; ${text.int3} times a task hit the int3 in between`,
-    );
+    rows.push(`${number(text.pokes)}  writes to live text; int3 hits in between, carried over: ${text.int3}`);
   }
-  return `${proofHeading(report, bold, red)}
-${rows
-  .map(
-    (row) => `  ${row}
-`,
-  )
-  .join('')}`;
+  const list = rows.map((row) => `  ${row}\n`).join('');
+  return `${proofHeading(report, bold, red)}\n${list}`;
 }
 
-function proofHeading({ counters, transitions, failure }: RunReport, good: Paint, bad: Paint): string {
+function proofHeading(report: RunReport, good: Paint, bad: Paint): string {
+  const { counters, transitions, failure, checks } = report;
+  const made = checks.reduce((sum, check) => sum + check.count, 0);
   if (counters && counters.mixed > 0) return bad('Old and new were mixed in a task');
   if (failure) return good('Checks that held until then');
+  if (!counters && made === 0) return good('Nothing was held against the ground truth');
   if (transitions.some((one) => one.forced))
     return good('A transition was forced: nothing keeps old and new apart');
   return good('Old and new were never mixed in a task. What was checked:');

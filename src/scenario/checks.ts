@@ -35,7 +35,7 @@ export async function evaluate(check: Check, world: World): Promise<Failure | un
 const EVALUATE: { [K in CheckBody['kind']]: Evaluate<K> } = {
   dmesg: ({ lines }, { machine }) => dmesgInOrder(lines, machine.dmesg()),
   absent: ({ line }, { machine }) => {
-    const found = machine.dmesg().find((text) => matches(line, text));
+    const found = machine.dmesg().find((text) => matches(line, message(text)));
     return found === undefined
       ? undefined
       : { expected: `no kernel line ${quoted(line)}`, seen: found.trim() };
@@ -132,7 +132,7 @@ const EVALUATE: { [K in CheckBody['kind']]: Evaluate<K> } = {
 function dmesgInOrder(lines: readonly LocatedPattern[], dmesg: readonly string[]): Failure | undefined {
   let from = 0;
   for (const [i, one] of lines.entries()) {
-    const at = dmesg.findIndex((text, n) => n >= from && matches(one.pattern, text));
+    const at = dmesg.findIndex((text, n) => n >= from && matches(one.pattern, message(text)));
     if (at >= 0) {
       from = at + 1;
       continue;
@@ -147,9 +147,14 @@ function dmesgInOrder(lines: readonly LocatedPattern[], dmesg: readonly string[]
   return undefined;
 }
 
+/** A line of dmesg without its time. */
+function message(line: string): string {
+  return line.replace(/^\[ *\d+\.\d+\] /, '');
+}
+
 /** Where else the line is, or what came where it was expected. */
 function dmesgInstead(pattern: Pattern, dmesg: readonly string[], from: number): string {
-  const earlier = dmesg.findIndex((text) => matches(pattern, text));
+  const earlier = dmesg.findIndex((text) => matches(pattern, message(text)));
   if (earlier >= 0) return `it came earlier: ${dmesg[earlier].trim()}`;
   const rest = dmesg.slice(from);
   if (rest.length === 0) return dmesg.length === 0 ? 'the kernel log is empty' : 'no more lines';

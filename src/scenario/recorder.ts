@@ -92,6 +92,8 @@ export class Recorder {
   readonly text = { pokes: 0, int3: 0 };
   tasksCreated = 0;
   readonly #port: RecorderPort;
+  /** The blocked of the transition under way, by pid and reason. */
+  readonly #known = new Map<string, TaskBlocked>();
 
   constructor(port: RecorderPort) {
     this.#port = port;
@@ -142,6 +144,7 @@ export class Recorder {
     const { current } = this;
     switch (what) {
       case 'starting':
+        this.#known.clear();
         this.transitions.push({
           patch,
           target,
@@ -180,13 +183,16 @@ export class Recorder {
 
   #blocked({ t, pid, comm, why, func, stack }: KernelEvent & { type: 'blocked' }): void {
     const list = this.current?.blocked;
-    const known = list?.find((one) => one.pid === pid && one.why === why);
+    const key = `${pid} ${why}`;
+    const known = this.#known.get(key);
     if (known) {
       known.lastT = t;
       known.times++;
       return;
     }
     const base = { pid, comm, why, stack, firstT: t, lastT: t, times: 1 };
-    list?.push(func === undefined ? base : { ...base, func });
+    const one = func === undefined ? base : { ...base, func };
+    this.#known.set(key, one);
+    list?.push(one);
   }
 }

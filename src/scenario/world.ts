@@ -38,7 +38,7 @@ export class KnownTask {
   }
   /** Lines of /proc/PID/stack; none when it is gone. */
   stack(): string[] {
-    return this.alive ? this.#machine.stack(this.task) : [];
+    return this.alive && this.task.stackSlot >= 0 ? this.#machine.stack(this.task) : [];
   }
 
   /** Called when it exits, while its task_struct is still its own. */
