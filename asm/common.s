@@ -225,11 +225,11 @@ SYM_FUNC_END(irqentry_exit)
 SYM_FUNC_START(\name)
     push    rbx
     mov     rbx, rdi
-    call    \host                       # rdi: pt_regs, rsi: error code; 1: the task must die
+    call    \host                       # rdi: pt_regs, rsi: error code; the signal of an oops, or 0
     test    eax, eax
     jz      .Lhandled
-    mov     edi, 11
-    call    make_task_dead
+    mov     edi, eax
+    call    rewind_stack_and_make_dead
 .Lhandled:
     mov     rdi, rbx
     call    irqentry_exit

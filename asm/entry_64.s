@@ -116,6 +116,17 @@ SYM_INNER_LABEL(restore_regs_and_return_to_kernel)
     iretq
 SYM_CODE_END(error_return)
 
+# edi: signal number. An oops may have left little stack, or happened on another: what is on it is given up.
+SYM_CODE_START(rewind_stack_and_make_dead)
+    UNWIND_HINT_FUNC
+    xor     ebp, ebp
+    mov     rax, gs:[cpu_current_top_of_stack]
+    lea     rsp, [rax-sizeof_pt_regs]
+    UNWIND_HINT_REGS
+    call    make_task_dead
+SYM_CODE_END(rewind_stack_and_make_dead)
+NORETURN(rewind_stack_and_make_dead)
+
 # Where an idle task's stack begins.
 SYM_CODE_START(secondary_startup_64)
     UNWIND_HINT_EMPTY

@@ -126,6 +126,7 @@ SYM_FUNC_START(do_exit)
     sub     rsp, 0x28
     mov     ebx, edi
     GET_CURRENT rdi
+    or      dword ptr [rdi+task_struct_flags], PF_EXITING
     call    exit_files
     mov     edi, ebx
     call    exit_notify                 # waiters, parents, whoever keeps something for the task
@@ -139,9 +140,16 @@ SYM_FUNC_START(make_task_dead)
     FENTRY
     push    rbp
     mov     rbp, rsp
-    call    make_task_dead_prepare      # what an oops leaves held is let go; preemption on
-    mov     edi, 11
+    push    rbx
+    mov     ebx, edi
+    sub     rsp, 8
+    call    make_task_dead_prepare      # interrupts and preemption on; 1: it was exiting already
+    test    eax, eax
+    jnz     .Lrecursive
+    mov     edi, ebx
     call    do_exit
+.Lrecursive:
+    call    do_task_dead
 SYM_FUNC_END(make_task_dead)
 NORETURN(make_task_dead)
 HOST_FUNC_NOTRACE make_task_dead_prepare

@@ -209,7 +209,7 @@ SYM_FUNC_START(schedule_timeout)
     mov     rbx, rax
     call    schedule
     mov     rdi, rsp
-    call    del_timer_sync
+    call    timer_delete_sync
     mov     rdi, rbx
     call    jiffies_left
     mov     rbx, rax
@@ -266,13 +266,13 @@ SYM_FUNC_START(do_nanosleep)
     jz      .Lagain
     mov     dword ptr [rbx+task_struct___state], TASK_RUNNING
     mov     rdi, rsp
-    call    del_timer_sync
+    call    timer_delete_sync
     mov     rax, -516                   # -ERESTART_RESTARTBLOCK
     jmp     .Lout
 .Lslept:
     mov     dword ptr [rbx+task_struct___state], TASK_RUNNING
     mov     rdi, rsp
-    call    del_timer_sync
+    call    timer_delete_sync
     xor     eax, eax
 .Lout:
     add     rsp, sizeof_timer_list+8
@@ -444,14 +444,14 @@ SYM_FUNC_END(schedule_tail)
 HOST_FUNC_NOTRACE pick_next_task
 HOST_FUNC put_task_stack
 HOST_FUNC_NOTRACE add_process_timer
-HOST_FUNC del_timer_sync
+HOST_FUNC timer_delete_sync
 HOST_FUNC_NOTRACE jiffies_left
 HOST_FUNC_NOTRACE hrtimer_sleeper_start
 HOST_FUNC_NOTRACE hrtimer_expired
 HOST_FUNC_NOTRACE mutex_try_or_wait
 HOST_FUNC __mutex_unlock_slowpath
 HOST_FUNC_NOTRACE try_or_wait_for_completion
-EXPORT_SYMBOL(del_timer_sync)
+EXPORT_SYMBOL(timer_delete_sync)
 HOST_FUNC complete
 EXPORT_SYMBOL(complete)
 HOST_FUNC complete_all

@@ -144,8 +144,8 @@ HOST_FUNC mod_timer
 EXPORT_SYMBOL(mod_timer)
 HOST_FUNC init_timer_key
 EXPORT_SYMBOL(init_timer_key)
-HOST_FUNC del_timer
-EXPORT_SYMBOL(del_timer)
+HOST_FUNC timer_delete
+EXPORT_SYMBOL(timer_delete)
 
 .section .data
 SYM_DATA_START(jiffies)

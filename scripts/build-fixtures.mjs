@@ -41,11 +41,15 @@ function headers() {
   }
 }
 
-/** -g0 rather than stripping alone: the build id then does not depend on the temporary folder's name. */
+/**
+ * -g0 rather than stripping alone, and file names in BUG() and WARN() without their folder: the build does not
+ * depend on the temporary folder's name.
+ */
 function buildModules(build, work) {
   const source = (path) => !/\.ko$/.test(path);
   cpSync(modulesDir, work, { recursive: true, filter: source });
-  const args = ['-s', '-C', build, `M=${work}`, 'KBUILD_MODPOST_WARN=1', 'KCFLAGS=-g0', 'modules'];
+  const flags = `KCFLAGS=-g0 -fmacro-prefix-map=${work}/=`;
+  const args = ['-s', '-C', build, `M=${work}`, 'KBUILD_MODPOST_WARN=1', flags, 'modules'];
   execFileSync('make', args, { stdio: ['ignore', 'ignore', 'inherit'] });
   for (const ko of modulesIn(work)) execFileSync('strip', ['--strip-debug', join(work, ko)]);
 }

@@ -61,6 +61,11 @@ export class Cpu {
   get interruptsOn(): boolean {
     return (this.context.regs[REG.rflags] & IF) !== 0n;
   }
+  set interruptsOn(on: boolean) {
+    const { regs } = this.context;
+    regs[REG.rflags] = on ? regs[REG.rflags] | IF : regs[REG.rflags] & ~IF;
+    this.context.touch();
+  }
 
   /** Goes to a handler, as an interrupt or exception does; an error code is pushed where there is one. */
   interrupt(handler: Addr, errorCode?: number): void {
@@ -89,7 +94,10 @@ export class Cpu {
     const { mem, percpu } = this.#core;
     const bytes = BigInt(8 * frame.length);
     if (!mem.isMapped(top - bytes, Number(bytes))) {
-      // No stack to push on: a double fault, on its own stack, with error code 0.
+      // No stack to push on: a double fault, on its own stack, with error code 0. CR2 tells which push failed.
+      this.cr2 = top;
+      do this.cr2 -= 8n;
+      while (mem.isMapped(this.cr2, 8));
       const [handlerOfDoubleFault, ist] = [
         this.#core.symbols.require('asm_exc_double_fault'),
         percpu.readU64('double_fault_stack', this.id),

@@ -22,7 +22,7 @@ import { Sysfs } from '../kernel/sysfs.ts';
 import { type TaskStruct, TaskTable } from '../kernel/task_struct.ts';
 import { vsprintfGuest } from '../kernel/vsprintf.ts';
 import { Livepatch } from '../livepatch/core.ts';
-import { searchModuleExtable } from '../module/extable.ts';
+import { moduleFindBug, searchModuleExtable } from '../module/extable.ts';
 import { ModuleArena } from '../module/module_alloc.ts';
 import { printModules, procModules } from '../module/procfs.ts';
 import { Sched } from '../sched/core.ts';
@@ -48,6 +48,7 @@ import { Executor, MachineError } from './executor.ts';
 import { HostCallDispatch } from './hostcall_dispatch.ts';
 import { type KernelImage, loadKernelImage } from './image.ts';
 import { Modules } from './modules.ts';
+import { Oops } from './oops.ts';
 import { Rcu } from './rcu.ts';
 import { ShadowExecutor } from './shadow_exec.ts';
 import { Smp } from './smp.ts';
@@ -55,6 +56,7 @@ import { Traces } from './traces.ts';
 import { TransitionTruth } from './transition_truth.ts';
 import { Traps } from './traps.ts';
 import { VersionTruth } from './version_truth.ts';
+import { Watchdog } from './watchdog.ts';
 
 export interface MachineOptions {
   /** 1 to 64. */
@@ -109,7 +111,9 @@ export class Machine {
   readonly fs: FileSystem;
   readonly sysfs: Sysfs;
   readonly traces: Traces;
+  readonly oops: Oops;
   readonly traps: Traps;
+  readonly watchdog: Watchdog;
   readonly smp: Smp;
   readonly executor: Executor;
   readonly truth: TransitionTruth;
@@ -184,8 +188,13 @@ export class Machine {
         wchan: (task) => this.traces.wchan(task),
       },
     });
-    this.traps = this.#makeTraps();
-    this.truth = new TransitionTruth(core, this.livepatch, this.traces, (id) => smp.cpus[id]);
+    this.oops = new Oops(core, {
+      cpu,
+      modulesLinkedIn: () => printModules(this.modules.loader.modules),
+      unwinder: () => this.traces.stackTrace.unwinder,
+    });
+    this.traps = this.#makeTraps(image);
+    this.watchdog = new Watchdog(core, this.sched, this.oops);
     this.versions = new VersionTruth(core, this.livepatch);
     const shadow =
       this.traces.shadow &&
@@ -288,9 +297,11 @@ export class Machine {
     );
   }
 
-  #makeTraps(): Traps {
+  #makeTraps(image: KernelImage): Traps {
     const { core, modules } = this;
-    return new Traps(core, {
+    const moduleAt = (addr: Addr) => modules.loader.modules.moduleAddress(addr);
+    const user = image.asm.sections.find((s) => s.name === '.user.text');
+    return new Traps(core, this.oops, {
       cpu: (id) => this.smp.cpus[id],
       pokeInt3: (regs) => {
         const sp = core.mem.readU64(regs + BigInt(SP));
@@ -301,24 +312,32 @@ export class Machine {
       },
       fixupException: (regs) => {
         const ip = core.mem.readU64(regs + BigInt(IP));
-        const mod = modules.loader.modules.moduleAddress(ip);
+        const mod = moduleAt(ip);
         const entry = mod && searchModuleExtable(core.mem, mod, ip);
         if (!entry) return false;
         core.mem.writeU64(regs + BigInt(IP), entry.fixup);
         return true;
       },
-      findBug: () => undefined,
-      modulesLinkedIn: () => printModules(modules.loader.modules),
-      unwinder: () => this.traces.stackTrace.unwinder,
+      findBug: (addr) => {
+        const mod = moduleAt(addr);
+        return mod && moduleFindBug(core.mem, mod, addr);
+      },
+      forceSig: (task, sig) => this.exit.sendSignal(task, sig),
+      userText: (addr) => {
+        if (!user || addr < user.addr || addr >= user.addr + BigInt(user.size)) return undefined;
+        return { start: user.addr, size: Math.ceil(user.size / CONSTANTS.PAGE_SIZE) * CONSTANTS.PAGE_SIZE };
+      },
+      abandonHostCalls: (cpu) => this.#host.forget(cpu.stackSlot()),
     });
   }
 
   #defineHostFunctions(): void {
     const { core, smp, timers, sched } = this;
-    core.host.define('hrtimer_interrupt', ({ cpu }) => {
+    core.host.define('hrtimer_interrupt', ({ cpu, args }) => {
       timers.run(smp.now());
       sched.tick(cpu);
     });
+      this.watchdog.tick(cpu, args[0]);
   }
 
   #start(image: KernelImage): void {
@@ -336,7 +355,11 @@ export class Machine {
       this.#firstFrame(child);
       if (copied) this.fs.copyFiles(parent, child);
     });
-    this.exit.onExit.push((task, code) => this.#statuses.set(task, code));
+    this.exit.onExit.push((task, code) => {
+      this.#statuses.set(task, code);
+      const exitcode = `0x${code.toString(16).padStart(8, '0')}`;
+      if (task.pid === 1) this.oops.panic(core.here(), `Attempted to kill init! exitcode=${exitcode}`);
+    });
     for (let id = 0; id < options.cpus; id++) this.#startCpu(id);
     const init = this.#newUserTask('pause', [], 'init');
     this.#firstFrame(init);
@@ -428,8 +451,10 @@ export class Machine {
   step(limitNs = Number.POSITIVE_INFINITY): boolean {
     const { smp, timers } = this;
     let cpu = smp.next();
+    if (this.oops.panicked) throw this.oops.panicked;
     if (!cpu) {
       const due = timers.next();
+      if (this.#hungTasks(limitNs)) return true;
       if (due === undefined || due > limitNs) {
         if (Number.isFinite(limitNs)) smp.advanceTo(limitNs);
         return false;
@@ -445,11 +470,23 @@ export class Machine {
   }
 
   /** Runs a CPU for up to `max` instructions, to its next tick, or to a time. @returns instructions executed. */
+  /** All CPUs idle, khungtaskd wakes up first: it sleeps by no timer, so that a deadlock is the end of a run. */
+  #hungTasks(limitNs: number): boolean {
+    const due = Math.min(this.timers.next() ?? Number.POSITIVE_INFINITY, limitNs);
+    if (!Number.isFinite(due)) return false;
+    const check = this.watchdog.nextHungCheck();
+    if (check === undefined || check >= due) return false;
+    this.smp.advanceTo(check);
+    this.watchdog.checkHungTasks();
+    return true;
+  }
+
   runCpu(cpu: Cpu, max: number, limitNs = Number.POSITIVE_INFINITY): number {
     const ns = this.options.instructionNs;
     this.smp.current = cpu;
     if (cpu.clock >= cpu.nextTick) {
       cpu.tickPending = true;
+      if (cpu.tickPending) this.watchdog.tickMissed(cpu);
       cpu.nextTick = nextTickAfter(cpu.clock);
     }
     const toTick = Math.max(1, Math.ceil((cpu.nextTick - cpu.clock) / ns));
@@ -524,7 +561,11 @@ export class Machine {
       { name: 'transitions completed with no task in replaced code', count: this.truth.transitions },
       { name: 'tasks looked at for that', count: this.truth.tasks },
       { name: 'switches of a task with none of its frames in replaced code', count: this.truth.switches },
-      { name: 'calls into patched functions that took the version of the task', count: this.versions.calls },
+      {
+        name: 'calls into patched functions that took the version of the task',
+        count: this.versions.calls - this.versions.gapCalls,
+      },
+      { name: "calls through the kernel's own gap (docs/findings.md)", count: this.versions.gapCalls },
     ];
   }
 

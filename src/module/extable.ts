@@ -53,6 +53,7 @@ export interface BugEntry {
   readonly line: number;
   /** BUGFLAG_ bits; without BUGFLAG_WARNING (1) it is a BUG(). */
   readonly flags: number;
+  readonly flagsAt: Addr;
 }
 
 /** module_find_bug(): the WARN() or BUG() whose ud2 is at an address. */
@@ -62,10 +63,12 @@ export function moduleFindBug(mem: GuestMemory, mod: Module, addr: Addr): BugEnt
   for (let at = table.addr; at < table.addr + BigInt(table.size); at += BigInt(BUG.size)) {
     if (at + BigInt(mem.readS32(at)) !== addr) continue;
     const fileAt = at + BigInt(BUG.fields.file_disp);
+    const flagsAt = at + BigInt(BUG.fields.flags);
     return {
       file: mem.readCString(fileAt + BigInt(mem.readS32(fileAt))),
       line: mem.readU16(at + BigInt(BUG.fields.line)),
-      flags: mem.readU16(at + BigInt(BUG.fields.flags)),
+      flags: mem.readU16(flagsAt),
+      flagsAt,
     };
   }
   return undefined;

@@ -38,6 +38,8 @@ export class Sched {
   readonly #voluntary = new Map<TaskStruct, number>();
   /** Called when a dead task's stack is left for good. */
   onTaskDead: (task: TaskStruct) => void = () => {};
+  /** Called when a CPU goes through schedule(). */
+  onSchedule: (cpu: number) => void = () => {};
 
   constructor(core: KernelCore, smp: SmpPort) {
     this.#core = core;
@@ -176,6 +178,7 @@ export class Sched {
     const preempted = call.args[1] === 1n;
     const rq = this.#rqs[call.cpu];
     const prev = rq.curr;
+    this.onSchedule(call.cpu);
     prev.clearTif('TIF_NEED_RESCHED');
     const { percpu } = this.#core;
     const count = percpu.readU32('__preempt_count', call.cpu);

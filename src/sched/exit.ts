@@ -14,17 +14,8 @@ import type { Locking } from './locking.ts';
 
 const T = LAYOUT.task_struct.fields;
 const R = LAYOUT.pt_regs.fields;
-const {
-  ECHILD,
-  ESRCH,
-  EINVAL,
-  EFAULT,
-  TASK_INTERRUPTIBLE,
-  TASK_RUNNING,
-  EXIT_ZOMBIE,
-  PF_EXITING,
-  INIT_PREEMPT_COUNT,
-} = CONSTANTS;
+const { ECHILD, ESRCH, EINVAL, EFAULT, TASK_INTERRUPTIBLE, TASK_RUNNING, EXIT_ZOMBIE, PF_EXITING } =
+  CONSTANTS;
 const ERESTARTSYS = 512;
 const WNOHANG = 1n;
 /** do_wait_children: the caller sleeps and asks again (asm/exit.s). */
@@ -56,13 +47,6 @@ export class Exit {
       do_wait_children: (call) => this.#doWait(call),
       kill_something_info: (call) => this.#kill(call),
       get_signal: getSignal,
-      make_task_dead_prepare: (call) => {
-        this.#core.percpu.writeU32(
-          '__preempt_count',
-          call.cpu,
-          (0x80000000 | (INIT_PREEMPT_COUNT - 1)) >>> 0,
-        );
-      },
     });
   }
 

@@ -75,8 +75,8 @@ export class Timers {
       },
       add_timer: ({ args }) => this.#addGuest(args[0], core.mem.readU64(args[0] + BigInt(T.expires))),
       mod_timer: ({ args }) => this.#addGuest(args[0], args[1]),
-      del_timer: ({ args }) => this.del(args[0]),
-      del_timer_sync: ({ args }) => this.del(args[0]),
+      timer_delete: ({ args }) => this.del(args[0]),
+      timer_delete_sync: ({ args }) => this.del(args[0]),
       timers_pending: () => this.#softirq.length > 0,
       next_expired_timer: () => this.#softirq.shift() ?? 0n,
     });

@@ -135,7 +135,7 @@ describe('tables for faults', () => {
   });
 
   it('the bug table knows file and line of a ud2', () => {
-    expect(moduleFindBug(rig.core.mem, mod, at + 7n)).toEqual({ file: 'sites.c', line: 77, flags: 1 });
+    expect(moduleFindBug(rig.core.mem, mod, at + 7n)).toMatchObject({ file: 'sites.c', line: 77, flags: 1 });
     expect(moduleFindBug(rig.core.mem, mod, at)).toBeUndefined();
   });
 });
