@@ -51,6 +51,7 @@ export type EventBody =
       sinceNs: number;
     }
   | { type: 'call'; pid: number; comm: string; func: string; version: string; patchState: number }
+  | { type: 'gap'; pid: number; comm: string; func: string; version: string; patchState: number }
   | { type: 'check'; what: string; count: number }
   | { type: 'oops'; pid: number; comm: string; text: string }
   | { type: 'host'; name: string; detail: string };

@@ -21,7 +21,7 @@ interface Block {
 /** Who wants to know of calls through ftrace trampolines. Addresses by their low halves. */
 export interface TrampolineCalls {
   isTrampoline(address: number): boolean;
-  entered(slot: number, site: number): void;
+  entered(cpu: number, slot: number, site: number): void;
   left(cpu: number, slot: number, target: number): void;
 }
 
@@ -76,7 +76,7 @@ export class ShadowExecutor {
         const ret = this.#mem.readU32(cpu.rsp);
         this.#shadow.call(sp, ret);
         if (this.#calls.isTrampoline(halves[2 * REG.rip]))
-          this.#calls.entered(cpu.stackSlot(), ret - CALL_SIZE);
+          this.#calls.entered(cpu.id, cpu.stackSlot(), ret - CALL_SIZE);
         return;
       }
       case FLOW_RET:

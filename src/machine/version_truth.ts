@@ -2,7 +2,8 @@
 // patch_state and the func_stack say it must get. Seen at the trampoline's return, which is where the
 // choice takes effect. Mirrors the rule of klp_ftrace_handler(), worked out apart from its code.
 //
-// Invariant: a task never gets a version that is not its own: old and new are never mixed.
+// Invariant: a task never gets a version that is not its own: old and new are never mixed. The kernel
+// itself leaves one gap, which is counted and told, not hidden: see docs/findings.md.
 
 import { type Addr, lo32, TEXT_HI } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
@@ -12,13 +13,19 @@ import type { Livepatch } from '../livepatch/core.ts';
 import type { KlpFunc } from '../livepatch/structs.ts';
 import { GroundTruthError } from './traces.ts';
 
+/** e8 rel32: call */
+const CALL_SIZE = 5;
+
 export class VersionTruth {
   readonly #core: KernelCore;
   readonly #livepatch: Livepatch;
-  /** Fentry sites whose trampoline each stack is in, innermost last. Low halves. */
-  readonly #inside = new Map<number, number[]>();
-  /** Calls checked. */
+  /** Fentry sites whose trampoline each stack is in, innermost last, and the version due at the entry. Low halves. */
+  readonly #inside = new Map<number, { site: number; due: number }[]>();
+  /** Tasks that run a version which was theirs when it was chosen, and no more when they got it. */
+  readonly gaps = new Set<TaskStruct>();
+  /** Calls checked, and such gaps among them. */
   calls = 0;
+  gapCalls = 0;
 
   constructor(core: KernelCore, livepatch: Livepatch) {
     this.#core = core;
@@ -26,41 +33,47 @@ export class VersionTruth {
   }
 
   /** An fentry site has called a trampoline. Low halves; `slot` is the stack it is on. */
-  entered(slot: number, site: number): void {
+  entered(cpu: number, slot: number, site: number): void {
+    const entry = { site, due: this.#expected(site, this.#core.current(cpu)) };
     const inside = this.#inside.get(slot);
-    if (inside) inside.push(site);
-    else this.#inside.set(slot, [site]);
+    if (inside) inside.push(entry);
+    else this.#inside.set(slot, [entry]);
   }
 
   /** A trampoline has returned, to the rest of the site's function or to another version. @throws GroundTruthError */
   left(cpu: number, slot: number, target: number): void {
-    const site = this.#inside.get(slot)?.pop();
-    if (site === undefined) return;
+    const entry = this.#inside.get(slot)?.pop();
+    if (entry === undefined) return;
+    const { site, due } = entry;
     const task = this.#core.current(cpu);
     const expected = this.#expected(site, task);
-    if (expected === undefined) return;
     this.calls++;
-    const got = target === site + 5 ? 0 : target;
-    if (got !== expected) {
+    const got = target === site + CALL_SIZE ? 0 : target;
+    if (got === expected) this.#tell('call', task, site, got);
+    else if (got === due) {
+      // Switched, or the patch gone, between the handler's choice and the return that takes it.
+      this.gapCalls++;
+      this.gaps.add(task);
+      this.#tell('gap', task, site, got);
+    } else {
       throw new GroundTruthError(
         `${task} with patch_state ${task.patchState} calls ${this.#name(site)} and gets ${this.#name(got || site)}, not ${this.#name(expected || site)}`,
       );
     }
-    this.#tell(task, site, got);
   }
 
-  #tell(task: TaskStruct, site: number, got: number): void {
+  #tell(type: 'call' | 'gap', task: TaskStruct, site: number, got: number): void {
     const { events } = this.#core;
-    if (!events.listens('call')) return;
+    if (!events.listens(type)) return;
     const version = got === 0 ? 'original' : this.#name(got);
     const func = this.#name(site);
-    events.emit({ type: 'call', pid: task.pid, comm: task.comm, func, version, patchState: task.patchState });
+    events.emit({ type, pid: task.pid, comm: task.comm, func, version, patchState: task.patchState });
   }
 
-  /** The new function that the task must get, 0 for the original code; undefined for a site nobody patches. */
-  #expected(site: number, task: TaskStruct): number | undefined {
+  /** The new function that the task must get; 0 for the original code. */
+  #expected(site: number, task: TaskStruct): number {
     const stack = this.#funcStack(site);
-    if (stack.length === 0) return undefined;
+    if (stack.length === 0) return 0;
     let [func] = stack;
     if (func.transition && task.patchState === CONSTANTS.KLP_UNPATCHED) {
       if (stack.length === 1) return 0;
