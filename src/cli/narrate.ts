@@ -214,7 +214,7 @@ export class Narrator implements RunObserver {
     if (this.#told.has(key)) return;
     this.#told.add(key);
     const { colors } = this.#options;
-    if (event.stack.length === 0) {
+    if (event.why === 'is running') {
       this.#running.push(event);
       return;
     }

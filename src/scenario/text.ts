@@ -75,10 +75,12 @@ export async function listCode(
     const name = nameTarget(machine, target);
     return name === undefined ? undefined : `0x${target.toString(16)} <${name}>`;
   };
-  return disassemble(codeAt(machine, addr, size), addr, { symbolize, syntax });
+  // The last one that begins in time may end later.
+  const insns = disassemble(codeAt(machine, addr, size + LONGEST_INSN), addr, { symbolize, syntax });
+  return insns.filter((insn) => insn.addr < addr + BigInt(size));
 }
 
 /** The one instruction at an address. */
 export async function insnAt(machine: ScenarioMachine, addr: Addr): Promise<DisassembledInsn | undefined> {
-  return (await listCode(machine, addr, LONGEST_INSN))[0];
+  return (await listCode(machine, addr, 1))[0];
 }

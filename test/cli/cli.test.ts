@@ -81,6 +81,32 @@ describe('klpemu run', () => {
     expect(events.some((event) => event.type === 'poke' && event.step === 'int3')).toBe(true);
   });
 
+  it('prints stacks and code where the scenario asks for them', () => {
+    const path = scenario(
+      'snapshot',
+      `steps:
+  - load: ${MODULES}/klpdemo_target.ko
+  - at: 10ms
+    snapshot: { stack: klpdemo_worker, disassemble: ['klpdemo_target:klpdemo_round', nothing] }
+`,
+    );
+    const { stdout } = klpemu('run', path);
+    expect(stdout).toMatch(/^ +klpdemo_worker:\d+\n +\[<0>\] msleep\+0x/m);
+    expect(stdout).toMatch(
+      /^ +<klpdemo_round \[klpdemo_target\]>\n +ffffffffc0\w+: {2}0f 1f 44 00 00 +nopl/m,
+    );
+    expect(stdout).not.toContain('(bad)');
+    expect(stdout).toMatch(/^ +nothing: no such symbol$/m);
+  });
+
+  it('prints the closing tables only with --quiet, each step of text poking with --verbose', () => {
+    const path = scenario('loud', VMLINUX);
+    expect(klpemu('run', path, '-q').stdout).toMatch(/^Old and new were never mixed/);
+    const { stdout } = klpemu('run', path, '-v');
+    expect(stdout).toMatch(/poke cmdline_proc_show\S+ int3: 0f -> cc/);
+    expect(stdout).toMatch(/exit insmod:\d+/);
+  });
+
   it('exits with 1 when an expectation fails, and says what was seen instead', () => {
     const path = scenario('fails', 'steps: [{ wait: 1ms }]\nexpect:\n  dmesg: never printed\n');
     const { status, stdout } = klpemu('run', path);
