@@ -21,6 +21,7 @@ export { ScenarioError } from './scenario/error.ts';
 export { loadScenario, parseScenario } from './scenario/parse.ts';
 export type { MachineSettings, ScenarioMachine } from './scenario/ports.ts';
 export type {
+  Gap,
   Oops,
   SiteRewrite,
   TaskBlocked,

@@ -27,7 +27,7 @@ const SNAPSHOT_BYTES = 32;
 /** So many tasks of one name are listed one by one. */
 const MANY = 8;
 
-const TOLD = ['printk', 'ftrace', 'patch_state', 'blocked', 'transition'] as const;
+const TOLD = ['printk', 'ftrace', 'patch_state', 'blocked', 'transition', 'gap'] as const;
 const TOLD_VERBOSE = ['poke', 'int3', 'task', 'module'] as const;
 
 type Event<K extends KernelEvent['type']> = Extract<KernelEvent, { type: K }>;
@@ -74,6 +74,9 @@ export class Narrator implements RunObserver {
         break;
       case 'transition':
         this.#transition(event);
+        break;
+      case 'gap':
+        this.#say(() => this.#gap(event));
         break;
       default:
         this.#verbose(event);
@@ -186,6 +189,12 @@ export class Narrator implements RunObserver {
     const { colors } = this.#options;
     const paint = level <= 3 ? colors.red : level === 4 ? colors.yellow : (line: string) => line;
     return `${prefix(t, colors)}${paint(text)}\n`;
+  }
+
+  #gap(event: Event<'gap'>): string {
+    const { colors } = this.#options;
+    const what = `${event.version} of ${event.func}, chosen before patch_state was ${event.patchState}`;
+    return `${INDENT}${colors.red('gap')} ${name(event)} runs ${what} (docs/findings.md)\n`;
   }
 
   async #site({ ip, where, before, after }: Event<'ftrace'>): Promise<string> {

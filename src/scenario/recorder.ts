@@ -66,6 +66,17 @@ export interface Oops {
   readonly text: string;
 }
 
+/** A task that ran a version chosen before it switched: docs/findings.md. */
+export interface Gap {
+  readonly t: number;
+  readonly pid: number;
+  readonly comm: string;
+  readonly func: string;
+  /** Name of the function that ran. */
+  readonly version: string;
+  readonly patchState: number;
+}
+
 /** What the recorder asks about the machine at the moment of an event. */
 export interface RecorderPort {
   countTasks(): number;
@@ -84,10 +95,12 @@ export class Recorder {
     'poke',
     'int3',
     'task',
+    'gap',
   ];
   readonly sites: SiteRewrite[] = [];
   readonly transitions: TransitionFacts[] = [];
   readonly oopses: Oops[] = [];
+  readonly gaps: Gap[] = [];
   /** Poke steps of live text, and tasks carried over an int3 in between. */
   readonly text = { pokes: 0, int3: 0 };
   tasksCreated = 0;
@@ -122,6 +135,9 @@ export class Recorder {
       case 'oops':
         this.oopses.push({ t: event.t, pid: event.pid, comm: event.comm, text: event.text });
         break;
+      case 'gap':
+        this.#gap(event);
+        break;
       case 'poke':
         this.text.pokes++;
         break;
@@ -138,6 +154,10 @@ export class Recorder {
     const { t, what, where, ip, trampoline, before, after } = event;
     const handler = this.#port.handlerOf(trampoline);
     this.sites.push({ t, what, where, ip, trampoline, before, after, ...(handler ? { handler } : {}) });
+  }
+
+  #gap({ t, pid, comm, func, version, patchState }: KernelEvent & { type: 'gap' }): void {
+    this.gaps.push({ t, pid, comm, func, version, patchState });
   }
 
   #transition({ t, patch, what, target }: KernelEvent & { type: 'transition' }): void {

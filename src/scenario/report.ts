@@ -1,6 +1,6 @@
 // What came of a run, as data: what `klpemu run --json` prints and what the text report is made from.
 
-import type { Oops, SiteRewrite, TransitionFacts } from './recorder.ts';
+import type { Gap, Oops, SiteRewrite, TransitionFacts } from './recorder.ts';
 import type { Place } from './source.ts';
 import type { ActionRun } from './world.ts';
 
@@ -57,6 +57,8 @@ export interface RunReport {
   /** Checks against the ground truth that were made, all of which held. */
   readonly checks: readonly { readonly name: string; readonly count: number }[];
   readonly oopses: readonly Oops[];
+  /** Calls in which the kernel itself lets old and new mix. */
+  readonly gaps: readonly Gap[];
   readonly expectations: readonly Expectation[];
   readonly dmesg: readonly string[];
   /** The guest or the machine could not go on, or the kernel had an oops that nobody expected. */

@@ -349,6 +349,7 @@ export class ScenarioRun {
       ...(counters ? { counters } : {}),
       checks: machine.checks(),
       oopses: facts.oopses,
+      gaps: facts.gaps,
       expectations: this.expectations,
       dmesg: machine.dmesg(),
       ...(failure ? { failure } : {}),
