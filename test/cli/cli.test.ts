@@ -103,7 +103,7 @@ describe('klpemu run', () => {
     const path = scenario('loud', VMLINUX);
     expect(klpemu('run', path, '-q').stdout).toMatch(/^Old and new were never mixed/);
     const { stdout } = klpemu('run', path, '-v');
-    expect(stdout).toMatch(/poke cmdline_proc_show\S+ int3: 0f -> cc/);
+    expect(stdout).toMatch(/poke cmdline_proc_show\S+ int3: 0f 1f 44 00 00 -> cc 1f 44 00 00/);
     expect(stdout).toMatch(/exit insmod:\d+/);
   });
 
