@@ -196,11 +196,12 @@ export class Machine {
     this.traps = this.#makeTraps(image);
     this.watchdog = new Watchdog(core, this.sched, this.oops);
     this.versions = new VersionTruth(core, this.livepatch);
+    this.truth = new TransitionTruth(core, this.livepatch, this.traces, cpu, this.versions.gaps);
     const shadow =
       this.traces.shadow &&
       new ShadowExecutor(this.#engine, core.mem, this.traces.shadow, {
         isTrampoline: (address) => this.#lookup.ftraceTrampoline(address) !== 0,
-        entered: (slot, site) => this.versions.entered(slot, site),
+        entered: (id, slot, site) => this.versions.entered(id, slot, site),
         left: (id, slot, target) => this.versions.left(id, slot, target),
       });
     this.executor = new Executor(
@@ -336,8 +337,8 @@ export class Machine {
     core.host.define('hrtimer_interrupt', ({ cpu, args }) => {
       timers.run(smp.now());
       sched.tick(cpu);
-    });
       this.watchdog.tick(cpu, args[0]);
+    });
   }
 
   #start(image: KernelImage): void {
@@ -450,11 +451,11 @@ export class Machine {
   /** Executes one slice of one CPU, or lets time pass to the next timer. @returns false when nothing is left to do. */
   step(limitNs = Number.POSITIVE_INFINITY): boolean {
     const { smp, timers } = this;
-    let cpu = smp.next();
     if (this.oops.panicked) throw this.oops.panicked;
+    let cpu = smp.next();
     if (!cpu) {
-      const due = timers.next();
       if (this.#hungTasks(limitNs)) return true;
+      const due = timers.next();
       if (due === undefined || due > limitNs) {
         if (Number.isFinite(limitNs)) smp.advanceTo(limitNs);
         return false;
@@ -469,7 +470,6 @@ export class Machine {
     return true;
   }
 
-  /** Runs a CPU for up to `max` instructions, to its next tick, or to a time. @returns instructions executed. */
   /** All CPUs idle, khungtaskd wakes up first: it sleeps by no timer, so that a deadlock is the end of a run. */
   #hungTasks(limitNs: number): boolean {
     const due = Math.min(this.timers.next() ?? Number.POSITIVE_INFINITY, limitNs);
@@ -481,12 +481,13 @@ export class Machine {
     return true;
   }
 
+  /** Runs a CPU for up to `max` instructions, to its next tick, or to a time. @returns instructions executed. */
   runCpu(cpu: Cpu, max: number, limitNs = Number.POSITIVE_INFINITY): number {
     const ns = this.options.instructionNs;
     this.smp.current = cpu;
     if (cpu.clock >= cpu.nextTick) {
-      cpu.tickPending = true;
       if (cpu.tickPending) this.watchdog.tickMissed(cpu);
+      cpu.tickPending = true;
       cpu.nextTick = nextTickAfter(cpu.clock);
     }
     const toTick = Math.max(1, Math.ceil((cpu.nextTick - cpu.clock) / ns));
