@@ -69,10 +69,16 @@ export class Executor {
   /** Executes up to `budget` instructions; fewer when the CPU halts. @returns how many were executed. */
   run(cpu: Cpu, budget: number): number {
     let left = budget;
+    // How much is left when IF is looked at next. The shadow stack makes runs shorter, and must not make
+    // interrupts come earlier.
+    let look = budget;
     while (left > 0 && !cpu.halted) {
-      this.#deliverPending(cpu);
-      const waiting = cpu.tickPending || cpu.reschedulePending;
-      const max = waiting ? Math.min(left, PENDING_CHUNK) : left;
+      if (left <= look) {
+        this.#deliverPending(cpu);
+        const waiting = cpu.tickPending || cpu.reschedulePending;
+        look = waiting ? Math.max(0, left - PENDING_CHUNK) : 0;
+      }
+      const max = left - look;
       const stop =
         this.#shadow && cpu.context.cpl === 0
           ? this.#shadow.run(cpu, max)
@@ -80,7 +86,10 @@ export class Executor {
       left -= stop.executed;
       cpu.clock += stop.executed * this.#nsPerInstruction;
       this.instructions += stop.executed;
-      if (stop.kind !== 'budget') this.#serve(cpu, stop);
+      if (stop.kind !== 'budget') {
+        this.#serve(cpu, stop);
+        look = left;
+      }
     }
     return budget - left;
   }
