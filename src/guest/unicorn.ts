@@ -10,7 +10,7 @@
 import koffi from 'koffi';
 import { type Addr, hi32, lo32, STACK_HI, STACK_SLOT, THREAD_SIZE } from './addr.ts';
 import { type CpuContext, type Engine, EngineError, REG, type Stop } from './engine.ts';
-import { PAGE_SIZE, type SharedAllocator } from './memory.ts';
+import { PAGE_SIZE, PROT_EXEC, type SharedAllocator } from './memory.ts';
 import { findUnicornLibrary } from './unicorn_library.ts';
 
 const UC_ARCH_X86 = 4;
@@ -206,9 +206,16 @@ export class UnicornEngine implements Engine {
   }
   protect(base: Addr, size: number, prot: number): void {
     this.#check('uc_mem_protect', this.#lib.protect(this.#uc, base, size, prot));
+    // The engine gives the RAM offset of what was unmapped to what is mapped next, and finds translations by
+    // that offset: those of a module that is gone would run in the one that came after it.
+    if (prot & PROT_EXEC) this.#forgetPages(base, size);
   }
   invalidate(addr: Addr, size: number): void {
     this.#lib.ctl(this.#uc, TB_REMOVE_CACHE, 'uint64', addr, 'uint64', addr + BigInt(size));
+  }
+  /** Page by page: only what is one piece of the engine's memory can be invalidated at once. */
+  #forgetPages(base: Addr, size: number): void {
+    for (let at = 0; at < size; at += PAGE_SIZE) this.invalidate(base + BigInt(at), PAGE_SIZE);
   }
   #mapNow(base: Addr, size: number, prot: number, ramOffset: number): void {
     this.#check(
