@@ -206,6 +206,8 @@ export class UnicornEngine implements Engine {
   }
   protect(base: Addr, size: number, prot: number): void {
     this.#check('uc_mem_protect', this.#lib.protect(this.#uc, base, size, prot));
+    // What was translated while it was executable would still be executed.
+    if ((prot & PROT_EXEC) === 0) this.invalidate(base, size);
     // The engine gives the RAM offset of what was unmapped to what is mapped next, and finds translations by
     // that offset: those of a module that is gone would run in the one that came after it.
     if (prot & PROT_EXEC) this.#forgetPages(base, size);
