@@ -1,0 +1,69 @@
+// The CPU port and memory with nothing else: a page of text, a page of data, a stack, a GDT.
+
+import { VMALLOC_START } from '../../src/guest/addr.ts';
+import { type CpuContext, REG, type RegName, type Stop } from '../../src/guest/engine.ts';
+import {
+  GuestMemory,
+  PAGE_SIZE,
+  PROT_EXEC,
+  PROT_READ,
+  PROT_WRITE,
+  USER_STACK_BASE,
+  USER_TEXT_BASE,
+} from '../../src/guest/memory.ts';
+import { GDT, UnicornEngine } from '../../src/guest/unicorn.ts';
+import { assembleSnippet } from '../../src/isa/assembler.ts';
+
+export const TEXT = 0xffffffff81000000n;
+export const RODATA = TEXT + 0x2000n;
+export const DATA = 0xffff888000001000n;
+export const STACK_TOP = VMALLOC_START + 0x8000n;
+export const USER_STACK = USER_STACK_BASE + 0x1000n;
+const GDT_AT = DATA + 0x8000n;
+
+export class Bare {
+  readonly engine: UnicornEngine;
+  readonly mem: GuestMemory;
+
+  constructor() {
+    let mem: GuestMemory;
+    this.engine = new UnicornEngine((addr) => (mem.isMapped(addr) ? mem.readU8(addr) : -1));
+    mem = new GuestMemory({ heap: 1 << 20, stacks: 80 }, this.engine.allocate);
+    mem.attach(this.engine);
+    this.mem = mem;
+    mem.map(TEXT, PAGE_SIZE, PROT_READ | PROT_EXEC);
+    mem.map(RODATA, PAGE_SIZE, PROT_READ);
+    mem.map(DATA, 16 * PAGE_SIZE, PROT_READ | PROT_WRITE);
+    mem.map(STACK_TOP - 0x4000n, 0x4000, PROT_READ | PROT_WRITE);
+    mem.map(USER_TEXT_BASE, PAGE_SIZE, PROT_READ | PROT_EXEC);
+    mem.map(USER_STACK_BASE, PAGE_SIZE, PROT_READ | PROT_WRITE);
+    GDT.forEach((entry, i) => {
+      mem.writeU64(GDT_AT + BigInt(8 * i), entry);
+    });
+    this.engine.loadSegments(GDT_AT, 8 * GDT.length - 1);
+  }
+
+  /** Puts code at an address (TEXT without one). */
+  async code(text: string, addr = TEXT): Promise<void> {
+    this.mem.pokeText(addr, await assembleSnippet(text, addr));
+  }
+
+  context(regs: Partial<Record<RegName, bigint>> = {}): CpuContext {
+    const context = this.engine.newContext();
+    context.regs.fill(0n);
+    for (const [name, value] of Object.entries({ rip: TEXT, rsp: STACK_TOP, rflags: 2n, ...regs })) {
+      context.regs[REG[name as RegName]] = value;
+    }
+    context.touch();
+    return context;
+  }
+
+  /** A copy of why the run ended: the engine's own object is valid until its next run. */
+  run(context: CpuContext, max: number): Stop {
+    return { ...this.engine.run(context, max) };
+  }
+
+  close(): void {
+    this.engine.close();
+  }
+}
