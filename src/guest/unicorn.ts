@@ -97,6 +97,8 @@ interface Calibration {
   readonly ringBytes: readonly number[];
   readonly ring0: Uint8Array;
   readonly ring3: Uint8Array;
+  /** The exception that the engine takes to be under delivery; it makes a double fault of the next. */
+  readonly exception: number;
 }
 let calibration: Calibration | undefined;
 
@@ -129,6 +131,11 @@ class UnicornContext implements CpuContext {
     this.dirty = true;
   }
   touch(): void {
+    this.dirty = true;
+  }
+  /** The exception that ended the run is delivered by the caller: the engine must not wait for the end of that. */
+  exceptionDelivered(): void {
+    this.bytes.fill(0xff, this.#cal.exception, this.#cal.exception + 4);
     this.dirty = true;
   }
   setRing(ring: 0 | 3): void {
@@ -278,6 +285,7 @@ export class UnicornEngine implements Engine {
       return stop;
     }
     stop.executed = counter - 1;
+    ctx.exceptionDelivered();
     if (this.#faultType !== 0) {
       stop.kind = 'page fault';
       stop.faultAddr = this.#faultAddr;
@@ -408,8 +416,9 @@ function calibrate(lib: Lib): Calibration {
   write(UC_X86_REG.GS_BASE, 0n);
   if (gsBase < 0 || findWord(before, 0x1122334455667788n) >= 0) throw misfit('GS base in a saved context');
   const rings = findRings(lib, uc, ram, context, registers, write);
+  const exception = findException(lib, uc, ram, context, write);
   lib.close(uc);
-  return { counter, registers, gsBase, ...rings };
+  return { counter, registers, gsBase, exception, ...rings };
 }
 
 function misfit(what: string): EngineError {
@@ -449,6 +458,24 @@ function findRegisters(context: () => Uint8Array, write: (reg: number, value: bi
     }
   }
   return at;
+}
+
+/** A division by zero: the word that was -1 and is the vector now. */
+function findException(
+  lib: Lib,
+  uc: Ptr,
+  ram: Uint8Array,
+  context: () => Uint8Array,
+  write: (reg: number, value: bigint) => void,
+): number {
+  ram.set([0xf7, 0xf1], 0x300); // div ecx
+  write(GPR[1], 0n);
+  const before = new Int32Array(context().buffer);
+  lib.start(uc, 0x10300n, NOWHERE, 0n, 1);
+  const after = new Int32Array(context().buffer);
+  const found = [...before.keys()].filter((i) => before[i] === -1 && after[i] === 0);
+  if (found.length !== 1) throw misfit('exception under delivery in a saved context');
+  return 4 * found[0];
 }
 
 function findWord(bytes: Uint8Array, value: bigint): number {
