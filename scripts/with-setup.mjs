@@ -19,10 +19,12 @@ const log = (line) => console.error(`klpemu: ${line}`);
 const TARGETS = {
   demo: (args) => [['dist/cli/main.js', 'run', 'fixtures/scenarios/demo.yaml', ...args]],
   test: (args) => [['node_modules/vitest/vitest.mjs', 'run', ...args]],
-  // Each benchmark named, or all, in a process of its own.
-  bench: async (names, buildProgram) => {
+  // Each benchmark named, or all, in a process of its own; options go to each.
+  bench: async (args, buildProgram) => {
+    const names = args.filter((arg) => !arg.startsWith('-'));
+    const options = args.filter((arg) => arg.startsWith('-'));
     const wanted = names.length ? names : benchmarks();
-    return Promise.all(wanted.map(async (name) => [await buildProgram(`bench/${name}.ts`)]));
+    return Promise.all(wanted.map(async (name) => [await buildProgram(`bench/${name}.ts`), ...options]));
   },
 };
 
