@@ -36,6 +36,9 @@ const ACCESS: Readonly<Record<number, readonly ['read' | 'write' | 'fetch', bool
 };
 /** UC_CTL_TB_REMOVE_CACHE, two arguments, write. */
 const TB_REMOVE_CACHE = 9 | (2 << 26) | (1 << 30);
+/** UC_CTL_TLB_TYPE, one argument, write; and UC_TLB_VIRTUAL. */
+const TLB_TYPE = 12 | (1 << 26) | (1 << 30);
+const TLB_VIRTUAL = 1;
 /** An address that nothing jumps to (not canonical): uc_emu_start's `until`. */
 const NOWHERE = 0x8000000000000001n;
 /** Task stacks that the engine has mapped at once; others are mapped when touched. */
@@ -351,6 +354,9 @@ function openEngine(lib: Lib): Ptr {
   const err = lib.open(UC_ARCH_X86, UC_MODE_64, out);
   if (err !== UC_ERR.OK) throw new EngineError(`uc_open: ${lib.strerror(err)}`);
   const uc = out[0];
+  // From 2.1 on, physical addresses are cut to 52 bits unless the TLB is filled without the CPU's MMU. Versions
+  // that do not know the setting refuse it, and need none.
+  lib.ctl(uc, TLB_TYPE, 'int', TLB_VIRTUAL);
   // syscall at ring 3 ends the run: the hook is uc_emu_stop itself.
   lib.hookAdd(uc, [0n], UC_HOOK_INSN, lib.stopAddress, null, 1n, 0n, 'int', UC_X86_INS_SYSCALL);
   return uc;
