@@ -1,6 +1,11 @@
 // What is known about the stack before one instruction: where the caller's stack pointer
 // was (the CFA), and where the callee-saved registers are kept.
-// Mirrors struct cfi_state of tools/objtool/include/objtool/cfi.h.
+// Mirrors struct cfi_state of tools/objtool/include/objtool/cfi.h and its hash.
+//
+// Invariant: a state is a row of numbers and is known by its id; equal states have one id,
+// and states that insn_cfi_match() holds for equal have one match class.
+
+import { CfiLimitError } from './error.ts';
 
 /** Bases: 0 to 15 are registers by their encoding; the rest have no number in the CPU. */
 export const SP = 4;
@@ -18,119 +23,177 @@ export const TYPE_CALL = 0;
 export const TYPE_REGS = 1;
 export const TYPE_REGS_PARTIAL = 2;
 
-/** A place: an offset from a base. */
-export interface Location {
-  readonly base: number;
-  readonly offset: number;
-}
-
-export const NOWHERE: Location = { base: UNDEFINED, offset: 0 };
+/** Words of a row. A location is two: base and offset. */
+export const CFA_BASE = 0;
+export const CFA_OFFSET = 1;
+/** Callee-saved registers, in the order of CALLEE_SAVED. */
+export const SAVED = 2;
+/** The return address is where a call puts it. */
+export const RETURN_KNOWN = 14;
+export const STACK_SIZE = 15;
+export const DRAP = 16;
+export const DRAP_REG = 17;
+export const DRAP_OFFSET = 18;
+export const TYPE = 19;
+export const END = 20;
+/** What each register holds that is known: an address on the stack. */
+export const VALUES = 21;
+export const CFI_WORDS = 53;
 
 const CALLEE_SAVED = [3, 5, 12, 13, 14, 15];
-const SLOT = Array.from({ length: 16 }, (_, reg) => CALLEE_SAVED.indexOf(reg));
-const BP_SLOT = SLOT[BP] as number;
-const NOTHING_SAVED: readonly Location[] = CALLEE_SAVED.map(() => NOWHERE);
-const NO_VALUES: readonly Location[] = Array.from({ length: 16 }, () => NOWHERE);
+/** Word of a register's location, or -1. */
+export const SAVED_AT = Int32Array.from({ length: 16 }, (_, reg) => {
+  const slot = CALLEE_SAVED.indexOf(reg);
+  return slot < 0 ? -1 : SAVED + slot * 2;
+});
+export const BP_AT = SAVED_AT[BP] as number;
 
-/** Never changed once an instruction holds it: a transition works on a copy. */
-export class Cfi {
-  cfaBase = UNDEFINED;
-  cfaOffset = 0;
-  /** Where callee-saved registers are, by slot. */
-  saved: readonly Location[] = NOTHING_SAVED;
-  /** What other registers hold that is known: an address on the stack. */
-  values: readonly Location[] = NO_VALUES;
-  /** The return address is where a call puts it. */
-  returnKnown = false;
-  stackSize = 0;
-  drap = false;
-  drapReg = UNDEFINED;
-  drapOffset = -1;
-  type = TYPE_CALL;
-  end = false;
-
-  copy(): Cfi {
-    return Object.assign(new Cfi(), this);
-  }
-
-  savedAt(reg: number): Location {
-    return this.saved[SLOT[reg] as number] ?? NOWHERE;
-  }
-
-  get bp(): Location {
-    return this.saved[BP_SLOT] as Location;
-  }
-
-  /** The first save of a callee-saved register counts. */
-  save(reg: number, base: number, offset: number): void {
-    const slot = SLOT[reg] as number;
-    if (slot >= 0 && (this.saved[slot] as Location).base === UNDEFINED) this.setSlot(slot, { base, offset });
-  }
-
-  setBp(base: number, offset: number): void {
-    this.setSlot(BP_SLOT, { base, offset });
-  }
-
-  restore(reg: number): void {
-    const slot = SLOT[reg] as number;
-    if (slot >= 0) this.setSlot(slot, NOWHERE);
-  }
-
-  setValue(reg: number, base: number, offset: number): void {
-    const values = [...this.values];
-    values[reg] = { base, offset };
-    this.values = values;
-  }
-
-  private setSlot(slot: number, location: Location): void {
-    const saved = [...this.saved];
-    saved[slot] = location;
-    this.saved = saved;
-  }
-}
-
+/** Id of no state. */
+export const NO_CFI = 0;
+/** Nothing is known. */
+export const INIT_CFI = 1;
 /** At the first instruction of a function that was called. */
-export function functionCfi(): Cfi {
-  const cfi = new Cfi();
-  cfi.cfaBase = SP;
-  cfi.cfaOffset = 8;
-  cfi.stackSize = 8;
-  cfi.returnKnown = true;
-  return cfi;
+export const FUNC_CFI = 2;
+
+/** 430 MB: ten times what the largest module needs. */
+const MAX_STATES = 1 << 21;
+
+export class CfiTable {
+  words = new Int32Array(CFI_WORDS * 256);
+  count = 1;
+  /** By id. */
+  match = new Int32Array(256);
+  readonly scratch = new Int32Array(CFI_WORDS);
+  #slots = new Int32Array(512);
+  readonly #classes = new Map<string, number>();
+
+  constructor() {
+    const s = this.scratch;
+    s[CFA_BASE] = UNDEFINED;
+    for (let at = SAVED; at < RETURN_KNOWN; at += 2) s[at] = UNDEFINED;
+    for (let at = VALUES; at < CFI_WORDS; at += 2) s[at] = UNDEFINED;
+    s[DRAP_REG] = UNDEFINED;
+    s[DRAP_OFFSET] = -1;
+    this.intern();
+    s[CFA_BASE] = SP;
+    s[CFA_OFFSET] = 8;
+    s[STACK_SIZE] = 8;
+    s[RETURN_KNOWN] = 1;
+    this.intern();
+  }
+
+  /** A state into `scratch`, to be changed and interned. */
+  load(id: number): Int32Array {
+    const { words, scratch } = this;
+    const from = id * CFI_WORDS;
+    for (let i = 0; i < CFI_WORDS; i++) scratch[i] = words[from + i];
+    return scratch;
+  }
+
+  get(id: number, word: number): number {
+    return this.words[id * CFI_WORDS + word];
+  }
+
+  /** The id of the state in `scratch`. */
+  intern(): number {
+    const { scratch } = this;
+    let hash = 0;
+    for (let i = 0; i < CFI_WORDS; i++) hash = (Math.imul(hash, 31) + scratch[i]) | 0;
+    const mask = this.#slots.length - 1;
+    let slot = Math.imul(hash, 0x9e3779b1) >>> 8;
+    for (; ; slot++) {
+      const id = this.#slots[slot & mask];
+      if (id === 0) break;
+      if (this.#holds(id)) return id;
+    }
+    return this.#add(slot & mask);
+  }
+
+  #holds(id: number): boolean {
+    const { words, scratch } = this;
+    const from = id * CFI_WORDS;
+    for (let i = 0; i < CFI_WORDS; i++) if (words[from + i] !== scratch[i]) return false;
+    return true;
+  }
+
+  #add(slot: number): number {
+    const id = this.count++;
+    if (id >= MAX_STATES) throw new CfiLimitError(`more than ${MAX_STATES} different stack states`);
+    if ((id + 1) * CFI_WORDS > this.words.length) this.#grow();
+    this.words.set(this.scratch, id * CFI_WORDS);
+    this.match[id] = this.#classOf();
+    this.#slots[slot] = id;
+    if (this.count * 2 > this.#slots.length) this.#rehash();
+    return id;
+  }
+
+  /** What insn_cfi_match() looks at. */
+  #classOf(): number {
+    const s = this.scratch;
+    const drap = s[DRAP] ? `${s[DRAP_REG]},${s[DRAP_OFFSET]}` : '';
+    const key = `${s.subarray(0, RETURN_KNOWN + 1).join()};${s[TYPE]};${drap}`;
+    let id = this.#classes.get(key);
+    id ??= this.#classes.size + 1;
+    this.#classes.set(key, id);
+    return id;
+  }
+
+  #grow(): void {
+    const words = new Int32Array(this.words.length * 2);
+    words.set(this.words);
+    this.words = words;
+    const match = new Int32Array(this.match.length * 2);
+    match.set(this.match);
+    this.match = match;
+  }
+
+  #rehash(): void {
+    this.#slots = new Int32Array(this.#slots.length * 2);
+    const mask = this.#slots.length - 1;
+    for (let id = 1; id < this.count; id++) {
+      let hash = 0;
+      const from = id * CFI_WORDS;
+      for (let i = 0; i < CFI_WORDS; i++) hash = (Math.imul(hash, 31) + this.words[from + i]) | 0;
+      let slot = Math.imul(hash, 0x9e3779b1) >>> 8;
+      while (this.#slots[slot & mask] !== 0) slot++;
+      this.#slots[slot & mask] = id;
+    }
+  }
 }
 
 /** Anything on the stack that a return, or a jump to another function, must not leave there. */
-export function hasModifiedFrame(cfi: Cfi): boolean {
-  const clean = cfi.cfaBase === SP && cfi.cfaOffset === 8 && cfi.stackSize === 8 && !cfi.drap;
-  return !clean || !cfi.returnKnown || cfi.saved.some((l) => l.base !== UNDEFINED || l.offset !== 0);
+export function hasModifiedFrame(table: CfiTable, id: number): boolean {
+  const s = table.words;
+  const at = id * CFI_WORDS;
+  if (s[at + CFA_BASE] !== SP || s[at + CFA_OFFSET] !== 8 || s[at + STACK_SIZE] !== 8) return true;
+  if (s[at + DRAP] || !s[at + RETURN_KNOWN]) return true;
+  for (let word = SAVED; word < RETURN_KNOWN; word += 2) {
+    if (s[at + word] !== UNDEFINED || s[at + word + 1] !== 0) return true;
+  }
+  return false;
 }
 
-const show = (l: Location): string => `${l.base}${l.offset < 0 ? '' : '+'}${l.offset}`;
+const show = (base: number, offset: number): string => `${base}${offset < 0 ? '' : '+'}${offset}`;
 
 /** How two ways to one instruction disagree, in objtool's words; undefined when they agree. */
-export function cfiMismatch(first: Cfi, second: Cfi): string | undefined {
-  if (first === second) return undefined;
-  if (first.cfaBase !== second.cfaBase || first.cfaOffset !== second.cfaOffset) {
-    const cfa = (c: Cfi): string => show({ base: c.cfaBase, offset: c.cfaOffset });
-    return `stack state mismatch: cfa1=${cfa(first)} cfa2=${cfa(second)}`;
+export function cfiMismatch(table: CfiTable, first: number, second: number): string | undefined {
+  if (first === second || table.match[first] === table.match[second]) return undefined;
+  const of = (id: number, word: number): number => table.get(id, word);
+  const place = (id: number, word: number): string => show(of(id, word), of(id, word + 1));
+  if (place(first, CFA_BASE) !== place(second, CFA_BASE)) {
+    return `stack state mismatch: cfa1=${place(first, CFA_BASE)} cfa2=${place(second, CFA_BASE)}`;
   }
-  for (let slot = 0; slot < CALLEE_SAVED.length; slot++) {
-    const [a, b] = [first.saved[slot] as Location, second.saved[slot] as Location];
-    if (a.base === b.base && a.offset === b.offset) continue;
-    const reg = CALLEE_SAVED[slot];
-    return `stack state mismatch: reg1[${reg}]=${show(a)} reg2[${reg}]=${show(b)}`;
+  for (const reg of CALLEE_SAVED) {
+    const [a, b] = [place(first, SAVED_AT[reg]), place(second, SAVED_AT[reg])];
+    if (a !== b) return `stack state mismatch: reg1[${reg}]=${a} reg2[${reg}]=${b}`;
   }
-  if (first.returnKnown !== second.returnKnown) {
-    const ra = (c: Cfi): string => show(c.returnKnown ? { base: CFA, offset: -8 } : NOWHERE);
+  if (of(first, RETURN_KNOWN) !== of(second, RETURN_KNOWN)) {
+    const ra = (id: number): string => (of(id, RETURN_KNOWN) ? show(CFA, -8) : show(UNDEFINED, 0));
     return `stack state mismatch: reg1[16]=${ra(first)} reg2[16]=${ra(second)}`;
   }
-  if (first.type !== second.type) {
-    return `stack state mismatch: type1=${first.type} type2=${second.type}`;
+  if (of(first, TYPE) !== of(second, TYPE)) {
+    return `stack state mismatch: type1=${of(first, TYPE)} type2=${of(second, TYPE)}`;
   }
-  const differs =
-    first.drap !== second.drap ||
-    (first.drap && (first.drapReg !== second.drapReg || first.drapOffset !== second.drapOffset));
-  if (!differs) return undefined;
-  const drap = (c: Cfi): string => `${c.drap ? 1 : 0}(${c.drapReg},${c.drapOffset})`;
+  const drap = (id: number): string => `${of(id, DRAP)}(${of(id, DRAP_REG)},${of(id, DRAP_OFFSET)})`;
   return `stack state mismatch: drap1=${drap(first)} drap2=${drap(second)}`;
 }

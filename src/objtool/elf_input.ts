@@ -1,116 +1,169 @@
-// An object file or module as input for the ORC generator: functions, relocated branches,
-// and the ways that special sections add.
-// Mirrors the reading half of tools/objtool: elf.c and special.c, without alternatives.
+// An object file or module as input for the ORC generator: symbols, relocations, and what its
+// special sections say.
+// Mirrors the reading half of tools/objtool/elf.c; special_sections.ts has special.c.
 
-import { STT_FUNC, STT_SECTION } from '../elf/constants.ts';
-import type { ElfObject, ElfRelocation, ElfSection } from '../elf/elf_object.ts';
-import type { BranchTarget, CodeMark, CodeSection, CodeSymbol, ObjtoolInput } from './input.ts';
-
-const SHF_EXECINSTR = 4;
-const STB_LOCAL = 0;
-/** sizeof(struct jump_entry), struct bug_entry, struct exception_table_entry. */
-const JUMP_ENTRY = 16;
-const BUG_ENTRY = 12;
-const EX_ENTRY = 12;
-const BUGFLAG_WARNING = 1;
+import { SHF_EXECINSTR } from '../elf/constants.ts';
+import type { ElfObject, ElfSection } from '../elf/elf_object.ts';
+import { readModInfo } from '../elf/modinfo.ts';
+import { ElfTables } from './elf_tables.ts';
+import { type CodeHint, type CodeSection, type ObjtoolInput, SYM_FUNC, type SymbolTable } from './input.ts';
+import { LATER_NORETURNS } from './noreturn.ts';
+import { SpecialSections } from './special_sections.ts';
 
 /** Code that stands in for other code, and is laid out by it. */
 const isReplacement = (name: string): boolean => name === '.altinstr_replacement' || name === '.altinstr_aux';
 
-const isText = (section: ElfSection | undefined): boolean =>
-  section !== undefined && (section.flags & SHF_EXECINSTR) !== 0;
+const isText = (section: ElfSection): boolean => (section.flags & SHF_EXECINSTR) !== 0;
 
-/** S + A, in its section. */
-function place(relocation: ElfRelocation, add: number): CodeMark | undefined {
-  const { symbol, addend } = relocation;
-  if (!symbol.section) return undefined;
-  return { section: symbol.section.name, offset: Number(symbol.value + addend) + add };
-}
+const isRodata = (name: string): boolean => name.startsWith('.rodata') && !name.includes('.str1.');
 
-function branchTargets(elf: ElfObject, section: ElfSection): Map<number, BranchTarget> {
-  const targets = new Map<number, BranchTarget>();
-  for (const relocation of elf.relocations(section.index)) {
-    const { symbol, offset } = relocation;
-    const name = symbol.type === STT_SECTION ? '' : symbol.name;
-    const mark = place(relocation, 4);
-    targets.set(offset, mark ? { name, ...mark } : { name });
-  }
-  return targets;
-}
-
-/** Relocations of a table, in rows of `size` bytes: per row the relocations by offset in it. */
-function rows(elf: ElfObject, name: string, size: number): Map<number, ElfRelocation>[] {
-  const section = elf.section(name);
-  if (!section) return [];
-  const out = Array.from({ length: section.size / size }, () => new Map<number, ElfRelocation>());
-  for (const relocation of elf.relocations(section.index)) {
-    out[Math.floor(relocation.offset / size)]?.set(relocation.offset % size, relocation);
-  }
-  return out;
-}
-
-type Edge = { from: CodeMark; to: CodeMark };
-
-function tableEdges(elf: ElfObject, name: string, size: number): Edge[] {
-  return rows(elf, name, size).flatMap((row) => {
-    const [from, to] = [row.get(0), row.get(4)].map((r) => (r ? place(r, 0) : undefined));
-    return from && to ? [{ from, to }] : [];
+/** Throws ElfError for tables that contradict the object. */
+export function inputFromElf(elf: ElfObject): ObjtoolInput {
+  const tables = new ElfTables(elf);
+  const special = new SpecialSections(elf, tables);
+  const sections = elf.sections.map((section): CodeSection => {
+    const { index, name } = section;
+    const [text, rodata] = [isText(section), isRodata(name)];
+    if (!text && !rodata) return { name, bytes: NO_BYTES, text: false };
+    const bytes = text ? elf.data(section) : NO_BYTES;
+    const replacement = isReplacement(name) || name.startsWith('.discard.');
+    return { name, bytes, text, rodata, replacement, relocs: tables.relocs(index) };
   });
-}
-
-/** A jump label is a nop or a jump, and may become the other. */
-function jumpLabelEdge(elf: ElfObject, edge: Edge): Edge {
-  const section = elf.section(edge.from.section);
-  const opcode = section ? elf.data(section)[edge.from.offset] : 0;
-  const length = opcode === 0xe9 ? 5 : opcode === 0xeb ? 2 : 0;
-  if (length === 0) return edge;
-  return { from: edge.from, to: { section: edge.from.section, offset: edge.from.offset + length } };
-}
-
-function warnings(elf: ElfObject): CodeMark[] {
-  const section = elf.section('__bug_table');
-  if (!section) return [];
-  const view = elf.view(section);
-  return rows(elf, '__bug_table', BUG_ENTRY).flatMap((row, i) => {
-    const relocation = row.get(0);
-    const mark = relocation ? place(relocation, 0) : undefined;
-    const isWarning = (view.getUint16(i * BUG_ENTRY + 10, true) & BUGFLAG_WARNING) !== 0;
-    return mark && isWarning ? [mark] : [];
-  });
-}
-
-function codeSymbols(elf: ElfObject): CodeSymbol[] {
-  return elf.symbols
-    .filter((s) => s.type === STT_FUNC && isText(s.section))
-    .map((s) => ({
-      name: s.name,
-      section: (s.section as ElfSection).name,
-      offset: Number(s.value),
-      size: s.size,
-      global: s.bind !== STB_LOCAL,
-      type: 'func',
-    }));
-}
-
-/** `addrOf` gives each text section its address. */
-export function inputFromElf(elf: ElfObject, addrOf: (section: ElfSection) => bigint): ObjtoolInput {
-  const sections = elf.sections.filter(isText).map(
-    (section): CodeSection => ({
-      name: section.name,
-      addr: addrOf(section),
-      bytes: elf.data(section),
-      replacement: isReplacement(section.name),
-      targets: branchTargets(elf, section),
-    }),
-  );
-  const jumpLabels = tableEdges(elf, '__jump_table', JUMP_ENTRY).map((edge) => jumpLabelEdge(elf, edge));
+  const symbols = withUnnamedFunctions(elf, tables.symbols, special);
   return {
     sections,
-    symbols: codeSymbols(elf),
-    hints: [],
-    noreturn: new Set(),
-    deadEnds: [],
-    reachable: warnings(elf),
-    edges: [...jumpLabels, ...tableEdges(elf, '__ex_table', EX_ENTRY)],
+    symbols,
+    hints: [...special.hints(), ...vmxHints(elf, symbols)],
+    noreturn: (kernelVersion(elf) ?? 0) >= 602 ? LATER_NORETURNS : new Set(),
+    deadEnds: special.deadEnds(),
+    reachable: special.reachable(),
+    alternatives: special.alternatives(),
+    ignored: special.ignored(),
+    ignoredAlternatives: special.ignoredAlternatives(),
   };
+}
+
+const NO_BYTES = new Uint8Array(0);
+
+/** The kernel that a module was built for, as 100 times the major number plus the minor; undefined in a `.o`. */
+export function kernelVersion(elf: ElfObject): number | undefined {
+  const match = /^(\d+)\.(\d+)/.exec(readModInfo(elf).get('vermagic') ?? '');
+  return match ? Number(match[1]) * 100 + Number(match[2]) : undefined;
+}
+
+/**
+ * A weak function that another one overrides loses its symbol when the module is linked, and keeps its code;
+ * ftrace's list of calls to __fentry__ shows where it starts.
+ */
+function withUnnamedFunctions(elf: ElfObject, symbols: SymbolTable, special: SpecialSections): SymbolTable {
+  const sites = special.fentrySites();
+  if (sites.length === 0) return symbols;
+  const covers = coverage(elf, symbols);
+  const starts = sites.filter(({ section, offset }) => !covers.has(section, offset));
+  if (starts.length === 0) return symbols;
+  starts.sort((a, b) => a.section - b.section || a.offset - b.offset);
+  const first = symbols.count;
+  const count = first + starts.length;
+  const column = <T extends Int32Array | Uint8Array>(from: T, to: T, of: (i: number) => number): T => {
+    to.set(from);
+    for (let i = 0; i < starts.length; i++) to[first + i] = of(i);
+    return to;
+  };
+  const end = (i: number): number => {
+    const [mark, next] = [starts[i], starts[i + 1]];
+    const limit = covers.next(mark.section, mark.offset);
+    return next?.section === mark.section ? Math.min(limit, next.offset) : limit;
+  };
+  return {
+    count,
+    section: column(symbols.section, new Int32Array(count), (i) => starts[i].section),
+    value: column(symbols.value, new Int32Array(count), (i) => starts[i].offset),
+    size: column(symbols.size, new Int32Array(count), (i) => end(i) - starts[i].offset),
+    type: column(symbols.type, new Uint8Array(count), () => SYM_FUNC),
+    bind: column(symbols.bind, new Uint8Array(count), () => 0),
+    name: (i) =>
+      i < first
+        ? symbols.name(i)
+        : `${elf.sections[starts[i - first].section].name}+0x${starts[i - first].offset.toString(16)}`,
+  };
+}
+
+interface Coverage {
+  has(section: number, offset: number): boolean;
+  /** Where the next function starts, or the section ends. */
+  next(section: number, offset: number): number;
+}
+
+function coverage(elf: ElfObject, { count, type, section, value, size }: SymbolTable): Coverage {
+  const bySection = new Map<number, number[]>();
+  for (let s = 1; s < count; s++) {
+    if (type[s] !== SYM_FUNC || section[s] <= 0) continue;
+    const list = bySection.get(section[s]);
+    if (list) list.push(s);
+    else bySection.set(section[s], [s]);
+  }
+  const starts = new Map<number, { start: number; end: number }[]>();
+  for (const [index, list] of bySection) {
+    let end = 0;
+    list.sort((a, b) => value[a] - value[b]);
+    // The farthest end so far, so that the function before a place decides.
+    const ranges = list.map((s) => {
+      end = Math.max(end, value[s] + size[s]);
+      return { start: value[s], end };
+    });
+    starts.set(index, ranges);
+  }
+  const position = (index: number, offset: number): number => {
+    const list = starts.get(index) ?? [];
+    let [low, high] = [0, list.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (list[middle].start <= offset) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  };
+  return {
+    has: (index, offset) => (starts.get(index)?.[position(index, offset) - 1]?.end ?? 0) > offset,
+    next: (index, offset) => starts.get(index)?.[position(index, offset)]?.start ?? elf.sections[index].size,
+  };
+}
+
+const VMRESUME = [0x0f, 0x01, 0xc3];
+/** From vmresume over the failure's jumps and vmlaunch. */
+const VMRESUME_DISTANCE = 64;
+
+/**
+ * A guest that exits comes back at vmx_vmexit, to which no branch leads, with the stack as it was at vmresume.
+ * The source says so with hints, which a module no longer has.
+ */
+function vmxHints(elf: ElfObject, symbols: SymbolTable): CodeHint[] {
+  const exit = elf.section('.noinstr.text') || elf.section('.text') ? findSymbol(symbols, 'vmx_vmexit') : 0;
+  if (exit === 0 || symbols.section[exit] <= 0) return [];
+  const [section, offset] = [symbols.section[exit], symbols.value[exit]];
+  const bytes = elf.data(elf.sections[section]);
+  for (let at = offset; at >= 0 && at > offset - VMRESUME_DISTANCE; at--) {
+    if (!VMRESUME.every((byte, i) => bytes[at + i] === byte)) continue;
+    const place = { section, base: '', frameOffset: 0 };
+    return [
+      { ...place, offset: at, kind: 'save' },
+      { ...place, offset, kind: 'restore' },
+    ];
+  }
+  return [];
+}
+
+/** Only in modules that can have it is every name looked at. */
+function findSymbol(symbols: SymbolTable, name: string): number {
+  for (let s = 1; s < symbols.count; s++) {
+    if (
+      symbols.type[s] === 0 &&
+      symbols.section[s] > 0 &&
+      symbols.size[s] === 0 &&
+      symbols.name(s) === name
+    ) {
+      return s;
+    }
+  }
+  return 0;
 }

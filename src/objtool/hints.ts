@@ -3,21 +3,27 @@
 
 import {
   BP,
-  Cfi,
+  CFA_BASE,
+  CFA_OFFSET,
+  type CfiTable,
   DI,
   DX,
-  functionCfi,
+  END,
+  FUNC_CFI,
+  INIT_CFI,
+  NO_CFI,
   R10,
   R13,
   SP,
   SP_INDIRECT,
+  TYPE,
   TYPE_CALL,
   TYPE_REGS,
   TYPE_REGS_PARTIAL,
   UNDEFINED,
 } from './cfi.ts';
-import type { CodeHint, CodeHintKind, CodeMark } from './input.ts';
-import type { CodeInsn } from './insn.ts';
+import type { CodeHint, CodeHintKind } from './input.ts';
+import { type Code, find, IN_HINT, IN_RESTORE, IN_SAVE } from './insn.ts';
 
 const BASES: Readonly<Record<string, number>> = {
   '': UNDEFINED,
@@ -39,44 +45,41 @@ const RULES: Readonly<Partial<Record<CodeHintKind, HintRule>>> = {
   empty: { type: TYPE_CALL, end: true },
   entry: { type: TYPE_CALL, end: true },
   undefined: { type: TYPE_CALL, end: false },
+  call: { type: TYPE_CALL, end: false },
   regs: { type: TYPE_REGS, end: false },
   regs_partial: { type: TYPE_REGS_PARTIAL, end: false },
   iret_regs: { type: TYPE_REGS_PARTIAL, end: false },
 };
 
-export function readHints(
-  hints: readonly CodeHint[],
-  find: (mark: CodeMark) => CodeInsn | undefined,
-  warn: (text: string) => void,
-): void {
-  hints.forEach((hint, i) => {
-    const insn = find(hint);
-    if (!insn) {
-      warn(`can't find insn for unwind_hints[${i}]`);
+export function readHints(code: Code, cfis: CfiTable): void {
+  code.input.hints.forEach((hint, i) => {
+    const insn = find(code, hint);
+    if (insn === 0) {
+      code.warnings.push(`can't find insn for unwind_hints[${i}]`);
       return;
     }
     if (hint.kind === 'save') {
-      insn.save = true;
+      code.flags[insn] |= IN_SAVE;
       return;
     }
-    insn.hint = true;
-    if (hint.kind === 'restore') insn.restore = true;
-    else if (hint.kind === 'func') insn.cfi = functionCfi();
-    else setState(insn, hint, warn);
+    code.flags[insn] |= IN_HINT;
+    if (hint.kind === 'restore') code.flags[insn] |= IN_RESTORE;
+    else if (hint.kind === 'func') code.cfi[insn] = FUNC_CFI;
+    else setState(code, cfis, insn, hint);
   });
 }
 
-function setState(insn: CodeInsn, hint: CodeHint, warn: (text: string) => void): void {
+function setState(code: Code, cfis: CfiTable, insn: number, hint: CodeHint): void {
   const rule = RULES[hint.kind] as HintRule;
   const base = BASES[hint.base];
   if (base === undefined) {
-    warn(`unsupported unwind_hint sp base reg ${hint.base}`);
+    code.warnings.push(`unsupported unwind_hint sp base reg ${hint.base}`);
     return;
   }
-  const cfi = insn.cfi?.copy() ?? new Cfi();
-  cfi.cfaBase = base;
-  cfi.cfaOffset = hint.frameOffset;
-  cfi.type = rule.type;
-  cfi.end = rule.end;
-  insn.cfi = cfi;
+  const state = cfis.load(code.cfi[insn] === NO_CFI ? INIT_CFI : code.cfi[insn]);
+  state[CFA_BASE] = base;
+  state[CFA_OFFSET] = hint.frameOffset;
+  state[TYPE] = rule.type;
+  state[END] = rule.end ? 1 : 0;
+  code.cfi[insn] = cfis.intern();
 }

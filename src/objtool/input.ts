@@ -1,34 +1,64 @@
-// What the ORC generator is given: text, symbols, and what the bytes alone do not tell.
-// An assembled image fills it from its symbols and hints; a .ko would fill it from its
-// relocations as well.
+// What the ORC generator is given: text, symbols, relocations, and what the bytes alone do not tell.
+// An assembled image fills it from its symbols and hints, an object file from its relocations
+// and special sections (elf_input.ts).
+//
+// Invariant: tables of symbols and relocations are columns, not objects: a large module has
+// hundreds of thousands of rows.
 
 import type { AsmImage } from '../isa/assembler.ts';
 
-export interface CodeSymbol {
-  readonly name: string;
-  readonly section: string;
-  readonly offset: number;
-  readonly size: number;
-  readonly global: boolean;
-  /** `func` is entered by a call with the usual frame (STT_FUNC); `code` may be entered in any way. */
-  readonly type: 'func' | 'code';
+export const SYM_NOTYPE = 0;
+export const SYM_OBJECT = 1;
+export const SYM_FUNC = 2;
+export const SYM_SECTION = 3;
+export const SYM_FILE = 4;
+
+export const BIND_LOCAL = 0;
+export const BIND_GLOBAL = 1;
+export const BIND_WEAK = 2;
+
+/** Row 0 is the null symbol. */
+export interface SymbolTable {
+  readonly count: number;
+  /** Index in `sections`; 0 for a symbol of another object, whose section 0 is no section. */
+  readonly section: Int32Array;
+  readonly value: Int32Array;
+  readonly size: Int32Array;
+  /** SYM_* */
+  readonly type: Uint8Array;
+  /** BIND_* */
+  readonly bind: Uint8Array;
+  name(index: number): string;
 }
 
-/** Where a relocated branch goes. Without a section it is a symbol of another object. */
-export interface BranchTarget {
-  readonly name: string;
-  readonly section?: string;
-  readonly offset?: number;
+/** Of one section, in the order of the file. */
+export interface RelocTable {
+  readonly count: number;
+  readonly offset: Int32Array;
+  readonly symbol: Int32Array;
+  readonly addend: Int32Array;
+  /** R_X86_64_* */
+  readonly type: Uint8Array;
+  readonly sorted: boolean;
 }
 
 export interface CodeSection {
   readonly name: string;
-  readonly addr: bigint;
   readonly bytes: Uint8Array;
+  /** Holds instructions. */
+  readonly text: boolean;
   /** Stands in for other code (`.altinstr_*`): followed, and left out of the table. */
   readonly replacement?: boolean;
-  /** By offset of the displacement; branches that are not here go where their displacement says. */
-  readonly targets?: ReadonlyMap<number, BranchTarget>;
+  /** May hold jump tables. */
+  readonly rodata?: boolean;
+  /** Branches that are not here go where their displacement says. */
+  readonly relocs?: RelocTable | undefined;
+}
+
+export interface CodeMark {
+  /** Index in `sections`. */
+  readonly section: number;
+  readonly offset: number;
 }
 
 export type CodeHintKind =
@@ -37,54 +67,101 @@ export type CodeHintKind =
   | 'regs'
   | 'regs_partial'
   | 'iret_regs'
+  | 'call'
   | 'func'
   | 'save'
   | 'restore'
   | 'undefined';
 
-export interface CodeHint {
-  readonly section: string;
-  readonly offset: number;
+export interface CodeHint extends CodeMark {
   readonly kind: CodeHintKind;
   /** Register name, in parentheses when it points to the place. */
   readonly base: string;
   readonly frameOffset: number;
 }
 
-export interface CodeMark {
-  readonly section: string;
-  readonly offset: number;
+/** One entry of a special section: another way on from an instruction, or code that may be put in its place. */
+export interface CodeAlternative {
+  readonly kind: 'replace' | 'jumpLabel' | 'fixup';
+  readonly from: CodeMark;
+  /** Absent for a replacement of no bytes. */
+  readonly to: CodeMark | undefined;
+  /** Bytes replaced, and bytes of the replacement. */
+  readonly fromLength: number;
+  readonly toLength: number;
+  /** Not followed. */
+  readonly skip?: boolean;
 }
 
 export interface ObjtoolInput {
+  /** Section 0 is no section, as in ELF. */
   readonly sections: readonly CodeSection[];
-  readonly symbols: readonly CodeSymbol[];
+  readonly symbols: SymbolTable;
   readonly hints: readonly CodeHint[];
   /** Functions that never return, beside those that objtool knows. */
   readonly noreturn: ReadonlySet<string>;
   /** Instructions after which nothing runs. */
   readonly deadEnds: readonly CodeMark[];
   /** ud2 after which execution goes on (WARN). */
-  readonly reachable?: readonly CodeMark[];
-  /** Ways that no branch shows: jump labels, exception tables, jump tables. */
-  readonly edges?: readonly { readonly from: CodeMark; readonly to: CodeMark }[];
+  readonly reachable: readonly CodeMark[];
+  readonly alternatives: readonly CodeAlternative[];
+  /** Starts of functions that are not to be looked at (STACK_FRAME_NON_STANDARD). */
+  readonly ignored: readonly CodeMark[];
+  /** Instructions whose alternatives are not to be looked at. */
+  readonly ignoredAlternatives: readonly CodeMark[];
 }
+
+const NO_SECTION: CodeSection = { name: '', bytes: new Uint8Array(0), text: false };
+
+export interface SymbolRow {
+  readonly name: string;
+  readonly section: number;
+  readonly value: number;
+  readonly size: number;
+  readonly type: number;
+  readonly bind: number;
+}
+
+/** Columns from rows; the null symbol is put before them. */
+export function symbolTable(rows: readonly SymbolRow[]): SymbolTable {
+  const column = (of: (row: SymbolRow) => number): number[] => [0, ...rows.map(of)];
+  return {
+    count: rows.length + 1,
+    section: Int32Array.from(column((r) => r.section)),
+    value: Int32Array.from(column((r) => r.value)),
+    size: Int32Array.from(column((r) => r.size)),
+    type: Uint8Array.from(column((r) => r.type)),
+    bind: Uint8Array.from(column((r) => r.bind)),
+    name: (index) => rows[index - 1]?.name ?? '',
+  };
+}
+
+const NOTHING = { reachable: [], alternatives: [], ignored: [], ignoredAlternatives: [] };
 
 /** The kernel text of an assembled image. User text has no ORC. */
 export function inputFromImage(image: AsmImage): ObjtoolInput {
   const text = image.sections.find((s) => s.name === '.text');
-  if (!text) return { sections: [], symbols: [], hints: [], noreturn: new Set(), deadEnds: [] };
-  const end = text.addr + BigInt(text.size);
-  const mark = (addr: bigint): CodeMark => ({ section: text.name, offset: Number(addr - text.addr) });
-  const inside = (addr: bigint): boolean => addr >= text.addr && addr < end;
-  const symbols: CodeSymbol[] = [];
-  for (const { name, addr, size, global, section, type } of image.symbols) {
-    if (section !== text.name || (type !== 'func' && type !== 'code')) continue;
-    symbols.push({ name, ...mark(addr), size, global, type });
+  if (!text) {
+    const empty = { sections: [NO_SECTION], symbols: symbolTable([]), hints: [], deadEnds: [] };
+    return { ...NOTHING, ...empty, noreturn: new Set() };
   }
+  const end = text.addr + BigInt(text.size);
+  const mark = (addr: bigint): CodeMark => ({ section: 1, offset: Number(addr - text.addr) });
+  const inside = (addr: bigint): boolean => addr >= text.addr && addr < end;
+  const rows = image.symbols
+    .filter((s) => s.section === text.name && (s.type === 'func' || s.type === 'code'))
+    .map(({ name, addr, size, global, type }) => ({
+      name,
+      section: 1,
+      value: Number(addr - text.addr),
+      size,
+      type: type === 'func' ? SYM_FUNC : SYM_NOTYPE,
+      bind: global ? BIND_GLOBAL : BIND_LOCAL,
+    }));
   return {
-    sections: [{ name: text.name, addr: text.addr, bytes: text.bytes }],
-    symbols,
+    ...NOTHING,
+    sections: [NO_SECTION, { name: text.name, bytes: text.bytes, text: true }],
+    symbols: symbolTable(rows),
     hints: image.hints
       .filter((h) => inside(h.addr))
       .map((h) => ({ ...mark(h.addr), kind: h.kind, base: h.base, frameOffset: h.offset })),

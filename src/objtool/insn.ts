@@ -1,5 +1,8 @@
-// An instruction as the checks see it: its kind, its stack operations, where it may go.
-// Mirrors struct instruction of tools/objtool/include/objtool/check.h and its insn_type.
+// The instructions of all text sections: their kinds, stack operations, and where they may go.
+// Mirrors struct instruction of tools/objtool/include/objtool/check.h, in columns.
+//
+// Invariant: an instruction is its number, 0 being none; those of one section are consecutive
+// and in order. Numbers from `count` on are the no-ops that fill up short replacements.
 
 import {
   FLOW_CALL,
@@ -16,9 +19,7 @@ import {
   FLOW_UD2,
   type Insn,
 } from '../isa/decoder.ts';
-import type { Cfi } from './cfi.ts';
-import type { CodeSection, CodeSymbol } from './input.ts';
-import type { StackOp } from './stack_op.ts';
+import type { CodeMark, ObjtoolInput } from './input.ts';
 
 export const INSN_OTHER = 0;
 export const INSN_CALL = 1;
@@ -26,119 +27,158 @@ export const INSN_CALL_DYNAMIC = 2;
 export const INSN_JUMP = 3;
 export const INSN_JUMP_CONDITIONAL = 4;
 export const INSN_JUMP_DYNAMIC = 5;
-export const INSN_RETURN = 6;
-export const INSN_CONTEXT_SWITCH = 7;
-export const INSN_BUG = 8;
-export const INSN_NOP = 9;
-export const INSN_TRAP = 10;
-export const INSN_STD = 11;
-export const INSN_CLD = 12;
+export const INSN_JUMP_DYNAMIC_CONDITIONAL = 6;
+export const INSN_RETURN = 7;
+export const INSN_CONTEXT_SWITCH = 8;
+export const INSN_BUG = 9;
+export const INSN_NOP = 10;
+export const INSN_TRAP = 11;
+export const INSN_STD = 12;
+export const INSN_CLD = 13;
 
-/** A callable function. */
-export interface Func {
-  readonly symbol: CodeSymbol;
-  /** Of a cold part, the function that it was split from; else itself. */
-  parent: Func;
-  cold: Func | undefined;
-}
+export const IN_DEAD_END = 1;
+export const IN_HINT = 2;
+export const IN_SAVE = 4;
+export const IN_RESTORE = 8;
+export const IN_VISITED = 16;
+/** Not to be looked at: its function asked for that. */
+export const IN_IGNORE = 32;
+export const IN_IGNORE_ALTS = 64;
+/** Has rows in `alts`. */
+export const IN_ALTS = 128;
+/** Has a row in `altGroups`. */
+export const IN_ALT_GROUP = 256;
+export const IN_LAST = 512;
+/** A jump that a table in .rodata gives its targets. */
+export const IN_JUMP_TABLE = 1024;
 
-/** What a call or a tail call goes to: a symbol here, or a name in another object. */
-export interface CallDest {
-  readonly name: string;
-  readonly func: Func | undefined;
-}
-
-export interface CodeInsn {
-  readonly section: SectionCode;
-  readonly offset: number;
-  readonly length: number;
-  /** Position within section.insns. */
-  readonly index: number;
-  type: number;
-  ops: readonly StackOp[];
-  func: Func | undefined;
-  deadEnd: boolean;
-  callDest: CallDest | undefined;
-  jumpDest: CodeInsn | undefined;
-  /** Further ways on: jump labels and the like. */
-  edges: CodeInsn[] | undefined;
-  /** The stack state is given, not found. */
-  hint: boolean;
-  save: boolean;
-  restore: boolean;
-  /** The state before the instruction; set by a hint, or when the instruction is reached. */
-  cfi: Cfi | undefined;
-  visited: boolean;
-}
-
-export class SectionCode {
-  readonly source: CodeSection;
-  readonly insns: CodeInsn[] = [];
-  readonly byOffset: Int32Array;
-
-  constructor(source: CodeSection) {
-    this.source = source;
-    this.byOffset = new Int32Array(source.bytes.length).fill(-1);
-  }
-
-  at(offset: number): CodeInsn | undefined {
-    return this.insns[this.byOffset[offset] ?? -1];
-  }
+/** Code that may be replaced, or the replacement: a run of instructions. */
+export interface AltGroup {
+  /** Of a replacement, what it replaces. */
+  readonly original: AltGroup | undefined;
+  readonly first: number;
+  readonly last: number;
+  /** The state at each byte offset, shared by an original and its replacement. */
+  readonly cfi: Int32Array;
 }
 
 export interface Code {
-  readonly sections: readonly SectionCode[];
-  readonly symbols: readonly CodeSymbol[];
-  readonly funcs: readonly Func[];
+  readonly input: ObjtoolInput;
+  /** One more than the last instruction of a section. */
+  count: number;
+  /** Section of each instruction, and its offset there. */
+  readonly section: Uint16Array;
+  readonly offset: Int32Array;
+  readonly length: Uint8Array;
+  readonly type: Uint8Array;
+  readonly flags: Uint16Array;
+  /** The symbol of the function that it belongs to; 0 outside any. */
+  readonly func: Int32Array;
+  readonly opCode: Int32Array;
+  readonly opOffset: Int32Array;
+  readonly jumpDest: Int32Array;
+  /** Symbol that a call or a tail call goes to. */
+  readonly callDest: Int32Array;
+  /** The state before the instruction. */
+  readonly cfi: Int32Array;
+  /** Further ways on. */
+  readonly alts: Map<number, number[]>;
+  readonly altGroups: Map<number, AltGroup>;
+  /** By section: first instruction and one past the last. */
+  readonly firstOf: Int32Array;
+  readonly endOf: Int32Array;
+  /** By symbol: of a cold part the function that it was split from, else itself. */
+  readonly parent: Int32Array;
+  /** By symbol: the cold part of a function; 0 for none. */
+  readonly cold: Int32Array;
+  /** Symbols of callable functions, without aliases, by section and offset. */
+  readonly funcs: readonly number[];
   readonly warnings: string[];
+  at(section: number, offset: number): number;
 }
 
+export const find = (code: Code, mark: CodeMark): number => code.at(mark.section, mark.offset);
+
+/** By flow of the decoder; undefined where the opcode decides. */
+const FLOW_TYPES: number[] = [];
+FLOW_TYPES[FLOW_CALL] = INSN_CALL;
+FLOW_TYPES[FLOW_CALL_INDIRECT] = INSN_CALL_DYNAMIC;
+FLOW_TYPES[FLOW_JMP] = INSN_JUMP;
+FLOW_TYPES[FLOW_JCC] = INSN_JUMP_CONDITIONAL;
+FLOW_TYPES[FLOW_JMP_INDIRECT] = INSN_JUMP_DYNAMIC;
+FLOW_TYPES[FLOW_RET] = INSN_RETURN;
+FLOW_TYPES[FLOW_IRET] = INSN_CONTEXT_SWITCH;
+FLOW_TYPES[FLOW_SYSCALL] = INSN_CONTEXT_SWITCH;
+FLOW_TYPES[FLOW_SYSRET] = INSN_CONTEXT_SWITCH;
+FLOW_TYPES[FLOW_INT3] = INSN_TRAP;
+FLOW_TYPES[FLOW_UD2] = INSN_BUG;
+
 export function insnType(insn: Insn): number {
-  switch (insn.flow) {
-    case FLOW_CALL:
-      return INSN_CALL;
-    case FLOW_CALL_INDIRECT:
-      return INSN_CALL_DYNAMIC;
-    case FLOW_JMP:
-      return INSN_JUMP;
-    case FLOW_JCC:
-      return INSN_JUMP_CONDITIONAL;
-    case FLOW_JMP_INDIRECT:
-      return INSN_JUMP_DYNAMIC;
-    case FLOW_RET:
-      return INSN_RETURN;
-    case FLOW_IRET:
-    case FLOW_SYSCALL:
-    case FLOW_SYSRET:
-      return INSN_CONTEXT_SWITCH;
-    case FLOW_FAR:
-      return insn.opcode === 0xff && (insn.reg & 7) === 3 ? INSN_CALL_DYNAMIC : INSN_CONTEXT_SWITCH;
-    case FLOW_INT3:
-      return INSN_TRAP;
-    case FLOW_UD2:
-      return INSN_BUG;
+  const { opcode, flow } = insn;
+  if (flow === 0) {
+    if (opcode === 0x90 || opcode === 0x0f0d || opcode === 0x0f1f) return INSN_NOP;
+    if (opcode === 0xfd) return INSN_STD;
+    return opcode === 0xfc ? INSN_CLD : INSN_OTHER;
   }
-  if (insn.vex) return INSN_OTHER;
-  if (insn.opcode === 0x90 || insn.opcode === 0x0f0d || insn.opcode === 0x0f1f) return INSN_NOP;
-  if (insn.opcode === 0xfd) return INSN_STD;
-  return insn.opcode === 0xfc ? INSN_CLD : INSN_OTHER;
+  if (flow === FLOW_FAR)
+    return opcode === 0xff && (insn.reg & 7) === 3 ? INSN_CALL_DYNAMIC : INSN_CONTEXT_SWITCH;
+  return FLOW_TYPES[flow] ?? INSN_OTHER;
 }
 
 /** A jump out of a callable function to another one. */
-export function isSiblingCall(insn: CodeInsn): boolean {
-  if (!insn.func) return false;
-  if (insn.type === INSN_JUMP_DYNAMIC) return !insn.edges;
-  return (insn.type === INSN_JUMP || insn.type === INSN_JUMP_CONDITIONAL) && insn.callDest !== undefined;
+export function isSiblingCall(code: Code, insn: number): boolean {
+  if (code.func[insn] === 0) return false;
+  const type = code.type[insn];
+  if (type === INSN_JUMP_DYNAMIC) return !isJumpTableJump(code, insn);
+  return (type === INSN_JUMP || type === INSN_JUMP_CONDITIONAL) && code.callDest[insn] !== 0;
+}
+
+function isJumpTableJump(code: Code, insn: number): boolean {
+  const flags = code.flags[insn];
+  if (flags & IN_JUMP_TABLE) return true;
+  if (!(flags & IN_ALT_GROUP)) return false;
+  // A retpoline in place of a jump through a table.
+  const original = code.altGroups.get(insn)?.original;
+  return original !== undefined && (code.flags[original.first] & IN_JUMP_TABLE) !== 0;
+}
+
+/** The next instruction of the section, or 0. */
+export const nextInSection = (code: Code, insn: number): number =>
+  code.flags[insn] & IN_LAST || insn >= code.count ? 0 : insn + 1;
+
+/** Visits the instructions of a function, then those of its cold part; stops when `visit` says true. */
+export function someInsnOfFunc(code: Code, func: number, visit: (insn: number) => boolean): boolean {
+  for (let part = func, parts = 0; part !== 0 && parts < 2; part = code.cold[part], parts++) {
+    const { section, value, size } = code.input.symbols;
+    const end = value[part] + size[part];
+    let insn = code.at(section[part], value[part]);
+    while (insn !== 0 && code.offset[insn] < end) {
+      if (visit(insn)) return true;
+      insn = nextInSection(code, insn);
+    }
+  }
+  return false;
 }
 
 /** `name+0x12`, as objtool gives places. */
-export function placeName(code: Code, insn: CodeInsn): string {
-  const { offset } = insn;
-  const { name } = insn.section.source;
-  const inside = (s: CodeSymbol): boolean =>
-    s.section === name && offset >= s.offset && offset < s.offset + s.size;
-  const symbol = code.symbols.find((s) => s.type === 'func' && inside(s)) ?? code.symbols.find(inside);
-  return symbol
-    ? `${symbol.name}+0x${(offset - symbol.offset).toString(16)}`
-    : `${name}+0x${offset.toString(16)}`;
+export function placeName(code: Code, insn: number): string {
+  const { symbols, sections } = code.input;
+  const offset = code.offset[insn];
+  const section = code.section[insn];
+  const inside = (s: number): boolean =>
+    symbols.section[s] === section &&
+    offset >= symbols.value[s] &&
+    offset < symbols.value[s] + symbols.size[s];
+  let symbol = code.func[insn] !== 0 && inside(code.func[insn]) ? code.func[insn] : 0;
+  for (let s = 1; symbol === 0 && s < symbols.count; s++) if (inside(s) && symbols.name(s) !== '') symbol = s;
+  return symbol === 0
+    ? `${sections[section].name}+0x${offset.toString(16)}`
+    : `${symbols.name(symbol)}+0x${(offset - symbols.value[symbol]).toString(16)}`;
 }
+
+export function warn(code: Code, insn: number, text: string): void {
+  // A broken object could fill the memory with them.
+  if (code.warnings.length < MAX_WARNINGS) code.warnings.push(`${placeName(code, insn)}: ${text}`);
+}
+
+export const MAX_WARNINGS = 1000;

@@ -1,5 +1,9 @@
-// Global functions that do not come back: ELF does not say so, the names must be known.
-// The same names as in tools/objtool/check.c of 6.1.
+// Functions that do not come back.
+// Mirrors __dead_end_function() of tools/objtool/check.c; ELF does not say it of global ones, so
+// their names must be known: those of 6.1, and of later kernels' noreturns.h.
+
+import { BIND_GLOBAL, BIND_WEAK } from './input.ts';
+import { type Code, INSN_RETURN, isSiblingCall, someInsnOfFunc } from './insn.ts';
 
 export const GLOBAL_NORETURNS: ReadonlySet<string> = new Set(
   `__invalid_creds __module_put_and_kthread_exit __reiserfs_panic __stack_chk_fail
@@ -8,3 +12,58 @@ export const GLOBAL_NORETURNS: ReadonlySet<string> = new Set(
   machine_real_restart make_task_dead panic rewind_stack_and_make_dead sev_es_terminate snp_abort stop_this_cpu
   usercopy_abort xen_start_kernel`.split(/\s+/),
 );
+
+/** Names that are on the list since 6.2. */
+export const LATER_NORETURNS: ReadonlySet<string> = new Set(
+  `__fortify_panic __kunit_abort __x64_sys_exit __x64_sys_exit_group arch_cpu_idle_dead bch2_trans_in_restart_error
+  bch2_trans_restart_error bch2_trans_unlocked_error cpu_die hlt_play_dead hv_ghcb_terminate
+  mpt_halt_firmware nmi_panic_self_stop panic_smp_self_stop rest_init rust_begin_unwind rust_helper_BUG
+  sev_es_terminate start_kernel vpanic x86_64_start_kernel x86_64_start_reservations xen_cpu_bringup_again`.split(
+    /\s+/,
+  ),
+);
+
+/** How many tail calls are followed. */
+const MAX_DEPTH = 5;
+
+export class DeadEnds {
+  readonly #code: Code;
+  readonly #known = new Map<number, boolean>();
+
+  constructor(code: Code) {
+    this.#code = code;
+  }
+
+  /** A call to the symbol is the last thing that happens. */
+  has(symbol: number): boolean {
+    let result = this.#known.get(symbol);
+    if (result === undefined) {
+      result = this.#decide(symbol, 0);
+      this.#known.set(symbol, result);
+    }
+    return result;
+  }
+
+  #decide(symbol: number, depth: number): boolean {
+    const code = this.#code;
+    const { symbols, noreturn } = code.input;
+    const bind = symbols.bind[symbol];
+    if (bind === BIND_WEAK) return false;
+    const name = symbols.name(symbol);
+    if (noreturn.has(name) || (bind === BIND_GLOBAL && GLOBAL_NORETURNS.has(name))) return true;
+    const func = code.parent[symbol];
+    const first = func === 0 ? 0 : code.at(symbols.section[func], symbols.value[func]);
+    if (first === 0 || symbols.size[func] === 0 || code.func[first] === 0) return false;
+    if (someInsnOfFunc(code, func, (insn) => code.type[insn] === INSN_RETURN)) return false;
+    // A tail call instead of a return: it depends on what is called.
+    let tail = 0;
+    someInsnOfFunc(code, func, (insn) => {
+      if (isSiblingCall(code, insn)) tail = insn;
+      return tail !== 0;
+    });
+    if (tail === 0) return true;
+    const dest = code.jumpDest[tail];
+    if (dest === 0 || depth === MAX_DEPTH) return false;
+    return code.func[dest] !== 0 && this.#decide(code.func[dest], depth + 1);
+  }
+}

@@ -1,5 +1,5 @@
 // ORC tables for text: one entry wherever the stack state changes.
-// Mirrors orc_create() and init_orc_entry() of tools/objtool/orc_gen.c (6.1 encoding).
+// Mirrors check(), orc_create() and init_orc_entry() of tools/objtool.
 //
 // Invariant: every byte of a section is covered; what nothing reaches is undefined, and a
 // terminator ends each section.
@@ -17,19 +17,44 @@ import {
   ORC_REG_UNDEFINED,
   type OrcTable,
   packOrcFlags,
-  sortOrcTable,
 } from '../elf/orc.ts';
 import type { AsmImage } from '../isa/assembler.ts';
-import { BP, BP_INDIRECT, CFA, type Cfi, DI, DX, R10, R13, SP, SP_INDIRECT, UNDEFINED } from './cfi.ts';
-import { CodeBuilder } from './code.ts';
+import { addAlternatives } from './alternatives.ts';
+import {
+  BP,
+  BP_AT,
+  BP_INDIRECT,
+  CFA,
+  CFA_BASE,
+  CFA_OFFSET,
+  CfiTable,
+  DI,
+  DX,
+  END,
+  NO_CFI,
+  R10,
+  R13,
+  SP,
+  SP_INDIRECT,
+  TYPE,
+  TYPE_CALL,
+  UNDEFINED,
+} from './cfi.ts';
+import { CodeTable } from './decode.ts';
+import { Destinations } from './destinations.ts';
+import { readHints } from './hints.ts';
 import { inputFromImage, type ObjtoolInput } from './input.ts';
-import { type CodeInsn, placeName, type SectionCode } from './insn.ts';
+import { type Code, find, IN_ALT_GROUP, IN_IGNORE, IN_IGNORE_ALTS, warn } from './insn.ts';
+import { addJumpTables } from './jump_tables.ts';
+import { ORC_SIGNAL, type OrcRows, OrcRowsBuilder, rowsAt } from './orc_rows.ts';
 import { validateCode } from './validate.ts';
 
 export interface OrcResult {
-  readonly table: OrcTable;
+  readonly rows: OrcRows;
   /** As objtool words them, without its `warning: objtool: `. */
   readonly warnings: readonly string[];
+  /** The instructions they were made from, for reports. */
+  readonly code: Code;
 }
 
 const SP_REGS: ReadonlyMap<number, number> = new Map([
@@ -49,82 +74,134 @@ const BP_REGS: ReadonlyMap<number, number> = new Map([
   [BP, ORC_REG_BP],
 ]);
 
-interface Entry {
-  readonly ip: number;
-  readonly spOffset: number;
-  readonly bpOffset: number;
-  readonly flags: number;
-}
+/** Entries of stack states, each worked out once. */
+class Entries {
+  readonly #code: Code;
+  readonly #cfis: CfiTable;
+  readonly spOffset: Int32Array;
+  readonly bpOffset: Int32Array;
+  readonly flags: Int32Array;
+  readonly #known: Uint8Array;
 
-type EntryState = Omit<Entry, 'ip'>;
-const NULL_ENTRY: EntryState = { spOffset: 0, bpOffset: 0, flags: 0 };
-
-function entryOf(cfi: Cfi | undefined, unknown: (text: string) => void): EntryState {
-  if (!cfi) return NULL_ENTRY;
-  if (cfi.cfaBase === UNDEFINED) {
-    return { ...NULL_ENTRY, flags: packOrcFlags(ORC_REG_UNDEFINED, ORC_REG_UNDEFINED, 0, cfi.end) };
+  constructor(code: Code, cfis: CfiTable) {
+    this.#code = code;
+    this.#cfis = cfis;
+    this.spOffset = new Int32Array(cfis.count);
+    this.bpOffset = new Int32Array(cfis.count);
+    this.flags = new Int32Array(cfis.count);
+    this.#known = new Uint8Array(cfis.count);
+    this.#known[NO_CFI] = 1;
   }
-  const spReg = SP_REGS.get(cfi.cfaBase);
-  const bpReg = BP_REGS.get(cfi.bp.base);
-  if (spReg === undefined || bpReg === undefined) {
-    unknown(
-      spReg === undefined ? `unknown CFA base reg ${cfi.cfaBase}` : `unknown BP base reg ${cfi.bp.base}`,
-    );
-    return NULL_ENTRY;
+
+  /** Fills in the columns of a state. */
+  need(id: number, insn: number): void {
+    if (this.#known[id]) return;
+    this.#known[id] = 1;
+    const of = (word: number): number => this.#cfis.get(id, word);
+    const end = of(END) !== 0;
+    this.flags[id] = packOrcFlags(ORC_REG_UNDEFINED, ORC_REG_UNDEFINED, TYPE_CALL, end);
+    if (of(CFA_BASE) === UNDEFINED) return;
+    const spReg = SP_REGS.get(of(CFA_BASE));
+    const bpReg = BP_REGS.get(of(BP_AT));
+    if (spReg === undefined) warn(this.#code, insn, `unknown CFA base reg ${of(CFA_BASE)}`);
+    else if (bpReg === undefined) warn(this.#code, insn, `unknown BP base reg ${of(BP_AT)}`);
+    else if (!fits(of(CFA_OFFSET)) || !fits(of(BP_AT + 1))) warn(this.#code, insn, 'stack frame too large');
+    else {
+      this.spOffset[id] = of(CFA_OFFSET);
+      this.bpOffset[id] = of(BP_AT + 1);
+      const signal = of(TYPE) === TYPE_CALL ? 0 : ORC_SIGNAL;
+      this.flags[id] = packOrcFlags(spReg, bpReg, of(TYPE), end) | signal;
+    }
   }
-  return {
-    spOffset: cfi.cfaOffset,
-    bpOffset: cfi.bp.offset,
-    flags: packOrcFlags(spReg, bpReg, cfi.type, cfi.end),
-  };
 }
 
-const same = (a: EntryState, b: EntryState): boolean =>
-  a.spOffset === b.spOffset && a.bpOffset === b.bpOffset && a.flags === b.flags;
+/** struct orc_entry has 16 bits for an offset. */
+const fits = (offset: number): boolean => offset >= -0x8000 && offset <= 0x7fff;
 
-function sectionEntries(
-  section: SectionCode,
-  unknown: (insn: CodeInsn, text: string) => void,
-  out: Entry[],
-): void {
-  const base = Number(BigInt.asUintN(32, section.source.addr));
-  const before = out.length;
-  let previous = NULL_ENTRY;
-  let lastCfi: Cfi | undefined;
-  for (const insn of section.insns) {
-    if (insn.cfi === lastCfi && insn.cfi) continue;
-    lastCfi = insn.cfi;
-    const state = entryOf(insn.cfi, (text) => unknown(insn, text));
-    if (same(state, previous)) continue;
-    out.push({ ip: (base + insn.offset) >>> 0, ...state });
-    previous = state;
+class RowWriter {
+  readonly rows = new OrcRowsBuilder();
+  readonly #code: Code;
+  readonly #entries: Entries;
+  /** The state of the last row; no state is an undefined one. */
+  #last = NO_CFI;
+
+  constructor(code: Code, cfis: CfiTable) {
+    this.#code = code;
+    this.#entries = new Entries(code, cfis);
   }
-  if (out.length > before) out.push({ ip: (base + section.source.bytes.length) >>> 0, ...NULL_ENTRY });
+
+  addSection(section: number): void {
+    const code = this.#code;
+    const before = this.rows.count;
+    this.#last = NO_CFI;
+    const end = code.endOf[section];
+    for (let insn = code.firstOf[section]; insn < end; insn++) {
+      if (!(code.flags[insn] & IN_ALT_GROUP)) {
+        this.#add(section, code.offset[insn], code.cfi[insn], insn);
+        continue;
+      }
+      const group = code.altGroups.get(insn);
+      if (!group || group.first < code.firstOf[section] || group.first > insn) continue;
+      const start = code.offset[group.first];
+      for (let i = code.offset[insn] - start; i < group.cfi.length; i++) {
+        if (group.cfi[i] !== NO_CFI) this.#add(section, start + i, group.cfi[i], insn);
+      }
+      insn = Math.max(insn, group.last);
+    }
+    if (this.rows.count > before) this.rows.add(section, code.input.sections[section].bytes.length, 0, 0, 0);
+  }
+
+  #add(section: number, offset: number, cfi: number, insn: number): void {
+    if (cfi === this.#last) return;
+    const entries = this.#entries;
+    entries.need(cfi, insn);
+    const last = this.#last;
+    this.#last = cfi;
+    const [sp, bp, flags] = [entries.spOffset[cfi], entries.bpOffset[cfi], entries.flags[cfi]];
+    if (sp === entries.spOffset[last] && bp === entries.bpOffset[last] && flags === entries.flags[last])
+      return;
+    this.rows.add(section, offset, sp, bp, flags);
+  }
 }
 
-function toTable(entries: readonly Entry[]): OrcTable {
-  return sortOrcTable({
-    count: entries.length,
-    ip: Uint32Array.from(entries, (e) => e.ip),
-    spOffset: Int16Array.from(entries, (e) => e.spOffset),
-    bpOffset: Int16Array.from(entries, (e) => e.bpOffset),
-    flags: Uint16Array.from(entries, (e) => e.flags),
-  });
+function addIgnores(code: Code): void {
+  const { symbols, ignored, ignoredAlternatives } = code.input;
+  for (const mark of ignored) {
+    let insn = find(code, mark);
+    const func = code.func[insn];
+    const end = symbols.value[func] + symbols.size[func];
+    const last = code.endOf[mark.section];
+    for (; insn !== 0 && insn < last && code.offset[insn] < end; insn++) code.flags[insn] |= IN_IGNORE;
+  }
+  for (const mark of ignoredAlternatives) {
+    const insn = find(code, mark);
+    if (insn !== 0) code.flags[insn] |= IN_IGNORE_ALTS;
+  }
 }
 
-/** The table of any text given as an ObjtoolInput. */
+/** The entries of any text given as an ObjtoolInput. Throws CfiLimitError. */
 export function createOrc(input: ObjtoolInput): OrcResult {
-  const code = new CodeBuilder(input);
-  validateCode(code);
-  const entries: Entry[] = [];
-  const unknown = (insn: CodeInsn, text: string): void => {
-    code.warnings.push(`${placeName(code, insn)}: ${text}`);
-  };
-  for (const section of code.sections) {
-    if (!section.source.replacement) sectionEntries(section, unknown, entries);
-  }
-  return { table: toTable(entries), warnings: code.warnings };
+  const code = new CodeTable(input);
+  const cfis = new CfiTable();
+  addIgnores(code);
+  addAlternatives(code);
+  new Destinations(code).addAll();
+  addJumpTables(code);
+  readHints(code, cfis);
+  validateCode(code, cfis);
+  const writer = new RowWriter(code, cfis);
+  input.sections.forEach((section, i) => {
+    if (section.text && !section.replacement) writer.addSection(i);
+  });
+  return { rows: writer.rows.finish(), warnings: code.warnings, code };
 }
 
 /** The table of an assembled image's kernel text. */
-export const generateOrc = (image: AsmImage): OrcResult => createOrc(inputFromImage(image));
+export function generateOrc(image: AsmImage): {
+  readonly table: OrcTable;
+  readonly warnings: readonly string[];
+} {
+  const { rows, warnings } = createOrc(inputFromImage(image));
+  const addr = image.sections.find((s) => s.name === '.text')?.addr ?? 0n;
+  return { table: rowsAt(rows, () => addr), warnings };
+}

@@ -2,220 +2,309 @@
 // Mirrors update_cfi_state() of tools/objtool/check.c, the realigned frames (DRAP), restores
 // and stack switches that GCC emits included.
 //
-// Invariant: `cfi` is a copy that nothing else holds yet.
+// Invariant: a transition depends on the state and the operation alone, so that each is worked
+// out once; what depends on the place (is the function callable, does a hint follow) is left to
+// the caller.
 
 import {
   BP,
+  BP_AT,
   BP_INDIRECT,
   CFA,
-  type Cfi,
+  CFA_BASE,
+  CFA_OFFSET,
+  type CfiTable,
+  DRAP,
+  DRAP_OFFSET,
+  DRAP_REG,
+  SAVED_AT,
   SP,
   SP_INDIRECT,
+  STACK_SIZE,
+  TYPE,
   TYPE_REGS,
   TYPE_REGS_PARTIAL,
   UNDEFINED,
+  VALUES,
 } from './cfi.ts';
 import {
-  FROM_ADD,
-  FROM_AND,
-  FROM_MEM,
-  FROM_POP,
-  FROM_REG,
-  type StackOp,
-  TO_MEM,
-  TO_PUSH,
-  TO_REG,
-  TO_REG_MEM,
+  OP_ADD,
+  OP_AND,
+  OP_LEAVE,
+  OP_LOAD,
+  OP_MOVE,
+  OP_POP,
+  OP_POP_OTHER,
+  OP_PUSH,
+  OP_PUSH_OTHER,
+  OP_STORE,
+  opCode,
+  opFrom,
+  opKind,
+  opTo,
 } from './stack_op.ts';
 
-export interface OpContext {
-  /** The instruction is in a callable function. */
-  readonly callable: boolean;
-  /** The next instruction carries an unwind hint. */
-  readonly hintFollows: boolean;
-}
+/** Results that are no state. */
+export const CFI_UNDEFINED = -1;
+export const CFI_UNSUPPORTED_MODIFICATION = -2;
+export const CFI_UNSUPPORTED_REALIGNMENT = -3;
+
+export const CFI_PROBLEMS: Readonly<Record<number, string>> = {
+  [CFI_UNDEFINED]: 'undefined stack state',
+  [CFI_UNSUPPORTED_MODIFICATION]: 'unsupported stack register modification',
+  [CFI_UNSUPPORTED_REALIGNMENT]: 'unsupported stack pointer realignment',
+};
+
+type State = Int32Array;
 
 /** Below pt_regs only the distance to them is followed. */
-function updateRegs(cfi: Cfi, op: StackOp): void {
-  if (cfi.cfaBase !== SP && cfi.cfaBase !== SP_INDIRECT) return;
-  if (op.to === TO_PUSH) cfi.cfaOffset += 8;
-  if (op.from === FROM_POP) cfi.cfaOffset -= 8;
-  const adds = op.to === TO_REG && op.from === FROM_ADD && op.toReg === SP && op.fromReg === SP;
-  if (adds) cfi.cfaOffset -= op.fromOffset;
+function updateRegs(s: State, code: number, offset: number): void {
+  if (s[CFA_BASE] !== SP && s[CFA_BASE] !== SP_INDIRECT) return;
+  const kind = opKind(code);
+  if (kind === OP_PUSH || kind === OP_PUSH_OTHER) s[CFA_OFFSET] += 8;
+  if (kind === OP_POP || kind === OP_POP_OTHER || kind === OP_LEAVE) s[CFA_OFFSET] -= 8;
+  if (kind === OP_ADD && opTo(code) === SP && opFrom(code) === SP) s[CFA_OFFSET] -= offset;
 }
 
 /** The stack pointer moves by `bytes`, away from the caller when positive. */
-function grow(cfi: Cfi, bytes: number): void {
-  cfi.stackSize += bytes;
-  if (cfi.cfaBase === SP) cfi.cfaOffset += bytes;
+function grow(s: State, bytes: number): void {
+  s[STACK_SIZE] += bytes;
+  if (s[CFA_BASE] === SP) s[CFA_OFFSET] += bytes;
 }
 
-function bpIsPushed(cfi: Cfi): boolean {
-  return cfi.bp.base === CFA && cfi.bp.offset === -cfi.cfaOffset;
+/** The first save of a callee-saved register counts. */
+function save(s: State, reg: number, base: number, offset: number): void {
+  const at = SAVED_AT[reg];
+  if (at < 0 || s[at] !== UNDEFINED) return;
+  s[at] = base;
+  s[at + 1] = offset;
+}
+
+function restore(s: State, reg: number): void {
+  const at = SAVED_AT[reg];
+  if (at < 0) return;
+  s[at] = UNDEFINED;
+  s[at + 1] = 0;
+}
+
+/** Offset of the place where a register is saved; 0 for none. */
+const savedOffset = (s: State, reg: number): number => (SAVED_AT[reg] < 0 ? 0 : s[SAVED_AT[reg] + 1]);
+
+function setValue(s: State, reg: number, base: number, offset: number): void {
+  s[VALUES + reg * 2] = base;
+  s[VALUES + reg * 2 + 1] = offset;
+}
+
+const valueBase = (s: State, reg: number): number => s[VALUES + reg * 2];
+const valueOffset = (s: State, reg: number): number => s[VALUES + reg * 2 + 1];
+
+function bpIsPushed(s: State): boolean {
+  return s[BP_AT] === CFA && s[BP_AT + 1] === -s[CFA_OFFSET];
 }
 
 /** `mov %rax, (%rsp-like)` earlier put the old stack pointer at the top of another stack. */
-function holdsSwitchedStack(cfi: Cfi, reg: number): boolean {
-  const value = cfi.values[reg];
-  return value?.base === SP_INDIRECT && value.offset === cfi.cfaOffset;
+function holdsSwitchedStack(s: State, reg: number): boolean {
+  return valueBase(s, reg) === SP_INDIRECT && valueOffset(s, reg) === s[CFA_OFFSET];
 }
 
-function moveFromSp(cfi: Cfi, to: number): boolean {
-  if (to === BP && cfi.cfaBase === SP && bpIsPushed(cfi)) cfi.cfaBase = BP;
-  else if (to === BP && cfi.drap) cfi.setBp(BP, -cfi.stackSize);
-  else if (cfi.cfaBase === SP) cfi.setValue(to, CFA, -cfi.stackSize);
+function moveFromSp(s: State, to: number): boolean {
+  if (to === BP && s[CFA_BASE] === SP && bpIsPushed(s)) s[CFA_BASE] = BP;
+  else if (to === BP && s[DRAP]) {
+    s[BP_AT] = BP;
+    s[BP_AT + 1] = -s[STACK_SIZE];
+  } else if (s[CFA_BASE] === SP) setValue(s, to, CFA, -s[STACK_SIZE]);
   else return false;
   return true;
 }
 
-function moveIntoCfaBase(cfi: Cfi, from: number): void {
-  const value = cfi.values[from];
-  if (cfi.cfaBase === SP && value?.base === CFA) {
-    cfi.cfaOffset = -value.offset;
-    cfi.stackSize = cfi.cfaOffset;
-  } else if (cfi.cfaBase === SP && holdsSwitchedStack(cfi, from)) {
-    cfi.cfaBase = SP_INDIRECT;
-  } else {
-    cfi.cfaBase = UNDEFINED;
-    cfi.cfaOffset = 0;
+function moveIntoCfaBase(s: State, from: number): void {
+  if (s[CFA_BASE] === SP && valueBase(s, from) === CFA) {
+    s[CFA_OFFSET] = -valueOffset(s, from);
+    s[STACK_SIZE] = s[CFA_OFFSET];
+  } else if (s[CFA_BASE] === SP && holdsSwitchedStack(s, from)) s[CFA_BASE] = SP_INDIRECT;
+  else {
+    s[CFA_BASE] = UNDEFINED;
+    s[CFA_OFFSET] = 0;
   }
 }
 
-function move(cfi: Cfi, from: number, to: number): void {
-  if (from === SP && moveFromSp(cfi, to)) return;
-  if (from === BP && to === SP && (cfi.cfaBase === BP || cfi.cfaBase === cfi.drapReg)) {
-    cfi.stackSize = -cfi.bp.offset;
-  } else if (to === cfi.cfaBase) {
-    moveIntoCfaBase(cfi, from);
-  } else if (to === SP && holdsSwitchedStack(cfi, from)) {
-    // The pop that comes back will look like any other: count the slot it takes off.
-    cfi.stackSize += 8;
-  }
+function move(s: State, from: number, to: number): void {
+  if (from === SP && moveFromSp(s, to)) return;
+  if (from === BP && to === SP && (s[CFA_BASE] === BP || s[CFA_BASE] === s[DRAP_REG])) {
+    s[STACK_SIZE] = -s[BP_AT + 1];
+  } else if (to === s[CFA_BASE]) moveIntoCfaBase(s, from);
+  // The pop that comes back will look like any other: count the slot it takes off.
+  else if (to === SP && holdsSwitchedStack(s, from)) s[STACK_SIZE] += 8;
 }
 
 /** add to rsp, and lea of either direction. */
-function addTo(cfi: Cfi, op: StackOp, context: OpContext): string | undefined {
-  const { fromReg, fromOffset, toReg } = op;
-  if (toReg === SP && fromReg === SP) grow(cfi, -fromOffset);
-  else if (toReg === SP && fromReg === BP) cfi.stackSize = -(fromOffset + cfi.bp.offset);
-  else if (fromReg === SP && cfi.cfaBase === SP) {
-    cfi.drapReg = toReg;
-    cfi.setValue(toReg, CFA, -cfi.stackSize + fromOffset);
-  } else if (cfi.drap && toReg === SP && fromReg === cfi.drapReg) {
-    cfi.cfaBase = SP;
-    cfi.cfaOffset = cfi.stackSize = -fromOffset;
-    cfi.drapReg = UNDEFINED;
-    cfi.drap = false;
-  } else if (toReg === cfi.cfaBase && !context.hintFollows) {
-    return 'unsupported stack register modification';
-  }
-  return undefined;
+function addTo(s: State, from: number, offset: number, to: number): number {
+  if (to === SP && from === SP) grow(s, -offset);
+  else if (to === SP && from === BP) s[STACK_SIZE] = -(offset + s[BP_AT + 1]);
+  else if (from === SP && s[CFA_BASE] === SP) {
+    s[DRAP_REG] = to;
+    setValue(s, to, CFA, -s[STACK_SIZE] + offset);
+  } else if (s[DRAP] && to === SP && from === s[DRAP_REG]) {
+    s[CFA_BASE] = SP;
+    s[CFA_OFFSET] = s[STACK_SIZE] = -offset;
+    s[DRAP_REG] = UNDEFINED;
+    s[DRAP] = 0;
+  } else if (to === s[CFA_BASE]) return CFI_UNSUPPORTED_MODIFICATION;
+  return 0;
 }
 
-function align(cfi: Cfi, op: StackOp): string | undefined {
-  const hasDrap = cfi.drapReg !== UNDEFINED;
-  if (op.toReg !== SP || (hasDrap ? cfi.cfaBase !== SP : cfi.cfaBase !== BP)) {
-    return 'unsupported stack pointer realignment';
-  }
+function align(s: State): number {
+  const hasDrap = s[DRAP_REG] !== UNDEFINED;
+  if (hasDrap ? s[CFA_BASE] !== SP : s[CFA_BASE] !== BP) return CFI_UNSUPPORTED_REALIGNMENT;
   if (hasDrap) {
-    cfi.cfaBase = cfi.drapReg;
-    cfi.cfaOffset = cfi.stackSize = 0;
-    cfi.drap = true;
+    s[CFA_BASE] = s[DRAP_REG];
+    s[CFA_OFFSET] = s[STACK_SIZE] = 0;
+    s[DRAP] = 1;
   }
-  return undefined;
+  return 0;
 }
 
-function popInto(cfi: Cfi, reg: number): void {
-  if (reg === SP && cfi.cfaBase === SP_INDIRECT) {
-    cfi.cfaBase = SP;
+function drapIsBack(s: State): void {
+  s[CFA_BASE] = s[DRAP_REG];
+  s[CFA_OFFSET] = 0;
+  s[DRAP_OFFSET] = -1;
+}
+
+function pop(s: State, reg: number): void {
+  if (reg === SP && s[CFA_BASE] === SP_INDIRECT) {
+    s[CFA_BASE] = SP;
     return;
   }
-  if (!cfi.drap && reg === cfi.cfaBase) cfi.cfaBase = SP;
-  const isDrap = cfi.drap && cfi.cfaBase === BP_INDIRECT && reg === cfi.drapReg;
-  if (isDrap && cfi.drapOffset === -cfi.stackSize) drapIsBack(cfi);
-  else if (cfi.stackSize === -cfi.savedAt(reg).offset) cfi.restore(reg);
-  grow(cfi, -8);
+  if (!s[DRAP] && reg === s[CFA_BASE]) s[CFA_BASE] = SP;
+  const isDrap = s[DRAP] && s[CFA_BASE] === BP_INDIRECT && reg === s[DRAP_REG];
+  if (isDrap && s[DRAP_OFFSET] === -s[STACK_SIZE]) drapIsBack(s);
+  else if (s[STACK_SIZE] === -savedOffset(s, reg)) restore(s, reg);
+  grow(s, -8);
 }
 
-function drapIsBack(cfi: Cfi): void {
-  cfi.cfaBase = cfi.drapReg;
-  cfi.cfaOffset = 0;
-  cfi.drapOffset = -1;
-}
-
-/** mov disp(base), reg */
-function load(cfi: Cfi, op: StackOp): void {
-  const { fromReg, fromOffset, toReg } = op;
-  if (!cfi.drap && toReg === cfi.cfaBase && toReg === BP) {
-    cfi.cfaBase = SP;
-    cfi.cfaOffset = cfi.stackSize;
+/** mov offset(from), to */
+function load(s: State, from: number, offset: number, to: number): void {
+  if (!s[DRAP] && to === s[CFA_BASE] && to === BP) {
+    s[CFA_BASE] = SP;
+    s[CFA_OFFSET] = s[STACK_SIZE];
   }
-  if (cfi.drap && fromReg === BP && fromOffset === cfi.drapOffset) drapIsBack(cfi);
-  const kept = cfi.savedAt(toReg).offset;
-  const inDrapFrame = cfi.drap && fromReg === BP && fromOffset === kept;
-  const fromCfaBase = fromReg === cfi.cfaBase && fromOffset === kept + cfi.cfaOffset;
-  const fromStack = fromReg === SP && fromOffset === kept + cfi.stackSize;
-  if (inDrapFrame || fromCfaBase || fromStack) cfi.restore(toReg);
+  if (s[DRAP] && from === BP && offset === s[DRAP_OFFSET]) drapIsBack(s);
+  const kept = savedOffset(s, to);
+  const inDrapFrame = s[DRAP] && from === BP && offset === kept;
+  const fromCfaBase = from === s[CFA_BASE] && offset === kept + s[CFA_OFFSET];
+  const fromStack = from === SP && offset === kept + s[STACK_SIZE];
+  if (inDrapFrame || fromCfaBase || fromStack) restore(s, to);
 }
 
-function push(cfi: Cfi, op: StackOp): void {
-  grow(cfi, 8);
-  if (op.from !== FROM_REG) return;
-  const reg = op.fromReg;
-  if (!cfi.drap) cfi.save(reg, CFA, -cfi.stackSize);
-  else if (reg === cfi.cfaBase && reg === cfi.drapReg) {
-    cfi.cfaBase = BP_INDIRECT;
-    cfi.cfaOffset = cfi.drapOffset = -cfi.stackSize;
-  } else if (reg === BP && cfi.cfaBase === cfi.drapReg) cfi.stackSize = 0;
-  else cfi.save(reg, BP, -cfi.stackSize);
+function push(s: State, reg: number): void {
+  grow(s, 8);
+  if (!s[DRAP]) save(s, reg, CFA, -s[STACK_SIZE]);
+  else if (reg === s[CFA_BASE] && reg === s[DRAP_REG]) {
+    s[CFA_BASE] = BP_INDIRECT;
+    s[CFA_OFFSET] = s[DRAP_OFFSET] = -s[STACK_SIZE];
+  } else if (reg === BP && s[CFA_BASE] === s[DRAP_REG]) s[STACK_SIZE] = 0;
+  else save(s, reg, BP, -s[STACK_SIZE]);
 }
 
-/** mov reg, disp(base) */
-function store(cfi: Cfi, op: StackOp): void {
-  const { fromReg, toReg, toOffset } = op;
-  if (cfi.drap) {
-    if (fromReg === cfi.cfaBase && fromReg === cfi.drapReg) {
-      cfi.cfaBase = BP_INDIRECT;
-      cfi.cfaOffset = cfi.drapOffset = toOffset;
-    } else cfi.save(fromReg, BP, toOffset);
-  } else if (toReg === cfi.cfaBase) cfi.save(fromReg, CFA, toOffset - cfi.cfaOffset);
-  else if (toReg === SP) cfi.save(fromReg, CFA, toOffset - cfi.stackSize);
-  else if (fromReg === SP && toOffset === 0) cfi.setValue(toReg, SP_INDIRECT, cfi.cfaOffset);
+/** mov from, offset(to) */
+function store(s: State, from: number, offset: number, to: number): void {
+  if (s[DRAP]) {
+    if (from === s[CFA_BASE] && from === s[DRAP_REG]) {
+      s[CFA_BASE] = BP_INDIRECT;
+      s[CFA_OFFSET] = s[DRAP_OFFSET] = offset;
+    } else save(s, from, BP, offset);
+  } else if (to === s[CFA_BASE]) save(s, from, CFA, offset - s[CFA_OFFSET]);
+  else if (to === SP) save(s, from, CFA, offset - s[STACK_SIZE]);
+  else if (from === SP && offset === 0) setValue(s, to, SP_INDIRECT, s[CFA_OFFSET]);
 }
 
-/** Changes `cfi`; the text of a warning when it cannot be followed. */
-export function updateCfi(cfi: Cfi, op: StackOp, context: OpContext): string | undefined {
-  if (cfi.cfaBase === UNDEFINED) return context.callable ? 'undefined stack state' : undefined;
-  if (cfi.type === TYPE_REGS || cfi.type === TYPE_REGS_PARTIAL) {
-    updateRegs(cfi, op);
-    return undefined;
+/** Changes the state; 0, or why it cannot be followed. */
+function apply(s: State, code: number, offset: number): number {
+  if (s[CFA_BASE] === UNDEFINED) return CFI_UNDEFINED;
+  if (s[TYPE] === TYPE_REGS || s[TYPE] === TYPE_REGS_PARTIAL) {
+    updateRegs(s, code, offset);
+    return 0;
   }
-  switch (op.to) {
-    case TO_PUSH:
-      push(cfi, op);
-      return undefined;
-    case TO_REG_MEM:
-      store(cfi, op);
-      return undefined;
-    case TO_MEM:
-      grow(cfi, -8);
-      return undefined;
-  }
-  switch (op.from) {
-    case FROM_REG:
-      move(cfi, op.fromReg, op.toReg);
-      return undefined;
-    case FROM_ADD:
-      return addTo(cfi, op, context);
-    case FROM_AND:
-      return align(cfi, op);
-    case FROM_POP:
-      popInto(cfi, op.toReg);
-      return undefined;
-    case FROM_MEM:
-      load(cfi, op);
-      return undefined;
+  const [from, to] = [opFrom(code), opTo(code)];
+  switch (opKind(code)) {
+    case OP_PUSH:
+      push(s, from);
+      return 0;
+    case OP_PUSH_OTHER:
+      grow(s, 8);
+      return 0;
+    case OP_POP:
+      pop(s, to);
+      return 0;
+    case OP_POP_OTHER:
+      grow(s, -8);
+      return 0;
+    case OP_STORE:
+      store(s, from, offset, to);
+      return 0;
+    case OP_LOAD:
+      load(s, from, offset, to);
+      return 0;
+    case OP_MOVE:
+      move(s, from, to);
+      return 0;
+    case OP_ADD:
+      return addTo(s, from, offset, to);
+    case OP_AND:
+      return align(s);
     default:
-      return 'unknown stack-related instruction';
+      return apply(s, opCode(OP_MOVE, BP, SP), 0) || apply(s, opCode(OP_POP, 0, BP), 0);
   }
+}
+
+/** The transitions seen so far. */
+export class CfiTransitions {
+  readonly #table: CfiTable;
+  /** Rows of state, code, offset, result. */
+  #rows = new Int32Array(4096 * 4);
+  #count = 0;
+
+  constructor(table: CfiTable) {
+    this.#table = table;
+  }
+
+  /** The state after an operation; negative for one that cannot be followed. */
+  after(id: number, code: number, offset: number): number {
+    const rows = this.#rows;
+    const mask = (rows.length >> 2) - 1;
+    for (let slot = hashOf(id, code, offset); ; slot++) {
+      const at = (slot & mask) << 2;
+      if (rows[at] === 0) break;
+      if (rows[at] === id && rows[at + 1] === code && rows[at + 2] === offset) return rows[at + 3];
+    }
+    const state = this.#table.load(id);
+    const result = apply(state, code, offset) || this.#table.intern();
+    if (++this.#count * 8 > rows.length) this.#grow();
+    insert(this.#rows, id, code, offset, result);
+    return result;
+  }
+
+  #grow(): void {
+    const rows = this.#rows;
+    const larger = new Int32Array(rows.length * 2);
+    for (let at = 0; at < rows.length; at += 4) {
+      if (rows[at] !== 0) insert(larger, rows[at], rows[at + 1], rows[at + 2], rows[at + 3]);
+    }
+    this.#rows = larger;
+  }
+}
+
+function hashOf(id: number, code: number, offset: number): number {
+  return Math.imul(Math.imul(id, 0x9e3779b1) ^ Math.imul(code, 0x85ebca6b) ^ (offset * 31), 0xc2b2ae35) >>> 9;
+}
+
+function insert(rows: Int32Array, id: number, code: number, offset: number, result: number): void {
+  const mask = (rows.length >> 2) - 1;
+  let slot = hashOf(id, code, offset);
+  while (rows[(slot & mask) << 2] !== 0) slot++;
+  const at = (slot & mask) << 2;
+  rows[at] = id;
+  rows[at + 1] = code;
+  rows[at + 2] = offset;
+  rows[at + 3] = result;
 }

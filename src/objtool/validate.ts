@@ -1,16 +1,33 @@
 // Follows every way through the code and notes the stack state before each instruction.
 // Mirrors validate_branch() and its callers in tools/objtool/check.c.
 //
-// Invariant: of a conditional jump, the jump is followed before the next instruction, so
-// that on a mismatch the state that stays is the one objtool keeps. The ways still to go
-// are on a list and not on the call stack: functions of any length are fine. The first
-// warning ends the function.
+// Invariant: of a conditional jump, the jump is followed before the next instruction, and
+// other ways before either, so that on a mismatch the state that stays is the one objtool
+// keeps. The ways still to go are on a list and not on the call stack: functions of any
+// length are fine. The first warning ends the function.
 
-import { Cfi, cfiMismatch, functionCfi, hasModifiedFrame, UNDEFINED } from './cfi.ts';
+import {
+  CFA_BASE,
+  type CfiTable,
+  cfiMismatch,
+  FUNC_CFI,
+  hasModifiedFrame,
+  INIT_CFI,
+  NO_CFI,
+  UNDEFINED,
+} from './cfi.ts';
+import { SYM_SECTION } from './input.ts';
 import {
   type Code,
-  type CodeInsn,
-  type Func,
+  IN_ALT_GROUP,
+  IN_ALTS,
+  IN_DEAD_END,
+  IN_HINT,
+  IN_IGNORE,
+  IN_IGNORE_ALTS,
+  IN_RESTORE,
+  IN_SAVE,
+  IN_VISITED,
   INSN_BUG,
   INSN_CALL,
   INSN_CLD,
@@ -18,210 +35,299 @@ import {
   INSN_JUMP,
   INSN_JUMP_CONDITIONAL,
   INSN_JUMP_DYNAMIC,
+  INSN_JUMP_DYNAMIC_CONDITIONAL,
   INSN_NOP,
   INSN_RETURN,
   INSN_STD,
   INSN_TRAP,
   isSiblingCall,
+  MAX_WARNINGS,
+  nextInSection,
   placeName,
 } from './insn.ts';
-import { updateCfi } from './update_cfi.ts';
+import { CFI_PROBLEMS, CFI_UNDEFINED, CFI_UNSUPPORTED_MODIFICATION, CfiTransitions } from './update_cfi.ts';
 
-interface Way {
-  readonly insn: CodeInsn;
-  readonly cfi: Cfi;
-  readonly df: boolean;
-}
+/** What comes after one instruction. */
+const GO = 0;
+const STOP = 1;
 
-/** What comes after one instruction: the next one, or nothing, or a warning that ends the function. */
-type Step = { readonly go: true } | { readonly go: false; readonly warning?: string };
-const GO: Step = { go: true };
-const STOP: Step = { go: false };
-const fail = (warning: string): Step => ({ go: false, warning });
+/** The rest of an instruction whose other ways have been followed. */
+const RESUME = 1;
+const DF = 2;
 
 class Walk {
-  readonly code: Code;
-  readonly func: Func | undefined;
-  readonly todo: Way[] = [];
-  cfi: Cfi;
-  df = false;
+  readonly #code: Code;
+  readonly #cfis: CfiTable;
+  readonly #transitions: CfiTransitions;
+  /** Pairs: instruction with RESUME and DF in the low bits, state. */
+  readonly #todo: number[] = [];
+  #func = 0;
+  #cfi = NO_CFI;
+  #df = false;
+  #problem: string | undefined;
 
-  constructor(code: Code, func: Func | undefined, cfi: Cfi) {
-    this.code = code;
-    this.func = func;
-    this.cfi = cfi;
+  constructor(code: Code, cfis: CfiTable) {
+    this.#code = code;
+    this.#cfis = cfis;
+    this.#transitions = new CfiTransitions(cfis);
   }
 
-  run(start: CodeInsn): void {
-    this.todo.push({ insn: start, cfi: this.cfi, df: false });
-    for (let way = this.todo.pop(); way; way = this.todo.pop()) {
-      this.cfi = way.cfi;
-      this.df = way.df;
-      const warning = this.branch(way.insn);
-      if (warning === undefined) continue;
-      this.code.warnings.push(warning);
-      return;
+  /** From `start`, as part of a function (0: of none). */
+  run(start: number, func: number, cfi: number): void {
+    const todo = this.#todo;
+    this.#func = func;
+    todo.push(start * 4, cfi);
+    while (todo.length > 0) {
+      this.#cfi = todo.pop() as number;
+      const way = todo.pop() as number;
+      this.#df = (way & DF) !== 0;
+      const insn = Math.floor(way / 4);
+      if (this.#branch(insn, (way & RESUME) !== 0)) continue;
+      if (this.#problem !== undefined && this.#code.warnings.length < MAX_WARNINGS) {
+        this.#code.warnings.push(this.#problem);
+      }
+      todo.length = 0;
     }
   }
 
-  /** Straight on from `start` until the way ends; the text of a warning if it ends badly. */
-  branch(start: CodeInsn): string | undefined {
-    let insn: CodeInsn | undefined = start;
-    while (insn) {
-      const here: CodeInsn = insn;
-      const at = (text: string): string => `${placeName(this.code, here)}: ${text}`;
-      if (this.func && here.func && this.func !== here.func.parent) {
-        return `${this.func.symbol.name}() falls through to next function ${here.func.symbol.name}()`;
+  #later(insn: number, cfi: number, resume = false): void {
+    this.#todo.push(insn * 4 + (resume ? RESUME : 0) + (this.#df ? DF : 0), cfi);
+  }
+
+  #fail(insn: number, text: string): false {
+    this.#problem = `${placeName(this.#code, insn)}: ${text}`;
+    return false;
+  }
+
+  /** Straight on from `insn` until the way ends; false if it ends badly. */
+  #branch(start: number, resume: boolean): boolean {
+    const code = this.#code;
+    const { flags, func, parent, cfi } = code;
+    let insn = start;
+    for (let entered = resume; ; entered = false) {
+      const flag = flags[insn];
+      if (!entered) {
+        if (this.#func !== 0 && func[insn] !== 0 && this.#func !== parent[func[insn]]) {
+          return this.#fallsThrough(insn);
+        }
+        if (flag & IN_VISITED) {
+          if (flag & IN_HINT || cfi[insn] === this.#cfi) return true;
+          const mismatch = cfiMismatch(this.#cfis, cfi[insn], this.#cfi);
+          return mismatch === undefined || this.#fail(insn, mismatch);
+        }
+        if (flag & IN_HINT) {
+          if (!this.#enterHint(insn)) return false;
+        } else cfi[insn] = this.#cfi;
+        flags[insn] |= IN_VISITED;
+        if (flag & IN_ALT_GROUP && !this.#shareCfi(insn)) return false;
+        if (flag & IN_ALTS && !(flag & IN_IGNORE_ALTS)) {
+          this.#later(insn, this.#cfi, true);
+          const ways = code.alts.get(insn) as number[];
+          for (let i = ways.length - 1; i >= 0; i--) this.#later(ways[i], this.#cfi);
+          return true;
+        }
       }
-      if (here.visited) {
-        const mismatch = !here.hint && here.cfi ? cfiMismatch(here.cfi, this.cfi) : undefined;
-        return mismatch === undefined ? undefined : at(mismatch);
-      }
-      const problem = this.enter(here);
-      if (problem !== undefined) return at(problem);
-      const next: CodeInsn | undefined = here.section.insns[here.index + 1];
-      const step = this.step(here, next);
-      if (!step.go) return step.warning === undefined ? undefined : at(step.warning);
-      if (!next) {
-        return this.cfi.cfaBase === UNDEFINED
-          ? undefined
-          : `${here.section.source.name}: unexpected end of section`;
+      const next = this.#next(insn);
+      if (code.opCode[insn] !== 0 && !this.#applyOp(insn, next)) return false;
+      const step = this.#flow(insn, next);
+      if (step === STOP) return this.#problem === undefined;
+      if (next === 0) {
+        if (this.#cfis.get(this.#cfi, CFA_BASE) === UNDEFINED) return true;
+        this.#problem = `${code.input.sections[code.section[insn]].name}: unexpected end of section`;
+        return false;
       }
       insn = next;
     }
-    return undefined;
   }
 
-  /** The state before the instruction: a hint's, or the one that arrives. */
-  enter(insn: CodeInsn): string | undefined {
-    if (insn.hint && insn.restore) {
-      const saved = this.findSave(insn);
-      if (!saved) return 'no corresponding CFI save for CFI restore';
-      if (!saved.visited) return "objtool isn't smart enough to handle this CFI save/restore combo";
-      insn.cfi = saved.cfi;
+  #fallsThrough(insn: number): boolean {
+    const { symbols } = this.#code.input;
+    const name = symbols.name(this.#func);
+    // What stands before a function for its callers' use runs into it.
+    if (name.startsWith('__cfi_') || name.startsWith('__pfx_')) return true;
+    const next = symbols.name(this.#code.func[insn]);
+    this.#problem = `${name}() falls through to next function ${next}()`;
+    return false;
+  }
+
+  /** At the end of a replacement what follows is the code behind the original. */
+  #next(insn: number): number {
+    const code = this.#code;
+    if (code.flags[insn] & IN_ALT_GROUP) {
+      const group = code.altGroups.get(insn);
+      if (group?.original) {
+        if (insn === group.last) return nextInSection(code, group.original.last);
+        if (
+          group.last >= code.count &&
+          (nextInSection(code, insn) === 0 || !this.#inGroup(insn + 1, group))
+        ) {
+          return group.last;
+        }
+      }
     }
-    if (insn.hint && insn.cfi) this.cfi = insn.cfi;
-    else insn.cfi = this.cfi;
-    insn.visited = true;
-    return undefined;
+    return nextInSection(code, insn);
   }
 
-  findSave(insn: CodeInsn): CodeInsn | undefined {
-    const { insns, source } = insn.section;
-    const inside = this.code.symbols.find(
-      (s) => s.section === source.name && insn.offset >= s.offset && insn.offset < s.offset + s.size,
-    );
-    const first = inside?.offset ?? 0;
-    for (let i = insn.index - 1; i >= 0; i--) {
-      const before = insns[i] as CodeInsn;
-      if (before.offset < first) return undefined;
-      if (before.save) return before;
+  #inGroup(insn: number, group: object): boolean {
+    return this.#code.altGroups.get(insn) === group;
+  }
+
+  #enterHint(insn: number): boolean {
+    const code = this.#code;
+    if (code.flags[insn] & IN_RESTORE) {
+      const saved = this.#findSave(insn);
+      if (saved === 0) return this.#fail(insn, 'no corresponding CFI save for CFI restore');
+      if (!(code.flags[saved] & IN_VISITED)) {
+        return this.#fail(insn, "objtool isn't smart enough to handle this CFI save/restore combo");
+      }
+      code.cfi[insn] = code.cfi[saved];
     }
-    return undefined;
+    if (code.cfi[insn] === NO_CFI) code.cfi[insn] = this.#cfi;
+    this.#cfi = code.cfi[insn];
+    return true;
   }
 
-  step(insn: CodeInsn, next: CodeInsn | undefined): Step {
-    const edges = insn.edges ?? [];
-    const before = this.cfi;
-    const problem = this.applyOps(insn, next);
-    if (problem !== undefined) return fail(problem);
-    const after = this.flow(insn, next);
-    // Followed before all else, so put on the list last; with the state before the instruction.
-    for (const edge of edges) this.todo.push({ insn: edge, cfi: before, df: this.df });
-    if (!after.go || edges.length === 0 || !next || insn.deadEnd) return after;
-    this.todo.splice(this.todo.length - edges.length, 0, { insn: next, cfi: this.cfi, df: this.df });
-    return STOP;
-  }
-
-  applyOps(insn: CodeInsn, next: CodeInsn | undefined): string | undefined {
-    if (insn.ops.length === 0) return undefined;
-    const cfi = this.cfi.copy();
-    const context = { callable: insn.func !== undefined, hintFollows: next?.hint ?? false };
-    for (const op of insn.ops) {
-      const problem = updateCfi(cfi, op, context);
-      if (problem !== undefined) return problem;
+  #findSave(insn: number): number {
+    const { symbols } = this.#code.input;
+    const section = this.#code.section[insn];
+    const offset = this.#code.offset[insn];
+    let first = 0;
+    for (let s = 1; s < symbols.count; s++) {
+      if (symbols.section[s] !== section || symbols.type[s] === SYM_SECTION) continue;
+      if (offset < symbols.value[s] || offset >= symbols.value[s] + symbols.size[s]) continue;
+      first = symbols.value[s];
+      break;
     }
-    this.cfi = cfi;
-    return undefined;
+    for (let i = insn - 1; i >= this.#code.firstOf[section]; i--) {
+      if (this.#code.offset[i] < first) return 0;
+      if (this.#code.flags[i] & IN_SAVE) return i;
+    }
+    return 0;
   }
 
-  flow(insn: CodeInsn, next: CodeInsn | undefined): Step {
-    switch (insn.type) {
+  /** The state at this distance from the start must be the same in the original and its replacement. */
+  #shareCfi(insn: number): boolean {
+    const code = this.#code;
+    const group = code.altGroups.get(insn);
+    if (!group) return true;
+    const at = code.offset[insn] - code.offset[group.first];
+    if (at < 0 || at >= group.cfi.length) return true;
+    if (group.cfi[at] === NO_CFI) group.cfi[at] = code.cfi[insn];
+    else if (group.cfi[at] !== code.cfi[insn]) {
+      return this.#fail(insn, 'stack layout conflict in alternatives');
+    }
+    return true;
+  }
+
+  #applyOp(insn: number, next: number): boolean {
+    const code = this.#code;
+    const result = this.#transitions.after(this.#cfi, code.opCode[insn], code.opOffset[insn]);
+    if (result > 0) {
+      this.#cfi = result;
+      return true;
+    }
+    if (result === CFI_UNDEFINED && code.func[insn] === 0) return true;
+    const hintFollows = next !== 0 && (code.flags[next] & IN_HINT) !== 0;
+    if (result === CFI_UNSUPPORTED_MODIFICATION && hintFollows) return true;
+    return this.#fail(insn, CFI_PROBLEMS[result]);
+  }
+
+  #flow(insn: number, next: number): number {
+    const code = this.#code;
+    this.#problem = undefined;
+    switch (code.type[insn]) {
       case INSN_RETURN:
-        if (this.df) return fail('return with DF set');
-        return this.func && hasModifiedFrame(this.cfi) ? fail('return with modified stack frame') : STOP;
+        if (this.#df) this.#fail(insn, 'return with DF set');
+        else if (this.#func !== 0 && hasModifiedFrame(this.#cfis, this.#cfi)) {
+          this.#fail(insn, 'return with modified stack frame');
+        }
+        return STOP;
       case INSN_CALL:
-        if (this.df) return fail(`call to ${insn.callDest?.name}() with DF set`);
-        break;
+        if (!this.#df) break;
+        this.#fail(insn, `call to ${code.input.symbols.name(code.callDest[insn])}() with DF set`);
+        return STOP;
       case INSN_JUMP:
       case INSN_JUMP_CONDITIONAL:
       case INSN_JUMP_DYNAMIC:
-        return this.jump(insn, next);
+      case INSN_JUMP_DYNAMIC_CONDITIONAL:
+        return this.#jump(insn, next);
       case INSN_CONTEXT_SWITCH:
-        if (!this.func) return STOP;
-        if (!next?.hint) return fail('unsupported instruction in callable function');
-        break;
+        if (this.#func === 0) return STOP;
+        if (next !== 0 && code.flags[next] & IN_HINT) break;
+        this.#fail(insn, 'unsupported instruction in callable function');
+        return STOP;
       case INSN_STD:
-        if (this.df) return fail('recursive STD');
-        this.df = true;
+        if (this.#df) {
+          this.#fail(insn, 'recursive STD');
+          return STOP;
+        }
+        this.#df = true;
         break;
       case INSN_CLD:
-        if (!this.df && this.func) return fail('redundant CLD');
-        this.df = false;
+        if (!this.#df && this.#func !== 0) {
+          this.#fail(insn, 'redundant CLD');
+          return STOP;
+        }
+        this.#df = false;
         break;
     }
-    return insn.deadEnd ? STOP : GO;
+    return code.flags[insn] & IN_DEAD_END ? STOP : GO;
   }
 
-  jump(insn: CodeInsn, next: CodeInsn | undefined): Step {
-    if (isSiblingCall(insn)) {
-      if (hasModifiedFrame(this.cfi)) {
-        return fail('sibling call from callable instruction with modified stack frame');
+  #jump(insn: number, next: number): number {
+    const code = this.#code;
+    const type = code.type[insn];
+    const conditional = type === INSN_JUMP_CONDITIONAL || type === INSN_JUMP_DYNAMIC_CONDITIONAL;
+    if (isSiblingCall(code, insn)) {
+      if (hasModifiedFrame(this.#cfis, this.#cfi)) {
+        this.#fail(insn, 'sibling call from callable instruction with modified stack frame');
+        return STOP;
       }
-    } else if (insn.jumpDest) {
-      if (insn.type === INSN_JUMP_CONDITIONAL && next) {
-        this.todo.push({ insn: next, cfi: this.cfi, df: this.df });
-      }
-      this.todo.push({ insn: insn.jumpDest, cfi: this.cfi, df: this.df });
+    } else if (code.jumpDest[insn] !== 0) {
+      if (conditional && next !== 0) this.#later(next, this.#cfi);
+      this.#later(code.jumpDest[insn], this.#cfi);
       return STOP;
     }
-    return insn.type === INSN_JUMP_CONDITIONAL ? GO : STOP;
+    return conditional ? GO : STOP;
   }
 }
 
 /** Not reached, and no reason to wonder: padding, static call trampolines, ud2 after what does not return. */
-function mayBeUnreached(insn: CodeInsn, previous: CodeInsn | undefined): boolean {
-  if (insn.type === INSN_NOP || insn.type === INSN_TRAP) return true;
-  if (!insn.func) return false;
-  if (insn.func.symbol.name.startsWith('__SCT__')) return true;
-  const endsInBug = insn.type === INSN_BUG || (insn.type === INSN_JUMP && insn.jumpDest?.type === INSN_BUG);
-  return endsInBug && (previous?.deadEnd ?? false);
+function mayBeUnreached(code: Code, insn: number): boolean {
+  const type = code.type[insn];
+  if (type === INSN_NOP || type === INSN_TRAP || code.flags[insn] & IN_IGNORE) return true;
+  if (code.func[insn] === 0) return false;
+  if (code.input.symbols.name(code.func[insn]).startsWith('__SCT__')) return true;
+  const endsInBug = type === INSN_BUG || (type === INSN_JUMP && code.type[code.jumpDest[insn]] === INSN_BUG);
+  return endsInBug && (code.flags[insn - 1] & IN_DEAD_END) !== 0;
 }
 
 function warnUnreachable(code: Code): void {
-  for (const { insns, source } of code.sections) {
-    if (source.replacement) continue;
-    for (const insn of insns) {
-      if (insn.visited || mayBeUnreached(insn, insns[insn.index - 1])) continue;
-      code.warnings.push(`${placeName(code, insn)}: unreachable instruction`);
-      return;
-    }
+  for (let insn = 1; insn < code.count; insn++) {
+    if (code.flags[insn] & IN_VISITED || code.input.sections[code.section[insn]].replacement) continue;
+    if (mayBeUnreached(code, insn)) continue;
+    code.warnings.push(`${placeName(code, insn)}: unreachable instruction`);
+    return;
   }
 }
 
 /** Sets `cfi` of every instruction that can be reached. */
-export function validateCode(code: Code): void {
+export function validateCode(code: Code, cfis: CfiTable): void {
+  const { symbols } = code.input;
+  const walk = new Walk(code, cfis);
   for (const func of code.funcs) {
-    if (func.symbol.size === 0) code.warnings.push(`${func.symbol.name}() is missing an ELF size annotation`);
-    if (func.parent !== func) continue;
-    const section = code.sections.find((s) => s.source.name === func.symbol.section);
-    const first = section?.at(func.symbol.offset);
-    if (first && !first.visited) new Walk(code, func, functionCfi()).run(first);
-  }
-  for (const { insns } of code.sections) {
-    for (const insn of insns) {
-      if (insn.hint && !insn.visited) new Walk(code, insn.func?.parent, new Cfi()).run(insn);
+    const name = symbols.name(func);
+    if (symbols.size[func] === 0) code.warnings.push(`${name}() is missing an ELF size annotation`);
+    if (code.parent[func] !== func) continue;
+    const first = code.at(symbols.section[func], symbols.value[func]);
+    if (first !== 0 && !(code.flags[first] & (IN_VISITED | IN_IGNORE))) {
+      walk.run(first, code.parent[code.func[first]] || func, FUNC_CFI);
     }
+  }
+  for (let insn = 1; insn < code.count && code.input.hints.length > 0; insn++) {
+    const flags = code.flags[insn];
+    if (!(flags & IN_HINT) || flags & (IN_VISITED | IN_IGNORE)) continue;
+    walk.run(insn, code.func[insn] === 0 ? 0 : code.parent[code.func[insn]], INIT_CFI);
   }
   if (code.warnings.length === 0) warnUnreachable(code);
 }

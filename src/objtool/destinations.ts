@@ -1,0 +1,202 @@
+// Where jumps and calls go.
+// Mirrors add_jump_destinations(), add_call_destinations() and add_dead_ends() of
+// tools/objtool/check.c.
+
+import { type CodeTable, DESTINATION_KNOWN, linkCold } from './decode.ts';
+import { SYM_FUNC, SYM_SECTION } from './input.ts';
+import {
+  find,
+  IN_DEAD_END,
+  IN_IGNORE,
+  INSN_CALL,
+  INSN_CALL_DYNAMIC,
+  INSN_JUMP,
+  INSN_JUMP_CONDITIONAL,
+  INSN_JUMP_DYNAMIC,
+  INSN_JUMP_DYNAMIC_CONDITIONAL,
+  INSN_RETURN,
+  warn,
+} from './insn.ts';
+import { DeadEnds } from './noreturn.ts';
+import { CALL_OP } from './stack_op.ts';
+
+const RETURN_THUNK = 1;
+const RETPOLINE = 2;
+
+export class Destinations {
+  readonly #code: CodeTable;
+  readonly #deadEnds: DeadEnds;
+  /** By symbol: what it is, one more than that once known. */
+  readonly #kinds: Uint8Array;
+  /** Symbols by place, functions before others. */
+  readonly #symbolAt = new Map<number, number>();
+  /** Where the branch at hand goes: a symbol of its own (0: none), or a place. */
+  #symbol = 0;
+  #section = 0;
+  #offset = 0;
+
+  constructor(code: CodeTable) {
+    this.#code = code;
+    this.#deadEnds = new DeadEnds(code);
+    const { symbols, sections } = code.input;
+    this.#kinds = new Uint8Array(symbols.count);
+    for (let s = symbols.count - 1; s > 0; s--) {
+      const section = symbols.section[s];
+      if (!sections[section]?.text || symbols.type[s] === SYM_SECTION) continue;
+      if (symbols.type[s] === SYM_FUNC || symbols.name(s) === '') continue;
+      this.#symbolAt.set(placeKey(section, symbols.value[s]), s);
+    }
+    for (const s of code.funcs) this.#symbolAt.set(placeKey(symbols.section[s], symbols.value[s]), s);
+  }
+
+  addAll(): void {
+    const { type, count } = this.#code;
+    for (let insn = 1; insn < count; insn++) {
+      if (type[insn] === INSN_JUMP || type[insn] === INSN_JUMP_CONDITIONAL) this.#addJump(insn);
+    }
+    for (let insn = 1; insn < count; insn++) if (type[insn] === INSN_CALL) this.#addCall(insn);
+    this.#addMarks();
+  }
+
+  #addJump(insn: number): void {
+    const code = this.#code;
+    const { jumpDest, func } = code;
+    if (code.reloc[insn] === DESTINATION_KNOWN) return;
+    this.#readTarget(insn);
+    jumpDest[insn] = 0;
+    const kind = this.#kind(this.#namedTarget());
+    if (kind === RETPOLINE) {
+      const conditional = code.type[insn] === INSN_JUMP_CONDITIONAL;
+      code.type[insn] = conditional ? INSN_JUMP_DYNAMIC_CONDITIONAL : INSN_JUMP_DYNAMIC;
+      return;
+    }
+    if (kind === RETURN_THUNK) {
+      code.type[insn] = INSN_RETURN;
+      return;
+    }
+    const dest = this.#section === 0 ? 0 : code.at(this.#section, this.#offset);
+    const within = dest !== 0 && func[dest] !== 0 && func[dest] === func[insn];
+    if (this.#symbol !== 0 && func[insn] !== 0 && !(within && code.parent[this.#symbol] === 0)) {
+      code.callDest[insn] = this.#symbol;
+      return;
+    }
+    if (dest === 0) {
+      if (this.#section !== 0) warn(code, insn, `can't find jump dest instruction at ${this.#place()}`);
+      return;
+    }
+    if (!this.#leavesFunction(insn, dest)) jumpDest[insn] = dest;
+  }
+
+  /** A jump into another function: its cold part, or a tail call, which is noted. */
+  #leavesFunction(insn: number, dest: number): boolean {
+    const code = this.#code;
+    const { symbols } = code.input;
+    const [from, to] = [code.func[insn], code.func[dest]];
+    if (from === 0 || to === 0 || from === to) return false;
+    const isCold = (func: number): boolean => symbols.name(func).includes('.cold');
+    if (isCold(to) && !isCold(from)) {
+      linkCold(code, from, to);
+      return false;
+    }
+    if (code.parent[from] === code.parent[to] || code.offset[dest] !== symbols.value[to]) return false;
+    code.callDest[insn] = to;
+    return true;
+  }
+
+  #addCall(insn: number): void {
+    const code = this.#code;
+    const relocated = code.reloc[insn] !== 0;
+    this.#readTarget(insn);
+    code.jumpDest[insn] = 0;
+    if (this.#kind(this.#namedTarget()) === RETPOLINE) {
+      code.type[insn] = INSN_CALL_DYNAMIC;
+      code.opCode[insn] = 0;
+      return;
+    }
+    const dest = this.#symbol || this.#symbolThere();
+    if (dest === 0) {
+      this.#addInnerCall(insn, relocated);
+      return;
+    }
+    const { symbols } = code.input;
+    if (!relocated && code.func[insn] !== 0 && symbols.type[dest] !== SYM_FUNC) {
+      warn(code, insn, 'unsupported call to non-function');
+    }
+    code.callDest[insn] = dest;
+    code.opCode[insn] = 0;
+    if (this.#deadEnds.has(dest)) code.flags[insn] |= IN_DEAD_END;
+  }
+
+  /** A call within the function: a jump that leaves a return address behind. */
+  #addInnerCall(insn: number, relocated: boolean): void {
+    const code = this.#code;
+    if (code.flags[insn] & IN_IGNORE) return;
+    const dest = code.at(this.#section, this.#offset);
+    if (dest === 0 || relocated) {
+      warn(code, insn, `can't find call dest symbol at ${this.#place()}`);
+      code.opCode[insn] = 0;
+      return;
+    }
+    code.type[insn] = INSN_JUMP;
+    code.opCode[insn] = CALL_OP;
+    code.jumpDest[insn] = dest;
+  }
+
+  #addMarks(): void {
+    const code = this.#code;
+    for (const mark of code.input.deadEnds) {
+      const insn = find(code, mark);
+      if (insn !== 0) code.flags[insn] |= IN_DEAD_END;
+    }
+    for (const mark of code.input.reachable) {
+      const insn = find(code, mark);
+      if (insn !== 0) code.flags[insn] &= ~IN_DEAD_END;
+    }
+  }
+
+  /** The relocation of a branch, or where its displacement points. */
+  #readTarget(insn: number): void {
+    const code = this.#code;
+    const { symbols, sections } = code.input;
+    this.#symbol = 0;
+    const index = code.reloc[insn] - 1;
+    if (index < 0) {
+      this.#section = code.section[insn];
+      this.#offset = code.jumpDest[insn];
+      return;
+    }
+    const relocs = sections[code.section[insn]].relocs;
+    if (!relocs) return;
+    const symbol = relocs.symbol[index];
+    this.#section = symbols.section[symbol];
+    this.#offset = symbols.value[symbol] + relocs.addend[index] + 4;
+    if (symbols.type[symbol] !== SYM_SECTION) this.#symbol = symbol;
+  }
+
+  #symbolThere(): number {
+    return this.#symbolAt.get(placeKey(this.#section, this.#offset)) ?? 0;
+  }
+
+  /** In an assembled image nothing is relocated: names are at the destinations. */
+  #namedTarget(): number {
+    if (this.#symbol !== 0) return this.#symbol;
+    return this.#code.input.sections[this.#section]?.relocs ? 0 : this.#symbolThere();
+  }
+
+  #kind(symbol: number): number {
+    if (symbol === 0) return 0;
+    const known = this.#kinds[symbol];
+    if (known !== 0) return known - 1;
+    const name = this.#code.input.symbols.name(symbol);
+    const kind =
+      name === '__x86_return_thunk' ? RETURN_THUNK : name.startsWith('__x86_indirect_') ? RETPOLINE : 0;
+    this.#kinds[symbol] = kind + 1;
+    return kind;
+  }
+
+  #place(): string {
+    return `${this.#code.input.sections[this.#section]?.name}+0x${this.#offset.toString(16)}`;
+  }
+}
+
+const placeKey = (section: number, offset: number): number => section * 0x100000000 + offset;

@@ -1,0 +1,230 @@
+// What the special sections of an object say about its code.
+// Mirrors tools/objtool/special.c, add_ignores(), add_dead_ends() and read_unwind_hints() of check.c.
+// Modules have lost their `.discard.*` sections when they were linked; objects still have them.
+
+import type { ElfObject } from '../elf/elf_object.ts';
+import { ORC_REG_NAMES } from '../elf/orc.ts';
+import { decodeAt } from '../isa/decoder.ts';
+import type { ElfTables } from './elf_tables.ts';
+import {
+  type CodeAlternative,
+  type CodeHint,
+  type CodeHintKind,
+  type CodeMark,
+  SYM_SECTION,
+} from './input.ts';
+
+const BUGFLAG_WARNING = 1;
+/** What _ASM_EXTABLE_EX once added to an address. */
+const EXTABLE_EX = 0x7ffffff0;
+/** Feature numbers: 9 * 32 + 20, 4 * 32 + 23. */
+const X86_FEATURE_SMAP = 308;
+
+/** Two places, by the relocations at offsets 0 and 4 of a row; the row's own bytes. */
+interface Row {
+  readonly at: number;
+  readonly first: CodeMark | undefined;
+  readonly second: CodeMark | undefined;
+}
+
+/** Bytes of a row, and where relocations may lie in it. */
+interface RowForm {
+  readonly size: number;
+  readonly fields: readonly number[];
+}
+
+/** struct bug_entry, with the file's name and without. */
+const BUG: readonly RowForm[] = [
+  { size: 12, fields: [0, 4] },
+  { size: 8, fields: [0] },
+];
+/** struct alt_instr; its flags took two more bytes in 6.3. */
+const ALTERNATIVE: readonly RowForm[] = [
+  { size: 12, fields: [0, 4] },
+  { size: 14, fields: [0, 4] },
+];
+const JUMP_LABEL: readonly RowForm[] = [{ size: 16, fields: [0, 4, 8] }];
+const EXCEPTION: readonly RowForm[] = [{ size: 12, fields: [0, 4] }];
+const HINT: readonly RowForm[] = [{ size: 12, fields: [0] }];
+
+/** UNWIND_HINT_TYPE_*, of 6.1 and of 6.4. */
+const HINT_KINDS: readonly CodeHintKind[] = [
+  'call',
+  'regs',
+  'regs_partial',
+  'func',
+  'entry',
+  'save',
+  'restore',
+];
+const HINT_KINDS_6_4: readonly CodeHintKind[] = [
+  'undefined',
+  'empty',
+  'call',
+  'regs',
+  'regs_partial',
+  'func',
+  'save',
+  'restore',
+];
+
+export class SpecialSections {
+  readonly #elf: ElfObject;
+  readonly #tables: ElfTables;
+
+  constructor(elf: ElfObject, tables: ElfTables) {
+    this.#elf = elf;
+    this.#tables = tables;
+  }
+
+  /** In objtool's order: replacements, jump labels, exception fixups. */
+  alternatives(): CodeAlternative[] {
+    return [...this.#replacements(), ...this.#jumpLabels(), ...this.#fixups()];
+  }
+
+  /** ud2 of WARN(), after which execution goes on. */
+  reachable(): CodeMark[] {
+    const { view, rows, size } = this.#rows('__bug_table', BUG);
+    const marks: CodeMark[] = [];
+    for (const { at, first } of rows) {
+      const flags = size === 8 ? 4 : 10;
+      if (first && view && view.getUint16(at + flags, true) & BUGFLAG_WARNING) marks.push(first);
+    }
+    return [...marks, ...this.#before('.discard.reachable')];
+  }
+
+  deadEnds(): CodeMark[] {
+    return this.#before('.discard.unreachable');
+  }
+
+  /** Calls to __fentry__. */
+  fentrySites(): CodeMark[] {
+    return this.#marks('__mcount_loc');
+  }
+
+  ignored(): CodeMark[] {
+    return this.#marks('.discard.func_stack_frame_non_standard');
+  }
+
+  ignoredAlternatives(): CodeMark[] {
+    return this.#marks('.discard.ignore_alts');
+  }
+
+  hints(): CodeHint[] {
+    const { view, rows } = this.#rows('.discard.unwind_hints', HINT);
+    const newer = this.#elf.section('.orc_header') !== undefined;
+    const kinds = newer ? HINT_KINDS_6_4 : HINT_KINDS;
+    return rows.flatMap(({ at, first }): CodeHint[] => {
+      if (!first || !view) return [];
+      const kind = kinds[view.getUint8(at + 7)] ?? 'undefined';
+      const ends = !newer && kind === 'call' && view.getUint8(at + 8) !== 0;
+      const base = baseName(view.getUint8(at + 6));
+      return [{ ...first, kind: ends ? 'empty' : kind, base, frameOffset: view.getInt16(at + 4, true) }];
+    });
+  }
+
+  #replacements(): CodeAlternative[] {
+    const { view, rows, size } = this.#rows('.altinstructions', ALTERNATIVE);
+    return rows.flatMap(({ at, first, second }): CodeAlternative[] => {
+      if (!first || !view) return [];
+      const fromLength = view.getUint8(at + size - 2);
+      const toLength = view.getUint8(at + size - 1);
+      const skip = view.getUint16(at + 8, true) === X86_FEATURE_SMAP;
+      return [{ kind: 'replace', from: first, to: second, fromLength, toLength, skip }];
+    });
+  }
+
+  #jumpLabels(): CodeAlternative[] {
+    return this.#rows('__jump_table', JUMP_LABEL).rows.flatMap(({ first, second }): CodeAlternative[] =>
+      first && second ? [{ kind: 'jumpLabel', from: first, to: second, fromLength: 0, toLength: 0 }] : [],
+    );
+  }
+
+  #fixups(): CodeAlternative[] {
+    return this.#rows('__ex_table', EXCEPTION).rows.flatMap(({ first, second }): CodeAlternative[] => {
+      if (!first || !second) return [];
+      const { section, offset } = second;
+      const to = offset >= EXTABLE_EX ? { section, offset: offset - EXTABLE_EX } : second;
+      return [{ kind: 'fixup', from: first, to, fromLength: 0, toLength: 0 }];
+    });
+  }
+
+  /** Rows of the first of `forms` that fits the relocations. */
+  #rows(name: string, forms: readonly RowForm[]): { view?: DataView; rows: Row[]; size: number } {
+    const section = this.#elf.section(name);
+    const relocs = section && this.#tables.relocs(section.index);
+    if (!section || !relocs) return { rows: [], size: forms[0].size };
+    const data = this.#elf.data(section);
+    const form = forms.find(
+      ({ size, fields }) =>
+        data.length % size === 0 && relocs.offset.every((offset) => fields.includes(offset % size)),
+    );
+    if (!form) throw this.#elf.error('rows of no known size', name);
+    const { size } = form;
+    const first: (CodeMark | undefined)[] = [];
+    const second: (CodeMark | undefined)[] = [];
+    for (let i = 0; i < relocs.count; i++) {
+      const row = Math.floor(relocs.offset[i] / size);
+      const field = relocs.offset[i] % size;
+      if (field === 0) first[row] = this.#place(relocs.symbol[i], relocs.addend[i]);
+      else if (field === 4) second[row] = this.#place(relocs.symbol[i], relocs.addend[i]);
+    }
+    const rows: Row[] = [];
+    for (let row = 0; row < data.length / size; row++) {
+      rows.push({ at: row * size, first: first[row], second: second[row] });
+    }
+    return { view: new DataView(data.buffer, data.byteOffset, data.length), rows, size };
+  }
+
+  /** Places in a list of addresses. */
+  #marks(name: string): CodeMark[] {
+    const section = this.#elf.section(name);
+    const relocs = section && this.#tables.relocs(section.index);
+    if (!relocs) return [];
+    const marks: CodeMark[] = [];
+    for (let i = 0; i < relocs.count; i++) {
+      const mark = this.#place(relocs.symbol[i], relocs.addend[i]);
+      if (mark) marks.push(mark);
+    }
+    return marks;
+  }
+
+  /** The instructions before the places of a list: annotations follow what they are about. */
+  #before(name: string): CodeMark[] {
+    const starts = new Map<number, Int32Array>();
+    return this.#marks(name).flatMap(({ section, offset }) => {
+      let before = starts.get(section);
+      before ??= startsBefore(this.#elf.data(this.#elf.sections[section]));
+      starts.set(section, before);
+      return offset > 0 && offset < before.length ? [{ section, offset: before[offset] - 1 }] : [];
+    });
+  }
+
+  #place(symbol: number, addend: number): CodeMark | undefined {
+    const { symbols } = this.#tables;
+    const section = symbols.section[symbol];
+    if (section <= 0) return undefined;
+    const value = symbols.type[symbol] === SYM_SECTION ? 0 : symbols.value[symbol];
+    return { section, offset: value + addend };
+  }
+}
+
+/** By end of an instruction, one more than its start. */
+function startsBefore(bytes: Uint8Array): Int32Array {
+  const before = new Int32Array(bytes.length + 1);
+  for (let at = 0; at < bytes.length; ) {
+    const { length } = decodeAt(bytes, at, at);
+    if (length === 0) break;
+    before[at + length] = at + 1;
+    at += length;
+  }
+  return before;
+}
+
+const BASE_NAMES: Readonly<Record<string, string>> = { '(sp)': '(rsp)', undefined: '' };
+
+/** An ORC register by the name that hints have. */
+function baseName(spReg: number): string {
+  const name = ORC_REG_NAMES[spReg] ?? '?';
+  return BASE_NAMES[name] ?? (/^r\d/.test(name) ? name : `r${name}`);
+}
