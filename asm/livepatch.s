@@ -124,17 +124,6 @@ EXPORT_SYMBOL_GPL(klp_get_state)
 HOST_FUNC klp_get_prev_state
 EXPORT_SYMBOL_GPL(klp_get_prev_state)
 
-# kernel/livepatch/shadow.c
-.macro SHADOW_FUNC name:req
-HOST_FUNC \name
-EXPORT_SYMBOL_GPL(\name)
-.endm
-SHADOW_FUNC klp_shadow_get
-SHADOW_FUNC klp_shadow_alloc
-SHADOW_FUNC klp_shadow_get_or_alloc
-SHADOW_FUNC klp_shadow_free
-SHADOW_FUNC klp_shadow_free_all
-
 .section .data
 
 .balign 8

@@ -6,7 +6,6 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import { negErrno } from '../kernel/core.ts';
-import { allocOrNull } from '../kernel/kmalloc.ts';
 import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
 import { writeCut } from '../kernel/lib.ts';
 import { initListHead } from '../kernel/list.ts';
@@ -120,7 +119,7 @@ export class Kernfs {
     if (sysfs.removed) return negErrno(CONSTANTS.ENODEV);
     if (fmode & FMODE.WRITE && !(sysfs.mode & 0o222)) return negErrno(CONSTANTS.EACCES);
     if (fmode & FMODE.READ && !(sysfs.mode & 0o444)) return negErrno(CONSTANTS.EACCES);
-    const of = allocOrNull(core, KERNFS_OPEN_FILE.size, 'kernfs_open_file');
+    const of = core.slab.tryAlloc(KERNFS_OPEN_FILE.size, 'kernfs_open_file');
     if (of === 0n) return negErrno(CONSTANTS.ENOMEM);
     const error = this.#seq.open(file, this.#fs.symbol('kernfs_seq_ops'));
     if (error !== 0n) {

@@ -5,7 +5,6 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostFunction } from '../guest/hostcall.ts';
 import { negErrno } from '../kernel/core.ts';
-import { allocOrNull } from '../kernel/kmalloc.ts';
 import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
 import { initListHead } from '../kernel/list.ts';
 import { callArgs, vaList } from '../kernel/varargs.ts';
@@ -42,7 +41,7 @@ export class SeqFiles {
   /** seq_open(): 0 or -ENOMEM. */
   open(file: Addr, ops: Addr): bigint {
     const { mem, core } = this.#fs;
-    const m = allocOrNull(core, LAYOUT.seq_file.size, 'seq_file');
+    const m = core.slab.tryAlloc(LAYOUT.seq_file.size, 'seq_file');
     if (m === 0n) return negErrno(CONSTANTS.ENOMEM);
     initListHead(mem, m + BigInt(SEQ.lock_wait_list));
     mem.writeU64(m + BigInt(SEQ.op), ops);
@@ -55,7 +54,7 @@ export class SeqFiles {
   /** __seq_open_private(): as open, with `size` bytes at m->private. Their address, or NULL. */
   openPrivate(file: Addr, ops: Addr, size: number): Addr {
     const { mem, core } = this.#fs;
-    const data = allocOrNull(core, size, 'seq_file private');
+    const data = core.slab.tryAlloc(size, 'seq_file private');
     if (data === 0n) return 0n;
     if (this.open(file, ops) !== 0n) {
       core.slab.free(data);
@@ -74,7 +73,7 @@ export class SeqFiles {
       seq_open_private: ({ args }) =>
         this.openPrivate(args[0], args[1], sizeOf(args[2])) === 0n ? negErrno(CONSTANTS.ENOMEM) : 0,
       seq_buf_alloc: ({ args }) =>
-        args[0] > BigInt(CONSTANTS.MAX_RW_COUNT) ? 0 : allocOrNull(core, Number(args[0]), 'seq_file buffer'),
+        args[0] > BigInt(CONSTANTS.MAX_RW_COUNT) ? 0 : core.slab.tryAlloc(Number(args[0]), 'seq_file buffer'),
     };
   }
 

@@ -54,6 +54,7 @@ export type EventBody =
   | { type: 'gap'; pid: number; comm: string; func: string; version: string; patchState: number }
   | { type: 'check'; what: string; count: number }
   | { type: 'oops'; pid: number; comm: string; text: string }
+  | { type: 'leak'; module: string; objects: readonly { addr: Addr; size: number; caller: string }[] }
   | { type: 'host'; name: string; detail: string };
 
 /** One thing that happened: when (virtual ns since boot), on which CPU, and what. */

@@ -1,12 +1,11 @@
 // printk and the library functions that guest code calls with formats and numbers in text.
-// Mirrors kernel/printk/printk.c (_printk), lib/vsprintf.c, lib/kasprintf.c, lib/kstrtox.c.
+// Mirrors kernel/printk/printk.c (_printk), lib/vsprintf.c, lib/kstrtox.c.
 // Strings and memory functions of the guest are its own code: asm/lib.s.
 
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostFunction } from '../guest/hostcall.ts';
 import type { GuestMemory } from '../guest/memory.ts';
 import { type KernelCore, negErrno } from './core.ts';
-import { allocOrNull, defineKmalloc } from './kmalloc.ts';
 import { CONSTANTS } from './layout.ts';
 import { type ArgSource, callArgs, vaList } from './varargs.ts';
 import { type FormatContext, vsprintfGuest } from './vsprintf.ts';
@@ -28,9 +27,8 @@ export function formatContext(core: KernelCore): FormatContext {
   return { mem: core.mem, symbols: core.symbols, ptrKey: core.random.next() };
 }
 
-/** Defines the host functions that asm/lib.s and asm/slab.s name. */
+/** Defines the host functions that asm/lib.s names; kasprintf() is with the heap, in src/mm. */
 export function defineLib(core: KernelCore, ctx: FormatContext): void {
-  defineKmalloc(core);
   core.host.defineAll({
     ...printkFunctions(core, ctx),
     ...formatFunctions(core, ctx),
@@ -86,14 +84,6 @@ function formatFunctions(core: KernelCore, ctx: FormatContext): Record<string, H
     (textOf: TextOf): HostFunction =>
     (call) =>
       writeCut(mem, call.args[0], INT_MAX, textOf(call));
-  const allocated =
-    (textOf: TextOf): HostFunction =>
-    (call) => {
-      const text = textOf(call);
-      const buf = allocOrNull(core, text.length + 1, 'kasprintf');
-      if (buf !== 0n) writeCut(mem, buf, INT_MAX, text);
-      return buf;
-    };
   return {
     snprintf: bounded(variadic(2), whole),
     scnprintf: bounded(variadic(2), written),
@@ -101,8 +91,6 @@ function formatFunctions(core: KernelCore, ctx: FormatContext): Record<string, H
     vscnprintf: bounded(listed(2), written),
     sprintf: unbounded(variadic(1)),
     vsprintf: unbounded(listed(1)),
-    kasprintf: allocated(variadic(1)),
-    kvasprintf: allocated(listed(1)),
   };
 }
 

@@ -31,6 +31,8 @@ export class Slab {
   #next = PAGE_SIZE;
   readonly #end: number;
   #used = 0;
+  /** Asked before each allocation: true makes it fail, as a full heap would. */
+  fault: ((size: number, owner: string) => boolean) | undefined;
 
   constructor(mem: GuestMemory) {
     this.#mem = mem;
@@ -45,11 +47,25 @@ export class Slab {
    * @throws SlabError ENOMEM when the heap is full.
    */
   alloc(size: number, owner: string): Addr {
+    if (this.fault?.(size, owner)) throw new SlabError('ENOMEM', `no memory for ${size} bytes: a fault`);
     const slot = slotSize(size);
-    const addr = this.#free.get(slot)?.pop() ?? this.#bump(slot);
+    const used = this.#free.get(slot)?.pop();
+    // Somebody may have written to it after it was freed.
+    if (used !== undefined) this.#mem.fill(used, slot, 0);
+    const addr = used ?? this.#bump(slot);
     this.#live.set(addr, { size, slot, owner });
     this.#used += size;
     return addr;
+  }
+
+  /** The same, or 0 when the heap is full. */
+  tryAlloc(size: number, owner: string): Addr {
+    try {
+      return this.alloc(size, owner);
+    } catch (error) {
+      if (error instanceof SlabError && error.code === 'ENOMEM') return 0n;
+      throw error;
+    }
   }
 
   /** kfree(). NULL is allowed. The bytes are cleared. */
@@ -103,7 +119,7 @@ export class Slab {
 }
 
 /** kmalloc caches: 8 16 32 64 96 128 192 256 512 ... 8192, then multiples of 64. Bytes. */
-function slotSize(size: number): number {
+export function slotSize(size: number): number {
   if (size > 8192) return (size + 63) & ~63;
   if (size > 64 && size <= 96) return 96;
   if (size > 128 && size <= 192) return 192;

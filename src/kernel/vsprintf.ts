@@ -7,6 +7,7 @@
 import type { Addr } from '../guest/addr.ts';
 import { type GuestMemory, GuestMemoryError } from '../guest/memory.ts';
 import { errnoName } from './errno.ts';
+import { gfpFlagsText } from './gfp.ts';
 import type { Kallsyms } from './kallsyms.ts';
 import { type ArgSource, vaList } from './varargs.ts';
 
@@ -175,9 +176,17 @@ class Formatter {
         return isErr(ptr) ? errPtr(ptr, spec) : this.#hashed(ptr, spec);
       case 'a':
         return this.#addressVal(ptr, suffix[1], spec);
+      case 'G':
+        return suffix[1] === 'g' ? this.#gfpFlags(ptr, spec) : this.#hashed(ptr, spec);
       default:
         return this.#hashed(ptr, spec);
     }
+  }
+
+  /** %pGg: a gfp_t by its address. */
+  #gfpFlags(ptr: Addr, spec: Spec): string {
+    const bad = checkPointer(ptr);
+    return bad ? errorString(bad, spec) : widen(gfpFlagsText(this.#ctx.mem.readU32(ptr)), spec);
   }
 
   /** %pV: struct va_format { const char *fmt; va_list *va; }. */

@@ -17,12 +17,15 @@ import { defineParams } from '../kernel/params.ts';
 import { PerCpu } from '../kernel/percpu.ts';
 import { Printk } from '../kernel/printk.ts';
 import { SeededRandom } from '../kernel/random.ts';
+import { defineRandom } from '../kernel/random_bytes.ts';
 import { Slab } from '../kernel/slab.ts';
 import { Sysfs } from '../kernel/sysfs.ts';
 import { type TaskStruct, TaskTable } from '../kernel/task_struct.ts';
 import { vsprintfGuest } from '../kernel/vsprintf.ts';
 import { Livepatch } from '../livepatch/core.ts';
-import { moduleFindBug, searchModuleExtable } from '../module/extable.ts';
+import type { Kmalloc } from '../mm/kmalloc.ts';
+import { defineMm } from '../mm/mm.ts';
+import { findBug, moduleFindBug, searchModuleExtable } from '../module/extable.ts';
 import { ModuleArena } from '../module/module_alloc.ts';
 import { printModules, procModules } from '../module/procfs.ts';
 import { Sched } from '../sched/core.ts';
@@ -30,7 +33,9 @@ import { Exit } from '../sched/exit.ts';
 import { Fork } from '../sched/fork.ts';
 import { Kthreads } from '../sched/kthread.ts';
 import { Locking } from '../sched/locking.ts';
+import { defineTime } from '../sched/time.ts';
 import { TICK_NS, Timers } from '../sched/timer.ts';
+import { defineWait } from '../sched/wait.ts';
 import { Workqueue } from '../sched/workqueue.ts';
 import { OrcLookup } from '../unwind/orc_lookup.ts';
 import type { UnwinderKind } from '../unwind/stacktrace.ts';
@@ -52,6 +57,7 @@ import { Oops } from './oops.ts';
 import { Rcu } from './rcu.ts';
 import { ShadowExecutor } from './shadow_exec.ts';
 import { Smp } from './smp.ts';
+import { printTainted } from './tainted.ts';
 import { Traces } from './traces.ts';
 import { TransitionTruth } from './transition_truth.ts';
 import { Traps } from './traps.ts';
@@ -103,6 +109,7 @@ export class Machine {
   readonly fork: Fork;
   readonly exit: Exit;
   readonly timers: Timers;
+  readonly mm: Kmalloc;
   readonly workqueue: Workqueue;
   readonly kthreads: Kthreads;
   readonly ftrace: Ftrace;
@@ -150,6 +157,14 @@ export class Machine {
     defineLib(core, format);
     defineParams(core);
     this.timers = new Timers(core, this.sched);
+    const rcu = new Rcu(core, this.sched, this.timers, cpu);
+    this.mm = defineMm(core, format, {
+      tainted: () => printTainted(core.taints),
+      afterGracePeriod: (done) => rcu.afterGracePeriod(done),
+    });
+    defineRandom(core, options.seed ^ 0x72616e64);
+    defineTime(core, this.timers);
+    defineWait(core, this.sched);
     const locking = new Locking(core, this.sched);
     this.fork = new Fork(core, this.sched);
     this.exit = new Exit(core, this.sched, this.fork, locking);
@@ -161,7 +176,7 @@ export class Machine {
     this.ftrace = new Ftrace(core, {
       smp,
       memory: area,
-      rcu: new Rcu(core, this.sched),
+      rcu,
       trampolines: this.#lookup,
     });
     this.sysfs = new Sysfs();
@@ -171,6 +186,7 @@ export class Machine {
       area,
       ftrace: this.ftrace,
       lookup: this.#lookup,
+      mm: this.mm,
       sysfs: this.sysfs,
       fs: () => this.fs,
       livepatch: () => this.livepatch,
@@ -302,6 +318,7 @@ export class Machine {
     const { core, modules } = this;
     const moduleAt = (addr: Addr) => modules.loader.modules.moduleAddress(addr);
     const user = image.asm.sections.find((s) => s.name === '.user.text');
+    const imageBugs = [...core.symbols.all()].filter((s) => !s.module && s.name.startsWith('__bug_table_'));
     return new Traps(core, this.oops, {
       cpu: (id) => this.smp.cpus[id],
       pokeInt3: (regs) => {
@@ -321,7 +338,8 @@ export class Machine {
       },
       findBug: (addr) => {
         const mod = moduleAt(addr);
-        return mod && moduleFindBug(core.mem, mod, addr);
+        if (mod) return moduleFindBug(core.mem, mod, addr);
+        return imageBugs.map((table) => findBug(core.mem, table, addr)).find((bug) => bug);
       },
       forceSig: (task, sig) => this.exit.sendSignal(task, sig),
       userText: (addr) => {

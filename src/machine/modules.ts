@@ -11,6 +11,7 @@ import { CONSTANTS } from '../kernel/layout.ts';
 import { paramAttribute, readKernelParam } from '../kernel/params.ts';
 import type { Sysfs } from '../kernel/sysfs.ts';
 import type { Livepatch } from '../livepatch/core.ts';
+import type { Kmalloc } from '../mm/kmalloc.ts';
 import { LivepatchModules } from '../module/livepatch.ts';
 import { ModuleLoader } from '../module/main.ts';
 import type { Module } from '../module/module.ts';
@@ -28,6 +29,7 @@ export interface ModuleParts {
   readonly area: ModuleArea;
   readonly ftrace: Ftrace;
   readonly lookup: OrcLookup;
+  readonly mm: Kmalloc;
   readonly sysfs: Sysfs;
   readonly fs: () => FileSystem;
   readonly livepatch: () => Livepatch;
@@ -62,6 +64,8 @@ export class Modules {
         modSysfsTeardown: (mod) => this.#sysfsTeardown(mod),
         notify: (mod, state) => {
           if (state === 'LIVE') this.#removeInitText(mod);
+          // Its exit function has run: what it still has, nobody will free.
+          if (state === 'GOING') parts.mm.moduleGone(mod.name);
         },
       },
     };

@@ -1,18 +1,67 @@
-// Grace periods. Mirrors kernel/rcu/tasks.h by behaviour: who must have passed through what before
-// memory that code may still be executing in can go.
+// Grace periods. Mirrors kernel/rcu/tasks.h and tree.c by behaviour: who must have passed through what before
+// memory that code may still be executing in, or reading, can go.
 
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
+import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { Sched } from '../sched/core.ts';
+import { TICK_NS, type Timers } from '../sched/timer.ts';
+import type { Cpu } from './cpu.ts';
+
+const NESTING = BigInt(LAYOUT.task_struct.fields.rcu_read_lock_nesting);
+const { HARDIRQ_OFFSET, PREEMPT_NEED_RESCHED } = CONSTANTS;
 
 export class Rcu {
   readonly #core: KernelCore;
   readonly #sched: Sched;
+  readonly #timers: Timers;
+  readonly #cpu: (id: number) => Cpu;
 
-  constructor(core: KernelCore, sched: Sched) {
+  constructor(core: KernelCore, sched: Sched, timers: Timers, cpu: (id: number) => Cpu) {
     this.#core = core;
     this.#sched = sched;
+    this.#timers = timers;
+    this.#cpu = cpu;
+    core.host.define('synchronize_rcu', () => this.#synchronizeRcu());
+  }
+
+  /**
+   * call_rcu(), for the host: calls when every task that is in a read-side section now has left it, and every CPU
+   * was seen with preemption and interrupts on. Looks once a tick.
+   */
+  afterGracePeriod(done: () => void): void {
+    const { tasks, cpus } = this.#core;
+    const readers = new Set([...tasks.processes()].filter((task) => this.#reads(task)));
+    const waiting = new Set(Array.from({ length: cpus }, (_, cpu) => cpu));
+    const look = (): void => {
+      for (const task of readers) if (!this.#reads(task)) readers.delete(task);
+      for (const cpu of waiting) if (this.#quiescent(cpu)) waiting.delete(cpu);
+      if (readers.size === 0 && waiting.size === 0) done();
+      else this.#timers.add({}, this.#core.clock.now() + TICK_NS, { run: look });
+    };
+    this.#timers.add({}, this.#core.clock.now() + TICK_NS, { run: look });
+  }
+
+  #reads(task: TaskStruct): boolean {
+    const { mem, tasks } = this.#core;
+    return tasks.byAddr(task.addr) === task && (mem.readU32(task.addr + NESTING) | 0) > 0;
+  }
+
+  #quiescent(id: number): boolean {
+    const cpu = this.#cpu(id);
+    const count = this.#core.percpu.readU32('__preempt_count', id) & ~PREEMPT_NEED_RESCHED;
+    // The CPU that looks does so in the tick: what it interrupted had interrupts on.
+    if (id === this.#core.here()) return count === HARDIRQ_OFFSET;
+    return cpu.halted || cpu.context.cpl === 3 || (count === 0 && cpu.interruptsOn);
+  }
+
+  *#synchronizeRcu(): HostGenerator<void> {
+    let over = false;
+    this.afterGracePeriod(() => {
+      over = true;
+    });
+    while (!over) yield* this.#sleep();
   }
 
   /** One jiffy of sleep, in guest code. */

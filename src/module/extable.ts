@@ -1,5 +1,5 @@
 // A module's exception table and bug table: what to do about a fault at an address, and what a ud2 there means.
-// Mirrors lib/extable.c (sort_extable, search_extable) and lib/bug.c (module_find_bug).
+// Mirrors lib/extable.c (sort_extable, search_extable) and lib/bug.c (find_bug, module_find_bug).
 
 import type { Addr } from '../guest/addr.ts';
 import type { GuestMemory } from '../guest/memory.ts';
@@ -59,7 +59,11 @@ export interface BugEntry {
 /** module_find_bug(): the WARN() or BUG() whose ud2 is at an address. */
 export function moduleFindBug(mem: GuestMemory, mod: Module, addr: Addr): BugEntry | undefined {
   const table = mod.sections.get('__bug_table');
-  if (!table) return undefined;
+  return table && findBug(mem, table, addr);
+}
+
+/** The entry of a bug table for the ud2 at an address. */
+export function findBug(mem: GuestMemory, table: Table, addr: Addr): BugEntry | undefined {
   for (let at = table.addr; at < table.addr + BigInt(table.size); at += BigInt(BUG.size)) {
     if (at + BigInt(mem.readS32(at)) !== addr) continue;
     const fileAt = at + BigInt(BUG.fields.file_disp);

@@ -23,6 +23,7 @@ import { hostStubs, imageSymbols, loadGdt, mapImage, percpuTemplate } from '../.
 import { Cpu } from '../../src/machine/cpu.ts';
 import { HostCallDispatch } from '../../src/machine/hostcall_dispatch.ts';
 import { type KernelImage, loadKernelImage } from '../../src/machine/image.ts';
+import { defineMm } from '../../src/mm/mm.ts';
 
 const NOP5 = Uint8Array.of(0x0f, 0x1f, 0x44, 0, 0);
 /** A page of ours: functions of a test, and the hlt that calls return to. */
@@ -71,6 +72,7 @@ export class World {
     this.core.percpu.writeU64('current_task', 0, this.task.addr);
     const format = formatContext(this.core);
     defineLib(this.core, format);
+    defineMm(this.core, format, { tainted: () => 'Not tainted', afterGracePeriod: (done) => done() });
     defineParams(this.core);
     this.fs = new FileSystem(this.core, format, { sysfs: this.sysfs, commandLine: 'quiet klpemu', texts });
     this.#dispatch = this.#bind(image);

@@ -1,0 +1,62 @@
+# The kernel heap for modules. Mirrors mm/slab_common.c, mm/slub.c, mm/util.c, mm/vmalloc.c, kernel/rcu/tree.c
+# (kfree_rcu). src/mm has the host functions, src/kernel/slab.ts is the allocator.
+
+.section .text
+
+.macro MM_FUNC name:req
+HOST_FUNC \name
+EXPORT_SYMBOL(\name)
+.endm
+.macro MM_FUNC_GPL name:req
+HOST_FUNC \name
+EXPORT_SYMBOL_GPL(\name)
+.endm
+
+# kmalloc(): sizes known at compile time come through kmalloc_trace() with a cache of kmalloc_caches
+MM_FUNC __kmalloc
+MM_FUNC __kmalloc_node
+MM_FUNC kmalloc_trace
+MM_FUNC kmalloc_node_trace
+MM_FUNC kmalloc_large
+MM_FUNC kmalloc_large_node
+MM_FUNC krealloc
+MM_FUNC kfree
+MM_FUNC kfree_sensitive
+MM_FUNC ksize
+MM_FUNC kvmalloc_node
+MM_FUNC kvfree
+
+# pages of their own
+MM_FUNC vmalloc
+MM_FUNC vzalloc
+MM_FUNC __vmalloc
+MM_FUNC vfree
+MM_FUNC __get_free_pages
+MM_FUNC get_zeroed_page
+MM_FUNC free_pages
+
+# copies
+MM_FUNC kstrdup
+MM_FUNC kstrdup_const
+MM_FUNC kfree_const
+MM_FUNC kstrndup
+MM_FUNC kmemdup
+MM_FUNC kmemdup_nul
+
+# caches of their own
+MM_FUNC kmem_cache_create
+MM_FUNC kmem_cache_alloc
+MM_FUNC kmem_cache_free
+MM_FUNC kmem_cache_destroy
+
+# void kvfree_call_rcu(rdi head, rsi offset): kfree_rcu(). A NULL head is kfree_rcu_mightsleep(), of rsi.
+MM_FUNC_GPL kvfree_call_rcu
+MM_FUNC_GPL synchronize_rcu
+
+# The cache of each size, by kind and by the logarithm of the size; src/mm/caches.ts fills it.
+# struct kmem_cache *kmalloc_caches[NR_KMALLOC_TYPES][KMALLOC_SHIFT_HIGH + 1]
+.section .data
+SYM_DATA_START(kmalloc_caches)
+	.skip 4 * 14 * 8
+SYM_DATA_END(kmalloc_caches)
+EXPORT_SYMBOL(kmalloc_caches)

@@ -1,0 +1,101 @@
+// Caches of objects of one size: those behind kmalloc(), and those that modules make.
+// Mirrors mm/slab_common.c: create_kmalloc_caches(), kmem_cache_create().
+//
+// Invariant: kmalloc_caches[type][index] is a struct kmem_cache whose object_size is that of the index.
+
+import type { Addr } from '../guest/addr.ts';
+import { hex } from '../guest/addr.ts';
+import type { HostCall, HostFunction, HostGenerator } from '../guest/hostcall.ts';
+import type { KernelCore } from '../kernel/core.ts';
+import type { Kmalloc } from './kmalloc.ts';
+
+/** struct kmem_cache of mm/slub.c as far as it is kept. Bytes. */
+const KMEM_CACHE = { size: 24, objectSize: 28, sizeOf: 256 } as const;
+/** NR_KMALLOC_TYPES and KMALLOC_SHIFT_HIGH + 1, with CONFIG_ZONE_DMA and CONFIG_MEMCG_KMEM. */
+const [KMALLOC_TYPES, KMALLOC_INDEXES] = [4, 14];
+const TYPE_PREFIX = ['kmalloc', 'kmalloc-cg', 'kmalloc-rcl', 'dma-kmalloc'];
+
+interface Cache {
+  readonly name: string;
+  readonly objectSize: number;
+  readonly ctor: Addr;
+  live: number;
+}
+
+export class Caches {
+  readonly #core: KernelCore;
+  readonly #kmalloc: Kmalloc;
+  readonly #caches = new Map<Addr, Cache>();
+
+  constructor(core: KernelCore, kmalloc: Kmalloc) {
+    this.#core = core;
+    this.#kmalloc = kmalloc;
+    this.#fillKmallocCaches();
+  }
+
+  #fillKmallocCaches(): void {
+    const table = this.#core.symbols.require('kmalloc_caches');
+    const all = this.#core.slab.alloc(KMALLOC_TYPES * KMALLOC_INDEXES * KMEM_CACHE.sizeOf, 'kmem_cache');
+    for (let type = 0; type < KMALLOC_TYPES; type++) {
+      // Index 0 is for nothing; 1 and 2 are the sizes between powers of two.
+      for (let index = 1; index < KMALLOC_INDEXES; index++) {
+        const size = index === 1 ? 96 : index === 2 ? 192 : 1 << index;
+        const name = `${TYPE_PREFIX[type]}-${size < 1024 ? size : `${size / 1024}k`}`;
+        const at = type * KMALLOC_INDEXES + index;
+        this.#put(all + BigInt(at * KMEM_CACHE.sizeOf), { name, objectSize: size, ctor: 0n, live: 0 });
+        this.#core.mem.writeU64(table + BigInt(8 * at), all + BigInt(at * KMEM_CACHE.sizeOf));
+      }
+    }
+  }
+
+  #make(cache: Cache): Addr {
+    const addr = this.#core.slab.tryAlloc(KMEM_CACHE.sizeOf, 'kmem_cache');
+    if (addr !== 0n) this.#put(addr, cache);
+    return addr;
+  }
+
+  #put(addr: Addr, cache: Cache): void {
+    this.#core.mem.writeU32(addr + BigInt(KMEM_CACHE.size), cache.objectSize);
+    this.#core.mem.writeU32(addr + BigInt(KMEM_CACHE.objectSize), cache.objectSize);
+    this.#caches.set(addr, cache);
+  }
+
+  hostFunctions(): Record<string, HostFunction> {
+    return {
+      // (name, size, align, flags, ctor): alignment is that of kmalloc()
+      kmem_cache_create: ({ args }) => {
+        const name = this.#core.mem.readCString(args[0], 256);
+        return this.#make({ name, objectSize: Number(args[1] & 0xffffffffn), ctor: args[4], live: 0 });
+      },
+      kmem_cache_alloc: (call) => this.#alloc(call),
+      kmem_cache_free: ({ args }) => {
+        const cache = this.#caches.get(args[0]);
+        if (cache && args[1] !== 0n) cache.live--;
+        this.#kmalloc.free(args[1]);
+      },
+      kmem_cache_destroy: ({ args }) => this.#destroy(args[0]),
+    };
+  }
+
+  *#alloc(call: HostCall): HostGenerator<Addr> {
+    const cache = this.#caches.get(call.args[0]);
+    if (!cache) return 0n;
+    const object = this.#kmalloc.alloc(call, BigInt(cache.objectSize), cache.name);
+    if (object === 0n) return 0n;
+    cache.live++;
+    if (cache.ctor !== 0n) yield { call: cache.ctor, args: [object] };
+    return object;
+  }
+
+  #destroy(addr: Addr): void {
+    const cache = this.#caches.get(addr);
+    if (!cache) return;
+    if (cache.live > 0) {
+      const { printk } = this.#core;
+      printk.err(`BUG ${cache.name}: Objects remaining in ${cache.name} on __kmem_cache_shutdown()`);
+      printk.err(`kmem_cache_destroy ${cache.name}: Slab cache still has objects (${hex(addr)})`);
+    }
+    this.#caches.delete(addr);
+    this.#core.slab.free(addr);
+  }
+}

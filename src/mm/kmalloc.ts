@@ -1,0 +1,173 @@
+// The heap as guest code sees it: who has asked for what, what is around it, and what a module left behind.
+// Mirrors mm/slab_common.c and mm/slub.c by behaviour.
+//
+// Invariant: an allocation belongs to the module whose code asked for it, or to the kernel function that did.
+// A module's has a red zone on each side, whole until it is freed or the kernel log says who was overwritten.
+
+import type { Addr } from '../guest/addr.ts';
+import { hex } from '../guest/addr.ts';
+import type { HostCall } from '../guest/hostcall.ts';
+import { GuestMemoryError } from '../guest/memory.ts';
+import type { KernelCore } from '../kernel/core.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
+import { slotSize } from '../kernel/slab.ts';
+import { checkZones, paintZones, redzoneReport, type Zoned, zonesOf } from './redzone.ts';
+
+/** What kmalloc(0) gives: it may be freed, and not followed. */
+export const ZERO_SIZE_PTR = 16n;
+/** KMALLOC_MAX_CACHE_SIZE: above it pages come from the page allocator, without a cache. */
+const KMALLOC_MAX_CACHE_SIZE = 8192;
+
+/** An allocation of a module that is not freed. */
+export interface ModuleObject {
+  readonly addr: Addr;
+  /** Bytes asked for. */
+  readonly size: number;
+  readonly module: string;
+  /** The function that asked, as %pS shows it. */
+  readonly caller: string;
+  /** Virtual ns since boot. */
+  readonly at: number;
+  readonly cpu: number;
+  readonly pid: number;
+}
+
+interface Live extends ModuleObject {
+  readonly base: Addr;
+  readonly zones: Zoned;
+  readonly cache: string;
+  /** kfree_rcu(): it goes by itself. */
+  dying: boolean;
+  /** Its module is gone, and this was said. */
+  reported: boolean;
+}
+
+export interface KmallocPorts {
+  /** print_tainted() */
+  tainted(): string;
+  /** Calls when every reader of RCU that is inside now has left. */
+  afterGracePeriod(done: () => void): void;
+}
+
+export class Kmalloc {
+  readonly #core: KernelCore;
+  readonly #ports: KmallocPorts;
+  readonly #live = new Map<Addr, Live>();
+
+  constructor(core: KernelCore, ports: KmallocPorts) {
+    this.#core = core;
+    this.#ports = ports;
+  }
+
+  /**
+   * Zeroed guest memory, as CONFIG_INIT_ON_ALLOC_DEFAULT_ON has it; 0 when the heap is full.
+   * @param cache name of the cache in reports, where it is not kmalloc's own.
+   */
+  alloc(call: HostCall, size: bigint, cache?: string): Addr {
+    const { mem, slab, symbols } = this.#core;
+    if (size === 0n) return ZERO_SIZE_PTR;
+    if (size >= BigInt(mem.geometry.heap)) return 0n;
+    const from = symbols.lookup(call.caller - 1n);
+    if (from?.module === undefined) return slab.tryAlloc(Number(size), from?.name ?? 'kernel');
+    const zones = zonesOf(Number(size));
+    const base = slab.tryAlloc(zones.total, from.module);
+    if (base === 0n) return 0n;
+    paintZones(mem, base, zones);
+    const addr = base + BigInt(zones.left);
+    this.#live.set(addr, {
+      ...this.#origin(call, addr, from.module),
+      ...{ base, zones, size: Number(size) },
+      cache: cache ?? cacheOf(Number(size)),
+      dying: false,
+      reported: false,
+    });
+    return addr;
+  }
+
+  #origin(call: HostCall, addr: Addr, module: string): Omit<ModuleObject, 'size'> {
+    const { clock, sym } = this.#core;
+    const { pid } = this.#core.currentOf(call);
+    return { addr, module, caller: sym(call.caller), at: clock.now(), cpu: call.cpu, pid };
+  }
+
+  /** kfree(): of anything that is not allocated it is an oops of the caller. @throws GuestMemoryError */
+  free(addr: Addr): void {
+    if (addr <= ZERO_SIZE_PTR) return;
+    const { slab, printk } = this.#core;
+    const object = this.#live.get(addr);
+    if (object) {
+      this.#check(object);
+      this.#live.delete(addr);
+      slab.free(object.base);
+    } else if (slab.sizeOf(addr) === undefined) {
+      printk.warn(`kfree: object pointer: ${hex(addr)} is not allocated`);
+      throw new GuestMemoryError('kfree of memory that is not allocated', addr);
+    } else slab.free(addr);
+  }
+
+  /** kfree_rcu() */
+  freeRcu(addr: Addr): void {
+    const object = this.#live.get(addr);
+    if (object) object.dying = true;
+    else if (this.#core.slab.sizeOf(addr) === undefined) this.free(addr);
+    this.#ports.afterGracePeriod(() => {
+      // What was freed twice was an oops of whoever came second.
+      if (this.sizeOf(addr) !== undefined) this.free(addr);
+    });
+  }
+
+  /** ksize(): bytes asked for; undefined for what is not allocated. */
+  sizeOf(addr: Addr): number | undefined {
+    return this.#live.get(addr)?.size ?? this.#core.slab.sizeOf(addr);
+  }
+
+  /** What modules have now, oldest first; what kfree_rcu() has is not theirs any more. */
+  objects(module?: string): ModuleObject[] {
+    return [...this.#live.values()].filter((o) => !o.dying && (module === undefined || o.module === module));
+  }
+
+  /** Looks at every red zone; says in the log which were overwritten, and mends them. @returns how many. */
+  checkAll(): number {
+    let bad = 0;
+    for (const object of this.#live.values()) if (!this.#check(object)) bad++;
+    return bad;
+  }
+
+  #check(object: Live): boolean {
+    const { mem, printk, clock } = this.#core;
+    const overwritten = checkZones(mem, object.base, object.zones);
+    if (!overwritten) return true;
+    const { caller, at } = object;
+    const about = { ...object, allocatedIn: caller, ageNs: clock.now() - at };
+    for (const line of redzoneReport(overwritten, about, this.#ports.tainted())) printk.err(line);
+    this.#core.taints |= 1 << CONSTANTS.TAINT_BAD_PAGE;
+    paintZones(mem, object.base, object.zones);
+    return false;
+  }
+
+  /** The module's code is about to go: what it still has is lost. An event says so; the kernel says nothing. */
+  moduleGone(module: string): ModuleObject[] {
+    const { events } = this.#core;
+    const lost = [...this.#live.values()].filter((o) => o.module === module && !o.dying && !o.reported);
+    if (lost.length === 0) return [];
+    for (const object of lost) {
+      object.reported = true;
+      this.#check(object);
+    }
+    const objects = lost.map(({ addr, size, caller }) => ({ addr, size, caller }));
+    events.emit({ type: 'leak', module, objects });
+    return lost;
+  }
+
+  /** What unloaded modules left behind, oldest first. */
+  leaks(): ModuleObject[] {
+    return [...this.#live.values()].filter((o) => o.reported);
+  }
+}
+
+/** `kmalloc-64`, or the page allocator's name for what is larger than any cache. */
+function cacheOf(size: number): string {
+  if (size > KMALLOC_MAX_CACHE_SIZE) return 'kmalloc-large';
+  const slot = slotSize(size);
+  return slot < 1024 ? `kmalloc-${slot}` : `kmalloc-${slot / 1024}k`;
+}
