@@ -170,6 +170,6 @@ HOST_FUNC tty_read
 HOST_FUNC tty_write
 
 .section .rodata
-FILE_OPERATIONS ramfs_file_operations, llseek=generic_file_llseek, read_iter=generic_file_read_iter
+FILE_OPERATIONS ramfs_file_operations, llseek=generic_file_llseek, read_iter=generic_file_read_iter, write_iter=generic_file_write_iter
 FILE_OPERATIONS simple_dir_operations, llseek=generic_file_llseek, read=generic_read_dir
 FILE_OPERATIONS tty_fops, llseek=no_llseek, read_iter=tty_read, write_iter=tty_write

@@ -7,14 +7,17 @@ import { GuestMemoryError } from '../guest/memory.ts';
 import { type KernelCore, negErrno } from '../kernel/core.ts';
 import { KernelError } from '../kernel/errno.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
+import { KERN_DEFAULT } from '../kernel/printk.ts';
 import { SlabError } from '../kernel/slab.ts';
 import type { Sysfs } from '../kernel/sysfs.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { FormatContext } from '../kernel/vsprintf.ts';
 import { FsContext, latin1Bytes } from './context.ts';
+import { DebugFs } from './debugfs.ts';
 import { FdTables } from './fdtable.ts';
+import { HostFiles } from './host_files.ts';
 import { Kernfs } from './kernfs.ts';
-import { Namei, type Target } from './namei.ts';
+import { type Device, Namei, type Target } from './namei.ts';
 import { makeProcFiles, type ProcTexts } from './proc_files.ts';
 import { ProcPid, type TaskTexts } from './proc_pid.ts';
 import { ProcTree } from './proc_tree.ts';
@@ -42,6 +45,8 @@ export class FileSystem {
   readonly terminal: Terminal;
   readonly seq: SeqFiles;
   readonly files: FdTables;
+  readonly debugfs = new DebugFs();
+  readonly #devices = new Map<string, Device>();
   readonly #fs: FsContext;
   readonly #namei: Namei;
 
@@ -64,12 +69,21 @@ export class FileSystem {
       kernfs: new Kernfs(fs, this.seq),
       ramfs: this.ramfs,
       terminal: this.terminal,
+      debugfs: this.debugfs,
+      hostFiles: new HostFiles(fs),
+      devices: this.#devices,
     });
+    this.addDevice('/dev/null', { mode: 0o666, fop: 'null_fops' });
+    this.addDevice('/dev/kmsg', { mode: 0o644, fop: 'kmsg_fops', write: (text) => devkmsgWrite(core, text) });
     core.host.defineAll(this.#hostFunctions());
     makeProcFiles(fs, this, texts, options.commandLine);
   }
 
-  /** A read-only file of bytes, or of a text. */
+  addDevice(path: string, device: Device): void {
+    this.#devices.set(path, device);
+  }
+
+  /** A file of bytes, or of a text. */
   addFile(path: string, content: Uint8Array | string): void {
     this.ramfs.add(path, typeof content === 'string' ? latin1Bytes(content) : content);
   }
@@ -77,6 +91,11 @@ export class FileSystem {
   /** What is at a path; undefined for nothing. */
   stat(path: string): Omit<Target, 'open'> | undefined {
     return this.#namei.lookup(path);
+  }
+
+  /** Names in a directory, as ls shows them; undefined where there is none. */
+  list(path: string): string[] | undefined {
+    return this.#namei.list(path);
   }
 
   /** A table of descriptors for a task that has none, with standard input, output and error open. */
@@ -159,4 +178,12 @@ function orErrno(work: () => Addr): Addr {
     if (error instanceof SlabError && error.code === 'ENOMEM') return negErrno(CONSTANTS.ENOMEM);
     throw error;
   }
+}
+
+/** devkmsg_write(): a record of its own, with the level that a `<N>` in front asks for. */
+function devkmsgWrite(core: KernelCore, text: string): number {
+  const prefix = /^<(\d+)>/.exec(text);
+  const level = prefix ? Number(prefix[1]) & 7 : KERN_DEFAULT;
+  core.printk.log(level, text.slice(prefix?.[0].length ?? 0));
+  return text.length;
 }

@@ -1,5 +1,5 @@
 // From a path to something that can be opened. Mirrors fs/namei.c, and the mounts of a small system:
-// /proc, /sys, /dev, and read-only files of bytes everywhere else.
+// /proc, /sys with debugfs in it, /dev, and files of bytes everywhere else.
 
 import type { Addr } from '../guest/addr.ts';
 import { KernelError } from '../kernel/errno.ts';
@@ -7,6 +7,8 @@ import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
 import type { Sysfs } from '../kernel/sysfs.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { FsContext } from './context.ts';
+import type { DebugFs } from './debugfs.ts';
+import type { HostFile, HostFiles } from './host_files.ts';
 import type { Kernfs } from './kernfs.ts';
 import { O_ACCMODE, O_DIRECTORY, PDE, PROC_ENTRY_READ_ITER, PROC_INODE } from './layout.ts';
 import type { ProcPid } from './proc_pid.ts';
@@ -16,7 +18,7 @@ import type { Sysctls } from './sysctl.ts';
 
 /** What stat() says of a path, and how it is opened. */
 export interface Target {
-  readonly kind: 'file' | 'directory';
+  readonly kind: 'file' | 'directory' | 'device';
   /** Permission bits. */
   readonly mode: number;
   /** Bytes. */
@@ -34,7 +36,19 @@ export interface Mounts {
   readonly kernfs: Kernfs;
   readonly ramfs: Ramfs;
   readonly terminal: Terminal;
+  readonly debugfs: DebugFs;
+  readonly hostFiles: HostFiles;
+  /** Devices besides the terminal, by their paths. */
+  readonly devices: ReadonlyMap<string, Device>;
 }
+
+export interface Device extends HostFile {
+  /** Name of its file_operations. */
+  readonly fop: string;
+}
+
+/** Where debugfs is mounted, below /sys. */
+const DEBUGFS = '/kernel/debug';
 
 const DEVICES: Readonly<Record<string, StreamName>> = {
   '/dev/console': 'stdout',
@@ -57,11 +71,11 @@ export class Namei {
   openPath(path: string, flags: number, task: TaskStruct | undefined): Addr {
     if (path === '') throw new KernelError(CONSTANTS.ENOENT, path);
     const target = this.lookup(path, task);
-    if (!target) throw this.#missing(path, flags, task);
+    if (!target) return this.#create(path, flags, task);
     if (target.kind === 'directory' && (flags & O_ACCMODE) !== CONSTANTS.O_RDONLY) {
       throw new KernelError(CONSTANTS.EISDIR, path);
     }
-    if (target.kind === 'file' && (flags & O_DIRECTORY || path.endsWith('/'))) {
+    if (target.kind !== 'directory' && (flags & O_DIRECTORY || path.endsWith('/'))) {
       throw new KernelError(CONSTANTS.ENOTDIR, path);
     }
     return target.open(flags);
@@ -75,17 +89,52 @@ export class Namei {
     return this.#other(`/${parts.join('/')}`);
   }
 
-  /** Why a path leads nowhere: something on the way is a file, or it is not there and cannot be made. */
-  #missing(path: string, flags: number, task: TaskStruct | undefined): KernelError {
+  /** Names in a directory, in the order of ls; undefined where there is none. */
+  list(path: string): string[] | undefined {
+    const parts = normalize(path);
+    if (this.lookup(path)?.kind !== 'directory') return undefined;
+    const names = new Set(this.#names(parts));
+    if (parts.length === 0) for (const mount of ['proc', 'sys', 'dev']) names.add(mount);
+    return [...names].sort();
+  }
+
+  #names([first, ...rest]: readonly string[]): readonly string[] {
+    const { proc, pid, sysctls, sysfs, debugfs, ramfs, devices } = this.#mounts;
+    const below = rest.join('/');
+    if (first === 'proc') {
+      if (/^[1-9]\d*$/.test(rest[0] ?? '')) return pid.names();
+      if (rest[0] === 'sys') return sysctls.names(rest.slice(1).join('/'));
+      const own = [...(proc.lookup(below)?.children?.keys() ?? [])];
+      const pids = [...this.#fs.core.tasks.processes()].map((task) => String(task.pid));
+      return below === '' ? [...own, 'sys', ...pids] : own;
+    }
+    if (first === 'sys') {
+      const debug = underDebugfs(`/${below}`);
+      if (debug !== undefined) return debugfs.names(debug);
+      const node = sysfs.lookup(`/${below}`);
+      const own = node?.kind === 'directory' ? node.entries().map((entry) => entry.name) : [];
+      return below === 'kernel' ? [...own, 'debug'] : own;
+    }
+    const dir = `/${[first, ...rest].filter(Boolean).join('/')}`;
+    const nodes = [...Object.keys(DEVICES), ...devices.keys()].map((path) => path.slice('/dev/'.length));
+    return dir === '/dev' ? nodes : ramfs.names(dir);
+  }
+
+  /** A path that leads nowhere, opened: a new file where O_CREAT asks for one and there can be one. */
+  #create(path: string, flags: number, task: TaskStruct | undefined): Addr {
     const parts = normalize(path);
     for (let i = 1; i < parts.length; i++) {
       const found = this.lookup(parts.slice(0, i).join('/'), task);
-      if (found?.kind === 'file') return new KernelError(CONSTANTS.ENOTDIR, path);
-      if (!found) return new KernelError(CONSTANTS.ENOENT, path);
+      if (found && found.kind !== 'directory') throw new KernelError(CONSTANTS.ENOTDIR, path);
+      if (!found) throw new KernelError(CONSTANTS.ENOENT, path);
     }
-    const pseudo = parts[0] === 'proc' || parts[0] === 'sys';
-    const errno = !(flags & CONSTANTS.O_CREAT) || pseudo ? CONSTANTS.ENOENT : CONSTANTS.EROFS;
-    return new KernelError(errno, path);
+    if (!(flags & CONSTANTS.O_CREAT)) throw new KernelError(CONSTANTS.ENOENT, path);
+    // proc_root_inode_operations and sysfs have no create(): ENOENT and EACCES.
+    if (parts[0] === 'proc') throw new KernelError(CONSTANTS.ENOENT, path);
+    if (parts[0] === 'sys') throw new KernelError(CONSTANTS.EACCES, path);
+    if (path.endsWith('/')) throw new KernelError(CONSTANTS.EISDIR, path);
+    const { ramfs } = this.#mounts;
+    return ramfs.openFile(ramfs.add(`/${parts.join('/')}`, new Uint8Array()), flags);
   }
 
   #directory(mode = 0o555, nlink = 2): Target {
@@ -158,6 +207,8 @@ export class Namei {
   }
 
   #sys(path: string): Target | undefined {
+    const debug = underDebugfs(path);
+    if (debug !== undefined) return this.#debugfs(debug);
     const node = this.#mounts.sysfs.lookup(path);
     if (!node) return undefined;
     if (node.kind === 'directory') return this.#directory(node.mode, node.nlink);
@@ -165,27 +216,47 @@ export class Namei {
     return { kind: 'file', mode: node.mode, size: node.size, nlink: 1, open };
   }
 
-  #other(path: string): Target | undefined {
-    const { ramfs, terminal } = this.#mounts;
-    const stream = DEVICES[path];
-    if (stream) {
-      return {
-        kind: 'file',
-        mode: 0o620,
-        size: 0,
-        nlink: 1,
-        open: (flags) => terminal.openFile(stream, flags),
-      };
-    }
-    const bytes = ramfs.lookup(path);
-    if (!bytes)
-      return path === '/' || path === '/dev' || ramfs.isDirectory(path) ? this.#directory(0o755) : undefined;
-    const open = (flags: number): Addr => {
-      if ((flags & O_ACCMODE) !== CONSTANTS.O_RDONLY) throw new KernelError(CONSTANTS.EROFS, path);
-      return ramfs.openFile(bytes, flags);
-    };
-    return { kind: 'file', mode: 0o644, size: bytes.length, nlink: 1, open };
+  #debugfs(path: string): Target | undefined {
+    const { debugfs, hostFiles } = this.#mounts;
+    const file = debugfs.lookup(path);
+    if (!file) return debugfs.isDirectory(path) ? this.#directory(path === '' ? 0o700 : 0o755) : undefined;
+    const open = (flags: number): Addr => hostFiles.openFile(file, flags);
+    return { kind: 'file', mode: file.mode, size: 0, nlink: 1, open };
   }
+
+  #other(path: string): Target | undefined {
+    const { ramfs } = this.#mounts;
+    const device = this.#device(path);
+    if (device) return device;
+    const node = ramfs.lookup(path);
+    if (!node) return ramfs.isDirectory(path) ? this.#directory(0o755) : undefined;
+    return {
+      kind: 'file',
+      mode: 0o644,
+      size: node.bytes.length,
+      nlink: 1,
+      open: (flags) => ramfs.openFile(node, flags),
+    };
+  }
+
+  #device(path: string): Target | undefined {
+    const { terminal, devices, hostFiles } = this.#mounts;
+    const stream = DEVICES[path];
+    const device = devices.get(path);
+    const target = { kind: 'device', size: 0, nlink: 1 } as const;
+    if (stream) return { ...target, mode: 0o620, open: (flags) => terminal.openFile(stream, flags) };
+    if (!device) return undefined;
+    const open = (flags: number): Addr => hostFiles.openFile(device, flags, device.fop, S_IFCHR);
+    return { ...target, mode: device.mode, open };
+  }
+}
+
+const S_IFCHR = 0o020000;
+
+/** The path below debugfs's mount point of a path below /sys; undefined for one that is not there. */
+function underDebugfs(path: string): string | undefined {
+  if (path === DEBUGFS) return '';
+  return path.startsWith(`${DEBUGFS}/`) ? path.slice(DEBUGFS.length + 1) : undefined;
 }
 
 /** The names on a path, with . and .. taken out. */

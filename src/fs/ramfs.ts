@@ -1,9 +1,10 @@
-// Files of plain bytes, read-only: modules to load, /etc. And the terminal, which keeps what tasks write.
+// Files of plain bytes: modules to load, /tmp. And the terminal, which keeps what tasks write.
 
 import type { Addr } from '../guest/addr.ts';
 import { negErrno } from '../kernel/core.ts';
 import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
 import { type FsContext, latin1Text } from './context.ts';
+import { namesBelow } from './debugfs.ts';
 import { readIter, writeIter } from './iov_iter.ts';
 import { FMODE } from './layout.ts';
 
@@ -11,55 +12,106 @@ const KIOCB = LAYOUT.kiocb.fields;
 /** Characters kept at least of one stream of one process; what is older goes. */
 const OUTPUT_MAX = 1 << 20;
 
+const FLAGS = BigInt(LAYOUT.file.fields.f_flags);
+const O_APPEND = 0o2000;
+/** Bytes that one file may have. */
+const FILE_MAX = 16 << 20;
+
+/** A regular file. */
+export interface RamfsNode {
+  bytes: Uint8Array;
+}
+
 export class Ramfs {
   readonly #fs: FsContext;
-  readonly #files = new Map<string, Uint8Array>();
-  readonly #open = new Map<Addr, Uint8Array>();
+  readonly #files = new Map<string, RamfsNode>();
+  readonly #directories = new Set<string>(['/', '/dev', '/tmp']);
+  readonly #open = new Map<Addr, RamfsNode>();
 
   constructor(fs: FsContext) {
     this.#fs = fs;
-    fs.core.host.define('generic_file_read_iter', ({ args }) => this.#read(args[0], args[1]));
+    fs.core.host.defineAll({
+      generic_file_read_iter: ({ args }) => this.#read(args[0], args[1]),
+      generic_file_write_iter: ({ args }) => this.#write(args[0], args[1]),
+    });
   }
 
   /** @param path absolute: `/lib/modules/x.ko`. An earlier file of that name is replaced for later opens. */
-  add(path: string, bytes: Uint8Array): void {
-    this.#files.set(path, bytes);
+  add(path: string, bytes: Uint8Array): RamfsNode {
+    const node = { bytes };
+    this.#files.set(path, node);
+    return node;
   }
 
-  lookup(path: string): Uint8Array | undefined {
+  lookup(path: string): RamfsNode | undefined {
     return this.#files.get(path);
   }
 
+  /** @returns whether there was one. */
+  remove(path: string): boolean {
+    return this.#files.delete(path) || this.#directories.delete(path);
+  }
+
+  mkdir(path: string): void {
+    this.#directories.add(path);
+  }
+
   isDirectory(path: string): boolean {
-    const prefix = path === '/' ? '/' : `${path}/`;
+    if (this.#directories.has(path)) return true;
+    const prefix = `${path}/`;
     for (const name of this.#files.keys()) if (name.startsWith(prefix)) return true;
+    for (const name of this.#directories) if (name.startsWith(prefix)) return true;
     return false;
   }
 
-  openFile(bytes: Uint8Array, flags: number): Addr {
+  /** Names in a directory. */
+  names(path: string): string[] {
+    return namesBelow([...this.#files.keys(), ...this.#directories], path === '/' ? '/' : `${path}/`);
+  }
+
+  openFile(node: RamfsNode, flags: number): Addr {
+    if (flags & CONSTANTS.O_TRUNC) node.bytes = new Uint8Array();
     const file = this.#fs.allocFile('ramfs_file_operations', flags, CONSTANTS.S_IFREG | 0o644, {
-      size: bytes.length,
+      size: node.bytes.length,
       end: (f) => this.#open.delete(f),
     });
-    this.#open.set(file, bytes);
+    this.#open.set(file, node);
     return file;
   }
 
   /** Bytes of an open file, for a system call that wants them whole (finit_module). */
   bytesOf(file: Addr): Uint8Array | undefined {
-    return this.#open.get(file);
+    return this.#open.get(file)?.bytes;
   }
 
   #read(iocb: Addr, iter: Addr): bigint | number {
     const { mem } = this.#fs;
     const position = iocb + BigInt(KIOCB.ki_pos);
-    const bytes = this.#open.get(mem.readU64(iocb + BigInt(KIOCB.ki_filp))) ?? new Uint8Array();
+    const { bytes } = this.#open.get(mem.readU64(iocb + BigInt(KIOCB.ki_filp))) as RamfsNode;
     const from = Number(mem.readU64(position));
     if (from >= bytes.length) return 0;
     const copied = writeIter(this.#fs, iter, bytes.subarray(from));
     if (copied === 0) return negErrno(CONSTANTS.EFAULT);
     mem.writeU64(position, BigInt(from + copied));
     return copied;
+  }
+
+  #write(iocb: Addr, iter: Addr): bigint | number {
+    const { mem } = this.#fs;
+    const position = iocb + BigInt(KIOCB.ki_pos);
+    const file = mem.readU64(iocb + BigInt(KIOCB.ki_filp));
+    const node = this.#open.get(file) as RamfsNode;
+    const append = (mem.readU32(file + FLAGS) & O_APPEND) !== 0;
+    const from = append ? node.bytes.length : Number(mem.readU64(position));
+    if (from >= FILE_MAX) return negErrno(CONSTANTS.EFBIG);
+    const written = readIter(this.#fs, iter, FILE_MAX - from);
+    if (!written) return negErrno(CONSTANTS.EFAULT);
+    const bytes = new Uint8Array(Math.max(node.bytes.length, from + written.length));
+    bytes.set(node.bytes);
+    bytes.set(written, from);
+    node.bytes = bytes;
+    mem.writeU64(position, BigInt(from + written.length));
+    return written.length;
   }
 }
 

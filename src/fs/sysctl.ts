@@ -5,6 +5,7 @@ import type { HostGenerator } from '../guest/hostcall.ts';
 import { negErrno } from '../kernel/core.ts';
 import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
 import { type FsContext, latin1Bytes, latin1Text } from './context.ts';
+import { namesBelow } from './debugfs.ts';
 import { readIter, writeIter } from './iov_iter.ts';
 
 const KIOCB = LAYOUT.kiocb.fields;
@@ -44,6 +45,11 @@ export class Sysctls {
     if (path === '') return true;
     for (const name of this.#entries.keys()) if (name.startsWith(`${path}/`)) return true;
     return false;
+  }
+
+  /** Names in a directory. */
+  names(path: string): string[] {
+    return namesBelow(this.#entries.keys(), path === '' ? '' : `${path}/`);
   }
 
   openFile(sysctl: Sysctl, flags: number): Addr {

@@ -5,10 +5,12 @@ import type { Ftrace } from '../ftrace/ftrace.ts';
 import type { Addr } from '../guest/addr.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
+import { type DebugSite, DynamicDebug } from '../kernel/dynamic_debug.ts';
 import type { Kobjects } from '../kernel/kobject.ts';
 import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
 import { listEntries } from '../kernel/list.ts';
 import { KERN_DEBUG } from '../kernel/printk.ts';
+import { DEBUG } from './debug_sites.ts';
 import type { LivepatchOptions, LivepatchPorts } from './ports.ts';
 import { type KlpCallback, type KlpObject, KlpPatch } from './structs.ts';
 
@@ -20,6 +22,7 @@ export class KlpContext {
   readonly kobjects: Kobjects;
   readonly ports: LivepatchPorts;
   readonly options: LivepatchOptions;
+  readonly dynamicDebug = new DynamicDebug();
   /** Head of klp_patches and of klp_ops. */
   readonly patchesHead: Addr;
   readonly opsHead: Addr;
@@ -46,6 +49,7 @@ export class KlpContext {
     this.kobjects = kobjects;
     this.ports = ports;
     this.options = options;
+    this.dynamicDebug.add(Object.values(DEBUG), options.debug);
     const at = (name: string): Addr => core.symbols.require(name);
     this.patchesHead = at('klp_patches');
     this.opsHead = at('klp_ops');
@@ -128,8 +132,9 @@ export class KlpContext {
     this.core.mem.writeU8(mod + BigInt(MODULE.klp_alive), alive ? 1 : 0);
   }
 
-  debug(text: string): void {
-    if (this.options.debug) this.core.printk.log(KERN_DEBUG, `livepatch: ${text}`);
+  /** pr_debug() */
+  debug(site: DebugSite, text: string): void {
+    if (this.dynamicDebug.enabled(site)) this.core.printk.log(KERN_DEBUG, `livepatch: ${text}`);
   }
   notice(text: string): void {
     this.core.printk.notice(`livepatch: ${text}`);

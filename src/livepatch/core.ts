@@ -8,6 +8,7 @@ import type { Ftrace } from '../ftrace/ftrace.ts';
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import { type KernelCore, negErrno } from '../kernel/core.ts';
+import type { DynamicDebug } from '../kernel/dynamic_debug.ts';
 import type { Kobjects } from '../kernel/kobject.ts';
 import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
@@ -78,6 +79,11 @@ export class Livepatch {
   /** klp_patches: enabled or in transition, oldest first. */
   patches(): KlpPatch[] {
     return this.#klp.patches();
+  }
+
+  /** What turns the pr_debug() lines of kernel/livepatch on and off. */
+  get dynamicDebug(): DynamicDebug {
+    return this.#klp.dynamicDebug;
   }
 
   /** klp_transition_patch */

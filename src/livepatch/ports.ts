@@ -58,7 +58,7 @@ export interface LivepatchPorts {
 export interface LivepatchOptions {
   /** CONFIG_HAVE_RELIABLE_STACKTRACE: false leaves switching to the kernel exit, the idle loop and force. */
   readonly reliableStacktrace: boolean;
-  /** pr_debug() of kernel/livepatch/*: dynamic debug is on for it. */
+  /** pr_debug() of kernel/livepatch/*: dynamic debug is on for it from the start. */
   readonly debug: boolean;
   /** Tasks checked between two moments at which other CPUs run on. */
   readonly tasksPerRelax?: number;

@@ -7,11 +7,13 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
+import type { DebugSite } from '../kernel/dynamic_debug.ts';
 import type { SwitchWay } from '../kernel/events.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import { StackCheck } from './check_stack.ts';
 import type { KlpContext } from './context.ts';
+import { DEBUG } from './debug_sites.ts';
 import type { Patching } from './patch.ts';
 import { roundJiffiesRelative } from './round_jiffies.ts';
 import type { KlpPatch } from './structs.ts';
@@ -53,7 +55,7 @@ export class Transition {
     klp.transitionPatch = patch;
     // Without effect until TIF_PATCH_PENDING is set.
     klp.targetState = state;
-    klp.debug(`'${patch.name}': initializing ${word(state)} transition`);
+    klp.debug(DEBUG.init, `'${patch.name}': initializing ${word(state)} transition`);
     this.#event('initializing');
     const initial = state === KLP_PATCHED ? KLP_UNPATCHED : KLP_PATCHED;
     for (const task of this.#tasks()) {
@@ -163,7 +165,7 @@ export class Transition {
   *#complete(patch: KlpPatch): HostGenerator<void> {
     const klp = this.#klp;
     const target = klp.targetState;
-    klp.debug(`'${patch.name}': completing ${word(target)} transition`);
+    klp.debug(DEBUG.complete, `'${patch.name}': completing ${word(target)} transition`);
     this.#event('completing');
     if (patch.replace && target === KLP_PATCHED) yield* this.#end.dropReplaced(patch);
     if (target === KLP_UNPATCHED) {
@@ -201,7 +203,7 @@ export class Transition {
     const klp = this.#klp;
     const patch = klp.transitionPatch;
     if (klp.warnOn(klp.targetState !== KLP_PATCHED, 'transition.c klp_cancel_transition') || !patch) return;
-    klp.debug(`'${patch.name}': canceling patching transition, going to unpatch`);
+    klp.debug(DEBUG.cancel, `'${patch.name}': canceling patching transition, going to unpatch`);
     this.#event('canceling');
     klp.targetState = KLP_UNPATCHED;
     yield* this.#complete(patch);
@@ -214,7 +216,7 @@ export class Transition {
     if (!patch) return;
     const target = klp.targetState;
     const back = target === KLP_PATCHED ? KLP_UNPATCHED : KLP_PATCHED;
-    klp.debug(`'${patch.name}': reversing transition from ${word(target)} to ${word(back)}`);
+    klp.debug(DEBUG.reverse, `'${patch.name}': reversing transition from ${word(target)} to ${word(back)}`);
     this.#event('reversing');
     patch.enabled = !patch.enabled;
     klp.targetState = back;
@@ -271,8 +273,8 @@ export class Transition {
   }
 
   #blocked(task: TaskStruct, why: string, func?: string): void {
-    const { core, ports, options } = this.#klp;
-    if (options.debug) this.#klp.debug(`klp_try_switch_task: ${task} ${why}`);
+    const { core, ports } = this.#klp;
+    this.#klp.debug(blockedSite(why), `klp_try_switch_task: ${task} ${why}`);
     if (!core.events.listens('blocked')) return;
     const stack = why === 'is running' ? [] : ports.stack.format(task);
     const body = { type: 'blocked' as const, pid: task.pid, comm: task.comm, why, stack };
@@ -294,4 +296,9 @@ export class Transition {
   #funcs(patch: KlpPatch) {
     return patch.objects().flatMap((object) => object.funcs());
   }
+}
+
+function blockedSite(why: string): DebugSite {
+  if (why === 'is running') return DEBUG.running;
+  return why === 'has an unreliable stack' ? DEBUG.unreliable : DEBUG.sleeping;
 }

@@ -48,6 +48,7 @@ import {
   percpuTemplate,
   userPrograms,
 } from './boot.ts';
+import { makeControlFiles } from './control_files.ts';
 import { Cpu } from './cpu.ts';
 import { Executor, MachineError } from './executor.ts';
 import { HostCallDispatch } from './hostcall_dispatch.ts';
@@ -204,6 +205,7 @@ export class Machine {
         wchan: (task) => this.traces.wchan(task),
       },
     });
+    makeControlFiles(core, this.fs, this.ftrace, this.livepatch);
     this.oops = new Oops(core, {
       cpu,
       modulesLinkedIn: () => printModules(this.modules.loader.modules),

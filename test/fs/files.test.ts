@@ -96,7 +96,12 @@ describe('open', () => {
   it.each([
     { path: '/nowhere', flags: 0, errno: C.ENOENT, why: 'nothing there is ENOENT' },
     { path: '', flags: 0, errno: C.ENOENT, why: 'an empty path is ENOENT' },
-    { path: '/nowhere', flags: C.O_CREAT | C.O_WRONLY, errno: C.EROFS, why: 'a file to be made is EROFS' },
+    {
+      path: '/sys/nothing',
+      flags: C.O_CREAT | C.O_WRONLY,
+      errno: C.EACCES,
+      why: 'one to be made in /sys is EACCES',
+    },
     {
       path: '/proc/nothing',
       flags: C.O_CREAT | C.O_WRONLY,
@@ -105,7 +110,7 @@ describe('open', () => {
     },
     { path: '/proc/cmdline/x', flags: 0, errno: C.ENOTDIR, why: 'a path through a file is ENOTDIR' },
     { path: '/proc/cmdline/', flags: 0, errno: C.ENOTDIR, why: 'a file with a slash is ENOTDIR' },
-    { path: '/etc/motd', flags: C.O_WRONLY, errno: C.EROFS, why: 'a read-only file for writing is EROFS' },
+    { path: '/none/x', flags: C.O_CREAT | C.O_WRONLY, errno: C.ENOENT, why: 'one in no directory is ENOENT' },
     { path: '/proc', flags: C.O_RDWR, errno: C.EISDIR, why: 'a directory for writing is EISDIR' },
     {
       path: `/${'x'.repeat(5000)}`,
@@ -116,6 +121,23 @@ describe('open', () => {
   ])('of $why', ({ path, flags, errno }) => {
     expect(world.open(path, flags)).toBe(-errno);
     expect(world.core.slab.used()).toBe(used);
+  });
+
+  it('makes a file, empties it, appends to it', () => {
+    const path = '/tmp/made';
+    const open = (flags: number): number => {
+      const fd = world.open(path, flags | C.O_WRONLY);
+      expect(fd).toBeGreaterThanOrEqual(3);
+      return fd;
+    };
+    world.closeFd(open(C.O_CREAT));
+    expect(world.echo('one', path)).toBe(4);
+    const end = open(0o2000); // O_APPEND
+    expect(world.write(end, 'two\n')).toBe(4);
+    world.closeFd(end);
+    expect(world.cat(path)).toBe('one\ntwo\n');
+    world.closeFd(open(C.O_TRUNC));
+    expect(world.cat(path)).toBe('');
   });
 
   it('of a path that the user cannot read is EFAULT', () => {

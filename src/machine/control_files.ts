@@ -1,0 +1,40 @@
+// Files by which the kernel's parts are turned on and off, and looked into: sysctls and debugfs.
+// Mirrors ftrace_enable_sysctl() of kernel/trace/ftrace.c, lib/dynamic_debug.c, tracefs.
+
+import type { FileSystem } from '../fs/filesystem.ts';
+import type { Ftrace } from '../ftrace/ftrace.ts';
+import { availableFilterFunctions, dynFtraceTotalInfo, enabledFunctions } from '../ftrace/report.ts';
+import type { HostGenerator } from '../guest/hostcall.ts';
+import type { KernelCore } from '../kernel/core.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
+import { kstrtoll } from '../kernel/lib.ts';
+import type { Livepatch } from '../livepatch/core.ts';
+
+export function makeControlFiles(
+  core: KernelCore,
+  { sysctls, debugfs }: FileSystem,
+  ftrace: Ftrace,
+  livepatch: Livepatch,
+): void {
+  sysctls.add('kernel/ftrace_enabled', {
+    mode: 0o644,
+    read: () => (ftrace.enabled ? '1' : '0'),
+    *write(text): HostGenerator<number> {
+      const value = kstrtoll(text.trim(), 10);
+      if (typeof value === 'number') return -CONSTANTS.EINVAL;
+      return yield* ftrace.setEnabled(value !== 0n);
+    },
+  });
+  const { dynamicDebug } = livepatch;
+  debugfs.add('dynamic_debug/control', {
+    mode: 0o644,
+    read: () => dynamicDebug.control(),
+    write: (text) => dynamicDebug.write(text),
+  });
+  debugfs.add('tracing/enabled_functions', { mode: 0o444, read: () => enabledFunctions(core, ftrace) });
+  debugfs.add('tracing/available_filter_functions', {
+    mode: 0o444,
+    read: () => availableFilterFunctions(core, ftrace),
+  });
+  debugfs.add('tracing/dyn_ftrace_total_info', { mode: 0o444, read: () => dynFtraceTotalInfo(ftrace) });
+}
