@@ -27,6 +27,8 @@ export class Cpu {
   /** Interrupts that wait for IF. */
   tickPending = false;
   reschedulePending = false;
+  /** Another CPU was woken: it may have a turn now. */
+  sliceOver = false;
   /** When the next tick comes (virtual ns), while not halted. */
   nextTick: number;
   /** CR2: address of the last page fault. */

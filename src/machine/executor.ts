@@ -66,13 +66,14 @@ export class Executor {
     );
   }
 
-  /** Executes up to `budget` instructions; fewer when the CPU halts. @returns how many were executed. */
+  /** Executes up to `budget` instructions; fewer when the CPU halts or wakes another. @returns how many. */
   run(cpu: Cpu, budget: number): number {
     let left = budget;
     // How much is left when IF is looked at next. The shadow stack makes runs shorter, and must not make
     // interrupts come earlier.
     let look = budget;
-    while (left > 0 && !cpu.halted) {
+    cpu.sliceOver = false;
+    while (left > 0 && !cpu.halted && !cpu.sliceOver) {
       if (left <= look) {
         this.#deliverPending(cpu);
         const waiting = cpu.tickPending || cpu.reschedulePending;

@@ -53,6 +53,8 @@ export class Smp {
     if (!cpu.halted) return;
     cpu.halted = false;
     cpu.clock = Math.max(cpu.clock, this.now());
+    // Who wakes it had the machine alone, for as long as there was nothing else.
+    if (this.current && this.current !== cpu) this.current.sliceOver = true;
   }
 
   isHalted(id: number): boolean {

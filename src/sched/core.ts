@@ -38,6 +38,8 @@ export class Sched {
   readonly #voluntary = new Map<TaskStruct, number>();
   /** Called when a dead task's stack is left for good. */
   onTaskDead: (task: TaskStruct) => void = () => {};
+  /** sched_submit_work(): called when a task is about to sleep. */
+  onTaskSleeping: (task: TaskStruct) => void = () => {};
   /** Called when a CPU goes through schedule(). */
   onSchedule: (cpu: number) => void = () => {};
 
@@ -186,7 +188,10 @@ export class Sched {
     if (!preempted) this.#voluntary.set(prev, this.voluntarySwitches(prev) + 1);
     if (!preempted && prev.state !== TASK_RUNNING) {
       if (signalPendingState(prev)) prev.state = TASK_RUNNING;
-      else prev.onRq = 0;
+      else {
+        prev.onRq = 0;
+        this.onTaskSleeping(prev);
+      }
     }
     if (prev.onRq && !prev.isIdle && rq.queue.indexOf(prev) < 0) rq.queue.push(prev);
     const next = this.#draw(rq) ?? this.#core.tasks.idle[call.cpu];

@@ -46,6 +46,7 @@ export class Workqueue {
     this.#timers = timers;
     this.#kthreads = kthreads;
     this.#queues = Array.from({ length: core.cpus }, () => []);
+    sched.onTaskSleeping = (task) => this.#workerSleeping(task);
     this.#define();
   }
 
@@ -113,6 +114,17 @@ export class Workqueue {
 
   #insert(work: Addr, cpu: number): void {
     this.#queues[cpu].push(work);
+    this.#wakeWorker(cpu);
+  }
+
+  /** wq_worker_sleeping(): while a work item sleeps, another worker sees to what waits behind it. */
+  #workerSleeping(task: TaskStruct): void {
+    if ((task.flags & CONSTANTS.PF_WQ_WORKER) === 0) return;
+    const worker = this.#workers.find((w) => w.task === task);
+    if (worker?.current !== undefined && this.#queues[worker.cpu].length > 0) this.#wakeWorker(worker.cpu);
+  }
+
+  #wakeWorker(cpu: number): void {
     const mine = this.#workers.filter((w) => w.cpu === cpu);
     const idle = mine.find((w) => w.current === undefined);
     if (idle) this.#sched.wakeUpState(idle.task, CONSTANTS.TASK_NORMAL);
