@@ -1,0 +1,151 @@
+// Tasks that wait for each other: mutexes under contention, completions.
+
+import { afterEach, describe, expect, it } from 'vitest';
+import type { Addr } from '../../src/guest/addr.ts';
+import { LAYOUT } from '../../src/kernel/layout.ts';
+import type { MachineOptions } from '../../src/machine/machine.ts';
+import { MS, World } from './world.ts';
+
+let world: World;
+afterEach(() => world.close());
+
+async function boot(options: MachineOptions = { cpus: 2 }): Promise<void> {
+  world = await World.boot(options);
+}
+
+/** Layout of what the threads share: a mutex, then counters. */
+const COUNT = LAYOUT.mutex.size;
+const INSIDE = COUNT + 4;
+const BROKEN = COUNT + 8;
+const ROUNDS = 60;
+
+/** ROUNDS times: into the mutex, alone in there for a while, a count that others would disturb, out. */
+const contend = (pause: string) => `
+push rbx
+push r12
+push r13
+mov rbx, rdi
+mov r12d, ${ROUNDS}
+1: mov rdi, rbx
+call mutex_lock
+inc dword ptr [rbx+${INSIDE}]
+cmp dword ptr [rbx+${INSIDE}], 1
+je 2f
+inc dword ptr [rbx+${BROKEN}]
+2: mov r13d, [rbx+${COUNT}]
+${pause}
+inc r13d
+mov [rbx+${COUNT}], r13d
+dec dword ptr [rbx+${INSIDE}]
+mov rdi, rbx
+call mutex_unlock
+dec r12d
+jnz 1b
+xor eax, eax
+pop r13
+pop r12
+pop rbx
+ret`;
+
+describe('a mutex', () => {
+  it.each([
+    [1, 1, 'mov edi, 1\ncall schedule_timeout_uninterruptible'],
+    [2, 2, 'mov ecx, 3000\n3: dec ecx\njnz 3b'],
+    [3, 3, 'call mutex_unlock_nothing'],
+  ])('lets one in at a time, and all in the end, on %i CPU(s), seed %i', async (cpus, seed, pause) => {
+    await boot({ cpus, seed });
+    const shared = world.zeroed(COUNT + 16);
+    const fn = await world.kernel(contend(pause.replace('call mutex_unlock_nothing', 'nop')));
+    const tasks = [0, 1, 2, 3].map((i) => world.thread(fn, shared, { comm: `contend${i}` }));
+    expect(world.untilGone(tasks, 20_000)).toBe(true);
+    expect(world.u32(shared + BigInt(COUNT))).toBe(4 * ROUNDS);
+    expect(world.u32(shared + BigInt(BROKEN))).toBe(0);
+    expect(world.machine.core.mem.readU64(shared)).toBe(0n);
+  });
+
+  it('says in its owner word who holds it, and that somebody waits', async () => {
+    await boot();
+    const lock = world.zeroed(LAYOUT.mutex.size);
+    const hold = await world.kernel(
+      'push rbx\nmov rbx, rdi\ncall mutex_lock\nmov edi, 5\ncall schedule_timeout_uninterruptible\nmov rdi, rbx\ncall mutex_unlock\npop rbx\nret',
+    );
+    const owner = world.thread(hold, lock);
+    expect(world.untilAsleep(owner)).toBe(true);
+    const word = () => world.machine.core.mem.readU64(lock);
+    expect(word()).toBe(owner.addr);
+    const waiter = world.thread(hold, lock);
+    expect(world.untilAsleep(waiter)).toBe(true);
+    expect(word()).toBe(owner.addr | 1n);
+    expect(world.untilGone([owner])).toBe(true);
+    expect(world.machine.runUntil(() => word() === waiter.addr, 5 * MS)).toBe(true);
+    expect(world.untilGone([waiter])).toBe(true);
+    expect(word()).toBe(0n);
+  });
+
+  it('is tried without waiting, and waited for until a signal', async () => {
+    await boot();
+    const [lock, results] = [world.zeroed(LAYOUT.mutex.size), world.zeroed(8)];
+    const store = async (call: string, at: Addr) =>
+      world.kernel(`sub rsp, 8\ncall ${call}\nmovabs rcx, ${at}\nmov [rcx], eax\nadd rsp, 8\nret`);
+    const [first, second] = [
+      await store('mutex_trylock', results),
+      await store('mutex_trylock', results + 4n),
+    ];
+    for (const fn of [first, second]) expect(world.untilGone([world.thread(fn, lock)])).toBe(true);
+    expect([world.u32(results), world.u32(results + 4n)]).toEqual([1, 0]);
+    const waiter = world.thread(await store('mutex_lock_interruptible', results), lock);
+    expect(world.untilAsleep(waiter)).toBe(true);
+    world.machine.sched.setNotifySignal(waiter);
+    expect(world.untilGone([waiter])).toBe(true);
+    expect(world.u32(results) | 0).toBe(-4); // -EINTR
+  });
+});
+
+describe('a completion', () => {
+  const DONE = BigInt(LAYOUT.completion.fields.done);
+
+  it('lets one waiter go for each complete(), in the order they came', async () => {
+    await boot({ cpus: 1 });
+    const x = world.zeroed(LAYOUT.completion.size);
+    const waiters = [0, 1, 2].map((i) => world.thread('wait_for_completion', x, { comm: `waiter${i}` }));
+    for (const task of waiters) expect(world.untilAsleep(task)).toBe(true);
+    for (let i = 0; i < 3; i++) {
+      world.thread('complete', x);
+      expect(world.untilGone([waiters[i]], 50)).toBe(true);
+      expect(waiters.slice(i + 1).some((task) => world.gone(task))).toBe(false);
+    }
+    expect(world.u32(x + DONE)).toBe(0);
+  });
+
+  it('that is done already makes nobody wait, as often as it was', async () => {
+    await boot();
+    const x = world.zeroed(LAYOUT.completion.size);
+    expect(world.untilGone([world.thread('complete', x), world.thread('complete', x)])).toBe(true);
+    expect(world.u32(x + DONE)).toBe(2);
+    const waiters = [0, 1, 2].map(() => world.thread('wait_for_completion', x));
+    world.machine.runFor(50 * MS);
+    expect(waiters.filter((task) => world.gone(task)).length).toBe(2);
+  });
+
+  it('lets everybody go for ever by complete_all()', async () => {
+    await boot();
+    const x = world.zeroed(LAYOUT.completion.size);
+    const waiters = [0, 1, 2].map(() => world.thread('wait_for_completion', x));
+    for (const task of waiters) expect(world.untilAsleep(task)).toBe(true);
+    world.thread('complete_all', x);
+    expect(world.untilGone(waiters, 50)).toBe(true);
+    expect(world.untilGone([world.thread('wait_for_completion', x)], 50)).toBe(true);
+  });
+
+  it('is not waited for after a signal where signals count', async () => {
+    await boot();
+    const x = world.zeroed(LAYOUT.completion.size);
+    const [deaf, hears] = ['wait_for_completion', 'wait_for_completion_interruptible'].map((fn) =>
+      world.thread(fn, x),
+    );
+    for (const task of [deaf, hears]) expect(world.untilAsleep(task)).toBe(true);
+    for (const task of [deaf, hears]) world.machine.sched.setNotifySignal(task);
+    world.machine.runFor(20 * MS);
+    expect([world.gone(deaf), world.gone(hears)]).toEqual([false, true]);
+  });
+});

@@ -1,0 +1,192 @@
+// Birth, death and waiting: fork, exit, wait4, signals, kernel threads; and that nothing is lost.
+
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { TaskStruct } from '../../src/kernel/task_struct.ts';
+import { MS, World } from './world.ts';
+
+const SIGKILL = 9;
+const SIGTERM = 15;
+const [FORK, WAIT4, KILL, PAUSE, EXIT_GROUP, GETPID] = [57, 61, 62, 34, 231, 39];
+
+let world: World;
+beforeEach(async () => {
+  world = await World.boot({ cpus: 2 });
+});
+afterEach(() => world.close());
+
+const sys = (nr: number) => `mov eax, ${nr}\nsyscall`;
+const exit = (code: string) => `mov edi, ${code}\n${sys(EXIT_GROUP)}`;
+const status = (task: TaskStruct) => world.machine.exitStatus(task);
+const ended = (task: TaskStruct) => world.machine.runUntil(() => status(task) !== undefined, 2000 * MS);
+
+describe('fork', () => {
+  it('gives the child 0 and the parent the pid, and wait4 the status', async () => {
+    // Exits with the child's code, plus 1 when wait4 returned what fork did.
+    const task = await world.user(
+      `${sys(FORK)}\ntest eax, eax\njz 1f\nmov ebx, eax\nmov edi, eax\nsub rsp, 16\nmov rsi, rsp\nxor edx, edx\n` +
+        `xor r10d, r10d\n${sys(WAIT4)}\nmov edi, [rsp]\nshr edi, 8\ncmp eax, ebx\njne 2f\ninc edi\n` +
+        `2: mov eax, ${EXIT_GROUP}\nsyscall\n1: ${exit('41')}`,
+    );
+    expect(ended(task)).toBe(true);
+    expect(status(task)).toBe(42);
+  });
+
+  it("copies the stack and the registers, which then are the child's own", async () => {
+    const task = await world.user(
+      `mov rbx, 5\npush 7\n${sys(FORK)}\ntest eax, eax\njz 1f\nadd qword ptr [rsp], 100\nmov ebx, 100\n` +
+        `mov edi, -1\nsub rsp, 16\nmov rsi, rsp\nxor edx, edx\nxor r10d, r10d\n${sys(WAIT4)}\nmov edi, [rsp]\n` +
+        `shr edi, 8\n${sys(EXIT_GROUP)}\n1: ${sys(GETPID)}\npop rdi\nadd rdi, rbx\n${sys(EXIT_GROUP)}`,
+    );
+    expect(ended(task)).toBe(true);
+    expect(status(task)).toBe(12);
+  });
+
+  it('leaves a zombie until its parent waits, without a stack', async () => {
+    const task = await world.user(
+      `${sys(FORK)}\ntest eax, eax\njz 1f\n${sys(PAUSE)}\n1: ${exit('3')}`,
+      'parent',
+    );
+    const child = () =>
+      [...world.machine.core.tasks.processes()].find((t) => t.comm === 'parent' && t !== task);
+    expect(world.machine.runUntil(() => world.machine.exit.isZombie(child() ?? task), 100 * MS)).toBe(true);
+    const zombie = child() as TaskStruct;
+    world.machine.runFor(10 * MS);
+    expect(zombie.stackSlot).toBe(-1);
+    expect(world.machine.core.tasks.byPid(zombie.pid)).toBe(zombie);
+    world.machine.exit.sendSignal(task, SIGKILL);
+    expect(world.untilGone([task, zombie])).toBe(true);
+  });
+
+  it('that has no child makes wait4 fail with ECHILD', async () => {
+    const wait = `mov edi, -1\nxor esi, esi\nxor edx, edx\nxor r10d, r10d\n${sys(WAIT4)}`;
+    const task = await world.user(`${wait}\nneg eax\nmov edi, eax\n${sys(EXIT_GROUP)}`);
+    expect(ended(task)).toBe(true);
+    expect(status(task)).toBe(10);
+  });
+});
+
+describe('a signal', () => {
+  it('ends a task that sleeps, one that computes, and one that waits for a CPU', () => {
+    const sleeps = world.machine.spawn('pause');
+    const computes = [0, 1, 2].map(() => world.machine.spawn('spin'));
+    expect(world.untilAsleep(sleeps)).toBe(true);
+    for (const task of [sleeps, ...computes]) world.machine.exit.sendSignal(task, SIGTERM);
+    expect([sleeps, ...computes].map(ended)).toEqual([true, true, true, true]);
+    expect([sleeps, ...computes].map(status)).toEqual([143, 143, 143, 143]);
+    expect(world.untilGone([sleeps, ...computes])).toBe(true);
+  });
+
+  it('comes by kill(), which fails for nobody', async () => {
+    const victim = world.machine.spawn('pause');
+    const kill = (pid: number) =>
+      `mov edi, ${pid}\nmov esi, ${SIGTERM}\n${sys(KILL)}\nneg eax\nmov edi, eax\n${sys(EXIT_GROUP)}`;
+    const [hit, miss] = [await world.user(kill(victim.pid)), await world.user(kill(9999))];
+    expect([hit, miss, victim].map(ended)).toEqual([true, true, true]);
+    expect([hit, miss, victim].map(status)).toEqual([0, 3, 143]);
+  });
+
+  it('does nothing to a kernel thread', () => {
+    const task = world.thread('msleep_interruptible', 1000);
+    expect(world.untilAsleep(task)).toBe(true);
+    world.machine.exit.sendSignal(task, SIGKILL);
+    world.machine.runFor(20 * MS);
+    expect(world.gone(task)).toBe(false);
+  });
+
+  it('that is only a notification sends the task through the exit to user mode, and it goes on sleeping', () => {
+    const task = world.machine.spawn('pause');
+    expect(world.untilAsleep(task)).toBe(true);
+    const from = world.events.length;
+    world.machine.sched.setNotifySignal(task);
+    world.machine.runFor(5 * MS);
+    expect(world.events.slice(from).some((e) => e.type === 'wakeup' && e.pid === task.pid)).toBe(true);
+    expect(status(task)).toBeUndefined();
+    expect([task.state, task.testTif('TIF_NOTIFY_SIGNAL')]).toEqual([1, false]);
+  });
+});
+
+describe('a kernel thread', () => {
+  it('does not run before it is woken', async () => {
+    const flag = world.zeroed(8);
+    const fn = await world.kernel('mov dword ptr [rdi], 1\nxor eax, eax\nret');
+    const task = world.machine.kthreads.create(fn, flag, 'late');
+    world.machine.runFor(50 * MS);
+    expect([world.u32(flag), task.state]).toEqual([0, 2]);
+    world.machine.sched.wakeUpProcess(task);
+    expect(world.untilGone([task])).toBe(true);
+    expect(world.u32(flag)).toBe(1);
+  });
+
+  it('is told to stop, and what it returns is what kthread_stop() gives', async () => {
+    const stopped = await world.kernel(
+      '1: mov edi, 5\ncall schedule_timeout_interruptible\ncall kthread_should_stop\ntest eax, eax\njz 1b\nmov eax, 77\nret',
+    );
+    const thread = world.thread(stopped, 0n, { comm: 'stopped' });
+    const result = world.zeroed(16);
+    world.machine.core.mem.writeU64(result + 8n, thread.addr);
+    const stopper = world.thread(
+      await world.kernel(
+        'push rbx\nmov rbx, rdi\nmov rdi, [rdi+8]\ncall kthread_stop\nmov [rbx], eax\npop rbx\nret',
+      ),
+      result,
+    );
+    expect(world.untilGone([thread, stopper], 5)).toBe(true); // it was woken: 5 ticks are 20 ms
+    expect(world.u32(result)).toBe(77);
+  });
+
+  it('that stops and is stopped at once is waited for once', async () => {
+    const fn = await world.kernel('mov eax, 5\nret');
+    for (let i = 0; i < 20; i++) {
+      const thread = world.machine.kthreads.create(fn, 0n, 'brief');
+      world.machine.sched.wakeUpProcess(thread);
+      const stopper = world.thread('kthread_stop', thread.addr);
+      expect(world.untilGone([thread, stopper])).toBe(true);
+    }
+  });
+});
+
+describe('the end of tasks', () => {
+  it('gives back all memory, stacks and timers', async () => {
+    const { machine } = world;
+    const round = async () => {
+      const users = [
+        machine.spawn('forker', ['5', '3']),
+        machine.spawn('cat', ['/proc/meminfo']),
+        machine.spawn('sleep', ['5', '3']),
+        machine.spawn('spin'),
+        machine.spawn('pause'),
+      ];
+      const threads = [world.thread('msleep', 8), world.thread('hrtimer_nanosleep', 1e6)];
+      machine.runFor(50 * MS);
+      machine.exit.sendSignal(users[3], SIGKILL);
+      machine.exit.sendSignal(users[4], SIGTERM);
+      expect(world.untilGone([...users, ...threads])).toBe(true);
+      machine.runFor(50 * MS);
+    };
+    await round();
+    const used = machine.core.slab.used();
+    const [tasks, owners] = [machine.core.tasks.size, ownersOf()];
+    for (let i = 0; i < 8; i++) await round();
+    expect(ownersOf()).toEqual(owners);
+    expect(machine.core.slab.used()).toBe(used);
+    expect(machine.core.tasks.size).toBe(tasks);
+    expect(machine.idle()).toBe(true);
+    // Slots of stacks are used again: a new task gets a low one.
+    expect(machine.spawn('pause').stackSlot).toBeLessThan(20);
+  });
+
+  it('makes room for others: more tasks in all than there can be at once', async () => {
+    const small = await World.boot({ cpus: 1, maxTasks: 16 });
+    for (let i = 0; i < 60; i++) {
+      const task = small.machine.spawn('cat', ['/proc/version']);
+      expect(small.untilGone([task])).toBe(true);
+    }
+    small.close();
+  });
+
+  function ownersOf(): Record<string, number> {
+    const counts: Record<string, number> = {};
+    for (const { owner } of world.machine.core.slab.live()) counts[owner] = (counts[owner] ?? 0) + 1;
+    return counts;
+  }
+});

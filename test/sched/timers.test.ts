@@ -1,0 +1,169 @@
+// Time: sleeps, struct timer_list, and the order in which what is due happens.
+
+import fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { LAYOUT } from '../../src/kernel/layout.ts';
+import { TICK_NS } from '../../src/sched/timer.ts';
+import { MS, World } from './world.ts';
+
+/** What a tick's handler takes until it wakes somebody. Virtual ns. */
+const HANDLER = 0.1 * MS;
+
+let world: World;
+beforeEach(async () => {
+  world = await World.boot({ cpus: 1 });
+});
+afterEach(() => world.close());
+
+const tickAfter = (ns: number, ticks: number) => (Math.floor(ns / TICK_NS) + ticks) * TICK_NS;
+
+describe('a sleep', () => {
+  it.each([
+    ['msleep', 1, 2],
+    ['msleep', 4, 2],
+    ['msleep', 5, 3],
+    ['msleep', 100, 26],
+    ['schedule_timeout_uninterruptible', 1, 1],
+    ['schedule_timeout_interruptible', 7, 7],
+  ])('%s(%i) ends at a tick, %i from the one it began after', (fn, arg, ticks) => {
+    world.machine.runFor(1.3 * MS);
+    const began = world.machine.now();
+    const task = world.thread(fn, arg);
+    const { pid } = task;
+    expect(world.untilGone([task])).toBe(true);
+    const [woken] = world.of('wakeup').filter((e) => e.pid === pid && e.t > began + HANDLER);
+    expect(woken.t - tickAfter(began, ticks)).toBeGreaterThanOrEqual(0);
+    expect(woken.t - tickAfter(began, ticks)).toBeLessThan(HANDLER);
+  });
+
+  it('of nanoseconds ends when they have passed, and not before, on a CPU that idles', () => {
+    const began = world.machine.now();
+    const task = world.thread('hrtimer_nanosleep', 1_234_567);
+    const { pid } = task;
+    expect(world.untilGone([task])).toBe(true);
+    const [woken] = world.of('wakeup').filter((e) => e.pid === pid && e.t > began + HANDLER);
+    expect(woken.t - began).toBeGreaterThan(1_234_567);
+    expect(woken.t - began).toBeLessThan(1_234_567 + 2 * HANDLER);
+  });
+
+  it('ends at the next tick on a CPU that is busy', () => {
+    world.machine.spawn('spin');
+    world.machine.runFor(10 * MS);
+    const task = world.thread('hrtimer_nanosleep', 500_000);
+    const { pid } = task;
+    expect(world.untilAsleep(task)).toBe(true);
+    const asleep = world.machine.now();
+    expect(world.untilGone([task])).toBe(true);
+    const [woken] = world.of('wakeup').filter((e) => e.pid === pid && e.t > asleep);
+    expect(woken.t % TICK_NS).toBeLessThan(HANDLER);
+  });
+
+  it('that is over wakes in the order of what is due, and of what began first', () => {
+    const ticks = [9, 3, 7, 3, 1, 9];
+    const tasks = ticks.map((n) => world.thread('schedule_timeout_uninterruptible', n));
+    for (const task of tasks) expect(world.untilAsleep(task)).toBe(true);
+    const pids = tasks.map((task) => task.pid);
+    const from = world.events.length;
+    expect(world.untilGone(tasks)).toBe(true);
+    const woken = world.events.slice(from).flatMap((e) => (e.type === 'wakeup' ? [e.pid] : []));
+    const order = [4, 1, 3, 2, 0, 5].map((i) => pids[i]);
+    expect(woken.filter((pid) => pids.includes(pid))).toEqual(order);
+  });
+
+  it('cut short leaves no timer behind', () => {
+    const task = world.thread('schedule_timeout_interruptible', 1000);
+    expect(world.untilAsleep(task)).toBe(true);
+    expect(world.machine.timers.next()).toBeDefined();
+    world.machine.sched.wakeUpProcess(task);
+    expect(world.untilGone([task], 1)).toBe(true);
+    expect(world.machine.timers.next()).toBeUndefined();
+  });
+});
+
+describe('virtual time', () => {
+  it('passes for nobody but as asked, when there is nothing to do', () => {
+    const now = world.machine.now();
+    world.machine.runFor(12_345_678);
+    expect(world.machine.now()).toBe(now + 12_345_678);
+    expect(world.machine.idle()).toBe(true);
+  });
+
+  it('shows in jiffies, tick by tick', () => {
+    world.machine.spawn('spin');
+    const { core } = world.machine;
+    const jiffies = () => core.mem.readU64(core.symbols.require('jiffies'));
+    world.machine.runFor(10 * MS);
+    const [began, at] = [jiffies(), world.machine.now()];
+    world.machine.runFor(400 * MS);
+    expect(Math.abs(Number(jiffies() - began) - (world.machine.now() - at) / TICK_NS)).toBeLessThanOrEqual(1);
+  });
+});
+
+describe('a struct timer_list', () => {
+  const T = LAYOUT.timer_list.fields;
+
+  it('has its function called once, with the timer, in a softirq', async () => {
+    const { core } = world.machine;
+    // void fn(struct timer_list *t): behind the timer, how often, with what, and the preempt_count.
+    const fn = await world.kernel(
+      `inc dword ptr [rdi+${LAYOUT.timer_list.size}]\nmov [rdi+${LAYOUT.timer_list.size + 8}], rdi\n` +
+        `mov eax, gs:[$__preempt_count]\nmov [rdi+${LAYOUT.timer_list.size + 4}], eax\nret`,
+    );
+    const timer = world.zeroed(LAYOUT.timer_list.size + 16);
+    const after = timer + BigInt(LAYOUT.timer_list.size);
+    core.mem.writeU64(timer + BigInt(T.function), fn);
+    core.mem.writeU64(timer + BigInt(T.expires), world.machine.timers.jiffies() + 5n);
+    const task = world.thread('add_timer', timer);
+    const began = world.machine.now();
+    expect(world.machine.runUntil(() => world.u32(after) > 0, 100 * MS)).toBe(true);
+    expect(world.machine.now() - tickAfter(began, 5)).toBeLessThan(HANDLER);
+    world.machine.runFor(100 * MS);
+    expect(world.u32(after)).toBe(1);
+    expect(core.mem.readU64(after + 8n)).toBe(timer);
+    expect(world.u32(after + 4n) & 0xff00).toBe(0x100);
+    expect(world.gone(task)).toBe(true);
+  });
+
+  it('that is deleted in time is not called', async () => {
+    const fn = await world.kernel('ud2');
+    const timer = world.zeroed(LAYOUT.timer_list.size);
+    const { mem } = world.machine.core;
+    mem.writeU64(timer + BigInt(T.function), fn);
+    mem.writeU64(timer + BigInt(T.expires), world.machine.timers.jiffies() + 5n);
+    world.thread('add_timer', timer);
+    world.machine.runFor(8 * MS);
+    expect(world.machine.timers.isPending(timer)).toBe(true);
+    world.thread('timer_delete_sync', timer);
+    world.machine.runFor(100 * MS);
+    expect(world.machine.timers.isPending(timer)).toBe(false);
+    expect(world.of('oops')).toEqual([]);
+  });
+});
+
+describe('the queue of timers', () => {
+  it('runs what was added and not deleted, in order of time, then of arming', () => {
+    const { timers } = world.machine;
+    const op = fc.record({ key: fc.nat(9), at: fc.nat(20), del: fc.boolean() });
+    fc.assert(
+      fc.property(fc.array(op, { maxLength: 40 }), (ops) => {
+        const keys = Array.from({ length: 10 }, (_, i) => ({ i }));
+        const model = new Map<number, { at: number; seq: number }>();
+        const ran: number[] = [];
+        ops.forEach(({ key, at, del }, seq) => {
+          const armed = model.has(key);
+          if (del) expect(timers.del(keys[key])).toBe(model.delete(key));
+          else {
+            expect(timers.add(keys[key], at, { run: () => ran.push(key) })).toBe(armed);
+            model.set(key, { at, seq });
+          }
+        });
+        const order = [...model].sort(([, a], [, b]) => a.at - b.at || a.seq - b.seq);
+        expect(timers.next()).toBe(order[0]?.[1].at);
+        timers.run(10);
+        timers.run(20);
+        expect(ran).toEqual(order.map(([key]) => key));
+        expect(timers.next()).toBeUndefined();
+      }),
+    );
+  });
+});

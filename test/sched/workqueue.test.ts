@@ -1,0 +1,168 @@
+// Work items: queued, delayed, flushed and cancelled, run by kworkers of their CPU.
+
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Addr } from '../../src/guest/addr.ts';
+import { packageRoot } from '../../src/guest/unicorn_library.ts';
+import { LAYOUT } from '../../src/kernel/layout.ts';
+import { TICK_NS } from '../../src/sched/timer.ts';
+import { Stepper } from '../machine/stepper.ts';
+import { MS, World } from './world.ts';
+
+const { work_struct: W, delayed_work: D } = LAYOUT;
+/** Behind a test's work item: how often it ran, and on which CPU last. */
+const RAN = BigInt(D.size);
+const CPU = RAN + 4n;
+
+let world: World;
+beforeEach(async () => {
+  world = await World.boot({ cpus: 2 });
+});
+afterEach(() => world.close());
+
+/** A work item, whose function counts and then does more. */
+async function item(more = ''): Promise<Addr> {
+  const fn = await world.kernel(
+    `push rbx\nmov rbx, rdi\nmov eax, gs:[$cpu_number]\nmov [rbx+${CPU}], eax\ninc dword ptr [rbx+${RAN}]\n${more}\npop rbx\nret`,
+  );
+  const work = world.zeroed(D.size + 16);
+  world.machine.core.mem.writeU64(work + BigInt(W.fields.func), fn);
+  return work;
+}
+const ran = (work: Addr) => world.u32(work + RAN);
+const untilRan = (work: Addr, times = 1) => world.machine.runUntil(() => ran(work) >= times, 1000 * MS);
+/** Calls a function of the kernel in a thread of its own. */
+function call(fn: string, arg: Addr) {
+  return world.thread(fn, arg, { comm: fn.slice(0, 15) });
+}
+
+describe('a work item', () => {
+  it('runs once on the CPU it was queued for', async () => {
+    const { workqueue } = world.machine;
+    const work = await item();
+    for (const cpu of [1, 0, 1]) {
+      const before = ran(work);
+      expect(workqueue.queueWork(work, cpu)).toBe(true);
+      expect(untilRan(work, before + 1)).toBe(true);
+      world.machine.runFor(20 * MS);
+      expect([ran(work), world.u32(work + CPU)]).toEqual([before + 1, cpu]);
+    }
+  });
+
+  it('that is queued already is not queued twice; while it runs it is', async () => {
+    const { workqueue } = world.machine;
+    const work = await item('mov edi, 3\ncall schedule_timeout_uninterruptible');
+    expect([workqueue.queueWork(work), workqueue.queueWork(work)]).toEqual([true, false]);
+    expect(untilRan(work)).toBe(true);
+    expect([workqueue.queueWork(work), workqueue.queueWork(work)]).toEqual([true, false]);
+    expect(untilRan(work, 2)).toBe(true);
+    world.machine.runFor(100 * MS);
+    expect(ran(work)).toBe(2);
+  });
+
+  it('that sleeps keeps no other from running', async () => {
+    const sleeping = await item('mov edi, 1000\ncall msleep');
+    const quick = await Promise.all([item(), item(), item()]);
+    for (const work of [sleeping, ...quick]) world.machine.workqueue.queueWork(work, 0);
+    world.machine.runFor(30 * MS);
+    expect([sleeping, ...quick].map(ran)).toEqual([1, 1, 1, 1]);
+  });
+});
+
+describe('delayed work', () => {
+  it('runs at the tick at which its delay is over', async () => {
+    const work = await item();
+    world.machine.runFor(1.5 * MS);
+    const due = Math.ceil((world.machine.now() + 5 * TICK_NS) / TICK_NS) * TICK_NS;
+    expect(world.machine.workqueue.queueDelayedWork(work, 5 * TICK_NS)).toBe(true);
+    expect(world.machine.workqueue.queueDelayedWork(work, 1 * TICK_NS)).toBe(false);
+    world.machine.runUntil(() => world.machine.now() >= due, 100 * MS);
+    expect(ran(work)).toBe(0);
+    world.machine.runFor(0.5 * MS);
+    expect(ran(work)).toBe(1);
+  });
+
+  it('is put off and brought forward by mod_delayed_work()', async () => {
+    const { workqueue } = world.machine;
+    const work = await item();
+    expect(workqueue.modDelayedWork(work, 5 * TICK_NS)).toBe(false);
+    expect(workqueue.modDelayedWork(work, 50 * TICK_NS)).toBe(true);
+    world.machine.runFor(40 * TICK_NS);
+    expect(ran(work)).toBe(0);
+    expect(workqueue.modDelayedWork(work, TICK_NS)).toBe(true);
+    world.machine.runFor(3 * TICK_NS);
+    expect(ran(work)).toBe(1);
+    world.machine.runFor(100 * TICK_NS);
+    expect(ran(work)).toBe(1);
+  });
+
+  it('that is cancelled never runs, and can be queued again', async () => {
+    const { workqueue } = world.machine;
+    const work = await item();
+    workqueue.queueDelayedWork(work, 5 * TICK_NS);
+    expect(world.untilGone([call('cancel_delayed_work_sync', work)], 3)).toBe(true);
+    world.machine.runFor(100 * MS);
+    expect([ran(work), world.machine.timers.next()]).toEqual([0, undefined]);
+    workqueue.queueDelayedWork(work, TICK_NS);
+    expect(untilRan(work)).toBe(true);
+  });
+
+  it('that is flushed runs now', async () => {
+    const work = await item();
+    world.machine.workqueue.queueDelayedWork(work, 1000 * TICK_NS);
+    expect(world.untilGone([call('flush_delayed_work', work)], 20)).toBe(true);
+    expect(ran(work)).toBe(1);
+  });
+});
+
+describe('who waits for a work item', () => {
+  it('waits until it has run to its end', async () => {
+    const work = await item(
+      `mov edi, 10\ncall schedule_timeout_uninterruptible\nmov dword ptr [rbx+${CPU}], 99`,
+    );
+    world.machine.workqueue.queueWork(work);
+    expect(untilRan(work)).toBe(true);
+    const waiters = [call('flush_work', work), call('cancel_work_sync', work), call('flush_work', work)];
+    for (const task of waiters) expect(world.untilAsleep(task)).toBe(true);
+    expect(world.machine.runUntil(() => waiters.some((task) => world.gone(task)), 200 * MS)).toBe(true);
+    expect(world.u32(work + CPU)).toBe(99);
+    expect(world.untilGone(waiters, 10)).toBe(true);
+  });
+
+  it('outlasts an item that queues itself, which cancel_delayed_work_sync() ends', async () => {
+    // Queues itself with a delay of 2 ticks: queue_delayed_work_on(WORK_CPU_UNBOUND, wq, work, 2).
+    const again = 'mov edi, 8192\nxor esi, esi\nmov rdx, rbx\nmov ecx, 2\ncall queue_delayed_work_on';
+    const work = await item(`mov edi, 1\ncall schedule_timeout_uninterruptible\n${again}`);
+    world.machine.workqueue.queueWork(work);
+    expect(untilRan(work, 5)).toBe(true);
+    expect(world.untilGone([call('cancel_delayed_work_sync', work)], 200)).toBe(true);
+    const times = ran(work);
+    world.machine.runFor(200 * MS);
+    expect([ran(work), world.machine.timers.next()]).toEqual([times, undefined]);
+  });
+});
+
+describe('schedule_on_each_cpu()', () => {
+  it('has run the function on every CPU when it returns: klp_sync, before a transition goes on', async () => {
+    const three = await World.boot({ cpus: 3 });
+    const { machine } = three;
+    machine.addFile(
+      '/patch.ko',
+      readFileSync(join(packageRoot(), 'fixtures/modules/klpdemo_patch_vmlinux.ko')),
+    );
+    const sync = machine.core.symbols.require('klp_sync');
+    const on = new Set<number>();
+    machine.insmod('/patch.ko');
+    const complete = () => machine.dmesg().some((line) => line.endsWith(': patching complete'));
+    const stepper = new Stepper(machine);
+    const watched = () => {
+      for (const cpu of machine.smp.cpus) if (cpu.rip === sync) on.add(cpu.id);
+      return complete();
+    };
+    stepper.until(watched, 2_000_000);
+    expect(complete()).toBe(true);
+    expect([...on].sort()).toEqual([0, 1, 2]);
+    three.close();
+  });
+});
