@@ -19,11 +19,9 @@ export interface Shadow {
 
 export class ShadowVariables {
   readonly #core: KernelCore;
-  readonly #hash: Addr;
 
   constructor(core: KernelCore) {
     this.#core = core;
-    this.#hash = core.symbols.require('klp_shadow_hash');
   }
 
   /** klp_shadow_get(): address of the data; 0 for none. */
@@ -39,8 +37,8 @@ export class ShadowVariables {
   }
 
   *#chain(bucket: number): IterableIterator<Shadow> {
-    const { mem } = this.#core;
-    let at = mem.readU64(this.#hash + BigInt(8 * bucket));
+    const { mem, symbols } = this.#core;
+    let at = mem.readU64(symbols.require('klp_shadow_hash') + BigInt(8 * bucket));
     for (; at !== 0n; at = mem.readU64(at + KLP_SHADOW.next)) {
       const obj = mem.readU64(at + KLP_SHADOW.obj);
       yield { obj, id: mem.readU64(at + KLP_SHADOW.id), data: at + KLP_SHADOW.data };
