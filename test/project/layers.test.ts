@@ -10,7 +10,7 @@ const LAYERS = [
   ['objtool'],
   ['guest'],
   ['kernel'],
-  ['sched', 'module', 'ftrace', 'unwind'],
+  ['sched', 'module', 'ftrace', 'unwind', 'fs', 'mm'],
   ['livepatch'],
   ['machine'],
   ['scenario'],
