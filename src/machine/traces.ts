@@ -57,6 +57,8 @@ export class Traces {
       arena,
       lookup,
       unwinder,
+      // Neither asm/ nor Debian's modules keep frame pointers: such a trace misses callers and would not know.
+      stackValidation: false,
       retFromFork: lo32(core.symbols.require('ret_from_fork')),
       inSchedFunctions: (ip) => ip >= schedStart && ip < schedEnd,
     });

@@ -21,6 +21,11 @@ export interface StackTraceOptions {
   readonly arena: StackArena;
   readonly lookup: OrcLookup;
   readonly unwinder: UnwinderKind;
+  /**
+   * CONFIG_STACK_VALIDATION: every function of the text keeps a frame pointer, and a tool has made sure. The frame
+   * pointer unwinder is reliable only then (arch/x86/Kconfig, HAVE_RELIABLE_STACKTRACE). Default true.
+   */
+  readonly stackValidation?: boolean;
   /** Low 32 bits of ret_from_fork. */
   readonly retFromFork: number;
   /** in_sched_functions() of an address given by its low 32 bits (unsigned). */
@@ -52,7 +57,8 @@ export class StackTrace {
 
   constructor(options: StackTraceOptions) {
     this.kind = options.unwinder;
-    this.haveReliableStack = options.unwinder !== 'none';
+    const isValidated = options.unwinder === 'orc' || options.stackValidation !== false;
+    this.haveReliableStack = options.unwinder !== 'none' && isValidated;
     this.unwinder = createUnwinder(options);
     this.inSchedFunctions = options.inSchedFunctions ?? (() => false);
   }
