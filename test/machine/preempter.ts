@@ -83,14 +83,11 @@ export class Preempter {
   }
 
   #kernel(cpu: Cpu, task: TaskStruct): void {
-    const truth = this.stepper.truth(cpu);
-    const key = truth.join();
-    if (!cpu.interruptsOn || interruptComes(cpu) || this.#seen.has(key)) {
-      this.machine.runCpu(cpu, 1);
-      return;
+    if (cpu.interruptsOn && !interruptComes(cpu) && this.#other.onRq) {
+      const truth = this.stepper.truth(cpu);
+      const seen = this.#seen.size;
+      if (this.#seen.add(truth.join()).size > seen) this.#interrupt(cpu, task, truth);
     }
-    this.#seen.add(key);
-    if (this.#other.onRq) this.#interrupt(cpu, task, truth);
     this.machine.runCpu(cpu, 1);
   }
 
