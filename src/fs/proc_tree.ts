@@ -49,7 +49,7 @@ export class ProcTree {
   constructor(fs: FsContext) {
     this.#fs = fs;
     this.openers = new ProcOpeners(fs);
-    this.root = this.#allocate('', undefined, CONSTANTS.S_IFDIR | 0o555);
+    this.root = this.#allocate('', undefined, CONSTANTS.S_IFDIR | 0o555) as ProcDirEntry;
     fs.core.host.defineAll({ ...this.#makers(), ...this.#removers(), ...this.#setters() });
   }
 
@@ -126,17 +126,24 @@ export class ProcTree {
     const isDir = (mode & S_IFMT) === CONSTANTS.S_IFDIR;
     const permissions = mode & 0o7777 || 0o444;
     const entry = this.#allocate(leaf, dir, isDir ? mode : CONSTANTS.S_IFREG | permissions);
+    if (!entry) return undefined;
     this.#fill(entry, init);
     dir.children?.set(leaf, entry);
     return entry;
   }
 
-  #allocate(name: string, parent: ProcDirEntry | undefined, mode: number): ProcDirEntry {
+  /** undefined without memory. */
+  #allocate(name: string, parent: ProcDirEntry | undefined, mode: number): ProcDirEntry | undefined {
     const { mem, core } = this.#fs;
-    const addr = core.slab.alloc(PDE.sizeOf, `/proc entry ${name}`);
+    const addr = core.slab.tryAlloc(PDE.sizeOf, `/proc entry ${name}`);
+    if (addr === 0n) return undefined;
     const isDir = (mode & S_IFMT) === CONSTANTS.S_IFDIR;
     const inline = PDE.inlineName + name.length + 1 <= PDE.sizeOf;
-    const text = inline ? addr + BigInt(PDE.inlineName) : core.slab.alloc(name.length + 1, '/proc name');
+    const text = inline ? addr + BigInt(PDE.inlineName) : core.slab.tryAlloc(name.length + 1, '/proc name');
+    if (text === 0n) {
+      core.slab.free(addr);
+      return undefined;
+    }
     mem.writeBytes(text, latin1Bytes(`${name}\0`));
     mem.writeU64(addr + BigInt(PDE.name), text);
     mem.writeU8(addr + BigInt(PDE.namelen), name.length);

@@ -111,6 +111,8 @@ export class Ftrace {
     if (this.disabled) return -C.ENODEV;
     const site = this.location(ip);
     if (site === 0n) return -C.EINVAL;
+    const failed = remove ? 0 : (this.#core.faults?.check('ftrace_set_filter_ip', this.#core.sym(site)) ?? 0);
+    if (failed !== 0) return failed;
     const ops = this.ops(opsAddr);
     ops.init();
     yield* this.#lock(this.#sym.ftraceLock);
@@ -127,7 +129,7 @@ export class Ftrace {
     if (reset) ops.clearIps(this.#core);
     let result = 0;
     if (remove) result = ops.removeIp(this.#core, site) ? 0 : -C.ENOENT;
-    else if (!(ops.filterIps() ?? []).includes(site)) ops.addIp(this.#core, site);
+    else if (!(ops.filterIps() ?? []).includes(site) && !ops.addIp(this.#core, site)) result = -C.ENOMEM;
     if (live) {
       for (const rec of this.#recordsOf(ops)) {
         this.#count(rec, ops, 1);
@@ -146,6 +148,9 @@ export class Ftrace {
   *registerFunction(opsAddr: Addr): HostGenerator<number> {
     const ops = this.ops(opsAddr);
     ops.init();
+    const where = ops.filterIps()?.map((ip) => this.#core.sym(ip));
+    const failed = this.#core.faults?.check('register_ftrace_function', where?.join(' ') ?? 'all') ?? 0;
+    if (failed !== 0) return failed;
     yield* this.#lock(this.#sym.ftraceLock);
     const result = yield* this.#startup(ops);
     yield* this.#unlock(this.#sym.ftraceLock);

@@ -108,23 +108,34 @@ export class FtraceOps {
     for (; entry !== 0n; entry = this.#mem.readU64(entry)) yield entry;
   }
 
-  /** add_hash_entry(), with the hash made first where there is none. */
-  addIp(core: KernelCore, ip: Addr): void {
+  /** add_hash_entry(), with the hash made first where there is none. @returns false, and nothing done, without memory. */
+  addIp(core: KernelCore, ip: Addr): boolean {
     const { slab } = core;
     const mem = this.#mem;
     let hash = this.#filter;
     if (hash === 0n) {
-      hash = slab.alloc(HASH.size, 'ftrace_hash');
-      mem.writeU64(hash + BigInt(HASH.buckets), slab.alloc(8, 'ftrace_hash buckets'));
+      hash = slab.tryAlloc(HASH.size, 'ftrace_hash');
+      if (hash === 0n) return false;
+      const buckets = slab.tryAlloc(8, 'ftrace_hash buckets');
+      if (buckets === 0n) {
+        slab.free(hash);
+        return false;
+      }
+      mem.writeU64(hash + BigInt(HASH.buckets), buckets);
       mem.writeU64(this.#get(F.func_hash) + BigInt(LAYOUT.ftrace_ops_hash.fields.filter_hash), hash);
     }
-    const entry = slab.alloc(ENTRY.size, 'ftrace_func_entry');
+    const entry = slab.tryAlloc(ENTRY.size, 'ftrace_func_entry');
+    if (entry === 0n) {
+      if (mem.readU64(hash + BigInt(HASH.count)) === 0n) this.#freeHash(core, hash);
+      return false;
+    }
     const bucket = mem.readU64(hash + BigInt(HASH.buckets));
     mem.writeU64(entry + BigInt(ENTRY.ip), ip);
     mem.writeU64(entry, mem.readU64(bucket));
     mem.writeU64(entry + BigInt(ENTRY.pprev), bucket);
     mem.writeU64(bucket, entry);
     mem.writeU64(hash + BigInt(HASH.count), mem.readU64(hash + BigInt(HASH.count)) + 1n);
+    return true;
   }
 
   /** Takes an address out of the filter; the hash goes with its last. @returns false when it was not in it. */

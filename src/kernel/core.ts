@@ -6,6 +6,7 @@ import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostFunctions } from '../guest/hostcall.ts';
 import type { GuestMemory } from '../guest/memory.ts';
 import type { EventLog } from './events.ts';
+import type { FaultInject } from './fault_inject.ts';
 import type { Kallsyms } from './kallsyms.ts';
 import type { PerCpu } from './percpu.ts';
 import type { Printk } from './printk.ts';
@@ -29,6 +30,8 @@ export interface KernelCore {
   readonly tasks: TaskTable;
   readonly host: HostFunctions;
   readonly random: SeededRandom;
+  /** Faults on request; without it nothing fails that would not. */
+  readonly faults?: FaultInject;
   /** Number of emulated CPUs. */
   readonly cpus: number;
   /** TAINT_ bits, as in /proc/sys/kernel/tainted. */

@@ -53,6 +53,8 @@ export type EventBody =
   | { type: 'call'; pid: number; comm: string; func: string; version: string; patchState: number }
   | { type: 'gap'; pid: number; comm: string; func: string; version: string; patchState: number }
   | { type: 'check'; what: string; count: number }
+  | { type: 'fault'; pid: number; comm: string; what: string }
+  | { type: 'hole'; pid: number; comm: string; func: string; version: string; patch: string; what: string }
   | { type: 'oops'; pid: number; comm: string; text: string }
   | { type: 'leak'; module: string; objects: readonly { addr: Addr; size: number; caller: string }[] }
   | { type: 'host'; name: string; detail: string };

@@ -50,7 +50,7 @@ export class Kobjects {
 
   /**
    * kobject_add(). @param parent a kobject, or a directory that no guest kobject stands for.
-   * @returns 0, -EINVAL or -EEXIST.
+   * @returns 0, -EINVAL, -EEXIST or -ENOMEM.
    */
   add(kobj: Addr, parent: Addr | SysfsDir, name: string): number {
     const { mem, slab } = this.#core;
@@ -59,11 +59,19 @@ export class Kobjects {
     if (!parentDir) return -CONSTANTS.ENOENT;
     // A slash would make a path of it; the kernel turns it into '!'.
     const entry = name.replaceAll('/', '!');
-    const text = slab.alloc(entry.length + 1, 'kobject name');
+    const failed = this.#core.faults?.check('kobject_add', entry) ?? 0;
+    if (failed !== 0) return failed;
+    const text = slab.tryAlloc(entry.length + 1, 'kobject name');
+    if (text === 0n) return -CONSTANTS.ENOMEM;
     mem.writeCString(text, entry);
     mem.writeU64(kobj + BigInt(F.name), text);
     const dir = parentDir.addDir(entry);
     if (!dir) return this.#duplicate(parentDir, entry);
+    const created = this.#core.faults?.check('sysfs_create_groups', entry) ?? 0;
+    if (created !== 0) {
+      parentDir.remove(entry);
+      return created;
+    }
     if (typeof parent === 'bigint') {
       mem.writeU64(kobj + BigInt(F.parent), parent);
       this.get(parent);

@@ -117,7 +117,8 @@ function stringFunctions(core: KernelCore): Record<string, HostFunction> {
       if (text.length > 1024) return negErrno(CONSTANTS.ENOSPC);
       const variable = argOf(core, call.args[1]);
       const old = mem.readU64(variable);
-      const copy = slab.alloc(text.length + 1, 'module parameter');
+      const copy = slab.tryAlloc(text.length + 1, 'module parameter');
+      if (copy === 0n) return negErrno(CONSTANTS.ENOMEM);
       writeCut(mem, copy, BigInt(text.length + 1), text);
       mem.writeU64(variable, copy);
       owned.add(copy);
@@ -156,7 +157,8 @@ function arrayFunctions(core: KernelCore): Record<string, HostFunction> {
   const { mem } = core;
   /** A kernel_param for one element, made for the call of its own ops. */
   const element = (kp: Addr, arr: Addr, index: number): Addr => {
-    const copy = core.slab.alloc(LAYOUT.kernel_param.size, 'array parameter');
+    const copy = core.slab.tryAlloc(LAYOUT.kernel_param.size, 'array parameter');
+    if (copy === 0n) return copy;
     mem.writeBytes(copy, mem.readBytes(kp, LAYOUT.kernel_param.size));
     const size = mem.readU32(arr + BigInt(ARR.elemsize));
     mem.writeU64(copy + BigInt(KP.arg), mem.readU64(arr + BigInt(ARR.elem)) + BigInt(size * index));
@@ -171,9 +173,14 @@ function arrayFunctions(core: KernelCore): Record<string, HostFunction> {
       const values = mem.readCString(val).replace(/\n$/, '').split(',');
       if (values.length > mem.readU32(arr + BigInt(ARR.max))) return negErrno(CONSTANTS.EINVAL);
       for (const [index, text] of values.entries()) {
-        const one = core.slab.alloc(text.length + 1, 'array parameter');
+        const one = core.slab.tryAlloc(text.length + 1, 'array parameter');
+        if (one === 0n) return negErrno(CONSTANTS.ENOMEM);
         writeCut(mem, one, BigInt(text.length + 1), text);
         const param = element(kp, arr, index);
+        if (param === 0n) {
+          core.slab.free(one);
+          return negErrno(CONSTANTS.ENOMEM);
+        }
         const result = yield { call: opOf(arr, 'set'), args: [one, param] };
         core.slab.free(param);
         core.slab.free(one);

@@ -122,7 +122,8 @@ export class Livepatch {
       yield* klp.unlock();
       return -C.EINVAL;
     }
-    if (!klp.ports.modules.tryModuleGet(patch.mod)) {
+    const noModule = (klp.core.faults?.check('try_module_get', patch.name) ?? 0) !== 0;
+    if (noModule || !klp.ports.modules.tryModuleGet(patch.mod)) {
       yield* klp.unlock();
       return -C.ENODEV;
     }
@@ -187,7 +188,8 @@ export class Livepatch {
 
   /** klp_pre_patch_callback() */
   *#prePatch(object: KlpObject): HostGenerator<number> {
-    const ret = yield* this.#klp.callback(object, 'pre_patch');
+    const failed = this.#klp.core.faults?.check('klp_pre_patch_callback', object.displayName) ?? 0;
+    const ret = failed || (yield* this.#klp.callback(object, 'pre_patch'));
     object.postUnpatchEnabled = ret === 0;
     return ret;
   }

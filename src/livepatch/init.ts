@@ -78,7 +78,10 @@ export class PatchInit {
     const klp = this.#klp;
     const ret = klp.kobjects.add(patch.kobj, this.#root, patch.name);
     if (ret !== 0) return ret;
-    if (patch.replace) this.#addNops(patch);
+    if (patch.replace) {
+      const nops = this.#addNops(patch);
+      if (nops !== 0) return nops;
+    }
     for (const object of patch.objects()) {
       const failed = this.#initObject(patch, object);
       if (failed !== 0) return failed;
@@ -160,39 +163,61 @@ export class PatchInit {
   }
 
   /** klp_add_nops(): for each function that an older patch has and this one has not. */
-  #addNops(patch: KlpPatch): void {
+  #addNops(patch: KlpPatch): number {
     for (const old of this.#klp.patches()) {
       for (const oldObject of old.objects()) {
         const object =
           patch.objects().find((o) => o.name === oldObject.name) ?? this.#allocObject(patch, oldObject);
+        if (!object) return -C.ENOMEM;
         for (const oldFunc of oldObject.funcs()) {
-          if (!object.funcs().some((f) => sameFunc(f, oldFunc))) this.#allocNop(object, oldFunc);
+          if (object.funcs().some((f) => sameFunc(f, oldFunc))) continue;
+          if (!this.#allocNop(object, oldFunc)) return -C.ENOMEM;
         }
       }
     }
+    return 0;
   }
 
-  #allocObject(patch: KlpPatch, old: KlpObject): KlpObject {
+  /** klp_alloc_object_dynamic(); undefined without memory. */
+  #allocObject(patch: KlpPatch, old: KlpObject): KlpObject | undefined {
     const { mem, slab } = this.#klp.core;
-    const object = new KlpObject(mem, slab.alloc(LAYOUT.klp_object.size, 'klp_object'));
-    if (old.name !== undefined) object.namePointer = this.#kstrdup(old.name);
+    const addr = slab.tryAlloc(LAYOUT.klp_object.size, 'klp_object');
+    if (addr === 0n) return undefined;
+    const object = new KlpObject(mem, addr);
+    if (old.name !== undefined) {
+      object.namePointer = this.#kstrdup(old.name);
+      if (object.namePointer === 0n) {
+        slab.free(addr);
+        return undefined;
+      }
+    }
     this.#objectEarly(patch, object);
     object.dynamic = true;
     return object;
   }
 
-  #allocNop(object: KlpObject, old: KlpFunc): void {
+  /** klp_alloc_func_nop(); false without memory. */
+  #allocNop(object: KlpObject, old: KlpFunc): boolean {
     const { mem, slab } = this.#klp.core;
-    const func = new KlpFunc(mem, slab.alloc(LAYOUT.klp_func.size, 'klp_func nop'));
-    if (old.oldName !== undefined) func.oldNamePointer = this.#kstrdup(old.oldName);
+    const addr = slab.tryAlloc(LAYOUT.klp_func.size, 'klp_func nop');
+    if (addr === 0n) return false;
+    const func = new KlpFunc(mem, addr);
+    if (old.oldName !== undefined) {
+      func.oldNamePointer = this.#kstrdup(old.oldName);
+      if (func.oldNamePointer === 0n) {
+        slab.free(addr);
+        return false;
+      }
+    }
     this.#funcEarly(object, func);
     func.oldSympos = old.oldSympos;
     func.nop = true;
+    return true;
   }
 
   #kstrdup(text: string): Addr {
-    const addr = this.#klp.core.slab.alloc(text.length + 1, 'klp name');
-    this.#klp.core.mem.writeCString(addr, text);
+    const addr = this.#klp.core.slab.tryAlloc(text.length + 1, 'klp name');
+    if (addr !== 0n) this.#klp.core.mem.writeCString(addr, text);
     return addr;
   }
 

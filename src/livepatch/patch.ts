@@ -74,6 +74,8 @@ export class Patching {
     const { core } = this.#klp;
     if (this.#klp.warnOn(func.oldFunc === 0n, 'patch.c klp_patch_func: no old_func')) return -C.EINVAL;
     if (this.#klp.warnOn(func.patched, 'patch.c klp_patch_func: patched')) return -C.EINVAL;
+    const failed = core.faults?.check('klp_patch_func', func.oldName ?? '') ?? 0;
+    if (failed !== 0) return failed;
     const ops = this.findOps(func.oldFunc);
     if (ops !== undefined) {
       listAdd(core.mem, func.stackNode, ops + BigInt(KLP_OPS.funcStack));
@@ -94,7 +96,8 @@ export class Patching {
       klp.err(`failed to find location for function '${func.oldName}'`);
       return -C.EINVAL;
     }
-    const ops = slab.alloc(KLP_OPS.size, 'klp_ops');
+    const ops = slab.tryAlloc(KLP_OPS.size, 'klp_ops');
+    if (ops === 0n) return -C.ENOMEM;
     const fops = klp.ftrace.ops(ops + BigInt(KLP_OPS.fops));
     fops.func = klp.handler;
     fops.flags = C.FTRACE_OPS_FL_DYNAMIC | C.FTRACE_OPS_FL_IPMODIFY | C.FTRACE_OPS_FL_PERMANENT;

@@ -10,6 +10,7 @@ import { GuestMemory } from '../guest/memory.ts';
 import { UnicornEngine } from '../guest/unicorn.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { EventLog } from '../kernel/events.ts';
+import { FaultInject } from '../kernel/fault_inject.ts';
 import { Kobjects } from '../kernel/kobject.ts';
 import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
 import { defineLib, formatContext } from '../kernel/lib.ts';
@@ -174,6 +175,7 @@ export class Machine {
     );
     this.workqueue = new Workqueue(core, this.sched, this.timers, this.kthreads);
     const area = new ModuleArena(core.mem);
+    area.fault = (size) => core.faults?.check('module_alloc', `${size} bytes`) !== 0;
     this.ftrace = new Ftrace(core, {
       smp,
       memory: area,
@@ -272,17 +274,28 @@ export class Machine {
     const tasks = new TaskTable();
     const current = (cpu: number): TaskStruct =>
       tasks.byAddr(percpu.readU64('current_task', cpu)) ?? this.sched.curr(cpu);
+    const printk = new Printk(events, clock.now);
+    const faults = new FaultInject(
+      () => smp.current && current(smp.current.id),
+      (what, task) => {
+        events.emit({ type: 'fault', pid: task?.pid ?? 0, comm: task?.comm ?? '', what });
+        printk.notice('FAULT_INJECTION: forcing a failure.');
+        printk.notice(`name ${what}`);
+      },
+    );
+    slab.fault = (_size, owner) => faults.check('kmalloc', owner) !== 0;
     const core: KernelCore = {
       mem,
       clock,
       events,
-      printk: new Printk(events, clock.now),
+      printk,
       symbols,
       slab,
       percpu,
       tasks,
       host: new HostFunctions(),
       random: new SeededRandom(options.seed),
+      faults,
       cpus: options.cpus,
       taints: 0,
       here: () => smp.current?.id ?? 0,

@@ -1,6 +1,8 @@
 // Why a module is not loaded: the errno that the system call returns, and the words behind it.
 
+import type { KernelCore } from '../kernel/core.ts';
 import { errnoName } from '../kernel/errno.ts';
+import type { FaultPoint } from '../kernel/fault_inject.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
 
 export type Errno = Extract<keyof typeof CONSTANTS, `E${Uppercase<string>}`>;
@@ -20,4 +22,10 @@ export class ModuleError extends Error {
     this.errno = typeof code === 'number' ? code : errnoOf(code);
     this.code = errnoName(this.errno) ?? `errno ${this.errno}`;
   }
+}
+
+/** Where a step of a load can be made to fail. @throws ModuleError when it is to fail now. */
+export function injected(core: KernelCore, point: FaultPoint, what: string): void {
+  const failed = core.faults?.check(point, what) ?? 0;
+  if (failed !== 0) throw new ModuleError(-failed, `${point} of ${what}: a fault`);
 }

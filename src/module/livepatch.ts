@@ -8,7 +8,7 @@ import type { ElfSection } from '../elf/elf_object.ts';
 import type { Addr } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
-import { ModuleError } from './error.ts';
+import { injected, ModuleError } from './error.ts';
 import { parsed } from './load_info.ts';
 import type { Module } from './module.ts';
 import type { ModuleList } from './modules.ts';
@@ -83,6 +83,7 @@ export function applySectionRelocs(
   const object = /^\.klp\.rela\.([^.]{1,55})/.exec(rela.name)?.[1];
   if (object === undefined) throw complain(core, `section ${rela.name} has an incorrectly formatted name`);
   if (object !== objectName) return;
+  injected(core, 'klp_apply_section_relocs', `${mod.name} ${rela.name}`);
   for (const { symbol } of parsed(core, () => mod.elf.relocationTable(rela.index))) {
     if (symbol.shndx !== SHN_LIVEPATCH) {
       throw complain(core, `symbol ${symbol.name} is not marked as a livepatch symbol`);

@@ -12,7 +12,7 @@ import type { KernelCore } from '../kernel/core.ts';
 import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
 import { initListHead } from '../kernel/list.ts';
 import { SlabError } from '../kernel/slab.ts';
-import { ModuleError } from './error.ts';
+import { injected, ModuleError } from './error.ts';
 import { findModuleSections, postRelocation } from './finalize.ts';
 import { moduleKallsyms } from './kallsyms.ts';
 import { layoutModule } from './layout.ts';
@@ -100,8 +100,10 @@ export class ModuleLoader {
     this.#completeFormation(mod, undo);
     try {
       yield* this.#prepareComing(mod, undo);
+      undo.push(() => this.params.destroy(mod));
+      injected(this.#core, 'parse_args', mod.name);
       yield* this.params.parse(mod, args);
-      this.#sysfsSetup(mod, undo);
+      this.#sysfsSetup(mod);
     } catch (error) {
       // Nobody may take a reference to what is about to go.
       mod.state = 'GOING';
@@ -237,6 +239,7 @@ export class ModuleLoader {
     this.#updateSites(mod);
     const err = (yield* settle(this.#hooks.notify?.(mod, 'COMING') ?? 0)) ?? 0;
     undo.push(() => this.#notifyGoing(mod));
+    injected(this.#core, 'notifier_call_chain', mod.name);
     if (err !== 0) throw new ModuleError(-err, `a notifier refuses module ${mod.name}`);
   }
 
@@ -270,8 +273,8 @@ export class ModuleLoader {
     yield* settle(this.#hooks.notify?.(mod, 'GOING') ?? undefined);
   }
 
-  #sysfsSetup(mod: Module, undo: Undo[]): void {
-    undo.push(() => this.params.destroy(mod));
+  #sysfsSetup(mod: Module): void {
+    injected(this.#core, 'mod_sysfs_setup', mod.name);
     const err = this.#hooks.modSysfsSetup?.(mod) ?? 0;
     if (err !== 0) throw new ModuleError(-err, `no directory in /sys/module for ${mod.name}`);
   }
@@ -297,6 +300,8 @@ export class ModuleLoader {
 
   /** By way of the image's do_init_module(), whose frame is on the stack of every init. */
   *#callInit(mod: Module): HostGenerator<number> {
+    const failed = this.#core.faults?.check('do_one_initcall', mod.name) ?? 0;
+    if (failed !== 0) return failed;
     const caller = this.#core.symbols.matches('do_init_module', undefined)[0]?.addr;
     const rax = yield caller === undefined ? { call: mod.init } : { call: caller, args: [mod.addr] };
     return Number(BigInt.asIntN(32, rax));

@@ -22,6 +22,8 @@ export class ModuleArena implements ModuleArea {
   readonly #mem: GuestMemory;
   readonly #start: Addr;
   readonly #end: Addr;
+  /** Asked before each allocation: true makes it fail, as a full area would. */
+  fault: ((size: number) => boolean) | undefined;
   /** Ascending by base. */
   readonly #areas: { readonly base: Addr; readonly size: number }[] = [];
 
@@ -33,6 +35,7 @@ export class ModuleArena implements ModuleArea {
 
   alloc(size: number): Addr | undefined {
     const bytes = Math.ceil(size / PAGE_SIZE) * PAGE_SIZE;
+    if (this.fault?.(bytes)) return undefined;
     if (bytes === 0 || BigInt(bytes) > this.#end - this.#start) return undefined;
     let base = this.#start;
     let index = 0;

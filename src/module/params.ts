@@ -82,8 +82,11 @@ export class ModuleParams {
       printk.notice(`Setting dangerous option ${param.name} - tainting kernel`);
       this.#core.taints |= 1 << CONSTANTS.TAINT_USER;
     }
-    const text = value === undefined ? 0n : slab.alloc(value.length + 1, `argument ${param.name}`);
-    if (value !== undefined) mem.writeCString(text, value);
+    const text = value === undefined ? 0n : slab.tryAlloc(value.length + 1, `argument ${param.name}`);
+    if (value !== undefined) {
+      if (text === 0n) return neg('ENOMEM');
+      mem.writeCString(text, value);
+    }
     const rax = yield { call: mem.readU64(param.ops + BigInt(OPS.set)), args: [text, param.addr] };
     slab.free(text);
     return Number(BigInt.asIntN(32, rax));

@@ -9,7 +9,7 @@ import { RelocationError } from '../elf/error.ts';
 import { applyRelocation, type RelocationSite, relocationType } from '../elf/relocation.ts';
 import type { Addr } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { ModuleError } from './error.ts';
+import { injected, ModuleError } from './error.ts';
 import { parsed } from './load_info.ts';
 import { sectionAddress } from './memory.ts';
 import type { Module } from './module.ts';
@@ -45,6 +45,7 @@ export type WriteBytes = (addr: Addr, bytes: Uint8Array) => void;
  * @param write text_poke() when the module is formed already
  */
 export function applyRelocateAdd(core: KernelCore, mod: Module, rela: ElfSection, write: WriteBytes): void {
+  injected(core, 'apply_relocate_add', `${mod.name} ${rela.name}`);
   const target = mod.elf.sections[rela.info];
   const base = sectionAddress(mod, rela.info);
   if (base === 0n) throw new ModuleError('ENOEXEC', `${mod.name}: ${rela.name} has no target`);

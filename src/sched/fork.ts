@@ -55,11 +55,13 @@ export class Fork {
   /** A task_struct and a kernel stack with nothing on it. @throws SlabError ENOMEM, KernelError EAGAIN */
   #alloc(): TaskStruct {
     const { mem, slab } = this.#core;
+    const addr = slab.alloc(LAYOUT.task_struct.size, 'task_struct');
     const slot = this.#freeStacks.pop() ?? this.#nextStack++;
     if (slot >= mem.geometry.stacks) {
+      this.#nextStack--;
+      slab.free(addr);
       throw new Error(`no room for another task: the machine was made for ${mem.geometry.stacks} stacks`);
     }
-    const addr = slab.alloc(LAYOUT.task_struct.size, 'task_struct');
     const base = fromHalves(STACK_HI, slot * STACK_SLOT + STACK_SLOT - THREAD_SIZE);
     mem.map(base, THREAD_SIZE, PROT_READ | PROT_WRITE);
     mem.writeU32(base, CONSTANTS.STACK_END_MAGIC);

@@ -2,8 +2,9 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
-import type { KernelCore } from '../kernel/core.ts';
+import { type KernelCore, negErrno } from '../kernel/core.ts';
 import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { SlabError } from '../kernel/slab.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import { callArgs } from '../kernel/varargs.ts';
 import type { Sched } from './core.ts';
@@ -42,7 +43,8 @@ export class Kthreads {
     core.host.defineAll({
       kthread_create_on_node: (call) => {
         const [fn, data, , fmt] = call.args;
-        return this.create(fn, data, format(fmt, callArgs(core.mem, call, 4))).addr;
+        const task = this.#tryCreate(fn, data, format(fmt, callArgs(core.mem, call, 4)));
+        return task?.addr ?? negErrno(CONSTANTS.ENOMEM);
       },
       kthread_start: (call) => this.#start(core.currentOf(call)),
       kthread_set_result: (call) => {
@@ -63,15 +65,29 @@ export class Kthreads {
     thread.request = 0n;
   }
 
+  /** undefined without memory. */
+  #tryCreate(fn: Addr, data: Addr, comm: string): TaskStruct | undefined {
+    try {
+      return this.create(fn, data, comm);
+    } catch (error) {
+      if (error instanceof SlabError && error.code === 'ENOMEM') return undefined;
+      throw error;
+    }
+  }
+
   /** kthread_create(): stopped until the first wake_up_process(). */
   create(fn: Addr, data: Addr, comm: string, cpu?: number, worker = false): TaskStruct {
     const { slab, mem, tasks } = this.#core;
-    const request = slab.alloc(16, 'kthread_create_info');
+    const exited = slab.alloc(LAYOUT.completion.size, worker ? 'worker' : 'kthread');
+    const request = slab.tryAlloc(16, worker ? 'worker' : 'kthread_create_info');
+    if (request === 0n) {
+      slab.free(exited);
+      throw new SlabError('ENOMEM', `no memory for the request of ${comm}`);
+    }
     mem.writeU64(request, fn);
     mem.writeU64(request + 8n, data);
     const task = this.#fork.createKernelThread(this.#kthread, request, comm, tasks.byPid(2), worker);
     task.state = CONSTANTS.TASK_UNINTERRUPTIBLE;
-    const exited = slab.alloc(LAYOUT.completion.size, 'kthread');
     this.#threads.set(task, { shouldStop: false, result: 0, request, exited });
     if (cpu !== undefined) this.#sched.bind(task, cpu);
     return task;

@@ -193,11 +193,19 @@ export class Workqueue {
   /** schedule_on_each_cpu(): returns when a worker of every CPU has run the function. */
   *scheduleOnEachCpu(fn: Addr): HostGenerator<void> {
     const { mem, slab } = this.#core;
-    const works = this.#queues.map((_, cpu) => {
-      const work = slab.alloc(LAYOUT.work_struct.size, 'schedule_on_each_cpu');
+    const works: Addr[] = [];
+    // alloc_percpu(): without memory nothing is run, and klp_synchronize_transition() does not ask.
+    for (const _ of this.#queues) {
+      const work = slab.tryAlloc(LAYOUT.work_struct.size, 'schedule_on_each_cpu');
+      if (work === 0n) {
+        for (const other of works) slab.free(other);
+        return;
+      }
+      works.push(work);
+    }
+    works.forEach((work, cpu) => {
       mem.writeU64(work + BigInt(LAYOUT.work_struct.fields.func), fn);
       this.queueWork(work, cpu);
-      return work;
     });
     for (const work of works) {
       while (this.#pending(work) || this.#running(work)) {
