@@ -116,6 +116,7 @@ export class Machine {
   readonly kthreads: Kthreads;
   readonly ftrace: Ftrace;
   readonly modules: Modules;
+  readonly moduleArena: ModuleArena;
   readonly livepatch: Livepatch;
   readonly fs: FileSystem;
   readonly sysfs: Sysfs;
@@ -175,6 +176,7 @@ export class Machine {
     );
     this.workqueue = new Workqueue(core, this.sched, this.timers, this.kthreads);
     const area = new ModuleArena(core.mem);
+    this.moduleArena = area;
     area.fault = (size) => core.faults?.check('module_alloc', `${size} bytes`) !== 0;
     this.ftrace = new Ftrace(core, {
       smp,
