@@ -65,7 +65,9 @@ export class CfiTable {
   match = new Int32Array(256);
   readonly scratch = new Int32Array(CFI_WORDS);
   #slots = new Int32Array(512);
-  readonly #classes = new Map<string, number>();
+  #hashes = new Int32Array(256);
+  #classSlots = new Int32Array(512);
+  #classes = 0;
 
   constructor() {
     const s = this.scratch;
@@ -100,13 +102,14 @@ export class CfiTable {
     let hash = 0;
     for (let i = 0; i < CFI_WORDS; i++) hash = (Math.imul(hash, 31) + scratch[i]) | 0;
     const mask = this.#slots.length - 1;
-    let slot = Math.imul(hash, 0x9e3779b1) >>> 8;
+    hash = Math.imul(hash, 0x9e3779b1) >>> 8;
+    let slot = hash;
     for (; ; slot++) {
       const id = this.#slots[slot & mask];
       if (id === 0) break;
-      if (this.#holds(id)) return id;
+      if (this.#hashes[id] === hash && this.#holds(id)) return id;
     }
-    return this.#add(slot & mask);
+    return this.#add(slot & mask, hash);
   }
 
   #holds(id: number): boolean {
@@ -116,49 +119,76 @@ export class CfiTable {
     return true;
   }
 
-  #add(slot: number): number {
+  #add(slot: number, hash: number): number {
     const id = this.count++;
     if (id >= MAX_STATES) throw new CfiLimitError(`more than ${MAX_STATES} different stack states`);
     if ((id + 1) * CFI_WORDS > this.words.length) this.#grow();
     this.words.set(this.scratch, id * CFI_WORDS);
-    this.match[id] = this.#classOf();
+    this.#hashes[id] = hash;
+    this.match[id] = this.#classOf(id);
     this.#slots[slot] = id;
-    if (this.count * 2 > this.#slots.length) this.#rehash();
+    if (this.count * 2 > this.#slots.length) {
+      this.#slots = this.#rehashed(this.#slots, (s) => this.#hashes[s]);
+    }
     return id;
   }
 
-  /** What insn_cfi_match() looks at. */
-  #classOf(): number {
-    const s = this.scratch;
-    const drap = s[DRAP] ? `${s[DRAP_REG]},${s[DRAP_OFFSET]}` : '';
-    const key = `${s.subarray(0, RETURN_KNOWN + 1).join()};${s[TYPE]};${drap}`;
-    let id = this.#classes.get(key);
-    id ??= this.#classes.size + 1;
-    this.#classes.set(key, id);
-    return id;
+  /** By what insn_cfi_match() looks at. */
+  #classOf(id: number): number {
+    const slots = this.#classSlots;
+    const mask = slots.length - 1;
+    let slot = this.#classHash(id);
+    for (; slots[slot & mask] !== 0; slot++) {
+      const other = slots[slot & mask];
+      if (this.#matches(id, other)) return this.match[other];
+    }
+    slots[slot & mask] = id;
+    this.#classes++;
+    if (this.#classes * 2 > slots.length) this.#classSlots = this.#rehashed(slots, (s) => this.#classHash(s));
+    return this.#classes;
+  }
+
+  #matches(a: number, b: number): boolean {
+    const { words } = this;
+    const [first, second] = [a * CFI_WORDS, b * CFI_WORDS];
+    for (let i = 0; i <= RETURN_KNOWN; i++) if (words[first + i] !== words[second + i]) return false;
+    if (words[first + TYPE] !== words[second + TYPE] || words[first + DRAP] !== words[second + DRAP])
+      return false;
+    if (words[first + DRAP] === 0) return true;
+    const sameReg = words[first + DRAP_REG] === words[second + DRAP_REG];
+    return sameReg && words[first + DRAP_OFFSET] === words[second + DRAP_OFFSET];
+  }
+
+  #classHash(id: number): number {
+    const from = id * CFI_WORDS;
+    let hash = 0;
+    for (let i = 0; i <= RETURN_KNOWN; i++) hash = (Math.imul(hash, 31) + this.words[from + i]) | 0;
+    return Math.imul(hash, 0x9e3779b1) >>> 8;
+  }
+
+  #rehashed(slots: Int32Array, hash: (id: number) => number): Int32Array<ArrayBuffer> {
+    const larger = new Int32Array(slots.length * 4);
+    const mask = larger.length - 1;
+    for (const id of slots) {
+      if (id === 0) continue;
+      let slot = hash(id);
+      while (larger[slot & mask] !== 0) slot++;
+      larger[slot & mask] = id;
+    }
+    return larger;
   }
 
   #grow(): void {
-    const words = new Int32Array(this.words.length * 2);
-    words.set(this.words);
-    this.words = words;
-    const match = new Int32Array(this.match.length * 2);
-    match.set(this.match);
-    this.match = match;
+    this.words = doubled(this.words);
+    this.match = doubled(this.match);
+    this.#hashes = doubled(this.#hashes);
   }
+}
 
-  #rehash(): void {
-    this.#slots = new Int32Array(this.#slots.length * 2);
-    const mask = this.#slots.length - 1;
-    for (let id = 1; id < this.count; id++) {
-      let hash = 0;
-      const from = id * CFI_WORDS;
-      for (let i = 0; i < CFI_WORDS; i++) hash = (Math.imul(hash, 31) + this.words[from + i]) | 0;
-      let slot = Math.imul(hash, 0x9e3779b1) >>> 8;
-      while (this.#slots[slot & mask] !== 0) slot++;
-      this.#slots[slot & mask] = id;
-    }
-  }
+function doubled(from: Int32Array): Int32Array<ArrayBuffer> {
+  const to = new Int32Array(from.length * 2);
+  to.set(from);
+  return to;
 }
 
 /** Anything on the stack that a return, or a jump to another function, must not leave there. */

@@ -52,6 +52,7 @@ export class CodeTable implements Code {
   readonly cold: Int32Array;
   readonly funcs: number[] = [];
   readonly warnings: string[] = [];
+  steps = 0;
   /**
    * One more than the relocation of each branch, in its section's table; 0 for none. Until destinations are
    * found, `jumpDest` of a branch is the offset that its displacement gives.
@@ -96,6 +97,7 @@ export class CodeTable implements Code {
     const insn = new Insn();
     const byOffset = this.#byOffset[index];
     const relocAt = relocs ? relocCursor(relocs) : undefined;
+    const { section: sectionOf, offset: offsetOf, length: lengthOf, type: typeOf } = this;
     let at = this.count;
     this.firstOf[index] = at;
     for (let offset = 0; offset < bytes.length; at++) {
@@ -106,10 +108,10 @@ export class CodeTable implements Code {
       }
       const type = insnType(insn);
       byOffset[offset] = at;
-      this.section[at] = index;
-      this.offset[at] = offset;
-      this.length[at] = insn.length;
-      this.type[at] = type;
+      sectionOf[at] = index;
+      offsetOf[at] = offset;
+      lengthOf[at] = insn.length;
+      typeOf[at] = type;
       const op = stackOp(insn);
       if (op !== 0) {
         this.opCode[at] = op;
@@ -138,33 +140,46 @@ export class CodeTable implements Code {
     wanted.sort((a, b) => section[a] - section[b] || value[a] - value[b] || size[a] - size[b] || a - b);
     for (let i = 0; i < wanted.length; i++) {
       const [s, next] = [wanted[i], wanted[i + 1]];
-      if (next !== undefined && section[next] === section[s] && value[next] === value[s]) {
-        // An alias, or a shorter one at the same place.
-        this.parent[s] = next;
-        continue;
-      }
-      this.parent[s] = s;
-      this.funcs.push(s);
-      this.#claim(s);
+      // Of aliases, and of a shorter one at the same place, the last one stands.
+      const isAlias = next !== undefined && section[next] === section[s] && value[next] === value[s];
+      this.parent[s] = isAlias ? next : s;
+      if (!isAlias) this.funcs.push(s);
     }
-    // Aliases lead to the one that stands for them.
     for (let i = wanted.length - 2; i >= 0; i--) this.parent[wanted[i]] = this.parent[this.parent[wanted[i]]];
+    this.#claimInstructions();
   }
 
-  #claim(func: number): void {
+  /** Of functions that lie over each other, the last to start has the instruction. */
+  #claimInstructions(): void {
     const { section, value, size } = this.input.symbols;
-    const end = value[func] + size[func];
-    const last = this.endOf[section[func]];
-    let insn = this.at(section[func], value[func]);
-    if (insn === 0) return;
-    for (; insn < last && this.offset[insn] < end; insn++) {
-      this.func[insn] = func;
-      // sync_core() returns to itself with iret; elsewhere it is entry code.
-      if (this.type[insn] === INSN_CONTEXT_SWITCH && this.#isIret(insn)) {
-        this.type[insn] = INSN_OTHER;
-        this.opCode[insn] = IRET_OP;
-        this.opOffset[insn] = IRET_OFFSET;
+    const { funcs, offset } = this;
+    const open: number[] = [];
+    for (let i = 0; i < funcs.length; i++) {
+      const [func, next] = [funcs[i], funcs[i + 1]];
+      const index = section[func];
+      if (index !== section[funcs[i - 1]]) open.length = 0;
+      let insn = this.at(index, value[func]);
+      // One that does not start with an instruction has none.
+      if (insn === 0) continue;
+      open.push(func);
+      const last = this.endOf[index];
+      const limit = section[next] === index ? value[next] : Number.MAX_SAFE_INTEGER;
+      while (open.length > 0 && insn < last && offset[insn] < limit) {
+        const top = open[open.length - 1];
+        const end = Math.min(limit, value[top] + size[top]);
+        for (; insn < last && offset[insn] < end; insn++) this.#claim(insn, top);
+        if (end < limit) open.pop();
       }
+    }
+  }
+
+  #claim(insn: number, func: number): void {
+    this.func[insn] = func;
+    // sync_core() returns to itself with iret; elsewhere it is entry code.
+    if (this.type[insn] === INSN_CONTEXT_SWITCH && this.#isIret(insn)) {
+      this.type[insn] = INSN_OTHER;
+      this.opCode[insn] = IRET_OP;
+      this.opOffset[insn] = IRET_OFFSET;
     }
   }
 

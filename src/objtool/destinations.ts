@@ -28,8 +28,8 @@ export class Destinations {
   readonly #deadEnds: DeadEnds;
   /** By symbol: what it is, one more than that once known. */
   readonly #kinds: Uint8Array;
-  /** Symbols by place, functions before others. */
-  readonly #symbolAt = new Map<number, number>();
+  /** Symbols that are no functions, by instruction. */
+  readonly #labelAt = new Map<number, number>();
   /** Where the branch at hand goes: a symbol of its own (0: none), or a place. */
   #symbol = 0;
   #section = 0;
@@ -41,12 +41,10 @@ export class Destinations {
     const { symbols, sections } = code.input;
     this.#kinds = new Uint8Array(symbols.count);
     for (let s = symbols.count - 1; s > 0; s--) {
-      const section = symbols.section[s];
-      if (!sections[section]?.text || symbols.type[s] === SYM_SECTION) continue;
-      if (symbols.type[s] === SYM_FUNC || symbols.name(s) === '') continue;
-      this.#symbolAt.set(placeKey(section, symbols.value[s]), s);
+      if (symbols.type[s] === SYM_FUNC || symbols.type[s] === SYM_SECTION) continue;
+      if (!sections[symbols.section[s]]?.text || symbols.name(s) === '') continue;
+      this.#labelAt.set(code.at(symbols.section[s], symbols.value[s]), s);
     }
-    for (const s of code.funcs) this.#symbolAt.set(placeKey(symbols.section[s], symbols.value[s]), s);
   }
 
   addAll(): void {
@@ -174,7 +172,13 @@ export class Destinations {
   }
 
   #symbolThere(): number {
-    return this.#symbolAt.get(placeKey(this.#section, this.#offset)) ?? 0;
+    const code = this.#code;
+    const dest = code.at(this.#section, this.#offset);
+    if (dest === 0) return 0;
+    const func = code.func[dest];
+    return func !== 0 && code.input.symbols.value[func] === this.#offset
+      ? func
+      : (this.#labelAt.get(dest) ?? 0);
   }
 
   /** In an assembled image nothing is relocated: names are at the destinations. */
@@ -198,5 +202,3 @@ export class Destinations {
     return `${this.#code.input.sections[this.#section]?.name}+0x${this.#offset.toString(16)}`;
   }
 }
-
-const placeKey = (section: number, offset: number): number => section * 0x100000000 + offset;

@@ -2,13 +2,14 @@
 // special sections say.
 // Mirrors the reading half of tools/objtool/elf.c; special_sections.ts has special.c.
 
-import { SHF_EXECINSTR } from '../elf/constants.ts';
+import { SHF_EXECINSTR, SHT_RELA } from '../elf/constants.ts';
 import type { ElfObject, ElfSection } from '../elf/elf_object.ts';
 import { readModInfo } from '../elf/modinfo.ts';
 import { ElfTables } from './elf_tables.ts';
 import { type CodeHint, type CodeSection, type ObjtoolInput, SYM_FUNC, type SymbolTable } from './input.ts';
 import { LATER_NORETURNS } from './noreturn.ts';
 import { SpecialSections } from './special_sections.ts';
+import { SymbolRanges } from './symbol_ranges.ts';
 
 /** Code that stands in for other code, and is laid out by it. */
 const isReplacement = (name: string): boolean => name === '.altinstr_replacement' || name === '.altinstr_aux';
@@ -19,6 +20,7 @@ const isRodata = (name: string): boolean => name.startsWith('.rodata') && !name.
 
 /** Throws ElfError for tables that contradict the object. */
 export function inputFromElf(elf: ElfObject): ObjtoolInput {
+  checkSizes(elf);
   const tables = new ElfTables(elf);
   const special = new SpecialSections(elf, tables);
   const sections = elf.sections.map((section): CodeSection => {
@@ -43,6 +45,16 @@ export function inputFromElf(elf: ElfObject): ObjtoolInput {
   };
 }
 
+/** Sections that lie over each other may claim any amount of text and tables. */
+function checkSizes(elf: ElfObject): void {
+  const sum = (wanted: (section: ElfSection) => boolean): number =>
+    elf.sections.reduce((total, section) => total + (wanted(section) ? elf.data(section).length : 0), 0);
+  if (sum(isText) > elf.bytes.length) throw elf.error('text sections overlap');
+  if (sum((section) => section.type === SHT_RELA) > elf.bytes.length) {
+    throw elf.error('relocation tables overlap');
+  }
+}
+
 const NO_BYTES = new Uint8Array(0);
 
 /** The kernel that a module was built for, as 100 times the major number plus the minor; undefined in a `.o`. */
@@ -58,8 +70,8 @@ export function kernelVersion(elf: ElfObject): number | undefined {
 function withUnnamedFunctions(elf: ElfObject, symbols: SymbolTable, special: SpecialSections): SymbolTable {
   const sites = special.fentrySites();
   if (sites.length === 0) return symbols;
-  const covers = coverage(elf, symbols);
-  const starts = sites.filter(({ section, offset }) => !covers.has(section, offset));
+  const funcs = new SymbolRanges(symbols, (s) => symbols.type[s] === SYM_FUNC);
+  const starts = sites.filter(({ section, offset }) => !funcs.covers(section, offset));
   if (starts.length === 0) return symbols;
   starts.sort((a, b) => a.section - b.section || a.offset - b.offset);
   const first = symbols.count;
@@ -71,7 +83,7 @@ function withUnnamedFunctions(elf: ElfObject, symbols: SymbolTable, special: Spe
   };
   const end = (i: number): number => {
     const [mark, next] = [starts[i], starts[i + 1]];
-    const limit = covers.next(mark.section, mark.offset);
+    const limit = funcs.next(mark.section, mark.offset) ?? elf.sections[mark.section].size;
     return next?.section === mark.section ? Math.min(limit, next.offset) : limit;
   };
   return {
@@ -85,47 +97,6 @@ function withUnnamedFunctions(elf: ElfObject, symbols: SymbolTable, special: Spe
       i < first
         ? symbols.name(i)
         : `${elf.sections[starts[i - first].section].name}+0x${starts[i - first].offset.toString(16)}`,
-  };
-}
-
-interface Coverage {
-  has(section: number, offset: number): boolean;
-  /** Where the next function starts, or the section ends. */
-  next(section: number, offset: number): number;
-}
-
-function coverage(elf: ElfObject, { count, type, section, value, size }: SymbolTable): Coverage {
-  const bySection = new Map<number, number[]>();
-  for (let s = 1; s < count; s++) {
-    if (type[s] !== SYM_FUNC || section[s] <= 0) continue;
-    const list = bySection.get(section[s]);
-    if (list) list.push(s);
-    else bySection.set(section[s], [s]);
-  }
-  const starts = new Map<number, { start: number; end: number }[]>();
-  for (const [index, list] of bySection) {
-    let end = 0;
-    list.sort((a, b) => value[a] - value[b]);
-    // The farthest end so far, so that the function before a place decides.
-    const ranges = list.map((s) => {
-      end = Math.max(end, value[s] + size[s]);
-      return { start: value[s], end };
-    });
-    starts.set(index, ranges);
-  }
-  const position = (index: number, offset: number): number => {
-    const list = starts.get(index) ?? [];
-    let [low, high] = [0, list.length];
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (list[middle].start <= offset) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  };
-  return {
-    has: (index, offset) => (starts.get(index)?.[position(index, offset) - 1]?.end ?? 0) > offset,
-    next: (index, offset) => starts.get(index)?.[position(index, offset)]?.start ?? elf.sections[index].size,
   };
 }
 

@@ -118,8 +118,8 @@ function readSymbols(elf: ElfObject): SymbolTable {
   return { ...table, count, name };
 }
 
-/** Longer names than the kernel allows are cut: all of a table of them would be quadratic. */
-const MAX_NAME = 4096;
+/** KSYM_NAME_LEN; longer ones are cut, for names that overlap may be any number of that length. */
+const MAX_NAME = 512;
 
 function stringAt(strings: Buffer, offset: number): string {
   const end = strings.indexOf(0, offset);

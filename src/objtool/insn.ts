@@ -19,6 +19,7 @@ import {
   FLOW_UD2,
   type Insn,
 } from '../isa/decoder.ts';
+import { ObjtoolError } from './error.ts';
 import type { CodeMark, ObjtoolInput } from './input.ts';
 
 export const INSN_OTHER = 0;
@@ -94,6 +95,8 @@ export interface Code {
   /** Symbols of callable functions, without aliases, by section and offset. */
   readonly funcs: readonly number[];
   readonly warnings: string[];
+  /** Instructions looked at more than once, of which there is a bound. */
+  steps: number;
   at(section: number, offset: number): number;
 }
 
@@ -148,17 +151,23 @@ export const nextInSection = (code: Code, insn: number): number =>
 
 /** Visits the instructions of a function, then those of its cold part; stops when `visit` says true. */
 export function someInsnOfFunc(code: Code, func: number, visit: (insn: number) => boolean): boolean {
+  const { section, value } = code.input.symbols;
   for (let part = func, parts = 0; part !== 0 && parts < 2; part = code.cold[part], parts++) {
-    const { section, value, size } = code.input.symbols;
-    const end = value[part] + size[part];
-    let insn = code.at(section[part], value[part]);
-    while (insn !== 0 && code.offset[insn] < end) {
+    const end = code.endOf[section[part]];
+    for (let insn = code.at(section[part], value[part]); insn !== 0 && insn < end; insn++) {
+      if (code.func[insn] !== part) break;
+      code.steps++;
       if (visit(insn)) return true;
-      insn = nextInSection(code, insn);
     }
   }
+  // Any number of functions may claim one large cold part.
+  if (code.steps > STEPS_PER_INSN * code.count + MIN_STEPS)
+    throw new ObjtoolError('functions share too much code');
   return false;
 }
+
+const STEPS_PER_INSN = 64;
+const MIN_STEPS = 1_000_000;
 
 /** `name+0x12`, as objtool gives places. */
 export function placeName(code: Code, insn: number): string {

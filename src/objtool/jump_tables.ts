@@ -5,6 +5,7 @@ import { addWay } from './alternatives.ts';
 import type { CodeTable } from './decode.ts';
 import { type RelocTable, SYM_SECTION } from './input.ts';
 import { IN_JUMP_TABLE, INSN_JUMP, INSN_JUMP_DYNAMIC, someInsnOfFunc, warn } from './insn.ts';
+import { SymbolRanges } from './symbol_ranges.ts';
 
 const R_X86_64_PC32 = 2;
 /** Made by hand in C; may have symbols, which GCC's own have not. */
@@ -17,30 +18,54 @@ interface Table {
 }
 
 export function addJumpTables(code: CodeTable): void {
-  if (!code.input.sections.some((s) => s.rodata && s.relocs && s.relocs.count > 0)) return;
-  let any = false;
-  for (let insn = 1; insn < code.count && !any; insn++) any = code.type[insn] === INSN_JUMP_DYNAMIC;
-  if (!any) return;
+  if (!hasTables(code)) return;
+  const { type, func, count } = code;
+  const funcs = new Set<number>();
+  for (let insn = 1; insn < count; insn++) if (type[insn] === INSN_JUMP_DYNAMIC) funcs.add(func[insn]);
+  if (funcs.size === 0) return;
   const tables = new JumpTables(code);
-  for (const func of code.funcs) tables.addTo(func);
+  // A function comes with its cold part, as often as that is a function itself.
+  for (const f of code.funcs) if (funcs.has(f) || funcs.has(code.cold[f])) tables.addTo(f);
+}
+
+/** An address within a function, and not of one, is in .rodata. */
+function hasTables(code: CodeTable): boolean {
+  const { sections, symbols } = code.input;
+  for (const { rodata, relocs } of sections) {
+    if (!rodata || !relocs) continue;
+    for (let i = 0; i < relocs.count; i++) {
+      const symbol = relocs.symbol[i];
+      const offset = symbols.value[symbol] + relocs.addend[i];
+      const insn = code.at(symbols.section[symbol], offset);
+      if (insn !== 0 && code.func[insn] !== 0 && symbols.value[code.func[insn]] !== offset) return true;
+    }
+  }
+  return false;
 }
 
 class JumpTables {
   readonly #code: CodeTable;
   /** By section: relocations in the order of their offsets. */
   readonly #orders = new Map<number, Uint32Array>();
-  readonly #objects: Set<number>[] = [];
+  readonly #objects: SymbolRanges;
+  #steps = 0;
+  #ways = 0;
   readonly #starts = new Set<string>();
   /** The first jump forward to an instruction. */
   readonly #firstJump = new Map<number, number>();
 
   constructor(code: CodeTable) {
     this.#code = code;
+    const { symbols, sections } = code.input;
+    const isObject = (s: number): boolean => symbols.type[s] !== SYM_SECTION;
+    this.#objects = new SymbolRanges(
+      symbols,
+      (s) => isObject(s) && sections[symbols.section[s]]?.rodata === true,
+    );
   }
 
   addTo(func: number): void {
     const code = this.#code;
-    if (!someInsnOfFunc(code, func, (insn) => code.type[insn] === INSN_JUMP_DYNAMIC)) return;
     const found: { insn: number; table: Table }[] = [];
     someInsnOfFunc(code, func, (insn) => {
       const dest = code.jumpDest[insn];
@@ -61,7 +86,7 @@ class JumpTables {
   /** Back from the jump to what loads the table's address. */
   #find(func: number, jump: number): Table | undefined {
     const code = this.#code;
-    for (let insn = jump, steps = 0; insn !== 0 && steps < MAX_STEPS; steps++) {
+    for (let insn = jump; insn !== 0 && this.#steps < MAX_STEPS; this.#steps++) {
       if (code.func[insn] === 0 || code.parent[code.func[insn]] !== code.parent[func]) return undefined;
       if (insn !== jump && code.type[insn] === INSN_JUMP_DYNAMIC) return undefined;
       const dest = code.jumpDest[insn];
@@ -86,7 +111,7 @@ class JumpTables {
     const section = symbols.section[relocs.symbol[index]];
     if (!sections[section]?.rodata) return undefined;
     const offset = relocs.addend[index] + (relocs.type[index] === R_X86_64_PC32 ? 4 : 0);
-    if (sections[section].name !== C_JUMP_TABLE && this.#hasSymbol(section, offset)) return undefined;
+    if (sections[section].name !== C_JUMP_TABLE && this.#objects.covers(section, offset)) return undefined;
     const table = sections[section].relocs;
     const first = table ? this.#position(section, table, offset) : -1;
     return first < 0 ? undefined : { section, first };
@@ -97,7 +122,7 @@ class JumpTables {
     const relocs = code.input.sections[section].relocs as RelocTable;
     const order = this.#order(section, relocs);
     let previous = -1;
-    for (let i = first; i < order.length; i++) {
+    for (let i = first; i < order.length && this.#ways < MAX_WAYS; i++, this.#ways++) {
       if (i !== first && this.#starts.has(`${section}:${i}`)) break;
       const offset = relocs.offset[order[i]];
       if (previous >= 0 && offset !== previous + 8) break;
@@ -167,23 +192,8 @@ class JumpTables {
     }
     return low;
   }
-
-  #hasSymbol(section: number, offset: number): boolean {
-    const { symbols } = this.#code.input;
-    let inside = this.#objects[section];
-    if (!inside) {
-      inside = new Set();
-      for (let s = 1; s < symbols.count; s++) {
-        if (symbols.section[s] === section && symbols.type[s] !== SYM_SECTION) inside.add(s);
-      }
-      this.#objects[section] = inside;
-    }
-    for (const s of inside) {
-      if (offset >= symbols.value[s] && offset < symbols.value[s] + symbols.size[s]) return true;
-    }
-    return false;
-  }
 }
 
-/** How far back the search goes; functions of a hundred thousand instructions do not occur. */
-const MAX_STEPS = 100_000;
+/** Steps of the search back from jumps, and entries of all tables: more would be the same ones again. */
+const MAX_STEPS = 10_000_000;
+const MAX_WAYS = 4_000_000;

@@ -134,10 +134,11 @@ class RowWriter {
     const code = this.#code;
     const before = this.rows.count;
     this.#last = NO_CFI;
+    const { flags, cfi } = code;
     const end = code.endOf[section];
     for (let insn = code.firstOf[section]; insn < end; insn++) {
-      if (!(code.flags[insn] & IN_ALT_GROUP)) {
-        this.#add(section, code.offset[insn], code.cfi[insn], insn);
+      if (!(flags[insn] & IN_ALT_GROUP)) {
+        if (cfi[insn] !== this.#last) this.#add(section, code.offset[insn], cfi[insn], insn);
         continue;
       }
       const group = code.altGroups.get(insn);

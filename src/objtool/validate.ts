@@ -25,6 +25,7 @@ import {
   IN_HINT,
   IN_IGNORE,
   IN_IGNORE_ALTS,
+  IN_LAST,
   IN_RESTORE,
   IN_SAVE,
   IN_VISITED,
@@ -37,6 +38,7 @@ import {
   INSN_JUMP_DYNAMIC,
   INSN_JUMP_DYNAMIC_CONDITIONAL,
   INSN_NOP,
+  INSN_OTHER,
   INSN_RETURN,
   INSN_STD,
   INSN_TRAP,
@@ -45,6 +47,7 @@ import {
   nextInSection,
   placeName,
 } from './insn.ts';
+import { SymbolRanges } from './symbol_ranges.ts';
 import { CFI_PROBLEMS, CFI_UNDEFINED, CFI_UNSUPPORTED_MODIFICATION, CfiTransitions } from './update_cfi.ts';
 
 /** What comes after one instruction. */
@@ -54,6 +57,9 @@ const STOP = 1;
 /** The rest of an instruction whose other ways have been followed. */
 const RESUME = 1;
 const DF = 2;
+
+/** From a hint that restores a state to the one that saved it, in instructions. */
+const MAX_SAVE_DISTANCE = 10_000;
 
 class Walk {
   readonly #code: Code;
@@ -65,6 +71,7 @@ class Walk {
   #cfi = NO_CFI;
   #df = false;
   #problem: string | undefined;
+  #ranges: SymbolRanges | undefined;
 
   constructor(code: Code, cfis: CfiTable) {
     this.#code = code;
@@ -76,12 +83,12 @@ class Walk {
   run(start: number, func: number, cfi: number): void {
     const todo = this.#todo;
     this.#func = func;
-    todo.push(start * 4, cfi);
+    todo.push(start << 2, cfi);
     while (todo.length > 0) {
       this.#cfi = todo.pop() as number;
       const way = todo.pop() as number;
       this.#df = (way & DF) !== 0;
-      const insn = Math.floor(way / 4);
+      const insn = way >>> 2;
       if (this.#branch(insn, (way & RESUME) !== 0)) continue;
       if (this.#problem !== undefined && this.#code.warnings.length < MAX_WARNINGS) {
         this.#code.warnings.push(this.#problem);
@@ -91,7 +98,7 @@ class Walk {
   }
 
   #later(insn: number, cfi: number, resume = false): void {
-    this.#todo.push(insn * 4 + (resume ? RESUME : 0) + (this.#df ? DF : 0), cfi);
+    this.#todo.push((insn << 2) | (resume ? RESUME : 0) | (this.#df ? DF : 0), cfi);
   }
 
   #fail(insn: number, text: string): false {
@@ -102,7 +109,7 @@ class Walk {
   /** Straight on from `insn` until the way ends; false if it ends badly. */
   #branch(start: number, resume: boolean): boolean {
     const code = this.#code;
-    const { flags, func, parent, cfi } = code;
+    const { flags, func, parent, cfi, opCode, type } = code;
     let insn = start;
     for (let entered = resume; ; entered = false) {
       const flag = flags[insn];
@@ -127,10 +134,10 @@ class Walk {
           return true;
         }
       }
-      const next = this.#next(insn);
-      if (code.opCode[insn] !== 0 && !this.#applyOp(insn, next)) return false;
-      const step = this.#flow(insn, next);
-      if (step === STOP) return this.#problem === undefined;
+      const next = flag & (IN_ALT_GROUP | IN_LAST) ? this.#next(insn) : insn + 1;
+      if (opCode[insn] !== 0 && !this.#applyOp(insn, next)) return false;
+      const plain = type[insn] === INSN_OTHER && (flag & IN_DEAD_END) === 0;
+      if (!plain && this.#flow(insn, next) === STOP) return this.#problem === undefined;
       if (next === 0) {
         if (this.#cfis.get(this.#cfi, CFA_BASE) === UNDEFINED) return true;
         this.#problem = `${code.input.sections[code.section[insn]].name}: unexpected end of section`;
@@ -188,20 +195,14 @@ class Walk {
   }
 
   #findSave(insn: number): number {
-    const { symbols } = this.#code.input;
-    const section = this.#code.section[insn];
-    const offset = this.#code.offset[insn];
-    let first = 0;
-    for (let s = 1; s < symbols.count; s++) {
-      if (symbols.section[s] !== section || symbols.type[s] === SYM_SECTION) continue;
-      if (offset < symbols.value[s] || offset >= symbols.value[s] + symbols.size[s]) continue;
-      first = symbols.value[s];
-      break;
-    }
-    for (let i = insn - 1; i >= this.#code.firstOf[section]; i--) {
-      if (this.#code.offset[i] < first) return 0;
-      if (this.#code.flags[i] & IN_SAVE) return i;
-    }
+    const code = this.#code;
+    const { symbols } = code.input;
+    const section = code.section[insn];
+    this.#ranges ??= new SymbolRanges(symbols, (s) => symbols.type[s] !== SYM_SECTION);
+    const symbol = this.#ranges.at(section, code.offset[insn]);
+    const first = symbol === 0 ? 0 : symbols.value[symbol];
+    const lowest = Math.max(code.firstOf[section], insn - MAX_SAVE_DISTANCE);
+    for (let i = insn - 1; i >= lowest && code.offset[i] >= first; i--) if (code.flags[i] & IN_SAVE) return i;
     return 0;
   }
 
@@ -303,8 +304,9 @@ function mayBeUnreached(code: Code, insn: number): boolean {
 }
 
 function warnUnreachable(code: Code): void {
-  for (let insn = 1; insn < code.count; insn++) {
-    if (code.flags[insn] & IN_VISITED || code.input.sections[code.section[insn]].replacement) continue;
+  const { flags, count } = code;
+  for (let insn = 1; insn < count; insn++) {
+    if (flags[insn] & IN_VISITED || code.input.sections[code.section[insn]].replacement) continue;
     if (mayBeUnreached(code, insn)) continue;
     code.warnings.push(`${placeName(code, insn)}: unreachable instruction`);
     return;
@@ -316,8 +318,8 @@ export function validateCode(code: Code, cfis: CfiTable): void {
   const { symbols } = code.input;
   const walk = new Walk(code, cfis);
   for (const func of code.funcs) {
-    const name = symbols.name(func);
-    if (symbols.size[func] === 0) code.warnings.push(`${name}() is missing an ELF size annotation`);
+    if (symbols.size[func] === 0)
+      code.warnings.push(`${symbols.name(func)}() is missing an ELF size annotation`);
     if (code.parent[func] !== func) continue;
     const first = code.at(symbols.section[func], symbols.value[func]);
     if (first !== 0 && !(code.flags[first] & (IN_VISITED | IN_IGNORE))) {

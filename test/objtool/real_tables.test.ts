@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { type OrcTable, unpackOrcEntry } from '../../src/elf/orc.ts';
 import { assembleImage } from '../../src/isa/assembler.ts';
-import { comparedText, compareOrc } from '../../src/objtool/compare.ts';
+import { diffOrc } from '../../src/objtool/diff.ts';
 import { inputFromElf } from '../../src/objtool/elf_input.ts';
 import { readOrc } from '../../src/objtool/orc_format.ts';
 import { createOrc, generateOrc } from '../../src/objtool/orc_gen.ts';
@@ -27,16 +27,22 @@ function boundaries(table: OrcTable): string[] {
   return out;
 }
 
+/** The source says of an ud2 of its own that execution goes on there; a module no longer does. */
+const LOST = ['klpdemo_ud2'];
+
 describe('modules that kbuild made', () => {
   test.each(readdirSync(MODULES).filter((f) => f.endsWith('.ko')))('%s has the table of objtool', (file) => {
     const elf = parseElf(readFileSync(new URL(file, MODULES)), file);
-    const input = inputFromElf(elf);
-    const { rows, warnings } = createOrc(input);
-    const theirs = readOrc(elf);
-    // What C says after an ud2 of its own is dead code to objtool too.
-    expect(warnings.filter((w) => !w.endsWith('unreachable instruction'))).toEqual([]);
-    expect(theirs?.count ?? 0).toBeGreaterThan(0);
-    expect(compareOrc(rows, theirs as OrcRows, comparedText(input))).toEqual([]);
+    const result = createOrc(inputFromElf(elf));
+    const theirs = readOrc(elf) as OrcRows;
+    expect(theirs.count).toBeGreaterThan(0);
+    const { differences } = diffOrc(result, theirs);
+    for (const difference of differences) {
+      expect(LOST).toContain(difference.place.replace(/\+.*/, ''));
+      expect(difference.class).toBe('information no longer in the object');
+    }
+    const known = (warning: string): boolean => LOST.some((name) => warning.startsWith(name));
+    expect(result.warnings.filter((warning) => !known(warning))).toEqual([]);
   });
 });
 

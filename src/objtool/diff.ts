@@ -1,0 +1,216 @@
+// Where our table and the one in an object differ, by function, and who is to blame.
+//
+// Invariant: a class is given only for a reason that is named. Execution is the judge where it was asked
+// (`judge`); without it only what the object itself proves is classified, and the rest is open.
+
+import { formatOrcEntry } from '../elf/orc.ts';
+import { comparedText, compareOrc, type OrcDifference } from './compare.ts';
+import { type Code, IN_DEAD_END, IN_VISITED, INSN_BUG, INSN_CALL } from './insn.ts';
+import type { OrcResult } from './orc_gen.ts';
+import { ORC_SIGNAL, type OrcRows } from './orc_rows.ts';
+
+export type DifferenceClass = 'ours wrong' | 'information no longer in the object' | 'theirs wrong' | 'open';
+
+export const DIFFERENCE_CLASSES: readonly DifferenceClass[] = [
+  'ours wrong',
+  'information no longer in the object',
+  'theirs wrong',
+  'open',
+];
+
+/** What execution says of one place; `truth` is for people. */
+export interface Proof {
+  readonly truth: string;
+  readonly ours: 'right' | 'wrong';
+  readonly theirs: 'right' | 'wrong';
+}
+
+/** An ORC entry as a question: 6.1's fields. */
+export interface Answer {
+  readonly spOffset: number;
+  readonly bpOffset: number;
+  readonly flags: number;
+}
+
+/** Undefined where execution does not get there. */
+export type Judge = (section: string, offset: number, ours: Answer, theirs: Answer) => Proof | undefined;
+
+export interface ClassifiedDifference {
+  readonly section: string;
+  readonly start: number;
+  readonly end: number;
+  /** `name+0x12`; the section's name where there is no function. */
+  readonly place: string;
+  readonly ours: string;
+  readonly theirs: string;
+  readonly class: DifferenceClass;
+  readonly reason: string;
+  readonly proof?: Proof;
+}
+
+export interface Agreement {
+  readonly functions: { readonly total: number; readonly same: number };
+  readonly instructions: { readonly total: number; readonly same: number };
+  readonly differences: readonly ClassifiedDifference[];
+  /** More of them than `differences` lists. */
+  readonly omitted: number;
+}
+
+/** A table of nonsense may differ everywhere. */
+const MAX_LISTED = 2000;
+
+export function diffOrc(result: OrcResult, theirs: OrcRows, judge?: Judge): Agreement {
+  const { code, rows } = result;
+  const limits = comparedText(code.input);
+  const differences = compareOrc(rows, theirs, limits);
+  const counts = countAgreement(code, limits, differences);
+  const classify = new Classifier(result, theirs, judge);
+  const listed = differences.slice(0, MAX_LISTED).map((difference) => classify.classify(difference));
+  return { ...counts, differences: listed, omitted: differences.length - listed.length };
+}
+
+function countAgreement(
+  code: Code,
+  limits: ReadonlyMap<number, number>,
+  differences: readonly OrcDifference[],
+): Pick<Agreement, 'functions' | 'instructions'> {
+  const { symbols } = code.input;
+  let total = 0;
+  for (const section of limits.keys()) total += code.endOf[section] - code.firstOf[section];
+  const wrongFuncs = new Set<number>();
+  let wrong = 0;
+  for (const { section, start, end } of differences) {
+    for (let at = start; at < end; at++) {
+      const insn = code.at(section, at);
+      if (insn === 0) continue;
+      wrong++;
+      if (code.func[insn] !== 0) wrongFuncs.add(code.func[insn]);
+    }
+  }
+  const funcs = code.funcs.filter((f) => limits.has(symbols.section[f])).length;
+  return {
+    functions: { total: funcs, same: funcs - wrongFuncs.size },
+    instructions: { total, same: total - wrong },
+  };
+}
+
+class Classifier {
+  readonly #code: Code;
+  readonly #ours: OrcRows;
+  readonly #theirs: OrcRows;
+  readonly #judge: Judge | undefined;
+  readonly #noAnswer = new Map<number, boolean>();
+
+  constructor({ code, rows }: OrcResult, theirs: OrcRows, judge: Judge | undefined) {
+    this.#code = code;
+    this.#ours = rows;
+    this.#theirs = theirs;
+    this.#judge = judge;
+  }
+
+  classify(difference: OrcDifference): ClassifiedDifference {
+    const { section, start, end } = difference;
+    const [ours, theirs] = [answer(this.#ours, difference.ours), answer(this.#theirs, difference.theirs)];
+    const name = this.#code.input.sections[section].name;
+    const found = this.#blame(difference, ours, theirs);
+    const proof = this.#judge?.(name, start, ours, theirs);
+    return {
+      section: name,
+      start,
+      end,
+      place: this.#place(section, start),
+      ours: show(ours),
+      theirs: show(theirs),
+      ...(proof && found.class === 'open' ? byProof(proof) : found),
+      ...(proof ? { proof } : {}),
+    };
+  }
+
+  #blame(difference: OrcDifference, ours: Answer, theirs: Answer): Verdict {
+    const code = this.#code;
+    const insn = code.at(difference.section, difference.start);
+    const func = code.func[insn];
+    if (insn === 0) return open('inside an instruction');
+    if (isUndefined(theirs) && func !== 0 && this.#theyAreSilentIn(func)) {
+      return lost('no entry for the whole function: the source says it is not to be looked at');
+    }
+    if (!isUndefined(ours) || code.flags[insn] & IN_VISITED) return open('two answers');
+    const before = this.#deadEndBefore(insn);
+    if (before !== 0 && code.type[before] === INSN_BUG) {
+      return lost('behind an ud2 that is in no __bug_table: the source says that execution goes on there');
+    }
+    if (before !== 0 && code.type[before] === INSN_CALL) {
+      return { class: 'ours wrong', reason: 'behind a call that we take for the last thing that happens' };
+    }
+    return { class: 'ours wrong', reason: 'we find no way to it' };
+  }
+
+  /** What keeps us from an instruction: the one before the unreached run that it is in, if nothing goes on there. */
+  #deadEndBefore(insn: number): number {
+    const code = this.#code;
+    let before = insn - 1;
+    while (before > 0 && !(code.flags[before] & IN_VISITED) && code.func[before] === code.func[insn])
+      before--;
+    return code.flags[before] & IN_DEAD_END ? before : 0;
+  }
+
+  /** The object's table has nothing for a function that ours has answers for. */
+  #theyAreSilentIn(func: number): boolean {
+    let silent = this.#noAnswer.get(func);
+    if (silent === undefined) {
+      const { section, value, size } = this.#code.input.symbols;
+      const [start, end] = [value[func], value[func] + size[func]];
+      silent = !hasAnswer(this.#theirs, section[func], start, end);
+      this.#noAnswer.set(func, silent);
+    }
+    return silent;
+  }
+
+  #place(section: number, offset: number): string {
+    const { symbols, sections } = this.#code.input;
+    const func = this.#code.func[this.#code.at(section, offset)];
+    if (func === 0) return `${sections[section].name}+0x${offset.toString(16)}`;
+    return `${symbols.name(func)}+0x${(offset - symbols.value[func]).toString(16)}`;
+  }
+}
+
+interface Verdict {
+  readonly class: DifferenceClass;
+  readonly reason: string;
+}
+
+const lost = (reason: string): Verdict => ({ class: 'information no longer in the object', reason });
+const open = (reason: string): Verdict => ({ class: 'open', reason });
+
+function byProof({ ours, theirs }: Proof): Verdict {
+  if (ours === 'wrong') return { class: 'ours wrong', reason: 'execution says otherwise' };
+  if (theirs === 'wrong') return { class: 'theirs wrong', reason: 'execution says otherwise' };
+  return open('execution bears both out');
+}
+
+const NO_ANSWER: Answer = { spOffset: 0, bpOffset: 0, flags: 0 };
+
+function answer(rows: OrcRows, row: number): Answer {
+  if (row < 0) return NO_ANSWER;
+  const flags = rows.flags[row] & ~ORC_SIGNAL;
+  return { spOffset: rows.spOffset[row], bpOffset: rows.bpOffset[row], flags };
+}
+
+const isUndefined = ({ flags }: Answer): boolean => (flags & 0xf) === 0 && (flags & 0x400) === 0;
+
+function show({ spOffset, bpOffset, flags }: Answer): string {
+  const type = (flags >> 8) & 3;
+  const end = (flags & 0x400) !== 0;
+  return formatOrcEntry({ spOffset, bpOffset, spReg: flags & 0xf, bpReg: (flags >> 4) & 0xf, type, end });
+}
+
+/** Any defined answer for a range. */
+function hasAnswer(rows: OrcRows, section: number, start: number, end: number): boolean {
+  let before: Answer = NO_ANSWER;
+  for (let i = 0; i < rows.count; i++) {
+    if (rows.section[i] !== section || rows.offset[i] >= end) continue;
+    if (rows.offset[i] <= start) before = answer(rows, i);
+    else if (!isUndefined(answer(rows, i))) return true;
+  }
+  return !isUndefined(before);
+}
