@@ -159,3 +159,43 @@ describe('the CPU that pokes', () => {
     expect(machine.bytesAt(site, 5)).not.toEqual(before);
   });
 });
+
+describe('a task preempted on its way out of the int3 handler', () => {
+  it.each([
+    [false, ['trampoline', 'klpdemo_show_version', 'klpdemo_proc_show']],
+    [true, ['klpdemo_show_version', 'klpdemo_proc_show']],
+  ])(
+    'has a reliable trace through the registers of the trap (patched before: %s)',
+    async (patched, functions) => {
+      const site = await bootTarget(patched);
+      if (patched) disable();
+      const endReaders = startReaders();
+      if (!patched) machine.insmod(`/${PATCH}.ko`);
+      const { other } = untilStep(site, 'int3');
+      const spins = [0, 1, 2, 3].map(() => machine.spawn('spin'));
+      const stepper = new Stepper(machine);
+      const at = () => stepper.place(other.context.halves[32]).name;
+      for (let i = 0; i < 4 * ROUND && at() !== 'do_int3'; i++) stepper.step(other);
+      while (at() !== 'irqentry_exit') stepper.step(other);
+      // Somebody else wants the CPU, since just now: the trap's exit preempts.
+      const reader = machine.core.current(other.id);
+      machine.sched.reschedCurr(other.id);
+      for (let i = 0; i < 5000 && reader.onCpu === 1; i++) {
+        // The draw may fall on the reader itself: then it draws again.
+        if (at() === 'preempt_schedule_irq') reader.setTif('TIF_NEED_RESCHED');
+        stepper.step(other);
+      }
+      expect(reader.onCpu).toBe(0);
+      const entries = new Uint32Array(100);
+      const n = machine.traces.saveReliable(reader, entries, { cpu: other.id, args: [], sp: 0n, caller: 0n });
+      const names = [...entries.subarray(0, n)].map((lo) => stepper.place(lo).name);
+      const trap = ['__schedule', 'preempt_schedule_irq', 'irqentry_exit', 'exc_int3', 'asm_exc_int3'];
+      expect(names.slice(0, trap.length + functions.length)).toEqual([...trap, ...functions]);
+      expect(stepper.wrong).toEqual([]);
+      endReaders();
+      for (const spin of spins) machine.exit.sendSignal(spin, SIGKILL);
+      const done = patched ? 'unpatching complete' : ': patching complete';
+      expect(machine.runUntil(() => said(done), 20_000 * MS)).toBe(true);
+    },
+  );
+});
