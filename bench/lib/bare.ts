@@ -1,0 +1,62 @@
+// The engine without a machine around it: some bytes of code, some memory, one run. What the machine's own
+// speed is held against.
+
+import type { CpuContext } from '../../src/guest/engine.ts';
+import { REG } from '../../src/guest/engine.ts';
+import { GuestMemory, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../src/guest/memory.ts';
+import { GDT, UnicornEngine } from '../../src/guest/unicorn.ts';
+
+const DATA = 0xffff888000001000n;
+const STACK_TOP = DATA + 0x1000n;
+/** A budget that the engine does not count to: it runs until a hlt. */
+const UNCOUNTED = 0;
+
+export class BareEngine {
+  readonly #engine: UnicornEngine;
+  readonly #context: CpuContext;
+  readonly #start: bigint;
+
+  /** The code runs from its first byte, at the address that it has in the machine. */
+  constructor(code: Uint8Array, start: bigint) {
+    let memory: GuestMemory;
+    this.#engine = new UnicornEngine((addr) => (memory.isMapped(addr) ? memory.readU8(addr) : -1));
+    memory = new GuestMemory({ heap: 1 << 20, stacks: 1 }, this.#engine.allocate);
+    memory.attach(this.#engine);
+    memory.map(DATA, 4096, PROT_READ | PROT_WRITE);
+    GDT.forEach((entry, i) => {
+      memory.writeU64(DATA + BigInt(8 * i), entry);
+    });
+    this.#engine.loadSegments(DATA, 8 * GDT.length - 1);
+    memory.map(start & ~0xfffn, 4096, PROT_READ | PROT_EXEC);
+    memory.pokeText(start, code);
+    this.#context = this.#engine.newContext();
+    this.#start = start;
+  }
+
+  #reset(rdi: number): void {
+    const { regs } = this.#context;
+    regs.fill(0n);
+    regs[REG.rip] = this.#start;
+    regs[REG.rsp] = STACK_TOP;
+    regs[REG.rdi] = BigInt(rdi);
+    regs[REG.rflags] = 2n;
+    this.#context.touch();
+  }
+
+  /** One counted uc_emu_start. */
+  counted(instructions: number): void {
+    this.#reset(0);
+    const { executed, kind } = this.#engine.run(this.#context, instructions);
+    if (executed !== instructions) throw new Error(`the engine ran ${executed} instructions: ${kind}`);
+  }
+
+  /** One uc_emu_start that nobody counts, of code that ends in hlt. @param rdi what tells it how long to run. */
+  toHlt(rdi: number): void {
+    this.#reset(rdi);
+    this.#engine.run(this.#context, UNCOUNTED);
+  }
+
+  close(): void {
+    this.#engine.close();
+  }
+}
