@@ -158,6 +158,7 @@ export class UnicornEngine implements Engine {
   readonly #contexts: Ptr[] = [];
   #host: bigint = 0n;
   #current: UnicornContext | undefined;
+  #closed = false;
   readonly #callback: bigint;
   readonly #stop: Stop = { kind: 'budget', executed: 0, faultAddr: 0n, access: 'read', unmapped: true };
   #faultAddr = 0n;
@@ -334,6 +335,8 @@ export class UnicornEngine implements Engine {
   }
 
   close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
     for (const ptr of this.#contexts) this.#lib.contextFree(ptr);
     this.#lib.close(this.#uc);
     koffi.unregister(this.#callback as never);
