@@ -14,19 +14,27 @@ export function hex(addr: Addr): string {
   return `0x${BigInt.asUintN(64, addr).toString(16)}`;
 }
 
+/** One address and its halves, low one first: several times faster than arithmetic with bigints. */
+const whole = new BigUint64Array(1);
+const halves = new Uint32Array(whole.buffer);
+
 /** Low 32 bits of an address, as an unsigned number. */
 export function lo32(addr: Addr): number {
-  return Number(addr & 0xffffffffn);
+  whole[0] = addr;
+  return halves[0];
 }
 
 /** High 32 bits of an address, as an unsigned number. */
 export function hi32(addr: Addr): number {
-  return Number((addr >> 32n) & 0xffffffffn);
+  whole[0] = addr;
+  return halves[1];
 }
 
 /** The address made of two unsigned 32-bit halves. */
 export function fromHalves(hi: number, lo: number): Addr {
-  return (BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0);
+  halves[0] = lo;
+  halves[1] = hi;
+  return whole[0];
 }
 
 /** High half of every address of kernel text, modules and trampolines. */

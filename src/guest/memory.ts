@@ -272,7 +272,12 @@ export class GuestMemory {
     this.view64.setUint32(this.#writable(addr, 4), value, true);
   }
   writeU64(addr: Addr, value: bigint): void {
-    this.view64.setBigUint64(this.#writable(addr, 8), BigInt.asUintN(64, value), true);
+    this.view64.setBigUint64(this.#writable(addr, 8), value, true); // it takes the value modulo 2^64
+  }
+  /** 64-bit words, the first at the lowest address. */
+  writeWords(addr: Addr, words: readonly bigint[]): void {
+    const offset = this.#writable(addr, 8 * words.length);
+    for (let i = 0; i < words.length; i++) this.view64.setBigUint64(offset + 8 * i, words[i], true);
   }
   writeBytes(addr: Addr, bytes: Uint8Array): void {
     this.u8.set(bytes, this.#writable(addr, bytes.length));

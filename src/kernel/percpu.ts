@@ -10,6 +10,8 @@ export class PerCpu {
   readonly base: readonly Addr[];
   readonly #mem: GuestMemory;
   readonly #symbols: ReadonlyMap<string, Addr>;
+  /** Offsets of each CPU's copy in the guest's buffer, by symbol. */
+  readonly #offsets = new Map<string, number[]>();
 
   /** @param symbols per-CPU symbol names and their offsets in the area. */
   constructor(
@@ -35,16 +37,25 @@ export class PerCpu {
     return this.base[cpu] + offset;
   }
 
+  #offset(name: string, cpu: number): number {
+    let offsets = this.#offsets.get(name);
+    if (!offsets) {
+      offsets = this.base.map((_, id) => this.#mem.offsetOf(this.address(name, id), 8));
+      this.#offsets.set(name, offsets);
+    }
+    return offsets[cpu];
+  }
+
   readU64(name: string, cpu: number): bigint {
-    return this.#mem.readU64(this.address(name, cpu));
+    return this.#mem.view64.getBigUint64(this.#offset(name, cpu), true);
   }
   writeU64(name: string, cpu: number, value: bigint): void {
-    this.#mem.writeU64(this.address(name, cpu), value);
+    this.#mem.view64.setBigUint64(this.#offset(name, cpu), value, true);
   }
   readU32(name: string, cpu: number): number {
-    return this.#mem.readU32(this.address(name, cpu));
+    return this.#mem.view64.getUint32(this.#offset(name, cpu), true);
   }
   writeU32(name: string, cpu: number, value: number): void {
-    this.#mem.writeU32(this.address(name, cpu), value);
+    this.#mem.view64.setUint32(this.#offset(name, cpu), value, true);
   }
 }

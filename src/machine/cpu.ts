@@ -9,6 +9,9 @@ import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
 
 const { X86_EFLAGS_IF, X86_EFLAGS_TF, X86_EFLAGS_NT, X86_EFLAGS_RF, X86_EFLAGS_DF, X86_EFLAGS_AC } =
   CONSTANTS;
+const [USER_CS, USER_DS] = [BigInt(CONSTANTS.__USER_CS), BigInt(CONSTANTS.__USER_DS)];
+const [KERNEL_CS, KERNEL_DS] = [BigInt(CONSTANTS.__KERNEL_CS), BigInt(CONSTANTS.__KERNEL_DS)];
+const PT_REGS_SIZE = BigInt(LAYOUT.pt_regs.size);
 const IF = BigInt(X86_EFLAGS_IF);
 const CLEARED_BY_INTERRUPT = ~(IF | BigInt(X86_EFLAGS_TF | X86_EFLAGS_NT | X86_EFLAGS_RF));
 /** MSR_SYSCALL_MASK as the kernel sets it. */
@@ -74,14 +77,14 @@ export class Cpu {
     const { context } = this;
     const { regs } = context;
     const fromUser = context.cpl === 3;
-    const frame: (bigint | number)[] = [
-      fromUser ? CONSTANTS.__USER_DS : CONSTANTS.__KERNEL_DS,
-      regs[REG.rsp],
-      regs[REG.rflags],
-      fromUser ? CONSTANTS.__USER_CS : CONSTANTS.__KERNEL_CS,
+    const frame = [
       regs[REG.rip],
+      fromUser ? USER_CS : KERNEL_CS,
+      regs[REG.rflags],
+      regs[REG.rsp],
+      fromUser ? USER_DS : KERNEL_DS,
     ];
-    if (errorCode !== undefined) frame.push(errorCode);
+    if (errorCode !== undefined) frame.unshift(BigInt(errorCode));
     if (fromUser) context.setRing(0);
     const top = fromUser ? this.#sp0() : regs[REG.rsp] & ~15n;
     this.#push(top, frame, handler);
@@ -92,10 +95,11 @@ export class Cpu {
     return this.#core.mem.readU64(this.#core.percpu.address('cpu_tss_rw', this.id) + 4n);
   }
 
-  #push(top: Addr, frame: readonly (bigint | number)[], handler: Addr): void {
+  /** @param frame what is pushed, from the lowest address up. */
+  #push(top: Addr, frame: readonly bigint[], handler: Addr): void {
     const { mem, percpu } = this.#core;
-    const bytes = BigInt(8 * frame.length);
-    if (!mem.isMapped(top - bytes, Number(bytes))) {
+    const at = top - BigInt(8 * frame.length);
+    if (!mem.isMapped(at, 8 * frame.length)) {
       // No stack to push on: a double fault, on its own stack, with error code 0. CR2 tells which push failed.
       this.cr2 = top;
       do this.cr2 -= 8n;
@@ -104,20 +108,16 @@ export class Cpu {
         this.#core.symbols.require('asm_exc_double_fault'),
         percpu.readU64('double_fault_stack', this.id),
       ];
-      this.#push(ist, [...frame.slice(0, 5), 0], handlerOfDoubleFault);
+      this.#push(ist, [0n, ...frame.slice(-5)], handlerOfDoubleFault);
       return;
     }
-    let at = top;
-    for (const word of frame) {
-      at -= 8n;
-      mem.writeU64(at, BigInt(word));
-    }
+    mem.writeWords(at, frame);
     const { regs } = this.context;
     regs[REG.rsp] = at;
     regs[REG.rflags] &= CLEARED_BY_INTERRUPT;
     regs[REG.rip] = handler;
     this.context.touch();
-    this.#onInterrupt(this, top - BigInt(LAYOUT.pt_regs.size));
+    this.#onInterrupt(this, top - PT_REGS_SIZE);
   }
 
   /** The syscall instruction at ring 3: RIP is already behind it. */
