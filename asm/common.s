@@ -149,23 +149,20 @@ SYM_FUNC_END(sysvec_reschedule_ipi)
 SYM_FUNC_START_LOCAL(irq_exit_rcu)
     test    dword ptr gs:[__preempt_count], 0xffff00
     jnz     .Lnested
+    cmp     dword ptr gs:[irq_stat], 0
+    je      .Lnested
     sub     rsp, 8
-    call    timers_pending
-    test    eax, eax
-    jz      .Lnone
     call    __do_softirq
-.Lnone:
     add     rsp, 8
 .Lnested:
     RET
 SYM_FUNC_END(irq_exit_rcu)
 
-HOST_FUNC_NOTRACE timers_pending
-
 SYM_FUNC_START_LOCAL(__do_softirq)
     push    rbp
     mov     rbp, rsp
     add     dword ptr gs:[__preempt_count], SOFTIRQ_OFFSET_
+    mov     dword ptr gs:[irq_stat], 0
     sti
     call    run_timer_softirq
     cli

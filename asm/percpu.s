@@ -29,6 +29,11 @@ SYM_DATA_START(__preempt_count)
 SYM_DATA_END(__preempt_count)
 EXPORT_SYMBOL(__preempt_count)
 
+# irq_cpustat_t: its first word is __softirq_pending.
+SYM_DATA_START(irq_stat)
+    .long   0
+SYM_DATA_END(irq_stat)
+
 SYM_DATA_START(cpu_number)
     .long   0
 SYM_DATA_END(cpu_number)

@@ -77,7 +77,6 @@ export class Timers {
       mod_timer: ({ args }) => this.#addGuest(args[0], args[1]),
       timer_delete: ({ args }) => this.del(args[0]),
       timer_delete_sync: ({ args }) => this.del(args[0]),
-      timers_pending: () => this.#softirq.length > 0,
       next_expired_timer: () => this.#softirq.shift() ?? 0n,
     });
   }
@@ -131,8 +130,10 @@ export class Timers {
       const { key, due } = this.#pop() as Entry;
       this.#pending.delete(key);
       if ('wake' in due) this.#sched.wakeUpProcess(due.wake);
-      else if ('timer' in due) this.#softirq.push(due.timer);
-      else due.run();
+      else if ('timer' in due) {
+        this.#softirq.push(due.timer);
+        this.#core.percpu.writeU32('irq_stat', this.#core.here(), 1 << TIMER_SOFTIRQ); // __raise_softirq_irqoff()
+      } else due.run();
     }
   }
 
@@ -167,6 +168,7 @@ export class Timers {
   }
 }
 
+const TIMER_SOFTIRQ = 1;
 const RESTART_EXPIRES = BigInt(LAYOUT.task_struct.fields.restart_block_nanosleep_expires);
 
 function before(a: Entry, b: Entry): boolean {

@@ -338,7 +338,7 @@ describe('a busy machine', () => {
   it('switches a task that was preempted in the handler with the new function chosen, as the kernel does', async () => {
     // Nothing on its stack says that it will run the new function: klp_check_stack() lets it go.
     for (let seed = 1; seed <= 20; seed++) {
-      session = await Session.boot({ ...FAST, seed, cpus: 1, shadow: false });
+      session = await Session.boot({ instructionNs: 16_000, seed, cpus: 1, shadow: false });
       const { machine } = session;
       for (let i = 0; i < 6; i++) machine.spawn('reader', ['/proc/cmdline', '0']);
       session.insmod('patch_vmlinux');
