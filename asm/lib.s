@@ -318,7 +318,7 @@ HOST_FUNC kstrtobool
 EXPORT_SYMBOL(kstrtobool)
 
 # kernel/params.c: struct kernel_param_ops { flags, set, get, free } of each type.
-.macro PARAM_OPS type, flags=0
+.macro PARAM_OPS type, flags=0, free=0
 HOST_FUNC param_set_\type
 EXPORT_SYMBOL(param_set_\type)
 HOST_FUNC param_get_\type
@@ -328,7 +328,7 @@ SYM_DATA_START(param_ops_\type)
 	.quad \flags
 	.quad param_set_\type
 	.quad param_get_\type
-	.quad 0
+	.quad \free
 SYM_DATA_END(param_ops_\type)
 EXPORT_SYMBOL(param_ops_\type)
 .section .text
@@ -343,7 +343,9 @@ PARAM_OPS long
 PARAM_OPS ulong
 PARAM_OPS ullong
 PARAM_OPS hexint
-PARAM_OPS charp
+PARAM_OPS charp, free=param_free_charp
+HOST_FUNC param_free_charp
+EXPORT_SYMBOL(param_free_charp)
 PARAM_OPS bool, KERNEL_PARAM_OPS_FL_NOARG
 PARAM_OPS invbool
 HOST_FUNC param_set_copystring
@@ -365,11 +367,13 @@ EXPORT_SYMBOL(param_ops_string)
 HOST_FUNC param_array_set
 HOST_FUNC param_array_get
 
+HOST_FUNC param_array_free
+
 .section .rodata
 SYM_DATA_START(param_array_ops)
 	.quad 0
 	.quad param_array_set
 	.quad param_array_get
-	.quad 0
+	.quad param_array_free
 SYM_DATA_END(param_array_ops)
 EXPORT_SYMBOL(param_array_ops)

@@ -38,27 +38,27 @@ SYM_FUNC_START(__list_add_valid)
 	jmp __x86_return_thunk
 .Lprev_null:
 	sub rsp, 8
-	CORRUPTION list_add_bug_prev_null, list_add_text_prev_null
+	CORRUPTION __bug_at_list_add_prev_null, list_add_text_prev_null
 .Lnext_null:
 	sub rsp, 8
-	CORRUPTION list_add_bug_next_null, list_add_text_next_null
+	CORRUPTION __bug_at_list_add_next_null, list_add_text_next_null
 .Lnext_prev:
 	sub rsp, 8
 	mov rcx, rdx
 	mov rdx, rax
-	CORRUPTION list_add_bug_next_prev, list_add_text_next_prev
+	CORRUPTION __bug_at_list_add_next_prev, list_add_text_next_prev
 .Lprev_next:
 	sub rsp, 8
 	mov rcx, rsi
 	mov rsi, rdx
 	mov rdx, rax
-	CORRUPTION list_add_bug_prev_next, list_add_text_prev_next
+	CORRUPTION __bug_at_list_add_prev_next, list_add_text_prev_next
 .Ldouble:
 	sub rsp, 8
 	mov rcx, rdx
 	mov rdx, rsi
 	mov rsi, rdi
-	CORRUPTION list_add_bug_double, list_add_text_double
+	CORRUPTION __bug_at_list_add_double, list_add_text_double
 SYM_FUNC_END(__list_add_valid)
 EXPORT_SYMBOL(__list_add_valid)
 
@@ -88,32 +88,32 @@ SYM_FUNC_START(__list_del_entry_valid)
 .Lnext_null:
 	sub rsp, 8
 	mov rsi, rdi
-	CORRUPTION list_del_bug_next_null, list_del_text_next_null
+	CORRUPTION __bug_at_list_del_next_null, list_del_text_next_null
 .Lprev_null:
 	sub rsp, 8
 	mov rsi, rdi
-	CORRUPTION list_del_bug_prev_null, list_del_text_prev_null
+	CORRUPTION __bug_at_list_del_prev_null, list_del_text_prev_null
 .Lnext_poison:
 	sub rsp, 8
 	mov rsi, rdi
 	mov rdx, rax
-	CORRUPTION list_del_bug_next_poison, list_del_text_next_poison
+	CORRUPTION __bug_at_list_del_next_poison, list_del_text_next_poison
 .Lprev_poison:
 	sub rsp, 8
 	mov rsi, rdi
 	mov rdx, rax
-	CORRUPTION list_del_bug_prev_poison, list_del_text_prev_poison
+	CORRUPTION __bug_at_list_del_prev_poison, list_del_text_prev_poison
 .Lprev_next:
 	sub rsp, 8
 	mov rsi, rdi
 	mov rdx, rax
-	CORRUPTION list_del_bug_prev_next, list_del_text_prev_next
+	CORRUPTION __bug_at_list_del_prev_next, list_del_text_prev_next
 .Lnext_prev:
 	sub rsp, 8
 	mov rsi, rdi
 	mov rcx, rdx
 	mov rdx, rax
-	CORRUPTION list_del_bug_next_prev, list_del_text_next_prev
+	CORRUPTION __bug_at_list_del_next_prev, list_del_text_next_prev
 SYM_FUNC_END(__list_del_entry_valid)
 EXPORT_SYMBOL(__list_del_entry_valid)
 
@@ -143,15 +143,15 @@ SYM_DATA_END(list_debug_file)
 
 .section .data
 SYM_DATA_START(__bug_table_list_debug)
-	BUG_ENTRY list_add_bug_prev_null, list_debug_file, 23
-	BUG_ENTRY list_add_bug_next_null, list_debug_file, 25
-	BUG_ENTRY list_add_bug_next_prev, list_debug_file, 27
-	BUG_ENTRY list_add_bug_prev_next, list_debug_file, 30
-	BUG_ENTRY list_add_bug_double, list_debug_file, 33
-	BUG_ENTRY list_del_bug_next_null, list_debug_file, 49
-	BUG_ENTRY list_del_bug_prev_null, list_debug_file, 51
-	BUG_ENTRY list_del_bug_next_poison, list_debug_file, 53
-	BUG_ENTRY list_del_bug_prev_poison, list_debug_file, 56
-	BUG_ENTRY list_del_bug_prev_next, list_debug_file, 59
-	BUG_ENTRY list_del_bug_next_prev, list_debug_file, 62
+	BUG_ENTRY __bug_at_list_add_prev_null, list_debug_file, 23
+	BUG_ENTRY __bug_at_list_add_next_null, list_debug_file, 25
+	BUG_ENTRY __bug_at_list_add_next_prev, list_debug_file, 27
+	BUG_ENTRY __bug_at_list_add_prev_next, list_debug_file, 30
+	BUG_ENTRY __bug_at_list_add_double, list_debug_file, 33
+	BUG_ENTRY __bug_at_list_del_next_null, list_debug_file, 49
+	BUG_ENTRY __bug_at_list_del_prev_null, list_debug_file, 51
+	BUG_ENTRY __bug_at_list_del_next_poison, list_debug_file, 53
+	BUG_ENTRY __bug_at_list_del_prev_poison, list_debug_file, 56
+	BUG_ENTRY __bug_at_list_del_prev_next, list_debug_file, 59
+	BUG_ENTRY __bug_at_list_del_next_prev, list_debug_file, 62
 SYM_DATA_END(__bug_table_list_debug)

@@ -12,7 +12,7 @@
 	mov rdi, [refcount_texts + \kind * 8]
 	xor eax, eax
 	call __warn_printk
-refcount_warning_\kind:
+__bug_at_refcount_\kind:
 	ud2
 .Lnot_\kind:
 .endm
@@ -63,9 +63,9 @@ SYM_DATA_START_LOCAL(refcount_warned)
 	.skip 5
 SYM_DATA_END(refcount_warned)
 SYM_DATA_START(__bug_table_refcount)
-	BUG_ENTRY refcount_warning_0, refcount_file, 19, BUGFLAG_WARN
-	BUG_ENTRY refcount_warning_1, refcount_file, 22, BUGFLAG_WARN
-	BUG_ENTRY refcount_warning_2, refcount_file, 25, BUGFLAG_WARN
-	BUG_ENTRY refcount_warning_3, refcount_file, 28, BUGFLAG_WARN
-	BUG_ENTRY refcount_warning_4, refcount_file, 31, BUGFLAG_WARN
+	BUG_ENTRY __bug_at_refcount_0, refcount_file, 19, BUGFLAG_WARN
+	BUG_ENTRY __bug_at_refcount_1, refcount_file, 22, BUGFLAG_WARN
+	BUG_ENTRY __bug_at_refcount_2, refcount_file, 25, BUGFLAG_WARN
+	BUG_ENTRY __bug_at_refcount_3, refcount_file, 28, BUGFLAG_WARN
+	BUG_ENTRY __bug_at_refcount_4, refcount_file, 31, BUGFLAG_WARN
 SYM_DATA_END(__bug_table_refcount)

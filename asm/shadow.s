@@ -120,7 +120,7 @@ SYM_FUNC_START_LOCAL(__klp_shadow_get_or_alloc)
 	mov rdi, offset klp_shadow_duplicate_text
 	xor eax, eax
 	call __warn_printk
-klp_shadow_duplicate:
+__bug_at_klp_shadow_duplicate:
 	ud2
 .Lnull:
 	xor eax, eax
@@ -310,7 +310,7 @@ SYM_DATA_START(klp_shadow_lock)
 SYM_DATA_END(klp_shadow_lock)
 
 SYM_DATA_START(__bug_table_klp_shadow)
-	BUG_ENTRY klp_shadow_duplicate, klp_shadow_file, 165, BUGFLAG_WARN
+	BUG_ENTRY __bug_at_klp_shadow_duplicate, klp_shadow_file, 165, BUGFLAG_WARN
 SYM_DATA_END(__bug_table_klp_shadow)
 
 .section .bss

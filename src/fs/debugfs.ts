@@ -1,30 +1,55 @@
-// The tree of /sys/kernel/debug: files by their paths. Mirrors fs/debugfs.
+// The tree of /sys/kernel/debug: files and directories by their paths. Mirrors fs/debugfs/inode.c; what modules
+// make in it comes through debugfs_create.ts.
 
+import type { Addr } from '../guest/addr.ts';
 import type { HostFile } from './host_files.ts';
 
+/** A file with file_operations of a module's. */
+export interface GuestFile {
+  /** Permission bits. */
+  readonly mode: number;
+  /** A struct file that is not open yet. @param flags of open() */
+  open(flags: number): Addr;
+}
+
+export type DebugFile = HostFile | GuestFile;
+
 export class DebugFs {
-  readonly #files = new Map<string, HostFile>();
+  readonly #files = new Map<string, DebugFile>();
+  /** Those that were made as such; what has files in it is one as well. */
+  readonly #directories = new Set<string>();
 
   /** @param path below the mount point: `dynamic_debug/control`. */
-  add(path: string, file: HostFile): void {
+  add(path: string, file: DebugFile): void {
     this.#files.set(path, file);
   }
 
-  remove(path: string): void {
-    this.#files.delete(path);
+  addDirectory(path: string): void {
+    this.#directories.add(path);
   }
 
-  lookup(path: string): HostFile | undefined {
+  /** A file, or a directory and all below it. */
+  remove(path: string): void {
+    const gone = (name: string): boolean => name === path || name.startsWith(`${path}/`);
+    for (const name of this.#files.keys()) if (gone(name)) this.#files.delete(name);
+    for (const name of this.#directories) if (gone(name)) this.#directories.delete(name);
+  }
+
+  lookup(path: string): DebugFile | undefined {
     return this.#files.get(path);
   }
 
   isDirectory(path: string): boolean {
-    return path === '' || this.names(path).length > 0;
+    return path === '' || this.#directories.has(path) || this.names(path).length > 0;
+  }
+
+  exists(path: string): boolean {
+    return this.#files.has(path) || this.isDirectory(path);
   }
 
   /** Names in a directory. */
   names(path: string): string[] {
-    return namesBelow(this.#files.keys(), path === '' ? '' : `${path}/`);
+    return namesBelow([...this.#files.keys(), ...this.#directories], path === '' ? '' : `${path}/`);
   }
 }
 

@@ -14,6 +14,7 @@ import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { FormatContext } from '../kernel/vsprintf.ts';
 import { FsContext, latin1Bytes } from './context.ts';
 import { DebugFs } from './debugfs.ts';
+import { DebugfsCreate } from './debugfs_create.ts';
 import { FdTables } from './fdtable.ts';
 import { HostFiles } from './host_files.ts';
 import { Kernfs } from './kernfs.ts';
@@ -23,6 +24,7 @@ import { ProcPid, type TaskTexts } from './proc_pid.ts';
 import { ProcTree } from './proc_tree.ts';
 import { Ramfs, Terminal } from './ramfs.ts';
 import { SeqFiles } from './seq_file.ts';
+import { SimpleAttrs } from './simple_attr.ts';
 import { Sysctls } from './sysctl.ts';
 
 export interface FileSystemOptions {
@@ -75,6 +77,8 @@ export class FileSystem {
     });
     this.addDevice('/dev/null', { mode: 0o666, fop: 'null_fops' });
     this.addDevice('/dev/kmsg', { mode: 0o644, fop: 'kmsg_fops', write: (text) => devkmsgWrite(core, text) });
+    new DebugfsCreate(fs, this.debugfs);
+    new SimpleAttrs(fs);
     core.host.defineAll(this.#hostFunctions());
     makeProcFiles(fs, this, texts, options.commandLine);
   }

@@ -220,7 +220,7 @@ export class Namei {
     const { debugfs, hostFiles } = this.#mounts;
     const file = debugfs.lookup(path);
     if (!file) return debugfs.isDirectory(path) ? this.#directory(path === '' ? 0o700 : 0o755) : undefined;
-    const open = (flags: number): Addr => hostFiles.openFile(file, flags);
+    const open = 'open' in file ? file.open : (flags: number): Addr => hostFiles.openFile(file, flags);
     return { kind: 'file', mode: file.mode, size: 0, nlink: 1, open };
   }
 

@@ -125,6 +125,11 @@ function stringFunctions(core: KernelCore): Record<string, HostFunction> {
       if (owned.delete(old)) slab.free(old);
       return 0;
     },
+    // Of the module that goes: the argument is the variable.
+    param_free_charp: ({ args }) => {
+      const old = mem.readU64(args[0]);
+      if (owned.delete(old)) slab.free(old);
+    },
     param_get_charp: (call) => {
       const value = mem.readU64(argOf(core, call.args[1]));
       const text = value === 0n ? '(null)' : mem.readCString(value);
@@ -164,7 +169,7 @@ function arrayFunctions(core: KernelCore): Record<string, HostFunction> {
     mem.writeU64(copy + BigInt(KP.arg), mem.readU64(arr + BigInt(ARR.elem)) + BigInt(size * index));
     return copy;
   };
-  const opOf = (arr: Addr, op: 'set' | 'get'): Addr =>
+  const opOf = (arr: Addr, op: 'set' | 'get' | 'free'): Addr =>
     mem.readU64(mem.readU64(arr + BigInt(ARR.ops)) + BigInt(OPS[op]));
   return {
     *param_array_set(call): HostGenerator {
@@ -189,6 +194,15 @@ function arrayFunctions(core: KernelCore): Record<string, HostFunction> {
       const num = mem.readU64(arr + BigInt(ARR.num));
       if (num !== 0n) mem.writeU32(num, values.length);
       return 0;
+    },
+    *param_array_free({ args: [arr] }): HostGenerator {
+      const free = opOf(arr, 'free');
+      const num = mem.readU64(arr + BigInt(ARR.num));
+      const count = num === 0n ? mem.readU32(arr + BigInt(ARR.max)) : mem.readU32(num);
+      const [elem, size] = [mem.readU64(arr + BigInt(ARR.elem)), mem.readU32(arr + BigInt(ARR.elemsize))];
+      for (let index = 0; free !== 0n && index < count; index++) {
+        yield { call: free, args: [elem + BigInt(size * index)] };
+      }
     },
     *param_array_get(call): HostGenerator {
       const [buf, kp] = call.args;

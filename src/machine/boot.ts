@@ -53,7 +53,9 @@ function letter(symbol: AsmSymbol): string {
 /** Symbols of the kernel's part of the image, and what it exports to modules. */
 export function imageSymbols(image: AsmImage): Kallsyms {
   const kallsyms = new Kallsyms();
-  const kernel = image.symbols.filter((s) => !s.section.startsWith('.user') && s.section !== PERCPU);
+  // A ud2 has a label for the sake of its entry in a bug table (asm/bug.inc); the kernel knows no such symbol.
+  const inKernel = (s: AsmSymbol) => !s.section.startsWith('.user') && s.section !== PERCPU;
+  const kernel = image.symbols.filter((s) => inKernel(s) && !s.name.startsWith('__bug_at_'));
   kallsyms.add(undefined, sizedByNext(image, kernel));
   const byName = new Map(image.symbols.filter((s) => s.global).map((s) => [s.name, s]));
   for (const { name, gpl } of image.exports) {

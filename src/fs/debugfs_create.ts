@@ -1,0 +1,248 @@
+// debugfs as modules use it: directories, files with their own functions, files that show a variable.
+// Mirrors fs/debugfs/inode.c and file.c.
+//
+// Invariant: once debugfs_remove() has returned, no function of a removed file runs, but for the release of one
+// that was open; that one's module stays as long.
+
+import type { Addr } from '../guest/addr.ts';
+import type { HostCall, HostFunction, HostGenerator } from '../guest/hostcall.ts';
+import { negErrno } from '../kernel/core.ts';
+import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { kstrtobool, parseInteger, storeInteger } from '../kernel/lib.ts';
+import { initListHead } from '../kernel/list.ts';
+import { type FsContext, latin1Text } from './context.ts';
+import type { DebugFs } from './debugfs.ts';
+import type { HostFile } from './host_files.ts';
+import { PROC_INODE } from './layout.ts';
+
+const { EEXIST, EINVAL, S_IFREG } = CONSTANTS;
+/** Ours, as asm/fs/debugfs.s has it: the file's own functions, who is in them, who waits for them. */
+const FSDATA = { realFops: 0, activeUsers: 8, drained: 16, sizeOf: 24 } as const;
+/** What removal adds to active_users: negative from then on. */
+const REMOVED = -0x80000000;
+/** struct dentry: an address to hand out, no more. */
+const DENTRY_SIZE = 192;
+
+/** How a variable reads in its file. */
+interface ValueType {
+  readonly bytes: number;
+  readonly signed?: boolean;
+  readonly hexDigits?: number;
+}
+
+const VALUE_TYPES: Readonly<Record<string, ValueType>> = {
+  u8: { bytes: 1 },
+  u16: { bytes: 2 },
+  u32: { bytes: 4 },
+  u64: { bytes: 8 },
+  ulong: { bytes: 8 },
+  size_t: { bytes: 8 },
+  x8: { bytes: 1, hexDigits: 2 },
+  x16: { bytes: 2, hexDigits: 4 },
+  x32: { bytes: 4, hexDigits: 8 },
+  x64: { bytes: 8, hexDigits: 16 },
+  atomic_t: { bytes: 4, signed: true },
+};
+
+interface Entry {
+  readonly path: string;
+  readonly dentry: Addr;
+  /** 0 but for a file with functions of a module's. */
+  readonly fsdata: Addr;
+  /** Open files, and the tree. */
+  refs: number;
+}
+
+export class DebugfsCreate {
+  readonly #fs: FsContext;
+  readonly #tree: DebugFs;
+  readonly #entries = new Map<Addr, Entry>();
+
+  constructor(fs: FsContext, tree: DebugFs) {
+    this.#fs = fs;
+    this.#tree = tree;
+    const create: HostFunction = (call) => this.#createFile(call);
+    const self = this;
+    const functions: Record<string, HostFunction> = {
+      debugfs_initialized: () => true,
+      debugfs_create_dir: ({ args }) => this.#createDir(args[0], args[1]),
+      debugfs_create_file: create,
+      debugfs_create_file_unsafe: create,
+      debugfs_create_bool: (call) => this.#createValue(call, (at) => this.#bool(at)),
+      debugfs_create_str: (call) => this.#createValue(call, (at) => this.#string(at)),
+      debugfs_create_blob: (call) => this.#createValue(call, (at) => this.#blob(at)),
+      debugfs_lookup: ({ args }) => this.#lookup(args[0], args[1])?.dentry ?? 0n,
+      *debugfs_remove({ args }): HostGenerator {
+        yield* self.#remove(self.#entries.get(args[0]));
+      },
+      *debugfs_lookup_and_remove({ args }): HostGenerator {
+        yield* self.#remove(self.#lookup(args[0], args[1]));
+      },
+    };
+    for (const [name, type] of Object.entries(VALUE_TYPES)) {
+      functions[`debugfs_create_${name}`] = (call) => this.#createValue(call, (at) => this.#number(at, type));
+    }
+    fs.core.host.defineAll(functions);
+  }
+
+  /** start_creating(): the path of a new name, or the error pointer that stands for a failure. */
+  #start(name: Addr, parent: Addr): string | bigint {
+    if (isErr(parent)) return parent;
+    if (name === 0n) return negErrno(EINVAL);
+    const text = this.#fs.mem.readCString(name, 256);
+    const path = this.#path(parent, text);
+    if (!this.#tree.exists(path)) return path;
+    const place = parent === 0n ? '/' : this.#entries.get(parent)?.path;
+    const what = this.#tree.lookup(path) ? 'File' : 'Directory';
+    this.#fs.core.printk.err(`debugfs: ${what} '${text}' in directory '${place}' already present!`);
+    return negErrno(EEXIST);
+  }
+
+  #path(parent: Addr, name: string): string {
+    const above = this.#entries.get(parent)?.path ?? '';
+    return above === '' ? name : `${above}/${name}`;
+  }
+
+  #add(path: string, fsdata: Addr): Entry {
+    const dentry = this.#fs.core.slab.alloc(DENTRY_SIZE, `debugfs ${path}`);
+    const entry = { path, dentry, fsdata, refs: 1 };
+    this.#entries.set(dentry, entry);
+    return entry;
+  }
+
+  #createDir(name: Addr, parent: Addr): Addr {
+    const path = this.#start(name, parent);
+    if (typeof path === 'bigint') return path;
+    this.#tree.addDirectory(path);
+    return this.#add(path, 0n).dentry;
+  }
+
+  /** (name, mode, parent, data, fops) */
+  #createFile({ args }: HostCall): Addr {
+    const { core, mem } = this.#fs;
+    const [name, bits, parent, data, fops] = args;
+    const path = this.#start(name, parent);
+    if (typeof path === 'bigint') return path;
+    const fsdata = core.slab.alloc(FSDATA.sizeOf, `debugfs ${path}`);
+    mem.writeU64(
+      fsdata + BigInt(FSDATA.realFops),
+      fops === 0n ? this.#fs.symbol('debugfs_noop_file_operations') : fops,
+    );
+    const entry = this.#add(path, fsdata);
+    const mode = Number(bits & 0o7777n);
+    this.#tree.add(path, { mode, open: (flags) => this.#open(entry, flags, mode, data) });
+    return entry.dentry;
+  }
+
+  #open(entry: Entry, flags: number, mode: number, data: Addr): Addr {
+    const { mem } = this.#fs;
+    entry.refs++;
+    const file = this.#fs.allocFile('debugfs_full_proxy_file_operations', flags, S_IFREG | mode, {
+      end: () => this.#put(entry),
+    });
+    const inode = this.#fs.inodeOf(file);
+    // In the place where an inode of /proc has its entry.
+    mem.writeU64(inode + BigInt(PROC_INODE.pde - PROC_INODE.vfsInode), entry.fsdata);
+    mem.writeU64(inode + BigInt(LAYOUT.inode.fields.i_private), data);
+    return file;
+  }
+
+  #put(entry: Entry): void {
+    if (--entry.refs > 0) return;
+    this.#fs.core.slab.free(entry.dentry);
+    this.#fs.core.slab.free(entry.fsdata);
+  }
+
+  /** (name, mode, parent, variable) */
+  #createValue({ args }: HostCall, ops: (at: Addr) => Omit<HostFile, 'mode'>): Addr {
+    const path = this.#start(args[0], args[2]);
+    if (typeof path === 'bigint') return path;
+    const mode = Number(args[1] & 0o7777n);
+    const { read, write } = ops(args[3]);
+    this.#tree.add(path, {
+      mode,
+      ...(mode & 0o444 && read ? { read } : {}),
+      ...(mode & 0o222 && write ? { write } : {}),
+    });
+    return this.#add(path, 0n).dentry;
+  }
+
+  #number(at: Addr, { bytes, signed = false, hexDigits }: ValueType): Omit<HostFile, 'mode'> {
+    const { mem } = this.#fs;
+    const read = (): bigint => {
+      const value = BigInt.asUintN(
+        8 * bytes,
+        mem.readBytes(at, bytes).reduceRight((v, b) => (v << 8n) | BigInt(b), 0n),
+      );
+      return signed ? BigInt.asIntN(8 * bytes, value) : value;
+    };
+    return {
+      read: () => (hexDigits ? `0x${read().toString(16).padStart(hexDigits, '0')}\n` : `${read()}\n`),
+      write: (text) => {
+        // As simple_attr_write() takes them: what does not fit is cut, as the assignment in C does it.
+        const value = parseInteger(text.trimEnd(), 0, { bytes: 8, signed: text.trimStart().startsWith('-') });
+        if (typeof value === 'number') return value;
+        storeInteger(mem, at, BigInt.asUintN(8 * bytes, value), bytes);
+        return text.length;
+      },
+    };
+  }
+
+  #bool(at: Addr): Omit<HostFile, 'mode'> {
+    const { mem } = this.#fs;
+    return {
+      read: () => (mem.readU8(at) ? 'Y\n' : 'N\n'),
+      write: (text) => {
+        const value = kstrtobool(text);
+        if (value !== undefined) mem.writeU8(at, Number(value));
+        return text.length;
+      },
+    };
+  }
+
+  #string(at: Addr): Omit<HostFile, 'mode'> {
+    const { mem } = this.#fs;
+    return { read: () => (mem.readU64(at) === 0n ? '\n' : `${mem.readCString(mem.readU64(at))}\n`) };
+  }
+
+  /** struct debugfs_blob_wrapper { void *data; unsigned long size; } */
+  #blob(at: Addr): Omit<HostFile, 'mode'> {
+    const { mem } = this.#fs;
+    return { read: () => latin1Text(mem.readBytes(mem.readU64(at), Number(mem.readU64(at + 8n)))) };
+  }
+
+  #lookup(name: Addr, parent: Addr): Entry | undefined {
+    const path = this.#path(parent, this.#fs.mem.readCString(name, 256));
+    return [...this.#entries.values()].find((entry) => entry.path === path);
+  }
+
+  /** debugfs_remove(): with everything below. Waits for those inside the files' functions. */
+  *#remove(top: Entry | undefined): HostGenerator<void> {
+    if (!top) return;
+    this.#tree.remove(top.path);
+    for (const entry of [...this.#entries.values()]) {
+      if (entry !== top && !entry.path.startsWith(`${top.path}/`)) continue;
+      this.#entries.delete(entry.dentry);
+      yield* this.#drain(entry);
+      this.#put(entry);
+    }
+  }
+
+  *#drain(entry: Entry): HostGenerator<void> {
+    if (entry.fsdata === 0n) return;
+    const { mem, core } = this.#fs;
+    const users = entry.fsdata + BigInt(FSDATA.activeUsers);
+    const done = core.slab.alloc(LAYOUT.completion.size, 'completion');
+    initListHead(mem, done + BigInt(LAYOUT.completion.fields.wait_task_list));
+    mem.writeU64(entry.fsdata + BigInt(FSDATA.drained), done);
+    const before = mem.readU32(users) | 0;
+    mem.writeU32(users, (before + REMOVED) >>> 0);
+    if (before !== 0) yield { call: this.#fs.symbol('wait_for_completion'), args: [done] };
+    core.slab.free(done);
+  }
+}
+
+/** IS_ERR() */
+function isErr(pointer: Addr): boolean {
+  return pointer >= 0xffff_ffff_ffff_f001n;
+}
