@@ -100,6 +100,8 @@ SYM_CODE_START(asm_exc_double_fault)
     UNWIND_HINT_IRET_REGS offset=8
     PUSH_AND_CLEAR_REGS
     mov     rdi, rsp
+    mov     rsi, [rsp+pt_regs_orig_ax]
+    mov     qword ptr [rsp+pt_regs_orig_ax], -1
     call    exc_double_fault
     jmp     error_return
 SYM_CODE_END(asm_exc_double_fault)

@@ -28,8 +28,10 @@ const { TAINT_DIE, HARDIRQ_MASK, SOFTIRQ_MASK } = CONSTANTS;
 const NMI_MASK = 0xf00000;
 const IN_INTERRUPT = NMI_MASK | HARDIRQ_MASK | SOFTIRQ_MASK;
 const HARDWARE = 'klpemu (emulated x86_64)';
-/** init_utsname()->release, the first word of version, and LINUX_PACKAGE_ID. */
-export const KERNEL_VERSION = `${STRINGS.UTS_RELEASE} #1  Debian 6.1.192-2`;
+/** init_utsname()->release and the first word of version. */
+export const KERNEL_VERSION = `${STRINGS.UTS_RELEASE} #1`;
+/** LINUX_PACKAGE_ID: it begins with a space of its own. */
+export const PACKAGE_ID = ' Debian 6.1.192-2';
 /** Names of struct pt_regs that are registers of the CPU, by their place in a context. */
 const REG_OF: Readonly<Record<string, number>> = Object.fromEntries(
   Object.entries(REG).map(([name, i]) => [name.replace(/^r(?=[a-z])/, ''), i]),
@@ -175,7 +177,7 @@ export class Oops {
     const task = this.#core.current(cpu);
     const tainted = printTainted(this.#core.taints);
     return [
-      `CPU: ${cpu} PID: ${task.pid} Comm: ${task.comm} ${tainted} ${KERNEL_VERSION}`,
+      `CPU: ${cpu} PID: ${task.pid} Comm: ${task.comm} ${tainted} ${KERNEL_VERSION} ${PACKAGE_ID}`,
       `Hardware name: ${HARDWARE}`,
     ];
   }

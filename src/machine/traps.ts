@@ -178,7 +178,9 @@ export class Traps {
   #interruptsOnAgain(call: HostCall, address: Addr, error: number): boolean {
     const on = (this.#reg(call.args[0], 'flags') & BigInt(X86_EFLAGS_IF)) !== 0n;
     const hopeless = address >= TASK_SIZE_MAX || (error & (PF_USER | PF_INSTR)) === PF_INSTR;
-    const noMm = this.#core.currentOf(call).isKthread;
+    // exit_mm() comes before everything in do_exit() that could fault.
+    const task = this.#core.currentOf(call);
+    const noMm = task.isKthread || (task.flags & PF_EXITING) !== 0;
     return on && !hopeless && !noMm && this.#oops.preemptCount(call.cpu) === 0;
   }
 

@@ -11,7 +11,7 @@ import { KERN_EMERG, KERN_ERR, KERN_INFO } from '../kernel/printk.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { Sched } from '../sched/core.ts';
 import type { Cpu } from './cpu.ts';
-import { KERNEL_VERSION, type Oops } from './oops.ts';
+import { KERNEL_VERSION, type Oops, PACKAGE_ID } from './oops.ts';
 import { printTainted } from './tainted.ts';
 
 const { HARDIRQ_OFFSET, SOFTIRQ_MASK, TAINT_SOFTLOCKUP } = CONSTANTS;
@@ -146,7 +146,7 @@ export class Watchdog {
     const { printk } = this.#core;
     const seconds = Math.floor((now - sleep.since) / SECOND);
     printk.err(`INFO: task ${task.comm}:${task.pid} blocked for more than ${seconds} seconds.`);
-    printk.err(`      ${printTainted(this.#core.taints)} ${KERNEL_VERSION}`);
+    printk.err(`      ${printTainted(this.#core.taints)} ${KERNEL_VERSION}${PACKAGE_ID}`);
     printk.log(KERN_ERR, '"echo 0 > /proc/sys/kernel/hung_task_timeout_secs" disables this message.');
     this.#showTask(task);
   }
