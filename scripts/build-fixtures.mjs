@@ -1,30 +1,42 @@
 // Builds fixtures/modules/*.ko with kbuild against Debian's kernel headers, strips debug information,
-// and lists in fixtures/modules/README.md every symbol the modules import.
+// and lists in fixtures/modules/README.md every symbol the modules import. Some are built once more into
+// fixtures/modules/frame-pointer, as for a kernel with CONFIG_UNWINDER_FRAME_POINTER.
 //
 //   node scripts/build-fixtures.mjs
 //
 // The .ko files are checked in: only who changes a fixture needs this, with gcc, make and linux-headers-amd64.
 
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { kernelBuildDir } from './kernel-headers.mjs';
 
 const modulesDir = fileURLToPath(new URL('../fixtures/modules', import.meta.url));
+const FRAME_POINTER = {
+  dir: join(modulesDir, 'frame-pointer'),
+  modules: ['klpdemo_target', 'klpdemo_patch_target', 'klpdemo_patch_both', 'klpdemo_patch_vmlinux'],
+  /** What such a kernel's configuration says: frames kept, and checked by objtool; no ORC tables. */
+  config: ['CONFIG_FRAME_POINTER=y', 'CONFIG_STACK_VALIDATION=y', 'CONFIG_UNWINDER_ORC='],
+  flags: '-DCONFIG_FRAME_POINTER=1',
+};
 const IMPORTS_BEGIN = '<!-- imports -->';
 const IMPORTS_END = '<!-- /imports -->';
 
 function main() {
   const build = headers();
-  const work = mkdtempSync(join(tmpdir(), 'klpemu-fixtures-'));
-  try {
-    buildModules(build, work);
-    for (const ko of modulesIn(work)) copyFileSync(join(work, ko), join(modulesDir, ko));
-  } finally {
-    rmSync(work, { recursive: true, force: true });
-  }
+  buildInto(modulesDir, build);
+  buildInto(FRAME_POINTER.dir, build, FRAME_POINTER);
   const imports = writeImports();
   console.log(`${modulesIn(modulesDir).length} modules, ${imports} imported symbols`);
 }
@@ -41,15 +53,28 @@ function headers() {
   }
 }
 
+/** All modules into a folder, or some of them built with more configuration and flags. */
+function buildInto(dir, build, { modules, config = [], flags = '' } = {}) {
+  const work = mkdtempSync(join(tmpdir(), 'klpemu-fixtures-'));
+  try {
+    buildModules(build, work, config, flags);
+    mkdirSync(dir, { recursive: true });
+    const wanted = modules?.map((name) => `${name}.ko`) ?? modulesIn(work);
+    for (const ko of wanted) copyFileSync(join(work, ko), join(dir, ko));
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
 /**
  * -g0 rather than stripping alone, and file names in BUG() and WARN() without their folder: the build does not
  * depend on the temporary folder's name.
  */
-function buildModules(build, work) {
+function buildModules(build, work, config, more) {
   const source = (path) => !/\.ko$/.test(path);
   cpSync(modulesDir, work, { recursive: true, filter: source });
-  const flags = `KCFLAGS=-g0 -fmacro-prefix-map=${work}/=`;
-  const args = ['-s', '-C', build, `M=${work}`, 'KBUILD_MODPOST_WARN=1', flags, 'modules'];
+  const flags = `KCFLAGS=-g0 -fmacro-prefix-map=${work}/= ${more}`;
+  const args = ['-s', '-C', build, `M=${work}`, 'KBUILD_MODPOST_WARN=1', ...config, flags, 'modules'];
   execFileSync('make', args, { stdio: ['ignore', 'ignore', 'inherit'] });
   for (const ko of modulesIn(work)) execFileSync('strip', ['--strip-debug', join(work, ko)]);
 }
