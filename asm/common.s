@@ -8,8 +8,9 @@
 
 # rdi: struct pt_regs, esi: number
 SYM_FUNC_START(do_syscall_64)
-    push    rbp
-    mov     rbp, rdi
+    FRAME_BEGIN
+    push    rbp_r12
+    mov     rbp_r12, rdi
     push    rbx
     movsxd  rbx, esi
     sti
@@ -17,43 +18,50 @@ SYM_FUNC_START(do_syscall_64)
     jae     .Lexit                      # regs->ax is -ENOSYS
     mov     rax, [rbx*8+sys_call_table]
     call    __x86_indirect_thunk_rax
-    mov     [rbp+pt_regs_ax], rax
+    mov     [rbp_r12+pt_regs_ax], rax
 .Lexit:
-    mov     rdi, rbp
+    mov     rdi, rbp_r12
     call    syscall_exit_to_user_mode
     pop     rbx
-    pop     rbp
+    pop     rbp_r12
+    FRAME_END
     RET
 SYM_FUNC_END(do_syscall_64)
 
 SYM_FUNC_START(syscall_exit_to_user_mode)
+    FRAME_BEGIN
     cli
     sub     rsp, 8
     call    exit_to_user_mode_prepare
     add     rsp, 8
+    FRAME_END
     RET
 SYM_FUNC_END(syscall_exit_to_user_mode)
 
 # rdi: pt_regs; interrupts are off
 SYM_FUNC_START_LOCAL(exit_to_user_mode_prepare)
+    FRAME_BEGIN
     GET_CURRENT rax
     mov     rsi, [rax+task_struct_thread_info_flags]
     test    esi, WORK
     jnz     .Lwork
+    FRAME_END
     RET
 .Lwork:
     sub     rsp, 8
     call    exit_to_user_mode_loop
     add     rsp, 8
+    FRAME_END
     RET
 SYM_FUNC_END(exit_to_user_mode_prepare)
 
 # rdi: pt_regs, rsi: thread_info.flags. The order of the checks is the kernel's.
 SYM_FUNC_START_LOCAL(exit_to_user_mode_loop)
+    FRAME_BEGIN
     push    r12
-    push    rbp
+    push    rbp_r13
     push    rbx
-    mov     rbp, rdi
+    mov     rbp_r13, rdi
     mov     rbx, rsi
 .Lagain:
     sti
@@ -66,7 +74,7 @@ SYM_FUNC_START_LOCAL(exit_to_user_mode_loop)
     call    klp_update_patch_state
 2:  test    ebx, _TIF_SIGPENDING | _TIF_NOTIFY_SIGNAL
     jz      3f
-    mov     rdi, rbp
+    mov     rdi, rbp_r13
     call    arch_do_signal_or_restart
 3:  cli
     GET_CURRENT rax
@@ -74,8 +82,9 @@ SYM_FUNC_START_LOCAL(exit_to_user_mode_loop)
     test    ebx, WORK
     jnz     .Lagain
     pop     rbx
-    pop     rbp
+    pop     rbp_r13
     pop     r12
+    FRAME_END
     RET
 SYM_FUNC_END(exit_to_user_mode_loop)
 
@@ -83,6 +92,7 @@ SYM_FUNC_END(exit_to_user_mode_loop)
 # Mirrors arch/x86/kernel/signal.c. get_signal() is a host function: it ends the task for a fatal one.
 SYM_FUNC_START(arch_do_signal_or_restart)
     FENTRY
+    FRAME_BEGIN
     push    rbx
     mov     rbx, rdi
     call    get_signal
@@ -106,6 +116,7 @@ SYM_FUNC_START(arch_do_signal_or_restart)
     sub     qword ptr [rbx+pt_regs_ip], 2       # 0f 05: syscall
 .Lout:
     pop     rbx
+    FRAME_END
     RET
 SYM_FUNC_END(arch_do_signal_or_restart)
 
@@ -115,6 +126,7 @@ HOST_FUNC get_signal
 
 # rdi: pt_regs
 SYM_FUNC_START(sysvec_apic_timer_interrupt)
+    FRAME_BEGIN
     push    rbx
     mov     rbx, rdi
     add     dword ptr gs:[__preempt_count], HARDIRQ_OFFSET_
@@ -124,14 +136,17 @@ SYM_FUNC_START(sysvec_apic_timer_interrupt)
     mov     rdi, rbx
     call    irqentry_exit
     pop     rbx
+    FRAME_END
     RET
 SYM_FUNC_END(sysvec_apic_timer_interrupt)
 
 SYM_FUNC_START(__sysvec_apic_timer_interrupt)
     FENTRY
+    FRAME_BEGIN
     sub     rsp, 8
     call    hrtimer_interrupt
     add     rsp, 8
+    FRAME_END
     RET
 SYM_FUNC_END(__sysvec_apic_timer_interrupt)
 
@@ -139,14 +154,17 @@ SYM_FUNC_END(__sysvec_apic_timer_interrupt)
 HOST_FUNC hrtimer_interrupt
 
 SYM_FUNC_START(sysvec_reschedule_ipi)
+    FRAME_BEGIN
     sub     rsp, 8
     call    irqentry_exit
     add     rsp, 8
+    FRAME_END
     RET
 SYM_FUNC_END(sysvec_reschedule_ipi)
 
 # Timers that are due run here, as softirqs do, unless this interrupted one.
 SYM_FUNC_START_LOCAL(irq_exit_rcu)
+    FRAME_BEGIN
     test    dword ptr gs:[__preempt_count], 0xffff00
     jnz     .Lnested
     cmp     dword ptr gs:[irq_stat], 0
@@ -155,6 +173,7 @@ SYM_FUNC_START_LOCAL(irq_exit_rcu)
     call    __do_softirq
     add     rsp, 8
 .Lnested:
+    FRAME_END
     RET
 SYM_FUNC_END(irq_exit_rcu)
 
@@ -173,6 +192,7 @@ SYM_FUNC_END(__do_softirq)
 
 SYM_FUNC_START_LOCAL(run_timer_softirq)
     FENTRY
+    FRAME_BEGIN
     push    rbx
 .Lnext:
     call    next_expired_timer          # a struct timer_list, or NULL
@@ -184,6 +204,7 @@ SYM_FUNC_START_LOCAL(run_timer_softirq)
     jmp     .Lnext
 .Ldone:
     pop     rbx
+    FRAME_END
     RET
 SYM_FUNC_END(run_timer_softirq)
 
@@ -201,9 +222,11 @@ SYM_FUNC_END(call_timer_fn)
 
 # rdi: pt_regs. A kernel-mode interrupt is where a task is preempted.
 SYM_FUNC_START(irqentry_exit)
+    FRAME_BEGIN
     test    byte ptr [rdi+pt_regs_cs], 3
     jz      .Lkernel
-    jmp     exit_to_user_mode_prepare
+    FRAME_END
+    TAIL_CALL exit_to_user_mode_prepare
 .Lkernel:
     test    dword ptr [rdi+pt_regs_flags], 0x200    # IF: off, nothing to preempt
     jz      .Lout
@@ -213,6 +236,7 @@ SYM_FUNC_START(irqentry_exit)
     call    preempt_schedule_irq
     add     rsp, 8
 .Lout:
+    FRAME_END
     RET
 SYM_FUNC_END(irqentry_exit)
 
@@ -220,6 +244,7 @@ SYM_FUNC_END(irqentry_exit)
 
 .macro EXCEPTION name:req, host:req
 SYM_FUNC_START(\name)
+    FRAME_BEGIN
     push    rbx
     mov     rbx, rdi
     call    \host                       # rdi: pt_regs, rsi: error code; the signal of an oops, or 0
@@ -231,6 +256,7 @@ SYM_FUNC_START(\name)
     mov     rdi, rbx
     call    irqentry_exit
     pop     rbx
+    FRAME_END
     RET
 SYM_FUNC_END(\name)
 HOST_FUNC_NOTRACE \host

@@ -73,6 +73,7 @@ SYM_CODE_START(\name)
     UNWIND_HINT_IRET_REGS offset=8
     .endif
     PUSH_AND_CLEAR_REGS
+    ENCODE_FRAME_POINTER
     test    byte ptr [rsp+pt_regs_cs], 3
     jz      .Lfrom_kernel
     swapgs
@@ -99,6 +100,7 @@ IDTENTRY asm_sysvec_reschedule_ipi, sysvec_reschedule_ipi
 SYM_CODE_START(asm_exc_double_fault)
     UNWIND_HINT_IRET_REGS offset=8
     PUSH_AND_CLEAR_REGS
+    ENCODE_FRAME_POINTER
     mov     rdi, rsp
     mov     rsi, [rsp+pt_regs_orig_ax]
     mov     qword ptr [rsp+pt_regs_orig_ax], -1

@@ -3,9 +3,11 @@
 .macro SYSCALL_HOST name:req, host:req
 SYM_FUNC_START(\name)
     FENTRY
+    FRAME_BEGIN
     sub     rsp, 8
     call    \host                       # rdi: pt_regs
     add     rsp, 8
+    FRAME_END
     RET
 SYM_FUNC_END(\name)
 .endm
@@ -19,24 +21,29 @@ SYM_FUNC_END(__x64_sys_getpid)
 
 SYM_FUNC_START(__x64_sys_sched_yield)
     FENTRY
+    FRAME_BEGIN
     sub     rsp, 8
     call    do_sched_yield
     add     rsp, 8
     xor     eax, eax
+    FRAME_END
     RET
 SYM_FUNC_END(__x64_sys_sched_yield)
 
 SYM_FUNC_START_LOCAL(do_sched_yield)
+    FRAME_BEGIN
     push    rbx
     call    yield_task
     call    schedule
     pop     rbx
+    FRAME_END
     RET
 SYM_FUNC_END(do_sched_yield)
 HOST_FUNC_NOTRACE yield_task
 
 SYM_FUNC_START(__x64_sys_pause)
     FENTRY
+    FRAME_BEGIN
     push    rbx
     GET_CURRENT rbx
 .Lagain:
@@ -48,12 +55,14 @@ SYM_FUNC_START(__x64_sys_pause)
 .Lsignal:
     mov     rax, -514                   # -ERESTARTNOHAND
     pop     rbx
+    FRAME_END
     RET
 SYM_FUNC_END(__x64_sys_pause)
 
 SYM_FUNC_START(kernel_clone)
     FENTRY
-    push    rbp
+    FRAME_BEGIN
+    push    rbp_r12
     push    rbx
     sub     rsp, 8
     mov     rbx, rdi                    # pt_regs
@@ -65,7 +74,8 @@ SYM_FUNC_START(kernel_clone)
 .Lout:
     add     rsp, 8
     pop     rbx
-    pop     rbp
+    pop     rbp_r12
+    FRAME_END
     RET
 SYM_FUNC_END(kernel_clone)
 HOST_FUNC copy_process
@@ -73,19 +83,23 @@ HOST_FUNC wake_up_new_task
 
 SYM_FUNC_START(__x64_sys_clone)
     FENTRY
+    FRAME_BEGIN
     sub     rsp, 8
     mov     rsi, [rdi+pt_regs_si]
     call    kernel_clone
     add     rsp, 8
+    FRAME_END
     RET
 SYM_FUNC_END(__x64_sys_clone)
 
 SYM_FUNC_START(__x64_sys_fork)
     FENTRY
+    FRAME_BEGIN
     sub     rsp, 8
     xor     esi, esi
     call    kernel_clone
     add     rsp, 8
+    FRAME_END
     RET
 SYM_FUNC_END(__x64_sys_fork)
 
@@ -157,23 +171,28 @@ HOST_FUNC_NOTRACE make_task_dead_prepare
 # wait4(pid, int __user *stat_addr, options, rusage)
 SYM_FUNC_START(__x64_sys_wait4)
     FENTRY
+    FRAME_BEGIN
     sub     rsp, 8
     call    kernel_wait4
     add     rsp, 8
+    FRAME_END
     RET
 SYM_FUNC_END(__x64_sys_wait4)
 
 SYM_FUNC_START(kernel_wait4)
     FENTRY
+    FRAME_BEGIN
     sub     rsp, 0x68
     call    do_wait
     add     rsp, 0x68
+    FRAME_END
     RET
 SYM_FUNC_END(kernel_wait4)
 
 SYM_FUNC_START_LOCAL(do_wait)
     FENTRY
-    push    rbp
+    FRAME_BEGIN
+    push    rbp_r12
     push    rbx
     sub     rsp, 8
     mov     rbx, rdi
@@ -187,7 +206,8 @@ SYM_FUNC_START_LOCAL(do_wait)
 .Lout:
     add     rsp, 8
     pop     rbx
-    pop     rbp
+    pop     rbp_r12
+    FRAME_END
     RET
 SYM_FUNC_END(do_wait)
 HOST_FUNC_NOTRACE do_wait_children

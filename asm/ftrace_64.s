@@ -115,9 +115,7 @@ SYM_INNER_LABEL(ftrace_regs_caller_op_ptr)
 	mov [rsp + pt_regs_cs], rcx
 	lea rcx, [rsp + MCOUNT_REG_SIZE + 8 * 2]
 	mov [rsp + pt_regs_sp], rcx
-.ifdef CONFIG_FRAME_POINTER
-	lea rbp, [rsp + 1]
-.endif
+	ENCODE_FRAME_POINTER
 	lea rcx, [rsp]
 SYM_INNER_LABEL(ftrace_regs_call)
 	call ftrace_stub

@@ -12,6 +12,7 @@ EXPORT_SYMBOL(fault_in_readable)
 # The user's pages are asked for before the copy, in the place of an exception table entry at it.
 SYM_FUNC_START(_copy_to_user)
 	FENTRY
+	FRAME_BEGIN
 	movabs rcx, 0x7ffffffff000
 	mov rax, rdi
 	add rax, rdx
@@ -19,24 +20,26 @@ SYM_FUNC_START(_copy_to_user)
 	cmp rax, rcx
 	ja .Lbad
 	push r12
-	push rbp
+	push rbp_r13
 	push rbx
 	mov r12, rdi
-	mov rbp, rsi
+	mov rbp_r13, rsi
 	mov rbx, rdx
 	mov rsi, rdx
 	call fault_in_writeable
 	mov rcx, rbx
 	sub rcx, rax
 	mov rdi, r12
-	mov rsi, rbp
+	mov rsi, rbp_r13
 	rep movsb
 	pop rbx
-	pop rbp
+	pop rbp_r13
 	pop r12
+	FRAME_END
 	jmp __x86_return_thunk
 .Lbad:
 	mov rax, rdx
+	FRAME_END
 	jmp __x86_return_thunk
 SYM_FUNC_END(_copy_to_user)
 EXPORT_SYMBOL(_copy_to_user)
@@ -44,11 +47,12 @@ EXPORT_SYMBOL(_copy_to_user)
 # unsigned long _copy_from_user(rdi to, rsi from, rdx n): bytes not copied, which are zeroed.
 SYM_FUNC_START(_copy_from_user)
 	FENTRY
+	FRAME_BEGIN
 	push r12
-	push rbp
+	push rbp_r13
 	push rbx
 	mov r12, rdi
-	mov rbp, rsi
+	mov rbp_r13, rsi
 	mov rbx, rdx
 	movabs rcx, 0x7ffffffff000
 	mov rax, rsi
@@ -66,7 +70,7 @@ SYM_FUNC_START(_copy_from_user)
 	mov rcx, rbx
 	sub rcx, rax
 	mov rdi, r12
-	mov rsi, rbp
+	mov rsi, rbp_r13
 	rep movsb
 	mov rcx, rax
 	mov rdx, rax
@@ -74,8 +78,9 @@ SYM_FUNC_START(_copy_from_user)
 	rep stosb
 	mov rax, rdx
 	pop rbx
-	pop rbp
+	pop rbp_r13
 	pop r12
+	FRAME_END
 	jmp __x86_return_thunk
 SYM_FUNC_END(_copy_from_user)
 EXPORT_SYMBOL(_copy_from_user)
@@ -123,11 +128,12 @@ EXPORT_SYMBOL(iov_iter_advance)
 # size_t _copy_to_iter(rdi addr, rsi bytes, rdx iterator): bytes copied
 SYM_FUNC_START(_copy_to_iter)
 	FENTRY
+	FRAME_BEGIN
 	push r15
 	push r14
 	push r13
 	push r12
-	push rbp
+	PUSH_RBP_WORD
 	push rbx
 	mov r12, rdi
 	mov rbx, rdx
@@ -152,22 +158,23 @@ SYM_FUNC_START(_copy_to_iter)
 	call memcpy
 	xor eax, eax
 .Lcopied:
-	mov rbp, rax
+	mov rbp_word, rax
 	sub r15, rax
 	add r14, r15
 	mov rsi, r15
 	mov rdi, rbx
 	call iov_iter_advance
-	test rbp, rbp
+	TEST_RBP_WORD
 	je .Lrun
 .Ldone:
 	mov rax, r14
 	pop rbx
-	pop rbp
+	POP_RBP_WORD
 	pop r12
 	pop r13
 	pop r14
 	pop r15
+	FRAME_END
 	jmp __x86_return_thunk
 SYM_FUNC_END(_copy_to_iter)
 EXPORT_SYMBOL(_copy_to_iter)
@@ -175,11 +182,12 @@ EXPORT_SYMBOL(_copy_to_iter)
 # size_t _copy_from_iter(rdi addr, rsi bytes, rdx iterator): bytes copied
 SYM_FUNC_START(_copy_from_iter)
 	FENTRY
+	FRAME_BEGIN
 	push r15
 	push r14
 	push r13
 	push r12
-	push rbp
+	PUSH_RBP_WORD
 	push rbx
 	mov r12, rdi
 	mov rbx, rdx
@@ -204,22 +212,23 @@ SYM_FUNC_START(_copy_from_iter)
 	call memcpy
 	xor eax, eax
 .Lcopied:
-	mov rbp, rax
+	mov rbp_word, rax
 	sub r15, rax
 	add r14, r15
 	mov rsi, r15
 	mov rdi, rbx
 	call iov_iter_advance
-	test rbp, rbp
+	TEST_RBP_WORD
 	je .Lrun
 .Ldone:
 	mov rax, r14
 	pop rbx
-	pop rbp
+	POP_RBP_WORD
 	pop r12
 	pop r13
 	pop r14
 	pop r15
+	FRAME_END
 	jmp __x86_return_thunk
 SYM_FUNC_END(_copy_from_iter)
 EXPORT_SYMBOL(_copy_from_iter)

@@ -4,7 +4,8 @@
 # rdi: struct of ours, { threadfn, data }. A thread's first function; it does not return.
 SYM_FUNC_START(kthread)
     FENTRY
-    push    rbp
+    FRAME_BEGIN
+    push    rbp_r13
     push    r12
     push    rbx
     sub     rsp, 8
@@ -21,6 +22,7 @@ NORETURN(kthread)
 
 SYM_FUNC_START(kthread_exit)
     FENTRY
+    FRAME_BEGIN
     push    rbx
     mov     ebx, edi
     mov     rsi, rdi
@@ -50,8 +52,9 @@ EXPORT_SYMBOL(set_user_nice)
 # rdi: struct worker of ours (opaque here)
 SYM_FUNC_START(worker_thread)
     FENTRY
+    FRAME_BEGIN
     push    r12
-    push    rbp
+    push    rbp_r13
     push    rbx
     mov     rbx, rdi
 .Lagain:
@@ -71,10 +74,11 @@ NORETURN(worker_thread)
 
 SYM_FUNC_START_LOCAL(process_one_work)
     FENTRY
+    FRAME_BEGIN
     push    r13
     push    r12
-    push    rbp
-    mov     rbp, rsp
+    push    rbp_r14
+    mov     rbp_r14, rsp
     push    rbx
     sub     rsp, 0x20
     mov     rbx, rdi
@@ -87,9 +91,10 @@ SYM_FUNC_START_LOCAL(process_one_work)
     call    worker_work_done
     add     rsp, 0x20
     pop     rbx
-    pop     rbp
+    pop     rbp_r14
     pop     r12
     pop     r13
+    FRAME_END
     RET
 SYM_FUNC_END(process_one_work)
 
@@ -141,6 +146,7 @@ NORETURN(cpu_startup_entry)
 
 SYM_FUNC_START_LOCAL(do_idle)
     FENTRY
+    FRAME_BEGIN
     push    rbx
     GET_CURRENT rbx
 .Lidle:
@@ -158,26 +164,31 @@ SYM_FUNC_START_LOCAL(do_idle)
     call    klp_update_patch_state
 .Lout:
     pop     rbx
+    FRAME_END
     RET
 SYM_FUNC_END(do_idle)
 
 SYM_FUNC_START_LOCAL(default_idle)
     FENTRY
+    FRAME_BEGIN
     GET_CURRENT rax
     test    dword ptr [rax+task_struct_thread_info_flags], _TIF_NEED_RESCHED
     jnz     .Lout
     sti
     hlt
+    FRAME_END
     RET
 .Lout:
     sti
+    FRAME_END
     RET
 SYM_FUNC_END(default_idle)
 
 # pid 2. Threads are made by the host at once, so it only waits.
 SYM_FUNC_START(kthreadd)
     FENTRY
-    push    rbp
+    FRAME_BEGIN
+    push    rbp_r12
     push    rbx
     sub     rsp, 0x18
     GET_CURRENT rbx

@@ -199,9 +199,10 @@ EXPORT_SYMBOL(strscpy)
 # size_t strlcpy(rdi dest, rsi src, rdx size): length of src.
 SYM_FUNC_START(strlcpy)
 	FENTRY
-	push rbp
+	FRAME_BEGIN
+	push rbp_r12
 	push rbx
-	mov rbp, rdi
+	mov rbp_r12, rdi
 	mov rbx, rdx
 	push rsi
 	mov rdi, rsi
@@ -213,12 +214,13 @@ SYM_FUNC_START(strlcpy)
 	mov rcx, rax
 	cmp rcx, rbx
 	cmova rcx, rbx
-	mov rdi, rbp
+	mov rdi, rbp_r12
 	rep movsb
 	mov byte ptr [rdi], 0
 .Lend:
 	pop rbx
-	pop rbp
+	pop rbp_r12
+	FRAME_END
 	jmp __x86_return_thunk
 SYM_FUNC_END(strlcpy)
 EXPORT_SYMBOL(strlcpy)

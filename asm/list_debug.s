@@ -20,6 +20,7 @@
 # bool __list_add_valid(rdi new, rsi prev, rdx next)
 SYM_FUNC_START(__list_add_valid)
 	FENTRY
+	FRAME_BEGIN
 	test rsi, rsi
 	je .Lprev_null
 	test rdx, rdx
@@ -35,6 +36,7 @@ SYM_FUNC_START(__list_add_valid)
 	cmp rdi, rdx
 	je .Ldouble
 	mov eax, 1
+	FRAME_END
 	jmp __x86_return_thunk
 .Lprev_null:
 	sub rsp, 8
@@ -65,6 +67,7 @@ EXPORT_SYMBOL(__list_add_valid)
 # bool __list_del_entry_valid(rdi entry)
 SYM_FUNC_START(__list_del_entry_valid)
 	FENTRY
+	FRAME_BEGIN
 	mov rdx, [rdi + list_head_next]
 	mov rcx, [rdi + list_head_prev]
 	test rdx, rdx
@@ -84,6 +87,7 @@ SYM_FUNC_START(__list_del_entry_valid)
 	cmp rax, rdi
 	jne .Lnext_prev
 	mov eax, 1
+	FRAME_END
 	jmp __x86_return_thunk
 .Lnext_null:
 	sub rsp, 8

@@ -6,7 +6,7 @@ SYM_FUNC_START(__x64_sys_finit_module)
     mov     rdx, [rdi+pt_regs_dx]
     mov     rsi, [rdi+pt_regs_si]
     mov     rdi, [rdi+pt_regs_di]
-    jmp     __do_sys_finit_module       # tail call
+    TAIL_CALL __do_sys_finit_module
 SYM_FUNC_END(__x64_sys_finit_module)
 
 HOST_FUNC __do_sys_finit_module
@@ -14,7 +14,8 @@ HOST_FUNC __do_sys_finit_module
 # rdi: struct module. Runs its init; returns what it returned.
 SYM_FUNC_START(do_init_module)
     FENTRY
-    push    rbp
+    FRAME_BEGIN
+    push    rbp_r12
     push    rbx
     sub     rsp, 8
     mov     rbx, rdi
@@ -23,25 +24,28 @@ SYM_FUNC_START(do_init_module)
     movsxd  rax, eax
     add     rsp, 8
     pop     rbx
-    pop     rbp
+    pop     rbp_r12
+    FRAME_END
     RET
 SYM_FUNC_END(do_init_module)
 
 # rdi: the function
 SYM_FUNC_START(do_one_initcall)
     FENTRY
+    FRAME_BEGIN
     push    r13
     push    r12
-    push    rbp
+    push    rbp_r14
     push    rbx
     sub     rsp, 0x48
     mov     rax, rdi
     call    __x86_indirect_thunk_rax
     add     rsp, 0x48
     pop     rbx
-    pop     rbp
+    pop     rbp_r14
     pop     r12
     pop     r13
+    FRAME_END
     RET
 SYM_FUNC_END(do_one_initcall)
 
@@ -50,7 +54,7 @@ SYM_FUNC_START(__x64_sys_delete_module)
     FENTRY
     mov     rsi, [rdi+pt_regs_si]
     mov     rdi, [rdi+pt_regs_di]
-    jmp     __do_sys_delete_module      # tail call
+    TAIL_CALL __do_sys_delete_module
 SYM_FUNC_END(__x64_sys_delete_module)
 
 HOST_FUNC __do_sys_delete_module

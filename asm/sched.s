@@ -61,6 +61,7 @@ NORETURN(do_task_dead)
 
 SYM_FUNC_START(schedule)
     FENTRY
+    FRAME_BEGIN
     push    rbx
     GET_CURRENT rbx
 .Lagain:
@@ -71,12 +72,14 @@ SYM_FUNC_START(schedule)
     test    dword ptr [rbx+task_struct_thread_info_flags], _TIF_NEED_RESCHED
     jnz     .Lagain
     pop     rbx
+    FRAME_END
     RET
 SYM_FUNC_END(schedule)
 EXPORT_SYMBOL(schedule)
 
 SYM_FUNC_START(schedule_idle)
     FENTRY
+    FRAME_BEGIN
     push    rbx
     GET_CURRENT rbx
 .Lagain:
@@ -85,6 +88,7 @@ SYM_FUNC_START(schedule_idle)
     test    dword ptr [rbx+task_struct_thread_info_flags], _TIF_NEED_RESCHED
     jnz     .Lagain
     pop     rbx
+    FRAME_END
     RET
 SYM_FUNC_END(schedule_idle)
 
@@ -152,6 +156,7 @@ PREEMPT_THUNK preempt_schedule_thunk, preempt_schedule
 PREEMPT_THUNK preempt_schedule_notrace_thunk, preempt_schedule_notrace
 
 SYM_FUNC_START_LOCAL(preempt_schedule_common)
+    FRAME_BEGIN
     push    rbx
     GET_CURRENT rbx
 .Lagain:
@@ -162,12 +167,14 @@ SYM_FUNC_START_LOCAL(preempt_schedule_common)
     test    dword ptr [rbx+task_struct_thread_info_flags], _TIF_NEED_RESCHED
     jnz     .Lagain
     pop     rbx
+    FRAME_END
     RET
 SYM_FUNC_END(preempt_schedule_common)
 
 # From the exit of a kernel-mode interrupt: interrupts are off and will be off again on return.
 SYM_FUNC_START(preempt_schedule_irq)
-    push    rbp
+    FRAME_BEGIN
+    push    rbp_r12
     push    rbx
     GET_CURRENT rbx
 .Lagain:
@@ -180,14 +187,16 @@ SYM_FUNC_START(preempt_schedule_irq)
     test    dword ptr [rbx+task_struct_thread_info_flags], _TIF_NEED_RESCHED
     jnz     .Lagain
     pop     rbx
-    pop     rbp
+    pop     rbp_r12
+    FRAME_END
     RET
 SYM_FUNC_END(preempt_schedule_irq)
 
 # rdi: ticks (jiffies); MAX_SCHEDULE_TIMEOUT sleeps until woken. Returns the ticks left.
 SYM_FUNC_START(schedule_timeout)
     FENTRY
-    push    rbp
+    FRAME_BEGIN
+    push    rbp_r12
     push    rbx
     sub     rsp, sizeof_timer_list+8    # struct process_timer: the timer and its task
     movabs  rax, 0x7fffffffffffffff
@@ -197,7 +206,7 @@ SYM_FUNC_START(schedule_timeout)
     movabs  rax, 0x7fffffffffffffff
     jmp     .Lout
 .Ltimed:
-    mov     rbp, rdi
+    mov     rbp_r12, rdi
     xor     ebx, ebx
     test    rdi, rdi
     js      .Ldone
@@ -218,7 +227,8 @@ SYM_FUNC_START(schedule_timeout)
 .Lout:
     add     rsp, sizeof_timer_list+8
     pop     rbx
-    pop     rbp
+    pop     rbp_r12
+    FRAME_END
     RET
 SYM_FUNC_END(schedule_timeout)
 EXPORT_SYMBOL(schedule_timeout)
@@ -228,7 +238,7 @@ SYM_FUNC_START(\name)
     FENTRY
     GET_CURRENT rax
     mov     dword ptr [rax+task_struct___state], \state
-    jmp     schedule_timeout            # tail call
+    TAIL_CALL schedule_timeout
 SYM_FUNC_END(\name)
 EXPORT_SYMBOL(\name)
 .endm
@@ -240,15 +250,16 @@ SCHEDULE_TIMEOUT schedule_timeout_idle, TASK_IDLE
 # rdi: struct hrtimer_sleeper's expiry is the host's. rsi: ns. Mirrors kernel/time/hrtimer.c.
 SYM_FUNC_START(do_nanosleep)
     FENTRY
+    FRAME_BEGIN
     push    r12
-    push    rbp
+    push    rbp_r13
     push    rbx
-    mov     rbp, rdi                    # ns
+    mov     rbp_r13, rdi                    # ns
     sub     rsp, sizeof_timer_list+8
     GET_CURRENT rbx
     mov     [rsp+sizeof_timer_list], rbx
     mov     rdi, rsp
-    mov     rsi, rbp
+    mov     rsi, rbp_r13
     call    hrtimer_sleeper_start
     mov     r12, rax                    # ns at which it expires
 .Lagain:
@@ -277,8 +288,9 @@ SYM_FUNC_START(do_nanosleep)
 .Lout:
     add     rsp, sizeof_timer_list+8
     pop     rbx
-    pop     rbp
+    pop     rbp_r13
     pop     r12
+    FRAME_END
     RET
 SYM_FUNC_END(do_nanosleep)
 
@@ -289,7 +301,7 @@ SYM_FUNC_START(mutex_lock)
     GET_CURRENT rdx
     xor     eax, eax
     lock cmpxchg qword ptr [rdi], rdx
-    jne     __mutex_lock_slowpath       # tail call
+    TAIL_CALL_IF ne, __mutex_lock_slowpath
     RET
 SYM_FUNC_END(mutex_lock)
 EXPORT_SYMBOL(mutex_lock)
@@ -297,18 +309,19 @@ EXPORT_SYMBOL(mutex_lock)
 SYM_FUNC_START_LOCAL(__mutex_lock_slowpath)
     FENTRY
     mov     esi, TASK_UNINTERRUPTIBLE
-    jmp     __mutex_lock                # tail call
+    TAIL_CALL __mutex_lock
 SYM_FUNC_END(__mutex_lock_slowpath)
 
 SYM_FUNC_START_LOCAL(__mutex_lock)
-    push    rbp
+    FRAME_BEGIN
+    push    rbp_r12
     push    rbx
     sub     rsp, 8
     mov     rbx, rdi
-    mov     ebp, esi
+    mov     ebp_r12, esi
 .Lagain:
     mov     rdi, rbx
-    mov     esi, ebp
+    mov     esi, ebp_r12
     call    mutex_try_or_wait           # 0: locked; 1: queued, state set; -4: interrupted
     test    eax, eax
     jle     .Lout
@@ -317,14 +330,15 @@ SYM_FUNC_START_LOCAL(__mutex_lock)
 .Lout:
     add     rsp, 8
     pop     rbx
-    pop     rbp
+    pop     rbp_r12
+    FRAME_END
     RET
 SYM_FUNC_END(__mutex_lock)
 
 SYM_FUNC_START(mutex_lock_interruptible)
     FENTRY
     mov     esi, TASK_INTERRUPTIBLE
-    jmp     __mutex_lock
+    TAIL_CALL __mutex_lock
 SYM_FUNC_END(mutex_lock_interruptible)
 EXPORT_SYMBOL(mutex_lock_interruptible)
 
@@ -345,7 +359,7 @@ SYM_FUNC_START(mutex_unlock)
     GET_CURRENT rax
     xor     edx, edx
     lock cmpxchg qword ptr [rdi], rdx
-    jne     __mutex_unlock_slowpath     # waiters: the owner word has flags
+    TAIL_CALL_IF ne, __mutex_unlock_slowpath     # waiters: the owner word has flags
     RET
 SYM_FUNC_END(mutex_unlock)
 EXPORT_SYMBOL(mutex_unlock)
@@ -355,7 +369,8 @@ EXPORT_SYMBOL(mutex_unlock)
 .macro WAIT_FOR_COMPLETION name:req, state:req
 SYM_FUNC_START(\name)
     FENTRY
-    push    rbp
+    FRAME_BEGIN
+    push    rbp_r12
     push    rbx
     sub     rsp, 8
     mov     rbx, rdi
@@ -371,7 +386,8 @@ SYM_FUNC_START(\name)
     cdqe
     add     rsp, 8
     pop     rbx
-    pop     rbp
+    pop     rbp_r12
+    FRAME_END
     RET
 SYM_FUNC_END(\name)
 EXPORT_SYMBOL(\name)
@@ -418,6 +434,7 @@ SYM_FUNC_END(__switch_to)
 # rdi: the task that ran before. Interrupts are off until here.
 SYM_FUNC_START_LOCAL(finish_task_switch)
     FENTRY
+    FRAME_BEGIN
     push    rbx
     mov     rbx, rdi
     mov     eax, [rbx+task_struct___state]
@@ -429,15 +446,18 @@ SYM_FUNC_START_LOCAL(finish_task_switch)
     call    put_task_stack
 .Lout:
     pop     rbx
+    FRAME_END
     RET
 SYM_FUNC_END(finish_task_switch)
 
 SYM_FUNC_START(schedule_tail)
     FENTRY
+    FRAME_BEGIN
     push    rbx
     call    finish_task_switch
     PREEMPT_ENABLE
     pop     rbx
+    FRAME_END
     RET
 SYM_FUNC_END(schedule_tail)
 

@@ -176,14 +176,14 @@ SYM_FUNC_END(__klp_shadow_get_or_alloc)
 SYM_FUNC_START(klp_shadow_alloc)
 	FENTRY
 	mov r10d, 1
-	jmp __klp_shadow_get_or_alloc
+	TAIL_CALL __klp_shadow_get_or_alloc
 SYM_FUNC_END(klp_shadow_alloc)
 EXPORT_SYMBOL_GPL(klp_shadow_alloc)
 
 SYM_FUNC_START(klp_shadow_get_or_alloc)
 	FENTRY
 	xor r10d, r10d
-	jmp __klp_shadow_get_or_alloc
+	TAIL_CALL __klp_shadow_get_or_alloc
 SYM_FUNC_END(klp_shadow_get_or_alloc)
 EXPORT_SYMBOL_GPL(klp_shadow_get_or_alloc)
 

@@ -6,6 +6,7 @@
 # edi: milliseconds
 SYM_FUNC_START(msleep)
     FENTRY
+    FRAME_BEGIN
     lea     eax, [rdi+3]                # msecs_to_jiffies() rounds up: 4 ms a jiffy
     shr     eax, 2
     lea     rdi, [rax+1]
@@ -16,12 +17,14 @@ SYM_FUNC_START(msleep)
     test    rax, rax
     jnz     .Lagain
     pop     rbx
+    FRAME_END
     RET
 SYM_FUNC_END(msleep)
 EXPORT_SYMBOL(msleep)
 
 SYM_FUNC_START(msleep_interruptible)
     FENTRY
+    FRAME_BEGIN
     lea     eax, [rdi+3]
     shr     eax, 2
     lea     rdi, [rax+1]
@@ -38,6 +41,7 @@ SYM_FUNC_START(msleep_interruptible)
 .Lout:
     lea     eax, [rdi*4]
     pop     rbx
+    FRAME_END
     RET
 SYM_FUNC_END(msleep_interruptible)
 EXPORT_SYMBOL(msleep_interruptible)
@@ -65,15 +69,18 @@ SYM_FUNC_END(hrtimer_nanosleep)
 
 SYM_FUNC_START_LOCAL(common_nsleep)
     FENTRY
+    FRAME_BEGIN
     sub     rsp, 8
     call    hrtimer_nanosleep
     add     rsp, 8
+    FRAME_END
     RET
 SYM_FUNC_END(common_nsleep)
 
 # rdi: struct __kernel_timespec __user *. Returns ns, or -EFAULT.
 SYM_FUNC_START_LOCAL(get_timespec64)
     FENTRY
+    FRAME_BEGIN
     sub     rsp, 0x18
     mov     rsi, rdi
     mov     rdi, rsp
@@ -85,16 +92,19 @@ SYM_FUNC_START_LOCAL(get_timespec64)
     imul    rax, rax, NSEC_PER_SEC
     add     rax, [rsp+8]
     add     rsp, 0x18
+    FRAME_END
     RET
 .Lfault:
     mov     rax, -14                    # -EFAULT
     add     rsp, 0x18
+    FRAME_END
     RET
 SYM_FUNC_END(get_timespec64)
 
 # clock_nanosleep(clockid, flags, rqtp, rmtp)
 SYM_FUNC_START(__x64_sys_clock_nanosleep)
     FENTRY
+    FRAME_BEGIN
     push    rbx
     mov     rdi, [rdi+pt_regs_dx]
     call    get_timespec64
@@ -104,12 +114,14 @@ SYM_FUNC_START(__x64_sys_clock_nanosleep)
     call    common_nsleep
 .Lout:
     pop     rbx
+    FRAME_END
     RET
 SYM_FUNC_END(__x64_sys_clock_nanosleep)
 
 # nanosleep(rqtp, rmtp)
 SYM_FUNC_START(__x64_sys_nanosleep)
     FENTRY
+    FRAME_BEGIN
     sub     rsp, 8
     mov     rdi, [rdi+pt_regs_di]
     call    get_timespec64
@@ -119,16 +131,19 @@ SYM_FUNC_START(__x64_sys_nanosleep)
     call    hrtimer_nanosleep
 .Lout:
     add     rsp, 8
+    FRAME_END
     RET
 SYM_FUNC_END(__x64_sys_nanosleep)
 
 SYM_FUNC_START(__x64_sys_restart_syscall)
     FENTRY
+    FRAME_BEGIN
     sub     rsp, 8
     call    hrtimer_restart_left        # ns left of the interrupted sleep
     mov     rdi, rax
     call    hrtimer_nanosleep
     add     rsp, 8
+    FRAME_END
     RET
 SYM_FUNC_END(__x64_sys_restart_syscall)
 

@@ -66,25 +66,26 @@ EXPORT_SYMBOL(init_wait_entry)
 	cmp rax, [rax]
 .endm
 
-# rbp: the queue, rbx: the entry, r12d: a third argument. The lock's flags go to r13.
+# rbp_r14: the queue, rbx: the entry, r12d: a third argument. The lock's flags go to r13.
 .macro WAIT_BEGIN
 	FENTRY
-	push rbp
+	FRAME_BEGIN
+	push rbp_r14
 	push r13
 	push r12
 	push rbx
 	sub rsp, 8
-	mov rbp, rdi
+	mov rbp_r14, rdi
 	mov rbx, rsi
 	mov r12d, edx
 .endm
 .macro QUEUE_LOCK
-	mov rdi, rbp
+	mov rdi, rbp_r14
 	call _raw_spin_lock_irqsave
 	mov r13, rax
 .endm
 .macro QUEUE_UNLOCK
-	mov rdi, rbp
+	mov rdi, rbp_r14
 	mov rsi, r13
 	call _raw_spin_unlock_irqrestore
 .endm
@@ -93,7 +94,8 @@ EXPORT_SYMBOL(init_wait_entry)
 	pop rbx
 	pop r12
 	pop r13
-	pop rbp
+	pop rbp_r14
+	FRAME_END
 	RET
 .endm
 
@@ -102,7 +104,7 @@ SYM_FUNC_START(add_wait_queue)
 	WAIT_BEGIN
 	and dword ptr [rbx + wait_queue_entry_flags], ~WQ_FLAG_EXCLUSIVE
 	QUEUE_LOCK
-	ENQUEUE_FIRST rbx, rbp
+	ENQUEUE_FIRST rbx, rbp_r14
 	QUEUE_UNLOCK
 	WAIT_END
 SYM_FUNC_END(add_wait_queue)
@@ -112,7 +114,7 @@ SYM_FUNC_START(add_wait_queue_exclusive)
 	WAIT_BEGIN
 	or dword ptr [rbx + wait_queue_entry_flags], WQ_FLAG_EXCLUSIVE
 	QUEUE_LOCK
-	ENQUEUE_LAST rbx, rbp
+	ENQUEUE_LAST rbx, rbp_r14
 	QUEUE_UNLOCK
 	WAIT_END
 SYM_FUNC_END(add_wait_queue_exclusive)
@@ -138,7 +140,7 @@ SYM_FUNC_START(prepare_to_wait)
 	QUEUE_LOCK
 	TEST_QUEUED
 	jne .Lqueued
-	ENQUEUE_FIRST rbx, rbp
+	ENQUEUE_FIRST rbx, rbp_r14
 .Lqueued:
 	GET_CURRENT rax
 	xchg [rax + task_struct___state], r12d
@@ -155,10 +157,10 @@ SYM_FUNC_START(prepare_to_wait_exclusive)
 	mov dword ptr [rsp], 0
 	TEST_QUEUED
 	jne .Lqueued
-	lea rax, [rbp + wait_queue_head_head]
+	lea rax, [rbp_r14 + wait_queue_head_head]
 	cmp rax, [rax]
 	sete byte ptr [rsp]
-	ENQUEUE_LAST rbx, rbp
+	ENQUEUE_LAST rbx, rbp_r14
 .Lqueued:
 	GET_CURRENT rax
 	xchg [rax + task_struct___state], r12d
@@ -192,10 +194,10 @@ SYM_FUNC_START(prepare_to_wait_event)
 	jne .Lqueued
 	test dword ptr [rbx + wait_queue_entry_flags], WQ_FLAG_EXCLUSIVE
 	jnz .Llast
-	ENQUEUE_FIRST rbx, rbp
+	ENQUEUE_FIRST rbx, rbp_r14
 	jmp .Lqueued
 .Llast:
-	ENQUEUE_LAST rbx, rbp
+	ENQUEUE_LAST rbx, rbp_r14
 .Lqueued:
 	GET_CURRENT rax
 	xchg [rax + task_struct___state], r12d
@@ -229,16 +231,17 @@ EXPORT_SYMBOL(finish_wait)
 # void __wake_up(rdi head, esi mode, edx nr_exclusive, rcx key)
 SYM_FUNC_START(__wake_up)
 	FENTRY
-	push rbp
+	FRAME_BEGIN
+	push rbp_r14
 	push r13
 	push rbx
-	mov rbp, rdi
+	mov rbp_r14, rdi
 	mov ebx, esi
 	sub rsp, 0x10
 	mov [rsp], edx
 	mov [rsp + 8], rcx
 	QUEUE_LOCK
-	mov rdi, rbp
+	mov rdi, rbp_r14
 	mov esi, ebx
 	mov edx, [rsp]
 	mov rcx, [rsp + 8]
@@ -247,7 +250,8 @@ SYM_FUNC_START(__wake_up)
 	add rsp, 0x10
 	pop rbx
 	pop r13
-	pop rbp
+	pop rbp_r14
+	FRAME_END
 	RET
 SYM_FUNC_END(__wake_up)
 EXPORT_SYMBOL(__wake_up)
@@ -256,28 +260,45 @@ EXPORT_SYMBOL(__wake_up)
 SYM_FUNC_START(__wake_up_locked)
 	FENTRY
 	xor ecx, ecx
-	jmp __wake_up_common
+	TAIL_CALL __wake_up_common
 SYM_FUNC_END(__wake_up_locked)
 EXPORT_SYMBOL_GPL(__wake_up_locked)
+
+# The list's head in __wake_up_common(): rbp, or a word that is the first under the frame.
+.ifdef CONFIG_FRAME_POINTER
+	.alias wait_list, qword ptr [rbp - 8]
+.else
+	.alias wait_list, rbp
+.endif
 
 # void __wake_up_common(rdi head, esi mode, edx nr_exclusive, rcx key): with the queue's lock held.
 # Wakes those that are not exclusive and nr_exclusive of those that are: all for 0.
 SYM_FUNC_START_LOCAL(__wake_up_common)
 	FENTRY
-	push rbp
+	FRAME_BEGIN
+	PUSH_RBP_WORD
 	push r15
 	push r14
 	push r13
 	push r12
 	push rbx
 	sub rsp, 8
+.ifdef CONFIG_FRAME_POINTER
+	lea rbx, [rdi + wait_queue_head_head]
+	mov wait_list, rbx
+.else
 	lea rbp, [rdi + wait_queue_head_head]
+.endif
 	mov r12d, esi
 	mov r13d, edx
 	mov r14, rcx
+.ifdef CONFIG_FRAME_POINTER
+	mov rbx, [rbx]
+.else
 	mov rbx, [rbp]
+.endif
 .Lnext:
-	cmp rbx, rbp
+	cmp rbx, wait_list
 	je .Lout
 	# The function may take the entry out.
 	mov r15, [rbx]
@@ -306,7 +327,8 @@ SYM_FUNC_START_LOCAL(__wake_up_common)
 	pop r13
 	pop r14
 	pop r15
-	pop rbp
+	POP_RBP_WORD
+	FRAME_END
 	RET
 SYM_FUNC_END(__wake_up_common)
 
@@ -314,12 +336,13 @@ SYM_FUNC_END(__wake_up_common)
 SYM_FUNC_START(default_wake_function)
 	FENTRY
 	mov rdi, [rdi + wait_queue_entry_private]
-	jmp try_to_wake_up
+	TAIL_CALL try_to_wake_up
 SYM_FUNC_END(default_wake_function)
 EXPORT_SYMBOL(default_wake_function)
 
 SYM_FUNC_START(autoremove_wake_function)
 	FENTRY
+	FRAME_BEGIN
 	push rbx
 	mov rbx, rdi
 	mov rdi, [rdi + wait_queue_entry_private]
@@ -331,6 +354,7 @@ SYM_FUNC_START(autoremove_wake_function)
 	mov eax, r8d
 .Lout:
 	pop rbx
+	FRAME_END
 	RET
 SYM_FUNC_END(autoremove_wake_function)
 EXPORT_SYMBOL(autoremove_wake_function)

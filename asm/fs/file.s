@@ -35,6 +35,7 @@ SYM_FUNC_END(__fdget)
 # unsigned long __fdget_pos(edi fd): as __fdget(), with FDPUT_POS_UNLOCK when it took f_pos_lock.
 SYM_FUNC_START(__fdget_pos)
 	FENTRY
+	FRAME_BEGIN
 	push rbx
 	call __fdget
 	mov rbx, rax
@@ -51,13 +52,14 @@ SYM_FUNC_START(__fdget_pos)
 .Lend:
 	mov rax, rbx
 	pop rbx
+	FRAME_END
 	jmp __x86_return_thunk
 SYM_FUNC_END(__fdget_pos)
 
 SYM_FUNC_START(__f_unlock_pos)
 	FENTRY
 	add rdi, file_f_pos_lock
-	jmp mutex_unlock
+	TAIL_CALL mutex_unlock
 SYM_FUNC_END(__f_unlock_pos)
 
 # int get_unused_fd_flags(edi flags): the lowest free descriptor, taken; -EMFILE.
@@ -127,7 +129,7 @@ SYM_FUNC_START(close_fd)
 	mov qword ptr [rsi + rax*8], 0
 	mov rdx, [rdx + fdtable_open_fds]
 	btr qword ptr [rdx], rax
-	jmp filp_close
+	TAIL_CALL filp_close
 .Lebadf:
 	mov eax, -EBADF
 	jmp __x86_return_thunk
@@ -137,8 +139,10 @@ EXPORT_SYMBOL(close_fd)
 # int filp_close(rdi file): no flush here, all our files are synthetic.
 SYM_FUNC_START(filp_close)
 	FENTRY
+	FRAME_BEGIN
 	call fput
 	xor eax, eax
+	FRAME_END
 	jmp __x86_return_thunk
 SYM_FUNC_END(filp_close)
 EXPORT_SYMBOL(filp_close)
@@ -147,7 +151,7 @@ EXPORT_SYMBOL(filp_close)
 SYM_FUNC_START(fput)
 	FENTRY
 	lock dec qword ptr [rdi + file_f_count]
-	je __fput
+	TAIL_CALL_IF e, __fput
 	jmp __x86_return_thunk
 SYM_FUNC_END(fput)
 EXPORT_SYMBOL(fput)
@@ -155,6 +159,7 @@ EXPORT_SYMBOL(fput)
 # void __fput(rdi file)
 SYM_FUNC_START(__fput)
 	FENTRY
+	FRAME_BEGIN
 	push rbx
 	mov rbx, rdi
 	test dword ptr [rbx + file_f_mode], FMODE_OPENED
@@ -170,6 +175,7 @@ SYM_FUNC_START(__fput)
 	mov rdi, rbx
 	call file_free
 	pop rbx
+	FRAME_END
 	jmp __x86_return_thunk
 SYM_FUNC_END(__fput)
 

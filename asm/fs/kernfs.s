@@ -15,17 +15,18 @@
 # ssize_t kernfs_fop_read_iter(rdi iocb, rsi iter)
 SYM_FUNC_START_LOCAL(kernfs_fop_read_iter)
 	FENTRY
-	jmp seq_read_iter
+	TAIL_CALL seq_read_iter
 SYM_FUNC_END(kernfs_fop_read_iter)
 
 # ssize_t kernfs_fop_write_iter(rdi iocb, rsi iter)
 SYM_FUNC_START_LOCAL(kernfs_fop_write_iter)
 	FENTRY
+	FRAME_BEGIN
 	push r15
 	push r14
 	push r13
 	push r12
-	push rbp
+	PUSH_RBP_WORD
 	push rbx
 	mov r12, rdi
 	mov r13, rsi
@@ -38,18 +39,23 @@ SYM_FUNC_START_LOCAL(kernfs_fop_write_iter)
 	cmova r14, rax
 	lea rdi, [r14 + 1]
 	call seq_buf_alloc
-	mov rbp, rax
+	mov rbp_word, rax
 	mov r15, -ENOMEM
 	test rax, rax
 	je .Lout
 	mov rdx, r13
 	mov rsi, r14
-	mov rdi, rbp
+	mov rdi, rbp_word
 	call _copy_from_iter
 	mov r15, -EFAULT
 	cmp rax, r14
 	jne .Lfree
+.ifdef CONFIG_FRAME_POINTER
+	mov rdi, rbp_word
+	mov byte ptr [rdi + r14], 0
+.else
 	mov byte ptr [rbp + r14], 0
+.endif
 	lea rdi, [rbx + kernfs_open_file_mutex]
 	call mutex_lock
 	mov rdi, [rbx + kernfs_open_file_kn]
@@ -59,7 +65,7 @@ SYM_FUNC_START_LOCAL(kernfs_fop_write_iter)
 	je .Lunlock
 	mov rcx, [r12 + kiocb_ki_pos]
 	mov rdx, r14
-	mov rsi, rbp
+	mov rsi, rbp_word
 	mov rdi, rbx
 	call sysfs_kf_write
 	mov r15, rax
@@ -72,25 +78,27 @@ SYM_FUNC_START_LOCAL(kernfs_fop_write_iter)
 	lea rdi, [rbx + kernfs_open_file_mutex]
 	call mutex_unlock
 .Lfree:
-	mov rdi, rbp
+	mov rdi, rbp_word
 	call kvfree
 .Lout:
 	mov rax, r15
 	pop rbx
-	pop rbp
+	POP_RBP_WORD
 	pop r12
 	pop r13
 	pop r14
 	pop r15
+	FRAME_END
 	jmp __x86_return_thunk
 SYM_FUNC_END(kernfs_fop_write_iter)
 
 # void *kernfs_seq_start(rdi sf, rsi ppos): with the mutex and the active reference that stop gives back
 SYM_FUNC_START_LOCAL(kernfs_seq_start)
 	FENTRY
-	push rbp
+	FRAME_BEGIN
+	push rbp_r12
 	push rbx
-	mov rbp, rsi
+	mov rbp_r12, rsi
 	mov rbx, [rdi + seq_file_private]
 	lea rdi, [rbx + kernfs_open_file_mutex]
 	call mutex_lock
@@ -100,11 +108,12 @@ SYM_FUNC_START_LOCAL(kernfs_seq_start)
 	mov rax, -ENODEV
 	je .Lout
 	xor eax, eax
-	cmp qword ptr [rbp], 0
+	cmp qword ptr [rbp_r12], 0
 	sete al
 .Lout:
 	pop rbx
-	pop rbp
+	pop rbp_r12
+	FRAME_END
 	jmp __x86_return_thunk
 SYM_FUNC_END(kernfs_seq_start)
 
@@ -118,6 +127,7 @@ SYM_FUNC_END(kernfs_seq_next)
 # void kernfs_seq_stop(rdi sf, rsi v)
 SYM_FUNC_START_LOCAL(kernfs_seq_stop)
 	FENTRY
+	FRAME_BEGIN
 	push rbx
 	mov rbx, [rdi + seq_file_private]
 	# -ENODEV of start: it holds no active reference
@@ -128,13 +138,14 @@ SYM_FUNC_START_LOCAL(kernfs_seq_stop)
 .Lunlock:
 	lea rdi, [rbx + kernfs_open_file_mutex]
 	pop rbx
-	jmp mutex_unlock
+	FRAME_END
+	TAIL_CALL mutex_unlock
 SYM_FUNC_END(kernfs_seq_stop)
 
 # int kernfs_seq_show(rdi sf, rsi v)
 SYM_FUNC_START_LOCAL(kernfs_seq_show)
 	FENTRY
-	jmp sysfs_kf_seq_show
+	TAIL_CALL sysfs_kf_seq_show
 SYM_FUNC_END(kernfs_seq_show)
 
 # kn of rdi: to kn's sysfs_ops in rax, its kobject in rdi, its attribute in rsi
@@ -149,7 +160,8 @@ SYM_FUNC_END(kernfs_seq_show)
 # int sysfs_kf_seq_show(rdi sf, rsi v)
 SYM_FUNC_START_LOCAL(sysfs_kf_seq_show)
 	FENTRY
-	push rbp
+	FRAME_BEGIN
+	push rbp_r12
 	push rbx
 	mov rbx, rdi
 	# seq_get_buf(): a page of clean buffer, or the record comes again in a larger one
@@ -158,16 +170,16 @@ SYM_FUNC_START_LOCAL(sysfs_kf_seq_show)
 	sub rax, rcx
 	cmp rax, PAGE_SIZE
 	jb .Loverflow
-	mov rbp, [rdi + seq_file_buf]
-	add rbp, rcx
-	mov rdi, rbp
+	mov rbp_r12, [rdi + seq_file_buf]
+	add rbp_r12, rcx
+	mov rdi, rbp_r12
 	mov ecx, PAGE_SIZE / 8
 	xor eax, eax
 	rep stosq
 	mov rdx, [rbx + seq_file_private]
 	mov rdx, [rdx + kernfs_open_file_kn]
 	SYSFS_TARGET rdx
-	mov rdx, rbp
+	mov rdx, rbp_r12
 	mov rax, [rax + sysfs_ops_show]
 	test rax, rax
 	je .Lempty
@@ -183,7 +195,8 @@ SYM_FUNC_START_LOCAL(sysfs_kf_seq_show)
 	xor eax, eax
 .Lout:
 	pop rbx
-	pop rbp
+	pop rbp_r12
+	FRAME_END
 	jmp __x86_return_thunk
 .Loverflow:
 	mov rax, [rdi + seq_file_size]
@@ -201,7 +214,7 @@ SYM_FUNC_START_LOCAL(sysfs_kf_write)
 	mov rdx, rsi
 	SYSFS_TARGET r8
 	mov rax, [rax + sysfs_ops_store]
-	jmp __x86_indirect_thunk_rax
+	TAIL_CALL __x86_indirect_thunk_rax
 .Lnothing:
 	xor eax, eax
 	jmp __x86_return_thunk
@@ -213,7 +226,7 @@ SYM_FUNC_START_LOCAL(kobj_attr_show)
 	mov rax, [rsi + kobj_attribute_show]
 	test rax, rax
 	je .Leio
-	jmp __x86_indirect_thunk_rax
+	TAIL_CALL __x86_indirect_thunk_rax
 .Leio:
 	mov rax, -EIO
 	jmp __x86_return_thunk
@@ -225,7 +238,7 @@ SYM_FUNC_START_LOCAL(kobj_attr_store)
 	mov rax, [rsi + kobj_attribute_store]
 	test rax, rax
 	je .Leio
-	jmp __x86_indirect_thunk_rax
+	TAIL_CALL __x86_indirect_thunk_rax
 .Leio:
 	mov rax, -EIO
 	jmp __x86_return_thunk
@@ -235,6 +248,7 @@ SYM_FUNC_END(kobj_attr_store)
 # A frame stays here, as the kernel's functions are no tail calls.
 SYM_FUNC_START_LOCAL(module_attr_show)
 	FENTRY
+	FRAME_BEGIN
 	sub rsp, 8
 	mov rax, [rsi + kobj_attribute_show]
 	test rax, rax
@@ -242,6 +256,7 @@ SYM_FUNC_START_LOCAL(module_attr_show)
 	call __x86_indirect_thunk_rax
 .Lout:
 	add rsp, 8
+	FRAME_END
 	jmp __x86_return_thunk
 .Leio:
 	mov rax, -EIO
@@ -250,6 +265,7 @@ SYM_FUNC_END(module_attr_show)
 
 SYM_FUNC_START_LOCAL(module_attr_store)
 	FENTRY
+	FRAME_BEGIN
 	sub rsp, 8
 	mov rax, [rsi + kobj_attribute_store]
 	test rax, rax
@@ -257,6 +273,7 @@ SYM_FUNC_START_LOCAL(module_attr_store)
 	call __x86_indirect_thunk_rax
 .Lout:
 	add rsp, 8
+	FRAME_END
 	jmp __x86_return_thunk
 .Leio:
 	mov rax, -EIO
@@ -266,17 +283,19 @@ SYM_FUNC_END(module_attr_store)
 # int kernfs_fop_release(rdi inode, rsi file)
 SYM_FUNC_START_LOCAL(kernfs_fop_release)
 	FENTRY
-	push rbp
+	FRAME_BEGIN
+	push rbp_r12
 	push rbx
 	mov rbx, rsi
-	mov rbp, rdi
+	mov rbp_r12, rdi
 	KERNFS_OF rdi, rsi
 	call kernfs_put_open_node
 	mov rsi, rbx
-	mov rdi, rbp
+	mov rdi, rbp_r12
 	pop rbx
-	pop rbp
-	jmp seq_release
+	pop rbp_r12
+	FRAME_END
+	TAIL_CALL seq_release
 SYM_FUNC_END(kernfs_fop_release)
 
 # int kernfs_fop_open(rdi inode, rsi file); void kernfs_put_open_node(rdi of)

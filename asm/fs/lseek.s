@@ -7,20 +7,21 @@ SYM_FUNC_START(__x64_sys_lseek)
 	mov edx, [rdi + pt_regs_dx]
 	mov rsi, [rdi + pt_regs_si]
 	mov edi, [rdi + pt_regs_di]
-	jmp ksys_lseek
+	TAIL_CALL ksys_lseek
 SYM_FUNC_END(__x64_sys_lseek)
 
 # off_t ksys_lseek(edi fd, rsi offset, edx whence)
 SYM_FUNC_START(ksys_lseek)
 	FENTRY
+	FRAME_BEGIN
 	push r13
 	push r12
-	push rbp
+	push rbp_r14
 	push rbx
 	mov r12, rsi
 	mov r13d, edx
 	call __fdget_pos
-	mov rbp, rax
+	mov rbp_r14, rax
 	mov rbx, rax
 	mov rax, -EBADF
 	and rbx, -4
@@ -30,12 +31,12 @@ SYM_FUNC_START(ksys_lseek)
 	mov rdi, rbx
 	call vfs_llseek
 	mov r12, rax
-	test bpl, FDPUT_POS_UNLOCK
+	test bpl_r14, FDPUT_POS_UNLOCK
 	je .Lunlocked
 	mov rdi, rbx
 	call __f_unlock_pos
 .Lunlocked:
-	test bpl, FDPUT_FPUT
+	test bpl_r14, FDPUT_FPUT
 	je .Lresult
 	mov rdi, rbx
 	call fput
@@ -43,9 +44,10 @@ SYM_FUNC_START(ksys_lseek)
 	mov rax, r12
 .Lout:
 	pop rbx
-	pop rbp
+	pop rbp_r14
 	pop r12
 	pop r13
+	FRAME_END
 	jmp __x86_return_thunk
 SYM_FUNC_END(ksys_lseek)
 
@@ -60,7 +62,7 @@ SYM_FUNC_START(vfs_llseek)
 	je .Lespipe
 	cmp edx, 4
 	ja .Leinval
-	jmp __x86_indirect_thunk_rax
+	TAIL_CALL __x86_indirect_thunk_rax
 .Lespipe:
 	mov rax, -ESPIPE
 	jmp __x86_return_thunk

@@ -9,7 +9,7 @@ SYM_FUNC_START(__x64_sys_open)
 	mov edx, [rdi + pt_regs_si]
 	mov rsi, [rdi + pt_regs_di]
 	mov edi, AT_FDCWD
-	jmp do_sys_open
+	TAIL_CALL do_sys_open
 SYM_FUNC_END(__x64_sys_open)
 
 SYM_FUNC_START(__x64_sys_openat)
@@ -18,12 +18,13 @@ SYM_FUNC_START(__x64_sys_openat)
 	mov edx, [rdi + pt_regs_dx]
 	mov rsi, [rdi + pt_regs_si]
 	mov edi, [rdi + pt_regs_di]
-	jmp do_sys_open
+	TAIL_CALL do_sys_open
 SYM_FUNC_END(__x64_sys_openat)
 
 # long do_sys_open(edi dfd, rsi filename, edx flags, ecx mode)
 SYM_FUNC_START(do_sys_open)
 	FENTRY
+	FRAME_BEGIN
 	sub rsp, sizeof_open_how
 	mov [rsp + open_how_flags], rdx
 	mov [rsp + open_how_mode], rcx
@@ -31,16 +32,18 @@ SYM_FUNC_START(do_sys_open)
 	mov rdx, rsp
 	call do_sys_openat2
 	add rsp, sizeof_open_how
+	FRAME_END
 	jmp __x86_return_thunk
 SYM_FUNC_END(do_sys_open)
 
 # long do_sys_openat2(edi dfd, rsi filename, rdx how): the descriptor
 SYM_FUNC_START_LOCAL(do_sys_openat2)
 	FENTRY
+	FRAME_BEGIN
 	push r14
 	push r13
 	push r12
-	push rbp
+	push rbp_r15
 	push rbx
 	mov r12d, edi
 	mov r13, rdx
@@ -51,7 +54,7 @@ SYM_FUNC_START_LOCAL(do_sys_openat2)
 	jae .Lout
 	mov edi, [r13 + open_how_flags]
 	call get_unused_fd_flags
-	movsxd rbp, eax
+	movsxd rbp_r15, eax
 	test eax, eax
 	js .Lputname
 	mov rdx, r13
@@ -61,31 +64,33 @@ SYM_FUNC_START_LOCAL(do_sys_openat2)
 	mov r14, rax
 	cmp rax, -4095
 	jb .Linstall
-	mov edi, ebp
+	mov edi, ebp_r15
 	call put_unused_fd
-	mov rbp, r14
+	mov rbp_r15, r14
 	jmp .Lputname
 .Linstall:
 	mov rsi, r14
-	mov edi, ebp
+	mov edi, ebp_r15
 	call fd_install
 .Lputname:
 	mov rdi, rbx
 	call putname
-	mov rax, rbp
+	mov rax, rbp_r15
 .Lout:
 	pop rbx
-	pop rbp
+	pop rbp_r15
 	pop r12
 	pop r13
 	pop r14
+	FRAME_END
 	jmp __x86_return_thunk
 SYM_FUNC_END(do_sys_openat2)
 
 # struct file *do_filp_open(edi dfd, rsi name, rdx how): an open file, or an error pointer
 SYM_FUNC_START(do_filp_open)
 	FENTRY
-	push rbp
+	FRAME_BEGIN
+	push rbp_r12
 	push rbx
 	call path_openat
 	mov rbx, rax
@@ -95,20 +100,22 @@ SYM_FUNC_START(do_filp_open)
 	call do_dentry_open
 	test eax, eax
 	je .Lout
-	movsxd rbp, eax
+	movsxd rbp_r12, eax
 	mov rdi, rbx
 	call fput
-	mov rbx, rbp
+	mov rbx, rbp_r12
 .Lout:
 	mov rax, rbx
 	pop rbx
-	pop rbp
+	pop rbp_r12
+	FRAME_END
 	jmp __x86_return_thunk
 SYM_FUNC_END(do_filp_open)
 
 # int do_dentry_open(rdi file): the file's own open, then what it can do
 SYM_FUNC_START_LOCAL(do_dentry_open)
 	FENTRY
+	FRAME_BEGIN
 	push rbx
 	mov rbx, rdi
 	mov rax, [rdi + file_f_op]
@@ -146,14 +153,17 @@ SYM_FUNC_START_LOCAL(do_dentry_open)
 	xor eax, eax
 .Lout:
 	pop rbx
+	FRAME_END
 	jmp __x86_return_thunk
 SYM_FUNC_END(do_dentry_open)
 
 SYM_FUNC_START(__x64_sys_close)
 	FENTRY
+	FRAME_BEGIN
 	mov edi, [rdi + pt_regs_di]
 	call close_fd
 	cdqe
+	FRAME_END
 	jmp __x86_return_thunk
 SYM_FUNC_END(__x64_sys_close)
 

@@ -31,13 +31,14 @@ SYM_FUNC_START_LOCAL(unuse_pde)
 	jmp __x86_return_thunk
 .Llast:
 	mov rdi, [rdi + proc_dir_entry_pde_unload_completion]
-	jmp complete
+	TAIL_CALL complete
 SYM_FUNC_END(unuse_pde)
 
 # ssize_t proc_reg_read_iter(rdi iocb, rsi iter)
 SYM_FUNC_START_LOCAL(proc_reg_read_iter)
 	FENTRY
-	push rbp
+	FRAME_BEGIN
+	push rbp_r12
 	push rbx
 	mov rax, [rdi + kiocb_ki_filp]
 	mov rax, [rax + file_f_inode]
@@ -47,21 +48,23 @@ SYM_FUNC_START_LOCAL(proc_reg_read_iter)
 	mov rax, [rbx + proc_dir_entry_proc_ops]
 	mov rax, [rax + proc_ops_proc_read_iter]
 	pop rbx
-	pop rbp
+	pop rbp_r12
+	FRAME_END
 	# A permanent entry needs no bookkeeping after: a tail call through the thunk.
-	jmp __x86_indirect_thunk_rax
+	TAIL_CALL __x86_indirect_thunk_rax
 .Luse:
 	USE_PDE .Leio
 	mov rax, [rbx + proc_dir_entry_proc_ops]
 	mov rax, [rax + proc_ops_proc_read_iter]
 	call __x86_indirect_thunk_rax
-	mov rbp, rax
+	mov rbp_r12, rax
 	mov rdi, rbx
 	call unuse_pde
-	mov rax, rbp
+	mov rax, rbp_r12
 .Lout:
 	pop rbx
-	pop rbp
+	pop rbp_r12
+	FRAME_END
 	jmp __x86_return_thunk
 .Leio:
 	mov rax, -EIO
@@ -72,7 +75,8 @@ SYM_FUNC_END(proc_reg_read_iter)
 .macro PROC_REG name, op, missing
 SYM_FUNC_START_LOCAL(\name)
 	FENTRY
-	push rbp
+	FRAME_BEGIN
+	push rbp_r12
 	push rbx
 	push r8
 	mov r8, rcx
@@ -84,15 +88,15 @@ SYM_FUNC_START_LOCAL(\name)
 	mov rcx, r8
 	mov rax, [rbx + proc_dir_entry_proc_ops]
 	mov rax, [rax + proc_ops_\op]
-	mov rbp, \missing
+	mov rbp_r12, \missing
 	test rax, rax
 	je .Lunuse
 	call __x86_indirect_thunk_rax
-	mov rbp, rax
+	mov rbp_r12, rax
 .Lunuse:
 	mov rdi, rbx
 	call unuse_pde
-	mov rax, rbp
+	mov rax, rbp_r12
 	jmp .Lout
 .Lpermanent:
 	mov rcx, r8
@@ -107,7 +111,8 @@ SYM_FUNC_START_LOCAL(\name)
 .Lout:
 	pop r8
 	pop rbx
-	pop rbp
+	pop rbp_r12
+	FRAME_END
 	jmp __x86_return_thunk
 SYM_FUNC_END(\name)
 .endm
@@ -128,7 +133,7 @@ SYM_FUNC_START_LOCAL(proc_single_open)
 	mov rax, [rax + proc_dir_entry_single_show]
 	mov rdi, rsi
 	mov rsi, rax
-	jmp single_open
+	TAIL_CALL single_open
 SYM_FUNC_END(proc_single_open)
 
 # int proc_seq_open(rdi inode, rsi file), proc_seq_release(): of proc_create_seq_private()
@@ -139,16 +144,16 @@ SYM_FUNC_START_LOCAL(proc_seq_open)
 	mov rdi, rsi
 	mov rsi, [rax + proc_dir_entry_seq_ops]
 	test edx, edx
-	je seq_open
-	jmp seq_open_private
+	TAIL_CALL_IF e, seq_open
+	TAIL_CALL seq_open_private
 SYM_FUNC_END(proc_seq_open)
 
 SYM_FUNC_START_LOCAL(proc_seq_release)
 	FENTRY
 	mov rax, [rdi + proc_inode_pde - proc_inode_vfs_inode]
 	cmp dword ptr [rax + proc_dir_entry_state_size], 0
-	je seq_release
-	jmp seq_release_private
+	TAIL_CALL_IF e, seq_release
+	TAIL_CALL seq_release_private
 SYM_FUNC_END(proc_seq_release)
 
 # void *pde_data(rdi inode)
@@ -163,10 +168,11 @@ EXPORT_SYMBOL(pde_data)
 # /proc/PID: int proc_single_show(rdi m, rsi v), which calls show(m, ns, pid, task) of the inode.
 SYM_FUNC_START_LOCAL(proc_single_show)
 	FENTRY
+	FRAME_BEGIN
 	push r12
-	push rbp
+	push rbp_r13
 	push rbx
-	mov rbp, rdi
+	mov rbp_r13, rdi
 	mov rbx, [rdi + seq_file_private]
 	mov r12, [rbx + proc_inode_pid - proc_inode_vfs_inode]
 	mov rdi, r12
@@ -177,12 +183,13 @@ SYM_FUNC_START_LOCAL(proc_single_show)
 	mov rax, [rbx + proc_inode_op - proc_inode_vfs_inode]
 	mov rdx, r12
 	xor esi, esi
-	mov rdi, rbp
+	mov rdi, rbp_r13
 	call __x86_indirect_thunk_rax
 .Lout:
 	pop rbx
-	pop rbp
+	pop rbp_r13
 	pop r12
+	FRAME_END
 	jmp __x86_return_thunk
 .Lesrch:
 	mov eax, -ESRCH
@@ -195,7 +202,7 @@ SYM_FUNC_START_LOCAL(proc_pid_single_open)
 	mov rdx, rdi
 	mov rdi, rsi
 	mov rsi, offset proc_single_show
-	jmp single_open
+	TAIL_CALL single_open
 SYM_FUNC_END(proc_pid_single_open)
 
 # struct task_struct *get_pid_task(rdi pid): here the number is its own struct pid.
@@ -211,13 +218,13 @@ HOST_FUNC comm_show
 SYM_FUNC_START_LOCAL(proc_sys_read)
 	FENTRY
 	xor edx, edx
-	jmp proc_sys_call_handler
+	TAIL_CALL proc_sys_call_handler
 SYM_FUNC_END(proc_sys_read)
 
 SYM_FUNC_START_LOCAL(proc_sys_write)
 	FENTRY
 	mov edx, 1
-	jmp proc_sys_call_handler
+	TAIL_CALL proc_sys_call_handler
 SYM_FUNC_END(proc_sys_write)
 HOST_FUNC proc_sys_call_handler
 

@@ -5,6 +5,7 @@
 # int cmdline_proc_show(rdi m, rsi v)
 SYM_FUNC_START_LOCAL(cmdline_proc_show)
 	FENTRY
+	FRAME_BEGIN
 	push rbx
 	mov rsi, [rip + saved_command_line]
 	mov rbx, rdi
@@ -14,12 +15,14 @@ SYM_FUNC_START_LOCAL(cmdline_proc_show)
 	call seq_putc
 	xor eax, eax
 	pop rbx
+	FRAME_END
 	jmp __x86_return_thunk
 SYM_FUNC_END(cmdline_proc_show)
 
 # int version_proc_show(rdi m, rsi v)
 SYM_FUNC_START_LOCAL(version_proc_show)
 	FENTRY
+	FRAME_BEGIN
 	mov rsi, offset linux_proc_banner
 	mov rdx, offset utsname_sysname
 	mov rcx, offset utsname_release
@@ -27,22 +30,25 @@ SYM_FUNC_START_LOCAL(version_proc_show)
 	xor eax, eax
 	call seq_printf
 	xor eax, eax
+	FRAME_END
 	jmp __x86_return_thunk
 SYM_FUNC_END(version_proc_show)
 
 # void show_val_kb(rdi m, rsi label, rdx pages)
 SYM_FUNC_START_LOCAL(show_val_kb)
 	FENTRY
-	push rbp
-	mov rbp, rdi
+	FRAME_BEGIN
+	push rbp_r12
+	mov rbp_r12, rdi
 	shl rdx, PAGE_SHIFT - 10
 	mov ecx, 8
 	call seq_put_decimal_ull_width
-	mov rdi, rbp
+	mov rdi, rbp_r12
 	mov rsi, offset kb_suffix
 	mov edx, 4
-	pop rbp
-	jmp seq_write
+	pop rbp_r12
+	FRAME_END
+	TAIL_CALL seq_write
 SYM_FUNC_END(show_val_kb)
 
 # int meminfo_proc_show(rdi m, rsi v). Its frame is realigned: r10 finds the caller's (DRAP).

@@ -8,7 +8,7 @@ SYM_FUNC_START(__x64_sys_read)
 	mov rdx, [rdi + pt_regs_dx]
 	mov rsi, [rdi + pt_regs_si]
 	mov edi, [rdi + pt_regs_di]
-	jmp ksys_read
+	TAIL_CALL ksys_read
 SYM_FUNC_END(__x64_sys_read)
 
 SYM_FUNC_START(__x64_sys_write)
@@ -16,7 +16,7 @@ SYM_FUNC_START(__x64_sys_write)
 	mov rdx, [rdi + pt_regs_dx]
 	mov rsi, [rdi + pt_regs_si]
 	mov edi, [rdi + pt_regs_di]
-	jmp ksys_write
+	TAIL_CALL ksys_write
 SYM_FUNC_END(__x64_sys_write)
 
 SYM_FUNC_START(__x64_sys_pread64)
@@ -25,16 +25,17 @@ SYM_FUNC_START(__x64_sys_pread64)
 	mov rdx, [rdi + pt_regs_dx]
 	mov rsi, [rdi + pt_regs_si]
 	mov edi, [rdi + pt_regs_di]
-	jmp ksys_pread64
+	TAIL_CALL ksys_pread64
 SYM_FUNC_END(__x64_sys_pread64)
 
 # ssize_t ksys_read(edi fd, rsi buf, rdx count)
 SYM_FUNC_START(ksys_read)
 	FENTRY
+	FRAME_BEGIN
 	push r14
 	push r13
 	push r12
-	push rbp
+	push rbp_r15
 	push rbx
 	sub rsp, 8
 	mov r12, rsi
@@ -46,14 +47,14 @@ SYM_FUNC_START(ksys_read)
 	and rbx, -4
 	je .Lout
 	# ppos: a copy of f_pos on the stack, or NULL for a stream
-	xor ebp, ebp
+	xor ebp_r15, ebp_r15
 	test dword ptr [rbx + file_f_mode], FMODE_STREAM
 	jne .Lread
 	mov rax, [rbx + file_f_pos]
 	mov [rsp], rax
-	mov rbp, rsp
+	mov rbp_r15, rsp
 .Lread:
-	mov rcx, rbp
+	mov rcx, rbp_r15
 	mov rdx, r13
 	mov rsi, r12
 	mov rdi, rbx
@@ -61,7 +62,7 @@ SYM_FUNC_START(ksys_read)
 	mov r12, rax
 	test rax, rax
 	js .Lput
-	test rbp, rbp
+	test rbp_r15, rbp_r15
 	je .Lput
 	mov rdx, [rsp]
 	mov [rbx + file_f_pos], rdx
@@ -80,20 +81,22 @@ SYM_FUNC_START(ksys_read)
 .Lout:
 	add rsp, 8
 	pop rbx
-	pop rbp
+	pop rbp_r15
 	pop r12
 	pop r13
 	pop r14
+	FRAME_END
 	jmp __x86_return_thunk
 SYM_FUNC_END(ksys_read)
 
 # ssize_t ksys_write(edi fd, rsi buf, rdx count)
 SYM_FUNC_START(ksys_write)
 	FENTRY
+	FRAME_BEGIN
 	push r14
 	push r13
 	push r12
-	push rbp
+	push rbp_r15
 	push rbx
 	sub rsp, 8
 	mov r12, rsi
@@ -104,14 +107,14 @@ SYM_FUNC_START(ksys_write)
 	mov rax, -EBADF
 	and rbx, -4
 	je .Lout
-	xor ebp, ebp
+	xor ebp_r15, ebp_r15
 	test dword ptr [rbx + file_f_mode], FMODE_STREAM
 	jne .Lwrite
 	mov rax, [rbx + file_f_pos]
 	mov [rsp], rax
-	mov rbp, rsp
+	mov rbp_r15, rsp
 .Lwrite:
-	mov rcx, rbp
+	mov rcx, rbp_r15
 	mov rdx, r13
 	mov rsi, r12
 	mov rdi, rbx
@@ -119,7 +122,7 @@ SYM_FUNC_START(ksys_write)
 	mov r12, rax
 	test rax, rax
 	js .Lput
-	test rbp, rbp
+	test rbp_r15, rbp_r15
 	je .Lput
 	mov rdx, [rsp]
 	mov [rbx + file_f_pos], rdx
@@ -138,27 +141,29 @@ SYM_FUNC_START(ksys_write)
 .Lout:
 	add rsp, 8
 	pop rbx
-	pop rbp
+	pop rbp_r15
 	pop r12
 	pop r13
 	pop r14
+	FRAME_END
 	jmp __x86_return_thunk
 SYM_FUNC_END(ksys_write)
 
 # ssize_t ksys_pread64(edi fd, rsi buf, rdx count, rcx pos)
 SYM_FUNC_START(ksys_pread64)
 	FENTRY
+	FRAME_BEGIN
 	test rcx, rcx
 	js .Leinval
 	push r13
 	push r12
-	push rbp
+	push rbp_r14
 	push rbx
 	push rcx
 	mov r12, rsi
 	mov r13, rdx
 	call __fdget
-	mov rbp, rax
+	mov rbp_r14, rax
 	mov rbx, rax
 	mov rax, -EBADF
 	and rbx, -4
@@ -173,7 +178,7 @@ SYM_FUNC_START(ksys_pread64)
 	mov rdi, rbx
 	call vfs_read
 .Lput:
-	test bpl, FDPUT_FPUT
+	test bpl_r14, FDPUT_FPUT
 	je .Lout
 	mov r12, rax
 	mov rdi, rbx
@@ -182,12 +187,14 @@ SYM_FUNC_START(ksys_pread64)
 .Lout:
 	add rsp, 8
 	pop rbx
-	pop rbp
+	pop rbp_r14
 	pop r12
 	pop r13
+	FRAME_END
 	jmp __x86_return_thunk
 .Leinval:
 	mov rax, -EINVAL
+	FRAME_END
 	jmp __x86_return_thunk
 SYM_FUNC_END(ksys_pread64)
 
@@ -215,7 +222,7 @@ SYM_FUNC_START(rw_verify_area)
 	jmp __x86_return_thunk
 SYM_FUNC_END(rw_verify_area)
 
-# The kiocb and the iov_iter of a plain read or write, at rsp: rbx file, r12 buf, r13 count, rbp ppos.
+# The kiocb and the iov_iter of a plain read or write, at rsp: rbx file, r12 buf, r13 count, rbp_r14 ppos.
 .set rw_kiocb, 0
 .set rw_iter, sizeof_kiocb
 .set rw_frame, sizeof_kiocb + sizeof_iov_iter
@@ -227,9 +234,9 @@ SYM_FUNC_END(rw_verify_area)
 	mov [rsp + rw_kiocb + kiocb_ki_filp], rbx
 	mov eax, [rbx + file_f_iocb_flags]
 	mov [rsp + rw_kiocb + kiocb_ki_flags], eax
-	test rbp, rbp
+	test rbp_r14, rbp_r14
 	je .Lstream_\@
-	mov rax, [rbp]
+	mov rax, [rbp_r14]
 	mov [rsp + rw_kiocb + kiocb_ki_pos], rax
 .Lstream_\@:
 	mov byte ptr [rsp + rw_iter + iov_iter_iter_type], ITER_UBUF
@@ -252,15 +259,16 @@ SYM_FUNC_END(rw_verify_area)
 # ssize_t vfs_read(rdi file, rsi buf, rdx count, rcx ppos)
 SYM_FUNC_START(vfs_read)
 	FENTRY
+	FRAME_BEGIN
 	push r13
 	push r12
-	push rbp
+	push rbp_r14
 	push rbx
 	sub rsp, rw_frame
 	mov rbx, rdi
 	mov r12, rsi
 	mov r13, rdx
-	mov rbp, rcx
+	mov rbp_r14, rcx
 	mov edx, [rdi + file_f_mode]
 	mov rax, -EBADF
 	test edx, FMODE_READ
@@ -270,7 +278,7 @@ SYM_FUNC_START(vfs_read)
 	je .Lout
 	ACCESS_OK r12, r13, .Lefault
 	mov rcx, r13
-	mov rdx, rbp
+	mov rdx, rbp_r14
 	mov rsi, rbx
 	mov edi, READ
 	call rw_verify_area
@@ -284,7 +292,7 @@ SYM_FUNC_START(vfs_read)
 	mov rax, [rdx + file_operations_read]
 	test rax, rax
 	je .Lread_iter
-	mov rcx, rbp
+	mov rcx, rbp_r14
 	mov rdx, r13
 	mov rsi, r12
 	mov rdi, rbx
@@ -302,16 +310,17 @@ SYM_FUNC_START(vfs_read)
 	call __x86_indirect_thunk_rax
 	test rax, rax
 	jle .Lout
-	test rbp, rbp
+	test rbp_r14, rbp_r14
 	je .Lout
 	mov rdx, [rsp + rw_kiocb + kiocb_ki_pos]
-	mov [rbp], rdx
+	mov [rbp_r14], rdx
 .Lout:
 	add rsp, rw_frame
 	pop rbx
-	pop rbp
+	pop rbp_r14
 	pop r12
 	pop r13
+	FRAME_END
 	jmp __x86_return_thunk
 .Lefault:
 	mov rax, -EFAULT
@@ -321,15 +330,16 @@ SYM_FUNC_END(vfs_read)
 # ssize_t vfs_write(rdi file, rsi buf, rdx count, rcx ppos)
 SYM_FUNC_START(vfs_write)
 	FENTRY
+	FRAME_BEGIN
 	push r13
 	push r12
-	push rbp
+	push rbp_r14
 	push rbx
 	sub rsp, rw_frame
 	mov rbx, rdi
 	mov r12, rsi
 	mov r13, rdx
-	mov rbp, rcx
+	mov rbp_r14, rcx
 	mov edx, [rdi + file_f_mode]
 	mov rax, -EBADF
 	test edx, FMODE_WRITE
@@ -339,7 +349,7 @@ SYM_FUNC_START(vfs_write)
 	je .Lout
 	ACCESS_OK r12, r13, .Lefault
 	mov rcx, r13
-	mov rdx, rbp
+	mov rdx, rbp_r14
 	mov rsi, rbx
 	mov edi, WRITE
 	call rw_verify_area
@@ -353,7 +363,7 @@ SYM_FUNC_START(vfs_write)
 	mov rax, [rdx + file_operations_write]
 	test rax, rax
 	je .Lwrite_iter
-	mov rcx, rbp
+	mov rcx, rbp_r14
 	mov rdx, r13
 	mov rsi, r12
 	mov rdi, rbx
@@ -371,16 +381,17 @@ SYM_FUNC_START(vfs_write)
 	call __x86_indirect_thunk_rax
 	test rax, rax
 	jle .Lout
-	test rbp, rbp
+	test rbp_r14, rbp_r14
 	je .Lout
 	mov rdx, [rsp + rw_kiocb + kiocb_ki_pos]
-	mov [rbp], rdx
+	mov [rbp_r14], rdx
 .Lout:
 	add rsp, rw_frame
 	pop rbx
-	pop rbp
+	pop rbp_r14
 	pop r12
 	pop r13
+	FRAME_END
 	jmp __x86_return_thunk
 .Lefault:
 	mov rax, -EFAULT

@@ -57,16 +57,18 @@ EXPORT_SYMBOL(seq_read)
 # ssize_t seq_read_iter(rdi iocb, rsi iter)
 SYM_FUNC_START(seq_read_iter)
 	FENTRY
+	FRAME_BEGIN
 	xor eax, eax
 	cmp qword ptr [rsi + iov_iter_count], 0
 	jne .Lwork
+	FRAME_END
 	jmp __x86_return_thunk
 .Lwork:
 	push r15
 	push r14
 	push r13
 	push r12
-	push rbp
+	PUSH_RBP_WORD
 	push rbx
 	sub rsp, 0x10
 	mov r12, rdi
@@ -129,13 +131,13 @@ SYM_FUNC_START(seq_read_iter)
 	lea rsi, [rbx + seq_file_index]
 	CALL_SEQ_OP start
 .Lrecord:
-	mov rbp, rax
-	movsxd r15, ebp
-	test rbp, rbp
+	mov rbp_word, rax
+	movsxd r15, ebp_word
+	TEST_RBP_WORD
 	je .Lend
-	cmp rbp, -4095
+	cmp rbp_word, -4095
 	jae .Lend
-	mov rsi, rbp
+	mov rsi, rbp_word
 	CALL_SEQ_OP show
 	movsxd r15, eax
 	test eax, eax
@@ -150,7 +152,7 @@ SYM_FUNC_START(seq_read_iter)
 	cmp rax, [rbx + seq_file_size]
 	jne .Lfill
 	# It does not fit: show it again in a buffer of twice the size.
-	mov rsi, rbp
+	mov rsi, rbp_word
 	CALL_SEQ_OP stop
 	mov rdi, [rbx + seq_file_buf]
 	call kvfree
@@ -167,11 +169,11 @@ SYM_FUNC_START(seq_read_iter)
 	jmp .Ldone
 .Lnext:
 	lea rdx, [rbx + seq_file_index]
-	mov rsi, rbp
+	mov rsi, rbp_word
 	CALL_SEQ_OP next
 	jmp .Lrecord
 .Lend:
-	mov rsi, rbp
+	mov rsi, rbp_word
 	CALL_SEQ_OP stop
 	mov qword ptr [rbx + seq_file_count], 0
 	jmp .Ldone
@@ -182,9 +184,9 @@ SYM_FUNC_START(seq_read_iter)
 	mov rax, [rbx + seq_file_index]
 	mov [rsp + 8], rax
 	lea rdx, [rbx + seq_file_index]
-	mov rsi, rbp
+	mov rsi, rbp_word
 	CALL_SEQ_OP next
-	mov rbp, rax
+	mov rbp_word, rax
 	mov rax, [rsp + 8]
 	cmp rax, [rbx + seq_file_index]
 	jne .Lmoved
@@ -195,14 +197,14 @@ SYM_FUNC_START(seq_read_iter)
 	call _printk
 	inc qword ptr [rbx + seq_file_index]
 .Lmoved:
-	test rbp, rbp
+	TEST_RBP_WORD
 	je .Lfull
-	cmp rbp, -4095
+	cmp rbp_word, -4095
 	jae .Lfull
 	mov rax, [rbx + seq_file_count]
 	cmp rax, [r13 + iov_iter_count]
 	jae .Lfull
-	mov rsi, rbp
+	mov rsi, rbp_word
 	CALL_SEQ_OP show
 	movsxd r15, eax
 	mov rdx, [rsp]
@@ -219,7 +221,7 @@ SYM_FUNC_START(seq_read_iter)
 	mov [rbx + seq_file_count], rdx
 	jmp .Lfill
 .Lfull:
-	mov rsi, rbp
+	mov rsi, rbp_word
 	CALL_SEQ_OP stop
 	mov rdx, r13
 	mov rsi, [rbx + seq_file_count]
@@ -245,11 +247,12 @@ SYM_FUNC_START(seq_read_iter)
 	mov rax, r14
 	add rsp, 0x10
 	pop rbx
-	pop rbp
+	POP_RBP_WORD
 	pop r12
 	pop r13
 	pop r14
 	pop r15
+	FRAME_END
 	jmp __x86_return_thunk
 SYM_FUNC_END(seq_read_iter)
 EXPORT_SYMBOL(seq_read_iter)
@@ -257,18 +260,20 @@ EXPORT_SYMBOL(seq_read_iter)
 # int traverse(rdi m, rsi offset): shows records up to an offset, -EAGAIN after making the buffer larger.
 SYM_FUNC_START_LOCAL(traverse)
 	FENTRY
+	FRAME_BEGIN
 	mov qword ptr [rdi + seq_file_index], 0
 	mov qword ptr [rdi + seq_file_from], 0
 	mov qword ptr [rdi + seq_file_count], 0
 	test rsi, rsi
 	jne .Lwork
 	xor eax, eax
+	FRAME_END
 	jmp __x86_return_thunk
 .Lwork:
 	push r14
 	push r13
 	push r12
-	push rbp
+	push rbp_r15
 	push rbx
 	mov rbx, rdi
 	mov r12, rsi
@@ -286,14 +291,14 @@ SYM_FUNC_START_LOCAL(traverse)
 .Lstart:
 	lea rsi, [rbx + seq_file_index]
 	CALL_SEQ_OP start
-	mov rbp, rax
+	mov rbp_r15, rax
 .Lrecord:
-	test rbp, rbp
+	test rbp_r15, rbp_r15
 	je .Lstop
-	mov r14d, ebp
-	cmp rbp, -4095
+	mov r14d, ebp_r15
+	cmp rbp_r15, -4095
 	jae .Lstop
-	mov rsi, rbp
+	mov rsi, rbp_r15
 	CALL_SEQ_OP show
 	mov r14d, eax
 	test eax, eax
@@ -306,9 +311,9 @@ SYM_FUNC_START_LOCAL(traverse)
 	cmp rax, [rbx + seq_file_size]
 	je .Loverflow
 	lea rdx, [rbx + seq_file_index]
-	mov rsi, rbp
+	mov rsi, rbp_r15
 	CALL_SEQ_OP next
-	mov rbp, rax
+	mov rbp_r15, rax
 	mov rax, [rbx + seq_file_count]
 	lea rdx, [r13 + rax]
 	cmp rdx, r12
@@ -324,18 +329,19 @@ SYM_FUNC_START_LOCAL(traverse)
 	mov [rbx + seq_file_from], rdx
 	sub [rbx + seq_file_count], rdx
 .Lstop:
-	mov rsi, rbp
+	mov rsi, rbp_r15
 	CALL_SEQ_OP stop
 	mov eax, r14d
 .Lout:
 	pop rbx
-	pop rbp
+	pop rbp_r15
 	pop r12
 	pop r13
 	pop r14
+	FRAME_END
 	jmp __x86_return_thunk
 .Loverflow:
-	mov rsi, rbp
+	mov rsi, rbp_r15
 	CALL_SEQ_OP stop
 	mov rdi, [rbx + seq_file_buf]
 	call kvfree
@@ -355,11 +361,12 @@ SYM_FUNC_END(traverse)
 # loff_t seq_lseek(rdi file, rsi offset, edx whence)
 SYM_FUNC_START(seq_lseek)
 	FENTRY
+	FRAME_BEGIN
 	push r13
 	push r12
-	push rbp
+	push rbp_r14
 	push rbx
-	mov rbp, rdi
+	mov rbp_r14, rdi
 	mov r12, rsi
 	mov r13d, edx
 	mov rbx, [rdi + file_private_data]
@@ -369,7 +376,7 @@ SYM_FUNC_START(seq_lseek)
 	cmp r13d, 1
 	jb .Lset
 	jne .Lunlock
-	add r12, [rbp + file_f_pos]
+	add r12, [rbp_r14 + file_f_pos]
 .Lset:
 	test r12, r12
 	js .Lunlock
@@ -386,23 +393,24 @@ SYM_FUNC_START(seq_lseek)
 	jne .Lfailed
 	mov [rbx + seq_file_read_pos], r12
 .Lthere:
-	mov [rbp + file_f_pos], r12
+	mov [rbp_r14 + file_f_pos], r12
 	mov rax, r12
 	jmp .Lunlock
 .Lfailed:
-	mov qword ptr [rbp + file_f_pos], 0
+	mov qword ptr [rbp_r14 + file_f_pos], 0
 	mov qword ptr [rbx + seq_file_read_pos], 0
 	mov qword ptr [rbx + seq_file_index], 0
 	mov qword ptr [rbx + seq_file_count], 0
 .Lunlock:
-	mov rbp, rax
+	mov rbp_r14, rax
 	lea rdi, [rbx + seq_file_lock]
 	call mutex_unlock
-	mov rax, rbp
+	mov rax, rbp_r14
 	pop rbx
-	pop rbp
+	pop rbp_r14
 	pop r12
 	pop r13
+	FRAME_END
 	jmp __x86_return_thunk
 SYM_FUNC_END(seq_lseek)
 EXPORT_SYMBOL(seq_lseek)

@@ -26,11 +26,12 @@ SYM_FUNC_END(single_stop)
 # int single_open(rdi file, rsi show, rdx data)
 SYM_FUNC_START(single_open)
 	FENTRY
+	FRAME_BEGIN
 	push r12
-	push rbp
+	push rbp_r13
 	push rbx
 	push rdx
-	mov rbp, rdi
+	mov rbp_r13, rdi
 	mov r12, rsi
 	mov edi, sizeof_seq_operations
 	call seq_buf_alloc
@@ -43,11 +44,11 @@ SYM_FUNC_START(single_open)
 	mov qword ptr [rbx + seq_operations_stop], offset single_stop
 	mov [rbx + seq_operations_show], r12
 	mov rsi, rbx
-	mov rdi, rbp
+	mov rdi, rbp_r13
 	call seq_open
 	test eax, eax
 	jne .Lfailed
-	mov rdx, [rbp + file_private_data]
+	mov rdx, [rbp_r13 + file_private_data]
 	mov rcx, [rsp]
 	mov [rdx + seq_file_private], rcx
 	jmp .Lout
@@ -59,8 +60,9 @@ SYM_FUNC_START(single_open)
 .Lout:
 	pop rdx
 	pop rbx
-	pop rbp
+	pop rbp_r13
 	pop r12
+	FRAME_END
 	jmp __x86_return_thunk
 SYM_FUNC_END(single_open)
 EXPORT_SYMBOL(single_open)
@@ -68,11 +70,12 @@ EXPORT_SYMBOL(single_open)
 # int single_open_size(rdi file, rsi show, rdx data, rcx size)
 SYM_FUNC_START(single_open_size)
 	FENTRY
+	FRAME_BEGIN
 	push r12
-	push rbp
+	push rbp_r13
 	push rbx
 	push rcx
-	mov rbp, rdi
+	mov rbp_r13, rdi
 	mov rbx, rsi
 	mov r12, rdx
 	mov rdi, rcx
@@ -82,11 +85,11 @@ SYM_FUNC_START(single_open_size)
 	mov rdx, r12
 	mov rsi, rbx
 	mov rbx, rax
-	mov rdi, rbp
+	mov rdi, rbp_r13
 	call single_open
 	test eax, eax
 	jne .Lfailed
-	mov rdx, [rbp + file_private_data]
+	mov rdx, [rbp_r13 + file_private_data]
 	mov rcx, [rsp]
 	mov [rdx + seq_file_buf], rbx
 	mov [rdx + seq_file_size], rcx
@@ -102,8 +105,9 @@ SYM_FUNC_START(single_open_size)
 .Lout:
 	pop rcx
 	pop rbx
-	pop rbp
+	pop rbp_r13
 	pop r12
+	FRAME_END
 	jmp __x86_return_thunk
 SYM_FUNC_END(single_open_size)
 EXPORT_SYMBOL(single_open_size)
@@ -111,6 +115,7 @@ EXPORT_SYMBOL(single_open_size)
 # int single_release(rdi inode, rsi file)
 SYM_FUNC_START(single_release)
 	FENTRY
+	FRAME_BEGIN
 	push rbx
 	mov rax, [rsi + file_private_data]
 	mov rbx, [rax + seq_file_op]
@@ -119,6 +124,7 @@ SYM_FUNC_START(single_release)
 	call kvfree
 	xor eax, eax
 	pop rbx
+	FRAME_END
 	jmp __x86_return_thunk
 SYM_FUNC_END(single_release)
 EXPORT_SYMBOL(single_release)
@@ -126,6 +132,7 @@ EXPORT_SYMBOL(single_release)
 # int seq_release(rdi inode, rsi file)
 SYM_FUNC_START(seq_release)
 	FENTRY
+	FRAME_BEGIN
 	push rbx
 	mov rbx, [rsi + file_private_data]
 	mov rdi, [rbx + seq_file_buf]
@@ -134,6 +141,7 @@ SYM_FUNC_START(seq_release)
 	call kvfree
 	xor eax, eax
 	pop rbx
+	FRAME_END
 	jmp __x86_return_thunk
 SYM_FUNC_END(seq_release)
 EXPORT_SYMBOL(seq_release)
@@ -141,37 +149,41 @@ EXPORT_SYMBOL(seq_release)
 # int seq_release_private(rdi inode, rsi file)
 SYM_FUNC_START(seq_release_private)
 	FENTRY
-	push rbp
+	FRAME_BEGIN
+	push rbp_r12
 	push rbx
-	mov rbp, rsi
+	mov rbp_r12, rsi
 	mov rbx, rdi
 	mov rax, [rsi + file_private_data]
 	mov rdi, [rax + seq_file_private]
 	mov qword ptr [rax + seq_file_private], 0
 	call kvfree
-	mov rsi, rbp
+	mov rsi, rbp_r12
 	mov rdi, rbx
 	pop rbx
-	pop rbp
-	jmp seq_release
+	pop rbp_r12
+	FRAME_END
+	TAIL_CALL seq_release
 SYM_FUNC_END(seq_release_private)
 EXPORT_SYMBOL(seq_release_private)
 
 # void seq_puts(rdi m, rsi s)
 SYM_FUNC_START(seq_puts)
 	FENTRY
-	push rbp
+	FRAME_BEGIN
+	push rbp_r12
 	push rbx
 	mov rbx, rdi
-	mov rbp, rsi
+	mov rbp_r12, rsi
 	mov rdi, rsi
 	call strlen
 	movsxd rdx, eax
-	mov rsi, rbp
+	mov rsi, rbp_r12
 	mov rdi, rbx
 	pop rbx
-	pop rbp
-	jmp seq_write
+	pop rbp_r12
+	FRAME_END
+	TAIL_CALL seq_write
 SYM_FUNC_END(seq_puts)
 EXPORT_SYMBOL(seq_puts)
 

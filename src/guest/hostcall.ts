@@ -29,7 +29,7 @@ export interface HostCall {
   cpu: number;
   /** The six register arguments: rdi rsi rdx rcx r8 r9. */
   readonly args: readonly bigint[];
-  /** RSP at the entry: the address of the return address. Stack arguments start 8 bytes above. */
+  /** RSP at the function's entry: the address of the return address. Stack arguments start 8 bytes above. */
   readonly sp: Addr;
   /** Return address of the call. */
   readonly caller: Addr;

@@ -25,6 +25,8 @@ const PROTECTION: Readonly<Record<string, number>> = {
   '.user.data': PROT_READ | PROT_WRITE,
 };
 const PERCPU = '.data..percpu';
+/** e8 rel32 */
+const FENTRY_SIZE = 5;
 
 /** Maps the image's sections with their protections, and the user stacks. */
 export function mapImage(mem: GuestMemory, image: AsmImage): void {
@@ -112,7 +114,8 @@ export function idleWoken(image: AsmImage): Addr {
   const text = image.sections.find((s) => s.name === '.text');
   if (idle && text) {
     const from = Number(idle.addr - text.addr);
-    for (let at = from; at < from + idle.size; at++) {
+    // Not in the fentry call: its displacement may be any bytes.
+    for (let at = from + FENTRY_SIZE; at < from + idle.size; at++) {
       if (text.bytes[at] === 0xfb && text.bytes[at + 1] === 0xf4) return text.addr + BigInt(at + 2);
     }
   }
@@ -121,8 +124,10 @@ export function idleWoken(image: AsmImage): Addr {
 
 /** hlt; sub $8,%rsp; call rel32: how a host function's body begins (HOST_BODY in asm/host.inc). */
 const HOST_BODY = [0xf4, 0x48, 0x83, 0xec, 0x08, 0xe8];
+/** push %rbp; mov %rsp,%rbp: before it, in an image with frame pointers (FRAME_BEGIN in asm/frame.inc). */
+const FRAME_BEGIN = [0x55, 0x48, 0x89, 0xe5];
 
-/** The hlt of every host function's stub, by name; behind the fentry site where there is one. */
+/** The hlt of every host function's stub, by name; behind the fentry site and the frame where they are. */
 export function hostStubs(image: AsmImage): Map<string, Addr> {
   const text = image.sections.find((s) => s.name === '.text');
   const stubs = new Map<string, Addr>();
@@ -130,9 +135,10 @@ export function hostStubs(image: AsmImage): Map<string, Addr> {
   const fentry = new Set(image.fentrySites);
   for (const { name, addr, section, type } of image.symbols) {
     if (section !== '.text' || type !== 'func') continue;
-    const hlt = fentry.has(addr) ? addr + 5n : addr;
-    const at = Number(hlt - text.addr);
-    if (HOST_BODY.every((byte, i) => text.bytes[at + i] === byte)) stubs.set(name, hlt);
+    const has = (bytes: number[], from: number) => bytes.every((byte, i) => text.bytes[from + i] === byte);
+    let at = Number(addr - text.addr) + (fentry.has(addr) ? FENTRY_SIZE : 0);
+    if (has(FRAME_BEGIN, at)) at += FRAME_BEGIN.length;
+    if (has(HOST_BODY, at)) stubs.set(name, text.addr + BigInt(at));
   }
   return stubs;
 }

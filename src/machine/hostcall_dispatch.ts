@@ -39,13 +39,16 @@ export class HostCallError extends Error {
 
 export class HostCallDispatch {
   readonly #core: KernelCore;
+  /** Bytes of a stub's own frame, below the return address: the rbp saved where frame pointers are kept. */
+  readonly #frame: bigint;
   /** By low half of the address behind a hlt. */
   readonly #stubs = new Map<number, Stub>();
   /** Suspended host functions, innermost last, by stack slot. */
   readonly #suspended = new Map<number, Suspended[]>();
 
-  constructor(core: KernelCore) {
+  constructor(core: KernelCore, framePointers = false) {
     this.#core = core;
+    this.#frame = framePointers ? 8n : 0n;
   }
 
   /**
@@ -80,7 +83,7 @@ export class HostCallDispatch {
 
   #enter(cpu: Cpu, stub: Stub): void {
     const { regs } = cpu.context;
-    const sp = regs[REG.rsp];
+    const sp = regs[REG.rsp] + this.#frame;
     const call: HostCall = {
       cpu: cpu.id,
       args: ARGS.map((reg) => regs[reg]),
@@ -100,7 +103,7 @@ export class HostCallDispatch {
 
   #resume(cpu: Cpu, stub: Stub): void {
     const suspended = this.#stackOf(cpu).at(-1);
-    if (!suspended || suspended.call.sp !== cpu.rsp || suspended.stub.hlt !== stub.hlt) {
+    if (!suspended || suspended.call.sp !== cpu.rsp + this.#frame || suspended.stub.hlt !== stub.hlt) {
       throw new HostCallError(
         `${stub.name} goes on where it was not suspended, at rsp 0x${cpu.rsp.toString(16)}`,
       );

@@ -19,19 +19,29 @@ export interface KernelImage {
   readonly warnings: readonly string[];
 }
 
-let loaded: KernelImage | undefined;
+/** Which unwinder the kernel is configured for: with frame pointers its code keeps one in rbp. */
+export type ImageFlavour = 'orc' | 'frame pointer';
+
+const FLAVOURS: Record<ImageFlavour, Record<string, number>> = {
+  orc: {},
+  'frame pointer': { CONFIG_FRAME_POINTER: 1 },
+};
+
+const loaded = new Map<ImageFlavour, KernelImage>();
 
 /**
  * The image, from memory, from the cache, or assembled.
  * @throws AsmError when a source does not assemble.
  */
-export async function loadKernelImage(): Promise<KernelImage> {
-  if (loaded) return loaded;
+export async function loadKernelImage(flavour: ImageFlavour = 'orc'): Promise<KernelImage> {
+  let image = loaded.get(flavour);
+  if (image) return image;
   const root = packageRoot();
   const sources = readSources(root);
-  const file = join(root, '.cache', 'image', `${imageKey(root, sources)}.bin`);
-  loaded = readCache(file) ?? (await assemble(sources, file));
-  return loaded;
+  const file = join(root, '.cache', 'image', `${imageKey(root, sources, flavour)}.bin`);
+  image = readCache(file) ?? (await assemble(sources, FLAVOURS[flavour], file));
+  loaded.set(flavour, image);
+  return image;
 }
 
 /** The sources under asm/, .inc files first, each with its path from the package's root. */
@@ -50,8 +60,9 @@ function walk(dir: string): string[] {
 }
 
 /** A hash of the sources, of the layout, and of the assembler and ORC generator themselves. */
-function imageKey(root: string, sources: readonly AsmSource[]): string {
+function imageKey(root: string, sources: readonly AsmSource[], flavour: ImageFlavour): string {
   const hash = createHash('sha256');
+  hash.update(flavour);
   for (const { path, text } of sources) hash.update(`${path}\0${text}\0`);
   hash.update(readFileSync(join(root, 'package.json')));
   for (const dir of ['src/isa', 'src/objtool', 'src/kernel/layout.ts']) {
@@ -85,12 +96,16 @@ export function asmDefines(): Record<string, number | bigint> {
   return defines;
 }
 
-async function assemble(sources: AsmSource[], cacheFile: string): Promise<KernelImage> {
+async function assemble(
+  sources: AsmSource[],
+  config: Record<string, number>,
+  cacheFile: string,
+): Promise<KernelImage> {
   const [{ assembleImage }, { generateOrc }] = await Promise.all([
     import('../isa/assembler.ts'),
     import('../objtool/orc_gen.ts'),
   ]);
-  const asm = await assembleImage(sources, { defines: asmDefines() });
+  const asm = await assembleImage(sources, { defines: { ...asmDefines(), ...config } });
   const { table, warnings } = generateOrc(asm);
   const image = { asm, orc: table, warnings };
   try {

@@ -53,7 +53,7 @@ import { makeControlFiles } from './control_files.ts';
 import { Cpu } from './cpu.ts';
 import { Executor, MachineError } from './executor.ts';
 import { HostCallDispatch } from './hostcall_dispatch.ts';
-import { type KernelImage, loadKernelImage } from './image.ts';
+import { type ImageFlavour, type KernelImage, loadKernelImage } from './image.ts';
 import { Modules } from './modules.ts';
 import { Oops } from './oops.ts';
 import { Rcu } from './rcu.ts';
@@ -103,6 +103,11 @@ const UNWINDERS: Record<NonNullable<MachineOptions['unwinder']>, UnwinderKind> =
   'frame pointer': 'frame-pointer',
   none: 'none',
 };
+const IMAGES: Record<NonNullable<MachineOptions['unwinder']>, ImageFlavour> = {
+  orc: 'orc',
+  'frame pointer': 'frame pointer',
+  none: 'orc',
+};
 
 export class Machine {
   readonly options: Required<MachineOptions>;
@@ -141,7 +146,8 @@ export class Machine {
    * @throws EngineError, AsmError
    */
   static async boot(options: MachineOptions = {}): Promise<Machine> {
-    return new Machine(await loadKernelImage(), { ...DEFAULTS, ...options });
+    const all = { ...DEFAULTS, ...options };
+    return new Machine(await loadKernelImage(IMAGES[all.unwinder]), all);
   }
 
   private constructor(image: KernelImage, options: Required<MachineOptions>) {
@@ -153,7 +159,8 @@ export class Machine {
     this.core = this.#makeCore(image, mem.memory);
     const { core, smp } = this;
     const cpu = (id: number) => smp.cpus[id];
-    this.#host = new HostCallDispatch(core);
+    const framePointers = options.unwinder === 'frame pointer';
+    this.#host = new HostCallDispatch(core, framePointers);
     this.traces = new Traces(core, this.#lookup, UNWINDERS[options.unwinder], options.shadow, cpu);
     this.sched = new Sched(core, smp);
     const format = formatContext(core);
@@ -169,7 +176,7 @@ export class Machine {
     defineTime(core, this.timers);
     defineWait(core, this.sched);
     const locking = new Locking(core, this.sched);
-    this.fork = new Fork(core, this.sched);
+    this.fork = new Fork(core, this.sched, framePointers);
     this.exit = new Exit(core, this.sched, this.fork, locking);
     this.kthreads = new Kthreads(core, this.sched, this.fork, this.exit, locking, (fmt, next) =>
       vsprintfGuest(format, fmt, next),

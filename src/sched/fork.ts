@@ -33,6 +33,7 @@ export class Fork {
   readonly #core: KernelCore;
   readonly #sched: Sched;
   readonly #retFromFork: Addr;
+  readonly #framePointers: boolean;
   readonly #freeStacks: number[] = [];
   readonly #freeUserStacks: number[] = [];
   readonly #userStacks = new Map<TaskStruct, number>();
@@ -42,9 +43,10 @@ export class Fork {
   /** Run for every new task, in order: livepatch's klp_copy_process() among them. */
   readonly onFork: ForkHook[] = [];
 
-  constructor(core: KernelCore, sched: Sched) {
+  constructor(core: KernelCore, sched: Sched, framePointers = false) {
     this.#core = core;
     this.#sched = sched;
+    this.#framePointers = framePointers;
     this.#retFromFork = core.symbols.require('ret_from_fork');
     core.host.defineAll({
       copy_process: (call) => this.#copyProcess(call),
@@ -93,6 +95,8 @@ export class Fork {
     const regs = task.stackTop - BigInt(LAYOUT.pt_regs.size);
     const frame = regs - BigInt(LAYOUT.inactive_task_frame.size);
     mem.fill(frame, LAYOUT.inactive_task_frame.size, 0);
+    // encode_frame_pointer(): the lowest bit says that these are registers.
+    if (this.#framePointers) mem.writeU64(frame + BigInt(I.bp), regs + 1n);
     mem.writeU64(frame + BigInt(I.bx), fn);
     mem.writeU64(frame + BigInt(I.r12), arg);
     mem.writeU64(frame + BigInt(I.ret_addr), this.#retFromFork);

@@ -206,6 +206,20 @@ describe('macros and constants', () => {
     expect(await body('1: jmp 1f\njmp 1b\n1: ret')).toBe('eb02ebfcc3');
   });
 
+  test('an alias is another name of an operand, in macros too, until it is given again', async () => {
+    const text = `
+      .alias it, r12
+      .macro SAVE what
+        push \\what
+      .endm
+      SAVE it
+      mov it, rax
+      .alias it, qword ptr [rbp - 8]
+      mov it, rax
+      mov rbx, [rax + item]`;
+    expect(await body(`.set item, 16\n${text}`)).toBe('41544989c4488945f8488b5810');
+  });
+
   test('constants, conditions and repetition', async () => {
     const text = `
       .set N, 3

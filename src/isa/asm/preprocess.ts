@@ -23,14 +23,17 @@ interface Macro {
   readonly body: readonly Statement[];
 }
 
-/** Macros and constants of one file, seen through to those of the headers. */
+/** Macros, constants and aliases of one file, seen through to those of the headers. */
 export class Scope {
   readonly constants: Map<string, bigint>;
   readonly macros: Map<string, Macro>;
+  /** Other names of operands. */
+  readonly aliases: Map<string, string>;
 
   constructor(parent?: Scope) {
     this.constants = new Map(parent?.constants);
     this.macros = new Map(parent?.macros);
+    this.aliases = new Map(parent?.aliases);
   }
 }
 
@@ -42,6 +45,7 @@ const ASSIGNMENT = /^[A-Za-z_$][\w.$]*\s*=(?!=)/;
 
 const firstWord = (text: string): string => /^\S+/.exec(text)?.[0] ?? '';
 const restAfter = (text: string, word: string): string => text.slice(word.length).trim();
+const WORD = /(?<![\w.$])[A-Za-z_$][\w.$]*/g;
 const escapeRegExp = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
 
 export class Preprocessor {
@@ -103,12 +107,29 @@ export class Preprocessor {
     if (word === '.error') throw new AsmError(place, restAfter(text, word).replace(/^"|"$/g, '') || '.error');
     if (word === '.purgem') this.scope.macros.delete(restAfter(text, word));
     else if (word === '.set' || word === '.equ') this.#set(statement, restAfter(text, word));
+    else if (word === '.alias') this.#alias(statement, restAfter(text, word));
     else if (ASSIGNMENT.test(text)) this.#set(statement, text.replace('=', ','));
     else {
       const called = this.#macroCall(statement);
       if (called) yield* this.#run(this.#expand(called.macro, called.args, place), depth + 1);
-      else yield statement;
+      else yield this.#unalias(statement);
     }
+  }
+
+  #alias(statement: Statement, operands: string): void {
+    const match = /^([A-Za-z_$][\w$]*)\s*,\s*(.+)$/.exec(operands);
+    if (!match) throw new AsmError(statement.place, '.alias wants a name and an operand');
+    const name = match[1] as string;
+    if (isRegister(name)) throw new AsmError(statement.place, `'${name}' is a register`, name);
+    this.scope.aliases.set(name, match[2] as string);
+  }
+
+  /** Instructions only: data and directives have no operands that could have another name. */
+  #unalias(statement: Statement): Statement {
+    const { aliases } = this.scope;
+    if (aliases.size === 0 || statement.text.startsWith('.')) return statement;
+    const text = statement.text.replace(WORD, (word) => aliases.get(word) ?? word);
+    return text === statement.text ? statement : { ...statement, text };
   }
 
   #set(statement: Statement, operands: string): void {
