@@ -27,7 +27,7 @@ const SNAPSHOT_BYTES = 32;
 /** So many tasks of one name are listed one by one. */
 const MANY = 8;
 
-const TOLD = ['printk', 'ftrace', 'patch_state', 'blocked', 'transition', 'gap'] as const;
+const TOLD = ['printk', 'ftrace', 'patch_state', 'blocked', 'transition', 'gap', 'hole'] as const;
 const TOLD_VERBOSE = ['poke', 'int3', 'task', 'module'] as const;
 
 type Event<K extends KernelEvent['type']> = Extract<KernelEvent, { type: K }>;
@@ -74,6 +74,9 @@ export class Narrator implements RunObserver {
         break;
       case 'transition':
         this.#transition(event);
+        break;
+      case 'hole':
+        this.#say(() => this.#hole(event));
         break;
       case 'gap':
         this.#say(() => this.#gap(event));
@@ -195,6 +198,13 @@ export class Narrator implements RunObserver {
     const { colors } = this.#options;
     const what = `${event.version} of ${event.func}, chosen before patch_state was ${event.patchState}`;
     return `${INDENT}${colors.red('gap')} ${name(event)} runs ${what} (docs/findings.md)\n`;
+  }
+
+  #hole(event: Event<'hole'>): string {
+    const { colors } = this.#options;
+    const { func, version, forced, patch } = event;
+    const what = `still in ${version === func ? `the original ${func}` : version}, left there by force of '${forced}'`;
+    return `${INDENT}${colors.red('hole')} ${name(event)} ${what}: '${patch}' does not see it (docs/findings.md)\n`;
   }
 
   async #site({ ip, where, before, after }: Event<'ftrace'>): Promise<string> {

@@ -45,8 +45,10 @@ function proof(report: RunReport, { bold, red }: Colors): string {
 }
 
 function proofHeading(report: RunReport, good: Paint, bad: Paint): string {
-  const { counters, transitions, failure, checks, gaps } = report;
+  const { counters, transitions, failure, checks, gaps, holes } = report;
   const made = checks.reduce((sum, check) => sum + check.count, 0);
+  if (holes.length > 0)
+    return bad('A transition completed over a task that force had left behind (docs/findings.md)');
   if (counters && counters.mixed > 0) return bad('Old and new were mixed in a task');
   if (gaps.length > 0) return bad("Old and new were mixed through the kernel's own gap (docs/findings.md)");
   if (failure) return good('Checks that held until then');

@@ -54,7 +54,7 @@ export type EventBody =
   | { type: 'gap'; pid: number; comm: string; func: string; version: string; patchState: number }
   | { type: 'check'; what: string; count: number }
   | { type: 'fault'; pid: number; comm: string; what: string }
-  | { type: 'hole'; pid: number; comm: string; func: string; version: string; patch: string; what: string }
+  | { type: 'hole'; pid: number; comm: string; func: string; version: string; forced: string; patch: string }
   | { type: 'oops'; pid: number; comm: string; text: string }
   | { type: 'leak'; module: string; objects: readonly { addr: Addr; size: number; caller: string }[] }
   | { type: 'host'; name: string; detail: string };

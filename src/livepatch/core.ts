@@ -18,7 +18,7 @@ import { Patching } from './patch.ts';
 import type { LivepatchOptions, LivepatchPorts } from './ports.ts';
 import { ShadowVariables } from './shadow.ts';
 import { klpGetPrevState, klpGetState, klpIsPatchCompatible } from './state.ts';
-import { type KlpObject, KlpPatch } from './structs.ts';
+import { type KlpFunc, type KlpObject, KlpPatch } from './structs.ts';
 import { klpFindObjectSymbol } from './symbol.ts';
 import { klpAttributes } from './sysfs.ts';
 import { Transition } from './transition.ts';
@@ -94,6 +94,14 @@ export class Livepatch {
   /** klp_target_state */
   get targetState(): number {
     return this.#klp.targetState;
+  }
+
+  /** The versions under this one on its func_stack, the newest first; none when it is not patched. */
+  versionsBelow(func: KlpFunc): KlpFunc[] {
+    const ops = func.oldFunc === 0n ? undefined : this.patching.findOps(func.oldFunc);
+    const stack = ops === undefined ? [] : this.patching.funcStack(ops);
+    const at = stack.findIndex((one) => one.addr === func.addr);
+    return at < 0 ? [] : stack.slice(at + 1);
   }
 
   /** klp_find_object_symbol(), for the loader's livepatch relocations. @param objname undefined for vmlinux. */

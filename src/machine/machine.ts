@@ -609,6 +609,7 @@ export class Machine {
         count: this.versions.calls - this.versions.gapCalls,
       },
       { name: "calls through the kernel's own gap (docs/findings.md)", count: this.versions.gapCalls },
+      { name: 'tasks in code that force left them in (docs/findings.md)', count: this.truth.holes.count },
     ];
   }
 

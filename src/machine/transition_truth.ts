@@ -6,7 +6,9 @@ import type { KernelCore } from '../kernel/core.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { Livepatch } from '../livepatch/core.ts';
+import type { KlpFunc } from '../livepatch/structs.ts';
 import type { Cpu } from './cpu.ts';
+import { ForceHoles, inVersion, newVersion, type Version } from './force_hole.ts';
 import { GroundTruthError, type Traces } from './traces.ts';
 
 /** Ways of switching that are consistent; force is not. */
@@ -14,12 +16,6 @@ const VERIFIED: ReadonlySet<string> = new Set(['stack check', 'kernel exit', 'id
 
 /** The last byte of a function's fentry call: what liveFunctions() makes of the return address behind it. */
 const FENTRY_RETURN = 4;
-
-interface Range {
-  readonly name: string;
-  readonly start: number;
-  readonly end: number;
-}
 
 export class TransitionTruth {
   readonly #core: KernelCore;
@@ -30,6 +26,8 @@ export class TransitionTruth {
   transitions = 0;
   tasks = 0;
   switches = 0;
+  /** What forced transitions left open, and who fell into it. */
+  readonly holes: ForceHoles;
   #forced = false;
 
   /** @param gaps tasks that got a version through the kernel's own gap: known, and told of elsewhere. */
@@ -44,39 +42,57 @@ export class TransitionTruth {
     this.#gaps = gaps;
     this.#traces = traces;
     this.#cpu = cpu;
+    this.holes = new ForceHoles(core);
     if (!traces.shadow) return;
     core.events.subscribe(
       (event) => {
         if (event.type === 'patch_state' && VERIFIED.has(event.way))
           this.#checkSwitch(livepatch, event.pid, event.comm);
         if (event.type !== 'transition') return;
-        if (event.what === 'forcing') this.#forced = true;
+        if (event.what === 'forcing') this.#force(livepatch);
         if (event.what !== 'completing') return;
         if (!this.#forced) this.#check(livepatch);
         this.#forced = false;
       },
       ['patch_state', 'transition'],
     );
+    core.events.subscribe(
+      (event) => {
+        if (event.type !== 'task' || event.what !== 'exit') return;
+        const task = core.tasks.byPid(event.pid);
+        if (task) this.holes.forget(task);
+      },
+      ['task'],
+    );
+  }
+
+  /** Whoever is switched now goes on in the function that it stands in. */
+  #force(livepatch: Livepatch): void {
+    this.#forced = true;
+    const versions = this.#replaced(livepatch);
+    for (const task of this.#tasks()) {
+      if (!task.testTif('TIF_PATCH_PENDING')) continue;
+      this.holes.leave(task, this.#live(task, versions), livepatch.transitionPatch?.name ?? '?');
+    }
   }
 
   /** @throws GroundTruthError naming the task and the function. */
   #check(livepatch: Livepatch): void {
-    const { shadow } = this.#traces;
     const patch = livepatch.transitionPatch;
-    if (!shadow || !patch) return;
-    const ranges = replaced(livepatch);
+    if (!patch) return;
+    const versions = this.#replaced(livepatch);
     // A task in the fentry call of the old function is on its way to the new one: its state is the target.
-    const inFentry = (ip: number): boolean =>
-      livepatch.targetState === CONSTANTS.KLP_PATCHED && ranges.some((r) => ip === r.start + FENTRY_RETURN);
-    const where = (ip: number): string | undefined => (inFentry(ip) ? undefined : inRange(ranges, ip));
-    for (const task of [...this.#core.tasks.processes(), ...this.#core.tasks.idle]) {
-      if (task.stackSlot < 0) continue;
-      const live = shadow.liveFunctions(task.stackSlot, this.#ip(task), where);
+    const entering = (ip: number): boolean =>
+      livepatch.targetState === CONSTANTS.KLP_PATCHED && versions.some((v) => ip === v.start + FENTRY_RETURN);
+    for (const task of this.#tasks()) {
+      const live = this.#live(task, versions, entering);
       if (live.size === 0) this.#gaps.delete(task);
-      for (const name of live) {
-        if (this.#gaps.has(task)) continue;
-        throw new GroundTruthError(`'${patch.name}' is complete while ${task} stands in ${name}`);
-      }
+      this.#judge(
+        livepatch,
+        task,
+        live,
+        (name) => `'${patch.name}' is complete while ${task} stands in ${name}`,
+      );
       this.tasks++;
     }
     this.transitions++;
@@ -84,14 +100,50 @@ export class TransitionTruth {
 
   /** A task that switches stands in no function of which it gets another version from now on. */
   #checkSwitch(livepatch: Livepatch, pid: number, comm: string): void {
-    const { shadow } = this.#traces;
     const task = pid === 0 ? this.#core.tasks.idle.find((t) => t.comm === comm) : this.#core.tasks.byPid(pid);
-    if (!shadow || !task || task.stackSlot < 0) return;
-    const ranges = replaced(livepatch);
-    for (const name of shadow.liveFunctions(task.stackSlot, this.#ip(task), (ip) => inRange(ranges, ip))) {
-      throw new GroundTruthError(`${task} switches while it stands in ${name}`);
-    }
+    if (!task || task.stackSlot < 0) return;
+    const live = this.#live(task, this.#replaced(livepatch));
+    this.#judge(livepatch, task, live, (name) => `${task} switches while it stands in ${name}`);
     this.switches++;
+  }
+
+  /** What force, or the kernel's own gap, accounts for is told; anything else must not be. */
+  #judge(livepatch: Livepatch, task: TaskStruct, live: Set<Version>, text: (name: string) => string): void {
+    const left = this.holes.of(task);
+    if (left.length > 0) {
+      this.holes.keep(task, this.#live(task, left));
+      this.holes.tell(task, livepatch.transitionPatch?.name ?? '?', wantedVersions(livepatch));
+    }
+    if (this.#gaps.has(task)) return;
+    for (const { name, start } of live) {
+      if (!left.some((one) => one.start === start)) throw new GroundTruthError(text(name));
+    }
+  }
+
+  #tasks(): TaskStruct[] {
+    return [...this.#core.tasks.processes(), ...this.#core.tasks.idle].filter((task) => task.stackSlot >= 0);
+  }
+
+  /** Those of the versions that are on the task's stack, or executed by it. */
+  #live(task: TaskStruct, versions: readonly Version[], except?: (ip: number) => boolean): Set<Version> {
+    const { shadow } = this.#traces;
+    if (!shadow || versions.length === 0) return new Set();
+    const where = (ip: number) => (except?.(ip) ? undefined : inVersion(versions, ip));
+    return shadow.liveFunctions(task.stackSlot, this.#ip(task), where);
+  }
+
+  /** The code that nobody may be in any more: the versions below the new one, or the one that goes. */
+  #replaced(livepatch: Livepatch): Version[] {
+    const patching = livepatch.targetState === CONSTANTS.KLP_PATCHED;
+    return loadedFuncs(livepatch).flatMap((func) => {
+      const site = lo32(func.oldFunc);
+      const version = (f: KlpFunc): Version => newVersion(this.#core, f, site, lo32(f.newFunc));
+      if (!patching) return func.nop ? [] : [version(func)];
+      const name = func.oldName ?? '?';
+      const original = { func: name, site, name, start: site, end: site + func.oldSize };
+      const below = livepatch.versionsBelow(func).filter((f) => !f.nop);
+      return func.nop ? below.map(version) : [...below.map(version), original];
+    });
   }
 
   /** Where a task executes now: its saved stack starts in __switch_to_asm, a running one is somewhere else. */
@@ -103,21 +155,18 @@ export class TransitionTruth {
   }
 }
 
-/** The code that nobody may be in any more. Low halves. */
-function replaced(livepatch: Livepatch): Range[] {
-  const patched = livepatch.targetState === CONSTANTS.KLP_PATCHED;
-  const ranges: Range[] = [];
-  for (const object of livepatch.transitionPatch?.objects() ?? []) {
-    if (!object.isLoaded) continue;
-    for (const func of object.funcs()) {
-      const [addr, size] = patched ? [func.oldFunc, func.oldSize] : [func.newFunc, func.newSize];
-      const start = lo32(addr);
-      ranges.push({ name: func.oldName ?? '?', start, end: start + size });
-    }
-  }
-  return ranges;
+function loadedFuncs(livepatch: Livepatch): KlpFunc[] {
+  const objects = livepatch.transitionPatch?.objects() ?? [];
+  return objects.flatMap((object) => (object.isLoaded ? object.funcs() : []));
 }
 
-function inRange(ranges: readonly Range[], ip: number): string | undefined {
-  return ranges.find((r) => ip >= r.start && ip < r.end)?.name;
+/** By site, the start of the version that tasks run once they have switched. */
+function wantedVersions(livepatch: Livepatch): Map<number, number> {
+  const patching = livepatch.targetState === CONSTANTS.KLP_PATCHED;
+  return new Map(
+    loadedFuncs(livepatch).map((func) => {
+      const next = patching ? func : livepatch.versionsBelow(func)[0];
+      return [lo32(func.oldFunc), lo32(next ? next.newFunc : func.oldFunc)];
+    }),
+  );
 }

@@ -38,6 +38,7 @@ const BUILDERS: Builders = {
   exit: ({ task, status }) => ({ kind: 'exit', task, status }),
   alive: (task) => ({ kind: 'alive', task }),
   gone: (task) => ({ kind: 'gone', task }),
+  hole: (value) => ({ kind: 'hole', ...defined(value) }) as CheckBody,
   mixed: (count) => ({ kind: 'mixed', count }),
   oops: (text) => ({ kind: 'oops', text }),
 };

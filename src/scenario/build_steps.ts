@@ -2,6 +2,7 @@
 
 import { buildChecks } from './build_checks.ts';
 import type { Problem } from './error.ts';
+import { buildFaults } from './faults.ts';
 import { IMMEDIATE } from './issues.ts';
 import type { ActionStep, ModuleFile, Step, TaskSpec } from './scenario.ts';
 import { type RawStep, type RawTask, VERBS, type VerbName } from './schema.ts';
@@ -146,6 +147,7 @@ export class StepBuilder {
       ...what,
       output: list<Pattern>(raw.output),
       outputAt: this.#located([...path, 'output']),
+      faults: buildFaults(raw.faults, [...path, 'faults'], this.#source),
       exit: raw.exit ?? 0,
       background: raw.background ?? false,
     };

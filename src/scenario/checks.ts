@@ -113,6 +113,19 @@ const EVALUATE: { [K in CheckBody['kind']]: Evaluate<K> } = {
       ? undefined
       : { expected: `${task} is gone`, seen: `${alive.join(', ')} is there` };
   },
+  hole: ({ task, func, patch }, { facts }) => {
+    const fits = (wanted: string | undefined, ...names: string[]): boolean =>
+      wanted === undefined || names.includes(wanted);
+    const found = facts.holes.some(
+      (one) => fits(task, one.comm, String(one.pid)) && fits(func, one.func) && fits(patch, one.patch),
+    );
+    if (found) return undefined;
+    const all = facts.holes.map((one) => `${one.comm}:${one.pid} in ${one.func} under '${one.patch}'`);
+    return {
+      expected: `${task ?? 'a task'} left by force in ${func ?? 'a function'}, not seen by ${patch ?? 'a patch'}`,
+      seen: all.join('\n') || 'nobody',
+    };
+  },
   mixed: ({ count }, world) => {
     const counts = world
       .outputs()

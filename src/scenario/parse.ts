@@ -5,6 +5,7 @@ import { basename, dirname, resolve } from 'node:path';
 import { buildChecks } from './build_checks.ts';
 import { StepBuilder } from './build_steps.ts';
 import { type Problem, ScenarioError } from './error.ts';
+import { buildFaults } from './faults.ts';
 import { problemsOf } from './issues.ts';
 import type { GuestFile, ModuleFile, Scenario, TaskSpec } from './scenario.ts';
 import { type RawScenario, type RawTask, scenarioSchema } from './schema.ts';
@@ -72,6 +73,7 @@ class Builder {
       files: Object.entries(raw.files ?? {}).flatMap(([path, entry]) => this.#file(path, entry)),
       tasks,
       steps,
+      faults: buildFaults(raw.faults, ['faults'], source),
       expect: buildChecks(raw.expect, ['expect'], source),
     };
   }

@@ -77,6 +77,20 @@ export interface Gap {
   readonly patchState: number;
 }
 
+/** A task in code that force left it in, when a later transition took it for switched: docs/findings.md. */
+export interface Hole {
+  readonly t: number;
+  readonly pid: number;
+  readonly comm: string;
+  readonly func: string;
+  /** Name of the function that it stands in. */
+  readonly version: string;
+  /** The patch whose transition was forced. */
+  readonly forced: string;
+  /** The later one. */
+  readonly patch: string;
+}
+
 /** What the recorder asks about the machine at the moment of an event. */
 export interface RecorderPort {
   countTasks(): number;
@@ -96,11 +110,13 @@ export class Recorder {
     'int3',
     'task',
     'gap',
+    'hole',
   ];
   readonly sites: SiteRewrite[] = [];
   readonly transitions: TransitionFacts[] = [];
   readonly oopses: Oops[] = [];
   readonly gaps: Gap[] = [];
+  readonly holes: Hole[] = [];
   /** Poke steps of live text, and tasks carried over an int3 in between. */
   readonly text = { pokes: 0, int3: 0 };
   tasksCreated = 0;
@@ -138,6 +154,9 @@ export class Recorder {
       case 'gap':
         this.#gap(event);
         break;
+      case 'hole':
+        this.#hole(event);
+        break;
       case 'poke':
         this.text.pokes++;
         break;
@@ -158,6 +177,10 @@ export class Recorder {
 
   #gap({ t, pid, comm, func, version, patchState }: KernelEvent & { type: 'gap' }): void {
     this.gaps.push({ t, pid, comm, func, version, patchState });
+  }
+
+  #hole({ t, pid, comm, func, version, forced, patch }: KernelEvent & { type: 'hole' }): void {
+    this.holes.push({ t, pid, comm, func, version, forced, patch });
   }
 
   #transition({ t, patch, what, target }: KernelEvent & { type: 'transition' }): void {

@@ -1,6 +1,6 @@
 // What came of a run, as data: what `klpemu run --json` prints and what the text report is made from.
 
-import type { Gap, Oops, SiteRewrite, TransitionFacts } from './recorder.ts';
+import type { Gap, Hole, Oops, SiteRewrite, TransitionFacts } from './recorder.ts';
 import type { Place } from './source.ts';
 import type { ActionRun } from './world.ts';
 
@@ -59,6 +59,8 @@ export interface RunReport {
   readonly oopses: readonly Oops[];
   /** Calls in which the kernel itself lets old and new mix. */
   readonly gaps: readonly Gap[];
+  /** Tasks in code that force left them in, which a later transition did not see. */
+  readonly holes: readonly Hole[];
   readonly expectations: readonly Expectation[];
   readonly dmesg: readonly string[];
   /** The guest or the machine could not go on, or the kernel had an oops that nobody expected. */

@@ -5,8 +5,11 @@
 
 import { readFileSync } from 'node:fs';
 import type { EventType, KernelEvent } from '../kernel/events.ts';
+import type { Fault } from '../kernel/fault_inject.ts';
+import type { TaskStruct } from '../kernel/task_struct.ts';
 import { evaluate, textHolds } from './checks.ts';
 import { exitText } from './exit_text.ts';
+import { faultAttr, faultMissed } from './faults.ts';
 import { type BootMachine, bootMachine, type MachineSettings, type ScenarioMachine } from './ports.ts';
 import { type Oops, Recorder } from './recorder.ts';
 import {
@@ -16,7 +19,7 @@ import {
   type MachineFailure,
   type RunReport,
 } from './report.ts';
-import type { ActionStep, Check, CheckBase, Scenario, Step, TaskSpec } from './scenario.ts';
+import type { ActionStep, Check, CheckBase, FaultSpec, Scenario, Step, TaskSpec } from './scenario.ts';
 import { trampolineHandler } from './text.ts';
 import { formatDuration } from './units.ts';
 import { matches } from './values.ts';
@@ -127,7 +130,9 @@ export class ScenarioRun {
     try {
       this.#addFiles();
       await this.#advance(0);
+      const faults = this.#arm(this.scenario.faults);
       await this.#steps();
+      this.#faultsCame(this.scenario.faults, faults);
       for (const check of this.scenario.expect) await this.#check(check);
     } catch (error) {
       if (!(error instanceof StopRun)) failure = failureOf(error);
@@ -241,9 +246,29 @@ export class ScenarioRun {
     const { machine, world } = this;
     const dmesgFrom = machine.dmesg().length;
     const startedAt = machine.now();
-    const action = { step, task: world.know(this.#startTask(step)), startedAt, dmesgFrom };
+    let doer: TaskStruct | undefined;
+    const faults = this.#arm(step.faults, (task) => task === doer);
+    doer = this.#startTask(step);
+    const action = { step, task: world.know(doer), startedAt, dmesgFrom, faults };
     world.actions.push(action);
     return action;
+  }
+
+  #arm(specs: readonly FaultSpec[], by?: (task: TaskStruct) => boolean): Fault[] {
+    const { faults } = this.machine.core;
+    if (!faults) return [];
+    return specs.map((spec) => {
+      const named = (task: TaskStruct): boolean =>
+        this.world.tasks(spec.by ?? '').some((t) => t.task === task);
+      return faults.arm(faultAttr(spec, by ?? (spec.by === undefined ? undefined : named)));
+    });
+  }
+
+  #faultsCame(specs: readonly FaultSpec[], faults: readonly Fault[]): void {
+    faults.forEach((fault, i) => {
+      this.machine.core.faults?.disarm(fault);
+      this.#expected(specs[i], faultMissed(specs[i], fault));
+    });
   }
 
   #startTask({ verb, target, params, text }: ActionStep) {
@@ -279,7 +304,8 @@ export class ScenarioRun {
     this.#judge(action);
   }
 
-  #judge({ step, task, dmesgFrom }: ActionRun): void {
+  #judge({ step, task, dmesgFrom, faults }: ActionRun): void {
+    this.#faultsCame(step.faults, faults);
     const exit = exitText(task.exit);
     if (exit !== exitText(step.exit)) {
       const said = this.machine.dmesg().slice(dmesgFrom).slice(-SHOWN);
@@ -350,6 +376,7 @@ export class ScenarioRun {
       checks: machine.checks(),
       oopses: facts.oopses,
       gaps: facts.gaps,
+      holes: facts.holes,
       expectations: this.expectations,
       dmesg: machine.dmesg(),
       ...(failure ? { failure } : {}),

@@ -1,6 +1,7 @@
 // A scenario as the runner executes it: every duration in ns, every file found, every value with the place
 // in the document that it came from.
 
+import type { FaultPoint } from '../kernel/fault_inject.ts';
 import type { CheckKind, RawMachine, VerbName } from './schema.ts';
 import type { Place } from './source.ts';
 import type { BytePattern, ExitCode, Pattern, SiteRef } from './values.ts';
@@ -16,6 +17,8 @@ export interface Scenario {
   readonly files: readonly GuestFile[];
   readonly tasks: readonly TaskSpec[];
   readonly steps: readonly Step[];
+  /** Armed from the start. */
+  readonly faults: readonly FaultSpec[];
   /** Checked when the last step is done. */
   readonly expect: readonly Check[];
 }
@@ -44,6 +47,17 @@ export interface TaskSpec {
   readonly place: Place;
 }
 
+/** What is made to fail, and in whom. */
+export interface FaultSpec extends CheckBase {
+  readonly fail: 'allocation' | FaultPoint;
+  readonly nth: number;
+  readonly times: number;
+  readonly of?: string;
+  readonly errno?: number;
+  /** Name, comm or pid of a task; without it, whoever calls. */
+  readonly by?: string;
+}
+
 interface StepBase {
   readonly place: Place;
   readonly path: string;
@@ -65,6 +79,8 @@ export interface ActionStep extends StepBase {
   readonly output: readonly Pattern[];
   /** Where `output` stands. */
   readonly outputAt: CheckBase;
+  /** In the task that the step starts. */
+  readonly faults: readonly FaultSpec[];
   readonly exit: ExitCode;
   readonly background: boolean;
 }
@@ -136,6 +152,7 @@ export type CheckBody =
   | { readonly kind: 'exit'; readonly task: string; readonly status: ExitCode }
   | { readonly kind: 'alive'; readonly task: string }
   | { readonly kind: 'gone'; readonly task: string }
+  | { readonly kind: 'hole'; readonly task?: string; readonly func?: string; readonly patch?: string }
   | { readonly kind: 'mixed'; readonly count: number }
   | { readonly kind: 'oops'; readonly text: Pattern };
 

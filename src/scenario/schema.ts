@@ -2,7 +2,20 @@
 // that exist, steps in order) is in parse.ts.
 
 import * as z from 'zod/mini';
-import { bytes, count, duration, exitCode, guestPath, pattern, scalar, site, size, text } from './values.ts';
+import { FAULT_POINTS } from '../kernel/fault_inject.ts';
+import {
+  bytes,
+  count,
+  duration,
+  errno,
+  exitCode,
+  guestPath,
+  pattern,
+  scalar,
+  site,
+  size,
+  text,
+} from './values.ts';
 
 /** Objects refuse what they do not know; the message lists what they do (parse.ts makes the sentence). */
 function object<T extends z.core.$ZodLooseShape>(shape: T) {
@@ -37,6 +50,16 @@ const taskShape = {
   comm: opt(text.check(z.minLength(1), z.maxLength(15))),
   count: opt(count),
 };
+/** `allocation` is any of kmalloc and module_alloc. */
+const faultShape = {
+  fail: z.enum(['allocation', ...FAULT_POINTS]),
+  nth: opt(count),
+  times: opt(count),
+  of: opt(text),
+  error: opt(errno),
+};
+const fault = object({ ...faultShape, by: opt(text) });
+
 const task = object({ ...taskShape, start: opt(duration) });
 
 const blocked = object({ task: scalar, on: opt(text), why: opt(pattern), stack: opt(oneOrMany(pattern)) });
@@ -56,6 +79,7 @@ const done = object({
   by: opt(duration),
   within: opt(duration),
 });
+const hole = object({ task: opt(scalar), func: opt(text), patch: opt(text) });
 const siteCheck = object({
   at: site,
   bytes: opt(bytes),
@@ -81,6 +105,7 @@ export const checkMap = object({
   exit: opt(oneOrMany(object({ task: scalar, status: exitCode }))),
   alive: opt(oneOrMany(scalar)),
   gone: opt(oneOrMany(scalar)),
+  hole: opt(oneOrMany(hole)),
   mixed: opt(z.int().check(z.minimum(0))),
   oops: opt(oneOrMany(pattern)),
 });
@@ -90,13 +115,13 @@ const snapshot = object({ stack: opt(oneOrMany(scalar)), disassemble: opt(oneOrM
 
 /** What a step may do, and the keys that go with it. */
 export const VERBS = {
-  load: ['params', 'exit', 'background'],
-  unload: ['exit', 'background'],
-  write: ['to', 'exit', 'background'],
-  read: ['output', 'exit', 'background'],
-  enable: ['exit', 'background'],
-  disable: ['exit', 'background'],
-  force: ['exit', 'background'],
+  load: ['params', 'faults', 'exit', 'background'],
+  unload: ['faults', 'exit', 'background'],
+  write: ['to', 'faults', 'exit', 'background'],
+  read: ['output', 'faults', 'exit', 'background'],
+  enable: ['faults', 'exit', 'background'],
+  disable: ['faults', 'exit', 'background'],
+  force: ['faults', 'exit', 'background'],
   spawn: [],
   kill: ['signal'],
   wait: [],
@@ -127,6 +152,7 @@ const step = object({
   within: opt(duration),
   snapshot: opt(snapshot),
   check: opt(checks),
+  faults: opt(oneOrMany(object(faultShape))),
   exit: opt(exitCode),
   background: opt(flag),
 });
@@ -139,6 +165,7 @@ export const scenarioSchema = object({
   modules: opt(z.array(text)),
   files: opt(z.record(z.string(), object({ text: opt(text), from: opt(text) }))),
   tasks: opt(z.array(task)),
+  faults: opt(oneOrMany(fault)),
   steps: opt(z.array(step)),
   expect: opt(checks),
 });
@@ -147,6 +174,7 @@ export type RawScenario = z.infer<typeof scenarioSchema>;
 export type RawStep = z.infer<typeof step>;
 export type RawTask = z.infer<typeof task>;
 export type RawMachine = z.infer<typeof machine>;
+export type RawFault = z.infer<typeof fault>;
 export type RawChecks = z.infer<typeof checks>;
 export type CheckMap = z.infer<typeof checkMap>;
 export type CheckKind = keyof CheckMap;

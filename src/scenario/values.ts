@@ -75,15 +75,30 @@ export const pattern = z.pipe(
   }),
 );
 
+/** A positive errno, by name or number. */
+export const errno = z.pipe(
+  z.union([z.string(), z.int()], { error: 'must be an errno (ENOMEM)' }),
+  z.transform((value, ctx): number => {
+    if (typeof value === 'number') return value;
+    const number = errnoNamed(value);
+    if (number !== undefined) return number;
+    ctx.issues.push({ code: 'custom', input: value, message: `'${value}' is not the name of an errno` });
+    return z.NEVER;
+  }),
+);
+
+function errnoNamed(name: string): number | undefined {
+  const value: unknown = /^E[A-Z0-9]+$/.test(name) ? (CONSTANTS as Record<string, unknown>)[name] : undefined;
+  return typeof value === 'number' ? value : undefined;
+}
+
 /** An exit code: 0, an errno by name or number, or `killed` by a signal or an oops. */
 export const exitCode = z.pipe(
   z.union([z.string(), z.int()], { error: "must be 0, an errno (EINVAL) or 'killed'" }),
   z.transform((value, ctx): ExitCode => {
     if (typeof value === 'number' || value === 'killed') return value;
-    const errno: unknown = /^E[A-Z0-9]+$/.test(value)
-      ? (CONSTANTS as Record<string, unknown>)[value]
-      : undefined;
-    if (typeof errno === 'number') return errno;
+    const number = errnoNamed(value);
+    if (number !== undefined) return number;
     ctx.issues.push({ code: 'custom', input: value, message: `'${value}' is not the name of an errno` });
     return z.NEVER;
   }),

@@ -4,6 +4,7 @@
 // Invariant: nothing is read from the task_struct of a task that has ended; it may be another's by then.
 
 import type { KernelEvent } from '../kernel/events.ts';
+import type { Fault } from '../kernel/fault_inject.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { ScenarioMachine } from './ports.ts';
 import type { Recorder } from './recorder.ts';
@@ -59,6 +60,8 @@ export interface ActionRun {
   readonly startedAt: number;
   /** Lines of dmesg that there were when it started. */
   readonly dmesgFrom: number;
+  /** Armed for it, in the order of the step's. */
+  readonly faults: readonly Fault[];
   endedAt?: number;
 }
 

@@ -12,7 +12,10 @@ const bytes = new Map<string, Uint8Array>();
 
 function moduleBytes(name: string): Uint8Array {
   let found = bytes.get(name);
-  if (!found) bytes.set(name, (found = new Uint8Array(readFileSync(join(FIXTURES, `klpdemo_${name}.ko`)))));
+  if (!found) {
+    found = new Uint8Array(readFileSync(join(FIXTURES, `klpdemo_${name}.ko`)));
+    bytes.set(name, found);
+  }
   return found;
 }
 
