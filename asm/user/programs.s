@@ -245,11 +245,15 @@ SYM_CODE_START(insmod)
     SYS     __NR_exit_group
 SYM_CODE_END(insmod)
 
-# rmmod NAME: delete_module with O_NONBLOCK; exits with its errno.
+# rmmod NAME [force]: delete_module with O_NONBLOCK, and with O_TRUNC to force; exits with its errno.
 SYM_CODE_START(rmmod)
     UNWIND_HINT_EMPTY
     mov     rdi, [rsp+16]
     mov     esi, 0x800
+    cmp     qword ptr [rsp], 3
+    jl      .Lno_force
+    or      esi, 0x200
+.Lno_force:
     SYS     __NR_delete_module
     mov     rdi, rax
     neg     rdi

@@ -129,12 +129,12 @@ export class Terminal {
   readonly #fs: FsContext;
   readonly #streams = new Map<Addr, StreamName>();
   readonly #output = new Map<number, TaskOutput>();
+  readonly #input = new Map<number, Uint8Array>();
 
   constructor(fs: FsContext) {
     this.#fs = fs;
     fs.core.host.defineAll({
-      // Nobody types: the end of the input.
-      tty_read: () => 0,
+      tty_read: (call) => this.#read(fs.core.currentOf(call).tgid, call.args[1]),
       tty_write: (call) => {
         const bytes = readIter(fs, call.args[1], 1 << 16);
         if (!bytes) return negErrno(CONSTANTS.EFAULT);
@@ -156,6 +156,26 @@ export class Terminal {
   /** What a process wrote; kept after its end. */
   outputOf(pid: number): Readonly<TaskOutput> {
     return this.#output.get(pid) ?? { stdout: '', stderr: '' };
+  }
+
+  /** What a process reads from its standard input; then comes the end, as it does where nobody types. */
+  type(pid: number, bytes: Uint8Array): void {
+    this.#input.set(pid, bytes);
+  }
+
+  /** Keeps nothing of a process any more. */
+  forget(pid: number): void {
+    this.#output.delete(pid);
+    this.#input.delete(pid);
+  }
+
+  #read(pid: number, iter: Addr): bigint | number {
+    const bytes = this.#input.get(pid);
+    if (!bytes || bytes.length === 0) return 0;
+    const copied = writeIter(this.#fs, iter, bytes);
+    if (copied === 0) return negErrno(CONSTANTS.EFAULT);
+    this.#input.set(pid, bytes.subarray(copied));
+    return copied;
   }
 
   #keep(pid: number, comm: string, stream: StreamName, text: string): void {

@@ -39,7 +39,10 @@ export class Transition {
   readonly #klp: KlpContext;
   readonly #patching: Patching;
   readonly #end: TransitionEnd;
-  /** Virtual ns at which tasks could begin to switch. */
+  /** Virtual ns at which tasks could begin to switch, last time. */
+  get startedAt(): number {
+    return this.#started;
+  }
   #started = 0;
 
   constructor(klp: KlpContext, patching: Patching, end: TransitionEnd) {

@@ -138,8 +138,8 @@ export class Machine {
   readonly #programs: ReadonlyMap<string, Addr>;
   readonly #lookup = new OrcLookup();
   /** PID and wait status of tasks, kept when their task_struct is gone. */
-  readonly #pids = new Map<TaskStruct, number>();
-  readonly #statuses = new Map<TaskStruct, number>();
+  readonly #pids = new WeakMap<TaskStruct, number>();
+  readonly #statuses = new WeakMap<TaskStruct, number>();
 
   /**
    * Makes a machine and boots it: idle tasks run, init, kthreadd and the workers exist.
@@ -450,9 +450,7 @@ export class Machine {
   #newUserTask(program: string, args: readonly string[], comm: string): TaskStruct {
     const entry = this.#programs.get(program);
     if (entry === undefined) {
-      throw new MachineError(
-        `no program ${program}; there are: ${[...this.#programs.keys()].sort().join(' ')}`,
-      );
+      throw new MachineError(`no program ${program}; there are: ${this.programs().join(' ')}`);
     }
     const task = this.fork.createUserTask(
       { comm, entry, argv: [program, ...args] },
@@ -478,6 +476,11 @@ export class Machine {
     const task = this.#newUserTask(program, args, options.comm ?? program);
     this.sched.wakeUpNewTask(task);
     return task;
+  }
+
+  /** Names of the programs that can be started. */
+  programs(): string[] {
+    return [...this.#programs.keys()].sort();
   }
 
   /** A user task that loads a module from a file of the guest. */
@@ -557,6 +560,11 @@ export class Machine {
     const status = this.#statuses.get(task);
     if (status === undefined) return undefined;
     return (status & 0x7f) !== 0 ? 128 + (status & 0x7f) : (status >> 8) & 0xff;
+  }
+
+  /** The wait status of a task that has ended, as wait4() gives it; undefined while it lives. */
+  waitStatus(task: TaskStruct): number | undefined {
+    return this.#statuses.get(task);
   }
 
   /** PID of a task that was spawned here, also after its end. */

@@ -13,7 +13,7 @@ const LAYERS = [
   ['sched', 'module', 'ftrace', 'unwind', 'fs', 'mm'],
   ['livepatch'],
   ['machine'],
-  ['scenario'],
+  ['scenario', 'shell'],
   ['cli'],
 ];
 const NATIVE = {

@@ -1,0 +1,34 @@
+// A command of the shell: one row of a table (commands/index.ts).
+
+import type { Guest } from './guest.ts';
+import type { ModuleStore } from './module_store.ts';
+import type { Result } from './result.ts';
+
+/** What commands work on. One for a shell's whole life. */
+export interface ShellContext {
+  readonly guest: Guest;
+  readonly modules: ModuleStore;
+  /** Records of the kernel log that `dmesg -C` has taken away. */
+  dmesgFrom: number;
+  /** What bash puts in front of its own errors: `bash: ` or `bash: line 3: `. */
+  bash: string;
+  readonly commands: ReadonlyMap<string, Command>;
+}
+
+export interface Invocation {
+  /** Words after the command's name. */
+  readonly args: readonly string[];
+  /** What stands left of `|`; undefined where nothing does. */
+  readonly stdin: string | undefined;
+  readonly shell: ShellContext;
+}
+
+export interface Command {
+  readonly name: string;
+  readonly usage: string;
+  /** One line for help. */
+  readonly summary: string;
+  /** What its arguments are, for completion. */
+  readonly completes?: 'modules' | 'loaded modules' | 'paths' | 'symbols' | 'tasks' | 'sysctls' | 'commands';
+  run(invocation: Invocation): Result | Promise<Result>;
+}

@@ -1,0 +1,107 @@
+// Commands that look into the machine, which no real shell has: stack, disas, why.
+
+import type { Addr } from '../../guest/addr.ts';
+import type { TaskStruct } from '../../kernel/task_struct.ts';
+import type { Machine } from '../../machine/machine.ts';
+import type { Command } from '../command.ts';
+import { parseOptions } from '../options.ts';
+import { failed, Output, ok } from '../result.ts';
+import { explainTransition, explanationText } from '../why.ts';
+
+const LONGEST_INSN = 15;
+/** For an address that no function covers. */
+const DEFAULT_BYTES = 64;
+const BYTE_COLUMN = 3 * 7;
+
+const stack: Command = {
+  name: 'stack',
+  usage: 'stack PID|NAME...',
+  summary: 'stacks of tasks, as /proc/PID/stack; NAME is that of one or more tasks',
+  completes: 'tasks',
+  run: ({ args, shell }) => {
+    if (args.length === 0) return failed('stack: of which task? (PID or NAME)', 2);
+    const { machine } = shell.guest;
+    const output = new Output();
+    for (const arg of args) {
+      const tasks = findTasks(machine, arg);
+      if (tasks.length === 0) output.error(`stack: ${arg}: No such process`);
+      for (const task of tasks) {
+        if (tasks.length + args.length > 2) output.line(`${task.comm}:${task.pid}`);
+        for (const line of machine.stack(task)) output.line(line);
+      }
+    }
+    return output.result();
+  },
+};
+
+function findTasks(machine: Machine, arg: string): TaskStruct[] {
+  const { tasks } = machine.core;
+  if (/^\d+$/.test(arg)) {
+    const task = tasks.byPid(Number(arg));
+    return task ? [task] : [];
+  }
+  return [...tasks.processes(), ...tasks.idle].filter((task) => task.comm === arg);
+}
+
+const disas: Command = {
+  name: 'disas',
+  usage: 'disas [-i] SYMBOL[+OFFSET]|ADDRESS [BYTES]',
+  summary: 'disassemble text of the guest as it is now; -i in Intel syntax',
+  completes: 'symbols',
+  run: async ({ args, shell }) => {
+    const { flags, operands } = parseOptions(args, ['i']);
+    const [place, size] = operands;
+    if (place === undefined) return failed('disas: of what? (SYMBOL, SYMBOL+OFFSET or an address)', 2);
+    const { machine } = shell.guest;
+    const addr = parsePlace(machine, place);
+    if (addr === undefined) return failed(`disas: ${place}: no such symbol`);
+    const { symbols, mem } = machine.core;
+    const found = symbols.lookup(addr);
+    let bytes = Number(size ?? (found ? found.size - found.offset : DEFAULT_BYTES));
+    if (!Number.isInteger(bytes) || bytes <= 0) return failed(`disas: ${size}: no number of bytes`, 2);
+    const wanted = bytes;
+    bytes += LONGEST_INSN;
+    while (bytes > 0 && !mem.isMapped(addr, bytes)) bytes--;
+    if (bytes === 0) return failed(`disas: ${place}: no memory is mapped there`);
+    const { loadDisassembler } = await import('../../isa/disassembler.ts');
+    const disassemble = await loadDisassembler();
+    const name = (target: Addr): string | undefined => {
+      const symbol = symbols.lookup(target);
+      if (symbol) return `0x${target.toString(16)} <${symbols.format(target)}>`;
+      return machine.ftrace.trampolines.at(target)
+        ? `0x${target.toString(16)} <ftrace_trampoline>`
+        : undefined;
+    };
+    const options = { symbolize: name, syntax: flags.has('i') ? 'intel' : 'att' } as const;
+    const output = new Output();
+    output.line(`${addr.toString(16).padStart(16, '0')} <${found ? symbols.format(addr) : place}>:`);
+    for (const insn of disassemble(mem.readBytes(addr, bytes), addr, options)) {
+      if (insn.addr >= addr + BigInt(wanted)) break;
+      const hexBytes = Array.from(insn.bytes, (b) => b.toString(16).padStart(2, '0')).join(' ');
+      output.line(`  ${insn.addr.toString(16)}:  ${hexBytes.padEnd(BYTE_COLUMN)} ${insn.text}`);
+    }
+    return output.result();
+  },
+};
+
+function parsePlace(machine: Machine, place: string): Addr | undefined {
+  const match = /^(?:(0x[0-9a-f]+|[0-9a-f]{16})|(?:[\w]+:)?([^+]+)(?:\+(0x[0-9a-f]+|\d+))?)$/i.exec(place);
+  if (!match) return undefined;
+  if (match[1] !== undefined) return BigInt(match[1].startsWith('0x') ? match[1] : `0x${match[1]}`);
+  const addr = machine.core.symbols.lookupName(match[2]);
+  return addr === undefined ? undefined : addr + BigInt(match[3] ?? 0);
+}
+
+const why: Command = {
+  name: 'why',
+  usage: 'why [--json]',
+  summary: 'why a transition is not over: who has not switched, where it stands, what would release it',
+  run: ({ args, shell }) => {
+    const explanation = explainTransition(shell.guest.machine);
+    const json = args.includes('--json');
+    if (json) return ok(`${JSON.stringify(explanation ?? null)}\n`);
+    return ok(explanation ? explanationText(explanation) : 'no transition is under way\n');
+  },
+};
+
+export const LOOK_COMMANDS: readonly Command[] = [stack, disas, why];

@@ -1,0 +1,223 @@
+// Loading and unloading modules. Mirrors kmod's tools: insmod, modprobe, rmmod, lsmod, depmod, and their messages.
+
+import { CONSTANTS } from '../../kernel/layout.ts';
+import type { Command, ShellContext } from '../command.ts';
+import { errnoText } from '../errno_text.ts';
+import type { Ended } from '../guest.ts';
+import { moduleName } from '../module_store.ts';
+import { parseOptions } from '../options.ts';
+import { failed, Output, ok, type Result } from '../result.ts';
+import { killedText, signalStatus } from '../signals.ts';
+
+/** insmod.c's mod_strerror(): what some errors mean for a module. */
+const INSMOD_ERRORS: Readonly<Record<number, string>> = {
+  [CONSTANTS.ENOEXEC]: 'Invalid module format',
+  [CONSTANTS.ENOENT]: 'Unknown symbol in module',
+  [CONSTANTS.ESRCH]: 'Module has wrong symbol version',
+  [CONSTANTS.EINVAL]: 'Invalid parameters',
+};
+
+function loadFile(shell: ShellContext, comm: string, path: string, params: readonly string[]): Ended {
+  return shell.guest.run('insmod', [path, params.map(quoteParam).join(' ')], { comm });
+}
+
+/** A value with spaces goes to the kernel in quotes. */
+function quoteParam(param: string): string {
+  const at = param.indexOf('=');
+  if (at < 0 || !/\s/.test(param) || param.includes('"')) return param;
+  return `${param.slice(0, at + 1)}"${param.slice(at + 1)}"`;
+}
+
+function loaded(shell: ShellContext, name: string): boolean {
+  return shell.guest.exists(`/sys/module/${name}/initstate`);
+}
+
+const insmod: Command = {
+  name: 'insmod',
+  usage: 'insmod FILE [PARAM=VALUE]...',
+  summary: 'load a module from a file',
+  completes: 'paths',
+  run: ({ args, shell }) => {
+    const [path, ...params] = args;
+    if (path === undefined) return failed('insmod: ERROR: missing filename.');
+    if (!shell.guest.exists(path))
+      return failed(`insmod: ERROR: could not load module ${path}: ${errnoText(CONSTANTS.ENOENT)}`);
+    const ended = loadFile(shell, 'insmod', path, params);
+    if (ended.signal !== undefined) return failed(killedText(ended.signal), signalStatus(ended.signal));
+    if (ended.code === 0) return ok();
+    const errno = ended.code ?? 0;
+    const text = INSMOD_ERRORS[errno] ?? errnoText(errno);
+    return failed(`insmod: ERROR: could not insert module ${path}: ${text}`);
+  },
+};
+
+interface ModprobeOptions {
+  readonly dryRun: boolean;
+  readonly verbose: boolean;
+  readonly firstTime: boolean;
+  readonly quiet: boolean;
+}
+
+const FLAGS = ['r', 'n', 'v', 'q', 'a', 'f', 'i', 'D', 's'];
+const LONG_FLAGS = ['remove', 'dry-run', 'show', 'verbose', 'quiet', 'all', 'first-time', 'show-depends'];
+
+const modprobe: Command = {
+  name: 'modprobe',
+  usage:
+    'modprobe [-n] [-v] [-q] [--first-time] MODULE [PARAM=VALUE]... | modprobe -r MODULE... | modprobe -D MODULE',
+  summary: 'load a module and those it needs, or unload them with -r',
+  completes: 'modules',
+  run: ({ args, shell }) => {
+    const { flags, operands, unknown } = parseOptions(args, [...FLAGS, ...LONG_FLAGS]);
+    if (unknown) return failed(`modprobe: unrecognized option '${unknown}'`);
+    if (operands.length === 0) return failed('modprobe: ERROR: missing parameters. See -h.');
+    const has = (...names: string[]): boolean => names.some((name) => flags.has(name));
+    const options: ModprobeOptions = {
+      dryRun: has('n', 'dry-run', 'show', 'D', 'show-depends'),
+      verbose: has('v', 'verbose', 'D', 'show-depends'),
+      firstTime: has('first-time'),
+      quiet: has('q', 'quiet'),
+    };
+    const output = new Output();
+    if (has('r', 'remove')) for (const name of operands) output.add(unload(shell, name, options));
+    else if (has('a', 'all')) for (const name of operands) output.add(insert(shell, name, [], options));
+    else output.add(insert(shell, operands[0], operands.slice(1), options));
+    return output.result();
+  },
+};
+
+function insert(
+  shell: ShellContext,
+  wanted: string,
+  params: readonly string[],
+  options: ModprobeOptions,
+): Result {
+  const paths = shell.modules.resolve(wanted);
+  if (!paths) {
+    const text = `modprobe: FATAL: Module ${wanted} not found in directory ${shell.modules.dir}`;
+    return options.quiet ? { status: 1, stdout: '', stderr: '' } : failed(text);
+  }
+  const name = moduleName(paths[paths.length - 1]);
+  if (loaded(shell, name) && !(options.dryRun && options.verbose && !options.firstTime)) {
+    const text = `modprobe: ERROR: could not insert '${name}': Module already in kernel`;
+    return options.firstTime ? failed(text) : ok();
+  }
+  const output = new Output();
+  for (const [i, path] of paths.entries()) {
+    const own = i === paths.length - 1;
+    if (!own && loaded(shell, moduleName(path))) continue;
+    const given = own ? params : [];
+    if (options.verbose) output.line(['insmod', path, ...given].join(' '));
+    if (options.dryRun) continue;
+    output.add(insertOne(shell, path, given, options));
+    if (output.status !== 0) break;
+  }
+  return output.result();
+}
+
+function insertOne(
+  shell: ShellContext,
+  path: string,
+  params: readonly string[],
+  options: ModprobeOptions,
+): Result {
+  const { code, signal } = loadFile(shell, 'modprobe', path, params);
+  if (signal !== undefined) return failed(killedText(signal), signalStatus(signal));
+  if (code === undefined || code === 0) return ok();
+  const head = `modprobe: ERROR: could not insert '${moduleName(path)}'`;
+  if (code === CONSTANTS.EEXIST)
+    return options.firstTime ? failed(`${head}: Module already in kernel`) : ok();
+  if (code === CONSTANTS.ENOENT)
+    return failed(`${head}: Unknown symbol in module, or unknown parameter (see dmesg)`);
+  return failed(`${head}: ${errnoText(code)}`);
+}
+
+/** modprobe -r: the module, and then those it needed that nobody uses any more. */
+function unload(shell: ShellContext, wanted: string, options: ModprobeOptions): Result {
+  const paths = shell.modules.resolve(wanted) ?? [wanted];
+  const name = moduleName(wanted);
+  if (!loaded(shell, name)) {
+    if (!shell.modules.resolve(wanted)) return failed(`modprobe: FATAL: Module ${wanted} not found.`);
+    return options.firstTime ? failed(`modprobe: FATAL: Module ${name} is not in kernel.`) : ok();
+  }
+  if (useOf(shell, name).refcnt > 0) return failed(`modprobe: FATAL: Module ${name} is in use.`);
+  const output = new Output();
+  for (const path of [...paths].reverse()) {
+    const each = moduleName(path);
+    if (!loaded(shell, each) || useOf(shell, each).refcnt > 0) continue;
+    if (options.verbose) output.line(`rmmod ${each}`);
+    if (options.dryRun) continue;
+    const { code, signal } = shell.guest.run('rmmod', [each], { comm: 'modprobe' });
+    if (signal !== undefined) output.error(killedText(signal), signalStatus(signal));
+    else if (code !== 0) output.error(`modprobe: FATAL: could not remove '${each}': ${errnoText(code ?? 0)}`);
+  }
+  return output.result();
+}
+
+/** What libkmod reads of a loaded module: refcnt and holders of /sys/module. */
+function useOf(shell: ShellContext, name: string): { refcnt: number; holders: readonly string[] } {
+  const { machine } = shell.guest;
+  const mod = machine.modules.find(name);
+  return { refcnt: mod?.refcount ?? 0, holders: [...(mod?.users ?? [])].map((user) => user.name) };
+}
+
+const rmmod: Command = {
+  name: 'rmmod',
+  usage: 'rmmod [-f] MODULE...',
+  summary: 'unload modules',
+  completes: 'loaded modules',
+  run: ({ args, shell }) => {
+    const { operands, flags, unknown } = parseOptions(args, ['f', 'force', 's', 'syslog', 'v', 'verbose']);
+    if (unknown) return failed(`rmmod: unrecognized option '${unknown}'`);
+    if (operands.length === 0) return failed('rmmod: ERROR: missing module name.');
+    const output = new Output();
+    const force = flags.has('f') || flags.has('force');
+    for (const operand of operands) output.add(removeOne(shell, moduleName(operand), force));
+    return output.result();
+  },
+};
+
+function removeOne(shell: ShellContext, name: string, force: boolean): Result {
+  if (!loaded(shell, name)) return failed(`rmmod: ERROR: Module ${name} is not currently loaded`);
+  const { refcnt, holders } = useOf(shell, name);
+  if (!force) {
+    if (holders.length > 0) return failed(`rmmod: ERROR: Module ${name} is in use by: ${holders.join(' ')}`);
+    if (refcnt > 0) return failed(`rmmod: ERROR: Module ${name} is in use`);
+  }
+  const { code, signal } = shell.guest.run('rmmod', force ? [name, 'force'] : [name]);
+  if (signal !== undefined) return failed(killedText(signal), signalStatus(signal));
+  if (code === 0) return ok();
+  return failed(`rmmod: ERROR: could not remove module ${name}: ${errnoText(code ?? 0)}`);
+}
+
+const lsmod: Command = {
+  name: 'lsmod',
+  usage: 'lsmod',
+  summary: 'modules that are loaded, from /proc/modules',
+  run: ({ shell }) => {
+    const text = shell.guest.read('/proc/modules', 'lsmod');
+    if (typeof text === 'number') return failed(`Error: could not get list of modules: ${errnoText(text)}`);
+    const output = new Output();
+    output.line('Module                  Size  Used by');
+    for (const line of text.split('\n').filter(Boolean)) {
+      const [name, size, count, users] = line.split(' ');
+      const by = users === '-' ? '' : ` ${users.replace(/,$/, '')}`;
+      output.line(`${name.padEnd(19)} ${size.padStart(8)}  ${count}${by}`);
+    }
+    return output.result();
+  },
+};
+
+const depmod: Command = {
+  name: 'depmod',
+  usage: 'depmod [-a]',
+  summary: 'find out what the modules of /lib/modules need of each other',
+  run: ({ args, shell }) => {
+    const { unknown } = parseOptions(args, ['a', 'all', 'q', 'A', 'quick']);
+    if (unknown) return failed(`depmod: unrecognized option '${unknown}'`);
+    const { warnings } = shell.modules.depmod();
+    return { status: 0, stdout: '', stderr: warnings.map((line) => `${line}\n`).join('') };
+  },
+};
+
+export const MODULE_COMMANDS: readonly Command[] = [insmod, modprobe, rmmod, lsmod, depmod];

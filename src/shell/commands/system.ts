@@ -1,0 +1,227 @@
+// Commands on the running system: the log, tasks, sysctls, time. Messages are those of util-linux and procps.
+
+import { taskState } from '../../fs/proc_pid.ts';
+import { LAYOUT, STRINGS } from '../../kernel/layout.ts';
+import { logPrefix } from '../../kernel/printk.ts';
+import type { TaskStruct } from '../../kernel/task_struct.ts';
+import type { Command, ShellContext } from '../command.ts';
+import { errnoText } from '../errno_text.ts';
+import { parseOptions } from '../options.ts';
+import { failed, Output, ok, type Result } from '../result.ts';
+import { signalNames, signalNumber } from '../signals.ts';
+
+const dmesg: Command = {
+  name: 'dmesg',
+  usage: 'dmesg [-C | -c] [-t]',
+  summary: 'the kernel log; -C clears it, -c prints and clears, -t leaves out the times',
+  run: ({ args, shell }) => {
+    const flagNames = ['C', 'c', 't', 'clear', 'read-clear', 'notime', 'n', 'w', 'follow', 'H', 'T'];
+    const { flags, unknown } = parseOptions(args, flagNames, ['n', 'console-level', 'l', 'level']);
+    if (unknown) return failed(`dmesg: invalid option -- '${unknown.slice(1)}'`);
+    if (flags.has('w') || flags.has('follow'))
+      return failed('dmesg: --follow is not supported: time stands still while nothing runs');
+    const { records } = shell.guest.machine.core.printk;
+    const from = shell.dmesgFrom;
+    const clears = ['C', 'c', 'clear', 'read-clear'].some((flag) => flags.has(flag));
+    if (clears) shell.dmesgFrom = records.length;
+    if (flags.has('C') || flags.has('clear') || flags.has('n')) return ok();
+    const bare = flags.has('t') || flags.has('notime');
+    let text = '';
+    for (let i = from; i < records.length; i++)
+      text += `${bare ? '' : logPrefix(records[i].t)}${records[i].text}\n`;
+    return ok(text);
+  },
+};
+
+const ps: Command = {
+  name: 'ps',
+  usage: 'ps',
+  summary: 'tasks: pid, state, patch_state, command',
+  run: ({ shell }) => {
+    const { core } = shell.guest.machine;
+    const output = new Output();
+    output.line('    PID STAT PATCH_STATE COMMAND');
+    for (const task of core.tasks.processes()) {
+      const name = task.isKthread ? `[${task.comm}]` : task.comm;
+      const columns = [
+        String(task.pid).padStart(7),
+        stateLetter(shell, task).padEnd(4),
+        String(task.patchState).padStart(11),
+      ];
+      output.line(`${columns.join(' ')} ${name}`);
+    }
+    return output.result();
+  },
+};
+
+/** As in /proc/PID/stat. */
+function stateLetter(shell: ShellContext, task: TaskStruct): string {
+  const { mem } = shell.guest.machine.core;
+  const exitState = mem.readS32(task.addr + BigInt(LAYOUT.task_struct.fields.exit_state));
+  return taskState(task.state, exitState)[0];
+}
+
+const SYSCTL_FLAGS = ['n', 'values', 'q', 'quiet', 'w', 'write', 'a', 'all', 'e', 'ignore', 'N', 'names'];
+
+const sysctl: Command = {
+  name: 'sysctl',
+  usage: 'sysctl [-n] [-q] NAME[=VALUE]... | sysctl -a',
+  summary: 'read and write the values of /proc/sys',
+  completes: 'sysctls',
+  run: ({ args, shell }) => {
+    const { flags, operands, unknown } = parseOptions(args, SYSCTL_FLAGS);
+    if (unknown) return failed(`sysctl: unrecognized option '${unknown}'`);
+    const bare = flags.has('n') || flags.has('values');
+    const quiet = flags.has('q') || flags.has('quiet');
+    const output = new Output();
+    const names = flags.has('a') || flags.has('all') ? sysctlNames(shell) : operands;
+    if (names.length === 0) return failed('sysctl: no variables specified');
+    for (const operand of names) output.add(sysctlOne(shell, operand, bare, quiet));
+    return output.result();
+  },
+};
+
+/** Every value below /proc/sys, with dots. */
+export function sysctlNames(shell: ShellContext): string[] {
+  const { fs } = shell.guest.machine;
+  const names: string[] = [];
+  const walk = (path: string): void => {
+    for (const name of fs.list(`/proc/sys${path}`) ?? []) {
+      const at = `${path}/${name}`;
+      if (fs.stat(`/proc/sys${at}`)?.kind === 'directory') walk(at);
+      else names.push(at.slice(1).replaceAll('/', '.'));
+    }
+  };
+  walk('');
+  return names;
+}
+
+function sysctlOne(shell: ShellContext, operand: string, bare: boolean, quiet: boolean): Result {
+  const at = operand.indexOf('=');
+  const name = (at < 0 ? operand : operand.slice(0, at)).trim().replaceAll('/', '.');
+  const path = `/proc/sys/${name.replaceAll('.', '/')}`;
+  if (!shell.guest.exists(path)) return failed(`sysctl: cannot stat ${path}: No such file or directory`);
+  if (at < 0) {
+    const text = shell.guest.read(path, 'sysctl');
+    if (typeof text === 'number') return failed(`sysctl: reading key "${name}": ${errnoText(text)}`);
+    return ok(bare ? text : `${name} = ${text}`);
+  }
+  const value = operand.slice(at + 1).trim();
+  const error = shell.guest.write(path, `${value}\n`, false, 'sysctl');
+  if (error) return failed(`sysctl: setting key "${name}": ${errnoText(error.errno)}`);
+  if (quiet) return ok();
+  return ok(bare ? `${value}\n` : `${name} = ${value}\n`);
+}
+
+/** Seconds in each unit of sleep's argument. */
+const SECONDS: Readonly<Record<string, number>> = { '': 1, ms: 1e-3, s: 1, m: 60, h: 3600, d: 86400 };
+
+const sleep: Command = {
+  name: 'sleep',
+  usage: 'sleep SECONDS[ms|s|m|h]...',
+  summary: 'let virtual time pass',
+  run: ({ args, shell }) => {
+    if (args.length === 0) return failed('sleep: missing operand');
+    let ns = 0;
+    for (const arg of args) {
+      const match = /^(\d*\.?\d+|\d+\.)(ms|[smhd]?)$/.exec(arg);
+      if (!match) return failed(`sleep: invalid time interval '${arg}'`);
+      ns += Number(match[1]) * SECONDS[match[2]] * 1e9;
+    }
+    shell.guest.machine.runFor(Math.round(ns));
+    return ok();
+  },
+};
+
+const kill: Command = {
+  name: 'kill',
+  usage: 'kill [-SIGNAL] PID... | kill -l',
+  summary: 'send a signal to a user task',
+  completes: 'tasks',
+  run: ({ args, shell }) => {
+    const [first = '', ...rest] = args;
+    if (first === '-l')
+      return ok(
+        signalNames()
+          .map((name, i) => `${i + 1}) SIG${name}\n`)
+          .join(''),
+      );
+    const named = first === '-s' ? rest[0] : first.startsWith('-') ? first.slice(1) : undefined;
+    const pids = first === '-s' ? rest.slice(1) : named === undefined ? args : rest;
+    const signal = named === undefined ? 15 : signalNumber(named);
+    if (signal === undefined) return failed(`${shell.bash}kill: ${named}: invalid signal specification`);
+    if (pids.length === 0) return failed('kill: usage: kill [-SIGNAL] PID...', 2);
+    const output = new Output();
+    for (const pid of pids) {
+      if (!/^\d+$/.test(pid)) {
+        output.error(`${shell.bash}kill: ${pid}: arguments must be process or job IDs`);
+        continue;
+      }
+      const { code } = shell.guest.run('kill', [pid, String(signal)]);
+      if (code !== 0) output.error(`${shell.bash}kill: (${pid}) - ${errnoText(code ?? 0)}`);
+    }
+    return output.result();
+  },
+};
+
+const START_NS = 1e6;
+
+const start: Command = {
+  name: 'start',
+  usage: 'start PROGRAM [ARGUMENT]...',
+  summary: 'start a program of the guest in the background, and print its pid',
+  run: ({ args, shell }) => {
+    const [program, ...rest] = args;
+    const { machine } = shell.guest;
+    const programs = machine.programs();
+    if (program === undefined || !programs.includes(program))
+      return failed(`start: programs are: ${programs.join(' ')}`, 2);
+    const task = machine.spawn(program, rest);
+    const { pid } = task;
+    // Long enough to come to its first sleep.
+    machine.runFor(START_NS);
+    return ok(`${pid}\n`);
+  },
+};
+
+const UNAME: readonly (readonly [string, string])[] = [
+  ['s', 'Linux'],
+  ['n', '(none)'],
+  ['r', STRINGS.UTS_RELEASE],
+  ['v', '#1 SMP PREEMPT_DYNAMIC'],
+  ['m', 'x86_64'],
+  ['o', 'GNU/Linux'],
+];
+
+const uname: Command = {
+  name: 'uname',
+  usage: 'uname [-a] [-s] [-n] [-r] [-v] [-m] [-o]',
+  summary: 'name and release of the kernel',
+  run: ({ args }) => {
+    const { flags, unknown } = parseOptions(args, ['a', ...UNAME.map(([flag]) => flag)]);
+    if (unknown) return failed(`uname: invalid option -- '${unknown.slice(1)}'`);
+    const wanted = flags.size === 0 ? new Set(['s']) : flags;
+    const parts = UNAME.filter(([flag]) => wanted.has('a') || wanted.has(flag));
+    return ok(`${parts.map(([, text]) => text).join(' ')}\n`);
+  },
+};
+
+const constant = (name: string, status: number): Command => ({
+  name,
+  usage: name,
+  summary: `status ${status}`,
+  run: () => ({ ...ok(), status }),
+});
+
+export const SYSTEM_COMMANDS: readonly Command[] = [
+  dmesg,
+  ps,
+  sysctl,
+  sleep,
+  kill,
+  start,
+  uname,
+  constant('true', 0),
+  constant('false', 1),
+  constant(':', 0),
+];

@@ -1,0 +1,203 @@
+// Commands on text: what files and other commands give. Messages and statuses are those of GNU coreutils and grep.
+
+import type { Command, Invocation } from '../command.ts';
+import { errnoText } from '../errno_text.ts';
+import { parseOptions } from '../options.ts';
+import { grepPattern } from '../regex.ts';
+import { failed, Output, ok, type Result } from '../result.ts';
+
+/** Text of each operand, `-` and none being the standard input. Files that cannot be read are complained about. */
+function* inputs(
+  name: string,
+  { stdin, shell }: Invocation,
+  paths: readonly string[],
+  output: Output,
+  status = 1,
+): IterableIterator<{ path: string | undefined; text: string }> {
+  for (const path of paths.length > 0 ? paths : ['-']) {
+    if (path === '-') yield { path: undefined, text: stdin ?? '' };
+    else {
+      const text = shell.guest.read(path, name);
+      if (typeof text === 'string') yield { path, text };
+      else output.error(`${name}: ${path}: ${errnoText(text)}`, status);
+    }
+  }
+}
+
+function linesOf(text: string): string[] {
+  if (text === '') return [];
+  return (text.endsWith('\n') ? text.slice(0, -1) : text).split('\n');
+}
+
+const joined = (lines: readonly string[]): string => lines.map((line) => `${line}\n`).join('');
+
+function invalidOption(name: string, unknown: string, status = 1): Result {
+  const text = unknown.startsWith('--')
+    ? `${name}: unrecognized option '${unknown}'`
+    : `${name}: invalid option -- '${unknown.slice(1)}'`;
+  return failed(text, status);
+}
+
+const cat: Command = {
+  name: 'cat',
+  usage: 'cat [FILE]...',
+  summary: 'read files of the guest',
+  completes: 'paths',
+  run: (invocation) => {
+    const { operands, unknown } = parseOptions(invocation.args, ['u']);
+    if (unknown) return invalidOption('cat', unknown);
+    const output = new Output();
+    for (const { text } of inputs('cat', invocation, operands, output)) output.stdout += text;
+    return output.result();
+  },
+};
+
+const echo: Command = {
+  name: 'echo',
+  usage: 'echo [-n] [-e] [WORD]...',
+  summary: 'print words; with > write them to a file of the guest',
+  completes: 'paths',
+  run: ({ args }) => {
+    let first = 0;
+    let newline = '\n';
+    let escapes = false;
+    for (; /^-[neE]+$/.test(args[first] ?? ''); first++) {
+      if (args[first].includes('n')) newline = '';
+      if (args[first].includes('e')) escapes = true;
+    }
+    const text = args.slice(first).join(' ');
+    return ok((escapes ? unescaped(text) : text) + newline);
+  },
+};
+
+function unescaped(text: string): string {
+  const codes: Readonly<Record<string, string>> = { n: '\n', t: '\t', r: '\r', '\\': '\\', e: '\x1b' };
+  return text.replace(/\\([ntre\\])/g, (_, c: string) => codes[c]);
+}
+
+const grep: Command = {
+  name: 'grep',
+  usage: 'grep [-q] [-E | -F] [-v] [-c] [-x] [-i] [-n] [-o] [-e] PATTERN [FILE]...',
+  summary: 'lines that match a pattern; status 1 when there are none',
+  completes: 'paths',
+  run: (invocation) => {
+    const flagNames = [
+      'q',
+      'E',
+      'F',
+      'v',
+      'c',
+      'x',
+      'i',
+      'n',
+      'o',
+      's',
+      'h',
+      'quiet',
+      'count',
+      'invert-match',
+    ];
+    const repeated = extractPatterns(invocation.args);
+    const { flags, operands, unknown } = parseOptions(repeated.rest, flagNames);
+    if (unknown) return invalidOption('grep', unknown, 2);
+    const has = (...names: string[]): boolean => names.some((name) => flags.has(name));
+    const patterns = repeated.patterns.length > 0 ? repeated.patterns : operands.slice(0, 1);
+    const paths = repeated.patterns.length > 0 ? operands : operands.slice(1);
+    if (patterns.length === 0) return failed('Usage: grep [OPTION]... PATTERNS [FILE]...', 2);
+    let pattern: RegExp;
+    try {
+      pattern = grepPattern(patterns, {
+        extended: has('E'),
+        fixed: has('F'),
+        ignoreCase: has('i'),
+        wholeLine: has('x'),
+      });
+    } catch (error) {
+      return failed(`grep: ${(error as Error).message}`, 2);
+    }
+    const output = new Output();
+    let matched = false;
+    for (const { path, text } of inputs('grep', invocation, paths, output, 2)) {
+      const lines = linesOf(text);
+      const hits = lines.flatMap((line, i) => (pattern.test(line) !== has('v', 'invert-match') ? [i] : []));
+      if (hits.length > 0) matched = true;
+      if (has('q', 'quiet')) continue;
+      const prefix = paths.length > 1 && !has('h') ? `${path ?? '(standard input)'}:` : '';
+      if (has('c', 'count')) output.line(`${prefix}${hits.length}`);
+      else
+        for (const i of hits) {
+          const shown = has('o') ? (pattern.exec(lines[i])?.[0] ?? '') : lines[i];
+          output.line(`${prefix}${has('n') ? `${i + 1}:` : ''}${shown}`);
+        }
+    }
+    if (has('s')) output.stderr = '';
+    if (has('q', 'quiet') && matched) return { ...output.result(), status: 0 };
+    return { ...output.result(), status: output.status || (matched ? 0 : 1) };
+  },
+};
+
+/** `-e PATTERN`, of which there may be several. */
+function extractPatterns(args: readonly string[]): { patterns: string[]; rest: string[] } {
+  const patterns: string[] = [];
+  const rest: string[] = [];
+  for (let i = 0; i < args.length; i++) {
+    if (args[i] === '-e' && i + 1 < args.length) patterns.push(args[++i]);
+    else rest.push(args[i]);
+  }
+  return { patterns, rest };
+}
+
+/** head and tail differ in which end they keep. */
+function endCommand(name: 'head' | 'tail', keep: (lines: string[], n: number) => string[]): Command {
+  return {
+    name,
+    usage: `${name} [-n LINES] [FILE]...`,
+    summary: name === 'head' ? 'the first lines' : 'the last lines; from line N on with -n +N',
+    completes: 'paths',
+    run: (invocation) => {
+      const { values, operands, unknown } = parseOptions(invocation.args, ['q'], ['n', 'lines'], {
+        numbers: true,
+      });
+      if (unknown) return invalidOption(name, unknown);
+      const wanted = values.get('n') ?? values.get('lines') ?? '10';
+      if (!/^[+-]?\d+$/.test(wanted)) return failed(`${name}: invalid number of lines: '${wanted}'`);
+      const output = new Output();
+      for (const { path, text } of inputs(name, invocation, operands, output)) {
+        if (operands.length > 1) output.line(`==> ${path ?? 'standard input'} <==`);
+        const lines = linesOf(text);
+        const from = wanted.startsWith('+') && name === 'tail';
+        output.stdout += joined(from ? lines.slice(Number(wanted) - 1) : keep(lines, Number(wanted)));
+      }
+      return output.result();
+    },
+  };
+}
+
+const head = endCommand('head', (lines, n) => (n < 0 ? lines.slice(0, n) : lines.slice(0, n)));
+const tail = endCommand('tail', (lines, n) => (n === 0 ? [] : lines.slice(-Math.abs(n))));
+
+const wc: Command = {
+  name: 'wc',
+  usage: 'wc [-l] [-w] [-c] [FILE]...',
+  summary: 'count lines, words and bytes',
+  completes: 'paths',
+  run: (invocation) => {
+    const { flags, operands, unknown } = parseOptions(invocation.args, ['l', 'w', 'c', 'm']);
+    if (unknown) return invalidOption('wc', unknown);
+    const which = ['l', 'w', 'c'].filter((flag) => flags.size === 0 || flags.has(flag));
+    const output = new Output();
+    for (const { path, text } of inputs('wc', invocation, operands, output)) {
+      const counts: Readonly<Record<string, number>> = {
+        l: text.split('\n').length - 1,
+        w: text.split(/\s+/).filter(Boolean).length,
+        c: text.length,
+      };
+      const width = which.length > 1 || operands.length > 1 ? 7 : 0;
+      const columns = which.map((flag) => String(counts[flag]).padStart(width));
+      output.line([...columns, ...(path === undefined ? [] : [path])].join(' '));
+    }
+    return output.result();
+  },
+};
+
+export const TEXT_COMMANDS: readonly Command[] = [cat, echo, grep, head, tail, wc];

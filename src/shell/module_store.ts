@@ -1,0 +1,189 @@
+// The modules below /lib/modules/RELEASE: which files there are, what each needs of others, modules.dep.
+// Mirrors depmod and the look-ups of libkmod.
+//
+// modprobe goes by modules.dep alone, as the real one: a module that depmod has not seen is not found.
+
+import { type ElfObject, parseElf } from '../elf/elf_object.ts';
+import { undefinedSymbols } from '../elf/module_object.ts';
+import { latin1Bytes } from '../fs/context.ts';
+import { STRINGS } from '../kernel/layout.ts';
+import type { Machine } from '../machine/machine.ts';
+
+export interface ModuleFile {
+  readonly name: string;
+  /** Absolute, in the guest. */
+  readonly path: string;
+  readonly imports: readonly string[];
+  readonly exports: readonly string[];
+}
+
+export interface DepmodReport {
+  readonly modules: number;
+  /** What depmod would print. */
+  readonly warnings: readonly string[];
+}
+
+/** Hyphens and underscores are the same in module names; `.ko` is no part of one. */
+export function moduleName(text: string): string {
+  const base = text.slice(text.lastIndexOf('/') + 1).replace(/\.ko$/, '');
+  return base.replaceAll('-', '_');
+}
+
+export class ModuleStore {
+  /** /lib/modules/RELEASE */
+  readonly dir: string;
+  readonly #machine: Machine;
+  /** By path: reading an object again is only needed when its bytes are others. */
+  readonly #read = new Map<string, { bytes: Uint8Array; file: ModuleFile | undefined }>();
+  #parsed: { bytes: Uint8Array; deps: Map<string, string[]> } | undefined;
+
+  constructor(machine: Machine, dir = `/lib/modules/${STRINGS.UTS_RELEASE}`) {
+    this.#machine = machine;
+    this.dir = dir;
+  }
+
+  /** Puts a module file there; depmod() finds it. */
+  add(file: string, bytes: Uint8Array): void {
+    this.#machine.addFile(`${this.dir}/extra/${file}`, bytes);
+  }
+
+  /** Writes modules.dep and modules.symbols for all modules below the directory. */
+  depmod(): DepmodReport {
+    const warnings: string[] = [];
+    const files = this.#files(warnings);
+    const owners = new Map<string, ModuleFile>();
+    for (const file of files) for (const symbol of file.exports) owners.set(symbol, file);
+    const direct = new Map(files.map((file) => [file, directDependencies(file, owners)]));
+    let dep = '';
+    for (const file of files) {
+      const order = loadOrder(file, direct, warnings);
+      dep += `${this.#relative(file.path)}:${order.map((d) => ` ${this.#relative(d.path)}`).join('')}\n`;
+    }
+    let symbols = '# Aliases for symbols, used by symbol_request().\n';
+    for (const [symbol, file] of owners) symbols += `alias symbol:${symbol} ${file.name}\n`;
+    this.#machine.addFile(this.#depPath, latin1Bytes(dep));
+    this.#machine.addFile(`${this.dir}/modules.symbols`, latin1Bytes(symbols));
+    return { modules: files.length, warnings };
+  }
+
+  /** Paths of a module and of what it needs, in the order in which they must be loaded; undefined: not found. */
+  resolve(name: string): string[] | undefined {
+    const found = this.#deps().get(moduleName(name));
+    return found && [...found].reverse();
+  }
+
+  /** Names that modprobe knows. */
+  names(): string[] {
+    return [...this.#deps().keys()].sort();
+  }
+
+  /** The object at a path of the guest, or of a module by its name; undefined where there is none. */
+  object(nameOrPath: string): { path: string; elf: ElfObject } | undefined {
+    const path =
+      nameOrPath.includes('/') || nameOrPath.endsWith('.ko') ? nameOrPath : this.resolve(nameOrPath)?.at(-1);
+    const bytes = path === undefined ? undefined : this.#machine.fs.ramfs.lookup(path)?.bytes;
+    return path === undefined || !bytes ? undefined : { path, elf: parseElf(bytes, path) };
+  }
+
+  get #depPath(): string {
+    return `${this.dir}/modules.dep`;
+  }
+
+  #relative(path: string): string {
+    return path.startsWith(`${this.dir}/`) ? path.slice(this.dir.length + 1) : path;
+  }
+
+  /** modules.dep: by module name, its own path and then those of its dependencies. */
+  #deps(): Map<string, string[]> {
+    const bytes = this.#machine.fs.ramfs.lookup(this.#depPath)?.bytes;
+    if (!bytes) return new Map();
+    if (this.#parsed?.bytes === bytes) return this.#parsed.deps;
+    const deps = new Map<string, string[]>();
+    for (const line of Buffer.from(bytes).toString('latin1').split('\n')) {
+      const [own, rest] = line.split(':', 2);
+      if (rest === undefined) continue;
+      const absolute = (path: string): string => (path.startsWith('/') ? path : `${this.dir}/${path}`);
+      deps.set(moduleName(own), [own, ...rest.split(' ').filter(Boolean)].map(absolute));
+    }
+    this.#parsed = { bytes, deps };
+    return deps;
+  }
+
+  #files(warnings: string[]): ModuleFile[] {
+    const files: ModuleFile[] = [];
+    for (const path of this.#paths(this.dir)) {
+      const { ramfs } = this.#machine.fs;
+      const bytes = ramfs.lookup(path)?.bytes;
+      if (!bytes) continue;
+      let known = this.#read.get(path);
+      if (known?.bytes !== bytes) {
+        known = { bytes, file: readModule(path, bytes, warnings) };
+        this.#read.set(path, known);
+      }
+      if (known.file) files.push(known.file);
+    }
+    return files;
+  }
+
+  *#paths(dir: string): IterableIterator<string> {
+    const { fs } = this.#machine;
+    for (const name of fs.list(dir) ?? []) {
+      const path = `${dir}/${name}`;
+      if (fs.stat(path)?.kind === 'directory') yield* this.#paths(path);
+      else if (name.endsWith('.ko')) yield path;
+    }
+  }
+}
+
+function readModule(path: string, bytes: Uint8Array, warnings: string[]): ModuleFile | undefined {
+  try {
+    const elf = parseElf(bytes, path);
+    const imports = undefinedSymbols(elf).map((s) => s.name);
+    const exports = exportedNames(elf);
+    return { name: moduleName(path), path, imports, exports };
+  } catch (error) {
+    warnings.push(`depmod: ERROR: failed to load symbols from ${path}: ${(error as Error).message}`);
+    return undefined;
+  }
+}
+
+/** EXPORT_SYMBOL() leaves an object `__ksymtab_NAME` for each. */
+function exportedNames(elf: ElfObject): string[] {
+  const prefix = '__ksymtab_';
+  return elf.symbols.flatMap(({ name, section }) =>
+    section?.name.startsWith(prefix.slice(0, -1)) && name.startsWith(prefix)
+      ? [name.slice(prefix.length)]
+      : [],
+  );
+}
+
+function directDependencies(file: ModuleFile, owners: ReadonlyMap<string, ModuleFile>): ModuleFile[] {
+  const found = new Set<ModuleFile>();
+  for (const symbol of file.imports) {
+    const owner = owners.get(symbol);
+    if (owner && owner !== file) found.add(owner);
+  }
+  return [...found];
+}
+
+/** All that a module needs, each after what needs it: modules.dep is read from the right. */
+function loadOrder(
+  file: ModuleFile,
+  direct: ReadonlyMap<ModuleFile, readonly ModuleFile[]>,
+  warnings: string[],
+): ModuleFile[] {
+  const order: ModuleFile[] = [];
+  const state = new Map<ModuleFile, 'open' | 'done'>();
+  const visit = (at: ModuleFile): void => {
+    state.set(at, 'open');
+    for (const next of direct.get(at) ?? []) {
+      if (state.get(next) === 'open')
+        warnings.push(`depmod: ERROR: Cycle detected: ${at.name} -> ${next.name} -> ${at.name}`);
+      else if (!state.has(next)) visit(next);
+    }
+    state.set(at, 'done');
+    if (at !== file) order.push(at);
+  };
+  visit(file);
+  return order.reverse();
+}

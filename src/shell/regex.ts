@@ -1,0 +1,90 @@
+// Patterns of grep, as JavaScript's: basic and extended regular expressions as POSIX and GNU have them.
+
+const CLASSES: Readonly<Record<string, string>> = {
+  alpha: 'A-Za-z',
+  digit: '0-9',
+  alnum: 'A-Za-z0-9',
+  upper: 'A-Z',
+  lower: 'a-z',
+  space: '\\s',
+  blank: ' \\t',
+  punct: '!-\\/:-@\\[-`{-~',
+  xdigit: '0-9A-Fa-f',
+};
+/** In a basic expression these are special with a backslash, and plain without. */
+const BASIC_ESCAPED = '(){}|+?';
+const META = /[.*+?^${}()|[\]\\/]/;
+
+export interface GrepOptions {
+  readonly extended?: boolean;
+  readonly fixed?: boolean;
+  readonly ignoreCase?: boolean;
+  /** The whole line must match. */
+  readonly wholeLine?: boolean;
+}
+
+/** @throws SyntaxError for a pattern that is none. */
+export function grepPattern(patterns: readonly string[], options: GrepOptions): RegExp {
+  const sources = patterns
+    .flatMap((pattern) => pattern.split('\n'))
+    .map((pattern) => source(pattern, options));
+  const any = sources.map((s) => `(?:${s})`).join('|');
+  return new RegExp(options.wholeLine ? `^(?:${any})$` : any, options.ignoreCase ? 'i' : '');
+}
+
+function source(pattern: string, { extended, fixed }: GrepOptions): string {
+  if (fixed) return pattern.replace(/[.*+?^${}()|[\]\\/]/g, '\\$&');
+  let out = '';
+  for (let at = 0; at < pattern.length; ) {
+    const c = pattern[at];
+    if (c === '[') {
+      const { text, end } = bracket(pattern, at);
+      out += text;
+      at = end;
+    } else if (c === '\\') {
+      out += escaped(pattern[at + 1] ?? '', extended ?? false);
+      at += 2;
+    } else {
+      out += extended ? c : basic(pattern, at, out);
+      at++;
+    }
+  }
+  return out;
+}
+
+function escaped(c: string, extended: boolean): string {
+  if (c === '') throw new SyntaxError('Trailing backslash');
+  if (c === '<' || c === '>') return '\\b';
+  if (/[wWsSbB1-9]/.test(c)) return `\\${c}`;
+  if (!extended && BASIC_ESCAPED.includes(c)) return c;
+  return META.test(c) ? `\\${c}` : c;
+}
+
+/** A character of a basic expression that no backslash stands before. */
+function basic(pattern: string, at: number, before: string): string {
+  const c = pattern[at];
+  if (BASIC_ESCAPED.includes(c)) return `\\${c}`;
+  const atStart = before === '' || before.endsWith('(') || before.endsWith('|');
+  if (c === '*' && (atStart || before === '^')) return '\\*';
+  if (c === '^' && !atStart) return '\\^';
+  if (c === '$' && at + 1 < pattern.length && !/^\\[)|]/.test(pattern.slice(at + 1))) return '\\$';
+  return c;
+}
+
+function bracket(pattern: string, start: number): { text: string; end: number } {
+  let at = start + 1;
+  let text = '[';
+  if (pattern[at] === '^') {
+    text += '^';
+    at++;
+  }
+  for (let first = true; at < pattern.length; first = false) {
+    const named = /^\[:(\w+):\]/.exec(pattern.slice(at));
+    if (named && CLASSES[named[1]]) {
+      text += CLASSES[named[1]];
+      at += named[0].length;
+    } else if (pattern[at] === ']' && !first) return { text: `${text}]`, end: at + 1 };
+    else text += /[\\\]^[]/.test(pattern[at]) ? `\\${pattern[at++]}` : pattern[at++];
+  }
+  throw new SyntaxError('Unmatched [, [^, [:, [., or [=');
+}

@@ -1,0 +1,163 @@
+// A shell on a machine: runs lines of the command language (parse.ts) with the commands of its table.
+//
+// Invariant: virtual time passes only inside commands; the same lines on the same machine give the same output.
+
+import { KernelError } from '../kernel/errno.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
+import type { Machine } from '../machine/machine.ts';
+import type { ShellContext } from './command.ts';
+import { commandTable } from './commands/index.ts';
+import { errnoText } from './errno_text.ts';
+import { Guest, GuestTimeout } from './guest.ts';
+import { ModuleStore } from './module_store.ts';
+import {
+  type Pipeline,
+  parse,
+  type Redirect,
+  ShellSyntaxError,
+  type SimpleCommand,
+  type Step,
+  wordText,
+} from './parse.ts';
+import { failed, Output, ok, type Result } from './result.ts';
+
+/** Exit statuses of a shell. */
+const NOT_FOUND = 127;
+const SYNTAX = 2;
+const TIMED_OUT = 124;
+
+export interface ShellOptions {
+  /** Directory of modules whose dependencies modprobe knows: `/lib/modules/RELEASE`. */
+  readonly modulesDir?: string;
+}
+
+export class Shell {
+  readonly context: ShellContext;
+  /** `$?` */
+  status = 0;
+  /** Set by `exit`: the shell is to end with it. */
+  exited: number | undefined;
+
+  constructor(machine: Machine, options: ShellOptions = {}) {
+    const guest = new Guest(machine);
+    this.context = {
+      guest,
+      modules: new ModuleStore(machine, options.modulesDir),
+      dmesgFrom: 0,
+      bash: 'bash: ',
+      commands: commandTable(),
+    };
+  }
+
+  /**
+   * Runs a text of one or more lines.
+   * @param options.errexit stop at the first failure that no `||` or `&&` looks at, as `sh -e`
+   */
+  async execute(text: string, options: { errexit?: boolean } = {}): Promise<Result> {
+    const output = new Output();
+    let steps: Step[];
+    try {
+      steps = parse(text);
+    } catch (error) {
+      if (!(error instanceof ShellSyntaxError)) throw error;
+      this.status = SYNTAX;
+      return failed(`${this.context.bash}${error.message}`, SYNTAX);
+    }
+    for (const [i, step] of steps.entries()) {
+      if (step.when === 'success' && this.status !== 0) continue;
+      if (step.when === 'failure' && this.status === 0) continue;
+      const result = await this.#pipeline(step.pipeline);
+      output.add(result);
+      this.status = result.status;
+      if (this.exited !== undefined) break;
+      const looked = steps[i + 1] !== undefined && steps[i + 1].when !== 'always';
+      if (options.errexit && this.status !== 0 && !looked) {
+        this.exited = this.status;
+        break;
+      }
+    }
+    return { ...output.result(), status: this.status };
+  }
+
+  /** Runs one command with its arguments as they are: nothing in them is special. */
+  async run(words: readonly string[], stdin?: string): Promise<Result> {
+    const result = await this.#command(words, stdin);
+    this.status = result.status;
+    return result;
+  }
+
+  async #pipeline(pipeline: Pipeline): Promise<Result> {
+    const output = new Output();
+    let stdin: string | undefined;
+    let status = 0;
+    for (const [i, command] of pipeline.entries()) {
+      const result = await this.#redirected(command, stdin);
+      output.stderr += result.stderr;
+      status = result.status;
+      if (i < pipeline.length - 1) stdin = result.stdout;
+      else output.stdout = result.stdout;
+    }
+    return { ...output.result(), status };
+  }
+
+  async #redirected(command: SimpleCommand, stdin: string | undefined): Promise<Result> {
+    const words = command.words.map((word) => wordText(word, this.status));
+    const { redirect } = command;
+    if (!redirect) return this.#command(words, stdin);
+    return this.#toFile(words, redirect, stdin);
+  }
+
+  /** The file is opened before the command runs, which does not run when that fails. */
+  async #toFile(words: readonly string[], redirect: Redirect, stdin: string | undefined): Promise<Result> {
+    const { guest, bash } = this.context;
+    const path = wordText(redirect.target, this.status);
+    const name = words[0] ?? 'bash';
+    // echo has no other effect, so that its text can be written in the same open.
+    const plain = name === 'echo' || words.length === 0;
+    if (!plain) {
+      const early = guest.write(path, '', redirect.append, name);
+      if (early) return failed(`${bash}${path}: ${errnoText(early.errno)}`);
+    }
+    const result = words.length === 0 ? ok() : await this.#command(words, stdin);
+    const text = result.stdout;
+    if (!plain && text === '') return { ...result, stdout: '' };
+    const error = guest.write(path, text, redirect.append || !plain, name);
+    if (!error) return { ...result, stdout: '' };
+    if (error.at === 'open') return failed(`${bash}${path}: ${errnoText(error.errno)}`);
+    const who = name === 'echo' ? `${bash}echo` : name;
+    return failed(`${who}: write error: ${errnoText(error.errno)}`, name === 'grep' ? 2 : 1);
+  }
+
+  async #command(words: readonly string[], stdin: string | undefined): Promise<Result> {
+    const [name, ...args] = words;
+    if (name === undefined) return ok();
+    if (name === 'exit') return this.#exit(args);
+    const { bash, commands } = this.context;
+    const command = commands.get(baseName(name));
+    if (!command) return failed(`${bash}${name}: command not found`, NOT_FOUND);
+    try {
+      return await command.run({ args, stdin, shell: this.context });
+    } catch (error) {
+      if (error instanceof GuestTimeout) return failed(`${name}: ${error.message}`, TIMED_OUT);
+      // No task could be started: the heap is full, or there are as many as there can be.
+      if (error instanceof KernelError && error.errno === CONSTANTS.EAGAIN)
+        return failed(`${bash}fork: retry: ${errnoText(error.errno)}`, 254);
+      throw error;
+    }
+  }
+
+  #exit(args: readonly string[]): Result {
+    const status = args.length === 0 ? this.status : Number(args[0]);
+    if (!Number.isInteger(status)) {
+      this.exited = SYNTAX;
+      return failed(`${this.context.bash}exit: ${args[0]}: numeric argument required`, SYNTAX);
+    }
+    this.exited = status & 0xff;
+    return { status: this.exited, stdout: '', stderr: '' };
+  }
+}
+
+/** `/sbin/modprobe` is modprobe. */
+function baseName(name: string): string {
+  return /^(\/usr)?\/s?bin\//.test(name) ? name.slice(name.lastIndexOf('/') + 1) : name;
+}
