@@ -177,7 +177,7 @@ SYM_FUNC_START_LOCAL(irq_exit_rcu)
     RET
 SYM_FUNC_END(irq_exit_rcu)
 
-SYM_FUNC_START_LOCAL(__do_softirq)
+SYM_FUNC_START(__do_softirq)
     push    rbp
     mov     rbp, rsp
     add     dword ptr gs:[__preempt_count], SOFTIRQ_OFFSET_

@@ -10,6 +10,8 @@
 .set X86_EFLAGS_IF_, 0x200
 # SOFTIRQ_DISABLE_OFFSET
 .set BH_OFFSET, 0x200
+# SOFTIRQ_MASK | HARDIRQ_MASK | NMI_MASK
+.set SOFTIRQ_OR_HARDIRQ, 0xffff00
 .set QR_BIAS, 0x200
 .set QW_LOCKED, 0xff
 
@@ -50,9 +52,9 @@
 	sti
 .Loff_\@:
 .endm
-# Timers that came due meanwhile run at the end of the next interrupt.
 .macro UNLOCK_LEAVE_bh
 	sub dword ptr gs:[__preempt_count], BH_OFFSET
+	call do_pending_softirq
 .endm
 
 # The lock in rdi; eax and edx change.
@@ -126,6 +128,36 @@ SYM_FUNC_START(\name)
 SYM_FUNC_END(\name)
 EXPORT_SYMBOL(\name)
 .endm
+
+# What became due while softirqs were off, unless they still are.
+SYM_FUNC_START_LOCAL(do_pending_softirq)
+	FENTRY
+	FRAME_BEGIN
+	test dword ptr gs:[__preempt_count], SOFTIRQ_OR_HARDIRQ
+	jnz .Lout
+	cmp dword ptr gs:[irq_stat], 0
+	je .Lout
+	cli
+	call __do_softirq
+	sti
+.Lout:
+	FRAME_END
+	RET
+SYM_FUNC_END(do_pending_softirq)
+
+# void __local_bh_enable_ip(rdi ip, esi count)
+SYM_FUNC_START(__local_bh_enable_ip)
+	FENTRY
+	FRAME_BEGIN
+	# One of the count stays: not preempted before the softirqs have run.
+	lea eax, [rsi - 1]
+	sub gs:[__preempt_count], eax
+	call do_pending_softirq
+	PREEMPT_ENABLE
+	FRAME_END
+	RET
+SYM_FUNC_END(__local_bh_enable_ip)
+EXPORT_SYMBOL(__local_bh_enable_ip)
 
 .irp lock, spin, read, write
 LOCK_FUNC _raw_\lock\()_lock, \lock, plain

@@ -170,6 +170,7 @@ export function* simplifySymbols(
   const { mem, printk } = ctx.core;
   let failed = 0;
   let last = '';
+  const unknown: string[] = [];
   for (const symbol of load.elf.symbols) {
     if (symbol.index === 0 || symbol.shndx === SHN_ABS || symbol.shndx === SHN_LIVEPATCH) continue;
     const at = symtab + BigInt(symbol.index * SYM_SIZE + 8);
@@ -191,8 +192,11 @@ export function* simplifySymbols(
       failed = value ?? neg('ENOENT');
       last = `${mod.name}: Unknown symbol ${symbol.name} (err ${failed})`;
       printk.warn(last);
+      unknown.push(symbol.name);
     }
   }
+  // Whoever has to supply them wants them all.
+  if (unknown.length > 1) last = `${mod.name}: Unknown symbols ${unknown.join(', ')} (err ${failed})`;
   if (failed < 0) throw new ModuleError(-failed, last);
 }
 

@@ -1,0 +1,16 @@
+// Spinlocks, rwlocks and wait queues are guest code: threads on several CPUs meet in them.
+
+import { afterEach, describe, expect, it } from 'vitest';
+import { HeapMachine } from './machine.ts';
+
+let heap: HeapMachine;
+afterEach(() => heap.machine.close());
+
+describe('threads that share a counter and wait for each other', () => {
+  it.each([1, 2, 4])('lose no count, no item and no wakeup on %i CPUs', async (cpus) => {
+    heap = await HeapMachine.boot({ cpus, seed: cpus });
+    expect(heap.insmod('klpdemo_locks', 'rounds=150')).toBe(0);
+    expect(heap.logFrom('counter')).toEqual(['counter 450 of 450, torn 0, taken 1, waiting 0, left 0']);
+    expect(heap.rmmod('klpdemo_locks')).toBe(0);
+  });
+});
