@@ -202,6 +202,7 @@ export class Machine {
       sysfs: this.sysfs,
       fs: () => this.fs,
       livepatch: () => this.livepatch,
+      commandLine: options.cmdline,
     });
     this.livepatch = this.#makeLivepatch(kobjects);
     this.fs = new FileSystem(core, format, {

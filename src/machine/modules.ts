@@ -33,6 +33,8 @@ export interface ModuleParts {
   readonly sysfs: Sysfs;
   readonly fs: () => FileSystem;
   readonly livepatch: () => Livepatch;
+  /** module_blacklist= and module.sig_enforce are taken from it. */
+  readonly commandLine: string;
 }
 
 export class Modules {
@@ -50,6 +52,8 @@ export class Modules {
     const ports: ModuleLoaderPorts = {
       area: parts.area,
       pokeText: (addr, bytes) => ftrace.textPoke.early(addr, bytes),
+      blacklist: bootParam(parts.commandLine, 'module_blacklist')?.split(',') ?? [],
+      sigEnforce: /^(|1|y|on)$/i.test(bootParam(parts.commandLine, 'module.sig_enforce') ?? 'no'),
       klpFindObjectSymbol: (object, name, sympos) => parts.livepatch().findObjectSymbol(object, name, sympos),
       hooks: {
         ftraceModuleInit: (mod) => void ftrace.moduleInit(mod.name, mod.fentrySites),
@@ -153,4 +157,10 @@ export class Modules {
   find(name: string): Module | undefined {
     return this.loader.modules.find(name);
   }
+}
+
+/** The value of a parameter of the kernel: empty without `=`, undefined when it is not there. The last one counts. */
+function bootParam(commandLine: string, name: string): string | undefined {
+  const words = commandLine.split(/\s+/).filter((word) => word === name || word.startsWith(`${name}=`));
+  return words.at(-1)?.slice(name.length + 1);
 }

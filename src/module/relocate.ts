@@ -32,7 +32,7 @@ export function applyRelocations(
     } else if (section.type === SHT_RELA) {
       applyRelocateAdd(core, mod, section, write);
     } else if (section.type === SHT_REL) {
-      core.printk.err(`${mod.name}: REL relocation unsupported`);
+      core.printk.err(`module ${mod.name}: REL relocation unsupported`);
       throw new ModuleError('ENOEXEC', `${mod.name}: REL relocation unsupported`);
     }
   }
@@ -81,9 +81,9 @@ function relocateWord(
   } catch (error) {
     if (!(error instanceof RelocationError)) throw error;
     const known = error.reason.startsWith('Unknown rela');
-    core.printk.err(known ? `${mod.name}: ${error.reason}` : error.reason);
+    core.printk.err(`module: ${known ? `${mod.name}: ` : ''}${error.reason}`);
     if (error.reason.startsWith('overflow')) {
-      core.printk.err(`\`${mod.name}' likely not compiled with -mcmodel=kernel`);
+      core.printk.err(`module: \`${mod.name}' likely not compiled with -mcmodel=kernel`);
     }
     throw new ModuleError('ENOEXEC', error.message);
   }
