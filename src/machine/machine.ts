@@ -5,28 +5,20 @@ import { FileSystem } from '../fs/filesystem.ts';
 import { Ftrace } from '../ftrace/ftrace.ts';
 import { type Addr, lo32 } from '../guest/addr.ts';
 import { REG } from '../guest/engine.ts';
-import { HostFunctions } from '../guest/hostcall.ts';
-import { GuestMemory } from '../guest/memory.ts';
-import { UnicornEngine } from '../guest/unicorn.ts';
+import type { UnicornEngine } from '../guest/unicorn.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { EventLog } from '../kernel/events.ts';
-import { FaultInject } from '../kernel/fault_inject.ts';
 import { Kobjects } from '../kernel/kobject.ts';
 import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
 import { defineLib, formatContext } from '../kernel/lib.ts';
 import { defineParams } from '../kernel/params.ts';
-import { PerCpu } from '../kernel/percpu.ts';
-import { Printk } from '../kernel/printk.ts';
 import { SeededRandom } from '../kernel/random.ts';
 import { defineRandom } from '../kernel/random_bytes.ts';
-import { Slab } from '../kernel/slab.ts';
 import { Sysfs } from '../kernel/sysfs.ts';
-import { type TaskStruct, TaskTable } from '../kernel/task_struct.ts';
+import type { TaskStruct } from '../kernel/task_struct.ts';
 import { vsprintfGuest } from '../kernel/vsprintf.ts';
 import { Livepatch } from '../livepatch/core.ts';
 import type { Kmalloc } from '../mm/kmalloc.ts';
 import { defineMm } from '../mm/mm.ts';
-import { findBug, moduleFindBug, searchModuleExtable } from '../module/extable.ts';
 import { ModuleArena } from '../module/module_alloc.ts';
 import { printModules, procModules } from '../module/procfs.ts';
 import { Sched } from '../sched/core.ts';
@@ -39,75 +31,28 @@ import { TICK_NS, Timers } from '../sched/timer.ts';
 import { defineWait } from '../sched/wait.ts';
 import { Workqueue } from '../sched/workqueue.ts';
 import { OrcLookup } from '../unwind/orc_lookup.ts';
-import type { UnwinderKind } from '../unwind/stacktrace.ts';
-import {
-  hostStubs,
-  idleWoken,
-  imageSymbols,
-  loadGdt,
-  mapImage,
-  percpuTemplate,
-  userPrograms,
-} from './boot.ts';
+import { hostStubs, idleWoken, userPrograms } from './boot.ts';
 import { makeControlFiles } from './control_files.ts';
 import { Cpu } from './cpu.ts';
 import { Executor, MachineError } from './executor.ts';
+import { makeCore, makeMemory } from './hardware.ts';
 import { HostCallDispatch } from './hostcall_dispatch.ts';
-import { type ImageFlavour, type KernelImage, loadKernelImage } from './image.ts';
+import { type KernelImage, loadKernelImage } from './image.ts';
 import { Modules } from './modules.ts';
 import { Oops } from './oops.ts';
+import { DEFAULTS, IMAGES, type MachineOptions, UNWINDERS } from './options.ts';
 import { Rcu } from './rcu.ts';
 import { ShadowExecutor } from './shadow_exec.ts';
 import { Smp } from './smp.ts';
 import { printTainted } from './tainted.ts';
 import { Traces } from './traces.ts';
 import { TransitionTruth } from './transition_truth.ts';
+import { trapPorts } from './trap_ports.ts';
 import { Traps } from './traps.ts';
 import { VersionTruth } from './version_truth.ts';
 import { Watchdog } from './watchdog.ts';
 
-export interface MachineOptions {
-  /** 1 to 64. */
-  readonly cpus?: number;
-  readonly seed?: number;
-  readonly unwinder?: 'orc' | 'frame pointer' | 'none';
-  /** Bytes of kernel heap. */
-  readonly heap?: number;
-  /** How many tasks there can be at once. */
-  readonly maxTasks?: number;
-  /** Keeps the shadow stack, and holds every reliable trace and every completed transition against it. */
-  readonly shadow?: boolean;
-  /** Virtual ns that an instruction takes. */
-  readonly instructionNs?: number;
-  /** Dynamic debug of kernel/livepatch: its pr_debug() lines. */
-  readonly debug?: boolean;
-  /** /proc/cmdline */
-  readonly cmdline?: string;
-}
-
-const DEFAULTS = {
-  cpus: 2,
-  seed: 1,
-  unwinder: 'orc',
-  heap: 64 << 20,
-  maxTasks: 512,
-  shadow: true,
-  // 10,000 instructions a tick: seconds of virtual time are cheap to pass.
-  instructionNs: TICK_NS / 10_000,
-  debug: false,
-  cmdline: 'BOOT_IMAGE=klpemu root=/dev/ram0 quiet',
-} as const satisfies Required<MachineOptions>;
-
-const UNWINDERS: Record<NonNullable<MachineOptions['unwinder']>, UnwinderKind> = {
-  orc: 'orc',
-  'frame pointer': 'frame-pointer',
-  none: 'none',
-};
-const IMAGES: Record<NonNullable<MachineOptions['unwinder']>, ImageFlavour> = {
-  orc: 'orc',
-  'frame pointer': 'frame pointer',
-  none: 'orc',
-};
+export type { MachineOptions };
 
 export class Machine {
   readonly options: Required<MachineOptions>;
@@ -152,11 +97,11 @@ export class Machine {
 
   private constructor(image: KernelImage, options: Required<MachineOptions>) {
     this.options = options;
-    const mem = this.#makeMemory(options);
+    const mem = makeMemory(options);
     this.#engine = mem.engine;
     this.#programs = userPrograms(image.asm);
     this.smp = new Smp(new SeededRandom(options.seed ^ 0x5bd1e995));
-    this.core = this.#makeCore(image, mem.memory);
+    this.core = makeCore(image, mem.memory, this.#engine, this.smp, options, (id) => this.sched.curr(id));
     const { core, smp } = this;
     const cpu = (id: number) => smp.cpus[id];
     const framePointers = options.unwinder === 'frame pointer';
@@ -223,7 +168,18 @@ export class Machine {
       modulesLinkedIn: () => printModules(this.modules.loader.modules),
       unwinder: () => this.traces.stackTrace.unwinder,
     });
-    this.traps = this.#makeTraps(image);
+    this.traps = new Traps(
+      core,
+      this.oops,
+      trapPorts(core, image.asm, {
+        cpu,
+        ftrace: this.ftrace,
+        exit: this.exit,
+        modules: this.modules,
+        shadow: this.traces.shadow,
+        host: this.#host,
+      }),
+    );
     this.watchdog = new Watchdog(core, this.sched, this.oops);
     this.versions = new VersionTruth(core, this.livepatch);
     this.truth = new TransitionTruth(core, this.livepatch, this.traces, cpu, this.versions.gaps);
@@ -248,78 +204,6 @@ export class Machine {
     this.#start(image);
   }
 
-  #makeMemory(options: Required<MachineOptions>) {
-    let memory: GuestMemory;
-    const engine = new UnicornEngine((addr) => (memory.isMapped(addr) ? memory.readU8(addr) : -1));
-    memory = new GuestMemory(
-      { heap: options.heap, stacks: options.maxTasks + options.cpus + 8 },
-      engine.allocate,
-    );
-    memory.attach(engine);
-    const listener = (textChanged: () => void) => ({
-      map: engine.map.bind(engine),
-      unmap: (base: Addr, size: number) => {
-        engine.unmap(base, size);
-        textChanged();
-      },
-      protect: engine.protect.bind(engine),
-      invalidate: (addr: Addr, size: number) => {
-        engine.invalidate(addr, size);
-        textChanged();
-      },
-    });
-    return { memory, engine, listener };
-  }
-
-  #makeCore(image: KernelImage, mem: GuestMemory): KernelCore {
-    const { options, smp } = this;
-    mapImage(mem, image.asm);
-    const symbols = imageSymbols(image.asm);
-    loadGdt(mem, this.#engine, symbols.require('gdt_page'));
-    const slab = new Slab(mem);
-    const { bytes, symbols: percpuSymbols } = percpuTemplate(image.asm);
-    const percpu = new PerCpu(mem, slab, bytes, options.cpus, percpuSymbols);
-    const clock = { now: () => smp.now() };
-    const events = new EventLog(() => ({ t: smp.now(), cpu: smp.current?.id ?? 0 }));
-    const tasks = new TaskTable();
-    const current = (cpu: number): TaskStruct =>
-      tasks.byAddr(percpu.readU64('current_task', cpu)) ?? this.sched.curr(cpu);
-    const printk = new Printk(events, clock.now);
-    const faults = new FaultInject(
-      () => smp.current && current(smp.current.id),
-      (what, task) => {
-        events.emit({ type: 'fault', pid: task?.pid ?? 0, comm: task?.comm ?? '', what });
-        printk.notice('FAULT_INJECTION: forcing a failure.');
-        printk.notice(`name ${what}`);
-      },
-    );
-    slab.fault = (_size, owner) => faults.check('kmalloc', owner) !== 0;
-    const core: KernelCore = {
-      mem,
-      clock,
-      events,
-      printk,
-      symbols,
-      slab,
-      percpu,
-      tasks,
-      host: new HostFunctions(),
-      random: new SeededRandom(options.seed),
-      faults,
-      cpus: options.cpus,
-      taints: 0,
-      here: () => smp.current?.id ?? 0,
-      current,
-      currentOf: (call) => current(call.cpu),
-      sym: (addr) => symbols.format(addr),
-    };
-    for (const [name, offset] of percpuSymbols) {
-      if (image.asm.exports.some((e) => e.name === name))
-        symbols.addExport(name, { addr: offset, gpl: false });
-    }
-    return core;
-  }
-
   #makeLivepatch(kobjects: Kobjects): Livepatch {
     const { sched, workqueue, modules, traces } = this;
     return new Livepatch(
@@ -337,42 +221,6 @@ export class Machine {
       },
       { reliableStacktrace: traces.stackTrace.haveReliableStack, debug: this.options.debug },
     );
-  }
-
-  #makeTraps(image: KernelImage): Traps {
-    const { core, modules } = this;
-    const moduleAt = (addr: Addr) => modules.loader.modules.moduleAddress(addr);
-    const user = image.asm.sections.find((s) => s.name === '.user.text');
-    const imageBugs = [...core.symbols.all()].filter((s) => !s.module && s.name.startsWith('__bug_table_'));
-    return new Traps(core, this.oops, {
-      cpu: (id) => this.smp.cpus[id],
-      pokeInt3: (regs) => {
-        const sp = core.mem.readU64(regs + BigInt(SP));
-        if (!this.ftrace.textPoke.int3Handler(regs)) return false;
-        const pushed = sp - core.mem.readU64(regs + BigInt(SP)) === 8n;
-        this.traces.shadow?.emulated(lo32(regs), pushed ? lo32(sp - 8n) : undefined);
-        return true;
-      },
-      fixupException: (regs) => {
-        const ip = core.mem.readU64(regs + BigInt(IP));
-        const mod = moduleAt(ip);
-        const entry = mod && searchModuleExtable(core.mem, mod, ip);
-        if (!entry) return false;
-        core.mem.writeU64(regs + BigInt(IP), entry.fixup);
-        return true;
-      },
-      findBug: (addr) => {
-        const mod = moduleAt(addr);
-        if (mod) return moduleFindBug(core.mem, mod, addr);
-        return imageBugs.map((table) => findBug(core.mem, table, addr)).find((bug) => bug);
-      },
-      forceSig: (task, sig) => this.exit.sendSignal(task, sig),
-      userText: (addr) => {
-        if (!user || addr < user.addr || addr >= user.addr + BigInt(user.size)) return undefined;
-        return { start: user.addr, size: Math.ceil(user.size / CONSTANTS.PAGE_SIZE) * CONSTANTS.PAGE_SIZE };
-      },
-      abandonHostCalls: (cpu) => this.#host.forget(cpu.stackSlot()),
-    });
   }
 
   #defineHostFunctions(): void {
@@ -634,7 +482,6 @@ export class Machine {
 
 /** ret_addr of struct inactive_task_frame. */
 const RET_ADDR = LAYOUT.inactive_task_frame.fields.ret_addr;
-const { ip: IP, sp: SP } = LAYOUT.pt_regs.fields;
 
 function nextTickAfter(ns: number): number {
   return (Math.floor(ns / TICK_NS) + 1) * TICK_NS;

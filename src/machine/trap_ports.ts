@@ -1,0 +1,61 @@
+// What traps ask of the machine's other parts: whose int3 it is, where a fault is fixed up, what a ud2 means.
+
+import type { Ftrace } from '../ftrace/ftrace.ts';
+import { type Addr, lo32 } from '../guest/addr.ts';
+import type { AsmImage } from '../isa/assembler.ts';
+import type { KernelCore } from '../kernel/core.ts';
+import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { findBug, moduleFindBug, searchModuleExtable } from '../module/extable.ts';
+import type { Exit } from '../sched/exit.ts';
+import type { ShadowStacks } from '../unwind/shadow.ts';
+import type { Cpu } from './cpu.ts';
+import type { HostCallDispatch } from './hostcall_dispatch.ts';
+import type { Modules } from './modules.ts';
+import type { TrapPorts } from './traps.ts';
+
+const { ip: IP, sp: SP } = LAYOUT.pt_regs.fields;
+
+export interface TrapParts {
+  cpu(id: number): Cpu;
+  readonly ftrace: Ftrace;
+  readonly exit: Exit;
+  readonly modules: Modules;
+  readonly shadow: ShadowStacks | undefined;
+  readonly host: HostCallDispatch;
+}
+
+export function trapPorts(core: KernelCore, image: AsmImage, parts: TrapParts): TrapPorts {
+  const { modules } = parts;
+  const moduleAt = (addr: Addr) => modules.loader.modules.moduleAddress(addr);
+  const user = image.sections.find((s) => s.name === '.user.text');
+  const imageBugs = [...core.symbols.all()].filter((s) => !s.module && s.name.startsWith('__bug_table_'));
+  return {
+    cpu: parts.cpu,
+    pokeInt3: (regs) => {
+      const sp = core.mem.readU64(regs + BigInt(SP));
+      if (!parts.ftrace.textPoke.int3Handler(regs)) return false;
+      const pushed = sp - core.mem.readU64(regs + BigInt(SP)) === 8n;
+      parts.shadow?.emulated(lo32(regs), pushed ? lo32(sp - 8n) : undefined);
+      return true;
+    },
+    fixupException: (regs) => {
+      const ip = core.mem.readU64(regs + BigInt(IP));
+      const mod = moduleAt(ip);
+      const entry = mod && searchModuleExtable(core.mem, mod, ip);
+      if (!entry) return false;
+      core.mem.writeU64(regs + BigInt(IP), entry.fixup);
+      return true;
+    },
+    findBug: (addr) => {
+      const mod = moduleAt(addr);
+      if (mod) return moduleFindBug(core.mem, mod, addr);
+      return imageBugs.map((table) => findBug(core.mem, table, addr)).find((bug) => bug);
+    },
+    forceSig: (task, sig) => parts.exit.sendSignal(task, sig),
+    userText: (addr) => {
+      if (!user || addr < user.addr || addr >= user.addr + BigInt(user.size)) return undefined;
+      return { start: user.addr, size: Math.ceil(user.size / CONSTANTS.PAGE_SIZE) * CONSTANTS.PAGE_SIZE };
+    },
+    abandonHostCalls: (cpu) => parts.host.forget(cpu.stackSlot()),
+  };
+}
