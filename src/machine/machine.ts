@@ -177,7 +177,7 @@ export class Machine {
         exit: this.exit,
         modules: this.modules,
         shadow: this.traces.shadow,
-        host: this.#host,
+        abandonStack: (cpu) => this.#forgetStack(cpu.stackSlot()),
       }),
     );
     this.watchdog = new Watchdog(core, this.sched, this.oops);
@@ -243,6 +243,7 @@ export class Machine {
     });
     this.ftrace.init(image.asm.fentrySites);
     this.fork.onFork.push((parent, child, copied) => {
+      this.#forgetStack(child.stackSlot);
       this.livepatch.copyProcess(parent, child);
       this.#firstFrame(child);
       if (copied) this.fs.copyFiles(parent, child);
@@ -271,6 +272,12 @@ export class Machine {
   /** No call made a new task's first frame: it is the return address of the frame that is switched to. */
   #firstFrame(task: TaskStruct): void {
     this.traces.shadow?.fork(task.spLo + RET_ADDR, lo32(this.core.symbols.require('ret_from_fork')));
+  }
+
+  /** Nothing that was going on on a stack goes on. */
+  #forgetStack(slot: number): void {
+    this.#host.forget(slot);
+    this.versions.forget(slot);
   }
 
   #startCpu(id: number): void {

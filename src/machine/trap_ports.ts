@@ -9,7 +9,6 @@ import { findBug, moduleFindBug, searchModuleExtable } from '../module/extable.t
 import type { Exit } from '../sched/exit.ts';
 import type { ShadowStacks } from '../unwind/shadow.ts';
 import type { Cpu } from './cpu.ts';
-import type { HostCallDispatch } from './hostcall_dispatch.ts';
 import type { Modules } from './modules.ts';
 import type { TrapPorts } from './traps.ts';
 
@@ -21,7 +20,8 @@ export interface TrapParts {
   readonly exit: Exit;
   readonly modules: Modules;
   readonly shadow: ShadowStacks | undefined;
-  readonly host: HostCallDispatch;
+  /** What is on the kernel stack is given up. */
+  abandonStack(cpu: Cpu): void;
 }
 
 export function trapPorts(core: KernelCore, image: AsmImage, parts: TrapParts): TrapPorts {
@@ -56,6 +56,6 @@ export function trapPorts(core: KernelCore, image: AsmImage, parts: TrapParts): 
       if (!user || addr < user.addr || addr >= user.addr + BigInt(user.size)) return undefined;
       return { start: user.addr, size: Math.ceil(user.size / CONSTANTS.PAGE_SIZE) * CONSTANTS.PAGE_SIZE };
     },
-    abandonHostCalls: (cpu) => parts.host.forget(cpu.stackSlot()),
+    abandonStack: parts.abandonStack,
   };
 }

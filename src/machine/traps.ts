@@ -45,8 +45,8 @@ export interface TrapPorts {
   forceSig(task: TaskStruct, sig: number): void;
   /** The mapping of user text that an address is in. */
   userText(addr: Addr): { readonly start: Addr; readonly size: number } | undefined;
-  /** The kernel stack is thrown away: no host function on it goes on. */
-  abandonHostCalls(cpu: Cpu): void;
+  /** What is on the kernel stack is given up: no host function on it goes on. */
+  abandonStack(cpu: Cpu): void;
 }
 
 /** Returns of the handlers: nothing more to do, or the signal that the task dies by. */
@@ -281,7 +281,7 @@ export class Traps {
 
   /** rewind_stack_and_make_dead(): the guest sets its stack pointer to the top. */
   #rewind(call: HostCall, sig: number): Verdict {
-    this.#ports.abandonHostCalls(this.#ports.cpu(call.cpu));
+    this.#ports.abandonStack(this.#ports.cpu(call.cpu));
     return sig;
   }
 

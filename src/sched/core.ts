@@ -4,11 +4,14 @@
 // Invariant: a task with on_rq set is current or in exactly one queue; a task that is on a CPU is
 // queued nowhere else, so nobody runs on a stack that another CPU has not left.
 
+import type { Addr } from '../guest/addr.ts';
 import type { HostCall } from '../guest/hostcall.ts';
+import { GuestMemoryError } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
+import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 
+const STATE = BigInt(LAYOUT.task_struct.fields.__state);
 const { TASK_RUNNING, TASK_INTERRUPTIBLE, TASK_WAKEKILL, TASK_DEAD, PREEMPT_NEED_RESCHED } = CONSTANTS;
 
 /** What the scheduler needs of the emulated CPUs. */
@@ -48,17 +51,18 @@ export class Sched {
     this.#smp = smp;
     core.host.defineAll({
       pick_next_task: (call) => this.#pickNextTask(call),
-      put_task_stack: (call) => this.onTaskDead(this.#task(call.args[0])),
-      wake_up_process: (call) => this.wakeUpProcess(this.#task(call.args[0])),
-      wake_up_state: (call) => this.wakeUpState(this.#task(call.args[0]), Number(call.args[1])),
+      put_task_stack: (call) => this.onTaskDead(this.taskAt(call.args[0])),
+      wake_up_process: (call) => this.wakeUpProcess(this.taskAt(call.args[0])),
+      wake_up_state: (call) => this.wakeUpState(this.taskAt(call.args[0]), Number(call.args[1])),
       yield_task: () => {},
       set_user_nice: () => {},
     });
   }
 
-  #task(addr: bigint): TaskStruct {
+  /** The task that guest code points to. @throws GuestMemoryError: what the kernel would do there is beyond telling. */
+  taskAt(addr: Addr): TaskStruct {
     const task = this.#core.tasks.byAddr(addr);
-    if (!task) throw new Error(`no task at 0x${addr.toString(16)}`);
+    if (!task) throw new GuestMemoryError('no task_struct', addr + STATE);
     return task;
   }
 

@@ -53,7 +53,7 @@ export class Kthreads {
       },
       kthread_should_stop: (call) => this.#threads.get(core.currentOf(call))?.shouldStop ?? false,
       kthread_stop: stop,
-      kthread_bind: (call) => sched.bind(core.tasks.byAddr(call.args[0]) as TaskStruct, Number(call.args[1])),
+      kthread_bind: (call) => sched.bind(sched.taskAt(call.args[0]), Number(call.args[1])),
     });
   }
 

@@ -3,6 +3,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { GuestMemoryError } from '../../src/guest/memory.ts';
+import { LAYOUT } from '../../src/kernel/layout.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import { GuestPanic } from '../../src/machine/oops.ts';
@@ -183,5 +185,56 @@ describe('a warning', () => {
     }
     expect(modules()).toEqual([]);
     expectUsable();
+  });
+});
+
+describe('the end of a machine', () => {
+  it('is an oops of an idle task', async () => {
+    await boot();
+    machine.runFor(100 * MS);
+    const cpu = machine.smp.cpus[1];
+    cpu.rip = 0x10n;
+    machine.smp.wake(cpu);
+    expect(() => machine.runFor(SECOND)).toThrow(
+      /Attempted to kill the idle task! \(CPU 1, swapper\/1:0 at /,
+    );
+    const log = machine.dmesg().map(withoutTime);
+    expect(log).toContain('BUG: kernel NULL pointer dereference, address: 0000000000000010');
+    expect(log.at(-1)).toBe('---[ end Kernel panic - not syncing: Attempted to kill the idle task! ]---');
+  });
+
+  it('is the end of init', async () => {
+    await boot();
+    machine.runFor(100 * MS);
+    const init = machine.core.tasks.byPid(1) as TaskStruct;
+    machine.exit.sendSignal(init, 11);
+    expect(() => machine.runFor(SECOND)).toThrow('Attempted to kill init! exitcode=0x0000000b');
+    const log = machine.dmesg().map(withoutTime);
+    expect(log.some((line) => / Comm: init Not tainted 6\.1\.0-/.test(line))).toBe(true);
+    expect(log).toContain('Call Trace:');
+  });
+
+  it('is a stack whose canary is gone', async () => {
+    await boot();
+    machine.addFile('/target.ko', readFileSync(join(MODULES, 'klpdemo_target.ko')));
+    wait(machine.insmod('/target.ko'));
+    const worker = [...machine.core.tasks.processes()].find((t) => t.comm === 'klpdemo_worker') as TaskStruct;
+    machine.runUntil(
+      () => machine.stack(worker).some((line) => line.includes('klpdemo_stage_locals')),
+      SECOND,
+    );
+    machine.core.mem.writeU64(worker.addr + BigInt(LAYOUT.task_struct.fields.stack_canary), 0x1234500n);
+    expect(() => machine.runFor(SECOND)).toThrow(
+      /stack-protector: Kernel stack is corrupted in: klpdemo_\w+\+0x\w+\/0x\w+ \[klpdemo_target\]/,
+    );
+  });
+});
+
+describe('a pointer that is none', () => {
+  it('given to a function that TypeScript implements is a page fault at what the kernel would read', async () => {
+    await boot();
+    const wakeUp = machine.core.host.get('wake_up_process');
+    const call = { cpu: 0, args: [0x1000n], sp: 0n, caller: 0n };
+    expect(() => wakeUp?.(call)).toThrow(GuestMemoryError);
   });
 });
