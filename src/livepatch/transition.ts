@@ -102,21 +102,40 @@ export class Transition {
     const { core, ports, options, targetState } = this.#klp;
     const check = new StackCheck(this.#patching, patch, targetState);
     const perRelax = options.tasksPerRelax ?? DEFAULT_TASKS_PER_RELAX;
-    let complete = true;
-    let looked = 0;
-    for (const task of core.tasks.processes()) {
-      if (task.patchState === targetState) continue;
-      if (!this.#trySwitch(task, targetState, check, call)) complete = false;
-      // Other CPUs run while this one works through the list.
-      if (++looked % perRelax === 0) yield { relax: true };
-    }
+    const tasks = core.tasks.processes();
+    const remaining = { count: 0 };
+    // Other CPUs run while this one works through the list.
+    while (this.#trySwitchSome(tasks, perRelax, targetState, check, call, remaining)) yield { relax: true };
     for (let cpu = 0; cpu < core.cpus; cpu++) {
       const idle = core.tasks.idle[cpu];
       if (idle.patchState === targetState || this.#trySwitch(idle, targetState, check, call)) continue;
-      complete = false;
+      remaining.count++;
       ports.sched.wakeUpIfIdle(cpu); // so that it comes through its loop
     }
-    return complete;
+    return remaining.count === 0;
+  }
+
+  /**
+   * Tries the next tasks that have not switched, up to `limit`, and counts those that still have not.
+   * A plain function, because the loop over all tasks is what a pass costs, and generators are slow until they
+   * have run for long. @returns whether there may be more.
+   */
+  #trySwitchSome(
+    tasks: Iterator<TaskStruct>,
+    limit: number,
+    target: number,
+    check: StackCheck,
+    call: HostCall,
+    remaining: { count: number },
+  ): boolean {
+    for (let tried = 0; tried < limit; ) {
+      const { done, value: task } = tasks.next();
+      if (done) return false;
+      if (task.patchState === target) continue;
+      if (!this.#trySwitch(task, target, check, call)) remaining.count++;
+      tried++;
+    }
+    return true;
   }
 
   /** klp_try_switch_task() */

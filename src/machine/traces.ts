@@ -75,7 +75,7 @@ export class Traces {
    * @returns their number or -errno. @throws GroundTruthError
    */
   saveReliable(task: TaskStruct, entries: Uint32Array, call: HostCall): number {
-    const own = task === this.#core.currentOf(call);
+    const own = task.onCpu !== 0 && task === this.#core.currentOf(call);
     const { stackTrace } = this;
     if (!own) {
       const count = stackTrace.stackTraceSaveTskReliable(task, entries);

@@ -48,11 +48,13 @@ export class TextRangeError extends Error {
 interface TextRange {
   readonly name: string;
   readonly start: number;
+  /** The start as a signed 32-bit number: only those are stored and subtracted as plain integers. */
+  readonly lo: number;
   readonly size: number;
   readonly orc: OrcTable | null;
   /** For each 256-byte block the index of the entry in force at its first byte, as orc_lookup[] has it. */
   readonly blocks: Uint32Array;
-  /** 0 for text that is not a trampoline. */
+  /** Signed, as `lo`; 0 for text that is not a trampoline. */
   readonly template: number;
 }
 
@@ -108,7 +110,7 @@ export class OrcLookup {
   }
 
   addTrampoline({ name, start, size, template }: TrampolineSpec): TextHandle {
-    return { name, ids: [this.insert(name, start >>> 0, size, null, template >>> 0)] };
+    return { name, ids: [this.insert(name, start >>> 0, size, null, template)] };
   }
 
   remove(handle: TextHandle): void {
@@ -132,23 +134,24 @@ export class OrcLookup {
     }
     let range = this.rangeAt(ip);
     if (range === null) return -1;
-    let at = ip >>> 0;
+    let at = ip | 0;
     if (range.template !== 0) {
-      at = (range.template + (at - range.start)) >>> 0;
+      at = (range.template + (at - range.lo)) | 0;
       range = this.rangeAt(at);
       // A template inside a trampoline would send the search round for ever.
       if (range === null || range.template !== 0) return -1;
     }
     const orc = range.orc;
     if (orc === null) return -1;
-    const block = (at - range.start) >>> BLOCK_SHIFT;
+    const block = (at - range.lo) >>> BLOCK_SHIFT;
+    const address = at >>> 0;
     let first = range.blocks[block];
     let last = range.blocks[block + 1];
     const ips = orc.ip;
     let found = first;
     while (first <= last) {
       const mid = (first + last) >>> 1;
-      if (ips[mid] <= at) {
+      if (ips[mid] <= address) {
         found = mid;
         first = mid + 1;
       } else {
@@ -168,7 +171,7 @@ export class OrcLookup {
   ftraceTrampoline(ip: number): number {
     const range = this.rangeAt(ip);
     if (range === null || range.template === 0) return 0;
-    return (range.template + ((ip >>> 0) - range.start)) >>> 0;
+    return (range.template + ((ip | 0) - range.lo)) >>> 0;
   }
 
   /** The name under which the text at `ip` was added. */
@@ -182,7 +185,7 @@ export class OrcLookup {
     if (id === 0) return null;
     if (id === SHARED_PAGE) return this.rangeOnSharedPage(ip >>> 0);
     const range = this.ranges[id] as TextRange;
-    return ((ip >>> 0) - range.start) >>> 0 < range.size ? range : null;
+    return ((ip | 0) - range.lo) >>> 0 < range.size ? range : null;
   }
 
   private rangeOnSharedPage(ip: number): TextRange | null {
@@ -197,7 +200,7 @@ export class OrcLookup {
     const blocks = orc === null ? NO_BLOCKS : orcBlocks(orc, start, size);
     let id = this.ranges.indexOf(null, 1);
     if (id < 0) id = this.ranges.length;
-    this.ranges[id] = { name, start, size, orc, blocks, template };
+    this.ranges[id] = { name, start, lo: start | 0, size, orc, blocks, template: template | 0 };
     const last = pageOf(start + size - 1);
     for (let page = pageOf(start); page <= last; page++) {
       this.pages[page] = this.pages[page] === 0 ? id : SHARED_PAGE;
