@@ -38,31 +38,32 @@ SYM_FUNC_START_LOCAL(debugfs_file_put)
 	jmp __x86_return_thunk
 .Llast:
 	mov rdi, [rdi + fsdata_drained]
-	jmp complete
+	TAIL_CALL complete
 SYM_FUNC_END(debugfs_file_put)
 
 # int full_proxy_open(rdi inode, rsi file)
 SYM_FUNC_START_LOCAL(full_proxy_open)
 	FENTRY
+	FRAME_BEGIN
+	push r14
 	push r13
 	push r12
-	push rbp
 	push rbx
 	mov r12, rdi
 	mov r13, rsi
 	FSDATA rdi
-	mov ebp, -ENOENT
+	mov r14d, -ENOENT
 	FILE_GET .Lout
 	mov rax, [rbx + fsdata_real_fops]
 	mov rdi, [rax + file_operations_owner]
 	test rdi, rdi
 	je .Lowned
 	call try_module_get
-	mov ebp, -ENXIO
+	mov r14d, -ENXIO
 	test eax, eax
 	je .Lput
 .Lowned:
-	xor ebp, ebp
+	xor r14d, r14d
 	mov rax, [rbx + fsdata_real_fops]
 	mov rax, [rax + file_operations_open]
 	test rax, rax
@@ -70,7 +71,7 @@ SYM_FUNC_START_LOCAL(full_proxy_open)
 	mov rsi, r13
 	mov rdi, r12
 	call __x86_indirect_thunk_rax
-	mov ebp, eax
+	mov r14d, eax
 	test eax, eax
 	je .Lput
 	mov rdi, rbx
@@ -79,11 +80,12 @@ SYM_FUNC_START_LOCAL(full_proxy_open)
 	mov rdi, rbx
 	call debugfs_file_put
 .Lout:
-	mov eax, ebp
+	mov eax, r14d
 	pop rbx
-	pop rbp
 	pop r12
 	pop r13
+	pop r14
+	FRAME_END
 	jmp __x86_return_thunk
 SYM_FUNC_END(full_proxy_open)
 
@@ -94,7 +96,7 @@ SYM_FUNC_START_LOCAL(full_proxy_module_put)
 	mov rdi, [rax + file_operations_owner]
 	test rdi, rdi
 	je .Lout
-	jmp module_put
+	TAIL_CALL module_put
 .Lout:
 	jmp __x86_return_thunk
 SYM_FUNC_END(full_proxy_module_put)
@@ -102,6 +104,7 @@ SYM_FUNC_END(full_proxy_module_put)
 # int full_proxy_release(rdi inode, rsi file): also after the removal
 SYM_FUNC_START_LOCAL(full_proxy_release)
 	FENTRY
+	FRAME_BEGIN
 	push rbx
 	FSDATA rdi
 	mov rax, [rbx + fsdata_real_fops]
@@ -114,6 +117,7 @@ SYM_FUNC_START_LOCAL(full_proxy_release)
 	call full_proxy_module_put
 	xor eax, eax
 	pop rbx
+	FRAME_END
 	jmp __x86_return_thunk
 SYM_FUNC_END(full_proxy_release)
 
@@ -121,9 +125,9 @@ SYM_FUNC_END(full_proxy_release)
 .macro FULL_PROXY name, op, missing
 SYM_FUNC_START_LOCAL(\name)
 	FENTRY
-	push rbp
+	FRAME_BEGIN
+	push r12
 	push rbx
-	push r8
 	mov r8, rcx
 	mov rax, [rdi + file_f_inode]
 	FSDATA rax
@@ -131,19 +135,19 @@ SYM_FUNC_START_LOCAL(\name)
 	mov rcx, r8
 	mov rax, [rbx + fsdata_real_fops]
 	mov rax, [rax + file_operations_\op]
-	mov rbp, \missing
+	mov r12, \missing
 	test rax, rax
 	je .Lput
 	call __x86_indirect_thunk_rax
-	mov rbp, rax
+	mov r12, rax
 .Lput:
 	mov rdi, rbx
 	call debugfs_file_put
-	mov rax, rbp
+	mov rax, r12
 .Lout:
-	pop r8
 	pop rbx
-	pop rbp
+	pop r12
+	FRAME_END
 	jmp __x86_return_thunk
 .Lgone:
 	mov rax, -EIO

@@ -44,6 +44,8 @@ export class Modules {
   /** Why the last load of a task failed, beyond its errno. */
   readonly reasons = new Map<number, string>();
   readonly #parts: ModuleParts;
+  /** Names of the objects that a livepatch module patches. */
+  readonly #patched = new Map<Module, string[]>();
   readonly #text = new Map<Module, { core?: TextHandle; init?: TextHandle }>();
 
   constructor(parts: ModuleParts) {
@@ -67,9 +69,9 @@ export class Modules {
         modSysfsSetup: (mod) => this.#sysfsSetup(mod),
         modSysfsTeardown: (mod) => this.#sysfsTeardown(mod),
         notify: (mod, state) => {
-          if (state === 'LIVE') this.#removeInitText(mod);
+          if (state === 'LIVE') this.#moduleLive(mod);
           // Its exit function has run: what it still has, nobody will free.
-          if (state === 'GOING') parts.mm.moduleGone(mod.name);
+          if (state === 'GOING') parts.mm.moduleGone(mod.name, this.#heir(mod));
         },
       },
     };
@@ -82,6 +84,26 @@ export class Modules {
       __do_sys_delete_module: del,
       ...this.loader.hostFunctions(),
     });
+  }
+
+  #moduleLive(mod: Module): void {
+    this.#removeInitText(mod);
+    const patch = this.#parts
+      .livepatch()
+      .patches()
+      .find((p) => p.mod === mod.addr);
+    if (patch)
+      this.#patched.set(
+        mod,
+        patch.objects().map((object) => object.displayName),
+      );
+  }
+
+  /** Whose code goes on with what a livepatch's functions allocated: an object that it patched. */
+  #heir(mod: Module): string | undefined {
+    const objects = this.#patched.get(mod) ?? [];
+    this.#patched.delete(mod);
+    return objects.find((name) => this.find(name)) ?? objects.find((name) => name === 'vmlinux');
   }
 
   #addText(mod: Module): void {

@@ -33,6 +33,7 @@ export interface ModuleObject {
 }
 
 interface Live extends ModuleObject {
+  module: string;
   readonly base: Addr;
   readonly zones: Zoned;
   readonly cache: string;
@@ -145,18 +146,21 @@ export class Kmalloc {
     return false;
   }
 
-  /** The module's code is about to go: what it still has is lost. An event says so; the kernel says nothing. */
-  moduleGone(module: string): ModuleObject[] {
-    const { events } = this.#core;
-    const lost = [...this.#live.values()].filter((o) => o.module === module && !o.dying && !o.reported);
-    if (lost.length === 0) return [];
-    for (const object of lost) {
-      object.reported = true;
+  /**
+   * The module's code is about to go: what it still has is lost. An event says so; the kernel says nothing.
+   * @param heir who goes on with it: what the functions of a livepatch allocated is the patched object's.
+   */
+  moduleGone(module: string, heir?: string): ModuleObject[] {
+    const left = [...this.#live.values()].filter((o) => o.module === module && !o.dying && !o.reported);
+    for (const object of left) {
       this.#check(object);
+      if (heir === undefined) object.reported = true;
+      else object.module = heir;
     }
-    const objects = lost.map(({ addr, size, caller }) => ({ addr, size, caller }));
-    events.emit({ type: 'leak', module, objects });
-    return lost;
+    if (heir !== undefined || left.length === 0) return [];
+    const objects = left.map(({ addr, size, caller }) => ({ addr, size, caller }));
+    this.#core.events.emit({ type: 'leak', module, objects });
+    return left;
   }
 
   /** What unloaded modules left behind, oldest first. */

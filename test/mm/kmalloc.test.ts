@@ -114,6 +114,19 @@ describe('checks of lists and counts', () => {
   });
 });
 
+describe('a shadow variable that is there already', () => {
+  it('is a warning and NULL for klp_shadow_alloc(), with a trace', async () => {
+    expect(await did('shadow')).toBe(0);
+    const log = heap.logFrom('Duplicate');
+    expect(log[0]).toMatch(/^Duplicate shadow variable <[0-9a-f]{16}, 1>$/);
+    expect(log[1]).toMatch(
+      /^WARNING: CPU: \d PID: \d+ at kernel\/livepatch\/shadow\.c:165 __klp_shadow_get_or_alloc\+/,
+    );
+    expect(log.at(-1)).toBe('first 1 second 0 same 1');
+    expect(used).toBe(0);
+  });
+});
+
 describe('random numbers of the guest', () => {
   it('are a function of the machine seed', async () => {
     const lines: string[] = [];
