@@ -19,19 +19,22 @@ export function ftraceBug(
   type: string,
 ): void {
   const { printk, mem } = core;
+  // print_ip_sym() is a message of its own.
   const at = `[<${rec.ip.toString(16).padStart(16, '0')}>] ${core.sym(rec.ip)}`;
   printk.info('------------[ ftrace bug ]------------');
   if (failed === -CONSTANTS.EFAULT) {
-    printk.info(`ftrace faulted on modifying ${at}`);
+    printk.info(`ftrace faulted on modifying \n${at}`);
   } else if (failed === -CONSTANTS.EINVAL) {
-    printk.info(`ftrace failed to modify ${at}`);
+    printk.info(`ftrace failed to modify \n${at}`);
     printk.info(` actual:   ${phC(mem.readBytes(rec.ip, CALL_SIZE))}`);
     printk.info(` expected: ${phC(expected)}`);
   } else {
-    printk.info(`ftrace faulted on unknown error ${at}`);
+    printk.info(`ftrace faulted on unknown error \n${at}`);
   }
   printk.info(type);
   printk.info(`ftrace record flags: ${rec.flags.toString(16)}`);
   printk.info(` (${recCount(rec)})${rec.flags & CONSTANTS.FTRACE_FL_REGS ? ' R' : '  '}`);
-  printk.info(` expected tramp: ${rec.target.toString(16)}`);
+  const tramp = rec.target || core.symbols.require('ftrace_caller');
+  printk.info(` expected tramp: ${tramp.toString(16)}`);
+  core.taints |= 1 << CONSTANTS.TAINT_WARN;
 }

@@ -46,9 +46,10 @@ describe('ftrace_init', () => {
     const bad = world.sym('notrace_function');
     expect(world.ftrace.moduleInit('broken', [bad])).toBe(-C.EINVAL);
     expect(world.ftrace.disabled).toBe(true);
-    expect(world.dmesg.slice(0, 3)).toEqual([
+    expect(world.dmesg.slice(0, 4)).toEqual([
       '------------[ ftrace bug ]------------',
-      `ftrace failed to modify [<${bad.toString(16)}>] notrace_function+0x0/0x1`,
+      'ftrace failed to modify ',
+      `[<${bad.toString(16)}>] notrace_function+0x0/0x1`,
       ' actual:   c3:cc:cc:cc:cc',
     ]);
     const ops = newOps();

@@ -97,9 +97,9 @@ function offsetOf(bytes: Uint8Array, text: string): number {
   return at;
 }
 
-function relaText(bytes: Uint8Array): number {
-  const section = parseElf(bytes, 'module').sections.find((s) => s.name === '.rela.text');
-  if (!section) throw new Error('no .rela.text');
+function sectionOffset(bytes: Uint8Array, name: string): number {
+  const section = parseElf(bytes, 'module').sections.find((s) => s.name === name);
+  if (!section) throw new Error(`no ${name}`);
   return section.offset;
 }
 
@@ -119,7 +119,10 @@ const DAMAGED: readonly (readonly [string, () => Uint8Array])[] = [
     'vermagic',
     () => damaged(TARGET, (bytes) => bytes.set([0x55, 0x50, 0x20], offsetOf(bytes, '-amd64 SMP') + 7)),
   ],
-  ['reloc', () => damaged(TARGET, (bytes, view) => view.setUint32(relaText(bytes) + 8, 37, true))],
+  [
+    'reloc',
+    () => damaged(TARGET, (bytes, view) => view.setUint32(sectionOffset(bytes, '.rela.text') + 8, 37, true)),
+  ],
 ];
 
 describe('a damaged module', () => {
@@ -180,6 +183,26 @@ describe('a livepatch or a module that cannot work', () => {
     const before = state();
     load(ko('klpdemo_bad_small'));
     expect(state()).toEqual(before);
+  });
+});
+
+describe('a module whose fentry site is no call', () => {
+  it('is loaded, but nothing can be patched from then on, as on the real kernel', async () => {
+    await boot();
+    const { log, status } = load(
+      damaged(TARGET, (bytes, view) => view.setUint8(sectionOffset(bytes, '.rela__mcount_loc') + 16, 1)),
+    );
+    expect(status).toBe(0);
+    const real = second.get('module site')?.log ?? [];
+    // The warning that comes with it is of kernel functions that the image does not have.
+    const report = real.slice(real.findIndex((line) => line.includes('[ ftrace bug ]'))).slice(0, 8);
+    const words = (lines: readonly string[]) =>
+      lines.map((line) => line.replace(/(actual|expected): .*/, '$1'));
+    const at = log.findIndex((line) => line.includes('[ ftrace bug ]'));
+    expect(words(log.slice(at, at + 8))).toEqual(words(report));
+    const patch = load(ko('klpdemo_patch_target'));
+    expect(patch.status).toBe(second.get('module site')?.rc);
+    expect(patch.log).toEqual(real.slice(-10).slice(0, 5));
   });
 });
 
