@@ -27,7 +27,7 @@ const SNAPSHOT_BYTES = 32;
 /** So many tasks of one name are listed one by one. */
 const MANY = 8;
 
-const TOLD = ['printk', 'ftrace', 'patch_state', 'blocked', 'transition', 'gap', 'hole'] as const;
+const TOLD = ['printk', 'ftrace', 'patch_state', 'blocked', 'transition', 'gap', 'hole', 'leak'] as const;
 const TOLD_VERBOSE = ['poke', 'int3', 'task', 'module'] as const;
 
 type Event<K extends KernelEvent['type']> = Extract<KernelEvent, { type: K }>;
@@ -80,6 +80,9 @@ export class Narrator implements RunObserver {
         break;
       case 'gap':
         this.#say(() => this.#gap(event));
+        break;
+      case 'leak':
+        this.#say(() => this.#leak(event));
         break;
       default:
         this.#verbose(event);
@@ -198,6 +201,17 @@ export class Narrator implements RunObserver {
     const { colors } = this.#options;
     const what = `${event.version} of ${event.func}, chosen before patch_state was ${event.patchState}`;
     return `${INDENT}${colors.red('gap')} ${name(event)} runs ${what} (docs/findings.md)\n`;
+  }
+
+  #leak({ module, objects }: Event<'leak'>): string {
+    const { colors } = this.#options;
+    const callers = new Map<string, number[]>();
+    for (const { caller, size } of objects) callers.set(caller, [...(callers.get(caller) ?? []), size]);
+    const lines = [...callers].map(
+      ([caller, sizes]) =>
+        `${INDENT}  ${sizes.length} of ${[...new Set(sizes)].join(', ')} bytes by ${caller}\n`,
+    );
+    return `${INDENT}${colors.red('leak')} ${module} goes and leaves memory behind\n${lines.join('')}`;
   }
 
   #hole(event: Event<'hole'>): string {

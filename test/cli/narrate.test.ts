@@ -48,6 +48,23 @@ ${' '.repeat(15)}switched by kernel exit cat:2 +2ms\n`,
     );
   });
 
+  it('names the functions whose memory a module leaves behind', async () => {
+    const lost = (size: number, caller: string) => ({ addr: 0xffff888000001000n, size, caller });
+    const objects = [
+      lost(4, 'dummy_alloc+0x4b/0x70 [m]'),
+      lost(4, 'dummy_alloc+0x4b/0x70 [m]'),
+      lost(9, 'm_init [m]'),
+    ];
+    const lines = (await tell([{ type: 'leak', module: 'm', objects }]))
+      .split('\n')
+      .map((line) => line.trim());
+    expect(lines.slice(0, 3)).toEqual([
+      'leak m goes and leaves memory behind',
+      '2 of 4 bytes by dummy_alloc+0x4b/0x70 [m]',
+      '1 of 9 bytes by m_init [m]',
+    ]);
+  });
+
   it('counts children that are born switched, and leaves out those that have yet to switch', async () => {
     const fork = { way: 'fork' };
     const text = await tell([
