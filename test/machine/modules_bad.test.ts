@@ -202,7 +202,7 @@ describe('a module whose fentry site is no call', () => {
     expect(words(log.slice(at, at + 8))).toEqual(words(report));
     const patch = load(ko('klpdemo_patch_target'));
     expect(patch.status).toBe(second.get('module site')?.rc);
-    expect(patch.log).toEqual(real.slice(-10).slice(0, 5));
+    expect(patch.log).toEqual(real.slice(-11).slice(0, 6));
   });
 });
 
