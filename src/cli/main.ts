@@ -4,6 +4,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { parseDuration } from '../scenario/units.ts';
 import { EXIT, fail } from './exit.ts';
+import { addOrc } from './orc_command.ts';
 import { ignoreClosedPipe } from './terminal.ts';
 
 const EXIT_CODES = `
@@ -44,6 +45,7 @@ function program(): Command {
   addRun(root);
   addStack(root);
   addDisas(root);
+  addOrc(root);
   for (const command of [root, ...root.commands]) {
     command.exitOverride();
     command.configureOutput({

@@ -1,0 +1,95 @@
+// `klpemu orc` for one object: its table made, compared and written.
+//
+// Invariant: whatever the file holds, the result is a report; nothing is thrown for it.
+
+import { mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { parseElf } from '../elf/elf_object.ts';
+import { type Agreement, diffOrc, type Judge } from '../objtool/diff.ts';
+import { inputFromElf } from '../objtool/elf_input.ts';
+import { dumpOrc } from '../objtool/orc_dump.ts';
+import { type OrcFormat, orcFormatOf, readOrc } from '../objtool/orc_format.ts';
+import { createOrc, type OrcResult } from '../objtool/orc_gen.ts';
+import { writeOrc } from '../objtool/orc_write.ts';
+import { readObject } from './object_files.ts';
+
+export interface OrcJob {
+  readonly path: string;
+  /** Where to write the copy with the tables. */
+  readonly output?: string;
+  readonly diff: boolean;
+  readonly dump: boolean;
+  readonly format?: OrcFormat;
+}
+
+export interface OrcReport {
+  readonly file: string;
+  readonly error?: { readonly code: string; readonly message: string };
+  readonly format?: OrcFormat;
+  readonly functions?: number;
+  readonly instructions?: number;
+  readonly entries?: number;
+  readonly warnings?: readonly string[];
+  readonly output?: string;
+  /** With the object's own table, where it has one. */
+  readonly agreement?: Agreement;
+  readonly dump?: readonly string[];
+}
+
+export function orcObject(job: OrcJob, judge?: Judge): OrcReport {
+  const file = job.path;
+  try {
+    return makeReport(job, judge);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const known = typeof code === 'string';
+    // Without a code it is a mistake in klpemu itself; the other objects are not to suffer from it.
+    if (!known && process.env.KLPEMU_DEBUG) process.stderr.write(`${(error as Error).stack}\n`);
+    const text = known ? message : `internal error: ${message}`;
+    return { file, error: { code: known ? code : 'EINTERNAL', message: withFile(file, text) } };
+  }
+}
+
+const withFile = (file: string, text: string): string => (text.includes(file) ? text : `${file}: ${text}`);
+
+function makeReport(job: OrcJob, judge: Judge | undefined): OrcReport {
+  const elf = parseElf(readObject(job.path), job.path);
+  const own = orcFormatOf(elf);
+  const format = job.format ?? own;
+  const result = createOrc(inputFromElf(elf));
+  const theirs = job.diff ? readOrc(elf, own) : undefined;
+  const agreement = theirs && diffOrc(result, theirs, judge);
+  if (job.output !== undefined) save(job.path, job.output, writeOrc(elf, result.rows, format));
+  return {
+    file: job.path,
+    format,
+    ...counts(result),
+    warnings: result.warnings,
+    ...(job.output === undefined ? {} : { output: job.output }),
+    ...(agreement ? { agreement } : {}),
+    ...(job.dump ? { dump: dumpOrc(elf, result.rows) } : {}),
+  };
+}
+
+/** Of the text that has entries. */
+function counts({ code, rows }: OrcResult): { functions: number; instructions: number; entries: number } {
+  const { sections, symbols } = code.input;
+  const hasEntries = (index: number): boolean => sections[index].text && !sections[index].replacement;
+  let instructions = 0;
+  sections.forEach((_, i) => {
+    if (hasEntries(i)) instructions += code.endOf[i] - code.firstOf[i];
+  });
+  const functions = code.funcs.filter((f) => hasEntries(symbols.section[f])).length;
+  return { functions, instructions, entries: rows.count };
+}
+
+function save(from: string, to: string, bytes: Uint8Array): void {
+  const [source, target] = [statSync(from), statSync(to, { throwIfNoEntry: false })];
+  if (target && source.ino === target.ino && source.dev === target.dev) {
+    throw Object.assign(new Error(`${to}: would be written over the object it is made from`), {
+      code: 'EEXIST',
+    });
+  }
+  mkdirSync(dirname(to), { recursive: true });
+  writeFileSync(to, bytes);
+}
