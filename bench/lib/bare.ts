@@ -3,8 +3,9 @@
 
 import type { CpuContext } from '../../src/guest/engine.ts';
 import { REG } from '../../src/guest/engine.ts';
+import { GDT } from '../../src/guest/gdt.ts';
 import { GuestMemory, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../src/guest/memory.ts';
-import { GDT, UnicornEngine } from '../../src/guest/unicorn.ts';
+import { UnicornEngine } from '../../src/guest/unicorn.ts';
 
 const DATA = 0xffff888000001000n;
 const STACK_TOP = DATA + 0x1000n;

@@ -3,6 +3,7 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { Engine } from '../guest/engine.ts';
+import { GDT } from '../guest/gdt.ts';
 import {
   type GuestMemory,
   PAGE_SIZE,
@@ -12,7 +13,6 @@ import {
   USER_STACK_BASE,
   USER_STACK_SLOT,
 } from '../guest/memory.ts';
-import { GDT } from '../guest/unicorn.ts';
 import type { AsmImage, AsmSymbol } from '../isa/assembler.ts';
 import { Kallsyms, type KernelSymbol } from '../kernel/kallsyms.ts';
 

@@ -2,6 +2,7 @@
 
 import { VMALLOC_START } from '../../src/guest/addr.ts';
 import { type CpuContext, REG, type RegName, type Stop } from '../../src/guest/engine.ts';
+import { GDT } from '../../src/guest/gdt.ts';
 import {
   GuestMemory,
   PAGE_SIZE,
@@ -11,7 +12,7 @@ import {
   USER_STACK_BASE,
   USER_TEXT_BASE,
 } from '../../src/guest/memory.ts';
-import { GDT, UnicornEngine } from '../../src/guest/unicorn.ts';
+import { UnicornEngine } from '../../src/guest/unicorn.ts';
 import { assembleSnippet } from '../../src/isa/assembler.ts';
 
 export const TEXT = 0xffffffff81000000n;

@@ -1,0 +1,188 @@
+// What Unicorn's API does not tell, found by trying: where the instruction counter is, where a saved
+// context keeps the registers, and what of it is the privilege level.
+
+import koffi from 'koffi';
+import { EngineError, REG } from './engine.ts';
+import { GDT } from './gdt.ts';
+import { PAGE_SIZE } from './memory.ts';
+import {
+  allocContext,
+  ENGINE_BYTES,
+  GPR,
+  type Lib,
+  NOWHERE,
+  openEngine,
+  type Ptr,
+  TB_REMOVE_CACHE,
+  UC_ERR,
+  UC_X86_REG,
+  UC_X86_REG_EFLAGS,
+  UC_X86_REG_RIP,
+} from './unicorn_api.ts';
+
+/** Where things are in the engine's structure and in a saved context, in bytes. */
+export interface Calibration {
+  readonly counter: number;
+  readonly registers: number;
+  readonly gsBase: number;
+  /** The code segment's selector, whose low bits are the privilege level. */
+  readonly codeSelector: number;
+  /** Bytes of a context that differ between the rings: segments and the engine's mode flags. */
+  readonly ringBytes: readonly number[];
+  readonly ring0: Uint8Array;
+  readonly ring3: Uint8Array;
+  /** The exception that the engine takes to be under delivery; it makes a double fault of the next. */
+  readonly exception: number;
+}
+let calibration: Calibration | undefined;
+
+/** The calibration of this library; made once. @throws EngineError when the build does not fit. */
+export function calibrationOf(lib: Lib): Calibration {
+  calibration ??= calibrate(lib);
+  return calibration;
+}
+
+/** Finds what Unicorn's API does not tell. @throws EngineError when this build does not fit. */
+function calibrate(lib: Lib): Calibration {
+  const uc = openEngine(lib);
+  const buffer = new ArrayBuffer(3 * PAGE_SIZE);
+  const address = BigInt(koffi.address(buffer) as bigint | number);
+  const start = Number((BigInt(PAGE_SIZE) - (address % BigInt(PAGE_SIZE))) % BigInt(PAGE_SIZE));
+  const ram = new Uint8Array(buffer, start, 2 * PAGE_SIZE);
+  lib.mapPtr(uc, 0x10000n, 2 * PAGE_SIZE, 7, address + BigInt(start));
+  const word = Buffer.alloc(24);
+  const write = (reg: number, value: bigint) => {
+    word.fill(0);
+    word.writeBigUInt64LE(BigInt.asUintN(64, value));
+    lib.regWrite(uc, reg, word);
+  };
+  const counter = findCounter(lib, uc, ram);
+  // Segments: the GDT in the second page, then the selectors.
+  GDT.forEach((entry, i) => {
+    new DataView(buffer, start + PAGE_SIZE).setBigUint64(8 * i, entry, true);
+  });
+  word.fill(0);
+  word.writeBigUInt64LE(0x11000n, 8);
+  word.writeUInt32LE(8 * GDT.length - 1, 16);
+  lib.regWrite(uc, UC_X86_REG.GDTR, word);
+  write(UC_X86_REG.SS, 0x18n);
+  write(UC_X86_REG.CS, 0x10n);
+  write(UC_X86_REG.DS, 0n);
+  write(UC_X86_REG.ES, 0n);
+  const size = Number(lib.contextSize(uc));
+  const context = () => {
+    const ptr = allocContext(lib, uc);
+    const bytes = new Uint8Array(koffi.view(ptr, size) as ArrayBuffer).slice();
+    lib.contextFree(ptr);
+    return bytes;
+  };
+  const registers = findRegisters(context, write);
+  const before = context();
+  write(UC_X86_REG.GS_BASE, 0x1122334455667788n);
+  const gsBase = findWord(context(), 0x1122334455667788n);
+  write(UC_X86_REG.GS_BASE, 0n);
+  if (gsBase < 0 || findWord(before, 0x1122334455667788n) >= 0) throw misfit('GS base in a saved context');
+  const rings = findRings(lib, uc, ram, context, registers, write);
+  const exception = findException(lib, uc, ram, context, write);
+  lib.close(uc);
+  return { counter, registers, gsBase, exception, ...rings };
+}
+
+function misfit(what: string): EngineError {
+  return new EngineError(
+    `this build of Unicorn does not fit: cannot find the ${what}. Version 2.0.1 or newer of the 2.x series is known to work; KLPEMU_UNICORN can name another library`,
+  );
+}
+
+/** Three blocks of known lengths, each nops and hlt: the word that reads its length each time. */
+function findCounter(lib: Lib, uc: Ptr, ram: Uint8Array): number {
+  const words = new Int32Array(koffi.view(uc, ENGINE_BYTES));
+  let candidates: number[] | undefined;
+  for (const nops of [5, 11, 23]) {
+    ram.fill(0x90, 0, nops);
+    ram[nops] = 0xf4; // hlt
+    lib.ctl(uc, TB_REMOVE_CACHE, 'uint64', 0x10000n, 'uint64', 0x10000n + 64n);
+    lib.start(uc, 0x10000n, NOWHERE, 0n, 1000);
+    const hits = [...words.keys()].filter((i) => words[i] === nops + 1);
+    candidates = candidates?.filter((i) => hits.includes(i)) ?? hits;
+  }
+  if (candidates?.length !== 1) throw misfit('instruction counter');
+  return candidates[0] * 4;
+}
+
+function findRegisters(context: () => Uint8Array, write: (reg: number, value: bigint) => void): number {
+  GPR.forEach((reg, i) => {
+    write(reg, 0x5a5a_0000_0000_0000n + BigInt(i));
+  });
+  write(UC_X86_REG_RIP, 0x5a5a_0000_0000_0010n);
+  write(UC_X86_REG_EFLAGS, 0x246n);
+  const bytes = context();
+  const at = findWord(bytes, 0x5a5a_0000_0000_0000n);
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  for (let i = 0; at < 0 || i <= 16; i++) {
+    if (at < 0 || view.getBigUint64(at + 8 * i, true) !== 0x5a5a_0000_0000_0000n + BigInt(i)) {
+      throw misfit('registers in a saved context');
+    }
+  }
+  return at;
+}
+
+/** A division by zero: the word that was -1 and is the vector now. */
+function findException(
+  lib: Lib,
+  uc: Ptr,
+  ram: Uint8Array,
+  context: () => Uint8Array,
+  write: (reg: number, value: bigint) => void,
+): number {
+  ram.set([0xf7, 0xf1], 0x300); // div ecx
+  write(GPR[1], 0n);
+  const before = new Int32Array(context().buffer);
+  lib.start(uc, 0x10300n, NOWHERE, 0n, 1);
+  const after = new Int32Array(context().buffer);
+  const found = [...before.keys()].filter((i) => before[i] === -1 && after[i] === 0);
+  if (found.length !== 1) throw misfit('exception under delivery in a saved context');
+  return 4 * found[0];
+}
+
+function findWord(bytes: Uint8Array, value: bigint): number {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  for (let at = 0; at + 8 <= bytes.length; at += 8) if (view.getBigUint64(at, true) === value) return at;
+  return -1;
+}
+
+/** Goes to ring 3 by iretq and compares: what differs, general registers apart, is the ring. */
+function findRings(
+  lib: Lib,
+  uc: Ptr,
+  ram: Uint8Array,
+  context: () => Uint8Array,
+  registers: number,
+  write: (reg: number, value: bigint) => void,
+): Pick<Calibration, 'codeSelector' | 'ringBytes' | 'ring0' | 'ring3'> {
+  ram.set([0x48, 0xcf], 0x100); // iretq
+  const frame = new DataView(ram.buffer, ram.byteOffset + 0x800);
+  [0x10200n, 0x33n, 0x246n, 0x10900n, 0x2bn].forEach((value, i) => {
+    frame.setBigUint64(8 * i, value, true);
+  });
+  ram[0x200] = 0x90;
+  write(GPR[REG.rsp], 0x10800n);
+  write(UC_X86_REG_RIP, 0x10100n);
+  write(UC_X86_REG_EFLAGS, 0x246n);
+  // Load and store once at ring 0, so that lazily evaluated state is alike in both.
+  ram.set([0x90, 0x90], 0x300);
+  lib.start(uc, 0x10300n, NOWHERE, 0n, 1);
+  const zero = context();
+  if (lib.start(uc, 0x10100n, NOWHERE, 0n, 1) !== UC_ERR.OK) throw misfit('way to ring 3');
+  const three = context();
+  const block = (at: number) => at >= registers && at < registers + 18 * 8;
+  const ringBytes = [...zero.keys()].filter((at) => zero[at] !== three[at] && !block(at));
+  const codeSelector = ringBytes.find((at) => zero[at] === 0x10 && three[at] === 0x33);
+  if (codeSelector === undefined) throw misfit('ring in a saved context');
+  return {
+    codeSelector,
+    ringBytes,
+    ring0: Uint8Array.from(ringBytes, (at) => zero[at]),
+    ring3: Uint8Array.from(ringBytes, (at) => three[at]),
+  };
+}
