@@ -108,13 +108,12 @@ export class Modules {
 
   #addText(mod: Module): void {
     const { orc } = mod;
-    if (!orc) return;
     const range = (region: 'core' | 'init') => ({
       start: lo32(mod.base(region)),
       size: mod.textSize(region),
     });
     const add = (region: 'core' | 'init') =>
-      this.#parts.lookup.addText({ name: mod.name, ranges: [range(region)], orc });
+      this.#parts.lookup.addText({ name: mod.name, ranges: [range(region)], ...(orc && { orc }) });
     const handles: { core?: TextHandle; init?: TextHandle } = {};
     if (mod.textSize('core') > 0) handles.core = add('core');
     if (mod.textSize('init') > 0) handles.init = add('init');

@@ -57,8 +57,6 @@ export class Traces {
       arena,
       lookup,
       unwinder,
-      // Neither asm/ nor Debian's modules keep frame pointers: such a trace misses callers and would not know.
-      stackValidation: false,
       retFromFork: lo32(core.symbols.require('ret_from_fork')),
       inSchedFunctions: (ip) => ip >= schedStart && ip < schedEnd,
     });
@@ -83,7 +81,7 @@ export class Traces {
       return count;
     }
     const regs = this.cpuRegs(this.#cpu(call.cpu));
-    const count = stackTrace.stackTraceSaveRegsReliable(task, regs, entries);
+    const count = stackTrace.stackTraceSaveCurrentReliable(task, regs, entries);
     if (count >= 0 && this.shadow) this.#check(task, entries, count, lo32(call.sp), regs[R.ip / 4]);
     return count;
   }

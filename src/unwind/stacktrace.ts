@@ -21,11 +21,6 @@ export interface StackTraceOptions {
   readonly arena: StackArena;
   readonly lookup: OrcLookup;
   readonly unwinder: UnwinderKind;
-  /**
-   * CONFIG_STACK_VALIDATION: every function of the text keeps a frame pointer, and a tool has made sure. The frame
-   * pointer unwinder is reliable only then (arch/x86/Kconfig, HAVE_RELIABLE_STACKTRACE). Default true.
-   */
-  readonly stackValidation?: boolean;
   /** Low 32 bits of ret_from_fork. */
   readonly retFromFork: number;
   /** in_sched_functions() of an address given by its low 32 bits (unsigned). */
@@ -57,8 +52,9 @@ export class StackTrace {
 
   constructor(options: StackTraceOptions) {
     this.kind = options.unwinder;
-    const isValidated = options.unwinder === 'orc' || options.stackValidation !== false;
-    this.haveReliableStack = options.unwinder !== 'none' && isValidated;
+    // arch/x86/Kconfig: with frame pointers only if objtool has made sure of them (CONFIG_STACK_VALIDATION).
+    // That is so for the image (test/machine/frame_pointer_image.test.ts); who loads a module vouches for it.
+    this.haveReliableStack = options.unwinder !== 'none';
     this.unwinder = createUnwinder(options);
     this.inSchedFunctions = options.inSchedFunctions ?? (() => false);
   }
@@ -79,13 +75,31 @@ export class StackTrace {
   stackTraceSaveRegsReliable(task: UnwindTask, regs: PtRegs, entries: Uint32Array): number {
     if (!this.haveReliableStack) return -ENOSYS;
     this.stored = 0;
-    const unwinder = this.unwinder;
+    const { unwinder } = this;
     unwinder.startRegs(task, regs);
     if ((regs[PT_CS >> 2] & 3) !== 0) return 0;
+    if (this.kind === 'frame-pointer') {
+      return this.fail(state.FAIL_KERNEL_REGS, regs[PT_IP >> 2], regs[(PT_IP >> 2) + 1]);
+    }
+    return this.reliableFrom(regs, entries);
+  }
+
+  /**
+   * stack_trace_save_tsk_reliable() of the task that asks: the ip of `regs`, then the frames. It stands in a
+   * function of its own choice, with a frame where frames are kept, so its registers are no interrupt's.
+   */
+  stackTraceSaveCurrentReliable(task: UnwindTask, regs: PtRegs, entries: Uint32Array): number {
+    if (!this.haveReliableStack) return -ENOSYS;
+    this.stored = 0;
+    if (this.kind !== 'frame-pointer') return this.stackTraceSaveRegsReliable(task, regs, entries);
+    this.unwinder.startCurrent(task, regs);
+    return this.reliableFrom(regs, entries);
+  }
+
+  private reliableFrom(regs: PtRegs, entries: Uint32Array): number {
     const ipLo = regs[PT_IP >> 2];
     const ipHi = regs[(PT_IP >> 2) + 1];
-    if (this.kind === 'frame-pointer') return this.fail(state.FAIL_KERNEL_REGS, ipLo, ipHi);
-    if (ipHi !== 0xffffffff || !unwinder.lookup.kernelTextAddress(ipLo)) {
+    if (ipHi !== 0xffffffff || !this.unwinder.lookup.kernelTextAddress(ipLo)) {
       return this.fail(state.FAIL_NOT_TEXT, ipLo, ipHi);
     }
     if (entries.length <= 1) return this.fail(state.FAIL_FULL);
@@ -118,10 +132,21 @@ export class StackTrace {
    */
   stackTraceSaveTsk(task: UnwindTask, entries: Uint32Array, skip = 0, current?: PtRegs): number {
     if (task.stackSlot < 0) return 0;
-    const unwinder = this.unwinder;
-    if (current !== undefined) unwinder.startCurrent(task, current);
-    else unwinder.startInactive(task);
-    return this.archStackWalk(entries, 0, skip, true);
+    const { unwinder } = this;
+    if (current === undefined) {
+      unwinder.startInactive(task);
+      return this.archStackWalk(entries, 0, skip, true);
+    }
+    unwinder.startCurrent(task, current);
+    // A frame says where its caller stands, so who asks is not in one.
+    const ownIp = this.kind === 'frame-pointer' && entries.length > 0;
+    if (ownIp && skip === 0) entries[0] = current[PT_IP >> 2];
+    return this.archStackWalk(
+      entries,
+      ownIp && skip === 0 ? 1 : 0,
+      Math.max(0, skip - (ownIp ? 1 : 0)),
+      true,
+    );
   }
 
   /** stack_trace_save_regs(): the registers' ip, then the frames. */
