@@ -25,12 +25,15 @@ describe('our scenarios', () => {
     expect(ok).toBe(true);
   });
 
-  it.each(['coming_going', 'replace', 'reversal'])('see it with other seeds too: %s', async (name) => {
-    for (const seed of [2, 3, 4]) {
-      const { expectations } = await runScenario(fixture(name), { seed });
-      expect(expectations.filter((one) => !one.ok)).toEqual([]);
-    }
-  });
+  it.each(['coming_going', 'replace', 'reversal', 'frame_pointer'])(
+    'see it with other seeds too: %s',
+    async (name) => {
+      for (const seed of [2, 3, 4]) {
+        const { expectations } = await runScenario(fixture(name), { seed });
+        expect(expectations.filter((one) => !one.ok)).toEqual([]);
+      }
+    },
+  );
 });
 
 describe('the report of the demo', () => {
