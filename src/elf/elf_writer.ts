@@ -54,7 +54,9 @@ function oldSection(elf: ElfObject, index: number): OutSection {
   const at = elf.header.shoff + index * SHDR_SIZE;
   const { type, offset, align } = elf.sections[index];
   const data = type === SHT_NULL ? new Uint8Array(0) : elf.data(elf.sections[index]);
-  return { header: elf.bytes.slice(at, at + SHDR_SIZE), data, align, from: offset };
+  // A copy: slice() of a Buffer is none.
+  const header = new Uint8Array(elf.bytes.subarray(at, at + SHDR_SIZE));
+  return { header, data, align, from: offset };
 }
 
 function withData(section: OutSection, data: Uint8Array): OutSection {

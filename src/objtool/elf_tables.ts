@@ -80,7 +80,7 @@ export class ElfTables {
 function wordsOf(bytes: Uint8Array): Int32Array {
   const count = bytes.length >> 2;
   if (bytes.byteOffset % 4 === 0) return new Int32Array(bytes.buffer, bytes.byteOffset, count);
-  return new Int32Array(bytes.slice(0, count * 4).buffer, 0, count);
+  return new Int32Array(new Uint8Array(bytes.subarray(0, count * 4)).buffer);
 }
 
 function readSymbols(elf: ElfObject): SymbolTable {

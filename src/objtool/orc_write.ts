@@ -1,7 +1,7 @@
 // ORC sections into a copy of an object.
 // Mirrors write_orc_entry() of tools/objtool/orc_gen.c: each ip is a relocation against the section's symbol.
 
-import { RELA_SIZE, SHF_ALLOC, SHF_EXECINSTR, SHT_PROGBITS, SHT_RELA } from '../elf/constants.ts';
+import { RELA_SIZE, SHF_ALLOC, SHT_PROGBITS, SHT_RELA } from '../elf/constants.ts';
 import type { ElfObject } from '../elf/elf_object.ts';
 import { rewriteElf, type SectionChange } from '../elf/elf_writer.ts';
 import { ORC_IP_SIZE } from '../elf/orc.ts';
@@ -16,8 +16,7 @@ import type { OrcRows } from './orc_rows.ts';
 export function writeOrc(elf: ElfObject, rows: OrcRows, format: OrcFormat): Uint8Array {
   const { symtab } = elf;
   if (!symtab) throw new ObjtoolError(`${elf.file}: no symbol table to relocate ORC entries by`);
-  const flags = SHF_ALLOC & ~SHF_EXECINSTR;
-  const plain = { flags, type: SHT_PROGBITS, align: 1, entsize: 0 };
+  const plain = { flags: SHF_ALLOC, type: SHT_PROGBITS, align: 1, entsize: 0 };
   const changes: SectionChange[] = [
     { ...plain, name: '.orc_unwind', data: encodeOrc(rows, format) },
     { ...plain, name: '.orc_unwind_ip', data: new Uint8Array(rows.count * ORC_IP_SIZE) },

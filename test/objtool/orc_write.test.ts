@@ -1,0 +1,140 @@
+// Objects with our tables in them: read back, and left as they were otherwise.
+
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type ElfObject, parseElf } from '../../src/elf/elf_object.ts';
+import { inputFromElf } from '../../src/objtool/elf_input.ts';
+import {
+  encodeOrc,
+  ORC_FORMATS,
+  type OrcFormat,
+  orcFormatOf,
+  readOrc,
+} from '../../src/objtool/orc_format.ts';
+import { createOrc } from '../../src/objtool/orc_gen.ts';
+import { ORC_SIGNAL, type OrcRows } from '../../src/objtool/orc_rows.ts';
+import { writeOrc } from '../../src/objtool/orc_write.ts';
+
+const FILE = 'klpdemo_target.ko';
+const bytes = readFileSync(new URL(`../../fixtures/modules/${FILE}`, import.meta.url));
+const object = (): ElfObject => parseElf(bytes, FILE);
+
+/** The module as if objtool had not seen it: its tables have other names. */
+function withoutOrc(): ElfObject {
+  const copy = Uint8Array.from(bytes);
+  const names = object().sections[object().header.shstrndx];
+  const text = Buffer.from(copy.buffer, names.offset, names.size);
+  for (let at = text.indexOf('orc_unwind'); at >= 0; at = text.indexOf('orc_unwind')) text.write('xyz', at);
+  return parseElf(copy, FILE);
+}
+
+const columns = (rows: OrcRows | undefined): unknown =>
+  rows && [rows.section, rows.offset, rows.spOffset, rows.bpOffset, rows.flags].map((c) => [...c]);
+
+describe('a copy with tables', () => {
+  test.each(ORC_FORMATS)('in the format of %s holds what was made', (format) => {
+    const elf = withoutOrc();
+    expect(readOrc(elf)).toBeUndefined();
+    const { rows } = createOrc(inputFromElf(elf));
+    const copy = parseElf(writeOrc(elf, rows, format), FILE);
+    expect(columns(readOrc(copy, format))).toEqual(columns(rows));
+  });
+
+  test('keeps every other section, symbol and relocation, and their numbers', () => {
+    const elf = object();
+    const { rows } = createOrc(inputFromElf(elf));
+    const copy = parseElf(writeOrc(elf, rows, '6.1'), FILE);
+    expect(copy.sections.length).toBe(elf.sections.length);
+    expect(copy.symbols.map(({ section, ...s }) => [s, section?.name])).toEqual(
+      elf.symbols.map(({ section, ...s }) => [s, section?.name]),
+    );
+    for (const [i, section] of elf.sections.entries()) {
+      if (/orc_unwind/.test(section.name)) continue;
+      expect(Buffer.from(copy.data(copy.sections[i])).equals(elf.data(section))).toBe(true);
+      const { offset: _, ...rest } = section;
+      expect(copy.sections[i]).toMatchObject(rest);
+    }
+  });
+
+  test('is made without a change to the bytes it was made from', () => {
+    const before = Buffer.from(Uint8Array.from(bytes));
+    writeOrc(object(), createOrc(inputFromElf(object())).rows, '6.1');
+    expect(before.equals(bytes)).toBe(true);
+  });
+
+  test('of an object without symbols is refused', () => {
+    const elf = parseElf(readFileSync(new URL('../../fixtures/objects/stripped.o', import.meta.url)), 'x.o');
+    const { rows } = createOrc(inputFromElf(elf));
+    expect(() => writeOrc(elf, rows, '6.1')).toThrow('x.o: no symbol table to relocate ORC entries by');
+  });
+});
+
+describe('formats', () => {
+  const rowsOf = (flags: number): OrcRows => ({
+    count: 1,
+    section: Uint16Array.of(1),
+    offset: Int32Array.of(0),
+    spOffset: Int16Array.of(16),
+    bpOffset: Int16Array.of(-16),
+    flags: Uint16Array.of(flags),
+  });
+  const raw = (flags: number, format: OrcFormat): number => {
+    const entry = encodeOrc(rowsOf(flags), format);
+    return entry[4] | (entry[5] << 8);
+  };
+
+  test('are those of the kernels: sp_reg, bp_reg, type, signal, end', () => {
+    const call = 0x15;
+    expect(ORC_FORMATS.map((f) => raw(call, f))).toEqual([0x015, 0x015, 0x215]);
+    const regs = 0x105 | ORC_SIGNAL;
+    expect(ORC_FORMATS.map((f) => raw(regs, f))).toEqual([0x105, 0x505, 0xb05]);
+    const end = 0x400;
+    expect(ORC_FORMATS.map((f) => raw(end, f))).toEqual([0x400, 0x800, 0x100]);
+    expect(ORC_FORMATS.map((f) => raw(0, f))).toEqual([0, 0, 0]);
+  });
+
+  test('are told by .orc_header', () => {
+    const copy = Uint8Array.from(bytes);
+    const names = object().sections[object().header.shstrndx];
+    const text = Buffer.from(copy.buffer, names.offset, names.size);
+    expect(orcFormatOf(parseElf(copy, FILE))).toBe('6.1');
+    text.write('.orc_header\0', text.indexOf('.note.gnu.build-id\0'));
+    expect(orcFormatOf(parseElf(copy, FILE))).toBe('6.4');
+  });
+
+  test('any entry of registers and types that exist is the same after a way through each', () => {
+    const elf = withoutOrc();
+    const flags = fc
+      .tuple(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 0, max: 9 }), fc.integer({ min: 0, max: 2 }))
+      .map(([sp, bp, type]) => sp | (bp << 4) | (type << 8));
+    fc.assert(
+      fc.property(flags, fc.constantFrom(...ORC_FORMATS), (value, format) => {
+        const rows = { ...rowsOf(value), section: Uint16Array.of(elf.section('.text')?.index ?? 0) };
+        const copy = parseElf(writeOrc(elf, rows, format), FILE);
+        expect(columns(readOrc(copy, format))).toEqual(columns(rows));
+      }),
+      { numRuns: 40 },
+    );
+  });
+});
+
+describe.skipIf(!existsSync('/usr/bin/readelf'))('readelf', () => {
+  let dir: string;
+  beforeAll(() => {
+    dir = mkdtempSync(join(tmpdir(), 'klpemu-orc-'));
+  });
+  afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+  test('finds nothing wrong with a copy that has more sections than the original', () => {
+    const elf = withoutOrc();
+    const path = join(dir, FILE);
+    writeFileSync(path, writeOrc(elf, createOrc(inputFromElf(elf)).rows, '6.1'));
+    const { stdout, stderr } = spawnSync('readelf', ['-aW', path], { encoding: 'utf8', maxBuffer: 1 << 26 });
+    expect(stderr).toBe('');
+    expect(stdout).toContain("Relocation section '.rela.orc_unwind_ip'");
+  });
+});
