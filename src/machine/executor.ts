@@ -99,6 +99,9 @@ export class Executor {
   #deliverPending(cpu: Cpu): void {
     if (!cpu.tickPending && !cpu.reschedulePending) return;
     if (!cpu.interruptsOn) return;
+    // sti lets interrupts in after the next instruction: one between it and the idle loop's hlt would be served,
+    // and the CPU halt with work to do.
+    if (cpu.context.halves[2 * REG.rip] === this.#idleWoken - 1) return;
     if (cpu.tickPending) {
       cpu.tickPending = false;
       cpu.interrupt(this.#vectors.asm_sysvec_apic_timer_interrupt);
