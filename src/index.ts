@@ -16,6 +16,7 @@ export { CONSTANTS, LAYOUT } from './kernel/layout.ts';
 export type { TaskStruct, TaskTable, Tif } from './kernel/task_struct.ts';
 export type { MachineOptions } from './machine/machine.ts';
 export { Machine } from './machine/machine.ts';
+export type { Kmalloc, ModuleObject } from './mm/kmalloc.ts';
 export type { Problem } from './scenario/error.ts';
 export { ScenarioError } from './scenario/error.ts';
 export { loadScenario, parseScenario } from './scenario/parse.ts';
