@@ -41,7 +41,7 @@ SYM_FUNC_START(__const_udelay)
 	mov ecx, 4295				# 2^32 / 1,000,000: loops of a microsecond
 	div rcx
 	mov rdi, rax
-	jmp __udelay
+	TAIL_CALL __udelay
 SYM_FUNC_END(__const_udelay)
 EXPORT_SYMBOL(__const_udelay)
 
@@ -57,7 +57,7 @@ EXPORT_SYMBOL(__udelay)
 
 SYM_FUNC_START(__ndelay)
 	shr rdi, 10
-	jmp __udelay
+	TAIL_CALL __udelay
 SYM_FUNC_END(__ndelay)
 EXPORT_SYMBOL(__ndelay)
 

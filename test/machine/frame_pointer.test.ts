@@ -98,6 +98,19 @@ describe('with frame pointers', () => {
     expect(stepper.total).toBeGreaterThan(5000);
   });
 
+  it('a kernel thread that never ran has its first frame, which is its last one too: a reliable trace', async () => {
+    await boot();
+    machine.runFor(20 * MS);
+    const entries = new Uint32Array(MAX_STACK_ENTRIES);
+    const thread = machine.kthreads.create(machine.core.symbols.require('kthreadd'), 0n, 'thread');
+    const trace = () => machine.traces.stackTrace.stackTraceSaveTskReliable(thread, entries);
+    expect(trace()).toBe(1);
+    expect(machine.core.sym(0xffffffff00000000n | BigInt(entries[0]))).toMatch(/^ret_from_fork\+0x0/);
+    machine.sched.wakeUpProcess(thread);
+    machine.runFor(20 * MS);
+    expect(trace()).toBe(shadow().frames(thread.stackSlot, thread.spLo + RET_ADDR).length);
+  });
+
   it('an oops in a host function shows who called it', async () => {
     await boot();
     load('klpdemo_fault.ko', 'what=bad_string where=write');
