@@ -1,6 +1,7 @@
-// What `npm run demo`, `npm test` and `npm run bench` run: sees to all that is missing, builds, and starts the one asked for.
+// What `npm run demo`, `npm test`,
+// `npm run bench` and `npm run conformance` run: sees to all that is missing, builds, and starts the one asked for.
 //
-//   node scripts/with-setup.mjs demo|test|bench [ARGUMENT...]
+//   node scripts/with-setup.mjs demo|test|bench|conformance [ARGUMENT...]
 //
 // Uses nothing but Node itself until the npm packages are there. Every step is skipped when its result exists.
 
@@ -19,6 +20,7 @@ const log = (line) => console.error(`klpemu: ${line}`);
 const TARGETS = {
   demo: (args) => [['dist/cli/main.js', 'run', 'fixtures/scenarios/demo.yaml', ...args]],
   test: (args) => [['node_modules/vitest/vitest.mjs', 'run', ...args]],
+  conformance: (args) => [['scripts/conformance.mjs', ...args]],
   // Each benchmark named, or all, in a process of its own; options go to each.
   bench: async (args, buildProgram) => {
     const names = args.filter((arg) => !arg.startsWith('-'));
@@ -30,7 +32,8 @@ const TARGETS = {
 
 async function main([target, ...args]) {
   const command = TARGETS[target];
-  if (!command) throw new Error('usage: node scripts/with-setup.mjs demo|test|bench [ARGUMENT...]');
+  if (!command)
+    throw new Error('usage: node scripts/with-setup.mjs demo|test|bench|conformance [ARGUMENT...]');
   requireNode();
   ensurePackages(root, { run, log });
   const { build, buildProgram, loadSource } = await import('./build.mjs');

@@ -5,6 +5,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { parseDuration } from '../scenario/units.ts';
 import { EXIT, fail } from './exit.ts';
 import { addOrc } from './orc_command.ts';
+import { addShellCommands } from './shell_commands.ts';
 import { ignoreClosedPipe } from './terminal.ts';
 
 const EXIT_CODES = `
@@ -46,6 +47,7 @@ function program(): Command {
   addStack(root);
   addDisas(root);
   addOrc(root);
+  addShellCommands(root);
   for (const command of [root, ...root.commands]) {
     command.exitOverride();
     command.configureOutput({

@@ -1,5 +1,7 @@
 // What the shell does in the guest: it starts programs there and waits for them in virtual time.
 // Reading and writing files is the work of user tasks, so that modes, errors and stacks are the kernel's own.
+//
+// Text here, as everywhere in the shell, is one character a byte.
 
 import { latin1Bytes } from '../fs/context.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
@@ -54,7 +56,7 @@ export class Guest {
     const { machine } = this;
     const task = machine.spawn(program, args, { comm: options.comm ?? program });
     const pid = machine.pidOf(task);
-    if (options.stdin !== undefined) machine.fs.terminal.type(pid, latin1Bytes(utf8(options.stdin)));
+    if (options.stdin !== undefined) machine.fs.terminal.type(pid, latin1Bytes(options.stdin));
     const ended = machine.runUntil(() => machine.waitStatus(task) !== undefined, TIME_LIMIT);
     const { stdout } = machine.fs.terminal.outputOf(pid);
     machine.fs.terminal.forget(pid);
@@ -100,10 +102,4 @@ export class Guest {
   isDirectory(path: string): boolean {
     return this.machine.fs.stat(path)?.kind === 'directory';
   }
-}
-
-/** One character a byte of the text's UTF-8, which is what the guest's memory holds. */
-export function utf8(text: string): string {
-  if (/^[\x00-\x7f]*$/.test(text)) return text;
-  return Buffer.from(text, 'utf8').toString('latin1');
 }

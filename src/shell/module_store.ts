@@ -17,6 +17,9 @@ export interface ModuleFile {
   readonly exports: readonly string[];
 }
 
+/** Where module files come from. */
+export type ModuleSource = () => Iterable<{ readonly name: string; readonly bytes: Uint8Array }>;
+
 export interface DepmodReport {
   readonly modules: number;
   /** What depmod would print. */
@@ -31,15 +34,17 @@ export function moduleName(text: string): string {
 
 export class ModuleStore {
   /** /lib/modules/RELEASE */
-  readonly dir: string;
+  readonly dir = `/lib/modules/${STRINGS.UTS_RELEASE}`;
   readonly #machine: Machine;
   /** By path: reading an object again is only needed when its bytes are others. */
   readonly #read = new Map<string, { bytes: Uint8Array; file: ModuleFile | undefined }>();
   #parsed: { bytes: Uint8Array; deps: Map<string, string[]> } | undefined;
 
-  constructor(machine: Machine, dir = `/lib/modules/${STRINGS.UTS_RELEASE}`) {
+  readonly #source: ModuleSource | undefined;
+
+  constructor(machine: Machine, source?: ModuleSource) {
     this.#machine = machine;
-    this.dir = dir;
+    this.#source = source;
   }
 
   /** Puts a module file there; depmod() finds it. */
@@ -49,6 +54,7 @@ export class ModuleStore {
 
   /** Writes modules.dep and modules.symbols for all modules below the directory. */
   depmod(): DepmodReport {
+    for (const { name, bytes } of this.#source?.() ?? []) this.add(name, bytes);
     const warnings: string[] = [];
     const files = this.#files(warnings);
     const owners = new Map<string, ModuleFile>();

@@ -3,6 +3,8 @@
 
 export class ShellSyntaxError extends Error {
   readonly code = 'ESYNTAX';
+  /** From 1. */
+  line = 1;
 }
 
 /** A word: text, with places where the last exit status stands. */
@@ -26,11 +28,14 @@ export interface Step {
   /** Under which outcome of the step before it this one runs. */
   readonly when: 'always' | 'success' | 'failure';
   readonly pipeline: Pipeline;
+  /** Line of its last word, from 1. */
+  readonly line: number;
 }
 
-type Token =
+type Token = { readonly line: number } & (
   | { readonly kind: 'word'; readonly word: Word }
-  | { readonly kind: 'operator'; readonly text: string };
+  | { readonly kind: 'operator'; readonly text: string }
+);
 
 /** Longest first. */
 const OPERATORS = ['&&', '||', '>>', ';', '|', '>', '\n'];
@@ -56,6 +61,21 @@ const ESCAPES: Readonly<Record<string, string>> = {
 /** The steps of a text of any number of lines. @throws ShellSyntaxError */
 export function parse(text: string): Step[] {
   const tokens = tokenize(text);
+  const place = { line: 1 };
+  return atLine(place, () => parseTokens(tokens, place));
+}
+
+/** Lets an error say at which line it was found. */
+function atLine<T>(place: { line: number }, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof ShellSyntaxError) error.line = place.line;
+    throw error;
+  }
+}
+
+function parseTokens(tokens: readonly Token[], place: { line: number }): Step[] {
   const steps: Step[] = [];
   let when: Step['when'] = 'always';
   let pipeline: SimpleCommand[] = [];
@@ -69,11 +89,12 @@ export function parse(text: string): Step[] {
   };
   const endStep = (before: string): void => {
     endCommand(before);
-    steps.push({ when, pipeline });
+    steps.push({ when, pipeline, line: place.line });
     pipeline = [];
   };
   for (let i = 0; i < tokens.length; i++) {
     const token = tokens[i];
+    place.line = token.line;
     if (token.kind === 'word') {
       words.push(token.word);
       continue;
@@ -108,23 +129,31 @@ function unexpected(token: string): ShellSyntaxError {
 }
 
 function tokenize(text: string): Token[] {
+  const place = { line: 1 };
+  return atLine(place, () => readTokens(text, place));
+}
+
+function readTokens(text: string, place: { line: number }): Token[] {
   const tokens: Token[] = [];
   let at = 0;
+  const advance = (to: number): void => {
+    for (; at < to; at++) if (text[at] === '\n') place.line++;
+  };
   while (at < text.length) {
     const c = text[at];
     if (c === ' ' || c === '\t') at++;
-    else if (c === '\\' && text[at + 1] === '\n') at += 2;
+    else if (c === '\\' && text[at + 1] === '\n') advance(at + 2);
     else if (c === '#') while (at < text.length && text[at] !== '\n') at++;
     else {
       const operator = OPERATORS.find((op) => text.startsWith(op, at));
       if (operator) {
-        tokens.push({ kind: 'operator', text: operator });
-        at += operator.length;
+        tokens.push({ kind: 'operator', text: operator, line: place.line });
+        advance(at + operator.length);
         continue;
       }
       const { word, end } = readWord(text, at);
-      tokens.push({ kind: 'word', word });
-      at = end;
+      tokens.push({ kind: 'word', word, line: place.line });
+      advance(end);
     }
   }
   return tokens;

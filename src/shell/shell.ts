@@ -27,8 +27,17 @@ const SYNTAX = 2;
 const TIMED_OUT = 124;
 
 export interface ShellOptions {
-  /** Directory of modules whose dependencies modprobe knows: `/lib/modules/RELEASE`. */
-  readonly modulesDir?: string;
+  /** Module files to be put below /lib/modules/RELEASE; asked again by each depmod. */
+  readonly modules?: () => Iterable<{ readonly name: string; readonly bytes: Uint8Array }>;
+}
+
+export interface ExecuteOptions {
+  /** Stops at the first failure that no `||` or `&&` looks at, as `sh -e`. */
+  readonly errexit?: boolean;
+  /** The text is a script: errors name its lines. */
+  readonly script?: boolean;
+  /** Called with what each step gave, as it comes. */
+  readonly onResult?: (result: Result) => void;
 }
 
 export class Shell {
@@ -42,41 +51,45 @@ export class Shell {
     const guest = new Guest(machine);
     this.context = {
       guest,
-      modules: new ModuleStore(machine, options.modulesDir),
+      modules: new ModuleStore(machine, options.modules),
       dmesgFrom: 0,
       bash: 'bash: ',
       commands: commandTable(),
     };
   }
 
-  /**
-   * Runs a text of one or more lines.
-   * @param options.errexit stop at the first failure that no `||` or `&&` looks at, as `sh -e`
-   */
-  async execute(text: string, options: { errexit?: boolean } = {}): Promise<Result> {
+  /** Runs a text of one or more lines. */
+  async execute(text: string, options: ExecuteOptions = {}): Promise<Result> {
     const output = new Output();
-    let steps: Step[];
+    const add = (result: Result): void => {
+      output.add(result);
+      options.onResult?.(result);
+    };
+    let steps: Step[] = [];
     try {
       steps = parse(text);
     } catch (error) {
       if (!(error instanceof ShellSyntaxError)) throw error;
+      this.#prefix(options, error.line);
       this.status = SYNTAX;
-      return failed(`${this.context.bash}${error.message}`, SYNTAX);
+      add(failed(`${this.context.bash}${error.message}`, SYNTAX));
     }
     for (const [i, step] of steps.entries()) {
       if (step.when === 'success' && this.status !== 0) continue;
       if (step.when === 'failure' && this.status === 0) continue;
+      this.#prefix(options, step.line);
       const result = await this.#pipeline(step.pipeline);
-      output.add(result);
+      add(result);
       this.status = result.status;
-      if (this.exited !== undefined) break;
       const looked = steps[i + 1] !== undefined && steps[i + 1].when !== 'always';
-      if (options.errexit && this.status !== 0 && !looked) {
-        this.exited = this.status;
-        break;
-      }
+      if (options.errexit && this.status !== 0 && !looked) this.exited ??= this.status;
+      if (this.exited !== undefined) break;
     }
     return { ...output.result(), status: this.status };
+  }
+
+  #prefix({ script }: ExecuteOptions, line: number): void {
+    this.context.bash = script ? `bash: line ${line}: ` : 'bash: ';
   }
 
   /** Runs one command with its arguments as they are: nothing in them is special. */

@@ -1,0 +1,64 @@
+// The commands that drive a machine by hand or from a script: shell, up, exec, down, why.
+
+import { type Command, Option } from 'commander';
+import { DEFAULT_NAME, machineOptions } from './shell_options.ts';
+
+const nameOption = () => new Option('--name <name>', 'which machine').default(DEFAULT_NAME);
+
+export function addShellCommands(root: Command): void {
+  machineOptions(
+    root
+      .command('shell')
+      .description('a shell on a machine: typed by you, or read from a script or standard input')
+      .argument('[script]', 'file of commands'),
+  )
+    .option('-c, --command <text>', 'run this text')
+    .option('-e, --errexit', 'end at the first command that fails')
+    .addHelpText(
+      'after',
+      `
+The exit code is that of the last command, or of \`exit N\`.
+
+Examples:
+  klpemu shell
+  klpemu shell -c 'modprobe klpdemo_patch_vmlinux; sleep 2; cat /proc/cmdline'`,
+    )
+    .action(async (script: string | undefined, options) =>
+      (await import('./shell.ts')).shell(script, options),
+    );
+  machineOptions(root.command('up').description('start a machine in the background'))
+    .addOption(nameOption())
+    .option('--foreground', 'stay in the foreground')
+    .addHelpText('after', '\nExample:\n  klpemu up --dir ~/mypatch && klpemu exec -- modprobe mypatch')
+    .action(async (options) => (await import('./up.ts')).up(options));
+  root
+    .command('exec')
+    .description('run a command in the machine that is up')
+    .argument('[command...]', 'a command and its arguments; a single word is a line of the shell')
+    .addOption(nameOption())
+    .option(
+      '--pipe',
+      'command lines from standard input; for each `STATUS STDOUT-BYTES STDERR-BYTES` and those bytes',
+    )
+    .addHelpText(
+      'after',
+      `
+The exit code is the command's.
+
+Examples:
+  klpemu exec -- modprobe klpdemo_patch_vmlinux
+  klpemu exec 'echo 0 > /sys/kernel/livepatch/klpdemo_patch_vmlinux/enabled && sleep 2'`,
+    )
+    .action(async (words: string[], options) => (await import('./exec.ts')).exec(words, options));
+  root
+    .command('down')
+    .description('end the machine that is up')
+    .addOption(nameOption())
+    .action(async (options) => (await import('./down.ts')).down(options));
+  root
+    .command('why')
+    .description('explain why a transition of the machine that is up is not over')
+    .addOption(nameOption())
+    .option('--json', 'as one JSON object')
+    .action(async (options) => (await import('./why.ts')).why(options));
+}

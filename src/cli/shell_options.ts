@@ -1,0 +1,86 @@
+// The machine of `klpemu shell` and `klpemu up`: its options, and the modules that it is given.
+
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { packageRoot } from '../guest/unicorn_library.ts';
+import type { Shell } from '../shell/shell.ts';
+import { UsageError } from './exit.ts';
+
+/** Name of the machine of `klpemu up` where none is given. */
+export const DEFAULT_NAME = 'default';
+
+export interface ShellMachineOptions {
+  readonly dir?: readonly string[];
+  readonly cpus?: number;
+  readonly seed?: number;
+  readonly unwinder?: 'orc' | 'frame pointer' | 'none';
+  readonly shadow?: boolean;
+  readonly debug?: boolean;
+}
+
+/** Adds the options that say what machine is booted. */
+export function machineOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--dir <modules>', 'directory of .ko files for /lib/modules; may be given again').argParser(
+        (dir: string, before: string[] = []) => [...before, dir],
+      ),
+    )
+    .addOption(new Option('--cpus <number>', 'CPUs, 1 to 64').argParser(wholeNumber(1, 64)))
+    .addOption(
+      new Option('--seed <number>', "seed of the machine's choices").argParser(wholeNumber(0, 0xffffffff)),
+    )
+    .addOption(
+      new Option('--unwinder <kind>', 'how stacks are walked').choices(['orc', 'frame pointer', 'none']),
+    )
+    .option('--no-shadow', 'without the shadow stack that checks every reliable trace: faster')
+    .option('--debug', 'dynamic debug of kernel/livepatch from the start');
+}
+
+export function wholeNumber(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (/^(0x[0-9a-f]+|\d+)$/i.test(text) && value >= min && value <= max) return value;
+    throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
+  };
+}
+
+/** Virtual ns in which a machine that has just been booted comes to rest. */
+const SETTLE_NS = 10e6;
+
+/** Boots a machine and gives it a shell. @throws UsageError for a directory that is none. */
+export async function bootShell(options: ShellMachineOptions): Promise<Shell> {
+  const dirs = options.dir ?? [join(packageRoot(), 'fixtures/modules')];
+  for (const dir of dirs) checkDirectory(dir);
+  const [{ Machine }, { Shell }] = await Promise.all([
+    import('../machine/machine.ts'),
+    import('../shell/shell.ts'),
+  ]);
+  const { cpus, seed, unwinder, shadow, debug } = options;
+  const machine = await Machine.boot({
+    ...(cpus === undefined ? {} : { cpus }),
+    ...(seed === undefined ? {} : { seed }),
+    ...(unwinder === undefined ? {} : { unwinder }),
+    ...(shadow === undefined ? {} : { shadow }),
+    ...(debug === undefined ? {} : { debug }),
+  });
+  machine.runFor(SETTLE_NS);
+  const shell = new Shell(machine, { modules: () => moduleFiles(dirs) });
+  for (const line of shell.context.modules.depmod().warnings) process.stderr.write(`${line}\n`);
+  return shell;
+}
+
+function checkDirectory(dir: string): void {
+  if (!statSync(dir, { throwIfNoEntry: false })?.isDirectory())
+    throw new UsageError(`${dir}: no such directory`);
+}
+
+function* moduleFiles(dirs: readonly string[]): IterableIterator<{ name: string; bytes: Uint8Array }> {
+  for (const dir of dirs) {
+    const files = readdirSync(dir, { recursive: true, encoding: 'utf8' }).filter((file) =>
+      file.endsWith('.ko'),
+    );
+    for (const file of files.sort()) yield { name: basename(file), bytes: readFileSync(join(dir, file)) };
+  }
+}
