@@ -393,7 +393,12 @@ export class Machine {
     }
     const toTick = Math.max(1, Math.ceil((cpu.nextTick - cpu.clock) / ns));
     const toLimit = Math.max(1, Math.ceil((limitNs - cpu.clock) / ns));
-    return this.executor.run(cpu, Math.min(max, toTick, toLimit));
+    this.smp.executing = true;
+    try {
+      return this.executor.run(cpu, Math.min(max, toTick, toLimit));
+    } finally {
+      this.smp.executing = false;
+    }
   }
 
   /** Runs for virtual ns. */

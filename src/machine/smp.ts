@@ -16,6 +16,8 @@ export class Smp {
   readonly #random: SeededRandom;
   /** The CPU that executes now. */
   current: Cpu | undefined;
+  /** Whether it is in the midst of a slice: what happens now is its doing. */
+  executing = false;
   #latest = 0;
   /** Times each CPU was given a slice: what text_poke_sync() waits on. */
   readonly #turns: number[] = [];
@@ -44,7 +46,9 @@ export class Smp {
 
   sendReschedule(id: number): void {
     const cpu = this.cpus[id];
-    if (cpu === this.current && !cpu.halted) return; // it looks at need_resched by itself
+    // Asked for by what it executes it looks at need_resched by itself; asked for from outside, between two
+    // slices, it may already have looked and be about to halt.
+    if (cpu === this.current && this.executing && !cpu.halted) return;
     cpu.reschedulePending = true;
     this.wake(cpu);
   }
