@@ -2,7 +2,7 @@
 # kernel/entry/common.c. None of it has an fentry site: the kernel marks it noinstr.
 
 .set WORK, _TIF_NEED_RESCHED | _TIF_SIGPENDING | _TIF_NOTIFY_SIGNAL | _TIF_PATCH_PENDING
-.set NR_SYSCALLS, 451
+.set NR_SYSCALLS, 452
 .set HARDIRQ_OFFSET_, 0x10000
 .set SOFTIRQ_OFFSET_, 0x100
 

@@ -33,7 +33,8 @@ SYM_DATA_START(sys_call_table)
     SYSCALL 231, __x64_sys_exit_group
     SYSCALL 257, __x64_sys_openat
     SYSCALL 313, __x64_sys_finit_module
-    SYSCALL 451, sys_ni_syscall
+    SYSCALL 451, __x64_sys_module_unpause
+    SYSCALL 452, sys_ni_syscall
 SYM_DATA_END(sys_call_table)
 
 # The GDT, as arch/x86/kernel/cpu/common.c sets it up. src/guest/unicorn.ts fills it.

@@ -77,6 +77,37 @@ function buildModules(build, work, config, more) {
   const args = ['-s', '-C', build, `M=${work}`, 'KBUILD_MODPOST_WARN=1', ...config, flags, 'modules'];
   execFileSync('make', args, { stdio: ['ignore', 'ignore', 'inherit'] });
   for (const ko of modulesIn(work)) execFileSync('strip', ['--strip-debug', join(work, ko)]);
+  for (const ko of modulesIn(work)) markLivepatchRelocations(join(work, ko));
+}
+
+/**
+ * What klp-convert does: the relocations of .klp_data get the name and the flag that livepatch goes by, and their
+ * symbols its section number. KLPBUNDLE_STATIC of klpbundle.h has made the name.
+ */
+function markLivepatchRelocations(file) {
+  const elf = readFileSync(file);
+  const at = Number(elf.readBigUInt64LE(40));
+  const header = (i) => at + 64 * i;
+  const field = (i, offset) => Number(elf.readBigUInt64LE(header(i) + offset));
+  const text = (from) => elf.toString('latin1', from, elf.indexOf(0, from));
+  const names = field(elf.readUInt16LE(62), 24);
+  const name = (i) => text(names + elf.readUInt32LE(header(i)));
+  const sections = Array.from({ length: elf.readUInt16LE(60) }, (_, i) => i);
+  const named = sections.find((i) => name(i).startsWith('.klp.rela.'));
+  const rela = sections.find((i) => name(i) === '.rela.klp_data');
+  if (named === undefined || rela === undefined) return;
+  elf.writeUInt32LE(elf.readUInt32LE(header(named)), header(rela));
+  elf.writeBigUInt64LE(elf.readBigUInt64LE(header(rela) + 8) | 0x00100002n, header(rela) + 8);
+  elf.writeUInt32LE(
+    elf.readUInt32LE(header(sections.find((i) => name(i) === '.comment') ?? named)),
+    header(named),
+  );
+  const symtab = elf.readUInt32LE(header(rela) + 40);
+  const strings = field(elf.readUInt32LE(header(symtab) + 40), 24);
+  for (let s = field(symtab, 24); s < field(symtab, 24) + field(symtab, 32); s += 24) {
+    if (text(strings + elf.readUInt32LE(s)).startsWith('.klp.sym.')) elf.writeUInt16LE(0xff20, s + 6);
+  }
+  writeFileSync(file, elf);
 }
 
 function modulesIn(dir) {

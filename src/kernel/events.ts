@@ -55,6 +55,7 @@ export type EventBody =
   | { type: 'check'; what: string; count: number }
   | { type: 'fault'; pid: number; comm: string; what: string }
   | { type: 'hole'; pid: number; comm: string; func: string; version: string; forced: string; patch: string }
+  | { type: 'gate'; pid: number; comm: string; what: 'load' | 'transition'; waitedNs: number; result: number }
   | { type: 'oops'; pid: number; comm: string; text: string }
   | { type: 'leak'; module: string; objects: readonly { addr: Addr; size: number; caller: string }[] }
   | { type: 'host'; name: string; detail: string };

@@ -29,8 +29,8 @@ export class Livepatch {
   readonly patching: Patching;
   readonly transition: Transition;
   readonly shadows: ShadowVariables;
-  readonly #klp: KlpContext;
-  readonly #init: PatchInit;
+  readonly context: KlpContext;
+  readonly patchInit: PatchInit;
 
   constructor(
     core: KernelCore,
@@ -40,60 +40,60 @@ export class Livepatch {
     options: LivepatchOptions,
   ) {
     const klp = new KlpContext(core, ftrace, kobjects, ports, options);
-    this.#klp = klp;
+    this.context = klp;
     this.patching = new Patching(klp);
     this.transition = new Transition(klp, this.patching, this);
     this.shadows = new ShadowVariables(core);
     const actions = {
-      disable: (patch: KlpPatch, call: HostCall) => this.#disable(patch, call),
+      disable: (patch: KlpPatch, call: HostCall) => this.disableLocked(patch, call),
       reverse: () => this.transition.reverse(),
       force: () => this.transition.force(),
     };
-    this.#init = new PatchInit(klp, kobjects.mkdirs('/kernel/livepatch'), klpAttributes(klp, actions));
+    this.patchInit = new PatchInit(klp, kobjects.mkdirs('/kernel/livepatch'), klpAttributes(klp, actions));
     this.#defineHostFunctions();
   }
 
   #defineHostFunctions(): void {
-    const { core } = this.#klp;
+    const { core } = this.context;
     const { mem } = core;
     core.host.defineAll({
       klp_enable_patch: (call) => this.#enableFromGuest(call),
       klp_transition_work_fn: (call) => this.#transitionWork(call),
       klp_free_patch_work_fn: (call) => {
         const patch = call.args[0] - BigInt(LAYOUT.klp_patch.fields.free_work);
-        this.#init.freeFinish(new KlpPatch(mem, patch));
+        return this.#freePatchWork(new KlpPatch(mem, patch));
       },
-      klp_get_state: (call) => klpGetState(this.#klp, new KlpPatch(mem, call.args[0]), call.args[1]),
-      klp_get_prev_state: (call) => klpGetPrevState(this.#klp, call.args[0]),
+      klp_get_state: (call) => klpGetState(this.context, new KlpPatch(mem, call.args[0]), call.args[1]),
+      klp_get_prev_state: (call) => klpGetPrevState(this.context, call.args[0]),
       klp_trace_patch_state: (call) => {
         const task = core.tasks.byAddr(call.args[0]);
         if (task && core.events.listens('patch_state')) this.transition.updatedPatchState(task, call.args[1]);
       },
       klp_handler_warn: (call) => {
         const which = ['recursion', 'empty func_stack', 'KLP_UNDEFINED'][Number(call.args[0] & 3n)];
-        this.#klp.warnOn(true, `patch.c klp_ftrace_handler: ${which}`);
+        this.context.warnOn(true, `patch.c klp_ftrace_handler: ${which}`);
       },
     });
   }
 
   /** klp_patches: enabled or in transition, oldest first. */
   patches(): KlpPatch[] {
-    return this.#klp.patches();
+    return this.context.patches();
   }
 
   /** What turns the pr_debug() lines of kernel/livepatch on and off. */
   get dynamicDebug(): DynamicDebug {
-    return this.#klp.dynamicDebug;
+    return this.context.dynamicDebug;
   }
 
   /** klp_transition_patch */
   get transitionPatch(): KlpPatch | undefined {
-    return this.#klp.transitionPatch;
+    return this.context.transitionPatch;
   }
 
   /** klp_target_state */
   get targetState(): number {
-    return this.#klp.targetState;
+    return this.context.targetState;
   }
 
   /** The versions under this one on its func_stack, the newest first; none when it is not patched. */
@@ -106,7 +106,7 @@ export class Livepatch {
 
   /** klp_find_object_symbol(), for the loader's livepatch relocations. @param objname undefined for vmlinux. */
   findObjectSymbol(objname: string | undefined, name: string, sympos: bigint): Addr | undefined {
-    return klpFindObjectSymbol(this.#klp, objname, name, sympos);
+    return klpFindObjectSymbol(this.context, objname, name, sympos);
   }
 
   /** klp_copy_process(): called during fork. */
@@ -115,12 +115,20 @@ export class Livepatch {
   }
 
   *#enableFromGuest(call: HostCall): HostGenerator<bigint> {
-    return negErrno(-(yield* this.enablePatch(call.args[0], call)));
+    const enable = this.context.ports.enable ?? this.enablePatch.bind(this);
+    return negErrno(-(yield* enable(call.args[0], call)));
+  }
+
+  /** klp_free_patch_work_fn() */
+  *#freePatchWork(patch: KlpPatch): HostGenerator<void> {
+    const { forced } = patch;
+    this.patchInit.freeFinish(patch);
+    yield* this.context.ports.freed?.(patch, forced) ?? [];
   }
 
   /** klp_enable_patch(). @returns 0 or -errno. */
   *enablePatch(addr: Addr, call: HostCall): HostGenerator<number> {
-    const klp = this.#klp;
+    const klp = this.context;
     const patch = new KlpPatch(klp.core.mem, addr);
     const invalid = this.#check(patch);
     if (invalid !== 0) return invalid;
@@ -135,18 +143,18 @@ export class Livepatch {
       yield* klp.unlock();
       return -C.ENODEV;
     }
-    this.#init.early(patch);
-    let ret = this.#init.init(patch);
-    if (ret === 0) ret = yield* this.#enable(patch, call);
-    if (ret !== 0) this.#init.freeStart(patch);
+    this.patchInit.early(patch);
+    let ret = this.patchInit.init(patch);
+    if (ret === 0) ret = yield* this.enableLocked(patch, call);
+    if (ret !== 0) this.patchInit.freeStart(patch);
     yield* klp.unlock();
-    if (ret !== 0) this.#init.freeFinish(patch);
+    if (ret !== 0) this.patchInit.freeFinish(patch);
     return ret;
   }
 
   /** What klp_enable_patch() asks before it takes the lock. */
   #check(patch: KlpPatch): number {
-    const klp = this.#klp;
+    const klp = this.context;
     if (patch.addr === 0n || patch.mod === 0n || patch.objsPointer === 0n) return -C.EINVAL;
     if (patch.staticObjects().some((object) => object.funcsPointer === 0n)) return -C.EINVAL;
     const isLivepatch = klp.core.mem.readU8(patch.mod + BigInt(LAYOUT.module.fields.klp)) !== 0;
@@ -161,9 +169,9 @@ export class Livepatch {
     return 0;
   }
 
-  /** __klp_enable_patch() */
-  *#enable(patch: KlpPatch, call: HostCall): HostGenerator<number> {
-    const klp = this.#klp;
+  /** __klp_enable_patch(); under klp_mutex. */
+  *enableLocked(patch: KlpPatch, call: HostCall): HostGenerator<number> {
+    const klp = this.context;
     if (klp.transitionPatch) return -C.EBUSY;
     if (klp.warnOn(patch.enabled, 'core.c __klp_enable_patch')) return -C.EINVAL;
     klp.notice(`enabling patch '${patch.name}'`);
@@ -183,8 +191,8 @@ export class Livepatch {
   }
 
   *#patchLoaded(object: KlpObject): HostGenerator<number> {
-    const klp = this.#klp;
-    let ret = yield* this.#prePatch(object);
+    const klp = this.context;
+    let ret = yield* this.prePatch(object);
     if (ret !== 0) {
       klp.warn(`pre-patch callback failed for object '${object.displayName}'`);
       return ret;
@@ -195,16 +203,16 @@ export class Livepatch {
   }
 
   /** klp_pre_patch_callback() */
-  *#prePatch(object: KlpObject): HostGenerator<number> {
-    const failed = this.#klp.core.faults?.check('klp_pre_patch_callback', object.displayName) ?? 0;
-    const ret = failed || (yield* this.#klp.callback(object, 'pre_patch'));
+  *prePatch(object: KlpObject): HostGenerator<number> {
+    const failed = this.context.core.faults?.check('klp_pre_patch_callback', object.displayName) ?? 0;
+    const ret = failed || (yield* this.context.callback(object, 'pre_patch'));
     object.postUnpatchEnabled = ret === 0;
     return ret;
   }
 
   /** __klp_disable_patch(); under klp_mutex. */
-  *#disable(patch: KlpPatch, call: HostCall): HostGenerator<number> {
-    const klp = this.#klp;
+  *disableLocked(patch: KlpPatch, call: HostCall): HostGenerator<number> {
+    const klp = this.context;
     if (klp.warnOn(!patch.enabled, 'core.c __klp_disable_patch')) return -C.EINVAL;
     if (klp.transitionPatch) return -C.EBUSY;
     this.transition.init(patch, C.KLP_UNPATCHED);
@@ -218,7 +226,7 @@ export class Livepatch {
   }
   /** klp_transition_work_fn(): the retry. */
   *#transitionWork(call: HostCall): HostGenerator<void> {
-    const klp = this.#klp;
+    const klp = this.context;
     yield* klp.lock();
     if (klp.transitionPatch) yield* this.transition.tryComplete(call);
     yield* klp.unlock();
@@ -226,24 +234,24 @@ export class Livepatch {
 
   /** klp_unpatch_replaced_patches() and klp_discard_nops() */
   *dropReplaced(patch: KlpPatch): HostGenerator<void> {
-    for (const old of this.#klp.patches()) {
+    for (const old of this.context.patches()) {
       if (old.addr === patch.addr) break;
       old.enabled = false;
       yield* this.patching.unpatchObjects(old);
     }
     yield* this.patching.unpatchObjects(patch, true);
-    this.#init.freeObjects(patch, true);
+    this.patchInit.freeObjects(patch, true);
   }
 
   /** klp_free_patch_async(): sysfs goes in a worker's context, for a write to sysfs may have led here. */
   freePatchAsync(patch: KlpPatch): void {
-    this.#init.freeStart(patch);
-    this.#klp.ports.workqueue.queueWork(patch.freeWork);
+    this.patchInit.freeStart(patch);
+    this.context.ports.workqueue.queueWork(patch.freeWork);
   }
 
   /** klp_free_replaced_patches_async() */
   freeReplacedAsync(patch: KlpPatch): void {
-    for (const old of this.#klp.patches()) {
+    for (const old of this.context.patches()) {
       if (old.addr === patch.addr) return;
       this.freePatchAsync(old);
     }
@@ -254,7 +262,7 @@ export class Livepatch {
    * @param mod address of its struct module. @returns 0, or -errno: it must not be loaded.
    */
   *moduleComing(mod: Addr): HostGenerator<number> {
-    const klp = this.#klp;
+    const klp = this.context;
     if (klp.warnOn(klp.moduleState(mod) !== C.MODULE_STATE_COMING, 'core.c klp_module_coming'))
       return -C.EINVAL;
     if (klp.moduleName(mod) === 'vmlinux') {
@@ -275,7 +283,7 @@ export class Livepatch {
   }
 
   *#applyToComing(patch: KlpPatch, object: KlpObject, mod: Addr): HostGenerator<number> {
-    const klp = this.#klp;
+    const klp = this.context;
     const name = klp.moduleName(mod);
     object.mod = mod;
     const ret = yield* this.#patchComing(patch, object, name);
@@ -288,14 +296,14 @@ export class Livepatch {
   }
 
   *#patchComing(patch: KlpPatch, object: KlpObject, name: string): HostGenerator<number> {
-    const klp = this.#klp;
-    let ret = this.#init.objectLoaded(patch, object);
+    const klp = this.context;
+    let ret = this.patchInit.objectLoaded(patch, object);
     if (ret !== 0) {
       klp.warn(`failed to initialize patch '${patch.name}' for module '${name}' (${ret})`);
       return ret;
     }
     klp.notice(`applying patch '${patch.name}' to loading module '${name}'`);
-    ret = yield* this.#prePatch(object);
+    ret = yield* this.prePatch(object);
     if (ret !== 0) {
       klp.warn(`pre-patch callback failed for object '${object.displayName}'`);
       return ret;
@@ -312,7 +320,7 @@ export class Livepatch {
 
   /** klp_module_going(): unpatches a module that is unloading, or whose load failed. */
   *moduleGoing(mod: Addr): HostGenerator<void> {
-    const klp = this.#klp;
+    const klp = this.context;
     const state = klp.moduleState(mod);
     const expected = state === C.MODULE_STATE_GOING || state === C.MODULE_STATE_COMING;
     if (klp.warnOn(!expected, 'core.c klp_module_going')) return;
@@ -324,7 +332,7 @@ export class Livepatch {
 
   /** klp_cleanup_module_patches_limited(): for all patches, or those before `limit`. */
   *#cleanupModule(mod: Addr, limit: KlpPatch | undefined): HostGenerator<void> {
-    const klp = this.#klp;
+    const klp = this.context;
     for (const patch of klp.patches()) {
       if (patch.addr === limit?.addr) break;
       const object = this.#objectOf(patch, mod);
@@ -333,12 +341,12 @@ export class Livepatch {
       klp.notice(`reverting patch '${patch.name}' on unloading module '${klp.moduleName(mod)}'`);
       yield* this.patching.unpatchObject(object);
       yield* this.transition.postUnpatch(object);
-      this.#init.freeObjectLoaded(object);
+      this.patchInit.freeObjectLoaded(object);
     }
   }
 
   #objectOf(patch: KlpPatch, mod: Addr): KlpObject | undefined {
-    const name = this.#klp.moduleName(mod);
+    const name = this.context.moduleName(mod);
     return patch.objects().find((object) => object.name === name);
   }
 }

@@ -37,19 +37,27 @@ export class PatchInit {
     };
   }
 
+  /** What a single patch is in sysfs. */
+  get patchType(): KobjType {
+    return this.#types.patch;
+  }
+
   /** klp_init_patch_early(): the internal fields, whatever the module left in them. */
-  early(patch: KlpPatch): void {
+  early(patch: KlpPatch, type = this.#types.patch): void {
     const { mem } = this.#klp.core;
     initListHead(mem, patch.list);
     initListHead(mem, patch.objList);
-    this.#klp.kobjects.init(patch.kobj, this.#types.patch);
+    this.#klp.kobjects.init(patch.kobj, type);
     patch.enabled = false;
     patch.forced = false;
     this.#initFreeWork(patch);
-    for (const object of patch.staticObjects()) {
-      this.#objectEarly(patch, object);
-      for (const func of object.staticFuncs()) this.#funcEarly(object, func);
-    }
+    for (const object of patch.staticObjects()) this.adopt(patch, object);
+  }
+
+  /** An object and the functions that a module brought for it, at the end of the patch's list. */
+  adopt(patch: KlpPatch, object: KlpObject): void {
+    this.#objectEarly(patch, object);
+    for (const func of object.staticFuncs()) this.#funcEarly(object, func);
   }
 
   #initFreeWork(patch: KlpPatch): void {
@@ -83,14 +91,14 @@ export class PatchInit {
       if (nops !== 0) return nops;
     }
     for (const object of patch.objects()) {
-      const failed = this.#initObject(patch, object);
+      const failed = this.initObject(patch, object);
       if (failed !== 0) return failed;
     }
     listAddTail(klp.core.mem, patch.list, klp.patchesHead);
     return 0;
   }
 
-  #initObject(patch: KlpPatch, object: KlpObject): number {
+  initObject(patch: KlpPatch, object: KlpObject): number {
     const { kobjects } = this.#klp;
     if ((object.name?.length ?? 0) >= C.MODULE_NAME_LEN) return -C.EINVAL;
     object.patched = false;
@@ -233,17 +241,19 @@ export class PatchInit {
 
   /** __klp_free_objects() */
   freeObjects(patch: KlpPatch, nopsOnly: boolean): void {
+    for (const object of patch.objects()) this.freeObject(object, nopsOnly);
+  }
+
+  freeObject(object: KlpObject, nopsOnly = false): void {
     const { kobjects, core } = this.#klp;
-    for (const object of patch.objects()) {
-      for (const func of object.funcs()) {
-        if (nopsOnly && !func.nop) continue;
-        listDel(core.mem, func.node);
-        kobjects.put(func.kobj);
-      }
-      if (nopsOnly && !object.dynamic) continue;
-      listDel(core.mem, object.node);
-      kobjects.put(object.kobj);
+    for (const func of object.funcs()) {
+      if (nopsOnly && !func.nop) continue;
+      listDel(core.mem, func.node);
+      kobjects.put(func.kobj);
     }
+    if (nopsOnly && !object.dynamic) return;
+    listDel(core.mem, object.node);
+    kobjects.put(object.kobj);
   }
 
   /** klp_free_patch_finish(): the last to touch the patch. Not under klp_mutex. */

@@ -3,6 +3,7 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
+import type { KlpPatch } from './structs.ts';
 
 export interface SchedPort {
   /** task_curr(): does some CPU execute the task now? */
@@ -49,6 +50,13 @@ export interface StackPort {
 }
 
 export interface LivepatchPorts {
+  /** klp_enable_patch() of the bundle model: 0 or -errno. */
+  readonly enable?: (patch: Addr, call: HostCall) => HostGenerator<number>;
+  /** Before a transition is begun, not under klp_mutex: 0 or -errno. transitionEnd() also when none came of it. */
+  readonly transitionBegin?: () => HostGenerator<number>;
+  /** A transition has come to its end; and a patch is freed, not under klp_mutex. */
+  readonly transitionEnd?: () => HostGenerator<void>;
+  readonly freed?: (patch: KlpPatch, forced: boolean) => HostGenerator<void>;
   readonly sched: SchedPort;
   readonly workqueue: WorkqueuePort;
   readonly modules: ModulePort;

@@ -208,6 +208,12 @@ export class KlpPatch extends Struct {
   get name(): string {
     return this.mem.readCString(this.mod + BigInt(LAYOUT.module.fields.name), CONSTANTS.MODULE_NAME_LEN);
   }
+  set modPointer(value: Addr) {
+    this.setU64(PATCH.mod, value);
+  }
+  set objsPointer(value: Addr) {
+    this.setU64(PATCH.objs, value);
+  }
   get objsPointer(): Addr {
     return this.u64(PATCH.objs);
   }
@@ -216,6 +222,9 @@ export class KlpPatch extends Struct {
   }
   get replace(): boolean {
     return this.bool(PATCH.replace);
+  }
+  set replace(value: boolean) {
+    this.setBool(PATCH.replace, value);
   }
   get list(): Addr {
     return this.at(PATCH.list);

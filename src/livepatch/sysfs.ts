@@ -56,12 +56,18 @@ function* enabledStore(
 ): HostGenerator<number> {
   const enabled = kstrtobool(text);
   if (typeof enabled === 'number') return enabled;
+  const { transitionBegin, transitionEnd } = klp.ports;
+  if (transitionBegin && !klp.isInTransition(patch)) {
+    const refused = yield* transitionBegin();
+    if (refused !== 0) return refused;
+  }
   yield* klp.lock();
   let ret = 0;
   if (patch.enabled === enabled) ret = -EINVAL;
   else if (klp.isInTransition(patch)) yield* actions.reverse();
   else ret = enabled ? -EINVAL : yield* actions.disable(patch, call);
   yield* klp.unlock();
+  if (!klp.transitionPatch) yield* transitionEnd?.() ?? [];
   return ret || text.length;
 }
 

@@ -1,6 +1,7 @@
 // A machine: memory, CPUs and the kernel model, put together, and the loop that runs them.
 // The one place that knows all subsystems; none of them knows it.
 
+import { Bundles } from '../bundle/core.ts';
 import { FileSystem } from '../fs/filesystem.ts';
 import { Ftrace } from '../ftrace/ftrace.ts';
 import { type Addr, lo32 } from '../guest/addr.ts';
@@ -68,6 +69,8 @@ export class Machine {
   readonly modules: Modules;
   readonly moduleArena: ModuleArena;
   readonly livepatch: Livepatch;
+  /** In the bundle model. */
+  readonly bundles: Bundles | undefined;
   readonly fs: FileSystem;
   readonly sysfs: Sysfs;
   readonly traces: Traces;
@@ -138,6 +141,17 @@ export class Machine {
     });
     this.sysfs = new Sysfs();
     const kobjects = new Kobjects(core, this.sysfs);
+    this.bundles =
+      options.model === 'bundle'
+        ? new Bundles({
+            core,
+            livepatch: () => this.livepatch,
+            loader: () => this.modules.loader,
+            stack: (task) => this.stack(task),
+            bytesOfFile: (path) => this.fs.ramfs.lookup(path)?.bytes,
+          })
+        : undefined;
+    if (!this.bundles) core.host.define('klp_gate_try', () => 1);
     this.modules = new Modules({
       core,
       area,
@@ -147,9 +161,12 @@ export class Machine {
       sysfs: this.sysfs,
       fs: () => this.fs,
       livepatch: () => this.livepatch,
+      bundles: this.bundles,
+      format,
       commandLine: options.cmdline,
     });
     this.livepatch = this.#makeLivepatch(kobjects);
+    this.bundles?.start();
     this.fs = new FileSystem(core, format, {
       sysfs: this.sysfs,
       commandLine: options.cmdline,
@@ -213,7 +230,8 @@ export class Machine {
       {
         sched,
         workqueue,
-        modules: modules.forLivepatch,
+        ...this.bundles?.livepatchPorts,
+        modules: this.bundles ? modules.withoutLateRelocations : modules.forLivepatch,
         stack: {
           saveReliable: (task, entries, call) => traces.saveReliable(task, entries, call),
           format: (task) => this.stack(task),
@@ -249,6 +267,7 @@ export class Machine {
       if (copied) this.fs.copyFiles(parent, child);
     });
     this.exit.onExit.push((task, code) => {
+      this.bundles?.gate.forget(task);
       this.#statuses.set(task, code);
       const exitcode = `0x${code.toString(16).padStart(8, '0')}`;
       if (task.pid === 1) this.oops.panic(core.here(), `Attempted to kill init! exitcode=${exitcode}`);

@@ -1,6 +1,8 @@
 // Modules of a machine: the loader wired to ftrace, livepatch and the unwinder, the two system calls,
 // and /sys/module. Mirrors kernel/module/main.c (finit_module, delete_module) and sysfs.c.
 
+import type { Bundles } from '../bundle/core.ts';
+import { GATE } from '../bundle/gate.ts';
 import type { FileSystem } from '../fs/filesystem.ts';
 import type { Ftrace } from '../ftrace/ftrace.ts';
 import { lo32 } from '../guest/addr.ts';
@@ -10,9 +12,13 @@ import { negErrno } from '../kernel/core.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
 import { paramAttribute, readKernelParam } from '../kernel/params.ts';
 import type { Sysfs } from '../kernel/sysfs.ts';
+import { callArgs } from '../kernel/varargs.ts';
+import { type FormatContext, vsprintfGuest } from '../kernel/vsprintf.ts';
 import type { Livepatch } from '../livepatch/core.ts';
+import type { ModulePort } from '../livepatch/ports.ts';
 import type { Kmalloc } from '../mm/kmalloc.ts';
 import { LivepatchModules } from '../module/livepatch.ts';
+import type { LoadRequest } from '../module/load_info.ts';
 import { ModuleLoader } from '../module/main.ts';
 import type { Module } from '../module/module.ts';
 import type { ModuleArea } from '../module/module_alloc.ts';
@@ -23,6 +29,8 @@ import type { OrcLookup, TextHandle } from '../unwind/orc_lookup.ts';
 const { EFAULT, ENOENT } = CONSTANTS;
 /** Longest argument string of a module that is read from user memory. */
 const ARGS_MAX = 4096;
+/** Of delete_module(); in the bundle model of finit_module() too: do not wait at the gate. */
+const O_NONBLOCK = 0x800n;
 
 export interface ModuleParts {
   readonly core: KernelCore;
@@ -33,6 +41,9 @@ export interface ModuleParts {
   readonly sysfs: Sysfs;
   readonly fs: () => FileSystem;
   readonly livepatch: () => Livepatch;
+  /** In the bundle model. */
+  readonly bundles: Bundles | undefined;
+  readonly format: FormatContext;
   /** module_blacklist= and module.sig_enforce are taken from it. */
   readonly commandLine: string;
 }
@@ -57,13 +68,15 @@ export class Modules {
       blacklist: bootParam(parts.commandLine, 'module_blacklist')?.split(',') ?? [],
       sigEnforce: /^(|1|y|on)$/i.test(bootParam(parts.commandLine, 'module.sig_enforce') ?? 'no'),
       klpFindObjectSymbol: (object, name, sympos) => parts.livepatch().findObjectSymbol(object, name, sympos),
+      synchronous: parts.bundles !== undefined,
       hooks: {
         ftraceModuleInit: (mod) => void ftrace.moduleInit(mod.name, mod.fentrySites),
         ftraceModuleEnable: (mod) => ftrace.moduleEnable(mod.name),
         ftraceReleaseMod: (mod) => ftrace.releaseMod(mod.name),
         ftraceFreeMem: (mod, start, end) => ftrace.freeMem(mod.name, start, end),
-        klpModuleComing: (mod) => parts.livepatch().moduleComing(mod.addr),
-        klpModuleGoing: (mod) => parts.livepatch().moduleGoing(mod.addr),
+        klpModuleComing: (mod) =>
+          parts.bundles?.moduleComing(mod) ?? parts.livepatch().moduleComing(mod.addr),
+        klpModuleGoing: (mod) => parts.bundles?.moduleGoing(mod) ?? parts.livepatch().moduleGoing(mod.addr),
         unwindModuleInit: (mod) => this.#addText(mod),
         unwindModuleFree: (mod) => this.#removeText(mod),
         modSysfsSetup: (mod) => this.#sysfsSetup(mod),
@@ -82,8 +95,21 @@ export class Modules {
     core.host.defineAll({
       __do_sys_finit_module: finit,
       __do_sys_delete_module: del,
+      __do_sys_module_unpause: () => negErrno(CONSTANTS.ENOSYS),
+      __request_module: (call) => this.#requestModule(call),
       ...this.loader.hostFunctions(),
     });
+  }
+
+  /** For the bundle model: applyObjectRelocs is left out, the loader has resolved everything. */
+  get withoutLateRelocations(): ModulePort {
+    const { forLivepatch: modules } = this;
+    return {
+      findModule: (name) => modules.findModule(name),
+      symbolsNamed: (mod, name) => modules.symbolsNamed(mod, name),
+      tryModuleGet: (mod) => modules.tryModuleGet(mod),
+      modulePut: (mod) => modules.modulePut(mod),
+    };
   }
 
   #moduleLive(mod: Module): void {
@@ -101,7 +127,7 @@ export class Modules {
 
   /** Whose code goes on with what a livepatch's functions allocated: an object that it patched. */
   #heir(mod: Module): string | undefined {
-    const objects = this.#patched.get(mod) ?? [];
+    const objects = mod.patches ? [mod.patches] : (this.#patched.get(mod) ?? []);
     this.#patched.delete(mod);
     return objects.find((name) => this.find(name)) ?? objects.find((name) => name === 'vmlinux');
   }
@@ -154,15 +180,43 @@ export class Modules {
   *#finitModule(call: HostCall): HostGenerator<bigint> {
     const { core } = this.#parts;
     const task = core.currentOf(call);
-    const [fd, uargs] = call.args;
+    const [fd, uargs, flags] = call.args;
     const bytes = this.#parts.fs().bytesOfFd(task, Number(BigInt.asIntN(32, fd)));
     if (typeof bytes === 'number') return negErrno(-bytes);
     if (uargs !== 0n && !core.mem.isMapped(uargs)) return negErrno(EFAULT);
     const args = uargs === 0n ? '' : core.mem.readCString(uargs, ARGS_MAX);
-    const result = yield* this.loader.loadModule({ bytes, file: `fd ${fd} of ${task}`, args });
+    const file = `fd ${fd} of ${task}`;
+    return yield* this.#gated(call, flags & O_NONBLOCK ? GATE.nonblock : GATE.load, () =>
+      this.#load(call, { bytes, file, args }),
+    );
+  }
+
+  *#load(call: HostCall, request: LoadRequest): HostGenerator<bigint> {
+    const result = yield* this.loader.loadModule(request);
     if (result.ok) return 0n;
-    this.reasons.set(task.pid, result.reason);
+    this.reasons.set(this.#parts.core.currentOf(call).pid, result.reason);
     return negErrno(result.errno);
+  }
+
+  /** request_module(): 0 also for a module that is there already. */
+  *#requestModule(call: HostCall): HostGenerator<bigint> {
+    const { core, format, fs } = this.#parts;
+    const name = vsprintfGuest(format, call.args[1], callArgs(core.mem, call, 2)).replaceAll('-', '_');
+    if (this.loader.modules.find(name)) return 0n;
+    const file = `/lib/modules/${name}.ko`;
+    const node = fs().ramfs.lookup(file);
+    if (!node) return negErrno(ENOENT);
+    return yield* this.#gated(call, GATE.noRestart, () => this.#load(call, { bytes: node.bytes, file }));
+  }
+
+  /** A load or unload, which holds the gate in the bundle model. */
+  *#gated(call: HostCall, how: number, work: () => HostGenerator<bigint>): HostGenerator<bigint> {
+    const gate = this.#parts.bundles?.gate;
+    const waited = gate ? yield* gate.lock(how) : 0;
+    if (waited !== 0) return negErrno(-waited);
+    const result = yield* work();
+    yield* gate?.unlockLoad(call) ?? [];
+    return result;
   }
 
   *#deleteModule(call: HostCall): HostGenerator<bigint> {
@@ -171,8 +225,13 @@ export class Modules {
     if (!core.mem.isMapped(user)) return negErrno(EFAULT);
     const name = core.mem.readCString(user, 56);
     if (name === '') return negErrno(ENOENT);
-    const result = yield* this.loader.deleteModule(name, Number(flags & 0xffffffffn));
-    return negErrno(-result);
+    return yield* this.#gated(call, flags & O_NONBLOCK ? GATE.nonblock : GATE.load, () =>
+      this.#delete(name, Number(flags & 0xffffffffn)),
+    );
+  }
+
+  *#delete(name: string, flags: number): HostGenerator<bigint> {
+    return negErrno(-(yield* this.loader.deleteModule(name, flags)));
   }
 
   find(name: string): Module | undefined {

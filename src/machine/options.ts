@@ -21,6 +21,8 @@ export interface MachineOptions {
   readonly debug?: boolean;
   /** /proc/cmdline */
   readonly cmdline?: string;
+  /** How livepatches meet modules that come and go: as the kernel has it, or by bundles (docs/bundle.md). */
+  readonly model?: 'classic' | 'bundle';
 }
 
 export const DEFAULTS = {
@@ -33,6 +35,7 @@ export const DEFAULTS = {
   // 10,000 instructions a tick: seconds of virtual time are cheap to pass.
   instructionNs: TICK_NS / 10_000,
   debug: false,
+  model: 'classic',
   cmdline: 'BOOT_IMAGE=klpemu root=/dev/ram0 quiet',
 } as const satisfies Required<MachineOptions>;
 

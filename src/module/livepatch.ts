@@ -69,7 +69,8 @@ export function livepatchRelocations(mod: Module): readonly ElfSection[] {
 }
 
 /**
- * One section, if it is about the object; `vmlinux` stands for the kernel itself. Throws ModuleError.
+ * One section, if it is about the object; `vmlinux` stands for the kernel itself, undefined for every object.
+ * Throws ModuleError.
  * @param write how bytes get into the target: plainly during load, by text poking later
  */
 export function applySectionRelocs(
@@ -77,12 +78,12 @@ export function applySectionRelocs(
   ports: ModuleLoaderPorts,
   mod: Module,
   rela: ElfSection,
-  objectName: string,
+  objectName: string | undefined,
   write: WriteBytes,
 ): void {
   const object = /^\.klp\.rela\.([^.]{1,55})/.exec(rela.name)?.[1];
   if (object === undefined) throw complain(core, `section ${rela.name} has an incorrectly formatted name`);
-  if (object !== objectName) return;
+  if (objectName !== undefined && object !== objectName) return;
   injected(core, 'klp_apply_section_relocs', `${mod.name} ${rela.name}`);
   for (const { symbol } of parsed(core, () => mod.elf.relocationTable(rela.index))) {
     if (symbol.shndx !== SHN_LIVEPATCH) {

@@ -25,6 +25,8 @@ export interface LoadRequest {
   /** Parameters as insmod passes them: `foo=1 bar="a b"`. */
   readonly args?: string | undefined;
   readonly flags?: number | undefined;
+  /** Object that it patches as a member of a bundle. */
+  readonly patches?: string | undefined;
 }
 
 export interface LoadInfo {

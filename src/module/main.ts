@@ -32,6 +32,7 @@ import {
   protectAfterInit,
   protectModule,
   sectionAddress,
+  unpauseModule,
 } from './memory.ts';
 import { MODULE_REF_BASE, type Module } from './module.ts';
 import { ModuleList, neg } from './modules.ts';
@@ -59,6 +60,7 @@ export class ModuleLoader {
   readonly #core: KernelCore;
   readonly #ports: ModuleLoaderPorts;
   readonly #hooks: ModuleHooks;
+  readonly #paused = new Map<Module, { readonly args: string; readonly undo: Undo[] }>();
 
   constructor(core: KernelCore, ports: ModuleLoaderPorts) {
     this.#core = core;
@@ -77,16 +79,66 @@ export class ModuleLoader {
       yield* this.#doInitModule(mod);
       return { ok: true, module: mod };
     } catch (error) {
-      const failure = asModuleError(error);
-      for (const step of undo.reverse()) yield* settle(step());
-      return { ok: false, errno: failure.errno, code: failure.code, reason: failure.message };
+      return yield* this.#failed(error, undo);
     }
+  }
+
+  /** The first half of a load: until the module is paused. What undoes it stays with the result. */
+  *loadPaused(request: LoadRequest): HostGenerator<LoadResult> {
+    const undo: Undo[] = [];
+    try {
+      const { mod, args } = yield* this.#pause(request, undo);
+      this.#hooks.ftraceModuleEnable?.(mod);
+      this.#paused.set(mod, { args, undo });
+      return { ok: true, module: mod };
+    } catch (error) {
+      return yield* this.#failed(error, undo);
+    }
+  }
+
+  /** The second half: patches, init, LIVE. A failure removes the module. */
+  *unpause(mod: Module): HostGenerator<LoadResult> {
+    const { args, undo } = this.#paused.get(mod) ?? { args: '', undo: [] };
+    this.#paused.delete(mod);
+    try {
+      yield* this.#activate(mod, args, undo);
+      undo.length = 0;
+      yield* this.#doInitModule(mod);
+      return { ok: true, module: mod };
+    } catch (error) {
+      return yield* this.#failed(error, undo);
+    }
+  }
+
+  /** A module whose handle was closed before it was unpaused. */
+  *dropPaused(mod: Module): HostGenerator<void> {
+    const undo = this.#paused.get(mod)?.undo ?? [];
+    this.#paused.delete(mod);
+    mod.state = 'GOING';
+    yield* settle(this.#hooks.klpModuleGoing?.(mod) ?? undefined);
+    for (const step of undo.reverse()) yield* settle(step());
+  }
+
+  *#failed(error: unknown, undo: Undo[]): HostGenerator<LoadResult> {
+    const failure = asModuleError(error);
+    for (const step of undo.reverse()) yield* settle(step());
+    return { ok: false, errno: failure.errno, code: failure.code, reason: failure.message };
   }
 
   /** Everything before init runs. Throws ModuleError. */
   *#form(request: LoadRequest, undo: Undo[]): HostGenerator<Module> {
+    const { mod, args } = yield* this.#pause(request, undo);
+    this.#hooks.ftraceModuleEnable?.(mod);
+    yield* this.#activate(mod, args, undo);
+    return mod;
+  }
+
+  /** From the file to a module that is relocated, visible and COMING. */
+  *#pause(request: LoadRequest, undo: Undo[]): HostGenerator<{ mod: Module; args: string }> {
     const load = setupLoadInfo(this.#core, this.#ports, request);
     const mod = this.#layoutAndAllocate(load, request.flags ?? 0, undo);
+    mod.patches = request.patches;
+    mod.paused = this.#ports.synchronous === true;
     yield* this.#addUnformed(mod, undo);
     this.#noteSignature(load, mod);
     this.#percpuAlloc(load, mod, undo);
@@ -98,6 +150,10 @@ export class ModuleLoader {
     undo.push(() => this.#hooks.ftraceReleaseMod?.(mod));
     this.#hooks.ftraceModuleInit?.(mod);
     this.#completeFormation(mod, undo);
+    return { mod, args };
+  }
+
+  *#activate(mod: Module, args: string, undo: Undo[]): HostGenerator<void> {
     try {
       yield* this.#prepareComing(mod, undo);
       undo.push(() => this.params.destroy(mod));
@@ -109,7 +165,6 @@ export class ModuleLoader {
       mod.state = 'GOING';
       throw error;
     }
-    return mod;
   }
 
   #layoutAndAllocate(load: LoadInfo, flags: number, undo: Undo[]): Module {
@@ -178,7 +233,14 @@ export class ModuleLoader {
       index === load.pcpu?.index ? percpu : sectionAddress(mod, index);
     yield* simplifySymbols(ctx, mod, load, mod.kallsyms.init.symtab, sectionBase);
     applyRelocations(this.#core, mod, (rela, write) =>
-      applySectionRelocs(this.#core, this.#ports, mod, rela, 'vmlinux', write),
+      applySectionRelocs(
+        this.#core,
+        this.#ports,
+        mod,
+        rela,
+        this.#ports.synchronous ? undefined : 'vmlinux',
+        write,
+      ),
     );
     postRelocation(this.#core, this.#ports, mod);
     checkExportVersions(this.#core, load, mod);
@@ -232,10 +294,10 @@ export class ModuleLoader {
 
   /** prepare_coming_module(), and the notifiers that the kernel itself has: jump labels, static calls. */
   *#prepareComing(mod: Module, undo: Undo[]): HostGenerator<void> {
-    this.#hooks.ftraceModuleEnable?.(mod);
     const klp = yield* settle(this.#hooks.klpModuleComing?.(mod) ?? 0);
     if (klp !== 0) throw new ModuleError(-klp, `livepatch refuses module ${mod.name}`);
     undo.push(() => this.#hooks.klpModuleGoing?.(mod));
+    if (mod.paused) unpauseModule(this.#core, mod);
     this.#updateSites(mod);
     const err = (yield* settle(this.#hooks.notify?.(mod, 'COMING') ?? 0)) ?? 0;
     undo.push(() => this.#notifyGoing(mod));

@@ -71,13 +71,25 @@ export function sectionAddress(mod: Module, index: number): Addr {
   return place ? placeAddress(place, (region) => mod.base(region)) : 0n;
 }
 
-/** module_enable_ro(false), module_enable_nx(), module_enable_x(): from here on text is text. */
+/** module_enable_ro(false), module_enable_nx(), module_enable_x(): from here on text is text, unless it is paused. */
 export function protectModule(core: KernelCore, mod: Module): void {
+  const exec = mod.paused ? 0 : PROT_EXEC;
   for (const region of ['core', 'init'] as const) {
     const { textSize, roSize } = mod.layout[region];
-    protect(core, mod.base(region), 0, textSize, PROT_READ | PROT_EXEC);
+    protect(core, mod.base(region), 0, textSize, PROT_READ | exec);
     protect(core, mod.base(region), textSize, roSize, PROT_READ);
   }
+}
+
+/** A paused module's text becomes executable. Nothing can have run in it: it never was. */
+export function unpauseModule(core: KernelCore, mod: Module): void {
+  for (const region of ['core', 'init'] as const) {
+    const { textSize } = mod.layout[region];
+    const prot = textSize > 0 ? (core.mem.protectionOf(mod.base(region)) ?? 0) : 0;
+    if (prot & PROT_EXEC) throw new Error(`${mod.name} is paused, and its text is executable`);
+    protect(core, mod.base(region), 0, textSize, PROT_READ | PROT_EXEC);
+  }
+  mod.paused = false;
 }
 
 /** module_enable_ro(true): what only init may write. */

@@ -75,6 +75,10 @@ export class Module {
   readonly kallsyms: { readonly core: SymtabAddresses; readonly init: SymtabAddresses };
   /** Its memory was given back. */
   freed = false;
+  /** In memory and relocated, its text without execute permission. */
+  paused = false;
+  /** The object that it patches as a bundle's member: vmlinux or a module's name. */
+  patches: string | undefined;
   readonly #mem: GuestMemory;
   readonly #coreBase: Addr;
 

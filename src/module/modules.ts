@@ -96,7 +96,8 @@ export class ModuleList {
 
   /** ref_module(): `user` holds one reference, however many symbols it takes. 0 or -errno. */
   ref(user: Module, used: Module): number {
-    if (used === user || used.users.has(user)) return 0;
+    // A bundle's member goes before its object does: it does not keep it.
+    if (used === user || used.users.has(user) || user.patches === used.name) return 0;
     const err = this.strongTryGet(used);
     if (err !== 0) return err;
     used.users.add(user);

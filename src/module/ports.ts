@@ -46,6 +46,11 @@ export interface ModuleLoaderPorts {
   /** Writes text that is executable already. */
   readonly pokeText: (addr: Addr, bytes: Uint8Array) => void;
   readonly hooks?: ModuleHooks;
+  /**
+   * The bundle model: a module's text is not executable before klpModuleComing() has returned, and livepatch
+   * relocations are resolved with all others.
+   */
+  readonly synchronous?: boolean;
   readonly percpu?: ModulePerCpu;
   readonly features?: CpuFeatures;
   /** VERMAGIC_STRING of the running kernel. */

@@ -28,7 +28,7 @@ function procModulesLine(mod: Module): string {
     mod.size('core') + mod.size('init'),
     mod.refcount,
     users + permanent || '-',
-    states[mod.state],
+    mod.paused ? 'Paused' : states[mod.state],
     `0x${base}`,
   ].join(' ');
   return mod.taints === 0 ? line : `${line} ${moduleFlags(mod)}`;

@@ -13,6 +13,7 @@ export interface MachineSettings {
   readonly instructionNs?: number;
   readonly debug?: boolean;
   readonly cmdline?: string;
+  readonly model?: 'classic' | 'bundle';
 }
 
 export interface ScenarioMachine {

@@ -12,6 +12,7 @@ const LAYERS = [
   ['kernel'],
   ['sched', 'module', 'ftrace', 'unwind', 'fs', 'mm'],
   ['livepatch'],
+  ['bundle'],
   ['machine'],
   ['scenario', 'shell'],
   ['cli'],

@@ -1,0 +1,86 @@
+// One bundle in the kernel: a struct klp_patch of its own, on whose object list hang the klp_objects of those
+// members that are live. So the transition, force, replacement and the handler see one patch like any other.
+//
+// Invariant: a member has a module exactly while its object is loaded and patched, or being patched; the bytes of a
+// member for a module lie in its blob from enabling to the bundle's end, so that an unload can never lack memory.
+
+import type { Addr } from '../guest/addr.ts';
+import type { KernelCore } from '../kernel/core.ts';
+import { LAYOUT } from '../kernel/layout.ts';
+import { type KlpObject, KlpPatch } from '../livepatch/structs.ts';
+import type { Module } from '../module/module.ts';
+import { BundleError } from './error.ts';
+import type { BundleFile, BundleMember } from './format.ts';
+
+const PATCH_SIZE = LAYOUT.klp_patch.size;
+const NO_OBJECTS = PATCH_SIZE;
+/** A struct module that is only there to give the patch its name. */
+const OWNER = NO_OBJECTS + LAYOUT.klp_object.size;
+const SIZE = OWNER + LAYOUT.module.size;
+
+export interface Member {
+  readonly spec: Omit<BundleMember, 'bytes'>;
+  /** Size of its file. */
+  readonly size: number;
+  /** Its bytes in the blob store; 0 for a member of vmlinux, which is never away. */
+  readonly blob: Addr;
+  module?: Module | undefined;
+  object?: KlpObject | undefined;
+}
+
+export class Bundle {
+  readonly name: string;
+  readonly version: string;
+  readonly patch: KlpPatch;
+  readonly members: readonly Member[];
+  readonly #core: KernelCore;
+
+  /** @throws BundleError ENOMEM with nothing left allocated */
+  constructor(core: KernelCore, file: BundleFile) {
+    this.#core = core;
+    this.name = file.name;
+    this.version = file.version;
+    const taken: Addr[] = [];
+    const take = (size: number, owner: string): Addr => {
+      const addr = core.slab.tryAlloc(size, owner);
+      if (addr === 0n) {
+        for (const other of taken) core.slab.free(other);
+        throw new BundleError('ENOMEM', `no memory for ${owner} (${size} bytes)`);
+      }
+      taken.push(addr);
+      return addr;
+    };
+    const addr = take(SIZE, 'klp_bundle');
+    core.mem.writeCString(addr + BigInt(OWNER + LAYOUT.module.fields.name), file.name);
+    this.patch = new KlpPatch(core.mem, addr);
+    this.patch.modPointer = addr + BigInt(OWNER);
+    this.patch.objsPointer = addr + BigInt(NO_OBJECTS);
+    this.patch.replace = file.replace;
+    this.members = file.members.map(({ bytes, ...spec }) => {
+      const blob = spec.object === 'vmlinux' ? 0n : take(bytes.length, `blob ${spec.file}`);
+      if (blob !== 0n) core.mem.writeBytes(blob, bytes);
+      return { spec, size: bytes.length, blob };
+    });
+  }
+
+  memberFor(object: string): Member | undefined {
+    return this.members.find((member) => member.spec.object === object);
+  }
+
+  /** The file of a member for a module. */
+  bytesOf(member: Member): Uint8Array {
+    return this.#core.mem.readBytes(member.blob, member.size);
+  }
+
+  /** Bytes in the blob store: of all, or of those whose object is away. */
+  blobBytes(onlyAway = false): number {
+    const counted = this.members.filter((m) => m.blob !== 0n && !(onlyAway && m.module));
+    return counted.reduce((sum, m) => sum + m.size, 0);
+  }
+
+  /** Its memory goes; nothing may point to it. */
+  free(): void {
+    for (const { blob } of this.members) this.#core.slab.free(blob);
+    this.#core.slab.free(this.patch.addr);
+  }
+}

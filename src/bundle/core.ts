@@ -1,0 +1,340 @@
+// Patch bundles: enabled, disabled and replaced as one; modules that come and go under them.
+// What src/livepatch has for patches of one module. docs/bundle.md tells the rules and the reasons.
+//
+// Invariant: no code of a module for which an enabled bundle has a member runs before that member is live.
+
+import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
+import type { KernelCore } from '../kernel/core.ts';
+import { errnoName } from '../kernel/errno.ts';
+import type { KobjType } from '../kernel/kobject.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
+import type { TaskStruct } from '../kernel/task_struct.ts';
+import { StackCheck } from '../livepatch/check_stack.ts';
+import type { Livepatch } from '../livepatch/core.ts';
+import type { LivepatchPorts } from '../livepatch/ports.ts';
+import { KlpPatch } from '../livepatch/structs.ts';
+import type { ModuleLoader } from '../module/main.ts';
+import type { Module } from '../module/module.ts';
+import { Bundle, type Member } from './bundle.ts';
+import { BundleError } from './error.ts';
+import { type BundleFile, readBundle } from './format.ts';
+import { GATE, Gate } from './gate.ts';
+import { Members } from './members.ts';
+import { addBlobDir, addEnableFile, bundleType, removeBlobDir } from './sysfs.ts';
+
+const { EINVAL, ENOENT, ENODEV, EAGAIN } = CONSTANTS;
+
+export interface BundleParts {
+  readonly core: KernelCore;
+  /** Made after this: its ports come from here. */
+  readonly livepatch: () => Livepatch;
+  readonly loader: () => ModuleLoader;
+  readonly stack: (task: TaskStruct) => string[];
+  readonly bytesOfFile: (path: string) => Uint8Array | undefined;
+}
+
+export class Bundles {
+  readonly gate: Gate;
+  readonly #parts: BundleParts;
+  readonly #bundles: Bundle[] = [];
+  #members!: Members;
+  #type!: KobjType;
+  /** A task is between taking the gate and the start of its transition: cancelling must not let others in. */
+  #starting = false;
+
+  constructor(parts: BundleParts) {
+    this.#parts = parts;
+    this.gate = new Gate(parts.core, {
+      waitedFor: (task, call) => this.#waitedFor(task, call),
+      stack: parts.stack,
+      transition: () => this.#klp.transitionPatch?.name ?? this.#bundles.at(-1)?.name ?? '?',
+    });
+  }
+
+  /** When the livepatch core and the loader are there. */
+  start(): void {
+    const livepatch = this.#parts.livepatch();
+    this.#members = new Members(this.#parts.core, livepatch, this.#parts.loader());
+    this.#type = bundleType(livepatch.context, livepatch.patchInit.patchType);
+    addEnableFile(
+      (path) => livepatch.context.kobjects.mkdirs(path),
+      (path, call) => this.enableFile(path, call),
+    );
+  }
+
+  get #klp() {
+    return this.#parts.livepatch().context;
+  }
+
+  /** What the livepatch core asks in this model. */
+  get livepatchPorts(): Pick<LivepatchPorts, 'enable' | 'transitionBegin' | 'transitionEnd' | 'freed'> {
+    return {
+      enable: (patch, call) => this.enablePatch(patch, call),
+      transitionBegin: () => this.gate.lock(GATE.transition),
+      transitionEnd: () => this.#transitionEnd(),
+      freed: (patch, forced) => this.#freed(patch, forced),
+    };
+  }
+
+  /** Bundles that are enabled or in transition, oldest first. */
+  list(): readonly Bundle[] {
+    const order = this.#klp.patches().map((patch) => patch.addr);
+    const at = (bundle: Bundle) => order.indexOf(bundle.patch.addr);
+    return this.#bundles.filter((bundle) => at(bundle) >= 0).sort((a, b) => at(a) - at(b));
+  }
+
+  /** Bytes of all blobs, and those of objects that are away. */
+  blobBytes(onlyAway = false): number {
+    return this.#bundles.reduce((sum, bundle) => sum + bundle.blobBytes(onlyAway), 0);
+  }
+
+  /** Loads and enables the bundle in a file. @returns 0 or -errno, the reason in the log. */
+  *enableFile(path: string, call: HostCall): HostGenerator<number> {
+    const bytes = this.#parts.bytesOfFile(path);
+    if (!bytes) return -ENOENT;
+    try {
+      const file = readBundle(bytes);
+      const waited = yield* this.gate.lock(GATE.transition);
+      if (waited !== 0) return waited;
+      return yield* this.#enable(file, call);
+    } catch (error) {
+      if (!(error instanceof BundleError)) throw error;
+      this.#klp.err(`bundle ${path}: ${error.message}`);
+      return -error.errno;
+    }
+  }
+
+  /** With the gate. Whatever fails is undone before the gate is given back. */
+  *#enable(file: BundleFile, call: HostCall): HostGenerator<number> {
+    this.#starting = true;
+    try {
+      this.#checkTargets(file);
+      const bundle = new Bundle(this.#parts.core, file);
+      this.#bundles.push(bundle);
+      const ret = yield* this.#bringUp(bundle, file, call);
+      if (ret !== 0) this.#klp.err(`bundle '${bundle.name}' is not enabled (${errnoName(-ret) ?? ret})`);
+      return ret;
+    } finally {
+      this.#starting = false;
+      if (this.#klp.transitionPatch) this.gate.started();
+      else yield* this.gate.unlockTransition();
+      yield* this.gate.checkWaits(call);
+    }
+  }
+
+  #checkTargets(file: BundleFile): void {
+    const { name } = file;
+    if (
+      this.#klp.patches().some((patch) => patch.name === name) ||
+      this.#bundles.some((b) => b.name === name)
+    )
+      throw new BundleError('EEXIST', `a patch '${name}' is there already`);
+    for (const member of file.members) {
+      const mod = this.#loaded(member.object);
+      const wrong = mod && wrongVersion(member, mod);
+      if (wrong) throw new BundleError('EINVAL', wrong);
+      if (this.#parts.loader().modules.find(member.module))
+        throw new BundleError('EEXIST', `member ${member.file}: a module of its name is loaded`);
+    }
+  }
+
+  #loaded(object: string): Module | undefined {
+    const mod = this.#parts.loader().modules.find(object);
+    return mod?.klpAlive && !mod.paused ? mod : undefined;
+  }
+
+  *#bringUp(bundle: Bundle, file: BundleFile, call: HostCall): HostGenerator<number> {
+    for (const [i, member] of bundle.members.entries()) {
+      const { object } = member.spec;
+      if (object !== 'vmlinux' && !this.#loaded(object)) continue;
+      const ret = yield* this.#members.load(bundle, member, file.members[i].bytes);
+      if (ret !== 0) {
+        yield* this.#takeDown(bundle);
+        return ret;
+      }
+    }
+    return yield* this.#transition(bundle, call);
+  }
+
+  *#transition(bundle: Bundle, call: HostCall): HostGenerator<number> {
+    const livepatch = this.#parts.livepatch();
+    const { context: klp, patchInit } = livepatch;
+    const { patch } = bundle;
+    yield* klp.lock();
+    patchInit.early(patch, this.#type);
+    for (const member of bundle.members) this.#members.adopt(bundle, member);
+    let ret = patchInit.init(patch);
+    if (ret === 0) {
+      for (const member of bundle.members) if (!member.module) addBlobDir(klp, bundle, member);
+      ret = yield* livepatch.enableLocked(patch, call);
+    }
+    if (ret !== 0) patchInit.freeStart(patch);
+    yield* klp.unlock();
+    if (ret === 0) return 0;
+    patchInit.freeFinish(patch);
+    yield* this.#takeDown(bundle);
+    return ret;
+  }
+
+  /** Members out of memory, the last first; blobs given back. */
+  *#takeDown(bundle: Bundle): HostGenerator<void> {
+    for (const member of [...bundle.members].reverse()) yield* this.#members.unload(member);
+    this.#bundles.splice(this.#bundles.indexOf(bundle), 1);
+    bundle.free();
+  }
+
+  /** klp_enable_patch() in this model: of a member, or of a patch module that somebody loads by itself. */
+  *enablePatch(addr: bigint, call: HostCall): HostGenerator<number> {
+    const livepatch = this.#parts.livepatch();
+    if (addr === 0n) return -EINVAL;
+    const patch = new KlpPatch(this.#parts.core.mem, addr);
+    if (patch.mod === 0n || patch.objsPointer === 0n) return -EINVAL;
+    const registered = this.#members.register(patch, call);
+    if (registered !== undefined) return registered;
+    const problem = this.#members.problem(patch);
+    if (problem !== undefined) {
+      this.#klp.err(problem);
+      return -EINVAL;
+    }
+    const paused = this.#joinsPaused(patch);
+    if (paused) return yield* this.#linkFromUser(paused.bundle, paused.member, patch);
+    const waited = yield* this.gate.lock(GATE.transition | GATE.noRestart);
+    if (waited !== 0) return waited;
+    const ret = yield* livepatch.enablePatch(addr, call);
+    if (ret === 0) this.#pinTarget(patch);
+    if (this.#klp.transitionPatch) this.gate.started();
+    else yield* this.gate.unlockTransition();
+    yield* this.gate.checkWaits(call);
+    return ret;
+  }
+
+  /** A patch that is no bundle's has no blob to go back to: its target stays while the patch module does. */
+  #pinTarget(patch: KlpPatch): void {
+    const { modules } = this.#parts.loader();
+    const user = modules.byAddr(patch.mod);
+    const target = modules.find(patch.staticObjects()[0].displayName);
+    if (user && target) modules.ref(user, target);
+  }
+
+  /** The member that a patch module is, when its target is paused from user space. */
+  #joinsPaused(patch: KlpPatch): { bundle: Bundle; member: Member } | undefined {
+    const [object] = patch.staticObjects();
+    if (!this.#parts.loader().modules.find(object.displayName)?.paused) return undefined;
+    for (const bundle of this.list()) {
+      const member = bundle.memberFor(object.displayName);
+      if (member?.spec.module === patch.name && !member.module) return { bundle, member };
+    }
+    return undefined;
+  }
+
+  *#linkFromUser(bundle: Bundle, member: Member, patch: KlpPatch): HostGenerator<number> {
+    const { modules } = this.#parts.loader();
+    const module = modules.byAddr(patch.mod);
+    if (!module) return -ENODEV;
+    const target = modules.find(member.spec.object);
+    if (target) {
+      // As for a member that the kernel loads: it must not keep its target.
+      module.patches = target.name;
+      if (module.uses.delete(target)) {
+        target.users.delete(module);
+        modules.put(target);
+      }
+    }
+    modules.tryGet(module);
+    member.module = module;
+    member.object = patch.staticObjects()[0];
+    removeBlobDir(this.#klp, bundle, member);
+    const ret = yield* this.#members.link(bundle, member);
+    if (ret === 0) return 0;
+    member.module = undefined;
+    member.object = undefined;
+    modules.put(module);
+    addBlobDir(this.#klp, bundle, member);
+    return ret;
+  }
+
+  /** klp_module_coming() in this model: the module is paused. @returns 0, or -errno: it must not be loaded. */
+  *moduleComing(mod: Module, fromUser = false): HostGenerator<number> {
+    if (mod.name === 'vmlinux') return -EINVAL;
+    mod.klpAlive = true;
+    for (const bundle of this.list()) {
+      const member = bundle.memberFor(mod.name);
+      if (!member || member.module) continue;
+      const ret = fromUser ? this.#missing(bundle, member, mod) : yield* this.#bring(bundle, member, mod);
+      if (ret === 0) continue;
+      if (!fromUser) yield* this.moduleGoing(mod);
+      return ret;
+    }
+    return 0;
+  }
+
+  /** The rule of the variation. */
+  #missing(bundle: Bundle, { spec }: Member, mod: Module): number {
+    const why = `member '${spec.module}' of bundle '${bundle.name}' is not live`;
+    this.#klp.err(`module '${mod.name}' is not unpaused: ${why}`);
+    return -EAGAIN;
+  }
+
+  *#bring(bundle: Bundle, member: Member, mod: Module): HostGenerator<number> {
+    const wrong = wrongVersion(member.spec, mod);
+    if (wrong) {
+      this.#klp.err(`bundle '${bundle.name}': ${wrong}`);
+      return -EINVAL;
+    }
+    const loaded = yield* this.#members.load(bundle, member, bundle.bytesOf(member));
+    if (loaded !== 0) return loaded;
+    removeBlobDir(this.#klp, bundle, member);
+    const linked = yield* this.#members.link(bundle, member);
+    if (linked === 0) return 0;
+    yield* this.#toBlob(bundle, member);
+    return linked;
+  }
+
+  *#toBlob(bundle: Bundle, member: Member): HostGenerator<void> {
+    yield* this.#members.unload(member);
+    addBlobDir(this.#klp, bundle, member);
+  }
+
+  /** klp_module_going() in this model: members go back to their blobs, the newest bundle's first. */
+  *moduleGoing(mod: Module): HostGenerator<void> {
+    mod.klpAlive = false;
+    for (const bundle of [...this.list()].reverse()) {
+      const member = bundle.memberFor(mod.name);
+      if (!member?.module) continue;
+      yield* this.#members.unlink(bundle, member);
+      yield* this.#toBlob(bundle, member);
+    }
+  }
+
+  *#transitionEnd(): HostGenerator<void> {
+    if (!this.#starting) yield* this.gate.unlockTransition();
+  }
+
+  /** The last of a patch has gone from the livepatch core; a forced one's code may still be in use. */
+  *#freed(patch: KlpPatch, forced: boolean): HostGenerator<void> {
+    const bundle = this.#bundles.find((other) => other.patch.addr === patch.addr);
+    if (!bundle) return;
+    if (forced) for (const member of bundle.members) member.module = undefined;
+    yield* this.#takeDown(bundle);
+  }
+
+  /** A function that the transition under way waits for a task to leave. */
+  #waitedFor(task: TaskStruct, call: HostCall): string | undefined {
+    const { transitionPatch, targetState, ports } = this.#klp;
+    if (!transitionPatch || task.patchState === targetState) return undefined;
+    const check = new StackCheck(this.#parts.livepatch().patching, transitionPatch, targetState);
+    const found = check.find(Math.max(0, ports.stack.saveReliable(task, check.entries, call)));
+    return found < 0 ? undefined : check.nameOf(found);
+  }
+}
+
+/** What is wrong with a target; undefined when it is the one that the member was built for. */
+function wrongVersion(
+  { file, object, srcversion, vermagic }: BundleFile['members'][number] | Member['spec'],
+  mod: Module,
+): string | undefined {
+  const [field, wanted] = srcversion !== undefined ? ['srcversion', srcversion] : ['vermagic', vermagic];
+  const is = mod.info.get(field as string);
+  if (is?.trim() === wanted?.trim()) return undefined;
+  return `member ${file} is for ${object} of ${field} ${wanted}, and ${is} is loaded`;
+}

@@ -1,0 +1,123 @@
+// A bundle as a file: made from patch modules, and verified before anything of it is used.
+//
+// Invariant: a BundleFile has passed every check that needs no machine: manifest, hashes, one object a member,
+// no object twice.
+
+import { createHash } from 'node:crypto';
+import { type ElfObject, parseElf } from '../elf/elf_object.ts';
+import { ElfError } from '../elf/error.ts';
+import { readModInfo } from '../elf/modinfo.ts';
+import { BundleError } from './error.ts';
+import { klpObjectsOf } from './klp_objects.ts';
+import { type Manifest, type ManifestMember, parseManifest } from './manifest.ts';
+import { readTar, writeTar } from './tar.ts';
+
+export interface BundleMember extends ManifestMember {
+  /** The patch module's name. */
+  readonly module: string;
+  readonly bytes: Uint8Array;
+}
+
+export interface BundleFile extends Omit<Manifest, 'members'> {
+  readonly members: readonly BundleMember[];
+}
+
+const MANIFEST = 'bundle.json';
+
+/** Reads and verifies. @throws BundleError */
+export function readBundle(bytes: Uint8Array): BundleFile {
+  const [first, ...files] = readTar(bytes);
+  if (first?.name !== MANIFEST) throw new BundleError('EINVAL', `the first entry is not ${MANIFEST}`);
+  const manifest = parseManifest(Buffer.from(first.bytes).toString('utf8'));
+  const known = new Set(manifest.members.map((member) => member.file));
+  const stray = files.find(({ name }) => !known.has(name));
+  if (stray) throw new BundleError('EINVAL', `${stray.name} is in the tar and not in ${MANIFEST}`);
+  const members = manifest.members.map((member) => {
+    const found = files.filter(({ name }) => name === member.file);
+    if (found.length !== 1)
+      throw new BundleError('EINVAL', `member ${member.file} is in the tar ${found.length} times`);
+    return verifyMember(member, found[0].bytes);
+  });
+  const names = new Set(members.map((member) => member.module));
+  if (names.size < members.length) throw new BundleError('EINVAL', 'two members are modules of one name');
+  return { ...manifest, members };
+}
+
+export function sha256(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+function verifyMember(member: ManifestMember, bytes: Uint8Array): BundleMember {
+  if (sha256(bytes) !== member.sha256)
+    throw new BundleError('EBADMSG', `member ${member.file} is not the file whose SHA-256 the manifest has`);
+  const { name, object } = patchModule(member.file, bytes);
+  if (object !== member.object)
+    throw new BundleError(
+      'EINVAL',
+      `member ${member.file} is for object ${object}, not for ${member.object}`,
+    );
+  return { ...member, module: name, bytes };
+}
+
+/** Name and object of a patch module. @throws BundleError */
+export function patchModule(file: string, bytes: Uint8Array): { name: string; object: string } {
+  const elf = parsed(file, bytes);
+  const info = readModInfo(elf);
+  if (info.get('livepatch') !== 'Y') throw new BundleError('ENOEXEC', `${file} is no livepatch module`);
+  const objects = klpObjectsOf(elf);
+  if (!objects) throw new BundleError('ENOEXEC', `${file} has no struct klp_patch`);
+  if (objects.length !== 1)
+    throw new BundleError(
+      'EINVAL',
+      `${file} is for ${objects.length} objects (${objects.join(', ')}), not for one`,
+    );
+  return { name: info.get('name') ?? file.replace(/\.ko$/, ''), object: objects[0] };
+}
+
+function parsed(file: string, bytes: Uint8Array): ElfObject {
+  try {
+    return parseElf(bytes, file);
+  } catch (error) {
+    if (error instanceof ElfError) throw new BundleError('ENOEXEC', `${file}: ${error.message}`);
+    throw error;
+  }
+}
+
+export interface BundleSource {
+  readonly name: string;
+  readonly version: string;
+  readonly replace: boolean;
+  /** Patch modules, in the order of their callbacks. */
+  readonly files: readonly { readonly file: string; readonly bytes: Uint8Array }[];
+  /** Targets by name, whose srcversion the manifest takes. */
+  readonly targets: ReadonlyMap<string, Uint8Array>;
+}
+
+/** Makes a bundle and reads it back. @throws BundleError */
+export function createBundle(source: BundleSource): Uint8Array {
+  const members = source.files.map(({ file, bytes }): ManifestMember => {
+    const { object } = patchModule(file, bytes);
+    return { file, object, ...targetOf(object, file, bytes, source.targets), sha256: sha256(bytes) };
+  });
+  const { name, version, replace } = source;
+  const text = `${JSON.stringify({ name, version, replace, members }, null, 2)}\n`;
+  const manifest = { name: MANIFEST, bytes: new Uint8Array(Buffer.from(text)) };
+  const tar = writeTar([manifest, ...source.files.map(({ file, bytes }) => ({ name: file, bytes }))]);
+  readBundle(tar);
+  return tar;
+}
+
+/** srcversion of the target where its file is given; else the vermagic that the patch module was built for. */
+function targetOf(
+  object: string,
+  file: string,
+  bytes: Uint8Array,
+  targets: ReadonlyMap<string, Uint8Array>,
+): Pick<ManifestMember, 'srcversion' | 'vermagic'> {
+  const target = targets.get(object);
+  const srcversion = target && readModInfo(parsed(`${object}.ko`, target)).get('srcversion');
+  if (srcversion !== undefined) return { srcversion };
+  const vermagic = readModInfo(parsed(file, bytes)).get('vermagic');
+  if (vermagic === undefined) throw new BundleError('ENOEXEC', `${file} has no vermagic`);
+  return { vermagic };
+}

@@ -1,0 +1,196 @@
+// Who may pass the gate between transitions and loads. The waiting is guest code: asm/bundle.s.
+// It has no counterpart in the kernel.
+//
+// Invariant: a transition never holds it together with a load of another task. A load inside a load, or inside the
+// start of a transition, belongs to what is under way and does not wait.
+
+import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
+import { type KernelCore, negErrno } from '../kernel/core.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
+import type { TaskStruct } from '../kernel/task_struct.ts';
+
+/** What klp_gate_lock() is asked for; bits. */
+export const GATE = { load: 0, transition: 1, nonblock: 2, noRestart: 4 } as const;
+
+const ERESTARTSYS = 512;
+const { EBUSY, EDEADLK, EINTR } = CONSTANTS;
+const TRANSITION = 0n;
+const LOADS = 4n;
+
+export interface GateWait {
+  readonly task: TaskStruct;
+  readonly how: number;
+  /** Virtual ns at which it arrived. */
+  readonly since: number;
+}
+
+export interface GatePorts {
+  /** Function on the task's stack that the transition under way waits for. */
+  waitedFor(task: TaskStruct, call: HostCall): string | undefined;
+  /** Lines of /proc/PID/stack. */
+  stack(task: TaskStruct): string[];
+  /** The transition under way, for messages. */
+  transition(): string;
+}
+
+export class Gate {
+  readonly #core: KernelCore;
+  readonly #ports: GatePorts;
+  /** Loads and unloads under way, and how deep they are nested. */
+  readonly #loads = new Map<TaskStruct, number>();
+  readonly #waits = new Map<TaskStruct, GateWait>();
+  /** Waits that cannot be restarted and were found to be for ever. */
+  readonly #dead = new Set<TaskStruct>();
+  /** Who starts the transition that holds the gate, and its stack then; the task only until it has started. */
+  #owner: TaskStruct | undefined;
+  #ownerText: string[] = [];
+
+  constructor(core: KernelCore, ports: GatePorts) {
+    this.#core = core;
+    this.#ports = ports;
+    core.host.define('klp_gate_try', (call) => this.#try(call));
+  }
+
+  get held(): boolean {
+    return this.#count(TRANSITION) > 0;
+  }
+
+  get waits(): readonly GateWait[] {
+    return [...this.#waits.values()];
+  }
+
+  /** What a task waits for; undefined for one that does not wait here. */
+  why(task: TaskStruct): string | undefined {
+    const wait = this.#waits.get(task);
+    return wait && `waits on the gate for ${this.#blocker(wait.how)}`;
+  }
+
+  #blocker(how: number): string {
+    if (this.held) return `the transition of '${this.#ports.transition()}'`;
+    if ((how & GATE.transition) === 0) return 'a transition that waits for loads under way';
+    return `loads under way: ${[...this.#loads.keys()].join(', ')}`;
+  }
+
+  /** Waits for it. @returns 0 or -errno; -ERESTARTSYS when a signal came first. */
+  *lock(how: number): HostGenerator<number> {
+    const got = yield { call: this.#core.symbols.require('klp_gate_lock'), args: [how] };
+    const result = Number(BigInt.asIntN(64, got));
+    return result > 0 ? 0 : result;
+  }
+
+  /** The caller has started its transition, which holds the gate from now on. */
+  started(): void {
+    this.#owner = undefined;
+  }
+
+  *unlockTransition(): HostGenerator<void> {
+    this.#owner = undefined;
+    if (!this.held) return;
+    this.#setCount(TRANSITION, 0);
+    yield* this.#wake();
+  }
+
+  *unlockLoad(call: HostCall): HostGenerator<void> {
+    const task = this.#core.currentOf(call);
+    const depth = (this.#loads.get(task) ?? 0) - 1;
+    if (depth > 0) this.#loads.set(task, depth);
+    else this.#loads.delete(task);
+    this.#setCount(LOADS, this.#loads.size);
+    if (depth <= 0) yield* this.#wake();
+  }
+
+  /** A task has died in a load. */
+  forget(task: TaskStruct): void {
+    this.#waits.delete(task);
+    if (!this.#loads.delete(task)) return;
+    this.#core.printk.err(`livepatch: ${task} died while it loaded or unloaded a module`);
+    this.#setCount(LOADS, this.#loads.size);
+  }
+
+  /** Tasks that wait without a way back, now that a transition has begun. */
+  *checkWaits(call: HostCall): HostGenerator<void> {
+    for (const { task, how } of this.waits) if (this.#deadlocked(task, how, call)) this.#dead.add(task);
+    if (this.#dead.size > 0) yield* this.#wake();
+  }
+
+  *#wake(): HostGenerator<void> {
+    if (this.#waits.size > 0) yield { call: this.#core.symbols.require('klp_gate_wake') };
+  }
+
+  /** klp_gate_try(how, interrupted): 1 it is the caller's, 0 it is to sleep, else -errno. */
+  #try(call: HostCall): bigint | number {
+    const task = this.#core.currentOf(call);
+    const how = Number(call.args[0]);
+    if (this.#take(task, how)) return this.#leave(task, how, 1);
+    const errno = this.#refusal(task, how, call.args[1] !== 0n, call);
+    if (errno !== 0) return this.#leave(task, how, -errno);
+    if (!this.#waits.has(task)) this.#waits.set(task, { task, how, since: this.#core.clock.now() });
+    return 0;
+  }
+
+  #take(task: TaskStruct, how: number): boolean {
+    const mine = this.#loads.get(task) ?? 0;
+    if (how & GATE.transition) {
+      if (this.held || this.#loads.size > (mine > 0 ? 1 : 0)) return false;
+      this.#setCount(TRANSITION, 1);
+      this.#owner = task;
+      this.#ownerText = this.#ports.stack(task);
+      return true;
+    }
+    if (mine === 0 && task !== this.#owner && (this.held || this.#transitionWaits())) return false;
+    this.#loads.set(task, mine + 1);
+    this.#setCount(LOADS, this.#loads.size);
+    return true;
+  }
+
+  #transitionWaits(): boolean {
+    return this.waits.some((wait) => wait.how & GATE.transition);
+  }
+
+  /** Why the task does not wait, as a positive errno; 0: it does. */
+  #refusal(task: TaskStruct, how: number, interrupted: boolean, call: HostCall): number {
+    if (how & GATE.nonblock) return EBUSY;
+    // One transition at a time, as ever; and of two loads that each want to become one, one must go.
+    if (how & GATE.transition && (this.held || (this.#loads.has(task) && this.#transitionWaits()))) {
+      if (!this.#waits.has(task)) return EBUSY;
+    }
+    if (this.#dead.delete(task) || this.#deadlocked(task, how, call)) return EDEADLK;
+    if (!interrupted) return 0;
+    return how & GATE.noRestart ? EINTR : ERESTARTSYS;
+  }
+
+  /** Such a wait ends when the transition does, which waits for this very task. */
+  #deadlocked(task: TaskStruct, how: number, call: HostCall): boolean {
+    if (!(how & GATE.noRestart) || !this.held) return false;
+    const func = this.#ports.waitedFor(task, call);
+    if (func === undefined) return false;
+    const { printk } = this.#core;
+    const name = this.#ports.transition();
+    printk.err(
+      `livepatch: deadlock: ${task} waits for the transition of '${name}', which waits for it to leave ${func}`,
+    );
+    printk.err(`livepatch: stack of ${task}:`);
+    for (const line of this.#ports.stack(task)) printk.err(`livepatch:  ${line}`);
+    printk.err(`livepatch: stack that began the transition of '${name}':`);
+    for (const line of this.#ownerText) printk.err(`livepatch:  ${line}`);
+    return true;
+  }
+
+  #leave(task: TaskStruct, how: number, result: number): bigint | number {
+    const wait = this.#waits.get(task);
+    if (wait) {
+      this.#waits.delete(task);
+      const waitedNs = this.#core.clock.now() - wait.since;
+      const what = how & GATE.transition ? 'transition' : 'load';
+      this.#core.events.emit({ type: 'gate', pid: task.pid, comm: task.comm, what, waitedNs, result });
+    }
+    return result < 0 ? negErrno(-result) : result;
+  }
+
+  #count(at: bigint): number {
+    return this.#core.mem.readU32(this.#core.symbols.require('klp_gate') + at);
+  }
+  #setCount(at: bigint, count: number): void {
+    this.#core.mem.writeU32(this.#core.symbols.require('klp_gate') + at, count);
+  }
+}

@@ -1,0 +1,60 @@
+// Which objects a patch module is for, from its file alone: its struct klp_patch is the one whose first word is
+// relocated to __this_module, and its second leads to the array of klp_object.
+//
+// Invariant: nothing of the module is executed or laid out.
+
+import type { ElfObject, ElfSection, ElfSymbol } from '../elf/elf_object.ts';
+import { LAYOUT } from '../kernel/layout.ts';
+
+const PATCH = LAYOUT.klp_patch.fields;
+const OBJECT = LAYOUT.klp_object.fields;
+const SHT_RELA = 4;
+
+interface Pointer {
+  readonly symbol: ElfSymbol;
+  readonly section: ElfSection | undefined;
+  readonly offset: number;
+}
+
+/** Pointers in a section, by offset. */
+type Pointers = ReadonlyMap<number, Pointer>;
+
+/** Names of the objects, vmlinux for the kernel; undefined when no struct klp_patch is found. */
+export function klpObjectsOf(elf: ElfObject): string[] | undefined {
+  for (const section of elf.sections) {
+    const pointers = pointersOf(elf, section);
+    for (const [offset, pointer] of pointers) {
+      if (pointer.symbol.name !== '__this_module') continue;
+      const objects = pointers.get(offset - PATCH.mod + PATCH.objs);
+      if (objects?.section) return objectNames(elf, objects.section, objects.offset);
+    }
+  }
+  return undefined;
+}
+
+function objectNames(elf: ElfObject, section: ElfSection, at: number): string[] {
+  const pointers = pointersOf(elf, section);
+  const names: string[] = [];
+  for (let offset = at; ; offset += LAYOUT.klp_object.size) {
+    const name = pointers.get(offset + OBJECT.name);
+    if (!name && !pointers.get(offset + OBJECT.funcs)) return names;
+    names.push(name?.section ? cString(elf.data(name.section), name.offset) : 'vmlinux');
+  }
+}
+
+function pointersOf(elf: ElfObject, section: ElfSection): Pointers {
+  const pointers = new Map<number, Pointer>();
+  for (const rela of elf.sections) {
+    if (rela.type !== SHT_RELA || rela.info !== section.index || section.index === 0) continue;
+    for (const { offset, symbol, addend } of elf.relocationTable(rela.index)) {
+      const to = Number(symbol.value) + Number(addend);
+      pointers.set(Number(offset), { symbol, section: symbol.section, offset: to });
+    }
+  }
+  return pointers;
+}
+
+function cString(bytes: Uint8Array, at: number): string {
+  const end = bytes.indexOf(0, at);
+  return Buffer.from(bytes.subarray(at, end < 0 ? bytes.length : end)).toString('latin1');
+}
