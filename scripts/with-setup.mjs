@@ -1,7 +1,7 @@
 // What `npm run demo`, `npm test`,
 // `npm run bench` and `npm run conformance` run: sees to all that is missing, builds, and starts the one asked for.
 //
-//   node scripts/with-setup.mjs demo|test|bench|conformance [ARGUMENT...]
+//   node scripts/with-setup.mjs demo|test|bench|conformance|corpus|fuzz [ARGUMENT...]
 //
 // Uses nothing but Node itself until the npm packages are there. Every step is skipped when its result exists.
 
@@ -21,6 +21,8 @@ const TARGETS = {
   demo: (args) => [['dist/cli/main.js', 'run', 'fixtures/scenarios/demo.yaml', ...args]],
   test: (args) => [['node_modules/vitest/vitest.mjs', 'run', ...args]],
   conformance: (args) => [['scripts/conformance.mjs', ...args]],
+  corpus: (args) => [['scripts/corpus.mjs', ...args]],
+  fuzz: async (args, buildProgram) => [[await buildProgram('test/objtool/fuzz.ts'), ...args]],
   // Each benchmark named, or all, in a process of its own; options go to each.
   bench: async (args, buildProgram) => {
     const names = args.filter((arg) => !arg.startsWith('-'));
@@ -32,8 +34,9 @@ const TARGETS = {
 
 async function main([target, ...args]) {
   const command = TARGETS[target];
-  if (!command)
-    throw new Error('usage: node scripts/with-setup.mjs demo|test|bench|conformance [ARGUMENT...]');
+  if (!command) {
+    throw new Error(`usage: node scripts/with-setup.mjs ${Object.keys(TARGETS).join('|')} [ARGUMENT...]`);
+  }
   requireNode();
   ensurePackages(root, { run, log });
   const { build, buildProgram, loadSource } = await import('./build.mjs');

@@ -88,7 +88,9 @@ function classOf(differences: readonly ClassifiedDifference[]): DifferenceClass 
 
 export function printReports(reports: readonly OrcReport[], options: ReportOptions): void {
   if (options.json) {
-    const summary = { ...sumsOf(reports), ms: Math.round(options.ms) };
+    // Of all threads: they are one process.
+    const peakMemory = process.resourceUsage().maxRSS * 1024;
+    const summary = { ...sumsOf(reports), ms: Math.round(options.ms), peakMemory };
     process.stdout.write(`${JSON.stringify({ objects: reports, summary })}\n`);
     return;
   }

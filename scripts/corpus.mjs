@@ -1,0 +1,161 @@
+// `npm run corpus`: Debian's kernel package of this machine's release, and what klpemu says of its modules.
+//
+//   node scripts/corpus.mjs [--package NAME] [--modules DIR] [--no-page]
+//
+// The package goes to .cache/corpus, never into the repository; one that is there already is not fetched again.
+// Results: .cache/corpus/results.json, and the figures in docs/corpus.md between its markers.
+
+import { execFileSync, spawnSync } from 'node:child_process';
+import {
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { run } from './setup/run.mjs';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const cache = join(root, '.cache/corpus');
+const PAGE = join(root, 'docs/corpus.md');
+
+const { values } = parseArgs({
+  options: {
+    package: { type: 'string' },
+    modules: { type: 'string' },
+    'no-page': { type: 'boolean' },
+  },
+});
+
+/** The kernel that Debian's meta package stands for now. */
+function kernelPackage() {
+  const lines = execFileSync('apt-cache', ['depends', 'linux-image-amd64'], { encoding: 'utf8' });
+  const name = /Depends: (linux-image-\S+)/.exec(lines)?.[1];
+  if (!name) throw new Error('apt knows no linux-image-amd64: name a package with --package');
+  return name;
+}
+
+/** The folder that the modules of a package are unpacked in. */
+function fetchModules(name) {
+  const folder = join(cache, name);
+  if (!existsSync(folder)) {
+    mkdirSync(cache, { recursive: true });
+    run('apt-get', ['download', name], { cwd: cache });
+    const file = readdirSync(cache).find((f) => f.startsWith(`${name}_`) && f.endsWith('.deb'));
+    if (!file) throw new Error(`apt-get download left no ${name}_*.deb`);
+    // Whole or not at all.
+    run('dpkg-deb', ['-x', join(cache, file), `${folder}.part`]);
+    renameSync(`${folder}.part`, folder);
+  }
+  const modules = ['lib/modules', 'usr/lib/modules'].map((dir) => join(folder, dir)).find(existsSync);
+  if (!modules) throw new Error(`${name} holds no modules`);
+  return modules;
+}
+
+/** What a command of klpemu says with --json. It is large: it goes through a file. */
+function klpemu(command, args, file) {
+  const output = join(cache, file);
+  mkdirSync(cache, { recursive: true });
+  const { status, error } = spawnSync(
+    process.execPath,
+    [join(root, 'dist/cli/main.js'), command, '--json', ...args],
+    { stdio: ['ignore', openSync(output, 'w'), 'inherit'] },
+  );
+  if (error) throw error;
+  if (status !== 0 && status !== 1 && status !== 2) throw new Error(`klpemu ${command} ended with ${status}`);
+  return JSON.parse(readFileSync(output, 'utf8'));
+}
+
+const has = (command) =>
+  execFileSync(process.execPath, [join(root, 'dist/cli/main.js'), '--help'], { encoding: 'utf8' }).includes(
+    `\n  ${command} `,
+  );
+
+const whole = (n) => n.toLocaleString('en-US');
+const seconds = (ms) => `${(ms / 1000).toFixed(1)} s`;
+const of = (part, all) => `${whole(part)} of ${whole(all)}`;
+
+function orcTable({ summary: s, objects }) {
+  const rows = [
+    ['modules', whole(s.objects)],
+    ['of them not usable', whole(s.failed)],
+    ['functions', whole(s.functions)],
+    ['instructions', whole(s.instructions)],
+    ['entries made', whole(s.entries)],
+    ["modules whose table is objtool's (of those that have one)", of(s.same, s.compared)],
+    ['functions', of(s.functionsSame, s.functionsCompared)],
+    ['instructions', of(s.instructionsSame, s.instructionsCompared)],
+    ['time', seconds(s.ms)],
+    ['peak memory', `${Math.round(s.peakMemory / 2 ** 20)} MiB`],
+  ];
+  const differing = objects.filter((o) => o.agreement?.differences.length > 0);
+  const lines = [
+    '| klpemu orc --diff | |',
+    '| --- | --- |',
+    ...rows.map((row) => `| ${row.join(' | ')} |`),
+    '',
+  ];
+  for (const [name, count] of Object.entries(s.classes)) {
+    lines.push(`- functions that differ, ${name}: ${whole(count)}`);
+  }
+  for (const { file, agreement } of differing) {
+    const functions = new Set(agreement.differences.map((d) => d.place.replace(/\+0x[0-9a-f]+$/, '')));
+    lines.push(`- ${file.split('/').at(-1)}: ${[...functions].slice(0, 10).join(', ')}`);
+  }
+  return lines.join('\n');
+}
+
+/** Every number of a summary, by its name. */
+function plainTable(title, summary) {
+  const rows = Object.entries(summary).filter(([, value]) => typeof value === 'number');
+  const words = (name) => name.replace(/[A-Z]/g, (c) => ` ${c.toLowerCase()}`);
+  const text = (name, value) => (name === 'ms' ? seconds(value) : whole(value));
+  const lines = rows.map(
+    ([name, value]) => `| ${name === 'ms' ? 'time' : words(name)} | ${text(name, value)} |`,
+  );
+  return [`| ${title} | |`, '| --- | --- |', ...lines].join('\n');
+}
+
+function writePage(parts) {
+  let page = readFileSync(PAGE, 'utf8');
+  for (const [name, text] of Object.entries(parts)) {
+    const part = new RegExp(`(<!-- ${name} -->\n)[^]*?(<!-- end -->)`);
+    if (part.test(page)) page = page.replace(part, (_, start, end) => `${start}${text}\n${end}`);
+  }
+  writeFileSync(PAGE, page);
+}
+
+function main() {
+  const name = values.modules ?? values.package ?? kernelPackage();
+  const modules = values.modules ?? fetchModules(name);
+  console.error(`klpemu: modules of ${modules}`);
+  const results = {
+    package: name,
+    node: process.version,
+    orc: klpemu('orc', ['--diff', modules], 'orc.json'),
+  };
+  const parts = {
+    orc: orcTable(results.orc),
+    package: `Measured with the modules of \`${name}\`, Node ${process.version}.`,
+  };
+  console.log(`${parts.orc}\n`);
+  if (has('check')) {
+    results.check = klpemu('check', [modules], 'check.json');
+    parts.check = plainTable('klpemu check', results.check.summary ?? {});
+    console.log(`${parts.check}\n`);
+  }
+  writeFileSync(join(cache, 'results.json'), JSON.stringify(results));
+  if (!values['no-page']) writePage(parts);
+}
+
+try {
+  main();
+} catch (error) {
+  console.error(`klpemu: ${error.message}`);
+  process.exitCode = 1;
+}
