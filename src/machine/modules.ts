@@ -31,6 +31,7 @@ const { EFAULT, ENOENT } = CONSTANTS;
 const ARGS_MAX = 4096;
 /** Of delete_module(); in the bundle model of finit_module() too: do not wait at the gate. */
 const O_NONBLOCK = 0x800n;
+const ERESTARTSYS = 512;
 
 export interface ModuleParts {
   readonly core: KernelCore;
@@ -64,6 +65,7 @@ export class Modules {
     const { core, ftrace } = parts;
     const ports: ModuleLoaderPorts = {
       area: parts.area,
+      waitEvent: (condition, timeoutNs) => this.#waitEvent(condition, timeoutNs),
       pokeText: (addr, bytes) => ftrace.textPoke.early(addr, bytes),
       blacklist: bootParam(parts.commandLine, 'module_blacklist')?.split(',') ?? [],
       sigEnforce: /^(|1|y|on)$/i.test(bootParam(parts.commandLine, 'module.sig_enforce') ?? 'no'),
@@ -130,6 +132,20 @@ export class Modules {
     const objects = mod.patches ? [mod.patches] : (this.#patched.get(mod) ?? []);
     this.#patched.delete(mod);
     return objects.find((name) => this.find(name)) ?? objects.find((name) => name === 'vmlinux');
+  }
+
+  /** wait_event_interruptible_timeout(module_wq, ...): looks once a jiffy. */
+  *#waitEvent(condition: () => boolean, timeoutNs: number): HostGenerator<number> {
+    const { core } = this.#parts;
+    const end = core.clock.now() + timeoutNs;
+    const sleep = core.symbols.require('schedule_timeout_interruptible');
+    while (!condition()) {
+      const task = core.current(core.here());
+      if (core.clock.now() >= end) return -CONSTANTS.ETIME;
+      if (task.testTif('TIF_SIGPENDING') || task.testTif('TIF_NOTIFY_SIGNAL')) return -ERESTARTSYS;
+      yield { call: sleep, args: [1] };
+    }
+    return 0;
   }
 
   #addText(mod: Module): void {

@@ -186,7 +186,9 @@ export class ModuleLoader {
     const busy = (): boolean => old()?.state === 'COMING' || old()?.state === 'UNFORMED';
     const found = old();
     if (found) {
-      if (busy()) yield* waitEvent({ core: this.#core, ports: this.#ports }, () => !busy());
+      const wait = { core: this.#core, ports: this.#ports };
+      const interrupted = busy() ? yield* waitEvent(wait, () => !busy()) : 0;
+      if (interrupted !== 0) throw new ModuleError(-interrupted, `${mod.name} is loading, and a signal came`);
       const live = old()?.state === 'LIVE';
       throw new ModuleError(live ? 'EEXIST' : 'EBUSY', `module ${mod.name} is loaded already`);
     }

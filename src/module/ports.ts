@@ -59,8 +59,11 @@ export interface ModuleLoaderPorts {
   readonly blacklist?: readonly string[];
   /** module.sig_enforce */
   readonly sigEnforce?: boolean;
-  /** Sleeps until the condition holds; without it the task spins with cpu_relax(). False after `timeout` ns. */
-  readonly waitEvent?: (condition: () => boolean, timeoutNs?: number) => HostGenerator<boolean>;
+  /**
+   * Sleeps until the condition holds; without it the task spins with cpu_relax().
+   * @returns 0; -ETIME after `timeout` ns; -ERESTARTSYS when a signal came first
+   */
+  readonly waitEvent?: (condition: () => boolean, timeoutNs: number) => HostGenerator<number>;
   /** klp_find_object_symbol(): the address of a symbol; undefined, with the reason in the log. */
   readonly klpFindObjectSymbol?: (
     object: string | undefined,

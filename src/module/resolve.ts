@@ -133,7 +133,7 @@ function* resolveSymbolWait(
     result = resolveSymbol(ctx, mod, load, name);
     return result !== neg('EBUSY');
   };
-  if (!(yield* waitEvent(ctx, retry, RESOLVE_TIMEOUT_NS))) {
+  if ((yield* waitEvent(ctx, retry, RESOLVE_TIMEOUT_NS)) !== 0) {
     const owner = ctx.core.symbols.findExport(name)?.module ?? '';
     ctx.core.printk.warn(`${mod.name}: gave up waiting for init of module ${owner}.`);
   }
@@ -145,14 +145,14 @@ export function* waitEvent(
   { core, ports }: Pick<ResolveContext, 'core' | 'ports'>,
   condition: () => boolean,
   timeoutNs = Number.POSITIVE_INFINITY,
-): HostGenerator<boolean> {
+): HostGenerator<number> {
   if (ports.waitEvent) return yield* ports.waitEvent(condition, timeoutNs);
   const end = core.clock.now() + timeoutNs;
   while (!condition()) {
-    if (core.clock.now() >= end) return false;
+    if (core.clock.now() >= end) return neg('ETIME');
     yield { relax: true };
   }
-  return true;
+  return 0;
 }
 
 /**

@@ -1,12 +1,17 @@
 // A machine driven by user tasks, and the paths and modules of the fixtures, for tests of whole operations.
 
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import type { KernelEvent } from '../../src/kernel/events.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import { Machine, type MachineOptions } from '../../src/machine/machine.ts';
 
-const FIXTURES = join(import.meta.dirname, '../../fixtures/modules');
+/** Upwards from here, wherever this was built to. */
+function projectRoot(from = import.meta.dirname): string {
+  return existsSync(join(from, 'fixtures')) ? from : projectRoot(dirname(from));
+}
+
+const FIXTURES = join(projectRoot(), 'fixtures/modules');
 const SECOND = 1e9;
 const bytes = new Map<string, Uint8Array>();
 
