@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { FAULT_POINTS, type Fault, type FaultPoint } from '../../src/kernel/fault_inject.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import { checkInvariants, pictureOf } from './audit.ts';
-import { patchDir, Session, TARGET_PARAMETERS } from './session.ts';
+import { Session, TARGET_PARAMETERS } from './session.ts';
 
 const MS = 1e6;
 const SECOND = 1e9;
@@ -13,11 +13,13 @@ const SECOND = 1e9;
 const PATCHES = ['patch_target', 'patch_both', 'patch_vmlinux', 'patch_sympos'] as const;
 type Patch = (typeof PATCHES)[number];
 
-/** What a user task is started for. */
+/** What a user task is started for. `which` counts those that there are at that moment. */
 type Action =
   | { do: 'load'; module: Patch | 'target'; args: string }
-  | { do: 'unload'; module: Patch | 'target' }
-  | { do: 'write'; patch: Patch; file: 'enabled' | 'force'; text: '0' | '1' }
+  | { do: 'unload'; which: number }
+  | { do: 'disable'; which: number }
+  | { do: 'turn' | 'force' }
+  | { do: 'write'; patch: Patch; file: 'enabled' | 'force'; text: string }
   | { do: 'block'; on: boolean }
   | { do: 'read'; path: string };
 
@@ -42,13 +44,21 @@ export interface Sequence {
 const module = fc.constantFrom('target' as const, ...PATCHES);
 const patch = fc.constantFrom(...PATCHES);
 
-const fault: fc.Arbitrary<StepFault> = fc.record({
-  point: fc.constantFrom('allocation' as const, ...FAULT_POINTS.filter((p) => !p.endsWith('alloc'))),
-  nth: fc.integer({ min: 1, max: 12 }),
-});
+const fault: fc.Arbitrary<StepFault> = fc.oneof(
+  fc.record({ point: fc.constant('allocation' as const), nth: fc.integer({ min: 1, max: 30 }) }),
+  fc.record({
+    point: fc.constantFrom(...FAULT_POINTS.filter((point) => !point.endsWith('alloc'))),
+    nth: fc.integer({ min: 1, max: 3 }),
+  }),
+);
 
 const ARGS: Record<Patch | 'target', readonly string[]> = {
-  target: ['period_ms=20 hold_ms=10 work_ms=10 show_ms=10', 'period_ms=50 hold_ms=200 show_ms=30', ''],
+  target: [
+    'period_ms=20 hold_ms=10 work_ms=10 show_ms=10',
+    'period_ms=50 hold_ms=200 show_ms=30',
+    'period_ms=20 hold_ms=10 block=1',
+    '',
+  ],
   patch_both: ['', 'replace=1', 'pre_patch_ret=-19', 'replace=1'],
   patch_target: [''],
   patch_vmlinux: [''],
@@ -75,11 +85,23 @@ const weighted = <T>(...of: [number, fc.Arbitrary<T>][]): fc.Arbitrary<T> =>
   fc.oneof(...of.map(([weight, arbitrary]) => ({ weight, arbitrary })));
 
 const action = weighted<Action>(
-  [6, load],
-  [3, module.map((name) => ({ do: 'unload', module: name }))],
-  [3, patch.map((name) => ({ do: 'write', patch: name, file: 'enabled', text: '0' }))],
-  [2, patch.map((name) => ({ do: 'write', patch: name, file: 'enabled', text: '1' }))],
-  [1, patch.map((name) => ({ do: 'write', patch: name, file: 'force', text: '1' }))],
+  [8, load],
+  [3, fc.nat(4).map((which) => ({ do: 'unload', which }))],
+  [4, fc.nat(3).map((which) => ({ do: 'disable', which }))],
+  [4, fc.constant({ do: 'turn' })],
+  [1, fc.constant({ do: 'force' })],
+  [
+    1,
+    fc
+      .tuple(patch, fc.constantFrom('0', '1'))
+      .map(([name, text]) => ({ do: 'write', patch: name, file: 'enabled', text })),
+  ],
+  [
+    1,
+    fc
+      .tuple(patch, fc.constantFrom('0', '1', 'x'))
+      .map(([name, text]) => ({ do: 'write', patch: name, file: 'force', text })),
+  ],
   [2, fc.boolean().map((on) => ({ do: 'block', on }))],
   [2, fc.constantFrom(...PATHS).map((path) => ({ do: 'read', path }))],
 );
@@ -88,7 +110,7 @@ const step = weighted<Step>(
   [
     19,
     fc
-      .tuple(action, fc.boolean(), weighted<StepFault | undefined>([7, fc.constant(undefined)], [1, fault]))
+      .tuple(action, fc.boolean(), weighted<StepFault | undefined>([5, fc.constant(undefined)], [1, fault]))
       .map(([one, wait, failing]) => (failing ? { ...one, wait, fault: failing } : { ...one, wait })),
   ],
   [3, fc.constantFrom(...PROGRAMS).map(([program, ...args]) => ({ do: 'spawn', program, args }))],
@@ -103,7 +125,7 @@ export const sequence: fc.Arbitrary<Sequence> = fc.record({
   seed: fc.integer({ min: 1, max: 0x7fffffff }),
   cpus: fc.constantFrom(1, 2, 3),
   instructionNs: fc.constantFrom(20_000, 10_000, 4_000),
-  steps: fc.array(step, { minLength: 1, maxLength: 16 }),
+  steps: fc.array(step, { minLength: 1, maxLength: 14, size: 'max' }),
 });
 
 /** A sequence that broke a rule: what, after which step. */
@@ -184,15 +206,29 @@ class SequenceRun {
     }
   }
 
-  #begin(one: Action): TaskStruct {
+  /** Starts the task of an action; undefined where there is nothing to do it to. */
+  #begin(one: Action): TaskStruct | undefined {
     const s = this.#s;
+    const { livepatch, modules } = s.machine;
     switch (one.do) {
       case 'load':
         return s.startInsmod(one.module, one.args);
-      case 'unload':
-        return s.startRmmod(one.module);
+      case 'unload': {
+        const all = modules.loader.modules.visible;
+        return all.length === 0 ? undefined : s.machine.rmmod(all[one.which % all.length].name);
+      }
+      case 'disable': {
+        const all = livepatch.patches();
+        return all.length === 0 ? undefined : s.startWrite(all[one.which % all.length].name, 'enabled', '0');
+      }
+      case 'turn': {
+        const turned = livepatch.transitionPatch;
+        return turned && s.startWrite(turned.name, 'enabled', turned.enabled ? '0' : '1');
+      }
+      case 'force':
+        return livepatch.transitionPatch && s.startWrite(livepatch.transitionPatch.name, 'force', '1');
       case 'write':
-        return s.startEcho(one.text, `${patchDir(one.patch)}/${one.file}`);
+        return s.startWrite(`klpdemo_${one.patch}`, one.file, one.text);
       case 'block':
         return s.startEcho(one.on ? '1' : '0', `${TARGET_PARAMETERS}/block`);
       case 'read':
@@ -218,6 +254,10 @@ class SequenceRun {
       fault = machine.core.faults?.arm({ point: points, nth, by: (task) => task === doer });
     }
     doer = this.#begin(one);
+    if (!doer) {
+      if (fault) machine.core.faults?.disarm(fault);
+      return;
+    }
     if (one.wait) this.#s.ended(doer, PATIENCE);
     else machine.runFor(MS);
     if (this.#alive(doer)) this.#doers.push(doer);
@@ -234,18 +274,19 @@ class SequenceRun {
   #windDown(): void {
     const s = this.#s;
     const { machine } = s;
-    if (machine.modules.find('klpdemo_target'))
-      s.ended(s.startEcho('0', `${TARGET_PARAMETERS}/block`), PATIENCE);
+    this.#unblock();
     for (const task of this.#spawned) if (this.#alive(task)) s.wait(this.#kill(task, 9));
     for (const task of [...this.#spawned, ...this.#doers]) {
       if (s.ended(task, 120 * SECOND) !== undefined) continue;
       throw new SequenceError('at the end', [`${task} does not end: ${machine.stack(task).join(' ')}`]);
     }
+    // It may have come in only now.
+    this.#unblock();
     this.#settle();
     this.#check('after the steps');
     this.#mixed();
     for (const { name } of machine.livepatch.patches().reverse()) {
-      const exit = s.wait(s.startEcho('0', `/sys/kernel/livepatch/${name}/enabled`));
+      const exit = s.wait(s.startWrite(name, 'enabled', '0'));
       if (exit !== 0) throw new SequenceError('at the end', [`${name} cannot be disabled: ${exit}`]);
       this.#settle();
       this.#check(`after disabling ${name}`);
@@ -253,6 +294,11 @@ class SequenceRun {
     for (const mod of machine.modules.loader.modules.visible) this.#unload(mod.name);
     machine.runFor(2 * SECOND);
     this.#check('at the end');
+  }
+
+  #unblock(): void {
+    if (!this.#s.machine.modules.find('klpdemo_target')) return;
+    this.#s.ended(this.#s.startEcho('0', `${TARGET_PARAMETERS}/block`), PATIENCE);
   }
 
   #settle(): void {

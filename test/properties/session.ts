@@ -64,8 +64,12 @@ export class Session {
   startEcho(text: string, path: string): TaskStruct {
     return this.machine.spawn('echo', [text, path]);
   }
+  /** To a file of a patch, given by its module's name. */
+  startWrite(patch: string, file: 'enabled' | 'force', text: string): TaskStruct {
+    return this.startEcho(text, `/sys/kernel/livepatch/${patch}/${file}`);
+  }
   startEnabled(name: string, value: '0' | '1'): TaskStruct {
-    return this.startEcho(value, `${patchDir(name)}/enabled`);
+    return this.startWrite(`klpdemo_${name}`, 'enabled', value);
   }
 
   insmod(name: string, args = ''): number {
@@ -100,5 +104,4 @@ export class Session {
   }
 }
 
-export const patchDir = (name: string): string => `/sys/kernel/livepatch/klpdemo_${name}`;
 export const TARGET_PARAMETERS = '/sys/module/klpdemo_target/parameters';
