@@ -106,7 +106,7 @@ async function runScripts(machine, dir, names) {
         errors = '';
         continue;
       }
-      script.output += `${line}\n`;
+      if (line !== '') script.output += `${line}\n`;
       if (!test) continue;
       const now = performance.now();
       script.tests.push({ name: test[1], ok: test[2] === 'ok', ms: now - since });

@@ -1,11 +1,11 @@
 // Turns the kernel's livepatch selftests into scripts that drive the emulated machine: where a command or a path is the
-// machine's, it is led there. What is tested and what is expected stays as it is.
+// machine's, it is led there. What is tested and what is expected stays as it is: texts in quotes are left alone.
 
-/** Each rule with the reason why bash functions alone (guest.sh) do not do. */
-const RULES = [
-  // A redirection is the shell's own.
-  { from: / > (\/(?:dev\/kmsg|sys\/\S+|proc\/\S+))/g, to: ' | guest_write $1' },
-  // So is [[ -e ]].
+/** A redirection is the shell's own: no function can take its place. */
+const REDIRECTION = / > (\/(?:dev\/kmsg|sys\/\S+|proc\/\S+))/y;
+/** These also stand in quotes, as text that is to be evaluated. */
+const ANYWHERE = [
+  // A condition is the shell's own too.
   { from: /\[\[ (! )?-e ("[^"]*"|[^\s"]+) \]\]/g, to: '$1guest_exists $2' },
   // A command with a slash in its name is never a function.
   { from: /\/bin\/stat\b/g, to: 'stat' },
@@ -13,10 +13,39 @@ const RULES = [
 
 /** One script; functions.sh also gets the functions of guest.sh. */
 export function rewrite(name, text) {
-  let out = text;
-  for (const { from, to } of RULES) out = out.replace(from, to);
+  let out = redirect(text);
+  for (const { from, to } of ANYWHERE) out = out.replace(from, to);
   if (name !== 'functions.sh') return out;
   return out.replace(/^(?!#)/m, '. "$(dirname "$0")/guest.sh"\n');
+}
+
+/** Redirections outside quotes and comments become pipes. */
+function redirect(text) {
+  let out = '';
+  let quote = '';
+  for (let at = 0; at < text.length; ) {
+    const c = text[at];
+    REDIRECTION.lastIndex = at;
+    const found = quote === '' && REDIRECTION.exec(text);
+    let end = at + 1;
+    if (found) {
+      out += ` | guest_write ${found[1]}`;
+      at += found[0].length;
+      continue;
+    }
+    if (c === '\\' && quote !== "'") end++;
+    else if (quote === '' && c === '#' && /\s/.test(text[at - 1] ?? '\n')) end = lineEnd(text, at);
+    else if (quote === c) quote = '';
+    else if (quote === '' && (c === '"' || c === "'")) quote = c;
+    out += text.slice(at, end);
+    at = end;
+  }
+  return out;
+}
+
+function lineEnd(text, at) {
+  const end = text.indexOf('\n', at);
+  return end < 0 ? text.length : end;
 }
 
 /** Names of the tests in a script, in order. */

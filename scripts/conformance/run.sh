@@ -16,5 +16,6 @@ exec 8<"/proc/self/fd/${KLPEMU[0]}" 9>"/proc/self/fd/${KLPEMU[1]}"
 
 for script; do
 	bash "$script" </dev/null
-	echo "EXIT ${script##*/} $?"
+	# On a line of its own: a test that dies leaves its line open.
+	printf '\nEXIT %s %s\n' "${script##*/}" $?
 done
