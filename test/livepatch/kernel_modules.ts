@@ -33,6 +33,7 @@ export function kernelModules(): KernelModules | string {
   const key = createHash('sha256').update(build).update(sourceId()).digest('hex').slice(0, 16);
   const kept = join(CACHE, key);
   if (!existsSync(kept)) {
+    if (!process.env.KLPEMU_BUILD_KERNEL_MODULES) return 'not built yet: npm run samples builds them';
     if (sourceId() === '') return 'no kernel source: install linux-source-6.1';
     const failure = make(build, kept);
     if (failure) return failure;
