@@ -20,8 +20,9 @@ const EXTERNAL = ['koffi', '@alexaltea/keystone-js', '@alexaltea/capstone-js', '
 const ENTRIES = ['src/cli/main.ts', 'src/cli/orc_worker.ts', 'src/index.ts'];
 const SETTINGS = ['package-lock.json', 'tsconfig.json', 'scripts/build.mjs'];
 
-/** CommonJS packages in the bundle ask for Node's modules by require. */
-const REQUIRE = "import{createRequire as $r}from'node:module';const require=$r(import.meta.url);";
+/** CommonJS packages in the bundle ask for Node's modules by require, which is made when one does. */
+const REQUIRE =
+  "import{createRequire as $r}from'node:module';function require(name){return $r(import.meta.url)(name)}";
 
 const COMMON = { bundle: true, platform: 'node', format: 'esm', target: 'node20', logLevel: 'warning' };
 
@@ -45,15 +46,22 @@ export async function buildProgram(path) {
   return outfile;
 }
 
+/** Each entry by itself: what they share would otherwise be cut into many small files, all read at every start. */
 async function bundle() {
   rmSync(at('dist/chunks'), { recursive: true, force: true });
+  await Promise.all(ENTRIES.map(bundleEntry));
+}
+
+async function bundleEntry(entry) {
   await esbuild({
     ...COMMON,
-    entryPoints: ENTRIES.map(at),
+    entryPoints: [at(entry)],
     outdir: at('dist'),
     outbase: at('src'),
     chunkNames: 'chunks/[name]-[hash]',
     splitting: true,
+    minifyWhitespace: true,
+    minifySyntax: true,
     sourcemap: true,
     sourcesContent: false,
     external: EXTERNAL,

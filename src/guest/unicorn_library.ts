@@ -3,10 +3,12 @@
 // Pure Node, so that the setup script can ask before anything native is loaded. Order: KLPEMU_UNICORN,
 // the checkout's .cache (where setup unpacks Debian's package), the system's library directories.
 
-import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, statSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+
+type ChildProcess = typeof import('node:child_process');
 
 export interface UnicornSearch {
   env?: Record<string, string | undefined>;
@@ -112,6 +114,8 @@ function systemDirs(env: Record<string, string | undefined>, platform: string): 
 function fromLoaderCache(platform: string, names: string[]): string | undefined {
   if (platform !== 'linux') return undefined;
   try {
+    // Read only here: the library is nearly always found before, and every start would read it otherwise.
+    const { execFileSync } = createRequire(import.meta.url)('node:child_process') as ChildProcess;
     const env = { ...process.env, PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin` };
     const lines = execFileSync('ldconfig', ['-p'], {
       encoding: 'utf8',
