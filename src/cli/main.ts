@@ -3,6 +3,7 @@
 
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { parseDuration } from '../scenario/units.ts';
+import { addBundle } from './bundle_command.ts';
 import { EXIT, fail } from './exit.ts';
 import { addOrc } from './orc_command.ts';
 import { addShellCommands } from './shell_commands.ts';
@@ -47,6 +48,7 @@ function program(): Command {
   addStack(root);
   addDisas(root);
   addOrc(root);
+  addBundle(root);
   addShellCommands(root);
   for (const command of [root, ...root.commands]) {
     command.exitOverride();

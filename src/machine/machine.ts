@@ -81,6 +81,8 @@ export class Machine {
   readonly executor: Executor;
   readonly truth: TransitionTruth;
   readonly versions: VersionTruth;
+  /** Kernel code as it is executed, block by block; needs the shadow stack. */
+  readonly onBlocks: (sink: (rip: number, executed: number) => void) => void;
   readonly #engine: UnicornEngine;
   readonly #host: HostCallDispatch;
   readonly #programs: ReadonlyMap<string, Addr>;
@@ -215,6 +217,9 @@ export class Machine {
       idleWoken(image.asm),
       shadow,
     );
+    this.onBlocks = (sink) => {
+      if (shadow) shadow.onBlock = sink;
+    };
     core.mem.attach(mem.listener(() => shadow?.textChanged()));
     this.#defineHostFunctions();
     this.#host.bind(hostStubs(image.asm));

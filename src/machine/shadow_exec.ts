@@ -35,6 +35,8 @@ export class ShadowExecutor {
   readonly #mem: GuestMemory;
   readonly #shadow: ShadowStacks;
   readonly #calls: TrampolineCalls;
+  /** Called with each block that was executed: low half of its address, instructions. */
+  onBlock: ((rip: number, executed: number) => void) | undefined;
   /** By low half of the address; text changes empty it. */
   readonly #blocks = new Map<number, Block>();
 
@@ -61,6 +63,7 @@ export class ShadowExecutor {
     }
     const want = block.repeats || block.instructions === 0 ? 1 : block.instructions;
     const stop = this.#engine.run(context, Math.min(want, max));
+    this.onBlock?.(rip, stop.executed);
     const ended = stop.kind === 'budget' && stop.executed === block.instructions && !block.repeats;
     if (ended) this.#note(cpu, block.kind, rip);
     return stop;

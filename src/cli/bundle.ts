@@ -1,0 +1,81 @@
+// klpemu bundle create, inspect, verify. Enabling is the machine's: a write to /sys/kernel/livepatch_bundle/enable.
+
+import { readFileSync, writeFileSync } from 'node:fs';
+import { basename } from 'node:path';
+import { BundleError } from '../bundle/error.ts';
+import { type BundleFile, createBundle, readBundle } from '../bundle/format.ts';
+import { UsageError } from './exit.ts';
+
+interface CreateOptions {
+  readonly name: string;
+  readonly bundleVersion: string;
+  readonly replace?: boolean;
+  readonly targets: readonly string[];
+}
+
+export function create(file: string, members: readonly string[], options: CreateOptions): void {
+  const targets = options.targets.map((path) => [moduleName(path), bytesOf(path)] as const);
+  const bytes = checked(() =>
+    createBundle({
+      name: options.name,
+      version: options.bundleVersion,
+      replace: options.replace === true,
+      files: members.map((path) => ({ file: basename(path), bytes: bytesOf(path) })),
+      targets: new Map(targets),
+    }),
+  );
+  writeFileSync(file, bytes);
+  process.stdout.write(`${file}: ${bytes.length} bytes, ${members.length} members\n`);
+}
+
+export function inspect(file: string, options: { readonly json?: boolean }): void {
+  const bundle = checked(() => readBundle(bytesOf(file)));
+  const members = bundle.members.map(({ bytes, ...member }) => ({ ...member, size: bytes.length }));
+  if (options.json) process.stdout.write(`${JSON.stringify({ ...bundle, members })}\n`);
+  else process.stdout.write(textOf(bundle));
+}
+
+export function verify(file: string, options: { readonly json?: boolean }): void {
+  const { name, version, members } = checked(() => readBundle(bytesOf(file)));
+  if (options.json) process.stdout.write(`${JSON.stringify({ file, ok: true, name, version })}\n`);
+  else process.stdout.write(`${file}: ${name} ${version}, ${members.length} members, as the manifest says\n`);
+}
+
+function textOf({ name, version, replace, members }: BundleFile): string {
+  const rows = members.map((m) => [
+    m.object,
+    m.module,
+    String(m.bytes.length),
+    m.srcversion ?? m.vermagic ?? '',
+    m.sha256.slice(0, 16),
+  ]);
+  const table = [['object', 'member', 'bytes', 'target', 'sha256'], ...rows];
+  const widths = table[0].map((_, i) => Math.max(...table.map((row) => row[i].length)));
+  const lines = table.map((row) =>
+    row
+      .map((cell, i) => cell.padEnd(widths[i]))
+      .join('  ')
+      .trimEnd(),
+  );
+  return `${name} ${version}${replace ? ', replaces all older' : ''}\n${lines.join('\n')}\n`;
+}
+
+const moduleName = (path: string): string => basename(path).replace(/\.ko$/, '').replaceAll('-', '_');
+
+function bytesOf(path: string): Uint8Array {
+  try {
+    return new Uint8Array(readFileSync(path));
+  } catch (error) {
+    throw new UsageError(`${path}: ${(error as Error).message}`);
+  }
+}
+
+/** What is wrong with a bundle is the user's to know, not a failure of klpemu. */
+function checked<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof BundleError) throw new UsageError(error.message);
+    throw error;
+  }
+}
