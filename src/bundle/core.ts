@@ -268,6 +268,15 @@ export class Bundles {
     return 0;
   }
 
+  /** 0, or -EAGAIN where an enabled bundle has a member for the paused module that is not live: it is named. */
+  mayUnpause(mod: Module): number {
+    for (const bundle of this.list()) {
+      const member = bundle.memberFor(mod.name);
+      if (member && !member.module) return this.#missing(bundle, member, mod);
+    }
+    return 0;
+  }
+
   /** The rule of the variation. */
   #missing(bundle: Bundle, { spec }: Member, mod: Module): number {
     const why = `member '${spec.module}' of bundle '${bundle.name}' is not live`;

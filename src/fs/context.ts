@@ -1,6 +1,7 @@
 // What all parts of the file layer share: the core, symbols of asm/fs, user memory, allocation of files.
 
 import type { Addr } from '../guest/addr.ts';
+import type { HostGenerator } from '../guest/hostcall.ts';
 import type { GuestMemory } from '../guest/memory.ts';
 import { PAGE_SIZE, PROT_READ, PROT_WRITE } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
@@ -15,7 +16,7 @@ const INODE = LAYOUT.inode.fields;
 const TASK_SIZE_MAX = 0x7ffffffff000n;
 
 /** Called when the last reference to a file is gone, before its memory goes. */
-export type FileEnd = (file: Addr) => void;
+export type FileEnd = (file: Addr) => unknown;
 
 export class FsContext {
   readonly core: KernelCore;
@@ -63,12 +64,14 @@ export class FsContext {
   }
 
   /** file_free(): after the release function, at the last fput(). */
-  freeFile(file: Addr): void {
-    this.#ends.get(file)?.(file);
+  freeFile(file: Addr): HostGenerator<void> | undefined {
+    const last: unknown = this.#ends.get(file)?.(file);
     this.#ends.delete(file);
     const inode = this.inodeOf(file);
     this.core.slab.free(inode - BigInt(PROC_INODE.vfsInode));
     this.core.slab.free(file);
+    // Some ends have guest code to run.
+    return typeof last === 'object' ? (last as HostGenerator<void>) : undefined;
   }
 
   inodeOf(file: Addr): Addr {

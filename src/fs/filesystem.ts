@@ -18,6 +18,7 @@ import { DebugfsCreate } from './debugfs_create.ts';
 import { FdTables } from './fdtable.ts';
 import { HostFiles } from './host_files.ts';
 import { Kernfs } from './kernfs.ts';
+import { NR_OPEN } from './layout.ts';
 import { type Device, Namei, type Target } from './namei.ts';
 import { makeProcFiles, type ProcTexts } from './proc_files.ts';
 import { ProcPid, type TaskTexts } from './proc_pid.ts';
@@ -129,6 +130,17 @@ export class FileSystem {
     const file = this.files.file(task, fd);
     if (file === undefined) return -CONSTANTS.EBADF;
     return this.ramfs.bytesOf(file) ?? -CONSTANTS.EINVAL;
+  }
+
+  /** An open file that stands for something else, at the lowest free descriptor. @returns it, or -errno. */
+  openHandle(task: TaskStruct, end: (file: Addr) => HostGenerator<void>): number {
+    for (let fd = 0; fd < NR_OPEN; fd++) {
+      if (this.files.file(task, fd) !== undefined) continue;
+      const file = this.#fs.allocFile('null_fops', CONSTANTS.O_RDWR, CONSTANTS.S_IFREG, { end });
+      this.files.install(task, fd, file);
+      return fd;
+    }
+    return -CONSTANTS.EMFILE;
   }
 
   #hostFunctions(): Record<string, HostFunction> {

@@ -25,6 +25,7 @@ import type { ModuleArea } from '../module/module_alloc.ts';
 import type { ModuleLoaderPorts } from '../module/ports.ts';
 import { MODULE_ATTRIBUTES } from '../module/procfs.ts';
 import type { OrcLookup, TextHandle } from '../unwind/orc_lookup.ts';
+import { MODULE_INIT_PAUSED, PausedModules } from './paused_modules.ts';
 
 const { EFAULT, ENOENT } = CONSTANTS;
 /** Longest argument string of a module that is read from user memory. */
@@ -56,6 +57,7 @@ export class Modules {
   /** Why the last load of a task failed, beyond its errno. */
   readonly reasons = new Map<number, string>();
   readonly #parts: ModuleParts;
+  readonly #paused: PausedModules;
   /** Names of the objects that a livepatch module patches. */
   readonly #patched = new Map<Module, string[]>();
   readonly #text = new Map<Module, { core?: TextHandle; init?: TextHandle }>();
@@ -77,7 +79,7 @@ export class Modules {
         ftraceReleaseMod: (mod) => ftrace.releaseMod(mod.name),
         ftraceFreeMem: (mod, start, end) => ftrace.freeMem(mod.name, start, end),
         klpModuleComing: (mod) =>
-          parts.bundles?.moduleComing(mod) ?? parts.livepatch().moduleComing(mod.addr),
+          parts.bundles?.moduleComing(mod, this.#paused.has(mod)) ?? parts.livepatch().moduleComing(mod.addr),
         klpModuleGoing: (mod) => parts.bundles?.moduleGoing(mod) ?? parts.livepatch().moduleGoing(mod.addr),
         unwindModuleInit: (mod) => this.#addText(mod),
         unwindModuleFree: (mod) => this.#removeText(mod),
@@ -91,13 +93,14 @@ export class Modules {
       },
     };
     this.loader = new ModuleLoader(core, ports);
+    this.#paused = new PausedModules(parts, this.loader, (call, how, work) => this.#gated(call, how, work));
     this.forLivepatch = new LivepatchModules(core, this.loader.modules, ports);
     const finit = (call: HostCall) => this.#finitModule(call);
     const del = (call: HostCall) => this.#deleteModule(call);
     core.host.defineAll({
       __do_sys_finit_module: finit,
       __do_sys_delete_module: del,
-      __do_sys_module_unpause: () => negErrno(CONSTANTS.ENOSYS),
+      __do_sys_module_unpause: (call) => this.#paused.moduleUnpause(call),
       __request_module: (call) => this.#requestModule(call),
       ...this.loader.hostFunctions(),
     });
@@ -203,7 +206,9 @@ export class Modules {
     const args = uargs === 0n ? '' : core.mem.readCString(uargs, ARGS_MAX);
     const file = `fd ${fd} of ${task}`;
     return yield* this.#gated(call, flags & O_NONBLOCK ? GATE.nonblock : GATE.load, () =>
-      this.#load(call, { bytes, file, args }),
+      flags & MODULE_INIT_PAUSED
+        ? this.#paused.load(call, { bytes, file, args })
+        : this.#load(call, { bytes, file, args, patches: this.#paused.patchedBy(file, bytes) }),
     );
   }
 

@@ -58,14 +58,21 @@ describe('bundle.md 1: the consistency model is synchronous with modules', () =>
   });
 
   it('restarts a load whose own stack holds what the transition waits for', () => {
-    w.insmod('asker');
-    w.enable(bundleOf('slow', ['p1_asker']));
+    w.machine.addFile('/lib/modules/klpbundle_core.ko', ko('core'));
+    const parent = w.startInsmod('nested'); // 200 ms in its init
+    w.machine.runUntil(() => w.modules().includes('klpbundle_nested'), SECOND);
+    const enable = w.startEnable(bundleOf('load', ['p1_load']));
+    w.machine.runUntil(() => w.machine.bundles?.gate.why(enable) !== undefined, SECOND);
     const blocked = w.startInsmod('mid');
     w.machine.runUntil(() => w.machine.bundles?.gate.why(blocked) !== undefined, SECOND);
-    expect(w.machine.stack(blocked).join()).toContain('__do_sys_finit_module');
-    // Its wait ends by the fake signal when the transition it is in the way of comes; here by the end of the first.
-    w.wait(blocked);
+    w.wait(parent);
+    expect(w.wait(enable)).toBe(0);
+    expect(w.machine.livepatch.transitionPatch?.name).toBe('load');
+    // The fake signal takes it to the kernel exit; the call starts again, in the replacement.
+    expect(w.wait(blocked)).toBe(C.ENOSYS);
     expect(w.settled()).toBe(true);
+    expect(w.has('signaling remaining tasks')).toBe(true);
+    expect(w.gate.some((e) => e.pid === w.machine.pidOf(blocked) && e.result === -512)).toBe(true);
   });
 
   it('reports a thread that asks for a module in a function that the transition waits for, with both stacks', () => {
@@ -229,6 +236,41 @@ describe('bundle.md 4: a module comes', () => {
     expect(w.has('klpbundle_core: init says 200')).toBe(true);
     w.write('v2', 'enabled', '0');
     w.settled();
+    expect(w.says('core')).toBe(100);
+  });
+});
+
+describe('the variation: paused from user space', () => {
+  const paths = (...names: string[]): string[] =>
+    names.map((name) => {
+      w.machine.addFile(`/lib/modules/${name}.ko`, ko(name));
+      return `/lib/modules/${name}.ko`;
+    });
+
+  it('refuses to unpause a target whose member is not live, and names the member; a dying tool leaves nothing', () => {
+    w.enable(bundleOf('v1', V1));
+    w.settled();
+    const before = [w.machine.core.slab.used(), w.machine.moduleArena.used()];
+    expect(w.wait(w.machine.spawn('modprobe_paused', paths('core')))).toBe(C.EAGAIN);
+    expect(w.has("member 'klpbundle_p1_core' of bundle 'v1' is not live")).toBe(true);
+    w.machine.runFor(SECOND);
+    expect(w.has('klpbundle_core: init says')).toBe(false);
+    expect(w.modules()).toEqual(['klpbundle_p1_vmlinux']);
+    expect([w.machine.core.slab.used(), w.machine.moduleArena.used()]).toEqual(before);
+    expect(w.wait(w.machine.spawn('load_paused', paths('core')))).toBe(0);
+    w.machine.runFor(SECOND);
+    expect(w.modules()).toEqual(['klpbundle_p1_vmlinux']);
+  });
+
+  it('brings a target to life when user space has loaded its patch modules', () => {
+    w.enable(bundleOf('v1', V1));
+    w.settled();
+    expect(w.wait(w.machine.spawn('modprobe_paused', paths('core', 'p1_core')))).toBe(0);
+    expect(w.has('klpbundle_core: init says 100')).toBe(true);
+    expect(w.says('core')).toBe(100);
+    expect(w.rmmod('core')).toBe(0);
+    expect(w.modules()).toEqual(['klpbundle_p1_vmlinux']);
+    expect(w.insmod('core')).toBe(0);
     expect(w.says('core')).toBe(100);
   });
 });

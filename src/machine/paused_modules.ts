@@ -1,0 +1,106 @@
+// Modules that user space loads paused and brings to life itself: finit_module() with MODULE_INIT_PAUSED gives a
+// handle, module_unpause() of it does the rest. The bundle model's variation; it has no counterpart in the kernel.
+//
+// Invariant: a handle that is closed before it was unpaused, also by its owner's death, takes the module with it.
+
+import type { Bundles } from '../bundle/core.ts';
+import { BundleError } from '../bundle/error.ts';
+import { patchModule } from '../bundle/format.ts';
+import { GATE } from '../bundle/gate.ts';
+import type { FileSystem } from '../fs/filesystem.ts';
+import type { Addr } from '../guest/addr.ts';
+import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
+import { type KernelCore, negErrno } from '../kernel/core.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
+import type { LoadRequest } from '../module/load_info.ts';
+import type { ModuleLoader } from '../module/main.ts';
+import type { Module } from '../module/module.ts';
+
+/** Of finit_module(), in the bundle model. */
+export const MODULE_INIT_PAUSED = 0x100n;
+
+interface Parts {
+  readonly core: KernelCore;
+  readonly fs: () => FileSystem;
+  readonly bundles: Bundles | undefined;
+}
+
+type Gated = (call: HostCall, how: number, work: () => HostGenerator<bigint>) => HostGenerator<bigint>;
+
+export class PausedModules {
+  readonly #parts: Parts;
+  readonly #loader: ModuleLoader;
+  readonly #gated: Gated;
+  readonly #byFile = new Map<Addr, Module>();
+
+  constructor(parts: Parts, loader: ModuleLoader, gated: Gated) {
+    this.#parts = parts;
+    this.#loader = loader;
+    this.#gated = gated;
+  }
+
+  /** Is the module user space's to patch and to unpause? */
+  has(mod: Module): boolean {
+    return [...this.#byFile.values()].includes(mod);
+  }
+
+  /** The paused module that a patch module is for: it is loaded as a member of it. */
+  patchedBy(file: string, bytes: Uint8Array): string | undefined {
+    if (this.#byFile.size === 0) return undefined;
+    try {
+      const { object } = patchModule(file, bytes);
+      return this.#loader.modules.find(object)?.paused ? object : undefined;
+    } catch (error) {
+      if (error instanceof BundleError) return undefined;
+      throw error;
+    }
+  }
+
+  /** @returns the handle, or -errno */
+  *load(call: HostCall, request: LoadRequest): HostGenerator<bigint> {
+    const { core, bundles } = this.#parts;
+    if (!bundles) return negErrno(CONSTANTS.EINVAL);
+    const result = yield* this.#loader.loadPaused(request);
+    if (!result.ok) return negErrno(result.errno);
+    const { module } = result;
+    module.klpAlive = true;
+    const task = core.currentOf(call);
+    const fd = this.#parts.fs().openHandle(task, (file) => this.#closed(file));
+    const file = fd < 0 ? undefined : this.#parts.fs().files.file(task, fd);
+    if (file === undefined) {
+      yield* this.#loader.dropPaused(module);
+      return negErrno(CONSTANTS.EMFILE);
+    }
+    this.#byFile.set(file, module);
+    return BigInt(fd);
+  }
+
+  /** module_unpause() */
+  *moduleUnpause(call: HostCall): HostGenerator<bigint> {
+    const { core, fs, bundles } = this.#parts;
+    if (!bundles) return negErrno(CONSTANTS.ENOSYS);
+    const file = fs().files.file(core.currentOf(call), Number(BigInt.asIntN(32, call.args[0])));
+    const mod = file !== undefined ? this.#byFile.get(file) : undefined;
+    if (file === undefined || !mod) return negErrno(CONSTANTS.EBADF);
+    return yield* this.#gated(call, GATE.load, () => this.#unpause(bundles, file, mod));
+  }
+
+  *#unpause(bundles: Bundles, file: Addr, mod: Module): HostGenerator<bigint> {
+    const refused = bundles.mayUnpause(mod);
+    if (refused !== 0) return negErrno(-refused);
+    const result = yield* this.#loader.unpause(mod);
+    this.#byFile.delete(file);
+    return result.ok ? 0n : negErrno(result.errno);
+  }
+
+  *#closed(file: Addr): HostGenerator<void> {
+    const mod = this.#byFile.get(file);
+    if (!mod) return;
+    const gate = this.#parts.bundles?.gate;
+    const waited = gate ? yield* gate.lock(GATE.noRestart) : -1;
+    yield* this.#loader.dropPaused(mod);
+    this.#byFile.delete(file);
+    // A task that is being killed does not wait.
+    if (gate && waited === 0) yield* gate.unlockHere();
+  }
+}
