@@ -4,6 +4,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { parseDuration } from '../scenario/units.ts';
 import { addBundle } from './bundle_command.ts';
+import { addCheck } from './check_command.ts';
 import { EXIT, fail } from './exit.ts';
 import { addOrc } from './orc_command.ts';
 import { addShellCommands } from './shell_commands.ts';
@@ -50,6 +51,7 @@ function program(): Command {
   addOrc(root);
   addBundle(root);
   addShellCommands(root);
+  addCheck(root);
   for (const command of [root, ...root.commands]) {
     command.exitOverride();
     command.configureOutput({

@@ -1,0 +1,172 @@
+// A check of one object: every function explored, every instruction judged, the wrong ones listed.
+
+import type { ElfObject } from '../elf/elf_object.ts';
+import { inputFromElf } from '../objtool/elf_input.ts';
+import { type Code, placeName } from '../objtool/insn.ts';
+import { readOrc } from '../objtool/orc_format.ts';
+import { createOrc } from '../objtool/orc_gen.ts';
+import { type OrcRows, rowsAt } from '../objtool/orc_rows.ts';
+import type { CheckGuest } from './check_guest.ts';
+import { Explorer } from './explore.ts';
+import { Judge, type TextRange } from './judge.ts';
+import { type LoadedText, loadText } from './loaded_text.ts';
+import type { FunctionReport, ObjectCheck, ProofAt, Stand, Unwinder, Verdict, WrongPlace } from './ports.ts';
+
+export interface CheckOptions {
+  readonly unwinder: Unwinder;
+  /** Instead of the object's own. */
+  readonly orc?: OrcRows;
+  /** How many wrong places to list. */
+  readonly listed?: number;
+}
+
+/** A listing with hundreds of thousands of places helps nobody; all are counted. */
+const LISTED = 200;
+const CODES: Readonly<Record<Verdict, number>> = {
+  right: 1,
+  'wrong, declared unreliable': 2,
+  'wrong, declared reliable': 3,
+};
+
+export class ObjectChecker {
+  readonly #code: Code;
+  readonly #text: LoadedText;
+  readonly #judge: Judge;
+  readonly #explorer: Explorer;
+  readonly #ranges: readonly TextRange[];
+  /** By instruction the worst verdict; 0 where none was given. */
+  readonly #worst: Uint8Array;
+  readonly #places: WrongPlace[] = [];
+  readonly #listed: number;
+  #omitted = 0;
+  /** Called at every judged instruction of a proof. */
+  #watch: ((insn: number, verdict: Verdict) => void) | undefined;
+
+  constructor(guest: CheckGuest, elf: ElfObject, options: CheckOptions) {
+    const input = inputFromElf(elf);
+    const { code } = createOrc(input);
+    const text = loadText(input);
+    this.#code = code;
+    this.#text = text;
+    this.#listed = options.listed ?? LISTED;
+    const rows = options.unwinder === 'orc' ? (options.orc ?? readOrc(elf)) : undefined;
+    this.#ranges = input.sections.flatMap(({ bytes }, i) =>
+      text.start[i] === 0 ? [] : [{ start: text.start[i], size: bytes.length }],
+    );
+    this.#judge = new Judge(guest, this.#ranges, rows && rowsAt(rows, text.addrOf), options.unwinder);
+    guest.loadText(text.bytes);
+    this.#worst = new Uint8Array(code.count + 1);
+    const at = (insn: number): void => this.#consider(insn, 'interrupted', this.#ip(insn));
+    const call = (insn: number): void => this.#consider(insn, 'called', this.#ip(insn) + code.length[insn]);
+    this.#explorer = new Explorer(guest, code, text, { at, call });
+  }
+
+  check(): ObjectCheck {
+    const functions: FunctionReport[] = [];
+    const notCovered: Record<string, number> = {};
+    const byFunction = this.#instructionsByFunction();
+    for (const func of this.#functions()) {
+      this.#explorer.explore(func);
+      const why = [...this.#explorer.deadEnds][0] ?? 'no path leads there';
+      functions.push(this.#reportOf(func, byFunction.get(func) ?? [], why));
+    }
+    const sum = (of: (f: FunctionReport) => number): number => functions.reduce((n, f) => n + of(f), 0);
+    for (const { notCovered: reasons } of functions) {
+      for (const [why, n] of Object.entries(reasons ?? {})) notCovered[why] = (notCovered[why] ?? 0) + n;
+    }
+    return {
+      functions,
+      instructions: sum((f) => f.instructions),
+      reached: sum((f) => f.reached),
+      right: sum((f) => f.right),
+      unreliable: sum((f) => f.unreliable),
+      wrong: sum((f) => f.wrong),
+      skipped: this.#explorer.skipped,
+      notCovered,
+      places: this.#places,
+      omitted: this.#omitted,
+    };
+  }
+
+  /** Execution as the judge of one instruction; undefined where no path leads there. */
+  proveAt(section: string, offset: number): ProofAt | undefined {
+    const index = this.#code.input.sections.findIndex(({ name, text }) => text && name === section);
+    const wanted = index < 0 ? 0 : this.#code.at(index, offset);
+    const func = wanted === 0 ? 0 : this.#code.func[wanted];
+    if (func === 0) return undefined;
+    let proof: ProofAt | undefined;
+    this.#watch = (insn, verdict) => {
+      if (insn !== wanted || proof) return;
+      const { truth, answer } = this.#judge.explain('interrupted', this.#ip(insn));
+      proof = { truth, answer, verdict };
+    };
+    this.#explorer.explore(this.#code.parent[func] || func);
+    this.#watch = undefined;
+    return proof;
+  }
+
+  #ip(insn: number): number {
+    return this.#text.start[this.#code.section[insn]] + this.#code.offset[insn];
+  }
+
+  #consider(insn: number, stand: Stand, ip: number): void {
+    const code = this.#code;
+    if (code.input.sections[code.section[insn]].replacement) return;
+    const verdict = this.#judge.judge(stand, ip);
+    const worst = this.#worst[insn];
+    this.#worst[insn] = Math.max(worst, CODES[verdict]);
+    if (stand === 'interrupted') this.#watch?.(insn, verdict);
+    // The same instruction called and interrupted, or reached twice, is one place.
+    if (verdict === 'right' || this.#worst[insn] === worst) return;
+    if (this.#places.length >= this.#listed) this.#omitted++;
+    else this.#places.push(this.#wrongPlace(insn, stand, ip, verdict));
+  }
+
+  #wrongPlace(insn: number, stand: Stand, ip: number, verdict: Verdict): WrongPlace {
+    const code = this.#code;
+    const { section, offset, length } = code;
+    const start = this.#ip(insn) - this.#text.start[section[insn]];
+    const bytes = code.input.sections[section[insn]].bytes.subarray(start, start + length[insn]);
+    return {
+      section: code.input.sections[section[insn]].name,
+      offset: offset[insn],
+      place: placeName(code, insn),
+      stand,
+      verdict,
+      disassembly: Buffer.from(bytes).toString('hex'),
+      ...this.#judge.explain(stand, ip),
+    };
+  }
+
+  /** Entries of functions: cold parts are reached from theirs. */
+  #functions(): readonly number[] {
+    const { funcs, parent, input } = this.#code;
+    return funcs.filter(
+      (f) => (parent[f] === f || parent[f] === 0) && !input.sections[input.symbols.section[f]].replacement,
+    );
+  }
+
+  /** Cold parts with their functions. */
+  #instructionsByFunction(): Map<number, number[]> {
+    const { func, parent, count, input, section } = this.#code;
+    const lists = new Map<number, number[]>();
+    for (let insn = 1; insn < count; insn++) {
+      const f = parent[func[insn]] || func[insn];
+      if (f === 0 || input.sections[section[insn]].replacement) continue;
+      const list = lists.get(f);
+      if (list) list.push(insn);
+      else lists.set(f, [insn]);
+    }
+    return lists;
+  }
+
+  #reportOf(func: number, list: readonly number[], why: string): FunctionReport {
+    const counts = [0, 0, 0, 0];
+    for (const insn of list) counts[this.#worst[insn]]++;
+    const [missing, right, unreliable, wrong] = counts;
+    const name = this.#code.input.symbols.name(func);
+    const reached = list.length - missing;
+    const report = { name, instructions: list.length, reached, right, unreliable, wrong };
+    return missing === 0 ? report : { ...report, notCovered: { [why]: missing } };
+  }
+}

@@ -1,0 +1,260 @@
+// Drives execution through every instruction of a function that a path leads to.
+// Conditional branches go both ways, jump tables everywhere, calls are stepped over with the ABI's effects;
+// everything else is executed by the engine.
+//
+// Invariant: an instruction is executed once for each stack pointer that paths bring there, at most
+// MAX_VISITS times: loops end, and paths that disagree on the stack are all looked at.
+
+import { REG } from '../guest/engine.ts';
+import { decodeAt, Insn } from '../isa/decoder.ts';
+import type { Code } from '../objtool/insn.ts';
+import * as insns from '../objtool/insn.ts';
+import {
+  CALLER_BP_LO,
+  CALLER_LO,
+  type CheckGuest,
+  DEEPEST_SP,
+  ENTRY_SP,
+  POINTER,
+  STACK_HALF,
+  STACK_LO,
+  TEXT_LO,
+} from './check_guest.ts';
+import type { LoadedText } from './loaded_text.ts';
+import { isSteppedOver, POPF } from './step_over.ts';
+
+export interface Visitor {
+  /** Before the instruction, with its state in the guest's context. */
+  at(insn: number): void;
+  /** At a call, before it. */
+  call(insn: number): void;
+}
+
+const MAX_VISITS = 3;
+const CALLER_SAVED = [REG.rax, REG.rcx, REG.rdx, REG.rsi, REG.rdi, REG.r8, REG.r9, REG.r10, REG.r11];
+const SP = 2 * REG.rsp;
+
+/** Where a path goes on later, with what it found there. */
+interface Fork {
+  readonly insn: number;
+  readonly halves: Uint32Array;
+  readonly stack: Uint32Array;
+}
+
+/** Why paths ended, other than at a return or a call that does not come back. */
+export type DeadEnd =
+  | 'stack pointer left the stack'
+  | 'no memory for a stack operation'
+  | 'jump without known targets';
+
+export class Explorer {
+  readonly visits: Uint8Array;
+  /** Instructions not executed. */
+  skipped = 0;
+  readonly deadEnds = new Set<DeadEnd>();
+  readonly #seen: Int32Array;
+  readonly #guest: CheckGuest;
+  readonly #code: Code;
+  readonly #text: LoadedText;
+  readonly #visitor: Visitor;
+  readonly #forks: Fork[] = [];
+  readonly #insn = new Insn();
+  readonly #fentry: ReadonlySet<number>;
+
+  constructor(guest: CheckGuest, code: Code, text: LoadedText, visitor: Visitor) {
+    this.#guest = guest;
+    this.#code = code;
+    this.#text = text;
+    this.#visitor = visitor;
+    this.visits = new Uint8Array(code.count + 1);
+    this.#seen = new Int32Array((code.count + 1) * MAX_VISITS);
+    const { symbols } = code.input;
+    const fentry = new Set<number>();
+    for (let s = 1; s < symbols.count; s++) {
+      if (symbols.section[s] === 0 && symbols.name(s) === '__fentry__') fentry.add(s);
+    }
+    this.#fentry = fentry;
+  }
+
+  /** From a function's entry. */
+  explore(func: number): void {
+    const { symbols } = this.#code.input;
+    const entry = this.#code.at(symbols.section[func], symbols.value[func]);
+    if (entry === 0) return;
+    this.deadEnds.clear();
+    this.#enter();
+    this.#follow(entry);
+    for (let fork = this.#forks.pop(); fork; fork = this.#forks.pop()) {
+      const { context, words } = this.#guest;
+      if (this.#visited(fork.insn, fork.halves[SP])) continue;
+      context.halves.set(fork.halves);
+      words.set(fork.stack, (fork.halves[SP] - STACK_LO) >>> 2);
+      context.touch();
+      this.#follow(fork.insn);
+    }
+  }
+
+  #enter(): void {
+    this.#guest.prepare();
+    const { context } = this.#guest;
+    context.regs.fill(POINTER, 0, 16);
+    const { halves } = context;
+    halves[SP] = ENTRY_SP;
+    halves[SP + 1] = STACK_HALF;
+    halves[2 * REG.rbp] = CALLER_BP_LO;
+    halves[2 * REG.rbp + 1] = STACK_HALF;
+    context.regs[REG.rflags] = 2n;
+    context.touch();
+  }
+
+  #visited(insn: number, sp: number): boolean {
+    const count = this.visits[insn];
+    for (let i = 0; i < count; i++) if (this.#seen[insn * MAX_VISITS + i] === sp) return true;
+    return count >= MAX_VISITS;
+  }
+
+  #follow(from: number): void {
+    const code = this.#code;
+    const { halves } = this.#guest.context;
+    for (let insn = from; insn !== 0; ) {
+      // The no-ops that fill up a replacement.
+      if (insn >= code.count) {
+        insn = this.#afterReplacement(insn);
+        continue;
+      }
+      const sp = halves[SP];
+      if (this.#visited(insn, sp)) return;
+      if (halves[SP + 1] !== STACK_HALF || sp < DEEPEST_SP || sp > ENTRY_SP + 8 || (sp & 7) !== 0) {
+        this.deadEnds.add('stack pointer left the stack');
+        return;
+      }
+      this.#seen[insn * MAX_VISITS + this.visits[insn]++] = sp;
+      this.#visitor.at(insn);
+      if (code.flags[insn] & insns.IN_ALTS) for (const to of code.alts.get(insn) ?? []) this.#fork(to);
+      insn = this.#step(insn);
+    }
+  }
+
+  /** Executes one instruction; where the path goes on, 0 where it ends. */
+  #step(insn: number): number {
+    const code = this.#code;
+    const dest = code.jumpDest[insn];
+    const dead = (code.flags[insn] & insns.IN_DEAD_END) !== 0;
+    switch (code.type[insn]) {
+      case insns.INSN_RETURN:
+      case insns.INSN_CONTEXT_SWITCH:
+      case insns.INSN_TRAP:
+        return 0;
+      case insns.INSN_CALL:
+      case insns.INSN_CALL_DYNAMIC:
+        this.#visitor.call(insn);
+        if (dead) return 0;
+        this.#called(insn);
+        return this.#next(insn);
+      case insns.INSN_JUMP:
+        if (dest !== 0 && code.opCode[insn] !== 0) this.#pushReturn(insn);
+        return dest;
+      case insns.INSN_JUMP_CONDITIONAL:
+        this.#fork(dest);
+        return this.#next(insn);
+      case insns.INSN_JUMP_DYNAMIC:
+        return 0;
+      case insns.INSN_JUMP_DYNAMIC_CONDITIONAL:
+      case insns.INSN_NOP:
+        return this.#next(insn);
+      case insns.INSN_BUG:
+        return dead ? 0 : this.#next(insn);
+      default:
+        return dead || !this.#execute(insn) ? 0 : this.#next(insn);
+    }
+  }
+
+  #execute(insn: number): boolean {
+    const code = this.#code;
+    const { context, engine, words } = this.#guest;
+    const at = this.#text.start[code.section[insn]] + code.offset[insn];
+    const decoded = decodeAt(this.#text.bytes, at - TEXT_LO, at, this.#insn);
+    if (isSteppedOver(decoded)) {
+      this.skipped++;
+      if (decoded.opcode === POPF) {
+        context.halves[SP] += 8;
+        context.touch();
+      }
+      return true;
+    }
+    context.halves[2 * REG.rip] = at;
+    context.halves[2 * REG.rip + 1] = 0xffffffff;
+    const stop = engine.run(context, 1);
+    if (stop.kind !== 'budget' || stop.executed !== 1) {
+      if (code.opCode[insn] !== 0 && !this.#withoutMemory(decoded)) return false;
+      this.skipped++;
+    }
+    // An array on the stack that was indexed by a number of nobody's.
+    const ret = (ENTRY_SP - STACK_LO) >>> 2;
+    words[ret] = CALLER_LO + 0x200;
+    words[ret + 1] = 0xffffffff;
+    return true;
+  }
+
+  /** An instruction on the stack whose other operand is nowhere: its part of the stack alone. */
+  #withoutMemory(insn: Insn): boolean {
+    const { context } = this.#guest;
+    const intoRsp = insn.reg === REG.rsp && insn.opcode === 0x8b;
+    if (!insn.hasModrm || intoRsp) {
+      this.deadEnds.add('no memory for a stack operation');
+      return false;
+    }
+    // push of memory
+    if (insn.opcode === 0xff && (insn.reg & 7) === 6) {
+      context.halves[SP] -= 8;
+      context.touch();
+    }
+    return true;
+  }
+
+  /** What a callee leaves: nothing known in the registers that it need not save. */
+  #called(insn: number): void {
+    if (this.#fentry.has(this.#code.callDest[insn])) return;
+    const { context } = this.#guest;
+    for (const reg of CALLER_SAVED) context.regs[reg] = POINTER;
+    context.touch();
+  }
+
+  #pushReturn(insn: number): void {
+    const code = this.#code;
+    const { context, words } = this.#guest;
+    const sp = context.halves[SP] - 8;
+    context.halves[SP] = sp;
+    words[(sp - STACK_LO) >>> 2] =
+      this.#text.start[code.section[insn]] + code.offset[insn] + code.length[insn];
+    words[((sp - STACK_LO) >>> 2) + 1] = 0xffffffff;
+    context.touch();
+  }
+
+  #fork(to: number): void {
+    if (to === 0) return;
+    const { context, words } = this.#guest;
+    const sp = context.halves[SP];
+    if (to < this.#code.count && this.#visited(to, sp)) return;
+    const from = (sp - STACK_LO) >>> 2;
+    const stack = words.slice(from, ((ENTRY_SP - STACK_LO) >>> 2) + 4);
+    this.#forks.push({ insn: to, halves: context.halves.slice(), stack });
+  }
+
+  #next(insn: number): number {
+    const code = this.#code;
+    const group = code.flags[insn] & insns.IN_ALT_GROUP ? code.altGroups.get(insn) : undefined;
+    if (group?.original && (insn === group.last || code.altGroups.get(insn + 1) !== group)) {
+      return group.original.last + 1;
+    }
+    const next = insns.nextInSection(code, insn);
+    // Running on into another function is no path of this one.
+    if (next !== 0 && code.func[next] !== code.func[insn] && code.func[insn] !== 0) return 0;
+    return next;
+  }
+
+  #afterReplacement(insn: number): number {
+    const group = this.#code.altGroups.get(insn);
+    return group?.original ? group.original.last + 1 : 0;
+  }
+}

@@ -1,0 +1,180 @@
+// What the unwinders answer at an instruction, and whether that is the truth.
+//
+// Invariant: the answers are those of the unwinders that the machine uses, started as the kernel starts them:
+// from the registers of an interrupt, or from where a task that a callee put to sleep was switched out.
+
+import {
+  formatOrcEntry,
+  ORC_REG_SP,
+  ORC_REG_UNDEFINED,
+  type OrcTable,
+  orcTableFromEntries,
+  unpackOrcEntry,
+} from '../elf/orc.ts';
+import { REG } from '../guest/engine.ts';
+import { OrcLookup } from '../unwind/orc_lookup.ts';
+import {
+  INACTIVE_FRAME_BP,
+  INACTIVE_FRAME_RET_ADDR,
+  INACTIVE_FRAME_SIZE,
+  PT_CS,
+  PT_REGS_NAMES,
+  PT_REGS_SIZE,
+} from '../unwind/ports.ts';
+import { MAX_STACK_ENTRIES, StackTrace } from '../unwind/stacktrace.ts';
+import { FrameUnwinder } from '../unwind/unwind_frame.ts';
+import { OrcUnwinder } from '../unwind/unwind_orc.ts';
+import {
+  CALLER_BP_LO,
+  CALLER_LO,
+  CALLER_SIZE,
+  type CheckGuest,
+  ENTRY_SP,
+  LAST_CALLER_LO,
+  STACK_HALF,
+  STACK_LO,
+} from './check_guest.ts';
+import type { Stand, Truth, Unwinder, UnwinderAnswer, Verdict } from './ports.ts';
+
+const RETURN_AT = ENTRY_SP - STACK_LO;
+const PREV_SP = RETURN_AT + 8;
+const PREV_BP = CALLER_BP_LO - STACK_LO;
+const RETURN_IP = (CALLER_LO + 0x200) | 0;
+
+const CALL = { bpOffset: 0, bpReg: ORC_REG_UNDEFINED, type: 0 };
+const CALLERS = orcTableFromEntries([
+  { ...CALL, ip: CALLER_LO, spOffset: 8, spReg: ORC_REG_SP, end: false },
+  { ...CALL, ip: LAST_CALLER_LO, spOffset: 0, spReg: ORC_REG_UNDEFINED, end: true },
+]);
+const REGISTER_OF: readonly (number | undefined)[] = PT_REGS_NAMES.map((name) => {
+  const long = /^(ip|flags|sp|bp|bx|ax|cx|dx|si|di)$/.test(name) ? `r${name}` : name;
+  return REG[long as keyof typeof REG];
+});
+
+export interface TextRange {
+  readonly start: number;
+  readonly size: number;
+}
+
+export class Judge {
+  readonly #guest: CheckGuest;
+  readonly #lookup = new OrcLookup();
+  readonly #trace: StackTrace;
+  readonly #kind: Unwinder;
+  readonly #regs = new Uint32Array(PT_REGS_SIZE / 4);
+  readonly #entries = new Uint32Array(MAX_STACK_ENTRIES);
+  readonly #task = { stackSlot: 0, onCpu: 0, spLo: 0 };
+
+  constructor(guest: CheckGuest, ranges: readonly TextRange[], orc: OrcTable | undefined, kind: Unwinder) {
+    this.#guest = guest;
+    this.#kind = kind;
+    this.#lookup.addText({
+      name: 'callers',
+      ranges: [{ start: CALLER_LO, size: CALLER_SIZE }],
+      orc: CALLERS,
+    });
+    this.#lookup.addText({ name: 'object', ranges, ...(orc ? { orc } : {}) });
+    this.#trace = new StackTrace({
+      arena: { words: guest.words },
+      lookup: this.#lookup,
+      unwinder: kind === 'orc' ? 'orc' : 'frame-pointer',
+      retFromFork: 0,
+    });
+    this.#regs[PT_CS / 4] = 0x10;
+  }
+
+  /** `ip`: low half of the instruction's address, or of the return address that its call leaves. */
+  judge(stand: Stand, ip: number): Verdict {
+    this.#start(stand, ip);
+    const answer = this.#answer();
+    if (answer.prevSp === PREV_SP && answer.returnAddressRight && answer.prevBpRight) return 'right';
+    const stored =
+      stand === 'called'
+        ? this.#trace.stackTraceSaveTskReliable(this.#task, this.#entries)
+        : this.#trace.stackTraceSaveRegsReliable(this.#task, this.#regs, this.#entries);
+    return stored >= 0 ? 'wrong, declared reliable' : 'wrong, declared unreliable';
+  }
+
+  /** Of the place last judged, with distances from its stack pointer. */
+  explain(stand: Stand, ip: number): { truth: Truth; answer: UnwinderAnswer; entry: string } {
+    this.#start(stand, ip);
+    const sp = this.#guest.context.halves[2 * REG.rsp];
+    const { prevSp, ...answer } = this.#answer();
+    const distance = prevSp === undefined ? undefined : prevSp + STACK_LO - sp;
+    return {
+      truth: this.#truth(sp),
+      answer: { prevSp: distance, ...answer },
+      entry: this.#kind === 'fp' ? 'frame pointer' : this.#entry(stand === 'called' ? (ip - 1) | 0 : ip),
+    };
+  }
+
+  #entry(ip: number): string {
+    const index = this.#lookup.find(ip);
+    return index < 0 ? 'none' : formatOrcEntry(unpackOrcEntry(this.#lookup.hit, index));
+  }
+
+  #truth(sp: number): Truth {
+    const { words, context } = this.#guest;
+    const { halves } = context;
+    let prevBp: Truth['prevBp'];
+    if (halves[2 * REG.rbp] === CALLER_BP_LO && halves[2 * REG.rbp + 1] === STACK_HALF) prevBp = 'register';
+    else {
+      for (let at = ENTRY_SP - 8; at >= sp && prevBp === undefined; at -= 8) {
+        const i = (at - STACK_LO) >>> 2;
+        if (words[i] === CALLER_BP_LO && words[i + 1] === STACK_HALF) prevBp = at - sp;
+      }
+    }
+    return { returnAddress: ENTRY_SP - sp, prevSp: ENTRY_SP + 8 - sp, prevBp };
+  }
+
+  #start(stand: Stand, ip: number): void {
+    const { halves } = this.#guest.context;
+    if (stand === 'called') {
+      this.#sleep(halves, ip);
+      this.#trace.unwinder.startInactive(this.#task);
+      this.#trace.unwinder.next();
+      return;
+    }
+    const regs = this.#regs;
+    for (let i = 0; i < REGISTER_OF.length; i++) {
+      const reg = REGISTER_OF[i];
+      if (reg === undefined) continue;
+      regs[2 * i] = halves[2 * reg];
+      regs[2 * i + 1] = halves[2 * reg + 1];
+    }
+    regs[2 * IP] = ip;
+    regs[2 * IP + 1] = 0xffffffff;
+    this.#trace.unwinder.startRegs(this.#task, regs);
+  }
+
+  /** The callee's frame of a task that was switched out there, below the stack pointer. */
+  #sleep(halves: Uint32Array, ip: number): void {
+    const { words } = this.#guest;
+    const sp = halves[2 * REG.rsp] - INACTIVE_FRAME_SIZE;
+    this.#task.spLo = sp;
+    const bp = (sp + INACTIVE_FRAME_BP - STACK_LO) >>> 2;
+    words[bp] = halves[2 * REG.rbp];
+    words[bp + 1] = halves[2 * REG.rbp + 1];
+    const ret = (sp + INACTIVE_FRAME_RET_ADDR - STACK_LO) >>> 2;
+    words[ret] = ip;
+    words[ret + 1] = 0xffffffff;
+  }
+
+  #answer(): UnwinderAnswer {
+    const { unwinder } = this.#trace;
+    const none = { prevSp: undefined, prevBpRight: false, returnAddressRight: false };
+    if (unwinder.done || unwinder.error) return none;
+    const returnAddressRight = unwinder.ip === RETURN_IP;
+    if (unwinder instanceof OrcUnwinder) {
+      return { prevSp: unwinder.sp, prevBpRight: unwinder.bp === PREV_BP, returnAddressRight };
+    }
+    if (!(unwinder instanceof FrameUnwinder)) return none;
+    const { bp } = unwinder;
+    const i = bp >> 2;
+    const { words } = this.#guest;
+    const prevBpRight = words[i] === CALLER_BP_LO && words[i + 1] === STACK_HALF;
+    return { prevSp: bp + 16, prevBpRight, returnAddressRight };
+  }
+}
+
+const IP = PT_REGS_NAMES.indexOf('ip');

@@ -1,0 +1,96 @@
+// `klpemu check`: the unwinder's answers at every instruction of kernel objects, against execution.
+
+import { availableParallelism } from 'node:os';
+import type { Unwinder } from '../check/ports.ts';
+import { type CheckJob, type CheckReport, checkFile } from './check_file.ts';
+import { printChecks } from './check_report.ts';
+import { EXIT } from './exit.ts';
+import { findObjects } from './object_files.ts';
+import { runPool } from './worker_pool.ts';
+
+export interface CheckCommandOptions {
+  readonly unwinder: Unwinder;
+  readonly functions?: boolean;
+  readonly jobs?: number;
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+}
+
+/** Below this a thread takes longer to start than the work. */
+const WORTH_THREADS = 1 << 20;
+/** The largest modules take some seconds; several times that on a busy machine. */
+const TIMEOUT_MS = 300_000;
+
+export async function check(args: readonly string[], options: CheckCommandOptions): Promise<void> {
+  const objects = findObjects(args);
+  const jobs = objects.map(({ path }): CheckJob => ({ path, unwinder: options.unwinder }));
+  const started = performance.now();
+  const progress = await progressBar(jobs.length, options);
+  const reports = new Map<CheckJob, CheckReport>();
+  const done = (job: CheckJob, report: CheckReport): void => {
+    reports.set(job, report);
+    progress?.increment();
+  };
+  const threads = options.jobs ?? availableParallelism();
+  const bytes = objects.reduce((sum, { size }) => sum + size, 0);
+  if (threads === 1 || jobs.length === 1 || (options.jobs === undefined && bytes < WORTH_THREADS)) {
+    for (const job of jobs) done(job, checkFile(job));
+  } else {
+    // The largest first, so that no core is left alone with it.
+    const order = jobs.map((job, i) => ({ job, size: objects[i].size })).sort((a, b) => b.size - a.size);
+    const failed = ({ path }: CheckJob, why: string): CheckReport => ({
+      file: path,
+      ms: 0,
+      error: { code: 'EWORKER', message: `${path}: ${why}` },
+    });
+    await runPool({
+      program: 'check_worker.js',
+      threads,
+      jobs: order.map(({ job }) => job),
+      timeoutMs: TIMEOUT_MS,
+      failed,
+      done,
+    });
+  }
+  progress?.stop();
+  const results = jobs.map((job) => reports.get(job) as CheckReport);
+  await addDisassembly(results);
+  printChecks(results, { ...options, ms: performance.now() - started });
+  process.exitCode = exitCode(results);
+}
+
+interface Bar {
+  increment(): void;
+  stop(): void;
+}
+
+async function progressBar(total: number, { json, quiet }: CheckCommandOptions): Promise<Bar | undefined> {
+  if (!process.stderr.isTTY || total < 2 || json || quiet) return undefined;
+  const { default: cliProgress } = await import('cli-progress');
+  const format = '  [{bar}] {value}/{total} objects';
+  const settings = { format, stream: process.stderr, clearOnComplete: true, hideCursor: true };
+  const bar = new cliProgress.SingleBar(settings, cliProgress.Presets.legacy);
+  bar.start(total, 0);
+  return bar;
+}
+
+function exitCode(reports: readonly CheckReport[]): number {
+  if (reports.some(({ check: found }) => found && found.wrong > 0)) return EXIT.failed;
+  return reports.some(({ error }) => error) ? EXIT.usage : EXIT.ok;
+}
+
+/** Text for the bytes of wrong places; Capstone is loaded only where there are any. */
+async function addDisassembly(reports: CheckReport[]): Promise<void> {
+  if (!reports.some(({ check: found }) => found && found.places.length > 0)) return;
+  const { loadDisassembler } = await import('../isa/disassembler.ts');
+  const disassemble = await loadDisassembler();
+  reports.forEach((report, i) => {
+    if (!report.check) return;
+    const places = report.check.places.map((place) => {
+      const bytes = Uint8Array.from(Buffer.from(place.disassembly, 'hex'));
+      const [insn] = disassemble(bytes, BigInt(place.offset));
+      return { ...place, disassembly: insn?.text ?? place.disassembly };
+    });
+    reports[i] = { ...report, check: { ...report.check, places } };
+  });
+}

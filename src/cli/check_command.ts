@@ -1,0 +1,35 @@
+// The options of `klpemu check`; the work is loaded when it is called.
+
+import { type Command, InvalidArgumentError, Option } from 'commander';
+
+const EXIT_CODES = `
+Exit codes:
+  0  no place is wrong and declared reliable
+  1  one is
+  2  bad usage, or an object that cannot be used`;
+
+function threads(text: string): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value > 0 && value <= 256) return value;
+  throw new InvalidArgumentError('It must be a number of threads.');
+}
+
+export function addCheck(root: Command): void {
+  root
+    .command('check')
+    .description(
+      'execute every instruction of kernel objects, and hold the unwinder against what is true there',
+    )
+    .argument('<object...>', 'modules and objects (.ko, .o, also .xz, .zst, .gz), folders, or patterns')
+    .addOption(
+      new Option('--unwinder <name>', 'whose answers: the ORC table of the object, or frame pointers alone')
+        .choices(['orc', 'fp'])
+        .default('orc'),
+    )
+    .option('--functions', 'a line for each function that has wrong or unreached instructions')
+    .addOption(new Option('-j, --jobs <number>', 'threads; by default one a core').argParser(threads))
+    .option('--json', 'as one JSON object')
+    .option('-q, --quiet', 'only what is wrong or fails, and the sums')
+    .addHelpText('after', `${EXIT_CODES}\n\nExample:\n  klpemu check /lib/modules/$(uname -r)/kernel/fs`)
+    .action(async (objects: string[], options) => (await import('./check.ts')).check(objects, options));
+}

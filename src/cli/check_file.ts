@@ -1,0 +1,48 @@
+// `klpemu check` for one object.
+//
+// Invariant: whatever the file holds, the result is a report; nothing is thrown for it.
+
+import { CheckGuest } from '../check/check_guest.ts';
+import { ObjectChecker } from '../check/check_object.ts';
+import type { ObjectCheck, Unwinder } from '../check/ports.ts';
+import { parseElf } from '../elf/elf_object.ts';
+import { EngineError } from '../guest/engine.ts';
+import { readOrc } from '../objtool/orc_format.ts';
+import { readObject } from './object_files.ts';
+
+export interface CheckJob {
+  readonly path: string;
+  readonly unwinder: Unwinder;
+}
+
+export interface CheckReport {
+  readonly file: string;
+  readonly ms: number;
+  readonly error?: { readonly code: string; readonly message: string };
+  readonly check?: ObjectCheck;
+}
+
+let guest: CheckGuest | undefined;
+
+export function checkFile({ path, unwinder }: CheckJob): CheckReport {
+  const started = performance.now();
+  const ms = (): number => Math.round(performance.now() - started);
+  try {
+    const elf = parseElf(readObject(path), path);
+    if (unwinder === 'orc' && !readOrc(elf)) throw elf.error('no .orc_unwind table to check');
+    guest ??= new CheckGuest();
+    const check = new ObjectChecker(guest, elf, { unwinder }).check();
+    return { file: path, ms: ms(), check };
+  } catch (error) {
+    if (error instanceof EngineError) throw error;
+    // What a broken object left in the machine is not for the next one.
+    guest?.close();
+    guest = undefined;
+    const { code, message } = error as NodeJS.ErrnoException;
+    const known = typeof code === 'string';
+    if (!known && process.env.KLPEMU_DEBUG) process.stderr.write(`${(error as Error).stack}\n`);
+    const text = known ? message : `internal error: ${message}`;
+    const full = text.includes(path) ? text : `${path}: ${text}`;
+    return { file: path, ms: ms(), error: { code: known ? code : 'EINTERNAL', message: full } };
+  }
+}

@@ -1,0 +1,140 @@
+// What `klpemu check` prints: a table of objects, wrong places with entry and truth side by side, and the sums.
+
+import Table from 'cli-table3';
+import type { FunctionReport, ObjectCheck, Truth, UnwinderAnswer, WrongPlace } from '../check/ports.ts';
+import type { CheckReport } from './check_file.ts';
+import { type Colors, colorsFor } from './terminal.ts';
+
+export interface CheckReportOptions {
+  readonly functions?: boolean;
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+  readonly ms: number;
+}
+
+const COUNTS = ['instructions', 'reached', 'right', 'unreliable', 'wrong', 'skipped'] as const;
+export type CheckSums = Record<(typeof COUNTS)[number] | 'objects' | 'failed' | 'functions', number>;
+
+/** Wrong places printed for an object. */
+const MAX_PLACES = 20;
+
+export function sumsOf(reports: readonly CheckReport[]): CheckSums {
+  const sums = { objects: reports.length, failed: 0, functions: 0 } as CheckSums;
+  for (const name of COUNTS) sums[name] = 0;
+  for (const { check, error } of reports) {
+    if (error) sums.failed++;
+    if (!check) continue;
+    sums.functions += check.functions.length;
+    for (const name of COUNTS) sums[name] += check[name];
+  }
+  return sums;
+}
+
+export function printChecks(reports: readonly CheckReport[], options: CheckReportOptions): void {
+  const sums = sumsOf(reports);
+  if (options.json) {
+    const summary = { ...sums, ms: Math.round(options.ms) };
+    process.stdout.write(`${JSON.stringify({ objects: reports, summary })}\n`);
+    return;
+  }
+  const colors = colorsFor(process.stdout);
+  const lines: string[] = [];
+  const shown = options.quiet ? reports.filter(({ check }) => check && check.wrong > 0) : reports;
+  if (shown.some(({ check }) => check)) lines.push(objectTable(shown));
+  for (const { file, check } of shown) if (check) lines.push(...details(file, check, options, colors));
+  lines.push(...sumLines(sums, options.ms, colors));
+  process.stdout.write(`${lines.join('\n')}\n`);
+  for (const { error } of reports) if (error) process.stderr.write(`klpemu: ${error.message}\n`);
+}
+
+const whole = (n: number): string => n.toLocaleString('en-US');
+const percent = (part: number, all: number): string =>
+  all === 0 ? '-' : `${((100 * part) / all).toFixed(2)} %`;
+
+function objectTable(reports: readonly CheckReport[]): string {
+  const head = [
+    'object',
+    'functions',
+    'instructions',
+    'covered',
+    'right',
+    'wrong, unreliable',
+    'wrong, reliable',
+  ];
+  const table = new Table({ head, style: { head: [], border: [] }, colAligns: ['left', ...NUMBERS] });
+  for (const { file, check } of reports) {
+    if (!check) continue;
+    const { functions, instructions, reached, right, unreliable, wrong } = check;
+    const counts = [right, unreliable, wrong].map(whole);
+    const name = file.split('/').pop() ?? file;
+    table.push([
+      name,
+      whole(functions.length),
+      whole(instructions),
+      percent(reached, instructions),
+      ...counts,
+    ]);
+  }
+  return table.toString();
+}
+
+const NUMBERS = Array.from({ length: 6 }, () => 'right' as const);
+
+function details(file: string, check: ObjectCheck, options: CheckReportOptions, colors: Colors): string[] {
+  const lines: string[] = [];
+  if (options.functions) lines.push(...check.functions.filter(isWorthALine).map(functionLine));
+  const grave = check.places.filter(({ verdict }) => verdict === 'wrong, declared reliable');
+  const places = grave.length > 0 ? grave : check.places;
+  for (const place of places.slice(0, MAX_PLACES)) lines.push(...placeLines(place, colors));
+  const all = check.wrong + check.unreliable;
+  const more = all - Math.min(places.length, MAX_PLACES);
+  if (more > 0) lines.push(`  and ${whole(more)} more wrong places`);
+  const reasons = Object.entries(check.notCovered).map(([why, n]) => `${whole(n)} ${why}`);
+  if (reasons.length > 0) lines.push(`  not covered: ${reasons.join(', ')}`);
+  return lines.length === 0 ? [] : [colors.bold(file), ...lines];
+}
+
+const isWorthALine = (f: FunctionReport): boolean => f.wrong + f.unreliable > 0 || f.reached < f.instructions;
+
+function functionLine(f: FunctionReport): string {
+  const covered = percent(f.reached, f.instructions);
+  const wrong = `${whole(f.unreliable)} wrong and unreliable, ${whole(f.wrong)} wrong and reliable`;
+  return `  ${f.name}: ${whole(f.instructions)} instructions, ${covered} covered, ${wrong}`;
+}
+
+function placeLines(place: WrongPlace, colors: Colors): string[] {
+  const { stand, verdict, disassembly, entry, truth, answer } = place;
+  return [
+    `  ${colors.bold(place.place)} (${place.section}+0x${place.offset.toString(16)}): ${colors.red(verdict)}, ${stand}`,
+    `    ${disassembly}`,
+    `    entry  ${entry}: ${answerText(answer)}`,
+    `    truth  ${truthText(truth)}`,
+  ];
+}
+
+const plus = (n: number): string => (n < 0 ? `${n}` : `+${n}`);
+
+function answerText({ prevSp, prevBpRight, returnAddressRight }: UnwinderAnswer): string {
+  if (prevSp === undefined) return 'no frame';
+  const address = returnAddressRight ? 'right' : 'wrong';
+  return `prev sp = rsp${plus(prevSp)}, return address ${address}, prev bp ${prevBpRight ? 'right' : 'wrong'}`;
+}
+
+function truthText({ returnAddress, prevSp, prevBp }: Truth): string {
+  const bp = prevBp === undefined ? 'lost' : prevBp === 'register' ? 'in rbp' : `at rsp${plus(prevBp)}`;
+  return `prev sp = rsp${plus(prevSp)}, return address at rsp${plus(returnAddress)}, prev bp ${bp}`;
+}
+
+function sumLines(sums: CheckSums, ms: number, colors: Colors): string[] {
+  const speed = ms > 0 ? Math.round(sums.reached / (ms / 1000)) : 0;
+  const wrong = `${whole(sums.wrong)} wrong and declared reliable`;
+  const lines = [
+    `${whole(sums.objects)} objects: ${whole(sums.functions)} functions, ${whole(sums.reached)} of ` +
+      `${whole(sums.instructions)} instructions covered (${percent(sums.reached, sums.instructions)}) in ` +
+      `${(ms / 1000).toFixed(1)} s, ${whole(speed)} a second`,
+    `${whole(sums.right)} right, ${whole(sums.unreliable)} wrong and declared unreliable, ` +
+      (sums.wrong > 0 ? colors.red(wrong) : colors.green(wrong)),
+  ];
+  if (sums.failed > 0) lines.push(`${whole(sums.failed)} objects could not be used`);
+  return lines;
+}

@@ -1,0 +1,163 @@
+// Real code under the check, and faults planted in its tables and in the code itself.
+
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { CheckGuest } from '../../src/check/check_guest.ts';
+import { type CheckOptions, ObjectChecker } from '../../src/check/check_object.ts';
+import type { ObjectCheck } from '../../src/check/ports.ts';
+import { parseElf } from '../../src/elf/elf_object.ts';
+import { ORC_REG_BP, ORC_REG_SP, orcSearch, orcSpReg } from '../../src/elf/orc.ts';
+import { decodeAt } from '../../src/isa/decoder.ts';
+import { readOrc } from '../../src/objtool/orc_format.ts';
+import type { OrcRows } from '../../src/objtool/orc_rows.ts';
+
+const MODULE = join(import.meta.dirname, '../../fixtures/modules/klpdemo_target.ko');
+const bytes = Uint8Array.from(readFileSync(MODULE));
+const elf = parseElf(bytes, MODULE);
+const rows = readOrc(elf) as OrcRows;
+let guest: CheckGuest;
+
+beforeAll(() => {
+  guest = new CheckGuest();
+});
+afterAll(() => guest.close());
+
+function check(options: Partial<CheckOptions> = {}, object = elf): ObjectCheck {
+  return new ObjectChecker(guest, object, { unwinder: 'orc', listed: 10_000, ...options }).check();
+}
+
+const spReg = (row: number): number => orcSpReg(rows.flags[row]);
+/** With r10 or (bp) the stack offset of an entry is not looked at, or is where the stack pointer is kept. */
+const hasOffset = (row: number): boolean => spReg(row) === ORC_REG_SP || spReg(row) === ORC_REG_BP;
+
+/** Of .text, the entry in force. */
+function rowAt(offset: number): number {
+  const text = elf.section('.text')?.index;
+  const first = rows.section.indexOf(text ?? 0);
+  const last = rows.section.lastIndexOf(text ?? 0);
+  return orcSearch(Uint32Array.from(rows.offset), first, last, offset);
+}
+
+/** Offsets at which the table was changed and that a check found wrong. */
+function wrongIn(found: ObjectCheck, row: number): number {
+  const name = elf.sections[rows.section[row]].name;
+  const end = rows.section[row + 1] === rows.section[row] ? rows.offset[row + 1] : Number.MAX_SAFE_INTEGER;
+  return found.places.filter((p) => p.section === name && p.offset >= rows.offset[row] && p.offset < end)
+    .length;
+}
+
+describe('a module as kbuild made it', () => {
+  it('is right at every instruction, and every instruction is reached', () => {
+    const found = check();
+    expect(found.instructions).toBeGreaterThan(500);
+    expect(found).toMatchObject({ reached: found.instructions, right: found.instructions, places: [] });
+  });
+
+  it('gives the truth at one instruction', () => {
+    const checker = new ObjectChecker(guest, elf, { unwinder: 'orc' });
+    const proof = checker.proveAt('.text', 0);
+    expect(proof?.truth).toEqual({ returnAddress: 0, prevSp: 8, prevBp: 'register' });
+    expect(proof?.verdict).toBe('right');
+    expect(checker.proveAt('.text', 0x7fffff)).toBeUndefined();
+  });
+
+  it('is wrong before and after its frames when only frame pointers are followed', () => {
+    const found = check({ unwinder: 'fp' });
+    expect(found.right).toBeLessThan(found.instructions);
+    expect(found.unreliable + found.wrong).toBeGreaterThan(0);
+  });
+});
+
+describe('a planted fault', { timeout: 120_000 }, () => {
+  it('in the stack offset of any one entry is reported where that entry is in force', () => {
+    for (let row = 0; row < rows.count; row++) {
+      if (!hasOffset(row)) continue;
+      const spOffset = rows.spOffset.slice();
+      spOffset[row] += 8;
+      const found = check({ orc: { ...rows, spOffset } });
+      const wrong = found.places.length;
+      expect(wrong, `entry ${row}`).toBeGreaterThan(0);
+      expect(wrongIn(found, row), `entry ${row}`).toBe(wrong);
+    }
+  });
+
+  it('in the place of rbp is wrong and declared reliable', () => {
+    const row = rows.flags.findIndex((f) => ((f >>> 4) & 0xf) === 1);
+    const bpOffset = rows.bpOffset.slice();
+    bpOffset[row] -= 8;
+    const found = check({ orc: { ...rows, bpOffset } });
+    expect(wrongIn(found, row)).toBe(found.places.length);
+    expect(found.wrong).toBeGreaterThan(0);
+  });
+
+  it('that drops an entry is reported: the one before it is in force there', () => {
+    let reported = 0;
+    for (let row = 1; row < rows.count; row++) {
+      if (rows.section[row] !== rows.section[row - 1] || rows.spOffset[row] === rows.spOffset[row - 1])
+        continue;
+      if (spReg(row) !== ORC_REG_SP || spReg(row - 1) !== ORC_REG_SP) continue;
+      const keep = <T extends Uint16Array | Int32Array | Int16Array>(column: T): T =>
+        column.filter((_: number, i: number) => i !== row) as T;
+      const { section, offset, spOffset, bpOffset, flags } = rows;
+      const orc: OrcRows = {
+        count: rows.count - 1,
+        section: keep(section),
+        offset: keep(offset),
+        spOffset: keep(spOffset),
+        bpOffset: keep(bpOffset),
+        flags: keep(flags),
+      };
+      expect(wrongIn(check({ orc }), row), `entry ${row}`).toBeGreaterThan(0);
+      reported++;
+    }
+    expect(reported).toBeGreaterThan(10);
+  });
+
+  it('that takes any push out of the code is reported from the instruction behind it on', () => {
+    let pushes = 0;
+    const text = elf.section('.text');
+    if (!text) throw new Error('no .text');
+    const original = elf.data(text);
+    for (let at = 0; at < original.length; ) {
+      const { length, opcode } = decodeAt(original, at, at);
+      if (length === 0) break;
+      // In a function with a frame pointer no truth hangs on a push.
+      if (length === 1 && opcode >= 0x50 && opcode <= 0x57 && spReg(rowAt(at + 1)) === ORC_REG_SP) {
+        const mutated = bytes.slice();
+        mutated[text.offset + at] = 0x90;
+        const found = check({}, parseElf(mutated, MODULE));
+        expect(found.places.map((p) => p.offset)).toContain(at + 1);
+        pushes++;
+      }
+      at += length;
+    }
+    expect(pushes).toBeGreaterThan(3);
+  });
+
+  it('that moves a push behind the next instruction is reported at that instruction', () => {
+    const text = elf.section('.text');
+    if (!text) throw new Error('no .text');
+    const original = elf.data(text);
+    let moved = 0;
+    for (let at = 0; at < original.length; ) {
+      const { length, opcode } = decodeAt(original, at, at);
+      if (length === 0) break;
+      if (length === 1 && opcode >= 0x50 && opcode <= 0x57 && spReg(rowAt(at + 1)) === ORC_REG_SP) {
+        const next = decodeAt(original, at + 1, at + 1);
+        // Between two registers: nothing to relocate.
+        if (next.flow === 0 && next.opcode === 0x89 && next.mod === 3) {
+          const size = next.length;
+          const mutated = bytes.slice();
+          mutated.set(original.subarray(at + 1, at + 1 + size), text.offset + at);
+          mutated[text.offset + at + size] = original[at];
+          const found = check({}, parseElf(mutated, MODULE));
+          expect(found.places.map((p) => p.offset)).toContain(at + size);
+          moved++;
+        }
+      }
+      at += length;
+    }
+    expect(moved).toBeGreaterThan(0);
+  });
+});
