@@ -1,6 +1,7 @@
 // Every failure point of enabling a bundle and of a late load of a target, one after the other: what failed is undone.
 
 import { describe, expect, it } from 'vitest';
+import { numberedBundle, numberedTarget } from '../../bench/lib/numbered_modules.ts';
 import { ERROR_INJECTION, type FaultPoint } from '../../src/kernel/fault_inject.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import { pictureOf } from '../properties/audit.ts';
@@ -59,6 +60,27 @@ describe('bundle.md 3: any failure on the way undoes everything', () => {
     undo();
     const failed = walk(w, point, () => w.startEnable(bundle), undo);
     if (point === 'kmalloc' || point === 'module_alloc') expect(failed).toBeGreaterThan(3);
+    w.machine.close();
+  });
+});
+
+describe('bundle.md 3: any failure on the way undoes everything, of ten members', () => {
+  it.each(['module_alloc', 'klp_patch_func', 'klp_pre_patch_callback'] as const)('%s', async (point) => {
+    const w = await World.boot();
+    for (let n = 0; n < 8; n++) {
+      w.machine.addFile('/lib/t.ko', numberedTarget(n));
+      expect(w.wait(w.machine.insmod('/lib/t.ko'))).toBe(0);
+    }
+    const bundle = numberedBundle('ten', 10);
+    const undo = (): void => {
+      w.settled();
+      expect(w.write('ten', 'enabled', '0')).toBe(0);
+      w.settled();
+      expect(w.freed('ten')).toBe(true);
+    };
+    expect(w.enable(bundle)).toBe(0);
+    undo();
+    expect(walk(w, point, () => w.startEnable(bundle), undo)).toBeGreaterThan(7);
     w.machine.close();
   });
 });

@@ -1,0 +1,31 @@
+// As many targets and members as wanted, of klpbundle_core and klpbundle_p2_core: with a number for `core` in every
+// name. The numbers have four digits, so nothing in the files moves.
+
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createBundle } from '../../src/bundle/format.ts';
+import { packageRoot } from '../../src/guest/unicorn_library.ts';
+
+const original = (name: string): string =>
+  readFileSync(join(packageRoot(), 'fixtures/modules', `${name}.ko`)).toString('latin1');
+
+export const digits = (n: number): string => String(n).padStart(4, '0');
+
+function renamed(name: string, n: number): Uint8Array {
+  const text = original(name).replaceAll(/(klpbundle_(?:p2_)?)core/g, `$1${digits(n)}`);
+  return new Uint8Array(Buffer.from(text, 'latin1'));
+}
+
+/** klpbundle_NNNN.ko */
+export const numberedTarget = (n: number): Uint8Array => renamed('klpbundle_core', n);
+/** klpbundle_p2_NNNN.ko */
+export const numberedMember = (n: number): Uint8Array => renamed('klpbundle_p2_core', n);
+
+/** A bundle of the members 0 to count - 1. */
+export function numberedBundle(name: string, count: number): Uint8Array {
+  const files = Array.from({ length: count }, (_, n) => ({
+    file: `klpbundle_p2_${digits(n)}.ko`,
+    bytes: numberedMember(n),
+  }));
+  return createBundle({ name, version: '1', replace: false, files, targets: new Map() });
+}
