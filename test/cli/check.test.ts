@@ -1,0 +1,44 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { parseElf } from '../../src/elf/elf_object.ts';
+
+const ROOT = join(import.meta.dirname, '../..');
+const TARGET = 'fixtures/modules/klpdemo_target.ko';
+let dir: string;
+
+beforeAll(() => {
+  // What is up to date is not built again.
+  spawnSync(process.execPath, ['scripts/build.mjs', '--no-types'], { cwd: ROOT, stdio: 'inherit' });
+  dir = mkdtempSync(join(tmpdir(), 'klpemu-check-'));
+}, 60_000);
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+function check(...args: string[]) {
+  const argv = ['dist/cli/main.js', 'check', ...args];
+  return spawnSync(process.execPath, argv, { cwd: ROOT, encoding: 'utf8' });
+}
+
+it('a module that is right everywhere ends with 0, and with a truncated one beside it with 2', () => {
+  expect(check(TARGET).status).toBe(0);
+  const { status, stdout, stderr } = check(TARGET, 'fixtures/objects/truncated.o');
+  expect(status).toBe(2);
+  expect(stdout).toContain('100.00 %');
+  expect(stderr).toContain('truncated.o');
+}, 60_000);
+
+it('an entry changed in the file ends with 1, and names the place with entry and truth', () => {
+  const bytes = Uint8Array.from(readFileSync(join(ROOT, TARGET)));
+  const at = parseElf(bytes, TARGET).section('.orc_unwind')?.offset ?? 0;
+  const view = new DataView(bytes.buffer);
+  view.setInt16(at, view.getInt16(at, true) + 8, true);
+  const path = join(dir, 'planted.ko');
+  writeFileSync(path, bytes);
+  const { status, stdout } = check(path, '--json');
+  expect(status).toBe(1);
+  const [place] = JSON.parse(stdout).objects[0].check.places;
+  expect(place.truth.prevSp).toBe(place.answer.prevSp - 8);
+  expect(place.verdict).toBe('wrong, declared reliable');
+}, 60_000);
