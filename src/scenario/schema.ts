@@ -41,6 +41,7 @@ const machine = object({
   shadow: opt(flag),
   instruction: opt(duration),
   cmdline: opt(text),
+  model: opt(z.enum(['classic', 'bundle'])),
 });
 
 const taskShape = {
