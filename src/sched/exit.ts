@@ -59,7 +59,7 @@ export class Exit {
     this.#locking.forget(task);
     this.#fork.freeUserStack(task);
     this.#pendingSignals.delete(task);
-    for (const [child, parent] of this.#zombies) if (parent === task) this.#release(child);
+    this.#forgetOriginalParent(task);
     const parent = this.#parentOf(task);
     this.#core.events.emit({ type: 'task', what: 'exit', pid: task.pid, comm: task.comm, code });
     this.#dead.add(task);
@@ -68,6 +68,18 @@ export class Exit {
       this.#core.mem.writeU32(task.addr + BigInt(T.exit_state), EXIT_ZOMBIE);
       this.#sched.wakeUpState(parent, TASK_INTERRUPTIBLE);
     } else this.#core.tasks.unlink(task);
+  }
+
+  /** forget_original_parent(): children go to init, which takes note of those that have ended. */
+  #forgetOriginalParent(task: TaskStruct): void {
+    for (const [child, parent] of this.#zombies) if (parent === task) this.#release(child);
+    const { mem, tasks } = this.#core;
+    const init = tasks.byPid(1);
+    for (const child of init ? tasks.processes() : []) {
+      if (this.#parentOf(child) !== task) continue;
+      for (const field of ['real_parent', 'parent'] as const)
+        mem.writeU64(child.addr + BigInt(T[field]), (init as TaskStruct).addr);
+    }
   }
 
   #parentOf(task: TaskStruct): TaskStruct | undefined {

@@ -4,7 +4,7 @@
 // failed, or was undone, must leave as it was.
 
 import { createHash } from 'node:crypto';
-import { callInsn, NOP5 } from '../../src/ftrace/insn.ts';
+import { callInsn, NOP5, sameBytes } from '../../src/ftrace/insn.ts';
 import type { FtraceOps } from '../../src/ftrace/ops.ts';
 import { type Addr, lo32, TEXT_HI } from '../../src/guest/addr.ts';
 import { CONSTANTS as C, LAYOUT } from '../../src/kernel/layout.ts';
@@ -132,22 +132,25 @@ const KLP_ALIVE = BigInt(LAYOUT.module.fields.klp_alive);
 function text(machine: Machine): string[] {
   const { ftrace, core } = machine;
   const wrong: string[] = [];
-  const registered = registeredOps(machine);
+  const opsAt = new Map<Addr, FtraceOps[]>();
+  for (const ops of registeredOps(machine)) {
+    for (const ip of ops.filterIps() ?? []) opsAt.set(ip, [...(opsAt.get(ip) ?? []), ops]);
+  }
+  const nop = NOP5 as Uint8Array;
   for (const rec of ftrace.records.all()) {
-    if (!core.mem.isMapped(rec.ip, 5)) {
+    const where = (): string => core.sym(rec.ip);
+    if (!core.mem.isMapped(rec.ip, nop.length)) {
       wrong.push(`a record at ${rec.ip.toString(16)}, which is not mapped`);
       continue;
     }
-    const ops = registered.filter((o) => o.traces(rec.ip));
-    let wanted: Uint8Array = NOP5 as Uint8Array;
+    const ops = opsAt.get(rec.ip) ?? [];
+    let wanted = nop;
     if (ops.length === 1 && ops[0].trampoline !== 0n) wanted = callInsn(rec.ip, ops[0].trampoline);
     else if (ops.length > 0) wanted = callInsn(rec.ip, ftrace.trampolines.caller.start);
-    const bytes = core.mem.readBytes(rec.ip, 5);
-    if (Buffer.compare(bytes, wanted) !== 0) {
-      wrong.push(`${core.sym(rec.ip)} is ${hexOf(bytes)}, not ${hexOf(wanted)}`);
-    }
-    if ((rec.flags & C.FTRACE_REF_MAX) !== ops.length)
-      wrong.push(`${core.sym(rec.ip)} counts ${rec.flags & C.FTRACE_REF_MAX} ops`);
+    const bytes = core.mem.view(rec.ip, nop.length);
+    if (!sameBytes(bytes, wanted)) wrong.push(`${where()} is ${hexOf(bytes)}, not ${hexOf(wanted)}`);
+    const count = rec.flags & C.FTRACE_REF_MAX;
+    if (count !== ops.length) wrong.push(`${where()} counts ${count} ops, not ${ops.length}`);
   }
   return wrong;
 }
