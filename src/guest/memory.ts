@@ -57,6 +57,8 @@ export interface MemoryGeometry {
   readonly heap: number;
   /** How many task stacks there can be at once. */
   readonly stacks: number;
+  /** Bytes from MODULES_VADDR on that modules and trampolines can lie in. */
+  readonly modules?: number;
 }
 
 /** A zeroed host buffer of `bytes` from `start` on. */
@@ -110,7 +112,7 @@ export class GuestMemory {
       return w;
     };
     const image = window('image', IMAGE_BASE, IMAGE_WINDOW);
-    const modules = window('modules', MODULES_VADDR, MODULE_WINDOW);
+    const modules = window('modules', MODULES_VADDR, geometry.modules ?? MODULE_WINDOW);
     const heap = window('heap', PAGE_OFFSET, geometry.heap);
     const stacks = window(
       'stacks',

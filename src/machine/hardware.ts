@@ -1,6 +1,6 @@
 // The bottom of a machine: the engine, the memory it shares, and the kernel core over them.
 
-import type { Addr } from '../guest/addr.ts';
+import { type Addr, MODULES_VADDR } from '../guest/addr.ts';
 import type { Engine } from '../guest/engine.ts';
 import { HostFunctions } from '../guest/hostcall.ts';
 import { GuestMemory } from '../guest/memory.ts';
@@ -13,6 +13,7 @@ import { Printk } from '../kernel/printk.ts';
 import { SeededRandom } from '../kernel/random.ts';
 import { Slab } from '../kernel/slab.ts';
 import { type TaskStruct, TaskTable } from '../kernel/task_struct.ts';
+import { FIRST_MODULE } from '../module/module_alloc.ts';
 import { imageSymbols, loadGdt, mapImage, percpuTemplate } from './boot.ts';
 import type { KernelImage } from './image.ts';
 import type { MachineOptions } from './options.ts';
@@ -23,7 +24,11 @@ export function makeMemory(options: Required<MachineOptions>) {
   let memory: GuestMemory;
   const engine = new UnicornEngine((addr) => (memory.isMapped(addr) ? memory.readU8(addr) : -1));
   memory = new GuestMemory(
-    { heap: options.heap, stacks: options.maxTasks + options.cpus + 8 },
+    {
+      heap: options.heap,
+      stacks: options.maxTasks + options.cpus + 8,
+      modules: Number(FIRST_MODULE - MODULES_VADDR) + options.moduleArea,
+    },
     engine.allocate,
   );
   memory.attach(engine);

@@ -20,7 +20,7 @@ import { vsprintfGuest } from '../kernel/vsprintf.ts';
 import { Livepatch } from '../livepatch/core.ts';
 import type { Kmalloc } from '../mm/kmalloc.ts';
 import { defineMm } from '../mm/mm.ts';
-import { ModuleArena } from '../module/module_alloc.ts';
+import { FIRST_MODULE, ModuleArena } from '../module/module_alloc.ts';
 import { printModules, procModules } from '../module/procfs.ts';
 import { Sched } from '../sched/core.ts';
 import { Exit } from '../sched/exit.ts';
@@ -132,7 +132,7 @@ export class Machine {
       vsprintfGuest(format, fmt, next),
     );
     this.workqueue = new Workqueue(core, this.sched, this.timers, this.kthreads);
-    const area = new ModuleArena(core.mem);
+    const area = new ModuleArena(core.mem, FIRST_MODULE, options.moduleArea);
     this.moduleArena = area;
     area.fault = (size) => core.faults?.check('module_alloc', `${size} bytes`) !== 0;
     this.ftrace = new Ftrace(core, {

@@ -1,5 +1,6 @@
 // What a machine can be made with, and what it is made with where nothing is said.
 
+import { MODULE_AREA } from '../module/module_alloc.ts';
 import { TICK_NS } from '../sched/timer.ts';
 import type { UnwinderKind } from '../unwind/stacktrace.ts';
 import type { ImageFlavour } from './image.ts';
@@ -11,6 +12,8 @@ export interface MachineOptions {
   readonly unwinder?: 'orc' | 'frame pointer' | 'none';
   /** Bytes of kernel heap. */
   readonly heap?: number;
+  /** Bytes that modules and trampolines can take. */
+  readonly moduleArea?: number;
   /** How many tasks there can be at once. */
   readonly maxTasks?: number;
   /** Keeps the shadow stack, and holds every reliable trace and every completed transition against it. */
@@ -30,6 +33,7 @@ export const DEFAULTS = {
   seed: 1,
   unwinder: 'orc',
   heap: 64 << 20,
+  moduleArea: MODULE_AREA,
   maxTasks: 512,
   shadow: true,
   // 10,000 instructions a tick: seconds of virtual time are cheap to pass.

@@ -25,7 +25,12 @@ function moduleBytes(name: string): Uint8Array {
 }
 
 /** Much happens between two ticks, and a second of virtual time passes quickly. */
-export const FAST: MachineOptions = { instructionNs: 20_000, heap: 8 << 20, maxTasks: 96 };
+export const FAST: MachineOptions = {
+  instructionNs: 20_000,
+  heap: 4 << 20,
+  moduleArea: 2 << 20,
+  maxTasks: 64,
+};
 
 export class Session {
   readonly machine: Machine;
