@@ -2,9 +2,9 @@
 //
 // Invariant: whatever the file holds, the result is a report; nothing is thrown for it.
 
-import { mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, statSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { parseElf } from '../elf/elf_object.ts';
+import { type ElfObject, parseElf } from '../elf/elf_object.ts';
 import { type Agreement, diffOrc, type Judge } from '../objtool/diff.ts';
 import { inputFromElf } from '../objtool/elf_input.ts';
 import { dumpOrc } from '../objtool/orc_dump.ts';
@@ -55,8 +55,20 @@ const withFile = (file: string, text: string): string => (text.includes(file) ? 
 function makeReport(job: OrcJob, judge: Judge | undefined): OrcReport {
   const elf = parseElf(readObject(job.path), job.path);
   const own = orcFormatOf(elf);
-  const format = job.format ?? own;
   const result = createOrc(inputFromElf(elf));
+  const report = reportOf(job, elf, result, own, judge);
+  result.code.release();
+  return report;
+}
+
+function reportOf(
+  job: OrcJob,
+  elf: ElfObject,
+  result: OrcResult,
+  own: OrcFormat,
+  judge: Judge | undefined,
+): OrcReport {
+  const format = job.format ?? own;
   const theirs = job.diff ? readOrc(elf, own) : undefined;
   const agreement = theirs && diffOrc(result, theirs, judge);
   if (job.output !== undefined) save(job.path, job.output, writeOrc(elf, result.rows, format));
@@ -83,7 +95,7 @@ function counts({ code, rows }: OrcResult): { functions: number; instructions: n
   return { functions, instructions, entries: rows.count };
 }
 
-function save(from: string, to: string, bytes: Uint8Array): void {
+function save(from: string, to: string, pieces: readonly Uint8Array[]): void {
   const [source, target] = [statSync(from), statSync(to, { throwIfNoEntry: false })];
   if (target && source.ino === target.ino && source.dev === target.dev) {
     throw Object.assign(new Error(`${to}: would be written over the object it is made from`), {
@@ -91,5 +103,14 @@ function save(from: string, to: string, bytes: Uint8Array): void {
     });
   }
   mkdirSync(dirname(to), { recursive: true });
-  writeFileSync(to, bytes);
+  const file = openSync(to, 'w');
+  try {
+    for (const piece of pieces) writeWhole(file, piece);
+  } finally {
+    closeSync(file);
+  }
+}
+
+function writeWhole(file: number, piece: Uint8Array): void {
+  for (let at = 0; at < piece.length; ) at += writeSync(file, piece, at);
 }

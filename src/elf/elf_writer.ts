@@ -28,7 +28,8 @@ interface OutSection {
   readonly from: number;
 }
 
-export function rewriteElf(elf: ElfObject, changes: readonly SectionChange[]): Uint8Array {
+/** The copy, in pieces that follow each other: most are those of the original. */
+export function rewriteElf(elf: ElfObject, changes: readonly SectionChange[]): Uint8Array[] {
   const indexes = new Map<string, number>();
   for (const s of elf.sections) if (s.index > 0 && !indexes.has(s.name)) indexes.set(s.name, s.index);
   const added = changes.filter(({ name }) => !indexes.has(name));
@@ -92,30 +93,38 @@ function sectionNames(
   return { table: Buffer.concat(parts), offsets };
 }
 
-function layOut(elf: ElfObject, sections: readonly OutSection[]): Uint8Array {
+function layOut(elf: ElfObject, sections: readonly OutSection[]): Uint8Array[] {
   const isNobits = (s: OutSection): boolean =>
     new DataView(s.header.buffer).getUint32(4, true) === SHT_NOBITS;
+  // Alignments may be anything up to what a section may be large.
+  const most = sections.reduce((sum, { data }) => sum + data.length, elf.bytes.length + MAX_PADDING);
   const order = sections.map((_, i) => i).sort((a, b) => sections[a].from - sections[b].from || a - b);
+  const header = new Uint8Array(elf.bytes.subarray(0, EHDR_SIZE));
+  const pieces: Uint8Array[] = [header];
   let end = EHDR_SIZE;
+  const pad = (align: number): void => {
+    const start = alignUp(end, align);
+    if (start - end > most) throw elf.error(`an alignment of ${align} bytes`);
+    if (start > end) pieces.push(new Uint8Array(start - end));
+    end = start;
+  };
   for (const index of order) {
     const section = sections[index];
     if (index === 0) continue;
-    end = alignUp(end, section.align);
+    if (!isNobits(section)) pad(section.align);
     new DataView(section.header.buffer).setBigUint64(24, BigInt(end), true);
-    if (!isNobits(section)) end += section.data.length;
+    if (isNobits(section)) continue;
+    pieces.push(section.data);
+    end += section.data.length;
   }
-  const shoff = alignUp(end, 8);
-  const bytes = new Uint8Array(shoff + sections.length * SHDR_SIZE);
-  bytes.set(elf.bytes.subarray(0, EHDR_SIZE));
-  const view = new DataView(bytes.buffer);
-  view.setBigUint64(40, BigInt(shoff), true);
+  pad(8);
+  const view = new DataView(header.buffer);
+  view.setBigUint64(40, BigInt(end), true);
   view.setUint16(60, sections.length, true);
-  sections.forEach((section, index) => {
-    bytes.set(section.header, shoff + index * SHDR_SIZE);
-    const offset = new DataView(section.header.buffer).getBigUint64(24, true);
-    if (index > 0 && !isNobits(section)) bytes.set(section.data, Number(offset));
-  });
-  return bytes;
+  for (const section of sections) pieces.push(section.header);
+  return pieces;
 }
+
+const MAX_PADDING = 1 << 20;
 
 const alignUp = (value: number, align: number): number => Math.ceil(value / align) * align;

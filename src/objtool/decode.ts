@@ -2,6 +2,7 @@
 // Mirrors decode_instructions() of tools/objtool/check.c and read_symbols() of elf.c.
 
 import { decodeAt, FLOW_INVALID, Insn } from '../isa/decoder.ts';
+import { CodeColumns } from './code_columns.ts';
 import {
   BIND_LOCAL,
   type CodeSection,
@@ -27,8 +28,6 @@ import { IRET_OFFSET, IRET_OP, stackOp, stackOpOffset } from './stack_op.ts';
 
 /** Instead of a relocation: a jump of a replacement, whose destination does not stand in it. */
 export const DESTINATION_KNOWN = -1;
-
-const NONE = new Int32Array(0);
 
 export class CodeTable implements Code {
   readonly input: ObjtoolInput;
@@ -58,44 +57,64 @@ export class CodeTable implements Code {
    * found, `jumpDest` of a branch is the offset that its displacement gives.
    */
   readonly reloc: Int32Array;
-  readonly #byOffset: Int32Array[];
+  readonly #columns: CodeColumns;
+  readonly #starting: Int32Array;
+  /** By section: where its bytes are in `starting`, and how many. */
+  readonly #base: Int32Array;
+  readonly #size: Int32Array;
 
   constructor(input: ObjtoolInput) {
     this.input = input;
     const { sections, symbols } = input;
-    let bytes = 1;
-    for (const { text, bytes: b } of sections) if (text) bytes += b.length;
-    // At most an instruction a byte, and a no-op for each replacement; what is not used takes no memory.
-    const room = bytes + input.alternatives.length;
-    this.section = new Uint16Array(room);
-    this.offset = new Int32Array(room);
-    this.length = new Uint8Array(room);
-    this.type = new Uint8Array(room);
-    this.flags = new Uint16Array(room);
-    this.func = new Int32Array(room);
-    this.opCode = new Int32Array(room);
-    this.opOffset = new Int32Array(room);
-    this.jumpDest = new Int32Array(room);
-    this.callDest = new Int32Array(room);
-    this.reloc = new Int32Array(room);
-    this.cfi = new Int32Array(room);
+    this.#base = new Int32Array(sections.length);
+    this.#size = new Int32Array(sections.length);
+    let bytes = 0;
+    sections.forEach((section, i) => {
+      if (!section.text) return;
+      this.#base[i] = bytes;
+      this.#size[i] = section.bytes.length;
+      bytes += section.bytes.length;
+    });
+    // At most an instruction a byte, and a no-op for each replacement.
+    const columns = CodeColumns.take(1 + bytes + input.alternatives.length);
+    this.#columns = columns;
+    this.#starting = columns.starting;
+    this.section = columns.section;
+    this.offset = columns.offset;
+    this.length = columns.length;
+    this.type = columns.type;
+    this.flags = columns.flags;
+    this.func = columns.func;
+    this.opCode = columns.opCode;
+    this.opOffset = columns.opOffset;
+    this.jumpDest = columns.jumpDest;
+    this.callDest = columns.callDest;
+    this.reloc = columns.reloc;
+    this.cfi = columns.cfi;
     this.firstOf = new Int32Array(sections.length);
     this.endOf = new Int32Array(sections.length);
     this.parent = new Int32Array(symbols.count);
     this.cold = new Int32Array(symbols.count);
-    this.#byOffset = sections.map(({ text, bytes: b }) => (text ? new Int32Array(b.length) : NONE));
     for (let i = 1; i < sections.length; i++) if (sections[i].text) this.#decode(i, sections[i]);
     this.#addFunctions();
     this.#linkColdParts();
   }
 
   at(section: number, offset: number): number {
-    return this.#byOffset[section]?.[offset] ?? 0;
+    if (!(offset >= 0 && offset < this.#size[section])) return 0;
+    return this.#starting[this.#base[section] + offset];
+  }
+
+  /** Gives the columns to the next object: nothing of this one may be used any more. */
+  release(): void {
+    const bytes = this.#size.reduce((sum, size) => sum + size, 0);
+    this.#columns.release(this.count + this.input.alternatives.length, bytes);
   }
 
   #decode(index: number, { name, bytes, relocs }: CodeSection): void {
     const insn = new Insn();
-    const byOffset = this.#byOffset[index];
+    const starting = this.#starting;
+    const base = this.#base[index];
     const relocAt = relocs ? relocCursor(relocs) : undefined;
     const { section: sectionOf, offset: offsetOf, length: lengthOf, type: typeOf } = this;
     let at = this.count;
@@ -107,7 +126,7 @@ export class CodeTable implements Code {
         break;
       }
       const type = insnType(insn);
-      byOffset[offset] = at;
+      starting[base + offset] = at;
       sectionOf[at] = index;
       offsetOf[at] = offset;
       lengthOf[at] = insn.length;
@@ -131,13 +150,8 @@ export class CodeTable implements Code {
 
   /** Of symbols for the same code the last one stands for it, as in elf_add_symbol(). */
   #addFunctions(): void {
-    const { symbols, sections } = this.input;
-    const { type, section, value, size } = symbols;
-    const wanted: number[] = [];
-    for (let s = 1; s < symbols.count; s++) {
-      if (type[s] === SYM_FUNC && sections[section[s]]?.text) wanted.push(s);
-    }
-    wanted.sort((a, b) => section[a] - section[b] || value[a] - value[b] || size[a] - size[b] || a - b);
+    const { section, value } = this.input.symbols;
+    const wanted = this.#sortedFunctions();
     for (let i = 0; i < wanted.length; i++) {
       const [s, next] = [wanted[i], wanted[i + 1]];
       // Of aliases, and of a shorter one at the same place, the last one stands.
@@ -147,6 +161,35 @@ export class CodeTable implements Code {
     }
     for (let i = wanted.length - 2; i >= 0; i--) this.parent[wanted[i]] = this.parent[this.parent[wanted[i]]];
     this.#claimInstructions();
+  }
+
+  /** By section, offset, size, and number. */
+  #sortedFunctions(): number[] {
+    const { symbols, sections } = this.input;
+    const { type, section, value, size } = symbols;
+    const bySection: number[][] = [];
+    for (let s = 1; s < symbols.count; s++) {
+      if (type[s] !== SYM_FUNC || !sections[section[s]]?.text) continue;
+      bySection[section[s]] ??= [];
+      bySection[section[s]].push(s);
+    }
+    const sorted: number[] = [];
+    for (const list of bySection) {
+      if (!list) continue;
+      const order = (a: number, b: number): number => value[a] - value[b] || size[a] - size[b] || a - b;
+      if (symbols.count >= MOST_KEYS) {
+        sorted.push(...list.sort(order));
+        continue;
+      }
+      // Numbers sort many times faster than with a comparison: offset above, place in the list below.
+      const keys = new Float64Array(list.length);
+      for (let i = 0; i < list.length; i++) keys[i] = value[list[i]] * MOST_KEYS + list[i];
+      keys.sort();
+      const start = sorted.length;
+      for (let i = 0; i < keys.length; i++) sorted.push(keys[i] % MOST_KEYS);
+      sortTies(sorted, start, value, order);
+    }
+    return sorted;
   }
 
   /** Of functions that lie over each other, the last to start has the instruction. */
@@ -196,27 +239,40 @@ export class CodeTable implements Code {
       if (symbols.name(func).includes('.cold')) colds.push(func);
     }
     if (colds.length === 0) return;
-    const byName = this.#funcsByName();
     const file = fileOfSymbols(this.input);
+    const parents = new Map(colds.map((cold) => [parentName(symbols.name(cold)), 0]));
+    const inFile = new Map<string, number>();
+    for (let s = 1; s < symbols.count; s++) {
+      if (this.parent[s] === 0 || !parents.has(symbols.name(s))) continue;
+      parents.set(symbols.name(s), s);
+      inFile.set(`${file[s]} ${symbols.name(s)}`, s);
+    }
     for (const cold of colds) {
-      const name = symbols.name(cold);
-      const same = byName.get(name.slice(0, name.indexOf('.cold'))) ?? [];
-      const parent = same.find((s) => file[s] === file[cold]) ?? same.at(-1);
-      if (parent !== undefined) linkCold(this, this.parent[parent], cold);
+      const name = parentName(symbols.name(cold));
+      const parent = inFile.get(`${file[cold]} ${name}`) ?? parents.get(name) ?? 0;
+      if (parent !== 0) linkCold(this, this.parent[parent], cold);
     }
   }
+}
 
-  #funcsByName(): Map<string, number[]> {
-    const { symbols, sections } = this.input;
-    const byName = new Map<string, number[]>();
-    for (let s = 1; s < symbols.count; s++) {
-      if (symbols.type[s] !== SYM_FUNC || !sections[symbols.section[s]]?.text) continue;
-      const name = symbols.name(s);
-      const same = byName.get(name);
-      if (same) same.push(s);
-      else byName.set(name, [s]);
-    }
-    return byName;
+const parentName = (cold: string): string => cold.slice(0, cold.indexOf('.cold'));
+
+/** Symbols that fit a key, with an offset of 31 bits above. */
+const MOST_KEYS = 2 ** 22;
+
+/** Those at one offset still stand by number alone. */
+function sortTies(
+  list: number[],
+  start: number,
+  value: Int32Array,
+  order: (a: number, b: number) => number,
+): void {
+  for (let i = start, next = i + 1; i < list.length; i = next) {
+    next = i + 1;
+    while (next < list.length && value[list[next]] === value[list[i]]) next++;
+    if (next - i < 2) continue;
+    const ties = list.slice(i, next).sort(order);
+    for (let k = 0; k < ties.length; k++) list[i + k] = ties[k];
   }
 }
 

@@ -3,7 +3,7 @@
 // tools/objtool/check.c.
 
 import { type CodeTable, DESTINATION_KNOWN, linkCold } from './decode.ts';
-import { SYM_FUNC, SYM_SECTION } from './input.ts';
+import { type RelocTable, SYM_FUNC, SYM_SECTION } from './input.ts';
 import {
   find,
   IN_DEAD_END,
@@ -30,6 +30,8 @@ export class Destinations {
   readonly #kinds: Uint8Array;
   /** Symbols that are no functions, by instruction. */
   readonly #labelAt = new Map<number, number>();
+  /** Of the section at hand. */
+  #relocs: RelocTable | undefined;
   /** Where the branch at hand goes: a symbol of its own (0: none), or a place. */
   #symbol = 0;
   #section = 0;
@@ -48,12 +50,27 @@ export class Destinations {
   }
 
   addAll(): void {
-    const { type, count } = this.#code;
-    for (let insn = 1; insn < count; insn++) {
+    const { sections } = this.#code.input;
+    for (let i = 1; i < sections.length; i++) this.#addJumps(i);
+    // Which functions return is known when all jumps are.
+    for (let i = 1; i < sections.length; i++) this.#addCalls(i);
+    this.#addMarks();
+  }
+
+  #addJumps(section: number): void {
+    const { type, firstOf, endOf, input } = this.#code;
+    const end = endOf[section];
+    this.#relocs = input.sections[section].relocs;
+    for (let insn = firstOf[section]; insn < end; insn++) {
       if (type[insn] === INSN_JUMP || type[insn] === INSN_JUMP_CONDITIONAL) this.#addJump(insn);
     }
-    for (let insn = 1; insn < count; insn++) if (type[insn] === INSN_CALL) this.#addCall(insn);
-    this.#addMarks();
+  }
+
+  #addCalls(section: number): void {
+    const { type, firstOf, endOf, input } = this.#code;
+    const end = endOf[section];
+    this.#relocs = input.sections[section].relocs;
+    for (let insn = firstOf[section]; insn < end; insn++) if (type[insn] === INSN_CALL) this.#addCall(insn);
   }
 
   #addJump(insn: number): void {
@@ -62,7 +79,8 @@ export class Destinations {
     if (code.reloc[insn] === DESTINATION_KNOWN) return;
     this.#readTarget(insn);
     jumpDest[insn] = 0;
-    const kind = this.#kind(this.#namedTarget());
+    const named = this.#namedTarget();
+    const kind = named === 0 ? 0 : this.#kind(named);
     if (kind === RETPOLINE) {
       const conditional = code.type[insn] === INSN_JUMP_CONDITIONAL;
       code.type[insn] = conditional ? INSN_JUMP_DYNAMIC_CONDITIONAL : INSN_JUMP_DYNAMIC;
@@ -155,16 +173,15 @@ export class Destinations {
   /** The relocation of a branch, or where its displacement points. */
   #readTarget(insn: number): void {
     const code = this.#code;
-    const { symbols, sections } = code.input;
     this.#symbol = 0;
     const index = code.reloc[insn] - 1;
-    if (index < 0) {
+    const relocs = this.#relocs;
+    if (index < 0 || !relocs) {
       this.#section = code.section[insn];
       this.#offset = code.jumpDest[insn];
       return;
     }
-    const relocs = sections[code.section[insn]].relocs;
-    if (!relocs) return;
+    const { symbols } = code.input;
     const symbol = relocs.symbol[index];
     this.#section = symbols.section[symbol];
     this.#offset = symbols.value[symbol] + relocs.addend[index] + 4;
@@ -184,7 +201,7 @@ export class Destinations {
   /** In an assembled image nothing is relocated: names are at the destinations. */
   #namedTarget(): number {
     if (this.#symbol !== 0) return this.#symbol;
-    return this.#code.input.sections[this.#section]?.relocs ? 0 : this.#symbolThere();
+    return this.#relocs ? 0 : this.#symbolThere();
   }
 
   #kind(symbol: number): number {

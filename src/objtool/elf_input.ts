@@ -6,7 +6,15 @@ import { SHF_EXECINSTR, SHT_RELA } from '../elf/constants.ts';
 import type { ElfObject, ElfSection } from '../elf/elf_object.ts';
 import { readModInfo } from '../elf/modinfo.ts';
 import { ElfTables } from './elf_tables.ts';
-import { type CodeHint, type CodeSection, type ObjtoolInput, SYM_FUNC, type SymbolTable } from './input.ts';
+import {
+  type CodeHint,
+  type CodeMark,
+  type CodeSection,
+  type ObjtoolInput,
+  SYM_FUNC,
+  SYM_NOTYPE,
+  type SymbolTable,
+} from './input.ts';
 import { LATER_NORETURNS } from './noreturn.ts';
 import { SpecialSections } from './special_sections.ts';
 import { SymbolRanges } from './symbol_ranges.ts';
@@ -21,7 +29,7 @@ const isRodata = (name: string): boolean => name.startsWith('.rodata') && !name.
 /** Throws ElfError for tables that contradict the object. */
 export function inputFromElf(elf: ElfObject): ObjtoolInput {
   checkSizes(elf);
-  const tables = new ElfTables(elf);
+  const tables = ElfTables.of(elf);
   const special = new SpecialSections(elf, tables);
   const sections = elf.sections.map((section): CodeSection => {
     const { index, name } = section;
@@ -35,7 +43,7 @@ export function inputFromElf(elf: ElfObject): ObjtoolInput {
   return {
     sections,
     symbols,
-    hints: [...special.hints(), ...vmxHints(elf, symbols)],
+    hints: [...special.hints(), ...vmxHints(elf, sections, symbols)],
     noreturn: (kernelVersion(elf) ?? 0) >= 602 ? LATER_NORETURNS : new Set(),
     deadEnds: special.deadEnds(),
     reachable: special.reachable(),
@@ -43,6 +51,20 @@ export function inputFromElf(elf: ElfObject): ObjtoolInput {
     ignored: special.ignored(),
     ignoredAlternatives: special.ignoredAlternatives(),
   };
+}
+
+/** Almost every site is where a function starts. */
+function unnamedSites(elf: ElfObject, symbols: SymbolTable, sites: readonly CodeMark[]): CodeMark[] {
+  const { count, type, section, value } = symbols;
+  const starts = new Map<number, Uint8Array>();
+  for (const { section: index } of sites) {
+    if (!starts.has(index)) starts.set(index, new Uint8Array(elf.data(elf.sections[index]).length + 1));
+  }
+  for (let s = 1; s < count; s++) {
+    const marks = type[s] === SYM_FUNC ? starts.get(section[s]) : undefined;
+    if (marks) marks[value[s]] = 1;
+  }
+  return sites.filter(({ section: index, offset }) => starts.get(index)?.[offset] === 0);
 }
 
 /** Sections that lie over each other may claim any amount of text and tables. */
@@ -68,7 +90,7 @@ export function kernelVersion(elf: ElfObject): number | undefined {
  * ftrace's list of calls to __fentry__ shows where it starts.
  */
 function withUnnamedFunctions(elf: ElfObject, symbols: SymbolTable, special: SpecialSections): SymbolTable {
-  const sites = special.fentrySites();
+  const sites = unnamedSites(elf, symbols, special.fentrySites());
   if (sites.length === 0) return symbols;
   const funcs = new SymbolRanges(symbols, (s) => symbols.type[s] === SYM_FUNC);
   const starts = sites.filter(({ section, offset }) => !funcs.covers(section, offset));
@@ -108,9 +130,9 @@ const VMRESUME_DISTANCE = 64;
  * A guest that exits comes back at vmx_vmexit, to which no branch leads, with the stack as it was at vmresume.
  * The source says so with hints, which a module no longer has.
  */
-function vmxHints(elf: ElfObject, symbols: SymbolTable): CodeHint[] {
-  const exit = elf.section('.noinstr.text') || elf.section('.text') ? findSymbol(symbols, 'vmx_vmexit') : 0;
-  if (exit === 0 || symbols.section[exit] <= 0) return [];
+function vmxHints(elf: ElfObject, sections: readonly CodeSection[], symbols: SymbolTable): CodeHint[] {
+  const exit = findLabel(sections, symbols, 'vmx_vmexit');
+  if (exit === 0) return [];
   const [section, offset] = [symbols.section[exit], symbols.value[exit]];
   const bytes = elf.data(elf.sections[section]);
   for (let at = offset; at >= 0 && at > offset - VMRESUME_DISTANCE; at--) {
@@ -124,17 +146,11 @@ function vmxHints(elf: ElfObject, symbols: SymbolTable): CodeHint[] {
   return [];
 }
 
-/** Only in modules that can have it is every name looked at. */
-function findSymbol(symbols: SymbolTable, name: string): number {
+/** A place in text that is no function. */
+function findLabel(sections: readonly CodeSection[], symbols: SymbolTable, name: string): number {
   for (let s = 1; s < symbols.count; s++) {
-    if (
-      symbols.type[s] === 0 &&
-      symbols.section[s] > 0 &&
-      symbols.size[s] === 0 &&
-      symbols.name(s) === name
-    ) {
-      return s;
-    }
+    if (symbols.type[s] !== SYM_NOTYPE || symbols.size[s] !== 0) continue;
+    if (sections[symbols.section[s]].text && symbols.name(s) === name) return s;
   }
   return 0;
 }

@@ -16,7 +16,17 @@ export class ElfTables {
   readonly #elf: ElfObject;
   readonly #relaOf = new Map<number, ElfSection[]>();
 
-  constructor(elf: ElfObject) {
+  /** Those of an object, read once. */
+  static of(elf: ElfObject): ElfTables {
+    let tables = TABLES.get(elf);
+    if (!tables) {
+      tables = new ElfTables(elf);
+      TABLES.set(elf, tables);
+    }
+    return tables;
+  }
+
+  private constructor(elf: ElfObject) {
     this.#elf = elf;
     this.symbols = readSymbols(elf);
     for (const section of elf.sections) {
@@ -75,6 +85,8 @@ export class ElfTables {
     return at;
   }
 }
+
+const TABLES = new WeakMap<ElfObject, ElfTables>();
 
 /** Little-endian words; a copy only where they are not aligned. */
 function wordsOf(bytes: Uint8Array): Int32Array {

@@ -98,6 +98,7 @@ export interface Code {
   /** Instructions looked at more than once, of which there is a bound. */
   steps: number;
   at(section: number, offset: number): number;
+  release(): void;
 }
 
 export const find = (code: Code, mark: CodeMark): number => code.at(mark.section, mark.offset);

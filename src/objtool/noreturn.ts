@@ -29,6 +29,8 @@ const MAX_DEPTH = 5;
 export class DeadEnds {
   readonly #code: Code;
   readonly #known = new Map<number, boolean>();
+  /** By symbol: a return is in the function itself. */
+  #returning: Uint8Array | undefined;
 
   constructor(code: Code) {
     this.#code = code;
@@ -54,7 +56,8 @@ export class DeadEnds {
     const func = code.parent[symbol];
     const first = func === 0 ? 0 : code.at(symbols.section[func], symbols.value[func]);
     if (first === 0 || symbols.size[func] === 0 || code.func[first] === 0) return false;
-    if (someInsnOfFunc(code, func, (insn) => code.type[insn] === INSN_RETURN)) return false;
+    this.#returning ??= functionsWithReturn(code);
+    if (this.#returning[func] || this.#returning[code.cold[func]]) return false;
     // A tail call instead of a return: it depends on what is called.
     let tail = 0;
     someInsnOfFunc(code, func, (insn) => {
@@ -66,4 +69,13 @@ export class DeadEnds {
     if (dest === 0 || depth === MAX_DEPTH) return false;
     return code.func[dest] !== 0 && this.#decide(code.func[dest], depth + 1);
   }
+}
+
+function functionsWithReturn(code: Code): Uint8Array {
+  const { type, func, count } = code;
+  const returning = new Uint8Array(code.parent.length);
+  for (let insn = 1; insn < count; insn++) if (type[insn] === INSN_RETURN) returning[func[insn]] = 1;
+  // What belongs to no function is no one's cold part.
+  returning[0] = 0;
+  return returning;
 }

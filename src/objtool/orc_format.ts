@@ -69,7 +69,7 @@ export function encodeOrc(rows: OrcRows, format: OrcFormat): Uint8Array {
 export function readOrc(elf: ElfObject, format: OrcFormat = orcFormatOf(elf)): OrcRows | undefined {
   const [ips, orc] = [elf.section('.orc_unwind_ip'), elf.section('.orc_unwind')];
   if (!ips || !orc) return undefined;
-  const tables = new ElfTables(elf);
+  const tables = ElfTables.of(elf);
   const relocs = tables.relocs(ips.index);
   const count = elf.data(ips).length / ORC_IP_SIZE;
   const entries = elf.view(orc);

@@ -12,8 +12,8 @@ import { SYM_SECTION } from './input.ts';
 import { encodeOrc, type OrcFormat } from './orc_format.ts';
 import type { OrcRows } from './orc_rows.ts';
 
-/** The object with these entries in place of those it has. Throws ObjtoolError where a section has no symbol. */
-export function writeOrc(elf: ElfObject, rows: OrcRows, format: OrcFormat): Uint8Array {
+/** The object, in pieces, with these entries in place of those it has. Throws ObjtoolError where a section has no symbol. */
+export function writeOrc(elf: ElfObject, rows: OrcRows, format: OrcFormat): Uint8Array[] {
   const { symtab } = elf;
   if (!symtab) throw new ObjtoolError(`${elf.file}: no symbol table to relocate ORC entries by`);
   const plain = { flags: SHF_ALLOC, type: SHT_PROGBITS, align: 1, entsize: 0 };
@@ -58,7 +58,7 @@ function relocations(elf: ElfObject, rows: OrcRows): Uint8Array {
 
 /** By section the symbol that its places are counted from: its own, or else any of its symbols. */
 function baseSymbols(elf: ElfObject): Map<number, { symbol: number; value: number }> {
-  const { count, section, type, value } = new ElfTables(elf).symbols;
+  const { count, section, type, value } = ElfTables.of(elf).symbols;
   const bases = new Map<number, { symbol: number; value: number }>();
   for (let s = 1; s < count; s++) {
     if (section[s] <= 0) continue;

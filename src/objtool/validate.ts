@@ -102,7 +102,9 @@ class Walk {
   }
 
   #fail(insn: number, text: string): false {
-    this.#problem = `${placeName(this.#code, insn)}: ${text}`;
+    // Places take time to find, and a broken object may fail everywhere.
+    const enough = this.#code.warnings.length >= MAX_WARNINGS;
+    this.#problem = enough ? text : `${placeName(this.#code, insn)}: ${text}`;
     return false;
   }
 

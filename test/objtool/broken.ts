@@ -17,7 +17,7 @@ export function tryObject(bytes: Uint8Array, name: string): string {
     const result = createOrc(inputFromElf(elf));
     const theirs = readOrc(elf);
     if (theirs) diffOrc(result, theirs);
-    if (elf.symtab) parseElf(writeOrc(elf, result.rows, orcFormatOf(elf)), name);
+    if (elf.symtab) parseElf(Buffer.concat(writeOrc(elf, result.rows, orcFormatOf(elf))), name);
     return 'tables';
   } catch (error) {
     if (error instanceof ElfError || error instanceof ObjtoolError) return error.message;
