@@ -13,6 +13,7 @@
 # long klp_gate_lock(edi how): 1 when it is the caller's, or -errno. how: see src/bundle/gate.ts.
 SYM_FUNC_START(klp_gate_lock)
 	FENTRY
+	FRAME_BEGIN
 	push rbx
 	sub rsp, 0x30
 	mov ebx, edi
@@ -44,6 +45,7 @@ SYM_FUNC_START(klp_gate_lock)
 .Lout:
 	add rsp, 0x30
 	pop rbx
+	FRAME_END
 	RET
 SYM_FUNC_END(klp_gate_lock)
 
@@ -54,7 +56,7 @@ SYM_FUNC_START(klp_gate_wake)
 	mov esi, TASK_INTERRUPTIBLE
 	xor edx, edx
 	xor ecx, ecx
-	jmp __wake_up
+	TAIL_CALL __wake_up
 SYM_FUNC_END(klp_gate_wake)
 
 HOST_FUNC_NOTRACE klp_gate_try
@@ -67,7 +69,7 @@ EXPORT_SYMBOL(__request_module)
 SYM_FUNC_START(__x64_sys_module_unpause)
 	FENTRY
 	mov rdi, [rdi + pt_regs_di]
-	jmp __do_sys_module_unpause	# tail call
+	TAIL_CALL __do_sys_module_unpause
 SYM_FUNC_END(__x64_sys_module_unpause)
 HOST_FUNC __do_sys_module_unpause
 
