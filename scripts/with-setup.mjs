@@ -22,6 +22,9 @@ const TARGETS = {
   test: (args) => [['node_modules/vitest/vitest.mjs', 'run', ...args]],
   conformance: (args) => [['scripts/conformance.mjs', ...args]],
   corpus: (args) => [['scripts/corpus.mjs', ...args]],
+  sequences: async (args, buildProgram) => [
+    [await buildProgram('test/properties/sequences_main.ts'), ...args],
+  ],
   fuzz: async (args, buildProgram) => [[await buildProgram('test/objtool/fuzz.ts'), ...args]],
   // Each benchmark named, or all, in a process of its own; options go to each.
   bench: async (args, buildProgram) => {

@@ -1,0 +1,53 @@
+// A few of the sequences that `npm run sequences` runs by the thousand, and those that once went wrong.
+
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { runSequence, type Sequence, sequence } from './sequences.ts';
+
+describe('random sequences of operations', () => {
+  it('leave nothing behind, and break no rule on the way', async () => {
+    const property = fc.asyncProperty(sequence, async (one) => void (await runSequence(one)));
+    await fc.assert(property, {
+      seed: 17,
+      numRuns: 25,
+      unbiased: true,
+    });
+  }, 60_000);
+});
+
+const QUICK = { wait: false } as const;
+
+describe('sequences that went wrong once', () => {
+  const found: readonly [string, Sequence][] = [
+    [
+      'the same module loaded twice while a disable waits for all tasks to schedule',
+      {
+        seed: 7,
+        cpus: 1,
+        instructionNs: 4000,
+        steps: [
+          { do: 'load', module: 'patch_vmlinux', args: '', wait: true },
+          { do: 'load', module: 'patch_sympos', args: '', ...QUICK },
+          { do: 'disable', which: 0, ...QUICK },
+          { do: 'load', module: 'patch_sympos', args: '', wait: true },
+        ],
+      },
+    ],
+    [
+      'a child that ends while its parent is killed',
+      {
+        seed: 197808438,
+        cpus: 3,
+        instructionNs: 10_000,
+        steps: [
+          { do: 'spawn', program: 'forker', args: ['20'] },
+          { do: 'read', path: '/proc/cmdline', wait: true },
+        ],
+      },
+    ],
+  ];
+
+  it.each(found)('%s', async (_name, one) => {
+    await expect(runSequence(one)).resolves.toBeDefined();
+  });
+});
