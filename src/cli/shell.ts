@@ -3,7 +3,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { createInterface, type Interface } from 'node:readline';
+import { createInterface } from 'node:readline';
 import { complete } from '../shell/complete.ts';
 import type { Result } from '../shell/result.ts';
 import type { Shell } from '../shell/shell.ts';
@@ -75,7 +75,7 @@ async function interact(session: Shell): Promise<void> {
   readline.on('history', (lines: string[]) => writeHistory(history, lines));
   readline.on('SIGINT', () => {
     process.stdout.write('^C\n');
-    (readline as Interface & { line: string }).line = '';
+    Object.assign(readline, { line: '', cursor: 0 });
     readline.prompt();
   });
   readline.prompt();

@@ -49,9 +49,17 @@ export function wholeNumber(min: number, max: number): (text: string) => number 
 /** Virtual ns in which a machine that has just been booted comes to rest. */
 const SETTLE_NS = 10e6;
 
-/** Boots a machine and gives it a shell. @throws UsageError for a directory that is none. */
-export async function bootShell(options: ShellMachineOptions): Promise<Shell> {
-  const dirs = options.dir ?? [join(packageRoot(), 'fixtures/modules')];
+/**
+ * Boots a machine and gives it a shell. @param warn what depmod has to say of the modules
+ * @throws UsageError for a directory that is none
+ */
+export async function bootShell(
+  options: ShellMachineOptions,
+  warn: (line: string) => void = (line) => process.stderr.write(`${line}\n`),
+): Promise<Shell> {
+  const fixtures =
+    options.unwinder === 'frame pointer' ? 'fixtures/modules/frame-pointer' : 'fixtures/modules';
+  const dirs = options.dir ?? [join(packageRoot(), fixtures)];
   for (const dir of dirs) checkDirectory(dir);
   const [{ Machine }, { Shell }] = await Promise.all([
     import('../machine/machine.ts'),
@@ -67,7 +75,7 @@ export async function bootShell(options: ShellMachineOptions): Promise<Shell> {
   });
   machine.runFor(SETTLE_NS);
   const shell = new Shell(machine, { modules: () => moduleFiles(dirs) });
-  for (const line of shell.context.modules.depmod().warnings) process.stderr.write(`${line}\n`);
+  shell.context.modules.depmod().warnings.forEach(warn);
   return shell;
 }
 
@@ -76,11 +84,18 @@ function checkDirectory(dir: string): void {
     throw new UsageError(`${dir}: no such directory`);
 }
 
+/** All modules of the directories and those below; of two with one name, the one that is less deep down. */
 function* moduleFiles(dirs: readonly string[]): IterableIterator<{ name: string; bytes: Uint8Array }> {
+  const found = new Map<string, string>();
+  const depth = (path: string): number => path.split('/').length;
   for (const dir of dirs) {
     const files = readdirSync(dir, { recursive: true, encoding: 'utf8' }).filter((file) =>
       file.endsWith('.ko'),
     );
-    for (const file of files.sort()) yield { name: basename(file), bytes: readFileSync(join(dir, file)) };
+    for (const file of files.sort((a, b) => depth(a) - depth(b))) {
+      const name = basename(file);
+      if (!found.has(name)) found.set(name, join(dir, file));
+    }
   }
+  for (const [name, path] of found) yield { name, bytes: readFileSync(path) };
 }

@@ -11,7 +11,7 @@ export interface UpOptions extends ShellMachineOptions {
 }
 
 /** What the process in the background tells the one that started it. */
-type Told = { readonly ready: true } | { readonly error: string };
+type Told = { readonly warnings: readonly string[] } | { readonly error: string };
 
 export async function up(options: UpOptions): Promise<void> {
   const running = await connectTo(options.name);
@@ -29,12 +29,13 @@ async function serve(options: UpOptions): Promise<void> {
     if (process.connected) process.disconnect();
   };
   try {
-    const shell = await bootShell(options);
+    const warnings: string[] = [];
+    const shell = await bootShell(options, (line) => warnings.push(line));
     const server = new SessionServer(shell, options.name);
     await server.listen();
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => server.close());
-    if (process.connected) tell({ ready: true });
-    else process.stdout.write(`${options.name}\n`);
+    if (process.connected) tell({ warnings });
+    else announce(options.name, warnings);
     await server.done;
     shell.context.guest.machine.close();
     process.exit();
@@ -48,16 +49,22 @@ async function serve(options: UpOptions): Promise<void> {
 function startInBackground(name: string): Promise<void> {
   const child = spawn(process.execPath, [...process.execArgv, ...process.argv.slice(1), '--foreground'], {
     detached: true,
-    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    // Nothing of ours stays open there: whoever reads what we print would wait for its end.
+    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
   });
   return new Promise((resolve, reject) => {
     child.on('message', (told: Told) => {
       if ('error' in told) reject(new UsageError(told.error));
-      else process.stdout.write(`${name}\n`);
+      else announce(name, told.warnings);
       child.disconnect?.();
       child.unref();
       resolve();
     });
     child.on('exit', (code) => reject(new UsageError(`the machine ended at once (exit code ${code})`)));
   });
+}
+
+function announce(name: string, warnings: readonly string[]): void {
+  process.stderr.write(warnings.map((line) => `${line}\n`).join(''));
+  process.stdout.write(`${name}\n`);
 }

@@ -107,7 +107,7 @@ function insert(
     const own = i === paths.length - 1;
     if (!own && loaded(shell, moduleName(path))) continue;
     const given = own ? params : [];
-    if (options.verbose) output.line(['insmod', path, ...given].join(' '));
+    if (options.verbose) output.line(`insmod ${path} ${given.join(' ')}`);
     if (options.dryRun) continue;
     output.add(insertOne(shell, path, given, options));
     if (output.status !== 0) break;

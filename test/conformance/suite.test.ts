@@ -1,0 +1,21 @@
+// The kernel's own selftests, where their sources have been fetched already: npm run conformance does that.
+
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+
+const ROOT = join(import.meta.dirname, '../..');
+
+describe("the kernel's livepatch selftests", () => {
+  it.skipIf(!existsSync(join(ROOT, '.cache/conformance/.built')))('all pass', { timeout: 120_000 }, () => {
+    spawnSync(process.execPath, ['scripts/build.mjs', '--no-types'], { cwd: ROOT, stdio: 'inherit' });
+    const { status, stdout } = spawnSync(process.execPath, ['scripts/conformance.mjs'], {
+      cwd: ROOT,
+      encoding: 'utf8',
+    });
+    expect(stdout).toMatch(/^22 of 22 tests passed in /m);
+    expect(stdout.match(/^ {2}ok /gm)).toHaveLength(22);
+    expect(status).toBe(0);
+  });
+});

@@ -1,0 +1,147 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { complete } from '../../src/shell/complete.ts';
+import { grepPattern } from '../../src/shell/regex.ts';
+import { Session } from './session.ts';
+
+let session: Session;
+const sh = (line: string): Promise<string> => session.sh(line);
+
+beforeAll(async () => {
+  session = await Session.boot(['klpdemo_target', 'klpdemo_patch_target']);
+});
+afterAll(() => session.machine.close());
+
+describe('lines', () => {
+  it.each([
+    ['true && echo yes || echo no', 'yes\n'],
+    ['false && echo yes || echo no', 'no\n'],
+    ['false; echo $?', '1\n'],
+    ['nothing-like-this; echo $?', '127\nbash: nothing-like-this: command not found\n'],
+    ['echo a | cat | wc -l', '1\n'],
+    ['false | true', ''],
+    ['true | false', '[exit status 1]\n'],
+    ['/sbin/modprobe -n klpdemo_target', ''],
+    ['echo a; exit 3; echo b', 'a\n[exit status 3]\n'],
+    ['# nothing', ''],
+  ])('%s', async (line, expected) => {
+    expect(await sh(line)).toBe(expected);
+    session.shell.exited = undefined;
+    session.shell.status = 0;
+  });
+
+  it('of a script are named by errors, and end it with errexit', async () => {
+    const seen: string[] = [];
+    const onResult = ({ stdout, stderr }: { stdout: string; stderr: string }): void => {
+      seen.push(stdout + stderr);
+    };
+    const text = 'echo one\nfalse || echo saved\nnope\necho never\n';
+    const { status } = await session.shell.execute(text, { errexit: true, script: true, onResult });
+    expect(seen).toEqual(['one\n', '', 'saved\n', 'bash: line 3: nope: command not found\n']);
+    expect(status).toBe(127);
+    expect(session.shell.exited).toBe(127);
+    session.shell.exited = undefined;
+  });
+});
+
+describe('grep, head, tail, wc', () => {
+  beforeAll(async () => {
+    await sh("echo -e 'one\\ntwo\\nthree\\n1+1' > /tmp/lines");
+  });
+
+  it.each([
+    ['grep o /tmp/lines', 'one\ntwo\n'],
+    ['grep -c o /tmp/lines', '2\n'],
+    ['grep -v o /tmp/lines', 'three\n1+1\n'],
+    ['grep -x t.o /tmp/lines', 'two\n'],
+    ['grep -q three /tmp/lines', ''],
+    ['grep four /tmp/lines', '[exit status 1]\n'],
+    ["grep 'one\\|two' /tmp/lines", 'one\ntwo\n'],
+    ["grep -E 'one|two' /tmp/lines", 'one\ntwo\n'],
+    ["grep '1+1' /tmp/lines", '1+1\n'],
+    ["grep -E '1\\+1' /tmp/lines", '1+1\n'],
+    ["grep -n 't[[:alpha:]]\\{2\\}$' /tmp/lines", '2:two\n'],
+    ['grep -e one -e two /tmp/lines', 'one\ntwo\n'],
+    ['grep x /nowhere', 'grep: /nowhere: No such file or directory\n[exit status 2]\n'],
+    ["grep '[' /tmp/lines", 'grep: Unmatched [, [^, [:, [., or [=\n[exit status 2]\n'],
+    ['head -n 1 /tmp/lines', 'one\n'],
+    ['tail -2 /tmp/lines', 'three\n1+1\n'],
+    ['tail -n +3 /tmp/lines', 'three\n1+1\n'],
+    ['wc -l /tmp/lines', '4 /tmp/lines\n'],
+    ['cat /tmp/lines | wc', '      4       4      18\n'],
+  ])('%s', async (line, expected) => {
+    expect(await sh(line)).toBe(expected);
+  });
+
+  it('take a basic expression as POSIX does', () => {
+    const matches = (pattern: string, text: string): boolean => grepPattern([pattern], {}).test(text);
+    expect(matches('^\\[[ 0-9.]*\\] ', '[    1.000222] x')).toBe(true);
+    expect(matches('a*', '')).toBe(true);
+    expect(matches('*a', '*a')).toBe(true);
+    expect(matches('\\(tainting\\|taints\\) kernel', 'x: tainting kernel')).toBe(true);
+    expect(matches('(a)', 'a')).toBe(false);
+    expect(matches('a{2}', 'aa')).toBe(false);
+    expect(matches('x$y', 'x$y')).toBe(true);
+    expect(matches('[]a]', ']')).toBe(true);
+  });
+});
+
+describe('the running system', () => {
+  it('lets virtual time pass in sleep, and only there by much', async () => {
+    const before = session.machine.now();
+    await sh('sleep 1.5; sleep 250ms');
+    expect((session.machine.now() - before) / 1e9).toBeCloseTo(1.75, 5);
+    expect(await sh('sleep x')).toBe("sleep: invalid time interval 'x'\n[exit status 1]\n");
+  });
+
+  it('shows tasks, sends them signals, and shows their stacks', async () => {
+    const pid = (await sh('start sleep 1000000')).trim();
+    expect(await sh('ps')).toMatch(new RegExp(`^ +${pid} S +-1 sleep$`, 'm'));
+    expect(await sh(`stack ${pid}`)).toMatch(
+      /^\[<0>\] hrtimer_nanosleep\+.*\n[\s\S]*entry_SYSCALL_64_after_hwframe/,
+    );
+    expect(await sh('stack sleep')).toBe(await sh(`stack ${pid}`));
+    expect(await sh(`kill -9 ${pid}; sleep 1; ps | grep -c sleep`)).toBe('0\n[exit status 1]\n');
+    expect(await sh(`kill ${pid}`)).toBe(`bash: kill: (${pid}) - No such process\n[exit status 1]\n`);
+    expect(await sh('stack nobody')).toBe('stack: nobody: No such process\n[exit status 1]\n');
+  });
+
+  it('is what uname says', async () => {
+    expect(await sh('uname -r')).toBe('6.1.0-56-amd64\n');
+    expect(await sh('uname -a')).toMatch(/^Linux \(none\) 6\.1\.0-56-amd64 #1 SMP .* x86_64 GNU\/Linux\n$/);
+  });
+
+  it('can be disassembled, with what is patched as it is', async () => {
+    expect(await sh('disas cmdline_proc_show 6')).toMatch(
+      /^[0-9a-f]{16} <cmdline_proc_show\+0x0\/0x\w+>:\n {2}\w+: {2}0f 1f 44 00 00 +nopl .*\n {2}\w+: {2}53 +push %rbx\n$/,
+    );
+    expect(await sh('disas no_such_thing')).toBe('disas: no_such_thing: no such symbol\n[exit status 1]\n');
+  });
+
+  it('explains its commands', async () => {
+    expect(await sh('help')).toMatch(/^modprobe +load a module/m);
+    expect(await sh('help why')).toMatch(/^why \[--json\]\n/);
+  });
+});
+
+describe('completion', () => {
+  const offers = (line: string): string[] => complete(session.shell.context, line)[0];
+
+  it('offers commands, modules, tasks and sysctls', async () => {
+    expect(offers('modp')).toEqual(['modprobe ']);
+    expect(offers('true && rmm')).toEqual(['rmmod ']);
+    expect(offers('modprobe klpdemo_t')).toEqual(['klpdemo_target ']);
+    expect(offers('rmmod ')).toEqual([]);
+    await sh('modprobe klpdemo_target');
+    expect(offers('rmmod ')).toEqual(['klpdemo_target ']);
+    expect(offers('sysctl kernel.f')).toEqual(['kernel.ftrace_enabled']);
+    expect(offers('stack ini')).toEqual(['init ']);
+    expect(offers('disas cmdline_proc')).toContain('cmdline_proc_show');
+  });
+
+  it('offers paths of the guest, directories open at their end', () => {
+    expect(offers('cat /sys/kern')).toEqual(['/sys/kernel/']);
+    expect(offers('cat /proc/cmd')).toEqual(['/proc/cmdline ']);
+    expect(offers('echo 0 > /sys/kernel/d')).toEqual(['/sys/kernel/debug/']);
+    expect(offers('cat /nowhere/')).toEqual([]);
+  });
+});

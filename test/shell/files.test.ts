@@ -1,0 +1,128 @@
+// Reading and writing the guest's files from the shell, against what bash and coreutils said on the real machine.
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Session } from './session.ts';
+
+let session: Session;
+const PATCH = '/sys/kernel/livepatch/klpdemo_patch_vmlinux';
+const sh = (line: string): Promise<string> => session.sh(line);
+
+beforeAll(async () => {
+  session = await Session.boot(['klpdemo_patch_vmlinux']);
+  expect(await sh('modprobe klpdemo_patch_vmlinux; sleep 2')).toBe('');
+});
+afterAll(() => session.machine.close());
+
+describe('the files of a patch that is on', () => {
+  it.each([
+    [`echo 1 > ${PATCH}/enabled`, 'bash: echo: write error: Invalid argument\n[exit status 1]\n'],
+    [`echo 1 > ${PATCH}/force`, 'bash: echo: write error: Invalid argument\n[exit status 1]\n'],
+    [`echo 0 > ${PATCH}/force`, ''],
+    [`echo x > ${PATCH}/enabled`, 'bash: echo: write error: Invalid argument\n[exit status 1]\n'],
+    [`cat ${PATCH}/force`, `cat: ${PATCH}/force: Permission denied\n[exit status 1]\n`],
+    [`echo 1 > ${PATCH}/transition`, `bash: ${PATCH}/transition: Permission denied\n[exit status 1]\n`],
+    [`cat ${PATCH}/enabled ${PATCH}/transition`, '1\n0\n'],
+    [
+      'sysctl kernel.ftrace_enabled=0',
+      'sysctl: setting key "kernel.ftrace_enabled": Device or resource busy\n[exit status 1]\n',
+    ],
+    ['sysctl kernel.ftrace_enabled', 'kernel.ftrace_enabled = 1\n'],
+    ['sysctl --values kernel.ftrace_enabled', '1\n'],
+    [
+      'sysctl kernel.nothing',
+      'sysctl: cannot stat /proc/sys/kernel/nothing: No such file or directory\n[exit status 1]\n',
+    ],
+    ['cat /proc/cmdline', 'klpdemo: this command line was livepatched\n'],
+  ])('%s', async (line, expected) => {
+    expect(await sh(line)).toBe(expected);
+  });
+
+  it('have the modes, sizes and links of the real ones', async () => {
+    const format = '%A %a %U:%G %F size=%s nlink=%h';
+    const paths = ['', '/enabled', '/force', '/transition', '/vmlinux', '/vmlinux/patched'];
+    expect(await sh(`stat -c "${format}" ${paths.map((path) => PATCH + path).join(' ')}`)).toBe(
+      [
+        'drwxr-xr-x 755 root:root directory size=0 nlink=3',
+        '-rw-r--r-- 644 root:root regular file size=4096 nlink=1',
+        '--w------- 200 root:root regular file size=4096 nlink=1',
+        '-r--r--r-- 444 root:root regular file size=4096 nlink=1',
+        'drwxr-xr-x 755 root:root directory size=0 nlink=3',
+        '-r--r--r-- 444 root:root regular file size=4096 nlink=1',
+        '',
+      ].join('\n'),
+    );
+  });
+
+  it('are listed as ls lists them', async () => {
+    expect(await sh(`ls ${PATCH}`)).toBe('enabled\nforce\ntransition\nvmlinux\n');
+    expect(await sh(`ls -la ${PATCH}/vmlinux`)).toMatch(
+      /^total 0\ndrwxr-xr-x 3 root root {4}0 .* \.\ndrwxr-xr-x 3 root root {4}0 .* \.\.\n.* cmdline_proc_show,1\n-r--r--r-- 1 root root 4096 .* patched\n$/,
+    );
+    expect(await sh('ls /nowhere')).toBe(
+      "ls: cannot access '/nowhere': No such file or directory\n[exit status 2]\n",
+    );
+  });
+
+  it('show the function in tracefs with its trampoline', async () => {
+    expect(await sh('cat /sys/kernel/debug/tracing/enabled_functions')).toMatch(
+      /^cmdline_proc_show \(1\) {3}I {2}\ttramp: 0xffffffffc0\w+ \(klp_ftrace_handler\+0x0\/0x\w+\) ->klp_ftrace_handler\+0x0\/0x\w+\n$/,
+    );
+  });
+});
+
+describe('files of bytes', () => {
+  it('are made, emptied and appended to', async () => {
+    expect(await sh('echo one > /tmp/f; echo two >> /tmp/f; cat /tmp/f')).toBe('one\ntwo\n');
+    expect(await sh('echo -n three > /tmp/f; wc -c /tmp/f; > /tmp/f; wc -c /tmp/f')).toBe(
+      '5 /tmp/f\n0 /tmp/f\n',
+    );
+    expect(await sh('dmesg > /tmp/log; test -s /tmp/log && echo written')).toBe('written\n');
+    expect(await sh('mkdir /tmp/d; echo x > /tmp/d/e; ls /tmp')).toBe('d\nf\nlog\n');
+    expect(await sh('rm /tmp/d/e /tmp/log; ls /tmp/d')).toBe('');
+  });
+
+  it.each([
+    ['echo x > /none/f', 'bash: /none/f: No such file or directory\n[exit status 1]\n'],
+    ['echo x > /proc/none', 'bash: /proc/none: No such file or directory\n[exit status 1]\n'],
+    ['echo x > /sys/none', 'bash: /sys/none: Permission denied\n[exit status 1]\n'],
+    ['echo x > /sys', 'bash: /sys: Is a directory\n[exit status 1]\n'],
+    ['cat /proc', 'cat: /proc: Is a directory\n[exit status 1]\n'],
+    ['cat /proc/cmdline/x', 'cat: /proc/cmdline/x: Not a directory\n[exit status 1]\n'],
+    ['cat /none', 'cat: /none: No such file or directory\n[exit status 1]\n'],
+    ['rm /proc/version', "rm: cannot remove '/proc/version': Operation not permitted\n[exit status 1]\n"],
+  ])('%s fails as it should', async (line, expected) => {
+    expect(await sh(line)).toBe(expected);
+  });
+
+  it('longer than a page are written in more than one write', async () => {
+    const text = 'x'.repeat(10_000);
+    expect(await sh(`echo ${text} > /tmp/long; wc -c /tmp/long`)).toBe('10001 /tmp/long\n');
+  });
+});
+
+describe('the kernel log', () => {
+  it('takes a record of a user, with or without a level', async () => {
+    expect(await sh("echo hello > /dev/kmsg; echo '<3>bad' > /dev/kmsg; dmesg -t | tail -n 2")).toBe(
+      'hello\nbad\n',
+    );
+  });
+
+  it('is cleared for who looks at it, and goes on', async () => {
+    expect(await sh('dmesg -C; dmesg')).toBe('');
+    expect(await sh('echo next > /dev/kmsg; dmesg')).toMatch(/^\[ +\d+\.\d{6}\] next\n$/);
+  });
+
+  it('says what dynamic debug is told to say', async () => {
+    const control = '/sys/kernel/debug/dynamic_debug/control';
+    expect(await sh(`grep -c '=_' ${control}`)).toBe('8\n');
+    expect(await sh(`echo 'file kernel/livepatch/* +p; func klp_try_switch_task -p' > ${control}`)).toBe('');
+    expect(await sh(`grep -c '=p' ${control}; grep klp_try_switch_task ${control} | grep -v -c '=_'`)).toBe(
+      '4\n0\n[exit status 1]\n',
+    );
+    expect(await sh(`echo 'file kernel/livepatch/transition.c line 521 =_' > ${control}`)).toBe('');
+    expect(await sh(`grep -c '=p' ${control}`)).toBe('3\n');
+    expect(await sh(`echo 'nonsense +p' > ${control}`)).toBe(
+      'bash: echo: write error: Invalid argument\n[exit status 1]\n',
+    );
+  });
+});
