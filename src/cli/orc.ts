@@ -38,7 +38,7 @@ export async function orc(args: readonly string[], options: OrcOptions): Promise
   const threads = options.jobs ?? availableParallelism();
   const bytes = objects.reduce((sum, { size }) => sum + size, 0);
   if (threads === 1 || jobs.length === 1 || (options.jobs === undefined && bytes < WORTH_THREADS)) {
-    for (const job of jobs) done(job, orcObject(job));
+    for (const job of jobs) done(job, await orcObject(job));
   } else {
     // The largest first, so that no core is left alone with it.
     const order = jobs.map((job, i) => ({ job, size: objects[i].size })).sort((a, b) => b.size - a.size);

@@ -5,11 +5,12 @@
 import { closeSync, mkdirSync, openSync, statSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type ElfObject, parseElf } from '../elf/elf_object.ts';
-import { type Agreement, diffOrc, type Judge } from '../objtool/diff.ts';
+import { type Agreement, diffOrc } from '../objtool/diff.ts';
 import { inputFromElf } from '../objtool/elf_input.ts';
 import { dumpOrc } from '../objtool/orc_dump.ts';
 import { type OrcFormat, orcFormatOf, readOrc } from '../objtool/orc_format.ts';
 import { createOrc, type OrcResult } from '../objtool/orc_gen.ts';
+import type { OrcRows } from '../objtool/orc_rows.ts';
 import { writeOrc } from '../objtool/orc_write.ts';
 import { readObject } from './object_files.ts';
 
@@ -36,10 +37,10 @@ export interface OrcReport {
   readonly dump?: readonly string[];
 }
 
-export function orcObject(job: OrcJob, judge?: Judge): OrcReport {
+export async function orcObject(job: OrcJob): Promise<OrcReport> {
   const file = job.path;
   try {
-    return makeReport(job, judge);
+    return await makeReport(job);
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     const known = typeof code === 'string';
@@ -52,27 +53,15 @@ export function orcObject(job: OrcJob, judge?: Judge): OrcReport {
 
 const withFile = (file: string, text: string): string => (text.includes(file) ? text : `${file}: ${text}`);
 
-function makeReport(job: OrcJob, judge: Judge | undefined): OrcReport {
+async function makeReport(job: OrcJob): Promise<OrcReport> {
   const elf = parseElf(readObject(job.path), job.path);
   const own = orcFormatOf(elf);
-  const result = createOrc(inputFromElf(elf));
-  const report = reportOf(job, elf, result, own, judge);
-  result.code.release();
-  return report;
-}
-
-function reportOf(
-  job: OrcJob,
-  elf: ElfObject,
-  result: OrcResult,
-  own: OrcFormat,
-  judge: Judge | undefined,
-): OrcReport {
   const format = job.format ?? own;
+  const result = createOrc(inputFromElf(elf));
   const theirs = job.diff ? readOrc(elf, own) : undefined;
-  const agreement = theirs && diffOrc(result, theirs, judge);
+  const agreement = theirs && (await compare(elf, result, theirs));
   if (job.output !== undefined) save(job.path, job.output, writeOrc(elf, result.rows, format));
-  return {
+  const report = {
     file: job.path,
     format,
     ...counts(result),
@@ -81,6 +70,22 @@ function reportOf(
     ...(agreement ? { agreement } : {}),
     ...(job.dump ? { dump: dumpOrc(elf, result.rows) } : {}),
   };
+  result.code.release();
+  return report;
+}
+
+/** Execution is asked only where there is something to decide. */
+async function compare(elf: ElfObject, result: OrcResult, theirs: OrcRows): Promise<Agreement> {
+  const agreement = diffOrc(result, theirs);
+  if (agreement.differences.length === 0) return agreement;
+  try {
+    const { judgeOf } = await import('./orc_judge.ts');
+    return diffOrc(result, theirs, judgeOf(elf, result.rows, theirs));
+  } catch (error) {
+    // Without an engine, or in text that it cannot hold, differences stay unproved.
+    if (process.env.KLPEMU_DEBUG) process.stderr.write(`${(error as Error).stack}\n`);
+    return agreement;
+  }
 }
 
 /** Of the text that has entries. */

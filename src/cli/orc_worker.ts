@@ -3,6 +3,6 @@
 import { parentPort } from 'node:worker_threads';
 import { type OrcJob, orcObject } from './orc_object.ts';
 
-parentPort?.on('message', (job: OrcJob) => {
-  parentPort?.postMessage(orcObject(job));
+parentPort?.on('message', async (job: OrcJob) => {
+  parentPort?.postMessage(await orcObject(job));
 });

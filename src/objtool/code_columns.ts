@@ -41,7 +41,7 @@ export class CodeColumns {
   static take(room: number): CodeColumns {
     const kept = spare;
     spare = undefined;
-    return kept && kept.room >= room ? kept : new CodeColumns(Math.max(room, LEAST_ROOM));
+    return kept && kept.room >= room ? kept : new CodeColumns(roomFor(room));
   }
 
   /** Back for the next one: nothing of them may be used any more. */
@@ -55,7 +55,9 @@ export class CodeColumns {
   }
 }
 
-const LEAST_ROOM = 1 << 18;
+/** A quarter more, so that the next object may fit as well. */
+const roomFor = (room: number): number => Math.ceil(room * 1.25) + 1024;
+
 /** Text of 16 MB: more is not worth keeping for. */
 const MOST_KEPT = 1 << 24;
 let spare: CodeColumns | undefined;

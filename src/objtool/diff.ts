@@ -18,22 +18,25 @@ export const DIFFERENCE_CLASSES: readonly DifferenceClass[] = [
   'open',
 ];
 
+/** An undefined entry is no answer: the unwinder says that it cannot go on. */
+export type ProofVerdict = 'right' | 'wrong' | 'no answer';
+
 /** What execution says of one place; `truth` is for people. */
 export interface Proof {
   readonly truth: string;
-  readonly ours: 'right' | 'wrong';
-  readonly theirs: 'right' | 'wrong';
+  readonly ours: ProofVerdict;
+  readonly theirs: ProofVerdict;
 }
 
-/** An ORC entry as a question: 6.1's fields. */
-export interface Answer {
+/** Of the two tables at one place; undefined where execution does not get there. */
+export type Judge = (section: string, offset: number) => Proof | undefined;
+
+/** An ORC entry. */
+interface Answer {
   readonly spOffset: number;
   readonly bpOffset: number;
   readonly flags: number;
 }
-
-/** Undefined where execution does not get there. */
-export type Judge = (section: string, offset: number, ours: Answer, theirs: Answer) => Proof | undefined;
 
 export interface ClassifiedDifference {
   readonly section: string;
@@ -113,7 +116,7 @@ class Classifier {
     const [ours, theirs] = [answer(this.#ours, difference.ours), answer(this.#theirs, difference.theirs)];
     const name = this.#code.input.sections[section].name;
     const found = this.#blame(difference, ours, theirs);
-    const proof = this.#judge?.(name, start, ours, theirs);
+    const proof = this.#judge?.(name, start);
     return {
       section: name,
       start,
@@ -121,7 +124,7 @@ class Classifier {
       place: this.#place(section, start),
       ours: show(ours),
       theirs: show(theirs),
-      ...(proof && found.class === 'open' ? byProof(proof) : found),
+      ...(proof ? byProof(proof, found) : found),
       ...(proof ? { proof } : {}),
     };
   }
@@ -182,10 +185,13 @@ interface Verdict {
 const lost = (reason: string): Verdict => ({ class: 'information no longer in the object', reason });
 const open = (reason: string): Verdict => ({ class: 'open', reason });
 
-function byProof({ ours, theirs }: Proof): Verdict {
+function byProof({ ours, theirs }: Proof, found: Verdict): Verdict {
   if (ours === 'wrong') return { class: 'ours wrong', reason: 'execution says otherwise' };
+  if (found.class !== 'open') return found;
   if (theirs === 'wrong') return { class: 'theirs wrong', reason: 'execution says otherwise' };
-  return open('execution bears both out');
+  return open(
+    ours === theirs ? `${ours} by execution, like theirs` : `${ours} by execution; theirs: ${theirs}`,
+  );
 }
 
 const NO_ANSWER: Answer = { spOffset: 0, bpOffset: 0, flags: 0 };

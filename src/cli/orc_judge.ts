@@ -1,0 +1,39 @@
+// Execution as the judge between two ORC tables of one object: the check of src/check, with either table.
+
+import { CheckGuest } from '../check/check_guest.ts';
+import { ObjectChecker } from '../check/check_object.ts';
+import type { ProofAt, Truth } from '../check/ports.ts';
+import type { ElfObject } from '../elf/elf_object.ts';
+import type { Judge, Proof, ProofVerdict } from '../objtool/diff.ts';
+import type { OrcRows } from '../objtool/orc_rows.ts';
+
+/** Each takes the exploration of a function, twice. */
+const MOST_PROOFS = 300;
+
+/** One judge after the other: a guest is large. */
+let guest: CheckGuest | undefined;
+
+/** Throws where there is no engine to execute with. */
+export function judgeOf(elf: ElfObject, ours: OrcRows, theirs: OrcRows): Judge {
+  guest ??= new CheckGuest();
+  const judges = [ours, theirs].map(
+    (orc) => new ObjectChecker(guest as CheckGuest, elf, { unwinder: 'orc', orc }),
+  );
+  let left = MOST_PROOFS;
+  return (section, offset): Proof | undefined => {
+    if (left-- <= 0) return undefined;
+    const [first, second] = judges.map((judge) => judge.proveAt(section, offset));
+    if (!first || !second) return undefined;
+    return { truth: truthText(first.truth), ours: verdictOf(first), theirs: verdictOf(second) };
+  };
+}
+
+function verdictOf({ verdict, answer }: ProofAt): ProofVerdict {
+  if (verdict === 'right') return 'right';
+  return answer.prevSp === undefined && verdict === 'wrong, declared unreliable' ? 'no answer' : 'wrong';
+}
+
+function truthText({ prevSp, prevBp }: Truth): string {
+  const bp = prevBp === undefined ? 'is lost' : prevBp === 'register' ? 'is in rbp' : `lies at sp+${prevBp}`;
+  return `the caller's sp is sp+${prevSp}, its rbp ${bp}`;
+}
