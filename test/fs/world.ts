@@ -27,7 +27,7 @@ import { defineMm } from '../../src/mm/mm.ts';
 
 const NOP5 = Uint8Array.of(0x0f, 0x1f, 0x44, 0, 0);
 /** A page of ours: functions of a test, and the hlt that calls return to. */
-const SCRATCH = 0xffffffffc5000000n;
+const SCRATCH = 0xffffffffc4000000n;
 const BUDGET = 2_000_000;
 const REGS = LAYOUT.pt_regs.fields;
 const ARGS = [REG.rdi, REG.rsi, REG.rdx, REG.rcx, REG.r8, REG.r9];

@@ -7,7 +7,7 @@ import type { KernelEvent } from '../../src/kernel/events.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import { Machine, type MachineOptions } from '../../src/machine/machine.ts';
 
-const KERNEL_CODE = 0xffffffffc5000000n;
+const KERNEL_CODE = 0xffffffffc4000000n;
 const USER_CODE = 0x600000n;
 export const MS = 1e6;
 
