@@ -100,6 +100,8 @@ export class ObjectChecker {
       const { truth, answer } = this.#judge.explain('interrupted', this.#ip(insn));
       proof = { truth, answer, verdict };
     };
+    // Where it has been for an earlier proof does not count.
+    this.#explorer.visits.fill(0);
     this.#explorer.explore(this.#code.parent[func] || func);
     this.#watch = undefined;
     return proof;
