@@ -76,6 +76,8 @@ describe('klpemu orc', () => {
     const { status, stdout } = orc('--diff', put('tampered.ko', tampered()));
     expect(status).toBe(1);
     expect(stdout).toMatch(/ours sp:sp\+16 .* \| theirs sp:sp\+64/);
+    expect(stdout).toMatch(/: theirs wrong \(execution says otherwise\)$/m);
+    expect(stdout).toMatch(/^ +execution: the caller's sp is sp\+16, its rbp .*; ours right, theirs wrong$/m);
   });
 
   it('writes a copy that has the same table, and leaves the module alone', () => {
