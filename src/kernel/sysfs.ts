@@ -14,6 +14,8 @@ export interface SysfsAttribute {
   readonly name: string;
   /** Permission bits: 0o644, 0o444, 0o200. */
   readonly mode: number;
+  /** Bytes, of an attribute that is binary; a page for others. */
+  readonly size?: number;
   show?(): ShowResult | HostGenerator<ShowResult>;
   /** Bytes consumed, or -errno. @param call the host call of the task that writes. */
   store?(text: string, call: HostCall): number | HostGenerator<number>;
@@ -24,7 +26,7 @@ export class SysfsFile {
   readonly name: string;
   readonly mode: number;
   /** Bytes; what stat says, whatever the text's length is. */
-  readonly size = CONSTANTS.PAGE_SIZE;
+  readonly size: number;
   readonly parent: SysfsDir;
   removed = false;
   readonly #attribute: SysfsAttribute;
@@ -34,6 +36,7 @@ export class SysfsFile {
     this.#attribute = attribute;
     this.name = attribute.name;
     this.mode = attribute.mode;
+    this.size = attribute.size ?? CONSTANTS.PAGE_SIZE;
   }
 
   get path(): string {

@@ -10,7 +10,6 @@ import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { negErrno } from '../kernel/core.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
-import { paramAttribute, readKernelParam } from '../kernel/params.ts';
 import type { Sysfs } from '../kernel/sysfs.ts';
 import { callArgs } from '../kernel/varargs.ts';
 import { type FormatContext, vsprintfGuest } from '../kernel/vsprintf.ts';
@@ -23,8 +22,8 @@ import { ModuleLoader } from '../module/main.ts';
 import type { Module } from '../module/module.ts';
 import type { ModuleArea } from '../module/module_alloc.ts';
 import type { ModuleLoaderPorts } from '../module/ports.ts';
-import { MODULE_ATTRIBUTES } from '../module/procfs.ts';
 import type { OrcLookup, TextHandle } from '../unwind/orc_lookup.ts';
+import { makeModuleDirectory } from './module_sysfs.ts';
 import { MODULE_INIT_PAUSED, PausedModules } from './paused_modules.ts';
 
 const { EFAULT, ENOENT } = CONSTANTS;
@@ -179,16 +178,8 @@ export class Modules {
   }
 
   #sysfsSetup(mod: Module): number {
-    const dir = this.#parts.sysfs.mkdirs(`/module/${mod.name}`);
-    for (const { name, mode, show } of MODULE_ATTRIBUTES) {
-      if (show(mod) === undefined) continue;
-      dir.addFile({ name, mode, show: () => `${show(mod) ?? ''}\n` });
-    }
-    for (const name of ['holders', 'notes', 'sections']) dir.addDir(name);
-    for (const param of this.loader.params.list(mod)) {
-      const attribute = paramAttribute(this.#parts.core, readKernelParam(this.#parts.core, param.addr));
-      if (attribute) this.#parts.sysfs.mkdirs(`/module/${mod.name}/parameters`).addFile(attribute);
-    }
+    const { core, sysfs } = this.#parts;
+    makeModuleDirectory(core, sysfs, mod, this.loader.params.list(mod));
     return 0;
   }
 

@@ -138,3 +138,20 @@ describe('modinfo', () => {
     expect(await sh('modinfo nowhere')).toBe('modinfo: ERROR: Module nowhere not found.\n[exit status 1]\n');
   });
 });
+
+describe('/sys/module', () => {
+  it('has the files of a real one, with their modes and sizes', async () => {
+    await sh('modprobe klpdemo_patch_vmlinux');
+    const dir = '/sys/module/klpdemo_patch_vmlinux';
+    expect(await sh(`ls ${dir}`)).toBe(
+      'coresize\nholders\ninitsize\ninitstate\nnotes\nrefcnt\nsections\ntaint\nuevent\n',
+    );
+    const format = '%A %s';
+    expect(await sh(`stat -c '${format}' ${dir}/refcnt ${dir}/uevent ${dir}/sections/.text`)).toBe(
+      '-r--r--r-- 4096\n--w------- 4096\n-r-------- 19\n',
+    );
+    expect(await sh(`cat ${dir}/sections/.text`)).toMatch(/^0xffffffffc0[0-9a-f]{6}\n$/);
+    expect(await sh(`cat ${dir}/taint ${dir}/initstate`)).toBe('OEK\nlive\n');
+    expect(await sh(`wc -c ${dir}/notes/.note.gnu.build-id`)).toMatch(/^36 /);
+  });
+});
