@@ -8,7 +8,7 @@ import { BareEngine } from './lib/bare.ts';
 import { type Part, timeParts } from './lib/parts.ts';
 import { type Figure, Report } from './lib/report.ts';
 
-const INSTRUCTIONS = 4_000_000;
+const INSTRUCTIONS = 400_000;
 const KERNEL_TEXT = 0xffffffffc0800000n;
 const USER_TEXT = 0x700000n;
 const PAGE = 4096;
