@@ -29,6 +29,8 @@ export class TransitionTruth {
   /** What forced transitions left open, and who fell into it. */
   readonly holes: ForceHoles;
   #forced = false;
+  /** What #replaced() says, until functions are registered, unregistered or loaded. */
+  #leaving: readonly Version[] | undefined;
 
   /** @param gaps tasks that got a version through the kernel's own gap: known, and told of elsewhere. */
   constructor(
@@ -46,15 +48,18 @@ export class TransitionTruth {
     if (!traces.shadow) return;
     core.events.subscribe(
       (event) => {
-        if (event.type === 'patch_state' && VERIFIED.has(event.way))
-          this.#checkSwitch(livepatch, event.pid, event.comm);
+        if (event.type === 'patch_state') {
+          if (VERIFIED.has(event.way)) this.#checkSwitch(livepatch, event.pid, event.comm);
+          return;
+        }
+        this.#leaving = undefined;
         if (event.type !== 'transition') return;
         if (event.what === 'forcing') this.#force(livepatch);
         if (event.what !== 'completing') return;
         if (!this.#forced) this.#check(livepatch);
         this.#forced = false;
       },
-      ['patch_state', 'transition'],
+      ['patch_state', 'transition', 'module', 'ftrace'],
     );
     core.events.subscribe(
       (event) => {
@@ -102,7 +107,8 @@ export class TransitionTruth {
   #checkSwitch(livepatch: Livepatch, pid: number, comm: string): void {
     const task = pid === 0 ? this.#core.tasks.idle.find((t) => t.comm === comm) : this.#core.tasks.byPid(pid);
     if (!task || task.stackSlot < 0) return;
-    const live = this.#live(task, this.#replaced(livepatch));
+    this.#leaving ??= this.#replaced(livepatch);
+    const live = this.#live(task, this.#leaving);
     this.#judge(livepatch, task, live, (name) => `${task} switches while it stands in ${name}`);
     this.switches++;
   }
