@@ -1,6 +1,6 @@
 // `npm run corpus`: Debian's kernel package of this machine's release, and what klpemu says of its modules.
 //
-//   node scripts/corpus.mjs [--package NAME] [--modules DIR] [--no-page]
+//   node scripts/corpus.mjs [orc] [check] [--package NAME] [--modules DIR] [--no-page]
 //
 // The package goes to .cache/corpus, never into the repository; one that is there already is not fetched again.
 // Results: .cache/corpus/results.json, and the figures in docs/corpus.md between its markers.
@@ -15,6 +15,7 @@ import {
   renameSync,
   writeFileSync,
 } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -24,7 +25,8 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const cache = join(root, '.cache/corpus');
 const PAGE = join(root, 'docs/corpus.md');
 
-const { values } = parseArgs({
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
     package: { type: 'string' },
     modules: { type: 'string' },
@@ -130,27 +132,36 @@ function writePage(parts) {
   writeFileSync(PAGE, page);
 }
 
+/** What is done with the modules; each by itself, so that one that fails does not lose the other's figures. */
+const COMMANDS = {
+  orc: (modules) => {
+    const result = klpemu('orc', ['--diff', modules], 'orc.json');
+    return { result, table: orcTable(result) };
+  },
+  check: (modules) => {
+    const result = klpemu('check', [modules], 'check.json');
+    return { result, table: plainTable('klpemu check', result.summary ?? {}) };
+  },
+};
+
 function main() {
   const name = values.modules ?? values.package ?? kernelPackage();
   const modules = values.modules ?? fetchModules(name);
   console.error(`klpemu: modules of ${modules}`);
-  const results = {
-    package: name,
-    node: process.version,
-    orc: klpemu('orc', ['--diff', modules], 'orc.json'),
-  };
-  const parts = {
-    orc: orcTable(results.orc),
-    package: `Measured with the modules of \`${name}\`, Node ${process.version}.`,
-  };
-  console.log(`${parts.orc}\n`);
-  if (has('check')) {
-    results.check = klpemu('check', [modules], 'check.json');
-    parts.check = plainTable('klpemu check', results.check.summary ?? {});
-    console.log(`${parts.check}\n`);
+  const file = join(cache, 'results.json');
+  const before = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {};
+  const results = { ...(before.package === name ? before : {}), package: name, node: process.version };
+  const wanted = positionals.length > 0 ? positionals : Object.keys(COMMANDS).filter(has);
+  for (const command of wanted) {
+    if (!COMMANDS[command]) throw new Error(`usage: npm run corpus [-- ${Object.keys(COMMANDS).join('|')}]`);
+    const { result, table } = COMMANDS[command](modules);
+    results[command] = result;
+    console.log(`${table}\n`);
+    writeFileSync(file, JSON.stringify(results));
+    if (values['no-page']) continue;
+    const measured = `Measured with the modules of \`${name}\`, Node ${process.version}, ${availableParallelism()} cores.`;
+    writePage({ package: measured, [command]: table });
   }
-  writeFileSync(join(cache, 'results.json'), JSON.stringify(results));
-  if (!values['no-page']) writePage(parts);
 }
 
 try {
