@@ -3,7 +3,7 @@
 // A client says one JSON object a line and gets one back. After {"pipe":true} it says command lines, and gets for each
 // `STATUS STDOUT-BYTES STDERR-BYTES` on a line, then those bytes: what a shell script can read with `read -N`.
 
-import { mkdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -25,6 +25,8 @@ export interface Reply extends Result {
   readonly pid?: number;
 }
 
+/** How often the server looks whether its socket is still there. */
+const LOOK_MS = 5000;
 /** Longest request, bytes. */
 const REQUEST_MAX = 1 << 20;
 
@@ -83,6 +85,7 @@ export class SessionServer {
   readonly #server: Server;
   /** The request that is being worked on, and those that wait. */
   #busy: Promise<void> = Promise.resolve();
+  #serving: Socket | undefined;
   readonly done: Promise<void>;
   #finish: () => void = () => {};
 
@@ -98,6 +101,10 @@ export class SessionServer {
   /** Whoever holds the name was asked before: what is left of it is stale. */
   listen(): Promise<void> {
     rmSync(this.#path, { force: true });
+    // Without its socket nobody can reach the machine, nor end it.
+    setInterval(() => {
+      if (!existsSync(this.#path)) this.close();
+    }, LOOK_MS).unref();
     return new Promise((resolve, reject) => {
       this.#server.once('error', reject);
       this.#server.listen(this.#path, resolve);
@@ -113,6 +120,10 @@ export class SessionServer {
   #accept(socket: Socket): void {
     let text = '';
     let pipe = false;
+    socket.on('close', () => {
+      // Nobody waits for the command any more.
+      if (this.#serving === socket) this.#shell.context.interrupted = true;
+    });
     socket.setEncoding('latin1');
     socket.on('error', () => socket.destroy());
     socket.on('data', (chunk: string) => {
@@ -120,16 +131,21 @@ export class SessionServer {
       for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n')) {
         const line = text.slice(0, end);
         text = text.slice(end + 1);
-        if (pipe) this.#queue(() => this.#answerPipe(socket, line));
+        if (pipe) this.#queue(socket, () => this.#answerPipe(socket, line));
         else if (isPipeRequest(line)) pipe = true;
-        else this.#queue(() => this.#answer(socket, line));
+        else this.#queue(socket, () => this.#answer(socket, line));
       }
       if (text.length > REQUEST_MAX) socket.destroy();
     });
   }
 
-  #queue(work: () => Promise<void>): void {
-    this.#busy = this.#busy.then(work, work);
+  #queue(socket: Socket, work: () => Promise<void>): void {
+    const serve = async (): Promise<void> => {
+      this.#serving = socket;
+      await work();
+      this.#serving = undefined;
+    };
+    this.#busy = this.#busy.then(serve, serve);
   }
 
   async #answer(socket: Socket, line: string): Promise<void> {

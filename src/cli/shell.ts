@@ -63,6 +63,7 @@ async function interact(session: Shell): Promise<void> {
   process.stdout.write(dim("a livepatch machine; 'help' lists commands, time passes by 'sleep'\n"));
   const history = historyFile();
   const prompt = (): string => `${dim(`[${(machine.now() / 1e9).toFixed(3)}]`)} ${bold('#')} `;
+  let busy = false;
   const readline = createInterface({
     input: process.stdin,
     output: process.stdout,
@@ -75,12 +76,18 @@ async function interact(session: Shell): Promise<void> {
   readline.on('history', (lines: string[]) => writeHistory(history, lines));
   readline.on('SIGINT', () => {
     process.stdout.write('^C\n');
+    if (busy) {
+      session.context.interrupted = true;
+      return;
+    }
     Object.assign(readline, { line: '', cursor: 0 });
     readline.prompt();
   });
   readline.prompt();
   for await (const line of readline) {
+    busy = true;
     writeResult(await session.execute(toBytes(line)));
+    busy = false;
     if (session.exited !== undefined) break;
     readline.setPrompt(prompt());
     readline.prompt();

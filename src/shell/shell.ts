@@ -53,6 +53,7 @@ export class Shell {
       guest,
       modules: new ModuleStore(machine, options.modules),
       dmesgFrom: 0,
+      interrupted: false,
       bash: 'bash: ',
       commands: commandTable(),
     };
@@ -83,8 +84,9 @@ export class Shell {
       this.status = result.status;
       const looked = steps[i + 1] !== undefined && steps[i + 1].when !== 'always';
       if (options.errexit && this.status !== 0 && !looked) this.exited ??= this.status;
-      if (this.exited !== undefined) break;
+      if (this.exited !== undefined || this.context.interrupted) break;
     }
+    this.context.interrupted = false;
     return { ...output.result(), status: this.status };
   }
 

@@ -93,6 +93,13 @@ describe('the running system', () => {
     expect(await sh('sleep x')).toBe("sleep: invalid time interval 'x'\n[exit status 1]\n");
   });
 
+  it('ends a long sleep, and the line that it is in, when it is interrupted', async () => {
+    const line = session.shell.execute('sleep 100h; echo never');
+    session.shell.context.interrupted = true;
+    expect(await line).toEqual({ status: 130, stdout: '', stderr: '' });
+    expect(await sh('sleep 1; echo again')).toBe('again\n');
+  });
+
   it('shows tasks, sends them signals, and shows their stacks', async () => {
     const pid = (await sh('start sleep 1000000')).trim();
     expect(await sh('ps')).toMatch(new RegExp(`^ +${pid} S +-1 sleep$`, 'm'));

@@ -8,7 +8,7 @@ import type { Command, ShellContext } from '../command.ts';
 import { errnoText } from '../errno_text.ts';
 import { parseOptions } from '../options.ts';
 import { failed, Output, ok, type Result } from '../result.ts';
-import { signalNames, signalNumber } from '../signals.ts';
+import { signalNames, signalNumber, signalStatus } from '../signals.ts';
 
 const dmesg: Command = {
   name: 'dmesg',
@@ -120,7 +120,7 @@ const sleep: Command = {
   name: 'sleep',
   usage: 'sleep SECONDS[ms|s|m|h]...',
   summary: 'let virtual time pass',
-  run: ({ args, shell }) => {
+  run: async ({ args, shell }) => {
     if (args.length === 0) return failed('sleep: missing operand');
     let ns = 0;
     for (const arg of args) {
@@ -128,10 +128,27 @@ const sleep: Command = {
       if (!match) return failed(`sleep: invalid time interval '${arg}'`);
       ns += Number(match[1]) * SECONDS[match[2]] * 1e9;
     }
-    shell.guest.machine.runFor(Math.round(ns));
-    return ok();
+    const whole = await pass(shell, Math.round(ns));
+    return whole ? ok() : { ...ok(), status: signalStatus(SIGINT) };
   },
 };
+
+const SIGINT = 2;
+/** Virtual ns between two looks at whether the sleep was interrupted. */
+const PIECE_NS = 10e9;
+
+/** Lets virtual ns pass. @returns false when it was interrupted */
+async function pass(shell: ShellContext, ns: number): Promise<boolean> {
+  const { machine } = shell.guest;
+  const end = machine.now() + ns;
+  while (end - machine.now() > PIECE_NS) {
+    machine.runFor(PIECE_NS);
+    await new Promise((resolve) => setImmediate(resolve));
+    if (shell.interrupted) return false;
+  }
+  machine.runFor(end - machine.now());
+  return true;
+}
 
 const kill: Command = {
   name: 'kill',
