@@ -122,7 +122,7 @@ describe('an entry of a module', () => {
 });
 
 /** Machine code of a test, at the end of the module area. */
-let nextCode = MODULES_VADDR + 0x500_0000n;
+let nextCode = MODULES_VADDR + 0x400_0000n;
 async function addCode(text: string, symbols: Record<string, Addr> = {}): Promise<Addr> {
   const { core } = machine;
   const addr = nextCode;
