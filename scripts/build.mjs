@@ -22,7 +22,7 @@ const SETTINGS = ['package-lock.json', 'tsconfig.json', 'scripts/build.mjs'];
 
 /** CommonJS packages in the bundle ask for Node's modules by require, which is made when one does. */
 const REQUIRE =
-  "import{createRequire as $r}from'node:module';function require(name){return $r(import.meta.url)(name)}";
+  "import{createRequire as $r}from'node:module';let $q;function require(name){return($q??=$r(import.meta.url))(name)}";
 
 const COMMON = { bundle: true, platform: 'node', format: 'esm', target: 'node20', logLevel: 'warning' };
 
