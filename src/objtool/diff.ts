@@ -131,13 +131,15 @@ class Classifier {
 
   #blame(difference: OrcDifference, ours: Answer, theirs: Answer): Verdict {
     const code = this.#code;
-    const insn = code.at(difference.section, difference.start);
+    const { section, start } = difference;
+    const insn = insnAround(code, section, start);
     const func = code.func[insn];
-    if (insn === 0) return open('inside an instruction');
+    if (code.at(section, start) !== insn) return open('inside an instruction that may be replaced');
     if (isUndefined(theirs) && func !== 0 && this.#theyAreSilentIn(func)) {
       return lost('no entry for the whole function: the source says it is not to be looked at');
     }
     if (!isUndefined(ours) || code.flags[insn] & IN_VISITED) return open('two answers');
+    if (func === 0) return lost('in no function: the source says with hints how the stack is there');
     const before = this.#deadEndBefore(insn);
     if (before !== 0 && code.type[before] === INSN_BUG) {
       return lost('behind an ud2 that is in no __bug_table: the source says that execution goes on there');
@@ -154,7 +156,7 @@ class Classifier {
     let before = insn - 1;
     while (before > 0 && !(code.flags[before] & IN_VISITED) && code.func[before] === code.func[insn])
       before--;
-    return code.flags[before] & IN_DEAD_END ? before : 0;
+    return code.func[before] === code.func[insn] && code.flags[before] & IN_DEAD_END ? before : 0;
   }
 
   /** The object's table has nothing for a function that ours has answers for. */
@@ -171,7 +173,7 @@ class Classifier {
 
   #place(section: number, offset: number): string {
     const { symbols, sections } = this.#code.input;
-    const func = this.#code.func[this.#code.at(section, offset)];
+    const func = this.#code.func[insnAround(this.#code, section, offset)];
     if (func === 0) return `${sections[section].name}+0x${offset.toString(16)}`;
     return `${symbols.name(func)}+0x${(offset - symbols.value[func]).toString(16)}`;
   }
@@ -193,6 +195,17 @@ function byProof({ ours, theirs }: Proof, found: Verdict): Verdict {
     ours === theirs ? `${ours} by execution, like theirs` : `${ours} by execution; theirs: ${theirs}`,
   );
 }
+
+/** The instruction that a place is in; 0 for none. */
+function insnAround(code: Code, section: number, offset: number): number {
+  for (let at = offset; at > offset - LONGEST && at >= 0; at--) {
+    const insn = code.at(section, at);
+    if (insn !== 0) return insn;
+  }
+  return 0;
+}
+
+const LONGEST = 15;
 
 const NO_ANSWER: Answer = { spOffset: 0, bpOffset: 0, flags: 0 };
 

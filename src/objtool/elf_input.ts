@@ -7,13 +7,14 @@ import type { ElfObject, ElfSection } from '../elf/elf_object.ts';
 import { readModInfo } from '../elf/modinfo.ts';
 import { ElfTables } from './elf_tables.ts';
 import {
+  BIND_LOCAL,
   type CodeHint,
   type CodeMark,
   type CodeSection,
   type ObjtoolInput,
   SYM_FUNC,
   SYM_NOTYPE,
-  type SymbolTable,
+  SymbolTable,
 } from './input.ts';
 import { LATER_NORETURNS } from './noreturn.ts';
 import { SpecialSections } from './special_sections.ts';
@@ -34,10 +35,10 @@ export function inputFromElf(elf: ElfObject): ObjtoolInput {
   const sections = elf.sections.map((section): CodeSection => {
     const { index, name } = section;
     const [text, rodata] = [isText(section), isRodata(name)];
-    if (!text && !rodata) return { name, bytes: NO_BYTES, text: false };
     const bytes = text ? elf.data(section) : NO_BYTES;
     const replacement = isReplacement(name) || name.startsWith('.discard.');
-    return { name, bytes, text, rodata, replacement, relocs: tables.relocs(index) };
+    const relocs = text || rodata ? tables.relocs(index) : undefined;
+    return { name, bytes, text, rodata, replacement, relocs };
   });
   const symbols = withUnnamedFunctions(elf, tables.symbols, special);
   return {
@@ -96,30 +97,26 @@ function withUnnamedFunctions(elf: ElfObject, symbols: SymbolTable, special: Spe
   const starts = sites.filter(({ section, offset }) => !funcs.covers(section, offset));
   if (starts.length === 0) return symbols;
   starts.sort((a, b) => a.section - b.section || a.offset - b.offset);
-  const first = symbols.count;
-  const count = first + starts.length;
-  const column = <T extends Int32Array | Uint8Array>(from: T, to: T, of: (i: number) => number): T => {
-    to.set(from);
-    for (let i = 0; i < starts.length; i++) to[first + i] = of(i);
-    return to;
-  };
   const end = (i: number): number => {
     const [mark, next] = [starts[i], starts[i + 1]];
     const limit = funcs.next(mark.section, mark.offset) ?? elf.sections[mark.section].size;
     return next?.section === mark.section ? Math.min(limit, next.offset) : limit;
   };
-  return {
-    count,
-    section: column(symbols.section, new Int32Array(count), (i) => starts[i].section),
-    value: column(symbols.value, new Int32Array(count), (i) => starts[i].offset),
-    size: column(symbols.size, new Int32Array(count), (i) => end(i) - starts[i].offset),
-    type: column(symbols.type, new Uint8Array(count), () => SYM_FUNC),
-    bind: column(symbols.bind, new Uint8Array(count), () => 0),
-    name: (i) =>
-      i < first
-        ? symbols.name(i)
-        : `${elf.sections[starts[i - first].section].name}+0x${starts[i - first].offset.toString(16)}`,
-  };
+  const { count } = symbols;
+  const table = new SymbolTable(count + starts.length, (i) => {
+    if (i < count) return symbols.name(i);
+    const { section, offset } = starts[i - count];
+    return `${elf.sections[section].name}+0x${offset.toString(16)}`;
+  });
+  table.section.set(symbols.section);
+  table.value.set(symbols.value);
+  table.size.set(symbols.size);
+  table.type.set(symbols.type);
+  table.bind.set(symbols.bind);
+  starts.forEach(({ section, offset }, i) => {
+    table.set(count + i, section, offset, end(i) - offset, SYM_FUNC, BIND_LOCAL);
+  });
+  return table;
 }
 
 const VMRESUME = [0x0f, 0x01, 0xc3];

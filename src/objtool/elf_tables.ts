@@ -6,7 +6,7 @@
 
 import { RELA_SIZE, SHF_RELA_LIVEPATCH, SHT_RELA, SYM_SIZE } from '../elf/constants.ts';
 import type { ElfObject, ElfSection } from '../elf/elf_object.ts';
-import type { RelocTable, SymbolTable } from './input.ts';
+import { type RelocTable, SymbolTable } from './input.ts';
 
 const RELA_WORDS = RELA_SIZE / 4;
 const SYM_WORDS = SYM_SIZE / 4;
@@ -42,20 +42,13 @@ export class ElfTables {
     const tables = this.#relaOf.get(index);
     if (!tables) return undefined;
     const count = tables.reduce((sum, { size }) => sum + Math.floor(size / RELA_SIZE), 0);
-    const columns = {
-      count,
-      offset: new Int32Array(count),
-      symbol: new Int32Array(count),
-      addend: new Int32Array(count),
-      type: new Uint8Array(count),
-      sorted: true,
-    };
+    const table = new Relocs(count);
     let at = 0;
-    for (const table of tables) at = this.#read(table, this.#elf.sections[index], columns, at);
-    return columns;
+    for (const section of tables) at = this.#read(section, this.#elf.sections[index], table, at);
+    return table;
   }
 
-  #read(rela: ElfSection, target: ElfSection, into: RelocTable & { sorted: boolean }, first: number): number {
+  #read(rela: ElfSection, target: ElfSection, into: Relocs, first: number): number {
     const elf = this.#elf;
     if (rela.link !== elf.symtab?.index) {
       throw elf.error(`relocations by section ${rela.link}, which is not the symbol table`, rela.name);
@@ -86,6 +79,23 @@ export class ElfTables {
   }
 }
 
+class Relocs implements RelocTable {
+  readonly count: number;
+  readonly offset: Int32Array;
+  readonly symbol: Int32Array;
+  readonly addend: Int32Array;
+  readonly type: Uint8Array;
+  sorted = true;
+
+  constructor(count: number) {
+    this.count = count;
+    this.offset = new Int32Array(count);
+    this.symbol = new Int32Array(count);
+    this.addend = new Int32Array(count);
+    this.type = new Uint8Array(count);
+  }
+}
+
 const TABLES = new WeakMap<ElfObject, ElfTables>();
 
 /** Little-endian words; a copy only where they are not aligned. */
@@ -97,37 +107,28 @@ function wordsOf(bytes: Uint8Array): Int32Array {
 
 function readSymbols(elf: ElfObject): SymbolTable {
   const { symtab, strtab } = elf;
-  if (!symtab || !strtab) {
-    return { ...columns(1), count: 1, name: () => '' };
-  }
-  const data = elf.data(symtab);
-  const words = wordsOf(data);
+  if (!symtab || !strtab) return new SymbolTable(1, () => '');
+  const words = wordsOf(elf.data(symtab));
   const count = words.length / SYM_WORDS;
-  const table = columns(count);
   const strings = elf.data(strtab);
   const text = Buffer.from(strings.buffer, strings.byteOffset, strings.length);
+  const table = new SymbolTable(count, (index) => stringAt(text, words[index * SYM_WORDS]));
+  const sizes = Float64Array.from(elf.sections, (s) => s.size);
   for (let i = 0, w = 0; i < count; i++, w += SYM_WORDS) {
     const info = words[w + 1];
     const shndx = info >>> 16;
-    const inFile = shndx < elf.sections.length;
-    table.type[i] = info & 0xf;
-    table.bind[i] = (info >>> 4) & 0xf;
-    table.section[i] = inFile ? shndx : 0;
-    table.value[i] = small(words[w + 2], words[w + 3]);
-    table.size[i] = Math.max(0, small(words[w + 4], words[w + 5]));
+    const section = shndx < sizes.length ? shndx : 0;
+    const value = small(words[w + 2], words[w + 3]);
+    const size = Math.max(0, small(words[w + 4], words[w + 5]));
     if (words[w] >>> 0 >= strings.length) {
       throw elf.error(`symbol ${i} has its name outside the string table`, symtab.name, w * 4);
     }
-    if (inFile && shndx !== 0 && table.value[i] >>> 0 > elf.sections[shndx].size) {
-      throw elf.error(`symbol ${i} lies outside section ${elf.sections[shndx].name}`, symtab.name, w * 4);
+    if (section !== 0 && value >>> 0 > sizes[section]) {
+      throw elf.error(`symbol ${i} lies outside section ${elf.sections[section].name}`, symtab.name, w * 4);
     }
+    table.set(i, section, value, size, info & 0xf, (info >>> 4) & 0xf);
   }
-  const names: string[] = [];
-  const name = (index: number): string => {
-    names[index] ??= stringAt(text, words[index * SYM_WORDS]);
-    return names[index];
-  };
-  return { ...table, count, name };
+  return table;
 }
 
 /** KSYM_NAME_LEN; longer ones are cut, for names that overlap may be any number of that length. */
@@ -140,13 +141,3 @@ function stringAt(strings: Buffer, offset: number): string {
 
 /** A 64-bit value that no section is large enough for becomes -1. */
 const small = (low: number, high: number): number => (high === 0 && low >= 0 ? low : -1);
-
-function columns(count: number): Omit<SymbolTable, 'count' | 'name'> {
-  return {
-    section: new Int32Array(count),
-    value: new Int32Array(count),
-    size: new Int32Array(count),
-    type: new Uint8Array(count),
-    bind: new Uint8Array(count),
-  };
-}

@@ -17,8 +17,8 @@ export const BIND_LOCAL = 0;
 export const BIND_GLOBAL = 1;
 export const BIND_WEAK = 2;
 
-/** Row 0 is the null symbol. */
-export interface SymbolTable {
+/** Row 0 is the null symbol. A class, so that all tables are of one shape for the code that reads them. */
+export class SymbolTable {
   readonly count: number;
   /** Index in `sections`; 0 for a symbol of another object, whose section 0 is no section. */
   readonly section: Int32Array;
@@ -28,7 +28,34 @@ export interface SymbolTable {
   readonly type: Uint8Array;
   /** BIND_* */
   readonly bind: Uint8Array;
-  name(index: number): string;
+  readonly #nameOf: (index: number) => string;
+  readonly #names: string[] = [];
+
+  /** With room for `count` symbols, all of them null. */
+  constructor(count: number, nameOf: (index: number) => string) {
+    this.count = count;
+    this.section = new Int32Array(count);
+    this.value = new Int32Array(count);
+    this.size = new Int32Array(count);
+    this.type = new Uint8Array(count);
+    this.bind = new Uint8Array(count);
+    this.#nameOf = nameOf;
+  }
+
+  name(index: number): string {
+    const name = this.#names[index];
+    if (name !== undefined) return name;
+    this.#names[index] = this.#nameOf(index);
+    return this.#names[index];
+  }
+
+  set(index: number, section: number, value: number, size: number, type: number, bind: number): void {
+    this.section[index] = section;
+    this.value[index] = value;
+    this.size[index] = size;
+    this.type[index] = type;
+    this.bind[index] = bind;
+  }
 }
 
 /** Of one section, in the order of the file. */
@@ -124,16 +151,11 @@ export interface SymbolRow {
 
 /** Columns from rows; the null symbol is put before them. */
 export function symbolTable(rows: readonly SymbolRow[]): SymbolTable {
-  const column = (of: (row: SymbolRow) => number): number[] => [0, ...rows.map(of)];
-  return {
-    count: rows.length + 1,
-    section: Int32Array.from(column((r) => r.section)),
-    value: Int32Array.from(column((r) => r.value)),
-    size: Int32Array.from(column((r) => r.size)),
-    type: Uint8Array.from(column((r) => r.type)),
-    bind: Uint8Array.from(column((r) => r.bind)),
-    name: (index) => rows[index - 1]?.name ?? '',
-  };
+  const table = new SymbolTable(rows.length + 1, (index) => rows[index - 1]?.name ?? '');
+  rows.forEach(({ section, value, size, type, bind }, i) => {
+    table.set(i + 1, section, value, size, type, bind);
+  });
+  return table;
 }
 
 const NOTHING = { reachable: [], alternatives: [], ignored: [], ignoredAlternatives: [] };

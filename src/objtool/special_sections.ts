@@ -11,6 +11,7 @@ import {
   type CodeHint,
   type CodeHintKind,
   type CodeMark,
+  type RelocTable,
   SYM_SECTION,
 } from './input.ts';
 
@@ -155,10 +156,7 @@ export class SpecialSections {
     const relocs = section && this.#tables.relocs(section.index);
     if (!section || !relocs) return { rows: [], size: forms[0].size };
     const data = this.#elf.data(section);
-    const form = forms.find(
-      ({ size, fields }) =>
-        data.length % size === 0 && relocs.offset.every((offset) => fields.includes(offset % size)),
-    );
+    const form = forms.find((f) => data.length % f.size === 0 && fits(f, relocs));
     if (!form) throw this.#elf.error('rows of no known size', name);
     const { size } = form;
     const first: (CodeMark | undefined)[] = [];
@@ -207,6 +205,14 @@ export class SpecialSections {
     const value = symbols.type[symbol] === SYM_SECTION ? 0 : symbols.value[symbol];
     return { section, offset: value + addend };
   }
+}
+
+/** All relocations lie in fields of the rows. */
+function fits({ size, fields }: RowForm, { count, offset }: RelocTable): boolean {
+  const isField = new Uint8Array(size);
+  for (const field of fields) isField[field] = 1;
+  for (let i = 0; i < count; i++) if (isField[offset[i] % size] === 0) return false;
+  return true;
 }
 
 /** By end of an instruction, one more than its start. */
