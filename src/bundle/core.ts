@@ -171,7 +171,7 @@ export class Bundles {
     if (ret !== 0) patchInit.freeStart(patch);
     yield* klp.unlock();
     if (ret === 0) return 0;
-    patchInit.freeFinish(patch);
+    yield* patchInit.freeFinish(patch);
     yield* this.#takeDown(bundle);
     return ret;
   }

@@ -6,6 +6,7 @@ import { parseDuration } from '../scenario/units.ts';
 import { addBundle } from './bundle_command.ts';
 import { addCheck } from './check_command.ts';
 import { EXIT, fail } from './exit.ts';
+import { addKlpConvert } from './klp_convert_command.ts';
 import { addOrc } from './orc_command.ts';
 import { addShellCommands } from './shell_commands.ts';
 import { ignoreClosedPipe } from './terminal.ts';
@@ -52,6 +53,7 @@ function program(): Command {
   addBundle(root);
   addShellCommands(root);
   addCheck(root);
+  addKlpConvert(root);
   for (const command of [root, ...root.commands]) {
     command.exitOverride();
     command.configureOutput({

@@ -27,6 +27,8 @@ export const SHF_ALLOC = 0x2;
 export const SHF_EXECINSTR = 0x4;
 export const SHF_MERGE = 0x10;
 export const SHF_STRINGS = 0x20;
+/** sh_info is the index of a section. */
+export const SHF_INFO_LINK = 0x40;
 /** Kernel's own flags, in the range that the format leaves to the operating system. */
 export const SHF_RELA_LIVEPATCH = 0x00100000;
 export const SHF_RO_AFTER_INIT = 0x00200000;

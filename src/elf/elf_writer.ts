@@ -18,6 +18,8 @@ export interface SectionChange {
   /** Names of the sections that sh_link and sh_info give the indexes of. */
   readonly link?: string;
   readonly info?: string;
+  /** sh_info as a number, instead. */
+  readonly infoIndex?: number;
 }
 
 interface OutSection {
@@ -72,7 +74,7 @@ function fillHeader(header: Uint8Array, change: SectionChange, indexes: Readonly
   view.setBigUint64(8, BigInt(change.flags), true);
   view.setBigUint64(32, BigInt(change.data.length), true);
   view.setUint32(40, indexOf(change.link), true);
-  view.setUint32(44, indexOf(change.info), true);
+  view.setUint32(44, change.infoIndex ?? indexOf(change.info), true);
   view.setBigUint64(48, BigInt(change.align), true);
   view.setBigUint64(56, BigInt(change.entsize), true);
 }

@@ -4,6 +4,7 @@
 // its last reference. The count is the guest's kref; release() runs when it drops to 0.
 
 import type { Addr } from '../guest/addr.ts';
+import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from './core.ts';
 import { CONSTANTS, LAYOUT } from './layout.ts';
 import type { Sysfs, SysfsAttribute, SysfsDir } from './sysfs.ts';
@@ -86,6 +87,14 @@ export class Kobjects {
     this.#count(kobj, 1);
   }
 
+  /** kobject_del(): out of sysfs, and nobody is in its files' functions when it returns. */
+  *del(kobj: Addr): HostGenerator<void> {
+    const dir = this.#dirs.get(kobj);
+    if (!dir) return;
+    dir.parent?.remove(dir.name);
+    yield* dir.drain(this.#core.symbols.require('schedule_timeout_uninterruptible'));
+  }
+
   /** kobject_put(): the last one takes the directory out of sysfs and releases. */
   put(kobj: Addr): void {
     if (this.#count(kobj, -1) > 0) return;
@@ -93,7 +102,7 @@ export class Kobjects {
     const dir = this.#dirs.get(kobj);
     const parent = mem.readU64(kobj + BigInt(F.parent));
     const name = mem.readU64(kobj + BigInt(F.name));
-    dir?.parent?.remove(dir.name);
+    if (dir && !dir.removed) dir.parent?.remove(dir.name);
     this.#dirs.delete(kobj);
     const type = this.#types.get(kobj);
     this.#types.delete(kobj);

@@ -4,6 +4,7 @@
 // A path here starts below /sys: '/kernel/livepatch/NAME/enabled'. A node that was removed stays
 // reachable for whoever has it open; reading or writing it then is ENODEV, as kernfs has it.
 
+import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import { CONSTANTS } from './layout.ts';
 
@@ -47,14 +48,24 @@ export class SysfsFile {
   *show(): HostGenerator<ShowResult> {
     if (this.removed) return -CONSTANTS.ENODEV;
     const result = this.#attribute.show?.() ?? -CONSTANTS.EIO;
-    return typeof result === 'object' ? yield* result : result;
+    return typeof result === 'object' ? yield* this.#active(result) : result;
   }
 
   /** Bytes consumed, or -errno. */
   *store(text: string, call: HostCall): HostGenerator<number> {
     if (this.removed) return -CONSTANTS.ENODEV;
     const result = this.#attribute.store?.(text, call) ?? -CONSTANTS.EIO;
-    return typeof result === 'object' ? yield* result : result;
+    return typeof result === 'object' ? yield* this.#active(result) : result;
+  }
+
+  /** kernfs_get_active(): what the functions work on stays while they run. */
+  *#active<T>(run: HostGenerator<T>): HostGenerator<T> {
+    this.parent.hold(1);
+    try {
+      return yield* run;
+    } finally {
+      this.parent.hold(-1);
+    }
   }
 }
 
@@ -66,6 +77,8 @@ export class SysfsDir {
   readonly parent: SysfsDir | undefined;
   removed = false;
   readonly #entries = new Map<string, SysfsNode>();
+  /** Functions of files in or below it that run now. */
+  #active = 0;
 
   constructor(name: string, parent: SysfsDir | undefined) {
     this.name = name;
@@ -74,6 +87,17 @@ export class SysfsDir {
 
   get path(): string {
     return this.parent ? `${this.parent.path}/${this.name}` : '';
+  }
+
+  /** One function of a file here more, or less, for the directory and all above it. */
+  hold(by: 1 | -1): void {
+    this.#active += by;
+    this.parent?.hold(by);
+  }
+
+  /** kernfs_drain(): nobody is in the functions of its files any more; of use once it is removed. */
+  *drain(sleep: Addr): HostGenerator<void> {
+    while (this.#active > 0) yield { call: sleep, args: [1] };
   }
 
   /** 2 and one for each directory in it. */

@@ -122,7 +122,7 @@ export class Livepatch {
   /** klp_free_patch_work_fn() */
   *#freePatchWork(patch: KlpPatch): HostGenerator<void> {
     const { forced } = patch;
-    this.patchInit.freeFinish(patch);
+    yield* this.patchInit.freeFinish(patch);
     yield* this.context.ports.freed?.(patch, forced) ?? [];
   }
 
@@ -148,7 +148,7 @@ export class Livepatch {
     if (ret === 0) ret = yield* this.enableLocked(patch, call);
     if (ret !== 0) this.patchInit.freeStart(patch);
     yield* klp.unlock();
-    if (ret !== 0) this.patchInit.freeFinish(patch);
+    if (ret !== 0) yield* this.patchInit.freeFinish(patch);
     return ret;
   }
 
@@ -291,6 +291,7 @@ export class Livepatch {
     klp.warn(`patch '${patch.name}' failed for module '${name}', refusing to load module '${name}'`);
     klp.setModuleAlive(mod, false);
     object.mod = 0n;
+    klp.ports.modules.clearObjectRelocs?.(patch.mod, name);
     yield* this.#cleanupModule(mod, patch);
     return ret;
   }
@@ -341,6 +342,7 @@ export class Livepatch {
       klp.notice(`reverting patch '${patch.name}' on unloading module '${klp.moduleName(mod)}'`);
       yield* this.patching.unpatchObject(object);
       yield* this.transition.postUnpatch(object);
+      klp.ports.modules.clearObjectRelocs?.(patch.mod, klp.moduleName(mod));
       this.patchInit.freeObjectLoaded(object);
     }
   }

@@ -3,6 +3,7 @@
 // Mirrors the klp_init_*, klp_add_nops and klp_free_* functions of kernel/livepatch/core.c.
 
 import type { Addr } from '../guest/addr.ts';
+import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KobjType } from '../kernel/kobject.ts';
 import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
 import { initListHead, listAddTail, listDel, listEmpty } from '../kernel/list.ts';
@@ -257,8 +258,10 @@ export class PatchInit {
   }
 
   /** klp_free_patch_finish(): the last to touch the patch. Not under klp_mutex. */
-  freeFinish(patch: KlpPatch): void {
+  *freeFinish(patch: KlpPatch): HostGenerator<void> {
     const { mod, forced } = patch;
+    // Somebody may be in enabled_store(), waiting for klp_mutex to look at this patch.
+    yield* this.#klp.kobjects.del(patch.kobj);
     this.#klp.kobjects.put(patch.kobj);
     // A forced patch's code may still be on a stack: its module stays for ever.
     if (!forced) this.#klp.ports.modules.modulePut(mod);

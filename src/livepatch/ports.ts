@@ -36,6 +36,8 @@ export interface ModulePort {
    * @returns 0, or -errno with the reason in the log.
    */
   applyObjectRelocs?(patchModule: Addr, objectName: string): number;
+  /** klp_clear_object_relocs(): undoes that. */
+  clearObjectRelocs?(patchModule: Addr, objectName: string): void;
 }
 
 export interface StackPort {

@@ -479,7 +479,9 @@ export class Machine {
   readText(path: string): string {
     const node = this.sysfs.lookup(path.replace(/^\/sys(?=\/)/, ''));
     if (node?.kind !== 'file') throw new MachineError(`${path}: no such file`);
-    const shown = node.show().next();
+    const show = node.show();
+    const shown = show.next();
+    show.return(0);
     if (!shown.done) throw new MachineError(`${path}: only a task can read it`);
     if (typeof shown.value === 'number') throw new MachineError(`${path}: error ${-shown.value}`);
     return shown.value;

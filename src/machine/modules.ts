@@ -183,8 +183,13 @@ export class Modules {
     return 0;
   }
 
-  #sysfsTeardown(mod: Module): void {
-    this.#parts.sysfs.mkdirs('/module').remove(mod.name);
+  *#sysfsTeardown(mod: Module): HostGenerator<void> {
+    const { sysfs, core } = this.#parts;
+    const modules = sysfs.mkdirs('/module');
+    const dir = modules.get(mod.name);
+    modules.remove(mod.name);
+    // A task may be in the functions of a parameter.
+    if (dir?.kind === 'directory') yield* dir.drain(core.symbols.require('schedule_timeout_uninterruptible'));
   }
 
   *#finitModule(call: HostCall): HostGenerator<bigint> {

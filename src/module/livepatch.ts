@@ -5,11 +5,13 @@
 
 import { SHF_RELA_LIVEPATCH, SHN_LIVEPATCH, SHT_RELA } from '../elf/constants.ts';
 import type { ElfSection } from '../elf/elf_object.ts';
+import { relocationType } from '../elf/relocation.ts';
 import type { Addr } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
 import { injected, ModuleError } from './error.ts';
 import { parsed } from './load_info.ts';
+import { sectionAddress } from './memory.ts';
 import type { Module } from './module.ts';
 import type { ModuleList } from './modules.ts';
 import type { ModuleLoaderPorts } from './ports.ts';
@@ -55,11 +57,36 @@ export class LivepatchModules {
       }
       return 0;
     } catch (error) {
-      if (error instanceof ModuleError) return -error.errno;
-      throw error;
+      if (!(error instanceof ModuleError)) throw error;
+      this.clearObjectRelocs(patchModule, objectName);
+      return -error.errno;
+    }
+  }
+
+  /** klp_clear_object_relocs(): the object goes; what was resolved against it is as in the file again. */
+  clearObjectRelocs(patchModule: Addr, objectName: string): void {
+    const mod = this.#modules.byAddr(patchModule);
+    for (const rela of mod ? livepatchRelocations(mod) : []) {
+      clearSectionRelocs(mod as Module, rela, objectName, this.#ports.pokeText);
     }
   }
 }
+
+/**
+ * klp_write_section_relocs() with apply off, clear_relocate_add() of x86: as the file had them, so that they can be
+ * applied again. For one section, if it is about the object.
+ */
+function clearSectionRelocs(mod: Module, rela: ElfSection, objectName: string, write: WriteBytes): void {
+  if (objectOf(rela) !== objectName) return;
+  const base = sectionAddress(mod, rela.info);
+  if (base === 0n) return;
+  for (const { offset, type } of mod.elf.relocationTable(rela.index)) {
+    const width = relocationType(type)?.width ?? 0;
+    if (width > 0) write(base + BigInt(offset), new Uint8Array(width));
+  }
+}
+
+const objectOf = (rela: ElfSection): string | undefined => /^\.klp\.rela\.([^.]{1,55})/.exec(rela.name)?.[1];
 
 /** Relocation sections that livepatch resolves. */
 export function livepatchRelocations(mod: Module): readonly ElfSection[] {
@@ -81,7 +108,7 @@ export function applySectionRelocs(
   objectName: string | undefined,
   write: WriteBytes,
 ): void {
-  const object = /^\.klp\.rela\.([^.]{1,55})/.exec(rela.name)?.[1];
+  const object = objectOf(rela);
   if (object === undefined) throw complain(core, `section ${rela.name} has an incorrectly formatted name`);
   if (objectName !== undefined && object !== objectName) return;
   injected(core, 'klp_apply_section_relocs', `${mod.name} ${rela.name}`);

@@ -397,7 +397,7 @@ export class ModuleLoader {
 
   /** free_module() */
   *#freeModule(mod: Module): HostGenerator<void> {
-    this.#hooks.modSysfsTeardown?.(mod);
+    yield* settle(this.#hooks.modSysfsTeardown?.(mod) ?? undefined);
     mod.state = 'UNFORMED';
     this.modules.unrefAll(mod);
     yield* this.params.destroy(mod);

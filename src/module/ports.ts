@@ -29,7 +29,7 @@ export interface ModuleHooks {
   notify?(mod: Module, state: 'COMING' | 'LIVE' | 'GOING'): MayCall<number | void>;
   /** Directories in /sys/module; 0 or -errno. */
   modSysfsSetup?(mod: Module): number | void;
-  modSysfsTeardown?(mod: Module): void;
+  modSysfsTeardown?(mod: Module): MayCall<void>;
 }
 
 /** Space for per-CPU variables of modules. */

@@ -34,6 +34,21 @@ describe('sequences that went wrong once', () => {
       },
     ],
     [
+      'a write to a patch that goes meanwhile, since it could not be enabled',
+      {
+        seed: 1,
+        cpus: 1,
+        instructionNs: 20_000,
+        steps: [
+          { do: 'read', path: '/proc/klpdemo', ...QUICK },
+          { do: 'load', module: 'patch_target', args: '', ...QUICK, fault: { point: 'allocation', nth: 16 } },
+          { do: 'load', module: 'target', args: 'period_ms=20 hold_ms=10 work_ms=10 show_ms=10', wait: true },
+          { do: 'disable', which: 0, ...QUICK },
+          { do: 'read', path: '/proc/meminfo', ...QUICK },
+        ],
+      },
+    ],
+    [
       'a child that ends while its parent is killed',
       {
         seed: 197808438,

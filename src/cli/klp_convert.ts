@@ -1,0 +1,54 @@
+// `klpemu klp-convert`: a livepatch with unresolved symbols becomes one whose symbols livepatch resolves.
+
+import { readFileSync, writeFileSync } from 'node:fs';
+import { parseElf } from '../elf/elf_object.ts';
+import { ElfError } from '../elf/error.ts';
+import { type KlpConversion, klpConvert } from '../elf/klp_convert.ts';
+import { type KlpSymbol, klpSymbolName, parseKlpSymbols } from '../elf/klp_symbols.ts';
+import { UsageError } from './exit.ts';
+
+export interface KlpConvertOptions {
+  readonly symbols?: readonly string[];
+  readonly json?: boolean;
+}
+
+export function convert(input: string, output: string, options: KlpConvertOptions): void {
+  const conversion = readable(() => {
+    const listed = new Map<string, readonly KlpSymbol[]>();
+    for (const file of options.symbols ?? []) {
+      for (const [name, where] of parseKlpSymbols(readFileSync(file, 'utf8'), file)) {
+        listed.set(name, [...(listed.get(name) ?? []), ...where]);
+      }
+    }
+    return klpConvert(parseElf(readFileSync(input), input), listed);
+  });
+  writeFileSync(output, conversion.bytes);
+  const { bytes: _, ...told } = conversion;
+  process.stdout.write(
+    options.json ? `${JSON.stringify({ input, output, ...told })}\n` : text(conversion, output),
+  );
+}
+
+/** What is wrong with the files is the user's affair. */
+function readable<T>(run: () => T): T {
+  try {
+    return run();
+  } catch (error) {
+    const code = (error as { code?: unknown }).code;
+    if (error instanceof ElfError) throw new UsageError(error.message);
+    if (error instanceof Error && (code === 'ENOENT' || code === 'EISDIR' || code === 'EACCES')) {
+      throw new UsageError(error.message);
+    }
+    throw error;
+  }
+}
+
+function text({ converted, sections, unresolved }: KlpConversion, output: string): string {
+  const times = (n: number): string => `${n} relocation${n === 1 ? '' : 's'}`;
+  const lines = [
+    ...converted.map((one) => `  ${klpSymbolName(one)}: ${times(one.relocations)}`),
+    ...sections.map(({ name, relocations }) => `  ${name}: ${times(relocations)}`),
+  ];
+  const rest = unresolved.length > 0 ? `  left to exports: ${unresolved.join(' ')}\n` : '';
+  return `${output}:\n${lines.map((line) => `${line}\n`).join('')}${rest}`;
+}

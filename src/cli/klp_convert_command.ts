@@ -1,0 +1,26 @@
+// The options of klpemu klp-convert.
+
+import type { Command } from 'commander';
+
+export function addKlpConvert(root: Command): void {
+  root
+    .command('klp-convert')
+    .description('make a livepatch that uses local symbols of its objects loadable')
+    .argument('<in>', 'livepatch module with unresolved symbols (.ko)')
+    .argument('<out>', 'where the converted one is written')
+    .option('-s, --symbols <file...>', 'lists of OBJECT.SYMBOL,POSITION lines, or Symbols.list files')
+    .option('--json', 'what was converted, as one JSON object')
+    .addHelpText(
+      'after',
+      `
+Unresolved symbols that a list names, or the module annotates with KLP_MODULE_RELOC, become
+.klp.sym.OBJECT.SYMBOL,POSITION; the relocations against them go to .klp.rela.OBJECT.SECTION sections.
+POSITION counts symbols of the same name in an object from 1; 0, or none, where there is only one.
+
+Example:
+  klpemu klp-convert patch.ko patch-converted.ko --symbols patch.symbols`,
+    )
+    .action(async (input: string, output: string, options) =>
+      (await import('./klp_convert.ts')).convert(input, output, options),
+    );
+}

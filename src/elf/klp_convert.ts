@@ -1,0 +1,229 @@
+// From a livepatch module with unresolved symbols to one whose symbols livepatch resolves: relocations against them
+// in `.klp.rela.OBJECT.SECTION` sections, symbols named `.klp.sym.OBJECT.SYMBOL,POSITION`.
+// Mirrors what Documentation/livepatch/module-elf-format.rst lays down, and the idea of the kernel's proposed
+// scripts/livepatch/klp-convert.c: annotations in `.klp.module_relocs.OBJECT` sections, or a list.
+//
+// Invariant: sections and symbols keep their indexes; every relocation is in the output once, in one or the other
+// kind of section.
+
+import {
+  RELA_SIZE,
+  SHF_ALLOC,
+  SHF_INFO_LINK,
+  SHF_RELA_LIVEPATCH,
+  SHN_LIVEPATCH,
+  SHN_UNDEF,
+  SHT_PROGBITS,
+  SHT_RELA,
+  SYM_SIZE,
+} from './constants.ts';
+import type { ElfObject, ElfRelocation, ElfSection, ElfSymbol } from './elf_object.ts';
+import { rewriteElf, type SectionChange } from './elf_writer.ts';
+import { ElfError } from './error.ts';
+import { type KlpSymbol, klpSymbolName } from './klp_symbols.ts';
+import { readModInfo } from './modinfo.ts';
+
+const ANNOTATIONS = '.klp.module_relocs.';
+
+export interface KlpConversion {
+  readonly bytes: Uint8Array;
+  /** Symbols that livepatch resolves now, in symbol table order, and how many relocations use each. */
+  readonly converted: readonly (KlpSymbol & { readonly relocations: number })[];
+  /** Names of the new sections, and their relocations. */
+  readonly sections: readonly { readonly name: string; readonly relocations: number }[];
+  /** Unresolved symbols that were left alone: the kernel or a module must export them. */
+  readonly unresolved: readonly string[];
+}
+
+/** @param listed where symbols are, by name. @throws ElfError */
+export function klpConvert(elf: ElfObject, listed: ReadonlyMap<string, readonly KlpSymbol[]>): KlpConversion {
+  const { symtab, strtab } = elf;
+  if (!symtab || !strtab) throw elf.error('no symbol table');
+  if (!readModInfo(elf).has('livepatch')) throw elf.error("not a livepatch: no 'livepatch=' in .modinfo");
+  const annotations = readAnnotations(elf);
+  const resolve = resolver(elf, annotations.symbols, listed);
+  const converted = new Map<number, KlpSymbol>();
+  const unresolved: string[] = [];
+  for (const symbol of elf.symbols) {
+    if (symbol.index === 0 || symbol.shndx !== SHN_UNDEF || symbol.name === '') continue;
+    const target = resolve(symbol);
+    if (target) converted.set(symbol.index, target);
+    else unresolved.push(symbol.name);
+  }
+  const split = splitRelocations(elf, converted, annotations.sections);
+  const counts = new Map<number, number>();
+  for (const { rows } of split.added) {
+    for (const { symbol } of rows) counts.set(symbol.index, (counts.get(symbol.index) ?? 0) + 1);
+  }
+  const changes = [
+    ...renamedSymbols(elf, symtab, strtab, converted),
+    ...split.left.map(({ rela, rows }) => relaChange(elf, rela.name, rela.flags, rela.info, rows)),
+    ...split.added.map(({ name, info, rows }) =>
+      relaChange(elf, name, SHF_RELA_LIVEPATCH | SHF_ALLOC | SHF_INFO_LINK, info, rows),
+    ),
+    ...annotations.sections.map((section) => emptied(section)),
+  ];
+  checkNames(elf, changes);
+  return {
+    bytes: Buffer.concat(rewriteElf(elf, changes)),
+    converted: [...converted].map(([index, one]) => ({ ...one, relocations: counts.get(index) ?? 0 })),
+    sections: split.added.map(({ name, rows }) => ({ name, relocations: rows.length })),
+    unresolved,
+  };
+}
+
+/** KLP_MODULE_RELOC(object): packed entries of a pointer to the symbol and its position. */
+function readAnnotations(elf: ElfObject): {
+  symbols: ReadonlyMap<number, KlpSymbol>;
+  sections: readonly ElfSection[];
+} {
+  const symbols = new Map<number, KlpSymbol>();
+  const sections = elf.sections.filter((s) => s.type === SHT_PROGBITS && s.name.startsWith(ANNOTATIONS));
+  for (const section of sections) {
+    const object = section.name.slice(ANNOTATIONS.length);
+    const view = elf.view(section);
+    for (const { offset, symbol } of elf.relocations(section.index)) {
+      if (offset + 12 > section.size)
+        throw elf.error('an annotation without its position', section.name, offset);
+      if (symbol.shndx !== SHN_UNDEF) {
+        throw elf.error(
+          `'${elf.symbolLabel(symbol)}' is annotated, and is the module's own`,
+          section.name,
+          offset,
+        );
+      }
+      symbols.set(symbol.index, { object, name: symbol.name, sympos: view.getUint32(offset + 8, true) });
+    }
+  }
+  return { symbols, sections };
+}
+
+function resolver(
+  elf: ElfObject,
+  annotated: ReadonlyMap<number, KlpSymbol>,
+  listed: ReadonlyMap<string, readonly KlpSymbol[]>,
+): (symbol: ElfSymbol) => KlpSymbol | undefined {
+  return (symbol) => {
+    const own = annotated.get(symbol.index);
+    if (own) return own;
+    const candidates = listed.get(symbol.name) ?? [];
+    if (candidates.length < 2) return candidates[0];
+    const where = candidates.map((one) => `${one.object}.${one.name},${one.sympos}`).join(' ');
+    throw elf.error(`'${symbol.name}' is in the list more than once (${where}): annotate it`, '.symtab');
+  };
+}
+
+interface Added {
+  readonly name: string;
+  readonly info: number;
+  readonly rows: ElfRelocation[];
+}
+
+/** The relocations that stay, of sections that lose some; and those of each object and section. */
+function splitRelocations(
+  elf: ElfObject,
+  converted: ReadonlyMap<number, KlpSymbol>,
+  annotations: readonly ElfSection[],
+): { left: { rela: ElfSection; rows: readonly ElfRelocation[] }[]; added: Added[] } {
+  const left: { rela: ElfSection; rows: readonly ElfRelocation[] }[] = [];
+  const added = new Map<string, Added>();
+  for (const rela of elf.relaSections) {
+    if (rela.flags & SHF_RELA_LIVEPATCH) continue;
+    const target = elf.sections[rela.info];
+    const rows = elf.relocationTable(rela.index);
+    if (annotations.includes(target)) {
+      left.push({ rela, rows: [] });
+      continue;
+    }
+    const rest = rows.filter((row) => !converted.has(row.symbol.index));
+    if (rest.length === rows.length) continue;
+    left.push({ rela, rows: rest });
+    for (const row of rows) {
+      const symbol = converted.get(row.symbol.index);
+      if (!symbol) continue;
+      checkTarget(elf, target, row, symbol);
+      const name = `.klp.rela.${symbol.object}.${target.name}`;
+      const section = added.get(name) ?? { name, info: target.index, rows: [] };
+      section.rows.push(row);
+      added.set(name, section);
+    }
+  }
+  return { left, added: [...added.values()] };
+}
+
+/** Sections that are read, or gone, before a module that comes later could be resolved in them. */
+const EARLY =
+  /^(\.init(\.|$)|\.altinstructions$|\.parainstructions$|__jump_table$|\.static_call_sites$|\.return_sites$|\.retpoline_sites$)/;
+
+function checkTarget(elf: ElfObject, target: ElfSection, row: ElfRelocation, symbol: KlpSymbol): void {
+  if (!(target.flags & SHF_ALLOC) || symbol.object === 'vmlinux' || !EARLY.test(target.name)) return;
+  const why = `${target.name} is used before ${symbol.object} may be loaded`;
+  throw elf.error(
+    `'${symbol.name}' of ${symbol.object} cannot be resolved here: ${why}`,
+    target.name,
+    row.offset,
+  );
+}
+
+/** The symbols under their new names, at the end of the string table. */
+function renamedSymbols(
+  elf: ElfObject,
+  symtab: ElfSection,
+  strtab: ElfSection,
+  converted: ReadonlyMap<number, KlpSymbol>,
+): SectionChange[] {
+  const symbols = elf.data(symtab).slice();
+  const view = new DataView(symbols.buffer, symbols.byteOffset, symbols.length);
+  const strings: Uint8Array[] = [elf.data(strtab)];
+  let end = strtab.size;
+  for (const [index, symbol] of converted) {
+    const name = Buffer.from(`${klpSymbolName(symbol)}\0`, 'latin1');
+    view.setUint32(index * SYM_SIZE, end, true);
+    view.setUint16(index * SYM_SIZE + 6, SHN_LIVEPATCH, true);
+    strings.push(name);
+    end += name.length;
+  }
+  return [
+    { ...kept(elf, symtab), data: symbols },
+    { ...kept(elf, strtab), data: Buffer.concat(strings) },
+  ];
+}
+
+/** A section's header, as a change that changes only what is in it. */
+function kept(elf: ElfObject, { name, type, flags, align, entsize, link, info }: ElfSection) {
+  const linked = link === 0 ? {} : { link: elf.sections[link].name };
+  return { name, type, flags, align, entsize, ...linked, infoIndex: info };
+}
+
+function relaChange(
+  elf: ElfObject,
+  name: string,
+  flags: number,
+  info: number,
+  rows: readonly ElfRelocation[],
+): SectionChange {
+  const data = new Uint8Array(rows.length * RELA_SIZE);
+  const view = new DataView(data.buffer);
+  rows.forEach((row, i) => {
+    view.setBigUint64(i * RELA_SIZE, BigInt(row.offset), true);
+    view.setUint32(i * RELA_SIZE + 8, row.type, true);
+    view.setUint32(i * RELA_SIZE + 12, row.symbol.index, true);
+    view.setBigInt64(i * RELA_SIZE + 16, row.addend, true);
+  });
+  const link = (elf.symtab as ElfSection).name;
+  return { name, type: SHT_RELA, flags, align: 8, entsize: RELA_SIZE, link, infoIndex: info, data };
+}
+
+/** An annotation has done its work: nothing of it is loaded. */
+function emptied({ name, align }: ElfSection): SectionChange {
+  return { name, type: SHT_PROGBITS, flags: 0, align, entsize: 0, data: new Uint8Array(0) };
+}
+
+/** Sections are changed by name, which must then say which. */
+function checkNames(elf: ElfObject, changes: readonly SectionChange[]): void {
+  for (const { name } of changes) {
+    if (elf.sections.filter((s) => s.name === name).length > 1) {
+      throw new ElfError(elf.file, 'two sections of this name', { section: name });
+    }
+  }
+}
