@@ -6,8 +6,10 @@ import { availableParallelism } from 'node:os';
 import fc from 'fast-check';
 import { runSequence, type Sequence, sequence, type Tally } from './sequences.ts';
 
-/** Sequences a process runs before it tells how far it is. */
+/** Sequences that one seed stands for, and after which a process tells how far it is. */
 const BATCH = 25;
+/** Sequences that a process runs in its life. */
+const SHARE = 250;
 
 interface Failure {
   readonly seed: number;
@@ -27,9 +29,8 @@ async function work(seed: number, count: number): Promise<void> {
     const property = fc.asyncProperty(sequence, async (one) => add(tally, await runSequence(one)));
     const result = await fc.check(property, { seed: own, numRuns, unbiased: true });
     if (result.failed) {
-      const { counterexamplePath, numShrinks, counterexample, errorInstance } = result;
-      const error =
-        errorInstance instanceof Error ? (errorInstance.stack ?? errorInstance.message) : `${errorInstance}`;
+      const { counterexamplePath, numShrinks, counterexample, errorInstance: thrown } = result;
+      const error = thrown instanceof Error ? (thrown.stack ?? thrown.message) : `${thrown}`;
       const [smallest] = counterexample as [Sequence];
       const path = counterexamplePath ?? '';
       tell({ failure: { seed: own, path, shrinks: numShrinks, sequence: smallest, error } });
@@ -44,46 +45,70 @@ function add(to: Tally, more: Tally): void {
 
 const tell = (message: Message): void => void process.send?.(message);
 
-/** @returns the failures. */
-function runAll(seed: number, count: number): Promise<Failure[]> {
-  const workers = Math.min(availableParallelism(), Math.ceil(count / BATCH));
-  const failures: Failure[] = [];
-  const startedAt = performance.now();
-  const tally: Tally = {};
-  let done = 0;
-  const share = Math.ceil(count / workers / BATCH) * BATCH;
-  const starts = Array.from({ length: workers }, (_, i) => i * share).filter((from) => from < count);
-  const ended = starts.map((from) => {
-    const child = fork(process.argv[1], [
-      '--worker',
-      String(seed + from),
-      String(Math.min(share, count - from)),
-    ]);
-    child.on('message', (message: Message) => {
-      if ('failure' in message) {
-        failures.push(message.failure);
-        report(message.failure);
-      } else {
-        done += message.done;
-        add(tally, message.tally);
-        const seconds = (performance.now() - startedAt) / 1000;
-        if (process.stderr.isTTY)
-          process.stderr.write(`\r${done}/${count} sequences, ${seconds.toFixed(0)} s `);
-      }
-    });
-    return new Promise<number>((resolve) => child.on('exit', (code) => resolve(code ?? 1)));
-  });
-  return Promise.all(ended).then((codes) => {
+class Run {
+  readonly #seed: number;
+  readonly #count: number;
+  readonly #startedAt = performance.now();
+  readonly #tally: Tally = {};
+  failures = 0;
+  #started = 0;
+  #done = 0;
+
+  constructor(seed: number, count: number) {
+    this.#seed = seed;
+    this.#count = count;
+  }
+
+  async all(): Promise<void> {
+    const lanes = Math.min(availableParallelism(), Math.ceil(this.#count / BATCH));
+    await Promise.all(Array.from({ length: lanes }, () => this.#lane()));
     if (process.stderr.isTTY) process.stderr.write('\n');
-    if (codes.some((code) => code !== 0)) throw new Error('a worker did not come to its end');
-    const seconds = (performance.now() - startedAt) / 1000;
-    console.log(
-      `${done} sequences in ${seconds.toFixed(1)} s, seed ${seed}: ${failures.length || 'no'} failures`,
-    );
-    for (const [name, times] of Object.entries(tally).sort())
+    const failed = this.failures || 'no';
+    console.log(`${this.#done} sequences in ${this.#seconds()} s, seed ${this.#seed}: ${failed} failures`);
+    for (const [name, times] of Object.entries(this.#tally).sort()) {
       console.log(`${String(times).padStart(9)}  ${name}`);
-    return failures;
-  });
+    }
+  }
+
+  /** One process after the other, until there is nothing left to start. */
+  async #lane(): Promise<void> {
+    while (this.#started < this.#count) {
+      const from = this.#started;
+      const share = Math.min(SHARE, this.#count - from);
+      this.#started += share;
+      await this.#process(this.#seed + from, share);
+    }
+  }
+
+  #process(seed: number, count: number): Promise<void> {
+    const child = fork(process.argv[1], ['--worker', String(seed), String(count)]);
+    child.on('message', (message: Message) => this.#message(message));
+    return new Promise((resolve, reject) => {
+      child.on('error', reject);
+      child.on('close', (code, signal) => {
+        if (code === 0) resolve();
+        else
+          reject(new Error(`the process of seeds ${seed} to ${seed + count} ended with ${signal ?? code}`));
+      });
+    });
+  }
+
+  #message(message: Message): void {
+    if ('failure' in message) {
+      this.failures++;
+      report(message.failure);
+      return;
+    }
+    this.#done += message.done;
+    add(this.#tally, message.tally);
+    const line = `${this.#done}/${this.#count} sequences, ${this.#seconds()} s`;
+    if (process.stderr.isTTY) process.stderr.write(`\r${line} `);
+    else if (this.#done % 1000 === 0) console.log(line);
+  }
+
+  #seconds(): string {
+    return ((performance.now() - this.#startedAt) / 1000).toFixed(1);
+  }
 }
 
 function report({ seed, path, shrinks, sequence: smallest, error }: Failure): void {
@@ -108,8 +133,9 @@ async function main(args: readonly string[]): Promise<void> {
     return;
   }
   const count = Number(args.find((arg, i) => /^\d+$/.test(arg) && args[i - 1] !== '--seed') ?? 1000);
-  const failures = await runAll(Number(option('--seed') ?? 1), count);
-  if (failures.length > 0) process.exitCode = 1;
+  const run = new Run(Number(option('--seed') ?? 1), count);
+  await run.all();
+  if (run.failures > 0) process.exitCode = 1;
 }
 
 await main(process.argv.slice(2));
