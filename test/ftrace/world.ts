@@ -35,6 +35,7 @@ const PLAIN = [
   'mutex_unlock',
   'delayed_work_timer_fn',
   'preempt_schedule_notrace',
+  'schedule_timeout_uninterruptible',
   '__x86_return_thunk',
   'notrace_function',
 ];
