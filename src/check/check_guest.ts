@@ -46,6 +46,7 @@ export class CheckGuest {
   /** The stack, two words an address. */
   readonly words: Uint32Array;
   #text = 0;
+  #loaded: Uint8Array | undefined;
 
   constructor() {
     let memory: GuestMemory | undefined;
@@ -81,8 +82,10 @@ export class CheckGuest {
     }
   }
 
-  /** Puts text in; what was there before is gone, translations too. */
+  /** Puts text in, unless it is there; what was there before is gone, translations too. */
   loadText(bytes: Uint8Array): void {
+    if (this.#loaded === bytes) return;
+    this.#loaded = bytes;
     if (this.#text > 0) this.memory.unmap(TEXT_BASE, this.#text);
     this.#text = Math.ceil((bytes.length + 16) / PAGE_SIZE) * PAGE_SIZE;
     this.memory.map(TEXT_BASE, this.#text, 3);

@@ -38,6 +38,7 @@ export class ObjectChecker {
   readonly #worst: Uint8Array;
   readonly #places: WrongPlace[] = [];
   readonly #listed: number;
+  readonly #guest: CheckGuest;
   #omitted = 0;
   /** Called at every judged instruction of a proof. */
   #watch: ((insn: number, verdict: Verdict) => void) | undefined;
@@ -46,6 +47,7 @@ export class ObjectChecker {
     const input = inputFromElf(elf);
     const { code } = createOrc(input);
     const text = loadText(input);
+    this.#guest = guest;
     this.#code = code;
     this.#text = text;
     this.#listed = options.listed ?? LISTED;
@@ -54,7 +56,6 @@ export class ObjectChecker {
       text.start[i] === 0 ? [] : [{ start: text.start[i], size: bytes.length }],
     );
     this.#judge = new Judge(guest, this.#ranges, rows && rowsAt(rows, text.addrOf), options.unwinder);
-    guest.loadText(text.bytes);
     this.#worst = new Uint8Array(code.count + 1);
     const at = (insn: number): void => this.#consider(insn, 'interrupted', this.#ip(insn));
     const call = (insn: number): void => this.#consider(insn, 'called', this.#ip(insn) + code.length[insn]);
@@ -65,6 +66,12 @@ export class ObjectChecker {
     const functions: FunctionReport[] = [];
     const notCovered: Record<string, number> = {};
     const byFunction = this.#instructionsByFunction();
+    this.#guest.loadText(this.#text.bytes);
+    this.#explorer.visits.fill(0);
+    this.#explorer.skipped = 0;
+    this.#worst.fill(0);
+    this.#places.length = 0;
+    this.#omitted = 0;
     for (const func of this.#functions()) {
       this.#explorer.explore(func);
       const why = [...this.#explorer.deadEnds][0] ?? 'no path leads there';
@@ -88,7 +95,10 @@ export class ObjectChecker {
     };
   }
 
-  /** Execution as the judge of one instruction; undefined where no path leads there. */
+  /**
+   * Execution as the judge of one instruction, whatever was checked before, and by whichever checker of the
+   * guest; undefined where no path leads there. Where paths bring several states, the worst of the verdicts.
+   */
   proveAt(section: string, offset: number): ProofAt | undefined {
     const index = this.#code.input.sections.findIndex(({ name, text }) => text && name === section);
     const wanted = index < 0 ? 0 : this.#code.at(index, offset);
@@ -96,11 +106,12 @@ export class ObjectChecker {
     if (func === 0) return undefined;
     let proof: ProofAt | undefined;
     this.#watch = (insn, verdict) => {
-      if (insn !== wanted || proof) return;
-      const { truth, answer } = this.#judge.explain('interrupted', this.#ip(insn));
-      proof = { truth, answer, verdict };
+      if (insn !== wanted || (proof && CODES[proof.verdict] >= CODES[verdict])) return;
+      const { truth, answer, entry } = this.#judge.explain('interrupted', this.#ip(insn));
+      proof = { truth, answer, entry, verdict };
     };
-    // Where it has been for an earlier proof does not count.
+    this.#guest.loadText(this.#text.bytes);
+    // Where it has been before does not count.
     this.#explorer.visits.fill(0);
     this.#explorer.explore(this.#code.parent[func] || func);
     this.#watch = undefined;
@@ -115,9 +126,13 @@ export class ObjectChecker {
     const code = this.#code;
     if (code.input.sections[code.section[insn]].replacement) return;
     const verdict = this.#judge.judge(stand, ip);
+    if (this.#watch) {
+      // A proof is no part of the check's sums.
+      if (stand === 'interrupted') this.#watch(insn, verdict);
+      return;
+    }
     const worst = this.#worst[insn];
     this.#worst[insn] = Math.max(worst, CODES[verdict]);
-    if (stand === 'interrupted') this.#watch?.(insn, verdict);
     // The same instruction called and interrupted, or reached twice, is one place.
     if (verdict === 'right' || this.#worst[insn] === worst) return;
     if (this.#places.length >= this.#listed) this.#omitted++;

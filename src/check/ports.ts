@@ -74,4 +74,6 @@ export interface ProofAt {
   readonly truth: Truth;
   readonly answer: UnwinderAnswer;
   readonly verdict: Verdict;
+  /** The table's row in force, in words. */
+  readonly entry: string;
 }

@@ -13,6 +13,7 @@ import { readOrc } from '../../src/objtool/orc_format.ts';
 import type { OrcRows } from '../../src/objtool/orc_rows.ts';
 
 const MODULE = join(import.meta.dirname, '../../fixtures/modules/klpdemo_target.ko');
+const OTHER = join(import.meta.dirname, '../../fixtures/modules/klpdemo_patch_target.ko');
 const bytes = Uint8Array.from(readFileSync(MODULE));
 const elf = parseElf(bytes, MODULE);
 const rows = readOrc(elf) as OrcRows;
@@ -60,6 +61,21 @@ describe('a module as kbuild made it', () => {
     expect(proof?.truth).toEqual({ returnAddress: 0, prevSp: 8, prevBp: 'register' });
     expect(proof?.verdict).toBe('right');
     expect(checker.proveAt('.text', 0x7fffff)).toBeUndefined();
+  });
+
+  it('gives the truth at any time: after a check, before one, and in turn with another checker', () => {
+    const spOffset = rows.spOffset.map((offset) => offset + 8);
+    const [right, planted] = [rows, { ...rows, spOffset }].map(
+      (orc) => new ObjectChecker(guest, elf, { unwinder: 'orc', orc }),
+    );
+    const other = new ObjectChecker(guest, parseElf(readFileSync(OTHER), OTHER), { unwinder: 'orc' });
+    for (let round = 0; round < 2; round++) {
+      expect(right.proveAt('.text', 0)?.verdict).toBe('right');
+      expect(other.check().wrong).toBe(0);
+      expect(planted.proveAt('.text', 0)?.verdict).toMatch(/wrong/);
+      const found = right.check();
+      expect(found).toMatchObject({ reached: found.instructions, right: found.instructions, places: [] });
+    }
   });
 
   it('is wrong before and after its frames when only frame pointers are followed', () => {
