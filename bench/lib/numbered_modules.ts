@@ -12,20 +12,24 @@ const original = (name: string): string =>
 export const digits = (n: number): string => String(n).padStart(4, '0');
 
 function renamed(name: string, n: number): Uint8Array {
-  const text = original(name).replaceAll(/(klpbundle_(?:p2_)?)core/g, `$1${digits(n)}`);
+  const text = original(name).replaceAll(/(klpbundle_(?:p[12]_)?)core/g, `$1${digits(n)}`);
   return new Uint8Array(Buffer.from(text, 'latin1'));
 }
 
 /** klpbundle_NNNN.ko */
 export const numberedTarget = (n: number): Uint8Array => renamed('klpbundle_core', n);
-/** klpbundle_p2_NNNN.ko */
-export const numberedMember = (n: number): Uint8Array => renamed('klpbundle_p2_core', n);
+/** klpbundle_p2_NNNN.ko, or _p1_ */
+export const numberedMember = (n: number, patch = 2): Uint8Array => renamed(`klpbundle_p${patch}_core`, n);
 
-/** A bundle of the members 0 to count - 1. */
-export function numberedBundle(name: string, count: number): Uint8Array {
+/** A bundle of the members 0 to count - 1. @param patch which patch of klpbundle_core they are made of */
+export function numberedBundle(
+  name: string,
+  count: number,
+  { replace = false, patch = 2 }: { replace?: boolean; patch?: 1 | 2 } = {},
+): Uint8Array {
   const files = Array.from({ length: count }, (_, n) => ({
-    file: `klpbundle_p2_${digits(n)}.ko`,
-    bytes: numberedMember(n),
+    file: `klpbundle_p${patch}_${digits(n)}.ko`,
+    bytes: numberedMember(n, patch),
   }));
-  return createBundle({ name, version: '1', replace: false, files, targets: new Map() });
+  return createBundle({ name, version: '1', replace, files, targets: new Map() });
 }

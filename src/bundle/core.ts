@@ -6,6 +6,7 @@
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { errnoName } from '../kernel/errno.ts';
+import type { FaultPoint } from '../kernel/fault_inject.ts';
 import type { KobjType } from '../kernel/kobject.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
@@ -93,7 +94,9 @@ export class Bundles {
     const bytes = this.#parts.bytesOfFile(path);
     if (!bytes) return -ENOENT;
     try {
+      this.#injected('kernel_read_file', path);
       const file = readBundle(bytes);
+      this.#injected('klp_verify_bundle', path);
       const waited = yield* this.gate.lock(GATE.transition);
       if (waited !== 0) return waited;
       return yield* this.#enable(file, call);
@@ -122,6 +125,12 @@ export class Bundles {
     }
   }
 
+  /** Where a step can be made to fail. */
+  #injected(point: FaultPoint, what: string): void {
+    const failed = this.#parts.core.faults?.check(point, what) ?? 0;
+    if (failed !== 0) throw new BundleError(-failed, `${point} of ${what}: a fault`);
+  }
+
   #checkTargets(file: BundleFile): void {
     const { name } = file;
     if (
@@ -131,7 +140,7 @@ export class Bundles {
       throw new BundleError('EEXIST', `a patch '${name}' is there already`);
     for (const member of file.members) {
       const mod = this.#loaded(member.object);
-      const wrong = mod && wrongVersion(member, mod);
+      const wrong = mod && this.#wrongTarget(member, mod);
       if (wrong) throw new BundleError('EINVAL', wrong);
       if (this.#parts.loader().modules.find(member.module))
         throw new BundleError('EEXIST', `member ${member.file}: a module of its name is loaded`);
@@ -285,7 +294,7 @@ export class Bundles {
   }
 
   *#bring(bundle: Bundle, member: Member, mod: Module): HostGenerator<number> {
-    const wrong = wrongVersion(member.spec, mod);
+    const wrong = this.#wrongTarget(member.spec, mod);
     if (wrong) {
       this.#klp.err(`bundle '${bundle.name}': ${wrong}`);
       return -EINVAL;
@@ -335,15 +344,15 @@ export class Bundles {
     const found = check.find(Math.max(0, ports.stack.saveReliable(task, check.entries, call)));
     return found < 0 ? undefined : check.nameOf(found);
   }
-}
 
-/** What is wrong with a target; undefined when it is the one that the member was built for. */
-function wrongVersion(
-  { file, object, srcversion, vermagic }: BundleFile['members'][number] | Member['spec'],
-  mod: Module,
-): string | undefined {
-  const [field, wanted] = srcversion !== undefined ? ['srcversion', srcversion] : ['vermagic', vermagic];
-  const is = mod.info.get(field as string);
-  if (is?.trim() === wanted?.trim()) return undefined;
-  return `member ${file} is for ${object} of ${field} ${wanted}, and ${is} is loaded`;
+  /** What is wrong with a target; undefined when it is the one that the member was built for. */
+  #wrongTarget(spec: BundleFile['members'][number] | Member['spec'], mod: Module): string | undefined {
+    const { file, object, srcversion, vermagic } = spec;
+    if (this.#parts.core.faults?.check('klp_check_target', file))
+      return `klp_check_target of ${file}: a fault`;
+    const [field, wanted] = srcversion !== undefined ? ['srcversion', srcversion] : ['vermagic', vermagic];
+    const is = mod.info.get(field as string);
+    if (is?.trim() === wanted?.trim()) return undefined;
+    return `member ${file} is for ${object} of ${field} ${wanted}, and ${is} is loaded`;
+  }
 }

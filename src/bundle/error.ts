@@ -1,18 +1,19 @@
 // What is wrong with a bundle, or what came between while it was loaded.
 
+import { errnoName } from '../kernel/errno.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
 
 export type BundleErrno = 'EINVAL' | 'ENOEXEC' | 'EEXIST' | 'ENOMEM' | 'EBUSY' | 'EBADMSG';
 
 export class BundleError extends Error {
-  readonly code: BundleErrno;
+  readonly code: string;
   /** Positive. */
   readonly errno: number;
 
-  constructor(code: BundleErrno, reason: string) {
+  constructor(code: BundleErrno | number, reason: string) {
     super(reason);
     this.name = 'BundleError';
-    this.code = code;
-    this.errno = CONSTANTS[code];
+    this.errno = typeof code === 'number' ? code : CONSTANTS[code];
+    this.code = errnoName(this.errno) ?? `errno ${this.errno}`;
   }
 }

@@ -53,6 +53,8 @@ export class Members {
     if (!registration) return undefined;
     const { spec } = registration.member;
     if (patch.name !== spec.module) return undefined;
+    const fault = this.#core.faults?.check('klp_register_member', spec.module) ?? 0;
+    if (fault !== 0) return fault;
     const problem = this.problem(patch);
     const [object] = patch.staticObjects();
     const wrong =

@@ -13,6 +13,14 @@ export const ERROR_INJECTION = {
   kmalloc: CONSTANTS.ENOMEM,
   /** module_alloc(): memory for a module's sections, or for a trampoline. */
   module_alloc: CONSTANTS.ENOMEM,
+  /** Reading of a module's or a bundle's file into the kernel. */
+  kernel_read_file: CONSTANTS.EIO,
+  elf_validity_check: CONSTANTS.ENOEXEC,
+  check_modinfo: CONSTANTS.ENOEXEC,
+  add_unformed_module: CONSTANTS.EEXIST,
+  resolve_symbol: CONSTANTS.ENOENT,
+  module_finalize: CONSTANTS.ENOEXEC,
+  verify_exported_symbols: CONSTANTS.ENOEXEC,
   kobject_add: CONSTANTS.ENOMEM,
   sysfs_create_groups: CONSTANTS.ENOMEM,
   mod_sysfs_setup: CONSTANTS.ENOMEM,
@@ -31,6 +39,14 @@ export const ERROR_INJECTION = {
   notifier_call_chain: CONSTANTS.EINVAL,
   /** A module's init. */
   do_one_initcall: CONSTANTS.ENODEV,
+  /** Of the bundle model: the gate, for a transition or a load; a signal that ends the task comes first. */
+  klp_gate_lock: CONSTANTS.EINTR,
+  /** Manifest and hashes of a bundle. */
+  klp_verify_bundle: CONSTANTS.EBADMSG,
+  /** Is a target the one that a member was built for? */
+  klp_check_target: CONSTANTS.EINVAL,
+  /** A member's klp_enable_patch(), which hands its klp_patch to the bundle. */
+  klp_register_member: CONSTANTS.EINVAL,
 } as const satisfies Record<string, number>;
 
 export type FaultPoint = keyof typeof ERROR_INJECTION;

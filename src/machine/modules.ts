@@ -198,6 +198,8 @@ export class Modules {
     const [fd, uargs, flags] = call.args;
     const bytes = this.#parts.fs().bytesOfFd(task, Number(BigInt.asIntN(32, fd)));
     if (typeof bytes === 'number') return negErrno(-bytes);
+    const unread = core.faults?.check('kernel_read_file', `fd ${fd}`) ?? 0;
+    if (unread !== 0) return negErrno(-unread);
     if (uargs !== 0n && !core.mem.isMapped(uargs)) return negErrno(EFAULT);
     const args = uargs === 0n ? '' : core.mem.readCString(uargs, ARGS_MAX);
     const file = `fd ${fd} of ${task}`;

@@ -19,6 +19,7 @@ import {
   type Table,
 } from './alternative.ts';
 import { DEFAULT_CPU_FEATURES } from './cpu_features.ts';
+import { injected } from './error.ts';
 import { sortExtable } from './extable.ts';
 import { addKallsyms } from './kallsyms.ts';
 import type { Module, ModuleExport } from './module.ts';
@@ -93,6 +94,7 @@ export function postRelocation(core: KernelCore, ports: ModuleLoaderPorts, mod: 
   addKallsyms(core.mem, elf.symbols, layout.symtab.coreSymbols, mod.kallsyms);
   writeKallsymsPointers(core, mod);
   mod.exports = readExports(core, mod);
+  injected(core, 'module_finalize', mod.name);
   moduleFinalize(core, ports, mod);
   readCallSites(core, mod);
 }

@@ -10,7 +10,7 @@ import { type ModInfo, readModInfo } from '../elf/modinfo.ts';
 import { type ElfPointer, readThisModule } from '../elf/module_object.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { LAYOUT, STRINGS } from '../kernel/layout.ts';
-import { ModuleError } from './error.ts';
+import { injected, ModuleError } from './error.ts';
 import type { ModuleLoaderPorts } from './ports.ts';
 import { type TaintName, taintBit, testTaint } from './taint.ts';
 
@@ -48,6 +48,7 @@ export interface LoadInfo {
 /** Parses and checks; prints what the kernel prints. Throws ModuleError. */
 export function setupLoadInfo(core: KernelCore, ports: ModuleLoaderPorts, request: LoadRequest): LoadInfo {
   const bytes = sigCheck(core, ports, request.bytes);
+  injected(core, 'elf_validity_check', request.file);
   const elf = parsed(core, () => parseElf(bytes, request.file));
   const info = parsed(core, () => readModInfo(elf));
   const early = info.get('name') ?? '(missing .modinfo section or name field)';
@@ -116,6 +117,7 @@ export function checkModinfo(
 ): void {
   checkVermagic(core, ports, load, flags);
   const { info, name } = load;
+  injected(core, 'check_modinfo', name);
   if (!info.has('intree')) {
     taintOnce(core, load, 'TAINT_OOT_MODULE', `${name}: loading out-of-tree module taints kernel.`);
   }

@@ -192,6 +192,7 @@ export class ModuleLoader {
       const live = old()?.state === 'LIVE';
       throw new ModuleError(live ? 'EEXIST' : 'EBUSY', `module ${mod.name} is loaded already`);
     }
+    injected(this.#core, 'add_unformed_module', mod.name);
     this.modules.add(mod);
     undo.push(() => this.modules.remove(mod));
   }

@@ -9,7 +9,7 @@ import type { ElfSymbol } from '../elf/elf_object.ts';
 import type { Addr } from '../guest/addr.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { ModuleError } from './error.ts';
+import { injected, ModuleError } from './error.ts';
 import { addTaint, forceLoad, type LoadInfo } from './load_info.ts';
 import type { Module, ModuleExport } from './module.ts';
 import { type ModuleList, neg } from './modules.ts';
@@ -185,7 +185,8 @@ export function* simplifySymbols(
       [failed, last] = [neg('ENOEXEC'), problem];
       continue;
     }
-    const value = yield* resolveSymbolWait(ctx, mod, load, symbol.name);
+    const fault = ctx.core.faults?.check('resolve_symbol', `${mod.name} ${symbol.name}`) ?? 0;
+    const value = fault || (yield* resolveSymbolWait(ctx, mod, load, symbol.name));
     if (typeof value === 'bigint') {
       mem.writeU64(at, value);
     } else if (value !== undefined || !mayBeMissing(symbol)) {
@@ -217,6 +218,7 @@ function mayBeMissing(symbol: ElfSymbol): boolean {
 
 /** verify_exported_symbols(). Throws ModuleError. */
 export function verifyExportedSymbols(ctx: ResolveContext, mod: Module): void {
+  injected(ctx.core, 'verify_exported_symbols', mod.name);
   for (const { name } of mod.exports) {
     const found = findSymbol(ctx, name, true);
     if (!found) continue;
