@@ -25,7 +25,7 @@ const TARGETS = {
   sequences: async (args, buildProgram) => [
     [await buildProgram('test/properties/sequences_main.ts'), ...args],
   ],
-  fuzz: async (args, buildProgram) => [[await buildProgram('test/objtool/fuzz.ts'), ...args]],
+  fuzz: async (args, buildProgram) => [[await buildProgram('test/fuzz/fuzz_main.ts'), ...args]],
   // Each benchmark named, or all, in a process of its own; options go to each.
   bench: async (args, buildProgram) => {
     const names = args.filter((arg) => !arg.startsWith('-'));

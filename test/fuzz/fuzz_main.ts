@@ -1,0 +1,132 @@
+// The long run of broken objects: `npm run fuzz -- [COUNT] [--command orc|check] [--seed N] [--jobs N] [FILE...]`.
+// COUNT objects go through each command as its file; ends with 1 when one makes it crash, hang or grow.
+//
+// Invariant: the processes that try objects may die; the object that killed one is kept and named.
+
+import { type ChildProcess, fork } from 'node:child_process';
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { COMMANDS, type Command, type Failure, type Report, type Share, tryShare } from './fuzz_share.ts';
+
+const MODULES = 'fixtures/modules';
+/** Where objects that did harm are kept. */
+const KEPT = '.cache/fuzz';
+/** Without a word for this long, a process hangs. */
+const HANG_MS = 60_000;
+
+interface Tally {
+  done: number;
+  /** By outcome: a report, or the code of an error. */
+  readonly outcomes: Record<string, number>;
+  slowest: number;
+  /** Of the largest process. */
+  peak: number;
+  readonly failures: Failure[];
+}
+
+function files(given: readonly string[]): string[] {
+  const all = given.length > 0 ? given : readdirSync(MODULES).map((file) => join(MODULES, file));
+  return all.filter((file) => file.endsWith('.ko') || file.endsWith('.o'));
+}
+
+/** One process; resolves when it is done with its share, or dead. */
+function runShare(share: Share, tally: Tally): Promise<void> {
+  const child = fork(process.argv[1], ['--share', JSON.stringify(share)]);
+  let at = share.from;
+  const add = (report: Report): void => {
+    at = report.next;
+    tally.done += report.done;
+    for (const [name, n] of Object.entries(report.outcomes))
+      tally.outcomes[name] = (tally.outcomes[name] ?? 0) + n;
+    tally.slowest = Math.max(tally.slowest, report.slowest);
+    tally.peak = Math.max(tally.peak, report.rss);
+    tally.failures.push(...report.failures);
+  };
+  return new Promise((resolve) => {
+    let timer = setTimeout(() => hang(child), HANG_MS);
+    child.on('message', (report: Report) => {
+      clearTimeout(timer);
+      timer = setTimeout(() => hang(child), HANG_MS);
+      add(report);
+    });
+    child.on('exit', (code, signal) => {
+      clearTimeout(timer);
+      if (code !== 0) {
+        mkdirSync(KEPT, { recursive: true });
+        const kept = join(KEPT, `${share.command}-${share.seed}-after-${at}.ko`);
+        copyFileSync(share.file, kept);
+        const why = signal === 'SIGKILL' ? 'hung' : `killed its process (${signal ?? code})`;
+        tally.failures.push({ index: at, name: kept, kinds: [], why });
+      }
+      resolve();
+    });
+  });
+}
+
+const hang = (child: ChildProcess): boolean => child.kill('SIGKILL');
+
+async function runCommand(
+  command: Command,
+  count: number,
+  seed: number,
+  jobs: number,
+  victims: string[],
+): Promise<boolean> {
+  const dir = mkdtempSync(join(tmpdir(), 'klpemu-fuzz-'));
+  const tally: Tally = { done: 0, outcomes: {}, slowest: 0, peak: 0, failures: [] };
+  const started = performance.now();
+  const shares = Array.from({ length: jobs }, (_, i): Share => {
+    const [from, to] = [Math.floor((i * count) / jobs), Math.floor(((i + 1) * count) / jobs)];
+    return { command, from, to, seed, file: join(dir, `object-${i}.ko`), victims };
+  });
+  const log = setInterval(
+    () => console.error(`${command}: ${tally.done} of ${count}, ${tally.failures.length} failures`),
+    30_000,
+  );
+  await Promise.all(shares.map((share) => runShare(share, tally)));
+  clearInterval(log);
+  rmSync(dir, { recursive: true });
+  const outcomes = Object.entries(tally.outcomes).sort((a, b) => b[1] - a[1]);
+  console.log(
+    `${command}: ${tally.done} broken objects in ${((performance.now() - started) / 1000).toFixed(1)} s: ` +
+      `${outcomes.map(([name, n]) => `${n} ${name}`).join(', ')}; the slowest took ${tally.slowest.toFixed(0)} ms, ` +
+      `peak memory ${tally.peak >> 20} MiB; ${tally.failures.length} failures`,
+  );
+  for (const { index, name, kinds, why } of tally.failures) {
+    console.log(`  ${index} of seed ${seed} (${name}: ${kinds.join(', ')}): ${why}`);
+  }
+  return tally.failures.length === 0 && tally.done === count;
+}
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      command: { type: 'string' },
+      seed: { type: 'string', default: '1' },
+      jobs: { type: 'string', default: `${availableParallelism()}` },
+      share: { type: 'string' },
+    },
+  });
+  if (values.share !== undefined)
+    return tryShare(JSON.parse(values.share), (report) => process.send?.(report));
+  const count = Number(positionals[0] ?? 100_000);
+  const commands = COMMANDS.filter((name) => values.command === undefined || values.command === name);
+  if (!(count > 0) || commands.length === 0) {
+    throw new Error('usage: npm run fuzz -- [COUNT] [--command orc|check] [--seed N] [--jobs N] [FILE...]');
+  }
+  for (const command of commands) {
+    const good = await runCommand(
+      command,
+      count,
+      Number(values.seed),
+      Number(values.jobs),
+      files(positionals.slice(1)),
+    );
+    if (!good) process.exitCode = 1;
+  }
+}
+
+await main();

@@ -1,0 +1,89 @@
+// Broken objects one after the other through a command of klpemu, as it takes files: what one process of the
+// long run does, and the short run of the tests.
+
+import { readFileSync, writeFileSync } from 'node:fs';
+import { checkFile } from '../../src/cli/check_file.ts';
+import { orcObject } from '../../src/cli/orc_object.ts';
+import { type Kind, Victim } from './mutations.ts';
+import { Random } from './random.ts';
+
+export const COMMANDS = ['orc', 'check'] as const;
+export type Command = (typeof COMMANDS)[number];
+
+export interface Share {
+  readonly command: Command;
+  /** Which of the seed's objects. */
+  readonly from: number;
+  readonly to: number;
+  readonly seed: number;
+  /** Where each of them is written: after a crash the one that did it is there. */
+  readonly file: string;
+  readonly victims: readonly string[];
+}
+
+export interface Failure {
+  readonly index: number;
+  readonly name: string;
+  readonly kinds: readonly Kind[];
+  readonly why: string;
+}
+
+/** Since the last report. */
+export interface Report {
+  readonly next: number;
+  readonly done: number;
+  readonly outcomes: Readonly<Record<string, number>>;
+  readonly slowest: number;
+  readonly rss: number;
+  readonly failures: readonly Failure[];
+}
+
+/** Objects here take milliseconds; nothing in one of them is a reason to take this long. */
+const LATE_MS = 5_000;
+const MOST_MEMORY = 1 << 30;
+const REPORT_EVERY_MS = 500;
+
+export async function tryShare(share: Share, tell: (report: Report) => void): Promise<void> {
+  const { from, to, seed, file } = share;
+  const victims = share.victims.map((path) => new Victim(readFileSync(path), path));
+  const outcomes: Record<string, number> = {};
+  const failures: Failure[] = [];
+  let [done, slowest, told] = [0, 0, performance.now()];
+  const report = (next: number): void => {
+    const rss = process.memoryUsage().rss;
+    if (rss > MOST_MEMORY)
+      failures.push({ index: next, name: file, kinds: [], why: `${rss >> 20} MiB in use` });
+    tell({ next, done, outcomes: { ...outcomes }, slowest, rss, failures: [...failures] });
+    for (const name of Object.keys(outcomes)) delete outcomes[name];
+    failures.length = 0;
+    [done, slowest, told] = [0, 0, performance.now()];
+  };
+  for (let index = from; index < to; index++) {
+    const victim = victims[index % victims.length];
+    const { bytes, kinds } = victim.mutate(new Random(seed * 1_000_003 + index));
+    writeFileSync(file, bytes);
+    const started = performance.now();
+    const { outcome, why } = await tryFile(share.command, file);
+    const took = performance.now() - started;
+    outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
+    slowest = Math.max(slowest, took);
+    done++;
+    const late = took > LATE_MS ? `took ${Math.round(took)} ms` : undefined;
+    const harm = why ?? late;
+    if (harm !== undefined) failures.push({ index, name: victim.name, kinds, why: harm });
+    if (performance.now() - told > REPORT_EVERY_MS) report(index + 1);
+  }
+  report(to);
+}
+
+/** `why`: what must never be. */
+async function tryFile(command: Command, path: string): Promise<{ outcome: string; why?: string }> {
+  try {
+    const job = { path, diff: true, dump: true, output: `${path}.out` };
+    const { error } = command === 'orc' ? await orcObject(job) : await checkFile({ path, unwinder: 'orc' });
+    if (!error) return { outcome: 'reports' };
+    return error.code === 'EINTERNAL' ? { outcome: 'crashes', why: error.message } : { outcome: error.code };
+  } catch (error) {
+    return { outcome: 'crashes', why: (error as Error).stack ?? `${error}` };
+  }
+}
