@@ -15,7 +15,7 @@ interface CreateOptions {
 
 export function create(file: string, members: readonly string[], options: CreateOptions): void {
   const targets = options.targets.map((path) => [moduleName(path), bytesOf(path)] as const);
-  const bytes = checked(() =>
+  const bytes = checked(file, () =>
     createBundle({
       name: options.name,
       version: options.bundleVersion,
@@ -29,14 +29,14 @@ export function create(file: string, members: readonly string[], options: Create
 }
 
 export function inspect(file: string, options: { readonly json?: boolean }): void {
-  const bundle = checked(() => readBundle(bytesOf(file)));
+  const bundle = checked(file, () => readBundle(bytesOf(file)));
   const members = bundle.members.map(({ bytes, ...member }) => ({ ...member, size: bytes.length }));
   if (options.json) process.stdout.write(`${JSON.stringify({ ...bundle, members })}\n`);
   else process.stdout.write(textOf(bundle));
 }
 
 export function verify(file: string, options: { readonly json?: boolean }): void {
-  const { name, version, members } = checked(() => readBundle(bytesOf(file)));
+  const { name, version, members } = checked(file, () => readBundle(bytesOf(file)));
   if (options.json) process.stdout.write(`${JSON.stringify({ file, ok: true, name, version })}\n`);
   else process.stdout.write(`${file}: ${name} ${version}, ${members.length} members, as the manifest says\n`);
 }
@@ -71,11 +71,11 @@ function bytesOf(path: string): Uint8Array {
 }
 
 /** What is wrong with a bundle is the user's to know, not a failure of klpemu. */
-function checked<T>(work: () => T): T {
+function checked<T>(file: string, work: () => T): T {
   try {
     return work();
   } catch (error) {
-    if (error instanceof BundleError) throw new UsageError(error.message);
+    if (error instanceof BundleError) throw new UsageError(`${file}: ${error.message}`);
     throw error;
   }
 }
