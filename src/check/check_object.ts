@@ -8,9 +8,22 @@ import { createOrc } from '../objtool/orc_gen.ts';
 import { type OrcRows, rowsAt } from '../objtool/orc_rows.ts';
 import type { CheckGuest } from './check_guest.ts';
 import { Explorer } from './explore.ts';
+import { FrameMap } from './frame_map.ts';
+import { rulesOf } from './frame_rules.ts';
 import { Judge, type TextRange } from './judge.ts';
 import { type LoadedText, loadText } from './loaded_text.ts';
-import type { FunctionReport, ObjectCheck, ProofAt, Stand, Unwinder, Verdict, WrongPlace } from './ports.ts';
+import type {
+  FrameMapReport,
+  FrameRange,
+  FrameReport,
+  FunctionReport,
+  ObjectCheck,
+  ProofAt,
+  Stand,
+  Unwinder,
+  Verdict,
+  WrongPlace,
+} from './ports.ts';
 
 export interface CheckOptions {
   readonly unwinder: Unwinder;
@@ -36,6 +49,7 @@ export class ObjectChecker {
   readonly #ranges: readonly TextRange[];
   /** By instruction the worst verdict; 0 where none was given. */
   readonly #worst: Uint8Array;
+  readonly #frames: FrameMap | undefined;
   readonly #places: WrongPlace[] = [];
   readonly #listed: number;
   readonly #guest: CheckGuest;
@@ -56,14 +70,20 @@ export class ObjectChecker {
       text.start[i] === 0 ? [] : [{ start: text.start[i], size: bytes.length }],
     );
     this.#judge = new Judge(guest, this.#ranges, rows && rowsAt(rows, text.addrOf), options.unwinder);
+    this.#frames = options.unwinder === 'fp' ? new FrameMap(guest, code, text) : undefined;
     this.#worst = new Uint8Array(code.count + 1);
     const at = (insn: number): void => this.#consider(insn, 'interrupted', this.#ip(insn));
-    const call = (insn: number): void => this.#consider(insn, 'called', this.#ip(insn) + code.length[insn]);
+    const call = (insn: number): void => {
+      // In its own place nothing is called: ftrace's trampoline makes the frames that its call has not.
+      if (this.#frames?.isFentry(insn)) return;
+      this.#consider(insn, 'called', this.#ip(insn) + code.length[insn]);
+    };
     this.#explorer = new Explorer(guest, code, text, { at, call });
   }
 
   check(): ObjectCheck {
     const functions: FunctionReport[] = [];
+    const frames: FrameReport[] = [];
     const notCovered: Record<string, number> = {};
     const byFunction = this.#instructionsByFunction();
     this.#guest.loadText(this.#text.bytes);
@@ -75,7 +95,9 @@ export class ObjectChecker {
     for (const func of this.#functions()) {
       this.#explorer.explore(func);
       const why = [...this.#explorer.deadEnds][0] ?? 'no path leads there';
-      functions.push(this.#reportOf(func, byFunction.get(func) ?? [], why));
+      const list = byFunction.get(func) ?? [];
+      functions.push(this.#reportOf(func, list, why));
+      if (this.#frames) frames.push(this.#frames.report(func, list));
     }
     const sum = (of: (f: FunctionReport) => number): number => functions.reduce((n, f) => n + of(f), 0);
     for (const { notCovered: reasons } of functions) {
@@ -92,7 +114,12 @@ export class ObjectChecker {
       notCovered,
       places: this.#places,
       omitted: this.#omitted,
+      ...(this.#frames && { frames: this.#frameMap(frames, this.#frames.outside()) }),
     };
+  }
+
+  #frameMap(functions: readonly FrameReport[], outside: readonly FrameRange[]): FrameMapReport {
+    return { functions, outside, rules: rulesOf(functions, outside) };
   }
 
   /**
@@ -133,6 +160,7 @@ export class ObjectChecker {
     }
     const worst = this.#worst[insn];
     this.#worst[insn] = Math.max(worst, CODES[verdict]);
+    this.#frames?.note(insn, stand, verdict);
     // The same instruction called and interrupted, or reached twice, is one place.
     if (verdict === 'right' || this.#worst[insn] === worst) return;
     if (this.#places.length >= this.#listed) this.#omitted++;

@@ -87,7 +87,9 @@ export class Judge {
   judge(stand: Stand, ip: number): Verdict {
     this.#start(stand, ip);
     const answer = this.#answer();
-    if (answer.prevSp === PREV_SP && answer.returnAddressRight && answer.prevBpRight) return 'right';
+    // Nobody asks frame pointers for the stack pointer; of a realigned stack they would not know it.
+    const spRight = this.#kind === 'fp' || answer.prevSp === PREV_SP;
+    if (spRight && answer.returnAddressRight && answer.prevBpRight) return 'right';
     const stored =
       stand === 'called'
         ? this.#trace.stackTraceSaveTskReliable(this.#task, this.#entries)

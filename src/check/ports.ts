@@ -67,6 +67,8 @@ export interface ObjectCheck {
   readonly places: readonly WrongPlace[];
   /** More wrong places than `places` lists. */
   readonly omitted: number;
+  /** What frame pointers alone would be wrong about; only where that was asked for. */
+  readonly frames?: FrameMapReport;
 }
 
 /** An answer by execution at one instruction; undefined where execution does not get there. */
@@ -76,4 +78,62 @@ export interface ProofAt {
   readonly verdict: Verdict;
   /** The table's row in force, in words. */
   readonly entry: string;
+}
+
+/** Why frame pointers alone are wrong at an instruction. */
+export type FrameClass =
+  | 'before the frame is made'
+  | 'rbp saved, not yet set'
+  | 'the frame is given up'
+  | 'a path without a frame'
+  | 'no frame in this function'
+  | 'rbp holds something else'
+  | 'the return address is written over'
+  | 'a return address that nothing returns to'
+  | 'code that is no function';
+
+/** Instructions of one class, one behind the other. */
+export interface FrameRange {
+  /** Function, or cold part of one, or section of code that is in none. */
+  readonly function: string;
+  /** Offsets from its start; `to` is behind the last instruction. */
+  readonly from: number;
+  readonly to: number;
+  readonly instructions: number;
+  readonly why: FrameClass;
+}
+
+/** Of one function. */
+export interface FrameReport {
+  readonly name: string;
+  /** Instructions that were executed. */
+  readonly instructions: number;
+  /** How many of them would be right if interrupted there. */
+  readonly interrupted: number;
+  readonly ranges: readonly FrameRange[];
+  /** Offsets of calls during which the caller of this function would be missed. */
+  readonly calls: readonly number[];
+  /** Whether it starts with a call to ftrace. */
+  readonly fentry: boolean;
+}
+
+export interface FrameMapReport {
+  readonly functions: readonly FrameReport[];
+  /** Code in no function. */
+  readonly outside: readonly FrameRange[];
+  readonly rules: readonly RuleReport[];
+}
+
+/** A rule of Documentation/livepatch/reliable-stacktrace.rst, and what in an object depends on it. */
+export interface RuleReport {
+  readonly section: string;
+  readonly title: string;
+  /** What an unwinder that has nothing but frame pointers must do about it here. */
+  readonly demands: string;
+  readonly classes: readonly {
+    readonly why: FrameClass | 'a call without a frame' | 'the call of __fentry__ before the frame';
+    readonly instructions: number;
+    readonly functions: number;
+    readonly example: string;
+  }[];
 }

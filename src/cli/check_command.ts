@@ -30,6 +30,9 @@ export function addCheck(root: Command): void {
     .addOption(new Option('-j, --jobs <number>', 'threads; by default one a core').argParser(threads))
     .option('--json', 'as one JSON object')
     .option('-q, --quiet', 'only what is wrong or fails, and the sums')
-    .addHelpText('after', `${EXIT_CODES}\n\nExample:\n  klpemu check /lib/modules/$(uname -r)/kernel/fs`)
+    .addHelpText(
+      'after',
+      `${EXIT_CODES}\n\nExamples:\n  klpemu check /lib/modules/$(uname -r)/kernel/fs\n  klpemu check --unwinder fp --functions fixtures/objects/frames/frames.o`,
+    )
     .action(async (objects: string[], options) => (await import('./check.ts')).check(objects, options));
 }

@@ -3,6 +3,7 @@
 import Table from 'cli-table3';
 import type { FunctionReport, ObjectCheck, Truth, UnwinderAnswer, WrongPlace } from '../check/ports.ts';
 import type { CheckReport } from './check_file.ts';
+import { frameMapLines, ruleLines } from './check_frames.ts';
 import { type Colors, colorsFor } from './terminal.ts';
 
 export interface CheckReportOptions {
@@ -42,6 +43,8 @@ export function printChecks(reports: readonly CheckReport[], options: CheckRepor
   const shown = options.quiet ? reports.filter(({ check }) => check && check.wrong > 0) : reports;
   if (shown.some(({ check }) => check)) lines.push(objectTable(shown));
   for (const { file, check } of shown) if (check) lines.push(...details(file, check, options, colors));
+  const maps = reports.flatMap(({ check }) => check?.frames ?? []);
+  if (maps.length > 0) lines.push(...ruleLines(maps, colors));
   lines.push(...sumLines(sums, options.ms, colors));
   process.stdout.write(`${lines.join('\n')}\n`);
   for (const { error } of reports) if (error) process.stderr.write(`klpemu: ${error.message}\n`);
@@ -83,15 +86,22 @@ const NUMBERS = Array.from({ length: 6 }, () => 'right' as const);
 function details(file: string, check: ObjectCheck, options: CheckReportOptions, colors: Colors): string[] {
   const lines: string[] = [];
   if (options.functions) lines.push(...check.functions.filter(isWorthALine).map(functionLine));
+  if (check.frames) lines.push(...frameMapLines(check.frames, options.functions === true, colors));
+  else lines.push(...wrongPlaces(check, colors));
+  const reasons = Object.entries(check.notCovered).map(([why, n]) => `${whole(n)} ${why}`);
+  if (reasons.length > 0) lines.push(`  not covered: ${reasons.join(', ')}`);
+  return lines.length === 0 ? [] : [colors.bold(file), ...lines];
+}
+
+function wrongPlaces(check: ObjectCheck, colors: Colors): string[] {
+  const lines: string[] = [];
   const grave = check.places.filter(({ verdict }) => verdict === 'wrong, declared reliable');
   const places = grave.length > 0 ? grave : check.places;
   for (const place of places.slice(0, MAX_PLACES)) lines.push(...placeLines(place, colors));
   const all = check.wrong + check.unreliable;
   const more = all - Math.min(places.length, MAX_PLACES);
   if (more > 0) lines.push(`  and ${whole(more)} more wrong places`);
-  const reasons = Object.entries(check.notCovered).map(([why, n]) => `${whole(n)} ${why}`);
-  if (reasons.length > 0) lines.push(`  not covered: ${reasons.join(', ')}`);
-  return lines.length === 0 ? [] : [colors.bold(file), ...lines];
+  return lines;
 }
 
 const isWorthALine = (f: FunctionReport): boolean => f.wrong + f.unreliable > 0 || f.reached < f.instructions;

@@ -42,3 +42,23 @@ it('an entry changed in the file ends with 1, and names the place with entry and
   expect(place.truth.prevSp).toBe(place.answer.prevSp - 8);
   expect(place.verdict).toBe('wrong, declared reliable');
 }, 60_000);
+
+it('frame pointers alone: the map by function, the rules, and both in --json', () => {
+  const path = 'fixtures/objects/frames/frames.o';
+  const { status, stdout } = check('--unwinder', 'fp', path);
+  expect(status).toBe(1);
+  expect(stdout).toMatch(
+    /caller: right at 2 of 6 instructions\n +\+0x0\.\.\+0x1 {2}1 instruction: before the frame/,
+  );
+  expect(stdout).toMatch(/4\.3 {2}Unwinding across interrupts and exceptions\n/);
+  const { frames } = JSON.parse(check('--unwinder', 'fp', '--json', path).stdout).objects[0].check;
+  expect(frames.rules.map((rule: { section: string }) => rule.section)).toEqual([
+    '3',
+    '4.1',
+    '4.2',
+    '4.3',
+    '4.4',
+    '4.5',
+    '4.6',
+  ]);
+}, 60_000);
