@@ -5,8 +5,10 @@ import type { HostGenerator } from '../guest/hostcall.ts';
 import type { GuestMemory } from '../guest/memory.ts';
 import { PAGE_SIZE, PROT_READ, PROT_WRITE } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
+import { noFail } from '../kernel/fault_inject.ts';
 import { LAYOUT } from '../kernel/layout.ts';
 import { initListHead } from '../kernel/list.ts';
+import { SlabError } from '../kernel/slab.ts';
 import type { FormatContext } from '../kernel/vsprintf.ts';
 import { FMODE, O_ACCMODE, PROC_INODE } from './layout.ts';
 
@@ -31,6 +33,15 @@ export class FsContext {
     this.format = format;
   }
 
+  /** A struct completion that nobody completed yet. The kernel has it on its stack, where nothing can fail. */
+  newCompletion(): Addr {
+    const { core, mem } = this;
+    const { size, fields } = LAYOUT.completion;
+    const completion = noFail(core.faults, () => core.slab.alloc(size, 'completion'));
+    initListHead(mem, completion + BigInt(fields.wait_task_list));
+    return completion;
+  }
+
   /** Address of an image symbol. @throws Error when the image lacks it. */
   symbol(name: string): Addr {
     let addr = this.#symbols.get(name);
@@ -44,13 +55,18 @@ export class FsContext {
   /**
    * A struct file that is not open yet, with an inode of its own.
    * @param flags of open(). @param fop name of its file_operations.
+   * @throws SlabError ENOMEM
    */
   allocFile(fop: string, flags: number, mode: number, options: { size?: number; end?: FileEnd } = {}): Addr {
     const { mem, core } = this;
     const inode = core.slab.alloc(PROC_INODE.size, 'inode') + BigInt(PROC_INODE.vfsInode);
     mem.writeU16(inode + BigInt(INODE.i_mode), mode);
     mem.writeU64(inode + BigInt(INODE.i_size), BigInt(options.size ?? 0));
-    const file = core.slab.alloc(LAYOUT.file.size, 'file');
+    const file = core.slab.tryAlloc(LAYOUT.file.size, 'file');
+    if (file === 0n) {
+      core.slab.free(inode - BigInt(PROC_INODE.vfsInode));
+      throw new SlabError('ENOMEM', 'no memory for a file');
+    }
     const access = [FMODE.READ, FMODE.WRITE, FMODE.READ | FMODE.WRITE, 0][flags & O_ACCMODE];
     const fmode = access | FMODE.LSEEK | FMODE.PREAD | FMODE.PWRITE | FMODE.ATOMIC_POS;
     mem.writeU32(file + BigInt(FILE.f_mode), fmode);

@@ -9,13 +9,12 @@ import type { HostCall, HostFunction, HostGenerator } from '../guest/hostcall.ts
 import { negErrno } from '../kernel/core.ts';
 import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
 import { kstrtobool, parseInteger, storeInteger } from '../kernel/lib.ts';
-import { initListHead } from '../kernel/list.ts';
 import { type FsContext, latin1Text } from './context.ts';
 import type { DebugFs } from './debugfs.ts';
 import type { HostFile } from './host_files.ts';
 import { PROC_INODE } from './layout.ts';
 
-const { EEXIST, EINVAL, S_IFREG } = CONSTANTS;
+const { EEXIST, EINVAL, ENOMEM, S_IFREG } = CONSTANTS;
 /** Ours, as asm/fs/debugfs.s has it: the file's own functions, who is in them, who waits for them. */
 const FSDATA = { realFops: 0, activeUsers: 8, drained: 16, sizeOf: 24 } as const;
 /** What removal adds to active_users: negative from then on. */
@@ -103,8 +102,17 @@ export class DebugfsCreate {
     return above === '' ? name : `${above}/${name}`;
   }
 
-  #add(path: string, fsdata: Addr): Entry {
-    const dentry = this.#fs.core.slab.alloc(DENTRY_SIZE, `debugfs ${path}`);
+  /** An entry that is not in the tree yet; undefined without memory. @param more bytes of its fsdata. */
+  #add(path: string, more = 0): Entry | undefined {
+    const { slab } = this.#fs.core;
+    const owner = `debugfs ${path}`;
+    const dentry = slab.tryAlloc(DENTRY_SIZE, owner);
+    if (dentry === 0n) return undefined;
+    const fsdata = more === 0 ? 0n : slab.tryAlloc(more, owner);
+    if (more > 0 && fsdata === 0n) {
+      slab.free(dentry);
+      return undefined;
+    }
     const entry = { path, dentry, fsdata, refs: 1 };
     this.#entries.set(dentry, entry);
     return entry;
@@ -113,22 +121,24 @@ export class DebugfsCreate {
   #createDir(name: Addr, parent: Addr): Addr {
     const path = this.#start(name, parent);
     if (typeof path === 'bigint') return path;
+    const entry = this.#add(path);
+    if (!entry) return negErrno(ENOMEM);
     this.#tree.addDirectory(path);
-    return this.#add(path, 0n).dentry;
+    return entry.dentry;
   }
 
   /** (name, mode, parent, data, fops) */
   #createFile({ args }: HostCall): Addr {
-    const { core, mem } = this.#fs;
+    const { mem } = this.#fs;
     const [name, bits, parent, data, fops] = args;
     const path = this.#start(name, parent);
     if (typeof path === 'bigint') return path;
-    const fsdata = core.slab.alloc(FSDATA.sizeOf, `debugfs ${path}`);
+    const entry = this.#add(path, FSDATA.sizeOf);
+    if (!entry) return negErrno(ENOMEM);
     mem.writeU64(
-      fsdata + BigInt(FSDATA.realFops),
+      entry.fsdata + BigInt(FSDATA.realFops),
       fops === 0n ? this.#fs.symbol('debugfs_noop_file_operations') : fops,
     );
-    const entry = this.#add(path, fsdata);
     const mode = Number(bits & 0o7777n);
     this.#tree.add(path, { mode, open: (flags) => this.#open(entry, flags, mode, data) });
     return entry.dentry;
@@ -136,10 +146,10 @@ export class DebugfsCreate {
 
   #open(entry: Entry, flags: number, mode: number, data: Addr): Addr {
     const { mem } = this.#fs;
-    entry.refs++;
     const file = this.#fs.allocFile('debugfs_full_proxy_file_operations', flags, S_IFREG | mode, {
       end: () => this.#put(entry),
     });
+    entry.refs++;
     const inode = this.#fs.inodeOf(file);
     // In the place where an inode of /proc has its entry.
     mem.writeU64(inode + BigInt(PROC_INODE.pde - PROC_INODE.vfsInode), entry.fsdata);
@@ -157,6 +167,8 @@ export class DebugfsCreate {
   #createValue({ args }: HostCall, ops: (at: Addr) => Omit<HostFile, 'mode'>): Addr {
     const path = this.#start(args[0], args[2]);
     if (typeof path === 'bigint') return path;
+    const entry = this.#add(path);
+    if (!entry) return negErrno(ENOMEM);
     const mode = Number(args[1] & 0o7777n);
     const { read, write } = ops(args[3]);
     this.#tree.add(path, {
@@ -164,7 +176,7 @@ export class DebugfsCreate {
       ...(mode & 0o444 && read ? { read } : {}),
       ...(mode & 0o222 && write ? { write } : {}),
     });
-    return this.#add(path, 0n).dentry;
+    return entry.dentry;
   }
 
   #number(at: Addr, { bytes, signed = false, hexDigits }: ValueType): Omit<HostFile, 'mode'> {
@@ -232,8 +244,7 @@ export class DebugfsCreate {
     if (entry.fsdata === 0n) return;
     const { mem, core } = this.#fs;
     const users = entry.fsdata + BigInt(FSDATA.activeUsers);
-    const done = core.slab.alloc(LAYOUT.completion.size, 'completion');
-    initListHead(mem, done + BigInt(LAYOUT.completion.fields.wait_task_list));
+    const done = this.#fs.newCompletion();
     mem.writeU64(entry.fsdata + BigInt(FSDATA.drained), done);
     const before = mem.readU32(users) | 0;
     mem.writeU32(users, (before + REMOVED) >>> 0);

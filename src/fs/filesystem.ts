@@ -136,7 +136,10 @@ export class FileSystem {
   openHandle(task: TaskStruct, end: (file: Addr) => HostGenerator<void>): number {
     for (let fd = 0; fd < NR_OPEN; fd++) {
       if (this.files.file(task, fd) !== undefined) continue;
-      const file = this.#fs.allocFile('null_fops', CONSTANTS.O_RDWR, CONSTANTS.S_IFREG, { end });
+      const file = orErrno(() =>
+        this.#fs.allocFile('null_fops', CONSTANTS.O_RDWR, CONSTANTS.S_IFREG, { end }),
+      );
+      if (file === negErrno(CONSTANTS.ENOMEM)) return -CONSTANTS.ENOMEM;
       this.files.install(task, fd, file);
       return fd;
     }

@@ -6,6 +6,7 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import { negErrno } from '../kernel/core.ts';
+import { noFail } from '../kernel/fault_inject.ts';
 import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
 import { writeCut } from '../kernel/lib.ts';
 import { initListHead } from '../kernel/list.ts';
@@ -119,16 +120,19 @@ export class Kernfs {
     if (sysfs.removed) return negErrno(CONSTANTS.ENODEV);
     if (fmode & FMODE.WRITE && !(sysfs.mode & 0o222)) return negErrno(CONSTANTS.EACCES);
     if (fmode & FMODE.READ && !(sysfs.mode & 0o444)) return negErrno(CONSTANTS.EACCES);
+    const node = this.#node(sysfs);
+    if (!node) return negErrno(CONSTANTS.ENOMEM);
     const of = core.slab.tryAlloc(KERNFS_OPEN_FILE.size, 'kernfs_open_file');
-    if (of === 0n) return negErrno(CONSTANTS.ENOMEM);
-    const error = this.#seq.open(file, this.#fs.symbol('kernfs_seq_ops'));
+    const error =
+      of === 0n ? negErrno(CONSTANTS.ENOMEM) : this.#seq.open(file, this.#fs.symbol('kernfs_seq_ops'));
     if (error !== 0n) {
       core.slab.free(of);
+      this.#putNode(node);
       return error;
     }
     const seq = mem.readU64(file + BigInt(FILE.private_data));
     mem.writeU64(seq + BigInt(SEQ.private), of);
-    mem.writeU64(of + BigInt(KERNFS_OPEN_FILE.kn), this.#node(sysfs).kn);
+    mem.writeU64(of + BigInt(KERNFS_OPEN_FILE.kn), node.kn);
     mem.writeU64(of + BigInt(KERNFS_OPEN_FILE.file), file);
     mem.writeU64(of + BigInt(KERNFS_OPEN_FILE.seqFile), seq);
     initListHead(mem, of + BigInt(KERNFS_OPEN_FILE.mutex + MUTEX.wait_list));
@@ -139,7 +143,11 @@ export class Kernfs {
     const { mem, core } = this.#fs;
     const kn = mem.readU64(of + BigInt(KERNFS_OPEN_FILE.kn));
     core.slab.free(of);
-    const node = this.#byKn.get(kn) as Node;
+    this.#putNode(this.#byKn.get(kn) as Node);
+  }
+
+  #putNode(node: Node): void {
+    const { mem, core } = this.#fs;
     if (--node.opened > 0) return;
     this.#nodes.delete(node.file);
     this.#byKn.delete(node.kn);
@@ -149,11 +157,14 @@ export class Kernfs {
     core.slab.free(node.kn);
   }
 
-  /** The guest's part of an attribute, with one more user. */
-  #node(file: SysfsFile): Node {
+  /** The guest's part of an attribute, with one more user; undefined without memory. */
+  #node(file: SysfsFile): Node | undefined {
     let node = this.#nodes.get(file);
     if (!node) {
-      node = this.#makeNode(file);
+      const kn = this.#fs.core.slab.tryAlloc(KERNFS_NODE.size, 'kernfs_node');
+      if (kn === 0n) return undefined;
+      // The rest is part of what the kernel made with the directory.
+      node = noFail(this.#fs.core.faults, () => this.#makeNode(file, kn));
       this.#nodes.set(file, node);
       this.#byKn.set(node.kn, node);
       this.#byAttr.set(node.attr, node);
@@ -162,7 +173,7 @@ export class Kernfs {
     return node;
   }
 
-  #makeNode(file: SysfsFile): Node {
+  #makeNode(file: SysfsFile, kn: Addr): Node {
     const { mem, core } = this.#fs;
     if (this.#parent === 0n) this.#parent = core.slab.alloc(KERNFS_NODE.size, 'kernfs_node');
     const functions = FUNCTIONS.find((row) => row.path.test(file.path)) as (typeof FUNCTIONS)[number];
@@ -173,7 +184,6 @@ export class Kernfs {
     mem.writeU16(attr + BigInt(ATTR.attr_mode), file.mode);
     mem.writeU64(attr + BigInt(ATTR.show), this.#fs.symbol(functions.show));
     mem.writeU64(attr + BigInt(ATTR.store), this.#fs.symbol(functions.store));
-    const kn = core.slab.alloc(KERNFS_NODE.size, 'kernfs_node');
     mem.writeU64(kn + BigInt(KERNFS_NODE.parent), this.#parent);
     mem.writeU64(kn + BigInt(KERNFS_NODE.name), name);
     mem.writeU64(kn + BigInt(KERNFS_NODE.sysfsOps), this.#fs.symbol(functions.ops));

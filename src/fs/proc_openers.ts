@@ -8,12 +8,10 @@ import type { Addr } from '../guest/addr.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import { negErrno } from '../kernel/core.ts';
 import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
-import { initListHead } from '../kernel/list.ts';
 import type { FsContext } from './context.ts';
 import { FMODE, PDE, PDE_BIAS, PROC_ENTRY_LSEEK, PROC_ENTRY_PERMANENT, PROC_INODE } from './layout.ts';
 
 const OPS = LAYOUT.proc_ops.fields;
-const COMPLETION = LAYOUT.completion;
 
 /** struct pde_opener */
 interface Opener {
@@ -39,13 +37,6 @@ export class ProcOpeners {
         return 0;
       },
     });
-  }
-
-  /** A struct completion that nobody completed yet. */
-  newCompletion(): Addr {
-    const completion = this.#fs.core.slab.alloc(COMPLETION.size, 'completion');
-    initListHead(this.#fs.mem, completion + BigInt(COMPLETION.fields.wait_task_list));
-    return completion;
   }
 
   /** Releases every file that is open on an entry, as the entry goes away. */
@@ -91,7 +82,7 @@ export class ProcOpeners {
   *#closeOne(pde: Addr, opener: Opener): HostGenerator<void> {
     const { core } = this.#fs;
     if (opener.closing) {
-      const done = this.newCompletion();
+      const done = this.#fs.newCompletion();
       opener.waiter = done;
       yield { call: this.#fs.symbol('wait_for_completion'), args: [done] };
       core.slab.free(done);

@@ -290,7 +290,7 @@ export class ProcTree {
   *#rundown(entry: ProcDirEntry): HostGenerator<void> {
     const { mem } = this.#fs;
     const inUse = entry.addr + BigInt(PDE.inUse);
-    const done = this.openers.newCompletion();
+    const done = this.#fs.newCompletion();
     mem.writeU64(entry.addr + BigInt(PDE.unloadCompletion), done);
     const before = mem.readU32(inUse) | 0;
     mem.writeU32(inUse, (before + PDE_BIAS) >>> 0);

@@ -70,11 +70,12 @@ export class Ramfs {
   }
 
   openFile(node: RamfsNode, flags: number): Addr {
-    if (flags & CONSTANTS.O_TRUNC) node.bytes = new Uint8Array();
+    const cut = (flags & CONSTANTS.O_TRUNC) !== 0;
     const file = this.#fs.allocFile('ramfs_file_operations', flags, CONSTANTS.S_IFREG | 0o644, {
-      size: node.bytes.length,
+      size: cut ? 0 : node.bytes.length,
       end: (f) => this.#open.delete(f),
     });
+    if (cut) node.bytes = new Uint8Array();
     this.#open.set(file, node);
     return file;
   }

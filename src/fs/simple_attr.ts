@@ -56,7 +56,8 @@ export class SimpleAttrs {
   #openAttr({ args }: HostCall): number {
     const { mem, core } = this.#fs;
     const [inode, file, get, set, format] = args;
-    const value = core.slab.alloc(8, 'simple_attr');
+    const value = core.slab.tryAlloc(8, 'simple_attr');
+    if (value === 0n) return Number(negErrno(CONSTANTS.ENOMEM));
     const data = mem.readU64(inode + BigInt(LAYOUT.inode.fields.i_private));
     mem.writeU64(file + PRIVATE_DATA, value);
     this.#open.set(file, { get, set, data, format, value });

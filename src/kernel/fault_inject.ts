@@ -94,14 +94,11 @@ export class Fault {
   }
 }
 
-/** GFP_NOFAIL of this machine: what is allocated where guest code has no way to hear of a failure. */
-const NOFAIL =
-  /^(task_struct|file|files_struct|inode|filename|completion|workqueue_struct|worker|percpu area|kernfs_\w+|attribute( name)?|parameter text)$/;
-
 export class FaultInject {
   readonly #faults = new Set<Fault>();
   readonly #current: () => TaskStruct | undefined;
   readonly #tell: (what: string, task: TaskStruct | undefined) => void;
+  #suspended = 0;
 
   /**
    * @param current the task that executes now
@@ -126,10 +123,19 @@ export class FaultInject {
     this.#faults.delete(fault);
   }
 
+  /** __GFP_NOFAIL: nothing fails in what `work` does. */
+  without<T>(work: () => T): T {
+    this.#suspended++;
+    try {
+      return work();
+    } finally {
+      this.#suspended--;
+    }
+  }
+
   /** @returns 0, or -errno: the caller behaves as the function `point` does when it fails. */
   check(point: FaultPoint, what: string): number {
-    if (this.#faults.size === 0) return 0;
-    if (point === 'kmalloc' && NOFAIL.test(what)) return 0;
+    if (this.#faults.size === 0 || this.#suspended > 0) return 0;
     const task = this.#current();
     for (const fault of this.#faults) {
       if (!fault.shouldFail(point, what, task)) continue;
@@ -138,4 +144,9 @@ export class FaultInject {
     }
     return 0;
   }
+}
+
+/** For what is allocated where the kernel allocates nothing, or nobody could hear of a failure. */
+export function noFail<T>(faults: FaultInject | undefined, work: () => T): T {
+  return faults ? faults.without(work) : work();
 }

@@ -6,6 +6,7 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostFunction, HostGenerator } from '../guest/hostcall.ts';
 import { type KernelCore, negErrno } from './core.ts';
+import { noFail } from './fault_inject.ts';
 import { CONSTANTS, LAYOUT } from './layout.ts';
 import { kstrtobool, parseInteger, storeInteger, writeCut } from './lib.ts';
 import type { ShowResult, SysfsAttribute } from './sysfs.ts';
@@ -243,7 +244,7 @@ export function paramAttribute(
     *show(): HostGenerator<ShowResult> {
       const get = mem.readU64(param.ops + BigInt(OPS.get));
       if (get === 0n) return -CONSTANTS.EPERM;
-      const page = core.slab.alloc(PAGE, 'parameter text');
+      const page = noFail(core.faults, () => core.slab.alloc(PAGE, 'parameter text'));
       const length = Number(BigInt.asIntN(32, yield { call: get, args: [page, param.addr] }));
       const text = length < 0 ? length : mem.readCString(page, length);
       core.slab.free(page);
@@ -252,7 +253,7 @@ export function paramAttribute(
     *store(text): HostGenerator<number> {
       const set = mem.readU64(param.ops + BigInt(OPS.set));
       if (set === 0n) return -CONSTANTS.EPERM;
-      const copy = core.slab.alloc(text.length + 1, 'parameter text');
+      const copy = noFail(core.faults, () => core.slab.alloc(text.length + 1, 'parameter text'));
       writeCut(mem, copy, BigInt(text.length + 1), text);
       const error = Number(BigInt.asIntN(32, yield { call: set, args: [copy, param.addr] }));
       core.slab.free(copy);

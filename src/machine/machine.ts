@@ -8,6 +8,7 @@ import { type Addr, lo32 } from '../guest/addr.ts';
 import { REG } from '../guest/engine.ts';
 import type { UnicornEngine } from '../guest/unicorn.ts';
 import type { KernelCore } from '../kernel/core.ts';
+import { noFail } from '../kernel/fault_inject.ts';
 import { Kobjects } from '../kernel/kobject.ts';
 import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
 import { defineLib, formatContext } from '../kernel/lib.ts';
@@ -266,10 +267,11 @@ export class Machine {
     });
     this.ftrace.init(image.asm.fentrySites);
     this.fork.onFork.push((parent, child, copied) => {
+      // The one step that can fail, before any that would have to be undone.
+      if (copied) this.fs.copyFiles(parent, child);
       this.#forgetStack(child.stackSlot);
       this.livepatch.copyProcess(parent, child);
       this.#firstFrame(child);
-      if (copied) this.fs.copyFiles(parent, child);
     });
     this.exit.onExit.push((task, code) => {
       this.bundles?.gate.forget(task);
@@ -353,7 +355,8 @@ export class Machine {
 
   /** Starts a program of asm/user as a user task, as a shell would. @throws MachineError for an unknown one. */
   spawn(program: string, args: readonly string[] = [], options: { comm?: string } = {}): TaskStruct {
-    const task = this.#newUserTask(program, args, options.comm ?? program);
+    // What comes from outside the machine has no caller that a fault could be told to.
+    const task = noFail(this.core.faults, () => this.#newUserTask(program, args, options.comm ?? program));
     this.sched.wakeUpNewTask(task);
     return task;
   }

@@ -30,7 +30,7 @@ export class TransitionTruth {
   readonly holes: ForceHoles;
   #forced = false;
   /** What #replaced() says, until functions are registered, unregistered or loaded. */
-  #leaving: readonly Version[] | undefined;
+  #leaving: { versions: readonly Version[]; entries: ReadonlySet<number> } | undefined;
 
   /** @param gaps tasks that got a version through the kernel's own gap: known, and told of elsewhere. */
   constructor(
@@ -107,8 +107,8 @@ export class TransitionTruth {
   #checkSwitch(livepatch: Livepatch, pid: number, comm: string): void {
     const task = pid === 0 ? this.#core.tasks.idle.find((t) => t.comm === comm) : this.#core.tasks.byPid(pid);
     if (!task || task.stackSlot < 0) return;
-    this.#leaving ??= this.#replaced(livepatch);
-    const live = this.#live(task, this.#leaving);
+    this.#leaving ??= leaving(this.#replaced(livepatch));
+    const live = this.#live(task, this.#leaving.versions, (ip) => this.#leaving?.entries.has(ip) === true);
     this.#judge(livepatch, task, live, (name) => `${task} switches while it stands in ${name}`);
     this.switches++;
   }
@@ -159,6 +159,16 @@ export class TransitionTruth {
     const cpu = this.#cpu(id >= 0 ? id : task.cpu);
     return cpu.context.cpl === 0 ? lo32(cpu.rip) : undefined;
   }
+}
+
+/**
+ * Where there are versions already, klp_check_stack() does not look for the original. A task may be in its fentry
+ * call, and has no version yet.
+ */
+function leaving(versions: readonly Version[]): { versions: readonly Version[]; entries: Set<number> } {
+  const patched = new Set(versions.filter((v) => v.start !== v.site).map((v) => v.site));
+  const originals = versions.filter((v) => v.start === v.site && patched.has(v.site));
+  return { versions, entries: new Set(originals.map((v) => v.start + FENTRY_RETURN)) };
 }
 
 function loadedFuncs(livepatch: Livepatch): KlpFunc[] {

@@ -11,13 +11,15 @@ import { PROT_READ, PROT_WRITE, USER_STACK_BASE, USER_STACK_SLOT } from '../gues
 import type { KernelCore } from '../kernel/core.ts';
 import { negErrno } from '../kernel/core.ts';
 import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { SlabError } from '../kernel/slab.ts';
 import { TaskStruct } from '../kernel/task_struct.ts';
 import type { Sched } from './core.ts';
 
 const T = LAYOUT.task_struct.fields;
 const R = LAYOUT.pt_regs.fields;
 const I = LAYOUT.inactive_task_frame.fields;
-const { PF_KTHREAD, PF_IDLE, PF_FORKNOEXEC, PF_WQ_WORKER, KLP_UNDEFINED, TASK_NEW, EAGAIN } = CONSTANTS;
+const { PF_KTHREAD, PF_IDLE, PF_FORKNOEXEC, PF_WQ_WORKER, KLP_UNDEFINED, TASK_NEW, EAGAIN, ENOMEM } =
+  CONSTANTS;
 
 /** `copied`: by fork or clone, so that the child's task_struct is a copy of the parent's. */
 export type ForkHook = (parent: TaskStruct, child: TaskStruct, copied: boolean) => void;
@@ -203,8 +205,8 @@ export class Fork {
     let child: TaskStruct;
     try {
       child = this.#alloc();
-    } catch {
-      return negErrno(EAGAIN);
+    } catch (error) {
+      return negErrno(error instanceof SlabError ? ENOMEM : EAGAIN);
     }
     const own = ['stack', 'stack_canary', '__state', 'thread_sp', 'patch_state', 'on_cpu', 'on_rq'] as const;
     const kept = own.map((field) => mem.readU64(child.addr + BigInt(T[field] & ~7)));
@@ -218,7 +220,15 @@ export class Fork {
     mem.writeU64(regs + BigInt(R.ax), 0n);
     if (newSp !== 0n) mem.writeU64(regs + BigInt(R.sp), newSp);
     else this.#copyUserStack(parent, child, regs);
-    this.#admit(child, parent, true);
+    try {
+      this.#admit(child, parent, true);
+    } catch (error) {
+      if (!(error instanceof SlabError)) throw error;
+      this.freeStack(child);
+      this.freeUserStack(child);
+      this.#core.slab.free(child.addr);
+      return negErrno(ENOMEM);
+    }
     return child.addr;
   }
 

@@ -86,7 +86,14 @@ export class Kthreads {
     }
     mem.writeU64(request, fn);
     mem.writeU64(request + 8n, data);
-    const task = this.#fork.createKernelThread(this.#kthread, request, comm, tasks.byPid(2), worker);
+    let task: TaskStruct;
+    try {
+      task = this.#fork.createKernelThread(this.#kthread, request, comm, tasks.byPid(2), worker);
+    } catch (error) {
+      slab.free(exited);
+      slab.free(request);
+      throw error;
+    }
     task.state = CONSTANTS.TASK_UNINTERRUPTIBLE;
     this.#threads.set(task, { shouldStop: false, result: 0, request, exited });
     if (cpu !== undefined) this.#sched.bind(task, cpu);

@@ -6,6 +6,7 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
+import { noFail } from '../kernel/fault_inject.ts';
 import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { Sched } from './core.ts';
@@ -85,7 +86,10 @@ export class Workqueue {
     const index = this.#workers.filter((w) => w.cpu === cpu).length;
     const id = BigInt(this.#workers.length + 1);
     const fn = this.#core.symbols.require('worker_thread');
-    const task = this.#kthreads.create(fn, id, `kworker/${cpu}:${index}`, cpu, true);
+    // Were there no memory, it would be tried again until there is.
+    const task = noFail(this.#core.faults, () =>
+      this.#kthreads.create(fn, id, `kworker/${cpu}:${index}`, cpu, true),
+    );
     const worker = { id, task, cpu, current: undefined };
     this.#workers.push(worker);
     this.#sched.wakeUpProcess(task);

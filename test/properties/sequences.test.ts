@@ -60,6 +60,21 @@ describe('sequences that went wrong once', () => {
         ],
       },
     ],
+    [
+      'a thread in the fentry call of a function that has a version already, as the next one comes',
+      {
+        seed: 1,
+        cpus: 1,
+        instructionNs: 20_000,
+        steps: [
+          { do: 'load', module: 'patch_target', args: '', ...QUICK },
+          { do: 'load', module: 'target', args: 'period_ms=20 hold_ms=10 work_ms=10 show_ms=10', ...QUICK },
+          { do: 'spawn', program: 'forker', args: ['20'] },
+          { do: 'load', module: 'patch_both', args: '', wait: true },
+          { do: 'unload', which: 0, ...QUICK },
+        ],
+      },
+    ],
   ];
 
   it.each(found)('%s', async (_name, one) => {
