@@ -22,6 +22,8 @@ interface Operation {
   before(s: Session): void;
   /** Starts the task that does it. */
   start(s: Session): TaskStruct;
+  /** How many there are in it: fewer, and some are no longer reached. */
+  readonly allocations: number;
   /** Undoes one that succeeded, so that the next fault meets the same machine. */
   undo(s: Session): void;
 }
@@ -42,24 +44,28 @@ const QUIET = 'period_ms=100000 work_ms=1 hold_ms=1 show_ms=1';
 const OPERATIONS: readonly Operation[] = [
   {
     name: 'a load of the target',
+    allocations: 14,
     before: () => {},
     start: (s) => s.startInsmod('target', QUIET),
     undo: (s) => expect(s.rmmod('target')).toBe(0),
   },
   {
     name: 'an enable of a patch of a module',
+    allocations: 38,
     before: (s) => expect(s.insmod('target', QUIET)).toBe(0),
     start: (s) => s.startInsmod('patch_target'),
     undo: (s) => off(s, 'patch_target'),
   },
   {
     name: 'an enable of a patch of both, with callbacks',
+    allocations: 46,
     before: (s) => expect(s.insmod('target', QUIET)).toBe(0),
     start: (s) => s.startInsmod('patch_both', 'pre_patch_ret=0'),
     undo: (s) => off(s, 'patch_both'),
   },
   {
     name: 'an enable on top of another patch',
+    allocations: 20,
     before: (s) => {
       expect(s.insmod('target', QUIET)).toBe(0);
       on(s, 'patch_target');
@@ -69,6 +75,7 @@ const OPERATIONS: readonly Operation[] = [
   },
   {
     name: 'an atomic replace that needs nops and a new object',
+    allocations: 52,
     before: (s) => {
       expect(s.insmod('target', QUIET)).toBe(0);
       on(s, 'patch_vmlinux');
@@ -88,6 +95,7 @@ const OPERATIONS: readonly Operation[] = [
   },
   {
     name: 'a load of the target under two enabled patches',
+    allocations: 39,
     before: (s) => {
       on(s, 'patch_target');
       on(s, 'patch_both');
@@ -97,6 +105,7 @@ const OPERATIONS: readonly Operation[] = [
   },
   {
     name: 'a disable',
+    allocations: 7,
     before: (s) => {
       expect(s.insmod('target', QUIET)).toBe(0);
       on(s, 'patch_both');
@@ -111,12 +120,27 @@ const OPERATIONS: readonly Operation[] = [
   },
   {
     name: 'an unload of the target under an enabled patch',
+    allocations: 0,
     before: (s) => {
       on(s, 'patch_both');
       expect(s.insmod('target', QUIET)).toBe(0);
     },
     start: (s) => s.startRmmod('target'),
     undo: (s) => expect(s.insmod('target', QUIET)).toBe(0),
+  },
+  {
+    name: 'a fork by a task of a patched machine',
+    allocations: 2,
+    before: (s) => on(s, 'patch_vmlinux'),
+    start: (s) => s.machine.spawn('forker', ['1', '1']),
+    undo: () => {},
+  },
+  {
+    name: 'a read of a patched file',
+    allocations: 6,
+    before: (s) => on(s, 'patch_vmlinux'),
+    start: (s) => s.machine.spawn('cat', ['/proc/cmdline']),
+    undo: () => {},
   },
 ];
 
@@ -129,9 +153,21 @@ function rest(s: Session): Record<string, unknown> {
   return pictureOf(s.machine);
 }
 
-/** Makes the nth call fail for n = 1, 2, ... until there is no nth. @returns what failed, and its exit code. */
-function walk(s: Session, operation: Operation, attr: FaultAttr, max = 400): Map<string, number> {
-  const seen = new Map<string, number>();
+/** How many calls that could be made to fail there are in the operation. */
+function count(s: Session, operation: Operation, attr: FaultAttr): number {
+  let doer: TaskStruct | undefined;
+  const fault = s.machine.core.faults!.arm({ ...attr, nth: 1e9, by: (task) => task === doer });
+  doer = operation.start(s);
+  expect(s.wait(doer)).toBe(0);
+  s.machine.core.faults!.disarm(fault);
+  rest(s);
+  operation.undo(s);
+  return fault.calls;
+}
+
+/** Makes the nth call fail for n = 1, 2, ... until there is no nth. @returns each that failed, in words. */
+function walk(s: Session, operation: Operation, attr: FaultAttr, max = 400): string[] {
+  const seen: string[] = [];
   for (let nth = 1; nth <= max; nth++) {
     const before = rest(s);
     let doer: TaskStruct | undefined;
@@ -146,7 +182,7 @@ function walk(s: Session, operation: Operation, attr: FaultAttr, max = 400): Map
       operation.undo(s);
       return seen;
     }
-    seen.set(injected, exit);
+    seen.push(injected);
     if (exit === 0) {
       rest(s);
       operation.undo(s);
@@ -160,7 +196,10 @@ describe.each(OPERATIONS)('$name', (operation) => {
   it('leaves nothing behind, whichever allocation fails', async () => {
     session = await Session.boot();
     operation.before(session);
-    walk(session, operation, { point: ['kmalloc', 'module_alloc'] });
+    const allocations: FaultAttr = { point: ['kmalloc', 'module_alloc'] };
+    const counted = count(session, operation, allocations);
+    const failed = walk(session, operation, allocations);
+    expect([counted, failed.length]).toEqual([operation.allocations, operation.allocations]);
     expect(session.wait(operation.start(session))).toBe(0);
     rest(session);
   }, 120_000);
@@ -169,7 +208,9 @@ describe.each(OPERATIONS)('$name', (operation) => {
     session = await Session.boot();
     operation.before(session);
     const steps = FAULT_POINTS.filter((point) => point !== 'kmalloc' && point !== 'module_alloc');
-    walk(session, operation, { point: steps });
+    const counted = count(session, operation, { point: steps });
+    const failed = walk(session, operation, { point: steps });
+    expect(failed).toHaveLength(counted);
     expect(session.wait(operation.start(session))).toBe(0);
     rest(session);
   }, 120_000);
