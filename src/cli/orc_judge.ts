@@ -4,11 +4,12 @@ import { CheckGuest } from '../check/check_guest.ts';
 import { ObjectChecker } from '../check/check_object.ts';
 import type { ProofAt, Truth } from '../check/ports.ts';
 import type { ElfObject } from '../elf/elf_object.ts';
-import type { Judge, Proof, ProofVerdict } from '../objtool/diff.ts';
+import { type Judge, NOT_REACHED, type ProofVerdict } from '../objtool/diff.ts';
 import type { OrcRows } from '../objtool/orc_rows.ts';
 
 /** Each takes the exploration of a function, twice. */
 const MOST_PROOFS = 300;
+const TOO_MANY = `was asked about ${MOST_PROOFS} places before this one`;
 
 /** One judge after the other: a guest is large. */
 let guest: CheckGuest | undefined;
@@ -20,12 +21,18 @@ export function judgeOf(elf: ElfObject, ours: OrcRows, theirs: OrcRows): Judge {
     (orc) => new ObjectChecker(guest as CheckGuest, elf, { unwinder: 'orc', orc }),
   );
   let left = MOST_PROOFS;
-  return (section, offset): Proof | undefined => {
-    if (left-- <= 0) return undefined;
+  return (section, offset) => {
+    if (left-- <= 0) return TOO_MANY;
     const [first, second] = judges.map((judge) => judge.proveAt(section, offset));
-    if (!first || !second) return undefined;
-    return { truth: truthText(first.truth), ours: verdictOf(first), theirs: verdictOf(second) };
+    if (!first || !second) return NOT_REACHED;
+    return { offset, truth: truthText(first.truth), ours: verdictOf(first), theirs: verdictOf(second) };
   };
+}
+
+/** What a broken object left in the machine is not for the next one. */
+export function dismissJudge(): void {
+  guest?.close();
+  guest = undefined;
 }
 
 function verdictOf({ verdict, answer }: ProofAt): ProofVerdict {

@@ -78,13 +78,15 @@ async function makeReport(job: OrcJob): Promise<OrcReport> {
 async function compare(elf: ElfObject, result: OrcResult, theirs: OrcRows): Promise<Agreement> {
   const agreement = diffOrc(result, theirs);
   if (agreement.differences.length === 0) return agreement;
+  const { dismissJudge, judgeOf } = await import('./orc_judge.ts');
   try {
-    const { judgeOf } = await import('./orc_judge.ts');
     return diffOrc(result, theirs, judgeOf(elf, result.rows, theirs));
   } catch (error) {
     // Without an engine, or in text that it cannot hold, differences stay unproved.
     if (process.env.KLPEMU_DEBUG) process.stderr.write(`${(error as Error).stack}\n`);
-    return agreement;
+    dismissJudge();
+    const why = `was not possible: ${(error as Error).message}`;
+    return diffOrc(result, theirs, () => why);
   }
 }
 

@@ -143,10 +143,16 @@ function functionLines(name: string, list: readonly ClassifiedDifference[], colo
   for (const { place, start, end, ours, theirs, proof } of list.slice(0, MAX_PLACES)) {
     const at = place.slice(name.length) || `+0x${start.toString(16)}`;
     lines.push(`    ${at} to +${end - start}: ours ${ours} | theirs ${theirs}`);
-    if (proof) lines.push(`      execution: ${proof.truth}; ours ${proof.ours}, theirs ${proof.theirs}`);
+    lines.push(`      execution${proofText(proof, start)}`);
   }
   if (list.length > MAX_PLACES) lines.push(`    and ${list.length - MAX_PLACES} more places`);
   return lines;
+}
+
+function proofText(proof: ClassifiedDifference['proof'], start: number): string {
+  if (typeof proof === 'string') return ` ${proof}`;
+  const where = proof.offset === start ? '' : `, ${proof.offset - start} bytes further on`;
+  return `${where}: ${proof.truth}; ours ${proof.ours}, theirs ${proof.theirs}`;
 }
 
 function sumLines(sums: OrcSums, { diff, ms }: ReportOptions): string[] {

@@ -23,13 +23,19 @@ export type ProofVerdict = 'right' | 'wrong' | 'no answer';
 
 /** What execution says of one place; `truth` is for people. */
 export interface Proof {
+  /** The first instruction of the difference that execution gets to. */
+  readonly offset: number;
   readonly truth: string;
   readonly ours: ProofVerdict;
   readonly theirs: ProofVerdict;
 }
 
-/** Of the two tables at one place; undefined where execution does not get there. */
-export type Judge = (section: string, offset: number) => Proof | undefined;
+export const NOT_REACHED = 'does not get there';
+const NO_FUNCTION = 'has no function to enter by';
+const NOT_ASKED = 'was not asked';
+
+/** Of the two tables at one place; text where there is no proof: why. */
+export type Judge = (section: string, offset: number) => Proof | string;
 
 /** An ORC entry. */
 interface Answer {
@@ -48,7 +54,8 @@ export interface ClassifiedDifference {
   readonly theirs: string;
   readonly class: DifferenceClass;
   readonly reason: string;
-  readonly proof?: Proof;
+  /** By execution; text where there is none: why. */
+  readonly proof: Proof | string;
 }
 
 export interface Agreement {
@@ -61,6 +68,8 @@ export interface Agreement {
 
 /** A table of nonsense may differ everywhere. */
 const MAX_LISTED = 2000;
+/** Instructions of one difference that execution is asked about. */
+const MOST_TRIES = 4;
 
 export function diffOrc(result: OrcResult, theirs: OrcRows, judge?: Judge): Agreement {
   const { code, rows } = result;
@@ -116,7 +125,7 @@ class Classifier {
     const [ours, theirs] = [answer(this.#ours, difference.ours), answer(this.#theirs, difference.theirs)];
     const name = this.#code.input.sections[section].name;
     const found = this.#blame(difference, ours, theirs);
-    const proof = this.#judge?.(name, start);
+    const proof = this.#prove(name, difference);
     return {
       section: name,
       start,
@@ -124,9 +133,25 @@ class Classifier {
       place: this.#place(section, start),
       ours: show(ours),
       theirs: show(theirs),
-      ...(proof ? byProof(proof, found) : found),
-      ...(proof ? { proof } : {}),
+      ...(typeof proof === 'string' ? found : byProof(proof, found)),
+      proof,
     };
+  }
+
+  /** At the first instruction; at a later one where execution gets only there. */
+  #prove(name: string, { section, start, end }: OrcDifference): Proof | string {
+    if (!this.#judge) return NOT_ASKED;
+    const code = this.#code;
+    let answered: Proof | string | undefined;
+    let tries = MOST_TRIES;
+    for (let at = start; at < end && tries > 0; at++) {
+      const insn = code.at(section, at);
+      if (insn === 0 || code.func[insn] === 0) continue;
+      tries--;
+      answered = this.#judge(name, at);
+      if (answered !== NOT_REACHED) break;
+    }
+    return answered ?? NO_FUNCTION;
   }
 
   #blame(difference: OrcDifference, ours: Answer, theirs: Answer): Verdict {

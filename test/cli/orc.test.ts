@@ -80,6 +80,31 @@ describe('klpemu orc', () => {
     expect(stdout).toMatch(/^ +execution: the caller's sp is sp\+16, its rbp .*; ours right, theirs wrong$/m);
   });
 
+  it('proves every difference by execution, or says why it cannot', () => {
+    const path = put('proved.ko', tampered());
+    const json = (env: NodeJS.ProcessEnv) => {
+      const argv = ['dist/cli/main.js', 'orc', '--diff', '--json', path, 'fixtures/modules/klpdemo_fault.ko'];
+      const { stdout } = spawnSync(process.execPath, argv, { cwd: ROOT, encoding: 'utf8', env });
+      return JSON.parse(stdout).objects.flatMap(
+        (o: { agreement: { differences: object[] } }) => o.agreement.differences,
+      );
+    };
+    const [planted, ...lost] = json(process.env);
+    expect(planted.proof).toEqual({
+      offset: planted.start,
+      truth: "the caller's sp is sp+16, its rbp is in rbp",
+      ours: 'right',
+      theirs: 'wrong',
+    });
+    // Behind an ud2 that nothing marks: no path leads there without what the source said.
+    expect(lost.length).toBeGreaterThan(0);
+    for (const { proof } of lost) expect(proof).toBe('does not get there');
+    const without = json({ ...process.env, KLPEMU_UNICORN: join(dir, 'none.so') });
+    expect(without).toHaveLength(1 + lost.length);
+    for (const d of without) expect(d.proof).toMatch(/^was not possible: .*none\.so/s);
+    expect(without[0].class).toBe('open');
+  });
+
   it('writes a copy that has the same table, and leaves the module alone', () => {
     const before = readFileSync(join(ROOT, TARGET));
     const copy = join(dir, 'copy.ko');

@@ -76,11 +76,12 @@ describe('a table that was tampered with', () => {
     const elf = planted(first, (view, at) => view.setInt16(at, 0x100, true));
     const judge =
       (ours: 'right' | 'wrong', theirs: 'right' | 'wrong'): Judge =>
-      () => ({ truth: 'known', ours, theirs });
+      (_, offset) => ({ offset, truth: 'known', ours, theirs });
     expect(diff(elf).differences[0].class).toBe('open');
     expect(diff(elf, judge('right', 'wrong')).differences[0].class).toBe('theirs wrong');
     expect(diff(elf, judge('wrong', 'right')).differences[0].class).toBe('ours wrong');
-    expect(diff(elf, judge('right', 'wrong')).differences[0].proof?.truth).toBe('known');
+    expect(diff(elf, judge('right', 'wrong')).differences[0].proof).toMatchObject({ truth: 'known' });
+    expect(diff(elf).differences[0].proof).toBe('was not asked');
   });
 });
 
