@@ -8,27 +8,11 @@ import type { CpuContext } from '../guest/engine.ts';
 import { GDT } from '../guest/gdt.ts';
 import { GuestMemory, PAGE_SIZE } from '../guest/memory.ts';
 import { UnicornEngine } from '../guest/unicorn.ts';
+import { callerStack, RETURN_WORD } from './caller_stack.ts';
+import { DATA_BASE, DATA_SIZE, TEXT_BASE } from './check_layout.ts';
+import { TapeMachine } from './tape_machine.ts';
 
-export const TEXT_BASE = 0xffffffffc0001000n;
-export const TEXT_LO = 0xc0001000;
-/** What relocations of text point to. */
-export const DATA_BASE = 0xffffffffc5f00000n;
-export const DATA_SIZE = 0x20000;
-export const DATA_MIDDLE = DATA_BASE + BigInt(DATA_SIZE / 2);
-/** Text of the callers: never executed, only looked up. */
-export const CALLER_LO = 0x81000000;
-export const CALLER_SIZE = 0x1000;
-export const LAST_CALLER_LO = CALLER_LO + 0x800;
-/** Of the last frame that a task can have, as the frame pointer unwinder knows it. */
-export const CALLER_BP_LO = 0x7f48;
-
-/** Stack of slot 0. */
-export const STACK_LO = 0x4000;
-export const STACK_HALF = 0xffffc900;
-/** Low half of rsp at a function's entry: the return address lies there. */
-export const ENTRY_SP = 0x7e00;
-/** Stack that a function may use; deeper is left unmapped by a check of rsp. */
-export const DEEPEST_SP = 0x4200;
+export * from './check_layout.ts';
 
 const HEAP = 0xffff888000000000n;
 const ARENA_LOW = 0x500000;
@@ -45,6 +29,9 @@ export class CheckGuest {
   readonly context: CpuContext;
   /** The stack, two words an address. */
   readonly words: Uint32Array;
+  #tape: TapeMachine | undefined;
+  readonly #stack = callerStack();
+  #filled = false;
   #text = 0;
   #loaded: Uint8Array | undefined;
 
@@ -96,20 +83,21 @@ export class CheckGuest {
   /** The stack as a caller leaves it, with old return addresses below, and memory near the pointer. */
   prepare(): void {
     const { words } = this;
-    const last = (ENTRY_SP - STACK_LO) >>> 2;
     // Not further down than functions go, most of the time: the rest is filled once.
-    for (let i = this.#filled ? last - 0x200 : 0; i < words.length; i += 2) {
-      words[i] = CALLER_LO + 0x100 + (i & 0x3c);
-      words[i + 1] = 0xffffffff;
-    }
+    const from = this.#filled ? RETURN_WORD - 0x200 : 0;
+    words.set(this.#stack.subarray(from), from);
     this.#filled = true;
-    words[last] = CALLER_LO + 0x200;
-    for (let i = last + 16; i < words.length; i += 2) words[i] = LAST_CALLER_LO + 0x10;
     this.#fillPointers(POINTER - BigInt(NEAR / 2), NEAR);
   }
-  #filled = false;
+
+  /** For what runs many instructions at once. */
+  get tape(): TapeMachine {
+    this.#tape ??= new TapeMachine();
+    return this.#tape;
+  }
 
   close(): void {
+    this.#tape?.close();
     this.engine.close();
   }
 }

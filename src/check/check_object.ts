@@ -24,11 +24,15 @@ import type {
   Verdict,
   WrongPlace,
 } from './ports.ts';
+import { QuickJudge } from './quick_judge.ts';
+import { TapeExplorer } from './tape_explorer.ts';
 
 export interface CheckOptions {
   readonly unwinder: Unwinder;
   /** Instead of the object's own. */
   readonly orc?: OrcRows;
+  /** Each instruction in a run of its own, nowhere many at once. */
+  readonly single?: boolean;
   /** How many wrong places to list. */
   readonly listed?: number;
 }
@@ -46,6 +50,10 @@ export class ObjectChecker {
   readonly #text: LoadedText;
   readonly #judge: Judge;
   readonly #explorer: Explorer;
+  readonly #tape: TapeExplorer;
+  readonly #quick: QuickJudge;
+  readonly #single: boolean;
+  #suspect = false;
   readonly #ranges: readonly TextRange[];
   /** By instruction the worst verdict; 0 where none was given. */
   readonly #worst: Uint8Array;
@@ -64,12 +72,15 @@ export class ObjectChecker {
     this.#guest = guest;
     this.#code = code;
     this.#text = text;
+    this.#single = options.single ?? false;
     this.#listed = options.listed ?? LISTED;
     const rows = options.unwinder === 'orc' ? (options.orc ?? readOrc(elf)) : undefined;
     this.#ranges = input.sections.flatMap(({ bytes }, i) =>
       text.start[i] === 0 ? [] : [{ start: text.start[i], size: bytes.length }],
     );
-    this.#judge = new Judge(guest, this.#ranges, rows && rowsAt(rows, text.addrOf), options.unwinder);
+    const table = rows && rowsAt(rows, text.addrOf);
+    const state = { words: guest.words, halves: guest.context.halves };
+    this.#judge = new Judge(state, this.#ranges, table, options.unwinder);
     this.#frames = options.unwinder === 'fp' ? new FrameMap(guest, code, text) : undefined;
     this.#worst = new Uint8Array(code.count + 1);
     const at = (insn: number): void => this.#consider(insn, 'interrupted', this.#ip(insn));
@@ -79,6 +90,18 @@ export class ObjectChecker {
       this.#consider(insn, 'called', this.#ip(insn) + code.length[insn]);
     };
     this.#explorer = new Explorer(guest, code, text, { at, call });
+    const tape: TapeExplorer = new TapeExplorer(
+      guest.tape,
+      code,
+      text,
+      {
+        at: (insn) => this.#passBy(insn, 'interrupted', this.#ip(insn)),
+        call: (insn) => this.#passBy(insn, 'called', this.#ip(insn) + code.length[insn]),
+      },
+      (ip) => this.#quick.needsRegisters(ip),
+    );
+    this.#quick = new QuickJudge(new Judge(tape, this.#ranges, table, options.unwinder), tape);
+    this.#tape = tape;
   }
 
   check(): ObjectCheck {
@@ -89,12 +112,14 @@ export class ObjectChecker {
     this.#guest.loadText(this.#text.bytes);
     this.#explorer.visits.fill(0);
     this.#explorer.skipped = 0;
+    this.#tape.visits.fill(0);
+    this.#tape.skipped = 0;
     this.#worst.fill(0);
     this.#places.length = 0;
     this.#omitted = 0;
     for (const func of this.#functions()) {
-      this.#explorer.explore(func);
-      const why = [...this.#explorer.deadEnds][0] ?? 'no path leads there';
+      const explorer = this.#explore(func);
+      const why = [...explorer.deadEnds][0] ?? 'no path leads there';
       const list = byFunction.get(func) ?? [];
       functions.push(this.#reportOf(func, list, why));
       if (this.#frames) frames.push(this.#frames.report(func, list));
@@ -110,7 +135,7 @@ export class ObjectChecker {
       right: sum((f) => f.right),
       unreliable: sum((f) => f.unreliable),
       wrong: sum((f) => f.wrong),
-      skipped: this.#explorer.skipped,
+      skipped: this.#explorer.skipped + this.#tape.skipped,
       notCovered,
       places: this.#places,
       omitted: this.#omitted,
@@ -120,6 +145,24 @@ export class ObjectChecker {
 
   #frameMap(functions: readonly FrameReport[], outside: readonly FrameRange[]): FrameMapReport {
     return { functions, outside, rules: rulesOf(functions, outside) };
+  }
+
+  /** Many instructions at a run; where that is in doubt, or something is wrong, an instruction at a time. */
+  #explore(func: number): Explorer | TapeExplorer {
+    const tape = this.#tape;
+    const { skipped } = tape;
+    this.#suspect = false;
+    if (!this.#single && !this.#frames && tape.explore(func) && !this.#suspect) return tape;
+    tape.skipped = skipped;
+    this.#explorer.explore(func);
+    return this.#explorer;
+  }
+
+  #passBy(insn: number, stand: Stand, ip: number): void {
+    const code = this.#code;
+    if (code.input.sections[code.section[insn]].replacement) return;
+    if (this.#quick.judge(stand, ip) !== 'right') this.#suspect = true;
+    else if (this.#worst[insn] === 0) this.#worst[insn] = CODES.right;
   }
 
   /**

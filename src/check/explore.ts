@@ -21,17 +21,17 @@ import {
   TEXT_LO,
 } from './check_guest.ts';
 import type { LoadedText } from './loaded_text.ts';
+import {
+  afterReplacement,
+  CALLER_SAVED,
+  type DeadEnd,
+  fentrySymbols,
+  MAX_VISITS,
+  nextOnPath,
+  type Visitor,
+} from './paths.ts';
 import { isSteppedOver, POPF } from './step_over.ts';
 
-export interface Visitor {
-  /** Before the instruction, with its state in the guest's context. */
-  at(insn: number): void;
-  /** At a call, before it. */
-  call(insn: number): void;
-}
-
-const MAX_VISITS = 3;
-const CALLER_SAVED = [REG.rax, REG.rcx, REG.rdx, REG.rsi, REG.rdi, REG.r8, REG.r9, REG.r10, REG.r11];
 const SP = 2 * REG.rsp;
 
 /** Where a path goes on later, with what it found there. */
@@ -40,12 +40,6 @@ interface Fork {
   readonly halves: Uint32Array;
   readonly stack: Uint32Array;
 }
-
-/** Why paths ended, other than at a return or a call that does not come back. */
-export type DeadEnd =
-  | 'stack pointer left the stack'
-  | 'no memory for a stack operation'
-  | 'jump without known targets';
 
 export class Explorer {
   readonly visits: Uint8Array;
@@ -68,12 +62,7 @@ export class Explorer {
     this.#visitor = visitor;
     this.visits = new Uint8Array(code.count + 1);
     this.#seen = new Int32Array((code.count + 1) * MAX_VISITS);
-    const { symbols } = code.input;
-    const fentry = new Set<number>();
-    for (let s = 1; s < symbols.count; s++) {
-      if (symbols.section[s] === 0 && symbols.name(s) === '__fentry__') fentry.add(s);
-    }
-    this.#fentry = fentry;
+    this.#fentry = fentrySymbols(code);
   }
 
   /** From a function's entry. */
@@ -119,7 +108,7 @@ export class Explorer {
     for (let insn = from; insn !== 0; ) {
       // The no-ops that fill up a replacement.
       if (insn >= code.count) {
-        insn = this.#afterReplacement(insn);
+        insn = afterReplacement(code, insn);
         continue;
       }
       const sp = halves[SP];
@@ -150,22 +139,22 @@ export class Explorer {
         this.#visitor.call(insn);
         if (dead) return 0;
         this.#called(insn);
-        return this.#next(insn);
+        return nextOnPath(code, insn);
       case insns.INSN_JUMP:
         if (dest !== 0 && code.opCode[insn] !== 0) this.#pushReturn(insn);
         return dest;
       case insns.INSN_JUMP_CONDITIONAL:
         this.#fork(dest);
-        return this.#next(insn);
+        return nextOnPath(code, insn);
       case insns.INSN_JUMP_DYNAMIC:
         return 0;
       case insns.INSN_JUMP_DYNAMIC_CONDITIONAL:
       case insns.INSN_NOP:
-        return this.#next(insn);
+        return nextOnPath(code, insn);
       case insns.INSN_BUG:
-        return dead ? 0 : this.#next(insn);
+        return dead ? 0 : nextOnPath(code, insn);
       default:
-        return dead || !this.#execute(insn) ? 0 : this.#next(insn);
+        return dead || !this.#execute(insn) ? 0 : nextOnPath(code, insn);
     }
   }
 
@@ -239,22 +228,5 @@ export class Explorer {
     const from = (sp - STACK_LO) >>> 2;
     const stack = words.slice(from, ((ENTRY_SP - STACK_LO) >>> 2) + 4);
     this.#forks.push({ insn: to, halves: context.halves.slice(), stack });
-  }
-
-  #next(insn: number): number {
-    const code = this.#code;
-    const group = code.flags[insn] & insns.IN_ALT_GROUP ? code.altGroups.get(insn) : undefined;
-    if (group?.original && (insn === group.last || code.altGroups.get(insn + 1) !== group)) {
-      return group.original.last + 1;
-    }
-    const next = insns.nextInSection(code, insn);
-    // Running on into another function is no path of this one.
-    if (next !== 0 && code.func[next] !== code.func[insn] && code.func[insn] !== 0) return 0;
-    return next;
-  }
-
-  #afterReplacement(insn: number): number {
-    const group = this.#code.altGroups.get(insn);
-    return group?.original ? group.original.last + 1 : 0;
   }
 }

@@ -5,6 +5,8 @@
 
 import {
   formatOrcEntry,
+  ORC_REG_BP,
+  ORC_REG_PREV_SP,
   ORC_REG_SP,
   ORC_REG_UNDEFINED,
   type OrcTable,
@@ -28,12 +30,11 @@ import {
   CALLER_BP_LO,
   CALLER_LO,
   CALLER_SIZE,
-  type CheckGuest,
   ENTRY_SP,
   LAST_CALLER_LO,
   STACK_HALF,
   STACK_LO,
-} from './check_guest.ts';
+} from './check_layout.ts';
 import type { Stand, Truth, Unwinder, UnwinderAnswer, Verdict } from './ports.ts';
 
 const RETURN_AT = ENTRY_SP - STACK_LO;
@@ -51,13 +52,23 @@ const REGISTER_OF: readonly (number | undefined)[] = PT_REGS_NAMES.map((name) =>
   return REG[long as keyof typeof REG];
 });
 
+/** What an answer hangs on besides rsp and the stack. */
+export const USES_BP = 1;
+export const USES_OTHERS = 2;
+
 export interface TextRange {
   readonly start: number;
   readonly size: number;
 }
 
+/** Where the judged task stands: its stack and its registers, as halves. */
+export interface JudgedState {
+  readonly words: Uint32Array;
+  readonly halves: Uint32Array;
+}
+
 export class Judge {
-  readonly #guest: CheckGuest;
+  readonly #state: JudgedState;
   readonly #lookup = new OrcLookup();
   readonly #trace: StackTrace;
   readonly #kind: Unwinder;
@@ -65,8 +76,8 @@ export class Judge {
   readonly #entries = new Uint32Array(MAX_STACK_ENTRIES);
   readonly #task = { stackSlot: 0, onCpu: 0, spLo: 0 };
 
-  constructor(guest: CheckGuest, ranges: readonly TextRange[], orc: OrcTable | undefined, kind: Unwinder) {
-    this.#guest = guest;
+  constructor(state: JudgedState, ranges: readonly TextRange[], orc: OrcTable | undefined, kind: Unwinder) {
+    this.#state = state;
     this.#kind = kind;
     this.#lookup.addText({
       name: 'callers',
@@ -75,7 +86,7 @@ export class Judge {
     });
     this.#lookup.addText({ name: 'object', ranges, ...(orc ? { orc } : {}) });
     this.#trace = new StackTrace({
-      arena: { words: guest.words },
+      arena: { words: state.words },
       lookup: this.#lookup,
       unwinder: kind === 'orc' ? 'orc' : 'frame-pointer',
       retFromFork: 0,
@@ -97,10 +108,24 @@ export class Judge {
     return stored >= 0 ? 'wrong, declared reliable' : 'wrong, declared unreliable';
   }
 
+  /** The number of the table's row in force, below 0 for none, and what it goes by. */
+  rowAt(ip: number): number {
+    return this.#lookup.find(ip);
+  }
+  rowUses(row: number): number {
+    if (row < 0) return this.#kind === 'fp' ? USES_BP : USES_BP | USES_OTHERS;
+    const flags = this.#lookup.hit.flags[row];
+    const spReg = flags & 0xf;
+    const bpReg = (flags >>> 4) & 0xf;
+    if ((flags >>> 8) & 3) return USES_BP | USES_OTHERS;
+    if (spReg === ORC_REG_SP) return bpReg === ORC_REG_PREV_SP ? 0 : USES_BP;
+    return spReg === ORC_REG_BP || spReg === ORC_REG_UNDEFINED ? USES_BP : USES_BP | USES_OTHERS;
+  }
+
   /** Of the place last judged, with distances from its stack pointer. */
   explain(stand: Stand, ip: number): { truth: Truth; answer: UnwinderAnswer; entry: string } {
     this.#start(stand, ip);
-    const sp = this.#guest.context.halves[2 * REG.rsp];
+    const sp = this.#state.halves[2 * REG.rsp];
     const { prevSp, ...answer } = this.#answer();
     const distance = prevSp === undefined ? undefined : prevSp + STACK_LO - sp;
     return {
@@ -116,8 +141,7 @@ export class Judge {
   }
 
   #truth(sp: number): Truth {
-    const { words, context } = this.#guest;
-    const { halves } = context;
+    const { words, halves } = this.#state;
     let prevBp: Truth['prevBp'];
     if (halves[2 * REG.rbp] === CALLER_BP_LO && halves[2 * REG.rbp + 1] === STACK_HALF) prevBp = 'register';
     else {
@@ -130,7 +154,7 @@ export class Judge {
   }
 
   #start(stand: Stand, ip: number): void {
-    const { halves } = this.#guest.context;
+    const { halves } = this.#state;
     if (stand === 'called') {
       this.#sleep(halves, ip);
       this.#trace.unwinder.startInactive(this.#task);
@@ -151,7 +175,7 @@ export class Judge {
 
   /** The callee's frame of a task that was switched out there, below the stack pointer. */
   #sleep(halves: Uint32Array, ip: number): void {
-    const { words } = this.#guest;
+    const { words } = this.#state;
     const sp = halves[2 * REG.rsp] - INACTIVE_FRAME_SIZE;
     this.#task.spLo = sp;
     const bp = (sp + INACTIVE_FRAME_BP - STACK_LO) >>> 2;
@@ -173,7 +197,7 @@ export class Judge {
     if (!(unwinder instanceof FrameUnwinder)) return none;
     const { bp } = unwinder;
     const i = bp >> 2;
-    const { words } = this.#guest;
+    const { words } = this.#state;
     const prevBpRight = words[i] === CALLER_BP_LO && words[i + 1] === STACK_HALF;
     return { prevSp: bp + 16, prevBpRight, returnAddressRight };
   }

@@ -45,6 +45,8 @@ export interface CpuContext {
 export type StopKind =
   /** The budget is used up. */
   | 'budget'
+  /** The address that runTo() was to get to. */
+  | 'until'
   /** hlt: RIP is behind it. */
   | 'hlt'
   /** syscall at ring 3: RIP is behind it; RCX and R11 are the host's to set. */
@@ -78,6 +80,12 @@ export interface Engine extends MapListener {
   newContext(): CpuContext;
   /** Executes at most `max` instructions of the context, from its RIP. */
   run(context: CpuContext, max: number): Stop;
+  /**
+   * Executes from one address until it gets to another, nothing counted (`executed` is -1): for code that is
+   * known to get there. Registers are those of the context if it was touched, else those that the last run
+   * left; the context has them only after a run that ended otherwise than at `until`.
+   */
+  runTo(context: CpuContext, from: Addr | number, until: Addr | number): Stop;
   close(): void;
 }
 

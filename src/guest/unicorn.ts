@@ -208,6 +208,25 @@ export class UnicornEngine implements Engine {
     return this.#explain(err, this.#counter[0], max, ctx);
   }
 
+  runTo(context: CpuContext, from: Addr | number, until: Addr | number): Stop {
+    const ctx = context as UnicornContext;
+    if (ctx.dirty || this.#current !== ctx) {
+      this.#lib.contextRestore(this.#uc, ctx.ptr);
+      ctx.dirty = false;
+      this.#current = ctx;
+    }
+    this.#faultType = 0;
+    const err = this.#lib.start(this.#uc, from, until, 0, 0) as number;
+    const stop = this.#stop;
+    if (err === UC_ERR.OK) stop.kind = 'until';
+    else {
+      this.#lib.contextSave(this.#uc, ctx.ptr);
+      this.#explain(err, 0, 0, ctx);
+    }
+    stop.executed = -1;
+    return stop;
+  }
+
   #explain(err: number, counter: number, max: number, ctx: UnicornContext): Stop {
     const stop = this.#stop;
     if (err === UC_ERR.OK) {

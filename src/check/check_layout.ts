@@ -1,0 +1,22 @@
+// Where things lie in the machines that a check runs code in: text, data, callers, the stack.
+
+export const TEXT_BASE = 0xffffffffc0001000n;
+export const TEXT_LO = 0xc0001000;
+/** What relocations of text point to. */
+export const DATA_BASE = 0xffffffffc5df0000n;
+export const DATA_SIZE = 0x20000;
+export const DATA_MIDDLE = DATA_BASE + BigInt(DATA_SIZE / 2);
+/** Text of the callers: never executed, only looked up. */
+export const CALLER_LO = 0x81000000;
+export const CALLER_SIZE = 0x1000;
+export const LAST_CALLER_LO = CALLER_LO + 0x800;
+/** Of the last frame that a task can have, as the frame pointer unwinder knows it. */
+export const CALLER_BP_LO = 0x7f48;
+
+/** Stack of slot 0. */
+export const STACK_LO = 0x4000;
+export const STACK_HALF = 0xffffc900;
+/** Low half of rsp at a function's entry: the return address lies there. */
+export const ENTRY_SP = 0x7e00;
+/** Stack that a function may use; deeper is left unmapped by a check of rsp. */
+export const DEEPEST_SP = 0x4200;

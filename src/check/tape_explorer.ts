@@ -1,0 +1,388 @@
+// Drives execution through every instruction of a function, a straight piece at a run.
+//
+// A piece ends where a path has to be taken up again later (all registers and the stack are kept there), where
+// it has been before, and before what cannot be followed by what is noted on the tape. Within a piece rsp and rbp
+// are as they were noted when it was executed.
+//
+// Invariant: whatever it is not sure of makes it give up the function, saying why: then another explorer
+// executes that one, an instruction at a time (explore.ts).
+
+import { REG } from '../guest/engine.ts';
+import type { Code } from '../objtool/insn.ts';
+import * as insns from '../objtool/insn.ts';
+import { INACTIVE_FRAME_SIZE } from '../unwind/ports.ts';
+import { callerStack, RETURN_WORD } from './caller_stack.ts';
+import { CALLER_BP_LO, DEEPEST_SP, ENTRY_SP, STACK_HALF, STACK_LO, TEXT_LO } from './check_layout.ts';
+import { CHANGES_SP, ODD, PUSHES_BP, STORES_BP } from './effects.ts';
+import type { LoadedText } from './loaded_text.ts';
+import {
+  afterReplacement,
+  type DeadEnd,
+  fentrySymbols,
+  MAX_VISITS,
+  nextOnPath,
+  type Visitor,
+} from './paths.ts';
+import { IS_CALL, Piece, PUSHES_RETURN } from './piece.ts';
+import { TAPE, TAPE_POINTER, type TapeMachine } from './tape_machine.ts';
+
+const SP = 2 * REG.rsp;
+const BP = 2 * REG.rbp;
+/** Words of the stack that are followed: up to and with some of the caller's. */
+const TOP = RETURN_WORD + 4;
+/** Bytes below the stack pointer that judging may write to. */
+const BELOW = 0x200;
+
+interface Fork {
+  readonly insn: number;
+  readonly state: Uint32Array;
+  readonly stack: Uint32Array;
+}
+
+/** Why a function is better executed an instruction at a time. */
+export type Doubt =
+  | 'the return address was written over'
+  | 'a saved register was written over'
+  | 'a stack operation could not be executed'
+  | 'paths disagree on the stack pointer'
+  | 'registers other than those noted'
+  | 'a fault where no instruction is';
+
+export class TapeExplorer {
+  readonly visits: Uint8Array;
+  skipped = 0;
+  readonly deadEnds = new Set<DeadEnd>();
+  doubt: Doubt | undefined;
+  /** The stack at the instruction that is visited, and the registers: all of them where a piece begins. */
+  readonly words = callerStack();
+  readonly halves = new Uint32Array(36);
+  /** Another number after any change of `words`. */
+  version = 0;
+  readonly #template = callerStack();
+  readonly #seen: Int32Array;
+  /** By instruction: stack pointer of a fork that waits for it. */
+  readonly #claim: Int32Array;
+  readonly #mark: Int32Array;
+  #stamp = 0;
+  #lowest = 0;
+  readonly #machine: TapeMachine;
+  readonly #code: Code;
+  readonly #text: LoadedText;
+  readonly #visitor: Visitor;
+  readonly #needsRegisters: (ip: number) => boolean;
+  readonly #forks: Fork[] = [];
+  readonly #fentry: ReadonlySet<number>;
+  readonly #piece: Piece;
+
+  /** `needsRegisters`: whether what is asked at an address hangs on more registers than rsp and rbp. */
+  constructor(
+    machine: TapeMachine,
+    code: Code,
+    text: LoadedText,
+    visitor: Visitor,
+    needsRegisters: (ip: number) => boolean,
+  ) {
+    this.#machine = machine;
+    this.#code = code;
+    this.#text = text;
+    this.#visitor = visitor;
+    this.#needsRegisters = needsRegisters;
+    this.visits = new Uint8Array(code.count + 1);
+    this.#seen = new Int32Array((code.count + 1) * MAX_VISITS);
+    this.#claim = new Int32Array(code.count + 1);
+    this.#mark = new Int32Array(code.count + 1);
+    this.#fentry = fentrySymbols(code);
+    this.#piece = new Piece(machine);
+    machine.refill();
+  }
+
+  /** From a function's entry. False: `doubt` says why it gave up. */
+  explore(func: number): boolean {
+    const { symbols } = this.#code.input;
+    const entry = this.#code.at(symbols.section[func], symbols.value[func]);
+    if (entry === 0) return true;
+    this.deadEnds.clear();
+    this.doubt = undefined;
+    this.#enter();
+    this.#follow(entry);
+    const { state, words } = this.#machine;
+    for (let fork = this.#forks.pop(); fork && !this.doubt; fork = this.#forks.pop()) {
+      const sp = fork.state[SP];
+      this.#claim[fork.insn] = 0;
+      if (this.#visited(fork.insn, sp)) continue;
+      state.set(fork.state);
+      const from = (sp - STACK_LO) >>> 2;
+      words.set(fork.stack, from);
+      this.words.set(fork.stack, from);
+      this.version++;
+      this.halves.set(fork.state);
+      this.#follow(fork.insn);
+    }
+    if (this.doubt) for (const { insn } of this.#forks) this.#claim[insn] = 0;
+    this.#forks.length = 0;
+    return !this.doubt;
+  }
+
+  #enter(): void {
+    const machine = this.#machine;
+    machine.refillNear();
+    const from = Math.max(0, (this.#lowest - BELOW - STACK_LO) >> 2);
+    const fresh = this.#template.subarray(from);
+    machine.words.set(fresh, from);
+    this.words.set(fresh, from);
+    this.version++;
+    this.#lowest = ENTRY_SP;
+    const { state } = machine;
+    for (let i = 0; i < state.length; i += 2) {
+      state[i] = TAPE_POINTER;
+      state[i + 1] = 0;
+    }
+    state[SP] = ENTRY_SP;
+    state[SP + 1] = STACK_HALF;
+    state[BP] = CALLER_BP_LO;
+    state[BP + 1] = STACK_HALF;
+    this.halves.set(state);
+  }
+
+  #visited(insn: number, sp: number): boolean {
+    const count = this.visits[insn];
+    for (let i = 0; i < count; i++) if (this.#seen[insn * MAX_VISITS + i] === sp) return true;
+    return count >= MAX_VISITS;
+  }
+
+  #follow(from: number): void {
+    const { halves } = this;
+    const piece = this.#piece;
+    let loaded = true;
+    for (let insn = from; insn !== 0; ) {
+      if (insn >= this.#code.count) {
+        insn = afterReplacement(this.#code, insn);
+        continue;
+      }
+      if (this.#visited(insn, halves[SP])) return;
+      if (!this.#onStack()) return;
+      this.#forkFrom(insn);
+      piece.begin();
+      const next = this.#write(insn);
+      const executed = piece.hasCode;
+      if (executed) {
+        piece.end();
+        this.#run(insn, loaded);
+        loaded = false;
+      }
+      this.skipped += piece.skipped;
+      if (this.doubt || !this.#replay()) return;
+      if (executed) this.#takeStock();
+      if (this.doubt) return;
+      insn = next;
+    }
+  }
+
+  #onStack(): boolean {
+    const { halves } = this;
+    const sp = halves[SP];
+    if (halves[SP + 1] === STACK_HALF && sp >= DEEPEST_SP && sp <= ENTRY_SP + 8 && (sp & 7) === 0)
+      return true;
+    this.deadEnds.add('stack pointer left the stack');
+    return false;
+  }
+
+  /** Where else a path goes on from an instruction, before anything of it was executed. */
+  #waysFrom(insn: number): readonly number[] {
+    const code = this.#code;
+    const alts = code.flags[insn] & insns.IN_ALTS ? code.alts.get(insn) : undefined;
+    if (code.type[insn] !== insns.INSN_JUMP_CONDITIONAL) return alts ?? NO_WAYS;
+    const dest = code.jumpDest[insn];
+    return dest === 0 ? (alts ?? NO_WAYS) : alts ? [...alts, dest] : [dest];
+  }
+
+  #hasWays(insn: number): boolean {
+    const code = this.#code;
+    return (code.flags[insn] & insns.IN_ALTS) !== 0 || code.type[insn] === insns.INSN_JUMP_CONDITIONAL;
+  }
+
+  #forkFrom(insn: number): void {
+    if (!this.#hasWays(insn)) return;
+    const { state, words } = this.#machine;
+    const sp = this.halves[SP];
+    for (const to of this.#waysFrom(insn)) {
+      if (to === 0) continue;
+      if (to < this.#code.count) {
+        if (this.#claim[to] === sp || this.#visited(to, sp)) continue;
+        this.#claim[to] = sp;
+      }
+      const stack = words.slice((sp - STACK_LO) >>> 2, TOP);
+      this.#forks.push({ insn: to, state: state.slice(), stack });
+    }
+  }
+
+  /** Whether a path has to be kept that nobody has gone or waits to go. */
+  #startsPath(insn: number): boolean {
+    if (!this.#hasWays(insn)) return false;
+    for (const to of this.#waysFrom(insn)) {
+      if (to >= this.#code.count || (to !== 0 && this.visits[to] === 0 && this.#claim[to] === 0)) return true;
+    }
+    return false;
+  }
+
+  /** Writes the piece that begins at an instruction; where the path goes on, 0 where it ends. */
+  #write(first: number): number {
+    const code = this.#code;
+    const piece = this.#piece;
+    const stamp = ++this.#stamp;
+    for (let insn = first; insn !== 0; ) {
+      if (insn >= code.count) {
+        insn = afterReplacement(code, insn);
+        continue;
+      }
+      const alone = this.#needsRegisters(this.#ip(insn));
+      if (insn !== first || piece.count > 0) {
+        if (alone || piece.full || this.visits[insn] > 0 || this.#mark[insn] === stamp) return insn;
+        if (this.#startsPath(insn)) return insn;
+      }
+      const next = this.#writeOne(insn);
+      if (next < 0) return insn;
+      this.#mark[insn] = stamp;
+      if (alone || piece.endsOdd) return next;
+      insn = next;
+    }
+    return 0;
+  }
+
+  /** Where the path goes on; -1 if it must not be in this piece. */
+  #writeOne(insn: number): number {
+    const code = this.#code;
+    const piece = this.#piece;
+    const dead = (code.flags[insn] & insns.IN_DEAD_END) !== 0;
+    switch (code.type[insn]) {
+      case insns.INSN_RETURN:
+      case insns.INSN_CONTEXT_SWITCH:
+      case insns.INSN_TRAP:
+      case insns.INSN_JUMP_DYNAMIC:
+        piece.add(insn);
+        return 0;
+      case insns.INSN_CALL:
+      case insns.INSN_CALL_DYNAMIC:
+        piece.addCall(insn, !dead && !this.#fentry.has(code.callDest[insn]));
+        return dead ? 0 : nextOnPath(code, insn);
+      case insns.INSN_JUMP: {
+        const dest = code.jumpDest[insn];
+        if (dest === 0 || code.opCode[insn] === 0) piece.add(insn);
+        else piece.addPush(insn, this.#ip(insn) + code.length[insn]);
+        return dest;
+      }
+      case insns.INSN_JUMP_CONDITIONAL:
+      case insns.INSN_JUMP_DYNAMIC_CONDITIONAL:
+      case insns.INSN_NOP:
+        piece.add(insn);
+        return nextOnPath(code, insn);
+      default:
+        if (dead || code.type[insn] === insns.INSN_BUG) {
+          piece.add(insn);
+          return dead ? 0 : nextOnPath(code, insn);
+        }
+        if (!piece.addCopy(insn, this.#text.bytes, this.#ip(insn) - TEXT_LO)) return -1;
+        return nextOnPath(code, insn);
+    }
+  }
+
+  #ip(insn: number): number {
+    return this.#text.start[this.#code.section[insn]] + this.#code.offset[insn];
+  }
+
+  #run(first: number, loaded: boolean): void {
+    const machine = this.#machine;
+    const piece = this.#piece;
+    if (machine.run(piece.start, loaded)) return;
+    // Once more from the same state, so that what fails is known.
+    const from = (this.halves[SP] - STACK_LO) >>> 2;
+    machine.words.set(this.words.subarray(from), from);
+    piece.begin(true);
+    this.#write(first);
+    piece.end();
+    for (let ended = machine.run(piece.start, true); !ended; ) {
+      const i = piece.itemAt(machine.faultAt);
+      if (i < 0) this.doubt = 'a fault where no instruction is';
+      else if (piece.effects[i] & (CHANGES_SP | STORES_BP | ODD))
+        this.doubt = 'a stack operation could not be executed';
+      if (this.doubt) return;
+      this.skipped++;
+      ended = machine.resume(TAPE + piece.behind(i));
+    }
+  }
+
+  /** Visits the instructions of the piece with what was noted. False: the path ends here. */
+  #replay(): boolean {
+    const { halves } = this;
+    const piece = this.#piece;
+    for (let i = 0; i < piece.count; i++) {
+      const insn = piece.insn[i];
+      if (i > 0 && !this.#onStack()) return false;
+      const sp = halves[SP];
+      this.#lowest = Math.min(this.#lowest, sp);
+      if (this.visits[insn] < MAX_VISITS) this.#seen[insn * MAX_VISITS + this.visits[insn]++] = sp;
+      this.#visitor.at(insn);
+      if (i > 0 && this.#hasWays(insn)) this.#agree(insn, sp);
+      const effects = piece.effects[i];
+      if (effects === 0) continue;
+      if (effects & IS_CALL) this.#visitCall(insn, sp);
+      if (effects & STORES_BP) this.#keepBp(piece.placeOfStore(i, halves));
+      if (effects & PUSHES_BP) this.#keepBp(sp - 8);
+      piece.after(i, halves);
+      if (effects & PUSHES_RETURN) {
+        this.#put(halves[SP], this.#ip(insn) + this.#code.length[insn], 0xffffffff);
+      }
+    }
+    return true;
+  }
+
+  #visitCall(insn: number, sp: number): void {
+    this.#visitor.call(insn);
+    // The callee's frame is gone again.
+    const end = (sp - STACK_LO) >>> 2;
+    for (let i = end - INACTIVE_FRAME_SIZE / 4; i < end; i++) this.words[i] = this.#machine.words[i];
+  }
+
+  /** A way that nobody takes up from here must have been gone, or be waiting, with the same stack pointer. */
+  #agree(insn: number, sp: number): void {
+    for (const to of this.#waysFrom(insn)) {
+      if (to === 0 || this.#claim[to] === sp || this.#visited(to, sp)) continue;
+      this.doubt = 'paths disagree on the stack pointer';
+    }
+  }
+
+  #keepBp(at: number): void {
+    this.#put(at, this.halves[BP], this.halves[BP + 1]);
+  }
+
+  #put(at: number, low: number, high: number): void {
+    const i = (at - STACK_LO) >> 2;
+    if (i < 0 || i + 1 >= this.words.length || (at & 7) !== 0) return;
+    this.words[i] = low;
+    this.words[i + 1] = high;
+    this.version++;
+  }
+
+  /** Holds what was followed against registers and memory as the piece left them. */
+  #takeStock(): void {
+    const { halves, words } = this;
+    const { state, words: real } = this.#machine;
+    if (state[SP] !== halves[SP] || state[BP] !== halves[BP] || state[BP + 1] !== halves[BP + 1]) {
+      this.doubt = 'registers other than those noted';
+      return;
+    }
+    halves.set(state);
+    if (halves[SP + 1] !== STACK_HALF || halves[SP] < STACK_LO) return;
+    let changed = false;
+    for (let i = (halves[SP] - STACK_LO) >>> 2; i < TOP; i++) {
+      if (real[i] === words[i]) continue;
+      if (i === RETURN_WORD) this.doubt = 'the return address was written over';
+      else if (words[i] === CALLER_BP_LO) this.doubt = 'a saved register was written over';
+      words[i] = real[i];
+      changed = true;
+    }
+    if (changed) this.version++;
+  }
+}
+
+const NO_WAYS: readonly number[] = [];

@@ -1,0 +1,39 @@
+// Many instructions at a run against one at a time: the same verdicts everywhere.
+
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { CheckGuest } from '../../src/check/check_guest.ts';
+import { ObjectChecker } from '../../src/check/check_object.ts';
+import type { ObjectCheck, Unwinder } from '../../src/check/ports.ts';
+import { parseElf } from '../../src/elf/elf_object.ts';
+import { readOrc } from '../../src/objtool/orc_format.ts';
+
+const MODULES = join(import.meta.dirname, '../../fixtures/modules');
+let guest: CheckGuest;
+
+beforeAll(() => {
+  guest = new CheckGuest();
+});
+afterAll(() => guest.close());
+
+/** All but how many instructions could not be executed: that hangs on what memory there is. */
+function verdicts(path: string, unwinder: Unwinder, single: boolean): Omit<ObjectCheck, 'skipped'> {
+  const elf = parseElf(Uint8Array.from(readFileSync(path)), path);
+  const { skipped, ...rest } = new ObjectChecker(guest, elf, { unwinder, single }).check();
+  expect(skipped).toBeLessThan(0.1 * rest.instructions + 10);
+  return rest;
+}
+
+describe('each module of the fixtures', { timeout: 120_000 }, () => {
+  for (const name of readdirSync(MODULES).filter((file) => file.endsWith('.ko'))) {
+    it(`${name} is found to be the same either way`, () => {
+      const path = join(MODULES, name);
+      const elf = parseElf(Uint8Array.from(readFileSync(path)), path);
+      const kinds: Unwinder[] = readOrc(elf) ? ['orc', 'fp'] : ['fp'];
+      for (const unwinder of kinds) {
+        expect(verdicts(path, unwinder, false)).toEqual(verdicts(path, unwinder, true));
+      }
+    });
+  }
+});
