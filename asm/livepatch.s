@@ -121,8 +121,6 @@ HOST_FUNC klp_transition_work_fn
 HOST_FUNC klp_free_patch_work_fn
 HOST_FUNC klp_get_state
 EXPORT_SYMBOL_GPL(klp_get_state)
-HOST_FUNC klp_get_prev_state
-EXPORT_SYMBOL_GPL(klp_get_prev_state)
 
 .section .data
 

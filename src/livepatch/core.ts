@@ -17,7 +17,7 @@ import { PatchInit } from './init.ts';
 import { Patching } from './patch.ts';
 import type { LivepatchOptions, LivepatchPorts } from './ports.ts';
 import { ShadowVariables } from './shadow.ts';
-import { klpGetPrevState, klpGetState, klpIsPatchCompatible } from './state.ts';
+import { klpFindPrevState, klpGetState, klpIsPatchCompatible } from './state.ts';
 import { type KlpFunc, type KlpObject, KlpPatch } from './structs.ts';
 import { klpFindObjectSymbol } from './symbol.ts';
 import { klpAttributes } from './sysfs.ts';
@@ -64,7 +64,7 @@ export class Livepatch {
         return this.#freePatchWork(new KlpPatch(mem, patch));
       },
       klp_get_state: (call) => klpGetState(this.context, new KlpPatch(mem, call.args[0]), call.args[1]),
-      klp_get_prev_state: (call) => klpGetPrevState(this.context, call.args[0]),
+      klp_find_prev_state: (call) => klpFindPrevState(this.context, call.args[0]),
       klp_trace_patch_state: (call) => {
         const task = core.tasks.byAddr(call.args[0]);
         if (task && core.events.listens('patch_state')) this.transition.updatedPatchState(task, call.args[1]);

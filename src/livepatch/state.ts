@@ -31,10 +31,9 @@ export function klpGetState(klp: KlpContext, patch: KlpPatch, id: bigint): Addr 
   return findState(klp, patch, id)?.addr ?? 0n;
 }
 
-/** klp_get_prev_state(): that of the newest patch before the one in transition. */
-export function klpGetPrevState(klp: KlpContext, id: bigint): Addr {
+/** klp_get_prev_state() once it is known that there is a transition: that of the newest patch before its patch. */
+export function klpFindPrevState(klp: KlpContext, id: bigint): Addr {
   const current = klp.transitionPatch;
-  if (klp.warnOn(current === undefined, 'state.c klp_get_prev_state')) return 0n;
   let last = 0n;
   for (const patch of klp.patches()) {
     if (patch.addr === current?.addr) break;
