@@ -20,7 +20,10 @@ export function addCheck(root: Command): void {
     .description(
       'execute every instruction of kernel objects, and hold the unwinder against what is true there',
     )
-    .argument('<object...>', 'modules and objects (.ko, .o, also .xz, .zst, .gz), folders, or patterns')
+    .argument(
+      '<object...>',
+      'modules, objects, vmlinux with symbols (also .xz, .zst, .gz), folders, or patterns',
+    )
     .addOption(
       new Option('--unwinder <name>', 'whose answers: the ORC table of the object, or frame pointers alone')
         .choices(['orc', 'fp'])

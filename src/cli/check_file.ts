@@ -5,9 +5,9 @@
 import { CheckGuest } from '../check/check_guest.ts';
 import { ObjectChecker } from '../check/check_object.ts';
 import type { ObjectCheck, Unwinder } from '../check/ports.ts';
-import { parseElf } from '../elf/elf_object.ts';
 import { EngineError } from '../guest/engine.ts';
 import { readOrc } from '../objtool/orc_format.ts';
+import { parseKernelObject } from '../objtool/vmlinux.ts';
 import { readObject } from './object_files.ts';
 
 export interface CheckJob {
@@ -28,7 +28,7 @@ export function checkFile({ path, unwinder }: CheckJob): CheckReport {
   const started = performance.now();
   const ms = (): number => Math.round(performance.now() - started);
   try {
-    const elf = parseElf(readObject(path), path);
+    const elf = parseKernelObject(readObject(path), path);
     if (unwinder === 'orc' && !readOrc(elf)) throw elf.error('no .orc_unwind table to check');
     guest ??= new CheckGuest();
     const check = new ObjectChecker(guest, elf, { unwinder }).check();

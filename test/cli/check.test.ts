@@ -62,3 +62,11 @@ it('frame pointers alone: the map by function, the rules, and both in --json', (
     '4.6',
   ]);
 }, 60_000);
+
+it('a linked kernel with its symbols is checked as objects are', () => {
+  const { status, stdout } = check('--json', 'fixtures/objects/vmlinux/vmlinux');
+  expect(status).toBe(0);
+  const { summary } = JSON.parse(stdout);
+  expect(summary).toMatchObject({ objects: 1, failed: 0, wrong: 0, unreliable: 0 });
+  expect(summary.reached).toBeGreaterThan(300);
+}, 60_000);
