@@ -25,6 +25,7 @@ import type {
   WrongPlace,
 } from './ports.ts';
 import { QuickJudge } from './quick_judge.ts';
+import { replaceRefused } from './refused.ts';
 import { TapeExplorer } from './tape_explorer.ts';
 
 export interface CheckOptions {
@@ -69,6 +70,7 @@ export class ObjectChecker {
     const input = inputFromElf(elf);
     const { code } = createOrc(input);
     const text = loadText(input);
+    replaceRefused(text, code);
     this.#guest = guest;
     this.#code = code;
     this.#text = text;

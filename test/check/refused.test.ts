@@ -1,0 +1,48 @@
+// Instructions that would end the process: each is replaced before the engine can meet it.
+
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { CheckGuest } from '../../src/check/check_guest.ts';
+import { ObjectChecker } from '../../src/check/check_object.ts';
+import { isRefused } from '../../src/check/refused.ts';
+import { parseElf } from '../../src/elf/elf_object.ts';
+
+const MODULE = join(import.meta.dirname, '../../fixtures/modules/klpdemo_target.ko');
+const bytes = Uint8Array.from(readFileSync(MODULE));
+const refused = (...code: number[]): boolean => isRefused(Uint8Array.from(code), 0, code.length);
+
+describe('what the engine does not survive', () => {
+  const guest = new CheckGuest();
+  afterAll(() => guest.close());
+
+  it.each([
+    ['ljmp through a register', [0xff, 0xe9]],
+    ['lcall through a register', [0xff, 0xd8]],
+    ['lock cmp', [0xf0, 0x39, 0x07]],
+    ['lock cmp behind other prefixes', [0xf0, 0x48, 0x39, 0x07]],
+    ['lock cmp with an immediate', [0xf0, 0x83, 0x38, 0x00]],
+    ['lock bt', [0xf0, 0x0f, 0xa3, 0x07]],
+    ['lock bts of a register', [0xf0, 0x0f, 0xab, 0xc0]],
+    ['lock cmps', [0xf0, 0xa6]],
+  ])('%s is an illegal instruction, and the check goes on', (_, code) => {
+    expect(refused(...code)).toBe(true);
+    const elf = parseElf(bytes, MODULE);
+    const text = elf.section('.text');
+    const copy = bytes.slice();
+    // Behind the call at a function's entry.
+    copy.set(code, (text?.offset ?? 0) + 5);
+    const found = new ObjectChecker(guest, parseElf(copy, MODULE), { unwinder: 'orc' }).check();
+    expect(found.reached).toBeGreaterThan(100);
+  });
+
+  it('is left alone where a processor would take it', () => {
+    expect(refused(0xff, 0xe0)).toBe(false); // jmp rax
+    expect(refused(0xff, 0xd0)).toBe(false); // call rax
+    expect(refused(0xff, 0x28)).toBe(false); // ljmp [rax]
+    expect(refused(0xf0, 0x48, 0x0f, 0xb1, 0x17)).toBe(false); // lock cmpxchg [rdi], rdx
+    expect(refused(0xf0, 0xff, 0x07)).toBe(false); // lock inc dword [rdi]
+    expect(refused(0xf0, 0x83, 0x44, 0x24, 0xfc, 0x00)).toBe(false); // lock add dword [rsp-4], 0
+    expect(refused(0xf0, 0x48, 0x0f, 0xba, 0x2f, 0x03)).toBe(false); // lock bts qword [rdi], 3
+  });
+});
