@@ -1,9 +1,12 @@
 // The options of klpemu bundle and klpemu compare.
 
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
+import { DEFAULT_NAME } from './shell_options.ts';
 
 export function addBundle(root: Command): void {
-  const bundle = root.command('bundle').description('make and look at patch bundles (.klpb)');
+  const bundle = root
+    .command('bundle')
+    .description('make patch bundles (.klpb), look at them, enable and disable them');
   const members: string[] = [];
   const targets: string[] = [];
   bundle
@@ -37,6 +40,7 @@ export function addBundle(root: Command): void {
       .option('--json', 'as one JSON object')
       .action(async (file: string, options) => (await import('./bundle.ts'))[name](file, options));
   }
+  addEnabling(bundle);
   root
     .command('compare')
     .description('run one workload under the classic and the bundle model and compare')
@@ -44,4 +48,44 @@ export function addBundle(root: Command): void {
     .option('--json', 'as one JSON object')
     .addHelpText('after', '\nExample:\n  klpemu compare fixtures/bundles/middle.yaml')
     .action(async (file: string, options) => (await import('./compare.ts')).compare(file, options));
+}
+
+const EXIT_CODES = `
+Exit codes:
+  0  it is enabled, or disabled; with --wait, its transition is over
+  1  the kernel refused, and the machine is as it was; or the transition was not over in time
+  2  no such file, or no machine is up`;
+
+function addEnabling(bundle: Command): void {
+  for (const { name, argument, about, text, example } of [
+    {
+      name: 'enable',
+      argument: '<file>',
+      about: 'bundle (.klpb)',
+      text: 'load a bundle into the machine that is up, and enable it',
+      example: `
+  klpemu up --model bundle
+  klpemu bundle enable fixtures/bundles/v1.klpb --wait`,
+    },
+    {
+      name: 'disable',
+      argument: '<bundle>',
+      about: 'its name',
+      text: 'disable a bundle of the machine that is up',
+      example: '\n  klpemu bundle disable steps_v1 --wait',
+    },
+  ] as const) {
+    bundle
+      .command(name)
+      .description(text)
+      .argument(argument, about)
+      .addOption(new Option('--name <name>', 'which machine').default(DEFAULT_NAME))
+      .option('--wait', 'let time pass until the transition is over')
+      .option('--timeout <seconds>', 'how long at most, in virtual time: 60 where nothing is said')
+      .option('--json', 'as one JSON object')
+      .addHelpText('after', `${EXIT_CODES}\n\nExample:${example}`)
+      .action(async (operand: string, options) =>
+        (await import('./bundle_enable.ts'))[name](operand, options),
+      );
+  }
 }

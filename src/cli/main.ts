@@ -54,7 +54,7 @@ function program(): Command {
   addShellCommands(root);
   addCheck(root);
   addKlpConvert(root);
-  for (const command of [root, ...root.commands]) {
+  for (const command of withSubcommands(root)) {
     command.exitOverride();
     command.configureOutput({
       writeErr: (text) => process.stderr.write(text),
@@ -62,6 +62,10 @@ function program(): Command {
     });
   }
   return root;
+}
+
+function withSubcommands(command: Command): Command[] {
+  return [command, ...command.commands.flatMap(withSubcommands)];
 }
 
 function addRun(root: Command): void {

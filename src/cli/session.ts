@@ -3,7 +3,7 @@
 // A client says one JSON object a line and gets one back. After {"pipe":true} it says command lines, and gets for each
 // `STATUS STDOUT-BYTES STDERR-BYTES` on a line, then those bytes: what a shell script can read with `read -N`.
 
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,10 +14,13 @@ import { DEFAULT_NAME } from './shell_options.ts';
 
 export type Request =
   | { readonly line: string }
-  | { readonly words: readonly string[] }
+  /** @param put a file of the host that the command finds in the guest, under another path, while it runs. */
+  | { readonly words: readonly string[]; readonly put?: { readonly from: string; readonly to: string } }
   | { readonly pipe: true }
   | { readonly down: true }
   | { readonly who: true };
+
+type WordsRequest = Extract<Request, { readonly words: readonly string[] }>;
 
 export interface Reply extends Result {
   /** The machine cannot go on: why. */
@@ -165,8 +168,19 @@ export class SessionServer {
   async #reply(request: Request): Promise<Reply> {
     const nothing = { status: 0, stdout: '', stderr: '', pid: process.pid };
     if ('line' in request) return this.#run(() => this.#shell.execute(request.line));
-    if ('words' in request) return this.#run(() => this.#shell.run(request.words));
+    if ('words' in request) return this.#run(() => this.#runWith(request));
     return nothing;
+  }
+
+  async #runWith({ words, put }: WordsRequest): Promise<Result> {
+    if (!put) return this.#shell.run(words);
+    const { fs } = this.#shell.context.guest.machine;
+    fs.addFile(put.to, readFileSync(put.from));
+    try {
+      return await this.#shell.run(words);
+    } finally {
+      fs.ramfs.remove(put.to);
+    }
   }
 
   async #answerPipe(socket: Socket, line: string): Promise<void> {

@@ -17,15 +17,17 @@ export interface ShellMachineOptions {
   readonly unwinder?: 'orc' | 'frame pointer' | 'none';
   readonly shadow?: boolean;
   readonly debug?: boolean;
+  readonly model?: 'classic' | 'bundle';
 }
 
 /** Adds the options that say what machine is booted. */
 export function machineOptions(command: Command): Command {
   return command
     .addOption(
-      new Option('--dir <modules>', 'directory of .ko files for /lib/modules; may be given again').argParser(
-        (dir: string, before: string[] = []) => [...before, dir],
-      ),
+      new Option(
+        '--dir <modules>',
+        'directory of .ko and .klpb files for /lib/modules; may be given again',
+      ).argParser((dir: string, before: string[] = []) => [...before, dir]),
     )
     .addOption(new Option('--cpus <number>', 'CPUs, 1 to 64').argParser(wholeNumber(1, 64)))
     .addOption(
@@ -35,6 +37,12 @@ export function machineOptions(command: Command): Command {
       new Option('--unwinder <kind>', 'how stacks are walked').choices(['orc', 'frame pointer', 'none']),
     )
     .option('--no-shadow', 'without the shadow stack that checks every reliable trace: faster')
+    .addOption(
+      new Option('--model <model>', 'livepatches as the kernel has them, or patch bundles').choices([
+        'classic',
+        'bundle',
+      ]),
+    )
     .option('--debug', 'dynamic debug of kernel/livepatch from the start');
 }
 
@@ -65,13 +73,14 @@ export async function bootShell(
     import('../machine/machine.ts'),
     import('../shell/shell.ts'),
   ]);
-  const { cpus, seed, unwinder, shadow, debug } = options;
+  const { cpus, seed, unwinder, shadow, debug, model } = options;
   const machine = await Machine.boot({
     ...(cpus === undefined ? {} : { cpus }),
     ...(seed === undefined ? {} : { seed }),
     ...(unwinder === undefined ? {} : { unwinder }),
     ...(shadow === undefined ? {} : { shadow }),
     ...(debug === undefined ? {} : { debug }),
+    ...(model === undefined ? {} : { model }),
   });
   machine.runFor(SETTLE_NS);
   const shell = new Shell(machine, { modules: () => moduleFiles(dirs) });
@@ -84,13 +93,13 @@ function checkDirectory(dir: string): void {
     throw new UsageError(`${dir}: no such directory`);
 }
 
-/** All modules of the directories and those below; of two with one name, the one that is less deep down. */
+/** All modules and bundles of the directories and those below; of two with one name, the one that is less deep down. */
 function* moduleFiles(dirs: readonly string[]): IterableIterator<{ name: string; bytes: Uint8Array }> {
   const found = new Map<string, string>();
   const depth = (path: string): number => path.split('/').length;
   for (const dir of dirs) {
     const files = readdirSync(dir, { recursive: true, encoding: 'utf8' }).filter((file) =>
-      file.endsWith('.ko'),
+      /\.(ko|klpb)$/.test(file),
     );
     for (const file of files.sort((a, b) => depth(a) - depth(b))) {
       const name = basename(file);

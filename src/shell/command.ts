@@ -31,6 +31,14 @@ export interface Command {
   /** One line for help. */
   readonly summary: string;
   /** What its arguments are, for completion. */
-  readonly completes?: 'modules' | 'loaded modules' | 'paths' | 'symbols' | 'tasks' | 'sysctls' | 'commands';
+  readonly completes?:
+    | 'modules'
+    | 'loaded modules'
+    | 'bundles'
+    | 'paths'
+    | 'symbols'
+    | 'tasks'
+    | 'sysctls'
+    | 'commands';
   run(invocation: Invocation): Result | Promise<Result>;
 }

@@ -34,6 +34,8 @@ function argumentCandidates(shell: ShellContext, command: Command | undefined, w
       return shell.modules.names().map((name) => `${name} `);
     case 'loaded modules':
       return machine.modules.loader.modules.visible.map((mod) => `${mod.name} `);
+    case 'bundles':
+      return bundleWords(shell).map((text) => `${text} `);
     case 'paths':
       return paths(shell, word);
     case 'tasks':
@@ -47,6 +49,13 @@ function argumentCandidates(shell: ShellContext, command: Command | undefined, w
     default:
       return [];
   }
+}
+
+/** Verbs of `bundle`, and names of bundles that are enabled or could be. */
+function bundleWords(shell: ShellContext): string[] {
+  const enabled = shell.guest.machine.bundles?.list() ?? [];
+  const names = new Set([...enabled.map(({ name }) => name), ...shell.modules.bundleNames()]);
+  return ['enable', 'disable', 'list', ...names];
 }
 
 function symbols(shell: ShellContext, prefix: string): string[] {

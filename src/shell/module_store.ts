@@ -72,6 +72,17 @@ export class ModuleStore {
     return { modules: files.length, warnings };
   }
 
+  /** Path of a bundle that is kept beside the modules. */
+  bundlePath(name: string): string {
+    return `${this.dir}/extra/${name.replace(/\.klpb$/, '')}.klpb`;
+  }
+
+  /** Names of those bundles. */
+  bundleNames(): string[] {
+    const names = this.#machine.fs.list(`${this.dir}/extra`) ?? [];
+    return names.filter((name) => name.endsWith('.klpb')).map((name) => name.slice(0, -'.klpb'.length));
+  }
+
   /** Paths of a module and of what it needs, in the order in which they must be loaded; undefined: not found. */
   resolve(name: string): string[] | undefined {
     const found = this.#deps().get(moduleName(name));

@@ -2,6 +2,7 @@
 
 import type { Command } from '../command.ts';
 import { failed, ok } from '../result.ts';
+import { bundle } from './bundle.ts';
 import { FILE_COMMANDS } from './files.ts';
 import { LOOK_COMMANDS } from './look.ts';
 import { modinfo } from './modinfo.ts';
@@ -35,6 +36,7 @@ export function commandTable(): ReadonlyMap<string, Command> {
     ...FILE_COMMANDS,
     ...MODULE_COMMANDS,
     modinfo,
+    bundle,
     ...SYSTEM_COMMANDS,
     ...LOOK_COMMANDS,
     help,

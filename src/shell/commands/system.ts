@@ -7,6 +7,7 @@ import type { TaskStruct } from '../../kernel/task_struct.ts';
 import type { Command, ShellContext } from '../command.ts';
 import { errnoText } from '../errno_text.ts';
 import { parseOptions } from '../options.ts';
+import { letPass, timeInterval } from '../passing.ts';
 import { failed, Output, ok, type Result } from '../result.ts';
 import { signalNames, signalNumber, signalStatus } from '../signals.ts';
 
@@ -113,9 +114,6 @@ function sysctlOne(shell: ShellContext, operand: string, bare: boolean, quiet: b
   return ok(bare ? `${value}\n` : `${name} = ${value}\n`);
 }
 
-/** Seconds in each unit of sleep's argument. */
-const SECONDS: Readonly<Record<string, number>> = { '': 1, ms: 1e-3, s: 1, m: 60, h: 3600, d: 86400 };
-
 const sleep: Command = {
   name: 'sleep',
   usage: 'sleep SECONDS[ms|s|m|h]...',
@@ -124,31 +122,16 @@ const sleep: Command = {
     if (args.length === 0) return failed('sleep: missing operand');
     let ns = 0;
     for (const arg of args) {
-      const match = /^(\d*\.?\d+|\d+\.)(ms|[smhd]?)$/.exec(arg);
-      if (!match) return failed(`sleep: invalid time interval '${arg}'`);
-      ns += Number(match[1]) * SECONDS[match[2]] * 1e9;
+      const more = timeInterval(arg);
+      if (more === undefined) return failed(`sleep: invalid time interval '${arg}'`);
+      ns += more;
     }
-    const whole = await pass(shell, Math.round(ns));
-    return whole ? ok() : { ...ok(), status: signalStatus(SIGINT) };
+    const passed = await letPass(shell, Math.round(ns));
+    return passed === 'interrupted' ? { ...ok(), status: signalStatus(SIGINT) } : ok();
   },
 };
 
 const SIGINT = 2;
-/** Virtual ns between two looks at whether the sleep was interrupted. */
-const PIECE_NS = 10e9;
-
-/** Lets virtual ns pass. @returns false when it was interrupted */
-async function pass(shell: ShellContext, ns: number): Promise<boolean> {
-  const { machine } = shell.guest;
-  const end = machine.now() + ns;
-  while (end - machine.now() > PIECE_NS) {
-    machine.runFor(PIECE_NS);
-    await new Promise((resolve) => setImmediate(resolve));
-    if (shell.interrupted) return false;
-  }
-  machine.runFor(end - machine.now());
-  return true;
-}
 
 const kill: Command = {
   name: 'kill',
