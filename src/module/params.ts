@@ -67,6 +67,16 @@ export class ModuleParams {
     if (name === 'async_probe') {
       const wanted = value === undefined ? true : (kstrtobool(value) ?? true);
       this.#core.mem.writeU8(mod.addr + BigInt(LAYOUT.module.fields.async_probe_requested), wanted ? 1 : 0);
+    } else if (
+      name === 'immediate' &&
+      this.#core.mem.readU8(mod.addr + BigInt(LAYOUT.module.fields.klp)) !== 0
+    ) {
+      // The kernel would ignore it, and the patch would wait for tasks that it was not to wait for.
+      const force = `/sys/kernel/livepatch/${mod.name}/force`;
+      this.#core.printk.err(
+        `${mod.name}: livepatch has no 'immediate' since Linux 4.16: what ends a transition is 1 to ${force}`,
+      );
+      return neg('EINVAL');
     } else if (name !== 'dyndbg' && !name.startsWith('dyndbg.')) {
       this.#core.printk.warn(`${mod.name}: unknown parameter '${name}' ignored`);
     }

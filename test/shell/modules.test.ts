@@ -81,6 +81,20 @@ describe('modprobe', () => {
     );
   });
 
+  it('refuses a livepatch that is to be immediate, and names force; to others the name means nothing', async () => {
+    expect(await sh('dmesg -C; modprobe klpdemo_patch_vmlinux immediate=1')).toBe(
+      "modprobe: ERROR: could not insert 'klpdemo_patch_vmlinux': Invalid argument\n[exit status 1]\n",
+    );
+    expect(await sh('dmesg -t | grep immediate')).toBe(
+      "klpdemo_patch_vmlinux: livepatch has no 'immediate' since Linux 4.16: what ends a transition is 1 to /sys/kernel/livepatch/klpdemo_patch_vmlinux/force\n" +
+        "klpdemo_patch_vmlinux: `1' invalid for parameter `immediate'\n",
+    );
+    expect(await sh('modprobe klpdemo_patch_vmlinux; lsmod | wc -l')).toBe('2\n');
+    expect(await sh('modprobe klpdemo_target immediate=1; dmesg -t | tail -n 2 | head -n 1')).toBe(
+      "klpdemo_target: unknown parameter 'immediate' ignored\n",
+    );
+  });
+
   it('is killed where the init of a module runs into an oops, and the shell goes on', async () => {
     expect(await sh('modprobe klpdemo_bad_null')).toBe('Killed\n[exit status 137]\n');
     expect(await sh('cat /proc/uptime | wc -l')).toBe('1\n');
