@@ -59,8 +59,11 @@ function verifyMember(member: ManifestMember, bytes: Uint8Array): BundleMember {
   return { ...member, module: name, bytes };
 }
 
-/** Name and object of a patch module. @throws BundleError */
-export function patchModule(file: string, bytes: Uint8Array): { name: string; object: string } {
+/** Name of a patch module, its object, the functions of that which it replaces. @throws BundleError */
+export function patchModule(
+  file: string,
+  bytes: Uint8Array,
+): { name: string; object: string; functions: readonly string[] } {
   const elf = parsed(file, bytes);
   const info = readModInfo(elf);
   if (info.get('livepatch') !== 'Y') throw new BundleError('ENOEXEC', `${file} is no livepatch module`);
@@ -69,9 +72,10 @@ export function patchModule(file: string, bytes: Uint8Array): { name: string; ob
   if (objects.length !== 1)
     throw new BundleError(
       'EINVAL',
-      `${file} is for ${objects.length} objects (${objects.join(', ')}), not for one`,
+      `${file} is for ${objects.length} objects (${objects.map((o) => o.name).join(', ')}), not for one`,
     );
-  return { name: info.get('name') ?? file.replace(/\.ko$/, ''), object: objects[0] };
+  const [{ name: object, functions }] = objects;
+  return { name: info.get('name') ?? file.replace(/\.ko$/, ''), object, functions };
 }
 
 function parsed(file: string, bytes: Uint8Array): ElfObject {

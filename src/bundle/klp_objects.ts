@@ -1,4 +1,4 @@
-// Which objects a patch module is for, from its file alone: its struct klp_patch is the one whose first word is
+// Which objects and functions a patch module is for, from its file alone: its struct klp_patch is the one whose first word is
 // relocated to __this_module, and its second leads to the array of klp_object.
 //
 // Invariant: nothing of the module is executed or laid out.
@@ -8,6 +8,7 @@ import { LAYOUT } from '../kernel/layout.ts';
 
 const PATCH = LAYOUT.klp_patch.fields;
 const OBJECT = LAYOUT.klp_object.fields;
+const FUNC = LAYOUT.klp_func.fields;
 const SHT_RELA = 4;
 
 interface Pointer {
@@ -19,27 +20,50 @@ interface Pointer {
 /** Pointers in a section, by offset. */
 type Pointers = ReadonlyMap<number, Pointer>;
 
-/** Names of the objects, vmlinux for the kernel; undefined when no struct klp_patch is found. */
-export function klpObjectsOf(elf: ElfObject): string[] | undefined {
+export interface PatchedObject {
+  /** vmlinux for the kernel. */
+  readonly name: string;
+  /** old_name of its klp_funcs. */
+  readonly functions: readonly string[];
+}
+
+/** The objects of a patch module; undefined when no struct klp_patch is found. */
+export function klpObjectsOf(elf: ElfObject): PatchedObject[] | undefined {
   for (const section of elf.sections) {
     const pointers = pointersOf(elf, section);
     for (const [offset, pointer] of pointers) {
       if (pointer.symbol.name !== '__this_module') continue;
       const objects = pointers.get(offset - PATCH.mod + PATCH.objs);
-      if (objects?.section) return objectNames(elf, objects.section, objects.offset);
+      if (objects?.section) return objectsAt(elf, objects.section, objects.offset);
     }
   }
   return undefined;
 }
 
-function objectNames(elf: ElfObject, section: ElfSection, at: number): string[] {
+function objectsAt(elf: ElfObject, section: ElfSection, at: number): PatchedObject[] {
   const pointers = pointersOf(elf, section);
-  const names: string[] = [];
+  const objects: PatchedObject[] = [];
   for (let offset = at; ; offset += LAYOUT.klp_object.size) {
     const name = pointers.get(offset + OBJECT.name);
-    if (!name && !pointers.get(offset + OBJECT.funcs)) return names;
-    names.push(name?.section ? cString(elf.data(name.section), name.offset) : 'vmlinux');
+    const funcs = pointers.get(offset + OBJECT.funcs);
+    if (!name && !funcs) return objects;
+    objects.push({ name: stringAt(elf, name) ?? 'vmlinux', functions: functionsAt(elf, funcs) });
   }
+}
+
+function functionsAt(elf: ElfObject, funcs: Pointer | undefined): string[] {
+  if (!funcs?.section) return [];
+  const pointers = pointersOf(elf, funcs.section);
+  const names: string[] = [];
+  for (let offset = funcs.offset; ; offset += LAYOUT.klp_func.size) {
+    const name = stringAt(elf, pointers.get(offset + FUNC.old_name));
+    if (name === undefined) return names;
+    names.push(name);
+  }
+}
+
+function stringAt(elf: ElfObject, pointer: Pointer | undefined): string | undefined {
+  return pointer?.section && cString(elf.data(pointer.section), pointer.offset);
 }
 
 function pointersOf(elf: ElfObject, section: ElfSection): Pointers {

@@ -4,14 +4,31 @@ import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { parse } from 'yaml';
 import * as z from 'zod/mini';
+import { FAULT_POINTS } from '../kernel/fault_inject.ts';
 import { formatDuration, parseDuration } from '../scenario/units.ts';
 import { type Measures, runModel } from './compare_run.ts';
 import { UsageError } from './exit.ts';
 
+const count = z.int().check(z.minimum(1));
+/** `allocation` is any of kmalloc and module_alloc. */
+const fault = z.strictObject({
+  fail: z.enum(['allocation', ...FAULT_POINTS]),
+  nth: z.optional(count),
+  times: z.optional(count),
+  of: z.optional(z.string()),
+});
+/** `every`: each call of the step that can fail, in turn, on a machine of its own. */
+const faults = z.optional(z.union([z.literal('every'), z.array(fault)]));
 const step = z.union([
-  z.strictObject({ load: z.string(), params: z.optional(z.string()), background: z.optional(z.boolean()) }),
-  z.strictObject({ unload: z.string() }),
   z.strictObject({
+    load: z.string(),
+    params: z.optional(z.string()),
+    background: z.optional(z.boolean()),
+    faults,
+  }),
+  z.strictObject({ unload: z.string(), faults }),
+  z.strictObject({
+    faults,
     /** Members of a bundle; what the classic model loads for it, where that is not the same modules. */
     enable: z.array(z.string()).check(z.minLength(1)),
     classic: z.optional(z.array(z.string())),
@@ -28,6 +45,7 @@ const workload = z.strictObject({
 
 export type Workload = z.infer<typeof workload>;
 export type WorkloadStep = z.infer<typeof step>;
+export type WorkloadFault = z.infer<typeof fault>;
 
 /** @throws UsageError */
 export function readWorkload(file: string): Workload {
@@ -47,25 +65,47 @@ export function readWorkload(file: string): Workload {
   return { ...result.data, modules: join(dirname(file), result.data.modules) };
 }
 
-const count = String;
 const time = (ns: number): string => (ns === 0 ? '0' : formatDuration(ns));
 
-/** The rows of the table. */
-const ROWS: readonly (readonly [string, (m: Measures) => string])[] = [
-  ['instructions of original code, though patched', (m) => count(m.originalInstructions)],
-  ['loads and unloads delayed', (m) => count(m.delays.length)],
+/** The rows of the table; those of faults are left out where a workload has none. */
+const ROWS: readonly (readonly [string, (m: Measures) => string | readonly string[]])[] = [
+  ['runs of original functions, though patched', (m) => String(m.originalRuns)],
+  ['  their instructions', (m) => String(m.originalInstructions)],
+  ['loads and unloads delayed', (m) => String(m.delays.length)],
   ['  longest delay', (m) => time(Math.max(0, ...m.delays))],
-  ['transitions delayed by loads', (m) => count(m.transitionDelays.length)],
-  ['livepatch relocations applied late', (m) => count(m.lateRelocations)],
-  ['calls of the coming and going notifiers', (m) => count(m.notifiers)],
-  ['objects patched or reverted beside a transition', (m) => count(m.besideTransition)],
-  ['  of these inside another transition', (m) => count(m.insideTransition)],
-  ['relocations cleared at unload', () => '0 (6.1 has no such step)'],
-  ['failed steps', (m) => m.failed.join(', ') || 'none'],
-  ['modules in the end', (m) => m.modules.join(', ') || 'none'],
-  ['module memory in the end (bytes)', (m) => count(m.moduleBytes)],
-  ['blob store in the end (bytes)', (m) => count(m.blobBytes)],
+  ['transitions delayed by loads', (m) => String(m.transitionDelays.length)],
+  ['  longest delay', (m) => time(Math.max(0, ...m.transitionDelays))],
+  ['livepatch relocations applied late', (m) => String(m.lateRelocations)],
+  ['livepatch relocations cleared at unload', (m) => String(m.clearedRelocations)],
+  ['calls of the coming and going notifiers', (m) => String(m.notifiers)],
+  ['objects patched or reverted beside a transition', (m) => String(m.besideTransition)],
+  ['  of these inside another transition', (m) => String(m.insideTransition)],
+  ['failed steps', (m) => m.failed],
+  ['modules in the end', (m) => String(m.modules.length)],
+  ['  their memory (bytes)', (m) => String(m.moduleBytes)],
+  ['heap in the end, more than at first (bytes)', (m) => String(m.heapBytes)],
+  ['  of this the blob store', (m) => String(m.blobBytes)],
 ];
+
+const FAULT_ROWS: typeof ROWS = [
+  ['faults injected', (m) => m.injected],
+  ['  left behind by the steps that failed', (m) => m.left.flat()],
+];
+
+const POINT_ROWS: typeof ROWS = [
+  ['failure points, each in a run of its own', (m) => String(m.points.tried)],
+  ['  after which something was left behind', (m) => String(m.points.leaving)],
+  ['  after which the step failed once more', (m) => String(m.points.lasting)],
+];
+
+function rowsFor(work: Workload): typeof ROWS {
+  const faults = work.steps.map((s) => ('faults' in s ? s.faults : undefined));
+  return [
+    ...ROWS,
+    ...(faults.some((f) => Array.isArray(f)) ? FAULT_ROWS : []),
+    ...(faults.includes('every') ? POINT_ROWS : []),
+  ];
+}
 
 export async function compare(file: string, options: { readonly json?: boolean }): Promise<void> {
   const work = readWorkload(file);
@@ -76,7 +116,10 @@ export async function compare(file: string, options: { readonly json?: boolean }
 }
 
 export function tableOf(work: Workload, classic: Measures, bundle: Measures): string {
-  const rows = [['', 'classic', 'bundle'], ...ROWS.map(([name, of]) => [name, of(classic), of(bundle)])];
+  const rows = [
+    ['', 'classic', 'bundle'],
+    ...rowsFor(work).flatMap(([name, of]) => rowLines(name, of(classic), of(bundle))),
+  ];
   const widths = [0, 1].map((i) => Math.max(...rows.map((row) => row[i].length)));
   const lines = rows.map((row) =>
     row
@@ -85,4 +128,14 @@ export function tableOf(work: Workload, classic: Measures, bundle: Measures): st
       .trimEnd(),
   );
   return `${work.name}\n${work.about ? `${work.about}\n` : ''}\n${lines.join('\n')}\n`;
+}
+
+/** A list takes a line for each of its items. */
+function rowLines(name: string, ...cells: readonly (string | readonly string[])[]): string[][] {
+  const lists = cells.map((cell) => (typeof cell === 'string' ? [cell] : cell.length > 0 ? cell : ['none']));
+  const height = Math.max(...lists.map((list) => list.length));
+  return Array.from({ length: height }, (_, i) => [
+    i === 0 ? name : '',
+    ...lists.map((list) => list[i] ?? ''),
+  ]);
 }

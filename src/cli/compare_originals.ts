@@ -3,6 +3,8 @@
 // Invariant: what a task executes before it has switched, in a module that was there when the patch was enabled, is
 // not counted: that is what a transition is. A module that came after the patch was enabled has no such excuse.
 
+import type { Bundle, Member } from '../bundle/bundle.ts';
+import { patchModule } from '../bundle/format.ts';
 import { lo32 } from '../guest/addr.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { Module } from '../module/module.ts';
@@ -14,6 +16,12 @@ interface Range {
   readonly late: boolean;
 }
 
+export interface OriginalCode {
+  readonly instructions: number;
+  readonly begun: boolean;
+}
+
+const NONE: OriginalCode = { instructions: 0, begun: false };
 const FENTRY = 5;
 const CALL = 0xe8;
 
@@ -21,6 +29,7 @@ export class Originals {
   readonly #machine: Machine;
   /** Functions that some enabled patch has, by object. */
   readonly #patched = new Map<string, Set<string>>();
+  readonly #functions = new Map<Member, readonly string[]>();
   #ranges: Range[] = [];
   /** Modules that were there when the first patch for them was enabled. */
   readonly #early = new Set<Module>();
@@ -30,16 +39,21 @@ export class Originals {
     machine.core.events.subscribe(() => this.#refresh(), ['transition', 'module']);
   }
 
-  /** Instructions of the block at `rip` that are original code; the call or nop at the function's start is not. */
-  count(rip: number, executed: number): number {
+  /**
+   * Original code in the block at `rip`; the call or nop at the function's start is none.
+   * @returns instructions of it, and whether a run of the function begins with them
+   */
+  count(rip: number, executed: number): OriginalCode {
     for (const { start, size, late } of this.#ranges) {
       const at = (rip - start) >>> 0;
       if (at >= size) continue;
-      if (!late && this.#machine.livepatch.transitionPatch) return 0;
-      if (at >= FENTRY) return executed;
-      return this.#machine.core.mem.readU8((0xffffffffn << 32n) | BigInt(start)) === CALL ? 0 : executed - 1;
+      if (!late && this.#machine.livepatch.transitionPatch) return NONE;
+      // What follows the call of a trampoline that has led to no other function.
+      if (at >= FENTRY) return { instructions: executed, begun: at === FENTRY };
+      const called = this.#machine.core.mem.readU8((0xffffffffn << 32n) | BigInt(start)) === CALL;
+      return called ? NONE : { instructions: executed - 1, begun: true };
     }
-    return 0;
+    return NONE;
   }
 
   #refresh(): void {
@@ -53,19 +67,30 @@ export class Originals {
     }
     for (const bundle of this.#machine.bundles?.list() ?? []) {
       if (!bundle.patch.enabled) continue;
-      for (const { spec } of bundle.members) if (spec.object !== 'vmlinux') this.#add(spec.object, undefined);
+      for (const member of bundle.members) {
+        for (const func of this.#functionsOf(bundle, member)) this.#add(member.spec.object, func);
+      }
     }
     this.#ranges = modules.loader.modules.all.flatMap((mod) => this.#rangesOf(mod));
   }
 
-  /** @param func undefined for one that is known when its member is loaded: NAME_step of the fixtures till then */
-  #add(object: string, func: string | undefined): void {
+  /** Of a member whose object may be away, by its file; the kernel's own are no module's. */
+  #functionsOf(bundle: Bundle, member: Member): readonly string[] {
+    if (member.blob === 0n) return [];
+    const known = this.#functions.get(member);
+    if (known) return known;
+    const { functions } = patchModule(member.spec.file, bundle.bytesOf(member));
+    this.#functions.set(member, functions);
+    return functions;
+  }
+
+  #add(object: string, func: string): void {
     const funcs = this.#patched.get(object) ?? new Set<string>();
     if (!this.#patched.has(object)) {
       const mod = this.#machine.modules.find(object);
       if (mod) this.#early.add(mod);
     }
-    this.#patched.set(object, funcs.add(func ?? `${object}_step`));
+    this.#patched.set(object, funcs.add(func));
   }
 
   #rangesOf(mod: Module): Range[] {

@@ -1,169 +1,243 @@
-// A workload on a machine of one model, and what was counted while it ran.
-//
-// Invariant: the counts are of what happened in the machine: blocks of kernel code as they were executed, events,
-// calls of the functions that make up the special paths. Nothing is derived from what the workload meant to do.
+// A workload on a machine of one model: its steps, one after the other, with the faults that they ask for.
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createBundle, patchModule } from '../bundle/format.ts';
+import { FAULT_POINTS, type Fault, type FaultAttr } from '../kernel/fault_inject.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import { Machine } from '../machine/machine.ts';
 import { parseDuration } from '../scenario/units.ts';
-import type { Workload, WorkloadStep } from './compare.ts';
-import { Originals } from './compare_originals.ts';
+import type { Workload, WorkloadFault, WorkloadStep } from './compare.ts';
+import { type Counts, countOn } from './compare_count.ts';
+import { leftBehind, lookAt } from './compare_left.ts';
 
-export interface Measures {
-  originalInstructions: number;
-  delays: number[];
-  transitionDelays: number[];
-  lateRelocations: number;
-  notifiers: number;
-  besideTransition: number;
-  insideTransition: number;
+export type Model = 'classic' | 'bundle';
+
+export interface Measures extends Counts {
+  /** Steps that failed, with the exit status of their tools. */
   failed: string[];
+  /** What was made to fail, in words. */
+  injected: string[];
+  /** What each step that failed for a fault left behind. */
+  left: string[][];
+  /** Of steps with `faults: every`. */
+  points: Points;
   modules: string[];
   moduleBytes: number;
+  heapBytes: number;
   blobBytes: number;
+}
+
+export interface Points {
+  /** Calls that were made to fail, each in a run of its own. */
+  tried: number;
+  /** Those after which something was there that had not been there before. */
+  leaving: number;
+  /** Those after which the step failed once more, with nothing made to fail. */
+  lasting: number;
+  /** What each of the leaving ones left. */
+  left: string[];
 }
 
 const ENABLE = '/sys/kernel/livepatch_bundle/enable';
 const LIMIT = 120e9;
+/** Until the work that frees what has gone has run. */
+const REST = 2e9;
 
-export async function runModel(work: Workload, model: 'classic' | 'bundle'): Promise<Measures> {
-  const machine = await Machine.boot({ model, instructionNs: 2000, heap: 16 << 20, maxTasks: 96 });
+/** @param stride of `faults: every`: 1 for all of them, 2 for every other one */
+export async function runModel(work: Workload, model: Model, stride = 1): Promise<Measures> {
+  const points = await everyFault(work, model, stride);
+  const run = await Run.boot(work, model);
   try {
-    const run = new Run(machine, work);
     for (const step of work.steps) run.step(step);
-    return run.finish();
+    return run.finish(points);
   } finally {
-    machine.close();
+    run.close();
+  }
+}
+
+/** Makes every call that can fail in the steps that ask for it fail, each on a machine that has done what precedes. */
+async function everyFault(work: Workload, model: Model, stride: number): Promise<Points> {
+  const points: Points = { tried: 0, leaving: 0, lasting: 0, left: [] };
+  for (const [index, step] of work.steps.entries()) {
+    if (!('faults' in step) || step.faults !== 'every') continue;
+    for (let nth = 1; await oneFault(work, model, index, nth, points); nth += stride);
+  }
+  return points;
+}
+
+/** @returns false when the step has fewer calls that can fail. */
+async function oneFault(
+  work: Workload,
+  model: Model,
+  index: number,
+  nth: number,
+  points: Points,
+): Promise<boolean> {
+  const run = await Run.boot(work, model);
+  try {
+    for (const step of work.steps.slice(0, index)) run.step(step);
+    const { injected, failed, left } = run.failing(work.steps[index], [{ point: FAULT_POINTS, nth }]);
+    if (injected.length === 0) return false;
+    points.tried++;
+    if (!failed) return true;
+    if (left.length > 0) points.left.push(`${injected[0]}: ${left.join('; ')}`);
+    if (left.length > 0) points.leaving++;
+    if (!run.step({ ...work.steps[index], faults: [] } as WorkloadStep)) points.lasting++;
+    return true;
+  } finally {
+    run.close();
   }
 }
 
 class Run {
   readonly #machine: Machine;
   readonly #work: Workload;
-  readonly #originals: Originals;
+  readonly #counts: Counts;
+  readonly #heap: number;
   readonly #background: { readonly name: string; readonly task: TaskStruct }[] = [];
+  /** Tasks of the step under way: its faults are theirs. */
+  readonly #doers = new Set<TaskStruct>();
+  readonly #failed: string[] = [];
+  readonly #injected: string[] = [];
+  readonly #left: string[][] = [];
   #bundles = 0;
-  readonly #m: Measures = {
-    originalInstructions: 0,
-    delays: [],
-    transitionDelays: [],
-    lateRelocations: 0,
-    notifiers: 0,
-    besideTransition: 0,
-    insideTransition: 0,
-    failed: [],
-    modules: [],
-    moduleBytes: 0,
-    blobBytes: 0,
-  };
 
-  constructor(machine: Machine, work: Workload) {
+  static async boot(work: Workload, model: Model): Promise<Run> {
+    return new Run(await Machine.boot({ model, instructionNs: 2000, heap: 16 << 20, maxTasks: 96 }), work);
+  }
+
+  private constructor(machine: Machine, work: Workload) {
     this.#machine = machine;
     this.#work = work;
-    this.#originals = new Originals(machine);
-    machine.onBlocks((rip, executed) => {
-      this.#m.originalInstructions += this.#originals.count(rip, executed);
-    });
-    machine.core.events.subscribe(
-      (event) => {
-        if (event.type === 'gate')
-          (event.what === 'load' ? this.#m.delays : this.#m.transitionDelays).push(event.waitedNs);
-        if (event.type === 'printk' && /(applying patch|reverting patch) '/.test(event.text)) {
-          this.#m.besideTransition++;
-          if (machine.livepatch.transitionPatch) this.#m.insideTransition++;
-        }
-      },
-      ['gate', 'printk'],
-    );
-    this.#countSpecialPaths();
+    this.#counts = countOn(machine);
+    this.#heap = machine.core.slab.used();
     // Also for threads that ask for them.
     for (const step of work.steps)
       if ('load' in step) machine.addFile(`/lib/modules/${step.load}.ko`, this.#bytes(step.load));
   }
 
-  /** Puts a count in front of what the classic model calls for modules that come and go. */
-  #countSpecialPaths(): void {
-    const { livepatch, modules } = this.#machine;
-    const m = this.#m;
-    const coming = livepatch.moduleComing.bind(livepatch);
-    const going = livepatch.moduleGoing.bind(livepatch);
-    livepatch.moduleComing = (mod) => {
-      m.notifiers++;
-      return coming(mod);
-    };
-    livepatch.moduleGoing = (mod) => {
-      m.notifiers++;
-      return going(mod);
-    };
-    const { forLivepatch } = modules;
-    const apply = forLivepatch.applyObjectRelocs.bind(forLivepatch);
-    forLivepatch.applyObjectRelocs = (patch, object) => {
-      const elf = modules.loader.modules.byAddr(patch)?.elf;
-      for (const section of elf?.sections ?? [])
-        if (section.name.startsWith(`.klp.rela.${object}.`)) m.lateRelocations += section.size / 24;
-      return apply(patch, object);
-    };
+  close(): void {
+    this.#machine.close();
   }
 
-  step(step: WorkloadStep): void {
+  /** @returns whether it succeeded, as far as that is known already. */
+  step(step: WorkloadStep): boolean {
+    const faults = 'faults' in step && Array.isArray(step.faults) ? step.faults : [];
+    if (faults.length === 0) return this.#do(step);
+    const { failed, injected, left } = this.failing(step, faults.map(faultAttr));
+    this.#injected.push(...injected);
+    if (failed) this.#left.push(left.length > 0 ? left : ['nothing']);
+    return !failed;
+  }
+
+  /** A step with faults; what it left behind, when it failed and all has come to rest. */
+  failing(
+    step: WorkloadStep,
+    attrs: readonly FaultAttr[],
+  ): { failed: boolean; injected: string[]; left: string[] } {
+    const before = this.#look();
+    const { faults: point } = this.#machine.core;
+    const by = (task: TaskStruct): boolean => this.#doers.has(task);
+    const faults: Fault[] = attrs.flatMap((attr) => point?.arm({ ...attr, by }) ?? []);
+    const failed = !this.#do(step);
+    for (const fault of faults) point?.disarm(fault);
+    const injected = faults.flatMap((fault) => fault.injected);
+    return { failed, injected, left: failed ? leftBehind(before, this.#look()) : [] };
+  }
+
+  #look() {
+    this.#settle();
+    this.#machine.runFor(REST);
+    return lookAt(this.#machine);
+  }
+
+  #settle(): void {
+    this.#machine.runUntil(() => !this.#machine.livepatch.transitionPatch, LIMIT);
+  }
+
+  #do(step: WorkloadStep): boolean {
     const machine = this.#machine;
+    this.#doers.clear();
     if ('load' in step) {
       const task = this.#insmod(step.load, step.params);
-      if (step.background) this.#background.push({ name: `load ${step.load}`, task });
-      else this.#finished(`load ${step.load}`, task);
-    } else if ('unload' in step) this.#finished(`unload ${step.unload}`, machine.rmmod(step.unload));
-    else if ('enable' in step)
-      this.#enable((machine.options.model === 'classic' && step.classic) || step.enable);
+      if (!step.background) return this.#finished(`load ${step.load}`, task);
+      this.#background.push({ name: `load ${step.load}`, task });
+    } else if ('unload' in step)
+      return this.#finished(`unload ${step.unload}`, this.#doer(machine.rmmod(step.unload)));
+    else if ('enable' in step) return this.#enable(step);
     else if ('wait' in step) machine.runFor(parseDuration(step.wait) ?? 0);
-    else machine.runUntil(() => !machine.livepatch.transitionPatch, LIMIT);
+    else this.#settle();
+    return true;
   }
 
   #bytes(module: string): Uint8Array {
     return new Uint8Array(readFileSync(join(this.#work.modules, `${module}.ko`)));
   }
 
-  #insmod(module: string, params = ''): TaskStruct {
-    this.#machine.addFile(`/lib/modules/${module}.ko`, this.#bytes(module));
-    return this.#machine.insmod(`/lib/modules/${module}.ko`, params);
+  #doer(task: TaskStruct): TaskStruct {
+    this.#doers.add(task);
+    return task;
   }
 
-  /** The same patch modules: loaded one by one, or as one bundle. */
-  #enable(members: readonly string[]): void {
+  #insmod(module: string, params = ''): TaskStruct {
+    this.#machine.addFile(`/lib/modules/${module}.ko`, this.#bytes(module));
+    return this.#doer(this.#machine.insmod(`/lib/modules/${module}.ko`, params));
+  }
+
+  /** The same patch modules: loaded one by one until one fails, or as one bundle. */
+  #enable(step: Extract<WorkloadStep, { enable: unknown }>): boolean {
     const machine = this.#machine;
-    if (machine.options.model === 'classic') {
-      for (const member of members) {
-        this.#finished(`enable ${member}`, this.#insmod(member));
-        const last = member === members.at(-1);
-        if (!last) machine.runUntil(() => !machine.livepatch.transitionPatch, LIMIT);
-      }
-      return;
+    if (machine.options.model === 'bundle') return this.#enableBundle(step.enable);
+    for (const [i, member] of (step.classic ?? step.enable).entries()) {
+      if (i > 0) this.#settle();
+      if (!this.#finished(`enable ${member}`, this.#insmod(member))) return false;
     }
+    return true;
+  }
+
+  #enableBundle(members: readonly string[]): boolean {
+    const machine = this.#machine;
     const files = members.map((member) => ({ file: `${member}.ko`, bytes: this.#bytes(member) }));
     const objects = files.map(({ file, bytes }) => patchModule(file, bytes).object);
     const targets = objects.filter((o) => o !== 'vmlinux').map((o) => [o, this.#bytes(o)] as const);
     const name = `bundle${++this.#bundles}`;
     const bytes = createBundle({ name, version: '1', replace: false, files, targets: new Map(targets) });
     machine.addFile(`/lib/${name}.klpb`, bytes);
-    this.#finished(`enable ${name}`, machine.spawn('echo', [`/lib/${name}.klpb`, ENABLE]));
+    return this.#finished(`enable ${name}`, this.#doer(machine.spawn('echo', [`/lib/${name}.klpb`, ENABLE])));
   }
 
-  #finished(what: string, task: TaskStruct): void {
+  #finished(what: string, task: TaskStruct): boolean {
     const machine = this.#machine;
     machine.runUntil(() => machine.exitStatus(task) !== undefined, LIMIT);
     const status = machine.exitStatus(task);
-    if (status !== 0) this.#m.failed.push(`${what}: ${status ?? 'not over'}`);
+    if (status !== 0) this.#failed.push(`${what}: ${status ?? 'not over'}`);
+    return status === 0;
   }
 
-  finish(): Measures {
+  finish(points: Points): Measures {
     const machine = this.#machine;
     for (const { name, task } of this.#background) this.#finished(name, task);
-    machine.runUntil(() => !machine.livepatch.transitionPatch, LIMIT);
-    this.#m.modules = machine.modules.loader.modules.all.map((mod) => mod.name).sort();
-    this.#m.moduleBytes = machine.moduleArena.used();
-    this.#m.blobBytes = machine.bundles?.blobBytes() ?? 0;
-    return this.#m;
+    this.#settle();
+    return {
+      ...this.#counts,
+      failed: this.#failed,
+      injected: this.#injected,
+      left: this.#left,
+      points,
+      modules: machine.modules.loader.modules.all.map((mod) => mod.name).sort(),
+      moduleBytes: machine.moduleArena.used(),
+      heapBytes: machine.core.slab.used() - this.#heap,
+      blobBytes: machine.bundles?.blobBytes() ?? 0,
+    };
   }
+}
+
+function faultAttr({ fail, nth, times, of }: WorkloadFault): FaultAttr {
+  return {
+    point: fail === 'allocation' ? ['kmalloc', 'module_alloc'] : fail,
+    ...(nth === undefined ? {} : { nth }),
+    ...(times === undefined ? {} : { times }),
+    ...(of === undefined ? {} : { of }),
+  };
 }
