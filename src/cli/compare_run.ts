@@ -10,6 +10,7 @@ import { parseDuration } from '../scenario/units.ts';
 import type { Workload, WorkloadFault, WorkloadStep } from './compare.ts';
 import { type Counts, countOn } from './compare_count.ts';
 import { leftBehind, lookAt } from './compare_left.ts';
+import { UsageError } from './exit.ts';
 
 export type Model = 'classic' | 'bundle';
 
@@ -172,7 +173,12 @@ class Run {
   }
 
   #bytes(module: string): Uint8Array {
-    return new Uint8Array(readFileSync(join(this.#work.modules, `${module}.ko`)));
+    const file = join(this.#work.modules, `${module}.ko`);
+    try {
+      return new Uint8Array(readFileSync(file));
+    } catch (error) {
+      throw new UsageError(`${file}: it cannot be read (${(error as NodeJS.ErrnoException).code})`);
+    }
   }
 
   #doer(task: TaskStruct): TaskStruct {

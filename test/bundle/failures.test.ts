@@ -123,6 +123,25 @@ describe('bundle.md 3: any failure on the way undoes everything', () => {
   }, 120_000);
 });
 
+describe('bundle.md 3: disabling', () => {
+  it('fails before it begins, or not at all', async () => {
+    const w = await withTargets([0, 1, 2]);
+    const enable = (): void => {
+      expect(w.enable(numberedBundle('ten', 10))).toBe(0);
+      w.settled();
+    };
+    enable();
+    const start = (): TaskStruct => w.machine.spawn('echo', ['0', '/sys/kernel/livepatch/ten/enabled']);
+    const undo = (): void => {
+      w.settled();
+      expect(w.freed('ten')).toBe(true);
+      enable();
+    };
+    walk(w, { start, undo, anew: true });
+    w.machine.close();
+  });
+});
+
 describe('bundle.md 4: a failing member or target leaves nothing', () => {
   const twoBundles = async (): Promise<World> => {
     const w = await World.boot();

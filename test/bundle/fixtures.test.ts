@@ -12,10 +12,13 @@ import { SECOND, World } from './world.ts';
 const ROOT = join(import.meta.dirname, '../..');
 const BUNDLES = join(ROOT, 'fixtures/bundles');
 const bundles = (dir: string): string[] => readdirSync(dir).filter((name) => name.endsWith('.klpb'));
+/** Machines in the background are of this test alone. */
+const env = { ...process.env, XDG_RUNTIME_DIR: mkdtempSync(join(tmpdir(), 'klpemu-run-')) };
+afterAll(() => rmSync(env.XDG_RUNTIME_DIR, { recursive: true, force: true }));
 const klpb = (name: string): Uint8Array => new Uint8Array(readFileSync(join(BUNDLES, `${name}.klpb`)));
 
 function node(...args: string[]) {
-  return spawnSync(process.execPath, args, { cwd: ROOT, encoding: 'utf8' });
+  return spawnSync(process.execPath, args, { cwd: ROOT, encoding: 'utf8', env });
 }
 
 describe('the bundles of fixtures/bundles', () => {
@@ -94,6 +97,42 @@ describe('a bundle that is damaged', () => {
     });
   });
 });
+
+describe('bundle.md 3: the fixtures, enabled from the command line', () => {
+  const klpemu = (...args: string[]) => node('dist/cli/main.js', ...args);
+  const seen = (): string =>
+    klpemu('exec', 'cat /proc/modules; cat /proc/kallsyms; ls /sys/kernel/livepatch; bundle list').stdout;
+
+  beforeAll(() => {
+    expect(klpemu('up', '--model', 'bundle').status).toBe(0);
+    expect(klpemu('exec', 'modprobe klpbundle_top').status).toBe(0);
+  });
+  afterAll(() => void klpemu('down'));
+
+  it.each([...DAMAGED, ...FAILING])(
+    '%s is refused with exit code 1, file and reason',
+    (name, _errno, reason) => {
+      const before = seen();
+      expect(before).toContain('klpbundle_top');
+      const refused = klpemu('bundle', 'enable', `fixtures/bundles/${name}.klpb`);
+      expect(refused).toMatchObject({ status: 1, stdout: '' });
+      expect(refused.stderr).toContain(`${name}.klpb`);
+      expect(refused.stderr).toMatch(typeof reason === 'string' ? literal(reason) : reason);
+      expect(seen()).toBe(before);
+    },
+  );
+
+  it('and then both versions, one after the other', () => {
+    const says = (): string =>
+      klpemu('exec', 'cat /proc/klpbundle_core /proc/klpbundle_mid /proc/klpbundle_top').stdout;
+    expect(klpemu('bundle', 'enable', 'fixtures/bundles/v1.klpb', '--wait').status).toBe(0);
+    expect(says()).toBe('klpbundle_core 100\nklpbundle_mid 100\nklpbundle_top 100\n');
+    expect(klpemu('bundle', 'enable', 'fixtures/bundles/v2.klpb', '--wait').status).toBe(0);
+    expect(says()).toBe('klpbundle_core 200\nklpbundle_mid 201\nklpbundle_top 200\n');
+  });
+});
+
+const literal = (text: string): RegExp => new RegExp(text.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&'));
 
 describe('bundle.md 3: the fixtures, enabled', () => {
   let w: World;
