@@ -69,7 +69,7 @@ export class ObjectChecker {
   constructor(guest: CheckGuest, elf: ElfObject, options: CheckOptions) {
     const input = inputFromElf(elf);
     const { code } = createOrc(input);
-    const text = loadText(input);
+    const text = loadText(code);
     replaceRefused(text, code);
     this.#guest = guest;
     this.#code = code;

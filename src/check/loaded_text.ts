@@ -1,10 +1,12 @@
 // Text of an object where a check can execute it: its sections one after the other, relocations pointing to
 // memory that is there.
 //
-// Invariant: control transfers are never executed, so only operands need their relocations.
+// Invariant: control transfers are never executed, so only operands need their relocations, and only operands get
+// them: the instructions are those that the object's code was decoded to, whatever its relocations say.
 
 import { R_X86_64_64, RELOCATION_TYPES } from '../elf/relocation.ts';
-import type { ObjtoolInput } from '../objtool/input.ts';
+import { decodeAt, Insn } from '../isa/decoder.ts';
+import type { Code } from '../objtool/insn.ts';
 import { DATA_MIDDLE, TEXT_BASE, TEXT_LO } from './check_guest.ts';
 
 const MAX_TEXT = 80 << 20;
@@ -25,7 +27,8 @@ const ABSOLUTE_32 = new Set(
   RELOCATION_TYPES.filter((t) => !t.pcRelative && t.width === 4).map((t) => t.type),
 );
 
-export function loadText(input: ObjtoolInput): LoadedText {
+export function loadText(code: Code): LoadedText {
+  const { input } = code;
   const start = new Uint32Array(input.sections.length);
   let size = 0;
   input.sections.forEach((section, i) => {
@@ -35,22 +38,61 @@ export function loadText(input: ObjtoolInput): LoadedText {
   });
   if (size > MAX_TEXT) throw new TextTooLargeError(`text of ${size} bytes is more than a module can have`);
   const bytes = new Uint8Array(size).fill(0xcc);
-  const view = new DataView(bytes.buffer);
   input.sections.forEach((section, i) => {
     if (start[i] === 0) return;
-    const at = start[i] - TEXT_LO;
-    bytes.set(section.bytes, at);
-    const { relocs } = section;
-    for (let r = 0; relocs && r < relocs.count; r++) {
-      const place = at + relocs.offset[r];
-      const type = relocs.type[r];
-      if (relocs.offset[r] + (type === R_X86_64_64 ? 8 : 4) > section.bytes.length) continue;
-      if (type === R_X86_64_64) view.setBigUint64(place, DATA_MIDDLE, true);
-      else if (PC_RELATIVE.has(type)) {
-        view.setInt32(place, Number(DATA_MIDDLE - TEXT_BASE) - place - 4, true);
-      } else if (ABSOLUTE_32.has(type)) view.setUint32(place, Number(DATA_MIDDLE & 0xffffffffn), true);
-    }
+    bytes.set(section.bytes, start[i] - TEXT_LO);
+    relocate(bytes, start[i] - TEXT_LO, code, i);
   });
   const addrOf = (section: number): bigint => 0xffffffff00000000n | BigInt(start[section]);
   return { bytes, start, addrOf };
 }
+
+function relocate(bytes: Uint8Array, at: number, code: Code, index: number): void {
+  const view = new DataView(bytes.buffer);
+  const { relocs, bytes: original } = code.input.sections[index];
+  for (let r = 0; relocs && r < relocs.count; r++) {
+    const offset = relocs.offset[r];
+    const place = at + offset;
+    const type = relocs.type[r];
+    const width = type === R_X86_64_64 ? 8 : 4;
+    if (offset + width > original.length) continue;
+    if (type === R_X86_64_64) view.setBigUint64(place, DATA_MIDDLE, true);
+    else if (PC_RELATIVE.has(type)) {
+      view.setInt32(place, Number(DATA_MIDDLE - TEXT_BASE) - place - 4, true);
+    } else if (ABSOLUTE_32.has(type)) view.setUint32(place, Number(DATA_MIDDLE & 0xffffffffn), true);
+    else continue;
+    if (!isOperand(code, index, offset, width, bytes.subarray(at))) {
+      bytes.set(original.subarray(offset, offset + width), place);
+    }
+  }
+}
+
+const [before, after] = [new Insn(), new Insn()];
+const SAME = [
+  'length',
+  'flow',
+  'opcode',
+  'rex',
+  'rep',
+  'opsize16',
+  'vex',
+  'segment',
+  'mod',
+  'reg',
+  'rm',
+  'sibBase',
+  'sibIndex',
+] as const;
+
+/** Whether what was relocated lies in one instruction and has not made another one of it. */
+function isOperand(code: Code, index: number, offset: number, width: number, relocated: Uint8Array): boolean {
+  let from = offset - 1;
+  while (from >= 0 && from > offset - LONGEST && code.at(index, from) === 0) from--;
+  if (from < 0 || code.at(index, from) === 0) return false;
+  decodeAt(code.input.sections[index].bytes, from, 0, before);
+  if (from + before.length < offset + width) return false;
+  decodeAt(relocated, from, 0, after);
+  return SAME.every((field) => before[field] === after[field]);
+}
+
+const LONGEST = 15;

@@ -36,6 +36,19 @@ describe('what the engine does not survive', () => {
     expect(found.reached).toBeGreaterThan(100);
   });
 
+  it('cannot be made by a relocation: what lies over an opcode is not applied', () => {
+    const elf = parseElf(bytes, MODULE);
+    const text = elf.section('.text');
+    const rela = elf.section('.rela.text');
+    const copy = bytes.slice();
+    const view = new DataView(copy.buffer);
+    // Of the call at the entry: three bytes further on, and behind it the end of what may become a far jump.
+    view.setBigUint64(rela?.offset ?? 0, 4n, true);
+    copy.set([0xb8, 0, 0, 0, 0xff, 0xe9], (text?.offset ?? 0) + 5);
+    const found = new ObjectChecker(guest, parseElf(copy, MODULE), { unwinder: 'orc' }).check();
+    expect(found.reached).toBeGreaterThan(100);
+  });
+
   it('is left alone where a processor would take it', () => {
     expect(refused(0xff, 0xe0)).toBe(false); // jmp rax
     expect(refused(0xff, 0xd0)).toBe(false); // call rax

@@ -4,17 +4,27 @@
 // Invariant: the processes that try objects may die; the object that killed one is kept and named.
 
 import { type ChildProcess, fork } from 'node:child_process';
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { COMMANDS, type Command, type Failure, type Report, type Share, tryShare } from './fuzz_share.ts';
+import {
+  COMMANDS,
+  type Command,
+  type Failure,
+  numberFile,
+  type Report,
+  type Share,
+  tryShare,
+} from './fuzz_share.ts';
 
 const MODULES = 'fixtures/modules';
 /** Where objects that did harm are kept. */
 const KEPT = '.cache/fuzz';
 /** Without a word for this long, a process hangs. */
 const HANG_MS = 60_000;
+/** Processes of one share that may die before it is given up. */
+const MOST_DEATHS = 20;
 
 interface Tally {
   done: number;
@@ -24,6 +34,8 @@ interface Tally {
   /** Of the largest process. */
   peak: number;
   readonly failures: Failure[];
+  /** By file of a share, where its last report ended. */
+  readonly next: Map<string, number>;
 }
 
 function files(given: readonly string[]): string[] {
@@ -31,38 +43,49 @@ function files(given: readonly string[]): string[] {
   return all.filter((file) => file.endsWith('.ko') || file.endsWith('.o'));
 }
 
-/** One process; resolves when it is done with its share, or dead. */
-function runShare(share: Share, tally: Tally): Promise<void> {
+/** A share to its end, in one process after the other. */
+async function runShare(share: Share, tally: Tally): Promise<void> {
+  let from = share.from;
+  for (let deaths = 0; from < share.to && deaths < MOST_DEATHS; deaths++) {
+    const death = await runProcess({ ...share, from }, tally);
+    if (death === undefined) return;
+    const index = Number(readFileSync(numberFile(share.file), 'utf8'));
+    mkdirSync(KEPT, { recursive: true });
+    const name = join(KEPT, `${share.command}-${share.seed}-${index}.ko`);
+    copyFileSync(share.file, name);
+    tally.failures.push({ index, name, kinds: [], why: death });
+    // Those since its last word are counted with it.
+    tally.done += index + 1 - Math.max(from, tally.next.get(share.file) ?? 0);
+    from = index + 1;
+  }
+}
+
+/** How the process died; undefined where it came to the end. */
+function runProcess(share: Share, tally: Tally): Promise<string | undefined> {
   const child = fork(process.argv[1], ['--share', JSON.stringify(share)]);
-  let at = share.from;
-  const add = (report: Report): void => {
-    at = report.next;
-    tally.done += report.done;
-    for (const [name, n] of Object.entries(report.outcomes))
-      tally.outcomes[name] = (tally.outcomes[name] ?? 0) + n;
-    tally.slowest = Math.max(tally.slowest, report.slowest);
-    tally.peak = Math.max(tally.peak, report.rss);
-    tally.failures.push(...report.failures);
-  };
   return new Promise((resolve) => {
     let timer = setTimeout(() => hang(child), HANG_MS);
     child.on('message', (report: Report) => {
       clearTimeout(timer);
       timer = setTimeout(() => hang(child), HANG_MS);
-      add(report);
+      add(tally, report, share.file);
     });
     child.on('exit', (code, signal) => {
       clearTimeout(timer);
-      if (code !== 0) {
-        mkdirSync(KEPT, { recursive: true });
-        const kept = join(KEPT, `${share.command}-${share.seed}-after-${at}.ko`);
-        copyFileSync(share.file, kept);
-        const why = signal === 'SIGKILL' ? 'hung' : `killed its process (${signal ?? code})`;
-        tally.failures.push({ index: at, name: kept, kinds: [], why });
-      }
-      resolve();
+      if (code === 0) resolve(undefined);
+      else resolve(signal === 'SIGKILL' ? 'hung' : `killed its process (${signal ?? code})`);
     });
   });
+}
+
+function add(tally: Tally, report: Report, file: string): void {
+  tally.next.set(file, report.next);
+  tally.done += report.done;
+  for (const [name, n] of Object.entries(report.outcomes))
+    tally.outcomes[name] = (tally.outcomes[name] ?? 0) + n;
+  tally.slowest = Math.max(tally.slowest, report.slowest);
+  tally.peak = Math.max(tally.peak, report.rss);
+  tally.failures.push(...report.failures);
 }
 
 const hang = (child: ChildProcess): boolean => child.kill('SIGKILL');
@@ -75,7 +98,7 @@ async function runCommand(
   victims: string[],
 ): Promise<boolean> {
   const dir = mkdtempSync(join(tmpdir(), 'klpemu-fuzz-'));
-  const tally: Tally = { done: 0, outcomes: {}, slowest: 0, peak: 0, failures: [] };
+  const tally: Tally = { done: 0, outcomes: {}, slowest: 0, peak: 0, failures: [], next: new Map() };
   const started = performance.now();
   const shares = Array.from({ length: jobs }, (_, i): Share => {
     const [from, to] = [Math.floor((i * count) / jobs), Math.floor(((i + 1) * count) / jobs)];

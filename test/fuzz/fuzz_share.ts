@@ -16,7 +16,7 @@ export interface Share {
   readonly from: number;
   readonly to: number;
   readonly seed: number;
-  /** Where each of them is written: after a crash the one that did it is there. */
+  /** Where each of them is written, its number beside it: after a crash the one that did it is there. */
   readonly file: string;
   readonly victims: readonly string[];
 }
@@ -37,6 +37,8 @@ export interface Report {
   readonly rss: number;
   readonly failures: readonly Failure[];
 }
+
+export const numberFile = (file: string): string => `${file}.number`;
 
 /** Objects here take milliseconds; nothing in one of them is a reason to take this long. */
 const LATE_MS = 5_000;
@@ -62,6 +64,7 @@ export async function tryShare(share: Share, tell: (report: Report) => void): Pr
     const victim = victims[index % victims.length];
     const { bytes, kinds } = victim.mutate(new Random(seed * 1_000_003 + index));
     writeFileSync(file, bytes);
+    writeFileSync(numberFile(file), `${index}`);
     const started = performance.now();
     const { outcome, why } = await tryFile(share.command, file);
     const took = performance.now() - started;
