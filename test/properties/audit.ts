@@ -157,17 +157,25 @@ function text(machine: Machine): string[] {
 
 const hexOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 
-/** No task has a frame, or executes, in code that is not there. */
+/** No task has a frame, or executes, in code that is not there: not the image, a module, nor a trampoline. */
 function stacks(machine: Machine): string[] {
   const wrong: string[] = [];
   const { shadow } = machine.traces;
   if (!shadow) return wrong;
   const { mem } = machine.core;
+  const present = (addr: Addr): boolean =>
+    mem.isMapped(addr, 1) &&
+    (addr < C.MODULES_VADDR ||
+      machine.modules.loader.modules.all.some((mod) => mod.containsText(addr)) ||
+      machine.ftrace.trampolines.at(addr) !== undefined);
   for (const task of tasksOf(machine)) {
     if (task.stackSlot < 0) continue;
-    for (const { address } of shadow.frames(task.stackSlot, task.onCpu ? 0 : task.spLo)) {
-      const addr = (BigInt(TEXT_HI) << 32n) | BigInt(address);
-      if (!mem.isMapped(addr, 1)) wrong.push(`${task} has a frame at ${addr.toString(16)}, where nothing is`);
+    const places = shadow.frames(task.stackSlot, task.onCpu ? 0 : task.spLo).map(({ address }) => address);
+    const cpu = machine.smp.cpus.find(({ id }) => machine.core.current(id) === task);
+    if (cpu && cpu.context.cpl === 0) places.unshift(lo32(cpu.rip));
+    for (const place of places) {
+      const addr = (BigInt(TEXT_HI) << 32n) | BigInt(place);
+      if (!present(addr)) wrong.push(`${task} has a frame at ${addr.toString(16)}, where no code is`);
     }
   }
   return wrong;

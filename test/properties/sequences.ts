@@ -335,8 +335,14 @@ class SequenceRun {
       ? ['ops', 'trampolines', 'patches', 'objects', 'transition', 'pending', 'mutexes']
       : Object.keys(start);
     const wrong = keys.flatMap((key) => differences(key, start[key], end[key]));
+    wrong.push(...differences('text', vmlinuxText(start), vmlinuxText(end)));
     if (wrong.length > 0) throw new SequenceError('at the end, against the start', wrong);
   }
+}
+
+/** What no module that stays can account for. */
+function vmlinuxText({ text }: Record<string, unknown>): unknown {
+  return (text as Record<string, string>).vmlinux;
 }
 
 function differences(key: string, start: unknown, end: unknown): string[] {
