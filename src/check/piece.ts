@@ -8,7 +8,7 @@ import { decodeAt, Insn } from '../isa/decoder.ts';
 import { baseOf, CHANGES_BP, CHANGES_SP, effectsOf, ODD, STORES_BP } from './effects.ts';
 import { CALLER_SAVED } from './paths.ts';
 import { isSteppedOver, POPF } from './step_over.ts';
-import { LOG_SLOTS, TAPE, TAPE_DATA, TAPE_POINTER, type TapeMachine } from './tape_machine.ts';
+import { KEPT, LOG_SLOTS, TAPE, TAPE_DATA, TAPE_POINTER, type TapeMachine } from './tape_machine.ts';
 
 /** A call, the register file of whose callee is not ours. */
 export const IS_CALL = 32;
@@ -41,6 +41,8 @@ export class Piece {
   readonly #decoded = new Insn();
   #slots = 0;
   #split = false;
+  #kept = 0;
+  readonly #keptAt = new Uint8Array(MOST);
 
   constructor(machine: TapeMachine) {
     this.#machine = machine;
@@ -54,10 +56,11 @@ export class Piece {
     this.count = 0;
     this.skipped = 0;
     this.#slots = 0;
+    this.#kept = 0;
   }
 
   get full(): boolean {
-    return this.count >= MOST;
+    return this.count >= MOST || this.#kept >= KEPT;
   }
   get hasCode(): boolean {
     return this.#machine.end > this.start;
@@ -73,6 +76,16 @@ export class Piece {
     this.#spSlot[i] = NO_SLOT;
     this.#bpSlot[i] = NO_SLOT;
     return i;
+  }
+
+  /** Keeps all registers as they are before the instruction that is added next. */
+  keep(): void {
+    this.#keptAt[this.count] = this.#kept;
+    this.#machine.writeKeep(this.#kept++);
+  }
+  /** Where they were kept before an instruction. */
+  keptAt(i: number): number {
+    return this.#keptAt[i];
   }
 
   addCall(insn: number, clobbers: boolean): void {

@@ -14,6 +14,7 @@ import { INACTIVE_FRAME_SIZE } from '../unwind/ports.ts';
 import { callerStack, RETURN_WORD } from './caller_stack.ts';
 import { CALLER_BP_LO, DEEPEST_SP, ENTRY_SP, STACK_HALF, STACK_LO, TEXT_LO } from './check_layout.ts';
 import { CHANGES_SP, ODD, PUSHES_BP, STORES_BP } from './effects.ts';
+import { ForkStack, TOP } from './fork_stack.ts';
 import type { LoadedText } from './loaded_text.ts';
 import {
   afterReplacement,
@@ -28,16 +29,8 @@ import { TAPE, TAPE_POINTER, type TapeMachine } from './tape_machine.ts';
 
 const SP = 2 * REG.rsp;
 const BP = 2 * REG.rbp;
-/** Words of the stack that are followed: up to and with some of the caller's. */
-const TOP = RETURN_WORD + 4;
 /** Bytes below the stack pointer that judging may write to. */
 const BELOW = 0x200;
-
-interface Fork {
-  readonly insn: number;
-  readonly state: Uint32Array;
-  readonly stack: Uint32Array;
-}
 
 /** Why a function is better executed an instruction at a time. */
 export type Doubt =
@@ -70,7 +63,9 @@ export class TapeExplorer {
   readonly #text: LoadedText;
   readonly #visitor: Visitor;
   readonly #needsRegisters: (ip: number) => boolean;
-  readonly #forks: Fork[] = [];
+  readonly #forks = new ForkStack();
+  /** Ways to go later from instructions of the piece. */
+  readonly #pending: { readonly item: number; readonly to: number }[] = [];
   readonly #fentry: ReadonlySet<number>;
   readonly #piece: Piece;
 
@@ -105,21 +100,22 @@ export class TapeExplorer {
     this.doubt = undefined;
     this.#enter();
     this.#follow(entry);
+    const forks = this.#forks;
     const { state, words } = this.#machine;
-    for (let fork = this.#forks.pop(); fork && !this.doubt; fork = this.#forks.pop()) {
-      const sp = fork.state[SP];
-      this.#claim[fork.insn] = 0;
-      if (this.#visited(fork.insn, sp)) continue;
-      state.set(fork.state);
-      const from = (sp - STACK_LO) >>> 2;
-      words.set(fork.stack, from);
-      this.words.set(fork.stack, from);
+    while (forks.count > 0 && !this.doubt) {
+      const last = forks.insnAt(forks.count - 1);
+      this.#claim[last] = 0;
+      if (this.#visited(last, forks.lastSp)) {
+        forks.drop();
+        continue;
+      }
+      forks.pop(state, words, this.words);
       this.version++;
-      this.halves.set(fork.state);
-      this.#follow(fork.insn);
+      this.halves.set(state);
+      this.#follow(last);
     }
-    if (this.doubt) for (const { insn } of this.#forks) this.#claim[insn] = 0;
-    this.#forks.length = 0;
+    if (this.doubt) for (let i = 0; i < forks.count; i++) this.#claim[forks.insnAt(i)] = 0;
+    forks.clear();
     return !this.doubt;
   }
 
@@ -171,7 +167,10 @@ export class TapeExplorer {
         loaded = false;
       }
       this.skipped += piece.skipped;
-      if (this.doubt || !this.#replay()) return;
+      const whole = !this.doubt && this.#replay();
+      for (const { to } of this.#pending) if (this.#claim[to] === PENDING) this.#claim[to] = 0;
+      this.#pending.length = 0;
+      if (!whole) return;
       if (executed) this.#takeStock();
       if (this.doubt) return;
       insn = next;
@@ -211,8 +210,7 @@ export class TapeExplorer {
         if (this.#claim[to] === sp || this.#visited(to, sp)) continue;
         this.#claim[to] = sp;
       }
-      const stack = words.slice((sp - STACK_LO) >>> 2, TOP);
-      this.#forks.push({ insn: to, state: state.slice(), stack });
+      this.#forks.push(to, state, 0, sp, words, this.words);
     }
   }
 
@@ -223,6 +221,16 @@ export class TapeExplorer {
       if (to >= this.#code.count || (to !== 0 && this.visits[to] === 0 && this.#claim[to] === 0)) return true;
     }
     return false;
+  }
+
+  /** Has the registers kept before the instruction that is written next. */
+  #keep(insn: number): void {
+    for (const to of this.#waysFrom(insn)) {
+      if (to === 0 || (to < this.#code.count && (this.visits[to] > 0 || this.#claim[to] !== 0))) continue;
+      if (to < this.#code.count) this.#claim[to] = PENDING;
+      this.#pending.push({ item: this.#piece.count, to });
+    }
+    this.#piece.keep();
   }
 
   /** Writes the piece that begins at an instruction; where the path goes on, 0 where it ends. */
@@ -238,7 +246,7 @@ export class TapeExplorer {
       const alone = this.#needsRegisters(this.#ip(insn));
       if (insn !== first || piece.count > 0) {
         if (alone || piece.full || this.visits[insn] > 0 || this.#mark[insn] === stamp) return insn;
-        if (this.#startsPath(insn)) return insn;
+        if (this.#startsPath(insn)) this.#keep(insn);
       }
       const next = this.#writeOne(insn);
       if (next < 0) return insn;
@@ -298,6 +306,8 @@ export class TapeExplorer {
     const from = (this.halves[SP] - STACK_LO) >>> 2;
     machine.words.set(this.words.subarray(from), from);
     piece.begin(true);
+    for (const { to } of this.#pending) this.#claim[to] = 0;
+    this.#pending.length = 0;
     this.#write(first);
     piece.end();
     for (let ended = machine.run(piece.start, true); !ended; ) {
@@ -315,6 +325,8 @@ export class TapeExplorer {
   #replay(): boolean {
     const { halves } = this;
     const piece = this.#piece;
+    const pending = this.#pending;
+    let next = 0;
     for (let i = 0; i < piece.count; i++) {
       const insn = piece.insn[i];
       if (i > 0 && !this.#onStack()) return false;
@@ -322,7 +334,10 @@ export class TapeExplorer {
       this.#lowest = Math.min(this.#lowest, sp);
       if (this.visits[insn] < MAX_VISITS) this.#seen[insn * MAX_VISITS + this.visits[insn]++] = sp;
       this.#visitor.at(insn);
-      if (i > 0 && this.#hasWays(insn)) this.#agree(insn, sp);
+      if (i > 0 && this.#hasWays(insn)) {
+        if (next < pending.length && pending[next].item === i) next = this.#forkKept(next, sp);
+        this.#agree(insn, sp);
+      }
       const effects = piece.effects[i];
       if (effects === 0) continue;
       if (effects & IS_CALL) this.#visitCall(insn, sp);
@@ -334,6 +349,21 @@ export class TapeExplorer {
       }
     }
     return true;
+  }
+
+  /** The forks of one instruction, from the first of them on; the first of the next one. */
+  #forkKept(first: number, sp: number): number {
+    const pending = this.#pending;
+    const { item } = pending[first];
+    const at = this.#machine.keptAt(this.#piece.keptAt(item));
+    const { area, words } = this.#machine;
+    let next = first;
+    for (; next < pending.length && pending[next].item === item; next++) {
+      const { to } = pending[next];
+      this.#claim[to] = sp;
+      this.#forks.push(to, area, at, sp, words, this.words);
+    }
+    return next;
   }
 
   #visitCall(insn: number, sp: number): void {
@@ -385,4 +415,6 @@ export class TapeExplorer {
   }
 }
 
+/** A claim whose stack pointer is not known yet. */
+const PENDING = 1;
 const NO_WAYS: readonly number[] = [];

@@ -16,21 +16,26 @@ const STACK = 0xffffc90000004000n;
 const STACK_SIZE = 0x4000;
 const AREA_SIZE = 0x10000;
 const STUBS = 0x40000000;
+/** In the page of stubs: loads all registers and starts; stores them all; ends a run; keeps registers. */
+const OUT = STUBS + 0x400;
+const UNTIL = STUBS + 0x800;
+const KEEP = STUBS + 0xa00;
+const STUBS_RAM = STACK_SIZE + BLOCK;
 const AREA = STUBS + PAGE;
 export const TAPE = AREA + AREA_SIZE;
-export const TAPE_SIZE = 0x400000;
+export const TAPE_SIZE = 0x200000;
 /** Nothing written at once is longer. */
 const MARGIN = 0x10000;
 
 /** Where all registers point that nothing is known of. */
 export const TAPE_POINTER = 3 * BLOCK;
 /** What operands relative to rip are made to mean. */
-export const TAPE_DATA = 64 * BLOCK;
+export const TAPE_DATA = 8 * BLOCK;
 /** Where the block is mapped: from, to. */
 const ZONES: readonly (readonly [bigint, bigint])[] = [
-  [0n, 0x10000000n],
-  [DATA_MIDDLE - BigInt(BLOCK), DATA_MIDDLE + 0x8000000n],
-  [0xfffffffff8000000n, 0x10000000000000000n],
+  [0n, 0x4000000n],
+  [DATA_MIDDLE - BigInt(BLOCK), DATA_MIDDLE + 0x3800000n],
+  [0xffffffffff000000n, 0x10000000000000000n],
 ];
 /** Bytes on both sides of a pointer that are put back for each function. */
 const NEAR = 0x1000;
@@ -40,6 +45,13 @@ const REGISTERS = 16;
 const START_SLOT = REGISTERS;
 const LOG_SLOT = 32;
 export const LOG_SLOTS = 4096;
+/** Where the registers are kept of which a path goes on later. */
+const KEPT_SLOT = 0x9000 / 8;
+const KEPT_SIZE = 32;
+export const KEPT = 64;
+/** Words of the area that keeping itself needs. */
+const KEEP_RAX = START_SLOT + 1;
+const KEEP_BACK = START_SLOT + 2;
 
 export class TapeMachine {
   readonly words: Uint32Array;
@@ -51,40 +63,46 @@ export class TapeMachine {
   readonly view: DataView;
   /** Offset of the next free byte of the tape. */
   end = 0;
-  readonly #area: Uint32Array;
+  /** Registers, log, and registers kept. */
+  readonly area: Uint32Array;
   readonly #block: Uint32Array;
-  readonly #engine: UnicornEngine;
-  readonly #context: CpuContext;
-  readonly #out: number;
-  readonly #until: number;
+  readonly #buffer: ArrayBuffer;
+  readonly #start: number;
+  #engine: UnicornEngine;
+  #context: CpuContext;
+  /** The engine is new: no registers are in it. */
+  #empty = true;
 
   constructor() {
-    const engine = new UnicornEngine(() => -1);
-    this.#engine = engine;
-    const stubsAt = STACK_SIZE + BLOCK;
-    const { buffer, start } = engine.allocate(stubsAt + PAGE + AREA_SIZE + TAPE_SIZE);
+    this.#engine = new UnicornEngine(() => -1);
+    const { buffer, start } = this.#engine.allocate(STUBS_RAM + PAGE + AREA_SIZE + TAPE_SIZE);
+    this.#buffer = buffer;
+    this.#start = start;
     this.words = new Uint32Array(buffer, start, STACK_SIZE / 4);
     this.#block = new Uint32Array(buffer, start + STACK_SIZE, BLOCK / 4);
-    this.#area = new Uint32Array(buffer, start + stubsAt + PAGE, AREA_SIZE / 4);
-    this.state = this.#area.subarray(0, 2 * REGISTERS);
-    this.log = this.#area.subarray(2 * LOG_SLOT, 2 * (LOG_SLOT + LOG_SLOTS));
-    const tapeAt = start + stubsAt + PAGE + AREA_SIZE;
+    this.area = new Uint32Array(buffer, start + STUBS_RAM + PAGE, AREA_SIZE / 4);
+    this.state = this.area.subarray(0, 2 * REGISTERS);
+    this.log = this.area.subarray(2 * LOG_SLOT, 2 * (LOG_SLOT + LOG_SLOTS));
+    const tapeAt = start + STUBS_RAM + PAGE + AREA_SIZE;
     this.tape = new Uint8Array(buffer, tapeAt, TAPE_SIZE);
     this.view = new DataView(buffer, tapeAt, TAPE_SIZE);
+    new Uint8Array(buffer, start + STUBS_RAM, PAGE).set(STUB_CODE);
+    this.#context = this.#open();
+    this.refill();
+  }
+
+  #open(): CpuContext {
+    const engine = this.#engine;
     engine.map(STACK, STACK_SIZE, 3, 0);
     for (const [from, to] of ZONES) {
       for (let at = from; at < to; at += BigInt(BLOCK)) engine.map(at, BLOCK, 3, STACK_SIZE);
     }
-    const { code, out, until } = stubs();
-    new Uint8Array(buffer, start + stubsAt, PAGE).set(code);
-    this.#out = out;
-    this.#until = until;
-    engine.map(BigInt(STUBS), PAGE, 5, stubsAt);
-    engine.map(BigInt(AREA), AREA_SIZE, 3, stubsAt + PAGE);
-    engine.map(BigInt(TAPE), TAPE_SIZE, 5, stubsAt + PAGE + AREA_SIZE);
-    this.#context = engine.newContext();
-    this.#context.gsBase = BigInt(TAPE_POINTER);
-    this.refill();
+    engine.map(BigInt(STUBS), PAGE, 5, STUBS_RAM);
+    engine.map(BigInt(AREA), AREA_SIZE, 3, STUBS_RAM + PAGE);
+    engine.map(BigInt(TAPE), TAPE_SIZE, 5, STUBS_RAM + PAGE + AREA_SIZE);
+    const context = engine.newContext();
+    context.gsBase = BigInt(TAPE_POINTER);
+    return context;
   }
 
   /** All memory as it was at first. */
@@ -103,17 +121,24 @@ export class TapeMachine {
     block.set(source, (BLOCK - NEAR) / 4);
   }
 
-  /** Makes room for a piece; what was on the tape may be gone afterwards. */
+  /**
+   * Makes room for a piece; what was on the tape may be gone afterwards. A tape that is full is begun anew in
+   * another engine: one alone keeps all that it ever translated, up to a gigabyte.
+   */
   reserve(): void {
     if (this.end + MARGIN < TAPE_SIZE) return;
     this.end = 0;
-    for (let at = 0; at < TAPE_SIZE; at += PAGE) this.#engine.invalidate(BigInt(TAPE + at), PAGE);
+    this.#engine.close();
+    this.#engine = new UnicornEngine(() => -1);
+    this.#engine.share(this.#buffer, this.#start);
+    this.#context = this.#open();
+    this.#empty = true;
   }
 
   /** The jump that ends a piece. */
   writeEnd(): void {
     this.tape[this.end] = 0xe9;
-    this.view.setInt32(this.end + 1, this.#out - (TAPE + this.end + 5), true);
+    this.view.setInt32(this.end + 1, OUT - (TAPE + this.end + 5), true);
     this.end += 5;
   }
 
@@ -128,16 +153,42 @@ export class TapeMachine {
     return slot;
   }
 
+  /** Code that keeps all registers. */
+  writeKeep(kept: number): void {
+    const { tape, view } = this;
+    const slot = KEPT_SLOT + kept * KEPT_SIZE;
+    const { end } = this;
+    // mov [keep], rax
+    tape[end] = 0x48;
+    tape[end + 1] = 0x89;
+    tape[end + 2] = 0x05;
+    view.setInt32(end + 3, AREA + 8 * KEEP_RAX - (TAPE + end + 7), true);
+    // mov eax, slot
+    tape[end + 7] = 0xb8;
+    view.setInt32(end + 8, AREA + 8 * slot, true);
+    tape[end + 12] = 0xe9;
+    view.setInt32(end + 13, KEEP - (TAPE + end + 17), true);
+    this.end = end + 17;
+    this.area[2 * (slot + REGISTERS)] = TAPE + this.end;
+    this.area[2 * (slot + REGISTERS) + 1] = 0;
+  }
+
+  /** Index in `area` of the registers kept there. */
+  keptAt(kept: number): number {
+    return 2 * (KEPT_SLOT + kept * KEPT_SIZE);
+  }
+
   /** Runs a piece from an offset, with the registers of `state`, or those of the last run. */
   run(from: number, loaded: boolean): boolean {
-    if (!loaded) return this.resume(TAPE + from);
-    this.#area[2 * START_SLOT] = TAPE + from;
-    this.#area[2 * START_SLOT + 1] = 0;
+    if (!loaded && !this.#empty) return this.resume(TAPE + from);
+    this.#empty = false;
+    this.area[2 * START_SLOT] = TAPE + from;
+    this.area[2 * START_SLOT + 1] = 0;
     return this.resume(STUBS);
   }
 
   resume(at: number): boolean {
-    const stop = this.#engine.runTo(this.#context, at, this.#until);
+    const stop = this.#engine.runTo(this.#context, at, UNTIL);
     if (stop.kind === 'until') return true;
     // The flags are not known in the middle of what was translated as one; TF could be set.
     this.#context.regs[REG.rflags] = 2n;
@@ -157,8 +208,8 @@ export class TapeMachine {
   }
 }
 
-/** Code that loads all registers and jumps to the piece, and code that stores them. */
-function stubs(): { code: Uint8Array; out: number; until: number } {
+/** Code that loads all registers and jumps to the piece, that stores them, and that keeps them where rax points. */
+function stubs(): Uint8Array {
   const code = new Uint8Array(PAGE).fill(0xf4);
   const view = new DataView(code.buffer);
   let at = 0;
@@ -171,7 +222,27 @@ function stubs(): { code: Uint8Array; out: number; until: number } {
   // jmp [start]
   code.set([0xff, 0x25], at);
   view.setInt32(at + 2, AREA + 8 * START_SLOT - (STUBS + at + 6), true);
-  at = 0x400;
+  at = OUT - STUBS;
   for (let r = 0; r < REGISTERS; r++) move(0x89, r, r);
-  return { code, out: STUBS + 0x400, until: STUBS + at };
+  // The engine forgets what it translated with the end in it, after each run: that is to be no more than this jump.
+  code[at] = 0xe9;
+  view.setInt32(at + 1, UNTIL - STUBS - (at + 5), true);
+  at = KEEP - STUBS;
+  const viaRax = (opcode: number, register: number, slot: number): void => {
+    code.set([register >= 8 ? 0x4c : 0x48, opcode, 0x80 | ((register & 7) << 3)], at);
+    view.setInt32(at + 3, 8 * slot, true);
+    at += 7;
+  };
+  for (let r = 1; r < REGISTERS; r++) viaRax(0x89, r, r);
+  move(0x8b, REG.rcx, KEEP_RAX);
+  viaRax(0x89, REG.rcx, REG.rax);
+  viaRax(0x8b, REG.rcx, REGISTERS);
+  move(0x89, REG.rcx, KEEP_BACK);
+  viaRax(0x8b, REG.rcx, REG.rcx);
+  viaRax(0x8b, REG.rax, REG.rax);
+  code.set([0xff, 0x25], at);
+  view.setInt32(at + 2, AREA + 8 * KEEP_BACK - (STUBS + at + 6), true);
+  return code;
 }
+
+const STUB_CODE = stubs();

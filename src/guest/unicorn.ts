@@ -129,11 +129,15 @@ export class UnicornEngine implements Engine {
 
   readonly allocate: SharedAllocator = (bytes) => {
     const buffer = new ArrayBuffer(bytes + PAGE_SIZE);
-    const address = koffi.address(buffer) as bigint | number;
-    const start = Number((BigInt(PAGE_SIZE) - (BigInt(address) % BigInt(PAGE_SIZE))) % BigInt(PAGE_SIZE));
-    this.#host = BigInt(address) + BigInt(start);
+    const address = BigInt(koffi.address(buffer) as bigint | number);
+    const start = Number((BigInt(PAGE_SIZE) - (address % BigInt(PAGE_SIZE))) % BigInt(PAGE_SIZE));
+    this.share(buffer, start);
     return { buffer, start };
   };
+  /** Host memory that an engine before this one allocated. */
+  share(buffer: ArrayBuffer, start: number): void {
+    this.#host = BigInt(koffi.address(buffer) as bigint | number) + BigInt(start);
+  }
 
   map(base: Addr, size: number, prot: number, ramOffset: number): void {
     if (hi32(base) === STACK_HI) this.#stacks.set(lo32(base) >>> 15, ramOffset);
