@@ -63,6 +63,9 @@ export class ObjectChecker {
   readonly #listed: number;
   readonly #guest: CheckGuest;
   #omitted = 0;
+  /** Of one function, by instruction: who asks about one place often asks about others near it. */
+  readonly #proofs = new Map<number, ProofAt>();
+  #proved = 0;
   /** Called at every judged instruction of a proof. */
   #watch: ((insn: number, verdict: Verdict) => void) | undefined;
 
@@ -176,18 +179,27 @@ export class ObjectChecker {
     const wanted = index < 0 ? 0 : this.#code.at(index, offset);
     const func = wanted === 0 ? 0 : this.#code.func[wanted];
     if (func === 0) return undefined;
-    let proof: ProofAt | undefined;
+    const entry = this.#code.parent[func] || func;
+    if (entry !== this.#proved) this.#proveAll(entry);
+    return this.#proofs.get(wanted);
+  }
+
+  /** Of every instruction that is reached from the function, its gravest answer. */
+  #proveAll(func: number): void {
+    this.#proofs.clear();
+    this.#proved = 0;
     this.#watch = (insn, verdict) => {
-      if (insn !== wanted || (proof && CODES[proof.verdict] >= CODES[verdict])) return;
+      const known = this.#proofs.get(insn);
+      if (known && CODES[known.verdict] >= CODES[verdict]) return;
       const { truth, answer, entry } = this.#judge.explain('interrupted', this.#ip(insn));
-      proof = { truth, answer, entry, verdict };
+      this.#proofs.set(insn, { truth, answer, entry, verdict });
     };
     this.#guest.loadText(this.#text.bytes);
     // Where it has been before does not count.
     this.#explorer.visits.fill(0);
-    this.#explorer.explore(this.#code.parent[func] || func);
+    this.#explorer.explore(func);
     this.#watch = undefined;
-    return proof;
+    this.#proved = func;
   }
 
   #ip(insn: number): number {

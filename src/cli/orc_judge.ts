@@ -7,8 +7,8 @@ import type { ElfObject } from '../elf/elf_object.ts';
 import { type Judge, NOT_REACHED, type ProofVerdict } from '../objtool/diff.ts';
 import type { OrcRows } from '../objtool/orc_rows.ts';
 
-/** Each takes the exploration of a function, twice. */
-const MOST_PROOFS = 300;
+/** The first in a function takes its exploration, twice. */
+const MOST_PROOFS = 2000;
 const TOO_MANY = `was asked about ${MOST_PROOFS} places before this one`;
 
 /** One judge after the other: a guest is large. */
