@@ -1,6 +1,8 @@
 # Programs that load modules paused and bring them to life from user space.
 
+.set __NR_write_, 1
 .set __NR_open_, 2
+.set __NR_pause_, 34
 .set __NR_exit_group_, 231
 .set __NR_finit_module_, 313
 .set __NR_module_unpause, 451
@@ -8,10 +10,12 @@
 
 .section .user.text
 
-# rdi: path, rsi: flags of finit_module; what that returns, or what open does.
+# rdi: path, rsi: flags of finit_module, rdx: parameters or 0; what that returns, or what open does.
 SYM_FUNC_START_LOCAL(load_file)
     push    rbx
+    push    r14
     mov     rbx, rsi
+    mov     r14, rdx
     xor     esi, esi
     xor     edx, edx
     mov     eax, __NR_open_
@@ -19,11 +23,12 @@ SYM_FUNC_START_LOCAL(load_file)
     test    rax, rax
     js      .Lout
     mov     rdi, rax
-    xor     esi, esi
+    mov     rsi, r14
     mov     rdx, rbx
     mov     eax, __NR_finit_module_
     syscall
 .Lout:
+    pop     r14
     pop     rbx
     ret
 SYM_FUNC_END(load_file)
@@ -33,6 +38,7 @@ SYM_CODE_START(load_paused)
     UNWIND_HINT_EMPTY
     mov     rdi, [rsp+16]
     mov     esi, MODULE_INIT_PAUSED
+    xor     edx, edx
     call    load_file
     mov     rdi, rax
     sar     rdi, 63
@@ -42,29 +48,61 @@ SYM_CODE_START(load_paused)
     syscall
 SYM_CODE_END(load_paused)
 
-# modprobe_paused PATH [MEMBER..]: loads it paused, loads the patch modules, unpauses; exits with the errno.
-SYM_CODE_START(modprobe_paused)
-    UNWIND_HINT_EMPTY
-    mov     r15, rsp
-    mov     r14d, 2
-    mov     rdi, [r15+16]
+# rdi: where argc is. Loads argv[1] paused, with the parameters of argv[2], and then each patch module that follows.
+# The handle, or what failed as -errno; its path is written to standard output then.
+SYM_FUNC_START_LOCAL(load_with_members)
+    push    rbx
+    push    rbp
+    push    r12
+    push    r13
+    mov     rbp, rdi
+    mov     ebx, 3
+    mov     r12, [rbp+16]
+    mov     rdi, r12
     mov     esi, MODULE_INIT_PAUSED
+    mov     rdx, [rbp+24]
     call    load_file
     mov     r13, rax
     test    rax, rax
-    js      .Lout
+    js      .Lfailed
 .Lnext:
-    cmp     r14, [r15]
-    jae     .Lunpause
-    mov     rdi, [r15+r14*8+8]
+    cmp     rbx, [rbp]
+    jae     .Lout
+    mov     r12, [rbp+rbx*8+8]
+    mov     rdi, r12
     xor     esi, esi
+    xor     edx, edx
     call    load_file
     test    rax, rax
-    js      .Lout
-    inc     r14
+    js      .Lfailed
+    inc     rbx
     jmp     .Lnext
-.Lunpause:
-    mov     rdi, r13
+.Lfailed:
+    mov     r13, rax
+    mov     rdi, r12
+    call    strlen_user
+    mov     rdx, rax
+    mov     rsi, r12
+    mov     edi, 1
+    mov     eax, __NR_write_
+    syscall
+.Lout:
+    mov     rax, r13
+    pop     r13
+    pop     r12
+    pop     rbp
+    pop     rbx
+    ret
+SYM_FUNC_END(load_with_members)
+
+# modprobe_paused PATH PARAMETERS [MEMBER..]: loads it paused, loads the patch modules, unpauses; exits with the errno.
+SYM_CODE_START(modprobe_paused)
+    UNWIND_HINT_EMPTY
+    mov     rdi, rsp
+    call    load_with_members
+    test    rax, rax
+    js      .Lout
+    mov     rdi, rax
     mov     eax, __NR_module_unpause
     syscall
 .Lout:
@@ -73,3 +111,21 @@ SYM_CODE_START(modprobe_paused)
     mov     eax, __NR_exit_group_
     syscall
 SYM_CODE_END(modprobe_paused)
+
+# hold_paused PATH [PARAMETERS [MEMBER..]]: the same without unpausing: it waits for a signal with the handle open.
+SYM_CODE_START(hold_paused)
+    UNWIND_HINT_EMPTY
+    mov     rdi, rsp
+    call    load_with_members
+    test    rax, rax
+    js      .Lout
+.Lwait:
+    mov     eax, __NR_pause_
+    syscall
+    jmp     .Lwait
+.Lout:
+    mov     rdi, rax
+    neg     rdi
+    mov     eax, __NR_exit_group_
+    syscall
+SYM_CODE_END(hold_paused)

@@ -19,11 +19,12 @@ import type { Module } from '../module/module.ts';
 import { Bundle, type Member } from './bundle.ts';
 import { BundleError } from './error.ts';
 import { type BundleFile, readBundle } from './format.ts';
+import { firstMissing, placeOf, placeText } from './from_user.ts';
 import { GATE, Gate } from './gate.ts';
 import { Members } from './members.ts';
 import { addBlobDir, addEnableFile, bundleType, removeBlobDir } from './sysfs.ts';
 
-const { EINVAL, ENOENT, ENODEV, EAGAIN } = CONSTANTS;
+const { EINVAL, ENOENT, EAGAIN, EBUSY } = CONSTANTS;
 
 export interface BundleParts {
   readonly core: KernelCore;
@@ -205,8 +206,9 @@ export class Bundles {
       this.#klp.err(problem);
       return -EINVAL;
     }
-    const paused = this.#joinsPaused(patch);
-    if (paused) return yield* this.#linkFromUser(paused.bundle, paused.member, patch);
+    const { modules } = this.#parts.loader();
+    const target = modules.find(patch.staticObjects()[0].displayName);
+    if (target?.paused) return yield* this.#linkFromUser(patch, target);
     const waited = yield* this.gate.lock(GATE.transition | GATE.noRestart);
     if (waited !== 0) return waited;
     const ret = yield* livepatch.enablePatch(addr, call);
@@ -225,30 +227,28 @@ export class Bundles {
     if (user && target) modules.ref(user, target);
   }
 
-  /** The member that a patch module is, when its target is paused from user space. */
-  #joinsPaused(patch: KlpPatch): { bundle: Bundle; member: Member } | undefined {
-    const [object] = patch.staticObjects();
-    if (!this.#parts.loader().modules.find(object.displayName)?.paused) return undefined;
-    for (const bundle of this.list()) {
-      const member = bundle.memberFor(object.displayName);
-      if (member?.spec.module === patch.name && !member.module) return { bundle, member };
+  /** A patch module that user space loads for a target that it has paused. @returns 0, or -errno: it may not join */
+  joins(object: string, module: string, bytes: Uint8Array): number {
+    try {
+      placeOf(this.list(), object, module, bytes);
+      return 0;
+    } catch (error) {
+      if (!(error instanceof BundleError)) throw error;
+      this.#klp.err(error.message);
+      return -error.errno;
     }
-    return undefined;
   }
 
-  *#linkFromUser(bundle: Bundle, member: Member, patch: KlpPatch): HostGenerator<number> {
+  /** klp_enable_patch() of such a module; its file has passed joins(). */
+  *#linkFromUser(patch: KlpPatch, target: Module): HostGenerator<number> {
     const { modules } = this.#parts.loader();
     const module = modules.byAddr(patch.mod);
-    if (!module) return -ENODEV;
-    const target = modules.find(member.spec.object);
-    if (target) {
-      // As for a member that the kernel loads: it must not keep its target.
-      module.patches = target.name;
-      if (module.uses.delete(target)) {
-        target.users.delete(module);
-        modules.put(target);
-      }
+    const place = firstMissing(this.list(), target.name);
+    if (module?.patches !== target.name || place?.member.spec.module !== module.name) {
+      this.#klp.err(`patch '${patch.name}': its object '${target.name}' is not live yet`);
+      return -EBUSY;
     }
+    const { bundle, member } = place;
     modules.tryGet(module);
     member.module = module;
     member.object = patch.staticObjects()[0];
@@ -266,12 +266,13 @@ export class Bundles {
   *moduleComing(mod: Module, fromUser = false): HostGenerator<number> {
     if (mod.name === 'vmlinux') return -EINVAL;
     mod.klpAlive = true;
+    if (fromUser) return this.mayUnpause(mod);
     for (const bundle of this.list()) {
       const member = bundle.memberFor(mod.name);
       if (!member || member.module) continue;
-      const ret = fromUser ? this.#missing(bundle, member, mod) : yield* this.#bring(bundle, member, mod);
+      const ret = yield* this.#bring(bundle, member, mod);
       if (ret === 0) continue;
-      if (!fromUser) yield* this.moduleGoing(mod);
+      yield* this.moduleGoing(mod);
       return ret;
     }
     return 0;
@@ -279,17 +280,9 @@ export class Bundles {
 
   /** 0, or -EAGAIN where an enabled bundle has a member for the paused module that is not live: it is named. */
   mayUnpause(mod: Module): number {
-    for (const bundle of this.list()) {
-      const member = bundle.memberFor(mod.name);
-      if (member && !member.module) return this.#missing(bundle, member, mod);
-    }
-    return 0;
-  }
-
-  /** The rule of the variation. */
-  #missing(bundle: Bundle, { spec }: Member, mod: Module): number {
-    const why = `member '${spec.module}' of bundle '${bundle.name}' is not live`;
-    this.#klp.err(`module '${mod.name}' is not unpaused: ${why}`);
+    const missing = firstMissing(this.list(), mod.name);
+    if (!missing) return 0;
+    this.#klp.err(`module '${mod.name}' is not unpaused: ${placeText(missing)} is not live`);
     return -EAGAIN;
   }
 

@@ -206,8 +206,14 @@ export class Modules {
     return yield* this.#gated(call, flags & O_NONBLOCK ? GATE.nonblock : GATE.load, () =>
       flags & MODULE_INIT_PAUSED
         ? this.#paused.load(call, { bytes, file, args })
-        : this.#load(call, { bytes, file, args, patches: this.#paused.patchedBy(file, bytes) }),
+        : this.#loadOrJoin(call, { bytes, file, args }),
     );
+  }
+
+  *#loadOrJoin(call: HostCall, request: LoadRequest): HostGenerator<bigint> {
+    const patches = this.#paused.patchedBy(request.file, request.bytes);
+    if (typeof patches === 'number') return negErrno(-patches);
+    return yield* this.#load(call, { ...request, patches });
   }
 
   *#load(call: HostCall, request: LoadRequest): HostGenerator<bigint> {

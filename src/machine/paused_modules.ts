@@ -44,12 +44,15 @@ export class PausedModules {
     return [...this.#byFile.values()].includes(mod);
   }
 
-  /** The paused module that a patch module is for: it is loaded as a member of it. */
-  patchedBy(file: string, bytes: Uint8Array): string | undefined {
-    if (this.#byFile.size === 0) return undefined;
+  /** The paused module that a patch module is for: it is loaded as a member of it; -errno when it may not be. */
+  patchedBy(file: string, bytes: Uint8Array): string | number | undefined {
+    const { bundles } = this.#parts;
+    if (this.#byFile.size === 0 || !bundles) return undefined;
     try {
-      const { object } = patchModule(file, bytes);
-      return this.#loader.modules.find(object)?.paused ? object : undefined;
+      const { name, object } = patchModule(file, bytes);
+      const target = this.#loader.modules.find(object);
+      if (!target || !this.has(target)) return undefined;
+      return bundles.joins(object, name, bytes) || object;
     } catch (error) {
       if (error instanceof BundleError) return undefined;
       throw error;

@@ -1,13 +1,16 @@
-// The modules below /lib/modules/RELEASE: which files there are, what each needs of others, modules.dep.
+// The modules below /lib/modules/RELEASE: which files there are, what each needs of others, modules.dep, modules.klp.
 // Mirrors depmod and the look-ups of libkmod.
 //
 // modprobe goes by modules.dep alone, as the real one: a module that depmod has not seen is not found.
 
+import { BundleError } from '../bundle/error.ts';
+import { type BundleFile, readBundle } from '../bundle/format.ts';
 import { type ElfObject, parseElf } from '../elf/elf_object.ts';
 import { undefinedSymbols } from '../elf/module_object.ts';
 import { latin1Bytes } from '../fs/context.ts';
 import { STRINGS } from '../kernel/layout.ts';
 import type { Machine } from '../machine/machine.ts';
+import { modulesKlp, type PatchModule, patchModulesOf } from './modules_klp.ts';
 
 export interface ModuleFile {
   readonly name: string;
@@ -52,7 +55,7 @@ export class ModuleStore {
     this.#machine.addFile(`${this.dir}/extra/${file}`, bytes);
   }
 
-  /** Writes modules.dep and modules.symbols for all modules below the directory. */
+  /** Writes modules.dep, modules.symbols and modules.klp for all modules and bundles below the directory. */
   depmod(): DepmodReport {
     for (const { name, bytes } of this.#source?.() ?? []) this.add(name, bytes);
     const warnings: string[] = [];
@@ -69,6 +72,7 @@ export class ModuleStore {
     for (const [symbol, file] of owners) symbols += `alias symbol:${symbol} ${file.name}\n`;
     this.#machine.addFile(this.#depPath, latin1Bytes(dep));
     this.#machine.addFile(`${this.dir}/modules.symbols`, latin1Bytes(symbols));
+    this.#machine.addFile(this.#klpPath, latin1Bytes(this.#modulesKlp(files, warnings)));
     return { modules: files.length, warnings };
   }
 
@@ -89,6 +93,16 @@ export class ModuleStore {
     return found && [...found].reverse();
   }
 
+  /** Patch modules that modules.klp has for a target, with absolute paths. */
+  patchModules(target: string): PatchModule[] {
+    const bytes = this.#machine.fs.ramfs.lookup(this.#klpPath)?.bytes;
+    const text = bytes ? Buffer.from(bytes).toString('latin1') : '';
+    return patchModulesOf(text, moduleName(target)).map(({ bundle, path }) => ({
+      bundle,
+      path: this.#absolute(path),
+    }));
+  }
+
   /** Names that modprobe knows. */
   names(): string[] {
     return [...this.#deps().keys()].sort();
@@ -102,12 +116,40 @@ export class ModuleStore {
     return path === undefined || !bytes ? undefined : { path, elf: parseElf(bytes, path) };
   }
 
+  #modulesKlp(files: readonly ModuleFile[], warnings: string[]): string {
+    const bytesOf = (path: string): Uint8Array =>
+      this.#machine.fs.ramfs.lookup(path)?.bytes ?? new Uint8Array();
+    const bundles = new Map<string, BundleFile>();
+    for (const path of this.#paths(this.dir, '.klpb')) {
+      try {
+        bundles.set(path, readBundle(bytesOf(path)));
+      } catch (error) {
+        if (!(error instanceof BundleError)) throw error;
+        warnings.push(`depmod: ERROR: ${path}: ${error.message}`);
+      }
+    }
+    const candidates = files.map(({ name, path }) => ({
+      name,
+      path: this.#relative(path),
+      bytes: bytesOf(path),
+    }));
+    return modulesKlp(bundles, candidates, (line) => warnings.push(line));
+  }
+
+  get #klpPath(): string {
+    return `${this.dir}/modules.klp`;
+  }
+
   get #depPath(): string {
     return `${this.dir}/modules.dep`;
   }
 
   #relative(path: string): string {
     return path.startsWith(`${this.dir}/`) ? path.slice(this.dir.length + 1) : path;
+  }
+
+  #absolute(path: string): string {
+    return path.startsWith('/') ? path : `${this.dir}/${path}`;
   }
 
   /** modules.dep: by module name, its own path and then those of its dependencies. */
@@ -119,8 +161,11 @@ export class ModuleStore {
     for (const line of Buffer.from(bytes).toString('latin1').split('\n')) {
       const [own, rest] = line.split(':', 2);
       if (rest === undefined) continue;
-      const absolute = (path: string): string => (path.startsWith('/') ? path : `${this.dir}/${path}`);
-      deps.set(moduleName(own), [own, ...rest.split(' ').filter(Boolean)].map(absolute));
+      const paths = [own, ...rest.split(' ').filter(Boolean)];
+      deps.set(
+        moduleName(own),
+        paths.map((path) => this.#absolute(path)),
+      );
     }
     this.#parsed = { bytes, deps };
     return deps;
@@ -128,7 +173,7 @@ export class ModuleStore {
 
   #files(warnings: string[]): ModuleFile[] {
     const files: ModuleFile[] = [];
-    for (const path of this.#paths(this.dir)) {
+    for (const path of this.#paths(this.dir, '.ko')) {
       const { ramfs } = this.#machine.fs;
       const bytes = ramfs.lookup(path)?.bytes;
       if (!bytes) continue;
@@ -142,12 +187,12 @@ export class ModuleStore {
     return files;
   }
 
-  *#paths(dir: string): IterableIterator<string> {
+  *#paths(dir: string, ending: string): IterableIterator<string> {
     const { fs } = this.#machine;
     for (const name of fs.list(dir) ?? []) {
       const path = `${dir}/${name}`;
-      if (fs.stat(path)?.kind === 'directory') yield* this.#paths(path);
-      else if (name.endsWith('.ko')) yield path;
+      if (fs.stat(path)?.kind === 'directory') yield* this.#paths(path, ending);
+      else if (name.endsWith(ending)) yield path;
     }
   }
 }

@@ -240,41 +240,6 @@ describe('bundle.md 4: a module comes', () => {
   });
 });
 
-describe('the variation: paused from user space', () => {
-  const paths = (...names: string[]): string[] =>
-    names.map((name) => {
-      w.machine.addFile(`/lib/modules/${name}.ko`, ko(name));
-      return `/lib/modules/${name}.ko`;
-    });
-
-  it('refuses to unpause a target whose member is not live, and names the member; a dying tool leaves nothing', () => {
-    w.enable(bundleOf('v1', V1));
-    w.settled();
-    const before = [w.machine.core.slab.used(), w.machine.moduleArena.used()];
-    expect(w.wait(w.machine.spawn('modprobe_paused', paths('core')))).toBe(C.EAGAIN);
-    expect(w.has("member 'klpbundle_p1_core' of bundle 'v1' is not live")).toBe(true);
-    w.machine.runFor(SECOND);
-    expect(w.has('klpbundle_core: init says')).toBe(false);
-    expect(w.modules()).toEqual(['klpbundle_p1_vmlinux']);
-    expect([w.machine.core.slab.used(), w.machine.moduleArena.used()]).toEqual(before);
-    expect(w.wait(w.machine.spawn('load_paused', paths('core')))).toBe(0);
-    w.machine.runFor(SECOND);
-    expect(w.modules()).toEqual(['klpbundle_p1_vmlinux']);
-  });
-
-  it('brings a target to life when user space has loaded its patch modules', () => {
-    w.enable(bundleOf('v1', V1));
-    w.settled();
-    expect(w.wait(w.machine.spawn('modprobe_paused', paths('core', 'p1_core')))).toBe(0);
-    expect(w.has('klpbundle_core: init says 100')).toBe(true);
-    expect(w.says('core')).toBe(100);
-    expect(w.rmmod('core')).toBe(0);
-    expect(w.modules()).toEqual(['klpbundle_p1_vmlinux']);
-    expect(w.insmod('core')).toBe(0);
-    expect(w.says('core')).toBe(100);
-  });
-});
-
 describe('the file format', () => {
   const files = () => readTar(bundleOf('v1', ['p1_core', 'p1_mid']));
   const refused = (bytes: Uint8Array): string => {

@@ -185,7 +185,7 @@ describe('the variation: whatever fails in a load that user space has paused, no
       return `/lib/modules/${name}.ko`;
     });
     const operation = {
-      start: () => w.machine.spawn('modprobe_paused', paths),
+      start: () => w.machine.spawn('modprobe_paused', [paths[0], '', ...paths.slice(1)]),
       undo: () => expect(w.rmmod('core')).toBe(0),
     };
     expect(walk(w, operation)).toBeGreaterThan(70);

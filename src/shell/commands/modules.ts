@@ -4,6 +4,7 @@ import { CONSTANTS } from '../../kernel/layout.ts';
 import type { Command, ShellContext } from '../command.ts';
 import { errnoText } from '../errno_text.ts';
 import type { Ended } from '../guest.ts';
+import { loadPaused, membersToLoad, needsOfMembers } from '../modprobe_paused.ts';
 import { moduleName } from '../module_store.ts';
 import { parseOptions } from '../options.ts';
 import { failed, Output, ok, type Result } from '../result.ts';
@@ -18,7 +19,11 @@ const INSMOD_ERRORS: Readonly<Record<number, string>> = {
 };
 
 function loadFile(shell: ShellContext, comm: string, path: string, params: readonly string[]): Ended {
-  return shell.guest.run('insmod', [path, params.map(quoteParam).join(' ')], { comm });
+  return shell.guest.run('insmod', [path, paramText(params)], { comm });
+}
+
+function paramText(params: readonly string[]): string {
+  return params.map(quoteParam).join(' ');
 }
 
 /** A value with spaces goes to the kernel in quotes. */
@@ -106,10 +111,7 @@ function insert(
   for (const [i, path] of paths.entries()) {
     const own = i === paths.length - 1;
     if (!own && loaded(shell, moduleName(path))) continue;
-    const given = own ? params : [];
-    if (options.verbose) output.line(`insmod ${path} ${given.join(' ')}`);
-    if (options.dryRun) continue;
-    output.add(insertOne(shell, path, given, options));
+    output.add(insertOne(shell, path, own ? params : [], options));
     if (output.status !== 0) break;
   }
   return output.result();
@@ -121,10 +123,29 @@ function insertOne(
   params: readonly string[],
   options: ModprobeOptions,
 ): Result {
-  const { code, signal } = loadFile(shell, 'modprobe', path, params);
+  const members = membersToLoad(shell, moduleName(path));
+  const output = new Output();
+  for (const need of needsOfMembers(shell, path, members ?? [])) {
+    if (!loaded(shell, moduleName(need))) output.add(insertOne(shell, need, [], options));
+    if (output.status !== 0) return output.result();
+  }
+  if (options.verbose) {
+    output.line(`insmod ${path} ${params.join(' ')}`);
+    for (const member of members ?? []) output.line(`insmod ${member} `);
+  }
+  if (options.dryRun) return output.result();
+  const ended = members
+    ? loadPaused(shell, path, paramText(params), members)
+    : loadFile(shell, 'modprobe', path, params);
+  const refused = members && ended.stdout !== '' ? ended.stdout : path;
+  output.add(insertResult(moduleName(refused), ended, options));
+  return output.result();
+}
+
+function insertResult(name: string, { code, signal }: Ended, options: ModprobeOptions): Result {
   if (signal !== undefined) return failed(killedText(signal), signalStatus(signal));
   if (code === undefined || code === 0) return ok();
-  const head = `modprobe: ERROR: could not insert '${moduleName(path)}'`;
+  const head = `modprobe: ERROR: could not insert '${name}'`;
   if (code === CONSTANTS.EEXIST)
     return options.firstTime ? failed(`${head}: Module already in kernel`) : ok();
   if (code === CONSTANTS.ENOENT)

@@ -1,0 +1,159 @@
+// Modules that user space pauses and brings to life, by programs that do it right, do it wrong, or die.
+
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { PROT_EXEC } from '../../src/guest/memory.ts';
+import { CONSTANTS as C } from '../../src/kernel/layout.ts';
+import type { TaskStruct } from '../../src/kernel/task_struct.ts';
+import { rest } from './state.ts';
+import { bundleOf, ko, SECOND, World } from './world.ts';
+
+const V1 = ['p1_vmlinux', 'p1_core', 'p1_mid'];
+const SIGKILL = 9;
+
+let w: World;
+beforeEach(async () => {
+  w = await World.boot();
+});
+afterEach(() => w.machine.close());
+
+function path(name: string): string {
+  w.machine.addFile(`/lib/modules/${name}.ko`, ko(name));
+  return `/lib/modules/${name}.ko`;
+}
+function modprobe(name: string, members: readonly string[] = [], params = ''): number | undefined {
+  return w.wait(w.machine.spawn('modprobe_paused', [path(name), params, ...members.map(path)]));
+}
+/** A tool that has stopped with the target paused and the members loaded. */
+function hold(name: string, members: readonly string[] = []): TaskStruct {
+  const task = w.machine.spawn('hold_paused', [path(name), '', ...members.map(path)]);
+  expect(w.machine.runUntil(() => w.machine.traces.wchan(task) !== undefined, SECOND)).toBe(true);
+  w.machine.runFor(SECOND / 10);
+  expect(w.machine.exitStatus(task)).toBeUndefined();
+  return task;
+}
+function kill(task: TaskStruct): void {
+  w.machine.exit.sendSignal(task, SIGKILL);
+  w.wait(task);
+}
+function executable(name: string): boolean {
+  const base = w.machine.modules.find(`klpbundle_${name}`)?.base('core') ?? 0n;
+  return ((w.machine.core.mem.protectionOf(base) ?? 0) & PROT_EXEC) !== 0;
+}
+function enable(name: string, members: readonly string[], options = {}): void {
+  expect(w.enable(bundleOf(name, members, options))).toBe(0);
+  w.settled();
+}
+
+describe('bundle.md, the variation: paused from user space', () => {
+  it('brings a target to life when user space has loaded its patch modules', () => {
+    enable('v1', V1);
+    expect(modprobe('core', ['p1_core'])).toBe(0);
+    expect(w.has('klpbundle_core: init says 100')).toBe(true);
+    expect(w.says('core')).toBe(100);
+    expect(w.rmmod('core')).toBe(0);
+    expect(w.modules()).toEqual(['klpbundle_p1_vmlinux']);
+    expect(w.insmod('core')).toBe(0);
+    expect(w.says('core')).toBe(100);
+  });
+
+  it('refuses to unpause a target whose member is not live, names the member, and keeps nothing', () => {
+    enable('v1', V1);
+    const before = rest(w);
+    expect(modprobe('core')).toBe(C.EAGAIN);
+    expect(w.has("module 'klpbundle_core' is not unpaused: member 'klpbundle_p1_core' of bundle 'v1'")).toBe(
+      true,
+    );
+    expect(w.has('klpbundle_core: init says')).toBe(false);
+    expect(rest(w)).toEqual(before);
+  });
+
+  it('shows the module as Paused, with text that nothing can execute', () => {
+    enable('v1', V1);
+    const tool = hold('core', ['p1_core']);
+    expect(w.cat('/proc/modules')).toMatch(/^klpbundle_core \d+ \d+ \S+ Paused 0x[0-9a-f]{16} \(OE\+\)$/m);
+    expect(w.cat('/proc/modules')).toMatch(/^klpbundle_p1_core .* Live /m);
+    expect(executable('core')).toBe(false);
+    kill(tool);
+    expect(modprobe('core', ['p1_core'])).toBe(0);
+    expect(w.cat('/proc/modules')).toMatch(/^klpbundle_core .* Live /m);
+    expect(executable('core')).toBe(true);
+  });
+
+  it.each([
+    ['with nothing but the target', []],
+    ['with the patch module loaded', ['p1_core']],
+  ])('leaves nothing of a tool that dies %s', (_, members) => {
+    enable('v1', V1);
+    const before = rest(w);
+    const tool = hold('core', members);
+    expect(w.modules()).toContain('klpbundle_core');
+    kill(tool);
+    expect(w.has('klpbundle_core: init says')).toBe(false);
+    expect(rest(w)).toEqual(before);
+    expect(w.wait(w.machine.spawn('load_paused', [path('core')]))).toBe(0);
+    expect(rest(w)).toEqual(before);
+  });
+
+  it('lets patch modules join in the order of their bundles only', () => {
+    enable('v1', ['p1_core']);
+    enable('v2', ['p2_core'], { version: '2' });
+    expect(modprobe('core', ['p2_core', 'p1_core'])).toBe(C.EAGAIN);
+    expect(
+      w.has(
+        "member 'klpbundle_p1_core' of bundle 'v1' comes before member 'klpbundle_p2_core' of bundle 'v2'",
+      ),
+    ).toBe(true);
+    expect(w.modules()).toEqual([]);
+    expect(modprobe('core', ['p1_core'])).toBe(C.EAGAIN);
+    expect(modprobe('core', ['p1_core', 'p2_core'])).toBe(0);
+    expect(w.has('klpbundle_core: init says 200')).toBe(true);
+    w.write('v2', 'enabled', '0');
+    w.settled();
+    expect(w.says('core')).toBe(100);
+  });
+
+  it('takes no other file for a member, and no patch module that is none', () => {
+    enable('v1', V1);
+    const before = rest(w);
+    w.machine.addFile('/lib/modules/other.ko', new Uint8Array([...ko('p1_core'), 0]));
+    const other = [path('core'), '', '/lib/modules/other.ko'];
+    expect(w.wait(w.machine.spawn('modprobe_paused', other))).toBe(C.EBADMSG);
+    expect(w.has("the file of member 'klpbundle_p1_core' of bundle 'v1' is not the one")).toBe(true);
+    expect(modprobe('core', ['p2_core'])).toBe(C.EINVAL);
+    expect(
+      w.has("'klpbundle_p2_core' is no member of an enabled bundle for 'klpbundle_core', which is paused"),
+    ).toBe(true);
+    expect(rest(w)).toEqual(before);
+  });
+
+  it('counts a target as away while it is paused: bundles come and go meanwhile', () => {
+    const tool = hold('core');
+    enable('v1', V1);
+    expect(w.cat('/sys/kernel/livepatch/v1/klpbundle_core/blob')).not.toBe('');
+    kill(tool);
+    const second = hold('core', ['p1_core']);
+    w.write('v1', 'enabled', '0');
+    w.settled();
+    expect(w.freed('v1')).toBe(true);
+    expect(w.modules()).toEqual(['klpbundle_core']);
+    kill(second);
+    expect(w.modules()).toEqual([]);
+    expect(w.insmod('core')).toBe(0);
+    expect(w.has('klpbundle_core: init says 1')).toBe(true);
+  });
+
+  it('gives parameters to the target; when its init fails the member goes back to its blob', () => {
+    enable('v1', V1);
+    const before = rest(w);
+    expect(modprobe('core', ['p1_core'], 'init_ret=-19')).toBe(C.ENODEV);
+    expect(w.has('klpbundle_core: init says 100')).toBe(true);
+    expect(rest(w)).toEqual(before);
+  });
+
+  it('has handles in the bundle model only', async () => {
+    const classic = await World.boot({ model: 'classic' });
+    classic.machine.addFile('/lib/core.ko', ko('core'));
+    expect(classic.wait(classic.machine.spawn('load_paused', ['/lib/core.ko']))).toBe(C.EINVAL);
+    classic.machine.close();
+  });
+});
