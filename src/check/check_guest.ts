@@ -9,17 +9,15 @@ import { GDT } from '../guest/gdt.ts';
 import { GuestMemory, PAGE_SIZE } from '../guest/memory.ts';
 import { UnicornEngine } from '../guest/unicorn.ts';
 import { callerStack, RETURN_WORD } from './caller_stack.ts';
-import { DATA_BASE, DATA_SIZE, TEXT_BASE } from './check_layout.ts';
+import { DATA_BASE, DATA_SIZE, HEAP, POINTER, TEXT_BASE } from './check_layout.ts';
+import { SAVED_POINTERS } from './saved_registers.ts';
 import { TapeMachine } from './tape_machine.ts';
 
 export * from './check_layout.ts';
 
-const HEAP = 0xffff888000000000n;
 const ARENA_LOW = 0x500000;
 const ARENA_SIZE = 0x200000;
 const GDT_AT = HEAP + 0x1000n;
-/** Its low half is an address of user memory, so that a pointer cut to 32 bits can be read too. */
-export const POINTER = HEAP + 0x600000n;
 /** Bytes around POINTER that are put back for each function. */
 const NEAR = 0x2000;
 
@@ -88,6 +86,7 @@ export class CheckGuest {
     words.set(this.#stack.subarray(from), from);
     this.#filled = true;
     this.#fillPointers(POINTER - BigInt(NEAR / 2), NEAR);
+    for (const value of SAVED_POINTERS) this.#fillPointers(value - BigInt(NEAR / 8), NEAR / 4);
   }
 
   /** For what runs many instructions at once. */

@@ -20,3 +20,7 @@ export const STACK_HALF = 0xffffc900;
 export const ENTRY_SP = 0x7e00;
 /** Stack that a function may use; deeper is left unmapped by a check of rsp. */
 export const DEEPEST_SP = 0x4200;
+
+export const HEAP = 0xffff888000000000n;
+/** Its low half is an address of user memory, so that a pointer cut to 32 bits can be read too. */
+export const POINTER = HEAP + 0x600000n;

@@ -122,3 +122,8 @@ export function baseOf(insn: Insn): number {
   if (insn.hasSib && (insn.sibIndex !== 4 || (insn.mod === 0 && (base & 7) === RBP))) return -1;
   return base === RSP || base === RBP ? base : -1;
 }
+
+/** Whether it has an operand in memory whose place hangs on more than rsp or rbp and a constant. */
+export function accessesElsewhere(insn: Insn): boolean {
+  return insn.hasModrm && insn.mod !== 3 && !insn.ripRelative && baseOf(insn) < 0;
+}

@@ -10,7 +10,6 @@ import { decodeAt, Insn } from '../isa/decoder.ts';
 import type { Code } from '../objtool/insn.ts';
 import * as insns from '../objtool/insn.ts';
 import {
-  CALLER_BP_LO,
   CALLER_LO,
   type CheckGuest,
   DEEPEST_SP,
@@ -20,6 +19,7 @@ import {
   STACK_LO,
   TEXT_LO,
 } from './check_guest.ts';
+import { accessesElsewhere } from './effects.ts';
 import type { LoadedText } from './loaded_text.ts';
 import {
   afterReplacement,
@@ -30,6 +30,7 @@ import {
   nextOnPath,
   type Visitor,
 } from './paths.ts';
+import { loadSaved, SavedWords } from './saved_registers.ts';
 import { isSteppedOver, POPF } from './step_over.ts';
 
 const SP = 2 * REG.rsp;
@@ -53,6 +54,7 @@ export class Explorer {
   readonly #visitor: Visitor;
   readonly #forks: Fork[] = [];
   readonly #insn = new Insn();
+  readonly #saved = new SavedWords();
   readonly #fentry: ReadonlySet<number>;
 
   constructor(guest: CheckGuest, code: Code, text: LoadedText, visitor: Visitor) {
@@ -90,8 +92,7 @@ export class Explorer {
     const { halves } = context;
     halves[SP] = ENTRY_SP;
     halves[SP + 1] = STACK_HALF;
-    halves[2 * REG.rbp] = CALLER_BP_LO;
-    halves[2 * REG.rbp + 1] = STACK_HALF;
+    loadSaved(halves);
     context.regs[REG.rflags] = 2n;
     context.touch();
   }
@@ -173,12 +174,15 @@ export class Explorer {
     }
     context.halves[2 * REG.rip] = at;
     context.halves[2 * REG.rip + 1] = 0xffffffff;
+    const strays = accessesElsewhere(decoded);
+    if (strays) this.#saved.note(words, context.halves[SP]);
     const stop = engine.run(context, 1);
     if (stop.kind !== 'budget' || stop.executed !== 1) {
       if (code.opCode[insn] !== 0 && !this.#withoutMemory(decoded)) return false;
       this.skipped++;
     }
-    // An array on the stack that was indexed by a number of nobody's.
+    // An array on the stack that was indexed by a number of nobody's, a list in the frame that links to nowhere.
+    if (strays) this.#saved.putBack(words);
     const ret = (ENTRY_SP - STACK_LO) >>> 2;
     words[ret] = CALLER_LO + 0x200;
     words[ret + 1] = 0xffffffff;

@@ -36,6 +36,7 @@ import {
   STACK_LO,
 } from './check_layout.ts';
 import type { Stand, Truth, Unwinder, UnwinderAnswer, Verdict } from './ports.ts';
+import { whereabouts } from './saved_registers.ts';
 
 const RETURN_AT = ENTRY_SP - STACK_LO;
 const PREV_SP = RETURN_AT + 8;
@@ -142,15 +143,8 @@ export class Judge {
 
   #truth(sp: number): Truth {
     const { words, halves } = this.#state;
-    let prevBp: Truth['prevBp'];
-    if (halves[2 * REG.rbp] === CALLER_BP_LO && halves[2 * REG.rbp + 1] === STACK_HALF) prevBp = 'register';
-    else {
-      for (let at = ENTRY_SP - 8; at >= sp && prevBp === undefined; at -= 8) {
-        const i = (at - STACK_LO) >>> 2;
-        if (words[i] === CALLER_BP_LO && words[i + 1] === STACK_HALF) prevBp = at - sp;
-      }
-    }
-    return { returnAddress: ENTRY_SP - sp, prevSp: ENTRY_SP + 8 - sp, prevBp };
+    const { rbp, ...saved } = whereabouts(words, halves);
+    return { returnAddress: ENTRY_SP - sp, prevSp: ENTRY_SP + 8 - sp, prevBp: rbp, saved };
   }
 
   #start(stand: Stand, ip: number): void {

@@ -2,6 +2,8 @@
 //
 // Invariant: the truth comes from execution alone; no table and no unwinder has a part in it.
 
+import type { SavedName, Whereabouts } from './saved_registers.ts';
+
 export type Unwinder = 'orc' | 'fp';
 
 export const VERDICTS = ['right', 'wrong, declared unreliable', 'wrong, declared reliable'] as const;
@@ -17,7 +19,9 @@ export interface Truth {
   /** The caller's stack pointer after the return. */
   readonly prevSp: number;
   /** Where the caller's rbp is kept: still in the register, or at this distance; undefined where it is lost. */
-  readonly prevBp: 'register' | number | undefined;
+  readonly prevBp: Whereabouts;
+  /** The same of the other registers that a function gives back as they were. */
+  readonly saved: Readonly<Record<Exclude<SavedName, 'rbp'>, Whereabouts>>;
 }
 
 /** What an unwinder made of it: undefined where it found no frame. */

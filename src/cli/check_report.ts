@@ -2,6 +2,7 @@
 
 import Table from 'cli-table3';
 import type { FunctionReport, ObjectCheck, Truth, UnwinderAnswer, WrongPlace } from '../check/ports.ts';
+import type { Whereabouts } from '../check/saved_registers.ts';
 import type { CheckReport } from './check_file.ts';
 import { frameMapLines, ruleLines } from './check_frames.ts';
 import { type Colors, colorsFor } from './terminal.ts';
@@ -130,9 +131,13 @@ function answerText({ prevSp, prevBpRight, returnAddressRight }: UnwinderAnswer)
   return `prev sp = rsp${plus(prevSp)}, return address ${address}, prev bp ${prevBpRight ? 'right' : 'wrong'}`;
 }
 
-function truthText({ returnAddress, prevSp, prevBp }: Truth): string {
-  const bp = prevBp === undefined ? 'lost' : prevBp === 'register' ? 'in rbp' : `at rsp${plus(prevBp)}`;
-  return `prev sp = rsp${plus(prevSp)}, return address at rsp${plus(returnAddress)}, prev bp ${bp}`;
+function truthText({ returnAddress, prevSp, prevBp, saved }: Truth): string {
+  const at = (found: Whereabouts): string =>
+    found === undefined ? 'lost' : found === 'register' ? 'in its register' : `at rsp${plus(found)}`;
+  // Those that are where a caller left them say nothing.
+  const others = Object.entries(saved).filter(([, found]) => found !== 'register');
+  const more = others.map(([name, found]) => `, ${name} ${at(found)}`).join('');
+  return `prev sp = rsp${plus(prevSp)}, return address at rsp${plus(returnAddress)}, prev bp ${at(prevBp)}${more}`;
 }
 
 function sumLines(sums: CheckSums, ms: number, colors: Colors): string[] {

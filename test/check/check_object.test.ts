@@ -58,7 +58,8 @@ describe('a module as kbuild made it', () => {
   it('gives the truth at one instruction', () => {
     const checker = new ObjectChecker(guest, elf, { unwinder: 'orc' });
     const proof = checker.proveAt('.text', 0);
-    expect(proof?.truth).toEqual({ returnAddress: 0, prevSp: 8, prevBp: 'register' });
+    const saved = { rbx: 'register', r12: 'register', r13: 'register', r14: 'register', r15: 'register' };
+    expect(proof?.truth).toEqual({ returnAddress: 0, prevSp: 8, prevBp: 'register', saved });
     expect(proof?.verdict).toBe('right');
     expect(checker.proveAt('.text', 0x7fffff)).toBeUndefined();
   });

@@ -1,0 +1,73 @@
+// The registers that a function must give back to its caller as they were, and where their values are.
+//
+// Invariant: each has a value at entry that no code makes by itself, so wherever it is found it is the caller's.
+
+import { REG } from '../guest/engine.ts';
+import { CALLER_BP_LO, ENTRY_SP, POINTER, STACK_HALF, STACK_LO } from './check_layout.ts';
+
+export const SAVED_NAMES = ['rbp', 'rbx', 'r12', 'r13', 'r14', 'r15'] as const;
+export type SavedName = (typeof SAVED_NAMES)[number];
+
+/** Still in the register, or at this distance from the stack pointer; undefined where it is lost. */
+export type Whereabouts = 'register' | number | undefined;
+
+/** Distances from the pointer that no structure has a field at. */
+const ODD_DISTANCE = 0x2be88;
+const LOWS = SAVED_NAMES.map((name, i) =>
+  name === 'rbp' ? CALLER_BP_LO : Number(BigInt.asUintN(32, POINTER)) + i * ODD_DISTANCE,
+);
+const HIGHS = SAVED_NAMES.map((name) => (name === 'rbp' ? STACK_HALF : Number(POINTER >> 32n)));
+
+/** Those that are addresses of memory, multiples of 8. */
+export const SAVED_POINTERS = LOWS.slice(1).map((_, i) => POINTER + BigInt((i + 1) * ODD_DISTANCE));
+
+/** The values at a function's entry. */
+export function loadSaved(halves: Uint32Array): void {
+  SAVED_NAMES.forEach((name, i) => {
+    halves[2 * REG[name]] = LOWS[i];
+    halves[2 * REG[name] + 1] = HIGHS[i];
+  });
+}
+
+function placeOf(register: number, words: Uint32Array, halves: Uint32Array): Whereabouts {
+  const reg = 2 * REG[SAVED_NAMES[register]];
+  if (halves[reg] === LOWS[register] && halves[reg + 1] === HIGHS[register]) return 'register';
+  const sp = halves[2 * REG.rsp];
+  for (let at = ENTRY_SP - 8; at >= sp && at >= STACK_LO; at -= 8) {
+    const i = (at - STACK_LO) >>> 2;
+    if (words[i] === LOWS[register] && words[i + 1] === HIGHS[register]) return at - sp;
+  }
+  return undefined;
+}
+
+export function whereabouts(words: Uint32Array, halves: Uint32Array): Record<SavedName, Whereabouts> {
+  const found = {} as Record<SavedName, Whereabouts>;
+  SAVED_NAMES.forEach((name, i) => {
+    found[name] = placeOf(i, words, halves);
+  });
+  return found;
+}
+
+/** The words of the stack that hold such a value, to be put back: a pointer of nobody's may lead there. */
+export class SavedWords {
+  readonly #at: number[] = [];
+  readonly #which: number[] = [];
+
+  note(words: Uint32Array, sp: number): void {
+    this.#at.length = 0;
+    this.#which.length = 0;
+    for (let i = (ENTRY_SP - 8 - STACK_LO) >>> 2; i >= (sp - STACK_LO) >>> 2 && i >= 0; i -= 2) {
+      const which = LOWS.indexOf(words[i]);
+      if (which < 0 || words[i + 1] !== HIGHS[which]) continue;
+      this.#at.push(i);
+      this.#which.push(which);
+    }
+  }
+
+  putBack(words: Uint32Array): void {
+    this.#at.forEach((at, n) => {
+      words[at] = LOWS[this.#which[n]];
+      words[at + 1] = HIGHS[this.#which[n]];
+    });
+  }
+}
