@@ -112,15 +112,38 @@ function orcTable({ summary: s, objects }) {
   return lines.join('\n');
 }
 
-/** Every number of a summary, by its name. */
-function plainTable(title, summary) {
-  const rows = Object.entries(summary).filter(([, value]) => typeof value === 'number');
-  const words = (name) => name.replace(/[A-Z]/g, (c) => ` ${c.toLowerCase()}`);
-  const text = (name, value) => (name === 'ms' ? seconds(value) : whole(value));
-  const lines = rows.map(
-    ([name, value]) => `| ${name === 'ms' ? 'time' : words(name)} | ${text(name, value)} |`,
-  );
-  return [`| ${title} | |`, '| --- | --- |', ...lines].join('\n');
+function checkTable({ summary: s, objects }) {
+  const percent = (part, all) => `${((100 * part) / all).toFixed(2)} %`;
+  const rows = [
+    ['modules', whole(s.objects)],
+    ['of them not usable', whole(s.failed)],
+    ['functions', whole(s.functions)],
+    ['instructions', whole(s.instructions)],
+    ['covered', `${whole(s.reached)} (${percent(s.reached, s.instructions)})`],
+    ['right', whole(s.right)],
+    ['wrong and declared unreliable', whole(s.unreliable)],
+    ['wrong and declared reliable', whole(s.wrong)],
+    ['time', seconds(s.ms)],
+    ['instructions a second a core', whole(Math.round(s.reached / (s.ms / 1000) / availableParallelism()))],
+    ['peak memory', `${Math.round(s.peakMemory / 2 ** 20)} MiB`],
+  ];
+  const lines = ['| klpemu check | |', '| --- | --- |', ...rows.map((row) => `| ${row.join(' | ')} |`), ''];
+  const reasons = new Map();
+  for (const { check } of objects) {
+    for (const [why, n] of Object.entries(check?.notCovered ?? {}))
+      reasons.set(why, (reasons.get(why) ?? 0) + n);
+  }
+  for (const [why, n] of reasons) lines.push(`- not covered, ${why}: ${whole(n)}`);
+  for (const [verdict, name] of [
+    ['wrong, declared reliable', 'wrong'],
+    ['wrong, declared unreliable', 'unreliable'],
+  ]) {
+    for (const { file, check } of objects.filter((o) => o.check?.[name] > 0)) {
+      const functions = check.functions.filter((f) => f[name] > 0).map((f) => `${f.name} (${f[name]})`);
+      lines.push(`- ${verdict}: ${file.split('/').at(-1)}: ${functions.slice(0, 10).join(', ')}`);
+    }
+  }
+  return lines.join('\n');
 }
 
 function writePage(parts) {
@@ -140,7 +163,7 @@ const COMMANDS = {
   },
   check: (modules) => {
     const result = klpemu('check', [modules], 'check.json');
-    return { result, table: plainTable('klpemu check', result.summary ?? {}) };
+    return { result, table: checkTable(result) };
   },
 };
 

@@ -35,7 +35,9 @@ export function sumsOf(reports: readonly CheckReport[]): CheckSums {
 export function printChecks(reports: readonly CheckReport[], options: CheckReportOptions): void {
   const sums = sumsOf(reports);
   if (options.json) {
-    const summary = { ...sums, ms: Math.round(options.ms) };
+    // Of all threads: they are one process.
+    const peakMemory = process.resourceUsage().maxRSS * 1024;
+    const summary = { ...sums, ms: Math.round(options.ms), peakMemory };
     process.stdout.write(`${JSON.stringify({ objects: reports, summary })}\n`);
     return;
   }
