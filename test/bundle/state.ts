@@ -18,7 +18,7 @@ export function rest(w: World): Record<string, unknown> {
   const gate = w.machine.bundles?.gate;
   expect([gate?.held, gate?.waits]).toEqual([false, []]);
   expect(checkInvariants(w.machine).filter((wrong) => !ABOUT_OWNERS.test(wrong))).toEqual([]);
-  return stateOf(w.machine);
+  return { ...stateOf(w.machine), callbacks: { ...w.callbacks } };
 }
 
 /** A bundle's patch has a struct module of its own, which is on no list. */
@@ -29,9 +29,7 @@ export function stateOf(machine: Machine): Record<string, unknown> {
     ...pictureOf(machine),
     text: textOf(machine),
     funcStacks: funcStacks(machine),
-    sysfs: filesOf(machine.sysfs.root.get('kernel') as SysfsDir).concat(
-      filesOf(machine.sysfs.root.get('module') as SysfsDir),
-    ),
+    sysfs: filesOf(machine.sysfs.mkdirs('/kernel')).concat(filesOf(machine.sysfs.mkdirs('/module'))),
     heap: heapOf(machine),
     blobs: blobs(machine),
     proc: machine.fs.list('/proc')?.filter((name) => name.startsWith('klp')),

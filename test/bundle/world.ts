@@ -30,14 +30,26 @@ export class World {
   readonly machine: Machine;
   readonly gate: (KernelEvent & { type: 'gate' })[] = [];
 
+  /** Callbacks of klpbundle_p1_core that ran and were not answered by their opposite, by name of the first. */
+  readonly callbacks = { pre_patch: 0, post_patch: 0 };
+
   constructor(machine: Machine) {
     this.machine = machine;
     machine.core.events.subscribe((e) => e.type === 'gate' && this.gate.push(e), ['gate']);
+    machine.core.events.subscribe((e) => e.type === 'printk' && this.#noteCallback(e.text), ['printk']);
   }
 
   static async boot(options: MachineOptions = {}): Promise<World> {
     const fast = { model: 'bundle', instructionNs: 2000, heap: 16 << 20, maxTasks: 96 } as const;
     return new World(await Machine.boot({ ...fast, ...options }));
+  }
+
+  #noteCallback(line: string): void {
+    const [, name] = /^klpbundle_p1_core: (\w+): klpbundle_core$/.exec(line) ?? [];
+    if (name === 'pre_patch') this.callbacks.pre_patch++;
+    if (name === 'post_unpatch') this.callbacks.pre_patch--;
+    if (name === 'post_patch') this.callbacks.post_patch++;
+    if (name === 'pre_unpatch') this.callbacks.post_patch--;
   }
 
   wait(task: TaskStruct, ns = 120 * SECOND): number | undefined {
