@@ -62,10 +62,16 @@ export class Gate {
   /** What a task waits for; undefined for one that does not wait here. */
   why(task: TaskStruct): string | undefined {
     const wait = this.#waits.get(task);
-    return wait && `waits on the gate for ${this.#blocker(wait.how)}`;
+    return wait && `waits on the gate for ${this.blocker(wait.how)}`;
   }
 
-  #blocker(how: number): string {
+  /** Tasks whose loads or unloads are under way. */
+  get loading(): readonly TaskStruct[] {
+    return [...this.#loads.keys()];
+  }
+
+  /** What somebody who asks for the gate like that waits for now. */
+  blocker(how: number): string {
     if (this.held) return `the transition of '${this.#ports.transition()}'`;
     if ((how & GATE.transition) === 0) return 'a transition that waits for loads under way';
     return `loads under way: ${[...this.#loads.keys()].join(', ')}`;

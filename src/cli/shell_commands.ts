@@ -57,7 +57,7 @@ Examples:
     .action(async (options) => (await import('./down.ts')).down(options));
   root
     .command('why')
-    .description('explain why a transition of the machine that is up is not over')
+    .description('explain why a transition of the machine that is up is not over, or a load waits')
     .addOption(nameOption())
     .option('--json', 'as one JSON object')
     .action(async (options) => (await import('./why.ts')).why(options));

@@ -90,6 +90,35 @@ describe('bundle.md 1: the consistency model is synchronous with modules', () =>
   });
 });
 
+describe('bundle.md 1: a wait that can never end', () => {
+  const reported = (): void => {
+    expect(
+      w.has(/deadlock: klpbundle_asker.* waits for the transition of 'slow'.*klpbundle_asker_step/),
+    ).toBe(true);
+    expect(w.has(/stack of klpbundle_asker/)).toBe(true);
+    expect(w.has("stack that began the transition of 'slow'")).toBe(true);
+    expect(w.has(`klpbundle_asker: request_module returned -${C.EDEADLK}`)).toBe(true);
+  };
+
+  it('is reported at once also where the thread came before the transition', () => {
+    w.machine.addFile('/lib/modules/klpbundle_core.ko', ko('core'));
+    w.insmod('asker'); // asks for it after 500 ms
+    w.machine.runFor(0.4 * SECOND);
+    w.startInsmod('nested'); // 200 ms in its init
+    w.machine.runUntil(() => w.modules().includes('klpbundle_nested'), SECOND);
+    const enable = w.startEnable(bundleOf('slow', ['p1_asker']));
+    const names = () => w.machine.bundles?.gate.waits.map(({ task }) => task.comm) ?? [];
+    expect(w.machine.runUntil(() => names().includes('klpbundle_asker'), SECOND)).toBe(true);
+    // Nothing is wrong yet: the transition has not begun.
+    expect(names()).toEqual(['echo', 'klpbundle_asker']);
+    expect(w.has(/deadlock/)).toBe(false);
+    expect(w.wait(enable)).toBe(0);
+    expect(w.machine.runUntil(() => w.has(/asker: request_module returned/), SECOND / 100)).toBe(true);
+    reported();
+    expect(w.settled()).toBe(true);
+  });
+});
+
 describe('bundle.md 2: one object a patch module', () => {
   it('refuses a patch whose object is not loaded, and says which', () => {
     expect(w.insmod('p1_mid')).toBe(C.EINVAL);

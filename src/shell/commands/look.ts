@@ -7,6 +7,7 @@ import type { Command } from '../command.ts';
 import { parseOptions } from '../options.ts';
 import { failed, Output, ok } from '../result.ts';
 import { explainTransition, explanationText } from '../why.ts';
+import { explainGate, gateText } from '../why_gate.ts';
 
 const LONGEST_INSN = 15;
 /** For an address that no function covers. */
@@ -95,12 +96,18 @@ function parsePlace(machine: Machine, place: string): Addr | undefined {
 const why: Command = {
   name: 'why',
   usage: 'why [--json]',
-  summary: 'why a transition is not over: who has not switched, where it stands, what would release it',
+  summary:
+    'why a transition is not over, or a module does not load: who is in the way, where it stands, what would release it',
   run: ({ args, shell }) => {
     const explanation = explainTransition(shell.guest.machine);
-    const json = args.includes('--json');
-    if (json) return ok(`${JSON.stringify(explanation ?? null)}\n`);
-    return ok(explanation ? explanationText(explanation) : 'no transition is under way\n');
+    const gate = explainGate(shell.guest.machine);
+    const waits = gate.length > 0;
+    if (args.includes('--json')) {
+      const all = waits ? { ...explanation, gate } : (explanation ?? null);
+      return ok(`${JSON.stringify(all)}\n`);
+    }
+    const text = explanation ? explanationText(explanation) : 'no transition is under way\n';
+    return ok(waits ? `${text}\n${gateText(gate)}` : text);
   },
 };
 
