@@ -1,7 +1,8 @@
 // A check of one object: every function explored, every instruction judged, the wrong ones listed.
 
-import type { ElfObject } from '../elf/elf_object.ts';
+import { ElfObject } from '../elf/elf_object.ts';
 import { inputFromElf } from '../objtool/elf_input.ts';
+import type { ObjtoolInput } from '../objtool/input.ts';
 import { type Code, placeName } from '../objtool/insn.ts';
 import { readOrc } from '../objtool/orc_format.ts';
 import { createOrc } from '../objtool/orc_gen.ts';
@@ -46,6 +47,20 @@ const CODES: Readonly<Record<Verdict, number>> = {
   'wrong, declared reliable': 3,
 };
 
+/** Text to check, and the table that it comes with. */
+export interface CheckSubject {
+  readonly input: ObjtoolInput;
+  readonly orc: OrcRows | undefined;
+  /** The same text with relocations for its operands, where `input` has them resolved. */
+  readonly loaded?: ObjtoolInput;
+  /** Functions that are left out, by name: what is true of them is not what is asked. */
+  readonly except?: ReadonlySet<string>;
+}
+
+function fromElf(elf: ElfObject, { unwinder, orc }: CheckOptions): CheckSubject {
+  return { input: inputFromElf(elf), orc: unwinder === 'orc' && !orc ? readOrc(elf) : undefined };
+}
+
 export class ObjectChecker {
   readonly #code: Code;
   readonly #text: LoadedText;
@@ -62,6 +77,7 @@ export class ObjectChecker {
   readonly #places: WrongPlace[] = [];
   readonly #listed: number;
   readonly #guest: CheckGuest;
+  readonly #except: ReadonlySet<string>;
   #omitted = 0;
   /** Of one function, by instruction: who asks about one place often asks about others near it. */
   readonly #proofs = new Map<number, ProofAt>();
@@ -69,17 +85,18 @@ export class ObjectChecker {
   /** Called at every judged instruction of a proof. */
   #watch: ((insn: number, verdict: Verdict) => void) | undefined;
 
-  constructor(guest: CheckGuest, elf: ElfObject, options: CheckOptions) {
-    const input = inputFromElf(elf);
+  constructor(guest: CheckGuest, subject: ElfObject | CheckSubject, options: CheckOptions) {
+    const { input, orc, loaded, except } = subject instanceof ElfObject ? fromElf(subject, options) : subject;
     const { code } = createOrc(input);
-    const text = loadText(code);
+    const text = loadText(code, loaded);
     replaceRefused(text, code);
     this.#guest = guest;
+    this.#except = except ?? new Set();
     this.#code = code;
     this.#text = text;
     this.#single = options.single ?? false;
     this.#listed = options.listed ?? LISTED;
-    const rows = options.unwinder === 'orc' ? (options.orc ?? readOrc(elf)) : undefined;
+    const rows = options.unwinder === 'orc' ? (options.orc ?? orc) : undefined;
     this.#ranges = input.sections.flatMap(({ bytes }, i) =>
       text.start[i] === 0 ? [] : [{ start: text.start[i], size: bytes.length }],
     );
@@ -208,7 +225,8 @@ export class ObjectChecker {
 
   #consider(insn: number, stand: Stand, ip: number): void {
     const code = this.#code;
-    if (code.input.sections[code.section[insn]].replacement) return;
+    // Jumps out of functions are followed; what is no function (entry code, thunks) is not judged.
+    if (code.func[insn] === 0 || code.input.sections[code.section[insn]].replacement) return;
     const verdict = this.#judge.judge(stand, ip);
     if (this.#watch) {
       // A proof is no part of the check's sums.
@@ -244,7 +262,10 @@ export class ObjectChecker {
   #functions(): readonly number[] {
     const { funcs, parent, input } = this.#code;
     return funcs.filter(
-      (f) => (parent[f] === f || parent[f] === 0) && !input.sections[input.symbols.section[f]].replacement,
+      (f) =>
+        (parent[f] === f || parent[f] === 0) &&
+        !input.sections[input.symbols.section[f]].replacement &&
+        !this.#except.has(input.symbols.name(f)),
     );
   }
 

@@ -9,6 +9,7 @@ import { REG } from '../guest/engine.ts';
 import { decodeAt, Insn } from '../isa/decoder.ts';
 import type { Code } from '../objtool/insn.ts';
 import * as insns from '../objtool/insn.ts';
+import { placeName } from '../objtool/insn.ts';
 import {
   CALLER_BP_LO,
   CALLER_LO,
@@ -192,13 +193,15 @@ export class FrameMap {
     for (const insn of list) {
       const why = classes.get(insn);
       const range = ranges.at(-1);
-      if (why && range?.why === why && last === insn - 1 && section[last] === section[insn]) {
+      const follows = last === insn - 1 && section[last] === section[insn];
+      if (why && range?.why === why && follows) {
         range.to += length[insn];
         range.instructions++;
       } else if (why) {
         const owner = this.#code.func[insn];
-        const name = owner === 0 ? input.sections[section[insn]].name : symbols.name(owner);
-        const from = offset[insn] - symbols.value[owner];
+        const [label, at] = owner === 0 ? placeName(this.#code, insn).split('+') : [];
+        const name = label ?? symbols.name(owner);
+        const from = at === undefined ? offset[insn] - symbols.value[owner] : Number(at);
         ranges.push({ function: name, from, to: from + length[insn], instructions: 1, why });
       }
       if (why) last = insn;

@@ -6,6 +6,7 @@
 
 import { R_X86_64_64, RELOCATION_TYPES } from '../elf/relocation.ts';
 import { decodeAt, Insn } from '../isa/decoder.ts';
+import type { CodeSection } from '../objtool/input.ts';
 import type { Code } from '../objtool/insn.ts';
 import { DATA_MIDDLE, TEXT_BASE, TEXT_LO } from './check_guest.ts';
 
@@ -27,8 +28,8 @@ const ABSOLUTE_32 = new Set(
   RELOCATION_TYPES.filter((t) => !t.pcRelative && t.width === 4).map((t) => t.type),
 );
 
-export function loadText(code: Code): LoadedText {
-  const { input } = code;
+/** `input`: with relocations that the code was decoded without, where those of its text are resolved. */
+export function loadText(code: Code, input = code.input): LoadedText {
   const start = new Uint32Array(input.sections.length);
   let size = 0;
   input.sections.forEach((section, i) => {
@@ -41,15 +42,15 @@ export function loadText(code: Code): LoadedText {
   input.sections.forEach((section, i) => {
     if (start[i] === 0) return;
     bytes.set(section.bytes, start[i] - TEXT_LO);
-    relocate(bytes, start[i] - TEXT_LO, code, i);
+    relocate(bytes, start[i] - TEXT_LO, code, i, section);
   });
   const addrOf = (section: number): bigint => 0xffffffff00000000n | BigInt(start[section]);
   return { bytes, start, addrOf };
 }
 
-function relocate(bytes: Uint8Array, at: number, code: Code, index: number): void {
+function relocate(bytes: Uint8Array, at: number, code: Code, index: number, section: CodeSection): void {
   const view = new DataView(bytes.buffer);
-  const { relocs, bytes: original } = code.input.sections[index];
+  const { relocs, bytes: original } = section;
   for (let r = 0; relocs && r < relocs.count; r++) {
     const offset = relocs.offset[r];
     const place = at + offset;

@@ -4,13 +4,15 @@ import { availableParallelism } from 'node:os';
 import type { Unwinder } from '../check/ports.ts';
 import { type CheckJob, type CheckReport, checkFile } from './check_file.ts';
 import { printChecks } from './check_report.ts';
-import { EXIT } from './exit.ts';
+import { EXIT, UsageError } from './exit.ts';
 import { findObjects } from './object_files.ts';
 import { runPool } from './worker_pool.ts';
 
 export interface CheckCommandOptions {
   readonly unwinder: Unwinder;
   readonly functions?: boolean;
+  /** The guest kernel's own code, and no objects. */
+  readonly image?: boolean;
   readonly jobs?: number;
   readonly json?: boolean;
   readonly quiet?: boolean;
@@ -22,6 +24,12 @@ const WORTH_THREADS = 1 << 20;
 const TIMEOUT_MS = 300_000;
 
 export async function check(args: readonly string[], options: CheckCommandOptions): Promise<void> {
+  if (options.image) {
+    if (args.length > 0) throw new UsageError('--image takes no objects');
+    await (await import('./check_image.ts')).checkTheImage(options);
+    return;
+  }
+  if (args.length === 0) throw new UsageError('which objects? (or --image)');
   const objects = findObjects(args);
   const jobs = objects.map(({ path }): CheckJob => ({ path, unwinder: options.unwinder }));
   const started = performance.now();

@@ -21,7 +21,7 @@ export function addCheck(root: Command): void {
       'execute every instruction of kernel objects, and hold the unwinder against what is true there',
     )
     .argument(
-      '<object...>',
+      '[object...]',
       'modules, objects, vmlinux with symbols (also .xz, .zst, .gz), folders, or patterns',
     )
     .addOption(
@@ -29,6 +29,7 @@ export function addCheck(root: Command): void {
         .choices(['orc', 'fp'])
         .default('orc'),
     )
+    .option('--image', "the guest kernel's own code instead: explored, and executed on the booted machine")
     .option('--functions', 'a line for each function that has wrong or unreached instructions')
     .addOption(new Option('-j, --jobs <number>', 'threads; by default one a core').argParser(threads))
     .option('--json', 'as one JSON object')

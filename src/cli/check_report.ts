@@ -53,11 +53,11 @@ export function printChecks(reports: readonly CheckReport[], options: CheckRepor
   for (const { error } of reports) if (error) process.stderr.write(`klpemu: ${error.message}\n`);
 }
 
-const whole = (n: number): string => n.toLocaleString('en-US');
-const percent = (part: number, all: number): string =>
+export const whole = (n: number): string => n.toLocaleString('en-US');
+export const percent = (part: number, all: number): string =>
   all === 0 ? '-' : `${((100 * part) / all).toFixed(2)} %`;
 
-function objectTable(reports: readonly CheckReport[]): string {
+export function objectTable(reports: readonly Pick<CheckReport, 'file' | 'check'>[]): string {
   const head = [
     'object',
     'functions',
@@ -72,7 +72,7 @@ function objectTable(reports: readonly CheckReport[]): string {
     if (!check) continue;
     const { functions, instructions, reached, right, unreliable, wrong } = check;
     const counts = [right, unreliable, wrong].map(whole);
-    const name = file.split('/').pop() ?? file;
+    const name = file.split('/').pop() || file;
     table.push([
       name,
       whole(functions.length),
@@ -88,7 +88,7 @@ const NUMBERS = Array.from({ length: 6 }, () => 'right' as const);
 
 function details(file: string, check: ObjectCheck, options: CheckReportOptions, colors: Colors): string[] {
   const lines: string[] = [];
-  if (options.functions) lines.push(...check.functions.filter(isWorthALine).map(functionLine));
+  if (options.functions) lines.push(...functionLines(check));
   if (check.frames) lines.push(...frameMapLines(check.frames, options.functions === true, colors));
   else lines.push(...wrongPlaces(check, colors));
   const reasons = Object.entries(check.notCovered).map(([why, n]) => `${whole(n)} ${why}`);
@@ -105,6 +105,11 @@ function wrongPlaces(check: ObjectCheck, colors: Colors): string[] {
   const more = all - Math.min(places.length, MAX_PLACES);
   if (more > 0) lines.push(`  and ${whole(more)} more wrong places`);
   return lines;
+}
+
+/** Of the functions with wrong or unreached instructions. */
+export function functionLines(check: ObjectCheck): string[] {
+  return check.functions.filter(isWorthALine).map(functionLine);
 }
 
 const isWorthALine = (f: FunctionReport): boolean => f.wrong + f.unreliable > 0 || f.reached < f.instructions;

@@ -1,9 +1,9 @@
 // The same seed gives the same run, event by event; another seed another schedule and the same results.
 
 import { describe, expect, it } from 'vitest';
+import { bootWithModules } from '../../src/check/stepper.ts';
 import type { KernelEvent } from '../../src/kernel/events.ts';
 import type { MachineOptions } from '../../src/machine/machine.ts';
-import { bootWithModules } from './stepper.ts';
 
 const MS = 1e6;
 const PATCH = 'klpdemo_patch_both';

@@ -2,9 +2,9 @@
 // the unwinder says itself that it cannot tell, and then for a reason that the kernel has too.
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { bootWithModules, Stepper, sum } from '../../src/check/stepper.ts';
 import { lo32 } from '../../src/guest/addr.ts';
 import type { Machine } from '../../src/machine/machine.ts';
-import { bootWithModules, Stepper, sum } from './stepper.ts';
 
 let machine: Machine;
 let stepper: Stepper;

@@ -4,6 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { count, Stepper } from '../../src/check/stepper.ts';
 import { lo32 } from '../../src/guest/addr.ts';
 import { REG } from '../../src/guest/engine.ts';
 import { packageRoot } from '../../src/guest/unicorn_library.ts';
@@ -14,7 +15,6 @@ import { Machine, type MachineOptions } from '../../src/machine/machine.ts';
 import { GroundTruthError } from '../../src/machine/traces.ts';
 import type { ShadowStacks } from '../../src/unwind/shadow.ts';
 import { MAX_STACK_ENTRIES } from '../../src/unwind/stacktrace.ts';
-import { count, Stepper } from './stepper.ts';
 
 const MODULES = join(packageRoot(), 'fixtures/modules');
 const MS = 1e6;

@@ -1,10 +1,10 @@
 // The gap that the kernel leaves between a version's choice and its taking effect: docs/findings.md.
 
 import { afterEach, describe, expect, it } from 'vitest';
+import { bootWithModules } from '../../src/check/stepper.ts';
 import { CONSTANTS } from '../../src/kernel/layout.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import type { Machine } from '../../src/machine/machine.ts';
-import { bootWithModules } from './stepper.ts';
 
 const MS = 1e6;
 const PATCH = 'klpdemo_patch_vmlinux';

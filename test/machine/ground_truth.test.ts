@@ -2,12 +2,12 @@
 // task and the function.
 
 import { afterEach, describe, expect, it } from 'vitest';
+import { bootWithModules } from '../../src/check/stepper.ts';
 import { lo32 } from '../../src/guest/addr.ts';
 import { CONSTANTS } from '../../src/kernel/layout.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import { loadKernelImage } from '../../src/machine/image.ts';
 import type { Machine, MachineOptions } from '../../src/machine/machine.ts';
-import { bootWithModules } from './stepper.ts';
 
 const MS = 1e6;
 const { KLP_PATCHED, KLP_UNPATCHED } = CONSTANTS;

@@ -2,10 +2,10 @@
 // trace of the one that waits is what was live when the tick came; then it goes on as if nothing had been.
 
 import { afterEach, describe, expect, it } from 'vitest';
+import { Preempter, type Preemption } from '../../src/check/preempter.ts';
+import { bootWithModules } from '../../src/check/stepper.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import type { Machine } from '../../src/machine/machine.ts';
-import { Preempter, type Preemption } from './preempter.ts';
-import { bootWithModules } from './stepper.ts';
 
 const MS = 1e6;
 

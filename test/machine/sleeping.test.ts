@@ -2,11 +2,11 @@
 // sleeps its reliable trace is the stack that a 6.1 kernel shows.
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { bootWithModules, Stepper } from '../../src/check/stepper.ts';
 import type { Addr } from '../../src/guest/addr.ts';
 import { CONSTANTS, LAYOUT } from '../../src/kernel/layout.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import type { Machine } from '../../src/machine/machine.ts';
-import { bootWithModules, Stepper } from './stepper.ts';
 
 const { TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, TASK_KILLABLE, TASK_IDLE } = CONSTANTS;
 const SIGTERM = 15;

@@ -3,11 +3,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Stepper } from '../../src/check/stepper.ts';
 import type { Addr } from '../../src/guest/addr.ts';
 import { packageRoot } from '../../src/guest/unicorn_library.ts';
 import { LAYOUT } from '../../src/kernel/layout.ts';
 import { TICK_NS } from '../../src/sched/timer.ts';
-import { Stepper } from '../machine/stepper.ts';
 import { MS, World } from './world.ts';
 
 const { work_struct: W, delayed_work: D } = LAYOUT;

@@ -5,15 +5,16 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { lo32 } from '../../src/guest/addr.ts';
-import { REG } from '../../src/guest/engine.ts';
-import { packageRoot } from '../../src/guest/unicorn_library.ts';
-import type { TaskStruct } from '../../src/kernel/task_struct.ts';
-import type { Cpu } from '../../src/machine/cpu.ts';
-import { Machine, type MachineOptions } from '../../src/machine/machine.ts';
-import { TICK_NS } from '../../src/sched/timer.ts';
-import { compareReliable, type ShadowStacks } from '../../src/unwind/shadow.ts';
-import { MAX_STACK_ENTRIES } from '../../src/unwind/stacktrace.ts';
+import { lo32 } from '../guest/addr.ts';
+import { REG } from '../guest/engine.ts';
+import { packageRoot } from '../guest/unicorn_library.ts';
+import type { TaskStruct } from '../kernel/task_struct.ts';
+import type { Cpu } from '../machine/cpu.ts';
+import { Machine, type MachineOptions } from '../machine/machine.ts';
+import { TICK_NS } from '../sched/timer.ts';
+import { compareReliable, type ShadowStacks } from '../unwind/shadow.ts';
+import { MAX_STACK_ENTRIES } from '../unwind/stacktrace.ts';
+import type { Verdict } from './ports.ts';
 
 const MODULES = join(packageRoot(), 'fixtures/modules');
 const MODULE_NAMES = [
@@ -51,6 +52,8 @@ export class Stepper {
   readonly wrong: string[] = [];
   /** Live frames seen under an interrupt's registers while another interrupt's were above. */
   nested = 0;
+  /** Told of each comparison: low half of the address, what came of it, and why where it is not right. */
+  observe: ((lo: number, verdict: Verdict, why: string) => void) | undefined;
   readonly #entries = new Uint32Array(MAX_STACK_ENTRIES);
   readonly #places = new Map<number, Place>();
 
@@ -132,8 +135,10 @@ export class Stepper {
   compare(cpu: Cpu): void {
     const { name } = this.place(cpu.context.halves[2 * REG.rip]);
     const slot = cpu.stackSlot();
+    const lo = cpu.context.halves[2 * REG.rip];
     if (slot < 0) {
       count(this.unreliable, `${name}: on the user's stack`);
+      this.observe?.(lo, 'wrong, declared unreliable', "on the user's stack");
       return;
     }
     const { traces } = this.machine;
@@ -144,10 +149,13 @@ export class Stepper {
     if (n < 0) {
       const said = traces.stackTrace.explainRegsReliable(stack, regs);
       const where = (hex: string) => this.place(lo32(BigInt(hex))).name;
-      count(this.unreliable, `${name}: ${said.ok ? '' : said.reason.replaceAll(/0x[0-9a-f]+/g, where)}`);
+      const why = said.ok ? '' : said.reason.replaceAll(/0x[0-9a-f]+/g, where);
+      count(this.unreliable, `${name}: ${why}`);
+      this.observe?.(lo, 'wrong, declared unreliable', why);
       return;
     }
     const difference = compareReliable(entries, n, Uint32Array.from(this.truth(cpu)), this.machine.core.sym);
+    this.observe?.(lo, difference ? 'wrong, declared reliable' : 'right', difference ?? '');
     if (difference) this.wrong.push(`${this.machine.core.sym(cpu.rip)}: ${difference}`);
     else count(this.compared, name);
     const interrupts = this.shadow

@@ -1,13 +1,15 @@
 // Preempts a task at every kernel instruction where it can be, once for each different stack: a tick
 // comes, another task runs, and the trace of the one that waits is held against the truth.
 
-import { lo32 } from '../../src/guest/addr.ts';
-import { REG } from '../../src/guest/engine.ts';
-import type { TaskStruct } from '../../src/kernel/task_struct.ts';
-import type { Cpu } from '../../src/machine/cpu.ts';
-import type { Machine } from '../../src/machine/machine.ts';
-import { compareReliable } from '../../src/unwind/shadow.ts';
-import { MAX_STACK_ENTRIES } from '../../src/unwind/stacktrace.ts';
+import { lo32 } from '../guest/addr.ts';
+import { REG } from '../guest/engine.ts';
+import type { HostCall } from '../guest/hostcall.ts';
+import type { TaskStruct } from '../kernel/task_struct.ts';
+import type { Cpu } from '../machine/cpu.ts';
+import type { Machine } from '../machine/machine.ts';
+import { GroundTruthError } from '../machine/traces.ts';
+import { compareReliable } from '../unwind/shadow.ts';
+import { MAX_STACK_ENTRIES } from '../unwind/stacktrace.ts';
 import { count, interruptComes, Stepper } from './stepper.ts';
 
 /** Fewer instructions than the way back from an interrupt takes. */
@@ -29,12 +31,16 @@ export type Position =
   | 'body';
 
 export interface Preemption {
+  /** Low half of the address. */
+  readonly lo: number;
   /** Function, or `trampoline`. */
   readonly name: string;
   readonly offset: number;
   readonly position: Position;
   /** The trace's verdict: undefined when reliable, and then it was equal to the truth. */
   readonly unreliable: string | undefined;
+  /** How a trace that was called reliable differs from the truth. */
+  readonly wrong: string | undefined;
   /** Functions of the whole stack, innermost first, from where it was preempted. */
   readonly stack: readonly string[];
   /** Functions of the reliable trace from the switch down to there. */
@@ -140,8 +146,8 @@ export class Preempter {
     const stack = truth.map((lo) => this.stepper.place(lo).name);
     const { name, offset } = this.stepper.place(truth[0]);
     const call = { cpu: cpu.id, args: [], sp: 0n, caller: 0n };
-    // Compares a reliable trace with the shadow stack, and throws where they differ.
-    const n = traces.saveReliable(task, this.#entries, call);
+    const n = traces.stackTrace.stackTraceSaveTskReliable(task, this.#entries);
+    const wrong = n < 0 ? undefined : this.#difference(task, call);
     let unreliable: string | undefined;
     let above: string[] = [];
     if (n < 0) {
@@ -154,7 +160,20 @@ export class Preempter {
       if (difference) this.wrong.push(`${core.sym(BigInt(truth[0]))}: ${difference}`);
     }
     if (task.onRq !== 1) this.wrong.push(`${name}: preempted and not queued`);
-    this.preemptions.push({ name, offset, position, unreliable, stack, above });
+    const lo = truth[0];
+    this.preemptions.push({ lo, name, offset, position, unreliable, wrong, stack, above });
+  }
+
+  /** The whole of a reliable trace, from the switch down, held against the shadow stack. */
+  #difference(task: TaskStruct, call: HostCall): string | undefined {
+    try {
+      this.machine.traces.saveReliable(task, this.#entries, call);
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof GroundTruthError)) throw error;
+      this.wrong.push(error.message);
+      return error.message;
+    }
   }
 
   /** Ends the task that takes the CPU. */
