@@ -107,6 +107,17 @@ function operands(insn: Insn, written: number): number {
   return written === TO_REG ? named(insn.reg) : named(insn.reg) | toRm(insn);
 }
 
+/** What a push, a pop, or an addition of a constant makes of rsp; 0 where that is not what changes it. */
+export function stackDelta(insn: Insn): number {
+  const { opcode } = insn;
+  if (opcode >= 0x50 && opcode <= 0x57) return insn.opsize16 ? 0 : -8;
+  if (opcode >= 0x58 && opcode <= 0x5f) return insn.opsize16 ? 0 : 8;
+  if (opcode !== 0x81 && opcode !== 0x83) return 0;
+  const extension = insn.reg & 7;
+  if (insn.mod !== 3 || insn.rm !== RSP || (insn.rex & REX_W) === 0) return 0;
+  return extension === 0 ? insn.imm : extension === 5 ? -insn.imm : 0;
+}
+
 const toRm = (insn: Insn): number => (insn.mod === 3 ? named(insn.rm) : 0);
 
 /** Half of the register, or somewhere else than in the frame: what it leaves is seen when the piece ends. */

@@ -10,6 +10,7 @@ import { decodeAt, Insn } from '../isa/decoder.ts';
 import type { Code } from '../objtool/insn.ts';
 import * as insns from '../objtool/insn.ts';
 import {
+  CALLER_BP_LO,
   CALLER_LO,
   type CheckGuest,
   DEEPEST_SP,
@@ -19,7 +20,7 @@ import {
   STACK_LO,
   TEXT_LO,
 } from './check_guest.ts';
-import { accessesElsewhere } from './effects.ts';
+import { accessesElsewhere, baseOf } from './effects.ts';
 import type { LoadedText } from './loaded_text.ts';
 import {
   afterReplacement,
@@ -174,7 +175,7 @@ export class Explorer {
     }
     context.halves[2 * REG.rip] = at;
     context.halves[2 * REG.rip + 1] = 0xffffffff;
-    const strays = accessesElsewhere(decoded);
+    const strays = accessesElsewhere(decoded) || (baseOf(decoded) === REG.rbp && !this.#hasFrame());
     if (strays) this.#saved.note(words, context.halves[SP]);
     const stop = engine.run(context, 1);
     if (stop.kind !== 'budget' || stop.executed !== 1) {
@@ -187,6 +188,13 @@ export class Explorer {
     words[ret] = CALLER_LO + 0x200;
     words[ret + 1] = 0xffffffff;
     return true;
+  }
+
+  /** Whether rbp is a frame pointer: it points to the caller's. */
+  #hasFrame(): boolean {
+    const { context, words } = this.#guest;
+    const at = (context.halves[2 * REG.rbp] - STACK_LO) >> 2;
+    return context.halves[2 * REG.rbp + 1] === STACK_HALF && words[at] === CALLER_BP_LO;
   }
 
   /** An instruction on the stack whose other operand is nowhere: its part of the stack alone. */

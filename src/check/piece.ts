@@ -1,11 +1,12 @@
 // A straight piece of a path as it is put on the tape: the instructions as they are, one after the other, jumps
-// left out, and behind each that may change rsp or rbp a store that notes the register.
+// left out, and a store that notes the register behind each that changes rbp, or rsp other than by a push, a pop
+// or a constant.
 //
 // Invariant: what is executed is the code's own bytes; only a distance from rip is made another.
 
 import { REG } from '../guest/engine.ts';
 import { decodeAt, Insn } from '../isa/decoder.ts';
-import { baseOf, CHANGES_BP, CHANGES_SP, effectsOf, ODD, STORES_BP } from './effects.ts';
+import { baseOf, CHANGES_BP, CHANGES_SP, effectsOf, ODD, STORES_BP, stackDelta } from './effects.ts';
 import { CALLER_SAVED } from './paths.ts';
 import { isSteppedOver, POPF } from './step_over.ts';
 import { KEPT, LOG_SLOTS, TAPE, TAPE_DATA, TAPE_POINTER, type TapeMachine } from './tape_machine.ts';
@@ -32,6 +33,8 @@ export class Piece {
   readonly effects = new Uint8Array(MOST);
   readonly #at = new Int32Array(MOST);
   readonly #size = new Uint8Array(MOST);
+  /** What is added to rsp, where that needs no note: it is held against the register when the piece ends. */
+  readonly #delta = new Int32Array(MOST);
   readonly #spSlot = new Int16Array(MOST);
   readonly #bpSlot = new Int16Array(MOST);
   /** Of a store of rbp: register and distance. */
@@ -75,6 +78,7 @@ export class Piece {
     this.#size[i] = 0;
     this.#spSlot[i] = NO_SLOT;
     this.#bpSlot[i] = NO_SLOT;
+    this.#delta[i] = 0;
     return i;
   }
 
@@ -102,7 +106,7 @@ export class Piece {
     view.setInt32(end + 1, value | 0, true);
     this.#machine.end = end + 5;
     this.effects[i] = CHANGES_SP | PUSHES_RETURN;
-    this.#spSlot[i] = this.#machine.writeLog(REG.rsp, this.#slots++);
+    this.#delta[i] = -8;
   }
 
   /** The instruction itself. False, and nothing is added, if it must be alone and is not the first. */
@@ -114,7 +118,7 @@ export class Piece {
       if (decoded.opcode !== POPF) return true;
       this.#write(POP_NOTHING);
       this.effects[i] = CHANGES_SP;
-      this.#spSlot[i] = this.#machine.writeLog(REG.rsp, this.#slots++);
+      this.#delta[i] = 8;
       return true;
     }
     const effects = effectsOf(decoded);
@@ -137,7 +141,9 @@ export class Piece {
       this.#base[i] = baseOf(decoded);
       this.#distance[i] = decoded.disp;
     }
-    if (effects & (CHANGES_SP | ODD)) this.#spSlot[i] = machine.writeLog(REG.rsp, this.#slots++);
+    const delta = effects & CHANGES_SP ? stackDelta(decoded) : 0;
+    if (delta !== 0) this.#delta[i] = delta;
+    else if (effects & (CHANGES_SP | ODD)) this.#spSlot[i] = machine.writeLog(REG.rsp, this.#slots++);
     if (effects & (CHANGES_BP | ODD)) this.#bpSlot[i] = machine.writeLog(REG.rbp, this.#slots++);
     return true;
   }
@@ -153,6 +159,7 @@ export class Piece {
 
   /** The registers behind an instruction, from what was noted. */
   after(i: number, halves: Uint32Array): void {
+    halves[2 * REG.rsp] += this.#delta[i];
     this.#take(this.#spSlot[i], REG.rsp, halves);
     this.#take(this.#bpSlot[i], REG.rbp, halves);
   }

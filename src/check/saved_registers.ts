@@ -48,26 +48,37 @@ export function whereabouts(words: Uint32Array, halves: Uint32Array): Record<Sav
   return found;
 }
 
-/** The words of the stack that hold such a value, to be put back: a pointer of nobody's may lead there. */
+/**
+ * The words of the stack that hold such a value, or the caller's stack pointer where a function that realigns its
+ * own keeps it, to be put back: a pointer of nobody's may lead there.
+ */
 export class SavedWords {
   readonly #at: number[] = [];
-  readonly #which: number[] = [];
+  readonly #lows: number[] = [];
+  readonly #highs: number[] = [];
 
   note(words: Uint32Array, sp: number): void {
     this.#at.length = 0;
-    this.#which.length = 0;
+    this.#lows.length = 0;
+    this.#highs.length = 0;
     for (let i = (ENTRY_SP - 8 - STACK_LO) >>> 2; i >= (sp - STACK_LO) >>> 2 && i >= 0; i -= 2) {
-      const which = LOWS.indexOf(words[i]);
-      if (which < 0 || words[i + 1] !== HIGHS[which]) continue;
+      if (!isSaved(words[i], words[i + 1])) continue;
       this.#at.push(i);
-      this.#which.push(which);
+      this.#lows.push(words[i]);
+      this.#highs.push(words[i + 1]);
     }
   }
 
   putBack(words: Uint32Array): void {
     this.#at.forEach((at, n) => {
-      words[at] = LOWS[this.#which[n]];
-      words[at + 1] = HIGHS[this.#which[n]];
+      words[at] = this.#lows[n];
+      words[at + 1] = this.#highs[n];
     });
   }
+}
+
+function isSaved(low: number, high: number): boolean {
+  if (low === ENTRY_SP + 8) return high === STACK_HALF;
+  const which = LOWS.indexOf(low);
+  return which >= 0 && high === HIGHS[which];
 }
