@@ -14,8 +14,11 @@ import { GroundTruthError, type Traces } from './traces.ts';
 /** Ways of switching that are consistent; force is not. */
 const VERIFIED: ReadonlySet<string> = new Set(['stack check', 'kernel exit', 'idle loop']);
 
-/** The last byte of a function's fentry call: what liveFunctions() makes of the return address behind it. */
-const FENTRY_RETURN = 4;
+/**
+ * Where a task is that has entered a function and has no version yet: before the fentry call, or in it, where
+ * liveFunctions() makes the call's last byte of the return address. Offsets from the function.
+ */
+const FENTRY_CALL: readonly number[] = [0, 4];
 
 export class TransitionTruth {
   readonly #core: KernelCore;
@@ -87,8 +90,9 @@ export class TransitionTruth {
     if (!patch) return;
     const versions = this.#replaced(livepatch);
     // A task in the fentry call of the old function is on its way to the new one: its state is the target.
-    const entering = (ip: number): boolean =>
-      livepatch.targetState === CONSTANTS.KLP_PATCHED && versions.some((v) => ip === v.start + FENTRY_RETURN);
+    const patching = livepatch.targetState === CONSTANTS.KLP_PATCHED;
+    const entries = entriesOf(patching ? versions.filter((v) => v.start === v.site) : []);
+    const entering = (ip: number): boolean => entries.has(ip);
     for (const task of this.#tasks()) {
       const live = this.#live(task, versions, entering);
       if (live.size === 0) this.#gaps.delete(task);
@@ -168,7 +172,11 @@ export class TransitionTruth {
 function leaving(versions: readonly Version[]): { versions: readonly Version[]; entries: Set<number> } {
   const patched = new Set(versions.filter((v) => v.start !== v.site).map((v) => v.site));
   const originals = versions.filter((v) => v.start === v.site && patched.has(v.site));
-  return { versions, entries: new Set(originals.map((v) => v.start + FENTRY_RETURN)) };
+  return { versions, entries: entriesOf(originals) };
+}
+
+function entriesOf(originals: readonly Version[]): Set<number> {
+  return new Set(originals.flatMap(({ start }) => FENTRY_CALL.map((offset) => start + offset)));
 }
 
 function loadedFuncs(livepatch: Livepatch): KlpFunc[] {

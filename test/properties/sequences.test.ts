@@ -75,6 +75,22 @@ describe('sequences that went wrong once', () => {
         ],
       },
     ],
+    [
+      'a thread that was interrupted before the fentry call of such a function',
+      {
+        seed: 2053516877,
+        cpus: 1,
+        instructionNs: 20_000,
+        steps: [
+          { do: 'load', module: 'patch_both', args: 'replace=1', ...QUICK },
+          { do: 'load', module: 'target', args: '', wait: true },
+          { do: 'load', module: 'patch_target', args: '', wait: true },
+          { do: 'spawn', program: 'reader', args: ['/proc/klpdemo', '15'] },
+          { do: 'unload', which: 0, wait: true },
+          { do: 'spawn', program: 'forker', args: ['20'] },
+        ],
+      },
+    ],
   ];
 
   it.each(found)('%s', async (_name, one) => {
