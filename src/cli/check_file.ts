@@ -27,17 +27,19 @@ let guest: CheckGuest | undefined;
 export function checkFile({ path, unwinder }: CheckJob): CheckReport {
   const started = performance.now();
   const ms = (): number => Math.round(performance.now() - started);
+  let used = false;
   try {
     const elf = parseKernelObject(readObject(path), path);
     if (unwinder === 'orc' && !readOrc(elf)) throw elf.error('no .orc_unwind table to check');
     guest ??= new CheckGuest();
-    const check = new ObjectChecker(guest, elf, { unwinder }).check();
+    const checker = new ObjectChecker(guest, elf, { unwinder });
+    used = true;
+    const check = checker.check();
     return { file: path, ms: ms(), check };
   } catch (error) {
     if (error instanceof EngineError) throw error;
     // What a broken object left in the machine is not for the next one.
-    guest?.close();
-    guest = undefined;
+    if (used) closeGuest();
     const { code, message } = error as NodeJS.ErrnoException;
     const known = typeof code === 'string';
     if (!known && process.env.KLPEMU_DEBUG) process.stderr.write(`${(error as Error).stack}\n`);
@@ -45,4 +47,9 @@ export function checkFile({ path, unwinder }: CheckJob): CheckReport {
     const full = text.includes(path) ? text : `${path}: ${text}`;
     return { file: path, ms: ms(), error: { code: known ? code : 'EINTERNAL', message: full } };
   }
+}
+
+function closeGuest(): void {
+  guest?.close();
+  guest = undefined;
 }

@@ -2,8 +2,8 @@
 // long run does, and the short run of the tests.
 
 import { readFileSync, writeFileSync } from 'node:fs';
-import { checkFile } from '../../src/cli/check_file.ts';
-import { orcObject } from '../../src/cli/orc_object.ts';
+import { type CheckReport, checkFile } from '../../src/cli/check_file.ts';
+import { type OrcReport, orcObject } from '../../src/cli/orc_object.ts';
 import { type Kind, Victim } from './mutations.ts';
 import { Random } from './random.ts';
 
@@ -51,7 +51,10 @@ export async function tryShare(share: Share, tell: (report: Report) => void): Pr
   const outcomes: Record<string, number> = {};
   const failures: Failure[] = [];
   let [done, slowest, told] = [0, 0, performance.now()];
-  const report = (next: number): void => {
+  const sound = await soundness(share);
+  const report = async (next: number): Promise<void> => {
+    const harm = await sound();
+    if (harm !== undefined) failures.push({ index: next, name: share.file, kinds: [], why: harm });
     const rss = process.memoryUsage().rss;
     if (rss > MOST_MEMORY)
       failures.push({ index: next, name: file, kinds: [], why: `${rss >> 20} MiB in use` });
@@ -75,16 +78,32 @@ export async function tryShare(share: Share, tell: (report: Report) => void): Pr
     const late = took > LATE_MS ? `took ${Math.round(took)} ms` : undefined;
     const harm = why ?? late;
     if (harm !== undefined) failures.push({ index, name: victim.name, kinds, why: harm });
-    if (performance.now() - told > REPORT_EVERY_MS) report(index + 1);
+    if (performance.now() - told > REPORT_EVERY_MS) await report(index + 1);
   }
-  report(to);
+  await report(to);
+}
+
+/** Whether what came before has changed the answers for an object that is whole. */
+async function soundness({ command, victims }: Share): Promise<() => Promise<string | undefined>> {
+  const path = victims[victims.length - 1];
+  const answer = async (): Promise<string> => {
+    const { ms, ...report } = { ms: 0, ...(await run(command, path)) };
+    return JSON.stringify(report);
+  };
+  const first = await answer();
+  return async () =>
+    (await answer()) === first ? undefined : 'a whole object has other answers than at first';
+}
+
+async function run(command: Command, path: string, output?: string): Promise<OrcReport | CheckReport> {
+  const job = { path, diff: true, dump: true, ...(output ? { output } : {}) };
+  return command === 'orc' ? orcObject(job) : checkFile({ path, unwinder: 'orc' });
 }
 
 /** `why`: what must never be. */
 async function tryFile(command: Command, path: string): Promise<{ outcome: string; why?: string }> {
   try {
-    const job = { path, diff: true, dump: true, output: `${path}.out` };
-    const { error } = command === 'orc' ? await orcObject(job) : await checkFile({ path, unwinder: 'orc' });
+    const { error } = await run(command, path, `${path}.out`);
     if (!error) return { outcome: 'reports' };
     return error.code === 'EINTERNAL' ? { outcome: 'crashes', why: error.message } : { outcome: error.code };
   } catch (error) {
