@@ -2,10 +2,13 @@
 //
 // No point is named here: the n-th call of whatever can fail is made to fail, for n from 1 until an operation has run
 // through without. What can fail is every allocation and every step of src/kernel/fault_inject.ts. After each, the
-// operation is done as well and taken back; with ten members after every fifth, unless KLPEMU_THOROUGH is set.
+// operation is done as well and taken back; with many of them after every fifth, unless KLPEMU_THOROUGH is set.
 
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import { numberedBundle, numberedTarget } from '../../bench/lib/numbered_modules.ts';
+import { createBundle } from '../../src/bundle/format.ts';
 import { FAULT_POINTS, type FaultPoint } from '../../src/kernel/fault_inject.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import { rest } from './state.ts';
@@ -168,6 +171,24 @@ describe('bundle.md 4: a failing member or target leaves nothing', () => {
     const w = await twoBundles();
     const operation = { start: () => w.startInsmod('core'), undo: () => unload(w) };
     expect(walk(w, operation)).toBeGreaterThan(110);
+    w.machine.close();
+  });
+
+  it('of a late load with a member of many functions', async () => {
+    const w = await World.boot();
+    const file = (name: string): Uint8Array =>
+      new Uint8Array(readFileSync(join(import.meta.dirname, '../../fixtures/modules', `${name}.ko`)));
+    const files = [{ file: 'klpdemo_patch_target.ko', bytes: file('klpdemo_patch_target') }];
+    expect(
+      w.enable(createBundle({ name: 'v1', version: '1', replace: false, files, targets: new Map() })),
+    ).toBe(0);
+    w.machine.addFile('/lib/t.ko', file('klpdemo_target'));
+    const operation = {
+      start: () => w.machine.insmod('/lib/t.ko'),
+      undo: () => expect(w.wait(w.machine.rmmod('klpdemo_target'))).toBe(0),
+      good: SOME,
+    };
+    expect(walk(w, operation)).toBeGreaterThan(100);
     w.machine.close();
   });
 
