@@ -63,7 +63,7 @@ function countCall(machine: Machine): number {
   const [cpu] = machine.smp.cpus;
   const stepTo = (rip: bigint): number => {
     let steps = 0;
-    do steps += machine.runCpu(cpu, 1);
+    do steps += machine.loop.runCpu(cpu, 1);
     while (cpu.rip !== rip);
     return steps;
   };

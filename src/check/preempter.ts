@@ -72,7 +72,7 @@ export class Preempter {
       if (!cpu) break;
       if (cpu.context.cpl === 3) this.#user(cpu, task);
       else if (this.#isOn(cpu, task)) this.#kernel(cpu, task);
-      else this.machine.runCpu(cpu, 1);
+      else this.machine.loop.runCpu(cpu, 1);
     }
     return condition();
   }
@@ -85,7 +85,7 @@ export class Preempter {
     const other = this.machine.core.current(cpu.id) === this.#other;
     // Only a tick takes the CPU from the other task: let it come.
     if (other && task.onRq) cpu.tickPending = true;
-    this.machine.runCpu(cpu, other && !interruptComes(cpu) ? USER_CHUNK : 1);
+    this.machine.loop.runCpu(cpu, other && !interruptComes(cpu) ? USER_CHUNK : 1);
   }
 
   #kernel(cpu: Cpu, task: TaskStruct): void {
@@ -94,7 +94,7 @@ export class Preempter {
       const seen = this.#seen.size;
       if (this.#seen.add(truth.join()).size > seen) this.#interrupt(cpu, task, truth);
     }
-    this.machine.runCpu(cpu, 1);
+    this.machine.loop.runCpu(cpu, 1);
   }
 
   /** Ticks until the draw falls on the other task; returns when the task stands again where it was. */
@@ -137,7 +137,7 @@ export class Preempter {
     else {
       const { name } = this.stepper.place(cpu.context.halves[2 * REG.rip]);
       const leaving = task.onCpu === 1 && (name === 'error_return' || name.startsWith('restore_regs'));
-      this.machine.runCpu(cpu, leaving ? 1 : CHUNK);
+      this.machine.loop.runCpu(cpu, leaving ? 1 : CHUNK);
     }
   }
 

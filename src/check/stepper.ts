@@ -89,7 +89,7 @@ export class Stepper {
   /** One instruction of a CPU (many of a program that only computes), and the comparison. */
   step(cpu: Cpu): void {
     const spins = cpu.context.cpl === 3 && this.machine.core.current(cpu.id).comm === 'spin';
-    this.machine.runCpu(cpu, spins && !interruptComes(cpu) ? SPIN_CHUNK : 1);
+    this.machine.loop.runCpu(cpu, spins && !interruptComes(cpu) ? SPIN_CHUNK : 1);
     if (cpu.context.cpl === 0 && !cpu.halted) this.compare(cpu);
   }
 

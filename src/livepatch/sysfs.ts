@@ -3,7 +3,7 @@
 
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
-import { kstrtobool } from '../module/kstrtox.ts';
+import { kstrtobool } from '../kernel/lib.ts';
 import type { KlpContext } from './context.ts';
 import type { KlpTypes } from './init.ts';
 import { type KlpPatch, objectOfKobj, patchOfKobj } from './structs.ts';
@@ -55,7 +55,7 @@ function* enabledStore(
   call: HostCall,
 ): HostGenerator<number> {
   const enabled = kstrtobool(text);
-  if (typeof enabled === 'number') return enabled;
+  if (enabled === undefined) return -EINVAL;
   const { transitionBegin, transitionEnd } = klp.ports;
   if (transitionBegin && !klp.isInTransition(patch)) {
     const refused = yield* transitionBegin();
@@ -78,7 +78,7 @@ function* forceStore(
   text: string,
 ): HostGenerator<number> {
   const value = kstrtobool(text);
-  if (typeof value === 'number') return value;
+  if (value === undefined) return -EINVAL;
   if (!value) return text.length;
   yield* klp.lock();
   const ours = klp.isInTransition(patch);

@@ -5,12 +5,10 @@ import { Bundles } from '../bundle/core.ts';
 import { FileSystem } from '../fs/filesystem.ts';
 import { Ftrace } from '../ftrace/ftrace.ts';
 import { type Addr, lo32 } from '../guest/addr.ts';
-import { REG } from '../guest/engine.ts';
 import type { UnicornEngine } from '../guest/unicorn.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { noFail } from '../kernel/fault_inject.ts';
 import { Kobjects } from '../kernel/kobject.ts';
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { LAYOUT } from '../kernel/layout.ts';
 import { defineLib, formatContext } from '../kernel/lib.ts';
 import { defineParams } from '../kernel/params.ts';
 import { SeededRandom } from '../kernel/random.ts';
@@ -29,13 +27,13 @@ import { Fork } from '../sched/fork.ts';
 import { Kthreads } from '../sched/kthread.ts';
 import { Locking } from '../sched/locking.ts';
 import { defineTime } from '../sched/time.ts';
-import { TICK_NS, Timers } from '../sched/timer.ts';
+import { Timers } from '../sched/timer.ts';
 import { defineWait } from '../sched/wait.ts';
 import { Workqueue } from '../sched/workqueue.ts';
 import { OrcLookup } from '../unwind/orc_lookup.ts';
 import { hostStubs, idleWoken, userPrograms } from './boot.ts';
+import { type Check, checksMade } from './checks.ts';
 import { makeControlFiles } from './control_files.ts';
-import { Cpu } from './cpu.ts';
 import { Executor, MachineError } from './executor.ts';
 import { makeCore, makeMemory } from './hardware.ts';
 import { HostCallDispatch } from './hostcall_dispatch.ts';
@@ -43,14 +41,18 @@ import { type KernelImage, loadKernelImage } from './image.ts';
 import { Modules } from './modules.ts';
 import { Oops } from './oops.ts';
 import { DEFAULTS, IMAGES, type MachineOptions, UNWINDERS } from './options.ts';
+import { peekSysfs } from './peek_sysfs.ts';
 import { Rcu } from './rcu.ts';
+import { RunLoop } from './run_loop.ts';
 import { ShadowExecutor } from './shadow_exec.ts';
 import { Smp } from './smp.ts';
+import { startCpu } from './start_cpu.ts';
 import { printTainted } from './tainted.ts';
 import { Traces } from './traces.ts';
 import { TransitionTruth } from './transition_truth.ts';
 import { trapPorts } from './trap_ports.ts';
 import { Traps } from './traps.ts';
+import { UserTasks } from './user_tasks.ts';
 import { VersionTruth } from './version_truth.ts';
 import { Watchdog } from './watchdog.ts';
 
@@ -80,17 +82,15 @@ export class Machine {
   readonly watchdog: Watchdog;
   readonly smp: Smp;
   readonly executor: Executor;
+  readonly loop: RunLoop;
+  readonly users: UserTasks;
   readonly truth: TransitionTruth;
   readonly versions: VersionTruth;
   /** Kernel code as it is executed, block by block; needs the shadow stack. */
   readonly onBlocks: (sink: (rip: number, executed: number) => void) => void;
   readonly #engine: UnicornEngine;
   readonly #host: HostCallDispatch;
-  readonly #programs: ReadonlyMap<string, Addr>;
   readonly #lookup = new OrcLookup();
-  /** PID and wait status of tasks, kept when their task_struct is gone. */
-  readonly #pids = new WeakMap<TaskStruct, number>();
-  readonly #statuses = new WeakMap<TaskStruct, number>();
 
   /**
    * Makes a machine and boots it: idle tasks run, init, kthreadd and the workers exist.
@@ -105,7 +105,6 @@ export class Machine {
     this.options = options;
     const mem = makeMemory(options);
     this.#engine = mem.engine;
-    this.#programs = userPrograms(image.asm);
     this.smp = new Smp(new SeededRandom(options.seed ^ 0x5bd1e995));
     this.core = makeCore(image, mem.memory, this.#engine, this.smp, options, (id) => this.sched.curr(id));
     const { core, smp } = this;
@@ -182,6 +181,7 @@ export class Machine {
         wchan: (task) => this.traces.wchan(task),
       },
     });
+    this.users = new UserTasks(core, this.sched, this.fork, this.fs, userPrograms(image.asm));
     makeControlFiles(core, this.fs, this.ftrace, this.livepatch);
     this.oops = new Oops(core, {
       cpu,
@@ -218,11 +218,24 @@ export class Machine {
       idleWoken(image.asm),
       shadow,
     );
+    this.loop = new RunLoop({
+      core,
+      smp,
+      timers: this.timers,
+      watchdog: this.watchdog,
+      oops: this.oops,
+      executor: this.executor,
+      instructionNs: options.instructionNs,
+    });
     this.onBlocks = (sink) => {
       if (shadow) shadow.onBlock = sink;
     };
     core.mem.attach(mem.listener(() => shadow?.textChanged()));
-    this.#defineHostFunctions();
+    core.host.define('hrtimer_interrupt', ({ cpu, args }) => {
+      this.timers.run(smp.now());
+      this.sched.tick(cpu);
+      this.watchdog.tick(cpu, args[0]);
+    });
     this.#host.bind(hostStubs(image.asm));
     this.#start(image);
   }
@@ -247,15 +260,6 @@ export class Machine {
     );
   }
 
-  #defineHostFunctions(): void {
-    const { core, smp, timers, sched } = this;
-    core.host.define('hrtimer_interrupt', ({ cpu, args }) => {
-      timers.run(smp.now());
-      sched.tick(cpu);
-      this.watchdog.tick(cpu, args[0]);
-    });
-  }
-
   #start(image: KernelImage): void {
     const { core, smp, options } = this;
     const text = image.asm.sections.find((s) => s.name === '.text');
@@ -275,12 +279,19 @@ export class Machine {
     });
     this.exit.onExit.push((task, code) => {
       this.bundles?.gate.forget(task);
-      this.#statuses.set(task, code);
+      this.users.exited(task, code);
       const exitcode = `0x${code.toString(16).padStart(8, '0')}`;
       if (task.pid === 1) this.oops.panic(core.here(), `Attempted to kill init! exitcode=${exitcode}`);
     });
-    for (let id = 0; id < options.cpus; id++) this.#startCpu(id);
-    const init = this.#newUserTask('pause', [], 'init');
+    const cpuPorts = {
+      core,
+      engine: this.#engine,
+      fork: this.fork,
+      cpus: options.cpus,
+      interrupted: (regs: number) => this.traces.shadow?.interrupt(regs),
+    };
+    for (let id = 0; id < options.cpus; id++) smp.add(startCpu(id, cpuPorts));
+    const init = this.users.create('pause', [], 'init');
     this.#firstFrame(init);
     this.sched.wakeUpNewTask(init);
     const kthreadd = this.fork.createKernelThread(
@@ -306,43 +317,6 @@ export class Machine {
     this.versions.forget(slot);
   }
 
-  #startCpu(id: number): void {
-    const { core } = this;
-    const context = this.#engine.newContext();
-    const cpu = new Cpu(id, context, core, TICK_NS * (1 + id / this.options.cpus), (_cpu, regs) =>
-      this.traces.shadow?.interrupt(lo32(regs)),
-    );
-    const { task, sp } = this.fork.createIdle(id);
-    context.regs.fill(0n);
-    context.regs[REG.rip] = core.symbols.require('secondary_startup_64');
-    context.regs[REG.rsp] = sp;
-    context.regs[REG.rflags] = BigInt(CONSTANTS.X86_EFLAGS_FIXED);
-    context.gsBase = core.percpu.base[id];
-    context.touch();
-    const { percpu } = core;
-    percpu.writeU64('this_cpu_off', id, percpu.base[id]);
-    percpu.writeU32('cpu_number', id, id);
-    percpu.writeU64('current_task', id, task.addr);
-    percpu.writeU64('cpu_current_top_of_stack', id, task.stackTop);
-    core.mem.writeU64(percpu.address('cpu_tss_rw', id) + 4n, task.stackTop);
-    percpu.writeU64('double_fault_stack', id, this.fork.createStack());
-    this.smp.add(cpu);
-  }
-
-  #newUserTask(program: string, args: readonly string[], comm: string): TaskStruct {
-    const entry = this.#programs.get(program);
-    if (entry === undefined) {
-      throw new MachineError(`no program ${program}; there are: ${this.programs().join(' ')}`);
-    }
-    const task = this.fork.createUserTask(
-      { comm, entry, argv: [program, ...args] },
-      this.core.tasks.byPid(1),
-    );
-    this.fs.setupStdio(task);
-    this.#pids.set(task, task.pid);
-    return task;
-  }
-
   /** Virtual ns since boot. */
   now(): number {
     return this.smp.now();
@@ -355,15 +329,12 @@ export class Machine {
 
   /** Starts a program of asm/user as a user task, as a shell would. @throws MachineError for an unknown one. */
   spawn(program: string, args: readonly string[] = [], options: { comm?: string } = {}): TaskStruct {
-    // What comes from outside the machine has no caller that a fault could be told to.
-    const task = noFail(this.core.faults, () => this.#newUserTask(program, args, options.comm ?? program));
-    this.sched.wakeUpNewTask(task);
-    return task;
+    return this.users.spawn(program, args, options.comm ?? program);
   }
 
   /** Names of the programs that can be started. */
   programs(): string[] {
-    return [...this.#programs.keys()].sort();
+    return this.users.programs();
   }
 
   /** A user task that loads a module from a file of the guest. */
@@ -377,92 +348,28 @@ export class Machine {
   }
 
   /** Executes one slice of one CPU, or lets time pass to the next timer. @returns false when nothing is left to do. */
-  step(limitNs = Number.POSITIVE_INFINITY): boolean {
-    const { smp, timers } = this;
-    if (this.oops.panicked) throw this.oops.panicked;
-    let cpu = smp.next();
-    if (!cpu) {
-      if (this.#hungTasks(limitNs)) return true;
-      const due = timers.next();
-      if (due === undefined || due > limitNs) {
-        if (Number.isFinite(limitNs)) smp.advanceTo(limitNs);
-        return false;
-      }
-      smp.advanceTo(due);
-      cpu = smp.cpus[this.core.random.below(smp.cpus.length)];
-      cpu.halted = false;
-      cpu.tickPending = true;
-      cpu.nextTick = nextTickAfter(cpu.clock);
-    }
-    this.runCpu(cpu, smp.slice(cpu), limitNs);
-    return true;
-  }
-
-  /** All CPUs idle, khungtaskd wakes up first: it sleeps by no timer, so that a deadlock is the end of a run. */
-  #hungTasks(limitNs: number): boolean {
-    const due = Math.min(this.timers.next() ?? Number.POSITIVE_INFINITY, limitNs);
-    if (!Number.isFinite(due)) return false;
-    const check = this.watchdog.nextHungCheck();
-    if (check === undefined || check >= due) return false;
-    this.smp.advanceTo(check);
-    this.watchdog.checkHungTasks();
-    return true;
-  }
-
-  /** Runs a CPU for up to `max` instructions, to its next tick, or to a time. @returns instructions executed. */
-  runCpu(cpu: Cpu, max: number, limitNs = Number.POSITIVE_INFINITY): number {
-    const ns = this.options.instructionNs;
-    this.smp.current = cpu;
-    if (cpu.clock >= cpu.nextTick) {
-      if (cpu.tickPending) this.watchdog.tickMissed(cpu);
-      cpu.tickPending = true;
-      cpu.nextTick = nextTickAfter(cpu.clock);
-    }
-    const toTick = Math.max(1, Math.ceil((cpu.nextTick - cpu.clock) / ns));
-    const toLimit = Math.max(1, Math.ceil((limitNs - cpu.clock) / ns));
-    this.smp.executing = true;
-    try {
-      return this.executor.run(cpu, Math.min(max, toTick, toLimit));
-    } finally {
-      this.smp.executing = false;
-    }
+  step(limitNs?: number): boolean {
+    return this.loop.step(limitNs);
   }
 
   /** Runs for virtual ns. */
   runFor(ns: number): void {
-    const end = this.now() + ns;
-    while (this.now() < end && this.step(end));
+    this.loop.runFor(ns);
   }
 
   /** Runs until the condition holds or virtual ns have passed. @returns whether it holds. */
   runUntil(condition: () => boolean, limitNs: number): boolean {
-    const end = this.now() + limitNs;
-    while (!condition()) {
-      if (this.now() >= end || !this.step(end)) return condition();
-    }
-    return true;
+    return this.loop.runUntil(condition, limitNs);
   }
 
   /** The exit code of a task that has ended (0 to 255; 128 + n for signal n); undefined while it lives. */
   exitStatus(task: TaskStruct): number | undefined {
-    const status = this.#statuses.get(task);
-    if (status === undefined) return undefined;
-    return (status & 0x7f) !== 0 ? 128 + (status & 0x7f) : (status >> 8) & 0xff;
-  }
-
-  /** The wait status of a task that has ended, as wait4() gives it; undefined while it lives. */
-  waitStatus(task: TaskStruct): number | undefined {
-    return this.#statuses.get(task);
-  }
-
-  /** PID of a task that was spawned here, also after its end. */
-  pidOf(task: TaskStruct): number {
-    return this.#pids.get(task) ?? task.pid;
+    return this.users.exitStatus(task);
   }
 
   /** What a task wrote to its standard output. */
   stdout(task: TaskStruct): string {
-    return this.fs.terminal.outputOf(this.pidOf(task)).stdout;
+    return this.fs.terminal.outputOf(this.users.pidOf(task)).stdout;
   }
 
   /** Lines of /proc/PID/stack. */
@@ -475,45 +382,18 @@ export class Machine {
     return this.core.printk.dmesg();
   }
 
-  /**
-   * The text of a sysfs file, looked at from outside: no task reads it and no time passes.
-   * @throws MachineError for a path that is no such file, or one whose text guest code must make.
-   */
+  /** The text of a sysfs file, looked at from outside: no task reads it and no time passes. @throws MachineError */
   readText(path: string): string {
-    const node = this.sysfs.lookup(path.replace(/^\/sys(?=\/)/, ''));
-    if (node?.kind !== 'file') throw new MachineError(`${path}: no such file`);
-    const show = node.show();
-    const shown = show.next();
-    show.return(0);
-    if (!shown.done) throw new MachineError(`${path}: only a task can read it`);
-    if (typeof shown.value === 'number') throw new MachineError(`${path}: error ${-shown.value}`);
-    return shown.value;
+    return peekSysfs(this.sysfs, path);
+  }
+
+  /** What was held against the ground truth so far. */
+  checks(): Check[] {
+    return checksMade(this.traces, this.truth, this.versions);
   }
 
   bytesAt(addr: Addr, size: number): Uint8Array {
     return this.core.mem.readBytes(addr, size);
-  }
-
-  /** What was held against the ground truth so far. */
-  checks(): { name: string; count: number }[] {
-    return [
-      { name: 'reliable traces equal to the live frames', count: this.traces.compared },
-      { name: 'frames in them', count: this.traces.frames },
-      { name: 'transitions completed with no task in replaced code', count: this.truth.transitions },
-      { name: 'tasks looked at for that', count: this.truth.tasks },
-      { name: 'switches of a task with none of its frames in replaced code', count: this.truth.switches },
-      {
-        name: 'calls into patched functions that took the version of the task',
-        count: this.versions.calls - this.versions.gapCalls,
-      },
-      { name: "calls through the kernel's own gap (docs/findings.md)", count: this.versions.gapCalls },
-      { name: 'tasks in code that force left them in (docs/findings.md)', count: this.truth.holes.count },
-    ];
-  }
-
-  /** Nothing runs and no timer is armed. */
-  idle(): boolean {
-    return this.smp.cpus.every((c) => c.halted) && this.timers.next() === undefined;
   }
 
   close(): void {
@@ -523,7 +403,3 @@ export class Machine {
 
 /** ret_addr of struct inactive_task_frame. */
 const RET_ADDR = LAYOUT.inactive_task_frame.fields.ret_addr;
-
-function nextTickAfter(ns: number): number {
-  return (Math.floor(ns / TICK_NS) + 1) * TICK_NS;
-}

@@ -22,6 +22,7 @@ import { ModuleLoader } from '../module/main.ts';
 import type { Module } from '../module/module.ts';
 import type { ModuleArea } from '../module/module_alloc.ts';
 import type { ModuleLoaderPorts } from '../module/ports.ts';
+import { refcountFunctions } from '../module/refcount.ts';
 import type { OrcLookup, TextHandle } from '../unwind/orc_lookup.ts';
 import { makeModuleDirectory } from './module_sysfs.ts';
 import { MODULE_INIT_PAUSED, PausedModules } from './paused_modules.ts';
@@ -101,7 +102,7 @@ export class Modules {
       __do_sys_delete_module: del,
       __do_sys_module_unpause: (call) => this.#paused.moduleUnpause(call),
       __request_module: (call) => this.#requestModule(call),
-      ...this.loader.hostFunctions(),
+      ...refcountFunctions(this.loader.modules),
     });
   }
 

@@ -1,9 +1,12 @@
 // Why a module is not loaded: the errno that the system call returns, and the words behind it.
 
+import { ElfError } from '../elf/error.ts';
+import { GuestMemoryError } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { errnoName } from '../kernel/errno.ts';
 import type { FaultPoint } from '../kernel/fault_inject.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
+import { SlabError } from '../kernel/slab.ts';
 
 export type Errno = Extract<keyof typeof CONSTANTS, `E${Uppercase<string>}`>;
 
@@ -28,4 +31,16 @@ export class ModuleError extends Error {
 export function injected(core: KernelCore, point: FaultPoint, what: string): void {
   const failed = core.faults?.check(point, what) ?? 0;
   if (failed !== 0) throw new ModuleError(-failed, `${point} of ${what}: a fault`);
+}
+
+/**
+ * Faults of the module and a lack of memory end a load; anything else is a fault of ours. A table of the module that
+ * points out of it would be an oops in the kernel; here it is one more bad module.
+ */
+export function asModuleError(error: unknown): ModuleError {
+  if (error instanceof ModuleError) return error;
+  if (error instanceof ElfError) return new ModuleError('ENOEXEC', error.message);
+  if (error instanceof GuestMemoryError) return new ModuleError('ENOEXEC', `bad pointer: ${error.message}`);
+  if (error instanceof SlabError && error.code === 'ENOMEM') return new ModuleError('ENOMEM', error.message);
+  throw error;
 }

@@ -4,15 +4,13 @@
 // Invariant: a load that fails leaves memory, symbols, references and lists as they were. Only taints stay, as in
 // the kernel.
 
-import { ElfError } from '../elf/error.ts';
 import type { Addr } from '../guest/addr.ts';
-import type { HostFunction, HostGenerator } from '../guest/hostcall.ts';
-import { GuestMemoryError } from '../guest/memory.ts';
+import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
 import { initListHead } from '../kernel/list.ts';
-import { SlabError } from '../kernel/slab.ts';
-import { injected, ModuleError } from './error.ts';
+import { updateSites } from './branch_sites.ts';
+import { asModuleError, injected, ModuleError } from './error.ts';
 import { findModuleSections, postRelocation } from './finalize.ts';
 import { moduleKallsyms } from './kallsyms.ts';
 import { layoutModule } from './layout.ts';
@@ -37,7 +35,6 @@ import {
 import { MODULE_REF_BASE, type Module } from './module.ts';
 import { ModuleList, neg } from './modules.ts';
 import { ModuleParams } from './params.ts';
-import { updateJumpLabels, updateStaticCalls } from './patch_sites.ts';
 import { type MayCall, type ModuleHooks, type ModuleLoaderPorts, settle } from './ports.ts';
 import { applyRelocations } from './relocate.ts';
 import { checkExportVersions, simplifySymbols, verifyExportedSymbols, waitEvent } from './resolve.ts';
@@ -301,36 +298,11 @@ export class ModuleLoader {
     if (klp !== 0) throw new ModuleError(-klp, `livepatch refuses module ${mod.name}`);
     undo.push(() => this.#hooks.klpModuleGoing?.(mod));
     if (mod.paused) unpauseModule(this.#core, mod);
-    this.#updateSites(mod);
+    updateSites(this.#core, this.#ports, mod);
     const err = (yield* settle(this.#hooks.notify?.(mod, 'COMING') ?? 0)) ?? 0;
     undo.push(() => this.#notifyGoing(mod));
     injected(this.#core, 'notifier_call_chain', mod.name);
     if (err !== 0) throw new ModuleError(-err, `a notifier refuses module ${mod.name}`);
-  }
-
-  #updateSites(mod: Module): void {
-    const { mem, printk } = this.#core;
-    const poke = this.#ports.pokeText;
-    const inside = mod.jumpEntries.filter((e) => !mod.contains(e.key));
-    const jumps = updateJumpLabels(mem, inside, poke);
-    const target = (key: Addr): Addr | undefined => this.#staticCallTarget(key);
-    const calls = updateStaticCalls(mem, mod.staticCallSites, { target, poke });
-    for (const [section, total, result] of [
-      ['__jump_table', mod.jumpEntries.length, jumps],
-      ['.static_call_sites', mod.staticCallSites.length, calls],
-    ] as const) {
-      for (const warning of result.warnings) printk.warn(`WARNING: ${mod.name}: ${warning}`);
-      const note = `${result.patched} changed, ${total - result.patched} as built`;
-      if (total > 0) mod.reports.push({ section, applied: true, entries: total, note });
-    }
-  }
-
-  /** What a static call does now: static_call_key.func, by way of the trampoline for a key that is not exported. */
-  #staticCallTarget(key: Addr): Addr | undefined {
-    const { mem, symbols } = this.#core;
-    const name = symbols.lookup(key)?.name ?? '';
-    const real = name.startsWith('__SCT__') ? this.#ports.staticCallKey?.(key) : key;
-    return real !== undefined && mem.isMapped(real, 8) ? mem.readU64(real) : undefined;
   }
 
   *#notifyGoing(mod: Module): HostGenerator<void> {
@@ -435,36 +407,4 @@ export class ModuleLoader {
     this.#core.taints |= taintBit('TAINT_FORCED_RMMOD');
     return true;
   }
-
-  /** Host functions by which guest code counts references. */
-  hostFunctions(): Record<string, HostFunction> {
-    const at = (addr: bigint): Module | undefined => (addr === 0n ? undefined : this.modules.byAddr(addr));
-    return {
-      try_module_get: ({ args }) => {
-        const mod = at(args[0]);
-        return mod ? this.modules.tryGet(mod) : true;
-      },
-      __module_get: ({ args }) => {
-        const mod = at(args[0]);
-        if (mod) mod.refcnt++;
-      },
-      module_put: ({ args }) => {
-        const mod = at(args[0]);
-        if (mod) this.modules.put(mod);
-      },
-      module_refcount: ({ args }) => BigInt(at(args[0])?.refcount ?? -1),
-    };
-  }
-}
-
-/**
- * Faults of the module and a lack of memory end a load; anything else is a fault of ours. A table of the module that
- * points out of it would be an oops in the kernel; here it is one more bad module.
- */
-function asModuleError(error: unknown): ModuleError {
-  if (error instanceof ModuleError) return error;
-  if (error instanceof ElfError) return new ModuleError('ENOEXEC', error.message);
-  if (error instanceof GuestMemoryError) return new ModuleError('ENOEXEC', `bad pointer: ${error.message}`);
-  if (error instanceof SlabError && error.code === 'ENOMEM') return new ModuleError('ENOMEM', error.message);
-  throw error;
 }

@@ -35,7 +35,6 @@ export interface ScenarioMachine {
   readText(path: string): string;
   bytesAt(addr: bigint, n: number): Uint8Array;
   checks(): { name: string; count: number }[];
-  idle(): boolean;
   close(): void;
 }
 

@@ -55,13 +55,13 @@ export class Guest {
   run(program: string, args: readonly string[], options: RunOptions = {}): Ended {
     const { machine } = this;
     const task = machine.spawn(program, args, { comm: options.comm ?? program });
-    const pid = machine.pidOf(task);
+    const pid = machine.users.pidOf(task);
     if (options.stdin !== undefined) machine.fs.terminal.type(pid, latin1Bytes(options.stdin));
-    const ended = machine.runUntil(() => machine.waitStatus(task) !== undefined, TIME_LIMIT);
+    const ended = machine.runUntil(() => machine.users.waitStatus(task) !== undefined, TIME_LIMIT);
     const { stdout } = machine.fs.terminal.outputOf(pid);
     machine.fs.terminal.forget(pid);
     if (!ended) this.#giveUp(task, options.comm ?? program);
-    const status = machine.waitStatus(task) as number;
+    const status = machine.users.waitStatus(task) as number;
     const signal = status & 0x7f;
     if (signal !== 0) return { pid, code: undefined, signal, stdout };
     return { pid, code: (status >> 8) & 0xff, signal: undefined, stdout };

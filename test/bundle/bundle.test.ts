@@ -28,9 +28,9 @@ describe('bundle.md 1: the consistency model is synchronous with modules', () =>
     expect(w.machine.runUntil(() => w.machine.stack(task)[0]?.includes('klp_gate_lock'), SECOND)).toBe(true);
     expect(w.machine.stack(task).join()).toContain('__do_sys_finit_module');
     w.wait(task);
-    expect(w.gate.some((e) => e.what === 'load' && e.pid === w.machine.pidOf(task) && e.waitedNs > 0)).toBe(
-      true,
-    );
+    expect(
+      w.gate.some((e) => e.what === 'load' && e.pid === w.machine.users.pidOf(task) && e.waitedNs > 0),
+    ).toBe(true);
   });
 
   it('refuses a non-blocking unload with -EBUSY at once', () => {
@@ -72,7 +72,7 @@ describe('bundle.md 1: the consistency model is synchronous with modules', () =>
     expect(w.wait(blocked)).toBe(C.ENOSYS);
     expect(w.settled()).toBe(true);
     expect(w.has('signaling remaining tasks')).toBe(true);
-    expect(w.gate.some((e) => e.pid === w.machine.pidOf(blocked) && e.result === -512)).toBe(true);
+    expect(w.gate.some((e) => e.pid === w.machine.users.pidOf(blocked) && e.result === -512)).toBe(true);
   });
 
   it('reports a thread that asks for a module in a function that the transition waits for, with both stacks', () => {

@@ -83,11 +83,11 @@ describe('the unwinder', () => {
       const cpu = machine.smp.cpus.find((c) => machine.core.current(c.id) === task && !c.halted);
       if (!cpu) {
         const next = machine.smp.next();
-        if (next) machine.runCpu(next, 10);
+        if (next) machine.loop.runCpu(next, 10);
         else machine.step();
         continue;
       }
-      machine.runCpu(cpu, 1);
+      machine.loop.runCpu(cpu, 1);
       if (cpu.context.cpl === 3 || machine.core.current(cpu.id) !== task) continue;
       const name = machine.core.symbols.nameOf(cpu.rip) ?? '?';
       if (!IN_FS.test(name)) continue;

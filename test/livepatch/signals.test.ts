@@ -33,7 +33,7 @@ const signalled = (): boolean =>
   session.machine.dmesg().some((line) => line.endsWith('livepatch: signaling remaining tasks'));
 /** How a task switched, and how many seconds after the start of the transition. */
 const switchOf = (task: TaskStruct): [string, number] | undefined => {
-  const event = switches.find(({ pid }) => pid === session.machine.pidOf(task));
+  const event = switches.find(({ pid }) => pid === session.machine.users.pidOf(task));
   return event && [event.way, event.sinceNs / SECOND];
 };
 const kthread = (comm: string): TaskStruct => {

@@ -147,7 +147,7 @@ describe('an oops elsewhere', () => {
     machine.runFor(SECOND);
     expect(machine.exitStatus(task)).toBeUndefined();
     expectLog('null_write release', from, { frames: 'modules' });
-    expect(machine.core.tasks.byPid(machine.pidOf(task))).toBe(task);
+    expect(machine.core.tasks.byPid(machine.users.pidOf(task))).toBe(task);
     expectUsable();
   });
 });

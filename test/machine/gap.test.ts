@@ -20,7 +20,7 @@ function untilChosen(task: TaskStruct): boolean {
   const { symbols, percpu } = machine.core;
   let within = false;
   for (let steps = 0; steps < 400_000; steps++) {
-    machine.runCpu(cpu, 1);
+    machine.loop.runCpu(cpu, 1);
     if (machine.core.current(0) !== task || symbols.nameOf(cpu.rip) !== 'klp_ftrace_handler') continue;
     const depth = percpu.readU32('__preempt_count', 0) & CONSTANTS.PREEMPT_MASK;
     if (depth > 0) within = true;

@@ -15,7 +15,7 @@ async function atEveryStep(act: (machine: Machine, cpu: Cpu) => () => boolean): 
   for (let steps = 1; ; steps++) {
     expect(cpu.halted).toBe(true);
     machine.sched.wakeUpIfIdle(0);
-    for (let i = 0; i < steps && !cpu.halted; i++) machine.runCpu(cpu, 1);
+    for (let i = 0; i < steps && !cpu.halted; i++) machine.loop.runCpu(cpu, 1);
     if (cpu.halted) break;
     const place = machine.core.sym(cpu.rip);
     places.add(place);

@@ -150,11 +150,11 @@ describe('the CPU that pokes', () => {
     machine.insmod(`/${PATCH}.ko`);
     const { poking, other } = untilStep(site, 'int3');
     const before = machine.bytesAt(site, 5);
-    for (let i = 0; i < 500; i++) machine.runCpu(poking, 1);
+    for (let i = 0; i < 500; i++) machine.loop.runCpu(poking, 1);
     expect(machine.bytesAt(site, 5)).toEqual(before);
     expect(other.halted).toBe(false);
     while (machine.smp.next() !== other);
-    for (let i = 0; i < 500 && machine.bytesAt(site, 5)[1] === before[1]; i++) machine.runCpu(poking, 1);
+    for (let i = 0; i < 500 && machine.bytesAt(site, 5)[1] === before[1]; i++) machine.loop.runCpu(poking, 1);
     expect(machine.bytesAt(site, 5)[0]).toBe(0xcc);
     expect(machine.bytesAt(site, 5)).not.toEqual(before);
   });

@@ -241,7 +241,7 @@ class SequenceRun {
   }
 
   #kill(task: TaskStruct, signal: number): TaskStruct {
-    return this.#s.machine.spawn('kill', [String(this.#s.machine.pidOf(task)), String(signal)]);
+    return this.#s.machine.spawn('kill', [String(this.#s.machine.users.pidOf(task)), String(signal)]);
   }
 
   #act(one: Action & { wait: boolean; fault?: StepFault }): void {

@@ -14,9 +14,9 @@ async function dyingAt(steps: number) {
   const [cpu] = machine.smp.cpus;
   while (cpu.rip !== dead) {
     if (cpu.halted) machine.step();
-    else machine.runCpu(cpu, 1);
+    else machine.loop.runCpu(cpu, 1);
   }
-  machine.runCpu(cpu, steps);
+  machine.loop.runCpu(cpu, steps);
   return { machine, task, place: machine.core.sym(cpu.rip) };
 }
 

@@ -170,7 +170,7 @@ describe('the end of tasks', () => {
     expect(ownersOf()).toEqual(owners);
     expect(machine.core.slab.used()).toBe(used);
     expect(machine.core.tasks.size).toBe(tasks);
-    expect(machine.idle()).toBe(true);
+    expect(machine.loop.idle()).toBe(true);
     // Slots of stacks are used again: a new task gets a low one.
     expect(machine.spawn('pause').stackSlot).toBeLessThan(20);
   });

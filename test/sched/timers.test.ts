@@ -85,7 +85,7 @@ describe('virtual time', () => {
     const now = world.machine.now();
     world.machine.runFor(12_345_678);
     expect(world.machine.now()).toBe(now + 12_345_678);
-    expect(world.machine.idle()).toBe(true);
+    expect(world.machine.loop.idle()).toBe(true);
   });
 
   it('shows in jiffies, tick by tick', () => {

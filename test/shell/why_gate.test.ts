@@ -32,7 +32,7 @@ describe('why, in the bundle model', () => {
     const text = await sh('why');
     expect(text).toMatch(/^slow: patching for \d\.\d s/);
     expect(text).toMatch(/^klpbundle_asker:\d+ .* is sleeping on function klpbundle_asker_step/m);
-    const pid = w.machine.pidOf(task);
+    const pid = w.machine.users.pidOf(task);
     expect(text).toMatch(
       new RegExp(
         `\\n\\ninsmod:${pid} \\(user task, S \\(sleeping\\)\\) is to load or unload a module; on the gate for 0\\.\\d s\\n` +
