@@ -17,6 +17,8 @@ export interface ProcTexts {
   modules?(): string;
   /** Time that the CPUs were idle, ns. */
   idleNs?(): number;
+  /** Trampolines that ftrace has made, for /proc/kallsyms. */
+  trampolines?(): readonly Addr[];
 }
 
 const KB = 1024n;
@@ -42,7 +44,7 @@ export function makeProcFiles(
   };
   show('uptime_proc_show', () => `${seconds(core.clock.now())} ${seconds(texts.idleNs?.() ?? 0)}\n`);
   show('m_show', () => texts.modules?.() ?? '');
-  show('s_show', () => kallsymsText(core));
+  show('s_show', () => kallsymsText(core, texts.trampolines?.() ?? []));
   defineMemory(fs);
   proc.createSingle('cmdline', 'cmdline_proc_show');
   proc.createSingle('meminfo', 'meminfo_proc_show', { permanent: true });
@@ -73,11 +75,13 @@ function addTaint(core: KernelCore, text: string): number {
   return 0;
 }
 
-function kallsymsText(core: KernelCore): string {
+/** Symbols of the image and of modules, then ftrace_mod_get_kallsym(): trampolines of ftrace. */
+function kallsymsText(core: KernelCore, trampolines: readonly Addr[]): string {
   let text = '';
   for (const s of core.symbols.all()) {
     text += `${hex16(s.addr)} ${s.type} ${s.name}${s.module === undefined ? '' : `\t[${s.module}]`}\n`;
   }
+  for (const addr of trampolines) text += `${hex16(addr)} t ftrace_trampoline\t[__builtin__ftrace]\n`;
   return text;
 }
 

@@ -127,9 +127,11 @@ export class Kallsyms {
     return this.lookup(addr)?.name;
   }
 
-  /** All symbols with their module, image first: /proc/kallsyms order. */
+  /** All symbols with their module, image first, then the module that came last: /proc/kallsyms order. */
   *all(): IterableIterator<KernelSymbol & { module?: string }> {
-    for (const table of this.#tables.values()) {
+    const image = this.#tables.get(undefined);
+    const modules = [...this.#tables.values()].filter((table) => table !== image).reverse();
+    for (const table of image ? [image, ...modules] : modules) {
       for (const s of table.symbols) yield table.module === undefined ? s : { ...s, module: table.module };
     }
   }

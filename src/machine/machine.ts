@@ -179,6 +179,7 @@ export class Machine {
             .map((line) => `${line}\n`)
             .join(''),
         wchan: (task) => this.traces.wchan(task),
+        trampolines: () => this.ftrace.trampolines.list().map(({ start }) => start),
       },
     });
     this.users = new UserTasks(core, this.sched, this.fork, this.fs, userPrograms(image.asm));

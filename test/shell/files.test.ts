@@ -70,6 +70,52 @@ describe('the files of a patch that is on', () => {
   });
 });
 
+describe('what the kernel tells of its code', () => {
+  it('has patched and patching functions, newest module first, and the trampoline between them', async () => {
+    const text = await sh(
+      "grep -E ' (cmdline_proc_show|klp_ftrace_handler|klpdemo_new_cmdline_proc_show|ftrace_trampoline)' /proc/kallsyms",
+    );
+    expect(text).toMatch(
+      /^ffffffff81\w{6} t cmdline_proc_show\nffffffff81\w{6} t klp_ftrace_handler\nffffffffc0\w{6} t klpdemo_new_cmdline_proc_show\t\[klpdemo_patch_vmlinux\]\nffffffffc0\w{6} t ftrace_trampoline\t\[__builtin__ftrace\]\n$/,
+    );
+    const trampoline = /(\w+) t ftrace_trampoline/.exec(text)?.[1];
+    expect(await sh('disas cmdline_proc_show | head -n 2')).toContain(`${trampoline}`);
+    expect(await sh('cat /sys/kernel/debug/tracing/enabled_functions')).toContain(`tramp: 0x${trampoline} `);
+  });
+
+  it.each([
+    ['/proc/modules', 'Input/output error'],
+    ['/proc/kallsyms', 'Input/output error'],
+    ['/proc/1/patch_state', 'Invalid argument'],
+    ['/proc/1/stack', 'Invalid argument'],
+    ['/sys/kernel/debug/tracing/enabled_functions', 'Invalid argument'],
+    ['/proc/sys/kernel/ftrace_enabled', 'Invalid argument'],
+    ['/proc/sys/kernel/tainted', 'Invalid argument'],
+  ])('%s is not written to: %s', async (path, error) => {
+    expect(await sh(`echo x > ${path}`)).toBe(`bash: echo: write error: ${error}\n[exit status 1]\n`);
+  });
+
+  it.each([
+    `${PATCH}/vmlinux/patched`,
+    `${PATCH}/transition`,
+    '/sys/module/klpdemo_patch_vmlinux/refcnt',
+    '/sys/module/klpdemo_patch_vmlinux/initstate',
+    '/sys/module/klpdemo_patch_vmlinux/taint',
+    '/sys/module/klpdemo_patch_vmlinux/sections/.text',
+  ])('%s cannot be opened for writing, not even by root', async (path) => {
+    expect(await sh(`echo x > ${path}`)).toBe(`bash: ${path}: Permission denied\n[exit status 1]\n`);
+  });
+
+  it.each(['2', 'x', '', ' 0', '-1'])('takes no %j for enabled or force', async (text) => {
+    for (const file of ['enabled', 'force']) {
+      expect(await sh(`echo '${text}' > ${PATCH}/${file}`)).toBe(
+        'bash: echo: write error: Invalid argument\n[exit status 1]\n',
+      );
+    }
+    expect(await sh(`cat ${PATCH}/enabled`)).toBe('1\n');
+  });
+});
+
 describe('files of bytes', () => {
   it('are made, emptied and appended to', async () => {
     expect(await sh('echo one > /tmp/f; echo two >> /tmp/f; cat /tmp/f')).toBe('one\ntwo\n');
