@@ -5,7 +5,7 @@ import { inputFromElf } from '../objtool/elf_input.ts';
 import type { ObjtoolInput } from '../objtool/input.ts';
 import { type Code, placeName } from '../objtool/insn.ts';
 import { readOrc } from '../objtool/orc_format.ts';
-import { createOrc } from '../objtool/orc_gen.ts';
+import { readCode } from '../objtool/orc_gen.ts';
 import { type OrcRows, rowsAt } from '../objtool/orc_rows.ts';
 import type { CheckGuest } from './check_guest.ts';
 import { Explorer } from './explore.ts';
@@ -87,7 +87,7 @@ export class ObjectChecker {
 
   constructor(guest: CheckGuest, subject: ElfObject | CheckSubject, options: CheckOptions) {
     const { input, orc, loaded, except } = subject instanceof ElfObject ? fromElf(subject, options) : subject;
-    const { code } = createOrc(input);
+    const code = readCode(input);
     const text = loadText(code, loaded);
     replaceRefused(text, code);
     this.#guest = guest;

@@ -33,8 +33,10 @@ export const TAPE_POINTER = 3 * BLOCK;
 export const TAPE_DATA = 8 * BLOCK;
 /** Where the block is mapped: from, to. */
 const ZONES: readonly (readonly [bigint, bigint])[] = [
-  [0n, 0x4000000n],
+  [0n, 0x8000000n],
   [DATA_MIDDLE - BigInt(BLOCK), DATA_MIDDLE + 0x3800000n],
+  // What lies on the stack from earlier calls.
+  [0xffffffff80e00000n, 0xffffffff81400000n],
   [0xffffffffff000000n, 0x10000000000000000n],
 ];
 /** Bytes on both sides of a pointer that are put back for each function. */

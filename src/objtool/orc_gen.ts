@@ -180,14 +180,20 @@ function addIgnores(code: Code): void {
   }
 }
 
-/** The entries of any text given as an ObjtoolInput. Throws CfiLimitError. */
-export function createOrc(input: ObjtoolInput): OrcResult {
+/** The instructions and where each may go. */
+export function readCode(input: ObjtoolInput): Code {
   const code = new CodeTable(input);
-  const cfis = new CfiTable();
   addIgnores(code);
   addAlternatives(code);
   new Destinations(code).addAll();
   addJumpTables(code);
+  return code;
+}
+
+/** The entries of any text given as an ObjtoolInput. Throws CfiLimitError. */
+export function createOrc(input: ObjtoolInput): OrcResult {
+  const code = readCode(input);
+  const cfis = new CfiTable();
   readHints(code, cfis);
   validateCode(code, cfis);
   const writer = new RowWriter(code, cfis);
