@@ -182,7 +182,7 @@ export class ObjectChecker {
 
   #passBy(insn: number, stand: Stand, ip: number): void {
     const code = this.#code;
-    if (code.input.sections[code.section[insn]].replacement) return;
+    if (code.func[insn] === 0 || code.input.sections[code.section[insn]].replacement) return;
     if (this.#quick.judge(stand, ip) !== 'right') this.#suspect = true;
     else if (this.#worst[insn] === 0) this.#worst[insn] = CODES.right;
   }
