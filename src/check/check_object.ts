@@ -105,7 +105,11 @@ export class ObjectChecker {
     this.#judge = new Judge(state, this.#ranges, table, options.unwinder);
     this.#frames = options.unwinder === 'fp' ? new FrameMap(guest, code, text) : undefined;
     this.#worst = new Uint8Array(code.count + 1);
-    const at = (insn: number): void => this.#consider(insn, 'interrupted', this.#ip(insn));
+    const at = (insn: number): void => {
+      this.#consider(insn, 'interrupted', this.#ip(insn));
+      // Frame pointers have nothing to say across an interrupt: such a trace is rejected at once.
+      if (!this.#frames) this.#consider(insn, 'preempted', this.#ip(insn));
+    };
     const call = (insn: number): void => {
       // In its own place nothing is called: ftrace's trampoline makes the frames that its call has not.
       if (this.#frames?.isFentry(insn)) return;
@@ -117,7 +121,10 @@ export class ObjectChecker {
       code,
       text,
       {
-        at: (insn) => this.#passBy(insn, 'interrupted', this.#ip(insn)),
+        at: (insn) => {
+          this.#passBy(insn, 'interrupted', this.#ip(insn));
+          this.#passBy(insn, 'preempted', this.#ip(insn));
+        },
         call: (insn) => this.#passBy(insn, 'called', this.#ip(insn) + code.length[insn]),
       },
       (ip) => this.#quick.needsRegisters(ip),

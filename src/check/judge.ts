@@ -36,6 +36,7 @@ import {
   STACK_LO,
 } from './check_layout.ts';
 import type { Stand, Truth, Unwinder, UnwinderAnswer, Verdict } from './ports.ts';
+import { INTERRUPT_ENTRIES, INTERRUPT_FRAMES, PreemptedStack } from './preempted_stack.ts';
 import { whereabouts } from './saved_registers.ts';
 
 const RETURN_AT = ENTRY_SP - STACK_LO;
@@ -46,6 +47,7 @@ const RETURN_IP = (CALLER_LO + 0x200) | 0;
 const CALL = { bpOffset: 0, bpReg: ORC_REG_UNDEFINED, type: 0 };
 const CALLERS = orcTableFromEntries([
   { ...CALL, ip: CALLER_LO, spOffset: 8, spReg: ORC_REG_SP, end: false },
+  ...INTERRUPT_ENTRIES,
   { ...CALL, ip: LAST_CALLER_LO, spOffset: 0, spReg: ORC_REG_UNDEFINED, end: true },
 ]);
 const REGISTER_OF: readonly (number | undefined)[] = PT_REGS_NAMES.map((name) => {
@@ -75,10 +77,12 @@ export class Judge {
   readonly #kind: Unwinder;
   readonly #regs = new Uint32Array(PT_REGS_SIZE / 4);
   readonly #entries = new Uint32Array(MAX_STACK_ENTRIES);
+  readonly #preempted: PreemptedStack;
   readonly #task = { stackSlot: 0, onCpu: 0, spLo: 0 };
 
   constructor(state: JudgedState, ranges: readonly TextRange[], orc: OrcTable | undefined, kind: Unwinder) {
     this.#state = state;
+    this.#preempted = new PreemptedStack(state.words);
     this.#kind = kind;
     this.#lookup.addText({
       name: 'callers',
@@ -99,11 +103,17 @@ export class Judge {
   judge(stand: Stand, ip: number): Verdict {
     this.#start(stand, ip);
     const answer = this.#answer();
+    const verdict = this.#verdict(stand, answer);
+    if (stand === 'preempted') this.#preempted.pop();
+    return verdict;
+  }
+
+  #verdict(stand: Stand, answer: UnwinderAnswer): Verdict {
     // Nobody asks frame pointers for the stack pointer; of a realigned stack they would not know it.
     const spRight = this.#kind === 'fp' || answer.prevSp === PREV_SP;
     if (spRight && answer.returnAddressRight && answer.prevBpRight) return 'right';
     const stored =
-      stand === 'called'
+      stand !== 'interrupted'
         ? this.#trace.stackTraceSaveTskReliable(this.#task, this.#entries)
         : this.#trace.stackTraceSaveRegsReliable(this.#task, this.#regs, this.#entries);
     return stored >= 0 ? 'wrong, declared reliable' : 'wrong, declared unreliable';
@@ -128,6 +138,7 @@ export class Judge {
     this.#start(stand, ip);
     const sp = this.#state.halves[2 * REG.rsp];
     const { prevSp, ...answer } = this.#answer();
+    if (stand === 'preempted') this.#preempted.pop();
     const distance = prevSp === undefined ? undefined : prevSp + STACK_LO - sp;
     return {
       truth: this.#truth(sp),
@@ -164,7 +175,14 @@ export class Judge {
     }
     regs[2 * IP] = ip;
     regs[2 * IP + 1] = 0xffffffff;
-    this.#trace.unwinder.startRegs(this.#task, regs);
+    const { unwinder } = this.#trace;
+    if (stand === 'interrupted') {
+      unwinder.startRegs(this.#task, regs);
+      return;
+    }
+    this.#task.spLo = this.#preempted.push(regs, halves[2 * REG.rsp], halves[2 * REG.rbp]);
+    unwinder.startInactive(this.#task);
+    for (let i = 0; i <= INTERRUPT_FRAMES; i++) unwinder.next();
   }
 
   /** The callee's frame of a task that was switched out there, below the stack pointer. */

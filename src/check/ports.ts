@@ -9,8 +9,11 @@ export type Unwinder = 'orc' | 'fp';
 export const VERDICTS = ['right', 'wrong, declared unreliable', 'wrong, declared reliable'] as const;
 export type Verdict = (typeof VERDICTS)[number];
 
-/** How the task stands there: interrupted with its registers saved, or in the callee of a call. */
-export type Stand = 'interrupted' | 'called';
+/**
+ * How the task stands there: interrupted just now, its registers at hand; preempted by the interrupt and switched
+ * out, with its registers on its stack; or asleep in the callee of a call.
+ */
+export type Stand = 'interrupted' | 'preempted' | 'called';
 
 /** Offsets are from the stack pointer at the instruction; what holds rbp is the value, not a place. */
 export interface Truth {

@@ -23,7 +23,11 @@ class Memory {
 export class QuickJudge {
   readonly #judge: Judge;
   readonly #state: JudgedState & { readonly version: number };
-  readonly #last: Readonly<Record<Stand, Memory>> = { interrupted: new Memory(), called: new Memory() };
+  readonly #last: Readonly<Record<Stand, Memory>> = {
+    interrupted: new Memory(),
+    preempted: new Memory(),
+    called: new Memory(),
+  };
 
   constructor(judge: Judge, state: JudgedState & { readonly version: number }) {
     this.#judge = judge;

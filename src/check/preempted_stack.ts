@@ -1,0 +1,68 @@
+// A task as preemption leaves it: interrupted at an instruction, its registers on its stack, and below them the
+// frames of the interrupt up to the switch to another task.
+// Mirrors the frames under asm_sysvec_apic_timer_interrupt() of arch/x86/entry/entry_64.S, and __switch_to_asm().
+//
+// Invariant: what is written is taken back, so that stale words below the stack pointer stay those of callers.
+
+import { ORC_REG_SP, ORC_REG_UNDEFINED, ORC_TYPE_CALL, ORC_TYPE_REGS, type OrcEntry } from '../elf/orc.ts';
+import {
+  INACTIVE_FRAME_BP,
+  INACTIVE_FRAME_RET_ADDR,
+  INACTIVE_FRAME_SIZE,
+  PT_REGS_SIZE,
+  type PtRegs,
+} from '../unwind/ports.ts';
+import { CALLER_LO, STACK_HALF, STACK_LO } from './check_layout.ts';
+
+/** Behind the call of the interrupt's handler, where the stack pointer is that of the registers. */
+const ENTRY_CODE = CALLER_LO + 0x400;
+/** Behind the call of __switch_to_asm(), in a function that has saved two registers. */
+const SCHEDULE = CALLER_LO + 0x600;
+const SAVED = 16;
+/** Registers, return address of the handler, saved registers, the frame of a task that is switched out. */
+const SIZE = PT_REGS_SIZE + 8 + SAVED + INACTIVE_FRAME_SIZE;
+/** An interrupt aligns the stack. */
+const ALIGN = ~15;
+
+const CALL = { bpOffset: 0, bpReg: ORC_REG_UNDEFINED, spReg: ORC_REG_SP, end: false };
+/** How the unwinder finds its way through that code. */
+export const INTERRUPT_ENTRIES: readonly (OrcEntry & { readonly ip: number })[] = [
+  { ...CALL, ip: ENTRY_CODE, spOffset: 0, type: ORC_TYPE_REGS },
+  { ...CALL, ip: SCHEDULE, spOffset: 8 + SAVED, type: ORC_TYPE_CALL },
+];
+/** Frames between where the task was switched out and the instruction that was interrupted. */
+export const INTERRUPT_FRAMES = 2;
+
+export class PreemptedStack {
+  readonly #words: Uint32Array;
+  readonly #before = new Uint32Array((SIZE + 16) / 4);
+  #from = 0;
+
+  constructor(words: Uint32Array) {
+    this.#words = words;
+  }
+
+  /** Low half of the stack pointer that the task is switched out with. */
+  push(regs: PtRegs, sp: number, bp: number): number {
+    const words = this.#words;
+    const regsAt = (sp & ALIGN) - PT_REGS_SIZE;
+    const switched = regsAt - 8 - SAVED - INACTIVE_FRAME_SIZE;
+    this.#from = (switched - STACK_LO) >>> 2;
+    this.#before.set(words.subarray(this.#from, this.#from + this.#before.length));
+    words.set(regs, (regsAt - STACK_LO) >>> 2);
+    this.#put(regsAt - 8, ENTRY_CODE + 0x10, 0xffffffff);
+    this.#put(switched + INACTIVE_FRAME_RET_ADDR, SCHEDULE + 0x10, 0xffffffff);
+    this.#put(switched + INACTIVE_FRAME_BP, bp, STACK_HALF);
+    return switched;
+  }
+
+  pop(): void {
+    this.#words.set(this.#before, this.#from);
+  }
+
+  #put(address: number, low: number, high: number): void {
+    const at = (address - STACK_LO) >>> 2;
+    this.#words[at] = low;
+    this.#words[at + 1] = high;
+  }
+}
