@@ -1,69 +1,8 @@
 // klpemu compare: one workload under the classic and the bundle model, and a table of what each did.
 
-import { readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { parse } from 'yaml';
-import * as z from 'zod/mini';
-import { FAULT_POINTS } from '../kernel/fault_inject.ts';
-import { formatDuration, parseDuration } from '../scenario/units.ts';
+import { formatDuration } from '../scenario/units.ts';
 import { type Measures, runModel } from './compare_run.ts';
-import { UsageError } from './exit.ts';
-
-const count = z.int().check(z.minimum(1));
-/** `allocation` is any of kmalloc and module_alloc. */
-const fault = z.strictObject({
-  fail: z.enum(['allocation', ...FAULT_POINTS]),
-  nth: z.optional(count),
-  times: z.optional(count),
-  of: z.optional(z.string()),
-});
-/** `every`: each call of the step that can fail, in turn, on a machine of its own. */
-const faults = z.optional(z.union([z.literal('every'), z.array(fault)]));
-const step = z.union([
-  z.strictObject({
-    load: z.string(),
-    params: z.optional(z.string()),
-    background: z.optional(z.boolean()),
-    faults,
-  }),
-  z.strictObject({ unload: z.string(), faults }),
-  z.strictObject({
-    faults,
-    /** Members of a bundle; what the classic model loads for it, where that is not the same modules. */
-    enable: z.array(z.string()).check(z.minLength(1)),
-    classic: z.optional(z.array(z.string())),
-  }),
-  z.strictObject({ wait: z.string() }),
-  z.strictObject({ settle: z.literal(true) }),
-]);
-const workload = z.strictObject({
-  name: z.string(),
-  about: z.optional(z.string()),
-  modules: z.string(),
-  steps: z.array(step),
-});
-
-export type Workload = z.infer<typeof workload>;
-export type WorkloadStep = z.infer<typeof step>;
-export type WorkloadFault = z.infer<typeof fault>;
-
-/** @throws UsageError */
-export function readWorkload(file: string): Workload {
-  let raw: unknown;
-  try {
-    raw = parse(readFileSync(file, 'utf8'));
-  } catch (error) {
-    throw new UsageError(`${file}: ${(error as Error).message}`);
-  }
-  const result = workload.safeParse(raw);
-  if (!result.success) {
-    const [issue] = result.error.issues;
-    throw new UsageError(`${file}: ${issue.path.join('.')}: ${issue.message}`);
-  }
-  for (const { wait } of result.data.steps.map((s) => ('wait' in s ? s : { wait: '0s' })))
-    if (parseDuration(wait) === undefined) throw new UsageError(`${file}: '${wait}' is no duration`);
-  return { ...result.data, modules: join(dirname(file), result.data.modules) };
-}
+import { readWorkload, type Workload } from './compare_workload.ts';
 
 const time = (ns: number): string => (ns === 0 ? '0' : formatDuration(ns));
 

@@ -7,9 +7,9 @@ import { FAULT_POINTS, type Fault, type FaultAttr } from '../kernel/fault_inject
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import { Machine } from '../machine/machine.ts';
 import { parseDuration } from '../scenario/units.ts';
-import type { Workload, WorkloadFault, WorkloadStep } from './compare.ts';
 import { type Counts, countOn } from './compare_count.ts';
 import { leftBehind, lookAt } from './compare_left.ts';
+import type { Workload, WorkloadFault, WorkloadStep } from './compare_workload.ts';
 import { UsageError } from './exit.ts';
 
 export type Model = 'classic' | 'bundle';
@@ -105,7 +105,13 @@ class Run {
   #bundles = 0;
 
   static async boot(work: Workload, model: Model): Promise<Run> {
-    return new Run(await Machine.boot({ model, instructionNs: 2000, heap: 16 << 20, maxTasks: 96 }), work);
+    const machine = await Machine.boot({ model, instructionNs: 2000, heap: 16 << 20, maxTasks: 96 });
+    try {
+      return new Run(machine, work);
+    } catch (error) {
+      machine.close();
+      throw error;
+    }
   }
 
   private constructor(machine: Machine, work: Workload) {

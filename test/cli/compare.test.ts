@@ -1,10 +1,13 @@
 // klpemu compare on the fixtures: the counts that docs/bundle.md argues with.
 
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { readWorkload, tableOf } from '../../src/cli/compare.ts';
+import { tableOf } from '../../src/cli/compare.ts';
 import { type Measures, runModel } from '../../src/cli/compare_run.ts';
+import { readWorkload } from '../../src/cli/compare_workload.ts';
+import { UsageError } from '../../src/cli/exit.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 
@@ -104,13 +107,44 @@ describe('the same faults under both models', () => {
   });
 
   it('every so many failure points of enabling: half of them leave something in one model, none in the other', async () => {
-    const { classic, bundle, table } = await both('every_enable', 12);
-    expect(classic.points.tried).toBeGreaterThan(7);
-    expect(classic.points.leaving).toBeGreaterThan(2);
+    const { classic, bundle, table } = await both('every_enable', 20);
+    expect(classic.points.tried).toBeGreaterThan(4);
+    expect(classic.points.leaving).toBeGreaterThan(1);
     expect(classic.points.lasting).toBe(classic.points.leaving);
     expect(classic.points.left[0]).toContain('patch klpbundle_p1_vmlinux');
     expect(bundle.points).toMatchObject({ leaving: 0, lasting: 0, left: [] });
     expect(table).toMatch(/^failure points, each in a run of its own +\d+ +\d+$/m);
+  });
+});
+
+describe('a workload that is wrong', () => {
+  it.each([
+    ['- sleep: 1s', 'steps.0: a step is one of load, unload, enable, wait, settle'],
+    ['- wait: soon', 'steps.0.wait: no duration'],
+    ['- load: klpbundle_core\n    colour: blue', "steps.0: unknown key 'colour'"],
+    ['- load: klpbundle_core\n    faults: [{ fail: everything }]', 'steps.0.faults.0.fail: '],
+    ['- load: klpbundle_core\n    faults: [{ fail: kmalloc, nth: 0 }]', 'steps.0.faults.0.nth: '],
+    ['- enable: []', 'steps.0.enable: '],
+    [
+      '- load: klpbundle_core\n    background: true\n    faults: every',
+      'steps.0: a step in the background can have no faults',
+    ],
+  ])('is told with its place: %s', (step, wrong) => {
+    const dir = mkdtempSync(join(tmpdir(), 'klpemu-compare-'));
+    const file = join(dir, 'work.yaml');
+    writeFileSync(file, `name: x\nmodules: .\nsteps:\n  ${step}\n`);
+    try {
+      expect(() => readWorkload(file)).toThrow(UsageError);
+      expect(() => readWorkload(file)).toThrow(`${file}: ${wrong}`);
+    } finally {
+      rmSync(dir, { recursive: true });
+    }
+  });
+
+  it('or asks for a module that is not there', async () => {
+    const steps = [{ load: 'nosuch' }];
+    const work = { name: 'x', modules: join(ROOT, 'fixtures/modules'), steps };
+    await expect(runModel(work, 'bundle')).rejects.toThrow(/nosuch\.ko: it cannot be read \(ENOENT\)/);
   });
 });
 
