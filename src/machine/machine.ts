@@ -16,7 +16,7 @@ import { defineRandom } from '../kernel/random_bytes.ts';
 import { Sysfs } from '../kernel/sysfs.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import { vsprintfGuest } from '../kernel/vsprintf.ts';
-import { Livepatch } from '../livepatch/core.ts';
+import type { Livepatch } from '../livepatch/core.ts';
 import type { Kmalloc } from '../mm/kmalloc.ts';
 import { defineMm } from '../mm/mm.ts';
 import { FIRST_MODULE, ModuleArena } from '../module/module_alloc.ts';
@@ -38,6 +38,7 @@ import { Executor, MachineError } from './executor.ts';
 import { makeCore, makeMemory } from './hardware.ts';
 import { HostCallDispatch } from './hostcall_dispatch.ts';
 import { type KernelImage, loadKernelImage } from './image.ts';
+import { makeLivepatch } from './livepatch_ports.ts';
 import { Modules } from './modules.ts';
 import { Oops } from './oops.ts';
 import { DEFAULTS, IMAGES, type MachineOptions, UNWINDERS } from './options.ts';
@@ -167,7 +168,17 @@ export class Machine {
       format,
       commandLine: options.cmdline,
     });
-    this.livepatch = this.#makeLivepatch(kobjects);
+    this.livepatch = makeLivepatch(kobjects, {
+      core,
+      ftrace: this.ftrace,
+      sched: this.sched,
+      workqueue: this.workqueue,
+      modules: this.modules,
+      bundles: this.bundles,
+      traces: this.traces,
+      stack: (task) => this.stack(task),
+      debug: options.debug,
+    });
     this.bundles?.start();
     this.fs = new FileSystem(core, format, {
       sysfs: this.sysfs,
@@ -239,26 +250,6 @@ export class Machine {
     });
     this.#host.bind(hostStubs(image.asm));
     this.#start(image);
-  }
-
-  #makeLivepatch(kobjects: Kobjects): Livepatch {
-    const { sched, workqueue, modules, traces } = this;
-    return new Livepatch(
-      this.core,
-      this.ftrace,
-      kobjects,
-      {
-        sched,
-        workqueue,
-        ...this.bundles?.livepatchPorts,
-        modules: this.bundles ? modules.withoutLateRelocations : modules.forLivepatch,
-        stack: {
-          saveReliable: (task, entries, call) => traces.saveReliable(task, entries, call),
-          format: (task) => this.stack(task),
-        },
-      },
-      { reliableStacktrace: traces.stackTrace.haveReliableStack, debug: this.options.debug },
-    );
   }
 
   #start(image: KernelImage): void {

@@ -1,0 +1,48 @@
+// What livepatch needs of its siblings, plugged in: the scheduler, modules, reliable stack traces, and in the bundle
+// model the gate and the bundles.
+
+import type { Bundles } from '../bundle/core.ts';
+import type { Ftrace } from '../ftrace/ftrace.ts';
+import type { KernelCore } from '../kernel/core.ts';
+import type { Kobjects } from '../kernel/kobject.ts';
+import type { TaskStruct } from '../kernel/task_struct.ts';
+import { Livepatch } from '../livepatch/core.ts';
+import type { Sched } from '../sched/core.ts';
+import type { Workqueue } from '../sched/workqueue.ts';
+import type { Modules } from './modules.ts';
+import type { Traces } from './traces.ts';
+
+export interface LivepatchParts {
+  readonly core: KernelCore;
+  readonly ftrace: Ftrace;
+  readonly sched: Sched;
+  readonly workqueue: Workqueue;
+  readonly modules: Modules;
+  /** In the bundle model. */
+  readonly bundles: Bundles | undefined;
+  readonly traces: Traces;
+  /** Lines of a task's stack. */
+  readonly stack: (task: TaskStruct) => string[];
+  /** pr_debug() of livepatch is on from the start. */
+  readonly debug: boolean;
+}
+
+export function makeLivepatch(kobjects: Kobjects, parts: LivepatchParts): Livepatch {
+  const { core, ftrace, sched, workqueue, modules, bundles, traces, debug } = parts;
+  return new Livepatch(
+    core,
+    ftrace,
+    kobjects,
+    {
+      sched,
+      workqueue,
+      ...bundles?.livepatchPorts,
+      modules: bundles ? modules.withoutLateRelocations : modules.forLivepatch,
+      stack: {
+        saveReliable: (task, entries, call) => traces.saveReliable(task, entries, call),
+        format: parts.stack,
+      },
+    },
+    { reliableStacktrace: traces.stackTrace.haveReliableStack, debug },
+  );
+}
