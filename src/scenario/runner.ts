@@ -10,6 +10,7 @@ import type { TaskStruct } from '../kernel/task_struct.ts';
 import { evaluate, textHolds } from './checks.ts';
 import { exitText } from './exit_text.ts';
 import { faultAttr, faultMissed } from './faults.ts';
+import { DEFAULT_SEED, machineSettings } from './machine_settings.ts';
 import { type BootMachine, bootMachine, type MachineSettings, type ScenarioMachine } from './ports.ts';
 import { type Oops, Recorder } from './recorder.ts';
 import {
@@ -382,19 +383,6 @@ export class ScenarioRun {
       ...(failure ? { failure } : {}),
     };
   }
-}
-
-const DEFAULT_SEED = 1;
-
-function machineSettings({ machine }: Scenario, seed: number | undefined): MachineSettings {
-  const { tasks, instruction, ...rest } = machine;
-  const settings = {
-    ...rest,
-    maxTasks: tasks,
-    instructionNs: instruction,
-    seed: seed ?? machine.seed ?? DEFAULT_SEED,
-  };
-  return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
 }
 
 function failureOf(error: unknown): MachineFailure {

@@ -1,0 +1,18 @@
+// The settings with which a scenario's machine boots: its `machine:` section, in the machine's own words.
+
+import type { MachineSettings } from './ports.ts';
+import type { Scenario } from './scenario.ts';
+
+export const DEFAULT_SEED = 1;
+
+/** What the scenario leaves open is left to the machine. @param seed instead of the scenario's. */
+export function machineSettings({ machine }: Scenario, seed: number | undefined): MachineSettings {
+  const { tasks, instruction, ...rest } = machine;
+  const settings = {
+    ...rest,
+    maxTasks: tasks,
+    instructionNs: instruction,
+    seed: seed ?? machine.seed ?? DEFAULT_SEED,
+  };
+  return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
+}
