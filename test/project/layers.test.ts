@@ -14,7 +14,7 @@ const LAYERS = [
   ['livepatch'],
   ['bundle'],
   ['machine'],
-  ['scenario', 'shell'],
+  ['scenario', 'shell', 'check'],
   ['cli'],
 ];
 const NATIVE = {
