@@ -2,12 +2,17 @@
 // Mirrors arch/x86/kernel/setup_percpu.c: a per-CPU symbol's value is its offset in the area.
 
 import type { Addr } from '../guest/addr.ts';
-import type { GuestMemory } from '../guest/memory.ts';
+import { type GuestMemory, PAGE_SIZE } from '../guest/memory.ts';
 import type { Slab } from './slab.ts';
+
+/** PERCPU_MODULE_RESERVE, bytes: for the variables of modules. */
+const MODULE_RESERVE = 8 << 10;
 
 export class PerCpu {
   /** GS base of each CPU. */
   readonly base: readonly Addr[];
+  /** Where in each area the variables of modules go: an offset and a size in bytes. */
+  readonly reserved: { readonly start: number; readonly size: number };
   readonly #mem: GuestMemory;
   readonly #symbols: ReadonlyMap<string, Addr>;
   /** Offsets of each CPU's copy in the guest's buffer, by symbol. */
@@ -23,10 +28,14 @@ export class PerCpu {
   ) {
     this.#mem = mem;
     this.#symbols = symbols;
+    const start = pageAlign(template.length);
+    this.reserved = { start, size: MODULE_RESERVE };
     this.base = Array.from({ length: cpus }, () => {
-      const area = slab.alloc(Math.max(template.length, 4096), 'percpu area');
-      mem.writeBytes(area, template);
-      return area;
+      // A variable may be aligned to a page, which large allocations are not.
+      const area = slab.alloc(start + MODULE_RESERVE + PAGE_SIZE, 'percpu area');
+      const base = area + BigInt(pageAlign(Number(area & 0xffff_ffffn)) - Number(area & 0xffff_ffffn));
+      mem.writeBytes(base, template);
+      return base;
     });
   }
 
@@ -58,4 +67,8 @@ export class PerCpu {
   writeU32(name: string, cpu: number, value: number): void {
     this.#mem.view64.setUint32(this.#offset(name, cpu), value, true);
   }
+}
+
+function pageAlign(bytes: number): number {
+  return Math.ceil(bytes / PAGE_SIZE) * PAGE_SIZE;
 }

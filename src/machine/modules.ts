@@ -21,6 +21,7 @@ import type { LoadRequest } from '../module/load_info.ts';
 import { ModuleLoader } from '../module/main.ts';
 import type { Module } from '../module/module.ts';
 import type { ModuleArea } from '../module/module_alloc.ts';
+import { ReservedChunk } from '../module/percpu.ts';
 import type { ModuleLoaderPorts } from '../module/ports.ts';
 import { refcountFunctions } from '../module/refcount.ts';
 import type { OrcLookup, TextHandle } from '../unwind/orc_lookup.ts';
@@ -73,6 +74,7 @@ export class Modules {
       sigEnforce: /^(|1|y|on)$/i.test(bootParam(parts.commandLine, 'module.sig_enforce') ?? 'no'),
       klpFindObjectSymbol: (object, name, sympos) => parts.livepatch().findObjectSymbol(object, name, sympos),
       synchronous: parts.bundles !== undefined,
+      percpu: new ReservedChunk(core),
       hooks: {
         ftraceModuleInit: (mod) => void ftrace.moduleInit(mod.name, mod.fentrySites),
         ftraceModuleEnable: (mod) => ftrace.moduleEnable(mod.name),

@@ -108,7 +108,11 @@ export class ModuleFormation {
   /** percpu_modalloc(); the initial values follow in post_relocation's place, nothing relocates them. */
   #percpuAlloc({ pcpu, elf }: LoadInfo, mod: Module, undo: Undo[]): void {
     if (!pcpu || pcpu.size === 0) return;
-    const offset = this.#ports.percpu?.alloc(pcpu.size, Math.min(pcpu.align, CONSTANTS.PAGE_SIZE));
+    const { PAGE_SIZE } = CONSTANTS;
+    if (pcpu.align > PAGE_SIZE) {
+      this.#core.printk.warn(`${mod.name}: per-cpu alignment ${pcpu.align} > ${PAGE_SIZE}`);
+    }
+    const offset = this.#ports.percpu?.alloc(pcpu.size, Math.min(pcpu.align, PAGE_SIZE));
     if (offset === undefined) {
       const reason = `${mod.name}: Could not allocate ${pcpu.size} bytes percpu data`;
       this.#core.printk.warn(reason);
