@@ -11,7 +11,8 @@ import type { CheckGuest } from './check_guest.ts';
 import { Explorer } from './explore.ts';
 import { FrameMap } from './frame_map.ts';
 import { rulesOf } from './frame_rules.ts';
-import { Judge, type TextRange } from './judge.ts';
+import { Judge, type JudgedState, type TextRange } from './judge.ts';
+import type { LiveFrame } from './live_frames.ts';
 import { type LoadedText, loadText } from './loaded_text.ts';
 import type {
   FrameMapReport,
@@ -35,6 +36,8 @@ export interface CheckOptions {
   readonly orc?: OrcRows;
   /** Each instruction in a run of its own, nowhere many at once. */
   readonly single?: boolean;
+  /** Calls within the object are followed as well, and all frames that are live then are asked for. */
+  readonly into?: boolean;
   /** How many wrong places to list. */
   readonly listed?: number;
 }
@@ -94,14 +97,22 @@ export class ObjectChecker {
     this.#except = except ?? new Set();
     this.#code = code;
     this.#text = text;
-    this.#single = options.single ?? false;
+    this.#single = options.single || options.into || false;
     this.#listed = options.listed ?? LISTED;
     const rows = options.unwinder === 'orc' ? (options.orc ?? orc) : undefined;
     this.#ranges = input.sections.flatMap(({ bytes }, i) =>
       text.start[i] === 0 ? [] : [{ start: text.start[i], size: bytes.length }],
     );
     const table = rows && rowsAt(rows, text.addrOf);
-    const state = { words: guest.words, halves: guest.context.halves };
+    const frames = (): readonly LiveFrame[] => this.#explorer.frames;
+    const { words, context } = guest;
+    const state: JudgedState = {
+      words,
+      halves: context.halves,
+      get frames() {
+        return frames();
+      },
+    };
     this.#judge = new Judge(state, this.#ranges, table, options.unwinder);
     this.#frames = options.unwinder === 'fp' ? new FrameMap(guest, code, text) : undefined;
     this.#worst = new Uint8Array(code.count + 1);
@@ -115,7 +126,7 @@ export class ObjectChecker {
       if (this.#frames?.isFentry(insn)) return;
       this.#consider(insn, 'called', this.#ip(insn) + code.length[insn]);
     };
-    this.#explorer = new Explorer(guest, code, text, { at, call });
+    this.#explorer = new Explorer(guest, code, text, { at, call }, options.into);
     const tape: TapeExplorer = new TapeExplorer(
       guest.tape,
       code,
@@ -242,7 +253,7 @@ export class ObjectChecker {
     }
     const worst = this.#worst[insn];
     this.#worst[insn] = Math.max(worst, CODES[verdict]);
-    this.#frames?.note(insn, stand, verdict);
+    if (this.#explorer.frames.length === 0) this.#frames?.note(insn, stand, verdict);
     // The same instruction called and interrupted, or reached twice, is one place.
     if (verdict === 'right' || this.#worst[insn] === worst) return;
     if (this.#places.length >= this.#listed) this.#omitted++;

@@ -21,6 +21,7 @@ import {
   TEXT_LO,
 } from './check_guest.ts';
 import { accessesElsewhere, baseOf } from './effects.ts';
+import { type LiveFrame, MAX_DEPTH } from './live_frames.ts';
 import type { LoadedText } from './loaded_text.ts';
 import {
   afterReplacement,
@@ -35,12 +36,16 @@ import { loadSaved, SavedWords } from './saved_registers.ts';
 import { isSteppedOver, POPF } from './step_over.ts';
 
 const SP = 2 * REG.rsp;
+const NO_FRAMES: readonly LiveFrame[] = [];
+/** Each depth has stack pointers of its own. */
+const MAX_VISITS_INTO = 8;
 
 /** Where a path goes on later, with what it found there. */
 interface Fork {
   readonly insn: number;
   readonly halves: Uint32Array;
   readonly stack: Uint32Array;
+  readonly frames: readonly LiveFrame[];
 }
 
 export class Explorer {
@@ -57,14 +62,21 @@ export class Explorer {
   readonly #insn = new Insn();
   readonly #saved = new SavedWords();
   readonly #fentry: ReadonlySet<number>;
+  readonly #into: boolean;
+  readonly #maxVisits: number;
+  /** Calls that the path followed, the innermost last. */
+  frames: readonly LiveFrame[] = NO_FRAMES;
 
-  constructor(guest: CheckGuest, code: Code, text: LoadedText, visitor: Visitor) {
+  /** `into`: calls within the object are followed too, not only stepped over. */
+  constructor(guest: CheckGuest, code: Code, text: LoadedText, visitor: Visitor, into = false) {
     this.#guest = guest;
     this.#code = code;
     this.#text = text;
     this.#visitor = visitor;
     this.visits = new Uint8Array(code.count + 1);
-    this.#seen = new Int32Array((code.count + 1) * MAX_VISITS);
+    this.#into = into;
+    this.#maxVisits = into ? MAX_VISITS_INTO : MAX_VISITS;
+    this.#seen = new Int32Array((code.count + 1) * this.#maxVisits);
     this.#fentry = fentrySymbols(code);
   }
 
@@ -81,6 +93,7 @@ export class Explorer {
       if (this.#visited(fork.insn, fork.halves[SP])) continue;
       context.halves.set(fork.halves);
       words.set(fork.stack, (fork.halves[SP] - STACK_LO) >>> 2);
+      this.frames = fork.frames;
       context.touch();
       this.#follow(fork.insn);
     }
@@ -88,6 +101,7 @@ export class Explorer {
 
   #enter(): void {
     this.#guest.prepare();
+    this.frames = NO_FRAMES;
     const { context } = this.#guest;
     context.regs.fill(POINTER, 0, 16);
     const { halves } = context;
@@ -100,8 +114,8 @@ export class Explorer {
 
   #visited(insn: number, sp: number): boolean {
     const count = this.visits[insn];
-    for (let i = 0; i < count; i++) if (this.#seen[insn * MAX_VISITS + i] === sp) return true;
-    return count >= MAX_VISITS;
+    for (let i = 0; i < count; i++) if (this.#seen[insn * this.#maxVisits + i] === sp) return true;
+    return count >= this.#maxVisits;
   }
 
   #follow(from: number): void {
@@ -119,7 +133,7 @@ export class Explorer {
         this.deadEnds.add('stack pointer left the stack');
         return;
       }
-      this.#seen[insn * MAX_VISITS + this.visits[insn]++] = sp;
+      this.#seen[insn * this.#maxVisits + this.visits[insn]++] = sp;
       this.#visitor.at(insn);
       if (code.flags[insn] & insns.IN_ALTS) for (const to of code.alts.get(insn) ?? []) this.#fork(to);
       insn = this.#step(insn);
@@ -133,17 +147,17 @@ export class Explorer {
     const dead = (code.flags[insn] & insns.IN_DEAD_END) !== 0;
     switch (code.type[insn]) {
       case insns.INSN_RETURN:
+        return this.#return();
       case insns.INSN_CONTEXT_SWITCH:
       case insns.INSN_TRAP:
         return 0;
       case insns.INSN_CALL:
       case insns.INSN_CALL_DYNAMIC:
         this.#visitor.call(insn);
-        if (dead) return 0;
-        this.#called(insn);
-        return nextOnPath(code, insn);
+        return this.#callFrom(insn, dead);
       case insns.INSN_JUMP:
-        if (dest !== 0 && code.opCode[insn] !== 0) this.#pushReturn(insn);
+        if (dest === 0) return this.#calleeOf(insn);
+        if (code.opCode[insn] !== 0) this.#pushReturn(insn);
         return dest;
       case insns.INSN_JUMP_CONDITIONAL:
         this.#fork(dest);
@@ -187,6 +201,10 @@ export class Explorer {
     const ret = (ENTRY_SP - STACK_LO) >>> 2;
     words[ret] = CALLER_LO + 0x200;
     words[ret + 1] = 0xffffffff;
+    for (const { sp, returnIp } of this.frames) {
+      words[(sp - 8 - STACK_LO) >>> 2] = returnIp;
+      words[((sp - 8 - STACK_LO) >>> 2) + 1] = 0xffffffff;
+    }
     return true;
   }
 
@@ -211,6 +229,52 @@ export class Explorer {
       context.touch();
     }
     return true;
+  }
+
+  /** Over the call, and with calls followed first into it: the way over is gone after that. */
+  #callFrom(insn: number, dead: boolean): number {
+    const { context } = this.#guest;
+    const next = dead ? 0 : nextOnPath(this.#code, insn);
+    const callee = this.frames.length < MAX_DEPTH ? this.#calleeOf(insn) : 0;
+    if (callee === 0) {
+      this.#called(insn);
+      return next;
+    }
+    const { halves } = context;
+    const halvesAtCall = halves.slice();
+    this.#called(insn);
+    this.#fork(next);
+    halves.set(halvesAtCall);
+    const sp = halves[SP];
+    this.#pushReturn(insn);
+    const returnIp = this.#guest.words[(sp - 8 - STACK_LO) >>> 2];
+    const func = this.#code.callDest[insn];
+    const [bpLow, bpHigh] = [halves[2 * REG.rbp], halves[2 * REG.rbp + 1]];
+    this.frames = [...this.frames, { returnIp, sp, bpLow, bpHigh, next, func }];
+    return callee;
+  }
+
+  /** First instruction of the function of this object that is called; 0 where calls are not followed, or in a circle. */
+  #calleeOf(insn: number): number {
+    const { callDest, input } = this.#code;
+    const func = callDest[insn];
+    if (!this.#into || func === 0 || this.#fentry.has(func)) return 0;
+    if (this.frames.some((frame) => frame.func === func)) return 0;
+    const section = input.symbols.section[func];
+    return section === 0 || !input.sections[section]?.text
+      ? 0
+      : this.#code.at(section, input.symbols.value[func]);
+  }
+
+  #return(): number {
+    const frame = this.frames.at(-1);
+    const { context } = this.#guest;
+    // A path that lost its stack is no return to there.
+    if (!frame || context.halves[SP] !== frame.sp - 8) return 0;
+    this.frames = this.frames.slice(0, -1);
+    context.halves[SP] = frame.sp;
+    context.touch();
+    return frame.next;
   }
 
   /** What a callee leaves: nothing known in the registers that it need not save. */
@@ -239,6 +303,6 @@ export class Explorer {
     if (to < this.#code.count && this.#visited(to, sp)) return;
     const from = (sp - STACK_LO) >>> 2;
     const stack = words.slice(from, ((ENTRY_SP - STACK_LO) >>> 2) + 4);
-    this.#forks.push({ insn: to, halves: context.halves.slice(), stack });
+    this.#forks.push({ insn: to, halves: context.halves.slice(), stack, frames: this.frames });
   }
 }

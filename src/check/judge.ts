@@ -26,23 +26,11 @@ import {
 import { MAX_STACK_ENTRIES, StackTrace } from '../unwind/stacktrace.ts';
 import { FrameUnwinder } from '../unwind/unwind_frame.ts';
 import { OrcUnwinder } from '../unwind/unwind_orc.ts';
-import {
-  CALLER_BP_LO,
-  CALLER_LO,
-  CALLER_SIZE,
-  ENTRY_SP,
-  LAST_CALLER_LO,
-  STACK_HALF,
-  STACK_LO,
-} from './check_layout.ts';
+import { CALLER_LO, CALLER_SIZE, LAST_CALLER_LO, STACK_LO } from './check_layout.ts';
+import { type LiveFrame, OUTERMOST } from './live_frames.ts';
 import type { Stand, Truth, Unwinder, UnwinderAnswer, Verdict } from './ports.ts';
 import { INTERRUPT_ENTRIES, INTERRUPT_FRAMES, PreemptedStack } from './preempted_stack.ts';
-import { whereabouts } from './saved_registers.ts';
-
-const RETURN_AT = ENTRY_SP - STACK_LO;
-const PREV_SP = RETURN_AT + 8;
-const PREV_BP = CALLER_BP_LO - STACK_LO;
-const RETURN_IP = (CALLER_LO + 0x200) | 0;
+import { whereabouts, whereIs } from './saved_registers.ts';
 
 const CALL = { bpOffset: 0, bpReg: ORC_REG_UNDEFINED, type: 0 };
 const CALLERS = orcTableFromEntries([
@@ -68,6 +56,8 @@ export interface TextRange {
 export interface JudgedState {
   readonly words: Uint32Array;
   readonly halves: Uint32Array;
+  /** Calls that were followed, the innermost last. */
+  readonly frames?: readonly LiveFrame[];
 }
 
 export class Judge {
@@ -110,8 +100,9 @@ export class Judge {
 
   #verdict(stand: Stand, answer: UnwinderAnswer): Verdict {
     // Nobody asks frame pointers for the stack pointer; of a realigned stack they would not know it.
-    const spRight = this.#kind === 'fp' || answer.prevSp === PREV_SP;
-    if (spRight && answer.returnAddressRight && answer.prevBpRight) return 'right';
+    const spRight = this.#kind === 'fp' || answer.prevSp === this.#innermost.sp - STACK_LO;
+    const right = spRight && answer.returnAddressRight && answer.prevBpRight;
+    if (right && this.#outerRight()) return 'right';
     const stored =
       stand !== 'interrupted'
         ? this.#trace.stackTraceSaveTskReliable(this.#task, this.#entries)
@@ -155,7 +146,10 @@ export class Judge {
   #truth(sp: number): Truth {
     const { words, halves } = this.#state;
     const { rbp, ...saved } = whereabouts(words, halves);
-    return { returnAddress: ENTRY_SP - sp, prevSp: ENTRY_SP + 8 - sp, prevBp: rbp, saved };
+    const frame = this.#innermost;
+    const prevBp =
+      frame === OUTERMOST ? rbp : whereIs(frame.bpLow, frame.bpHigh, REG.rbp, words, halves, frame.sp - 8);
+    return { returnAddress: frame.sp - 8 - sp, prevSp: frame.sp - sp, prevBp, saved };
   }
 
   #start(stand: Stand, ip: number): void {
@@ -198,19 +192,37 @@ export class Judge {
     words[ret + 1] = 0xffffffff;
   }
 
-  #answer(): UnwinderAnswer {
+  get #innermost(): LiveFrame {
+    return this.#state.frames?.at(-1) ?? OUTERMOST;
+  }
+
+  /** Whether the walk goes on through the other calls that were followed, to the caller of the first. */
+  #outerRight(): boolean {
+    const frames = this.#state.frames ?? [];
+    for (let i = frames.length - 2; i >= -1 && frames.length > 0; i--) {
+      this.#trace.unwinder.next();
+      const frame = frames[i] ?? OUTERMOST;
+      const { prevSp, returnAddressRight, prevBpRight } = this.#answer(frame);
+      const spRight = this.#kind === 'fp' || prevSp === frame.sp - STACK_LO;
+      if (!spRight || !returnAddressRight || !prevBpRight) return false;
+    }
+    return true;
+  }
+
+  #answer(truth = this.#innermost): UnwinderAnswer {
     const { unwinder } = this.#trace;
     const none = { prevSp: undefined, prevBpRight: false, returnAddressRight: false };
     if (unwinder.done || unwinder.error) return none;
-    const returnAddressRight = unwinder.ip === RETURN_IP;
+    const returnAddressRight = unwinder.ip === (truth.returnIp | 0);
     if (unwinder instanceof OrcUnwinder) {
-      return { prevSp: unwinder.sp, prevBpRight: unwinder.bp === PREV_BP, returnAddressRight };
+      const prevBp = unwinder.offsetOfAddress(truth.bpLow, truth.bpHigh);
+      return { prevSp: unwinder.sp, prevBpRight: unwinder.bp === prevBp, returnAddressRight };
     }
     if (!(unwinder instanceof FrameUnwinder)) return none;
     const { bp } = unwinder;
     const i = bp >> 2;
     const { words } = this.#state;
-    const prevBpRight = words[i] === CALLER_BP_LO && words[i + 1] === STACK_HALF;
+    const prevBpRight = words[i] === truth.bpLow && words[i + 1] === truth.bpHigh;
     return { prevSp: bp + 16, prevBpRight, returnAddressRight };
   }
 }

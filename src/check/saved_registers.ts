@@ -29,13 +29,20 @@ export function loadSaved(halves: Uint32Array): void {
   });
 }
 
-function placeOf(register: number, words: Uint32Array, halves: Uint32Array): Whereabouts {
-  const reg = 2 * REG[SAVED_NAMES[register]];
-  if (halves[reg] === LOWS[register] && halves[reg + 1] === HIGHS[register]) return 'register';
+/** Where a value is: in a register that may hold it, or on the stack below an address. */
+export function whereIs(
+  low: number,
+  high: number,
+  register: number,
+  words: Uint32Array,
+  halves: Uint32Array,
+  below: number,
+): Whereabouts {
+  if (halves[2 * register] === low && halves[2 * register + 1] === high) return 'register';
   const sp = halves[2 * REG.rsp];
-  for (let at = ENTRY_SP - 8; at >= sp && at >= STACK_LO; at -= 8) {
+  for (let at = below - 8; at >= sp && at >= STACK_LO; at -= 8) {
     const i = (at - STACK_LO) >>> 2;
-    if (words[i] === LOWS[register] && words[i + 1] === HIGHS[register]) return at - sp;
+    if (words[i] === low && words[i + 1] === high) return at - sp;
   }
   return undefined;
 }
@@ -43,7 +50,7 @@ function placeOf(register: number, words: Uint32Array, halves: Uint32Array): Whe
 export function whereabouts(words: Uint32Array, halves: Uint32Array): Record<SavedName, Whereabouts> {
   const found = {} as Record<SavedName, Whereabouts>;
   SAVED_NAMES.forEach((name, i) => {
-    found[name] = placeOf(i, words, halves);
+    found[name] = whereIs(LOWS[i], HIGHS[i], REG[name], words, halves, ENTRY_SP);
   });
   return found;
 }

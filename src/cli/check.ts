@@ -10,6 +10,7 @@ import { runPool } from './worker_pool.ts';
 
 export interface CheckCommandOptions {
   readonly unwinder: Unwinder;
+  readonly into?: boolean;
   readonly functions?: boolean;
   /** The guest kernel's own code, and no objects. */
   readonly image?: boolean;
@@ -31,7 +32,8 @@ export async function check(args: readonly string[], options: CheckCommandOption
   }
   if (args.length === 0) throw new UsageError('which objects? (or --image)');
   const objects = findObjects(args);
-  const jobs = objects.map(({ path }): CheckJob => ({ path, unwinder: options.unwinder }));
+  const { unwinder, into = false } = options;
+  const jobs = objects.map(({ path }): CheckJob => ({ path, unwinder, into }));
   const started = performance.now();
   const progress = await progressBar(jobs.length, options);
   const reports = new Map<CheckJob, CheckReport>();

@@ -29,6 +29,7 @@ export function addCheck(root: Command): void {
         .choices(['orc', 'fp'])
         .default('orc'),
     )
+    .option('--into', 'follow calls within an object as well, and ask for every frame that is live then')
     .option('--image', "the guest kernel's own code instead: explored, and executed on the booted machine")
     .option('--functions', 'a line for each function that has wrong or unreached instructions')
     .addOption(new Option('-j, --jobs <number>', 'threads; by default one a core').argParser(threads))

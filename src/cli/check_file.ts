@@ -13,6 +13,7 @@ import { readObject } from './object_files.ts';
 export interface CheckJob {
   readonly path: string;
   readonly unwinder: Unwinder;
+  readonly into?: boolean;
 }
 
 export interface CheckReport {
@@ -24,7 +25,7 @@ export interface CheckReport {
 
 let guest: CheckGuest | undefined;
 
-export function checkFile({ path, unwinder }: CheckJob): CheckReport {
+export function checkFile({ path, unwinder, into = false }: CheckJob): CheckReport {
   const started = performance.now();
   const ms = (): number => Math.round(performance.now() - started);
   let used = false;
@@ -32,7 +33,7 @@ export function checkFile({ path, unwinder }: CheckJob): CheckReport {
     const elf = parseKernelObject(readObject(path), path);
     if (unwinder === 'orc' && !readOrc(elf)) throw elf.error('no .orc_unwind table to check');
     guest ??= new CheckGuest();
-    const checker = new ObjectChecker(guest, elf, { unwinder });
+    const checker = new ObjectChecker(guest, elf, { unwinder, into });
     used = true;
     const check = checker.check();
     return { file: path, ms: ms(), check };

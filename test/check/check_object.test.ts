@@ -8,7 +8,7 @@ import { type CheckOptions, ObjectChecker } from '../../src/check/check_object.t
 import type { ObjectCheck } from '../../src/check/ports.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { ORC_REG_BP, ORC_REG_SP, orcSearch, orcSpReg } from '../../src/elf/orc.ts';
-import { decodeAt } from '../../src/isa/decoder.ts';
+import { decodeAt, type Insn } from '../../src/isa/decoder.ts';
 import { readOrc } from '../../src/objtool/orc_format.ts';
 import type { OrcRows } from '../../src/objtool/orc_rows.ts';
 
@@ -31,6 +31,29 @@ function check(options: Partial<CheckOptions> = {}, object = elf): ObjectCheck {
 const spReg = (row: number): number => orcSpReg(rows.flags[row]);
 /** With r10 or (bp) the stack offset of an entry is not looked at, or is where the stack pointer is kept. */
 const hasOffset = (row: number): boolean => spReg(row) === ORC_REG_SP || spReg(row) === ORC_REG_BP;
+
+const PREV_SP = 1;
+const bpReg = (row: number): number => (rows.flags[row] >>> 4) & 0xf;
+/** The last entry of a section says that there is no more. */
+const inForce = (row: number): boolean => spReg(row) !== 0;
+/** Where rbp is not the caller's any more at some instruction: without a place for it the register would do. */
+function savesBp(row: number): boolean {
+  if (bpReg(row) !== PREV_SP) return false;
+  const { name } = elf.sections[rows.section[row]];
+  const end = rows.section[row + 1] === rows.section[row] ? rows.offset[row + 1] : rows.offset[row];
+  truths ??= new ObjectChecker(guest, elf, { unwinder: 'orc' });
+  for (let at = rows.offset[row]; at < end; at++) {
+    const proof = truths.proveAt(name, at);
+    if (proof && proof.truth.prevBp !== 'register') return true;
+  }
+  return false;
+}
+let truths: ObjectChecker | undefined;
+interface Columns {
+  readonly spOffset: Int16Array;
+  readonly bpOffset: Int16Array;
+  readonly flags: Uint16Array;
+}
 
 /** Of .text, the entry in force. */
 function rowAt(offset: number): number {
@@ -79,6 +102,24 @@ describe('a module as kbuild made it', () => {
     }
   });
 
+  it('is right with calls followed into callees, every frame that is live asked for', () => {
+    const found = check({ into: true });
+    expect(found).toMatchObject({ reached: found.instructions, right: found.instructions, places: [] });
+  });
+
+  it('shows an entry at fault in the functions that are called from there, when calls are followed', () => {
+    // Of an entry that is in force at a call within the module: the frame above is then not found from below.
+    const worse = [...rows.flags.keys()].slice(0, 24).flatMap((row) => {
+      if (!hasOffset(row)) return [];
+      const spOffset = rows.spOffset.slice();
+      spOffset[row] += 8;
+      const orc = { ...rows, spOffset };
+      const over = check({ orc }).places.length;
+      return check({ orc, into: true }).places.length > over ? [row] : [];
+    });
+    expect(worse.length).toBeGreaterThan(2);
+  }, 60_000);
+
   it('is wrong before and after its frames when only frame pointers are followed', () => {
     const found = check({ unwinder: 'fp' });
     expect(found.right).toBeLessThan(found.instructions);
@@ -107,6 +148,31 @@ describe('a planted fault', { timeout: 120_000 }, () => {
     expect(wrongIn(found, row)).toBe(found.places.length);
     expect(found.wrong).toBeGreaterThan(0);
   });
+
+  // All entries at once: what an instruction gets for an answer hangs on its own entry first.
+  const fields: readonly [string, (row: number) => boolean, (row: number, to: Columns) => void][] = [
+    ['stack offset, by any of its bits', hasOffset, (row, to) => (to.spOffset[row] ^= 1 << (3 + (row % 9)))],
+    ['place of rbp', (row) => bpReg(row) === PREV_SP, (row, to) => (to.bpOffset[row] ^= 8 << (row % 6))],
+    ['place of rbp, made undefined', savesBp, (row, to) => (to.flags[row] &= ~0xf0)],
+    ['stack register, made undefined', inForce, (row, to) => (to.flags[row] &= ~0xf)],
+    ['stack register, made another', hasOffset, (row, to) => (to.flags[row] ^= ORC_REG_SP ^ ORC_REG_BP)],
+    ['type, made registers of an interrupt', inForce, (row, to) => (to.flags[row] |= 1 << 8)],
+    ['mark of the outermost frame', inForce, (row, to) => (to.flags[row] = 0x400)],
+  ];
+  for (const [name, concerns, plant] of fields) {
+    it(`in the ${name} is reported in every entry`, () => {
+      const columns = {
+        spOffset: rows.spOffset.slice(),
+        bpOffset: rows.bpOffset.slice(),
+        flags: rows.flags.slice(),
+      };
+      const planted = [...rows.flags.keys()].filter((row) => inForce(row) && concerns(row));
+      for (const row of planted) plant(row, columns);
+      const found = check({ orc: { ...rows, ...columns } });
+      expect(planted.length).toBeGreaterThan(10);
+      expect(planted.filter((row) => wrongIn(found, row) === 0)).toEqual([]);
+    });
+  }
 
   it('that drops an entry is reported: the one before it is in force there', () => {
     let reported = 0;
@@ -151,6 +217,41 @@ describe('a planted fault', { timeout: 120_000 }, () => {
     }
     expect(pushes).toBeGreaterThan(3);
   });
+
+  const mutations: readonly [string, (insn: Insn) => number][] = [
+    // A byte from the instruction's end, and how it is changed.
+    ['a pop', ({ opcode, length }) => (length === 1 && opcode >= 0x58 && opcode <= 0x5f ? 0x58 : 0)],
+    [
+      'a sub of rsp',
+      ({ opcode, reg, rm, mod }) => (opcode === 0x83 && reg === 5 && mod === 3 && rm === 4 ? 8 : 0),
+    ],
+    [
+      'an add to rsp',
+      ({ opcode, reg, rm, mod }) => (opcode === 0x83 && reg === 0 && mod === 3 && rm === 4 ? 8 : 0),
+    ],
+  ];
+  for (const [name, change] of mutations) {
+    it(`in the code, in any ${name.slice(name.indexOf(' ') + 1)}, is reported at the instruction behind it`, () => {
+      const text = elf.section('.text');
+      if (!text) throw new Error('no .text');
+      const original = elf.data(text);
+      let planted = 0;
+      for (let at = 0, insn: Insn; at < original.length; at += insn.length) {
+        insn = { ...decodeAt(original, at, at) };
+        if (insn.length === 0) break;
+        const by = change(insn);
+        const behind = at + insn.length;
+        if (by === 0 || spReg(rowAt(behind)) !== ORC_REG_SP) continue;
+        const mutated = bytes.slice();
+        const byte = text.offset + behind - 1;
+        mutated[byte] = by === 8 ? mutated[byte] + 8 : 0x90;
+        const found = check({}, parseElf(mutated, MODULE));
+        expect(found.places.map((p) => p.offset)).toContain(behind);
+        planted++;
+      }
+      expect(planted).toBeGreaterThan(1);
+    });
+  }
 
   it('that moves a push behind the next instruction is reported at that instruction', () => {
     const text = elf.section('.text');
