@@ -32,19 +32,21 @@ const WRONG = 16;
 const WRONG_CALL = 32;
 const RIGHT = 64;
 const REWRITES = 128;
+/** A wrong call during which the trace is called reliable. */
+const UNNOTICED = 256;
 
 export class FrameMap {
   readonly #guest: CheckGuest;
   readonly #code: Code;
   readonly #text: LoadedText;
-  readonly #seen: Uint8Array;
+  readonly #seen: Uint16Array;
   readonly #insn = new Insn();
 
   constructor(guest: CheckGuest, code: Code, text: LoadedText) {
     this.#guest = guest;
     this.#code = code;
     this.#text = text;
-    this.#seen = new Uint8Array(code.count + 1);
+    this.#seen = new Uint16Array(code.count + 1);
   }
 
   /** At an instruction, its state in the guest's context; the verdict of the frame pointer unwinder there. */
@@ -52,6 +54,7 @@ export class FrameMap {
     const seen = this.#seen;
     if (stand === 'called') {
       if (verdict !== 'right') seen[insn] |= WRONG_CALL;
+      if (verdict === 'wrong, declared reliable') seen[insn] |= UNNOTICED;
       return;
     }
     seen[insn] |= verdict === 'right' ? RIGHT : WRONG;
@@ -99,7 +102,10 @@ export class FrameMap {
       instructions: reached.length,
       interrupted: reached.filter(isRight).length,
       ranges: this.#ranges(list, classes),
-      calls: calls.map((insn) => this.#code.offset[insn] - symbols.value[func]),
+      calls: calls.map((insn) => ({
+        offset: this.#code.offset[insn] - symbols.value[func],
+        noticed: (this.#seen[insn] & UNNOTICED) === 0,
+      })),
       fentry: list.some((insn) => this.isFentry(insn)),
     };
   }

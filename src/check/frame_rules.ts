@@ -7,6 +7,9 @@ import type { FrameClass, FrameRange, FrameReport, RuleReport } from './ports.ts
 
 type Why = RuleReport['classes'][number]['why'];
 
+const UNNOTICED = 'a call without a frame, and nothing notices';
+const NOTICED = 'a call without a frame, noticed by where rbp leads';
+
 interface Rule {
   readonly section: string;
   readonly title: string;
@@ -18,9 +21,8 @@ export const FRAME_RULES: readonly Rule[] = [
   {
     section: '3',
     title: 'Compile-time analysis',
-    demands:
-      'a tool holds the build to it: a frame around every call, or a trace misses the caller and says nothing',
-    classes: ['a call without a frame'],
+    demands: 'a tool holds the build to it: a frame around every call, or a trace misses the caller',
+    classes: [UNNOTICED, NOTICED],
   },
   {
     section: '4.1',
@@ -83,7 +85,7 @@ export function rulesOf(functions: readonly FrameReport[], outside: readonly Fra
   for (const { name, ranges, calls, fentry } of functions) {
     if (fentry) note('the call of __fentry__ before the frame', name, 0, 1);
     for (const { why, function: owner, from, instructions } of ranges) note(why, owner, from, instructions);
-    for (const offset of calls) note('a call without a frame', name, offset, 1);
+    for (const { offset, noticed } of calls) note(noticed ? NOTICED : UNNOTICED, name, offset, 1);
   }
   for (const { why, function: owner, from, instructions } of outside) note(why, owner, from, instructions);
   return FRAME_RULES.map(({ section, title, demands, classes }) => ({

@@ -110,6 +110,14 @@ export interface FrameRange {
   readonly why: FrameClass;
 }
 
+/** A call that is made without a frame. */
+export interface FrameCall {
+  /** From the function's start. */
+  readonly offset: number;
+  /** Whether the trace is called unreliable at least, for where rbp leads. */
+  readonly noticed: boolean;
+}
+
 /** Of one function. */
 export interface FrameReport {
   readonly name: string;
@@ -118,8 +126,8 @@ export interface FrameReport {
   /** How many of them would be right if interrupted there. */
   readonly interrupted: number;
   readonly ranges: readonly FrameRange[];
-  /** Offsets of calls during which the caller of this function would be missed. */
-  readonly calls: readonly number[];
+  /** Calls during which the caller of this function would be missed. */
+  readonly calls: readonly FrameCall[];
   /** Whether it starts with a call to ftrace. */
   readonly fentry: boolean;
 }
@@ -138,7 +146,11 @@ export interface RuleReport {
   /** What an unwinder that has nothing but frame pointers must do about it here. */
   readonly demands: string;
   readonly classes: readonly {
-    readonly why: FrameClass | 'a call without a frame' | 'the call of __fentry__ before the frame';
+    readonly why:
+      | FrameClass
+      | 'a call without a frame, and nothing notices'
+      | 'a call without a frame, noticed by where rbp leads'
+      | 'the call of __fentry__ before the frame';
     readonly instructions: number;
     readonly functions: number;
     readonly example: string;

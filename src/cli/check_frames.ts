@@ -35,7 +35,12 @@ function functionLines(
   for (const range of ranges) {
     lines.push(`    ${range.function === name ? '' : range.function}${rangeText(range)}`);
   }
-  for (const call of calls) lines.push(`    ${hex(call)}  ${colors.red('a call without a frame')} (3)`);
+  for (const { offset, noticed } of calls) {
+    const why = noticed
+      ? 'a call without a frame, noticed'
+      : colors.red('a call without a frame, and nothing notices');
+    lines.push(`    ${hex(offset)}  ${why} (3)`);
+  }
   return lines;
 }
 

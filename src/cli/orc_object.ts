@@ -12,6 +12,7 @@ import { type OrcFormat, orcFormatOf, readOrc } from '../objtool/orc_format.ts';
 import { createOrc, type OrcResult } from '../objtool/orc_gen.ts';
 import type { OrcRows } from '../objtool/orc_rows.ts';
 import { writeOrc } from '../objtool/orc_write.ts';
+import { parseKernelObject } from '../objtool/vmlinux.ts';
 import { readObject } from './object_files.ts';
 
 export interface OrcJob {
@@ -54,7 +55,9 @@ export async function orcObject(job: OrcJob): Promise<OrcReport> {
 const withFile = (file: string, text: string): string => (text.includes(file) ? text : `${file}: ${text}`);
 
 async function makeReport(job: OrcJob): Promise<OrcReport> {
-  const elf = parseElf(readObject(job.path), job.path);
+  // A copy of a vmlinux would be no kernel: its table can be made and compared only.
+  const parse = job.output === undefined ? parseKernelObject : parseElf;
+  const elf = parse(readObject(job.path), job.path);
   const own = orcFormatOf(elf);
   const format = job.format ?? own;
   const result = createOrc(inputFromElf(elf));

@@ -69,4 +69,13 @@ it('a linked kernel with its symbols is checked as objects are', () => {
   const { summary } = JSON.parse(stdout);
   expect(summary).toMatchObject({ objects: 1, failed: 0, wrong: 0, unreliable: 0 });
   expect(summary.reached).toBeGreaterThan(300);
+  const orc = spawnSync(
+    process.execPath,
+    ['dist/cli/main.js', 'orc', '--diff', 'fixtures/objects/vmlinux/vmlinux'],
+    {
+      cwd: ROOT,
+      encoding: 'utf8',
+    },
+  );
+  expect(orc.stdout).toContain('the same as the table in the object');
 }, 60_000);
