@@ -5,8 +5,10 @@
 // member for a module lie in its blob from enabling to the bundle's end, so that an unload can never lack memory.
 
 import type { Addr } from '../guest/addr.ts';
+import type { GuestMemory } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { LAYOUT } from '../kernel/layout.ts';
+import { type KlpState, statesIn } from '../livepatch/state.ts';
 import { type KlpObject, KlpPatch } from '../livepatch/structs.ts';
 import type { Module } from '../module/module.ts';
 import { BundleError } from './error.ts';
@@ -26,6 +28,8 @@ export interface Member {
   readonly blob: Addr;
   module?: Module | undefined;
   object?: KlpObject | undefined;
+  /** Its own klp_patch, which stays out of the core's list. */
+  patch?: KlpPatch | undefined;
 }
 
 export class Bundle {
@@ -61,6 +65,13 @@ export class Bundle {
       if (blob !== 0n) core.mem.writeBytes(blob, bytes);
       return { spec, size: bytes.length, blob };
     });
+  }
+
+  /** States of its members: first of live ones, as they are in memory, then of others, as their files have them. */
+  states(mem: GuestMemory): KlpState[] {
+    const live = this.members.flatMap(({ patch }) => (patch ? [...statesIn(mem, patch)] : []));
+    const away = this.members.flatMap(({ patch, spec }) => (patch ? [] : spec.states));
+    return [...live, ...away.map((state) => ({ ...state, addr: 0n }))];
   }
 
   memberFor(object: string): Member | undefined {

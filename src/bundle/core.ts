@@ -13,6 +13,7 @@ import type { TaskStruct } from '../kernel/task_struct.ts';
 import { StackCheck } from '../livepatch/check_stack.ts';
 import type { Livepatch } from '../livepatch/core.ts';
 import type { LivepatchPorts } from '../livepatch/ports.ts';
+import { klpIncompatibleState } from '../livepatch/state.ts';
 import { KlpPatch } from '../livepatch/structs.ts';
 import type { ModuleLoader } from '../module/main.ts';
 import type { Module } from '../module/module.ts';
@@ -69,12 +70,17 @@ export class Bundles {
   }
 
   /** What the livepatch core asks in this model. */
-  get livepatchPorts(): Pick<LivepatchPorts, 'enable' | 'transitionBegin' | 'transitionEnd' | 'freed'> {
+  get livepatchPorts(): Pick<
+    LivepatchPorts,
+    'enable' | 'transitionBegin' | 'transitionEnd' | 'freed' | 'states'
+  > {
     return {
       enable: (patch, call) => this.enablePatch(patch, call),
       transitionBegin: () => this.gate.lock(GATE.transition),
       transitionEnd: () => this.#transitionEnd(),
       freed: (patch, forced) => this.#freed(patch, forced),
+      states: (patch) =>
+        this.#bundles.find((bundle) => bundle.patch.addr === patch.addr)?.states(this.#parts.core.mem),
     };
   }
 
@@ -173,7 +179,7 @@ export class Bundles {
     yield* klp.lock();
     patchInit.early(patch, this.#type);
     for (const member of bundle.members) this.#members.adopt(bundle, member);
-    let ret = patchInit.init(patch);
+    let ret = this.#statesProblem(bundle) ? -EINVAL : patchInit.init(patch);
     if (ret === 0) {
       for (const member of bundle.members) if (!member.module) addBlobDir(klp, bundle, member);
       ret = yield* livepatch.enableLocked(patch, call);
@@ -184,6 +190,19 @@ export class Bundles {
     yield* patchInit.freeFinish(patch);
     yield* this.#takeDown(bundle);
     return ret;
+  }
+
+  /** A system state that stands in its way, reported. */
+  #statesProblem({ name, patch }: Bundle): boolean {
+    const found = klpIncompatibleState(this.#klp, patch);
+    if (!found) return false;
+    const { old, state, mine } = found;
+    const before = `state ${state.id} of '${old.name}' (version ${state.version})`;
+    const what = mine
+      ? `takes ${before} back to version ${mine.version}`
+      : `replaces ${before} without having it`;
+    this.#klp.err(`bundle '${name}' ${what}`);
+    return true;
   }
 
   /** Members out of memory, the last first; blobs given back. */
@@ -252,11 +271,13 @@ export class Bundles {
     modules.tryGet(module);
     member.module = module;
     member.object = patch.staticObjects()[0];
+    member.patch = patch;
     removeBlobDir(this.#klp, bundle, member);
     const ret = yield* this.#members.link(bundle, member);
     if (ret === 0) return 0;
     member.module = undefined;
     member.object = undefined;
+    member.patch = undefined;
     modules.put(module);
     addBlobDir(this.#klp, bundle, member);
     return ret;

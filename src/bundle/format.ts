@@ -8,13 +8,15 @@ import { type ElfObject, parseElf } from '../elf/elf_object.ts';
 import { ElfError } from '../elf/error.ts';
 import { readModInfo } from '../elf/modinfo.ts';
 import { BundleError } from './error.ts';
-import { klpObjectsOf } from './klp_objects.ts';
+import { type FileState, klpPatchOf } from './klp_objects.ts';
 import { type Manifest, type ManifestMember, parseManifest } from './manifest.ts';
 import { readTar, writeTar } from './tar.ts';
 
 export interface BundleMember extends ManifestMember {
   /** The patch module's name. */
   readonly module: string;
+  /** System states that the file has. */
+  readonly states: readonly FileState[];
   readonly bytes: Uint8Array;
 }
 
@@ -40,7 +42,24 @@ export function readBundle(bytes: Uint8Array): BundleFile {
   });
   const names = new Set(members.map((member) => member.module));
   if (names.size < members.length) throw new BundleError('EINVAL', 'two members are modules of one name');
+  checkStates(members);
   return { ...manifest, members };
+}
+
+/** A bundle is one patch: it has a state in one version. */
+function checkStates(members: readonly BundleMember[]): void {
+  const known = new Map<bigint, { file: string; version: number }>();
+  for (const { file, states } of members) {
+    for (const { id, version } of states) {
+      const other = known.get(id);
+      if (other && other.version !== version)
+        throw new BundleError(
+          'EINVAL',
+          `state ${id} is of version ${other.version} in member ${other.file} and ${version} in ${file}`,
+        );
+      known.set(id, { file, version });
+    }
+  }
 }
 
 export function sha256(bytes: Uint8Array): string {
@@ -50,32 +69,33 @@ export function sha256(bytes: Uint8Array): string {
 function verifyMember(member: ManifestMember, bytes: Uint8Array): BundleMember {
   if (sha256(bytes) !== member.sha256)
     throw new BundleError('EBADMSG', `member ${member.file} is not the file whose SHA-256 the manifest has`);
-  const { name, object } = patchModule(member.file, bytes);
+  const { name, object, states } = patchModule(member.file, bytes);
   if (object !== member.object)
     throw new BundleError(
       'EINVAL',
       `member ${member.file} is for object ${object}, not for ${member.object}`,
     );
-  return { ...member, module: name, bytes };
+  return { ...member, module: name, states, bytes };
 }
 
-/** Name of a patch module, its object, the functions of that which it replaces. @throws BundleError */
+/** Name of a patch module, its object, the functions of that which it replaces, its states. @throws BundleError */
 export function patchModule(
   file: string,
   bytes: Uint8Array,
-): { name: string; object: string; functions: readonly string[] } {
+): { name: string; object: string; functions: readonly string[]; states: readonly FileState[] } {
   const elf = parsed(file, bytes);
   const info = readModInfo(elf);
   if (info.get('livepatch') !== 'Y') throw new BundleError('ENOEXEC', `${file} is no livepatch module`);
-  const objects = klpObjectsOf(elf);
-  if (!objects) throw new BundleError('ENOEXEC', `${file} has no struct klp_patch`);
+  const patch = klpPatchOf(elf);
+  if (!patch) throw new BundleError('ENOEXEC', `${file} has no struct klp_patch`);
+  const { objects, states } = patch;
   if (objects.length !== 1)
     throw new BundleError(
       'EINVAL',
       `${file} is for ${objects.length} objects (${objects.map((o) => o.name).join(', ')}), not for one`,
     );
   const [{ name: object, functions }] = objects;
-  return { name: info.get('name') ?? file.replace(/\.ko$/, ''), object, functions };
+  return { name: info.get('name') ?? file.replace(/\.ko$/, ''), object, functions, states };
 }
 
 function parsed(file: string, bytes: Uint8Array): ElfObject {

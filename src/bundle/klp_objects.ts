@@ -1,5 +1,5 @@
-// Which objects and functions a patch module is for, from its file alone: its struct klp_patch is the one whose first word is
-// relocated to __this_module, and its second leads to the array of klp_object.
+// What a patch module is for, objects, functions and system states, from its file alone: its struct klp_patch is the one
+// whose first word is relocated to __this_module, and its second leads to the array of klp_object.
 //
 // Invariant: nothing of the module is executed or laid out.
 
@@ -9,6 +9,7 @@ import { LAYOUT } from '../kernel/layout.ts';
 const PATCH = LAYOUT.klp_patch.fields;
 const OBJECT = LAYOUT.klp_object.fields;
 const FUNC = LAYOUT.klp_func.fields;
+const STATE = LAYOUT.klp_state;
 const SHT_RELA = 4;
 
 interface Pointer {
@@ -27,14 +28,30 @@ export interface PatchedObject {
   readonly functions: readonly string[];
 }
 
-/** The objects of a patch module; undefined when no struct klp_patch is found. */
-export function klpObjectsOf(elf: ElfObject): PatchedObject[] | undefined {
+export interface FileState {
+  readonly id: bigint;
+  readonly version: number;
+}
+
+export interface FilePatch {
+  readonly objects: readonly PatchedObject[];
+  readonly states: readonly FileState[];
+}
+
+/** The klp_patch of a patch module; undefined when none is found. */
+export function klpPatchOf(elf: ElfObject): FilePatch | undefined {
   for (const section of elf.sections) {
     const pointers = pointersOf(elf, section);
     for (const [offset, pointer] of pointers) {
       if (pointer.symbol.name !== '__this_module') continue;
-      const objects = pointers.get(offset - PATCH.mod + PATCH.objs);
-      if (objects?.section) return objectsAt(elf, objects.section, objects.offset);
+      const at = offset - PATCH.mod;
+      const objects = pointers.get(at + PATCH.objs);
+      if (!objects?.section) continue;
+      const states = pointers.get(at + PATCH.states);
+      return {
+        objects: objectsAt(elf, objects.section, objects.offset),
+        states: states?.section ? statesAt(elf.data(states.section), states.offset) : [],
+      };
     }
   }
   return undefined;
@@ -49,6 +66,18 @@ function objectsAt(elf: ElfObject, section: ElfSection, at: number): PatchedObje
     if (!name && !funcs) return objects;
     objects.push({ name: stringAt(elf, name) ?? 'vmlinux', functions: functionsAt(elf, funcs) });
   }
+}
+
+/** Up to the one with id 0; none where the module fills them in when it runs. */
+function statesAt(bytes: Uint8Array, at: number): FileState[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const states: FileState[] = [];
+  for (let offset = at; offset + STATE.size <= bytes.length; offset += STATE.size) {
+    const id = view.getBigUint64(offset + STATE.fields.id, true);
+    if (id === 0n) break;
+    states.push({ id, version: view.getUint32(offset + STATE.fields.version, true) });
+  }
+  return states;
 }
 
 function functionsAt(elf: ElfObject, funcs: Pointer | undefined): string[] {

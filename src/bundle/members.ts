@@ -20,6 +20,7 @@ const { EINVAL } = CONSTANTS;
 interface Registration {
   readonly member: Member;
   object: KlpObject | undefined;
+  patch: KlpPatch | undefined;
 }
 
 export class Members {
@@ -64,6 +65,7 @@ export class Members {
       return -EINVAL;
     }
     registration.object = object;
+    registration.patch = patch;
     return 0;
   }
 
@@ -72,7 +74,7 @@ export class Members {
     const task = this.#core.current(this.#core.here());
     const stack = this.#loading.get(task) ?? [];
     this.#loading.set(task, stack);
-    const registration: Registration = { member, object: undefined };
+    const registration: Registration = { member, object: undefined, patch: undefined };
     stack.push(registration);
     const { file, object } = member.spec;
     const result = yield* this.#loader.loadModule({ file, bytes, patches: object });
@@ -81,6 +83,7 @@ export class Members {
     if (!result.ok) return this.#failed(bundle, member, result.errno, result.reason);
     member.module = result.module;
     member.object = registration.object;
+    member.patch = registration.patch;
     this.#loader.modules.tryGet(result.module);
     if (member.object) return 0;
     yield* this.unload(member);
@@ -101,6 +104,7 @@ export class Members {
     const { module } = member;
     member.module = undefined;
     member.object = undefined;
+    member.patch = undefined;
     if (!module) return;
     this.#loader.modules.put(module);
     yield* this.#loader.deleteModule(module.name);

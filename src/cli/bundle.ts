@@ -30,7 +30,11 @@ export function create(file: string, members: readonly string[], options: Create
 
 export function inspect(file: string, options: { readonly json?: boolean }): void {
   const bundle = checked(file, () => readBundle(bytesOf(file)));
-  const members = bundle.members.map(({ bytes, ...member }) => ({ ...member, size: bytes.length }));
+  const members = bundle.members.map(({ bytes, states, ...member }) => ({
+    ...member,
+    size: bytes.length,
+    states: states.map(({ id, version }) => ({ id: Number(id), version })),
+  }));
   if (options.json) process.stdout.write(`${JSON.stringify({ ...bundle, members })}\n`);
   else process.stdout.write(textOf(bundle));
 }
@@ -57,7 +61,9 @@ function textOf({ name, version, replace, members }: BundleFile): string {
       .join('  ')
       .trimEnd(),
   );
-  return `${name} ${version}${replace ? ', replaces all older' : ''}\n${lines.join('\n')}\n`;
+  const states = new Map(members.flatMap((m) => m.states.map(({ id, version: of }) => [id, of])));
+  const text = [...states].map(([id, of]) => `state ${id}, version ${of}\n`).join('');
+  return `${name} ${version}${replace ? ', replaces all older' : ''}\n${lines.join('\n')}\n${text}`;
 }
 
 const moduleName = (path: string): string => basename(path).replace(/\.ko$/, '').replaceAll('-', '_');

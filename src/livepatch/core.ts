@@ -17,7 +17,7 @@ import { PatchInit } from './init.ts';
 import { Patching } from './patch.ts';
 import type { LivepatchOptions, LivepatchPorts } from './ports.ts';
 import { ShadowVariables } from './shadow.ts';
-import { klpFindPrevState, klpGetState, klpIsPatchCompatible } from './state.ts';
+import { klpFindPrevState, klpGetState, klpIncompatibleState } from './state.ts';
 import { type KlpFunc, type KlpObject, KlpPatch } from './structs.ts';
 import { klpFindObjectSymbol } from './symbol.ts';
 import { klpAttributes } from './sysfs.ts';
@@ -133,7 +133,7 @@ export class Livepatch {
     const invalid = this.#check(patch);
     if (invalid !== 0) return invalid;
     yield* klp.lock();
-    if (!klpIsPatchCompatible(klp, patch)) {
+    if (klpIncompatibleState(klp, patch)) {
       klp.err(`Livepatch patch (${patch.name}) is not compatible with the already installed livepatches.`);
       yield* klp.unlock();
       return -C.EINVAL;

@@ -3,6 +3,7 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
+import type { KlpState } from './state.ts';
 import type { KlpPatch } from './structs.ts';
 
 export interface SchedPort {
@@ -59,6 +60,8 @@ export interface LivepatchPorts {
   /** A transition has come to its end; and a patch is freed, not under klp_mutex. */
   readonly transitionEnd?: () => HostGenerator<void>;
   readonly freed?: (patch: KlpPatch, forced: boolean) => HostGenerator<void>;
+  /** Of a patch that has others' states instead of its own; undefined for one that has its own. */
+  readonly states?: (patch: KlpPatch) => readonly KlpState[] | undefined;
   readonly sched: SchedPort;
   readonly workqueue: WorkqueuePort;
   readonly modules: ModulePort;

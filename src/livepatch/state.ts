@@ -2,6 +2,7 @@
 // Mirrors kernel/livepatch/state.c.
 
 import type { Addr } from '../guest/addr.ts';
+import type { GuestMemory } from '../guest/memory.ts';
 import { LAYOUT } from '../kernel/layout.ts';
 import type { KlpContext } from './context.ts';
 import type { KlpPatch } from './structs.ts';
@@ -9,14 +10,14 @@ import type { KlpPatch } from './structs.ts';
 const STATE = LAYOUT.klp_state;
 
 export interface KlpState {
+  /** 0 for one that is known from a file only: it has not come into force. */
   readonly addr: Addr;
   readonly id: bigint;
   readonly version: number;
 }
 
 /** klp_for_each_state(): up to the one with id 0. */
-export function* statesOf(klp: KlpContext, patch: KlpPatch): IterableIterator<KlpState> {
-  const { mem } = klp.core;
+export function* statesIn(mem: GuestMemory, patch: KlpPatch): IterableIterator<KlpState> {
   let addr = patch.statesPointer;
   if (addr === 0n) return;
   for (; ; addr += BigInt(STATE.size)) {
@@ -24,6 +25,10 @@ export function* statesOf(klp: KlpContext, patch: KlpPatch): IterableIterator<Kl
     if (id === 0n) return;
     yield { addr, id, version: mem.readU32(addr + BigInt(STATE.fields.version)) };
   }
+}
+
+function statesOf(klp: KlpContext, patch: KlpPatch): Iterable<KlpState> {
+  return klp.ports.states?.(patch) ?? statesIn(klp.core.mem, patch);
 }
 
 /** klp_get_state(): 0 when the patch does not have it. */
@@ -47,13 +52,21 @@ function findState(klp: KlpContext, patch: KlpPatch, id: bigint): KlpState | und
   return undefined;
 }
 
-/** klp_is_patch_compatible(): no state that is installed goes back, and a cumulative patch knows them all. */
-export function klpIsPatchCompatible(klp: KlpContext, patch: KlpPatch): boolean {
+export interface IncompatibleState {
+  readonly old: KlpPatch;
+  readonly state: KlpState;
+  /** undefined: the new patch does not know it. */
+  readonly mine: KlpState | undefined;
+}
+
+/** What klp_is_patch_compatible() looks for: a state that goes back, or that a cumulative patch does not know. */
+export function klpIncompatibleState(klp: KlpContext, patch: KlpPatch): IncompatibleState | undefined {
   for (const old of klp.patches()) {
     for (const state of statesOf(klp, old)) {
       const mine = findState(klp, patch, state.id);
-      if (mine ? mine.version < state.version : patch.replace) return false;
+      const lost = patch.replace && state.addr !== 0n;
+      if (mine ? mine.version < state.version : lost) return { old, state, mine };
     }
   }
-  return true;
+  return undefined;
 }
