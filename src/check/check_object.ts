@@ -28,6 +28,7 @@ import type {
 } from './ports.ts';
 import { QuickJudge } from './quick_judge.ts';
 import { replaceRefused } from './refused.ts';
+import { Skips } from './step_over.ts';
 import { TapeExplorer } from './tape_explorer.ts';
 
 export interface CheckOptions {
@@ -151,9 +152,9 @@ export class ObjectChecker {
     const byFunction = this.#instructionsByFunction();
     this.#guest.loadText(this.#text.bytes);
     this.#explorer.visits.fill(0);
-    this.#explorer.skipped = 0;
+    this.#explorer.skips.clear();
     this.#tape.visits.fill(0);
-    this.#tape.skipped = 0;
+    this.#tape.skips.clear();
     this.#worst.fill(0);
     this.#places.length = 0;
     this.#omitted = 0;
@@ -168,6 +169,9 @@ export class ObjectChecker {
     for (const { notCovered: reasons } of functions) {
       for (const [why, n] of Object.entries(reasons ?? {})) notCovered[why] = (notCovered[why] ?? 0) + n;
     }
+    const skips = new Skips();
+    skips.add(this.#explorer.skips);
+    skips.add(this.#tape.skips);
     return {
       functions,
       instructions: sum((f) => f.instructions),
@@ -175,7 +179,8 @@ export class ObjectChecker {
       right: sum((f) => f.right),
       unreliable: sum((f) => f.unreliable),
       wrong: sum((f) => f.wrong),
-      skipped: this.#explorer.skipped + this.#tape.skipped,
+      skipped: skips.total,
+      skippedBecause: skips.byReason(),
       notCovered,
       places: this.#places,
       omitted: this.#omitted,
@@ -190,10 +195,11 @@ export class ObjectChecker {
   /** Many instructions at a run; where that is in doubt, or something is wrong, an instruction at a time. */
   #explore(func: number): Explorer | TapeExplorer {
     const tape = this.#tape;
-    const { skipped } = tape;
     this.#suspect = false;
-    if (!this.#single && !this.#frames && tape.explore(func) && !this.#suspect) return tape;
-    tape.skipped = skipped;
+    if (!this.#single && !this.#frames && tape.explore(func) && !this.#suspect) {
+      tape.accept();
+      return tape;
+    }
     this.#explorer.explore(func);
     return this.#explorer;
   }

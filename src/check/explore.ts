@@ -33,7 +33,7 @@ import {
   type Visitor,
 } from './paths.ts';
 import { loadSaved, SavedWords } from './saved_registers.ts';
-import { isSteppedOver, POPF } from './step_over.ts';
+import { NO_MEMORY, POPF, Skips, UNKNOWN_TO_ENGINE, whySteppedOver } from './step_over.ts';
 
 const SP = 2 * REG.rsp;
 const NO_FRAMES: readonly LiveFrame[] = [];
@@ -50,8 +50,7 @@ interface Fork {
 
 export class Explorer {
   readonly visits: Uint8Array;
-  /** Instructions not executed. */
-  skipped = 0;
+  readonly skips = new Skips();
   readonly deadEnds = new Set<DeadEnd>();
   readonly #seen: Int32Array;
   readonly #guest: CheckGuest;
@@ -179,8 +178,9 @@ export class Explorer {
     const { context, engine, words } = this.#guest;
     const at = this.#text.start[code.section[insn]] + code.offset[insn];
     const decoded = decodeAt(this.#text.bytes, at - TEXT_LO, at, this.#insn);
-    if (isSteppedOver(decoded)) {
-      this.skipped++;
+    const why = whySteppedOver(decoded);
+    if (why >= 0) {
+      this.skips.counts[why]++;
       if (decoded.opcode === POPF) {
         context.halves[SP] += 8;
         context.touch();
@@ -194,7 +194,7 @@ export class Explorer {
     const stop = engine.run(context, 1);
     if (stop.kind !== 'budget' || stop.executed !== 1) {
       if (code.opCode[insn] !== 0 && !this.#withoutMemory(decoded)) return false;
-      this.skipped++;
+      this.skips.counts[stop.kind === 'invalid opcode' ? UNKNOWN_TO_ENGINE : NO_MEMORY]++;
     }
     // An array on the stack that was indexed by a number of nobody's, a list in the frame that links to nowhere.
     if (strays) this.#saved.putBack(words);

@@ -164,6 +164,7 @@ function sumOf(functions: readonly FunctionReport[]): ObjectCheck {
     unreliable: sum((f) => f.unreliable),
     wrong: sum((f) => f.wrong),
     skipped: 0,
+    skippedBecause: {},
     notCovered,
     places: [],
     omitted: 0,

@@ -8,7 +8,7 @@ import { REG } from '../guest/engine.ts';
 import { decodeAt, Insn } from '../isa/decoder.ts';
 import { baseOf, CHANGES_BP, CHANGES_SP, effectsOf, ODD, STORES_BP, stackDelta } from './effects.ts';
 import { CALLER_SAVED } from './paths.ts';
-import { isSteppedOver, POPF } from './step_over.ts';
+import { POPF, Skips, whySteppedOver } from './step_over.ts';
 import { KEPT, LOG_SLOTS, TAPE, TAPE_DATA, TAPE_POINTER, type TapeMachine } from './tape_machine.ts';
 
 /** A call, the register file of whose callee is not ours. */
@@ -27,7 +27,7 @@ const POP_NOTHING = Uint8Array.of(0x48, 0x8d, 0x64, 0x24, 0x08);
 export class Piece {
   count = 0;
   /** Instructions that were left out. */
-  skipped = 0;
+  readonly skips = new Skips();
   start = 0;
   readonly insn = new Int32Array(MOST);
   readonly effects = new Uint8Array(MOST);
@@ -57,7 +57,7 @@ export class Piece {
     this.#split = split;
     this.start = this.#machine.end;
     this.count = 0;
-    this.skipped = 0;
+    this.skips.clear();
     this.#slots = 0;
     this.#kept = 0;
   }
@@ -112,9 +112,10 @@ export class Piece {
   /** The instruction itself. False, and nothing is added, if it must be alone and is not the first. */
   addCopy(insn: number, text: Uint8Array, at: number): boolean {
     const decoded = decodeAt(text, at, at, this.#decoded);
-    if (isSteppedOver(decoded)) {
+    const why = whySteppedOver(decoded);
+    if (why >= 0) {
       const i = this.add(insn);
-      this.skipped++;
+      this.skips.counts[why]++;
       if (decoded.opcode !== POPF) return true;
       this.#write(POP_NOTHING);
       this.effects[i] = CHANGES_SP;

@@ -70,6 +70,7 @@ export interface ObjectCheck {
   readonly wrong: number;
   /** Instructions that were stepped over instead of executed (privileged, vector, no memory there). */
   readonly skipped: number;
+  readonly skippedBecause: Readonly<Record<string, number>>;
   readonly notCovered: Readonly<Record<string, number>>;
   readonly places: readonly WrongPlace[];
   /** More wrong places than `places` lists. */

@@ -14,11 +14,48 @@ const STRING = new Set([0xa4, 0xa5, 0xa6, 0xa7, 0xaa, 0xab, 0xac, 0xad, 0xae, 0x
 
 export const POPF = 0x9d;
 
-export function isSteppedOver(insn: Insn): boolean {
+/** Why an instruction is not executed where it stands; counted by their numbers. */
+export const SKIP_REASONS = [
+  'vector instructions',
+  'privileged, or of a device',
+  'divisions by what happens to be there',
+  'repeated by a count that nobody set',
+  'no memory where a pointer leads',
+  'not known to the engine',
+] as const;
+export const NO_MEMORY = 4;
+export const UNKNOWN_TO_ENGINE = 5;
+
+/** The number of the reason, or -1 for an instruction that is executed. */
+export function whySteppedOver(insn: Insn): number {
   const { opcode } = insn;
-  if (opcode === 0 || insn.vex) return true;
-  if (opcode === POPF || PRIVILEGED.has(opcode)) return true;
+  if (opcode === 0 || insn.vex) return 0;
+  if (opcode === POPF || PRIVILEGED.has(opcode)) return 1;
   // A division by what happens to be there; the result is of no use to the stack.
-  if ((opcode === 0xf6 || opcode === 0xf7) && (insn.reg & 7) >= 6) return true;
-  return STRING.has(opcode);
+  if ((opcode === 0xf6 || opcode === 0xf7) && (insn.reg & 7) >= 6) return 2;
+  return STRING.has(opcode) ? 3 : -1;
+}
+
+/** Instructions not executed, by reason. */
+export class Skips {
+  readonly counts = new Int32Array(SKIP_REASONS.length);
+
+  get total(): number {
+    return this.counts.reduce((sum, n) => sum + n, 0);
+  }
+  add(other: Skips): void {
+    other.counts.forEach((n, i) => {
+      this.counts[i] += n;
+    });
+  }
+  clear(): void {
+    this.counts.fill(0);
+  }
+  byReason(): Record<string, number> {
+    const named: Record<string, number> = {};
+    this.counts.forEach((n, i) => {
+      if (n > 0) named[SKIP_REASONS[i]] = n;
+    });
+    return named;
+  }
 }

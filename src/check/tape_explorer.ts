@@ -25,6 +25,7 @@ import {
   type Visitor,
 } from './paths.ts';
 import { IS_CALL, Piece, PUSHES_RETURN } from './piece.ts';
+import { NO_MEMORY, Skips, UNKNOWN_TO_ENGINE } from './step_over.ts';
 import { TAPE, TAPE_POINTER, type TapeMachine } from './tape_machine.ts';
 
 const SP = 2 * REG.rsp;
@@ -43,7 +44,8 @@ export type Doubt =
 
 export class TapeExplorer {
   readonly visits: Uint8Array;
-  skipped = 0;
+  /** Of all functions that it did not give up. */
+  readonly skips = new Skips();
   readonly deadEnds = new Set<DeadEnd>();
   doubt: Doubt | undefined;
   /** The stack at the instruction that is visited, and the registers: all of them where a piece begins. */
@@ -57,6 +59,8 @@ export class TapeExplorer {
   readonly #claim: Int32Array;
   readonly #mark: Int32Array;
   #stamp = 0;
+  /** Of the function. */
+  readonly #skips = new Skips();
   #lowest = 0;
   readonly #machine: TapeMachine;
   readonly #code: Code;
@@ -97,6 +101,7 @@ export class TapeExplorer {
     const entry = this.#code.at(symbols.section[func], symbols.value[func]);
     if (entry === 0) return true;
     this.deadEnds.clear();
+    this.#skips.clear();
     this.doubt = undefined;
     this.#enter();
     this.#follow(entry);
@@ -117,6 +122,11 @@ export class TapeExplorer {
     if (this.doubt) for (let i = 0; i < forks.count; i++) this.#claim[forks.insnAt(i)] = 0;
     forks.clear();
     return !this.doubt;
+  }
+
+  /** What was executed counts: another explorer does not do it again. */
+  accept(): void {
+    this.skips.add(this.#skips);
   }
 
   #enter(): void {
@@ -166,7 +176,7 @@ export class TapeExplorer {
         this.#run(insn, loaded);
         loaded = false;
       }
-      this.skipped += piece.skipped;
+      this.#skips.add(piece.skips);
       const whole = !this.doubt && this.#replay();
       for (const { to } of this.#pending) if (this.#claim[to] === PENDING) this.#claim[to] = 0;
       this.#pending.length = 0;
@@ -316,7 +326,7 @@ export class TapeExplorer {
       else if (piece.effects[i] & (CHANGES_SP | STORES_BP | ODD))
         this.doubt = 'a stack operation could not be executed';
       if (this.doubt) return;
-      this.skipped++;
+      piece.skips.counts[machine.faultKind === 'invalid opcode' ? UNKNOWN_TO_ENGINE : NO_MEMORY]++;
       ended = machine.resume(TAPE + piece.behind(i));
     }
   }

@@ -6,7 +6,7 @@
 //
 // Invariant: registers are in `state` after a run that ended where it should, and the stack in `words`.
 
-import { type CpuContext, REG } from '../guest/engine.ts';
+import { type CpuContext, REG, type StopKind } from '../guest/engine.ts';
 import { UnicornEngine } from '../guest/unicorn.ts';
 import { DATA_MIDDLE } from './check_layout.ts';
 
@@ -72,6 +72,8 @@ export class TapeMachine {
   readonly #start: number;
   #engine: UnicornEngine;
   #context: CpuContext;
+  /** Why the last run ended that did not get to its end. */
+  faultKind: StopKind = 'until';
   /** The engine is new: no registers are in it. */
   #empty = true;
 
@@ -194,6 +196,7 @@ export class TapeMachine {
     if (stop.kind === 'until') return true;
     // The flags are not known in the middle of what was translated as one; TF could be set.
     this.#context.regs[REG.rflags] = 2n;
+    this.faultKind = stop.kind;
     return false;
   }
 

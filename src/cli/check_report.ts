@@ -92,6 +92,8 @@ function details(file: string, check: ObjectCheck, options: CheckReportOptions, 
   if (check.frames) lines.push(...frameMapLines(check.frames, options.functions === true, colors));
   else lines.push(...wrongPlaces(check, colors));
   const reasons = Object.entries(check.notCovered).map(([why, n]) => `${whole(n)} ${why}`);
+  const skips = Object.entries(check.skippedBecause).map(([why, n]) => `${whole(n)} ${why}`);
+  if (options.functions && skips.length > 0) lines.push(`  stepped over: ${skips.join(', ')}`);
   if (reasons.length > 0) lines.push(`  not covered: ${reasons.join(', ')}`);
   return lines.length === 0 ? [] : [colors.bold(file), ...lines];
 }

@@ -18,10 +18,15 @@ beforeAll(() => {
 afterAll(() => guest.close());
 
 /** All but how many instructions could not be executed: that hangs on what memory there is. */
-function verdicts(path: string, unwinder: Unwinder, single: boolean): Omit<ObjectCheck, 'skipped'> {
+function verdicts(
+  path: string,
+  unwinder: Unwinder,
+  single: boolean,
+): Omit<ObjectCheck, 'skipped' | 'skippedBecause'> {
   const elf = parseElf(Uint8Array.from(readFileSync(path)), path);
-  const { skipped, ...rest } = new ObjectChecker(guest, elf, { unwinder, single }).check();
+  const { skipped, skippedBecause, ...rest } = new ObjectChecker(guest, elf, { unwinder, single }).check();
   expect(skipped).toBeLessThan(0.1 * rest.instructions + 10);
+  expect(Object.values(skippedBecause).reduce((sum, n) => sum + n, 0)).toBe(skipped);
   return rest;
 }
 
