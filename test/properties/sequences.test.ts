@@ -17,6 +17,25 @@ describe('random sequences of operations', () => {
 
 const QUICK = { wait: false } as const;
 
+describe('a patch that is forced while it goes', () => {
+  it('leaves its module for ever, and nothing else', async () => {
+    const tally = await runSequence({
+      seed: 3,
+      cpus: 2,
+      instructionNs: 10_000,
+      steps: [
+        { do: 'load', module: 'target', args: 'period_ms=20 hold_ms=10 block=1', wait: true },
+        { do: 'pass', ms: 200 },
+        { do: 'load', module: 'patch_both', args: 'replace=1', wait: true },
+        { do: 'turn', wait: true },
+        { do: 'force', wait: true },
+        { do: 'spawn', program: 'reader', args: ['/proc/klpdemo', '15'] },
+      ],
+    });
+    expect(tally).toMatchObject({ 'transition reversing': 1, 'transition forcing': 1 });
+  });
+});
+
 describe('sequences that went wrong once', () => {
   const found: readonly [string, Sequence][] = [
     [

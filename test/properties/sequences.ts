@@ -330,12 +330,16 @@ class SequenceRun {
     const { machine } = this.#s;
     const end = pictureOf(machine);
     // The module of a forced patch stays, with what belongs to it.
-    const kept = machine.modules.loader.modules.all.length > 0;
-    const keys = kept
-      ? ['ops', 'trampolines', 'patches', 'objects', 'transition', 'pending', 'mutexes']
-      : Object.keys(start);
+    const kept = machine.modules.loader.modules.all.map(({ name }) => name);
+    const keys =
+      kept.length > 0
+        ? ['ops', 'trampolines', 'patches', 'objects', 'transition', 'pending', 'mutexes']
+        : Object.keys(start);
     const wrong = keys.flatMap((key) => differences(key, start[key], end[key]));
     wrong.push(...differences('text', vmlinuxText(start), vmlinuxText(end)));
+    const heap = Object.entries(end.heap as Record<string, number>);
+    const others = heap.filter(([owner]) => !kept.some((name) => owner.includes(name)));
+    wrong.push(...differences('heap', start.heap, Object.fromEntries(others)));
     if (wrong.length > 0) throw new SequenceError('at the end, against the start', wrong);
   }
 }
