@@ -269,7 +269,7 @@ describe('bundle.md 4: a module comes', () => {
   });
 });
 
-describe('the file format', () => {
+describe('bundle.md, words: the file format', () => {
   const files = () => readTar(bundleOf('v1', ['p1_core', 'p1_mid']));
   const refused = (bytes: Uint8Array): string => {
     try {

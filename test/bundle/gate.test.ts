@@ -1,0 +1,148 @@
+// The gate, wait by wait.
+
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { CONSTANTS as C } from '../../src/kernel/layout.ts';
+import type { TaskStruct } from '../../src/kernel/task_struct.ts';
+import { rest } from './state.ts';
+import { bundleOf, ko, SECOND, World } from './world.ts';
+
+const SIGINT = 2;
+
+let w: World;
+beforeEach(async () => {
+  w = await World.boot();
+});
+afterEach(() => w.machine.close());
+
+const why = (task: TaskStruct): string | undefined => w.machine.bundles?.gate.why(task);
+/** Until it sleeps at the gate. */
+function blocked(task: TaskStruct): TaskStruct {
+  expect(w.machine.runUntil(() => why(task) !== undefined, SECOND)).toBe(true);
+  return task;
+}
+/** A transition that goes on for half a second, because a thread sleeps in the function. */
+function slow(): void {
+  w.insmod('asker');
+  expect(w.enable(bundleOf('slow', ['p1_asker']))).toBe(0);
+  expect(w.machine.livepatch.transitionPatch?.name).toBe('slow');
+}
+
+describe('bundle.md 1: who waits on the gate', () => {
+  it('loads are woken in the order in which they came', async () => {
+    w.machine.close();
+    w = await World.boot({ cpus: 1 }); // with two, they go on at the same time
+    slow();
+    const ended: string[] = [];
+    w.machine.core.events.subscribe((e) => e.type === 'module' && e.state === 'LIVE' && ended.push(e.name));
+    w.machine.addFile('/lib/modules/klpbundle_core.ko', ko('core'));
+    const tasks = ['core', 'nested'].map((name) => blocked(w.startInsmod(name)));
+    expect(w.machine.bundles?.gate.waits.map(({ task }) => task)).toEqual(tasks);
+    for (const task of tasks) expect(w.wait(task)).toBe(0);
+    const order = w.gate.filter((e) => e.what === 'load' && e.result === 1).map((e) => e.pid);
+    expect(order).toEqual(tasks.map((task) => w.machine.users.pidOf(task)));
+    expect(ended[0]).toBe('klpbundle_core');
+  });
+
+  it('a signal ends the wait of a load, and leaves nothing of it', () => {
+    slow();
+    const before = w.modules();
+    const task = blocked(w.startInsmod('mid'));
+    w.machine.exit.sendSignal(task, SIGINT);
+    expect(w.wait(task)).toBe(128 + SIGINT);
+    expect(w.modules()).toEqual(before);
+    expect(w.machine.bundles?.gate.waits).toEqual([]);
+    expect(w.machine.livepatch.transitionPatch?.name).toBe('slow');
+    expect(w.settled()).toBe(true);
+    expect(w.insmod('core')).toBe(0);
+  });
+
+  it('a signal ends the wait of a transition, which then never was', () => {
+    w.machine.addFile('/lib/modules/klpbundle_core.ko', ko('core'));
+    const load = w.startInsmod('nested'); // 200 ms in its init
+    w.machine.runUntil(() => w.modules().includes('klpbundle_nested'), SECOND);
+    const task = blocked(w.startEnable(bundleOf('v1', ['p1_vmlinux'])));
+    w.machine.exit.sendSignal(task, SIGINT);
+    expect(w.wait(task)).toBe(128 + SIGINT);
+    expect(w.machine.fs.list('/sys/kernel/livepatch')).toEqual([]);
+    // A load that would have waited behind it goes on.
+    expect(w.insmod('core')).toBe(0);
+    w.wait(load);
+    rest(w);
+  });
+
+  it('a reversal frees those who wait as soon as it is over', () => {
+    slow();
+    const task = blocked(w.startInsmod('core'));
+    expect(w.write('slow', 'enabled', '0')).toBe(0);
+    expect(w.wait(task)).toBe(0);
+    expect(w.settled()).toBe(true);
+    expect(w.freed('slow')).toBe(true);
+  });
+
+  it('a second transition is refused with -EBUSY, as ever', () => {
+    slow();
+    expect(w.enable(bundleOf('v1', ['p1_vmlinux']))).toBe(C.EBUSY);
+    expect(w.settled()).toBe(true);
+    expect(w.enable(bundleOf('v1', ['p1_vmlinux']))).toBe(0);
+  });
+
+  it("the load of a bundle's own members is part of its transition, and waits for nothing", () => {
+    w.insmod('core');
+    const held: boolean[] = [];
+    w.machine.core.events.subscribe((e) => {
+      if (e.type === 'module' && e.state === 'LIVE') held.push(w.machine.bundles?.gate.held === true);
+    });
+    expect(w.enable(bundleOf('v1', ['p1_vmlinux', 'p1_core']))).toBe(0);
+    expect(held).toEqual([true, true]);
+    expect(w.gate).toEqual([]);
+    w.settled();
+    expect(w.machine.bundles?.gate.held).toBe(false);
+  });
+});
+
+describe('bundle.md 2: patches of several objects', () => {
+  it('are refused, with the objects named', () => {
+    w.insmod('core');
+    w.insmod('asker');
+    const before = w.modules();
+    expect(w.insmod('c1')).toBe(C.EINVAL);
+    expect(w.has(/patch 'klpbundle_c1' has 2 objects \(\w+, \w+\): a patch module has one/)).toBe(true);
+    expect(w.modules()).toEqual(before);
+    w.settled();
+  });
+});
+
+describe('bundle.md 3: one transition, callbacks in the order of members', () => {
+  it.each([[['s1_core', 's1_mid']], [['s1_mid', 's1_core']]])('%s', (members) => {
+    w.insmod('core');
+    w.insmod('mid');
+    const begun: string[] = [];
+    w.machine.core.events.subscribe((e) => e.type === 'transition' && begun.push(`${e.what} ${e.patch}`));
+    expect(w.enable(bundleOf('v1', members))).toBe(0);
+    w.settled();
+    expect(new Set(begun.map((text) => text.split(' ')[1]))).toEqual(new Set(['v1']));
+    expect(begun.filter((text) => text.startsWith('complete'))).toHaveLength(1);
+    const said = w.machine.dmesg().flatMap((line) => /klpbundle_(s1_\w+): pre_patch/.exec(line)?.[1] ?? []);
+    expect(said).toEqual(members);
+  });
+});
+
+describe('bundle.md 4: a target of another version than the one that a member is for', () => {
+  it('is refused when it comes, with the member and both versions named', () => {
+    w.insmod('core');
+    w.insmod('mid');
+    expect(w.enable(bundleOf('v1', ['p1_core', 'p1_top']))).toBe(0);
+    w.settled();
+    const before = rest(w);
+    const other = ko('top');
+    const at = Buffer.from(other).indexOf('srcversion=') + 'srcversion='.length;
+    other[at] = other[at] === 0x41 ? 0x42 : 0x41;
+    w.machine.addFile('/lib/other.ko', other);
+    expect(w.wait(w.machine.insmod('/lib/other.ko'))).toBe(C.EINVAL);
+    const [of] = w.machine.dmesg().filter((line) => line.includes('klpbundle_p1_top'));
+    expect(of).toMatch(/bundle 'v1': .*klpbundle_top.* of srcversion \w{23}/);
+    expect(rest(w)).toEqual(before);
+    expect(w.insmod('top')).toBe(0);
+    expect(w.has('klpbundle_top: init says 10')).toBe(true);
+  });
+});
