@@ -1,0 +1,89 @@
+// The tar of bundles against GNU tar, and against damage.
+
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import * as fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { BundleError } from '../../src/bundle/error.ts';
+import { readTar, type TarEntry, writeTar } from '../../src/bundle/tar.ts';
+
+const BLOCK = 512;
+let dir: string;
+beforeAll(() => {
+  dir = mkdtempSync(join(tmpdir(), 'klpemu-tar-'));
+});
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+const entries: TarEntry[] = [
+  { name: 'bundle.json', bytes: new Uint8Array(Buffer.from('{}\n')) },
+  { name: 'empty.ko', bytes: new Uint8Array() },
+  { name: 'block.ko', bytes: new Uint8Array(BLOCK).fill(1) },
+  { name: 'more.ko', bytes: new Uint8Array(BLOCK + 1).map((_, i) => i) },
+];
+
+function tar(...args: string[]): Buffer {
+  const { status, stdout, stderr } = spawnSync('tar', args, { cwd: dir });
+  expect(stderr.toString()).toBe('');
+  expect(status).toBe(0);
+  return stdout;
+}
+
+/** The code of the error that reading gives; undefined when it is read. */
+function codeOf(bytes: Uint8Array): string | undefined {
+  try {
+    readTar(bytes);
+    return undefined;
+  } catch (error) {
+    if (error instanceof BundleError) return error.code;
+    throw error;
+  }
+}
+
+describe('bundle.md, words: the tar of a bundle', () => {
+  it('is read back as it was written, and by GNU tar too', () => {
+    const bytes = writeTar(entries);
+    expect(readTar(bytes)).toEqual(entries);
+    writeFileSync(join(dir, 'ours.tar'), bytes);
+    expect(tar('-tf', 'ours.tar').toString()).toBe(entries.map(({ name }) => `${name}\n`).join(''));
+    for (const { name, bytes: content } of entries)
+      expect(new Uint8Array(tar('-xOf', 'ours.tar', name))).toEqual(content);
+  });
+
+  it.each(['ustar', 'gnu', 'pax'])('is read from what GNU tar writes as %s', (format) => {
+    for (const { name, bytes } of entries) writeFileSync(join(dir, name), bytes);
+    tar('-cf', 'theirs.tar', `--format=${format}`, ...entries.map(({ name }) => name));
+    expect(readTar(new Uint8Array(readFileSync(join(dir, 'theirs.tar'))))).toEqual(entries);
+  });
+
+  it('is an error wherever it is cut, between entries too', () => {
+    const bytes = writeTar(entries);
+    const whole = bytes.length - BLOCK; // one block of zeros is an end
+    for (let cut = 0; cut < whole; cut += 64)
+      expect(codeOf(bytes.subarray(0, cut)), `at ${cut}`).toBe('EBADMSG');
+    expect(readTar(bytes.subarray(0, whole))).toEqual(entries);
+  });
+
+  it('has a header that cannot be changed unseen, and no other damage does more than an error', () => {
+    const bytes = writeTar(entries);
+    fc.assert(
+      fc.property(fc.nat(BLOCK - 1), fc.integer({ min: 1, max: 255 }), (at, flip) => {
+        const damaged = bytes.slice();
+        damaged[at] ^= flip;
+        expect(codeOf(damaged)).toBe('EBADMSG');
+      }),
+    );
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 4 * BLOCK }), (noise) => {
+        expect([undefined, 'EBADMSG']).toContain(codeOf(noise));
+      }),
+    );
+  });
+
+  it('holds regular files only', () => {
+    writeFileSync(join(dir, 'a'), 'a');
+    tar('-cf', 'dir.tar', '--transform=s,^,x/,', '--no-recursion', '.', 'a');
+    expect(codeOf(new Uint8Array(readFileSync(join(dir, 'dir.tar'))))).toBe('EBADMSG');
+  });
+});
