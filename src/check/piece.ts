@@ -197,7 +197,9 @@ export class Piece {
 }
 
 function clobber(): Uint8Array {
-  const bytes = [0xb8, TAPE_POINTER & 0xff, (TAPE_POINTER >> 8) & 0xff, (TAPE_POINTER >> 16) & 0xff, 0];
+  const bytes = [0xb8, 0, 0, 0, 0].map((byte, i) =>
+    i === 0 ? byte : (TAPE_POINTER >> (8 * (i - 1))) & 0xff,
+  );
   for (const reg of CALLER_SAVED) {
     if (reg !== REG.rax) bytes.push(reg >= 8 ? 0x41 : 0x40, 0x89, 0xc0 | (reg & 7));
   }

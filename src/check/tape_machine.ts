@@ -1,6 +1,6 @@
-// The machine that straight pieces of real code are executed in, many instructions at a run (tape.ts).
+// The machine that straight pieces of real code are executed in, many instructions at a run (piece.ts).
 //
-// Almost every address that comes about from pointers of nobody's is memory: one block, filled with pointers
+// Almost every address that comes about from pointers of nobody is memory: one block, filled with pointers
 // into itself, is mapped again and again all over the low addresses and around those of data. What is read is a
 // pointer, a sum of pointers is one too, and an access that fails is rare.
 //
@@ -11,7 +11,7 @@ import { UnicornEngine } from '../guest/unicorn.ts';
 import { DATA_MIDDLE } from './check_layout.ts';
 
 const PAGE = 0x1000;
-const BLOCK = 0x200000;
+const BLOCK = 0x1000000;
 const STACK = 0xffffc90000004000n;
 const STACK_SIZE = 0x4000;
 const AREA_SIZE = 0x10000;
@@ -28,18 +28,19 @@ export const TAPE_SIZE = 0x200000;
 const MARGIN = 0x10000;
 
 /** Where all registers point that nothing is known of. */
-export const TAPE_POINTER = 3 * BLOCK;
+export const TAPE_POINTER = BLOCK;
 /** What operands relative to rip are made to mean. */
 export const TAPE_DATA = 8 * BLOCK;
 /** Where the block is mapped: from, to. */
 const ZONES: readonly (readonly [bigint, bigint])[] = [
-  [0n, 0x8000000n],
-  [DATA_MIDDLE - BigInt(BLOCK), DATA_MIDDLE + 0x3800000n],
+  [0n, 0xa000000n],
+  [DATA_MIDDLE - BigInt(BLOCK), DATA_MIDDLE + 0x9000000n],
   // What lies on the stack from earlier calls.
-  [0xffffffff80e00000n, 0xffffffff81400000n],
+  [0xffffffff80800000n, 0xffffffff81800000n],
   [0xffffffffff000000n, 0x10000000000000000n],
 ];
-/** Bytes on both sides of a pointer that are put back for each function. */
+/** Bytes on both sides of a pointer that are put back for each object, and for each function. */
+const AROUND = 0x40000;
 const NEAR = 0x1000;
 
 const REGISTERS = 16;
@@ -109,20 +110,20 @@ export class TapeMachine {
     return context;
   }
 
-  /** All memory as it was at first. */
+  /** The memory that accesses go to, nearly all of them. */
   refill(): void {
-    for (let i = 0; i < BLOCK / 4; i += 2) {
-      this.#block[i] = TAPE_POINTER;
-      this.#block[i + 1] = 0;
+    const block = this.#block;
+    for (let i = 0; i < AROUND / 4; i += 2) {
+      block[i] = TAPE_POINTER;
+      block[i + 1] = 0;
     }
+    block.copyWithin((BLOCK - AROUND) / 4, 0, AROUND / 4);
   }
 
-  /** The memory that most accesses go to. */
+  /** The part of it that most go to. */
   refillNear(): void {
-    const block = this.#block;
-    const source = block.subarray(BLOCK / 8, BLOCK / 8 + NEAR / 4);
-    block.set(source, 0);
-    block.set(source, (BLOCK - NEAR) / 4);
+    this.#block.set(NEAR_WORDS, 0);
+    this.#block.set(NEAR_WORDS, (BLOCK - NEAR) / 4);
   }
 
   /**
@@ -251,3 +252,4 @@ function stubs(): Uint8Array {
 }
 
 const STUB_CODE = stubs();
+const NEAR_WORDS = Uint32Array.from({ length: NEAR / 4 }, (_, i) => (i % 2 === 0 ? TAPE_POINTER : 0));
