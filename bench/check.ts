@@ -61,11 +61,12 @@ function objtoolTime(objtool: string, modules: readonly string[]): number {
 
 function print(what: string, summary: Summary, cores: number): void {
   const a = speed(summary) / cores;
-  const memory = summary.peakMemory ? `, peak memory ${whole(summary.peakMemory / 2 ** 20)} MiB` : '';
+  const memory = `, peak memory ${whole(summary.peakMemory / 2 ** 20)} MiB`;
   console.log(
     `${what}: ${whole(summary.reached)} of ${whole(summary.instructions)} instructions in ` +
       `${seconds(summary.ms / 1000)} s, ${whole(a)} a second a core (aim ${whole(AIM)}: ` +
-      `${a >= AIM ? 'met' : 'missed'}), ${summary.wrong} wrong and declared reliable${memory}`,
+      `${a >= AIM ? 'met' : 'missed'}), ${whole(summary.reached / (summary.cpuMs / 1000))} a second of processor ` +
+      `time, ${summary.wrong} wrong and declared reliable${memory}`,
   );
 }
 

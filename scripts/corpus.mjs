@@ -93,6 +93,7 @@ function orcTable({ summary: s, objects }) {
     ['functions', of(s.functionsSame, s.functionsCompared)],
     ['instructions', of(s.instructionsSame, s.instructionsCompared)],
     ['time', seconds(s.ms)],
+    ['processor time', seconds(s.cpuMs)],
     ['peak memory', `${Math.round(s.peakMemory / 2 ** 20)} MiB`],
   ];
   const differing = objects.filter((o) => o.agreement?.differences.length > 0);
@@ -124,7 +125,8 @@ function checkTable({ summary: s, objects }) {
     ['wrong and declared unreliable', whole(s.unreliable)],
     ['wrong and declared reliable', whole(s.wrong)],
     ['time', seconds(s.ms)],
-    ['instructions a second a core', whole(Math.round(s.reached / (s.ms / 1000) / availableParallelism()))],
+    ['processor time', seconds(s.cpuMs)],
+    ['instructions a second of processor time', whole(Math.round(s.reached / (s.cpuMs / 1000)))],
     ['peak memory', `${Math.round(s.peakMemory / 2 ** 20)} MiB`],
   ];
   const lines = ['| klpemu check | |', '| --- | --- |', ...rows.map((row) => `| ${row.join(' | ')} |`), ''];

@@ -87,7 +87,8 @@ export interface Summary {
   readonly failed: number;
   readonly wrong: number;
   readonly ms: number;
-  readonly peakMemory?: number;
+  readonly cpuMs: number;
+  readonly peakMemory: number;
 }
 
 /** The summary of a command of klpemu. */

@@ -5,6 +5,7 @@ import type { FunctionReport, ObjectCheck, Truth, UnwinderAnswer, WrongPlace } f
 import type { Whereabouts } from '../check/saved_registers.ts';
 import type { CheckReport } from './check_file.ts';
 import { frameMapLines, ruleLines } from './check_frames.ts';
+import { resourcesUsed } from './resources.ts';
 import { type Colors, colorsFor } from './terminal.ts';
 
 export interface CheckReportOptions {
@@ -35,9 +36,7 @@ export function sumsOf(reports: readonly CheckReport[]): CheckSums {
 export function printChecks(reports: readonly CheckReport[], options: CheckReportOptions): void {
   const sums = sumsOf(reports);
   if (options.json) {
-    // Of all threads: they are one process.
-    const peakMemory = process.resourceUsage().maxRSS * 1024;
-    const summary = { ...sums, ms: Math.round(options.ms), peakMemory };
+    const summary = { ...sums, ms: Math.round(options.ms), ...resourcesUsed() };
     process.stdout.write(`${JSON.stringify({ objects: reports, summary })}\n`);
     return;
   }

@@ -2,6 +2,7 @@
 
 import { type ClassifiedDifference, DIFFERENCE_CLASSES, type DifferenceClass } from '../objtool/diff.ts';
 import type { OrcReport } from './orc_object.ts';
+import { resourcesUsed } from './resources.ts';
 import { type Colors, colorsFor } from './terminal.ts';
 
 export interface ReportOptions {
@@ -88,9 +89,7 @@ function classOf(differences: readonly ClassifiedDifference[]): DifferenceClass 
 
 export function printReports(reports: readonly OrcReport[], options: ReportOptions): void {
   if (options.json) {
-    // Of all threads: they are one process.
-    const peakMemory = process.resourceUsage().maxRSS * 1024;
-    const summary = { ...sumsOf(reports), ms: Math.round(options.ms), peakMemory };
+    const summary = { ...sumsOf(reports), ms: Math.round(options.ms), ...resourcesUsed() };
     process.stdout.write(`${JSON.stringify({ objects: reports, summary })}\n`);
     return;
   }
