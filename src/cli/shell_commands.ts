@@ -60,5 +60,6 @@ Examples:
     .description('explain why a transition of the machine that is up is not over, or a load waits')
     .addOption(nameOption())
     .option('--json', 'as one JSON object')
+    .addHelpText('after', '\nExample:\n  klpemu exec -- modprobe klpdemo_patch_target; klpemu why')
     .action(async (options) => (await import('./why.ts')).why(options));
 }
