@@ -4,17 +4,22 @@
 //
 // Invariant: the workload is the same each time, so two checks of one image give the same report.
 
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { KernelImage } from '../machine/image.ts';
-import type { Machine } from '../machine/machine.ts';
+import { GuestPanic } from '../machine/oops.ts';
+import {
+  hasSaid,
+  IMAGE_PARTS,
+  type ImagePart,
+  MAX_STEPS,
+  partSteps,
+  traceFunctions,
+} from './image_workload.ts';
 import { type LiveReport, LiveTally } from './live_tally.ts';
 import { Preempter } from './preempter.ts';
 import { bootWithModules, Stepper } from './stepper.ts';
 
 const MS = 1e6;
-const SIGTERM = 15;
-const MAX_STEPS = 2_000_000;
 
 export interface ImageReport {
   /** Code that no function of ftrace or livepatch's handler is, and theirs. */
@@ -27,11 +32,15 @@ export interface ImageReport {
 const NOT_EXECUTED = 'not executed by the workload';
 const NOT_PREEMPTED = 'not executed there with interrupts and preemption on';
 
-export async function checkImage(image: KernelImage, seed: number): Promise<ImageReport> {
+export async function checkImage(
+  image: KernelImage,
+  seed: number,
+  parts: readonly ImagePart[] = IMAGE_PARTS,
+): Promise<ImageReport> {
   const interrupted = new LiveTally(image);
-  await interruptEverywhere(interrupted, seed);
+  for (const part of parts) await interruptEverywhere(interrupted, seed, part);
   const preempted = new LiveTally(image);
-  await preemptEverywhere(preempted, seed);
+  if (parts.includes('preempted')) await preemptEverywhere(preempted, seed);
   return {
     interrupted: interrupted.report(false, NOT_EXECUTED),
     preempted: preempted.report(false, NOT_PREEMPTED),
@@ -40,39 +49,28 @@ export async function checkImage(image: KernelImage, seed: number): Promise<Imag
   };
 }
 
-async function interruptEverywhere(tally: LiveTally, seed: number): Promise<void> {
-  const machine = await bootWithModules({ cpus: 2, seed });
-  const stepper = new Stepper(machine);
-  stepper.observe = (lo, verdict, why) => tally.note(machine, lo, verdict, why);
-  const run = (program: string, ...args: string[]): void => {
-    stepper.toEnd(machine.spawn(program, args));
-  };
-  try {
-    stepper.until(() => machine.smp.cpus.every((cpu) => cpu.halted));
-    const paused = machine.spawn('pause');
-    for (const file of ['cmdline', 'meminfo', 'version', 'uptime', 'modules', 'self/stack'])
-      run('cat', `/proc/${file}`);
-    run('sleep', '5', '2');
-    run('forker', '5', '2');
-    machine.exit.sendSignal(paused, SIGTERM);
-    stepper.toEnd(paused);
-    run('insmod', '/klpdemo_target.ko');
-    run('cat', '/proc/klpdemo');
-    run('insmod', '/klpdemo_patch_both.ko');
-    run('cat', '/proc/klpdemo');
-    stepper.until(() => hasSaid(machine, ': patching complete'), MAX_STEPS);
-    run('cat', '/proc/klpdemo');
-    run('cat', '/proc/meminfo');
-    for (const regs of [true, false]) {
-      traceFunctions(machine, regs);
-      for (const file of ['meminfo', 'cmdline', 'klpdemo']) run('cat', `/proc/${file}`);
+/** Each part on a machine of its own; each fault too, for what it leaves behind. */
+async function interruptEverywhere(tally: LiveTally, seed: number, part: ImagePart): Promise<void> {
+  for (const steps of partSteps(part)) {
+    const machine = await bootWithModules({ cpus: part === 'faults' ? 1 : 2, seed });
+    const stepper = new Stepper(machine);
+    stepper.observe = (lo, verdict, why) => tally.note(machine, lo, verdict, why);
+    try {
+      steps({
+        machine,
+        run: (program, ...args) => {
+          stepper.toEnd(machine.spawn(program, args));
+        },
+        until: (condition, maxSteps) => {
+          stepper.until(condition, maxSteps);
+        },
+      });
+    } catch (error) {
+      // Some faults end the machine, as they should.
+      if (part !== 'faults' || !(error instanceof GuestPanic)) throw error;
+    } finally {
+      machine.close();
     }
-    run('echo', '0\n', '/sys/kernel/livepatch/klpdemo_patch_both/enabled');
-    stepper.until(() => hasSaid(machine, 'unpatching complete'), MAX_STEPS);
-    run('rmmod', 'klpdemo_patch_both');
-    run('rmmod', 'klpdemo_target');
-  } finally {
-    machine.close();
   }
 }
 
@@ -112,34 +110,4 @@ async function preemptEverywhere(tally: LiveTally, seed: number): Promise<void> 
   } finally {
     machine.close();
   }
-}
-
-function hasSaid(machine: Machine, text: string): boolean {
-  return machine.dmesg().some((line) => line.endsWith(text));
-}
-
-/**
- * Listeners beside the livepatch: two calls of ftrace are shared by two of them, which sends both through the
- * trampoline that all have in common, and one at another function has a copy of its own. With all registers, and
- * without.
- */
-function traceFunctions(machine: Machine, regs: boolean): void {
-  const { core, ftrace } = machine;
-  const names = regs
-    ? ['meminfo_proc_show', 'vfs_read']
-    : ['cmdline_proc_show', 'cmdline_proc_show', 'seq_read_iter'];
-  for (const name of names) {
-    const ops = ftrace.ops(core.slab.alloc(LAYOUT.ftrace_ops.size, 'ops of the check'));
-    ops.func = core.symbols.require('ftrace_stub');
-    ops.flags = regs ? CONSTANTS.FTRACE_OPS_FL_SAVE_REGS : 0;
-    settle(ftrace.setFilterIp(ops.addr, core.symbols.require(name), false));
-    settle(ftrace.registerFunction(ops.addr));
-  }
-}
-
-/** A host function's work while nothing else runs: its locks are free, and no CPU has to be waited for. */
-function settle(work: Generator<unknown, number, bigint>): void {
-  let step = work.next(0n);
-  while (!step.done) step = work.next(0n);
-  if (step.value !== 0) throw new Error(`ftrace: ${step.value}`);
 }

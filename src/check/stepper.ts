@@ -22,6 +22,9 @@ const MODULE_NAMES = [
   'klpdemo_patch_target',
   'klpdemo_patch_both',
   'klpdemo_patch_vmlinux',
+  'klpdemo_heap',
+  'klpdemo_locks',
+  'klpdemo_fault',
 ];
 /** Instructions of a task that never enters the kernel by itself, executed at a time. */
 const SPIN_CHUNK = 1000;
