@@ -1,12 +1,15 @@
-# Programs that load modules paused and bring them to life from user space.
+# Programs for the bundle model: they load modules paused and bring them to life from user space, wait for the gate,
+# or do not.
 
 .set __NR_write_, 1
 .set __NR_open_, 2
 .set __NR_pause_, 34
 .set __NR_exit_group_, 231
+.set __NR_delete_module_, 176
 .set __NR_finit_module_, 313
 .set __NR_module_unpause, 451
 .set MODULE_INIT_PAUSED, 0x100
+.set O_NONBLOCK_, 0x800
 
 .section .user.text
 
@@ -129,3 +132,29 @@ SYM_CODE_START(hold_paused)
     mov     eax, __NR_exit_group_
     syscall
 SYM_CODE_END(hold_paused)
+
+# insmod_nonblock PATH: loads it unless a transition is in the way; exits with the errno.
+SYM_CODE_START(insmod_nonblock)
+    UNWIND_HINT_EMPTY
+    mov     rdi, [rsp+16]
+    mov     esi, O_NONBLOCK_
+    xor     edx, edx
+    call    load_file
+    mov     rdi, rax
+    neg     rdi
+    mov     eax, __NR_exit_group_
+    syscall
+SYM_CODE_END(insmod_nonblock)
+
+# rmmod_wait NAME: unloads it, and waits for a transition that is in the way, which rmmod does not; exits with the errno.
+SYM_CODE_START(rmmod_wait)
+    UNWIND_HINT_EMPTY
+    mov     rdi, [rsp+16]
+    xor     esi, esi
+    mov     eax, __NR_delete_module_
+    syscall
+    mov     rdi, rax
+    neg     rdi
+    mov     eax, __NR_exit_group_
+    syscall
+SYM_CODE_END(rmmod_wait)

@@ -25,6 +25,13 @@ export function addBundle(root: Command): void {
         return targets;
       },
     )
+    .addHelpText(
+      'after',
+      `
+Example:
+  klpemu bundle create fix.klpb fixtures/modules/klpbundle_p1_core.ko fixtures/modules/klpbundle_p1_top.ko \\
+    --name fix --target fixtures/modules/klpbundle_top.ko`,
+    )
     .action(async (file: string, files: string[], options) => {
       members.push(...files);
       (await import('./bundle.ts')).create(file, members, { ...options, targets });
@@ -38,6 +45,7 @@ export function addBundle(root: Command): void {
       .description(text)
       .argument('<file>', 'bundle (.klpb)')
       .option('--json', 'as one JSON object')
+      .addHelpText('after', `\nExample:\n  klpemu bundle ${name} fixtures/bundles/v1.klpb`)
       .action(async (file: string, options) => (await import('./bundle.ts'))[name](file, options));
   }
   addEnabling(bundle);

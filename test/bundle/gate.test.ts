@@ -43,6 +43,33 @@ describe('bundle.md 1: who waits on the gate', () => {
     expect(ended[0]).toBe('klpbundle_core');
   });
 
+  it('an unload waits too, and is woken', () => {
+    w.insmod('core');
+    slow();
+    const task = blocked(w.machine.spawn('rmmod_wait', ['klpbundle_core']));
+    expect(why(task)).toBe("waits on the gate for the transition of 'slow'");
+    expect(w.machine.runUntil(() => w.machine.stack(task)[0]?.includes('klp_gate_lock'), SECOND)).toBe(true);
+    expect(w.machine.stack(task).join()).toContain('__do_sys_delete_module');
+    expect(w.modules()).toContain('klpbundle_core');
+    expect(w.wait(task)).toBe(0);
+    expect(w.machine.livepatch.transitionPatch).toBeUndefined();
+    expect(w.modules()).not.toContain('klpbundle_core');
+  });
+
+  it('a load and an unload that are not to block get -EBUSY at once', () => {
+    w.insmod('core');
+    slow();
+    const before = w.modules();
+    const now = w.machine.now();
+    w.machine.addFile('/lib/mid.ko', ko('mid'));
+    expect(w.wait(w.machine.spawn('insmod_nonblock', ['/lib/mid.ko']))).toBe(C.EBUSY);
+    expect(w.rmmod('core')).toBe(C.EBUSY);
+    expect(w.machine.now() - now).toBeLessThan(0.02 * SECOND);
+    expect(w.modules()).toEqual(before);
+    w.settled();
+    expect(w.wait(w.machine.spawn('insmod_nonblock', ['/lib/mid.ko']))).toBe(0);
+  });
+
   it('a signal ends the wait of a load, and leaves nothing of it', () => {
     slow();
     const before = w.modules();
