@@ -3,7 +3,7 @@
 import { ElfObject } from '../elf/elf_object.ts';
 import { inputFromElf } from '../objtool/elf_input.ts';
 import type { ObjtoolInput } from '../objtool/input.ts';
-import { type Code, placeName } from '../objtool/insn.ts';
+import { type Code, INSN_BUG, INSN_NOP, INSN_TRAP, placeName } from '../objtool/insn.ts';
 import { readOrc } from '../objtool/orc_format.ts';
 import { readCode } from '../objtool/orc_gen.ts';
 import { type OrcRows, rowsAt } from '../objtool/orc_rows.ts';
@@ -307,13 +307,28 @@ export class ObjectChecker {
     return lists;
   }
 
+  /** `why`: for instructions that are made to be executed. */
   #reportOf(func: number, list: readonly number[], why: string): FunctionReport {
     const counts = [0, 0, 0, 0];
-    for (const insn of list) counts[this.#worst[insn]]++;
+    const notCovered: Record<string, number> = {};
+    for (const insn of list) {
+      const worst = this.#worst[insn];
+      counts[worst]++;
+      if (worst !== 0) continue;
+      const reason = NEVER_EXECUTED.get(this.#code.type[insn]) ?? why;
+      notCovered[reason] = (notCovered[reason] ?? 0) + 1;
+    }
     const [missing, right, unreliable, wrong] = counts;
     const name = this.#code.input.symbols.name(func);
     const reached = list.length - missing;
     const report = { name, instructions: list.length, reached, right, unreliable, wrong };
-    return missing === 0 ? report : { ...report, notCovered: { [why]: missing } };
+    return missing === 0 ? report : { ...report, notCovered };
   }
 }
+
+/** Where no path leads, by kind of instruction. */
+const NEVER_EXECUTED: ReadonlyMap<number, string> = new Map([
+  [INSN_BUG, "marks that nothing executes, as in a static call's trampoline"],
+  [INSN_TRAP, 'traps behind a return or a jump, against speculation'],
+  [INSN_NOP, 'padding'],
+]);
