@@ -1,8 +1,80 @@
 # The scheduler's machine code: what can be on a stack or be interrupted while tasks change.
-# Mirrors kernel/sched/core.c, kernel/time/timer.c (schedule_timeout), kernel/locking and the
-# completion code where they sleep. Who runs next is decided by host functions.
+# Mirrors kernel/sched/core.c and kernel/time/timer.c (schedule_timeout). Who runs next is decided by host
+# functions.
 #
-# Everything from __sched_text_start to __sched_text_end is what in_sched_functions() knows.
+# Everything from __sched_text_start to __sched_text_end is what in_sched_functions() knows: it begins below the
+# switch and ends in sched_sleep.s, the next file of the image.
+
+# rdi: previous task, rsi: next. The frame it leaves is struct inactive_task_frame.
+SYM_FUNC_START(__switch_to_asm)
+    push    rbp
+    push    rbx
+    push    r12
+    push    r13
+    push    r14
+    push    r15
+    mov     [rdi+task_struct_thread_sp], rsp
+    mov     rsp, [rsi+task_struct_thread_sp]
+    mov     rbx, [rsi+task_struct_stack_canary]
+    mov     gs:[fixed_percpu_data+40], rbx
+    pop     r15
+    pop     r14
+    pop     r13
+    pop     r12
+    pop     rbx
+    pop     rbp
+    jmp     __switch_to
+SYM_FUNC_END(__switch_to_asm)
+
+# Returns the previous task.
+SYM_FUNC_START(__switch_to)
+    mov     gs:[current_task], rsi
+    mov     rax, [rsi+task_struct_stack]
+    add     rax, THREAD_SIZE
+    mov     gs:[cpu_current_top_of_stack], rax
+    mov     gs:[cpu_tss_rw+4], rax      # sp0
+    mov     rax, rdi
+    RET
+SYM_FUNC_END(__switch_to)
+
+# rdi: the task that ran before. Interrupts are off until here.
+SYM_FUNC_START_LOCAL(finish_task_switch)
+    FENTRY
+    FRAME_BEGIN
+    push    rbx
+    mov     rbx, rdi
+    mov     eax, [rbx+task_struct___state]
+    mov     dword ptr [rbx+task_struct_on_cpu], 0
+    sti
+    cmp     eax, TASK_DEAD
+    jne     .Lout
+    mov     rdi, rbx
+    call    put_task_stack
+.Lout:
+    pop     rbx
+    FRAME_END
+    RET
+SYM_FUNC_END(finish_task_switch)
+
+SYM_FUNC_START(schedule_tail)
+    FENTRY
+    FRAME_BEGIN
+    push    rbx
+    call    finish_task_switch
+    PREEMPT_ENABLE
+    pop     rbx
+    FRAME_END
+    RET
+SYM_FUNC_END(schedule_tail)
+
+HOST_FUNC_NOTRACE pick_next_task
+HOST_FUNC put_task_stack
+HOST_FUNC_NOTRACE add_process_timer
+HOST_FUNC timer_delete_sync
+HOST_FUNC_NOTRACE jiffies_left
+HOST_FUNC_NOTRACE hrtimer_sleeper_start
+HOST_FUNC_NOTRACE hrtimer_expired
+EXPORT_SYMBOL(timer_delete_sync)
 
 SYM_FUNC_START_LOCAL(__sched_text_start)
     RET
@@ -293,186 +365,3 @@ SYM_FUNC_START(do_nanosleep)
     FRAME_END
     RET
 SYM_FUNC_END(do_nanosleep)
-
-# --- struct mutex: the owner word is the kernel's; waiters are kept by the host ----------------------
-
-SYM_FUNC_START(mutex_lock)
-    FENTRY
-    GET_CURRENT rdx
-    xor     eax, eax
-    lock cmpxchg qword ptr [rdi], rdx
-    TAIL_CALL_IF ne, __mutex_lock_slowpath
-    RET
-SYM_FUNC_END(mutex_lock)
-EXPORT_SYMBOL(mutex_lock)
-
-SYM_FUNC_START_LOCAL(__mutex_lock_slowpath)
-    FENTRY
-    mov     esi, TASK_UNINTERRUPTIBLE
-    TAIL_CALL __mutex_lock
-SYM_FUNC_END(__mutex_lock_slowpath)
-
-SYM_FUNC_START_LOCAL(__mutex_lock)
-    FRAME_BEGIN
-    push    rbp_r12
-    push    rbx
-    sub     rsp, 8
-    mov     rbx, rdi
-    mov     ebp_r12, esi
-.Lagain:
-    mov     rdi, rbx
-    mov     esi, ebp_r12
-    call    mutex_try_or_wait           # 0: locked; 1: queued, state set; -4: interrupted
-    test    eax, eax
-    jle     .Lout
-    call    schedule
-    jmp     .Lagain
-.Lout:
-    add     rsp, 8
-    pop     rbx
-    pop     rbp_r12
-    FRAME_END
-    RET
-SYM_FUNC_END(__mutex_lock)
-
-SYM_FUNC_START(mutex_lock_interruptible)
-    FENTRY
-    mov     esi, TASK_INTERRUPTIBLE
-    TAIL_CALL __mutex_lock
-SYM_FUNC_END(mutex_lock_interruptible)
-EXPORT_SYMBOL(mutex_lock_interruptible)
-
-# Returns 1 when it got the lock.
-SYM_FUNC_START(mutex_trylock)
-    FENTRY
-    GET_CURRENT rdx
-    xor     eax, eax
-    lock cmpxchg qword ptr [rdi], rdx
-    sete    al
-    movzx   eax, al
-    RET
-SYM_FUNC_END(mutex_trylock)
-EXPORT_SYMBOL(mutex_trylock)
-
-SYM_FUNC_START(mutex_unlock)
-    FENTRY
-    GET_CURRENT rax
-    xor     edx, edx
-    lock cmpxchg qword ptr [rdi], rdx
-    TAIL_CALL_IF ne, __mutex_unlock_slowpath     # waiters: the owner word has flags
-    RET
-SYM_FUNC_END(mutex_unlock)
-EXPORT_SYMBOL(mutex_unlock)
-
-# --- completions -------------------------------------------------------------------------------------
-
-.macro WAIT_FOR_COMPLETION name:req, state:req
-SYM_FUNC_START(\name)
-    FENTRY
-    FRAME_BEGIN
-    push    rbp_r12
-    push    rbx
-    sub     rsp, 8
-    mov     rbx, rdi
-.Lagain:
-    mov     rdi, rbx
-    mov     esi, \state
-    call    try_or_wait_for_completion  # 0: done; 1: queued, state set; -512: interrupted
-    test    eax, eax
-    jle     .Lout
-    call    schedule
-    jmp     .Lagain
-.Lout:
-    cdqe
-    add     rsp, 8
-    pop     rbx
-    pop     rbp_r12
-    FRAME_END
-    RET
-SYM_FUNC_END(\name)
-EXPORT_SYMBOL(\name)
-.endm
-WAIT_FOR_COMPLETION wait_for_completion, TASK_UNINTERRUPTIBLE
-WAIT_FOR_COMPLETION wait_for_completion_interruptible, TASK_INTERRUPTIBLE
-
-SYM_FUNC_START_LOCAL(__sched_text_end)
-    RET
-SYM_FUNC_END(__sched_text_end)
-
-# rdi: previous task, rsi: next. The frame it leaves is struct inactive_task_frame.
-SYM_FUNC_START(__switch_to_asm)
-    push    rbp
-    push    rbx
-    push    r12
-    push    r13
-    push    r14
-    push    r15
-    mov     [rdi+task_struct_thread_sp], rsp
-    mov     rsp, [rsi+task_struct_thread_sp]
-    mov     rbx, [rsi+task_struct_stack_canary]
-    mov     gs:[fixed_percpu_data+40], rbx
-    pop     r15
-    pop     r14
-    pop     r13
-    pop     r12
-    pop     rbx
-    pop     rbp
-    jmp     __switch_to
-SYM_FUNC_END(__switch_to_asm)
-
-# Returns the previous task.
-SYM_FUNC_START(__switch_to)
-    mov     gs:[current_task], rsi
-    mov     rax, [rsi+task_struct_stack]
-    add     rax, THREAD_SIZE
-    mov     gs:[cpu_current_top_of_stack], rax
-    mov     gs:[cpu_tss_rw+4], rax      # sp0
-    mov     rax, rdi
-    RET
-SYM_FUNC_END(__switch_to)
-
-# rdi: the task that ran before. Interrupts are off until here.
-SYM_FUNC_START_LOCAL(finish_task_switch)
-    FENTRY
-    FRAME_BEGIN
-    push    rbx
-    mov     rbx, rdi
-    mov     eax, [rbx+task_struct___state]
-    mov     dword ptr [rbx+task_struct_on_cpu], 0
-    sti
-    cmp     eax, TASK_DEAD
-    jne     .Lout
-    mov     rdi, rbx
-    call    put_task_stack
-.Lout:
-    pop     rbx
-    FRAME_END
-    RET
-SYM_FUNC_END(finish_task_switch)
-
-SYM_FUNC_START(schedule_tail)
-    FENTRY
-    FRAME_BEGIN
-    push    rbx
-    call    finish_task_switch
-    PREEMPT_ENABLE
-    pop     rbx
-    FRAME_END
-    RET
-SYM_FUNC_END(schedule_tail)
-
-HOST_FUNC_NOTRACE pick_next_task
-HOST_FUNC put_task_stack
-HOST_FUNC_NOTRACE add_process_timer
-HOST_FUNC timer_delete_sync
-HOST_FUNC_NOTRACE jiffies_left
-HOST_FUNC_NOTRACE hrtimer_sleeper_start
-HOST_FUNC_NOTRACE hrtimer_expired
-HOST_FUNC_NOTRACE mutex_try_or_wait
-HOST_FUNC __mutex_unlock_slowpath
-HOST_FUNC_NOTRACE try_or_wait_for_completion
-EXPORT_SYMBOL(timer_delete_sync)
-HOST_FUNC complete
-EXPORT_SYMBOL(complete)
-HOST_FUNC complete_all
-EXPORT_SYMBOL(complete_all)

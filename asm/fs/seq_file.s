@@ -1,5 +1,5 @@
 # Reading files made of records. Mirrors fs/seq_file.c: all that can stand on a stack while a show function
-# sleeps. Opening and the formats are host functions; what is small is in seq_single.s.
+# sleeps. Opening and the formats are in seq_format.s, read() in seq_read.s, what is small in seq_single.s.
 #
 # Invariant: count == size means that the buffer ran over, and the record is shown again in a larger one.
 
@@ -12,47 +12,6 @@
 	mov rdi, rbx
 	call __x86_indirect_thunk_rax
 .endm
-
-# ssize_t seq_read(rdi file, rsi buf, rdx size, rcx ppos). With a frame pointer.
-.set seq_read_kiocb, 0
-.set seq_read_iter_at, sizeof_kiocb
-.set seq_read_iov, sizeof_kiocb + sizeof_iov_iter
-.set seq_read_frame, sizeof_kiocb + sizeof_iov_iter + sizeof_iovec
-SYM_FUNC_START(seq_read)
-	FENTRY
-	push rbp
-	mov rbp, rsp
-	push rbx
-	sub rsp, seq_read_frame
-	mov rbx, rcx
-	mov r8, rdi
-	xor eax, eax
-	mov rdi, rsp
-	mov ecx, seq_read_frame / 8
-	rep stosq
-	mov [rsp + seq_read_kiocb + kiocb_ki_filp], r8
-	mov eax, [r8 + file_f_iocb_flags]
-	mov [rsp + seq_read_kiocb + kiocb_ki_flags], eax
-	mov rax, [rbx]
-	mov [rsp + seq_read_kiocb + kiocb_ki_pos], rax
-	mov [rsp + seq_read_iov + iovec_iov_base], rsi
-	mov [rsp + seq_read_iov + iovec_iov_len], rdx
-	lea rax, [rsp + seq_read_iov]
-	mov byte ptr [rsp + seq_read_iter_at + iov_iter_iter_type], ITER_IOVEC
-	mov byte ptr [rsp + seq_read_iter_at + iov_iter_user_backed], 1
-	mov [rsp + seq_read_iter_at + iov_iter_count], rdx
-	mov [rsp + seq_read_iter_at + iov_iter_iov], rax
-	mov qword ptr [rsp + seq_read_iter_at + iov_iter_nr_segs], 1
-	lea rsi, [rsp + seq_read_iter_at]
-	mov rdi, rsp
-	call seq_read_iter
-	mov rdx, [rsp + seq_read_kiocb + kiocb_ki_pos]
-	mov [rbx], rdx
-	mov rbx, [rbp - 8]
-	leave
-	jmp __x86_return_thunk
-SYM_FUNC_END(seq_read)
-EXPORT_SYMBOL(seq_read)
 
 # ssize_t seq_read_iter(rdi iocb, rsi iter)
 SYM_FUNC_START(seq_read_iter)
@@ -417,32 +376,6 @@ EXPORT_SYMBOL(seq_lseek)
 
 # void *seq_buf_alloc(rdi size)
 HOST_FUNC seq_buf_alloc
-HOST_FUNC seq_open
-EXPORT_SYMBOL(seq_open)
-HOST_FUNC __seq_open_private
-EXPORT_SYMBOL(__seq_open_private)
-HOST_FUNC seq_open_private
-EXPORT_SYMBOL(seq_open_private)
-HOST_FUNC seq_printf
-EXPORT_SYMBOL(seq_printf)
-HOST_FUNC seq_vprintf
-EXPORT_SYMBOL(seq_vprintf)
-HOST_FUNC seq_pad
-EXPORT_SYMBOL(seq_pad)
-HOST_FUNC seq_put_decimal_ull_width
-HOST_FUNC seq_put_decimal_ull
-EXPORT_SYMBOL(seq_put_decimal_ull)
-HOST_FUNC seq_put_decimal_ll
-EXPORT_SYMBOL(seq_put_decimal_ll)
-HOST_FUNC seq_put_hex_ll
-HOST_FUNC seq_escape_mem
-EXPORT_SYMBOL(seq_escape_mem)
-HOST_FUNC seq_list_start
-EXPORT_SYMBOL(seq_list_start)
-HOST_FUNC seq_list_start_head
-EXPORT_SYMBOL(seq_list_start_head)
-HOST_FUNC seq_list_next
-EXPORT_SYMBOL(seq_list_next)
 
 .section .rodata
 SYM_DATA_START_LOCAL(seq_buggy_next)

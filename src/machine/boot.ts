@@ -94,6 +94,20 @@ export function percpuTemplate(image: AsmImage): { bytes: Uint8Array; symbols: M
   };
 }
 
+/** setup_per_cpu_areas(), and the masks of CPUs: what guest code goes by for other CPUs' copies. */
+export function publishCpus(mem: GuestMemory, symbols: Kallsyms, base: readonly Addr[]): void {
+  mem.writeU32(symbols.require('nr_cpu_ids'), base.length);
+  const offsets = symbols.require('__per_cpu_offset');
+  const masks = ['possible', 'present', 'online'].map((name) => symbols.require(`__cpu_${name}_mask`));
+  for (const [id, area] of base.entries()) {
+    mem.writeU64(offsets + BigInt(8 * id), area);
+    for (const mask of masks) {
+      const byte = mask + BigInt(id >> 3);
+      mem.writeU8(byte, mem.readU8(byte) | (1 << (id & 7)));
+    }
+  }
+}
+
 /** Entry points of user programs, by name. */
 export function userPrograms(image: AsmImage): Map<string, Addr> {
   const programs = image.symbols.filter((s) => s.section === '.user.text' && s.type === 'code');

@@ -14,7 +14,7 @@ import { SeededRandom } from '../kernel/random.ts';
 import { Slab } from '../kernel/slab.ts';
 import { type TaskStruct, TaskTable } from '../kernel/task_struct.ts';
 import { FIRST_MODULE } from '../module/module_alloc.ts';
-import { imageSymbols, loadGdt, mapImage, percpuTemplate } from './boot.ts';
+import { imageSymbols, loadGdt, mapImage, percpuTemplate, publishCpus } from './boot.ts';
 import type { KernelImage } from './image.ts';
 import type { MachineOptions } from './options.ts';
 import type { Smp } from './smp.ts';
@@ -65,6 +65,7 @@ export function makeCore(
   const slab = new Slab(mem);
   const { bytes, symbols: percpuSymbols } = percpuTemplate(image.asm);
   const percpu = new PerCpu(mem, slab, bytes, options.cpus, percpuSymbols);
+  publishCpus(mem, symbols, percpu.base);
   const clock = { now: () => smp.now() };
   const events = new EventLog(() => ({ t: smp.now(), cpu: smp.current?.id ?? 0 }));
   const tasks = new TaskTable();

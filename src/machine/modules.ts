@@ -55,6 +55,8 @@ export class Modules {
   readonly loader: ModuleLoader;
   /** The same modules as the livepatch core sees them. */
   readonly forLivepatch: LivepatchModules;
+  /** Where their per-CPU variables are. */
+  readonly percpu: ReservedChunk;
   /** Why the last load of a task failed, beyond its errno. */
   readonly reasons = new Map<number, string>();
   readonly #parts: ModuleParts;
@@ -66,6 +68,7 @@ export class Modules {
   constructor(parts: ModuleParts) {
     this.#parts = parts;
     const { core, ftrace } = parts;
+    this.percpu = new ReservedChunk(core);
     const ports: ModuleLoaderPorts = {
       area: parts.area,
       waitEvent: (condition, timeoutNs) => this.#waitEvent(condition, timeoutNs),
@@ -74,7 +77,7 @@ export class Modules {
       sigEnforce: /^(|1|y|on)$/i.test(bootParam(parts.commandLine, 'module.sig_enforce') ?? 'no'),
       klpFindObjectSymbol: (object, name, sympos) => parts.livepatch().findObjectSymbol(object, name, sympos),
       synchronous: parts.bundles !== undefined,
-      percpu: new ReservedChunk(core),
+      percpu: this.percpu,
       hooks: {
         ftraceModuleInit: (mod) => void ftrace.moduleInit(mod.name, mod.fentrySites),
         ftraceModuleEnable: (mod) => ftrace.moduleEnable(mod.name),

@@ -203,7 +203,8 @@ function readExports({ mem }: KernelCore, mod: Module): ModuleExport[] {
       const at = table.addr + BigInt(i * LAYOUT.kernel_symbol.size);
       const namespace = mem.readS32(at + 8n);
       exports.push({
-        addr: at + BigInt(mem.readS32(at)),
+        // A per-CPU symbol is an offset near 0, to which the sum wraps around.
+        addr: BigInt.asUintN(64, at + BigInt(mem.readS32(at))),
         name: mem.readCString(at + 4n + BigInt(mem.readS32(at + 4n))),
         namespace: namespace === 0 ? undefined : mem.readCString(at + 8n + BigInt(namespace)),
         crc: crcs && crcs.size >= i * 4 + 4 ? mem.readU32(crcs.addr + BigInt(i * 4)) : undefined,

@@ -112,7 +112,8 @@ export class ModuleFormation {
     if (pcpu.align > PAGE_SIZE) {
       this.#core.printk.warn(`${mod.name}: per-cpu alignment ${pcpu.align} > ${PAGE_SIZE}`);
     }
-    const offset = this.#ports.percpu?.alloc(pcpu.size, Math.min(pcpu.align, PAGE_SIZE));
+    const owner = `per-CPU data of ${mod.name}`;
+    const offset = this.#ports.percpu?.alloc(pcpu.size, Math.min(pcpu.align, PAGE_SIZE), owner);
     if (offset === undefined) {
       const reason = `${mod.name}: Could not allocate ${pcpu.size} bytes percpu data`;
       this.#core.printk.warn(reason);

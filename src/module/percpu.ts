@@ -10,19 +10,21 @@ interface Range {
   /** Offset in each CPU's area. */
   readonly start: number;
   readonly size: number;
+  readonly owner: string;
 }
 
 export class ReservedChunk implements ModulePerCpu {
-  readonly #core: Pick<KernelCore, 'mem' | 'percpu' | 'printk'>;
+  readonly #core: Pick<KernelCore, 'mem' | 'percpu' | 'printk' | 'faults'>;
   /** By start. */
   #used: Range[] = [];
 
-  constructor(core: Pick<KernelCore, 'mem' | 'percpu' | 'printk'>) {
+  constructor(core: Pick<KernelCore, 'mem' | 'percpu' | 'printk' | 'faults'>) {
     this.#core = core;
   }
 
   /** @param align a power of two, a page at most. */
-  alloc(size: number, align: number): Addr | undefined {
+  alloc(size: number, align: number, owner: string): Addr | undefined {
+    if ((this.#core.faults?.check('kmalloc', owner) ?? 0) !== 0) return undefined;
     const { reserved } = this.#core.percpu;
     const end = reserved.start + reserved.size;
     let start = roundUp(reserved.start, align);
@@ -36,12 +38,17 @@ export class ReservedChunk implements ModulePerCpu {
       this.#core.printk.warn(`percpu: allocation failed, ${what}, alloc from reserved chunk failed`);
       return undefined;
     }
-    this.#used.splice(index, 0, { start, size });
+    this.#used.splice(index, 0, { start, size, owner });
     return BigInt(start);
   }
 
   free(offset: Addr): void {
     this.#used = this.#used.filter((range) => BigInt(range.start) !== offset);
+  }
+
+  /** Whose variables are there, by place. */
+  owners(): string[] {
+    return this.#used.map(({ owner }) => owner);
   }
 
   copy(offset: Addr, bytes: Uint8Array): void {

@@ -35,7 +35,7 @@ export interface ModuleHooks {
 /** Space for per-CPU variables of modules. */
 export interface ModulePerCpu {
   /** Offset of the variables in each CPU's area; undefined when there is no room. */
-  alloc(size: number, align: number): Addr | undefined;
+  alloc(size: number, align: number, owner: string): Addr | undefined;
   free(offset: Addr): void;
   /** percpu_modcopy(): the initial values, into every CPU's copy. */
   copy(offset: Addr, bytes: Uint8Array): void;

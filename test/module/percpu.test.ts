@@ -70,7 +70,7 @@ describe('the reserved chunk', () => {
         const { start, size: room } = core.percpu.reserved;
         for (const { ask, free } of steps) {
           if (free && live.length > 0) chunk.free(BigInt(live.shift()?.at ?? 0));
-          const at = chunk.alloc(ask.size, ask.align);
+          const at = chunk.alloc(ask.size, ask.align, 'test');
           if (at === undefined) {
             expect(machine.dmesg().at(-1)).toContain(
               `percpu: allocation failed, size=${ask.size} align=${ask.align} atomic=0, alloc from reserved chunk failed`,
