@@ -69,6 +69,25 @@ describe('klpemu bundle enable and disable', () => {
     expect(seen()).toBe(before);
   });
 
+  it('klpemu why tells of a load that waits for the transition', () => {
+    const dir = '/lib/modules/6.1.0-56-amd64/extra';
+    expect(klpemu('exec', 'modprobe -r klpbundle_top; modprobe klpbundle_asker').status).toBe(0);
+    expect(klpemu('bundle', 'enable', 'fixtures/bundles/v2.klpb').stdout).toMatch(/^steps_v2 2: patching; /);
+    const pid = klpemu('exec', '--', 'start', 'insmod', `${dir}/klpbundle_core.ko`).stdout.trim();
+    const { status, stdout } = klpemu('why');
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^klpbundle_asker:\d+ .* is sleeping on function klpbundle_asker_step/m);
+    expect(stdout).toMatch(
+      new RegExp(`^insmod:${pid} .* is to load or unload a module; on the gate for 0.0 s$`, 'm'),
+    );
+    expect(stdout).toMatch(/^ {2}waits for: the transition of 'steps_v2'$/m);
+    expect(JSON.parse(klpemu('why', '--json').stdout).gate).toMatchObject([{ pid: Number(pid) }]);
+    expect(klpemu('exec', 'sleep 2; why; bundle list').stdout).toBe(
+      'no transition is under way\nsteps_v2 2: enabled; 2 of 3 members live, waiting for klpbundle_top\n',
+    );
+    expect(klpemu('bundle', 'disable', 'steps_v2', '--wait').stdout).toBe('steps_v2 2: disabled\n');
+  });
+
   it('end with 2 where there is no such file, no such machine, or something is left out', () => {
     expect(klpemu('bundle', 'enable', 'nosuch.klpb')).toMatchObject({
       status: 2,
