@@ -133,11 +133,8 @@ export class ObjectChecker {
       code,
       text,
       {
-        at: (insn) => {
-          this.#passBy(insn, 'interrupted', this.#ip(insn));
-          this.#passBy(insn, 'preempted', this.#ip(insn));
-        },
-        call: (insn) => this.#passBy(insn, 'called', this.#ip(insn) + code.length[insn]),
+        at: (insn) => this.#passBy(insn, false),
+        call: (insn) => this.#passBy(insn, true),
       },
       (ip) => this.#quick.needsRegisters(ip),
     );
@@ -204,11 +201,18 @@ export class ObjectChecker {
     return this.#explorer;
   }
 
-  #passBy(insn: number, stand: Stand, ip: number): void {
-    const code = this.#code;
-    if (code.func[insn] === 0 || code.input.sections[code.section[insn]].replacement) return;
-    if (this.#quick.judge(stand, ip) !== 'right') this.#suspect = true;
+  #passBy(insn: number, called: boolean): void {
+    if (!this.#isJudged(insn)) return;
+    const ip = this.#ip(insn);
+    const quick = this.#quick;
+    if (!(called ? quick.rightCalled(ip + this.#code.length[insn]) : quick.rightAt(ip))) this.#suspect = true;
     else if (this.#worst[insn] === 0) this.#worst[insn] = CODES.right;
+  }
+
+  /** Jumps out of functions are followed; what is no function (entry code, thunks) is not judged. */
+  #isJudged(insn: number): boolean {
+    const code = this.#code;
+    return code.func[insn] !== 0 && !code.input.sections[code.section[insn]].replacement;
   }
 
   /**
@@ -248,9 +252,7 @@ export class ObjectChecker {
   }
 
   #consider(insn: number, stand: Stand, ip: number): void {
-    const code = this.#code;
-    // Jumps out of functions are followed; what is no function (entry code, thunks) is not judged.
-    if (code.func[insn] === 0 || code.input.sections[code.section[insn]].replacement) return;
+    if (!this.#isJudged(insn)) return;
     const verdict = this.#judge.judge(stand, ip);
     if (this.#watch) {
       // A proof is no part of the check's sums.

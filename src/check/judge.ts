@@ -115,7 +115,8 @@ export class Judge {
     return this.#lookup.find(ip);
   }
   rowUses(row: number): number {
-    if (row < 0) return this.#kind === 'fp' ? USES_BP : USES_BP | USES_OTHERS;
+    // Without a row the guess is a frame pointer.
+    if (row < 0) return USES_BP;
     const flags = this.#lookup.hit.flags[row];
     const spReg = flags & 0xf;
     const bpReg = (flags >>> 4) & 0xf;

@@ -5,7 +5,6 @@
 
 import { REG } from '../guest/engine.ts';
 import { type Judge, type JudgedState, USES_BP, USES_OTHERS } from './judge.ts';
-import type { Stand, Verdict } from './ports.ts';
 
 const SP = 2 * REG.rsp;
 const BP = 2 * REG.rbp;
@@ -17,17 +16,14 @@ class Memory {
   bpLow = 0;
   bpHigh = 0;
   version = 0;
-  verdict: Verdict = 'right';
+  right = false;
 }
 
 export class QuickJudge {
   readonly #judge: Judge;
   readonly #state: JudgedState & { readonly version: number };
-  readonly #last: Readonly<Record<Stand, Memory>> = {
-    interrupted: new Memory(),
-    preempted: new Memory(),
-    called: new Memory(),
-  };
+  readonly #at = new Memory();
+  readonly #called = new Memory();
 
   constructor(judge: Judge, state: JudgedState & { readonly version: number }) {
     this.#judge = judge;
@@ -39,27 +35,38 @@ export class QuickJudge {
     return (judge.rowUses(judge.rowAt(ip)) & USES_OTHERS) !== 0;
   }
 
-  /** As Judge.judge(). */
-  judge(stand: Stand, ip: number): Verdict {
-    const judge = this.#judge;
+  /** Whether an instruction's answers are right, interrupted there and preempted there. */
+  rightAt(ip: number): boolean {
+    const last = this.#at;
+    if (this.#recall(last, this.#judge.rowAt(ip))) return last.right;
+    last.right =
+      this.#judge.judge('interrupted', ip) === 'right' && this.#judge.judge('preempted', ip) === 'right';
+    return last.right;
+  }
+
+  /** The same of a call, by the address that it returns to. */
+  rightCalled(ip: number): boolean {
+    const last = this.#called;
+    if (this.#recall(last, this.#judge.rowAt((ip - 1) | 0))) return last.right;
+    last.right = this.#judge.judge('called', ip) === 'right';
+    return last.right;
+  }
+
+  /** False: something is another than it was, and is noted. */
+  #recall(last: Memory, row: number): boolean {
     const { halves, version } = this.#state;
-    const row = judge.rowAt(stand === 'called' ? (ip - 1) | 0 : ip);
-    const uses = judge.rowUses(row);
-    const last = this.#last[stand];
-    if (
+    const uses = this.#judge.rowUses(row);
+    const same =
       row === last.row &&
       halves[SP] === last.sp &&
       version === last.version &&
-      (uses === 0 || (uses === USES_BP && halves[BP] === last.bpLow && halves[BP + 1] === last.bpHigh))
-    ) {
-      return last.verdict;
-    }
-    last.verdict = judge.judge(stand, ip);
+      (uses === 0 || (uses === USES_BP && halves[BP] === last.bpLow && halves[BP + 1] === last.bpHigh));
+    if (same) return true;
     last.row = row;
     last.sp = halves[SP];
     last.bpLow = halves[BP];
     last.bpHigh = halves[BP + 1];
     last.version = version;
-    return last.verdict;
+    return false;
   }
 }
