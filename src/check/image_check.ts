@@ -94,17 +94,17 @@ async function preemptEverywhere(tally: LiveTally, seed: number): Promise<void> 
     machine.runUntil(() => ended(task), 5000 * MS);
   };
   try {
-    for (const file of ['cmdline', 'meminfo', 'self/stack']) preempt('cat', `/proc/${file}`);
+    preempt('cat', '/proc/self/stack');
     preempt('sleep', '5', '2');
     preempt('forker', '5', '1');
     load('klpdemo_target');
     preempt('insmod', '/klpdemo_patch_both.ko');
     machine.runUntil(() => hasSaid(machine, ': patching complete'), 30_000 * MS);
-    for (const file of ['klpdemo', 'meminfo']) preempt('cat', `/proc/${file}`);
+    preempt('cat', '/proc/klpdemo');
     for (const regs of [true, false]) {
       machine.runFor(20 * MS);
       traceFunctions(machine, regs);
-      for (const file of ['meminfo', 'cmdline', 'klpdemo']) preempt('cat', `/proc/${file}`);
+      preempt('cat', regs ? '/proc/meminfo' : '/proc/cmdline');
     }
     preempt('echo', '0\n', '/sys/kernel/livepatch/klpdemo_patch_both/enabled');
   } finally {
