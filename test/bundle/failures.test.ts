@@ -6,16 +6,13 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { numberedBundle, numberedTarget } from '../../bench/lib/numbered_modules.ts';
 import { createBundle } from '../../src/bundle/format.ts';
 import { FAULT_POINTS, type FaultPoint } from '../../src/kernel/fault_inject.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import { rest } from './state.ts';
 import { bundleOf, ko, World } from './world.ts';
-
-// Many machines' worth of work, on computers that may have other work.
-vi.setConfig({ testTimeout: 300_000 });
 
 interface Operation {
   readonly start: () => TaskStruct;

@@ -118,7 +118,7 @@ describe('a module as kbuild made it', () => {
       return check({ orc, into: true }).places.length > over ? [row] : [];
     });
     expect(worse.length).toBeGreaterThan(2);
-  }, 60_000);
+  });
 
   it('is wrong before and after its frames when only frame pointers are followed', () => {
     const found = check({ unwinder: 'fp' });
@@ -127,7 +127,7 @@ describe('a module as kbuild made it', () => {
   });
 });
 
-describe('a planted fault', { timeout: 120_000 }, () => {
+describe('a planted fault', () => {
   it('in the stack offset of any one entry is reported where that entry is in force', () => {
     for (let row = 0; row < rows.count; row++) {
       if (!hasOffset(row)) continue;

@@ -30,7 +30,7 @@ function verdicts(
   return rest;
 }
 
-describe('each module of the fixtures', { timeout: 120_000 }, () => {
+describe('each module of the fixtures', () => {
   for (const name of readdirSync(MODULES).filter((file) => file.endsWith('.ko'))) {
     it(`${name} is found to be the same either way`, () => {
       const path = join(MODULES, name);

@@ -13,7 +13,7 @@ beforeAll(() => {
   // What is up to date is not built again.
   spawnSync(process.execPath, ['scripts/build.mjs', '--no-types'], { cwd: ROOT, stdio: 'inherit' });
   dir = mkdtempSync(join(tmpdir(), 'klpemu-check-'));
-}, 60_000);
+});
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 function check(...args: string[]) {
@@ -27,7 +27,7 @@ it('a module that is right everywhere ends with 0, and with a truncated one besi
   expect(status).toBe(2);
   expect(stdout).toContain('100.00 %');
   expect(stderr).toContain('truncated.o');
-}, 60_000);
+});
 
 it('an entry changed in the file ends with 1, and names the place with entry and truth', () => {
   const bytes = Uint8Array.from(readFileSync(join(ROOT, TARGET)));
@@ -41,7 +41,7 @@ it('an entry changed in the file ends with 1, and names the place with entry and
   const [place] = JSON.parse(stdout).objects[0].check.places;
   expect(place.truth.prevSp).toBe(place.answer.prevSp - 8);
   expect(place.verdict).toBe('wrong, declared reliable');
-}, 60_000);
+});
 
 it('frame pointers alone: the map by function, the rules, and both in --json', () => {
   const path = 'fixtures/objects/frames/frames.o';
@@ -61,7 +61,7 @@ it('frame pointers alone: the map by function, the rules, and both in --json', (
     '4.5',
     '4.6',
   ]);
-}, 60_000);
+});
 
 it('a linked kernel with its symbols is checked as objects are', () => {
   const { status, stdout } = check('--json', 'fixtures/objects/vmlinux/vmlinux');
@@ -78,4 +78,4 @@ it('a linked kernel with its symbols is checked as objects are', () => {
     },
   );
   expect(orc.stdout).toContain('the same as the table in the object');
-}, 60_000);
+});

@@ -14,7 +14,7 @@ let seen: string;
 let ended: Promise<number | null>;
 
 /** Waits until a text has come, and forgets all up to its end. Long: other tests may keep the CPUs busy. */
-async function until(text: string, ms = 30_000): Promise<string> {
+async function until(text: string, ms = 240_000): Promise<string> {
   const end = Date.now() + ms;
   for (;;) {
     const at = seen.indexOf(text);

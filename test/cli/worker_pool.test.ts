@@ -20,7 +20,7 @@ writeFileSync(
   });`,
 );
 
-it.each([1, 2])('every job has a result, with %i threads', { timeout: 60_000 }, async (threads) => {
+it.each([1, 2])('every job has a result, with %i threads', async (threads) => {
   const results: Record<string, string> = {};
   await runPool<string, string>({
     program,

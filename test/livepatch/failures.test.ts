@@ -202,7 +202,7 @@ describe.each(OPERATIONS)('$name', (operation) => {
     expect([counted, failed.length]).toEqual([operation.allocations, operation.allocations]);
     expect(session.wait(operation.start(session))).toBe(0);
     rest(session);
-  }, 120_000);
+  });
 
   it('leaves nothing behind, whichever step fails', async () => {
     session = await Session.boot();
@@ -213,7 +213,7 @@ describe.each(OPERATIONS)('$name', (operation) => {
     expect(failed).toHaveLength(counted);
     expect(session.wait(operation.start(session))).toBe(0);
     rest(session);
-  }, 120_000);
+  });
 });
 
 describe('a step that fails', () => {

@@ -12,7 +12,7 @@ describe('random sequences of operations', () => {
       numRuns: 25,
       unbiased: true,
     });
-  }, 60_000);
+  });
 });
 
 const QUICK = { wait: false } as const;
