@@ -94,6 +94,41 @@ describe('bundle.md, the variation: paused from user space', () => {
     expect(rest(w)).toEqual(before);
   });
 
+  it('leaves nothing of a tool that dies while a transition keeps it waiting', () => {
+    enable('v1', V1);
+    w.insmod('asker'); // sleeps in the function that is patched next
+    const before = w.modules();
+    const tool = w.machine.spawn('modprobe_paused', [path('core'), '', path('p1_core')]);
+    expect(w.machine.runUntil(() => w.modules().includes('klpbundle_core'), SECOND)).toBe(true);
+    // It is in that load: the transition waits for it, and the tool for the transition with its next step.
+    expect(w.wait(w.startEnable(bundleOf('slow', ['p1_asker'])))).toBe(0);
+    const gate = w.machine.bundles?.gate;
+    expect(w.machine.runUntil(() => gate?.why(tool) !== undefined, SECOND)).toBe(true);
+    expect(gate?.why(tool)).toBe("waits on the gate for the transition of 'slow'");
+    kill(tool);
+    expect(w.machine.livepatch.transitionPatch?.name).toBe('slow');
+    expect(w.modules()).toEqual([...before, 'klpbundle_p1_asker'].toSorted());
+    expect(w.settled()).toBe(true);
+    rest(w);
+    expect(modprobe('core', ['p1_core'])).toBe(0);
+    expect(w.says('core')).toBe(100);
+  });
+
+  it('leaves nothing of a tool that dies in a transition, with the patch module in force', () => {
+    enable('v1', V1);
+    const tool = hold('core', ['p1_core']);
+    w.insmod('asker');
+    expect(w.enable(bundleOf('slow', ['p1_asker']))).toBe(0);
+    expect(w.machine.livepatch.transitionPatch?.name).toBe('slow');
+    kill(tool);
+    expect(w.machine.livepatch.transitionPatch?.name).toBe('slow');
+    expect(w.modules()).toEqual(['asker', 'p1_asker', 'p1_vmlinux'].map((name) => `klpbundle_${name}`));
+    expect(w.settled()).toBe(true);
+    rest(w);
+    expect(modprobe('core', ['p1_core'])).toBe(0);
+    expect(w.says('core')).toBe(100);
+  });
+
   it('lets patch modules join in the order of their bundles only', () => {
     enable('v1', ['p1_core']);
     enable('v2', ['p2_core'], { version: '2' });
