@@ -177,10 +177,11 @@ export class Piece {
     return halves[2 * this.#base[i]] + this.#distance[i];
   }
 
-  /** The instruction that stands at an offset of the tape, or -1. */
+  /** The instruction at an offset of the tape, or behind it: notes that stand before it cannot fail. -1 for none. */
   itemAt(offset: number): number {
+    if (offset < this.start) return -1;
     for (let i = 0; i < this.count; i++) {
-      if (offset >= this.#at[i] && offset < this.#at[i] + this.#size[i]) return i;
+      if (this.#size[i] > 0 && offset < this.#at[i] + this.#size[i]) return i;
     }
     return -1;
   }
