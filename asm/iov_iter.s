@@ -125,8 +125,10 @@ SYM_FUNC_START(iov_iter_advance)
 SYM_FUNC_END(iov_iter_advance)
 EXPORT_SYMBOL(iov_iter_advance)
 
-# size_t _copy_to_iter(rdi addr, rsi bytes, rdx iterator): bytes copied
-SYM_FUNC_START(_copy_to_iter)
+# size_t _copy_to_iter(rdi addr, rsi bytes, rdx iterator), and _copy_from_iter(): bytes copied
+# run, own: which argument of the copy is the place in the iterator, and which the one in the kernel.
+.macro COPY_ITER dir, run, own
+SYM_FUNC_START(_copy_\dir\()_iter)
 	FENTRY
 	FRAME_BEGIN
 	push r15
@@ -148,11 +150,11 @@ SYM_FUNC_START(_copy_to_iter)
 	mov rdi, rbx
 	call iov_iter_run
 	mov r15, rdx
-	mov rdi, rax
-	lea rsi, [r12 + r14]
+	mov \run, rax
+	lea \own, [r12 + r14]
 	cmp byte ptr [rbx + iov_iter_iter_type], ITER_KVEC
 	je .Lkernel
-	call _copy_to_user
+	call _copy_\dir\()_user
 	jmp .Lcopied
 .Lkernel:
 	call memcpy
@@ -176,59 +178,8 @@ SYM_FUNC_START(_copy_to_iter)
 	pop r15
 	FRAME_END
 	jmp __x86_return_thunk
-SYM_FUNC_END(_copy_to_iter)
-EXPORT_SYMBOL(_copy_to_iter)
-
-# size_t _copy_from_iter(rdi addr, rsi bytes, rdx iterator): bytes copied
-SYM_FUNC_START(_copy_from_iter)
-	FENTRY
-	FRAME_BEGIN
-	push r15
-	push r14
-	push r13
-	push r12
-	PUSH_RBP_WORD
-	push rbx
-	mov r12, rdi
-	mov rbx, rdx
-	mov r13, rsi
-	cmp r13, [rdx + iov_iter_count]
-	cmova r13, [rdx + iov_iter_count]
-	xor r14d, r14d
-.Lrun:
-	mov rsi, r13
-	sub rsi, r14
-	je .Ldone
-	mov rdi, rbx
-	call iov_iter_run
-	mov r15, rdx
-	mov rsi, rax
-	lea rdi, [r12 + r14]
-	cmp byte ptr [rbx + iov_iter_iter_type], ITER_KVEC
-	je .Lkernel
-	call _copy_from_user
-	jmp .Lcopied
-.Lkernel:
-	call memcpy
-	xor eax, eax
-.Lcopied:
-	mov rbp_word, rax
-	sub r15, rax
-	add r14, r15
-	mov rsi, r15
-	mov rdi, rbx
-	call iov_iter_advance
-	TEST_RBP_WORD
-	je .Lrun
-.Ldone:
-	mov rax, r14
-	pop rbx
-	POP_RBP_WORD
-	pop r12
-	pop r13
-	pop r14
-	pop r15
-	FRAME_END
-	jmp __x86_return_thunk
-SYM_FUNC_END(_copy_from_iter)
-EXPORT_SYMBOL(_copy_from_iter)
+SYM_FUNC_END(_copy_\dir\()_iter)
+EXPORT_SYMBOL(_copy_\dir\()_iter)
+.endm
+COPY_ITER to, rdi, rsi
+COPY_ITER from, rsi, rdi

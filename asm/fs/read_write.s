@@ -256,8 +256,9 @@ SYM_FUNC_END(rw_verify_area)
 	ja \bad
 .endm
 
-# ssize_t vfs_read(rdi file, rsi buf, rdx count, rcx ppos)
-SYM_FUNC_START(vfs_read)
+# ssize_t vfs_read(rdi file, rsi buf, rdx count, rcx ppos), and vfs_write() with the same.
+.macro VFS_RW op, name, source
+SYM_FUNC_START(vfs_\op)
 	FENTRY
 	FRAME_BEGIN
 	push r13
@@ -271,16 +272,16 @@ SYM_FUNC_START(vfs_read)
 	mov rbp_r14, rcx
 	mov edx, [rdi + file_f_mode]
 	mov rax, -EBADF
-	test edx, FMODE_READ
+	test edx, FMODE_\name
 	je .Lout
 	mov rax, -EINVAL
-	test edx, FMODE_CAN_READ
+	test edx, FMODE_CAN_\name
 	je .Lout
 	ACCESS_OK r12, r13, .Lefault
 	mov rcx, r13
 	mov rdx, rbp_r14
 	mov rsi, rbx
-	mov edi, READ
+	mov edi, \name
 	call rw_verify_area
 	cdqe
 	test rax, rax
@@ -289,22 +290,22 @@ SYM_FUNC_START(vfs_read)
 	cmp r13, rax
 	cmova r13, rax
 	mov rdx, [rbx + file_f_op]
-	mov rax, [rdx + file_operations_read]
+	mov rax, [rdx + file_operations_\op]
 	test rax, rax
-	je .Lread_iter
+	je .Liter
 	mov rcx, rbp_r14
 	mov rdx, r13
 	mov rsi, r12
 	mov rdi, rbx
 	call __x86_indirect_thunk_rax
 	jmp .Lout
-.Lread_iter:
-	cmp qword ptr [rdx + file_operations_read_iter], 0
+.Liter:
+	cmp qword ptr [rdx + file_operations_\op\()_iter], 0
 	mov rax, -EINVAL
 	je .Lout
-	INIT_SYNC_KIOCB 0
+	INIT_SYNC_KIOCB \source
 	mov rax, [rbx + file_f_op]
-	mov rax, [rax + file_operations_read_iter]
+	mov rax, [rax + file_operations_\op\()_iter]
 	lea rsi, [rsp + rw_iter]
 	lea rdi, [rsp + rw_kiocb]
 	call __x86_indirect_thunk_rax
@@ -325,75 +326,7 @@ SYM_FUNC_START(vfs_read)
 .Lefault:
 	mov rax, -EFAULT
 	jmp .Lout
-SYM_FUNC_END(vfs_read)
-
-# ssize_t vfs_write(rdi file, rsi buf, rdx count, rcx ppos)
-SYM_FUNC_START(vfs_write)
-	FENTRY
-	FRAME_BEGIN
-	push r13
-	push r12
-	push rbp_r14
-	push rbx
-	sub rsp, rw_frame
-	mov rbx, rdi
-	mov r12, rsi
-	mov r13, rdx
-	mov rbp_r14, rcx
-	mov edx, [rdi + file_f_mode]
-	mov rax, -EBADF
-	test edx, FMODE_WRITE
-	je .Lout
-	mov rax, -EINVAL
-	test edx, FMODE_CAN_WRITE
-	je .Lout
-	ACCESS_OK r12, r13, .Lefault
-	mov rcx, r13
-	mov rdx, rbp_r14
-	mov rsi, rbx
-	mov edi, WRITE
-	call rw_verify_area
-	cdqe
-	test rax, rax
-	jne .Lout
-	mov eax, MAX_RW_COUNT
-	cmp r13, rax
-	cmova r13, rax
-	mov rdx, [rbx + file_f_op]
-	mov rax, [rdx + file_operations_write]
-	test rax, rax
-	je .Lwrite_iter
-	mov rcx, rbp_r14
-	mov rdx, r13
-	mov rsi, r12
-	mov rdi, rbx
-	call __x86_indirect_thunk_rax
-	jmp .Lout
-.Lwrite_iter:
-	cmp qword ptr [rdx + file_operations_write_iter], 0
-	mov rax, -EINVAL
-	je .Lout
-	INIT_SYNC_KIOCB 1
-	mov rax, [rbx + file_f_op]
-	mov rax, [rax + file_operations_write_iter]
-	lea rsi, [rsp + rw_iter]
-	lea rdi, [rsp + rw_kiocb]
-	call __x86_indirect_thunk_rax
-	test rax, rax
-	jle .Lout
-	test rbp_r14, rbp_r14
-	je .Lout
-	mov rdx, [rsp + rw_kiocb + kiocb_ki_pos]
-	mov [rbp_r14], rdx
-.Lout:
-	add rsp, rw_frame
-	pop rbx
-	pop rbp_r14
-	pop r12
-	pop r13
-	FRAME_END
-	jmp __x86_return_thunk
-.Lefault:
-	mov rax, -EFAULT
-	jmp .Lout
-SYM_FUNC_END(vfs_write)
+SYM_FUNC_END(vfs_\op)
+.endm
+VFS_RW read, READ, 0
+VFS_RW write, WRITE, 1

@@ -3,8 +3,7 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
-import type { KlpState } from './state.ts';
-import type { KlpPatch } from './structs.ts';
+import type { KlpPatch, KlpState } from './structs.ts';
 
 export interface SchedPort {
   /** task_curr(): does some CPU execute the task now? */

@@ -5,16 +5,9 @@ import type { Addr } from '../guest/addr.ts';
 import type { GuestMemory } from '../guest/memory.ts';
 import { LAYOUT } from '../kernel/layout.ts';
 import type { KlpContext } from './context.ts';
-import type { KlpPatch } from './structs.ts';
+import type { KlpPatch, KlpState } from './structs.ts';
 
 const STATE = LAYOUT.klp_state;
-
-export interface KlpState {
-  /** 0 for one that is known from a file only: it has not come into force. */
-  readonly addr: Addr;
-  readonly id: bigint;
-  readonly version: number;
-}
 
 /** klp_for_each_state(): up to the one with id 0. */
 export function* statesIn(mem: GuestMemory, patch: KlpPatch): IterableIterator<KlpState> {

@@ -280,3 +280,11 @@ export function objectOfKobj(mem: GuestMemory, kobj: Addr): KlpObject {
 export function funcOfKobj(mem: GuestMemory, kobj: Addr): KlpFunc {
   return new KlpFunc(mem, kobj - BigInt(FUNC.kobj));
 }
+
+/** struct klp_state, as read. */
+export interface KlpState {
+  /** 0 for one that is known from a file only: it has not come into force. */
+  readonly addr: Addr;
+  readonly id: bigint;
+  readonly version: number;
+}

@@ -6,6 +6,7 @@
 // Invariant: runs before the text is executable, so a plain write is enough (text_poke_early).
 
 import { type Addr, hex } from '../guest/addr.ts';
+import { fillNops, NOPS } from '../isa/asm/nops.ts';
 import type { CpuFeatures } from './cpu_features.ts';
 
 /** The bytes of a module that is being loaded. GuestMemory is one. */
@@ -36,23 +37,9 @@ export interface PatchCount {
   readonly warnings: string[];
 }
 
-/** Multi-byte nops by length; `P6 nops` of arch/x86/include/asm/nops.h. */
-const NOPS: readonly (readonly number[])[] = [
-  [],
-  [0x90],
-  [0x66, 0x90],
-  [0x0f, 0x1f, 0x00],
-  [0x0f, 0x1f, 0x40, 0x00],
-  [0x0f, 0x1f, 0x44, 0x00, 0x00],
-  [0x66, 0x0f, 0x1f, 0x44, 0x00, 0x00],
-  [0x0f, 0x1f, 0x80, 0x00, 0x00, 0x00, 0x00],
-  [0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00],
-];
-const NOP_MAX = 8;
-
 /** The kernel's nop of 1 to 8 bytes. */
 export function nopBytes(size: number): Uint8Array {
-  return Uint8Array.from(NOPS[size]);
+  return Uint8Array.from(NOPS[size - 1]);
 }
 
 export const INT3 = 0xcc;
@@ -120,7 +107,7 @@ function replaced(replacement: Uint8Array, repl: Addr, instr: Addr, instrLen: nu
 function shortestJump(instr: Addr, target: Addr): Uint8Array {
   const distance = target - instr;
   if (distance < 0n || distance - 2n > 127n) return genInsn(JMP32, instr, target);
-  return Uint8Array.of(JMP8, Number(distance - 2n) & 0xff, ...NOPS[3]);
+  return Uint8Array.of(JMP8, Number(distance - 2n) & 0xff, ...NOPS[2]);
 }
 
 /** Every run of two and more one-byte nops becomes the fewest long ones. Changes `code` in place. */
@@ -135,16 +122,8 @@ export function optimizeNops(code: Uint8Array, insnLength: InsnLength): void {
     }
     let end = at;
     while (end < code.length && code[end] === 0x90) end++;
-    if (end - at > 1) addNops(code, at, end);
+    if (end - at > 1) fillNops(code.subarray(at, end));
     at = end;
-  }
-}
-
-function addNops(code: Uint8Array, start: number, end: number): void {
-  for (let at = start; at < end; ) {
-    const size = Math.min(end - at, NOP_MAX);
-    code.set(NOPS[size], at);
-    at += size;
   }
 }
 

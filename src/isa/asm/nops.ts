@@ -1,6 +1,8 @@
-// Padding that may be executed: the longest nops first, as the kernel's x86_nops.
+// Padding that may be executed: the kernel's x86_nops (`P6 nops` of arch/x86/include/asm/nops.h), and space filled
+// with them, the longest first.
 
-const NOPS: ReadonlyArray<readonly number[]> = [
+/** Of 1 to 8 bytes. */
+export const NOPS: ReadonlyArray<readonly number[]> = [
   [0x90],
   [0x66, 0x90],
   [0x0f, 0x1f, 0x00],
