@@ -111,7 +111,10 @@ function operands(insn: Insn, written: number): number {
 export function stackDelta(insn: Insn): number {
   const { opcode } = insn;
   if (opcode >= 0x50 && opcode <= 0x57) return insn.opsize16 ? 0 : -8;
-  if (opcode >= 0x58 && opcode <= 0x5f) return insn.opsize16 ? 0 : 8;
+  if (opcode >= 0x58 && opcode <= 0x5f) {
+    const intoSp = opcode === 0x5c && (insn.rex & 1) === 0;
+    return insn.opsize16 || intoSp ? 0 : 8;
+  }
   if (opcode !== 0x81 && opcode !== 0x83) return 0;
   const extension = insn.reg & 7;
   if (insn.mod !== 3 || insn.rm !== RSP || (insn.rex & REX_W) === 0) return 0;
