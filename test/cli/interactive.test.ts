@@ -66,9 +66,9 @@ describe.skipIf(!hasTerminal)(
       await type('modpr');
       press(TAB);
       await until('obe ');
-      await type('klpdemo_ta');
+      await type('klpdemo_tar');
       press(TAB);
-      await until('rget ');
+      await until('get ');
       press(ENTER);
       await until(PROMPT);
       await type('cat /sys/module/klpdemo_t');
