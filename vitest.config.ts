@@ -5,6 +5,8 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     // Each engine reserves address space and holds native state: processes end it for certain.
     pool: 'forks',
+    // Vitest would leave one CPU idle, half of a small machine.
+    maxWorkers: '100%',
     // Only what hangs is to end by the clock: a computer with other work to do is no reason to fail.
     testTimeout: 300_000,
     hookTimeout: 300_000,

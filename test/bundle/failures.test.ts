@@ -2,7 +2,7 @@
 //
 // No point is named here: the n-th call of whatever can fail is made to fail, for n from 1 until an operation has run
 // through without. What can fail is every allocation and every step of src/kernel/fault_inject.ts. After each, the
-// operation is done as well and taken back; with many of them after every fifth, unless KLPEMU_THOROUGH is set.
+// operation is done as well and taken back after every fifth, unless KLPEMU_THOROUGH is set.
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -20,17 +20,16 @@ interface Operation {
   readonly undo: () => void;
   /** Taking it back makes things anew, which may be at other addresses then. */
   readonly anew?: boolean;
-  /** After every how many failures the operation is done as well. */
-  readonly good?: number;
 }
 
-const SOME = process.env.KLPEMU_THOROUGH ? 1 : 5;
+/** After every how many failures the operation is done as well. */
+const GOOD = process.env.KLPEMU_THOROUGH ? 1 : 5;
 
 /** What was made to fail, in all walks. */
 const reached = new Map<FaultPoint, number>();
 
 /** Fails the first, the second, ... call until there is none left. @returns how many failed. */
-function walk(w: World, { start, undo, anew = false, good = 1 }: Operation): number {
+function walk(w: World, { start, undo, anew = false }: Operation): number {
   const again = (after: string): Record<string, unknown> => {
     expect(w.wait(start()), after).toBe(0);
     undo();
@@ -50,7 +49,7 @@ function walk(w: World, { start, undo, anew = false, good = 1 }: Operation): num
     expect(rest(w), `${what}, exit ${exit}`).toEqual(before);
     const point = injected.split(' ')[0] as FaultPoint;
     reached.set(point, (reached.get(point) ?? 0) + 1);
-    if (nth % good !== 0) continue;
+    if (nth % GOOD !== 0) continue;
     const after = again(what);
     if (anew) before = after;
     else expect(after, `after ${what}, and a good one`).toEqual(before);
@@ -97,7 +96,7 @@ describe('bundle.md 3: any failure on the way undoes everything', () => {
     expect(w.enable(numberedBundle('base', 4, { patch: 1 }))).toBe(0);
     w.settled();
     const bundle = numberedBundle('ten', 10);
-    const operation = { start: () => w.startEnable(bundle), undo: () => disable(w, 'ten'), good: SOME };
+    const operation = { start: () => w.startEnable(bundle), undo: () => disable(w, 'ten') };
     expect(walk(w, operation)).toBeGreaterThan(270);
     w.machine.close();
   });
@@ -117,9 +116,7 @@ describe('bundle.md 3: any failure on the way undoes everything', () => {
       disable(w, 'ten');
       enableBase();
     };
-    expect(walk(w, { start: () => w.startEnable(bundle), undo, anew: true, good: SOME })).toBeGreaterThan(
-      100,
-    );
+    expect(walk(w, { start: () => w.startEnable(bundle), undo, anew: true })).toBeGreaterThan(100);
     w.machine.close();
   });
 
@@ -183,7 +180,6 @@ describe('bundle.md 4: a failing member or target leaves nothing', () => {
     const operation = {
       start: () => w.machine.insmod('/lib/t.ko'),
       undo: () => expect(w.wait(w.machine.rmmod('klpdemo_target'))).toBe(0),
-      good: SOME,
     };
     expect(walk(w, operation)).toBeGreaterThan(100);
     w.machine.close();
