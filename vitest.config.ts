@@ -1,8 +1,12 @@
 import { defineConfig } from 'vitest/config';
 
+/** What takes many seconds a file: npm run test:long. */
+const long = process.env.KLPEMU_LONG === '1';
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
+    include: long ? ['test/**/*.long.test.ts'] : ['test/**/*.test.ts'],
+    exclude: long ? [] : ['test/**/*.long.test.ts'],
     // Each engine reserves address space and holds native state: processes end it for certain.
     pool: 'forks',
     // Vitest would leave one CPU idle, half of a small machine.
