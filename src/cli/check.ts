@@ -6,6 +6,7 @@ import { type CheckJob, type CheckReport, checkFile } from './check_file.ts';
 import { printChecks } from './check_report.ts';
 import { EXIT, UsageError } from './exit.ts';
 import { findObjects } from './object_files.ts';
+import { objectsProgress } from './objects_progress.ts';
 import { runPool } from './worker_pool.ts';
 
 export interface CheckCommandOptions {
@@ -35,7 +36,7 @@ export async function check(args: readonly string[], options: CheckCommandOption
   const { unwinder, into = false } = options;
   const jobs = objects.map(({ path }): CheckJob => ({ path, unwinder, into }));
   const started = performance.now();
-  const progress = await progressBar(jobs.length, options);
+  const progress = await objectsProgress(jobs.length, options);
   const reports = new Map<CheckJob, CheckReport>();
   const done = (job: CheckJob, report: CheckReport): void => {
     reports.set(job, report);
@@ -67,21 +68,6 @@ export async function check(args: readonly string[], options: CheckCommandOption
   await addDisassembly(results);
   printChecks(results, { ...options, ms: performance.now() - started });
   process.exitCode = exitCode(results);
-}
-
-interface Bar {
-  increment(): void;
-  stop(): void;
-}
-
-async function progressBar(total: number, { json, quiet }: CheckCommandOptions): Promise<Bar | undefined> {
-  if (!process.stderr.isTTY || total < 2 || json || quiet) return undefined;
-  const { default: cliProgress } = await import('cli-progress');
-  const format = '  [{bar}] {value}/{total} objects';
-  const settings = { format, stream: process.stderr, clearOnComplete: true, hideCursor: true };
-  const bar = new cliProgress.SingleBar(settings, cliProgress.Presets.legacy);
-  bar.start(total, 0);
-  return bar;
 }
 
 function exitCode(reports: readonly CheckReport[]): number {

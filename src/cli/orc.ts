@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { OrcFormat } from '../objtool/orc_format.ts';
 import { EXIT, UsageError } from './exit.ts';
 import { findObjects, type ObjectFile } from './object_files.ts';
+import { objectsProgress } from './objects_progress.ts';
 import { type OrcJob, type OrcReport, orcObject } from './orc_object.ts';
 import { printReports } from './orc_report.ts';
 import { runPool } from './worker_pool.ts';
@@ -29,7 +30,7 @@ export async function orc(args: readonly string[], options: OrcOptions): Promise
   const objects = findObjects(args);
   const jobs = jobsOf(objects, options);
   const started = performance.now();
-  const progress = await progressBar(jobs.length, options);
+  const progress = await objectsProgress(jobs.length, options);
   const reports = new Map<OrcJob, OrcReport>();
   const done = (job: OrcJob, report: OrcReport): void => {
     reports.set(job, report);
@@ -83,21 +84,6 @@ function outputOf(
   const names = new Set(objects.map(({ name }) => name));
   if (names.size < objects.length) throw new UsageError(`several objects would have one name in ${path}`);
   return ({ name }) => join(path, name);
-}
-
-interface Bar {
-  increment(): void;
-  stop(): void;
-}
-
-async function progressBar(total: number, { json, quiet }: OrcOptions): Promise<Bar | undefined> {
-  if (!process.stderr.isTTY || total < 2 || json || quiet) return undefined;
-  const { default: cliProgress } = await import('cli-progress');
-  const format = '  [{bar}] {value}/{total} objects';
-  const settings = { format, stream: process.stderr, clearOnComplete: true, hideCursor: true };
-  const bar = new cliProgress.SingleBar(settings, cliProgress.Presets.legacy);
-  bar.start(total, 0);
-  return bar;
 }
 
 function exitCode(reports: readonly OrcReport[]): number {
