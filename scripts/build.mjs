@@ -15,8 +15,8 @@ import { build as esbuild } from 'esbuild';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const at = (path) => join(root, path);
 
-/** Packages with a native library or a WebAssembly file next to them. */
-const EXTERNAL = ['koffi', '@alexaltea/keystone-js', '@alexaltea/capstone-js', 'iced-x86'];
+/** Packages with a native library or a WebAssembly file next to them, and the bundler itself. */
+const EXTERNAL = ['esbuild', 'koffi', '@alexaltea/keystone-js', '@alexaltea/capstone-js', 'iced-x86'];
 const ENTRIES = ['src/cli/main.ts', 'src/cli/orc_worker.ts', 'src/cli/check_worker.ts', 'src/index.ts'];
 const SETTINGS = ['package-lock.json', 'tsconfig.json', 'scripts/build.mjs'];
 

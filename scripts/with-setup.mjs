@@ -1,7 +1,7 @@
 // What `npm run demo`, `npm test`,
 // `npm run bench` and `npm run conformance` run: sees to all that is missing, builds, and starts the one asked for.
 //
-//   node scripts/with-setup.mjs demo|test|bench|conformance|corpus|fuzz [ARGUMENT...]
+//   node scripts/with-setup.mjs demo|test|bench|conformance|corpus|behaviour|fuzz [ARGUMENT...]
 //
 // Uses nothing but Node itself until the npm packages are there. Every step is skipped when its result exists.
 
@@ -25,6 +25,7 @@ const TARGETS = {
   sequences: async (args, buildProgram) => [
     [await buildProgram('test/properties/sequences_main.ts'), ...args],
   ],
+  behaviour: async (args, buildProgram) => [[await buildProgram('scripts/behaviour/main.ts'), ...args]],
   fuzz: async (args, buildProgram) => [[await buildProgram('test/fuzz/fuzz_main.ts'), ...args]],
   // Each benchmark named, or all, in a process of its own; options go to each.
   bench: async (args, buildProgram) => {

@@ -2,6 +2,7 @@
 // step and at the end. A sequence is plain data, so that a failing one can be made smaller, printed and run again.
 
 import fc from 'fast-check';
+import type { KernelEvent } from '../../src/kernel/events.ts';
 import { FAULT_POINTS, type Fault, type FaultPoint } from '../../src/kernel/fault_inject.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import { checkInvariants, pictureOf } from './audit.ts';
@@ -361,9 +362,16 @@ function differences(key: string, start: unknown, end: unknown): string[] {
     .map((name) => `${key}: ${name}: ${before[name] ?? 0} before, ${after[name] ?? 0} after`);
 }
 
-/** @throws SequenceError, or what the machine throws. */
-export async function runSequence({ seed, cpus, instructionNs, steps }: Sequence): Promise<Tally> {
+/**
+ * @param observe gets every event from the first step on
+ * @throws SequenceError, or what the machine throws.
+ */
+export async function runSequence(
+  { seed, cpus, instructionNs, steps }: Sequence,
+  observe?: (event: KernelEvent) => void,
+): Promise<Tally> {
   const session = await Session.boot({ seed, cpus, instructionNs });
+  if (observe) session.machine.core.events.subscribe(observe);
   const run = new SequenceRun(session, steps);
   try {
     run.run();

@@ -1,0 +1,61 @@
+// `npm run behaviour -- BEFORE AFTER [--sequences N] [--keep DIR]`: does the program of one commit do what that of
+// another did? Both are checked out, built and made to record the same things (record.ts); what they recorded is
+// compared byte for byte. Exit code 0: the same; 1: something differs, which is named with its first difference.
+//
+// A change that is said to change no behaviour is shown by this.
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { Checkout, projectRoot } from './checkout.ts';
+import { differences, type Recording } from './difference.ts';
+import { record } from './record.ts';
+
+const USAGE =
+  'usage: npm run behaviour -- BEFORE AFTER [--sequences N] [--keep DIR]   (. is the work tree as it is)';
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { sequences: { type: 'string', default: '200' }, keep: { type: 'string' } },
+  });
+  const sequences = Number(values.sequences);
+  if (positionals.length !== 2 || !Number.isInteger(sequences) || sequences < 0) throw new Error(USAGE);
+  const work =
+    values.keep === undefined ? mkdtempSync(join(tmpdir(), 'klpemu-behaviour-')) : resolve(values.keep);
+  try {
+    const [before, after] = [
+      await recordCommit(positionals[0], join(work, 'before'), sequences),
+      await recordCommit(positionals[1], join(work, 'after'), sequences),
+    ];
+    report(before, after, positionals);
+  } finally {
+    if (values.keep === undefined) rmSync(work, { recursive: true, force: true });
+  }
+}
+
+async function recordCommit(commit: string, to: string, sequences: number): Promise<Recording> {
+  const checkout = Checkout.of(commit, projectRoot());
+  try {
+    console.log(`${commit} (${checkout.name})`);
+    return await record(checkout, to, { sequences, say: (line) => console.log(`  ${line}`) });
+  } finally {
+    checkout.remove();
+  }
+}
+
+function report(before: Recording, after: Recording, [a, b]: readonly string[]): void {
+  const found = differences(before, after);
+  for (const { what, why } of found) console.log(`DIFFERENT ${what}\n${why.replace(/^/gm, '    ')}`);
+  const total = new Set([...before.files.keys(), ...after.files.keys()]).size;
+  console.log(
+    `${total} recordings of ${a} and ${b}: ${total - found.length} the same, ${found.length} different`,
+  );
+  if (found.length > 0) process.exitCode = 1;
+}
+
+main().catch((error: Error) => {
+  console.error(`klpemu: ${error.message}`);
+  process.exitCode = 2;
+});
