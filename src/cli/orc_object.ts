@@ -2,7 +2,7 @@
 //
 // Invariant: whatever the file holds, the result is a report; nothing is thrown for it.
 
-import { closeSync, mkdirSync, openSync, statSync, writeSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type ElfObject, parseElf } from '../elf/elf_object.ts';
 import { type Agreement, diffOrc } from '../objtool/diff.ts';
@@ -14,6 +14,7 @@ import type { OrcRows } from '../objtool/orc_rows.ts';
 import { writeOrc } from '../objtool/orc_write.ts';
 import { parseKernelObject } from '../objtool/vmlinux.ts';
 import { readObject } from './object_files.ts';
+import { writeWhole } from './write_whole.ts';
 
 export interface OrcJob {
   readonly path: string;
@@ -119,8 +120,4 @@ function save(from: string, to: string, pieces: readonly Uint8Array[]): void {
   } finally {
     closeSync(file);
   }
-}
-
-function writeWhole(file: number, piece: Uint8Array): void {
-  for (let at = 0; at < piece.length; ) at += writeSync(file, piece, at);
 }

@@ -1,6 +1,6 @@
 // klpemu run: runs a scenario, tells of it as it happens, and ends with what came of it.
 
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import type { KernelEvent } from '../kernel/events.ts';
 import type { RunReport } from '../scenario/report.ts';
 import type { RunObserver } from '../scenario/runner.ts';
@@ -11,6 +11,7 @@ import { Narrator } from './narrate.ts';
 import { Progress } from './progress.ts';
 import { open } from './scenario.ts';
 import { type Colors, colorsFor, columns } from './terminal.ts';
+import { writeWhole } from './write_whole.ts';
 
 export interface RunCommandOptions {
   readonly seed?: number;
@@ -91,7 +92,7 @@ class TraceFile implements RunObserver {
 
   #write(): void {
     if (this.#lines.length === 0) return;
-    writeSync(this.#fd, `${this.#lines.join('\n')}\n`);
+    writeWhole(this.#fd, Buffer.from(`${this.#lines.join('\n')}\n`));
     this.#lines = [];
   }
 

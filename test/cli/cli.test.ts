@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -59,6 +59,18 @@ describe('klpemu run', () => {
     expect(stdout).toMatch(/^ok: 3 expectations held, /m);
     // No terminal: no colour, no progress bar.
     expect(stdout).not.toContain('\u001b');
+  });
+
+  it('leaves nothing of a trace out for a reader that is slow', async () => {
+    const file = join(dir, 'whole.trace');
+    klpemu('run', 'fixtures/scenarios/vmlinux.yaml', '--trace', file);
+    const args = ['dist/cli/main.js', 'run', 'fixtures/scenarios/vmlinux.yaml', '--trace', '-'];
+    const child = spawn(process.execPath, args, { cwd: ROOT });
+    // More than a pipe holds is written before anyone reads.
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    const pieces: Buffer[] = [];
+    for await (const piece of child.stdout) pieces.push(piece as Buffer);
+    expect(Buffer.concat(pieces).toString()).toBe(readFileSync(file, 'utf8'));
   });
 
   it('gives one object with --json, and a trace that is the same for the same seed', () => {
