@@ -5,7 +5,7 @@ import { parseElf } from '../elf/elf_object.ts';
 import { ElfError } from '../elf/error.ts';
 import { type KlpConversion, klpConvert } from '../elf/klp_convert.ts';
 import { type KlpSymbol, klpSymbolName, parseKlpSymbols } from '../elf/klp_symbols.ts';
-import { UsageError } from './exit.ts';
+import { EXIT, UsageError } from './exit.ts';
 
 export interface KlpConvertOptions {
   readonly symbols?: readonly string[];
@@ -27,6 +27,7 @@ export function convert(input: string, output: string, options: KlpConvertOption
   process.stdout.write(
     options.json ? `${JSON.stringify({ input, output, ...told })}\n` : text(conversion, output),
   );
+  if (conversion.unmatched.length > 0) process.exitCode = EXIT.failed;
 }
 
 /** What is wrong with the files is the user's affair. */
@@ -43,12 +44,13 @@ function readable<T>(run: () => T): T {
   }
 }
 
-function text({ converted, sections, unresolved }: KlpConversion, output: string): string {
+function text({ converted, sections, unresolved, unmatched }: KlpConversion, output: string): string {
   const times = (n: number): string => `${n} relocation${n === 1 ? '' : 's'}`;
   const lines = [
     ...converted.map((one) => `  ${klpSymbolName(one)}: ${times(one.relocations)}`),
     ...sections.map(({ name, relocations }) => `  ${name}: ${times(relocations)}`),
   ];
   const rest = unresolved.length > 0 ? `  left to exports: ${unresolved.join(' ')}\n` : '';
-  return `${output}:\n${lines.map((line) => `${line}\n`).join('')}${rest}`;
+  const none = unmatched.length > 0 ? `  in the list, and used nowhere: ${unmatched.join(' ')}\n` : '';
+  return `${output}:\n${lines.map((line) => `${line}\n`).join('')}${rest}${none}`;
 }

@@ -16,6 +16,7 @@ export function addKlpConvert(root: Command): void {
 Unresolved symbols that a list names, or the module annotates with KLP_MODULE_RELOC, become
 .klp.sym.OBJECT.SYMBOL,POSITION; the relocations against them go to .klp.rela.OBJECT.SECTION sections.
 POSITION counts symbols of the same name in an object from 1; 0, or none, where there is only one.
+Exit codes: 0 converted, 1 converted, but a line of a list names nothing that is used, 2 refused.
 
 Example:
   klpemu klp-convert patch.ko patch-converted.ko --symbols patch.symbols`,

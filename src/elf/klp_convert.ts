@@ -4,7 +4,7 @@
 // scripts/livepatch/klp-convert.c: annotations in `.klp.module_relocs.OBJECT` sections, or a list.
 //
 // Invariant: sections and symbols keep their indexes; every relocation is in the output once, in one or the other
-// kind of section.
+// kind of section; none is put where the kernel would apply it too late.
 
 import {
   RELA_SIZE,
@@ -20,6 +20,7 @@ import {
 import type { ElfObject, ElfRelocation, ElfSection, ElfSymbol } from './elf_object.ts';
 import { rewriteElf, type SectionChange } from './elf_writer.ts';
 import { ElfError } from './error.ts';
+import { EarlyPlaces } from './klp_early.ts';
 import { type KlpSymbol, klpSymbolName } from './klp_symbols.ts';
 import { readModInfo } from './modinfo.ts';
 
@@ -33,6 +34,8 @@ export interface KlpConversion {
   readonly sections: readonly { readonly name: string; readonly relocations: number }[];
   /** Unresolved symbols that were left alone: the kernel or a module must export them. */
   readonly unresolved: readonly string[];
+  /** Lines of the list that name no unresolved symbol of the module: `OBJECT.SYMBOL`. */
+  readonly unmatched: readonly string[];
 }
 
 /** @param listed where symbols are, by name. @throws ElfError */
@@ -66,10 +69,25 @@ export function klpConvert(elf: ElfObject, listed: ReadonlyMap<string, readonly 
   checkNames(elf, changes);
   return {
     bytes: Buffer.concat(rewriteElf(elf, changes)),
-    converted: [...converted].map(([index, one]) => ({ ...one, relocations: counts.get(index) ?? 0 })),
+    converted: [...converted].map(([index, { object, name, sympos }]) => ({
+      object,
+      name,
+      sympos,
+      relocations: counts.get(index) ?? 0,
+    })),
     sections: split.added.map(({ name, rows }) => ({ name, relocations: rows.length })),
     unresolved,
+    unmatched: unmatched(elf, listed),
   };
+}
+
+/** A list by object is a catalogue, of which most is not meant. */
+function unmatched(elf: ElfObject, listed: ReadonlyMap<string, readonly KlpSymbol[]>): string[] {
+  const wanted = new Set(elf.symbols.filter((s) => s.shndx === SHN_UNDEF).map((s) => s.name));
+  return [...listed.values()]
+    .flat()
+    .filter(({ name, catalogued }) => catalogued !== true && !wanted.has(name))
+    .map(({ object, name }) => `${object}.${name}`);
 }
 
 /** KLP_MODULE_RELOC(object): packed entries of a pointer to the symbol and its position. */
@@ -127,6 +145,7 @@ function splitRelocations(
 ): { left: { rela: ElfSection; rows: readonly ElfRelocation[] }[]; added: Added[] } {
   const left: { rela: ElfSection; rows: readonly ElfRelocation[] }[] = [];
   const added = new Map<string, Added>();
+  const early = new EarlyPlaces(elf);
   for (const rela of elf.relaSections) {
     if (rela.flags & SHF_RELA_LIVEPATCH) continue;
     const target = elf.sections[rela.info];
@@ -135,13 +154,15 @@ function splitRelocations(
       left.push({ rela, rows: [] });
       continue;
     }
+    // Where nothing is loaded (debug information) livepatch would write into memory that is no longer there.
+    if (!(target.flags & SHF_ALLOC)) continue;
     const rest = rows.filter((row) => !converted.has(row.symbol.index));
     if (rest.length === rows.length) continue;
     left.push({ rela, rows: rest });
     for (const row of rows) {
       const symbol = converted.get(row.symbol.index);
       if (!symbol) continue;
-      checkTarget(elf, target, row, symbol);
+      checkPlace(elf, early, target, row, symbol);
       const name = `.klp.rela.${symbol.object}.${target.name}`;
       const section = added.get(name) ?? { name, info: target.index, rows: [] };
       section.rows.push(row);
@@ -151,18 +172,17 @@ function splitRelocations(
   return { left, added: [...added.values()] };
 }
 
-/** Sections that are read, or gone, before a module that comes later could be resolved in them. */
-const EARLY =
-  /^(\.init(\.|$)|\.altinstructions$|\.parainstructions$|__jump_table$|\.static_call_sites$|\.return_sites$|\.retpoline_sites$)/;
-
-function checkTarget(elf: ElfObject, target: ElfSection, row: ElfRelocation, symbol: KlpSymbol): void {
-  if (!(target.flags & SHF_ALLOC) || symbol.object === 'vmlinux' || !EARLY.test(target.name)) return;
-  const why = `${target.name} is used before ${symbol.object} may be loaded`;
-  throw elf.error(
-    `'${symbol.name}' of ${symbol.object} cannot be resolved here: ${why}`,
-    target.name,
-    row.offset,
-  );
+function checkPlace(
+  elf: ElfObject,
+  early: EarlyPlaces,
+  target: ElfSection,
+  row: ElfRelocation,
+  symbol: KlpSymbol,
+): void {
+  const why = early.reason(target, row, symbol.object);
+  if (why === undefined) return;
+  const reason = `'${symbol.name}' of ${symbol.object} cannot be resolved here: ${why}`;
+  throw elf.error(reason, target.name, row.offset);
 }
 
 /** The symbols under their new names, at the end of the string table. */

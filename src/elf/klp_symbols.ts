@@ -9,6 +9,8 @@ export interface KlpSymbol {
   readonly object: string;
   readonly name: string;
   readonly sympos: number;
+  /** From a list of all that an object has. */
+  readonly catalogued?: true;
 }
 
 /** MODULE_NAME_LEN and KSYM_NAME_LEN, less the NUL: what the kernel's sscanf() of a name reads. */
@@ -31,7 +33,12 @@ export function parseKlpSymbols(text: string, file: string): ReadonlyMap<string,
     const parts = (group === undefined ? /^([^.]+)\.(.+?)(?:,(\d+))?$/ : /^()(.+?)(?:,(\d+))?$/).exec(line);
     if (!parts) throw fail(`'${line}' is not OBJECT.SYMBOL,POSITION`);
     const object = group ?? moduleName(parts[1]);
-    const symbol = { object, name: parts[2], sympos: Number(parts[3] ?? 0) };
+    const symbol = {
+      object,
+      name: parts[2],
+      sympos: Number(parts[3] ?? 0),
+      ...(group === undefined ? {} : ({ catalogued: true } as const)),
+    };
     if (!OBJECT.test(object)) throw fail(`'${object}' is not the name of an object`);
     if (!SYMBOL.test(symbol.name)) throw fail(`'${symbol.name}' is not the name of a symbol`);
     found.set(symbol.name, [...(found.get(symbol.name) ?? []), symbol]);

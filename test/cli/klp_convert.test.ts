@@ -84,6 +84,13 @@ describe('klpemu klp-convert', () => {
     expect(existsSync(at('none.ko'))).toBe(false);
   });
 
+  it('names symbols of the list that are used nowhere, with exit code 1', () => {
+    writeFileSync(at('typo'), 'vmlinux.cmdline_proc_show\nvmlinux.cmdline_proc_shwo\n');
+    const { status, stdout } = klpemu(['klp-convert', PATCH, at('typo.ko'), '-s', at('typo')]);
+    expect(status).toBe(1);
+    expect(stdout).toContain('in the list, and used nowhere: vmlinux.cmdline_proc_shwo\n');
+  });
+
   it('names the line of a list that it does not understand', () => {
     writeFileSync(at('bad'), 'vmlinux.cmdline_proc_show\nnonsense\n');
     const { status, stderr } = klpemu(['klp-convert', PATCH, at('none.ko'), '-s', at('bad')]);

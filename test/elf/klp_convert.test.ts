@@ -100,4 +100,57 @@ describe('klp-convert', () => {
     const stripped = parseElf(readFileSync(join(MODULES, '../objects/stripped.o')), 'stripped.o');
     expect(() => klpConvert(stripped, new Map())).toThrow(/no symbol table/);
   });
+
+  describe('and places that the loader is done with before a module may come', () => {
+    const early = (symbol: string, object = 'klpdemo_target') =>
+      klpConvert(
+        parseElf(readFileSync(join(MODULES, '../objects/livepatch-early.o')), 'early.ko'),
+        parseKlpSymbols(`${object}.${symbol}\n`, 'list'),
+      );
+
+    it.each([
+      ['in_replacement', '.altinstr_replacement', /copied into the text before klpdemo_target may be loaded/],
+      ['in_aux', '.altinstr_aux', /alternatives are applied/],
+      ['in_init', '.init.text', /gone after init/],
+      ['in_jump_table', '__jump_table', /jump labels are set/],
+      ['in_extable', '__ex_table', /exceptions are sorted/],
+      ['in_percpu', '.data..percpu', /per-CPU data is copied to each CPU without relocation/],
+      ['under_alternative', '.text', /an alternative may be put there before klpdemo_target/],
+      ['under_static_call', '.text', /a static call is set there/],
+      ['under_retpoline', '.text', /a retpoline site is rewritten there/],
+      ['under_return', '.text', /a return site is rewritten there/],
+      ['under_fentry', '.text', /an fentry site is made a nop there/],
+      ['under_paravirt', '.text', /a paravirt call is patched there/],
+      ['under_jump_label', '.text', /a jump label is set there/],
+    ])("refuses a module's %s in %s", (symbol, section, why) => {
+      expect(() => early(symbol)).toThrow(why);
+      expect(() => early(symbol)).toThrow(`'${symbol}' of klpdemo_target cannot be resolved here`);
+      expect(() => early(symbol)).toThrow(`(section ${section}, offset 0x`);
+    });
+
+    it.each(['in_replacement', 'under_alternative', 'in_init'])(
+      "takes the kernel's own %s, which is resolved first",
+      (symbol) => {
+        expect(early(symbol, 'vmlinux').converted).toMatchObject([{ name: symbol, relocations: 1 }]);
+      },
+    );
+
+    it('refuses per-CPU data whatever the object: nothing is relocated there', () => {
+      expect(() => early('in_percpu', 'vmlinux')).toThrow(/'in_percpu' of vmlinux cannot be resolved here/);
+    });
+
+    it('takes data and plain text, and leaves what is not loaded as it is', () => {
+      expect(early('in_data').sections).toEqual([{ name: '.klp.rela.klpdemo_target..data', relocations: 1 }]);
+      expect(early('in_text').sections).toEqual([{ name: '.klp.rela.klpdemo_target..text', relocations: 1 }]);
+      const debug = parseElf(early('in_text').bytes, 'after').section('.rela.debug_info');
+      expect(debug?.size).toBe(24);
+    });
+  });
+
+  it('names what of a list is used nowhere, and means nothing by the rest of a catalogue', () => {
+    expect(convert(`${LIST}klpdemo_target.klpdemo_twni\n`).unmatched).toEqual([
+      'klpdemo_target.klpdemo_twni',
+    ]);
+    expect(convert('*vmlinux\nmeminfo_proc_show\ncmdline_proc_show\n').unmatched).toEqual([]);
+  });
 });
