@@ -1,16 +1,20 @@
 // Workloads of klpemu compare: from a YAML file to checked steps. What is wrong is told with its place in the file.
 
-import { readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { parse } from 'yaml';
 import * as z from 'zod/mini';
 import { FAULT_POINTS } from '../kernel/fault_inject.ts';
+import { type Problem, ScenarioError } from '../scenario/error.ts';
+import { kindOf, OTHER_KIND } from '../scenario/file_kind.ts';
+import { problemsOf } from '../scenario/issues.ts';
+import { readText } from '../scenario/parse.ts';
+import { object } from '../scenario/schema.ts';
+import { type Path, YamlSource } from '../scenario/source.ts';
 import { parseDuration } from '../scenario/units.ts';
-import { UsageError } from './exit.ts';
 
 const count = z.int().check(z.minimum(1));
 /** `allocation` is any of kmalloc and module_alloc. */
-const fault = z.strictObject({
+const fault = object({
   fail: z.enum(['allocation', ...FAULT_POINTS]),
   nth: z.optional(count),
   times: z.optional(count),
@@ -19,14 +23,14 @@ const fault = z.strictObject({
 /** `every`: each call of the step that can fail, in turn, on a machine of its own. */
 const faults = z.optional(z.union([z.literal('every'), z.array(fault)]));
 
-const load = z.strictObject({
+const load = object({
   load: z.string(),
   params: z.optional(z.string()),
   background: z.optional(z.boolean()),
   faults,
 });
-const unload = z.strictObject({ unload: z.string(), faults });
-const enable = z.strictObject({
+const unload = object({ unload: z.string(), faults });
+const enable = object({
   /** Members of a bundle; what the classic model loads for it, where that is not the same modules. */
   enable: z.array(z.string()).check(z.minLength(1)),
   classic: z.optional(z.array(z.string()).check(z.minLength(1))),
@@ -35,12 +39,12 @@ const enable = z.strictObject({
 const duration = z
   .string()
   .check(z.refine((text) => parseDuration(text) !== undefined, 'no duration: 250ms, 1.5s'));
-const wait = z.strictObject({ wait: duration });
-const settle = z.strictObject({ settle: z.literal(true) });
+const wait = object({ wait: duration });
+const settle = object({ settle: z.literal(true) });
 /** By the key that says what a step is. */
 const STEPS = { load, unload, enable, wait, settle };
 
-const workload = z.strictObject({
+const workload = object({
   name: z.string(),
   about: z.optional(z.string()),
   /** Folder of the modules, from the file's own. */
@@ -56,44 +60,60 @@ export interface Workload extends Omit<z.infer<typeof workload>, 'steps'> {
   readonly steps: readonly WorkloadStep[];
 }
 
-/** @throws UsageError */
+/** @throws ScenarioError with all that is wrong, also when the file cannot be read. */
 export function readWorkload(file: string): Workload {
-  let raw: unknown;
-  try {
-    raw = parse(readFileSync(file, 'utf8'));
-  } catch (error) {
-    throw new UsageError(`${file}: ${(error as Error).message}`);
-  }
-  const work = checked(file, workload, raw, []);
-  const steps = work.steps.map((step, i) => checkedStep(file, step, i));
-  return { ...work, steps, modules: join(dirname(file), work.modules) };
+  const source = new YamlSource(readText(file), file);
+  if (kindOf(source.value) === 'scenario')
+    throw new ScenarioError([source.problem([], `${OTHER_KIND.scenario} ${file}`)]);
+  const work = checked(source, workload, source.value, []);
+  const modules = join(dirname(file), work.modules);
+  const problems: Problem[] = [];
+  const steps = work.steps.flatMap((step, i) => checkedStep(source, step, i, modules, problems));
+  if (problems.length > 0) throw new ScenarioError(problems);
+  return { ...work, steps, modules };
 }
 
-function checkedStep(file: string, raw: Record<string, unknown>, index: number): WorkloadStep {
+function checkedStep(
+  source: YamlSource,
+  raw: Record<string, unknown>,
+  index: number,
+  modules: string,
+  problems: Problem[],
+): WorkloadStep[] {
+  const path: Path = ['steps', index];
   const kinds = Object.keys(STEPS) as (keyof typeof STEPS)[];
   const kind = kinds.find((key) => key in raw);
-  const path = ['steps', index];
-  if (!kind) throw new UsageError(`${file}: ${path.join('.')}: a step is one of ${kinds.join(', ')}`);
-  const step: WorkloadStep = checked<WorkloadStep>(file, STEPS[kind], raw, path);
-  if ('background' in step && step.background && step.faults)
-    throw new UsageError(`${file}: ${path.join('.')}: a step in the background can have no faults`);
-  return step;
+  try {
+    if (!kind) throw new ScenarioError([source.problem(path, `a step is one of ${kinds.join(', ')}`)]);
+    const step = checked<WorkloadStep>(source, STEPS[kind], raw, path);
+    if ('background' in step && step.background && step.faults)
+      throw new ScenarioError([source.problem(path, 'a step in the background can have no faults')]);
+    problems.push(...missingModules(source, step, index, modules));
+    return [step];
+  } catch (error) {
+    if (!(error instanceof ScenarioError)) throw error;
+    problems.push(...error.problems);
+    return [];
+  }
 }
 
-function checked<T>(file: string, schema: z.ZodMiniType<T>, raw: unknown, path: readonly PropertyKey[]): T {
-  const result = schema.safeParse(raw);
+function missingModules(source: YamlSource, step: WorkloadStep, index: number, dir: string): Problem[] {
+  const named: [Path, string][] =
+    'load' in step
+      ? [[['load'], step.load]]
+      : 'enable' in step
+        ? (['enable', 'classic'] as const).flatMap((key) =>
+            (step[key] ?? []).map((name, i): [Path, string] => [[key, i], name]),
+          )
+        : [];
+  return named.flatMap(([at, name]) => {
+    const path = join(dir, `${name}.ko`);
+    return existsSync(path) ? [] : [source.problem(['steps', index, ...at], `no such file: ${path}`)];
+  });
+}
+
+function checked<T>(source: YamlSource, schema: z.ZodMiniType<T>, raw: unknown, path: Path): T {
+  const result = schema.safeParse(raw, { reportInput: true });
   if (result.success) return result.data;
-  const issue = deepest(result.error.issues[0]);
-  const where = [...path, ...issue.path].join('.');
-  const what =
-    issue.code === 'unrecognized_keys' ? `unknown key '${issue.keys.join("', '")}'` : issue.message;
-  throw new UsageError(`${file}: ${where ? `${where}: ` : ''}${what}`);
-}
-
-/** Of alternatives, the one that the value came furthest in. */
-function deepest(issue: z.core.$ZodIssue): z.core.$ZodIssue {
-  if (issue.code !== 'invalid_union') return issue;
-  const inner = issue.errors.flatMap((issues) => issues.slice(0, 1)).map(deepest);
-  const [first] = inner.sort((a, b) => b.path.length - a.path.length);
-  return first ? { ...first, path: [...issue.path, ...first.path] } : issue;
+  throw new ScenarioError(problemsOf(result.error.issues, source, path));
 }

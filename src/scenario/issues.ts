@@ -22,9 +22,12 @@ const WORDS: Record<string, string> = {
   null: 'nothing',
 };
 
-/** All problems of one parse; one issue may name several keys. */
-export function problemsOf(issues: readonly Issue[], source: YamlSource): Problem[] {
-  return issues.flatMap((issue) => problemOf(issue, [], source));
+/**
+ * All problems of one parse; one issue may name several keys.
+ * @param at where in the document what was parsed stands
+ */
+export function problemsOf(issues: readonly Issue[], source: YamlSource, at: Path = []): Problem[] {
+  return issues.flatMap((issue) => problemOf(issue, at, source));
 }
 
 function problemOf(issue: Issue, prefix: Path, source: YamlSource): Problem[] {
@@ -42,10 +45,12 @@ function problemOf(issue: Issue, prefix: Path, source: YamlSource): Problem[] {
 
 /** Of the branches of a union, the one whose outermost type fits. */
 function meant(branches: readonly (readonly Issue[])[]): readonly Issue[] | undefined {
-  return branches.find(
-    (issues) => !issues.some((one) => one.path.length === 0 && one.code === 'invalid_type'),
-  );
+  return branches.find((issues) => !issues.some((one) => one.path.length === 0 && isOtherType(one)));
 }
+
+/** A list or a map is of another type than any word that a branch consists of. */
+const isOtherType = (issue: Issue): boolean =>
+  issue.code === 'invalid_type' || (issue.code === 'invalid_value' && typeof issue.input === 'object');
 
 function unionReason(issue: z.core.$ZodIssueInvalidUnion): string {
   if (issue.input === undefined) return 'is missing';

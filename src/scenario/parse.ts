@@ -6,6 +6,7 @@ import { buildChecks } from './build_checks.ts';
 import { StepBuilder } from './build_steps.ts';
 import { type Problem, ScenarioError } from './error.ts';
 import { buildFaults } from './faults.ts';
+import { kindOf, OTHER_KIND } from './file_kind.ts';
 import { problemsOf } from './issues.ts';
 import type { GuestFile, ModuleFile, Scenario, TaskSpec } from './scenario.ts';
 import { type RawScenario, type RawTask, scenarioSchema } from './schema.ts';
@@ -18,7 +19,7 @@ export function loadScenario(file: string): Scenario {
   return parseScenario(readText(file), file);
 }
 
-function readText(file: string): string {
+export function readText(file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {
@@ -33,6 +34,8 @@ export function parseScenario(text: string, file: string): Scenario {
   const source = new YamlSource(text, file);
   if (source.value === null) throw new ScenarioError([source.problem([], 'the scenario is empty')]);
   const parsed = scenarioSchema.safeParse(source.value, { reportInput: true });
+  if (!parsed.success && kindOf(source.value) === 'workload')
+    throw new ScenarioError([source.problem([], `${OTHER_KIND.workload} ${file}`)]);
   if (!parsed.success) throw new ScenarioError(problemsOf(parsed.error.issues, source));
   const problems: Problem[] = [];
   const scenario = new Builder(parsed.data, source, problems).build();

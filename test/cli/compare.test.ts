@@ -2,12 +2,13 @@
 
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { join, relative } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
 import { tableOf } from '../../src/cli/compare.ts';
 import { type Measures, runModel } from '../../src/cli/compare_run.ts';
 import { readWorkload } from '../../src/cli/compare_workload.ts';
-import { UsageError } from '../../src/cli/exit.ts';
+import { ScenarioError } from '../../src/scenario/error.ts';
+import { loadScenario } from '../../src/scenario/parse.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 
@@ -118,33 +119,56 @@ describe('the same faults under both models', () => {
 });
 
 describe('a workload that is wrong', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'klpemu-compare-'));
+  afterAll(() => rmSync(dir, { recursive: true }));
+  const problemsIn = (text: string): string => {
+    const file = join(dir, 'work.yaml');
+    writeFileSync(file, text);
+    try {
+      readWorkload(file);
+    } catch (error) {
+      expect(error).toBeInstanceOf(ScenarioError);
+      return (error as Error).message.replaceAll(file, 'work.yaml');
+    }
+    throw new Error('it was read');
+  };
+  const MODULES = join(ROOT, 'fixtures/modules');
+  const work = (step: string) => `name: x\nmodules: ${relative(dir, MODULES)}\nsteps:\n  ${step}\n`;
+
   it.each([
-    ['- sleep: 1s', 'steps.0: a step is one of load, unload, enable, wait, settle'],
-    ['- wait: soon', 'steps.0.wait: no duration'],
-    ['- load: klpbundle_core\n    colour: blue', "steps.0: unknown key 'colour'"],
-    ['- load: klpbundle_core\n    faults: [{ fail: everything }]', 'steps.0.faults.0.fail: '],
-    ['- load: klpbundle_core\n    faults: [{ fail: kmalloc, nth: 0 }]', 'steps.0.faults.0.nth: '],
-    ['- enable: []', 'steps.0.enable: '],
+    ['- sleep: 1s', '4:5: steps[0]: a step is one of load, unload, enable, wait, settle'],
+    ['- wait: soon', '4:11: steps[0].wait: no duration'],
+    [
+      '- load: klpbundle_core\n    colour: blue',
+      "5:5: steps[0].colour: unknown key 'colour'; known here: load,",
+    ],
+    ['- load: klpbundle_core\n    faults: [{ fail: everything }]', '5:22: steps[0].faults[0].fail: must be '],
+    [
+      '- load: klpbundle_core\n    faults: [{ fail: kmalloc, nth: 0 }]',
+      '5:36: steps[0].faults[0].nth: must be at least 1',
+    ],
+    ['- enable: []', '4:13: steps[0].enable: must '],
     [
       '- load: klpbundle_core\n    background: true\n    faults: every',
-      'steps.0: a step in the background can have no faults',
+      '4:5: steps[0]: a step in the background can have no faults',
     ],
-  ])('is told with its place: %s', (step, wrong) => {
-    const dir = mkdtempSync(join(tmpdir(), 'klpemu-compare-'));
-    const file = join(dir, 'work.yaml');
-    writeFileSync(file, `name: x\nmodules: .\nsteps:\n  ${step}\n`);
-    try {
-      expect(() => readWorkload(file)).toThrow(UsageError);
-      expect(() => readWorkload(file)).toThrow(`${file}: ${wrong}`);
-    } finally {
-      rmSync(dir, { recursive: true });
-    }
+    ['- enable: [klpbundle_p1_core, nosuch]', '4:33: steps[0].enable[1]: no such file: '],
+  ])('is told with file, line and column: %s', (step, wrong) => {
+    expect(problemsIn(work(step))).toContain(`work.yaml:${wrong}`);
   });
 
-  it('or asks for a module that is not there', async () => {
-    const steps = [{ load: 'nosuch' }];
-    const work = { name: 'x', modules: join(ROOT, 'fixtures/modules'), steps };
-    await expect(runModel(work, 'bundle')).rejects.toThrow(/nosuch\.ko: it cannot be read \(ENOENT\)/);
+  it('is told whole: every step that is wrong', () => {
+    expect(problemsIn(work('- sleep: 1s\n  - wait: soon')).split('\n')).toHaveLength(2);
+  });
+
+  it('is no scenario, and no workload is one: the other command is named', () => {
+    expect(problemsIn('modules: [a.ko]\nsteps: []\n')).toBe(
+      'work.yaml:1:1: this is a scenario, not a workload of both models: klpemu run work.yaml',
+    );
+    const workload = join(ROOT, 'fixtures/bundles/asked.yaml');
+    expect(() => loadScenario(workload)).toThrow(
+      `${workload}:1:1: this is a workload of both models, not a scenario: klpemu compare ${workload}`,
+    );
   });
 });
 
