@@ -10,8 +10,8 @@ import { existsSync, readdirSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ensurePackages } from './setup/npm_packages.mjs';
-import { run } from './setup/run.mjs';
-import { ensureUnicorn } from './setup/unicorn.mjs';
+import { capture, run } from './setup/run.mjs';
+import { ensureUnicorn, probeUnicorn } from './setup/unicorn.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const log = (line) => console.error(`klpemu: ${line}`);
@@ -44,22 +44,31 @@ async function main([target, ...args]) {
   requireNode();
   ensurePackages(root, { run, log });
   const { build, buildProgram, loadSource } = await import('./build.mjs');
-  const finder = await loadSource('src/guest/unicorn_library.ts');
-  const library = ensureUnicorn(root, {
-    find: finder.locateUnicorn,
-    missingMessage: finder.unicornMissingMessage,
-    run,
-    log,
-    isRoot: process.getuid?.() === 0,
-    hasApt: onPath('apt-get') && onPath('dpkg-deb'),
-  });
-  if (library.from !== 'system') log(`Unicorn library: ${library.path}`);
+  const library = await unicorn(buildProgram, loadSource);
+  // The programs would try the one that does not fit again, and tell it again.
+  if (library.afterMisfit) process.env.KLPEMU_UNICORN = library.path;
+  else if (library.from !== 'system') log(`Unicorn library: ${library.path} (version ${library.version})`);
   await build();
   for (const argv of await command(args, buildProgram)) {
     const { status, error } = spawnSync(process.execPath, argv, { cwd: root, stdio: 'inherit' });
     if (error) throw error;
     if (status !== 0) process.exitCode = status ?? 1;
   }
+}
+
+async function unicorn(buildProgram, loadSource) {
+  const finder = await loadSource('src/guest/unicorn_library.ts');
+  const probe = await buildProgram('src/guest/unicorn_probe.ts');
+  return ensureUnicorn(root, {
+    candidates: finder.unicornCandidates,
+    probe: (path) => probeUnicorn(probe, path),
+    missingMessage: finder.unicornMissingMessage,
+    ways: finder.UNICORN_WAYS,
+    capture,
+    log,
+    isRoot: process.getuid?.() === 0,
+    hasApt: onPath('apt-get') && onPath('apt-cache') && onPath('dpkg-deb'),
+  });
 }
 
 function benchmarks() {

@@ -1,17 +1,20 @@
-// Sees to the native Unicorn library: what is there is used, else Debian's package is installed as root, or
-// unpacked into the checkout without it.
+// Sees to a native Unicorn library that fits: what is there and fits is used, else Debian's package is installed as
+// root, or unpacked into the checkout without it. A library is good when an engine of it was opened and calibrated.
 
-import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** Debian 12's name, and that of releases after the change of time_t. */
-const PACKAGES = ['libunicorn2', 'libunicorn2t64'];
+/** The name since the change of time_t, and the one before (Debian 12, Ubuntu 22.04). */
+const PACKAGES = ['libunicorn2t64', 'libunicorn2'];
 
 /**
  * @typedef {object} UnicornPort
- * @property {(search: {root: string}) => {path: string, from: string} | undefined} find
+ * @property {(search: {root: string}) => {path: string, from: string}[]} candidates
+ * @property {(path: string) => {version: string} | {misfit: string}} probe opens an engine and calibrates it
  * @property {() => string} missingMessage
- * @property {(command: string, args: string[], options?: object) => void} run
+ * @property {readonly string[]} ways what to install, and the variable
+ * @property {(command: string, args: string[], options?: object) => string} capture quiet unless it fails
  * @property {(line: string) => void} log
  * @property {boolean} isRoot
  * @property {boolean} hasApt
@@ -20,37 +23,99 @@ const PACKAGES = ['libunicorn2', 'libunicorn2t64'];
 /**
  * @param {string} root
  * @param {UnicornPort} port
+ * @returns {{path: string, from: string, version: string, afterMisfit: boolean}}
  */
 export function ensureUnicorn(root, port) {
-  const found = port.find({ root });
-  if (found) return found;
+  const look = finder(root, port);
+  const actions = [];
+  if (port.hasApt && port.isRoot) {
+    actions.push(['installing the Unicorn library by apt', () => installByApt(port)]);
+  }
   if (port.hasApt) {
-    if (port.isRoot) attempt(port, 'installing the Unicorn library by apt', () => installByApt(port));
-    const afterApt = port.find({ root });
-    if (afterApt) return afterApt;
-    attempt(port, 'unpacking the Unicorn library into .cache/unicorn', () => unpackIntoCache(root, port));
-    const afterUnpack = port.find({ root });
-    if (afterUnpack) return afterUnpack;
+    actions.push(['unpacking the Unicorn library into .cache/unicorn', () => unpackIntoCache(root, port)]);
   }
-  throw new Error(port.missingMessage());
+  let found = look.first();
+  for (const [what, action] of actions) {
+    if (found || look.misfits.some(({ from }) => from === 'KLPEMU_UNICORN')) break;
+    port.log(what);
+    try {
+      action();
+    } catch (error) {
+      port.log(`${what} failed: ${error.message}`);
+    }
+    found = look.first();
+  }
+  if (found) {
+    const afterMisfit = look.misfits.length > 0;
+    if (afterMisfit) port.log(`${found.path} (version ${found.version}) fits, and is used instead`);
+    return { ...found, afterMisfit };
+  }
+  throw new Error(whyNone(look.misfits, port));
 }
 
-function attempt(port, what, action) {
-  port.log(what);
-  try {
-    action();
-  } catch (error) {
-    port.log(`${what} failed: ${error.message}`);
-  }
+/**
+ * In a process of its own: a library that does not fit may end it.
+ * @param {string} program src/guest/unicorn_probe.ts, bundled
+ * @param {string} path
+ * @returns {{version: string} | {misfit: string}}
+ */
+export function probeUnicorn(program, path) {
+  const { status, signal, error, stdout } = spawnSync(process.execPath, [program, path], {
+    encoding: 'utf8',
+  });
+  if (status === 0) return JSON.parse(stdout);
+  return {
+    misfit: error?.message ?? `it ended the process that tried it, ${signal ?? `exit status ${status}`}`,
+  };
 }
 
-/** Package lists may be absent or out of date: the update is made when the first try fails. */
+/** Looks through the candidates; one that does not fit is told once, and not tried again unless the file is another. */
+function finder(root, port) {
+  const misfits = [];
+  const tried = new Set();
+  const first = () => {
+    for (const candidate of port.candidates({ root })) {
+      const { size, mtimeMs } = statSync(candidate.path);
+      const file = `${candidate.path} ${size} ${mtimeMs}`;
+      if (tried.has(file)) continue;
+      tried.add(file);
+      const result = port.probe(candidate.path);
+      if ('version' in result) return { ...candidate, version: result.version };
+      misfits.push(candidate);
+      port.log(`the Unicorn library ${candidate.path} does not fit (${result.misfit})`);
+    }
+    return undefined;
+  };
+  return { first, misfits };
+}
+
+function whyNone(misfits, port) {
+  if (misfits.length === 0) return port.missingMessage();
+  const named = misfits.some(({ from }) => from === 'KLPEMU_UNICORN');
+  return [
+    named
+      ? 'KLPEMU_UNICORN names a library that does not fit. Unset it, name another, or install one:'
+      : 'no Unicorn library that fits was found. Install one:',
+    ...port.ways,
+  ].join('\n');
+}
+
+/** Package lists may be absent or out of date: they are updated when they have no such package, or it cannot be had. */
 function installByApt(port) {
-  const env = { DEBIAN_FRONTEND: 'noninteractive' };
-  const install = (name) => () =>
-    port.run('apt-get', ['install', '-y', '-q', '--no-install-recommends', name], { env });
-  const update = () => port.run('apt-get', ['update', '-q'], { env });
-  firstThatWorks([install(PACKAGES[0]), inTurn(update, install(PACKAGES[0])), install(PACKAGES[1])]);
+  const options = { env: { DEBIAN_FRONTEND: 'noninteractive' } };
+  const install = () =>
+    port.capture(
+      'apt-get',
+      ['install', '-y', '-q', '--no-install-recommends', packageName(port, [])],
+      options,
+    );
+  firstThatWorks([
+    install,
+    () => {
+      port.capture('apt-get', ['update', '-q'], options);
+      install();
+    },
+  ]);
 }
 
 /**
@@ -63,18 +128,28 @@ function unpackIntoCache(root, port) {
   const download = join(cache, 'deb');
   mkdirSync(download, { recursive: true });
   const own = ownAptDirs(cache);
-  const get = (name, options) => () =>
-    port.run('apt-get', [...options, 'download', '-q', name], { cwd: download });
+  const get = (options) =>
+    port.capture('apt-get', [...options, 'download', '-q', packageName(port, options)], { cwd: download });
   firstThatWorks([
-    get(PACKAGES[0], []),
-    inTurn(() => port.run('apt-get', [...own, 'update', '-q']), get(PACKAGES[0], own)),
-    get(PACKAGES[1], own),
+    () => get([]),
+    () => {
+      port.capture('apt-get', [...own, 'update', '-q']);
+      get(own);
+    },
   ]);
   const deb = readdirSync(download).find((name) => name.endsWith('.deb'));
   if (!deb) throw new Error('apt-get download left no package');
-  port.run('dpkg-deb', ['-x', join(download, deb), cache]);
+  port.capture('dpkg-deb', ['-x', join(download, deb), cache]);
   rmSync(download, { recursive: true });
   rmSync(join(cache, 'apt'), { recursive: true, force: true });
+}
+
+/** Asked of the lists first: installing by a name that a release does not have would print its errors. */
+function packageName(port, options) {
+  const known = port.capture('apt-cache', [...options, 'pkgnames', 'libunicorn2']).split('\n');
+  const name = PACKAGES.find((candidate) => known.includes(candidate));
+  if (!name) throw new Error(`apt's package lists have neither ${PACKAGES.join(' nor ')}`);
+  return name;
 }
 
 function ownAptDirs(cache) {
@@ -86,12 +161,6 @@ function ownAptDirs(cache) {
   const options = [`Dir::State=${state}`, `Dir::Cache=${archives}`];
   if (existsSync(status)) options.push(`Dir::State::status=${status}`);
   return options.flatMap((option) => ['-o', option]);
-}
-
-function inTurn(...actions) {
-  return () => {
-    for (const action of actions) action();
-  };
 }
 
 function firstThatWorks(actions) {

@@ -15,7 +15,6 @@ import {
   allocContext,
   ENGINE_BYTES,
   type Lib,
-  library,
   MemHook,
   NOWHERE,
   openEngine,
@@ -24,8 +23,10 @@ import {
   UC_ERR,
   UC_HOOK_MEM_INVALID,
   UC_X86_REG,
+  viewContext,
 } from './unicorn_api.ts';
-import { type Calibration, calibrationOf } from './unicorn_calibration.ts';
+import type { Calibration } from './unicorn_calibration.ts';
+import { chooseUnicorn } from './unicorn_choice.ts';
 
 // uc_mem_type of an invalid access
 const ACCESS: Readonly<Record<number, readonly ['read' | 'write' | 'fetch', boolean]>> = {
@@ -103,8 +104,9 @@ export class UnicornEngine implements Engine {
 
   /** @param byteAt reads a guest byte, for telling hlt from syscall and int3 from other exceptions. */
   constructor(byteAt: (addr: Addr) => number) {
-    this.#lib = library();
-    this.#cal = calibrationOf(this.#lib);
+    const { lib, calibration } = chooseUnicorn();
+    this.#lib = lib;
+    this.#cal = calibration;
     this.#uc = openEngine(this.#lib);
     this.#counter = new Int32Array(koffi.view(this.#uc, ENGINE_BYTES), this.#cal.counter, 1);
     this.#codeAt = byteAt;
@@ -192,8 +194,7 @@ export class UnicornEngine implements Engine {
   newContext(): CpuContext {
     const ptr = allocContext(this.#lib, this.#uc);
     this.#contexts.push(ptr);
-    const buffer = koffi.view(ptr, Number(this.#lib.contextSize(this.#uc))) as ArrayBuffer;
-    const context = new UnicornContext(ptr, buffer, this.#cal);
+    const context = new UnicornContext(ptr, viewContext(this.#lib, this.#uc, ptr, this.#cal.from), this.#cal);
     context.setRing(0);
     return context;
   }

@@ -1,9 +1,8 @@
 // Unicorn 2's API through koffi: its functions, numbers, and how an engine is opened.
-// This, unicorn.ts and unicorn_calibration.ts are the only files that know Unicorn or koffi.
+// This, unicorn.ts, unicorn_choice.ts and unicorn_calibration.ts are the only files that know Unicorn or koffi.
 
 import koffi from 'koffi';
 import { EngineError } from './engine.ts';
-import { findUnicornLibrary } from './unicorn_library.ts';
 
 export const UC_ARCH_X86 = 4;
 export const UC_MODE_64 = 1 << 3;
@@ -32,6 +31,7 @@ export type Ptr = unknown;
 function bind(path: string) {
   const lib = koffi.load(path);
   return {
+    version: lib.func('uint32 uc_version(void*, void*)'),
     open: lib.func('int uc_open(int, int, _Out_ void**)'),
     close: lib.func('int uc_close(void*)'),
     mapPtr: lib.func('int uc_mem_map_ptr(void*, uint64, size_t, uint32, uint64)'),
@@ -52,22 +52,23 @@ function bind(path: string) {
 }
 export type Lib = ReturnType<typeof bind>;
 
-let bound: { path: string; lib: Lib } | undefined;
 export const MemHook = koffi.proto(
   'bool klpemu_mem_hook(void* uc, int type, uint64 addr, int size, int64 value, void* user)',
 );
 
-/** @throws EngineError when no library is found: the message names the package and the variable. */
-export function library(): Lib {
-  const path = findUnicornLibrary();
-  if (bound?.path !== path) {
-    try {
-      bound = { path, lib: bind(path) };
-    } catch (error) {
-      throw new EngineError(`cannot load the Unicorn library ${path}: ${(error as Error).message}`);
-    }
+/** @throws EngineError when it is no library, or one without the functions of version 2. */
+export function loadLibrary(path: string): Lib {
+  try {
+    return bind(path);
+  } catch (error) {
+    throw new EngineError(`cannot be loaded: ${(error as Error).message}`);
   }
-  return (bound as { lib: Lib }).lib;
+}
+
+/** As it calls itself, such as 2.1.4. */
+export function versionOf(lib: Lib): string {
+  const word = lib.version(null, null) as number;
+  return [word >>> 24, (word >>> 16) & 0xff, (word >>> 8) & 0xff].join('.');
 }
 
 export function openEngine(lib: Lib): Ptr {
@@ -89,4 +90,10 @@ export function allocContext(lib: Lib, uc: Ptr): Ptr {
   if (err !== UC_ERR.OK) throw new EngineError(`uc_context_alloc: ${lib.strerror(err)}`);
   lib.contextSave(uc, out[0]);
   return out[0];
+}
+
+/** A saved context's bytes from an offset on, shared with the engine. */
+export function viewContext(lib: Lib, uc: Ptr, context: Ptr, from: number): ArrayBuffer {
+  const address = BigInt(koffi.address(context as never) as bigint | number);
+  return koffi.view(address + BigInt(from), Number(lib.contextSize(uc)) - from) as ArrayBuffer;
 }

@@ -18,11 +18,17 @@ import {
   UC_X86_REG,
   UC_X86_REG_EFLAGS,
   UC_X86_REG_RIP,
+  viewContext,
 } from './unicorn_api.ts';
 
-/** Where things are in the engine's structure and in a saved context, in bytes. */
+/** Where things are in the engine's structure and in the view of a saved context, in bytes. */
 export interface Calibration {
   readonly counter: number;
+  /**
+   * Where the view of a saved context begins. The registers are at byte 16 of it in 2.0.1, at 20 in 2.1.0 and 2.1.1,
+   * at 40 from 2.1.2 on, and JavaScript reads words of eight bytes only at multiples of eight of its buffer.
+   */
+  readonly from: number;
   readonly registers: number;
   readonly gsBase: number;
   /** The code segment's selector, whose low bits are the privilege level. */
@@ -34,17 +40,18 @@ export interface Calibration {
   /** The exception that the engine takes to be under delivery; it makes a double fault of the next. */
   readonly exception: number;
 }
-let calibration: Calibration | undefined;
-
-/** The calibration of this library; made once. @throws EngineError when the build does not fit. */
-export function calibrationOf(lib: Lib): Calibration {
-  calibration ??= calibrate(lib);
-  return calibration;
-}
 
 /** Finds what Unicorn's API does not tell. @throws EngineError when this build does not fit. */
-function calibrate(lib: Lib): Calibration {
+export function calibrate(lib: Lib): Calibration {
   const uc = openEngine(lib);
+  try {
+    return calibrateEngine(lib, uc);
+  } finally {
+    lib.close(uc);
+  }
+}
+
+function calibrateEngine(lib: Lib, uc: Ptr): Calibration {
   const buffer = new ArrayBuffer(3 * PAGE_SIZE);
   const address = BigInt(koffi.address(buffer) as bigint | number);
   const start = Number((BigInt(PAGE_SIZE) - (address % BigInt(PAGE_SIZE))) % BigInt(PAGE_SIZE));
@@ -69,13 +76,14 @@ function calibrate(lib: Lib): Calibration {
   write(UC_X86_REG.CS, 0x10n);
   write(UC_X86_REG.DS, 0n);
   write(UC_X86_REG.ES, 0n);
-  const size = Number(lib.contextSize(uc));
+  let from = 0;
   const context = () => {
     const ptr = allocContext(lib, uc);
-    const bytes = new Uint8Array(koffi.view(ptr, size) as ArrayBuffer).slice();
+    const bytes = new Uint8Array(viewContext(lib, uc, ptr, from)).slice();
     lib.contextFree(ptr);
     return bytes;
   };
+  from = findRegisters(context, write) % 8;
   const registers = findRegisters(context, write);
   const before = context();
   write(UC_X86_REG.GS_BASE, 0x1122334455667788n);
@@ -84,14 +92,11 @@ function calibrate(lib: Lib): Calibration {
   if (gsBase < 0 || findWord(before, 0x1122334455667788n) >= 0) throw misfit('GS base in a saved context');
   const rings = findRings(lib, uc, ram, context, registers, write);
   const exception = findException(lib, uc, ram, context, write);
-  lib.close(uc);
-  return { counter, registers, gsBase, exception, ...rings };
+  return { counter, from, registers, gsBase, exception, ...rings };
 }
 
 function misfit(what: string): EngineError {
-  return new EngineError(
-    `this build of Unicorn does not fit: cannot find the ${what}. Version 2.0.1 or newer of the 2.x series is known to work; KLPEMU_UNICORN can name another library`,
-  );
+  return new EngineError(`cannot find the ${what}`);
 }
 
 /** Three blocks of known lengths, each nops and hlt: the word that reads its length each time. */
@@ -137,17 +142,22 @@ function findException(
 ): number {
   ram.set([0xf7, 0xf1], 0x300); // div ecx
   write(GPR[1], 0n);
-  const before = new Int32Array(context().buffer);
+  const before = wordsOf(context());
   lib.start(uc, 0x10300n, NOWHERE, 0n, 1);
-  const after = new Int32Array(context().buffer);
+  const after = wordsOf(context());
   const found = [...before.keys()].filter((i) => before[i] === -1 && after[i] === 0);
   if (found.length !== 1) throw misfit('exception under delivery in a saved context');
   return 4 * found[0];
 }
 
+function wordsOf(bytes: Uint8Array): Int32Array {
+  return new Int32Array(bytes.buffer, 0, bytes.length >> 2);
+}
+
+/** In steps of four: what an `int` stands before is not aligned in every version. */
 function findWord(bytes: Uint8Array, value: bigint): number {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  for (let at = 0; at + 8 <= bytes.length; at += 8) if (view.getBigUint64(at, true) === value) return at;
+  for (let at = 0; at + 8 <= bytes.length; at += 4) if (view.getBigUint64(at, true) === value) return at;
   return -1;
 }
 

@@ -1,9 +1,9 @@
-// Where the native Unicorn library is on this machine.
+// Where native Unicorn libraries are on this machine; whether one fits is found by trying it (unicorn_choice.ts).
 //
 // Pure Node, so that the setup script can ask before anything native is loaded. Order: KLPEMU_UNICORN,
 // the checkout's .cache (where setup unpacks Debian's package), the system's library directories.
 
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -42,37 +42,43 @@ const LINUX_DIRS = [
 ];
 const MAC_DIRS = ['/opt/homebrew/lib', '/usr/local/lib', '/opt/local/lib'];
 
-/** The library, or undefined when it is nowhere; a KLPEMU_UNICORN that points to nothing is an error. */
-export function locateUnicorn(search: UnicornSearch = {}): UnicornLibrary | undefined {
+/**
+ * The libraries to try, in their order, each file once. KLPEMU_UNICORN is the only one where it is set.
+ * @throws UnicornNotFoundError when KLPEMU_UNICORN points to nothing
+ */
+export function unicornCandidates(search: UnicornSearch = {}): UnicornLibrary[] {
   const env = search.env ?? process.env;
   const platform = search.platform ?? process.platform;
   const names = libraryNames(platform);
-  if (env.KLPEMU_UNICORN) return { path: fromEnv(env.KLPEMU_UNICORN, names), from: 'KLPEMU_UNICORN' };
-  const cached = firstExisting(cacheDirs(search.root ?? packageRoot()), names);
-  if (cached) return { path: cached, from: 'cache' };
-  const dirs = search.systemDirs ?? systemDirs(env, platform);
-  const system =
-    firstExisting(dirs, names) ?? (search.systemDirs ? undefined : fromLoaderCache(platform, names));
-  return system ? { path: system, from: 'system' } : undefined;
-}
-
-/** The library's path, for those who cannot do without: says how to get it when it is nowhere. */
-export function findUnicornLibrary(search: UnicornSearch = {}): string {
-  const found = locateUnicorn(search);
-  if (!found) throw new UnicornNotFoundError(unicornMissingMessage());
-  return found.path;
+  if (env.KLPEMU_UNICORN) return [{ path: fromEnv(env.KLPEMU_UNICORN, names), from: 'KLPEMU_UNICORN' }];
+  const cached = existing(cacheDirs(search.root ?? packageRoot()), names);
+  let system = existing(search.systemDirs ?? systemDirs(env, platform), names);
+  if (system.length === 0 && !search.systemDirs) system = fromLoaderCache(platform, names);
+  const found = [
+    ...cached.map((path): UnicornLibrary => ({ path, from: 'cache' })),
+    ...system.map((path): UnicornLibrary => ({ path, from: 'system' })),
+  ];
+  const files = new Set<string>();
+  return found.filter(({ path }) => {
+    const file = realpathSync(path);
+    return !files.has(file) && files.add(file);
+  });
 }
 
 export function unicornMissingMessage(): string {
-  return [
-    'the Unicorn library (libunicorn, version 2) was not found. Install it:',
-    '  Debian, Ubuntu  apt install libunicorn2',
-    '  Fedora          dnf install unicorn',
-    '  Arch            pacman -S unicorn',
-    '  macOS           brew install unicorn',
-    'or point the environment variable KLPEMU_UNICORN to the library file.',
-  ].join('\n');
+  return ['the Unicorn library (libunicorn, version 2) was not found. Install it:', ...UNICORN_WAYS].join(
+    '\n',
+  );
 }
+
+/** What one does who has no library, or none that fits. */
+export const UNICORN_WAYS: readonly string[] = [
+  '  Debian, Ubuntu  apt install libunicorn2t64  (libunicorn2 up to Debian 12 and Ubuntu 22.04)',
+  '  Fedora          dnf install unicorn',
+  '  Arch            pacman -S unicorn',
+  '  macOS           brew install unicorn',
+  'or point the environment variable KLPEMU_UNICORN to the library file.',
+];
 
 /** The folder of klpemu's package.json, from source and from the bundle alike. */
 export function packageRoot(): string {
@@ -94,7 +100,7 @@ function libraryNames(platform: string): string[] {
 function fromEnv(value: string, names: string[]): string {
   if (!existsSync(value)) throw new UnicornNotFoundError(`KLPEMU_UNICORN=${value}: no such file`);
   if (!statSync(value).isDirectory()) return value;
-  const inside = firstExisting([value], names);
+  const inside = existing([value], names)[0];
   if (inside) return inside;
   throw new UnicornNotFoundError(`KLPEMU_UNICORN=${value}: no ${names.join(' or ')} in this directory`);
 }
@@ -111,8 +117,8 @@ function systemDirs(env: Record<string, string | undefined>, platform: string): 
 }
 
 /** Directories that only /etc/ld.so.conf knows; asked last, as it starts a process. */
-function fromLoaderCache(platform: string, names: string[]): string | undefined {
-  if (platform !== 'linux') return undefined;
+function fromLoaderCache(platform: string, names: string[]): string[] {
+  if (platform !== 'linux') return [];
   try {
     // Read only here: the library is nearly always found before, and every start would read it otherwise.
     const { execFileSync } = createRequire(import.meta.url)('node:child_process') as ChildProcess;
@@ -124,15 +130,12 @@ function fromLoaderCache(platform: string, names: string[]): string | undefined 
     });
     return names
       .map((name) => new RegExp(`^\\s*${name.replaceAll('.', '\\.')} .*=> (\\S+)$`, 'm').exec(lines)?.[1])
-      .find((path) => path && existsSync(path));
+      .filter((path): path is string => path !== undefined && existsSync(path));
   } catch {
-    return undefined;
+    return [];
   }
 }
 
-function firstExisting(dirs: readonly string[], names: readonly string[]): string | undefined {
-  for (const dir of dirs) {
-    for (const name of names) if (existsSync(join(dir, name))) return join(dir, name);
-  }
-  return undefined;
+function existing(dirs: readonly string[], names: readonly string[]): string[] {
+  return dirs.flatMap((dir) => names.map((name) => join(dir, name))).filter((path) => existsSync(path));
 }
