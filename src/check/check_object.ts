@@ -4,7 +4,8 @@ import { ElfObject } from '../elf/elf_object.ts';
 import { inputFromElf } from '../objtool/elf_input.ts';
 import type { ObjtoolInput } from '../objtool/input.ts';
 import { type Code, INSN_BUG, INSN_NOP, INSN_TRAP, placeName } from '../objtool/insn.ts';
-import { readOrc } from '../objtool/orc_format.ts';
+import { orcFormatOf, readOrc } from '../objtool/orc_format_of.ts';
+import type { OrcFormat } from '../objtool/orc_formats.ts';
 import { readCode } from '../objtool/orc_gen.ts';
 import { type OrcRows, rowsAt } from '../objtool/orc_rows.ts';
 import type { CheckGuest } from './check_guest.ts';
@@ -35,6 +36,8 @@ export interface CheckOptions {
   readonly unwinder: Unwinder;
   /** Instead of the object's own. */
   readonly orc?: OrcRows;
+  /** How the object's own is to be read, where the object does not say. */
+  readonly format?: OrcFormat;
   /** Each instruction in a run of its own, nowhere many at once. */
   readonly single?: boolean;
   /** Calls within the object are followed as well, and all frames that are live then are asked for. */
@@ -61,8 +64,10 @@ export interface CheckSubject {
   readonly except?: ReadonlySet<string>;
 }
 
-function fromElf(elf: ElfObject, { unwinder, orc }: CheckOptions): CheckSubject {
-  return { input: inputFromElf(elf), orc: unwinder === 'orc' && !orc ? readOrc(elf) : undefined };
+function fromElf(elf: ElfObject, { unwinder, orc, format }: CheckOptions): CheckSubject {
+  if (unwinder !== 'orc') return { input: inputFromElf(elf, format), orc: undefined };
+  const own = orc ? format : (orcFormatOf(elf, format)?.format ?? format);
+  return { input: inputFromElf(elf, own), orc: orc ? undefined : readOrc(elf, own) };
 }
 
 export class ObjectChecker {

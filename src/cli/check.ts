@@ -2,6 +2,7 @@
 
 import { availableParallelism } from 'node:os';
 import type { Unwinder } from '../check/ports.ts';
+import type { OrcFormat } from '../objtool/orc_formats.ts';
 import { type CheckJob, type CheckReport, checkFile } from './check_file.ts';
 import { printChecks } from './check_report.ts';
 import { EXIT, UsageError } from './exit.ts';
@@ -15,6 +16,7 @@ export interface CheckCommandOptions {
   readonly functions?: boolean;
   /** The guest kernel's own code, and no objects. */
   readonly image?: boolean;
+  readonly format?: OrcFormat;
   readonly jobs?: number;
   readonly json?: boolean;
   readonly quiet?: boolean;
@@ -33,8 +35,8 @@ export async function check(args: readonly string[], options: CheckCommandOption
   }
   if (args.length === 0) throw new UsageError('which objects? (or --image)');
   const objects = findObjects(args);
-  const { unwinder, into = false } = options;
-  const jobs = objects.map(({ path }): CheckJob => ({ path, unwinder, into }));
+  const { unwinder, into = false, format } = options;
+  const jobs = objects.map(({ path }): CheckJob => ({ path, unwinder, into, ...(format ? { format } : {}) }));
   const started = performance.now();
   const progress = await objectsProgress(jobs.length, options);
   const reports = new Map<CheckJob, CheckReport>();

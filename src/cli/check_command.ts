@@ -1,6 +1,7 @@
 // The options of `klpemu check`; the work is loaded when it is called.
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { ORC_FORMATS } from '../objtool/orc_formats.ts';
 
 const EXIT_CODES = `
 Exit codes:
@@ -32,6 +33,12 @@ export function addCheck(root: Command): void {
     .option('--into', 'follow calls within an object as well, and ask for every frame that is live then')
     .option('--image', "the guest kernel's own code instead: explored, and executed on the booted machine")
     .option('--functions', 'a line for each function that has wrong or unreached instructions')
+    .addOption(
+      new Option(
+        '--format <kernel>',
+        "layout of the objects' ORC entries: the kernel that had it first; by default told by the object",
+      ).choices(ORC_FORMATS),
+    )
     .addOption(new Option('-j, --jobs <number>', 'threads; by default one a core').argParser(threads))
     .option('--json', 'as one JSON object')
     .option('-q, --quiet', 'only what is wrong or fails, and the sums')

@@ -6,7 +6,8 @@ import { CheckGuest } from '../check/check_guest.ts';
 import { ObjectChecker } from '../check/check_object.ts';
 import type { ObjectCheck, Unwinder } from '../check/ports.ts';
 import { EngineError } from '../guest/engine.ts';
-import { readOrc } from '../objtool/orc_format.ts';
+import { type KnownFormat, orcFormatOf } from '../objtool/orc_format_of.ts';
+import type { OrcFormat } from '../objtool/orc_formats.ts';
 import { parseKernelObject } from '../objtool/vmlinux.ts';
 import { readObject } from './object_files.ts';
 
@@ -14,6 +15,8 @@ export interface CheckJob {
   readonly path: string;
   readonly unwinder: Unwinder;
   readonly into?: boolean;
+  /** How the object's table is to be read. */
+  readonly format?: OrcFormat;
 }
 
 export interface CheckReport {
@@ -21,22 +24,27 @@ export interface CheckReport {
   readonly ms: number;
   readonly error?: { readonly code: string; readonly message: string };
   readonly check?: ObjectCheck;
+  /** How the object's table was read. */
+  readonly format?: KnownFormat;
 }
 
 let guest: CheckGuest | undefined;
 
-export function checkFile({ path, unwinder, into = false }: CheckJob): CheckReport {
+export function checkFile({ path, unwinder, into = false, format: wanted }: CheckJob): CheckReport {
   const started = performance.now();
   const ms = (): number => Math.round(performance.now() - started);
   let used = false;
   try {
     const elf = parseKernelObject(readObject(path), path);
-    if (unwinder === 'orc' && !readOrc(elf)) throw elf.error('no .orc_unwind table to check');
+    const hasTable = elf.section('.orc_unwind') && elf.section('.orc_unwind_ip');
+    if (unwinder === 'orc' && !hasTable) throw elf.error('no .orc_unwind table to check');
+    const format = unwinder === 'orc' ? orcFormatOf(elf, wanted) : undefined;
     guest ??= new CheckGuest();
-    const checker = new ObjectChecker(guest, elf, { unwinder, into });
+    const own = format?.format ?? wanted;
+    const checker = new ObjectChecker(guest, elf, { unwinder, into, ...(own ? { format: own } : {}) });
     used = true;
     const check = checker.check();
-    return { file: path, ms: ms(), check };
+    return { file: path, ms: ms(), check, ...(format ? { format } : {}) };
   } catch (error) {
     if (error instanceof EngineError) throw error;
     // What a broken object left in the machine is not for the next one.

@@ -44,7 +44,7 @@ export function printChecks(reports: readonly CheckReport[], options: CheckRepor
   const lines: string[] = [];
   const shown = options.quiet ? reports.filter(({ check }) => check && check.wrong > 0) : reports;
   if (shown.some(({ check }) => check)) lines.push(objectTable(shown));
-  for (const { file, check } of shown) if (check) lines.push(...details(file, check, options, colors));
+  for (const report of shown) lines.push(...details(report, options, colors));
   const maps = reports.flatMap(({ check }) => check?.frames ?? []);
   if (maps.length > 0) lines.push(...ruleLines(maps, colors));
   lines.push(...sumLines(sums, options.ms, colors));
@@ -85,8 +85,14 @@ export function objectTable(reports: readonly Pick<CheckReport, 'file' | 'check'
 
 const NUMBERS = Array.from({ length: 6 }, () => 'right' as const);
 
-function details(file: string, check: ObjectCheck, options: CheckReportOptions, colors: Colors): string[] {
+function details(
+  { file, check, format }: CheckReport,
+  options: CheckReportOptions,
+  colors: Colors,
+): string[] {
+  if (!check) return [];
   const lines: string[] = [];
+  if (format?.by === 'entries') lines.push(`  entries of the ${format.format} format, told by themselves`);
   if (options.functions) lines.push(...functionLines(check));
   if (check.frames) lines.push(...frameMapLines(check.frames, options.functions === true, colors));
   else lines.push(...wrongPlaces(check, colors));

@@ -3,7 +3,7 @@
 import { statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import type { OrcFormat } from '../objtool/orc_format.ts';
+import type { OrcFormat } from '../objtool/orc_formats.ts';
 import { EXIT, UsageError } from './exit.ts';
 import { findObjects, type ObjectFile } from './object_files.ts';
 import { objectsProgress } from './objects_progress.ts';

@@ -1,6 +1,7 @@
 // The options of `klpemu orc`; the work is loaded when it is called.
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { ORC_FORMATS } from '../objtool/orc_formats.ts';
 
 const EXIT_CODES = `
 Exit codes:
@@ -23,11 +24,10 @@ export function addOrc(root: Command): void {
     .option('--diff', "compare with the objects' own tables, and say who is wrong where they differ")
     .option('--dump', 'print the entries')
     .addOption(
-      new Option('--format <kernel>', "layout of the entries, instead of the object's own kernel's").choices([
-        '6.1',
-        '6.3',
-        '6.4',
-      ]),
+      new Option(
+        '--format <kernel>',
+        'layout of the entries, to read and to write: the kernel that had it first; by default told by the object',
+      ).choices(ORC_FORMATS),
     )
     .addOption(new Option('-j, --jobs <number>', 'threads; by default one a core').argParser(threads))
     .option('--json', 'as one JSON object')

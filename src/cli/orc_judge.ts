@@ -5,6 +5,7 @@ import { ObjectChecker } from '../check/check_object.ts';
 import type { ProofAt, Truth } from '../check/ports.ts';
 import type { ElfObject } from '../elf/elf_object.ts';
 import { type Judge, NOT_REACHED, type ProofVerdict } from '../objtool/diff.ts';
+import type { OrcFormat } from '../objtool/orc_formats.ts';
 import type { OrcRows } from '../objtool/orc_rows.ts';
 
 /** The first in a function takes its exploration, twice. */
@@ -15,10 +16,16 @@ const TOO_MANY = `was asked about ${MOST_PROOFS} places before this one`;
 let guest: CheckGuest | undefined;
 
 /** Throws where there is no engine to execute with. */
-export function judgeOf(elf: ElfObject, ours: OrcRows, theirs: OrcRows): Judge {
+export function judgeOf(
+  elf: ElfObject,
+  ours: OrcRows,
+  theirs: OrcRows,
+  format: OrcFormat | undefined,
+): Judge {
   guest ??= new CheckGuest();
   const judges = [ours, theirs].map(
-    (orc) => new ObjectChecker(guest as CheckGuest, elf, { unwinder: 'orc', orc }),
+    (orc) =>
+      new ObjectChecker(guest as CheckGuest, elf, { unwinder: 'orc', orc, ...(format ? { format } : {}) }),
   );
   let left = MOST_PROOFS;
   return (section, offset) => {

@@ -8,7 +8,9 @@ import { type ElfObject, parseElf } from '../elf/elf_object.ts';
 import { type Agreement, diffOrc } from '../objtool/diff.ts';
 import { inputFromElf } from '../objtool/elf_input.ts';
 import { dumpOrc } from '../objtool/orc_dump.ts';
-import { type OrcFormat, orcFormatOf, readOrc } from '../objtool/orc_format.ts';
+import { encodeOrc } from '../objtool/orc_format.ts';
+import { type KnownFormat, orcFormatOf, orcFormatToWrite, readOrc } from '../objtool/orc_format_of.ts';
+import { ORC_FORMATS, type OrcFormat } from '../objtool/orc_formats.ts';
 import { createOrc, type OrcResult } from '../objtool/orc_gen.ts';
 import type { OrcRows } from '../objtool/orc_rows.ts';
 import { writeOrc } from '../objtool/orc_write.ts';
@@ -28,7 +30,8 @@ export interface OrcJob {
 export interface OrcReport {
   readonly file: string;
   readonly error?: { readonly code: string; readonly message: string };
-  readonly format?: OrcFormat;
+  /** How the object's table was read, or how ours was written. */
+  readonly format?: KnownFormat;
   readonly functions?: number;
   readonly instructions?: number;
   readonly entries?: number;
@@ -59,15 +62,14 @@ async function makeReport(job: OrcJob): Promise<OrcReport> {
   // A copy of a vmlinux would be no kernel: its table can be made and compared only.
   const parse = job.output === undefined ? parseKernelObject : parseElf;
   const elf = parse(readObject(job.path), job.path);
-  const own = orcFormatOf(elf);
-  const format = job.format ?? own;
-  const result = createOrc(inputFromElf(elf));
-  const theirs = job.diff ? readOrc(elf, own) : undefined;
-  const agreement = theirs && (await compare(elf, result, theirs));
-  if (job.output !== undefined) save(job.path, job.output, writeOrc(elf, result.rows, format));
+  const { own, format } = formatsOf(elf, job);
+  const result = createOrc(inputFromElf(elf, own?.format));
+  const theirs = job.diff ? readOrc(elf, own?.format) : undefined;
+  const agreement = theirs && (await compare(elf, result, theirs, own?.format));
+  if (job.output !== undefined) save(job.path, job.output, written(elf, result.rows, format));
   const report = {
     file: job.path,
-    format,
+    ...(format ? { format } : {}),
     ...counts(result),
     warnings: result.warnings,
     ...(job.output === undefined ? {} : { output: job.output }),
@@ -78,13 +80,50 @@ async function makeReport(job: OrcJob): Promise<OrcReport> {
   return report;
 }
 
+/** Of the object's own table, and of the one that is reported or written. */
+function formatsOf(
+  elf: ElfObject,
+  { format: wanted, diff }: OrcJob,
+): { readonly own: KnownFormat | undefined; readonly format: KnownFormat | undefined } {
+  if (wanted === undefined || diff) {
+    const own = orcFormatOf(elf, wanted);
+    return { own, format: own };
+  }
+  return { own: ownFormat(elf, wanted), format: orcFormatToWrite(elf, wanted) };
+}
+
+/** Of a table that is not read, for what else hangs on it. */
+function ownFormat(elf: ElfObject, wanted: OrcFormat): KnownFormat | undefined {
+  try {
+    return orcFormatOf(elf);
+  } catch {
+    return orcFormatOf(elf, wanted);
+  }
+}
+
+function written(elf: ElfObject, rows: OrcRows, known: KnownFormat | undefined): Uint8Array[] {
+  const { format, or } = known ?? {};
+  if (format === undefined) {
+    throw elf.error(`nothing tells which ORC format to write: --format does (${ORC_FORMATS.join(', ')})`);
+  }
+  if (or && Buffer.compare(encodeOrc(rows, format), encodeOrc(rows, or)) !== 0) {
+    throw elf.error(`nothing tells whether to write the ORC format of ${format} or ${or}: --format does`);
+  }
+  return writeOrc(elf, rows, format);
+}
+
 /** Execution is asked only where there is something to decide. */
-async function compare(elf: ElfObject, result: OrcResult, theirs: OrcRows): Promise<Agreement> {
+async function compare(
+  elf: ElfObject,
+  result: OrcResult,
+  theirs: OrcRows,
+  format: OrcFormat | undefined,
+): Promise<Agreement> {
   const agreement = diffOrc(result, theirs);
   if (agreement.differences.length === 0) return agreement;
   const { dismissJudge, judgeOf } = await import('./orc_judge.ts');
   try {
-    return diffOrc(result, theirs, judgeOf(elf, result.rows, theirs));
+    return diffOrc(result, theirs, judgeOf(elf, result.rows, theirs, format));
   } catch (error) {
     // Without an engine, or in text that it cannot hold, differences stay unproved.
     if (process.env.KLPEMU_DEBUG) process.stderr.write(`${(error as Error).stack}\n`);

@@ -1,6 +1,7 @@
 // What `klpemu orc` prints: a line an object, the differences, and the sums.
 
 import { type ClassifiedDifference, DIFFERENCE_CLASSES, type DifferenceClass } from '../objtool/diff.ts';
+import type { KnownFormat } from '../objtool/orc_format_of.ts';
 import type { OrcReport } from './orc_object.ts';
 import { resourcesUsed } from './resources.ts';
 import { type Colors, colorsFor } from './terminal.ts';
@@ -111,12 +112,18 @@ function objectLines(report: OrcReport, { diff, quiet }: ReportOptions, colors: 
   if (quiet && !differs && (report.warnings ?? []).length === 0) return [];
   const counts =
     `${whole(report.functions ?? 0)} functions, ${whole(report.instructions ?? 0)} instructions, ` +
-    `${whole(report.entries ?? 0)} entries (${report.format} format)`;
+    `${whole(report.entries ?? 0)} entries${formatText(report.format)}`;
   const lines = [`${colors.bold(report.file)}: ${counts}`];
   if (report.output !== undefined) lines.push(`  written to ${report.output}`);
   for (const warning of (report.warnings ?? []).slice(0, MAX_WARNINGS)) lines.push(`  warning: ${warning}`);
   if (diff) lines.push(...agreementLines(report, colors));
   return lines;
+}
+
+/** By whom it is told goes without saying where the object names it. */
+function formatText(known: KnownFormat | undefined): string {
+  if (!known) return '';
+  return ` (${known.format} format${known.by === 'entries' ? ', told by its entries' : ''})`;
 }
 
 const MAX_WARNINGS = 20;

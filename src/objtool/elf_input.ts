@@ -17,6 +17,7 @@ import {
   SymbolTable,
 } from './input.ts';
 import { LATER_NORETURNS } from './noreturn.ts';
+import type { OrcFormat } from './orc_formats.ts';
 import { SpecialSections } from './special_sections.ts';
 import { SymbolRanges } from './symbol_ranges.ts';
 
@@ -27,11 +28,15 @@ const isText = (section: ElfSection): boolean => (section.flags & SHF_EXECINSTR)
 
 const isRodata = (name: string): boolean => name.startsWith('.rodata') && !name.includes('.str1.');
 
-/** Throws ElfError for tables that contradict the object. */
-export function inputFromElf(elf: ElfObject): ObjtoolInput {
+/**
+ * `format`: of the object's ORC table, where that is known otherwise than by what the object says of its kernel.
+ * Throws ElfError for tables that contradict the object.
+ */
+export function inputFromElf(elf: ElfObject, format?: OrcFormat): ObjtoolInput {
   checkSizes(elf);
   const tables = ElfTables.of(elf);
-  const special = new SpecialSections(elf, tables);
+  const version = kernelVersion(elf) ?? leastVersion(elf, format);
+  const special = new SpecialSections(elf, tables, version >= 604, format);
   const sections = elf.sections.map((section): CodeSection => {
     const { index, name } = section;
     const [text, rodata] = [isText(section), isRodata(name)];
@@ -45,7 +50,7 @@ export function inputFromElf(elf: ElfObject): ObjtoolInput {
     sections,
     symbols,
     hints: [...special.hints(), ...vmxHints(elf, sections, symbols)],
-    noreturn: (kernelVersion(elf) ?? 0) >= 602 ? LATER_NORETURNS : new Set(),
+    noreturn: version >= 602 ? LATER_NORETURNS : new Set(),
     deadEnds: special.deadEnds(),
     reachable: special.reachable(),
     alternatives: special.alternatives(),
@@ -82,8 +87,19 @@ const NO_BYTES = new Uint8Array(0);
 
 /** The kernel that a module was built for, as 100 times the major number plus the minor; undefined in a `.o`. */
 export function kernelVersion(elf: ElfObject): number | undefined {
-  const match = /^(\d+)\.(\d+)/.exec(readModInfo(elf).get('vermagic') ?? '');
-  return match ? Number(match[1]) * 100 + Number(match[2]) : undefined;
+  const match = /^\d+\.\d+/.exec(readModInfo(elf).get('vermagic') ?? '');
+  return match ? versionOf(match[0]) : undefined;
+}
+
+/** Of an object that does not say: no kernel before that one has such a table. */
+function leastVersion(elf: ElfObject, format: OrcFormat | undefined): number {
+  const least = elf.section('.orc_header') ? 603 : 0;
+  return format === undefined ? least : Math.max(least, versionOf(format));
+}
+
+function versionOf(text: string): number {
+  const [major, minor] = text.split('.');
+  return Number(major) * 100 + Number(minor);
 }
 
 /**

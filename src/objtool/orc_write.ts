@@ -9,7 +9,8 @@ import { R_X86_64_PC32 } from '../elf/relocation.ts';
 import { ElfTables } from './elf_tables.ts';
 import { ObjtoolError } from './error.ts';
 import { SYM_SECTION } from './input.ts';
-import { encodeOrc, type OrcFormat } from './orc_format.ts';
+import { encodeOrc } from './orc_format.ts';
+import type { OrcFormat } from './orc_formats.ts';
 import type { OrcRows } from './orc_rows.ts';
 
 /** The object, in pieces, with these entries in place of those it has. Throws ObjtoolError where a section has no symbol. */

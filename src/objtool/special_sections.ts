@@ -14,6 +14,8 @@ import {
   type RelocTable,
   SYM_SECTION,
 } from './input.ts';
+import { orcRegister } from './orc_format.ts';
+import type { OrcFormat } from './orc_formats.ts';
 
 const BUGFLAG_WARNING = 1;
 /** What _ASM_EXTABLE_EX once added to an address. */
@@ -34,9 +36,10 @@ interface RowForm {
   readonly fields: readonly number[];
 }
 
-/** struct bug_entry, with the file's name and without. */
+/** struct bug_entry, with the file's name and without; from 7.2 on with a format before it. */
 const BUG: readonly RowForm[] = [
   { size: 12, fields: [0, 4] },
+  { size: 16, fields: [0, 4, 8] },
   { size: 8, fields: [0] },
 ];
 /** struct alt_instr; its flags took two more bytes in 6.3. */
@@ -72,10 +75,15 @@ const HINT_KINDS_6_4: readonly CodeHintKind[] = [
 export class SpecialSections {
   readonly #elf: ElfObject;
   readonly #tables: ElfTables;
+  readonly #since64: boolean;
+  readonly #format: OrcFormat;
 
-  constructor(elf: ElfObject, tables: ElfTables) {
+  /** `since64`: of a kernel whose hints are numbered as in 6.4; `format`: by whose numbers they name registers. */
+  constructor(elf: ElfObject, tables: ElfTables, since64 = false, format: OrcFormat = '6.4') {
     this.#elf = elf;
     this.#tables = tables;
+    this.#since64 = since64;
+    this.#format = format;
   }
 
   /** In objtool's order: replacements, jump labels, exception fixups. */
@@ -88,7 +96,8 @@ export class SpecialSections {
     const { view, rows, size } = this.#rows('__bug_table', BUG);
     const marks: CodeMark[] = [];
     for (const { at, first } of rows) {
-      const flags = size === 8 ? 4 : 10;
+      // The last two bytes, but for a row without a file's name, which has the flags in its middle.
+      const flags = size === 8 ? 4 : size - 2;
       if (first && view && view.getUint16(at + flags, true) & BUGFLAG_WARNING) marks.push(first);
     }
     return [...marks, ...this.#before('.discard.reachable')];
@@ -113,13 +122,12 @@ export class SpecialSections {
 
   hints(): CodeHint[] {
     const { view, rows } = this.#rows('.discard.unwind_hints', HINT);
-    const newer = this.#elf.section('.orc_header') !== undefined;
-    const kinds = newer ? HINT_KINDS_6_4 : HINT_KINDS;
+    const kinds = this.#since64 ? HINT_KINDS_6_4 : HINT_KINDS;
     return rows.flatMap(({ at, first }): CodeHint[] => {
       if (!first || !view) return [];
       const kind = kinds[view.getUint8(at + 7)] ?? 'undefined';
-      const ends = !newer && kind === 'call' && view.getUint8(at + 8) !== 0;
-      const base = baseName(view.getUint8(at + 6));
+      const ends = !this.#since64 && kind === 'call' && view.getUint8(at + 8) !== 0;
+      const base = baseName(orcRegister(view.getUint8(at + 6), this.#format));
       return [{ ...first, kind: ends ? 'empty' : kind, base, frameOffset: view.getInt16(at + 4, true) }];
     });
   }

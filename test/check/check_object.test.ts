@@ -9,7 +9,7 @@ import type { ObjectCheck } from '../../src/check/ports.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { ORC_REG_BP, ORC_REG_SP, orcSearch, orcSpReg } from '../../src/elf/orc.ts';
 import { decodeAt, type Insn } from '../../src/isa/decoder.ts';
-import { readOrc } from '../../src/objtool/orc_format.ts';
+import { readOrc } from '../../src/objtool/orc_format_of.ts';
 import type { OrcRows } from '../../src/objtool/orc_rows.ts';
 
 const MODULE = join(import.meta.dirname, '../../fixtures/modules/klpdemo_target.ko');

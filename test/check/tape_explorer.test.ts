@@ -7,7 +7,7 @@ import { CheckGuest } from '../../src/check/check_guest.ts';
 import { ObjectChecker } from '../../src/check/check_object.ts';
 import type { ObjectCheck, Unwinder } from '../../src/check/ports.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
-import { readOrc } from '../../src/objtool/orc_format.ts';
+import { readOrc } from '../../src/objtool/orc_format_of.ts';
 
 const MODULES = join(import.meta.dirname, '../../fixtures/modules');
 let guest: CheckGuest;

@@ -10,7 +10,7 @@ import type { FunctionReport, ObjectCheck } from '../../src/check/ports.ts';
 import { SHDR_SIZE, SHF_EXECINSTR, SHT_PROGBITS, SHT_SYMTAB } from '../../src/elf/constants.ts';
 import { type ElfObject, parseElf } from '../../src/elf/elf_object.ts';
 import { inputFromElf } from '../../src/objtool/elf_input.ts';
-import { readOrc } from '../../src/objtool/orc_format.ts';
+import { readOrc } from '../../src/objtool/orc_format_of.ts';
 import { createOrc } from '../../src/objtool/orc_gen.ts';
 import { parseKernelObject } from '../../src/objtool/vmlinux.ts';
 

@@ -7,7 +7,7 @@ import { SHDR_SIZE } from '../../src/elf/constants.ts';
 import { ElfError } from '../../src/elf/error.ts';
 import { inputFromElf } from '../../src/objtool/elf_input.ts';
 import { ObjtoolError } from '../../src/objtool/error.ts';
-import { readOrc } from '../../src/objtool/orc_format.ts';
+import { readOrc } from '../../src/objtool/orc_format_of.ts';
 import { createOrc } from '../../src/objtool/orc_gen.ts';
 import { parseKernelObject } from '../../src/objtool/vmlinux.ts';
 import { Random } from '../fuzz/random.ts';

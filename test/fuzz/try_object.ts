@@ -6,7 +6,7 @@ import { ElfError } from '../../src/elf/error.ts';
 import { diffOrc } from '../../src/objtool/diff.ts';
 import { inputFromElf } from '../../src/objtool/elf_input.ts';
 import { ObjtoolError } from '../../src/objtool/error.ts';
-import { orcFormatOf, readOrc } from '../../src/objtool/orc_format.ts';
+import { orcFormatOf, readOrc } from '../../src/objtool/orc_format_of.ts';
 import { createOrc } from '../../src/objtool/orc_gen.ts';
 import { writeOrc } from '../../src/objtool/orc_write.ts';
 
@@ -14,10 +14,11 @@ import { writeOrc } from '../../src/objtool/orc_write.ts';
 export function tryObject(bytes: Uint8Array, name: string): string {
   try {
     const elf = parseElf(bytes, name);
-    const result = createOrc(inputFromElf(elf));
+    const format = orcFormatOf(elf)?.format;
+    const result = createOrc(inputFromElf(elf, format));
     const theirs = readOrc(elf);
     if (theirs) diffOrc(result, theirs);
-    if (elf.symtab) parseElf(Buffer.concat(writeOrc(elf, result.rows, orcFormatOf(elf))), name);
+    if (elf.symtab) parseElf(Buffer.concat(writeOrc(elf, result.rows, format ?? '6.1')), name);
     return 'tables';
   } catch (error) {
     if (error instanceof ElfError || error instanceof ObjtoolError) return error.message;

@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { type ElfObject, parseElf } from '../../src/elf/elf_object.ts';
 import { type Agreement, diffOrc, type Judge } from '../../src/objtool/diff.ts';
 import { inputFromElf } from '../../src/objtool/elf_input.ts';
-import { readOrc } from '../../src/objtool/orc_format.ts';
+import { readOrc } from '../../src/objtool/orc_format_of.ts';
 import { createOrc } from '../../src/objtool/orc_gen.ts';
 import type { OrcRows } from '../../src/objtool/orc_rows.ts';
 

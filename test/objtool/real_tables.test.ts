@@ -8,7 +8,7 @@ import { type OrcTable, unpackOrcEntry } from '../../src/elf/orc.ts';
 import { assembleImage } from '../../src/isa/assembler.ts';
 import { diffOrc } from '../../src/objtool/diff.ts';
 import { inputFromElf } from '../../src/objtool/elf_input.ts';
-import { readOrc } from '../../src/objtool/orc_format.ts';
+import { readOrc } from '../../src/objtool/orc_format_of.ts';
 import { createOrc, generateOrc } from '../../src/objtool/orc_gen.ts';
 import type { OrcRows } from '../../src/objtool/orc_rows.ts';
 import { hasObjtool, runObjtool } from './real_objtool.ts';
