@@ -113,21 +113,12 @@ export class Gate {
     if (depth <= 0) yield* this.#wake();
   }
 
-  /**
-   * A task dies, perhaps in a load: those that waited for that go on. What waits for a transition that it was starting
-   * does not: klp_mutex stays with the dead, as in the kernel.
-   */
-  *forget(task: TaskStruct): HostGenerator<void> {
+  /** A task has died in a load. */
+  forget(task: TaskStruct): void {
     this.#waits.delete(task);
-    this.#dead.delete(task);
-    const { printk } = this.#core;
-    if (this.#owner === task) {
-      printk.err(`livepatch: ${task} died while it started the transition of '${this.#ports.transition()}'`);
-    }
     if (!this.#loads.delete(task)) return;
-    printk.err(`livepatch: ${task} died while it loaded or unloaded a module`);
+    this.#core.printk.err(`livepatch: ${task} died while it loaded or unloaded a module`);
     this.#setCount(LOADS, this.#loads.size);
-    yield* this.#wake();
   }
 
   /** Tasks that wait without a way back, now that a transition has begun. */

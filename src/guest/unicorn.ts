@@ -10,6 +10,7 @@
 import koffi from 'koffi';
 import { type Addr, hi32, lo32, STACK_HI, STACK_SLOT, THREAD_SIZE } from './addr.ts';
 import { type CpuContext, type Engine, EngineError, REG, type Stop } from './engine.ts';
+import { EnginePieces } from './engine_pieces.ts';
 import { PAGE_SIZE, PROT_EXEC, type SharedAllocator } from './memory.ts';
 import {
   allocContext,
@@ -37,6 +38,7 @@ const ACCESS: Readonly<Record<number, readonly ['read' | 'write' | 'fetch', bool
   23: ['read', false],
   24: ['fetch', false],
 };
+const FORBIDDEN = { write: 22, read: 23, fetch: 24 } as const;
 /** Task stacks that the engine has mapped at once; others are mapped when touched. */
 const STACKS_MAPPED = 40;
 class UnicornContext implements CpuContext {
@@ -100,6 +102,7 @@ export class UnicornEngine implements Engine {
   /** Stack slots that exist, with their offset in the buffer; and those the engine has mapped, oldest first. */
   readonly #stacks = new Map<number, number>();
   readonly #mappedStacks = new Set<number>();
+  readonly #pieces: EnginePieces;
   readonly #codeAt: (addr: Addr) => number;
 
   /** @param byteAt reads a guest byte, for telling hlt from syscall and int3 from other exceptions. */
@@ -110,6 +113,18 @@ export class UnicornEngine implements Engine {
     this.#uc = openEngine(this.#lib);
     this.#counter = new Int32Array(koffi.view(this.#uc, ENGINE_BYTES), this.#cal.counter, 1);
     this.#codeAt = byteAt;
+    this.#pieces = new EnginePieces({
+      mapPiece: (base, size, prot, ramOffset) => {
+        this.#mapNow(base, size, prot, ramOffset);
+        // The engine gives the RAM offset of what was unmapped to what is mapped next, and finds translations by
+        // that offset: those of a module that is gone would run in the one that came after it.
+        if (prot & PROT_EXEC) this.#forgetPages(base, size);
+      },
+      unmapPiece: (base, size, prot) => {
+        if (prot & PROT_EXEC) this.invalidate(base, size);
+        this.#check('uc_mem_unmap', this.#lib.unmap(this.#uc, base, size));
+      },
+    });
     this.#callback = koffi.register(
       (_uc: Ptr, type: number, addr: bigint | number) =>
         this.#invalidAccess(type, BigInt.asUintN(64, BigInt(addr))),
@@ -143,6 +158,7 @@ export class UnicornEngine implements Engine {
 
   map(base: Addr, size: number, prot: number, ramOffset: number): void {
     if (hi32(base) === STACK_HI) this.#stacks.set(lo32(base) >>> 15, ramOffset);
+    else if (this.#pieces.covers(base)) this.#pieces.map(base, size, prot, ramOffset);
     else this.#mapNow(base, size, prot, ramOffset);
   }
   unmap(base: Addr, size: number): void {
@@ -151,17 +167,24 @@ export class UnicornEngine implements Engine {
       this.#stacks.delete(slot);
       if (!this.#mappedStacks.delete(slot)) return;
     }
+    if (this.#pieces.covers(base)) {
+      this.#pieces.unmap(base, size);
+      return;
+    }
     this.#check('uc_mem_unmap', this.#lib.unmap(this.#uc, base, size));
   }
   protect(base: Addr, size: number, prot: number): void {
+    if (this.#pieces.covers(base)) {
+      this.#pieces.protect(base, size, prot);
+      return;
+    }
     this.#check('uc_mem_protect', this.#lib.protect(this.#uc, base, size, prot));
     // What was translated while it was executable would still be executed.
     if ((prot & PROT_EXEC) === 0) this.invalidate(base, size);
-    // The engine gives the RAM offset of what was unmapped to what is mapped next, and finds translations by
-    // that offset: those of a module that is gone would run in the one that came after it.
     if (prot & PROT_EXEC) this.#forgetPages(base, size);
   }
   invalidate(addr: Addr, size: number): void {
+    if (this.#pieces.covers(addr) && !this.#pieces.has(addr)) return;
     this.#lib.ctl(this.#uc, TB_REMOVE_CACHE, 'uint64', addr, 'uint64', addr + BigInt(size));
   }
   /** Page by page: only what is one piece of the engine's memory can be invalidated at once. */
@@ -201,35 +224,55 @@ export class UnicornEngine implements Engine {
 
   run(context: CpuContext, max: number): Stop {
     const ctx = context as UnicornContext;
-    if (this.#mappedStacks.size > STACKS_MAPPED) this.#dropStacks();
-    if (ctx.dirty || this.#current !== ctx) {
-      this.#lib.contextRestore(this.#uc, ctx.ptr);
-      ctx.dirty = false;
-      this.#current = ctx;
+    let before = 0;
+    for (;;) {
+      this.#enter(ctx);
+      const err = this.#lib.start(this.#uc, ctx.regs[REG.rip], NOWHERE, 0n, max - before) as number;
+      this.#lib.contextSave(this.#uc, ctx.ptr);
+      const stop = this.#explain(err, this.#counter[0], max - before, ctx);
+      stop.executed += before;
+      if (!this.#fetchAgain(stop)) return stop;
+      before = stop.executed;
+      if (before < max) continue;
+      stop.kind = 'budget';
+      return stop;
     }
-    this.#faultType = 0;
-    const err = this.#lib.start(this.#uc, ctx.regs[REG.rip], NOWHERE, 0n, max) as number;
-    this.#lib.contextSave(this.#uc, ctx.ptr);
-    return this.#explain(err, this.#counter[0], max, ctx);
   }
 
   runTo(context: CpuContext, from: Addr | number, until: Addr | number): Stop {
     const ctx = context as UnicornContext;
+    for (let at = from; ; at = ctx.regs[REG.rip]) {
+      this.#enter(ctx);
+      const err = this.#lib.start(this.#uc, at, until, 0, 0) as number;
+      const stop = this.#stop;
+      if (err === UC_ERR.OK) stop.kind = 'until';
+      else {
+        this.#lib.contextSave(this.#uc, ctx.ptr);
+        this.#explain(err, 0, 0, ctx);
+      }
+      const again = err !== UC_ERR.OK && this.#fetchAgain(stop);
+      stop.executed = -1;
+      if (!again) return stop;
+    }
+  }
+
+  #enter(ctx: UnicornContext): void {
+    if (this.#mappedStacks.size > STACKS_MAPPED) this.#dropStacks();
+    this.#pieces.trim();
     if (ctx.dirty || this.#current !== ctx) {
       this.#lib.contextRestore(this.#uc, ctx.ptr);
       ctx.dirty = false;
       this.#current = ctx;
     }
     this.#faultType = 0;
-    const err = this.#lib.start(this.#uc, from, until, 0, 0) as number;
-    const stop = this.#stop;
-    if (err === UC_ERR.OK) stop.kind = 'until';
-    else {
-      this.#lib.contextSave(this.#uc, ctx.ptr);
-      this.#explain(err, 0, 0, ctx);
-    }
-    stop.executed = -1;
-    return stop;
+  }
+
+  /** Code that is there, and that the engine had not mapped: it is now. */
+  #fetchAgain(stop: Stop): boolean {
+    if (stop.kind !== 'page fault' || stop.access !== 'fetch' || !stop.unmapped) return false;
+    const is = this.#pieces.touch(stop.faultAddr, 'fetch');
+    stop.unmapped = is !== 'forbidden';
+    return is === 'mapped';
   }
 
   #explain(err: number, counter: number, max: number, ctx: UnicornContext): Stop {
@@ -279,7 +322,13 @@ export class UnicornEngine implements Engine {
     }
     this.#faultType = type;
     this.#faultAddr = addr;
-    return false;
+    const [access, unmapped] = ACCESS[type] ?? ['read', true];
+    // Code is mapped between two runs: the engine is translating it.
+    if (!unmapped || !this.#pieces.covers(addr) || access === 'fetch') return false;
+    const is = this.#pieces.touch(addr, access);
+    if (is === 'forbidden') this.#faultType = FORBIDDEN[access];
+    if (is === 'mapped') this.#faultType = 0;
+    return is === 'mapped';
   }
 
   #dropStacks(): void {
