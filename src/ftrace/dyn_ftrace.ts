@@ -66,13 +66,11 @@ export class FtraceRecords {
     return rec?.ip === ip ? rec : undefined;
   }
 
-  /** ftrace_location_range(): the first record in [start, end]. */
-  inRange(start: Addr, end: Addr): FtraceRec | undefined {
-    for (const records of this.#groups.values()) {
-      const rec = records[lowerBound(records, start)];
-      if (rec && rec.ip <= end) return rec;
-    }
-    return undefined;
+  /** ftrace_location_range(): the first record of the image or of a module in [start, end]. */
+  inRange(module: string | undefined, start: Addr, end: Addr): FtraceRec | undefined {
+    const records = this.group(module);
+    const rec = records[lowerBound(records, start)];
+    return rec && rec.ip <= end ? rec : undefined;
   }
 
   *all(): IterableIterator<FtraceRec> {

@@ -101,9 +101,9 @@ export class Ftrace {
   location(addr: Addr): Addr {
     const exact = this.records.at(addr);
     if (exact) return exact.ip;
-    const found = this.#core.symbols.sizeAndOffset(addr);
+    const found = this.#core.symbols.lookup(addr);
     if (found?.offset !== 0 || found.size === 0) return 0n;
-    return this.records.inRange(addr, addr + BigInt(found.size - 1))?.ip ?? 0n;
+    return this.records.inRange(found.module, addr, addr + BigInt(found.size - 1))?.ip ?? 0n;
   }
 
   /** ftrace_set_filter_ip(). @returns 0, -EINVAL for an address without a site, -ENOENT to remove what is not in. */

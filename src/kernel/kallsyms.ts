@@ -4,7 +4,7 @@
 // Image and module symbols live here together; each module's go with the module. Names may repeat
 // (static functions): kallsyms_on_each_match_symbol order is ascending address within an object.
 
-import type { Addr } from '../guest/addr.ts';
+import { type Addr, hi32, lo32 } from '../guest/addr.ts';
 
 export interface KernelSymbol {
   readonly name: string;
@@ -34,11 +34,17 @@ interface SymbolTable {
   readonly symbols: readonly KernelSymbol[];
   /** Symbols of each name, ascending by address. */
   readonly byName: ReadonlyMap<string, readonly KernelSymbol[]>;
+  /** Which came first: tables are asked in this order. */
+  readonly serial: number;
 }
 
 export class Kallsyms {
   readonly #tables = new Map<string | undefined, SymbolTable>();
+  readonly #modulesAt = new TablesByPage();
+  #serial = 0;
   readonly #exports = new Map<string, ExportedSymbol>();
+  /** Names that each module exports. */
+  readonly #exportsOf = new Map<string, string[]>();
 
   /** Adds the image's (module undefined) or a module's symbols. */
   add(module: string | undefined, symbols: readonly KernelSymbol[]): void {
@@ -49,16 +55,30 @@ export class Kallsyms {
       if (same) same.push(symbol);
       else byName.set(symbol.name, [symbol]);
     }
-    this.#tables.set(module, { module, symbols: sorted, byName });
+    const old = this.#tables.get(module);
+    const table = { module, symbols: sorted, byName, serial: old?.serial ?? this.#serial++ };
+    this.#tables.set(module, table);
+    if (module === undefined) return;
+    if (old) this.#modulesAt.remove(old);
+    this.#modulesAt.add(table);
   }
 
   remove(module: string): void {
+    const table = this.#tables.get(module);
+    if (table) this.#modulesAt.remove(table);
     this.#tables.delete(module);
-    for (const [name, exported] of this.#exports) if (exported.module === module) this.#exports.delete(name);
+    for (const name of this.#exportsOf.get(module) ?? []) {
+      if (this.#exports.get(name)?.module === module) this.#exports.delete(name);
+    }
+    this.#exportsOf.delete(module);
   }
 
   addExport(name: string, symbol: ExportedSymbol): void {
     this.#exports.set(name, symbol);
+    if (symbol.module === undefined) return;
+    const names = this.#exportsOf.get(symbol.module);
+    if (names) names.push(name);
+    else this.#exportsOf.set(symbol.module, [name]);
   }
 
   /** find_symbol(): only what is exported. */
@@ -91,11 +111,12 @@ export class Kallsyms {
 
   /** The symbol that covers the address: the last one at or below it, inside its size. */
   lookup(addr: Addr): ResolvedSymbol | undefined {
-    for (const table of this.#tables.values()) {
-      const symbol = covering(table.symbols, addr);
-      if (!symbol) continue;
-      const offset = Number(addr - symbol.addr);
-      return table.module === undefined ? { ...symbol, offset } : { ...symbol, offset, module: table.module };
+    const image = this.#tables.get(undefined);
+    const symbol = image && covering(image.symbols, addr);
+    if (symbol) return { ...symbol, offset: Number(addr - symbol.addr) };
+    for (const { module, symbols } of this.#modulesAt.at(addr)) {
+      const found = covering(symbols, addr);
+      if (found) return { ...found, offset: Number(addr - found.addr), module: module as string };
     }
     return undefined;
   }
@@ -135,6 +156,61 @@ export class Kallsyms {
       for (const s of table.symbols) yield table.module === undefined ? s : { ...s, module: table.module };
     }
   }
+}
+
+const PAGE_SHIFT = 12;
+/** A symbol over more pages than this has its table asked for every address. */
+const MANY_PAGES = 1 << 14;
+
+/** The tables that have a symbol on a page: so that a look-up costs the same for any number of modules. */
+class TablesByPage {
+  readonly #pages = new Map<number, SymbolTable[]>();
+  #everywhere: readonly SymbolTable[] = [];
+
+  add(table: SymbolTable): void {
+    const pages = pagesOf(table);
+    if (!pages) this.#everywhere = inOrder([...this.#everywhere, table]);
+    for (const page of pages ?? []) this.#pages.set(page, inOrder([...(this.#pages.get(page) ?? []), table]));
+  }
+
+  remove(table: SymbolTable): void {
+    this.#everywhere = this.#everywhere.filter((t) => t !== table);
+    for (const page of pagesOf(table) ?? []) {
+      const left = this.#pages.get(page)?.filter((t) => t !== table) ?? [];
+      if (left.length > 0) this.#pages.set(page, left);
+      else this.#pages.delete(page);
+    }
+  }
+
+  /** First come, first asked. */
+  at(addr: Addr): readonly SymbolTable[] {
+    const here = this.#pages.get(pageOf(addr));
+    if (this.#everywhere.length === 0) return here ?? NO_TABLES;
+    return here ? inOrder([...here, ...this.#everywhere]) : this.#everywhere;
+  }
+}
+
+const NO_TABLES: readonly SymbolTable[] = [];
+
+function inOrder(tables: SymbolTable[]): SymbolTable[] {
+  return tables.sort((a, b) => a.serial - b.serial);
+}
+
+/** Number of the page an address is on: exact, for it has 52 bits. */
+function pageOf(addr: Addr): number {
+  return hi32(addr) * 2 ** (32 - PAGE_SHIFT) + (lo32(addr) >>> PAGE_SHIFT);
+}
+
+/** Pages on which the table has a symbol; undefined when it has one that is too large to list. */
+function pagesOf(table: SymbolTable): Set<number> | undefined {
+  const pages = new Set<number>();
+  for (const { addr, size } of table.symbols) {
+    if (size <= 0) continue;
+    if (size > MANY_PAGES << PAGE_SHIFT) return undefined;
+    const last = pageOf(addr + BigInt(size - 1));
+    for (let page = pageOf(addr); page <= last; page++) pages.add(page);
+  }
+  return pages;
 }
 
 function covering(symbols: readonly KernelSymbol[], addr: Addr): KernelSymbol | undefined {

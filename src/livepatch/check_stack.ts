@@ -26,11 +26,10 @@ export class StackCheck {
     this.#funcs = funcs;
     this.#start = new Uint32Array(funcs.length);
     this.#size = new Uint32Array(funcs.length);
-    const stacks = stackPositions(patching);
     let low = 0xffffffff;
     let high = 0;
     funcs.forEach((func, i) => {
-      const { addr, size } = leaving(func, stacks.get(func.addr), targetState);
+      const { addr, size } = leaving(func, patching.below(func), targetState);
       this.#start[i] = lo32(addr);
       this.#size[i] = size;
       low = Math.min(low, this.#start[i]);
@@ -63,18 +62,6 @@ export class StackCheck {
   nameOf(index: number): string {
     return this.#funcs[index].oldName ?? '?';
   }
-}
-
-/** For each klp_func on a func_stack, what is below it. */
-function stackPositions(patching: Patching): Map<bigint, KlpFunc | undefined> {
-  const below = new Map<bigint, KlpFunc | undefined>();
-  for (const ops of patching.allOps()) {
-    const stack = patching.funcStack(ops);
-    stack.forEach((func, i) => {
-      below.set(func.addr, stack[i + 1]);
-    });
-  }
-  return below;
 }
 
 /** The code that tasks leave: the new function when unpatching, else the version before it. */

@@ -98,10 +98,9 @@ export class Livepatch {
 
   /** The versions under this one on its func_stack, the newest first; none when it is not patched. */
   versionsBelow(func: KlpFunc): KlpFunc[] {
-    const ops = func.oldFunc === 0n ? undefined : this.patching.findOps(func.oldFunc);
-    const stack = ops === undefined ? [] : this.patching.funcStack(ops);
-    const at = stack.findIndex((one) => one.addr === func.addr);
-    return at < 0 ? [] : stack.slice(at + 1);
+    const below: KlpFunc[] = [];
+    for (let next = this.patching.below(func); next; next = this.patching.below(next)) below.push(next);
+    return below;
   }
 
   /** klp_find_object_symbol(), for the loader's livepatch relocations. @param objname undefined for vmlinux. */

@@ -16,6 +16,10 @@ const STACK_NODE = LAYOUT.klp_func.fields.stack_node;
 
 export class Patching {
   readonly #klp: KlpContext;
+  /** Where klp_find_ops() looks first: the ops of each function, by its address. */
+  readonly #ops = new Map<Addr, Addr>();
+  /** Told of each function that comes onto a func_stack, and of each that goes. */
+  readonly onChange: ((func: KlpFunc, patched: boolean) => void)[] = [];
 
   constructor(klp: KlpContext) {
     this.#klp = klp;
@@ -23,11 +27,16 @@ export class Patching {
 
   /** klp_find_ops(): the ops of a function that is patched; undefined for one that is not. */
   findOps(oldFunc: Addr): Addr | undefined {
+    return this.#ops.get(oldFunc);
+  }
+
+  /** The version under a function on its func_stack: list_next_entry(), undefined for the last. */
+  below(func: KlpFunc): KlpFunc | undefined {
+    const ops = func.patched ? this.findOps(func.oldFunc) : undefined;
+    if (ops === undefined) return undefined;
     const { mem } = this.#klp.core;
-    for (const ops of listEntries(mem, this.#klp.opsHead, KLP_OPS.node)) {
-      if (this.funcStack(ops)[0]?.oldFunc === oldFunc) return ops;
-    }
-    return undefined;
+    const next = mem.readU64(func.stackNode);
+    return next === ops + BigInt(KLP_OPS.funcStack) ? undefined : new KlpFunc(mem, next - BigInt(STACK_NODE));
   }
 
   /** The versions of the function, the newest first. */
@@ -83,7 +92,7 @@ export class Patching {
       const ret = yield* this.#newOps(func);
       if (ret !== 0) return ret;
     }
-    func.patched = true;
+    this.#changed(func, true);
     return 0;
   }
 
@@ -102,6 +111,7 @@ export class Patching {
     fops.func = klp.handler;
     fops.flags = C.FTRACE_OPS_FL_DYNAMIC | C.FTRACE_OPS_FL_IPMODIFY | C.FTRACE_OPS_FL_PERMANENT;
     listAdd(mem, ops + BigInt(KLP_OPS.node), klp.opsHead);
+    this.#ops.set(func.oldFunc, ops);
     initListHead(mem, ops + BigInt(KLP_OPS.funcStack));
     listAdd(mem, func.stackNode, ops + BigInt(KLP_OPS.funcStack));
 
@@ -115,14 +125,13 @@ export class Patching {
       yield* klp.ftrace.setFilterIp(fops.addr, site, true);
     }
     listDelRcu(mem, func.stackNode);
-    listDel(mem, ops + BigInt(KLP_OPS.node));
-    slab.free(ops);
+    this.#freeOps(func, ops);
     return ret;
   }
 
   *#unpatchFunc(func: KlpFunc): HostGenerator<void> {
     const klp = this.#klp;
-    const { mem, slab } = klp.core;
+    const { mem } = klp.core;
     const ops = this.findOps(func.oldFunc);
     if (klp.warnOn(ops === undefined, 'patch.c klp_unpatch_func: no ops') || ops === undefined) return;
     if (listIsSingular(mem, ops + BigInt(KLP_OPS.funcStack))) {
@@ -134,11 +143,22 @@ export class Patching {
       const removed = yield* klp.ftrace.setFilterIp(fops, site, true);
       klp.warnOn(removed !== 0, 'patch.c klp_unpatch_func: ftrace_set_filter_ip');
       listDelRcu(mem, func.stackNode);
-      listDel(mem, ops + BigInt(KLP_OPS.node));
-      slab.free(ops);
+      this.#freeOps(func, ops);
     } else {
       listDelRcu(mem, func.stackNode);
     }
-    func.patched = false;
+    this.#changed(func, false);
+  }
+
+  #freeOps(func: KlpFunc, ops: Addr): void {
+    const { mem, slab } = this.#klp.core;
+    listDel(mem, ops + BigInt(KLP_OPS.node));
+    this.#ops.delete(func.oldFunc);
+    slab.free(ops);
+  }
+
+  #changed(func: KlpFunc, patched: boolean): void {
+    func.patched = patched;
+    for (const told of this.onChange) told(func, patched);
   }
 }

@@ -18,7 +18,8 @@ const CALL_SIZE = 5;
 
 export class VersionTruth {
   readonly #core: KernelCore;
-  readonly #livepatch: Livepatch;
+  /** Functions that are patched, the newest first, by what they patch. Low halves. */
+  readonly #stacks = new Map<number, KlpFunc[]>();
   /** Fentry sites whose trampoline each stack is in, innermost last, and the version due at the entry. Low halves. */
   readonly #inside = new Map<number, { site: number; due: number }[]>();
   /** Tasks that run a version which was theirs when it was chosen, and no more when they got it. */
@@ -29,7 +30,7 @@ export class VersionTruth {
 
   constructor(core: KernelCore, livepatch: Livepatch) {
     this.#core = core;
-    this.#livepatch = livepatch;
+    livepatch.patching.onChange.push((func, patched) => this.#changed(func, patched));
   }
 
   /** An fentry site has called a trampoline. Low halves; `slot` is the stack it is on. */
@@ -72,8 +73,8 @@ export class VersionTruth {
 
   /** The new function that the task must get; 0 for the original code. */
   #expected(site: number, task: TaskStruct): number {
-    const stack = this.#funcStack(site);
-    if (stack.length === 0) return 0;
+    const stack = this.#stacks.get(site);
+    if (!stack) return 0;
     let [func] = stack;
     if (func.transition && task.patchState === CONSTANTS.KLP_UNPATCHED) {
       if (stack.length === 1) return 0;
@@ -82,17 +83,17 @@ export class VersionTruth {
     return func.nop ? 0 : lo32(func.newFunc);
   }
 
-  /** Functions that patch a site, newest first. */
-  #funcStack(site: number): KlpFunc[] {
-    const stack: KlpFunc[] = [];
-    for (const patch of this.#livepatch.patches()) {
-      for (const object of patch.objects()) {
-        for (const func of object.funcs()) {
-          if (func.patched && lo32(func.oldFunc) === site) stack.unshift(func);
-        }
-      }
-    }
-    return stack;
+  #changed(func: KlpFunc, patched: boolean): void {
+    const site = lo32(func.oldFunc);
+    const stack = this.#stacks.get(site) ?? [];
+    if (patched) stack.unshift(func);
+    else
+      stack.splice(
+        stack.findIndex((one) => one.addr === func.addr),
+        1,
+      );
+    if (stack.length > 0) this.#stacks.set(site, stack);
+    else this.#stacks.delete(site);
   }
 
   #name(lo: number): string {

@@ -180,6 +180,7 @@ export class ModuleLoader {
     // kallsyms may be walking: the table that stays must be in place before the other goes.
     mod.writeField('kallsyms', mod.addr + BigInt(F.core_kallsyms));
     protectAfterInit(this.#core, mod);
+    this.modules.removeInit(mod);
     freeInit(this.#core, this.#ports, mod);
     this.#formation.publish(mod);
   }

@@ -18,47 +18,74 @@ export const FIRST_MODULE = MODULES_VADDR + 0x201000n;
 /** Bytes above FIRST_MODULE that are given out. */
 export const MODULE_AREA = 64 << 20;
 
+/** Address space that nobody has, [base, end): the next allocation begins at its base. */
+interface Gap {
+  readonly base: number;
+  readonly end: number;
+}
+
 export class ModuleArena implements ModuleArea {
   readonly #mem: GuestMemory;
   readonly #start: Addr;
-  readonly #end: Addr;
   /** Asked before each allocation: true makes it fail, as a full area would. */
   fault: ((size: number) => boolean) | undefined;
-  /** Ascending by base. */
-  readonly #areas: { readonly base: Addr; readonly size: number }[] = [];
+  /** Told when there is no room for so many bytes. */
+  full: ((size: number) => void) | undefined;
+  /** Bytes of each area, by its offset from the start. */
+  readonly #areas = new Map<number, number>();
+  /** Ascending; no two touch. Offsets from the start; behind the last area its guard may lie outside. */
+  readonly #gaps: Gap[];
+  #used = 0;
 
   constructor(mem: GuestMemory, start: Addr = FIRST_MODULE, bytes: number = MODULE_AREA) {
     this.#mem = mem;
     this.#start = start;
-    this.#end = start + BigInt(bytes);
+    this.#gaps = [{ base: 0, end: bytes + PAGE_SIZE }];
   }
 
   alloc(size: number): Addr | undefined {
     const bytes = Math.ceil(size / PAGE_SIZE) * PAGE_SIZE;
     if (this.fault?.(bytes)) return undefined;
-    if (bytes === 0 || BigInt(bytes) > this.#end - this.#start) return undefined;
-    let base = this.#start;
-    let index = 0;
-    for (; index < this.#areas.length; index++) {
-      const area = this.#areas[index];
-      if (base + BigInt(bytes + PAGE_SIZE) <= area.base) break;
-      base = area.base + BigInt(area.size + PAGE_SIZE);
+    if (bytes === 0) return undefined;
+    const taken = bytes + PAGE_SIZE;
+    const index = this.#gaps.findIndex(({ base, end }) => base + taken <= end);
+    if (index < 0) {
+      this.full?.(size);
+      return undefined;
     }
-    if (base + BigInt(bytes) > this.#end) return undefined;
-    this.#mem.map(base, bytes, PROT_READ | PROT_WRITE);
-    this.#areas.splice(index, 0, { base, size: bytes });
-    return base;
+    const { base, end } = this.#gaps[index];
+    this.#gaps.splice(index, 1, ...(base + taken < end ? [{ base: base + taken, end }] : []));
+    this.#areas.set(base, bytes);
+    this.#used += bytes;
+    const addr = this.#start + BigInt(base);
+    this.#mem.map(addr, bytes, PROT_READ | PROT_WRITE);
+    return addr;
   }
 
-  free(base: Addr): void {
-    const index = this.#areas.findIndex((a) => a.base === base);
-    if (index < 0) throw new Error(`module_memfree of 0x${base.toString(16)}, which is not allocated`);
-    this.#mem.unmap(base, this.#areas[index].size);
-    this.#areas.splice(index, 1);
+  free(addr: Addr): void {
+    const base = Number(addr - this.#start);
+    const bytes = this.#areas.get(base);
+    if (bytes === undefined)
+      throw new Error(`module_memfree of 0x${addr.toString(16)}, which is not allocated`);
+    this.#mem.unmap(addr, bytes);
+    this.#areas.delete(base);
+    this.#used -= bytes;
+    this.#addGap(base, base + bytes + PAGE_SIZE);
+  }
+
+  /** With the gaps on both sides, where they touch. */
+  #addGap(base: number, end: number): void {
+    const gaps = this.#gaps;
+    const at = gaps.findIndex((gap) => gap.base >= end);
+    const next = at < 0 ? gaps.length : at;
+    const before = gaps[next - 1]?.end === base ? gaps[next - 1] : undefined;
+    const after = gaps[next]?.base === end ? gaps[next] : undefined;
+    const merged = { base: before?.base ?? base, end: after?.end ?? end };
+    gaps.splice(before ? next - 1 : next, Number(before !== undefined) + Number(after !== undefined), merged);
   }
 
   /** Bytes given out, guards not counted. */
   used(): number {
-    return this.#areas.reduce((sum, a) => sum + a.size, 0);
+    return this.#used;
   }
 }

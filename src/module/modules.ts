@@ -4,19 +4,24 @@
 //
 // Invariant: an UNFORMED module is in the list, so that its name is taken, but is found by no look-up.
 
-import type { Addr } from '../guest/addr.ts';
+import { type Addr, lo32 } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { LAYOUT } from '../kernel/layout.ts';
 import { initListHead, listAdd, listDelRcu } from '../kernel/list.ts';
 import { type Errno, errnoOf } from './error.ts';
+import type { Region } from './layout.ts';
 import { MODULE_REF_BASE, type Module } from './module.ts';
 
 const F = LAYOUT.module.fields;
 
 export class ModuleList {
   readonly #core: KernelCore;
-  /** Newest first, as the kernel's list. */
-  readonly #modules: Module[] = [];
+  /** Oldest first. */
+  readonly #modules = new Set<Module>();
+  readonly #byName = new Map<string, Module>();
+  readonly #byAddr = new Map<Addr, Module>();
+  /** mod_tree: modules by the pages that their parts lie on. No two share one. */
+  readonly #byPage = new Map<number, Module>();
   /** Name and taint letters of the last one that was removed, for an oops. */
   lastUnloaded: { readonly name: string; readonly flags: string } | undefined;
 
@@ -26,43 +31,73 @@ export class ModuleList {
 
   /** Every module, UNFORMED ones too, newest first. */
   get all(): readonly Module[] {
-    return this.#modules;
+    return [...this.#modules].reverse();
   }
 
   /** Modules that are formed, newest first: what /proc/modules lists. */
   get visible(): readonly Module[] {
-    return this.#modules.filter((m) => m.state !== 'UNFORMED');
+    return this.all.filter((m) => m.state !== 'UNFORMED');
   }
 
   /** find_module_all() */
   find(name: string, evenUnformed = false): Module | undefined {
-    return this.#modules.find((m) => m.name === name && (evenUnformed || m.state !== 'UNFORMED'));
+    const mod = this.#byName.get(name);
+    return mod && (evenUnformed || mod.state !== 'UNFORMED') ? mod : undefined;
   }
 
   /** By the address of its struct module, in any state. */
   byAddr(addr: Addr): Module | undefined {
-    return this.#modules.find((m) => m.addr === addr);
+    return this.#byAddr.get(addr);
   }
 
   /** __module_address() */
   moduleAddress(addr: Addr): Module | undefined {
-    return this.#modules.find((m) => m.contains(addr) && m.state !== 'UNFORMED');
+    const mod = this.#byPage.get(pageOf(addr));
+    return mod?.contains(addr) && mod.state !== 'UNFORMED' ? mod : undefined;
   }
 
   /** __module_text_address() */
   moduleTextAddress(addr: Addr): Module | undefined {
-    return this.#modules.find((m) => m.containsText(addr) && m.state !== 'UNFORMED');
+    const mod = this.#byPage.get(pageOf(addr));
+    return mod?.containsText(addr) && mod.state !== 'UNFORMED' ? mod : undefined;
   }
 
   add(mod: Module): void {
-    this.#modules.unshift(mod);
+    this.#modules.add(mod);
+    this.#byName.set(mod.name, mod);
+    this.#byAddr.set(mod.addr, mod);
+    this.#addPages(mod, 'core');
+    this.#addPages(mod, 'init');
     this.#link(mod);
   }
 
+  #addPages(mod: Module, region: Region): void {
+    const size = mod.size(region);
+    if (size === 0) return;
+    const last = pageOf(mod.base(region) + BigInt(size - 1));
+    for (let page = pageOf(mod.base(region)); page <= last; page++) this.#byPage.set(page, mod);
+  }
+
+  /** mod_tree_remove_init(): the init part is about to go. */
+  removeInit(mod: Module): void {
+    this.#removePages(mod, 'init');
+  }
+
+  #removePages(mod: Module, region: Region): void {
+    const size = mod.size(region);
+    if (size === 0) return;
+    const last = pageOf(mod.base(region) + BigInt(size - 1));
+    for (let page = pageOf(mod.base(region)); page <= last; page++) {
+      if (this.#byPage.get(page) === mod) this.#byPage.delete(page);
+    }
+  }
+
   remove(mod: Module): void {
-    const index = this.#modules.indexOf(mod);
-    if (index < 0) return;
-    this.#modules.splice(index, 1);
+    if (!this.#modules.delete(mod)) return;
+    this.#byName.delete(mod.name);
+    this.#byAddr.delete(mod.addr);
+    this.#removePages(mod, 'init');
+    this.#removePages(mod, 'core');
     listDelRcu(this.#core.mem, mod.addr + BigInt(F.list));
   }
 
@@ -122,6 +157,9 @@ export class ModuleList {
     return false;
   }
 }
+
+/** All module memory has the same high half. */
+const pageOf = (addr: Addr): number => lo32(addr) >>> 12;
 
 /** -errno as the kernel's functions return it. */
 export function neg(code: Errno): number {

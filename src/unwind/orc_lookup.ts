@@ -95,6 +95,10 @@ export class OrcLookup {
   hit: OrcTable = NULL_ORC;
   private readonly pages = new Uint16Array(PAGE_MASK + 1);
   private readonly ranges: (TextRange | null)[] = [null];
+  /** Numbers of ranges that are gone. */
+  private readonly free: number[] = [];
+  /** Numbers of the ranges on a page that has several. */
+  private readonly shared = new Map<number, number[]>();
 
   addText(spec: TextSpec): TextHandle {
     const orc = spec.orc !== undefined && spec.orc.count > 0 ? spec.orc : null;
@@ -118,8 +122,9 @@ export class OrcLookup {
       const range = this.ranges[id];
       if (range === null || range === undefined || range.name !== handle.name) continue;
       this.ranges[id] = null;
+      this.free.push(id);
       const last = pageOf(range.start + range.size - 1);
-      for (let page = pageOf(range.start); page <= last; page++) this.pages[page] = this.ownerOf(page);
+      for (let page = pageOf(range.start); page <= last; page++) this.leavePage(page, id);
     }
   }
 
@@ -189,8 +194,9 @@ export class OrcLookup {
   }
 
   private rangeOnSharedPage(ip: number): TextRange | null {
-    for (const range of this.ranges) {
-      if (range !== null && ip >= range.start && ip < range.start + range.size) return range;
+    for (const id of this.on(pageOf(ip))) {
+      const range = this.ranges[id] as TextRange;
+      if (ip >= range.start && ip < range.start + range.size) return range;
     }
     return null;
   }
@@ -198,37 +204,55 @@ export class OrcLookup {
   private insert(name: string, start: number, size: number, orc: OrcTable | null, template: number): number {
     this.checkRange(name, start, size);
     const blocks = orc === null ? NO_BLOCKS : orcBlocks(orc, start, size);
-    let id = this.ranges.indexOf(null, 1);
-    if (id < 0) id = this.ranges.length;
+    const id = this.free.pop() ?? this.ranges.length;
     this.ranges[id] = { name, start, lo: start | 0, size, orc, blocks, template: template | 0 };
     const last = pageOf(start + size - 1);
     for (let page = pageOf(start); page <= last; page++) {
-      this.pages[page] = this.pages[page] === 0 ? id : SHARED_PAGE;
+      this.enterPage(page, id);
     }
     return id;
   }
 
   private checkRange(name: string, start: number, size: number): void {
     const end = start + size;
-    if (!(size > 0) || start < 0x80000000 || end > 0x100000000 || this.ranges.length >= SHARED_PAGE) {
+    if (!(size > 0) || start < 0x80000000 || end > 0x100000000 || this.full()) {
       throw new TextRangeError('EINVAL', `text of ${name} is not in kernel space: ${hexRange(start, end)}`);
     }
-    const other = this.ranges.find((r) => r !== null && start < r.start + r.size && r.start < end);
-    if (other) {
-      throw new TextRangeError('EEXIST', `text of ${name} overlaps ${other.name}: ${hexRange(start, end)}`);
+    for (let page = pageOf(start); page <= pageOf(end - 1); page++) {
+      for (const id of this.on(page)) {
+        const other = this.ranges[id] as TextRange;
+        if (start >= other.start + other.size || other.start >= end) continue;
+        throw new TextRangeError('EEXIST', `text of ${name} overlaps ${other.name}: ${hexRange(start, end)}`);
+      }
     }
   }
 
-  private ownerOf(page: number): number {
-    let owner = 0;
-    for (let id = 1; id < this.ranges.length; id++) {
-      const range = this.ranges[id];
-      if (range === null) continue;
-      if (pageOf(range.start) > page || pageOf(range.start + range.size - 1) < page) continue;
-      if (owner !== 0) return SHARED_PAGE;
-      owner = id;
-    }
-    return owner;
+  private full(): boolean {
+    return this.free.length === 0 && this.ranges.length >= SHARED_PAGE;
+  }
+
+  /** Numbers of the ranges on a page. */
+  private on(page: number): readonly number[] {
+    const id = this.pages[page];
+    if (id === SHARED_PAGE) return this.shared.get(page) ?? [];
+    return id === 0 ? [] : [id];
+  }
+
+  private enterPage(page: number, id: number): void {
+    this.setPage(page, [...this.on(page), id]);
+  }
+
+  private leavePage(page: number, id: number): void {
+    this.setPage(
+      page,
+      this.on(page).filter((one) => one !== id),
+    );
+  }
+
+  private setPage(page: number, ids: number[]): void {
+    if (ids.length > 1) this.shared.set(page, ids);
+    else this.shared.delete(page);
+    this.pages[page] = ids.length > 1 ? SHARED_PAGE : (ids[0] ?? 0);
   }
 }
 
