@@ -51,9 +51,17 @@ function main() {
   const section = sectionReader(object);
   const types = parseBtf(section('.BTF'));
   const strings = readStrings(section('.klpemu.string'));
-  const text = render(collectStructs(types), readConstants(section('.klpemu.const')), strings);
+  const constants = { ...readConstants(section('.klpemu.const')), MODULE_LAYOUT_CRC: moduleLayoutCrc(build) };
+  const text = render(collectStructs(types), constants, strings);
   writeFileSync(join(root, 'src/kernel/layout.ts'), text);
   console.log(`src/kernel/layout.ts: ${text.split('\n').length} lines from ${strings.UTS_RELEASE}`);
+}
+
+/** The checksum of module_layout, by which the kernel knows modules that were built for other structures. */
+function moduleLayoutCrc(build) {
+  const line = /^0x([0-9a-f]{8})\tmodule_layout\t/m.exec(readFileSync(join(build, 'Module.symvers'), 'utf8'));
+  if (!line) throw new Error(`${build}/Module.symvers has no module_layout`);
+  return Number.parseInt(line[1], 16);
 }
 
 function compileLayout(build) {

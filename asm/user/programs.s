@@ -225,7 +225,7 @@ SYM_CODE_START(echo)
     SYS     __NR_exit_group
 SYM_CODE_END(echo)
 
-# insmod PATH [ARGS]: finit_module; exits with its errno.
+# insmod PATH [ARGS [FLAGS]]: finit_module, FLAGS one digit; exits with its errno.
 SYM_CODE_START(insmod)
     UNWIND_HINT_EMPTY
     mov     r15, rsp
@@ -238,6 +238,12 @@ SYM_CODE_START(insmod)
     mov     rdi, rax
     mov     rsi, [r15+24]
     xor     edx, edx
+    cmp     qword ptr [r15], 4
+    jl      .Lno_flags
+    mov     rcx, [r15+32]
+    movzx   edx, byte ptr [rcx]
+    sub     edx, 0x30
+.Lno_flags:
     SYS     __NR_finit_module
 .Lout:
     mov     rdi, rax

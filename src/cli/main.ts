@@ -2,6 +2,7 @@
 // The command line: one file a command, loaded when it is the one that is called.
 
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { STRINGS } from '../kernel/layout.ts';
 import { parseDuration } from '../scenario/units.ts';
 import { addBundle } from './bundle_command.ts';
 import { addCheck } from './check_command.ts';
@@ -40,11 +41,17 @@ const seedOption = () =>
   new Option('--seed <number>', "seed of the machine's choices, instead of the scenario's").argParser(seed);
 const atOption = () => new Option('--at <time>', 'virtual time since boot (1.2s, 800ms)').argParser(time);
 
+const BUILD = `
+
+Modules are those of Debian 12's kernel ${STRINGS.UTS_RELEASE}; to build one, with the package
+linux-headers-${STRINGS.UTS_RELEASE} (docs/modules.md tells how on other systems):
+  make -C /lib/modules/${STRINGS.UTS_RELEASE}/build M=$PWD modules`;
+
 function program(): Command {
   const root = new Command('klpemu')
     .description('x86_64 machine-code patching emulator for kernel livepatch')
     .version(VERSION)
-    .addHelpText('after', `${EXIT_CODES}\n\nExample:\n  klpemu run fixtures/scenarios/demo.yaml`);
+    .addHelpText('after', `${EXIT_CODES}${BUILD}\n\nExample:\n  klpemu run fixtures/scenarios/demo.yaml`);
   root.showHelpAfterError('(klpemu --help tells how)');
   addRun(root);
   addStack(root);

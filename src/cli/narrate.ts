@@ -27,7 +27,17 @@ const SNAPSHOT_BYTES = 32;
 /** So many tasks of one name are listed one by one. */
 const MANY = 8;
 
-const TOLD = ['printk', 'ftrace', 'patch_state', 'blocked', 'transition', 'gap', 'hole', 'leak'] as const;
+const TOLD = [
+  'printk',
+  'ftrace',
+  'patch_state',
+  'blocked',
+  'transition',
+  'gap',
+  'hole',
+  'leak',
+  'note',
+] as const;
 const TOLD_VERBOSE = ['poke', 'int3', 'task', 'module'] as const;
 
 type Event<K extends KernelEvent['type']> = Extract<KernelEvent, { type: K }>;
@@ -74,6 +84,9 @@ export class Narrator implements RunObserver {
         break;
       case 'transition':
         this.#transition(event);
+        break;
+      case 'note':
+        this.#say(() => this.#note(event));
         break;
       case 'hole':
         this.#say(() => this.#hole(event));
@@ -189,6 +202,14 @@ export class Narrator implements RunObserver {
       const words = byComm(ones, (one) => ` +${formatDuration(one.sinceNs)}`);
       this.#queue.push(() => this.#list(`switched by ${way}`, words, green));
     }
+  }
+
+  #note({ text }: Event<'note'>): string {
+    const { width, colors } = this.#options;
+    // Words as they fit; at least forty columns, however narrow the terminal.
+    const fit = new RegExp(`.{1,${Math.max(40, width - INDENT.length)}}(?= |$)`, 'g');
+    const lines = `klpemu: ${text}`.match(fit) ?? [];
+    return lines.map((line) => `${INDENT}${colors.yellow(line.trim())}\n`).join('');
   }
 
   #kernelLine({ t, level, text }: Event<'printk'>): string {

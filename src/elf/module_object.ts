@@ -22,7 +22,6 @@ export interface ModuleOffsets {
   readonly name: number;
   readonly init: number;
   readonly exit: number;
-  readonly size: number;
 }
 
 export interface ThisModule {
@@ -37,10 +36,10 @@ export function readThisModule(elf: ElfObject, offsets: ModuleOffsets): ThisModu
   const section = elf.section(THIS_MODULE_SECTION);
   if (!section) return undefined;
   const data = elf.data(section);
-  if (data.length < offsets.size) {
-    throw elf.error(`struct module has ${data.length} bytes, should have ${offsets.size}`, section.name);
-  }
   const field = data.subarray(offsets.name, offsets.name + MODULE_NAME_LEN);
+  if (field.length < MODULE_NAME_LEN) {
+    throw elf.error(`struct module of ${data.length} bytes has no room for a name`, section.name);
+  }
   if (field.indexOf(0) < 0) throw elf.error("module name isn't null terminated", section.name, offsets.name);
   return {
     section,

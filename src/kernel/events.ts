@@ -58,6 +58,8 @@ export type EventBody =
   | { type: 'gate'; pid: number; comm: string; what: 'load' | 'transition'; waitedNs: number; result: number }
   | { type: 'oops'; pid: number; comm: string; text: string }
   | { type: 'leak'; module: string; objects: readonly { addr: Addr; size: number; caller: string }[] }
+  /** What klpemu says beside the kernel's words: why, and what to do. */
+  | { type: 'note'; text: string }
   | { type: 'host'; name: string; detail: string };
 
 /** One thing that happened: when (virtual ns since boot), on which CPU, and what. */

@@ -17,7 +17,11 @@ import type { Livepatch } from '../livepatch/core.ts';
 import type { ModulePort } from '../livepatch/ports.ts';
 import type { Kmalloc } from '../mm/kmalloc.ts';
 import { LivepatchModules } from '../module/livepatch.ts';
-import type { LoadRequest } from '../module/load_info.ts';
+import {
+  type LoadRequest,
+  MODULE_INIT_IGNORE_MODVERSIONS,
+  MODULE_INIT_IGNORE_VERMAGIC,
+} from '../module/load_info.ts';
 import { ModuleLoader } from '../module/main.ts';
 import type { Module } from '../module/module.ts';
 import type { ModuleArea } from '../module/module_alloc.ts';
@@ -34,6 +38,8 @@ const ARGS_MAX = 4096;
 /** Of delete_module(); in the bundle model of finit_module() too: do not wait at the gate. */
 const O_NONBLOCK = 0x800n;
 const ERESTARTSYS = 512;
+/** finit_module()'s flags that the loader goes by. */
+const IGNORE = BigInt(MODULE_INIT_IGNORE_MODVERSIONS | MODULE_INIT_IGNORE_VERMAGIC);
 
 export interface ModuleParts {
   readonly core: KernelCore;
@@ -212,7 +218,7 @@ export class Modules {
     return yield* this.#gated(call, flags & O_NONBLOCK ? GATE.nonblock : GATE.load, () =>
       flags & MODULE_INIT_PAUSED
         ? this.#paused.load(call, { bytes, file, args })
-        : this.#loadOrJoin(call, { bytes, file, args }),
+        : this.#loadOrJoin(call, { bytes, file, args, flags: Number(flags & IGNORE) }),
     );
   }
 

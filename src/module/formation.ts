@@ -28,6 +28,7 @@ import type { MayCall, ModuleHooks, ModuleLoaderPorts } from './ports.ts';
 import { applyRelocations } from './relocate.ts';
 import { checkExportVersions, simplifySymbols, verifyExportedSymbols, waitEvent } from './resolve.ts';
 import { testTaint } from './taint.ts';
+import { checkModstructVersion } from './version.ts';
 
 /** What undoes a step; steps are undone last first. */
 export type Undo = () => MayCall<void>;
@@ -50,6 +51,7 @@ export class ModuleFormation {
   /** From the file to a module that is relocated, visible and COMING. Throws ModuleError. */
   *form(request: LoadRequest, undo: Undo[]): HostGenerator<{ mod: Module; args: string }> {
     const load = setupLoadInfo(this.#core, this.#ports, request);
+    checkModstructVersion(this.#core, load);
     const mod = this.#layoutAndAllocate(load, request.flags ?? 0, undo);
     mod.patches = request.patches;
     mod.paused = this.#ports.synchronous === true;

@@ -11,6 +11,7 @@ import { type ElfPointer, readThisModule } from '../elf/module_object.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { LAYOUT, STRINGS } from '../kernel/layout.ts';
 import { injected, ModuleError } from './error.ts';
+import { foreign } from './foreign.ts';
 import type { ModuleLoaderPorts } from './ports.ts';
 import { type TaintName, taintBit, testTaint } from './taint.ts';
 
@@ -54,7 +55,7 @@ export function setupLoadInfo(core: KernelCore, ports: ModuleLoaderPorts, reques
   const early = info.get('name') ?? '(missing .modinfo section or name field)';
   if (!elf.symtab) throw refused(core, `${early}: module has no symbols (stripped?)`);
   const fields = LAYOUT.module.fields;
-  const offsets = { name: fields.name, init: fields.init, exit: fields.exit, size: LAYOUT.module.size };
+  const offsets = { name: fields.name, init: fields.init, exit: fields.exit };
   const mod = parsed(core, () => readThisModule(elf, offsets));
   if (!mod) throw refused(core, `${early}: No module found in object`);
   const name = info.get('name') ?? mod.name;
@@ -144,7 +145,7 @@ function checkVermagic(core: KernelCore, ports: ModuleLoaderPorts, load: LoadInf
   } else if (!sameMagic(magic, wanted, load.versions !== undefined)) {
     const reason = `${load.name}: version magic '${magic}' should be '${wanted}'`;
     core.printk.err(reason);
-    throw new ModuleError('ENOEXEC', reason);
+    throw foreign(core, load, reason);
   }
 }
 

@@ -1,6 +1,5 @@
 // What the undefined symbols of a module stand for: exported symbols of the kernel and of other modules.
-// Mirrors find_symbol(), resolve_symbol() and simplify_symbols() of kernel/module/main.c and check_version() of
-// version.c.
+// Mirrors find_symbol(), resolve_symbol() and simplify_symbols() of kernel/module/main.c.
 //
 // Invariant: every symbol that stays unknown is reported before the load fails.
 
@@ -10,11 +9,12 @@ import type { Addr } from '../guest/addr.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { injected, ModuleError } from './error.ts';
-import { addTaint, forceLoad, type LoadInfo } from './load_info.ts';
+import { addTaint, type LoadInfo } from './load_info.ts';
 import type { Module, ModuleExport } from './module.ts';
 import { type ModuleList, neg } from './modules.ts';
 import type { ModuleLoaderPorts } from './ports.ts';
 import { testTaint } from './taint.ts';
+import { checkVersion } from './version.ts';
 
 export interface ResolveContext {
   readonly core: KernelCore;
@@ -49,7 +49,8 @@ function resolveSymbol(
   if (!found) return undefined;
   if (found.gpl) mod.usingGplOnlySymbols = true;
   if (!inheritTaint(ctx, mod, load, found.owner, name)) return undefined;
-  if (!checkVersion(ctx, load, found, name)) return neg('EINVAL');
+  // Symbols of the image carry no checksum.
+  if (checkVersion(ctx.core, load, found.export?.crc, name) !== undefined) return neg('EINVAL');
   if (!namespaceImported(ctx, mod, load, found, name)) return neg('EINVAL');
   if (found.owner) {
     const err = ctx.modules.ref(mod, found.owner);
@@ -78,28 +79,6 @@ function inheritTaint(
     mod.taints = load.taints;
   }
   return true;
-}
-
-/** sizeof(struct modversion_info): the checksum in a word, then the name. */
-const MODVERSION_SIZE = 64;
-
-/** check_version(): the checksum that the module was built against. Symbols of the image carry none. */
-function checkVersion({ core }: ResolveContext, load: LoadInfo, found: FoundSymbol, name: string): boolean {
-  const crc = found.export?.crc;
-  if (crc === undefined) return true;
-  if (!load.versions) {
-    forceLoad(core, load, name);
-    return true;
-  }
-  const view = load.elf.view(load.versions);
-  for (let at = 0; at + MODVERSION_SIZE <= view.byteLength; at += MODVERSION_SIZE) {
-    if (load.elf.stringAt(load.versions, at + 8) !== name) continue;
-    if (view.getUint32(at, true) === crc) return true;
-    core.printk.warn(`${load.name}: disagrees about version of symbol ${name}`);
-    return false;
-  }
-  core.printk.warn(`${load.name}: no symbol version for ${name}`);
-  return false;
 }
 
 /** verify_namespace_is_imported() */

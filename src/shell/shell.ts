@@ -150,14 +150,20 @@ export class Shell {
     const { bash, commands } = this.context;
     const command = commands.get(baseName(name));
     if (!command) return failed(`${bash}${name}: command not found`, NOT_FOUND);
+    const notes: string[] = [];
+    const { events } = this.context.guest.machine.core;
+    const unsubscribe = events.subscribe((e) => e.type === 'note' && notes.push(e.text), ['note']);
     try {
-      return await command.run({ args, stdin, shell: this.context });
+      const result = await command.run({ args, stdin, shell: this.context });
+      return withNotes(result, notes);
     } catch (error) {
       if (error instanceof GuestTimeout) return failed(`${name}: ${error.message}`, TIMED_OUT);
       // No task could be started: the heap is full, or there are as many as there can be.
       if (error instanceof KernelError && error.errno === CONSTANTS.EAGAIN)
         return failed(`${bash}fork: retry: ${errnoText(error.errno)}`, 254);
       throw error;
+    } finally {
+      unsubscribe();
     }
   }
 
@@ -170,6 +176,13 @@ export class Shell {
     this.exited = status & 0xff;
     return { status: this.exited, stdout: '', stderr: '' };
   }
+}
+
+/** What klpemu says beside the kernel's words, behind those of the command. */
+function withNotes(result: Result, notes: readonly string[]): Result {
+  if (notes.length === 0) return result;
+  const gap = result.stderr === '' || result.stderr.endsWith('\n') ? '' : '\n';
+  return { ...result, stderr: `${result.stderr}${gap}${notes.map((note) => `klpemu: ${note}\n`).join('')}` };
 }
 
 /** `/sbin/modprobe` is modprobe. */

@@ -1,6 +1,7 @@
 // Loading and unloading modules. Mirrors kmod's tools: insmod, modprobe, rmmod, lsmod, depmod, and their messages.
 
 import { CONSTANTS } from '../../kernel/layout.ts';
+import { MODULE_INIT_IGNORE_MODVERSIONS, MODULE_INIT_IGNORE_VERMAGIC } from '../../module/load_info.ts';
 import type { Command, ShellContext } from '../command.ts';
 import { errnoText } from '../errno_text.ts';
 import type { Ended } from '../guest.ts';
@@ -18,8 +19,16 @@ const INSMOD_ERRORS: Readonly<Record<number, string>> = {
   [CONSTANTS.EINVAL]: 'Invalid parameters',
 };
 
-function loadFile(shell: ShellContext, comm: string, path: string, params: readonly string[]): Ended {
-  return shell.guest.run('insmod', [path, paramText(params)], { comm });
+/** @param flags of finit_module() */
+function loadFile(
+  shell: ShellContext,
+  comm: string,
+  path: string,
+  params: readonly string[],
+  flags = 0,
+): Ended {
+  const words = [path, paramText(params), ...(flags === 0 ? [] : [String(flags)])];
+  return shell.guest.run('insmod', words, { comm });
 }
 
 function paramText(params: readonly string[]): string {
@@ -61,15 +70,29 @@ interface ModprobeOptions {
   readonly verbose: boolean;
   readonly firstTime: boolean;
   readonly quiet: boolean;
+  /** MODULE_INIT_IGNORE_* of finit_module(). */
+  readonly flags: number;
 }
 
 const FLAGS = ['r', 'n', 'v', 'q', 'a', 'f', 'i', 'D', 's'];
-const LONG_FLAGS = ['remove', 'dry-run', 'show', 'verbose', 'quiet', 'all', 'first-time', 'show-depends'];
+const LONG_FLAGS = [
+  'remove',
+  'dry-run',
+  'show',
+  'verbose',
+  'quiet',
+  'all',
+  'first-time',
+  'show-depends',
+  'force',
+  'force-modversion',
+  'force-vermagic',
+];
 
 const modprobe: Command = {
   name: 'modprobe',
   usage:
-    'modprobe [-n] [-v] [-q] [--first-time] MODULE [PARAM=VALUE]... | modprobe -r MODULE... | modprobe -D MODULE',
+    'modprobe [-n] [-v] [-q] [-f] [--first-time] MODULE [PARAM=VALUE]... | modprobe -r MODULE... | modprobe -D MODULE',
   summary: 'load a module and those it needs, or unload them with -r',
   completes: 'modules',
   run: ({ args, shell }) => {
@@ -82,6 +105,9 @@ const modprobe: Command = {
       verbose: has('v', 'verbose', 'D', 'show-depends'),
       firstTime: has('first-time'),
       quiet: has('q', 'quiet'),
+      flags:
+        (has('f', 'force', 'force-modversion') ? MODULE_INIT_IGNORE_MODVERSIONS : 0) |
+        (has('f', 'force', 'force-vermagic') ? MODULE_INIT_IGNORE_VERMAGIC : 0),
     };
     const output = new Output();
     if (has('r', 'remove')) for (const name of operands) output.add(unload(shell, name, options));
@@ -136,7 +162,7 @@ function insertOne(
   if (options.dryRun) return output.result();
   const ended = members
     ? loadPaused(shell, path, paramText(params), members)
-    : loadFile(shell, 'modprobe', path, params);
+    : loadFile(shell, 'modprobe', path, params, options.flags);
   const refused = members && ended.stdout !== '' ? ended.stdout : path;
   output.add(insertResult(moduleName(refused), ended, options));
   return output.result();

@@ -1,0 +1,52 @@
+// Whether a module was built for this kernel: the checksums of what it uses, and the size of its struct module.
+// Mirrors kernel/module/version.c, and the check of struct module that kernel/module/main.c has from 6.4 on.
+
+import type { KernelCore } from '../kernel/core.ts';
+import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { foreign } from './foreign.ts';
+import { forceLoad, type LoadInfo } from './load_info.ts';
+
+/** sizeof(struct modversion_info): the checksum in a word, then the name. */
+const MODVERSION_SIZE = 64;
+
+/** check_version(): the checksum that it was built against; without any it is loaded by force. The problem, logged. */
+export function checkVersion(
+  core: KernelCore,
+  load: LoadInfo,
+  crc: number | undefined,
+  name: string,
+): string | undefined {
+  if (crc === undefined) return undefined;
+  if (!load.versions) {
+    forceLoad(core, load, name);
+    return undefined;
+  }
+  const found = versionOf(load, name);
+  if (found === crc) return undefined;
+  const what = found === undefined ? 'no symbol version for' : 'disagrees about version of symbol';
+  const problem = `${load.name}: ${what} ${name}`;
+  core.printk.warn(problem);
+  return problem;
+}
+
+/** The checksum in __versions: a word, of which a module with more than 32 bits agrees with nothing. */
+function versionOf({ elf, versions }: LoadInfo, name: string): number | undefined {
+  if (!versions) return undefined;
+  const view = elf.view(versions);
+  for (let at = 0; at + MODVERSION_SIZE <= view.byteLength; at += MODVERSION_SIZE) {
+    if (elf.stringAt(versions, at + 8) === name) return Number(view.getBigUint64(at, true));
+  }
+  return undefined;
+}
+
+/** check_modstruct_version(): before anything in struct module is used. Throws ModuleError. */
+export function checkModstructVersion(core: KernelCore, load: LoadInfo): void {
+  const problem = checkVersion(core, load, CONSTANTS.MODULE_LAYOUT_CRC, 'module_layout');
+  if (problem !== undefined) throw foreign(core, load, problem);
+  // 6.1 does not look at the size, and would read on behind a smaller one; only force comes this far with another.
+  if (load.thisModule.size === LAYOUT.module.size) return;
+  const words =
+    ".gnu.linkonce.this_module section size must match the kernel's built struct module size at run time";
+  core.printk.err(`module ${load.name}: ${words}`);
+  throw foreign(core, load, `${load.name}: ${words}`);
+}
