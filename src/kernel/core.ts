@@ -5,6 +5,7 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostFunctions } from '../guest/hostcall.ts';
 import type { GuestMemory } from '../guest/memory.ts';
+import type { KernelDescription } from './description.ts';
 import type { EventLog } from './events.ts';
 import type { FaultInject } from './fault_inject.ts';
 import type { Kallsyms } from './kallsyms.ts';
@@ -20,6 +21,8 @@ export interface Clock {
 }
 
 export interface KernelCore {
+  /** Which kernel this is: offsets, sizes and constants of its structures. */
+  readonly kernel: KernelDescription;
   readonly mem: GuestMemory;
   readonly clock: Clock;
   readonly events: EventLog;

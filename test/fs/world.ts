@@ -9,6 +9,7 @@ import { HostFunctions } from '../../src/guest/hostcall.ts';
 import { GuestMemory, PROT_EXEC, PROT_READ, PROT_WRITE, USER_STACK_BASE } from '../../src/guest/memory.ts';
 import { UnicornEngine } from '../../src/guest/unicorn.ts';
 import type { KernelCore } from '../../src/kernel/core.ts';
+import { BUILT_IN } from '../../src/kernel/description.ts';
 import { EventLog } from '../../src/kernel/events.ts';
 import { CONSTANTS, LAYOUT } from '../../src/kernel/layout.ts';
 import { defineLib, formatContext } from '../../src/kernel/lib.ts';
@@ -85,6 +86,7 @@ export class World {
     const symbols = imageSymbols(image.asm);
     const template = percpuTemplate(image.asm);
     return {
+      kernel: BUILT_IN,
       mem,
       clock: { now: () => this.now },
       events,

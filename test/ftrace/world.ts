@@ -11,6 +11,7 @@ import { type HostCall, HostFunctions, type HostGenerator } from '../../src/gues
 import { GuestMemory, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../src/guest/memory.ts';
 import { type AsmImage, assembleImage } from '../../src/isa/assembler.ts';
 import type { KernelCore } from '../../src/kernel/core.ts';
+import { BUILT_IN } from '../../src/kernel/description.ts';
 import { EventLog, type KernelEvent } from '../../src/kernel/events.ts';
 import { Kallsyms } from '../../src/kernel/kallsyms.ts';
 import { Kobjects } from '../../src/kernel/kobject.ts';
@@ -151,6 +152,7 @@ export class World {
     events.subscribe((e) => this.events.push(e));
     const symbols = new Kallsyms();
     const core = {
+      kernel: BUILT_IN,
       mem,
       clock: { now: () => this.now },
       events,

@@ -8,6 +8,7 @@ import type { Addr } from '../../src/guest/addr.ts';
 import { HostFunctions, type HostGenerator } from '../../src/guest/hostcall.ts';
 import { GuestMemory, PROT_READ, PROT_WRITE } from '../../src/guest/memory.ts';
 import type { KernelCore } from '../../src/kernel/core.ts';
+import { BUILT_IN } from '../../src/kernel/description.ts';
 import { EventLog, type KernelEvent } from '../../src/kernel/events.ts';
 import { Kallsyms } from '../../src/kernel/kallsyms.ts';
 import { defineParams } from '../../src/kernel/params.ts';
@@ -50,6 +51,7 @@ export class Rig {
     events.subscribe((e) => this.events.push(e));
     const symbols = new Kallsyms();
     const core = {
+      kernel: BUILT_IN,
       mem,
       clock: { now: () => 0 },
       events,
