@@ -1,12 +1,15 @@
 // A program for the setup: does this library fit? In a process of its own, since one that does not may end it.
 //
-//   node unicorn_probe.mjs LIBRARY     {"version":"2.1.1"} or {"misfit":"..."} on standard output
+//   node unicorn_probe.mjs [LIBRARY]     {"path":"...","version":"2.1.1"} or {"misfit":"..."} on standard output
+//
+// Without a library: the one that a machine here would use.
 
-import { tryUnicorn } from './unicorn_choice.ts';
+import { chooseUnicorn, tryUnicorn } from './unicorn_choice.ts';
 
-function probe(path: string): { version: string } | { misfit: string } {
+function probe(given: string | undefined): { path: string; version: string } | { misfit: string } {
   try {
-    return { version: tryUnicorn(path).version };
+    const { path, version } = given === undefined ? chooseUnicorn() : tryUnicorn(given);
+    return { path, version };
   } catch (error) {
     return { misfit: (error as Error).message };
   }

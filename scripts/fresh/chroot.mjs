@@ -1,0 +1,151 @@
+// A chroot of a Debian release, and commands in it.
+//
+// Invariant: commands run in mount and process namespaces of their own, so that whatever ends them, no mount and no
+// process of theirs is left; the folder itself is removed by close().
+
+import { spawn } from 'node:child_process';
+import { closeSync, copyFileSync, mkdirSync, mkdtempSync, openSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { capture } from '../setup/run.mjs';
+import { aptOptions, certificateFiles, debianMirror, networkEnv } from './network.mjs';
+
+export const USER = 'somebody';
+const PACKAGES = ['git', 'nodejs', 'npm', 'ca-certificates'];
+
+export class Chroot {
+  #children = new Set();
+
+  /** @param {string} release as mmdebstrap takes it */
+  constructor(release) {
+    this.release = release;
+    this.dir = mkdtempSync(join(tmpdir(), `klpemu-fresh-${release}-`));
+    this.env = networkEnv();
+  }
+
+  /** @param {string} log file for what mmdebstrap says */
+  async make(log) {
+    const mirror = debianMirror();
+    await this.#spawn(
+      'mmdebstrap',
+      [
+        '--mode=root',
+        '--variant=minbase',
+        `--include=${PACKAGES.join(',')}`,
+        ...aptOptions(),
+        this.release,
+        join(this.dir, 'root'),
+        ...(mirror ? [mirror] : []),
+      ],
+      log,
+    );
+    for (const [here, there] of certificateFiles()) this.copyIn(here, there);
+    await this.run('root', 'update-ca-certificates', log);
+    await this.run('root', `useradd --create-home ${USER}`, log);
+  }
+
+  /** The place on this machine of a path in the chroot. */
+  path(inside) {
+    return join(this.dir, 'root', inside);
+  }
+
+  copyIn(here, there) {
+    mkdirSync(dirname(this.path(there)), { recursive: true });
+    copyFileSync(here, this.path(there));
+  }
+
+  /**
+   * Runs a line of shell as a user, in its home.
+   * @param {string} user
+   * @param {string} line
+   * @param {string} log file for what it prints
+   * @param {{timeoutMs?: number, env?: Record<string, string>}} [options]
+   */
+  run(user, line, log, { timeoutMs = 600_000, env = {} } = {}) {
+    const home = user === 'root' ? '/root' : `/home/${user}`;
+    const root = this.path('');
+    const variables = Object.entries({
+      HOME: home,
+      USER: user,
+      PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+      LANG: 'C.UTF-8',
+      DEBIAN_FRONTEND: 'noninteractive',
+      CI: '1',
+      ...this.env,
+      ...env,
+    }).map(([name, value]) => `${name}=${value}`);
+    const mounts = [
+      `mount -t proc proc ${root}/proc`,
+      `mount --rbind /dev ${root}/dev`,
+      `mount --rbind /sys ${root}/sys`,
+      `mount -t tmpfs -o mode=1777 tmpfs ${root}/tmp`,
+    ].join(' && ');
+    const inside = ['env', '-i', ...variables, 'sh', '-c', `cd && ${line}`];
+    const unshare = [
+      '--mount',
+      '--pid',
+      '--fork',
+      '--kill-child',
+      'sh',
+      '-c',
+      `${mounts} && exec "$@"`,
+      'sh',
+    ];
+    return this.#spawn(
+      'unshare',
+      [...unshare, 'chroot', `--userspec=${user}`, root, ...inside],
+      log,
+      timeoutMs,
+    );
+  }
+
+  /** Ends what runs, and removes the folder: no mount is in it, as each was in a namespace that is gone. */
+  close() {
+    for (const child of this.#children) child.kill('SIGKILL');
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  #spawn(command, args, log, timeoutMs = 1_800_000) {
+    const out = openSync(log, 'a');
+    return new Promise((resolve, reject) => {
+      const child = spawn(command, args, {
+        stdio: ['ignore', out, out],
+        timeout: timeoutMs,
+        killSignal: 'SIGKILL',
+      });
+      this.#children.add(child);
+      child.on('error', reject);
+      child.on('exit', (status, signal) => {
+        this.#children.delete(child);
+        closeSync(out);
+        if (status === 0) resolve(undefined);
+        else reject(new Error(`${args.at(-1)}: ${signal ? `ended by ${signal}` : `exit status ${status}`}`));
+      });
+    });
+  }
+}
+
+/** @throws Error with what to do, when a chroot cannot be made here */
+export function requireTools() {
+  if (process.getuid?.() !== 0) throw new Error('a chroot needs root: sudo npm run fresh -- RELEASE');
+  if (isThere('mmdebstrap')) return;
+  if (!isThere('apt-get')) throw new Error('mmdebstrap is needed: install it with your package manager');
+  const env = { DEBIAN_FRONTEND: 'noninteractive' };
+  const install = () =>
+    capture('apt-get', ['install', '-y', '-q', '--no-install-recommends', 'mmdebstrap'], { env });
+  try {
+    install();
+  } catch {
+    capture('apt-get', ['update', '-q'], { env });
+    install();
+  }
+}
+
+function isThere(program) {
+  try {
+    capture('sh', ['-c', `command -v ${program}`]);
+    return true;
+  } catch {
+    return false;
+  }
+}
