@@ -72,7 +72,7 @@ function headerOf(name: string, size: number): Uint8Array {
 /** Size of the entry in bytes. */
 function checkHeader(header: Uint8Array, at: number): number {
   if (!text(header, MAGIC).startsWith('ustar')) throw bad(`no tar header at byte ${at}`);
-  if (number(header, CHECKSUM) !== checksum(header)) throw bad(`the tar header at byte ${at} is damaged`);
+  if (checksumField(header) !== checksum(header)) throw bad(`the tar header at byte ${at} is damaged`);
   return number(header, SIZE);
 }
 
@@ -80,6 +80,17 @@ function number(header: Uint8Array, field: Field): number {
   const digits = text(header, field).trim();
   if (!/^[0-7]+$/.test(digits)) throw bad(`'${digits}' is no number of a tar header`);
   return Number.parseInt(digits, 8);
+}
+
+/**
+ * All eight bytes of it: they alone are not part of the sum, so a change in one of them is seen only here. NUL and
+ * space is how ustar writers end it, space and NUL how older ones and node-tar do.
+ */
+function checksumField(header: Uint8Array): number | undefined {
+  const [at, length] = CHECKSUM;
+  const field = Buffer.from(header.subarray(at, at + length)).toString('latin1');
+  const digits = /^([0-7]{6})(?:\0 | \0)$/.exec(field)?.[1];
+  return digits === undefined ? undefined : Number.parseInt(digits, 8);
 }
 
 /** Sum of the header's bytes with the checksum itself as spaces. */

@@ -65,15 +65,21 @@ describe('bundle.md, words: the tar of a bundle', () => {
     expect(readTar(bytes.subarray(0, whole))).toEqual(entries);
   });
 
-  it('has a header that cannot be changed unseen, and no other damage does more than an error', () => {
+  it('has a header of which no byte can be changed unseen: none of the checksum to any value, none other by a bit', () => {
     const bytes = writeTar(entries);
-    fc.assert(
-      fc.property(fc.nat(BLOCK - 1), fc.integer({ min: 1, max: 255 }), (at, flip) => {
-        const damaged = bytes.slice();
-        damaged[at] ^= flip;
-        expect(codeOf(damaged)).toBe('EBADMSG');
-      }),
-    );
+    const any = Array.from({ length: 255 }, (_, i) => i + 1);
+    const bits = any.filter((flip) => (flip & (flip - 1)) === 0);
+    for (let at = 0; at < BLOCK; at++) {
+      for (const flip of at >= 148 && at < 156 ? any : bits) {
+        bytes[at] ^= flip;
+        if (codeOf(bytes) !== 'EBADMSG') expect.fail(`byte ${at} changed by ${flip} is not seen`);
+        bytes[at] ^= flip;
+      }
+    }
+    expect(readTar(bytes)).toEqual(entries);
+  });
+
+  it('is an error or a tar, whatever the bytes', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 4 * BLOCK }), (noise) => {
         expect([undefined, 'EBADMSG']).toContain(codeOf(noise));
