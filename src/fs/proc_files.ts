@@ -6,6 +6,7 @@ import { hex16 } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { CONSTANTS, LAYOUT, STRINGS } from '../kernel/layout.ts';
 import { writeCut } from '../kernel/lib.ts';
+import { procUnsignedLong } from '../kernel/proc_vec.ts';
 import type { FsContext } from './context.ts';
 import type { ProcTree } from './proc_tree.ts';
 import type { SeqFiles } from './seq_file.ts';
@@ -69,10 +70,10 @@ function seconds(ns: number): string {
 
 /** proc_taint(): bits can be added, not taken away. */
 function addTaint(core: KernelCore, text: string): number {
-  const value = Number(text.trim());
-  if (!Number.isInteger(value) || value < 0) return -CONSTANTS.EINVAL;
-  core.taints |= value % 2 ** CONSTANTS.TAINT_FLAGS_COUNT;
-  return 0;
+  const written = procUnsignedLong(text);
+  if (typeof written === 'number') return written;
+  core.taints |= Number(written.value % (1n << BigInt(CONSTANTS.TAINT_FLAGS_COUNT)));
+  return written.consumed;
 }
 
 /** Symbols of the image and of modules, then ftrace_mod_get_kallsym(): trampolines of ftrace. */

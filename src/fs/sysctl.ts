@@ -13,9 +13,9 @@ const KIOCB = LAYOUT.kiocb.fields;
 export interface Sysctl {
   /** Permission bits. Even root is held to those of the owner. */
   readonly mode: number;
-  /** The value without the newline. */
-  read(): string;
-  /** 0 or -errno. */
+  /** The value without the newline, or -errno. */
+  read(): string | number;
+  /** How many bytes it took, or -errno. */
   write?(text: string): number | HostGenerator<number>;
 }
 
@@ -68,15 +68,19 @@ export class Sysctls {
     if (write) {
       const bytes = readIter(this.#fs, iter, CONSTANTS.PAGE_SIZE);
       if (!bytes) return negErrno(CONSTANTS.EFAULT);
-      const result = sysctl.write?.(latin1Text(bytes)) ?? -CONSTANTS.EPERM;
-      const error = typeof result === 'number' ? result : yield* result;
-      if (error < 0) return negErrno(-error);
-      mem.writeU64(position, mem.readU64(position) + BigInt(bytes.length));
-      return bytes.length;
+      // SYSCTL_WRITES_STRICT: the first write is the whole value, what comes behind it is taken and ignored.
+      const first = mem.readU64(position) === 0n && bytes.length > 0;
+      const result = first ? (sysctl.write?.(latin1Text(bytes)) ?? -CONSTANTS.EPERM) : bytes.length;
+      const taken = typeof result === 'number' ? result : yield* result;
+      if (taken < 0) return negErrno(-taken);
+      mem.writeU64(position, mem.readU64(position) + BigInt(taken));
+      return taken;
     }
     // proc_dointvec(): the whole value in the first read, the end of the file in the next.
     if (mem.readU64(position) !== 0n) return 0;
-    const copied = writeIter(this.#fs, iter, latin1Bytes(`${sysctl.read()}\n`));
+    const value = sysctl.read();
+    if (typeof value === 'number') return negErrno(-value);
+    const copied = writeIter(this.#fs, iter, latin1Bytes(`${value}\n`));
     if (copied === 0) return negErrno(CONSTANTS.EFAULT);
     mem.writeU64(position, BigInt(copied));
     return copied;

@@ -24,8 +24,8 @@ export class Ftrace {
   readonly trampolines: Trampolines;
   /** Set for ever by a failed check: nothing is patched any more (ftrace_kill). */
   disabled = false;
-  /** /proc/sys/kernel/ftrace_enabled */
-  enabled = true;
+  /** /proc/sys/kernel/ftrace_enabled: any int, on unless it is 0. */
+  enabled = 1;
   readonly #core: KernelCore;
   readonly #ports: FtracePorts;
   readonly #sym: ReturnType<typeof imageSymbols>;
@@ -216,21 +216,23 @@ export class Ftrace {
 
   /**
    * A write to /proc/sys/kernel/ftrace_enabled: 0 turns every site into a nop.
-   * @returns -EBUSY when an ops that must not be turned off is registered: a livepatch's.
+   * @returns -EBUSY when an ops that must not be turned off is registered, a livepatch's: the value is 1 then.
    */
-  *setEnabled(on: boolean): HostGenerator<number> {
-    if (this.disabled) return -C.ENODEV;
+  *setEnabled(value: number): HostGenerator<number> {
     yield* this.#lock(this.#sym.ftraceLock);
-    const result = yield* this.#setEnabled(on);
+    const result = this.disabled ? -C.ENODEV : yield* this.#setEnabled(value);
     yield* this.#unlock(this.#sym.ftraceLock);
     return result;
   }
 
-  *#setEnabled(on: boolean): HostGenerator<number> {
-    if (on === this.enabled) return 0;
-    const permanent = this.#registered().some((ops) => ops.has(C.FTRACE_OPS_FL_PERMANENT));
-    if (!on && permanent) return -C.EBUSY;
-    this.enabled = on;
+  *#setEnabled(value: number): HostGenerator<number> {
+    const was = this.enabled !== 0;
+    this.enabled = value;
+    if (was === (value !== 0)) return 0;
+    if (value === 0 && this.#registered().some((ops) => ops.has(C.FTRACE_OPS_FL_PERMANENT))) {
+      this.enabled = 1;
+      return -C.EBUSY;
+    }
     yield* this.#replaceCode(this.records.all());
     return 0;
   }

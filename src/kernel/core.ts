@@ -39,6 +39,8 @@ export interface KernelCore {
   readonly cpus: number;
   /** TAINT_ bits, as in /proc/sys/kernel/tainted. */
   taints: number;
+  /** debug_locks: cleared for good by an oops, and by taints that say so. */
+  debugLocks?: boolean;
   /** The CPU that executes now. */
   here(): number;
   /** The task that a CPU executes: the per-CPU current_task. */

@@ -95,7 +95,7 @@ function formatFunctions(core: KernelCore, ctx: FormatContext): Record<string, H
 }
 
 /** The digits at the start of a text in a base; base 0 reads 0x and 0 prefixes. */
-function leadingNumber(text: string, base: number): { value: bigint; rest: string; digits: number } {
+export function leadingNumber(text: string, base: number): { value: bigint; rest: string; digits: number } {
   let digits = text;
   let radix = base;
   if (radix === 0) radix = /^0[xX][0-9a-fA-F]/.test(text) ? 16 : text.startsWith('0') ? 8 : 10;

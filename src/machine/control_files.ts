@@ -7,7 +7,7 @@ import { availableFilterFunctions, dynFtraceTotalInfo, enabledFunctions } from '
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
-import { kstrtoll } from '../kernel/lib.ts';
+import { procInt } from '../kernel/proc_vec.ts';
 import type { Livepatch } from '../livepatch/core.ts';
 
 export function makeControlFiles(
@@ -18,11 +18,13 @@ export function makeControlFiles(
 ): void {
   sysctls.add('kernel/ftrace_enabled', {
     mode: 0o644,
-    read: () => (ftrace.enabled ? '1' : '0'),
+    read: () => (ftrace.disabled ? -CONSTANTS.ENODEV : String(ftrace.enabled)),
     *write(text): HostGenerator<number> {
-      const value = kstrtoll(text.trim(), 10);
-      if (typeof value === 'number') return -CONSTANTS.EINVAL;
-      return yield* ftrace.setEnabled(value !== 0n);
+      if (ftrace.disabled) return -CONSTANTS.ENODEV;
+      const written = procInt(text);
+      if (typeof written === 'number') return written;
+      const failed = yield* ftrace.setEnabled(Number(written.value));
+      return failed < 0 ? failed : written.consumed;
     },
   });
   const { dynamicDebug } = livepatch;

@@ -65,6 +65,8 @@ export class Modules {
   readonly percpu: ReservedChunk;
   /** Why the last load of a task failed, beyond its errno. */
   readonly reasons = new Map<number, string>();
+  /** Tasks whose load returned a positive number: the module is not there, and libc and kmod see no error. */
+  readonly unnoticed = new Set<number>();
   readonly #parts: ModuleParts;
   readonly #paused: PausedModules;
   /** Names of the objects that a livepatch module patches. */
@@ -231,7 +233,9 @@ export class Modules {
   *#load(call: HostCall, request: LoadRequest): HostGenerator<bigint> {
     const result = yield* this.loader.loadModule(request);
     if (result.ok) return 0n;
-    this.reasons.set(this.#parts.core.currentOf(call).pid, result.reason);
+    const { pid } = this.#parts.core.currentOf(call);
+    this.reasons.set(pid, result.reason);
+    if (result.errno < 0) this.unnoticed.add(pid);
     return negErrno(result.errno);
   }
 

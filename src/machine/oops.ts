@@ -10,6 +10,7 @@ import { REG } from '../guest/engine.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { CONSTANTS, LAYOUT, STRINGS } from '../kernel/layout.ts';
 import { KERN_DEFAULT, KERN_WARNING } from '../kernel/printk.ts';
+import { debugLocksOff } from '../kernel/taint.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import {
   type DumpOptions,
@@ -112,6 +113,7 @@ export class Oops {
     const { cpu, regs } = site;
     const task = this.#core.current(cpu);
     const from = printk.records.length;
+    debugLocksOff(this.#core);
     if (this.#dieCounter === 0) this.#summary = regs;
     printk.log(KERN_DEFAULT, dieHeader(what, error, ++this.#dieCounter));
     this.showRegs(cpu, regs);

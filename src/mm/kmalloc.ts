@@ -11,6 +11,7 @@ import { GuestMemoryError } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
 import { slotSize } from '../kernel/slab.ts';
+import { addTaint } from '../kernel/taint.ts';
 import { checkZones, paintZones, redzoneReport, type Zoned, zonesOf } from './redzone.ts';
 
 /** What kmalloc(0) gives: it may be freed, and not followed. */
@@ -140,8 +141,10 @@ export class Kmalloc {
     if (!overwritten) return true;
     const { caller, at } = object;
     const about = { ...object, allocatedIn: caller, ageNs: clock.now() - at };
-    for (const line of redzoneReport(overwritten, about, this.#ports.tainted())) printk.err(line);
-    this.#core.taints |= 1 << CONSTANTS.TAINT_BAD_PAGE;
+    const report = redzoneReport(overwritten, about, this.#ports.tainted());
+    for (const line of report.slice(0, -1)) printk.err(line);
+    addTaint(this.#core, CONSTANTS.TAINT_BAD_PAGE, 'now unreliable');
+    printk.err(report[report.length - 1]);
     paintZones(mem, object.base, object.zones);
     return false;
   }

@@ -16,7 +16,7 @@ export function errnoOf(code: Errno): number {
 
 export class ModuleError extends Error {
   readonly code: string;
-  /** Positive. */
+  /** Positive; negative where a callback of the load returned a positive number, which is what the caller gets. */
   readonly errno: number;
 
   constructor(code: Errno | number, reason: string) {

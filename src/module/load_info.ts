@@ -9,7 +9,8 @@ import { ElfError } from '../elf/error.ts';
 import { type ModInfo, readModInfo } from '../elf/modinfo.ts';
 import { type ElfPointer, readThisModule } from '../elf/module_object.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { LAYOUT, STRINGS } from '../kernel/layout.ts';
+import { CONSTANTS, LAYOUT, STRINGS } from '../kernel/layout.ts';
+import { addTaint as addKernelTaint } from '../kernel/taint.ts';
 import { injected, ModuleError } from './error.ts';
 import { foreign } from './foreign.ts';
 import type { ModuleLoaderPorts } from './ports.ts';
@@ -200,9 +201,12 @@ function enforceRwx(core: KernelCore, load: LoadInfo): void {
   throw new ModuleError('ENOEXEC', reason);
 }
 
+/** After which lockdep is not to be trusted. */
+const UNRELIABLE_LOCKS: ReadonlySet<TaintName> = new Set(['TAINT_PROPRIETARY_MODULE', 'TAINT_FORCED_MODULE']);
+
 /** add_taint_module() */
 export function addTaint(core: KernelCore, load: LoadInfo, name: TaintName): void {
-  core.taints |= taintBit(name);
+  addKernelTaint(core, CONSTANTS[name], UNRELIABLE_LOCKS.has(name) ? 'now unreliable' : 'still ok');
   load.taints |= taintBit(name);
 }
 

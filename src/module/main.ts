@@ -6,7 +6,8 @@
 
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { LAYOUT } from '../kernel/layout.ts';
+import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { addTaint } from '../kernel/taint.ts';
 import { updateSites } from './branch_sites.ts';
 import { asModuleError, injected, ModuleError } from './error.ts';
 import { ModuleFormation, type Undo } from './formation.ts';
@@ -16,11 +17,11 @@ import type { Module } from './module.ts';
 import { ModuleList, neg } from './modules.ts';
 import { ModuleParams } from './params.ts';
 import { type ModuleHooks, type ModuleLoaderPorts, settle } from './ports.ts';
-import { moduleTaintLetters, taintBit } from './taint.ts';
+import { moduleTaintLetters } from './taint.ts';
 
 export type LoadResult =
   | { readonly ok: true; readonly module: Module }
-  /** errno is positive; `reason` says more than the errno's name. */
+  /** errno is positive, or the negative of a positive result; `reason` says more than the errno's name. */
   | { readonly ok: false; readonly errno: number; readonly code: string; readonly reason: string };
 
 const O_TRUNC = 0o1000;
@@ -124,6 +125,7 @@ export class ModuleLoader {
   /** prepare_coming_module(), and the notifiers that the kernel itself has: jump labels, static calls. */
   *#prepareComing(mod: Module, undo: Undo[]): HostGenerator<void> {
     const klp = yield* settle(this.#hooks.klpModuleComing?.(mod) ?? 0);
+    // What a callback returned, positive too: load_module() passes it on, and the module is gone all the same.
     if (klp !== 0) throw new ModuleError(-klp, `livepatch refuses module ${mod.name}`);
     undo.push(() => this.#hooks.klpModuleGoing?.(mod));
     if (mod.paused) unpauseModule(this.#core, mod);
@@ -234,7 +236,7 @@ export class ModuleLoader {
   /** try_force_unload(): rmmod --force. */
   #forceUnload(flags: number): boolean {
     if ((flags & O_TRUNC) === 0) return false;
-    this.#core.taints |= taintBit('TAINT_FORCED_RMMOD');
+    addTaint(this.#core, CONSTANTS.TAINT_FORCED_RMMOD, 'now unreliable');
     return true;
   }
 }

@@ -62,13 +62,15 @@ export class ModuleParams {
     return yield* this.set(param, value);
   }
 
-  /** unknown_module_param_cb() */
-  #unknown(mod: Module, name: string, value: string | undefined): number {
-    if (name === 'async_probe') {
+  /** unknown_module_param_cb(): ddebug_dyndbg_module_param_cb() has cut the name at its first dot. */
+  #unknown(mod: Module, whole: string, value: string | undefined): number {
+    const [name, ...rest] = whole.split('.');
+    if (rest.join('.') === 'dyndbg') return 0;
+    if (whole === 'async_probe') {
       const wanted = value === undefined ? true : (kstrtobool(value) ?? true);
       this.#core.mem.writeU8(mod.addr + BigInt(LAYOUT.module.fields.async_probe_requested), wanted ? 1 : 0);
     } else if (
-      name === 'immediate' &&
+      whole === 'immediate' &&
       this.#core.mem.readU8(mod.addr + BigInt(LAYOUT.module.fields.klp)) !== 0
     ) {
       // The kernel would ignore it, and the patch would wait for tasks that it was not to wait for.
@@ -77,7 +79,7 @@ export class ModuleParams {
         `${mod.name}: livepatch has no 'immediate' since Linux 4.16: what ends a transition is 1 to ${force}`,
       );
       return neg('EINVAL');
-    } else if (name !== 'dyndbg' && !name.startsWith('dyndbg.')) {
+    } else if (whole !== 'dyndbg') {
       this.#core.printk.warn(`${mod.name}: unknown parameter '${name}' ignored`);
     }
     return 0;

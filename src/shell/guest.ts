@@ -96,7 +96,8 @@ export class Guest {
   }
 
   exists(path: string): boolean {
-    return this.machine.fs.stat(path) !== undefined;
+    // ENOENT for an empty path, which is not the root.
+    return path !== '' && this.machine.fs.stat(path) !== undefined;
   }
 
   isDirectory(path: string): boolean {

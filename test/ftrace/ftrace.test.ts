@@ -153,17 +153,17 @@ describe('unregister_ftrace_function', () => {
 describe('ftrace_enabled', () => {
   it('cannot be turned off while an ops is registered that must stay', () => {
     const ops = traceOne('cmdline_proc_show', C.FTRACE_OPS_FL_IPMODIFY | C.FTRACE_OPS_FL_PERMANENT);
-    expect(world.run(world.ftrace.setEnabled(false))).toBe(-C.EBUSY);
+    expect(world.run(world.ftrace.setEnabled(0))).toBe(-C.EBUSY);
     world.run(world.ftrace.unregisterFunction(ops.addr));
-    expect(world.run(world.ftrace.setEnabled(false))).toBe(0);
+    expect(world.run(world.ftrace.setEnabled(0))).toBe(0);
     expect(world.run(world.ftrace.registerFunction(ops.addr))).toBe(-C.EBUSY);
   });
 
   it('turns other sites into nops, and back', () => {
     traceOne('vfs_read');
-    expect(world.run(world.ftrace.setEnabled(false))).toBe(0);
+    expect(world.run(world.ftrace.setEnabled(0))).toBe(0);
     expect(world.bytesAt(world.sym('vfs_read'))).toBe(NOP5);
-    expect(world.run(world.ftrace.setEnabled(true))).toBe(0);
+    expect(world.run(world.ftrace.setEnabled(1))).toBe(0);
     expect(world.bytesAt(world.sym('vfs_read'))).not.toBe(NOP5);
   });
 });

@@ -12,6 +12,8 @@ export interface Step {
   readonly rc: number | undefined;
   /** Everything else: what the commands printed. */
   readonly output: readonly string[];
+  /** The step as it stands there. */
+  readonly whole: string;
 }
 
 /** Steps of fixtures/modules/observed*.txt, by the name behind `####`. */
@@ -26,6 +28,7 @@ export function readObserved(file: string): Map<string, Step> {
       log: lines.filter(isLog).map(withoutTime),
       rc: rc === undefined ? undefined : Number(rc.slice(3)),
       output: lines.filter((line) => !isLog(line) && line !== rc),
+      whole: lines.join('\n'),
     });
   }
   return steps;

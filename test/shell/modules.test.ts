@@ -135,7 +135,7 @@ describe('insmod', () => {
     expect(await sh('insmod /none.ko')).toBe(
       'insmod: ERROR: could not load module /none.ko: No such file or directory\n[exit status 1]\n',
     );
-    expect(await sh('echo text > /tmp/x.ko; insmod /tmp/x.ko')).toBe(
+    expect(await sh('echo text of some length > /tmp/x.ko; insmod /tmp/x.ko')).toBe(
       'insmod: ERROR: could not insert module /tmp/x.ko: Invalid module format\n[exit status 1]\n',
     );
   });

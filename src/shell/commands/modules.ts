@@ -27,15 +27,17 @@ function loadFile(
   params: readonly string[],
   flags = 0,
 ): Ended {
-  const words = [path, paramText(params), ...(flags === 0 ? [] : [String(flags)])];
-  return shell.guest.run('insmod', words, { comm });
+  const text = comm === 'insmod' ? params.join(' ') : paramText(params);
+  const words = [path, text, ...(flags === 0 ? [] : [String(flags)])];
+  const ended = shell.guest.run('insmod', words, { comm });
+  return shell.guest.machine.modules.unnoticed.has(ended.pid) ? { ...ended, code: 0 } : ended;
 }
 
 function paramText(params: readonly string[]): string {
   return params.map(quoteParam).join(' ');
 }
 
-/** A value with spaces goes to the kernel in quotes. */
+/** modprobe gives the kernel a value with spaces in quotes; insmod does not. */
 function quoteParam(param: string): string {
   const at = param.indexOf('=');
   if (at < 0 || !/\s/.test(param) || param.includes('"')) return param;
@@ -52,10 +54,14 @@ const insmod: Command = {
   summary: 'load a module from a file',
   completes: 'paths',
   run: ({ args, shell }) => {
-    const [path, ...params] = args;
+    const { operands, unknown } = parseInsmod(args);
+    if (unknown) return failed(`insmod: ${unknownOption(unknown)}`);
+    const [path, ...params] = operands;
     if (path === undefined) return failed('insmod: ERROR: missing filename.');
     if (!shell.guest.exists(path))
       return failed(`insmod: ERROR: could not load module ${path}: ${errnoText(CONSTANTS.ENOENT)}`);
+    const unread = unreadable(shell, path);
+    if (unread) return failed(`insmod: ERROR: could not insert module ${path}: ${unread}`);
     const ended = loadFile(shell, 'insmod', path, params);
     if (ended.signal !== undefined) return failed(killedText(ended.signal), signalStatus(ended.signal));
     if (ended.code === 0) return ok();
@@ -64,6 +70,31 @@ const insmod: Command = {
     return failed(`insmod: ERROR: could not insert module ${path}: ${text}`);
   },
 };
+
+/** Options end at the file: what follows are parameters, however they begin. */
+function parseInsmod(args: readonly string[]): { operands: readonly string[]; unknown: string | undefined } {
+  const at = args.findIndex((arg) => !/^-./.test(arg));
+  const options = at < 0 ? args : args.slice(0, at);
+  const { operands, unknown } = parseOptions(options, ['f', 'force', 's', 'syslog', 'v', 'verbose']);
+  return { operands: [...operands, ...(at < 0 ? [] : args.slice(at))], unknown };
+}
+
+/** getopt_long()'s words. */
+function unknownOption(option: string): string {
+  return option.startsWith('--')
+    ? `unrecognized option '${option}'`
+    : `invalid option -- '${option.slice(1)}'`;
+}
+
+/** Bytes by which libkmod tells how a file is packed; it does not go on with one that has fewer. */
+const KMOD_MAGIC = 6;
+
+/** What libkmod says of a file before the kernel sees it. */
+function unreadable(shell: ShellContext, path: string): string | undefined {
+  if (shell.guest.isDirectory(path)) return errnoText(CONSTANTS.EISDIR);
+  const bytes = shell.guest.machine.fs.ramfs.lookup(path)?.bytes;
+  return bytes && bytes.length < KMOD_MAGIC ? INSMOD_ERRORS[CONSTANTS.EINVAL] : undefined;
+}
 
 interface ModprobeOptions {
   readonly dryRun: boolean;
@@ -97,7 +128,7 @@ const modprobe: Command = {
   completes: 'modules',
   run: ({ args, shell }) => {
     const { flags, operands, unknown } = parseOptions(args, [...FLAGS, ...LONG_FLAGS]);
-    if (unknown) return failed(`modprobe: unrecognized option '${unknown}'`);
+    if (unknown) return failed(`modprobe: ${unknownOption(unknown)}`);
     if (operands.length === 0) return failed('modprobe: ERROR: missing parameters. See -h.');
     const has = (...names: string[]): boolean => names.some((name) => flags.has(name));
     const options: ModprobeOptions = {
@@ -208,6 +239,9 @@ function useOf(shell: ShellContext, name: string): { refcnt: number; holders: re
   return { refcnt: mod?.refcount ?? 0, holders: [...(mod?.users ?? [])].map((user) => user.name) };
 }
 
+/** Where libkmod of kmod 30 logs a failed delete_module(). */
+const LIBKMOD_REMOVE = '../libkmod/libkmod-module.c:856 kmod_module_remove_module()';
+
 const rmmod: Command = {
   name: 'rmmod',
   usage: 'rmmod [-f] MODULE...',
@@ -215,7 +249,7 @@ const rmmod: Command = {
   completes: 'loaded modules',
   run: ({ args, shell }) => {
     const { operands, flags, unknown } = parseOptions(args, ['f', 'force', 's', 'syslog', 'v', 'verbose']);
-    if (unknown) return failed(`rmmod: unrecognized option '${unknown}'`);
+    if (unknown) return failed(`rmmod: ${unknownOption(unknown)}`);
     if (operands.length === 0) return failed('rmmod: ERROR: missing module name.');
     const output = new Output();
     const force = flags.has('f') || flags.has('force');
@@ -224,17 +258,22 @@ const rmmod: Command = {
   },
 };
 
+/** With -f rmmod asks nothing, and libkmod and it both say what the kernel answered. */
 function removeOne(shell: ShellContext, name: string, force: boolean): Result {
-  if (!loaded(shell, name)) return failed(`rmmod: ERROR: Module ${name} is not currently loaded`);
-  const { refcnt, holders } = useOf(shell, name);
   if (!force) {
+    if (!loaded(shell, name)) return failed(`rmmod: ERROR: Module ${name} is not currently loaded`);
+    const { refcnt, holders } = useOf(shell, name);
     if (holders.length > 0) return failed(`rmmod: ERROR: Module ${name} is in use by: ${holders.join(' ')}`);
     if (refcnt > 0) return failed(`rmmod: ERROR: Module ${name} is in use`);
   }
   const { code, signal } = shell.guest.run('rmmod', force ? [name, 'force'] : [name]);
   if (signal !== undefined) return failed(killedText(signal), signalStatus(signal));
   if (code === 0) return ok();
-  return failed(`rmmod: ERROR: could not remove module ${name}: ${errnoText(code ?? 0)}`);
+  const why = errnoText(code ?? 0);
+  const output = new Output();
+  output.error(`rmmod: ERROR: ${LIBKMOD_REMOVE} could not remove '${name}': ${why}`);
+  output.error(`rmmod: ERROR: could not remove module ${name}: ${why}`);
+  return output.result();
 }
 
 const lsmod: Command = {
