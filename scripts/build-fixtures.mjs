@@ -1,6 +1,7 @@
 // Builds fixtures/modules/*.ko with kbuild against Debian's kernel headers, strips debug information,
 // and lists in fixtures/modules/README.md every symbol the modules import. Some are built once more into
-// fixtures/modules/frame-pointer, as for a kernel with CONFIG_UNWINDER_FRAME_POINTER.
+// fixtures/modules/frame-pointer, as for a kernel with CONFIG_UNWINDER_FRAME_POINTER. The module of
+// fixtures/attacks is built, too.
 //
 //   node scripts/build-fixtures.mjs
 //
@@ -23,6 +24,7 @@ import { fileURLToPath } from 'node:url';
 import { kernelBuildDir } from './kernel-headers.mjs';
 
 const modulesDir = fileURLToPath(new URL('../fixtures/modules', import.meta.url));
+const attacksDir = fileURLToPath(new URL('../fixtures/attacks', import.meta.url));
 const FRAME_POINTER = {
   dir: join(modulesDir, 'frame-pointer'),
   modules: ['klpdemo_target', 'klpdemo_patch_target', 'klpdemo_patch_both', 'klpdemo_patch_vmlinux'],
@@ -37,6 +39,7 @@ function main() {
   const build = headers();
   buildInto(modulesDir, build);
   buildInto(FRAME_POINTER.dir, build, FRAME_POINTER);
+  buildInto(attacksDir, build, { sources: attacksDir });
   const imports = writeImports();
   console.log(`${modulesIn(modulesDir).length} modules, ${imports} imported symbols`);
 }
@@ -54,10 +57,10 @@ function headers() {
 }
 
 /** All modules into a folder, or some of them built with more configuration and flags. */
-function buildInto(dir, build, { modules, config = [], flags = '' } = {}) {
+function buildInto(dir, build, { sources = modulesDir, modules, config = [], flags = '' } = {}) {
   const work = mkdtempSync(join(tmpdir(), 'klpemu-fixtures-'));
   try {
-    buildModules(build, work, config, flags);
+    buildModules(build, work, sources, config, flags);
     mkdirSync(dir, { recursive: true });
     const wanted = modules?.map((name) => `${name}.ko`) ?? modulesIn(work);
     for (const ko of wanted) copyFileSync(join(work, ko), join(dir, ko));
@@ -70,9 +73,9 @@ function buildInto(dir, build, { modules, config = [], flags = '' } = {}) {
  * -g0 rather than stripping alone, and file names in BUG() and WARN() without their folder: the build does not
  * depend on the temporary folder's name.
  */
-function buildModules(build, work, config, more) {
+function buildModules(build, work, sources, config, more) {
   const source = (path) => !/\.ko$/.test(path);
-  cpSync(modulesDir, work, { recursive: true, filter: source });
+  cpSync(sources, work, { recursive: true, filter: source });
   const flags = `KCFLAGS=-g0 -fmacro-prefix-map=${work}/= ${more}`;
   const args = ['-s', '-C', build, `M=${work}`, 'KBUILD_MODPOST_WARN=1', ...config, flags, 'modules'];
   execFileSync('make', args, { stdio: ['ignore', 'ignore', 'inherit'] });

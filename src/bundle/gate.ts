@@ -113,12 +113,14 @@ export class Gate {
     if (depth <= 0) yield* this.#wake();
   }
 
-  /** A task has died in a load. */
-  forget(task: TaskStruct): void {
+  /** A task dies, perhaps in a load: who waited for that goes on. */
+  *forget(task: TaskStruct): HostGenerator<void> {
     this.#waits.delete(task);
+    this.#dead.delete(task);
     if (!this.#loads.delete(task)) return;
     this.#core.printk.err(`livepatch: ${task} died while it loaded or unloaded a module`);
     this.#setCount(LOADS, this.#loads.size);
+    yield* this.#wake();
   }
 
   /** Tasks that wait without a way back, now that a transition has begun. */

@@ -269,8 +269,8 @@ export class Machine {
       this.livepatch.copyProcess(parent, child);
       this.#firstFrame(child);
     });
+    this.exit.onExit.push((task) => this.bundles?.gate.forget(task));
     this.exit.onExit.push((task, code) => {
-      this.bundles?.gate.forget(task);
       this.users.exited(task, code);
       const exitcode = `0x${code.toString(16).padStart(8, '0')}`;
       if (task.pid === 1) this.oops.panic(core.here(), `Attempted to kill init! exitcode=${exitcode}`);

@@ -31,8 +31,8 @@ export class Exit {
   readonly #zombies = new Map<TaskStruct, TaskStruct>();
   readonly #pendingSignals = new Map<TaskStruct, number[]>();
   readonly #dead = new Set<TaskStruct>();
-  /** Run in the dying task, in order: files, livepatch, whoever keeps something per task. */
-  readonly onExit: ((task: TaskStruct, code: number) => void)[] = [];
+  /** Run in the dying task, in order: files, livepatch, whoever keeps something per task. May call guest code. */
+  readonly onExit: ((task: TaskStruct, code: number) => HostGenerator<void> | void)[] = [];
 
   constructor(core: KernelCore, sched: Sched, fork: Fork, locking: Locking) {
     this.#core = core;
@@ -50,12 +50,15 @@ export class Exit {
     });
   }
 
-  #exitNotify(call: HostCall): void {
+  *#exitNotify(call: HostCall): HostGenerator<void> {
     const task = this.#core.currentOf(call);
     const code = Number(call.args[0]);
     task.flags |= PF_EXITING;
     this.#core.mem.writeU32(task.addr + BigInt(T.exit_code), code >>> 0);
-    for (const hook of this.onExit) hook(task, code);
+    for (const hook of this.onExit) {
+      const more = hook(task, code);
+      if (more) yield* more;
+    }
     this.#locking.forget(task);
     this.#fork.freeUserStack(task);
     this.#pendingSignals.delete(task);

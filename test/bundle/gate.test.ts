@@ -1,12 +1,15 @@
 // The gate, wait by wait.
 
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CONSTANTS as C } from '../../src/kernel/layout.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import { rest } from './state.ts';
 import { bundleOf, ko, SECOND, World } from './world.ts';
 
-const SIGINT = 2;
+const [SIGINT, SIGKILL] = [2, 9];
+const ATTACKS = join(import.meta.dirname, '../../fixtures/attacks/klpdemo_attacks.ko');
 
 let w: World;
 beforeEach(async () => {
@@ -104,6 +107,23 @@ describe('bundle.md 1: who waits on the gate', () => {
     expect(w.wait(task)).toBe(0);
     expect(w.settled()).toBe(true);
     expect(w.freed('slow')).toBe(true);
+  });
+
+  it.each([1, 2, 3])('a load that dies frees those who wait for it (seed %i)', async (seed) => {
+    w.machine.close();
+    w = await World.boot({ seed, cpus: 2 });
+    const { machine } = w;
+    w.insmod('core');
+    machine.addFile('/lib/bad.ko', new Uint8Array(readFileSync(ATTACKS)));
+    const load = machine.spawn('insmod', ['/lib/bad.ko', 'how=null delay_ms=100']);
+    expect(machine.runUntil(() => machine.bundles?.gate.loading.includes(load) === true, SECOND)).toBe(true);
+    const enable = blocked(w.startEnable(bundleOf('p1', ['p1_core'])));
+    expect(why(enable)).toMatch(/^waits on the gate for loads under way: insmod:\d+$/);
+    expect(w.wait(load)).toBe(128 + SIGKILL);
+    expect(w.has(/livepatch: insmod:\d+ died while it loaded or unloaded a module/)).toBe(true);
+    expect(w.wait(enable, SECOND)).toBe(0);
+    expect(w.settled()).toBe(true);
+    expect(w.says('core')).toBe(100); // patched
   });
 
   it('a second transition is refused with -EBUSY, as ever', () => {
