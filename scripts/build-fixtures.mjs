@@ -1,7 +1,8 @@
 // Builds fixtures/modules/*.ko with kbuild against Debian's kernel headers, strips debug information,
-// and lists in fixtures/modules/README.md every symbol the modules import. Some are built once more into
-// fixtures/modules/frame-pointer, as for a kernel with CONFIG_UNWINDER_FRAME_POINTER. The module of
-// fixtures/attacks is built, too.
+// and lists in fixtures/modules/README.md every symbol the modules import. Some are built once more: into
+// fixtures/modules/frame-pointer as for a kernel with CONFIG_UNWINDER_FRAME_POINTER, into fixtures/modules/ibt as for
+// one with CONFIG_X86_KERNEL_IBT.
+// The module of fixtures/attacks is built, too.
 //
 //   node scripts/build-fixtures.mjs
 //
@@ -32,6 +33,19 @@ const FRAME_POINTER = {
   config: ['CONFIG_FRAME_POINTER=y', 'CONFIG_STACK_VALIDATION=y', 'CONFIG_UNWINDER_ORC='],
   flags: '-DCONFIG_FRAME_POINTER=1',
 };
+const IBT = {
+  dir: join(modulesDir, 'ibt'),
+  modules: [
+    'klpdemo_target',
+    'klpdemo_patch_target',
+    'klpdemo_patch_both',
+    'klpdemo_patch_sympos',
+    'klpdemo_cold',
+    'klpdemo_patch_cold',
+  ],
+  /** endbr64 at the start of each function that an indirect branch may lead to, and the fentry call behind it. */
+  flags: '-fcf-protection=branch',
+};
 const IMPORTS_BEGIN = '<!-- imports -->';
 const IMPORTS_END = '<!-- /imports -->';
 
@@ -40,6 +54,7 @@ function main() {
   buildInto(modulesDir, build);
   buildInto(FRAME_POINTER.dir, build, FRAME_POINTER);
   buildInto(attacksDir, build, { sources: attacksDir });
+  buildInto(IBT.dir, build, IBT);
   const imports = writeImports();
   console.log(`${modulesIn(modulesDir).length} modules, ${imports} imported symbols`);
 }

@@ -12,6 +12,8 @@ import type { Module } from '../module/module.ts';
 interface Range {
   readonly start: number;
   readonly size: number;
+  /** Offset of the fentry site: an endbr64 may come before it. */
+  readonly site: number;
   /** The patch was enabled before the module came. */
   readonly late: boolean;
 }
@@ -40,18 +42,20 @@ export class Originals {
   }
 
   /**
-   * Original code in the block at `rip`; the call or nop at the function's start is none.
+   * Original code in the block at `rip`; what is at the function's start, up to its call or nop, is none.
    * @returns instructions of it, and whether a run of the function begins with them
    */
   count(rip: number, executed: number): OriginalCode {
-    for (const { start, size, late } of this.#ranges) {
+    for (const { start, size, site, late } of this.#ranges) {
       const at = (rip - start) >>> 0;
       if (at >= size) continue;
       if (!late && this.#machine.livepatch.transitionPatch) return NONE;
       // What follows the call of a trampoline that has led to no other function.
-      if (at >= FENTRY) return { instructions: executed, begun: at === FENTRY };
-      const called = this.#machine.core.mem.readU8((0xffffffffn << 32n) | BigInt(start)) === CALL;
-      return called ? NONE : { instructions: executed - 1, begun: true };
+      if (at >= site + FENTRY) return { instructions: executed, begun: at === site + FENTRY };
+      const called = this.#machine.core.mem.readU8((0xffffffffn << 32n) | BigInt(start + site)) === CALL;
+      // The nop, and the endbr64 when it is executed too.
+      const begin = at === 0 && site > 0 ? 2 : 1;
+      return called ? NONE : { instructions: executed - begin, begun: true };
     }
     return NONE;
   }
@@ -94,12 +98,13 @@ export class Originals {
   }
 
   #rangesOf(mod: Module): Range[] {
-    const { core } = this.#machine;
+    const { core, ftrace } = this.#machine;
     if (mod.freed || mod.state === 'UNFORMED') return [];
     return [...(this.#patched.get(mod.name) ?? [])].flatMap((name) =>
       mod.symbolsNamed(name).map((addr) => ({
         start: lo32(addr),
         size: core.symbols.sizeAndOffset(addr)?.size ?? 0,
+        site: Math.max(0, Number(ftrace.location(addr) - addr)),
         late: !this.#early.has(mod),
       })),
     );

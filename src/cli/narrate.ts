@@ -4,6 +4,7 @@
 import type { EventType, KernelEvent } from '../kernel/events.ts';
 import { logPrefix } from '../kernel/printk.ts';
 import { exitText } from '../scenario/exit_text.ts';
+import { holeText } from '../scenario/hole_text.ts';
 import type { RunObserver } from '../scenario/runner.ts';
 import type { Step } from '../scenario/scenario.ts';
 import { nameTarget, siteAddr } from '../scenario/text.ts';
@@ -237,9 +238,8 @@ export class Narrator implements RunObserver {
 
   #hole(event: Event<'hole'>): string {
     const { colors } = this.#options;
-    const { func, version, forced, patch } = event;
-    const what = `still in ${version === func ? `the original ${func}` : version}, left there by force of '${forced}'`;
-    return `${INDENT}${colors.red('hole')} ${name(event)} ${what}: '${patch}' does not see it (docs/findings.md)\n`;
+    const what = `${name(event)} ${holeText(event)}: '${event.patch}' does not see it (docs/findings.md)`;
+    return `${INDENT}${colors.red('hole')} ${what}\n`;
   }
 
   async #site({ ip, where, before, after }: Event<'ftrace'>): Promise<string> {

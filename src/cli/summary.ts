@@ -47,14 +47,21 @@ function proof(report: RunReport, { bold, red }: Colors): string {
 function proofHeading(report: RunReport, good: Paint, bad: Paint): string {
   const { counters, transitions, failure, checks, gaps, holes } = report;
   const made = checks.reduce((sum, check) => sum + check.count, 0);
-  if (holes.length > 0)
+  if (holes.some((one) => one.forced !== undefined))
     return bad('A transition completed over a task that force had left behind (docs/findings.md)');
+  if (holes.length > 0)
+    return bad('A transition passed over a task in a part of a replaced function (docs/findings.md)');
   if (counters && counters.mixed > 0) return bad('Old and new were mixed in a task');
   if (gaps.length > 0) return bad("Old and new were mixed through the kernel's own gap (docs/findings.md)");
   if (failure) return good('Checks that held until then');
-  if (!counters && made === 0) return good('Nothing was held against the ground truth');
+  if (made === 0) {
+    const nothing = 'Nothing was held against the ground truth';
+    return good(counters ? `${nothing}; what the module counted:` : nothing);
+  }
   if (transitions.some((one) => one.forced))
     return good('A transition was forced: nothing keeps old and new apart');
+  if (transitions.some((one) => one.outcome === 'running'))
+    return good('A transition is not over; what was checked until now:');
   return good('Old and new were never mixed in a task. What was checked:');
 }
 

@@ -4,12 +4,18 @@
 // A record's flags are the kernel's: a count of ops in the low bits, FTRACE_FL_ bits above.
 
 import { type Addr, lo32 } from '../guest/addr.ts';
+import type { Kallsyms } from '../kernel/kallsyms.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
 
 const { FTRACE_REF_MAX } = CONSTANTS;
+/**
+ * FTRACE_MCOUNT_MAX_OFFSET, as with CONFIG_X86_KERNEL_IBT: ENDBR_INSN_SIZE. A site further behind its symbol is that of
+ * a weak function that another one has overridden, and is left alone.
+ */
+const MCOUNT_MAX_OFFSET = 4;
 
 export interface FtraceRec {
-  /** Address of the fentry call, which is the function's. */
+  /** Address of the fentry call: the function's own, or behind its endbr64. */
   readonly ip: Addr;
   readonly module: string | undefined;
   /** Number of ops that trace it, and FTRACE_FL_ bits. */
@@ -21,6 +27,12 @@ export interface FtraceRec {
 /** ftrace_rec_count() */
 export function recCount(rec: FtraceRec): number {
   return rec.flags & FTRACE_REF_MAX;
+}
+
+/** test_for_valid_rec(), without its mark in the record. */
+export function isValid(symbols: Kallsyms, { ip }: FtraceRec): boolean {
+  const found = symbols.lookup(ip);
+  return found !== undefined && found.offset <= MCOUNT_MAX_OFFSET;
 }
 
 export class FtraceRecords {

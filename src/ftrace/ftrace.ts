@@ -9,7 +9,7 @@ import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
 import { ftraceBug } from './bug.ts';
-import { type FtraceRec, FtraceRecords, recCount } from './dyn_ftrace.ts';
+import { type FtraceRec, FtraceRecords, isValid, recCount } from './dyn_ftrace.ts';
 import { CALL_SIZE, callInsn, NOP5, sameBytes } from './insn.ts';
 import { FtraceOps } from './ops.ts';
 import type { FtracePorts } from './ports.ts';
@@ -74,6 +74,7 @@ export class Ftrace {
   moduleEnable(module: string): void {
     if (this.disabled) return;
     for (const rec of this.records.group(module)) {
+      if (!isValid(this.#core.symbols, rec)) continue;
       rec.flags = (rec.flags & ~C.FTRACE_FL_DISABLED) >>> 0;
       for (const ops of this.#registered()) if (ops.traces(rec.ip)) this.#count(rec, ops, 1);
       const target = this.#wanted(rec);

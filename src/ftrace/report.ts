@@ -5,7 +5,7 @@ import type { Addr } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import type { KernelSymbol } from '../kernel/kallsyms.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
-import { recCount } from './dyn_ftrace.ts';
+import { type FtraceRec, isValid, recCount } from './dyn_ftrace.ts';
 import type { Ftrace } from './ftrace.ts';
 import { targetOf } from './insn.ts';
 
@@ -18,8 +18,7 @@ export function enabledFunctions(core: KernelCore, ftrace: Ftrace): string {
   let text = '';
   for (const rec of ftrace.records.all()) {
     if (recCount(rec) === 0) continue;
-    const name = core.symbols.nameOf(rec.ip) ?? `0x${rec.ip.toString(16)}`;
-    text += rec.module === undefined ? name : `${name} [${rec.module}]`;
+    text += siteName(core, rec);
     text += ` (${recCount(rec)})${rec.flags & C.FTRACE_FL_REGS ? ' R' : '  '}`;
     text += `${rec.flags & C.FTRACE_FL_IPMODIFY ? ' I' : '  '}  `;
     text += `${trampolineText(core, ftrace, rec.target)}\n`;
@@ -49,12 +48,19 @@ export function dynFtraceTotalInfo(ftrace: Ftrace): string {
   return `${count} pages:${Math.ceil(count / ENTRIES_PER_PAGE)} groups: ${groups}\n`;
 }
 
+/** print_rec() */
+function siteName(core: KernelCore, rec: FtraceRec): string {
+  const found = core.symbols.lookup(rec.ip);
+  const name =
+    found && isValid(core.symbols, rec) ? found.name : `__ftrace_invalid_address___${found?.offset ?? 0}`;
+  return rec.module === undefined ? name : `${name} [${rec.module}]`;
+}
+
 /** available_filter_functions */
 export function availableFilterFunctions(core: KernelCore, ftrace: Ftrace): string {
   let text = '';
   for (const rec of ftrace.records.all()) {
-    const name = core.symbols.nameOf(rec.ip) ?? `0x${rec.ip.toString(16)}`;
-    text += `${rec.module === undefined ? name : `${name} [${rec.module}]`}\n`;
+    text += `${siteName(core, rec)}\n`;
   }
   return text;
 }

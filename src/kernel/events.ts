@@ -54,7 +54,18 @@ export type EventBody =
   | { type: 'gap'; pid: number; comm: string; func: string; version: string; patchState: number }
   | { type: 'check'; what: string; count: number }
   | { type: 'fault'; pid: number; comm: string; what: string }
-  | { type: 'hole'; pid: number; comm: string; func: string; version: string; forced: string; patch: string }
+  | {
+      type: 'hole';
+      pid: number;
+      comm: string;
+      func: string;
+      version: string;
+      patch: string;
+      /** The patch whose transition was forced over the task. */
+      forced?: string;
+      /** The part of the version that the task stands in. */
+      part?: string;
+    }
   | { type: 'gate'; pid: number; comm: string; what: 'load' | 'transition'; waitedNs: number; result: number }
   | { type: 'oops'; pid: number; comm: string; text: string }
   | { type: 'leak'; module: string; objects: readonly { addr: Addr; size: number; caller: string }[] }

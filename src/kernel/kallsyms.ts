@@ -36,6 +36,8 @@ interface SymbolTable {
   readonly byName: ReadonlyMap<string, readonly KernelSymbol[]>;
   /** Which came first: tables are asked in this order. */
   readonly serial: number;
+  /** Symbols with a dot in their names, by what is before the first one. */
+  readonly dotted: ReadonlyMap<string, readonly KernelSymbol[]>;
 }
 
 export class Kallsyms {
@@ -49,14 +51,13 @@ export class Kallsyms {
   /** Adds the image's (module undefined) or a module's symbols. */
   add(module: string | undefined, symbols: readonly KernelSymbol[]): void {
     const sorted = [...symbols].sort((a, b) => (a.addr < b.addr ? -1 : a.addr > b.addr ? 1 : 0));
-    const byName = new Map<string, KernelSymbol[]>();
-    for (const symbol of sorted) {
-      const same = byName.get(symbol.name);
-      if (same) same.push(symbol);
-      else byName.set(symbol.name, [symbol]);
-    }
+    const byName = grouped(sorted, (symbol) => symbol.name);
+    const dotted = grouped(
+      sorted.filter(({ name }) => name.indexOf('.') > 0),
+      stem,
+    );
     const old = this.#tables.get(module);
-    const table = { module, symbols: sorted, byName, serial: old?.serial ?? this.#serial++ };
+    const table = { module, symbols: sorted, byName, dotted, serial: old?.serial ?? this.#serial++ };
     this.#tables.set(module, table);
     if (module === undefined) return;
     if (old) this.#modulesAt.remove(old);
@@ -89,6 +90,13 @@ export class Kallsyms {
   /** Every symbol of that name in one object (module undefined: the image), ascending by address. */
   matches(name: string, module: string | undefined): readonly KernelSymbol[] {
     return this.#tables.get(module)?.byName.get(name) ?? [];
+  }
+
+  /** Symbols of one object whose names are this one, a dot, and more; ascending by address. */
+  derived(name: string, module: string | undefined): readonly KernelSymbol[] {
+    const prefix = `${name}.`;
+    const same = this.#tables.get(module)?.dotted.get(stem({ name })) ?? [];
+    return same.filter((symbol) => symbol.name.startsWith(prefix));
   }
 
   /** The first image symbol of that name. @throws Error when there is none: the image lacks what it needs. */
@@ -211,6 +219,22 @@ function pagesOf(table: SymbolTable): Set<number> | undefined {
     for (let page = pageOf(addr); page <= last; page++) pages.add(page);
   }
   return pages;
+}
+
+function stem({ name }: Pick<KernelSymbol, 'name'>): string {
+  const dot = name.indexOf('.');
+  return dot < 0 ? name : name.slice(0, dot);
+}
+
+function grouped(symbols: readonly KernelSymbol[], by: (symbol: KernelSymbol) => string) {
+  const groups = new Map<string, KernelSymbol[]>();
+  for (const symbol of symbols) {
+    const key = by(symbol);
+    const same = groups.get(key);
+    if (same) same.push(symbol);
+    else groups.set(key, [symbol]);
+  }
+  return groups;
 }
 
 function covering(symbols: readonly KernelSymbol[], addr: Addr): KernelSymbol | undefined {

@@ -16,6 +16,10 @@ export function checksMade(traces: Traces, truth: TransitionTruth, versions: Ver
     { name: 'frames in them', count: traces.frames },
     { name: 'transitions completed with no task in replaced code', count: truth.transitions },
     { name: 'tasks looked at for that', count: truth.tasks },
+    {
+      name: 'transitions completed with a task in replaced code (docs/findings.md)',
+      count: truth.overTasks,
+    },
     { name: 'switches of a task with none of its frames in replaced code', count: truth.switches },
     {
       name: 'calls into patched functions that took the version of the task',
@@ -23,5 +27,9 @@ export function checksMade(traces: Traces, truth: TransitionTruth, versions: Ver
     },
     { name: "calls through the kernel's own gap (docs/findings.md)", count: versions.gapCalls },
     { name: 'tasks in code that force left them in (docs/findings.md)', count: truth.holes.count },
+    {
+      name: 'tasks in a part of a function that the stack check does not know (docs/findings.md)',
+      count: truth.parts.count,
+    },
   ];
 }

@@ -6,25 +6,10 @@
 
 import type { KernelCore } from '../kernel/core.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
-import type { KlpFunc } from '../livepatch/structs.ts';
+import type { Piece } from './version.ts';
 
-/** A version of a function. Low halves; `end` is behind its last byte. */
-export interface Version {
-  /** old_name, whichever version it is. */
-  readonly func: string;
-  /** Entry of the original function. */
-  readonly site: number;
-  /** Its own name. */
-  readonly name: string;
-  readonly start: number;
-  readonly end: number;
-}
-
-export function inVersion(versions: readonly Version[], ip: number): Version | undefined {
-  return versions.find((v) => ip >= v.start && ip < v.end);
-}
-
-interface Left extends Version {
+interface Left {
+  readonly piece: Piece;
   /** The patch whose transition was forced. */
   readonly forced: string;
   /** Patches that have switched the task, or completed, over it. */
@@ -41,25 +26,20 @@ export class ForceHoles {
     this.#core = core;
   }
 
-  /** Has force left any task behind that may still be there? */
-  get any(): boolean {
-    return this.#left.size > 0;
-  }
-
   /** Force switches a task that stands in these. */
-  leave(task: TaskStruct, versions: Iterable<Version>, forced: string): void {
-    const left = [...versions].map((version) => ({ ...version, forced, told: new Set<string>() }));
+  leave(task: TaskStruct, pieces: Iterable<Piece>, forced: string): void {
+    const left = [...pieces].map((piece) => ({ piece, forced, told: new Set<string>() }));
     if (left.length > 0) this.#left.set(task, [...(this.#left.get(task) ?? []), ...left]);
   }
 
-  /** Versions that a task was left in. */
-  of(task: TaskStruct): readonly Version[] {
-    return this.#left.get(task) ?? [];
+  /** Code that a task was left in. */
+  of(task: TaskStruct): readonly Piece[] {
+    return this.#left.get(task)?.map(({ piece }) => piece) ?? [];
   }
 
   /** The task stands in these of what it was left in; it has come out of the others. */
-  keep(task: TaskStruct, live: ReadonlySet<Version>): void {
-    const left = this.#left.get(task)?.filter((one) => live.has(one));
+  keep(task: TaskStruct, live: ReadonlySet<Piece>): void {
+    const left = this.#left.get(task)?.filter(({ piece }) => live.has(piece));
     if (left?.length) this.#left.set(task, left);
     else this.#left.delete(task);
   }
@@ -67,27 +47,28 @@ export class ForceHoles {
   /**
    * A transition takes the task for switched, or is complete. Tells of every version that it was left in and that
    * is not what the transition leads to.
-   * @param funcs what the patch replaces, by site, and the start of the version that is to run from now on
+   * @param funcs what the patch replaces, by entry, and the start of the version that is to run from now on
+   * @returns whether it stands in any such
    */
-  tell(task: TaskStruct, patch: string, funcs: ReadonlyMap<number, number>): void {
-    for (const left of this.#left.get(task) ?? []) {
-      const wanted = funcs.get(left.site);
-      if (wanted === undefined || wanted === left.start || left.told.has(patch)) continue;
-      left.told.add(patch);
+  tell(task: TaskStruct, patch: string, funcs: ReadonlyMap<number, number>): boolean {
+    let any = false;
+    for (const { piece, forced, told } of this.#left.get(task) ?? []) {
+      const { func, name: version, entry, start } = piece.version;
+      const wanted = funcs.get(entry);
+      if (wanted === undefined || wanted === start) continue;
+      any = true;
+      if (told.has(patch)) continue;
+      told.add(patch);
       this.count++;
-      const { func, name: version, forced } = left;
-      this.#core.events.emit({ type: 'hole', pid: task.pid, comm: task.comm, func, version, forced, patch });
+      const { pid, comm } = task;
+      const part = piece.part ? { part: piece.name } : {};
+      this.#core.events.emit({ type: 'hole', pid, comm, func, version, forced, patch, ...part });
     }
+    return any;
   }
 
   /** The task is gone. */
   forget(task: TaskStruct): void {
     this.#left.delete(task);
   }
-}
-
-/** A version by the klp_func that has it. */
-export function newVersion(core: KernelCore, func: KlpFunc, site: number, start: number): Version {
-  const name = core.symbols.lookup(func.newFunc)?.name ?? '?';
-  return { func: func.oldName ?? '?', site, name, start, end: start + func.newSize };
 }

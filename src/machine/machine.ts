@@ -214,7 +214,9 @@ export class Machine {
     );
     this.watchdog = new Watchdog(core, this.sched, this.oops);
     this.versions = new VersionTruth(core, this.livepatch);
-    this.truth = new TransitionTruth(core, this.livepatch, this.traces, cpu, this.versions.gaps);
+    const { gaps } = this.versions;
+    const siteOf = (func: Addr): Addr => this.ftrace.location(func);
+    this.truth = new TransitionTruth(core, this.livepatch, this.traces, cpu, gaps, siteOf);
     const shadow =
       this.traces.shadow &&
       new ShadowExecutor(this.#engine, core.mem, this.traces.shadow, {

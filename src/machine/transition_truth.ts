@@ -1,62 +1,85 @@
-// Ground truth of transitions: when a patch is complete, no task stands in a function it replaced.
-// Mirrors nothing of the kernel's; it is what klp_check_stack() is judged by.
+// Ground truth of transitions: when a patch is complete, no task stands in a function it replaced, nor in a part of
+// one. Mirrors nothing of the kernel's; it is what klp_check_stack() is judged by.
+//
+// Invariant: a transition or a switch over a task in replaced code stops the machine, unless it is one of the holes
+// that the kernel itself leaves (force, parts); those are told, and the transition is not counted among the good ones.
 
-import { lo32 } from '../guest/addr.ts';
+import { type Addr, lo32, TEXT_HI } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
+import type { SwitchWay } from '../kernel/events.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { Livepatch } from '../livepatch/core.ts';
 import type { KlpFunc } from '../livepatch/structs.ts';
 import type { Cpu } from './cpu.ts';
-import { ForceHoles, inVersion, newVersion, type Version } from './force_hole.ts';
+import { ForceHoles } from './force_hole.ts';
+import { PartHoles } from './part_hole.ts';
 import { GroundTruthError, type Traces } from './traces.ts';
+import { newVersion, originalVersion, type Piece, pieceAt, piecesOf, type Version } from './version.ts';
 
 /** Ways of switching that are consistent; force is not. */
 const VERIFIED: ReadonlySet<string> = new Set(['stack check', 'kernel exit', 'idle loop']);
 
-/**
- * Where a task is that has entered a function and has no version yet: before the fentry call, or in it, where
- * liveFunctions() makes the call's last byte of the return address. Offsets from the function.
- */
-const FENTRY_CALL: readonly number[] = [0, 4];
+/** Offset in a call's bytes that liveFunctions() makes of its return address. */
+const CALL_END = 4;
+
+/** What a task that switches may stand in no more, and where it may be: see TransitionTruth. */
+interface Leaving {
+  readonly pieces: readonly Piece[];
+  /** Low halves of addresses. */
+  readonly entries: ReadonlySet<number>;
+}
 
 export class TransitionTruth {
   readonly #core: KernelCore;
   readonly #traces: Traces;
   readonly #cpu: (id: number) => Cpu;
   readonly #gaps: Set<TaskStruct>;
-  /** Transitions that completed, tasks looked at, single switches checked. */
+  readonly #siteOf: (func: Addr) => Addr;
+  /** Transitions that completed over no task in replaced code, and tasks looked at for that. */
   transitions = 0;
   tasks = 0;
+  /** Transitions that completed over one. */
+  overTasks = 0;
+  /** Single switches of a task that stood in nothing replaced. */
   switches = 0;
   /** What forced transitions left open, and who fell into it. */
   readonly holes: ForceHoles;
+  /** Tasks in parts of functions. */
+  readonly parts: PartHoles;
   #forced = false;
-  /** What #replaced() says, until functions are registered, unregistered or loaded. */
-  #leaving: { versions: readonly Version[]; entries: ReadonlySet<number> } | undefined;
+  /** Until functions are registered, unregistered or loaded. */
+  #leaving: Leaving | undefined;
 
-  /** @param gaps tasks that got a version through the kernel's own gap: known, and told of elsewhere. */
+  /**
+   * @param gaps tasks that got a version through the kernel's own gap: known, and told of elsewhere.
+   * @param siteOf the fentry site of a function.
+   */
   constructor(
     core: KernelCore,
     livepatch: Livepatch,
     traces: Traces,
     cpu: (id: number) => Cpu,
     gaps: Set<TaskStruct>,
+    siteOf: (func: Addr) => Addr,
   ) {
     this.#core = core;
     this.#gaps = gaps;
     this.#traces = traces;
     this.#cpu = cpu;
+    this.#siteOf = siteOf;
     this.holes = new ForceHoles(core);
+    this.parts = new PartHoles(core);
     if (!traces.shadow) return;
     core.events.subscribe(
       (event) => {
         if (event.type === 'patch_state') {
-          if (VERIFIED.has(event.way)) this.#checkSwitch(livepatch, event.pid, event.comm);
+          if (VERIFIED.has(event.way)) this.#checkSwitch(livepatch, event.pid, event.comm, event.way);
           return;
         }
         this.#leaving = undefined;
         if (event.type !== 'transition') return;
+        if (event.what === 'starting') this.parts.begin();
         if (event.what === 'forcing') this.#force(livepatch);
         if (event.what !== 'completing') return;
         if (!this.#forced) this.#check(livepatch);
@@ -68,7 +91,9 @@ export class TransitionTruth {
       (event) => {
         if (event.type !== 'task' || event.what !== 'exit') return;
         const task = core.tasks.byPid(event.pid);
-        if (task) this.holes.forget(task);
+        if (!task) return;
+        this.holes.forget(task);
+        this.parts.forget(task);
       },
       ['task'],
     );
@@ -77,10 +102,10 @@ export class TransitionTruth {
   /** Whoever is switched now goes on in the function that it stands in. */
   #force(livepatch: Livepatch): void {
     this.#forced = true;
-    const versions = this.#replaced(livepatch);
+    const pieces = piecesOf(this.#replaced(livepatch));
     for (const task of this.#tasks()) {
       if (!task.testTif('TIF_PATCH_PENDING')) continue;
-      this.holes.leave(task, this.#live(task, versions), livepatch.transitionPatch?.name ?? '?');
+      this.holes.leave(task, this.#live(task, pieces), livepatch.transitionPatch?.name ?? '?');
     }
   }
 
@@ -89,56 +114,75 @@ export class TransitionTruth {
     const patch = livepatch.transitionPatch;
     if (!patch) return;
     const versions = this.#replaced(livepatch);
+    const pieces = piecesOf(versions);
     // A task in the fentry call of the old function is on its way to the new one: its state is the target.
     const patching = livepatch.targetState === CONSTANTS.KLP_PATCHED;
-    const entries = entriesOf(patching ? versions.filter((v) => v.start === v.site) : []);
+    const entries = this.#entriesOf(patching ? versions.filter(isOriginal) : []);
     const entering = (ip: number): boolean => entries.has(ip);
+    let looked = 0;
+    let clean = true;
     for (const task of this.#tasks()) {
-      const live = this.#live(task, versions, entering);
+      const live = this.#live(task, pieces, entering);
       if (live.size === 0) this.#gaps.delete(task);
-      this.#judge(
-        livepatch,
-        task,
-        live,
-        (name) => `'${patch.name}' is complete while ${task} stands in ${name}`,
-      );
-      this.tasks++;
+      const text = (name: string): string => `'${patch.name}' is complete while ${task} stands in ${name}`;
+      if (!this.#judge(livepatch, task, live, true, text)) clean = false;
+      looked++;
     }
-    this.transitions++;
+    if (clean) {
+      this.transitions++;
+      this.tasks += looked;
+    } else this.overTasks++;
   }
 
   /** A task that switches stands in no function of which it gets another version from now on. */
-  #checkSwitch(livepatch: Livepatch, pid: number, comm: string): void {
+  #checkSwitch(livepatch: Livepatch, pid: number, comm: string, way: SwitchWay): void {
     const task = pid === 0 ? this.#core.tasks.idle.find((t) => t.comm === comm) : this.#core.tasks.byPid(pid);
     if (!task || task.stackSlot < 0) return;
-    this.#leaving ??= leaving(this.#replaced(livepatch));
-    const live = this.#live(task, this.#leaving.versions, (ip) => this.#leaving?.entries.has(ip) === true);
-    this.#judge(livepatch, task, live, (name) => `${task} switches while it stands in ${name}`);
-    this.switches++;
+    this.#leaving ??= this.#leavingOf(this.#replaced(livepatch));
+    const { pieces, entries } = this.#leaving;
+    const live = this.#live(task, pieces, (ip) => entries.has(ip));
+    const text = (name: string): string => `${task} switches while it stands in ${name}`;
+    // On its way out of the kernel, or in the idle loop, a task stands in nothing, whatever its stack is compared with.
+    if (this.#judge(livepatch, task, live, way === 'stack check', text)) this.switches++;
   }
 
-  /** What force, or the kernel's own gap, accounts for is told; anything else must not be. */
-  #judge(livepatch: Livepatch, task: TaskStruct, live: Set<Version>, text: (name: string) => string): void {
+  /**
+   * What force, the kernel's own gap, or the limits of its stack check account for is told; anything else must not be.
+   * @param partsUnseen the task may stand in a part of a function.
+   * @returns whether it stands in nothing at all. @throws GroundTruthError
+   */
+  #judge(
+    livepatch: Livepatch,
+    task: TaskStruct,
+    live: ReadonlySet<Piece>,
+    partsUnseen: boolean,
+    text: (name: string) => string,
+  ): boolean {
+    const patch = livepatch.transitionPatch?.name ?? '?';
+    let clean = live.size === 0;
     const left = this.holes.of(task);
     if (left.length > 0) {
       this.holes.keep(task, this.#live(task, left));
-      this.holes.tell(task, livepatch.transitionPatch?.name ?? '?', wantedVersions(livepatch));
+      if (this.holes.tell(task, patch, wantedVersions(livepatch))) clean = false;
     }
-    if (this.#gaps.has(task)) return;
-    for (const { name, start } of live) {
-      if (!left.some((one) => one.start === start)) throw new GroundTruthError(text(name));
+    if (this.#gaps.has(task)) return clean;
+    for (const piece of live) {
+      if (left.some((one) => one.start === piece.start)) continue;
+      if (!piece.part || !partsUnseen) throw new GroundTruthError(text(piece.name));
+      this.parts.tell(task, piece, patch);
     }
+    return clean;
   }
 
   #tasks(): TaskStruct[] {
     return [...this.#core.tasks.processes(), ...this.#core.tasks.idle].filter((task) => task.stackSlot >= 0);
   }
 
-  /** Those of the versions that are on the task's stack, or executed by it. */
-  #live(task: TaskStruct, versions: readonly Version[], except?: (ip: number) => boolean): Set<Version> {
+  /** Those of the pieces that are on the task's stack, or executed by it. */
+  #live(task: TaskStruct, pieces: readonly Piece[], except?: (ip: number) => boolean): Set<Piece> {
     const { shadow } = this.#traces;
-    if (!shadow || versions.length === 0) return new Set();
-    const where = (ip: number) => (except?.(ip) ? undefined : inVersion(versions, ip));
+    if (!shadow || pieces.length === 0) return new Set();
+    const where = (ip: number) => (except?.(ip) ? undefined : pieceAt(pieces, ip));
     return shadow.liveFunctions(task.stackSlot, this.#ip(task), where);
   }
 
@@ -146,14 +190,34 @@ export class TransitionTruth {
   #replaced(livepatch: Livepatch): Version[] {
     const patching = livepatch.targetState === CONSTANTS.KLP_PATCHED;
     return loadedFuncs(livepatch).flatMap((func) => {
-      const site = lo32(func.oldFunc);
-      const version = (f: KlpFunc): Version => newVersion(this.#core, f, site, lo32(f.newFunc));
+      const version = (f: KlpFunc): Version => newVersion(this.#core, f);
       if (!patching) return func.nop ? [] : [version(func)];
-      const name = func.oldName ?? '?';
-      const original = { func: name, site, name, start: site, end: site + func.oldSize };
       const below = livepatch.versionsBelow(func).filter((f) => !f.nop);
-      return func.nop ? below.map(version) : [...below.map(version), original];
+      return func.nop ? below.map(version) : [...below.map(version), originalVersion(this.#core, func)];
     });
+  }
+
+  /**
+   * Where there are versions already, klp_check_stack() does not look for the original. A task may be in its fentry
+   * call, and has no version yet.
+   */
+  #leavingOf(versions: readonly Version[]): Leaving {
+    const patched = new Set(versions.filter((v) => !isOriginal(v)).map((v) => v.entry));
+    const originals = versions.filter((v) => isOriginal(v) && patched.has(v.entry));
+    return { pieces: piecesOf(versions), entries: this.#entriesOf(originals) };
+  }
+
+  /**
+   * Where a task is that has entered a function and has no version yet: at its start, which may be an endbr64 before
+   * the fentry call, before that call, or in it.
+   */
+  #entriesOf(originals: readonly Version[]): Set<number> {
+    return new Set(
+      originals.flatMap(({ start }) => {
+        const site = lo32(this.#siteOf((BigInt(TEXT_HI) << 32n) | BigInt(start))) || start;
+        return [start, site, site + CALL_END];
+      }),
+    );
   }
 
   /** Where a task executes now: its saved stack starts in __switch_to_asm, a running one is somewhere else. */
@@ -165,18 +229,8 @@ export class TransitionTruth {
   }
 }
 
-/**
- * Where there are versions already, klp_check_stack() does not look for the original. A task may be in its fentry
- * call, and has no version yet.
- */
-function leaving(versions: readonly Version[]): { versions: readonly Version[]; entries: Set<number> } {
-  const patched = new Set(versions.filter((v) => v.start !== v.site).map((v) => v.site));
-  const originals = versions.filter((v) => v.start === v.site && patched.has(v.site));
-  return { versions, entries: entriesOf(originals) };
-}
-
-function entriesOf(originals: readonly Version[]): Set<number> {
-  return new Set(originals.flatMap(({ start }) => FENTRY_CALL.map((offset) => start + offset)));
+function isOriginal({ start, entry }: Version): boolean {
+  return start === entry;
 }
 
 function loadedFuncs(livepatch: Livepatch): KlpFunc[] {
@@ -184,7 +238,7 @@ function loadedFuncs(livepatch: Livepatch): KlpFunc[] {
   return objects.flatMap((object) => (object.isLoaded ? object.funcs() : []));
 }
 
-/** By site, the start of the version that tasks run once they have switched. */
+/** By entry, the start of the version that tasks run once they have switched. */
 function wantedVersions(livepatch: Livepatch): Map<number, number> {
   const patching = livepatch.targetState === CONSTANTS.KLP_PATCHED;
   return new Map(

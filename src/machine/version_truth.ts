@@ -24,6 +24,8 @@ export class VersionTruth {
   readonly #inside = new Map<number, { site: number; due: number }[]>();
   /** Tasks that run a version which was theirs when it was chosen, and no more when they got it. */
   readonly gaps = new Set<TaskStruct>();
+  /** Where the function of an fentry site begins, which an endbr64 may come before. Low halves. */
+  readonly #entries = new Map<number, number>();
   /** Calls checked, and such gaps among them. */
   calls = 0;
   gapCalls = 0;
@@ -31,6 +33,7 @@ export class VersionTruth {
   constructor(core: KernelCore, livepatch: Livepatch) {
     this.#core = core;
     livepatch.patching.onChange.push((func, patched) => this.#changed(func, patched));
+    core.events.subscribe(() => this.#entries.clear(), ['module']);
   }
 
   /** An fentry site has called a trampoline. Low halves; `slot` is the stack it is on. */
@@ -73,7 +76,7 @@ export class VersionTruth {
 
   /** The new function that the task must get; 0 for the original code. */
   #expected(site: number, task: TaskStruct): number {
-    const stack = this.#stacks.get(site);
+    const stack = this.#stacks.get(this.#entryOf(site));
     if (!stack) return 0;
     let [func] = stack;
     if (func.transition && task.patchState === CONSTANTS.KLP_UNPATCHED) {
@@ -84,20 +87,29 @@ export class VersionTruth {
   }
 
   #changed(func: KlpFunc, patched: boolean): void {
-    const site = lo32(func.oldFunc);
-    const stack = this.#stacks.get(site) ?? [];
+    const entry = lo32(func.oldFunc);
+    const stack = this.#stacks.get(entry) ?? [];
     if (patched) stack.unshift(func);
     else
       stack.splice(
         stack.findIndex((one) => one.addr === func.addr),
         1,
       );
-    if (stack.length > 0) this.#stacks.set(site, stack);
-    else this.#stacks.delete(site);
+    if (stack.length > 0) this.#stacks.set(entry, stack);
+    else this.#stacks.delete(entry);
+  }
+
+  #entryOf(site: number): number {
+    let entry = this.#entries.get(site);
+    if (entry === undefined) {
+      entry = lo32(this.#core.symbols.lookup(addrOf(site))?.addr ?? 0n) || site;
+      this.#entries.set(site, entry);
+    }
+    return entry;
   }
 
   #name(lo: number): string {
-    const addr: Addr = (BigInt(TEXT_HI) << 32n) | BigInt(lo);
+    const addr = addrOf(lo);
     const found = this.#core.symbols.lookup(addr);
     if (!found) return `0x${addr.toString(16)}`;
     return found.module ? `${found.name} [${found.module}]` : found.name;
@@ -107,4 +119,8 @@ export class VersionTruth {
   forget(slot: number): void {
     this.#inside.delete(slot);
   }
+}
+
+function addrOf(lo: number): Addr {
+  return (BigInt(TEXT_HI) << 32n) | BigInt(lo);
 }

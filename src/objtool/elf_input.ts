@@ -110,7 +110,9 @@ function withUnnamedFunctions(elf: ElfObject, symbols: SymbolTable, special: Spe
   const sites = unnamedSites(elf, symbols, special.fentrySites());
   if (sites.length === 0) return symbols;
   const funcs = new SymbolRanges(symbols, (s) => symbols.type[s] === SYM_FUNC);
-  const starts = sites.filter(({ section, offset }) => !funcs.covers(section, offset));
+  const starts = sites
+    .filter(({ section, offset }) => !funcs.covers(section, offset))
+    .map((site) => ({ ...site, offset: functionStart(elf.data(elf.sections[site.section]), site.offset) }));
   if (starts.length === 0) return symbols;
   starts.sort((a, b) => a.section - b.section || a.offset - b.offset);
   const end = (i: number): number => {
@@ -133,6 +135,14 @@ function withUnnamedFunctions(elf: ElfObject, symbols: SymbolTable, special: Spe
     table.set(count + i, section, offset, end(i) - offset, SYM_FUNC, BIND_LOCAL);
   });
   return table;
+}
+
+const ENDBR64 = [0xf3, 0x0f, 0x1e, 0xfa];
+
+/** A function begins with its fentry call, or with an endbr64 before it. */
+function functionStart(bytes: Uint8Array, site: number): number {
+  const before = site - ENDBR64.length;
+  return before >= 0 && ENDBR64.every((byte, i) => bytes[before + i] === byte) ? before : site;
 }
 
 const VMRESUME = [0x0f, 0x01, 0xc3];

@@ -1,7 +1,8 @@
 // Does what the scenario expects hold, and if not, what was seen instead? One function a kind of check.
 
 import { exitText } from './exit_text.ts';
-import type { TransitionFacts } from './recorder.ts';
+import { holeText } from './hole_text.ts';
+import type { Hole, TransitionFacts } from './recorder.ts';
 import type { Check, CheckBase, CheckBody, LocatedPattern } from './scenario.ts';
 import { callTarget, codeAt, insnAt, nameTarget, siteAddr, trampolineHandler } from './text.ts';
 import { hexBytes } from './trace.ts';
@@ -113,17 +114,16 @@ const EVALUATE: { [K in CheckBody['kind']]: Evaluate<K> } = {
       ? undefined
       : { expected: `${task} is gone`, seen: `${alive.join(', ')} is there` };
   },
-  hole: ({ task, func, patch }, { facts }) => {
-    const fits = (wanted: string | undefined, ...names: string[]): boolean =>
-      wanted === undefined || names.includes(wanted);
-    const found = facts.holes.some(
-      (one) => fits(task, one.comm, String(one.pid)) && fits(func, one.func) && fits(patch, one.patch),
-    );
-    if (found) return undefined;
-    const all = facts.holes.map((one) => `${one.comm}:${one.pid} in ${one.func} under '${one.patch}'`);
+  hole: (check, world) => {
+    const { holes } = world.facts;
+    if (holes.some((one) => holeFits(check, one, world))) return undefined;
+    const { task, func, patch, part } = check;
+    const where = part ?? func ?? 'a replaced function';
     return {
-      expected: `${task ?? 'a task'} left by force in ${func ?? 'a function'}, not seen by ${patch ?? 'a patch'}`,
-      seen: all.join('\n') || 'nobody',
+      expected: `${task ?? 'a task'} in ${where}, not seen by ${patch ?? 'a patch'}`,
+      seen:
+        holes.map((one) => `${one.comm}:${one.pid} ${holeText(one)} under '${one.patch}'`).join('\n') ||
+        'nobody',
     };
   },
   mixed: ({ count }, world) => {
@@ -141,6 +141,15 @@ const EVALUATE: { [K in CheckBody['kind']]: Evaluate<K> } = {
     return { expected: `an oops with ${quoted(text)}`, seen };
   },
 };
+
+/** Is this what the check speaks of? */
+export function holeFits({ task, func, patch, part }: Of<'hole'>, hole: Hole, world: World): boolean {
+  const fits = (wanted: string | undefined, seen: string | undefined): boolean =>
+    wanted === undefined || wanted === seen;
+  const isTask =
+    task === undefined || task === hole.comm || task === String(hole.pid) || isNamed(world, task, hole.pid);
+  return isTask && fits(func, hole.func) && fits(patch, hole.patch) && fits(part, hole.part);
+}
 
 function dmesgInOrder(lines: readonly LocatedPattern[], dmesg: readonly string[]): Failure | undefined {
   let from = 0;

@@ -77,7 +77,7 @@ export interface Gap {
   readonly patchState: number;
 }
 
-/** A task in code that force left it in, when a later transition took it for switched: docs/findings.md. */
+/** A task in replaced code when a transition took it for switched, or completed: docs/findings.md. */
 export interface Hole {
   readonly t: number;
   readonly pid: number;
@@ -85,10 +85,12 @@ export interface Hole {
   readonly func: string;
   /** Name of the function that it stands in. */
   readonly version: string;
-  /** The patch whose transition was forced. */
-  readonly forced: string;
-  /** The later one. */
+  /** The patch whose transition does not see it. */
   readonly patch: string;
+  /** The patch whose forced transition left it there, before. */
+  readonly forced?: string;
+  /** The part of that function that it stands in, which the compiler split off. */
+  readonly part?: string;
 }
 
 /** What the recorder asks about the machine at the moment of an event. */
@@ -179,8 +181,9 @@ export class Recorder {
     this.gaps.push({ t, pid, comm, func, version, patchState });
   }
 
-  #hole({ t, pid, comm, func, version, forced, patch }: KernelEvent & { type: 'hole' }): void {
-    this.holes.push({ t, pid, comm, func, version, forced, patch });
+  #hole({ t, pid, comm, func, version, forced, patch, part }: KernelEvent & { type: 'hole' }): void {
+    const why = { ...(forced === undefined ? {} : { forced }), ...(part === undefined ? {} : { part }) };
+    this.holes.push({ t, pid, comm, func, version, patch, ...why });
   }
 
   #transition({ t, patch, what, target }: KernelEvent & { type: 'transition' }): void {

@@ -59,7 +59,7 @@ export interface RunReport {
   readonly oopses: readonly Oops[];
   /** Calls in which the kernel itself lets old and new mix. */
   readonly gaps: readonly Gap[];
-  /** Tasks in code that force left them in, which a later transition did not see. */
+  /** Tasks in replaced code that a transition did not see. */
   readonly holes: readonly Hole[];
   readonly expectations: readonly Expectation[];
   readonly dmesg: readonly string[];

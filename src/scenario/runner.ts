@@ -7,9 +7,10 @@ import { readFileSync } from 'node:fs';
 import type { EventType, KernelEvent } from '../kernel/events.ts';
 import type { Fault } from '../kernel/fault_inject.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
-import { evaluate, textHolds } from './checks.ts';
+import { evaluate, holeFits, textHolds } from './checks.ts';
 import { exitText } from './exit_text.ts';
 import { faultAttr, faultMissed } from './faults.ts';
+import { holeText } from './hole_text.ts';
 import { DEFAULT_SEED, machineSettings } from './machine_settings.ts';
 import { type BootMachine, bootMachine, type MachineSettings, type ScenarioMachine } from './ports.ts';
 import { type Oops, Recorder } from './recorder.ts';
@@ -84,6 +85,8 @@ export class ScenarioRun {
   readonly #stopAt: number;
   /** Tasks not started yet, by time. */
   #waiting: TaskSpec[];
+  /** Steps that have begun, and when. */
+  readonly #begun: { readonly step: Step; readonly t: number }[] = [];
 
   static async boot(scenario: Scenario, options: RunOptions = {}): Promise<ScenarioRun> {
     const settings = machineSettings(scenario, options.seed);
@@ -135,6 +138,7 @@ export class ScenarioRun {
       await this.#steps();
       this.#faultsCame(this.scenario.faults, faults);
       for (const check of this.scenario.expect) await this.#check(check);
+      this.#unexpectedHoles();
     } catch (error) {
       if (!(error instanceof StopRun)) failure = failureOf(error);
     }
@@ -216,6 +220,7 @@ export class ScenarioRun {
 
   /** @returns the action that the step started, if it did. */
   async #step(step: Step): Promise<ActionRun | undefined> {
+    this.#begun.push({ step, t: this.machine.now() });
     for (const observer of this.#observers) observer.stepStarted?.(step, this.machine.now());
     switch (step.verb) {
       case 'spawn':
@@ -346,11 +351,28 @@ export class ScenarioRun {
     for (const observer of this.#observers) observer.expectation?.(result);
   }
 
+  /** A transition over a task in replaced code fails the run unless the scenario expects it. */
+  #unexpectedHoles(): void {
+    const wanted = this.#allChecks().flatMap((check) => (check.kind === 'hole' ? [check] : []));
+    for (const hole of this.world.facts.holes) {
+      if (wanted.some((check) => holeFits(check, hole, this.world))) continue;
+      const step = this.#begun.findLast(({ t }) => t <= hole.t)?.step;
+      const { file } = this.scenario;
+      this.#expected(step ?? { place: { file, line: 1, column: 1 }, path: 'steps' }, {
+        expected: `no task in code that '${hole.patch}' replaces, or a check 'hole' that says so`,
+        seen: `${hole.comm}:${hole.pid} ${holeText(hole)}, at ${formatDuration(hole.t)}`,
+      });
+    }
+  }
+
+  #allChecks(): Check[] {
+    const { steps, expect } = this.scenario;
+    return [...steps.flatMap((step) => ('checks' in step ? step.checks : [])), ...expect];
+  }
+
   /** An oops is a failure of the run unless the scenario expects one like it. */
   #unexpectedOops(): MachineFailure | undefined {
-    const { steps, expect } = this.scenario;
-    const all = [...steps.flatMap((step) => ('checks' in step ? step.checks : [])), ...expect];
-    const wanted = all.flatMap((check) => (check.kind === 'oops' ? [check.text] : []));
+    const wanted = this.#allChecks().flatMap((check) => (check.kind === 'oops' ? [check.text] : []));
     const oops = this.world.facts.oopses.find(
       ({ text }) => !wanted.some((pattern) => matches(pattern, text)),
     );

@@ -152,7 +152,14 @@ export type CheckBody =
   | { readonly kind: 'exit'; readonly task: string; readonly status: ExitCode }
   | { readonly kind: 'alive'; readonly task: string }
   | { readonly kind: 'gone'; readonly task: string }
-  | { readonly kind: 'hole'; readonly task?: string; readonly func?: string; readonly patch?: string }
+  | {
+      readonly kind: 'hole';
+      readonly task?: string;
+      readonly func?: string;
+      readonly patch?: string;
+      /** Name of the part of the function. */
+      readonly part?: string;
+    }
   | { readonly kind: 'mixed'; readonly count: number }
   | { readonly kind: 'oops'; readonly text: Pattern };
 

@@ -80,7 +80,7 @@ const done = object({
   by: opt(duration),
   within: opt(duration),
 });
-const hole = object({ task: opt(scalar), func: opt(text), patch: opt(text) });
+const hole = object({ task: opt(scalar), func: opt(text), patch: opt(text), part: opt(text) });
 const siteCheck = object({
   at: site,
   bytes: opt(bytes),
