@@ -5,6 +5,7 @@ import { basename } from 'node:path';
 import { BundleError } from '../bundle/error.ts';
 import { type BundleFile, createBundle, readBundle } from '../bundle/format.ts';
 import { UsageError } from './exit.ts';
+import { print } from './terminal.ts';
 
 interface CreateOptions {
   readonly name: string;
@@ -25,7 +26,7 @@ export function create(file: string, members: readonly string[], options: Create
     }),
   );
   writeFileSync(file, bytes);
-  process.stdout.write(`${file}: ${bytes.length} bytes, ${members.length} members\n`);
+  print(`${file}: ${bytes.length} bytes, ${members.length} members\n`);
 }
 
 export function inspect(file: string, options: { readonly json?: boolean }): void {
@@ -35,14 +36,14 @@ export function inspect(file: string, options: { readonly json?: boolean }): voi
     size: bytes.length,
     states: states.map(({ id, version }) => ({ id: Number(id), version })),
   }));
-  if (options.json) process.stdout.write(`${JSON.stringify({ ...bundle, members })}\n`);
-  else process.stdout.write(textOf(bundle));
+  if (options.json) print(`${JSON.stringify({ ...bundle, members })}\n`);
+  else print(textOf(bundle));
 }
 
 export function verify(file: string, options: { readonly json?: boolean }): void {
   const { name, version, members } = checked(file, () => readBundle(bytesOf(file)));
-  if (options.json) process.stdout.write(`${JSON.stringify({ file, ok: true, name, version })}\n`);
-  else process.stdout.write(`${file}: ${name} ${version}, ${members.length} members, as the manifest says\n`);
+  if (options.json) print(`${JSON.stringify({ file, ok: true, name, version })}\n`);
+  else print(`${file}: ${name} ${version}, ${members.length} members, as the manifest says\n`);
 }
 
 function textOf({ name, version, replace, members }: BundleFile): string {

@@ -10,6 +10,7 @@ import { type KnownFormat, orcFormatOf } from '../objtool/orc_format_of.ts';
 import type { OrcFormat } from '../objtool/orc_formats.ts';
 import { parseKernelObject } from '../objtool/vmlinux.ts';
 import { readObject } from './object_files.ts';
+import { printError } from './terminal.ts';
 
 export interface CheckJob {
   readonly path: string;
@@ -51,7 +52,7 @@ export function checkFile({ path, unwinder, into = false, format: wanted }: Chec
     if (used) closeGuest();
     const { code, message } = error as NodeJS.ErrnoException;
     const known = typeof code === 'string';
-    if (!known && process.env.KLPEMU_DEBUG) process.stderr.write(`${(error as Error).stack}\n`);
+    if (!known && process.env.KLPEMU_DEBUG) printError(`${(error as Error).stack}\n`);
     const text = known ? message : `internal error: ${message}`;
     const full = text.includes(path) ? text : `${path}: ${text}`;
     return { file: path, ms: ms(), error: { code: known ? code : 'EINTERNAL', message: full } };

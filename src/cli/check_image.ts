@@ -11,7 +11,7 @@ import type { CheckCommandOptions } from './check.ts';
 import { frameMapLines, ruleLines } from './check_frames.ts';
 import { functionLines, objectTable, percent, whole } from './check_report.ts';
 import { EXIT } from './exit.ts';
-import { type Colors, colorsFor } from './terminal.ts';
+import { type Colors, colorsFor, print } from './terminal.ts';
 
 const SEED = 1;
 
@@ -26,8 +26,8 @@ export async function checkTheImage(options: CheckCommandOptions): Promise<void>
   const parts = [await explored(options), ...(options.unwinder === 'orc' ? await executed() : [])];
   const wrong = parts.reduce((sum, { check }) => sum + check.wrong, 0);
   const ms = Math.round(performance.now() - started);
-  if (options.json) process.stdout.write(`${JSON.stringify({ image: parts, wrong, ms })}\n`);
-  else print(parts, options, ms);
+  if (options.json) print(`${JSON.stringify({ image: parts, wrong, ms })}\n`);
+  else printReport(parts, options, ms);
   process.exitCode = wrong > 0 ? EXIT.failed : EXIT.ok;
 }
 
@@ -53,7 +53,7 @@ async function executed(): Promise<Part[]> {
   return rows.map(([name, { check, reasons }]) => ({ name, check, reasons }));
 }
 
-function print(parts: readonly Part[], options: CheckCommandOptions, ms: number): void {
+function printReport(parts: readonly Part[], options: CheckCommandOptions, ms: number): void {
   const colors = colorsFor(process.stdout);
   const lines = [objectTable(parts.map(({ name, check }) => ({ file: name, check })))];
   for (const part of parts) lines.push(...partLines(part, options, colors));
@@ -63,7 +63,7 @@ function print(parts: readonly Part[], options: CheckCommandOptions, ms: number)
   const wrong = parts.reduce((sum, p) => sum + p.check.wrong, 0);
   const verdict = `${whole(wrong)} wrong and declared reliable`;
   lines.push(`${(ms / 1000).toFixed(1)} s; ${wrong > 0 ? colors.red(verdict) : colors.green(verdict)}`);
-  process.stdout.write(`${lines.join('\n')}\n`);
+  print(`${lines.join('\n')}\n`);
 }
 
 function partLines({ name, check, reasons }: Part, options: CheckCommandOptions, colors: Colors): string[] {

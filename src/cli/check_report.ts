@@ -6,7 +6,7 @@ import type { Whereabouts } from '../check/saved_registers.ts';
 import type { CheckReport } from './check_file.ts';
 import { frameMapLines, ruleLines } from './check_frames.ts';
 import { resourcesUsed } from './resources.ts';
-import { type Colors, colorsFor } from './terminal.ts';
+import { type Colors, colorsFor, print, printError } from './terminal.ts';
 
 export interface CheckReportOptions {
   readonly functions?: boolean;
@@ -37,7 +37,7 @@ export function printChecks(reports: readonly CheckReport[], options: CheckRepor
   const sums = sumsOf(reports);
   if (options.json) {
     const summary = { ...sums, ms: Math.round(options.ms), ...resourcesUsed() };
-    process.stdout.write(`${JSON.stringify({ objects: reports, summary })}\n`);
+    print(`${JSON.stringify({ objects: reports, summary })}\n`);
     return;
   }
   const colors = colorsFor(process.stdout);
@@ -48,8 +48,8 @@ export function printChecks(reports: readonly CheckReport[], options: CheckRepor
   const maps = reports.flatMap(({ check }) => check?.frames ?? []);
   if (maps.length > 0) lines.push(...ruleLines(maps, colors));
   lines.push(...sumLines(sums, options.ms, colors));
-  process.stdout.write(`${lines.join('\n')}\n`);
-  for (const { error } of reports) if (error) process.stderr.write(`klpemu: ${error.message}\n`);
+  print(`${lines.join('\n')}\n`);
+  for (const { error } of reports) if (error) printError(`klpemu: ${error.message}\n`);
 }
 
 export const whole = (n: number): string => n.toLocaleString('en-US');

@@ -3,6 +3,7 @@
 import { formatDuration } from '../scenario/units.ts';
 import { type Measures, runModel } from './compare_run.ts';
 import { readWorkload, type Workload } from './compare_workload.ts';
+import { print } from './terminal.ts';
 
 const time = (ns: number): string => (ns === 0 ? '0' : formatDuration(ns));
 
@@ -50,8 +51,8 @@ export async function compare(file: string, options: { readonly json?: boolean }
   const work = readWorkload(file);
   const classic = await runModel(work, 'classic');
   const bundle = await runModel(work, 'bundle');
-  if (options.json) process.stdout.write(`${JSON.stringify({ name: work.name, classic, bundle })}\n`);
-  else process.stdout.write(tableOf(work, classic, bundle));
+  if (options.json) print(`${JSON.stringify({ name: work.name, classic, bundle })}\n`);
+  else print(tableOf(work, classic, bundle));
 }
 
 export function tableOf(work: Workload, classic: Measures, bundle: Measures): string {

@@ -8,7 +8,7 @@ import { parseSite, type SiteRef } from '../scenario/values.ts';
 import { EXIT, UsageError } from './exit.ts';
 import { insnText } from './insn_text.ts';
 import { atMoment, type MomentOptions } from './scenario.ts';
-import { colorsFor } from './terminal.ts';
+import { colorsFor, print, printError } from './terminal.ts';
 
 export interface DisasOptions extends MomentOptions {
   readonly bytes?: number;
@@ -36,12 +36,10 @@ export async function disas(file: string, places: readonly string[], options: Di
     const listings = await Promise.all(sites.map((site) => listing(machine, site, options)));
     if (options.json) {
       const failure = report.failure ? { failure: report.failure } : {};
-      process.stdout.write(
-        `${JSON.stringify({ file, t: report.endedAt, listings, ...failure }, jsonValue)}\n`,
-      );
-    } else process.stdout.write(listings.map(listingText).join('\n'));
+      print(`${JSON.stringify({ file, t: report.endedAt, listings, ...failure }, jsonValue)}\n`);
+    } else print(listings.map(listingText).join('\n'));
     if (!report.failure) return;
-    if (!options.json) process.stderr.write(`klpemu: ${report.failure.message}\n`);
+    if (!options.json) printError(`klpemu: ${report.failure.message}\n`);
     process.exitCode = EXIT.machine;
   });
 }

@@ -1,6 +1,7 @@
 // How klpemu ends: exit codes, and each error in one line (an object with --json), printed once.
 
 import { type Problem, ScenarioError } from '../scenario/error.ts';
+import { print, printError } from './terminal.ts';
 
 /** What the exit codes mean; `klpemu --help` says so too. */
 export const EXIT = {
@@ -30,15 +31,31 @@ interface ErrorObject {
 
 /** Prints an error and sets the exit code. */
 export function fail(error: unknown, json: boolean): void {
-  const usage = error instanceof ScenarioError || error instanceof UsageError;
+  const usage = error instanceof ScenarioError || error instanceof UsageError || ofSystem(error);
   process.exitCode = usage ? EXIT.usage : EXIT.machine;
   const objects = errorObjects(error);
   if (json) {
     const errors = objects.length === 1 ? { error: objects[0] } : { error: objects[0], errors: objects };
-    process.stdout.write(`${JSON.stringify(errors)}\n`);
+    print(`${JSON.stringify(errors)}\n`);
     return;
   }
-  for (const object of objects) process.stderr.write(`${errorLine(object)}\n`);
+  for (const object of objects) printError(`${errorLine(object)}\n`);
+}
+
+/** A file, a folder or a disk of the computer that cannot be used. */
+function ofSystem(error: unknown): boolean {
+  return error instanceof Error && (error as NodeJS.ErrnoException).syscall !== undefined;
+}
+
+/** `klpemu ... | head` is no error; where nothing can be written any more, that is said once. */
+export function watchOutput(): void {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit();
+    printError(`klpemu: standard output: ${error.message}\n`);
+    process.exit(EXIT.usage);
+  });
+  // Nobody is there to be told.
+  process.stderr.on('error', () => {});
 }
 
 function errorObjects(error: unknown): ErrorObject[] {
@@ -47,7 +64,7 @@ function errorObjects(error: unknown): ErrorObject[] {
   const code = (error as { code?: unknown }).code;
   if (typeof code === 'string') return [{ code, message: error.message }];
   // Without a code it is a mistake in klpemu itself.
-  if (process.env.KLPEMU_DEBUG) process.stderr.write(`${error.stack}\n`);
+  if (process.env.KLPEMU_DEBUG) printError(`${error.stack}\n`);
   return [{ code: 'EINTERNAL', message: `internal error: ${error.message} (KLPEMU_DEBUG=1 tells where)` }];
 }
 

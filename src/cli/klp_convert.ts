@@ -6,6 +6,7 @@ import { ElfError } from '../elf/error.ts';
 import { type KlpConversion, klpConvert } from '../elf/klp_convert.ts';
 import { type KlpSymbol, klpSymbolName, parseKlpSymbols } from '../elf/klp_symbols.ts';
 import { EXIT, UsageError } from './exit.ts';
+import { print } from './terminal.ts';
 
 export interface KlpConvertOptions {
   readonly symbols?: readonly string[];
@@ -24,9 +25,7 @@ export function convert(input: string, output: string, options: KlpConvertOption
   });
   writeFileSync(output, conversion.bytes);
   const { bytes: _, ...told } = conversion;
-  process.stdout.write(
-    options.json ? `${JSON.stringify({ input, output, ...told })}\n` : text(conversion, output),
-  );
+  print(options.json ? `${JSON.stringify({ input, output, ...told })}\n` : text(conversion, output));
   if (conversion.unmatched.length > 0) process.exitCode = EXIT.failed;
 }
 

@@ -6,11 +6,11 @@ import { STRINGS } from '../kernel/layout.ts';
 import { parseDuration } from '../scenario/units.ts';
 import { addBundle } from './bundle_command.ts';
 import { addCheck } from './check_command.ts';
-import { EXIT, fail } from './exit.ts';
+import { EXIT, fail, watchOutput } from './exit.ts';
 import { addKlpConvert } from './klp_convert_command.ts';
 import { addOrc } from './orc_command.ts';
 import { addShellCommands } from './shell_commands.ts';
-import { ignoreClosedPipe } from './terminal.ts';
+import { print, printError } from './terminal.ts';
 
 const EXIT_CODES = `
 Exit codes:
@@ -64,7 +64,8 @@ function program(): Command {
   for (const command of withSubcommands(root)) {
     command.exitOverride();
     command.configureOutput({
-      writeErr: (text) => process.stderr.write(text),
+      writeOut: print,
+      writeErr: printError,
       outputError: (text, write) => write(text.replace(/^error: /, 'klpemu: ')),
     });
   }
@@ -134,7 +135,7 @@ function addDisas(root: Command): void {
 const VERSION = '0.1.0';
 
 async function main(argv: readonly string[]): Promise<void> {
-  ignoreClosedPipe();
+  watchOutput();
   try {
     await program().parseAsync(argv);
   } catch (error) {

@@ -16,6 +16,7 @@ import type { OrcRows } from '../objtool/orc_rows.ts';
 import { writeOrc } from '../objtool/orc_write.ts';
 import { parseKernelObject } from '../objtool/vmlinux.ts';
 import { readObject } from './object_files.ts';
+import { printError } from './terminal.ts';
 import { writeWhole } from './write_whole.ts';
 
 export interface OrcJob {
@@ -50,7 +51,7 @@ export async function orcObject(job: OrcJob): Promise<OrcReport> {
     const { code, message } = error as NodeJS.ErrnoException;
     const known = typeof code === 'string';
     // Without a code it is a mistake in klpemu itself; the other objects are not to suffer from it.
-    if (!known && process.env.KLPEMU_DEBUG) process.stderr.write(`${(error as Error).stack}\n`);
+    if (!known && process.env.KLPEMU_DEBUG) printError(`${(error as Error).stack}\n`);
     const text = known ? message : `internal error: ${message}`;
     return { file, error: { code: known ? code : 'EINTERNAL', message: withFile(file, text) } };
   }
@@ -126,7 +127,7 @@ async function compare(
     return diffOrc(result, theirs, judgeOf(elf, result.rows, theirs, format));
   } catch (error) {
     // Without an engine, or in text that it cannot hold, differences stay unproved.
-    if (process.env.KLPEMU_DEBUG) process.stderr.write(`${(error as Error).stack}\n`);
+    if (process.env.KLPEMU_DEBUG) printError(`${(error as Error).stack}\n`);
     dismissJudge();
     const why = `was not possible: ${(error as Error).message}`;
     return diffOrc(result, theirs, () => why);

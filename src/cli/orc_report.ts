@@ -4,7 +4,7 @@ import { type ClassifiedDifference, DIFFERENCE_CLASSES, type DifferenceClass } f
 import type { KnownFormat } from '../objtool/orc_format_of.ts';
 import type { OrcReport } from './orc_object.ts';
 import { resourcesUsed } from './resources.ts';
-import { type Colors, colorsFor } from './terminal.ts';
+import { type Colors, colorsFor, print, printError } from './terminal.ts';
 
 export interface ReportOptions {
   readonly json?: boolean;
@@ -91,15 +91,15 @@ function classOf(differences: readonly ClassifiedDifference[]): DifferenceClass 
 export function printReports(reports: readonly OrcReport[], options: ReportOptions): void {
   if (options.json) {
     const summary = { ...sumsOf(reports), ms: Math.round(options.ms), ...resourcesUsed() };
-    process.stdout.write(`${JSON.stringify({ objects: reports, summary })}\n`);
+    print(`${JSON.stringify({ objects: reports, summary })}\n`);
     return;
   }
   const colors = colorsFor(process.stdout);
   const lines: string[] = [];
   for (const report of reports) lines.push(...objectLines(report, options, colors));
   if (reports.length > 1) lines.push('', ...sumLines(sumsOf(reports), options));
-  if (lines.length > 0) process.stdout.write(`${lines.join('\n')}\n`);
-  for (const { error } of reports) if (error) process.stderr.write(`klpemu: ${error.message}\n`);
+  if (lines.length > 0) print(`${lines.join('\n')}\n`);
+  for (const { error } of reports) if (error) printError(`klpemu: ${error.message}\n`);
 }
 
 const whole = (n: number): string => n.toLocaleString('en-US');

@@ -2,6 +2,7 @@
 
 import type { RunObserver } from '../scenario/runner.ts';
 import type { World } from '../scenario/world.ts';
+import { visible } from './terminal.ts';
 
 interface Bar {
   start(total: number, value: number, payload: object): void;
@@ -52,7 +53,7 @@ export class Progress implements RunObserver {
     const total = Math.max(current.tasks, pending);
     if (!this.#shown) {
       this.#bar = this.#make?.();
-      this.#bar?.start(total, total - pending, { patch: current.patch });
+      this.#bar?.start(total, total - pending, { patch: visible(current.patch) });
       this.#shown = true;
     } else this.#bar?.update(total - pending);
   }

@@ -10,7 +10,7 @@ import { EXIT, UsageError } from './exit.ts';
 import { Narrator } from './narrate.ts';
 import { Progress } from './progress.ts';
 import { open } from './scenario.ts';
-import { type Colors, colorsFor, columns } from './terminal.ts';
+import { type Colors, colorsFor, columns, print, visible } from './terminal.ts';
 import { writeWhole } from './write_whole.ts';
 
 export interface RunCommandOptions {
@@ -43,7 +43,7 @@ async function runAndTell(
   const progress = silent ? undefined : await Progress.on(process.stderr);
   const write = (text: string) => {
     progress?.hide();
-    process.stdout.write(text);
+    print(text);
   };
   const narrator = new Narrator({ colors, width: columns(), verbose: options.verbose === true, write });
   if (!silent) write(heading(scenario, colors));
@@ -58,7 +58,7 @@ async function runAndTell(
   });
   if (!silent) await narrator.end();
   progress?.hide();
-  if (options.json) process.stdout.write(`${JSON.stringify(report, jsonValue)}\n`);
+  if (options.json) print(`${JSON.stringify(report, jsonValue)}\n`);
   else if (options.trace !== '-') {
     const { summary } = await import('./summary.ts');
     write(`${silent ? '' : '\n'}${await summary(report, colors)}`);
@@ -74,10 +74,12 @@ function heading({ name, about, machine }: Scenario, colors: Colors): string {
 
 /** Events to a file, some thousands of lines at a time. */
 class TraceFile implements RunObserver {
+  readonly #path: string;
   readonly #fd: number;
   #lines: string[] = [];
 
   constructor(path: string) {
+    this.#path = path === '-' ? 'standard output' : path;
     try {
       this.#fd = path === '-' ? 1 : openSync(path, 'w');
     } catch (error) {
@@ -86,14 +88,19 @@ class TraceFile implements RunObserver {
   }
 
   event(event: KernelEvent): void {
-    this.#lines.push(traceLine(event));
+    this.#lines.push(visible(traceLine(event)));
     if (this.#lines.length >= 4096) this.#write();
   }
 
   #write(): void {
     if (this.#lines.length === 0) return;
-    writeWhole(this.#fd, Buffer.from(`${this.#lines.join('\n')}\n`));
+    const text = `${this.#lines.join('\n')}\n`;
     this.#lines = [];
+    try {
+      writeWhole(this.#fd, Buffer.from(text));
+    } catch (error) {
+      throw new UsageError(`${this.#path}: ${(error as Error).message}`);
+    }
   }
 
   close(): void {

@@ -3,7 +3,7 @@
 import type { KnownTask, World } from '../scenario/world.ts';
 import { EXIT, UsageError } from './exit.ts';
 import { atMoment, type MomentOptions } from './scenario.ts';
-import { colorsFor } from './terminal.ts';
+import { colorsFor, print, printError } from './terminal.ts';
 
 export interface StackOptions extends MomentOptions {
   readonly task?: string;
@@ -24,10 +24,10 @@ export async function stack(file: string, options: StackOptions): Promise<void> 
     const stacks = tasks.map(stackReport);
     if (options.json) {
       const failure = report.failure ? { failure: report.failure } : {};
-      process.stdout.write(`${JSON.stringify({ file, t: report.endedAt, tasks: stacks, ...failure })}\n`);
-    } else process.stdout.write(stacks.map(stackText).join('\n'));
+      print(`${JSON.stringify({ file, t: report.endedAt, tasks: stacks, ...failure })}\n`);
+    } else print(stacks.map(stackText).join('\n'));
     if (!report.failure) return;
-    if (!options.json) process.stderr.write(`klpemu: ${report.failure.message}\n`);
+    if (!options.json) printError(`klpemu: ${report.failure.message}\n`);
     process.exitCode = EXIT.machine;
   });
 }
