@@ -17,7 +17,14 @@ const at = (path) => join(root, path);
 
 /** Packages with a native library or a WebAssembly file next to them, and the bundler itself. */
 const EXTERNAL = ['esbuild', 'koffi', '@alexaltea/keystone-js', '@alexaltea/capstone-js', 'iced-x86'];
-const ENTRIES = ['src/cli/main.ts', 'src/cli/orc_worker.ts', 'src/cli/check_worker.ts', 'src/index.ts'];
+const ENTRIES = [
+  'src/cli/main.ts',
+  'src/cli/orc_worker.ts',
+  'src/cli/check_worker.ts',
+  'src/cli/machine_child.ts',
+  'src/cli/machine_worker.ts',
+  'src/index.ts',
+];
 const SETTINGS = ['package-lock.json', 'tsconfig.json', 'scripts/build.mjs'];
 
 /** CommonJS packages in the bundle ask for Node's modules by require, which is made when one does. */

@@ -1,11 +1,11 @@
 // klpemu bundle enable and disable: the command of the same name in the machine that is up.
 
-import { accessSync, constants } from 'node:fs';
-import { basename, resolve } from 'node:path';
+import { readFileSync, statSync } from 'node:fs';
+import { basename } from 'node:path';
 import { finish } from './exec.ts';
 import { UsageError } from './exit.ts';
-import { ask } from './session.ts';
-import { toBytes } from './shell.ts';
+import { ask } from './session_client.ts';
+import { toBytes } from './shell_text.ts';
 
 export interface EnableOptions {
   /** Of the machine. */
@@ -16,14 +16,25 @@ export interface EnableOptions {
 }
 
 export async function enable(file: string, options: EnableOptions): Promise<void> {
-  try {
-    accessSync(file, constants.R_OK);
-  } catch (error) {
-    throw new UsageError(`${file}: it cannot be read (${(error as NodeJS.ErrnoException).code})`);
-  }
+  // The bytes are passed, not the path: what is read is what this user may read, now.
+  const bytes = bytesOf(file).toString('base64');
   const to = `/tmp/${toBytes(basename(file))}`;
   const words = ['bundle', 'enable', ...shellOptions(options), '--', to];
-  finish(await ask(options.name, { words, put: { from: resolve(file), to } }));
+  finish(await ask(options.name, { words, put: { bytes, to } }));
+}
+
+/** Longest file, bytes: in base64 it must fit into a request. */
+const FILE_MAX = 32 << 20;
+
+function bytesOf(file: string): Buffer {
+  try {
+    const { size } = statSync(file);
+    if (size > FILE_MAX) throw new UsageError(`${file}: ${size} bytes are too many (at most ${FILE_MAX})`);
+    return readFileSync(file);
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    throw new UsageError(`${file}: it cannot be read (${(error as NodeJS.ErrnoException).code})`);
+  }
 }
 
 export async function disable(bundle: string, options: EnableOptions): Promise<void> {

@@ -1,8 +1,12 @@
 // klpemu exec: one command in the machine that is up, or with --pipe as many as a script has.
 
 import { EXIT, UsageError } from './exit.ts';
-import { ask, type Reply, requireConnection } from './session.ts';
-import { toBytes, writeResult } from './shell.ts';
+import type { Reply } from './machine_work.ts';
+import { ask } from './session_client.ts';
+import { PIPE_INTERRUPT } from './session_protocol.ts';
+import { requireConnection } from './session_socket.ts';
+import { toBytes, writeResult } from './shell_text.ts';
+import { printError } from './terminal.ts';
 
 export interface ExecOptions {
   readonly name: string;
@@ -27,18 +31,74 @@ export function finish(reply: Reply): void {
   writeResult(reply);
   process.exitCode = reply.status;
   if (reply.failure === undefined) return;
-  process.stderr.write(`klpemu: ${reply.failure}\n`);
+  printError(`klpemu: ${reply.failure}\n`);
   process.exitCode = EXIT.machine;
 }
 
+/** Passes command lines on, and what they give back, until every one of them is answered. */
 async function pipe(name: string): Promise<void> {
   const socket = await requireConnection(name);
+  const answers = new AnswerCounter();
+  let asked = 0;
+  let over = false;
+  let lost = false;
+  const endWhenDone = (): void => {
+    if (over && answers.count >= asked) socket.end();
+  };
   socket.write('{"pipe":true}\n');
-  process.stdin.pipe(socket);
-  socket.pipe(process.stdout);
-  await new Promise<void>((resolve) => {
-    socket.on('close', () => resolve());
-    process.stdin.on('end', () => socket.end());
+  process.on('SIGINT', () => socket.write(`${PIPE_INTERRUPT}\n`));
+  process.stdin.on('data', (chunk: Buffer) => {
+    for (const byte of chunk) if (byte === NEWLINE) asked++;
+    socket.write(chunk);
   });
-  process.exit();
+  process.stdin.on('end', () => {
+    over = true;
+    endWhenDone();
+  });
+  socket.on('data', (chunk: Buffer) => {
+    answers.add(chunk);
+    process.stdout.write(chunk);
+    endWhenDone();
+  });
+  socket.on('error', () => socket.destroy());
+  await new Promise<void>((resolve) => {
+    socket.on('close', () => {
+      lost = answers.count < asked;
+      resolve();
+    });
+  });
+  if (lost) printError(`klpemu: the machine '${name}' was ended\n`);
+  process.exit(lost ? EXIT.machine : EXIT.ok);
+}
+
+const NEWLINE = 0x0a;
+
+/** Counts answers in a stream of `STATUS STDOUT-BYTES STDERR-BYTES` lines, each with those bytes behind it. */
+class AnswerCounter {
+  count = 0;
+  #head = '';
+  /** Bytes of the answer that are to come; undefined in its first line. */
+  #left: number | undefined;
+
+  add(chunk: Buffer): void {
+    let at = 0;
+    while (at < chunk.length || this.#left === 0) {
+      if (this.#left === undefined) {
+        const end = chunk.indexOf(NEWLINE, at);
+        this.#head += chunk.toString('latin1', at, end < 0 ? chunk.length : end);
+        if (end < 0) return;
+        const [, out, err] = this.#head.split(' ').map(Number);
+        this.#head = '';
+        this.#left = out + err;
+        at = end + 1;
+      } else {
+        const taken = Math.min(this.#left, chunk.length - at);
+        at += taken;
+        this.#left -= taken;
+        if (this.#left > 0) return;
+        this.#left = undefined;
+        this.count++;
+      }
+    }
+  }
 }

@@ -4,12 +4,12 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { complete } from '../shell/complete.ts';
-import type { Result } from '../shell/result.ts';
 import type { Shell } from '../shell/shell.ts';
 import { EXIT, UsageError } from './exit.ts';
+import { MachineProcess } from './machine_process.ts';
 import { bootShell, type ShellMachineOptions } from './shell_options.ts';
-import { colorsFor } from './terminal.ts';
+import { fromBytes, toBytes, writeResult } from './shell_text.ts';
+import { colorsFor, print, printError, visible } from './terminal.ts';
 
 export interface ShellCommandOptions extends ShellMachineOptions {
   readonly errexit?: boolean;
@@ -20,10 +20,13 @@ const HISTORY_LINES = 1000;
 
 export async function shell(script: string | undefined, options: ShellCommandOptions): Promise<void> {
   const text = scriptText(script, options.command);
+  if (text === undefined) {
+    await interact(options);
+    return;
+  }
   const session = await bootShell(options);
   try {
-    if (text !== undefined) await runScript(session, text, options.errexit ?? false);
-    else await interact(session);
+    await runScript(session, text, options.errexit ?? false);
   } finally {
     session.context.guest.machine.close();
   }
@@ -42,32 +45,26 @@ function scriptText(script: string | undefined, command: string | undefined): st
   return process.stdin.isTTY ? undefined : readFileSync(0, 'latin1');
 }
 
-/** The shell's text is one character a byte. */
-export function toBytes(text: string): string {
-  return Buffer.from(text, 'utf8').toString('latin1');
-}
-
-export function writeResult({ stdout, stderr }: Result): void {
-  if (stdout !== '') process.stdout.write(Buffer.from(stdout, 'latin1'));
-  if (stderr !== '') process.stderr.write(Buffer.from(stderr, 'latin1'));
-}
-
 async function runScript(session: Shell, text: string, errexit: boolean): Promise<void> {
   const { status } = await session.execute(text, { errexit, script: true, onResult: writeResult });
   process.exitCode = session.exited ?? status;
 }
 
-async function interact(session: Shell): Promise<void> {
+/** A person types: the machine is in a process of its own, so that keys are heard whatever it does. */
+async function interact(options: ShellCommandOptions): Promise<void> {
+  const { machine, warnings } = await MachineProcess.start(options);
+  for (const line of warnings) printError(`${line}\n`);
   const { bold, dim } = colorsFor(process.stdout);
-  const { machine } = session.context.guest;
-  process.stdout.write(dim("a livepatch machine; 'help' lists commands, time passes by 'sleep'\n"));
+  print(dim("a livepatch machine; 'help' lists commands, time passes by 'sleep'\n"));
   const history = historyFile();
-  const prompt = (): string => `${dim(`[${(machine.now() / 1e9).toFixed(3)}]`)} ${bold('#')} `;
+  const prompt = (): string => visible(`${dim(`[${(machine.now / 1e9).toFixed(3)}]`)} ${bold('#')} `);
   let busy = false;
+  let exited: number | undefined;
   const readline = createInterface({
     input: process.stdin,
     output: process.stdout,
-    completer: (line: string) => complete(session.context, line),
+    completer: (line: string, done: (error: null, found: [string[], string]) => void) =>
+      void completions(machine, line).then((found) => done(null, found)),
     history: readHistory(history),
     historySize: HISTORY_LINES,
     removeHistoryDuplicates: true,
@@ -75,25 +72,39 @@ async function interact(session: Shell): Promise<void> {
   });
   readline.on('history', (lines: string[]) => writeHistory(history, lines));
   readline.on('SIGINT', () => {
-    process.stdout.write('^C\n');
+    print('^C\n');
     if (busy) {
-      session.context.interrupted = true;
+      machine.interrupt();
       return;
     }
     Object.assign(readline, { line: '', cursor: 0 });
     readline.prompt();
   });
   readline.prompt();
+  let typed = false;
   for await (const line of readline) {
     busy = true;
-    writeResult(await session.execute(toBytes(line)));
+    const reply = await machine.ask({ line: toBytes(line) });
     busy = false;
-    if (session.exited !== undefined) break;
+    if (reply) writeResult(reply);
+    if (reply?.failure !== undefined) printError(`klpemu: ${reply.failure}\n`);
+    exited = machine.death === undefined ? reply?.exited : EXIT.machine;
+    typed = exited !== undefined;
+    if (typed) break;
     readline.setPrompt(prompt());
     readline.prompt();
   }
   readline.close();
-  process.exitCode = session.exited ?? EXIT.ok;
+  // Ctrl-D: what comes next begins a line.
+  if (!typed) print('exit\n');
+  machine.kill();
+  process.exit(exited ?? EXIT.ok);
+}
+
+async function completions(machine: MachineProcess, line: string): Promise<[string[], string]> {
+  const reply = await machine.ask({ complete: toBytes(line) });
+  const [found, word] = reply?.completions ?? [[], line];
+  return [found.map((text) => visible(fromBytes(text))), fromBytes(word)];
 }
 
 function historyFile(): string {

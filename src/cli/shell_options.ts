@@ -4,8 +4,10 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { packageRoot } from '../guest/unicorn_library.ts';
+import { INSTRUCTION_LIMIT, type Interrupt } from '../shell/interrupt.ts';
 import type { Shell } from '../shell/shell.ts';
 import { UsageError } from './exit.ts';
+import { printError } from './terminal.ts';
 
 /** Name of the machine of `klpemu up` where none is given. */
 export const DEFAULT_NAME = 'default';
@@ -18,6 +20,15 @@ export interface ShellMachineOptions {
   readonly shadow?: boolean;
   readonly debug?: boolean;
   readonly model?: 'classic' | 'bundle';
+  /** Instructions that a command may execute. */
+  readonly limit?: number;
+}
+
+/** What the machine has to do with the process that it runs in. */
+export interface ShellHost {
+  /** Hears what depmod has to say of the modules. */
+  readonly warn?: (line: string) => void;
+  readonly interrupt?: Interrupt;
 }
 
 /** Adds the options that say what machine is booted. */
@@ -43,6 +54,12 @@ export function machineOptions(command: Command): Command {
         'bundle',
       ]),
     )
+    .addOption(
+      new Option(
+        '--limit <instructions>',
+        `how many a command may execute before it is given up, all CPUs together (default: ${INSTRUCTION_LIMIT})`,
+      ).argParser(wholeNumber(1, Number.MAX_SAFE_INTEGER)),
+    )
     .option('--debug', 'dynamic debug of kernel/livepatch from the start');
 }
 
@@ -57,14 +74,8 @@ export function wholeNumber(min: number, max: number): (text: string) => number 
 /** Virtual ns in which a machine that has just been booted comes to rest. */
 const SETTLE_NS = 10e6;
 
-/**
- * Boots a machine and gives it a shell. @param warn what depmod has to say of the modules
- * @throws UsageError for a directory that is none
- */
-export async function bootShell(
-  options: ShellMachineOptions,
-  warn: (line: string) => void = (line) => process.stderr.write(`${line}\n`),
-): Promise<Shell> {
+/** Boots a machine and gives it a shell. @throws UsageError for a directory that is none */
+export async function bootShell(options: ShellMachineOptions, host: ShellHost = {}): Promise<Shell> {
   const fixtures =
     options.unwinder === 'frame pointer' ? 'fixtures/modules/frame-pointer' : 'fixtures/modules';
   const dirs = options.dir ?? [join(packageRoot(), fixtures)];
@@ -83,7 +94,12 @@ export async function bootShell(
     ...(model === undefined ? {} : { model }),
   });
   machine.runFor(SETTLE_NS);
-  const shell = new Shell(machine, { modules: () => moduleFiles(dirs) });
+  const shell = new Shell(machine, {
+    modules: () => moduleFiles(dirs),
+    ...(host.interrupt ? { interrupt: host.interrupt } : {}),
+    ...(options.limit === undefined ? {} : { instructionLimit: options.limit }),
+  });
+  const { warn = (line: string) => printError(`${line}\n`) } = host;
   shell.context.modules.depmod().warnings.forEach(warn);
   return shell;
 }

@@ -1,7 +1,7 @@
 // klpemu why: what a transition of the machine that is up waits for.
 
 import { finish } from './exec.ts';
-import { ask } from './session.ts';
+import { ask } from './session_client.ts';
 
 export interface WhyOptions {
   readonly name: string;

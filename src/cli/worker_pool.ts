@@ -67,8 +67,8 @@ function ask<Job, Result>(worker: Worker, job: Job, timeoutMs: number): Promise<
   });
 }
 
-/** This code may be in dist/cli or in one of the files of dist/chunks. */
-function programUrl(program: string): URL {
+/** Of a file in dist/cli. This code may be in dist/cli or in one of the files of dist/chunks. */
+export function programUrl(program: string): URL {
   const beside = new URL(program, import.meta.url);
   return existsSync(beside) ? beside : new URL(`../cli/${program}`, import.meta.url);
 }

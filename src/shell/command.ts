@@ -10,10 +10,8 @@ export interface ShellContext {
   readonly modules: ModuleStore;
   /** Records of the kernel log that `dmesg -C` has taken away. */
   dmesgFrom: number;
-  /** Set to end a command that lets time pass, as Ctrl-C does. */
-  interrupted: boolean;
-  /** What bash puts in front of its own errors: `bash: ` or `bash: line 3: `. */
-  bash: string;
+  /** What the shell puts in front of its own errors: `klpemu: ` or `klpemu: line 3: `. */
+  self: string;
   readonly commands: ReadonlyMap<string, Command>;
 }
 

@@ -7,6 +7,7 @@ import { latin1Bytes } from '../fs/context.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { Machine } from '../machine/machine.ts';
+import { INSTRUCTION_LIMIT, Interrupt } from './interrupt.ts';
 
 /** How a program ended. */
 export interface Ended {
@@ -17,9 +18,17 @@ export interface Ended {
   readonly stdout: string;
 }
 
-/** A program that has not ended; it was killed. */
-export class GuestTimeout extends Error {
+/** A command that was given up. */
+export abstract class GivenUp extends Error {}
+
+/** It would not end. */
+export class GuestTimeout extends GivenUp {
   readonly code = 'ETIMEDOUT';
+}
+
+/** Somebody wanted no more of it. The message is empty where nothing is left of it. */
+export class GuestInterrupted extends GivenUp {
+  readonly code = 'EINTR';
 }
 
 export interface RunOptions {
@@ -36,45 +45,119 @@ export interface FileError {
 
 /** Virtual ns after which a command is given up. */
 const TIME_LIMIT = 3600e9;
+/** Virtual ns in which a task that was sent a signal should be gone. */
+const GRACE_NS = 1e9;
+const SIGINT = 2;
 const SIGKILL = 9;
 const O_APPEND = 0o2000;
 /** The `write` program's exit code says by this that the open had succeeded. */
 const WRITE_FAILED = 0x80;
 
+export interface GuestOptions {
+  readonly interrupt?: Interrupt;
+  /** Of all CPUs, for one command. */
+  readonly instructionLimit?: number;
+}
+
+/** Why the machine has stopped before what it was to run to. */
+type Stopped = 'interrupted' | 'limit';
+
 export class Guest {
   readonly machine: Machine;
+  readonly interrupt: Interrupt;
+  readonly instructionLimit: number;
+  /** What the machine has failed with: it cannot go on, but it can still be looked at. */
+  failure: Error | undefined;
+  /** Instructions executed when the command began. */
+  #from = 0;
 
-  constructor(machine: Machine) {
+  constructor(machine: Machine, options: GuestOptions = {}) {
     this.machine = machine;
+    this.interrupt = options.interrupt ?? new Interrupt();
+    this.instructionLimit = options.instructionLimit ?? INSTRUCTION_LIMIT;
+  }
+
+  /** A command begins: what it may execute is counted from here. */
+  begin(): void {
+    this.#from = this.machine.executor.instructions;
+  }
+
+  /**
+   * Runs until a condition holds, virtual ns have passed, somebody wants no more or the command's limit is reached.
+   * @throws GuestPanic and what else the machine fails with; from then on always that
+   */
+  runUntil(condition: () => boolean, ns: number): boolean {
+    return this.#guarded(() =>
+      this.machine.runUntil(() => condition() || this.stopped() !== undefined, ns) ? condition() : false,
+    );
+  }
+
+  /** Why what was to be run to has not come. */
+  stopped(): Stopped | undefined {
+    if (this.interrupt.requested) return 'interrupted';
+    const executed = this.machine.executor.instructions - this.#from;
+    return executed >= this.instructionLimit ? 'limit' : undefined;
+  }
+
+  /** @throws GivenUp when the command is to go no further. */
+  stopIfAsked(): void {
+    const why = this.stopped();
+    if (why === 'interrupted') throw new GuestInterrupted('');
+    if (why === 'limit') throw new GuestTimeout(`given up after ${this.#limitText(why)}`);
+  }
+
+  #guarded<T>(run: () => T): T {
+    if (this.failure) throw this.failure;
+    try {
+      return run();
+    } catch (error) {
+      this.failure = error instanceof Error ? error : new Error(String(error));
+      throw this.failure;
+    }
   }
 
   /**
    * Runs a program of the guest to its end. @param args words, without the program's name.
-   * @throws GuestTimeout, GuestPanic
+   * @throws GivenUp, GuestPanic
    */
   run(program: string, args: readonly string[], options: RunOptions = {}): Ended {
     const { machine } = this;
+    if (this.failure) throw this.failure;
     const task = machine.spawn(program, args, { comm: options.comm ?? program });
     const pid = machine.users.pidOf(task);
+    const ended = (): boolean => machine.users.waitStatus(task) !== undefined;
     if (options.stdin !== undefined) machine.fs.terminal.type(pid, latin1Bytes(options.stdin));
-    const ended = machine.runUntil(() => machine.users.waitStatus(task) !== undefined, TIME_LIMIT);
+    this.runUntil(ended, TIME_LIMIT);
     const { stdout } = machine.fs.terminal.outputOf(pid);
     machine.fs.terminal.forget(pid);
-    if (!ended) this.#giveUp(task, options.comm ?? program);
+    if (!ended()) this.#giveUp(task, ended);
     const status = machine.users.waitStatus(task) as number;
     const signal = status & 0x7f;
     if (signal !== 0) return { pid, code: undefined, signal, stdout };
     return { pid, code: (status >> 8) & 0xff, signal: undefined, stdout };
   }
 
-  #giveUp(task: TaskStruct, name: string): never {
+  /** Ends a program by a signal, as a terminal does, and says what has become of it. */
+  #giveUp(task: TaskStruct, ended: () => boolean): never {
     const { machine } = this;
+    const why = this.stopped();
     const stack = machine.stack(task).map((line) => `\n  ${line}`);
-    machine.exit.sendSignal(task, SIGKILL);
-    machine.runFor(1e9);
-    throw new GuestTimeout(
-      `${name} has not ended after ${TIME_LIMIT / 1e9} s of virtual time; it stood in${stack.join('')}`,
-    );
+    const signal = why === 'interrupted' ? SIGINT : SIGKILL;
+    this.#guarded(() => {
+      machine.exit.sendSignal(task, signal);
+      machine.runUntil(ended, GRACE_NS);
+    });
+    const stood = `it stood in${stack.join('')}`;
+    const left = ended() ? '' : `pid ${task.pid} goes on in the kernel, where no signal reaches it; `;
+    if (why === 'interrupted')
+      throw new GuestInterrupted(left === '' ? '' : `interrupted, but ${left}${stood}`);
+    throw new GuestTimeout(`has not ended after ${this.#limitText(why)}; ${left}${stood}`);
+  }
+
+  #limitText(why: Stopped | undefined): string {
+    if (why === 'limit')
+      return `${this.instructionLimit.toLocaleString('en-US')} instructions (--limit sets how many)`;
+    return `${TIME_LIMIT / 1e9} s of virtual time`;
   }
 
   /** The text of a file, or the errno of opening or reading it. @param comm who reads it. */

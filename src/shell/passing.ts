@@ -5,22 +5,28 @@ import type { ShellContext } from './command.ts';
 /** Virtual ns between two looks at whether it was interrupted. */
 const PIECE_NS = 10e9;
 
-export type Passed = 'done' | 'time is up' | 'interrupted';
+export type Passed = 'done' | 'time is up';
 
-/** Lets virtual ns pass. @param done ends it before; it is asked after every step of the machine */
+/**
+ * Lets virtual ns pass. @param done ends it before; it is asked after every step of the machine
+ * @throws GivenUp when somebody wants no more of it, or the command's limit is reached
+ */
 export async function letPass(
   shell: ShellContext,
   ns: number,
   done: () => boolean = () => false,
 ): Promise<Passed> {
-  const { machine } = shell.guest;
+  const { guest } = shell;
+  const { machine } = guest;
   const end = machine.now() + ns;
   for (;;) {
     const left = end - machine.now();
-    if (machine.runUntil(done, Math.min(left, PIECE_NS))) return 'done';
+    if (guest.runUntil(done, Math.min(left, PIECE_NS))) return 'done';
+    guest.stopIfAsked();
     if (left <= PIECE_NS) return 'time is up';
+    // Who asks in this very thread must come to speak.
     await new Promise((resolve) => setImmediate(resolve));
-    if (shell.interrupted) return 'interrupted';
+    guest.stopIfAsked();
   }
 }
 

@@ -4,6 +4,8 @@ export interface Result {
   readonly status: number;
   readonly stdout: string;
   readonly stderr: string;
+  /** The screen of whoever looks is to be cleared before. */
+  readonly clear?: boolean;
 }
 
 export function ok(stdout = ''): Result {

@@ -8,7 +8,7 @@ import type { Machine } from '../machine/machine.ts';
 import type { ShellContext } from './command.ts';
 import { commandTable } from './commands/index.ts';
 import { errnoText } from './errno_text.ts';
-import { Guest, GuestTimeout } from './guest.ts';
+import { Guest, GuestInterrupted, type GuestOptions, GuestTimeout } from './guest.ts';
 import { ModuleStore } from './module_store.ts';
 import {
   type Pipeline,
@@ -25,8 +25,11 @@ import { failed, Output, ok, type Result } from './result.ts';
 const NOT_FOUND = 127;
 const SYNTAX = 2;
 const TIMED_OUT = 124;
+const INTERRUPTED = 130;
+/** What the shell calls itself in its own messages. */
+const SELF = 'klpemu';
 
-export interface ShellOptions {
+export interface ShellOptions extends GuestOptions {
   /** Module files to be put below /lib/modules/RELEASE; asked again by each depmod. */
   readonly modules?: () => Iterable<{ readonly name: string; readonly bytes: Uint8Array }>;
 }
@@ -48,13 +51,12 @@ export class Shell {
   exited: number | undefined;
 
   constructor(machine: Machine, options: ShellOptions = {}) {
-    const guest = new Guest(machine);
+    const guest = new Guest(machine, options);
     this.context = {
       guest,
       modules: new ModuleStore(machine, options.modules),
       dmesgFrom: 0,
-      interrupted: false,
-      bash: 'bash: ',
+      self: `${SELF}: `,
       commands: commandTable(),
     };
   }
@@ -73,7 +75,7 @@ export class Shell {
       if (!(error instanceof ShellSyntaxError)) throw error;
       this.#prefix(options, error.line);
       this.status = SYNTAX;
-      add(failed(`${this.context.bash}${error.message}`, SYNTAX));
+      add(failed(`${this.context.self}${error.message}`, SYNTAX));
     }
     for (const [i, step] of steps.entries()) {
       if (step.when === 'success' && this.status !== 0) continue;
@@ -84,19 +86,20 @@ export class Shell {
       this.status = result.status;
       const looked = steps[i + 1] !== undefined && steps[i + 1].when !== 'always';
       if (options.errexit && this.status !== 0 && !looked) this.exited ??= this.status;
-      if (this.exited !== undefined || this.context.interrupted) break;
+      if (this.exited !== undefined || this.context.guest.interrupt.requested) break;
     }
-    this.context.interrupted = false;
+    this.context.guest.interrupt.clear();
     return { ...output.result(), status: this.status };
   }
 
   #prefix({ script }: ExecuteOptions, line: number): void {
-    this.context.bash = script ? `bash: line ${line}: ` : 'bash: ';
+    this.context.self = script ? `${SELF}: line ${line}: ` : `${SELF}: `;
   }
 
   /** Runs one command with its arguments as they are: nothing in them is special. */
   async run(words: readonly string[], stdin?: string): Promise<Result> {
-    const result = await this.#command(words, stdin);
+    const result = await this.#guarded(words, () => this.#command(words, stdin));
+    this.context.guest.interrupt.clear();
     this.status = result.status;
     return result;
   }
@@ -105,41 +108,64 @@ export class Shell {
     const output = new Output();
     let stdin: string | undefined;
     let status = 0;
+    let clear: boolean | undefined;
     for (const [i, command] of pipeline.entries()) {
       const result = await this.#redirected(command, stdin);
       output.stderr += result.stderr;
       status = result.status;
+      clear = result.clear;
       if (i < pipeline.length - 1) stdin = result.stdout;
       else output.stdout = result.stdout;
     }
-    return { ...output.result(), status };
+    return { ...output.result(), status, ...(clear ? { clear } : {}) };
   }
 
   async #redirected(command: SimpleCommand, stdin: string | undefined): Promise<Result> {
     const words = command.words.map((word) => wordText(word, this.status));
     const { redirect } = command;
-    if (!redirect) return this.#command(words, stdin);
-    return this.#toFile(words, redirect, stdin);
+    return this.#guarded(words, () =>
+      redirect ? this.#toFile(words, redirect, stdin) : this.#command(words, stdin),
+    );
+  }
+
+  /** Runs one command; what ends it from outside becomes its result. */
+  async #guarded(words: readonly string[], work: () => Promise<Result>): Promise<Result> {
+    const { guest, self } = this.context;
+    guest.begin();
+    try {
+      return await work();
+    } catch (error) {
+      const who = words[0] === undefined ? self : `${words[0]}: `;
+      if (error instanceof GuestInterrupted)
+        return error.message === ''
+          ? { ...ok(), status: INTERRUPTED }
+          : failed(`${who}${error.message}`, INTERRUPTED);
+      if (error instanceof GuestTimeout) return failed(`${who}${error.message}`, TIMED_OUT);
+      // No task could be started: the heap is full, or there are as many as there can be.
+      if (error instanceof KernelError && error.errno === CONSTANTS.EAGAIN && error !== guest.failure)
+        return failed(`${self}fork: retry: ${errnoText(error.errno)}`, 254);
+      throw error;
+    }
   }
 
   /** The file is opened before the command runs, which does not run when that fails. */
   async #toFile(words: readonly string[], redirect: Redirect, stdin: string | undefined): Promise<Result> {
-    const { guest, bash } = this.context;
+    const { guest, self } = this.context;
     const path = wordText(redirect.target, this.status);
-    const name = words[0] ?? 'bash';
+    const name = words[0] ?? SELF;
     // echo has no other effect, so that its text can be written in the same open.
     const plain = name === 'echo' || words.length === 0;
     if (!plain) {
       const early = guest.write(path, '', redirect.append, name);
-      if (early) return failed(`${bash}${path}: ${errnoText(early.errno)}`);
+      if (early) return failed(`${self}${path}: ${errnoText(early.errno)}`);
     }
     const result = words.length === 0 ? ok() : await this.#command(words, stdin);
     const text = result.stdout;
     if (!plain && text === '') return { ...result, stdout: '' };
     const error = guest.write(path, text, redirect.append || !plain, name);
     if (!error) return { ...result, stdout: '' };
-    if (error.at === 'open') return failed(`${bash}${path}: ${errnoText(error.errno)}`);
-    const who = name === 'echo' ? `${bash}echo` : name;
+    if (error.at === 'open') return failed(`${self}${path}: ${errnoText(error.errno)}`);
+    const who = name === 'echo' ? `${self}echo` : name;
     return failed(`${who}: write error: ${errnoText(error.errno)}`, name === 'grep' ? 2 : 1);
   }
 
@@ -147,21 +173,14 @@ export class Shell {
     const [name, ...args] = words;
     if (name === undefined) return ok();
     if (name === 'exit') return this.#exit(args);
-    const { bash, commands } = this.context;
+    const { self, commands } = this.context;
     const command = commands.get(baseName(name));
-    if (!command) return failed(`${bash}${name}: command not found`, NOT_FOUND);
+    if (!command) return failed(`${self}${name}: command not found`, NOT_FOUND);
     const notes: string[] = [];
     const { events } = this.context.guest.machine.core;
     const unsubscribe = events.subscribe((e) => e.type === 'note' && notes.push(e.text), ['note']);
     try {
-      const result = await command.run({ args, stdin, shell: this.context });
-      return withNotes(result, notes);
-    } catch (error) {
-      if (error instanceof GuestTimeout) return failed(`${name}: ${error.message}`, TIMED_OUT);
-      // No task could be started: the heap is full, or there are as many as there can be.
-      if (error instanceof KernelError && error.errno === CONSTANTS.EAGAIN)
-        return failed(`${bash}fork: retry: ${errnoText(error.errno)}`, 254);
-      throw error;
+      return withNotes(await command.run({ args, stdin, shell: this.context }), notes);
     } finally {
       unsubscribe();
     }
@@ -171,7 +190,7 @@ export class Shell {
     const status = args.length === 0 ? this.status : Number(args[0]);
     if (!Number.isInteger(status)) {
       this.exited = SYNTAX;
-      return failed(`${this.context.bash}exit: ${args[0]}: numeric argument required`, SYNTAX);
+      return failed(`${this.context.self}exit: ${args[0]}: numeric argument required`, SYNTAX);
     }
     this.exited = status & 0xff;
     return { status: this.exited, stdout: '', stderr: '' };

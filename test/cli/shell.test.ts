@@ -46,7 +46,7 @@ describe('klpemu shell', () => {
     expect(klpemu(['shell', file])).toEqual({
       status: 7,
       stdout: 'one\n',
-      stderr: 'bash: line 2: nothing-like-this: command not found\n',
+      stderr: 'klpemu: line 2: nothing-like-this: command not found\n',
     });
     expect(klpemu(['shell', '-e', file])).toMatchObject({ status: 127, stdout: 'one\n' });
     expect(klpemu(['shell', join(dir, 'none')]).status).toBe(2);
@@ -115,7 +115,7 @@ describe('klpemu up', () => {
       [
         '0 4 0\na b\n',
         '1 0 38\ncat: /none: No such file or directory\n',
-        "2 0 39\nbash: `(': a subshell is not supported\n",
+        "2 0 41\nklpemu: `(': a subshell is not supported\n",
         '3 0 0\n',
         '0 6 0\nLinux\n',
       ].join(''),

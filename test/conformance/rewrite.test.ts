@@ -100,7 +100,7 @@ exit 5
       env,
       encoding: 'utf8',
     });
-    expect(stderr).toBe('bash: echo: write error: Invalid argument\n');
+    expect(stderr).toBe('klpemu: echo: write error: Invalid argument\n');
     expect(stdout.split('\n')).toEqual([
       'modprobe: FATAL: Module nosuch not found in directory /lib/modules/6.1.0-56-amd64',
       'found',

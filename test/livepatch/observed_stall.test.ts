@@ -127,7 +127,7 @@ describe.skipIf(modules.size === 0)('a stalled transition, as on a real kernel',
       'test_klp_callbacks_busy 16384 0 - Live 0x (OE)',
     ]);
     expect(await sh(`echo 1 > ${DEMO}/enabled`)).toBe(
-      'bash: echo: write error: Invalid argument\n[exit status 1]\n',
+      'klpemu: echo: write error: Invalid argument\n[exit status 1]\n',
     );
     expect(await sh('rmmod test_klp_callbacks_demo')).toBe(
       'rmmod: ERROR: Module test_klp_callbacks_demo is in use\n[exit status 1]\n',

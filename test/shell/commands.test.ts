@@ -16,7 +16,7 @@ describe('lines', () => {
     ['true && echo yes || echo no', 'yes\n'],
     ['false && echo yes || echo no', 'no\n'],
     ['false; echo $?', '1\n'],
-    ['nothing-like-this; echo $?', '127\nbash: nothing-like-this: command not found\n'],
+    ['nothing-like-this; echo $?', '127\nklpemu: nothing-like-this: command not found\n'],
     ['echo a | cat | wc -l', '1\n'],
     ['false | true', ''],
     ['true | false', '[exit status 1]\n'],
@@ -36,7 +36,7 @@ describe('lines', () => {
     };
     const text = 'echo one\nfalse || echo saved\nnope\necho never\n';
     const { status } = await session.shell.execute(text, { errexit: true, script: true, onResult });
-    expect(seen).toEqual(['one\n', '', 'saved\n', 'bash: line 3: nope: command not found\n']);
+    expect(seen).toEqual(['one\n', '', 'saved\n', 'klpemu: line 3: nope: command not found\n']);
     expect(status).toBe(127);
     expect(session.shell.exited).toBe(127);
     session.shell.exited = undefined;
@@ -95,7 +95,7 @@ describe('the running system', () => {
 
   it('ends a long sleep, and the line that it is in, when it is interrupted', async () => {
     const line = session.shell.execute('sleep 100h; echo never');
-    session.shell.context.interrupted = true;
+    session.shell.context.guest.interrupt.request();
     expect(await line).toEqual({ status: 130, stdout: '', stderr: '' });
     expect(await sh('sleep 1; echo again')).toBe('again\n');
   });
@@ -108,7 +108,7 @@ describe('the running system', () => {
     );
     expect(await sh('stack sleep')).toBe(await sh(`stack ${pid}`));
     expect(await sh(`kill -9 ${pid}; sleep 1; ps | grep -c sleep`)).toBe('0\n[exit status 1]\n');
-    expect(await sh(`kill ${pid}`)).toBe(`bash: kill: (${pid}) - No such process\n[exit status 1]\n`);
+    expect(await sh(`kill ${pid}`)).toBe(`klpemu: kill: (${pid}) - No such process\n[exit status 1]\n`);
     expect(await sh('stack nobody')).toBe('stack: nobody: No such process\n[exit status 1]\n');
   });
 

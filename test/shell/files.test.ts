@@ -15,12 +15,12 @@ afterAll(() => session.machine.close());
 
 describe('the files of a patch that is on', () => {
   it.each([
-    [`echo 1 > ${PATCH}/enabled`, 'bash: echo: write error: Invalid argument\n[exit status 1]\n'],
-    [`echo 1 > ${PATCH}/force`, 'bash: echo: write error: Invalid argument\n[exit status 1]\n'],
+    [`echo 1 > ${PATCH}/enabled`, 'klpemu: echo: write error: Invalid argument\n[exit status 1]\n'],
+    [`echo 1 > ${PATCH}/force`, 'klpemu: echo: write error: Invalid argument\n[exit status 1]\n'],
     [`echo 0 > ${PATCH}/force`, ''],
-    [`echo x > ${PATCH}/enabled`, 'bash: echo: write error: Invalid argument\n[exit status 1]\n'],
+    [`echo x > ${PATCH}/enabled`, 'klpemu: echo: write error: Invalid argument\n[exit status 1]\n'],
     [`cat ${PATCH}/force`, `cat: ${PATCH}/force: Permission denied\n[exit status 1]\n`],
-    [`echo 1 > ${PATCH}/transition`, `bash: ${PATCH}/transition: Permission denied\n[exit status 1]\n`],
+    [`echo 1 > ${PATCH}/transition`, `klpemu: ${PATCH}/transition: Permission denied\n[exit status 1]\n`],
     [`cat ${PATCH}/enabled ${PATCH}/transition`, '1\n0\n'],
     [
       'sysctl kernel.ftrace_enabled=0',
@@ -92,7 +92,7 @@ describe('what the kernel tells of its code', () => {
     ['/proc/sys/kernel/ftrace_enabled', 'Invalid argument'],
     ['/proc/sys/kernel/tainted', 'Invalid argument'],
   ])('%s is not written to: %s', async (path, error) => {
-    expect(await sh(`echo x > ${path}`)).toBe(`bash: echo: write error: ${error}\n[exit status 1]\n`);
+    expect(await sh(`echo x > ${path}`)).toBe(`klpemu: echo: write error: ${error}\n[exit status 1]\n`);
   });
 
   it.each([
@@ -103,13 +103,13 @@ describe('what the kernel tells of its code', () => {
     '/sys/module/klpdemo_patch_vmlinux/taint',
     '/sys/module/klpdemo_patch_vmlinux/sections/.text',
   ])('%s cannot be opened for writing, not even by root', async (path) => {
-    expect(await sh(`echo x > ${path}`)).toBe(`bash: ${path}: Permission denied\n[exit status 1]\n`);
+    expect(await sh(`echo x > ${path}`)).toBe(`klpemu: ${path}: Permission denied\n[exit status 1]\n`);
   });
 
   it.each(['2', 'x', '', ' 0', '-1'])('takes no %j for enabled or force', async (text) => {
     for (const file of ['enabled', 'force']) {
       expect(await sh(`echo '${text}' > ${PATCH}/${file}`)).toBe(
-        'bash: echo: write error: Invalid argument\n[exit status 1]\n',
+        'klpemu: echo: write error: Invalid argument\n[exit status 1]\n',
       );
     }
     expect(await sh(`cat ${PATCH}/enabled`)).toBe('1\n');
@@ -128,10 +128,10 @@ describe('files of bytes', () => {
   });
 
   it.each([
-    ['echo x > /none/f', 'bash: /none/f: No such file or directory\n[exit status 1]\n'],
-    ['echo x > /proc/none', 'bash: /proc/none: No such file or directory\n[exit status 1]\n'],
-    ['echo x > /sys/none', 'bash: /sys/none: Permission denied\n[exit status 1]\n'],
-    ['echo x > /sys', 'bash: /sys: Is a directory\n[exit status 1]\n'],
+    ['echo x > /none/f', 'klpemu: /none/f: No such file or directory\n[exit status 1]\n'],
+    ['echo x > /proc/none', 'klpemu: /proc/none: No such file or directory\n[exit status 1]\n'],
+    ['echo x > /sys/none', 'klpemu: /sys/none: Permission denied\n[exit status 1]\n'],
+    ['echo x > /sys', 'klpemu: /sys: Is a directory\n[exit status 1]\n'],
     ['cat /proc', 'cat: /proc: Is a directory\n[exit status 1]\n'],
     ['cat /proc/cmdline/x', 'cat: /proc/cmdline/x: Not a directory\n[exit status 1]\n'],
     ['cat /none', 'cat: /none: No such file or directory\n[exit status 1]\n'],
@@ -168,7 +168,7 @@ describe('the kernel log', () => {
     expect(await sh(`echo 'file kernel/livepatch/transition.c line 521 =_' > ${control}`)).toBe('');
     expect(await sh(`grep -c '=p' ${control}`)).toBe('3\n');
     expect(await sh(`echo 'nonsense +p' > ${control}`)).toBe(
-      'bash: echo: write error: Invalid argument\n[exit status 1]\n',
+      'klpemu: echo: write error: Invalid argument\n[exit status 1]\n',
     );
   });
 });

@@ -220,10 +220,10 @@ function testCommand(name: 'test' | '['): Command {
     summary: 'a condition: status 0 when it holds, 1 when not',
     completes: 'paths',
     run: ({ args, shell }) => {
-      if (name === '[' && args.at(-1) !== ']') return failed(`${shell.bash}[: missing \`]'`, 2);
+      if (name === '[' && args.at(-1) !== ']') return failed(`${shell.self}[: missing \`]'`, 2);
       const words = name === '[' ? args.slice(0, -1) : args;
       const holds = evaluate(shell, words);
-      if (holds === undefined) return failed(`${shell.bash}${name}: ${words.join(' ')}: not supported`, 2);
+      if (holds === undefined) return failed(`${shell.self}${name}: ${words.join(' ')}: not supported`, 2);
       return { ...ok(), status: holds ? 0 : 1 };
     },
   };

@@ -19,7 +19,7 @@ const help: Command = {
     const [name] = args;
     if (name !== undefined) {
       const command = shell.commands.get(name);
-      if (!command) return failed(`${shell.bash}help: no help topics match \`${name}'`);
+      if (!command) return failed(`${shell.self}help: no help topics match \`${name}'`);
       return ok(`${command.usage}\n    ${command.summary}\n`);
     }
     const rows = [...shell.commands.values()].sort((a, b) => (a.name < b.name ? -1 : 1));

@@ -9,7 +9,7 @@ import { errnoText } from '../errno_text.ts';
 import { parseOptions } from '../options.ts';
 import { letPass, timeInterval } from '../passing.ts';
 import { failed, Output, ok, type Result } from '../result.ts';
-import { signalNames, signalNumber, signalStatus } from '../signals.ts';
+import { signalNames, signalNumber } from '../signals.ts';
 
 const dmesg: Command = {
   name: 'dmesg',
@@ -126,12 +126,10 @@ const sleep: Command = {
       if (more === undefined) return failed(`sleep: invalid time interval '${arg}'`);
       ns += more;
     }
-    const passed = await letPass(shell, Math.round(ns));
-    return passed === 'interrupted' ? { ...ok(), status: signalStatus(SIGINT) } : ok();
+    await letPass(shell, Math.round(ns));
+    return ok();
   },
 };
-
-const SIGINT = 2;
 
 const kill: Command = {
   name: 'kill',
@@ -149,16 +147,16 @@ const kill: Command = {
     const named = first === '-s' ? rest[0] : first.startsWith('-') ? first.slice(1) : undefined;
     const pids = first === '-s' ? rest.slice(1) : named === undefined ? args : rest;
     const signal = named === undefined ? 15 : signalNumber(named);
-    if (signal === undefined) return failed(`${shell.bash}kill: ${named}: invalid signal specification`);
+    if (signal === undefined) return failed(`${shell.self}kill: ${named}: invalid signal specification`);
     if (pids.length === 0) return failed('kill: usage: kill [-SIGNAL] PID...', 2);
     const output = new Output();
     for (const pid of pids) {
       if (!/^\d+$/.test(pid)) {
-        output.error(`${shell.bash}kill: ${pid}: arguments must be process or job IDs`);
+        output.error(`${shell.self}kill: ${pid}: arguments must be process or job IDs`);
         continue;
       }
       const { code } = shell.guest.run('kill', [pid, String(signal)]);
-      if (code !== 0) output.error(`${shell.bash}kill: (${pid}) - ${errnoText(code ?? 0)}`);
+      if (code !== 0) output.error(`${shell.self}kill: (${pid}) - ${errnoText(code ?? 0)}`);
     }
     return output.result();
   },
@@ -179,7 +177,7 @@ const start: Command = {
     const task = machine.spawn(program, rest);
     const { pid } = task;
     // Long enough to come to its first sleep.
-    machine.runFor(START_NS);
+    shell.guest.runUntil(() => false, START_NS);
     return ok(`${pid}\n`);
   },
 };

@@ -1,0 +1,52 @@
+// What clients say to a machine in the background, one JSON object a line, and what they hear.
+//
+// After {"pipe":true} a client says command lines, and gets for each `STATUS STDOUT-BYTES STDERR-BYTES` on a line, then
+// those bytes: what a shell script can read with `read -N`. The character ETX (Ctrl-C) as a line ends the command that
+// runs; it gets no answer of its own.
+
+import type { Work } from './machine_work.ts';
+
+export type Request =
+  | Exclude<Work, { readonly complete: string }>
+  | { readonly pipe: true }
+  /** Ends the command that this client waits for. */
+  | { readonly interrupt: true }
+  /** Whether the machine lives; answered at once. */
+  | { readonly state: true }
+  | { readonly down: true };
+
+/** What ends a command of a pipe, as a line. */
+export const PIPE_INTERRUPT = '\x03';
+
+/** Longest request, bytes: a command with the file that it is given. */
+export const REQUEST_MAX = 64 << 20;
+
+/** Reads a request; a text says what is wrong with it. @param line one character a byte */
+export function parseRequest(line: string): Request | string {
+  let value: unknown;
+  try {
+    value = JSON.parse(Buffer.from(line, 'latin1').toString('utf8'));
+  } catch {
+    return 'a request is one JSON object on a line';
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    return 'a request is a JSON object';
+  const { line: text, words, put, pipe, interrupt, state, down } = value as Record<string, unknown>;
+  if (typeof text === 'string') return { line: text };
+  if (words !== undefined) return wordsRequest(words, put);
+  if (pipe === true) return { pipe };
+  if (interrupt === true) return { interrupt };
+  if (state === true) return { state };
+  if (down === true) return { down };
+  return 'a request has line, words, pipe, interrupt, state or down';
+}
+
+function wordsRequest(words: unknown, put: unknown): Request | string {
+  if (!Array.isArray(words) || !words.every((word) => typeof word === 'string'))
+    return 'words are a list of texts';
+  if (put === undefined) return { words };
+  const { bytes, to } = (put ?? {}) as Record<string, unknown>;
+  if (typeof bytes !== 'string' || typeof to !== 'string' || !to.startsWith('/'))
+    return 'put has bytes (in base64) and to (a path of the guest)';
+  return { words, put: { bytes, to } };
+}
