@@ -31,7 +31,8 @@ function commandsOf(step: string): Line[] {
     const [command, ...rest] = part.trimEnd().split('\n');
     const end = rest.findIndex((line) => /^rc \d+$/.test(line));
     const rc = Number(rest[end].slice(3));
-    const output = rest.slice(0, end).map((line) => `${line}\n`);
+    // Where the shell names itself, it is another one.
+    const output = rest.slice(0, end).map((line) => `${line.replace(/^bash: /, 'klpemu: ')}\n`);
     lines.push({ command, answer: output.join('') + (rc === 0 ? '' : `[exit status ${rc}]\n`) });
   }
   return lines;
