@@ -5,15 +5,13 @@ import type { HostGenerator } from '../guest/hostcall.ts';
 import type { GuestMemory } from '../guest/memory.ts';
 import { PAGE_SIZE, PROT_READ, PROT_WRITE } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
+import type { Structs } from '../kernel/description.ts';
 import { noFail } from '../kernel/fault_inject.ts';
-import { LAYOUT } from '../kernel/layout.ts';
 import { initListHead } from '../kernel/list.ts';
 import { SlabError } from '../kernel/slab.ts';
 import type { FormatContext } from '../kernel/vsprintf.ts';
 import { FMODE, O_ACCMODE, PROC_INODE } from './layout.ts';
 
-const FILE = LAYOUT.file.fields;
-const INODE = LAYOUT.inode.fields;
 /** One past the highest user address: TASK_SIZE_MAX. */
 const TASK_SIZE_MAX = 0x7ffffffff000n;
 
@@ -22,6 +20,8 @@ export type FileEnd = (file: Addr) => unknown;
 
 export class FsContext {
   readonly core: KernelCore;
+  readonly #file: Structs['file']['fields'];
+  readonly #inode: Structs['inode']['fields'];
   readonly mem: GuestMemory;
   readonly format: FormatContext;
   readonly #ends = new Map<Addr, FileEnd>();
@@ -29,6 +29,8 @@ export class FsContext {
 
   constructor(core: KernelCore, format: FormatContext) {
     this.core = core;
+    this.#file = core.kernel.structs.file.fields;
+    this.#inode = core.kernel.structs.inode.fields;
     this.mem = core.mem;
     this.format = format;
   }
@@ -36,7 +38,7 @@ export class FsContext {
   /** A struct completion that nobody completed yet. The kernel has it on its stack, where nothing can fail. */
   newCompletion(): Addr {
     const { core, mem } = this;
-    const { size, fields } = LAYOUT.completion;
+    const { size, fields } = this.core.kernel.structs.completion;
     const completion = noFail(core.faults, () => core.slab.alloc(size, 'completion'));
     initListHead(mem, completion + BigInt(fields.wait_task_list));
     return completion;
@@ -59,22 +61,24 @@ export class FsContext {
    */
   allocFile(fop: string, flags: number, mode: number, options: { size?: number; end?: FileEnd } = {}): Addr {
     const { mem, core } = this;
-    const inode = core.slab.alloc(PROC_INODE.size, 'inode') + BigInt(PROC_INODE.vfsInode);
-    mem.writeU16(inode + BigInt(INODE.i_mode), mode);
-    mem.writeU64(inode + BigInt(INODE.i_size), BigInt(options.size ?? 0));
-    const file = core.slab.tryAlloc(LAYOUT.file.size, 'file');
+    const inode =
+      core.slab.alloc(PROC_INODE.vfsInode + core.kernel.structs.inode.size, 'inode') +
+      BigInt(PROC_INODE.vfsInode);
+    mem.writeU16(inode + BigInt(this.#inode.i_mode), mode);
+    mem.writeU64(inode + BigInt(this.#inode.i_size), BigInt(options.size ?? 0));
+    const file = core.slab.tryAlloc(this.core.kernel.structs.file.size, 'file');
     if (file === 0n) {
       core.slab.free(inode - BigInt(PROC_INODE.vfsInode));
       throw new SlabError('ENOMEM', 'no memory for a file');
     }
     const access = [FMODE.READ, FMODE.WRITE, FMODE.READ | FMODE.WRITE, 0][flags & O_ACCMODE];
     const fmode = access | FMODE.LSEEK | FMODE.PREAD | FMODE.PWRITE | FMODE.ATOMIC_POS;
-    mem.writeU32(file + BigInt(FILE.f_mode), fmode);
-    mem.writeU32(file + BigInt(FILE.f_flags), flags);
-    mem.writeU64(file + BigInt(FILE.f_op), this.symbol(fop));
-    mem.writeU64(file + BigInt(FILE.f_inode), inode);
-    mem.writeU64(file + BigInt(FILE.f_count), 1n);
-    initListHead(mem, file + BigInt(FILE.f_pos_lock_wait_list));
+    mem.writeU32(file + BigInt(this.#file.f_mode), fmode);
+    mem.writeU32(file + BigInt(this.#file.f_flags), flags);
+    mem.writeU64(file + BigInt(this.#file.f_op), this.symbol(fop));
+    mem.writeU64(file + BigInt(this.#file.f_inode), inode);
+    mem.writeU64(file + BigInt(this.#file.f_count), 1n);
+    initListHead(mem, file + BigInt(this.#file.f_pos_lock_wait_list));
     if (options.end) this.#ends.set(file, options.end);
     return file;
   }
@@ -91,15 +95,15 @@ export class FsContext {
   }
 
   inodeOf(file: Addr): Addr {
-    return this.mem.readU64(file + BigInt(FILE.f_inode));
+    return this.mem.readU64(file + BigInt(this.#file.f_inode));
   }
 
   setMode(file: Addr, bits: number): void {
-    const at = file + BigInt(FILE.f_mode);
+    const at = file + BigInt(this.#file.f_mode);
     this.mem.writeU32(at, this.mem.readU32(at) | bits);
   }
   clearMode(file: Addr, bits: number): void {
-    const at = file + BigInt(FILE.f_mode);
+    const at = file + BigInt(this.#file.f_mode);
     this.mem.writeU32(at, this.mem.readU32(at) & ~bits);
   }
 

@@ -7,7 +7,7 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostFunction, HostGenerator } from '../guest/hostcall.ts';
 import { negErrno } from '../kernel/core.ts';
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import { kstrtobool, parseInteger, storeInteger } from '../kernel/lib.ts';
 import { type FsContext, latin1Text } from './context.ts';
 import type { DebugFs } from './debugfs.ts';
@@ -153,7 +153,7 @@ export class DebugfsCreate {
     const inode = this.#fs.inodeOf(file);
     // In the place where an inode of /proc has its entry.
     mem.writeU64(inode + BigInt(PROC_INODE.pde - PROC_INODE.vfsInode), entry.fsdata);
-    mem.writeU64(inode + BigInt(LAYOUT.inode.fields.i_private), data);
+    mem.writeU64(inode + BigInt(this.#fs.core.kernel.structs.inode.fields.i_private), data);
     return file;
   }
 

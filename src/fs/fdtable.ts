@@ -5,52 +5,57 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
-import { LAYOUT } from '../kernel/layout.ts';
+import type { Structs } from '../kernel/description.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { FsContext } from './context.ts';
 import { FDTABLE, NR_OPEN } from './layout.ts';
 
-const FILES = LAYOUT.files_struct.fields;
-const TASK_FILES = BigInt(LAYOUT.task_struct.fields.files);
-const F_COUNT = BigInt(LAYOUT.file.fields.f_count);
-
 export class FdTables {
   readonly #fs: FsContext;
+  readonly #filesStruct: Structs['files_struct']['fields'];
+  readonly #taskFilesAt: bigint;
+  readonly #fCountAt: bigint;
 
   constructor(fs: FsContext) {
     this.#fs = fs;
+    this.#filesStruct = fs.core.kernel.structs.files_struct.fields;
+    this.#taskFilesAt = BigInt(fs.core.kernel.structs.task_struct.fields.files);
+    this.#fCountAt = BigInt(fs.core.kernel.structs.file.fields.f_count);
   }
 
   /** A new empty table for a task without one. */
   create(task: TaskStruct): Addr {
     const { mem, core } = this.#fs;
-    const files = core.slab.alloc(LAYOUT.files_struct.size, 'files_struct');
-    const table = files + BigInt(FILES.fdtab);
-    mem.writeU32(files + BigInt(FILES.count), 1);
-    mem.writeU64(files + BigInt(FILES.fdt), table);
+    const files = core.slab.alloc(this.#fs.core.kernel.structs.files_struct.size, 'files_struct');
+    const table = files + BigInt(this.#filesStruct.fdtab);
+    mem.writeU32(files + BigInt(this.#filesStruct.count), 1);
+    mem.writeU64(files + BigInt(this.#filesStruct.fdt), table);
     mem.writeU32(table + BigInt(FDTABLE.maxFds), NR_OPEN);
-    mem.writeU64(table + BigInt(FDTABLE.fd), files + BigInt(FILES.fd_array));
-    mem.writeU64(table + BigInt(FDTABLE.closeOnExec), files + BigInt(FILES.close_on_exec_init));
-    mem.writeU64(table + BigInt(FDTABLE.openFds), files + BigInt(FILES.open_fds_init));
-    mem.writeU64(table + BigInt(FDTABLE.fullFdsBits), files + BigInt(FILES.full_fds_bits_init));
-    mem.writeU64(task.addr + TASK_FILES, files);
+    mem.writeU64(table + BigInt(FDTABLE.fd), files + BigInt(this.#filesStruct.fd_array));
+    mem.writeU64(table + BigInt(FDTABLE.closeOnExec), files + BigInt(this.#filesStruct.close_on_exec_init));
+    mem.writeU64(table + BigInt(FDTABLE.openFds), files + BigInt(this.#filesStruct.open_fds_init));
+    mem.writeU64(table + BigInt(FDTABLE.fullFdsBits), files + BigInt(this.#filesStruct.full_fds_bits_init));
+    mem.writeU64(task.addr + this.#taskFilesAt, files);
     return files;
   }
 
   /** copy_files(): the child shares the table (CLONE_FILES) or gets a copy; each file gains a reference. */
   copy(parent: TaskStruct, child: TaskStruct, share: boolean): void {
     const { mem } = this.#fs;
-    const from = mem.readU64(parent.addr + TASK_FILES);
-    mem.writeU64(child.addr + TASK_FILES, 0n);
+    const from = mem.readU64(parent.addr + this.#taskFilesAt);
+    mem.writeU64(child.addr + this.#taskFilesAt, 0n);
     if (from === 0n) return;
     if (share) {
-      mem.writeU32(from + BigInt(FILES.count), mem.readU32(from + BigInt(FILES.count)) + 1);
-      mem.writeU64(child.addr + TASK_FILES, from);
+      mem.writeU32(
+        from + BigInt(this.#filesStruct.count),
+        mem.readU32(from + BigInt(this.#filesStruct.count)) + 1,
+      );
+      mem.writeU64(child.addr + this.#taskFilesAt, from);
       return;
     }
     this.create(child);
     for (const { fd, file } of this.open(parent)) {
-      mem.writeU64(file + F_COUNT, mem.readU64(file + F_COUNT) + 1n);
+      mem.writeU64(file + this.#fCountAt, mem.readU64(file + this.#fCountAt) + 1n);
       this.install(child, fd, file);
     }
   }
@@ -58,18 +63,18 @@ export class FdTables {
   /** Puts a file at a descriptor; the reference goes to the table. */
   install(task: TaskStruct, fd: number, file: Addr): void {
     const { mem } = this.#fs;
-    const files = mem.readU64(task.addr + TASK_FILES);
-    mem.writeU64(files + BigInt(FILES.fd_array + fd * 8), file);
-    const open = files + BigInt(FILES.open_fds_init);
+    const files = mem.readU64(task.addr + this.#taskFilesAt);
+    mem.writeU64(files + BigInt(this.#filesStruct.fd_array + fd * 8), file);
+    const open = files + BigInt(this.#filesStruct.open_fds_init);
     mem.writeU64(open, mem.readU64(open) | (1n << BigInt(fd)));
   }
 
   /** The file at a descriptor of a task; undefined when there is none (EBADF). */
   file(task: TaskStruct, fd: number): Addr | undefined {
     const { mem } = this.#fs;
-    const files = mem.readU64(task.addr + TASK_FILES);
+    const files = mem.readU64(task.addr + this.#taskFilesAt);
     if (files === 0n || fd < 0 || fd >= NR_OPEN) return undefined;
-    return mem.readU64(files + BigInt(FILES.fd_array + fd * 8)) || undefined;
+    return mem.readU64(files + BigInt(this.#filesStruct.fd_array + fd * 8)) || undefined;
   }
 
   /** Open descriptors, ascending. */
@@ -85,19 +90,19 @@ export class FdTables {
   /** exit_files(): the last task of a table closes what is in it. Release functions may be guest code. */
   *exit(task: TaskStruct): HostGenerator<void> {
     const { mem, core } = this.#fs;
-    const files = mem.readU64(task.addr + TASK_FILES);
+    const files = mem.readU64(task.addr + this.#taskFilesAt);
     if (files === 0n) return;
-    const count = mem.readU32(files + BigInt(FILES.count)) - 1;
-    mem.writeU32(files + BigInt(FILES.count), count);
+    const count = mem.readU32(files + BigInt(this.#filesStruct.count)) - 1;
+    mem.writeU32(files + BigInt(this.#filesStruct.count), count);
     if (count > 0) {
-      mem.writeU64(task.addr + TASK_FILES, 0n);
+      mem.writeU64(task.addr + this.#taskFilesAt, 0n);
       return;
     }
     for (const { fd, file } of this.open(task)) {
-      mem.writeU64(files + BigInt(FILES.fd_array + fd * 8), 0n);
+      mem.writeU64(files + BigInt(this.#filesStruct.fd_array + fd * 8), 0n);
       yield { call: this.#fs.symbol('filp_close'), args: [file] };
     }
-    mem.writeU64(task.addr + TASK_FILES, 0n);
+    mem.writeU64(task.addr + this.#taskFilesAt, 0n);
     core.slab.free(files);
   }
 }

@@ -4,11 +4,10 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import { negErrno } from '../kernel/core.ts';
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import type { Structs } from '../kernel/description.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import { type FsContext, latin1Bytes, latin1Text } from './context.ts';
 import { readIter, writeIter } from './iov_iter.ts';
-
-const KIOCB = LAYOUT.kiocb.fields;
 
 export interface HostFile {
   /** Permission bits. */
@@ -27,10 +26,12 @@ interface Open {
 
 export class HostFiles {
   readonly #fs: FsContext;
+  readonly #kiocb: Structs['kiocb']['fields'];
   readonly #open = new Map<Addr, Open>();
 
   constructor(fs: FsContext) {
     this.#fs = fs;
+    this.#kiocb = fs.core.kernel.structs.kiocb.fields;
     const self = this;
     const read = ({ args }: HostCall): bigint | number => this.#read(args[0], args[1]);
     const write = function* (call: HostCall): HostGenerator {
@@ -58,7 +59,7 @@ export class HostFiles {
   }
 
   #at(iocb: Addr): Open {
-    return this.#open.get(this.#fs.mem.readU64(iocb + BigInt(KIOCB.ki_filp))) as Open;
+    return this.#open.get(this.#fs.mem.readU64(iocb + BigInt(this.#kiocb.ki_filp))) as Open;
   }
 
   #read(iocb: Addr, iter: Addr): bigint | number {
@@ -66,7 +67,7 @@ export class HostFiles {
     const open = this.#at(iocb);
     if (!open.spec.read) return negErrno(CONSTANTS.EINVAL);
     open.bytes ??= latin1Bytes(open.spec.read());
-    const position = iocb + BigInt(KIOCB.ki_pos);
+    const position = iocb + BigInt(this.#kiocb.ki_pos);
     const from = Number(mem.readU64(position));
     if (from >= open.bytes.length) return 0;
     const copied = writeIter(this.#fs, iter, open.bytes.subarray(from));

@@ -1,21 +1,20 @@
-// An iov_iter over one user buffer (ITER_UBUF), for host functions that read or fill it.
+// An iov_iter over one user buffer (iovIter_UBUF), for host functions that read or fill it.
 // Mirrors lib/iov_iter.c; guest code uses asm/lib.s.
 
 import type { Addr } from '../guest/addr.ts';
-import { LAYOUT } from '../kernel/layout.ts';
 import type { FsContext } from './context.ts';
-
-const ITER = LAYOUT.iov_iter.fields;
 
 function at(fs: FsContext, iter: Addr): { addr: Addr; count: number } {
   const { mem } = fs;
-  const addr = mem.readU64(iter + BigInt(ITER.ubuf)) + mem.readU64(iter + BigInt(ITER.iov_offset));
-  return { addr, count: Number(mem.readU64(iter + BigInt(ITER.count))) };
+  const iovIter = fs.core.kernel.structs.iov_iter.fields;
+  const addr = mem.readU64(iter + BigInt(iovIter.ubuf)) + mem.readU64(iter + BigInt(iovIter.iov_offset));
+  return { addr, count: Number(mem.readU64(iter + BigInt(iovIter.count))) };
 }
 
 function advance(fs: FsContext, iter: Addr, bytes: number): void {
   const { mem } = fs;
-  const [offset, count] = [iter + BigInt(ITER.iov_offset), iter + BigInt(ITER.count)];
+  const iovIter = fs.core.kernel.structs.iov_iter.fields;
+  const [offset, count] = [iter + BigInt(iovIter.iov_offset), iter + BigInt(iovIter.count)];
   mem.writeU64(offset, mem.readU64(offset) + BigInt(bytes));
   mem.writeU64(count, mem.readU64(count) - BigInt(bytes));
 }

@@ -6,8 +6,9 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import { negErrno } from '../kernel/core.ts';
+import type { Structs } from '../kernel/description.ts';
 import { noFail } from '../kernel/fault_inject.ts';
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import { writeCut } from '../kernel/lib.ts';
 import { initListHead } from '../kernel/list.ts';
 import type { SysfsFile } from '../kernel/sysfs.ts';
@@ -17,10 +18,6 @@ import { type FsContext, latin1Bytes, latin1Text } from './context.ts';
 import { FMODE, KERNFS_NODE, KERNFS_OPEN_FILE } from './layout.ts';
 import type { SeqFiles } from './seq_file.ts';
 
-const FILE = LAYOUT.file.fields;
-const SEQ = LAYOUT.seq_file.fields;
-const ATTR = LAYOUT.kobj_attribute.fields;
-const MUTEX = LAYOUT.mutex.fields;
 const PAGE = CONSTANTS.PAGE_SIZE;
 
 /** Guest functions of the files in a part of the tree. The first row whose path begins alike is taken. */
@@ -70,6 +67,10 @@ interface Node {
 
 export class Kernfs {
   readonly #fs: FsContext;
+  readonly #file: Structs['file']['fields'];
+  readonly #seqFile: Structs['seq_file']['fields'];
+  readonly #kobjAttribute: Structs['kobj_attribute']['fields'];
+  readonly #mutex: Structs['mutex']['fields'];
   readonly #seq: SeqFiles;
   readonly #nodes = new Map<SysfsFile, Node>();
   readonly #byKn = new Map<Addr, Node>();
@@ -80,6 +81,10 @@ export class Kernfs {
 
   constructor(fs: FsContext, seq: SeqFiles) {
     this.#fs = fs;
+    this.#file = fs.core.kernel.structs.file.fields;
+    this.#seqFile = fs.core.kernel.structs.seq_file.fields;
+    this.#kobjAttribute = fs.core.kernel.structs.kobj_attribute.fields;
+    this.#mutex = fs.core.kernel.structs.mutex.fields;
     this.#seq = seq;
     const { host } = fs.core;
     const self = this;
@@ -116,7 +121,7 @@ export class Kernfs {
   #open(file: Addr): bigint | number {
     const { mem, core } = this.#fs;
     const sysfs = this.#files.get(file) as SysfsFile;
-    const fmode = mem.readU32(file + BigInt(FILE.f_mode));
+    const fmode = mem.readU32(file + BigInt(this.#file.f_mode));
     if (sysfs.removed) return negErrno(CONSTANTS.ENODEV);
     if (fmode & FMODE.WRITE && !(sysfs.mode & 0o222)) return negErrno(CONSTANTS.EACCES);
     if (fmode & FMODE.READ && !(sysfs.mode & 0o444)) return negErrno(CONSTANTS.EACCES);
@@ -130,12 +135,12 @@ export class Kernfs {
       this.#putNode(node);
       return error;
     }
-    const seq = mem.readU64(file + BigInt(FILE.private_data));
-    mem.writeU64(seq + BigInt(SEQ.private), of);
+    const seq = mem.readU64(file + BigInt(this.#file.private_data));
+    mem.writeU64(seq + BigInt(this.#seqFile.private), of);
     mem.writeU64(of + BigInt(KERNFS_OPEN_FILE.kn), node.kn);
     mem.writeU64(of + BigInt(KERNFS_OPEN_FILE.file), file);
     mem.writeU64(of + BigInt(KERNFS_OPEN_FILE.seqFile), seq);
-    initListHead(mem, of + BigInt(KERNFS_OPEN_FILE.mutex + MUTEX.wait_list));
+    initListHead(mem, of + BigInt(KERNFS_OPEN_FILE.mutex + this.#mutex.wait_list));
     return 0;
   }
 
@@ -152,7 +157,7 @@ export class Kernfs {
     this.#nodes.delete(node.file);
     this.#byKn.delete(node.kn);
     this.#byAttr.delete(node.attr);
-    core.slab.free(mem.readU64(node.attr + BigInt(ATTR.attr_name)));
+    core.slab.free(mem.readU64(node.attr + BigInt(this.#kobjAttribute.attr_name)));
     core.slab.free(node.attr);
     core.slab.free(node.kn);
   }
@@ -179,11 +184,11 @@ export class Kernfs {
     const functions = FUNCTIONS.find((row) => row.path.test(file.path)) as (typeof FUNCTIONS)[number];
     const name = core.slab.alloc(file.name.length + 1, 'attribute name');
     mem.writeBytes(name, latin1Bytes(`${file.name}\0`));
-    const attr = core.slab.alloc(LAYOUT.kobj_attribute.size, 'attribute');
-    mem.writeU64(attr + BigInt(ATTR.attr_name), name);
-    mem.writeU16(attr + BigInt(ATTR.attr_mode), file.mode);
-    mem.writeU64(attr + BigInt(ATTR.show), this.#fs.symbol(functions.show));
-    mem.writeU64(attr + BigInt(ATTR.store), this.#fs.symbol(functions.store));
+    const attr = core.slab.alloc(this.#fs.core.kernel.structs.kobj_attribute.size, 'attribute');
+    mem.writeU64(attr + BigInt(this.#kobjAttribute.attr_name), name);
+    mem.writeU16(attr + BigInt(this.#kobjAttribute.attr_mode), file.mode);
+    mem.writeU64(attr + BigInt(this.#kobjAttribute.show), this.#fs.symbol(functions.show));
+    mem.writeU64(attr + BigInt(this.#kobjAttribute.store), this.#fs.symbol(functions.store));
     mem.writeU64(kn + BigInt(KERNFS_NODE.parent), this.#parent);
     mem.writeU64(kn + BigInt(KERNFS_NODE.name), name);
     mem.writeU64(kn + BigInt(KERNFS_NODE.sysfsOps), this.#fs.symbol(functions.ops));

@@ -2,8 +2,6 @@
 // Mirrors fs/proc/internal.h, include/linux/{fdtable,kernfs}.h, fs/kernfs/kernfs-internal.h. The same
 // numbers stand in asm/fs/fs.inc for guest code.
 
-import { LAYOUT } from '../kernel/layout.ts';
-
 export const FMODE = {
   READ: 1,
   WRITE: 2,
@@ -21,8 +19,8 @@ export const FDTABLE = { maxFds: 0, fd: 8, closeOnExec: 16, openFds: 24, fullFds
 /** NR_OPEN_DEFAULT: descriptors of a table that never grew; ours do not grow. */
 export const NR_OPEN = 64;
 
-/** struct proc_inode: the struct inode in it starts at vfsInode. */
-export const PROC_INODE = { pid: 0, op: 16, pde: 24, vfsInode: 72, size: 72 + LAYOUT.inode.size } as const;
+/** struct proc_inode: the struct inode in it starts at vfsInode, and ends it. */
+export const PROC_INODE = { pid: 0, op: 16, pde: 24, vfsInode: 72 } as const;
 
 /** struct proc_dir_entry */
 export const PDE = {

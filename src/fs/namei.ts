@@ -3,7 +3,7 @@
 
 import type { Addr } from '../guest/addr.ts';
 import { KernelError } from '../kernel/errno.ts';
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import type { Sysfs } from '../kernel/sysfs.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { FsContext } from './context.ts';
@@ -171,7 +171,10 @@ export class Namei {
     proc.get(entry);
     const inode = this.#fs.inodeOf(file);
     mem.writeU64(inode + BigInt(PROC_INODE.pde - PROC_INODE.vfsInode), entry.addr);
-    mem.writeU64(inode + BigInt(LAYOUT.inode.fields.i_private), mem.readU64(entry.addr + BigInt(PDE.data)));
+    mem.writeU64(
+      inode + BigInt(this.#fs.core.kernel.structs.inode.fields.i_private),
+      mem.readU64(entry.addr + BigInt(PDE.data)),
+    );
     return file;
   }
 

@@ -4,7 +4,7 @@
 import type { Addr } from '../guest/addr.ts';
 import { hex16 } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { CONSTANTS, LAYOUT, STRINGS } from '../kernel/layout.ts';
+import { CONSTANTS, STRINGS } from '../kernel/layout.ts';
 import { writeCut } from '../kernel/lib.ts';
 import { procUnsignedLong } from '../kernel/proc_vec.ts';
 import type { FsContext } from './context.ts';
@@ -119,7 +119,8 @@ function defineMemory(fs: FsContext): void {
     // available, slab, kernel stacks (kB), committed, per-CPU: pages
     si_mem_extra: ({ args }) => {
       const used = BigInt(core.slab.used());
-      const perCpu = BigInt(core.cpus) * BigInt(Math.max(LAYOUT.task_struct.size, CONSTANTS.PAGE_SIZE));
+      const perCpu =
+        BigInt(core.cpus) * BigInt(Math.max(core.kernel.structs.task_struct.size, CONSTANTS.PAGE_SIZE));
       const values = [pages(total - used), pages(used), stackPages() / KB, pages(used), pages(perCpu)];
       for (const [i, value] of values.entries()) put(args[0], i * 8, value);
     },

@@ -7,11 +7,10 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import { negErrno } from '../kernel/core.ts';
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import type { Structs } from '../kernel/description.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import type { FsContext } from './context.ts';
 import { FMODE, PDE, PDE_BIAS, PROC_ENTRY_LSEEK, PROC_ENTRY_PERMANENT, PROC_INODE } from './layout.ts';
-
-const OPS = LAYOUT.proc_ops.fields;
 
 /** struct pde_opener */
 interface Opener {
@@ -23,10 +22,12 @@ interface Opener {
 
 export class ProcOpeners {
   readonly #fs: FsContext;
+  readonly #procOps: Structs['proc_ops']['fields'];
   readonly #openers = new Map<Addr, Opener[]>();
 
   constructor(fs: FsContext) {
     this.#fs = fs;
+    this.#procOps = fs.core.kernel.structs.proc_ops.fields;
     const self = this;
     fs.core.host.defineAll({
       *proc_reg_open({ args }): HostGenerator {
@@ -54,10 +55,10 @@ export class ProcOpeners {
     if (!(flags & PROC_ENTRY_LSEEK)) this.#fs.clearMode(file, FMODE.LSEEK);
     const permanent = (flags & PROC_ENTRY_PERMANENT) !== 0;
     if (!permanent && !this.#use(pde)) return negErrno(CONSTANTS.ENOENT);
-    const open = this.#op(pde, OPS.proc_open);
+    const open = this.#op(pde, this.#procOps.proc_open);
     const result = open === 0n ? 0n : BigInt.asIntN(32, yield { call: open, args: [inode, file] });
     if (permanent) return result;
-    if (result === 0n && this.#op(pde, OPS.proc_release) !== 0n) {
+    if (result === 0n && this.#op(pde, this.#procOps.proc_release) !== 0n) {
       const list = this.#openers.get(pde);
       const opener = { file, closing: false, waiter: 0n };
       if (list) list.unshift(opener);
@@ -70,7 +71,7 @@ export class ProcOpeners {
   *#release(inode: Addr, file: Addr): HostGenerator<void> {
     const pde = this.#pde(inode);
     if (this.#fs.mem.readU8(pde + BigInt(PDE.flags)) & PROC_ENTRY_PERMANENT) {
-      const release = this.#op(pde, OPS.proc_release);
+      const release = this.#op(pde, this.#procOps.proc_release);
       if (release !== 0n) yield { call: release, args: [inode, file] };
       return;
     }
@@ -89,7 +90,10 @@ export class ProcOpeners {
       return;
     }
     opener.closing = true;
-    yield { call: this.#op(pde, OPS.proc_release), args: [this.#fs.inodeOf(opener.file), opener.file] };
+    yield {
+      call: this.#op(pde, this.#procOps.proc_release),
+      args: [this.#fs.inodeOf(opener.file), opener.file],
+    };
     const list = this.#openers.get(pde);
     list?.splice(list.indexOf(opener), 1);
     if (opener.waiter !== 0n) yield { call: this.#fs.symbol('complete'), args: [opener.waiter] };

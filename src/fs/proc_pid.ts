@@ -2,14 +2,11 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { HostFunction } from '../guest/hostcall.ts';
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { FsContext } from './context.ts';
 import { PROC_INODE } from './layout.ts';
 import type { SeqFiles } from './seq_file.ts';
-
-const REAL_PARENT = BigInt(LAYOUT.task_struct.fields.real_parent);
-const EXIT_STATE = BigInt(LAYOUT.task_struct.fields.exit_state);
 
 /** What /proc/PID shows of a task that other subsystems know. */
 export interface TaskTexts {
@@ -58,10 +55,14 @@ export function taskState(state: number, exitState = 0): string {
 
 export class ProcPid {
   readonly #fs: FsContext;
+  readonly #realParentAt: bigint;
+  readonly #exitStateAt: bigint;
   readonly #seq: SeqFiles;
 
   constructor(fs: FsContext, seq: SeqFiles, texts: TaskTexts) {
     this.#fs = fs;
+    this.#realParentAt = BigInt(fs.core.kernel.structs.task_struct.fields.real_parent);
+    this.#exitStateAt = BigInt(fs.core.kernel.structs.task_struct.fields.exit_state);
     this.#seq = seq;
     fs.core.host.defineAll({
       // Here the number itself is the struct pid.
@@ -102,12 +103,12 @@ export class ProcPid {
   }
 
   #state(task: TaskStruct): string {
-    return taskState(task.state, this.#fs.mem.readS32(task.addr + EXIT_STATE));
+    return taskState(task.state, this.#fs.mem.readS32(task.addr + this.#exitStateAt));
   }
 
   #parentPid(task: TaskStruct): number {
     const { mem, core } = this.#fs;
-    return core.tasks.byAddr(mem.readU64(task.addr + REAL_PARENT))?.pid ?? 0;
+    return core.tasks.byAddr(mem.readU64(task.addr + this.#realParentAt))?.pid ?? 0;
   }
 
   #status(task: TaskStruct): string {

@@ -6,13 +6,13 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostFunction, HostGenerator } from '../guest/hostcall.ts';
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import type { Structs } from '../kernel/description.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import { initListHead } from '../kernel/list.ts';
 import { type FsContext, latin1Bytes } from './context.ts';
 import { PDE, PDE_BIAS, PROC_ENTRY_LSEEK, PROC_ENTRY_PERMANENT, PROC_ENTRY_READ_ITER } from './layout.ts';
 import { ProcOpeners } from './proc_openers.ts';
 
-const OPS = LAYOUT.proc_ops.fields;
 const S_IFMT = 0o170000;
 
 /** What one entry gets when it is made. */
@@ -43,11 +43,13 @@ export class ProcTree {
   readonly root: ProcDirEntry;
   readonly openers: ProcOpeners;
   readonly #fs: FsContext;
+  readonly #procOps: Structs['proc_ops']['fields'];
   readonly #entries = new Map<Addr, ProcDirEntry>();
   #nextInode = 0xf0000000;
 
   constructor(fs: FsContext) {
     this.#fs = fs;
+    this.#procOps = fs.core.kernel.structs.proc_ops.fields;
     this.openers = new ProcOpeners(fs);
     this.root = this.#allocate('', undefined, CONSTANTS.S_IFDIR | 0o555) as ProcDirEntry;
     fs.core.host.defineAll({ ...this.#makers(), ...this.#removers(), ...this.#setters() });
@@ -167,9 +169,10 @@ export class ProcTree {
     mem.writeU32(at(PDE.stateSize), init.stateSize ?? 0);
     mem.writeU64(at(PDE.data), init.data ?? 0n);
     if (!init.procOps) return;
-    let flags = mem.readU32(init.procOps + BigInt(OPS.proc_flags)) & PROC_ENTRY_PERMANENT;
-    if (mem.readU64(init.procOps + BigInt(OPS.proc_read_iter)) !== 0n) flags |= PROC_ENTRY_READ_ITER;
-    if (mem.readU64(init.procOps + BigInt(OPS.proc_lseek)) !== 0n) flags |= PROC_ENTRY_LSEEK;
+    let flags = mem.readU32(init.procOps + BigInt(this.#procOps.proc_flags)) & PROC_ENTRY_PERMANENT;
+    if (mem.readU64(init.procOps + BigInt(this.#procOps.proc_read_iter)) !== 0n)
+      flags |= PROC_ENTRY_READ_ITER;
+    if (mem.readU64(init.procOps + BigInt(this.#procOps.proc_lseek)) !== 0n) flags |= PROC_ENTRY_LSEEK;
     mem.writeU8(at(PDE.flags), flags);
   }
 

@@ -2,17 +2,16 @@
 
 import type { Addr } from '../guest/addr.ts';
 import { negErrno } from '../kernel/core.ts';
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import type { Structs } from '../kernel/description.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import { type FsContext, latin1Text } from './context.ts';
 import { namesBelow } from './debugfs.ts';
 import { readIter, writeIter } from './iov_iter.ts';
 import { FMODE } from './layout.ts';
 
-const KIOCB = LAYOUT.kiocb.fields;
 /** Characters kept at least of one stream of one process; what is older goes. */
 const OUTPUT_MAX = 1 << 20;
 
-const FLAGS = BigInt(LAYOUT.file.fields.f_flags);
 const O_APPEND = 0o2000;
 /** Bytes that one file may have. */
 const FILE_MAX = 16 << 20;
@@ -24,12 +23,16 @@ export interface RamfsNode {
 
 export class Ramfs {
   readonly #fs: FsContext;
+  readonly #kiocb: Structs['kiocb']['fields'];
+  readonly #flagsAt: bigint;
   readonly #files = new Map<string, RamfsNode>();
   readonly #directories = new Set<string>(['/', '/dev', '/tmp']);
   readonly #open = new Map<Addr, RamfsNode>();
 
   constructor(fs: FsContext) {
     this.#fs = fs;
+    this.#kiocb = fs.core.kernel.structs.kiocb.fields;
+    this.#flagsAt = BigInt(fs.core.kernel.structs.file.fields.f_flags);
     fs.core.host.defineAll({
       generic_file_read_iter: ({ args }) => this.#read(args[0], args[1]),
       generic_file_write_iter: ({ args }) => this.#write(args[0], args[1]),
@@ -87,8 +90,8 @@ export class Ramfs {
 
   #read(iocb: Addr, iter: Addr): bigint | number {
     const { mem } = this.#fs;
-    const position = iocb + BigInt(KIOCB.ki_pos);
-    const { bytes } = this.#open.get(mem.readU64(iocb + BigInt(KIOCB.ki_filp))) as RamfsNode;
+    const position = iocb + BigInt(this.#kiocb.ki_pos);
+    const { bytes } = this.#open.get(mem.readU64(iocb + BigInt(this.#kiocb.ki_filp))) as RamfsNode;
     const from = Number(mem.readU64(position));
     if (from >= bytes.length) return 0;
     const copied = writeIter(this.#fs, iter, bytes.subarray(from));
@@ -99,10 +102,10 @@ export class Ramfs {
 
   #write(iocb: Addr, iter: Addr): bigint | number {
     const { mem } = this.#fs;
-    const position = iocb + BigInt(KIOCB.ki_pos);
-    const file = mem.readU64(iocb + BigInt(KIOCB.ki_filp));
+    const position = iocb + BigInt(this.#kiocb.ki_pos);
+    const file = mem.readU64(iocb + BigInt(this.#kiocb.ki_filp));
     const node = this.#open.get(file) as RamfsNode;
-    const append = (mem.readU32(file + FLAGS) & O_APPEND) !== 0;
+    const append = (mem.readU32(file + this.#flagsAt) & O_APPEND) !== 0;
     const from = append ? node.bytes.length : Number(mem.readU64(position));
     if (from >= FILE_MAX) return negErrno(CONSTANTS.EFBIG);
     const written = readIter(this.#fs, iter, FILE_MAX - from);
@@ -128,18 +131,20 @@ export class Terminal {
   /** Called with each write, before it is kept. */
   onOutput: ((pid: number, comm: string, stream: 'stdout' | 'stderr', text: string) => void) | undefined;
   readonly #fs: FsContext;
+  readonly #kiocb: Structs['kiocb']['fields'];
   readonly #streams = new Map<Addr, StreamName>();
   readonly #output = new Map<number, TaskOutput>();
   readonly #input = new Map<number, Uint8Array>();
 
   constructor(fs: FsContext) {
     this.#fs = fs;
+    this.#kiocb = fs.core.kernel.structs.kiocb.fields;
     fs.core.host.defineAll({
       tty_read: (call) => this.#read(fs.core.currentOf(call).tgid, call.args[1]),
       tty_write: (call) => {
         const bytes = readIter(fs, call.args[1], 1 << 16);
         if (!bytes) return negErrno(CONSTANTS.EFAULT);
-        const file = fs.mem.readU64(call.args[0] + BigInt(KIOCB.ki_filp));
+        const file = fs.mem.readU64(call.args[0] + BigInt(this.#kiocb.ki_filp));
         const task = fs.core.currentOf(call);
         this.#keep(task.tgid, task.comm, this.#streams.get(file) ?? 'stdout', latin1Text(bytes));
         return bytes.length;

@@ -5,48 +5,50 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostFunction } from '../guest/hostcall.ts';
 import { negErrno } from '../kernel/core.ts';
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import type { Structs } from '../kernel/description.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import { initListHead } from '../kernel/list.ts';
 import { callArgs, vaList } from '../kernel/varargs.ts';
 import { vsprintfGuest } from '../kernel/vsprintf.ts';
 import { type FsContext, latin1Bytes, latin1Text } from './context.ts';
 import { FMODE } from './layout.ts';
 
-const SEQ = LAYOUT.seq_file.fields;
-const PRIVATE_DATA = BigInt(LAYOUT.file.fields.private_data);
-
 export class SeqFiles {
   readonly #fs: FsContext;
+  readonly #seqFile: Structs['seq_file']['fields'];
+  readonly #privateDataAt: bigint;
 
   constructor(fs: FsContext) {
     this.#fs = fs;
+    this.#seqFile = fs.core.kernel.structs.seq_file.fields;
+    this.#privateDataAt = BigInt(fs.core.kernel.structs.file.fields.private_data);
     fs.core.host.defineAll({ ...this.#opening(), ...this.#writers(), ...this.#lists() });
   }
 
   /** seq_write() of a text, as a show function of TypeScript's uses it. False when it did not fit. */
   write(m: Addr, text: string): boolean {
     const { mem } = this.#fs;
-    const size = mem.readU64(m + BigInt(SEQ.size));
-    const count = mem.readU64(m + BigInt(SEQ.count));
+    const size = mem.readU64(m + BigInt(this.#seqFile.size));
+    const count = mem.readU64(m + BigInt(this.#seqFile.count));
     const end = count + BigInt(text.length);
     if (end >= size) {
-      mem.writeU64(m + BigInt(SEQ.count), size);
+      mem.writeU64(m + BigInt(this.#seqFile.count), size);
       return false;
     }
-    mem.writeBytes(mem.readU64(m + BigInt(SEQ.buf)) + count, latin1Bytes(text));
-    mem.writeU64(m + BigInt(SEQ.count), end);
+    mem.writeBytes(mem.readU64(m + BigInt(this.#seqFile.buf)) + count, latin1Bytes(text));
+    mem.writeU64(m + BigInt(this.#seqFile.count), end);
     return true;
   }
 
   /** seq_open(): 0 or -ENOMEM. */
   open(file: Addr, ops: Addr): bigint {
     const { mem, core } = this.#fs;
-    const m = core.slab.tryAlloc(LAYOUT.seq_file.size, 'seq_file');
+    const m = core.slab.tryAlloc(this.#fs.core.kernel.structs.seq_file.size, 'seq_file');
     if (m === 0n) return negErrno(CONSTANTS.ENOMEM);
-    initListHead(mem, m + BigInt(SEQ.lock_wait_list));
-    mem.writeU64(m + BigInt(SEQ.op), ops);
-    mem.writeU64(m + BigInt(SEQ.file), file);
-    mem.writeU64(file + PRIVATE_DATA, m);
+    initListHead(mem, m + BigInt(this.#seqFile.lock_wait_list));
+    mem.writeU64(m + BigInt(this.#seqFile.op), ops);
+    mem.writeU64(m + BigInt(this.#seqFile.file), file);
+    mem.writeU64(file + this.#privateDataAt, m);
     this.#fs.clearMode(file, FMODE.PWRITE);
     return 0n;
   }
@@ -60,7 +62,7 @@ export class SeqFiles {
       core.slab.free(data);
       return 0n;
     }
-    mem.writeU64(mem.readU64(file + PRIVATE_DATA) + BigInt(SEQ.private), data);
+    mem.writeU64(mem.readU64(file + this.#privateDataAt) + BigInt(this.#seqFile.private), data);
     return data;
   }
 
@@ -116,7 +118,9 @@ export class SeqFiles {
   /** seq_pad(): spaces up to pad_until, then a character. */
   #pad(m: Addr, c: number): void {
     const { mem } = this.#fs;
-    const room = Number(mem.readU64(m + BigInt(SEQ.pad_until)) - mem.readU64(m + BigInt(SEQ.count)));
+    const room = Number(
+      mem.readU64(m + BigInt(this.#seqFile.pad_until)) - mem.readU64(m + BigInt(this.#seqFile.count)),
+    );
     if (room > 0 && !this.write(m, ' '.repeat(room))) return;
     if (c !== 0) this.write(m, String.fromCharCode(c));
   }

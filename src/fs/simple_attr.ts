@@ -4,13 +4,12 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import { negErrno } from '../kernel/core.ts';
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import { kstrtoll, kstrtoull } from '../kernel/lib.ts';
 import { vsprintfGuest } from '../kernel/vsprintf.ts';
 import { type FsContext, latin1Bytes, latin1Text } from './context.ts';
 
 const { EACCES, EFAULT, EINVAL } = CONSTANTS;
-const PRIVATE_DATA = BigInt(LAYOUT.file.fields.private_data);
 /** set_buf[] of struct simple_attr, without the NUL. */
 const SET_BUF = 23;
 
@@ -26,10 +25,12 @@ interface SimpleAttr {
 
 export class SimpleAttrs {
   readonly #fs: FsContext;
+  readonly #privateDataAt: bigint;
   readonly #open = new Map<Addr, SimpleAttr>();
 
   constructor(fs: FsContext) {
     this.#fs = fs;
+    this.#privateDataAt = BigInt(fs.core.kernel.structs.file.fields.private_data);
     const self = this;
     const read = function* (call: HostCall): HostGenerator {
       return yield* self.#read(call);
@@ -58,8 +59,8 @@ export class SimpleAttrs {
     const [inode, file, get, set, format] = args;
     const value = core.slab.tryAlloc(8, 'simple_attr');
     if (value === 0n) return Number(negErrno(CONSTANTS.ENOMEM));
-    const data = mem.readU64(inode + BigInt(LAYOUT.inode.fields.i_private));
-    mem.writeU64(file + PRIVATE_DATA, value);
+    const data = mem.readU64(inode + BigInt(this.#fs.core.kernel.structs.inode.fields.i_private));
+    mem.writeU64(file + this.#privateDataAt, value);
     this.#open.set(file, { get, set, data, format, value });
     return 0;
   }

@@ -3,12 +3,11 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import { negErrno } from '../kernel/core.ts';
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import type { Structs } from '../kernel/description.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import { type FsContext, latin1Bytes, latin1Text } from './context.ts';
 import { namesBelow } from './debugfs.ts';
 import { readIter, writeIter } from './iov_iter.ts';
-
-const KIOCB = LAYOUT.kiocb.fields;
 
 export interface Sysctl {
   /** Permission bits. Even root is held to those of the owner. */
@@ -21,11 +20,13 @@ export interface Sysctl {
 
 export class Sysctls {
   readonly #fs: FsContext;
+  readonly #kiocb: Structs['kiocb']['fields'];
   readonly #entries = new Map<string, Sysctl>();
   readonly #files = new Map<Addr, Sysctl>();
 
   constructor(fs: FsContext) {
     this.#fs = fs;
+    this.#kiocb = fs.core.kernel.structs.kiocb.fields;
     const self = this;
     fs.core.host.define('proc_sys_call_handler', function* ({ args }): HostGenerator {
       return yield* self.#handle(args[0], args[1], args[2] !== 0n);
@@ -63,8 +64,8 @@ export class Sysctls {
   /** proc_sys_call_handler(iocb, iter, write) */
   *#handle(iocb: Addr, iter: Addr, write: boolean): HostGenerator {
     const { mem } = this.#fs;
-    const sysctl = this.#files.get(mem.readU64(iocb + BigInt(KIOCB.ki_filp))) as Sysctl;
-    const position = iocb + BigInt(KIOCB.ki_pos);
+    const sysctl = this.#files.get(mem.readU64(iocb + BigInt(this.#kiocb.ki_filp))) as Sysctl;
+    const position = iocb + BigInt(this.#kiocb.ki_pos);
     if (write) {
       const bytes = readIter(this.#fs, iter, CONSTANTS.PAGE_SIZE);
       if (!bytes) return negErrno(CONSTANTS.EFAULT);

@@ -8,10 +8,9 @@ import type { Addr } from '../guest/addr.ts';
 import type { HostCall } from '../guest/hostcall.ts';
 import { GuestMemoryError } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 
-const STATE = BigInt(LAYOUT.task_struct.fields.__state);
 const { TASK_RUNNING, TASK_INTERRUPTIBLE, TASK_WAKEKILL, TASK_DEAD, PREEMPT_NEED_RESCHED } = CONSTANTS;
 
 /** What the scheduler needs of the emulated CPUs. */
@@ -34,6 +33,7 @@ const TIMESLICE_TICKS = 1;
 
 export class Sched {
   readonly #core: KernelCore;
+  readonly #stateAt: bigint;
   readonly #smp: SmpPort;
   readonly #rqs: RunQueue[] = [];
   readonly #bound = new Map<TaskStruct, number>();
@@ -48,6 +48,7 @@ export class Sched {
 
   constructor(core: KernelCore, smp: SmpPort) {
     this.#core = core;
+    this.#stateAt = BigInt(core.kernel.structs.task_struct.fields.__state);
     this.#smp = smp;
     core.host.defineAll({
       pick_next_task: (call) => this.#pickNextTask(call),
@@ -62,7 +63,7 @@ export class Sched {
   /** The task that guest code points to. @throws GuestMemoryError: what the kernel would do there is beyond telling. */
   taskAt(addr: Addr): TaskStruct {
     const task = this.#core.tasks.byAddr(addr);
-    if (!task) throw new GuestMemoryError('no task_struct', addr + STATE);
+    if (!task) throw new GuestMemoryError('no task_struct', addr + this.#stateAt);
     return task;
   }
 

@@ -6,14 +6,13 @@
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { negErrno } from '../kernel/core.ts';
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import type { Structs } from '../kernel/description.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { Sched } from './core.ts';
 import type { Fork } from './fork.ts';
 import type { Locking } from './locking.ts';
 
-const T = LAYOUT.task_struct.fields;
-const R = LAYOUT.pt_regs.fields;
 const { ECHILD, ESRCH, EINVAL, EFAULT, TASK_INTERRUPTIBLE, TASK_RUNNING, EXIT_ZOMBIE, PF_EXITING } =
   CONSTANTS;
 const ERESTARTSYS = 512;
@@ -24,6 +23,8 @@ const SIGKILL = 9;
 
 export class Exit {
   readonly #core: KernelCore;
+  readonly #taskStruct: Structs['task_struct']['fields'];
+  readonly #ptRegs: Structs['pt_regs']['fields'];
   readonly #sched: Sched;
   readonly #fork: Fork;
   readonly #locking: Locking;
@@ -36,6 +37,8 @@ export class Exit {
 
   constructor(core: KernelCore, sched: Sched, fork: Fork, locking: Locking) {
     this.#core = core;
+    this.#taskStruct = core.kernel.structs.task_struct.fields;
+    this.#ptRegs = core.kernel.structs.pt_regs.fields;
     this.#sched = sched;
     this.#fork = fork;
     this.#locking = locking;
@@ -54,7 +57,7 @@ export class Exit {
     const task = this.#core.currentOf(call);
     const code = Number(call.args[0]);
     task.flags |= PF_EXITING;
-    this.#core.mem.writeU32(task.addr + BigInt(T.exit_code), code >>> 0);
+    this.#core.mem.writeU32(task.addr + BigInt(this.#taskStruct.exit_code), code >>> 0);
     for (const hook of this.onExit) {
       const more = hook(task, code);
       if (more) yield* more;
@@ -68,7 +71,7 @@ export class Exit {
     this.#dead.add(task);
     if (parent && parent.pid > 2 && !parent.isKthread && !task.isKthread) {
       this.#zombies.set(task, parent);
-      this.#core.mem.writeU32(task.addr + BigInt(T.exit_state), EXIT_ZOMBIE);
+      this.#core.mem.writeU32(task.addr + BigInt(this.#taskStruct.exit_state), EXIT_ZOMBIE);
       this.#sched.wakeUpState(parent, TASK_INTERRUPTIBLE);
     } else this.#core.tasks.unlink(task);
   }
@@ -81,12 +84,12 @@ export class Exit {
     for (const child of init ? tasks.processes() : []) {
       if (this.#parentOf(child) !== task) continue;
       for (const field of ['real_parent', 'parent'] as const)
-        mem.writeU64(child.addr + BigInt(T[field]), (init as TaskStruct).addr);
+        mem.writeU64(child.addr + BigInt(this.#taskStruct[field]), (init as TaskStruct).addr);
     }
   }
 
   #parentOf(task: TaskStruct): TaskStruct | undefined {
-    return this.#core.tasks.byAddr(this.#core.mem.readU64(task.addr + BigInt(T.real_parent)));
+    return this.#core.tasks.byAddr(this.#core.mem.readU64(task.addr + BigInt(this.#taskStruct.real_parent)));
   }
 
   /** finish_task_switch() of the next task: the dead one's stack is free. */
@@ -120,16 +123,16 @@ export class Exit {
     const { mem } = this.#core;
     const regs = call.args[0];
     const task = this.#core.currentOf(call);
-    const want = Number(BigInt.asIntN(32, mem.readU64(regs + BigInt(R.di))));
+    const want = Number(BigInt.asIntN(32, mem.readU64(regs + BigInt(this.#ptRegs.di))));
     const mine = (child: TaskStruct) => this.#parentOf(child) === task && (want === -1 || child.pid === want);
     const children = [...this.#core.tasks.processes()].filter((t) => !t.isKthread && mine(t));
     const gone = children.find((child) => this.#zombies.has(child) && child.stackSlot < 0);
     if (gone) {
       task.state = TASK_RUNNING;
-      const status = mem.readU64(regs + BigInt(R.si));
+      const status = mem.readU64(regs + BigInt(this.#ptRegs.si));
       if (status !== 0n) {
         if (!mem.isMapped(status, 4)) return negErrno(EFAULT);
-        mem.writeU32(status, mem.readU32(gone.addr + BigInt(T.exit_code)));
+        mem.writeU32(status, mem.readU32(gone.addr + BigInt(this.#taskStruct.exit_code)));
       }
       const pid = gone.pid;
       this.#release(gone);
@@ -139,7 +142,7 @@ export class Exit {
       task.state = TASK_RUNNING;
       return negErrno(ECHILD);
     }
-    if (mem.readU64(regs + BigInt(R.dx)) & WNOHANG) return 0;
+    if (mem.readU64(regs + BigInt(this.#ptRegs.dx)) & WNOHANG) return 0;
     if (task.testTif('TIF_SIGPENDING') || task.testTif('TIF_NOTIFY_SIGNAL')) {
       task.state = TASK_RUNNING;
       return negErrno(ERESTARTSYS);
@@ -150,8 +153,8 @@ export class Exit {
 
   #kill(call: HostCall): bigint | number {
     const { mem } = this.#core;
-    const pid = Number(BigInt.asIntN(32, mem.readU64(call.args[0] + BigInt(R.di))));
-    const sig = Number(BigInt.asIntN(32, mem.readU64(call.args[0] + BigInt(R.si))));
+    const pid = Number(BigInt.asIntN(32, mem.readU64(call.args[0] + BigInt(this.#ptRegs.di))));
+    const sig = Number(BigInt.asIntN(32, mem.readU64(call.args[0] + BigInt(this.#ptRegs.si))));
     const task = this.#core.tasks.byPid(pid);
     if (!task) return negErrno(ESRCH);
     if (sig < 0 || sig > 64) return negErrno(EINVAL);

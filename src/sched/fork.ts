@@ -10,14 +10,12 @@ import type { HostCall } from '../guest/hostcall.ts';
 import { PROT_READ, PROT_WRITE, USER_STACK_BASE, USER_STACK_SLOT } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { negErrno } from '../kernel/core.ts';
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import type { Structs } from '../kernel/description.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import { SlabError } from '../kernel/slab.ts';
 import { TaskStruct } from '../kernel/task_struct.ts';
 import type { Sched } from './core.ts';
 
-const T = LAYOUT.task_struct.fields;
-const R = LAYOUT.pt_regs.fields;
-const I = LAYOUT.inactive_task_frame.fields;
 const { PF_KTHREAD, PF_IDLE, PF_FORKNOEXEC, PF_WQ_WORKER, KLP_UNDEFINED, TASK_NEW, EAGAIN, ENOMEM } =
   CONSTANTS;
 
@@ -33,6 +31,9 @@ export interface UserTaskSpec {
 
 export class Fork {
   readonly #core: KernelCore;
+  readonly #taskStruct: Structs['task_struct']['fields'];
+  readonly #ptRegs: Structs['pt_regs']['fields'];
+  readonly #inactiveTaskFrame: Structs['inactive_task_frame']['fields'];
   readonly #sched: Sched;
   readonly #retFromFork: Addr;
   readonly #framePointers: boolean;
@@ -47,6 +48,9 @@ export class Fork {
 
   constructor(core: KernelCore, sched: Sched, framePointers = false) {
     this.#core = core;
+    this.#taskStruct = core.kernel.structs.task_struct.fields;
+    this.#ptRegs = core.kernel.structs.pt_regs.fields;
+    this.#inactiveTaskFrame = core.kernel.structs.inactive_task_frame.fields;
     this.#sched = sched;
     this.#framePointers = framePointers;
     this.#retFromFork = core.symbols.require('ret_from_fork');
@@ -59,7 +63,7 @@ export class Fork {
   /** A task_struct and a kernel stack with nothing on it. @throws SlabError ENOMEM, KernelError EAGAIN */
   #alloc(): TaskStruct {
     const { mem, slab } = this.#core;
-    const addr = slab.alloc(LAYOUT.task_struct.size, 'task_struct');
+    const addr = slab.alloc(this.#core.kernel.structs.task_struct.size, 'task_struct');
     const slot = this.#freeStacks.pop() ?? this.#nextStack++;
     if (slot >= mem.geometry.stacks) {
       this.#nextStack--;
@@ -70,8 +74,8 @@ export class Fork {
     mem.map(base, THREAD_SIZE, PROT_READ | PROT_WRITE);
     mem.writeU32(base, CONSTANTS.STACK_END_MAGIC);
     const task = new TaskStruct(mem, addr, slot);
-    mem.writeU64(addr + BigInt(T.stack), base);
-    mem.writeU64(addr + BigInt(T.stack_canary), this.#canary());
+    mem.writeU64(addr + BigInt(this.#taskStruct.stack), base);
+    mem.writeU64(addr + BigInt(this.#taskStruct.stack_canary), this.#canary());
     task.patchState = KLP_UNDEFINED;
     task.state = TASK_NEW;
     return task;
@@ -94,14 +98,14 @@ export class Fork {
   /** What stands at the top of a new task's stack: pt_regs, and below it the frame that is switched to. */
   #copyThread(task: TaskStruct, fn: Addr, arg: Addr): Addr {
     const { mem } = this.#core;
-    const regs = task.stackTop - BigInt(LAYOUT.pt_regs.size);
-    const frame = regs - BigInt(LAYOUT.inactive_task_frame.size);
-    mem.fill(frame, LAYOUT.inactive_task_frame.size, 0);
+    const regs = task.stackTop - BigInt(this.#core.kernel.structs.pt_regs.size);
+    const frame = regs - BigInt(this.#core.kernel.structs.inactive_task_frame.size);
+    mem.fill(frame, this.#core.kernel.structs.inactive_task_frame.size, 0);
     // encode_frame_pointer(): the lowest bit says that these are registers.
-    if (this.#framePointers) mem.writeU64(frame + BigInt(I.bp), regs + 1n);
-    mem.writeU64(frame + BigInt(I.bx), fn);
-    mem.writeU64(frame + BigInt(I.r12), arg);
-    mem.writeU64(frame + BigInt(I.ret_addr), this.#retFromFork);
+    if (this.#framePointers) mem.writeU64(frame + BigInt(this.#inactiveTaskFrame.bp), regs + 1n);
+    mem.writeU64(frame + BigInt(this.#inactiveTaskFrame.bx), fn);
+    mem.writeU64(frame + BigInt(this.#inactiveTaskFrame.r12), arg);
+    mem.writeU64(frame + BigInt(this.#inactiveTaskFrame.ret_addr), this.#retFromFork);
     task.sp = frame;
     return regs;
   }
@@ -111,10 +115,10 @@ export class Fork {
     task.tgid = task.pid;
     const { mem } = this.#core;
     if (parent) {
-      mem.writeU64(task.addr + BigInt(T.real_parent), parent.addr);
-      mem.writeU64(task.addr + BigInt(T.parent), parent.addr);
+      mem.writeU64(task.addr + BigInt(this.#taskStruct.real_parent), parent.addr);
+      mem.writeU64(task.addr + BigInt(this.#taskStruct.parent), parent.addr);
     }
-    mem.writeU64(task.addr + BigInt(T.group_leader), task.addr);
+    mem.writeU64(task.addr + BigInt(this.#taskStruct.group_leader), task.addr);
     for (const hook of this.onFork) if (parent) hook(parent, task, copied);
     this.#core.tasks.add(task);
     this.#core.events.emit({
@@ -135,7 +139,7 @@ export class Fork {
     task.cpu = cpu;
     this.#core.tasks.addIdle(cpu, task);
     this.#sched.initIdle(cpu, task);
-    return { task, sp: task.stackTop - BigInt(LAYOUT.pt_regs.size) };
+    return { task, sp: task.stackTop - BigInt(this.#core.kernel.structs.pt_regs.size) };
   }
 
   /** kernel_thread(): a task that starts in a kernel function; not woken. */
@@ -151,7 +155,7 @@ export class Fork {
     task.flags = PF_KTHREAD | (worker ? PF_WQ_WORKER : 0);
     task.cpu = parent?.cpu ?? 0;
     const regs = this.#copyThread(task, fn, arg);
-    this.#core.mem.fill(regs, LAYOUT.pt_regs.size, 0);
+    this.#core.mem.fill(regs, this.#core.kernel.structs.pt_regs.size, 0);
     this.#admit(task, parent);
     return task;
   }
@@ -164,13 +168,16 @@ export class Fork {
     const regs = this.#copyThread(task, 0n, 0n);
     const sp = this.#userStack(task, spec.argv);
     const { mem } = this.#core;
-    mem.fill(regs, LAYOUT.pt_regs.size, 0);
-    mem.writeU64(regs + BigInt(R.ip), spec.entry);
-    mem.writeU64(regs + BigInt(R.cs), BigInt(CONSTANTS.__USER_CS));
-    mem.writeU64(regs + BigInt(R.flags), BigInt(CONSTANTS.X86_EFLAGS_IF | CONSTANTS.X86_EFLAGS_FIXED));
-    mem.writeU64(regs + BigInt(R.sp), sp);
-    mem.writeU64(regs + BigInt(R.ss), BigInt(CONSTANTS.__USER_DS));
-    mem.writeU64(regs + BigInt(R.orig_ax), BigInt.asUintN(64, -1n));
+    mem.fill(regs, this.#core.kernel.structs.pt_regs.size, 0);
+    mem.writeU64(regs + BigInt(this.#ptRegs.ip), spec.entry);
+    mem.writeU64(regs + BigInt(this.#ptRegs.cs), BigInt(CONSTANTS.__USER_CS));
+    mem.writeU64(
+      regs + BigInt(this.#ptRegs.flags),
+      BigInt(CONSTANTS.X86_EFLAGS_IF | CONSTANTS.X86_EFLAGS_FIXED),
+    );
+    mem.writeU64(regs + BigInt(this.#ptRegs.sp), sp);
+    mem.writeU64(regs + BigInt(this.#ptRegs.ss), BigInt(CONSTANTS.__USER_DS));
+    mem.writeU64(regs + BigInt(this.#ptRegs.orig_ax), BigInt.asUintN(64, -1n));
     this.#admit(task, parent);
     return task;
   }
@@ -209,16 +216,16 @@ export class Fork {
       return negErrno(error instanceof SlabError ? ENOMEM : EAGAIN);
     }
     const own = ['stack', 'stack_canary', '__state', 'thread_sp', 'patch_state', 'on_cpu', 'on_rq'] as const;
-    const kept = own.map((field) => mem.readU64(child.addr + BigInt(T[field] & ~7)));
-    mem.writeBytes(child.addr, mem.readBytes(parent.addr, LAYOUT.task_struct.size));
+    const kept = own.map((field) => mem.readU64(child.addr + BigInt(this.#taskStruct[field] & ~7)));
+    mem.writeBytes(child.addr, mem.readBytes(parent.addr, this.#core.kernel.structs.task_struct.size));
     own.forEach((field, i) => {
-      mem.writeU64(child.addr + BigInt(T[field] & ~7), kept[i]);
+      mem.writeU64(child.addr + BigInt(this.#taskStruct[field] & ~7), kept[i]);
     });
     this.#resetCopied(child, parent);
     const regs = this.#copyThread(child, 0n, 0n);
-    mem.writeBytes(regs, mem.readBytes(parentRegs, LAYOUT.pt_regs.size));
-    mem.writeU64(regs + BigInt(R.ax), 0n);
-    if (newSp !== 0n) mem.writeU64(regs + BigInt(R.sp), newSp);
+    mem.writeBytes(regs, mem.readBytes(parentRegs, this.#core.kernel.structs.pt_regs.size));
+    mem.writeU64(regs + BigInt(this.#ptRegs.ax), 0n);
+    if (newSp !== 0n) mem.writeU64(regs + BigInt(this.#ptRegs.sp), newSp);
     else this.#copyUserStack(parent, child, regs);
     try {
       this.#admit(child, parent, true);
@@ -240,7 +247,7 @@ export class Fork {
     child.flags = (parent.flags & ~PF_WQ_WORKER) | PF_FORKNOEXEC;
     for (const tif of ['TIF_NEED_RESCHED', 'TIF_SIGPENDING', 'TIF_NOTIFY_SIGNAL'] as const)
       child.clearTif(tif);
-    this.#core.mem.writeU64(child.addr + BigInt(T.trace_recursion), 0n);
+    this.#core.mem.writeU64(child.addr + BigInt(this.#taskStruct.trace_recursion), 0n);
   }
 
   #copyUserStack(parent: TaskStruct, child: TaskStruct, regs: Addr): void {
@@ -251,9 +258,9 @@ export class Fork {
     const to = this.#allocUserStack(child);
     mem.writeBytes(to, mem.readBytes(from, USER_STACK_SLOT));
     for (const reg of ['sp', 'bp', 'r15'] as const) {
-      const value = mem.readU64(regs + BigInt(R[reg]));
+      const value = mem.readU64(regs + BigInt(this.#ptRegs[reg]));
       if (value >= from && value <= from + BigInt(USER_STACK_SLOT))
-        mem.writeU64(regs + BigInt(R[reg]), value - from + to);
+        mem.writeU64(regs + BigInt(this.#ptRegs[reg]), value - from + to);
     }
   }
 

@@ -3,7 +3,7 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import { type KernelCore, negErrno } from '../kernel/core.ts';
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import { SlabError } from '../kernel/slab.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import { callArgs } from '../kernel/varargs.ts';
@@ -78,7 +78,7 @@ export class Kthreads {
   /** kthread_create(): stopped until the first wake_up_process(). */
   create(fn: Addr, data: Addr, comm: string, cpu?: number, worker = false): TaskStruct {
     const { slab, mem, tasks } = this.#core;
-    const exited = slab.alloc(LAYOUT.completion.size, worker ? 'worker' : 'kthread');
+    const exited = slab.alloc(this.#core.kernel.structs.completion.size, worker ? 'worker' : 'kthread');
     const request = slab.tryAlloc(16, worker ? 'worker' : 'kthread_create_info');
     if (request === 0n) {
       slab.free(exited);

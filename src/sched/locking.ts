@@ -7,23 +7,25 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { Sched } from './core.ts';
 
 const MUTEX_FLAG_WAITERS = 1n;
-const OWNER = BigInt(LAYOUT.mutex.fields.owner);
-const DONE = BigInt(LAYOUT.completion.fields.done);
 const { EINTR, TASK_RUNNING, TASK_INTERRUPTIBLE } = CONSTANTS;
 const ERESTARTSYS = 512;
 
 export class Locking {
   readonly #core: KernelCore;
+  readonly #ownerAt: bigint;
+  readonly #doneAt: bigint;
   readonly #sched: Sched;
   readonly #waiters = new Map<Addr, TaskStruct[]>();
 
   constructor(core: KernelCore, sched: Sched) {
     this.#core = core;
+    this.#ownerAt = BigInt(core.kernel.structs.mutex.fields.owner);
+    this.#doneAt = BigInt(core.kernel.structs.completion.fields.done);
     this.#sched = sched;
     core.host.defineAll({
       mutex_try_or_wait: (call) => this.#mutexTryOrWait(call),
@@ -38,10 +40,10 @@ export class Locking {
     const lock = call.args[0];
     const task = this.#core.currentOf(call);
     const queue = this.#queue(lock);
-    const owner = this.#core.mem.readU64(lock + OWNER) & ~7n;
+    const owner = this.#core.mem.readU64(lock + this.#ownerAt) & ~7n;
     if (owner === 0n) {
       this.#leave(queue, task);
-      this.#core.mem.writeU64(lock + OWNER, task.addr | (queue.length > 0 ? MUTEX_FLAG_WAITERS : 0n));
+      this.#core.mem.writeU64(lock + this.#ownerAt, task.addr | (queue.length > 0 ? MUTEX_FLAG_WAITERS : 0n));
       task.state = TASK_RUNNING;
       return 0;
     }
@@ -54,7 +56,7 @@ export class Locking {
       return -EINTR;
     }
     if (!queue.includes(task)) queue.push(task);
-    this.#core.mem.writeU64(lock + OWNER, owner | MUTEX_FLAG_WAITERS);
+    this.#core.mem.writeU64(lock + this.#ownerAt, owner | MUTEX_FLAG_WAITERS);
     task.state = state;
     return 1;
   }
@@ -62,7 +64,7 @@ export class Locking {
   /** Mirrors mutex_unlock(): the first waiter is woken, and competes for the lock. */
   #mutexUnlock(lock: Addr): void {
     const queue = this.#queue(lock);
-    this.#core.mem.writeU64(lock + OWNER, queue.length > 0 ? MUTEX_FLAG_WAITERS : 0n);
+    this.#core.mem.writeU64(lock + this.#ownerAt, queue.length > 0 ? MUTEX_FLAG_WAITERS : 0n);
     if (queue.length > 0) this.#sched.wakeUpProcess(queue[0]);
   }
 
@@ -70,10 +72,10 @@ export class Locking {
     const [x, state] = call.args;
     const task = this.#core.currentOf(call);
     const queue = this.#queue(x);
-    const done = this.#core.mem.readU32(x + DONE);
+    const done = this.#core.mem.readU32(x + this.#doneAt);
     if (done > 0) {
       this.#leave(queue, task);
-      if (done !== 0xffffffff) this.#core.mem.writeU32(x + DONE, done - 1); // UINT_MAX: complete_all()
+      if (done !== 0xffffffff) this.#core.mem.writeU32(x + this.#doneAt, done - 1); // UINT_MAX: complete_all()
       task.state = TASK_RUNNING;
       return 0;
     }
@@ -92,14 +94,14 @@ export class Locking {
   /** complete() */
   complete(x: Addr): void {
     const { mem } = this.#core;
-    const done = mem.readU32(x + DONE);
-    if (done !== 0xffffffff) mem.writeU32(x + DONE, done + 1);
+    const done = mem.readU32(x + this.#doneAt);
+    if (done !== 0xffffffff) mem.writeU32(x + this.#doneAt, done + 1);
     const first = this.#queue(x)[0];
     if (first) this.#sched.wakeUpProcess(first);
   }
 
   #completeAll(x: Addr): void {
-    this.#core.mem.writeU32(x + DONE, 0xffffffff);
+    this.#core.mem.writeU32(x + this.#doneAt, 0xffffffff);
     for (const task of this.#queue(x)) this.#sched.wakeUpProcess(task);
   }
 

@@ -5,7 +5,8 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import type { Structs } from '../kernel/description.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { Sched } from './core.ts';
 
@@ -13,7 +14,6 @@ import type { Sched } from './core.ts';
 export const TICK_NS = 1e9 / CONSTANTS.HZ;
 /** INITIAL_JIFFIES: the counter wraps five minutes after boot, as on the real kernel. */
 const INITIAL_JIFFIES = 0x1_0000_0000n - BigInt(300 * CONSTANTS.HZ);
-const T = LAYOUT.timer_list.fields;
 
 type Due = { readonly wake: TaskStruct } | { readonly timer: Addr } | { readonly run: () => void };
 
@@ -27,6 +27,8 @@ interface Entry {
 
 export class Timers {
   readonly #core: KernelCore;
+  readonly #timerList: Structs['timer_list']['fields'];
+  readonly #restartExpiresAt: bigint;
   readonly #sched: Sched;
   /** A binary heap by (at, seq). */
   readonly #heap: Entry[] = [];
@@ -38,6 +40,8 @@ export class Timers {
 
   constructor(core: KernelCore, sched: Sched) {
     this.#core = core;
+    this.#timerList = core.kernel.structs.timer_list.fields;
+    this.#restartExpiresAt = BigInt(core.kernel.structs.task_struct.fields.restart_block_nanosleep_expires);
     this.#sched = sched;
     this.#jiffies = core.symbols.require('jiffies');
     this.#define();
@@ -59,21 +63,22 @@ export class Timers {
       hrtimer_sleeper_start: ({ args, cpu }) => {
         const at = core.clock.now() + Number(args[1]);
         this.add(args[0], at, { wake: current(cpu) });
-        core.mem.writeU64(current(cpu).addr + RESTART_EXPIRES, BigInt(Math.round(at)));
+        core.mem.writeU64(current(cpu).addr + this.#restartExpiresAt, BigInt(Math.round(at)));
         return BigInt(Math.round(at));
       },
       hrtimer_expired: ({ args }) => core.clock.now() >= Number(args[0]),
       hrtimer_save_restart: () => {},
       hrtimer_restart_left: ({ cpu }) => {
-        const at = Number(core.mem.readU64(current(cpu).addr + RESTART_EXPIRES));
+        const at = Number(core.mem.readU64(current(cpu).addr + this.#restartExpiresAt));
         return BigInt(Math.max(0, Math.round(at - core.clock.now())));
       },
       init_timer_key: ({ args }) => {
-        core.mem.fill(args[0], LAYOUT.timer_list.size, 0);
-        core.mem.writeU64(args[0] + BigInt(T.function), args[1]);
-        core.mem.writeU32(args[0] + BigInt(T.flags), Number(args[2]));
+        core.mem.fill(args[0], this.#core.kernel.structs.timer_list.size, 0);
+        core.mem.writeU64(args[0] + BigInt(this.#timerList.function), args[1]);
+        core.mem.writeU32(args[0] + BigInt(this.#timerList.flags), Number(args[2]));
       },
-      add_timer: ({ args }) => this.#addGuest(args[0], core.mem.readU64(args[0] + BigInt(T.expires))),
+      add_timer: ({ args }) =>
+        this.#addGuest(args[0], core.mem.readU64(args[0] + BigInt(this.#timerList.expires))),
       mod_timer: ({ args }) => this.#addGuest(args[0], args[1]),
       timer_delete: ({ args }) => this.del(args[0]),
       timer_delete_sync: ({ args }) => this.del(args[0]),
@@ -91,7 +96,7 @@ export class Timers {
   }
 
   #addGuest(timer: Addr, jiffy: bigint): boolean {
-    this.#core.mem.writeU64(timer + BigInt(T.expires), jiffy);
+    this.#core.mem.writeU64(timer + BigInt(this.#timerList.expires), jiffy);
     return this.add(timer, this.#atJiffy(jiffy), { timer });
   }
 
@@ -169,7 +174,6 @@ export class Timers {
 }
 
 const TIMER_SOFTIRQ = 1;
-const RESTART_EXPIRES = BigInt(LAYOUT.task_struct.fields.restart_block_nanosleep_expires);
 
 function before(a: Entry, b: Entry): boolean {
   return a.at < b.at || (a.at === b.at && a.seq < b.seq);

@@ -7,16 +7,13 @@ import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { noFail } from '../kernel/fault_inject.ts';
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { Sched } from './core.ts';
 import type { Kthreads } from './kthread.ts';
 import type { Timers } from './timer.ts';
 import { TICK_NS } from './timer.ts';
 
-const DATA = BigInt(LAYOUT.work_struct.fields.data);
-const TIMER = BigInt(LAYOUT.delayed_work.fields.timer);
-const DELAYED_CPU = BigInt(LAYOUT.delayed_work.fields.cpu);
 const WORK_STRUCT_PENDING = 1n;
 /** WORK_CPU_UNBOUND */
 const UNBOUND = CONSTANTS.NR_CPUS;
@@ -33,6 +30,9 @@ const MAX_WORKERS = 16;
 
 export class Workqueue {
   readonly #core: KernelCore;
+  readonly #dataAt: bigint;
+  readonly #timerAt: bigint;
+  readonly #delayedCpuAt: bigint;
   readonly #sched: Sched;
   readonly #timers: Timers;
   readonly #kthreads: Kthreads;
@@ -43,6 +43,9 @@ export class Workqueue {
 
   constructor(core: KernelCore, sched: Sched, timers: Timers, kthreads: Kthreads) {
     this.#core = core;
+    this.#dataAt = BigInt(core.kernel.structs.work_struct.fields.data);
+    this.#timerAt = BigInt(core.kernel.structs.delayed_work.fields.timer);
+    this.#delayedCpuAt = BigInt(core.kernel.structs.delayed_work.fields.cpu);
     this.#sched = sched;
     this.#timers = timers;
     this.#kthreads = kthreads;
@@ -64,7 +67,7 @@ export class Workqueue {
         this.queueDelayedWork(args[2], Number(args[3]) * TICK_NS, this.#cpu(args[0], cpu)),
       mod_delayed_work_on: ({ args, cpu }) =>
         this.modDelayedWork(args[2], Number(args[3]) * TICK_NS, this.#cpu(args[0], cpu)),
-      delayed_work_timer_fn: ({ args }) => this.#timerFn(args[0] - TIMER),
+      delayed_work_timer_fn: ({ args }) => this.#timerFn(args[0] - this.#timerAt),
       cancel_work_sync: cancel,
       cancel_delayed_work_sync: cancelDelayed,
       cancel_delayed_work: ({ args }) => this.#grab(args[0], true),
@@ -101,11 +104,14 @@ export class Workqueue {
   }
 
   #pending(work: Addr): boolean {
-    return (this.#core.mem.readU64(work + DATA) & WORK_STRUCT_PENDING) !== 0n;
+    return (this.#core.mem.readU64(work + this.#dataAt) & WORK_STRUCT_PENDING) !== 0n;
   }
   #setPending(work: Addr, on: boolean): void {
-    const data = this.#core.mem.readU64(work + DATA);
-    this.#core.mem.writeU64(work + DATA, on ? data | WORK_STRUCT_PENDING : data & ~WORK_STRUCT_PENDING);
+    const data = this.#core.mem.readU64(work + this.#dataAt);
+    this.#core.mem.writeU64(
+      work + this.#dataAt,
+      on ? data | WORK_STRUCT_PENDING : data & ~WORK_STRUCT_PENDING,
+    );
   }
 
   /** queue_work_on(): false when it was queued already. */
@@ -139,7 +145,7 @@ export class Workqueue {
   queueDelayedWork(work: Addr, delayNs: number, cpu = 0): boolean {
     if (this.#pending(work)) return false;
     this.#setPending(work, true);
-    this.#core.mem.writeU32(work + DELAYED_CPU, cpu);
+    this.#core.mem.writeU32(work + this.#delayedCpuAt, cpu);
     if (delayNs <= 0) this.#insert(work, cpu);
     else this.#arm(work, delayNs);
     return true;
@@ -147,11 +153,11 @@ export class Workqueue {
 
   #arm(work: Addr, delayNs: number): void {
     const at = Math.ceil((this.#core.clock.now() + delayNs) / TICK_NS) * TICK_NS;
-    this.#timers.add(work + TIMER, at, { run: () => this.#timerFn(work) });
+    this.#timers.add(work + this.#timerAt, at, { run: () => this.#timerFn(work) });
   }
 
   #timerFn(work: Addr): void {
-    this.#insert(work, this.#core.mem.readU32(work + DELAYED_CPU) % this.#core.cpus);
+    this.#insert(work, this.#core.mem.readU32(work + this.#delayedCpuAt) % this.#core.cpus);
   }
 
   /** mod_delayed_work_on(): true when it was pending. */
@@ -164,7 +170,7 @@ export class Workqueue {
   /** try_to_grab_pending(): takes it from its timer or queue. */
   #grab(work: Addr, delayed: boolean): boolean {
     if (!this.#pending(work)) return false;
-    if (delayed) this.#timers.del(work + TIMER);
+    if (delayed) this.#timers.del(work + this.#timerAt);
     for (const queue of this.#queues) {
       const i = queue.indexOf(work);
       if (i >= 0) queue.splice(i, 1);
@@ -200,7 +206,7 @@ export class Workqueue {
     const works: Addr[] = [];
     // alloc_percpu(): without memory nothing is run, and klp_synchronize_transition() does not ask.
     for (const _ of this.#queues) {
-      const work = slab.tryAlloc(LAYOUT.work_struct.size, 'schedule_on_each_cpu');
+      const work = slab.tryAlloc(this.#core.kernel.structs.work_struct.size, 'schedule_on_each_cpu');
       if (work === 0n) {
         for (const other of works) slab.free(other);
         return;
@@ -208,7 +214,7 @@ export class Workqueue {
       works.push(work);
     }
     works.forEach((work, cpu) => {
-      mem.writeU64(work + BigInt(LAYOUT.work_struct.fields.func), fn);
+      mem.writeU64(work + BigInt(this.#core.kernel.structs.work_struct.fields.func), fn);
       this.queueWork(work, cpu);
     });
     for (const work of works) {
@@ -230,7 +236,7 @@ export class Workqueue {
 
   /** flush_work(): sleeps until the item is neither queued nor running. */
   *#flush(work: Addr, call: HostCall): HostGenerator<boolean> {
-    if (this.#timers.del(work + TIMER)) this.#timerFn(work);
+    if (this.#timers.del(work + this.#timerAt)) this.#timerFn(work);
     const waited = this.#pending(work) || this.#running(work);
     while (this.#pending(work) || this.#running(work)) yield* this.#wait(work, this.#core.currentOf(call));
     return waited;
