@@ -8,6 +8,7 @@ import { orcFormatOf, readOrc } from '../objtool/orc_format_of.ts';
 import type { OrcFormat } from '../objtool/orc_formats.ts';
 import { readCode } from '../objtool/orc_gen.ts';
 import { type OrcRows, rowsAt } from '../objtool/orc_rows.ts';
+import { bytesOf, undecodedPlaces } from '../objtool/undecoded.ts';
 import type { CheckGuest } from './check_guest.ts';
 import { Explorer } from './explore.ts';
 import { FrameMap } from './frame_map.ts';
@@ -15,11 +16,13 @@ import { rulesOf } from './frame_rules.ts';
 import { Judge, type JudgedState, type TextRange } from './judge.ts';
 import type { LiveFrame } from './live_frames.ts';
 import { type LoadedText, loadText } from './loaded_text.ts';
+import type { PathEnds } from './paths.ts';
 import type {
   FrameMapReport,
   FrameRange,
   FrameReport,
   FunctionReport,
+  NotLookedAt,
   ObjectCheck,
   ProofAt,
   Stand,
@@ -162,9 +165,8 @@ export class ObjectChecker {
     this.#omitted = 0;
     for (const func of this.#functions()) {
       const explorer = this.#explore(func);
-      const why = [...explorer.deadEnds][0] ?? 'no path leads there';
       const list = byFunction.get(func) ?? [];
-      functions.push(this.#reportOf(func, list, why));
+      functions.push(this.#reportOf(func, list, explorer.ends));
       if (this.#frames) frames.push(this.#frames.report(func, list));
     }
     const sum = (of: (f: FunctionReport) => number): number => functions.reduce((n, f) => n + of(f), 0);
@@ -184,6 +186,7 @@ export class ObjectChecker {
       skipped: skips.total,
       skippedBecause: skips.byReason(),
       notCovered,
+      notLookedAt: this.#notLookedAt(functions),
       places: this.#places,
       omitted: this.#omitted,
       ...(this.#frames && { frames: this.#frameMap(frames, this.#frames.outside()) }),
@@ -314,22 +317,53 @@ export class ObjectChecker {
     return lists;
   }
 
-  /** `why`: for instructions that are made to be executed. */
-  #reportOf(func: number, list: readonly number[], why: string): FunctionReport {
+  #reportOf(func: number, list: readonly number[], ends: PathEnds): FunctionReport {
     const counts = [0, 0, 0, 0];
     const notCovered: Record<string, number> = {};
+    const [end] = ends.deadEnds;
+    let unseen = 0;
     for (const insn of list) {
       const worst = this.#worst[insn];
       counts[worst]++;
       if (worst !== 0) continue;
-      const reason = NEVER_EXECUTED.get(this.#code.type[insn]) ?? why;
+      const never = NEVER_EXECUTED.get(this.#code.type[insn]);
+      const reason = never ?? end ?? 'no path leads there';
+      if (!never && end) unseen++;
       notCovered[reason] = (notCovered[reason] ?? 0) + 1;
     }
     const [missing, right, unreliable, wrong] = counts;
     const name = this.#code.input.symbols.name(func);
     const reached = list.length - missing;
-    const report = { name, instructions: list.length, reached, right, unreliable, wrong };
-    return missing === 0 ? report : { ...report, notCovered };
+    const falls = this.#fallsOf(name, ends);
+    return {
+      name,
+      instructions: list.length,
+      reached,
+      right,
+      unreliable,
+      wrong,
+      ...(missing === 0 ? {} : { notCovered }),
+      ...(unseen === 0 ? {} : { unseen }),
+      ...(falls.length === 0 ? {} : { falls }),
+    };
+  }
+
+  #fallsOf(name: string, { falls, offSection }: PathEnds): string[] {
+    // What stands before a function for its callers' use runs into it.
+    if (name.startsWith('__cfi_') || name.startsWith('__pfx_')) return [];
+    const names = [...falls].map((func) => this.#code.input.symbols.name(func));
+    return offSection ? [...names, 'the end of its section'] : names;
+  }
+
+  #notLookedAt(functions: readonly FunctionReport[]): NotLookedAt {
+    const places = undecodedPlaces(this.#code);
+    return {
+      bytes: bytesOf(places),
+      places: places.slice(0, this.#listed),
+      instructions: functions.reduce((sum, { unseen = 0 }) => sum + unseen, 0),
+      functions: functions.filter(({ instructions }) => instructions === 0).map(({ name }) => name),
+      falls: functions.flatMap(({ name, falls = [] }) => falls.map((into) => ({ name, into }))),
+    };
   }
 }
 

@@ -26,16 +26,18 @@ import type { LoadedText } from './loaded_text.ts';
 import {
   afterReplacement,
   CALLER_SAVED,
-  type DeadEnd,
   fentrySymbols,
   MAX_VISITS,
-  nextOnPath,
+  PathEnds,
   type Visitor,
 } from './paths.ts';
 import { loadSaved, SavedWords } from './saved_registers.ts';
+import { putLong } from './stack_words.ts';
 import { NO_MEMORY, POPF, Skips, UNKNOWN_TO_ENGINE, whySteppedOver } from './step_over.ts';
 
 const SP = 2 * REG.rsp;
+/** Bytes that an array takes whose size is not known. */
+const ARRAY = 64;
 const NO_FRAMES: readonly LiveFrame[] = [];
 /** Each depth has stack pointers of its own. */
 const MAX_VISITS_INTO = 8;
@@ -51,7 +53,7 @@ interface Fork {
 export class Explorer {
   readonly visits: Uint8Array;
   readonly skips = new Skips();
-  readonly deadEnds = new Set<DeadEnd>();
+  readonly ends: PathEnds;
   readonly #seen: Int32Array;
   readonly #guest: CheckGuest;
   readonly #code: Code;
@@ -77,6 +79,7 @@ export class Explorer {
     this.#maxVisits = into ? MAX_VISITS_INTO : MAX_VISITS;
     this.#seen = new Int32Array((code.count + 1) * this.#maxVisits);
     this.#fentry = fentrySymbols(code);
+    this.ends = new PathEnds(code);
   }
 
   /** From a function's entry. */
@@ -84,7 +87,7 @@ export class Explorer {
     const { symbols } = this.#code.input;
     const entry = this.#code.at(symbols.section[func], symbols.value[func]);
     if (entry === 0) return;
-    this.deadEnds.clear();
+    this.ends.begin(func);
     this.#enter();
     this.#follow(entry);
     for (let fork = this.#forks.pop(); fork; fork = this.#forks.pop()) {
@@ -96,6 +99,7 @@ export class Explorer {
       context.touch();
       this.#follow(fork.insn);
     }
+    this.ends.takeBack(this.visits);
   }
 
   #enter(): void {
@@ -128,15 +132,21 @@ export class Explorer {
       }
       const sp = halves[SP];
       if (this.#visited(insn, sp)) return;
-      if (halves[SP + 1] !== STACK_HALF || sp < DEEPEST_SP || sp > ENTRY_SP + 8 || (sp & 7) !== 0) {
-        this.deadEnds.add('stack pointer left the stack');
+      if (!this.#onStack()) {
+        this.ends.deadEnds.add('stack pointer left the stack');
         return;
       }
       this.#seen[insn * this.#maxVisits + this.visits[insn]++] = sp;
+      if (!this.#into) this.ends.visit(insn);
       this.#visitor.at(insn);
       if (code.flags[insn] & insns.IN_ALTS) for (const to of code.alts.get(insn) ?? []) this.#fork(to);
       insn = this.#step(insn);
     }
+  }
+
+  #onStack(): boolean {
+    const { halves } = this.#guest.context;
+    return halves[SP + 1] === STACK_HALF && halves[SP] >= DEEPEST_SP && halves[SP] <= ENTRY_SP + 8;
   }
 
   /** Executes one instruction; where the path goes on, 0 where it ends. */
@@ -160,16 +170,17 @@ export class Explorer {
         return dest;
       case insns.INSN_JUMP_CONDITIONAL:
         this.#fork(dest);
-        return nextOnPath(code, insn);
+        return this.ends.next(insn);
       case insns.INSN_JUMP_DYNAMIC:
+        this.ends.jumpSomewhere(insn);
         return 0;
       case insns.INSN_JUMP_DYNAMIC_CONDITIONAL:
       case insns.INSN_NOP:
-        return nextOnPath(code, insn);
+        return this.ends.next(insn);
       case insns.INSN_BUG:
-        return dead ? 0 : nextOnPath(code, insn);
+        return dead ? 0 : this.ends.next(insn);
       default:
-        return dead || !this.#execute(insn) ? 0 : nextOnPath(code, insn);
+        return dead || !this.#execute(insn) ? 0 : this.ends.next(insn);
     }
   }
 
@@ -191,6 +202,7 @@ export class Explorer {
     context.halves[2 * REG.rip + 1] = 0xffffffff;
     const strays = accessesElsewhere(decoded) || (baseOf(decoded) === REG.rbp && !this.#hasFrame());
     if (strays) this.#saved.note(words, context.halves[SP]);
+    const sp = context.halves[SP];
     const stop = engine.run(context, 1);
     if (stop.kind !== 'budget' || stop.executed !== 1) {
       if (code.opCode[insn] !== 0 && !this.#withoutMemory(decoded)) return false;
@@ -198,12 +210,17 @@ export class Explorer {
     }
     // An array on the stack that was indexed by a number of nobody's, a list in the frame that links to nowhere.
     if (strays) this.#saved.putBack(words);
+    // Nor is an array on the stack as large as a number of nobody's.
+    if (isSubOfRegister(decoded) && !this.#onStack()) {
+      context.halves[SP] = sp - ARRAY;
+      context.halves[SP + 1] = STACK_HALF;
+      context.touch();
+    }
     const ret = (ENTRY_SP - STACK_LO) >>> 2;
     words[ret] = CALLER_LO + 0x200;
     words[ret + 1] = 0xffffffff;
     for (const { sp, returnIp } of this.frames) {
-      words[(sp - 8 - STACK_LO) >>> 2] = returnIp;
-      words[((sp - 8 - STACK_LO) >>> 2) + 1] = 0xffffffff;
+      putLong(words, sp - 8, returnIp, 0xffffffff);
     }
     return true;
   }
@@ -220,7 +237,7 @@ export class Explorer {
     const { context } = this.#guest;
     const intoRsp = insn.reg === REG.rsp && insn.opcode === 0x8b;
     if (!insn.hasModrm || intoRsp) {
-      this.deadEnds.add('no memory for a stack operation');
+      this.ends.deadEnds.add('no memory for a stack operation');
       return false;
     }
     // push of memory
@@ -234,7 +251,7 @@ export class Explorer {
   /** Over the call, and with calls followed first into it: the way over is gone after that. */
   #callFrom(insn: number, dead: boolean): number {
     const { context } = this.#guest;
-    const next = dead ? 0 : nextOnPath(this.#code, insn);
+    const next = dead ? 0 : this.ends.next(insn);
     const callee = this.frames.length < MAX_DEPTH ? this.#calleeOf(insn) : 0;
     if (callee === 0) {
       this.#called(insn);
@@ -247,7 +264,7 @@ export class Explorer {
     halves.set(halvesAtCall);
     const sp = halves[SP];
     this.#pushReturn(insn);
-    const returnIp = this.#guest.words[(sp - 8 - STACK_LO) >>> 2];
+    const returnIp = this.#returnOf(insn);
     const func = this.#code.callDest[insn];
     const [bpLow, bpHigh] = [halves[2 * REG.rbp], halves[2 * REG.rbp + 1]];
     this.frames = [...this.frames, { returnIp, sp, bpLow, bpHigh, next, func }];
@@ -285,14 +302,17 @@ export class Explorer {
     context.touch();
   }
 
+  /** Low half of the address behind a call. */
+  #returnOf(insn: number): number {
+    const { section, offset, length } = this.#code;
+    return this.#text.start[section[insn]] + offset[insn] + length[insn];
+  }
+
   #pushReturn(insn: number): void {
-    const code = this.#code;
     const { context, words } = this.#guest;
     const sp = context.halves[SP] - 8;
     context.halves[SP] = sp;
-    words[(sp - STACK_LO) >>> 2] =
-      this.#text.start[code.section[insn]] + code.offset[insn] + code.length[insn];
-    words[((sp - STACK_LO) >>> 2) + 1] = 0xffffffff;
+    putLong(words, sp, this.#returnOf(insn), 0xffffffff);
     context.touch();
   }
 
@@ -305,4 +325,10 @@ export class Explorer {
     const stack = words.slice(from, ((ENTRY_SP - STACK_LO) >>> 2) + 4);
     this.#forks.push({ insn: to, halves: context.halves.slice(), stack, frames: this.frames });
   }
+}
+
+/** sub %register, %rsp */
+function isSubOfRegister({ opcode, mod, reg, rm }: Insn): boolean {
+  if (mod !== 3) return false;
+  return (opcode === 0x29 && rm === REG.rsp) || (opcode === 0x2b && reg === REG.rsp);
 }

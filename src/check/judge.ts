@@ -31,6 +31,7 @@ import { type LiveFrame, OUTERMOST } from './live_frames.ts';
 import type { Stand, Truth, Unwinder, UnwinderAnswer, Verdict } from './ports.ts';
 import { INTERRUPT_ENTRIES, INTERRUPT_FRAMES, PreemptedStack } from './preempted_stack.ts';
 import { whereabouts, whereIs } from './saved_registers.ts';
+import { putLong } from './stack_words.ts';
 
 const CALL = { bpOffset: 0, bpReg: ORC_REG_UNDEFINED, type: 0 };
 const CALLERS = orcTableFromEntries([
@@ -185,12 +186,8 @@ export class Judge {
     const { words } = this.#state;
     const sp = halves[2 * REG.rsp] - INACTIVE_FRAME_SIZE;
     this.#task.spLo = sp;
-    const bp = (sp + INACTIVE_FRAME_BP - STACK_LO) >>> 2;
-    words[bp] = halves[2 * REG.rbp];
-    words[bp + 1] = halves[2 * REG.rbp + 1];
-    const ret = (sp + INACTIVE_FRAME_RET_ADDR - STACK_LO) >>> 2;
-    words[ret] = ip;
-    words[ret + 1] = 0xffffffff;
+    putLong(words, sp + INACTIVE_FRAME_BP, halves[2 * REG.rbp], halves[2 * REG.rbp + 1]);
+    putLong(words, sp + INACTIVE_FRAME_RET_ADDR, ip, 0xffffffff);
   }
 
   get #innermost(): LiveFrame {

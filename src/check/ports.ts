@@ -2,6 +2,7 @@
 //
 // Invariant: the truth comes from execution alone; no table and no unwinder has a part in it.
 
+import type { UndecodedPlace } from '../objtool/undecoded.ts';
 import type { SavedName, Whereabouts } from './saved_registers.ts';
 
 export type Unwinder = 'orc' | 'fp';
@@ -59,6 +60,29 @@ export interface FunctionReport {
   readonly wrong: number;
   /** Instructions not reached, by reason. */
   readonly notCovered?: Readonly<Record<string, number>>;
+  /** How many of these execution did not get to although it might: a path before them could not be followed. */
+  readonly unseen?: number;
+  /** What execution runs into behind it: other functions, or the end of the section. */
+  readonly falls?: readonly string[];
+}
+
+/** What of an object was not looked at: nothing is known of it. */
+export interface NotLookedAt {
+  /** Bytes of text that are no instruction, but for those that a symbol says are data; where they are. */
+  readonly bytes: number;
+  readonly places: readonly UndecodedPlace[];
+  /** Instructions behind a place where a path could not be followed. */
+  readonly instructions: number;
+  /** Functions of which not even the first instruction could be read. */
+  readonly functions: readonly string[];
+  /** Functions that execution runs out of, and what it runs into. */
+  readonly falls: readonly { readonly name: string; readonly into: string }[];
+}
+
+export function isAllLookedAt(parts: NotLookedAt | undefined): boolean {
+  if (!parts) return true;
+  const { bytes, instructions, functions, falls } = parts;
+  return bytes + instructions + functions.length + falls.length === 0;
 }
 
 export interface ObjectCheck {
@@ -72,6 +96,8 @@ export interface ObjectCheck {
   readonly skipped: number;
   readonly skippedBecause: Readonly<Record<string, number>>;
   readonly notCovered: Readonly<Record<string, number>>;
+  /** Of code that was explored. */
+  readonly notLookedAt?: NotLookedAt;
   readonly places: readonly WrongPlace[];
   /** More wrong places than `places` lists. */
   readonly omitted: number;

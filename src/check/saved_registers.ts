@@ -4,12 +4,14 @@
 
 import { REG } from '../guest/engine.ts';
 import { CALLER_BP_LO, ENTRY_SP, POINTER, STACK_HALF, STACK_LO } from './check_layout.ts';
+import { findLong } from './stack_words.ts';
 
 export const SAVED_NAMES = ['rbp', 'rbx', 'r12', 'r13', 'r14', 'r15'] as const;
 export type SavedName = (typeof SAVED_NAMES)[number];
 
-/** Still in the register, or at this distance from the stack pointer; undefined where it is lost. */
-export type Whereabouts = 'register' | number | undefined;
+/** Still in the register, or at this distance from the stack pointer, or in another
+ * register; undefined where it is none of that (in a vector register it may be). */
+export type Whereabouts = 'register' | number | { readonly in: string } | undefined;
 
 /** Distances from the pointer that no structure has a field at. */
 const ODD_DISTANCE = 0x2be88;
@@ -44,7 +46,25 @@ export function whereIs(
     const i = (at - STACK_LO) >>> 2;
     if (words[i] === low && words[i + 1] === high) return at - sp;
   }
-  return undefined;
+  // A stack pointer need not be aligned to be pushed by.
+  const unaligned = findLong(words, sp, below, low, high);
+  if (unaligned !== undefined) return unaligned - sp;
+  const other = OTHERS.find(({ number }) => halves[2 * number] === low && halves[2 * number + 1] === high);
+  return other && { in: other.name };
+}
+
+/** Where a value may be kept: best in what calls leave alone. */
+const OTHERS = [...SAVED_NAMES, 'rax', 'rcx', 'rdx', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11'].map((name) => ({
+  name,
+  number: REG[name as keyof typeof REG],
+}));
+
+/** In words, for reports. */
+export function whereaboutsText(found: Whereabouts): string {
+  if (found === undefined) return 'not found';
+  if (found === 'register') return 'in its register';
+  if (typeof found === 'object') return `in ${found.in}`;
+  return `at rsp${found < 0 ? '' : '+'}${found}`;
 }
 
 export function whereabouts(words: Uint32Array, halves: Uint32Array): Record<SavedName, Whereabouts> {

@@ -16,14 +16,7 @@ import { CALLER_BP_LO, DEEPEST_SP, ENTRY_SP, STACK_HALF, STACK_LO, TEXT_LO } fro
 import { CHANGES_SP, ODD, PUSHES_BP, STORES_BP } from './effects.ts';
 import { ForkStack, TOP } from './fork_stack.ts';
 import type { LoadedText } from './loaded_text.ts';
-import {
-  afterReplacement,
-  type DeadEnd,
-  fentrySymbols,
-  MAX_VISITS,
-  nextOnPath,
-  type Visitor,
-} from './paths.ts';
+import { afterReplacement, fentrySymbols, MAX_VISITS, PathEnds, type Visitor } from './paths.ts';
 import { IS_CALL, Piece, PUSHES_RETURN } from './piece.ts';
 import { NO_MEMORY, Skips, UNKNOWN_TO_ENGINE } from './step_over.ts';
 import { TAPE, TAPE_POINTER, type TapeMachine } from './tape_machine.ts';
@@ -40,13 +33,14 @@ export type Doubt =
   | 'a stack operation could not be executed'
   | 'paths disagree on the stack pointer'
   | 'registers other than those noted'
+  | 'the stack pointer is not aligned, or left the stack'
   | 'a fault where no instruction is';
 
 export class TapeExplorer {
   readonly visits: Uint8Array;
   /** Of all functions that it did not give up. */
   readonly skips = new Skips();
-  readonly deadEnds = new Set<DeadEnd>();
+  readonly ends: PathEnds;
   doubt: Doubt | undefined;
   /** The stack at the instruction that is visited, and the registers: all of them where a piece begins. */
   readonly words = callerStack();
@@ -91,6 +85,7 @@ export class TapeExplorer {
     this.#claim = new Int32Array(code.count + 1);
     this.#mark = new Int32Array(code.count + 1);
     this.#fentry = fentrySymbols(code);
+    this.ends = new PathEnds(code);
     this.#piece = new Piece(machine);
     machine.refill();
   }
@@ -100,7 +95,7 @@ export class TapeExplorer {
     const { symbols } = this.#code.input;
     const entry = this.#code.at(symbols.section[func], symbols.value[func]);
     if (entry === 0) return true;
-    this.deadEnds.clear();
+    this.ends.begin(func);
     this.#skips.clear();
     this.doubt = undefined;
     this.#enter();
@@ -121,6 +116,7 @@ export class TapeExplorer {
     }
     if (this.doubt) for (let i = 0; i < forks.count; i++) this.#claim[forks.insnAt(i)] = 0;
     forks.clear();
+    this.ends.takeBack(this.visits);
     return !this.doubt;
   }
 
@@ -192,7 +188,7 @@ export class TapeExplorer {
     const sp = halves[SP];
     if (halves[SP + 1] === STACK_HALF && sp >= DEEPEST_SP && sp <= ENTRY_SP + 8 && (sp & 7) === 0)
       return true;
-    this.deadEnds.add('stack pointer left the stack');
+    this.doubt = 'the stack pointer is not aligned, or left the stack';
     return false;
   }
 
@@ -276,13 +272,16 @@ export class TapeExplorer {
       case insns.INSN_RETURN:
       case insns.INSN_CONTEXT_SWITCH:
       case insns.INSN_TRAP:
+        piece.add(insn);
+        return 0;
       case insns.INSN_JUMP_DYNAMIC:
+        this.ends.jumpSomewhere(insn);
         piece.add(insn);
         return 0;
       case insns.INSN_CALL:
       case insns.INSN_CALL_DYNAMIC:
         piece.addCall(insn, !dead && !this.#fentry.has(code.callDest[insn]));
-        return dead ? 0 : nextOnPath(code, insn);
+        return dead ? 0 : this.ends.next(insn);
       case insns.INSN_JUMP: {
         const dest = code.jumpDest[insn];
         if (dest === 0 || code.opCode[insn] === 0) piece.add(insn);
@@ -293,14 +292,14 @@ export class TapeExplorer {
       case insns.INSN_JUMP_DYNAMIC_CONDITIONAL:
       case insns.INSN_NOP:
         piece.add(insn);
-        return nextOnPath(code, insn);
+        return this.ends.next(insn);
       default:
         if (dead || code.type[insn] === insns.INSN_BUG) {
           piece.add(insn);
-          return dead ? 0 : nextOnPath(code, insn);
+          return dead ? 0 : this.ends.next(insn);
         }
         if (!piece.addCopy(insn, this.#text.bytes, this.#ip(insn) - TEXT_LO)) return -1;
-        return nextOnPath(code, insn);
+        return this.ends.next(insn);
     }
   }
 
@@ -342,7 +341,10 @@ export class TapeExplorer {
       if (i > 0 && !this.#onStack()) return false;
       const sp = halves[SP];
       this.#lowest = Math.min(this.#lowest, sp);
-      if (this.visits[insn] < MAX_VISITS) this.#seen[insn * MAX_VISITS + this.visits[insn]++] = sp;
+      if (this.visits[insn] < MAX_VISITS) {
+        this.#seen[insn * MAX_VISITS + this.visits[insn]++] = sp;
+        this.ends.visit(insn);
+      }
       this.#visitor.at(insn);
       if (i > 0 && this.#hasWays(insn)) {
         if (next < pending.length && pending[next].item === i) next = this.#forkKept(next, sp);

@@ -1,7 +1,7 @@
 // `klpemu check`: the unwinder's answers at every instruction of kernel objects, against execution.
 
 import { availableParallelism } from 'node:os';
-import type { Unwinder } from '../check/ports.ts';
+import { isAllLookedAt, type Unwinder } from '../check/ports.ts';
 import type { OrcFormat } from '../objtool/orc_formats.ts';
 import { type CheckJob, type CheckReport, checkFile } from './check_file.ts';
 import { printChecks } from './check_report.ts';
@@ -73,8 +73,10 @@ export async function check(args: readonly string[], options: CheckCommandOption
 }
 
 function exitCode(reports: readonly CheckReport[]): number {
-  if (reports.some(({ check: found }) => found && found.wrong > 0)) return EXIT.failed;
-  return reports.some(({ error }) => error) ? EXIT.usage : EXIT.ok;
+  const checks = reports.flatMap(({ check: found }) => found ?? []);
+  if (checks.some(({ wrong, right }) => wrong > 0 || right === 0)) return EXIT.failed;
+  const whole = checks.length === reports.length && checks.every((found) => isAllLookedAt(found.notLookedAt));
+  return whole ? EXIT.ok : EXIT.usage;
 }
 
 /** Text for the bytes of wrong places; Capstone is loaded only where there are any. */

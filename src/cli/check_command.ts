@@ -5,9 +5,11 @@ import { ORC_FORMATS } from '../objtool/orc_formats.ts';
 
 const EXIT_CODES = `
 Exit codes:
-  0  no place is wrong and declared reliable
-  1  one is
-  2  bad usage, or an object that cannot be used`;
+  0  all was looked at, and no place is wrong and declared reliable
+  1  one is; or of an object not a single answer is right
+  2  bad usage, or an object that cannot be used, or not as a whole: a table that
+     cannot be read, bytes that are no instruction, code that no path gets to
+     because one before it could not be followed, a function that runs out of itself`;
 
 function threads(text: string): number {
   const value = Number(text);

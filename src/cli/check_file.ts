@@ -45,6 +45,7 @@ export function checkFile({ path, unwinder, into = false, format: wanted }: Chec
     const checker = new ObjectChecker(guest, elf, { unwinder, into, ...(own ? { format: own } : {}) });
     used = true;
     const check = checker.check();
+    if (check.functions.length === 0) throw elf.error('no function to check');
     return { file: path, ms: ms(), check, ...(format ? { format } : {}) };
   } catch (error) {
     if (error instanceof EngineError) throw error;

@@ -4,6 +4,7 @@
 
 import { ruleOf } from '../check/frame_rules.ts';
 import type { FrameMapReport, FrameRange, FrameReport, RuleReport } from '../check/ports.ts';
+import { counted } from './numbers.ts';
 import type { Colors } from './terminal.ts';
 
 /** Functions printed for an object; all with --functions. */
@@ -11,8 +12,6 @@ const MAX_FUNCTIONS = 20;
 const DOCUMENT = 'Documentation/livepatch/reliable-stacktrace.rst';
 
 const hex = (n: number): string => `+0x${n.toString(16)}`;
-const counted = (n: number, what: string): string =>
-  `${n.toLocaleString('en-US')} ${what}${n === 1 ? '' : 's'}`;
 
 /** The map of one object. */
 export function frameMapLines(map: FrameMapReport, all: boolean, colors: Colors): string[] {

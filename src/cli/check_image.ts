@@ -9,8 +9,9 @@ import type { ObjectCheck } from '../check/ports.ts';
 import { loadKernelImage } from '../machine/image.ts';
 import type { CheckCommandOptions } from './check.ts';
 import { frameMapLines, ruleLines } from './check_frames.ts';
-import { functionLines, objectTable, percent, whole } from './check_report.ts';
+import { functionLines, objectTable } from './check_report.ts';
 import { EXIT } from './exit.ts';
+import { percent, whole } from './numbers.ts';
 import { type Colors, colorsFor, print } from './terminal.ts';
 
 const SEED = 1;

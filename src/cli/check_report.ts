@@ -1,10 +1,19 @@
 // What `klpemu check` prints: a table of objects, wrong places with entry and truth side by side, and the sums.
 
 import Table from 'cli-table3';
-import type { FunctionReport, ObjectCheck, Truth, UnwinderAnswer, WrongPlace } from '../check/ports.ts';
-import type { Whereabouts } from '../check/saved_registers.ts';
+import {
+  type FunctionReport,
+  isAllLookedAt,
+  type NotLookedAt,
+  type ObjectCheck,
+  type Truth,
+  type UnwinderAnswer,
+  type WrongPlace,
+} from '../check/ports.ts';
+import { whereaboutsText } from '../check/saved_registers.ts';
 import type { CheckReport } from './check_file.ts';
 import { frameMapLines, ruleLines } from './check_frames.ts';
+import { counted, percent, whole } from './numbers.ts';
 import { resourcesUsed } from './resources.ts';
 import { type Colors, colorsFor, print, printError } from './terminal.ts';
 
@@ -16,18 +25,22 @@ export interface CheckReportOptions {
 }
 
 const COUNTS = ['instructions', 'reached', 'right', 'unreliable', 'wrong', 'skipped'] as const;
-export type CheckSums = Record<(typeof COUNTS)[number] | 'objects' | 'failed' | 'functions', number>;
+export type CheckSums = Record<
+  (typeof COUNTS)[number] | 'objects' | 'failed' | 'partly' | 'functions',
+  number
+>;
 
 /** Wrong places printed for an object. */
 const MAX_PLACES = 20;
 
 export function sumsOf(reports: readonly CheckReport[]): CheckSums {
-  const sums = { objects: reports.length, failed: 0, functions: 0 } as CheckSums;
+  const sums = { objects: reports.length, failed: 0, partly: 0, functions: 0 } as CheckSums;
   for (const name of COUNTS) sums[name] = 0;
   for (const { check, error } of reports) {
     if (error) sums.failed++;
     if (!check) continue;
     sums.functions += check.functions.length;
+    if (!isAllLookedAt(check.notLookedAt)) sums.partly++;
     for (const name of COUNTS) sums[name] += check[name];
   }
   return sums;
@@ -51,10 +64,6 @@ export function printChecks(reports: readonly CheckReport[], options: CheckRepor
   print(`${lines.join('\n')}\n`);
   for (const { error } of reports) if (error) printError(`klpemu: ${error.message}\n`);
 }
-
-export const whole = (n: number): string => n.toLocaleString('en-US');
-export const percent = (part: number, all: number): string =>
-  all === 0 ? '-' : `${((100 * part) / all).toFixed(2)} %`;
 
 export function objectTable(reports: readonly Pick<CheckReport, 'file' | 'check'>[]): string {
   const head = [
@@ -100,8 +109,36 @@ function details(
   const skips = Object.entries(check.skippedBecause).map(([why, n]) => `${whole(n)} ${why}`);
   if (options.functions && skips.length > 0) lines.push(`  stepped over: ${skips.join(', ')}`);
   if (reasons.length > 0) lines.push(`  not covered: ${reasons.join(', ')}`);
+  if (check.notLookedAt) lines.push(...notLookedAtLines(check.notLookedAt));
   return lines.length === 0 ? [] : [colors.bold(file), ...lines];
 }
+
+/** A line for each kind; of many places the first. */
+function notLookedAtLines({ bytes, places, instructions, functions, falls }: NotLookedAt): string[] {
+  const some = (names: readonly string[]): string =>
+    names.length <= MAX_NAMED
+      ? names.join(', ')
+      : `${names.slice(0, MAX_NAMED).join(', ')} and ${whole(names.length - MAX_NAMED)} more`;
+  const lines: string[] = [];
+  const add = (what: string, names: readonly string[]): number =>
+    lines.push(`  not looked at: ${what}${names.length > 0 ? `: ${some(names)}` : ''}`);
+  if (bytes > 0)
+    add(
+      `${counted(bytes, 'byte')} that are no instruction`,
+      places.map((at) => `${at.place} to +${at.bytes}`),
+    );
+  if (instructions > 0) add(`${counted(instructions, 'instruction')} that no path could be followed to`, []);
+  if (functions.length > 0) add(`${counted(functions.length, 'function')} without an instruction`, functions);
+  if (falls.length > 0) {
+    add(
+      'what follows where a function runs out of itself',
+      falls.map(({ name, into }) => `${name} into ${into}`),
+    );
+  }
+  return lines;
+}
+
+const MAX_NAMED = 8;
 
 function wrongPlaces(check: ObjectCheck, colors: Colors): string[] {
   const lines: string[] = [];
@@ -146,8 +183,7 @@ function answerText({ prevSp, prevBpRight, returnAddressRight }: UnwinderAnswer)
 }
 
 function truthText({ returnAddress, prevSp, prevBp, saved }: Truth): string {
-  const at = (found: Whereabouts): string =>
-    found === undefined ? 'lost' : found === 'register' ? 'in its register' : `at rsp${plus(found)}`;
+  const at = whereaboutsText;
   // Those that are where a caller left them say nothing.
   const others = Object.entries(saved).filter(([, found]) => found !== 'register');
   const more = others.map(([name, found]) => `, ${name} ${at(found)}`).join('');
@@ -158,12 +194,13 @@ function sumLines(sums: CheckSums, ms: number, colors: Colors): string[] {
   const speed = ms > 0 ? Math.round(sums.reached / (ms / 1000)) : 0;
   const wrong = `${whole(sums.wrong)} wrong and declared reliable`;
   const lines = [
-    `${whole(sums.objects)} objects: ${whole(sums.functions)} functions, ${whole(sums.reached)} of ` +
-      `${whole(sums.instructions)} instructions covered (${percent(sums.reached, sums.instructions)}) in ` +
+    `${counted(sums.objects, 'object')}: ${counted(sums.functions, 'function')}, ${whole(sums.reached)} of ` +
+      `${counted(sums.instructions, 'instruction')} covered (${percent(sums.reached, sums.instructions)}) in ` +
       `${(ms / 1000).toFixed(1)} s, ${whole(speed)} a second`,
     `${whole(sums.right)} right, ${whole(sums.unreliable)} wrong and declared unreliable, ` +
       (sums.wrong > 0 ? colors.red(wrong) : colors.green(wrong)),
   ];
-  if (sums.failed > 0) lines.push(`${whole(sums.failed)} objects could not be used`);
+  if (sums.partly > 0) lines.push(`${counted(sums.partly, 'object')} not looked at as a whole`);
+  if (sums.failed > 0) lines.push(`${counted(sums.failed, 'object')} could not be used`);
   return lines;
 }

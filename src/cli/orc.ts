@@ -59,7 +59,7 @@ export async function orc(args: readonly string[], options: OrcOptions): Promise
   progress?.stop();
   const results = jobs.map((job) => reports.get(job) as OrcReport);
   printReports(results, { ...options, ms: performance.now() - started });
-  process.exitCode = exitCode(results);
+  process.exitCode = exitCode(results, options.diff === true);
 }
 
 function jobsOf(objects: readonly ObjectFile[], options: OrcOptions): OrcJob[] {
@@ -86,9 +86,11 @@ function outputOf(
   return ({ name }) => join(path, name);
 }
 
-function exitCode(reports: readonly OrcReport[]): number {
-  if (reports.some(({ error }) => error)) return EXIT.usage;
-  return reports.some(({ agreement }) => agreement && agreement.differences.length > 0)
-    ? EXIT.failed
-    : EXIT.ok;
+function exitCode(reports: readonly OrcReport[], diff: boolean): number {
+  if (reports.some(({ agreement }) => agreement && agreement.differences.length > 0)) return EXIT.failed;
+  const isWhole = ({ error, undecoded, agreement, functions }: OrcReport): boolean =>
+    !error && !undecoded && (!diff || agreement !== undefined || functions === 0);
+  if (!reports.every(isWhole)) return EXIT.usage;
+  const compared = reports.some(({ agreement }) => agreement);
+  return diff && !compared ? EXIT.usage : EXIT.ok;
 }

@@ -7,7 +7,8 @@ const EXIT_CODES = `
 Exit codes:
   0  done; with --diff, every table is the same as the one in its object
   1  with --diff, a table differs
-  2  bad usage, or an object that cannot be used`;
+  2  bad usage, or an object that cannot be used, or not as a whole: bytes that are
+     no instruction; with --diff, functions without a table to compare with`;
 
 function threads(text: string): number {
   const value = Number(text);

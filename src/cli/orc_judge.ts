@@ -3,6 +3,7 @@
 import { CheckGuest } from '../check/check_guest.ts';
 import { ObjectChecker } from '../check/check_object.ts';
 import type { ProofAt, Truth } from '../check/ports.ts';
+import { whereaboutsText } from '../check/saved_registers.ts';
 import type { ElfObject } from '../elf/elf_object.ts';
 import { type Judge, NOT_REACHED, type ProofVerdict } from '../objtool/diff.ts';
 import type { OrcFormat } from '../objtool/orc_formats.ts';
@@ -48,6 +49,11 @@ function verdictOf({ verdict, answer }: ProofAt): ProofVerdict {
 }
 
 function truthText({ prevSp, prevBp }: Truth): string {
-  const bp = prevBp === undefined ? 'is lost' : prevBp === 'register' ? 'is in rbp' : `lies at sp+${prevBp}`;
+  const bp =
+    typeof prevBp === 'number'
+      ? `lies at sp+${prevBp}`
+      : prevBp === 'register'
+        ? 'is in rbp'
+        : `is ${whereaboutsText(prevBp)}`;
   return `the caller's sp is sp+${prevSp}, its rbp ${bp}`;
 }

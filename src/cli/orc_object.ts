@@ -14,6 +14,7 @@ import { ORC_FORMATS, type OrcFormat } from '../objtool/orc_formats.ts';
 import { createOrc, type OrcResult } from '../objtool/orc_gen.ts';
 import type { OrcRows } from '../objtool/orc_rows.ts';
 import { writeOrc } from '../objtool/orc_write.ts';
+import { type UndecodedPlace, undecodedPlaces } from '../objtool/undecoded.ts';
 import { parseKernelObject } from '../objtool/vmlinux.ts';
 import { readObject } from './object_files.ts';
 import { printError } from './terminal.ts';
@@ -36,6 +37,8 @@ export interface OrcReport {
   readonly functions?: number;
   readonly instructions?: number;
   readonly entries?: number;
+  /** Text that no entry was made for: it is no instruction. */
+  readonly undecoded?: readonly UndecodedPlace[];
   readonly warnings?: readonly string[];
   readonly output?: string;
   /** With the object's own table, where it has one. */
@@ -68,10 +71,12 @@ async function makeReport(job: OrcJob): Promise<OrcReport> {
   const theirs = job.diff ? readOrc(elf, own?.format) : undefined;
   const agreement = theirs && (await compare(elf, result, theirs, own?.format));
   if (job.output !== undefined) save(job.path, job.output, written(elf, result.rows, format));
+  const undecoded = undecodedPlaces(result.code);
   const report = {
     file: job.path,
     ...(format ? { format } : {}),
     ...counts(result),
+    ...(undecoded.length > 0 ? { undecoded } : {}),
     warnings: result.warnings,
     ...(job.output === undefined ? {} : { output: job.output }),
     ...(agreement ? { agreement } : {}),

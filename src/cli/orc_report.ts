@@ -2,6 +2,8 @@
 
 import { type ClassifiedDifference, DIFFERENCE_CLASSES, type DifferenceClass } from '../objtool/diff.ts';
 import type { KnownFormat } from '../objtool/orc_format_of.ts';
+import { bytesOf } from '../objtool/undecoded.ts';
+import { counted, whole } from './numbers.ts';
 import type { OrcReport } from './orc_object.ts';
 import { resourcesUsed } from './resources.ts';
 import { type Colors, colorsFor, print, printError } from './terminal.ts';
@@ -102,19 +104,24 @@ export function printReports(reports: readonly OrcReport[], options: ReportOptio
   for (const { error } of reports) if (error) printError(`klpemu: ${error.message}\n`);
 }
 
-const whole = (n: number): string => n.toLocaleString('en-US');
-
 function objectLines(report: OrcReport, { diff, quiet }: ReportOptions, colors: Colors): string[] {
   if (report.error) return [];
   const { agreement } = report;
   const differs = agreement !== undefined && agreement.differences.length > 0;
   if (report.dump) return [...report.dump];
-  if (quiet && !differs && (report.warnings ?? []).length === 0) return [];
+  if (quiet && !differs && (report.warnings ?? []).length + (report.undecoded ?? []).length === 0) return [];
   const counts =
-    `${whole(report.functions ?? 0)} functions, ${whole(report.instructions ?? 0)} instructions, ` +
-    `${whole(report.entries ?? 0)} entries${formatText(report.format)}`;
+    `${counted(report.functions ?? 0, 'function')}, ${counted(report.instructions ?? 0, 'instruction')}, ` +
+    `${counted(report.entries ?? 0, 'entry')}${formatText(report.format)}`;
   const lines = [`${colors.bold(report.file)}: ${counts}`];
   if (report.output !== undefined) lines.push(`  written to ${report.output}`);
+  const undecoded = report.undecoded ?? [];
+  if (undecoded.length > 0) {
+    const at = undecoded.slice(0, MAX_PLACES).map(({ place, bytes }) => `${place} to +${bytes}`);
+    const more = undecoded.length > at.length ? ` and ${whole(undecoded.length - at.length)} more` : '';
+    const bytes = bytesOf(undecoded);
+    lines.push(`  not looked at: ${counted(bytes, 'byte')} that are no instruction: ${at.join(', ')}${more}`);
+  }
   for (const warning of (report.warnings ?? []).slice(0, MAX_WARNINGS)) lines.push(`  warning: ${warning}`);
   if (diff) lines.push(...agreementLines(report, colors));
   return lines;
@@ -134,8 +141,8 @@ function agreementLines({ agreement }: OrcReport, colors: Colors): string[] {
   const { functions, instructions, differences, omitted } = agreement;
   if (differences.length === 0) return [`  ${colors.green('the same')} as the table in the object`];
   const lines = [
-    `  the same as the table in the object for ${whole(functions.same)} of ${whole(functions.total)} functions, ` +
-      `${whole(instructions.same)} of ${whole(instructions.total)} instructions`,
+    `  the same as the table in the object for ${whole(functions.same)} of ${counted(functions.total, 'function')}, ` +
+      `${whole(instructions.same)} of ${counted(instructions.total, 'instruction')}`,
   ];
   for (const [name, list] of byFunction(differences)) lines.push(...functionLines(name, list, colors));
   if (omitted > 0) lines.push(`  and ${whole(omitted)} more places`);
@@ -163,15 +170,15 @@ function proofText(proof: ClassifiedDifference['proof'], start: number): string 
 
 function sumLines(sums: OrcSums, { diff, ms }: ReportOptions): string[] {
   const lines = [
-    `${whole(sums.objects)} objects: ${whole(sums.functions)} functions, ${whole(sums.instructions)} instructions, ` +
-      `${whole(sums.entries)} entries in ${(ms / 1000).toFixed(1)} s`,
+    `${counted(sums.objects, 'object')}: ${counted(sums.functions, 'function')}, ` +
+      `${counted(sums.instructions, 'instruction')}, ${counted(sums.entries, 'entry')} in ${(ms / 1000).toFixed(1)} s`,
   ];
   if (sums.failed > 0) lines.push(`${whole(sums.failed)} of them could not be used`);
   if (!diff || sums.compared === 0) return lines;
   lines.push(
-    `the same as the table in the object: ${whole(sums.same)} of ${whole(sums.compared)} objects, ` +
-      `${whole(sums.functionsSame)} of ${whole(sums.functionsCompared)} functions, ` +
-      `${whole(sums.instructionsSame)} of ${whole(sums.instructionsCompared)} instructions`,
+    `the same as the table in the object: ${whole(sums.same)} of ${counted(sums.compared, 'object')}, ` +
+      `${whole(sums.functionsSame)} of ${counted(sums.functionsCompared, 'function')}, ` +
+      `${whole(sums.instructionsSame)} of ${counted(sums.instructionsCompared, 'instruction')}`,
   );
   for (const name of DIFFERENCE_CLASSES) {
     if (sums.classes[name] > 0) lines.push(`  functions that differ, ${name}: ${whole(sums.classes[name])}`);

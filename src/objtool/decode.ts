@@ -11,6 +11,7 @@ import {
   SYM_FILE,
   SYM_FUNC,
   SYM_SECTION,
+  type SymbolTable,
 } from './input.ts';
 import {
   type AltGroup,
@@ -20,9 +21,12 @@ import {
   INSN_BUG,
   INSN_CALL,
   INSN_CONTEXT_SWITCH,
+  INSN_JUMP,
   INSN_JUMP_CONDITIONAL,
   INSN_OTHER,
   insnType,
+  MAX_WARNINGS,
+  type Undecoded,
 } from './insn.ts';
 import { IRET_OFFSET, IRET_OP, stackOp, stackOpOffset } from './stack_op.ts';
 
@@ -51,6 +55,7 @@ export class CodeTable implements Code {
   readonly cold: Int32Array;
   readonly funcs: number[] = [];
   readonly warnings: string[] = [];
+  readonly undecoded: Undecoded[] = [];
   steps = 0;
   /**
    * One more than the relocation of each branch, in its section's table; 0 for none. Until destinations are
@@ -95,8 +100,12 @@ export class CodeTable implements Code {
     this.endOf = new Int32Array(sections.length);
     this.parent = new Int32Array(symbols.count);
     this.cold = new Int32Array(symbols.count);
-    for (let i = 1; i < sections.length; i++) if (sections[i].text) this.#decode(i, sections[i]);
-    this.#addFunctions();
+    const functions = this.#sortedFunctions();
+    const spans = spansOf(functions, symbols);
+    for (let i = 1; i < sections.length; i++) {
+      if (sections[i].text) this.#decode(i, sections[i], spans.get(i) ?? NO_SPANS);
+    }
+    this.#addFunctions(functions);
     this.#linkColdParts();
   }
 
@@ -111,19 +120,28 @@ export class CodeTable implements Code {
     this.#columns.release(this.count + this.input.alternatives.length, bytes);
   }
 
-  #decode(index: number, { name, bytes, relocs }: CodeSection): void {
+  #decode(index: number, { name, bytes, relocs }: CodeSection, functions: Spans): void {
     const insn = new Insn();
+    const { starts } = functions;
     const starting = this.#starting;
     const base = this.#base[index];
     const relocAt = relocs ? relocCursor(relocs) : undefined;
     const { section: sectionOf, offset: offsetOf, length: lengthOf, type: typeOf } = this;
     let at = this.count;
     this.firstOf[index] = at;
-    for (let offset = 0; offset < bytes.length; at++) {
+    for (let offset = 0, next = 0; offset < bytes.length; at++) {
+      while (starts[next] <= offset) next++;
       decodeAt(bytes, offset, offset, insn);
-      if (insn.flow === FLOW_INVALID) {
-        this.warnings.push(`can't decode instruction at ${name}:0x${offset.toString(16)}`);
-        break;
+      // Data that happen to be the beginning of an instruction do not reach into a function.
+      if (insn.flow === FLOW_INVALID || offset + insn.length > starts[next]) {
+        const what =
+          insn.flow === FLOW_INVALID
+            ? `can't decode instruction at ${name}:0x${offset.toString(16)}`
+            : `${this.input.symbols.name(functions.symbols[next])}(): can't find starting instruction`;
+        const resume = this.#resumeAt(index, offset, at, functions, next);
+        offset = this.#leaveOut(index, offset, at, resume, what);
+        at--;
+        continue;
       }
       const type = insnType(insn);
       starting[base + offset] = at;
@@ -148,10 +166,31 @@ export class CodeTable implements Code {
     this.count = at;
   }
 
+  /** Notes bytes that are no instruction; where they end. `count`: of the instruction that is not there. */
+  #leaveOut(index: number, start: number, count: number, resume: number, warning: string): number {
+    if (this.warnings.length < MAX_WARNINGS) this.warnings.push(warning);
+    if (count > this.firstOf[index]) this.flags[count - 1] |= IN_LAST;
+    const end = Math.min(this.#size[index], resume);
+    this.undecoded.push({ section: index, start, end });
+    return end;
+  }
+
+  /** Behind bytes that are no instruction: where a jump of the same function goes, or the next function starts. */
+  #resumeAt(index: number, offset: number, count: number, { starts, ends }: Spans, next: number): number {
+    const start = starts[next - 1] ?? offset;
+    const end = ends[next - 1] ?? offset;
+    let found = starts[next] ?? Number.MAX_SAFE_INTEGER;
+    for (let insn = count - 1; insn >= this.firstOf[index] && this.offset[insn] >= start; insn--) {
+      const isJump = this.type[insn] === INSN_JUMP || this.type[insn] === INSN_JUMP_CONDITIONAL;
+      const dest = this.jumpDest[insn];
+      if (isJump && this.reloc[insn] === 0 && dest > offset && dest < end) found = Math.min(found, dest);
+    }
+    return found;
+  }
+
   /** Of symbols for the same code the last one stands for it, as in elf_add_symbol(). */
-  #addFunctions(): void {
+  #addFunctions(wanted: readonly number[]): void {
     const { section, value } = this.input.symbols;
-    const wanted = this.#sortedFunctions();
     for (let i = 0; i < wanted.length; i++) {
       const [s, next] = [wanted[i], wanted[i + 1]];
       // Of aliases, and of a shorter one at the same place, the last one stands.
@@ -253,6 +292,33 @@ export class CodeTable implements Code {
       if (parent !== 0) linkCold(this, this.parent[parent], cold);
     }
   }
+}
+
+/** Functions of a section by offset, without those inside others. */
+interface Spans {
+  readonly symbols: readonly number[];
+  readonly starts: readonly number[];
+  readonly ends: readonly number[];
+}
+
+const NO_SPANS: Spans = { symbols: [], starts: [], ends: [] };
+
+function spansOf(sorted: readonly number[], { section, value, size }: SymbolTable): Map<number, Spans> {
+  const bySection = new Map<number, { symbols: number[]; starts: number[]; ends: number[] }>();
+  for (const s of sorted) {
+    const found = bySection.get(section[s]) ?? { symbols: [], starts: [], ends: [] };
+    bySection.set(section[s], found);
+    const { symbols, starts, ends } = found;
+    const last = starts.length - 1;
+    const end = value[s] + size[s];
+    if (starts[last] === value[s]) ends[last] = Math.max(ends[last], end);
+    else if (last < 0 || value[s] >= ends[last]) {
+      symbols.push(s);
+      starts.push(value[s]);
+      ends.push(end);
+    }
+  }
+  return bySection;
 }
 
 const parentName = (cold: string): string => cold.slice(0, cold.indexOf('.cold'));

@@ -157,6 +157,9 @@ class Classifier {
   #blame(difference: OrcDifference, ours: Answer, theirs: Answer): Verdict {
     const code = this.#code;
     const { section, start } = difference;
+    if (code.undecoded.some((u) => u.section === section && u.start <= start && start < u.end)) {
+      return open('bytes that are no instruction');
+    }
     const insn = insnAround(code, section, start);
     const func = code.func[insn];
     if (code.at(section, start) !== insn) return open('inside an instruction that may be replaced');

@@ -49,6 +49,7 @@ export const IN_IGNORE_ALTS = 64;
 export const IN_ALTS = 128;
 /** Has a row in `altGroups`. */
 export const IN_ALT_GROUP = 256;
+/** The last of its section, or before bytes that are no instruction. */
 export const IN_LAST = 512;
 /** A jump that a table in .rodata gives its targets. */
 export const IN_JUMP_TABLE = 1024;
@@ -61,6 +62,12 @@ export interface AltGroup {
   readonly last: number;
   /** The state at each byte offset, shared by an original and its replacement. */
   readonly cfi: Int32Array;
+}
+
+export interface Undecoded {
+  readonly section: number;
+  readonly start: number;
+  readonly end: number;
 }
 
 export interface Code {
@@ -95,6 +102,8 @@ export interface Code {
   /** Symbols of callable functions, without aliases, by section and offset. */
   readonly funcs: readonly number[];
   readonly warnings: string[];
+  /** Bytes of text that are no instructions, by section and offset; what follows them starts anew. */
+  readonly undecoded: readonly Undecoded[];
   /** Instructions looked at more than once, of which there is a bound. */
   steps: number;
   at(section: number, offset: number): number;
@@ -146,7 +155,7 @@ function isJumpTableJump(code: Code, insn: number): boolean {
   return original !== undefined && (code.flags[original.first] & IN_JUMP_TABLE) !== 0;
 }
 
-/** The next instruction of the section, or 0. */
+/** The next instruction, or 0 where none follows at once. */
 export const nextInSection = (code: Code, insn: number): number =>
   code.flags[insn] & IN_LAST || insn >= code.count ? 0 : insn + 1;
 

@@ -44,7 +44,7 @@ import { CodeTable } from './decode.ts';
 import { Destinations } from './destinations.ts';
 import { readHints } from './hints.ts';
 import { inputFromImage, type ObjtoolInput } from './input.ts';
-import { type Code, find, IN_ALT_GROUP, IN_IGNORE, IN_IGNORE_ALTS, warn } from './insn.ts';
+import { type Code, find, IN_ALT_GROUP, IN_IGNORE, IN_IGNORE_ALTS, IN_LAST, warn } from './insn.ts';
 import { addJumpTables } from './jump_tables.ts';
 import { ORC_SIGNAL, type OrcRows, OrcRowsBuilder, rowsAt } from './orc_rows.ts';
 import { validateCode } from './validate.ts';
@@ -139,6 +139,10 @@ class RowWriter {
     for (let insn = code.firstOf[section]; insn < end; insn++) {
       if (!(flags[insn] & IN_ALT_GROUP)) {
         if (cfi[insn] !== this.#last) this.#add(section, code.offset[insn], cfi[insn], insn);
+        // Nothing is said of bytes that are no instruction.
+        if (flags[insn] & IN_LAST && insn + 1 < end) {
+          this.#add(section, code.offset[insn] + code.length[insn], NO_CFI, insn);
+        }
         continue;
       }
       const group = code.altGroups.get(insn);

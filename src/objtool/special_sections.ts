@@ -228,9 +228,9 @@ function startsBefore(bytes: Uint8Array): Int32Array {
   const before = new Int32Array(bytes.length + 1);
   for (let at = 0; at < bytes.length; ) {
     const { length } = decodeAt(bytes, at, at);
-    if (length === 0) break;
-    before[at + length] = at + 1;
-    at += length;
+    if (length > 0) before[at + length] = at + 1;
+    // Behind what is no instruction one may start anywhere.
+    at += length || 1;
   }
   return before;
 }

@@ -79,3 +79,67 @@ it('a linked kernel with its symbols is checked as objects are', () => {
   );
   expect(orc.stdout).toContain('the same as the table in the object');
 });
+
+const HARD = 'fixtures/objects/hard/hard.o';
+
+/** The object with bytes over its text that are no instruction. */
+function withoutInstruction(name: string, at: string): string {
+  const bytes = Uint8Array.from(readFileSync(join(ROOT, name)));
+  const elf = parseElf(bytes, name);
+  const offset = Number(elf.symbols.find((symbol) => symbol.name === at)?.value);
+  bytes.set([0xd5, 0x48, 0x01, 0xc0], (elf.section('.text')?.offset ?? 0) + offset);
+  const path = join(dir, 'data.ko');
+  writeFileSync(path, bytes);
+  return path;
+}
+
+it('what was not looked at is named and ends with 2; a place that is wrong and declared reliable with 1', () => {
+  const { status, stdout } = check(withoutInstruction(TARGET, 'klpdemo_round'));
+  expect(stdout).toMatch(
+    /^ {2}not looked at: \d+ bytes that are no instruction: klpdemo_round\+0x0 to \+\d+$/m,
+  );
+  expect(stdout).toMatch(/^1 object not looked at as a whole$/m);
+  expect(status).toBe(2);
+  const hard = check('--functions', HARD);
+  expect(hard.stdout).toContain('not looked at: 4 instructions that no path could be followed to');
+  expect(hard.stdout).toContain(
+    'not looked at: what follows where a function runs out of itself: runs_on into run_into',
+  );
+  expect(hard.stdout).toMatch(/truth .*prev bp in r12/);
+  expect(hard.status).toBe(1);
+});
+
+it('an object of which no answer is right is no success, though each is declared unreliable', () => {
+  const bytes = Uint8Array.from(readFileSync(join(ROOT, TARGET)));
+  const orc = parseElf(bytes, TARGET).section('.orc_unwind');
+  const start = orc?.offset ?? 0;
+  const view = new DataView(bytes.buffer);
+  // Undefined everywhere, with one entry at a function's start that shows which layout it is.
+  for (let at = start + 6; at < start + (orc?.size ?? 0); at += 6) view.setUint16(at + 4, 0, true);
+  view.setUint16(start + 4, 0, true);
+  const path = join(dir, 'undefined.ko');
+  writeFileSync(path, bytes);
+  const { status, stdout } = check(path, '--json');
+  const { summary } = JSON.parse(stdout);
+  expect(summary).toMatchObject({ right: 0, wrong: 0, failed: 0 });
+  expect(summary.unreliable).toBeGreaterThan(500);
+  expect(status).toBe(1);
+});
+
+it('the layout of a table that the object does not tell is told by its entries, and the report says so', () => {
+  const { stdout } = check(HARD);
+  expect(stdout).toContain('entries of the 6.1 format, told by themselves');
+  expect(JSON.parse(check('--json', HARD).stdout).objects[0].format).toEqual({
+    format: '6.1',
+    by: 'entries',
+    or: '6.3',
+  });
+});
+
+it('a layout that is not that of the entries is refused with 2', () => {
+  const { status, stderr } = check('--format', '6.4', HARD);
+  expect(stderr).toBe(
+    `klpemu: ${HARD}: the entries of its ORC table are not in the 6.4 format, but in that of 6.1\n`,
+  );
+  expect(status).toBe(2);
+});

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parseElf } from '../../src/elf/elf_object.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const TARGET = 'fixtures/modules/klpdemo_target.ko';
@@ -156,7 +157,7 @@ describe('klpemu orc', () => {
     const { status, stdout, stderr } = orc('--diff', join(dir, 'mixed'));
     expect(status).toBe(2);
     expect(stderr).toBe(`klpemu: ${bad}: Invalid ELF header len 13\n`);
-    expect(stdout).toContain('the same as the table in the object: 1 of 1 objects');
+    expect(stdout).toContain('the same as the table in the object: 1 of 1 object,');
     const { objects } = JSON.parse(orc('--json', join(dir, 'mixed')).stdout);
     expect(objects[0].error).toEqual({ code: 'ENOEXEC', message: `${bad}: Invalid ELF header len 13` });
   });
@@ -164,8 +165,48 @@ describe('klpemu orc', () => {
   it('says what is wrong with its arguments', () => {
     expect(orc('no/such.ko')).toMatchObject({ status: 2, stderr: 'klpemu: no/such.ko: no such file\n' });
     expect(orc('docs').stderr).toBe('klpemu: docs: no object files (.ko or .o) there\n');
-    expect(orc('--format', '5.0', TARGET).stderr).toContain('Allowed choices are 6.1, 6.3, 6.4');
+    expect(orc('--format', '5.0', TARGET).stderr).toContain('Allowed choices are 6.1, 6.3, 6.4, 7.2');
     expect(orc('-j', '0', TARGET).stderr).toContain('It must be a number of threads.');
+  });
+
+  it('reads both tables in the layout that is asked for, and accuses none that is in another', () => {
+    for (const format of ['6.4', '7.2'] as const) {
+      const copy = join(dir, `as-${format}.ko`);
+      expect(orc(TARGET, '-o', copy, '--format', format).status).toBe(0);
+      expect(orc('--diff', '--format', format, copy).status).toBe(0);
+      const { status, stdout, stderr } = orc('--diff', copy);
+      expect(stdout).not.toContain('wrong');
+      expect(stderr).toBe(
+        `klpemu: ${copy}: the entries of its ORC table are not in the 6.1 format of its version, but in that of ${format}: ` +
+          '--format says how to read the table (6.1, 6.3, 6.4, 7.2)\n',
+      );
+      expect(status).toBe(2);
+    }
+  });
+
+  it('writes no table in a layout that nothing tells', () => {
+    const plain = 'fixtures/objects/relocations.o';
+    const copy = join(dir, 'plain.o');
+    const { status, stderr } = orc(plain, '-o', copy);
+    expect(stderr).toContain('nothing tells which ORC format to write: --format does (6.1, 6.3, 6.4, 7.2)');
+    expect(status).toBe(2);
+    expect(existsSync(copy)).toBe(false);
+  });
+
+  it('ends with 2 where bytes are no instruction, and names them', () => {
+    const bytes = target();
+    const elf = parseElf(bytes, TARGET);
+    const at = Number(elf.symbols.find(({ name }) => name === 'klpdemo_round')?.value);
+    bytes.set([0xd5, 0x48, 0x01, 0xc0], (elf.section('.text')?.offset ?? 0) + at);
+    const { status, stdout } = orc(put('data.ko', bytes));
+    expect(stdout).toMatch(/not looked at: \d+ bytes that are no instruction: klpdemo_round\+0x0 to \+\d+$/m);
+    expect(status).toBe(2);
+  });
+
+  it('ends with 2 where a table is to be compared and there is none', () => {
+    const { status, stdout } = orc('--diff', 'fixtures/objects/module-sites.o');
+    expect(stdout).toContain('no table of its own to compare with');
+    expect(status).toBe(2);
   });
 
   it('writes the entries of later kernels when asked', () => {
