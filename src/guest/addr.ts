@@ -46,8 +46,9 @@ export const HEAP_HI = 0xffff8880;
 
 /** __START_KERNEL_map + default physical start: where the image's text begins. */
 export const IMAGE_BASE = 0xffffffff81000000n;
-/** MODULES_VADDR. */
+/** Address space of modules, with CONFIG_RANDOMIZE_BASE: 1008 MiB. */
 export const MODULES_VADDR = 0xffffffffc0000000n;
+export const MODULES_END = 0xffffffffff000000n;
 /** VMALLOC_START without KASLR. */
 export const VMALLOC_START = 0xffffc90000000000n;
 /** PAGE_OFFSET without KASLR. */

@@ -1,6 +1,7 @@
 // The kernel log. Mirrors kernel/printk/printk.c: levels, the `[   12.345678] ` prefix, dmesg.
 
 import type { EventLog } from './events.ts';
+import { LogRing, logBufLen } from './printk_ringbuffer.ts';
 
 export const KERN_EMERG = 0;
 export const KERN_ALERT = 1;
@@ -14,6 +15,8 @@ export const KERN_DEBUG = 7;
 export const KERN_DEFAULT = 4;
 
 export interface LogRecord {
+  /** Counts from 0 and never again. */
+  readonly seq: number;
   /** Virtual ns since boot. */
   readonly t: number;
   readonly level: number;
@@ -27,20 +30,45 @@ export function logPrefix(t: number): string {
   return `[${seconds}.${String(us % 1e6).padStart(6, '0')}] `;
 }
 
+/** LOG_LINE_MAX: bytes of a message that are kept, its prefix and newline among them. */
+const LOG_LINE_MAX = 1024 - 32;
+/** KERN_SOH and a level: part of what is formatted, and so of the room that is taken. */
+const PREFIX_SIZE = 2;
+
 export class Printk {
-  readonly records: LogRecord[] = [];
   readonly #events: EventLog;
   readonly #now: () => number;
+  readonly #ring: LogRing<LogRecord>;
+  /** Sequence number of the next record. */
+  nextSeq = 0;
 
-  constructor(events: EventLog, now: () => number) {
+  constructor(events: EventLog, now: () => number, cpus = 1) {
     this.#events = events;
     this.#now = now;
+    this.#ring = new LogRing(logBufLen(cpus));
+  }
+
+  /** What the log buffer holds, oldest first. */
+  get records(): readonly LogRecord[] {
+    return this.#ring.records;
+  }
+
+  /** Told of each record that a newer one took the room of. */
+  set onOverwritten(told: (record: LogRecord) => void) {
+    this.#ring.onOverwritten = told;
+  }
+
+  /** Records from a sequence number on, as far as they are still there. */
+  since(seq: number): readonly LogRecord[] {
+    return this.records.slice(Math.max(0, seq - (this.records[0]?.seq ?? seq)));
   }
 
   /** One message; newlines split it into records, as the kernel's record splitting does. */
   log(level: number, text: string): void {
     for (const line of text.replace(/\n$/, '').split('\n')) {
-      this.records.push({ t: this.#now(), level, text: line });
+      const record = { seq: this.nextSeq++, t: this.#now(), level, text: line };
+      // Formatted size: prefix, text, newline and NUL.
+      this.#ring.push(record, Math.min(PREFIX_SIZE + line.length + 2, LOG_LINE_MAX));
       this.#events.emit({ type: 'printk', level, text: line });
     }
   }
@@ -77,9 +105,9 @@ export class Printk {
       if (text[1] === 'c') continued = true;
       text = text.slice(2);
     }
-    const last = this.records.at(-1);
+    const { last } = this.#ring;
     if (continued && last) {
-      this.records[this.records.length - 1] = { ...last, text: last.text + text.replace(/\n$/, '') };
+      this.#ring.extend({ ...last, text: last.text + text.replace(/\n$/, '') }, message.length + 1);
       return;
     }
     this.log(level, text);

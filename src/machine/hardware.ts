@@ -71,7 +71,7 @@ export function makeCore(
   const events = new EventLog(() => ({ t: smp.now(), cpu: smp.current?.id ?? 0 }));
   const tasks = new TaskTable();
   const current = (cpu: number): TaskStruct => tasks.byAddr(percpu.readU64('current_task', cpu)) ?? curr(cpu);
-  const printk = new Printk(events, clock.now);
+  const printk = new Printk(events, clock.now, options.cpus);
   const faults = new FaultInject(
     () => smp.current && current(smp.current.id),
     (what, task) => {

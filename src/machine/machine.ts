@@ -19,7 +19,7 @@ import { vsprintfGuest } from '../kernel/vsprintf.ts';
 import type { Livepatch } from '../livepatch/core.ts';
 import type { Kmalloc } from '../mm/kmalloc.ts';
 import { defineMm } from '../mm/mm.ts';
-import { FIRST_MODULE, ModuleArena } from '../module/module_alloc.ts';
+import { FIRST_MODULE, ModuleArena, warnVmalloc } from '../module/module_alloc.ts';
 import { printModules, procModules } from '../module/procfs.ts';
 import { Sched } from '../sched/core.ts';
 import { Exit } from '../sched/exit.ts';
@@ -135,6 +135,7 @@ export class Machine {
     this.workqueue = new Workqueue(core, this.sched, this.timers, this.kthreads);
     const area = new ModuleArena(core.mem, FIRST_MODULE, options.moduleArea);
     this.moduleArena = area;
+    area.full = (size) => warnVmalloc(core, size);
     area.fault = (size) => core.faults?.check('module_alloc', `${size} bytes`) !== 0;
     this.ftrace = new Ftrace(core, {
       smp,

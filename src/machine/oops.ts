@@ -112,7 +112,7 @@ export class Oops {
     const { printk, events } = this.#core;
     const { cpu, regs } = site;
     const task = this.#core.current(cpu);
-    const from = printk.records.length;
+    const from = printk.nextSeq;
     debugLocksOff(this.#core);
     if (this.#dieCounter === 0) this.#summary = regs;
     printk.log(KERN_DEFAULT, dieHeader(what, error, ++this.#dieCounter));
@@ -122,7 +122,7 @@ export class Oops {
     this.#core.taints |= 1 << TAINT_DIE;
     this.endTrace();
     this.#say(showRegs(this.#summary ?? regs, this.#dumpOptions(cpu, true), this.#systemRegs(cpu)));
-    const text = printk.records.slice(from).map((r) => r.text);
+    const text = printk.since(from).map((r) => r.text);
     events.emit({ type: 'oops', pid: task.pid, comm: task.comm, text: text.join('\n') });
     if (options.nmi || this.inInterrupt(cpu)) this.panic(cpu, 'Fatal exception in interrupt', regs);
   }

@@ -125,7 +125,7 @@ function moduleFinalize(core: KernelCore, ports: ModuleLoaderPorts, mod: Module)
     if (table?.size) reportPatches(core, mod, name, Math.floor(table.size / size), apply(table), what);
   };
   const registerOf = (thunk: Addr): number | undefined => retpolineRegister(core, thunk);
-  const returnThunk = symbols.lookupName('__x86_return_thunk') ?? 0n;
+  const returnThunk = symbols.matches('__x86_return_thunk', undefined)[0]?.addr ?? 0n;
   const retpolines = (t: Table) => applyRetpolines(mem, t, features, insnLength, registerOf);
   run('.retpoline_sites', 4, retpolines, 'indirect branch, no thunk');
   run('.return_sites', 4, (t) => applyReturns(mem, t, features, returnThunk), 'plain return');

@@ -3,8 +3,9 @@
 //
 // Invariant: areas never touch; an unmapped guard page follows each one.
 
-import { type Addr, MODULES_VADDR } from '../guest/addr.ts';
+import { type Addr, MODULES_END, MODULES_VADDR } from '../guest/addr.ts';
 import { type GuestMemory, PAGE_SIZE, PROT_READ, PROT_WRITE } from '../guest/memory.ts';
+import type { KernelCore } from '../kernel/core.ts';
 
 /** What the loader needs of it; ftrace trampolines and ITS thunks come from the same area. */
 export interface ModuleArea {
@@ -15,8 +16,17 @@ export interface ModuleArea {
 
 /** Where the first module of the reference machine is: what lies below belongs to earlier users. */
 export const FIRST_MODULE = MODULES_VADDR + 0x201000n;
-/** Bytes above FIRST_MODULE that are given out. */
-export const MODULE_AREA = 64 << 20;
+/** Bytes from FIRST_MODULE to MODULES_END: what the kernel has for modules. */
+export const MODULE_AREA = Number(MODULES_END - FIRST_MODULE);
+
+/** What alloc_vmap_area() and __vmalloc_node_range() say when there is no room; no stack and no memory report follow. */
+export function warnVmalloc({ printk, current, here }: KernelCore, size: number): void {
+  const withGuard = Math.ceil(size / PAGE_SIZE) * PAGE_SIZE + PAGE_SIZE;
+  printk.warn(`vmap allocation for size ${withGuard} failed: use vmalloc=<size> to increase size`);
+  const allocation = 'mode:0xcc0(GFP_KERNEL), nodemask=(null),cpuset=/,mems_allowed=0';
+  const what = `vmalloc error: size ${size}, vm_struct allocation failed`;
+  printk.warn(`${current(here()).comm}: ${what}, ${allocation}`);
+}
 
 /** Address space that nobody has, [base, end): the next allocation begins at its base. */
 interface Gap {

@@ -105,7 +105,7 @@ export class ModuleList {
   #link(mod: Module): void {
     const { mem, symbols } = this.#core;
     const node = mod.addr + BigInt(F.list);
-    const head = symbols.lookupName('modules');
+    const head = symbols.matches('modules', undefined)[0]?.addr;
     if (head === undefined) initListHead(mem, node);
     else listAdd(mem, node, head);
   }

@@ -34,9 +34,9 @@ export async function evaluate(check: Check, world: World): Promise<Failure | un
 }
 
 const EVALUATE: { [K in CheckBody['kind']]: Evaluate<K> } = {
-  dmesg: ({ lines }, { machine }) => dmesgInOrder(lines, machine.dmesg()),
-  absent: ({ line }, { machine }) => {
-    const found = machine.dmesg().find((text) => matches(line, message(text)));
+  dmesg: ({ lines }, world) => dmesgInOrder(lines, world.log()),
+  absent: ({ line }, world) => {
+    const found = world.log().find((text) => matches(line, message(text)));
     return found === undefined
       ? undefined
       : { expected: `no kernel line ${quoted(line)}`, seen: found.trim() };

@@ -17,7 +17,7 @@ export interface MachineSettings {
 }
 
 export interface ScenarioMachine {
-  readonly core: Pick<KernelCore, 'events' | 'symbols' | 'tasks' | 'mem' | 'cpus' | 'faults'>;
+  readonly core: Pick<KernelCore, 'events' | 'printk' | 'symbols' | 'tasks' | 'mem' | 'cpus' | 'faults'>;
   /** Virtual ns since boot. */
   now(): number;
   addFile(path: string, bytes: Uint8Array): void;

@@ -250,7 +250,7 @@ export class ScenarioRun {
 
   #start(step: ActionStep): ActionRun {
     const { machine, world } = this;
-    const dmesgFrom = machine.dmesg().length;
+    const dmesgFrom = world.log().length;
     const startedAt = machine.now();
     let doer: TaskStruct | undefined;
     const faults = this.#arm(step.faults, (task) => task === doer);
@@ -314,7 +314,7 @@ export class ScenarioRun {
     this.#faultsCame(step.faults, faults);
     const exit = exitText(task.exit);
     if (exit !== exitText(step.exit)) {
-      const said = this.machine.dmesg().slice(dmesgFrom).slice(-SHOWN);
+      const said = this.world.log().slice(dmesgFrom).slice(-SHOWN);
       const seen = [exit, ...said].join('\n');
       this.#expected(step, { expected: `${step.command}: ${exitText(step.exit)}`, seen });
     } else this.#expected(step);
@@ -401,7 +401,7 @@ export class ScenarioRun {
       gaps: facts.gaps,
       holes: facts.holes,
       expectations: this.expectations,
-      dmesg: machine.dmesg(),
+      dmesg: world.log(),
       ...(failure ? { failure } : {}),
     };
   }

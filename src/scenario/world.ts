@@ -5,6 +5,7 @@
 
 import type { KernelEvent } from '../kernel/events.ts';
 import type { Fault } from '../kernel/fault_inject.ts';
+import { logPrefix } from '../kernel/printk.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { ScenarioMachine } from './ports.ts';
 import type { Recorder } from './recorder.ts';
@@ -71,10 +72,18 @@ export class World {
   readonly actions: ActionRun[] = [];
   readonly #byName = new Map<string, KnownTask[]>();
   readonly #byPid = new Map<number, KnownTask>();
+  /** Lines that the log buffer has no more. */
+  readonly #overwritten: string[] = [];
 
   constructor(machine: ScenarioMachine, facts: Recorder) {
     this.machine = machine;
     this.facts = facts;
+    machine.core.printk.onOverwritten = ({ t, text }) => this.#overwritten.push(logPrefix(t) + text);
+  }
+
+  /** Everything that was logged, also what the log buffer has no more: what is said of a run is about all of it. */
+  log(): string[] {
+    return [...this.#overwritten, ...this.machine.dmesg()];
   }
 
   /** To be called with every event. */

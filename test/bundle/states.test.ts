@@ -17,9 +17,9 @@ afterEach(() => w.machine.close());
 
 /** What callbacks said since the last time. */
 function said(): string[] {
-  const { records } = w.machine.core.printk;
-  const lines = records.slice(read).map((record) => record.text);
-  read = records.length;
+  const { printk } = w.machine.core;
+  const lines = printk.since(read).map((record) => record.text);
+  read = printk.nextSeq;
   return lines.flatMap((line) => /^klpbundle_(s\d_\w+: \w+: state .*)$/.exec(line)?.[1] ?? []);
 }
 function enable(name: string, members: readonly string[], options = {}): number | undefined {

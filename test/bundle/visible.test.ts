@@ -16,10 +16,10 @@ afterEach(() => w.machine.close());
 
 /** Text of the livepatch core's lines in the log, from here on. */
 function log(): () => string[] {
-  const { records } = w.machine.core.printk;
-  const from = records.length;
+  const { printk } = w.machine.core;
+  const from = printk.nextSeq;
   return () =>
-    records.slice(from).flatMap(({ text }) => (text.startsWith('livepatch: ') ? [text.slice(11)] : []));
+    printk.since(from).flatMap(({ text }) => (text.startsWith('livepatch: ') ? [text.slice(11)] : []));
 }
 
 describe('bundle.md, what must be visible', () => {

@@ -87,8 +87,9 @@ class Session {
   }
   /** What the livepatch core and patch modules logged since the last time. */
   log(): string[] {
-    const lines = this.machine.core.printk.records.slice(this.#read).map((r) => r.text);
-    this.#read = this.machine.core.printk.records.length;
+    const { printk } = this.machine.core;
+    const lines = printk.since(this.#read).map((r) => r.text);
+    this.#read = printk.nextSeq;
     return lines.filter(isLivepatchLine);
   }
   #read = 0;

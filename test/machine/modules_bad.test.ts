@@ -125,6 +125,24 @@ const DAMAGED: readonly (readonly [string, () => Uint8Array])[] = [
   ],
 ];
 
+describe('a module area that is full', () => {
+  it('refuses a module in the words of vmalloc, and takes it once another has gone', async () => {
+    await boot({ moduleArea: 36 << 10 });
+    machine.addFile('/first.ko', ko('klpdemo_percpu'));
+    expect(wait(machine.insmod('/first.ko'))).toBe(0);
+    const before = state();
+    const { status, log } = load(ko('klpbundle_core'));
+    expect(status).toBe(12);
+    expect(log).toEqual([
+      'vmap allocation for size 16384 failed: use vmalloc=<size> to increase size',
+      'insmod: vmalloc error: size 12288, vm_struct allocation failed, mode:0xcc0(GFP_KERNEL), nodemask=(null),cpuset=/,mems_allowed=0',
+    ]);
+    expect(state()).toEqual(before);
+    expect(wait(machine.rmmod('klpdemo_percpu'))).toBe(0);
+    expect(load(ko('klpbundle_core')).status).toBe(0);
+  });
+});
+
 describe('a damaged module', () => {
   it.each(DAMAGED)('(%s) is refused as on the real kernel, and changes nothing', async (name, make) => {
     await boot();

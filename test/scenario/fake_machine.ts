@@ -36,6 +36,7 @@ export class FakeMachine {
     const alive = () => this.tasks.filter((task) => task.endsAt > this.#now);
     this.core = {
       events: new EventLog(() => ({ t: this.#now, cpu: 0 })),
+      printk: {},
       symbols: new Kallsyms(),
       tasks: {
         idle: [],

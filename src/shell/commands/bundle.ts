@@ -85,11 +85,11 @@ async function disable(job: Job, name: string): Promise<Result> {
 /** Writes to a file of the kernel. @returns what is to be said when that fails */
 function written(job: Job, text: string, file: string, what: string): Result | undefined {
   const { guest } = job.shell;
-  const { records } = guest.machine.core.printk;
-  const from = records.length;
+  const { printk } = guest.machine.core;
+  const from = printk.nextSeq;
   const error = guest.write(file, `${text}\n`, false, 'bundle');
   if (!error) return undefined;
-  const log = records.slice(from).filter(isReason);
+  const log = printk.since(from).filter(isReason);
   const code = errnoName(error.errno) ?? `errno ${error.errno}`;
   return refused(
     job,

@@ -21,15 +21,14 @@ const dmesg: Command = {
     if (unknown) return failed(`dmesg: invalid option -- '${unknown.slice(1)}'`);
     if (flags.has('w') || flags.has('follow'))
       return failed('dmesg: --follow is not supported: time stands still while nothing runs');
-    const { records } = shell.guest.machine.core.printk;
+    const { printk } = shell.guest.machine.core;
     const from = shell.dmesgFrom;
     const clears = ['C', 'c', 'clear', 'read-clear'].some((flag) => flags.has(flag));
-    if (clears) shell.dmesgFrom = records.length;
+    if (clears) shell.dmesgFrom = printk.nextSeq;
     if (flags.has('C') || flags.has('clear') || flags.has('n')) return ok();
     const bare = flags.has('t') || flags.has('notime');
     let text = '';
-    for (let i = from; i < records.length; i++)
-      text += `${bare ? '' : logPrefix(records[i].t)}${records[i].text}\n`;
+    for (const record of printk.since(from)) text += `${bare ? '' : logPrefix(record.t)}${record.text}\n`;
     return ok(text);
   },
 };
