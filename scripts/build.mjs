@@ -69,8 +69,6 @@ async function bundleEntry(entry) {
     splitting: true,
     minifyWhitespace: true,
     minifySyntax: true,
-    sourcemap: true,
-    sourcesContent: false,
     external: EXTERNAL,
     banner: { js: REQUIRE },
   });

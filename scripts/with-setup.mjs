@@ -18,7 +18,7 @@ const log = (line) => console.error(`klpemu: ${line}`);
 
 /** What each target runs, as lists of arguments for Node. */
 const TARGETS = {
-  demo: (args) => [['dist/cli/main.js', 'run', 'fixtures/scenarios/demo.yaml', ...args]],
+  demo: (args) => [['dist/cli/main.js', 'demo', ...args]],
   test: (args) => [['node_modules/vitest/vitest.mjs', 'run', ...args]],
   conformance: (args) => [['scripts/conformance.mjs', ...args]],
   corpus: (args) => [['scripts/corpus.mjs', ...args]],

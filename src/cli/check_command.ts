@@ -46,7 +46,7 @@ export function addCheck(root: Command): void {
     .option('-q, --quiet', 'only what is wrong or fails, and the sums')
     .addHelpText(
       'after',
-      `${EXIT_CODES}\n\nExamples:\n  klpemu check /lib/modules/$(uname -r)/kernel/fs\n  klpemu check --unwinder fp --functions fixtures/objects/frames/frames.o`,
+      `${EXIT_CODES}\n\nExamples:\n  klpemu check /lib/modules/$(uname -r)/kernel/fs\n  klpemu check --unwinder fp --functions fixtures/modules/frame-pointer/klpdemo_target.ko`,
     )
     .action(async (objects: string[], options) => (await import('./check.ts')).check(objects, options));
 }

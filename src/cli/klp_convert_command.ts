@@ -19,7 +19,7 @@ POSITION counts symbols of the same name in an object from 1; 0, or none, where 
 Exit codes: 0 converted, 1 converted, but a line of a list names nothing that is used, 2 refused.
 
 Example:
-  klpemu klp-convert patch.ko patch-converted.ko --symbols patch.symbols`,
+  klpemu klp-convert fixtures/modules/klpdemo_patch_local.ko converted.ko`,
     )
     .action(async (input: string, output: string, options) =>
       (await import('./klp_convert.ts')).convert(input, output, options),

@@ -10,6 +10,7 @@ import { EXIT, fail, watchOutput } from './exit.ts';
 import { addKlpConvert } from './klp_convert_command.ts';
 import { addOrc } from './orc_command.ts';
 import { addShellCommands } from './shell_commands.ts';
+import { shipped, withShippedPaths } from './shipped.ts';
 import { print, printError } from './terminal.ts';
 
 const EXIT_CODES = `
@@ -51,8 +52,12 @@ function program(): Command {
   const root = new Command('klpemu')
     .description('x86_64 machine-code patching emulator for kernel livepatch')
     .version(VERSION)
-    .addHelpText('after', `${EXIT_CODES}${BUILD}\n\nExample:\n  klpemu run fixtures/scenarios/demo.yaml`);
+    .addHelpText(
+      'after',
+      `${EXIT_CODES}${BUILD}\n\nExamples:\n  klpemu demo\n  klpemu run fixtures/scenarios/demo.yaml`,
+    );
   root.showHelpAfterError('(klpemu --help tells how)');
+  addDemo(root);
   addRun(root);
   addStack(root);
   addDisas(root);
@@ -64,8 +69,8 @@ function program(): Command {
   for (const command of withSubcommands(root)) {
     command.exitOverride();
     command.configureOutput({
-      writeOut: print,
-      writeErr: printError,
+      writeOut: (text) => print(withShippedPaths(text)),
+      writeErr: (text) => printError(withShippedPaths(text)),
       outputError: (text, write) => write(text.replace(/^error: /, 'klpemu: ')),
     });
   }
@@ -76,21 +81,35 @@ function withSubcommands(command: Command): Command[] {
   return [command, ...command.commands.flatMap(withSubcommands)];
 }
 
+function addDemo(root: Command): void {
+  runOptions(root.command('demo').description('show a livepatch from start to end: run the demo scenario'))
+    .addHelpText('after', `${EXIT_CODES}\n\nExample:\n  klpemu demo --quiet`)
+    .action(async (options) =>
+      (await import('./run.ts')).run(shipped('fixtures/scenarios/demo.yaml'), options),
+    );
+}
+
 function addRun(root: Command): void {
-  root
-    .command('run')
-    .description('run a scenario and report how its livepatches took effect')
-    .argument('<file>', 'scenario (YAML)')
-    .addOption(seedOption())
-    .option('--json', 'the report as one JSON object')
-    .option('--trace <file>', "every event of the machine, as JSON lines; '-' for standard output")
-    .option('-q, --quiet', 'the closing tables only')
-    .option('-v, --verbose', 'also each step of text poking, and who starts and ends')
+  runOptions(
+    root
+      .command('run')
+      .description('run a scenario and report how its livepatches took effect')
+      .argument('<file>', 'scenario (YAML)'),
+  )
     .addHelpText(
       'after',
       `${EXIT_CODES}\n\nExample:\n  klpemu run fixtures/scenarios/demo.yaml --seed 7 --trace demo.jsonl`,
     )
     .action(async (file: string, options) => (await import('./run.ts')).run(file, options));
+}
+
+function runOptions(command: Command): Command {
+  return command
+    .addOption(seedOption())
+    .option('--json', 'the report as one JSON object')
+    .option('--trace <file>', "every event of the machine, as JSON lines; '-' for standard output")
+    .option('-q, --quiet', 'the closing tables only')
+    .option('-v, --verbose', 'also each step of text poking, and who starts and ends');
 }
 
 function addStack(root: Command): void {

@@ -35,7 +35,7 @@ export function addOrc(root: Command): void {
     .option('-q, --quiet', 'only what differs or fails, and the sums')
     .addHelpText(
       'after',
-      `${EXIT_CODES}\n\nExamples:\n  klpemu orc --diff /lib/modules/$(uname -r)/kernel/fs\n  klpemu orc module.o -o module.orc.o`,
+      `${EXIT_CODES}\n\nExamples:\n  klpemu orc --diff /lib/modules/$(uname -r)/kernel/fs\n  klpemu orc fixtures/modules/klpdemo_target.ko -o with-tables.ko`,
     )
     .action(async (objects: string[], options) => (await import('./orc.ts')).orc(objects, options));
 }

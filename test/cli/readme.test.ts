@@ -48,8 +48,8 @@ function masked(line: string): string {
 
 describe('README.md', () => {
   it('shows a shell session as it is', async () => {
-    const [command, ...lines] = blockWith('npx klpemu shell');
-    expect(command).toBe('$ npx klpemu shell');
+    const [command, ...lines] = blockWith('$ klpemu shell');
+    expect(command).toBe('$ klpemu shell');
     const shell = await bootShell({});
     const steps = lines.join('\n').split(/^# /m).slice(1);
     expect(steps.length).toBeGreaterThan(5);
