@@ -33,7 +33,7 @@ export function imageSubject(image: KernelImage, unwinder: Unwinder = 'orc'): Ch
 function rowsFrom({ orc }: KernelImage, start: number): OrcRows {
   return {
     count: orc.count,
-    section: new Uint16Array(orc.count).fill(TEXT),
+    section: new Uint32Array(orc.count).fill(TEXT),
     offset: Int32Array.from(orc.ip, (ip) => ip - start),
     spOffset: orc.spOffset,
     bpOffset: orc.bpOffset,

@@ -5,6 +5,7 @@
 import { CheckGuest } from '../check/check_guest.ts';
 import { ObjectChecker } from '../check/check_object.ts';
 import type { ObjectCheck, Unwinder } from '../check/ports.ts';
+import { severalSections } from '../elf/several_sections.ts';
 import { EngineError } from '../guest/engine.ts';
 import { type KnownFormat, orcFormatOf } from '../objtool/orc_format_of.ts';
 import type { OrcFormat } from '../objtool/orc_formats.ts';
@@ -27,6 +28,8 @@ export interface CheckReport {
   readonly check?: ObjectCheck;
   /** How the object's table was read. */
   readonly format?: KnownFormat;
+  /** Tables that the object has several of, and which the kernel reads. */
+  readonly several?: readonly string[];
 }
 
 let guest: CheckGuest | undefined;
@@ -37,7 +40,7 @@ export function checkFile({ path, unwinder, into = false, format: wanted }: Chec
   let used = false;
   try {
     const elf = parseKernelObject(readObject(path), path);
-    const hasTable = elf.section('.orc_unwind') && elf.section('.orc_unwind_ip');
+    const hasTable = elf.lastSection('.orc_unwind') && elf.lastSection('.orc_unwind_ip');
     if (unwinder === 'orc' && !hasTable) throw elf.error('no .orc_unwind table to check');
     const format = unwinder === 'orc' ? orcFormatOf(elf, wanted) : undefined;
     guest ??= new CheckGuest();
@@ -46,7 +49,14 @@ export function checkFile({ path, unwinder, into = false, format: wanted }: Chec
     used = true;
     const check = checker.check();
     if (check.functions.length === 0) throw elf.error('no function to check');
-    return { file: path, ms: ms(), check, ...(format ? { format } : {}) };
+    const several = severalSections(elf);
+    return {
+      file: path,
+      ms: ms(),
+      check,
+      ...(format ? { format } : {}),
+      ...(several.length > 0 ? { several } : {}),
+    };
   } catch (error) {
     if (error instanceof EngineError) throw error;
     // What a broken object left in the machine is not for the next one.

@@ -95,13 +95,14 @@ export function objectTable(reports: readonly Pick<CheckReport, 'file' | 'check'
 const NUMBERS = Array.from({ length: 6 }, () => 'right' as const);
 
 function details(
-  { file, check, format }: CheckReport,
+  { file, check, format, several }: CheckReport,
   options: CheckReportOptions,
   colors: Colors,
 ): string[] {
   if (!check) return [];
   const lines: string[] = [];
   if (format?.by === 'entries') lines.push(`  entries of the ${format.format} format, told by themselves`);
+  if (several) lines.push(`  several sections of one name, of which the kernel reads: ${several.join(', ')}`);
   if (options.functions) lines.push(...functionLines(check));
   if (check.frames) lines.push(...frameMapLines(check.frames, options.functions === true, colors));
   else lines.push(...wrongPlaces(check, colors));

@@ -5,6 +5,7 @@
 import { closeSync, mkdirSync, openSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type ElfObject, parseElf } from '../elf/elf_object.ts';
+import { severalSections } from '../elf/several_sections.ts';
 import { type Agreement, diffOrc } from '../objtool/diff.ts';
 import { inputFromElf } from '../objtool/elf_input.ts';
 import { dumpOrc } from '../objtool/orc_dump.ts';
@@ -77,13 +78,20 @@ async function makeReport(job: OrcJob): Promise<OrcReport> {
     ...(format ? { format } : {}),
     ...counts(result),
     ...(undecoded.length > 0 ? { undecoded } : {}),
-    warnings: result.warnings,
+    warnings: [...result.warnings, ...unread(elf)],
     ...(job.output === undefined ? {} : { output: job.output }),
     ...(agreement ? { agreement } : {}),
     ...(job.dump ? { dump: dumpOrc(elf, result.rows) } : {}),
   };
   result.code.release();
   return report;
+}
+
+function unread(elf: ElfObject): string[] {
+  const several = severalSections(elf);
+  return several.length === 0
+    ? []
+    : [`several sections of one name, of which the kernel reads: ${several.join(', ')}`];
 }
 
 /** Of the object's own table, and of the one that is reported or written. */
@@ -125,17 +133,18 @@ async function compare(
   theirs: OrcRows,
   format: OrcFormat | undefined,
 ): Promise<Agreement> {
-  const agreement = diffOrc(result, theirs);
+  const several = elf.sectionsNamed('.orc_unwind').length > 1;
+  const agreement = diffOrc(result, theirs, undefined, several);
   if (agreement.differences.length === 0) return agreement;
   const { dismissJudge, judgeOf } = await import('./orc_judge.ts');
   try {
-    return diffOrc(result, theirs, judgeOf(elf, result.rows, theirs, format));
+    return diffOrc(result, theirs, judgeOf(elf, result.rows, theirs, format), several);
   } catch (error) {
     // Without an engine, or in text that it cannot hold, differences stay unproved.
     if (process.env.KLPEMU_DEBUG) printError(`${(error as Error).stack}\n`);
     dismissJudge();
     const why = `was not possible: ${(error as Error).message}`;
-    return diffOrc(result, theirs, () => why);
+    return diffOrc(result, theirs, () => why, several);
   }
 }
 

@@ -21,6 +21,8 @@ export const SHT_RELA = 4;
 export const SHT_NOTE = 7;
 export const SHT_NOBITS = 8;
 export const SHT_REL = 9;
+/** 32 bits a symbol, for those whose st_shndx is SHN_XINDEX. */
+export const SHT_SYMTAB_SHNDX = 18;
 
 export const SHF_WRITE = 0x1;
 export const SHF_ALLOC = 0x2;

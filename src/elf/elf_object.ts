@@ -16,6 +16,8 @@ import {
 import { ElfError } from './error.ts';
 import { relocationType } from './relocation.ts';
 import { type ElfHeader, type ElfSection, parseHeader, parseSections } from './sections.ts';
+import { StringTable } from './string_table.ts';
+import { SymbolSections } from './symbol_sections.ts';
 
 export type { ElfHeader, ElfSection } from './sections.ts';
 
@@ -45,9 +47,12 @@ export interface ElfRelocation {
   readonly addend: bigint;
 }
 
-/** The object in `bytes`; `file` names it in errors. Throws ElfError. */
-export function parseElf(bytes: Uint8Array, file: string): ElfObject {
-  const header = parseHeader(bytes, file);
+/**
+ * The object in `bytes`; `file` names it in errors. Throws ElfError.
+ * @param extended more than 65,279 sections, which the kernel does not load
+ */
+export function parseElf(bytes: Uint8Array, file: string, { extended = true } = {}): ElfObject {
+  const header = parseHeader(bytes, file, extended);
   const sections = parseSections(bytes, file, header);
   return new ElfObject(bytes, file, header, sections);
 }
@@ -62,7 +67,9 @@ export class ElfObject {
   readonly symtab: ElfSection | undefined;
   readonly strtab: ElfSection | undefined;
   #symbols: readonly ElfSymbol[] | undefined;
-  readonly #byName = new Map<string, ElfSection>();
+  readonly #byName = new Map<string, ElfSection[]>();
+  /** SHT_RELA sections by the section that they are about. */
+  readonly #relaOf = new Map<number, ElfSection[]>();
   readonly #relocations = new Map<number, readonly ElfRelocation[]>();
 
   constructor(bytes: Uint8Array, file: string, header: ElfHeader, sections: readonly ElfSection[]) {
@@ -71,8 +78,16 @@ export class ElfObject {
     this.header = header;
     this.sections = sections;
     for (const s of sections) {
-      if (s.index > 0 && !this.#byName.has(s.name)) this.#byName.set(s.name, s);
+      if (s.index === 0) continue;
+      const named = this.#byName.get(s.name);
+      if (named) named.push(s);
+      else this.#byName.set(s.name, [s]);
+      if (s.type !== SHT_RELA) continue;
+      const about = this.#relaOf.get(s.info);
+      if (about) about.push(s);
+      else this.#relaOf.set(s.info, [s]);
     }
+    this.#checkRelaSizes();
     this.symtab = sections.find((s) => s.type === SHT_SYMTAB);
     this.strtab = this.symtab && sections[this.symtab.link];
     if (this.symtab) this.#checkSymtab(this.symtab);
@@ -80,7 +95,17 @@ export class ElfObject {
 
   /** The first section of that name, as find_any_sec() does. */
   section(name: string): ElfSection | undefined {
-    return this.#byName.get(name);
+    return this.#byName.get(name)?.[0];
+  }
+
+  /** All sections of that name: `ld --unique` leaves several. */
+  sectionsNamed(name: string): readonly ElfSection[] {
+    return this.#byName.get(name) ?? [];
+  }
+
+  /** The last section of that name: the one that module_finalize() goes by. */
+  lastSection(name: string): ElfSection | undefined {
+    return this.#byName.get(name)?.at(-1);
   }
 
   /** The symbol table; element 0 is the null symbol. Empty for a stripped object. */
@@ -104,9 +129,7 @@ export class ElfObject {
    * resolves later (SHF_RELA_LIVEPATCH).
    */
   relocations(sectionIndex: number): readonly ElfRelocation[] {
-    const tables = this.sections.filter(
-      (s) => s.type === SHT_RELA && s.info === sectionIndex && !(s.flags & SHF_RELA_LIVEPATCH),
-    );
+    const tables = (this.#relaOf.get(sectionIndex) ?? []).filter((s) => !(s.flags & SHF_RELA_LIVEPATCH));
     if (tables.length === 1) return this.relocationTable(tables[0].index);
     return tables.flatMap((t) => this.relocationTable(t.index));
   }
@@ -166,32 +189,42 @@ export class ElfObject {
     const { symtab, strtab } = this;
     if (!symtab || !strtab) return [];
     const view = this.view(symtab);
-    const strings = this.data(strtab);
+    const names = new StringTable(this.data(strtab));
+    const indexes = new SymbolSections(this, symtab);
     const count = symtab.size / SYM_SIZE;
     const symbols: ElfSymbol[] = [];
     for (let index = 0; index < count; index++) {
-      symbols.push(this.#parseSymbol(view, strings, index));
+      symbols.push(this.#parseSymbol(view, names, indexes, index));
     }
     return symbols;
   }
 
-  #parseSymbol(view: DataView, strings: Uint8Array, index: number): ElfSymbol {
+  /** Tables that lie over each other may claim any number of relocations. */
+  #checkRelaSizes(): void {
+    let sum = 0;
+    for (const s of this.sections) {
+      if (s.type === SHT_RELA) sum += s.size;
+      if (sum > this.bytes.length) throw this.error('relocation tables overlap', s.name);
+    }
+  }
+
+  #parseSymbol(view: DataView, names: StringTable, indexes: SymbolSections, index: number): ElfSymbol {
     const at = index * SYM_SIZE;
     const nameOffset = view.getUint32(at, true);
     const shndx = view.getUint16(at + 6, true);
     const info = view.getUint8(at + 4);
     const value = view.getBigUint64(at + 8, true);
-    if (nameOffset >= strings.length) {
+    const name = names.at(nameOffset);
+    if (name === undefined) {
       throw this.error(`symbol ${index} has its name outside the string table`, this.symtab?.name, at);
     }
-    const section = shndx === 0 ? undefined : this.sections[shndx];
+    const section = this.sections[indexes.of(index, shndx)];
     if (section && value > BigInt(section.size)) {
-      const name = latin1(strings, nameOffset, strings.indexOf(0, nameOffset));
       throw this.error(`symbol '${name}' lies outside section ${section.name}`, this.symtab?.name, at);
     }
     return {
       index,
-      name: latin1(strings, nameOffset, strings.indexOf(0, nameOffset)),
+      name,
       shndx,
       section,
       value,

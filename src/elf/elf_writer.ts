@@ -4,12 +4,14 @@
 // their order in the file. What follows the last section (a module's signature) is left out: it would no
 // longer be true.
 
-import { EHDR_SIZE, SHDR_SIZE, SHT_NOBITS, SHT_NULL } from './constants.ts';
+import { EHDR_SIZE, SHDR_SIZE, SHN_LORESERVE, SHT_NOBITS, SHT_NULL } from './constants.ts';
 import type { ElfObject } from './elf_object.ts';
 
-/** Replaces the section of that name, or adds one. */
+/** Replaces the section of that index, or the one of that name, or adds one. */
 export interface SectionChange {
   readonly name: string;
+  /** Of a section that is there. */
+  readonly index?: number;
   readonly type: number;
   readonly flags: number;
   readonly align: number;
@@ -18,8 +20,11 @@ export interface SectionChange {
   /** Names of the sections that sh_link and sh_info give the indexes of. */
   readonly link?: string;
   readonly info?: string;
-  /** sh_info as a number, instead. */
+  /** sh_link and sh_info as numbers, instead. */
+  readonly linkIndex?: number;
   readonly infoIndex?: number;
+  /** Adds one, although there is one of that name. */
+  readonly added?: true;
 }
 
 interface OutSection {
@@ -32,17 +37,18 @@ interface OutSection {
 
 /** The copy, in pieces that follow each other: most are those of the original. */
 export function rewriteElf(elf: ElfObject, changes: readonly SectionChange[]): Uint8Array[] {
+  const bytes = elf.sections.reduce((sum, s) => sum + elf.data(s).length, 0);
+  if (bytes > elf.bytes.length) throw elf.error('sections overlap: no copy of it can be made');
   const indexes = new Map<string, number>();
   for (const s of elf.sections) if (s.index > 0 && !indexes.has(s.name)) indexes.set(s.name, s.index);
-  const added = changes.filter(({ name }) => !indexes.has(name));
-  added.forEach(({ name }, i) => {
-    indexes.set(name, elf.sections.length + i);
-  });
+  const added = changes.filter((c) => c.index === undefined && (c.added || !indexes.has(c.name)));
+  const places = new Map(added.map((change, i) => [change, elf.sections.length + i]));
+  for (const [{ name }, index] of places) if (!indexes.has(name)) indexes.set(name, index);
   const names = sectionNames(elf, added);
   const out = elf.sections.map((_, index) => oldSection(elf, index));
   out[elf.header.shstrndx] = withData(out[elf.header.shstrndx], names.table);
   for (const change of changes) {
-    const index = indexes.get(change.name) as number;
+    const index = change.index ?? places.get(change) ?? (indexes.get(change.name) as number);
     const old: OutSection | undefined = out[index];
     const header = old?.header ?? new Uint8Array(SHDR_SIZE);
     if (!old) new DataView(header.buffer).setUint32(0, names.offsets.get(change.name) as number, true);
@@ -73,7 +79,7 @@ function fillHeader(header: Uint8Array, change: SectionChange, indexes: Readonly
   view.setUint32(4, change.type, true);
   view.setBigUint64(8, BigInt(change.flags), true);
   view.setBigUint64(32, BigInt(change.data.length), true);
-  view.setUint32(40, indexOf(change.link), true);
+  view.setUint32(40, change.linkIndex ?? indexOf(change.link), true);
   view.setUint32(44, change.infoIndex ?? indexOf(change.info), true);
   view.setBigUint64(48, BigInt(change.align), true);
   view.setBigUint64(56, BigInt(change.entsize), true);
@@ -122,9 +128,16 @@ function layOut(elf: ElfObject, sections: readonly OutSection[]): Uint8Array[] {
   pad(8);
   const view = new DataView(header.buffer);
   view.setBigUint64(40, BigInt(end), true);
-  view.setUint16(60, sections.length, true);
+  setCount(view, sections);
   for (const section of sections) pieces.push(section.header);
   return pieces;
+}
+
+/** Too many for the header: section 0 has the number. */
+function setCount(header: DataView, sections: readonly OutSection[]): void {
+  const many = sections.length >= SHN_LORESERVE;
+  header.setUint16(60, many ? 0 : sections.length, true);
+  new DataView(sections[0].header.buffer).setBigUint64(32, BigInt(many ? sections.length : 0), true);
 }
 
 const MAX_PADDING = 1 << 20;

@@ -19,7 +19,6 @@ import {
 } from './constants.ts';
 import type { ElfObject, ElfRelocation, ElfSection, ElfSymbol } from './elf_object.ts';
 import { rewriteElf, type SectionChange } from './elf_writer.ts';
-import { ElfError } from './error.ts';
 import { EarlyPlaces } from './klp_early.ts';
 import { type KlpSymbol, klpSymbolName } from './klp_symbols.ts';
 import { readModInfo } from './modinfo.ts';
@@ -60,13 +59,16 @@ export function klpConvert(elf: ElfObject, listed: ReadonlyMap<string, readonly 
   }
   const changes = [
     ...renamedSymbols(elf, symtab, strtab, converted),
-    ...split.left.map(({ rela, rows }) => relaChange(elf, rela.name, rela.flags, rela.info, rows)),
-    ...split.added.map(({ name, info, rows }) =>
-      relaChange(elf, name, SHF_RELA_LIVEPATCH | SHF_ALLOC | SHF_INFO_LINK, info, rows),
-    ),
+    ...split.left.map(({ rela, rows }) => ({
+      ...relaChange(symtab, rela.name, rela.flags, rela.info, rows),
+      index: rela.index,
+    })),
+    ...split.added.map(({ name, info, rows }) => ({
+      ...relaChange(symtab, name, SHF_RELA_LIVEPATCH | SHF_ALLOC | SHF_INFO_LINK, info, rows),
+      added: true as const,
+    })),
     ...annotations.sections.map((section) => emptied(section)),
   ];
-  checkNames(elf, changes);
   return {
     bytes: Buffer.concat(rewriteElf(elf, changes)),
     converted: [...converted].map(([index, { object, name, sympos }]) => ({
@@ -164,9 +166,10 @@ function splitRelocations(
       if (!symbol) continue;
       checkPlace(elf, early, target, row, symbol);
       const name = `.klp.rela.${symbol.object}.${target.name}`;
-      const section = added.get(name) ?? { name, info: target.index, rows: [] };
+      const key = `${target.index} ${name}`;
+      const section = added.get(key) ?? { name, info: target.index, rows: [] };
       section.rows.push(row);
-      added.set(name, section);
+      added.set(key, section);
     }
   }
   return { left, added: [...added.values()] };
@@ -204,19 +207,18 @@ function renamedSymbols(
     end += name.length;
   }
   return [
-    { ...kept(elf, symtab), data: symbols },
-    { ...kept(elf, strtab), data: Buffer.concat(strings) },
+    { ...kept(symtab), data: symbols },
+    { ...kept(strtab), data: Buffer.concat(strings) },
   ];
 }
 
 /** A section's header, as a change that changes only what is in it. */
-function kept(elf: ElfObject, { name, type, flags, align, entsize, link, info }: ElfSection) {
-  const linked = link === 0 ? {} : { link: elf.sections[link].name };
-  return { name, type, flags, align, entsize, ...linked, infoIndex: info };
+function kept({ index, name, type, flags, align, entsize, link, info }: ElfSection) {
+  return { index, name, type, flags, align, entsize, linkIndex: link, infoIndex: info };
 }
 
 function relaChange(
-  elf: ElfObject,
+  symtab: ElfSection,
   name: string,
   flags: number,
   info: number,
@@ -230,20 +232,19 @@ function relaChange(
     view.setUint32(i * RELA_SIZE + 12, row.symbol.index, true);
     view.setBigInt64(i * RELA_SIZE + 16, row.addend, true);
   });
-  const link = (elf.symtab as ElfSection).name;
-  return { name, type: SHT_RELA, flags, align: 8, entsize: RELA_SIZE, link, infoIndex: info, data };
+  return {
+    name,
+    type: SHT_RELA,
+    flags,
+    align: 8,
+    entsize: RELA_SIZE,
+    linkIndex: symtab.index,
+    infoIndex: info,
+    data,
+  };
 }
 
 /** An annotation has done its work: nothing of it is loaded. */
-function emptied({ name, align }: ElfSection): SectionChange {
-  return { name, type: SHT_PROGBITS, flags: 0, align, entsize: 0, data: new Uint8Array(0) };
-}
-
-/** Sections are changed by name, which must then say which. */
-function checkNames(elf: ElfObject, changes: readonly SectionChange[]): void {
-  for (const { name } of changes) {
-    if (elf.sections.filter((s) => s.name === name).length > 1) {
-      throw new ElfError(elf.file, 'two sections of this name', { section: name });
-    }
-  }
+function emptied({ index, name, align }: ElfSection): SectionChange {
+  return { index, name, type: SHT_PROGBITS, flags: 0, align, entsize: 0, data: new Uint8Array(0) };
 }

@@ -9,6 +9,7 @@ import {
   EM_X86_64,
   ET_REL,
   SHDR_SIZE,
+  SHN_XINDEX,
   SHT_NOBITS,
   SHT_NULL,
   SHT_SYMTAB,
@@ -40,7 +41,11 @@ export interface ElfSection {
   readonly entsize: number;
 }
 
-export function parseHeader(bytes: Uint8Array, file: string): ElfHeader {
+/**
+ * @param extended numbers that are too large for the header may be in section 0 (e_shnum 0, SHN_XINDEX): as tools of
+ * binutils write and read them, and the kernel does not
+ */
+export function parseHeader(bytes: Uint8Array, file: string, extended: boolean): ElfHeader {
   const fail = (reason: string, offset?: number): never => {
     throw new ElfError(file, reason, { offset });
   };
@@ -61,6 +66,7 @@ export function parseHeader(bytes: Uint8Array, file: string): ElfHeader {
   if (header.type !== ET_REL) fail(`Invalid ELF header type: ${header.type} != ${ET_REL}`, 16);
   if (header.machine !== EM_X86_64) fail(`Invalid architecture in ELF header: ${header.machine}`, 18);
   if (view.getUint16(58, true) !== SHDR_SIZE) fail('Invalid ELF section header size', 58);
+  if (extended) extendHeader(view, header);
   const { shoff, shnum, shstrndx } = header;
   if (shoff >= bytes.length || shnum * SHDR_SIZE > bytes.length - shoff) {
     fail('Invalid ELF section header overflow', 40);
@@ -69,6 +75,13 @@ export function parseHeader(bytes: Uint8Array, file: string): ElfHeader {
     fail(`Invalid ELF section name index: ${shstrndx} || e_shstrndx (${shstrndx}) >= e_shnum (${shnum})`, 62);
   }
   return header;
+}
+
+function extendHeader(view: DataView, header: { shoff: number; shnum: number; shstrndx: number }): void {
+  const { shoff } = header;
+  if (!(shoff + SHDR_SIZE <= view.byteLength) || shoff < EHDR_SIZE) return;
+  if (header.shnum === 0) header.shnum = Number(view.getBigUint64(shoff + 32, true));
+  if (header.shstrndx === SHN_XINDEX) header.shstrndx = view.getUint32(shoff + 40, true);
 }
 
 /** The section headers, names resolved. Needs a header that parseHeader() has checked. */
@@ -87,7 +100,8 @@ export function parseSections(bytes: Uint8Array, file: string, header: ElfHeader
     throw new ElfError(file, "ELF Spec violation: section name table isn't null terminated");
   }
   const first = raw[0];
-  if (first.type !== SHT_NULL || first.size !== 0n || first.addr !== 0n) {
+  const count = bytes[60] === 0 && bytes[61] === 0 ? BigInt(header.shnum) : 0n;
+  if (first.type !== SHT_NULL || first.size !== count || first.addr !== 0n) {
     const reason = `section 0 type(${first.type})!=SH_NULL or non-zero len or addr`;
     throw new ElfError(file, `ELF Spec violation: ${reason}`);
   }

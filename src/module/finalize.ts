@@ -5,6 +5,7 @@
 // Invariant: every section that asks for work at load time ends up in `mod.reports`, done or not.
 
 import { OrcTableError, orcTableFromSections } from '../elf/orc.ts';
+import { severalSections } from '../elf/several_sections.ts';
 import type { Addr } from '../guest/addr.ts';
 import { decodeAt } from '../isa/decoder.ts';
 import type { KernelCore } from '../kernel/core.ts';
@@ -94,6 +95,7 @@ export function postRelocation(core: KernelCore, ports: ModuleLoaderPorts, mod: 
   addKallsyms(core.mem, elf.symbols, layout.symtab.coreSymbols, mod.kallsyms);
   writeKallsymsPointers(core, mod);
   mod.exports = readExports(core, mod);
+  noteUnread(core, mod);
   injected(core, 'module_finalize', mod.name);
   moduleFinalize(core, ports, mod);
   readCallSites(core, mod);
@@ -116,12 +118,20 @@ function writeKallsymsPointers({ mem }: KernelCore, mod: Module): void {
   mod.writeField('kallsyms', initial);
 }
 
+/** Of several tables of one name the kernel reads one, and says nothing. */
+function noteUnread({ events }: KernelCore, { elf, name }: Module): void {
+  const several = severalSections(elf);
+  if (several.length === 0) return;
+  const text = `${name} has several sections of one name; the kernel reads one of each: ${several.join(', ')}`;
+  events.emit({ type: 'note', text });
+}
+
 /** module_finalize(): the order matters, see alternative_instructions(). */
 function moduleFinalize(core: KernelCore, ports: ModuleLoaderPorts, mod: Module): void {
   const { mem, symbols } = core;
   const features = ports.features ?? DEFAULT_CPU_FEATURES;
   const run = (name: string, size: number, apply: (table: Table) => PatchCount, what: string): void => {
-    const table = mod.sections.get(name);
+    const table = mod.lastSections.get(name);
     if (table?.size) reportPatches(core, mod, name, Math.floor(table.size / size), apply(table), what);
   };
   const registerOf = (thunk: Addr): number | undefined => retpolineRegister(core, thunk);
@@ -130,11 +140,11 @@ function moduleFinalize(core: KernelCore, ports: ModuleLoaderPorts, mod: Module)
   run('.retpoline_sites', 4, retpolines, 'indirect branch, no thunk');
   run('.return_sites', 4, (t) => applyReturns(mem, t, features, returnThunk), 'plain return');
   run('.altinstructions', 12, (t) => applyAlternatives(mem, t, features, insnLength), 'alternative taken');
-  const text = mod.sections.get('.text');
+  const text = mod.lastSections.get('.text');
   if (core.cpus === 1 && text) {
     run('.smp_locks', 4, (t) => smpUnlock(mem, t, text), 'lock prefix removed');
   } else {
-    const locks = mod.sections.get('.smp_locks')?.size ?? 0;
+    const locks = mod.lastSections.get('.smp_locks')?.size ?? 0;
     if (locks > 0) report(mod, '.smp_locks', locks / 4, 'lock prefixes stay: more than one CPU');
   }
   loadOrc(mod, core);
@@ -153,8 +163,8 @@ function retpolineRegister({ symbols }: KernelCore, thunk: Addr): number | undef
 }
 
 function loadOrc(mod: Module, core: KernelCore): void {
-  const ip = mod.sections.get('.orc_unwind_ip');
-  const orc = mod.sections.get('.orc_unwind');
+  const ip = mod.lastSections.get('.orc_unwind_ip');
+  const orc = mod.lastSections.get('.orc_unwind');
   if (!ip?.size || !orc?.size) return;
   const { mem } = core;
   try {

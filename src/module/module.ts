@@ -11,7 +11,7 @@ import type { GuestMemory } from '../guest/memory.ts';
 import { LAYOUT } from '../kernel/layout.ts';
 import type { Table } from './alternative.ts';
 import { type SymtabAddresses, symbolValue, symtabAddresses, writeSymbolValue } from './kallsyms.ts';
-import type { ModuleLayout, Region } from './layout.ts';
+import type { ModuleLayout, Place, Region } from './layout.ts';
 import type { JumpEntry, StaticCallSite } from './patch_sites.ts';
 import { type TaintName, taintBit } from './taint.ts';
 
@@ -61,6 +61,8 @@ export class Module {
   readonly addr: Addr;
   /** Names of sections to where they were put; the first of a name. */
   readonly sections: ReadonlyMap<string, Table>;
+  /** The last of a name, which module_finalize() goes by. */
+  readonly lastSections: ReadonlyMap<string, Table>;
   exports: readonly ModuleExport[] = [];
   /** Addresses of the fentry sites, from __mcount_loc, ascending. */
   fentrySites: readonly Addr[] = [];
@@ -90,7 +92,8 @@ export class Module {
     this.layout = parts.layout;
     this.addr = parts.addr;
     this.#coreBase = parts.coreBase;
-    this.sections = sectionTables(parts);
+    this.sections = sectionTables(parts, 'first');
+    this.lastSections = sectionTables(parts, 'last');
     const { layout, elf, coreBase, initBase } = parts;
     this.kallsyms = symtabAddresses(layout, elf.symbols.length, coreBase, initBase);
   }
@@ -241,10 +244,18 @@ export class Module {
   }
 }
 
-function sectionTables({ layout, coreBase, initBase }: ModuleParts): ReadonlyMap<string, Table> {
+/** By index, as the kernel walks them. */
+function placesInOrder(layout: ModuleLayout): Place[] {
+  return [...layout.places.values()].sort((a, b) => a.section.index - b.section.index);
+}
+
+function sectionTables(
+  { layout, coreBase, initBase }: ModuleParts,
+  which: 'first' | 'last',
+): ReadonlyMap<string, Table> {
   const tables = new Map<string, Table>();
-  for (const { section, region, offset } of layout.places.values()) {
-    if (tables.has(section.name)) continue;
+  for (const { section, region, offset } of placesInOrder(layout)) {
+    if (which === 'first' && tables.has(section.name)) continue;
     const addr = (region === 'core' ? coreBase : initBase) + BigInt(offset);
     tables.set(section.name, { addr, size: section.size });
   }

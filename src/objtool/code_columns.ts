@@ -5,7 +5,7 @@
 
 export class CodeColumns {
   readonly room: number;
-  readonly section: Uint16Array;
+  readonly section: Uint32Array;
   readonly offset: Int32Array;
   readonly length: Uint8Array;
   readonly type: Uint8Array;
@@ -22,7 +22,7 @@ export class CodeColumns {
 
   private constructor(room: number) {
     this.room = room;
-    this.section = new Uint16Array(room);
+    this.section = new Uint32Array(room);
     this.offset = new Int32Array(room);
     this.length = new Uint8Array(room);
     this.type = new Uint8Array(room);

@@ -36,7 +36,7 @@ export const DESTINATION_KNOWN = -1;
 export class CodeTable implements Code {
   readonly input: ObjtoolInput;
   count = 1;
-  readonly section: Uint16Array;
+  readonly section: Uint32Array;
   readonly offset: Int32Array;
   readonly length: Uint8Array;
   readonly type: Uint8Array;

@@ -71,12 +71,13 @@ const MAX_LISTED = 2000;
 /** Instructions of one difference that execution is asked about. */
 const MOST_TRIES = 4;
 
-export function diffOrc(result: OrcResult, theirs: OrcRows, judge?: Judge): Agreement {
+/** @param several `theirs` is one of several tables of the object, the one that the kernel reads */
+export function diffOrc(result: OrcResult, theirs: OrcRows, judge?: Judge, several = false): Agreement {
   const { code, rows } = result;
   const limits = comparedText(code.input);
   const differences = compareOrc(rows, theirs, limits);
   const counts = countAgreement(code, limits, differences);
-  const classify = new Classifier(result, theirs, judge);
+  const classify = new Classifier(result, theirs, judge, several);
   const listed = differences.slice(0, MAX_LISTED).map((difference) => classify.classify(difference));
   return { ...counts, differences: listed, omitted: differences.length - listed.length };
 }
@@ -111,9 +112,11 @@ class Classifier {
   readonly #ours: OrcRows;
   readonly #theirs: OrcRows;
   readonly #judge: Judge | undefined;
+  readonly #several: boolean;
   readonly #noAnswer = new Map<number, boolean>();
 
-  constructor({ code, rows }: OrcResult, theirs: OrcRows, judge: Judge | undefined) {
+  constructor({ code, rows }: OrcResult, theirs: OrcRows, judge: Judge | undefined, several: boolean) {
+    this.#several = several;
     this.#code = code;
     this.#ours = rows;
     this.#theirs = theirs;
@@ -164,6 +167,7 @@ class Classifier {
     const func = code.func[insn];
     if (code.at(section, start) !== insn) return open('inside an instruction that may be replaced');
     if (isUndefined(theirs) && func !== 0 && this.#theyAreSilentIn(func)) {
+      if (this.#several) return open('no entry in the table that the kernel reads, of several');
       return lost('no entry for the whole function: the source says it is not to be looked at');
     }
     if (!isUndefined(ours) || code.flags[insn] & IN_VISITED) return open('two answers');

@@ -6,6 +6,7 @@
 
 import { RELA_SIZE, SHF_RELA_LIVEPATCH, SHT_RELA, SYM_SIZE } from '../elf/constants.ts';
 import type { ElfObject, ElfSection } from '../elf/elf_object.ts';
+import { SymbolSections } from '../elf/symbol_sections.ts';
 import { type RelocTable, SymbolTable } from './input.ts';
 
 const RELA_WORDS = RELA_SIZE / 4;
@@ -113,10 +114,11 @@ function readSymbols(elf: ElfObject): SymbolTable {
   const strings = elf.data(strtab);
   const text = Buffer.from(strings.buffer, strings.byteOffset, strings.length);
   const table = new SymbolTable(count, (index) => stringAt(text, words[index * SYM_WORDS]));
+  const indexes = new SymbolSections(elf, symtab);
   const sizes = Float64Array.from(elf.sections, (s) => s.size);
   for (let i = 0, w = 0; i < count; i++, w += SYM_WORDS) {
     const info = words[w + 1];
-    const shndx = info >>> 16;
+    const shndx = Math.max(0, indexes.of(i, info >>> 16));
     const section = shndx < sizes.length ? shndx : 0;
     const value = small(words[w + 2], words[w + 3]);
     const size = Math.max(0, small(words[w + 4], words[w + 5]));

@@ -75,7 +75,7 @@ export interface Code {
   /** One more than the last instruction of a section. */
   count: number;
   /** Section of each instruction, and its offset there. */
-  readonly section: Uint16Array;
+  readonly section: Uint32Array;
   readonly offset: Int32Array;
   readonly length: Uint8Array;
   readonly type: Uint8Array;

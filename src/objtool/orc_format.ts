@@ -77,7 +77,7 @@ export function encodeOrc(rows: OrcRows, format: OrcFormat): Uint8Array {
 
 /** The object's own table, read as in `format`; undefined where it has none. Throws ElfError for one that contradicts itself. */
 export function readOrcAs(elf: ElfObject, format: OrcFormat): OrcRows | undefined {
-  const [ips, orc] = [elf.section('.orc_unwind_ip'), elf.section('.orc_unwind')];
+  const [ips, orc] = [elf.lastSection('.orc_unwind_ip'), elf.lastSection('.orc_unwind')];
   if (!ips || !orc) return undefined;
   const tables = ElfTables.of(elf);
   const relocs = tables.relocs(ips.index);

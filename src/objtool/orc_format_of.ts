@@ -133,8 +133,8 @@ class Entries {
   readonly #view: DataView;
 
   static of(elf: ElfObject): Entries | undefined {
-    const section = elf.section('.orc_unwind');
-    return section && elf.section('.orc_unwind_ip') ? new Entries(elf.view(section)) : undefined;
+    const section = elf.lastSection('.orc_unwind');
+    return section && elf.lastSection('.orc_unwind_ip') ? new Entries(elf.view(section)) : undefined;
   }
 
   private constructor(view: DataView) {

@@ -9,7 +9,7 @@ import { sortOrcTable } from '../elf/orc.ts';
 export interface OrcRows {
   readonly count: number;
   /** Index of the section in its object. */
-  readonly section: Uint16Array;
+  readonly section: Uint32Array;
   readonly offset: Int32Array;
   readonly spOffset: Int16Array;
   readonly bpOffset: Int16Array;
@@ -21,7 +21,7 @@ export const ORC_SIGNAL = 0x800;
 
 export class OrcRowsBuilder {
   count = 0;
-  section = new Uint16Array(1024);
+  section = new Uint32Array(1024);
   offset = new Int32Array(1024);
   spOffset = new Int16Array(1024);
   bpOffset = new Int16Array(1024);
@@ -51,11 +51,11 @@ export class OrcRowsBuilder {
 
   #grow(): void {
     const room = this.section.length * 2;
-    const larger = <T extends Uint16Array | Int32Array | Int16Array>(from: T, to: T): T => {
+    const larger = <T extends Uint32Array | Uint16Array | Int32Array | Int16Array>(from: T, to: T): T => {
       to.set(from);
       return to;
     };
-    this.section = larger(this.section, new Uint16Array(room));
+    this.section = larger(this.section, new Uint32Array(room));
     this.offset = larger(this.offset, new Int32Array(room));
     this.spOffset = larger(this.spOffset, new Int16Array(room));
     this.bpOffset = larger(this.bpOffset, new Int16Array(room));

@@ -2,7 +2,7 @@
 // Mirrors write_orc_entry() of tools/objtool/orc_gen.c: each ip is a relocation against the section's symbol.
 
 import { RELA_SIZE, SHF_ALLOC, SHT_PROGBITS, SHT_RELA } from '../elf/constants.ts';
-import type { ElfObject } from '../elf/elf_object.ts';
+import type { ElfObject, ElfSection } from '../elf/elf_object.ts';
 import { rewriteElf, type SectionChange } from '../elf/elf_writer.ts';
 import { ORC_IP_SIZE } from '../elf/orc.ts';
 import { R_X86_64_PC32 } from '../elf/relocation.ts';
@@ -17,23 +17,29 @@ import type { OrcRows } from './orc_rows.ts';
 export function writeOrc(elf: ElfObject, rows: OrcRows, format: OrcFormat): Uint8Array[] {
   const { symtab } = elf;
   if (!symtab) throw new ObjtoolError(`${elf.file}: no symbol table to relocate ORC entries by`);
+  // Of several the last: it is the one that the kernel reads.
+  const [orc, ip] = [elf.lastSection('.orc_unwind'), elf.lastSection('.orc_unwind_ip')];
+  const rela = ip && elf.relaSections.find((s) => s.info === ip.index);
   const plain = { flags: SHF_ALLOC, type: SHT_PROGBITS, align: 1, entsize: 0 };
   const changes: SectionChange[] = [
-    { ...plain, name: '.orc_unwind', data: encodeOrc(rows, format) },
-    { ...plain, name: '.orc_unwind_ip', data: new Uint8Array(rows.count * ORC_IP_SIZE) },
+    { ...plain, ...at(orc), name: '.orc_unwind', data: encodeOrc(rows, format) },
+    { ...plain, ...at(ip), name: '.orc_unwind_ip', data: new Uint8Array(rows.count * ORC_IP_SIZE) },
     {
+      ...at(rela),
       name: '.rela.orc_unwind_ip',
       type: SHT_RELA,
       flags: SHF_INFO_LINK,
       align: 8,
       entsize: RELA_SIZE,
       data: relocations(elf, rows),
-      link: symtab.name,
-      info: '.orc_unwind_ip',
+      linkIndex: symtab.index,
+      ...(ip ? { infoIndex: ip.index } : { info: '.orc_unwind_ip' }),
     },
   ];
   return rewriteElf(elf, changes);
 }
+
+const at = (section: ElfSection | undefined) => (section ? { index: section.index } : {});
 
 const SHF_INFO_LINK = 0x40;
 

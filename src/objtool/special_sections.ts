@@ -2,7 +2,7 @@
 // Mirrors tools/objtool/special.c, add_ignores(), add_dead_ends() and read_unwind_hints() of check.c.
 // Modules have lost their `.discard.*` sections when they were linked; objects still have them.
 
-import type { ElfObject } from '../elf/elf_object.ts';
+import type { ElfObject, ElfSection } from '../elf/elf_object.ts';
 import { ORC_REG_NAMES } from '../elf/orc.ts';
 import { decodeAt } from '../isa/decoder.ts';
 import type { ElfTables } from './elf_tables.ts';
@@ -158,15 +158,28 @@ export class SpecialSections {
     });
   }
 
-  /** Rows of the first of `forms` that fits the relocations. */
+  /** Rows of the first of `forms` that fits the relocations, of all sections of that name. */
   #rows(name: string, forms: readonly RowForm[]): { view?: DataView; rows: Row[]; size: number } {
-    const section = this.#elf.section(name);
-    const relocs = section && this.#tables.relocs(section.index);
-    if (!section || !relocs) return { rows: [], size: forms[0].size };
-    const data = this.#elf.data(section);
-    const form = forms.find((f) => data.length % f.size === 0 && fits(f, relocs));
+    const tables = this.#elf.sectionsNamed(name).flatMap((section) => {
+      const relocs = this.#tables.relocs(section.index);
+      return relocs ? [{ data: this.#elf.data(section), relocs }] : [];
+    });
+    if (tables.length === 0) return { rows: [], size: forms[0].size };
+    const form = forms.find((f) =>
+      tables.every(({ data, relocs }) => data.length % f.size === 0 && fits(f, relocs)),
+    );
     if (!form) throw this.#elf.error('rows of no known size', name);
     const { size } = form;
+    const all = tables.length === 1 ? tables[0].data : Buffer.concat(tables.map(({ data }) => data));
+    const rows: Row[] = [];
+    for (const { data, relocs } of tables) {
+      for (const row of this.#table(data, relocs, size, rows.length * size)) rows.push(row);
+    }
+    return { view: new DataView(all.buffer, all.byteOffset, all.length), rows, size };
+  }
+
+  /** Rows of one table, which begins at `base` of the bytes of all. */
+  #table(data: Uint8Array, relocs: RelocTable, size: number, base: number): Row[] {
     const first: (CodeMark | undefined)[] = [];
     const second: (CodeMark | undefined)[] = [];
     for (let i = 0; i < relocs.count; i++) {
@@ -175,17 +188,20 @@ export class SpecialSections {
       if (field === 0) first[row] = this.#place(relocs.symbol[i], relocs.addend[i]);
       else if (field === 4) second[row] = this.#place(relocs.symbol[i], relocs.addend[i]);
     }
-    const rows: Row[] = [];
-    for (let row = 0; row < data.length / size; row++) {
-      rows.push({ at: row * size, first: first[row], second: second[row] });
-    }
-    return { view: new DataView(data.buffer, data.byteOffset, data.length), rows, size };
+    return Array.from({ length: data.length / size }, (_, row) => ({
+      at: base + row * size,
+      first: first[row],
+      second: second[row],
+    }));
   }
 
-  /** Places in a list of addresses. */
+  /** Places in the lists of addresses of that name. */
   #marks(name: string): CodeMark[] {
-    const section = this.#elf.section(name);
-    const relocs = section && this.#tables.relocs(section.index);
+    return this.#elf.sectionsNamed(name).flatMap((section) => this.#marksOf(section));
+  }
+
+  #marksOf({ index }: ElfSection): CodeMark[] {
+    const relocs = this.#tables.relocs(index);
     if (!relocs) return [];
     const marks: CodeMark[] = [];
     for (let i = 0; i < relocs.count; i++) {

@@ -180,7 +180,7 @@ describe('a planted fault', () => {
       if (rows.section[row] !== rows.section[row - 1] || rows.spOffset[row] === rows.spOffset[row - 1])
         continue;
       if (spReg(row) !== ORC_REG_SP || spReg(row - 1) !== ORC_REG_SP) continue;
-      const keep = <T extends Uint16Array | Int32Array | Int16Array>(column: T): T =>
+      const keep = <T extends Uint32Array | Uint16Array | Int32Array | Int16Array>(column: T): T =>
         column.filter((_: number, i: number) => i !== row) as T;
       const { section, offset, spOffset, bpOffset, flags } = rows;
       const orc: OrcRows = {

@@ -7,6 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { SHF_ALLOC, SHF_MERGE, SHF_STRINGS, SHT_NOBITS } from '../../src/elf/constants.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { THIS_MODULE_SECTION } from '../../src/elf/module_object.ts';
+import { LAYOUT } from '../../src/kernel/layout.ts';
 import { nopBytes, optimizeNops } from '../../src/module/alternative.ts';
 import { CpuFeatures, X86_FEATURES } from '../../src/module/cpu_features.ts';
 import { moduleFindBug, searchModuleExtable } from '../../src/module/extable.ts';
@@ -32,6 +33,33 @@ function code(rig: Rig, name: string, offset: number, size: number): string {
   const at = rig.core.symbols.lookupName(name) ?? 0n;
   return hex(rig.core.mem.readBytes(at + BigInt(offset), size));
 }
+
+describe('tables of one name', () => {
+  const rig = new Rig({ features: CpuFeatures.named('ALWAYS') });
+  const result = rig.load(object('module-unique'), '', 'unique.ko');
+  if (!result.ok) throw new Error(result.reason);
+
+  it('of alternatives: the last is applied, as module_finalize() has it', () => {
+    expect(code(rig, 'first', 0, 5)).toBe('b801000000');
+    expect(code(rig, 'last', 0, 5)).toBe('b802000000');
+  });
+
+  it('that find_sec() finds: the first counts', () => {
+    const { mod } = { mod: result.module };
+    expect(rig.core.mem.readU32(mod.addr + BigInt(LAYOUT.module.fields.num_bugs))).toBe(1);
+  });
+
+  it('are told, and which of them the kernel reads', () => {
+    expect(rig.events).toContainEqual(
+      expect.objectContaining({
+        type: 'note',
+        text:
+          'unique has several sections of one name; the kernel reads one of each: ' +
+          '.altinstructions (the last of 2), __bug_table (the first of 2)',
+      }),
+    );
+  });
+});
 
 describe('alternatives', () => {
   const { rig } = loadSites({ features: CpuFeatures.named('ALWAYS', 'POPCNT') });

@@ -71,7 +71,7 @@ describe('a copy with tables', () => {
 describe('formats', () => {
   const rowsOf = (flags: number): OrcRows => ({
     count: 1,
-    section: Uint16Array.of(1),
+    section: Uint32Array.of(1),
     offset: Int32Array.of(0),
     spOffset: Int16Array.of(16),
     bpOffset: Int16Array.of(-16),
@@ -99,7 +99,7 @@ describe('formats', () => {
       .map(([sp, bp, type]) => sp | (bp << 4) | (type << 8));
     fc.assert(
       fc.property(flags, fc.constantFrom(...ORC_FORMATS), (value, format) => {
-        const rows = { ...rowsOf(value), section: Uint16Array.of(elf.section('.text')?.index ?? 0) };
+        const rows = { ...rowsOf(value), section: Uint32Array.of(elf.section('.text')?.index ?? 0) };
         const copy = parseElf(Buffer.concat(writeOrc(elf, rows, format)), FILE);
         expect(columns(readOrcAs(copy, format))).toEqual(columns(rows));
       }),
