@@ -24,9 +24,14 @@ export function debianMirror() {
   return lines.find(([, suite, component]) => suite === release && component === 'main')?.[0];
 }
 
-/** apt's own settings for proxies and certificates, as mmdebstrap takes them. */
+/**
+ * apt's own settings for proxies and certificates, and whether old lists are taken (a mirror may stand still), as
+ * mmdebstrap takes them.
+ */
 export function aptOptions() {
-  const settings = capture('apt-config', ['dump']).matchAll(/^(Acquire::\S*(?:proxy|CaInfo)\S* ".+";)$/gim);
+  const settings = capture('apt-config', ['dump']).matchAll(
+    /^(Acquire::\S*(?:proxy|CaInfo|Valid-Until)\S* ".+";)$/gim,
+  );
   return [...settings].map(([, setting]) => `--aptopt=${setting.slice(0, -1)}`);
 }
 
