@@ -4,17 +4,19 @@
 // process of theirs is left; the folder itself is removed by close().
 
 import { spawn } from 'node:child_process';
-import { closeSync, copyFileSync, mkdirSync, mkdtempSync, openSync, rmSync } from 'node:fs';
+import { closeSync, copyFileSync, mkdirSync, mkdtempSync, openSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { capture } from '../setup/run.mjs';
 import { aptOptions, certificateFiles, debianMirror, networkEnv } from './network.mjs';
 
 export const USER = 'somebody';
+const NAMESPACES = ['--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
 const PACKAGES = ['git', 'nodejs', 'npm', 'ca-certificates'];
 
 export class Chroot {
-  #children = new Set();
+  /** Process groups of what was started. */
+  #groups = [];
 
   /** @param {string} release as mmdebstrap takes it */
   constructor(release) {
@@ -27,8 +29,10 @@ export class Chroot {
   async make(log) {
     const mirror = debianMirror();
     await this.#spawn(
-      'mmdebstrap',
+      'unshare',
       [
+        ...NAMESPACES,
+        'mmdebstrap',
         '--mode=root',
         '--variant=minbase',
         `--include=${PACKAGES.join(',')}`,
@@ -101,8 +105,15 @@ export class Chroot {
 
   /** Ends what runs, and removes the folder: no mount is in it, as each was in a namespace that is gone. */
   close() {
-    for (const child of this.#children) child.kill('SIGKILL');
-    rmSync(this.dir, { recursive: true, force: true });
+    for (const group of this.#groups) {
+      try {
+        process.kill(-group, 'SIGKILL');
+      } catch {
+        // Nothing of it is left.
+      }
+    }
+    // Should a mount be there against all that, what is behind it is not ours to remove.
+    capture('rm', ['-rf', '--one-file-system', this.dir]);
   }
 
   #spawn(command, args, log, timeoutMs = 1_800_000) {
@@ -110,13 +121,13 @@ export class Chroot {
     return new Promise((resolve, reject) => {
       const child = spawn(command, args, {
         stdio: ['ignore', out, out],
+        detached: true,
         timeout: timeoutMs,
         killSignal: 'SIGKILL',
       });
-      this.#children.add(child);
+      if (child.pid) this.#groups.push(child.pid);
       child.on('error', reject);
       child.on('exit', (status, signal) => {
-        this.#children.delete(child);
         closeSync(out);
         if (status === 0) resolve(undefined);
         else reject(new Error(`${args.at(-1)}: ${signal ? `ended by ${signal}` : `exit status ${status}`}`));
