@@ -12,4 +12,8 @@ export function expectationText({ place, path, expected, seen }: Expectation, co
   );
 }
 
-const indented = (text: string): string => text.split('\n').join(`\n${' '.repeat(12)}`);
+const indented = (text: string): string =>
+  text
+    .split('\n')
+    .map((line, i) => (i === 0 || line === '' ? line : `${' '.repeat(12)}${line}`))
+    .join('\n');

@@ -57,6 +57,8 @@ export class Narrator implements RunObserver {
   #running: Event<'blocked'>[] = [];
   readonly #told = new Set<string>();
   #lastKernelLine = '';
+  /** Whose line was printed last. */
+  #command: Step | undefined;
   #world: World | undefined;
 
   constructor(options: NarrateOptions) {
@@ -105,16 +107,26 @@ export class Narrator implements RunObserver {
 
   stepStarted(step: Step, t: number): void {
     const { colors } = this.#options;
-    if ('command' in step) this.#say(() => `${prefix(t, colors)}${colors.cyan(`$ ${step.command}`)}\n`);
-    else if (step.verb === 'spawn' || step.verb === 'kill') {
+    if ('command' in step) {
+      this.#command = step;
+      this.#say(() => `${prefix(t, colors)}${colors.cyan(`$ ${step.command}`)}\n`);
+    } else if (step.verb === 'spawn' || step.verb === 'kill') {
+      this.#command = undefined;
       const what =
         step.verb === 'spawn' ? [step.task.program, ...step.task.args].join(' ') : `kill ${step.task}`;
       this.#say(() => `${prefix(t, colors)}${colors.cyan(`$ ${what} &`)}\n`);
     }
   }
 
-  actionEnded({ step, task }: ActionRun): void {
+  /** What a command wrote stands under it; when another has begun since, under a line of its own. */
+  actionEnded({ step, task, startedAt, endedAt = startedAt }: ActionRun): void {
     const { colors } = this.#options;
+    if (task.exit === 0 && task.stdout === '') return;
+    if (step !== this.#command) {
+      const begun = colors.dim(`(begun at ${formatDuration(startedAt)})`);
+      this.#say(() => `${prefix(endedAt, colors)}${colors.cyan(`$ ${step.command}`)} ${begun}\n`);
+      this.#command = step;
+    }
     if (task.exit !== 0)
       this.#say(() => `${INDENT}${colors.yellow(`${step.command.split(' ')[0]}: ${exitText(task.exit)}`)}\n`);
     if (task.stdout !== '') this.#say(() => quote(task.stdout, colors));

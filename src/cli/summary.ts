@@ -130,8 +130,8 @@ function verdict(report: RunReport, colors: Colors): string {
   const failed = expectations.filter((one) => !one.ok);
   const looked = `${expectations.length} expectation${expectations.length === 1 ? '' : 's'}`;
   const end = `${formatDuration(endedAt)} of virtual time`;
-  if (failure) return `${colors.red('FAILED')} after ${end}: ${failure.message}\n`;
-  if (failed.length === 0) return `${colors.green('ok')}: ${looked} held, ${end}\n`;
   const list = failed.map((one) => expectationText(one, colors)).join('');
+  if (failure) return `${list}${colors.red('FAILED')} after ${end}: ${failure.message}\n`;
+  if (failed.length === 0) return `${colors.green('ok')}: ${looked} held, ${end}\n`;
   return `${list}${colors.red('FAILED')}: ${failed.length} of ${looked}, ${end}\n`;
 }

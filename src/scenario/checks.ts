@@ -6,6 +6,7 @@ import type { Hole, TransitionFacts } from './recorder.ts';
 import type { Check, CheckBase, CheckBody, LocatedPattern } from './scenario.ts';
 import { callTarget, codeAt, insnAt, nameTarget, siteAddr, trampolineHandler } from './text.ts';
 import { hexBytes } from './trace.ts';
+import { noTransition } from './unfinished.ts';
 import { formatDuration } from './units.ts';
 import { matches, type Pattern, type SiteRef } from './values.ts';
 import type { KnownTask, World } from './world.ts';
@@ -216,7 +217,8 @@ function latest<T extends { lastT: number }>(list: readonly T[]): T | undefined 
   return list.reduce<T | undefined>((a, b) => (a && a.lastT > b.lastT ? a : b), undefined);
 }
 
-function isDone({ patch, to, by, within }: Of<'done'>, { facts }: World): Failure | undefined {
+function isDone({ patch, to, by, within }: Of<'done'>, world: World): Failure | undefined {
+  const { facts } = world;
   const word = to === 'patched' ? 'patching' : 'unpatching';
   const limit =
     by !== undefined
@@ -227,11 +229,11 @@ function isDone({ patch, to, by, within }: Of<'done'>, { facts }: World): Failur
   const expected = `${word} of ${patch} complete${limit}`;
   const target = to === 'patched' ? KLP_PATCHED : 0;
   const last = facts.transitions.filter((one) => one.patch === patch && one.target === target).at(-1);
-  if (!last)
-    return {
-      expected,
-      seen: `no such transition; there were: ${facts.transitions.map(transitionText).join(', ') || 'none'}`,
-    };
+  if (!last) {
+    const others = facts.transitions.map(transitionText).join(', ') || 'none';
+    const seen = [`no such transition; there were: ${others}`, noTransition(patch, world)];
+    return { expected, seen: seen.filter(Boolean).join('\n') };
+  }
   const took = (last.endedAt ?? 0) - last.startedAt;
   const late = (by !== undefined && (last.endedAt ?? 0) > by) || (within !== undefined && took > within);
   if (last.outcome === 'complete' && !late) return undefined;

@@ -2,6 +2,7 @@
 
 import type * as z from 'zod/mini';
 import type { Problem } from './error.ts';
+import { nearest } from './nearest.ts';
 import { type Path, pathText, type YamlSource } from './source.ts';
 
 type Issue = z.core.$ZodIssue;
@@ -66,8 +67,8 @@ function unknownKey(path: Path, known: string, source: YamlSource): Problem {
   const place = source.keyPlace(path);
   if (key === 'immediate') return { place, path: pathText(path), reason: IMMEDIATE };
   const names = known.split(', ');
-  const near = names.filter((name) => distance(name, key) <= Math.max(1, Math.floor(key.length / 3)));
-  const hint = near.length > 0 ? `did you mean '${near[0]}'?` : `known here: ${known}`;
+  const near = nearest(key, names);
+  const hint = near === undefined ? `known here: ${known}` : `did you mean '${near}'?`;
   return { place, path: pathText(path), reason: `unknown key '${key}'; ${hint}` };
 }
 
@@ -101,18 +102,4 @@ function got(input: unknown): string {
   if (Array.isArray(input)) return ', not a list';
   if (typeof input === 'object') return ', not a map';
   return `, not ${typeof input === 'string' ? `'${input}'` : String(input)}`;
-}
-
-/** Letters to change, add or drop to make one word of the other. */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const same = a[i - 1] === b[j - 1] ? 0 : 1;
-      next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + same);
-    }
-    row = next;
-  }
-  return row[b.length];
 }

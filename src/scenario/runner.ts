@@ -7,13 +7,12 @@ import { readFileSync } from 'node:fs';
 import type { EventType, KernelEvent } from '../kernel/events.ts';
 import type { Fault } from '../kernel/fault_inject.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
-import { evaluate, holeFits, textHolds } from './checks.ts';
+import { evaluate, type Failure, textHolds } from './checks.ts';
 import { exitText } from './exit_text.ts';
 import { faultAttr, faultMissed } from './faults.ts';
-import { holeText } from './hole_text.ts';
 import { DEFAULT_SEED, machineSettings } from './machine_settings.ts';
 import { type BootMachine, bootMachine, type MachineSettings, type ScenarioMachine } from './ports.ts';
-import { type Oops, Recorder } from './recorder.ts';
+import { Recorder } from './recorder.ts';
 import {
   actionReport,
   type Expectation,
@@ -23,8 +22,9 @@ import {
 } from './report.ts';
 import type { ActionStep, Check, CheckBase, FaultSpec, Scenario, Step, TaskSpec } from './scenario.ts';
 import { trampolineHandler } from './text.ts';
+import { unexpectedHoles, unexpectedOops } from './unexpected.ts';
+import { isInVain, loadable, whyOpen } from './unfinished.ts';
 import { formatDuration } from './units.ts';
-import { matches } from './values.ts';
 import { type ActionRun, World } from './world.ts';
 
 /** Told of everything in the order in which it happens; none of it changes the run. */
@@ -111,9 +111,12 @@ export class ScenarioRun {
       countTasks: () => tasks.size + tasks.idle.length,
       handlerOf: (trampoline) => trampolineHandler(machine, trampoline),
     });
-    this.world = new World(machine, facts);
+    this.world = new World(machine, facts, loadable(scenario));
     const { events } = machine.core;
-    events.subscribe((event) => this.world.record(event), Recorder.eventTypes);
+    events.subscribe((event) => {
+      const ended = this.world.record(event);
+      if (ended) for (const observer of this.#observers) observer.actionEnded?.(ended);
+    }, Recorder.eventTypes);
     for (const observer of this.#observers) {
       if (observer.event) events.subscribe((event) => observer.event?.(event), observer.eventTypes);
       observer.booted?.(this.world);
@@ -138,12 +141,14 @@ export class ScenarioRun {
       await this.#steps();
       this.#faultsCame(this.scenario.faults, faults);
       for (const check of this.scenario.expect) await this.#check(check);
-      this.#unexpectedHoles();
+      for (const { hole, failure } of unexpectedHoles(this.scenario, this.world))
+        this.#expected(this.#stepAt(hole.t), failure);
     } catch (error) {
+      if (error instanceof LimitError) await this.#tellLimit();
       if (!(error instanceof StopRun)) failure = failureOf(error);
     }
     await this.#flush();
-    return this.#report(failure ?? this.#unexpectedOops());
+    return this.#report(failure ?? unexpectedOops(this.scenario, this.world));
   }
 
   #addFiles(): void {
@@ -195,7 +200,25 @@ export class ScenarioRun {
       const next = this.#waiting[0]?.start ?? Number.POSITIVE_INFINITY;
       const end = Math.min(until, this.#stopAt, scenario.limit, next, now + SLICE);
       machine.runUntil(stop, end - now);
+      for (const action of this.world.actions) if (action.endedAt !== undefined) this.#judge(action);
     }
+  }
+
+  /** What was under way at a time, for its place. */
+  #stepAt(t: number): CheckBase {
+    const { file } = this.scenario;
+    const begun = this.#begun.findLast((one) => one.t <= t);
+    return begun?.step ?? { place: { file, line: 1, column: 1 }, path: 'steps' };
+  }
+
+  /** The place of what the run came to a stop at. */
+  async #tellLimit(): Promise<void> {
+    const { scenario, world } = this;
+    const waits = world.actions.filter((action) => action.task.alive).map((action) => action.step.command);
+    const way = "'limit' at the top of the file gives more time, 'background' goes on without waiting";
+    const seen = [waits.length > 0 ? `not done: ${waits.join(', ')}; ${way}` : way, await whyOpen(world)];
+    const expected = `the step is over by ${formatDuration(scenario.limit)}, the limit of the scenario`;
+    this.#expected(this.#stepAt(this.machine.now()), { expected, seen: seen.filter(Boolean).join('\n') });
   }
 
   #limitText(): string {
@@ -300,17 +323,16 @@ export class ScenarioRun {
     for (const { pid } of tasks) this.machine.spawn('kill', [String(pid), String(step.signal)]);
   }
 
-  /** Runs until an action has exited, and looks at how. */
+  /** Runs until an action has exited. */
   async #finish(action: ActionRun): Promise<void> {
-    if (action.endedAt !== undefined) return;
     await this.#advance(Number.POSITIVE_INFINITY, () => !action.task.alive);
-    action.endedAt = this.machine.now();
-    await this.#flush();
-    for (const observer of this.#observers) observer.actionEnded?.(action);
     this.#judge(action);
   }
 
-  #judge({ step, task, dmesgFrom, faults }: ActionRun): void {
+  #judge(action: ActionRun): void {
+    if (action.judged) return;
+    action.judged = true;
+    const { step, task, dmesgFrom, faults } = action;
     this.#faultsCame(step.faults, faults);
     const exit = exitText(task.exit);
     if (exit !== exitText(step.exit)) {
@@ -324,23 +346,39 @@ export class ScenarioRun {
   }
 
   async #until(step: Extract<Step, { verb: 'until' }>): Promise<void> {
+    const { limit } = this.scenario;
     const end = this.machine.now() + step.within;
     for (;;) {
       const failures = await Promise.all(step.checks.map((check) => evaluate(check, this.world)));
       const failed = failures.findIndex((failure) => failure !== undefined);
-      const late = this.machine.now() >= end;
-      if (failed < 0 || late) {
-        const failure = failures[failed];
-        const expected = `${failure?.expected} within ${formatDuration(step.within)}`;
-        this.#expected(step.checks[Math.max(failed, 0)] ?? step, failure && { ...failure, expected });
+      const check = step.checks[Math.max(failed, 0)];
+      const failure = failures[failed];
+      if (!failure) return this.#expected(check ?? step);
+      const now = this.machine.now();
+      const inVain = isInVain(check, this.world);
+      if (now >= end || now >= limit || inVain) {
+        const late =
+          now < end && !inVain
+            ? `: the scenario's limit of ${formatDuration(limit)} came first ('limit' at the top of the file gives more)`
+            : '';
+        const expected = `${failure.expected} within ${formatDuration(step.within)}${late}`;
+        this.#expected(check, { ...(await this.#explained(check, failure)), expected });
+        if (late) throw new StopRun();
         return;
       }
-      await this.#advance(Math.min(end, this.machine.now() + POLL));
+      await this.#advance(Math.min(end, limit, now + POLL));
     }
   }
 
+  /** Who keeps it from coming true, where it is the end of a transition. */
+  async #explained(check: Check, failure: Failure): Promise<Failure> {
+    const why = check.kind === 'done' ? await whyOpen(this.world) : undefined;
+    return why === undefined ? failure : { ...failure, seen: `${failure.seen}\n${why}` };
+  }
+
   async #check(check: Check): Promise<void> {
-    this.#expected(check, await evaluate(check, this.world));
+    const failure = await evaluate(check, this.world);
+    this.#expected(check, failure && (await this.#explained(check, failure)));
   }
 
   #expected(at: CheckBase, failure?: { expected: string; seen: string; at?: CheckBase }): void {
@@ -349,34 +387,6 @@ export class ScenarioRun {
     const result = failure ? { ...base, expected: failure.expected, seen: failure.seen } : base;
     this.expectations.push(result);
     for (const observer of this.#observers) observer.expectation?.(result);
-  }
-
-  /** A transition over a task in replaced code fails the run unless the scenario expects it. */
-  #unexpectedHoles(): void {
-    const wanted = this.#allChecks().flatMap((check) => (check.kind === 'hole' ? [check] : []));
-    for (const hole of this.world.facts.holes) {
-      if (wanted.some((check) => holeFits(check, hole, this.world))) continue;
-      const step = this.#begun.findLast(({ t }) => t <= hole.t)?.step;
-      const { file } = this.scenario;
-      this.#expected(step ?? { place: { file, line: 1, column: 1 }, path: 'steps' }, {
-        expected: `no task in code that '${hole.patch}' replaces, or a check 'hole' that says so`,
-        seen: `${hole.comm}:${hole.pid} ${holeText(hole)}, at ${formatDuration(hole.t)}`,
-      });
-    }
-  }
-
-  #allChecks(): Check[] {
-    const { steps, expect } = this.scenario;
-    return [...steps.flatMap((step) => ('checks' in step ? step.checks : [])), ...expect];
-  }
-
-  /** An oops is a failure of the run unless the scenario expects one like it. */
-  #unexpectedOops(): MachineFailure | undefined {
-    const wanted = this.#allChecks().flatMap((check) => (check.kind === 'oops' ? [check.text] : []));
-    const oops = this.world.facts.oopses.find(
-      ({ text }) => !wanted.some((pattern) => matches(pattern, text)),
-    );
-    return oops && { code: 'EOOPS', message: oopsText(oops) };
   }
 
   #report(failure: MachineFailure | undefined): RunReport {
@@ -413,9 +423,4 @@ function failureOf(error: unknown): MachineFailure {
   // Without a code it is a mistake in klpemu itself: its stack is what helps.
   if (typeof code !== 'string') throw error;
   return { code, message: error.message };
-}
-
-function oopsText({ comm, pid, text }: Oops): string {
-  const rip = /^RIP: \w+:(.*)$/m.exec(text)?.[1];
-  return `kernel oops in ${comm}:${pid}${rip === undefined ? '' : ` at ${rip}`}: ${text.split('\n')[0]}`;
 }

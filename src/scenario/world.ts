@@ -64,20 +64,25 @@ export interface ActionRun {
   /** Armed for it, in the order of the step's. */
   readonly faults: readonly Fault[];
   endedAt?: number;
+  /** Held against what the step expects. */
+  judged?: boolean;
 }
 
 export class World {
   readonly machine: ScenarioMachine;
   readonly facts: Recorder;
   readonly actions: ActionRun[] = [];
+  /** Names of the modules that the scenario brings, to be loaded by whomever; undefined: others may come. */
+  readonly modules: readonly string[] | undefined;
   readonly #byName = new Map<string, KnownTask[]>();
   readonly #byPid = new Map<number, KnownTask>();
   /** Lines that the log buffer has no more. */
   readonly #overwritten: string[] = [];
 
-  constructor(machine: ScenarioMachine, facts: Recorder) {
+  constructor(machine: ScenarioMachine, facts: Recorder, modules?: readonly string[]) {
     this.machine = machine;
     this.facts = facts;
+    this.modules = modules;
     machine.core.printk.onOverwritten = ({ t, text }) => this.#overwritten.push(logPrefix(t) + text);
   }
 
@@ -86,10 +91,16 @@ export class World {
     return [...this.#overwritten, ...this.machine.dmesg()];
   }
 
-  /** To be called with every event. */
-  record(event: KernelEvent): void {
+  /** To be called with every event. @returns the action that ends with it. */
+  record(event: KernelEvent): ActionRun | undefined {
     this.facts.record(event);
-    if (event.type === 'task' && event.what === 'exit') this.#byPid.get(event.pid)?.ended();
+    if (event.type !== 'task' || event.what !== 'exit') return undefined;
+    const known = this.#byPid.get(event.pid);
+    if (!known?.alive) return undefined;
+    known.ended();
+    const action = this.actions.find(({ task }) => task === known);
+    if (action) action.endedAt = this.machine.now();
+    return action;
   }
 
   /** From now on the task is remembered, also when it has ended. */

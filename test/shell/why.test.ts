@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { explainTransition } from '../../src/shell/why.ts';
+import { explainTransition } from '../../src/machine/why.ts';
 import { Session } from './session.ts';
 
 let session: Session;

@@ -7,12 +7,12 @@ import { ENABLE_FILE } from '../../bundle/sysfs.ts';
 import { errnoName } from '../../kernel/errno.ts';
 import { KERN_ERR, KERN_WARNING, type LogRecord } from '../../kernel/printk.ts';
 import type { Machine } from '../../machine/machine.ts';
+import { explainTransition, explanationText } from '../../machine/why.ts';
 import type { Command, ShellContext } from '../command.ts';
 import { errnoText } from '../errno_text.ts';
 import { parseOptions } from '../options.ts';
 import { letPass, timeInterval } from '../passing.ts';
 import { failed, ok, type Result } from '../result.ts';
-import { explainTransition, explanationText } from '../why.ts';
 
 const USAGE = 2;
 /** Virtual ns that --wait waits at most where nothing is said. */

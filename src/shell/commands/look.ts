@@ -3,10 +3,10 @@
 import type { Addr } from '../../guest/addr.ts';
 import type { TaskStruct } from '../../kernel/task_struct.ts';
 import type { Machine } from '../../machine/machine.ts';
+import { explainTransition, explanationText } from '../../machine/why.ts';
 import type { Command } from '../command.ts';
 import { parseOptions } from '../options.ts';
 import { failed, Output, ok } from '../result.ts';
-import { explainTransition, explanationText } from '../why.ts';
 import { explainGate, gateText } from '../why_gate.ts';
 
 const LONGEST_INSN = 15;

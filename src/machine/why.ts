@@ -7,8 +7,8 @@ import { CONSTANTS } from '../kernel/layout.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import { StackCheck } from '../livepatch/check_stack.ts';
 import type { KlpPatch } from '../livepatch/structs.ts';
-import type { Machine } from '../machine/machine.ts';
 import { kernelText } from '../unwind/stacktrace.ts';
+import type { Machine } from './machine.ts';
 
 export type Reason =
   | 'running'
