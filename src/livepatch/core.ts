@@ -18,7 +18,7 @@ import { Patching } from './patch.ts';
 import type { LivepatchOptions, LivepatchPorts } from './ports.ts';
 import { ShadowVariables } from './shadow.ts';
 import { klpFindPrevState, klpGetState, klpIncompatibleState } from './state.ts';
-import { type KlpFunc, type KlpObject, KlpPatch } from './structs.ts';
+import { type KlpObject, KlpPatch } from './structs.ts';
 import { klpFindObjectSymbol } from './symbol.ts';
 import { klpAttributes } from './sysfs.ts';
 import { Transition } from './transition.ts';
@@ -94,13 +94,6 @@ export class Livepatch {
   /** klp_target_state */
   get targetState(): number {
     return this.context.targetState;
-  }
-
-  /** The versions under this one on its func_stack, the newest first; none when it is not patched. */
-  versionsBelow(func: KlpFunc): KlpFunc[] {
-    const below: KlpFunc[] = [];
-    for (let next = this.patching.below(func); next; next = this.patching.below(next)) below.push(next);
-    return below;
   }
 
   /** klp_find_object_symbol(), for the loader's livepatch relocations. @param objname undefined for vmlinux. */

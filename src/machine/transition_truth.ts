@@ -14,8 +14,9 @@ import type { KlpFunc } from '../livepatch/structs.ts';
 import type { Cpu } from './cpu.ts';
 import { ForceHoles } from './force_hole.ts';
 import { PartHoles } from './part_hole.ts';
+import { type Replaced, ReplacedCode } from './replaced_code.ts';
 import { GroundTruthError, type Traces } from './traces.ts';
-import { newVersion, originalVersion, type Piece, pieceAt, piecesOf, type Version } from './version.ts';
+import { type Piece, pieceAt } from './version.ts';
 
 /** Ways of switching that are consistent; force is not. */
 const VERIFIED: ReadonlySet<string> = new Set(['stack check', 'kernel exit', 'idle loop']);
@@ -23,19 +24,13 @@ const VERIFIED: ReadonlySet<string> = new Set(['stack check', 'kernel exit', 'id
 /** Offset in a call's bytes that liveFunctions() makes of its return address. */
 const CALL_END = 4;
 
-/** What a task that switches may stand in no more, and where it may be: see TransitionTruth. */
-interface Leaving {
-  readonly pieces: readonly Piece[];
-  /** Low halves of addresses. */
-  readonly entries: ReadonlySet<number>;
-}
-
 export class TransitionTruth {
   readonly #core: KernelCore;
   readonly #traces: Traces;
   readonly #cpu: (id: number) => Cpu;
   readonly #gaps: Set<TaskStruct>;
   readonly #siteOf: (func: Addr) => Addr;
+  readonly #code: ReplacedCode;
   /** Transitions that completed over no task in replaced code, and tasks looked at for that. */
   transitions = 0;
   tasks = 0;
@@ -49,7 +44,7 @@ export class TransitionTruth {
   readonly parts: PartHoles;
   #forced = false;
   /** Until functions are registered, unregistered or loaded. */
-  #leaving: Leaving | undefined;
+  #leaving: ((ip: number) => Piece | undefined) | undefined;
 
   /**
    * @param gaps tasks that got a version through the kernel's own gap: known, and told of elsewhere.
@@ -68,6 +63,7 @@ export class TransitionTruth {
     this.#traces = traces;
     this.#cpu = cpu;
     this.#siteOf = siteOf;
+    this.#code = new ReplacedCode(core, livepatch);
     this.holes = new ForceHoles(core);
     this.parts = new PartHoles(core);
     if (!traces.shadow) return;
@@ -102,10 +98,10 @@ export class TransitionTruth {
   /** Whoever is switched now goes on in the function that it stands in. */
   #force(livepatch: Livepatch): void {
     this.#forced = true;
-    const pieces = piecesOf(this.#replaced(livepatch));
+    const replaced = this.#code.current();
     for (const task of this.#tasks()) {
       if (!task.testTif('TIF_PATCH_PENDING')) continue;
-      this.holes.leave(task, this.#live(task, pieces), livepatch.transitionPatch?.name ?? '?');
+      this.holes.leave(task, this.#live(task, replaced.pieceAt), livepatch.transitionPatch?.name ?? '?');
     }
   }
 
@@ -113,16 +109,13 @@ export class TransitionTruth {
   #check(livepatch: Livepatch): void {
     const patch = livepatch.transitionPatch;
     if (!patch) return;
-    const versions = this.#replaced(livepatch);
-    const pieces = piecesOf(versions);
+    const replaced = this.#code.current();
     // A task in the fentry call of the old function is on its way to the new one: its state is the target.
-    const patching = livepatch.targetState === CONSTANTS.KLP_PATCHED;
-    const entries = this.#entriesOf(patching ? versions.filter(isOriginal) : []);
-    const entering = (ip: number): boolean => entries.has(ip);
+    const where = this.#outsideOf(replaced, this.#entriesOf(replaced.originals(0)));
     let looked = 0;
     let clean = true;
     for (const task of this.#tasks()) {
-      const live = this.#live(task, pieces, entering);
+      const live = this.#live(task, where);
       if (live.size === 0) this.#gaps.delete(task);
       const text = (name: string): string => `'${patch.name}' is complete while ${task} stands in ${name}`;
       if (!this.#judge(livepatch, task, live, true, text)) clean = false;
@@ -138,9 +131,8 @@ export class TransitionTruth {
   #checkSwitch(livepatch: Livepatch, pid: number, comm: string, way: SwitchWay): void {
     const task = pid === 0 ? this.#core.tasks.idle.find((t) => t.comm === comm) : this.#core.tasks.byPid(pid);
     if (!task || task.stackSlot < 0) return;
-    this.#leaving ??= this.#leavingOf(this.#replaced(livepatch));
-    const { pieces, entries } = this.#leaving;
-    const live = this.#live(task, pieces, (ip) => entries.has(ip));
+    this.#leaving ??= this.#leavingNow();
+    const live = this.#live(task, this.#leaving);
     const text = (name: string): string => `${task} switches while it stands in ${name}`;
     // On its way out of the kernel, or in the idle loop, a task stands in nothing, whatever its stack is compared with.
     if (this.#judge(livepatch, task, live, way === 'stack check', text)) this.switches++;
@@ -162,7 +154,10 @@ export class TransitionTruth {
     let clean = live.size === 0;
     const left = this.holes.of(task);
     if (left.length > 0) {
-      this.holes.keep(task, this.#live(task, left));
+      this.holes.keep(
+        task,
+        this.#live(task, (ip) => pieceAt(left, ip)),
+      );
       if (this.holes.tell(task, patch, wantedVersions(livepatch))) clean = false;
     }
     if (this.#gaps.has(task)) return clean;
@@ -178,42 +173,32 @@ export class TransitionTruth {
     return [...this.#core.tasks.processes(), ...this.#core.tasks.idle].filter((task) => task.stackSlot >= 0);
   }
 
-  /** Those of the pieces that are on the task's stack, or executed by it. */
-  #live(task: TaskStruct, pieces: readonly Piece[], except?: (ip: number) => boolean): Set<Piece> {
+  /** The pieces that a task's stack leads into, or that it executes. */
+  #live(task: TaskStruct, where: (ip: number) => Piece | undefined): Set<Piece> {
     const { shadow } = this.#traces;
-    if (!shadow || pieces.length === 0) return new Set();
-    const where = (ip: number) => (except?.(ip) ? undefined : pieceAt(pieces, ip));
-    return shadow.liveFunctions(task.stackSlot, this.#ip(task), where);
-  }
-
-  /** The code that nobody may be in any more: the versions below the new one, or the one that goes. */
-  #replaced(livepatch: Livepatch): Version[] {
-    const patching = livepatch.targetState === CONSTANTS.KLP_PATCHED;
-    return loadedFuncs(livepatch).flatMap((func) => {
-      const version = (f: KlpFunc): Version => newVersion(this.#core, f);
-      if (!patching) return func.nop ? [] : [version(func)];
-      const below = livepatch.versionsBelow(func).filter((f) => !f.nop);
-      return func.nop ? below.map(version) : [...below.map(version), originalVersion(this.#core, func)];
-    });
+    return shadow ? shadow.liveFunctions(task.stackSlot, this.#ip(task), where) : new Set();
   }
 
   /**
    * Where there are versions already, klp_check_stack() does not look for the original. A task may be in its fentry
    * call, and has no version yet.
    */
-  #leavingOf(versions: readonly Version[]): Leaving {
-    const patched = new Set(versions.filter((v) => !isOriginal(v)).map((v) => v.entry));
-    const originals = versions.filter((v) => isOriginal(v) && patched.has(v.entry));
-    return { pieces: piecesOf(versions), entries: this.#entriesOf(originals) };
+  #leavingNow(): (ip: number) => Piece | undefined {
+    const replaced = this.#code.current();
+    return this.#outsideOf(replaced, this.#entriesOf(replaced.originals(1)));
+  }
+
+  #outsideOf(replaced: Replaced, entries: ReadonlySet<number>): (ip: number) => Piece | undefined {
+    return (ip) => (!replaced.any || entries.has(ip) ? undefined : replaced.pieceAt(ip));
   }
 
   /**
    * Where a task is that has entered a function and has no version yet: at its start, which may be an endbr64 before
    * the fentry call, before that call, or in it.
    */
-  #entriesOf(originals: readonly Version[]): Set<number> {
+  #entriesOf(originals: readonly number[]): Set<number> {
     return new Set(
-      originals.flatMap(({ start }) => {
+      originals.flatMap((start) => {
         const site = lo32(this.#siteOf((BigInt(TEXT_HI) << 32n) | BigInt(start))) || start;
         return [start, site, site + CALL_END];
       }),
@@ -229,10 +214,6 @@ export class TransitionTruth {
   }
 }
 
-function isOriginal({ start, entry }: Version): boolean {
-  return start === entry;
-}
-
 function loadedFuncs(livepatch: Livepatch): KlpFunc[] {
   const objects = livepatch.transitionPatch?.objects() ?? [];
   return objects.flatMap((object) => (object.isLoaded ? object.funcs() : []));
@@ -243,7 +224,7 @@ function wantedVersions(livepatch: Livepatch): Map<number, number> {
   const patching = livepatch.targetState === CONSTANTS.KLP_PATCHED;
   return new Map(
     loadedFuncs(livepatch).map((func) => {
-      const next = patching ? func : livepatch.versionsBelow(func)[0];
+      const next = patching ? func : livepatch.patching.below(func);
       return [lo32(func.oldFunc), lo32(next ? next.newFunc : func.oldFunc)];
     }),
   );

@@ -52,12 +52,6 @@ function makeVersion(core: KernelCore, func: KlpFunc, name: string, addr: Addr, 
   return version;
 }
 
-/** All text of the versions. A function that is one of them itself is no part of another. */
-export function piecesOf(versions: readonly Version[]): Piece[] {
-  const wholes = new Set(versions.map(({ start }) => start));
-  return versions.flatMap(({ pieces }) => pieces.filter((p) => !p.part || !wholes.has(p.start)));
-}
-
 export function pieceAt(pieces: readonly Piece[], ip: number): Piece | undefined {
   return pieces.find(({ start, end }) => ip >= start && ip < end);
 }
