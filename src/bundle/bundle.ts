@@ -5,11 +5,10 @@
 // member for a module lie in its blob from enabling to the bundle's end, so that an unload can never lack memory.
 
 import type { Addr } from '../guest/addr.ts';
-import type { GuestMemory } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { LAYOUT } from '../kernel/layout.ts';
 import { statesIn } from '../livepatch/state.ts';
-import { type KlpObject, KlpPatch, type KlpState } from '../livepatch/structs.ts';
+import { type KlpObject, KlpPatch, type KlpState, type StructHome } from '../livepatch/structs.ts';
 import type { Module } from '../module/module.ts';
 import { BundleError } from './error.ts';
 import type { BundleFile, BundleMember } from './format.ts';
@@ -56,7 +55,7 @@ export class Bundle {
     };
     const addr = take(SIZE, 'klp_bundle');
     core.mem.writeCString(addr + BigInt(OWNER + LAYOUT.module.fields.name), file.name);
-    this.patch = new KlpPatch(core.mem, addr);
+    this.patch = new KlpPatch(core, addr);
     this.patch.modPointer = addr + BigInt(OWNER);
     this.patch.objsPointer = addr + BigInt(NO_OBJECTS);
     this.patch.replace = file.replace;
@@ -68,8 +67,8 @@ export class Bundle {
   }
 
   /** States of its members: first of live ones, as they are in memory, then of others, as their files have them. */
-  states(mem: GuestMemory): KlpState[] {
-    const live = this.members.flatMap(({ patch }) => (patch ? [...statesIn(mem, patch)] : []));
+  states(home: StructHome): KlpState[] {
+    const live = this.members.flatMap(({ patch }) => (patch ? [...statesIn(home, patch)] : []));
     const away = this.members.flatMap(({ patch, spec }) => (patch ? [] : spec.states));
     return [...live, ...away.map((state) => ({ ...state, addr: 0n }))];
   }

@@ -80,7 +80,7 @@ export class Bundles {
       transitionEnd: () => this.#transitionEnd(),
       freed: (patch, forced) => this.#freed(patch, forced),
       states: (patch) =>
-        this.#bundles.find((bundle) => bundle.patch.addr === patch.addr)?.states(this.#parts.core.mem),
+        this.#bundles.find((bundle) => bundle.patch.addr === patch.addr)?.states(this.#parts.core),
     };
   }
 
@@ -216,7 +216,7 @@ export class Bundles {
   *enablePatch(addr: bigint, call: HostCall): HostGenerator<number> {
     const livepatch = this.#parts.livepatch();
     if (addr === 0n) return -EINVAL;
-    const patch = new KlpPatch(this.#parts.core.mem, addr);
+    const patch = new KlpPatch(this.#parts.core, addr);
     if (patch.mod === 0n || patch.objsPointer === 0n) return -EINVAL;
     const registered = this.#members.register(patch, call);
     if (registered !== undefined) return registered;

@@ -14,11 +14,10 @@ export const ENABLE_FILE = '/kernel/livepatch_bundle/enable';
 
 /** @param base the type that single patches have */
 export function bundleType(klp: KlpContext, base: KobjType): KobjType {
-  const { mem } = klp.core;
   return {
     ...base,
     attributes: (kobj) => {
-      const patch = patchOfKobj(mem, kobj);
+      const patch = patchOfKobj(klp.core, kobj);
       const order = () => klp.patches().findIndex((other) => other.addr === patch.addr) + 1;
       return [
         ...(base.attributes?.(kobj) ?? []),

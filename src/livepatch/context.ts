@@ -5,16 +5,15 @@ import type { Ftrace } from '../ftrace/ftrace.ts';
 import type { Addr } from '../guest/addr.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
+import type { Structs } from '../kernel/description.ts';
 import { type DebugSite, DynamicDebug } from '../kernel/dynamic_debug.ts';
 import type { Kobjects } from '../kernel/kobject.ts';
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import { listEntries } from '../kernel/list.ts';
 import { KERN_DEBUG } from '../kernel/printk.ts';
 import { DEBUG } from './debug_sites.ts';
 import type { LivepatchOptions, LivepatchPorts } from './ports.ts';
 import { type KlpCallback, type KlpObject, KlpPatch } from './structs.ts';
-
-const MODULE = LAYOUT.module.fields;
 
 export class KlpContext {
   readonly core: KernelCore;
@@ -28,6 +27,7 @@ export class KlpContext {
   readonly opsHead: Addr;
   readonly transitionWork: Addr;
   readonly handler: Addr;
+  readonly #module: Structs['module']['fields'];
   readonly #mutex: Addr;
   readonly #mutexLock: Addr;
   readonly #mutexUnlock: Addr;
@@ -45,6 +45,7 @@ export class KlpContext {
     options: LivepatchOptions,
   ) {
     this.core = core;
+    this.#module = core.kernel.structs.module.fields;
     this.ftrace = ftrace;
     this.kobjects = kobjects;
     this.ports = ports;
@@ -74,7 +75,7 @@ export class KlpContext {
   /** klp_transition_patch: the patch whose transition is under way. */
   get transitionPatch(): KlpPatch | undefined {
     const addr = this.core.mem.readU64(this.#transitionPatch);
-    return addr === 0n ? undefined : new KlpPatch(this.core.mem, addr);
+    return addr === 0n ? undefined : new KlpPatch(this.core, addr);
   }
   set transitionPatch(patch: KlpPatch | undefined) {
     this.core.mem.writeU64(this.#transitionPatch, patch?.addr ?? 0n);
@@ -100,9 +101,9 @@ export class KlpContext {
 
   /** klp_for_each_patch(): in the order of enabling. */
   patches(): KlpPatch[] {
-    const { mem } = this.core;
-    const addrs = listEntries(mem, this.patchesHead, LAYOUT.klp_patch.fields.list);
-    return addrs.map((addr) => new KlpPatch(mem, addr));
+    const { mem, kernel } = this.core;
+    const addrs = listEntries(mem, this.patchesHead, kernel.structs.klp_patch.fields.list);
+    return addrs.map((addr) => new KlpPatch(this.core, addr));
   }
 
   /** klp_synchronize_transition(): every CPU has left whatever it ran with preemption off. */
@@ -119,17 +120,17 @@ export class KlpContext {
   }
 
   moduleName(mod: Addr): string {
-    return this.core.mem.readCString(mod + BigInt(MODULE.name), CONSTANTS.MODULE_NAME_LEN);
+    return this.core.mem.readCString(mod + BigInt(this.#module.name), CONSTANTS.MODULE_NAME_LEN);
   }
   moduleState(mod: Addr): number {
-    return this.core.mem.readU32(mod + BigInt(MODULE.state));
+    return this.core.mem.readU32(mod + BigInt(this.#module.state));
   }
   /** mod->klp_alive: klp_module_coming() has been called for it, klp_module_going() not. */
   moduleAlive(mod: Addr): boolean {
-    return this.core.mem.readU8(mod + BigInt(MODULE.klp_alive)) !== 0;
+    return this.core.mem.readU8(mod + BigInt(this.#module.klp_alive)) !== 0;
   }
   setModuleAlive(mod: Addr, alive: boolean): void {
-    this.core.mem.writeU8(mod + BigInt(MODULE.klp_alive), alive ? 1 : 0);
+    this.core.mem.writeU8(mod + BigInt(this.#module.klp_alive), alive ? 1 : 0);
   }
 
   /** pr_debug() */

@@ -10,7 +10,7 @@ import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import { type KernelCore, negErrno } from '../kernel/core.ts';
 import type { DynamicDebug } from '../kernel/dynamic_debug.ts';
 import type { Kobjects } from '../kernel/kobject.ts';
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import { KlpContext } from './context.ts';
 import { PatchInit } from './init.ts';
@@ -55,15 +55,14 @@ export class Livepatch {
 
   #defineHostFunctions(): void {
     const { core } = this.context;
-    const { mem } = core;
     core.host.defineAll({
       klp_enable_patch: (call) => this.#enableFromGuest(call),
       klp_transition_work_fn: (call) => this.#transitionWork(call),
       klp_free_patch_work_fn: (call) => {
-        const patch = call.args[0] - BigInt(LAYOUT.klp_patch.fields.free_work);
-        return this.#freePatchWork(new KlpPatch(mem, patch));
+        const patch = call.args[0] - BigInt(core.kernel.structs.klp_patch.fields.free_work);
+        return this.#freePatchWork(new KlpPatch(core, patch));
       },
-      klp_get_state: (call) => klpGetState(this.context, new KlpPatch(mem, call.args[0]), call.args[1]),
+      klp_get_state: (call) => klpGetState(this.context, new KlpPatch(core, call.args[0]), call.args[1]),
       klp_find_prev_state: (call) => klpFindPrevState(this.context, call.args[0]),
       klp_trace_patch_state: (call) => {
         const task = core.tasks.byAddr(call.args[0]);
@@ -121,7 +120,7 @@ export class Livepatch {
   /** klp_enable_patch(). @returns 0 or -errno. */
   *enablePatch(addr: Addr, call: HostCall): HostGenerator<number> {
     const klp = this.context;
-    const patch = new KlpPatch(klp.core.mem, addr);
+    const patch = new KlpPatch(klp.core, addr);
     const invalid = this.#check(patch);
     if (invalid !== 0) return invalid;
     yield* klp.lock();
@@ -149,7 +148,8 @@ export class Livepatch {
     const klp = this.context;
     if (patch.addr === 0n || patch.mod === 0n || patch.objsPointer === 0n) return -C.EINVAL;
     if (patch.staticObjects().some((object) => object.funcsPointer === 0n)) return -C.EINVAL;
-    const isLivepatch = klp.core.mem.readU8(patch.mod + BigInt(LAYOUT.module.fields.klp)) !== 0;
+    const isLivepatch =
+      klp.core.mem.readU8(patch.mod + BigInt(klp.core.kernel.structs.module.fields.klp)) !== 0;
     if (!isLivepatch) {
       klp.err(`module ${patch.name} is not marked as a livepatch module`);
       return -C.EINVAL;

@@ -5,7 +5,7 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KobjType } from '../kernel/kobject.ts';
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import { initListHead, listAddTail, listDel, listEmpty } from '../kernel/list.ts';
 import type { SysfsDir } from '../kernel/sysfs.ts';
 import type { KlpContext } from './context.ts';
@@ -62,13 +62,14 @@ export class PatchInit {
   }
 
   #initFreeWork(patch: KlpPatch): void {
-    const { mem } = this.#klp.core;
-    const { data, entry, func } = LAYOUT.work_struct.fields;
+    const { mem, kernel } = this.#klp.core;
+    const { work_struct, completion } = kernel.structs;
+    const { data, entry, func } = work_struct.fields;
     mem.writeU64(patch.freeWork + BigInt(data), BigInt(C.WORK_STRUCT_NO_POOL));
     initListHead(mem, patch.freeWork + BigInt(entry));
     mem.writeU64(patch.freeWork + BigInt(func), this.#freeWorkFn);
-    mem.fill(patch.finish, LAYOUT.completion.size, 0);
-    initListHead(mem, patch.finish + BigInt(LAYOUT.completion.fields.wait_task_list));
+    mem.fill(patch.finish, completion.size, 0);
+    initListHead(mem, patch.finish + BigInt(completion.fields.wait_task_list));
   }
 
   #objectEarly(patch: KlpPatch, object: KlpObject): void {
@@ -189,10 +190,10 @@ export class PatchInit {
 
   /** klp_alloc_object_dynamic(); undefined without memory. */
   #allocObject(patch: KlpPatch, old: KlpObject): KlpObject | undefined {
-    const { mem, slab } = this.#klp.core;
-    const addr = slab.tryAlloc(LAYOUT.klp_object.size, 'klp_object');
+    const { kernel, slab } = this.#klp.core;
+    const addr = slab.tryAlloc(kernel.structs.klp_object.size, 'klp_object');
     if (addr === 0n) return undefined;
-    const object = new KlpObject(mem, addr);
+    const object = new KlpObject(this.#klp.core, addr);
     if (old.name !== undefined) {
       object.namePointer = this.#kstrdup(old.name);
       if (object.namePointer === 0n) {
@@ -207,10 +208,10 @@ export class PatchInit {
 
   /** klp_alloc_func_nop(); false without memory. */
   #allocNop(object: KlpObject, old: KlpFunc): boolean {
-    const { mem, slab } = this.#klp.core;
-    const addr = slab.tryAlloc(LAYOUT.klp_func.size, 'klp_func nop');
+    const { kernel, slab } = this.#klp.core;
+    const addr = slab.tryAlloc(kernel.structs.klp_func.size, 'klp_func nop');
     if (addr === 0n) return false;
-    const func = new KlpFunc(mem, addr);
+    const func = new KlpFunc(this.#klp.core, addr);
     if (old.oldName !== undefined) {
       func.oldNamePointer = this.#kstrdup(old.oldName);
       if (func.oldNamePointer === 0n) {
@@ -277,16 +278,16 @@ export class PatchInit {
   }
 
   #releaseObject(kobj: Addr): void {
-    const { mem, slab } = this.#klp.core;
-    const object = objectOfKobj(mem, kobj);
+    const { slab } = this.#klp.core;
+    const object = objectOfKobj(this.#klp.core, kobj);
     if (!object.dynamic) return;
     slab.free(object.namePointer);
     slab.free(object.addr);
   }
 
   #releaseFunc(kobj: Addr): void {
-    const { mem, slab } = this.#klp.core;
-    const func = funcOfKobj(mem, kobj);
+    const { slab } = this.#klp.core;
+    const func = funcOfKobj(this.#klp.core, kobj);
     if (!func.nop) return;
     slab.free(func.oldNamePointer);
     slab.free(func.addr);

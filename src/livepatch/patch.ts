@@ -6,16 +6,16 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import { initListHead, listAdd, listDel, listDelRcu, listEntries, listIsSingular } from '../kernel/list.ts';
 import type { KlpContext } from './context.ts';
 import { KLP_OPS, KlpFunc, type KlpObject, type KlpPatch } from './structs.ts';
 
 const C = CONSTANTS;
-const STACK_NODE = LAYOUT.klp_func.fields.stack_node;
 
 export class Patching {
   readonly #klp: KlpContext;
+  readonly #stackNode: number;
   /** Where klp_find_ops() looks first: the ops of each function, by its address. */
   readonly #ops = new Map<Addr, Addr>();
   /** Told of each function that comes onto a func_stack, and of each that goes. */
@@ -23,6 +23,7 @@ export class Patching {
 
   constructor(klp: KlpContext) {
     this.#klp = klp;
+    this.#stackNode = klp.core.kernel.structs.klp_func.fields.stack_node;
   }
 
   /** klp_find_ops(): the ops of a function that is patched; undefined for one that is not. */
@@ -36,14 +37,16 @@ export class Patching {
     if (ops === undefined) return undefined;
     const { mem } = this.#klp.core;
     const next = mem.readU64(func.stackNode);
-    return next === ops + BigInt(KLP_OPS.funcStack) ? undefined : new KlpFunc(mem, next - BigInt(STACK_NODE));
+    return next === ops + BigInt(KLP_OPS.funcStack)
+      ? undefined
+      : new KlpFunc(this.#klp.core, next - BigInt(this.#stackNode));
   }
 
   /** The versions of the function, the newest first. */
   funcStack(ops: Addr): KlpFunc[] {
     const { mem } = this.#klp.core;
     const head = ops + BigInt(KLP_OPS.funcStack);
-    return listEntries(mem, head, STACK_NODE).map((addr) => new KlpFunc(mem, addr));
+    return listEntries(mem, head, this.#stackNode).map((addr) => new KlpFunc(this.#klp.core, addr));
   }
 
   /** All klp_ops: the functions that are patched. */
@@ -105,7 +108,7 @@ export class Patching {
       klp.err(`failed to find location for function '${func.oldName}'`);
       return -C.EINVAL;
     }
-    const ops = slab.tryAlloc(KLP_OPS.size, 'klp_ops');
+    const ops = slab.tryAlloc(KLP_OPS.fops + klp.core.kernel.structs.ftrace_ops.size, 'klp_ops');
     if (ops === 0n) return -C.ENOMEM;
     const fops = klp.ftrace.ops(ops + BigInt(KLP_OPS.fops));
     fops.func = klp.handler;

@@ -2,26 +2,23 @@
 // Mirrors kernel/livepatch/state.c.
 
 import type { Addr } from '../guest/addr.ts';
-import type { GuestMemory } from '../guest/memory.ts';
-import { LAYOUT } from '../kernel/layout.ts';
 import type { KlpContext } from './context.ts';
-import type { KlpPatch, KlpState } from './structs.ts';
-
-const STATE = LAYOUT.klp_state;
+import type { KlpPatch, KlpState, StructHome } from './structs.ts';
 
 /** klp_for_each_state(): up to the one with id 0. */
-export function* statesIn(mem: GuestMemory, patch: KlpPatch): IterableIterator<KlpState> {
+export function* statesIn({ mem, kernel }: StructHome, patch: KlpPatch): IterableIterator<KlpState> {
+  const { size, fields } = kernel.structs.klp_state;
   let addr = patch.statesPointer;
   if (addr === 0n) return;
-  for (; ; addr += BigInt(STATE.size)) {
-    const id = mem.readU64(addr + BigInt(STATE.fields.id));
+  for (; ; addr += BigInt(size)) {
+    const id = mem.readU64(addr + BigInt(fields.id));
     if (id === 0n) return;
-    yield { addr, id, version: mem.readU32(addr + BigInt(STATE.fields.version)) };
+    yield { addr, id, version: mem.readU32(addr + BigInt(fields.version)) };
   }
 }
 
 function statesOf(klp: KlpContext, patch: KlpPatch): Iterable<KlpState> {
-  return klp.ports.states?.(patch) ?? statesIn(klp.core.mem, patch);
+  return klp.ports.states?.(patch) ?? statesIn(klp.core, patch);
 }
 
 /** klp_get_state(): 0 when the patch does not have it. */

@@ -5,26 +5,33 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { GuestMemory } from '../guest/memory.ts';
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import type { KernelCore } from '../kernel/core.ts';
+import type { Structs } from '../kernel/description.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import { listEntries } from '../kernel/list.ts';
 
-const PATCH = LAYOUT.klp_patch.fields;
-const OBJECT = LAYOUT.klp_object.fields;
-const FUNC = LAYOUT.klp_func.fields;
+/** struct klp_ops { node, func_stack, fops }, which struct ftrace_ops ends: also in asm/livepatch.s. Bytes. */
+export const KLP_OPS = { node: 0, funcStack: 16, fops: 32 } as const;
 
-/** struct klp_ops { node, func_stack, fops }: also in asm/livepatch.s. Bytes. */
-export const KLP_OPS = { node: 0, funcStack: 16, fops: 32, size: 32 + LAYOUT.ftrace_ops.size } as const;
+/** The memory that structures lie in, and the kernel that says how. */
+export type StructHome = Pick<KernelCore, 'mem' | 'kernel'>;
 
 class Struct {
   readonly addr: Addr;
-  readonly #mem: GuestMemory;
+  readonly #home: StructHome;
 
-  constructor(mem: GuestMemory, addr: Addr) {
-    this.#mem = mem;
+  constructor(home: StructHome, addr: Addr) {
+    this.#home = home;
     this.addr = addr;
   }
+  protected get home(): StructHome {
+    return this.#home;
+  }
   protected get mem(): GuestMemory {
-    return this.#mem;
+    return this.#home.mem;
+  }
+  protected get structs(): Structs {
+    return this.#home.kernel.structs;
   }
   /** Address of a field. */
   at(offset: number): Addr {
@@ -50,70 +57,70 @@ class Struct {
 
 export class KlpFunc extends Struct {
   get oldName(): string | undefined {
-    return this.string(FUNC.old_name, CONSTANTS.KSYM_NAME_LEN + 1);
+    return this.string(this.structs.klp_func.fields.old_name, CONSTANTS.KSYM_NAME_LEN + 1);
   }
   get oldNamePointer(): Addr {
-    return this.u64(FUNC.old_name);
+    return this.u64(this.structs.klp_func.fields.old_name);
   }
   set oldNamePointer(value: Addr) {
-    this.setU64(FUNC.old_name, value);
+    this.setU64(this.structs.klp_func.fields.old_name, value);
   }
   get newFunc(): Addr {
-    return this.u64(FUNC.new_func);
+    return this.u64(this.structs.klp_func.fields.new_func);
   }
   set newFunc(value: Addr) {
-    this.setU64(FUNC.new_func, value);
+    this.setU64(this.structs.klp_func.fields.new_func, value);
   }
   get oldSympos(): bigint {
-    return this.u64(FUNC.old_sympos);
+    return this.u64(this.structs.klp_func.fields.old_sympos);
   }
   set oldSympos(value: bigint) {
-    this.setU64(FUNC.old_sympos, value);
+    this.setU64(this.structs.klp_func.fields.old_sympos, value);
   }
   get oldFunc(): Addr {
-    return this.u64(FUNC.old_func);
+    return this.u64(this.structs.klp_func.fields.old_func);
   }
   set oldFunc(value: Addr) {
-    this.setU64(FUNC.old_func, value);
+    this.setU64(this.structs.klp_func.fields.old_func, value);
   }
   get kobj(): Addr {
-    return this.at(FUNC.kobj);
+    return this.at(this.structs.klp_func.fields.kobj);
   }
   get node(): Addr {
-    return this.at(FUNC.node);
+    return this.at(this.structs.klp_func.fields.node);
   }
   get stackNode(): Addr {
-    return this.at(FUNC.stack_node);
+    return this.at(this.structs.klp_func.fields.stack_node);
   }
   get oldSize(): number {
-    return Number(this.u64(FUNC.old_size));
+    return Number(this.u64(this.structs.klp_func.fields.old_size));
   }
   set oldSize(value: number) {
-    this.setU64(FUNC.old_size, BigInt(value));
+    this.setU64(this.structs.klp_func.fields.old_size, BigInt(value));
   }
   get newSize(): number {
-    return Number(this.u64(FUNC.new_size));
+    return Number(this.u64(this.structs.klp_func.fields.new_size));
   }
   set newSize(value: number) {
-    this.setU64(FUNC.new_size, BigInt(value));
+    this.setU64(this.structs.klp_func.fields.new_size, BigInt(value));
   }
   get nop(): boolean {
-    return this.bool(FUNC.nop);
+    return this.bool(this.structs.klp_func.fields.nop);
   }
   set nop(value: boolean) {
-    this.setBool(FUNC.nop, value);
+    this.setBool(this.structs.klp_func.fields.nop, value);
   }
   get patched(): boolean {
-    return this.bool(FUNC.patched);
+    return this.bool(this.structs.klp_func.fields.patched);
   }
   set patched(value: boolean) {
-    this.setBool(FUNC.patched, value);
+    this.setBool(this.structs.klp_func.fields.patched, value);
   }
   get transition(): boolean {
-    return this.bool(FUNC.transition);
+    return this.bool(this.structs.klp_func.fields.transition);
   }
   set transition(value: boolean) {
-    this.setBool(FUNC.transition, value);
+    this.setBool(this.structs.klp_func.fields.transition, value);
   }
 }
 
@@ -122,53 +129,53 @@ export type KlpCallback = 'pre_patch' | 'post_patch' | 'pre_unpatch' | 'post_unp
 export class KlpObject extends Struct {
   /** The module's name; undefined for vmlinux. */
   get name(): string | undefined {
-    return this.string(OBJECT.name, CONSTANTS.MODULE_NAME_LEN + 1);
+    return this.string(this.structs.klp_object.fields.name, CONSTANTS.MODULE_NAME_LEN + 1);
   }
   get namePointer(): Addr {
-    return this.u64(OBJECT.name);
+    return this.u64(this.structs.klp_object.fields.name);
   }
   set namePointer(value: Addr) {
-    this.setU64(OBJECT.name, value);
+    this.setU64(this.structs.klp_object.fields.name, value);
   }
   get funcsPointer(): Addr {
-    return this.u64(OBJECT.funcs);
+    return this.u64(this.structs.klp_object.fields.funcs);
   }
   callback(which: KlpCallback): Addr {
-    return this.u64(OBJECT[`callbacks_${which}`]);
+    return this.u64(this.structs.klp_object.fields[`callbacks_${which}`]);
   }
   get postUnpatchEnabled(): boolean {
-    return this.bool(OBJECT.callbacks_post_unpatch_enabled);
+    return this.bool(this.structs.klp_object.fields.callbacks_post_unpatch_enabled);
   }
   set postUnpatchEnabled(value: boolean) {
-    this.setBool(OBJECT.callbacks_post_unpatch_enabled, value);
+    this.setBool(this.structs.klp_object.fields.callbacks_post_unpatch_enabled, value);
   }
   get kobj(): Addr {
-    return this.at(OBJECT.kobj);
+    return this.at(this.structs.klp_object.fields.kobj);
   }
   get funcList(): Addr {
-    return this.at(OBJECT.func_list);
+    return this.at(this.structs.klp_object.fields.func_list);
   }
   get node(): Addr {
-    return this.at(OBJECT.node);
+    return this.at(this.structs.klp_object.fields.node);
   }
   /** struct module of a loaded object; 0 for vmlinux and for an object that is not loaded. */
   get mod(): Addr {
-    return this.u64(OBJECT.mod);
+    return this.u64(this.structs.klp_object.fields.mod);
   }
   set mod(value: Addr) {
-    this.setU64(OBJECT.mod, value);
+    this.setU64(this.structs.klp_object.fields.mod, value);
   }
   get dynamic(): boolean {
-    return this.bool(OBJECT.dynamic);
+    return this.bool(this.structs.klp_object.fields.dynamic);
   }
   set dynamic(value: boolean) {
-    this.setBool(OBJECT.dynamic, value);
+    this.setBool(this.structs.klp_object.fields.dynamic, value);
   }
   get patched(): boolean {
-    return this.bool(OBJECT.patched);
+    return this.bool(this.structs.klp_object.fields.patched);
   }
   set patched(value: boolean) {
-    this.setBool(OBJECT.patched, value);
+    this.setBool(this.structs.klp_object.fields.patched, value);
   }
 
   /** klp_is_module() */
@@ -186,14 +193,16 @@ export class KlpObject extends Struct {
 
   /** klp_for_each_func(); what the list holds now. */
   funcs(): KlpFunc[] {
-    return listEntries(this.mem, this.funcList, FUNC.node).map((addr) => new KlpFunc(this.mem, addr));
+    return listEntries(this.mem, this.funcList, this.structs.klp_func.fields.node).map(
+      (addr) => new KlpFunc(this.home, addr),
+    );
   }
 
   /** klp_for_each_func_static(): the array that the patch module brought. */
   staticFuncs(): KlpFunc[] {
     const funcs: KlpFunc[] = [];
-    for (let addr = this.funcsPointer; ; addr += BigInt(LAYOUT.klp_func.size)) {
-      const func = new KlpFunc(this.mem, addr);
+    for (let addr = this.funcsPointer; ; addr += BigInt(this.structs.klp_func.size)) {
+      const func = new KlpFunc(this.home, addr);
       if (func.oldNamePointer === 0n && func.newFunc === 0n && func.oldSympos === 0n) return funcs;
       funcs.push(func);
     }
@@ -202,68 +211,73 @@ export class KlpObject extends Struct {
 
 export class KlpPatch extends Struct {
   get mod(): Addr {
-    return this.u64(PATCH.mod);
+    return this.u64(this.structs.klp_patch.fields.mod);
   }
   /** patch->mod->name */
   get name(): string {
-    return this.mem.readCString(this.mod + BigInt(LAYOUT.module.fields.name), CONSTANTS.MODULE_NAME_LEN);
+    return this.mem.readCString(
+      this.mod + BigInt(this.structs.module.fields.name),
+      CONSTANTS.MODULE_NAME_LEN,
+    );
   }
   set modPointer(value: Addr) {
-    this.setU64(PATCH.mod, value);
+    this.setU64(this.structs.klp_patch.fields.mod, value);
   }
   set objsPointer(value: Addr) {
-    this.setU64(PATCH.objs, value);
+    this.setU64(this.structs.klp_patch.fields.objs, value);
   }
   get objsPointer(): Addr {
-    return this.u64(PATCH.objs);
+    return this.u64(this.structs.klp_patch.fields.objs);
   }
   get statesPointer(): Addr {
-    return this.u64(PATCH.states);
+    return this.u64(this.structs.klp_patch.fields.states);
   }
   get replace(): boolean {
-    return this.bool(PATCH.replace);
+    return this.bool(this.structs.klp_patch.fields.replace);
   }
   set replace(value: boolean) {
-    this.setBool(PATCH.replace, value);
+    this.setBool(this.structs.klp_patch.fields.replace, value);
   }
   get list(): Addr {
-    return this.at(PATCH.list);
+    return this.at(this.structs.klp_patch.fields.list);
   }
   get kobj(): Addr {
-    return this.at(PATCH.kobj);
+    return this.at(this.structs.klp_patch.fields.kobj);
   }
   get objList(): Addr {
-    return this.at(PATCH.obj_list);
+    return this.at(this.structs.klp_patch.fields.obj_list);
   }
   get enabled(): boolean {
-    return this.bool(PATCH.enabled);
+    return this.bool(this.structs.klp_patch.fields.enabled);
   }
   set enabled(value: boolean) {
-    this.setBool(PATCH.enabled, value);
+    this.setBool(this.structs.klp_patch.fields.enabled, value);
   }
   get forced(): boolean {
-    return this.bool(PATCH.forced);
+    return this.bool(this.structs.klp_patch.fields.forced);
   }
   set forced(value: boolean) {
-    this.setBool(PATCH.forced, value);
+    this.setBool(this.structs.klp_patch.fields.forced, value);
   }
   get freeWork(): Addr {
-    return this.at(PATCH.free_work);
+    return this.at(this.structs.klp_patch.fields.free_work);
   }
   get finish(): Addr {
-    return this.at(PATCH.finish);
+    return this.at(this.structs.klp_patch.fields.finish);
   }
 
   /** klp_for_each_object(); what the list holds now. */
   objects(): KlpObject[] {
-    return listEntries(this.mem, this.objList, OBJECT.node).map((addr) => new KlpObject(this.mem, addr));
+    return listEntries(this.mem, this.objList, this.structs.klp_object.fields.node).map(
+      (addr) => new KlpObject(this.home, addr),
+    );
   }
 
   /** klp_for_each_object_static(): the array that the patch module brought. */
   staticObjects(): KlpObject[] {
     const objects: KlpObject[] = [];
-    for (let addr = this.objsPointer; ; addr += BigInt(LAYOUT.klp_object.size)) {
-      const object = new KlpObject(this.mem, addr);
+    for (let addr = this.objsPointer; ; addr += BigInt(this.structs.klp_object.size)) {
+      const object = new KlpObject(this.home, addr);
       if (object.funcsPointer === 0n && object.namePointer === 0n) return objects;
       objects.push(object);
     }
@@ -271,14 +285,14 @@ export class KlpPatch extends Struct {
 }
 
 /** The patch that a kobject of sysfs is part of: container_of(). */
-export function patchOfKobj(mem: GuestMemory, kobj: Addr): KlpPatch {
-  return new KlpPatch(mem, kobj - BigInt(PATCH.kobj));
+export function patchOfKobj(home: StructHome, kobj: Addr): KlpPatch {
+  return new KlpPatch(home, kobj - BigInt(home.kernel.structs.klp_patch.fields.kobj));
 }
-export function objectOfKobj(mem: GuestMemory, kobj: Addr): KlpObject {
-  return new KlpObject(mem, kobj - BigInt(OBJECT.kobj));
+export function objectOfKobj(home: StructHome, kobj: Addr): KlpObject {
+  return new KlpObject(home, kobj - BigInt(home.kernel.structs.klp_object.fields.kobj));
 }
-export function funcOfKobj(mem: GuestMemory, kobj: Addr): KlpFunc {
-  return new KlpFunc(mem, kobj - BigInt(FUNC.kobj));
+export function funcOfKobj(home: StructHome, kobj: Addr): KlpFunc {
+  return new KlpFunc(home, kobj - BigInt(home.kernel.structs.klp_func.fields.kobj));
 }
 
 /** struct klp_state, as read. */

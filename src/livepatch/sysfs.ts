@@ -21,11 +21,10 @@ export interface PatchActions {
 const line = (value: boolean): string => `${value ? 1 : 0}\n`;
 
 export function klpAttributes(klp: KlpContext, actions: PatchActions): KlpTypes {
-  const { mem } = klp.core;
   return {
     patch: {
       attributes: (kobj) => {
-        const patch = patchOfKobj(mem, kobj);
+        const patch = patchOfKobj(klp.core, kobj);
         return [
           {
             name: 'enabled',
@@ -40,7 +39,7 @@ export function klpAttributes(klp: KlpContext, actions: PatchActions): KlpTypes 
     },
     object: {
       attributes: (kobj) => [
-        { name: 'patched', mode: 0o444, show: () => line(objectOfKobj(mem, kobj).patched) },
+        { name: 'patched', mode: 0o444, show: () => line(objectOfKobj(klp.core, kobj).patched) },
       ],
     },
   };

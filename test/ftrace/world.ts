@@ -324,7 +324,7 @@ export class World {
   #enableFrom(init: Addr): bigint {
     const module = this.core.symbols.lookup(init)?.module as string;
     const patch = this.core.symbols.matches('patch', module)[0].addr;
-    this.beforeEnable(new KlpPatch(this.core.mem, patch));
+    this.beforeEnable(new KlpPatch(this.core, patch));
     const host = this.core.host.get('klp_enable_patch');
     return this.run(host?.(this.call(patch)) as HostGenerator<bigint>);
   }
