@@ -10,23 +10,34 @@ SYM_FUNC_START(__x64_sys_finit_module)
 SYM_FUNC_END(__x64_sys_finit_module)
 
 HOST_FUNC __do_sys_finit_module
+# rdi: struct module, esi: what its init returned
+HOST_FUNC_NOTRACE do_init_module_warn
 
 # rdi: struct module. Runs its init; returns what it returned.
 SYM_FUNC_START(do_init_module)
     FENTRY
     FRAME_BEGIN
-    push    rbp_r12
     push    rbx
-    sub     rsp, 8
+    sub     rsp, 16
+    mov     [rsp], rdi
     mov     rbx, rdi
     mov     rdi, [rbx+module_init]
     call    do_one_initcall
-    movsxd  rax, eax
-    add     rsp, 8
+    test    eax, eax
+    jg      .Lsuspicious
+.Lout:
+    add     rsp, 16
     pop     rbx
-    pop     rbp_r12
     FRAME_END
     RET
+.Lsuspicious:
+    mov     [rsp+8], rax
+    mov     rdi, rbx
+    mov     esi, eax
+    call    do_init_module_warn
+    call    dump_stack
+    mov     rax, [rsp+8]
+    jmp     .Lout
 SYM_FUNC_END(do_init_module)
 
 # rdi: the function

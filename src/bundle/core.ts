@@ -179,7 +179,7 @@ export class Bundles {
     yield* klp.lock();
     patchInit.early(patch, this.#type);
     for (const member of bundle.members) this.#members.adopt(bundle, member);
-    let ret = this.#statesProblem(bundle) ? -EINVAL : patchInit.init(patch);
+    let ret = this.#statesProblem(bundle) ? -EINVAL : yield* patchInit.init(patch);
     if (ret === 0) {
       for (const member of bundle.members) if (!member.module) addBlobDir(klp, bundle, member);
       ret = yield* livepatch.enableLocked(patch, call);

@@ -135,7 +135,7 @@ export class Members {
     if (!object) return -EINVAL;
     yield* klp.lock();
     this.adopt(bundle, member);
-    let ret = patchInit.initObject(bundle.patch, object);
+    let ret = yield* patchInit.initObject(bundle.patch, object);
     if (ret === 0) {
       klp.notice(`applying bundle '${bundle.name}' to loading module '${name}'`);
       ret = yield* this.#livepatch.prePatch(object);

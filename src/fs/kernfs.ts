@@ -156,6 +156,12 @@ export class Kernfs {
     if (--node.opened > 0) return;
     this.#nodes.delete(node.file);
     this.#byKn.delete(node.kn);
+    if (node.file.guest) {
+      core.slab.free(mem.readU64(node.kn + BigInt(KERNFS_NODE.parent)));
+      core.slab.free(mem.readU64(node.kn + BigInt(KERNFS_NODE.name)));
+      core.slab.free(node.kn);
+      return;
+    }
     this.#byAttr.delete(node.attr);
     core.slab.free(mem.readU64(node.attr + BigInt(this.#kobjAttribute.attr_name)));
     core.slab.free(node.attr);
@@ -172,13 +178,29 @@ export class Kernfs {
       node = noFail(this.#fs.core.faults, () => this.#makeNode(file, kn));
       this.#nodes.set(file, node);
       this.#byKn.set(node.kn, node);
-      this.#byAttr.set(node.attr, node);
+      if (!file.guest) this.#byAttr.set(node.attr, node);
     }
     node.opened++;
     return node;
   }
 
+  /** Of a module's own attribute: the guest's functions find it and its kobject without us. */
+  #moduleNode(file: SysfsFile, kn: Addr, { kobj, attr }: NonNullable<SysfsFile['guest']>): Node {
+    const { mem, core } = this.#fs;
+    const parent = core.slab.alloc(KERNFS_NODE.size, 'kernfs_node');
+    const name = core.slab.alloc(file.name.length + 1, 'attribute name');
+    mem.writeBytes(name, latin1Bytes(`${file.name}\0`));
+    mem.writeU64(parent + BigInt(KERNFS_NODE.priv), kobj);
+    mem.writeU64(kn + BigInt(KERNFS_NODE.parent), parent);
+    mem.writeU64(kn + BigInt(KERNFS_NODE.name), name);
+    mem.writeU64(kn + BigInt(KERNFS_NODE.sysfsOps), this.#fs.symbol('kobj_sysfs_ops'));
+    mem.writeU64(kn + BigInt(KERNFS_NODE.priv), attr);
+    mem.writeU16(kn + BigInt(KERNFS_NODE.mode), CONSTANTS.S_IFREG | file.mode);
+    return { file, kn, attr, opened: 0 };
+  }
+
   #makeNode(file: SysfsFile, kn: Addr): Node {
+    if (file.guest) return this.#moduleNode(file, kn, file.guest);
     const { mem, core } = this.#fs;
     if (this.#parent === 0n) this.#parent = core.slab.alloc(KERNFS_NODE.size, 'kernfs_node');
     const functions = FUNCTIONS.find((row) => row.path.test(file.path)) as (typeof FUNCTIONS)[number];
@@ -202,9 +224,12 @@ export class Kernfs {
     this.#addActive(kn, 1);
     return kn;
   }
-  #addActive(kn: Addr, by: number): void {
+  #addActive(kn: Addr, by: 1 | -1): void {
     const at = kn + BigInt(KERNFS_NODE.active);
     this.#fs.mem.writeU32(at, (this.#fs.mem.readU32(at) + by) >>> 0);
+    // Who removes the directory waits for those who are in the module's functions.
+    const file = this.#byKn.get(kn)?.file;
+    if (file?.guest) file.parent.hold(by);
   }
 
   *#show(attr: Addr, buf: Addr): HostGenerator {

@@ -14,6 +14,8 @@ export interface TaskTexts {
   stack?(task: TaskStruct): string;
   /** The function that a sleeping task waits in; undefined where there is none. */
   wchan?(task: TaskStruct): string | undefined;
+  /** What follows the name of a workqueue's worker: `+events`. */
+  workerSuffix?(task: TaskStruct): string;
 }
 
 interface PidEntry {
@@ -58,16 +60,18 @@ export class ProcPid {
   readonly #realParentAt: bigint;
   readonly #exitStateAt: bigint;
   readonly #seq: SeqFiles;
+  readonly #texts: TaskTexts;
 
   constructor(fs: FsContext, seq: SeqFiles, texts: TaskTexts) {
     this.#fs = fs;
     this.#realParentAt = BigInt(fs.core.kernel.structs.task_struct.fields.real_parent);
     this.#exitStateAt = BigInt(fs.core.kernel.structs.task_struct.fields.exit_state);
     this.#seq = seq;
+    this.#texts = texts;
     fs.core.host.defineAll({
       // Here the number itself is the struct pid.
       get_pid_task: ({ args }) => fs.core.tasks.byPid(Number(args[0]))?.addr ?? 0n,
-      comm_show: this.#shower((task) => `${task.comm}\n`),
+      comm_show: this.#shower((task) => `${this.#name(task)}\n`),
       proc_pid_status: this.#shower((task) => this.#status(task)),
       proc_tgid_stat: this.#shower((task) => this.#stat(task)),
       proc_pid_wchan: this.#shower((task) => texts.wchan?.(task) ?? '0'),
@@ -102,6 +106,11 @@ export class ProcPid {
     };
   }
 
+  /** proc_task_name() */
+  #name(task: TaskStruct): string {
+    return task.comm + (this.#texts.workerSuffix?.(task) ?? '');
+  }
+
   #state(task: TaskStruct): string {
     return taskState(task.state, this.#fs.mem.readS32(task.addr + this.#exitStateAt));
   }
@@ -113,7 +122,7 @@ export class ProcPid {
 
   #status(task: TaskStruct): string {
     const rows: [string, string | number][] = [
-      ['Name', task.comm],
+      ['Name', this.#name(task)],
       ['Umask', '0022'],
       ['State', this.#state(task)],
       ['Tgid', task.tgid],
@@ -132,7 +141,7 @@ export class ProcPid {
     const ppid = this.#parentPid(task);
     const head = [
       task.pid,
-      `(${task.comm})`,
+      `(${this.#name(task)})`,
       this.#state(task)[0],
       ppid,
       task.tgid,

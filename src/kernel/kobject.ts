@@ -3,14 +3,15 @@
 // Invariant: a kobject that is in sysfs holds a reference to its parent, and its directory goes with
 // its last reference. The count is the guest's kref; release() runs when it drops to 0.
 
-import type { Addr } from '../guest/addr.ts';
+import { type Addr, hex16 } from '../guest/addr.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
-import type { KernelCore } from './core.ts';
+import { type KernelCore, negErrno } from './core.ts';
 import { CONSTANTS, LAYOUT } from './layout.ts';
 import type { Sysfs, SysfsAttribute, SysfsDir } from './sysfs.ts';
 
 const F = LAYOUT.kobject.fields;
 const BITS = LAYOUT.kobject.bitfields;
+const ATTR = LAYOUT.attribute.fields;
 
 /** struct kobj_type: default attributes, and what becomes of the owner in the end. */
 export interface KobjType {
@@ -23,10 +24,142 @@ export class Kobjects {
   readonly #sysfs: Sysfs;
   readonly #types = new Map<Addr, KobjType>();
   readonly #dirs = new Map<Addr, SysfsDir>();
+  /** Where a kobject is to go while it is being added, if not to its parent's directory. */
+  readonly #parents = new Map<Addr, SysfsDir>();
 
   constructor(core: KernelCore, sysfs: Sysfs) {
     this.#core = core;
     this.#sysfs = sysfs;
+    this.#defineForModules();
+  }
+
+  /** What asm/kobject.s calls and exports. */
+  #defineForModules(): void {
+    const core = this.#core;
+    const self = this;
+    core.host.defineAll({
+      kobject_create: () => this.#create(),
+      kobject_set_name_vargs: ({ args }) => this.#setName(args[0], args[1], args[2]),
+      kernfs_create_dir_ns: ({ args }) => this.#createDir(args[0]),
+      sysfs_dup_line: ({ args }) => this.#sayDuplicate(this.#parentDir(args[0]), this.#nameOf(args[0])),
+      kobject_add_internal_failed: ({ args }) => this.#addFailed(args[0], Number(BigInt.asIntN(32, args[1]))),
+      kobject_add_error: ({ args }) =>
+        core.printk.warn(`kobject_create_and_add: kobject_add error: ${BigInt.asIntN(32, args[0])}`),
+      kobject_get: ({ args: [kobj] }) => {
+        if (kobj !== 0n && this.#initialized(kobj, 'kobject_get')) this.get(kobj);
+        return kobj;
+      },
+      *kobject_put({ args: [kobj] }): HostGenerator {
+        if (kobj === 0n || !self.#initialized(kobj, 'kobject_put')) return;
+        if (core.mem.readU32(kobj + BigInt(F.kref)) === 1) yield* self.del(kobj);
+        self.put(kobj);
+      },
+      *kobject_del({ args: [kobj] }): HostGenerator {
+        if (kobj !== 0n) yield* self.del(kobj);
+      },
+      *sysfs_create_file_ns({ args: [kobj, attr] }): HostGenerator {
+        return yield* self.#createFile(kobj, attr);
+      },
+      sysfs_remove_file_ns: ({ args: [kobj, attr] }) =>
+        this.#dirs.get(kobj)?.remove(core.mem.readCString(core.mem.readU64(attr + BigInt(ATTR.name)))),
+    });
+  }
+
+  /** kobject_create(): of dynamic_kobj_ktype, which frees it with its last reference. */
+  #create(): Addr {
+    const kobj = this.#core.slab.tryAlloc(LAYOUT.kobject.size, 'kobject');
+    if (kobj !== 0n) this.init(kobj, { release: (mine) => this.#core.slab.free(mine) });
+    return kobj;
+  }
+
+  /** kobject_set_name_vargs() and the parent of kobject_add_varg(). */
+  #setName(kobj: Addr, parent: Addr, name: Addr): number | bigint {
+    const { mem, slab } = this.#core;
+    const text = mem.readCString(name).replaceAll('/', '!');
+    const copy = slab.tryAlloc(text.length + 1, 'kobject name');
+    if (copy === 0n) {
+      this.#core.printk.err('kobject: can not set name properly!');
+      return negErrno(CONSTANTS.ENOMEM);
+    }
+    mem.writeCString(copy, text);
+    mem.writeU64(kobj + BigInt(F.name), copy);
+    mem.writeU64(kobj + BigInt(F.parent), parent);
+    return 0;
+  }
+
+  #nameOf(kobj: Addr): string {
+    return this.#core.mem.readCString(this.#core.mem.readU64(kobj + BigInt(F.name)));
+  }
+
+  #parentDir(kobj: Addr): SysfsDir | undefined {
+    const parent = this.#core.mem.readU64(kobj + BigInt(F.parent));
+    return this.#parents.get(kobj) ?? (parent === 0n ? this.#sysfs.root : this.#dirs.get(parent));
+  }
+
+  /** create_dir() */
+  #createDir(kobj: Addr): number | bigint {
+    const parent = this.#parentDir(kobj);
+    if (!parent) return negErrno(CONSTANTS.ENOENT);
+    const dir = parent.addDir(this.#nameOf(kobj));
+    if (!dir) return negErrno(CONSTANTS.EEXIST);
+    const of = this.#core.mem.readU64(kobj + BigInt(F.parent));
+    if (of !== 0n) this.get(of);
+    this.#dirs.set(kobj, dir);
+    this.#setBit(kobj, BITS.state_in_sysfs.bit, true);
+    return 0;
+  }
+
+  #sayDuplicate(dir: SysfsDir | undefined, name: string): void {
+    this.#core.printk.warn(`sysfs: cannot create duplicate filename '${dir?.path ?? ''}/${name}'`);
+  }
+
+  /** The words of kobject_add_internal() for what failed below it. */
+  #addFailed(kobj: Addr, error: number): void {
+    const { mem, printk } = this.#core;
+    const parent = mem.readU64(kobj + BigInt(F.parent));
+    // It has no parent any more: what release() would put was not taken.
+    mem.writeU64(kobj + BigInt(F.parent), 0n);
+    const name = this.#nameOf(kobj);
+    if (error === -CONSTANTS.EEXIST) {
+      const why = "don't try to register things with the same name in the same directory.";
+      printk.err(`kobject_add_internal failed for ${name} with -EEXIST, ${why}`);
+      return;
+    }
+    const of = parent === 0n ? "'none'" : this.#nameOf(parent);
+    printk.err(`kobject_add_internal failed for ${name} (error: ${error} parent: ${of})`);
+  }
+
+  #initialized(kobj: Addr, what: string): boolean {
+    const known = this.#types.has(kobj) && this.#bit(kobj, BITS.state_initialized.bit);
+    if (!known) {
+      const name = this.#core.mem.readU64(kobj + BigInt(F.name)) === 0n ? '(null)' : this.#nameOf(kobj);
+      const text = `kobject: '${name}' (${hex16(kobj)}): is not initialized, yet ${what}() is being called.`;
+      this.#core.printk.warn(text);
+    }
+    return known;
+  }
+
+  /** sysfs_create_file_ns(): a file whose functions are the module's own. */
+  *#createFile(kobj: Addr, attr: Addr): HostGenerator {
+    const { mem, symbols } = this.#core;
+    const dir = this.#dirs.get(kobj);
+    if (!dir) return negErrno(CONSTANTS.EINVAL);
+    const name = mem.readCString(mem.readU64(attr + BigInt(ATTR.name)));
+    const mode = mem.readU16(attr + BigInt(ATTR.mode)) & 0o777;
+    if (dir.addFile({ name, mode, guest: { kobj, attr } })) return 0;
+    this.#sayDuplicate(dir, name);
+    yield { call: symbols.require('dump_stack') };
+    return negErrno(CONSTANTS.EEXIST);
+  }
+
+  /** A kobject of the image that stands for a directory: kernel_kobj. */
+  register(kobj: Addr, path: string): void {
+    const { mem } = this.#core;
+    const name = mem.readU64(kobj + BigInt(F.name));
+    this.init(kobj, {});
+    mem.writeU64(kobj + BigInt(F.name), name);
+    this.#dirs.set(kobj, this.#sysfs.mkdirs(path));
+    this.#setBit(kobj, BITS.state_in_sysfs.bit, true);
   }
 
   /** kobject_init() */
@@ -51,15 +184,16 @@ export class Kobjects {
 
   /**
    * kobject_add(). @param parent a kobject, or a directory that no guest kobject stands for.
+   * A name that is taken, or empty, is told by the guest's own kobject_add(), with the stack that led there.
    * @returns 0, -EINVAL, -EEXIST or -ENOMEM.
    */
-  add(kobj: Addr, parent: Addr | SysfsDir, name: string): number {
-    const { mem, slab } = this.#core;
-    if (name === '') return -CONSTANTS.EINVAL;
+  *add(kobj: Addr, parent: Addr | SysfsDir, name: string): HostGenerator<number> {
     const parentDir = typeof parent === 'bigint' ? this.#dirs.get(parent) : parent;
     if (!parentDir) return -CONSTANTS.ENOENT;
     // A slash would make a path of it; the kernel turns it into '!'.
     const entry = name.replaceAll('/', '!');
+    if (entry === '' || parentDir.get(entry)) return yield* this.#addInGuest(kobj, parent, parentDir, name);
+    const { mem, slab } = this.#core;
     const failed = this.#core.faults?.check('kobject_add', entry) ?? 0;
     if (failed !== 0) return failed;
     const text = slab.tryAlloc(entry.length + 1, 'kobject name');
@@ -67,7 +201,7 @@ export class Kobjects {
     mem.writeCString(text, entry);
     mem.writeU64(kobj + BigInt(F.name), text);
     const dir = parentDir.addDir(entry);
-    if (!dir) return this.#duplicate(parentDir, entry);
+    if (!dir) return -CONSTANTS.EEXIST;
     const created = this.#core.faults?.check('sysfs_create_groups', entry) ?? 0;
     if (created !== 0) {
       parentDir.remove(entry);
@@ -118,13 +252,17 @@ export class Kobjects {
     return this.#sysfs.mkdirs(path);
   }
 
-  #duplicate(parent: SysfsDir, name: string): number {
-    this.#core.printk.warn(`sysfs: cannot create duplicate filename '${parent.path}/${name}'`);
-    this.#core.printk.err(
-      `kobject: kobject_add_internal failed for ${name} with -EEXIST, ` +
-        "don't try to register things with the same name in the same directory.",
-    );
-    return -CONSTANTS.EEXIST;
+  *#addInGuest(kobj: Addr, parent: Addr | SysfsDir, dir: SysfsDir, name: string): HostGenerator<number> {
+    const { mem, slab, symbols } = this.#core;
+    const text = slab.tryAlloc(name.length + 1, 'kobject name');
+    if (text === 0n) return -CONSTANTS.ENOMEM;
+    mem.writeCString(text, name);
+    this.#parents.set(kobj, dir);
+    const args = [kobj, typeof parent === 'bigint' ? parent : 0n, text];
+    const result = yield { call: symbols.require('kobject_add'), args };
+    this.#parents.delete(kobj);
+    slab.free(text);
+    return Number(BigInt.asIntN(32, result));
   }
 
   #count(kobj: Addr, by: number): number {

@@ -17,6 +17,8 @@ export interface SysfsAttribute {
   readonly mode: number;
   /** Bytes, of an attribute that is binary; a page for others. */
   readonly size?: number;
+  /** A module's struct kobj_attribute and the kobject that it belongs to: show and store are then its own. */
+  readonly guest?: { readonly kobj: Addr; readonly attr: Addr };
   show?(): ShowResult | HostGenerator<ShowResult>;
   /** Bytes consumed, or -errno. @param call the host call of the task that writes. */
   store?(text: string, call: HostCall): number | HostGenerator<number>;
@@ -42,6 +44,10 @@ export class SysfsFile {
 
   get path(): string {
     return `${this.parent.path}/${this.name}`;
+  }
+
+  get guest(): SysfsAttribute['guest'] {
+    return this.#attribute.guest;
   }
 
   /** The text, or -errno: EIO without a show function, ENODEV once removed. */

@@ -135,7 +135,7 @@ export class Livepatch {
       return -C.ENODEV;
     }
     this.patchInit.early(patch);
-    let ret = this.patchInit.init(patch);
+    let ret = yield* this.patchInit.init(patch);
     if (ret === 0) ret = yield* this.enableLocked(patch, call);
     if (ret !== 0) this.patchInit.freeStart(patch);
     yield* klp.unlock();

@@ -84,32 +84,32 @@ export class PatchInit {
   }
 
   /** klp_init_patch(): in sysfs and on klp_patches, with every loaded object's symbols found. 0 or -errno. */
-  init(patch: KlpPatch): number {
+  *init(patch: KlpPatch): HostGenerator<number> {
     const klp = this.#klp;
-    const ret = klp.kobjects.add(patch.kobj, this.#root, patch.name);
+    const ret = yield* klp.kobjects.add(patch.kobj, this.#root, patch.name);
     if (ret !== 0) return ret;
     if (patch.replace) {
       const nops = this.#addNops(patch);
       if (nops !== 0) return nops;
     }
     for (const object of patch.objects()) {
-      const failed = this.initObject(patch, object);
+      const failed = yield* this.initObject(patch, object);
       if (failed !== 0) return failed;
     }
     listAddTail(klp.core.mem, patch.list, klp.patchesHead);
     return 0;
   }
 
-  initObject(patch: KlpPatch, object: KlpObject): number {
+  *initObject(patch: KlpPatch, object: KlpObject): HostGenerator<number> {
     const { kobjects } = this.#klp;
     if ((object.name?.length ?? 0) >= C.MODULE_NAME_LEN) return -C.EINVAL;
     object.patched = false;
     object.mod = 0n;
     this.#findModule(object);
-    let ret = kobjects.add(object.kobj, patch.kobj, object.displayName);
+    let ret = yield* kobjects.add(object.kobj, patch.kobj, object.displayName);
     if (ret !== 0) return ret;
     for (const func of object.funcs()) {
-      ret = this.#initFunc(object, func);
+      ret = yield* this.#initFunc(object, func);
       if (ret !== 0) return ret;
     }
     return object.isLoaded ? this.objectLoaded(patch, object) : 0;
@@ -123,7 +123,7 @@ export class PatchInit {
     if (mod !== undefined && this.#klp.moduleAlive(mod)) object.mod = mod;
   }
 
-  #initFunc(object: KlpObject, func: KlpFunc): number {
+  *#initFunc(object: KlpObject, func: KlpFunc): HostGenerator<number> {
     const name = func.oldName;
     if (name === undefined) return -C.EINVAL;
     if (func.newFunc === 0n && !func.nop) return -C.EINVAL;
@@ -131,7 +131,7 @@ export class PatchInit {
     initListHead(this.#klp.core.mem, func.stackNode);
     func.patched = false;
     func.transition = false;
-    return this.#klp.kobjects.add(func.kobj, object.kobj, `${name},${func.oldSympos || 1n}`);
+    return yield* this.#klp.kobjects.add(func.kobj, object.kobj, `${name},${func.oldSympos || 1n}`);
   }
 
   /** klp_init_object_loaded(): relocations against the object, addresses and sizes of its functions. */

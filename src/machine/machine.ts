@@ -145,6 +145,7 @@ export class Machine {
     });
     this.sysfs = new Sysfs();
     const kobjects = new Kobjects(core, this.sysfs);
+    kobjects.register(core.mem.readU64(core.symbols.require('kernel_kobj')), '/kernel');
     this.bundles =
       options.model === 'bundle'
         ? new Bundles({
@@ -191,6 +192,7 @@ export class Machine {
             .map((line) => `${line}\n`)
             .join(''),
         wchan: (task) => this.traces.wchan(task),
+        workerSuffix: (task) => this.workqueue.suffix(task),
         trampolines: () => this.ftrace.trampolines.list().map(({ start }) => start),
       },
     });
@@ -200,6 +202,7 @@ export class Machine {
       cpu,
       modulesLinkedIn: () => printModules(this.modules.loader.modules),
       unwinder: () => this.traces.stackTrace.unwinder,
+      worker: (task) => this.workqueue.info(task),
     });
     this.traps = new Traps(
       core,

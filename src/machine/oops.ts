@@ -54,6 +54,8 @@ export interface OopsPorts {
   /** The line `Modules linked in: klpdemo_target(OE) ...`. */
   modulesLinkedIn(): string;
   unwinder(): UnwindState;
+  /** What a worker of a workqueue runs; undefined for other tasks. */
+  worker(task: TaskStruct): { readonly wq: string; readonly func: Addr } | undefined;
 }
 
 /** The register file that an oops is about. */
@@ -74,6 +76,7 @@ export class Oops {
   constructor(core: KernelCore, ports: OopsPorts) {
     this.#core = core;
     this.#ports = ports;
+    core.host.define('show_stack_log_lvl', ({ cpu }) => this.dumpStack(cpu));
   }
 
   /** A struct pt_regs of the guest. */
@@ -181,7 +184,25 @@ export class Oops {
     return [
       `CPU: ${cpu} PID: ${task.pid} Comm: ${task.comm} ${tainted} ${KERNEL_VERSION} ${PACKAGE_ID}`,
       `Hardware name: ${HARDWARE}`,
+      ...this.workerInfo(task),
     ];
+  }
+
+  /** print_worker_info(): the line `Workqueue: events some_work_fn`, where there is one. */
+  workerInfo(task: TaskStruct): string[] {
+    const info = this.#ports.worker(task);
+    if (!info) return [];
+    const func = this.#core.symbols.format(info.func).replace(/\+0x[0-9a-f]+\/0x[0-9a-f]+/, '');
+    return [`Workqueue: ${info.wq} ${func}`];
+  }
+
+  /** dump_stack() of the task that a CPU executes: who, where, and its trace from the caller on. */
+  dumpStack(cpu: number): void {
+    this.#say(this.#printInfo(cpu));
+    const regs = this.currentRegs(this.#ports.cpu(cpu));
+    this.#say(
+      showTrace(this.#ports.unwinder(), this.#core.current(cpu), { regs }, this.#dumpOptions(cpu, true)),
+    );
   }
 
   #dumpOptions(id: number, current: boolean): DumpOptions {

@@ -161,6 +161,7 @@ export class Watchdog {
       .padStart(8, '0');
     const ids = `stack:${'0'.padEnd(5)} pid:${String(task.pid).padEnd(5)} ppid:${String(parent).padEnd(6)}`;
     printk.log(KERN_INFO, `task:${task.comm.padEnd(15)} state:D ${ids} flags:0x${flags}`);
+    for (const line of this.#oops.workerInfo(task)) printk.log(KERN_INFO, line);
     for (const line of this.#oops.showStack(task)) printk.log(KERN_INFO, line);
   }
 }

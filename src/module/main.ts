@@ -43,6 +43,13 @@ export class ModuleLoader {
     this.modules = new ModuleList(core);
     this.#formation = new ModuleFormation(core, ports, this.modules);
     this.params = new ModuleParams(core);
+    core.host.define('do_init_module_warn', ({ args }) => {
+      const name = core.mem.readCString(args[0] + BigInt(F.name), CONSTANTS.MODULE_NAME_LEN);
+      const ret = BigInt.asIntN(32, args[1]);
+      const convention = 'it should follow 0/-E convention';
+      core.printk.warn(`do_init_module: '${name}'->init suspiciously returned ${ret}, ${convention}`);
+      core.printk.warn('do_init_module: loading module anyway...');
+    });
   }
 
   /** load_module(), in the task that asks for it: runs until init has returned. */
@@ -149,16 +156,11 @@ export class ModuleLoader {
 
   /** do_init_module(). Throws ModuleError after everything was undone. */
   *#doInitModule(mod: Module): HostGenerator<void> {
-    const { printk, events } = this.#core;
+    const { events } = this.#core;
     const ret = mod.init === 0n ? 0 : yield* this.#callInit(mod);
     if (ret < 0) {
       yield* this.#initFailed(mod);
       throw new ModuleError(-ret, `init of ${mod.name} returned ${ret}`);
-    }
-    if (ret > 0) {
-      const convention = 'it should follow 0/-E convention';
-      printk.warn(`do_init_module: '${mod.name}'->init suspiciously returned ${ret}, ${convention}`);
-      printk.warn('do_init_module: loading module anyway...');
     }
     mod.state = 'LIVE';
     events.emit({ type: 'module', name: mod.name, state: 'LIVE' });

@@ -23,7 +23,30 @@ interface Worker {
   readonly task: TaskStruct;
   readonly cpu: number;
   current: Addr | undefined;
+  /** worker->current_func: the item itself may be gone while its function runs. */
+  func: Addr;
+  /** worker->desc: the workqueue of what it runs, or ran last. */
+  desc: string;
 }
+
+/** A work item and the workqueue that it was queued on. */
+interface Queued {
+  readonly work: Addr;
+  readonly wq: string;
+}
+
+/** What a worker runs, as print_worker_info() shows it. */
+export interface WorkerInfo {
+  readonly wq: string;
+  readonly func: Addr;
+}
+
+/** Workqueues of the image: the variable that points to one, and its name. */
+const SYSTEM_QUEUES: Readonly<Record<string, string>> = {
+  system_wq: 'events',
+  system_long_wq: 'events_long',
+  system_unbound_wq: 'events_unbound',
+};
 
 /** Workers a CPU may have; another is made when all are busy and work waits. */
 const MAX_WORKERS = 16;
@@ -31,19 +54,25 @@ const MAX_WORKERS = 16;
 export class Workqueue {
   readonly #core: KernelCore;
   readonly #dataAt: bigint;
+  readonly #funcAt: bigint;
   readonly #timerAt: bigint;
   readonly #delayedCpuAt: bigint;
   readonly #sched: Sched;
   readonly #timers: Timers;
   readonly #kthreads: Kthreads;
   readonly #workers: Worker[] = [];
-  readonly #queues: Addr[][];
+  readonly #queues: Queued[][];
+  /** Names of workqueues, by the address of struct workqueue_struct. */
+  readonly #names = new Map<Addr, string>();
+  /** Where a delayed work goes when its time comes. */
+  readonly #delayed = new Map<Addr, string>();
   /** Tasks that wait for a work item to be neither queued nor running. */
   readonly #flushers = new Map<Addr, TaskStruct[]>();
 
   constructor(core: KernelCore, sched: Sched, timers: Timers, kthreads: Kthreads) {
     this.#core = core;
     this.#dataAt = BigInt(core.kernel.structs.work_struct.fields.data);
+    this.#funcAt = BigInt(core.kernel.structs.work_struct.fields.func);
     this.#timerAt = BigInt(core.kernel.structs.delayed_work.fields.timer);
     this.#delayedCpuAt = BigInt(core.kernel.structs.delayed_work.fields.cpu);
     this.#sched = sched;
@@ -62,11 +91,22 @@ export class Workqueue {
     host.defineAll({
       worker_next_work: ({ args }) => this.#nextWork(args[0]),
       worker_work_done: ({ args }) => this.#workDone(args[0]),
-      queue_work_on: ({ args, cpu }) => this.queueWork(args[2], this.#cpu(args[0], cpu)),
+      queue_work_on: ({ args, cpu }) =>
+        this.queueWork(args[2], this.#cpu(args[0], cpu), this.#nameOf(args[1])),
       queue_delayed_work_on: ({ args, cpu }) =>
-        this.queueDelayedWork(args[2], Number(args[3]) * TICK_NS, this.#cpu(args[0], cpu)),
+        this.queueDelayedWork(
+          args[2],
+          Number(args[3]) * TICK_NS,
+          this.#cpu(args[0], cpu),
+          this.#nameOf(args[1]),
+        ),
       mod_delayed_work_on: ({ args, cpu }) =>
-        this.modDelayedWork(args[2], Number(args[3]) * TICK_NS, this.#cpu(args[0], cpu)),
+        this.modDelayedWork(
+          args[2],
+          Number(args[3]) * TICK_NS,
+          this.#cpu(args[0], cpu),
+          this.#nameOf(args[1]),
+        ),
       delayed_work_timer_fn: ({ args }) => this.#timerFn(args[0] - this.#timerAt),
       cancel_work_sync: cancel,
       cancel_delayed_work_sync: cancelDelayed,
@@ -79,9 +119,10 @@ export class Workqueue {
   /** Makes the first worker of each CPU, and points the system queues at something that is not NULL. */
   start(): void {
     for (let cpu = 0; cpu < this.#core.cpus; cpu++) this.#addWorker(cpu);
-    for (const name of ['system_wq', 'system_long_wq', 'system_unbound_wq']) {
+    for (const [name, wqName] of Object.entries(SYSTEM_QUEUES)) {
       const wq = this.#core.slab.alloc(64, 'workqueue_struct');
       this.#core.mem.writeU64(this.#core.symbols.require(name), wq);
+      this.#names.set(wq, wqName);
     }
   }
 
@@ -93,10 +134,14 @@ export class Workqueue {
     const task = noFail(this.#core.faults, () =>
       this.#kthreads.create(fn, id, `kworker/${cpu}:${index}`, cpu, true),
     );
-    const worker = { id, task, cpu, current: undefined };
+    const worker: Worker = { id, task, cpu, current: undefined, func: 0n, desc: '' };
     this.#workers.push(worker);
     this.#sched.wakeUpProcess(task);
     return worker;
+  }
+
+  #nameOf(wq: Addr): string {
+    return this.#names.get(wq) ?? SYSTEM_QUEUES.system_wq;
   }
 
   #cpu(asked: bigint, here: number): number {
@@ -115,15 +160,15 @@ export class Workqueue {
   }
 
   /** queue_work_on(): false when it was queued already. */
-  queueWork(work: Addr, cpu = 0): boolean {
+  queueWork(work: Addr, cpu = 0, wq = SYSTEM_QUEUES.system_wq): boolean {
     if (this.#pending(work)) return false;
     this.#setPending(work, true);
-    this.#insert(work, cpu);
+    this.#insert(work, cpu, wq);
     return true;
   }
 
-  #insert(work: Addr, cpu: number): void {
-    this.#queues[cpu].push(work);
+  #insert(work: Addr, cpu: number, wq: string): void {
+    this.#queues[cpu].push({ work, wq });
     this.#wakeWorker(cpu);
   }
 
@@ -142,12 +187,16 @@ export class Workqueue {
   }
 
   /** queue_delayed_work_on(): delay in virtual ns. */
-  queueDelayedWork(work: Addr, delayNs: number, cpu = 0): boolean {
+  queueDelayedWork(work: Addr, delayNs: number, cpu = 0, wq = SYSTEM_QUEUES.system_wq): boolean {
     if (this.#pending(work)) return false;
     this.#setPending(work, true);
     this.#core.mem.writeU32(work + this.#delayedCpuAt, cpu);
-    if (delayNs <= 0) this.#insert(work, cpu);
-    else this.#arm(work, delayNs);
+    if (delayNs <= 0) {
+      this.#insert(work, cpu, wq);
+    } else {
+      this.#delayed.set(work, wq);
+      this.#arm(work, delayNs);
+    }
     return true;
   }
 
@@ -157,13 +206,15 @@ export class Workqueue {
   }
 
   #timerFn(work: Addr): void {
-    this.#insert(work, this.#core.mem.readU32(work + this.#delayedCpuAt) % this.#core.cpus);
+    const wq = this.#delayed.get(work) ?? SYSTEM_QUEUES.system_wq;
+    this.#delayed.delete(work);
+    this.#insert(work, this.#core.mem.readU32(work + this.#delayedCpuAt) % this.#core.cpus, wq);
   }
 
   /** mod_delayed_work_on(): true when it was pending. */
-  modDelayedWork(work: Addr, delayNs: number, cpu = 0): boolean {
+  modDelayedWork(work: Addr, delayNs: number, cpu = 0, wq = SYSTEM_QUEUES.system_wq): boolean {
     const was = this.#grab(work, true);
-    this.queueDelayedWork(work, delayNs, cpu);
+    this.queueDelayedWork(work, delayNs, cpu, wq);
     return was;
   }
 
@@ -171,8 +222,9 @@ export class Workqueue {
   #grab(work: Addr, delayed: boolean): boolean {
     if (!this.#pending(work)) return false;
     if (delayed) this.#timers.del(work + this.#timerAt);
+    this.#delayed.delete(work);
     for (const queue of this.#queues) {
-      const i = queue.indexOf(work);
+      const i = queue.findIndex((queued) => queued.work === work);
       if (i >= 0) queue.splice(i, 1);
     }
     this.#setPending(work, false);
@@ -181,13 +233,16 @@ export class Workqueue {
 
   #nextWork(id: bigint): bigint {
     const worker = this.#workers[Number(id) - 1];
-    const work = this.#queues[worker.cpu].shift();
-    if (work === undefined) {
+    const queued = this.#queues[worker.cpu].shift();
+    if (queued === undefined) {
       worker.task.state = CONSTANTS.TASK_IDLE;
       return 0n;
     }
+    const { work } = queued;
+    worker.desc = queued.wq;
     worker.task.state = CONSTANTS.TASK_RUNNING;
     worker.current = work;
+    worker.func = this.#core.mem.readU64(work + this.#funcAt);
     // The function may queue its own work again: it is no longer pending once it runs.
     this.#setPending(work, false);
     return work;
@@ -257,8 +312,18 @@ export class Workqueue {
     yield { call: this.#core.symbols.require('schedule') };
   }
 
-  /** What a kworker runs now: `/proc/PID/comm` of a busy one says its queue (`+events`). */
-  currentWork(task: TaskStruct): Addr | undefined {
-    return this.#workers.find((w) => w.task === task)?.current;
+  /** wq_worker_comm(): what /proc/PID/comm shows behind the name, `+events` of one that works, `-events` after it. */
+  suffix(task: TaskStruct): string {
+    const worker = this.#workers.find((w) => w.task === task);
+    if (worker === undefined || worker.desc === '') return '';
+    return `${worker.current === undefined ? '-' : '+'}${worker.desc}`;
+  }
+
+  /** print_worker_info(): undefined for a task that works on nothing. */
+  info(task: TaskStruct): WorkerInfo | undefined {
+    if ((task.flags & CONSTANTS.PF_WQ_WORKER) === 0) return undefined;
+    const worker = this.#workers.find((w) => w.task === task);
+    if (worker?.current === undefined) return undefined;
+    return { wq: worker.desc, func: worker.func };
   }
 }

@@ -66,6 +66,8 @@ export const ACCEPTED: readonly Difference[] = [
   { why: 'an earlier page fault of a user program', from: /^CR2: 0{10}\S{6} CR3/, to: 'CR2: * CR3' },
   { why: 'where the stack of the task is', from: /^CR2: ffffc90\S+ CR3/, to: 'CR2: * CR3' },
   { why: 'no thread-local storage; where per-CPU areas lie', from: /^FS: .*/, to: 'FS: *' },
+  { why: 'the compiler put aside what is cold', from: /^ (\w+)\.cold\+/, to: ' $1+' },
+  { why: 'the kernel hashes addresses', from: /kobject: \(\S+\):/, to: 'kobject: (*):' },
   {
     why: 'the kernel itself is other code',
     from: /^( |RIP: 0010:)(\w+)\+0x[0-9a-f]+\/0x[0-9a-f]+$/,
