@@ -7,13 +7,14 @@ export default defineConfig({
   test: {
     include: long ? ['test/**/*.long.test.ts'] : ['test/**/*.test.ts'],
     exclude: long ? [] : ['test/**/*.long.test.ts'],
+    setupFiles: ['test/property_runs.ts'],
     // Each engine reserves address space and holds native state: processes end it for certain.
     pool: 'forks',
     // Vitest would leave one CPU idle, half of a small machine.
     maxWorkers: '100%',
     // Only what hangs is to end by the clock: a computer with other work to do is no reason to fail.
-    testTimeout: 300_000,
-    hookTimeout: 300_000,
+    testTimeout: 900_000,
+    hookTimeout: 900_000,
     watch: false,
     // For .ci/run, which prints the plain numbers at the end.
     reporters: process.env.KLPEMU_TEST_REPORT ? ['default', 'json'] : ['default'],

@@ -112,7 +112,7 @@ describe('the image, executed', () => {
     // Only between the handler's choice and the return to it is the way back hidden from the unwinder.
     const copies = ftraceInterrupted.check.functions.filter((f) => f.name.startsWith('copy of'));
     expect(copies.map((f) => f.unreliable)).toEqual([10, 0, 0]);
-  }, 180_000);
+  });
 
   it('has none in the handlers of exceptions, from the fault to the end of the process', async () => {
     const { interrupted } = await checkImage(image, 1, ['faults']);
@@ -120,7 +120,7 @@ describe('the image, executed', () => {
     const reached = new Map(interrupted.check.functions.map((f) => [f.name, f.reached]));
     const exceptions = ['page_fault', 'divide_error', 'invalid_op', 'general_protection', 'int3'];
     for (const name of exceptions) expect(reached.get(`asm_exc_${name}`), name).toBeGreaterThan(20);
-  }, 180_000);
+  });
 
   it('has wrong ones where an entry of its table is changed, at the instructions of that entry', async () => {
     const changed = entriesOf('seq_read_iter').slice(-3, -2);
@@ -144,5 +144,5 @@ describe('the image, executed', () => {
     } finally {
       machine.close();
     }
-  }, 180_000);
+  });
 });

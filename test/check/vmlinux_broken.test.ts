@@ -16,12 +16,26 @@ const PATH = join(import.meta.dirname, '../../fixtures/objects/vmlinux/vmlinux')
 const ODD = [0, 1, 7, 0x7fffffff, 0x80000000, 0xffffffff, 0x1000, 0x81000000];
 const TIMES = Number(process.env.KLPEMU_FUZZ ?? 500);
 
+/** Processor time, in microseconds. */
+function cpuTime(action: () => void): number {
+  const before = process.cpuUsage();
+  action();
+  const { user, system } = process.cpuUsage(before);
+  return user + system;
+}
+
 it(`${TIMES} kernels with words changed in headers, symbols and tables`, () => {
   const original = Uint8Array.from(readFileSync(PATH));
   const shoff = Number(new DataView(original.buffer).getBigUint64(40, true));
   const random = new Random(20);
   const outcomes = { object: 0, error: 0 };
+  const read = (bytes: Uint8Array) => {
+    const elf = parseKernelObject(bytes, 'vmlinux');
+    readOrc(elf);
+    createOrc(inputFromElf(elf));
+  };
   let slowest = 0;
+  const whole = Math.max(...[1, 2, 3].map(() => cpuTime(() => read(original))));
   for (let i = 0; i < TIMES; i++) {
     const bytes = original.slice();
     const view = new DataView(bytes.buffer);
@@ -33,21 +47,21 @@ it(`${TIMES} kernels with words changed in headers, symbols and tables`, () => {
       const value = random.below(3) === 0 ? random.below(0x100000000) : ODD[random.below(ODD.length)];
       if (at + 4 <= bytes.length) view.setUint32(at, value >>> 0, true);
     }
-    const started = performance.now();
-    try {
-      const elf = parseKernelObject(bytes, 'vmlinux');
-      readOrc(elf);
-      createOrc(inputFromElf(elf));
-      outcomes.object++;
-    } catch (error) {
-      if (!(error instanceof ElfError || error instanceof ObjtoolError)) {
-        throw new Error(`mutation ${i}: ${(error as Error).stack}`);
+    const took = cpuTime(() => {
+      try {
+        read(bytes);
+        outcomes.object++;
+      } catch (error) {
+        if (!(error instanceof ElfError || error instanceof ObjtoolError)) {
+          throw new Error(`mutation ${i}: ${(error as Error).stack}`);
+        }
+        outcomes.error++;
       }
-      outcomes.error++;
-    }
-    slowest = Math.max(slowest, performance.now() - started);
+    });
+    slowest = Math.max(slowest, took);
   }
   expect(outcomes.object).toBeGreaterThan(TIMES / 10);
   expect(outcomes.error).toBeGreaterThan(TIMES / 10);
-  expect(slowest).toBeLessThan(5000);
-}, 600_000);
+  // Of the one that is whole: how fast the computer is, and what else it does, is in both.
+  expect(slowest / whole).toBeLessThan(200);
+});

@@ -314,7 +314,6 @@ describe('a busy machine', () => {
       expect([...ways]).toEqual(expect.arrayContaining(['stack check', 'kernel exit']));
       expect(session.bytesOf('klpdemo_target:klpdemo_round')).toBe('0f1f440000');
     },
-    60_000,
   );
 
   it('carries CPUs that run into a half-written site over it', async () => {
