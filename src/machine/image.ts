@@ -1,12 +1,13 @@
 // The guest kernel's image: asm/ assembled, with its ORC table, and kept on disk between runs.
 //
-// The cache is keyed by everything the image is made from, so a stale one is never used; where it
-// cannot be written the image is assembled anew each time.
+// The cache is keyed by everything the image is made from and has a checksum over all of it, so neither a stale one
+// nor a damaged one is ever used; where it cannot be written the image is assembled anew each time.
 
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { deserialize, serialize } from 'node:v8';
+import { isMainThread } from 'node:worker_threads';
 import type { OrcTable } from '../elf/orc.ts';
 import { packageRoot } from '../guest/unicorn_library.ts';
 import type { AsmImage, AsmSource } from '../isa/assembler.ts';
@@ -36,12 +37,18 @@ const loaded = new Map<ImageFlavour, KernelImage>();
 export async function loadKernelImage(flavour: ImageFlavour = 'orc'): Promise<KernelImage> {
   let image = loaded.get(flavour);
   if (image) return image;
-  const root = packageRoot();
-  const sources = readSources(root);
-  const file = join(root, '.cache', 'image', `${imageKey(root, sources, flavour)}.bin`);
-  image = readCache(file) ?? (await assemble(sources, FLAVOURS[flavour], file));
+  image = await cachedImage(flavour, join(packageRoot(), '.cache', 'image'));
   loaded.set(flavour, image);
   return image;
+}
+
+/** The image from a folder that caches it, or assembled and put there. @throws AsmError */
+export async function cachedImage(flavour: ImageFlavour, folder: string): Promise<KernelImage> {
+  const root = packageRoot();
+  const sources = readSources(root);
+  // Of images without a checksum the names were without the number.
+  const file = join(folder, `${imageKey(root, sources, flavour)}.2.bin`);
+  return readCachedImage(file) ?? (await assemble(sources, FLAVOURS[flavour], file));
 }
 
 /** The sources under asm/, .inc files first, each with its path from the package's root. */
@@ -78,12 +85,30 @@ function filesOf(path: string): string[] {
   return stat.isDirectory() ? walk(path).sort() : [path];
 }
 
-function readCache(file: string): KernelImage | undefined {
+/** SHA-256 of what follows it: the first bytes of a cached image. */
+const CHECKSUM_SIZE = 32;
+
+const checksumOf = (bytes: Uint8Array): Buffer => createHash('sha256').update(bytes).digest();
+
+/** undefined, and said, for a file that is not what was written: it is made anew. */
+export function readCachedImage(file: string): KernelImage | undefined {
+  let bytes: Buffer;
   try {
-    return deserialize(readFileSync(file)) as KernelImage;
-  } catch {
+    bytes = readFileSync(file);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') sayUnusable(file, (error as Error).message);
     return undefined;
   }
+  const image = bytes.subarray(CHECKSUM_SIZE);
+  if (!checksumOf(image).equals(bytes.subarray(0, CHECKSUM_SIZE))) {
+    sayUnusable(file, 'it is damaged');
+    return undefined;
+  }
+  return deserialize(image) as KernelImage;
+}
+
+function sayUnusable(file: string, reason: string): void {
+  if (isMainThread) process.stderr.write(`klpemu: ${file}: ${reason}; the image is made anew\n`);
 }
 
 /** What asm/ knows of C: `struct_field`, `sizeof_struct` and the constants. */
@@ -110,7 +135,8 @@ async function assemble(
   const image = { asm, orc: table, warnings };
   try {
     mkdirSync(join(cacheFile, '..'), { recursive: true });
-    writeFileSync(`${cacheFile}.${process.pid}`, serialize(image));
+    const bytes = serialize(image);
+    writeFileSync(`${cacheFile}.${process.pid}`, Buffer.concat([checksumOf(bytes), bytes]));
     renameSync(`${cacheFile}.${process.pid}`, cacheFile);
   } catch {
     // A cache that cannot be written costs time, nothing else.
