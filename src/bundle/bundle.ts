@@ -37,6 +37,7 @@ export class Bundle {
   readonly patch: KlpPatch;
   readonly members: readonly Member[];
   readonly #core: KernelCore;
+  readonly #byObject: ReadonlyMap<string, Member>;
 
   /** @throws BundleError ENOMEM with nothing left allocated */
   constructor(core: KernelCore, file: BundleFile) {
@@ -64,6 +65,7 @@ export class Bundle {
       if (blob !== 0n) core.mem.writeBytes(blob, bytes);
       return { spec, size: bytes.length, blob };
     });
+    this.#byObject = new Map(this.members.map((member) => [member.spec.object, member]));
   }
 
   /** States of its members: first of live ones, as they are in memory, then of others, as their files have them. */
@@ -74,7 +76,7 @@ export class Bundle {
   }
 
   memberFor(object: string): Member | undefined {
-    return this.members.find((member) => member.spec.object === object);
+    return this.#byObject.get(object);
   }
 
   /** The file of a member for a module. */

@@ -34,11 +34,17 @@ export function readBundle(bytes: Uint8Array): BundleFile {
   const known = new Set(manifest.members.map((member) => member.file));
   const stray = files.find(({ name }) => !known.has(name));
   if (stray) throw new BundleError('EINVAL', `${stray.name} is in the tar and not in ${MANIFEST}`);
+  const byName = new Map<string, Uint8Array[]>();
+  for (const { name, bytes: file } of files) {
+    const same = byName.get(name);
+    if (same) same.push(file);
+    else byName.set(name, [file]);
+  }
   const members = manifest.members.map((member) => {
-    const found = files.filter(({ name }) => name === member.file);
+    const found = byName.get(member.file) ?? [];
     if (found.length !== 1)
       throw new BundleError('EINVAL', `member ${member.file} is in the tar ${found.length} times`);
-    return verifyMember(member, found[0].bytes);
+    return verifyMember(member, found[0]);
   });
   const names = new Set(members.map((member) => member.module));
   if (names.size < members.length) throw new BundleError('EINVAL', 'two members are modules of one name');

@@ -4,7 +4,8 @@
 import * as z from 'zod/mini';
 import { BundleError } from './error.ts';
 
-const name = z.string().check(z.regex(/^[\w.-]{1,55}$/));
+/** A name of a directory of sysfs: neither the directory itself nor the one above. */
+const name = z.string().check(z.regex(/^(?!\.{1,2}$)[\w.-]{1,55}$/));
 const object = z.string().check(z.regex(/^\w{1,55}$/));
 
 const member = z.strictObject({
@@ -35,10 +36,32 @@ export function parseManifest(text: string): Manifest {
   } catch (error) {
     throw new BundleError('EINVAL', `bundle.json is no JSON: ${(error as Error).message}`);
   }
+  const twice = duplicateKey(text);
+  if (twice !== undefined)
+    throw new BundleError('EINVAL', `bundle.json: the field '${twice}' is there twice`);
   const result = manifest.safeParse(json);
   if (!result.success) throw new BundleError('EINVAL', `bundle.json: ${reasonOf(result.error.issues[0])}`);
   checkMembers(result.data.members);
   return result.data;
+}
+
+/**
+ * The first key that an object has twice; JSON.parse() takes the last one, other readers the first.
+ * @param text is JSON.
+ */
+function duplicateKey(text: string): string | undefined {
+  const open: Set<string>[] = [];
+  for (const [token, string] of text.matchAll(/("(?:[^"\\]|\\.)*")\s*:|"(?:[^"\\]|\\.)*"|[{}]/gs)) {
+    if (token === '{') open.push(new Set());
+    else if (token === '}') open.pop();
+    else if (string !== undefined) {
+      const key: string = JSON.parse(string);
+      const keys = open.at(-1);
+      if (keys?.has(key)) return key;
+      keys?.add(key);
+    }
+  }
+  return undefined;
 }
 
 function reasonOf(issue: z.core.$ZodIssue): string {

@@ -116,15 +116,12 @@ export class Members {
     const { object } = member;
     if (!object) return;
     this.#livepatch.patchInit.adopt(bundle.patch, object);
+    const linked = new Set(bundle.patch.objects().map(({ addr }) => addr));
     const later = bundle.members.slice(bundle.members.indexOf(member) + 1);
-    const next = later.find((other) => other.object && this.#linked(bundle, other.object));
+    const next = later.find((other) => other.object && linked.has(other.object.addr));
     if (!next?.object) return;
     listDel(mem, object.node);
     listAddTail(mem, object.node, next.object.node);
-  }
-
-  #linked(bundle: Bundle, object: KlpObject): boolean {
-    return bundle.patch.objects().some((other) => other.addr === object.addr);
   }
 
   /** Links a live member of an enabled bundle with a target that has never run. @returns 0 or -errno. */

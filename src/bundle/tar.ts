@@ -1,6 +1,7 @@
 // The tar of a bundle: ustar, regular files only. Read in one go, as a kernel that has the bytes does.
 //
-// Invariant: what readTar() gives lies inside the bytes it was given; anything cut short is an error.
+// Invariant: what readTar() gives lies inside the bytes it was given; anything cut short is an error. What it gives is
+// what GNU tar gives: an extended header that says otherwise than the header it is about is an error.
 
 import { BundleError } from './error.ts';
 
@@ -20,11 +21,15 @@ const TYPE = 156;
 const MAGIC = [257, 8] as const;
 const PREFIX = [345, 155] as const;
 
+const PAX = 0x78; // x
+const PAX_GLOBAL = 0x67; // g
+
 type Field = readonly [number, number];
 
 /** @throws BundleError EBADMSG */
 export function readTar(bytes: Uint8Array): TarEntry[] {
   const entries: TarEntry[] = [];
+  const pax = new PaxHeaders();
   for (let at = 0; ; ) {
     if (at + BLOCK > bytes.length) throw bad('the tar is cut short: it has no end');
     const header = bytes.subarray(at, at + BLOCK);
@@ -34,10 +39,48 @@ export function readTar(bytes: Uint8Array): TarEntry[] {
     if (start + size > bytes.length) throw bad(`the tar is cut short in ${nameOf(header)}`);
     const type = header[TYPE];
     // '0' or NUL: a regular file. 'x' and 'g' are the extended headers of newer writers.
-    if (type === 0x30 || type === 0)
+    if (type === 0x30 || type === 0) {
+      pax.check(nameOf(header), size);
       entries.push({ name: nameOf(header), bytes: bytes.slice(start, start + size) });
-    else if (type !== 0x78 && type !== 0x67) throw bad(`${nameOf(header)} is no regular file`);
+    } else if (type === PAX || type === PAX_GLOBAL) pax.read(bytes.subarray(start, start + size), type);
+    else throw bad(`${nameOf(header)} is no regular file`);
     at = start + Math.ceil(size / BLOCK) * BLOCK;
+  }
+}
+
+/** Keywords of extended headers that change nothing of what a file holds or is called. */
+const HARMLESS = /^([acm]time|[ug]id|[ug]name|comment|(hdr)?charset|SCHILY\..*|LIBARCHIVE\..*|NODETAR\..*)$/;
+
+/** What extended headers say of the entry behind them. */
+class PaxHeaders {
+  readonly #global = new Map<string, string>();
+  #next = new Map<string, string>();
+
+  /** @throws BundleError for a keyword with a meaning of its own, and for what are no records */
+  read(bytes: Uint8Array, type: number): void {
+    const into = type === PAX_GLOBAL ? this.#global : this.#next;
+    for (let at = 0; at < bytes.length; ) {
+      const digits = /^(\d{1,9}) /.exec(Buffer.from(bytes.subarray(at, at + 10)).toString('latin1'))?.[1];
+      const end = at + Number(digits ?? 0);
+      const record = bytes.subarray(at + (digits?.length ?? 0) + 1, end - 1);
+      const equals = record.indexOf(0x3d);
+      const complete = digits !== undefined && end <= bytes.length && bytes[end - 1] === 0x0a;
+      if (!complete || equals <= 0) throw bad('an extended header of the tar is damaged');
+      const keyword = Buffer.from(record.subarray(0, equals)).toString('utf8');
+      if (keyword === 'path' || keyword === 'size')
+        into.set(keyword, Buffer.from(record.subarray(equals + 1)).toString('utf8'));
+      else if (!HARMLESS.test(keyword)) throw bad(`an extended header of the tar has '${keyword}'`);
+      at = end;
+    }
+  }
+
+  /** @throws BundleError where the entry would be another to a reader that goes by extended headers */
+  check(name: string, size: number): void {
+    const path = this.#next.get('path') ?? this.#global.get('path') ?? name;
+    const length = this.#next.get('size') ?? this.#global.get('size') ?? String(size);
+    this.#next = new Map();
+    if (path !== name) throw bad(`an extended header calls ${name} otherwise: ${path}`);
+    if (length !== String(size)) throw bad(`an extended header gives ${name} another size`);
   }
 }
 

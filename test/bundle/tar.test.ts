@@ -92,4 +92,32 @@ describe('bundle.md, words: the tar of a bundle', () => {
     tar('-cf', 'dir.tar', '--transform=s,^,x/,', '--no-recursion', '.', 'a');
     expect(codeOf(new Uint8Array(readFileSync(join(dir, 'dir.tar'))))).toBe('EBADMSG');
   });
+
+  /** A tar whose second entry has an extended header of these records before it. */
+  const withPax = (records: string, type = 'x'): Uint8Array => {
+    const [first, second] = entries;
+    const header = writeTar([{ name: 'PaxHeaders', bytes: new Uint8Array(Buffer.from(records)) }]);
+    header[156] = type.charCodeAt(0);
+    header.fill(0x20, 148, 156);
+    const sum = header.subarray(0, BLOCK).reduce((a, b) => a + b, 0);
+    header.set(Buffer.from(`${sum.toString(8).padStart(6, '0')}\0 `), 148);
+    const end = 2 * BLOCK;
+    const parts = [writeTar([first]).slice(0, -end), header.slice(0, -end), writeTar([second])];
+    return new Uint8Array(Buffer.concat(parts));
+  };
+
+  it.each(['x', 'g'])('is refused where an extended header (%s) makes it another tar to GNU tar', (type) => {
+    expect(readTar(withPax('20 mtime=1700000000\n', type)).map(({ name }) => name)).toEqual([
+      'bundle.json',
+      'empty.ko',
+    ]);
+    expect(codeOf(withPax('17 path=empty.ko\n', type))).toBeUndefined();
+    const renamed = withPax('17 path=other.ko\n', type);
+    writeFileSync(join(dir, 'pax.tar'), renamed);
+    expect(tar('-tf', 'pax.tar').toString()).toContain('other.ko');
+    for (const records of ['17 path=other.ko\n', '10 size=3\n', '21 GNU.sparse.major=1\n', '13 linkpath=\n'])
+      expect(codeOf(withPax(records, type)), records).toBe('EBADMSG');
+    for (const broken of ['x', '9 path=a', '99 path=a\n', '0 \n', '3 \n'])
+      expect(codeOf(withPax(broken, type)), broken).toBe('EBADMSG');
+  });
 });
