@@ -282,6 +282,10 @@ HOST_FUNC sprintf
 EXPORT_SYMBOL(sprintf)
 HOST_FUNC vsprintf
 EXPORT_SYMBOL(vsprintf)
+HOST_FUNC sscanf
+EXPORT_SYMBOL(sscanf)
+HOST_FUNC vsscanf
+EXPORT_SYMBOL(vsscanf)
 HOST_FUNC kasprintf
 EXPORT_SYMBOL(kasprintf)
 HOST_FUNC kvasprintf

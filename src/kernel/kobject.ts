@@ -234,7 +234,9 @@ export class Kobjects {
     if (this.#count(kobj, -1) > 0) return;
     const { mem, slab } = this.#core;
     const dir = this.#dirs.get(kobj);
-    const parent = mem.readU64(kobj + BigInt(F.parent));
+    // One that never was in sysfs has taken no reference.
+    const added = this.#bit(kobj, BITS.state_in_sysfs.bit);
+    const parent = added ? mem.readU64(kobj + BigInt(F.parent)) : 0n;
     const name = mem.readU64(kobj + BigInt(F.name));
     if (dir && !dir.removed) dir.parent?.remove(dir.name);
     this.#dirs.delete(kobj);

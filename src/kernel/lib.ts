@@ -9,6 +9,7 @@ import { type KernelCore, negErrno } from './core.ts';
 import { CONSTANTS } from './layout.ts';
 import { type ArgSource, callArgs, vaList } from './varargs.ts';
 import { type FormatContext, vsprintfGuest } from './vsprintf.ts';
+import { vsscanf } from './vsscanf.ts';
 
 const INT_MAX = 0x7fffffffn;
 
@@ -91,6 +92,8 @@ function formatFunctions(core: KernelCore, ctx: FormatContext): Record<string, H
     vscnprintf: bounded(listed(2), written),
     sprintf: unbounded(variadic(1)),
     vsprintf: unbounded(listed(1)),
+    sscanf: (call) => vsscanf(mem, call.args[0], call.args[1], callArgs(mem, call, 2)),
+    vsscanf: (call) => vsscanf(mem, call.args[0], call.args[1], vaList(mem, call.args[2])),
   };
 }
 

@@ -19,6 +19,7 @@ import { vsprintfGuest } from '../kernel/vsprintf.ts';
 import type { Livepatch } from '../livepatch/core.ts';
 import type { Kmalloc } from '../mm/kmalloc.ts';
 import { defineMm } from '../mm/mm.ts';
+import { defineUsercopy } from '../mm/usercopy.ts';
 import { FIRST_MODULE, ModuleArena, warnVmalloc } from '../module/module_alloc.ts';
 import { printModules, procModules } from '../module/procfs.ts';
 import { Sched } from '../sched/core.ts';
@@ -123,6 +124,10 @@ export class Machine {
       tainted: () => printTainted(core.taints),
       afterGracePeriod: (done) => rcu.afterGracePeriod(done),
     });
+    const imageText = image.asm.sections.find((s) => s.name === '.text') ?? { addr: 0n, size: 0 };
+    defineUsercopy(core, [imageText.addr, imageText.addr + BigInt(imageText.size)], (addr) =>
+      this.mm.objectAt(addr),
+    );
     defineRandom(core, options.seed ^ 0x72616e64);
     defineTime(core, this.timers);
     defineWait(core, this.sched);

@@ -7,12 +7,13 @@
 import type { Addr } from '../guest/addr.ts';
 import { hex } from '../guest/addr.ts';
 import type { HostCall } from '../guest/hostcall.ts';
-import { GuestMemoryError } from '../guest/memory.ts';
+import { GuestMemoryError, PAGE_SIZE } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
 import { slotSize } from '../kernel/slab.ts';
 import { addTaint } from '../kernel/taint.ts';
 import { checkZones, paintZones, redzoneReport, type Zoned, zonesOf } from './redzone.ts';
+import type { HeapObject } from './usercopy.ts';
 
 /** What kmalloc(0) gives: it may be freed, and not followed. */
 export const ZERO_SIZE_PTR = 16n;
@@ -123,6 +124,16 @@ export class Kmalloc {
     return this.#live.get(addr)?.size ?? this.#core.slab.sizeOf(addr);
   }
 
+  /** The object of a module that an address lies in, with what its cache lets a user's copy touch. */
+  objectAt(addr: Addr): HeapObject | undefined {
+    for (const object of this.#live.values()) {
+      if (addr < object.addr || addr >= object.addr + BigInt(object.size)) continue;
+      const own = object.cache !== cacheOf(object.size);
+      return { addr: object.addr, cache: object.cache, usable: own ? 0 : usableOf(object.size) };
+    }
+    return undefined;
+  }
+
   /** What modules have now, oldest first; what kfree_rcu() has is not theirs any more. */
   objects(module?: string): ModuleObject[] {
     return [...this.#live.values()].filter((o) => !o.dying && (module === undefined || o.module === module));
@@ -170,6 +181,11 @@ export class Kmalloc {
   leaks(): ModuleObject[] {
     return [...this.#live.values()].filter((o) => o.reported);
   }
+}
+
+/** The whole of a slot of kmalloc's own caches, or of the pages. */
+function usableOf(size: number): number {
+  return size > KMALLOC_MAX_CACHE_SIZE ? Math.ceil(size / PAGE_SIZE) * PAGE_SIZE : slotSize(size);
 }
 
 /** `kmalloc-64`, or the page allocator's name for what is larger than any cache. */

@@ -4,14 +4,18 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostFunction } from '../guest/hostcall.ts';
 import { PAGE_SIZE } from '../guest/memory.ts';
-import type { KernelCore } from '../kernel/core.ts';
+import { type KernelCore, negErrno } from '../kernel/core.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import { writeCut } from '../kernel/lib.ts';
 import { callArgs, vaList } from '../kernel/varargs.ts';
 import { type FormatContext, vsprintfGuest } from '../kernel/vsprintf.ts';
 import { Caches } from './caches.ts';
 import { Kmalloc, type KmallocPorts, ZERO_SIZE_PTR } from './kmalloc.ts';
 
+const { EFAULT, ERANGE } = CONSTANTS;
 const STRING_MAX = 1 << 20;
+/** TASK_SIZE_MAX and a page: what lies below is no kernel address. */
+const KERNEL_FROM = 0x8000_0000_0000n;
 /** kfree_rcu(ptr): the place of the rcu_head is below this. */
 const RCU_OFFSET_MAX = 4096n;
 
@@ -24,6 +28,10 @@ export function defineMm(core: KernelCore, format: FormatContext, ports: Kmalloc
     ...pageFunctions(kmalloc),
     ...copyFunctions(core, kmalloc, format),
     ...caches.hostFunctions(),
+  });
+  core.host.define('copy_from_kernel_nofault_allowed', ({ args: [from, size] }) => {
+    if (BigInt.asIntN(48, from) !== BigInt.asIntN(64, from) || from < KERNEL_FROM) return negErrno(ERANGE);
+    return size === 0n || core.mem.isMapped(from, Number(size)) ? 0 : negErrno(EFAULT);
   });
   return kmalloc;
 }
