@@ -1,6 +1,7 @@
 // klpemu disas: guest text at a moment of a scenario, with the sites that are rewritten as they are then.
 
 import type { DisassembledInsn } from '../isa/disassembler.ts';
+import { didYouMean } from '../kernel/nearest.ts';
 import type { ScenarioMachine } from '../scenario/ports.ts';
 import { listCode, nameTarget, siteAddr } from '../scenario/text.ts';
 import { jsonValue } from '../scenario/trace.ts';
@@ -46,12 +47,17 @@ export async function disas(file: string, places: readonly string[], options: Di
 
 async function listing(machine: ScenarioMachine, site: SiteRef, options: DisasOptions): Promise<Listing> {
   const addr = siteAddr(machine, site);
-  if (addr === undefined) throw new UsageError(`no symbol ${site.symbol} at this moment`);
+  if (addr === undefined) throw new UsageError(noSymbol(machine, site));
   const found = machine.core.symbols.lookup(addr);
   const size = options.bytes ?? (found ? found.size - found.offset : DEFAULT_BYTES);
   const insns = await listCode(machine, addr, size, options.intel ? 'intel' : 'att');
   if (insns.length === 0) throw new UsageError(`no memory is mapped at 0x${addr.toString(16)}`);
   return { place: site.text, name: nameTarget(machine, addr) ?? site.text, addr, insns };
+}
+
+function noSymbol(machine: ScenarioMachine, { symbol = '' }: SiteRef): string {
+  const names = [...machine.core.symbols.all()].map(({ name }) => name);
+  return `no symbol ${symbol} at this moment${didYouMean(symbol, names)}`;
 }
 
 function listingText({ name, addr, insns }: Listing): string {

@@ -11,7 +11,7 @@ export type Request =
   | { readonly pipe: true }
   /** Ends the command that this client waits for. */
   | { readonly interrupt: true }
-  /** Whether the machine lives; answered at once. */
+  /** Whether the machine lives, and is at a command; answered at once. */
   | { readonly state: true }
   | { readonly down: true };
 

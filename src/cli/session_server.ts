@@ -126,13 +126,9 @@ export class SessionServer {
 
   #state(socket: Socket): void {
     this.#whenUp(({ death }) => {
-      const reply: Reply = {
-        status: 0,
-        stdout: '',
-        stderr: '',
-        ...(death === undefined ? {} : { failure: death }),
-      };
-      send(socket, `${JSON.stringify(reply)}\n`);
+      const failure = death === undefined ? {} : { failure: death };
+      const busy = this.#serving !== undefined;
+      send(socket, `${JSON.stringify({ status: 0, stdout: '', stderr: '', busy, ...failure })}\n`);
     });
   }
 

@@ -17,7 +17,8 @@ export function addShellCommands(root: Command): void {
     .addHelpText(
       'after',
       `
-The exit code is that of the last command, or of \`exit N\`.
+The exit code is that of the last command, or of \`exit N\`; of a command that was given up at --limit it is 124, of
+one that Ctrl-C ended 130.
 
 Examples:
   klpemu shell
@@ -43,7 +44,8 @@ Examples:
     .addHelpText(
       'after',
       `
-The exit code is the command's.
+The exit code is the command's; 124 when it was given up at the limit of \`klpemu up --limit\`, 130 after Ctrl-C,
+2 when no machine is up, 3 when the machine has failed or died.
 
 Examples:
   klpemu exec -- modprobe klpdemo_patch_vmlinux
@@ -54,6 +56,17 @@ Examples:
     .command('down')
     .description('end the machine that is up')
     .addOption(nameOption())
+    .addHelpText(
+      'after',
+      `
+Exit codes:
+  0  it is ended; by force when it does not answer for 5 s, and also when it had died: the reason is said then
+  2  no machine of that name is up
+
+Examples:
+  klpemu down
+  klpemu up --name second && klpemu down --name second`,
+    )
     .action(async (options) => (await import('./down.ts')).down(options));
   root
     .command('why')

@@ -9,6 +9,7 @@ import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { Sched } from '../sched/core.ts';
 import type { Fork } from '../sched/fork.ts';
 import { MachineError } from './executor.ts';
+import { noProgram } from './programs.ts';
 
 export class UserTasks {
   readonly #core: KernelCore;
@@ -42,7 +43,7 @@ export class UserTasks {
   create(program: string, args: readonly string[], comm: string): TaskStruct {
     const entry = this.#programs.get(program);
     if (entry === undefined) {
-      throw new MachineError(`no program ${program}; there are: ${this.programs().join(' ')}`);
+      throw new MachineError(noProgram(program, this.programs()));
     }
     const task = this.#fork.createUserTask(
       { comm, entry, argv: [program, ...args] },

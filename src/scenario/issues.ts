@@ -1,6 +1,7 @@
 // What zod found wrong, as sentences: which value of a union was meant, which key was perhaps misspelt.
 
 import type * as z from 'zod/mini';
+import { nearest } from '../kernel/nearest.ts';
 import type { Problem } from './error.ts';
 import { nearest } from './nearest.ts';
 import { type Path, pathText, type YamlSource } from './source.ts';

@@ -2,6 +2,7 @@
 
 import { existsSync, readFileSync } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
+import { programProblem } from '../machine/programs.ts';
 import { buildChecks } from './build_checks.ts';
 import { StepBuilder } from './build_steps.ts';
 import { type Problem, ScenarioError } from './error.ts';
@@ -118,6 +119,8 @@ class Builder {
 
   #task(raw: RawTask, start: number, at: Path): TaskSpec {
     const name = raw.name ?? raw.comm ?? raw.program;
+    const wrong = programProblem(raw.program, raw.args ?? []);
+    if (wrong !== undefined) this.#problem([...at, 'program'], wrong);
     return {
       name,
       program: raw.program,

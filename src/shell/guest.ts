@@ -45,8 +45,9 @@ export interface FileError {
 
 /** Virtual ns after which a command is given up. */
 const TIME_LIMIT = 3600e9;
-/** Virtual ns in which a task that was sent a signal should be gone. */
+/** In which a task that was sent a signal should be gone: virtual ns, and instructions. */
 const GRACE_NS = 1e9;
+const GRACE_INSTRUCTIONS = 500_000;
 const SIGINT = 2;
 const SIGKILL = 9;
 const O_APPEND = 0o2000;
@@ -145,7 +146,8 @@ export class Guest {
     const signal = why === 'interrupted' ? SIGINT : SIGKILL;
     this.#guarded(() => {
       machine.exit.sendSignal(task, signal);
-      machine.runUntil(ended, GRACE_NS);
+      const until = machine.executor.instructions + GRACE_INSTRUCTIONS;
+      machine.runUntil(() => ended() || machine.executor.instructions >= until, GRACE_NS);
     });
     const stood = `it stood in${stack.join('')}`;
     const left = ended() ? '' : `pid ${task.pid} goes on in the kernel, where no signal reaches it; `;

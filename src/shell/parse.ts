@@ -47,6 +47,31 @@ const UNSUPPORTED: Readonly<Record<string, string>> = {
   '(': 'a subshell',
   ')': 'a subshell',
 };
+const HOST = 'write it in a shell of the host, around klpemu exec';
+const LOOP = `a loop is not supported: ${HOST}`;
+const CONDITION = `a condition is not supported: use && and ||, or ${HOST}`;
+/** What begins more than a simple command in other shells, where a command's name stands. */
+const RESERVED: Readonly<Record<string, string>> = {
+  for: LOOP,
+  while: LOOP,
+  until: LOOP,
+  select: LOOP,
+  do: LOOP,
+  done: LOOP,
+  if: CONDITION,
+  // biome-ignore lint/suspicious/noThenProperty: a word of the shell, and nothing is awaited.
+  then: CONDITION,
+  elif: CONDITION,
+  else: CONDITION,
+  fi: CONDITION,
+  case: CONDITION,
+  esac: CONDITION,
+  function: `a function is not supported: ${HOST}`,
+  '{': 'a group is not supported: use ; and &&',
+  '}': 'a group is not supported: use ; and &&',
+  '[[': 'use [ and ]',
+  '!': 'use || instead of !',
+};
 const ESCAPES: Readonly<Record<string, string>> = {
   n: '\n',
   t: '\t',
@@ -151,6 +176,7 @@ function readTokens(text: string, place: { line: number }): Token[] {
         advance(at + operator.length);
         continue;
       }
+      refuseReserved(text, at, tokens.at(-1));
       const { word, end } = readWord(text, at);
       tokens.push({ kind: 'word', word, line: place.line });
       advance(end);
@@ -158,6 +184,19 @@ function readTokens(text: string, place: { line: number }): Token[] {
   }
   return tokens;
 }
+
+/** @throws ShellSyntaxError where a reserved word stands for a command. */
+function refuseReserved(text: string, at: number, before: Token | undefined): void {
+  const operand = before && (before.kind === 'word' || before.text.startsWith('>'));
+  const [word] = operand
+    ? []
+    : (/^[^\s;|&<>'"\\]+(?=[\s;]|$)/.exec(text.slice(at, at + LONGEST_RESERVED)) ?? []);
+  if (word !== undefined && Object.hasOwn(RESERVED, word))
+    throw new ShellSyntaxError(`\`${word}': ${RESERVED[word]}`);
+}
+
+/** And the character that ends it. */
+const LONGEST_RESERVED = 'function'.length + 1;
 
 /** Collects the parts of one word. */
 class WordBuilder {

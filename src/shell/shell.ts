@@ -6,9 +6,10 @@ import { KernelError } from '../kernel/errno.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { ShellContext } from './command.ts';
-import { commandTable } from './commands/index.ts';
+import { commandTable, helpText } from './commands/index.ts';
 import { errnoText } from './errno_text.ts';
 import { Guest, GuestInterrupted, type GuestOptions, GuestTimeout } from './guest.ts';
+import { instead } from './missing.ts';
 import { ModuleStore } from './module_store.ts';
 import {
   type Pipeline,
@@ -26,6 +27,8 @@ const NOT_FOUND = 127;
 const SYNTAX = 2;
 const TIMED_OUT = 124;
 const INTERRUPTED = 130;
+/** To these, in a shell, it is a word as any other. */
+const PRINTS_HELP_AS_TEXT: ReadonlySet<string> = new Set(['echo', 'test', '[', 'true', 'false', ':']);
 /** What the shell calls itself in its own messages. */
 const SELF = 'klpemu';
 
@@ -175,7 +178,10 @@ export class Shell {
     if (name === 'exit') return this.#exit(args);
     const { self, commands } = this.context;
     const command = commands.get(baseName(name));
-    if (!command) return failed(`${self}${name}: command not found`, NOT_FOUND);
+    if (!command)
+      return failed(`${self}${name}: command not found${instead(name, commands.keys())}`, NOT_FOUND);
+    if (args.length === 1 && args[0] === '--help' && !PRINTS_HELP_AS_TEXT.has(command.name))
+      return ok(helpText(command));
     const notes: string[] = [];
     const { events } = this.context.guest.machine.core;
     const unsubscribe = events.subscribe((e) => e.type === 'note' && notes.push(e.text), ['note']);

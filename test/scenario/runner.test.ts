@@ -58,11 +58,11 @@ describe('a run', () => {
 
   it('starts tasks at their times, between steps and within them', async () => {
     const { machine } = await run(`tasks:
-  - { program: late, start: 3ms }
-  - { program: pair, count: 2 }
+  - { program: pause, start: 3ms }
+  - { program: spin, count: 2 }
 steps: [{ wait: 10ms }]
 `);
-    expect(machine.spawned).toEqual(['0 pair', '0 pair', '3000000 late']);
+    expect(machine.spawned).toEqual(['0 spin', '0 spin', '3000000 pause']);
   });
 
   it('tells which action ended otherwise than it should, and what the kernel said meanwhile', async () => {
@@ -143,7 +143,7 @@ expect:
 
   it('of tasks know the dead ones that the scenario started', async () => {
     const { failed } = await run(
-      `tasks: [{ name: a, program: x }, { name: b, program: y }]
+      `tasks: [{ name: a, program: pause }, { name: b, program: spin }]
 steps: [{ wait: 1ms }]
 expect:
   gone: [a, b]
@@ -151,7 +151,7 @@ expect:
   exit: [{ task: a, status: killed }, { task: a, status: 0 }]
   output: [{ task: a, text: hello }, { task: c, text: hello }]
 `,
-      ([program]) => (program === 'x' ? { ns: 10, exit: 137, stdout: 'hello\n' } : { ns: 1e9 }),
+      ([program]) => (program === 'pause' ? { ns: 10, exit: 137, stdout: 'hello\n' } : { ns: 1e9 }),
     );
     expect(failed).toEqual([
       'expect.gone[1]: b is gone / b:11 is there',
@@ -178,7 +178,7 @@ expect:
 
   it('of until are looked at again until they hold or it is too late', async () => {
     const { failed, report } = await run(
-      `tasks: [{ name: a, program: x }]
+      `tasks: [{ name: a, program: pause }]
 steps:
   - until: { gone: a }
   - { until: { alive: a }, within: 5ms }

@@ -87,9 +87,22 @@ describe('what goes wrong in the guest', () => {
     );
   });
 
-  it('fails the run when a program is asked for that there is none of', async () => {
-    const report = await run('tasks: [{ program: emacs }]');
-    expect(report.failure?.message).toMatch(/no program emacs; there are: .*reader/);
+  it('is found before it when a program is asked for that there is none of, or whose arguments are wrong', () => {
+    const problem = (task: string) => {
+      try {
+        parseScenario(`tasks: [{ ${task} }]`, 'x.yaml');
+      } catch (error) {
+        return (error as Error).message;
+      }
+    };
+    expect(problem('program: emacs')).toMatch(/^x\.yaml:1:20: .*no program 'emacs'; there are: cat .*reader/);
+    expect(problem('program: readr')).toMatch(/no program 'readr'; did you mean 'reader'\?$/);
+    expect(problem('program: reader, args: [/proc/cmdline]')).toMatch(
+      /MS is missing; usage: reader PATH MS \[ROUNDS\]$/,
+    );
+    expect(problem('program: sleep, args: [a]')).toMatch(/MS must be a whole number, not 'a'/);
+    expect(problem('program: spin, args: [1]')).toMatch(/'1' is one argument too many; usage: spin$/);
+    expect(problem('program: sleep, args: [1000, 3]')).toBeUndefined();
   });
 
   it('ends tasks that are killed', async () => {

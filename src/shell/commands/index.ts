@@ -1,5 +1,6 @@
 // The table of commands.
 
+import { didYouMean } from '../../kernel/nearest.ts';
 import type { Command } from '../command.ts';
 import { failed, ok } from '../result.ts';
 import { bundle } from './bundle.ts';
@@ -18,15 +19,29 @@ const help: Command = {
   run: ({ args, shell }) => {
     const [name] = args;
     if (name !== undefined) {
-      const command = shell.commands.get(name);
-      if (!command) return failed(`${shell.self}help: no help topics match \`${name}'`);
-      return ok(`${command.usage}\n    ${command.summary}\n`);
+      const about = name === EXIT.name ? EXIT : shell.commands.get(name);
+      if (about) return ok(helpText(about));
+      const near = didYouMean(name, shell.commands.keys());
+      return failed(`${shell.self}help: no help topics match \`${name}'${near}`);
     }
-    const rows = [...shell.commands.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+    const rows = [...shell.commands.values(), EXIT].sort((a, b) => (a.name < b.name ? -1 : 1));
     const width = Math.max(...rows.map((row) => row.name.length));
-    const lines = rows.map((row) => `${row.name.padEnd(width)}  ${row.summary}\n`);
-    return ok(`${lines.join('')}${'exit'.padEnd(width)}  leave the shell, with a status\n`);
+    return ok(rows.map((row) => `${row.name.padEnd(width)}  ${row.summary}\n`).join(''));
   },
+};
+
+/** The shell's own. */
+const EXIT = { name: 'exit', usage: 'exit [STATUS]', summary: 'leave the shell, with a status' };
+
+export function helpText({ usage, summary }: Pick<Command, 'usage' | 'summary'>): string {
+  return `${usage}\n    ${summary}\n`;
+}
+
+const clear: Command = {
+  name: 'clear',
+  usage: 'clear',
+  summary: 'clear the screen',
+  run: () => ({ ...ok(), clear: true }),
 };
 
 /** Commands by name. `exit` is the shell's own. */
@@ -39,6 +54,7 @@ export function commandTable(): ReadonlyMap<string, Command> {
     bundle,
     ...SYSTEM_COMMANDS,
     ...LOOK_COMMANDS,
+    clear,
     help,
   ];
   return new Map(all.map((command) => [command.name, command]));

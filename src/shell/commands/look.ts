@@ -1,6 +1,7 @@
 // Commands that look into the machine, which no real shell has: stack, disas, why.
 
 import type { Addr } from '../../guest/addr.ts';
+import { didYouMean } from '../../kernel/nearest.ts';
 import type { TaskStruct } from '../../kernel/task_struct.ts';
 import type { Machine } from '../../machine/machine.ts';
 import { explainTransition, explanationText } from '../../machine/why.ts';
@@ -25,7 +26,8 @@ const stack: Command = {
     const output = new Output();
     for (const arg of args) {
       const tasks = findTasks(machine, arg);
-      if (tasks.length === 0) output.error(`stack: ${arg}: No such process`);
+      const names = [...machine.core.tasks.processes()].map(({ comm }) => comm);
+      if (tasks.length === 0) output.error(`stack: ${arg}: No such process${didYouMean(arg, names)}`);
       for (const task of tasks) {
         if (tasks.length + args.length > 2) output.line(`${task.comm}:${task.pid}`);
         for (const line of machine.stack(task)) output.line(line);
@@ -55,7 +57,8 @@ const disas: Command = {
     if (place === undefined) return failed('disas: of what? (SYMBOL, SYMBOL+OFFSET or an address)', 2);
     const { machine } = shell.guest;
     const addr = parsePlace(machine, place);
-    if (addr === undefined) return failed(`disas: ${place}: no such symbol`);
+    if (addr === undefined)
+      return failed(`disas: ${place}: no such symbol${didYouMean(nameIn(place), symbolNames(machine))}`);
     const { symbols, mem } = machine.core;
     const found = symbols.lookup(addr);
     let bytes = Number(size ?? (found ? found.size - found.offset : DEFAULT_BYTES));
@@ -84,6 +87,15 @@ const disas: Command = {
     return output.result();
   },
 };
+
+/** The symbol that a place names. */
+function nameIn(place: string): string {
+  return place.replace(/^\w+:/, '').replace(/\+.*$/, '');
+}
+
+function symbolNames(machine: Machine): string[] {
+  return [...machine.core.symbols.all()].map(({ name }) => name);
+}
 
 function parsePlace(machine: Machine, place: string): Addr | undefined {
   const match = /^(?:(0x[0-9a-f]+|[0-9a-f]{16})|(?:[\w]+:)?([^+]+)(?:\+(0x[0-9a-f]+|\d+))?)$/i.exec(place);

@@ -4,6 +4,7 @@ import { taskState } from '../../fs/proc_pid.ts';
 import { LAYOUT, STRINGS } from '../../kernel/layout.ts';
 import { logPrefix } from '../../kernel/printk.ts';
 import type { TaskStruct } from '../../kernel/task_struct.ts';
+import { programNames, programProblem, programUsage } from '../../machine/programs.ts';
 import type { Command, ShellContext } from '../command.ts';
 import { errnoText } from '../errno_text.ts';
 import { parseOptions } from '../options.ts';
@@ -170,9 +171,15 @@ const start: Command = {
   run: ({ args, shell }) => {
     const [program, ...rest] = args;
     const { machine } = shell.guest;
-    const programs = machine.programs();
-    if (program === undefined || !programs.includes(program))
-      return failed(`start: programs are: ${programs.join(' ')}`, 2);
+    if (program === undefined)
+      return failed(
+        `start: programs are:\n${programNames()
+          .map((name) => `  ${programUsage(name)}`)
+          .join('\n')}`,
+        2,
+      );
+    const wrong = programProblem(program, rest);
+    if (wrong !== undefined) return failed(`start: ${wrong}`, 2);
     const task = machine.spawn(program, rest);
     const { pid } = task;
     // Long enough to come to its first sleep.
