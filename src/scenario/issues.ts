@@ -3,7 +3,6 @@
 import type * as z from 'zod/mini';
 import { nearest } from '../kernel/nearest.ts';
 import type { Problem } from './error.ts';
-import { nearest } from './nearest.ts';
 import { type Path, pathText, type YamlSource } from './source.ts';
 
 type Issue = z.core.$ZodIssue;

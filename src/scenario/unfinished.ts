@@ -1,7 +1,7 @@
 // Why what a scenario waits for has not come: a patch that there is not, one that nobody enabled, tasks that have yet to
 // switch. What is said beside a failed check of a transition, with the way out.
 
-import { nearest } from './nearest.ts';
+import { nearest } from '../kernel/nearest.ts';
 import type { ScenarioMachine } from './ports.ts';
 import type { Check, Scenario } from './scenario.ts';
 import type { World } from './world.ts';
