@@ -32,15 +32,24 @@ export interface ImageReport {
 const NOT_EXECUTED = 'not executed by the workload';
 const NOT_PREEMPTED = 'not executed there with interrupts and preemption on';
 
+/** Machines that the parts boot, each to its end. */
+export const imageSteps = (parts: readonly ImagePart[] = IMAGE_PARTS): number =>
+  parts.reduce((sum, part) => sum + (part === 'preempted' ? 1 : partSteps(part).length), 0);
+
+/** `onStep`: called before each of the steps, with its name. */
 export async function checkImage(
   image: KernelImage,
   seed: number,
   parts: readonly ImagePart[] = IMAGE_PARTS,
+  onStep: (name: string) => void = () => {},
 ): Promise<ImageReport> {
   const interrupted = new LiveTally(image);
-  for (const part of parts) await interruptEverywhere(interrupted, seed, part);
+  for (const part of parts) await interruptEverywhere(interrupted, seed, part, onStep);
   const preempted = new LiveTally(image);
-  if (parts.includes('preempted')) await preemptEverywhere(preempted, seed);
+  if (parts.includes('preempted')) {
+    onStep('preempted');
+    await preemptEverywhere(preempted, seed);
+  }
   return {
     interrupted: interrupted.report(false, NOT_EXECUTED),
     preempted: preempted.report(false, NOT_PREEMPTED),
@@ -50,8 +59,14 @@ export async function checkImage(
 }
 
 /** Each part on a machine of its own; each fault too, for what it leaves behind. */
-async function interruptEverywhere(tally: LiveTally, seed: number, part: ImagePart): Promise<void> {
+async function interruptEverywhere(
+  tally: LiveTally,
+  seed: number,
+  part: ImagePart,
+  onStep: (name: string) => void,
+): Promise<void> {
   for (const steps of partSteps(part)) {
+    onStep(part);
     const machine = await bootWithModules({ cpus: part === 'faults' ? 1 : 2, seed });
     const stepper = new Stepper(machine);
     stepper.observe = (lo, verdict, why) => tally.note(machine, lo, verdict, why);

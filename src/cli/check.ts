@@ -7,7 +7,7 @@ import { type CheckJob, type CheckReport, checkFile } from './check_file.ts';
 import { printChecks } from './check_report.ts';
 import { EXIT, UsageError } from './exit.ts';
 import { findObjects } from './object_files.ts';
-import { objectsProgress } from './objects_progress.ts';
+import { objectsProgress } from './work_progress.ts';
 import { runPool } from './worker_pool.ts';
 
 export interface CheckCommandOptions {

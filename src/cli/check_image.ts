@@ -2,7 +2,7 @@
 
 import { CheckGuest } from '../check/check_guest.ts';
 import { ObjectChecker } from '../check/check_object.ts';
-import { checkImage } from '../check/image_check.ts';
+import { checkImage, imageSteps } from '../check/image_check.ts';
 import { imageSubject } from '../check/image_subject.ts';
 import type { Reason } from '../check/live_tally.ts';
 import type { ObjectCheck } from '../check/ports.ts';
@@ -13,6 +13,7 @@ import { functionLines, objectTable } from './check_report.ts';
 import { EXIT } from './exit.ts';
 import { percent, whole } from './numbers.ts';
 import { type Colors, colorsFor, print } from './terminal.ts';
+import { workProgress } from './work_progress.ts';
 
 const SEED = 1;
 
@@ -24,12 +25,20 @@ interface Part {
 
 export async function checkTheImage(options: CheckCommandOptions): Promise<void> {
   const started = performance.now();
-  const parts = [await explored(options), ...(options.unwinder === 'orc' ? await executed() : [])];
+  const isExecuted = options.unwinder === 'orc';
+  const total = 1 + (isExecuted ? imageSteps() : 0);
+  const progress = await workProgress('  [{bar}] {value}/{total} {now}', total, options);
+  let steps = 0;
+  const onStep = (now: string): void => progress?.update(steps++, { now });
+  onStep('explored');
+  const parts = [await explored(options), ...(isExecuted ? await executed(onStep) : [])];
+  progress?.stop();
   const wrong = parts.reduce((sum, { check }) => sum + check.wrong, 0);
   const ms = Math.round(performance.now() - started);
   if (options.json) print(`${JSON.stringify({ image: parts, wrong, ms })}\n`);
   else printReport(parts, options, ms);
-  process.exitCode = wrong > 0 ? EXIT.failed : EXIT.ok;
+  const isGood = wrong === 0 && parts.every(({ check }) => check.right > 0);
+  process.exitCode = isGood ? EXIT.ok : EXIT.failed;
 }
 
 async function explored({ unwinder }: CheckCommandOptions): Promise<Part> {
@@ -43,8 +52,8 @@ async function explored({ unwinder }: CheckCommandOptions): Promise<Part> {
   }
 }
 
-async function executed(): Promise<Part[]> {
-  const report = await checkImage(await loadKernelImage(), SEED);
+async function executed(onStep: (name: string) => void): Promise<Part[]> {
+  const report = await checkImage(await loadKernelImage(), SEED, undefined, onStep);
   const rows = [
     ['image, interrupted', report.interrupted],
     ['image, preempted', report.preempted],

@@ -1,6 +1,5 @@
 // What `klpemu check` prints: a table of objects, wrong places with entry and truth side by side, and the sums.
 
-import Table from 'cli-table3';
 import {
   type FunctionReport,
   isAllLookedAt,
@@ -13,6 +12,7 @@ import {
 import { whereaboutsText } from '../check/saved_registers.ts';
 import type { CheckReport } from './check_file.ts';
 import { frameMapLines, ruleLines } from './check_frames.ts';
+import { type FittedColumn, fittedTable } from './fitted_table.ts';
 import { counted, percent, whole } from './numbers.ts';
 import { resourcesUsed } from './resources.ts';
 import { type Colors, colorsFor, print, printError } from './terminal.ts';
@@ -46,6 +46,10 @@ export function sumsOf(reports: readonly CheckReport[]): CheckSums {
   return sums;
 }
 
+/** Nothing in it is a reason to look. */
+const isGood = ({ wrong, right, notLookedAt }: ObjectCheck): boolean =>
+  wrong === 0 && right > 0 && isAllLookedAt(notLookedAt);
+
 export function printChecks(reports: readonly CheckReport[], options: CheckReportOptions): void {
   const sums = sumsOf(reports);
   if (options.json) {
@@ -55,7 +59,7 @@ export function printChecks(reports: readonly CheckReport[], options: CheckRepor
   }
   const colors = colorsFor(process.stdout);
   const lines: string[] = [];
-  const shown = options.quiet ? reports.filter(({ check }) => check && check.wrong > 0) : reports;
+  const shown = options.quiet ? reports.filter(({ check }) => check && !isGood(check)) : reports;
   if (shown.some(({ check }) => check)) lines.push(objectTable(shown));
   for (const report of shown) lines.push(...details(report, options, colors));
   const maps = reports.flatMap(({ check }) => check?.frames ?? []);
@@ -65,34 +69,29 @@ export function printChecks(reports: readonly CheckReport[], options: CheckRepor
   for (const { error } of reports) if (error) printError(`klpemu: ${error.message}\n`);
 }
 
+const COLUMNS: readonly FittedColumn[] = [
+  { head: 'object' },
+  { head: 'functions', leaveOut: 1 },
+  { head: 'insns' },
+  { head: 'covered' },
+  { head: 'right', leaveOut: 2 },
+  { head: 'wrong,\nunreliable' },
+  { head: 'wrong,\nreliable' },
+];
+
 export function objectTable(reports: readonly Pick<CheckReport, 'file' | 'check'>[]): string {
-  const head = [
-    'object',
-    'functions',
-    'instructions',
-    'covered',
-    'right',
-    'wrong, unreliable',
-    'wrong, reliable',
-  ];
-  const table = new Table({ head, style: { head: [], border: [] }, colAligns: ['left', ...NUMBERS] });
-  for (const { file, check } of reports) {
-    if (!check) continue;
+  const rows = reports.flatMap(({ file, check }) => {
+    if (!check) return [];
     const { functions, instructions, reached, right, unreliable, wrong } = check;
     const counts = [right, unreliable, wrong].map(whole);
     const name = file.split('/').pop() || file;
-    table.push([
-      name,
-      whole(functions.length),
-      whole(instructions),
-      percent(reached, instructions),
-      ...counts,
-    ]);
-  }
-  return table.toString();
+    return [[name, whole(functions.length), whole(instructions), percent(reached, instructions), ...counts]];
+  });
+  return fittedTable(COLUMNS, rows, process.stdout.columns || PAPER);
 }
 
-const NUMBERS = Array.from({ length: 6 }, () => 'right' as const);
+/** Columns where there is no terminal. */
+const PAPER = 80;
 
 function details(
   { file, check, format, several }: CheckReport,

@@ -1,9 +1,11 @@
 // klpemu compare: one workload under the classic and the bundle model, and a table of what each did.
 
 import { formatDuration } from '../scenario/units.ts';
-import { type Measures, runModel } from './compare_run.ts';
+import { type Measures, type Model, runModel } from './compare_run.ts';
 import { readWorkload, type Workload } from './compare_workload.ts';
+import { EXIT } from './exit.ts';
 import { print } from './terminal.ts';
+import { workProgress } from './work_progress.ts';
 
 const time = (ns: number): string => (ns === 0 ? '0' : formatDuration(ns));
 
@@ -49,11 +51,29 @@ function rowsFor(work: Workload): typeof ROWS {
 
 export async function compare(file: string, options: { readonly json?: boolean }): Promise<void> {
   const work = readWorkload(file);
-  const classic = await runModel(work, 'classic');
-  const bundle = await runModel(work, 'bundle');
+  const classic = await shown(work, 'classic', options);
+  const bundle = await shown(work, 'bundle', options);
+  const nothingDone = [classic, bundle].some(
+    ({ failed }) => failed.length > 0 && failed.length === doing(work),
+  );
+  process.exitCode = nothingDone ? EXIT.failed : EXIT.ok;
   if (options.json) print(`${JSON.stringify({ name: work.name, classic, bundle })}\n`);
   else print(tableOf(work, classic, bundle));
 }
+
+/** Failure points may be thousands, each a machine of its own. */
+async function shown(work: Workload, model: Model, options: { readonly json?: boolean }): Promise<Measures> {
+  const progress = await workProgress(`  ${model}: {value} failure points tried {now}`, 1, options);
+  try {
+    return await runModel(work, model, 1, (tried) => progress?.update(tried));
+  } finally {
+    progress?.stop();
+  }
+}
+
+/** Steps that can fail. */
+const doing = ({ steps }: Workload): number =>
+  steps.filter((step) => 'load' in step || 'unload' in step || 'enable' in step).length;
 
 export function tableOf(work: Workload, classic: Measures, bundle: Measures): string {
   const rows = [

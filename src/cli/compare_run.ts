@@ -45,9 +45,17 @@ const LIMIT = 120e9;
 /** Until the work that frees what has gone has run. */
 const REST = 2e9;
 
-/** @param stride of `faults: every`: 1 for all of them, 2 for every other one */
-export async function runModel(work: Workload, model: Model, stride = 1): Promise<Measures> {
-  const points = await everyFault(work, model, stride);
+/**
+ * @param stride of `faults: every`: 1 for all of them, 2 for every other one
+ * @param onPoint called after each of them, with how many there were
+ */
+export async function runModel(
+  work: Workload,
+  model: Model,
+  stride = 1,
+  onPoint: (tried: number) => void = () => {},
+): Promise<Measures> {
+  const points = await everyFault(work, model, stride, onPoint);
   const run = await Run.boot(work, model);
   try {
     for (const step of work.steps) run.step(step);
@@ -58,11 +66,16 @@ export async function runModel(work: Workload, model: Model, stride = 1): Promis
 }
 
 /** Makes every call that can fail in the steps that ask for it fail, each on a machine that has done what precedes. */
-async function everyFault(work: Workload, model: Model, stride: number): Promise<Points> {
+async function everyFault(
+  work: Workload,
+  model: Model,
+  stride: number,
+  onPoint: (tried: number) => void,
+): Promise<Points> {
   const points: Points = { tried: 0, leaving: 0, lasting: 0, left: [] };
   for (const [index, step] of work.steps.entries()) {
     if (!('faults' in step) || step.faults !== 'every') continue;
-    for (let nth = 1; await oneFault(work, model, index, nth, points); nth += stride);
+    for (let nth = 1; await oneFault(work, model, index, nth, points); nth += stride) onPoint(points.tried);
   }
   return points;
 }

@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import type { OrcFormat } from '../objtool/orc_formats.ts';
 import { EXIT, UsageError } from './exit.ts';
 import { findObjects, type ObjectFile } from './object_files.ts';
-import { objectsProgress } from './objects_progress.ts';
 import { type OrcJob, type OrcReport, orcObject } from './orc_object.ts';
 import { printReports } from './orc_report.ts';
+import { objectsProgress } from './work_progress.ts';
 import { runPool } from './worker_pool.ts';
 
 export interface OrcOptions {

@@ -1,5 +1,6 @@
 // klpemu compare on the fixtures: the counts that docs/bundle.md argues with.
 
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
@@ -155,6 +156,18 @@ describe('a workload that is wrong', () => {
     ['- enable: [klpbundle_p1_core, nosuch]', '4:33: steps[0].enable[1]: no such file: '],
   ])('is told with file, line and column: %s', (step, wrong) => {
     expect(problemsIn(work(step))).toContain(`work.yaml:${wrong}`);
+  });
+
+  it('compares nothing where no step succeeds, and ends with 1; with 0 where one does', () => {
+    spawnSync(process.execPath, ['scripts/build.mjs', '--no-types'], { cwd: ROOT, stdio: 'inherit' });
+    const run = (step: string): number | null => {
+      const file = join(dir, 'ends.yaml');
+      writeFileSync(file, work(step));
+      return spawnSync(process.execPath, ['dist/cli/main.js', 'compare', file], { cwd: ROOT }).status;
+    };
+    // No such module is loaded.
+    expect(run('- unload: klpbundle_core')).toBe(1);
+    expect(run('- load: klpbundle_core\n  - unload: klpbundle_mid')).toBe(0);
   });
 
   it('is told whole: every step that is wrong', () => {
