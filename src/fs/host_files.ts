@@ -3,6 +3,7 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
+import { keptFor } from '../guest/memory.ts';
 import { negErrno } from '../kernel/core.ts';
 import type { Structs } from '../kernel/description.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
@@ -59,7 +60,7 @@ export class HostFiles {
   }
 
   #at(iocb: Addr): Open {
-    return this.#open.get(this.#fs.mem.readU64(iocb + BigInt(this.#kiocb.ki_filp))) as Open;
+    return keptFor(this.#open, this.#fs.mem.readU64(iocb + BigInt(this.#kiocb.ki_filp)));
   }
 
   #read(iocb: Addr, iter: Addr): bigint | number {

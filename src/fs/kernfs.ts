@@ -5,6 +5,7 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
+import { keptFor } from '../guest/memory.ts';
 import { negErrno } from '../kernel/core.ts';
 import type { Structs } from '../kernel/description.ts';
 import { noFail } from '../kernel/fault_inject.ts';
@@ -120,7 +121,7 @@ export class Kernfs {
   /** kernfs_fop_open(): even root may only do what the mode has a bit for. */
   #open(file: Addr): bigint | number {
     const { mem, core } = this.#fs;
-    const sysfs = this.#files.get(file) as SysfsFile;
+    const sysfs = keptFor(this.#files, file);
     const fmode = mem.readU32(file + BigInt(this.#file.f_mode));
     if (sysfs.removed) return negErrno(CONSTANTS.ENODEV);
     if (fmode & FMODE.WRITE && !(sysfs.mode & 0o222)) return negErrno(CONSTANTS.EACCES);
@@ -147,8 +148,9 @@ export class Kernfs {
   #close(of: Addr): void {
     const { mem, core } = this.#fs;
     const kn = mem.readU64(of + BigInt(KERNFS_OPEN_FILE.kn));
+    const node = keptFor(this.#byKn, kn);
     core.slab.free(of);
-    this.#putNode(this.#byKn.get(kn) as Node);
+    this.#putNode(node);
   }
 
   #putNode(node: Node): void {
@@ -233,7 +235,7 @@ export class Kernfs {
   }
 
   *#show(attr: Addr, buf: Addr): HostGenerator {
-    const text = yield* (this.#byAttr.get(attr) as Node).file.show();
+    const text = yield* keptFor(this.#byAttr, attr).file.show();
     if (typeof text === 'number') return negErrno(-text);
     const cut = text.slice(0, PAGE - 1);
     writeCut(this.#fs.mem, buf, BigInt(PAGE), cut);
@@ -243,7 +245,7 @@ export class Kernfs {
   *#store(call: HostCall): HostGenerator {
     const [, attr, buf, count] = call.args;
     const text = latin1Text(this.#fs.mem.readBytes(buf, Number(count)));
-    const result = yield* (this.#byAttr.get(attr) as Node).file.store(text, call);
+    const result = yield* keptFor(this.#byAttr, attr).file.store(text, call);
     return result < 0 ? negErrno(-result) : result;
   }
 

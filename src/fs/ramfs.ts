@@ -1,6 +1,7 @@
 // Files of plain bytes: modules to load, /tmp. And the terminal, which keeps what tasks write.
 
 import type { Addr } from '../guest/addr.ts';
+import { keptFor } from '../guest/memory.ts';
 import { negErrno } from '../kernel/core.ts';
 import type { Structs } from '../kernel/description.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
@@ -91,7 +92,7 @@ export class Ramfs {
   #read(iocb: Addr, iter: Addr): bigint | number {
     const { mem } = this.#fs;
     const position = iocb + BigInt(this.#kiocb.ki_pos);
-    const { bytes } = this.#open.get(mem.readU64(iocb + BigInt(this.#kiocb.ki_filp))) as RamfsNode;
+    const { bytes } = keptFor(this.#open, mem.readU64(iocb + BigInt(this.#kiocb.ki_filp)));
     const from = Number(mem.readU64(position));
     if (from >= bytes.length) return 0;
     const copied = writeIter(this.#fs, iter, bytes.subarray(from));
@@ -104,7 +105,7 @@ export class Ramfs {
     const { mem } = this.#fs;
     const position = iocb + BigInt(this.#kiocb.ki_pos);
     const file = mem.readU64(iocb + BigInt(this.#kiocb.ki_filp));
-    const node = this.#open.get(file) as RamfsNode;
+    const node = keptFor(this.#open, file);
     const append = (mem.readU32(file + this.#flagsAt) & O_APPEND) !== 0;
     const from = append ? node.bytes.length : Number(mem.readU64(position));
     if (from >= FILE_MAX) return negErrno(CONSTANTS.EFBIG);

@@ -4,6 +4,7 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { HostFunction } from '../guest/hostcall.ts';
+import { GuestMemoryError } from '../guest/memory.ts';
 import { negErrno } from '../kernel/core.ts';
 import type { Structs } from '../kernel/description.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
@@ -12,6 +13,9 @@ import { callArgs, vaList } from '../kernel/varargs.ts';
 import { vsprintfGuest } from '../kernel/vsprintf.ts';
 import { type FsContext, latin1Bytes, latin1Text } from './context.ts';
 import { FMODE } from './layout.ts';
+
+/** No list of the guest's memory has more. */
+const LIST_MAX = 1 << 22;
 
 export class SeqFiles {
   readonly #fs: FsContext;
@@ -25,13 +29,16 @@ export class SeqFiles {
     fs.core.host.defineAll({ ...this.#opening(), ...this.#writers(), ...this.#lists() });
   }
 
-  /** seq_write() of a text, as a show function of TypeScript's uses it. False when it did not fit. */
-  write(m: Addr, text: string): boolean {
+  /**
+   * seq_write() of a text, as a show function of TypeScript's uses it; without one, of what never fits.
+   * False when it did not fit.
+   */
+  write(m: Addr, text: string | undefined): boolean {
     const { mem } = this.#fs;
     const size = mem.readU64(m + BigInt(this.#seqFile.size));
     const count = mem.readU64(m + BigInt(this.#seqFile.count));
-    const end = count + BigInt(text.length);
-    if (end >= size) {
+    const end = count + BigInt(text?.length ?? 0);
+    if (text === undefined || end >= size) {
       mem.writeU64(m + BigInt(this.#seqFile.count), size);
       return false;
     }
@@ -96,12 +103,10 @@ export class SeqFiles {
         this.write(args[0], this.#delimiter(args[1]) + BigInt.asIntN(64, args[2]).toString());
       },
       seq_put_decimal_ull_width: ({ args }) => {
-        const width = Number(args[3] & 0xffffffffn);
-        this.write(args[0], this.#delimiter(args[1]) + args[2].toString().padStart(width));
+        this.#number(args[0], this.#delimiter(args[1]), args[2].toString(), args[3], ' ');
       },
       seq_put_hex_ll: ({ args }) => {
-        const width = Number(args[3] & 0xffffffffn);
-        this.write(args[0], this.#delimiter(args[1]) + args[2].toString(16).padStart(width, '0'));
+        this.#number(args[0], this.#delimiter(args[1]), args[2].toString(16), args[3], '0');
       },
       seq_escape_mem: ({ args }) => {
         const escaped = mem.readCString(args[5]);
@@ -111,6 +116,17 @@ export class SeqFiles {
     };
   }
 
+  /** A width is what the guest says it is: what does not fit is not made. */
+  #number(m: Addr, delimiter: string, digits: string, width: bigint, fill: string): void {
+    const room = Number(width & 0xffffffffn);
+    this.write(m, this.#fits(m, room) ? delimiter + digits.padStart(room, fill) : undefined);
+  }
+
+  #fits(m: Addr, bytes: number): boolean {
+    const size = this.#fs.core.mem.readU64(m + BigInt(this.#seqFile.size));
+    return BigInt(bytes) <= size && bytes <= CONSTANTS.MAX_RW_COUNT;
+  }
+
   #delimiter(addr: Addr): string {
     return addr === 0n ? '' : this.#fs.mem.readCString(addr);
   }
@@ -118,10 +134,9 @@ export class SeqFiles {
   /** seq_pad(): spaces up to pad_until, then a character. */
   #pad(m: Addr, c: number): void {
     const { mem } = this.#fs;
-    const room = Number(
-      mem.readU64(m + BigInt(this.#seqFile.pad_until)) - mem.readU64(m + BigInt(this.#seqFile.count)),
-    );
-    if (room > 0 && !this.write(m, ' '.repeat(room))) return;
+    const count = mem.readU64(m + BigInt(this.#seqFile.count));
+    const room = Number(BigInt.asIntN(32, mem.readU64(m + BigInt(this.#seqFile.pad_until)) - count));
+    if (room > 0 && !this.write(m, this.#fits(m, room) ? ' '.repeat(room) : undefined)) return;
     if (c !== 0) this.write(m, String.fromCharCode(c));
   }
 
@@ -130,8 +145,11 @@ export class SeqFiles {
     const { mem } = this.#fs;
     const start = (head: Addr, pos: bigint): Addr => {
       let left = pos;
-      for (let node = mem.readU64(head); node !== head; node = mem.readU64(node))
+      let steps = 0;
+      for (let node = mem.readU64(head); node !== head; node = mem.readU64(node)) {
         if (left-- === 0n) return node;
+        if (++steps > LIST_MAX) throw new GuestMemoryError('a list without end', node);
+      }
       return 0n;
     };
     return {

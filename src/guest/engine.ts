@@ -55,6 +55,8 @@ export type StopKind =
   | 'int'
   /** Undefined instruction (ud2 and others): RIP is at it. */
   | 'invalid opcode'
+  /** An instruction that stopBefore() named: RIP is at it. */
+  | 'refused'
   /** Memory: not mapped, or against its protection; RIP is at the instruction. */
   | 'page fault'
   /** Division error, or #GP: RIP is at the instruction. */
@@ -86,6 +88,13 @@ export interface Engine extends MapListener {
    * left; the context has them only after a run that ended otherwise than at `until`.
    */
   runTo(context: CpuContext, from: Addr | number, until: Addr | number): Stop;
+  /**
+   * The engine never translates the instruction at this address: a run that comes to it ends there, as `refused`.
+   * To be called before it has translated what leads there. Not to be mixed with runTo().
+   */
+  stopBefore(addr: Addr): void;
+  /** Forgets every address that stopBefore() named. */
+  stopNowhere(): void;
   close(): void;
 }
 

@@ -43,6 +43,16 @@ export class GuestMemoryError extends Error {
   }
 }
 
+/**
+ * What TypeScript keeps for something of the guest's, by its address.
+ * @throws GuestMemoryError for an address that nothing is kept for: following it, the kernel would find anything.
+ */
+export function keptFor<T>(kept: ReadonlyMap<Addr, T>, addr: Addr): T {
+  const found = kept.get(addr);
+  if (found === undefined) throw new GuestMemoryError('nothing known', addr);
+  return found;
+}
+
 /** What the CPU engine must be told of a change of the memory map. */
 export interface MapListener {
   map(base: Addr, size: number, prot: number, ramOffset: number): void;

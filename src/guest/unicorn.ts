@@ -15,6 +15,7 @@ import { PAGE_SIZE, PROT_EXEC, type SharedAllocator } from './memory.ts';
 import {
   allocContext,
   ENGINE_BYTES,
+  EXITS,
   type Lib,
   MemHook,
   NOWHERE,
@@ -24,6 +25,7 @@ import {
   UC_ERR,
   UC_HOOK_MEM_INVALID,
   UC_X86_REG,
+  USE_EXITS,
   viewContext,
 } from './unicorn_api.ts';
 import type { Calibration } from './unicorn_calibration.ts';
@@ -103,6 +105,8 @@ export class UnicornEngine implements Engine {
   readonly #stacks = new Map<number, number>();
   readonly #mappedStacks = new Set<number>();
   readonly #pieces: EnginePieces;
+  /** Addresses that stopBefore() named. The engine looks at them all after each run: there must be few. */
+  readonly #refused = new Set<Addr>();
   readonly #codeAt: (addr: Addr) => number;
 
   /** @param byteAt reads a guest byte, for telling hlt from syscall and int3 from other exceptions. */
@@ -222,8 +226,23 @@ export class UnicornEngine implements Engine {
     return context;
   }
 
+  stopBefore(addr: Addr): void {
+    if (this.#refused.has(addr)) return;
+    if (this.#refused.size === 0) this.#check('uc_ctl', this.#lib.ctl(this.#uc, USE_EXITS, 'int', 1));
+    this.#refused.add(addr);
+    const exits = BigUint64Array.of(NOWHERE, ...this.#refused);
+    this.#check('uc_ctl', this.#lib.ctl(this.#uc, EXITS, 'void*', exits, 'size_t', exits.length));
+  }
+
+  stopNowhere(): void {
+    if (this.#refused.size === 0) return;
+    this.#refused.clear();
+    this.#check('uc_ctl', this.#lib.ctl(this.#uc, USE_EXITS, 'int', 0));
+  }
+
   run(context: CpuContext, max: number): Stop {
     const ctx = context as UnicornContext;
+    if (this.#refused.size > 0 && this.#refused.has(ctx.regs[REG.rip])) return this.#refuse(0);
     let before = 0;
     for (;;) {
       this.#enter(ctx);
@@ -281,6 +300,7 @@ export class UnicornEngine implements Engine {
       // The counter has started one more than it completed when the budget ended the run.
       stop.executed = Math.min(counter, max);
       if (counter > max) stop.kind = 'budget';
+      else if (this.#refused.has(ctx.regs[REG.rip])) this.#refuse(stop.executed);
       else {
         const last = this.#codeAt(ctx.regs[REG.rip] - 1n);
         stop.kind = last === 0xf4 ? 'hlt' : last === 0x05 ? 'syscall' : 'budget'; // f4: hlt, 0f 05: syscall
@@ -306,6 +326,12 @@ export class UnicornEngine implements Engine {
       if (isInt) stop.executed = counter;
     } else throw new EngineError(`the engine stopped: ${this.#lib.strerror(err)} (${err})`);
     return stop;
+  }
+
+  #refuse(executed: number): Stop {
+    this.#stop.kind = 'refused';
+    this.#stop.executed = executed;
+    return this.#stop;
   }
 
   /** A touch of memory that is not mapped: a stack is mapped now; anything else ends the run. */

@@ -18,6 +18,9 @@ export const UC_X86_REG_EFLAGS = 25;
 export const UC_ERR = { OK: 0, INSN_INVALID: 10, EXCEPTION: 21 } as const;
 /** UC_CTL_TB_REMOVE_CACHE, two arguments, write. */
 export const TB_REMOVE_CACHE = 9 | (2 << 26) | (1 << 30);
+/** UC_CTL_UC_USE_EXITS, one argument, and UC_CTL_UC_EXITS, two; write. */
+export const USE_EXITS = 4 | (1 << 26) | (1 << 30);
+export const EXITS = 6 | (2 << 26) | (1 << 30);
 /** UC_CTL_TLB_TYPE, one argument, write; and UC_TLB_VIRTUAL. */
 export const TLB_TYPE = 12 | (1 << 26) | (1 << 30);
 export const TLB_VIRTUAL = 1;

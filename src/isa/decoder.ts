@@ -78,6 +78,8 @@ export class Insn {
   hasSib = false;
   sibBase = 0;
   sibIndex = 0;
+  /** The index is shifted left by so many bits. */
+  sibScale = 0;
   ripRelative = false;
   disp = 0;
   /** Low 32 bits of the immediate, sign-extended from its own size. */
@@ -230,6 +232,7 @@ function readModrm(bytes: Uint8Array, start: number, insn: Insn): number {
     base = sib & 7;
     insn.hasSib = true;
     insn.sibBase = base | ((rex & REX_B) << 3);
+    insn.sibScale = sib >> 6;
     insn.sibIndex = ((sib >> 3) & 7) | ((rex & REX_X) << 2);
   }
   if (mod === 1) {

@@ -3,7 +3,10 @@
 
 import type { HostCall } from '../guest/hostcall.ts';
 import type { KernelCore } from './core.ts';
+import { CONSTANTS } from './layout.ts';
 import { SeededRandom } from './random.ts';
+
+const minimum = (a: bigint, b: bigint): bigint => (a < b ? a : b);
 
 /** @param seed of a stream of its own: what the guest draws does not move the scheduler's choices. */
 export function defineRandom(core: KernelCore, seed: number): void {
@@ -19,9 +22,12 @@ export function defineRandom(core: KernelCore, seed: number): void {
     get_random_u64: () => (BigInt(random.next()) << 32n) | BigInt(random.next()),
     __get_random_u32_below: below,
     get_random_bytes: ({ args }) => {
-      const bytes = new Uint8Array(Number(args[1]));
-      for (let i = 0; i < bytes.length; i++) bytes[i] = random.next();
-      core.mem.writeBytes(args[0], bytes);
+      const page = new Uint8Array(CONSTANTS.PAGE_SIZE);
+      for (let done = 0n; done < args[1]; done += BigInt(page.length)) {
+        const bytes = page.subarray(0, Number(minimum(args[1] - done, BigInt(page.length))));
+        for (let i = 0; i < bytes.length; i++) bytes[i] = random.next();
+        core.mem.writeBytes(BigInt.asUintN(64, args[0] + done), bytes);
+      }
     },
   });
 }

@@ -6,6 +6,7 @@ import type { CpuContext } from '../guest/engine.ts';
 import { REG } from '../guest/engine.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { DebugRegisters } from './debug_registers.ts';
 
 const { X86_EFLAGS_IF, X86_EFLAGS_TF, X86_EFLAGS_NT, X86_EFLAGS_RF, X86_EFLAGS_DF, X86_EFLAGS_AC } =
   CONSTANTS;
@@ -27,6 +28,11 @@ export class Cpu {
   clock = 0;
   /** In hlt: executes nothing until an interrupt. */
   halted = false;
+  /** When it goes on by itself, while halted outside of the idle loop, which alone stops the tick (virtual ns). */
+  wakesAt: number | undefined;
+  /** In hlt with interrupts off: executes nothing any more. */
+  stopped = false;
+  readonly debug = new DebugRegisters();
   /** Interrupts that wait for IF. */
   tickPending = false;
   reschedulePending = false;
@@ -70,6 +76,24 @@ export class Cpu {
     const { regs } = this.context;
     regs[REG.rflags] = on ? regs[REG.rflags] | IF : regs[REG.rflags] & ~IF;
     this.context.touch();
+  }
+
+  /** hlt with interrupts on. */
+  halt(wakesAt: number | undefined): void {
+    this.halted = true;
+    this.wakesAt = wakesAt;
+  }
+
+  /** hlt with interrupts off. */
+  stop(): void {
+    this.halted = true;
+    this.stopped = true;
+  }
+
+  wake(): void {
+    if (this.stopped) return;
+    this.halted = false;
+    this.wakesAt = undefined;
   }
 
   /** Goes to a handler, as an interrupt or exception does; an error code is pushed where there is one. */

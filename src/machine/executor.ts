@@ -4,28 +4,26 @@
 import { type Addr, lo32 } from '../guest/addr.ts';
 import type { Engine, Stop } from '../guest/engine.ts';
 import { REG } from '../guest/engine.ts';
+import { decodeAt, type Insn } from '../isa/decoder.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import type { Cpu } from './cpu.ts';
 import type { HostCallDispatch } from './hostcall_dispatch.ts';
 import type { ShadowExecutor } from './shadow_exec.ts';
+import { MOV_FROM_DR, MOV_TO_DR } from './text_guard.ts';
 
+/** The longest instruction the CPU takes. */
+const MAX_LENGTH = 15;
 /** Instructions between two looks at IF while an interrupt waits for it. */
 const PENDING_CHUNK = 16;
+
+/** High half from which on addresses are the kernel's. */
+const KERNEL_HALF = 0x80000000;
 
 /** PF_ error code bits: arch/x86/include/asm/trap_pf.h */
 const X86_PF_PROT = 1;
 const X86_PF_WRITE = 2;
 const X86_PF_USER = 4;
 const X86_PF_INSTR = 16;
-
-/** The guest did something that no handler of its kernel is for. */
-export class MachineError extends Error {
-  readonly code = 'EMACHINE';
-  constructor(message: string) {
-    super(message);
-    this.name = 'MachineError';
-  }
-}
 
 export class Executor {
   readonly #engine: Engine;
@@ -80,10 +78,7 @@ export class Executor {
         look = waiting ? Math.max(0, left - PENDING_CHUNK) : 0;
       }
       const max = left - look;
-      const stop =
-        this.#shadow && cpu.context.cpl === 0
-          ? this.#shadow.run(cpu, max)
-          : this.#engine.run(cpu.context, max);
+      const stop = this.#execute(cpu, max);
       left -= stop.executed;
       cpu.clock += stop.executed * this.#nsPerInstruction;
       this.instructions += stop.executed;
@@ -93,6 +88,25 @@ export class Executor {
       }
     }
     return budget - left;
+  }
+
+  #execute(cpu: Cpu, max: number): Stop {
+    if (cpu.context.cpl === 0)
+      return this.#shadow ? this.#shadow.run(cpu, max) : this.#engine.run(cpu.context, max);
+    return cpu.context.halves[2 * REG.rip + 1] >= KERNEL_HALF
+      ? this.#userInKernelText(cpu)
+      : this.#engine.run(cpu.context, max);
+  }
+
+  /** The engine does not keep user mode out of the kernel's pages. */
+  #userInKernelText(cpu: Cpu): Stop {
+    return {
+      kind: 'page fault',
+      executed: 0,
+      faultAddr: cpu.rip,
+      access: 'fetch',
+      unmapped: !this.#core.mem.isMapped(cpu.rip),
+    };
   }
 
   /** Interrupts that wait are taken as soon as the CPU lets them in. */
@@ -115,11 +129,8 @@ export class Executor {
     switch (stop.kind) {
       case 'hlt':
         if (this.#host.dispatch(cpu)) return;
-        if (cpu.context.halves[2 * REG.rip] === this.#idleWoken) {
-          cpu.halted = !cpu.tickPending && !cpu.reschedulePending;
-          return;
-        }
-        throw new MachineError(`hlt at ${this.#core.sym(cpu.rip - 1n)} is no host call`);
+        this.#halt(cpu);
+        return;
       case 'syscall':
         cpu.syscall(this.#vectors.entry_SYSCALL_64);
         return;
@@ -128,6 +139,9 @@ export class Executor {
         return;
       case 'invalid opcode':
         cpu.interrupt(this.#vectors.asm_exc_invalid_op);
+        return;
+      case 'refused':
+        this.#refused(cpu);
         return;
       case 'page fault':
         this.#pageFault(cpu, stop);
@@ -139,6 +153,27 @@ export class Executor {
       case 'budget':
         return;
     }
+  }
+
+  /** hlt: in the idle loop it waits for whatever comes; elsewhere the tick goes on. With interrupts off it is the end. */
+  #halt(cpu: Cpu): void {
+    if (!cpu.interruptsOn) cpu.stop();
+    else if (!cpu.tickPending && !cpu.reschedulePending)
+      cpu.halt(cpu.context.halves[2 * REG.rip] === this.#idleWoken ? undefined : cpu.nextTick);
+  }
+
+  /** What the engine was kept from: a debug register, or what is no instruction. */
+  #refused(cpu: Cpu): void {
+    const insn = this.#instruction(cpu.rip);
+    if (insn?.opcode !== MOV_TO_DR && insn?.opcode !== MOV_FROM_DR)
+      cpu.interrupt(this.#vectors.asm_exc_invalid_op);
+    else if (!cpu.debug.move(cpu, insn)) cpu.interrupt(this.#vectors.asm_exc_general_protection, 0);
+  }
+
+  #instruction(at: Addr): Insn | undefined {
+    for (let size = MAX_LENGTH; size > 0; size--)
+      if (this.#core.mem.isMapped(at, size)) return decodeAt(this.#core.mem.view(at, size), 0, 0);
+    return undefined;
   }
 
   /** cc goes to the int3 handler; cd ib, int n, has no gate: a #GP at the instruction. */

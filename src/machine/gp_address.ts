@@ -1,7 +1,8 @@
 // Which address an instruction that caused a general protection fault was about.
-// Mirrors get_kernel_gp_address() of arch/x86/kernel/traps.c and insn_get_addr_ref() of arch/x86/lib/insn-eval.c.
+// Mirrors get_kernel_gp_address() of arch/x86/kernel/traps.c.
 
-import { decodeAt, Insn, NO_INDEX, REX_W } from '../isa/decoder.ts';
+import { decodeAt, Insn, REX_W } from '../isa/decoder.ts';
+import { operandAddress } from '../isa/operand.ts';
 import { type PtRegs, type PtRegsName, ptReg } from '../unwind/ports.ts';
 
 const MAX_INSN_SIZE = 15;
@@ -35,7 +36,7 @@ export function gpHint(
   const bytes = readCode(ip, MAX_INSN_SIZE);
   if (bytes === undefined) return '';
   const insn = decodeAt(bytes, 0, 0, new Insn());
-  const addr = insn.length > 0 && insn.hasModrm ? addressOf(insn, bytes, regs) : undefined;
+  const addr = insn.length > 0 && insn.hasModrm ? addressOf(insn, regs) : undefined;
   if (addr === undefined) return '';
   const last = addr + BigInt(operandBytes(insn) - 1);
   const nonCanonical = addr < BigInt.asUintN(64, ~VIRTUAL_MASK) && last > VIRTUAL_MASK;
@@ -48,24 +49,9 @@ function operandBytes(insn: Insn): number {
   return insn.opsize16 ? 2 : 4;
 }
 
-function addressOf(insn: Insn, bytes: Uint8Array, regs: PtRegs): bigint | undefined {
+function addressOf(insn: Insn, regs: PtRegs): bigint | undefined {
   const value = (number: number): bigint => ptReg(regs, BY_NUMBER[number]);
   if (insn.mod === 3) return value(insn.rm);
   if (insn.segment === 0x64 || insn.segment === 0x65) return undefined;
-  let addr = BigInt(insn.disp);
-  if (insn.ripRelative) addr += ptReg(regs, 'ip') + BigInt(insn.length);
-  else if (!insn.hasSib) addr += value(insn.rm);
-  else {
-    const noBase = (insn.sibBase & 7) === 5 && insn.mod === 0;
-    if (!noBase) addr += value(insn.sibBase);
-    if (insn.sibIndex !== NO_INDEX) addr += value(insn.sibIndex) << BigInt(sibScale(insn, bytes));
-  }
-  return BigInt.asUintN(64, addr);
-}
-
-/** The SIB byte follows modrm; it is the one before the displacement and the immediate. */
-function sibScale(insn: Insn, bytes: Uint8Array): number {
-  const noBase = (insn.sibBase & 7) === 5 && insn.mod === 0;
-  const dispSize = insn.mod === 1 ? 1 : insn.mod === 2 || noBase ? 4 : 0;
-  return bytes[insn.length - insn.immSize - dispSize - 1] >> 6;
+  return operandAddress(insn, ptReg(regs, 'ip'), value);
 }

@@ -3,7 +3,7 @@
 import { type Addr, MODULES_VADDR } from '../guest/addr.ts';
 import type { Engine } from '../guest/engine.ts';
 import { HostFunctions } from '../guest/hostcall.ts';
-import { GuestMemory } from '../guest/memory.ts';
+import { GuestMemory, PROT_EXEC } from '../guest/memory.ts';
 import { UnicornEngine } from '../guest/unicorn.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { BUILT_IN } from '../kernel/description.ts';
@@ -20,6 +20,15 @@ import type { KernelImage } from './image.ts';
 import type { MachineOptions } from './options.ts';
 import type { Smp } from './smp.ts';
 
+/** Who keeps something that was made of guest code. */
+export interface TextListener {
+  /** Some of it was changed or unmapped. */
+  changed?(): void;
+  executable?(base: Addr, size: number): void;
+  /** Unmapped, or not executable any more. */
+  gone?(base: Addr, size: number): void;
+}
+
 /** The engine and the memory that it shares; `listener` is for once there are translations to forget. */
 export function makeMemory(options: Required<MachineOptions>) {
   let memory: GuestMemory;
@@ -33,16 +42,21 @@ export function makeMemory(options: Required<MachineOptions>) {
     engine.allocate,
   );
   memory.attach(engine);
-  const listener = (textChanged: () => void) => ({
+  const listener = ({ changed, executable, gone }: TextListener) => ({
     map: engine.map.bind(engine),
     unmap: (base: Addr, size: number) => {
       engine.unmap(base, size);
-      textChanged();
+      gone?.(base, size);
+      changed?.();
     },
-    protect: engine.protect.bind(engine),
+    protect: (base: Addr, size: number, prot: number) => {
+      engine.protect(base, size, prot);
+      if (prot & PROT_EXEC) executable?.(base, size);
+      else gone?.(base, size);
+    },
     invalidate: (addr: Addr, size: number) => {
       engine.invalidate(addr, size);
-      textChanged();
+      changed?.();
     },
   });
   return { memory, engine, listener };

@@ -10,6 +10,7 @@ import { STUB } from '../guest/hostcall.ts';
 import { GuestMemoryError } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import type { Cpu } from './cpu.ts';
+import { isUnforeseen, MachineError } from './machine_error.ts';
 
 interface Stub {
   readonly name: string;
@@ -142,17 +143,32 @@ export class HostCallDispatch {
     cpu.rip = stub.hlt + BigInt(STUB.ret);
   }
 
-  /** A bad guest pointer that the kernel would have followed is a page fault of the guest, in the stub. */
+  /**
+   * A bad guest pointer that the kernel would have followed is a page fault of the guest, in the stub.
+   * @throws MachineError for what the function did not foresee: who called it, and from where.
+   */
   #guarded<T>(cpu: Cpu, stub: Stub, run: () => T): T | typeof FAULTED {
     try {
       return run();
     } catch (error) {
+      if (isUnforeseen(error)) throw this.#unforeseen(cpu, stub, error);
       if (!(error instanceof GuestMemoryError)) throw error;
       cpu.rip = stub.hlt;
       cpu.cr2 = error.addr;
       cpu.interrupt(this.#core.symbols.require('asm_exc_page_fault'), 0);
       return FAULTED;
     }
+  }
+
+  #unforeseen(cpu: Cpu, stub: Stub, error: Error): MachineError {
+    const { mem } = this.#core;
+    const sp = cpu.rsp + this.#frame;
+    const caller =
+      stub.phase === 'entered' && mem.isMapped(sp, 8) ? this.#core.sym(mem.readU64(sp)) : undefined;
+    const by = `${this.#core.current(cpu.id)} on CPU ${cpu.id}${caller ? `, called from ${caller}` : ''}`;
+    return new MachineError(`the host function ${stub.name} failed for ${by}: ${error.message}`, {
+      cause: error,
+    });
   }
 
   #stackOf(cpu: Cpu): Suspended[] {

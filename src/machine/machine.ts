@@ -35,11 +35,12 @@ import { OrcLookup } from '../unwind/orc_lookup.ts';
 import { hostStubs, idleWoken, userPrograms } from './boot.ts';
 import { type Check, checksMade } from './checks.ts';
 import { makeControlFiles } from './control_files.ts';
-import { Executor, MachineError } from './executor.ts';
+import { Executor } from './executor.ts';
 import { makeCore, makeMemory } from './hardware.ts';
 import { HostCallDispatch } from './hostcall_dispatch.ts';
 import { type KernelImage, loadKernelImage } from './image.ts';
 import { makeLivepatch } from './livepatch_ports.ts';
+import { MachineError } from './machine_error.ts';
 import { Modules } from './modules.ts';
 import { Oops } from './oops.ts';
 import { DEFAULTS, IMAGES, type MachineOptions, UNWINDERS } from './options.ts';
@@ -50,6 +51,7 @@ import { ShadowExecutor } from './shadow_exec.ts';
 import { Smp } from './smp.ts';
 import { startCpu } from './start_cpu.ts';
 import { printTainted } from './tainted.ts';
+import { TextGuard } from './text_guard.ts';
 import { Traces } from './traces.ts';
 import { TransitionTruth } from './transition_truth.ts';
 import { trapPorts } from './trap_ports.ts';
@@ -253,7 +255,14 @@ export class Machine {
     this.onBlocks = (sink) => {
       if (shadow) shadow.onBlock = sink;
     };
-    core.mem.attach(mem.listener(() => shadow?.textChanged()));
+    const swept = shadow ? undefined : new TextGuard(this.#engine, core.mem);
+    core.mem.attach(
+      mem.listener({
+        changed: () => shadow?.textChanged(),
+        executable: (base, size) => swept?.sweep(base, size),
+        gone: (base, size) => swept?.forget(base, size),
+      }),
+    );
     core.host.define('hrtimer_interrupt', ({ cpu, args }) => {
       this.timers.run(smp.now());
       this.sched.tick(cpu);

@@ -1,7 +1,7 @@
 // Files of sysfs as an onlooker sees them, for expectations of scenarios and tests.
 
 import type { Sysfs } from '../kernel/sysfs.ts';
-import { MachineError } from './executor.ts';
+import { MachineError } from './machine_error.ts';
 
 /**
  * The text of a sysfs file, looked at from outside: no task reads it and no time passes.

@@ -53,7 +53,8 @@ export class Rcu {
     const count = this.#core.percpu.readU32('__preempt_count', id) & ~PREEMPT_NEED_RESCHED;
     // The CPU that looks does so in the tick: what it interrupted had interrupts on.
     if (id === this.#core.here()) return count === HARDIRQ_OFFSET;
-    return cpu.halted || cpu.context.cpl === 3 || (count === 0 && cpu.interruptsOn);
+    const idle = cpu.halted && cpu.wakesAt === undefined && !cpu.stopped;
+    return idle || cpu.context.cpl === 3 || (count === 0 && cpu.interruptsOn);
   }
 
   *#synchronizeRcu(): HostGenerator<void> {

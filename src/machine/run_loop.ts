@@ -5,6 +5,7 @@ import type { KernelCore } from '../kernel/core.ts';
 import { TICK_NS, type Timers } from '../sched/timer.ts';
 import type { Cpu } from './cpu.ts';
 import type { Executor } from './executor.ts';
+import { isUnforeseen, MachineError } from './machine_error.ts';
 import type { Oops } from './oops.ts';
 import type { Smp } from './smp.ts';
 import type { Watchdog } from './watchdog.ts';
@@ -33,6 +34,7 @@ export class RunLoop {
     if (this.#ports.oops.panicked) throw this.#ports.oops.panicked;
     let cpu = smp.next();
     if (!cpu) {
+      this.#someCpuIsLeft();
       if (this.#hungTasks(limitNs)) return true;
       const due = timers.next();
       if (due === undefined || due > limitNs) {
@@ -40,13 +42,24 @@ export class RunLoop {
         return false;
       }
       smp.advanceTo(due);
-      cpu = smp.cpus[this.#ports.core.random.below(smp.cpus.length)];
-      cpu.halted = false;
+      const idle = smp.cpus.filter((one) => !one.stopped);
+      cpu = idle[this.#ports.core.random.below(idle.length)];
+      cpu.wake();
       cpu.tickPending = true;
       cpu.nextTick = nextTickAfter(cpu.clock);
     }
     this.runCpu(cpu, smp.slice(cpu), limitNs);
     return true;
+  }
+
+  /** @throws MachineError when every CPU has halted with interrupts off: time could pass, and nothing would come of it. */
+  #someCpuIsLeft(): void {
+    const { core, smp } = this.#ports;
+    if (!smp.cpus.every((cpu) => cpu.stopped)) return;
+    const where = smp.cpus.map(
+      (cpu) => `CPU ${cpu.id}, ${core.current(cpu.id)} at ${core.sym(cpu.rip - 1n)}`,
+    );
+    throw new MachineError(`halted with interrupts off: nothing can go on (${where.join('; ')})`);
   }
 
   /** All CPUs idle, khungtaskd wakes up first: it sleeps by no timer, so that a deadlock is the end of a run. */
@@ -74,9 +87,17 @@ export class RunLoop {
     this.#ports.smp.executing = true;
     try {
       return this.#ports.executor.run(cpu, Math.min(max, toTick, toLimit));
+    } catch (error) {
+      throw isUnforeseen(error) ? this.#unforeseen(cpu, error) : error;
     } finally {
       this.#ports.smp.executing = false;
     }
+  }
+
+  #unforeseen(cpu: Cpu, error: Error): MachineError {
+    const { core } = this.#ports;
+    const where = `CPU ${cpu.id}, ${core.current(cpu.id)} at ${core.sym(cpu.rip)}`;
+    return new MachineError(`internal error: ${error.message} (${where})`, { cause: error });
   }
 
   /** Runs for virtual ns. */
@@ -96,7 +117,10 @@ export class RunLoop {
 
   /** Nothing runs and no timer is armed. */
   idle(): boolean {
-    return this.#ports.smp.cpus.every((c) => c.halted) && this.#ports.timers.next() === undefined;
+    return (
+      this.#ports.smp.cpus.every((c) => c.halted && c.wakesAt === undefined) &&
+      this.#ports.timers.next() === undefined
+    );
   }
 }
 

@@ -54,8 +54,8 @@ export class Smp {
   }
 
   wake(cpu: Cpu): void {
-    if (!cpu.halted) return;
-    cpu.halted = false;
+    if (!cpu.halted || cpu.stopped) return;
+    cpu.wake();
     cpu.clock = Math.max(cpu.clock, this.now());
     // Who wakes it had the machine alone, for as long as there was nothing else.
     if (this.current && this.current !== cpu) this.current.sliceOver = true;
@@ -70,28 +70,50 @@ export class Smp {
     let best: Cpu | undefined;
     let ties = 0;
     for (const cpu of this.cpus) {
-      if (cpu.halted) continue;
-      if (!best || cpu.clock < best.clock) {
+      if (!goesOn(cpu)) continue;
+      if (!best || due(cpu) < due(best)) {
         best = cpu;
         ties = 1;
-      } else if (cpu.clock === best.clock && this.#random.below(++ties) === 0) best = cpu;
+      } else if (due(cpu) === due(best) && this.#random.below(++ties) === 0) best = cpu;
     }
-    if (best) this.#turns[best.id]++;
+    if (!best) return undefined;
+    this.#turns[best.id]++;
+    best.clock = due(best);
+    if (best.halted) best.wake();
     return best;
   }
 
   /** Instructions of the next slice: as many as fit when the CPU is alone. */
   slice(cpu: Cpu): number {
-    const alone = this.cpus.every((other) => other === cpu || other.halted);
+    const alone = this.cpus.every((other) => other === cpu || !goesOn(other));
     return alone ? Number.MAX_SAFE_INTEGER : SLICE_MIN + this.#random.below(SLICE_SPREAD);
   }
 
-  /** on_each_cpu(do_sync_core): every other CPU that is not halted has had a turn since. */
+  /**
+   * on_each_cpu(do_sync_core): every other CPU that is not idle has had a turn since. One that halted with interrupts
+   * off never answers, and who waits for it waits for ever, as on the real kernel.
+   */
   *syncCores(): HostGenerator<void> {
     const self = this.current;
     const before = [...this.#turns];
-    const behind = () => this.cpus.some((c) => c !== self && !c.halted && this.#turns[c.id] === before[c.id]);
+    const behind = () =>
+      this.cpus.some((c) => c !== self && answers(c) && this.#turns[c.id] === before[c.id]);
     do yield { relax: true };
     while (behind());
   }
+}
+
+/** Executes, or will at a time that is known. */
+function goesOn(cpu: Cpu): boolean {
+  return !cpu.halted || cpu.wakesAt !== undefined;
+}
+
+/** When it executes next. */
+function due(cpu: Cpu): number {
+  return cpu.halted ? Math.max(cpu.clock, cpu.wakesAt ?? 0) : cpu.clock;
+}
+
+/** Has to take an interrupt before the one who sent it goes on. */
+function answers(cpu: Cpu): boolean {
+  return !cpu.halted || cpu.stopped;
 }

@@ -8,7 +8,7 @@ import { noFail } from '../kernel/fault_inject.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { Sched } from '../sched/core.ts';
 import type { Fork } from '../sched/fork.ts';
-import { MachineError } from './executor.ts';
+import { MachineError } from './machine_error.ts';
 import { noProgram } from './programs.ts';
 
 export class UserTasks {

@@ -265,7 +265,7 @@ export class Fork {
   }
 
   #wakeUpNewTask(call: HostCall): number {
-    const task = this.#core.tasks.byAddr(call.args[0]) as TaskStruct;
+    const task = this.#sched.taskAt(call.args[0]);
     this.#sched.wakeUpNewTask(task);
     return task.pid;
   }

@@ -5,6 +5,7 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
+import { GuestMemoryError } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { noFail } from '../kernel/fault_inject.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
@@ -231,8 +232,14 @@ export class Workqueue {
     return true;
   }
 
-  #nextWork(id: bigint): bigint {
+  #worker(id: bigint): Worker {
     const worker = this.#workers[Number(id) - 1];
+    if (!worker) throw new GuestMemoryError('no worker', id);
+    return worker;
+  }
+
+  #nextWork(id: bigint): bigint {
+    const worker = this.#worker(id);
     const queued = this.#queues[worker.cpu].shift();
     if (queued === undefined) {
       worker.task.state = CONSTANTS.TASK_IDLE;
@@ -249,7 +256,7 @@ export class Workqueue {
   }
 
   #workDone(id: bigint): void {
-    const worker = this.#workers[Number(id) - 1];
+    const worker = this.#worker(id);
     const work = worker.current;
     worker.current = undefined;
     if (work !== undefined) this.#notifyFlushers(work);

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { CheckGuest } from '../../src/check/check_guest.ts';
 import { ObjectChecker } from '../../src/check/check_object.ts';
-import { isRefused } from '../../src/check/refused.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
+import { isRefused } from '../../src/isa/refused.ts';
 
 const MODULE = join(import.meta.dirname, '../../fixtures/modules/klpdemo_target.ko');
 const bytes = Uint8Array.from(readFileSync(MODULE));
