@@ -124,7 +124,7 @@ export class SeqFiles {
 
   #fits(m: Addr, bytes: number): boolean {
     const size = this.#fs.core.mem.readU64(m + BigInt(this.#seqFile.size));
-    return BigInt(bytes) <= size && bytes <= CONSTANTS.MAX_RW_COUNT;
+    return BigInt(bytes) <= size && bytes <= this.#fs.core.mem.geometry.heap;
   }
 
   #delimiter(addr: Addr): string {
