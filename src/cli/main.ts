@@ -38,6 +38,11 @@ function size(text: string): number {
   throw new InvalidArgumentError('It must be a number of bytes.');
 }
 
+const allowFilesOption = () =>
+  new Option(
+    '--allow-files',
+    "the scenario may name files outside of its folder, and of 'modules' and 'bundles' beside it",
+  );
 const seedOption = () =>
   new Option('--seed <number>', "seed of the machine's choices, instead of the scenario's").argParser(seed);
 const atOption = () => new Option('--at <time>', 'virtual time since boot (1.2s, 800ms)').argParser(time);
@@ -106,6 +111,7 @@ function addRun(root: Command): void {
 function runOptions(command: Command): Command {
   return command
     .addOption(seedOption())
+    .addOption(allowFilesOption())
     .option('--json', 'the report as one JSON object')
     .option('--trace <file>', "every event of the machine, as JSON lines; '-' for standard output")
     .option('-q, --quiet', 'the closing tables only')
@@ -120,6 +126,7 @@ function addStack(root: Command): void {
     .addOption(atOption())
     .option('--task <name|pid>', 'only this task: its name in the scenario, its comm or its pid')
     .addOption(seedOption())
+    .addOption(allowFilesOption())
     .option('--json', 'as one JSON object')
     .addHelpText(
       'after',
@@ -140,6 +147,7 @@ function addDisas(root: Command): void {
     )
     .option('--intel', 'Intel syntax')
     .addOption(seedOption())
+    .addOption(allowFilesOption())
     .option('--json', 'as one JSON object')
     .addHelpText(
       'after',

@@ -2,6 +2,7 @@
 
 import { closeSync, openSync } from 'node:fs';
 import type { KernelEvent } from '../kernel/events.ts';
+import type { FileAccess } from '../scenario/host_file.ts';
 import type { RunReport } from '../scenario/report.ts';
 import type { RunObserver } from '../scenario/runner.ts';
 import type { Scenario } from '../scenario/scenario.ts';
@@ -13,7 +14,7 @@ import { open } from './scenario.ts';
 import { type Colors, colorsFor, columns, print, visible } from './terminal.ts';
 import { writeWhole } from './write_whole.ts';
 
-export interface RunCommandOptions {
+export interface RunCommandOptions extends FileAccess {
   readonly seed?: number;
   readonly json?: boolean;
   readonly trace?: string;
@@ -22,7 +23,7 @@ export interface RunCommandOptions {
 }
 
 export async function run(file: string, options: RunCommandOptions): Promise<void> {
-  const scenario = await open(file);
+  const scenario = await open(file, options);
   const trace = options.trace === undefined ? undefined : new TraceFile(options.trace);
   try {
     const report = await runAndTell(scenario, options, trace);

@@ -1,13 +1,13 @@
 // From the text of a scenario file to a Scenario, or to everything that is wrong with it.
 
-import { existsSync, readFileSync } from 'node:fs';
-import { basename, dirname, resolve } from 'node:path';
+import { basename } from 'node:path';
 import { programProblem } from '../machine/programs.ts';
 import { buildChecks } from './build_checks.ts';
 import { StepBuilder } from './build_steps.ts';
 import { type Problem, ScenarioError } from './error.ts';
 import { buildFaults } from './faults.ts';
 import { kindOf, OTHER_KIND } from './file_kind.ts';
+import { type FileAccess, hostFile, readScenarioText } from './host_file.ts';
 import { problemsOf } from './issues.ts';
 import type { GuestFile, ModuleFile, Scenario, TaskSpec } from './scenario.ts';
 import { type RawScenario, type RawTask, scenarioSchema } from './schema.ts';
@@ -16,22 +16,23 @@ import { type Path, YamlSource } from './source.ts';
 const DEFAULT_LIMIT = 120e9;
 
 /** @throws ScenarioError, also when the file cannot be read. */
-export function loadScenario(file: string): Scenario {
-  return parseScenario(readText(file), file);
+export function loadScenario(file: string, access: FileAccess = {}): Scenario {
+  return parseScenario(readText(file), file, access);
 }
 
 export function readText(file: string): string {
   try {
-    return readFileSync(file, 'utf8');
+    return readScenarioText(file);
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
-    const reason = code === 'ENOENT' ? 'no such file' : code === 'EISDIR' ? 'is a directory' : String(error);
+    const known = { ENOENT: 'no such file', EISDIR: 'is a directory' }[code ?? ''];
+    const reason = known ?? (error instanceof RangeError ? error.message : String(error));
     throw new ScenarioError([{ place: { file, line: 1, column: 1 }, path: '', reason }]);
   }
 }
 
 /** @param file where the text is from: paths in it are relative to that file. */
-export function parseScenario(text: string, file: string): Scenario {
+export function parseScenario(text: string, file: string, access: FileAccess = {}): Scenario {
   const source = new YamlSource(text, file);
   if (source.value === null) throw new ScenarioError([source.problem([], 'the scenario is empty')]);
   const parsed = scenarioSchema.safeParse(source.value, { reportInput: true });
@@ -39,7 +40,7 @@ export function parseScenario(text: string, file: string): Scenario {
     throw new ScenarioError([source.problem([], `${OTHER_KIND.workload} ${file}`)]);
   if (!parsed.success) throw new ScenarioError(problemsOf(parsed.error.issues, source));
   const problems: Problem[] = [];
-  const scenario = new Builder(parsed.data, source, problems).build();
+  const scenario = new Builder(parsed.data, source, problems, access).build();
   if (problems.length > 0) throw new ScenarioError(problems);
   return scenario;
 }
@@ -48,8 +49,10 @@ class Builder {
   readonly #raw: RawScenario;
   readonly #source: YamlSource;
   readonly #problems: Problem[];
+  readonly #access: FileAccess;
 
-  constructor(raw: RawScenario, source: YamlSource, problems: Problem[]) {
+  constructor(raw: RawScenario, source: YamlSource, problems: Problem[], access: FileAccess) {
+    this.#access = access;
     this.#raw = raw;
     this.#source = source;
     this.#problems = problems;
@@ -88,9 +91,9 @@ class Builder {
   }
 
   #onHost(path: string, at: Path): string | undefined {
-    const host = resolve(dirname(this.#source.file), path);
-    if (existsSync(host)) return host;
-    this.#problem(at, `no such file: ${host}`);
+    const found = hostFile(this.#source.file, path, this.#access);
+    if ('path' in found) return found.path;
+    this.#problem(at, found.problem);
     return undefined;
   }
 
