@@ -60,6 +60,7 @@ async function interact(options: ShellCommandOptions): Promise<void> {
   const prompt = (): string => visible(`${dim(`[${(machine.now / 1e9).toFixed(3)}]`)} ${bold('#')} `);
   let busy = false;
   let exited: number | undefined;
+  let failed = false;
   const readline = createInterface({
     input: process.stdin,
     output: process.stdout,
@@ -87,7 +88,11 @@ async function interact(options: ShellCommandOptions): Promise<void> {
     const reply = await machine.ask({ line: toBytes(line) });
     busy = false;
     if (reply) writeResult(reply);
-    if (reply?.failure !== undefined) printError(`klpemu: ${reply.failure}\n`);
+    if (reply?.failure !== undefined) {
+      printError(`klpemu: ${reply.failure}\n`);
+      failed = true;
+    }
+    // One that has failed can still be looked at; one that has died is not there.
     exited = machine.death === undefined ? reply?.exited : EXIT.machine;
     typed = exited !== undefined;
     if (typed) break;
@@ -98,7 +103,7 @@ async function interact(options: ShellCommandOptions): Promise<void> {
   // Ctrl-D: what comes next begins a line.
   if (!typed) print('exit\n');
   machine.kill();
-  process.exit(exited ?? EXIT.ok);
+  process.exit(failed ? EXIT.machine : (exited ?? EXIT.ok));
 }
 
 async function completions(machine: MachineProcess, line: string): Promise<[string[], string]> {

@@ -29,10 +29,19 @@ const dmesg: Command = {
     if (flags.has('C') || flags.has('clear') || flags.has('n')) return ok();
     const bare = flags.has('t') || flags.has('notime');
     let text = '';
-    for (const record of printk.since(from)) text += `${bare ? '' : logPrefix(record.t)}${record.text}\n`;
+    for (const record of printk.since(from))
+      text += `${bare ? '' : logPrefix(record.t)}${printable(record.text)}\n`;
     return ok(text);
   },
 };
+
+/** Control characters of a record by their numbers, as util-linux prints what /dev/kmsg has. */
+function printable(text: string): string {
+  return text.replace(
+    /[\x00-\x08\x0b-\x1f\x7f]/g,
+    (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  );
+}
 
 const ps: Command = {
   name: 'ps',
