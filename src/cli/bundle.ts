@@ -4,6 +4,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { BundleError } from '../bundle/error.ts';
 import { type BundleFile, createBundle, readBundle } from '../bundle/format.ts';
+import { ElfError } from '../elf/error.ts';
+import { unpack } from '../elf/unpack.ts';
 import { UsageError } from './exit.ts';
 import { print } from './terminal.ts';
 
@@ -21,7 +23,7 @@ export function create(file: string, members: readonly string[], options: Create
       name: options.name,
       version: options.bundleVersion,
       replace: options.replace === true,
-      files: members.map((path) => ({ file: basename(path), bytes: bytesOf(path) })),
+      files: members.map((path) => ({ file: unpackedName(path), bytes: bytesOf(path) })),
       targets: new Map(targets),
     }),
   );
@@ -67,12 +69,15 @@ function textOf({ name, version, replace, members }: BundleFile): string {
   return `${name} ${version}${replace ? ', replaces all older' : ''}\n${lines.join('\n')}\n${text}`;
 }
 
-const moduleName = (path: string): string => basename(path).replace(/\.ko$/, '').replaceAll('-', '_');
+const unpackedName = (path: string): string => basename(path).replace(/\.(xz|zst|gz)$/, '');
+
+const moduleName = (path: string): string => unpackedName(path).replace(/\.ko$/, '').replaceAll('-', '_');
 
 function bytesOf(path: string): Uint8Array {
   try {
-    return new Uint8Array(readFileSync(path));
+    return unpack(new Uint8Array(readFileSync(path)), path);
   } catch (error) {
+    if (error instanceof ElfError) throw new UsageError(error.message);
     throw new UsageError(`${path}: ${(error as Error).message}`);
   }
 }

@@ -6,6 +6,7 @@ import { ElfError } from '../elf/error.ts';
 import { type KlpConversion, klpConvert } from '../elf/klp_convert.ts';
 import { type KlpSymbol, klpSymbolName, parseKlpSymbols } from '../elf/klp_symbols.ts';
 import { EXIT, UsageError } from './exit.ts';
+import { readObject } from './object_files.ts';
 import { print } from './terminal.ts';
 
 export interface KlpConvertOptions {
@@ -21,7 +22,7 @@ export function convert(input: string, output: string, options: KlpConvertOption
         listed.set(name, [...(listed.get(name) ?? []), ...where]);
       }
     }
-    return klpConvert(parseElf(readFileSync(input), input), listed);
+    return klpConvert(parseElf(readObject(input), input), listed);
   });
   writeFileSync(output, conversion.bytes);
   const { bytes: _, ...told } = conversion;

@@ -2,10 +2,9 @@
 //
 // Invariant: an argument that means nothing is an error; a file that cannot be read is one only when it is read.
 
-import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, join, relative, sep } from 'node:path';
-import { gunzipSync } from 'node:zlib';
+import { UNPACKED_MAX, unpack } from '../elf/unpack.ts';
 import { UsageError } from './exit.ts';
 
 export interface ObjectFile {
@@ -83,25 +82,8 @@ function patternOf(pattern: string): RegExp {
 
 const sizeOf = (path: string): number => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 
-/** What no kernel object is larger than; a packed file may claim anything. */
-const MAX_BYTES = 1 << 29;
-
-const UNPACKERS: Readonly<Record<string, string>> = { xz: 'xz', zst: 'zstd' };
-
-/** The bytes of an object file. Throws with the file's name in the message. */
+/** The bytes of an object file, unpacked. Throws with the file's name in the message. */
 export function readObject(path: string): Uint8Array {
-  const packed = PACKED.exec(path)?.[1];
-  const size = sizeOf(path);
-  if (size > MAX_BYTES) throw new UsageError(`${path}: larger than ${MAX_BYTES >> 20} MiB`);
-  if (packed === undefined) return readFileSync(path);
-  if (packed === 'gz') return gunzipSync(readFileSync(path), { maxOutputLength: MAX_BYTES });
-  const program = UNPACKERS[packed];
-  const result = spawnSync(program, ['-dcq', '--', path], { maxBuffer: MAX_BYTES });
-  const code = (result.error as NodeJS.ErrnoException | undefined)?.code;
-  if (code === 'ENOENT') throw new UsageError(`${path}: the program ${program} is needed to unpack it`);
-  if (result.error || result.status !== 0) {
-    const why = result.stderr?.toString().trim().split('\n')[0] || result.error?.message || 'not unpacked';
-    throw new UsageError(`${path}: ${why.replace(/^\S*(xz|zstd): /, '')}`);
-  }
-  return result.stdout;
+  if (sizeOf(path) > UNPACKED_MAX) throw new UsageError(`${path}: larger than ${UNPACKED_MAX >> 20} MiB`);
+  return unpack(readFileSync(path), path);
 }

@@ -3,6 +3,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { MODULE_FILE } from '../elf/unpack.ts';
 import { packageRoot } from '../guest/unicorn_library.ts';
 import { INSTRUCTION_LIMIT, type Interrupt } from '../shell/interrupt.ts';
 import type { Shell } from '../shell/shell.ts';
@@ -37,7 +38,7 @@ export function machineOptions(command: Command): Command {
     .addOption(
       new Option(
         '--dir <modules>',
-        'directory of .ko and .klpb files for /lib/modules; may be given again',
+        'directory of .ko (.ko.xz, .zst, .gz) and .klpb files for /lib/modules; may be given again',
       ).argParser((dir: string, before: string[] = []) => [...before, dir]),
     )
     .addOption(new Option('--cpus <number>', 'CPUs, 1 to 64').argParser(wholeNumber(1, 64)))
@@ -114,13 +115,14 @@ function* moduleFiles(dirs: readonly string[]): IterableIterator<{ name: string;
   const found = new Map<string, string>();
   const depth = (path: string): number => path.split('/').length;
   for (const dir of dirs) {
-    const files = readdirSync(dir, { recursive: true, encoding: 'utf8' }).filter((file) =>
-      /\.(ko|klpb)$/.test(file),
+    const files = readdirSync(dir, { recursive: true, encoding: 'utf8' }).filter(
+      (file) => MODULE_FILE.test(file) || file.endsWith('.klpb'),
     );
     for (const file of files.sort((a, b) => depth(a) - depth(b))) {
-      const name = basename(file);
+      // A module is one, however it is packed.
+      const name = basename(file).replace(/\.(xz|zst|gz)$/, '');
       if (!found.has(name)) found.set(name, join(dir, file));
     }
   }
-  for (const [name, path] of found) yield { name, bytes: readFileSync(path) };
+  for (const path of found.values()) yield { name: basename(path), bytes: readFileSync(path) };
 }

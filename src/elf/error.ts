@@ -5,6 +5,8 @@
 export interface ElfErrorPlace {
   readonly section?: string | undefined;
   readonly offset?: number | undefined;
+  /** What the file is instead; not in the kernel's words. */
+  readonly kind?: string | undefined;
 }
 
 export class ElfError extends Error {
@@ -13,14 +15,18 @@ export class ElfError extends Error {
   readonly reason: string;
   readonly section: string | undefined;
   readonly offset: number | undefined;
+  readonly kind: string | undefined;
 
   constructor(file: string, reason: string, place: ElfErrorPlace = {}) {
-    super(`${file}: ${reason}${describePlace(place)}`);
+    super(
+      `${file}: ${reason}${describePlace(place)}${place.kind === undefined ? '' : `: it is ${place.kind}`}`,
+    );
     this.name = 'ElfError';
     this.file = file;
     this.reason = reason;
     this.section = place.section;
     this.offset = place.offset;
+    this.kind = place.kind;
   }
 }
 

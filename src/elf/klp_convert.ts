@@ -19,6 +19,7 @@ import {
 } from './constants.ts';
 import type { ElfObject, ElfRelocation, ElfSection, ElfSymbol } from './elf_object.ts';
 import { rewriteElf, type SectionChange } from './elf_writer.ts';
+import { objectKind } from './kinds.ts';
 import { EarlyPlaces } from './klp_early.ts';
 import { type KlpSymbol, klpSymbolName } from './klp_symbols.ts';
 import { readModInfo } from './modinfo.ts';
@@ -40,6 +41,8 @@ export interface KlpConversion {
 /** @param listed where symbols are, by name. @throws ElfError */
 export function klpConvert(elf: ElfObject, listed: ReadonlyMap<string, readonly KlpSymbol[]>): KlpConversion {
   const { symtab, strtab } = elf;
+  const kind = objectKind(elf);
+  if (kind !== undefined) throw elf.error(`it is ${kind}`);
   if (!symtab || !strtab) throw elf.error('no symbol table');
   if (!readModInfo(elf).has('livepatch')) throw elf.error("not a livepatch: no 'livepatch=' in .modinfo");
   const annotations = readAnnotations(elf);

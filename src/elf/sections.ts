@@ -15,6 +15,7 @@ import {
   SHT_SYMTAB,
 } from './constants.ts';
 import { ElfError } from './error.ts';
+import { fileKind } from './kinds.ts';
 
 export interface ElfHeader {
   readonly type: number;
@@ -47,7 +48,7 @@ export interface ElfSection {
  */
 export function parseHeader(bytes: Uint8Array, file: string, extended: boolean): ElfHeader {
   const fail = (reason: string, offset?: number): never => {
-    throw new ElfError(file, reason, { offset });
+    throw new ElfError(file, reason, { offset, kind: fileKind(bytes) });
   };
   if (bytes.length < EHDR_SIZE) fail(`Invalid ELF header len ${bytes.length}`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);

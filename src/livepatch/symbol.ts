@@ -2,6 +2,8 @@
 // kernel/livepatch/core.c.
 
 import type { Addr } from '../guest/addr.ts';
+import { kernelFunctions } from '../kernel/known_functions.ts';
+import { STRINGS } from '../kernel/layout.ts';
 import type { KlpContext } from './context.ts';
 
 /**
@@ -23,6 +25,7 @@ export function klpFindObjectSymbol(
   const addr = count === 0n ? 0n : all[Number(count) - 1];
   if (addr === 0n) {
     klp.err(`symbol '${name}' not found in symbol table`);
+    if (objname === undefined) noteMissing(klp, name);
   } else if (count > 1n && sympos === 0n) {
     klp.err(`unresolvable ambiguity for symbol '${name}' in object '${objname ?? '(null)'}'`);
   } else if (sympos > 0n && sympos !== count) {
@@ -31,6 +34,16 @@ export function klpFindObjectSymbol(
     return addr;
   }
   return undefined;
+}
+
+/** A function that the real kernel has is no mistake of the patch. */
+function noteMissing({ core }: KlpContext, name: string): void {
+  if (!kernelFunctions().has(name)) return;
+  const release = STRINGS.UTS_RELEASE;
+  const text =
+    `'${name}' is a function of Debian's ${release} that livepatches can replace there; ` +
+    "this machine's image does not have it (docs/differences.md says what it has)";
+  core.events.emit({ type: 'note', text });
 }
 
 /** In the order by which positions count: ascending in vmlinux, the symbol table's in a module. */

@@ -3,6 +3,8 @@
 
 import type { Bundles } from '../bundle/core.ts';
 import { GATE } from '../bundle/gate.ts';
+import { ElfError } from '../elf/error.ts';
+import { unpack } from '../elf/unpack.ts';
 import type { FileSystem } from '../fs/filesystem.ts';
 import type { Ftrace } from '../ftrace/ftrace.ts';
 import { lo32 } from '../guest/addr.ts';
@@ -210,8 +212,10 @@ export class Modules {
     const { core } = this.#parts;
     const task = core.currentOf(call);
     const [fd, uargs, flags] = call.args;
-    const bytes = this.#parts.fs().bytesOfFd(task, Number(BigInt.asIntN(32, fd)));
-    if (typeof bytes === 'number') return negErrno(-bytes);
+    const read = this.#parts.fs().bytesOfFd(task, Number(BigInt.asIntN(32, fd)));
+    if (typeof read === 'number') return negErrno(-read);
+    const bytes = this.#unpacked(read);
+    if (!bytes) return negErrno(CONSTANTS.ENOEXEC);
     const unread = core.faults?.check('kernel_read_file', `fd ${fd}`) ?? 0;
     if (unread !== 0) return negErrno(-unread);
     if (uargs !== 0n && !core.mem.isMapped(uargs)) return negErrno(EFAULT);
@@ -222,6 +226,17 @@ export class Modules {
         ? this.#paused.load(call, { bytes, file, args })
         : this.#loadOrJoin(call, { bytes, file, args, flags: Number(flags & IGNORE) }),
     );
+  }
+
+  /** What kmod does before it hands a module over; undefined, and said why, where that fails. */
+  #unpacked(bytes: Uint8Array): Uint8Array | undefined {
+    try {
+      return unpack(bytes, 'the module');
+    } catch (error) {
+      if (!(error instanceof ElfError)) throw error;
+      this.#parts.core.events.emit({ type: 'note', text: error.message });
+      return undefined;
+    }
   }
 
   *#loadOrJoin(call: HostCall, request: LoadRequest): HostGenerator<bigint> {

@@ -6,6 +6,7 @@
 import { SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE } from '../elf/constants.ts';
 import { type ElfObject, type ElfSection, parseElf } from '../elf/elf_object.ts';
 import { ElfError } from '../elf/error.ts';
+import { objectKind } from '../elf/kinds.ts';
 import { type ModInfo, readModInfo } from '../elf/modinfo.ts';
 import { type ElfPointer, readThisModule } from '../elf/module_object.ts';
 import type { KernelCore } from '../kernel/core.ts';
@@ -54,7 +55,10 @@ export function setupLoadInfo(core: KernelCore, ports: ModuleLoaderPorts, reques
   const elf = parsed(core, () => parseElf(bytes, request.file, { extended: false }));
   const info = parsed(core, () => readModInfo(elf));
   const early = info.get('name') ?? '(missing .modinfo section or name field)';
-  if (!elf.symtab) throw refused(core, `${early}: module has no symbols (stripped?)`);
+  if (!elf.symtab) {
+    core.events.emit({ type: 'note', text: `the file is ${objectKind(elf)}` });
+    throw refused(core, `${early}: module has no symbols (stripped?)`);
+  }
   const fields = LAYOUT.module.fields;
   const offsets = { name: fields.name, init: fields.init, exit: fields.exit };
   const mod = parsed(core, () => readThisModule(elf, offsets));
@@ -222,6 +226,7 @@ export function parsed<T>(core: KernelCore, read: () => T): T {
   } catch (error) {
     if (!(error instanceof ElfError)) throw error;
     core.printk.err(error.reason);
+    if (error.kind !== undefined) core.events.emit({ type: 'note', text: `the file is ${error.kind}` });
     throw new ModuleError('ENOEXEC', error.message);
   }
 }

@@ -20,6 +20,7 @@ import {
 } from '../elf/constants.ts';
 import { type ElfObject, type ElfSection, parseElf } from '../elf/elf_object.ts';
 import { rewriteElf, type SectionChange } from '../elf/elf_writer.ts';
+import { objectKind } from '../elf/kinds.ts';
 import { R_X86_64_32S, R_X86_64_64, R_X86_64_PC32, R_X86_64_PLT32 } from '../elf/relocation.ts';
 import { decodeAt, FLOW_CALL, FLOW_JCC, FLOW_JMP, Insn } from '../isa/decoder.ts';
 import { RelaBuilder } from './rela_builder.ts';
@@ -32,7 +33,10 @@ const KERNEL_HALF = 0xffffffff;
 /** An object, or a vmlinux turned into one. Throws ElfError. */
 export function parseKernelObject(bytes: Uint8Array, file: string): ElfObject {
   const isVmlinux = bytes.length > TYPE_AT + 1 && bytes[TYPE_AT] === ET_EXEC && bytes[TYPE_AT + 1] === 0;
-  return isVmlinux ? new Unlinker(bytes, file).object() : parseElf(bytes, file);
+  const elf = isVmlinux ? new Unlinker(bytes, file).object() : parseElf(bytes, file);
+  const kind = objectKind(elf);
+  if (kind !== undefined) throw elf.error(`it is ${kind}`);
+  return elf;
 }
 
 /** Tables of 4-byte distances from their own fields: bytes that a row may have, and where the fields are. */

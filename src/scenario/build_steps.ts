@@ -1,5 +1,6 @@
 // The steps of a scenario: each does one thing, at a time that does not lie before the step above it.
 
+import { MODULE_FILE } from '../elf/unpack.ts';
 import { buildChecks } from './build_checks.ts';
 import type { Problem } from './error.ts';
 import { buildFaults } from './faults.ts';
@@ -162,9 +163,9 @@ export class StepBuilder {
     const wanted = raw.load as string;
     const at = [...path, 'load'];
     const known = this.#context.modules.find((module) => module.name === moduleName(wanted));
-    const module = known ?? (wanted.endsWith('.ko') ? this.#context.module(wanted, at) : undefined);
+    const module = known ?? (MODULE_FILE.test(wanted) ? this.#context.module(wanted, at) : undefined);
     if (!module) {
-      if (wanted.endsWith('.ko')) return []; // its own problem has been noted
+      if (MODULE_FILE.test(wanted)) return []; // its own problem has been noted
       return this.#problem(at, `no module '${wanted}' in 'modules', and not the path of one (.ko)`);
     }
     const params = this.#params(raw.params, [...path, 'params']);
@@ -192,5 +193,5 @@ const list = <T>(value: T | readonly T[] | undefined): readonly T[] =>
 
 function moduleName(text: string): string {
   const file = text.slice(text.lastIndexOf('/') + 1);
-  return file.replace(/\.ko$/, '').replaceAll('-', '_');
+  return file.replace(MODULE_FILE, '').replaceAll('-', '_');
 }

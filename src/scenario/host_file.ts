@@ -43,8 +43,8 @@ function isBelow(file: string, folders: readonly string[]): boolean {
   return folders.some((folder) => file.startsWith(folder.endsWith(sep) ? folder : `${folder}${sep}`));
 }
 
-/** The text of a scenario, which may come through a pipe. @throws an error of the file system, or RangeError */
-export function readScenarioText(file: string): string {
+/** The bytes of a scenario, which may come through a pipe. @throws an error of the file system, or RangeError */
+export function readScenarioBytes(file: string): Buffer {
   const fd = openSync(file, 'r');
   try {
     const chunks: Buffer[] = [];
@@ -52,7 +52,7 @@ export function readScenarioText(file: string): string {
     for (;;) {
       const chunk = Buffer.alloc(1 << 16);
       const count = readSync(fd, chunk);
-      if (count === 0) return Buffer.concat(chunks).toString('utf8');
+      if (count === 0) return Buffer.concat(chunks);
       size += count;
       if (size > SCENARIO_MAX) throw new RangeError(`is larger than ${SCENARIO_MAX >> 20} MiB`);
       chunks.push(chunk.subarray(0, count));

@@ -1,14 +1,16 @@
 // From the text of a scenario file to a Scenario, or to everything that is wrong with it.
 
 import { basename } from 'node:path';
+import { MODULE_FILE } from '../elf/unpack.ts';
 import { programProblem } from '../machine/programs.ts';
 import { buildChecks } from './build_checks.ts';
 import { StepBuilder } from './build_steps.ts';
 import { type Problem, ScenarioError } from './error.ts';
 import { buildFaults } from './faults.ts';
 import { kindOf, OTHER_KIND } from './file_kind.ts';
-import { type FileAccess, hostFile, readScenarioText } from './host_file.ts';
+import { type FileAccess, hostFile, readScenarioBytes } from './host_file.ts';
 import { problemsOf } from './issues.ts';
+import { otherThanText, packingProblem } from './other_files.ts';
 import type { GuestFile, ModuleFile, Scenario, TaskSpec } from './scenario.ts';
 import { type RawScenario, type RawTask, scenarioSchema } from './schema.ts';
 import { type Path, YamlSource } from './source.ts';
@@ -22,8 +24,13 @@ export function loadScenario(file: string, access: FileAccess = {}): Scenario {
 
 export function readText(file: string): string {
   try {
-    return readScenarioText(file);
+    const bytes = readScenarioBytes(file);
+    const other = otherThanText(bytes);
+    if (other !== undefined)
+      throw new ScenarioError([{ place: { file, line: 1, column: 1 }, path: '', reason: other }]);
+    return bytes.toString('utf8');
   } catch (error) {
+    if (error instanceof ScenarioError) throw error;
     const code = (error as NodeJS.ErrnoException).code;
     const known = { ENOENT: 'no such file', EISDIR: 'is a directory' }[code ?? ''];
     const reason = known ?? (error instanceof RangeError ? error.message : String(error));
@@ -98,10 +105,12 @@ class Builder {
   }
 
   #module(path: string, at: Path): ModuleFile[] {
-    if (!path.endsWith('.ko')) return this.#problem(at, `'${path}' is not the path of a module (.ko)`);
+    if (!MODULE_FILE.test(path)) return this.#problem(at, `'${path}' is not the path of a module (.ko)`);
     const host = this.#onHost(path, at);
     if (host === undefined) return [];
-    const file = basename(path);
+    const packed = packingProblem(host);
+    if (packed !== undefined) return this.#problem(at, packed);
+    const file = basename(path).replace(MODULE_FILE, '.ko');
     // As kbuild names a module: the file's dashes are underscores.
     const name = file.slice(0, -'.ko'.length).replaceAll('-', '_');
     return [{ name, path: host, guestPath: `/lib/modules/${file}` }];

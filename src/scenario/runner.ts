@@ -4,6 +4,7 @@
 // Invariant: how a run goes depends on the scenario and the seed only, not on who observes it.
 
 import { readFileSync } from 'node:fs';
+import { unpack } from '../elf/unpack.ts';
 import type { EventType, KernelEvent } from '../kernel/events.ts';
 import type { Fault } from '../kernel/fault_inject.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
@@ -153,7 +154,7 @@ export class ScenarioRun {
 
   #addFiles(): void {
     for (const { path, guestPath } of this.scenario.modules) {
-      this.machine.addFile(guestPath, new Uint8Array(readFileSync(path)));
+      this.machine.addFile(guestPath, unpack(new Uint8Array(readFileSync(path)), path));
     }
     for (const { guestPath, text, from } of this.scenario.files) {
       const bytes = text === undefined ? readFileSync(from as string) : Buffer.from(text);

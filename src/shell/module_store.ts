@@ -7,6 +7,7 @@ import { BundleError } from '../bundle/error.ts';
 import { type BundleFile, readBundle } from '../bundle/format.ts';
 import { type ElfObject, parseElf } from '../elf/elf_object.ts';
 import { undefinedSymbols } from '../elf/module_object.ts';
+import { MODULE_FILE, unpack } from '../elf/unpack.ts';
 import { latin1Bytes } from '../fs/context.ts';
 import { STRINGS } from '../kernel/layout.ts';
 import type { Machine } from '../machine/machine.ts';
@@ -29,9 +30,9 @@ export interface DepmodReport {
   readonly warnings: readonly string[];
 }
 
-/** Hyphens and underscores are the same in module names; `.ko` is no part of one. */
+/** Hyphens and underscores are the same in module names; `.ko` is no part of one, nor how it is packed. */
 export function moduleName(text: string): string {
-  const base = text.slice(text.lastIndexOf('/') + 1).replace(/\.ko$/, '');
+  const base = text.slice(text.lastIndexOf('/') + 1).replace(MODULE_FILE, '');
   return base.replaceAll('-', '_');
 }
 
@@ -111,16 +112,18 @@ export class ModuleStore {
   /** The object at a path of the guest, or of a module by its name; undefined where there is none. */
   object(nameOrPath: string): { path: string; elf: ElfObject } | undefined {
     const path =
-      nameOrPath.includes('/') || nameOrPath.endsWith('.ko') ? nameOrPath : this.resolve(nameOrPath)?.at(-1);
+      nameOrPath.includes('/') || MODULE_FILE.test(nameOrPath)
+        ? nameOrPath
+        : this.resolve(nameOrPath)?.at(-1);
     const bytes = path === undefined ? undefined : this.#machine.fs.ramfs.lookup(path)?.bytes;
-    return path === undefined || !bytes ? undefined : { path, elf: parseElf(bytes, path) };
+    return path === undefined || !bytes ? undefined : { path, elf: parseElf(unpack(bytes, path), path) };
   }
 
   #modulesKlp(files: readonly ModuleFile[], warnings: string[]): string {
     const bytesOf = (path: string): Uint8Array =>
       this.#machine.fs.ramfs.lookup(path)?.bytes ?? new Uint8Array();
     const bundles = new Map<string, BundleFile>();
-    for (const path of this.#paths(this.dir, '.klpb')) {
+    for (const path of this.#paths(this.dir, /\.klpb$/)) {
       try {
         bundles.set(path, readBundle(bytesOf(path)));
       } catch (error) {
@@ -131,7 +134,7 @@ export class ModuleStore {
     const candidates = files.map(({ name, path }) => ({
       name,
       path: this.#relative(path),
-      bytes: bytesOf(path),
+      bytes: unpack(bytesOf(path), path),
     }));
     return modulesKlp(bundles, candidates, (line) => warnings.push(line));
   }
@@ -173,7 +176,7 @@ export class ModuleStore {
 
   #files(warnings: string[]): ModuleFile[] {
     const files: ModuleFile[] = [];
-    for (const path of this.#paths(this.dir, '.ko')) {
+    for (const path of this.#paths(this.dir, MODULE_FILE)) {
       const { ramfs } = this.#machine.fs;
       const bytes = ramfs.lookup(path)?.bytes;
       if (!bytes) continue;
@@ -187,19 +190,19 @@ export class ModuleStore {
     return files;
   }
 
-  *#paths(dir: string, ending: string): IterableIterator<string> {
+  *#paths(dir: string, ending: RegExp): IterableIterator<string> {
     const { fs } = this.#machine;
     for (const name of fs.list(dir) ?? []) {
       const path = `${dir}/${name}`;
       if (fs.stat(path)?.kind === 'directory') yield* this.#paths(path, ending);
-      else if (name.endsWith(ending)) yield path;
+      else if (ending.test(name)) yield path;
     }
   }
 }
 
 function readModule(path: string, bytes: Uint8Array, warnings: string[]): ModuleFile | undefined {
   try {
-    const elf = parseElf(bytes, path);
+    const elf = parseElf(unpack(bytes, path), path);
     const imports = undefinedSymbols(elf).map((s) => s.name);
     const exports = exportedNames(elf);
     return { name: moduleName(path), path, imports, exports };

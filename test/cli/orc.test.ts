@@ -156,10 +156,13 @@ describe('klpemu orc', () => {
     put('mixed/good.ko', target());
     const { status, stdout, stderr } = orc('--diff', join(dir, 'mixed'));
     expect(status).toBe(2);
-    expect(stderr).toBe(`klpemu: ${bad}: Invalid ELF header len 13\n`);
+    expect(stderr).toBe(`klpemu: ${bad}: Invalid ELF header len 13: it is a text file\n`);
     expect(stdout).toContain('the same as the table in the object: 1 of 1 object,');
     const { objects } = JSON.parse(orc('--json', join(dir, 'mixed')).stdout);
-    expect(objects[0].error).toEqual({ code: 'ENOEXEC', message: `${bad}: Invalid ELF header len 13` });
+    expect(objects[0].error).toEqual({
+      code: 'ENOEXEC',
+      message: `${bad}: Invalid ELF header len 13: it is a text file`,
+    });
   });
 
   it('says what is wrong with its arguments', () => {

@@ -136,7 +136,8 @@ describe('insmod', () => {
       'insmod: ERROR: could not load module /none.ko: No such file or directory\n[exit status 1]\n',
     );
     expect(await sh('echo text of some length > /tmp/x.ko; insmod /tmp/x.ko')).toBe(
-      'insmod: ERROR: could not insert module /tmp/x.ko: Invalid module format\n[exit status 1]\n',
+      'insmod: ERROR: could not insert module /tmp/x.ko: Invalid module format\n' +
+        'klpemu: the file is a text file\n[exit status 1]\n',
     );
   });
 });
