@@ -33,7 +33,7 @@ describe('klpemu klp-convert', () => {
   it('is among the commands, and explains itself with an example', () => {
     expect(klpemu(['--help']).stdout).toMatch(/^ {2}klp-convert .*<in> <out>/m);
     expect(klpemu(['klp-convert', '--help']).stdout).toMatch(
-      /Example:\n {2}klpemu klp-convert patch\.ko patch-converted\.ko --symbols patch\.symbols\n$/,
+      /Example:\n {2}klpemu klp-convert fixtures\/modules\/klpdemo_patch_local\.ko converted\.ko\n$/,
     );
   });
 
