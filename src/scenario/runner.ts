@@ -333,17 +333,17 @@ export class ScenarioRun {
   #judge(action: ActionRun): void {
     if (action.judged) return;
     action.judged = true;
-    const { step, task, dmesgFrom, faults } = action;
+    const { step, task, dmesgFrom, faults, endedAt } = action;
     this.#faultsCame(step.faults, faults);
     const exit = exitText(task.exit);
     if (exit !== exitText(step.exit)) {
       const said = this.world.log().slice(dmesgFrom).slice(-SHOWN);
       const seen = [exit, ...said].join('\n');
-      this.#expected(step, { expected: `${step.command}: ${exitText(step.exit)}`, seen });
-    } else this.#expected(step);
+      this.#expected(step, { expected: `${step.command}: ${exitText(step.exit)}`, seen }, endedAt);
+    } else this.#expected(step, undefined, endedAt);
     if (step.output.length === 0) return;
     const failure = textHolds(step.output, task.stdout, `the output of ${step.command}`);
-    this.#expected(step.outputAt, failure);
+    this.#expected(step.outputAt, failure, endedAt);
   }
 
   async #until(step: Extract<Step, { verb: 'until' }>): Promise<void> {
@@ -382,9 +382,9 @@ export class ScenarioRun {
     this.#expected(check, failure && (await this.#explained(check, failure)));
   }
 
-  #expected(at: CheckBase, failure?: { expected: string; seen: string; at?: CheckBase }): void {
+  #expected(at: CheckBase, failure?: Failure, t = this.machine.now()): void {
     const { place, path } = failure?.at ?? at;
-    const base = { ok: failure === undefined, place, path, t: this.machine.now() };
+    const base = { ok: failure === undefined, place, path, t };
     const result = failure ? { ...base, expected: failure.expected, seen: failure.seen } : base;
     this.expectations.push(result);
     for (const observer of this.#observers) observer.expectation?.(result);

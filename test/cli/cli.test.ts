@@ -175,6 +175,57 @@ describe('klpemu run', () => {
     );
   });
 
+  const COLD = `machine: { cpus: 1, seed: 7 }
+steps:
+  - load: ${MODULES}/klpdemo_cold.ko
+  - after: 50ms
+    load: ${MODULES}/klpdemo_patch_cold.ko
+  - until: { done: { patch: klpdemo_patch_cold } }
+    within: 500ms
+`;
+
+  it('exits with 1, and claims nothing, when a transition passed over a task in a part of a function', () => {
+    const { status, stdout } = klpemu('run', scenario('cold', COLD));
+    expect(status).toBe(1);
+    expect(stdout).toMatch(
+      / hole klpdemo_cold:\d+ in klpdemo_step\.cold, a part of the original klpdemo_step: 'klpdemo_patch_cold' does not see it/,
+    );
+    expect(stdout).toContain('A transition passed over a task in a part of a replaced function');
+    expect(stdout).not.toMatch(/never mixed|completed with no task/);
+    expect(stdout).toMatch(/FAILED \S+cold\.yaml:\d+:\d+: steps\[1\]\n {2}expected {2}no task in code that/);
+  });
+
+  it('exits with 0 when the scenario expects that', () => {
+    const hole =
+      '{ task: klpdemo_cold, func: klpdemo_step, part: klpdemo_step.cold, patch: klpdemo_patch_cold }';
+    const { status, stdout } = klpemu(
+      'run',
+      '--json',
+      scenario('cold', `${COLD}  - check: { hole: ${hole} }\n`),
+    );
+    expect(status).toBe(0);
+    expect(JSON.parse(stdout).holes).toMatchObject([{ comm: 'klpdemo_cold', part: 'klpdemo_step.cold' }]);
+  });
+
+  it('names who keeps a transition open that was waited for in vain, and with what it can be ended', () => {
+    const text = `steps:
+  - load: ${MODULES}/klpdemo_target.ko
+    params: { block: 1 }
+  - after: 200ms
+    load: ${MODULES}/klpdemo_patch_target.ko
+  - until: { done: { patch: klpdemo_patch_target } }
+    within: 2s
+`;
+    const { status, stdout } = klpemu('run', '-q', scenario('stuck', text));
+    expect(status).toBe(1);
+    expect(stdout).toContain('A transition is not over; what was checked until now:');
+    expect(stdout).toMatch(/FAILED \S+stuck\.yaml:6:\d+: steps\[2\]\.until\.done/);
+    expect(stdout).toMatch(
+      /klpdemo_worker:\d+ \(kernel thread, S \(sleeping\)\) is sleeping on function klpdemo_round/,
+    );
+    expect(stdout).toMatch(/released by: its return from klpdemo_round[\s\S]*or: echo 1 > force/);
+  });
+
   it('exits with 3 when there is no engine, and says how to get one', () => {
     const { status, stderr } = spawnSync(process.execPath, ['dist/cli/main.js', 'run', SMALLEST], {
       cwd: ROOT,

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { lo32 } from '../../src/guest/addr.ts';
-import { LAYOUT } from '../../src/kernel/layout.ts';
+import { CONSTANTS, LAYOUT } from '../../src/kernel/layout.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import { Machine } from '../../src/machine/machine.ts';
 
@@ -15,6 +15,12 @@ const MODULES = join(import.meta.dirname, '../../fixtures/modules');
 const PATCH = 'klpdemo_patch_cold';
 /** Of the same length, so that it fits wherever the other name is. */
 const SECOND = 'klpdemo_patch_next';
+
+function cat(machine: Machine, file: string): string {
+  const task = machine.spawn('cat', [file]);
+  machine.runUntil(() => machine.exitStatus(task) !== undefined, 1000 * MS);
+  return machine.stdout(task);
+}
 
 describe.each([
   ['without endbr64', MODULES],
@@ -180,5 +186,37 @@ describe.each([
     }
     expect(holes).toEqual([]);
     expect(passed).toEqual([...places.values()]);
+  });
+
+  it('is listed by ftrace under its name, wherever its site is', () => {
+    target('hold_ms=1 body=1');
+    load(PATCH);
+    const lines = (file: string) => cat(machine, `/sys/kernel/debug/tracing/${file}`).split('\n');
+    expect(lines('available_filter_functions')).toContain('klpdemo_step [klpdemo_cold]');
+    expect(
+      lines('enabled_functions').filter((line) => line.startsWith('klpdemo_step [klpdemo_cold] (1)')),
+    ).toHaveLength(1);
+  });
+});
+
+describe('an fentry site further behind its symbol than an endbr64', () => {
+  it('is one of a weak function, listed as such and never patched', async () => {
+    const machine = await Machine.boot({ cpus: 1 });
+    const bytes = readFileSync(join(MODULES, 'ibt/klpdemo_cold.ko'));
+    const elf = parseElf(bytes, 'klpdemo_cold');
+    // As if klpdemo_cold_main had been overridden: its code is there, its name is not.
+    const lost = elf.symbols.find(({ name }) => name === 'klpdemo_cold_main');
+    bytes.writeUInt32LE(0, (elf.symtab?.offset ?? 0) + 24 * (lost?.index ?? 0));
+    machine.addFile('/klpdemo_cold.ko', bytes);
+    const insmod = machine.insmod('/klpdemo_cold.ko');
+    machine.runUntil(() => machine.exitStatus(insmod) !== undefined, 1000 * MS);
+    const text = cat(machine, '/sys/kernel/debug/tracing/available_filter_functions');
+    const [, offset] = /^__ftrace_invalid_address___(\d+) \[klpdemo_cold\]$/m.exec(text) ?? [];
+    expect(Number(offset)).toBeGreaterThan(4);
+    const disabled = machine.ftrace.records
+      .group('klpdemo_cold')
+      .filter(({ flags }) => flags & CONSTANTS.FTRACE_FL_DISABLED);
+    expect(disabled).toHaveLength(1);
+    machine.close();
   });
 });

@@ -1,5 +1,7 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { Narrator } from '../../src/cli/narrate.ts';
+import type { Colors } from '../../src/cli/terminal.ts';
 import { parseScenario } from '../../src/scenario/parse.ts';
 import type { RunReport } from '../../src/scenario/report.ts';
 import { runScenario } from '../../src/scenario/runner.ts';
@@ -187,5 +189,104 @@ steps:
     );
     expect(failed).toEqual(['steps[1].until.alive: a is alive within 5ms / gone; there are ']);
     expect(report.endedAt).toBeLessThan(10e6);
+  });
+});
+
+describe('what a command wrote', () => {
+  async function told(text: string, behave: Behaviour): Promise<string[]> {
+    const lines: string[] = [];
+    const colors = new Proxy({}, { get: () => (word: string) => word }) as Colors;
+    const narrator = new Narrator({ colors, width: 100, verbose: false, write: (s) => lines.push(s) });
+    await run(text, behave, { observers: [narrator] });
+    return lines
+      .join('')
+      .trimEnd()
+      .split('\n')
+      .map((line) => line.replace(/^\[ +([\d.]+)\] /, '$1 ').trim());
+  }
+  const says: Behaviour = ([program, path]) => ({
+    ns: path === '/slow' ? 50e6 : 1e6,
+    stdout: program === 'cat' ? `${path} was read\n` : '',
+  });
+
+  it('stands under it, also where the next step has a time of its own', async () => {
+    const text = 'steps: [{ read: /a }, { at: 100ms, read: /b }, { at: 200ms, wait: 10ms }, { read: /c }]';
+    expect(await told(text, says)).toEqual([
+      '0.000000 $ cat /a',
+      '| /a was read',
+      '0.100000 $ cat /b',
+      '| /b was read',
+      '0.210000 $ cat /c',
+      '| /c was read',
+    ]);
+  });
+
+  it('has a line that names it where another command has begun since', async () => {
+    const text = 'steps: [{ read: /slow, background: true }, { at: 10ms, read: /b }, { at: 70ms, read: /c }]';
+    expect(await told(text, says)).toEqual([
+      '0.000000 $ cat /slow',
+      '0.010000 $ cat /b',
+      '| /b was read',
+      '0.050000 $ cat /slow (begun at 0)',
+      '| /slow was read',
+      '0.070000 $ cat /c',
+      '| /c was read',
+    ]);
+  });
+
+  it('is held against what is expected when the command ends, not when the scenario does', async () => {
+    const { report } = await run('steps: [{ read: /a, output: none }, { at: 100ms, read: /b }]', says);
+    expect(report.expectations.find(({ ok }) => !ok)).toMatchObject({ t: 1e6, path: 'steps[0].output' });
+    expect(report.actions.map(({ endedAt }) => endedAt)).toEqual([1e6, 101e6]);
+  });
+});
+
+describe('waiting for a transition', () => {
+  const modules = 'modules: [../modules/klpdemo_target.ko, ../modules/klpdemo_patch_target.ko]\n';
+
+  it('of a patch that no module has is given up at once, with the name that was meant', async () => {
+    const text = `${modules}steps:\n  - wait: 1ms\n  - until: { done: { patch: klpdemo_patch_targt } }\n`;
+    const { report, failed } = await run(text);
+    expect(report.endedAt).toBe(1e6);
+    expect(report.expectations.at(-1)?.place).toMatchObject({ line: 4, column: 20 });
+    expect(failed).toEqual([
+      'steps[1].until.done: patching of klpdemo_patch_targt complete within 60s / no such transition; there were: none\n' +
+        "there is no patch 'klpdemo_patch_targt': a patch has the name of its module; did you mean 'klpdemo_patch_target'?",
+    ]);
+  });
+
+  it('of a patch that nobody loads says so when the time is over', async () => {
+    const { failed } = await run(
+      `${modules}steps: [{ until: { done: { patch: klpdemo_patch_target } }, within: 5ms }]`,
+    );
+    expect(failed[0]).toMatch(
+      /'klpdemo_patch_target' was never enabled: its module is not loaded, or its load failed$/,
+    );
+  });
+
+  it('goes on for a patch that may come from elsewhere', async () => {
+    const { report } = await run(
+      'machine: { model: bundle }\nsteps: [{ until: { done: { patch: x } }, within: 5ms }]',
+    );
+    expect(report.endedAt).toBe(5e6);
+  });
+
+  it("beyond the scenario's limit fails at its place, with what gives it more", async () => {
+    const { report, failed } = await run(
+      `limit: 20ms\n${modules}steps: [{ until: { done: { patch: klpdemo_patch_target } }, within: 1s }, { wait: 1s }]`,
+    );
+    expect(report).toMatchObject({ endedAt: 20e6, ok: false });
+    expect(report.failure).toBeUndefined();
+    expect(failed).toHaveLength(1);
+    expect(failed[0]).toContain(
+      "within 1s: the scenario's limit of 20ms came first ('limit' at the top of the file gives more)",
+    );
+  });
+
+  it('or for a command that does not end is told with its place, too', async () => {
+    const { failed } = await run('limit: 20ms\nsteps: [{ read: /never }]', () => ({ ns: 1e12 }));
+    expect(failed).toEqual([
+      "steps[0]: the step is over by 20ms, the limit of the scenario / not done: cat /never; 'limit' at the top of the file gives more time, 'background' goes on without waiting",
+    ]);
   });
 });
