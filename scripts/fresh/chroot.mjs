@@ -35,6 +35,8 @@ export class Chroot {
         'mmdebstrap',
         '--mode=root',
         '--variant=minbase',
+        // The chroot is thrown away: nothing need reach the disk in any order.
+        '--dpkgopt=force-unsafe-io',
         `--include=${PACKAGES.join(',')}`,
         ...aptOptions(),
         this.release,
