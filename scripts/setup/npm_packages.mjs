@@ -30,9 +30,11 @@ export function ensurePackages(root, { run, log }) {
   if (!why) return;
   log(`installing npm packages (${why})`);
   const args = ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error'];
+  // npm of one release runs on Node of another, and what Node then deprecates is nothing to be told here.
+  const options = { cwd: root, env: { NODE_NO_WARNINGS: '1' } };
   const npm = process.env.npm_execpath;
-  if (npm?.endsWith('.js')) run(process.execPath, [npm, ...args], { cwd: root });
-  else run('npm', args, { cwd: root });
+  if (npm?.endsWith('.js')) run(process.execPath, [npm, ...args], options);
+  else run('npm', args, options);
 }
 
 function readPackages(path) {

@@ -56,7 +56,13 @@ describe('npm packages', () => {
   });
 
   it('are installed by npm ci, development packages included, only when stale', () => {
-    const port = { run: (_: string, args: string[]) => commands.push(args.join(' ')), log: () => {} };
+    const port = {
+      run: (_: string, args: string[], { env }: { env: Record<string, string> }) => {
+        commands.push(args.join(' '));
+        expect(env).toEqual({ NODE_NO_WARNINGS: '1' });
+      },
+      log: () => {},
+    };
     write('package-lock.json', lock('4.1.0'));
     ensurePackages(root, port);
     expect(commands).toHaveLength(1);
