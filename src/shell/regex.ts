@@ -1,4 +1,7 @@
-// Patterns of grep, as JavaScript's: basic and extended regular expressions as POSIX and GNU have them.
+// Patterns of grep, as RE2's: basic and extended regular expressions as POSIX and GNU have them. RE2 matches in time
+// that grows with the line only, whatever the pattern; so there are no back-references.
+
+import { RE2JS } from 're2js';
 
 const CLASSES: Readonly<Record<string, string>> = {
   alpha: 'A-Za-z',
@@ -23,13 +26,35 @@ export interface GrepOptions {
   readonly wholeLine?: boolean;
 }
 
-/** @throws SyntaxError for a pattern that is none. */
-export function grepPattern(patterns: readonly string[], options: GrepOptions): RegExp {
+export interface GrepPattern {
+  test(line: string): boolean;
+  /** The first match in a line, the longest there. */
+  first(line: string): string | undefined;
+}
+
+/** @throws SyntaxError for a pattern that is none, or too large. */
+export function grepPattern(patterns: readonly string[], options: GrepOptions): GrepPattern {
   const sources = patterns
     .flatMap((pattern) => pattern.split('\n'))
     .map((pattern) => source(pattern, options));
   const any = sources.map((s) => `(?:${s})`).join('|');
-  return new RegExp(options.wholeLine ? `^(?:${any})$` : any, options.ignoreCase ? 'i' : '');
+  const flags = RE2JS.LONGEST_MATCH | (options.ignoreCase ? RE2JS.CASE_INSENSITIVE : 0);
+  const pattern = compiled(options.wholeLine ? `^(?:${any})$` : any, flags);
+  return {
+    test: (line) => pattern.matcher(line).find(),
+    first: (line) => {
+      const matcher = pattern.matcher(line);
+      return matcher.find() ? (matcher.group() ?? undefined) : undefined;
+    },
+  };
+}
+
+function compiled(text: string, flags: number): RE2JS {
+  try {
+    return RE2JS.compile(text, flags);
+  } catch (error) {
+    throw new SyntaxError((error as Error).message.replace(/^error parsing regexp: /, ''));
+  }
 }
 
 function source(pattern: string, { extended, fixed }: GrepOptions): string {
@@ -55,7 +80,8 @@ function source(pattern: string, { extended, fixed }: GrepOptions): string {
 function escaped(c: string, extended: boolean): string {
   if (c === '') throw new SyntaxError('Trailing backslash');
   if (c === '<' || c === '>') return '\\b';
-  if (/[wWsSbB1-9]/.test(c)) return `\\${c}`;
+  if (/[1-9]/.test(c)) throw new SyntaxError('Back-references are not supported');
+  if (/[wWsSbB]/.test(c)) return `\\${c}`;
   if (!extended && BASIC_ESCAPED.includes(c)) return c;
   return META.test(c) ? `\\${c}` : c;
 }

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { ScenarioError } from '../../src/scenario/error.ts';
 import { loadScenario, parseScenario } from '../../src/scenario/parse.ts';
 import type { ActionStep } from '../../src/scenario/scenario.ts';
+import { matches } from '../../src/scenario/values.ts';
 
 /** Where relative module paths start from. */
 const FILE = join(import.meta.dirname, '../../fixtures/scenarios/test.yaml');
@@ -21,6 +22,24 @@ function problems(text: string): string[] {
 }
 
 const parse = (text: string) => parseScenario(text, FILE);
+
+describe('a regular expression of a scenario', () => {
+  const expression = (text: string) => `expect: { dmesg: ${JSON.stringify(text)} }`;
+
+  it('is matched in time that grows with the line, whatever it is', () => {
+    const [check] = parse(expression('/^(a+)+$/')).expect;
+    const pattern = check.kind === 'dmesg' ? check.lines[0].pattern : undefined;
+    expect(pattern && matches(pattern, `${'a'.repeat(30_000)}b`)).toBe(false);
+    expect(pattern && matches(pattern, 'aaa')).toBe(true);
+  });
+
+  it('is refused, with its place, where only backtracking could match it or it is too large', () => {
+    for (const text of ['/(a)\\1/', '/(?=a)/', '/((a{100}){100}){100}/'])
+      expect(problems(expression(text)), text).toEqual([
+        expect.stringMatching(/^1:\d+: expect.dmesg: not a regular expression of RE2: /),
+      ]);
+  });
+});
 
 describe('a scenario', () => {
   it('gets times in ns, modules by path, and actions as a shell is told', () => {

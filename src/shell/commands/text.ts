@@ -3,7 +3,7 @@
 import type { Command, Invocation } from '../command.ts';
 import { errnoText } from '../errno_text.ts';
 import { parseOptions } from '../options.ts';
-import { grepPattern } from '../regex.ts';
+import { type GrepPattern, grepPattern } from '../regex.ts';
 import { failed, Output, ok, type Result } from '../result.ts';
 
 /** Text of each operand, `-` and none being the standard input. Files that cannot be read are complained about. */
@@ -104,7 +104,7 @@ const grep: Command = {
     const patterns = repeated.patterns.length > 0 ? repeated.patterns : operands.slice(0, 1);
     const paths = repeated.patterns.length > 0 ? operands : operands.slice(1);
     if (patterns.length === 0) return failed('Usage: grep [OPTION]... PATTERNS [FILE]...', 2);
-    let pattern: RegExp;
+    let pattern: GrepPattern;
     try {
       pattern = grepPattern(patterns, {
         extended: has('E'),
@@ -126,7 +126,7 @@ const grep: Command = {
       if (has('c', 'count')) output.line(`${prefix}${hits.length}`);
       else
         for (const i of hits) {
-          const shown = has('o') ? (pattern.exec(lines[i])?.[0] ?? '') : lines[i];
+          const shown = has('o') ? (pattern.first(lines[i]) ?? '') : lines[i];
           output.line(`${prefix}${has('n') ? `${i + 1}:` : ''}${shown}`);
         }
     }
