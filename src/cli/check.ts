@@ -30,6 +30,7 @@ const TIMEOUT_MS = 300_000;
 export async function check(args: readonly string[], options: CheckCommandOptions): Promise<void> {
   if (options.image) {
     if (args.length > 0) throw new UsageError('--image takes no objects');
+    if (options.format) throw new UsageError('--format is of objects: the layout of the image is known');
     await (await import('./check_image.ts')).checkTheImage(options);
     return;
   }
