@@ -81,8 +81,19 @@ export class Sched {
     if (!task.onCpu) task.cpu = cpu;
   }
 
+  /** cpu_rq(): of a task's CPU, which is a number in the guest's memory. @throws GuestMemoryError when there is none. */
+  #rq(cpu: number): RunQueue {
+    const rq = this.#rqs[cpu];
+    if (!rq)
+      throw new GuestMemoryError(
+        'no run queue',
+        this.#core.symbols.require('__per_cpu_offset') + BigInt(8 * cpu),
+      );
+    return rq;
+  }
+
   curr(cpu: number): TaskStruct {
-    return this.#rqs[cpu].curr;
+    return this.#rq(cpu).curr;
   }
 
   /** task_curr(), and also true while its CPU is on the way from or to it. */
@@ -92,7 +103,7 @@ export class Sched {
 
   /** Waiting tasks of a CPU. */
   queueLength(cpu: number): number {
-    return this.#rqs[cpu].queue.length;
+    return this.#rq(cpu).queue.length;
   }
 
   /** Times the task has given up a CPU by its own will. */
@@ -122,7 +133,7 @@ export class Sched {
   #enqueue(task: TaskStruct, cpu: number): void {
     task.onRq = 1;
     task.cpu = cpu;
-    const rq = this.#rqs[cpu];
+    const rq = this.#rq(cpu);
     rq.queue.push(task);
     const { events } = this.#core;
     if (events.listens('wakeup')) events.emit({ type: 'wakeup', pid: task.pid, comm: task.comm, cpu });
@@ -134,19 +145,19 @@ export class Sched {
     const bound = this.#bound.get(task);
     if (bound !== undefined) return bound;
     if (task.onCpu) return task.cpu;
-    const idle = (cpu: number) => this.#rqs[cpu].curr.isIdle && this.#rqs[cpu].queue.length === 0;
+    const idle = (cpu: number) => this.#rq(cpu).curr.isIdle && this.#rq(cpu).queue.length === 0;
     if (idle(task.cpu)) return task.cpu;
     for (let cpu = 0; cpu < this.#rqs.length; cpu++) if (idle(cpu)) return cpu;
     let best = task.cpu;
     for (let cpu = 0; cpu < this.#rqs.length; cpu++) {
-      if (this.#rqs[cpu].queue.length + 1 < this.#rqs[best].queue.length) best = cpu;
+      if (this.#rq(cpu).queue.length + 1 < this.#rq(best).queue.length) best = cpu;
     }
     return best;
   }
 
   /** resched_curr(): the CPU's task goes through schedule() soon. */
   reschedCurr(cpu: number): void {
-    this.#rqs[cpu].curr.setTif('TIF_NEED_RESCHED');
+    this.#rq(cpu).curr.setTif('TIF_NEED_RESCHED');
     const { percpu } = this.#core;
     percpu.writeU32(
       '__preempt_count',
@@ -158,7 +169,7 @@ export class Sched {
 
   /** wake_up_if_idle(): an idle CPU goes through its loop once. */
   wakeUpIfIdle(cpu: number): void {
-    if (this.#rqs[cpu].curr.isIdle) this.reschedCurr(cpu);
+    if (this.#rq(cpu).curr.isIdle) this.reschedCurr(cpu);
   }
 
   /** kick_process(): a task in user mode comes into the kernel. */
@@ -175,7 +186,7 @@ export class Sched {
 
   /** scheduler_tick() on a CPU. */
   tick(cpu: number): void {
-    const rq = this.#rqs[cpu];
+    const rq = this.#rq(cpu);
     rq.ticks++;
     if (rq.queue.length > 0 && (rq.curr.isIdle || rq.ticks >= TIMESLICE_TICKS)) this.reschedCurr(cpu);
   }
@@ -183,7 +194,7 @@ export class Sched {
   /** What __schedule() decides: puts the current task away as its state says, and draws the next. */
   #pickNextTask(call: HostCall): bigint {
     const preempted = call.args[1] === 1n;
-    const rq = this.#rqs[call.cpu];
+    const rq = this.#rq(call.cpu);
     const prev = rq.curr;
     this.onSchedule(call.cpu);
     prev.clearTif('TIF_NEED_RESCHED');
