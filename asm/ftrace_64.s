@@ -211,7 +211,69 @@ SYM_FUNC_START(arch_ftrace_ops_list_func)
 	RET
 SYM_FUNC_END(arch_ftrace_ops_list_func)
 
+# What is wrong with a site is found by src/ftrace; these are where the kernel warns of it, called the way there.
+# Not traced: of kernel/trace/ftrace.c and arch/x86/kernel/ftrace.c nothing is.
+
+# edi: 1 as the bytes of a module's site are compared, 0 as what was found has been told
+SYM_FUNC_START(ftrace_module_init)
+	FRAME_BEGIN
+	sub rsp, 8
+	call ftrace_process_locs
+	add rsp, 8
+	FRAME_END
+	RET
+SYM_FUNC_END(ftrace_module_init)
+
+SYM_FUNC_START_LOCAL(ftrace_process_locs)
+	FRAME_BEGIN
+	sub rsp, 8
+	test edi, edi
+	je .Ltold
+	call ftrace_modify_code_direct
+	jmp .Lout
+.Ltold:
+	call ftrace_bug
+.Lout:
+	add rsp, 8
+	FRAME_END
+	RET
+SYM_FUNC_END(ftrace_process_locs)
+
+SYM_FUNC_START_LOCAL(ftrace_modify_code_direct)
+	FRAME_BEGIN
+	sub rsp, 8
+	call ftrace_verify_code
+	add rsp, 8
+	FRAME_END
+	RET
+SYM_FUNC_END(ftrace_modify_code_direct)
+
+SYM_FUNC_START(ftrace_verify_code)
+__bug_at_ftrace_verify_code:
+	ud2
+	RET
+SYM_FUNC_END(ftrace_verify_code)
+
+# What was found is in the log.
+SYM_FUNC_START(ftrace_bug)
+__bug_at_ftrace_bug:
+	ud2
+	RET
+SYM_FUNC_END(ftrace_bug)
+
+.section .rodata
+SYM_DATA_START_LOCAL(ftrace_arch_file)
+	.asciz "arch/x86/kernel/ftrace.c"
+SYM_DATA_END(ftrace_arch_file)
+SYM_DATA_START_LOCAL(ftrace_file)
+	.asciz "kernel/trace/ftrace.c"
+SYM_DATA_END(ftrace_file)
+
 .section .data
+SYM_DATA_START(__bug_table_ftrace)
+	BUG_ENTRY __bug_at_ftrace_verify_code, ftrace_arch_file, 95, BUGFLAG_WARN_PLAIN
+	BUG_ENTRY __bug_at_ftrace_bug, ftrace_file, 2161, BUGFLAG_WARN_ONCE
+SYM_DATA_END(__bug_table_ftrace)
 
 .balign 8
 # The ops that the static ftrace_caller passes on; ftrace_list_end when nobody listens.

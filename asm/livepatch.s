@@ -113,6 +113,20 @@ SYM_FUNC_START(klp_sync)
 	RET
 SYM_FUNC_END(klp_sync)
 
+# edi: which of the two steps of unpatching a function failed, which cannot be unless ftrace gave up.
+SYM_FUNC_START(__klp_unpatch_object)
+	FENTRY
+	test edi, edi
+	jne .Lfilter
+__bug_at_klp_unregister:
+	ud2
+	jmp __x86_return_thunk
+.Lfilter:
+__bug_at_klp_filter:
+	ud2
+	jmp __x86_return_thunk
+SYM_FUNC_END(__klp_unpatch_object)
+
 HOST_FUNC_NOTRACE klp_trace_patch_state
 HOST_FUNC_NOTRACE klp_handler_warn
 HOST_FUNC klp_enable_patch
@@ -122,7 +136,16 @@ HOST_FUNC klp_free_patch_work_fn
 HOST_FUNC klp_get_state
 EXPORT_SYMBOL_GPL(klp_get_state)
 
+.section .rodata
+SYM_DATA_START_LOCAL(klp_patch_file)
+	.asciz "kernel/livepatch/patch.c"
+SYM_DATA_END(klp_patch_file)
+
 .section .data
+SYM_DATA_START(__bug_table_livepatch)
+	BUG_ENTRY __bug_at_klp_unregister, klp_patch_file, 147, BUGFLAG_WARN_PLAIN
+	BUG_ENTRY __bug_at_klp_filter, klp_patch_file, 148, BUGFLAG_WARN_PLAIN
+SYM_DATA_END(__bug_table_livepatch)
 
 .balign 8
 SYM_DATA_START(klp_mutex)

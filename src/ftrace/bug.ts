@@ -1,6 +1,7 @@
 // What the log says when a call site does not hold the bytes it should. Mirrors ftrace_bug() of
 // kernel/trace/ftrace.c.
 
+import { hex16 } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
 import { type FtraceRec, recCount } from './dyn_ftrace.ts';
@@ -20,7 +21,7 @@ export function ftraceBug(
 ): void {
   const { printk, mem } = core;
   // print_ip_sym() is a message of its own.
-  const at = `[<${rec.ip.toString(16).padStart(16, '0')}>] ${core.sym(rec.ip)}`;
+  const at = `[<${hex16(rec.ip)}>] ${core.sym(rec.ip)}`;
   printk.info('------------[ ftrace bug ]------------');
   if (failed === -CONSTANTS.EFAULT) {
     printk.info(`ftrace faulted on modifying \n${at}`);
@@ -36,5 +37,4 @@ export function ftraceBug(
   printk.info(` (${recCount(rec)})${rec.flags & CONSTANTS.FTRACE_FL_REGS ? ' R' : '  '}`);
   const tramp = rec.target || core.symbols.require('ftrace_caller');
   printk.info(` expected tramp: ${tramp.toString(16)}`);
-  core.taints |= 1 << CONSTANTS.TAINT_WARN;
 }

@@ -17,6 +17,7 @@ import { type Poke, TextPoke } from './text_poke.ts';
 import { Trampolines } from './trampoline.ts';
 
 const C = CONSTANTS;
+const INITIALIZING = 'Initializing ftrace call sites';
 
 export class Ftrace {
   readonly records = new FtraceRecords();
@@ -45,24 +46,33 @@ export class Ftrace {
 
   /** ftrace_init(): the image's `call __fentry__` sites become nops, in one write each, before anything runs. */
   init(sites: readonly Addr[]): number {
-    return this.#processLocs(undefined, sites, 0);
+    for (const rec of this.records.add(undefined, sites, 0)) {
+      const expected = callInsn(rec.ip, this.#sym.fentry);
+      const failed = this.#verify(rec.ip, expected);
+      if (failed) {
+        ftraceBug(this.#core, failed, rec, expected, INITIALIZING);
+        this.disabled = true;
+        return failed;
+      }
+      this.textPoke.early(rec.ip, NOP5 as Uint8Array);
+    }
+    return 0;
   }
 
   /**
    * ftrace_module_init(): the same for a module's sites, which stay disabled until moduleEnable.
    * @returns 0, or -EINVAL when a site is not a call of __fentry__: ftrace is off then.
    */
-  moduleInit(module: string, sites: readonly Addr[]): number {
+  *moduleInit(module: string, sites: readonly Addr[]): HostGenerator<number> {
     if (this.disabled || sites.length === 0) return 0;
-    return this.#processLocs(module, sites, C.FTRACE_FL_DISABLED);
-  }
-
-  #processLocs(module: string | undefined, sites: readonly Addr[], flags: number): number {
-    for (const rec of this.records.add(module, sites, flags)) {
+    for (const rec of this.records.add(module, sites, C.FTRACE_FL_DISABLED)) {
       const expected = callInsn(rec.ip, this.#sym.fentry);
       const failed = this.#verify(rec.ip, expected);
       if (failed) {
-        this.#bug(failed, rec, expected, 'Initializing ftrace call sites');
+        if (failed === -C.EINVAL) yield* this.#warn('ftrace_module_init', 1);
+        ftraceBug(this.#core, failed, rec, expected, INITIALIZING);
+        yield* this.#warn('ftrace_module_init', 0);
+        this.disabled = true;
         return failed;
       }
       this.textPoke.early(rec.ip, NOP5 as Uint8Array);
@@ -343,7 +353,10 @@ export class Ftrace {
       const expected = rec.target === 0n ? (NOP5 as Uint8Array) : callInsn(rec.ip, rec.target);
       const failed = this.#verify(rec.ip, expected);
       if (failed) {
-        this.#bug(failed, rec, expected, bugType(rec.target, target));
+        if (failed === -C.EINVAL) yield* this.#warn('ftrace_verify_code', 0);
+        ftraceBug(this.#core, failed, rec, expected, bugType(rec.target, target));
+        yield* this.#warn('ftrace_bug', 0);
+        this.disabled = true;
         return;
       }
       const insn = target === 0n ? (NOP5 as Uint8Array) : callInsn(rec.ip, target);
@@ -362,9 +375,10 @@ export class Ftrace {
     return sameBytes(mem.view(ip, CALL_SIZE), expected) ? 0 : -C.EINVAL;
   }
 
-  #bug(failed: number, rec: FtraceRec, expected: Uint8Array, type: string): void {
-    ftraceBug(this.#core, failed, rec, expected, type);
-    this.disabled = true;
+  /** The function of the image that warns, and the way to it. */
+  *#warn(name: string, arg: number): HostGenerator<void> {
+    const call = this.#core.symbols.matches(name, undefined)[0]?.addr;
+    if (call !== undefined) yield { call, args: [arg] };
   }
 
   *#lock(mutex: Addr): HostGenerator<void> {

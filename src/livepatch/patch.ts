@@ -132,6 +132,11 @@ export class Patching {
     return ret;
   }
 
+  /** WARN_ON() of klp_unpatch_func(): with unregister_ftrace_function(), and with ftrace_set_filter_ip(). */
+  *#warn(which: 0 | 1): HostGenerator<void> {
+    yield { call: this.#klp.core.symbols.require('__klp_unpatch_object'), args: [which] };
+  }
+
   *#unpatchFunc(func: KlpFunc): HostGenerator<void> {
     const klp = this.#klp;
     const { mem } = klp.core;
@@ -142,9 +147,9 @@ export class Patching {
       if (klp.warnOn(site === 0n, 'patch.c klp_unpatch_func: no site')) return;
       const fops = ops + BigInt(KLP_OPS.fops);
       const unregistered = yield* klp.ftrace.unregisterFunction(fops);
-      klp.warnOn(unregistered !== 0, 'patch.c klp_unpatch_func: unregister_ftrace_function');
+      if (unregistered !== 0) yield* this.#warn(0);
       const removed = yield* klp.ftrace.setFilterIp(fops, site, true);
-      klp.warnOn(removed !== 0, 'patch.c klp_unpatch_func: ftrace_set_filter_ip');
+      if (removed !== 0) yield* this.#warn(1);
       listDelRcu(mem, func.stackNode);
       this.#freeOps(func, ops);
     } else {

@@ -89,7 +89,7 @@ export class Modules {
       synchronous: parts.bundles !== undefined,
       percpu: this.percpu,
       hooks: {
-        ftraceModuleInit: (mod) => void ftrace.moduleInit(mod.name, mod.fentrySites),
+        ftraceModuleInit: (mod) => ftrace.moduleInit(mod.name, mod.fentrySites),
         ftraceModuleEnable: (mod) => ftrace.moduleEnable(mod.name),
         ftraceReleaseMod: (mod) => ftrace.releaseMod(mod.name),
         ftraceFreeMem: (mod, start, end) => ftrace.freeMem(mod.name, start, end),

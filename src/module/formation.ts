@@ -24,7 +24,7 @@ import {
 import { freeModuleMemory, moveModule, protectModule, sectionAddress } from './memory.ts';
 import { MODULE_REF_BASE, type Module } from './module.ts';
 import type { ModuleList } from './modules.ts';
-import type { MayCall, ModuleHooks, ModuleLoaderPorts } from './ports.ts';
+import { type MayCall, type ModuleHooks, type ModuleLoaderPorts, settle } from './ports.ts';
 import { applyRelocations } from './relocate.ts';
 import { checkExportVersions, simplifySymbols, verifyExportedSymbols, waitEvent } from './resolve.ts';
 import { testTaint } from './taint.ts';
@@ -64,7 +64,7 @@ export class ModuleFormation {
     yield* this.#link(load, mod);
     const args = this.#copyArgs(mod, request.args ?? '', undo);
     undo.push(() => this.#hooks.ftraceReleaseMod?.(mod));
-    this.#hooks.ftraceModuleInit?.(mod);
+    yield* settle(this.#hooks.ftraceModuleInit?.(mod));
     this.#completeFormation(mod, undo);
     return { mod, args };
   }

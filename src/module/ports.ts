@@ -13,7 +13,7 @@ export type MayCall<T> = T | HostGenerator<T>;
 /** Called in the order of load_module(), do_init_module() and delete_module(). */
 export interface ModuleHooks {
   /** UNFORMED, text writable: turn the fentry sites of `mod.fentrySites` into nops. */
-  ftraceModuleInit?(mod: Module): void;
+  ftraceModuleInit?(mod: Module): MayCall<unknown>;
   /** COMING: sites may be patched from now on. */
   ftraceModuleEnable?(mod: Module): void;
   ftraceReleaseMod?(mod: Module): void;

@@ -44,7 +44,7 @@ describe('ftrace_init', () => {
 
   it('gives up for good when a site is no call of __fentry__, and says what it found', () => {
     const bad = world.sym('notrace_function');
-    expect(world.ftrace.moduleInit('broken', [bad])).toBe(-C.EINVAL);
+    expect(world.run(world.ftrace.moduleInit('broken', [bad]))).toBe(-C.EINVAL);
     expect(world.ftrace.disabled).toBe(true);
     expect(world.dmesg.slice(0, 4)).toEqual([
       '------------[ ftrace bug ]------------',

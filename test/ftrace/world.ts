@@ -64,7 +64,7 @@ function assemble(): Promise<AsmImage> {
     defines[`sizeof_${name}`] = struct.size;
     for (const [field, offset] of Object.entries(struct.fields)) defines[`${name}_${field}`] = offset;
   }
-  const files = ['host.inc', 'frame.inc', 'trace_recursion.inc', 'ftrace_64.s', 'livepatch.s'];
+  const files = ['host.inc', 'bug.inc', 'frame.inc', 'trace_recursion.inc', 'ftrace_64.s', 'livepatch.s'];
   const sources = files.map((f) => ({ path: `asm/${f}`, text: readFileSync(join(ROOT, 'asm', f), 'utf8') }));
   return assembleImage([...sources, { path: 'stubs.s', text: STUBS }], { defines });
 }
@@ -220,7 +220,7 @@ export class World {
       area: this.area,
       pokeText: (addr, bytes) => this.core.mem.pokeText(addr, bytes),
       hooks: {
-        ftraceModuleInit: (mod) => void this.ftrace.moduleInit(mod.name, mod.fentrySites),
+        ftraceModuleInit: (mod) => this.ftrace.moduleInit(mod.name, mod.fentrySites),
         ftraceModuleEnable: (mod) => this.ftrace.moduleEnable(mod.name),
         ftraceFreeMem: (mod, start, end) => this.ftrace.freeMem(mod.name, start, end),
         ftraceReleaseMod: (mod) => this.ftrace.releaseMod(mod.name),

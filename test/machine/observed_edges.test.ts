@@ -72,6 +72,39 @@ describe('a name in sysfs', () => {
   });
 });
 
+describe('an ftrace bug', () => {
+  it('is two warnings with their stacks, and what was found at the site between them', async () => {
+    await boot('klpdemo_bad_site');
+    expect(insmod('klpdemo_bad_site')).toBe(0);
+    // The addresses of code; load_module() is part of __do_sys_finit_module() here.
+    const part = (lines: readonly string[]): string[] =>
+      said(lines)
+        .map((line) => line.replace(/(expected: e8|expected tramp:).*/, '$1'))
+        .filter((line) => line !== ' load_module' && !line.startsWith('[<'));
+    expect(part(machine.dmesg().map(withoutTime))).toEqual(part(observed.get('bad site')?.log ?? []));
+    expect(machine.core.taints & 512).toBe(512);
+  });
+
+  it('leaves a patch that cannot be taken off, with a warning for each step', async () => {
+    await boot('klpdemo_bad_site', 'klpdemo_patch_vmlinux');
+    expect(insmod('klpdemo_patch_vmlinux')).toBe(0);
+    machine.runFor(3 * SECOND);
+    expect(insmod('klpdemo_bad_site')).toBe(0);
+    const from = machine.dmesg().length;
+    wait(machine.spawn('echo', ['0', '/sys/kernel/livepatch/klpdemo_patch_vmlinux/enabled']));
+    machine.runFor(3 * SECOND);
+    // What lies between the work's function and unpatching is TypeScript's.
+    const inside = /^ (klp_unpatch_objects|klp_complete_transition|klp_try_complete_transition)$/;
+    const part = (lines: readonly string[]): string[] =>
+      said(lines)
+        .map((line) => line.replace(/kworker\/\d:\d/, 'kworker/*'))
+        .filter((line) => !inside.test(line));
+    expect(part(machine.dmesg().slice(from).map(withoutTime))).toEqual(
+      part(observed.get('unpatching after the ftrace bug')?.log ?? []),
+    );
+  });
+});
+
 describe('a worker', () => {
   it('that hangs is reported with its workqueue and function, and says in its name where it works', async () => {
     await boot('klpdemo_target');

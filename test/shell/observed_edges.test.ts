@@ -13,6 +13,7 @@ beforeEach(async () => {
     'klpbundle_core',
     'klpbundle_mid',
     'klpdemo_target',
+    'klpdemo_bad_site',
     'klpdemo_patch_both',
     'klpdemo_patch_vmlinux',
   ]);
@@ -62,6 +63,13 @@ describe('the numbers that sysctls take', () => {
   it('kernel.tainted takes bits, in any base', async () => {
     await sh('modprobe klpdemo_patch_vmlinux');
     expect(await replay('tainted')).toEqual(commandsOf('tainted'));
+  });
+});
+
+describe('kernel.ftrace_enabled after an ftrace bug', () => {
+  it('can be neither read nor written, and nothing can be patched', async () => {
+    await sh('modprobe klpdemo_bad_site');
+    expect(await replay('after the ftrace bug')).toEqual(commandsOf('after the ftrace bug'));
   });
 });
 
