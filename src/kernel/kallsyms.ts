@@ -11,6 +11,8 @@ export interface KernelSymbol {
   readonly addr: Addr;
   /** Bytes; for text up to the next symbol where the object gives none. */
   readonly size: number;
+  /** Bytes that the object gives it, where `size` goes on to the next symbol or the end of the pages. */
+  readonly ownSize?: number;
   /** nm letter: T t D d B b R r ... */
   readonly type: string;
 }
@@ -133,6 +135,14 @@ export class Kallsyms {
   sizeAndOffset(addr: Addr): { size: number; offset: number } | undefined {
     const found = this.lookup(addr);
     return found && { size: found.size, offset: found.offset };
+  }
+
+  /** From an address to the end of the function that covers it, without what fills the space behind; else undefined. */
+  bytesLeft(addr: Addr): number | undefined {
+    const found = this.lookup(addr);
+    if (!found) return undefined;
+    const own = (found.ownSize ?? found.size) - found.offset;
+    return own > 0 ? own : found.size - found.offset;
   }
 
   /** %pS: `name+0xoff/0xsize [module]`, or 0x and the address where no symbol covers it. */

@@ -121,7 +121,9 @@ export function moduleKallsyms(
     const limit = following !== undefined && following < end ? following : end;
     const letter = elfType(symbol);
     const type = exported.has(symbol.name) ? letter.toUpperCase() : letter;
-    return { name: symbol.name, addr, size: Number(limit - addr), type };
+    const size = Number(limit - addr);
+    const own = symbol.size > 0 && symbol.size < size ? { ownSize: symbol.size } : {};
+    return { name: symbol.name, addr, size, ...own, type };
   });
 }
 

@@ -83,6 +83,17 @@ describe('what the kernel tells of its code', () => {
     expect(await sh('cat /sys/kernel/debug/tracing/enabled_functions')).toContain(`tramp: 0x${trampoline} `);
   });
 
+  it('is disassembled to the end of a function, also of the last one before the end of a page', async () => {
+    const text = await sh('disas klpdemo_new_cmdline_proc_show');
+    const lines = text.trimEnd().split('\n');
+    expect(lines.length).toBeLessThan(20);
+    expect(lines.at(-1)).toMatch(/ (int3|nop|ret)/);
+    expect(text).not.toMatch(/ 00 00 +add /);
+    const trampoline = await sh('disas ftrace_trampoline');
+    expect(trampoline).toMatch(/^ffffffffc0\w{6} <ftrace_trampoline>:\n/);
+    expect(trampoline).toMatch(/call +0x\w+ <klp_ftrace_handler\+0x0\/0x\w+>/);
+  });
+
   it.each([
     ['/proc/modules', 'Input/output error'],
     ['/proc/kallsyms', 'Input/output error'],

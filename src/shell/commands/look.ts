@@ -7,7 +7,7 @@ import type { Machine } from '../../machine/machine.ts';
 import { explainTransition, explanationText } from '../../machine/why.ts';
 import type { Command } from '../command.ts';
 import { parseOptions } from '../options.ts';
-import { failed, Output, ok } from '../result.ts';
+import { failed, Output, ok, type Result } from '../result.ts';
 import { explainGate, gateText } from '../why_gate.ts';
 
 const LONGEST_INSN = 15;
@@ -56,33 +56,14 @@ const disas: Command = {
     const [place, size] = operands;
     if (place === undefined) return failed('disas: of what? (SYMBOL, SYMBOL+OFFSET or an address)', 2);
     const { machine } = shell.guest;
-    const addr = parsePlace(machine, place);
-    if (addr === undefined)
+    const addrs = trampolinesNamed(machine, place) ?? [parsePlace(machine, place)];
+    if (addrs.length === 0 || addrs[0] === undefined) {
       return failed(`disas: ${place}: no such symbol${didYouMean(nameIn(place), symbolNames(machine))}`);
-    const { symbols, mem } = machine.core;
-    const found = symbols.lookup(addr);
-    let bytes = Number(size ?? (found ? found.size - found.offset : DEFAULT_BYTES));
-    if (!Number.isInteger(bytes) || bytes <= 0) return failed(`disas: ${size}: no number of bytes`, 2);
-    const wanted = bytes;
-    bytes += LONGEST_INSN;
-    while (bytes > 0 && !mem.isMapped(addr, bytes)) bytes--;
-    if (bytes === 0) return failed(`disas: ${place}: no memory is mapped there`);
-    const { loadDisassembler } = await import('../../isa/disassembler.ts');
-    const disassemble = await loadDisassembler();
-    const name = (target: Addr): string | undefined => {
-      const symbol = symbols.lookup(target);
-      if (symbol) return `0x${target.toString(16)} <${symbols.format(target)}>`;
-      return machine.ftrace.trampolines.at(target)
-        ? `0x${target.toString(16)} <ftrace_trampoline>`
-        : undefined;
-    };
-    const options = { symbolize: name, syntax: flags.has('i') ? 'intel' : 'att' } as const;
+    }
     const output = new Output();
-    output.line(`${addr.toString(16).padStart(16, '0')} <${found ? symbols.format(addr) : place}>:`);
-    for (const insn of disassemble(mem.readBytes(addr, bytes), addr, options)) {
-      if (insn.addr >= addr + BigInt(wanted)) break;
-      const hexBytes = Array.from(insn.bytes, (b) => b.toString(16).padStart(2, '0')).join(' ');
-      output.line(`  ${insn.addr.toString(16)}:  ${hexBytes.padEnd(BYTE_COLUMN)} ${insn.text}`);
+    for (const [i, addr] of addrs.entries()) {
+      if (i > 0) output.line('');
+      output.add(await listing(machine, addr as Addr, place, size, flags.has('i') ? 'intel' : 'att'));
     }
     return output.result();
   },
@@ -95,6 +76,52 @@ function nameIn(place: string): string {
 
 function symbolNames(machine: Machine): string[] {
   return [...machine.core.symbols.all()].map(({ name }) => name);
+}
+
+async function listing(
+  machine: Machine,
+  addr: Addr,
+  place: string,
+  size: string | undefined,
+  syntax: 'att' | 'intel',
+): Promise<Result> {
+  const { symbols, mem } = machine.core;
+  const trampoline = machine.ftrace.trampolines.at(addr);
+  const left = trampoline
+    ? Number(trampoline.start + BigInt(trampoline.size) - addr)
+    : symbols.bytesLeft(addr);
+  const wanted = Number(size ?? left ?? DEFAULT_BYTES);
+  if (!Number.isInteger(wanted) || wanted <= 0) return failed(`disas: ${size}: no number of bytes`, 2);
+  let bytes = wanted + LONGEST_INSN;
+  while (bytes > 0 && !mem.isMapped(addr, bytes)) bytes--;
+  if (bytes === 0) return failed(`disas: ${place}: no memory is mapped there`);
+  const { loadDisassembler } = await import('../../isa/disassembler.ts');
+  const disassemble = await loadDisassembler();
+  const symbolize = (target: Addr): string | undefined => {
+    const name = nameAt(machine, target);
+    return name === undefined ? undefined : `0x${target.toString(16)} <${name}>`;
+  };
+  const output = new Output();
+  output.line(`${addr.toString(16).padStart(16, '0')} <${nameAt(machine, addr) ?? place}>:`);
+  for (const insn of disassemble(mem.readBytes(addr, bytes), addr, { symbolize, syntax })) {
+    if (insn.addr >= addr + BigInt(wanted)) break;
+    const hexBytes = Array.from(insn.bytes, (b) => b.toString(16).padStart(2, '0')).join(' ');
+    output.line(`  ${insn.addr.toString(16)}:  ${hexBytes.padEnd(BYTE_COLUMN)} ${insn.text}`);
+  }
+  return output.result();
+}
+
+const TRAMPOLINE = 'ftrace_trampoline';
+
+function nameAt({ core, ftrace }: Machine, addr: Addr): string | undefined {
+  if (core.symbols.lookup(addr)) return core.symbols.format(addr);
+  return ftrace.trampolines.at(addr) ? TRAMPOLINE : undefined;
+}
+
+/** Every trampoline that there is has this name in kallsyms; undefined for another name. */
+function trampolinesNamed({ ftrace }: Machine, place: string): Addr[] | undefined {
+  if (place !== TRAMPOLINE && place !== `__builtin__ftrace:${TRAMPOLINE}`) return undefined;
+  return ftrace.trampolines.list().map(({ start }) => start);
 }
 
 function parsePlace(machine: Machine, place: string): Addr | undefined {
