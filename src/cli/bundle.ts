@@ -1,6 +1,6 @@
 // klpemu bundle create, inspect, verify. Enabling is the machine's: a write to /sys/kernel/livepatch_bundle/enable.
 
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { BundleError } from '../bundle/error.ts';
 import { type BundleFile, createBundle, readBundle } from '../bundle/format.ts';
@@ -8,6 +8,7 @@ import { ElfError } from '../elf/error.ts';
 import { unpack } from '../elf/unpack.ts';
 import { UsageError } from './exit.ts';
 import { print } from './terminal.ts';
+import { writeNamed } from './write_whole.ts';
 
 interface CreateOptions {
   readonly name: string;
@@ -27,7 +28,7 @@ export function create(file: string, members: readonly string[], options: Create
       targets: new Map(targets),
     }),
   );
-  writeFileSync(file, bytes);
+  writeNamed(file, bytes);
   print(`${file}: ${bytes.length} bytes, ${members.length} members\n`);
 }
 

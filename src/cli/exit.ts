@@ -42,6 +42,12 @@ export function fail(error: unknown, json: boolean): void {
   for (const object of objects) printError(`${errorLine(object)}\n`);
 }
 
+/** `no space left on device`: what an error of the system says, without its code, its call and its path. */
+export function systemReason(error: unknown): string {
+  const { message, syscall } = error as NodeJS.ErrnoException;
+  return syscall === undefined ? message : message.replace(/^[A-Z0-9]+: /, '').replace(/, \w+( '.*')?$/s, '');
+}
+
 /** A file, a folder or a disk of the computer that cannot be used. */
 function ofSystem(error: unknown): boolean {
   return error instanceof Error && (error as NodeJS.ErrnoException).syscall !== undefined;
@@ -51,7 +57,7 @@ function ofSystem(error: unknown): boolean {
 export function watchOutput(): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit();
-    printError(`klpemu: standard output: ${error.message}\n`);
+    printError(`klpemu: standard output: ${systemReason(error)}\n`);
     process.exit(EXIT.usage);
   });
   // Nobody is there to be told.

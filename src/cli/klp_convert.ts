@@ -1,6 +1,6 @@
 // `klpemu klp-convert`: a livepatch with unresolved symbols becomes one whose symbols livepatch resolves.
 
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { parseElf } from '../elf/elf_object.ts';
 import { ElfError } from '../elf/error.ts';
 import { type KlpConversion, klpConvert } from '../elf/klp_convert.ts';
@@ -8,6 +8,7 @@ import { type KlpSymbol, klpSymbolName, parseKlpSymbols } from '../elf/klp_symbo
 import { EXIT, UsageError } from './exit.ts';
 import { readObject } from './object_files.ts';
 import { print } from './terminal.ts';
+import { writeNamed } from './write_whole.ts';
 
 export interface KlpConvertOptions {
   readonly symbols?: readonly string[];
@@ -24,7 +25,7 @@ export function convert(input: string, output: string, options: KlpConvertOption
     }
     return klpConvert(parseElf(readObject(input), input), listed);
   });
-  writeFileSync(output, conversion.bytes);
+  writeNamed(output, conversion.bytes);
   const { bytes: _, ...told } = conversion;
   print(options.json ? `${JSON.stringify({ input, output, ...told })}\n` : text(conversion, output));
   if (conversion.unmatched.length > 0) process.exitCode = EXIT.failed;

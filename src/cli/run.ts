@@ -7,7 +7,7 @@ import type { RunReport } from '../scenario/report.ts';
 import type { RunObserver } from '../scenario/runner.ts';
 import type { Scenario } from '../scenario/scenario.ts';
 import { jsonValue, traceLine } from '../scenario/trace.ts';
-import { EXIT, UsageError } from './exit.ts';
+import { EXIT, systemReason, UsageError } from './exit.ts';
 import { Narrator } from './narrate.ts';
 import { Progress } from './progress.ts';
 import { open } from './scenario.ts';
@@ -84,7 +84,7 @@ class TraceFile implements RunObserver {
     try {
       this.#fd = path === '-' ? 1 : openSync(path, 'w');
     } catch (error) {
-      throw new UsageError(`${path}: ${(error as Error).message}`);
+      throw new UsageError(`${path}: ${systemReason(error)}`);
     }
   }
 
@@ -100,7 +100,7 @@ class TraceFile implements RunObserver {
     try {
       writeWhole(this.#fd, Buffer.from(text));
     } catch (error) {
-      throw new UsageError(`${this.#path}: ${(error as Error).message}`);
+      throw new UsageError(`${this.#path}: ${systemReason(error)}`);
     }
   }
 

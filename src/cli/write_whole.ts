@@ -1,7 +1,8 @@
-// Writes to file descriptors that leave nothing out: a pipe takes as much as it has room for, and one that is not
+// Writes that leave nothing out, or say so. A pipe takes as much as it has room for, and one that is not
 // blocking says EAGAIN instead of waiting.
 
-import { writeSync } from 'node:fs';
+import { writeFileSync, writeSync } from 'node:fs';
+import { systemReason, UsageError } from './exit.ts';
 
 /** How long to wait for a reader, in milliseconds. */
 const PATIENCE = 2;
@@ -19,5 +20,14 @@ function writeSome(fd: number, bytes: Uint8Array, at: number): number {
     if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
     Atomics.wait(sleeper, 0, 0, PATIENCE);
     return 0;
+  }
+}
+
+/** Writes a file that the user has named. @throws UsageError, which names it too */
+export function writeNamed(path: string, bytes: Uint8Array): void {
+  try {
+    writeFileSync(path, bytes);
+  } catch (error) {
+    throw new UsageError(`${path}: ${systemReason(error)}`);
   }
 }

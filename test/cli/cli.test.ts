@@ -154,7 +154,7 @@ describe('klpemu run', () => {
     [['run', SMALLEST, '--what'], /unknown option '--what'/],
     [['frob'], /unknown command 'frob'/],
     [['run', 'no/such.yaml'], /^no\/such\.yaml:1:1: no such file\n$/],
-    [['run', SMALLEST, '--trace', '/no/such/dir/file'], /ENOENT/],
+    [['run', SMALLEST, '--trace', '/no/such/dir/file'], /no such file/],
     [['stack', SMALLEST, '--at', '5'], /must be a duration/],
     [['disas', SMALLEST, 'a b'], /'a b' is no place in guest text/],
     [['disas', SMALLEST, 'nothing'], /no symbol nothing at this moment/],
