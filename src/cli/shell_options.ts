@@ -5,6 +5,7 @@ import { basename, join } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { MODULE_FILE } from '../elf/unpack.ts';
 import { packageRoot } from '../guest/unicorn_library.ts';
+import { MACHINE_OPTIONS } from '../machine/option_table.ts';
 import { INSTRUCTION_LIMIT, type Interrupt } from '../shell/interrupt.ts';
 import type { Shell } from '../shell/shell.ts';
 import { UsageError } from './exit.ts';
@@ -34,6 +35,7 @@ export interface ShellHost {
 
 /** Adds the options that say what machine is booted. */
 export function machineOptions(command: Command): Command {
+  const { cpus, seed, unwinder, model } = MACHINE_OPTIONS;
   return command
     .addOption(
       new Option(
@@ -41,19 +43,22 @@ export function machineOptions(command: Command): Command {
         'directory of .ko (.ko.xz, .zst, .gz) and .klpb files for /lib/modules; may be given again',
       ).argParser((dir: string, before: string[] = []) => [...before, dir]),
     )
-    .addOption(new Option('--cpus <number>', 'CPUs, 1 to 64').argParser(wholeNumber(1, 64)))
     .addOption(
-      new Option('--seed <number>', "seed of the machine's choices").argParser(wholeNumber(0, 0xffffffff)),
+      new Option('--cpus <number>', `CPUs, ${cpus.min} to ${cpus.max}`).argParser(
+        wholeNumber(cpus.min, cpus.max),
+      ),
     )
     .addOption(
-      new Option('--unwinder <kind>', 'how stacks are walked').choices(['orc', 'frame pointer', 'none']),
+      new Option('--seed <number>', "seed of the machine's choices").argParser(
+        wholeNumber(seed.min, seed.max),
+      ),
     )
+    .addOption(new Option('--unwinder <kind>', 'how stacks are walked').choices(unwinder.choices))
     .option('--no-shadow', 'without the shadow stack that checks every reliable trace: faster')
     .addOption(
-      new Option('--model <model>', 'livepatches as the kernel has them, or patch bundles').choices([
-        'classic',
-        'bundle',
-      ]),
+      new Option('--model <model>', 'livepatches as the kernel has them, or patch bundles').choices(
+        model.choices,
+      ),
     )
     .addOption(
       new Option(

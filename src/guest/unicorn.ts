@@ -149,7 +149,7 @@ export class UnicornEngine implements Engine {
   }
 
   readonly allocate: SharedAllocator = (bytes) => {
-    const buffer = new ArrayBuffer(bytes + PAGE_SIZE);
+    const buffer = newBuffer(bytes + PAGE_SIZE);
     const address = BigInt(koffi.address(buffer) as bigint | number);
     const start = Number((BigInt(PAGE_SIZE) - (address % BigInt(PAGE_SIZE))) % BigInt(PAGE_SIZE));
     this.share(buffer, start);
@@ -376,6 +376,18 @@ export class UnicornEngine implements Engine {
 
   #check(what: string, err: unknown): void {
     if (err !== UC_ERR.OK) throw new EngineError(`${what}: ${this.#lib.strerror(err)}`);
+  }
+}
+
+/** Of address space; a page takes memory when it is touched. @throws EngineError */
+function newBuffer(bytes: number): ArrayBuffer {
+  try {
+    return new ArrayBuffer(bytes);
+  } catch {
+    const size = Math.ceil(bytes / (1 << 20));
+    throw new EngineError(
+      `no ${size} MiB of address space for guest memory: is there a limit (ulimit -v)? A smaller moduleArea or heap takes less`,
+    );
   }
 }
 

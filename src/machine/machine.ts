@@ -43,7 +43,7 @@ import { makeLivepatch } from './livepatch_ports.ts';
 import { MachineError } from './machine_error.ts';
 import { Modules } from './modules.ts';
 import { Oops } from './oops.ts';
-import { DEFAULTS, IMAGES, type MachineOptions, UNWINDERS } from './options.ts';
+import { completeOptions, IMAGES, type MachineOptions, UNWINDERS } from './options.ts';
 import { peekSysfs } from './peek_sysfs.ts';
 import { Rcu } from './rcu.ts';
 import { RunLoop } from './run_loop.ts';
@@ -98,10 +98,10 @@ export class Machine {
 
   /**
    * Makes a machine and boots it: idle tasks run, init, kthreadd and the workers exist.
-   * @throws EngineError, AsmError
+   * @throws MachineOptionError, EngineError, AsmError
    */
   static async boot(options: MachineOptions = {}): Promise<Machine> {
-    const all = { ...DEFAULTS, ...options };
+    const all = completeOptions(options);
     return new Machine(await loadKernelImage(IMAGES[all.unwinder]), all);
   }
 

@@ -1,12 +1,11 @@
-// What a machine can be made with, and what it is made with where nothing is said.
+// What a machine can be made with.
 
-import { MODULE_AREA } from '../module/module_alloc.ts';
-import { TICK_NS } from '../sched/timer.ts';
 import type { UnwinderKind } from '../unwind/stacktrace.ts';
 import type { ImageFlavour } from './image.ts';
+import { checkedOptions } from './option_table.ts';
 
 export interface MachineOptions {
-  /** 1 to 64. */
+  /** Ranges and defaults of all of them: option_table.ts. */
   readonly cpus?: number;
   readonly seed?: number;
   readonly unwinder?: 'orc' | 'frame pointer' | 'none';
@@ -28,20 +27,10 @@ export interface MachineOptions {
   readonly model?: 'classic' | 'bundle';
 }
 
-export const DEFAULTS = {
-  cpus: 2,
-  seed: 1,
-  unwinder: 'orc',
-  heap: 64 << 20,
-  moduleArea: MODULE_AREA,
-  maxTasks: 512,
-  shadow: true,
-  // 10,000 instructions a tick: seconds of virtual time are cheap to pass.
-  instructionNs: TICK_NS / 10_000,
-  debug: false,
-  model: 'classic',
-  cmdline: 'BOOT_IMAGE=klpemu root=/dev/ram0 quiet',
-} as const satisfies Required<MachineOptions>;
+/** Every option, those that are given and the defaults. @throws MachineOptionError */
+export function completeOptions(options: MachineOptions): Required<MachineOptions> {
+  return checkedOptions({ ...options }) as unknown as Required<MachineOptions>;
+}
 
 export const UNWINDERS: Record<NonNullable<MachineOptions['unwinder']>, UnwinderKind> = {
   orc: 'orc',

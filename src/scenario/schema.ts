@@ -3,6 +3,7 @@
 
 import * as z from 'zod/mini';
 import { FAULT_POINTS } from '../kernel/fault_inject.ts';
+import { inRange, MACHINE_OPTIONS, type NumberRow, wantedText } from '../machine/option_table.ts';
 import {
   bytes,
   count,
@@ -29,19 +30,23 @@ const opt = z.optional;
 const oneOrMany = <T extends z.core.SomeType>(item: T) => z.union([z.array(item), item]);
 const flag = z.boolean();
 
-export const UNWINDERS = ['orc', 'frame pointer', 'none'] as const;
+export const UNWINDERS = MACHINE_OPTIONS.unwinder.choices;
+
+/** A number in the range that a machine's option has. */
+const ranged = <T extends z.ZodMiniType<number>>(value: T, row: NumberRow) =>
+  value.check(z.refine((number) => inRange(row, number as number), { error: `must be ${wantedText(row)}` }));
 
 const machine = object({
-  cpus: opt(z.int().check(z.minimum(1), z.maximum(8))),
-  seed: opt(z.int().check(z.minimum(0), z.maximum(0xffffffff))),
+  cpus: opt(ranged(z.int(), MACHINE_OPTIONS.cpus)),
+  seed: opt(ranged(z.int(), MACHINE_OPTIONS.seed)),
   unwinder: opt(z.enum(UNWINDERS)),
   debug: opt(flag),
-  heap: opt(size),
-  tasks: opt(count),
+  heap: opt(ranged(size, MACHINE_OPTIONS.heap)),
+  tasks: opt(ranged(z.int(), MACHINE_OPTIONS.maxTasks)),
   shadow: opt(flag),
-  instruction: opt(duration),
-  cmdline: opt(text),
-  model: opt(z.enum(['classic', 'bundle'])),
+  instruction: opt(ranged(duration, MACHINE_OPTIONS.instructionNs)),
+  cmdline: opt(text.check(z.maxLength(MACHINE_OPTIONS.cmdline.max), z.regex(/^[^\0\n]*$/))),
+  model: opt(z.enum(MACHINE_OPTIONS.model.choices)),
 });
 
 const taskShape = {
@@ -49,7 +54,7 @@ const taskShape = {
   program: text,
   args: opt(z.array(scalar)),
   comm: opt(text.check(z.minLength(1), z.maxLength(15))),
-  count: opt(count),
+  count: opt(count.check(z.maximum(MACHINE_OPTIONS.maxTasks.max))),
 };
 /** `allocation` is any of kmalloc and module_alloc. */
 const faultShape = {
