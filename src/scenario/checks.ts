@@ -25,6 +25,7 @@ type Evaluate<K extends CheckBody['kind']> = (
 ) => Promise<Failure | undefined> | Failure | undefined;
 
 const KLP_PATCHED = 1;
+const ENDBR64 = 'f3 0f 1e fa';
 /** Lines shown of what was seen instead. */
 const SHOWN = 8;
 
@@ -273,7 +274,12 @@ function callsHold(at: SiteRef, addr: bigint, calls: string, machine: World['mac
   const code = codeAt(machine, addr, 5);
   const target = callTarget(code, addr);
   const expected = `a call of ${calls} at ${at.text}`;
-  if (target === undefined) return { expected, seen: hexBytes(code) || 'not mapped' };
+  if (target === undefined) {
+    const behind = hexBytes(code).startsWith(ENDBR64)
+      ? ': an endbr64, the fentry site is behind it, at +0x4'
+      : '';
+    return { expected, seen: `${hexBytes(code) || 'not mapped'}${behind}` };
+  }
   const symbol = machine.core.symbols.lookup(target);
   if (symbol?.name === calls || trampolineHandler(machine, target) === calls) return undefined;
   return { expected, seen: `call 0x${target.toString(16)} <${nameTarget(machine, target) ?? '?'}>` };

@@ -10,6 +10,8 @@ import { createOrc } from '../../src/objtool/orc_gen.ts';
 import type { OrcRows } from '../../src/objtool/orc_rows.ts';
 
 const FILE = 'klpdemo_target.ko';
+const IBT = `ibt/${FILE}`;
+const ENDBR64_SIZE = 4;
 const bytes = Uint8Array.from(readFileSync(new URL(`../../fixtures/modules/${FILE}`, import.meta.url)));
 
 function diff(elf: ElfObject, judge?: Judge): Agreement {
@@ -126,22 +128,28 @@ describe('code that was tampered with', () => {
     for (const d of differences) expect(d.class).toBe('information no longer in the object');
   });
 
-  test('a weak function that has lost its symbol keeps its entries', () => {
-    const elf = parseElf(bytes, FILE);
+  test.each([
+    ['', FILE],
+    [', also the endbr64 before its fentry site', IBT],
+  ])('a weak function that has lost its symbol keeps its entries%s', (_, file) => {
+    const bytes = Uint8Array.from(readFileSync(new URL(`../../fixtures/modules/${file}`, import.meta.url)));
+    const elf = parseElf(bytes, file);
     const result = createOrc(inputFromElf(elf));
     const { symbols } = result.code.input;
     const symtab = elf.symtab;
     const sites = elf.relocations(elf.section('__mcount_loc')?.index ?? 0);
     let tried = 0;
     for (const { symbol, addend } of sites) {
+      const site = Number(symbol.value + addend);
       const func = result.code.funcs.find(
         (f) =>
-          symbols.section[f] === symbol.section?.index && symbols.value[f] === Number(symbol.value + addend),
+          symbols.section[f] === symbol.section?.index &&
+          (symbols.value[f] === site || symbols.value[f] === site - ENDBR64_SIZE),
       );
       if (func === undefined || !symtab) continue;
       const copy = Uint8Array.from(bytes);
       copy[symtab.offset + func * 24 + 4] &= 0xf0;
-      const without = parseElf(copy, FILE);
+      const without = parseElf(copy, file);
       expect(diff(without).differences).toEqual([]);
       tried++;
     }

@@ -76,6 +76,19 @@ describe('a run with one seed', () => {
   });
 });
 
+describe('a check of a site', () => {
+  it('that looks at the endbr64 of a function says where its fentry site is', async () => {
+    const text = `steps:
+  - load: ../modules/ibt/klpdemo_cold.ko
+  - check: { site: { at: 'klpdemo_cold:klpdemo_step', calls: klp_ftrace_handler } }
+`;
+    const { expectations } = await runScenario(parseScenario(text, join(DIR, 'test.yaml')));
+    expect(expectations.at(-1)?.seen).toBe(
+      'f3 0f 1e fa 0f: an endbr64, the fentry site is behind it, at +0x4',
+    );
+  });
+});
+
 describe('what goes wrong in the guest', () => {
   const run = (text: string) => runScenario(parseScenario(text, join(DIR, 'test.yaml')));
 
