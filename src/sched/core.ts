@@ -86,7 +86,7 @@ export class Sched {
     const rq = this.#rqs[cpu];
     if (!rq)
       throw new GuestMemoryError(
-        'no run queue',
+        `a task_struct says CPU ${cpu}, which is not there: its offset`,
         this.#core.symbols.require('__per_cpu_offset') + BigInt(8 * cpu),
       );
     return rq;

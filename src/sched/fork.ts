@@ -11,6 +11,7 @@ import { PROT_READ, PROT_WRITE, USER_STACK_BASE, USER_STACK_SLOT } from '../gues
 import type { KernelCore } from '../kernel/core.ts';
 import { negErrno } from '../kernel/core.ts';
 import type { Structs } from '../kernel/description.ts';
+import { KernelError } from '../kernel/errno.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
 import { SlabError } from '../kernel/slab.ts';
 import { TaskStruct } from '../kernel/task_struct.ts';
@@ -68,7 +69,8 @@ export class Fork {
     if (slot >= mem.geometry.stacks) {
       this.#nextStack--;
       slab.free(addr);
-      throw new Error(`no room for another task: the machine was made for ${mem.geometry.stacks} stacks`);
+      const made = `the machine was made for ${mem.geometry.stacks} stacks`;
+      throw new KernelError(EAGAIN, `no room for another task: ${made}`);
     }
     const base = fromHalves(STACK_HI, slot * STACK_SLOT + STACK_SLOT - THREAD_SIZE);
     mem.map(base, THREAD_SIZE, PROT_READ | PROT_WRITE);

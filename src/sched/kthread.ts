@@ -3,6 +3,7 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import { type KernelCore, negErrno } from '../kernel/core.ts';
+import { KernelError } from '../kernel/errno.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
 import { SlabError } from '../kernel/slab.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
@@ -44,7 +45,7 @@ export class Kthreads {
       kthread_create_on_node: (call) => {
         const [fn, data, , fmt] = call.args;
         const task = this.#tryCreate(fn, data, format(fmt, callArgs(core.mem, call, 4)));
-        return task?.addr ?? negErrno(CONSTANTS.ENOMEM);
+        return typeof task === 'number' ? negErrno(task) : task.addr;
       },
       kthread_start: (call) => this.#start(core.currentOf(call)),
       kthread_set_result: (call) => {
@@ -65,12 +66,13 @@ export class Kthreads {
     thread.request = 0n;
   }
 
-  /** undefined without memory. */
-  #tryCreate(fn: Addr, data: Addr, comm: string): TaskStruct | undefined {
+  /** @returns a positive errno without memory, or without room for another task. */
+  #tryCreate(fn: Addr, data: Addr, comm: string): TaskStruct | number {
     try {
       return this.create(fn, data, comm);
     } catch (error) {
-      if (error instanceof SlabError && error.code === 'ENOMEM') return undefined;
+      if (error instanceof SlabError && error.code === 'ENOMEM') return CONSTANTS.ENOMEM;
+      if (error instanceof KernelError) return error.errno;
       throw error;
     }
   }

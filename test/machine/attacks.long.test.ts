@@ -111,4 +111,9 @@ describe('attacks of a module', () => {
   it.each(WITH_NUMBERS)('%s: %s, %s', async (args, how, says) => {
     expectEnd(await attack(args), how, says);
   });
+
+  it('cannot make more threads than there is room for: -EAGAIN', async () => {
+    const end = await attack('how=threads count=500', { maxTasks: 24 });
+    expectEnd(end, 'exit 0', /^klpdemo_attacks: thread \d+: -11$/);
+  });
 });
