@@ -43,7 +43,6 @@ interface Altered {
 function load(how: Altered, flags = 0) {
   const rig = new Rig();
   const bytes = altered(how);
-  rig.load(new Uint8Array(0));
   rig.exportAll(
     parseElf(bytes, 'x')
       .symbols.filter((s) => s.shndx === 0 && s.name !== '')
