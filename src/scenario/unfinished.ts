@@ -62,5 +62,8 @@ export async function whyOpen({ facts, machine }: World): Promise<string | undef
   if (!(machine instanceof Machine)) return undefined;
   const { explainTransition, explanationText } = await import('../machine/why.ts');
   const explanation = explainTransition(machine);
-  return explanation && explanationText(explanation).trimEnd();
+  if (!explanation) return undefined;
+  const text = explanationText(explanation).trimEnd();
+  const all = 'all have switched: the next attempt, within a second of the last one, completes it';
+  return explanation.blocked.length > 0 ? text : `${text}\n${all}`;
 }
