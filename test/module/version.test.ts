@@ -79,7 +79,7 @@ describe('a module of another kernel', () => {
   it('without checksums must be of this release, and taints the kernel as loaded by force', () => {
     const { result, dmesg, notes } = load({ versions: false, release: true });
     expect(result.ok).toBe(false);
-    expect(dmesg.at(-2)).toBe(`${NAME}: module_layout: kernel tainted.`);
+    expect(dmesg).toContain(`${NAME}: module_layout: kernel tainted.`);
     expect(dmesg.at(-1)).toMatch(/version magic '6\.9\.7-1-amd64 .*' should be '6\.1\.0-56-amd64 /);
     expect(notes[0]).toContain('was built for 6.9.7-1-amd64');
     expect(load({ versions: false }).result.ok).toBe(true);
