@@ -131,8 +131,17 @@ export class TextGuard {
 /** Is the instruction one for the machine itself? */
 function isKept(bytes: Uint8Array, at: number, insn: Insn): boolean {
   if (insn.opcode === MOV_TO_DR || insn.opcode === MOV_FROM_DR) return true;
-  return insn.length > 1 && isRefused(bytes, at, insn.length);
+  return insn.length > 1 && (hasEarlyRex(bytes, at) || isRefused(bytes, at, insn.length));
 }
+
+/** REX before another prefix: it does not count, but the engine goes by it, and finds another length. */
+function hasEarlyRex(bytes: Uint8Array, start: number): boolean {
+  let at = start;
+  while (PREFIXES.has(bytes[at])) at++;
+  return isRex(bytes[at]) && (PREFIXES.has(bytes[at + 1]) || isRex(bytes[at + 1]));
+}
+
+const isRex = (byte: number): boolean => byte >> 4 === 4;
 
 /** No instruction, rather than one whose end is not there or that is longer than may be. */
 function isUndefined(bytes: Uint8Array, start: number): boolean {
