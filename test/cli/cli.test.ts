@@ -17,7 +17,12 @@ beforeAll(() => {
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 function klpemu(...args: string[]) {
-  const { status, stdout, stderr } = spawnSync(process.execPath, ['dist/cli/main.js', ...args], {
+  // The scenarios are written to a temporary folder, and name modules of the fixtures.
+  const files =
+    ['run', 'stack', 'disas'].includes(args[0]) && args.some((arg) => arg.startsWith(dir))
+      ? ['--allow-files']
+      : [];
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['dist/cli/main.js', ...args, ...files], {
     cwd: ROOT,
     encoding: 'utf8',
   });
