@@ -41,11 +41,14 @@ describe('symbols of other modules', () => {
   it('that are GPL-only do not exist for other modules', () => {
     const rig = withExporter();
     expect(load(rig, 'module-proprietary')).toMatchObject({ ok: false, errno: 2 });
-    expect(rig.dmesg.slice(-3)).toEqual([
+    // Lock debugging is off since the first module, which has no checksums and was loaded by force.
+    expect(rig.dmesg.slice(-2)).toEqual([
       "proprietary: module license 'Proprietary' taints kernel.",
-      'Disabling lock debugging due to kernel taint',
       'proprietary: Unknown symbol shared_gpl (err -2)',
     ]);
+    expect(rig.dmesg.filter((line) => line === 'Disabling lock debugging due to kernel taint')).toHaveLength(
+      1,
+    );
     expect(rig.loader.modules.find('exporter')?.refcount).toBe(0);
   });
 
