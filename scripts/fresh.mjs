@@ -153,7 +153,7 @@ async function tryAs(chroot, user, logs) {
 
 /** What `npm run` itself says before it starts anything, such as Node's warning of npm's own code, is not ours. */
 function withoutNpm(text) {
-  const banner = text.search(/^> klpemu@/m);
+  const banner = text.search(/^(?:> |npm notice run )klpemu@/m);
   return banner < 0 ? text : text.slice(banner);
 }
 
