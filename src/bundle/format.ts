@@ -108,7 +108,7 @@ function parsed(file: string, bytes: Uint8Array): ElfObject {
   try {
     return parseElf(bytes, file);
   } catch (error) {
-    if (error instanceof ElfError) throw new BundleError('ENOEXEC', `${file}: ${error.message}`);
+    if (error instanceof ElfError) throw new BundleError('ENOEXEC', error.message);
     throw error;
   }
 }

@@ -6,7 +6,8 @@ import { BundleError } from '../bundle/error.ts';
 import { type BundleFile, createBundle, readBundle } from '../bundle/format.ts';
 import { ElfError } from '../elf/error.ts';
 import { unpack } from '../elf/unpack.ts';
-import { UsageError } from './exit.ts';
+import { systemReason, UsageError } from './exit.ts';
+import { counted } from './numbers.ts';
 import { print } from './terminal.ts';
 import { writeNamed } from './write_whole.ts';
 
@@ -29,7 +30,7 @@ export function create(file: string, members: readonly string[], options: Create
     }),
   );
   writeNamed(file, bytes);
-  print(`${file}: ${bytes.length} bytes, ${members.length} members\n`);
+  print(`${file}: ${counted(bytes.length, 'byte')}, ${counted(members.length, 'member')}\n`);
 }
 
 export function inspect(file: string, options: { readonly json?: boolean }): void {
@@ -46,7 +47,7 @@ export function inspect(file: string, options: { readonly json?: boolean }): voi
 export function verify(file: string, options: { readonly json?: boolean }): void {
   const { name, version, members } = checked(file, () => readBundle(bytesOf(file)));
   if (options.json) print(`${JSON.stringify({ file, ok: true, name, version })}\n`);
-  else print(`${file}: ${name} ${version}, ${members.length} members, as the manifest says\n`);
+  else print(`${file}: ${name} ${version}, ${counted(members.length, 'member')}, as the manifest says\n`);
 }
 
 function textOf({ name, version, replace, members }: BundleFile): string {
@@ -79,7 +80,7 @@ function bytesOf(path: string): Uint8Array {
     return unpack(new Uint8Array(readFileSync(path)), path);
   } catch (error) {
     if (error instanceof ElfError) throw new UsageError(error.message);
-    throw new UsageError(`${path}: ${(error as Error).message}`);
+    throw new UsageError(`${path}: ${systemReason(error)}`);
   }
 }
 

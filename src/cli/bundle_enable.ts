@@ -3,7 +3,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
 import { finish } from './exec.ts';
-import { UsageError } from './exit.ts';
+import { systemReason, UsageError } from './exit.ts';
 import { ask } from './session_client.ts';
 import { toBytes } from './shell_text.ts';
 
@@ -33,7 +33,7 @@ function bytesOf(file: string): Buffer {
     return readFileSync(file);
   } catch (error) {
     if (error instanceof UsageError) throw error;
-    throw new UsageError(`${file}: it cannot be read (${(error as NodeJS.ErrnoException).code})`);
+    throw new UsageError(`${file}: ${systemReason(error)}`);
   }
 }
 

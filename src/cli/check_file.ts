@@ -10,6 +10,7 @@ import { EngineError } from '../guest/engine.ts';
 import { type KnownFormat, orcFormatOf } from '../objtool/orc_format_of.ts';
 import type { OrcFormat } from '../objtool/orc_formats.ts';
 import { parseKernelObject } from '../objtool/vmlinux.ts';
+import { errorMessage } from './exit.ts';
 import { readObject } from './object_files.ts';
 import { printError } from './terminal.ts';
 
@@ -61,7 +62,8 @@ export function checkFile({ path, unwinder, into = false, format: wanted }: Chec
     if (error instanceof EngineError) throw error;
     // What a broken object left in the machine is not for the next one.
     if (used) closeGuest();
-    const { code, message } = error as NodeJS.ErrnoException;
+    const { code } = error as NodeJS.ErrnoException;
+    const message = errorMessage(error as Error);
     const known = typeof code === 'string';
     if (!known && process.env.KLPEMU_DEBUG) printError(`${(error as Error).stack}\n`);
     const text = known ? message : `internal error: ${message}`;

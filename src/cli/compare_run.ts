@@ -10,7 +10,7 @@ import { parseDuration } from '../scenario/units.ts';
 import { type Counts, countOn } from './compare_count.ts';
 import { leftBehind, lookAt } from './compare_left.ts';
 import type { Workload, WorkloadFault, WorkloadStep } from './compare_workload.ts';
-import { UsageError } from './exit.ts';
+import { systemReason, UsageError } from './exit.ts';
 
 export type Model = 'classic' | 'bundle';
 
@@ -196,7 +196,7 @@ class Run {
     try {
       return new Uint8Array(readFileSync(file));
     } catch (error) {
-      throw new UsageError(`${file}: it cannot be read (${(error as NodeJS.ErrnoException).code})`);
+      throw new UsageError(`${file}: ${systemReason(error)}`);
     }
   }
 

@@ -48,6 +48,13 @@ export function systemReason(error: unknown): string {
   return syscall === undefined ? message : message.replace(/^[A-Z0-9]+: /, '').replace(/, \w+( '.*')?$/s, '');
 }
 
+/** `x.ko: permission denied`: an error of the system with the file that it is about. */
+export function errorMessage(error: Error): string {
+  const { path } = error as NodeJS.ErrnoException;
+  if (!ofSystem(error)) return error.message;
+  return path === undefined ? systemReason(error) : `${path}: ${systemReason(error)}`;
+}
+
 /** A file, a folder or a disk of the computer that cannot be used. */
 function ofSystem(error: unknown): boolean {
   return error instanceof Error && (error as NodeJS.ErrnoException).syscall !== undefined;
@@ -68,7 +75,7 @@ function errorObjects(error: unknown): ErrorObject[] {
   if (error instanceof ScenarioError) return error.problems.map((problem) => ofProblem(error.code, problem));
   if (!(error instanceof Error)) return [{ code: 'EUNKNOWN', message: String(error) }];
   const code = (error as { code?: unknown }).code;
-  if (typeof code === 'string') return [{ code, message: error.message }];
+  if (typeof code === 'string') return [{ code, message: errorMessage(error) }];
   // Without a code it is a mistake in klpemu itself.
   if (process.env.KLPEMU_DEBUG) printError(`${error.stack}\n`);
   return [{ code: 'EINTERNAL', message: `internal error: ${error.message} (KLPEMU_DEBUG=1 tells where)` }];

@@ -6,6 +6,7 @@ import { ElfError } from '../elf/error.ts';
 import { type KlpConversion, klpConvert } from '../elf/klp_convert.ts';
 import { type KlpSymbol, klpSymbolName, parseKlpSymbols } from '../elf/klp_symbols.ts';
 import { EXIT, UsageError } from './exit.ts';
+import { counted } from './numbers.ts';
 import { readObject } from './object_files.ts';
 import { print } from './terminal.ts';
 import { writeNamed } from './write_whole.ts';
@@ -36,17 +37,13 @@ function readable<T>(run: () => T): T {
   try {
     return run();
   } catch (error) {
-    const code = (error as { code?: unknown }).code;
     if (error instanceof ElfError) throw new UsageError(error.message);
-    if (error instanceof Error && (code === 'ENOENT' || code === 'EISDIR' || code === 'EACCES')) {
-      throw new UsageError(error.message);
-    }
     throw error;
   }
 }
 
 function text({ converted, sections, unresolved, unmatched }: KlpConversion, output: string): string {
-  const times = (n: number): string => `${n} relocation${n === 1 ? '' : 's'}`;
+  const times = (n: number): string => counted(n, 'relocation');
   const lines = [
     ...converted.map((one) => `  ${klpSymbolName(one)}: ${times(one.relocations)}`),
     ...sections.map(({ name, relocations }) => `  ${name}: ${times(relocations)}`),

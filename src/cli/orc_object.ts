@@ -17,6 +17,7 @@ import type { OrcRows } from '../objtool/orc_rows.ts';
 import { writeOrc } from '../objtool/orc_write.ts';
 import { type UndecodedPlace, undecodedPlaces } from '../objtool/undecoded.ts';
 import { parseKernelObject } from '../objtool/vmlinux.ts';
+import { errorMessage } from './exit.ts';
 import { readObject } from './object_files.ts';
 import { printError } from './terminal.ts';
 import { writeWhole } from './write_whole.ts';
@@ -52,7 +53,8 @@ export async function orcObject(job: OrcJob): Promise<OrcReport> {
   try {
     return await makeReport(job);
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
+    const { code } = error as NodeJS.ErrnoException;
+    const message = errorMessage(error as Error);
     const known = typeof code === 'string';
     // Without a code it is a mistake in klpemu itself; the other objects are not to suffer from it.
     if (!known && process.env.KLPEMU_DEBUG) printError(`${(error as Error).stack}\n`);

@@ -16,7 +16,7 @@ import {
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { UsageError } from './exit.ts';
+import { systemReason, UsageError } from './exit.ts';
 import { MachineDied } from './machine_process.ts';
 import { DEFAULT_NAME } from './shell_options.ts';
 
@@ -157,7 +157,7 @@ function connection(path: string): Promise<Socket | undefined> {
     socket.once('connect', () => resolve(socket));
     socket.once('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') resolve(undefined);
-      else reject(new UsageError(`${path}: ${error.message}`));
+      else reject(new UsageError(`${path}: ${systemReason(error)}`));
     });
   });
 }

@@ -5,7 +5,7 @@ import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Shell } from '../shell/shell.ts';
-import { EXIT, UsageError } from './exit.ts';
+import { EXIT, systemReason, UsageError } from './exit.ts';
 import { MachineProcess } from './machine_process.ts';
 import { bootShell, type ShellMachineOptions } from './shell_options.ts';
 import { fromBytes, toBytes, writeResult } from './shell_text.ts';
@@ -39,7 +39,7 @@ function scriptText(script: string | undefined, command: string | undefined): st
     try {
       return readFileSync(script, 'latin1');
     } catch (error) {
-      throw new UsageError(`${script}: ${(error as Error).message}`);
+      throw new UsageError(`${script}: ${systemReason(error)}`);
     }
   }
   return process.stdin.isTTY ? undefined : readFileSync(0, 'latin1');

@@ -8,7 +8,7 @@ import { packageRoot } from '../guest/unicorn_library.ts';
 import { MACHINE_OPTIONS } from '../machine/option_table.ts';
 import { INSTRUCTION_LIMIT, type Interrupt } from '../shell/interrupt.ts';
 import type { Shell } from '../shell/shell.ts';
-import { UsageError } from './exit.ts';
+import { systemReason, UsageError } from './exit.ts';
 import { printError } from './terminal.ts';
 
 /** Name of the machine of `klpemu up` where none is given. */
@@ -126,8 +126,18 @@ function* moduleFiles(dirs: readonly string[]): IterableIterator<{ name: string;
     for (const file of files.sort((a, b) => depth(a) - depth(b))) {
       // A module is one, however it is packed.
       const name = basename(file).replace(/\.(xz|zst|gz)$/, '');
-      if (!found.has(name)) found.set(name, join(dir, file));
+      if (!found.has(name) && isFile(join(dir, file))) found.set(name, join(dir, file));
     }
   }
-  for (const path of found.values()) yield { name: basename(path), bytes: readFileSync(path) };
+  for (const path of found.values()) yield { name: basename(path), bytes: bytesOf(path) };
+}
+
+const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+
+function bytesOf(path: string): Uint8Array {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    throw new UsageError(`${path}: ${systemReason(error)}`);
+  }
 }

@@ -5,6 +5,7 @@ import type { TransitionFacts } from '../scenario/recorder.ts';
 import type { Counters, RunReport } from '../scenario/report.ts';
 import { formatDuration } from '../scenario/units.ts';
 import { expectationText } from './expectation_text.ts';
+import { counted } from './numbers.ts';
 import type { Colors } from './terminal.ts';
 
 const KLP_PATCHED = 1;
@@ -128,7 +129,7 @@ function times({ switches, startedAt, endedAt }: TransitionFacts): string[] {
 function verdict(report: RunReport, colors: Colors): string {
   const { expectations, endedAt, failure } = report;
   const failed = expectations.filter((one) => !one.ok);
-  const looked = `${expectations.length} expectation${expectations.length === 1 ? '' : 's'}`;
+  const looked = counted(expectations.length, 'expectation');
   const end = `${formatDuration(endedAt)} of virtual time`;
   const list = failed.map((one) => expectationText(one, colors)).join('');
   if (failure) return `${list}${colors.red('FAILED')} after ${end}: ${failure.message}\n`;

@@ -28,6 +28,11 @@ export class ElfError extends Error {
     this.offset = place.offset;
     this.kind = place.kind;
   }
+
+  /** All of it but the file, for who names that already. */
+  get withoutFile(): string {
+    return this.message.slice(`${this.file}: `.length);
+  }
 }
 
 export interface RelocationErrorDetail extends ElfErrorPlace {

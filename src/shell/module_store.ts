@@ -6,6 +6,7 @@
 import { BundleError } from '../bundle/error.ts';
 import { type BundleFile, readBundle } from '../bundle/format.ts';
 import { type ElfObject, parseElf } from '../elf/elf_object.ts';
+import { ElfError } from '../elf/error.ts';
 import { undefinedSymbols } from '../elf/module_object.ts';
 import { MODULE_FILE, unpack } from '../elf/unpack.ts';
 import { latin1Bytes } from '../fs/context.ts';
@@ -207,7 +208,8 @@ function readModule(path: string, bytes: Uint8Array, warnings: string[]): Module
     const exports = exportedNames(elf);
     return { name: moduleName(path), path, imports, exports };
   } catch (error) {
-    warnings.push(`depmod: ERROR: failed to load symbols from ${path}: ${(error as Error).message}`);
+    const why = error instanceof ElfError ? error.withoutFile : (error as Error).message;
+    warnings.push(`depmod: ERROR: failed to load symbols from ${path}: ${why}`);
     return undefined;
   }
 }

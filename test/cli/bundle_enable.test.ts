@@ -91,7 +91,7 @@ describe('klpemu bundle enable and disable', () => {
   it('end with 2 where there is no such file, no such machine, or something is left out', () => {
     expect(klpemu('bundle', 'enable', 'nosuch.klpb')).toMatchObject({
       status: 2,
-      stderr: 'klpemu: nosuch.klpb: it cannot be read (ENOENT)\n',
+      stderr: 'klpemu: nosuch.klpb: no such file or directory\n',
     });
     expect(klpemu('bundle', 'disable', 'v1', '--name', 'other').status).toBe(2);
     expect(klpemu('bundle', 'enable').status).toBe(2);
