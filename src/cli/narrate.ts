@@ -3,8 +3,8 @@
 
 import type { EventType, KernelEvent } from '../kernel/events.ts';
 import { logPrefix } from '../kernel/printk.ts';
+import { holeLine } from '../machine/hole_text.ts';
 import { exitText } from '../scenario/exit_text.ts';
-import { holeText } from '../scenario/hole_text.ts';
 import type { RunObserver } from '../scenario/runner.ts';
 import type { Step } from '../scenario/scenario.ts';
 import { nameTarget, siteAddr } from '../scenario/text.ts';
@@ -250,8 +250,7 @@ export class Narrator implements RunObserver {
 
   #hole(event: Event<'hole'>): string {
     const { colors } = this.#options;
-    const what = `${name(event)} ${holeText(event)}: '${event.patch}' does not see it (docs/findings.md)`;
-    return `${INDENT}${colors.red('hole')} ${what}\n`;
+    return `${INDENT}${colors.red('hole')} ${holeLine(event)}\n`;
   }
 
   async #site({ ip, where, before, after }: Event<'ftrace'>): Promise<string> {

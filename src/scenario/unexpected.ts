@@ -1,8 +1,8 @@
 // What fails a run although no check looks for it: a task in replaced code that a transition passed over, an oops. A
 // scenario that is about it has a check that says so.
 
+import { holeText } from '../machine/hole_text.ts';
 import { type Failure, holeFits } from './checks.ts';
-import { holeText } from './hole_text.ts';
 import type { Hole, Oops } from './recorder.ts';
 import type { MachineFailure } from './report.ts';
 import type { Check, Scenario } from './scenario.ts';

@@ -4,6 +4,7 @@
 
 import { KernelError } from '../kernel/errno.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
+import { holeLine } from '../machine/hole_text.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { ShellContext } from './command.ts';
 import { commandTable, helpText } from './commands/index.ts';
@@ -29,6 +30,8 @@ const TIMED_OUT = 124;
 const INTERRUPTED = 130;
 /** To these, in a shell, it is a word as any other. */
 const PRINTS_HELP_AS_TEXT: ReadonlySet<string> = new Set(['echo', 'test', '[', 'true', 'false', ':']);
+/** Events that are told with the command in whose time they come. */
+const TOLD = ['note', 'hole'] as const;
 /** What the shell calls itself in its own messages. */
 const SELF = 'klpemu';
 
@@ -131,8 +134,23 @@ export class Shell {
     );
   }
 
-  /** Runs one command; what ends it from outside becomes its result. */
+  /** Runs one command, and tells with it what klpemu has to say of what came in its time. */
   async #guarded(words: readonly string[], work: () => Promise<Result>): Promise<Result> {
+    const notes: string[] = [];
+    const { events } = this.context.guest.machine.core;
+    const unsubscribe = events.subscribe((event) => {
+      if (event.type === 'note') notes.push(event.text);
+      else if (event.type === 'hole') notes.push(`hole ${holeLine(event)}`);
+    }, TOLD);
+    try {
+      return withNotes(await this.#ended(words, work), notes);
+    } finally {
+      unsubscribe();
+    }
+  }
+
+  /** Runs one command; what ends it from outside becomes its result. */
+  async #ended(words: readonly string[], work: () => Promise<Result>): Promise<Result> {
     const { guest, self } = this.context;
     guest.begin();
     try {
@@ -182,14 +200,7 @@ export class Shell {
       return failed(`${self}${name}: command not found${instead(name, commands.keys())}`, NOT_FOUND);
     if (args.length === 1 && args[0] === '--help' && !PRINTS_HELP_AS_TEXT.has(command.name))
       return ok(helpText(command));
-    const notes: string[] = [];
-    const { events } = this.context.guest.machine.core;
-    const unsubscribe = events.subscribe((e) => e.type === 'note' && notes.push(e.text), ['note']);
-    try {
-      return withNotes(await command.run({ args, stdin, shell: this.context }), notes);
-    } finally {
-      unsubscribe();
-    }
+    return command.run({ args, stdin, shell: this.context });
   }
 
   #exit(args: readonly string[]): Result {
