@@ -1,0 +1,82 @@
+// The checksums of packed formats: CRC32 (IEEE 802.3) and CRC64 (ECMA-182) of xz, XXH64 of zstd.
+// Node has none of them in every version that we run on.
+
+/** Of a polynomial in reversed bits that fits a word. */
+const CRC32_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
+  let crc = byte;
+  for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
+  return crc;
+});
+
+export function crc32(bytes: Uint8Array): number {
+  let crc = -1;
+  for (let i = 0; i < bytes.length; i++) crc = (crc >>> 8) ^ CRC32_TABLE[(crc ^ bytes[i]) & 0xff];
+  return ~crc >>> 0;
+}
+
+/** In halves: a step is then a few operations on words. */
+const CRC64_LOW = new Int32Array(256);
+const CRC64_HIGH = new Int32Array(256);
+for (let byte = 0; byte < 256; byte++) {
+  let [low, high] = [byte, 0];
+  for (let bit = 0; bit < 8; bit++) {
+    const odd = low & 1;
+    low = (low >>> 1) | (high << 31);
+    high >>>= 1;
+    if (odd) [low, high] = [low ^ 0xd7870f42, high ^ 0xc96c5795];
+  }
+  CRC64_LOW[byte] = low;
+  CRC64_HIGH[byte] = high;
+}
+
+export function crc64(bytes: Uint8Array): bigint {
+  let low = -1;
+  let high = -1;
+  for (let i = 0; i < bytes.length; i++) {
+    const at = (low ^ bytes[i]) & 0xff;
+    low = ((low >>> 8) | (high << 24)) ^ CRC64_LOW[at];
+    high = (high >>> 8) ^ CRC64_HIGH[at];
+  }
+  return (BigInt(~high >>> 0) << 32n) | BigInt(~low >>> 0);
+}
+
+const P1 = 0x9e3779b185ebca87n;
+const P2 = 0xc2b2ae3d27d4eb4fn;
+const P3 = 0x165667b19e3779f9n;
+const P4 = 0x85ebca77c2b2ae63n;
+const P5 = 0x27d4eb2f165667c5n;
+
+const wrap = (value: bigint): bigint => BigInt.asUintN(64, value);
+const rotate = (value: bigint, by: bigint): bigint => wrap(value << by) | (value >> (64n - by));
+const round = (lane: bigint, input: bigint): bigint => wrap(rotate(wrap(lane + wrap(input * P2)), 31n) * P1);
+const merge = (hash: bigint, lane: bigint): bigint => wrap(wrap((hash ^ round(0n, lane)) * P1) + P4);
+
+/** With the seed 0. */
+export function xxh64(bytes: Uint8Array): bigint {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let at = 0;
+  let hash = P5;
+  if (bytes.length >= 32) {
+    let [a, b, c, d] = [wrap(P1 + P2), P2, 0n, wrap(-P1)];
+    for (; at + 32 <= bytes.length; at += 32) {
+      a = round(a, view.getBigUint64(at, true));
+      b = round(b, view.getBigUint64(at + 8, true));
+      c = round(c, view.getBigUint64(at + 16, true));
+      d = round(d, view.getBigUint64(at + 24, true));
+    }
+    hash = wrap(rotate(a, 1n) + rotate(b, 7n) + rotate(c, 12n) + rotate(d, 18n));
+    for (const lane of [a, b, c, d]) hash = merge(hash, lane);
+  }
+  hash = wrap(hash + BigInt(bytes.length));
+  for (; at + 8 <= bytes.length; at += 8) {
+    hash = wrap(rotate(hash ^ round(0n, view.getBigUint64(at, true)), 27n) * P1 + P4);
+  }
+  if (at + 4 <= bytes.length) {
+    hash = wrap(rotate(hash ^ wrap(BigInt(view.getUint32(at, true)) * P1), 23n) * P2 + P3);
+    at += 4;
+  }
+  for (; at < bytes.length; at++) hash = wrap(rotate(hash ^ wrap(BigInt(bytes[at]) * P5), 11n) * P1);
+  hash = wrap((hash ^ (hash >> 33n)) * P2);
+  hash = wrap((hash ^ (hash >> 29n)) * P3);
+  return hash ^ (hash >> 32n);
+}
