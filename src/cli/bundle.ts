@@ -5,7 +5,7 @@ import { basename } from 'node:path';
 import { BundleError } from '../bundle/error.ts';
 import { type BundleFile, createBundle, readBundle } from '../bundle/format.ts';
 import { ElfError } from '../elf/error.ts';
-import { unpack } from '../elf/unpack.ts';
+import { moduleName, unpack } from '../elf/unpack.ts';
 import { systemReason, UsageError } from './exit.ts';
 import { counted } from './numbers.ts';
 import { print } from './terminal.ts';
@@ -72,8 +72,6 @@ function textOf({ name, version, replace, members }: BundleFile): string {
 }
 
 const unpackedName = (path: string): string => basename(path).replace(/\.(xz|zst|gz)$/, '');
-
-const moduleName = (path: string): string => unpackedName(path).replace(/\.ko$/, '').replaceAll('-', '_');
 
 function bytesOf(path: string): Uint8Array {
   try {

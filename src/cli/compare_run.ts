@@ -3,13 +3,15 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createBundle, patchModule } from '../bundle/format.ts';
+import { ElfError } from '../elf/error.ts';
+import { unpack } from '../elf/unpack.ts';
 import { FAULT_POINTS, type Fault, type FaultAttr } from '../kernel/fault_inject.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import { Machine } from '../machine/machine.ts';
 import { parseDuration } from '../scenario/units.ts';
 import { type Counts, countOn } from './compare_count.ts';
 import { leftBehind, lookAt } from './compare_left.ts';
-import type { Workload, WorkloadFault, WorkloadStep } from './compare_workload.ts';
+import { moduleFile, type Workload, type WorkloadFault, type WorkloadStep } from './compare_workload.ts';
 import { systemReason, UsageError } from './exit.ts';
 
 export type Model = 'classic' | 'bundle';
@@ -192,10 +194,12 @@ class Run {
   }
 
   #bytes(module: string): Uint8Array {
-    const file = join(this.#work.modules, `${module}.ko`);
+    const { modules } = this.#work;
+    const file = moduleFile(modules, module) ?? join(modules, `${module}.ko`);
     try {
-      return new Uint8Array(readFileSync(file));
+      return unpack(readFileSync(file), file);
     } catch (error) {
+      if (error instanceof ElfError) throw new UsageError(error.message);
       throw new UsageError(`${file}: ${systemReason(error)}`);
     }
   }

@@ -1,12 +1,14 @@
 // Workloads of klpemu compare: from a YAML file to checked steps. What is wrong is told with its place in the file.
 
-import { existsSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { readdirSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import * as z from 'zod/mini';
+import { fileOfModule } from '../elf/unpack.ts';
 import { FAULT_POINTS } from '../kernel/fault_inject.ts';
 import { type Problem, ScenarioError } from '../scenario/error.ts';
 import { kindOf, OTHER_KIND } from '../scenario/file_kind.ts';
 import { problemsOf } from '../scenario/issues.ts';
+import { packingProblem } from '../scenario/other_files.ts';
 import { readText } from '../scenario/parse.ts';
 import { object } from '../scenario/schema.ts';
 import { type Path, YamlSource } from '../scenario/source.ts';
@@ -107,9 +109,21 @@ function missingModules(source: YamlSource, step: WorkloadStep, index: number, d
           )
         : [];
   return named.flatMap(([at, name]) => {
-    const path = join(dir, `${name}.ko`);
-    return existsSync(path) ? [] : [source.problem(['steps', index, ...at], `no such file: ${path}`)];
+    const path = moduleFile(dir, name);
+    const what = path === undefined ? `no such file: ${join(dir, `${name}.ko`)}` : packingProblem(path);
+    return what === undefined ? [] : [source.problem(['steps', index, ...at], what)];
   });
+}
+
+/** Path of a module of the folder, packed or not. */
+export function moduleFile(dir: string, name: string): string | undefined {
+  const folder = dirname(join(dir, name));
+  try {
+    const file = fileOfModule(basename(name), readdirSync(folder));
+    return file && join(folder, file);
+  } catch {
+    return undefined;
+  }
 }
 
 function checked<T>(source: YamlSource, schema: z.ZodMiniType<T>, raw: unknown, path: Path): T {

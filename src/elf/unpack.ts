@@ -1,5 +1,5 @@
 // Module files as distributions install them: packed by xz, zstd or gzip, which what is in them tells and not their
-// name. Mirrors what libkmod does with a file before it is given to the kernel.
+// name; and which file is a module's. Mirrors what libkmod does with a file before it is given to the kernel.
 //
 // Invariants: a packed file takes no more memory than the limit, whatever it claims; no program of the host is needed.
 
@@ -10,6 +10,21 @@ import { ElfError } from './error.ts';
 
 /** `.ko`, packed or not. */
 export const MODULE_FILE = /\.ko(\.(xz|zst|gz))?$/;
+
+/** Hyphens and underscores are the same in module names; `.ko` is no part of one, nor how it is packed. */
+export function moduleName(path: string): string {
+  const base = path.slice(path.lastIndexOf('/') + 1).replace(MODULE_FILE, '');
+  return base.replaceAll('-', '_');
+}
+
+/** Which file of a folder is a module's: the one of just that name, or else one that is not packed. */
+export function fileOfModule(name: string, files: readonly string[]): string | undefined {
+  const wanted = name.replaceAll('-', '_');
+  const found = files.filter((file) => MODULE_FILE.test(file) && moduleName(file) === wanted);
+  return [`${name}.ko`, ...found.filter((file) => file.endsWith('.ko')), ...found].find((f) =>
+    found.includes(f),
+  );
+}
 
 /** What no kernel object is larger than; a packed file may claim anything. */
 export const UNPACKED_MAX = 512 << 20;

@@ -4,7 +4,7 @@
 import type { Bundles } from '../bundle/core.ts';
 import { GATE } from '../bundle/gate.ts';
 import { ElfError } from '../elf/error.ts';
-import { unpack } from '../elf/unpack.ts';
+import { fileOfModule, unpack } from '../elf/unpack.ts';
 import type { FileSystem } from '../fs/filesystem.ts';
 import type { Ftrace } from '../ftrace/ftrace.ts';
 import { lo32 } from '../guest/addr.ts';
@@ -37,6 +37,8 @@ import { MODULE_INIT_PAUSED, PausedModules } from './paused_modules.ts';
 const { EFAULT, ENOENT } = CONSTANTS;
 /** Longest argument string of a module that is read from user memory. */
 const ARGS_MAX = 4096;
+/** Where request_module() looks. */
+const MODULES_DIR = '/lib/modules';
 /** Of delete_module(); in the bundle model of finit_module() too: do not wait at the gate. */
 const O_NONBLOCK = 0x800n;
 const ERESTARTSYS = 512;
@@ -214,7 +216,7 @@ export class Modules {
     const [fd, uargs, flags] = call.args;
     const read = this.#parts.fs().bytesOfFd(task, Number(BigInt.asIntN(32, fd)));
     if (typeof read === 'number') return negErrno(-read);
-    const bytes = this.#unpacked(read);
+    const bytes = this.#unpacked(read, 'the module');
     if (!bytes) return negErrno(CONSTANTS.ENOEXEC);
     const unread = core.faults?.check('kernel_read_file', `fd ${fd}`) ?? 0;
     if (unread !== 0) return negErrno(-unread);
@@ -229,9 +231,9 @@ export class Modules {
   }
 
   /** What kmod does before it hands a module over; undefined, and said why, where that fails. */
-  #unpacked(bytes: Uint8Array): Uint8Array | undefined {
+  #unpacked(bytes: Uint8Array, file: string): Uint8Array | undefined {
     try {
-      return unpack(bytes, 'the module');
+      return unpack(bytes, file);
     } catch (error) {
       if (!(error instanceof ElfError)) throw error;
       this.#parts.core.events.emit({ type: 'note', text: error.message });
@@ -259,10 +261,13 @@ export class Modules {
     const { core, format, fs } = this.#parts;
     const name = vsprintfGuest(format, call.args[1], callArgs(core.mem, call, 2)).replaceAll('-', '_');
     if (this.loader.modules.find(name)) return 0n;
-    const file = `/lib/modules/${name}.ko`;
+    const found = fileOfModule(name, fs().list(MODULES_DIR) ?? []);
+    const file = `${MODULES_DIR}/${found}`;
     const node = fs().ramfs.lookup(file);
-    if (!node) return negErrno(ENOENT);
-    return yield* this.#gated(call, GATE.noRestart, () => this.#load(call, { bytes: node.bytes, file }));
+    if (!found || !node) return negErrno(ENOENT);
+    const bytes = this.#unpacked(node.bytes, file);
+    if (!bytes) return negErrno(CONSTANTS.ENOEXEC);
+    return yield* this.#gated(call, GATE.noRestart, () => this.#load(call, { bytes, file }));
   }
 
   /** A load or unload, which holds the gate in the bundle model. */

@@ -1,6 +1,6 @@
 // The steps of a scenario: each does one thing, at a time that does not lie before the step above it.
 
-import { MODULE_FILE } from '../elf/unpack.ts';
+import { MODULE_FILE, moduleName } from '../elf/unpack.ts';
 import { buildChecks } from './build_checks.ts';
 import type { Problem } from './error.ts';
 import { buildFaults } from './faults.ts';
@@ -190,8 +190,3 @@ export class StepBuilder {
 
 const list = <T>(value: T | readonly T[] | undefined): readonly T[] =>
   value === undefined ? [] : Array.isArray(value) ? (value as readonly T[]) : [value as T];
-
-function moduleName(text: string): string {
-  const file = text.slice(text.lastIndexOf('/') + 1);
-  return file.replace(MODULE_FILE, '').replaceAll('-', '_');
-}

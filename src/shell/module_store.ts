@@ -8,7 +8,7 @@ import { type BundleFile, readBundle } from '../bundle/format.ts';
 import { type ElfObject, parseElf } from '../elf/elf_object.ts';
 import { ElfError } from '../elf/error.ts';
 import { undefinedSymbols } from '../elf/module_object.ts';
-import { MODULE_FILE, unpack } from '../elf/unpack.ts';
+import { MODULE_FILE, moduleName, unpack } from '../elf/unpack.ts';
 import { latin1Bytes } from '../fs/context.ts';
 import { STRINGS } from '../kernel/layout.ts';
 import type { Machine } from '../machine/machine.ts';
@@ -29,12 +29,6 @@ export interface DepmodReport {
   readonly modules: number;
   /** What depmod would print. */
   readonly warnings: readonly string[];
-}
-
-/** Hyphens and underscores are the same in module names; `.ko` is no part of one, nor how it is packed. */
-export function moduleName(text: string): string {
-  const base = text.slice(text.lastIndexOf('/') + 1).replace(MODULE_FILE, '');
-  return base.replaceAll('-', '_');
 }
 
 export class ModuleStore {

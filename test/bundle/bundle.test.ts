@@ -1,5 +1,6 @@
 // Bundles on real modules, section by section of bundle.md.
 
+import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { BundleError } from '../../src/bundle/error.ts';
 import { readBundle, sha256 } from '../../src/bundle/format.ts';
@@ -55,6 +56,19 @@ describe('bundle.md 1: the consistency model is synchronous with modules', () =>
     expect(w.wait(enable)).toBe(0);
     expect(w.settled()).toBe(true);
     expect(w.says('core')).toBe(100);
+  });
+
+  it('finds a module that a module asks for packed, too, and tells of one that cannot be unpacked', () => {
+    const packed = gzipSync(ko('core'));
+    w.machine.addFile('/lib/modules/klpbundle-core.ko.gz', packed.subarray(0, 1000));
+    expect(w.wait(w.startInsmod('nested'))).toBe(0);
+    expect(w.has(`klpbundle_nested: request_module returned -${C.ENOEXEC}`)).toBe(true);
+    expect(w.modules()).not.toContain('klpbundle_core');
+    expect(w.rmmod('nested')).toBe(0);
+    w.machine.addFile('/lib/modules/klpbundle-core.ko.gz', packed);
+    expect(w.wait(w.startInsmod('nested'))).toBe(0);
+    expect(w.has('klpbundle_nested: request_module returned 0')).toBe(true);
+    expect(w.modules()).toContain('klpbundle_core');
   });
 
   it('restarts a load whose own stack holds what the transition waits for', () => {

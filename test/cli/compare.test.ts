@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { afterAll, describe, expect, it } from 'vitest';
 import { tableOf } from '../../src/cli/compare.ts';
 import { type Measures, runModel } from '../../src/cli/compare_run.ts';
@@ -12,6 +13,7 @@ import { ScenarioError } from '../../src/scenario/error.ts';
 import { loadScenario } from '../../src/scenario/parse.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
+const MODULES = join(ROOT, 'fixtures/modules');
 
 interface Compared {
   readonly classic: Measures;
@@ -119,6 +121,42 @@ describe('the same faults under both models', () => {
   });
 });
 
+describe('a workload of packed modules', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'klpemu-compare-packed-'));
+  afterAll(() => rmSync(dir, { recursive: true }));
+  const steps = '  - load: klpbundle_core\n  - enable: [klpbundle_p1_core]\n  - settle: true\n';
+  const read = (modules: string) => {
+    writeFileSync(
+      join(dir, 'work.yaml'),
+      `name: packed\nmodules: ${relative(dir, modules) || '.'}\nsteps:\n${steps}`,
+    );
+    return readWorkload(join(dir, 'work.yaml'));
+  };
+
+  it('measures the same as one of the modules unpacked', async () => {
+    const plain = read(MODULES);
+    for (const name of ['klpbundle_core', 'klpbundle_p1_core']) {
+      const file = `${name.replace('_', '-')}.ko.gz`;
+      writeFileSync(join(dir, file), gzipSync(readFileSync(join(MODULES, `${name}.ko`))));
+    }
+    const packed = read(dir);
+    for (const model of ['classic', 'bundle'] as const) {
+      const measured = await runModel(packed, model);
+      expect(measured.failed).toEqual([]);
+      expect(measured).toEqual(await runModel(plain, model));
+    }
+  });
+
+  it('is refused where one cannot be unpacked, with the line', () => {
+    writeFileSync(join(dir, 'klpbundle-p1_core.ko.gz'), gzipSync(Buffer.alloc(1)));
+    const cut = gzipSync(readFileSync(join(MODULES, 'klpbundle_core.ko'))).subarray(0, 900);
+    writeFileSync(join(dir, 'klpbundle-core.ko.gz'), cut);
+    expect(() => read(dir)).toThrow(
+      /work\.yaml:4:11: steps\[0\]\.load: .*core\.ko\.gz: cannot be unpacked: /,
+    );
+  });
+});
+
 describe('a workload that is wrong', () => {
   const dir = mkdtempSync(join(tmpdir(), 'klpemu-compare-'));
   afterAll(() => rmSync(dir, { recursive: true }));
@@ -133,7 +171,6 @@ describe('a workload that is wrong', () => {
     }
     throw new Error('it was read');
   };
-  const MODULES = join(ROOT, 'fixtures/modules');
   const work = (step: string) => `name: x\nmodules: ${relative(dir, MODULES)}\nsteps:\n  ${step}\n`;
 
   it.each([

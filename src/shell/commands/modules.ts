@@ -1,12 +1,12 @@
 // Loading and unloading modules. Mirrors kmod's tools: insmod, modprobe, rmmod, lsmod, depmod, and their messages.
 
+import { moduleName } from '../../elf/unpack.ts';
 import { CONSTANTS } from '../../kernel/layout.ts';
 import { MODULE_INIT_IGNORE_MODVERSIONS, MODULE_INIT_IGNORE_VERMAGIC } from '../../module/load_info.ts';
 import type { Command, ShellContext } from '../command.ts';
 import { errnoText } from '../errno_text.ts';
 import type { Ended } from '../guest.ts';
 import { loadPaused, membersToLoad, needsOfMembers } from '../modprobe_paused.ts';
-import { moduleName } from '../module_store.ts';
 import { parseOptions } from '../options.ts';
 import { failed, Output, ok, type Result } from '../result.ts';
 import { killedText, signalStatus } from '../signals.ts';
