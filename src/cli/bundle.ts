@@ -7,8 +7,9 @@ import { type BundleFile, createBundle, readBundle } from '../bundle/format.ts';
 import { ElfError } from '../elf/error.ts';
 import { moduleName, unpack } from '../elf/unpack.ts';
 import { systemReason, UsageError } from './exit.ts';
+import { type FittedColumn, fittedTable } from './fitted_table.ts';
 import { counted } from './numbers.ts';
-import { print } from './terminal.ts';
+import { print, printFolded, tableColumns } from './terminal.ts';
 import { writeNamed } from './write_whole.ts';
 
 interface CreateOptions {
@@ -30,7 +31,7 @@ export function create(file: string, members: readonly string[], options: Create
     }),
   );
   writeNamed(file, bytes);
-  print(`${file}: ${counted(bytes.length, 'byte')}, ${counted(members.length, 'member')}\n`);
+  printFolded(`${file}: ${counted(bytes.length, 'byte')}, ${counted(members.length, 'member')}\n`);
 }
 
 export function inspect(file: string, options: { readonly json?: boolean }): void {
@@ -47,8 +48,17 @@ export function inspect(file: string, options: { readonly json?: boolean }): voi
 export function verify(file: string, options: { readonly json?: boolean }): void {
   const { name, version, members } = checked(file, () => readBundle(bytesOf(file)));
   if (options.json) print(`${JSON.stringify({ file, ok: true, name, version })}\n`);
-  else print(`${file}: ${name} ${version}, ${counted(members.length, 'member')}, as the manifest says\n`);
+  else
+    printFolded(`${file}: ${name} ${version}, ${counted(members.length, 'member')}, as the manifest says\n`);
 }
+
+const COLUMNS: readonly FittedColumn[] = [
+  { head: 'object' },
+  { head: 'member', text: 20 },
+  { head: 'bytes' },
+  { head: 'target', text: 16 },
+  { head: 'sha256', text: 16 },
+];
 
 function textOf({ name, version, replace, members }: BundleFile): string {
   const rows = members.map((m) => [
@@ -58,17 +68,10 @@ function textOf({ name, version, replace, members }: BundleFile): string {
     m.srcversion ?? m.vermagic ?? '',
     m.sha256.slice(0, 16),
   ]);
-  const table = [['object', 'member', 'bytes', 'target', 'sha256'], ...rows];
-  const widths = table[0].map((_, i) => Math.max(...table.map((row) => row[i].length)));
-  const lines = table.map((row) =>
-    row
-      .map((cell, i) => cell.padEnd(widths[i]))
-      .join('  ')
-      .trimEnd(),
-  );
+  const table = fittedTable(COLUMNS, rows, tableColumns());
   const states = new Map(members.flatMap((m) => m.states.map(({ id, version: of }) => [id, of])));
   const text = [...states].map(([id, of]) => `state ${id}, version ${of}\n`).join('');
-  return `${name} ${version}${replace ? ', replaces all older' : ''}\n${lines.join('\n')}\n${text}`;
+  return `${name} ${version}${replace ? ', replaces all older' : ''}\n${table}\n${text}`;
 }
 
 const unpackedName = (path: string): string => basename(path).replace(/\.(xz|zst|gz)$/, '');

@@ -12,7 +12,7 @@ import { frameMapLines, ruleLines } from './check_frames.ts';
 import { functionLines, objectTable } from './check_report.ts';
 import { EXIT } from './exit.ts';
 import { percent, whole } from './numbers.ts';
-import { type Colors, colorsFor, print } from './terminal.ts';
+import { type Colors, colorsFor, print, printFolded } from './terminal.ts';
 import { workProgress } from './work_progress.ts';
 
 const SEED = 1;
@@ -73,7 +73,7 @@ function printReport(parts: readonly Part[], options: CheckCommandOptions, ms: n
   const wrong = parts.reduce((sum, p) => sum + p.check.wrong, 0);
   const verdict = `${whole(wrong)} wrong and declared reliable`;
   lines.push(`${(ms / 1000).toFixed(1)} s; ${wrong > 0 ? colors.red(verdict) : colors.green(verdict)}`);
-  print(`${lines.join('\n')}\n`);
+  printFolded(`${lines.join('\n')}\n`);
 }
 
 function partLines({ name, check, reasons }: Part, options: CheckCommandOptions, colors: Colors): string[] {

@@ -15,7 +15,7 @@ import { frameMapLines, ruleLines } from './check_frames.ts';
 import { type FittedColumn, fittedTable } from './fitted_table.ts';
 import { counted, percent, whole } from './numbers.ts';
 import { resourcesUsed } from './resources.ts';
-import { type Colors, colorsFor, print, printError } from './terminal.ts';
+import { type Colors, colorsFor, print, printError, printFolded, tableColumns } from './terminal.ts';
 
 export interface CheckReportOptions {
   readonly functions?: boolean;
@@ -65,7 +65,7 @@ export function printChecks(reports: readonly CheckReport[], options: CheckRepor
   const maps = reports.flatMap(({ check }) => check?.frames ?? []);
   if (maps.length > 0) lines.push(...ruleLines(maps, colors));
   lines.push(...sumLines(sums, options.ms, colors));
-  print(`${lines.join('\n')}\n`);
+  printFolded(`${lines.join('\n')}\n`);
   for (const { error } of reports) if (error) printError(`klpemu: ${error.message}\n`);
 }
 
@@ -87,11 +87,8 @@ export function objectTable(reports: readonly Pick<CheckReport, 'file' | 'check'
     const name = file.split('/').pop() || file;
     return [[name, whole(functions.length), whole(instructions), percent(reached, instructions), ...counts]];
   });
-  return fittedTable(COLUMNS, rows, process.stdout.columns || PAPER);
+  return fittedTable(COLUMNS, rows, tableColumns());
 }
-
-/** Columns where there is no terminal. */
-const PAPER = 80;
 
 function details(
   { file, check, format, several }: CheckReport,

@@ -4,7 +4,8 @@ import { formatDuration } from '../scenario/units.ts';
 import { type Measures, type Model, runModel } from './compare_run.ts';
 import { readWorkload, type Workload } from './compare_workload.ts';
 import { EXIT } from './exit.ts';
-import { print } from './terminal.ts';
+import { type FittedColumn, fittedTable } from './fitted_table.ts';
+import { print, toTerminal } from './terminal.ts';
 import { workProgress } from './work_progress.ts';
 
 const time = (ns: number): string => (ns === 0 ? '0' : formatDuration(ns));
@@ -58,7 +59,7 @@ export async function compare(file: string, options: { readonly json?: boolean }
   );
   process.exitCode = nothingDone ? EXIT.failed : EXIT.ok;
   if (options.json) print(`${JSON.stringify({ name: work.name, classic, bundle })}\n`);
-  else print(tableOf(work, classic, bundle));
+  else print(tableOf(work, classic, bundle, process.stdout.columns || Number.POSITIVE_INFINITY));
 }
 
 /** Failure points may be thousands, each a machine of its own. */
@@ -75,27 +76,25 @@ async function shown(work: Workload, model: Model, options: { readonly json?: bo
 const doing = ({ steps }: Workload): number =>
   steps.filter((step) => 'load' in step || 'unload' in step || 'enable' in step).length;
 
-export function tableOf(work: Workload, classic: Measures, bundle: Measures): string {
-  const rows = [
-    ['', 'classic', 'bundle'],
-    ...rowsFor(work).flatMap(([name, of]) => rowLines(name, of(classic), of(bundle))),
+/** In a file its lines are whole: it is compared with others. */
+export function tableOf(
+  work: Workload,
+  classic: Measures,
+  bundle: Measures,
+  width: number = Number.POSITIVE_INFINITY,
+): string {
+  const rows = rowsFor(work).map(([name, of]) => [name, listText(of(classic)), listText(of(bundle))]);
+  const columns: FittedColumn[] = [
+    { head: '', text: 16 },
+    { head: 'classic', text: 16 },
+    { head: 'bundle', text: 16 },
   ];
-  const widths = [0, 1].map((i) => Math.max(...rows.map((row) => row[i].length)));
-  const lines = rows.map((row) =>
-    row
-      .map((cell, i) => cell.padEnd(widths[i] ?? 0))
-      .join('  ')
-      .trimEnd(),
-  );
-  return `${work.name}\n${work.about ? `${work.about}\n` : ''}\n${lines.join('\n')}\n`;
+  const heading = toTerminal([work.name, ...(work.about ? work.about.split('\n') : [])], 0);
+  return `${heading.join('\n')}\n\n${fittedTable(columns, rows, width)}\n`;
 }
 
 /** A list takes a line for each of its items. */
-function rowLines(name: string, ...cells: readonly (string | readonly string[])[]): string[][] {
-  const lists = cells.map((cell) => (typeof cell === 'string' ? [cell] : cell.length > 0 ? cell : ['none']));
-  const height = Math.max(...lists.map((list) => list.length));
-  return Array.from({ length: height }, (_, i) => [
-    i === 0 ? name : '',
-    ...lists.map((list) => list[i] ?? ''),
-  ]);
+function listText(cell: string | readonly string[]): string {
+  if (typeof cell === 'string') return cell;
+  return cell.length > 0 ? cell.join('\n') : 'none';
 }

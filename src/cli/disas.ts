@@ -9,7 +9,7 @@ import { parseSite, type SiteRef } from '../scenario/values.ts';
 import { EXIT, UsageError } from './exit.ts';
 import { insnText } from './insn_text.ts';
 import { atMoment, type MomentOptions } from './scenario.ts';
-import { colorsFor, print, printError } from './terminal.ts';
+import { colorsFor, print, printError, toTerminalUnder } from './terminal.ts';
 
 export interface DisasOptions extends MomentOptions {
   readonly bytes?: number;
@@ -23,6 +23,8 @@ interface Listing {
   readonly insns: readonly DisassembledInsn[];
 }
 
+/** Where the bytes of an instruction begin: what does not fit beside them stands there. */
+const UNDER_BYTES = 20;
 /** For an address that no function covers. */
 const DEFAULT_BYTES = 64;
 
@@ -61,6 +63,9 @@ function noSymbol(machine: ScenarioMachine, { symbol = '' }: SiteRef): string {
 
 function listingText({ name, addr, insns }: Listing): string {
   const { bold } = colorsFor(process.stdout);
-  const lines = insns.map((insn) => `  ${insnText(insn)}\n`);
-  return `${addr.toString(16).padStart(16, '0')} ${bold(`<${name}>`)}:\n${lines.join('')}`;
+  const lines = toTerminalUnder(
+    insns.map((insn) => `  ${insnText(insn)}`),
+    UNDER_BYTES,
+  );
+  return `${addr.toString(16).padStart(16, '0')} ${bold(`<${name}>`)}:\n${lines.join('\n')}\n`;
 }

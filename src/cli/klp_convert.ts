@@ -8,7 +8,7 @@ import { type KlpSymbol, klpSymbolName, parseKlpSymbols } from '../elf/klp_symbo
 import { EXIT, UsageError } from './exit.ts';
 import { counted } from './numbers.ts';
 import { readObject } from './object_files.ts';
-import { print } from './terminal.ts';
+import { print, printFolded } from './terminal.ts';
 import { writeNamed } from './write_whole.ts';
 
 export interface KlpConvertOptions {
@@ -28,7 +28,8 @@ export function convert(input: string, output: string, options: KlpConvertOption
   });
   writeNamed(output, conversion.bytes);
   const { bytes: _, ...told } = conversion;
-  print(options.json ? `${JSON.stringify({ input, output, ...told })}\n` : text(conversion, output));
+  if (options.json) print(`${JSON.stringify({ input, output, ...told })}\n`);
+  else printFolded(text(conversion, output));
   if (conversion.unmatched.length > 0) process.exitCode = EXIT.failed;
 }
 

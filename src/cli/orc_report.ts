@@ -6,7 +6,7 @@ import { bytesOf } from '../objtool/undecoded.ts';
 import { counted, whole } from './numbers.ts';
 import type { OrcReport } from './orc_object.ts';
 import { resourcesUsed } from './resources.ts';
-import { type Colors, colorsFor, print, printError } from './terminal.ts';
+import { type Colors, colorsFor, print, printError, toTerminal } from './terminal.ts';
 
 export interface ReportOptions {
   readonly json?: boolean;
@@ -98,8 +98,11 @@ export function printReports(reports: readonly OrcReport[], options: ReportOptio
   }
   const colors = colorsFor(process.stdout);
   const lines: string[] = [];
-  for (const report of reports) lines.push(...objectLines(report, options, colors));
-  if (reports.length > 1) lines.push('', ...sumLines(sumsOf(reports), options));
+  for (const report of reports) {
+    // An entry of a dump is a line, however wide the terminal.
+    lines.push(...(report.dump ?? toTerminal(objectLines(report, options, colors))));
+  }
+  if (reports.length > 1) lines.push('', ...toTerminal(sumLines(sumsOf(reports), options)));
   if (lines.length > 0) print(`${lines.join('\n')}\n`);
   for (const { error } of reports) if (error) printError(`klpemu: ${error.message}\n`);
 }
@@ -108,7 +111,7 @@ function objectLines(report: OrcReport, { diff, quiet }: ReportOptions, colors: 
   if (report.error) return [];
   const { agreement } = report;
   const differs = agreement !== undefined && agreement.differences.length > 0;
-  if (report.dump) return [...report.dump];
+  // One entry a line, whatever the width: for diff and grep.
   if (quiet && !differs && (report.warnings ?? []).length + (report.undecoded ?? []).length === 0) return [];
   const counts =
     `${counted(report.functions ?? 0, 'function')}, ${counted(report.instructions ?? 0, 'instruction')}, ` +

@@ -11,7 +11,7 @@ import { EXIT, systemReason, UsageError } from './exit.ts';
 import { Narrator } from './narrate.ts';
 import { Progress } from './progress.ts';
 import { open } from './scenario.ts';
-import { type Colors, colorsFor, columns, print, visible } from './terminal.ts';
+import { type Colors, colorsFor, columns, print, toTerminal, visible } from './terminal.ts';
 import { writeWhole } from './write_whole.ts';
 
 export interface RunCommandOptions extends FileAccess {
@@ -44,7 +44,7 @@ async function runAndTell(
   const progress = silent ? undefined : await Progress.on(process.stderr);
   const write = (text: string) => {
     progress?.hide();
-    print(text);
+    printTold(text);
   };
   const narrator = new Narrator({ colors, width: columns(), verbose: options.verbose === true, write });
   if (!silent) write(heading(scenario, colors));
@@ -62,14 +62,20 @@ async function runAndTell(
   if (options.json) print(`${JSON.stringify(report, jsonValue)}\n`);
   else if (options.trace !== '-') {
     const { summary } = await import('./summary.ts');
-    write(`${silent ? '' : '\n'}${await summary(report, colors)}`);
+    write(`${silent ? '' : '\n'}${summary(report, colors)}`);
   }
   return report;
 }
 
+/** Kernel lines stay as they are; what stands below them, with its indentation, fits the terminal. */
+function printTold(text: string): void {
+  const lines = text.split('\n').map((line) => (line.startsWith(' ') ? toTerminal([line]) : line));
+  print(lines.flat().join('\n'));
+}
+
 function heading({ name, about, machine }: Scenario, colors: Colors): string {
   const { cpus = 2, seed = 1, unwinder = 'orc' } = machine;
-  const text = about === '' ? '' : `${about}\n`;
+  const text = about === '' ? '' : `${toTerminal(about.split('\n'), 0).join('\n')}\n`;
   return `${colors.bold(name)}\n${text}${colors.dim(`${cpus} CPUs, seed ${seed}, unwinder ${unwinder}`)}\n\n`;
 }
 

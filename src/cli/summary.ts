@@ -5,8 +5,9 @@ import type { TransitionFacts } from '../scenario/recorder.ts';
 import type { Counters, RunReport } from '../scenario/report.ts';
 import { formatDuration } from '../scenario/units.ts';
 import { expectationText } from './expectation_text.ts';
+import { fittedTable } from './fitted_table.ts';
 import { counted } from './numbers.ts';
-import type { Colors } from './terminal.ts';
+import { type Colors, tableColumns, toTerminal, toTerminalUnder } from './terminal.ts';
 
 const KLP_PATCHED = 1;
 /** Ways that have a column when any task went by them. */
@@ -19,14 +20,17 @@ const WAYS: readonly SwitchWay[] = [
   'not needed',
 ];
 
-export async function summary(report: RunReport, colors: Colors): Promise<string> {
+export function summary(report: RunReport, colors: Colors): string {
   const parts = [
     proof(report, colors),
-    report.transitions.length > 0 ? await transitionTable(report.transitions, colors) : '',
+    report.transitions.length > 0 ? transitionTable(report.transitions, colors) : '',
     verdict(report, colors),
   ];
   return parts.filter(Boolean).join('\n');
 }
+
+/** Where the words of a count begin. */
+const UNDER = 12;
 
 function proof(report: RunReport, { bold, red }: Colors): string {
   const { counters, checks, transitions, sites, text } = report;
@@ -41,8 +45,12 @@ function proof(report: RunReport, { bold, red }: Colors): string {
     rows.push(`${number(patched)}  fentry sites rewritten, ${sites.length - patched} of them back to a nop`);
     rows.push(`${number(text.pokes)}  writes to live text; int3 hits in between, carried over: ${text.int3}`);
   }
-  const list = rows.map((row) => `  ${row}\n`).join('');
-  return `${proofHeading(report, bold, red)}\n${list}`;
+  const list = toTerminalUnder(
+    rows.map((row) => `  ${row}`),
+    UNDER,
+  );
+  const heading = toTerminal([proofHeading(report, bold, red)]);
+  return `${[...heading, ...list].join('\n')}\n`;
 }
 
 function proofHeading(report: RunReport, good: Paint, bad: Paint): string {
@@ -78,35 +86,29 @@ function counterRows({ mixed, rows }: Counters): string[] {
 
 const number = (value: number): string => String(value).padStart(8);
 
-async function transitionTable(transitions: readonly TransitionFacts[], colors: Colors): Promise<string> {
-  const { default: Table } = await import('cli-table3');
+/** `stack check` in two lines. */
+const head = (words: string): string => words.replace(' ', '\n');
+
+function transitionTable(transitions: readonly TransitionFacts[], colors: Colors): string {
   const ways = WAYS.filter((way) => transitions.some((one) => one.switches.some((s) => s.way === way)));
-  const head = ['transition', 'tasks', ...ways, 'born', 'blocked', 'half after', 'last after', 'ended after'];
-  const table = new Table({
-    head,
-    colAligns: head.map((_, i) => (i === 0 ? 'left' : 'right')),
-    style: { head: [], border: [], compact: true },
-    chars: BARE,
-  });
-  for (const one of transitions) {
+  const heads = [
+    'transition',
+    'tasks',
+    ...ways,
+    'born',
+    'blocked',
+    'half after',
+    'last after',
+    'ended after',
+  ];
+  const rows = transitions.map((one) => {
     const counts = ways.map((way) => one.switches.filter((s) => s.way === way).length);
     const others = [one.born || '-', blockedCount(one), ...times(one)];
-    table.push([title(one), one.tasks, ...counts.map((n) => n || '-'), ...others].map(String));
-  }
-  const text = table
-    .toString()
-    .split('\n')
-    .map((line) => line.trimEnd());
-  return `${[colors.bold(text[0]), ...text.slice(1)].join('\n')}\n`;
+    return [title(one), one.tasks, ...counts.map((n) => n || '-'), ...others].map(String);
+  });
+  const columns = heads.map((words) => ({ head: head(words) }));
+  return `${fittedTable(columns, rows, tableColumns(), colors.bold)}\n`;
 }
-
-/** Columns by spaces alone. */
-const BARE: Record<string, string> = Object.fromEntries(
-  'top top-mid top-left top-right bottom bottom-mid bottom-left bottom-right left left-mid mid mid-mid right right-mid'
-    .split(' ')
-    .map((part) => [part, '']),
-);
-BARE.middle = ' ';
 
 function title({ patch, target, outcome, forced }: TransitionFacts): string {
   const word = target === KLP_PATCHED ? 'patching' : 'unpatching';

@@ -69,6 +69,72 @@ export function clearScreen(): void {
   if (process.stdout.isTTY) process.stdout.write('\x1b[H\x1b[2J\x1b[3J');
 }
 
+/** Columns of the terminal, for tables; 80 where there is none. */
+export function tableColumns(): number {
+  return process.stdout.columns || 80;
+}
+
+/** Prints lines as they fit the terminal. */
+export function printFolded(text: string, hang?: number): void {
+  print(toTerminal(text.split('\n'), hang).join('\n'));
+}
+
+/** Lines as they fit the terminal; where there is none they stay whole, for who looks for something in them. */
+export function toTerminal(lines: readonly string[], hang = 4): string[] {
+  const { columns: width } = process.stdout;
+  return width ? lines.map((line) => fold(line, width, hang)) : [...lines];
+}
+
+/** The same for lines with a column of text: what does not fit stands under its beginning. */
+export function toTerminalUnder(lines: readonly string[], column: number): string[] {
+  return lines.flatMap((line) => toTerminal([line], Math.max(0, column - line.search(/\S|$/))));
+}
+
+/**
+ * A line in lines of at most `width`, at spaces where there are any; all but the first begin `hang` columns further to
+ * the right than it. Our own colours have no width.
+ */
+export function fold(text: string, width: number, hang = 0): string {
+  const begins = text.length - text.trimStart().length;
+  const indent = ' '.repeat(Math.min(begins + hang, Math.max(0, width - LEAST_FOLDED)));
+  const lines: string[] = [];
+  let rest = text;
+  for (let end = endOfLine(rest, width); end < rest.length; end = endOfLine(rest, width)) {
+    lines.push(rest.slice(0, end).trimEnd());
+    rest = indent + rest.slice(end).trimStart();
+  }
+  return [...lines, rest].join('\n');
+}
+
+/** However far to the right a line begins, so much of it stands there. */
+const LEAST_FOLDED = 12;
+
+/** Where a line is put in two; its length when it fits. */
+function endOfLine(text: string, width: number): number {
+  const begins = text.length - text.trimStart().length;
+  let space = 0;
+  let part = 0;
+  for (let i = 0, shown = 0; i < text.length; ) {
+    const color = ownColor(text, i);
+    if (color > 0) {
+      i += color;
+      continue;
+    }
+    if (text[i] === ' ' && i > begins) space = i;
+    if (shown === width) return space || part || i;
+    i++;
+    shown++;
+    if ('_/'.includes(text[i - 1]) && i > begins) part = i;
+  }
+  return text.length;
+}
+
+/** Length of our own colour at this place of a text. */
+function ownColor(text: string, at: number): number {
+  const begin = `\x1b[${SECRET}`;
+  return text.startsWith(begin, at) ? text.indexOf('m', at) + 1 - at : 0;
+}
+
 /** Columns of standard output; wide enough for a stack line where there is no terminal. */
 export function columns(): number {
   return process.stdout.columns || 110;

@@ -2,6 +2,7 @@
 
 import { finish } from './exec.ts';
 import { ask } from './session_client.ts';
+import { toTerminal } from './terminal.ts';
 
 export interface WhyOptions {
   readonly name: string;
@@ -9,5 +10,6 @@ export interface WhyOptions {
 }
 
 export async function why(options: WhyOptions): Promise<void> {
-  finish(await ask(options.name, { words: options.json ? ['why', '--json'] : ['why'] }));
+  const reply = await ask(options.name, { words: options.json ? ['why', '--json'] : ['why'] });
+  finish(options.json ? reply : { ...reply, stdout: toTerminal(reply.stdout.split('\n')).join('\n') });
 }

@@ -59,8 +59,8 @@ describe('klpemu run', () => {
     );
     expect(stdout).toMatch(/switched by stack check init:1 \+0/);
     expect(stdout).toMatch(/^ +\| klpdemo: this command line was livepatched$/m);
-    expect(stdout).toMatch(/^ transition +tasks +stack check .*ended after$/m);
-    expect(stdout).toMatch(/^ klpdemo_patch_vmlinux patching +\d+ +\d+ /m);
+    expect(stdout).toMatch(/^transition +tasks +stack +idle +born +blocked +half +last +ended$/m);
+    expect(stdout).toMatch(/^klpdemo_patch_vmlinux patching +\d+ +\d+ /m);
     expect(stdout).toMatch(/^ok: 3 expectations held, /m);
     // No terminal: no colour, no progress bar.
     expect(stdout).not.toContain('\u001b');
