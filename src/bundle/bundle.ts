@@ -5,19 +5,12 @@
 // member for a module lie in its blob from enabling to the bundle's end, so that an unload can never lack memory.
 
 import type { Addr } from '../guest/addr.ts';
-import type { KernelCore } from '../kernel/core.ts';
-import { LAYOUT } from '../kernel/layout.ts';
+import type { KernelCore, StructHome } from '../kernel/core.ts';
 import { statesIn } from '../livepatch/state.ts';
-import { type KlpObject, KlpPatch, type KlpState, type StructHome } from '../livepatch/structs.ts';
+import { type KlpObject, KlpPatch, type KlpState } from '../livepatch/structs.ts';
 import type { Module } from '../module/module.ts';
 import { BundleError } from './error.ts';
 import type { BundleFile, BundleMember } from './format.ts';
-
-const PATCH_SIZE = LAYOUT.klp_patch.size;
-const NO_OBJECTS = PATCH_SIZE;
-/** A struct module that is only there to give the patch its name. */
-const OWNER = NO_OBJECTS + LAYOUT.klp_object.size;
-const SIZE = OWNER + LAYOUT.module.size;
 
 export interface Member {
   readonly spec: Omit<BundleMember, 'bytes'>;
@@ -54,11 +47,15 @@ export class Bundle {
       taken.push(addr);
       return addr;
     };
-    const addr = take(SIZE, 'klp_bundle');
-    core.mem.writeCString(addr + BigInt(OWNER + LAYOUT.module.fields.name), file.name);
+    const { klp_patch, klp_object, module } = core.kernel.structs;
+    const noObjects = klp_patch.size;
+    // A struct module that is only there to give the patch its name.
+    const owner = noObjects + klp_object.size;
+    const addr = take(owner + module.size, 'klp_bundle');
+    core.mem.writeCString(addr + BigInt(owner + module.fields.name), file.name);
     this.patch = new KlpPatch(core, addr);
-    this.patch.modPointer = addr + BigInt(OWNER);
-    this.patch.objsPointer = addr + BigInt(NO_OBJECTS);
+    this.patch.modPointer = addr + BigInt(owner);
+    this.patch.objsPointer = addr + BigInt(noObjects);
     this.patch.replace = file.replace;
     this.members = file.members.map(({ bytes, ...spec }) => {
       const blob = spec.object === 'vmlinux' ? 0n : take(bytes.length, `blob ${spec.file}`);

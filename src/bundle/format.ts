@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import { type ElfObject, parseElf } from '../elf/elf_object.ts';
 import { ElfError } from '../elf/error.ts';
 import { readModInfo } from '../elf/modinfo.ts';
+import { BUILT_IN, type KernelDescription } from '../kernel/description.ts';
 import { BundleError } from './error.ts';
 import { type FileState, klpPatchOf } from './klp_objects.ts';
 import { type Manifest, type ManifestMember, parseManifest } from './manifest.ts';
@@ -26,8 +27,12 @@ export interface BundleFile extends Omit<Manifest, 'members'> {
 
 const MANIFEST = 'bundle.json';
 
-/** Reads and verifies. @throws BundleError */
-export function readBundle(bytes: Uint8Array): BundleFile {
+/**
+ * Reads and verifies.
+ * @param kernel for which the members are
+ * @throws BundleError
+ */
+export function readBundle(bytes: Uint8Array, kernel: KernelDescription = BUILT_IN): BundleFile {
   const [first, ...files] = readTar(bytes);
   if (first?.name !== MANIFEST) throw new BundleError('EINVAL', `the first entry is not ${MANIFEST}`);
   const manifest = parseManifest(Buffer.from(first.bytes).toString('utf8'));
@@ -44,7 +49,7 @@ export function readBundle(bytes: Uint8Array): BundleFile {
     const found = byName.get(member.file) ?? [];
     if (found.length !== 1)
       throw new BundleError('EINVAL', `member ${member.file} is in the tar ${found.length} times`);
-    return verifyMember(member, found[0]);
+    return verifyMember(member, found[0], kernel);
   });
   const names = new Set(members.map((member) => member.module));
   if (names.size < members.length) throw new BundleError('EINVAL', 'two members are modules of one name');
@@ -72,10 +77,10 @@ export function sha256(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
-function verifyMember(member: ManifestMember, bytes: Uint8Array): BundleMember {
+function verifyMember(member: ManifestMember, bytes: Uint8Array, kernel: KernelDescription): BundleMember {
   if (sha256(bytes) !== member.sha256)
     throw new BundleError('EBADMSG', `member ${member.file} is not the file whose SHA-256 the manifest has`);
-  const { name, object, states } = patchModule(member.file, bytes);
+  const { name, object, states } = patchModule(member.file, bytes, kernel);
   if (object !== member.object)
     throw new BundleError(
       'EINVAL',
@@ -88,11 +93,12 @@ function verifyMember(member: ManifestMember, bytes: Uint8Array): BundleMember {
 export function patchModule(
   file: string,
   bytes: Uint8Array,
+  kernel: KernelDescription = BUILT_IN,
 ): { name: string; object: string; functions: readonly string[]; states: readonly FileState[] } {
   const elf = parsed(file, bytes);
   const info = readModInfo(elf);
   if (info.get('livepatch') !== 'Y') throw new BundleError('ENOEXEC', `${file} is no livepatch module`);
-  const patch = klpPatchOf(elf);
+  const patch = klpPatchOf(elf, kernel.structs);
   if (!patch) throw new BundleError('ENOEXEC', `${file} has no struct klp_patch`);
   const { objects, states } = patch;
   if (objects.length !== 1)

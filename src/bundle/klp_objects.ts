@@ -4,12 +4,8 @@
 // Invariant: nothing of the module is executed or laid out.
 
 import type { ElfObject, ElfSection, ElfSymbol } from '../elf/elf_object.ts';
-import { LAYOUT } from '../kernel/layout.ts';
+import type { Structs } from '../kernel/description.ts';
 
-const PATCH = LAYOUT.klp_patch.fields;
-const OBJECT = LAYOUT.klp_object.fields;
-const FUNC = LAYOUT.klp_func.fields;
-const STATE = LAYOUT.klp_state;
 const SHT_RELA = 4;
 
 interface Pointer {
@@ -38,54 +34,57 @@ export interface FilePatch {
   readonly states: readonly FileState[];
 }
 
-/** The klp_patch of a patch module; undefined when none is found. */
-export function klpPatchOf(elf: ElfObject): FilePatch | undefined {
+/**
+ * The klp_patch of a patch module; undefined when none is found.
+ * @param structs of the kernel that the module is for
+ */
+export function klpPatchOf(elf: ElfObject, structs: Structs): FilePatch | undefined {
   for (const section of elf.sections) {
     const pointers = pointersOf(elf, section);
     for (const [offset, pointer] of pointers) {
       if (pointer.symbol.name !== '__this_module') continue;
-      const at = offset - PATCH.mod;
-      const objects = pointers.get(at + PATCH.objs);
+      const at = offset - structs.klp_patch.fields.mod;
+      const objects = pointers.get(at + structs.klp_patch.fields.objs);
       if (!objects?.section) continue;
-      const states = pointers.get(at + PATCH.states);
+      const states = pointers.get(at + structs.klp_patch.fields.states);
       return {
-        objects: objectsAt(elf, objects.section, objects.offset),
-        states: states?.section ? statesAt(elf.data(states.section), states.offset) : [],
+        objects: objectsAt(elf, structs, objects.section, objects.offset),
+        states: states?.section ? statesAt(elf.data(states.section), structs, states.offset) : [],
       };
     }
   }
   return undefined;
 }
 
-function objectsAt(elf: ElfObject, section: ElfSection, at: number): PatchedObject[] {
+function objectsAt(elf: ElfObject, structs: Structs, section: ElfSection, at: number): PatchedObject[] {
   const pointers = pointersOf(elf, section);
   const objects: PatchedObject[] = [];
-  for (let offset = at; ; offset += LAYOUT.klp_object.size) {
-    const name = pointers.get(offset + OBJECT.name);
-    const funcs = pointers.get(offset + OBJECT.funcs);
+  for (let offset = at; ; offset += structs.klp_object.size) {
+    const name = pointers.get(offset + structs.klp_object.fields.name);
+    const funcs = pointers.get(offset + structs.klp_object.fields.funcs);
     if (!name && !funcs) return objects;
-    objects.push({ name: stringAt(elf, name) ?? 'vmlinux', functions: functionsAt(elf, funcs) });
+    objects.push({ name: stringAt(elf, name) ?? 'vmlinux', functions: functionsAt(elf, structs, funcs) });
   }
 }
 
 /** Up to the one with id 0; none where the module fills them in when it runs. */
-function statesAt(bytes: Uint8Array, at: number): FileState[] {
+function statesAt(bytes: Uint8Array, structs: Structs, at: number): FileState[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const states: FileState[] = [];
-  for (let offset = at; offset + STATE.size <= bytes.length; offset += STATE.size) {
-    const id = view.getBigUint64(offset + STATE.fields.id, true);
+  for (let offset = at; offset + structs.klp_state.size <= bytes.length; offset += structs.klp_state.size) {
+    const id = view.getBigUint64(offset + structs.klp_state.fields.id, true);
     if (id === 0n) break;
-    states.push({ id, version: view.getUint32(offset + STATE.fields.version, true) });
+    states.push({ id, version: view.getUint32(offset + structs.klp_state.fields.version, true) });
   }
   return states;
 }
 
-function functionsAt(elf: ElfObject, funcs: Pointer | undefined): string[] {
+function functionsAt(elf: ElfObject, structs: Structs, funcs: Pointer | undefined): string[] {
   if (!funcs?.section) return [];
   const pointers = pointersOf(elf, funcs.section);
   const names: string[] = [];
-  for (let offset = funcs.offset; ; offset += LAYOUT.klp_func.size) {
-    const name = stringAt(elf, pointers.get(offset + FUNC.old_name));
+  for (let offset = funcs.offset; ; offset += structs.klp_func.size) {
+    const name = stringAt(elf, pointers.get(offset + structs.klp_func.fields.old_name));
     if (name === undefined) return names;
     names.push(name);
   }

@@ -3,7 +3,7 @@
 //
 // Invariant: the same each time, so that two checks of one image give the same report.
 
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import type { Machine } from '../machine/machine.ts';
 
 /** What is executed, and at the end all of it that matters once more with preemption. */
@@ -102,7 +102,7 @@ export function traceFunctions(machine: Machine, regs: boolean): void {
     ? ['meminfo_proc_show', 'vfs_read']
     : ['cmdline_proc_show', 'cmdline_proc_show', 'seq_read_iter'];
   for (const name of names) {
-    const ops = ftrace.ops(core.slab.alloc(LAYOUT.ftrace_ops.size, 'ops of the check'));
+    const ops = ftrace.ops(core.slab.alloc(core.kernel.structs.ftrace_ops.size, 'ops of the check'));
     ops.func = core.symbols.require('ftrace_stub');
     ops.flags = regs ? CONSTANTS.FTRACE_OPS_FL_SAVE_REGS : 0;
     settle(ftrace.setFilterIp(ops.addr, core.symbols.require(name), false));

@@ -2,7 +2,7 @@
 // The command line: one file a command, loaded when it is the one that is called.
 
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { STRINGS } from '../kernel/layout.ts';
+import { BUILT_IN } from '../kernel/description.ts';
 import { parseDuration } from '../scenario/units.ts';
 import { addBundle } from './bundle_command.ts';
 import { addCheck } from './check_command.ts';
@@ -49,9 +49,9 @@ const atOption = () => new Option('--at <time>', 'virtual time since boot (1.2s,
 
 const BUILD = `
 
-Modules are those of Debian 12's kernel ${STRINGS.UTS_RELEASE}; to build one, with the package
-linux-headers-${STRINGS.UTS_RELEASE} (docs/modules.md tells how on other systems):
-  make -C /lib/modules/${STRINGS.UTS_RELEASE}/build M=$PWD modules`;
+Modules are those of Debian 12's kernel ${BUILT_IN.release}; to build one, with the package
+linux-headers-${BUILT_IN.release} (docs/modules.md tells how on other systems):
+  make -C /lib/modules/${BUILT_IN.release}/build M=$PWD modules`;
 
 function program(): Command {
   const root = new Command('klpemu')

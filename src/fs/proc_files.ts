@@ -4,7 +4,7 @@
 import type { Addr } from '../guest/addr.ts';
 import { hex16 } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { CONSTANTS, STRINGS } from '../kernel/layout.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import { writeCut } from '../kernel/lib.ts';
 import { procUnsignedLong } from '../kernel/proc_vec.ts';
 import type { FsContext } from './context.ts';
@@ -35,7 +35,7 @@ export function makeProcFiles(
   const { proc, seq, sysctls } = parts;
   const { core, mem } = fs;
   writeCut(mem, fs.symbol('saved_command_line_text'), 2048n, commandLine);
-  writeCut(mem, fs.symbol('utsname_release'), 65n, STRINGS.UTS_RELEASE);
+  writeCut(mem, fs.symbol('utsname_release'), 65n, core.kernel.release);
   writeCut(mem, fs.symbol('utsname_version'), 65n, '#1 SMP PREEMPT_DYNAMIC');
   const show = (name: string, textOf: () => string): void => {
     core.host.define(name, ({ args }) => {
@@ -59,7 +59,7 @@ export function makeProcFiles(
     write: (text) => addTaint(core, text),
   });
   sysctls.add('kernel/ostype', { mode: 0o444, read: () => 'Linux' });
-  sysctls.add('kernel/osrelease', { mode: 0o444, read: () => STRINGS.UTS_RELEASE });
+  sysctls.add('kernel/osrelease', { mode: 0o444, read: () => core.kernel.release });
 }
 
 /** `12.34` of ns. */

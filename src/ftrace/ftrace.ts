@@ -41,7 +41,7 @@ export class Ftrace {
 
   /** The struct ftrace_ops at an address, for whoever registers one. */
   ops(addr: Addr): FtraceOps {
-    return new FtraceOps(this.#core.mem, addr);
+    return new FtraceOps(this.#core, addr);
   }
 
   /** ftrace_init(): the image's `call __fentry__` sites become nops, in one write each, before anything runs. */

@@ -6,11 +6,10 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { GuestMemory } from '../guest/memory.ts';
-import type { KernelCore } from '../kernel/core.ts';
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import type { KernelCore, StructHome } from '../kernel/core.ts';
+import type { Structs } from '../kernel/description.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import { initListHead } from '../kernel/list.ts';
-
-const F = LAYOUT.ftrace_ops.fields;
 
 /** struct ftrace_hash { size_bits, buckets, count, flags, rcu }; private to kernel/trace/trace.h. */
 const HASH = { size: 48, buckets: 8, count: 16 } as const;
@@ -20,9 +19,13 @@ const ENTRY = { size: 32, next: 0, pprev: 8, ip: 16 } as const;
 export class FtraceOps {
   readonly addr: Addr;
   readonly #mem: GuestMemory;
+  readonly #structs: Structs;
+  readonly #fields: Structs['ftrace_ops']['fields'];
 
-  constructor(mem: GuestMemory, addr: Addr) {
+  constructor({ mem, kernel }: StructHome, addr: Addr) {
     this.#mem = mem;
+    this.#structs = kernel.structs;
+    this.#fields = kernel.structs.ftrace_ops.fields;
     this.addr = addr;
   }
 
@@ -34,59 +37,59 @@ export class FtraceOps {
   }
 
   get func(): Addr {
-    return this.#get(F.func);
+    return this.#get(this.#fields.func);
   }
   set func(value: Addr) {
-    this.#set(F.func, value);
+    this.#set(this.#fields.func, value);
   }
   get savedFunc(): Addr {
-    return this.#get(F.saved_func);
+    return this.#get(this.#fields.saved_func);
   }
   set savedFunc(value: Addr) {
-    this.#set(F.saved_func, value);
+    this.#set(this.#fields.saved_func, value);
   }
   get next(): Addr {
-    return this.#get(F.next);
+    return this.#get(this.#fields.next);
   }
   set next(value: Addr) {
-    this.#set(F.next, value);
+    this.#set(this.#fields.next, value);
   }
   get flags(): number {
-    return this.#mem.readU32(this.addr + BigInt(F.flags));
+    return this.#mem.readU32(this.addr + BigInt(this.#fields.flags));
   }
   set flags(value: number) {
-    this.#set(F.flags, BigInt(value >>> 0));
+    this.#set(this.#fields.flags, BigInt(value >>> 0));
   }
   has(flag: number): boolean {
     return (this.flags & flag) !== 0;
   }
   get trampoline(): Addr {
-    return this.#get(F.trampoline);
+    return this.#get(this.#fields.trampoline);
   }
   set trampoline(value: Addr) {
-    this.#set(F.trampoline, value);
+    this.#set(this.#fields.trampoline, value);
   }
   get trampolineSize(): number {
-    return this.#mem.readU32(this.addr + BigInt(F.trampoline_size));
+    return this.#mem.readU32(this.addr + BigInt(this.#fields.trampoline_size));
   }
   set trampolineSize(value: number) {
-    this.#set(F.trampoline_size, BigInt(value));
+    this.#set(this.#fields.trampoline_size, BigInt(value));
   }
 
   /** ftrace_ops_init(): once, before anything is asked of it. */
   init(): void {
     if (this.has(CONSTANTS.FTRACE_OPS_FL_INITIALIZED)) return;
-    initListHead(this.#mem, this.addr + BigInt(F.local_hash_regex_lock_wait_list));
-    this.#set(F.func_hash, this.addr + BigInt(F.local_hash));
+    initListHead(this.#mem, this.addr + BigInt(this.#fields.local_hash_regex_lock_wait_list));
+    this.#set(this.#fields.func_hash, this.addr + BigInt(this.#fields.local_hash));
     this.flags |= CONSTANTS.FTRACE_OPS_FL_INITIALIZED;
   }
 
   /** ops->func_hash->filter_hash: 0 when it traces every function. */
   get #filter(): Addr {
-    const funcHash = this.#get(F.func_hash);
+    const funcHash = this.#get(this.#fields.func_hash);
     return funcHash === 0n
       ? 0n
-      : this.#mem.readU64(funcHash + BigInt(LAYOUT.ftrace_ops_hash.fields.filter_hash));
+      : this.#mem.readU64(funcHash + BigInt(this.#structs.ftrace_ops_hash.fields.filter_hash));
   }
 
   /** Sites that the filter names; undefined when it has none and so means all of them. */
@@ -122,7 +125,10 @@ export class FtraceOps {
         return false;
       }
       mem.writeU64(hash + BigInt(HASH.buckets), buckets);
-      mem.writeU64(this.#get(F.func_hash) + BigInt(LAYOUT.ftrace_ops_hash.fields.filter_hash), hash);
+      mem.writeU64(
+        this.#get(this.#fields.func_hash) + BigInt(this.#structs.ftrace_ops_hash.fields.filter_hash),
+        hash,
+      );
     }
     const entry = slab.tryAlloc(ENTRY.size, 'ftrace_func_entry');
     if (entry === 0n) {
@@ -164,6 +170,9 @@ export class FtraceOps {
   #freeHash(core: KernelCore, hash: Addr): void {
     core.slab.free(this.#mem.readU64(hash + BigInt(HASH.buckets)));
     core.slab.free(hash);
-    this.#mem.writeU64(this.#get(F.func_hash) + BigInt(LAYOUT.ftrace_ops_hash.fields.filter_hash), 0n);
+    this.#mem.writeU64(
+      this.#get(this.#fields.func_hash) + BigInt(this.#structs.ftrace_ops_hash.fields.filter_hash),
+      0n,
+    );
   }
 }

@@ -7,11 +7,10 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { LAYOUT } from '../kernel/layout.ts';
+import type { Structs } from '../kernel/description.ts';
 import { CALL, CALL_SIZE, INT3, JMP8, JMP32, NOP2, NOP5, RET, sameBytes, targetOf } from './insn.ts';
 import type { SmpPort } from './ports.ts';
 
-const REGS = LAYOUT.pt_regs.fields;
 /** TP_VEC_MAX: entries of one batch, a page of struct text_poke_loc. */
 const TP_VEC_MAX = 256;
 
@@ -28,12 +27,14 @@ type Emulation = { kind: 'call' | 'jmp'; target: Addr; text: string } | { kind: 
 
 export class TextPoke {
   readonly #core: KernelCore;
+  readonly #ptRegs: Structs['pt_regs']['fields'];
   readonly #smp: SmpPort;
   /** bp_desc: the batch in progress, by address of the int3. */
   #poking: ReadonlyMap<Addr, Emulation> | undefined;
 
   constructor(core: KernelCore, smp: SmpPort) {
     this.#core = core;
+    this.#ptRegs = core.kernel.structs.pt_regs.fields;
     this.#smp = smp;
   }
 
@@ -81,11 +82,11 @@ export class TextPoke {
    */
   int3Handler(regs: Addr): boolean {
     const { mem, events } = this.#core;
-    if ((mem.readU64(regs + BigInt(REGS.cs)) & 3n) !== 0n) return false;
-    const ip = mem.readU64(regs + BigInt(REGS.ip)) - 1n;
+    if ((mem.readU64(regs + BigInt(this.#ptRegs.cs)) & 3n) !== 0n) return false;
+    const ip = mem.readU64(regs + BigInt(this.#ptRegs.ip)) - 1n;
     const emulation = this.#poking?.get(ip);
     if (!emulation) return false;
-    const spAt = regs + BigInt(REGS.sp);
+    const spAt = regs + BigInt(this.#ptRegs.sp);
     const sp = mem.readU64(spAt);
     let next: Addr;
     if (emulation.kind === 'ret') {
@@ -98,7 +99,7 @@ export class TextPoke {
         mem.writeU64(sp - 8n, ip + BigInt(CALL_SIZE));
       }
     }
-    mem.writeU64(regs + BigInt(REGS.ip), next);
+    mem.writeU64(regs + BigInt(this.#ptRegs.ip), next);
     const text = emulation.kind === 'call' ? `call ${this.#core.sym(next)}` : emulation.text;
     events.emit({ type: 'int3', addr: ip, where: this.#core.sym(ip), emulated: text });
     return true;

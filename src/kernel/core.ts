@@ -51,6 +51,9 @@ export interface KernelCore {
   sym(addr: Addr): string;
 }
 
+/** The memory that structures lie in, and the kernel that says how. */
+export type StructHome = Pick<KernelCore, 'mem' | 'kernel'>;
+
 /** -errno as the guest sees it in RAX. */
 export function negErrno(errno: number): bigint {
   return BigInt.asUintN(64, BigInt(-errno));

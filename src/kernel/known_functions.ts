@@ -5,13 +5,13 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { brotliDecompressSync } from 'node:zlib';
 import { packageRoot } from '../guest/unicorn_library.ts';
-import { STRINGS } from './layout.ts';
+import { BUILT_IN } from './description.ts';
 
 let known: ReadonlySet<string> | undefined;
 
 /** All of them; none where the package has lost its list. Read once, when it is first asked for. */
 export function kernelFunctions(): ReadonlySet<string> {
-  known ??= read(join(packageRoot(), 'data', `functions-${STRINGS.UTS_RELEASE}.br`));
+  known ??= read(join(packageRoot(), 'data', `functions-${BUILT_IN.release}.br`));
   return known;
 }
 

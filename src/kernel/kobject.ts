@@ -6,12 +6,9 @@
 import { type Addr, hex16 } from '../guest/addr.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import { type KernelCore, negErrno } from './core.ts';
-import { CONSTANTS, LAYOUT } from './layout.ts';
+import type { Structs } from './description.ts';
+import { CONSTANTS } from './layout.ts';
 import type { Sysfs, SysfsAttribute, SysfsDir } from './sysfs.ts';
-
-const F = LAYOUT.kobject.fields;
-const BITS = LAYOUT.kobject.bitfields;
-const ATTR = LAYOUT.attribute.fields;
 
 /** struct kobj_type: default attributes, and what becomes of the owner in the end. */
 export interface KobjType {
@@ -21,6 +18,9 @@ export interface KobjType {
 
 export class Kobjects {
   readonly #core: KernelCore;
+  readonly #kobject: Structs['kobject']['fields'];
+  readonly #bits: Structs['kobject']['bitfields'];
+  readonly #attribute: Structs['attribute']['fields'];
   readonly #sysfs: Sysfs;
   readonly #types = new Map<Addr, KobjType>();
   readonly #dirs = new Map<Addr, SysfsDir>();
@@ -29,6 +29,9 @@ export class Kobjects {
 
   constructor(core: KernelCore, sysfs: Sysfs) {
     this.#core = core;
+    this.#kobject = core.kernel.structs.kobject.fields;
+    this.#bits = core.kernel.structs.kobject.bitfields;
+    this.#attribute = core.kernel.structs.attribute.fields;
     this.#sysfs = sysfs;
     this.#defineForModules();
   }
@@ -51,7 +54,7 @@ export class Kobjects {
       },
       *kobject_put({ args: [kobj] }): HostGenerator {
         if (kobj === 0n || !self.#initialized(kobj, 'kobject_put')) return;
-        if (core.mem.readU32(kobj + BigInt(F.kref)) === 1) yield* self.del(kobj);
+        if (core.mem.readU32(kobj + BigInt(self.#kobject.kref)) === 1) yield* self.del(kobj);
         self.put(kobj);
       },
       *kobject_del({ args: [kobj] }): HostGenerator {
@@ -61,13 +64,15 @@ export class Kobjects {
         return yield* self.#createFile(kobj, attr);
       },
       sysfs_remove_file_ns: ({ args: [kobj, attr] }) =>
-        this.#dirs.get(kobj)?.remove(core.mem.readCString(core.mem.readU64(attr + BigInt(ATTR.name)))),
+        this.#dirs
+          .get(kobj)
+          ?.remove(core.mem.readCString(core.mem.readU64(attr + BigInt(this.#attribute.name)))),
     });
   }
 
   /** kobject_create(): of dynamic_kobj_ktype, which frees it with its last reference. */
   #create(): Addr {
-    const kobj = this.#core.slab.tryAlloc(LAYOUT.kobject.size, 'kobject');
+    const kobj = this.#core.slab.tryAlloc(this.#core.kernel.structs.kobject.size, 'kobject');
     if (kobj !== 0n) this.init(kobj, { release: (mine) => this.#core.slab.free(mine) });
     return kobj;
   }
@@ -82,17 +87,17 @@ export class Kobjects {
       return negErrno(CONSTANTS.ENOMEM);
     }
     mem.writeCString(copy, text);
-    mem.writeU64(kobj + BigInt(F.name), copy);
-    mem.writeU64(kobj + BigInt(F.parent), parent);
+    mem.writeU64(kobj + BigInt(this.#kobject.name), copy);
+    mem.writeU64(kobj + BigInt(this.#kobject.parent), parent);
     return 0;
   }
 
   #nameOf(kobj: Addr): string {
-    return this.#core.mem.readCString(this.#core.mem.readU64(kobj + BigInt(F.name)));
+    return this.#core.mem.readCString(this.#core.mem.readU64(kobj + BigInt(this.#kobject.name)));
   }
 
   #parentDir(kobj: Addr): SysfsDir | undefined {
-    const parent = this.#core.mem.readU64(kobj + BigInt(F.parent));
+    const parent = this.#core.mem.readU64(kobj + BigInt(this.#kobject.parent));
     return this.#parents.get(kobj) ?? (parent === 0n ? this.#sysfs.root : this.#dirs.get(parent));
   }
 
@@ -102,10 +107,10 @@ export class Kobjects {
     if (!parent) return negErrno(CONSTANTS.ENOENT);
     const dir = parent.addDir(this.#nameOf(kobj));
     if (!dir) return negErrno(CONSTANTS.EEXIST);
-    const of = this.#core.mem.readU64(kobj + BigInt(F.parent));
+    const of = this.#core.mem.readU64(kobj + BigInt(this.#kobject.parent));
     if (of !== 0n) this.get(of);
     this.#dirs.set(kobj, dir);
-    this.#setBit(kobj, BITS.state_in_sysfs.bit, true);
+    this.#setBit(kobj, this.#bits.state_in_sysfs.bit, true);
     return 0;
   }
 
@@ -116,9 +121,9 @@ export class Kobjects {
   /** The words of kobject_add_internal() for what failed below it. */
   #addFailed(kobj: Addr, error: number): void {
     const { mem, printk } = this.#core;
-    const parent = mem.readU64(kobj + BigInt(F.parent));
+    const parent = mem.readU64(kobj + BigInt(this.#kobject.parent));
     // It has no parent any more: what release() would put was not taken.
-    mem.writeU64(kobj + BigInt(F.parent), 0n);
+    mem.writeU64(kobj + BigInt(this.#kobject.parent), 0n);
     const name = this.#nameOf(kobj);
     if (error === -CONSTANTS.EEXIST) {
       const why = "don't try to register things with the same name in the same directory.";
@@ -130,9 +135,10 @@ export class Kobjects {
   }
 
   #initialized(kobj: Addr, what: string): boolean {
-    const known = this.#types.has(kobj) && this.#bit(kobj, BITS.state_initialized.bit);
+    const known = this.#types.has(kobj) && this.#bit(kobj, this.#bits.state_initialized.bit);
     if (!known) {
-      const name = this.#core.mem.readU64(kobj + BigInt(F.name)) === 0n ? '(null)' : this.#nameOf(kobj);
+      const name =
+        this.#core.mem.readU64(kobj + BigInt(this.#kobject.name)) === 0n ? '(null)' : this.#nameOf(kobj);
       const text = `kobject: '${name}' (${hex16(kobj)}): is not initialized, yet ${what}() is being called.`;
       this.#core.printk.warn(text);
     }
@@ -144,8 +150,8 @@ export class Kobjects {
     const { mem, symbols } = this.#core;
     const dir = this.#dirs.get(kobj);
     if (!dir) return negErrno(CONSTANTS.EINVAL);
-    const name = mem.readCString(mem.readU64(attr + BigInt(ATTR.name)));
-    const mode = mem.readU16(attr + BigInt(ATTR.mode)) & 0o777;
+    const name = mem.readCString(mem.readU64(attr + BigInt(this.#attribute.name)));
+    const mode = mem.readU16(attr + BigInt(this.#attribute.mode)) & 0o777;
     if (dir.addFile({ name, mode, guest: { kobj, attr } })) return 0;
     this.#sayDuplicate(dir, name);
     yield { call: symbols.require('dump_stack') };
@@ -155,25 +161,25 @@ export class Kobjects {
   /** A kobject of the image that stands for a directory: kernel_kobj. */
   register(kobj: Addr, path: string): void {
     const { mem } = this.#core;
-    const name = mem.readU64(kobj + BigInt(F.name));
+    const name = mem.readU64(kobj + BigInt(this.#kobject.name));
     this.init(kobj, {});
-    mem.writeU64(kobj + BigInt(F.name), name);
+    mem.writeU64(kobj + BigInt(this.#kobject.name), name);
     this.#dirs.set(kobj, this.#sysfs.mkdirs(path));
-    this.#setBit(kobj, BITS.state_in_sysfs.bit, true);
+    this.#setBit(kobj, this.#bits.state_in_sysfs.bit, true);
   }
 
   /** kobject_init() */
   init(kobj: Addr, type: KobjType): void {
     const { mem, printk } = this.#core;
-    if (this.#bit(kobj, BITS.state_initialized.bit)) {
+    if (this.#bit(kobj, this.#bits.state_initialized.bit)) {
       printk.err('kobject: tried to init an initialized object, something is seriously wrong.');
     }
-    mem.fill(kobj, LAYOUT.kobject.size, 0);
-    const entry = kobj + BigInt(F.entry);
+    mem.fill(kobj, this.#core.kernel.structs.kobject.size, 0);
+    const entry = kobj + BigInt(this.#kobject.entry);
     mem.writeU64(entry, entry);
     mem.writeU64(entry + 8n, entry);
-    mem.writeU32(kobj + BigInt(F.kref), 1);
-    this.#setBit(kobj, BITS.state_initialized.bit, true);
+    mem.writeU32(kobj + BigInt(this.#kobject.kref), 1);
+    this.#setBit(kobj, this.#bits.state_initialized.bit, true);
     this.#types.set(kobj, type);
   }
 
@@ -199,7 +205,7 @@ export class Kobjects {
     const text = slab.tryAlloc(entry.length + 1, 'kobject name');
     if (text === 0n) return -CONSTANTS.ENOMEM;
     mem.writeCString(text, entry);
-    mem.writeU64(kobj + BigInt(F.name), text);
+    mem.writeU64(kobj + BigInt(this.#kobject.name), text);
     const dir = parentDir.addDir(entry);
     if (!dir) return -CONSTANTS.EEXIST;
     const created = this.#core.faults?.check('sysfs_create_groups', entry) ?? 0;
@@ -208,11 +214,11 @@ export class Kobjects {
       return created;
     }
     if (typeof parent === 'bigint') {
-      mem.writeU64(kobj + BigInt(F.parent), parent);
+      mem.writeU64(kobj + BigInt(this.#kobject.parent), parent);
       this.get(parent);
     }
     this.#dirs.set(kobj, dir);
-    this.#setBit(kobj, BITS.state_in_sysfs.bit, true);
+    this.#setBit(kobj, this.#bits.state_in_sysfs.bit, true);
     for (const attribute of this.#types.get(kobj)?.attributes?.(kobj) ?? []) dir.addFile(attribute);
     return 0;
   }
@@ -235,14 +241,14 @@ export class Kobjects {
     const { mem, slab } = this.#core;
     const dir = this.#dirs.get(kobj);
     // One that never was in sysfs has taken no reference.
-    const added = this.#bit(kobj, BITS.state_in_sysfs.bit);
-    const parent = added ? mem.readU64(kobj + BigInt(F.parent)) : 0n;
-    const name = mem.readU64(kobj + BigInt(F.name));
+    const added = this.#bit(kobj, this.#bits.state_in_sysfs.bit);
+    const parent = added ? mem.readU64(kobj + BigInt(this.#kobject.parent)) : 0n;
+    const name = mem.readU64(kobj + BigInt(this.#kobject.name));
     if (dir && !dir.removed) dir.parent?.remove(dir.name);
     this.#dirs.delete(kobj);
     const type = this.#types.get(kobj);
     this.#types.delete(kobj);
-    mem.fill(kobj, LAYOUT.kobject.size, 0);
+    mem.fill(kobj, this.#core.kernel.structs.kobject.size, 0);
     // release() may free the memory that the kobject is part of.
     type?.release?.(kobj);
     slab.free(name);
@@ -268,7 +274,7 @@ export class Kobjects {
   }
 
   #count(kobj: Addr, by: number): number {
-    const at = kobj + BigInt(F.kref);
+    const at = kobj + BigInt(this.#kobject.kref);
     const count = this.#core.mem.readU32(at) + by;
     this.#core.mem.writeU32(at, count);
     return count;

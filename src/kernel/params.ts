@@ -7,14 +7,10 @@ import type { Addr } from '../guest/addr.ts';
 import type { HostFunction, HostGenerator } from '../guest/hostcall.ts';
 import { type KernelCore, negErrno } from './core.ts';
 import { noFail } from './fault_inject.ts';
-import { CONSTANTS, LAYOUT } from './layout.ts';
+import { CONSTANTS } from './layout.ts';
 import { kstrtobool, parseInteger, storeInteger, writeCut } from './lib.ts';
 import type { ShowResult, SysfsAttribute } from './sysfs.ts';
 
-const KP = LAYOUT.kernel_param.fields;
-const OPS = LAYOUT.kernel_param_ops.fields;
-const STR = LAYOUT.kparam_string.fields;
-const ARR = LAYOUT.kparam_array.fields;
 const PAGE = CONSTANTS.PAGE_SIZE;
 
 interface ParamType {
@@ -49,10 +45,10 @@ export function readKernelParam(core: KernelCore, addr: Addr): KernelParam {
   const { mem } = core;
   return {
     addr,
-    name: mem.readCString(mem.readU64(addr + BigInt(KP.name))),
-    ops: mem.readU64(addr + BigInt(KP.ops)),
-    perm: mem.readU16(addr + BigInt(KP.perm)),
-    arg: mem.readU64(addr + BigInt(KP.arg)),
+    name: mem.readCString(mem.readU64(addr + BigInt(core.kernel.structs.kernel_param.fields.name))),
+    ops: mem.readU64(addr + BigInt(core.kernel.structs.kernel_param.fields.ops)),
+    perm: mem.readU16(addr + BigInt(core.kernel.structs.kernel_param.fields.perm)),
+    arg: mem.readU64(addr + BigInt(core.kernel.structs.kernel_param.fields.arg)),
   };
 }
 
@@ -62,7 +58,8 @@ export function defineParams(core: KernelCore): void {
   core.host.defineAll({ ...boolFunctions(core), ...stringFunctions(core), ...arrayFunctions(core) });
 }
 
-const argOf = (core: KernelCore, kp: Addr): Addr => core.mem.readU64(kp + BigInt(KP.arg));
+const argOf = (core: KernelCore, kp: Addr): Addr =>
+  core.mem.readU64(kp + BigInt(core.kernel.structs.kernel_param.fields.arg));
 
 function defineInteger(core: KernelCore, name: string, type: ParamType): void {
   const { mem, host } = core;
@@ -138,21 +135,28 @@ function stringFunctions(core: KernelCore): Record<string, HostFunction> {
     },
     param_set_copystring: (call) => {
       const kps = argOf(core, call.args[1]);
-      const max = mem.readU32(kps + BigInt(STR.maxlen));
+      const max = mem.readU32(kps + BigInt(core.kernel.structs.kparam_string.fields.maxlen));
       const text = mem.readCString(call.args[0], max + 1);
       if (text.length + 1 > max) {
-        const name = mem.readCString(mem.readU64(call.args[1] + BigInt(KP.name)));
+        const name = mem.readCString(
+          mem.readU64(call.args[1] + BigInt(core.kernel.structs.kernel_param.fields.name)),
+        );
         printk.err(`${name}: string doesn't fit in ${max - 1} chars.`);
         return negErrno(CONSTANTS.ENOSPC);
       }
-      writeCut(mem, mem.readU64(kps + BigInt(STR.string)), BigInt(max), text);
+      writeCut(
+        mem,
+        mem.readU64(kps + BigInt(core.kernel.structs.kparam_string.fields.string)),
+        BigInt(max),
+        text,
+      );
       return 0;
     },
     param_get_string: (call) => {
       const kps = argOf(core, call.args[1]);
       const text = mem.readCString(
-        mem.readU64(kps + BigInt(STR.string)),
-        mem.readU32(kps + BigInt(STR.maxlen)),
+        mem.readU64(kps + BigInt(core.kernel.structs.kparam_string.fields.string)),
+        mem.readU32(kps + BigInt(core.kernel.structs.kparam_string.fields.maxlen)),
       );
       return writeCut(mem, call.args[0], BigInt(PAGE), `${text}\n`);
     },
@@ -163,21 +167,28 @@ function arrayFunctions(core: KernelCore): Record<string, HostFunction> {
   const { mem } = core;
   /** A kernel_param for one element, made for the call of its own ops. */
   const element = (kp: Addr, arr: Addr, index: number): Addr => {
-    const copy = core.slab.tryAlloc(LAYOUT.kernel_param.size, 'array parameter');
+    const copy = core.slab.tryAlloc(core.kernel.structs.kernel_param.size, 'array parameter');
     if (copy === 0n) return copy;
-    mem.writeBytes(copy, mem.readBytes(kp, LAYOUT.kernel_param.size));
-    const size = mem.readU32(arr + BigInt(ARR.elemsize));
-    mem.writeU64(copy + BigInt(KP.arg), mem.readU64(arr + BigInt(ARR.elem)) + BigInt(size * index));
+    mem.writeBytes(copy, mem.readBytes(kp, core.kernel.structs.kernel_param.size));
+    const size = mem.readU32(arr + BigInt(core.kernel.structs.kparam_array.fields.elemsize));
+    mem.writeU64(
+      copy + BigInt(core.kernel.structs.kernel_param.fields.arg),
+      mem.readU64(arr + BigInt(core.kernel.structs.kparam_array.fields.elem)) + BigInt(size * index),
+    );
     return copy;
   };
   const opOf = (arr: Addr, op: 'set' | 'get' | 'free'): Addr =>
-    mem.readU64(mem.readU64(arr + BigInt(ARR.ops)) + BigInt(OPS[op]));
+    mem.readU64(
+      mem.readU64(arr + BigInt(core.kernel.structs.kparam_array.fields.ops)) +
+        BigInt(core.kernel.structs.kernel_param_ops.fields[op]),
+    );
   return {
     *param_array_set(call): HostGenerator {
       const [val, kp] = call.args;
       const arr = argOf(core, kp);
       const values = mem.readCString(val).replace(/\n$/, '').split(',');
-      if (values.length > mem.readU32(arr + BigInt(ARR.max))) return negErrno(CONSTANTS.EINVAL);
+      if (values.length > mem.readU32(arr + BigInt(core.kernel.structs.kparam_array.fields.max)))
+        return negErrno(CONSTANTS.EINVAL);
       for (const [index, text] of values.entries()) {
         const one = core.slab.tryAlloc(text.length + 1, 'array parameter');
         if (one === 0n) return negErrno(CONSTANTS.ENOMEM);
@@ -192,15 +203,21 @@ function arrayFunctions(core: KernelCore): Record<string, HostFunction> {
         core.slab.free(one);
         if (BigInt.asIntN(32, result) !== 0n) return result;
       }
-      const num = mem.readU64(arr + BigInt(ARR.num));
+      const num = mem.readU64(arr + BigInt(core.kernel.structs.kparam_array.fields.num));
       if (num !== 0n) mem.writeU32(num, values.length);
       return 0;
     },
     *param_array_free({ args: [arr] }): HostGenerator {
       const free = opOf(arr, 'free');
-      const num = mem.readU64(arr + BigInt(ARR.num));
-      const count = num === 0n ? mem.readU32(arr + BigInt(ARR.max)) : mem.readU32(num);
-      const [elem, size] = [mem.readU64(arr + BigInt(ARR.elem)), mem.readU32(arr + BigInt(ARR.elemsize))];
+      const num = mem.readU64(arr + BigInt(core.kernel.structs.kparam_array.fields.num));
+      const count =
+        num === 0n
+          ? mem.readU32(arr + BigInt(core.kernel.structs.kparam_array.fields.max))
+          : mem.readU32(num);
+      const [elem, size] = [
+        mem.readU64(arr + BigInt(core.kernel.structs.kparam_array.fields.elem)),
+        mem.readU32(arr + BigInt(core.kernel.structs.kparam_array.fields.elemsize)),
+      ];
       for (let index = 0; free !== 0n && index < count; index++) {
         yield { call: free, args: [elem + BigInt(size * index)] };
       }
@@ -208,8 +225,11 @@ function arrayFunctions(core: KernelCore): Record<string, HostFunction> {
     *param_array_get(call): HostGenerator {
       const [buf, kp] = call.args;
       const arr = argOf(core, kp);
-      const num = mem.readU64(arr + BigInt(ARR.num));
-      const count = num === 0n ? mem.readU32(arr + BigInt(ARR.max)) : mem.readU32(num);
+      const num = mem.readU64(arr + BigInt(core.kernel.structs.kparam_array.fields.num));
+      const count =
+        num === 0n
+          ? mem.readU32(arr + BigInt(core.kernel.structs.kparam_array.fields.max))
+          : mem.readU32(num);
       let at = 0;
       for (let index = 0; index < count; index++) {
         // Each element ends in a newline: a comma takes its place.
@@ -242,7 +262,7 @@ export function paramAttribute(
     name,
     mode: param.perm & 0o777,
     *show(): HostGenerator<ShowResult> {
-      const get = mem.readU64(param.ops + BigInt(OPS.get));
+      const get = mem.readU64(param.ops + BigInt(core.kernel.structs.kernel_param_ops.fields.get));
       if (get === 0n) return -CONSTANTS.EPERM;
       const page = noFail(core.faults, () => core.slab.alloc(PAGE, 'parameter text'));
       const length = Number(BigInt.asIntN(32, yield { call: get, args: [page, param.addr] }));
@@ -251,7 +271,7 @@ export function paramAttribute(
       return text;
     },
     *store(text): HostGenerator<number> {
-      const set = mem.readU64(param.ops + BigInt(OPS.set));
+      const set = mem.readU64(param.ops + BigInt(core.kernel.structs.kernel_param_ops.fields.set));
       if (set === 0n) return -CONSTANTS.EPERM;
       const copy = noFail(core.faults, () => core.slab.alloc(text.length + 1, 'parameter text'));
       writeCut(mem, copy, BigInt(text.length + 1), text);

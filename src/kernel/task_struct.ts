@@ -1,11 +1,11 @@
-// The task as guest code sees it: struct task_struct in guest memory, with Debian's 6.1 layout.
+// The task as guest code sees it: struct task_struct in guest memory, with the layout of the kernel's description.
 // Mirrors include/linux/sched.h. A field that the guest can read is kept only there.
 
 import { type Addr, fromHalves, lo32, STACK_HI, STACK_SLOT } from '../guest/addr.ts';
 import type { GuestMemory } from '../guest/memory.ts';
-import { CONSTANTS, LAYOUT } from './layout.ts';
-
-const F = LAYOUT.task_struct.fields;
+import type { StructHome } from './core.ts';
+import type { Structs } from './description.ts';
+import { CONSTANTS } from './layout.ts';
 
 export type Tif = 'TIF_SIGPENDING' | 'TIF_NEED_RESCHED' | 'TIF_PATCH_PENDING' | 'TIF_NOTIFY_SIGNAL';
 
@@ -17,14 +17,16 @@ export class TaskStruct {
   /** Offset of the task_struct in the guest's buffer, in bytes. */
   readonly #at: number;
   readonly #mem: GuestMemory;
+  readonly #fields: Structs['task_struct']['fields'];
 
   /** Wraps an allocated task_struct; the caller fills it. */
-  constructor(mem: GuestMemory, addr: Addr, stackSlot: number) {
+  constructor({ mem, kernel }: StructHome, addr: Addr, stackSlot: number) {
     this.addr = addr;
     this.stackSlot = stackSlot;
     this.#mem = mem;
+    this.#fields = kernel.structs.task_struct.fields;
     this.#u32 = mem.u32;
-    this.#at = mem.offsetOf(addr, LAYOUT.task_struct.size);
+    this.#at = mem.offsetOf(addr, kernel.structs.task_struct.size);
   }
 
   #get(field: number): number {
@@ -35,30 +37,30 @@ export class TaskStruct {
   }
 
   get pid(): number {
-    return this.#get(F.pid);
+    return this.#get(this.#fields.pid);
   }
   set pid(value: number) {
-    this.#set(F.pid, value);
+    this.#set(this.#fields.pid, value);
   }
   get tgid(): number {
-    return this.#get(F.tgid);
+    return this.#get(this.#fields.tgid);
   }
   set tgid(value: number) {
-    this.#set(F.tgid, value);
+    this.#set(this.#fields.tgid, value);
   }
   /** __state: TASK_ bits. */
   get state(): number {
-    return this.#get(F.__state);
+    return this.#get(this.#fields.__state);
   }
   set state(value: number) {
-    this.#set(F.__state, value);
+    this.#set(this.#fields.__state, value);
   }
   /** PF_ bits. */
   get flags(): number {
-    return this.#get(F.flags);
+    return this.#get(this.#fields.flags);
   }
   set flags(value: number) {
-    this.#set(F.flags, value >>> 0);
+    this.#set(this.#fields.flags, value >>> 0);
   }
   get isKthread(): boolean {
     return (this.flags & CONSTANTS.PF_KTHREAD) !== 0;
@@ -68,62 +70,68 @@ export class TaskStruct {
   }
   /** 1 while a CPU executes it. */
   get onCpu(): number {
-    return this.#get(F.on_cpu);
+    return this.#get(this.#fields.on_cpu);
   }
   set onCpu(value: number) {
-    this.#set(F.on_cpu, value);
+    this.#set(this.#fields.on_cpu, value);
   }
   /** 1 while it is on a run queue. */
   get onRq(): number {
-    return this.#get(F.on_rq);
+    return this.#get(this.#fields.on_rq);
   }
   set onRq(value: number) {
-    this.#set(F.on_rq, value);
+    this.#set(this.#fields.on_rq, value);
   }
   /** task_cpu(): thread_info.cpu. */
   get cpu(): number {
-    return this.#get(F.thread_info_cpu);
+    return this.#get(this.#fields.thread_info_cpu);
   }
   set cpu(value: number) {
-    this.#set(F.thread_info_cpu, value);
+    this.#set(this.#fields.thread_info_cpu, value);
   }
   /** KLP_UNDEFINED, KLP_UNPATCHED or KLP_PATCHED. */
   get patchState(): number {
-    return this.#get(F.patch_state) | 0;
+    return this.#get(this.#fields.patch_state) | 0;
   }
   set patchState(value: number) {
-    this.#set(F.patch_state, value);
+    this.#set(this.#fields.patch_state, value);
   }
 
   get comm(): string {
-    return this.#mem.readCString(this.addr + BigInt(F.comm), CONSTANTS.TASK_COMM_LEN);
+    return this.#mem.readCString(this.addr + BigInt(this.#fields.comm), CONSTANTS.TASK_COMM_LEN);
   }
   set comm(value: string) {
     const bytes = new Uint8Array(CONSTANTS.TASK_COMM_LEN);
     for (let i = 0; i < Math.min(value.length, bytes.length - 1); i++) bytes[i] = value.charCodeAt(i);
-    this.#mem.writeBytes(this.addr + BigInt(F.comm), bytes);
+    this.#mem.writeBytes(this.addr + BigInt(this.#fields.comm), bytes);
   }
 
   testTif(flag: Tif): boolean {
-    return (this.#get(F.thread_info_flags) & (1 << CONSTANTS[flag])) !== 0;
+    return (this.#get(this.#fields.thread_info_flags) & (1 << CONSTANTS[flag])) !== 0;
   }
   setTif(flag: Tif): void {
-    this.#set(F.thread_info_flags, this.#get(F.thread_info_flags) | (1 << CONSTANTS[flag]));
+    this.#set(
+      this.#fields.thread_info_flags,
+      this.#get(this.#fields.thread_info_flags) | (1 << CONSTANTS[flag]),
+    );
   }
   clearTif(flag: Tif): void {
-    this.#set(F.thread_info_flags, this.#get(F.thread_info_flags) & ~(1 << CONSTANTS[flag]));
+    this.#set(
+      this.#fields.thread_info_flags,
+      this.#get(this.#fields.thread_info_flags) & ~(1 << CONSTANTS[flag]),
+    );
   }
 
   /** thread.sp: where a task that does not run has its inactive_task_frame. */
   get sp(): Addr {
-    return fromHalves(this.#get(F.thread_sp + 4), this.#get(F.thread_sp));
+    return fromHalves(this.#get(this.#fields.thread_sp + 4), this.#get(this.#fields.thread_sp));
   }
   set sp(value: Addr) {
-    this.#mem.writeU64(this.addr + BigInt(F.thread_sp), value);
+    this.#mem.writeU64(this.addr + BigInt(this.#fields.thread_sp), value);
   }
   /** Low 32 bits of thread.sp, for the unwinders. */
   get spLo(): number {
-    return this.#get(F.thread_sp);
+    return this.#get(this.#fields.thread_sp);
   }
 
   /** Lowest address of the stack (task->stack). */

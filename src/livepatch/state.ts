@@ -2,8 +2,9 @@
 // Mirrors kernel/livepatch/state.c.
 
 import type { Addr } from '../guest/addr.ts';
+import type { StructHome } from '../kernel/core.ts';
 import type { KlpContext } from './context.ts';
-import type { KlpPatch, KlpState, StructHome } from './structs.ts';
+import type { KlpPatch, KlpState } from './structs.ts';
 
 /** klp_for_each_state(): up to the one with id 0. */
 export function* statesIn({ mem, kernel }: StructHome, patch: KlpPatch): IterableIterator<KlpState> {

@@ -5,16 +5,13 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { GuestMemory } from '../guest/memory.ts';
-import type { KernelCore } from '../kernel/core.ts';
+import type { StructHome } from '../kernel/core.ts';
 import type { Structs } from '../kernel/description.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
 import { listEntries } from '../kernel/list.ts';
 
 /** struct klp_ops { node, func_stack, fops }, which struct ftrace_ops ends: also in asm/livepatch.s. Bytes. */
 export const KLP_OPS = { node: 0, funcStack: 16, fops: 32 } as const;
-
-/** The memory that structures lie in, and the kernel that says how. */
-export type StructHome = Pick<KernelCore, 'mem' | 'kernel'>;
 
 class Struct {
   readonly addr: Addr;

@@ -3,7 +3,6 @@
 
 import type { Addr } from '../guest/addr.ts';
 import { kernelFunctions } from '../kernel/known_functions.ts';
-import { STRINGS } from '../kernel/layout.ts';
 import type { KlpContext } from './context.ts';
 
 /**
@@ -39,7 +38,7 @@ export function klpFindObjectSymbol(
 /** A function that the real kernel has is no mistake of the patch. */
 function noteMissing({ core }: KlpContext, name: string): void {
   if (!kernelFunctions().has(name)) return;
-  const release = STRINGS.UTS_RELEASE;
+  const { release } = core.kernel;
   const text =
     `'${name}' is a function of Debian's ${release} that livepatches can replace there; ` +
     "this machine's image does not have it (docs/differences.md says what it has)";

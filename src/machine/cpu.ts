@@ -5,14 +5,13 @@ import { type Addr, lo32 } from '../guest/addr.ts';
 import type { CpuContext } from '../guest/engine.ts';
 import { REG } from '../guest/engine.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import { DebugRegisters } from './debug_registers.ts';
 
 const { X86_EFLAGS_IF, X86_EFLAGS_TF, X86_EFLAGS_NT, X86_EFLAGS_RF, X86_EFLAGS_DF, X86_EFLAGS_AC } =
   CONSTANTS;
 const [USER_CS, USER_DS] = [BigInt(CONSTANTS.__USER_CS), BigInt(CONSTANTS.__USER_DS)];
 const [KERNEL_CS, KERNEL_DS] = [BigInt(CONSTANTS.__KERNEL_CS), BigInt(CONSTANTS.__KERNEL_DS)];
-const PT_REGS_SIZE = BigInt(LAYOUT.pt_regs.size);
 const IF = BigInt(X86_EFLAGS_IF);
 const CLEARED_BY_INTERRUPT = ~(IF | BigInt(X86_EFLAGS_TF | X86_EFLAGS_NT | X86_EFLAGS_RF));
 /** MSR_SYSCALL_MASK as the kernel sets it. */
@@ -141,7 +140,7 @@ export class Cpu {
     regs[REG.rflags] &= CLEARED_BY_INTERRUPT;
     regs[REG.rip] = handler;
     this.context.touch();
-    this.#onInterrupt(this, top - PT_REGS_SIZE);
+    this.#onInterrupt(this, top - BigInt(this.#core.kernel.structs.pt_regs.size));
   }
 
   /** The syscall instruction at ring 3: RIP is already behind it. */

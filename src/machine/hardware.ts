@@ -6,7 +6,6 @@ import { HostFunctions } from '../guest/hostcall.ts';
 import { GuestMemory, PROT_EXEC } from '../guest/memory.ts';
 import { UnicornEngine } from '../guest/unicorn.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { BUILT_IN } from '../kernel/description.ts';
 import { EventLog } from '../kernel/events.ts';
 import { FaultInject } from '../kernel/fault_inject.ts';
 import { PerCpu } from '../kernel/percpu.ts';
@@ -96,7 +95,7 @@ export function makeCore(
   );
   slab.fault = (_size, owner) => faults.check('kmalloc', owner) !== 0;
   const core: KernelCore = {
-    kernel: BUILT_IN,
+    kernel: image.kernel,
     mem,
     clock,
     events,

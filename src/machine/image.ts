@@ -11,13 +11,19 @@ import { isMainThread } from 'node:worker_threads';
 import type { OrcTable } from '../elf/orc.ts';
 import { packageRoot } from '../guest/unicorn_library.ts';
 import type { AsmImage, AsmSource } from '../isa/assembler.ts';
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { BUILT_IN, type KernelDescription } from '../kernel/description.ts';
 
-export interface KernelImage {
+/** What is kept on disk. */
+interface Assembled {
   readonly asm: AsmImage;
   readonly orc: OrcTable;
   /** What the ORC generator had to say; empty for a sound image. */
   readonly warnings: readonly string[];
+}
+
+export interface KernelImage extends Assembled {
+  /** The kernel that it was assembled for. */
+  readonly kernel: KernelDescription;
 }
 
 /** Which unwinder the kernel is configured for: with frame pointers its code keeps one in rbp. */
@@ -28,27 +34,38 @@ const FLAVOURS: Record<ImageFlavour, Record<string, number>> = {
   'frame pointer': { CONFIG_FRAME_POINTER: 1 },
 };
 
-const loaded = new Map<ImageFlavour, KernelImage>();
+/** By the kernel, then by flavour. */
+const loaded = new WeakMap<KernelDescription, Map<ImageFlavour, KernelImage>>();
 
 /**
  * The image, from memory, from the cache, or assembled.
  * @throws AsmError when a source does not assemble.
  */
-export async function loadKernelImage(flavour: ImageFlavour = 'orc'): Promise<KernelImage> {
-  let image = loaded.get(flavour);
-  if (image) return image;
-  image = await cachedImage(flavour, join(packageRoot(), '.cache', 'image'));
-  loaded.set(flavour, image);
+export async function loadKernelImage(
+  flavour: ImageFlavour = 'orc',
+  kernel: KernelDescription = BUILT_IN,
+): Promise<KernelImage> {
+  const flavours = loaded.get(kernel) ?? new Map<ImageFlavour, KernelImage>();
+  loaded.set(kernel, flavours);
+  const known = flavours.get(flavour);
+  if (known) return known;
+  const image = await cachedImage(flavour, join(packageRoot(), '.cache', 'image'), kernel);
+  flavours.set(flavour, image);
   return image;
 }
 
 /** The image from a folder that caches it, or assembled and put there. @throws AsmError */
-export async function cachedImage(flavour: ImageFlavour, folder: string): Promise<KernelImage> {
+export async function cachedImage(
+  flavour: ImageFlavour,
+  folder: string,
+  kernel: KernelDescription = BUILT_IN,
+): Promise<KernelImage> {
   const root = packageRoot();
   const sources = readSources(root);
+  const defines = { ...asmDefines(kernel), ...FLAVOURS[flavour] };
   // Of images without a checksum the names were without the number.
-  const file = join(folder, `${imageKey(root, sources, flavour)}.2.bin`);
-  return readCachedImage(file) ?? (await assemble(sources, FLAVOURS[flavour], file));
+  const file = join(folder, `${imageKey(root, sources, defines)}.2.bin`);
+  return { ...(readCachedImage(file) ?? (await assemble(sources, defines, file))), kernel };
 }
 
 /** The sources under asm/, .inc files first, each with its path from the package's root. */
@@ -66,13 +83,16 @@ function walk(dir: string): string[] {
   });
 }
 
-/** A hash of the sources, of the layout, and of the assembler and ORC generator themselves. */
-function imageKey(root: string, sources: readonly AsmSource[], flavour: ImageFlavour): string {
+/** What asm/ is assembled with, by name. */
+type Defines = Readonly<Record<string, number | bigint>>;
+
+/** A hash of the sources, of what they are assembled with, and of the assembler and ORC generator themselves. */
+function imageKey(root: string, sources: readonly AsmSource[], defines: Defines): string {
   const hash = createHash('sha256');
-  hash.update(flavour);
+  for (const [name, value] of Object.entries(defines)) hash.update(`${name}=${value}\n`);
   for (const { path, text } of sources) hash.update(`${path}\0${text}\0`);
   hash.update(readFileSync(join(root, 'package.json')));
-  for (const dir of ['src/isa', 'src/objtool', 'src/kernel/layout.ts']) {
+  for (const dir of ['src/isa', 'src/objtool']) {
     for (const path of filesOf(join(root, dir))) hash.update(readFileSync(path));
   }
   return hash.digest('hex').slice(0, 32);
@@ -91,7 +111,7 @@ const CHECKSUM_SIZE = 32;
 const checksumOf = (bytes: Uint8Array): Buffer => createHash('sha256').update(bytes).digest();
 
 /** undefined, and said, for a file that is not what was written: it is made anew. */
-export function readCachedImage(file: string): KernelImage | undefined {
+export function readCachedImage(file: string): Assembled | undefined {
   let bytes: Buffer;
   try {
     bytes = readFileSync(file);
@@ -104,7 +124,7 @@ export function readCachedImage(file: string): KernelImage | undefined {
     sayUnusable(file, 'it is damaged');
     return undefined;
   }
-  return deserialize(image) as KernelImage;
+  return deserialize(image) as Assembled;
 }
 
 function sayUnusable(file: string, reason: string): void {
@@ -112,25 +132,21 @@ function sayUnusable(file: string, reason: string): void {
 }
 
 /** What asm/ knows of C: `struct_field`, `sizeof_struct` and the constants. */
-export function asmDefines(): Record<string, number | bigint> {
-  const defines: Record<string, number | bigint> = { ...CONSTANTS };
-  for (const [name, { size, fields }] of Object.entries(LAYOUT)) {
+function asmDefines({ structs, constants }: KernelDescription): Defines {
+  const defines: Record<string, number | bigint> = { ...constants };
+  for (const [name, { size, fields }] of Object.entries(structs)) {
     defines[`sizeof_${name}`] = size;
     for (const [field, offset] of Object.entries(fields)) defines[`${name}_${field}`] = offset;
   }
   return defines;
 }
 
-async function assemble(
-  sources: AsmSource[],
-  config: Record<string, number>,
-  cacheFile: string,
-): Promise<KernelImage> {
+async function assemble(sources: AsmSource[], defines: Defines, cacheFile: string): Promise<Assembled> {
   const [{ assembleImage }, { generateOrc }] = await Promise.all([
     import('../isa/assembler.ts'),
     import('../objtool/orc_gen.ts'),
   ]);
-  const asm = await assembleImage(sources, { defines: { ...asmDefines(), ...config } });
+  const asm = await assembleImage(sources, { defines });
   const { table, warnings } = generateOrc(asm);
   const image = { asm, orc: table, warnings };
   try {

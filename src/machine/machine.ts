@@ -7,8 +7,8 @@ import { Ftrace } from '../ftrace/ftrace.ts';
 import { type Addr, lo32 } from '../guest/addr.ts';
 import type { UnicornEngine } from '../guest/unicorn.ts';
 import type { KernelCore } from '../kernel/core.ts';
+import { BUILT_IN, type KernelDescription } from '../kernel/description.ts';
 import { Kobjects } from '../kernel/kobject.ts';
-import { LAYOUT } from '../kernel/layout.ts';
 import { defineLib, formatContext } from '../kernel/lib.ts';
 import { defineParams } from '../kernel/params.ts';
 import { SeededRandom } from '../kernel/random.ts';
@@ -98,11 +98,12 @@ export class Machine {
 
   /**
    * Makes a machine and boots it: idle tasks run, init, kthreadd and the workers exist.
+   * @param kernel whose structures the image is assembled for
    * @throws MachineOptionError, EngineError, AsmError
    */
-  static async boot(options: MachineOptions = {}): Promise<Machine> {
+  static async boot(options: MachineOptions = {}, kernel: KernelDescription = BUILT_IN): Promise<Machine> {
     const all = completeOptions(options);
-    return new Machine(await loadKernelImage(IMAGES[all.unwinder]), all);
+    return new Machine(await loadKernelImage(IMAGES[all.unwinder], kernel), all);
   }
 
   private constructor(image: KernelImage, options: Required<MachineOptions>) {
@@ -320,7 +321,8 @@ export class Machine {
 
   /** No call made a new task's first frame: it is the return address of the frame that is switched to. */
   #firstFrame(task: TaskStruct): void {
-    this.traces.shadow?.fork(task.spLo + RET_ADDR, lo32(this.core.symbols.require('ret_from_fork')));
+    const { ret_addr } = this.core.kernel.structs.inactive_task_frame.fields;
+    this.traces.shadow?.fork(task.spLo + ret_addr, lo32(this.core.symbols.require('ret_from_fork')));
   }
 
   /** Nothing that was going on on a stack goes on. */
@@ -414,4 +416,3 @@ export class Machine {
 }
 
 /** ret_addr of struct inactive_task_frame. */
-const RET_ADDR = LAYOUT.inactive_task_frame.fields.ret_addr;

@@ -8,7 +8,7 @@ import type { Addr } from '../guest/addr.ts';
 import { hex16 } from '../guest/addr.ts';
 import { REG } from '../guest/engine.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { CONSTANTS, LAYOUT, STRINGS } from '../kernel/layout.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import { KERN_DEFAULT, KERN_WARNING } from '../kernel/printk.ts';
 import { debugLocksOff } from '../kernel/taint.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
@@ -30,7 +30,8 @@ const NMI_MASK = 0xf00000;
 const IN_INTERRUPT = NMI_MASK | HARDIRQ_MASK | SOFTIRQ_MASK;
 const HARDWARE = 'klpemu (emulated x86_64)';
 /** init_utsname()->release and the first word of version. */
-export const KERNEL_VERSION = `${STRINGS.UTS_RELEASE} #1`;
+/** `6.1.0-56-amd64 #1` */
+export const kernelVersion = ({ kernel }: KernelCore): string => `${kernel.release} #1`;
 /** LINUX_PACKAGE_ID: it begins with a space of its own. */
 export const PACKAGE_ID = ' Debian 6.1.192-2';
 /** Names of struct pt_regs that are registers of the CPU, by their place in a context. */
@@ -81,7 +82,7 @@ export class Oops {
 
   /** A struct pt_regs of the guest. */
   regsAt(regs: Addr): PtRegs {
-    const bytes = this.#core.mem.readBytes(regs, LAYOUT.pt_regs.size);
+    const bytes = this.#core.mem.readBytes(regs, this.#core.kernel.structs.pt_regs.size);
     return new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
   }
 
@@ -182,7 +183,7 @@ export class Oops {
     const task = this.#core.current(cpu);
     const tainted = printTainted(this.#core.taints);
     return [
-      `CPU: ${cpu} PID: ${task.pid} Comm: ${task.comm} ${tainted} ${KERNEL_VERSION} ${PACKAGE_ID}`,
+      `CPU: ${cpu} PID: ${task.pid} Comm: ${task.comm} ${tainted} ${kernelVersion(this.#core)} ${PACKAGE_ID}`,
       `Hardware name: ${HARDWARE}`,
       ...this.workerInfo(task),
     ];

@@ -3,23 +3,24 @@
 
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { Sched } from '../sched/core.ts';
 import { TICK_NS, type Timers } from '../sched/timer.ts';
 import type { Cpu } from './cpu.ts';
 
-const NESTING = BigInt(LAYOUT.task_struct.fields.rcu_read_lock_nesting);
 const { HARDIRQ_OFFSET, PREEMPT_NEED_RESCHED } = CONSTANTS;
 
 export class Rcu {
   readonly #core: KernelCore;
+  readonly #nestingAt: bigint;
   readonly #sched: Sched;
   readonly #timers: Timers;
   readonly #cpu: (id: number) => Cpu;
 
   constructor(core: KernelCore, sched: Sched, timers: Timers, cpu: (id: number) => Cpu) {
     this.#core = core;
+    this.#nestingAt = BigInt(core.kernel.structs.task_struct.fields.rcu_read_lock_nesting);
     this.#sched = sched;
     this.#timers = timers;
     this.#cpu = cpu;
@@ -45,7 +46,7 @@ export class Rcu {
 
   #reads(task: TaskStruct): boolean {
     const { mem, tasks } = this.#core;
-    return tasks.byAddr(task.addr) === task && (mem.readU32(task.addr + NESTING) | 0) > 0;
+    return tasks.byAddr(task.addr) === task && (mem.readU32(task.addr + this.#nestingAt) | 0) > 0;
   }
 
   #quiescent(id: number): boolean {

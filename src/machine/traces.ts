@@ -8,7 +8,7 @@ import { lo32, TEXT_HI } from '../guest/addr.ts';
 import { REG } from '../guest/engine.ts';
 import type { HostCall } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { LAYOUT } from '../kernel/layout.ts';
+import type { Structs } from '../kernel/description.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { OrcLookup } from '../unwind/orc_lookup.ts';
 import type { PtRegs } from '../unwind/ports.ts';
@@ -16,9 +16,7 @@ import { compareReliable, ShadowStacks } from '../unwind/shadow.ts';
 import { formatProcStack, MAX_STACK_ENTRIES, StackTrace, type UnwinderKind } from '../unwind/stacktrace.ts';
 import type { Cpu } from './cpu.ts';
 
-const R = LAYOUT.pt_regs.fields;
 /** struct inactive_task_frame's return address, from the saved stack pointer. Bytes. */
-const RET_ADDR = LAYOUT.inactive_task_frame.fields.ret_addr;
 
 /** The unwinder and the truth disagree, or a patch completed under a task that stands in it. */
 export class GroundTruthError extends Error {
@@ -77,12 +75,19 @@ export class Traces {
     const { stackTrace } = this;
     if (!own) {
       const count = stackTrace.stackTraceSaveTskReliable(task, entries);
-      if (count >= 0 && this.shadow) this.#check(task, entries, count, task.spLo + RET_ADDR);
+      if (count >= 0 && this.shadow)
+        this.#check(
+          task,
+          entries,
+          count,
+          task.spLo + this.#core.kernel.structs.inactive_task_frame.fields.ret_addr,
+        );
       return count;
     }
     const regs = this.cpuRegs(this.#cpu(call.cpu));
     const count = stackTrace.stackTraceSaveCurrentReliable(task, regs, entries);
-    if (count >= 0 && this.shadow) this.#check(task, entries, count, lo32(call.sp), regs[R.ip / 4]);
+    if (count >= 0 && this.shadow)
+      this.#check(task, entries, count, lo32(call.sp), regs[this.#core.kernel.structs.pt_regs.fields.ip / 4]);
     return count;
   }
 
@@ -100,13 +105,14 @@ export class Traces {
 
   /** The registers of a CPU in the layout of struct pt_regs. */
   cpuRegs(cpu: Cpu): PtRegs {
-    const regs = new Uint32Array(LAYOUT.pt_regs.size / 4);
+    const { size, fields } = this.#core.kernel.structs.pt_regs;
+    const regs = new Uint32Array(size / 4);
     const { halves } = cpu.context;
     for (const [name, reg] of PT_REGS) {
-      regs[R[name] / 4] = halves[2 * reg];
-      regs[R[name] / 4 + 1] = halves[2 * reg + 1];
+      regs[fields[name] / 4] = halves[2 * reg];
+      regs[fields[name] / 4 + 1] = halves[2 * reg + 1];
     }
-    regs[R.cs / 4] = cpu.context.cpl === 3 ? 0x33 : 0x10;
+    regs[fields.cs / 4] = cpu.context.cpl === 3 ? 0x33 : 0x10;
     return regs;
   }
 
@@ -126,7 +132,7 @@ export class Traces {
   }
 }
 
-const PT_REGS: readonly (readonly [keyof typeof R, number])[] = [
+const PT_REGS: readonly (readonly [keyof Structs['pt_regs']['fields'], number])[] = [
   ['r15', REG.r15],
   ['r14', REG.r14],
   ['r13', REG.r13],

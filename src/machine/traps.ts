@@ -7,15 +7,14 @@ import type { Addr } from '../guest/addr.ts';
 import { hex16, STACK_HI, STACK_SLOT, THREAD_SIZE } from '../guest/addr.ts';
 import type { HostCall } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import type { Structs } from '../kernel/description.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import { KERN_CRIT, KERN_DEFAULT, KERN_EMERG, KERN_INFO, KERN_WARNING } from '../kernel/printk.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { Cpu } from './cpu.ts';
 import { gpHint } from './gp_address.ts';
 import type { Oops, OopsSite } from './oops.ts';
 
-const R = LAYOUT.pt_regs.fields;
-const T = LAYOUT.task_struct.fields;
 const { PF_EXITING, EXIT_DEAD, PREEMPT_NEED_RESCHED, X86_EFLAGS_IF, PAGE_SIZE } = CONSTANTS;
 const { BUGFLAG_WARNING, BUGFLAG_ONCE, BUGFLAG_DONE, BUGFLAG_NO_CUT_HERE, STACK_END_MAGIC } = CONSTANTS;
 const TASK_SIZE_MAX = 0x7fff_ffff_f000n;
@@ -55,11 +54,15 @@ const HANDLED: Verdict = 0;
 
 export class Traps {
   readonly #core: KernelCore;
+  readonly #ptRegs: Structs['pt_regs']['fields'];
+  readonly #taskStruct: Structs['task_struct']['fields'];
   readonly #ports: TrapPorts;
   readonly #oops: Oops;
 
   constructor(core: KernelCore, oops: Oops, ports: TrapPorts) {
     this.#core = core;
+    this.#ptRegs = core.kernel.structs.pt_regs.fields;
+    this.#taskStruct = core.kernel.structs.task_struct.fields;
     this.#oops = oops;
     this.#ports = ports;
     core.host.defineAll({
@@ -74,8 +77,8 @@ export class Traps {
     });
   }
 
-  #reg(regs: Addr, name: keyof typeof R): bigint {
-    return this.#core.mem.readU64(regs + BigInt(R[name]));
+  #reg(regs: Addr, name: keyof Structs['pt_regs']['fields']): bigint {
+    return this.#core.mem.readU64(regs + BigInt(this.#ptRegs[name]));
   }
   #userMode(regs: Addr): boolean {
     return (this.#reg(regs, 'cs') & 3n) !== 0n;
@@ -105,7 +108,7 @@ export class Traps {
     const ip = this.#reg(regs, 'ip');
     const bug = this.#userMode(regs) ? undefined : this.#ports.findBug(ip);
     if (bug && this.#reportBug(call, bug, ip) === 'warning') {
-      this.#core.mem.writeU64(regs + BigInt(R.ip), ip + LEN_UD2);
+      this.#core.mem.writeU64(regs + BigInt(this.#ptRegs.ip), ip + LEN_UD2);
       return HANDLED;
     }
     return this.#errorTrap(call, 'invalid opcode', SIGILL);
@@ -305,7 +308,7 @@ export class Traps {
     }
     if ((task.flags & PF_EXITING) === 0) return false;
     printk.alert('Fixing recursive fault but reboot is needed!');
-    mem.writeU32(task.addr + BigInt(T.exit_state), EXIT_DEAD);
+    mem.writeU32(task.addr + BigInt(this.#taskStruct.exit_state), EXIT_DEAD);
     return true;
   }
 }

@@ -6,12 +6,12 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import { KERN_EMERG, KERN_ERR, KERN_INFO } from '../kernel/printk.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { Sched } from '../sched/core.ts';
 import type { Cpu } from './cpu.ts';
-import { KERNEL_VERSION, type Oops, PACKAGE_ID } from './oops.ts';
+import { kernelVersion, type Oops, PACKAGE_ID } from './oops.ts';
 import { printTainted } from './tainted.ts';
 
 const { HARDIRQ_OFFSET, SOFTIRQ_MASK, TAINT_SOFTLOCKUP } = CONSTANTS;
@@ -25,8 +25,6 @@ const STAMP_NS = 2 ** 30;
 /** CONFIG_DEFAULT_HUNG_TASK_TIMEOUT, and how many reports there are at all. */
 const HUNG_TASK_TIMEOUT = 120;
 const HUNG_TASK_WARNINGS = 10;
-const THREAD_FLAGS = BigInt(LAYOUT.task_struct.fields.thread_info_flags);
-const REAL_PARENT = BigInt(LAYOUT.task_struct.fields.real_parent);
 
 interface CpuWatch {
   /** When somebody else could last have run, and when a lockup was last reported. In stamps. */
@@ -47,6 +45,8 @@ interface Sleep {
 
 export class Watchdog {
   readonly #core: KernelCore;
+  readonly #threadFlagsAt: bigint;
+  readonly #realParentAt: bigint;
   readonly #sched: Sched;
   readonly #oops: Oops;
   readonly #cpus: CpuWatch[] = [];
@@ -56,6 +56,8 @@ export class Watchdog {
 
   constructor(core: KernelCore, sched: Sched, oops: Oops) {
     this.#core = core;
+    this.#threadFlagsAt = BigInt(core.kernel.structs.task_struct.fields.thread_info_flags);
+    this.#realParentAt = BigInt(core.kernel.structs.task_struct.fields.real_parent);
     this.#sched = sched;
     this.#oops = oops;
     for (let id = 0; id < core.cpus; id++) {
@@ -146,7 +148,7 @@ export class Watchdog {
     const { printk } = this.#core;
     const seconds = Math.floor((now - sleep.since) / SECOND);
     printk.err(`INFO: task ${task.comm}:${task.pid} blocked for more than ${seconds} seconds.`);
-    printk.err(`      ${printTainted(this.#core.taints)} ${KERNEL_VERSION}${PACKAGE_ID}`);
+    printk.err(`      ${printTainted(this.#core.taints)} ${kernelVersion(this.#core)}${PACKAGE_ID}`);
     printk.log(KERN_ERR, '"echo 0 > /proc/sys/kernel/hung_task_timeout_secs" disables this message.');
     this.#showTask(task);
   }
@@ -154,9 +156,9 @@ export class Watchdog {
   /** sched_show_task() */
   #showTask(task: TaskStruct): void {
     const { mem, tasks, printk } = this.#core;
-    const parent = tasks.byAddr(mem.readU64(task.addr + REAL_PARENT))?.pid ?? 0;
+    const parent = tasks.byAddr(mem.readU64(task.addr + this.#realParentAt))?.pid ?? 0;
     const flags = mem
-      .readU64(task.addr + THREAD_FLAGS)
+      .readU64(task.addr + this.#threadFlagsAt)
       .toString(16)
       .padStart(8, '0');
     const ids = `stack:${'0'.padEnd(5)} pid:${String(task.pid).padEnd(5)} ppid:${String(parent).padEnd(6)}`;

@@ -2,13 +2,9 @@
 // Mirrors lib/extable.c (sort_extable, search_extable) and lib/bug.c (find_bug, module_find_bug).
 
 import type { Addr } from '../guest/addr.ts';
-import type { GuestMemory } from '../guest/memory.ts';
-import { LAYOUT } from '../kernel/layout.ts';
+import type { StructHome } from '../kernel/core.ts';
 import type { Table } from './alternative.ts';
 import type { Module } from './module.ts';
-
-const EX = LAYOUT.exception_table_entry;
-const BUG = LAYOUT.bug_entry;
 
 export interface ExtableEntry {
   readonly insn: Addr;
@@ -18,34 +14,38 @@ export interface ExtableEntry {
 }
 
 /** Sorts by instruction in place; distances are from the entries themselves, so they change as entries move. */
-export function sortExtable(mem: GuestMemory, table: Table): number {
-  const entries = readExtable(mem, table).sort((a, b) => (a.insn < b.insn ? -1 : a.insn > b.insn ? 1 : 0));
+export function sortExtable(home: StructHome, table: Table): number {
+  const { mem } = home;
+  const { size, fields } = home.kernel.structs.exception_table_entry;
+  const entries = readExtable(home, table).sort((a, b) => (a.insn < b.insn ? -1 : a.insn > b.insn ? 1 : 0));
   entries.forEach((entry, i) => {
-    const at = table.addr + BigInt(i * EX.size);
-    const fixupAt = at + BigInt(EX.fields.fixup);
+    const at = table.addr + BigInt(i * size);
+    const fixupAt = at + BigInt(fields.fixup);
     mem.writeU32(at, Number(BigInt.asUintN(32, entry.insn - at)));
     mem.writeU32(fixupAt, Number(BigInt.asUintN(32, entry.fixup - fixupAt)));
-    mem.writeU32(at + BigInt(EX.fields.data), entry.data);
+    mem.writeU32(at + BigInt(fields.data), entry.data);
   });
   return entries.length;
 }
 
-export function readExtable(mem: GuestMemory, table: Table): ExtableEntry[] {
-  return Array.from({ length: Math.floor(table.size / EX.size) }, (_, i) => {
-    const at = table.addr + BigInt(i * EX.size);
-    const fixupAt = at + BigInt(EX.fields.fixup);
+export function readExtable(home: StructHome, table: Table): ExtableEntry[] {
+  const { mem } = home;
+  const { size, fields } = home.kernel.structs.exception_table_entry;
+  return Array.from({ length: Math.floor(table.size / size) }, (_, i) => {
+    const at = table.addr + BigInt(i * size);
+    const fixupAt = at + BigInt(fields.fixup);
     return {
       insn: at + BigInt(mem.readS32(at)),
       fixup: fixupAt + BigInt(mem.readS32(fixupAt)),
-      data: mem.readU32(at + BigInt(EX.fields.data)),
+      data: mem.readU32(at + BigInt(fields.data)),
     };
   });
 }
 
 /** search_module_extables(): where to go on after a fault at an instruction. */
-export function searchModuleExtable(mem: GuestMemory, mod: Module, insn: Addr): ExtableEntry | undefined {
+export function searchModuleExtable(home: StructHome, mod: Module, insn: Addr): ExtableEntry | undefined {
   const table = mod.sections.get('__ex_table');
-  return table && readExtable(mem, table).find((e) => e.insn === insn);
+  return table && readExtable(home, table).find((e) => e.insn === insn);
 }
 
 export interface BugEntry {
@@ -57,20 +57,22 @@ export interface BugEntry {
 }
 
 /** module_find_bug(): the WARN() or BUG() whose ud2 is at an address. */
-export function moduleFindBug(mem: GuestMemory, mod: Module, addr: Addr): BugEntry | undefined {
+export function moduleFindBug(home: StructHome, mod: Module, addr: Addr): BugEntry | undefined {
   const table = mod.sections.get('__bug_table');
-  return table && findBug(mem, table, addr);
+  return table && findBug(home, table, addr);
 }
 
 /** The entry of a bug table for the ud2 at an address. */
-export function findBug(mem: GuestMemory, table: Table, addr: Addr): BugEntry | undefined {
-  for (let at = table.addr; at < table.addr + BigInt(table.size); at += BigInt(BUG.size)) {
+export function findBug(home: StructHome, table: Table, addr: Addr): BugEntry | undefined {
+  const { mem } = home;
+  const { size, fields } = home.kernel.structs.bug_entry;
+  for (let at = table.addr; at < table.addr + BigInt(table.size); at += BigInt(size)) {
     if (at + BigInt(mem.readS32(at)) !== addr) continue;
-    const fileAt = at + BigInt(BUG.fields.file_disp);
-    const flagsAt = at + BigInt(BUG.fields.flags);
+    const fileAt = at + BigInt(fields.file_disp);
+    const flagsAt = at + BigInt(fields.flags);
     return {
       file: mem.readCString(fileAt + BigInt(mem.readS32(fileAt))),
-      line: mem.readU16(at + BigInt(BUG.fields.line)),
+      line: mem.readU16(at + BigInt(fields.line)),
       flags: mem.readU16(flagsAt),
       flagsAt,
     };

@@ -9,7 +9,6 @@ import { severalSections } from '../elf/several_sections.ts';
 import type { Addr } from '../guest/addr.ts';
 import { decodeAt } from '../isa/decoder.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { LAYOUT } from '../kernel/layout.ts';
 import {
   applyAlternatives,
   applyRetpolines,
@@ -30,15 +29,15 @@ import type { ModuleLoaderPorts } from './ports.ts';
 /** Length by the decoder; 0 for bytes that are no instruction. */
 export const insnLength: InsnLength = (bytes, offset) => decodeAt(bytes, offset, 0).length;
 
-/** Pointer and count members of struct module, and the section and element size they come from. */
+/** Pointer and count members of struct module, and the section and the elements they come from: a structure, or bytes. */
 const TABLES = [
-  ['kp', 'num_kp', '__param', LAYOUT.kernel_param.size],
-  ['syms', 'num_syms', '__ksymtab', LAYOUT.kernel_symbol.size],
-  ['gpl_syms', 'num_gpl_syms', '__ksymtab_gpl', LAYOUT.kernel_symbol.size],
-  ['extable', 'num_exentries', '__ex_table', LAYOUT.exception_table_entry.size],
-  ['bug_table', 'num_bugs', '__bug_table', LAYOUT.bug_entry.size],
-  ['jump_entries', 'num_jump_entries', '__jump_table', LAYOUT.jump_entry.size],
-  ['static_call_sites', 'num_static_call_sites', '.static_call_sites', LAYOUT.static_call_site.size],
+  ['kp', 'num_kp', '__param', 'kernel_param'],
+  ['syms', 'num_syms', '__ksymtab', 'kernel_symbol'],
+  ['gpl_syms', 'num_gpl_syms', '__ksymtab_gpl', 'kernel_symbol'],
+  ['extable', 'num_exentries', '__ex_table', 'exception_table_entry'],
+  ['bug_table', 'num_bugs', '__bug_table', 'bug_entry'],
+  ['jump_entries', 'num_jump_entries', '__jump_table', 'jump_entry'],
+  ['static_call_sites', 'num_static_call_sites', '.static_call_sites', 'static_call_site'],
   ['ftrace_callsites', 'num_ftrace_callsites', '__mcount_loc', 8],
   ['tracepoints_ptrs', 'num_tracepoints', '__tracepoints_ptrs', 4],
   ['srcu_struct_ptrs', 'num_srcu_structs', '___srcu_struct_ptrs', 8],
@@ -66,8 +65,9 @@ const NOT_APPLIED: readonly (readonly [string, number, string])[] = [
 ];
 
 /** find_module_sections() */
-export function findModuleSections(mod: Module): void {
-  for (const [pointer, count, name, size] of TABLES) {
+export function findModuleSections(core: KernelCore, mod: Module): void {
+  for (const [pointer, count, name, element] of TABLES) {
+    const size = typeof element === 'number' ? element : core.kernel.structs[element].size;
     const table = mod.sections.get(name);
     if (!table || table.size === 0) continue;
     mod.writeField(pointer, table.addr);
@@ -88,9 +88,10 @@ export function findModuleSections(mod: Module): void {
 /** post_relocation(): sorted tables, symbols, patched text. */
 export function postRelocation(core: KernelCore, ports: ModuleLoaderPorts, mod: Module): void {
   const extable = mod.sections.get('__ex_table');
-  if (extable?.size) report(mod, '__ex_table', sortExtable(core.mem, extable), 'sorted');
+  if (extable?.size) report(mod, '__ex_table', sortExtable(core, extable), 'sorted');
   const bugs = mod.sections.get('__bug_table');
-  if (bugs?.size) report(mod, '__bug_table', Math.floor(bugs.size / LAYOUT.bug_entry.size), 'for ud2 faults');
+  if (bugs?.size)
+    report(mod, '__bug_table', Math.floor(bugs.size / core.kernel.structs.bug_entry.size), 'for ud2 faults');
   const { elf, layout } = mod;
   addKallsyms(core.mem, elf.symbols, layout.symtab.coreSymbols, mod.kallsyms);
   writeKallsymsPointers(core, mod);
@@ -101,11 +102,11 @@ export function postRelocation(core: KernelCore, ports: ModuleLoaderPorts, mod: 
   readCallSites(core, mod);
 }
 
-function writeKallsymsPointers({ mem }: KernelCore, mod: Module): void {
+function writeKallsymsPointers({ mem, kernel }: KernelCore, mod: Module): void {
   const { kallsyms } = mod;
   const initial = mod.base('init') + BigInt(mod.layout.symtab.initKallsyms);
-  const f = LAYOUT.mod_kallsyms.fields;
-  const inModule = mod.addr + BigInt(LAYOUT.module.fields.core_kallsyms);
+  const f = kernel.structs.mod_kallsyms.fields;
+  const inModule = mod.addr + BigInt(kernel.structs.module.fields.core_kallsyms);
   for (const [at, table] of [
     [initial, kallsyms.init],
     [inModule, kallsyms.core],
@@ -200,7 +201,7 @@ function readCallSites({ mem }: KernelCore, mod: Module): void {
 }
 
 /** The symbols in __ksymtab and __ksymtab_gpl, with their checksums. */
-function readExports({ mem }: KernelCore, mod: Module): ModuleExport[] {
+function readExports({ mem, kernel }: KernelCore, mod: Module): ModuleExport[] {
   const exports: ModuleExport[] = [];
   for (const [name, crcName, gpl] of [
     ['__ksymtab', '__kcrctab', false],
@@ -208,9 +209,9 @@ function readExports({ mem }: KernelCore, mod: Module): ModuleExport[] {
   ] as const) {
     const table = mod.sections.get(name);
     const crcs = mod.sections.get(crcName);
-    const count = Math.floor((table?.size ?? 0) / LAYOUT.kernel_symbol.size);
+    const count = Math.floor((table?.size ?? 0) / kernel.structs.kernel_symbol.size);
     for (let i = 0; i < count && table; i++) {
-      const at = table.addr + BigInt(i * LAYOUT.kernel_symbol.size);
+      const at = table.addr + BigInt(i * kernel.structs.kernel_symbol.size);
       const namespace = mem.readS32(at + 8n);
       exports.push({
         // A per-CPU symbol is an offset near 0, to which the sum wraps around.

@@ -2,7 +2,6 @@
 
 import type { ModInfo } from '../elf/modinfo.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { STRINGS } from '../kernel/layout.ts';
 import { ModuleError } from './error.ts';
 
 interface Foreign {
@@ -12,7 +11,7 @@ interface Foreign {
 
 /** The error of a module that is another kernel's, and the note about it. */
 export function foreign(core: KernelCore, { name, info }: Foreign, reason: string): ModuleError {
-  const own = STRINGS.UTS_RELEASE;
+  const own = core.kernel.release;
   const release = info
     .get('vermagic')
     ?.split(' ', 1)[0]

@@ -6,7 +6,8 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import type { Structs } from '../kernel/description.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import { initListHead } from '../kernel/list.ts';
 import { injected, ModuleError } from './error.ts';
 import { findModuleSections, postRelocation } from './finalize.ts';
@@ -33,16 +34,16 @@ import { checkModstructVersion } from './version.ts';
 /** What undoes a step; steps are undone last first. */
 export type Undo = () => MayCall<void>;
 
-const F = LAYOUT.module.fields;
-
 export class ModuleFormation {
   readonly #core: KernelCore;
+  readonly #module: Structs['module']['fields'];
   readonly #ports: ModuleLoaderPorts;
   readonly #hooks: ModuleHooks;
   readonly #modules: ModuleList;
 
   constructor(core: KernelCore, ports: ModuleLoaderPorts, modules: ModuleList) {
     this.#core = core;
+    this.#module = core.kernel.structs.module.fields;
     this.#ports = ports;
     this.#hooks = ports.hooks ?? {};
     this.#modules = modules;
@@ -60,7 +61,7 @@ export class ModuleFormation {
     this.#percpuAlloc(load, mod, undo);
     this.#unloadInit(mod);
     undo.push(() => this.#modules.unrefAll(mod));
-    findModuleSections(mod);
+    findModuleSections(this.#core, mod);
     yield* this.#link(load, mod);
     const args = this.#copyArgs(mod, request.args ?? '', undo);
     undo.push(() => this.#hooks.ftraceReleaseMod?.(mod));
@@ -72,11 +73,13 @@ export class ModuleFormation {
   #layoutAndAllocate(load: LoadInfo, flags: number, undo: Undo[]): Module {
     const { name } = load;
     checkModinfo(this.#core, this.#ports, load, flags);
-    const layout = parsed(this.#core, () => layoutModule(load.elf, load.livepatch));
+    const layout = parsed(this.#core, () =>
+      layoutModule(load.elf, load.livepatch, this.#core.kernel.structs),
+    );
     const mod = moveModule(this.#core, this.#ports, load, layout);
     undo.push(() => freeModuleMemory(this.#core, this.#ports, mod));
     mod.taints = load.taints;
-    if (load.livepatch) this.#core.mem.writeU8(mod.addr + BigInt(F.klp), 1);
+    if (load.livepatch) this.#core.mem.writeU8(mod.addr + BigInt(this.#module.klp), 1);
     this.#core.events.emit({ type: 'module', name, state: 'UNFORMED' });
     return mod;
   }
@@ -130,7 +133,7 @@ export class ModuleFormation {
   /** module_unload_init(): one reference for the loader, one while init runs. */
   #unloadInit(mod: Module): void {
     mod.refcnt = MODULE_REF_BASE + 1;
-    for (const list of [F.source_list, F.target_list, F.bug_list]) {
+    for (const list of [this.#module.source_list, this.#module.target_list, this.#module.bug_list]) {
       initListHead(this.#core.mem, mod.addr + BigInt(list));
     }
   }
@@ -138,7 +141,7 @@ export class ModuleFormation {
   /** Symbols, relocations, text: from a copy of the file to code that can run. */
   *#link(load: LoadInfo, mod: Module): HostGenerator<void> {
     const ctx = { core: this.#core, ports: this.#ports, modules: this.#modules };
-    const percpu = this.#core.mem.readU64(mod.addr + BigInt(F.percpu));
+    const percpu = this.#core.mem.readU64(mod.addr + BigInt(this.#module.percpu));
     const sectionBase = (index: number): Addr =>
       index === load.pcpu?.index ? percpu : sectionAddress(mod, index);
     yield* simplifySymbols(ctx, mod, load, mod.kallsyms.init.symtab, sectionBase);

@@ -12,7 +12,7 @@ import {
 } from '../elf/constants.ts';
 import type { ElfObject, ElfSection, ElfSymbol } from '../elf/elf_object.ts';
 import { PAGE_SIZE } from '../guest/memory.ts';
-import { LAYOUT } from '../kernel/layout.ts';
+import type { Structs } from '../kernel/description.ts';
 
 export type Region = 'core' | 'init';
 
@@ -72,11 +72,11 @@ export function loadFlags(section: ElfSection): number {
 }
 
 /** @param keepAll all symbols stay after init, as livepatch modules need it */
-export function layoutModule(elf: ElfObject, keepAll: boolean): ModuleLayout {
+export function layoutModule(elf: ElfObject, keepAll: boolean, structs: Structs): ModuleLayout {
   const places = new Map<number, Place>();
   const core = layoutRegion(elf, 'core', places);
   const init = layoutRegion(elf, 'init', places);
-  const symtab = layoutSymtab(elf, core, init, places, keepAll);
+  const symtab = layoutSymtab(elf, core, init, places, { keepAll, structs });
   return { core, init, places, symtab };
 }
 
@@ -104,7 +104,7 @@ function layoutSymtab(
   core: RegionLayout,
   init: RegionLayout,
   places: Map<number, Place>,
-  keepAll: boolean,
+  { keepAll, structs }: { keepAll: boolean; structs: Structs },
 ): SymtabLayout {
   const { symtab, strtab, symbols } = elf;
   if (!symtab || !strtab) throw elf.error('module has no symbols (stripped?)');
@@ -118,7 +118,7 @@ function layoutSymtab(
   const initStrtab = takeSpace(init, strtab.size, strtab.align);
   places.set(strtab.index, { section: strtab, region: 'init', offset: initStrtab });
   const initKallsyms = align(init.size, 8);
-  const initTypes = initKallsyms + LAYOUT.mod_kallsyms.size;
+  const initTypes = initKallsyms + structs.mod_kallsyms.size;
   init.size = pageAlign(initTypes + symbols.length);
   return { initSymtab, initStrtab, initKallsyms, initTypes, coreSymtab, coreStrtab, coreTypes, coreSymbols };
 }

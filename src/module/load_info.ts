@@ -10,7 +10,7 @@ import { objectKind } from '../elf/kinds.ts';
 import { type ModInfo, readModInfo } from '../elf/modinfo.ts';
 import { type ElfPointer, readThisModule } from '../elf/module_object.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { CONSTANTS, LAYOUT, STRINGS } from '../kernel/layout.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import { addTaint as addKernelTaint } from '../kernel/taint.ts';
 import { injected, ModuleError } from './error.ts';
 import { foreign } from './foreign.ts';
@@ -59,7 +59,7 @@ export function setupLoadInfo(core: KernelCore, ports: ModuleLoaderPorts, reques
     core.events.emit({ type: 'note', text: `the file is ${objectKind(elf)}` });
     throw refused(core, `${early}: module has no symbols (stripped?)`);
   }
-  const fields = LAYOUT.module.fields;
+  const { fields } = core.kernel.structs.module;
   const offsets = { name: fields.name, init: fields.init, exit: fields.exit };
   const mod = parsed(core, () => readThisModule(elf, offsets));
   if (!mod) throw refused(core, `${early}: No module found in object`);
@@ -143,7 +143,7 @@ export function checkModinfo(
 }
 
 function checkVermagic(core: KernelCore, ports: ModuleLoaderPorts, load: LoadInfo, flags: number): void {
-  const wanted = ports.vermagic ?? STRINGS.VERMAGIC_STRING;
+  const wanted = ports.vermagic ?? core.kernel.vermagic;
   const magic = flags & MODULE_INIT_IGNORE_VERMAGIC ? undefined : load.info.get('vermagic');
   if (magic === undefined) {
     forceLoad(core, load, 'bad vermagic');

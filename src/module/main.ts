@@ -6,7 +6,8 @@
 
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import type { Structs } from '../kernel/description.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import { addTaint } from '../kernel/taint.ts';
 import { updateSites } from './branch_sites.ts';
 import { asModuleError, injected, ModuleError } from './error.ts';
@@ -25,12 +26,12 @@ export type LoadResult =
   | { readonly ok: false; readonly errno: number; readonly code: string; readonly reason: string };
 
 const O_TRUNC = 0o1000;
-const F = LAYOUT.module.fields;
 
 export class ModuleLoader {
   readonly modules: ModuleList;
   readonly params: ModuleParams;
   readonly #core: KernelCore;
+  readonly #module: Structs['module']['fields'];
   readonly #ports: ModuleLoaderPorts;
   readonly #hooks: ModuleHooks;
   readonly #formation: ModuleFormation;
@@ -38,13 +39,14 @@ export class ModuleLoader {
 
   constructor(core: KernelCore, ports: ModuleLoaderPorts) {
     this.#core = core;
+    this.#module = core.kernel.structs.module.fields;
     this.#ports = ports;
     this.#hooks = ports.hooks ?? {};
     this.modules = new ModuleList(core);
     this.#formation = new ModuleFormation(core, ports, this.modules);
     this.params = new ModuleParams(core);
     core.host.define('do_init_module_warn', ({ args }) => {
-      const name = core.mem.readCString(args[0] + BigInt(F.name), CONSTANTS.MODULE_NAME_LEN);
+      const name = core.mem.readCString(args[0] + BigInt(this.#module.name), CONSTANTS.MODULE_NAME_LEN);
       const ret = BigInt.asIntN(32, args[1]);
       const convention = 'it should follow 0/-E convention';
       core.printk.warn(`do_init_module: '${name}'->init suspiciously returned ${ret}, ${convention}`);
@@ -182,7 +184,7 @@ export class ModuleLoader {
     this.#hooks.ftraceFreeMem?.(mod, init, init + BigInt(mod.size('init')));
     this.modules.put(mod);
     // kallsyms may be walking: the table that stays must be in place before the other goes.
-    mod.writeField('kallsyms', mod.addr + BigInt(F.core_kallsyms));
+    mod.writeField('kallsyms', mod.addr + BigInt(this.#module.core_kallsyms));
     protectAfterInit(this.#core, mod);
     this.modules.removeInit(mod);
     freeInit(this.#core, this.#ports, mod);
@@ -212,9 +214,9 @@ export class ModuleLoader {
     this.#hooks.unwindModuleFree?.(mod);
     this.modules.remove(mod);
     const { mem, slab } = this.#core;
-    slab.free(mem.readU64(mod.addr + BigInt(F.args)));
-    const percpu = mem.readU64(mod.addr + BigInt(F.percpu));
-    if (mem.readU32(mod.addr + BigInt(F.percpu_size)) > 0) this.#ports.percpu?.free(percpu);
+    slab.free(mem.readU64(mod.addr + BigInt(this.#module.args)));
+    const percpu = mem.readU64(mod.addr + BigInt(this.#module.percpu));
+    if (mem.readU32(mod.addr + BigInt(this.#module.percpu_size)) > 0) this.#ports.percpu?.free(percpu);
     freeModuleMemory(this.#core, this.#ports, mod);
     this.#core.events.emit({ type: 'module', name: mod.name, state: 'freed' });
   }

@@ -41,7 +41,7 @@ export function moveModule(
   }
   const addr = placeAddress(place, base);
   const { elf, info, name } = load;
-  const mod = new Module(core.mem, { name, elf, info, layout, addr, coreBase, initBase });
+  const mod = new Module(core, { name, elf, info, layout, addr, coreBase, initBase });
   writeLayout(mod, 'core', coreBase, layout.core);
   writeLayout(mod, 'init', initBase, layout.init);
   return mod;

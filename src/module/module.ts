@@ -8,14 +8,13 @@ import type { ModInfo } from '../elf/modinfo.ts';
 import type { OrcTable } from '../elf/orc.ts';
 import type { Addr } from '../guest/addr.ts';
 import type { GuestMemory } from '../guest/memory.ts';
-import { LAYOUT } from '../kernel/layout.ts';
+import type { StructHome } from '../kernel/core.ts';
+import type { Structs } from '../kernel/description.ts';
 import type { Table } from './alternative.ts';
 import { type SymtabAddresses, symbolValue, symtabAddresses, writeSymbolValue } from './kallsyms.ts';
 import type { ModuleLayout, Place, Region } from './layout.ts';
 import type { JumpEntry, StaticCallSite } from './patch_sites.ts';
 import { type TaintName, taintBit } from './taint.ts';
-
-const F = LAYOUT.module.fields;
 
 export type ModuleState = 'LIVE' | 'COMING' | 'GOING' | 'UNFORMED';
 
@@ -82,10 +81,12 @@ export class Module {
   /** The object that it patches as a bundle's member: vmlinux or a module's name. */
   patches: string | undefined;
   readonly #mem: GuestMemory;
+  readonly #fields: Structs['module']['fields'];
   readonly #coreBase: Addr;
 
-  constructor(mem: GuestMemory, parts: ModuleParts) {
+  constructor({ mem, kernel }: StructHome, parts: ModuleParts) {
     this.#mem = mem;
+    this.#fields = kernel.structs.module.fields;
     this.name = parts.name;
     this.elf = parts.elf;
     this.info = parts.info;
@@ -99,37 +100,37 @@ export class Module {
   }
 
   get state(): ModuleState {
-    return this.freed ? 'UNFORMED' : STATES[this.#mem.readU32(this.addr + BigInt(F.state))];
+    return this.freed ? 'UNFORMED' : STATES[this.#mem.readU32(this.addr + BigInt(this.#fields.state))];
   }
   set state(value: ModuleState) {
-    this.#mem.writeU32(this.addr + BigInt(F.state), STATES.indexOf(value));
+    this.#mem.writeU32(this.addr + BigInt(this.#fields.state), STATES.indexOf(value));
   }
 
   /** Whether it is a livepatch module (is_livepatch_module()). */
   get isLivepatch(): boolean {
-    return this.#mem.readU8(this.addr + BigInt(F.klp)) !== 0;
+    return this.#mem.readU8(this.addr + BigInt(this.#fields.klp)) !== 0;
   }
   /** Set by the livepatch core once it knows the module as an object to patch. */
   get klpAlive(): boolean {
-    return this.#mem.readU8(this.addr + BigInt(F.klp_alive)) !== 0;
+    return this.#mem.readU8(this.addr + BigInt(this.#fields.klp_alive)) !== 0;
   }
   set klpAlive(value: boolean) {
-    this.#mem.writeU8(this.addr + BigInt(F.klp_alive), value ? 1 : 0);
+    this.#mem.writeU8(this.addr + BigInt(this.#fields.klp_alive), value ? 1 : 0);
   }
 
   get usingGplOnlySymbols(): boolean {
-    return this.#mem.readU8(this.addr + BigInt(F.using_gplonly_symbols)) !== 0;
+    return this.#mem.readU8(this.addr + BigInt(this.#fields.using_gplonly_symbols)) !== 0;
   }
   set usingGplOnlySymbols(value: boolean) {
-    this.#mem.writeU8(this.addr + BigInt(F.using_gplonly_symbols), value ? 1 : 0);
+    this.#mem.writeU8(this.addr + BigInt(this.#fields.using_gplonly_symbols), value ? 1 : 0);
   }
 
   /** TAINT_ bits. */
   get taints(): number {
-    return this.#mem.readU32(this.addr + BigInt(F.taints));
+    return this.#mem.readU32(this.addr + BigInt(this.#fields.taints));
   }
   set taints(value: number) {
-    this.#mem.writeU32(this.addr + BigInt(F.taints), value);
+    this.#mem.writeU32(this.addr + BigInt(this.#fields.taints), value);
   }
   hasTaint(name: TaintName): boolean {
     return (this.taints & taintBit(name)) !== 0;
@@ -137,10 +138,10 @@ export class Module {
 
   /** refcnt as stored: 0 while unloading, MODULE_REF_BASE when nobody uses it. */
   get refcnt(): number {
-    return this.#mem.readS32(this.addr + BigInt(F.refcnt));
+    return this.#mem.readS32(this.addr + BigInt(this.#fields.refcnt));
   }
   set refcnt(value: number) {
-    this.#mem.writeU32(this.addr + BigInt(F.refcnt), value >>> 0);
+    this.#mem.writeU32(this.addr + BigInt(this.#fields.refcnt), value >>> 0);
   }
   /** module_refcount(): references in use; -1 if it is being unloaded. */
   get refcount(): number {
@@ -149,24 +150,28 @@ export class Module {
 
   /** Address of the init or exit function; 0 for none. */
   get init(): Addr {
-    return this.#mem.readU64(this.addr + BigInt(F.init));
+    return this.#mem.readU64(this.addr + BigInt(this.#fields.init));
   }
   get exit(): Addr {
-    return this.#mem.readU64(this.addr + BigInt(F.exit));
+    return this.#mem.readU64(this.addr + BigInt(this.#fields.exit));
   }
 
   /** Base of a region; 0 for init once it was freed. */
   base(region: Region): Addr {
     if (this.freed) return region === 'core' ? this.#coreBase : 0n;
-    return this.#mem.readU64(this.addr + BigInt(region === 'core' ? F.core_layout_base : F.init_layout_base));
+    return this.#mem.readU64(
+      this.addr + BigInt(region === 'core' ? this.#fields.core_layout_base : this.#fields.init_layout_base),
+    );
   }
   size(region: Region): number {
     if (this.freed) return 0;
-    return this.#mem.readU32(this.addr + BigInt(region === 'core' ? F.core_layout_size : F.init_layout_size));
+    return this.#mem.readU32(
+      this.addr + BigInt(region === 'core' ? this.#fields.core_layout_size : this.#fields.init_layout_size),
+    );
   }
   textSize(region: Region): number {
     if (this.freed) return 0;
-    const field = region === 'core' ? F.core_layout_text_size : F.init_layout_text_size;
+    const field = region === 'core' ? this.#fields.core_layout_text_size : this.#fields.init_layout_text_size;
     return this.#mem.readU32(this.addr + BigInt(field));
   }
 
@@ -190,12 +195,12 @@ export class Module {
     return base !== 0n && addr >= base && addr < base + BigInt(size);
   }
 
-  /** A field of struct module by its name in LAYOUT. */
-  writeField(field: keyof typeof F, value: bigint | number): void {
-    this.#mem.writeU64(this.addr + BigInt(F[field]), BigInt(value));
+  /** A field of struct module by its name in the kernel's description. */
+  writeField(field: keyof Structs['module']['fields'], value: bigint | number): void {
+    this.#mem.writeU64(this.addr + BigInt(this.#fields[field]), BigInt(value));
   }
-  writeField32(field: keyof typeof F, value: number): void {
-    this.#mem.writeU32(this.addr + BigInt(F[field]), value);
+  writeField32(field: keyof Structs['module']['fields'], value: number): void {
+    this.#mem.writeU32(this.addr + BigInt(this.#fields[field]), value);
   }
 
   /** Indexes in the object's symbol table that count now: all until init has run, then what stays. */

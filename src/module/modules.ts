@@ -6,16 +6,15 @@
 
 import { type Addr, lo32 } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { LAYOUT } from '../kernel/layout.ts';
+import type { Structs } from '../kernel/description.ts';
 import { initListHead, listAdd, listDelRcu } from '../kernel/list.ts';
 import { type Errno, errnoOf } from './error.ts';
 import type { Region } from './layout.ts';
 import { MODULE_REF_BASE, type Module } from './module.ts';
 
-const F = LAYOUT.module.fields;
-
 export class ModuleList {
   readonly #core: KernelCore;
+  readonly #module: Structs['module']['fields'];
   /** Oldest first. */
   readonly #modules = new Set<Module>();
   readonly #byName = new Map<string, Module>();
@@ -27,6 +26,7 @@ export class ModuleList {
 
   constructor(core: KernelCore) {
     this.#core = core;
+    this.#module = core.kernel.structs.module.fields;
   }
 
   /** Every module, UNFORMED ones too, newest first. */
@@ -98,13 +98,13 @@ export class ModuleList {
     this.#byAddr.delete(mod.addr);
     this.#removePages(mod, 'init');
     this.#removePages(mod, 'core');
-    listDelRcu(this.#core.mem, mod.addr + BigInt(F.list));
+    listDelRcu(this.#core.mem, mod.addr + BigInt(this.#module.list));
   }
 
   /** Into the image's `modules` list, when it has one. */
   #link(mod: Module): void {
     const { mem, symbols } = this.#core;
-    const node = mod.addr + BigInt(F.list);
+    const node = mod.addr + BigInt(this.#module.list);
     const head = symbols.matches('modules', undefined)[0]?.addr;
     if (head === undefined) initListHead(mem, node);
     else listAdd(mem, node, head);

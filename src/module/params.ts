@@ -6,14 +6,14 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import type { Structs } from '../kernel/description.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import { kstrtobool } from '../kernel/lib.ts';
 import { type KernelParam, readKernelParam } from '../kernel/params.ts';
 import { ModuleError } from './error.ts';
 import type { Module } from './module.ts';
 import { neg } from './modules.ts';
 
-const OPS = LAYOUT.kernel_param_ops.fields;
 /** KERNEL_PARAM_FL_UNSAFE */
 const FL_UNSAFE = 1;
 /** KERNEL_PARAM_OPS_FL_NOARG */
@@ -21,14 +21,16 @@ const OPS_FL_NOARG = 1;
 
 export class ModuleParams {
   readonly #core: KernelCore;
+  readonly #kernelParamOps: Structs['kernel_param_ops']['fields'];
 
   constructor(core: KernelCore) {
     this.#core = core;
+    this.#kernelParamOps = core.kernel.structs.kernel_param_ops.fields;
   }
 
   /** The parameters of a module in the order of its __param section. */
   list(mod: Module): KernelParam[] {
-    return paramAddresses(mod).map((at) => readKernelParam(this.#core, at));
+    return paramAddresses(this.#core, mod).map((at) => readKernelParam(this.#core, at));
   }
 
   /** parse_args() for a module that is loading. Throws ModuleError with the last error. */
@@ -68,10 +70,13 @@ export class ModuleParams {
     if (rest.join('.') === 'dyndbg') return 0;
     if (whole === 'async_probe') {
       const wanted = value === undefined ? true : (kstrtobool(value) ?? true);
-      this.#core.mem.writeU8(mod.addr + BigInt(LAYOUT.module.fields.async_probe_requested), wanted ? 1 : 0);
+      this.#core.mem.writeU8(
+        mod.addr + BigInt(this.#core.kernel.structs.module.fields.async_probe_requested),
+        wanted ? 1 : 0,
+      );
     } else if (
       whole === 'immediate' &&
-      this.#core.mem.readU8(mod.addr + BigInt(LAYOUT.module.fields.klp)) !== 0
+      this.#core.mem.readU8(mod.addr + BigInt(this.#core.kernel.structs.module.fields.klp)) !== 0
     ) {
       // The kernel would ignore it, and the patch would wait for tasks that it was not to wait for.
       const force = `/sys/kernel/livepatch/${mod.name}/force`;
@@ -88,9 +93,9 @@ export class ModuleParams {
   /** Sets one parameter by its ops. 0 or -errno. */
   *set(param: KernelParam, value: string | undefined): HostGenerator<number> {
     const { mem, slab, printk } = this.#core;
-    const noArg = (mem.readU32(param.ops + BigInt(OPS.flags)) & OPS_FL_NOARG) !== 0;
+    const noArg = (mem.readU32(param.ops + BigInt(this.#kernelParamOps.flags)) & OPS_FL_NOARG) !== 0;
     if (value === undefined && !noArg) return neg('EINVAL');
-    if (mem.readU8(param.addr + BigInt(LAYOUT.kernel_param.fields.flags)) & FL_UNSAFE) {
+    if (mem.readU8(param.addr + BigInt(this.#core.kernel.structs.kernel_param.fields.flags)) & FL_UNSAFE) {
       printk.notice(`Setting dangerous option ${param.name} - tainting kernel`);
       this.#core.taints |= 1 << CONSTANTS.TAINT_USER;
     }
@@ -99,7 +104,10 @@ export class ModuleParams {
       if (text === 0n) return neg('ENOMEM');
       mem.writeCString(text, value);
     }
-    const rax = yield { call: mem.readU64(param.ops + BigInt(OPS.set)), args: [text, param.addr] };
+    const rax = yield {
+      call: mem.readU64(param.ops + BigInt(this.#kernelParamOps.set)),
+      args: [text, param.addr],
+    };
     slab.free(text);
     return Number(BigInt.asIntN(32, rax));
   }
@@ -107,22 +115,26 @@ export class ModuleParams {
   /** module_destroy_params(): lets the ops free what setting allocated. */
   *destroy(mod: Module): HostGenerator<void> {
     const { mem } = this.#core;
-    for (const at of paramAddresses(mod)) {
-      const ops = mem.readU64(at + BigInt(LAYOUT.kernel_param.fields.ops));
-      if (!mem.isMapped(ops, LAYOUT.kernel_param_ops.size)) continue;
-      const free = mem.readU64(ops + BigInt(OPS.free));
+    for (const at of paramAddresses(this.#core, mod)) {
+      const ops = mem.readU64(at + BigInt(this.#core.kernel.structs.kernel_param.fields.ops));
+      if (!mem.isMapped(ops, this.#core.kernel.structs.kernel_param_ops.size)) continue;
+      const free = mem.readU64(ops + BigInt(this.#kernelParamOps.free));
       if (free !== 0n) {
-        yield { call: free, args: [mem.readU64(at + BigInt(LAYOUT.kernel_param.fields.arg))] };
+        yield {
+          call: free,
+          args: [mem.readU64(at + BigInt(this.#core.kernel.structs.kernel_param.fields.arg))],
+        };
       }
     }
   }
 }
 
 /** Where the struct kernel_param of a module are. */
-function paramAddresses(mod: Module): Addr[] {
+function paramAddresses(core: KernelCore, mod: Module): Addr[] {
+  const { size } = core.kernel.structs.kernel_param;
   const table = mod.sections.get('__param');
-  const count = Math.floor((table?.size ?? 0) / LAYOUT.kernel_param.size);
-  return Array.from({ length: count }, (_, i) => (table?.addr ?? 0n) + BigInt(i * LAYOUT.kernel_param.size));
+  const count = Math.floor((table?.size ?? 0) / size);
+  return Array.from({ length: count }, (_, i) => (table?.addr ?? 0n) + BigInt(i * size));
 }
 
 /** Hyphens and underscores are the same in names. */

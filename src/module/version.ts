@@ -2,7 +2,7 @@
 // Mirrors kernel/module/version.c, and the check of struct module that kernel/module/main.c has from 6.4 on.
 
 import type { KernelCore } from '../kernel/core.ts';
-import { CONSTANTS, LAYOUT } from '../kernel/layout.ts';
+import { CONSTANTS } from '../kernel/layout.ts';
 import { foreign } from './foreign.ts';
 import { forceLoad, type LoadInfo } from './load_info.ts';
 
@@ -44,7 +44,7 @@ export function checkModstructVersion(core: KernelCore, load: LoadInfo): void {
   const problem = checkVersion(core, load, CONSTANTS.MODULE_LAYOUT_CRC, 'module_layout');
   if (problem !== undefined) throw foreign(core, load, problem);
   // 6.1 does not look at the size, and would read on behind a smaller one; only force comes this far with another.
-  if (load.thisModule.size === LAYOUT.module.size) return;
+  if (load.thisModule.size === core.kernel.structs.module.size) return;
   const words =
     ".gnu.linkonce.this_module section size must match the kernel's built struct module size at run time";
   core.printk.err(`module ${load.name}: ${words}`);

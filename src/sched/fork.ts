@@ -75,7 +75,7 @@ export class Fork {
     const base = fromHalves(STACK_HI, slot * STACK_SLOT + STACK_SLOT - THREAD_SIZE);
     mem.map(base, THREAD_SIZE, PROT_READ | PROT_WRITE);
     mem.writeU32(base, CONSTANTS.STACK_END_MAGIC);
-    const task = new TaskStruct(mem, addr, slot);
+    const task = new TaskStruct(this.#core, addr, slot);
     mem.writeU64(addr + BigInt(this.#taskStruct.stack), base);
     mem.writeU64(addr + BigInt(this.#taskStruct.stack_canary), this.#canary());
     task.patchState = KLP_UNDEFINED;

@@ -10,7 +10,6 @@ import { ElfError } from '../elf/error.ts';
 import { undefinedSymbols } from '../elf/module_object.ts';
 import { MODULE_FILE, moduleName, unpack } from '../elf/unpack.ts';
 import { latin1Bytes } from '../fs/context.ts';
-import { STRINGS } from '../kernel/layout.ts';
 import type { Machine } from '../machine/machine.ts';
 import { modulesKlp, type PatchModule, patchModulesOf } from './modules_klp.ts';
 
@@ -33,7 +32,7 @@ export interface DepmodReport {
 
 export class ModuleStore {
   /** /lib/modules/RELEASE */
-  readonly dir = `/lib/modules/${STRINGS.UTS_RELEASE}`;
+  readonly dir: string;
   readonly #machine: Machine;
   /** By path: reading an object again is only needed when its bytes are others. */
   readonly #read = new Map<string, { bytes: Uint8Array; file: ModuleFile | undefined }>();
@@ -43,6 +42,7 @@ export class ModuleStore {
 
   constructor(machine: Machine, source?: ModuleSource) {
     this.#machine = machine;
+    this.dir = `/lib/modules/${machine.core.kernel.release}`;
     this.#source = source;
   }
 

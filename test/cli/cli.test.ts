@@ -140,7 +140,7 @@ describe('klpemu run', () => {
     expect(stdout).toBe('');
     const lines = stderr.trim().split('\n');
     expect(lines).toHaveLength(2);
-    expect(lines[0]).toBe(`${path}:1:18: machine.cpus: must be at least 1`);
+    expect(lines[0]).toBe(`${path}:1:18: machine.cpus: must be a whole number from 1 to 64`);
     expect(lines[1]).toContain('force');
     const json = JSON.parse(klpemu('run', '--json', path).stdout);
     expect(json.error).toMatchObject({

@@ -121,11 +121,7 @@ export class World {
   }
 
   addTask(comm: string): TaskStruct {
-    const task = new TaskStruct(
-      this.core.mem,
-      this.core.slab.alloc(LAYOUT.task_struct.size, 'task_struct'),
-      0,
-    );
+    const task = new TaskStruct(this.core, this.core.slab.alloc(LAYOUT.task_struct.size, 'task_struct'), 0);
     task.pid = this.#pid;
     task.tgid = this.#pid++;
     task.comm = comm;

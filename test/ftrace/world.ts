@@ -195,11 +195,7 @@ export class World {
   }
 
   #task(pid: number, comm: string): TaskStruct {
-    const task = new TaskStruct(
-      this.core.mem,
-      this.core.slab.alloc(LAYOUT.task_struct.size, 'task_struct'),
-      0,
-    );
+    const task = new TaskStruct(this.core, this.core.slab.alloc(LAYOUT.task_struct.size, 'task_struct'), 0);
     task.pid = pid;
     task.comm = comm;
     task.patchState = CONSTANTS.KLP_UNDEFINED;

@@ -157,14 +157,14 @@ describe('tables for faults', () => {
   const at = rig.core.symbols.lookupName('faults') ?? 0n;
 
   it('the exception table is sorted and finds its fixup', () => {
-    expect(searchModuleExtable(rig.core.mem, mod, at)?.fixup).toBe(at + 6n);
-    expect(searchModuleExtable(rig.core.mem, mod, at + 3n)?.fixup).toBe(at + 6n);
-    expect(searchModuleExtable(rig.core.mem, mod, at + 6n)).toBeUndefined();
+    expect(searchModuleExtable(rig.core, mod, at)?.fixup).toBe(at + 6n);
+    expect(searchModuleExtable(rig.core, mod, at + 3n)?.fixup).toBe(at + 6n);
+    expect(searchModuleExtable(rig.core, mod, at + 6n)).toBeUndefined();
   });
 
   it('the bug table knows file and line of a ud2', () => {
-    expect(moduleFindBug(rig.core.mem, mod, at + 7n)).toMatchObject({ file: 'sites.c', line: 77, flags: 1 });
-    expect(moduleFindBug(rig.core.mem, mod, at)).toBeUndefined();
+    expect(moduleFindBug(rig.core, mod, at + 7n)).toMatchObject({ file: 'sites.c', line: 77, flags: 1 });
+    expect(moduleFindBug(rig.core, mod, at)).toBeUndefined();
   });
 });
 

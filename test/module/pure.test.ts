@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { GuestMemory } from '../../src/guest/memory.ts';
+import { BUILT_IN } from '../../src/kernel/description.ts';
 import { layoutModule } from '../../src/module/layout.ts';
 import { FIRST_MODULE, ModuleArena } from '../../src/module/module_alloc.ts';
 import { nextArg } from '../../src/module/params.ts';
@@ -76,7 +77,7 @@ describe('the module area', () => {
 
 describe('the layout of a module', () => {
   const elf = parseElf(fixture('klpdemo_target'), 'klpdemo_target.ko');
-  const layout = layoutModule(elf, false);
+  const layout = layoutModule(elf, false, BUILT_IN.structs);
 
   it('is text, read-only, read-only after init, writable, on pages of their own', () => {
     const { core } = layout;

@@ -1,7 +1,6 @@
 // Commands on the running system: the log, tasks, sysctls, time. Messages are those of util-linux and procps.
 
 import { taskState } from '../../fs/proc_pid.ts';
-import { LAYOUT, STRINGS } from '../../kernel/layout.ts';
 import { logPrefix } from '../../kernel/printk.ts';
 import type { TaskStruct } from '../../kernel/task_struct.ts';
 import { programNames, programProblem, programUsage } from '../../machine/programs.ts';
@@ -66,8 +65,8 @@ const ps: Command = {
 
 /** As in /proc/PID/stat. */
 function stateLetter(shell: ShellContext, task: TaskStruct): string {
-  const { mem } = shell.guest.machine.core;
-  const exitState = mem.readS32(task.addr + BigInt(LAYOUT.task_struct.fields.exit_state));
+  const { mem, kernel } = shell.guest.machine.core;
+  const exitState = mem.readS32(task.addr + BigInt(kernel.structs.task_struct.fields.exit_state));
   return taskState(task.state, exitState)[0];
 }
 
@@ -197,10 +196,10 @@ const start: Command = {
   },
 };
 
-const UNAME: readonly (readonly [string, string])[] = [
+const UNAME = (release: string): readonly (readonly [string, string])[] => [
   ['s', 'Linux'],
   ['n', '(none)'],
-  ['r', STRINGS.UTS_RELEASE],
+  ['r', release],
   ['v', '#1 SMP PREEMPT_DYNAMIC'],
   ['m', 'x86_64'],
   ['o', 'GNU/Linux'],
@@ -210,11 +209,12 @@ const uname: Command = {
   name: 'uname',
   usage: 'uname [-a] [-s] [-n] [-r] [-v] [-m] [-o]',
   summary: 'name and release of the kernel',
-  run: ({ args }) => {
-    const { flags, unknown } = parseOptions(args, ['a', ...UNAME.map(([flag]) => flag)]);
+  run: ({ args, shell }) => {
+    const names = UNAME(shell.guest.machine.core.kernel.release);
+    const { flags, unknown } = parseOptions(args, ['a', ...names.map(([flag]) => flag)]);
     if (unknown) return failed(`uname: invalid option -- '${unknown.slice(1)}'`);
     const wanted = flags.size === 0 ? new Set(['s']) : flags;
-    const parts = UNAME.filter(([flag]) => wanted.has('a') || wanted.has(flag));
+    const parts = names.filter(([flag]) => wanted.has('a') || wanted.has(flag));
     return ok(`${parts.map(([, text]) => text).join(' ')}\n`);
   },
 };
