@@ -26,8 +26,17 @@ const CACHE = join(packageRoot(), '.cache/kernel-modules');
 
 export type KernelModules = ReadonlyMap<string, Uint8Array>;
 
-/** The modules by name (underscores); or why there are none here. */
+/**
+ * The modules by name (underscores); or why there are none here.
+ * @throws Error where they were asked for and cannot be had: what cannot be tried has not passed
+ */
 export function kernelModules(): KernelModules | string {
+  const found = findModules();
+  if (typeof found === 'string' && process.env.KLPEMU_BUILD_KERNEL_MODULES) throw new Error(found);
+  return found;
+}
+
+function findModules(): KernelModules | string {
   const build = buildDir();
   if (!build) return 'no kernel headers: install linux-headers-amd64';
   const key = createHash('sha256').update(build).update(sourceId()).digest('hex').slice(0, 16);
@@ -96,13 +105,14 @@ function unpack(work: string): void {
   execFileSync('tar', ['-xJf', TARBALL, '-C', work, '--strip-components=1', ...members], { stdio: 'pipe' });
 }
 
-/** Whole or not at all, also across file systems. */
+/** Whole or not at all, also across file systems; where another process was first, what it made is as good. */
 function renameOrCopy(from: string, to: string): void {
+  const part = `${to}.${process.pid}`;
+  cpSync(from, part, { recursive: true });
   try {
-    renameSync(from, to);
-  } catch {
-    const part = `${to}.${process.pid}`;
-    cpSync(from, part, { recursive: true });
     renameSync(part, to);
+  } catch (error) {
+    rmSync(part, { recursive: true, force: true });
+    if (!existsSync(to)) throw error;
   }
 }
