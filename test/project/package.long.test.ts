@@ -57,6 +57,7 @@ const klpemu = (...args: string[]) => run('node_modules/.bin/klpemu', args, join
 describe('the package', () => {
   it('has the docs, and neither source maps nor scripts of a checkout nor objects of tests', () => {
     expect(files).toContain('package/docs/api.md');
+    expect(files).toContain('package/CHANGELOG.md');
     expect(files).toContain('package/docs/scenario.md');
     const unwanted = /\.map$|^package\/(scripts|test|src|bench)\/|fixtures\/objects|\/\.[^/]*$|\.test\./;
     expect(files.filter((file) => unwanted.test(file))).toEqual([]);
