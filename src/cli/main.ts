@@ -2,11 +2,11 @@
 // The command line: one file a command, loaded when it is the one that is called.
 
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { BUILT_IN } from '../kernel/description.ts';
 import { parseDuration } from '../scenario/units.ts';
 import { addBundle } from './bundle_command.ts';
 import { addCheck } from './check_command.ts';
 import { EXIT, fail, watchOutput } from './exit.ts';
+import { addHelp, MODULES_SHORTLY } from './help_command.ts';
 import { addKlpConvert } from './klp_convert_command.ts';
 import { addOrc } from './orc_command.ts';
 import { addShellCommands } from './shell_commands.ts';
@@ -47,19 +47,13 @@ const seedOption = () =>
   new Option('--seed <number>', "seed of the machine's choices, instead of the scenario's").argParser(seed);
 const atOption = () => new Option('--at <time>', 'virtual time since boot (1.2s, 800ms)').argParser(time);
 
-const BUILD = `
-
-Modules are those of Debian 12's kernel ${BUILT_IN.release}; to build one, with the package
-linux-headers-${BUILT_IN.release} (docs/modules.md tells how on other systems):
-  make -C /lib/modules/${BUILT_IN.release}/build M=$PWD modules`;
-
 function program(): Command {
   const root = new Command('klpemu')
     .description('x86_64 machine-code patching emulator for kernel livepatch')
     .version(VERSION)
     .addHelpText(
       'after',
-      `${EXIT_CODES}${BUILD}\n\nExamples:\n  klpemu demo\n  klpemu run fixtures/scenarios/demo.yaml`,
+      `${EXIT_CODES}\n\n${MODULES_SHORTLY}\n\nExamples:\n  klpemu demo\n  klpemu run fixtures/scenarios/demo.yaml`,
     );
   root.showHelpAfterError('(klpemu --help tells how)');
   addDemo(root);
@@ -71,6 +65,7 @@ function program(): Command {
   addShellCommands(root);
   addCheck(root);
   addKlpConvert(root);
+  addHelp(root);
   for (const command of withSubcommands(root)) {
     command.exitOverride();
     command.configureOutput({

@@ -11,7 +11,7 @@ export function shipped(path: string): string {
   return from.startsWith('..') || isAbsolute(from) ? absolute : from;
 }
 
-/** Text of ours, with each path below fixtures/ as one that is there. */
+/** Text of ours, with each path below fixtures/ and docs/ as one that is there. */
 export function withShippedPaths(text: string): string {
-  return text.replace(/(?<![\w./])fixtures\/[\w./-]+\w/g, shipped);
+  return text.replace(/(?<![\w./])(?:fixtures|docs)\/[\w./-]+\w/g, shipped);
 }

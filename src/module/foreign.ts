@@ -24,7 +24,7 @@ export function foreign(core: KernelCore, { name, info }: Foreign, reason: strin
         : `was built for ${release}`;
   const text =
     `${name} ${built}; this machine is ${own}: ` +
-    `build it with the package linux-headers-${own} (klpemu help; docs/modules.md)`;
+    `build it with the package linux-headers-${own} (klpemu help modules)`;
   core.events.emit({ type: 'note', text });
   return new ModuleError('ENOEXEC', reason);
 }

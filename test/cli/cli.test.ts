@@ -248,6 +248,28 @@ steps:
       expect(stdout).toMatch(new RegExp(`Example:\\n  klpemu ${command} `));
     }
     expect(klpemu('--help').stdout).toContain('3  guest panic');
+    expect(klpemu('help')).toEqual(klpemu('--help'));
+    expect(klpemu('help', 'run')).toEqual(klpemu('run', '--help'));
+  });
+
+  it('tells how to build a module that fits, and where more stands', () => {
+    const { status, stdout, stderr } = klpemu('help', 'modules');
+    expect([status, stderr]).toEqual([0, '']);
+    const page = readFileSync(join(ROOT, 'docs/modules.md'), 'utf8');
+    const commands = stdout.match(/^ {2}(?:echo|make|cp|chroot) .*$/gm) ?? [];
+    expect(commands).toHaveLength(4);
+    for (const command of commands) expect(page).toContain(command.trim());
+    expect(klpemu('--help').stdout).toContain(commands.slice(0, 2).join('\n'));
+    const [, more = ''] = /^More, .*: (\S+)$/m.exec(stdout) ?? [];
+    expect(readFileSync(join(ROOT, more), 'utf8')).toBe(page);
+  });
+
+  it('has no help on what there is not', () => {
+    const { status, stdout, stderr } = klpemu('help', 'nosuch');
+    expect([status, stdout]).toEqual([2, '']);
+    expect(stderr).toBe(
+      "klpemu: help: 'nosuch' is no command, and help is there on: modules (klpemu --help)\n",
+    );
   });
 
   it('has the version of the package', () => {

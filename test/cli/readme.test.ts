@@ -78,7 +78,8 @@ describe('README.md', () => {
       cwd: ROOT,
       encoding: 'utf8',
     });
-    const commands = [...stdout.matchAll(/^ {2}([a-z][a-z-]+) /gm)].map((m) => m[1]);
+    const [, list = ''] = /^Commands:\n([\s\S]*?)\n\n/m.exec(stdout) ?? [];
+    const commands = [...list.matchAll(/^ {2}([a-z][a-z-]+) /gm)].map((m) => m[1]);
     expect(commands.length).toBeGreaterThan(8);
     const table = blockWith('klpemu run FILE.yaml').join('\n');
     for (const name of commands.filter((each) => each !== 'help'))
