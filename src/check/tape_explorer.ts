@@ -16,7 +16,15 @@ import { CALLER_BP_LO, DEEPEST_SP, ENTRY_SP, STACK_HALF, STACK_LO, TEXT_LO } fro
 import { CHANGES_SP, ODD, PUSHES_BP, STORES_BP } from './effects.ts';
 import { ForkStack, TOP } from './fork_stack.ts';
 import type { LoadedText } from './loaded_text.ts';
-import { afterReplacement, fentrySymbols, MAX_VISITS, PathEnds, type Visitor } from './paths.ts';
+import {
+  afterReplacement,
+  fentrySymbols,
+  hasWays,
+  MAX_VISITS,
+  PathEnds,
+  type Visitor,
+  waysFrom,
+} from './paths.ts';
 import { IS_CALL, Piece, PUSHES_RETURN } from './piece.ts';
 import { NO_MEMORY, Skips, UNKNOWN_TO_ENGINE } from './step_over.ts';
 import { TAPE, TAPE_POINTER, type TapeMachine } from './tape_machine.ts';
@@ -192,25 +200,11 @@ export class TapeExplorer {
     return false;
   }
 
-  /** Where else a path goes on from an instruction, before anything of it was executed. */
-  #waysFrom(insn: number): readonly number[] {
-    const code = this.#code;
-    const alts = code.flags[insn] & insns.IN_ALTS ? code.alts.get(insn) : undefined;
-    if (code.type[insn] !== insns.INSN_JUMP_CONDITIONAL) return alts ?? NO_WAYS;
-    const dest = code.jumpDest[insn];
-    return dest === 0 ? (alts ?? NO_WAYS) : alts ? [...alts, dest] : [dest];
-  }
-
-  #hasWays(insn: number): boolean {
-    const code = this.#code;
-    return (code.flags[insn] & insns.IN_ALTS) !== 0 || code.type[insn] === insns.INSN_JUMP_CONDITIONAL;
-  }
-
   #forkFrom(insn: number): void {
-    if (!this.#hasWays(insn)) return;
+    if (!hasWays(this.#code, insn)) return;
     const { state, words } = this.#machine;
     const sp = this.halves[SP];
-    for (const to of this.#waysFrom(insn)) {
+    for (const to of waysFrom(this.#code, insn)) {
       if (to === 0) continue;
       if (to < this.#code.count) {
         if (this.#claim[to] === sp || this.#visited(to, sp)) continue;
@@ -222,8 +216,8 @@ export class TapeExplorer {
 
   /** Whether a path has to be kept that nobody has gone or waits to go. */
   #startsPath(insn: number): boolean {
-    if (!this.#hasWays(insn)) return false;
-    for (const to of this.#waysFrom(insn)) {
+    if (!hasWays(this.#code, insn)) return false;
+    for (const to of waysFrom(this.#code, insn)) {
       if (to >= this.#code.count || (to !== 0 && this.visits[to] === 0 && this.#claim[to] === 0)) return true;
     }
     return false;
@@ -231,7 +225,7 @@ export class TapeExplorer {
 
   /** Has the registers kept before the instruction that is written next. */
   #keep(insn: number): void {
-    for (const to of this.#waysFrom(insn)) {
+    for (const to of waysFrom(this.#code, insn)) {
       if (to === 0 || (to < this.#code.count && (this.visits[to] > 0 || this.#claim[to] !== 0))) continue;
       if (to < this.#code.count) this.#claim[to] = PENDING;
       this.#pending.push({ item: this.#piece.count, to });
@@ -346,7 +340,7 @@ export class TapeExplorer {
         this.ends.visit(insn);
       }
       this.#visitor.at(insn);
-      if (i > 0 && this.#hasWays(insn)) {
+      if (i > 0 && hasWays(this.#code, insn)) {
         if (next < pending.length && pending[next].item === i) next = this.#forkKept(next, sp);
         this.#agree(insn, sp);
       }
@@ -387,7 +381,7 @@ export class TapeExplorer {
 
   /** A way that nobody takes up from here must have been gone, or be waiting, with the same stack pointer. */
   #agree(insn: number, sp: number): void {
-    for (const to of this.#waysFrom(insn)) {
+    for (const to of waysFrom(this.#code, insn)) {
       if (to === 0 || this.#claim[to] === sp || this.#visited(to, sp)) continue;
       this.doubt = 'paths disagree on the stack pointer';
     }
@@ -429,4 +423,3 @@ export class TapeExplorer {
 
 /** A claim whose stack pointer is not known yet. */
 const PENDING = 1;
-const NO_WAYS: readonly number[] = [];

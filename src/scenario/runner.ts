@@ -8,9 +8,9 @@ import { unpack } from '../elf/unpack.ts';
 import type { EventType, KernelEvent } from '../kernel/events.ts';
 import type { Fault } from '../kernel/fault_inject.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
-import { evaluate, type Failure, textHolds } from './checks.ts';
-import { exitText } from './exit_text.ts';
-import { faultAttr, faultMissed } from './faults.ts';
+import { evaluate } from './checks.ts';
+import { faultAttr } from './faults.ts';
+import { Judge } from './judge.ts';
 import { DEFAULT_SEED, machineSettings } from './machine_settings.ts';
 import { type BootMachine, bootMachine, type MachineSettings, type ScenarioMachine } from './ports.ts';
 import { Recorder } from './recorder.ts';
@@ -21,7 +21,7 @@ import {
   type MachineFailure,
   type RunReport,
 } from './report.ts';
-import type { ActionStep, Check, CheckBase, FaultSpec, Scenario, Step, TaskSpec } from './scenario.ts';
+import type { ActionStep, CheckBase, FaultSpec, Scenario, Step, TaskSpec } from './scenario.ts';
 import { trampolineHandler } from './text.ts';
 import { unexpectedHoles, unexpectedOops } from './unexpected.ts';
 import { isInVain, loadable, whyOpen } from './unfinished.ts';
@@ -56,8 +56,6 @@ export interface RunOptions {
 const SLICE = 5e6;
 /** How often the checks of `until` are looked at. */
 const POLL = 1e6;
-/** Kernel lines shown with an action that failed. */
-const SHOWN = 4;
 
 /** Ends the run early, without a failure. */
 class StopRun extends Error {}
@@ -80,7 +78,7 @@ export class ScenarioRun {
   readonly scenario: Scenario;
   readonly machine: ScenarioMachine;
   readonly world: World;
-  readonly expectations: Expectation[] = [];
+  readonly #judge: Judge;
   readonly #observers: readonly RunObserver[];
   readonly #settings: MachineSettings;
   readonly #stopAt: number;
@@ -113,6 +111,9 @@ export class ScenarioRun {
       handlerOf: (trampoline) => trampolineHandler(machine, trampoline),
     });
     this.world = new World(machine, facts, loadable(scenario));
+    this.#judge = new Judge(this.world, (result) => {
+      for (const observer of this.#observers) observer.expectation?.(result);
+    });
     const { events } = machine.core;
     events.subscribe((event) => {
       const ended = this.world.record(event);
@@ -122,6 +123,10 @@ export class ScenarioRun {
       if (observer.event) events.subscribe((event) => observer.event?.(event), observer.eventTypes);
       observer.booted?.(this.world);
     }
+  }
+
+  get expectations(): readonly Expectation[] {
+    return this.#judge.expectations;
   }
 
   close(): void {
@@ -140,10 +145,10 @@ export class ScenarioRun {
       await this.#advance(0);
       const faults = this.#arm(this.scenario.faults);
       await this.#steps();
-      this.#faultsCame(this.scenario.faults, faults);
-      for (const check of this.scenario.expect) await this.#check(check);
+      this.#judge.faultsCame(this.scenario.faults, faults);
+      for (const check of this.scenario.expect) await this.#judge.check(check);
       for (const { hole, failure } of unexpectedHoles(this.scenario, this.world))
-        this.#expected(this.#stepAt(hole.t), failure);
+        this.#judge.expected(this.#stepAt(hole.t), failure);
     } catch (error) {
       if (error instanceof LimitError) await this.#tellLimit();
       if (!(error instanceof StopRun)) failure = failureOf(error);
@@ -182,7 +187,7 @@ export class ScenarioRun {
     // Time passes in whole instructions, and one CPU may be ahead of another.
     if (now > at + SLICE) {
       const seen = `the steps above it took until ${formatDuration(now)}`;
-      this.#expected(step, { expected: `step begins at ${formatDuration(at)}`, seen });
+      this.#judge.expected(step, { expected: `step begins at ${formatDuration(at)}`, seen });
     }
     await this.#advance(at);
   }
@@ -201,7 +206,7 @@ export class ScenarioRun {
       const next = this.#waiting[0]?.start ?? Number.POSITIVE_INFINITY;
       const end = Math.min(until, this.#stopAt, scenario.limit, next, now + SLICE);
       machine.runUntil(stop, end - now);
-      for (const action of this.world.actions) if (action.endedAt !== undefined) this.#judge(action);
+      for (const action of this.world.actions) if (action.endedAt !== undefined) this.#judge.action(action);
     }
   }
 
@@ -219,7 +224,10 @@ export class ScenarioRun {
     const way = "'limit' at the top of the file gives more time, 'background' goes on without waiting";
     const seen = [waits.length > 0 ? `not done: ${waits.join(', ')}; ${way}` : way, await whyOpen(world)];
     const expected = `the step is over by ${formatDuration(scenario.limit)}, the limit of the scenario`;
-    this.#expected(this.#stepAt(this.machine.now()), { expected, seen: seen.filter(Boolean).join('\n') });
+    this.#judge.expected(this.#stepAt(this.machine.now()), {
+      expected,
+      seen: seen.filter(Boolean).join('\n'),
+    });
   }
 
   #limitText(): string {
@@ -263,7 +271,7 @@ export class ScenarioRun {
         for (const observer of this.#observers) await observer.snapshot?.(step, this.world);
         return undefined;
       case 'check':
-        for (const check of step.checks) await this.#check(check);
+        for (const check of step.checks) await this.#judge.check(check);
         return undefined;
       default: {
         const action = this.#start(step);
@@ -294,13 +302,6 @@ export class ScenarioRun {
     });
   }
 
-  #faultsCame(specs: readonly FaultSpec[], faults: readonly Fault[]): void {
-    faults.forEach((fault, i) => {
-      this.machine.core.faults?.disarm(fault);
-      this.#expected(specs[i], faultMissed(specs[i], fault));
-    });
-  }
-
   #startTask({ verb, target, params, text }: ActionStep) {
     const { machine } = this;
     switch (verb) {
@@ -319,7 +320,7 @@ export class ScenarioRun {
     const tasks = this.world.tasks(step.task).filter((task) => task.alive);
     if (tasks.length === 0) {
       const seen = `no such task; there are ${this.world.taskList()}`;
-      this.#expected(step, { expected: `a task ${step.task} to kill`, seen });
+      this.#judge.expected(step, { expected: `a task ${step.task} to kill`, seen });
     }
     for (const { pid } of tasks) this.machine.spawn('kill', [String(pid), String(step.signal)]);
   }
@@ -327,23 +328,7 @@ export class ScenarioRun {
   /** Runs until an action has exited. */
   async #finish(action: ActionRun): Promise<void> {
     await this.#advance(Number.POSITIVE_INFINITY, () => !action.task.alive);
-    this.#judge(action);
-  }
-
-  #judge(action: ActionRun): void {
-    if (action.judged) return;
-    action.judged = true;
-    const { step, task, dmesgFrom, faults, endedAt } = action;
-    this.#faultsCame(step.faults, faults);
-    const exit = exitText(task.exit);
-    if (exit !== exitText(step.exit)) {
-      const said = this.world.log().slice(dmesgFrom).slice(-SHOWN);
-      const seen = [exit, ...said].join('\n');
-      this.#expected(step, { expected: `${step.command}: ${exitText(step.exit)}`, seen }, endedAt);
-    } else this.#expected(step, undefined, endedAt);
-    if (step.output.length === 0) return;
-    const failure = textHolds(step.output, task.stdout, `the output of ${step.command}`);
-    this.#expected(step.outputAt, failure, endedAt);
+    this.#judge.action(action);
   }
 
   async #until(step: Extract<Step, { verb: 'until' }>): Promise<void> {
@@ -354,7 +339,7 @@ export class ScenarioRun {
       const failed = failures.findIndex((failure) => failure !== undefined);
       const check = step.checks[Math.max(failed, 0)];
       const failure = failures[failed];
-      if (!failure) return this.#expected(check ?? step);
+      if (!failure) return this.#judge.expected(check ?? step);
       const now = this.machine.now();
       const inVain = isInVain(check, this.world);
       if (now >= end || now >= limit || inVain) {
@@ -363,31 +348,12 @@ export class ScenarioRun {
             ? `: the scenario's limit of ${formatDuration(limit)} came first ('limit' at the top of the file gives more)`
             : '';
         const expected = `${failure.expected} within ${formatDuration(step.within)}${late}`;
-        this.#expected(check, { ...(await this.#explained(check, failure)), expected });
+        this.#judge.expected(check, { ...(await this.#judge.explained(check, failure)), expected });
         if (late) throw new StopRun();
         return;
       }
       await this.#advance(Math.min(end, limit, now + POLL));
     }
-  }
-
-  /** Who keeps it from coming true, where it is the end of a transition. */
-  async #explained(check: Check, failure: Failure): Promise<Failure> {
-    const why = check.kind === 'done' ? await whyOpen(this.world) : undefined;
-    return why === undefined ? failure : { ...failure, seen: `${failure.seen}\n${why}` };
-  }
-
-  async #check(check: Check): Promise<void> {
-    const failure = await evaluate(check, this.world);
-    this.#expected(check, failure && (await this.#explained(check, failure)));
-  }
-
-  #expected(at: CheckBase, failure?: Failure, t = this.machine.now()): void {
-    const { place, path } = failure?.at ?? at;
-    const base = { ok: failure === undefined, place, path, t };
-    const result = failure ? { ...base, expected: failure.expected, seen: failure.seen } : base;
-    this.expectations.push(result);
-    for (const observer of this.#observers) observer.expectation?.(result);
   }
 
   #report(failure: MachineFailure | undefined): RunReport {
