@@ -13,6 +13,8 @@ import { BundleError } from './error.ts';
 import type { BundleFile, BundleMember } from './format.ts';
 
 export interface Member {
+  /** Its number in the order of members. */
+  readonly place: number;
   readonly spec: Omit<BundleMember, 'bytes'>;
   /** Size of its file. */
   readonly size: number;
@@ -31,6 +33,8 @@ export class Bundle {
   readonly members: readonly Member[];
   readonly #core: KernelCore;
   readonly #byObject: ReadonlyMap<string, Member>;
+  /** Members whose object is on the patch's list, in the order of members as it is. */
+  readonly #linked: Member[] = [];
 
   /** @throws BundleError ENOMEM with nothing left allocated */
   constructor(core: KernelCore, file: BundleFile) {
@@ -57,10 +61,10 @@ export class Bundle {
     this.patch.modPointer = addr + BigInt(owner);
     this.patch.objsPointer = addr + BigInt(noObjects);
     this.patch.replace = file.replace;
-    this.members = file.members.map(({ bytes, ...spec }) => {
+    this.members = file.members.map(({ bytes, ...spec }, place) => {
       const blob = spec.object === 'vmlinux' ? 0n : take(bytes.length, `blob ${spec.file}`);
       if (blob !== 0n) core.mem.writeBytes(blob, bytes);
-      return { spec, size: bytes.length, blob };
+      return { place, spec, size: bytes.length, blob };
     });
     this.#byObject = new Map(this.members.map((member) => [member.spec.object, member]));
   }
@@ -74,6 +78,30 @@ export class Bundle {
 
   memberFor(object: string): Member | undefined {
     return this.#byObject.get(object);
+  }
+
+  /** Notes that the member's object is on the patch's list. @returns the member on it that comes next */
+  noteLinked(member: Member): Member | undefined {
+    const at = this.#placeOnList(member);
+    if (this.#linked[at] !== member) this.#linked.splice(at, 0, member);
+    return this.#linked[at + 1];
+  }
+
+  noteUnlinked(member: Member): void {
+    const at = this.#placeOnList(member);
+    if (this.#linked[at] === member) this.#linked.splice(at, 1);
+  }
+
+  /** By halves: a bundle is linked in time that grows with its members. */
+  #placeOnList(member: Member): number {
+    let low = 0;
+    let high = this.#linked.length;
+    while (low < high) {
+      const mid = (low + high) >> 1;
+      if (this.#linked[mid].place < member.place) low = mid + 1;
+      else high = mid;
+    }
+    return low;
   }
 
   /** The file of a member for a module. */

@@ -116,9 +116,7 @@ export class Members {
     const { object } = member;
     if (!object) return;
     this.#livepatch.patchInit.adopt(bundle.patch, object);
-    const linked = new Set(bundle.patch.objects().map(({ addr }) => addr));
-    const later = bundle.members.slice(bundle.members.indexOf(member) + 1);
-    const next = later.find((other) => other.object && linked.has(other.object.addr));
+    const next = bundle.noteLinked(member);
     if (!next?.object) return;
     listDel(mem, object.node);
     listAddTail(mem, object.node, next.object.node);
@@ -145,7 +143,7 @@ export class Members {
     }
     if (ret !== 0) {
       klp.warn(`bundle '${bundle.name}' failed for module '${name}', refusing to load module '${name}'`);
-      patchInit.freeObject(object);
+      this.#free(bundle, member, object);
     }
     yield* klp.unlock();
     return ret === 0 ? 0 : this.#failed(bundle, member, -ret, `object '${name}' cannot be patched`);
@@ -153,7 +151,7 @@ export class Members {
 
   /** The mirror of link(): back to original code, for a target that goes. */
   *unlink(bundle: Bundle, member: Member): HostGenerator<void> {
-    const { context: klp, patchInit, patching } = this.#livepatch;
+    const { context: klp, patching } = this.#livepatch;
     const { object } = member;
     if (!object) return;
     yield* klp.lock();
@@ -161,7 +159,12 @@ export class Members {
     klp.notice(`reverting bundle '${bundle.name}' on unloading module '${member.spec.object}'`);
     yield* patching.unpatchObject(object);
     yield* this.#livepatch.transition.postUnpatch(object);
-    patchInit.freeObject(object);
+    this.#free(bundle, member, object);
     yield* klp.unlock();
+  }
+
+  #free(bundle: Bundle, member: Member, object: KlpObject): void {
+    this.#livepatch.patchInit.freeObject(object);
+    bundle.noteUnlinked(member);
   }
 }
