@@ -129,32 +129,42 @@ export class UnicornEngine implements Engine {
         this.#check('uc_mem_unmap', this.#lib.unmap(this.#uc, base, size));
       },
     });
-    this.#callback = koffi.register(
+    try {
+      this.#callback = this.#hookMemory();
+    } catch (error) {
+      this.#lib.close(this.#uc);
+      throw error;
+    }
+  }
+
+  #hookMemory(): bigint {
+    const callback = koffi.register(
       (_uc: Ptr, type: number, addr: bigint | number) =>
         this.#invalidAccess(type, BigInt.asUintN(64, BigInt(addr))),
       koffi.pointer(MemHook),
     ) as unknown as bigint;
-    this.#check(
-      'uc_hook_add',
-      this.#lib.hookAdd(
-        this.#uc,
-        [0n],
-        UC_HOOK_MEM_INVALID,
-        koffi.address(this.#callback as never),
-        null,
-        1n,
-        0n,
-      ),
-    );
+    const address = koffi.address(callback as never);
+    const err = this.#lib.hookAdd(this.#uc, [0n], UC_HOOK_MEM_INVALID, address, null, 1n, 0n);
+    if (err !== UC_ERR.OK) koffi.unregister(callback as never);
+    this.#check('uc_hook_add', err);
+    return callback;
   }
 
+  /** An engine whose memory cannot be had is of no use, and is closed. */
   readonly allocate: SharedAllocator = (bytes) => {
-    const buffer = newBuffer(bytes + PAGE_SIZE);
+    const buffer = newBuffer(bytes + PAGE_SIZE) ?? this.#noMemory(bytes);
     const address = BigInt(koffi.address(buffer) as bigint | number);
     const start = Number((BigInt(PAGE_SIZE) - (address % BigInt(PAGE_SIZE))) % BigInt(PAGE_SIZE));
     this.share(buffer, start);
     return { buffer, start };
   };
+  #noMemory(bytes: number): never {
+    this.close();
+    const size = Math.ceil(bytes / (1 << 20));
+    throw new EngineError(
+      `no ${size} MiB of address space for guest memory: is there a limit (ulimit -v)? A smaller moduleArea or heap takes less`,
+    );
+  }
   /** Host memory that an engine before this one allocated. */
   share(buffer: ArrayBuffer, start: number): void {
     this.#host = BigInt(koffi.address(buffer) as bigint | number) + BigInt(start);
@@ -379,15 +389,12 @@ export class UnicornEngine implements Engine {
   }
 }
 
-/** Of address space; a page takes memory when it is touched. @throws EngineError */
-function newBuffer(bytes: number): ArrayBuffer {
+/** Of address space; a page takes memory when it is touched. */
+function newBuffer(bytes: number): ArrayBuffer | undefined {
   try {
     return new ArrayBuffer(bytes);
   } catch {
-    const size = Math.ceil(bytes / (1 << 20));
-    throw new EngineError(
-      `no ${size} MiB of address space for guest memory: is there a limit (ulimit -v)? A smaller moduleArea or heap takes less`,
-    );
+    return undefined;
   }
 }
 

@@ -103,12 +103,22 @@ export class Machine {
    */
   static async boot(options: MachineOptions = {}, kernel: KernelDescription = BUILT_IN): Promise<Machine> {
     const all = completeOptions(options);
-    return new Machine(await loadKernelImage(IMAGES[all.unwinder], kernel), all);
+    const image = await loadKernelImage(IMAGES[all.unwinder], kernel);
+    const mem = makeMemory(all);
+    try {
+      return new Machine(image, all, mem);
+    } catch (error) {
+      mem.engine.close();
+      throw error;
+    }
   }
 
-  private constructor(image: KernelImage, options: Required<MachineOptions>) {
+  private constructor(
+    image: KernelImage,
+    options: Required<MachineOptions>,
+    mem: ReturnType<typeof makeMemory>,
+  ) {
     this.options = options;
-    const mem = makeMemory(options);
     this.#engine = mem.engine;
     this.smp = new Smp(new SeededRandom(options.seed ^ 0x5bd1e995));
     this.core = makeCore(image, mem.memory, this.#engine, this.smp, options, (id) => this.sched.curr(id));
