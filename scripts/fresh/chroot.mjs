@@ -86,7 +86,8 @@ export class Chroot {
       `mount --rbind /sys ${root}/sys`,
       `mount -t tmpfs -o mode=1777 tmpfs ${root}/tmp`,
     ].join(' && ');
-    const inside = ['env', '-i', ...variables, 'sh', '-c', `cd && ${line}`];
+    // The shell stays, as process 1 of its namespace: it takes in what loses its parent, as init would.
+    const inside = ['env', '-i', ...variables, 'sh', '-c', `cd && ${line}; exit $?`];
     const unshare = [
       '--mount',
       '--pid',

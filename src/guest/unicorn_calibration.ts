@@ -76,12 +76,12 @@ function calibrateEngine(lib: Lib, uc: Ptr): Calibration {
   write(UC_X86_REG.CS, 0x10n);
   write(UC_X86_REG.DS, 0n);
   write(UC_X86_REG.ES, 0n);
+  // One context for all: what the engine never writes in one is the same then, and no difference of anything.
+  const saved = allocContext(lib, uc);
   let from = 0;
   const context = () => {
-    const ptr = allocContext(lib, uc);
-    const bytes = new Uint8Array(viewContext(lib, uc, ptr, from)).slice();
-    lib.contextFree(ptr);
-    return bytes;
+    lib.contextSave(uc, saved);
+    return new Uint8Array(viewContext(lib, uc, saved, from)).slice();
   };
   from = findRegisters(context, write) % 8;
   const registers = findRegisters(context, write);
@@ -92,6 +92,7 @@ function calibrateEngine(lib: Lib, uc: Ptr): Calibration {
   if (gsBase < 0 || findWord(before, 0x1122334455667788n) >= 0) throw misfit('GS base in a saved context');
   const rings = findRings(lib, uc, ram, context, registers, write);
   const exception = findException(lib, uc, ram, context, write);
+  lib.contextFree(saved);
   return { counter, from, registers, gsBase, exception, ...rings };
 }
 
@@ -185,8 +186,9 @@ function findRings(
   const zero = context();
   if (lib.start(uc, 0x10100n, NOWHERE, 0n, 1) !== UC_ERR.OK) throw misfit('way to ring 3');
   const three = context();
-  const block = (at: number) => at >= registers && at < registers + 18 * 8;
-  const ringBytes = [...zero.keys()].filter((at) => zero[at] !== three[at] && !block(at));
+  // The CPU's state begins with the registers; before it is what the library keeps for itself, pointers among it.
+  const state = registers + 18 * 8;
+  const ringBytes = [...zero.keys()].filter((at) => at >= state && zero[at] !== three[at]);
   const codeSelector = ringBytes.find((at) => zero[at] === 0x10 && three[at] === 0x33);
   if (codeSelector === undefined) throw misfit('ring in a saved context');
   return {
