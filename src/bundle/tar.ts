@@ -41,7 +41,7 @@ export function readTar(bytes: Uint8Array): TarEntry[] {
     // '0' or NUL: a regular file. 'x' and 'g' are the extended headers of newer writers.
     if (type === 0x30 || type === 0) {
       pax.check(nameOf(header), size);
-      entries.push({ name: nameOf(header), bytes: bytes.slice(start, start + size) });
+      entries.push({ name: nameOf(header), bytes: new Uint8Array(bytes.subarray(start, start + size)) });
     } else if (type === PAX || type === PAX_GLOBAL) pax.read(bytes.subarray(start, start + size), type);
     else throw bad(`${nameOf(header)} is no regular file`);
     at = start + Math.ceil(size / BLOCK) * BLOCK;

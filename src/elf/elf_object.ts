@@ -73,7 +73,8 @@ export class ElfObject {
   readonly #relocations = new Map<number, readonly ElfRelocation[]>();
 
   constructor(bytes: Uint8Array, file: string, header: ElfHeader, sections: readonly ElfSection[]) {
-    this.bytes = bytes;
+    // A Buffer's slice() would be no copy.
+    this.bytes = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
     this.file = file;
     this.header = header;
     this.sections = sections;

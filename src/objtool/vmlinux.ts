@@ -74,7 +74,8 @@ class Unlinker {
   readonly #insn = new Insn();
 
   constructor(bytes: Uint8Array, file: string) {
-    const copy = bytes.slice();
+    // slice() of a Buffer is no copy, and begins where the buffer's memory does not.
+    const copy = new Uint8Array(bytes);
     const view = new DataView(copy.buffer);
     view.setUint16(TYPE_AT, ET_REL, true);
     const elf = parseElf(copy, file);

@@ -30,6 +30,20 @@ function check(object: ElfObject): ObjectCheck {
   return new ObjectChecker(guest, object, { unwinder: 'orc' }).check();
 }
 
+/** The bytes as readFileSync() may give them: a Buffer somewhere in memory that it shares with others. */
+function pooled(bytes: Uint8Array): Buffer {
+  const pool = Buffer.alloc(bytes.length + 64, 0xa5);
+  pool.set(bytes, 13);
+  return pool.subarray(13, 13 + bytes.length);
+}
+
+it('is read from wherever its bytes stand, and they stay as they are', () => {
+  const bytes = pooled(read(VMLINUX));
+  const object = parseKernelObject(bytes, VMLINUX);
+  expect(object.bytes).toEqual(elf.bytes);
+  expect(Buffer.compare(bytes, read(VMLINUX))).toBe(0);
+});
+
 /** Names that relocations of a section lead to, by symbol and offset. */
 function targets(section: string): string[] {
   const at = elf.section(section);

@@ -95,6 +95,15 @@ describe('a relocatable object', () => {
   });
 });
 
+it('gives data whose slice() is a copy, also of a Buffer', () => {
+  const file = Buffer.from(read('relocations.o'));
+  const object = parseElf(file, 'relocations.o');
+  const text = object.section('.text');
+  if (!text) throw new Error('no .text');
+  object.data(text).slice().fill(0xa5);
+  expect(Buffer.compare(file, read('relocations.o'))).toBe(0);
+});
+
 describe('a file that is no object of ours', () => {
   const good = read('relocations.o');
   const shoff = Number(new DataView(good.buffer).getBigUint64(40, true));
