@@ -36,8 +36,8 @@ export class EnginePieces {
   /** Mapped pieces by each of their pages, and by age. */
   readonly #byPage = new Map<number, Piece>();
   readonly #mapped = new Set<Piece>();
-  /** Offset of the area's first byte in the buffer that is shared. */
-  #ram = 0;
+  /** The page of the shared buffer that each page is: not one piece, since memory may be mapped at several places. */
+  readonly #ramPage = new Int32Array(PAGES);
 
   constructor(mapper: PieceMapper) {
     this.#mapper = mapper;
@@ -50,8 +50,9 @@ export class EnginePieces {
 
   map(base: Addr, size: number, prot: number, ramOffset: number): void {
     const first = pageOf(base);
-    this.#ram = ramOffset - first * PAGE_SIZE;
-    this.#prot.fill(prot | THERE, first, first + size / PAGE_SIZE);
+    const pages = size / PAGE_SIZE;
+    this.#prot.fill(prot | THERE, first, first + pages);
+    for (let i = 0; i < pages; i++) this.#ramPage[first + i] = ramOffset / PAGE_SIZE + i;
   }
 
   unmap(base: Addr, size: number): void {
@@ -92,17 +93,20 @@ export class EnginePieces {
     return 'mapped';
   }
 
-  /** The piece that a page is in: as far as its neighbours have the same protection. */
+  /** The piece that a page is in: as far as its neighbours have the same protection, and are next to it in memory. */
   #mapAround(page: number, prot: number): void {
+    const shift = this.#ramPage[page] - page;
+    const joins = (at: number) =>
+      this.#prot[at] === prot && this.#ramPage[at] - at === shift && !this.#byPage.has(at);
     let first = page;
     let end = page + 1;
-    while (this.#prot[first - 1] === prot && !this.#byPage.has(first - 1)) first--;
-    while (this.#prot[end] === prot && !this.#byPage.has(end)) end++;
+    while (joins(first - 1)) first--;
+    while (joins(end)) end++;
     const piece = { first, end, prot };
     for (let at = first; at < end; at++) this.#byPage.set(at, piece);
     this.#mapped.add(piece);
     const size = (end - first) * PAGE_SIZE;
-    this.#mapper.mapPiece(addressOf(first), size, prot & ~THERE, this.#ram + first * PAGE_SIZE);
+    this.#mapper.mapPiece(addressOf(first), size, prot & ~THERE, this.#ramPage[first] * PAGE_SIZE);
   }
 
   #drop(piece: Piece): void {

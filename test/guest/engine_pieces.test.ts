@@ -5,6 +5,7 @@ import { MODULES_VADDR } from '../../src/guest/addr.ts';
 import { REG } from '../../src/guest/engine.ts';
 import { EnginePieces } from '../../src/guest/engine_pieces.ts';
 import { PAGE_SIZE, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../src/guest/memory.ts';
+import { UnicornEngine } from '../../src/guest/unicorn.ts';
 import { Bare, DATA } from './bare.ts';
 
 const RX = PROT_READ | PROT_EXEC;
@@ -37,6 +38,44 @@ describe('pieces of the module area', () => {
     expect(most).toBeLessThan(100);
     // What the engine pays for a mapping grows with those that it has: no more for the last than for the first.
     expect(work).toBeLessThan(100 * 2 * AREAS);
+  });
+
+  it('are of the memory that was mapped there, also where the same is mapped at several places', () => {
+    const seen: (readonly [base: bigint, size: number, ramOffset: number])[] = [];
+    const pieces = new EnginePieces({
+      mapPiece: (base, size, _prot, ramOffset) => seen.push([base, size, ramOffset]),
+      unmapPiece: () => {},
+    });
+    const SIZE = 4 * PAGE_SIZE;
+    const at = [0, 1, 2].map((i) => MODULES_VADDR + BigInt(i * SIZE));
+    // Side by side and with one protection: three pieces all the same.
+    for (const base of at) pieces.map(base, SIZE, RW, 0x10000);
+    for (const base of at) expect(pieces.touch(base + DATA_PAGE, 'read')).toBe('mapped');
+    expect(seen).toEqual(at.map((base) => [base, SIZE, 0x10000]));
+  });
+
+  it('never lead out of the memory that is shared', () => {
+    const engine = new UnicornEngine(() => -1);
+    const { buffer, start } = engine.allocate(3 * PAGE_SIZE);
+    const data = new DataView(buffer, start + 2 * PAGE_SIZE, PAGE_SIZE);
+    data.setUint32(8, 77, true);
+    const code = new Uint8Array(buffer, start, PAGE_SIZE);
+    engine.map(0x400000n, PAGE_SIZE, RX, 0);
+    const FAR = 0xffffffffe0000000n;
+    for (const base of [MODULES_VADDR, FAR]) engine.map(base, PAGE_SIZE, RW, 2 * PAGE_SIZE);
+    for (const base of [MODULES_VADDR, FAR]) {
+      // mov eax, [base + 8]; inc dword ptr [base + 8]; hlt
+      const low = [...new Uint8Array(BigUint64Array.of(base + 8n).buffer)].slice(0, 4);
+      code.set([0x8b, 0x04, 0x25, ...low, 0xff, 0x04, 0x25, ...low, 0xf4]);
+      engine.invalidate(0x400000n, PAGE_SIZE);
+      const context = engine.newContext();
+      context.regs[REG.rip] = 0x400000n;
+      context.touch();
+      engine.run(context, 3);
+      expect(Number(context.regs[REG.rax])).toBe(base === FAR ? 78 : 77);
+    }
+    expect(data.getUint32(8, true)).toBe(79);
+    engine.close();
   });
 
   it('let code of any number of areas run, read and write', async () => {
