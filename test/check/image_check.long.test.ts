@@ -66,7 +66,7 @@ describe('the image, explored', () => {
   );
 });
 
-/** Why even the kernel's unwinder gives up, in the words of test/machine/every_instruction.test.ts. */
+/** Why even the kernel's unwinder gives up, in the words of test/machine/every_instruction.long.test.ts. */
 const EXPLAINED = [
   /^on the user's stack$/,
   /^the stack pointer is not on the task stack$/,
