@@ -2,6 +2,7 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
+import { keptFor } from '../guest/memory.ts';
 import { negErrno } from '../kernel/core.ts';
 import type { Structs } from '../kernel/description.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
@@ -64,7 +65,7 @@ export class Sysctls {
   /** proc_sys_call_handler(iocb, iter, write) */
   *#handle(iocb: Addr, iter: Addr, write: boolean): HostGenerator {
     const { mem } = this.#fs;
-    const sysctl = this.#files.get(mem.readU64(iocb + BigInt(this.#kiocb.ki_filp))) as Sysctl;
+    const sysctl = keptFor(this.#files, mem.readU64(iocb + BigInt(this.#kiocb.ki_filp)));
     const position = iocb + BigInt(this.#kiocb.ki_pos);
     if (write) {
       const bytes = readIter(this.#fs, iter, CONSTANTS.PAGE_SIZE);
