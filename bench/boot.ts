@@ -4,9 +4,9 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
-import { UnicornEngine } from '../src/guest/unicorn.ts';
-import { packageRoot } from '../src/guest/unicorn_library.ts';
-import { loadKernelImage } from '../src/machine/image.ts';
+import { UnicornEngine } from '../src/arch/x86_64/unicorn/unicorn.ts';
+import { packageRoot } from '../src/guest/package_root.ts';
+import { loadKernelImage } from '../src/machine/boot/image.ts';
 import { Machine } from '../src/machine/machine.ts';
 import { answer, askPart, wantedPart } from './lib/child.ts';
 import { Report } from './lib/report.ts';

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PROT_EXEC, PROT_READ } from '../src/guest/memory.ts';
-import { packageRoot } from '../src/guest/unicorn_library.ts';
+import { packageRoot } from '../src/guest/package_root.ts';
 import { Machine } from '../src/machine/machine.ts';
 import { answer, askPart, wantedPart } from './lib/child.ts';
 import { Report } from './lib/report.ts';

@@ -3,7 +3,7 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { packageRoot } from '../src/guest/unicorn_library.ts';
+import { packageRoot } from '../src/guest/package_root.ts';
 import { Machine } from '../src/machine/machine.ts';
 import { Report } from './lib/report.ts';
 

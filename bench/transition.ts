@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { THREAD_SIZE } from '../src/guest/addr.ts';
 import type { HostCall } from '../src/guest/hostcall.ts';
-import { packageRoot } from '../src/guest/unicorn_library.ts';
+import { packageRoot } from '../src/guest/package_root.ts';
 import type { TaskStruct } from '../src/kernel/task_struct.ts';
 import { Machine } from '../src/machine/machine.ts';
 import { MAX_STACK_ENTRIES } from '../src/unwind/stacktrace.ts';

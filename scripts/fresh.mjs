@@ -144,7 +144,7 @@ async function tryAs(chroot, user, logs) {
   await step('demo', 'cd klpemu && npm run demo');
   const report = `${home}/test-report.json`;
   await step('test', 'cd klpemu && npm test', { KLPEMU_TEST_REPORT: report });
-  const probe = 'node .cache/src/guest/unicorn_probe.mjs';
+  const probe = 'node .cache/src/arch/x86_64/unicorn/unicorn_probe.mjs';
   await step('versions', `cd klpemu && echo "$(node --version) npm $(npm --version) $(${probe})"`);
   readReport(chroot.path(report), result);
   result.versions = versionsIn(join(logs, `${who}-versions.log`));

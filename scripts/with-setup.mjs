@@ -57,8 +57,8 @@ async function main([target, ...args]) {
 }
 
 async function unicorn(buildProgram, loadSource) {
-  const finder = await loadSource('src/guest/unicorn_library.ts');
-  const probe = await buildProgram('src/guest/unicorn_probe.ts');
+  const finder = await loadSource('src/arch/x86_64/unicorn/unicorn_library.ts');
+  const probe = await buildProgram('src/arch/x86_64/unicorn/unicorn_probe.ts');
   return ensureUnicorn(root, {
     candidates: finder.unicornCandidates,
     probe: (path) => probeUnicorn(probe, path),

@@ -1,11 +1,11 @@
 // The engine without a machine around it: some bytes of code, some memory, one run. What the machine's own
 // speed is held against.
 
+import { GDT } from '../../src/arch/x86_64/gdt.ts';
+import { UnicornEngine } from '../../src/arch/x86_64/unicorn/unicorn.ts';
 import type { CpuContext } from '../../src/guest/engine.ts';
 import { REG } from '../../src/guest/engine.ts';
-import { GDT } from '../../src/guest/gdt.ts';
 import { GuestMemory, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../src/guest/memory.ts';
-import { UnicornEngine } from '../../src/guest/unicorn.ts';
 
 const DATA = 0xffff888000001000n;
 const STACK_TOP = DATA + 0x1000n;

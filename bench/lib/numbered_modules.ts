@@ -4,7 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createBundle } from '../../src/bundle/format.ts';
-import { packageRoot } from '../../src/guest/unicorn_library.ts';
+import { packageRoot } from '../../src/guest/package_root.ts';
 
 const original = (name: string): string =>
   readFileSync(join(packageRoot(), 'fixtures/modules', `${name}.ko`)).toString('latin1');

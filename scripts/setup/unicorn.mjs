@@ -55,7 +55,7 @@ export function ensureUnicorn(root, port) {
 
 /**
  * In a process of its own: a library that does not fit may end it.
- * @param {string} program src/guest/unicorn_probe.ts, bundled
+ * @param {string} program src/arch/x86_64/unicorn/unicorn_probe.ts, bundled
  * @param {string} path
  * @returns {{version: string} | {misfit: string}}
  */

@@ -1,4 +1,4 @@
-// Who may pass the gate between transitions and loads. The waiting is guest code: asm/bundle.s.
+// Who may pass the gate between transitions and loads. The waiting is guest code: asm/x86_64/bundle.s.
 // It has no counterpart in the kernel.
 //
 // Invariant: a transition never holds it together with a load of another task. A load inside a load, or inside the

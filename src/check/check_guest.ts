@@ -4,10 +4,10 @@
 // Invariant: the stack above the entry's stack pointer, and stale words below it, hold addresses of callers
 // that have entries: a wrong answer meets what a real stack would offer it, and is not excused by zeroes.
 
+import { GDT } from '../arch/x86_64/gdt.ts';
+import { UnicornEngine } from '../arch/x86_64/unicorn/unicorn.ts';
 import type { CpuContext } from '../guest/engine.ts';
-import { GDT } from '../guest/gdt.ts';
 import { GuestMemory, PAGE_SIZE } from '../guest/memory.ts';
-import { UnicornEngine } from '../guest/unicorn.ts';
 import { callerStack, RETURN_WORD } from './caller_stack.ts';
 import { DATA_BASE, DATA_SIZE, HEAP, POINTER, TEXT_BASE } from './check_layout.ts';
 import { SAVED_POINTERS } from './saved_registers.ts';

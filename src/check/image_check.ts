@@ -5,8 +5,8 @@
 // Invariant: the workload is the same each time, so two checks of one image give the same report.
 
 import type { TaskStruct } from '../kernel/task_struct.ts';
-import type { KernelImage } from '../machine/image.ts';
-import { GuestPanic } from '../machine/oops.ts';
+import type { KernelImage } from '../machine/boot/image.ts';
+import { GuestPanic } from '../machine/traps/oops.ts';
 import {
   hasSaid,
   IMAGE_PARTS,

@@ -6,7 +6,7 @@
 
 import { R_X86_64_32S, R_X86_64_PC32 } from '../elf/relocation.ts';
 import { decodeAt, Insn } from '../isa/decoder.ts';
-import type { KernelImage } from '../machine/image.ts';
+import type { KernelImage } from '../machine/boot/image.ts';
 import { inputFromImage, type RelocTable } from '../objtool/input.ts';
 import type { OrcRows } from '../objtool/orc_rows.ts';
 import type { CheckSubject } from './check_object.ts';

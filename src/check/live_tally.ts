@@ -5,7 +5,7 @@
 
 import { lo32 } from '../guest/addr.ts';
 import { decodeAt } from '../isa/decoder.ts';
-import type { KernelImage } from '../machine/image.ts';
+import type { KernelImage } from '../machine/boot/image.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { FunctionReport, ObjectCheck, Verdict } from './ports.ts';
 

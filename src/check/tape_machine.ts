@@ -6,8 +6,8 @@
 //
 // Invariant: registers are in `state` after a run that ended where it should, and the stack in `words`.
 
+import { UnicornEngine } from '../arch/x86_64/unicorn/unicorn.ts';
 import { type CpuContext, REG, type StopKind } from '../guest/engine.ts';
-import { UnicornEngine } from '../guest/unicorn.ts';
 import { DATA_MIDDLE } from './check_layout.ts';
 
 const PAGE = 0x1000;

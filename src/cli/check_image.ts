@@ -6,7 +6,7 @@ import { checkImage, imageSteps } from '../check/image_check.ts';
 import { imageSubject } from '../check/image_subject.ts';
 import type { Reason } from '../check/live_tally.ts';
 import type { ObjectCheck } from '../check/ports.ts';
-import { loadKernelImage } from '../machine/image.ts';
+import { loadKernelImage } from '../machine/boot/image.ts';
 import type { CheckCommandOptions } from './check.ts';
 import { frameMapLines, ruleLines } from './check_frames.ts';
 import { functionLines, objectTable } from './check_report.ts';

@@ -3,7 +3,7 @@
 
 import type { EventType, KernelEvent } from '../kernel/events.ts';
 import { logPrefix } from '../kernel/printk.ts';
-import { holeLine } from '../machine/hole_text.ts';
+import { holeLine } from '../machine/truth/hole_text.ts';
 import { exitText } from '../scenario/exit_text.ts';
 import type { RunObserver } from '../scenario/runner.ts';
 import type { Step } from '../scenario/scenario.ts';

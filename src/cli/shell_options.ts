@@ -4,7 +4,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { MODULE_FILE } from '../elf/unpack.ts';
-import { packageRoot } from '../guest/unicorn_library.ts';
+import { packageRoot } from '../guest/package_root.ts';
 import { MACHINE_OPTIONS } from '../machine/option_table.ts';
 import { INSTRUCTION_LIMIT, type Interrupt } from '../shell/interrupt.ts';
 import type { Shell } from '../shell/shell.ts';

@@ -2,7 +2,7 @@
 // elsewhere by the way into the installed package.
 
 import { isAbsolute, join, relative } from 'node:path';
-import { packageRoot } from '../guest/unicorn_library.ts';
+import { packageRoot } from '../guest/package_root.ts';
 
 /** A path from the package's root, such as fixtures/scenarios/demo.yaml, as one from the working directory. */
 export function shipped(path: string): string {

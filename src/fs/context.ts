@@ -1,4 +1,4 @@
-// What all parts of the file layer share: the core, symbols of asm/fs, user memory, allocation of files.
+// What all parts of the file layer share: the core, symbols of asm/x86_64/fs, user memory, allocation of files.
 
 import type { Addr } from '../guest/addr.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';

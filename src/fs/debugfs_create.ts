@@ -15,7 +15,7 @@ import type { HostFile } from './host_files.ts';
 import { PROC_INODE } from './layout.ts';
 
 const { EEXIST, EINVAL, ENOMEM, S_IFREG } = CONSTANTS;
-/** Ours, as asm/fs/debugfs.s has it: the file's own functions, who is in them, who waits for them. */
+/** Ours, as asm/x86_64/fs/debugfs.s has it: the file's own functions, who is in them, who waits for them. */
 const FSDATA = { realFops: 0, activeUsers: 8, drained: 16, sizeOf: 24 } as const;
 /** What removal adds to active_users: negative from then on. */
 const REMOVED = -0x80000000;

@@ -1,6 +1,6 @@
 // Which files a task has open. Mirrors fs/file.c: dup_fd, exit_files.
 //
-// The table is struct files_struct in guest memory, where asm/fs/file.s reads and writes it; only making,
+// The table is struct files_struct in guest memory, where asm/x86_64/fs/file.s reads and writes it; only making,
 // copying and giving back is done here. It has room for 64 descriptors and does not grow.
 
 import type { Addr } from '../guest/addr.ts';

@@ -1,5 +1,5 @@
 // The file layer of the guest kernel: everything below open(), read(), write() and close() of its tasks.
-// Mirrors the work of fs/ at start; the guest's own part is asm/fs.
+// Mirrors the work of fs/ at start; the guest's own part is asm/x86_64/fs.
 
 import type { Addr } from '../guest/addr.ts';
 import type { HostFunction, HostGenerator } from '../guest/hostcall.ts';
@@ -53,7 +53,7 @@ export class FileSystem {
   readonly #fs: FsContext;
   readonly #namei: Namei;
 
-  /** Defines all host functions of asm/fs and makes the kernel's own entries. Image symbols must be there. */
+  /** Defines all host functions of asm/x86_64/fs and makes the kernel's own entries. Image symbols must be there. */
   constructor(core: KernelCore, format: FormatContext, options: FileSystemOptions) {
     const fs = new FsContext(core, format);
     const texts = options.texts ?? {};

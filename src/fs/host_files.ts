@@ -1,5 +1,5 @@
 // Files whose text is made when they are opened, and whose writes are taken whole: /dev/kmsg, /dev/null, debugfs.
-// Guest code reads and writes them by the functions of asm/fs/devices.s.
+// Guest code reads and writes them by the functions of asm/x86_64/fs/devices.s.
 
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';

@@ -1,5 +1,5 @@
 // An iov_iter over one user buffer (iovIter_UBUF), for host functions that read or fill it.
-// Mirrors lib/iov_iter.c; guest code uses asm/lib.s.
+// Mirrors lib/iov_iter.c; guest code uses asm/x86_64/lib.s.
 
 import type { Addr } from '../guest/addr.ts';
 import type { FsContext } from './context.ts';

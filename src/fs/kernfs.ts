@@ -1,5 +1,5 @@
 // /sys as files: which attribute of the sysfs tree a file is, and the way from its guest functions back to it.
-// Mirrors fs/kernfs/file.c and fs/sysfs/file.c; the functions themselves are asm/fs/kernfs.s.
+// Mirrors fs/kernfs/file.c and fs/sysfs/file.c; the functions themselves are asm/x86_64/fs/kernfs.s.
 //
 // Invariant: the guest's kernfs_node and attribute of a sysfs file exist while it is open somewhere.
 

@@ -1,6 +1,6 @@
 // Structures that the kernel's headers keep to fs/, as offsets in bytes, and allocation of files.
 // Mirrors fs/proc/internal.h, include/linux/{fdtable,kernfs}.h, fs/kernfs/kernfs-internal.h. The same
-// numbers stand in asm/fs/fs.inc for guest code.
+// numbers stand in asm/x86_64/fs/fs.inc for guest code.
 
 export const FMODE = {
   READ: 1,

@@ -1,4 +1,4 @@
-// The writers of a seq_file, and its opening. Mirrors fs/seq_file.c; reading is asm/fs/seq_file.s.
+// The writers of a seq_file, and its opening. Mirrors fs/seq_file.c; reading is asm/x86_64/fs/seq_file.s.
 //
 // Invariant: what does not fit into the buffer is not written in part; count == size says that it was more.
 

@@ -396,7 +396,7 @@ function bugType(from: Addr, to: Addr): string {
     : 'Updating ftrace call site to call a different ftrace function';
 }
 
-/** What the image defines for ftrace (asm/ftrace_64.s) and for locking. */
+/** What the image defines for ftrace (asm/x86_64/ftrace_64.s) and for locking. */
 function imageSymbols(core: KernelCore) {
   const at = (name: string): Addr => core.symbols.require(name);
   return {

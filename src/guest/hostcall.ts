@@ -1,6 +1,6 @@
 // Host calls: how guest code asks TypeScript for policy, without a native callback.
 //
-// A host function is a real guest function, a stub of a few instructions around `hlt` (asm/host.inc),
+// A host function is a real guest function, a stub of a few instructions around `hlt` (asm/x86_64/host.inc),
 // with a symbol, an fentry site and ORC entries of its own. `hlt` ends the engine's run; the address
 // behind it says which stub, and which of its three entries:
 //
@@ -37,7 +37,7 @@ export interface HostCall {
 
 export type HostFunction = (call: HostCall) => HostResult | HostGenerator;
 
-/** Offsets from the `hlt` that enters a stub, in bytes. They are the layout of HOST_FUNC in asm/host.inc. */
+/** Offsets from the `hlt` that enters a stub, in bytes. They are the layout of HOST_FUNC in asm/x86_64/host.inc. */
 export const STUB = { entered: 1, call: 1, returned: 15, relax: 15, relaxed: 18, ret: 18 } as const;
 
 /** The table from names of host functions to their TypeScript parts. */

@@ -4,7 +4,7 @@
 // damaged object and hand-written code have them.
 //
 // One table for both who keep the engine from them: `check` (src/check/refused.ts) and the machine
-// (src/machine/text_guard.ts).
+// (src/machine/cpu/text_guard.ts).
 
 const LOCK = 0xf0;
 const PREFIXES = new Set([0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf2, 0xf3, LOCK]);

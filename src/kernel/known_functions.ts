@@ -4,7 +4,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { brotliDecompressSync } from 'node:zlib';
-import { packageRoot } from '../guest/unicorn_library.ts';
+import { packageRoot } from '../guest/package_root.ts';
 import { BUILT_IN } from './description.ts';
 
 let known: ReadonlySet<string> | undefined;

@@ -36,7 +36,7 @@ export class Kobjects {
     this.#defineForModules();
   }
 
-  /** What asm/kobject.s calls and exports. */
+  /** What asm/x86_64/kobject.s calls and exports. */
   #defineForModules(): void {
     const core = this.#core;
     const self = this;

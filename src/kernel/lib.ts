@@ -1,6 +1,6 @@
 // printk and the library functions that guest code calls with formats and numbers in text.
 // Mirrors kernel/printk/printk.c (_printk), lib/vsprintf.c, lib/kstrtox.c.
-// Strings and memory functions of the guest are its own code: asm/lib.s.
+// Strings and memory functions of the guest are its own code: asm/x86_64/lib.s.
 
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostFunction } from '../guest/hostcall.ts';
@@ -28,7 +28,7 @@ export function formatContext(core: KernelCore): FormatContext {
   return { mem: core.mem, symbols: core.symbols, ptrKey: core.random.next() };
 }
 
-/** Defines the host functions that asm/lib.s names; kasprintf() is with the heap, in src/mm. */
+/** Defines the host functions that asm/x86_64/lib.s names; kasprintf() is with the heap, in src/mm. */
 export function defineLib(core: KernelCore, ctx: FormatContext): void {
   core.host.defineAll({
     ...printkFunctions(core, ctx),

@@ -52,7 +52,7 @@ export function readKernelParam(core: KernelCore, addr: Addr): KernelParam {
   };
 }
 
-/** Defines the host functions behind param_ops_* (asm/lib.s). */
+/** Defines the host functions behind param_ops_* (asm/x86_64/lib.s). */
 export function defineParams(core: KernelCore): void {
   for (const [name, type] of Object.entries(INTEGERS)) defineInteger(core, name, type);
   core.host.defineAll({ ...boolFunctions(core), ...stringFunctions(core), ...arrayFunctions(core) });

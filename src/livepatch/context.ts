@@ -1,5 +1,5 @@
 // What all parts of the livepatch core share: the kernel model, the ports, klp_mutex, and the globals
-// of kernel/livepatch, which are data of the guest image (asm/livepatch.s).
+// of kernel/livepatch, which are data of the guest image (asm/x86_64/livepatch.s).
 
 import type { Ftrace } from '../ftrace/ftrace.ts';
 import type { Addr } from '../guest/addr.ts';

@@ -1,10 +1,10 @@
 // Shadow variables, looked at from outside. Mirrors the data of kernel/livepatch/shadow.c; the functions are
-// guest code, in asm/shadow.s.
+// guest code, in asm/x86_64/shadow.s.
 
 import type { Addr } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
 
-/** struct klp_shadow, private to kernel/livepatch/shadow.c: offsets in bytes, as in asm/shadow.s. */
+/** struct klp_shadow, private to kernel/livepatch/shadow.c: offsets in bytes, as in asm/x86_64/shadow.s. */
 const KLP_SHADOW = { next: 0n, obj: 32n, id: 40n, data: 48n } as const;
 /** Buckets of klp_shadow_hash. */
 const BUCKETS = 1 << 12;

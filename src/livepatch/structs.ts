@@ -10,7 +10,7 @@ import type { Structs } from '../kernel/description.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
 import { listEntries } from '../kernel/list.ts';
 
-/** struct klp_ops { node, func_stack, fops }, which struct ftrace_ops ends: also in asm/livepatch.s. Bytes. */
+/** struct klp_ops { node, func_stack, fops }, which struct ftrace_ops ends: also in asm/x86_64/livepatch.s. Bytes. */
 export const KLP_OPS = { node: 0, funcStack: 16, fops: 32 } as const;
 
 class Struct {

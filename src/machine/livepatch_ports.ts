@@ -10,7 +10,7 @@ import { Livepatch } from '../livepatch/core.ts';
 import type { Sched } from '../sched/core.ts';
 import type { Workqueue } from '../sched/workqueue.ts';
 import type { Modules } from './modules.ts';
-import type { Traces } from './traces.ts';
+import type { Traces } from './truth/traces.ts';
 
 export interface LivepatchParts {
   readonly core: KernelCore;

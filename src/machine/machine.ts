@@ -1,11 +1,11 @@
 // A machine: memory, CPUs and the kernel model, put together, and the loop that runs them.
 // The one place that knows all subsystems; none of them knows it.
 
+import type { UnicornEngine } from '../arch/x86_64/unicorn/unicorn.ts';
 import { Bundles } from '../bundle/core.ts';
 import { FileSystem } from '../fs/filesystem.ts';
 import { Ftrace } from '../ftrace/ftrace.ts';
 import { type Addr, lo32 } from '../guest/addr.ts';
-import type { UnicornEngine } from '../guest/unicorn.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { BUILT_IN, type KernelDescription } from '../kernel/description.ts';
 import { Kobjects } from '../kernel/kobject.ts';
@@ -32,33 +32,33 @@ import { Timers } from '../sched/timer.ts';
 import { defineWait } from '../sched/wait.ts';
 import { Workqueue } from '../sched/workqueue.ts';
 import { OrcLookup } from '../unwind/orc_lookup.ts';
-import { hostStubs, idleWoken, userPrograms } from './boot.ts';
-import { type Check, checksMade } from './checks.ts';
+import { hostStubs, idleWoken, userPrograms } from './boot/boot.ts';
+import { makeCore, makeMemory } from './boot/hardware.ts';
+import { type KernelImage, loadKernelImage } from './boot/image.ts';
+import { startCpu } from './boot/start_cpu.ts';
 import { makeControlFiles } from './control_files.ts';
-import { Executor } from './executor.ts';
-import { makeCore, makeMemory } from './hardware.ts';
-import { HostCallDispatch } from './hostcall_dispatch.ts';
-import { type KernelImage, loadKernelImage } from './image.ts';
+import { Executor } from './cpu/executor.ts';
+import { HostCallDispatch } from './cpu/hostcall_dispatch.ts';
+import { RunLoop } from './cpu/run_loop.ts';
+import { ShadowExecutor } from './cpu/shadow_exec.ts';
+import { Smp } from './cpu/smp.ts';
+import { TextGuard } from './cpu/text_guard.ts';
 import { makeLivepatch } from './livepatch_ports.ts';
 import { MachineError } from './machine_error.ts';
 import { Modules } from './modules.ts';
-import { Oops } from './oops.ts';
 import { completeOptions, IMAGES, type MachineOptions, UNWINDERS } from './options.ts';
 import { peekSysfs } from './peek_sysfs.ts';
 import { Rcu } from './rcu.ts';
-import { RunLoop } from './run_loop.ts';
-import { ShadowExecutor } from './shadow_exec.ts';
-import { Smp } from './smp.ts';
-import { startCpu } from './start_cpu.ts';
-import { printTainted } from './tainted.ts';
-import { TextGuard } from './text_guard.ts';
-import { Traces } from './traces.ts';
-import { TransitionTruth } from './transition_truth.ts';
-import { trapPorts } from './trap_ports.ts';
-import { Traps } from './traps.ts';
+import { Oops } from './traps/oops.ts';
+import { printTainted } from './traps/tainted.ts';
+import { trapPorts } from './traps/trap_ports.ts';
+import { Traps } from './traps/traps.ts';
+import { Watchdog } from './traps/watchdog.ts';
+import { type Check, checksMade } from './truth/checks.ts';
+import { Traces } from './truth/traces.ts';
+import { TransitionTruth } from './truth/transition_truth.ts';
+import { VersionTruth } from './truth/version_truth.ts';
 import { UserTasks } from './user_tasks.ts';
-import { VersionTruth } from './version_truth.ts';
-import { Watchdog } from './watchdog.ts';
 
 export type { MachineOptions };
 
@@ -351,7 +351,7 @@ export class Machine {
     this.fs.addFile(path, bytes);
   }
 
-  /** Starts a program of asm/user as a user task, as a shell would. @throws MachineError for an unknown one. */
+  /** Starts a program of asm/x86_64/user as a user task, as a shell would. @throws MachineError for an unknown one. */
   spawn(program: string, args: readonly string[] = [], options: { comm?: string } = {}): TaskStruct {
     return this.users.spawn(program, args, options.comm ?? program);
   }

@@ -1,7 +1,7 @@
 // What a machine can be made with.
 
 import type { UnwinderKind } from '../unwind/stacktrace.ts';
-import type { ImageFlavour } from './image.ts';
+import type { ImageFlavour } from './boot/image.ts';
 import { checkedOptions } from './option_table.ts';
 
 export interface MachineOptions {

@@ -1,4 +1,4 @@
-// What programs of user tasks there are (asm/user), and what arguments each takes: who starts one that would read what
+// What programs of user tasks there are (asm/x86_64/user), and what arguments each takes: who starts one that would read what
 // is not there is told so before. A test holds the table to the image.
 
 import { nearest } from '../kernel/nearest.ts';

@@ -7,7 +7,7 @@ import { CONSTANTS } from '../kernel/layout.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { Sched } from '../sched/core.ts';
 import { TICK_NS, type Timers } from '../sched/timer.ts';
-import type { Cpu } from './cpu.ts';
+import type { Cpu } from './cpu/cpu.ts';
 
 const { HARDIRQ_OFFSET, PREEMPT_NEED_RESCHED } = CONSTANTS;
 

@@ -1,4 +1,4 @@
-// User tasks as seen from outside the machine: the programs of asm/user, started as a shell would, and what became of
+// User tasks as seen from outside the machine: the programs of asm/x86_64/user, started as a shell would, and what became of
 // them, kept when their task_struct is gone.
 
 import type { FileSystem } from '../fs/filesystem.ts';

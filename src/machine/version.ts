@@ -4,7 +4,7 @@
 import { type Addr, lo32 } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import type { KlpFunc } from '../livepatch/structs.ts';
-import { partsOf } from './function_parts.ts';
+import { partsOf } from './truth/function_parts.ts';
 
 /** Low halves of addresses. */
 export interface Version {

@@ -1,5 +1,5 @@
 // The functions of the heap that guest code calls, by name. Mirrors mm/slab_common.c, mm/util.c, mm/vmalloc.c,
-// lib/kasprintf.c; asm/mm.s has their stubs.
+// lib/kasprintf.c; asm/x86_64/mm.s has their stubs.
 
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostFunction } from '../guest/hostcall.ts';

@@ -6,7 +6,7 @@
 // Invariant: runs before the text is executable, so a plain write is enough (text_poke_early).
 
 import { type Addr, hex } from '../guest/addr.ts';
-import { fillNops, NOPS } from '../isa/asm/nops.ts';
+import { fillNops, NOPS } from '../isa/nops.ts';
 import type { CpuFeatures } from './cpu_features.ts';
 
 /** The bytes of a module that is being loaded. GuestMemory is one. */

@@ -5,7 +5,7 @@
 // Invariant: tables of symbols and relocations are columns, not objects: a large module has
 // hundreds of thousands of rows.
 
-import type { AsmImage } from '../isa/assembler.ts';
+import type { AsmImage } from '../asm/assembler.ts';
 
 export const SYM_NOTYPE = 0;
 export const SYM_OBJECT = 1;

@@ -4,6 +4,7 @@
 // Invariant: every byte of a section is covered; what nothing reaches is undefined, and a
 // terminator ends each section.
 
+import type { AsmImage } from '../asm/assembler.ts';
 import {
   ORC_REG_BP,
   ORC_REG_BP_INDIRECT,
@@ -18,7 +19,6 @@ import {
   type OrcTable,
   packOrcFlags,
 } from '../elf/orc.ts';
-import type { AsmImage } from '../isa/assembler.ts';
 import { addAlternatives } from './alternatives.ts';
 import {
   BP,

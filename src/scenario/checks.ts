@@ -1,6 +1,6 @@
 // Does what the scenario expects hold, and if not, what was seen instead? One function a kind of check.
 
-import { holeText } from '../machine/hole_text.ts';
+import { holeText } from '../machine/truth/hole_text.ts';
 import { exitText } from './exit_text.ts';
 import type { Hole, TransitionFacts } from './recorder.ts';
 import type { Check, CheckBase, CheckBody, LocatedPattern } from './scenario.ts';

@@ -1,7 +1,7 @@
 // What fails a run although no check looks for it: a task in replaced code that a transition passed over, an oops. A
 // scenario that is about it has a check that says so.
 
-import { holeText } from '../machine/hole_text.ts';
+import { holeText } from '../machine/truth/hole_text.ts';
 import { type Failure, holeFits } from './checks.ts';
 import type { Hole, Oops } from './recorder.ts';
 import type { MachineFailure } from './report.ts';

@@ -17,7 +17,7 @@ const { ECHILD, ESRCH, EINVAL, EFAULT, TASK_INTERRUPTIBLE, TASK_RUNNING, EXIT_ZO
   CONSTANTS;
 const ERESTARTSYS = 512;
 const WNOHANG = 1n;
-/** do_wait_children: the caller sleeps and asks again (asm/exit.s). */
+/** do_wait_children: the caller sleeps and asks again (asm/x86_64/exit.s). */
 const WAIT_SLEEP = -1000;
 const SIGKILL = 9;
 

@@ -1,4 +1,4 @@
-// What the guest's own wait queues (asm/wait.s) need of the scheduler. Mirrors try_to_wake_up() of
+// What the guest's own wait queues (asm/x86_64/wait.s) need of the scheduler. Mirrors try_to_wake_up() of
 // kernel/sched/core.c.
 
 import type { KernelCore } from '../kernel/core.ts';

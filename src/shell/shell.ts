@@ -4,8 +4,8 @@
 
 import { KernelError } from '../kernel/errno.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
-import { holeLine } from '../machine/hole_text.ts';
 import type { Machine } from '../machine/machine.ts';
+import { holeLine } from '../machine/truth/hole_text.ts';
 import type { ShellContext } from './command.ts';
 import { commandTable, helpText } from './commands/index.ts';
 import { errnoText } from './errno_text.ts';

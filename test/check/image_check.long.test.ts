@@ -9,7 +9,7 @@ import { LiveTally } from '../../src/check/live_tally.ts';
 import type { ObjectCheck } from '../../src/check/ports.ts';
 import { bootWithModules, Stepper } from '../../src/check/stepper.ts';
 import { lo32 } from '../../src/guest/addr.ts';
-import { type KernelImage, loadKernelImage } from '../../src/machine/image.ts';
+import { type KernelImage, loadKernelImage } from '../../src/machine/boot/image.ts';
 
 let image: KernelImage;
 let repair = (): void => {};

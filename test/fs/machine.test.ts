@@ -3,9 +3,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { assembleSnippet } from '../../src/asm/assembler.ts';
 import { type Addr, MODULES_VADDR } from '../../src/guest/addr.ts';
 import { PROT_EXEC, PROT_READ } from '../../src/guest/memory.ts';
-import { assembleSnippet } from '../../src/isa/assembler.ts';
 import { CONSTANTS } from '../../src/kernel/layout.ts';
 import { Machine } from '../../src/machine/machine.ts';
 
@@ -102,7 +102,7 @@ describe('the unwinder', () => {
   });
 });
 
-/** Functions of asm/fs and asm/lib.s on the way of a read. */
+/** Functions of asm/fs and asm/x86_64/lib.s on the way of a read. */
 const IN_FS =
   /^(__x64_sys_(open|read|write|close)|do_sys_open|do_filp_open|do_dentry_open|path_openat|getname|fd_install|close_fd|fput|__fput|filp_close|__fdget|ksys_|vfs_|seq_|single_|traverse|proc_|cmdline_|meminfo_|version_|show_val|_copy_|iov_iter|strlen|rw_verify|tty_|fault_in|unuse_pde|get_unused)/;
 

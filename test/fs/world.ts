@@ -1,13 +1,13 @@
 // The guest kernel's image on a CPU, with one task and no scheduler: its functions are called one by one.
 // A system call is made as do_syscall_64 makes it, with a struct pt_regs.
 
+import { UnicornEngine } from '../../src/arch/x86_64/unicorn/unicorn.ts';
 import { FileSystem, type FileSystemOptions } from '../../src/fs/filesystem.ts';
 import type { Addr } from '../../src/guest/addr.ts';
 import { VMALLOC_START } from '../../src/guest/addr.ts';
 import { REG } from '../../src/guest/engine.ts';
 import { HostFunctions } from '../../src/guest/hostcall.ts';
 import { GuestMemory, PROT_EXEC, PROT_READ, PROT_WRITE, USER_STACK_BASE } from '../../src/guest/memory.ts';
-import { UnicornEngine } from '../../src/guest/unicorn.ts';
 import type { KernelCore } from '../../src/kernel/core.ts';
 import { BUILT_IN } from '../../src/kernel/description.ts';
 import { EventLog } from '../../src/kernel/events.ts';
@@ -20,10 +20,10 @@ import { SeededRandom } from '../../src/kernel/random.ts';
 import { Slab } from '../../src/kernel/slab.ts';
 import { Sysfs } from '../../src/kernel/sysfs.ts';
 import { TaskStruct, TaskTable } from '../../src/kernel/task_struct.ts';
-import { hostStubs, imageSymbols, loadGdt, mapImage, percpuTemplate } from '../../src/machine/boot.ts';
-import { Cpu } from '../../src/machine/cpu.ts';
-import { HostCallDispatch } from '../../src/machine/hostcall_dispatch.ts';
-import { type KernelImage, loadKernelImage } from '../../src/machine/image.ts';
+import { hostStubs, imageSymbols, loadGdt, mapImage, percpuTemplate } from '../../src/machine/boot/boot.ts';
+import { type KernelImage, loadKernelImage } from '../../src/machine/boot/image.ts';
+import { Cpu } from '../../src/machine/cpu/cpu.ts';
+import { HostCallDispatch } from '../../src/machine/cpu/hostcall_dispatch.ts';
 import { defineMm } from '../../src/mm/mm.ts';
 
 const NOP5 = Uint8Array.of(0x0f, 0x1f, 0x44, 0, 0);

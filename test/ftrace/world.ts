@@ -3,13 +3,13 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { type AsmImage, assembleImage } from '../../src/asm/assembler.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { undefinedSymbols } from '../../src/elf/module_object.ts';
 import { Ftrace } from '../../src/ftrace/ftrace.ts';
 import type { Addr } from '../../src/guest/addr.ts';
 import { type HostCall, HostFunctions, type HostGenerator } from '../../src/guest/hostcall.ts';
 import { GuestMemory, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../src/guest/memory.ts';
-import { type AsmImage, assembleImage } from '../../src/isa/assembler.ts';
 import type { KernelCore } from '../../src/kernel/core.ts';
 import { BUILT_IN } from '../../src/kernel/description.ts';
 import { EventLog, type KernelEvent } from '../../src/kernel/events.ts';

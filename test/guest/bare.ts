@@ -1,8 +1,10 @@
 // The CPU port and memory with nothing else: a page of text, a page of data, a stack, a GDT.
 
+import { GDT } from '../../src/arch/x86_64/gdt.ts';
+import { UnicornEngine } from '../../src/arch/x86_64/unicorn/unicorn.ts';
+import { assembleSnippet } from '../../src/asm/assembler.ts';
 import { VMALLOC_START } from '../../src/guest/addr.ts';
 import { type CpuContext, REG, type RegName, type Stop } from '../../src/guest/engine.ts';
-import { GDT } from '../../src/guest/gdt.ts';
 import {
   GuestMemory,
   PAGE_SIZE,
@@ -12,8 +14,6 @@ import {
   USER_STACK_BASE,
   USER_TEXT_BASE,
 } from '../../src/guest/memory.ts';
-import { UnicornEngine } from '../../src/guest/unicorn.ts';
-import { assembleSnippet } from '../../src/isa/assembler.ts';
 
 export const TEXT = 0xffffffff81000000n;
 export const RODATA = TEXT + 0x2000n;

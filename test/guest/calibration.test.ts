@@ -1,7 +1,7 @@
 // What is found out about a library is the same each time, and is state of the CPU only.
 
 import { expect, it } from 'vitest';
-import { chooseUnicorn, tryUnicorn } from '../../src/guest/unicorn_choice.ts';
+import { chooseUnicorn, tryUnicorn } from '../../src/arch/x86_64/unicorn/unicorn_choice.ts';
 import { describeEachLibrary } from './libraries.ts';
 
 describeEachLibrary('calibration', () => {

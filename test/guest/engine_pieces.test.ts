@@ -1,11 +1,11 @@
 // The module area as the engine has it: pieces that are mapped when they are touched, and few at once.
 
 import { describe, expect, it } from 'vitest';
+import { EnginePieces } from '../../src/arch/x86_64/unicorn/engine_pieces.ts';
+import { UnicornEngine } from '../../src/arch/x86_64/unicorn/unicorn.ts';
 import { MODULES_VADDR } from '../../src/guest/addr.ts';
 import { REG } from '../../src/guest/engine.ts';
-import { EnginePieces } from '../../src/guest/engine_pieces.ts';
 import { PAGE_SIZE, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../src/guest/memory.ts';
-import { UnicornEngine } from '../../src/guest/unicorn.ts';
 import { Bare, DATA } from './bare.ts';
 
 const RX = PROT_READ | PROT_EXEC;

@@ -3,8 +3,8 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, it } from 'vitest';
-import { chooseUnicorn, tryUnicorn } from '../../src/guest/unicorn_choice.ts';
-import { packageRoot } from '../../src/guest/unicorn_library.ts';
+import { chooseUnicorn, tryUnicorn } from '../../src/arch/x86_64/unicorn/unicorn_choice.ts';
+import { packageRoot } from '../../src/guest/package_root.ts';
 
 /** One folder a release, with the library of its Debian package. */
 const FETCHED = join(packageRoot(), '.cache/unicorns');

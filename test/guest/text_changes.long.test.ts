@@ -8,7 +8,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { MODULES_VADDR } from '../../src/guest/addr.ts';
 import { type CpuContext, REG } from '../../src/guest/engine.ts';
 import { PAGE_SIZE, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../src/guest/memory.ts';
-import { packageRoot } from '../../src/guest/unicorn_library.ts';
+import { packageRoot } from '../../src/guest/package_root.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import { Bare, DATA, TEXT } from './bare.ts';
 import { describeEachLibrary } from './libraries.ts';

@@ -1,7 +1,7 @@
 import { deserialize, serialize } from 'node:v8';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type AsmImage, type AsmOptions, assembleImage, assembleSnippet } from '../../src/isa/assembler.ts';
+import { type AsmImage, type AsmOptions, assembleImage, assembleSnippet } from '../../src/asm/assembler.ts';
 
 const TEXT = 0xffffffff81000000n;
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { AsmError, assembleImage } from '../../src/isa/assembler.ts';
+import { AsmError, assembleImage } from '../../src/asm/assembler.ts';
 
 async function errorOf(text: string): Promise<AsmError> {
   try {

@@ -2,8 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import * as iced from 'iced-x86';
 import { describe, expect, test } from 'vitest';
+import { assembleSnippet } from '../../src/asm/assembler.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
-import { assembleSnippet } from '../../src/isa/assembler.ts';
 import {
   blockLength,
   decodeAt,

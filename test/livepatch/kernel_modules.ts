@@ -17,7 +17,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { packageRoot } from '../../src/guest/unicorn_library.ts';
+import { packageRoot } from '../../src/guest/package_root.ts';
 
 /** A tarball of the package linux-source-6.1, or a directory that holds what is in it. */
 const TARBALL = '/usr/src/linux-source-6.1.tar.xz';

@@ -1,4 +1,4 @@
-// Shadow variables are guest code over guest memory: asm/shadow.s, called here as a module calls it.
+// Shadow variables are guest code over guest memory: asm/x86_64/shadow.s, called here as a module calls it.
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { negErrno } from '../../src/kernel/core.ts';

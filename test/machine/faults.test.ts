@@ -7,7 +7,7 @@ import { GuestMemoryError } from '../../src/guest/memory.ts';
 import { LAYOUT } from '../../src/kernel/layout.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import { Machine } from '../../src/machine/machine.ts';
-import { GuestPanic } from '../../src/machine/oops.ts';
+import { GuestPanic } from '../../src/machine/traps/oops.ts';
 import {
   ACCEPTED,
   alignCode,

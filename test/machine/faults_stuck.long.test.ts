@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import { Machine } from '../../src/machine/machine.ts';
-import { GuestPanic } from '../../src/machine/oops.ts';
+import { GuestPanic } from '../../src/machine/traps/oops.ts';
 import {
   alignCode,
   type CompareOptions,

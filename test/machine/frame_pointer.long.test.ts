@@ -7,12 +7,12 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { count, Stepper } from '../../src/check/stepper.ts';
 import { lo32 } from '../../src/guest/addr.ts';
 import { REG } from '../../src/guest/engine.ts';
-import { packageRoot } from '../../src/guest/unicorn_library.ts';
+import { packageRoot } from '../../src/guest/package_root.ts';
 import { LAYOUT } from '../../src/kernel/layout.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
-import type { Cpu } from '../../src/machine/cpu.ts';
+import type { Cpu } from '../../src/machine/cpu/cpu.ts';
 import { Machine, type MachineOptions } from '../../src/machine/machine.ts';
-import { GroundTruthError } from '../../src/machine/traces.ts';
+import { GroundTruthError } from '../../src/machine/truth/traces.ts';
 import type { ShadowStacks } from '../../src/unwind/shadow.ts';
 import { MAX_STACK_ENTRIES } from '../../src/unwind/stacktrace.ts';
 

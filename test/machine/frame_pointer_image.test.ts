@@ -11,8 +11,8 @@ import {
 } from '../../src/elf/orc.ts';
 import { lo32 } from '../../src/guest/addr.ts';
 import { decodeAt, FLOW_CALL, FLOW_CALL_INDIRECT } from '../../src/isa/decoder.ts';
-import { hostStubs } from '../../src/machine/boot.ts';
-import { type KernelImage, loadKernelImage } from '../../src/machine/image.ts';
+import { hostStubs } from '../../src/machine/boot/boot.ts';
+import { type KernelImage, loadKernelImage } from '../../src/machine/boot/image.ts';
 import { OrcLookup } from '../../src/unwind/orc_lookup.ts';
 
 /** Their frames are those of the function that called them, and of the one above it: not made of one push. */

@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import type { KernelCore } from '../../src/kernel/core.ts';
 import { Kallsyms } from '../../src/kernel/kallsyms.ts';
-import { partsOf } from '../../src/machine/function_parts.ts';
+import { partsOf } from '../../src/machine/truth/function_parts.ts';
 
 const BASE = 0xffffffffc0200000n;
 

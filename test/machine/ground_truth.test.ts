@@ -6,7 +6,7 @@ import { bootWithModules } from '../../src/check/stepper.ts';
 import { lo32 } from '../../src/guest/addr.ts';
 import { CONSTANTS } from '../../src/kernel/layout.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
-import { loadKernelImage } from '../../src/machine/image.ts';
+import { loadKernelImage } from '../../src/machine/boot/image.ts';
 import type { Machine, MachineOptions } from '../../src/machine/machine.ts';
 
 const MS = 1e6;

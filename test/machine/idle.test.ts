@@ -1,7 +1,7 @@
 // A CPU on its way into hlt while a task is started: it must not halt over it.
 
 import { describe, expect, it } from 'vitest';
-import type { Cpu } from '../../src/machine/cpu.ts';
+import type { Cpu } from '../../src/machine/cpu/cpu.ts';
 import { Machine } from '../../src/machine/machine.ts';
 
 const MS = 1e6;

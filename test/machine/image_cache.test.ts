@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { cachedImage, type KernelImage, readCachedImage } from '../../src/machine/image.ts';
+import { cachedImage, type KernelImage, readCachedImage } from '../../src/machine/boot/image.ts';
 
 let folder: string;
 let image: KernelImage;

@@ -2,9 +2,9 @@
 
 import koffi from 'koffi';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { UnicornEngine } from '../../src/guest/unicorn.ts';
-import type { Lib } from '../../src/guest/unicorn_api.ts';
-import { chooseUnicorn } from '../../src/guest/unicorn_choice.ts';
+import { UnicornEngine } from '../../src/arch/x86_64/unicorn/unicorn.ts';
+import type { Lib } from '../../src/arch/x86_64/unicorn/unicorn_api.ts';
+import { chooseUnicorn } from '../../src/arch/x86_64/unicorn/unicorn_choice.ts';
 import { Machine } from '../../src/machine/machine.ts';
 
 const PAIRS = [

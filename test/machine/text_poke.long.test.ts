@@ -4,7 +4,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { bootWithModules, Stepper } from '../../src/check/stepper.ts';
 import type { KernelEvent } from '../../src/kernel/events.ts';
-import type { Cpu } from '../../src/machine/cpu.ts';
+import type { Cpu } from '../../src/machine/cpu/cpu.ts';
 import type { Machine } from '../../src/machine/machine.ts';
 
 type Step = Extract<KernelEvent, { type: 'poke' }>['step'];

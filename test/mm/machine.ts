@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { packageRoot } from '../../src/guest/unicorn_library.ts';
+import { packageRoot } from '../../src/guest/package_root.ts';
 import type { KernelEvent } from '../../src/kernel/events.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import { Machine, type MachineOptions } from '../../src/machine/machine.ts';

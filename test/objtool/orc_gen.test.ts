@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { type AsmImage, assembleImage } from '../../src/asm/assembler.ts';
 import { formatOrcEntry, type OrcTable, unpackOrcEntry } from '../../src/elf/orc.ts';
-import { type AsmImage, assembleImage } from '../../src/isa/assembler.ts';
 import { disassemble } from '../../src/isa/disassembler.ts';
 import { generateOrc } from '../../src/objtool/orc_gen.ts';
 

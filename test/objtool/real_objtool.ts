@@ -5,6 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { AsmImage, AsmSection, UnwindHint } from '../../src/asm/assembler.ts';
 import {
   ORC_REG_BP,
   ORC_REG_DI,
@@ -16,7 +17,6 @@ import {
   type OrcTable,
   sortOrcTable,
 } from '../../src/elf/orc.ts';
-import type { AsmImage, AsmSection, UnwindHint } from '../../src/isa/assembler.ts';
 import { decodeAt, FLOW_CALL, FLOW_JCC, FLOW_JMP } from '../../src/isa/decoder.ts';
 
 export const OBJTOOL = '/usr/lib/linux-kbuild-6.1/tools/objtool/objtool';

@@ -3,9 +3,9 @@
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { assembleImage } from '../../src/asm/assembler.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { type OrcTable, unpackOrcEntry } from '../../src/elf/orc.ts';
-import { assembleImage } from '../../src/isa/assembler.ts';
 import { diffOrc } from '../../src/objtool/diff.ts';
 import { inputFromElf } from '../../src/objtool/elf_input.ts';
 import { readOrc } from '../../src/objtool/orc_format_of.ts';

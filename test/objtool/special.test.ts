@@ -1,8 +1,8 @@
 // What special sections and symbols add to the code, each by itself, on inputs made by hand.
 
 import { describe, expect, test } from 'vitest';
+import { assembleImage } from '../../src/asm/assembler.ts';
 import { formatOrcEntry } from '../../src/elf/orc.ts';
-import { assembleImage } from '../../src/isa/assembler.ts';
 import {
   BIND_GLOBAL,
   BIND_LOCAL,

@@ -14,7 +14,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { chooseUnicorn } from '../../src/guest/unicorn_choice.ts';
+import { chooseUnicorn } from '../../src/arch/x86_64/unicorn/unicorn_choice.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 /** What a checkout has that is not in the repository. */

@@ -10,7 +10,7 @@ import {
   UNICORN_WAYS,
   unicornCandidates,
   unicornMissingMessage,
-} from '../../src/guest/unicorn_library.ts';
+} from '../../src/arch/x86_64/unicorn/unicorn_library.ts';
 
 let root: string;
 let commands: string[];

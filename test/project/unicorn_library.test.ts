@@ -2,8 +2,9 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { chooseUnicorn, firstThatFits, tryUnicorn } from '../../src/guest/unicorn_choice.ts';
-import { packageRoot, UnicornNotFoundError, unicornCandidates } from '../../src/guest/unicorn_library.ts';
+import { chooseUnicorn, firstThatFits, tryUnicorn } from '../../src/arch/x86_64/unicorn/unicorn_choice.ts';
+import { UnicornNotFoundError, unicornCandidates } from '../../src/arch/x86_64/unicorn/unicorn_library.ts';
+import { packageRoot } from '../../src/guest/package_root.ts';
 
 let dir: string;
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Stepper } from '../../src/check/stepper.ts';
 import type { Addr } from '../../src/guest/addr.ts';
-import { packageRoot } from '../../src/guest/unicorn_library.ts';
+import { packageRoot } from '../../src/guest/package_root.ts';
 import { LAYOUT } from '../../src/kernel/layout.ts';
 import { TICK_NS } from '../../src/sched/timer.ts';
 import { MS, World } from './world.ts';

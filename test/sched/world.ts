@@ -1,8 +1,8 @@
 // A machine that also runs code of a test: kernel functions in the module range, user programs.
 
+import { assembleSnippet } from '../../src/asm/assembler.ts';
 import type { Addr } from '../../src/guest/addr.ts';
 import { PAGE_SIZE, PROT_EXEC, PROT_READ } from '../../src/guest/memory.ts';
-import { assembleSnippet } from '../../src/isa/assembler.ts';
 import type { KernelEvent } from '../../src/kernel/events.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import { Machine, type MachineOptions } from '../../src/machine/machine.ts';

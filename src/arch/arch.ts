@@ -1,0 +1,11 @@
+// What a port supplies: everything that klpemu knows of an instruction set and of how a kernel uses it. Types only;
+// docs/porting.md says what each member must guarantee. Mirrors the seam between kernel/ and arch/, and objtool's arch.h.
+//
+// Invariant: outside of a port's own folder nothing names a register, an opcode, an offset in pt_regs or a constant
+// of the architecture; whatever is needed of them is asked of the Arch that the machine's core holds.
+
+/** One port. Members are grouped by who asks for them, in the order in which a porter needs them. */
+export interface Arch {
+  /** As uname -m prints it. */
+  readonly name: string;
+}

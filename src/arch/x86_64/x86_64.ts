@@ -1,0 +1,7 @@
+// The port to x86_64: the one implementation of Arch. Mirrors arch/x86.
+
+import type { Arch } from '../arch.ts';
+
+export const X86_64: Arch = {
+  name: 'x86_64',
+};

@@ -1,0 +1,158 @@
+// From an image to memory that a CPU can execute: sections, symbols, per-CPU areas, the GDT.
+// Mirrors what arch/x86/kernel/head_64.S, setup_percpu.c and kallsyms set up before start_kernel().
+
+import { GDT } from '../../arch/x86_64/gdt.ts';
+import type { AsmImage, AsmSymbol } from '../../asm/assembler.ts';
+import type { Addr } from '../../guest/addr.ts';
+import type { Engine } from '../../guest/engine.ts';
+import {
+  type GuestMemory,
+  PAGE_SIZE,
+  PROT_EXEC,
+  PROT_READ,
+  PROT_WRITE,
+  USER_STACK_BASE,
+  USER_STACK_SLOT,
+} from '../../guest/memory.ts';
+import { Kallsyms, type KernelSymbol } from '../../kernel/kallsyms.ts';
+
+const PROTECTION: Readonly<Record<string, number>> = {
+  '.text': PROT_READ | PROT_EXEC,
+  '.rodata': PROT_READ,
+  '.data': PROT_READ | PROT_WRITE,
+  '.bss': PROT_READ | PROT_WRITE,
+  '.user.text': PROT_READ | PROT_EXEC,
+  '.user.data': PROT_READ | PROT_WRITE,
+};
+const PERCPU = '.data..percpu';
+/** e8 rel32 */
+const FENTRY_SIZE = 5;
+
+/** Maps the image's sections with their protections, and the user stacks. */
+export function mapImage(mem: GuestMemory, image: AsmImage): void {
+  for (const { name, addr, size, bytes } of image.sections) {
+    if (name === PERCPU || size === 0) continue;
+    const pages = Math.ceil(size / PAGE_SIZE) * PAGE_SIZE;
+    mem.map(addr, pages, PROTECTION[name]);
+    if (bytes.length > 0) mem.pokeText(addr, bytes);
+  }
+  mem.map(USER_STACK_BASE, mem.geometry.stacks * USER_STACK_SLOT, PROT_READ | PROT_WRITE);
+}
+
+/** nm letters: capital for global symbols. */
+function letter(symbol: AsmSymbol): string {
+  const base =
+    symbol.section === '.text'
+      ? 't'
+      : symbol.section === '.rodata'
+        ? 'r'
+        : symbol.section === '.bss'
+          ? 'b'
+          : 'd';
+  return symbol.global ? base.toUpperCase() : base;
+}
+
+/** Symbols of the kernel's part of the image, and what it exports to modules. */
+export function imageSymbols(image: AsmImage): Kallsyms {
+  const kallsyms = new Kallsyms();
+  // A ud2 has a label for the sake of its entry in a bug table (asm/x86_64/bug.inc); the kernel knows no such symbol.
+  const inKernel = (s: AsmSymbol) => !s.section.startsWith('.user') && s.section !== PERCPU;
+  const kernel = image.symbols.filter((s) => inKernel(s) && !s.name.startsWith('__bug_at_'));
+  kallsyms.add(undefined, sizedByNext(image, kernel));
+  const byName = new Map(image.symbols.filter((s) => s.global).map((s) => [s.name, s]));
+  for (const { name, gpl } of image.exports) {
+    const symbol = byName.get(name);
+    if (symbol) kallsyms.addExport(name, { addr: symbol.addr, gpl });
+  }
+  return kallsyms;
+}
+
+/** As kallsyms has it: a symbol reaches to the next address that has one, or to the end of its section. */
+function sizedByNext(image: AsmImage, symbols: readonly AsmSymbol[]): KernelSymbol[] {
+  return image.sections.flatMap((section) => {
+    const own = symbols.filter((s) => s.section === section.name);
+    const starts = [...new Set(own.map((s) => s.addr))].sort((a, b) => (a < b ? -1 : 1));
+    const end = new Map(
+      starts.map((addr, i) => [addr, starts[i + 1] ?? section.addr + BigInt(section.size)]),
+    );
+    return own.map((s) => ({
+      name: s.name,
+      addr: s.addr,
+      size: Number((end.get(s.addr) as Addr) - s.addr),
+      type: letter(s),
+    }));
+  });
+}
+
+/** Template and symbols of the per-CPU area. */
+export function percpuTemplate(image: AsmImage): { bytes: Uint8Array; symbols: Map<string, Addr> } {
+  const section = image.sections.find((s) => s.name === PERCPU);
+  const symbols = image.symbols.filter((s) => s.section === PERCPU);
+  return {
+    bytes: section?.bytes ?? new Uint8Array(),
+    symbols: new Map(symbols.map((s) => [s.name, s.addr])),
+  };
+}
+
+/** setup_per_cpu_areas(), and the masks of CPUs: what guest code goes by for other CPUs' copies. */
+export function publishCpus(mem: GuestMemory, symbols: Kallsyms, base: readonly Addr[]): void {
+  mem.writeU32(symbols.require('nr_cpu_ids'), base.length);
+  const offsets = symbols.require('__per_cpu_offset');
+  const masks = ['possible', 'present', 'online'].map((name) => symbols.require(`__cpu_${name}_mask`));
+  for (const [id, area] of base.entries()) {
+    mem.writeU64(offsets + BigInt(8 * id), area);
+    for (const mask of masks) {
+      const byte = mask + BigInt(id >> 3);
+      mem.writeU8(byte, mem.readU8(byte) | (1 << (id & 7)));
+    }
+  }
+}
+
+/** Entry points of user programs, by name. */
+export function userPrograms(image: AsmImage): Map<string, Addr> {
+  const programs = image.symbols.filter((s) => s.section === '.user.text' && s.type === 'code');
+  return new Map(programs.map((s) => [s.name, s.addr]));
+}
+
+/** Writes the GDT and loads it. */
+export function loadGdt(mem: GuestMemory, engine: Engine, gdt: Addr): void {
+  GDT.forEach((entry, i) => {
+    mem.writeU64(gdt + BigInt(8 * i), entry);
+  });
+  engine.loadSegments(gdt, 8 * GDT.length - 1);
+}
+
+/** Address behind the hlt of the idle loop (sti; hlt in default_idle): where a CPU without work stands. */
+export function idleWoken(image: AsmImage): Addr {
+  const idle = image.symbols.find((s) => s.name === 'default_idle');
+  const text = image.sections.find((s) => s.name === '.text');
+  if (idle && text) {
+    const from = Number(idle.addr - text.addr);
+    // Not in the fentry call: its displacement may be any bytes.
+    for (let at = from + FENTRY_SIZE; at < from + idle.size; at++) {
+      if (text.bytes[at] === 0xfb && text.bytes[at + 1] === 0xf4) return text.addr + BigInt(at + 2);
+    }
+  }
+  throw new Error('the guest kernel image has no idle loop');
+}
+
+/** hlt; sub $8,%rsp; call rel32: how a host function's body begins (HOST_BODY in asm/x86_64/host.inc). */
+const HOST_BODY = [0xf4, 0x48, 0x83, 0xec, 0x08, 0xe8];
+/** push %rbp; mov %rsp,%rbp: before it, in an image with frame pointers (FRAME_BEGIN in asm/x86_64/frame.inc). */
+const FRAME_BEGIN = [0x55, 0x48, 0x89, 0xe5];
+
+/** The hlt of every host function's stub, by name; behind the fentry site and the frame where they are. */
+export function hostStubs(image: AsmImage): Map<string, Addr> {
+  const text = image.sections.find((s) => s.name === '.text');
+  const stubs = new Map<string, Addr>();
+  if (!text) return stubs;
+  const fentry = new Set(image.fentrySites);
+  for (const { name, addr, section, type } of image.symbols) {
+    if (section !== '.text' || type !== 'func') continue;
+    const has = (bytes: number[], from: number) => bytes.every((byte, i) => text.bytes[from + i] === byte);
+    let at = Number(addr - text.addr) + (fentry.has(addr) ? FENTRY_SIZE : 0);
+    if (has(FRAME_BEGIN, at)) at += FRAME_BEGIN.length;
+    if (has(HOST_BODY, at)) stubs.set(name, text.addr + BigInt(at));
+  }
+  return stubs;
+}

@@ -1,0 +1,121 @@
+// The bottom of a machine: the engine, the memory it shares, and the kernel core over them.
+
+import { UnicornEngine } from '../../arch/x86_64/unicorn/unicorn.ts';
+import { type Addr, MODULES_VADDR } from '../../guest/addr.ts';
+import type { Engine } from '../../guest/engine.ts';
+import { HostFunctions } from '../../guest/hostcall.ts';
+import { GuestMemory, PROT_EXEC } from '../../guest/memory.ts';
+import type { KernelCore } from '../../kernel/core.ts';
+import { EventLog } from '../../kernel/events.ts';
+import { FaultInject } from '../../kernel/fault_inject.ts';
+import { PerCpu } from '../../kernel/percpu.ts';
+import { Printk } from '../../kernel/printk.ts';
+import { SeededRandom } from '../../kernel/random.ts';
+import { Slab } from '../../kernel/slab.ts';
+import { type TaskStruct, TaskTable } from '../../kernel/task_struct.ts';
+import { FIRST_MODULE } from '../../module/module_alloc.ts';
+import type { Smp } from '../cpu/smp.ts';
+import type { MachineOptions } from '../options.ts';
+import { imageSymbols, loadGdt, mapImage, percpuTemplate, publishCpus } from './boot.ts';
+import type { KernelImage } from './image.ts';
+
+/** Who keeps something that was made of guest code. */
+export interface TextListener {
+  /** Some of it was changed or unmapped. */
+  changed?(): void;
+  executable?(base: Addr, size: number): void;
+  /** Unmapped, or not executable any more. */
+  gone?(base: Addr, size: number): void;
+}
+
+/** The engine and the memory that it shares; `listener` is for once there are translations to forget. */
+export function makeMemory(options: Required<MachineOptions>) {
+  let memory: GuestMemory;
+  const engine = new UnicornEngine((addr) => (memory.isMapped(addr) ? memory.readU8(addr) : -1));
+  memory = new GuestMemory(
+    {
+      heap: options.heap,
+      stacks: options.maxTasks + options.cpus + 8,
+      modules: Number(FIRST_MODULE - MODULES_VADDR) + options.moduleArea,
+    },
+    engine.allocate,
+  );
+  memory.attach(engine);
+  const listener = ({ changed, executable, gone }: TextListener) => ({
+    map: engine.map.bind(engine),
+    unmap: (base: Addr, size: number) => {
+      engine.unmap(base, size);
+      gone?.(base, size);
+      changed?.();
+    },
+    protect: (base: Addr, size: number, prot: number) => {
+      engine.protect(base, size, prot);
+      if (prot & PROT_EXEC) executable?.(base, size);
+      else gone?.(base, size);
+    },
+    invalidate: (addr: Addr, size: number) => {
+      engine.invalidate(addr, size);
+      changed?.();
+    },
+  });
+  return { memory, engine, listener };
+}
+
+/**
+ * What all subsystems stand on, over memory into which the image is mapped.
+ * @param curr the task that a CPU's run queue says it executes, for the time before its per-CPU data say it.
+ */
+export function makeCore(
+  image: KernelImage,
+  mem: GuestMemory,
+  engine: Engine,
+  smp: Smp,
+  options: Required<MachineOptions>,
+  curr: (cpu: number) => TaskStruct,
+): KernelCore {
+  mapImage(mem, image.asm);
+  const symbols = imageSymbols(image.asm);
+  loadGdt(mem, engine, symbols.require('gdt_page'));
+  const slab = new Slab(mem);
+  const { bytes, symbols: percpuSymbols } = percpuTemplate(image.asm);
+  const percpu = new PerCpu(mem, slab, bytes, options.cpus, percpuSymbols);
+  publishCpus(mem, symbols, percpu.base);
+  const clock = { now: () => smp.now() };
+  const events = new EventLog(() => ({ t: smp.now(), cpu: smp.current?.id ?? 0 }));
+  const tasks = new TaskTable();
+  const current = (cpu: number): TaskStruct => tasks.byAddr(percpu.readU64('current_task', cpu)) ?? curr(cpu);
+  const printk = new Printk(events, clock.now, options.cpus);
+  const faults = new FaultInject(
+    () => smp.current && current(smp.current.id),
+    (what, task) => {
+      events.emit({ type: 'fault', pid: task?.pid ?? 0, comm: task?.comm ?? '', what });
+      printk.notice('FAULT_INJECTION: forcing a failure.');
+      printk.notice(`name ${what}`);
+    },
+  );
+  slab.fault = (_size, owner) => faults.check('kmalloc', owner) !== 0;
+  const core: KernelCore = {
+    kernel: image.kernel,
+    mem,
+    clock,
+    events,
+    printk,
+    symbols,
+    slab,
+    percpu,
+    tasks,
+    host: new HostFunctions(),
+    random: new SeededRandom(options.seed),
+    faults,
+    cpus: options.cpus,
+    taints: 0,
+    here: () => smp.current?.id ?? 0,
+    current,
+    currentOf: (call) => current(call.cpu),
+    sym: (addr) => symbols.format(addr),
+  };
+  for (const [name, offset] of percpuSymbols) {
+    if (image.asm.exports.some((e) => e.name === name)) symbols.addExport(name, { addr: offset, gpl: false });
+  }
+  return core;
+}

@@ -1,0 +1,161 @@
+// The guest kernel's image: asm/ assembled, with its ORC table, and kept on disk between runs.
+//
+// The cache is keyed by everything the image is made from and has a checksum over all of it, so neither a stale one
+// nor a damaged one is ever used; where it cannot be written the image is assembled anew each time.
+
+import { createHash } from 'node:crypto';
+import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { deserialize, serialize } from 'node:v8';
+import { isMainThread } from 'node:worker_threads';
+import type { AsmImage, AsmSource } from '../../asm/assembler.ts';
+import type { OrcTable } from '../../elf/orc.ts';
+import { packageRoot } from '../../guest/package_root.ts';
+import { BUILT_IN, type KernelDescription } from '../../kernel/description.ts';
+
+/** What is kept on disk. */
+interface Assembled {
+  readonly asm: AsmImage;
+  readonly orc: OrcTable;
+  /** What the ORC generator had to say; empty for a sound image. */
+  readonly warnings: readonly string[];
+}
+
+export interface KernelImage extends Assembled {
+  /** The kernel that it was assembled for. */
+  readonly kernel: KernelDescription;
+}
+
+/** Which unwinder the kernel is configured for: with frame pointers its code keeps one in rbp. */
+export type ImageFlavour = 'orc' | 'frame pointer';
+
+const FLAVOURS: Record<ImageFlavour, Record<string, number>> = {
+  orc: {},
+  'frame pointer': { CONFIG_FRAME_POINTER: 1 },
+};
+
+/** By the kernel, then by flavour. */
+const loaded = new WeakMap<KernelDescription, Map<ImageFlavour, KernelImage>>();
+
+/**
+ * The image, from memory, from the cache, or assembled.
+ * @throws AsmError when a source does not assemble.
+ */
+export async function loadKernelImage(
+  flavour: ImageFlavour = 'orc',
+  kernel: KernelDescription = BUILT_IN,
+): Promise<KernelImage> {
+  const flavours = loaded.get(kernel) ?? new Map<ImageFlavour, KernelImage>();
+  loaded.set(kernel, flavours);
+  const known = flavours.get(flavour);
+  if (known) return known;
+  const image = await cachedImage(flavour, join(packageRoot(), '.cache', 'image'), kernel);
+  flavours.set(flavour, image);
+  return image;
+}
+
+/** The image from a folder that caches it, or assembled and put there. @throws AsmError */
+export async function cachedImage(
+  flavour: ImageFlavour,
+  folder: string,
+  kernel: KernelDescription = BUILT_IN,
+): Promise<KernelImage> {
+  const root = packageRoot();
+  const sources = readSources(root);
+  const defines = { ...asmDefines(kernel), ...FLAVOURS[flavour] };
+  // Of images without a checksum the names were without the number.
+  const file = join(folder, `${imageKey(root, sources, defines)}.2.bin`);
+  return { ...(readCachedImage(file) ?? (await assemble(sources, defines, file))), kernel };
+}
+
+/** The sources under asm/, .inc files first, each with its path from the package's root. */
+export function readSources(root: string): AsmSource[] {
+  const paths = walk(join(root, 'asm')).filter((p) => /\.(s|inc)$/.test(p));
+  const order = (p: string) => (p.endsWith('.inc') ? 0 : 1);
+  paths.sort((a, b) => order(a) - order(b) || (a < b ? -1 : 1));
+  return paths.map((path) => ({ path: relative(root, path), text: readFileSync(path, 'utf8') }));
+}
+
+function walk(dir: string): string[] {
+  return readdirSync(dir, { withFileTypes: true }).flatMap((entry) => {
+    const path = join(dir, entry.name);
+    return entry.isDirectory() ? walk(path) : [path];
+  });
+}
+
+/** What asm/ is assembled with, by name. */
+type Defines = Readonly<Record<string, number | bigint>>;
+
+/** A hash of the sources, of what they are assembled with, and of the assembler and ORC generator themselves. */
+function imageKey(root: string, sources: readonly AsmSource[], defines: Defines): string {
+  const hash = createHash('sha256');
+  for (const [name, value] of Object.entries(defines)) hash.update(`${name}=${value}\n`);
+  for (const { path, text } of sources) hash.update(`${path}\0${text}\0`);
+  hash.update(readFileSync(join(root, 'package.json')));
+  for (const dir of ['src/isa', 'src/asm', 'src/objtool']) {
+    for (const path of filesOf(join(root, dir))) hash.update(readFileSync(path));
+  }
+  return hash.digest('hex').slice(0, 32);
+}
+
+/** The files of a folder, or the file; none where an installed package has no sources. */
+function filesOf(path: string): string[] {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (!stat) return [];
+  return stat.isDirectory() ? walk(path).sort() : [path];
+}
+
+/** SHA-256 of what follows it: the first bytes of a cached image. */
+const CHECKSUM_SIZE = 32;
+
+const checksumOf = (bytes: Uint8Array): Buffer => createHash('sha256').update(bytes).digest();
+
+/** undefined, and said, for a file that is not what was written: it is made anew. */
+export function readCachedImage(file: string): Assembled | undefined {
+  let bytes: Buffer;
+  try {
+    bytes = readFileSync(file);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') sayUnusable(file, (error as Error).message);
+    return undefined;
+  }
+  const image = bytes.subarray(CHECKSUM_SIZE);
+  if (!checksumOf(image).equals(bytes.subarray(0, CHECKSUM_SIZE))) {
+    sayUnusable(file, 'it is damaged');
+    return undefined;
+  }
+  return deserialize(image) as Assembled;
+}
+
+function sayUnusable(file: string, reason: string): void {
+  if (isMainThread) process.stderr.write(`klpemu: ${file}: ${reason}; the image is made anew\n`);
+}
+
+/** What asm/ knows of C: `struct_field`, `sizeof_struct` and the constants. */
+function asmDefines({ structs, constants }: KernelDescription): Defines {
+  const defines: Record<string, number | bigint> = { ...constants };
+  for (const [name, { size, fields }] of Object.entries(structs)) {
+    defines[`sizeof_${name}`] = size;
+    for (const [field, offset] of Object.entries(fields)) defines[`${name}_${field}`] = offset;
+  }
+  return defines;
+}
+
+async function assemble(sources: AsmSource[], defines: Defines, cacheFile: string): Promise<Assembled> {
+  const [{ assembleImage }, { generateOrc }] = await Promise.all([
+    import('../../asm/assembler.ts'),
+    import('../../objtool/orc_gen.ts'),
+  ]);
+  const asm = await assembleImage(sources, { defines });
+  const { table, warnings } = generateOrc(asm);
+  const image = { asm, orc: table, warnings };
+  try {
+    mkdirSync(join(cacheFile, '..'), { recursive: true });
+    const bytes = serialize(image);
+    writeFileSync(`${cacheFile}.${process.pid}`, Buffer.concat([checksumOf(bytes), bytes]));
+    renameSync(`${cacheFile}.${process.pid}`, cacheFile);
+  } catch {
+    // A cache that cannot be written costs time, nothing else.
+  }
+  return image;
+}

@@ -1,0 +1,199 @@
+// From a `hlt` in a stub to the TypeScript part of that host function, and back.
+//
+// A host function that is a generator is suspended while guest code runs for it. It belongs to the
+// stack it was called on: the task may sleep, be preempted, and go on on another CPU meanwhile.
+
+import { type Addr, lo32 } from '../../guest/addr.ts';
+import { REG } from '../../guest/engine.ts';
+import type { HostCall, HostFunction, HostGenerator, HostRequest, HostResult } from '../../guest/hostcall.ts';
+import { STUB } from '../../guest/hostcall.ts';
+import { GuestMemoryError } from '../../guest/memory.ts';
+import type { KernelCore } from '../../kernel/core.ts';
+import { isUnforeseen, MachineError } from '../machine_error.ts';
+import type { Cpu } from './cpu.ts';
+
+interface Stub {
+  readonly name: string;
+  readonly fn: HostFunction;
+  /** Address of the hlt that enters it. */
+  readonly hlt: Addr;
+  /** What the hlt just executed means. */
+  readonly phase: 'entered' | 'returned' | 'relaxed';
+}
+
+interface Suspended {
+  readonly stub: Stub;
+  readonly generator: HostGenerator;
+  readonly call: HostCall;
+}
+
+const ARGS = [REG.rdi, REG.rsi, REG.rdx, REG.rcx, REG.r8, REG.r9];
+
+/** A stub without a TypeScript part, or the other way round: the image and the kernel model disagree. */
+export class HostCallError extends Error {
+  readonly code = 'EHOSTCALL';
+  constructor(message: string) {
+    super(message);
+    this.name = 'HostCallError';
+  }
+}
+
+export class HostCallDispatch {
+  readonly #core: KernelCore;
+  /** Bytes of a stub's own frame, below the return address: the rbp saved where frame pointers are kept. */
+  readonly #frame: bigint;
+  /** By low half of the address behind a hlt. */
+  readonly #stubs = new Map<number, Stub>();
+  /** Suspended host functions, innermost last, by stack slot. */
+  readonly #suspended = new Map<number, Suspended[]>();
+
+  constructor(core: KernelCore, framePointers = false) {
+    this.#core = core;
+    this.#frame = framePointers ? 8n : 0n;
+  }
+
+  /**
+   * Binds every stub of the image to its function.
+   * @param stubs names and addresses of the hlt that enters each.
+   * @throws HostCallError naming every stub without a function and every function without a stub.
+   */
+  bind(stubs: ReadonlyMap<string, Addr>): void {
+    const missing = [...stubs.keys()].filter((name) => !this.#core.host.get(name));
+    const unused = [...this.#core.host.names()].filter((name) => !stubs.has(name));
+    if (missing.length > 0 || unused.length > 0) {
+      throw new HostCallError(
+        `host functions and their stubs in asm/ disagree; no TypeScript part: ${missing.join(' ') || '-'}; no stub: ${unused.join(' ') || '-'}`,
+      );
+    }
+    for (const [name, hlt] of stubs) {
+      const fn = this.#core.host.get(name) as HostFunction;
+      for (const phase of ['entered', 'returned', 'relaxed'] as const) {
+        this.#stubs.set(lo32(hlt + BigInt(STUB[phase])), { name, fn, hlt, phase });
+      }
+    }
+  }
+
+  /** Handles the hlt behind which the CPU stands. @returns false when it is no host call's. */
+  dispatch(cpu: Cpu): boolean {
+    const stub = this.#stubs.get(cpu.context.halves[2 * REG.rip]);
+    if (!stub || cpu.context.cpl !== 0) return false;
+    if (stub.phase === 'entered') this.#enter(cpu, stub);
+    else this.#resume(cpu, stub);
+    return true;
+  }
+
+  #enter(cpu: Cpu, stub: Stub): void {
+    const { regs } = cpu.context;
+    const sp = regs[REG.rsp] + this.#frame;
+    const call: HostCall = {
+      cpu: cpu.id,
+      args: ARGS.map((reg) => regs[reg]),
+      sp,
+      caller: this.#core.mem.readU64(sp),
+    };
+    const result = this.#guarded(cpu, stub, () => stub.fn(call));
+    if (result === FAULTED) return;
+    if (!isGenerator(result)) {
+      this.#finish(cpu, stub, result);
+      return;
+    }
+    const suspended = { stub, generator: result, call };
+    this.#stackOf(cpu).push(suspended);
+    this.#advance(cpu, suspended, 0n);
+  }
+
+  #resume(cpu: Cpu, stub: Stub): void {
+    const suspended = this.#stackOf(cpu).at(-1);
+    if (!suspended || suspended.call.sp !== cpu.rsp + this.#frame || suspended.stub.hlt !== stub.hlt) {
+      throw new HostCallError(
+        `${stub.name} goes on where it was not suspended, at rsp 0x${cpu.rsp.toString(16)}`,
+      );
+    }
+    suspended.call.cpu = cpu.id;
+    this.#advance(cpu, suspended, cpu.context.regs[REG.rax]);
+  }
+
+  #advance(cpu: Cpu, suspended: Suspended, value: bigint): void {
+    const step = this.#guarded(cpu, suspended.stub, () => suspended.generator.next(value));
+    if (step === FAULTED) {
+      this.#stackOf(cpu).pop();
+      return;
+    }
+    if (step.done) {
+      this.#stackOf(cpu).pop();
+      this.#finish(cpu, suspended.stub, step.value);
+    } else this.#request(cpu, suspended.stub, step.value);
+  }
+
+  #request(cpu: Cpu, stub: Stub, request: HostRequest): void {
+    const { regs } = cpu.context;
+    if ('relax' in request) {
+      cpu.rip = stub.hlt + BigInt(STUB.relax);
+      return;
+    }
+    request.args?.forEach((arg, i) => {
+      regs[ARGS[i]] = BigInt.asUintN(64, BigInt(arg));
+    });
+    regs[REG.rax] = request.call;
+    cpu.rip = stub.hlt + BigInt(STUB.call);
+  }
+
+  #finish(cpu: Cpu, stub: Stub, result: HostResult): void {
+    cpu.context.regs[REG.rax] = BigInt.asUintN(64, BigInt(result ?? 0));
+    cpu.rip = stub.hlt + BigInt(STUB.ret);
+  }
+
+  /**
+   * A bad guest pointer that the kernel would have followed is a page fault of the guest, in the stub.
+   * @throws MachineError for what the function did not foresee: who called it, and from where.
+   */
+  #guarded<T>(cpu: Cpu, stub: Stub, run: () => T): T | typeof FAULTED {
+    try {
+      return run();
+    } catch (error) {
+      if (isUnforeseen(error)) throw this.#unforeseen(cpu, stub, error);
+      if (!(error instanceof GuestMemoryError)) throw error;
+      cpu.rip = stub.hlt;
+      cpu.cr2 = error.addr;
+      cpu.interrupt(this.#core.symbols.require('asm_exc_page_fault'), 0);
+      return FAULTED;
+    }
+  }
+
+  #unforeseen(cpu: Cpu, stub: Stub, error: Error): MachineError {
+    const { mem } = this.#core;
+    const sp = cpu.rsp + this.#frame;
+    const caller =
+      stub.phase === 'entered' && mem.isMapped(sp, 8) ? this.#core.sym(mem.readU64(sp)) : undefined;
+    const by = `${this.#core.current(cpu.id)} on CPU ${cpu.id}${caller ? `, called from ${caller}` : ''}`;
+    return new MachineError(`the host function ${stub.name} failed for ${by}: ${error.message}`, {
+      cause: error,
+    });
+  }
+
+  #stackOf(cpu: Cpu): Suspended[] {
+    const slot = cpu.stackSlot();
+    let stack = this.#suspended.get(slot);
+    if (!stack) {
+      stack = [];
+      this.#suspended.set(slot, stack);
+    }
+    return stack;
+  }
+
+  /** A task is gone: what was suspended on its stack never goes on. */
+  forget(slot: number): void {
+    this.#suspended.delete(slot);
+  }
+
+  /** Names of the host functions suspended on a stack, outermost first. */
+  suspendedOn(slot: number): string[] {
+    return (this.#suspended.get(slot) ?? []).map((s) => s.stub.name);
+  }
+}
+
+const FAULTED = Symbol('faulted');
+
+function isGenerator(value: unknown): value is HostGenerator {
+  return typeof value === 'object' && value !== null && 'next' in value;
+}

@@ -1,0 +1,129 @@
+// The loop that runs a machine: one CPU for a slice, then the next one that has something to do, and when none has, time
+// passes to the next timer. Which CPU and for how long is drawn from the seed.
+
+import type { KernelCore } from '../../kernel/core.ts';
+import { TICK_NS, type Timers } from '../../sched/timer.ts';
+import { isUnforeseen, MachineError } from '../machine_error.ts';
+import type { Oops } from '../traps/oops.ts';
+import type { Watchdog } from '../traps/watchdog.ts';
+import type { Cpu } from './cpu.ts';
+import type { Executor } from './executor.ts';
+import type { Smp } from './smp.ts';
+
+export interface RunLoopPorts {
+  readonly core: KernelCore;
+  readonly smp: Smp;
+  readonly timers: Timers;
+  readonly watchdog: Watchdog;
+  readonly oops: Oops;
+  readonly executor: Executor;
+  /** Virtual ns that an instruction takes. */
+  readonly instructionNs: number;
+}
+
+export class RunLoop {
+  readonly #ports: RunLoopPorts;
+
+  constructor(ports: RunLoopPorts) {
+    this.#ports = ports;
+  }
+
+  /** Executes one slice of one CPU, or lets time pass to the next timer. @returns false when nothing is left to do. */
+  step(limitNs = Number.POSITIVE_INFINITY): boolean {
+    const { smp, timers } = this.#ports;
+    if (this.#ports.oops.panicked) throw this.#ports.oops.panicked;
+    let cpu = smp.next();
+    if (!cpu) {
+      this.#someCpuIsLeft();
+      if (this.#hungTasks(limitNs)) return true;
+      const due = timers.next();
+      if (due === undefined || due > limitNs) {
+        if (Number.isFinite(limitNs)) smp.advanceTo(limitNs);
+        return false;
+      }
+      smp.advanceTo(due);
+      const idle = smp.cpus.filter((one) => !one.stopped);
+      cpu = idle[this.#ports.core.random.below(idle.length)];
+      cpu.wake();
+      cpu.tickPending = true;
+      cpu.nextTick = nextTickAfter(cpu.clock);
+    }
+    this.runCpu(cpu, smp.slice(cpu), limitNs);
+    return true;
+  }
+
+  /** @throws MachineError when every CPU has halted with interrupts off: time could pass, and nothing would come of it. */
+  #someCpuIsLeft(): void {
+    const { core, smp } = this.#ports;
+    if (!smp.cpus.every((cpu) => cpu.stopped)) return;
+    const where = smp.cpus.map(
+      (cpu) => `CPU ${cpu.id}, ${core.current(cpu.id)} at ${core.sym(cpu.rip - 1n)}`,
+    );
+    throw new MachineError(`halted with interrupts off: nothing can go on (${where.join('; ')})`);
+  }
+
+  /** All CPUs idle, khungtaskd wakes up first: it sleeps by no timer, so that a deadlock is the end of a run. */
+  #hungTasks(limitNs: number): boolean {
+    const due = Math.min(this.#ports.timers.next() ?? Number.POSITIVE_INFINITY, limitNs);
+    if (!Number.isFinite(due)) return false;
+    const check = this.#ports.watchdog.nextHungCheck();
+    if (check === undefined || check >= due) return false;
+    this.#ports.smp.advanceTo(check);
+    this.#ports.watchdog.checkHungTasks();
+    return true;
+  }
+
+  /** Runs a CPU for up to `max` instructions, to its next tick, or to a time. @returns instructions executed. */
+  runCpu(cpu: Cpu, max: number, limitNs = Number.POSITIVE_INFINITY): number {
+    const ns = this.#ports.instructionNs;
+    this.#ports.smp.current = cpu;
+    if (cpu.clock >= cpu.nextTick) {
+      if (cpu.tickPending) this.#ports.watchdog.tickMissed(cpu);
+      cpu.tickPending = true;
+      cpu.nextTick = nextTickAfter(cpu.clock);
+    }
+    const toTick = Math.max(1, Math.ceil((cpu.nextTick - cpu.clock) / ns));
+    const toLimit = Math.max(1, Math.ceil((limitNs - cpu.clock) / ns));
+    this.#ports.smp.executing = true;
+    try {
+      return this.#ports.executor.run(cpu, Math.min(max, toTick, toLimit));
+    } catch (error) {
+      throw isUnforeseen(error) ? this.#unforeseen(cpu, error) : error;
+    } finally {
+      this.#ports.smp.executing = false;
+    }
+  }
+
+  #unforeseen(cpu: Cpu, error: Error): MachineError {
+    const { core } = this.#ports;
+    const where = `CPU ${cpu.id}, ${core.current(cpu.id)} at ${core.sym(cpu.rip)}`;
+    return new MachineError(`internal error: ${error.message} (${where})`, { cause: error });
+  }
+
+  /** Runs for virtual ns. */
+  runFor(ns: number): void {
+    const end = this.#ports.smp.now() + ns;
+    while (this.#ports.smp.now() < end && this.step(end));
+  }
+
+  /** Runs until the condition holds or virtual ns have passed. @returns whether it holds. */
+  runUntil(condition: () => boolean, limitNs: number): boolean {
+    const end = this.#ports.smp.now() + limitNs;
+    while (!condition()) {
+      if (this.#ports.smp.now() >= end || !this.step(end)) return condition();
+    }
+    return true;
+  }
+
+  /** Nothing runs and no timer is armed. */
+  idle(): boolean {
+    return (
+      this.#ports.smp.cpus.every((c) => c.halted && c.wakesAt === undefined) &&
+      this.#ports.timers.next() === undefined
+    );
+  }
+}
+
+function nextTickAfter(ns: number): number {
+  return (Math.floor(ns / TICK_NS) + 1) * TICK_NS;
+}

@@ -1,0 +1,119 @@
+// The emulated CPUs as a set: who runs next and for how long, interrupts between them, idle time.
+//
+// CPUs have clocks of their own; the one that is furthest behind runs, for a slice drawn from the seeded
+// generator, so that the orders of their steps vary with the seed and never by chance.
+
+import type { HostGenerator } from '../../guest/hostcall.ts';
+import type { SeededRandom } from '../../kernel/random.ts';
+import type { Cpu } from './cpu.ts';
+
+/** Instructions of a slice while several CPUs run: at least, and how many more at most. */
+const SLICE_MIN = 64;
+const SLICE_SPREAD = 1984;
+
+export class Smp {
+  readonly cpus: Cpu[] = [];
+  readonly #random: SeededRandom;
+  /** The CPU that executes now. */
+  current: Cpu | undefined;
+  /** Whether it is in the midst of a slice: what happens now is its doing. */
+  executing = false;
+  #latest = 0;
+  /** Times each CPU was given a slice: what text_poke_sync() waits on. */
+  readonly #turns: number[] = [];
+
+  constructor(random: SeededRandom) {
+    this.#random = random;
+  }
+
+  add(cpu: Cpu): void {
+    this.cpus[cpu.id] = cpu;
+    this.#turns[cpu.id] = 0;
+  }
+
+  /** Virtual ns since boot; never goes back. */
+  now(): number {
+    const clock = this.current?.clock ?? 0;
+    if (clock > this.#latest) this.#latest = clock;
+    return this.#latest;
+  }
+
+  /** Time passes while nothing runs. */
+  advanceTo(ns: number): void {
+    if (ns > this.#latest) this.#latest = ns;
+    for (const cpu of this.cpus) if (cpu.clock < ns) cpu.clock = ns;
+  }
+
+  sendReschedule(id: number): void {
+    const cpu = this.cpus[id];
+    // Asked for by what it executes it looks at need_resched by itself; asked for from outside, between two
+    // slices, it may already have looked and be about to halt.
+    if (cpu === this.current && this.executing && !cpu.halted) return;
+    cpu.reschedulePending = true;
+    this.wake(cpu);
+  }
+
+  wake(cpu: Cpu): void {
+    if (!cpu.halted || cpu.stopped) return;
+    cpu.wake();
+    cpu.clock = Math.max(cpu.clock, this.now());
+    // Who wakes it had the machine alone, for as long as there was nothing else.
+    if (this.current && this.current !== cpu) this.current.sliceOver = true;
+  }
+
+  isHalted(id: number): boolean {
+    return this.cpus[id].halted;
+  }
+
+  /** The CPU whose turn it is; undefined when all are halted. Ties go to one drawn at random. */
+  next(): Cpu | undefined {
+    let best: Cpu | undefined;
+    let ties = 0;
+    for (const cpu of this.cpus) {
+      if (!goesOn(cpu)) continue;
+      if (!best || due(cpu) < due(best)) {
+        best = cpu;
+        ties = 1;
+      } else if (due(cpu) === due(best) && this.#random.below(++ties) === 0) best = cpu;
+    }
+    if (!best) return undefined;
+    this.#turns[best.id]++;
+    best.clock = due(best);
+    if (best.halted) best.wake();
+    return best;
+  }
+
+  /** Instructions of the next slice: as many as fit when the CPU is alone. */
+  slice(cpu: Cpu): number {
+    const alone = this.cpus.every((other) => other === cpu || !goesOn(other));
+    return alone ? Number.MAX_SAFE_INTEGER : SLICE_MIN + this.#random.below(SLICE_SPREAD);
+  }
+
+  /**
+   * on_each_cpu(do_sync_core): every other CPU that is not idle has had a turn since. One that halted with interrupts
+   * off never answers, and who waits for it waits for ever, as on the real kernel.
+   */
+  *syncCores(): HostGenerator<void> {
+    const self = this.current;
+    const before = [...this.#turns];
+    const behind = () =>
+      this.cpus.some((c) => c !== self && answers(c) && this.#turns[c.id] === before[c.id]);
+    do yield { relax: true };
+    while (behind());
+  }
+}
+
+/** Executes, or will at a time that is known. */
+function goesOn(cpu: Cpu): boolean {
+  return !cpu.halted || cpu.wakesAt !== undefined;
+}
+
+/** When it executes next. */
+function due(cpu: Cpu): number {
+  return cpu.halted ? Math.max(cpu.clock, cpu.wakesAt ?? 0) : cpu.clock;
+}
+
+/** Has to take an interrupt before the one who sent it goes on. */
+function answers(cpu: Cpu): boolean {
+  return !cpu.halted || cpu.stopped;
+}

@@ -1,0 +1,249 @@
+// What the kernel prints of an oops, a warning and a panic, and who pays for it.
+// Mirrors arch/x86/kernel/dumpstack.c (oops_begin to oops_end), kernel/panic.c and lib/dump_stack.c.
+//
+// Invariant: an oops ends the task that had it and nothing else, unless it held up an interrupt; a panic ends the
+// machine, which runs no instruction after it.
+
+import type { Addr } from '../../guest/addr.ts';
+import { hex16 } from '../../guest/addr.ts';
+import { REG } from '../../guest/engine.ts';
+import type { KernelCore } from '../../kernel/core.ts';
+import { CONSTANTS } from '../../kernel/layout.ts';
+import { KERN_DEFAULT, KERN_WARNING } from '../../kernel/printk.ts';
+import { debugLocksOff } from '../../kernel/taint.ts';
+import type { TaskStruct } from '../../kernel/task_struct.ts';
+import {
+  type DumpOptions,
+  dieHeader,
+  type SystemRegs,
+  showOpcodes,
+  showRegs,
+  showTrace,
+} from '../../unwind/dumpstack.ts';
+import { PT_REGS_NAMES, type PtRegs, ptReg } from '../../unwind/ports.ts';
+import type { UnwindState } from '../../unwind/unwind_state.ts';
+import type { Cpu } from '../cpu/cpu.ts';
+import { printTainted } from './tainted.ts';
+
+const { TAINT_DIE, HARDIRQ_MASK, SOFTIRQ_MASK } = CONSTANTS;
+const NMI_MASK = 0xf00000;
+const IN_INTERRUPT = NMI_MASK | HARDIRQ_MASK | SOFTIRQ_MASK;
+const HARDWARE = 'klpemu (emulated x86_64)';
+/** init_utsname()->release and the first word of version. */
+/** `6.1.0-56-amd64 #1` */
+export const kernelVersion = ({ kernel }: KernelCore): string => `${kernel.release} #1`;
+/** LINUX_PACKAGE_ID: it begins with a space of its own. */
+export const PACKAGE_ID = ' Debian 6.1.192-2';
+/** Names of struct pt_regs that are registers of the CPU, by their place in a context. */
+const REG_OF: Readonly<Record<string, number>> = Object.fromEntries(
+  Object.entries(REG).map(([name, i]) => [name.replace(/^r(?=[a-z])/, ''), i]),
+);
+const END_TRACE = '---[ end trace 0000000000000000 ]---';
+
+/** The guest kernel has stopped for good: its log says why. */
+export class GuestPanic extends Error {
+  readonly code = 'EPANIC';
+  /** @param where the task and the function that the CPU was in, for who does not read the log. */
+  constructor(message: string, where: string) {
+    super(`Kernel panic - not syncing: ${message} (${where})`);
+    this.name = 'GuestPanic';
+  }
+}
+
+export interface OopsPorts {
+  cpu(id: number): Cpu;
+  /** The line `Modules linked in: klpdemo_target(OE) ...`. */
+  modulesLinkedIn(): string;
+  unwinder(): UnwindState;
+  /** What a worker of a workqueue runs; undefined for other tasks. */
+  worker(task: TaskStruct): { readonly wq: string; readonly func: Addr } | undefined;
+}
+
+/** The register file that an oops is about. */
+export interface OopsSite {
+  readonly cpu: number;
+  readonly regs: PtRegs;
+}
+
+export class Oops {
+  readonly #core: KernelCore;
+  readonly #ports: OopsPorts;
+  #dieCounter = 0;
+  /** exec_summary_regs: those of the first oops, printed again after every one. */
+  #summary: PtRegs | undefined;
+  /** Set once the kernel has panicked. */
+  panicked: GuestPanic | undefined;
+
+  constructor(core: KernelCore, ports: OopsPorts) {
+    this.#core = core;
+    this.#ports = ports;
+    core.host.define('show_stack_log_lvl', ({ cpu }) => this.dumpStack(cpu));
+  }
+
+  /** A struct pt_regs of the guest. */
+  regsAt(regs: Addr): PtRegs {
+    const bytes = this.#core.mem.readBytes(regs, this.#core.kernel.structs.pt_regs.size);
+    return new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+  }
+
+  /** What a CPU's registers are now, for a dump that no exception asked for. */
+  currentRegs(cpu: Cpu): PtRegs {
+    const words = new BigUint64Array(PT_REGS_NAMES.length);
+    const user = cpu.context.cpl === 3;
+    PT_REGS_NAMES.forEach((name, i) => {
+      if (name === 'cs') words[i] = BigInt(user ? CONSTANTS.__USER_CS : CONSTANTS.__KERNEL_CS);
+      else if (name === 'ss') words[i] = BigInt(user ? CONSTANTS.__USER_DS : CONSTANTS.__KERNEL_DS);
+      else if (name === 'orig_ax') words[i] = 0xffffffffffffffffn;
+      else words[i] = cpu.context.regs[REG_OF[name]];
+    });
+    return new Uint32Array(words.buffer);
+  }
+
+  inInterrupt(cpu: number): boolean {
+    return (this.preemptCount(cpu) & IN_INTERRUPT) !== 0;
+  }
+
+  preemptCount(cpu: number): number {
+    return this.#core.percpu.readU32('__preempt_count', cpu) & ~CONSTANTS.PREEMPT_NEED_RESCHED;
+  }
+
+  /**
+   * die() up to where the task has to be ended. `nmi`: in an exception that enters as an NMI does.
+   * @param cr2 printed after the modules, for a page fault.
+   * @throws GuestPanic in an interrupt.
+   */
+  die(site: OopsSite, what: string, error: number, options: { cr2?: Addr; nmi?: boolean } = {}): void {
+    const { printk, events } = this.#core;
+    const { cpu, regs } = site;
+    const task = this.#core.current(cpu);
+    const from = printk.nextSeq;
+    debugLocksOff(this.#core);
+    if (this.#dieCounter === 0) this.#summary = regs;
+    printk.log(KERN_DEFAULT, dieHeader(what, error, ++this.#dieCounter));
+    this.showRegs(cpu, regs);
+    printk.log(KERN_DEFAULT, this.#ports.modulesLinkedIn());
+    if (options.cr2 !== undefined) printk.log(KERN_DEFAULT, `CR2: ${hex16(options.cr2)}`);
+    this.#core.taints |= 1 << TAINT_DIE;
+    this.endTrace();
+    this.#say(showRegs(this.#summary ?? regs, this.#dumpOptions(cpu, true), this.#systemRegs(cpu)));
+    const text = printk.since(from).map((r) => r.text);
+    events.emit({ type: 'oops', pid: task.pid, comm: task.comm, text: text.join('\n') });
+    if (options.nmi || this.inInterrupt(cpu)) this.panic(cpu, 'Fatal exception in interrupt', regs);
+  }
+
+  endTrace(): void {
+    this.#core.printk.log(KERN_WARNING, END_TRACE);
+  }
+
+  printModules(): void {
+    this.#core.printk.log(KERN_DEFAULT, this.#ports.modulesLinkedIn());
+  }
+
+  /** show_regs(): who, where, registers, and the trace of what runs in the kernel. */
+  showRegs(cpu: number, regs: PtRegs): void {
+    this.#say(this.#printInfo(cpu));
+    const options = this.#dumpOptions(cpu, true);
+    this.#say(showRegs(regs, options, this.#systemRegs(cpu)));
+    if ((ptReg(regs, 'cs') & 3n) !== 0n) return;
+    this.#say(showTrace(this.#ports.unwinder(), this.#core.current(cpu), { regs }, options));
+  }
+
+  /** show_stack() of a task that is switched out. */
+  showStack(task: TaskStruct): string[] {
+    return showTrace(this.#ports.unwinder(), task, {}, this.#dumpOptions(task.cpu, false));
+  }
+
+  /** show_opcodes() of a task's own user code. */
+  userOpcodes(cpu: number, ip: Addr): string[] {
+    return showOpcodes(ip, true, true, this.#dumpOptions(cpu, true));
+  }
+
+  /** panic(): `regs` are what ran; without them, what the CPU is at. */
+  panic(cpu: number, message: string, regs: PtRegs = this.currentRegs(this.#ports.cpu(cpu))): never {
+    const { printk } = this.#core;
+    const task = this.#core.current(cpu);
+    printk.emerg(`Kernel panic - not syncing: ${message}`);
+    if ((this.#core.taints & (1 << TAINT_DIE)) === 0) {
+      this.#say(this.#printInfo(cpu));
+      this.#say(showTrace(this.#ports.unwinder(), task, { regs }, this.#dumpOptions(cpu, true)));
+    }
+    printk.emerg('Kernel Offset: disabled');
+    printk.emerg(`---[ end Kernel panic - not syncing: ${message} ]---`);
+    const where = `CPU ${cpu}, ${task} at ${this.#core.sym(ptReg(regs, 'ip'))}`;
+    this.panicked = new GuestPanic(message, where);
+    throw this.panicked;
+  }
+
+  #say(lines: readonly string[]): void {
+    for (const line of lines) this.#core.printk.log(KERN_DEFAULT, line);
+  }
+
+  /** dump_stack_print_info() */
+  #printInfo(cpu: number): string[] {
+    const task = this.#core.current(cpu);
+    const tainted = printTainted(this.#core.taints);
+    return [
+      `CPU: ${cpu} PID: ${task.pid} Comm: ${task.comm} ${tainted} ${kernelVersion(this.#core)} ${PACKAGE_ID}`,
+      `Hardware name: ${HARDWARE}`,
+      ...this.workerInfo(task),
+    ];
+  }
+
+  /** print_worker_info(): the line `Workqueue: events some_work_fn`, where there is one. */
+  workerInfo(task: TaskStruct): string[] {
+    const info = this.#ports.worker(task);
+    if (!info) return [];
+    const func = this.#core.symbols.format(info.func).replace(/\+0x[0-9a-f]+\/0x[0-9a-f]+/, '');
+    return [`Workqueue: ${info.wq} ${func}`];
+  }
+
+  /** dump_stack() of the task that a CPU executes: who, where, and its trace from the caller on. */
+  dumpStack(cpu: number): void {
+    this.#say(this.#printInfo(cpu));
+    const regs = this.currentRegs(this.#ports.cpu(cpu));
+    this.#say(
+      showTrace(this.#ports.unwinder(), this.#core.current(cpu), { regs }, this.#dumpOptions(cpu, true)),
+    );
+  }
+
+  #dumpOptions(id: number, current: boolean): DumpOptions {
+    const { symbols } = this.#core;
+    return {
+      symbolize: (addr, backtrace) => (backtrace ? symbols.formatReturn(addr) : symbols.format(addr)),
+      readCode: (addr, size) => this.#readCode(this.#ports.cpu(id), addr, size),
+      current,
+    };
+  }
+
+  /** copy_from_kernel_nofault(): a byte that is not there is a page fault, seen in CR2 only. */
+  #readCode(cpu: Cpu, addr: Addr, size: number): Uint8Array | undefined {
+    const { mem } = this.#core;
+    for (let i = 0n; i < BigInt(size); i++) {
+      const at = BigInt.asUintN(64, addr + i);
+      if (mem.isMapped(at)) continue;
+      cpu.cr2 = at;
+      return undefined;
+    }
+    return mem.readBytes(addr, size);
+  }
+
+  /** cr2 is read when it is printed: the line of code bytes above it may have changed it. */
+  #systemRegs(id: number): SystemRegs {
+    const cpu = this.#ports.cpu(id);
+    return {
+      fs: 0n,
+      fsSel: 0,
+      gs: this.#core.percpu.base[id],
+      gsSel: 0,
+      kernelGs: 0n,
+      ds: 0,
+      es: 0,
+      cr0: 0x80050033n,
+      get cr2() {
+        return cpu.cr2;
+      },
+      cr3: 0n,
+      cr4: 0x6f0n,
+    };
+  }
+}

@@ -1,0 +1,159 @@
+// Stack traces of the machine's tasks, for livepatch, /proc and oopses, each held against the shadow
+// stack where that is kept. Mirrors the callers of kernel/stacktrace.c.
+//
+// Invariant: with the shadow stack on, a trace that is called reliable equals the live frames, or the
+// machine stops.
+
+import { lo32, TEXT_HI } from '../../guest/addr.ts';
+import { REG } from '../../guest/engine.ts';
+import type { HostCall } from '../../guest/hostcall.ts';
+import type { KernelCore } from '../../kernel/core.ts';
+import type { Structs } from '../../kernel/description.ts';
+import type { TaskStruct } from '../../kernel/task_struct.ts';
+import type { OrcLookup } from '../../unwind/orc_lookup.ts';
+import type { PtRegs } from '../../unwind/ports.ts';
+import { compareReliable, ShadowStacks } from '../../unwind/shadow.ts';
+import {
+  formatProcStack,
+  MAX_STACK_ENTRIES,
+  StackTrace,
+  type UnwinderKind,
+} from '../../unwind/stacktrace.ts';
+import type { Cpu } from '../cpu/cpu.ts';
+
+/** struct inactive_task_frame's return address, from the saved stack pointer. Bytes. */
+
+/** The unwinder and the truth disagree, or a patch completed under a task that stands in it. */
+export class GroundTruthError extends Error {
+  readonly code = 'ETRUTH';
+  constructor(message: string) {
+    super(message);
+    this.name = 'GroundTruthError';
+  }
+}
+
+export class Traces {
+  readonly stackTrace: StackTrace;
+  readonly shadow: ShadowStacks | undefined;
+  readonly #core: KernelCore;
+  readonly #cpu: (id: number) => Cpu;
+  readonly #entries = new Uint32Array(MAX_STACK_ENTRIES);
+  /** Reliable traces held against the shadow stack, and frames in them. */
+  compared = 0;
+  frames = 0;
+
+  constructor(
+    core: KernelCore,
+    lookup: OrcLookup,
+    unwinder: UnwinderKind,
+    shadow: boolean,
+    cpu: (id: number) => Cpu,
+  ) {
+    this.#core = core;
+    this.#cpu = cpu;
+    const arena = { words: core.mem.stackWords };
+    this.shadow = shadow ? new ShadowStacks(arena) : undefined;
+    const [schedStart, schedEnd] = ['__sched_text_start', '__sched_text_end'].map((name) =>
+      lo32(core.symbols.require(name)),
+    );
+    this.stackTrace = new StackTrace({
+      arena,
+      lookup,
+      unwinder,
+      retFromFork: lo32(core.symbols.require('ret_from_fork')),
+      inSchedFunctions: (ip) => ip >= schedStart && ip < schedEnd,
+    });
+  }
+
+  /** What `%pB` prints of a text address given by its low half. */
+  symbolize(lo: number): string {
+    return this.#core.symbols.formatReturn((BigInt(TEXT_HI) << 32n) | BigInt(lo >>> 0));
+  }
+
+  /**
+   * stack_trace_save_tsk_reliable(): low halves of return addresses into `entries`, innermost first.
+   * The caller's own stack is walked from its host call.
+   * @returns their number or -errno. @throws GroundTruthError
+   */
+  saveReliable(task: TaskStruct, entries: Uint32Array, call: HostCall): number {
+    const own = task.onCpu !== 0 && task === this.#core.currentOf(call);
+    const { stackTrace } = this;
+    if (!own) {
+      const count = stackTrace.stackTraceSaveTskReliable(task, entries);
+      if (count >= 0 && this.shadow)
+        this.#check(
+          task,
+          entries,
+          count,
+          task.spLo + this.#core.kernel.structs.inactive_task_frame.fields.ret_addr,
+        );
+      return count;
+    }
+    const regs = this.cpuRegs(this.#cpu(call.cpu));
+    const count = stackTrace.stackTraceSaveCurrentReliable(task, regs, entries);
+    if (count >= 0 && this.shadow)
+      this.#check(task, entries, count, lo32(call.sp), regs[this.#core.kernel.structs.pt_regs.fields.ip / 4]);
+    return count;
+  }
+
+  #check(task: TaskStruct, entries: Uint32Array, count: number, sp: number, ip?: number): void {
+    if (task.stackSlot < 0) return;
+    const frames = (this.shadow as ShadowStacks).frames(task.stackSlot, sp).map((f) => f.address);
+    const truth = Uint32Array.from(ip === undefined ? frames : [ip, ...frames]);
+    const difference = compareReliable(entries, count, truth, (addr) =>
+      this.#core.symbols.formatReturn(addr),
+    );
+    if (difference) throw new GroundTruthError(`reliable trace of ${task}: ${difference}`);
+    this.compared++;
+    this.frames += count;
+  }
+
+  /** The registers of a CPU in the layout of struct pt_regs. */
+  cpuRegs(cpu: Cpu): PtRegs {
+    const { size, fields } = this.#core.kernel.structs.pt_regs;
+    const regs = new Uint32Array(size / 4);
+    const { halves } = cpu.context;
+    for (const [name, reg] of PT_REGS) {
+      regs[fields[name] / 4] = halves[2 * reg];
+      regs[fields[name] / 4 + 1] = halves[2 * reg + 1];
+    }
+    regs[fields.cs / 4] = cpu.context.cpl === 3 ? 0x33 : 0x10;
+    return regs;
+  }
+
+  /** Lines of /proc/PID/stack. */
+  procStack(task: TaskStruct, cpu?: Cpu): string[] {
+    const running = task.onCpu !== 0;
+    if (running && !cpu) return [];
+    const regs = running && cpu ? this.cpuRegs(cpu) : undefined;
+    const count = this.stackTrace.stackTraceSaveTsk(task, this.#entries, 0, regs);
+    const text = formatProcStack(this.#entries, count, (addr) => this.#core.symbols.formatReturn(addr));
+    return text.split('\n').filter(Boolean);
+  }
+
+  wchan(task: TaskStruct): string | undefined {
+    const lo = this.stackTrace.getWchan(task);
+    return lo === 0 ? undefined : this.#core.symbols.nameOf((BigInt(TEXT_HI) << 32n) | BigInt(lo));
+  }
+}
+
+const PT_REGS: readonly (readonly [keyof Structs['pt_regs']['fields'], number])[] = [
+  ['r15', REG.r15],
+  ['r14', REG.r14],
+  ['r13', REG.r13],
+  ['r12', REG.r12],
+  ['bp', REG.rbp],
+  ['bx', REG.rbx],
+  ['r11', REG.r11],
+  ['r10', REG.r10],
+  ['r9', REG.r9],
+  ['r8', REG.r8],
+  ['ax', REG.rax],
+  ['cx', REG.rcx],
+  ['dx', REG.rdx],
+  ['si', REG.rsi],
+  ['di', REG.rdi],
+  ['ip', REG.rip],
+  ['flags', REG.rflags],
+  ['sp', REG.rsp],
+];
