@@ -2,6 +2,7 @@
 // and the table of host functions. Subsystems get it in their constructor and define their host
 // functions in it; none of them knows the machine that runs them.
 
+import type { Arch } from '../arch/arch.ts';
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostFunctions } from '../guest/hostcall.ts';
 import type { GuestMemory } from '../guest/memory.ts';
@@ -23,6 +24,8 @@ export interface Clock {
 export interface KernelCore {
   /** Which kernel this is: offsets, sizes and constants of its structures. */
   readonly kernel: KernelDescription;
+  /** The port: registers, opcodes and conventions of the machine's instruction set. */
+  readonly arch: Arch;
   readonly mem: GuestMemory;
   readonly clock: Clock;
   readonly events: EventLog;

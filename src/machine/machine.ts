@@ -1,7 +1,9 @@
 // A machine: memory, CPUs and the kernel model, put together, and the loop that runs them.
 // The one place that knows all subsystems; none of them knows it.
 
+import type { Arch } from '../arch/arch.ts';
 import type { UnicornEngine } from '../arch/x86_64/unicorn/unicorn.ts';
+import { X86_64 } from '../arch/x86_64/x86_64.ts';
 import { Bundles } from '../bundle/core.ts';
 import { FileSystem } from '../fs/filesystem.ts';
 import { Ftrace } from '../ftrace/ftrace.ts';
@@ -99,14 +101,19 @@ export class Machine {
   /**
    * Makes a machine and boots it: idle tasks run, init, kthreadd and the workers exist.
    * @param kernel whose structures the image is assembled for
+   * @param arch the instruction set's port
    * @throws MachineOptionError, EngineError, AsmError
    */
-  static async boot(options: MachineOptions = {}, kernel: KernelDescription = BUILT_IN): Promise<Machine> {
+  static async boot(
+    options: MachineOptions = {},
+    kernel: KernelDescription = BUILT_IN,
+    arch: Arch = X86_64,
+  ): Promise<Machine> {
     const all = completeOptions(options);
     const image = await loadKernelImage(IMAGES[all.unwinder], kernel);
     const mem = makeMemory(all);
     try {
-      return new Machine(image, all, mem);
+      return new Machine(image, arch, all, mem);
     } catch (error) {
       mem.engine.close();
       throw error;
@@ -115,13 +122,16 @@ export class Machine {
 
   private constructor(
     image: KernelImage,
+    arch: Arch,
     options: Required<MachineOptions>,
     mem: ReturnType<typeof makeMemory>,
   ) {
     this.options = options;
     this.#engine = mem.engine;
     this.smp = new Smp(new SeededRandom(options.seed ^ 0x5bd1e995));
-    this.core = makeCore(image, mem.memory, this.#engine, this.smp, options, (id) => this.sched.curr(id));
+    this.core = makeCore(image, arch, mem.memory, this.#engine, this.smp, options, (id) =>
+      this.sched.curr(id),
+    );
     const { core, smp } = this;
     const cpu = (id: number) => smp.cpus[id];
     const framePointers = options.unwinder === 'frame pointer';

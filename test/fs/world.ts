@@ -2,6 +2,7 @@
 // A system call is made as do_syscall_64 makes it, with a struct pt_regs.
 
 import { UnicornEngine } from '../../src/arch/x86_64/unicorn/unicorn.ts';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { FileSystem, type FileSystemOptions } from '../../src/fs/filesystem.ts';
 import type { Addr } from '../../src/guest/addr.ts';
 import { VMALLOC_START } from '../../src/guest/addr.ts';
@@ -87,6 +88,7 @@ export class World {
     const template = percpuTemplate(image.asm);
     return {
       kernel: BUILT_IN,
+      arch: X86_64,
       mem,
       clock: { now: () => this.now },
       events,

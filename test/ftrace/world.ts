@@ -3,6 +3,7 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { type AsmImage, assembleImage } from '../../src/asm/assembler.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { undefinedSymbols } from '../../src/elf/module_object.ts';
@@ -65,7 +66,10 @@ function assemble(): Promise<AsmImage> {
     for (const [field, offset] of Object.entries(struct.fields)) defines[`${name}_${field}`] = offset;
   }
   const files = ['host.inc', 'bug.inc', 'frame.inc', 'trace_recursion.inc', 'ftrace_64.s', 'livepatch.s'];
-  const sources = files.map((f) => ({ path: `asm/${f}`, text: readFileSync(join(ROOT, 'asm', f), 'utf8') }));
+  const sources = files.map((f) => ({
+    path: `asm/x86_64/${f}`,
+    text: readFileSync(join(ROOT, 'asm/x86_64', f), 'utf8'),
+  }));
   return assembleImage([...sources, { path: 'stubs.s', text: STUBS }], { defines });
 }
 
@@ -153,6 +157,7 @@ export class World {
     const symbols = new Kallsyms();
     const core = {
       kernel: BUILT_IN,
+      arch: X86_64,
       mem,
       clock: { now: () => this.now },
       events,

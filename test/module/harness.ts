@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { undefinedSymbols } from '../../src/elf/module_object.ts';
 import type { Addr } from '../../src/guest/addr.ts';
@@ -52,6 +53,7 @@ export class Rig {
     const symbols = new Kallsyms();
     const core = {
       kernel: BUILT_IN,
+      arch: X86_64,
       mem,
       clock: { now: () => 0 },
       events,

@@ -1,5 +1,6 @@
 // The bottom of a machine: the engine, the memory it shares, and the kernel core over them.
 
+import type { Arch } from '../../arch/arch.ts';
 import { UnicornEngine } from '../../arch/x86_64/unicorn/unicorn.ts';
 import { type Addr, MODULES_VADDR } from '../../guest/addr.ts';
 import type { Engine } from '../../guest/engine.ts';
@@ -67,6 +68,7 @@ export function makeMemory(options: Required<MachineOptions>) {
  */
 export function makeCore(
   image: KernelImage,
+  arch: Arch,
   mem: GuestMemory,
   engine: Engine,
   smp: Smp,
@@ -96,6 +98,7 @@ export function makeCore(
   slab.fault = (_size, owner) => faults.check('kmalloc', owner) !== 0;
   const core: KernelCore = {
     kernel: image.kernel,
+    arch,
     mem,
     clock,
     events,
