@@ -19,10 +19,10 @@ const at = (path) => join(root, path);
 const EXTERNAL = ['esbuild', 'koffi', '@alexaltea/keystone-js', '@alexaltea/capstone-js', 'iced-x86'];
 const ENTRIES = [
   'src/cli/main.ts',
-  'src/cli/orc_worker.ts',
-  'src/cli/check_worker.ts',
-  'src/cli/machine_child.ts',
-  'src/cli/machine_worker.ts',
+  'src/cli/orc/worker.ts',
+  'src/cli/check/worker.ts',
+  'src/cli/session/machine_child.ts',
+  'src/cli/session/machine_worker.ts',
   'src/index.ts',
 ];
 const SETTINGS = ['package-lock.json', 'tsconfig.json', 'scripts/build.mjs'];

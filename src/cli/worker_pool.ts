@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 
 export interface PoolOptions<Job, Result> {
-  /** File in dist/cli of the thread's program, which answers each message with one. */
+  /** File below dist/cli of the thread's program, which answers each message with one. */
   readonly program: string;
   readonly threads: number;
   /** Jobs in the order in which they are to start. */
@@ -67,8 +67,8 @@ function ask<Job, Result>(worker: Worker, job: Job, timeoutMs: number): Promise<
   });
 }
 
-/** Of a file in dist/cli. This code may be in dist/cli or in one of the files of dist/chunks. */
+/** Of a file below dist/cli. This code may be in dist/cli, in the folder of a command, or in a file of dist/chunks. */
 export function programUrl(program: string): URL {
-  const beside = new URL(program, import.meta.url);
-  return existsSync(beside) ? beside : new URL(`../cli/${program}`, import.meta.url);
+  const places = ['./', '../', '../cli/'].map((up) => new URL(`${up}${program}`, import.meta.url));
+  return places.find((place) => existsSync(place)) ?? places[0];
 }

@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, describe, expect, it } from 'vitest';
-import { tableOf } from '../../src/cli/compare.ts';
-import { type Measures, runModel } from '../../src/cli/compare_run.ts';
-import { readWorkload } from '../../src/cli/compare_workload.ts';
+import { tableOf } from '../../src/cli/compare/compare.ts';
+import { type Measures, runModel } from '../../src/cli/compare/run.ts';
+import { readWorkload } from '../../src/cli/compare/workload.ts';
 import { ScenarioError } from '../../src/scenario/error.ts';
 import { loadScenario } from '../../src/scenario/parse.ts';
 

@@ -1,6 +1,6 @@
 import pc from 'picocolors';
 import { describe, expect, it } from 'vitest';
-import { Narrator } from '../../src/cli/narrate.ts';
+import { Narrator } from '../../src/cli/run/narrate.ts';
 import { wrap } from '../../src/cli/terminal.ts';
 import type { EventBody, KernelEvent } from '../../src/kernel/events.ts';
 

@@ -2,8 +2,8 @@
 // long run does, and the short run of the tests.
 
 import { readFileSync, writeFileSync } from 'node:fs';
-import { type CheckReport, checkFile } from '../../src/cli/check_file.ts';
-import { type OrcReport, orcObject } from '../../src/cli/orc_object.ts';
+import { type CheckReport, checkFile } from '../../src/cli/check/file.ts';
+import { type OrcReport, orcObject } from '../../src/cli/orc/object.ts';
 import { type Kind, Victim } from './mutations.ts';
 import { Random } from './random.ts';
 

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
-import { machineOptions } from '../../src/cli/shell_options.ts';
+import { machineOptions } from '../../src/cli/shell/options.ts';
 import { Machine, type MachineOptions } from '../../src/machine/machine.ts';
 import { checkedOptions, MACHINE_OPTIONS, type OptionRow } from '../../src/machine/option_table.ts';
 import { MODULE_AREA } from '../../src/module/module_alloc.ts';

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { Narrator } from '../../src/cli/narrate.ts';
+import { Narrator } from '../../src/cli/run/narrate.ts';
 import type { Colors } from '../../src/cli/terminal.ts';
 import { parseScenario } from '../../src/scenario/parse.ts';
 import type { RunReport } from '../../src/scenario/report.ts';

@@ -1,0 +1,104 @@
+// The options of klpemu bundle and klpemu compare.
+
+import { type Command, Option } from 'commander';
+import { DEFAULT_NAME } from '../shell/options.ts';
+
+export function addBundle(root: Command): void {
+  const bundle = root
+    .command('bundle')
+    .description('make patch bundles (.klpb), look at them, enable and disable them');
+  const members: string[] = [];
+  const targets: string[] = [];
+  bundle
+    .command('create')
+    .description('make a bundle of patch modules, one an object')
+    .argument('<file>', 'the bundle to write (.klpb)')
+    .argument('<member...>', 'patch modules (.ko), in the order of their callbacks')
+    .requiredOption('--name <name>', 'name of the bundle')
+    .option('--bundle-version <text>', 'its version', '1')
+    .option('--replace', 'it replaces all older bundles')
+    .option(
+      '--target <file>',
+      'a target module, whose srcversion members are for; may be repeated',
+      (path) => {
+        targets.push(path);
+        return targets;
+      },
+    )
+    .addHelpText(
+      'after',
+      `
+Example:
+  klpemu bundle create fix.klpb fixtures/modules/klpbundle_p1_core.ko fixtures/modules/klpbundle_p1_top.ko \\
+    --name fix --target fixtures/modules/klpbundle_top.ko`,
+    )
+    .action(async (file: string, files: string[], options) => {
+      members.push(...files);
+      (await import('./bundle.ts')).create(file, members, { ...options, targets });
+    });
+  for (const [name, text] of [
+    ['inspect', 'print what a bundle holds'],
+    ['verify', 'check manifest, hashes and members'],
+  ] as const) {
+    bundle
+      .command(name)
+      .description(text)
+      .argument('<file>', 'bundle (.klpb)')
+      .option('--json', 'as one JSON object')
+      .addHelpText('after', `\nExample:\n  klpemu bundle ${name} fixtures/bundles/v1.klpb`)
+      .action(async (file: string, options) => (await import('./bundle.ts'))[name](file, options));
+  }
+  addEnabling(bundle);
+  root
+    .command('compare')
+    .description('run one workload under the classic and the bundle model and compare')
+    .argument('<file>', 'workload (YAML)')
+    .option('--json', 'as one JSON object')
+    .addHelpText('after', `${COMPARE_EXIT_CODES}\n\nExample:\n  klpemu compare fixtures/bundles/middle.yaml`)
+    .action(async (file: string, options) => (await import('../compare/compare.ts')).compare(file, options));
+}
+
+const COMPARE_EXIT_CODES = `
+Exit codes:
+  0  the workload was run under both models; what failed there is in the table
+  1  under one of them every step failed: there is nothing to compare
+  2  bad usage, or a workload or module that cannot be used
+  3  guest panic, or the machine failed`;
+
+const EXIT_CODES = `
+Exit codes:
+  0  it is enabled, or disabled; with --wait, its transition is over
+  1  the kernel refused, and the machine is as it was; or the transition was not over in time
+  2  no such file, or no machine is up`;
+
+function addEnabling(bundle: Command): void {
+  for (const { name, argument, about, text, example } of [
+    {
+      name: 'enable',
+      argument: '<file>',
+      about: 'bundle (.klpb)',
+      text: 'load a bundle into the machine that is up, and enable it',
+      example: `
+  klpemu up --model bundle
+  klpemu bundle enable fixtures/bundles/v1.klpb --wait`,
+    },
+    {
+      name: 'disable',
+      argument: '<bundle>',
+      about: 'its name',
+      text: 'disable a bundle of the machine that is up',
+      example: '\n  klpemu bundle disable steps_v1 --wait',
+    },
+  ] as const) {
+    bundle
+      .command(name)
+      .description(text)
+      .argument(argument, about)
+      .addOption(new Option('--name <name>', 'which machine').default(DEFAULT_NAME))
+      .option('--wait', 'let time pass until the transition is over')
+      .option('--timeout <seconds>', 'how long at most, in virtual time: 60 where nothing is said')
+      .option('--json', 'as one JSON object')
+      .addHelpText('after', `${EXIT_CODES}\n\nExample:${example}`)
+      .action(async (operand: string, options) => (await import('./enable.ts'))[name](operand, options));
+  }
+}

@@ -1,0 +1,78 @@
+// `klpemu check` for one object.
+//
+// Invariant: whatever the file holds, the result is a report; nothing is thrown for it.
+
+import { CheckGuest } from '../../check/check_guest.ts';
+import { ObjectChecker } from '../../check/check_object.ts';
+import type { ObjectCheck, Unwinder } from '../../check/ports.ts';
+import { severalSections } from '../../elf/several_sections.ts';
+import { EngineError } from '../../guest/engine.ts';
+import { type KnownFormat, orcFormatOf } from '../../objtool/orc_format_of.ts';
+import type { OrcFormat } from '../../objtool/orc_formats.ts';
+import { parseKernelObject } from '../../objtool/vmlinux.ts';
+import { errorMessage } from '../exit.ts';
+import { readObject } from '../object_files.ts';
+import { printError } from '../terminal.ts';
+
+export interface CheckJob {
+  readonly path: string;
+  readonly unwinder: Unwinder;
+  readonly into?: boolean;
+  /** How the object's table is to be read. */
+  readonly format?: OrcFormat;
+}
+
+export interface CheckReport {
+  readonly file: string;
+  readonly ms: number;
+  readonly error?: { readonly code: string; readonly message: string };
+  readonly check?: ObjectCheck;
+  /** How the object's table was read. */
+  readonly format?: KnownFormat;
+  /** Tables that the object has several of, and which the kernel reads. */
+  readonly several?: readonly string[];
+}
+
+let guest: CheckGuest | undefined;
+
+export function checkFile({ path, unwinder, into = false, format: wanted }: CheckJob): CheckReport {
+  const started = performance.now();
+  const ms = (): number => Math.round(performance.now() - started);
+  let used = false;
+  try {
+    const elf = parseKernelObject(readObject(path), path);
+    const hasTable = elf.lastSection('.orc_unwind') && elf.lastSection('.orc_unwind_ip');
+    if (unwinder === 'orc' && !hasTable) throw elf.error('no .orc_unwind table to check');
+    const format = unwinder === 'orc' ? orcFormatOf(elf, wanted) : undefined;
+    guest ??= new CheckGuest();
+    const own = format?.format ?? wanted;
+    const checker = new ObjectChecker(guest, elf, { unwinder, into, ...(own ? { format: own } : {}) });
+    used = true;
+    const check = checker.check();
+    if (check.functions.length === 0) throw elf.error('no function to check');
+    const several = severalSections(elf);
+    return {
+      file: path,
+      ms: ms(),
+      check,
+      ...(format ? { format } : {}),
+      ...(several.length > 0 ? { several } : {}),
+    };
+  } catch (error) {
+    if (error instanceof EngineError) throw error;
+    // What a broken object left in the machine is not for the next one.
+    if (used) closeGuest();
+    const { code } = error as NodeJS.ErrnoException;
+    const message = errorMessage(error as Error);
+    const known = typeof code === 'string';
+    if (!known && process.env.KLPEMU_DEBUG) printError(`${(error as Error).stack}\n`);
+    const text = known ? message : `internal error: ${message}`;
+    const full = text.includes(path) ? text : `${path}: ${text}`;
+    return { file: path, ms: ms(), error: { code: known ? code : 'EINTERNAL', message: full } };
+  }
+}
+
+function closeGuest(): void {
+  guest?.close();
+  guest = undefined;
+}

@@ -1,0 +1,59 @@
+// Execution as the judge between two ORC tables of one object: the check of src/check, with either table.
+
+import { CheckGuest } from '../../check/check_guest.ts';
+import { ObjectChecker } from '../../check/check_object.ts';
+import type { ProofAt, Truth } from '../../check/ports.ts';
+import { whereaboutsText } from '../../check/saved_registers.ts';
+import type { ElfObject } from '../../elf/elf_object.ts';
+import { type Judge, NOT_REACHED, type ProofVerdict } from '../../objtool/diff.ts';
+import type { OrcFormat } from '../../objtool/orc_formats.ts';
+import type { OrcRows } from '../../objtool/orc_rows.ts';
+
+/** The first in a function takes its exploration, twice. */
+const MOST_PROOFS = 2000;
+const TOO_MANY = `was asked about ${MOST_PROOFS} places before this one`;
+
+/** One judge after the other: a guest is large. */
+let guest: CheckGuest | undefined;
+
+/** Throws where there is no engine to execute with. */
+export function judgeOf(
+  elf: ElfObject,
+  ours: OrcRows,
+  theirs: OrcRows,
+  format: OrcFormat | undefined,
+): Judge {
+  guest ??= new CheckGuest();
+  const judges = [ours, theirs].map(
+    (orc) =>
+      new ObjectChecker(guest as CheckGuest, elf, { unwinder: 'orc', orc, ...(format ? { format } : {}) }),
+  );
+  let left = MOST_PROOFS;
+  return (section, offset) => {
+    if (left-- <= 0) return TOO_MANY;
+    const [first, second] = judges.map((judge) => judge.proveAt(section, offset));
+    if (!first || !second) return NOT_REACHED;
+    return { offset, truth: truthText(first.truth), ours: verdictOf(first), theirs: verdictOf(second) };
+  };
+}
+
+/** What a broken object left in the machine is not for the next one. */
+export function dismissJudge(): void {
+  guest?.close();
+  guest = undefined;
+}
+
+function verdictOf({ verdict, answer }: ProofAt): ProofVerdict {
+  if (verdict === 'right') return 'right';
+  return answer.prevSp === undefined && verdict === 'wrong, declared unreliable' ? 'no answer' : 'wrong';
+}
+
+function truthText({ prevSp, prevBp }: Truth): string {
+  const bp =
+    typeof prevBp === 'number'
+      ? `lies at sp+${prevBp}`
+      : prevBp === 'register'
+        ? 'is in rbp'
+        : `is ${whereaboutsText(prevBp)}`;
+  return `the caller's sp is sp+${prevSp}, its rbp ${bp}`;
+}

@@ -1,0 +1,179 @@
+// `klpemu orc` for one object: its table made, compared and written.
+//
+// Invariant: whatever the file holds, the result is a report; nothing is thrown for it.
+
+import { closeSync, mkdirSync, openSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { type ElfObject, parseElf } from '../../elf/elf_object.ts';
+import { severalSections } from '../../elf/several_sections.ts';
+import { type Agreement, diffOrc } from '../../objtool/diff.ts';
+import { inputFromElf } from '../../objtool/elf_input.ts';
+import { dumpOrc } from '../../objtool/orc_dump.ts';
+import { encodeOrc } from '../../objtool/orc_format.ts';
+import { type KnownFormat, orcFormatOf, orcFormatToWrite, readOrc } from '../../objtool/orc_format_of.ts';
+import { ORC_FORMATS, type OrcFormat } from '../../objtool/orc_formats.ts';
+import { createOrc, type OrcResult } from '../../objtool/orc_gen.ts';
+import type { OrcRows } from '../../objtool/orc_rows.ts';
+import { writeOrc } from '../../objtool/orc_write.ts';
+import { type UndecodedPlace, undecodedPlaces } from '../../objtool/undecoded.ts';
+import { parseKernelObject } from '../../objtool/vmlinux.ts';
+import { errorMessage } from '../exit.ts';
+import { readObject } from '../object_files.ts';
+import { printError } from '../terminal.ts';
+import { writeWhole } from '../write_whole.ts';
+
+export interface OrcJob {
+  readonly path: string;
+  /** Where to write the copy with the tables. */
+  readonly output?: string;
+  readonly diff: boolean;
+  readonly dump: boolean;
+  readonly format?: OrcFormat;
+}
+
+export interface OrcReport {
+  readonly file: string;
+  readonly error?: { readonly code: string; readonly message: string };
+  /** How the object's table was read, or how ours was written. */
+  readonly format?: KnownFormat;
+  readonly functions?: number;
+  readonly instructions?: number;
+  readonly entries?: number;
+  /** Text that no entry was made for: it is no instruction. */
+  readonly undecoded?: readonly UndecodedPlace[];
+  readonly warnings?: readonly string[];
+  readonly output?: string;
+  /** With the object's own table, where it has one. */
+  readonly agreement?: Agreement;
+  readonly dump?: readonly string[];
+}
+
+export async function orcObject(job: OrcJob): Promise<OrcReport> {
+  const file = job.path;
+  try {
+    return await makeReport(job);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const message = errorMessage(error as Error);
+    const known = typeof code === 'string';
+    // Without a code it is a mistake in klpemu itself; the other objects are not to suffer from it.
+    if (!known && process.env.KLPEMU_DEBUG) printError(`${(error as Error).stack}\n`);
+    const text = known ? message : `internal error: ${message}`;
+    return { file, error: { code: known ? code : 'EINTERNAL', message: withFile(file, text) } };
+  }
+}
+
+const withFile = (file: string, text: string): string => (text.includes(file) ? text : `${file}: ${text}`);
+
+async function makeReport(job: OrcJob): Promise<OrcReport> {
+  // A copy of a vmlinux would be no kernel: its table can be made and compared only.
+  const parse = job.output === undefined ? parseKernelObject : parseElf;
+  const elf = parse(readObject(job.path), job.path);
+  const { own, format } = formatsOf(elf, job);
+  const result = createOrc(inputFromElf(elf, own?.format));
+  const theirs = job.diff ? readOrc(elf, own?.format) : undefined;
+  const agreement = theirs && (await compare(elf, result, theirs, own?.format));
+  if (job.output !== undefined) save(job.path, job.output, written(elf, result.rows, format));
+  const undecoded = undecodedPlaces(result.code);
+  const report = {
+    file: job.path,
+    ...(format ? { format } : {}),
+    ...counts(result),
+    ...(undecoded.length > 0 ? { undecoded } : {}),
+    warnings: [...result.warnings, ...unread(elf)],
+    ...(job.output === undefined ? {} : { output: job.output }),
+    ...(agreement ? { agreement } : {}),
+    ...(job.dump ? { dump: dumpOrc(elf, result.rows) } : {}),
+  };
+  result.code.release();
+  return report;
+}
+
+function unread(elf: ElfObject): string[] {
+  const several = severalSections(elf);
+  return several.length === 0
+    ? []
+    : [`several sections of one name, of which the kernel reads: ${several.join(', ')}`];
+}
+
+/** Of the object's own table, and of the one that is reported or written. */
+function formatsOf(
+  elf: ElfObject,
+  { format: wanted, diff }: OrcJob,
+): { readonly own: KnownFormat | undefined; readonly format: KnownFormat | undefined } {
+  if (wanted === undefined || diff) {
+    const own = orcFormatOf(elf, wanted);
+    return { own, format: own };
+  }
+  return { own: ownFormat(elf, wanted), format: orcFormatToWrite(elf, wanted) };
+}
+
+/** Of a table that is not read, for what else hangs on it. */
+function ownFormat(elf: ElfObject, wanted: OrcFormat): KnownFormat | undefined {
+  try {
+    return orcFormatOf(elf);
+  } catch {
+    return orcFormatOf(elf, wanted);
+  }
+}
+
+function written(elf: ElfObject, rows: OrcRows, known: KnownFormat | undefined): Uint8Array[] {
+  const { format, or } = known ?? {};
+  if (format === undefined) {
+    throw elf.error(`nothing tells which ORC format to write: --format does (${ORC_FORMATS.join(', ')})`);
+  }
+  if (or && Buffer.compare(encodeOrc(rows, format), encodeOrc(rows, or)) !== 0) {
+    throw elf.error(`nothing tells whether to write the ORC format of ${format} or ${or}: --format does`);
+  }
+  return writeOrc(elf, rows, format);
+}
+
+/** Execution is asked only where there is something to decide. */
+async function compare(
+  elf: ElfObject,
+  result: OrcResult,
+  theirs: OrcRows,
+  format: OrcFormat | undefined,
+): Promise<Agreement> {
+  const several = elf.sectionsNamed('.orc_unwind').length > 1;
+  const agreement = diffOrc(result, theirs, undefined, several);
+  if (agreement.differences.length === 0) return agreement;
+  const { dismissJudge, judgeOf } = await import('./judge.ts');
+  try {
+    return diffOrc(result, theirs, judgeOf(elf, result.rows, theirs, format), several);
+  } catch (error) {
+    // Without an engine, or in text that it cannot hold, differences stay unproved.
+    if (process.env.KLPEMU_DEBUG) printError(`${(error as Error).stack}\n`);
+    dismissJudge();
+    const why = `was not possible: ${(error as Error).message}`;
+    return diffOrc(result, theirs, () => why, several);
+  }
+}
+
+/** Of the text that has entries. */
+function counts({ code, rows }: OrcResult): { functions: number; instructions: number; entries: number } {
+  const { sections, symbols } = code.input;
+  const hasEntries = (index: number): boolean => sections[index].text && !sections[index].replacement;
+  let instructions = 0;
+  sections.forEach((_, i) => {
+    if (hasEntries(i)) instructions += code.endOf[i] - code.firstOf[i];
+  });
+  const functions = code.funcs.filter((f) => hasEntries(symbols.section[f])).length;
+  return { functions, instructions, entries: rows.count };
+}
+
+function save(from: string, to: string, pieces: readonly Uint8Array[]): void {
+  const [source, target] = [statSync(from), statSync(to, { throwIfNoEntry: false })];
+  if (target && source.ino === target.ino && source.dev === target.dev) {
+    throw Object.assign(new Error(`${to}: would be written over the object it is made from`), {
+      code: 'EEXIST',
+    });
+  }
+  mkdirSync(dirname(to), { recursive: true });
+  const file = openSync(to, 'w');
+  try {
+    for (const piece of pieces) writeWhole(file, piece);
+  } finally {
+    closeSync(file);
+  }
+}

@@ -1,0 +1,38 @@
+// What a machine in a process of its own is asked, and what it answers.
+
+import type { Result } from '../../shell/result.ts';
+
+/** Text is one character a byte, as everywhere in the shell. */
+export type Work =
+  | { readonly line: string }
+  /** @param put a file that the command finds in the guest while it runs; its bytes are in base64. */
+  | { readonly words: readonly string[]; readonly put?: { readonly bytes: string; readonly to: string } }
+  /** Continuations of the last word of a line. */
+  | { readonly complete: string };
+
+export interface Reply extends Result {
+  /** The machine cannot go on: why. */
+  readonly failure?: string;
+  /** The command was `exit`, with this. */
+  readonly exited?: number;
+  /** The person's screen is to be cleared. */
+  readonly clear?: boolean;
+  /** Of the machine (virtual ns). */
+  readonly now?: number;
+  readonly completions?: readonly [readonly string[], string];
+}
+
+/** From the process that asks. */
+export type ToMachine =
+  | { readonly boot: import('../shell/options.ts').ShellMachineOptions }
+  | { readonly id: number; readonly work: Work }
+  /** The request that is to be ended. */
+  | { readonly interrupt: number };
+
+/** From the machine's process. */
+export type FromMachine =
+  | { readonly booted: readonly string[]; readonly now: number }
+  /** @param usage it is the user's mistake */
+  | { readonly notBooted: string; readonly usage: boolean }
+  | { readonly id: number; readonly reply: Reply }
+  | { readonly died: string };
