@@ -31,7 +31,7 @@ async function phases(): Promise<Phases> {
   lap();
   const machine = await Machine.boot();
   lap();
-  while (machine.executor.instructions === 0) machine.step();
+  while (machine.inspect.executor.instructions === 0) machine.step();
   lap();
   return Object.fromEntries(PHASES.map((phase, i) => [phase, marks[i + 1] - marks[i]])) as Phases;
 }

@@ -29,15 +29,15 @@ function ended(machine: Machine, task: TaskStruct): void {
 }
 
 function settled(machine: Machine): void {
-  if (!machine.runUntil(() => !machine.livepatch.transitionPatch, LIMIT))
+  if (!machine.runUntil(() => !machine.inspect.livepatch.transitionPatch, LIMIT))
     throw new Error('no end of a transition');
 }
 
 function cost(machine: Machine, work: () => void): Cost {
-  const before = machine.executor.instructions;
+  const before = machine.inspect.executor.instructions;
   const start = performance.now();
   work();
-  return { ms: performance.now() - start, instructions: machine.executor.instructions - before };
+  return { ms: performance.now() - start, instructions: machine.inspect.executor.instructions - before };
 }
 
 const boot = (model: Model): Promise<Machine> => Machine.boot({ model, shadow: false, heap: 32 << 20 });

@@ -103,7 +103,7 @@ function cycle(machine: Machine): void {
     until(() => machine.exitStatus(task) !== undefined);
     if (machine.exitStatus(task) !== 0) throw new Error(machine.dmesg().slice(-3).join('; '));
   };
-  const settled = (): void => until(() => !machine.livepatch.transitionPatch);
+  const settled = (): void => until(() => !machine.inspect.livepatch.transitionPatch);
   ended(machine.insmod('/target.ko'));
   ended(machine.insmod('/patch.ko'));
   settled();

@@ -44,26 +44,26 @@ function load(machine: Machine, name: string, params = ''): void {
 async function callingMachine(patched: boolean): Promise<Machine> {
   const machine = await Machine.boot({ cpus: 1, shadow: false });
   load(machine, 'klpdemo_target', 'period_ms=1000000');
-  const twin = machine.modules.find('klpdemo_target')?.symbolsNamed('klpdemo_twin')[1];
+  const twin = machine.inspect.modules.find('klpdemo_target')?.symbolsNamed('klpdemo_twin')[1];
   if (twin === undefined) throw new Error('klpdemo_target has no second klpdemo_twin');
   if (patched) {
     load(machine, 'klpdemo_patch_sympos');
     const complete = (): boolean => machine.dmesg().some((line) => line.endsWith('patching complete'));
     if (!machine.runUntil(complete, 60 * SECOND)) throw new Error('the transition stays open');
   }
-  const { mem } = machine.core;
+  const { mem } = machine.inspect.core;
   mem.map(TEXT, 4096, PROT_READ | PROT_EXEC);
   mem.pokeText(TEXT, loopCode(twin));
-  machine.sched.wakeUpNewTask(machine.kthreads.create(TEXT, 0n, 'caller'));
+  machine.inspect.sched.wakeUpNewTask(machine.inspect.kthreads.create(TEXT, 0n, 'caller'));
   machine.runFor(SECOND);
   return machine;
 }
 
 function countCall(machine: Machine): number {
-  const [cpu] = machine.smp.cpus;
+  const [cpu] = machine.inspect.smp.cpus;
   const stepTo = (rip: bigint): number => {
     let steps = 0;
-    do steps += machine.loop.runCpu(cpu, 1);
+    do steps += machine.inspect.loop.runCpu(cpu, 1);
     while (cpu.rip !== rip);
     return steps;
   };
@@ -80,11 +80,11 @@ async function measure(patched: boolean): Promise<Measured> {
   const instructions = countCall(machine);
   let ns = Number.POSITIVE_INFINITY;
   for (let round = 0; round < ROUNDS; round++) {
-    const before = machine.executor.instructions;
+    const before = machine.inspect.executor.instructions;
     const start = performance.now();
     machine.runFor(INSTRUCTIONS * machine.options.instructionNs);
     const ms = performance.now() - start;
-    const calls = (machine.executor.instructions - before) / (instructions + LOOP_INSTRUCTIONS);
+    const calls = (machine.inspect.executor.instructions - before) / (instructions + LOOP_INSTRUCTIONS);
     ns = Math.min(ns, (ms * 1e6) / calls);
   }
   return { instructions, ns };

@@ -44,16 +44,19 @@ function copies(base: string): (n: number) => { name: string; bytes: Buffer } {
 }
 
 function load(machine: Machine, { name, bytes }: { name: string; bytes: Buffer }): Cost {
-  const instructions = machine.executor.instructions;
+  const instructions = machine.inspect.executor.instructions;
   const start = performance.now();
   machine.addFile('/module.ko', bytes);
   const task = machine.insmod('/module.ko');
   machine.runUntil(() => machine.exitStatus(task) !== undefined, LIMIT);
   const status = machine.exitStatus(task);
   if (status !== 0) throw new Error(`${name}: ${status}: ${machine.dmesg().slice(-3).join('; ')}`);
-  if (!machine.runUntil(() => !machine.livepatch.transitionPatch, LIMIT))
+  if (!machine.runUntil(() => !machine.inspect.livepatch.transitionPatch, LIMIT))
     throw new Error(`${name}: no end of its transition`);
-  return { ms: performance.now() - start, instructions: machine.executor.instructions - instructions };
+  return {
+    ms: performance.now() - start,
+    instructions: machine.inspect.executor.instructions - instructions,
+  };
 }
 
 /** Of some operations. Of the times the middle one: other load and the collector add to some of them. */

@@ -68,25 +68,26 @@ const LOOPS: readonly Loop[] = [
 /** A machine with one task that executes the loop for ever. */
 async function machineWith(loop: Loop, mode: Mode, shadow: boolean): Promise<Machine> {
   const machine = await Machine.boot({ cpus: 1, shadow });
-  const { mem } = machine.core;
+  const { mem } = machine.inspect.core;
   const text = mode === 'user' ? USER_TEXT : KERNEL_TEXT;
   mem.map(text, PAGE, PROT_READ | PROT_EXEC);
   mem.pokeText(text, Uint8Array.from(loop.code));
   const task =
     mode === 'user'
-      ? machine.fork.createUserTask(
+      ? machine.inspect.fork.createUserTask(
           { comm: 'loop', entry: text, argv: ['loop'] },
-          machine.core.tasks.byPid(1),
+          machine.inspect.core.tasks.byPid(1),
         )
-      : machine.kthreads.create(text, 0n, 'loop');
-  machine.sched.wakeUpNewTask(task);
+      : machine.inspect.kthreads.create(text, 0n, 'loop');
+  machine.inspect.sched.wakeUpNewTask(task);
   machine.runFor(2e9);
   return machine;
 }
 
 /** Runs the machine for at least that many instructions. */
 function run(machine: Machine, instructions: number): void {
-  const { executor, options } = machine;
+  const { options } = machine;
+  const { executor } = machine.inspect;
   const before = executor.instructions;
   machine.runFor(instructions * options.instructionNs);
   if (executor.instructions - before < instructions * 0.999)

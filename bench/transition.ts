@@ -59,7 +59,7 @@ async function boot(count: number, shadow: boolean): Promise<Machine> {
 
 async function measure(count: number, shadow: boolean): Promise<Measured> {
   const machine = await boot(count, shadow);
-  const before = { rss: process.memoryUsage().rss, heap: machine.core.slab.used() };
+  const before = { rss: process.memoryUsage().rss, heap: machine.inspect.core.slab.used() };
   let start = performance.now();
   const lap = (): number => {
     const now = performance.now();
@@ -72,7 +72,7 @@ async function measure(count: number, shadow: boolean): Promise<Measured> {
   if (!machine.runUntil(() => asleep(tasks), 1000 * SECOND)) throw new Error('the tasks do not fall asleep');
   const sleep = lap();
   const rss = (process.memoryUsage().rss - before.rss) / count;
-  const heap = (machine.core.slab.used() - before.heap) / count;
+  const heap = (machine.inspect.core.slab.used() - before.heap) / count;
   const walked = walkAndRead(machine, tasks);
   return { create, sleep, rss, heap, ...walked, ...transition(machine, tasks) };
 }
@@ -88,12 +88,12 @@ function walkAndRead(
   tasks: readonly TaskStruct[],
 ): Pick<Measured, 'walk' | 'read' | 'frames'> {
   const entries = new Uint32Array(MAX_STACK_ENTRIES);
-  const words = machine.core.mem.stackWords;
+  const words = machine.inspect.core.mem.stackWords;
   const call: HostCall = { cpu: 0, args: [], sp: 0n, caller: 0n };
   const places: number[] = [];
   const starts = [0];
   for (const task of tasks) {
-    const count = machine.traces.saveReliable(task, entries, call);
+    const count = machine.inspect.traces.saveReliable(task, entries, call);
     if (count < 0) throw new Error(`the stack of ${task} is not reliable`);
     placesOf(task, words, entries.subarray(0, count), places);
     starts.push(places.length);
@@ -101,7 +101,7 @@ function walkAndRead(
   const at = Uint32Array.from(places);
   const from = Uint32Array.from(starts);
   const walkAll = (): void => {
-    for (const task of tasks) machine.traces.saveReliable(task, entries, call);
+    for (const task of tasks) machine.inspect.traces.saveReliable(task, entries, call);
   };
   const readAll = (): void => {
     for (let task = 0; task < tasks.length; task++) {
@@ -141,7 +141,7 @@ function transition(
 ): Pick<Measured, 'pass' | 'passOnCpu' | 'transition'> {
   const at = new Map<string, number>();
   let startedOnCpu = 0;
-  machine.core.events.subscribe(
+  machine.events.subscribe(
     (event) => {
       if (event.type !== 'transition') return;
       at.set(event.what, performance.now());
@@ -151,7 +151,7 @@ function transition(
   );
   machine.insmod('/klpdemo_patch_vmlinux.ko');
   const last = tasks[tasks.length - 1];
-  const done = (): boolean => machine.core.tasks.idle.length > 0 && last.patchState === 1;
+  const done = (): boolean => machine.inspect.core.tasks.idle.length > 0 && last.patchState === 1;
   if (!machine.runUntil(done, 60 * SECOND)) throw new Error('the tasks do not switch');
   const passed = performance.now();
   const passOnCpu = onCpu() - startedOnCpu;

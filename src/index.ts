@@ -15,8 +15,10 @@ export type { EventBody, EventSink, KernelEvent, SwitchWay } from './kernel/even
 export { EventLog } from './kernel/events.ts';
 export type { ExportedSymbol, Kallsyms, KernelSymbol, ResolvedSymbol } from './kernel/kallsyms.ts';
 export type { TaskStruct, TaskTable, Tif } from './kernel/task_struct.ts';
+export type { Inspect } from './machine/inspect.ts';
 export type { MachineOptions } from './machine/machine.ts';
 export { Machine } from './machine/machine.ts';
+export type { BlockedTask, Explanation } from './machine/why.ts';
 export type { Kmalloc, ModuleObject } from './mm/kmalloc.ts';
 export type { Problem } from './scenario/error.ts';
 export { ScenarioError } from './scenario/error.ts';

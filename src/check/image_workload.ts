@@ -33,7 +33,7 @@ export function partSteps(part: ImagePart): readonly ((at: Workplace) => void)[]
       return [];
     case 'faults':
       return FAULTS.map((what) => ({ machine, run }) => {
-        machine.runUntil(() => machine.smp.cpus.every((cpu) => cpu.halted), BOOT_NS);
+        machine.runUntil(() => machine.inspect.smp.cpus.every((cpu) => cpu.halted), BOOT_NS);
         run('insmod', '/klpdemo_fault.ko', `what=${what} where=init`);
       });
   }
@@ -46,13 +46,13 @@ const HEAP = ['what=clean', 'what=shadow', 'what=list_twice', 'what=refcount', '
 const LOCK_STEPS = 20_000;
 
 function system({ machine, run, until }: Workplace): void {
-  until(() => machine.smp.cpus.every((cpu) => cpu.halted), MAX_STEPS);
+  until(() => machine.inspect.smp.cpus.every((cpu) => cpu.halted), MAX_STEPS);
   const paused = machine.spawn('pause');
   const files = ['cmdline', 'meminfo', 'version', 'uptime', 'modules', 'self/stack', 'self/status'];
   for (const file of [...files, 'self/patch_state', 'sys/kernel/ftrace_enabled']) run('cat', `/proc/${file}`);
   run('sleep', '5', '2');
   run('forker', '5', '2');
-  machine.exit.sendSignal(paused, SIGTERM);
+  machine.inspect.exit.sendSignal(paused, SIGTERM);
   until(() => machine.exitStatus(paused) !== undefined, MAX_STEPS);
 }
 
@@ -97,7 +97,7 @@ export function hasSaid(machine: Machine, text: string): boolean {
  * without.
  */
 export function traceFunctions(machine: Machine, regs: boolean): void {
-  const { core, ftrace } = machine;
+  const { core, ftrace } = machine.inspect;
   const names = regs
     ? ['meminfo_proc_show', 'vfs_read']
     : ['cmdline_proc_show', 'cmdline_proc_show', 'seq_read_iter'];

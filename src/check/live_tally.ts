@@ -95,7 +95,7 @@ export class LiveTally {
     return found && lo < found.end ? found : undefined;
   }
 
-  #copyAt({ core, ftrace }: Machine, lo: number): Text | undefined {
+  #copyAt({ inspect: { core, ftrace } }: Machine, lo: number): Text | undefined {
     const found = ftrace.trampolines.at(0xffffffff00000000n | BigInt(lo));
     if (!found) return undefined;
     const template = core.symbols.nameOf(found.template) ?? '?';

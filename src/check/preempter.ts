@@ -72,7 +72,7 @@ export class Preempter {
       if (!cpu) break;
       if (cpu.context.cpl === 3) this.#user(cpu, task);
       else if (this.#isOn(cpu, task)) this.#kernel(cpu, task);
-      else this.machine.loop.runCpu(cpu, 1);
+      else this.machine.inspect.loop.runCpu(cpu, 1);
     }
     return condition();
   }
@@ -82,10 +82,10 @@ export class Preempter {
   }
 
   #user(cpu: Cpu, task: TaskStruct): void {
-    const other = this.machine.core.current(cpu.id) === this.#other;
+    const other = this.machine.inspect.core.current(cpu.id) === this.#other;
     // Only a tick takes the CPU from the other task: let it come.
     if (other && task.onRq) cpu.tickPending = true;
-    this.machine.loop.runCpu(cpu, other && !interruptComes(cpu) ? USER_CHUNK : 1);
+    this.machine.inspect.loop.runCpu(cpu, other && !interruptComes(cpu) ? USER_CHUNK : 1);
   }
 
   #kernel(cpu: Cpu, task: TaskStruct): void {
@@ -94,12 +94,12 @@ export class Preempter {
       const seen = this.#seen.size;
       if (this.#seen.add(truth.join()).size > seen) this.#interrupt(cpu, task, truth);
     }
-    this.machine.loop.runCpu(cpu, 1);
+    this.machine.inspect.loop.runCpu(cpu, 1);
   }
 
   /** Ticks until the draw falls on the other task; returns when the task stands again where it was. */
   #interrupt(cpu: Cpu, task: TaskStruct, truth: readonly number[]): void {
-    const { core } = this.machine;
+    const { core } = this.machine.inspect;
     const held = (core.percpu.readU32('__preempt_count', cpu.id) & PREEMPT_COUNT) !== 0;
     if (held) {
       if (this.#tick(cpu, task, truth))
@@ -137,12 +137,12 @@ export class Preempter {
     else {
       const { name } = this.stepper.place(cpu.context.halves[2 * REG.rip]);
       const leaving = task.onCpu === 1 && (name === 'error_return' || name.startsWith('restore_regs'));
-      this.machine.loop.runCpu(cpu, leaving ? 1 : CHUNK);
+      this.machine.inspect.loop.runCpu(cpu, leaving ? 1 : CHUNK);
     }
   }
 
   #check(cpu: Cpu, task: TaskStruct, truth: readonly number[], position: Position): void {
-    const { traces, core } = this.machine;
+    const { traces, core } = this.machine.inspect;
     const stack = truth.map((lo) => this.stepper.place(lo).name);
     const { name, offset } = this.stepper.place(truth[0]);
     const call = { cpu: cpu.id, args: [], sp: 0n, caller: 0n };
@@ -167,7 +167,7 @@ export class Preempter {
   /** The whole of a reliable trace, from the switch down, held against the shadow stack. */
   #difference(task: TaskStruct, call: HostCall): string | undefined {
     try {
-      this.machine.traces.saveReliable(task, this.#entries, call);
+      this.machine.inspect.traces.saveReliable(task, this.#entries, call);
       return undefined;
     } catch (error) {
       if (!(error instanceof GroundTruthError)) throw error;
@@ -178,7 +178,7 @@ export class Preempter {
 
   /** Ends the task that takes the CPU. */
   close(): void {
-    this.machine.exit.sendSignal(this.#other, SIGKILL);
+    this.machine.inspect.exit.sendSignal(this.#other, SIGKILL);
   }
 
   /** Preemptions by a property of theirs. */
@@ -191,12 +191,12 @@ export class Preempter {
 
 /** What the instruction that comes next is, in its function. */
 function positionOf(machine: Machine, cpu: Cpu): Position {
-  const { mem, symbols } = machine.core;
+  const { mem, symbols } = machine.inspect.core;
   const [a, b, c] = mem.readBytes(cpu.rip, 3);
   const before = mem.isMapped(cpu.rip - 8n, 8) ? mem.readBytes(cpu.rip - 8n, 8) : new Uint8Array(8);
   const offset = symbols.lookup(cpu.rip)?.offset;
   if (offset === 0) return 'first instruction of a function';
-  const fentry = machine.ftrace.records.at(cpu.rip - 5n) !== undefined;
+  const fentry = machine.inspect.ftrace.records.at(cpu.rip - 5n) !== undefined;
   if (fentry)
     return `first instruction after the fentry ${mem.readU8(cpu.rip - 5n) === 0xe8 ? 'call' : 'nop'}`;
   if (

@@ -62,13 +62,13 @@ export class Stepper {
 
   constructor(machine: Machine) {
     this.machine = machine;
-    machine.core.events.subscribe((e) => {
+    machine.events.subscribe((e) => {
       if (e.type === 'module' || e.type === 'ftrace') this.#places.clear();
     });
   }
 
   get shadow(): ShadowStacks {
-    return this.machine.traces.shadow as ShadowStacks;
+    return this.machine.inspect.traces.shadow as ShadowStacks;
   }
 
   /** Function and offset of a text address given by its low half. */
@@ -82,7 +82,7 @@ export class Stepper {
   }
 
   #lookup(addr: bigint): Place {
-    const { core, ftrace } = this.machine;
+    const { core, ftrace } = this.machine.inspect;
     const trampoline = ftrace.trampolines.at(addr);
     if (trampoline) return { name: 'trampoline', offset: Number(addr - trampoline.start) };
     const symbol = core.symbols.lookup(addr);
@@ -91,14 +91,14 @@ export class Stepper {
 
   /** One instruction of a CPU (many of a program that only computes), and the comparison. */
   step(cpu: Cpu): void {
-    const spins = cpu.context.cpl === 3 && this.machine.core.current(cpu.id).comm === 'spin';
-    this.machine.loop.runCpu(cpu, spins && !interruptComes(cpu) ? SPIN_CHUNK : 1);
+    const spins = cpu.context.cpl === 3 && this.machine.inspect.core.current(cpu.id).comm === 'spin';
+    this.machine.inspect.loop.runCpu(cpu, spins && !interruptComes(cpu) ? SPIN_CHUNK : 1);
     if (cpu.context.cpl === 0 && !cpu.halted) this.compare(cpu);
   }
 
   /** The CPU whose turn it is; when all are halted the first one wakes for the next timer. */
   next(): Cpu | undefined {
-    const { smp, timers } = this.machine;
+    const { smp, timers } = this.machine.inspect;
     const cpu = smp.next();
     if (cpu) return cpu;
     const due = timers.next();
@@ -144,7 +144,7 @@ export class Stepper {
       this.observe?.(lo, 'wrong, declared unreliable', "on the user's stack");
       return;
     }
-    const { traces } = this.machine;
+    const { traces } = this.machine.inspect;
     const stack = { stackSlot: slot, onCpu: 1, spLo: 0 };
     const regs = traces.cpuRegs(cpu);
     const entries = this.#entries;
@@ -157,9 +157,14 @@ export class Stepper {
       this.observe?.(lo, 'wrong, declared unreliable', why);
       return;
     }
-    const difference = compareReliable(entries, n, Uint32Array.from(this.truth(cpu)), this.machine.core.sym);
+    const difference = compareReliable(
+      entries,
+      n,
+      Uint32Array.from(this.truth(cpu)),
+      this.machine.inspect.core.sym,
+    );
     this.observe?.(lo, difference ? 'wrong, declared reliable' : 'right', difference ?? '');
-    if (difference) this.wrong.push(`${this.machine.core.sym(cpu.rip)}: ${difference}`);
+    if (difference) this.wrong.push(`${this.machine.inspect.core.sym(cpu.rip)}: ${difference}`);
     else count(this.compared, name);
     const interrupts = this.shadow
       .frames(slot, cpu.context.halves[2 * REG.rsp])

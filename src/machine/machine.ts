@@ -10,6 +10,7 @@ import { Ftrace } from '../ftrace/ftrace.ts';
 import { type Addr, lo32 } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { BUILT_IN, type KernelDescription } from '../kernel/description.ts';
+import type { EventLog } from '../kernel/events.ts';
 import { Kobjects } from '../kernel/kobject.ts';
 import { defineLib, formatContext } from '../kernel/lib.ts';
 import { defineParams } from '../kernel/params.ts';
@@ -45,6 +46,7 @@ import { RunLoop } from './cpu/run_loop.ts';
 import { ShadowExecutor } from './cpu/shadow_exec.ts';
 import { Smp } from './cpu/smp.ts';
 import { TextGuard } from './cpu/text_guard.ts';
+import type { Inspect } from './inspect.ts';
 import { makeLivepatch } from './livepatch_ports.ts';
 import { MachineError } from './machine_error.ts';
 import { Modules } from './modules.ts';
@@ -61,39 +63,43 @@ import { Traces } from './truth/traces.ts';
 import { TransitionTruth } from './truth/transition_truth.ts';
 import { VersionTruth } from './truth/version_truth.ts';
 import { UserTasks } from './user_tasks.ts';
+import { type Explanation, explainTransition } from './why.ts';
 
 export type { MachineOptions };
 
 export class Machine {
   readonly options: Required<MachineOptions>;
-  readonly core: KernelCore;
-  readonly sched: Sched;
-  readonly fork: Fork;
-  readonly exit: Exit;
-  readonly timers: Timers;
-  readonly mm: Kmalloc;
-  readonly workqueue: Workqueue;
-  readonly kthreads: Kthreads;
-  readonly ftrace: Ftrace;
-  readonly modules: Modules;
-  readonly moduleArena: ModuleArena;
-  readonly livepatch: Livepatch;
+  /** Everything that happens, as it happens. */
+  readonly events: EventLog;
+  /** The parts. */
+  readonly inspect: Inspect;
+  private readonly core: KernelCore;
+  private readonly sched: Sched;
+  private readonly fork: Fork;
+  private readonly exit: Exit;
+  private readonly timers: Timers;
+  private readonly mm: Kmalloc;
+  private readonly workqueue: Workqueue;
+  private readonly kthreads: Kthreads;
+  private readonly ftrace: Ftrace;
+  private readonly modules: Modules;
+  private readonly moduleArena: ModuleArena;
+  private readonly livepatch: Livepatch;
   /** In the bundle model. */
-  readonly bundles: Bundles | undefined;
-  readonly fs: FileSystem;
-  readonly sysfs: Sysfs;
-  readonly traces: Traces;
-  readonly oops: Oops;
-  readonly traps: Traps;
-  readonly watchdog: Watchdog;
-  readonly smp: Smp;
-  readonly executor: Executor;
-  readonly loop: RunLoop;
-  readonly users: UserTasks;
-  readonly truth: TransitionTruth;
-  readonly versions: VersionTruth;
-  /** Kernel code as it is executed, block by block; needs the shadow stack. */
-  readonly onBlocks: (sink: (rip: number, executed: number) => void) => void;
+  private readonly bundles: Bundles | undefined;
+  private readonly fs: FileSystem;
+  private readonly sysfs: Sysfs;
+  private readonly traces: Traces;
+  private readonly oops: Oops;
+  private readonly traps: Traps;
+  private readonly watchdog: Watchdog;
+  private readonly smp: Smp;
+  private readonly executor: Executor;
+  private readonly loop: RunLoop;
+  private readonly users: UserTasks;
+  private readonly truth: TransitionTruth;
+  private readonly versions: VersionTruth;
+  private readonly onBlocks: Inspect['onBlocks'];
   readonly #engine: UnicornEngine;
   readonly #host: HostCallDispatch;
   readonly #lookup = new OrcLookup();
@@ -291,6 +297,35 @@ export class Machine {
     });
     this.#host.bind(hostStubs(image.asm));
     this.#start(image);
+    this.events = core.events;
+    this.inspect = {
+      core: this.core,
+      sched: this.sched,
+      fork: this.fork,
+      exit: this.exit,
+      timers: this.timers,
+      mm: this.mm,
+      workqueue: this.workqueue,
+      kthreads: this.kthreads,
+      ftrace: this.ftrace,
+      modules: this.modules,
+      moduleArena: this.moduleArena,
+      livepatch: this.livepatch,
+      bundles: this.bundles,
+      fs: this.fs,
+      sysfs: this.sysfs,
+      traces: this.traces,
+      oops: this.oops,
+      traps: this.traps,
+      watchdog: this.watchdog,
+      smp: this.smp,
+      executor: this.executor,
+      loop: this.loop,
+      users: this.users,
+      truth: this.truth,
+      versions: this.versions,
+      onBlocks: this.onBlocks,
+    };
   }
 
   #start(image: KernelImage): void {
@@ -426,8 +461,9 @@ export class Machine {
     return checksMade(this.traces, this.truth, this.versions);
   }
 
-  bytesAt(addr: Addr, size: number): Uint8Array {
-    return this.core.mem.readBytes(addr, size);
+  /** Why the transition that is under way is not over; undefined when none is. */
+  why(): Explanation | undefined {
+    return explainTransition(this);
   }
 
   close(): void {

@@ -52,7 +52,7 @@ const SIGNALS_TIMEOUT = 15;
 
 /** undefined: no transition is under way. */
 export function explainTransition(machine: Machine): Explanation | undefined {
-  const { livepatch, core } = machine;
+  const { livepatch, core } = machine.inspect;
   const patch = livepatch.transitionPatch;
   if (!patch) return undefined;
   const target = livepatch.targetState;
@@ -77,8 +77,8 @@ function explainer(
   target: number,
   attempts: number,
 ): (task: TaskStruct) => BlockedTask {
-  const check = new StackCheck(machine.livepatch.patching, patch, target);
-  const { stackTrace } = machine.traces;
+  const check = new StackCheck(machine.inspect.livepatch.patching, patch, target);
+  const { stackTrace } = machine.inspect.traces;
   return (task) => {
     const about = {
       pid: task.pid,
@@ -88,7 +88,7 @@ function explainer(
       stack: machine.stack(task),
     };
     const frames = (entries: readonly bigint[]): string[] =>
-      entries.map((addr) => `[<0>] ${machine.core.symbols.formatReturn(addr)}`);
+      entries.map((addr) => `[<0>] ${machine.inspect.core.symbols.formatReturn(addr)}`);
     const found = (reason: Reason, rest: Partial<BlockedTask> = {}): BlockedTask => ({
       ...about,
       reason,
@@ -97,9 +97,11 @@ function explainer(
     });
     if (!stackTrace.haveReliableStack) return found('no reliable stack traces');
     if (task.onCpu) return found('running');
-    const trace = stackTrace.explainTskReliable(task, (addr) => machine.core.symbols.formatReturn(addr));
+    const trace = stackTrace.explainTskReliable(task, (addr) =>
+      machine.inspect.core.symbols.formatReturn(addr),
+    );
     if (!trace.ok) {
-      const where = trace.ip === 0n ? undefined : machine.core.symbols.formatReturn(trace.ip);
+      const where = trace.ip === 0n ? undefined : machine.inspect.core.symbols.formatReturn(trace.ip);
       return found('unreliable stack', {
         ...(where === undefined || where === hex(trace.ip) ? {} : { function: where }),
         frame: trace.frame,
@@ -111,7 +113,7 @@ function explainer(
       check.entries[0] = Number(addr & 0xffffffffn);
       const index = check.find(1);
       if (index < 0) continue;
-      const name = machine.core.symbols.nameOf(kernelText(check.entries[0])) ?? check.nameOf(index);
+      const name = machine.inspect.core.symbols.nameOf(kernelText(check.entries[0])) ?? check.nameOf(index);
       return found('sleeping on function', { function: name, frame, stack: frames(trace.entries) });
     }
     return found('none');
@@ -119,7 +121,7 @@ function explainer(
 }
 
 function kindOf(machine: Machine, task: TaskStruct): BlockedTask['kind'] {
-  if (machine.core.tasks.idle.includes(task)) return 'idle task';
+  if (machine.inspect.core.tasks.idle.includes(task)) return 'idle task';
   return task.isKthread ? 'kernel thread' : 'user task';
 }
 
@@ -157,7 +159,7 @@ function sleepReleases(
   kind: BlockedTask['kind'],
   attempts: number,
 ): string[] {
-  const wchan = machine.traces.wchan(task) ?? 'its sleep';
+  const wchan = machine.inspect.traces.wchan(task) ?? 'its sleep';
   const interruptible = (task.state & CONSTANTS.TASK_INTERRUPTIBLE) !== 0;
   if (!interruptible) return [`the end of ${wchan}: no signal reaches a task in state D`];
   const fake = attempts < SIGNALS_TIMEOUT ? `in about ${SIGNALS_TIMEOUT - attempts} s` : 'again every 15 s';

@@ -280,7 +280,7 @@ function callsHold(at: SiteRef, addr: bigint, calls: string, machine: World['mac
       : '';
     return { expected, seen: `${hexBytes(code) || 'not mapped'}${behind}` };
   }
-  const symbol = machine.core.symbols.lookup(target);
+  const symbol = machine.inspect.core.symbols.lookup(target);
   if (symbol?.name === calls || trampolineHandler(machine, target) === calls) return undefined;
   return { expected, seen: `call 0x${target.toString(16)} <${nameTarget(machine, target) ?? '?'}>` };
 }

@@ -2,6 +2,7 @@
 
 import type { KernelCore } from '../kernel/core.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
+import type { Explanation } from '../machine/why.ts';
 
 export interface MachineSettings {
   readonly cpus?: number;
@@ -17,7 +18,10 @@ export interface MachineSettings {
 }
 
 export interface ScenarioMachine {
-  readonly core: Pick<KernelCore, 'events' | 'printk' | 'symbols' | 'tasks' | 'mem' | 'cpus' | 'faults'>;
+  readonly events: KernelCore['events'];
+  readonly inspect: {
+    readonly core: Pick<KernelCore, 'events' | 'printk' | 'symbols' | 'tasks' | 'mem' | 'cpus' | 'faults'>;
+  };
   /** Virtual ns since boot. */
   now(): number;
   addFile(path: string, bytes: Uint8Array): void;
@@ -32,8 +36,9 @@ export interface ScenarioMachine {
   stdout(task: TaskStruct): string;
   stack(task: TaskStruct): string[];
   dmesg(): string[];
+  /** Why the transition that is under way is not over. */
+  why(): Explanation | undefined;
   readText(path: string): string;
-  bytesAt(addr: bigint, n: number): Uint8Array;
   checks(): { name: string; count: number }[];
   close(): void;
 }

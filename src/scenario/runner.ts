@@ -105,7 +105,7 @@ export class ScenarioRun {
     this.#observers = options.observers ?? [];
     this.#stopAt = options.stopAt ?? Number.POSITIVE_INFINITY;
     this.#waiting = scenario.tasks.toSorted((a, b) => a.start - b.start);
-    const { tasks } = machine.core;
+    const { tasks } = machine.inspect.core;
     const facts = new Recorder({
       countTasks: () => tasks.size + tasks.idle.length,
       handlerOf: (trampoline) => trampolineHandler(machine, trampoline),
@@ -114,7 +114,7 @@ export class ScenarioRun {
     this.#judge = new Judge(this.world, (result) => {
       for (const observer of this.#observers) observer.expectation?.(result);
     });
-    const { events } = machine.core;
+    const { events } = machine.inspect.core;
     events.subscribe((event) => {
       const ended = this.world.record(event);
       if (ended) for (const observer of this.#observers) observer.actionEnded?.(ended);
@@ -293,7 +293,7 @@ export class ScenarioRun {
   }
 
   #arm(specs: readonly FaultSpec[], by?: (task: TaskStruct) => boolean): Fault[] {
-    const { faults } = this.machine.core;
+    const { faults } = this.machine.inspect.core;
     if (!faults) return [];
     return specs.map((spec) => {
       const named = (task: TaskStruct): boolean =>
@@ -361,7 +361,7 @@ export class ScenarioRun {
     const { facts } = world;
     const actions = world.actions.map(actionReport);
     const counters = lastCounters(actions);
-    const { cpus = machine.core.cpus, seed = DEFAULT_SEED, unwinder = 'orc' } = this.#settings;
+    const { cpus = machine.inspect.core.cpus, seed = DEFAULT_SEED, unwinder = 'orc' } = this.#settings;
     return {
       scenario: scenario.name,
       file: scenario.file,

@@ -16,15 +16,15 @@ const scratch = new Insn();
 /** Address of a site; undefined while its symbol is not there. */
 export function siteAddr(machine: ScenarioMachine, site: SiteRef): Addr | undefined {
   if (site.addr !== undefined) return site.addr;
-  const addr = machine.core.symbols.lookupName(site.symbol as string);
+  const addr = machine.inspect.core.symbols.lookupName(site.symbol as string);
   return addr === undefined ? undefined : addr + BigInt(site.offset);
 }
 
 /** Bytes from an address, fewer where memory ends. */
 export function codeAt(machine: ScenarioMachine, addr: Addr, size: number): Uint8Array {
   let n = size;
-  while (n > 0 && !machine.core.mem.isMapped(addr, n)) n--;
-  return n === 0 ? new Uint8Array() : machine.bytesAt(addr, n);
+  while (n > 0 && !machine.inspect.core.mem.isMapped(addr, n)) n--;
+  return n === 0 ? new Uint8Array() : machine.inspect.core.mem.readBytes(addr, n);
 }
 
 /** Where a direct call leads; undefined when no direct call stands there. */
@@ -42,7 +42,7 @@ export function trampolineHandler(machine: ScenarioMachine, trampoline: Addr): s
     if (insn.flow === FLOW_INVALID || insn.length === 0) return undefined;
     if (insn.flow === FLOW_CALL) {
       const target = BigInt.asUintN(64, trampoline + BigInt(at + insn.length) + BigInt(insn.imm));
-      const symbol = machine.core.symbols.lookup(target);
+      const symbol = machine.inspect.core.symbols.lookup(target);
       if (symbol?.offset === 0) return symbol.name;
     }
     at += insn.length;
@@ -52,7 +52,7 @@ export function trampolineHandler(machine: ScenarioMachine, trampoline: Addr): s
 
 /** `name+0xoff`, or `trampoline of NAME`: how listings name a branch's target. */
 export function nameTarget(machine: ScenarioMachine, addr: Addr): string | undefined {
-  const { symbols } = machine.core;
+  const { symbols } = machine.inspect.core;
   const symbol = symbols.lookup(addr);
   if (symbol) {
     const module = symbol.module === undefined ? '' : ` [${symbol.module}]`;

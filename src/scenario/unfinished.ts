@@ -58,11 +58,9 @@ function isThere(patch: string, machine: ScenarioMachine): boolean {
 /** Who keeps the transition under way from its end, as `why` tells it; undefined: there is none. */
 export async function whyOpen({ facts, machine }: World): Promise<string | undefined> {
   if (!facts.current) return undefined;
-  const { Machine } = await import('../machine/machine.ts');
-  if (!(machine instanceof Machine)) return undefined;
-  const { explainTransition, explanationText } = await import('../machine/why.ts');
-  const explanation = explainTransition(machine);
+  const explanation = machine.why();
   if (!explanation) return undefined;
+  const { explanationText } = await import('../machine/why.ts');
   const text = explanationText(explanation).trimEnd();
   const all = 'all have switched: the next attempt, within a second of the last one, completes it';
   return explanation.blocked.length > 0 ? text : `${text}\n${all}`;

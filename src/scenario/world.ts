@@ -83,7 +83,7 @@ export class World {
     this.machine = machine;
     this.facts = facts;
     this.modules = modules;
-    machine.core.printk.onOverwritten = ({ t, text }) => this.#overwritten.push(logPrefix(t) + text);
+    machine.inspect.core.printk.onOverwritten = ({ t, text }) => this.#overwritten.push(logPrefix(t) + text);
   }
 
   /** Everything that was logged, also what the log buffer has no more: what is said of a run is about all of it. */
@@ -117,7 +117,7 @@ export class World {
   }
 
   #find(name: string): TaskStruct[] {
-    const { tasks } = this.machine.core;
+    const { tasks } = this.machine.inspect.core;
     const all = [...tasks.processes(), ...tasks.idle];
     if (/^\d+$/.test(name)) return all.filter((task) => task.pid === Number(name));
     return all.filter((task) => task.comm === name);
@@ -125,18 +125,18 @@ export class World {
 
   /** Every task that lives, idle tasks last. */
   all(): KnownTask[] {
-    const { tasks } = this.machine.core;
+    const { tasks } = this.machine.inspect.core;
     return [...tasks.processes(), ...tasks.idle].map((task) => new KnownTask(task, this.machine));
   }
 
   /** comm:pid of the tasks that are there, for messages. */
   taskList(): string {
-    return [...this.machine.core.tasks.processes()].join(', ');
+    return [...this.machine.inspect.core.tasks.processes()].join(', ');
   }
 
   /** Tasks that have yet to switch. */
   pendingCount(): number {
-    const { tasks } = this.machine.core;
+    const { tasks } = this.machine.inspect.core;
     let count = 0;
     for (const task of tasks.processes()) if (task.testTif('TIF_PATCH_PENDING')) count++;
     for (const task of tasks.idle) if (task.testTif('TIF_PATCH_PENDING')) count++;

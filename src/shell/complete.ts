@@ -33,13 +33,13 @@ function argumentCandidates(shell: ShellContext, command: Command | undefined, w
     case 'modules':
       return shell.modules.names().map((name) => `${name} `);
     case 'loaded modules':
-      return machine.modules.loader.modules.visible.map((mod) => `${mod.name} `);
+      return machine.inspect.modules.loader.modules.visible.map((mod) => `${mod.name} `);
     case 'bundles':
       return bundleWords(shell).map((text) => `${text} `);
     case 'paths':
       return paths(shell, word);
     case 'tasks':
-      return [...machine.core.tasks.processes()].flatMap((task) => [`${task.pid} `, `${task.comm} `]);
+      return [...machine.inspect.core.tasks.processes()].flatMap((task) => [`${task.pid} `, `${task.comm} `]);
     case 'sysctls':
       return sysctlNames(shell);
     case 'commands':
@@ -53,20 +53,21 @@ function argumentCandidates(shell: ShellContext, command: Command | undefined, w
 
 /** Verbs of `bundle`, and names of bundles that are enabled or could be. */
 function bundleWords(shell: ShellContext): string[] {
-  const enabled = shell.guest.machine.bundles?.list() ?? [];
+  const enabled = shell.guest.machine.inspect.bundles?.list() ?? [];
   const names = new Set([...enabled.map(({ name }) => name), ...shell.modules.bundleNames()]);
   return ['enable', 'disable', 'list', ...names];
 }
 
 function symbols(shell: ShellContext, prefix: string): string[] {
   const names = new Set<string>();
-  for (const { name } of shell.guest.machine.core.symbols.all()) if (name.startsWith(prefix)) names.add(name);
+  for (const { name } of shell.guest.machine.inspect.core.symbols.all())
+    if (name.startsWith(prefix)) names.add(name);
   return [...names];
 }
 
 /** Directories end in a slash, so that typing goes on. */
 function paths(shell: ShellContext, word: string): string[] {
-  const { fs } = shell.guest.machine;
+  const { fs } = shell.guest.machine.inspect;
   const at = word.lastIndexOf('/') + 1;
   const dir = word.slice(0, at);
   return (fs.list(dir || '/') ?? []).map((name) => {

@@ -80,7 +80,7 @@ export class Guest {
 
   /** A command begins: what it may execute is counted from here. */
   begin(): void {
-    this.#from = this.machine.executor.instructions;
+    this.#from = this.machine.inspect.executor.instructions;
   }
 
   /**
@@ -96,7 +96,7 @@ export class Guest {
   /** Why what was to be run to has not come. */
   stopped(): Stopped | undefined {
     if (this.interrupt.requested) return 'interrupted';
-    const executed = this.machine.executor.instructions - this.#from;
+    const executed = this.machine.inspect.executor.instructions - this.#from;
     return executed >= this.instructionLimit ? 'limit' : undefined;
   }
 
@@ -125,14 +125,14 @@ export class Guest {
     const { machine } = this;
     if (this.failure) throw this.failure;
     const task = machine.spawn(program, args, { comm: options.comm ?? program });
-    const pid = machine.users.pidOf(task);
-    const ended = (): boolean => machine.users.waitStatus(task) !== undefined;
-    if (options.stdin !== undefined) machine.fs.terminal.type(pid, latin1Bytes(options.stdin));
+    const pid = machine.inspect.users.pidOf(task);
+    const ended = (): boolean => machine.inspect.users.waitStatus(task) !== undefined;
+    if (options.stdin !== undefined) machine.inspect.fs.terminal.type(pid, latin1Bytes(options.stdin));
     this.runUntil(ended, TIME_LIMIT);
-    const { stdout } = machine.fs.terminal.outputOf(pid);
-    machine.fs.terminal.forget(pid);
+    const { stdout } = machine.inspect.fs.terminal.outputOf(pid);
+    machine.inspect.fs.terminal.forget(pid);
     if (!ended()) this.#giveUp(task, ended);
-    const status = machine.users.waitStatus(task) as number;
+    const status = machine.inspect.users.waitStatus(task) as number;
     const signal = status & 0x7f;
     if (signal !== 0) return { pid, code: undefined, signal, stdout };
     return { pid, code: (status >> 8) & 0xff, signal: undefined, stdout };
@@ -145,9 +145,9 @@ export class Guest {
     const stack = machine.stack(task).map((line) => `\n  ${line}`);
     const signal = why === 'interrupted' ? SIGINT : SIGKILL;
     this.#guarded(() => {
-      machine.exit.sendSignal(task, signal);
-      const until = machine.executor.instructions + GRACE_INSTRUCTIONS;
-      machine.runUntil(() => ended() || machine.executor.instructions >= until, GRACE_NS);
+      machine.inspect.exit.sendSignal(task, signal);
+      const until = machine.inspect.executor.instructions + GRACE_INSTRUCTIONS;
+      machine.runUntil(() => ended() || machine.inspect.executor.instructions >= until, GRACE_NS);
     });
     const stood = `it stood in${stack.join('')}`;
     const left = ended() ? '' : `pid ${task.pid} goes on in the kernel, where no signal reaches it; `;
@@ -182,10 +182,10 @@ export class Guest {
 
   exists(path: string): boolean {
     // ENOENT for an empty path, which is not the root.
-    return path !== '' && this.machine.fs.stat(path) !== undefined;
+    return path !== '' && this.machine.inspect.fs.stat(path) !== undefined;
   }
 
   isDirectory(path: string): boolean {
-    return this.machine.fs.stat(path)?.kind === 'directory';
+    return this.machine.inspect.fs.stat(path)?.kind === 'directory';
   }
 }

@@ -12,7 +12,7 @@ const LIVEPATCH = '/sys/kernel/livepatch';
  */
 export function membersToLoad(shell: ShellContext, target: string): string[] | undefined {
   const { guest, modules } = shell;
-  const asking = (guest.machine.fs.list(LIVEPATCH) ?? []).filter((name) =>
+  const asking = (guest.machine.inspect.fs.list(LIVEPATCH) ?? []).filter((name) =>
     guest.exists(`${LIVEPATCH}/${name}/${target}/blob`),
   );
   if (asking.length === 0) return undefined;

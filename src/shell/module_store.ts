@@ -42,7 +42,7 @@ export class ModuleStore {
 
   constructor(machine: Machine, source?: ModuleSource) {
     this.#machine = machine;
-    this.dir = `/lib/modules/${machine.core.kernel.release}`;
+    this.dir = `/lib/modules/${machine.inspect.core.kernel.release}`;
     this.#source = source;
   }
 
@@ -79,7 +79,7 @@ export class ModuleStore {
 
   /** Names of those bundles. */
   bundleNames(): string[] {
-    const names = this.#machine.fs.list(`${this.dir}/extra`) ?? [];
+    const names = this.#machine.inspect.fs.list(`${this.dir}/extra`) ?? [];
     return names.filter((name) => name.endsWith('.klpb')).map((name) => name.slice(0, -'.klpb'.length));
   }
 
@@ -91,7 +91,7 @@ export class ModuleStore {
 
   /** Patch modules that modules.klp has for a target, with absolute paths. */
   patchModules(target: string): PatchModule[] {
-    const bytes = this.#machine.fs.ramfs.lookup(this.#klpPath)?.bytes;
+    const bytes = this.#machine.inspect.fs.ramfs.lookup(this.#klpPath)?.bytes;
     const text = bytes ? Buffer.from(bytes).toString('latin1') : '';
     return patchModulesOf(text, moduleName(target)).map(({ bundle, path }) => ({
       bundle,
@@ -110,13 +110,13 @@ export class ModuleStore {
       nameOrPath.includes('/') || MODULE_FILE.test(nameOrPath)
         ? nameOrPath
         : this.resolve(nameOrPath)?.at(-1);
-    const bytes = path === undefined ? undefined : this.#machine.fs.ramfs.lookup(path)?.bytes;
+    const bytes = path === undefined ? undefined : this.#machine.inspect.fs.ramfs.lookup(path)?.bytes;
     return path === undefined || !bytes ? undefined : { path, elf: parseElf(unpack(bytes, path), path) };
   }
 
   #modulesKlp(files: readonly ModuleFile[], warnings: string[]): string {
     const bytesOf = (path: string): Uint8Array =>
-      this.#machine.fs.ramfs.lookup(path)?.bytes ?? new Uint8Array();
+      this.#machine.inspect.fs.ramfs.lookup(path)?.bytes ?? new Uint8Array();
     const bundles = new Map<string, BundleFile>();
     for (const path of this.#paths(this.dir, /\.klpb$/)) {
       try {
@@ -152,7 +152,7 @@ export class ModuleStore {
 
   /** modules.dep: by module name, its own path and then those of its dependencies. */
   #deps(): Map<string, string[]> {
-    const bytes = this.#machine.fs.ramfs.lookup(this.#depPath)?.bytes;
+    const bytes = this.#machine.inspect.fs.ramfs.lookup(this.#depPath)?.bytes;
     if (!bytes) return new Map();
     if (this.#parsed?.bytes === bytes) return this.#parsed.deps;
     const deps = new Map<string, string[]>();
@@ -172,7 +172,7 @@ export class ModuleStore {
   #files(warnings: string[]): ModuleFile[] {
     const files: ModuleFile[] = [];
     for (const path of this.#paths(this.dir, MODULE_FILE)) {
-      const { ramfs } = this.#machine.fs;
+      const { ramfs } = this.#machine.inspect.fs;
       const bytes = ramfs.lookup(path)?.bytes;
       if (!bytes) continue;
       let known = this.#read.get(path);
@@ -186,7 +186,7 @@ export class ModuleStore {
   }
 
   *#paths(dir: string, ending: RegExp): IterableIterator<string> {
-    const { fs } = this.#machine;
+    const { fs } = this.#machine.inspect;
     for (const name of fs.list(dir) ?? []) {
       const path = `${dir}/${name}`;
       if (fs.stat(path)?.kind === 'directory') yield* this.#paths(path, ending);

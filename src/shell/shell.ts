@@ -137,7 +137,7 @@ export class Shell {
   /** Runs one command, and tells with it what klpemu has to say of what came in its time. */
   async #guarded(words: readonly string[], work: () => Promise<Result>): Promise<Result> {
     const notes: string[] = [];
-    const { events } = this.context.guest.machine.core;
+    const { events } = this.context.guest.machine.inspect.core;
     const unsubscribe = events.subscribe((event) => {
       if (event.type === 'note') notes.push(event.text);
       else if (event.type === 'hole') notes.push(`hole ${holeLine(event)}`);

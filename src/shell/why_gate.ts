@@ -28,7 +28,7 @@ export interface GateWaiter extends TaskStack {
 
 /** In the order of arrival; none in the classic model. */
 export function explainGate(machine: Machine): GateWaiter[] {
-  const gate = machine.bundles?.gate;
+  const gate = machine.inspect.bundles?.gate;
   return gate ? gate.waits.map((wait) => explainWait(machine, gate, wait)) : [];
 }
 

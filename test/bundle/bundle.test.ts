@@ -21,16 +21,18 @@ describe('bundle.md 1: the consistency model is synchronous with modules', () =>
   it('lets a load that meets a transition wait on the gate, and its stack shows it', () => {
     w.insmod('asker'); // sleeps in klpbundle_asker_step()
     expect(w.enable(bundleOf('slow', ['p1_asker']))).toBe(0);
-    expect(w.machine.livepatch.transitionPatch?.name).toBe('slow');
+    expect(w.machine.inspect.livepatch.transitionPatch?.name).toBe('slow');
     const task = w.startInsmod('mid');
-    const waiting = () => w.machine.bundles?.gate.why(task) !== undefined;
+    const waiting = () => w.machine.inspect.bundles?.gate.why(task) !== undefined;
     expect(w.machine.runUntil(waiting, SECOND)).toBe(true);
-    expect(w.machine.bundles?.gate.why(task)).toBe("waits on the gate for the transition of 'slow'");
+    expect(w.machine.inspect.bundles?.gate.why(task)).toBe("waits on the gate for the transition of 'slow'");
     expect(w.machine.runUntil(() => w.machine.stack(task)[0]?.includes('klp_gate_lock'), SECOND)).toBe(true);
     expect(w.machine.stack(task).join()).toContain('__do_sys_finit_module');
     w.wait(task);
     expect(
-      w.gate.some((e) => e.what === 'load' && e.pid === w.machine.users.pidOf(task) && e.waitedNs > 0),
+      w.gate.some(
+        (e) => e.what === 'load' && e.pid === w.machine.inspect.users.pidOf(task) && e.waitedNs > 0,
+      ),
     ).toBe(true);
   });
 
@@ -38,9 +40,9 @@ describe('bundle.md 1: the consistency model is synchronous with modules', () =>
     w.insmod('core');
     w.insmod('asker');
     w.enable(bundleOf('slow', ['p1_asker']));
-    expect(w.machine.livepatch.transitionPatch?.name).toBe('slow');
+    expect(w.machine.inspect.livepatch.transitionPatch?.name).toBe('slow');
     expect(w.rmmod('core')).toBe(C.EBUSY);
-    expect(w.machine.livepatch.transitionPatch?.name).toBe('slow');
+    expect(w.machine.inspect.livepatch.transitionPatch?.name).toBe('slow');
   });
 
   it('makes a transition wait for loads under way, and a nested load belongs to its parent', () => {
@@ -48,9 +50,9 @@ describe('bundle.md 1: the consistency model is synchronous with modules', () =>
     const parent = w.startInsmod('nested');
     w.machine.runUntil(() => w.modules().includes('klpbundle_nested'), SECOND);
     const enable = w.startEnable(bundleOf('v1', V1));
-    const waiting = () => w.machine.bundles?.gate.why(enable) !== undefined;
+    const waiting = () => w.machine.inspect.bundles?.gate.why(enable) !== undefined;
     expect(w.machine.runUntil(waiting, SECOND)).toBe(true);
-    expect(w.machine.bundles?.gate.why(enable)).toContain('loads under way: insmod');
+    expect(w.machine.inspect.bundles?.gate.why(enable)).toContain('loads under way: insmod');
     expect(w.wait(parent)).toBe(0);
     expect(w.has('klpbundle_nested: request_module returned 0')).toBe(true);
     expect(w.wait(enable)).toBe(0);
@@ -76,17 +78,19 @@ describe('bundle.md 1: the consistency model is synchronous with modules', () =>
     const parent = w.startInsmod('nested'); // 200 ms in its init
     w.machine.runUntil(() => w.modules().includes('klpbundle_nested'), SECOND);
     const enable = w.startEnable(bundleOf('load', ['p1_load']));
-    w.machine.runUntil(() => w.machine.bundles?.gate.why(enable) !== undefined, SECOND);
+    w.machine.runUntil(() => w.machine.inspect.bundles?.gate.why(enable) !== undefined, SECOND);
     const blocked = w.startInsmod('mid');
-    w.machine.runUntil(() => w.machine.bundles?.gate.why(blocked) !== undefined, SECOND);
+    w.machine.runUntil(() => w.machine.inspect.bundles?.gate.why(blocked) !== undefined, SECOND);
     w.wait(parent);
     expect(w.wait(enable)).toBe(0);
-    expect(w.machine.livepatch.transitionPatch?.name).toBe('load');
+    expect(w.machine.inspect.livepatch.transitionPatch?.name).toBe('load');
     // The fake signal takes it to the kernel exit; the call starts again, in the replacement.
     expect(w.wait(blocked)).toBe(C.ENOSYS);
     expect(w.settled()).toBe(true);
     expect(w.has('signaling remaining tasks')).toBe(true);
-    expect(w.gate.some((e) => e.pid === w.machine.users.pidOf(blocked) && e.result === -512)).toBe(true);
+    expect(w.gate.some((e) => e.pid === w.machine.inspect.users.pidOf(blocked) && e.result === -512)).toBe(
+      true,
+    );
   });
 
   it('reports a thread that asks for a module in a function that the transition waits for, with both stacks', () => {
@@ -121,7 +125,7 @@ describe('bundle.md 1: a wait that can never end', () => {
     w.startInsmod('nested'); // 200 ms in its init
     w.machine.runUntil(() => w.modules().includes('klpbundle_nested'), SECOND);
     const enable = w.startEnable(bundleOf('slow', ['p1_asker']));
-    const names = () => w.machine.bundles?.gate.waits.map(({ task }) => task.comm) ?? [];
+    const names = () => w.machine.inspect.bundles?.gate.waits.map(({ task }) => task.comm) ?? [];
     expect(w.machine.runUntil(() => names().includes('klpbundle_asker'), SECOND)).toBe(true);
     // Nothing is wrong yet: the transition has not begun.
     expect(names()).toEqual(['echo', 'klpbundle_asker']);
@@ -158,7 +162,7 @@ describe('bundle.md 3: loading a bundle', () => {
     expect(w.cat('/proc/cmdline')).toContain('livepatched');
     expect(w.says('core')).toBe(100);
     const dir = '/sys/kernel/livepatch/v1';
-    expect(w.machine.fs.list(dir)?.sort()).toEqual(
+    expect(w.machine.inspect.fs.list(dir)?.sort()).toEqual(
       [
         'enabled',
         'force',
@@ -173,12 +177,12 @@ describe('bundle.md 3: loading a bundle', () => {
     expect(w.cat(`${dir}/klpbundle_mid/blob`).trim()).toBe(String(ko('p1_mid').length));
     expect(w.cat(`${dir}/klpbundle_core/patched`).trim()).toBe('1');
     expect(w.cat(`${dir}/stack_order`).trim()).toBe('1');
-    expect(w.machine.bundles?.blobBytes(true)).toBe(ko('p1_mid').length);
+    expect(w.machine.inspect.bundles?.blobBytes(true)).toBe(ko('p1_mid').length);
   });
 
   it('disables as one and leaves nothing', () => {
     w.insmod('core');
-    const used = w.machine.core.slab.used();
+    const used = w.machine.inspect.core.slab.used();
     w.enable(bundleOf('v1', V1));
     w.settled();
     expect(w.write('v1', 'enabled', '0')).toBe(0);
@@ -186,8 +190,8 @@ describe('bundle.md 3: loading a bundle', () => {
     expect(w.freed('v1')).toBe(true);
     expect(w.says('core')).toBe(1);
     expect(w.modules()).toEqual(['klpbundle_core']);
-    expect(w.machine.bundles?.blobBytes()).toBe(0);
-    expect(w.machine.core.slab.used() - used).toBeLessThan(16384); // kworkers' structures may have come
+    expect(w.machine.inspect.bundles?.blobBytes()).toBe(0);
+    expect(w.machine.inspect.core.slab.used() - used).toBeLessThan(16384); // kworkers' structures may have come
   });
 
   it('replaces with another set of objects in one transition', () => {
@@ -200,7 +204,7 @@ describe('bundle.md 3: loading a bundle', () => {
     expect(w.freed('v1')).toBe(true);
     expect([w.says('core'), w.says('mid'), w.says('top')]).toEqual([200, 201, 200]);
     expect(w.cat('/proc/cmdline')).not.toContain('livepatched');
-    expect(w.machine.fs.list('/sys/kernel/livepatch')).toEqual(['v2']);
+    expect(w.machine.inspect.fs.list('/sys/kernel/livepatch')).toEqual(['v2']);
   });
 
   it('can be reversed and forced', () => {
@@ -213,7 +217,7 @@ describe('bundle.md 3: loading a bundle', () => {
     w.insmod('asker');
     w.enable(bundleOf('slow', ['p1_asker']));
     expect(w.write('slow', 'force', '1')).toBe(0);
-    expect(w.machine.runUntil(() => !w.machine.livepatch.transitionPatch, 3 * SECOND)).toBe(true);
+    expect(w.machine.runUntil(() => !w.machine.inspect.livepatch.transitionPatch, 3 * SECOND)).toBe(true);
     expect(w.write('slow', 'enabled', '0')).toBe(0);
   });
 
@@ -223,13 +227,21 @@ describe('bundle.md 3: loading a bundle', () => {
   ])('undoes everything when member %s fails', (bad, line) => {
     w.insmod('core');
     w.insmod('mid');
-    const before = { blobs: w.machine.bundles?.blobBytes(), modules: w.modules(), core: w.says('core') };
+    const before = {
+      blobs: w.machine.inspect.bundles?.blobBytes(),
+      modules: w.modules(),
+      core: w.says('core'),
+    };
     expect(w.enable(bundleOf('v1', ['p1_vmlinux', 'p1_core', bad]))).not.toBe(0);
     expect(w.has(line)).toBe(true);
-    expect(w.machine.fs.list('/sys/kernel/livepatch')).toEqual([]);
-    const after = { blobs: w.machine.bundles?.blobBytes(), modules: w.modules(), core: w.says('core') };
+    expect(w.machine.inspect.fs.list('/sys/kernel/livepatch')).toEqual([]);
+    const after = {
+      blobs: w.machine.inspect.bundles?.blobBytes(),
+      modules: w.modules(),
+      core: w.says('core'),
+    };
     expect(after).toEqual(before);
-    expect(w.machine.bundles?.gate.held).toBe(false);
+    expect(w.machine.inspect.bundles?.gate.held).toBe(false);
   });
 });
 
@@ -251,23 +263,23 @@ describe('bundle.md 4: a module comes', () => {
   it('sends the member back when init of the target fails', () => {
     w.enable(bundleOf('v1', V1));
     w.settled();
-    const used = w.machine.moduleArena.used();
+    const used = w.machine.inspect.moduleArena.used();
     expect(w.insmod('core', 'init_ret=-19')).toBe(C.ENODEV);
     expect(w.modules()).toEqual(['klpbundle_p1_vmlinux']);
-    expect(w.machine.moduleArena.used()).toBe(used);
+    expect(w.machine.inspect.moduleArena.used()).toBe(used);
   });
 
   it.each(['bad_reloc', 'bad_callback'])('refuses the target when its member %s fails', (bad) => {
     w.insmod('core');
     w.enable(bundleOf('v1', ['p1_vmlinux', 'p1_core', bad]));
     w.settled();
-    const used = w.machine.moduleArena.used();
-    const heap = w.machine.core.slab.used();
+    const used = w.machine.inspect.moduleArena.used();
+    const heap = w.machine.inspect.core.slab.used();
     expect(w.insmod('mid')).not.toBe(0);
     expect(w.has(/klpbundle_mid: init says/)).toBe(false);
     expect(w.modules()).not.toContain('klpbundle_mid');
-    expect(w.machine.moduleArena.used()).toBe(used);
-    expect(w.machine.core.slab.used()).toBe(heap);
+    expect(w.machine.inspect.moduleArena.used()).toBe(used);
+    expect(w.machine.inspect.core.slab.used()).toBe(heap);
   });
 
   it('brings the members of two bundles, the oldest first', () => {

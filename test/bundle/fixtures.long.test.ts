@@ -176,18 +176,20 @@ describe('bundle.md 3: the fixtures, enabled', () => {
     expect(w.freed('steps_v1')).toBe(true);
     expect(says('core', 'mid', 'top')).toEqual([200, 201, 200]);
     expect(w.cat('/proc/cmdline')).not.toContain('livepatched');
-    expect(w.machine.fs.list('/sys/kernel/livepatch')).toEqual(['steps_v2']);
+    expect(w.machine.inspect.fs.list('/sys/kernel/livepatch')).toEqual(['steps_v2']);
   });
 
   it('modules that come before, during and after', () => {
     load('core', 'asker');
     expect(w.enable(klpb('v2'))).toBe(0);
-    expect(w.machine.livepatch.transitionPatch?.name).toBe('steps_v2');
+    expect(w.machine.inspect.livepatch.transitionPatch?.name).toBe('steps_v2');
     // During: it waits, and top after it needs it.
     const during = w.startInsmod('mid');
-    expect(w.machine.runUntil(() => w.machine.bundles?.gate.why(during) !== undefined, SECOND)).toBe(true);
+    expect(w.machine.runUntil(() => w.machine.inspect.bundles?.gate.why(during) !== undefined, SECOND)).toBe(
+      true,
+    );
     expect(w.wait(during)).toBe(0);
-    expect(w.machine.livepatch.transitionPatch).toBeUndefined();
+    expect(w.machine.inspect.livepatch.transitionPatch).toBeUndefined();
     load('top');
     expect(w.has('klpbundle_top: init says 200')).toBe(true);
     expect(says('core', 'mid', 'top')).toEqual([200, 201, 200]);

@@ -17,7 +17,7 @@ beforeEach(async () => {
 });
 afterEach(() => w.machine.close());
 
-const why = (task: TaskStruct): string | undefined => w.machine.bundles?.gate.why(task);
+const why = (task: TaskStruct): string | undefined => w.machine.inspect.bundles?.gate.why(task);
 /** Until it sleeps at the gate. */
 function blocked(task: TaskStruct): TaskStruct {
   expect(w.machine.runUntil(() => why(task) !== undefined, SECOND)).toBe(true);
@@ -27,7 +27,7 @@ function blocked(task: TaskStruct): TaskStruct {
 function slow(): void {
   w.insmod('asker');
   expect(w.enable(bundleOf('slow', ['p1_asker']))).toBe(0);
-  expect(w.machine.livepatch.transitionPatch?.name).toBe('slow');
+  expect(w.machine.inspect.livepatch.transitionPatch?.name).toBe('slow');
 }
 
 describe('bundle.md 1: who waits on the gate', () => {
@@ -36,13 +36,13 @@ describe('bundle.md 1: who waits on the gate', () => {
     w = await World.boot({ cpus: 1 }); // with two, they go on at the same time
     slow();
     const ended: string[] = [];
-    w.machine.core.events.subscribe((e) => e.type === 'module' && e.state === 'LIVE' && ended.push(e.name));
+    w.machine.events.subscribe((e) => e.type === 'module' && e.state === 'LIVE' && ended.push(e.name));
     w.machine.addFile('/lib/modules/klpbundle_core.ko', ko('core'));
     const tasks = ['core', 'nested'].map((name) => blocked(w.startInsmod(name)));
-    expect(w.machine.bundles?.gate.waits.map(({ task }) => task)).toEqual(tasks);
+    expect(w.machine.inspect.bundles?.gate.waits.map(({ task }) => task)).toEqual(tasks);
     for (const task of tasks) expect(w.wait(task)).toBe(0);
     const order = w.gate.filter((e) => e.what === 'load' && e.result === 1).map((e) => e.pid);
-    expect(order).toEqual(tasks.map((task) => w.machine.users.pidOf(task)));
+    expect(order).toEqual(tasks.map((task) => w.machine.inspect.users.pidOf(task)));
     expect(ended[0]).toBe('klpbundle_core');
   });
 
@@ -55,7 +55,7 @@ describe('bundle.md 1: who waits on the gate', () => {
     expect(w.machine.stack(task).join()).toContain('__do_sys_delete_module');
     expect(w.modules()).toContain('klpbundle_core');
     expect(w.wait(task)).toBe(0);
-    expect(w.machine.livepatch.transitionPatch).toBeUndefined();
+    expect(w.machine.inspect.livepatch.transitionPatch).toBeUndefined();
     expect(w.modules()).not.toContain('klpbundle_core');
   });
 
@@ -77,11 +77,11 @@ describe('bundle.md 1: who waits on the gate', () => {
     slow();
     const before = w.modules();
     const task = blocked(w.startInsmod('mid'));
-    w.machine.exit.sendSignal(task, SIGINT);
+    w.machine.inspect.exit.sendSignal(task, SIGINT);
     expect(w.wait(task)).toBe(128 + SIGINT);
     expect(w.modules()).toEqual(before);
-    expect(w.machine.bundles?.gate.waits).toEqual([]);
-    expect(w.machine.livepatch.transitionPatch?.name).toBe('slow');
+    expect(w.machine.inspect.bundles?.gate.waits).toEqual([]);
+    expect(w.machine.inspect.livepatch.transitionPatch?.name).toBe('slow');
     expect(w.settled()).toBe(true);
     expect(w.insmod('core')).toBe(0);
   });
@@ -91,9 +91,9 @@ describe('bundle.md 1: who waits on the gate', () => {
     const load = w.startInsmod('nested'); // 200 ms in its init
     w.machine.runUntil(() => w.modules().includes('klpbundle_nested'), SECOND);
     const task = blocked(w.startEnable(bundleOf('v1', ['p1_vmlinux'])));
-    w.machine.exit.sendSignal(task, SIGINT);
+    w.machine.inspect.exit.sendSignal(task, SIGINT);
     expect(w.wait(task)).toBe(128 + SIGINT);
-    expect(w.machine.fs.list('/sys/kernel/livepatch')).toEqual([]);
+    expect(w.machine.inspect.fs.list('/sys/kernel/livepatch')).toEqual([]);
     // A load that would have waited behind it goes on.
     expect(w.insmod('core')).toBe(0);
     w.wait(load);
@@ -116,7 +116,9 @@ describe('bundle.md 1: who waits on the gate', () => {
     w.insmod('core');
     machine.addFile('/lib/bad.ko', new Uint8Array(readFileSync(ATTACKS)));
     const load = machine.spawn('insmod', ['/lib/bad.ko', 'how=null delay_ms=100']);
-    expect(machine.runUntil(() => machine.bundles?.gate.loading.includes(load) === true, SECOND)).toBe(true);
+    expect(
+      machine.runUntil(() => machine.inspect.bundles?.gate.loading.includes(load) === true, SECOND),
+    ).toBe(true);
     const enable = blocked(w.startEnable(bundleOf('p1', ['p1_core'])));
     expect(why(enable)).toMatch(/^waits on the gate for loads under way: insmod:\d+$/);
     expect(w.wait(load)).toBe(128 + SIGKILL);
@@ -136,14 +138,14 @@ describe('bundle.md 1: who waits on the gate', () => {
   it("the load of a bundle's own members is part of its transition, and waits for nothing", () => {
     w.insmod('core');
     const held: boolean[] = [];
-    w.machine.core.events.subscribe((e) => {
-      if (e.type === 'module' && e.state === 'LIVE') held.push(w.machine.bundles?.gate.held === true);
+    w.machine.events.subscribe((e) => {
+      if (e.type === 'module' && e.state === 'LIVE') held.push(w.machine.inspect.bundles?.gate.held === true);
     });
     expect(w.enable(bundleOf('v1', ['p1_vmlinux', 'p1_core']))).toBe(0);
     expect(held).toEqual([true, true]);
     expect(w.gate).toEqual([]);
     w.settled();
-    expect(w.machine.bundles?.gate.held).toBe(false);
+    expect(w.machine.inspect.bundles?.gate.held).toBe(false);
   });
 });
 
@@ -164,7 +166,7 @@ describe('bundle.md 3: one transition, callbacks in the order of members', () =>
     w.insmod('core');
     w.insmod('mid');
     const begun: string[] = [];
-    w.machine.core.events.subscribe((e) => e.type === 'transition' && begun.push(`${e.what} ${e.patch}`));
+    w.machine.events.subscribe((e) => e.type === 'transition' && begun.push(`${e.what} ${e.patch}`));
     expect(w.enable(bundleOf('v1', members))).toBe(0);
     w.settled();
     expect(new Set(begun.map((text) => text.split(' ')[1]))).toEqual(new Set(['v1']));

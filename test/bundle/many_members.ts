@@ -46,7 +46,7 @@ export async function adoptAll(members: number): Promise<Adoption> {
     expectZero('enabling', w.enable(numberedBundle('many', members)));
     w.settled();
     for (let n = members - 1; n > 0; n -= 2) load(n);
-    const [patch] = w.machine.livepatch.patches();
+    const [patch] = w.machine.inspect.livepatch.patches();
     const order = patch.objects().map(({ name }) => Number(name?.slice('klpbundle_'.length)));
     return { most: Math.max(...costs), adopted: costs.length, order };
   } finally {

@@ -26,18 +26,18 @@ function modprobe(name: string, members: readonly string[] = [], params = ''): n
 /** A tool that has stopped with the target paused and the members loaded. */
 function hold(name: string, members: readonly string[] = []): TaskStruct {
   const task = w.machine.spawn('hold_paused', [path(name), '', ...members.map(path)]);
-  expect(w.machine.runUntil(() => w.machine.traces.wchan(task) !== undefined, SECOND)).toBe(true);
+  expect(w.machine.runUntil(() => w.machine.inspect.traces.wchan(task) !== undefined, SECOND)).toBe(true);
   w.machine.runFor(SECOND / 10);
   expect(w.machine.exitStatus(task)).toBeUndefined();
   return task;
 }
 function kill(task: TaskStruct): void {
-  w.machine.exit.sendSignal(task, SIGKILL);
+  w.machine.inspect.exit.sendSignal(task, SIGKILL);
   w.wait(task);
 }
 function executable(name: string): boolean {
-  const base = w.machine.modules.find(`klpbundle_${name}`)?.base('core') ?? 0n;
-  return ((w.machine.core.mem.protectionOf(base) ?? 0) & PROT_EXEC) !== 0;
+  const base = w.machine.inspect.modules.find(`klpbundle_${name}`)?.base('core') ?? 0n;
+  return ((w.machine.inspect.core.mem.protectionOf(base) ?? 0) & PROT_EXEC) !== 0;
 }
 function enable(name: string, members: readonly string[], options = {}): void {
   expect(w.enable(bundleOf(name, members, options))).toBe(0);
@@ -102,11 +102,11 @@ describe('bundle.md, the variation: paused from user space', () => {
     expect(w.machine.runUntil(() => w.modules().includes('klpbundle_core'), SECOND)).toBe(true);
     // It is in that load: the transition waits for it, and the tool for the transition with its next step.
     expect(w.wait(w.startEnable(bundleOf('slow', ['p1_asker'])))).toBe(0);
-    const gate = w.machine.bundles?.gate;
+    const gate = w.machine.inspect.bundles?.gate;
     expect(w.machine.runUntil(() => gate?.why(tool) !== undefined, SECOND)).toBe(true);
     expect(gate?.why(tool)).toBe("waits on the gate for the transition of 'slow'");
     kill(tool);
-    expect(w.machine.livepatch.transitionPatch?.name).toBe('slow');
+    expect(w.machine.inspect.livepatch.transitionPatch?.name).toBe('slow');
     expect(w.modules()).toEqual([...before, 'klpbundle_p1_asker'].toSorted());
     expect(w.settled()).toBe(true);
     rest(w);
@@ -119,9 +119,9 @@ describe('bundle.md, the variation: paused from user space', () => {
     const tool = hold('core', ['p1_core']);
     w.insmod('asker');
     expect(w.enable(bundleOf('slow', ['p1_asker']))).toBe(0);
-    expect(w.machine.livepatch.transitionPatch?.name).toBe('slow');
+    expect(w.machine.inspect.livepatch.transitionPatch?.name).toBe('slow');
     kill(tool);
-    expect(w.machine.livepatch.transitionPatch?.name).toBe('slow');
+    expect(w.machine.inspect.livepatch.transitionPatch?.name).toBe('slow');
     expect(w.modules()).toEqual(['asker', 'p1_asker', 'p1_vmlinux'].map((name) => `klpbundle_${name}`));
     expect(w.settled()).toBe(true);
     rest(w);

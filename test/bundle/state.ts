@@ -15,7 +15,7 @@ import { SECOND, type World } from './world.ts';
 export function rest(w: World): Record<string, unknown> {
   expect(w.settled()).toBe(true);
   w.machine.runFor(2 * SECOND);
-  const gate = w.machine.bundles?.gate;
+  const gate = w.machine.inspect.bundles?.gate;
   expect([gate?.held, gate?.waits]).toEqual([false, []]);
   expect(checkInvariants(w.machine).filter((wrong) => !ABOUT_OWNERS.test(wrong))).toEqual([]);
   return { ...stateOf(w.machine), callbacks: { ...w.callbacks } };
@@ -29,17 +29,19 @@ export function stateOf(machine: Machine): Record<string, unknown> {
     ...pictureOf(machine),
     text: textOf(machine),
     funcStacks: funcStacks(machine),
-    sysfs: filesOf(machine.sysfs.mkdirs('/kernel')).concat(filesOf(machine.sysfs.mkdirs('/module'))),
+    sysfs: filesOf(machine.inspect.sysfs.mkdirs('/kernel')).concat(
+      filesOf(machine.inspect.sysfs.mkdirs('/module')),
+    ),
     heap: heapOf(machine),
     blobs: blobs(machine),
-    proc: machine.fs.list('/proc')?.filter((name) => name.startsWith('klp')),
+    proc: machine.inspect.fs.list('/proc')?.filter((name) => name.startsWith('klp')),
   };
 }
 
 const hash = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
 /** The image's text, every module's and every trampoline, at their addresses. */
-function textOf({ core, ftrace, modules }: Machine): Record<string, string> {
+function textOf({ inspect: { core, ftrace, modules } }: Machine): Record<string, string> {
   const image = ftrace.records.group(undefined);
   const start = image[0].ip;
   const pieces: [string, Addr, number][] = [
@@ -57,7 +59,12 @@ function textOf({ core, ftrace, modules }: Machine): Record<string, string> {
 }
 
 /** The versions of every patched function, the newest first. */
-function funcStacks({ core, livepatch: { patching } }: Machine): string[] {
+function funcStacks({
+  inspect: {
+    core,
+    livepatch: { patching },
+  },
+}: Machine): string[] {
   return [...patching.allOps()].map((ops) => {
     const stack = patching.funcStack(ops);
     return `${hex(ops)} ${core.sym(stack[0].oldFunc)}: ${stack.map((func) => hex(func.newFunc)).join(' ')}`;
@@ -80,7 +87,7 @@ function textOfFile(file: SysfsFile): string {
 }
 
 function blobs(machine: Machine): string[] {
-  return (machine.bundles?.list() ?? []).flatMap((bundle) =>
+  return (machine.inspect.bundles?.list() ?? []).flatMap((bundle) =>
     bundle.members.map((member) => {
       const bytes = member.blob === 0n ? 'none' : hash(bundle.bytesOf(member));
       return `${bundle.name} ${member.spec.file} ${member.module?.name ?? 'away'} ${hex(member.blob)} ${bytes}`;

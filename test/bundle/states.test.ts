@@ -17,7 +17,7 @@ afterEach(() => w.machine.close());
 
 /** What callbacks said since the last time. */
 function said(): string[] {
-  const { printk } = w.machine.core;
+  const { printk } = w.machine.inspect.core;
   const lines = printk.since(read).map((record) => record.text);
   read = printk.nextSeq;
   return lines.flatMap((line) => /^klpbundle_(s\d_\w+: \w+: state .*)$/.exec(line)?.[1] ?? []);

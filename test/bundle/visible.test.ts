@@ -16,7 +16,7 @@ afterEach(() => w.machine.close());
 
 /** Text of the livepatch core's lines in the log, from here on. */
 function log(): () => string[] {
-  const { printk } = w.machine.core;
+  const { printk } = w.machine.inspect.core;
   const from = printk.nextSeq;
   return () =>
     printk.since(from).flatMap(({ text }) => (text.startsWith('livepatch: ') ? [text.slice(11)] : []));
@@ -29,16 +29,16 @@ describe('bundle.md, what must be visible', () => {
     w.settled();
     const files = ['enabled', 'transition', 'force', 'replace', 'stack_order'];
     const objects = ['klpbundle_core', 'klpbundle_mid', 'vmlinux'];
-    expect(w.machine.fs.list(V1_DIR)?.toSorted()).toEqual([...files, ...objects].toSorted());
+    expect(w.machine.inspect.fs.list(V1_DIR)?.toSorted()).toEqual([...files, ...objects].toSorted());
     const text = (file: string): string => w.cat(`${V1_DIR}/${file}`).trim();
     expect(files.filter((file) => file !== 'force').map(text)).toEqual(['1', '0', '1', '1']);
     expect(objects.map((object) => text(`${object}/patched`))).toEqual(['1', '0', '1']);
-    expect(w.machine.fs.list(`${V1_DIR}/klpbundle_core`)).not.toContain('blob');
+    expect(w.machine.inspect.fs.list(`${V1_DIR}/klpbundle_core`)).not.toContain('blob');
     expect(Number(text('klpbundle_mid/blob'))).toBeGreaterThan(4096);
     expect(w.insmod('mid')).toBe(0);
     expect(text('klpbundle_mid/patched')).toBe('1');
-    expect(w.machine.fs.list(`${V1_DIR}/klpbundle_mid`)).toContain('klpbundle_mid_step,1');
-    expect(w.machine.fs.list(`${V1_DIR}/klpbundle_mid`)).not.toContain('blob');
+    expect(w.machine.inspect.fs.list(`${V1_DIR}/klpbundle_mid`)).toContain('klpbundle_mid_step,1');
+    expect(w.machine.inspect.fs.list(`${V1_DIR}/klpbundle_mid`)).not.toContain('blob');
   });
 
   it('in the log: lines in the style of the kernel', () => {
@@ -67,10 +67,10 @@ describe('bundle.md, what must be visible', () => {
     w.enable(bundleOf('v1', V1));
     w.settled();
     const seen: string[] = [];
-    w.machine.core.events.subscribe(
+    w.machine.events.subscribe(
       (e) => {
         if (e.type !== 'module' || e.state !== 'LIVE') return;
-        const core = w.machine.modules.find('klpbundle_core');
+        const core = w.machine.inspect.modules.find('klpbundle_core');
         seen.push(`${e.name} live, klpbundle_core ${core?.paused ? 'Paused' : core?.state}`);
       },
       ['module'],
@@ -87,11 +87,11 @@ describe('bundle.md, what must be visible', () => {
     w.insmod('asker');
     w.enable(bundleOf('slow', ['p1_asker']));
     const task = w.startInsmod('mid');
-    const gate = w.machine.bundles?.gate;
+    const gate = w.machine.inspect.bundles?.gate;
     expect(w.machine.runUntil(() => gate?.why(task) !== undefined, SECOND)).toBe(true);
     const since = gate?.waits[0].since ?? 0;
     w.machine.runUntil(() => gate?.why(task) === undefined, 10 * SECOND);
-    const waits = w.gate.filter((e) => e.pid === w.machine.users.pidOf(task));
+    const waits = w.gate.filter((e) => e.pid === w.machine.inspect.users.pidOf(task));
     expect(waits).toHaveLength(1);
     const [{ comm, what, waitedNs, result, t }] = waits;
     expect({ comm, what, result }).toEqual({ comm: 'insmod', what: 'load', result: 1 });
@@ -111,8 +111,8 @@ describe('bundle.md, settled by the seed, in both models', () => {
       world.insmod('core');
       expect(world.insmod('p1_core')).toBe(0);
       expect(world.settled()).toBe(true);
-      expect(world.machine.fs.list('/sys/kernel/livepatch/klpbundle_p1_core')).toContain('force');
-      expect(world.machine.fs.list('/sys/kernel/livepatch')).toEqual(['klpbundle_p1_core']);
+      expect(world.machine.inspect.fs.list('/sys/kernel/livepatch/klpbundle_p1_core')).toContain('force');
+      expect(world.machine.inspect.fs.list('/sys/kernel/livepatch')).toEqual(['klpbundle_p1_core']);
     }
     classic.machine.close();
   });
@@ -120,15 +120,15 @@ describe('bundle.md, settled by the seed, in both models', () => {
 
 describe('bundle.md, words: the blob store', () => {
   it('the blob store is memory of the kernel, accounted, and nothing in it can be executed', () => {
-    const { slab, mem } = w.machine.core;
+    const { slab, mem } = w.machine.inspect.core;
     const used = slab.used();
     w.enable(bundleOf('v1', ['p1_core', 'p1_mid']));
     w.settled();
-    const bundle = w.machine.bundles?.list()[0];
+    const bundle = w.machine.inspect.bundles?.list()[0];
     const size = bundle?.members.reduce((sum, member) => sum + member.size, 0) ?? 0;
     expect(slab.used() - used).toBeGreaterThanOrEqual(size);
     for (const { blob } of bundle?.members ?? []) expect((mem.protectionOf(blob) ?? 4) & 4).toBe(0);
     expect(w.modules()).toEqual([]);
-    expect(w.machine.moduleArena.used()).toBe(0);
+    expect(w.machine.inspect.moduleArena.used()).toBe(0);
   });
 });

@@ -35,8 +35,8 @@ export class World {
 
   constructor(machine: Machine) {
     this.machine = machine;
-    machine.core.events.subscribe((e) => e.type === 'gate' && this.gate.push(e), ['gate']);
-    machine.core.events.subscribe((e) => e.type === 'printk' && this.#noteCallback(e.text), ['printk']);
+    machine.events.subscribe((e) => e.type === 'gate' && this.gate.push(e), ['gate']);
+    machine.events.subscribe((e) => e.type === 'printk' && this.#noteCallback(e.text), ['printk']);
   }
 
   static async boot(options: MachineOptions = {}): Promise<World> {
@@ -87,11 +87,11 @@ export class World {
     return Number(this.cat(`/proc/klpbundle_${name}`).split(' ')[1]);
   }
   settled(): boolean {
-    return this.machine.runUntil(() => !this.machine.livepatch.transitionPatch, 120 * SECOND);
+    return this.machine.runUntil(() => !this.machine.inspect.livepatch.transitionPatch, 120 * SECOND);
   }
   /** Until the work that frees what was disabled or replaced has run. */
   freed(name: string): boolean {
-    const there = () => this.machine.fs.list(`/sys/kernel/livepatch/${name}`) !== undefined;
+    const there = () => this.machine.inspect.fs.list(`/sys/kernel/livepatch/${name}`) !== undefined;
     return (
       this.machine.runUntil(() => !there(), 60 * SECOND) &&
       this.machine.runUntil(
@@ -101,11 +101,11 @@ export class World {
     );
   }
   isMember(module: string): boolean {
-    const bundles = this.machine.bundles?.list() ?? [];
+    const bundles = this.machine.inspect.bundles?.list() ?? [];
     return bundles.some((bundle) => bundle.members.some((m) => m.module?.name === module));
   }
   modules(): string[] {
-    return this.machine.modules.loader.modules.all.map((mod) => mod.name).sort();
+    return this.machine.inspect.modules.loader.modules.all.map((mod) => mod.name).sort();
   }
   has(line: string | RegExp): boolean {
     const lines = this.machine.dmesg();

@@ -23,7 +23,7 @@ describe('debugfs of a module', () => {
     expect(heap.echo('off', `${dir}/flag`)).toBe(0);
     expect(heap.cat(`${dir}/flag`)).toBe('N\n');
     expect(heap.rmmod('klpdemo_heap')).toBe(0);
-    expect(heap.machine.fs.stat(dir)).toBeUndefined();
+    expect(heap.machine.inspect.fs.stat(dir)).toBeUndefined();
     heap.machine.close();
   });
 });

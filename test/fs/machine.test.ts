@@ -59,9 +59,9 @@ describe('user tasks', () => {
 
   it('leave nothing in the heap when they have ended', () => {
     output('cat', '/proc/meminfo');
-    const used = machine.core.slab.used();
+    const used = machine.inspect.core.slab.used();
     for (const path of ['/proc/meminfo', '/proc/kallsyms', '/sys/kernel', '/nothing']) output('cat', path);
-    expect(machine.core.slab.used()).toBe(used);
+    expect(machine.inspect.core.slab.used()).toBe(used);
   });
 });
 
@@ -78,27 +78,29 @@ describe('the unwinder', () => {
     const entries = new Uint32Array(100);
     const seen = new Set<string>();
     let unreliable = 0;
-    const before = machine.traces.compared;
+    const before = machine.inspect.traces.compared;
     for (let steps = 0; machine.exitStatus(task) === undefined && steps < 400_000; steps++) {
-      const cpu = machine.smp.cpus.find((c) => machine.core.current(c.id) === task && !c.halted);
+      const cpu = machine.inspect.smp.cpus.find(
+        (c) => machine.inspect.core.current(c.id) === task && !c.halted,
+      );
       if (!cpu) {
-        const next = machine.smp.next();
-        if (next) machine.loop.runCpu(next, 10);
+        const next = machine.inspect.smp.next();
+        if (next) machine.inspect.loop.runCpu(next, 10);
         else machine.step();
         continue;
       }
-      machine.loop.runCpu(cpu, 1);
-      if (cpu.context.cpl === 3 || machine.core.current(cpu.id) !== task) continue;
-      const name = machine.core.symbols.nameOf(cpu.rip) ?? '?';
+      machine.inspect.loop.runCpu(cpu, 1);
+      if (cpu.context.cpl === 3 || machine.inspect.core.current(cpu.id) !== task) continue;
+      const name = machine.inspect.core.symbols.nameOf(cpu.rip) ?? '?';
       if (!IN_FS.test(name)) continue;
       seen.add(name);
       const call = { cpu: cpu.id, sp: cpu.rsp, args: [], caller: 0n };
-      if (machine.traces.saveReliable(task, entries, call) < 0) unreliable++;
+      if (machine.inspect.traces.saveReliable(task, entries, call) < 0) unreliable++;
     }
     expect(machine.exitStatus(task)).toBe(0);
     expect(unreliable).toBe(0);
     expect(seen).toContain('vfs_read');
-    expect(machine.traces.compared - before).toBeGreaterThan(500);
+    expect(machine.inspect.traces.compared - before).toBeGreaterThan(500);
   });
 });
 
@@ -117,14 +119,14 @@ describe('an entry of a module', () => {
     machine.runUntil(() => readers.every((r) => machine.exitStatus(r) !== undefined), 20_000 * MS);
     for (const reader of readers) expect(machine.exitStatus(reader)).toBe(0);
     expect(status('cat', '/proc/klpdemo')).toBe(2);
-    expect(machine.core.printk.records.filter((r) => r.level <= 3)).toEqual([]);
+    expect(machine.inspect.core.printk.records.filter((r) => r.level <= 3)).toEqual([]);
   });
 });
 
 /** Machine code of a test, at the end of the module area. */
 let nextCode = MODULES_VADDR + 0x400_0000n;
 async function addCode(text: string, symbols: Record<string, Addr> = {}): Promise<Addr> {
-  const { core } = machine;
+  const { core } = machine.inspect;
   const addr = nextCode;
   nextCode += 0x1000n;
   const used = text.matchAll(/\b(call|offset) (\w+)/g);
@@ -137,7 +139,7 @@ async function addCode(text: string, symbols: Record<string, Addr> = {}): Promis
 
 describe('removing an entry while a task sleeps in its show function', () => {
   it('waits until the task has left, and lets nobody in meanwhile', async () => {
-    const { core, kthreads } = machine;
+    const { core, kthreads } = machine.inspect;
     const show = await addCode('push rbx\nmov edi, 100\ncall msleep\nxor eax, eax\npop rbx\nret');
     const name = core.slab.alloc(8, 'test');
     core.mem.writeCString(name, 'slow');
@@ -153,11 +155,11 @@ describe('removing an entry while a task sleeps in its show function', () => {
     core.mem.writeU64(data, name);
     const start = (fn: Addr, comm: string) => {
       const task = kthreads.create(fn, data, comm);
-      machine.sched.wakeUpProcess(task);
+      machine.inspect.sched.wakeUpProcess(task);
       return task;
     };
     start(make, 'make');
-    machine.runUntil(() => machine.fs.stat('/proc/slow') !== undefined, 1000 * MS);
+    machine.runUntil(() => machine.inspect.fs.stat('/proc/slow') !== undefined, 1000 * MS);
     const reader = machine.spawn('cat', ['/proc/slow']);
     machine.runUntil(() => machine.stack(reader)[0]?.includes('msleep') === true, 1000 * MS);
     const remover = start(remove, 'remove');

@@ -10,9 +10,9 @@ const SECOND = 1e9;
 let session: Session;
 
 const named = (comm: string): TaskStruct[] =>
-  [...session.machine.core.tasks.processes()].filter((task) => task.comm.startsWith(comm));
+  [...session.machine.inspect.core.tasks.processes()].filter((task) => task.comm.startsWith(comm));
 const pending = (): string[] =>
-  [...session.machine.core.tasks.processes(), ...session.machine.core.tasks.idle]
+  [...session.machine.inspect.core.tasks.processes(), ...session.machine.inspect.core.tasks.idle]
     .filter((task) => task.testTif('TIF_PATCH_PENDING'))
     .map((task) => task.comm);
 
@@ -46,7 +46,7 @@ describe('while a thread holds up the transition', () => {
 
   it('kernel threads are born with the state of kthreadd, and hold up nothing', () => {
     const born: [string, number][] = [];
-    const { events, tasks } = session.machine.core;
+    const { events, tasks } = session.machine.inspect.core;
     events.subscribe(
       (event) => {
         const task = event.type === 'task' && event.what === 'new' ? tasks.byPid(event.pid) : undefined;

@@ -27,7 +27,7 @@ function insmod(s: Session, list?: string): number {
 
 /** Displacements of the two calls (the second is a jump): the target's symbol, and the kernel's. */
 function displacements({ machine }: Session): number[] {
-  const { core } = machine;
+  const { core } = machine.inspect;
   const at = core.symbols.require('klpdemo_patch_local:klpdemo_new_show_version');
   return [0x2bn, 0x47n].map((offset) => core.mem.readS32(at + offset));
 }
@@ -64,7 +64,7 @@ describe('a livepatch that calls local symbols', () => {
   it('is cleared when the load of its target fails, and the next load is good', async () => {
     session = await Session.boot();
     expect(insmod(session, 'vmlinux.cmdline_proc_show')).toBe(0);
-    session.machine.core.faults?.arm({ point: 'klp_patch_func' });
+    session.machine.inspect.core.faults?.arm({ point: 'klp_patch_func' });
     expect(session.insmod('target')).toBe(C.EINVAL);
     expect(displacements(session)[0]).toBe(0);
     expect(session.insmod('target')).toBe(0);

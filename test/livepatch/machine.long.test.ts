@@ -21,7 +21,7 @@ class Session {
 
   constructor(machine: Machine) {
     this.machine = machine;
-    machine.core.events.subscribe((e) => this.events.push(e));
+    machine.events.subscribe((e) => this.events.push(e));
   }
 
   static async boot(options: MachineOptions = {}): Promise<Session> {
@@ -57,7 +57,7 @@ class Session {
       const step = generator.next(0n);
       if (step.done) return step.value;
       if ('relax' in step.value) this.machine.step();
-      else if (this.machine.core.symbols.nameOf(step.value.call)?.startsWith('schedule_timeout'))
+      else if (this.machine.inspect.core.symbols.nameOf(step.value.call)?.startsWith('schedule_timeout'))
         this.runFor(4e6);
     }
   }
@@ -66,7 +66,7 @@ class Session {
   }
   settle(): void {
     const done = this.machine.runUntil(
-      () => this.machine.livepatch.transitionPatch === undefined,
+      () => this.machine.inspect.livepatch.transitionPatch === undefined,
       60 * SECOND,
     );
     expect(done).toBe(true);
@@ -76,18 +76,20 @@ class Session {
   }
   /** A module can go once the work that frees its patch has run. */
   rmmodFreed(name: string): void {
-    this.machine.runUntil(() => this.machine.modules.find(`klpdemo_${name}`)?.refcount === 0, SECOND);
+    this.machine.runUntil(() => this.machine.inspect.modules.find(`klpdemo_${name}`)?.refcount === 0, SECOND);
     expect(this.rmmod(name)).toBe(0);
   }
   bytesOf(symbol: string): string {
-    return Buffer.from(this.machine.bytesAt(this.machine.core.symbols.require(symbol), 5)).toString('hex');
+    return Buffer.from(
+      this.machine.inspect.core.mem.readBytes(this.machine.inspect.core.symbols.require(symbol), 5),
+    ).toString('hex');
   }
   of<T extends KernelEvent['type']>(type: T): Extract<KernelEvent, { type: T }>[] {
     return this.events.filter((e): e is Extract<KernelEvent, { type: T }> => e.type === type);
   }
   /** What the livepatch core and patch modules logged since the last time. */
   log(): string[] {
-    const { printk } = this.machine.core;
+    const { printk } = this.machine.inspect.core;
     const lines = printk.since(this.#read).map((r) => r.text);
     this.#read = printk.nextSeq;
     return lines.filter(isLivepatchLine);
@@ -303,7 +305,7 @@ describe('a busy machine', () => {
         // Turned round, if it is not over yet.
         session.enabled(patch, '1');
         session.settle();
-        if (machine.sysfs.lookup(`/kernel/livepatch/klpdemo_${patch}`)) {
+        if (machine.inspect.sysfs.lookup(`/kernel/livepatch/klpdemo_${patch}`)) {
           expect(session.enabled(patch, '0')).toBe(0);
           session.settle();
         }
@@ -340,7 +342,7 @@ describe('a site with a tracer beside the livepatch', () => {
   it('goes through ftrace_caller and the list of ops, and still gets the version of the task', async () => {
     session = await Session.boot();
     const { machine } = session;
-    const { ftrace, core } = machine;
+    const { ftrace, core } = machine.inspect;
     session.insmod('patch_vmlinux');
     session.settle();
     const site = core.symbols.require('cmdline_proc_show');
@@ -349,7 +351,9 @@ describe('a site with a tracer beside the livepatch', () => {
     ops.func = core.symbols.require('ftrace_stub');
     session.drive(ftrace.setFilterIp(ops.addr, site, false));
     session.drive(ftrace.registerFunction(ops.addr));
-    expect(machine.bytesAt(site, 5)).toEqual(callInsn(site, core.symbols.require('ftrace_caller')));
+    expect(machine.inspect.core.mem.readBytes(site, 5)).toEqual(
+      callInsn(site, core.symbols.require('ftrace_caller')),
+    );
     expect(session.cat('/proc/cmdline')).toBe('klpdemo: this command line was livepatched\n');
     session.drive(ftrace.unregisterFunction(ops.addr));
     expect(session.bytesOf('cmdline_proc_show')).toBe(own);
@@ -376,7 +380,7 @@ describe('a machine without reliable stack traces', () => {
     session.runFor(8 * SECOND);
     expect(session.log()).toContain('livepatch: signaling remaining tasks');
     expect(switched()).toEqual(expect.arrayContaining(['sleep kernel exit', 'init kernel exit']));
-    expect(machine.livepatch.transitionPatch).toBeDefined();
+    expect(machine.inspect.livepatch.transitionPatch).toBeDefined();
     session.echo('1', '/sys/kernel/livepatch/klpdemo_patch_vmlinux/force');
     session.settle();
     expect(switched()).toContain('kthreadd force');

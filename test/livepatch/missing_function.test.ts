@@ -20,7 +20,7 @@ async function load(name: string) {
   const at = Buffer.from(bytes).indexOf(`\0${REPLACED}\0`) + 1;
   bytes.set(Buffer.from(name.padEnd(REPLACED.length, '\0'), 'latin1'), at);
   const notes: string[] = [];
-  session.machine.core.events.subscribe((e) => e.type === 'note' && notes.push(e.text), ['note']);
+  session.machine.events.subscribe((e) => e.type === 'note' && notes.push(e.text), ['note']);
   session.machine.addFile('/tmp/patch.ko', bytes);
   const exit = session.wait(session.machine.insmod('/tmp/patch.ko'));
   return { exit, notes, dmesg: session.machine.dmesg().join('\n') };

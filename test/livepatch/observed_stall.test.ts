@@ -50,7 +50,7 @@ async function tree(path: string): Promise<string[]> {
 /** How many tasks have each patch_state. */
 function states(): Record<number, number> {
   const counts: Record<number, number> = { [-1]: 0, 0: 0, 1: 0 };
-  for (const task of machine.core.tasks.processes()) counts[task.patchState]++;
+  for (const task of machine.inspect.core.tasks.processes()) counts[task.patchState]++;
   return counts;
 }
 
@@ -112,7 +112,7 @@ describe.skipIf(modules.size === 0)('a stalled transition, as on a real kernel',
     ]);
     expect(await tree(DEMO)).toEqual(patchTree({ mod: '0', transition: '1' }));
     expect(states()).toMatchObject({ [-1]: 0, 0: 1 });
-    const worker = [...machine.core.tasks.processes()].find((task) => task.patchState === 0);
+    const worker = [...machine.inspect.core.tasks.processes()].find((task) => task.patchState === 0);
     expect(worker?.comm).toMatch(/^kworker\//);
     expect((await sh(`cat /proc/${worker?.pid}/stack`)).replace(/\+0x\w+\/0x\w+/g, '')).toBe(
       '[<0>] msleep\n[<0>] busymod_work_func [test_klp_callbacks_busy]\n[<0>] process_one_work\n' +

@@ -22,7 +22,7 @@ const leaks: Extract<KernelEvent, { type: 'leak' }>[] = [];
 async function boot(): Promise<void> {
   machine = await Machine.boot();
   leaks.length = 0;
-  machine.core.events.subscribe((e) => e.type === 'leak' && leaks.push(e), ['leak']);
+  machine.events.subscribe((e) => e.type === 'leak' && leaks.push(e), ['leak']);
   for (const [name, bytes] of modules) machine.addFile(`/${name}.ko`, bytes);
 }
 
@@ -59,7 +59,7 @@ describe.skipIf(modules.size === 0)("the kernel's livepatch modules", () => {
     expect(names.filter((n) => n.startsWith('livepatch_'))).toHaveLength(7);
     for (const [name, bytes] of modules) {
       const missing = undefinedSymbols(parseElf(bytes, name)).filter(
-        (symbol) => !machine.core.symbols.findExport(symbol.name),
+        (symbol) => !machine.inspect.core.symbols.findExport(symbol.name),
       );
       expect(
         missing.map((s) => s.name),
@@ -109,16 +109,16 @@ describe.skipIf(modules.size === 0)('livepatch-shadow-mod', () => {
     const leakedBefore = count(/ dummy_alloc: |^dummy_alloc: /);
     machine.runFor(4 * SECOND);
     // What fix1 allocated is a variable of the dummy now: found by its address.
-    const ints = () => machine.livepatch.shadows.list().filter((s) => s.id === 1n);
+    const ints = () => machine.inspect.livepatch.shadows.list().filter((s) => s.id === 1n);
     expect(ints().length).toBeGreaterThan(2);
     enable('livepatch_shadow_fix2');
     machine.runFor(20 * SECOND);
     expect(count(/livepatch_fix[12]_dummy_free: dummy @ \w+ leaked!/)).toBe(leakedBefore);
     expect(count(/livepatch_fix2_dummy_leak_dtor: dummy @ \w+, prevented leak @/)).toBeGreaterThan(3);
     expect(count(/livepatch_fix2_dummy_free: dummy @ \w+, check counter = [1-9]/)).toBeGreaterThan(3);
-    expect(machine.livepatch.shadows.list().some((s) => s.id === 2n)).toBe(true);
+    expect(machine.inspect.livepatch.shadows.list().some((s) => s.id === 2n)).toBe(true);
     disable('livepatch_shadow_fix2');
-    expect(machine.livepatch.shadows.list().some((s) => s.id === 2n)).toBe(false);
+    expect(machine.inspect.livepatch.shadows.list().some((s) => s.id === 2n)).toBe(false);
     disable('livepatch_shadow_fix1');
     expect(ints()).toEqual([]);
     expect(unload('livepatch_shadow_mod')).toBe(0);
@@ -127,7 +127,7 @@ describe.skipIf(modules.size === 0)('livepatch-shadow-mod', () => {
     const lost = leaks[0].objects;
     expect(lost.map((o) => `${o.size} ${o.caller.split('+')[0]}`)).toEqual(lost.map(() => '4 dummy_alloc'));
     expect(lost.length).toBeGreaterThanOrEqual(leakedBefore);
-    expect(machine.livepatch.shadows.list()).toEqual([]);
+    expect(machine.inspect.livepatch.shadows.list()).toEqual([]);
     machine.close();
   });
 });
@@ -163,7 +163,7 @@ describe.skipIf(modules.size === 0)('livepatch-callbacks-demo', () => {
     expect(echo('-19', `/sys/module/${DEMO}/parameters/pre_patch_ret`)).toBe(0);
     expect(load(MOD)).not.toBe(0);
     expect(said(`pre-patch callback failed for object '${MOD}'`)).toBe(true);
-    expect(machine.modules.find(MOD)).toBeUndefined();
+    expect(machine.inspect.modules.find(MOD)).toBeUndefined();
     disable(DEMO);
   });
 

@@ -16,7 +16,7 @@ let switches: Extract<KernelEvent, { type: 'patch_state' }>[];
 async function boot(options: MachineOptions = {}): Promise<void> {
   session = await Session.boot(options);
   switches = [];
-  session.machine.core.events.subscribe(
+  session.machine.events.subscribe(
     (event) => void (event.type === 'patch_state' && switches.push(event)),
     ['patch_state'],
   );
@@ -33,11 +33,11 @@ const signalled = (): boolean =>
   session.machine.dmesg().some((line) => line.endsWith('livepatch: signaling remaining tasks'));
 /** How a task switched, and how many seconds after the start of the transition. */
 const switchOf = (task: TaskStruct): [string, number] | undefined => {
-  const event = switches.find(({ pid }) => pid === session.machine.users.pidOf(task));
+  const event = switches.find(({ pid }) => pid === session.machine.inspect.users.pidOf(task));
   return event && [event.way, event.sinceNs / SECOND];
 };
 const kthread = (comm: string): TaskStruct => {
-  const found = [...session.machine.core.tasks.processes()].find((task) => task.comm === comm);
+  const found = [...session.machine.inspect.core.tasks.processes()].find((task) => task.comm === comm);
   if (!found) throw new Error(`no ${comm}`);
   return found;
 };
@@ -115,7 +115,7 @@ describe('the fake signal', () => {
     run(1);
     expect(session.insmod('patch_target')).toBe(0);
     const rounds: number[] = [];
-    session.machine.core.events.subscribe(
+    session.machine.events.subscribe(
       (event) => {
         if (event.type === 'transition' && event.what === 'signaling remaining tasks') rounds.push(event.t);
       },

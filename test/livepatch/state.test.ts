@@ -20,7 +20,7 @@ afterEach(() => {
 
 /** What the modules said since the last time: `a post_patch 1: 2 after 1`. */
 function said(): string[] {
-  const { records } = session.machine.core.printk;
+  const { records } = session.machine.inspect.core.printk;
   const lines = records.slice(read).map((record) => record.text);
   read = records.length;
   return lines.flatMap((line) => {
@@ -88,7 +88,9 @@ describe('the states of a patch', () => {
     expect(session.freed('state_a')).toBe(true);
     expect(session.rmmod('state_a')).toBe(0);
     expect(off('b')).toContain('b post_unpatch 1: 2 after 0');
-    expect(session.machine.core.slab.live().filter(({ owner }) => /klpdemo_state/.test(owner))).toEqual([]);
+    expect(
+      session.machine.inspect.core.slab.live().filter(({ owner }) => /klpdemo_state/.test(owner)),
+    ).toEqual([]);
   });
 
   it('of the patches before are asked for in a transition only', () => {
@@ -114,7 +116,7 @@ describe('a patch whose states do not go with those that are installed', () => {
       'livepatch: Livepatch patch (klpdemo_state_b) is not compatible with the already installed livepatches.',
     );
     expect(said()).toEqual([]);
-    expect(session.machine.modules.find('klpdemo_state_b')).toBeUndefined();
+    expect(session.machine.inspect.modules.find('klpdemo_state_b')).toBeUndefined();
     expect(session.cat('/proc/cmdline')).toBe('klpdemo_state_a\n');
   };
 

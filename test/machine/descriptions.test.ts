@@ -56,7 +56,7 @@ class Patched {
     return this.machine.stdout(task);
   }
   settled(): void {
-    expect(this.machine.runUntil(() => !this.machine.livepatch.transitionPatch, 60e9)).toBe(true);
+    expect(this.machine.runUntil(() => !this.machine.inspect.livepatch.transitionPatch, 60e9)).toBe(true);
   }
   load(): string {
     const path = '/lib/modules/klpdemo_patch_vmlinux.ko';
@@ -82,8 +82,8 @@ describe('two machines of different kernels in one process', () => {
       expect(b.load()).toBe('klpdemo: this command line was livepatched\n');
       // What guest code wrote is where each description says, and not where the other one does.
       const stateOf = ({ machine }: Patched, { structs }: KernelDescription): number => {
-        const init = machine.core.tasks.byPid(1)?.addr ?? 0n;
-        return machine.core.mem.readS32(init + BigInt(structs.task_struct.fields.patch_state));
+        const init = machine.inspect.core.tasks.byPid(1)?.addr ?? 0n;
+        return machine.inspect.core.mem.readS32(init + BigInt(structs.task_struct.fields.patch_state));
       };
       for (const { machine } of [a, b]) machine.spawn('sleep', ['1']);
       expect([stateOf(a, BUILT_IN), stateOf(b, other)]).toEqual([-1, -1]);

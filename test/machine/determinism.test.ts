@@ -20,7 +20,7 @@ interface Run {
 async function live(options: MachineOptions): Promise<Run> {
   const machine = await bootWithModules(options);
   const events: string[] = [];
-  machine.core.events.subscribe((event) => events.push(line(event)));
+  machine.events.subscribe((event) => events.push(line(event)));
   const end = (task: ReturnType<typeof machine.spawn>) => {
     machine.runUntil(() => machine.exitStatus(task) !== undefined, 5000 * MS);
     return machine.exitStatus(task);
@@ -40,9 +40,14 @@ async function live(options: MachineOptions): Promise<Run> {
   outcome.push(end(reader), version(machine.stdout(reader)));
   outcome.push(end(machine.spawn('echo', ['0\n', `/sys/kernel/livepatch/${PATCH}/enabled`])));
   outcome.push(said('unpatching complete'), ...others.map(end));
-  outcome.push([...machine.core.tasks.processes()].filter((t) => !t.isKthread).map(String));
+  outcome.push([...machine.inspect.core.tasks.processes()].filter((t) => !t.isKthread).map(String));
   outcome.push(machine.dmesg().filter((l) => /warn|bug|oops|mixed/i.test(l)));
-  const run = { events, dmesg: machine.dmesg(), instructions: machine.executor.instructions, outcome };
+  const run = {
+    events,
+    dmesg: machine.dmesg(),
+    instructions: machine.inspect.executor.instructions,
+    outcome,
+  };
   machine.close();
   return run;
 }

@@ -59,7 +59,7 @@ describe.each([
   beforeEach(() => boot(cpus, seed));
 
   it('from boot to idle, and in the files that the kernel itself serves', () => {
-    stepper.until(() => machine.smp.cpus.every((cpu) => cpu.halted));
+    stepper.until(() => machine.inspect.smp.cpus.every((cpu) => cpu.halted));
     expect(run('cat', '/proc/cmdline')).toBe(`${machine.options.cmdline}\n`);
     expect(run('cat', '/proc/meminfo')).toMatch(/^MemTotal:/);
     expect(run('cat', '/proc/self/stack')).toContain('proc_pid_stack');
@@ -87,7 +87,7 @@ describe.each([
     const paused = machine.spawn('pause');
     run('sleep', '5', '2');
     run('forker', '5', '2');
-    machine.exit.sendSignal(paused, 15);
+    machine.inspect.exit.sendSignal(paused, 15);
     expect(stepper.toEnd(paused)).toBe(128 + 15);
     expectTruth();
     const sleeping = [
@@ -159,7 +159,7 @@ describe('an interrupt that interrupts an interrupt', () => {
     await boot(1, 1);
     const spins = machine.spawn('spin');
     machine.spawn('reader', ['/proc/meminfo', '0']);
-    const [cpu] = machine.smp.cpus;
+    const [cpu] = machine.inspect.smp.cpus;
     const interruptsOnStack = () => {
       const frames = stepper.shadow.frames(cpu.stackSlot(), lo32(cpu.rsp));
       return frames.filter((f) => f.kind === 'regs').length;
@@ -173,7 +173,7 @@ describe('an interrupt that interrupts an interrupt', () => {
         kernel && cpu.interruptsOn && interruptsOnStack() === 1 && isNew(seen, stepper.truth(cpu));
       if (inside) places.add(stepper.place(lo32(cpu.rip)).name);
       const first = kernel && interruptsOnStack() === 0 && i % 10 === 0;
-      const spinning = !kernel && machine.core.current(0) === spins;
+      const spinning = !kernel && machine.inspect.core.current(0) === spins;
       if (!cpu.halted && (inside || first || spinning)) cpu.tickPending = true;
       stepper.step(cpu);
     }

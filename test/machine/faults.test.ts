@@ -110,7 +110,7 @@ describe('an oops elsewhere', () => {
     expect(insmod('null_write', 'thread')).toBe(0);
     machine.runFor(100 * MS);
     expectLog('null_write thread');
-    expect([...machine.core.tasks.processes()].some((t) => t.comm === 'klpdemo_fault')).toBe(false);
+    expect([...machine.inspect.core.tasks.processes()].some((t) => t.comm === 'klpdemo_fault')).toBe(false);
     expect(wait(machine.rmmod('klpdemo_fault'))).toBe(0);
     expect(modules()).toEqual([]);
     expectUsable();
@@ -147,7 +147,7 @@ describe('an oops elsewhere', () => {
     machine.runFor(SECOND);
     expect(machine.exitStatus(task)).toBeUndefined();
     expectLog('null_write release', from, { frames: 'modules' });
-    expect(machine.core.tasks.byPid(machine.users.pidOf(task))).toBe(task);
+    expect(machine.inspect.core.tasks.byPid(machine.inspect.users.pidOf(task))).toBe(task);
     expectUsable();
   });
 });
@@ -192,9 +192,9 @@ describe('the end of a machine', () => {
   it('is an oops of an idle task', async () => {
     await boot();
     machine.runFor(100 * MS);
-    const cpu = machine.smp.cpus[1];
+    const cpu = machine.inspect.smp.cpus[1];
     cpu.rip = 0x10n;
-    machine.smp.wake(cpu);
+    machine.inspect.smp.wake(cpu);
     expect(() => machine.runFor(SECOND)).toThrow(
       /Attempted to kill the idle task! \(CPU 1, swapper\/1:0 at /,
     );
@@ -206,8 +206,8 @@ describe('the end of a machine', () => {
   it('is the end of init', async () => {
     await boot();
     machine.runFor(100 * MS);
-    const init = machine.core.tasks.byPid(1) as TaskStruct;
-    machine.exit.sendSignal(init, 11);
+    const init = machine.inspect.core.tasks.byPid(1) as TaskStruct;
+    machine.inspect.exit.sendSignal(init, 11);
     expect(() => machine.runFor(SECOND)).toThrow('Attempted to kill init! exitcode=0x0000000b');
     const log = machine.dmesg().map(withoutTime);
     expect(log.some((line) => / Comm: init Not tainted 6\.1\.0-/.test(line))).toBe(true);
@@ -218,12 +218,17 @@ describe('the end of a machine', () => {
     await boot();
     machine.addFile('/target.ko', readFileSync(join(MODULES, 'klpdemo_target.ko')));
     wait(machine.insmod('/target.ko'));
-    const worker = [...machine.core.tasks.processes()].find((t) => t.comm === 'klpdemo_worker') as TaskStruct;
+    const worker = [...machine.inspect.core.tasks.processes()].find(
+      (t) => t.comm === 'klpdemo_worker',
+    ) as TaskStruct;
     machine.runUntil(
       () => machine.stack(worker).some((line) => line.includes('klpdemo_stage_locals')),
       SECOND,
     );
-    machine.core.mem.writeU64(worker.addr + BigInt(LAYOUT.task_struct.fields.stack_canary), 0x1234500n);
+    machine.inspect.core.mem.writeU64(
+      worker.addr + BigInt(LAYOUT.task_struct.fields.stack_canary),
+      0x1234500n,
+    );
     expect(() => machine.runFor(SECOND)).toThrow(
       /stack-protector: Kernel stack is corrupted in: klpdemo_\w+\+0x\w+\/0x\w+ \[klpdemo_target\]/,
     );
@@ -233,7 +238,7 @@ describe('the end of a machine', () => {
 describe('a pointer that is none', () => {
   it('given to a function that TypeScript implements is a page fault at what the kernel would read', async () => {
     await boot();
-    const wakeUp = machine.core.host.get('wake_up_process');
+    const wakeUp = machine.inspect.core.host.get('wake_up_process');
     const call = { cpu: 0, args: [0x1000n], sp: 0n, caller: 0n };
     expect(() => wakeUp?.(call)).toThrow(GuestMemoryError);
   });

@@ -129,7 +129,7 @@ describe('a sleep that nobody ends', () => {
     insmod('sleep');
     while (machine.step());
     expect(machine.now()).toBeLessThan(SECOND);
-    expect(machine.loop.idle()).toBe(true);
+    expect(machine.inspect.loop.idle()).toBe(true);
   });
 
   it.each(['sleep', 'deadlock'])(

@@ -52,12 +52,12 @@ describe('a user program that faults', () => {
 
   it('leaves nothing behind, and the kernel untainted', () => {
     crash(0);
-    const used = machine.core.slab.used();
-    const stacks = machine.core.tasks.processes();
+    const used = machine.inspect.core.slab.used();
+    const stacks = machine.inspect.core.tasks.processes();
     const before = [...stacks].length;
     for (let n = 0; n < CASES.length; n++) crash(n);
-    expect(machine.core.slab.used()).toBe(used);
-    expect([...machine.core.tasks.processes()]).toHaveLength(before);
-    expect(machine.core.taints).toBe(0);
+    expect(machine.inspect.core.slab.used()).toBe(used);
+    expect([...machine.inspect.core.tasks.processes()]).toHaveLength(before);
+    expect(machine.inspect.core.taints).toBe(0);
   });
 });

@@ -12,7 +12,7 @@ afterEach(() => machine.close());
 
 const boot = () => Machine.boot({ cpus: 2, shadow: false, heap: 8 << 20, maxTasks: 32 });
 const first = await boot();
-const names = [...first.core.host.names()].sort();
+const names = [...first.inspect.core.host.names()].sort();
 first.close();
 
 /** Addresses and numbers: none, small, at the edges of types, not mapped, not canonical. */
@@ -27,9 +27,9 @@ const PAGE = 4096;
 const fills = [0x00, 0x41, 0xff];
 
 function callOnce(name: string, args: readonly bigint[], sp: bigint): unknown {
-  const call: HostCall = { cpu: 0, args, sp, caller: machine.core.symbols.require('schedule') };
+  const call: HostCall = { cpu: 0, args, sp, caller: machine.inspect.core.symbols.require('schedule') };
   try {
-    const result = machine.core.host.get(name)?.(call);
+    const result = machine.inspect.core.host.get(name)?.(call);
     if (typeof result !== 'object') return result;
     const generator = result as HostGenerator;
     for (let i = 0, step = generator.next(0n); !step.done && i < 8; i++) step = generator.next(0n);
@@ -42,7 +42,7 @@ function callOnce(name: string, args: readonly bigint[], sp: bigint): unknown {
 describe('a host function with forged arguments', () => {
   it.each(names)('%s', async (name) => {
     machine = await boot();
-    const { slab, mem } = machine.core;
+    const { slab, mem } = machine.inspect.core;
     const pages = fills.map((byte) => {
       const page = slab.alloc(PAGE, 'forged arguments');
       mem.fill(page, PAGE, byte);

@@ -35,7 +35,7 @@ function load(path: string, args = ''): void {
   expect(machine.exitStatus(task)).toBe(0);
 }
 
-const shadow = (): ShadowStacks => machine.traces.shadow as ShadowStacks;
+const shadow = (): ShadowStacks => machine.inspect.traces.shadow as ShadowStacks;
 
 describe.each([1, 2, 3])('with seed %i', (seed) => {
   it('a task that sleeps has a reliable trace, and one preempted by an interrupt has none', async () => {
@@ -49,11 +49,11 @@ describe.each([1, 2, 3])('with seed %i', (seed) => {
     const wrong: string[] = [];
     for (let i = 0; i < 600; i++) {
       machine.runFor(0.7 * MS);
-      for (const task of machine.core.tasks.processes()) {
+      for (const task of machine.inspect.core.tasks.processes()) {
         if (task.onCpu !== 0) continue;
         const frames = shadow().frames(task.stackSlot, task.spLo + RET_ADDR);
         const kernelRegs = frames.some((f) => f.kind === 'regs');
-        const n = machine.traces.stackTrace.stackTraceSaveTskReliable(task, entries);
+        const n = machine.inspect.traces.stackTrace.stackTraceSaveTskReliable(task, entries);
         if (n < 0) {
           seen.preempted++;
           if (!kernelRegs) wrong.push(`${task}: ${machine.stack(task).join(' ')}`);
@@ -74,7 +74,7 @@ describe('with frame pointers', () => {
   it('a task that was preempted in the kernel is skipped as unreliable, and switches at its exit', async () => {
     await boot({ cpus: 1, debug: true });
     const ways = new Map<number, string>();
-    machine.core.events.subscribe((e) => {
+    machine.events.subscribe((e) => {
       if (e.type === 'patch_state') ways.set(e.pid, e.way);
     });
     for (let i = 0; i < 6; i++) machine.spawn('reader', ['/proc/meminfo', '0']);
@@ -102,11 +102,15 @@ describe('with frame pointers', () => {
     await boot();
     machine.runFor(20 * MS);
     const entries = new Uint32Array(MAX_STACK_ENTRIES);
-    const thread = machine.kthreads.create(machine.core.symbols.require('kthreadd'), 0n, 'thread');
-    const trace = () => machine.traces.stackTrace.stackTraceSaveTskReliable(thread, entries);
+    const thread = machine.inspect.kthreads.create(
+      machine.inspect.core.symbols.require('kthreadd'),
+      0n,
+      'thread',
+    );
+    const trace = () => machine.inspect.traces.stackTrace.stackTraceSaveTskReliable(thread, entries);
     expect(trace()).toBe(1);
-    expect(machine.core.sym(0xffffffff00000000n | BigInt(entries[0]))).toMatch(/^ret_from_fork\+0x0/);
-    machine.sched.wakeUpProcess(thread);
+    expect(machine.inspect.core.sym(0xffffffff00000000n | BigInt(entries[0]))).toMatch(/^ret_from_fork\+0x0/);
+    machine.inspect.sched.wakeUpProcess(thread);
     machine.runFor(20 * MS);
     expect(trace()).toBe(shadow().frames(thread.stackSlot, thread.spLo + RET_ADDR).length);
   });
@@ -164,7 +168,7 @@ describe('modules without frames on such a kernel', () => {
     load('klpdemo_fault.ko', 'what=sleep where=thread');
     machine.runFor(20 * MS);
     transition();
-    const task = [...machine.core.tasks.processes()].find((t) => t.comm === 'klpdemo_fault');
+    const task = [...machine.inspect.core.tasks.processes()].find((t) => t.comm === 'klpdemo_fault');
     expect(machine.stack(task as TaskStruct).join()).toMatch(/klpdemo_sleep.*ret_from_fork/);
     expect(machine.stack(task as TaskStruct).join()).not.toContain('klpdemo_thread_fn');
     expect(task?.patchState).toBe(-1);
@@ -186,9 +190,9 @@ const BETWEEN = /^(__switch_to_asm|asm_|entry_|error_return|restore_regs|swapgs_
 function compareFrames(stepper: Stepper, cpu: Cpu): void {
   const slot = cpu.stackSlot();
   if (slot < 0) return;
-  const { stackTrace } = machine.traces;
+  const { stackTrace } = machine.inspect.traces;
   const entries = new Uint32Array(MAX_STACK_ENTRIES);
-  const regs = machine.traces.cpuRegs(cpu);
+  const regs = machine.inspect.traces.cpuRegs(cpu);
   const n = stackTrace.stackTraceSaveRegs({ stackSlot: slot, onCpu: 1, spLo: 0 }, regs, entries);
   const frames = shadow().frames(slot, cpu.context.halves[2 * REG.rsp]);
   const truth = [lo32(cpu.rip), ...frames.map((f) => f.address)].map((lo) => lo >>> 0);

@@ -29,14 +29,15 @@ function load(name: string, params = ''): void {
   expect(machine.exitStatus(task)).toBe(0);
 }
 function comm(name: string): TaskStruct {
-  return [...machine.core.tasks.processes()].find((t) => t.comm === name) as TaskStruct;
+  return [...machine.inspect.core.tasks.processes()].find((t) => t.comm === name) as TaskStruct;
 }
 
 /** Makes the ORC entry behind the call of `callee` in `func` say that its frame is larger. */
 async function spoilOrc(func: string, bytes: number): Promise<void> {
   const { orc } = await loadKernelImage();
-  const start = lo32(machine.core.symbols.require(func));
-  const size = machine.core.symbols.lookup(machine.core.symbols.require(func))?.size as number;
+  const start = lo32(machine.inspect.core.symbols.require(func));
+  const size = machine.inspect.core.symbols.lookup(machine.inspect.core.symbols.require(func))
+    ?.size as number;
   const spoiled = [...orc.ip.keys()].filter((i) => orc.ip[i] >= start && orc.ip[i] < start + size);
   const before = spoiled.map((i) => orc.spOffset[i]);
   for (const i of spoiled) orc.spOffset[i] += bytes;
@@ -49,8 +50,12 @@ async function spoilOrc(func: string, bytes: number): Promise<void> {
 
 /** A thread asleep in msleep(), whose frame is a saved rbx and the return address. */
 function sleeper(): TaskStruct {
-  const task = machine.kthreads.create(machine.core.symbols.require('msleep'), 60_000n, 'sleeper');
-  machine.sched.wakeUpProcess(task);
+  const task = machine.inspect.kthreads.create(
+    machine.inspect.core.symbols.require('msleep'),
+    60_000n,
+    'sleeper',
+  );
+  machine.inspect.sched.wakeUpProcess(task);
   machine.runFor(20 * MS);
   expect(machine.stack(task)[0]).toContain('msleep');
   return task;
@@ -74,7 +79,7 @@ describe('a wrong ORC entry', () => {
     sleeper();
     await spoilOrc('schedule_timeout', 16);
     load('klpdemo_patch_vmlinux');
-    expect(machine.traces.compared).toBe(0);
+    expect(machine.inspect.traces.compared).toBe(0);
   });
 });
 
@@ -86,7 +91,7 @@ describe('a stack check that lets a task through', () => {
     const worker = comm('klpdemo_worker');
     expect(machine.stack(worker).join()).toContain('klpdemo_round');
     // As if klp_check_stack() had ignored the functions of the module.
-    machine.core.events.subscribe((e) => {
+    machine.events.subscribe((e) => {
       if (e.type !== 'transition' || e.what !== 'starting') return;
       worker.patchState = KLP_PATCHED;
       worker.clearTif('TIF_PATCH_PENDING');

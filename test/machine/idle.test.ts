@@ -9,15 +9,15 @@ const MS = 1e6;
 /** Takes an idle CPU once through its loop, to every instruction of it, and does something there. */
 async function atEveryStep(act: (machine: Machine, cpu: Cpu) => () => boolean): Promise<void> {
   const machine = await Machine.boot({ cpus: 1 });
-  const [cpu] = machine.smp.cpus;
+  const [cpu] = machine.inspect.smp.cpus;
   const places = new Set<string>();
   machine.runFor(10 * MS);
   for (let steps = 1; ; steps++) {
     expect(cpu.halted).toBe(true);
-    machine.sched.wakeUpIfIdle(0);
-    for (let i = 0; i < steps && !cpu.halted; i++) machine.loop.runCpu(cpu, 1);
+    machine.inspect.sched.wakeUpIfIdle(0);
+    for (let i = 0; i < steps && !cpu.halted; i++) machine.inspect.loop.runCpu(cpu, 1);
     if (cpu.halted) break;
-    const place = machine.core.sym(cpu.rip);
+    const place = machine.inspect.core.sym(cpu.rip);
     places.add(place);
     const ended = act(machine, cpu);
     expect(machine.runUntil(ended, 20 * MS), place).toBe(true);
@@ -41,7 +41,7 @@ describe('a CPU on its way into hlt', () => {
       const run = () => {
         started = machine.spawn('echo', ['x']);
       };
-      machine.timers.add({}, machine.now(), { run });
+      machine.inspect.timers.add({}, machine.now(), { run });
       cpu.tickPending = true;
       return () => started !== undefined && machine.exitStatus(started) !== undefined;
     });

@@ -20,7 +20,7 @@ function renamed(base: string, number: number): { name: string; bytes: Buffer } 
 
 /** Loads it and waits until it is in force. @returns instructions that the guest executed */
 function load(base: string, number: number): number {
-  const before = machine.executor.instructions;
+  const before = machine.inspect.executor.instructions;
   const { name, bytes } = renamed(base, number);
   machine.addFile('/module.ko', bytes);
   const task = machine.insmod('/module.ko');
@@ -30,7 +30,7 @@ function load(base: string, number: number): number {
     const inForce = () => machine.readText(`/sys/kernel/livepatch/${name}/transition`) === '0\n';
     expect(machine.runUntil(inForce, 60e9), name).toBe(true);
   }
-  return machine.executor.instructions - before;
+  return machine.inspect.executor.instructions - before;
 }
 
 describe.each([
@@ -43,8 +43,8 @@ describe.each([
     const tenth = count / 10;
     const sum = (part: readonly number[]) => part.reduce((a, b) => a + b, 0);
     expect(sum(work.slice(-tenth))).toBeLessThan(1.1 * sum(work.slice(tenth, 2 * tenth)));
-    expect(machine.modules.loader.modules.visible).toHaveLength(count);
-    const top = machine.livepatch.patches();
+    expect(machine.inspect.modules.loader.modules.visible).toHaveLength(count);
+    const top = machine.inspect.livepatch.patches();
     expect(top).toHaveLength(base.includes('patch') ? count : 0);
   });
 });

@@ -51,13 +51,13 @@ describe('kobject_create_and_add()', () => {
     expect(insmod('run=kobject')).toBe(0);
     expect(own(dmesg())).toEqual(real('kobjects'));
     const dir = '/sys/kernel/klpdemo_calls';
-    expect(machine.fs.list('/sys/kernel/klpdemo_calls')).toEqual(['a!slash', 'word']);
-    expect(machine.fs.stat(`${dir}/word`)).toMatchObject({ kind: 'file', mode: 0o444, size: 4096 });
+    expect(machine.inspect.fs.list('/sys/kernel/klpdemo_calls')).toEqual(['a!slash', 'word']);
+    expect(machine.inspect.fs.stat(`${dir}/word`)).toMatchObject({ kind: 'file', mode: 0o444, size: 4096 });
     const reader = machine.spawn('cat', [`${dir}/word`]);
     expect(wait(reader)).toBe(0);
     expect(machine.stdout(reader)).toBe('word of klpdemo_calls\n');
     expect(run('rmmod', 'klpdemo_calls')).toBe(0);
-    expect(machine.fs.stat(dir)).toBeUndefined();
+    expect(machine.inspect.fs.stat(dir)).toBeUndefined();
   });
 
   it('fails for a name that is taken, and one that is empty, in the words of the kernel', () => {

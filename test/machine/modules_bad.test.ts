@@ -36,7 +36,7 @@ function load(bytes: Uint8Array, params = ''): { status: number | undefined; log
 
 /** What a load that fails must leave as it was. Taints stay, as in the kernel. */
 function state(): unknown {
-  const { core, modules, ftrace, livepatch, sysfs } = machine;
+  const { core, modules, ftrace, livepatch, sysfs } = machine.inspect;
   const text = (addr: bigint, size: number) => Buffer.from(core.mem.readBytes(addr, size)).toString('base64');
   const symbols = [...core.symbols.all()];
   const start = core.symbols.require('__sched_text_start') & ~0xfffffn;
@@ -55,7 +55,7 @@ function state(): unknown {
     transition: livepatch.transitionPatch,
     sysfs: paths(sysfs.lookup('/') as SysfsDir),
     tasks: [...core.tasks.processes()].map((task) => `${task.pid} ${task.comm} ${task.patchState}`),
-    preempt: machine.smp.cpus.map((cpu) => core.percpu.readU32('__preempt_count', cpu.id) & 0xffffff),
+    preempt: machine.inspect.smp.cpus.map((cpu) => core.percpu.readU32('__preempt_count', cpu.id) & 0xffffff),
   };
 }
 

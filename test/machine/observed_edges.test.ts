@@ -59,16 +59,16 @@ describe('a name in sysfs', () => {
     await boot('klpdemo_bad_names');
     expect(insmod('klpdemo_bad_names', `what=${what}`)).toBe(17);
     expectLog(`duplicate ${what}`);
-    expect(machine.core.taints & 512).toBe(0);
-    expect(machine.sysfs.lookup('/kernel/livepatch')).toMatchObject({ nlink: 2 });
+    expect(machine.inspect.core.taints & 512).toBe(0);
+    expect(machine.inspect.sysfs.lookup('/kernel/livepatch')).toMatchObject({ nlink: 2 });
   });
 
   it('that is empty is a warning of lib/kobject.c, and taints with W', async () => {
     await boot('klpdemo_bad_names');
     expect(insmod('klpdemo_bad_names', 'what=empty')).toBe(22);
     expectLog('empty name');
-    expect(machine.core.taints & 512).toBe(512);
-    expect(machine.sysfs.lookup('/kernel/livepatch')).toMatchObject({ nlink: 2 });
+    expect(machine.inspect.core.taints & 512).toBe(512);
+    expect(machine.inspect.sysfs.lookup('/kernel/livepatch')).toMatchObject({ nlink: 2 });
   });
 });
 
@@ -82,7 +82,7 @@ describe('an ftrace bug', () => {
         .map((line) => line.replace(/(expected: e8|expected tramp:).*/, '$1'))
         .filter((line) => line !== ' load_module' && !line.startsWith('[<'));
     expect(part(machine.dmesg().map(withoutTime))).toEqual(part(observed.get('bad site')?.log ?? []));
-    expect(machine.core.taints & 512).toBe(512);
+    expect(machine.inspect.core.taints & 512).toBe(512);
   });
 
   it('leaves a patch that cannot be taken off, with a warning for each step', async () => {
@@ -111,7 +111,9 @@ describe('a worker', () => {
     expect(insmod('klpdemo_target', 'work_ms=600000')).toBe(0);
     const from = machine.dmesg().length;
     machine.runFor(250 * SECOND);
-    const worker = [...machine.core.tasks.processes()].find((t) => machine.workqueue.info(t)) as TaskStruct;
+    const worker = [...machine.inspect.core.tasks.processes()].find((t) =>
+      machine.inspect.workqueue.info(t),
+    ) as TaskStruct;
     const log = machine.dmesg().slice(from).map(withoutTime);
     const start = log.findIndex((line) => line.startsWith(`INFO: task ${worker.comm}:${worker.pid}`));
     const real = observed.get('hung worker')?.log ?? [];
@@ -131,7 +133,7 @@ describe('a worker', () => {
     insmod('klpdemo_target', 'work_ms=1');
     machine.runFor(SECOND);
     expect(wait(machine.rmmod('klpdemo_target'))).toBe(0);
-    const names = [...machine.core.tasks.processes()]
+    const names = [...machine.inspect.core.tasks.processes()]
       .filter((task) => task.comm.startsWith('kworker'))
       .map((task) => cat(`/proc/${task.pid}/comm`).trim().replace(task.comm, ''));
     expect(new Set(names)).toEqual(new Set(['-events', '']));

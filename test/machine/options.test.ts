@@ -58,7 +58,7 @@ describe('options of a machine', () => {
     ]) {
       const machine = await Machine.boot(options);
       machine.runFor(10e6);
-      expect(machine.smp.cpus).toHaveLength(options.cpus);
+      expect(machine.inspect.smp.cpus).toHaveLength(options.cpus);
       machine.close();
     }
   });

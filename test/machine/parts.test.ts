@@ -35,7 +35,7 @@ describe.each([
     for (const name of ['klpdemo_cold', PATCH])
       machine.addFile(`/${name}.ko`, readFileSync(join(dir, `${name}.ko`)));
     holes = [];
-    machine.core.events.subscribe(
+    machine.events.subscribe(
       (e) => {
         if (e.type === 'hole')
           holes.push(`${e.comm}: ${e.func} ${e.version} ${e.part} ${e.patch} ${e.forced}`);
@@ -56,7 +56,8 @@ describe.each([
     expect(done(machine.spawn('echo', [text, `/sys/module/klpdemo_cold/parameters/${param}`]))).toBe(0);
   const said = (text: string) => machine.dmesg().some((line) => line.endsWith(text));
   const count = (text: string) => machine.checks().find(({ name }) => name.startsWith(text))?.count;
-  const find = () => [...machine.core.tasks.processes()].find((t) => t.comm === 'klpdemo_cold') as TaskStruct;
+  const find = () =>
+    [...machine.inspect.core.tasks.processes()].find((t) => t.comm === 'klpdemo_cold') as TaskStruct;
 
   function target(params: string): void {
     load('klpdemo_cold', params);
@@ -97,7 +98,7 @@ describe.each([
     expect(holes).toEqual([]);
     expect(count('transitions completed with no task')).toBe(1);
     expect(count('transitions completed with a task')).toBe(0);
-    expect(machine.versions.calls).toBeGreaterThan(10);
+    expect(machine.inspect.versions.calls).toBeGreaterThan(10);
   });
 
   it('is unpatched under a task in the cold part of the new function, which returns into freed text', () => {
@@ -148,10 +149,10 @@ describe.each([
     machine.runFor(2000 * MS);
     // An idle CPU skips its time; a busy one can be led through it step by step.
     machine.spawn('spin');
-    const start = machine.core.symbols.lookupName('klpdemo_cold:klpdemo_step') as bigint;
-    const site = machine.ftrace.location(start);
-    const [cpu] = machine.smp.cpus;
-    const trampoline = machine.ftrace.records.at(site)?.target as bigint;
+    const start = machine.inspect.core.symbols.lookupName('klpdemo_cold:klpdemo_step') as bigint;
+    const site = machine.inspect.ftrace.location(start);
+    const [cpu] = machine.inspect.smp.cpus;
+    const trampoline = machine.inspect.ftrace.records.at(site)?.target as bigint;
     // Where it is led to, and what is then live of the function; entries before the fentry call may be the call itself.
     const places = new Map([
       [start, start],
@@ -160,19 +161,19 @@ describe.each([
     ]);
     const passed: bigint[] = [];
     let live = 0n;
-    machine.core.events.subscribe(
+    machine.events.subscribe(
       (e) => {
         if (e.type !== 'patch_state' || e.pid !== worker.pid || e.way !== 'stack check' || e.to === 0) return;
-        if (machine.traces.shadow?.truth(worker.stackSlot).includes(lo32(live))) passed.push(live);
+        if (machine.inspect.traces.shadow?.truth(worker.stackSlot).includes(lo32(live))) passed.push(live);
       },
       ['patch_state'],
     );
-    const { loop, sched } = machine;
+    const { loop, sched } = machine.inspect;
     // The scheduler may let it go on before all tasks are looked at: then once more.
     const todo = [...places].flatMap((one) => Array.from({ length: 5 }, () => one));
     for (const [place, address] of todo) {
       if (passed.includes(address)) continue;
-      const there = () => cpu.rip === place && machine.core.current(0) === worker;
+      const there = () => cpu.rip === place && machine.inspect.core.current(0) === worker;
       for (let steps = 0; steps < 400_000 && !there(); steps++) loop.runCpu(cpu, 1);
       expect(there()).toBe(true);
       live = address;
@@ -213,7 +214,7 @@ describe('an fentry site further behind its symbol than an endbr64', () => {
     const text = cat(machine, '/sys/kernel/debug/tracing/available_filter_functions');
     const [, offset] = /^__ftrace_invalid_address___(\d+) \[klpdemo_cold\]$/m.exec(text) ?? [];
     expect(Number(offset)).toBeGreaterThan(4);
-    const disabled = machine.ftrace.records
+    const disabled = machine.inspect.ftrace.records
       .group('klpdemo_cold')
       .filter(({ flags }) => flags & CONSTANTS.FTRACE_FL_DISABLED);
     expect(disabled).toHaveLength(1);

@@ -37,7 +37,7 @@ function read(path: string): string[] {
 }
 
 const COUNTED = [0, 1, 2].map((cpu) => `cpu ${cpu}: rounds 101 on ${cpu} alone 10 shared ${41 + cpu}`);
-const owners = () => machine.modules.percpu.owners();
+const owners = () => machine.inspect.modules.percpu.owners();
 const OWNER = 'per-CPU data of klpdemo_tallies';
 
 /** The module with another header of its per-CPU section. */
@@ -59,7 +59,7 @@ describe('per-CPU variables of a module', () => {
 
   it('are one offset in every area, which kallsyms shows as an absolute symbol and the export gives', () => {
     load();
-    const { core } = machine;
+    const { core } = machine.inspect;
     const offset = core.symbols.findExport('klpdemo_shared')?.addr ?? 0n;
     expect(core.percpu.base.map((area) => core.mem.readU64(area + offset))).toEqual([41n, 42n, 43n]);
     const alone = core.symbols.matches('klpdemo_alone', 'klpdemo_tallies')[0]?.addr ?? 1n;
@@ -83,7 +83,7 @@ describe('per-CPU variables of a module', () => {
   });
 
   it('are taken back when memory for what comes after them is missing', () => {
-    const arm = (of: string) => machine.core.faults?.arm({ point: 'kmalloc', of });
+    const arm = (of: string) => machine.inspect.core.faults?.arm({ point: 'kmalloc', of });
     arm('arguments of klpdemo_tallies');
     expect(load()).toBe(ENOMEM);
     expect(owners()).toEqual([]);
@@ -91,10 +91,10 @@ describe('per-CPU variables of a module', () => {
   });
 
   it('that cannot be had fail the load with ENOMEM, and leave the heap as it was', () => {
-    const heap = () => machine.core.slab.live().map(({ size, owner }) => `${size} ${owner}`);
+    const heap = () => machine.inspect.core.slab.live().map(({ size, owner }) => `${size} ${owner}`);
     load(withSection('size', 8193n));
     const before = heap();
-    machine.core.faults?.arm({ point: 'kmalloc', of: OWNER });
+    machine.inspect.core.faults?.arm({ point: 'kmalloc', of: OWNER });
     expect(load()).toBe(ENOMEM);
     expect(load(withSection('size', 8193n))).toBe(ENOMEM);
     const lines = machine.dmesg().filter((line) => line.includes('Could not allocate'));
@@ -110,7 +110,7 @@ describe('per-CPU variables of a module', () => {
   it('that ask for more than a page of alignment get a page and a line in the log', () => {
     expect(load(withSection('align', 8192n))).toBe(0);
     expect(machine.dmesg().join('\n')).toContain('klpdemo_tallies: per-cpu alignment 8192 > 4096');
-    const offset = machine.core.symbols.matches('klpdemo_shared', 'klpdemo_tallies')[0]?.addr ?? 1n;
+    const offset = machine.inspect.core.symbols.matches('klpdemo_shared', 'klpdemo_tallies')[0]?.addr ?? 1n;
     expect(read('/proc/klpdemo_tallies')).toEqual(COUNTED);
     expect(owners()).toHaveLength(1);
     expect(Number(offset) >> 12).toBe(1);

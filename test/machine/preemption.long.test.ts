@@ -33,7 +33,7 @@ function untilSaid(text: string): void {
   expect(machine.runUntil(said, 30_000 * MS)).toBe(true);
 }
 function task(comm: string): TaskStruct {
-  const found = [...machine.core.tasks.processes()].find((t) => t.comm === comm);
+  const found = [...machine.inspect.core.tasks.processes()].find((t) => t.comm === comm);
   return found as TaskStruct;
 }
 
@@ -104,7 +104,10 @@ describe('a reader preempted at every instruction', () => {
     machine.runFor(100 * MS);
     expect(task('klpdemo_worker').patchState).toBe(0);
     expect(preempt('cat', '/proc/klpdemo').text).toMatch(/^klpdemo version 2 /);
-    machine.core.mem.writeU8(machine.core.symbols.lookupName('klpdemo_target:block') as bigint, 0);
+    machine.inspect.core.mem.writeU8(
+      machine.inspect.core.symbols.lookupName('klpdemo_target:block') as bigint,
+      0,
+    );
     untilSaid(': patching complete');
     const { text, preempter } = preempt('cat', '/proc/klpdemo');
     expect(steady(text)).toBe(steady(run('cat', '/proc/klpdemo')));
@@ -159,7 +162,8 @@ describe('the places where it was preempted', () => {
     // Behind a fentry call comes nobody whom the patch sends elsewhere: for that see the test before.
     const trampoline = preemptions.filter((p) => p.name === 'trampoline').map((p) => p.offset);
     const callOffset = Number(
-      machine.core.symbols.require('ftrace_call') - machine.core.symbols.require('ftrace_caller'),
+      machine.inspect.core.symbols.require('ftrace_call') -
+        machine.inspect.core.symbols.require('ftrace_caller'),
     );
     expect(Math.min(...trampoline)).toBe(0);
     expect(trampoline.some((offset) => offset > 0 && offset < callOffset)).toBe(true);
@@ -208,7 +212,8 @@ describe('others preempted at every instruction', () => {
     await boot();
     const preempter = new Preempter(machine);
     const parent = machine.spawn('forker', ['10', '1']);
-    const child = () => [...machine.core.tasks.processes()].find((t) => t.comm === 'forker' && t !== parent);
+    const child = () =>
+      [...machine.inspect.core.tasks.processes()].find((t) => t.comm === 'forker' && t !== parent);
     machine.runUntil(() => child() !== undefined, 100 * MS);
     const victim = child() as TaskStruct;
     expect(preempter.run(victim, () => ended(victim))).toBe(true);

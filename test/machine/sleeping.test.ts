@@ -18,7 +18,7 @@ let stepper: Stepper;
 beforeEach(async () => {
   machine = await bootWithModules({ cpus: 2, seed: 3 });
   stepper = new Stepper(machine);
-  stepper.until(() => machine.smp.cpus.every((cpu) => cpu.halted));
+  stepper.until(() => machine.inspect.smp.cpus.every((cpu) => cpu.halted));
 });
 afterEach(() => {
   expect(stepper.wrong).toEqual([]);
@@ -27,8 +27,12 @@ afterEach(() => {
 
 /** A kernel thread whose function is one of the kernel's own. */
 function thread(fn: string, arg: bigint | number): TaskStruct {
-  const task = machine.kthreads.create(machine.core.symbols.require(fn), BigInt(arg), fn.slice(0, 15));
-  machine.sched.wakeUpProcess(task);
+  const task = machine.inspect.kthreads.create(
+    machine.inspect.core.symbols.require(fn),
+    BigInt(arg),
+    fn.slice(0, 15),
+  );
+  machine.inspect.sched.wakeUpProcess(task);
   return task;
 }
 
@@ -40,17 +44,17 @@ function untilAsleep(task: TaskStruct): void {
 /** Functions of the reliable trace, innermost first, which is the truth or an error. */
 function blockedIn(task: TaskStruct): string[] {
   const entries = new Uint32Array(100);
-  const n = machine.traces.saveReliable(task, entries, { cpu: 0, args: [], sp: 0n, caller: 0n });
+  const n = machine.inspect.traces.saveReliable(task, entries, { cpu: 0, args: [], sp: 0n, caller: 0n });
   expect(n).toBeGreaterThan(0);
   return [...entries.subarray(0, n)].map((lo) => stepper.place(lo - 1).name);
 }
 
 function gone(task: TaskStruct): boolean {
-  return machine.core.tasks.byAddr(task.addr) !== task;
+  return machine.inspect.core.tasks.byAddr(task.addr) !== task;
 }
 
 function zeroed(size: number): Addr {
-  return machine.core.slab.alloc(size, 'test');
+  return machine.inspect.core.slab.alloc(size, 'test');
 }
 
 type Row = readonly [fn: string, arg: number, state: number, above: readonly string[]];
@@ -79,8 +83,8 @@ describe('a kernel thread asleep for a time', () => {
     const task = thread('schedule_timeout_interruptible', 0x7fffffffffffffffn);
     untilAsleep(task);
     expect(blockedIn(task)).toEqual([...TIMEOUT, 'kthread', 'ret_from_fork']);
-    expect(machine.timers.next()).toBeUndefined();
-    machine.sched.wakeUpProcess(task);
+    expect(machine.inspect.timers.next()).toBeUndefined();
+    machine.inspect.sched.wakeUpProcess(task);
     expect(stepper.until(() => gone(task))).toBe(true);
   });
 });
@@ -100,7 +104,7 @@ describe('a kernel thread that waits for another', () => {
     expect(blockedIn(task)).toEqual([...SWITCH, '__mutex_lock', 'kthread', 'ret_from_fork']);
     const unlock = thread('mutex_unlock', lock);
     expect(stepper.until(() => gone(unlock) && gone(task))).toBe(true);
-    expect(machine.core.mem.readU64(lock) & ~7n).toBe(task.addr);
+    expect(machine.inspect.core.mem.readU64(lock) & ~7n).toBe(task.addr);
   });
 
   it.each([
@@ -120,13 +124,15 @@ describe('a kernel thread that waits for another', () => {
     'in %s, a function of the host that sleeps in guest code',
     (fn) => {
       const work = zeroed(LAYOUT.work_struct.size);
-      machine.core.mem.writeU64(
+      machine.inspect.core.mem.writeU64(
         work + BigInt(LAYOUT.work_struct.fields.func),
-        machine.core.symbols.require('wait_for_completion'),
+        machine.inspect.core.symbols.require('wait_for_completion'),
       );
-      machine.workqueue.queueWork(work);
-      const worker = [...machine.core.tasks.processes()].find((t) => t.comm === 'kworker/0:0') as TaskStruct;
-      expect(stepper.until(() => machine.workqueue.info(worker) !== undefined)).toBe(true);
+      machine.inspect.workqueue.queueWork(work);
+      const worker = [...machine.inspect.core.tasks.processes()].find(
+        (t) => t.comm === 'kworker/0:0',
+      ) as TaskStruct;
+      expect(stepper.until(() => machine.inspect.workqueue.info(worker) !== undefined)).toBe(true);
       const task = thread(fn, work);
       untilAsleep(task);
       expect(blockedIn(task)).toEqual([...SWITCH, fn, 'kthread', 'ret_from_fork']);
@@ -159,17 +165,19 @@ describe('a task that has nothing to do', () => {
     expect(blockedIn(comm('kworker/0:0'))).toEqual([...SWITCH, 'worker_thread', 'kthread', 'ret_from_fork']);
     expect(comm('kworker/1:0').state).toBe(TASK_IDLE);
     expect(blockedIn(comm('kthreadd'))).toEqual([...SWITCH, 'kthreadd', 'ret_from_fork']);
-    const { core } = machine;
-    const fresh = machine.kthreads.create(core.symbols.require('msleep'), 1n, 'fresh');
+    const { core } = machine.inspect;
+    const fresh = machine.inspect.kthreads.create(core.symbols.require('msleep'), 1n, 'fresh');
     const entries = new Uint32Array(100);
-    expect(machine.traces.saveReliable(fresh, entries, { cpu: 0, args: [], sp: 0n, caller: 0n })).toBe(1);
+    expect(
+      machine.inspect.traces.saveReliable(fresh, entries, { cpu: 0, args: [], sp: 0n, caller: 0n }),
+    ).toBe(1);
     expect(stepper.place(entries[0])).toEqual({ name: 'ret_from_fork', offset: 0 });
   });
 
   it('is one whose CPU was taken from it before it could idle', () => {
     const spins = machine.spawn('spin');
-    expect(stepper.until(() => machine.core.tasks.idle[spins.cpu].onCpu === 0)).toBe(true);
-    const idle = machine.core.tasks.idle[spins.cpu];
+    expect(stepper.until(() => machine.inspect.core.tasks.idle[spins.cpu].onCpu === 0)).toBe(true);
+    const idle = machine.inspect.core.tasks.idle[spins.cpu];
     const start = ['do_idle', 'cpu_startup_entry', 'start_secondary', 'secondary_startup_64'];
     expect(blockedIn(idle)).toEqual(['__schedule', 'schedule_idle', ...start]);
   });
@@ -188,7 +196,7 @@ describe('a user task blocked in a system call', () => {
     untilAsleep(task);
     expect(task.state).toBe(TASK_INTERRUPTIBLE);
     expect(blockedIn(task)).toEqual(functions);
-    if (program === 'pause') machine.exit.sendSignal(task, SIGTERM);
+    if (program === 'pause') machine.inspect.exit.sendSignal(task, SIGTERM);
     expect(stepper.toEnd(task)).toBe(program === 'pause' ? 128 + SIGTERM : 0);
   });
 
@@ -215,5 +223,5 @@ describe('a user task blocked in a system call', () => {
 });
 
 function comm(name: string): TaskStruct {
-  return [...machine.core.tasks.processes()].find((t) => t.comm === name) as TaskStruct;
+  return [...machine.inspect.core.tasks.processes()].find((t) => t.comm === name) as TaskStruct;
 }

@@ -28,7 +28,7 @@ async function bootTarget(patched: boolean): Promise<bigint> {
     machine.insmod(`/${PATCH}.ko`);
     expect(machine.runUntil(() => said(': patching complete'), 20_000 * MS)).toBe(true);
   }
-  return machine.ftrace.location(machine.core.symbols.lookupName(FUNC) as bigint);
+  return machine.inspect.ftrace.location(machine.inspect.core.symbols.lookupName(FUNC) as bigint);
 }
 
 function said(text: string): boolean {
@@ -40,25 +40,25 @@ function startReaders(): () => void {
   const readers = [0, 1].map(() => machine.spawn('reader', ['/proc/klpdemo', '0']));
   machine.runFor(10 * MS);
   return () => {
-    for (const reader of readers) machine.exit.sendSignal(reader, SIGKILL);
+    for (const reader of readers) machine.inspect.exit.sendSignal(reader, SIGKILL);
   };
 }
 
 /** Runs until the poke of the site has done a step: the CPU that pokes waits for the other one then. */
 function untilStep(site: bigint, step: Step): { poking: Cpu; other: Cpu } {
   let by = -1;
-  const stop = machine.core.events.subscribe((e) => {
+  const stop = machine.events.subscribe((e) => {
     if (e.type === 'poke' && e.addr === site && e.step === step) by = e.cpu;
   });
   expect(machine.runUntil(() => by >= 0, 20_000 * MS)).toBe(true);
   stop();
-  return { poking: machine.smp.cpus[by], other: machine.smp.cpus[1 - by] };
+  return { poking: machine.inspect.smp.cpus[by], other: machine.inspect.smp.cpus[1 - by] };
 }
 
 /** Runs to where the transition is over and the sites are about to be changed back. */
 function disable(): void {
   let completing = false;
-  machine.core.events.subscribe((e) => {
+  machine.events.subscribe((e) => {
     completing ||= e.type === 'transition' && e.what === 'completing';
   });
   machine.spawn('echo', ['0\n', `/sys/kernel/livepatch/${PATCH}/enabled`]);
@@ -69,7 +69,7 @@ function disable(): void {
 function pass(site: bigint, cpu: Cpu): { way: string[]; emulated: string[]; wrong: string[] } {
   const stepper = new Stepper(machine);
   const emulated: string[] = [];
-  const stop = machine.core.events.subscribe((e) => {
+  const stop = machine.events.subscribe((e) => {
     if (e.type === 'int3') emulated.push(e.emulated.replace(/0x[0-9a-f]+/, 'trampoline'));
   });
   for (let i = 0; i < ROUND && cpu.rip !== site; i++) stepper.step(cpu);
@@ -103,7 +103,7 @@ describe('a site whose function is being patched', () => {
     const endReaders = startReaders();
     machine.insmod(`/${PATCH}.ko`);
     const { other } = untilStep(site, step);
-    const bytes = machine.bytesAt(site, 5);
+    const bytes = machine.inspect.core.mem.readBytes(site, 5);
     expect(bytes[0]).toBe(first);
     expect([...bytes.subarray(1)].join() === '31,68,0,0').toBe(!tailOfNew);
     const passed = pass(site, other);
@@ -131,7 +131,7 @@ describe('a site whose function is no longer patched', () => {
     disable();
     const endReaders = startReaders();
     const { other } = untilStep(site, step);
-    const bytes = machine.bytesAt(site, 5);
+    const bytes = machine.inspect.core.mem.readBytes(site, 5);
     expect(bytes[0]).toBe(first);
     expect([...bytes.subarray(1)].join() === '31,68,0,0').toBe(tailOfNew);
     const passed = pass(site, other);
@@ -149,14 +149,15 @@ describe('the CPU that pokes', () => {
     startReaders();
     machine.insmod(`/${PATCH}.ko`);
     const { poking, other } = untilStep(site, 'int3');
-    const before = machine.bytesAt(site, 5);
-    for (let i = 0; i < 500; i++) machine.loop.runCpu(poking, 1);
-    expect(machine.bytesAt(site, 5)).toEqual(before);
+    const before = machine.inspect.core.mem.readBytes(site, 5);
+    for (let i = 0; i < 500; i++) machine.inspect.loop.runCpu(poking, 1);
+    expect(machine.inspect.core.mem.readBytes(site, 5)).toEqual(before);
     expect(other.halted).toBe(false);
-    while (machine.smp.next() !== other);
-    for (let i = 0; i < 500 && machine.bytesAt(site, 5)[1] === before[1]; i++) machine.loop.runCpu(poking, 1);
-    expect(machine.bytesAt(site, 5)[0]).toBe(0xcc);
-    expect(machine.bytesAt(site, 5)).not.toEqual(before);
+    while (machine.inspect.smp.next() !== other);
+    for (let i = 0; i < 500 && machine.inspect.core.mem.readBytes(site, 5)[1] === before[1]; i++)
+      machine.inspect.loop.runCpu(poking, 1);
+    expect(machine.inspect.core.mem.readBytes(site, 5)[0]).toBe(0xcc);
+    expect(machine.inspect.core.mem.readBytes(site, 5)).not.toEqual(before);
   });
 });
 
@@ -178,8 +179,8 @@ describe('a task preempted on its way out of the int3 handler', () => {
       for (let i = 0; i < 4 * ROUND && at() !== 'do_int3'; i++) stepper.step(other);
       while (at() !== 'irqentry_exit') stepper.step(other);
       // Somebody else wants the CPU, since just now: the trap's exit preempts.
-      const reader = machine.core.current(other.id);
-      machine.sched.reschedCurr(other.id);
+      const reader = machine.inspect.core.current(other.id);
+      machine.inspect.sched.reschedCurr(other.id);
       for (let i = 0; i < 5000 && reader.onCpu === 1; i++) {
         // The draw may fall on the reader itself: then it draws again.
         if (at() === 'preempt_schedule_irq') reader.setTif('TIF_NEED_RESCHED');
@@ -187,13 +188,18 @@ describe('a task preempted on its way out of the int3 handler', () => {
       }
       expect(reader.onCpu).toBe(0);
       const entries = new Uint32Array(100);
-      const n = machine.traces.saveReliable(reader, entries, { cpu: other.id, args: [], sp: 0n, caller: 0n });
+      const n = machine.inspect.traces.saveReliable(reader, entries, {
+        cpu: other.id,
+        args: [],
+        sp: 0n,
+        caller: 0n,
+      });
       const names = [...entries.subarray(0, n)].map((lo) => stepper.place(lo).name);
       const trap = ['__schedule', 'preempt_schedule_irq', 'irqentry_exit', 'exc_int3', 'asm_exc_int3'];
       expect(names.slice(0, trap.length + functions.length)).toEqual([...trap, ...functions]);
       expect(stepper.wrong).toEqual([]);
       endReaders();
-      for (const spin of spins) machine.exit.sendSignal(spin, SIGKILL);
+      for (const spin of spins) machine.inspect.exit.sendSignal(spin, SIGKILL);
       const done = patched ? 'unpatching complete' : ': patching complete';
       expect(machine.runUntil(() => said(done), 20_000 * MS)).toBe(true);
     },

@@ -7,7 +7,7 @@ afterEach(() => heap.machine.close());
 /** A machine that has loaded the module which does `what`, and unloaded it where that could be. */
 async function did(what: string): Promise<number | undefined> {
   heap = await HeapMachine.boot();
-  const before = () => heap.machine.core.slab.used();
+  const before = () => heap.machine.inspect.core.slab.used();
   // A first task, so that what the boot leaves for the first one to free is gone.
   heap.cat('/proc/version');
   used = before();
@@ -24,7 +24,7 @@ describe('the heap of a module', () => {
     expect(await did('clean')).toBe(0);
     expect(heap.logFrom('things')[0]).toBe('things 3, zeroed 1');
     expect(heap.leaks).toEqual([]);
-    expect(heap.machine.mm.objects()).toEqual([]);
+    expect(heap.machine.inspect.mm.objects()).toEqual([]);
     expect(used).toBe(0);
   });
 
@@ -36,7 +36,7 @@ describe('the heap of a module', () => {
       '40 klpdemo_new',
       '5 klpdemo_heap_init',
     ]);
-    expect(heap.machine.mm.leaks().map((o) => o.size)).toEqual([40, 5]);
+    expect(heap.machine.inspect.mm.leaks().map((o) => o.size)).toEqual([40, 5]);
   });
 
   it('has a red zone behind each object', async () => {
@@ -74,7 +74,7 @@ describe('the heap of a module', () => {
 
   it('is aligned as kmalloc() promises, whatever is around it', async () => {
     heap = await HeapMachine.boot();
-    const { mm, core } = heap.machine;
+    const { mm, core } = heap.machine.inspect;
     heap.insmod('klpdemo_heap', 'what=clean');
     const caller = core.symbols.require('klpdemo_heap:klpdemo_new') + 8n;
     for (const size of [1, 8, 24, 64, 100, 128, 200, 256, 1000, 4096, 8192, 9000, 65536]) {

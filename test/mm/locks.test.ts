@@ -15,7 +15,7 @@ describe('threads that share a counter, wait for each other and attach shadow va
       // The constructor ran once for each, however many came for it.
       'built 150 of 150, unlike 0',
     ]);
-    expect(heap.machine.livepatch.shadows.list()).toEqual([]);
+    expect(heap.machine.inspect.livepatch.shadows.list()).toEqual([]);
     expect(heap.rmmod('klpdemo_locks')).toBe(0);
   });
 });

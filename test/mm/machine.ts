@@ -15,7 +15,7 @@ export class HeapMachine {
 
   private constructor(machine: Machine) {
     this.machine = machine;
-    machine.core.events.subscribe((e) => e.type === 'leak' && this.leaks.push(e), ['leak']);
+    machine.events.subscribe((e) => e.type === 'leak' && this.leaks.push(e), ['leak']);
     for (const name of ['klpdemo_heap', 'klpdemo_locks']) {
       machine.addFile(`/${name}.ko`, readFileSync(join(packageRoot(), 'fixtures/modules', `${name}.ko`)));
     }

@@ -27,8 +27,8 @@ function unload(): number | undefined {
 }
 /** klpdemo_count and klpdemo_line of every CPU. */
 function copies(): bigint[][] {
-  const { mem, percpu } = machine.core;
-  const mod = machine.modules.loader.modules.find('klpdemo_percpu');
+  const { mem, percpu } = machine.inspect.core;
+  const mod = machine.inspect.modules.loader.modules.find('klpdemo_percpu');
   const offset = mem.readU64((mod?.addr ?? 0n) + BigInt(F.percpu));
   return percpu.base.map((base) => [mem.readU64(base + offset), mem.readU64(base + offset + 8n)].sort());
 }
@@ -46,8 +46,8 @@ describe('per-CPU variables of a module', () => {
   it('are there anew at the next load, at the same place', () => {
     const places = [0, 1, 2].map(() => {
       load();
-      const mod = machine.modules.loader.modules.find('klpdemo_percpu');
-      const place = mod && machine.core.mem.readU64(mod.addr + BigInt(F.percpu));
+      const mod = machine.inspect.modules.loader.modules.find('klpdemo_percpu');
+      const place = mod && machine.inspect.core.mem.readU64(mod.addr + BigInt(F.percpu));
       expect(machine.dmesg().at(-1)).toMatch(/klpdemo_percpu: 42 7$/);
       unload();
       return place;
@@ -58,7 +58,7 @@ describe('per-CPU variables of a module', () => {
 
 describe('the reserved chunk', () => {
   it('gives out aligned ranges that do not meet, and refuses with the words of the kernel what does not fit', () => {
-    const { core } = machine;
+    const { core } = machine.inspect;
     const sizes = fc.record({
       size: fc.integer({ min: 1, max: 3000 }),
       align: fc.constantFrom(1, 8, 64, 4096),

@@ -16,7 +16,7 @@ import type { Module } from '../../src/module/module.ts';
 
 /** ops on ftrace_ops_list. */
 function registeredOps(machine: Machine): FtraceOps[] {
-  const { core, ftrace } = machine;
+  const { core, ftrace } = machine.inspect;
   const end = core.symbols.require('ftrace_list_end');
   const list: FtraceOps[] = [];
   let addr = core.mem.readU64(core.symbols.require('ftrace_ops_list_head'));
@@ -25,11 +25,11 @@ function registeredOps(machine: Machine): FtraceOps[] {
 }
 
 function locked(machine: Machine, mutex: string): boolean {
-  return machine.core.mem.readU64(machine.core.symbols.require(mutex)) !== 0n;
+  return machine.inspect.core.mem.readU64(machine.inspect.core.symbols.require(mutex)) !== 0n;
 }
 
 function tasksOf(machine: Machine): TaskStruct[] {
-  return [...machine.core.tasks.processes(), ...machine.core.tasks.idle];
+  return [...machine.inspect.core.tasks.processes(), ...machine.inspect.core.tasks.idle];
 }
 
 /** Sentences that tell what is wrong; none when all is well. */
@@ -44,7 +44,7 @@ export function checkInvariants(machine: Machine): string[] {
 
 /** ops are registered exactly while their func_stack has functions, each of them patched. */
 function funcStacks(machine: Machine): string[] {
-  const { livepatch, core } = machine;
+  const { livepatch, core } = machine.inspect;
   const wrong: string[] = [];
   const handler = core.symbols.require('klp_ftrace_handler');
   const registered = new Set(registeredOps(machine).map((ops) => ops.addr));
@@ -77,12 +77,14 @@ function funcStacks(machine: Machine): string[] {
 }
 
 function patchFuncs(machine: Machine): KlpFunc[] {
-  return machine.livepatch.patches().flatMap((patch) => patch.objects().flatMap((object) => object.funcs()));
+  return machine.inspect.livepatch
+    .patches()
+    .flatMap((patch) => patch.objects().flatMap((object) => object.funcs()));
 }
 
 /** Outside a transition nobody has a state, nor is asked for one. */
 function states(machine: Machine): string[] {
-  const { livepatch } = machine;
+  const { livepatch } = machine.inspect;
   const wrong: string[] = [];
   const target = livepatch.targetState;
   const running = livepatch.transitionPatch !== undefined;
@@ -109,19 +111,19 @@ function states(machine: Machine): string[] {
 /** object->mod is set exactly while the module is in. */
 function objects(machine: Machine): string[] {
   const wrong: string[] = [];
-  for (const patch of machine.livepatch.patches()) {
+  for (const patch of machine.inspect.livepatch.patches()) {
     for (const object of patch.objects()) {
       const { name } = object;
       if (name === undefined) continue;
-      const mod = machine.modules.find(name);
-      const alive = mod !== undefined && machine.core.mem.readU8(mod.addr + KLP_ALIVE) !== 0;
+      const mod = machine.inspect.modules.find(name);
+      const alive = mod !== undefined && machine.inspect.core.mem.readU8(mod.addr + KLP_ALIVE) !== 0;
       const expected = alive ? mod.addr : 0n;
       if (object.mod !== expected) wrong.push(`${patch.name}/${name}: mod is ${object.mod}, not ${expected}`);
       if (object.patched && !alive) wrong.push(`${patch.name}/${name} is patched, and not loaded`);
       if (alive && !object.patched && patch.enabled)
         wrong.push(`${patch.name}/${name} is loaded, and not patched`);
     }
-    if (!machine.modules.loader.modules.byAddr(patch.mod)) wrong.push('a patch whose module is gone');
+    if (!machine.inspect.modules.loader.modules.byAddr(patch.mod)) wrong.push('a patch whose module is gone');
   }
   return wrong;
 }
@@ -130,7 +132,7 @@ const KLP_ALIVE = BigInt(LAYOUT.module.fields.klp_alive);
 
 /** Every fentry site is a nop or the call that its ops ask for. */
 function text(machine: Machine): string[] {
-  const { ftrace, core } = machine;
+  const { ftrace, core } = machine.inspect;
   const wrong: string[] = [];
   const opsAt = new Map<Addr, FtraceOps[]>();
   for (const ops of registeredOps(machine)) {
@@ -160,18 +162,18 @@ const hexOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 /** No task has a frame, or executes, in code that is not there: not the image, a module, nor a trampoline. */
 function stacks(machine: Machine): string[] {
   const wrong: string[] = [];
-  const { shadow } = machine.traces;
+  const { shadow } = machine.inspect.traces;
   if (!shadow) return wrong;
-  const { mem } = machine.core;
+  const { mem } = machine.inspect.core;
   const present = (addr: Addr): boolean =>
     mem.isMapped(addr, 1) &&
     (addr < C.MODULES_VADDR ||
-      machine.modules.loader.modules.all.some((mod) => mod.containsText(addr)) ||
-      machine.ftrace.trampolines.at(addr) !== undefined);
+      machine.inspect.modules.loader.modules.all.some((mod) => mod.containsText(addr)) ||
+      machine.inspect.ftrace.trampolines.at(addr) !== undefined);
   for (const task of tasksOf(machine)) {
     if (task.stackSlot < 0) continue;
     const places = shadow.frames(task.stackSlot, task.onCpu ? 0 : task.spLo).map(({ address }) => address);
-    const cpu = machine.smp.cpus.find(({ id }) => machine.core.current(id) === task);
+    const cpu = machine.inspect.smp.cpus.find(({ id }) => machine.inspect.core.current(id) === task);
     if (cpu && cpu.context.cpl === 0) places.unshift(lo32(cpu.rip));
     for (const place of places) {
       const addr = (BigInt(TEXT_HI) << 32n) | BigInt(place);
@@ -183,10 +185,10 @@ function stacks(machine: Machine): string[] {
 
 /** Everything that operations change, as text that can be compared. */
 export function pictureOf(machine: Machine): Record<string, unknown> {
-  const { core, livepatch, modules, ftrace, sysfs } = machine;
+  const { core, livepatch, modules, ftrace, sysfs } = machine.inspect;
   return {
     heap: heapOf(machine),
-    moduleMemory: machine.moduleArena.used(),
+    moduleMemory: machine.inspect.moduleArena.used(),
     sysfs: treeOf(sysfs.root.get('kernel') as SysfsDir).concat(treeOf(sysfs.root.get('module') as SysfsDir)),
     modules: modules.loader.modules.all.map((mod) => moduleText(mod)),
     ops: registeredOps(machine).length,
@@ -213,7 +215,7 @@ const KEPT = /^(worker|kernfs_node)$/;
 export function heapOf(machine: Machine): Record<string, number> {
   const kworkers = tasksOf(machine).filter((task) => task.comm.startsWith('kworker/')).length;
   const counts = new Map<string, number>([[`task_struct ${LAYOUT.task_struct.size}`, -kworkers]]);
-  for (const { owner, size } of machine.core.slab.live()) {
+  for (const { owner, size } of machine.inspect.core.slab.live()) {
     if (KEPT.test(owner)) continue;
     const key = `${owner} ${size}`;
     counts.set(key, (counts.get(key) ?? 0) + 1);
@@ -232,18 +234,18 @@ function treeOf(dir: SysfsDir | undefined, depth = 0): string[] {
 
 /** The image's text and every module's, with the fentry sites as they are. */
 function textHash(machine: Machine): Record<string, string> {
-  const { core, modules } = machine;
+  const { core, modules } = machine.inspect;
   const hashes: Record<string, string> = {};
   const note = (name: string | undefined, base: Addr, size: number): void => {
     const copy = core.mem.readBytes(base, size);
     // Calls of trampolines depend on where those are.
-    for (const rec of machine.ftrace.records.group(name)) {
+    for (const rec of machine.inspect.ftrace.records.group(name)) {
       const at = lo32(rec.ip) - lo32(base);
       if (rec.target !== 0n && at >= 0 && at < size) copy.fill(0xe8, at, at + 5);
     }
     hashes[name ?? 'vmlinux'] = hash(copy);
   };
-  const image = machine.ftrace.records.group(undefined);
+  const image = machine.inspect.ftrace.records.group(undefined);
   const start = image[0].ip;
   note(undefined, start, Number(image[image.length - 1].ip + 5n - start));
   for (const mod of modules.loader.modules.all) note(mod.name, mod.base('core'), mod.textSize('core'));

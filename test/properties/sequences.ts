@@ -176,7 +176,7 @@ class SequenceRun {
     const count = (name: string): void => {
       this.tally[name] = (this.tally[name] ?? 0) + 1;
     };
-    this.#s.machine.core.events.subscribe(
+    this.#s.machine.events.subscribe(
       (event) => {
         if (event.type !== 'transition') count(event.type);
         else if (event.what !== 'initializing' && event.what !== 'completing')
@@ -210,7 +210,7 @@ class SequenceRun {
   /** Starts the task of an action; undefined where there is nothing to do it to. */
   #begin(one: Action): TaskStruct | undefined {
     const s = this.#s;
-    const { livepatch, modules } = s.machine;
+    const { livepatch, modules } = s.machine.inspect;
     switch (one.do) {
       case 'load':
         return s.startInsmod(one.module, one.args);
@@ -242,7 +242,7 @@ class SequenceRun {
   }
 
   #kill(task: TaskStruct, signal: number): TaskStruct {
-    return this.#s.machine.spawn('kill', [String(this.#s.machine.users.pidOf(task)), String(signal)]);
+    return this.#s.machine.spawn('kill', [String(this.#s.machine.inspect.users.pidOf(task)), String(signal)]);
   }
 
   #act(one: Action & { wait: boolean; fault?: StepFault }): void {
@@ -252,17 +252,17 @@ class SequenceRun {
     if (one.fault) {
       const { point, nth } = one.fault;
       const points: FaultPoint[] = point === 'allocation' ? ['kmalloc', 'module_alloc'] : [point];
-      fault = machine.core.faults?.arm({ point: points, nth, by: (task) => task === doer });
+      fault = machine.inspect.core.faults?.arm({ point: points, nth, by: (task) => task === doer });
     }
     doer = this.#begin(one);
     if (!doer) {
-      if (fault) machine.core.faults?.disarm(fault);
+      if (fault) machine.inspect.core.faults?.disarm(fault);
       return;
     }
     if (one.wait) this.#s.ended(doer, PATIENCE);
     else machine.runFor(MS);
     if (this.#alive(doer)) this.#doers.push(doer);
-    else if (fault) machine.core.faults?.disarm(fault);
+    else if (fault) machine.inspect.core.faults?.disarm(fault);
   }
 
   #check(where: string): void {
@@ -286,26 +286,26 @@ class SequenceRun {
     this.#settle();
     this.#check('after the steps');
     this.#mixed();
-    for (const { name } of machine.livepatch.patches().reverse()) {
+    for (const { name } of machine.inspect.livepatch.patches().reverse()) {
       const exit = s.wait(s.startWrite(name, 'enabled', '0'));
       if (exit !== 0) throw new SequenceError('at the end', [`${name} cannot be disabled: ${exit}`]);
       this.#settle();
       this.#check(`after disabling ${name}`);
     }
-    for (const mod of machine.modules.loader.modules.visible) this.#unload(mod.name);
+    for (const mod of machine.inspect.modules.loader.modules.visible) this.#unload(mod.name);
     machine.runFor(2 * SECOND);
     this.#check('at the end');
   }
 
   #unblock(): void {
-    if (!this.#s.machine.modules.find('klpdemo_target')) return;
+    if (!this.#s.machine.inspect.modules.find('klpdemo_target')) return;
     this.#s.ended(this.#s.startEcho('0', `${TARGET_PARAMETERS}/block`), PATIENCE);
   }
 
   #settle(): void {
     if (this.#s.settled()) return;
     const { machine } = this.#s;
-    const left = [...machine.core.tasks.processes(), ...machine.core.tasks.idle]
+    const left = [...machine.inspect.core.tasks.processes(), ...machine.inspect.core.tasks.idle]
       .filter((task) => task.testTif('TIF_PATCH_PENDING'))
       .map((task) => `${task} ${machine.stack(task).join(' ')}`);
     throw new SequenceError('at the end', ['the transition does not end', ...left]);
@@ -322,7 +322,12 @@ class SequenceRun {
   /** The target counts rounds, works and reads in which old and new met. */
   #mixed(): void {
     const { machine } = this.#s;
-    if (this.#forced || machine.versions.gapCalls > 0 || !machine.modules.find('klpdemo_target')) return;
+    if (
+      this.#forced ||
+      machine.inspect.versions.gapCalls > 0 ||
+      !machine.inspect.modules.find('klpdemo_target')
+    )
+      return;
     const text = this.#s.cat('/proc/klpdemo');
     if (!/^mixed 0$/m.test(text)) throw new SequenceError('at the end', [`/proc/klpdemo has ${text}`]);
   }
@@ -331,7 +336,7 @@ class SequenceRun {
     const { machine } = this.#s;
     const end = pictureOf(machine);
     // The module of a forced patch stays, with what belongs to it.
-    const kept = machine.modules.loader.modules.all.map(({ name }) => name);
+    const kept = machine.inspect.modules.loader.modules.all.map(({ name }) => name);
     const keys =
       kept.length > 0
         ? ['ops', 'trampolines', 'patches', 'objects', 'transition', 'pending', 'mutexes']
@@ -371,7 +376,7 @@ export async function runSequence(
   observe?: (event: KernelEvent) => void,
 ): Promise<Tally> {
   const session = await Session.boot({ seed, cpus, instructionNs });
-  if (observe) session.machine.core.events.subscribe(observe);
+  if (observe) session.machine.events.subscribe(observe);
   const run = new SequenceRun(session, steps);
   try {
     run.run();

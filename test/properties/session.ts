@@ -38,7 +38,7 @@ export class Session {
 
   constructor(machine: Machine) {
     this.machine = machine;
-    machine.core.events.subscribe((event) => this.oopses.push(event), ['oops']);
+    machine.events.subscribe((event) => this.oopses.push(event), ['oops']);
   }
 
   static async boot(options: MachineOptions = {}): Promise<Session> {
@@ -96,7 +96,7 @@ export class Session {
   }
 
   get inTransition(): boolean {
-    return this.machine.livepatch.transitionPatch !== undefined;
+    return this.machine.inspect.livepatch.transitionPatch !== undefined;
   }
   /** @returns whether no transition is under way any more. */
   settled(ns = 120 * SECOND): boolean {
@@ -104,7 +104,7 @@ export class Session {
   }
   /** The work that frees a patch has run when its module has no reference but the loader's. */
   freed(name: string): boolean {
-    const mod = () => this.machine.modules.find(`klpdemo_${name}`);
+    const mod = () => this.machine.inspect.modules.find(`klpdemo_${name}`);
     return this.machine.runUntil(() => (mod()?.refcount ?? 0) === 0, 10 * SECOND);
   }
 }

@@ -25,7 +25,8 @@ export class FakeMachine {
   readonly files = new Map<string, Uint8Array>();
   readonly log: string[] = [];
   readonly spawned: string[] = [];
-  readonly core: ScenarioMachine['core'];
+  readonly events: ScenarioMachine['events'];
+  readonly inspect: ScenarioMachine['inspect'];
   closed = false;
   behave: Behaviour;
   #now = 0;
@@ -34,8 +35,9 @@ export class FakeMachine {
     this.settings = settings;
     this.behave = behave;
     const alive = () => this.tasks.filter((task) => task.endsAt > this.#now);
-    this.core = {
-      events: new EventLog(() => ({ t: this.#now, cpu: 0 })),
+    this.events = new EventLog(() => ({ t: this.#now, cpu: 0 }));
+    const core = {
+      events: this.events,
       printk: {},
       symbols: new Kallsyms(),
       tasks: {
@@ -47,7 +49,8 @@ export class FakeMachine {
       },
       mem: { isMapped: () => false },
       cpus: settings.cpus ?? 2,
-    } as unknown as ScenarioMachine['core'];
+    };
+    this.inspect = { core } as unknown as ScenarioMachine['inspect'];
   }
 
   now(): number {
@@ -96,7 +99,7 @@ export class FakeMachine {
   #endTasks(): void {
     for (const { pid, comm, endsAt, exit } of this.tasks) {
       if (endsAt !== this.#now) continue;
-      this.core.events.emit({ type: 'task', what: 'exit', pid, comm, code: exit });
+      this.events.emit({ type: 'task', what: 'exit', pid, comm, code: exit });
     }
   }
   exitStatus(task: TaskStruct): number | undefined {
@@ -112,11 +115,11 @@ export class FakeMachine {
   dmesg(): string[] {
     return this.log;
   }
+  why(): undefined {
+    return undefined;
+  }
   readText(path: string): string {
     throw Object.assign(new Error(`${path}: no such file`), { code: 'ENOENT' });
-  }
-  bytesAt(): Uint8Array {
-    return new Uint8Array();
   }
   checks(): { name: string; count: number }[] {
     return [];

@@ -8,16 +8,16 @@ const MS = 1e6;
 /** The machine with its task at the instruction that many steps into do_task_dead(). */
 async function dyingAt(steps: number) {
   const machine = await Machine.boot({ cpus: 1 });
-  const dead = machine.core.symbols.require('do_task_dead');
+  const dead = machine.inspect.core.symbols.require('do_task_dead');
   const task = machine.spawn('echo', ['x']);
   machine.spawn('yield');
-  const [cpu] = machine.smp.cpus;
+  const [cpu] = machine.inspect.smp.cpus;
   while (cpu.rip !== dead) {
     if (cpu.halted) machine.step();
-    else machine.loop.runCpu(cpu, 1);
+    else machine.inspect.loop.runCpu(cpu, 1);
   }
-  machine.loop.runCpu(cpu, steps);
-  return { machine, task, place: machine.core.sym(cpu.rip) };
+  machine.inspect.loop.runCpu(cpu, steps);
+  return { machine, task, place: machine.inspect.core.sym(cpu.rip) };
 }
 
 describe('the end of a task', () => {
@@ -26,11 +26,11 @@ describe('the end of a task', () => {
     for (let steps = 0; steps < 8; steps++) {
       const { machine, task, place } = await dyingAt(steps);
       if (place.startsWith('do_task_dead+')) seen.add(place);
-      machine.sched.reschedCurr(0);
-      machine.smp.cpus[0].reschedulePending = true;
+      machine.inspect.sched.reschedCurr(0);
+      machine.inspect.smp.cpus[0].reschedulePending = true;
       machine.runFor(20 * MS);
-      expect(machine.core.tasks.byAddr(task.addr), place).not.toBe(task);
-      expect(machine.core.printk.records.filter((r) => r.level <= 2)).toEqual([]);
+      expect(machine.inspect.core.tasks.byAddr(task.addr), place).not.toBe(task);
+      expect(machine.inspect.core.printk.records.filter((r) => r.level <= 2)).toEqual([]);
       machine.close();
     }
     expect(seen.size).toBeGreaterThan(4);

@@ -60,7 +60,7 @@ describe('a mutex', () => {
     expect(world.untilGone(tasks, 20_000)).toBe(true);
     expect(world.u32(shared + BigInt(COUNT))).toBe(4 * ROUNDS);
     expect(world.u32(shared + BigInt(BROKEN))).toBe(0);
-    expect(world.machine.core.mem.readU64(shared)).toBe(0n);
+    expect(world.machine.inspect.core.mem.readU64(shared)).toBe(0n);
   });
 
   it('says in its owner word who holds it, and that somebody waits', async () => {
@@ -71,7 +71,7 @@ describe('a mutex', () => {
     );
     const owner = world.thread(hold, lock);
     expect(world.untilAsleep(owner)).toBe(true);
-    const word = () => world.machine.core.mem.readU64(lock);
+    const word = () => world.machine.inspect.core.mem.readU64(lock);
     expect(word()).toBe(owner.addr);
     const waiter = world.thread(hold, lock);
     expect(world.untilAsleep(waiter)).toBe(true);
@@ -95,7 +95,7 @@ describe('a mutex', () => {
     expect([world.u32(results), world.u32(results + 4n)]).toEqual([1, 0]);
     const waiter = world.thread(await store('mutex_lock_interruptible', results), lock);
     expect(world.untilAsleep(waiter)).toBe(true);
-    world.machine.sched.setNotifySignal(waiter);
+    world.machine.inspect.sched.setNotifySignal(waiter);
     expect(world.untilGone([waiter])).toBe(true);
     expect(world.u32(results) | 0).toBe(-4); // -EINTR
   });
@@ -144,7 +144,7 @@ describe('a completion', () => {
       world.thread(fn, x),
     );
     for (const task of [deaf, hears]) expect(world.untilAsleep(task)).toBe(true);
-    for (const task of [deaf, hears]) world.machine.sched.setNotifySignal(task);
+    for (const task of [deaf, hears]) world.machine.inspect.sched.setNotifySignal(task);
     world.machine.runFor(20 * MS);
     expect([world.gone(deaf), world.gone(hears)]).toEqual([false, true]);
   });

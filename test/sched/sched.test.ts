@@ -66,7 +66,7 @@ describe('tasks that never sleep', () => {
     for (const [i, fn] of fns.entries()) {
       const done = world.zeroed(8);
       const task = world.thread(fn, done, { comm: `held${i}` });
-      expect(world.machine.runUntil(() => world.machine.sched.curr(0) === task, 200 * MS)).toBe(true);
+      expect(world.machine.runUntil(() => world.machine.inspect.sched.curr(0) === task, 200 * MS)).toBe(true);
       const before = world.u32(counter);
       expect(world.machine.runUntil(() => world.u32(done) === 1, 500 * MS)).toBe(true);
       // 200,000 instructions are 20 ticks: nobody else ran in them, or in the few around them.
@@ -83,7 +83,7 @@ describe('a wakeup', () => {
     const task = world.thread('schedule_timeout_interruptible', 0x7fffffff);
     expect(world.untilAsleep(task)).toBe(true);
     const from = world.events.length;
-    world.machine.sched.wakeUpProcess(task);
+    world.machine.inspect.sched.wakeUpProcess(task);
     world.machine.runFor(MS);
     const [woken, on] = world.events.slice(from);
     expect([woken.type, on]).toEqual([
@@ -119,9 +119,9 @@ describe('a wakeup', () => {
     await boot({ cpus: 1 });
     const task = world.thread('msleep', 40);
     expect(world.untilAsleep(task)).toBe(true);
-    expect(world.machine.sched.wakeUpState(task, 1)).toBe(false); // TASK_INTERRUPTIBLE
-    expect(world.machine.sched.wakeUpState(task, 2)).toBe(true); // TASK_UNINTERRUPTIBLE
-    expect(world.machine.sched.wakeUpState(task, 3)).toBe(false);
+    expect(world.machine.inspect.sched.wakeUpState(task, 1)).toBe(false); // TASK_INTERRUPTIBLE
+    expect(world.machine.inspect.sched.wakeUpState(task, 2)).toBe(true); // TASK_UNINTERRUPTIBLE
+    expect(world.machine.inspect.sched.wakeUpState(task, 3)).toBe(false);
   });
 });
 

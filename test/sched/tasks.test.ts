@@ -47,13 +47,15 @@ describe('fork', () => {
       'parent',
     );
     const child = () =>
-      [...world.machine.core.tasks.processes()].find((t) => t.comm === 'parent' && t !== task);
-    expect(world.machine.runUntil(() => world.machine.exit.isZombie(child() ?? task), 100 * MS)).toBe(true);
+      [...world.machine.inspect.core.tasks.processes()].find((t) => t.comm === 'parent' && t !== task);
+    expect(world.machine.runUntil(() => world.machine.inspect.exit.isZombie(child() ?? task), 100 * MS)).toBe(
+      true,
+    );
     const zombie = child() as TaskStruct;
     world.machine.runFor(10 * MS);
     expect(zombie.stackSlot).toBe(-1);
-    expect(world.machine.core.tasks.byPid(zombie.pid)).toBe(zombie);
-    world.machine.exit.sendSignal(task, SIGKILL);
+    expect(world.machine.inspect.core.tasks.byPid(zombie.pid)).toBe(zombie);
+    world.machine.inspect.exit.sendSignal(task, SIGKILL);
     expect(world.untilGone([task, zombie])).toBe(true);
   });
 
@@ -70,7 +72,7 @@ describe('a signal', () => {
     const sleeps = world.machine.spawn('pause');
     const computes = [0, 1, 2].map(() => world.machine.spawn('spin'));
     expect(world.untilAsleep(sleeps)).toBe(true);
-    for (const task of [sleeps, ...computes]) world.machine.exit.sendSignal(task, SIGTERM);
+    for (const task of [sleeps, ...computes]) world.machine.inspect.exit.sendSignal(task, SIGTERM);
     expect([sleeps, ...computes].map(ended)).toEqual([true, true, true, true]);
     expect([sleeps, ...computes].map(status)).toEqual([143, 143, 143, 143]);
     expect(world.untilGone([sleeps, ...computes])).toBe(true);
@@ -88,7 +90,7 @@ describe('a signal', () => {
   it('does nothing to a kernel thread', () => {
     const task = world.thread('msleep_interruptible', 1000);
     expect(world.untilAsleep(task)).toBe(true);
-    world.machine.exit.sendSignal(task, SIGKILL);
+    world.machine.inspect.exit.sendSignal(task, SIGKILL);
     world.machine.runFor(20 * MS);
     expect(world.gone(task)).toBe(false);
   });
@@ -97,7 +99,7 @@ describe('a signal', () => {
     const task = world.machine.spawn('pause');
     expect(world.untilAsleep(task)).toBe(true);
     const from = world.events.length;
-    world.machine.sched.setNotifySignal(task);
+    world.machine.inspect.sched.setNotifySignal(task);
     world.machine.runFor(5 * MS);
     expect(world.events.slice(from).some((e) => e.type === 'wakeup' && e.pid === task.pid)).toBe(true);
     expect(status(task)).toBeUndefined();
@@ -109,10 +111,10 @@ describe('a kernel thread', () => {
   it('does not run before it is woken', async () => {
     const flag = world.zeroed(8);
     const fn = await world.kernel('mov dword ptr [rdi], 1\nxor eax, eax\nret');
-    const task = world.machine.kthreads.create(fn, flag, 'late');
+    const task = world.machine.inspect.kthreads.create(fn, flag, 'late');
     world.machine.runFor(50 * MS);
     expect([world.u32(flag), task.state]).toEqual([0, 2]);
-    world.machine.sched.wakeUpProcess(task);
+    world.machine.inspect.sched.wakeUpProcess(task);
     expect(world.untilGone([task])).toBe(true);
     expect(world.u32(flag)).toBe(1);
   });
@@ -123,7 +125,7 @@ describe('a kernel thread', () => {
     );
     const thread = world.thread(stopped, 0n, { comm: 'stopped' });
     const result = world.zeroed(16);
-    world.machine.core.mem.writeU64(result + 8n, thread.addr);
+    world.machine.inspect.core.mem.writeU64(result + 8n, thread.addr);
     const stopper = world.thread(
       await world.kernel(
         'push rbx\nmov rbx, rdi\nmov rdi, [rdi+8]\ncall kthread_stop\nmov [rbx], eax\npop rbx\nret',
@@ -137,8 +139,8 @@ describe('a kernel thread', () => {
   it('that stops and is stopped at once is waited for once', async () => {
     const fn = await world.kernel('mov eax, 5\nret');
     for (let i = 0; i < 20; i++) {
-      const thread = world.machine.kthreads.create(fn, 0n, 'brief');
-      world.machine.sched.wakeUpProcess(thread);
+      const thread = world.machine.inspect.kthreads.create(fn, 0n, 'brief');
+      world.machine.inspect.sched.wakeUpProcess(thread);
       const stopper = world.thread('kthread_stop', thread.addr);
       expect(world.untilGone([thread, stopper])).toBe(true);
     }
@@ -158,19 +160,19 @@ describe('the end of tasks', () => {
       ];
       const threads = [world.thread('msleep', 8), world.thread('hrtimer_nanosleep', 1e6)];
       machine.runFor(50 * MS);
-      machine.exit.sendSignal(users[3], SIGKILL);
-      machine.exit.sendSignal(users[4], SIGTERM);
+      machine.inspect.exit.sendSignal(users[3], SIGKILL);
+      machine.inspect.exit.sendSignal(users[4], SIGTERM);
       expect(world.untilGone([...users, ...threads])).toBe(true);
       machine.runFor(50 * MS);
     };
     await round();
-    const used = machine.core.slab.used();
-    const [tasks, owners] = [machine.core.tasks.size, ownersOf()];
+    const used = machine.inspect.core.slab.used();
+    const [tasks, owners] = [machine.inspect.core.tasks.size, ownersOf()];
     for (let i = 0; i < 8; i++) await round();
     expect(ownersOf()).toEqual(owners);
-    expect(machine.core.slab.used()).toBe(used);
-    expect(machine.core.tasks.size).toBe(tasks);
-    expect(machine.loop.idle()).toBe(true);
+    expect(machine.inspect.core.slab.used()).toBe(used);
+    expect(machine.inspect.core.tasks.size).toBe(tasks);
+    expect(machine.inspect.loop.idle()).toBe(true);
     // Slots of stacks are used again: a new task gets a low one.
     expect(machine.spawn('pause').stackSlot).toBeLessThan(20);
   });
@@ -186,7 +188,7 @@ describe('the end of tasks', () => {
 
   function ownersOf(): Record<string, number> {
     const counts: Record<string, number> = {};
-    for (const { owner } of world.machine.core.slab.live()) counts[owner] = (counts[owner] ?? 0) + 1;
+    for (const { owner } of world.machine.inspect.core.slab.live()) counts[owner] = (counts[owner] ?? 0) + 1;
     return counts;
   }
 });

@@ -73,10 +73,10 @@ describe('a sleep', () => {
   it('cut short leaves no timer behind', () => {
     const task = world.thread('schedule_timeout_interruptible', 1000);
     expect(world.untilAsleep(task)).toBe(true);
-    expect(world.machine.timers.next()).toBeDefined();
-    world.machine.sched.wakeUpProcess(task);
+    expect(world.machine.inspect.timers.next()).toBeDefined();
+    world.machine.inspect.sched.wakeUpProcess(task);
     expect(world.untilGone([task], 1)).toBe(true);
-    expect(world.machine.timers.next()).toBeUndefined();
+    expect(world.machine.inspect.timers.next()).toBeUndefined();
   });
 });
 
@@ -85,12 +85,12 @@ describe('virtual time', () => {
     const now = world.machine.now();
     world.machine.runFor(12_345_678);
     expect(world.machine.now()).toBe(now + 12_345_678);
-    expect(world.machine.loop.idle()).toBe(true);
+    expect(world.machine.inspect.loop.idle()).toBe(true);
   });
 
   it('shows in jiffies, tick by tick', () => {
     world.machine.spawn('spin');
-    const { core } = world.machine;
+    const { core } = world.machine.inspect;
     const jiffies = () => core.mem.readU64(core.symbols.require('jiffies'));
     world.machine.runFor(10 * MS);
     const [began, at] = [jiffies(), world.machine.now()];
@@ -103,7 +103,7 @@ describe('a struct timer_list', () => {
   const T = LAYOUT.timer_list.fields;
 
   it('has its function called once, with the timer, in a softirq', async () => {
-    const { core } = world.machine;
+    const { core } = world.machine.inspect;
     // void fn(struct timer_list *t): behind the timer, how often, with what, and the preempt_count.
     const fn = await world.kernel(
       `inc dword ptr [rdi+${LAYOUT.timer_list.size}]\nmov [rdi+${LAYOUT.timer_list.size + 8}], rdi\n` +
@@ -112,7 +112,7 @@ describe('a struct timer_list', () => {
     const timer = world.zeroed(LAYOUT.timer_list.size + 16);
     const after = timer + BigInt(LAYOUT.timer_list.size);
     core.mem.writeU64(timer + BigInt(T.function), fn);
-    core.mem.writeU64(timer + BigInt(T.expires), world.machine.timers.jiffies() + 5n);
+    core.mem.writeU64(timer + BigInt(T.expires), world.machine.inspect.timers.jiffies() + 5n);
     const task = world.thread('add_timer', timer);
     const began = world.machine.now();
     expect(world.machine.runUntil(() => world.u32(after) > 0, 100 * MS)).toBe(true);
@@ -127,22 +127,22 @@ describe('a struct timer_list', () => {
   it('that is deleted in time is not called', async () => {
     const fn = await world.kernel('ud2');
     const timer = world.zeroed(LAYOUT.timer_list.size);
-    const { mem } = world.machine.core;
+    const { mem } = world.machine.inspect.core;
     mem.writeU64(timer + BigInt(T.function), fn);
-    mem.writeU64(timer + BigInt(T.expires), world.machine.timers.jiffies() + 5n);
+    mem.writeU64(timer + BigInt(T.expires), world.machine.inspect.timers.jiffies() + 5n);
     world.thread('add_timer', timer);
     world.machine.runFor(8 * MS);
-    expect(world.machine.timers.isPending(timer)).toBe(true);
+    expect(world.machine.inspect.timers.isPending(timer)).toBe(true);
     world.thread('timer_delete_sync', timer);
     world.machine.runFor(100 * MS);
-    expect(world.machine.timers.isPending(timer)).toBe(false);
+    expect(world.machine.inspect.timers.isPending(timer)).toBe(false);
     expect(world.of('oops')).toEqual([]);
   });
 });
 
 describe('the queue of timers', () => {
   it('runs what was added and not deleted, in order of time, then of arming', () => {
-    const { timers } = world.machine;
+    const { timers } = world.machine.inspect;
     const op = fc.record({ key: fc.nat(9), at: fc.nat(20), del: fc.boolean() });
     fc.assert(
       fc.property(fc.array(op, { maxLength: 40 }), (ops) => {

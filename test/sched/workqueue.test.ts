@@ -27,7 +27,7 @@ async function item(more = ''): Promise<Addr> {
     `push rbx\nmov rbx, rdi\nmov eax, gs:[$cpu_number]\nmov [rbx+${CPU}], eax\ninc dword ptr [rbx+${RAN}]\n${more}\npop rbx\nret`,
   );
   const work = world.zeroed(D.size + 16);
-  world.machine.core.mem.writeU64(work + BigInt(W.fields.func), fn);
+  world.machine.inspect.core.mem.writeU64(work + BigInt(W.fields.func), fn);
   return work;
 }
 const ran = (work: Addr) => world.u32(work + RAN);
@@ -39,7 +39,7 @@ function call(fn: string, arg: Addr) {
 
 describe('a work item', () => {
   it('runs once on the CPU it was queued for', async () => {
-    const { workqueue } = world.machine;
+    const { workqueue } = world.machine.inspect;
     const work = await item();
     for (const cpu of [1, 0, 1]) {
       const before = ran(work);
@@ -51,7 +51,7 @@ describe('a work item', () => {
   });
 
   it('that is queued already is not queued twice; while it runs it is', async () => {
-    const { workqueue } = world.machine;
+    const { workqueue } = world.machine.inspect;
     const work = await item('mov edi, 3\ncall schedule_timeout_uninterruptible');
     expect([workqueue.queueWork(work), workqueue.queueWork(work)]).toEqual([true, false]);
     expect(untilRan(work)).toBe(true);
@@ -64,7 +64,7 @@ describe('a work item', () => {
   it('that sleeps keeps no other from running', async () => {
     const sleeping = await item('mov edi, 1000\ncall msleep');
     const quick = await Promise.all([item(), item(), item()]);
-    for (const work of [sleeping, ...quick]) world.machine.workqueue.queueWork(work, 0);
+    for (const work of [sleeping, ...quick]) world.machine.inspect.workqueue.queueWork(work, 0);
     world.machine.runFor(30 * MS);
     expect([sleeping, ...quick].map(ran)).toEqual([1, 1, 1, 1]);
   });
@@ -75,8 +75,8 @@ describe('delayed work', () => {
     const work = await item();
     world.machine.runFor(1.5 * MS);
     const due = Math.ceil((world.machine.now() + 5 * TICK_NS) / TICK_NS) * TICK_NS;
-    expect(world.machine.workqueue.queueDelayedWork(work, 5 * TICK_NS)).toBe(true);
-    expect(world.machine.workqueue.queueDelayedWork(work, 1 * TICK_NS)).toBe(false);
+    expect(world.machine.inspect.workqueue.queueDelayedWork(work, 5 * TICK_NS)).toBe(true);
+    expect(world.machine.inspect.workqueue.queueDelayedWork(work, 1 * TICK_NS)).toBe(false);
     world.machine.runUntil(() => world.machine.now() >= due, 100 * MS);
     expect(ran(work)).toBe(0);
     world.machine.runFor(0.5 * MS);
@@ -84,7 +84,7 @@ describe('delayed work', () => {
   });
 
   it('is put off and brought forward by mod_delayed_work()', async () => {
-    const { workqueue } = world.machine;
+    const { workqueue } = world.machine.inspect;
     const work = await item();
     expect(workqueue.modDelayedWork(work, 5 * TICK_NS)).toBe(false);
     expect(workqueue.modDelayedWork(work, 50 * TICK_NS)).toBe(true);
@@ -98,19 +98,19 @@ describe('delayed work', () => {
   });
 
   it('that is cancelled never runs, and can be queued again', async () => {
-    const { workqueue } = world.machine;
+    const { workqueue } = world.machine.inspect;
     const work = await item();
     workqueue.queueDelayedWork(work, 5 * TICK_NS);
     expect(world.untilGone([call('cancel_delayed_work_sync', work)], 3)).toBe(true);
     world.machine.runFor(100 * MS);
-    expect([ran(work), world.machine.timers.next()]).toEqual([0, undefined]);
+    expect([ran(work), world.machine.inspect.timers.next()]).toEqual([0, undefined]);
     workqueue.queueDelayedWork(work, TICK_NS);
     expect(untilRan(work)).toBe(true);
   });
 
   it('that is flushed runs now', async () => {
     const work = await item();
-    world.machine.workqueue.queueDelayedWork(work, 1000 * TICK_NS);
+    world.machine.inspect.workqueue.queueDelayedWork(work, 1000 * TICK_NS);
     expect(world.untilGone([call('flush_delayed_work', work)], 20)).toBe(true);
     expect(ran(work)).toBe(1);
   });
@@ -121,7 +121,7 @@ describe('who waits for a work item', () => {
     const work = await item(
       `mov edi, 10\ncall schedule_timeout_uninterruptible\nmov dword ptr [rbx+${CPU}], 99`,
     );
-    world.machine.workqueue.queueWork(work);
+    world.machine.inspect.workqueue.queueWork(work);
     expect(untilRan(work)).toBe(true);
     const waiters = [call('flush_work', work), call('cancel_work_sync', work), call('flush_work', work)];
     for (const task of waiters) expect(world.untilAsleep(task)).toBe(true);
@@ -134,12 +134,12 @@ describe('who waits for a work item', () => {
     // Queues itself with a delay of 2 ticks: queue_delayed_work_on(WORK_CPU_UNBOUND, wq, work, 2).
     const again = 'mov edi, 8192\nxor esi, esi\nmov rdx, rbx\nmov ecx, 2\ncall queue_delayed_work_on';
     const work = await item(`mov edi, 1\ncall schedule_timeout_uninterruptible\n${again}`);
-    world.machine.workqueue.queueWork(work);
+    world.machine.inspect.workqueue.queueWork(work);
     expect(untilRan(work, 5)).toBe(true);
     expect(world.untilGone([call('cancel_delayed_work_sync', work)], 200)).toBe(true);
     const times = ran(work);
     world.machine.runFor(200 * MS);
-    expect([ran(work), world.machine.timers.next()]).toEqual([times, undefined]);
+    expect([ran(work), world.machine.inspect.timers.next()]).toEqual([times, undefined]);
   });
 });
 
@@ -151,13 +151,13 @@ describe('schedule_on_each_cpu()', () => {
       '/patch.ko',
       readFileSync(join(packageRoot(), 'fixtures/modules/klpdemo_patch_vmlinux.ko')),
     );
-    const sync = machine.core.symbols.require('klp_sync');
+    const sync = machine.inspect.core.symbols.require('klp_sync');
     const on = new Set<number>();
     machine.insmod('/patch.ko');
     const complete = () => machine.dmesg().some((line) => line.endsWith(': patching complete'));
     const stepper = new Stepper(machine);
     const watched = () => {
-      for (const cpu of machine.smp.cpus) if (cpu.rip === sync) on.add(cpu.id);
+      for (const cpu of machine.inspect.smp.cpus) if (cpu.rip === sync) on.add(cpu.id);
       return complete();
     };
     stepper.until(watched, 2_000_000);

@@ -19,8 +19,8 @@ export class World {
 
   private constructor(machine: Machine) {
     this.machine = machine;
-    machine.core.events.subscribe((event) => this.events.push(event));
-    const { mem } = machine.core;
+    machine.events.subscribe((event) => this.events.push(event));
+    const { mem } = machine.inspect.core;
     mem.map(KERNEL_CODE, PAGE_SIZE, PROT_READ | PROT_EXEC);
     mem.map(USER_CODE, PAGE_SIZE, PROT_READ | PROT_EXEC);
   }
@@ -28,7 +28,7 @@ export class World {
   /** Boots, and lets the machine come to rest. */
   static async boot(options: MachineOptions = {}): Promise<World> {
     const world = new World(await Machine.boot(options));
-    world.machine.runUntil(() => world.machine.smp.cpus.every((cpu) => cpu.halted), 100 * MS);
+    world.machine.runUntil(() => world.machine.inspect.smp.cpus.every((cpu) => cpu.halted), 100 * MS);
     return world;
   }
 
@@ -38,13 +38,13 @@ export class World {
 
   /** Assembles a kernel function: symbols of the image may be called, `$NAME` stands for a per-CPU offset. */
   async kernel(text: string): Promise<Addr> {
-    const { symbols, percpu } = this.machine.core;
+    const { symbols, percpu } = this.machine.inspect.core;
     const names = [...text.matchAll(/\b(?:call|jmp) ([a-z_]\w*)/g)].map(([, name]) => name);
     const known = new Map(names.map((name) => [name, symbols.require(name)]));
     const offset = (_: string, name: string) => String(percpu.address(name, 0) - percpu.base[0]);
     const at = this.#kernel;
     const bytes = await assembleSnippet(text.replaceAll(/\$(\w+)/g, offset), at, known);
-    this.machine.core.mem.pokeText(at, bytes);
+    this.machine.inspect.core.mem.pokeText(at, bytes);
     this.#kernel += BigInt((bytes.length + 15) & ~15);
     return at;
   }
@@ -55,7 +55,7 @@ export class World {
     data: Addr | number = 0n,
     options: { comm?: string; cpu?: number } = {},
   ): TaskStruct {
-    const { kthreads, sched, core } = this.machine;
+    const { kthreads, sched, core } = this.machine.inspect;
     const addr = typeof fn === 'string' ? core.symbols.require(fn) : fn;
     const task = kthreads.create(addr, BigInt(data), options.comm ?? 'thread', options.cpu);
     sched.wakeUpProcess(task);
@@ -64,7 +64,7 @@ export class World {
 
   /** A user task that runs code of the test. */
   async user(text: string, comm = 'user'): Promise<TaskStruct> {
-    const { fork, sched, core } = this.machine;
+    const { fork, sched, core } = this.machine.inspect;
     const entry = this.#user;
     const bytes = await assembleSnippet(text, entry);
     core.mem.pokeText(entry, bytes);
@@ -75,14 +75,14 @@ export class World {
   }
 
   zeroed(size: number): Addr {
-    return this.machine.core.slab.alloc(size, 'test');
+    return this.machine.inspect.core.slab.alloc(size, 'test');
   }
   u32(addr: Addr): number {
-    return this.machine.core.mem.readU32(addr);
+    return this.machine.inspect.core.mem.readU32(addr);
   }
 
   gone(task: TaskStruct): boolean {
-    return this.machine.core.tasks.byAddr(task.addr) !== task;
+    return this.machine.inspect.core.tasks.byAddr(task.addr) !== task;
   }
   /** Runs until all of the tasks are gone. @returns whether they are. */
   untilGone(tasks: readonly TaskStruct[], ms = 2000): boolean {

@@ -30,7 +30,7 @@ async function machine(bundles: Record<string, Uint8Array>, patches = PATCHES): 
 /** Modules in the order in which they come to life, from here on. */
 function lives(machine: Machine): string[] {
   const seen: string[] = [];
-  machine.core.events.subscribe((e) => {
+  machine.events.subscribe((e) => {
     if (e.type === 'module' && e.state === 'LIVE') seen.push(e.name);
   });
   return seen;

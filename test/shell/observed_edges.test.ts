@@ -91,12 +91,12 @@ describe("kmod's tools", () => {
     const from = logLength();
     expect(await sh('rmmod -f klpdemo_patch_vmlinux')).toBe('');
     expect(newLog(from)).toEqual(observed.get('rmmod -f of a patch that is on')?.log);
-    expect(session.machine.core.taints & 8).toBe(8);
+    expect(session.machine.inspect.core.taints & 8).toBe(8);
   });
 
   it('rmmod -f of a module that nobody uses taints nothing', async () => {
     expect(await sh('modprobe klpdemo_target; rmmod -f klpdemo_target')).toBe('');
-    expect(session.machine.core.taints & 8).toBe(0);
+    expect(session.machine.inspect.core.taints & 8).toBe(0);
     expect(newLog(0).filter((line) => line.startsWith('Disabling'))).toEqual([]);
   });
 });

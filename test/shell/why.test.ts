@@ -1,5 +1,4 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { explainTransition } from '../../src/machine/why.ts';
 import { Session } from './session.ts';
 
 let session: Session;
@@ -26,7 +25,7 @@ describe('why', () => {
     let asked = 0;
     for (let round = 0; round < 12 && asked < 3; round++) {
       await sh('dmesg -C; modprobe klpdemo_patch_target');
-      const explanation = explainTransition(session.machine);
+      const explanation = session.machine.why();
       if (explanation) {
         expect(explanation).toMatchObject({ patch: 'klpdemo_patch_target', direction: 'patching' });
         for (const task of explanation.blocked.filter((each) => each.reason === 'sleeping on function')) {

@@ -17,7 +17,7 @@ beforeEach(async () => {
 afterEach(() => w.machine.close());
 
 function waiting(task: TaskStruct): void {
-  const waits = () => w.machine.bundles?.gate.why(task) !== undefined;
+  const waits = () => w.machine.inspect.bundles?.gate.why(task) !== undefined;
   expect(w.machine.runUntil(waits, SECOND)).toBe(true);
   expect(w.machine.runUntil(() => w.machine.stack(task)[0]?.includes('klp_gate_lock'), SECOND)).toBe(true);
 }
@@ -32,7 +32,7 @@ describe('why, in the bundle model', () => {
     const text = await sh('why');
     expect(text).toMatch(/^slow: patching for \d\.\d s/);
     expect(text).toMatch(/^klpbundle_asker:\d+ .* is sleeping on function klpbundle_asker_step/m);
-    const pid = w.machine.users.pidOf(task);
+    const pid = w.machine.inspect.users.pidOf(task);
     expect(text).toMatch(
       new RegExp(
         `\\n\\ninsmod:${pid} \\(user task, S \\(sleeping\\)\\) is to load or unload a module; on the gate for 0\\.\\d s\\n` +

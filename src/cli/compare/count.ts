@@ -35,18 +35,18 @@ export function countOn(machine: Machine): Counts {
     insideTransition: 0,
   };
   const originals = new Originals(machine);
-  machine.onBlocks((rip, executed) => {
+  machine.inspect.onBlocks((rip, executed) => {
     const { instructions, begun } = originals.count(rip, executed);
     counts.originalInstructions += instructions;
     if (begun) counts.originalRuns++;
   });
-  machine.core.events.subscribe(
+  machine.events.subscribe(
     (event) => {
       if (event.type === 'gate')
         (event.what === 'load' ? counts.delays : counts.transitionDelays).push(event.waitedNs);
       if (event.type === 'printk' && /(applying patch|reverting patch) '/.test(event.text)) {
         counts.besideTransition++;
-        if (machine.livepatch.transitionPatch) counts.insideTransition++;
+        if (machine.inspect.livepatch.transitionPatch) counts.insideTransition++;
       }
     },
     ['gate', 'printk'],
@@ -56,7 +56,7 @@ export function countOn(machine: Machine): Counts {
 }
 
 /** Puts a count in front of what the classic model calls for modules that come and go. */
-function countSpecialPaths({ livepatch, modules }: Machine, counts: Counts): void {
+function countSpecialPaths({ inspect: { livepatch, modules } }: Machine, counts: Counts): void {
   const coming = livepatch.moduleComing.bind(livepatch);
   const going = livepatch.moduleGoing.bind(livepatch);
   livepatch.moduleComing = (mod) => {

@@ -13,14 +13,14 @@ export type Look = ReadonlyMap<string, ReadonlyMap<string, number>>;
 const KEPT = /^(task_struct|worker|kernfs_node|workqueue)/;
 
 export function lookAt(machine: Machine): Look {
-  const { core, modules, livepatch, bundles } = machine;
+  const { core, modules, livepatch, bundles } = machine.inspect;
   const all = modules.loader.modules.all;
   return new Map([
     ['module', counted(all.map((mod) => `${mod.name}${mod.state === 'LIVE' ? '' : ` (${mod.state})`}`))],
     ['patch', counted(livepatch.patches().map((patch) => patch.name))],
     ['patched', counted(patchedFunctions(machine))],
     ['in sysfs', counted(['/kernel/livepatch', '/module'].flatMap((path) => below(machine, path)))],
-    ['bytes of modules', new Map([['', machine.moduleArena.used()]])],
+    ['bytes of modules', new Map([['', machine.inspect.moduleArena.used()]])],
     ['bytes of blobs', new Map([['', bundles?.blobBytes() ?? 0]])],
     [
       'allocated',
@@ -40,14 +40,19 @@ function counted(names: readonly string[]): ReadonlyMap<string, number> {
   return counts;
 }
 
-function patchedFunctions({ core, livepatch: { patching } }: Machine): string[] {
+function patchedFunctions({
+  inspect: {
+    core,
+    livepatch: { patching },
+  },
+}: Machine): string[] {
   return [...patching.allOps()].flatMap((ops) =>
     patching.funcStack(ops).map((func) => core.sym(func.oldFunc).replace(/\+0x0\S*/, '')),
   );
 }
 
 function below(machine: Machine, path: string): string[] {
-  const dir = machine.sysfs.lookup(path);
+  const dir = machine.inspect.sysfs.lookup(path);
   return dir?.kind === 'directory' ? pathsOf(dir) : [];
 }
 

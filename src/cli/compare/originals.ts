@@ -38,7 +38,7 @@ export class Originals {
 
   constructor(machine: Machine) {
     this.#machine = machine;
-    machine.core.events.subscribe(() => this.#refresh(), ['transition', 'module']);
+    machine.events.subscribe(() => this.#refresh(), ['transition', 'module']);
   }
 
   /**
@@ -49,10 +49,11 @@ export class Originals {
     for (const { start, size, site, late } of this.#ranges) {
       const at = (rip - start) >>> 0;
       if (at >= size) continue;
-      if (!late && this.#machine.livepatch.transitionPatch) return NONE;
+      if (!late && this.#machine.inspect.livepatch.transitionPatch) return NONE;
       // What follows the call of a trampoline that has led to no other function.
       if (at >= site + FENTRY) return { instructions: executed, begun: at === site + FENTRY };
-      const called = this.#machine.core.mem.readU8((0xffffffffn << 32n) | BigInt(start + site)) === CALL;
+      const called =
+        this.#machine.inspect.core.mem.readU8((0xffffffffn << 32n) | BigInt(start + site)) === CALL;
       // The nop, and the endbr64 when it is executed too.
       const begin = at === 0 && site > 0 ? 2 : 1;
       return called ? NONE : { instructions: executed - begin, begun: true };
@@ -61,7 +62,7 @@ export class Originals {
   }
 
   #refresh(): void {
-    const { livepatch, modules } = this.#machine;
+    const { livepatch, modules } = this.#machine.inspect;
     for (const patch of livepatch.patches().filter((p) => p.enabled)) {
       // Objects that are not loaded are known from the patch module in one model, from the bundle in the other.
       for (const object of patch.objects()) {
@@ -69,7 +70,7 @@ export class Originals {
         for (const func of object.funcs()) this.#add(object.name, func.oldName ?? '');
       }
     }
-    for (const bundle of this.#machine.bundles?.list() ?? []) {
+    for (const bundle of this.#machine.inspect.bundles?.list() ?? []) {
       if (!bundle.patch.enabled) continue;
       for (const member of bundle.members) {
         for (const func of this.#functionsOf(bundle, member)) this.#add(member.spec.object, func);
@@ -91,14 +92,14 @@ export class Originals {
   #add(object: string, func: string): void {
     const funcs = this.#patched.get(object) ?? new Set<string>();
     if (!this.#patched.has(object)) {
-      const mod = this.#machine.modules.find(object);
+      const mod = this.#machine.inspect.modules.find(object);
       if (mod) this.#early.add(mod);
     }
     this.#patched.set(object, funcs.add(func));
   }
 
   #rangesOf(mod: Module): Range[] {
-    const { core, ftrace } = this.#machine;
+    const { core, ftrace } = this.#machine.inspect;
     if (mod.freed || mod.state === 'UNFORMED') return [];
     return [...(this.#patched.get(mod.name) ?? [])].flatMap((name) =>
       mod.symbolsNamed(name).map((addr) => ({

@@ -133,7 +133,7 @@ class Run {
     this.#machine = machine;
     this.#work = work;
     this.#counts = countOn(machine);
-    this.#heap = machine.core.slab.used();
+    this.#heap = machine.inspect.core.slab.used();
     // Also for threads that ask for them.
     for (const step of work.steps)
       if ('load' in step) machine.addFile(`/lib/modules/${step.load}.ko`, this.#bytes(step.load));
@@ -159,7 +159,7 @@ class Run {
     attrs: readonly FaultAttr[],
   ): { failed: boolean; injected: string[]; left: string[] } {
     const before = this.#look();
-    const { faults: point } = this.#machine.core;
+    const { faults: point } = this.#machine.inspect.core;
     const by = (task: TaskStruct): boolean => this.#doers.has(task);
     const faults: Fault[] = attrs.flatMap((attr) => point?.arm({ ...attr, by }) ?? []);
     const failed = !this.#do(step);
@@ -175,7 +175,7 @@ class Run {
   }
 
   #settle(): void {
-    this.#machine.runUntil(() => !this.#machine.livepatch.transitionPatch, LIMIT);
+    this.#machine.runUntil(() => !this.#machine.inspect.livepatch.transitionPatch, LIMIT);
   }
 
   #do(step: WorkloadStep): boolean {
@@ -254,10 +254,10 @@ class Run {
       injected: this.#injected,
       left: this.#left,
       points,
-      modules: machine.modules.loader.modules.all.map((mod) => mod.name).sort(),
-      moduleBytes: machine.moduleArena.used(),
-      heapBytes: machine.core.slab.used() - this.#heap,
-      blobBytes: machine.bundles?.blobBytes() ?? 0,
+      modules: machine.inspect.modules.loader.modules.all.map((mod) => mod.name).sort(),
+      moduleBytes: machine.inspect.moduleArena.used(),
+      heapBytes: machine.inspect.core.slab.used() - this.#heap,
+      blobBytes: machine.inspect.bundles?.blobBytes() ?? 0,
     };
   }
 }

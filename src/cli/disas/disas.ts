@@ -50,14 +50,14 @@ export async function disas(file: string, places: readonly string[], options: Di
 async function listing(machine: ScenarioMachine, site: SiteRef, options: DisasOptions): Promise<Listing> {
   const addr = siteAddr(machine, site);
   if (addr === undefined) throw new UsageError(noSymbol(machine, site));
-  const size = options.bytes ?? machine.core.symbols.bytesLeft(addr) ?? DEFAULT_BYTES;
+  const size = options.bytes ?? machine.inspect.core.symbols.bytesLeft(addr) ?? DEFAULT_BYTES;
   const insns = await listCode(machine, addr, size, options.intel ? 'intel' : 'att');
   if (insns.length === 0) throw new UsageError(`no memory is mapped at 0x${addr.toString(16)}`);
   return { place: site.text, name: nameTarget(machine, addr) ?? site.text, addr, insns };
 }
 
 function noSymbol(machine: ScenarioMachine, { symbol = '' }: SiteRef): string {
-  const names = [...machine.core.symbols.all()].map(({ name }) => name);
+  const names = [...machine.inspect.core.symbols.all()].map(({ name }) => name);
   return `no symbol ${symbol} at this moment${didYouMean(symbol, names)}`;
 }
 

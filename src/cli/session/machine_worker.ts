@@ -71,7 +71,7 @@ async function answer(work: Work, parts: Result[]): Promise<Reply> {
 
 async function runWith({ words, put }: WordsWork): Promise<Result> {
   if (!put) return shell.run(words);
-  const { fs } = shell.context.guest.machine;
+  const { fs } = shell.context.guest.machine.inspect;
   fs.addFile(put.to, new Uint8Array(Buffer.from(put.bytes, 'base64')));
   try {
     return await shell.run(words);

@@ -7,7 +7,7 @@ import { ENABLE_FILE } from '../../bundle/sysfs.ts';
 import { errnoName } from '../../kernel/errno.ts';
 import { KERN_ERR, KERN_WARNING, type LogRecord } from '../../kernel/printk.ts';
 import type { Machine } from '../../machine/machine.ts';
-import { explainTransition, explanationText } from '../../machine/why.ts';
+import { explanationText } from '../../machine/why.ts';
 import type { Command, ShellContext } from '../command.ts';
 import { errnoText } from '../errno_text.ts';
 import { parseOptions } from '../options.ts';
@@ -33,7 +33,10 @@ interface BundleState {
   readonly members: readonly MemberState[];
 }
 
-function stateOf({ livepatch }: Machine, { name, version, patch, members }: Bundle): BundleState {
+function stateOf(
+  { inspect: { livepatch } }: Machine,
+  { name, version, patch, members }: Bundle,
+): BundleState {
   const inTransition = livepatch.transitionPatch?.addr === patch.addr;
   return {
     name,
@@ -85,7 +88,7 @@ async function disable(job: Job, name: string): Promise<Result> {
 /** Writes to a file of the kernel. @returns what is to be said when that fails */
 function written(job: Job, text: string, file: string, what: string): Result | undefined {
   const { guest } = job.shell;
-  const { printk } = guest.machine.core;
+  const { printk } = guest.machine.inspect.core;
   const from = printk.nextSeq;
   const error = guest.write(file, `${text}\n`, false, 'bundle');
   if (!error) return undefined;
@@ -117,8 +120,8 @@ async function settled(job: Job, bundle: Bundle): Promise<Result> {
   const state = (): BundleState | undefined =>
     bundles.list().includes(bundle) ? stateOf(machine, bundle) : undefined;
   if (wait !== undefined) {
-    const passed = await letPass(shell, wait, () => machine.livepatch.transitionPatch === undefined);
-    const explanation = passed === 'done' ? undefined : explainTransition(machine);
+    const passed = await letPass(shell, wait, () => machine.inspect.livepatch.transitionPatch === undefined);
+    const explanation = passed === 'done' ? undefined : machine.why();
     if (explanation) {
       const text = `the transition of '${bundle.name}' is not over`;
       if (json) return { ...ok(`${JSON.stringify({ bundle: state(), why: explanation })}\n`), status: 1 };
@@ -147,7 +150,7 @@ export const bundle: Command = {
     if (unknown) return failed(`bundle: unrecognized option '${unknown}'`, USAGE);
     const limit = timeInterval(values.get('timeout') ?? String(WAIT_NS / 1e9));
     if (limit === undefined) return failed(`bundle: invalid time interval '${values.get('timeout')}'`, USAGE);
-    const { bundles } = shell.guest.machine;
+    const { bundles } = shell.guest.machine.inspect;
     if (!bundles) return failed('bundle: this machine is of the classic model: --model bundle boots another');
     const waits = flags.has('wait') || values.has('timeout');
     const job: Job = { shell, bundles, json: flags.has('json'), wait: waits ? limit : undefined };

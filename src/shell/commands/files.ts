@@ -12,7 +12,7 @@ type Stat = Omit<Target, 'open'>;
 const BOOT_DATE = 'Jan  1 00:00';
 
 function statOf(shell: ShellContext, path: string): Stat | undefined {
-  return path === '' ? undefined : shell.guest.machine.fs.stat(path);
+  return path === '' ? undefined : shell.guest.machine.inspect.fs.stat(path);
 }
 
 /** `drwxr-xr-x` */
@@ -66,7 +66,7 @@ interface Entry {
 }
 
 function entriesOf(shell: ShellContext, path: string, all: boolean): Entry[] {
-  const { fs } = shell.guest.machine;
+  const { fs } = shell.guest.machine.inspect;
   const entries: Entry[] = [];
   const add = (name: string, at: string): void => {
     const stat = fs.stat(at);
@@ -141,7 +141,7 @@ const mkdir: Command = {
   completes: 'paths',
   run: ({ args, shell }) => {
     const { flags, operands } = parseOptions(args, ['p']);
-    const { fs } = shell.guest.machine;
+    const { fs } = shell.guest.machine.inspect;
     const output = new Output();
     for (const path of operands) {
       const cannot = `mkdir: cannot create directory '${path}'`;
@@ -170,7 +170,7 @@ const rm: Command = {
       if (kind === undefined) {
         if (!flags.has('f')) output.error(`${cannot}: No such file or directory`);
       } else if (kind === 'directory') output.error(`${cannot}: Is a directory`);
-      else if (!shell.guest.machine.fs.ramfs.remove(`/${path.split('/').filter(Boolean).join('/')}`))
+      else if (!shell.guest.machine.inspect.fs.ramfs.remove(`/${path.split('/').filter(Boolean).join('/')}`))
         output.error(`${cannot}: Operation not permitted`);
     }
     return output.result();

@@ -4,7 +4,7 @@ import type { Addr } from '../../guest/addr.ts';
 import { didYouMean } from '../../kernel/nearest.ts';
 import type { TaskStruct } from '../../kernel/task_struct.ts';
 import type { Machine } from '../../machine/machine.ts';
-import { explainTransition, explanationText } from '../../machine/why.ts';
+import { explanationText } from '../../machine/why.ts';
 import type { Command } from '../command.ts';
 import { parseOptions } from '../options.ts';
 import { failed, Output, ok, type Result } from '../result.ts';
@@ -26,7 +26,7 @@ const stack: Command = {
     const output = new Output();
     for (const arg of args) {
       const tasks = findTasks(machine, arg);
-      const names = [...machine.core.tasks.processes()].map(({ comm }) => comm);
+      const names = [...machine.inspect.core.tasks.processes()].map(({ comm }) => comm);
       if (tasks.length === 0) output.error(`stack: ${arg}: No such process${didYouMean(arg, names)}`);
       for (const task of tasks) {
         if (tasks.length + args.length > 2) output.line(`${task.comm}:${task.pid}`);
@@ -38,7 +38,7 @@ const stack: Command = {
 };
 
 function findTasks(machine: Machine, arg: string): TaskStruct[] {
-  const { tasks } = machine.core;
+  const { tasks } = machine.inspect.core;
   if (/^\d+$/.test(arg)) {
     const task = tasks.byPid(Number(arg));
     return task ? [task] : [];
@@ -75,7 +75,7 @@ function nameIn(place: string): string {
 }
 
 function symbolNames(machine: Machine): string[] {
-  return [...machine.core.symbols.all()].map(({ name }) => name);
+  return [...machine.inspect.core.symbols.all()].map(({ name }) => name);
 }
 
 async function listing(
@@ -85,8 +85,8 @@ async function listing(
   size: string | undefined,
   syntax: 'att' | 'intel',
 ): Promise<Result> {
-  const { symbols, mem } = machine.core;
-  const trampoline = machine.ftrace.trampolines.at(addr);
+  const { symbols, mem } = machine.inspect.core;
+  const trampoline = machine.inspect.ftrace.trampolines.at(addr);
   const left = trampoline
     ? Number(trampoline.start + BigInt(trampoline.size) - addr)
     : symbols.bytesLeft(addr);
@@ -113,13 +113,13 @@ async function listing(
 
 const TRAMPOLINE = 'ftrace_trampoline';
 
-function nameAt({ core, ftrace }: Machine, addr: Addr): string | undefined {
+function nameAt({ inspect: { core, ftrace } }: Machine, addr: Addr): string | undefined {
   if (core.symbols.lookup(addr)) return core.symbols.format(addr);
   return ftrace.trampolines.at(addr) ? TRAMPOLINE : undefined;
 }
 
 /** Every trampoline that there is has this name in kallsyms; undefined for another name. */
-function trampolinesNamed({ ftrace }: Machine, place: string): Addr[] | undefined {
+function trampolinesNamed({ inspect: { ftrace } }: Machine, place: string): Addr[] | undefined {
   if (place !== TRAMPOLINE && place !== `__builtin__ftrace:${TRAMPOLINE}`) return undefined;
   return ftrace.trampolines.list().map(({ start }) => start);
 }
@@ -128,7 +128,7 @@ function parsePlace(machine: Machine, place: string): Addr | undefined {
   const match = /^(?:(0x[0-9a-f]+|[0-9a-f]{16})|(?:[\w]+:)?([^+]+)(?:\+(0x[0-9a-f]+|\d+))?)$/i.exec(place);
   if (!match) return undefined;
   if (match[1] !== undefined) return BigInt(match[1].startsWith('0x') ? match[1] : `0x${match[1]}`);
-  const addr = machine.core.symbols.lookupName(match[2]);
+  const addr = machine.inspect.core.symbols.lookupName(match[2]);
   return addr === undefined ? undefined : addr + BigInt(match[3] ?? 0);
 }
 
@@ -138,7 +138,7 @@ const why: Command = {
   summary:
     'why a transition is not over, or a module does not load: who is in the way, where it stands, what would release it',
   run: ({ args, shell }) => {
-    const explanation = explainTransition(shell.guest.machine);
+    const explanation = shell.guest.machine.why();
     const gate = explainGate(shell.guest.machine);
     const waits = gate.length > 0;
     if (args.includes('--json')) {

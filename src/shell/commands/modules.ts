@@ -30,7 +30,7 @@ function loadFile(
   const text = comm === 'insmod' ? params.join(' ') : paramText(params);
   const words = [path, text, ...(flags === 0 ? [] : [String(flags)])];
   const ended = shell.guest.run('insmod', words, { comm });
-  return shell.guest.machine.modules.unnoticed.has(ended.pid) ? { ...ended, code: 0 } : ended;
+  return shell.guest.machine.inspect.modules.unnoticed.has(ended.pid) ? { ...ended, code: 0 } : ended;
 }
 
 function paramText(params: readonly string[]): string {
@@ -92,7 +92,7 @@ const KMOD_MAGIC = 6;
 /** What libkmod says of a file before the kernel sees it. */
 function unreadable(shell: ShellContext, path: string): string | undefined {
   if (shell.guest.isDirectory(path)) return errnoText(CONSTANTS.EISDIR);
-  const bytes = shell.guest.machine.fs.ramfs.lookup(path)?.bytes;
+  const bytes = shell.guest.machine.inspect.fs.ramfs.lookup(path)?.bytes;
   return bytes && bytes.length < KMOD_MAGIC ? INSMOD_ERRORS[CONSTANTS.EINVAL] : undefined;
 }
 
@@ -235,7 +235,7 @@ function unload(shell: ShellContext, wanted: string, options: ModprobeOptions): 
 /** What libkmod reads of a loaded module: refcnt and holders of /sys/module. */
 function useOf(shell: ShellContext, name: string): { refcnt: number; holders: readonly string[] } {
   const { machine } = shell.guest;
-  const mod = machine.modules.find(name);
+  const mod = machine.inspect.modules.find(name);
   return { refcnt: mod?.refcount ?? 0, holders: [...(mod?.users ?? [])].map((user) => user.name) };
 }
 

@@ -21,7 +21,7 @@ const dmesg: Command = {
     if (unknown) return failed(`dmesg: invalid option -- '${unknown.slice(1)}'`);
     if (flags.has('w') || flags.has('follow'))
       return failed('dmesg: --follow is not supported: time stands still while nothing runs');
-    const { printk } = shell.guest.machine.core;
+    const { printk } = shell.guest.machine.inspect.core;
     const from = shell.dmesgFrom;
     const clears = ['C', 'c', 'clear', 'read-clear'].some((flag) => flags.has(flag));
     if (clears) shell.dmesgFrom = printk.nextSeq;
@@ -47,7 +47,7 @@ const ps: Command = {
   usage: 'ps',
   summary: 'tasks: pid, state, patch_state, command',
   run: ({ shell }) => {
-    const { core } = shell.guest.machine;
+    const { core } = shell.guest.machine.inspect;
     const output = new Output();
     output.line('    PID STAT PATCH_STATE COMMAND');
     for (const task of core.tasks.processes()) {
@@ -65,7 +65,7 @@ const ps: Command = {
 
 /** As in /proc/PID/stat. */
 function stateLetter(shell: ShellContext, task: TaskStruct): string {
-  const { mem, kernel } = shell.guest.machine.core;
+  const { mem, kernel } = shell.guest.machine.inspect.core;
   const exitState = mem.readS32(task.addr + BigInt(kernel.structs.task_struct.fields.exit_state));
   return taskState(task.state, exitState)[0];
 }
@@ -92,7 +92,7 @@ const sysctl: Command = {
 
 /** Every value below /proc/sys, with dots. */
 export function sysctlNames(shell: ShellContext): string[] {
-  const { fs } = shell.guest.machine;
+  const { fs } = shell.guest.machine.inspect;
   const names: string[] = [];
   const walk = (path: string): void => {
     for (const name of fs.list(`/proc/sys${path}`) ?? []) {
@@ -210,7 +210,7 @@ const uname: Command = {
   usage: 'uname [-a] [-s] [-n] [-r] [-v] [-m] [-o]',
   summary: 'name and release of the kernel',
   run: ({ args, shell }) => {
-    const names = UNAME(shell.guest.machine.core.kernel.release);
+    const names = UNAME(shell.guest.machine.inspect.core.kernel.release);
     const { flags, unknown } = parseOptions(args, ['a', ...names.map(([flag]) => flag)]);
     if (unknown) return failed(`uname: invalid option -- '${unknown.slice(1)}'`);
     const wanted = flags.size === 0 ? new Set(['s']) : flags;
