@@ -64,7 +64,7 @@ function countCall(machine: Machine): number {
   const stepTo = (rip: bigint): number => {
     let steps = 0;
     do steps += machine.inspect.loop.runCpu(cpu, 1);
-    while (cpu.rip !== rip);
+    while (cpu.pc !== rip);
     return steps;
   };
   let shortest = Number.POSITIVE_INFINITY;

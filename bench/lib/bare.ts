@@ -2,9 +2,9 @@
 // speed is held against.
 
 import { GDT } from '../../src/arch/x86_64/gdt.ts';
+import { REG } from '../../src/arch/x86_64/registers.ts';
 import { UnicornEngine } from '../../src/arch/x86_64/unicorn/unicorn.ts';
 import type { CpuContext } from '../../src/guest/engine.ts';
-import { REG } from '../../src/guest/engine.ts';
 import { GuestMemory, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../src/guest/memory.ts';
 
 const DATA = 0xffff888000001000n;

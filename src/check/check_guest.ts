@@ -55,7 +55,7 @@ export class CheckGuest {
     memory.map(0xffffc90000004000n, 0x4000, 3);
     this.words = memory.stackWords;
     this.context = this.engine.newContext();
-    this.context.gsBase = POINTER;
+    this.context.perCpuBase = POINTER;
   }
 
   #fillPointers(base: bigint, size: number): void {

@@ -5,7 +5,7 @@
 // Invariant: an instruction is executed once for each stack pointer that paths bring there, at most
 // MAX_VISITS times: loops end, and paths that disagree on the stack are all looked at.
 
-import { REG } from '../guest/engine.ts';
+import { REG } from '../arch/x86_64/registers.ts';
 import { decodeAt, Insn } from '../isa/decoder.ts';
 import type { Code } from '../objtool/insn.ts';
 import * as insns from '../objtool/insn.ts';
@@ -206,7 +206,7 @@ export class Explorer {
     const stop = engine.run(context, 1);
     if (stop.kind !== 'budget' || stop.executed !== 1) {
       if (code.opCode[insn] !== 0 && !this.#withoutMemory(decoded)) return false;
-      this.skips.counts[stop.kind === 'invalid opcode' ? UNKNOWN_TO_ENGINE : NO_MEMORY]++;
+      this.skips.counts[stop.kind === 'undefined instruction' ? UNKNOWN_TO_ENGINE : NO_MEMORY]++;
     }
     // An array on the stack that was indexed by a number of nobody's, a list in the frame that links to nowhere.
     if (strays) this.#saved.putBack(words);

@@ -3,6 +3,7 @@
 // Invariant: the answers are those of the unwinders that the machine uses, started as the kernel starts them:
 // from the registers of an interrupt, or from where a task that a callee put to sleep was switched out.
 
+import { REG } from '../arch/x86_64/registers.ts';
 import {
   formatOrcEntry,
   ORC_REG_BP,
@@ -13,7 +14,6 @@ import {
   orcTableFromEntries,
   unpackOrcEntry,
 } from '../elf/orc.ts';
-import { REG } from '../guest/engine.ts';
 import { OrcLookup } from '../unwind/orc_lookup.ts';
 import {
   INACTIVE_FRAME_BP,

@@ -1,8 +1,8 @@
 // Preempts a task at every kernel instruction where it can be, once for each different stack: a tick
 // comes, another task runs, and the trace of the one that waits is held against the truth.
 
+import { REG } from '../arch/x86_64/registers.ts';
 import { lo32 } from '../guest/addr.ts';
-import { REG } from '../guest/engine.ts';
 import type { HostCall } from '../guest/hostcall.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { Cpu } from '../machine/cpu/cpu.ts';
@@ -70,7 +70,7 @@ export class Preempter {
     for (let i = 0; i < maxSteps && !condition(); i++) {
       const cpu = this.stepper.next();
       if (!cpu) break;
-      if (cpu.context.cpl === 3) this.#user(cpu, task);
+      if (cpu.context.userMode) this.#user(cpu, task);
       else if (this.#isOn(cpu, task)) this.#kernel(cpu, task);
       else this.machine.inspect.loop.runCpu(cpu, 1);
     }
@@ -102,15 +102,14 @@ export class Preempter {
     const { core } = this.machine.inspect;
     const held = (core.percpu.readU32('__preempt_count', cpu.id) & PREEMPT_COUNT) !== 0;
     if (held) {
-      if (this.#tick(cpu, task, truth))
-        this.wrong.push(`${core.sym(cpu.rip)}: preempted with preemption off`);
+      if (this.#tick(cpu, task, truth)) this.wrong.push(`${core.sym(cpu.pc)}: preempted with preemption off`);
       this.declined++;
       return;
     }
     let ticks = 1;
     while (!this.#tick(cpu, task, truth)) {
       if (ticks++ === MAX_TICKS) {
-        this.wrong.push(`${core.sym(cpu.rip)}: not preempted by ${MAX_TICKS} ticks`);
+        this.wrong.push(`${core.sym(cpu.pc)}: not preempted by ${MAX_TICKS} ticks`);
         return;
       }
     }
@@ -119,7 +118,7 @@ export class Preempter {
   /** One tick. @returns whether another task ran before it was over. */
   #tick(cpu: Cpu, task: TaskStruct, truth: readonly number[]): boolean {
     const position = positionOf(this.machine, cpu);
-    const [rip, rsp] = [cpu.rip, cpu.rsp];
+    const [rip, rsp] = [cpu.pc, cpu.sp];
     let left = false;
     cpu.tickPending = true;
     do {
@@ -128,12 +127,12 @@ export class Preempter {
         left = true;
         this.#check(cpu, task, truth, position);
       }
-    } while (cpu.rip !== rip || cpu.rsp !== rsp || cpu.context.cpl !== 0 || task.onCpu === 0);
+    } while (cpu.pc !== rip || cpu.sp !== rsp || cpu.context.userMode || task.onCpu === 0);
     return left;
   }
 
   #advance(cpu: Cpu, task: TaskStruct): void {
-    if (cpu.context.cpl === 3) this.#user(cpu, task);
+    if (cpu.context.userMode) this.#user(cpu, task);
     else {
       const { name } = this.stepper.place(cpu.context.halves[2 * REG.rip]);
       const leaving = task.onCpu === 1 && (name === 'error_return' || name.startsWith('restore_regs'));
@@ -192,16 +191,16 @@ export class Preempter {
 /** What the instruction that comes next is, in its function. */
 function positionOf(machine: Machine, cpu: Cpu): Position {
   const { mem, symbols } = machine.inspect.core;
-  const [a, b, c] = mem.readBytes(cpu.rip, 3);
-  const before = mem.isMapped(cpu.rip - 8n, 8) ? mem.readBytes(cpu.rip - 8n, 8) : new Uint8Array(8);
-  const offset = symbols.lookup(cpu.rip)?.offset;
+  const [a, b, c] = mem.readBytes(cpu.pc, 3);
+  const before = mem.isMapped(cpu.pc - 8n, 8) ? mem.readBytes(cpu.pc - 8n, 8) : new Uint8Array(8);
+  const offset = symbols.lookup(cpu.pc)?.offset;
   if (offset === 0) return 'first instruction of a function';
-  const fentry = machine.inspect.ftrace.records.at(cpu.rip - 5n) !== undefined;
+  const fentry = machine.inspect.ftrace.records.at(cpu.pc - 5n) !== undefined;
   if (fentry)
-    return `first instruction after the fentry ${mem.readU8(cpu.rip - 5n) === 0xe8 ? 'call' : 'nop'}`;
+    return `first instruction after the fentry ${mem.readU8(cpu.pc - 5n) === 0xe8 ? 'call' : 'nop'}`;
   if (
     a === 0xc3 ||
-    (a === 0xe9 && cpu.rip + 5n + BigInt(mem.readS32(cpu.rip + 1n)) === symbols.require('__x86_return_thunk'))
+    (a === 0xe9 && cpu.pc + 5n + BigInt(mem.readS32(cpu.pc + 1n)) === symbols.require('__x86_return_thunk'))
   ) {
     return isPop(before) ? 'return' : 'body';
   }

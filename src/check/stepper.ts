@@ -5,8 +5,8 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { REG } from '../arch/x86_64/registers.ts';
 import { lo32 } from '../guest/addr.ts';
-import { REG } from '../guest/engine.ts';
 import { packageRoot } from '../guest/package_root.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { Cpu } from '../machine/cpu/cpu.ts';
@@ -91,9 +91,9 @@ export class Stepper {
 
   /** One instruction of a CPU (many of a program that only computes), and the comparison. */
   step(cpu: Cpu): void {
-    const spins = cpu.context.cpl === 3 && this.machine.inspect.core.current(cpu.id).comm === 'spin';
+    const spins = cpu.context.userMode && this.machine.inspect.core.current(cpu.id).comm === 'spin';
     this.machine.inspect.loop.runCpu(cpu, spins && !interruptComes(cpu) ? SPIN_CHUNK : 1);
-    if (cpu.context.cpl === 0 && !cpu.halted) this.compare(cpu);
+    if (!cpu.context.userMode && !cpu.halted) this.compare(cpu);
   }
 
   /** The CPU whose turn it is; when all are halted the first one wakes for the next timer. */
@@ -164,7 +164,7 @@ export class Stepper {
       this.machine.inspect.core.sym,
     );
     this.observe?.(lo, difference ? 'wrong, declared reliable' : 'right', difference ?? '');
-    if (difference) this.wrong.push(`${this.machine.inspect.core.sym(cpu.rip)}: ${difference}`);
+    if (difference) this.wrong.push(`${this.machine.inspect.core.sym(cpu.pc)}: ${difference}`);
     else count(this.compared, name);
     const interrupts = this.shadow
       .frames(slot, cpu.context.halves[2 * REG.rsp])

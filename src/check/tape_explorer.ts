@@ -7,7 +7,7 @@
 // Invariant: whatever it is not sure of makes it give up the function, saying why: then another explorer
 // executes that one, an instruction at a time (explore.ts).
 
-import { REG } from '../guest/engine.ts';
+import { REG } from '../arch/x86_64/registers.ts';
 import type { Code } from '../objtool/insn.ts';
 import * as insns from '../objtool/insn.ts';
 import { INACTIVE_FRAME_SIZE } from '../unwind/ports.ts';
@@ -319,7 +319,7 @@ export class TapeExplorer {
       else if (piece.effects[i] & (CHANGES_SP | STORES_BP | ODD))
         this.doubt = 'a stack operation could not be executed';
       if (this.doubt) return;
-      piece.skips.counts[machine.faultKind === 'invalid opcode' ? UNKNOWN_TO_ENGINE : NO_MEMORY]++;
+      piece.skips.counts[machine.faultKind === 'undefined instruction' ? UNKNOWN_TO_ENGINE : NO_MEMORY]++;
       ended = machine.resume(TAPE + piece.behind(i));
     }
   }

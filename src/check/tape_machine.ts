@@ -6,8 +6,9 @@
 //
 // Invariant: registers are in `state` after a run that ended where it should, and the stack in `words`.
 
+import { REG } from '../arch/x86_64/registers.ts';
 import { UnicornEngine } from '../arch/x86_64/unicorn/unicorn.ts';
-import { type CpuContext, REG, type StopKind } from '../guest/engine.ts';
+import type { CpuContext, StopKind } from '../guest/engine.ts';
 import { DATA_MIDDLE } from './check_layout.ts';
 
 const PAGE = 0x1000;
@@ -106,7 +107,7 @@ export class TapeMachine {
     engine.map(BigInt(AREA), AREA_SIZE, 3, STUBS_RAM + PAGE);
     engine.map(BigInt(TAPE), TAPE_SIZE, 5, STUBS_RAM + PAGE + AREA_SIZE);
     const context = engine.newContext();
-    context.gsBase = BigInt(TAPE_POINTER);
+    context.perCpuBase = BigInt(TAPE_POINTER);
     return context;
   }
 

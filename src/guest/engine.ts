@@ -4,42 +4,20 @@
 import type { Addr } from './addr.ts';
 import type { MapListener, SharedAllocator } from './memory.ts';
 
-/** Index of a general register in a context, in encoding order. */
-export const REG = {
-  rax: 0,
-  rcx: 1,
-  rdx: 2,
-  rbx: 3,
-  rsp: 4,
-  rbp: 5,
-  rsi: 6,
-  rdi: 7,
-  r8: 8,
-  r9: 9,
-  r10: 10,
-  r11: 11,
-  r12: 12,
-  r13: 13,
-  r14: 14,
-  r15: 15,
-  rip: 16,
-  rflags: 17,
-} as const;
-export type RegName = keyof typeof REG;
-
-/** The architectural state of one emulated CPU while the engine does something else. */
+/** The state of one emulated CPU while the engine does something else. */
 export interface CpuContext {
-  /** The 16 general registers, RIP and RFLAGS as 64-bit values, indexed by REG. Reading is free. */
+  /** Its registers as 64-bit values; the port says which is which (src/arch/registers.ts). Reading is free. */
   readonly regs: BigUint64Array;
   /** The same as 32-bit halves: low half of register r at 2*r, high half at 2*r+1. */
   readonly halves: Uint32Array;
-  /** Current privilege level: 0 or 3. */
-  readonly cpl: number;
-  gsBase: Addr;
+  /** Whether it executes at the privilege of user programs. */
+  readonly userMode: boolean;
+  /** Where the per-CPU data of the CPU begin. */
+  perCpuBase: Addr;
   /** Marks registers written by the host, so that the engine loads them before it runs on. */
   touch(): void;
-  /** Makes this context's segments those of ring 0 or ring 3 (the hardware's part of a privilege change). */
-  setRing(ring: 0 | 3): void;
+  /** Makes this context one of user mode or of the kernel (the hardware's part of a privilege change). */
+  setUserMode(user: boolean): void;
 }
 
 export type StopKind =
@@ -47,19 +25,19 @@ export type StopKind =
   | 'budget'
   /** The address that runTo() was to get to. */
   | 'until'
-  /** hlt: RIP is behind it. */
-  | 'hlt'
-  /** syscall at ring 3: RIP is behind it; RCX and R11 are the host's to set. */
+  /** The instruction that waits for an interrupt, or that enters a host function: the PC is behind it. */
+  | 'halt'
+  /** A system call of user mode: the PC is behind it; what the instruction itself saves is the port's to set. */
   | 'syscall'
-  /** int3 (cc) or int n: RIP is behind it. */
-  | 'int'
-  /** Undefined instruction (ud2 and others): RIP is at it. */
-  | 'invalid opcode'
-  /** An instruction that stopBefore() named: RIP is at it. */
+  /** An instruction that asks for an exception, a breakpoint among them: the PC is behind it. */
+  | 'trap'
+  /** No instruction, or one made to be none: the PC is at it. */
+  | 'undefined instruction'
+  /** An instruction that stopBefore() named: the PC is at it. */
   | 'refused'
-  /** Memory: not mapped, or against its protection; RIP is at the instruction. */
+  /** Memory: not mapped, or against its protection; the PC is at the instruction. */
   | 'page fault'
-  /** Division error, or #GP: RIP is at the instruction. */
+  /** What else an instruction may not do, a division by zero for one: the PC is at it. */
   | 'exception';
 
 /** Why a run ended. The object is the engine's own and valid until its next run. */
@@ -77,10 +55,8 @@ export interface Stop {
 export interface Engine extends MapListener {
   /** Host memory that the engine can share. */
   readonly allocate: SharedAllocator;
-  /** Loads the GDT and ring 0's segments; contexts made later have them. Limit in bytes - 1. */
-  loadSegments(gdt: Addr, limit: number): void;
   newContext(): CpuContext;
-  /** Executes at most `max` instructions of the context, from its RIP. */
+  /** Executes at most `max` instructions of the context, from its PC. */
   run(context: CpuContext, max: number): Stop;
   /**
    * Executes from one address until it gets to another, nothing counted (`executed` is -1): for code that is

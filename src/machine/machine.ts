@@ -2,7 +2,7 @@
 // The one place that knows all subsystems; none of them knows it.
 
 import type { Arch } from '../arch/arch.ts';
-import type { UnicornEngine } from '../arch/x86_64/unicorn/unicorn.ts';
+import type { ArchEngine } from '../arch/engine.ts';
 import { X86_64 } from '../arch/x86_64/x86_64.ts';
 import { Bundles } from '../bundle/core.ts';
 import { FileSystem } from '../fs/filesystem.ts';
@@ -100,7 +100,7 @@ export class Machine {
   private readonly truth: TransitionTruth;
   private readonly versions: VersionTruth;
   private readonly onBlocks: Inspect['onBlocks'];
-  readonly #engine: UnicornEngine;
+  readonly #engine: ArchEngine;
   readonly #host: HostCallDispatch;
   readonly #lookup = new OrcLookup();
 
@@ -117,7 +117,7 @@ export class Machine {
   ): Promise<Machine> {
     const all = completeOptions(options);
     const image = await loadKernelImage(IMAGES[all.unwinder], kernel);
-    const mem = makeMemory(all);
+    const mem = makeMemory(arch, all);
     try {
       return new Machine(image, arch, all, mem);
     } catch (error) {

@@ -1,6 +1,7 @@
 // A task that was preempted: its registers are on its stack, and the reliable trace goes through them.
 
 import { describe, expect, it } from 'vitest';
+import { REG } from '../../src/arch/x86_64/registers.ts';
 import { callerStack, RETURN_WORD } from '../../src/check/caller_stack.ts';
 import { CALLER_BP_LO, ENTRY_SP, STACK_HALF, STACK_LO, TEXT_LO } from '../../src/check/check_layout.ts';
 import { Judge } from '../../src/check/judge.ts';
@@ -13,7 +14,6 @@ import {
   type OrcEntry,
   orcTableFromEntries,
 } from '../../src/elf/orc.ts';
-import { REG } from '../../src/guest/engine.ts';
 
 const AT = TEXT_LO + 0x40;
 const BASE: OrcEntry = {

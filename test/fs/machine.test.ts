@@ -90,11 +90,11 @@ describe('the unwinder', () => {
         continue;
       }
       machine.inspect.loop.runCpu(cpu, 1);
-      if (cpu.context.cpl === 3 || machine.inspect.core.current(cpu.id) !== task) continue;
-      const name = machine.inspect.core.symbols.nameOf(cpu.rip) ?? '?';
+      if (cpu.context.userMode || machine.inspect.core.current(cpu.id) !== task) continue;
+      const name = machine.inspect.core.symbols.nameOf(cpu.pc) ?? '?';
       if (!IN_FS.test(name)) continue;
       seen.add(name);
-      const call = { cpu: cpu.id, sp: cpu.rsp, args: [], caller: 0n };
+      const call = { cpu: cpu.id, sp: cpu.sp, args: [], caller: 0n };
       if (machine.inspect.traces.saveReliable(task, entries, call) < 0) unreliable++;
     }
     expect(machine.exitStatus(task)).toBe(0);

@@ -1,12 +1,12 @@
 // The guest kernel's image on a CPU, with one task and no scheduler: its functions are called one by one.
 // A system call is made as do_syscall_64 makes it, with a struct pt_regs.
 
+import { REG } from '../../src/arch/x86_64/registers.ts';
 import { UnicornEngine } from '../../src/arch/x86_64/unicorn/unicorn.ts';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { FileSystem, type FileSystemOptions } from '../../src/fs/filesystem.ts';
 import type { Addr } from '../../src/guest/addr.ts';
 import { VMALLOC_START } from '../../src/guest/addr.ts';
-import { REG } from '../../src/guest/engine.ts';
 import { HostFunctions } from '../../src/guest/hostcall.ts';
 import { GuestMemory, PROT_EXEC, PROT_READ, PROT_WRITE, USER_STACK_BASE } from '../../src/guest/memory.ts';
 import type { KernelCore } from '../../src/kernel/core.ts';
@@ -21,7 +21,7 @@ import { SeededRandom } from '../../src/kernel/random.ts';
 import { Slab } from '../../src/kernel/slab.ts';
 import { Sysfs } from '../../src/kernel/sysfs.ts';
 import { TaskStruct, TaskTable } from '../../src/kernel/task_struct.ts';
-import { hostStubs, imageSymbols, loadGdt, mapImage, percpuTemplate } from '../../src/machine/boot/boot.ts';
+import { hostStubs, imageSymbols, mapImage, percpuTemplate } from '../../src/machine/boot/boot.ts';
 import { type KernelImage, loadKernelImage } from '../../src/machine/boot/image.ts';
 import { Cpu } from '../../src/machine/cpu/cpu.ts';
 import { HostCallDispatch } from '../../src/machine/cpu/hostcall_dispatch.ts';
@@ -65,9 +65,9 @@ export class World {
     mem.map(SCRATCH, 0x4000, PROT_READ | PROT_EXEC);
     mem.pokeText(SCRATCH, Uint8Array.of(0xf4));
     this.core = this.#makeCore(mem, image);
-    loadGdt(mem, this.#engine, this.core.symbols.require('gdt_page'));
+    this.#engine.loadTables(mem, (name) => this.core.symbols.require(name));
     const context = this.#engine.newContext();
-    context.gsBase = this.core.percpu.base[0];
+    context.perCpuBase = this.core.percpu.base[0];
     this.#cpu = new Cpu(0, context, this.core, 0, () => {});
     mem.map(VMALLOC_START + 0x4000n, CONSTANTS.THREAD_SIZE, PROT_READ | PROT_WRITE);
     this.task = this.addTask('cat');
@@ -175,8 +175,8 @@ export class World {
   #run(): void {
     for (;;) {
       const stop = this.#engine.run(this.#cpu.context, BUDGET);
-      const rip = this.#cpu.rip;
-      if (stop.kind !== 'hlt') throw new Error(`${stop.kind} at ${this.core.sym(rip)}`);
+      const rip = this.#cpu.pc;
+      if (stop.kind !== 'halt') throw new Error(`${stop.kind} at ${this.core.sym(rip)}`);
       if (rip === SCRATCH + 1n) return;
       const test = this.#tests.get(rip);
       if (test) {
@@ -191,7 +191,7 @@ export class World {
   trace(): string[] {
     const names: string[] = [];
     const { mem, symbols } = this.core;
-    for (let at = this.#cpu.rsp; at < VMALLOC_START + 0x8000n - 0x208n; at += 8n) {
+    for (let at = this.#cpu.sp; at < VMALLOC_START + 0x8000n - 0x208n; at += 8n) {
       const found = symbols.lookup(mem.readU64(at));
       if (found && found.offset > 0 && found.type.toLowerCase() === 't') names.push(found.name);
     }

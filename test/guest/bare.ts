@@ -1,10 +1,11 @@
 // The CPU port and memory with nothing else: a page of text, a page of data, a stack, a GDT.
 
 import { GDT } from '../../src/arch/x86_64/gdt.ts';
+import { REG, type RegName } from '../../src/arch/x86_64/registers.ts';
 import { UnicornEngine } from '../../src/arch/x86_64/unicorn/unicorn.ts';
 import { assembleSnippet } from '../../src/asm/assembler.ts';
 import { VMALLOC_START } from '../../src/guest/addr.ts';
-import { type CpuContext, REG, type RegName, type Stop } from '../../src/guest/engine.ts';
+import type { CpuContext, Stop } from '../../src/guest/engine.ts';
 import {
   GuestMemory,
   PAGE_SIZE,

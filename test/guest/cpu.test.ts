@@ -1,7 +1,8 @@
 // The CPU port, by real instructions: why a run ends, where, and after how many instructions.
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type CpuContext, REG } from '../../src/guest/engine.ts';
+import { REG } from '../../src/arch/x86_64/registers.ts';
+import type { CpuContext } from '../../src/guest/engine.ts';
 import { PAGE_SIZE, PROT_EXEC, PROT_READ, PROT_WRITE, USER_TEXT_BASE } from '../../src/guest/memory.ts';
 import { Bare, DATA, RODATA, STACK_TOP, TEXT, USER_STACK } from './bare.ts';
 
@@ -28,14 +29,14 @@ describe('a run', () => {
     await bare.code('cmp rax, rax\nje 1f\nud2\n1: mov ecx, 7\nhlt');
     const context = bare.context();
     const kinds = Array.from({ length: 4 }, () => bare.run(context, 1).kind);
-    expect(kinds).toEqual(['budget', 'budget', 'budget', 'hlt']);
+    expect(kinds).toEqual(['budget', 'budget', 'budget', 'halt']);
     expect(context.regs[REG.rcx]).toBe(7n);
   });
 
   it('counts a repeated string instruction once for each time, and once more', async () => {
     await bare.code('rep stosb\nhlt');
     const context = bare.context({ rcx: 5n, rdi: DATA, rax: 0x41n });
-    expect(bare.run(context, 100)).toMatchObject({ kind: 'hlt', executed: 7 });
+    expect(bare.run(context, 100)).toMatchObject({ kind: 'halt', executed: 7 });
     expect(bare.mem.readCString(DATA)).toBe('AAAAA');
   });
 
@@ -43,7 +44,7 @@ describe('a run', () => {
     await bare.code('nop\nnop\nhlt\nnop');
     for (const budget of [3, 4, 1000]) {
       const context = bare.context();
-      expect(bare.run(context, budget)).toMatchObject({ kind: 'hlt', executed: 3 });
+      expect(bare.run(context, budget)).toMatchObject({ kind: 'halt', executed: 3 });
       expect(rip(context)).toBe(3n);
     }
     const short = bare.context();
@@ -54,15 +55,15 @@ describe('a run', () => {
   it('ends behind int3 and int n, at ud2 and at what no CPU knows', async () => {
     await bare.code('nop\nint3\nnop\nint 0x21\nnop\nud2');
     const context = bare.context();
-    expect(bare.run(context, 100)).toMatchObject({ kind: 'int', executed: 2 });
+    expect(bare.run(context, 100)).toMatchObject({ kind: 'trap', executed: 2 });
     expect(rip(context)).toBe(2n);
-    expect(bare.run(context, 100)).toMatchObject({ kind: 'int', executed: 2 });
+    expect(bare.run(context, 100)).toMatchObject({ kind: 'trap', executed: 2 });
     expect(rip(context)).toBe(5n);
-    expect(bare.run(context, 100)).toMatchObject({ kind: 'invalid opcode', executed: 1 });
+    expect(bare.run(context, 100)).toMatchObject({ kind: 'undefined instruction', executed: 1 });
     expect(rip(context)).toBe(6n);
     bare.mem.pokeText(TEXT, Uint8Array.of(0x90, 0x06)); // push es: not in 64-bit mode
     const invalid = bare.context();
-    expect(bare.run(invalid, 100)).toMatchObject({ kind: 'invalid opcode', executed: 1 });
+    expect(bare.run(invalid, 100)).toMatchObject({ kind: 'undefined instruction', executed: 1 });
     expect(rip(invalid)).toBe(1n);
   });
 
@@ -109,7 +110,7 @@ describe('a page fault', () => {
     expect(bare.run(context, 100)).toMatchObject({ kind: 'page fault', executed: 1 });
     bare.mem.map(at, PAGE_SIZE, PROT_READ | PROT_WRITE);
     bare.mem.writeU64(at, 99n);
-    expect(bare.run(context, 100)).toMatchObject({ kind: 'hlt', executed: 2 });
+    expect(bare.run(context, 100)).toMatchObject({ kind: 'halt', executed: 2 });
     expect(context.regs[REG.rdx]).toBe(99n);
     expect(context.regs[REG.rsp]).toBe(STACK_TOP - 8n);
   });
@@ -164,19 +165,19 @@ describe('rings', () => {
   it('are changed by the host as hardware would: a system call at ring 3 ends the run behind it', async () => {
     await bare.code(USER_CODE, USER_TEXT_BASE);
     const context = bare.context({ rip: USER_TEXT_BASE, rsp: USER_STACK });
-    context.setRing(3);
-    expect(context.cpl).toBe(3);
+    context.setUserMode(true);
+    expect(context.userMode).toBe(true);
     expect(bare.run(context, 100)).toMatchObject({ kind: 'syscall', executed: 1 });
     expect(context.regs[REG.rip]).toBe(USER_TEXT_BASE + 2n);
-    context.setRing(0);
-    expect(context.cpl).toBe(0);
-    expect(bare.run(context, 100)).toMatchObject({ kind: 'hlt', executed: 2 });
+    context.setUserMode(false);
+    expect(context.userMode).toBe(false);
+    expect(bare.run(context, 100)).toMatchObject({ kind: 'halt', executed: 2 });
   });
 
   it('forbid hlt at ring 3', async () => {
     await bare.code('nop\nhlt', USER_TEXT_BASE);
     const context = bare.context({ rip: USER_TEXT_BASE, rsp: USER_STACK });
-    context.setRing(3);
+    context.setUserMode(true);
     expect(bare.run(context, 100)).toMatchObject({ kind: 'exception', executed: 1 });
     expect(context.regs[REG.rip]).toBe(USER_TEXT_BASE + 1n);
   });
@@ -191,7 +192,7 @@ describe('rings', () => {
     });
     const context = bare.context({ rsp, rax: 0x55n });
     expect(bare.run(context, 100)).toMatchObject({ kind: 'syscall', executed: 3 });
-    expect([context.cpl, context.regs[REG.rsp]]).toEqual([3, USER_STACK - 8n]);
+    expect([context.userMode, context.regs[REG.rsp]]).toEqual([true, USER_STACK - 8n]);
     expect(bare.mem.readU64(USER_STACK - 8n)).toBe(0x55n);
   });
 });
@@ -203,34 +204,34 @@ describe('several CPUs on one engine', () => {
       const base = DATA + BigInt(0x100 * i);
       bare.mem.writeU64(base + 8n, BigInt(10 * (i + 1)));
       const context = bare.context();
-      context.gsBase = base;
+      context.perCpuBase = base;
       return context;
     });
     const kinds = [1, 1, 1, 1, 1, 1].map((n) => contexts.map((c) => bare.run(c, n).kind).join());
     expect(contexts.map((c) => c.regs[REG.rbx])).toEqual([10n, 20n]);
-    expect(contexts.map((c) => c.gsBase)).toEqual([DATA, DATA + 0x100n]);
+    expect(contexts.map((c) => c.perCpuBase)).toEqual([DATA, DATA + 0x100n]);
     // The second one came to its hlt; the first one compares in vain for ever.
     expect(kinds.slice(0, 5)).toEqual([
       'budget,budget',
       'budget,budget',
       'budget,budget',
       'budget,budget',
-      'budget,hlt',
+      'budget,halt',
     ]);
   });
 
   it('swap GS by swapgs', async () => {
     await bare.code('swapgs\nmov rax, gs:[8]\nhlt');
     const context = bare.context();
-    context.gsBase = DATA;
+    context.perCpuBase = DATA;
     bare.mem.writeU64(DATA + 8n, 77n);
     bare.run(context, 1);
-    expect(context.gsBase).not.toBe(DATA);
+    expect(context.perCpuBase).not.toBe(DATA);
     bare.run(context, 1); // gs:[8] without a base: address 8
     await bare.code('swapgs\nswapgs\nmov rax, gs:[8]\nhlt');
     const twice = bare.context();
-    twice.gsBase = DATA;
-    expect(bare.run(twice, 100).kind).toBe('hlt');
+    twice.perCpuBase = DATA;
+    expect(bare.run(twice, 100).kind).toBe('halt');
     expect(twice.regs[REG.rax]).toBe(77n);
   });
 
@@ -261,7 +262,7 @@ describe('changed text', () => {
     const context = bare.context();
     bare.run(context, 2);
     bare.mem.pokeText(TEXT + 4n, Uint8Array.of(9)); // mov eax, 9
-    expect(bare.run(context, 100)).toMatchObject({ kind: 'hlt', executed: 3 });
+    expect(bare.run(context, 100)).toMatchObject({ kind: 'halt', executed: 3 });
     expect(context.regs[REG.rax]).toBe(9n);
   });
 
@@ -270,7 +271,7 @@ describe('changed text', () => {
     const context = bare.context();
     bare.run(context, 30);
     bare.mem.pokeText(TEXT + 1n, Uint8Array.of(0xcc));
-    expect(bare.run(context, 30)).toMatchObject({ kind: 'int' });
+    expect(bare.run(context, 30)).toMatchObject({ kind: 'trap' });
     expect(rip(context)).toBe(2n);
     bare.mem.pokeText(TEXT + 1n, Uint8Array.of(0x0f));
     context.regs[REG.rip] = TEXT + 1n;
@@ -284,7 +285,7 @@ describe('changed text', () => {
       bare.mem.map(at, PAGE_SIZE, PROT_READ | PROT_EXEC);
       await bare.code(`mov eax, ${value}\nhlt`, at);
       const context = bare.context({ rip: at });
-      expect(bare.run(context, 10).kind).toBe('hlt');
+      expect(bare.run(context, 10).kind).toBe('halt');
       expect(context.regs[REG.rax]).toBe(BigInt(value));
       bare.mem.unmap(at, PAGE_SIZE);
     }
@@ -304,7 +305,7 @@ describe('task stacks', () => {
     for (let round = 0; round < 2; round++) {
       tops.forEach((top, i) => {
         const context = bare.context({ rsp: top, rax: BigInt(1000 * round + i) });
-        expect(bare.run(context, 100)).toMatchObject({ kind: 'hlt', executed: 4 });
+        expect(bare.run(context, 100)).toMatchObject({ kind: 'halt', executed: 4 });
         expect(context.regs[REG.rbx]).toBe(BigInt(1000 * round + i));
       });
       expect(tops.map((top) => Number(bare.mem.readU64(top - 8n)))).toEqual(

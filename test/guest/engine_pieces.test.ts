@@ -1,10 +1,10 @@
 // The module area as the engine has it: pieces that are mapped when they are touched, and few at once.
 
 import { describe, expect, it } from 'vitest';
+import { REG } from '../../src/arch/x86_64/registers.ts';
 import { EnginePieces } from '../../src/arch/x86_64/unicorn/engine_pieces.ts';
 import { UnicornEngine } from '../../src/arch/x86_64/unicorn/unicorn.ts';
 import { MODULES_VADDR } from '../../src/guest/addr.ts';
-import { REG } from '../../src/guest/engine.ts';
 import { PAGE_SIZE, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../src/guest/memory.ts';
 import { Bare, DATA } from './bare.ts';
 
@@ -105,7 +105,7 @@ describe('pieces of the module area', () => {
       await bare.code(`mov eax, ${round}\nhlt`, area(0));
       bare.mem.protect(area(0), PAGE_SIZE, RX);
       const context = bare.context({ rip: area(0) });
-      expect(bare.run(context, 10)).toMatchObject({ kind: 'hlt', executed: 2 });
+      expect(bare.run(context, 10)).toMatchObject({ kind: 'halt', executed: 2 });
       expect(context.regs[REG.rax]).toBe(BigInt(round));
       bare.mem.protect(area(0), PAGE_SIZE, RW);
       bare.mem.unmap(area(0), PAGE_SIZE);
@@ -131,7 +131,7 @@ describe('pieces of the module area', () => {
       unmapped: false,
     };
     expect(write()).toMatchObject(denied);
-    expect(await read()).toMatchObject({ kind: 'hlt', executed: 2 });
+    expect(await read()).toMatchObject({ kind: 'halt', executed: 2 });
     await bare.code('mov [rbx], rax\nhlt');
     expect(write()).toMatchObject(denied);
     const fetched = bare.run(bare.context({ rip: area(0) + DATA_PAGE }), 10);

@@ -3,7 +3,8 @@
 
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type CpuContext, REG } from '../../src/guest/engine.ts';
+import { REG } from '../../src/arch/x86_64/registers.ts';
+import type { CpuContext } from '../../src/guest/engine.ts';
 import { Bare, DATA, STACK_TOP, TEXT } from './bare.ts';
 
 let bare: Bare;
@@ -75,7 +76,7 @@ function run(sizes: readonly number[], between: () => void = () => {}): Result {
   for (let i = 0; ; i++) {
     const stop = bare.run(context, sizes[i % sizes.length]);
     executed += stop.executed;
-    if (stop.kind === 'hlt')
+    if (stop.kind === 'halt')
       return { executed, regs: [...context.regs], memory: [...bare.mem.readBytes(DATA, SPACE)] };
     expect(stop).toMatchObject({ kind: 'budget', executed: sizes[i % sizes.length] });
     between();

@@ -5,8 +5,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { REG } from '../../src/arch/x86_64/registers.ts';
 import { MODULES_VADDR } from '../../src/guest/addr.ts';
-import { type CpuContext, REG } from '../../src/guest/engine.ts';
+import type { CpuContext } from '../../src/guest/engine.ts';
 import { PAGE_SIZE, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../src/guest/memory.ts';
 import { packageRoot } from '../../src/guest/package_root.ts';
 import { Machine } from '../../src/machine/machine.ts';
@@ -45,14 +46,14 @@ function storedBy(at: bigint, counted: boolean): number {
   bare.mem.writeU32(STORED, 0xdead);
   const context = bare.context({ rip: at });
   const stop = counted ? bare.engine.run(context, 1000) : bare.engine.runTo(context, at, END);
-  expect(stop.kind).toBe(counted ? 'hlt' : 'until');
+  expect(stop.kind).toBe(counted ? 'halt' : 'until');
   return bare.mem.readU32(STORED);
 }
 
 /** rax at the hlt that a run from an address gets to. */
 function raxFrom(at: bigint): number {
   const context = bare.context({ rip: at });
-  expect(bare.engine.run(context, 1000).kind).toBe('hlt');
+  expect(bare.engine.run(context, 1000).kind).toBe('halt');
   return Number(context.regs[REG.rax]);
 }
 
@@ -93,13 +94,13 @@ function suite(): void {
       return [kind, context.regs[REG.rip] - site];
     };
     const insn = call(site, target);
-    expect(stopAt()).toEqual(['hlt', 6n]);
+    expect(stopAt()).toEqual(['halt', 6n]);
     poke(site, [0xcc]);
-    expect(stopAt()).toEqual(['int', 1n]);
+    expect(stopAt()).toEqual(['trap', 1n]);
     poke(site + 1n, insn.slice(1));
-    expect(stopAt()).toEqual(['int', 1n]);
+    expect(stopAt()).toEqual(['trap', 1n]);
     poke(site, insn.slice(0, 1));
-    expect(stopAt()).toEqual(['hlt', 6n]);
+    expect(stopAt()).toEqual(['halt', 6n]);
     expect(raxFrom(site - 5n)).toBe(7);
   });
 
@@ -121,7 +122,7 @@ function suite(): void {
       const context: CpuContext = bare.context({ rip: TEXT });
       expect(bare.run(context, 10).kind).toBe('budget');
       poke(TEXT + 25n, movEax(value));
-      expect(bare.run(context, 1000).kind).toBe('hlt');
+      expect(bare.run(context, 1000).kind).toBe('halt');
       expect(context.regs[REG.rax]).toBe(BigInt(value));
     }
   });
@@ -158,7 +159,7 @@ function suite(): void {
       ...[0x48, 0xbe, ...new Uint8Array(BigUint64Array.of(DATA).buffer)],
       ...[0xb9, ...u32(code.length), 0xf3, 0xa4, HLT],
     ]);
-    expect(bare.run(bare.context({ rip: TEXT }), 1000).kind).toBe('hlt');
+    expect(bare.run(bare.context({ rip: TEXT }), 1000).kind).toBe('halt');
     bare.mem.protect(MODULES_VADDR, PAGE_SIZE, RX);
     expect(raxFrom(MODULES_VADDR)).toBe(1);
     for (const value of [2, 3]) {

@@ -161,17 +161,17 @@ describe('an interrupt that interrupts an interrupt', () => {
     machine.spawn('reader', ['/proc/meminfo', '0']);
     const [cpu] = machine.inspect.smp.cpus;
     const interruptsOnStack = () => {
-      const frames = stepper.shadow.frames(cpu.stackSlot(), lo32(cpu.rsp));
+      const frames = stepper.shadow.frames(cpu.stackSlot(), lo32(cpu.sp));
       return frames.filter((f) => f.kind === 'regs').length;
     };
     const places = new Set<string>();
     const seen = new Set<string>();
     for (let i = 0; i < 40_000; i++) {
-      const kernel = cpu.context.cpl === 0 && cpu.stackSlot() >= 0;
+      const kernel = !cpu.context.userMode && cpu.stackSlot() >= 0;
       // A second one once at each stack where there is a first, or the task would never get on.
       const inside =
         kernel && cpu.interruptsOn && interruptsOnStack() === 1 && isNew(seen, stepper.truth(cpu));
-      if (inside) places.add(stepper.place(lo32(cpu.rip)).name);
+      if (inside) places.add(stepper.place(lo32(cpu.pc)).name);
       const first = kernel && interruptsOnStack() === 0 && i % 10 === 0;
       const spinning = !kernel && machine.inspect.core.current(0) === spins;
       if (!cpu.halted && (inside || first || spinning)) cpu.tickPending = true;

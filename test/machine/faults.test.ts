@@ -193,7 +193,7 @@ describe('the end of a machine', () => {
     await boot();
     machine.runFor(100 * MS);
     const cpu = machine.inspect.smp.cpus[1];
-    cpu.rip = 0x10n;
+    cpu.pc = 0x10n;
     machine.inspect.smp.wake(cpu);
     expect(() => machine.runFor(SECOND)).toThrow(
       /Attempted to kill the idle task! \(CPU 1, swapper\/1:0 at /,

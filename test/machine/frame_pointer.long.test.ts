@@ -4,9 +4,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { REG } from '../../src/arch/x86_64/registers.ts';
 import { count, Stepper } from '../../src/check/stepper.ts';
 import { lo32 } from '../../src/guest/addr.ts';
-import { REG } from '../../src/guest/engine.ts';
 import { packageRoot } from '../../src/guest/package_root.ts';
 import { LAYOUT } from '../../src/kernel/layout.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
@@ -195,7 +195,7 @@ function compareFrames(stepper: Stepper, cpu: Cpu): void {
   const regs = machine.inspect.traces.cpuRegs(cpu);
   const n = stackTrace.stackTraceSaveRegs({ stackSlot: slot, onCpu: 1, spLo: 0 }, regs, entries);
   const frames = shadow().frames(slot, cpu.context.halves[2 * REG.rsp]);
-  const truth = [lo32(cpu.rip), ...frames.map((f) => f.address)].map((lo) => lo >>> 0);
+  const truth = [lo32(cpu.pc), ...frames.map((f) => f.address)].map((lo) => lo >>> 0);
   let at = 0;
   for (const lo of entries.subarray(0, n)) {
     at = truth.indexOf(lo, at) + 1;

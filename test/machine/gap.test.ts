@@ -21,8 +21,7 @@ function untilChosen(task: TaskStruct): boolean {
   let within = false;
   for (let steps = 0; steps < 400_000; steps++) {
     machine.inspect.loop.runCpu(cpu, 1);
-    if (machine.inspect.core.current(0) !== task || symbols.nameOf(cpu.rip) !== 'klp_ftrace_handler')
-      continue;
+    if (machine.inspect.core.current(0) !== task || symbols.nameOf(cpu.pc) !== 'klp_ftrace_handler') continue;
     const depth = percpu.readU32('__preempt_count', 0) & CONSTANTS.PREEMPT_MASK;
     if (depth > 0) within = true;
     else if (within) return true;

@@ -17,7 +17,7 @@ async function atEveryStep(act: (machine: Machine, cpu: Cpu) => () => boolean): 
     machine.inspect.sched.wakeUpIfIdle(0);
     for (let i = 0; i < steps && !cpu.halted; i++) machine.inspect.loop.runCpu(cpu, 1);
     if (cpu.halted) break;
-    const place = machine.inspect.core.sym(cpu.rip);
+    const place = machine.inspect.core.sym(cpu.pc);
     places.add(place);
     const ended = act(machine, cpu);
     expect(machine.runUntil(ended, 20 * MS), place).toBe(true);

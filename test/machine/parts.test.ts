@@ -173,7 +173,7 @@ describe.each([
     const todo = [...places].flatMap((one) => Array.from({ length: 5 }, () => one));
     for (const [place, address] of todo) {
       if (passed.includes(address)) continue;
-      const there = () => cpu.rip === place && machine.inspect.core.current(0) === worker;
+      const there = () => cpu.pc === place && machine.inspect.core.current(0) === worker;
       for (let steps = 0; steps < 400_000 && !there(); steps++) loop.runCpu(cpu, 1);
       expect(there()).toBe(true);
       live = address;

@@ -72,8 +72,8 @@ function pass(site: bigint, cpu: Cpu): { way: string[]; emulated: string[]; wron
   const stop = machine.events.subscribe((e) => {
     if (e.type === 'int3') emulated.push(e.emulated.replace(/0x[0-9a-f]+/, 'trampoline'));
   });
-  for (let i = 0; i < ROUND && cpu.rip !== site; i++) stepper.step(cpu);
-  expect(cpu.rip).toBe(site);
+  for (let i = 0; i < ROUND && cpu.pc !== site; i++) stepper.step(cpu);
+  expect(cpu.pc).toBe(site);
   const way: string[] = [];
   // To the body of the function, whichever: its first call.
   while (way.at(-1) !== 'seq_printf') {

@@ -174,7 +174,7 @@ function stacks(machine: Machine): string[] {
     if (task.stackSlot < 0) continue;
     const places = shadow.frames(task.stackSlot, task.onCpu ? 0 : task.spLo).map(({ address }) => address);
     const cpu = machine.inspect.smp.cpus.find(({ id }) => machine.inspect.core.current(id) === task);
-    if (cpu && cpu.context.cpl === 0) places.unshift(lo32(cpu.rip));
+    if (cpu && !cpu.context.userMode) places.unshift(lo32(cpu.pc));
     for (const place of places) {
       const addr = (BigInt(TEXT_HI) << 32n) | BigInt(place);
       if (!present(addr)) wrong.push(`${task} has a frame at ${addr.toString(16)}, where no code is`);

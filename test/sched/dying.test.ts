@@ -12,12 +12,12 @@ async function dyingAt(steps: number) {
   const task = machine.spawn('echo', ['x']);
   machine.spawn('yield');
   const [cpu] = machine.inspect.smp.cpus;
-  while (cpu.rip !== dead) {
+  while (cpu.pc !== dead) {
     if (cpu.halted) machine.step();
     else machine.inspect.loop.runCpu(cpu, 1);
   }
   machine.inspect.loop.runCpu(cpu, steps);
-  return { machine, task, place: machine.inspect.core.sym(cpu.rip) };
+  return { machine, task, place: machine.inspect.core.sym(cpu.pc) };
 }
 
 describe('the end of a task', () => {

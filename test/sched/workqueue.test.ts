@@ -157,7 +157,7 @@ describe('schedule_on_each_cpu()', () => {
     const complete = () => machine.dmesg().some((line) => line.endsWith(': patching complete'));
     const stepper = new Stepper(machine);
     const watched = () => {
-      for (const cpu of machine.inspect.smp.cpus) if (cpu.rip === sync) on.add(cpu.id);
+      for (const cpu of machine.inspect.smp.cpus) if (cpu.pc === sync) on.add(cpu.id);
       return complete();
     };
     stepper.until(watched, 2_000_000);

@@ -1,5 +1,8 @@
 // The GDT of every machine. Mirrors arch/x86/kernel/cpu/common.c.
 
+import type { Addr } from '../../guest/addr.ts';
+import type { GuestMemory } from '../../guest/memory.ts';
+
 /** Entries as in arch/x86/include/asm/segment.h. */
 export const GDT: readonly bigint[] = [
   0n,
@@ -10,3 +13,11 @@ export const GDT: readonly bigint[] = [
   0x00cff3000000ffffn, // DEFAULT_USER_DS 0x28
   0x00affb000000ffffn, // DEFAULT_USER_CS 0x30
 ];
+
+/** Writes the GDT to gdt_page. @returns its limit: bytes - 1 */
+export function writeGdt(mem: GuestMemory, gdt: Addr): number {
+  GDT.forEach((entry, i) => {
+    mem.writeU64(gdt + BigInt(8 * i), entry);
+  });
+  return 8 * GDT.length - 1;
+}

@@ -1,10 +1,8 @@
 // From an image to memory that a CPU can execute: sections, symbols, per-CPU areas, the GDT.
 // Mirrors what arch/x86/kernel/head_64.S, setup_percpu.c and kallsyms set up before start_kernel().
 
-import { GDT } from '../../arch/x86_64/gdt.ts';
 import type { AsmImage, AsmSymbol } from '../../asm/assembler.ts';
 import type { Addr } from '../../guest/addr.ts';
-import type { Engine } from '../../guest/engine.ts';
 import {
   type GuestMemory,
   PAGE_SIZE,
@@ -112,14 +110,6 @@ export function publishCpus(mem: GuestMemory, symbols: Kallsyms, base: readonly 
 export function userPrograms(image: AsmImage): Map<string, Addr> {
   const programs = image.symbols.filter((s) => s.section === '.user.text' && s.type === 'code');
   return new Map(programs.map((s) => [s.name, s.addr]));
-}
-
-/** Writes the GDT and loads it. */
-export function loadGdt(mem: GuestMemory, engine: Engine, gdt: Addr): void {
-  GDT.forEach((entry, i) => {
-    mem.writeU64(gdt + BigInt(8 * i), entry);
-  });
-  engine.loadSegments(gdt, 8 * GDT.length - 1);
 }
 
 /** Address behind the hlt of the idle loop (sti; hlt in default_idle): where a CPU without work stands. */

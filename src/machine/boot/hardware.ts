@@ -1,9 +1,8 @@
 // The bottom of a machine: the engine, the memory it shares, and the kernel core over them.
 
 import type { Arch } from '../../arch/arch.ts';
-import { UnicornEngine } from '../../arch/x86_64/unicorn/unicorn.ts';
+import type { ArchEngine } from '../../arch/engine.ts';
 import { type Addr, MODULES_VADDR } from '../../guest/addr.ts';
-import type { Engine } from '../../guest/engine.ts';
 import { HostFunctions } from '../../guest/hostcall.ts';
 import { GuestMemory, PROT_EXEC } from '../../guest/memory.ts';
 import type { KernelCore } from '../../kernel/core.ts';
@@ -17,7 +16,7 @@ import { type TaskStruct, TaskTable } from '../../kernel/task_struct.ts';
 import { FIRST_MODULE } from '../../module/module_alloc.ts';
 import type { Smp } from '../cpu/smp.ts';
 import type { MachineOptions } from '../options.ts';
-import { imageSymbols, loadGdt, mapImage, percpuTemplate, publishCpus } from './boot.ts';
+import { imageSymbols, mapImage, percpuTemplate, publishCpus } from './boot.ts';
 import type { KernelImage } from './image.ts';
 
 /** Who keeps something that was made of guest code. */
@@ -30,9 +29,9 @@ export interface TextListener {
 }
 
 /** The engine and the memory that it shares; `listener` is for once there are translations to forget. */
-export function makeMemory(options: Required<MachineOptions>) {
+export function makeMemory(arch: Arch, options: Required<MachineOptions>) {
   let memory: GuestMemory;
-  const engine = new UnicornEngine((addr) => (memory.isMapped(addr) ? memory.readU8(addr) : -1));
+  const engine = arch.makeEngine((addr) => (memory.isMapped(addr) ? memory.readU8(addr) : -1));
   memory = new GuestMemory(
     {
       heap: options.heap,
@@ -70,14 +69,14 @@ export function makeCore(
   image: KernelImage,
   arch: Arch,
   mem: GuestMemory,
-  engine: Engine,
+  engine: ArchEngine,
   smp: Smp,
   options: Required<MachineOptions>,
   curr: (cpu: number) => TaskStruct,
 ): KernelCore {
   mapImage(mem, image.asm);
   const symbols = imageSymbols(image.asm);
-  loadGdt(mem, engine, symbols.require('gdt_page'));
+  engine.loadTables(mem, (name) => symbols.require(name));
   const slab = new Slab(mem);
   const { bytes, symbols: percpuSymbols } = percpuTemplate(image.asm);
   const percpu = new PerCpu(mem, slab, bytes, options.cpus, percpuSymbols);

@@ -1,9 +1,9 @@
 // A CPU as it comes up: its registers at secondary_startup_64, its idle task, and its part of the per-CPU data.
 // Mirrors what arch/x86/kernel/smpboot.c and cpu/common.c set up for it.
 
-import type { UnicornEngine } from '../../arch/x86_64/unicorn/unicorn.ts';
+import { REG } from '../../arch/x86_64/registers.ts';
 import { lo32 } from '../../guest/addr.ts';
-import { REG } from '../../guest/engine.ts';
+import type { Engine } from '../../guest/engine.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 import { CONSTANTS } from '../../kernel/layout.ts';
 import type { Fork } from '../../sched/fork.ts';
@@ -12,7 +12,7 @@ import { Cpu } from '../cpu/cpu.ts';
 
 export interface CpuPorts {
   readonly core: KernelCore;
-  readonly engine: UnicornEngine;
+  readonly engine: Engine;
   readonly fork: Fork;
   /** How many CPUs there will be: their ticks are spread over a period. */
   readonly cpus: number;
@@ -29,7 +29,7 @@ export function startCpu(id: number, { core, engine, fork, cpus, interrupted }: 
   context.regs[REG.rip] = core.symbols.require('secondary_startup_64');
   context.regs[REG.rsp] = sp;
   context.regs[REG.rflags] = BigInt(CONSTANTS.X86_EFLAGS_FIXED);
-  context.gsBase = core.percpu.base[id];
+  context.perCpuBase = core.percpu.base[id];
   context.touch();
   const { percpu } = core;
   percpu.writeU64('this_cpu_off', id, percpu.base[id]);

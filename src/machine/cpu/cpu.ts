@@ -1,9 +1,9 @@
 // One emulated CPU, and what hardware does to it: interrupts, exceptions, the system call instruction.
 // Mirrors the Intel SDM vol. 3A chapter 6 for what is pushed, and the kernel's IDT for where it goes.
 
+import { REG } from '../../arch/x86_64/registers.ts';
 import { type Addr, lo32 } from '../../guest/addr.ts';
 import type { CpuContext } from '../../guest/engine.ts';
-import { REG } from '../../guest/engine.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 import { CONSTANTS } from '../../kernel/layout.ts';
 import { DebugRegisters } from './debug_registers.ts';
@@ -58,14 +58,14 @@ export class Cpu {
     this.#onInterrupt = onInterrupt;
   }
 
-  get rip(): Addr {
+  get pc(): Addr {
     return this.context.regs[REG.rip];
   }
-  set rip(value: Addr) {
+  set pc(value: Addr) {
     this.context.regs[REG.rip] = value;
     this.context.touch();
   }
-  get rsp(): Addr {
+  get sp(): Addr {
     return this.context.regs[REG.rsp];
   }
   get interruptsOn(): boolean {
@@ -99,7 +99,7 @@ export class Cpu {
   interrupt(handler: Addr, errorCode?: number): void {
     const { context } = this;
     const { regs } = context;
-    const fromUser = context.cpl === 3;
+    const fromUser = context.userMode;
     const frame = [
       regs[REG.rip],
       fromUser ? USER_CS : KERNEL_CS,
@@ -108,7 +108,7 @@ export class Cpu {
       fromUser ? USER_DS : KERNEL_DS,
     ];
     if (errorCode !== undefined) frame.unshift(BigInt(errorCode));
-    if (fromUser) context.setRing(0);
+    if (fromUser) context.setUserMode(false);
     const top = fromUser ? this.#sp0() : regs[REG.rsp] & ~15n;
     this.#push(top, frame, handler);
   }
@@ -150,11 +150,11 @@ export class Cpu {
     regs[REG.r11] = regs[REG.rflags];
     regs[REG.rflags] &= CLEARED_BY_SYSCALL;
     regs[REG.rip] = entry;
-    this.context.setRing(0);
+    this.context.setUserMode(false);
   }
 
   /** Index of the stack slot it is on; -1 when it is on no task stack. */
   stackSlot(): number {
-    return this.rsp >> 32n === 0xffffc900n ? lo32(this.rsp - 1n) >>> 15 : -1;
+    return this.sp >> 32n === 0xffffc900n ? lo32(this.sp - 1n) >>> 15 : -1;
   }
 }

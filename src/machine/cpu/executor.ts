@@ -1,9 +1,9 @@
 // Executes a CPU for a number of instructions: runs the engine, and serves what ends a run.
 // What is served is what hardware would do; everything else is guest code or a host function.
 
+import { REG } from '../../arch/x86_64/registers.ts';
 import { type Addr, lo32 } from '../../guest/addr.ts';
 import type { Engine, Stop } from '../../guest/engine.ts';
-import { REG } from '../../guest/engine.ts';
 import { decodeAt, type Insn } from '../../isa/decoder.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 import type { Cpu } from './cpu.ts';
@@ -91,7 +91,7 @@ export class Executor {
   }
 
   #execute(cpu: Cpu, max: number): Stop {
-    if (cpu.context.cpl === 0)
+    if (!cpu.context.userMode)
       return this.#shadow ? this.#shadow.run(cpu, max) : this.#engine.run(cpu.context, max);
     return cpu.context.halves[2 * REG.rip + 1] >= KERNEL_HALF
       ? this.#userInKernelText(cpu)
@@ -103,9 +103,9 @@ export class Executor {
     return {
       kind: 'page fault',
       executed: 0,
-      faultAddr: cpu.rip,
+      faultAddr: cpu.pc,
       access: 'fetch',
-      unmapped: !this.#core.mem.isMapped(cpu.rip),
+      unmapped: !this.#core.mem.isMapped(cpu.pc),
     };
   }
 
@@ -127,17 +127,17 @@ export class Executor {
 
   #serve(cpu: Cpu, stop: Stop): void {
     switch (stop.kind) {
-      case 'hlt':
+      case 'halt':
         if (this.#host.dispatch(cpu)) return;
         this.#halt(cpu);
         return;
       case 'syscall':
         cpu.syscall(this.#vectors.entry_SYSCALL_64);
         return;
-      case 'int':
+      case 'trap':
         this.#int(cpu);
         return;
-      case 'invalid opcode':
+      case 'undefined instruction':
         cpu.interrupt(this.#vectors.asm_exc_invalid_op);
         return;
       case 'refused':
@@ -164,7 +164,7 @@ export class Executor {
 
   /** What the engine was kept from: a debug register, or what is no instruction. */
   #refused(cpu: Cpu): void {
-    const insn = this.#instruction(cpu.rip);
+    const insn = this.#instruction(cpu.pc);
     if (insn?.opcode !== MOV_TO_DR && insn?.opcode !== MOV_FROM_DR)
       cpu.interrupt(this.#vectors.asm_exc_invalid_op);
     else if (!cpu.debug.move(cpu, insn)) cpu.interrupt(this.#vectors.asm_exc_general_protection, 0);
@@ -178,12 +178,12 @@ export class Executor {
 
   /** cc goes to the int3 handler; cd ib, int n, has no gate: a #GP at the instruction. */
   #int(cpu: Cpu): void {
-    if (this.#byte(cpu.rip - 1n) === 0xcc) {
+    if (this.#byte(cpu.pc - 1n) === 0xcc) {
       cpu.interrupt(this.#vectors.asm_exc_int3);
       return;
     }
-    const vector = this.#byte(cpu.rip - 1n);
-    cpu.rip -= 2n;
+    const vector = this.#byte(cpu.pc - 1n);
+    cpu.pc -= 2n;
     cpu.interrupt(this.#vectors.asm_exc_general_protection, vector * 8 + 2);
   }
 
@@ -197,13 +197,13 @@ export class Executor {
     let error = stop.unmapped ? 0 : X86_PF_PROT;
     if (stop.access === 'write') error |= X86_PF_WRITE;
     if (stop.access === 'fetch') error |= X86_PF_INSTR;
-    if (cpu.context.cpl === 3) error |= X86_PF_USER;
+    if (cpu.context.userMode) error |= X86_PF_USER;
     cpu.interrupt(this.#vectors.asm_exc_page_fault, error);
   }
 
   /** f6 /6 /7 and f7 /6 /7: div and idiv, after prefixes. */
   #isDivision(cpu: Cpu): boolean {
-    let at = cpu.rip;
+    let at = cpu.pc;
     let byte = this.#byte(at);
     while (byte === 0x66 || (byte >= 0x40 && byte <= 0x4f)) byte = this.#byte(++at);
     return (byte === 0xf6 || byte === 0xf7) && (this.#byte(at + 1n) & 0x30) === 0x30;

@@ -3,8 +3,8 @@
 // A host function that is a generator is suspended while guest code runs for it. It belongs to the
 // stack it was called on: the task may sleep, be preempted, and go on on another CPU meanwhile.
 
+import { REG } from '../../arch/x86_64/registers.ts';
 import { type Addr, lo32 } from '../../guest/addr.ts';
-import { REG } from '../../guest/engine.ts';
 import type { HostCall, HostFunction, HostGenerator, HostRequest, HostResult } from '../../guest/hostcall.ts';
 import { STUB } from '../../guest/hostcall.ts';
 import { GuestMemoryError } from '../../guest/memory.ts';
@@ -76,7 +76,7 @@ export class HostCallDispatch {
   /** Handles the hlt behind which the CPU stands. @returns false when it is no host call's. */
   dispatch(cpu: Cpu): boolean {
     const stub = this.#stubs.get(cpu.context.halves[2 * REG.rip]);
-    if (!stub || cpu.context.cpl !== 0) return false;
+    if (!stub || cpu.context.userMode) return false;
     if (stub.phase === 'entered') this.#enter(cpu, stub);
     else this.#resume(cpu, stub);
     return true;
@@ -104,9 +104,9 @@ export class HostCallDispatch {
 
   #resume(cpu: Cpu, stub: Stub): void {
     const suspended = this.#stackOf(cpu).at(-1);
-    if (!suspended || suspended.call.sp !== cpu.rsp + this.#frame || suspended.stub.hlt !== stub.hlt) {
+    if (!suspended || suspended.call.sp !== cpu.sp + this.#frame || suspended.stub.hlt !== stub.hlt) {
       throw new HostCallError(
-        `${stub.name} goes on where it was not suspended, at rsp 0x${cpu.rsp.toString(16)}`,
+        `${stub.name} goes on where it was not suspended, at rsp 0x${cpu.sp.toString(16)}`,
       );
     }
     suspended.call.cpu = cpu.id;
@@ -128,19 +128,19 @@ export class HostCallDispatch {
   #request(cpu: Cpu, stub: Stub, request: HostRequest): void {
     const { regs } = cpu.context;
     if ('relax' in request) {
-      cpu.rip = stub.hlt + BigInt(STUB.relax);
+      cpu.pc = stub.hlt + BigInt(STUB.relax);
       return;
     }
     request.args?.forEach((arg, i) => {
       regs[ARGS[i]] = BigInt.asUintN(64, BigInt(arg));
     });
     regs[REG.rax] = request.call;
-    cpu.rip = stub.hlt + BigInt(STUB.call);
+    cpu.pc = stub.hlt + BigInt(STUB.call);
   }
 
   #finish(cpu: Cpu, stub: Stub, result: HostResult): void {
     cpu.context.regs[REG.rax] = BigInt.asUintN(64, BigInt(result ?? 0));
-    cpu.rip = stub.hlt + BigInt(STUB.ret);
+    cpu.pc = stub.hlt + BigInt(STUB.ret);
   }
 
   /**
@@ -153,7 +153,7 @@ export class HostCallDispatch {
     } catch (error) {
       if (isUnforeseen(error)) throw this.#unforeseen(cpu, stub, error);
       if (!(error instanceof GuestMemoryError)) throw error;
-      cpu.rip = stub.hlt;
+      cpu.pc = stub.hlt;
       cpu.cr2 = error.addr;
       cpu.interrupt(this.#core.symbols.require('asm_exc_page_fault'), 0);
       return FAULTED;
@@ -162,7 +162,7 @@ export class HostCallDispatch {
 
   #unforeseen(cpu: Cpu, stub: Stub, error: Error): MachineError {
     const { mem } = this.#core;
-    const sp = cpu.rsp + this.#frame;
+    const sp = cpu.sp + this.#frame;
     const caller =
       stub.phase === 'entered' && mem.isMapped(sp, 8) ? this.#core.sym(mem.readU64(sp)) : undefined;
     const by = `${this.#core.current(cpu.id)} on CPU ${cpu.id}${caller ? `, called from ${caller}` : ''}`;

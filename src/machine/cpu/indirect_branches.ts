@@ -3,8 +3,9 @@
 // Of most blocks that is known before they begin: they pop, move registers and return. Of others what comes before the
 // branch is executed first.
 
+import { REG } from '../../arch/x86_64/registers.ts';
 import type { Addr } from '../../guest/addr.ts';
-import { type CpuContext, type Engine, REG, type Stop } from '../../guest/engine.ts';
+import type { CpuContext, Engine, Stop } from '../../guest/engine.ts';
 import type { GuestMemory } from '../../guest/memory.ts';
 import {
   decodeAt,
@@ -135,7 +136,7 @@ export class IndirectBranches {
     this.#guard.look(onStack === 8 ? this.#mem.readU64(at) : BigInt(this.#mem.readU32(at)));
   }
 
-  #target({ regs, gsBase }: CpuContext, branch: Addr): Addr | undefined {
+  #target({ regs, perCpuBase }: CpuContext, branch: Addr): Addr | undefined {
     let size = MAX_LENGTH;
     while (size > 0 && !this.#mem.isMapped(branch, size)) size--;
     if (size === 0) return undefined;
@@ -143,7 +144,7 @@ export class IndirectBranches {
     if (insn.flow === FLOW_SYSRET) return regs[REG.rcx];
     const near = insn.flow !== FLOW_FAR;
     if (near && insn.mod === 3) return regs[insn.rm];
-    const base = insn.segment === GS ? gsBase : 0n;
+    const base = insn.segment === GS ? perCpuBase : 0n;
     const at = BigInt.asUintN(64, base + operandAddress(insn, branch, (n) => regs[n]));
     if (!this.#mem.isMapped(at, 8)) return undefined;
     return near || insn.rex & REX_W ? this.#mem.readU64(at) : BigInt(this.#mem.readU32(at));

@@ -56,9 +56,7 @@ export class RunLoop {
   #someCpuIsLeft(): void {
     const { core, smp } = this.#ports;
     if (!smp.cpus.every((cpu) => cpu.stopped)) return;
-    const where = smp.cpus.map(
-      (cpu) => `CPU ${cpu.id}, ${core.current(cpu.id)} at ${core.sym(cpu.rip - 1n)}`,
-    );
+    const where = smp.cpus.map((cpu) => `CPU ${cpu.id}, ${core.current(cpu.id)} at ${core.sym(cpu.pc - 1n)}`);
     throw new MachineError(`halted with interrupts off: nothing can go on (${where.join('; ')})`);
   }
 
@@ -96,7 +94,7 @@ export class RunLoop {
 
   #unforeseen(cpu: Cpu, error: Error): MachineError {
     const { core } = this.#ports;
-    const where = `CPU ${cpu.id}, ${core.current(cpu.id)} at ${core.sym(cpu.rip)}`;
+    const where = `CPU ${cpu.id}, ${core.current(cpu.id)} at ${core.sym(cpu.pc)}`;
     return new MachineError(`internal error: ${error.message} (${where})`, { cause: error });
   }
 

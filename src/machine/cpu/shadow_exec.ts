@@ -5,9 +5,9 @@
 // runs at full speed. It is also where text is looked at before the engine translates it: a block before it runs, and
 // where an indirect branch leads to before it is taken (IndirectBranches).
 
+import { REG } from '../../arch/x86_64/registers.ts';
 import { lo32, MODULES_VADDR } from '../../guest/addr.ts';
 import type { Engine, Stop } from '../../guest/engine.ts';
-import { REG } from '../../guest/engine.ts';
 import type { GuestMemory } from '../../guest/memory.ts';
 import { blockLength, FLOW_CALL, FLOW_CALL_INDIRECT, FLOW_IRET, FLOW_RET } from '../../isa/decoder.ts';
 import type { ShadowStacks } from '../../unwind/shadow.ts';
@@ -70,7 +70,7 @@ export class ShadowExecutor {
     const rip = context.halves[2 * REG.rip];
     let block = this.#blocks.get(rip);
     if (!block) {
-      block = this.#decode(cpu.rip, rip);
+      block = this.#decode(cpu.pc, rip);
       this.#blocks.set(rip, block);
     }
     const want = block.repeats || block.instructions === 0 ? 1 : block.instructions;
@@ -91,7 +91,7 @@ export class ShadowExecutor {
     switch (kind) {
       case FLOW_CALL:
       case FLOW_CALL_INDIRECT: {
-        const ret = this.#mem.readU32(cpu.rsp);
+        const ret = this.#mem.readU32(cpu.sp);
         this.#shadow.call(sp, ret);
         if (this.#calls.isTrampoline(halves[2 * REG.rip]))
           this.#calls.entered(cpu.id, cpu.stackSlot(), ret - CALL_SIZE);
@@ -103,7 +103,7 @@ export class ShadowExecutor {
         return;
       case FLOW_IRET:
         // Back to user mode the kernel stack is empty; in the kernel the interrupted one goes on.
-        if (cpu.context.cpl === 0) this.#shadow.iret(sp);
+        if (!cpu.context.userMode) this.#shadow.iret(sp);
         return;
     }
   }

@@ -4,9 +4,9 @@
 // Invariant: an oops ends the task that had it and nothing else, unless it held up an interrupt; a panic ends the
 // machine, which runs no instruction after it.
 
+import { REG } from '../../arch/x86_64/registers.ts';
 import type { Addr } from '../../guest/addr.ts';
 import { hex16 } from '../../guest/addr.ts';
-import { REG } from '../../guest/engine.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 import { CONSTANTS } from '../../kernel/layout.ts';
 import { KERN_DEFAULT, KERN_WARNING } from '../../kernel/printk.ts';
@@ -89,7 +89,7 @@ export class Oops {
   /** What a CPU's registers are now, for a dump that no exception asked for. */
   currentRegs(cpu: Cpu): PtRegs {
     const words = new BigUint64Array(PT_REGS_NAMES.length);
-    const user = cpu.context.cpl === 3;
+    const user = cpu.context.userMode;
     PT_REGS_NAMES.forEach((name, i) => {
       if (name === 'cs') words[i] = BigInt(user ? CONSTANTS.__USER_CS : CONSTANTS.__KERNEL_CS);
       else if (name === 'ss') words[i] = BigInt(user ? CONSTANTS.__USER_DS : CONSTANTS.__KERNEL_DS);

@@ -4,8 +4,8 @@
 // Invariant: with the shadow stack on, a trace that is called reliable equals the live frames, or the
 // machine stops.
 
+import { REG } from '../../arch/x86_64/registers.ts';
 import { lo32, TEXT_HI } from '../../guest/addr.ts';
-import { REG } from '../../guest/engine.ts';
 import type { HostCall } from '../../guest/hostcall.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 import type { Structs } from '../../kernel/description.ts';
@@ -117,7 +117,7 @@ export class Traces {
       regs[fields[name] / 4] = halves[2 * reg];
       regs[fields[name] / 4 + 1] = halves[2 * reg + 1];
     }
-    regs[fields.cs / 4] = cpu.context.cpl === 3 ? 0x33 : 0x10;
+    regs[fields.cs / 4] = cpu.context.userMode ? 0x33 : 0x10;
     return regs;
   }
 

@@ -210,7 +210,7 @@ export class TransitionTruth {
     if (!task.onCpu) return undefined;
     const id = this.#core.tasks.idle.indexOf(task);
     const cpu = this.#cpu(id >= 0 ? id : task.cpu);
-    return cpu.context.cpl === 0 ? lo32(cpu.rip) : undefined;
+    return !cpu.context.userMode ? lo32(cpu.pc) : undefined;
   }
 }
 

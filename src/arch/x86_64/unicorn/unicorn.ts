@@ -9,8 +9,11 @@
 
 import koffi from 'koffi';
 import { type Addr, hi32, lo32, STACK_HI, STACK_SLOT, THREAD_SIZE } from '../../../guest/addr.ts';
-import { type CpuContext, type Engine, EngineError, REG, type Stop } from '../../../guest/engine.ts';
-import { PAGE_SIZE, PROT_EXEC, type SharedAllocator } from '../../../guest/memory.ts';
+import { type CpuContext, EngineError, type Stop } from '../../../guest/engine.ts';
+import { type GuestMemory, PAGE_SIZE, PROT_EXEC, type SharedAllocator } from '../../../guest/memory.ts';
+import type { ArchEngine } from '../../engine.ts';
+import { writeGdt } from '../gdt.ts';
+import { REG } from '../registers.ts';
 import { EnginePieces } from './engine_pieces.ts';
 import {
   allocContext,
@@ -61,13 +64,14 @@ class UnicornContext implements CpuContext {
     this.#cal = cal;
   }
 
-  get cpl(): number {
-    return this.bytes[this.#cal.codeSelector] & 3;
+  get userMode(): boolean {
+    return (this.bytes[this.#cal.codeSelector] & 3) !== 0;
   }
-  get gsBase(): Addr {
+  /** GS base. */
+  get perCpuBase(): Addr {
     return this.#gs.getBigUint64(0, true);
   }
-  set gsBase(value: Addr) {
+  set perCpuBase(value: Addr) {
     this.#gs.setBigUint64(0, value, true);
     this.dirty = true;
   }
@@ -79,8 +83,9 @@ class UnicornContext implements CpuContext {
     this.bytes.fill(0xff, this.#cal.exception, this.#cal.exception + 4);
     this.dirty = true;
   }
-  setRing(ring: 0 | 3): void {
-    const from = ring === 0 ? this.#cal.ring0 : this.#cal.ring3;
+  /** Its segments become those of ring 3 or ring 0. */
+  setUserMode(user: boolean): void {
+    const from = user ? this.#cal.ring3 : this.#cal.ring0;
     this.#cal.ringBytes.forEach((at, i) => {
       this.bytes[at] = from[i];
     });
@@ -88,7 +93,7 @@ class UnicornContext implements CpuContext {
   }
 }
 
-export class UnicornEngine implements Engine {
+export class UnicornEngine implements ArchEngine {
   readonly #lib: Lib;
   readonly #uc: Ptr;
   readonly #cal: Calibration;
@@ -212,7 +217,7 @@ export class UnicornEngine implements Engine {
     );
   }
 
-  /** Loads GDTR, then SS and CS from it: ring 0. Contexts made later have these segments. */
+  /** Loads GDTR, then SS and CS from it: ring 0. Contexts made later have these segments. Limit in bytes - 1. */
   loadSegments(gdt: Addr, limit: number): void {
     const word = Buffer.alloc(24);
     word.writeBigUInt64LE(gdt, 8);
@@ -228,11 +233,16 @@ export class UnicornEngine implements Engine {
     }
   }
 
+  loadTables(mem: GuestMemory, addressOf: (symbol: string) => Addr): void {
+    const gdt = addressOf('gdt_page');
+    this.loadSegments(gdt, writeGdt(mem, gdt));
+  }
+
   newContext(): CpuContext {
     const ptr = allocContext(this.#lib, this.#uc);
     this.#contexts.push(ptr);
     const context = new UnicornContext(ptr, viewContext(this.#lib, this.#uc, ptr, this.#cal.from), this.#cal);
-    context.setRing(0);
+    context.setUserMode(false);
     return context;
   }
 
@@ -313,7 +323,7 @@ export class UnicornEngine implements Engine {
       else if (this.#refused.has(ctx.regs[REG.rip])) this.#refuse(stop.executed);
       else {
         const last = this.#codeAt(ctx.regs[REG.rip] - 1n);
-        stop.kind = last === 0xf4 ? 'hlt' : last === 0x05 ? 'syscall' : 'budget'; // f4: hlt, 0f 05: syscall
+        stop.kind = last === 0xf4 ? 'halt' : last === 0x05 ? 'syscall' : 'budget'; // f4: hlt, 0f 05: syscall
       }
       return stop;
     }
@@ -327,12 +337,12 @@ export class UnicornEngine implements Engine {
       // A fetch that fails is not counted as started: what came before it is complete.
       if (access === 'fetch') stop.executed = counter;
       stop.unmapped = unmapped;
-    } else if (err === UC_ERR.INSN_INVALID) stop.kind = 'invalid opcode';
+    } else if (err === UC_ERR.INSN_INVALID) stop.kind = 'undefined instruction';
     else if (err === UC_ERR.EXCEPTION) {
       const rip = ctx.regs[REG.rip];
       // cc: int3, cd ib: int n; both leave RIP behind them.
       const isInt = this.#codeAt(rip - 1n) === 0xcc || this.#codeAt(rip - 2n) === 0xcd;
-      stop.kind = isInt ? 'int' : 'exception';
+      stop.kind = isInt ? 'trap' : 'exception';
       if (isInt) stop.executed = counter;
     } else throw new EngineError(`the engine stopped: ${this.#lib.strerror(err)} (${err})`);
     return stop;

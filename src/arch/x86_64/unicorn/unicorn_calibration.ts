@@ -2,9 +2,10 @@
 // context keeps the registers, and what of it is the privilege level.
 
 import koffi from 'koffi';
-import { EngineError, REG } from '../../../guest/engine.ts';
+import { EngineError } from '../../../guest/engine.ts';
 import { PAGE_SIZE } from '../../../guest/memory.ts';
 import { GDT } from '../gdt.ts';
+import { REG } from '../registers.ts';
 import {
   allocContext,
   ENGINE_BYTES,

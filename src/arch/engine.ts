@@ -1,0 +1,21 @@
+// The engine of a machine: the CPU port, and what of it only the port of an instruction set knows.
+
+import type { Addr } from '../guest/addr.ts';
+import type { Engine } from '../guest/engine.ts';
+import type { GuestMemory } from '../guest/memory.ts';
+
+export interface ArchEngine extends Engine {
+  /**
+   * Writes the tables that hardware itself reads into the guest's memory, and loads them; contexts made later go by
+   * them. Called once, when the image is mapped; nothing is executed before.
+   * @param addressOf a symbol of the image. @throws Error for one that it lacks
+   */
+  loadTables(mem: GuestMemory, addressOf: (symbol: string) => Addr): void;
+}
+
+/**
+ * Opens what executes the guest: a library, or an interpreter.
+ * @param byteAt reads a byte of the guest, -1 where there is none.
+ * @throws EngineError when it cannot be had.
+ */
+export type MakeEngine = (byteAt: (addr: Addr) => number) => ArchEngine;
