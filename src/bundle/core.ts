@@ -12,7 +12,6 @@ import { CONSTANTS } from '../kernel/layout.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import { StackCheck } from '../livepatch/check_stack.ts';
 import type { Livepatch } from '../livepatch/core.ts';
-import type { LivepatchPorts } from '../livepatch/ports.ts';
 import { klpIncompatibleState } from '../livepatch/state.ts';
 import { KlpPatch } from '../livepatch/structs.ts';
 import type { ModuleLoader } from '../module/main.ts';
@@ -29,9 +28,8 @@ const { EINVAL, ENOENT, EAGAIN, EBUSY } = CONSTANTS;
 
 export interface BundleParts {
   readonly core: KernelCore;
-  /** Made after this: its ports come from here. */
-  readonly livepatch: () => Livepatch;
-  readonly loader: () => ModuleLoader;
+  readonly livepatch: Livepatch;
+  readonly loader: ModuleLoader;
   readonly stack: (task: TaskStruct) => string[];
   readonly bytesOfFile: (path: string) => Uint8Array | undefined;
 }
@@ -40,8 +38,8 @@ export class Bundles {
   readonly gate: Gate;
   readonly #parts: BundleParts;
   readonly #bundles: Bundle[] = [];
-  #members!: Members;
-  #type!: KobjType;
+  readonly #members: Members;
+  readonly #type: KobjType;
   /** A task is between taking the gate and the start of its transition: cancelling must not let others in. */
   #starting = false;
 
@@ -52,12 +50,8 @@ export class Bundles {
       stack: parts.stack,
       transition: () => this.#klp.transitionPatch?.name ?? this.#bundles.at(-1)?.name ?? '?',
     });
-  }
-
-  /** When the livepatch core and the loader are there. */
-  start(): void {
-    const livepatch = this.#parts.livepatch();
-    this.#members = new Members(this.#parts.core, livepatch, this.#parts.loader());
+    const { core, livepatch, loader } = parts;
+    this.#members = new Members(core, livepatch, loader);
     this.#type = bundleType(livepatch.context, livepatch.patchInit.patchType);
     addEnableFile(
       (path) => livepatch.context.kobjects.mkdirs(path),
@@ -66,22 +60,12 @@ export class Bundles {
   }
 
   get #klp() {
-    return this.#parts.livepatch().context;
+    return this.#parts.livepatch.context;
   }
 
-  /** What the livepatch core asks in this model. */
-  get livepatchPorts(): Pick<
-    LivepatchPorts,
-    'enable' | 'transitionBegin' | 'transitionEnd' | 'freed' | 'states'
-  > {
-    return {
-      enable: (patch, call) => this.enablePatch(patch, call),
-      transitionBegin: () => this.gate.lock(GATE.transition),
-      transitionEnd: () => this.#transitionEnd(),
-      freed: (patch, forced) => this.#freed(patch, forced),
-      states: (patch) =>
-        this.#bundles.find((bundle) => bundle.patch.addr === patch.addr)?.states(this.#parts.core),
-    };
+  /** The bundle that a patch is. */
+  of(patch: KlpPatch): Bundle | undefined {
+    return this.#bundles.find((bundle) => bundle.patch.addr === patch.addr);
   }
 
   /** Bundles that are enabled or in transition, oldest first. */
@@ -149,13 +133,13 @@ export class Bundles {
       const mod = this.#loaded(member.object);
       const wrong = mod && this.#wrongTarget(member, mod);
       if (wrong) throw new BundleError('EINVAL', wrong);
-      if (this.#parts.loader().modules.find(member.module))
+      if (this.#parts.loader.modules.find(member.module))
         throw new BundleError('EEXIST', `member ${member.file}: a module of its name is loaded`);
     }
   }
 
   #loaded(object: string): Module | undefined {
-    const mod = this.#parts.loader().modules.find(object);
+    const mod = this.#parts.loader.modules.find(object);
     return mod?.klpAlive && !mod.paused ? mod : undefined;
   }
 
@@ -173,7 +157,7 @@ export class Bundles {
   }
 
   *#transition(bundle: Bundle, call: HostCall): HostGenerator<number> {
-    const livepatch = this.#parts.livepatch();
+    const livepatch = this.#parts.livepatch;
     const { context: klp, patchInit } = livepatch;
     const { patch } = bundle;
     yield* klp.lock();
@@ -214,7 +198,7 @@ export class Bundles {
 
   /** klp_enable_patch() in this model: of a member, or of a patch module that somebody loads by itself. */
   *enablePatch(addr: bigint, call: HostCall): HostGenerator<number> {
-    const livepatch = this.#parts.livepatch();
+    const livepatch = this.#parts.livepatch;
     if (addr === 0n) return -EINVAL;
     const patch = new KlpPatch(this.#parts.core, addr);
     if (patch.mod === 0n || patch.objsPointer === 0n) return -EINVAL;
@@ -225,7 +209,7 @@ export class Bundles {
       this.#klp.err(problem);
       return -EINVAL;
     }
-    const { modules } = this.#parts.loader();
+    const { modules } = this.#parts.loader;
     const target = modules.find(patch.staticObjects()[0].displayName);
     if (target?.paused) return yield* this.#linkFromUser(patch, target);
     const waited = yield* this.gate.lock(GATE.transition | GATE.noRestart);
@@ -240,7 +224,7 @@ export class Bundles {
 
   /** A patch that is no bundle's has no blob to go back to: its target stays while the patch module does. */
   #pinTarget(patch: KlpPatch): void {
-    const { modules } = this.#parts.loader();
+    const { modules } = this.#parts.loader;
     const user = modules.byAddr(patch.mod);
     const target = modules.find(patch.staticObjects()[0].displayName);
     if (user && target) modules.ref(user, target);
@@ -260,7 +244,7 @@ export class Bundles {
 
   /** klp_enable_patch() of such a module; its file has passed joins(). */
   *#linkFromUser(patch: KlpPatch, target: Module): HostGenerator<number> {
-    const { modules } = this.#parts.loader();
+    const { modules } = this.#parts.loader;
     const module = modules.byAddr(patch.mod);
     const place = firstMissing(this.list(), target.name);
     if (module?.patches !== target.name || place?.member.spec.module !== module.name) {
@@ -284,7 +268,7 @@ export class Bundles {
   }
 
   /** klp_module_coming() in this model: the module is paused. @returns 0, or -errno: it must not be loaded. */
-  *moduleComing(mod: Module, fromUser = false): HostGenerator<number> {
+  *moduleComing(mod: Module, fromUser: boolean): HostGenerator<number> {
     if (mod.name === 'vmlinux') return -EINVAL;
     mod.klpAlive = true;
     if (fromUser) return this.mayUnpause(mod);
@@ -338,13 +322,14 @@ export class Bundles {
     }
   }
 
-  *#transitionEnd(): HostGenerator<void> {
+  /** A transition has come to its end, or none came of it. */
+  *transitionEnd(): HostGenerator<void> {
     if (!this.#starting) yield* this.gate.unlockTransition();
   }
 
   /** The last of a patch has gone from the livepatch core; a forced one's code may still be in use. */
-  *#freed(patch: KlpPatch, forced: boolean): HostGenerator<void> {
-    const bundle = this.#bundles.find((other) => other.patch.addr === patch.addr);
+  *freed(patch: KlpPatch, forced: boolean): HostGenerator<void> {
+    const bundle = this.of(patch);
     if (!bundle) return;
     if (forced) for (const member of bundle.members) member.module = undefined;
     yield* this.#takeDown(bundle);
@@ -354,7 +339,7 @@ export class Bundles {
   #waitedFor(task: TaskStruct, call: HostCall): string | undefined {
     const { transitionPatch, targetState, ports } = this.#klp;
     if (!transitionPatch || task.patchState === targetState) return undefined;
-    const check = new StackCheck(this.#parts.livepatch().patching, transitionPatch, targetState);
+    const check = new StackCheck(this.#parts.livepatch.patching, transitionPatch, targetState);
     const found = check.find(Math.max(0, ports.stack.saveReliable(task, check.entries, call)));
     return found < 0 ? undefined : check.nameOf(found);
   }

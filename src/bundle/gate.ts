@@ -96,16 +96,7 @@ export class Gate {
     yield* this.#wake();
   }
 
-  unlockLoad(call: HostCall): HostGenerator<void> {
-    return this.#unlockLoad(this.#core.currentOf(call));
-  }
-
-  /** The same, by the task that is executing. */
-  unlockHere(): HostGenerator<void> {
-    return this.#unlockLoad(this.#core.current(this.#core.here()));
-  }
-
-  *#unlockLoad(task: TaskStruct): HostGenerator<void> {
+  *unlockLoad(task: TaskStruct): HostGenerator<void> {
     const depth = (this.#loads.get(task) ?? 0) - 1;
     if (depth > 0) this.#loads.set(task, depth);
     else this.#loads.delete(task);

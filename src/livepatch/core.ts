@@ -106,15 +106,14 @@ export class Livepatch {
   }
 
   *#enableFromGuest(call: HostCall): HostGenerator<bigint> {
-    const enable = this.context.ports.enable ?? this.enablePatch.bind(this);
-    return negErrno(-(yield* enable(call.args[0], call)));
+    return negErrno(-(yield* this.context.ports.model.enable(call.args[0], call)));
   }
 
   /** klp_free_patch_work_fn() */
   *#freePatchWork(patch: KlpPatch): HostGenerator<void> {
     const { forced } = patch;
     yield* this.patchInit.freeFinish(patch);
-    yield* this.context.ports.freed?.(patch, forced) ?? [];
+    yield* this.context.ports.model.freed(patch, forced);
   }
 
   /** klp_enable_patch(). @returns 0 or -errno. */
@@ -283,7 +282,7 @@ export class Livepatch {
     klp.warn(`patch '${patch.name}' failed for module '${name}', refusing to load module '${name}'`);
     klp.setModuleAlive(mod, false);
     object.mod = 0n;
-    klp.ports.modules.clearObjectRelocs?.(patch.mod, name);
+    klp.ports.model.clearObjectRelocs(patch.mod, name);
     yield* this.#cleanupModule(mod, patch);
     return ret;
   }
@@ -334,7 +333,7 @@ export class Livepatch {
       klp.notice(`reverting patch '${patch.name}' on unloading module '${klp.moduleName(mod)}'`);
       yield* this.patching.unpatchObject(object);
       yield* this.transition.postUnpatch(object);
-      klp.ports.modules.clearObjectRelocs?.(patch.mod, klp.moduleName(mod));
+      klp.ports.model.clearObjectRelocs(patch.mod, klp.moduleName(mod));
       this.patchInit.freeObjectLoaded(object);
     }
   }

@@ -136,10 +136,9 @@ export class PatchInit {
 
   /** klp_init_object_loaded(): relocations against the object, addresses and sizes of its functions. */
   objectLoaded(patch: KlpPatch, object: KlpObject): number {
-    const { modules } = this.#klp.ports;
     const { name } = object;
     if (name !== undefined) {
-      const ret = modules.applyObjectRelocs?.(patch.mod, name) ?? 0;
+      const ret = this.#klp.ports.model.applyObjectRelocs(patch.mod, name);
       if (ret !== 0) return ret;
     }
     for (const func of object.funcs()) {

@@ -3,7 +3,7 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
-import type { KlpPatch, KlpState } from './structs.ts';
+import type { PatchModel } from './model.ts';
 
 export interface SchedPort {
   /** task_curr(): does some CPU execute the task now? */
@@ -35,9 +35,9 @@ export interface ModulePort {
    * klp_apply_section_relocs() for every .klp.rela.OBJECT. section of a patch module.
    * @returns 0, or -errno with the reason in the log.
    */
-  applyObjectRelocs?(patchModule: Addr, objectName: string): number;
+  applyObjectRelocs(patchModule: Addr, objectName: string): number;
   /** klp_clear_object_relocs(): undoes that. */
-  clearObjectRelocs?(patchModule: Addr, objectName: string): void;
+  clearObjectRelocs(patchModule: Addr, objectName: string): void;
 }
 
 export interface StackPort {
@@ -52,15 +52,7 @@ export interface StackPort {
 }
 
 export interface LivepatchPorts {
-  /** klp_enable_patch() of the bundle model: 0 or -errno. */
-  readonly enable?: (patch: Addr, call: HostCall) => HostGenerator<number>;
-  /** Before a transition is begun, not under klp_mutex: 0 or -errno. transitionEnd() also when none came of it. */
-  readonly transitionBegin?: () => HostGenerator<number>;
-  /** A transition has come to its end; and a patch is freed, not under klp_mutex. */
-  readonly transitionEnd?: () => HostGenerator<void>;
-  readonly freed?: (patch: KlpPatch, forced: boolean) => HostGenerator<void>;
-  /** Of a patch that has others' states instead of its own; undefined for one that has its own. */
-  readonly states?: (patch: KlpPatch) => readonly KlpState[] | undefined;
+  readonly model: PatchModel;
   readonly sched: SchedPort;
   readonly workqueue: WorkqueuePort;
   readonly modules: ModulePort;

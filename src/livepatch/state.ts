@@ -19,7 +19,7 @@ export function* statesIn({ mem, kernel }: StructHome, patch: KlpPatch): Iterabl
 }
 
 function statesOf(klp: KlpContext, patch: KlpPatch): Iterable<KlpState> {
-  return klp.ports.states?.(patch) ?? statesIn(klp.core, patch);
+  return klp.ports.model.states(patch);
 }
 
 /** klp_get_state(): 0 when the patch does not have it. */

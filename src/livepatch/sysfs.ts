@@ -55,9 +55,9 @@ function* enabledStore(
 ): HostGenerator<number> {
   const enabled = kstrtobool(text);
   if (enabled === undefined) return -EINVAL;
-  const { transitionBegin, transitionEnd } = klp.ports;
-  if (transitionBegin && !klp.isInTransition(patch)) {
-    const refused = yield* transitionBegin();
+  const { model } = klp.ports;
+  if (!klp.isInTransition(patch)) {
+    const refused = yield* model.transitionBegin();
     if (refused !== 0) return refused;
   }
   yield* klp.lock();
@@ -66,7 +66,7 @@ function* enabledStore(
   else if (klp.isInTransition(patch)) yield* actions.reverse();
   else ret = enabled ? -EINVAL : yield* actions.disable(patch, call);
   yield* klp.unlock();
-  if (!klp.transitionPatch) yield* transitionEnd?.() ?? [];
+  if (!klp.transitionPatch) yield* model.transitionEnd();
   return ret || text.length;
 }
 

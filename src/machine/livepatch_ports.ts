@@ -1,12 +1,11 @@
-// What livepatch needs of its siblings, plugged in: the scheduler, modules, reliable stack traces, and in the bundle
-// model the gate and the bundles.
+// What livepatch needs of its siblings, plugged in: the scheduler, modules, reliable stack traces, and the model.
 
-import type { Bundles } from '../bundle/core.ts';
 import type { Ftrace } from '../ftrace/ftrace.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import type { Kobjects } from '../kernel/kobject.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import { Livepatch } from '../livepatch/core.ts';
+import type { LivepatchModel } from '../livepatch/model.ts';
 import type { Sched } from '../sched/core.ts';
 import type { Workqueue } from '../sched/workqueue.ts';
 import type { Modules } from './modules.ts';
@@ -18,8 +17,7 @@ export interface LivepatchParts {
   readonly sched: Sched;
   readonly workqueue: Workqueue;
   readonly modules: Modules;
-  /** In the bundle model. */
-  readonly bundles: Bundles | undefined;
+  readonly model: LivepatchModel;
   readonly traces: Traces;
   /** Lines of a task's stack. */
   readonly stack: (task: TaskStruct) => string[];
@@ -28,7 +26,7 @@ export interface LivepatchParts {
 }
 
 export function makeLivepatch(kobjects: Kobjects, parts: LivepatchParts): Livepatch {
-  const { core, ftrace, sched, workqueue, modules, bundles, traces, debug } = parts;
+  const { core, ftrace, sched, workqueue, modules, model, traces, debug } = parts;
   return new Livepatch(
     core,
     ftrace,
@@ -36,8 +34,8 @@ export function makeLivepatch(kobjects: Kobjects, parts: LivepatchParts): Livepa
     {
       sched,
       workqueue,
-      ...bundles?.livepatchPorts,
-      modules: bundles ? modules.withoutLateRelocations : modules.forLivepatch,
+      model,
+      modules: modules.forLivepatch,
       stack: {
         saveReliable: (task, entries, call) => traces.saveReliable(task, entries, call),
         format: parts.stack,

@@ -4,7 +4,7 @@
 import type { Arch } from '../arch/arch.ts';
 import type { ArchEngine } from '../arch/engine.ts';
 import { X86_64 } from '../arch/x86_64/x86_64.ts';
-import { Bundles } from '../bundle/core.ts';
+import { BundleModel } from '../bundle/model.ts';
 import { FileSystem } from '../fs/filesystem.ts';
 import { Ftrace } from '../ftrace/ftrace.ts';
 import { type Addr, lo32 } from '../guest/addr.ts';
@@ -19,7 +19,9 @@ import { defineRandom } from '../kernel/random_bytes.ts';
 import { Sysfs } from '../kernel/sysfs.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import { vsprintfGuest } from '../kernel/vsprintf.ts';
+import { ClassicModel } from '../livepatch/classic.ts';
 import type { Livepatch } from '../livepatch/core.ts';
+import type { LivepatchModel } from '../livepatch/model.ts';
 import type { Kmalloc } from '../mm/kmalloc.ts';
 import { defineMm } from '../mm/mm.ts';
 import { defineUsercopy } from '../mm/usercopy.ts';
@@ -85,8 +87,8 @@ export class Machine {
   private readonly modules: Modules;
   private readonly moduleArena: ModuleArena;
   private readonly livepatch: Livepatch;
-  /** In the bundle model. */
-  private readonly bundles: Bundles | undefined;
+  /** How livepatches meet modules that come and go. */
+  private readonly model: LivepatchModel;
   private readonly fs: FileSystem;
   private readonly sysfs: Sysfs;
   private readonly traces: Traces;
@@ -180,17 +182,14 @@ export class Machine {
     this.sysfs = new Sysfs();
     const kobjects = new Kobjects(core, this.sysfs);
     kobjects.register(core.mem.readU64(core.symbols.require('kernel_kobj')), '/kernel');
-    this.bundles =
+    this.model =
       options.model === 'bundle'
-        ? new Bundles({
+        ? new BundleModel({
             core,
-            livepatch: () => this.livepatch,
-            loader: () => this.modules.loader,
             stack: (task) => this.stack(task),
             bytesOfFile: (path) => this.fs.ramfs.lookup(path)?.bytes,
           })
-        : undefined;
-    if (!this.bundles) core.host.define('klp_gate_try', () => 1);
+        : new ClassicModel(core);
     this.modules = new Modules({
       core,
       area,
@@ -200,7 +199,7 @@ export class Machine {
       sysfs: this.sysfs,
       fs: () => this.fs,
       livepatch: () => this.livepatch,
-      bundles: this.bundles,
+      model: this.model,
       format,
       commandLine: options.cmdline,
     });
@@ -210,12 +209,12 @@ export class Machine {
       sched: this.sched,
       workqueue: this.workqueue,
       modules: this.modules,
-      bundles: this.bundles,
+      model: this.model,
       traces: this.traces,
       stack: (task) => this.stack(task),
       debug: options.debug,
     });
-    this.bundles?.start();
+    this.model.start(this.livepatch, this.modules.loader);
     this.fs = new FileSystem(core, format, {
       sysfs: this.sysfs,
       commandLine: options.cmdline,
@@ -311,7 +310,7 @@ export class Machine {
       modules: this.modules,
       moduleArena: this.moduleArena,
       livepatch: this.livepatch,
-      bundles: this.bundles,
+      bundles: this.model instanceof BundleModel ? this.model.bundles : undefined,
       fs: this.fs,
       sysfs: this.sysfs,
       traces: this.traces,
@@ -345,7 +344,7 @@ export class Machine {
       this.livepatch.copyProcess(parent, child);
       this.#firstFrame(child);
     });
-    this.exit.onExit.push((task) => this.bundles?.gate.forget(task));
+    this.exit.onExit.push((task) => this.model.forget(task));
     this.exit.onExit.push((task, code) => {
       this.users.exited(task, code);
       const exitcode = `0x${code.toString(16).padStart(8, '0')}`;

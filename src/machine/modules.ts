@@ -1,8 +1,6 @@
 // Modules of a machine: the loader wired to ftrace, livepatch and the unwinder, the two system calls,
 // and /sys/module. Mirrors kernel/module/main.c (finit_module, delete_module) and sysfs.c.
 
-import type { Bundles } from '../bundle/core.ts';
-import { GATE } from '../bundle/gate.ts';
 import { ElfError } from '../elf/error.ts';
 import { fileOfModule, unpack } from '../elf/unpack.ts';
 import type { FileSystem } from '../fs/filesystem.ts';
@@ -16,7 +14,7 @@ import type { Sysfs } from '../kernel/sysfs.ts';
 import { callArgs } from '../kernel/varargs.ts';
 import { type FormatContext, vsprintfGuest } from '../kernel/vsprintf.ts';
 import type { Livepatch } from '../livepatch/core.ts';
-import type { ModulePort } from '../livepatch/ports.ts';
+import type { ModuleModel, ModuleWait } from '../livepatch/model.ts';
 import type { Kmalloc } from '../mm/kmalloc.ts';
 import { LivepatchModules } from '../module/livepatch.ts';
 import {
@@ -54,8 +52,7 @@ export interface ModuleParts {
   readonly sysfs: Sysfs;
   readonly fs: () => FileSystem;
   readonly livepatch: () => Livepatch;
-  /** In the bundle model. */
-  readonly bundles: Bundles | undefined;
+  readonly model: ModuleModel;
   readonly format: FormatContext;
   /** module_blacklist= and module.sig_enforce are taken from it. */
   readonly commandLine: string;
@@ -88,16 +85,15 @@ export class Modules {
       blacklist: bootParam(parts.commandLine, 'module_blacklist')?.split(',') ?? [],
       sigEnforce: /^(|1|y|on)$/i.test(bootParam(parts.commandLine, 'module.sig_enforce') ?? 'no'),
       klpFindObjectSymbol: (object, name, sympos) => parts.livepatch().findObjectSymbol(object, name, sympos),
-      synchronous: parts.bundles !== undefined,
+      synchronous: parts.model.synchronous,
       percpu: this.percpu,
       hooks: {
         ftraceModuleInit: (mod) => ftrace.moduleInit(mod.name, mod.fentrySites),
         ftraceModuleEnable: (mod) => ftrace.moduleEnable(mod.name),
         ftraceReleaseMod: (mod) => ftrace.releaseMod(mod.name),
         ftraceFreeMem: (mod, start, end) => ftrace.freeMem(mod.name, start, end),
-        klpModuleComing: (mod) =>
-          parts.bundles?.moduleComing(mod, this.#paused.has(mod)) ?? parts.livepatch().moduleComing(mod.addr),
-        klpModuleGoing: (mod) => parts.bundles?.moduleGoing(mod) ?? parts.livepatch().moduleGoing(mod.addr),
+        klpModuleComing: (mod) => parts.model.moduleComing(mod, this.#paused.has(mod)),
+        klpModuleGoing: (mod) => parts.model.moduleGoing(mod),
         unwindModuleInit: (mod) => this.#addText(mod),
         unwindModuleFree: (mod) => this.#removeText(mod),
         modSysfsSetup: (mod) => this.#sysfsSetup(mod),
@@ -110,7 +106,7 @@ export class Modules {
       },
     };
     this.loader = new ModuleLoader(core, ports);
-    this.#paused = new PausedModules(parts, this.loader, (call, how, work) => this.#gated(call, how, work));
+    this.#paused = new PausedModules(parts, this.loader, (call, wait, work) => this.#gated(call, wait, work));
     this.forLivepatch = new LivepatchModules(core, this.loader.modules, ports);
     const finit = (call: HostCall) => this.#finitModule(call);
     const del = (call: HostCall) => this.#deleteModule(call);
@@ -121,17 +117,6 @@ export class Modules {
       __request_module: (call) => this.#requestModule(call),
       ...refcountFunctions(this.loader.modules),
     });
-  }
-
-  /** For the bundle model: applyObjectRelocs is left out, the loader has resolved everything. */
-  get withoutLateRelocations(): ModulePort {
-    const { forLivepatch: modules } = this;
-    return {
-      findModule: (name) => modules.findModule(name),
-      symbolsNamed: (mod, name) => modules.symbolsNamed(mod, name),
-      tryModuleGet: (mod) => modules.tryModuleGet(mod),
-      modulePut: (mod) => modules.modulePut(mod),
-    };
   }
 
   #moduleLive(mod: Module): void {
@@ -223,7 +208,7 @@ export class Modules {
     if (uargs !== 0n && !core.mem.isMapped(uargs)) return negErrno(EFAULT);
     const args = uargs === 0n ? '' : core.mem.readCString(uargs, ARGS_MAX);
     const file = `fd ${fd} of ${task}`;
-    return yield* this.#gated(call, flags & O_NONBLOCK ? GATE.nonblock : GATE.load, () =>
+    return yield* this.#gated(call, flags & O_NONBLOCK ? 'nonblock' : 'restart', () =>
       flags & MODULE_INIT_PAUSED
         ? this.#paused.load(call, { bytes, file, args })
         : this.#loadOrJoin(call, { bytes, file, args, flags: Number(flags & IGNORE) }),
@@ -267,16 +252,16 @@ export class Modules {
     if (!found || !node) return negErrno(ENOENT);
     const bytes = this.#unpacked(node.bytes, file);
     if (!bytes) return negErrno(CONSTANTS.ENOEXEC);
-    return yield* this.#gated(call, GATE.noRestart, () => this.#load(call, { bytes, file }));
+    return yield* this.#gated(call, 'no restart', () => this.#load(call, { bytes, file }));
   }
 
-  /** A load or unload, which holds the gate in the bundle model. */
-  *#gated(call: HostCall, how: number, work: () => HostGenerator<bigint>): HostGenerator<bigint> {
-    const gate = this.#parts.bundles?.gate;
-    const waited = gate ? yield* gate.lock(how) : 0;
+  /** A load or unload, which the model may have wait. */
+  *#gated(call: HostCall, wait: ModuleWait, work: () => HostGenerator<bigint>): HostGenerator<bigint> {
+    const { core, model } = this.#parts;
+    const waited = yield* model.lockModules(wait);
     if (waited !== 0) return negErrno(-waited);
     const result = yield* work();
-    yield* gate?.unlockLoad(call) ?? [];
+    yield* model.unlockModules(core.currentOf(call));
     return result;
   }
 
@@ -286,7 +271,7 @@ export class Modules {
     if (!core.mem.isMapped(user)) return negErrno(EFAULT);
     const name = core.mem.readCString(user, 56);
     if (name === '') return negErrno(ENOENT);
-    return yield* this.#gated(call, flags & O_NONBLOCK ? GATE.nonblock : GATE.load, () =>
+    return yield* this.#gated(call, flags & O_NONBLOCK ? 'nonblock' : 'restart', () =>
       this.#delete(name, Number(flags & 0xffffffffn)),
     );
   }

@@ -3,15 +3,14 @@
 //
 // Invariant: a handle that is closed before it was unpaused, also by its owner's death, takes the module with it.
 
-import type { Bundles } from '../bundle/core.ts';
 import { BundleError } from '../bundle/error.ts';
 import { patchModule } from '../bundle/format.ts';
-import { GATE } from '../bundle/gate.ts';
 import type { FileSystem } from '../fs/filesystem.ts';
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import { type KernelCore, negErrno } from '../kernel/core.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
+import type { ModuleModel, ModuleWait } from '../livepatch/model.ts';
 import type { LoadRequest } from '../module/load_info.ts';
 import type { ModuleLoader } from '../module/main.ts';
 import type { Module } from '../module/module.ts';
@@ -22,10 +21,10 @@ export const MODULE_INIT_PAUSED = 0x100n;
 interface Parts {
   readonly core: KernelCore;
   readonly fs: () => FileSystem;
-  readonly bundles: Bundles | undefined;
+  readonly model: ModuleModel;
 }
 
-type Gated = (call: HostCall, how: number, work: () => HostGenerator<bigint>) => HostGenerator<bigint>;
+type Gated = (call: HostCall, wait: ModuleWait, work: () => HostGenerator<bigint>) => HostGenerator<bigint>;
 
 export class PausedModules {
   readonly #parts: Parts;
@@ -46,13 +45,12 @@ export class PausedModules {
 
   /** The paused module that a patch module is for: it is loaded as a member of it; -errno when it may not be. */
   patchedBy(file: string, bytes: Uint8Array): string | number | undefined {
-    const { bundles } = this.#parts;
-    if (this.#byFile.size === 0 || !bundles) return undefined;
+    if (this.#byFile.size === 0) return undefined;
     try {
       const { name, object } = patchModule(file, bytes);
       const target = this.#loader.modules.find(object);
       if (!target || !this.has(target)) return undefined;
-      return bundles.joins(object, name, bytes) || object;
+      return this.#parts.model.joins(object, name, bytes) || object;
     } catch (error) {
       if (error instanceof BundleError) return undefined;
       throw error;
@@ -61,8 +59,9 @@ export class PausedModules {
 
   /** @returns the handle, or -errno */
   *load(call: HostCall, request: LoadRequest): HostGenerator<bigint> {
-    const { core, bundles } = this.#parts;
-    if (!bundles) return negErrno(CONSTANTS.EINVAL);
+    const { core, model } = this.#parts;
+    const refused = model.pausing('finit_module');
+    if (refused !== 0) return negErrno(-refused);
     const result = yield* this.#loader.loadPaused(request);
     if (!result.ok) return negErrno(result.errno);
     const { module } = result;
@@ -80,16 +79,17 @@ export class PausedModules {
 
   /** module_unpause() */
   *moduleUnpause(call: HostCall): HostGenerator<bigint> {
-    const { core, fs, bundles } = this.#parts;
-    if (!bundles) return negErrno(CONSTANTS.ENOSYS);
+    const { core, fs, model } = this.#parts;
+    const refused = model.pausing('module_unpause');
+    if (refused !== 0) return negErrno(-refused);
     const file = fs().files.file(core.currentOf(call), Number(BigInt.asIntN(32, call.args[0])));
     const mod = file !== undefined ? this.#byFile.get(file) : undefined;
     if (file === undefined || !mod) return negErrno(CONSTANTS.EBADF);
-    return yield* this.#gated(call, GATE.load, () => this.#unpause(bundles, file, mod));
+    return yield* this.#gated(call, 'restart', () => this.#unpause(file, mod));
   }
 
-  *#unpause(bundles: Bundles, file: Addr, mod: Module): HostGenerator<bigint> {
-    const refused = bundles.mayUnpause(mod);
+  *#unpause(file: Addr, mod: Module): HostGenerator<bigint> {
+    const refused = this.#parts.model.mayUnpause(mod);
     if (refused !== 0) return negErrno(-refused);
     const result = yield* this.#loader.unpause(mod);
     this.#byFile.delete(file);
@@ -99,11 +99,11 @@ export class PausedModules {
   *#closed(file: Addr): HostGenerator<void> {
     const mod = this.#byFile.get(file);
     if (!mod) return;
-    const gate = this.#parts.bundles?.gate;
-    const waited = gate ? yield* gate.lock(GATE.noRestart) : -1;
+    const { core, model } = this.#parts;
+    const waited = yield* model.lockModules('no restart');
     yield* this.#loader.dropPaused(mod);
     this.#byFile.delete(file);
     // A task that is being killed does not wait.
-    if (gate && waited === 0) yield* gate.unlockHere();
+    if (waited === 0) yield* model.unlockModules(core.current(core.here()));
   }
 }

@@ -21,6 +21,7 @@ import { Printk } from '../../src/kernel/printk.ts';
 import { Slab } from '../../src/kernel/slab.ts';
 import { Sysfs, type SysfsNode } from '../../src/kernel/sysfs.ts';
 import { TaskStruct, TaskTable } from '../../src/kernel/task_struct.ts';
+import { ClassicModel } from '../../src/livepatch/classic.ts';
 import { Livepatch } from '../../src/livepatch/core.ts';
 import type { LivepatchOptions } from '../../src/livepatch/ports.ts';
 import { KlpPatch } from '../../src/livepatch/structs.ts';
@@ -235,11 +236,13 @@ export class World {
     const world = this;
     const { modules } = this.loader;
     const by = (addr: Addr) => modules.byAddr(addr);
-    return new Livepatch(
+    const model = new ClassicModel(this.core);
+    const livepatch = new Livepatch(
       this.core,
       this.ftrace,
       new Kobjects(this.core, this.sysfs),
       {
+        model,
         sched: {
           taskCurr: (task) => this.running.has(task),
           wakeUpState: (task) => {
@@ -268,6 +271,9 @@ export class World {
             const found = by(mod);
             if (found) modules.put(found);
           },
+          // The loader has resolved them.
+          applyObjectRelocs: () => 0,
+          clearObjectRelocs: () => {},
         },
         stack: {
           saveReliable: (task, entries) => {
@@ -286,6 +292,8 @@ export class World {
       },
       { reliableStacktrace: true, debug: true, ...options },
     );
+    model.start(livepatch);
+    return livepatch;
   }
 
   sym(name: string): Addr {
