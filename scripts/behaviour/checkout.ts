@@ -4,11 +4,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-
-/** Upwards from here, wherever this was built to. */
-export function projectRoot(from = import.meta.dirname): string {
-  return existsSync(join(from, '.git')) ? from : projectRoot(dirname(from));
-}
+import { CommandError } from '../setup/run.ts';
 
 export class Checkout {
   readonly dir: string;
@@ -24,7 +20,7 @@ export class Checkout {
     this.#temporary = temporary;
   }
 
-  /** @throws Error when there is no such commit, or when it cannot be built */
+  /** @throws CommandError when there is no such commit, or when it cannot be built */
   static of(commit: string, root: string): Checkout {
     const hash = git(root, 'rev-parse', '--short', commit === '.' ? 'HEAD' : `${commit}^{commit}`);
     if (commit === '.') {
@@ -55,13 +51,16 @@ export class Checkout {
     if (existsSync(library)) cpSync(library, join(this.dir, '.cache/unicorn'), { recursive: true });
   }
 
+  /** Older commits have a build script that Node runs as it is. */
   #build(): void {
-    this.#run(process.execPath, ['scripts/build.mjs', '--no-types']);
+    const own = existsSync(join(this.dir, 'scripts/build.mjs'));
+    const script = own ? ['scripts/build.mjs'] : ['scripts/run.mjs', 'build'];
+    this.#run(process.execPath, [...script, '--no-types']);
   }
 
   #run(program: string, args: readonly string[]): void {
     const { status, stderr } = spawnSync(program, args, { cwd: this.dir, encoding: 'utf8' });
-    if (status !== 0) throw new Error(`${this.name}: ${program} ${args.join(' ')}: ${stderr.trim()}`);
+    if (status !== 0) throw new CommandError(`${this.name}: ${program} ${args.join(' ')}: ${stderr.trim()}`);
   }
 
   remove(): void {

@@ -8,20 +8,24 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { Checkout, projectRoot } from './checkout.ts';
+import { ScriptUsageError } from '../errors.ts';
+import { ROOT } from '../root.ts';
+import { Checkout } from './checkout.ts';
 import { differences, type Recording } from './difference.ts';
 import { record } from './record.ts';
 
 const USAGE =
   'usage: npm run behaviour -- BEFORE AFTER [--sequences N] [--keep DIR]   (. is the work tree as it is)';
 
-async function main(): Promise<void> {
+export async function main(args: string[]): Promise<void> {
   const { values, positionals } = parseArgs({
+    args,
     allowPositionals: true,
     options: { sequences: { type: 'string', default: '200' }, keep: { type: 'string' } },
   });
   const sequences = Number(values.sequences);
-  if (positionals.length !== 2 || !Number.isInteger(sequences) || sequences < 0) throw new Error(USAGE);
+  if (positionals.length !== 2 || !Number.isInteger(sequences) || sequences < 0)
+    throw new ScriptUsageError(USAGE);
   const work =
     values.keep === undefined ? mkdtempSync(join(tmpdir(), 'klpemu-behaviour-')) : resolve(values.keep);
   try {
@@ -36,7 +40,7 @@ async function main(): Promise<void> {
 }
 
 async function recordCommit(commit: string, to: string, sequences: number): Promise<Recording> {
-  const checkout = Checkout.of(commit, projectRoot());
+  const checkout = Checkout.of(commit, ROOT);
   try {
     console.log(`${commit} (${checkout.name})`);
     return await record(checkout, to, { sequences, say: (line) => console.log(`  ${line}`) });
@@ -54,8 +58,3 @@ function report(before: Recording, after: Recording, [a, b]: readonly string[]):
   );
   if (found.length > 0) process.exitCode = 1;
 }
-
-main().catch((error: Error) => {
-  console.error(`klpemu: ${error.message}`);
-  process.exitCode = 2;
-});

@@ -5,6 +5,7 @@ import { spawn } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { build } from 'esbuild';
+import { CommandError } from '../setup/run.ts';
 import type { Checkout } from './checkout.ts';
 import type { Keep } from './record.ts';
 
@@ -69,7 +70,9 @@ function output(checkout: Checkout, program: string, args: readonly number[]): P
     child.on('close', (code, signal) => {
       if (code === 0) resolve(stdout);
       else
-        reject(new Error(`${checkout.name}: the sequences ended with ${signal ?? code}: ${stderr.trim()}`));
+        reject(
+          new CommandError(`${checkout.name}: the sequences ended with ${signal ?? code}: ${stderr.trim()}`),
+        );
     });
   });
 }

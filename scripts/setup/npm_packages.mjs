@@ -1,5 +1,7 @@
-// Whether node_modules is what package-lock.json asks for, and `npm ci` when it is not.
+// @ts-check
+// Whether node_modules is what package-lock.json asks for, and `npm ci` when it is not. In JavaScript: run.mjs says why.
 
+import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -21,22 +23,53 @@ export function whyPackagesAreStale(root) {
   return undefined;
 }
 
+/** @typedef {{cwd: string, env: Record<string, string | undefined>}} Surroundings */
+
 /**
  * @param {string} root
- * @param {{run: Function, log: (line: string) => void}} port
+ * @param {{
+ *   run: (command: string, args: string[], surroundings: Surroundings) => void,
+ *   log: (line: string) => void,
+ * }} [port]
  */
-export function ensurePackages(root, { run, log }) {
+export function ensurePackages(root, { run, log } = { run: runVisibly, log: tell }) {
   const why = whyPackagesAreStale(root);
   if (!why) return;
   log(`installing npm packages (${why})`);
   const args = ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error'];
   // npm of one release runs on Node of another, and what Node then deprecates is nothing to be told here.
-  const options = { cwd: root, env: { NODE_NO_WARNINGS: '1' } };
+  const surroundings = { cwd: root, env: { NODE_NO_WARNINGS: '1' } };
   const npm = process.env.npm_execpath;
-  if (npm?.endsWith('.js')) run(process.execPath, [npm, ...args], options);
-  else run('npm', args, options);
+  if (npm?.endsWith('.js')) run(process.execPath, [npm, ...args], surroundings);
+  else run('npm', args, surroundings);
 }
 
+/**
+ * Standard output belongs to the script and its --json: what npm says goes to standard error.
+ * @param {string} command
+ * @param {string[]} args
+ * @param {Surroundings} surroundings
+ */
+function runVisibly(command, args, { cwd, env }) {
+  const { status, signal, error } = spawnSync(command, args, {
+    cwd,
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 2, 2],
+  });
+  if (status === 0) return;
+  const why = error ? error.message : signal ? `ended by ${signal}` : `exit status ${status}`;
+  throw new Error(`${[command, ...args].join(' ')}: ${why}`);
+}
+
+/** @param {string} line */
+function tell(line) {
+  console.error(`klpemu: ${line}`);
+}
+
+/**
+ * @param {string} path
+ * @returns {Record<string, {version?: string, optional?: boolean}>}
+ */
 function readPackages(path) {
   return JSON.parse(readFileSync(path, 'utf8')).packages;
 }

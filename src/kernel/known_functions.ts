@@ -1,5 +1,5 @@
 // The functions that a livepatch may replace on the real kernel, by name: what the image here has not got is told from
-// what no kernel has. From /sys/kernel/tracing/available_filter_functions of that kernel (scripts/kernel-functions.mjs).
+// what no kernel has. From /sys/kernel/tracing/available_filter_functions of that kernel (scripts/kernel-functions.ts).
 
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -25,7 +25,7 @@ describe('the bundles of fixtures/bundles', () => {
   let dir: string;
   beforeAll(() => {
     dir = mkdtempSync(join(tmpdir(), 'klpemu-bundles-'));
-    expect(node('scripts/build-bundles.mjs', dir)).toMatchObject({ status: 0, stderr: '' });
+    expect(node('scripts/run.mjs', 'build-bundles', dir)).toMatchObject({ status: 0, stderr: '' });
   });
   afterAll(() => rmSync(dir, { recursive: true, force: true }));
 

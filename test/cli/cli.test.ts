@@ -11,7 +11,7 @@ let dir: string;
 
 beforeAll(() => {
   // What is up to date is not built again.
-  spawnSync(process.execPath, ['scripts/build.mjs', '--no-types'], { cwd: ROOT, stdio: 'inherit' });
+  spawnSync(process.execPath, ['scripts/run.mjs', 'build', '--no-types'], { cwd: ROOT, stdio: 'inherit' });
   dir = mkdtempSync(join(tmpdir(), 'klpemu-cli-'));
 });
 afterAll(() => rmSync(dir, { recursive: true, force: true }));

@@ -196,7 +196,7 @@ describe('a workload that is wrong', () => {
   });
 
   it('compares nothing where no step succeeds, and ends with 1; with 0 where one does', () => {
-    spawnSync(process.execPath, ['scripts/build.mjs', '--no-types'], { cwd: ROOT, stdio: 'inherit' });
+    spawnSync(process.execPath, ['scripts/run.mjs', 'build', '--no-types'], { cwd: ROOT, stdio: 'inherit' });
     const run = (step: string): number | null => {
       const file = join(dir, 'ends.yaml');
       writeFileSync(file, work(step));

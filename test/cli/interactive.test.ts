@@ -43,7 +43,7 @@ const PROMPT = '#';
 
 describe.skipIf(!hasTerminal)('klpemu shell on a terminal', () => {
   beforeEach(async () => {
-    spawnSync(process.execPath, ['scripts/build.mjs', '--no-types'], { cwd: ROOT, stdio: 'inherit' });
+    spawnSync(process.execPath, ['scripts/run.mjs', 'build', '--no-types'], { cwd: ROOT, stdio: 'inherit' });
     dir = mkdtempSync(join(tmpdir(), 'klpemu-terminal-'));
     seen = '';
     const command = `${process.execPath} dist/cli/main.js shell`;

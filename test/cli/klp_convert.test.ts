@@ -14,7 +14,7 @@ const at = (name: string): string => join(dir, name);
 
 beforeAll(() => {
   // What is up to date is not built again.
-  spawnSync(process.execPath, ['scripts/build.mjs', '--no-types'], { cwd: ROOT, stdio: 'inherit' });
+  spawnSync(process.execPath, ['scripts/run.mjs', 'build', '--no-types'], { cwd: ROOT, stdio: 'inherit' });
   dir = mkdtempSync(join(tmpdir(), 'klpemu-convert-'));
   writeFileSync(at('list'), 'vmlinux.cmdline_proc_show\n');
 });

@@ -19,7 +19,7 @@ export class Cli {
   readonly env: NodeJS.ProcessEnv;
 
   constructor() {
-    spawnSync(process.execPath, ['scripts/build.mjs', '--no-types'], { cwd: ROOT, stdio: 'inherit' });
+    spawnSync(process.execPath, ['scripts/run.mjs', 'build', '--no-types'], { cwd: ROOT, stdio: 'inherit' });
     this.dir = mkdtempSync(join(tmpdir(), 'klpemu-cli-'));
     this.env = { ...process.env, XDG_RUNTIME_DIR: this.dir };
   }

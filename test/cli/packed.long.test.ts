@@ -20,7 +20,7 @@ const PACKED = [
 ] as const;
 
 beforeAll(() => {
-  spawnSync(process.execPath, ['scripts/build.mjs', '--no-types'], { cwd: ROOT, stdio: 'inherit' });
+  spawnSync(process.execPath, ['scripts/run.mjs', 'build', '--no-types'], { cwd: ROOT, stdio: 'inherit' });
   dir = mkdtempSync(join(tmpdir(), 'klpemu-packed-'));
   mkdirSync(at('modules'));
   for (const [name, ending, pack] of missing.length > 0 ? [] : PACKED) {

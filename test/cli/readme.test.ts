@@ -12,7 +12,7 @@ const README = readFileSync(join(ROOT, 'README.md'), 'utf8');
 
 beforeAll(() => {
   // What is up to date is not built again.
-  spawnSync(process.execPath, ['scripts/build.mjs', '--no-types'], { cwd: ROOT, stdio: 'inherit' });
+  spawnSync(process.execPath, ['scripts/run.mjs', 'build', '--no-types'], { cwd: ROOT, stdio: 'inherit' });
 });
 
 /** Indented blocks, without their indentation. */

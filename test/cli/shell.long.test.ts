@@ -11,7 +11,7 @@ let dir: string;
 let env: NodeJS.ProcessEnv;
 
 beforeAll(() => {
-  spawnSync(process.execPath, ['scripts/build.mjs', '--no-types'], { cwd: ROOT, stdio: 'inherit' });
+  spawnSync(process.execPath, ['scripts/run.mjs', 'build', '--no-types'], { cwd: ROOT, stdio: 'inherit' });
   dir = mkdtempSync(join(tmpdir(), 'klpemu-shell-'));
   env = { ...process.env, XDG_RUNTIME_DIR: dir };
 });

@@ -6,7 +6,7 @@ import { copyFileSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { rewrite, testNames } from '../../scripts/conformance/rewrite.mjs';
+import { rewrite, testNames } from '../../scripts/conformance/rewrite.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const PATCH = 'klpdemo_patch_vmlinux';
@@ -80,7 +80,7 @@ exit 5
   const klpemu = (...args: string[]) => spawnSync(process.execPath, [cli, ...args], { env, stdio: 'ignore' });
 
   beforeAll(() => {
-    spawnSync(process.execPath, ['scripts/build.mjs', '--no-types'], { cwd: ROOT, stdio: 'inherit' });
+    spawnSync(process.execPath, ['scripts/run.mjs', 'build', '--no-types'], { cwd: ROOT, stdio: 'inherit' });
     dir = mkdtempSync(join(tmpdir(), 'klpemu-conformance-'));
     env = { ...process.env, XDG_RUNTIME_DIR: dir };
     klpemu('up', '--name', 'test');

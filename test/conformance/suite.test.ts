@@ -9,8 +9,8 @@ const ROOT = join(import.meta.dirname, '../..');
 
 describe("the kernel's livepatch selftests", () => {
   it.skipIf(!existsSync(join(ROOT, '.cache/conformance/.built')))('all pass', () => {
-    spawnSync(process.execPath, ['scripts/build.mjs', '--no-types'], { cwd: ROOT, stdio: 'inherit' });
-    const { status, stdout } = spawnSync(process.execPath, ['scripts/conformance.mjs'], {
+    spawnSync(process.execPath, ['scripts/run.mjs', 'build', '--no-types'], { cwd: ROOT, stdio: 'inherit' });
+    const { status, stdout } = spawnSync(process.execPath, ['scripts/run.mjs', 'conformance'], {
       cwd: ROOT,
       encoding: 'utf8',
     });

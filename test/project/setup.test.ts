@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ensurePackages, whyPackagesAreStale } from '../../scripts/setup/npm_packages.mjs';
-import { CommandError, capture, run } from '../../scripts/setup/run.mjs';
-import { ensureUnicorn, probeUnicorn } from '../../scripts/setup/unicorn.mjs';
+import { CommandError, capture, run } from '../../scripts/setup/run.ts';
+import { ensureUnicorn, probeUnicorn } from '../../scripts/setup/unicorn.ts';
 import {
   UNICORN_CACHE,
   UNICORN_WAYS,
@@ -57,7 +57,7 @@ describe('npm packages', () => {
 
   it('are installed by npm ci, development packages included, only when stale', () => {
     const port = {
-      run: (_: string, args: string[], { env }: { env: Record<string, string> }) => {
+      run: (_: string, args: string[], { env }: { env: Record<string, string | undefined> }) => {
         commands.push(args.join(' '));
         expect(env).toEqual({ NODE_NO_WARNINGS: '1' });
       },
@@ -100,7 +100,7 @@ describe('the Unicorn library', () => {
       missingMessage: unicornMissingMessage,
       ways: UNICORN_WAYS,
       log: (line: string) => messages.push(line),
-      capture: (command: string, args: string[]) => {
+      capture: (command: string, args: readonly string[]) => {
         const line = [command, ...args].join(' ');
         if (command === 'apt-cache') return updated ? `${name}-dev\n${name}\n` : '';
         commands.push(line);

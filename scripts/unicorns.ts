@@ -16,21 +16,22 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { debianMirror } from './fresh/network.mjs';
-import { capture } from './setup/run.mjs';
+import { ScriptError } from './errors.ts';
+import { debianMirror } from './fresh/network.ts';
+import { ROOT } from './root.ts';
+import { capture } from './setup/run.ts';
 
-const CACHE = fileURLToPath(new URL('../.cache/unicorns', import.meta.url));
+const CACHE = join(ROOT, '.cache/unicorns');
 const RELEASES = { bookworm: 'libunicorn2', trixie: 'libunicorn2t64', sid: 'libunicorn2t64' };
 const LIBRARY = 'libunicorn.so.2';
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 
-function fetch(release, name) {
+function fetch(release: string, name: string): string {
   const dir = mkdtempSync(join(tmpdir(), `klpemu-unicorn-${release}-`));
   try {
     const signedBy = existsSync(KEYRING) ? ` signed-by=${KEYRING}` : '';
     const mirror = debianMirror();
-    if (!mirror) throw new Error('no Debian archive is among the sources of apt here');
+    if (!mirror) throw new ScriptError('no Debian archive is among the sources of apt here');
     writeFileSync(join(dir, 'sources.list'), `deb [arch=amd64${signedBy}] ${mirror} ${release} main\n`);
     // What is installed here is of no interest: apt would take it for a version of the release's.
     writeFileSync(join(dir, 'status'), '');
@@ -49,6 +50,7 @@ function fetch(release, name) {
     capture('apt-get', [...options, 'update', '-q']);
     capture('apt-get', [...options, 'download', '-q', name], { cwd: dir });
     const deb = readdirSync(dir).find((file) => file.endsWith('.deb'));
+    if (!deb) throw new ScriptError('apt-get download left no package');
     capture('dpkg-deb', ['-x', join(dir, deb), join(dir, 'unpacked')]);
     mkdirSync(join(CACHE, release), { recursive: true });
     const library = join(dir, 'unpacked/usr/lib/x86_64-linux-gnu', LIBRARY);
@@ -59,11 +61,8 @@ function fetch(release, name) {
   }
 }
 
-try {
+export function main(): void {
   for (const [release, name] of Object.entries(RELEASES)) {
     if (!existsSync(join(CACHE, release, LIBRARY))) console.log(`${release}: ${fetch(release, name)}`);
   }
-} catch (error) {
-  console.error(`unicorns: ${error.message}`);
-  process.exitCode = 1;
 }

@@ -1,37 +1,35 @@
 // What `npm pack` and `npm publish` run before and after: a build from nothing, and a package.json without the scripts
 // of a checkout, which cannot run in an installed package.
 //
-//   node scripts/pack.mjs before|after
+//   node scripts/run.mjs pack before|after
 
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { build } from './build.mjs';
+import { build } from './build.ts';
+import { ScriptError, ScriptUsageError } from './errors.ts';
+import { ROOT } from './root.ts';
 
-const root = fileURLToPath(new URL('..', import.meta.url));
-const MANIFEST = join(root, 'package.json');
+const MANIFEST = join(ROOT, 'package.json');
 /** The whole one, while the other is in its place. */
-const KEPT = join(root, '.cache/package.json');
+const KEPT = join(ROOT, '.cache/package.json');
 
-async function before() {
+async function before(): Promise<void> {
   await build({ types: true, force: true });
   const text = readFileSync(MANIFEST, 'utf8');
   const { scripts, devDependencies, ...shipped } = JSON.parse(text);
-  if (!scripts) throw new Error('package.json has no scripts: git checkout package.json, and pack again');
-  mkdirSync(join(root, '.cache'), { recursive: true });
+  if (!scripts)
+    throw new ScriptError('package.json has no scripts: git checkout package.json, and pack again');
+  mkdirSync(join(ROOT, '.cache'), { recursive: true });
   writeFileSync(KEPT, text);
   writeFileSync(MANIFEST, `${JSON.stringify(shipped, null, 2)}\n`);
 }
 
-function after() {
+function after(): void {
   if (existsSync(KEPT)) renameSync(KEPT, MANIFEST);
 }
 
-const [when] = process.argv.slice(2);
-try {
+export async function main([when]: readonly string[]): Promise<void> {
   if (when === 'before') await before();
-  else after();
-} catch (error) {
-  console.error(`klpemu: ${error.message}`);
-  process.exitCode = 1;
+  else if (when === 'after') after();
+  else throw new ScriptUsageError('usage: node scripts/run.mjs pack before|after');
 }

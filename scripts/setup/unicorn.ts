@@ -4,30 +4,42 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { ScriptError } from '../errors.ts';
+import type { Capture, Log } from './run.ts';
 
 /** The name since the change of time_t, and the one before (Debian 12, Ubuntu 22.04). */
 const PACKAGES = ['libunicorn2t64', 'libunicorn2'];
 
-/**
- * @typedef {object} UnicornPort
- * @property {(search: {root: string}) => {path: string, from: string}[]} candidates
- * @property {(path: string) => {version: string} | {misfit: string}} probe opens an engine and calibrates it
- * @property {() => string} missingMessage
- * @property {readonly string[]} ways what to install, and the variable
- * @property {(command: string, args: string[], options?: object) => string} capture quiet unless it fails
- * @property {(line: string) => void} log
- * @property {boolean} isRoot
- * @property {boolean} hasApt
- */
+interface Candidate {
+  readonly path: string;
+  readonly from: string;
+}
 
-/**
- * @param {string} root
- * @param {UnicornPort} port
- * @returns {{path: string, from: string, version: string, afterMisfit: boolean}}
- */
-export function ensureUnicorn(root, port) {
+type Probed = { readonly version: string } | { readonly misfit: string };
+
+export interface UsableUnicorn extends Candidate {
+  readonly version: string;
+  /** One before it did not fit. */
+  readonly afterMisfit: boolean;
+}
+
+export interface UnicornPort {
+  candidates(search: { root: string }): Candidate[];
+  /** Opens an engine and calibrates it. */
+  probe(path: string): Probed;
+  missingMessage(): string;
+  /** What to install, and the variable. */
+  readonly ways: readonly string[];
+  /** Quiet unless it fails. */
+  readonly capture: Capture;
+  readonly log: Log;
+  readonly isRoot: boolean;
+  readonly hasApt: boolean;
+}
+
+export function ensureUnicorn(root: string, port: UnicornPort): UsableUnicorn {
   const look = finder(root, port);
-  const actions = [];
+  const actions: [string, () => void][] = [];
   if (port.hasApt && port.isRoot) {
     actions.push(['installing the Unicorn library by apt', () => installByApt(port)]);
   }
@@ -41,7 +53,7 @@ export function ensureUnicorn(root, port) {
     try {
       action();
     } catch (error) {
-      port.log(`${what} failed: ${error.message}`);
+      port.log(`${what} failed: ${error instanceof Error ? error.message : error}`);
     }
     found = look.first();
   }
@@ -50,16 +62,14 @@ export function ensureUnicorn(root, port) {
     if (afterMisfit) port.log(`${found.path} (version ${found.version}) fits, and is used instead`);
     return { ...found, afterMisfit };
   }
-  throw new Error(whyNone(look.misfits, port));
+  throw new ScriptError(whyNone(look.misfits, port));
 }
 
 /**
  * In a process of its own: a library that does not fit may end it.
- * @param {string} program src/arch/x86_64/unicorn/unicorn_probe.ts, bundled
- * @param {string} path
- * @returns {{version: string} | {misfit: string}}
+ * @param program src/arch/x86_64/unicorn/unicorn_probe.ts, bundled
  */
-export function probeUnicorn(program, path) {
+export function probeUnicorn(program: string, path: string): Probed {
   const { status, signal, error, stdout } = spawnSync(process.execPath, [program, path], {
     encoding: 'utf8',
   });
@@ -70,10 +80,10 @@ export function probeUnicorn(program, path) {
 }
 
 /** Looks through the candidates; one that does not fit is told once, and not tried again unless the file is another. */
-function finder(root, port) {
-  const misfits = [];
-  const tried = new Set();
-  const first = () => {
+function finder(root: string, port: UnicornPort) {
+  const misfits: Candidate[] = [];
+  const tried = new Set<string>();
+  const first = (): (Candidate & { version: string }) | undefined => {
     for (const candidate of port.candidates({ root })) {
       const { size, mtimeMs } = statSync(candidate.path);
       const file = `${candidate.path} ${size} ${mtimeMs}`;
@@ -89,7 +99,7 @@ function finder(root, port) {
   return { first, misfits };
 }
 
-function whyNone(misfits, port) {
+function whyNone(misfits: readonly Candidate[], port: UnicornPort): string {
   if (misfits.length === 0) return port.missingMessage();
   const named = misfits.some(({ from }) => from === 'KLPEMU_UNICORN');
   return [
@@ -101,7 +111,7 @@ function whyNone(misfits, port) {
 }
 
 /** Package lists may be absent or out of date: they are updated when they have no such package, or it cannot be had. */
-function installByApt(port) {
+function installByApt(port: UnicornPort): void {
   const options = { env: { DEBIAN_FRONTEND: 'noninteractive' } };
   const install = () =>
     port.capture(
@@ -122,13 +132,13 @@ function installByApt(port) {
  * `apt-get download` needs no root, but the lists do: where the system has none, lists of our own are fetched.
  * dpkg-deb only unpacks; nothing of the package is run.
  */
-function unpackIntoCache(root, port) {
+function unpackIntoCache(root: string, port: UnicornPort): void {
   const cache = join(root, '.cache/unicorn');
   rmSync(cache, { recursive: true, force: true });
   const download = join(cache, 'deb');
   mkdirSync(download, { recursive: true });
   const own = ownAptDirs(cache);
-  const get = (options) =>
+  const get = (options: readonly string[]): string =>
     port.capture('apt-get', [...options, 'download', '-q', packageName(port, options)], { cwd: download });
   firstThatWorks([
     () => get([]),
@@ -138,21 +148,21 @@ function unpackIntoCache(root, port) {
     },
   ]);
   const deb = readdirSync(download).find((name) => name.endsWith('.deb'));
-  if (!deb) throw new Error('apt-get download left no package');
+  if (!deb) throw new ScriptError('apt-get download left no package');
   port.capture('dpkg-deb', ['-x', join(download, deb), cache]);
   rmSync(download, { recursive: true });
   rmSync(join(cache, 'apt'), { recursive: true, force: true });
 }
 
 /** Asked of the lists first: installing by a name that a release does not have would print its errors. */
-function packageName(port, options) {
+function packageName(port: UnicornPort, options: readonly string[]): string {
   const known = port.capture('apt-cache', [...options, 'pkgnames', 'libunicorn2']).split('\n');
   const name = PACKAGES.find((candidate) => known.includes(candidate));
-  if (!name) throw new Error(`apt's package lists have neither ${PACKAGES.join(' nor ')}`);
+  if (!name) throw new ScriptError(`apt's package lists have neither ${PACKAGES.join(' nor ')}`);
   return name;
 }
 
-function ownAptDirs(cache) {
+function ownAptDirs(cache: string): string[] {
   const state = join(cache, 'apt/state');
   const archives = join(cache, 'apt/cache');
   mkdirSync(join(state, 'lists/partial'), { recursive: true });
@@ -163,8 +173,8 @@ function ownAptDirs(cache) {
   return options.flatMap((option) => ['-o', option]);
 }
 
-function firstThatWorks(actions) {
-  let last;
+function firstThatWorks(actions: readonly (() => unknown)[]): void {
+  let last: unknown;
   for (const action of actions) {
     try {
       action();

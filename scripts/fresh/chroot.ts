@@ -7,8 +7,9 @@ import { spawn } from 'node:child_process';
 import { closeSync, copyFileSync, mkdirSync, mkdtempSync, openSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { capture } from '../setup/run.mjs';
-import { aptOptions, certificateFiles, debianMirror, networkEnv } from './network.mjs';
+import { ScriptUsageError } from '../errors.ts';
+import { CommandError, capture } from '../setup/run.ts';
+import { aptOptions, certificateFiles, debianMirror, networkEnv } from './network.ts';
 
 export const USER = 'somebody';
 const NAMESPACES = ['--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
@@ -16,17 +17,20 @@ const PACKAGES = ['git', 'nodejs', 'npm', 'ca-certificates'];
 
 export class Chroot {
   /** Process groups of what was started. */
-  #groups = [];
+  readonly #groups: number[] = [];
+  readonly release: string;
+  readonly dir: string;
+  readonly env: Readonly<Record<string, string>>;
 
-  /** @param {string} release as mmdebstrap takes it */
-  constructor(release) {
+  /** @param release as mmdebstrap takes it */
+  constructor(release: string) {
     this.release = release;
     this.dir = mkdtempSync(join(tmpdir(), `klpemu-fresh-${release}-`));
     this.env = networkEnv();
   }
 
-  /** @param {string} log file for what mmdebstrap says */
-  async make(log) {
+  /** @param log file for what mmdebstrap says */
+  async make(log: string): Promise<void> {
     const mirror = debianMirror();
     await this.#spawn(
       'unshare',
@@ -51,23 +55,25 @@ export class Chroot {
   }
 
   /** The place on this machine of a path in the chroot. */
-  path(inside) {
+  path(inside: string): string {
     return join(this.dir, 'root', inside);
   }
 
-  copyIn(here, there) {
+  copyIn(here: string, there: string): void {
     mkdirSync(dirname(this.path(there)), { recursive: true });
     copyFileSync(here, this.path(there));
   }
 
   /**
    * Runs a line of shell as a user, in its home.
-   * @param {string} user
-   * @param {string} line
-   * @param {string} log file for what it prints
-   * @param {{timeoutMs?: number, env?: Record<string, string>}} [options]
+   * @param log file for what it prints
    */
-  run(user, line, log, { timeoutMs = 600_000, env = {} } = {}) {
+  run(
+    user: string,
+    line: string,
+    log: string,
+    { timeoutMs = 600_000, env = {} }: { timeoutMs?: number; env?: Record<string, string> } = {},
+  ): Promise<void> {
     const home = user === 'root' ? '/root' : `/home/${user}`;
     const root = this.path('');
     const variables = Object.entries({
@@ -107,7 +113,7 @@ export class Chroot {
   }
 
   /** Ends what runs, and removes the folder: no mount is in it, as each was in a namespace that is gone. */
-  close() {
+  close(): void {
     for (const group of this.#groups) {
       try {
         process.kill(-group, 'SIGKILL');
@@ -119,7 +125,7 @@ export class Chroot {
     capture('rm', ['-rf', '--one-file-system', this.dir]);
   }
 
-  #spawn(command, args, log, timeoutMs = 1_800_000) {
+  #spawn(command: string, args: readonly string[], log: string, timeoutMs = 1_800_000): Promise<void> {
     const out = openSync(log, 'a');
     return new Promise((resolve, reject) => {
       const child = spawn(command, args, {
@@ -132,18 +138,23 @@ export class Chroot {
       child.on('error', reject);
       child.on('exit', (status, signal) => {
         closeSync(out);
-        if (status === 0) resolve(undefined);
-        else reject(new Error(`${args.at(-1)}: ${signal ? `ended by ${signal}` : `exit status ${status}`}`));
+        if (status === 0) resolve();
+        else
+          reject(
+            new CommandError(`${args.at(-1)}: ${signal ? `ended by ${signal}` : `exit status ${status}`}`),
+          );
       });
     });
   }
 }
 
-/** @throws Error with what to do, when a chroot cannot be made here */
-export function requireTools() {
-  if (process.getuid?.() !== 0) throw new Error('a chroot needs root: sudo npm run fresh -- RELEASE');
+/** @throws ScriptUsageError with what to do, when a chroot cannot be made here */
+export function requireTools(): void {
+  if (process.getuid?.() !== 0)
+    throw new ScriptUsageError('a chroot needs root: sudo npm run fresh -- RELEASE');
   if (isThere('mmdebstrap')) return;
-  if (!isThere('apt-get')) throw new Error('mmdebstrap is needed: install it with your package manager');
+  if (!isThere('apt-get'))
+    throw new ScriptUsageError('mmdebstrap is needed: install it with your package manager');
   const env = { DEBIAN_FRONTEND: 'noninteractive' };
   const install = () =>
     capture('apt-get', ['install', '-y', '-q', '--no-install-recommends', 'mmdebstrap'], { env });
@@ -155,7 +166,7 @@ export function requireTools() {
   }
 }
 
-function isThere(program) {
+function isThere(program: string): boolean {
   try {
     capture('sh', ['-c', `command -v ${program}`]);
     return true;

@@ -12,7 +12,7 @@ const ANYWHERE = [
 ];
 
 /** One script; functions.sh also gets the functions of guest.sh. */
-export function rewrite(name, text) {
+export function rewrite(name: string, text: string): string {
   let out = redirect(text);
   for (const { from, to } of ANYWHERE) out = out.replace(from, to);
   if (name !== 'functions.sh') return out;
@@ -20,7 +20,7 @@ export function rewrite(name, text) {
 }
 
 /** Redirections outside quotes and comments become pipes. */
-function redirect(text) {
+function redirect(text: string): string {
   let out = '';
   let quote = '';
   for (let at = 0; at < text.length; ) {
@@ -43,12 +43,12 @@ function redirect(text) {
   return out;
 }
 
-function lineEnd(text, at) {
+function lineEnd(text: string, at: number): number {
   const end = text.indexOf('\n', at);
   return end < 0 ? text.length : end;
 }
 
 /** Names of the tests in a script, in order. */
-export function testNames(text) {
+export function testNames(text: string): string[] {
   return [...text.matchAll(/^start_test "([^"]*)"/gm)].map(([, name]) => name);
 }

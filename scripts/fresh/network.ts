@@ -3,7 +3,7 @@
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { capture } from '../setup/run.mjs';
+import { capture } from '../setup/run.ts';
 
 const LOCAL_CERTIFICATES = '/usr/local/share/ca-certificates';
 const PROXY_VARIABLES = ['http_proxy', 'https_proxy', 'no_proxy', 'HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY'];
@@ -11,11 +11,8 @@ const NPM_SETTINGS = ['registry', 'proxy', 'https-proxy', 'noproxy'];
 /** Where the chroot has the certificates that this machine's npm and Node trust. */
 const BUNDLE = '/etc/ssl/klpemu-host.crt';
 
-/**
- * The archive that this machine's own packages come from; undefined where it is no Debian: mmdebstrap knows Debian's.
- * @returns {string | undefined}
- */
-export function debianMirror() {
+/** The archive that this machine's own packages come from; undefined where it is no Debian: mmdebstrap knows Debian's. */
+export function debianMirror(): string | undefined {
   const release = /^VERSION_CODENAME=(\w+)$/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1];
   const isDebian = /^ID=debian$/m.test(readFileSync('/etc/os-release', 'utf8'));
   if (!isDebian || !release) return undefined;
@@ -28,7 +25,7 @@ export function debianMirror() {
  * apt's own settings for proxies and certificates, and whether old lists are taken (a mirror may stand still), as
  * mmdebstrap takes them.
  */
-export function aptOptions() {
+export function aptOptions(): string[] {
   const settings = capture('apt-config', ['dump']).matchAll(
     /^(Acquire::\S*(?:proxy|CaInfo|Valid-Until)\S* ".+";)$/gim,
   );
@@ -36,19 +33,25 @@ export function aptOptions() {
 }
 
 /** Files that the chroot gets, as pairs of the place here and the place there. */
-export function certificateFiles() {
+export function certificateFiles(): [string, string][] {
   const local = existsSync(LOCAL_CERTIFICATES)
     ? readdirSync(LOCAL_CERTIFICATES).filter((name) => name.endsWith('.crt'))
     : [];
-  const files = local.map((name) => [join(LOCAL_CERTIFICATES, name), join(LOCAL_CERTIFICATES, name)]);
+  const files = local.map((name): [string, string] => [
+    join(LOCAL_CERTIFICATES, name),
+    join(LOCAL_CERTIFICATES, name),
+  ]);
   const bundle = hostBundle();
   return bundle ? [...files, [bundle, BUNDLE]] : files;
 }
 
 /** The environment of commands in the chroot. */
-export function networkEnv() {
-  const env = {};
-  for (const name of PROXY_VARIABLES) if (process.env[name]) env[name] = process.env[name];
+export function networkEnv(): Record<string, string> {
+  const env: Record<string, string> = {};
+  for (const name of PROXY_VARIABLES) {
+    const value = process.env[name];
+    if (value) env[name] = value;
+  }
   for (const name of NPM_SETTINGS) {
     const value = npmSetting(name);
     if (value) env[`npm_config_${name.replaceAll('-', '_')}`] = value;
@@ -60,12 +63,12 @@ export function networkEnv() {
   return env;
 }
 
-function hostBundle() {
+function hostBundle(): string | undefined {
   const named = process.env.NODE_EXTRA_CA_CERTS ?? npmSetting('cafile');
   return named && existsSync(named) ? named : undefined;
 }
 
-function npmSetting(name) {
+function npmSetting(name: string): string | undefined {
   const value = capture('npm', ['config', 'get', name], { cwd: '/' }).trim();
   return ['', 'null', 'undefined'].includes(value) ? undefined : value;
 }

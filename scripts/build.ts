@@ -1,6 +1,6 @@
 // Builds dist/: the bundle of the CLI and of the public API and, unless told otherwise, type declarations.
 //
-//   node scripts/build.mjs [--no-types] [--force]
+//   node scripts/run.mjs build [--no-types] [--force]
 //
 // Modules that are imported lazily stay files of their own, and native and WebAssembly packages stay outside,
 // so that starting the CLI reads only what the command needs. What is up to date is not built again.
@@ -9,11 +9,11 @@ import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { build as esbuild } from 'esbuild';
+import { type BuildOptions, build as esbuild } from 'esbuild';
+import { ScriptError } from './errors.ts';
+import { ROOT } from './root.ts';
 
-const root = fileURLToPath(new URL('..', import.meta.url));
-const at = (path) => join(root, path);
+const at = (path: string): string => join(ROOT, path);
 
 /** Packages with a native library or a WebAssembly file next to them, and the bundler itself. */
 const EXTERNAL = ['esbuild', 'koffi', '@alexaltea/keystone-js', '@alexaltea/capstone-js', 'iced-x86'];
@@ -25,41 +25,49 @@ const ENTRIES = [
   'src/cli/session/machine_worker.ts',
   'src/index.ts',
 ];
-const SETTINGS = ['package-lock.json', 'tsconfig.json', 'scripts/build.mjs'];
+const SETTINGS = ['package-lock.json', 'tsconfig.json', 'scripts/build.ts'];
 
 /** CommonJS packages in the bundle ask for Node's modules by require, which is made when one does. */
 const REQUIRE =
   "import{createRequire as $r}from'node:module';let $q;function require(name){return($q??=$r(import.meta.url))(name)}";
 
-const COMMON = { bundle: true, platform: 'node', format: 'esm', target: 'node20', logLevel: 'warning' };
+const COMMON = {
+  bundle: true,
+  platform: 'node',
+  format: 'esm',
+  target: 'node20',
+  logLevel: 'warning',
+} as const satisfies BuildOptions;
 
-export async function build({ types = false, force = false } = {}) {
+export async function main(flags: readonly string[]): Promise<void> {
+  try {
+    await build({ types: !flags.includes('--no-types'), force: flags.includes('--force') });
+  } catch (error) {
+    throw new ScriptError(`build failed: ${error instanceof Error ? error.message : error}`);
+  }
+}
+
+export async function build({ types = false, force = false } = {}): Promise<void> {
   const stamp = inputStamp();
   if (force) rmSync(at('dist'), { recursive: true, force: true });
   await unlessUpToDate('bundle', stamp, bundle);
   if (types) await unlessUpToDate('types', stamp, emitDeclarations);
 }
 
-/** Imports one source file that uses nothing but Node, without building dist. */
-export async function loadSource(path) {
-  const { outputFiles } = await esbuild({ ...COMMON, entryPoints: [at(path)], write: false });
-  return import(`data:text/javascript;base64,${Buffer.from(outputFiles[0].contents).toString('base64')}`);
-}
-
 /** Bundles one program that is not part of dist, such as a benchmark; returns its path. */
-export async function buildProgram(path) {
+export async function buildProgram(path: string): Promise<string> {
   const outfile = at(join('.cache', path.replace(/\.ts$/, '.mjs')));
   await esbuild({ ...COMMON, entryPoints: [at(path)], outfile, external: EXTERNAL, banner: { js: REQUIRE } });
   return outfile;
 }
 
 /** Each entry by itself: what they share would otherwise be cut into many small files, all read at every start. */
-async function bundle() {
+async function bundle(): Promise<void> {
   rmSync(at('dist/chunks'), { recursive: true, force: true });
   await Promise.all(ENTRIES.map(bundleEntry));
 }
 
-async function bundleEntry(entry) {
+async function bundleEntry(entry: string): Promise<void> {
   await esbuild({
     ...COMMON,
     entryPoints: [at(entry)],
@@ -74,15 +82,19 @@ async function bundleEntry(entry) {
   });
 }
 
-function emitDeclarations() {
+function emitDeclarations(): void {
   const tsc = at('node_modules/typescript/bin/tsc');
   const { status } = spawnSync(process.execPath, [tsc, '-p', at('tsconfig.build.json')], {
     stdio: 'inherit',
   });
-  if (status !== 0) throw new Error('declarations were not written: see the type errors above');
+  if (status !== 0) throw new ScriptError('declarations were not written: see the type errors above');
 }
 
-async function unlessUpToDate(part, stamp, action) {
+async function unlessUpToDate(
+  part: string,
+  stamp: string,
+  action: () => void | Promise<void>,
+): Promise<void> {
   const file = at(`dist/.${part}-stamp`);
   if (existsSync(file) && readFileSync(file, 'utf8') === stamp) return;
   await action();
@@ -91,7 +103,7 @@ async function unlessUpToDate(part, stamp, action) {
 }
 
 /** Names, sizes and times of everything the build reads. */
-function inputStamp() {
+function inputStamp(): string {
   const sources = readdirSync(at('src'), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath ?? entry.path, entry.name));
@@ -101,12 +113,4 @@ function inputStamp() {
     hash.update(`${path}\0${size}\0${mtimeMs}\n`);
   }
   return hash.digest('hex');
-}
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const flags = process.argv.slice(2);
-  build({ types: !flags.includes('--no-types'), force: flags.includes('--force') }).catch((error) => {
-    console.error(`klpemu: build failed: ${error.message}`);
-    process.exitCode = 1;
-  });
 }

