@@ -1,8 +1,8 @@
 // The engine without a machine around it: some bytes of code, some memory, one run. What the machine's own
 // speed is held against.
 
+import { REG } from '../../src/arch/x86_64/context.ts';
 import { GDT } from '../../src/arch/x86_64/gdt.ts';
-import { REG } from '../../src/arch/x86_64/registers.ts';
 import { UnicornEngine } from '../../src/arch/x86_64/unicorn/unicorn.ts';
 import type { CpuContext } from '../../src/guest/engine.ts';
 import { GuestMemory, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../src/guest/memory.ts';

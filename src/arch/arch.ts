@@ -4,8 +4,8 @@
 // Invariant: outside of a port's own folder nothing names a register, an opcode, an offset in pt_regs or a constant
 // of the architecture; whatever is needed of them is asked of the Arch that the machine's core holds.
 
+import type { ContextRegisters } from './context.ts';
 import type { MakeEngine } from './engine.ts';
-import type { RegisterFile } from './registers.ts';
 
 /** One port. Members are grouped by who asks for them, in the order in which a porter needs them. */
 export interface Arch {
@@ -14,5 +14,5 @@ export interface Arch {
 
   /** What executes. */
   readonly makeEngine: MakeEngine;
-  readonly registers: RegisterFile;
+  readonly context: ContextRegisters;
 }

@@ -2,7 +2,7 @@
 //
 // Invariant: nothing is allocated for a fork, but when there are more of them at once than ever before.
 
-import { REG } from '../arch/x86_64/registers.ts';
+import { REG } from '../arch/x86_64/context.ts';
 import { RETURN_WORD } from './caller_stack.ts';
 import { CALLER_BP_LO, STACK_HALF, STACK_LO } from './check_layout.ts';
 

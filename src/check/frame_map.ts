@@ -5,7 +5,7 @@
 // Invariant: where a frame stands is seen in the registers and on the stack while the code executes; only the
 // order of before and after is taken from the code's graph.
 
-import { REG } from '../arch/x86_64/registers.ts';
+import { REG } from '../arch/x86_64/context.ts';
 import { decodeAt, Insn } from '../isa/decoder.ts';
 import type { Code } from '../objtool/insn.ts';
 import * as insns from '../objtool/insn.ts';

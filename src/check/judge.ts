@@ -3,7 +3,7 @@
 // Invariant: the answers are those of the unwinders that the machine uses, started as the kernel starts them:
 // from the registers of an interrupt, or from where a task that a callee put to sleep was switched out.
 
-import { REG } from '../arch/x86_64/registers.ts';
+import { REG } from '../arch/x86_64/context.ts';
 import {
   formatOrcEntry,
   ORC_REG_BP,

@@ -3,7 +3,7 @@
 // Invariant: an instruction is executed once for each stack pointer that paths bring there, at most
 // MAX_VISITS times: loops end, and paths that disagree on the stack are all looked at.
 
-import { REG } from '../arch/x86_64/registers.ts';
+import { REG } from '../arch/x86_64/context.ts';
 import type { Code } from '../objtool/insn.ts';
 import * as insns from '../objtool/insn.ts';
 

@@ -4,7 +4,7 @@
 //
 // Invariant: what is executed is the code's own bytes; only a distance from rip is made another.
 
-import { REG } from '../arch/x86_64/registers.ts';
+import { REG } from '../arch/x86_64/context.ts';
 import { decodeAt, Insn } from '../isa/decoder.ts';
 import { baseOf, CHANGES_BP, CHANGES_SP, effectsOf, ODD, STORES_BP, stackDelta } from './effects.ts';
 import { CALLER_SAVED } from './paths.ts';

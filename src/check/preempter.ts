@@ -1,7 +1,7 @@
 // Preempts a task at every kernel instruction where it can be, once for each different stack: a tick
 // comes, another task runs, and the trace of the one that waits is held against the truth.
 
-import { REG } from '../arch/x86_64/registers.ts';
+import { REG } from '../arch/x86_64/context.ts';
 import { lo32 } from '../guest/addr.ts';
 import type { HostCall } from '../guest/hostcall.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';

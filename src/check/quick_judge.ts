@@ -3,7 +3,7 @@
 //
 // Invariant: an answer hangs on the table's row, rsp, the stack, and on rbp and other registers as the row says.
 
-import { REG } from '../arch/x86_64/registers.ts';
+import { REG } from '../arch/x86_64/context.ts';
 import { type Judge, type JudgedState, USES_BP, USES_OTHERS } from './judge.ts';
 
 const SP = 2 * REG.rsp;

@@ -2,7 +2,7 @@
 //
 // Invariant: each has a value at entry that no code makes by itself, so wherever it is found it is the caller's.
 
-import { REG } from '../arch/x86_64/registers.ts';
+import { REG } from '../arch/x86_64/context.ts';
 import { CALLER_BP_LO, ENTRY_SP, POINTER, STACK_HALF, STACK_LO } from './check_layout.ts';
 import { findLong } from './stack_words.ts';
 

@@ -5,7 +5,7 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { REG } from '../arch/x86_64/registers.ts';
+import { REG } from '../arch/x86_64/context.ts';
 import { lo32 } from '../guest/addr.ts';
 import { packageRoot } from '../guest/package_root.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';

@@ -7,7 +7,7 @@
 // Invariant: whatever it is not sure of makes it give up the function, saying why: then another explorer
 // executes that one, an instruction at a time (explore.ts).
 
-import { REG } from '../arch/x86_64/registers.ts';
+import { REG } from '../arch/x86_64/context.ts';
 import type { Code } from '../objtool/insn.ts';
 import * as insns from '../objtool/insn.ts';
 import { INACTIVE_FRAME_SIZE } from '../unwind/ports.ts';

@@ -6,7 +6,7 @@
 //
 // Invariant: registers are in `state` after a run that ended where it should, and the stack in `words`.
 
-import { REG } from '../arch/x86_64/registers.ts';
+import { REG } from '../arch/x86_64/context.ts';
 import { UnicornEngine } from '../arch/x86_64/unicorn/unicorn.ts';
 import type { CpuContext, StopKind } from '../guest/engine.ts';
 import { DATA_MIDDLE } from './check_layout.ts';

@@ -6,7 +6,7 @@ import type { MapListener, SharedAllocator } from './memory.ts';
 
 /** The state of one emulated CPU while the engine does something else. */
 export interface CpuContext {
-  /** Its registers as 64-bit values; the port says which is which (src/arch/registers.ts). Reading is free. */
+  /** Its registers as 64-bit values; the port says which is which (src/arch/context.ts). Reading is free. */
   readonly regs: BigUint64Array;
   /** The same as 32-bit halves: low half of register r at 2*r, high half at 2*r+1. */
   readonly halves: Uint32Array;

@@ -1,7 +1,7 @@
 // A task that was preempted: its registers are on its stack, and the reliable trace goes through them.
 
 import { describe, expect, it } from 'vitest';
-import { REG } from '../../src/arch/x86_64/registers.ts';
+import { REG } from '../../src/arch/x86_64/context.ts';
 import { callerStack, RETURN_WORD } from '../../src/check/caller_stack.ts';
 import { CALLER_BP_LO, ENTRY_SP, STACK_HALF, STACK_LO, TEXT_LO } from '../../src/check/check_layout.ts';
 import { Judge } from '../../src/check/judge.ts';

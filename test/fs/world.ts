@@ -1,7 +1,7 @@
 // The guest kernel's image on a CPU, with one task and no scheduler: its functions are called one by one.
 // A system call is made as do_syscall_64 makes it, with a struct pt_regs.
 
-import { REG } from '../../src/arch/x86_64/registers.ts';
+import { REG } from '../../src/arch/x86_64/context.ts';
 import { UnicornEngine } from '../../src/arch/x86_64/unicorn/unicorn.ts';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { FileSystem, type FileSystemOptions } from '../../src/fs/filesystem.ts';

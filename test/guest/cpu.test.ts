@@ -1,7 +1,7 @@
 // The CPU port, by real instructions: why a run ends, where, and after how many instructions.
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { REG } from '../../src/arch/x86_64/registers.ts';
+import { REG } from '../../src/arch/x86_64/context.ts';
 import type { CpuContext } from '../../src/guest/engine.ts';
 import { PAGE_SIZE, PROT_EXEC, PROT_READ, PROT_WRITE, USER_TEXT_BASE } from '../../src/guest/memory.ts';
 import { Bare, DATA, RODATA, STACK_TOP, TEXT, USER_STACK } from './bare.ts';

@@ -1,7 +1,7 @@
 // The module area as the engine has it: pieces that are mapped when they are touched, and few at once.
 
 import { describe, expect, it } from 'vitest';
-import { REG } from '../../src/arch/x86_64/registers.ts';
+import { REG } from '../../src/arch/x86_64/context.ts';
 import { EnginePieces } from '../../src/arch/x86_64/unicorn/engine_pieces.ts';
 import { UnicornEngine } from '../../src/arch/x86_64/unicorn/unicorn.ts';
 import { MODULES_VADDR } from '../../src/guest/addr.ts';

@@ -3,7 +3,7 @@
 
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { REG } from '../../src/arch/x86_64/registers.ts';
+import { REG } from '../../src/arch/x86_64/context.ts';
 import type { CpuContext } from '../../src/guest/engine.ts';
 import { Bare, DATA, STACK_TOP, TEXT } from './bare.ts';
 

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { REG } from '../../src/arch/x86_64/registers.ts';
+import { REG } from '../../src/arch/x86_64/context.ts';
 import { MODULES_VADDR } from '../../src/guest/addr.ts';
 import type { CpuContext } from '../../src/guest/engine.ts';
 import { PAGE_SIZE, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../src/guest/memory.ts';

@@ -4,7 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { REG } from '../../src/arch/x86_64/registers.ts';
+import { REG } from '../../src/arch/x86_64/context.ts';
 import { count, Stepper } from '../../src/check/stepper.ts';
 import { lo32 } from '../../src/guest/addr.ts';
 import { packageRoot } from '../../src/guest/package_root.ts';

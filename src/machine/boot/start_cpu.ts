@@ -1,7 +1,7 @@
 // A CPU as it comes up: its registers at secondary_startup_64, its idle task, and its part of the per-CPU data.
 // Mirrors what arch/x86/kernel/smpboot.c and cpu/common.c set up for it.
 
-import { REG } from '../../arch/x86_64/registers.ts';
+import { REG } from '../../arch/x86_64/context.ts';
 import { lo32 } from '../../guest/addr.ts';
 import type { Engine } from '../../guest/engine.ts';
 import type { KernelCore } from '../../kernel/core.ts';

@@ -1,7 +1,7 @@
 // One emulated CPU, and what hardware does to it: interrupts, exceptions, the system call instruction.
 // Mirrors the Intel SDM vol. 3A chapter 6 for what is pushed, and the kernel's IDT for where it goes.
 
-import { REG } from '../../arch/x86_64/registers.ts';
+import { REG } from '../../arch/x86_64/context.ts';
 import { type Addr, lo32 } from '../../guest/addr.ts';
 import type { CpuContext } from '../../guest/engine.ts';
 import type { KernelCore } from '../../kernel/core.ts';

@@ -2,7 +2,7 @@
 //
 // Invariant: they hold what was written, and no breakpoint in them is ever hit: the engine has none.
 
-import { REG } from '../../arch/x86_64/registers.ts';
+import { REG } from '../../arch/x86_64/context.ts';
 import type { Insn } from '../../isa/decoder.ts';
 import type { Cpu } from './cpu.ts';
 import { MOV_TO_DR } from './text_guard.ts';

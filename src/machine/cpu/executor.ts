@@ -1,7 +1,7 @@
 // Executes a CPU for a number of instructions: runs the engine, and serves what ends a run.
 // What is served is what hardware would do; everything else is guest code or a host function.
 
-import { REG } from '../../arch/x86_64/registers.ts';
+import { REG } from '../../arch/x86_64/context.ts';
 import { type Addr, lo32 } from '../../guest/addr.ts';
 import type { Engine, Stop } from '../../guest/engine.ts';
 import { decodeAt, type Insn } from '../../isa/decoder.ts';

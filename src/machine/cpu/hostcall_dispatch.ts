@@ -3,7 +3,7 @@
 // A host function that is a generator is suspended while guest code runs for it. It belongs to the
 // stack it was called on: the task may sleep, be preempted, and go on on another CPU meanwhile.
 
-import { REG } from '../../arch/x86_64/registers.ts';
+import { REG } from '../../arch/x86_64/context.ts';
 import { type Addr, lo32 } from '../../guest/addr.ts';
 import type { HostCall, HostFunction, HostGenerator, HostRequest, HostResult } from '../../guest/hostcall.ts';
 import { STUB } from '../../guest/hostcall.ts';

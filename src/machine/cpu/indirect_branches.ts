@@ -3,7 +3,7 @@
 // Of most blocks that is known before they begin: they pop, move registers and return. Of others what comes before the
 // branch is executed first.
 
-import { REG } from '../../arch/x86_64/registers.ts';
+import { REG } from '../../arch/x86_64/context.ts';
 import type { Addr } from '../../guest/addr.ts';
 import type { CpuContext, Engine, Stop } from '../../guest/engine.ts';
 import type { GuestMemory } from '../../guest/memory.ts';

@@ -5,7 +5,7 @@
 // runs at full speed. It is also where text is looked at before the engine translates it: a block before it runs, and
 // where an indirect branch leads to before it is taken (IndirectBranches).
 
-import { REG } from '../../arch/x86_64/registers.ts';
+import { REG } from '../../arch/x86_64/context.ts';
 import { lo32, MODULES_VADDR } from '../../guest/addr.ts';
 import type { Engine, Stop } from '../../guest/engine.ts';
 import type { GuestMemory } from '../../guest/memory.ts';

@@ -4,7 +4,7 @@
 // Invariant: an oops ends the task that had it and nothing else, unless it held up an interrupt; a panic ends the
 // machine, which runs no instruction after it.
 
-import { REG } from '../../arch/x86_64/registers.ts';
+import { REG } from '../../arch/x86_64/context.ts';
 import type { Addr } from '../../guest/addr.ts';
 import { hex16 } from '../../guest/addr.ts';
 import type { KernelCore } from '../../kernel/core.ts';

@@ -4,7 +4,7 @@
 // Invariant: with the shadow stack on, a trace that is called reliable equals the live frames, or the
 // machine stops.
 
-import { REG } from '../../arch/x86_64/registers.ts';
+import { REG } from '../../arch/x86_64/context.ts';
 import { lo32, TEXT_HI } from '../../guest/addr.ts';
 import type { HostCall } from '../../guest/hostcall.ts';
 import type { KernelCore } from '../../kernel/core.ts';

@@ -12,8 +12,8 @@ import { type Addr, hi32, lo32, STACK_HI, STACK_SLOT, THREAD_SIZE } from '../../
 import { type CpuContext, EngineError, type Stop } from '../../../guest/engine.ts';
 import { type GuestMemory, PAGE_SIZE, PROT_EXEC, type SharedAllocator } from '../../../guest/memory.ts';
 import type { ArchEngine } from '../../engine.ts';
+import { REG } from '../context.ts';
 import { writeGdt } from '../gdt.ts';
-import { REG } from '../registers.ts';
 import { EnginePieces } from './engine_pieces.ts';
 import {
   allocContext,

@@ -4,8 +4,8 @@
 import koffi from 'koffi';
 import { EngineError } from '../../../guest/engine.ts';
 import { PAGE_SIZE } from '../../../guest/memory.ts';
+import { REG } from '../context.ts';
 import { GDT } from '../gdt.ts';
-import { REG } from '../registers.ts';
 import {
   allocContext,
   ENGINE_BYTES,

@@ -1,6 +1,6 @@
 // The registers of a context, in the order in which instructions number them.
 
-import type { RegisterFile } from '../registers.ts';
+import type { ContextRegisters } from '../context.ts';
 
 /** Index of a register in a context. */
 export const REG = {
@@ -26,7 +26,7 @@ export const REG = {
 export type RegName = keyof typeof REG;
 
 /** Calls as the System V ABI has them. */
-export const REGISTERS: RegisterFile = {
+export const CONTEXT: ContextRegisters = {
   pc: REG.rip,
   sp: REG.rsp,
   result: REG.rax,

@@ -1,7 +1,7 @@
 // Which registers of a context everybody asks for.
 
 /** Indices into CpuContext.regs; where one is read often, the index is taken once. */
-export interface RegisterFile {
+export interface ContextRegisters {
   /** Address of the next instruction. */
   readonly pc: number;
   /** The stack pointer: stacks grow down. */
