@@ -6,6 +6,10 @@
 
 import type { ContextRegisters } from './context.ts';
 import type { MakeEngine } from './engine.ts';
+import type { FentrySite } from './fentry.ts';
+import type { Poking } from './poking.ts';
+import type { PtRegsLayout } from './pt_regs.ts';
+import type { TrampolineCode } from './trampoline.ts';
 
 /** One port. Members are grouped by who asks for them, in the order in which a porter needs them. */
 export interface Arch {
@@ -15,4 +19,14 @@ export interface Arch {
   /** What executes. */
   readonly makeEngine: MakeEngine;
   readonly context: ContextRegisters;
+
+  /** What is saved of an interrupted task. */
+  readonly ptRegs: PtRegsLayout;
+
+  /** The place at a function's start that becomes a call. */
+  readonly fentry: FentrySite;
+  /** What that call leads to. */
+  readonly trampoline: TrampolineCode;
+  /** How live text is changed. */
+  readonly poking: Poking;
 }

@@ -5,7 +5,6 @@ import { hex16 } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
 import { type FtraceRec, recCount } from './dyn_ftrace.ts';
-import { CALL_SIZE, phC } from './insn.ts';
 
 /**
  * @param failed -EFAULT, -EINVAL or -EPERM.
@@ -19,7 +18,7 @@ export function ftraceBug(
   expected: Uint8Array,
   type: string,
 ): void {
-  const { printk, mem } = core;
+  const { printk, mem, arch } = core;
   // print_ip_sym() is a message of its own.
   const at = `[<${hex16(rec.ip)}>] ${core.sym(rec.ip)}`;
   printk.info('------------[ ftrace bug ]------------');
@@ -27,7 +26,7 @@ export function ftraceBug(
     printk.info(`ftrace faulted on modifying \n${at}`);
   } else if (failed === -CONSTANTS.EINVAL) {
     printk.info(`ftrace failed to modify \n${at}`);
-    printk.info(` actual:   ${phC(mem.readBytes(rec.ip, CALL_SIZE))}`);
+    printk.info(` actual:   ${phC(mem.readBytes(rec.ip, arch.fentry.size))}`);
     printk.info(` expected: ${phC(expected)}`);
   } else {
     printk.info(`ftrace faulted on unknown error \n${at}`);
@@ -35,6 +34,11 @@ export function ftraceBug(
   printk.info(type);
   printk.info(`ftrace record flags: ${rec.flags.toString(16)}`);
   printk.info(` (${recCount(rec)})${rec.flags & CONSTANTS.FTRACE_FL_REGS ? ' R' : '  '}`);
-  const tramp = rec.target || core.symbols.require('ftrace_caller');
+  const tramp = rec.target || core.symbols.require(arch.trampoline.caller.name);
   printk.info(` expected tramp: ${tramp.toString(16)}`);
+}
+
+/** %*phC: bytes in hex with colons. */
+function phC(bytes: Uint8Array): string {
+  return [...bytes].map((b) => b.toString(16).padStart(2, '0')).join(':');
 }

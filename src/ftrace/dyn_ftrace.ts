@@ -4,18 +4,13 @@
 // A record's flags are the kernel's: a count of ops in the low bits, FTRACE_FL_ bits above.
 
 import { type Addr, lo32 } from '../guest/addr.ts';
-import type { Kallsyms } from '../kernel/kallsyms.ts';
+import type { KernelCore } from '../kernel/core.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
 
 const { FTRACE_REF_MAX } = CONSTANTS;
-/**
- * FTRACE_MCOUNT_MAX_OFFSET, as with CONFIG_X86_KERNEL_IBT: ENDBR_INSN_SIZE. A site further behind its symbol is that of
- * a weak function that another one has overridden, and is left alone.
- */
-const MCOUNT_MAX_OFFSET = 4;
 
 export interface FtraceRec {
-  /** Address of the fentry call: the function's own, or behind its endbr64. */
+  /** Address of the fentry call: at most FentrySite.maxOffset behind the function's start. */
   readonly ip: Addr;
   readonly module: string | undefined;
   /** Number of ops that trace it, and FTRACE_FL_ bits. */
@@ -30,9 +25,9 @@ export function recCount(rec: FtraceRec): number {
 }
 
 /** test_for_valid_rec(), without its mark in the record. */
-export function isValid(symbols: Kallsyms, { ip }: FtraceRec): boolean {
+export function isValid({ symbols, arch }: KernelCore, { ip }: FtraceRec): boolean {
   const found = symbols.lookup(ip);
-  return found !== undefined && found.offset <= MCOUNT_MAX_OFFSET;
+  return found !== undefined && found.offset <= arch.fentry.maxOffset;
 }
 
 export class FtraceRecords {

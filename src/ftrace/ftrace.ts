@@ -1,16 +1,17 @@
 // Which fentry sites call what. Mirrors kernel/trace/ftrace.c and arch/x86/kernel/ftrace.c:
 // ftrace_init, ftrace_module_init, register_ftrace_function, ftrace_set_filter_ip, ftrace_replace_code.
 //
-// Invariant: outside ftrace_lock every site is a nop5 when no ops traces it; the one ops' own
+// Invariant: outside ftrace_lock every site is a nop when no ops traces it; the one ops' own
 // trampoline when it is alone; ftrace_caller or ftrace_regs_caller when several share the site.
 
+import type { FentrySite } from '../arch/fentry.ts';
 import type { Addr } from '../guest/addr.ts';
+import { sameBytes } from '../guest/bytes.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
 import { ftraceBug } from './bug.ts';
 import { type FtraceRec, FtraceRecords, isValid, recCount } from './dyn_ftrace.ts';
-import { CALL_SIZE, callInsn, NOP5, sameBytes } from './insn.ts';
 import { FtraceOps } from './ops.ts';
 import type { FtracePorts } from './ports.ts';
 import { type Poke, TextPoke } from './text_poke.ts';
@@ -28,11 +29,13 @@ export class Ftrace {
   /** /proc/sys/kernel/ftrace_enabled: any int, on unless it is 0. */
   enabled = 1;
   readonly #core: KernelCore;
+  readonly #fentry: FentrySite;
   readonly #ports: FtracePorts;
   readonly #sym: ReturnType<typeof imageSymbols>;
 
   constructor(core: KernelCore, ports: FtracePorts) {
     this.#core = core;
+    this.#fentry = core.arch.fentry;
     this.#ports = ports;
     this.textPoke = new TextPoke(core, ports.smp);
     this.trampolines = new Trampolines(core, ports);
@@ -47,14 +50,14 @@ export class Ftrace {
   /** ftrace_init(): the image's `call __fentry__` sites become nops, in one write each, before anything runs. */
   init(sites: readonly Addr[]): number {
     for (const rec of this.records.add(undefined, sites, 0)) {
-      const expected = callInsn(rec.ip, this.#sym.fentry);
+      const expected = this.#fentry.call(rec.ip, this.#sym.fentry);
       const failed = this.#verify(rec.ip, expected);
       if (failed) {
         ftraceBug(this.#core, failed, rec, expected, INITIALIZING);
         this.disabled = true;
         return failed;
       }
-      this.textPoke.early(rec.ip, NOP5 as Uint8Array);
+      this.textPoke.early(rec.ip, this.#fentry.nop);
     }
     return 0;
   }
@@ -66,7 +69,7 @@ export class Ftrace {
   *moduleInit(module: string, sites: readonly Addr[]): HostGenerator<number> {
     if (this.disabled || sites.length === 0) return 0;
     for (const rec of this.records.add(module, sites, C.FTRACE_FL_DISABLED)) {
-      const expected = callInsn(rec.ip, this.#sym.fentry);
+      const expected = this.#fentry.call(rec.ip, this.#sym.fentry);
       const failed = this.#verify(rec.ip, expected);
       if (failed) {
         if (failed === -C.EINVAL) yield* this.#warn('ftrace_module_init', 1);
@@ -75,7 +78,7 @@ export class Ftrace {
         this.disabled = true;
         return failed;
       }
-      this.textPoke.early(rec.ip, NOP5 as Uint8Array);
+      this.textPoke.early(rec.ip, this.#fentry.nop);
     }
     return 0;
   }
@@ -84,12 +87,12 @@ export class Ftrace {
   moduleEnable(module: string): void {
     if (this.disabled) return;
     for (const rec of this.records.group(module)) {
-      if (!isValid(this.#core.symbols, rec)) continue;
+      if (!isValid(this.#core, rec)) continue;
       rec.flags = (rec.flags & ~C.FTRACE_FL_DISABLED) >>> 0;
       for (const ops of this.#registered()) if (ops.traces(rec.ip)) this.#count(rec, ops, 1);
       const target = this.#wanted(rec);
       if (target === rec.target) continue;
-      this.textPoke.early(rec.ip, callInsn(rec.ip, target));
+      this.textPoke.early(rec.ip, this.#fentry.call(rec.ip, target));
       rec.target = target;
     }
   }
@@ -319,11 +322,11 @@ export class Ftrace {
   *#runUpdate(ops: FtraceOps, what: 'register' | 'unregister'): HostGenerator<void> {
     const { mem, events } = this.#core;
     const records = this.#recordsOf(ops);
-    const sites = records.map((rec) => ({ rec, before: mem.readBytes(rec.ip, CALL_SIZE) }));
+    const sites = records.map((rec) => ({ rec, before: mem.readBytes(rec.ip, this.#fentry.size) }));
     yield* this.#updateTraceFunc();
     yield* this.#replaceCode(records);
     for (const { rec, before } of sites) {
-      const after = mem.readBytes(rec.ip, CALL_SIZE);
+      const after = mem.readBytes(rec.ip, this.#fentry.size);
       const where = this.#core.sym(rec.ip);
       events.emit({ type: 'ftrace', what, where, ip: rec.ip, trampoline: ops.trampoline, before, after });
     }
@@ -338,8 +341,8 @@ export class Ftrace {
     const func = this.#registered().length > 0 ? this.#sym.listFunc : this.#sym.stub;
     yield* this.#lock(this.#sym.textMutex);
     for (const ip of [this.#sym.call, this.#sym.regsCall]) {
-      const insn = callInsn(ip, func);
-      if (!sameBytes(mem.view(ip, CALL_SIZE), insn)) yield* this.textPoke.bp(ip, insn);
+      const insn = this.#fentry.call(ip, func);
+      if (!sameBytes(mem.view(ip, this.#fentry.size), insn)) yield* this.textPoke.poke(ip, insn);
     }
     yield* this.#unlock(this.#sym.textMutex);
   }
@@ -350,7 +353,7 @@ export class Ftrace {
     for (const rec of records) {
       const target = rec.flags & C.FTRACE_FL_DISABLED ? 0n : this.#wanted(rec);
       if (target === rec.target) continue;
-      const expected = rec.target === 0n ? (NOP5 as Uint8Array) : callInsn(rec.ip, rec.target);
+      const expected = rec.target === 0n ? this.#fentry.nop : this.#fentry.call(rec.ip, rec.target);
       const failed = this.#verify(rec.ip, expected);
       if (failed) {
         if (failed === -C.EINVAL) yield* this.#warn('ftrace_verify_code', 0);
@@ -359,7 +362,7 @@ export class Ftrace {
         this.disabled = true;
         return;
       }
-      const insn = target === 0n ? (NOP5 as Uint8Array) : callInsn(rec.ip, target);
+      const insn = target === 0n ? this.#fentry.nop : this.#fentry.call(rec.ip, target);
       pokes.push({ addr: rec.ip, insn, rec, target });
     }
     for (const { rec, target } of pokes) rec.target = target;
@@ -371,8 +374,8 @@ export class Ftrace {
   /** ftrace_verify_code() */
   #verify(ip: Addr, expected: Uint8Array): number {
     const { mem } = this.#core;
-    if (!mem.isMapped(ip, CALL_SIZE)) return -C.EFAULT;
-    return sameBytes(mem.view(ip, CALL_SIZE), expected) ? 0 : -C.EINVAL;
+    if (!mem.isMapped(ip, this.#fentry.size)) return -C.EFAULT;
+    return sameBytes(mem.view(ip, this.#fentry.size), expected) ? 0 : -C.EINVAL;
   }
 
   /** The function of the image that warns, and the way to it. */
@@ -396,14 +399,15 @@ function bugType(from: Addr, to: Addr): string {
     : 'Updating ftrace call site to call a different ftrace function';
 }
 
-/** What the image defines for ftrace (asm/x86_64/ftrace_64.s) and for locking. */
+/** What the image defines for ftrace and for locking. */
 function imageSymbols(core: KernelCore) {
+  const { arch } = core;
   const at = (name: string): Addr => core.symbols.require(name);
   return {
-    fentry: at('__fentry__'),
+    fentry: at(arch.fentry.entry),
     stub: at('ftrace_stub'),
-    call: at('ftrace_call'),
-    regsCall: at('ftrace_regs_call'),
+    call: at(arch.trampoline.caller.call),
+    regsCall: at(arch.trampoline.regsCaller.call),
     listFunc: at('arch_ftrace_ops_list_func'),
     opsList: at('ftrace_ops_list_head'),
     listEnd: at('ftrace_list_end'),

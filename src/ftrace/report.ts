@@ -7,7 +7,6 @@ import type { KernelSymbol } from '../kernel/kallsyms.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
 import { type FtraceRec, isValid, recCount } from './dyn_ftrace.ts';
 import type { Ftrace } from './ftrace.ts';
-import { targetOf } from './insn.ts';
 
 const C = CONSTANTS;
 /** struct dyn_ftrace entries on a page. */
@@ -39,7 +38,8 @@ function trampolineText(core: KernelCore, ftrace: Ftrace, target: Addr): string 
 }
 
 function calledBy(core: KernelCore, callIp: Addr): Addr {
-  return targetOf(callIp, core.mem.readBytes(callIp, 5));
+  const { fentry } = core.arch;
+  return fentry.target(callIp, core.mem.readBytes(callIp, fentry.size)) ?? 0n;
 }
 
 /** dyn_ftrace_total_info: sites, pages they take, and groups of pages. */
@@ -51,8 +51,7 @@ export function dynFtraceTotalInfo(ftrace: Ftrace): string {
 /** print_rec() */
 function siteName(core: KernelCore, rec: FtraceRec): string {
   const found = core.symbols.lookup(rec.ip);
-  const name =
-    found && isValid(core.symbols, rec) ? found.name : `__ftrace_invalid_address___${found?.offset ?? 0}`;
+  const name = found && isValid(core, rec) ? found.name : `__ftrace_invalid_address___${found?.offset ?? 0}`;
   return rec.module === undefined ? name : `${name} [${rec.module}]`;
 }
 

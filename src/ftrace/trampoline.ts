@@ -1,31 +1,13 @@
 // An ops' own trampoline: a copy of ftrace_caller that calls its handler and names its ops.
 // Mirrors arch/x86/kernel/ftrace.c: create_trampoline, arch_ftrace_update_trampoline.
-//
-// Layout of the memory: [template up to its _end label][ret; int3][padding to 5][address of the ops].
 
+import type { Template, TemplateLabels } from '../arch/trampoline.ts';
 import { type Addr, lo32 } from '../guest/addr.ts';
 import { PAGE_SIZE, PROT_EXEC, PROT_READ } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
-import { callInsn, INT3, NOP2, RET } from './insn.ts';
 import type { FtraceOps } from './ops.ts';
 import type { FtracePorts } from './ports.ts';
-
-/** RET_SIZE with CONFIG_RETPOLINE: room for a jmp to the return thunk. Bytes. */
-const RET_SIZE = 5;
-/** mov function_trace_op(%rip), %rdx: 48 8b 15 and its displacement. */
-const OP_REF = [0x48, 0x8b, 0x15] as const;
-const OP_REF_SIZE = 7;
-
-/** One of the two templates in the image. Offsets in bytes from its start. */
-export interface Template {
-  readonly start: Addr;
-  readonly size: number;
-  readonly opPtr: number;
-  readonly call: number;
-  /** The jnz of a direct call, in ftrace_regs_caller only. */
-  readonly jmp: number | undefined;
-}
 
 export interface Trampoline {
   readonly start: Addr;
@@ -45,20 +27,20 @@ export class Trampolines {
   constructor(core: KernelCore, ports: FtracePorts) {
     this.#core = core;
     this.#ports = ports;
-    this.caller = this.#template('ftrace_caller', 'ftrace_call');
-    this.regsCaller = this.#template('ftrace_regs_caller', 'ftrace_regs_call', 'ftrace_regs_caller_jmp');
+    const { caller, regsCaller } = core.arch.trampoline;
+    this.caller = this.#template(caller);
+    this.regsCaller = this.#template(regsCaller);
   }
 
-  #template(name: string, call: string, jmp?: string): Template {
+  #template({ name, call, others }: TemplateLabels): Template {
     const { symbols } = this.#core;
     const start = symbols.require(name);
     const offset = (label: string): number => Number(symbols.require(label) - start);
     return {
       start,
       size: offset(`${name}_end`),
-      opPtr: offset(`${name}_op_ptr`),
       call: offset(call),
-      jmp: jmp === undefined ? undefined : offset(jmp),
+      others: others.map(offset),
     };
   }
 
@@ -68,26 +50,13 @@ export class Trampolines {
 
   /** create_trampoline(): makes the ops' trampoline and says so in the ops; without memory it stays without. */
   create(ops: FtraceOps, handler: Addr): void {
-    const { mem } = this.#core;
+    const { mem, arch } = this.#core;
     const template = this.templateOf(ops);
-    const size = template.size + RET_SIZE + 8;
+    const size = template.size + arch.trampoline.extra;
     const start = this.#ports.memory.alloc(size);
     if (start === undefined) return;
-    const code = new Uint8Array(size);
-    const view = new DataView(code.buffer);
-    code.set(mem.view(template.start, template.size));
-    code.set([RET, INT3], template.size);
-    if (template.jmp !== undefined) {
-      if (code[template.jmp] !== 0x75) throw new Error('ftrace_regs_caller_jmp is not a short jnz');
-      code.set(NOP2, template.jmp);
-    }
-    const pointer = template.size + RET_SIZE;
-    view.setBigUint64(pointer, ops.addr, true);
-    if (OP_REF.some((byte, i) => code[template.opPtr + i] !== byte)) {
-      throw new Error('ftrace_caller_op_ptr is not a load of function_trace_op');
-    }
-    view.setInt32(template.opPtr + OP_REF.length, pointer - (template.opPtr + OP_REF_SIZE), true);
-    code.set(callInsn(start + BigInt(template.call), handler), template.call);
+    const original = mem.view(template.start, template.size);
+    const code = arch.trampoline.make(template, original, start, ops.addr, handler);
     // The memory may have been another's text before: the engine must forget that.
     mem.pokeText(start, code);
     mem.protect(start, Math.ceil(size / PAGE_SIZE) * PAGE_SIZE, PROT_READ | PROT_EXEC);

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { callInsn } from '../../src/ftrace/insn.ts';
+import { callInsn } from '../../src/arch/x86_64/insn.ts';
 import type { FtraceOps } from '../../src/ftrace/ops.ts';
 import { dynFtraceTotalInfo, enabledFunctions, trampolineKallsyms } from '../../src/ftrace/report.ts';
 import { CONSTANTS as C, LAYOUT } from '../../src/kernel/layout.ts';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { callInsn, NOP5 } from '../../src/ftrace/insn.ts';
+import { callInsn, NOP5 } from '../../src/arch/x86_64/insn.ts';
 import { LAYOUT } from '../../src/kernel/layout.ts';
 import { World } from './world.ts';
 
@@ -28,7 +28,7 @@ describe('text_poke_bp_batch', () => {
     const insn = callInsn(site, world.sym('ftrace_caller'));
     const seen: string[] = [];
     world.during.sync = () => seen.push(world.bytesAt(site));
-    world.run(world.ftrace.textPoke.bp(site, insn));
+    world.run(world.ftrace.textPoke.poke(site, insn));
     const tail = world.bytesAt(site).slice(3);
     expect(seen).toEqual(['cc 1f 44 00 00', `cc ${tail}`, `e8 ${tail}`]);
     expect(
@@ -53,20 +53,20 @@ describe('text_poke_bp_batch', () => {
         carried++;
       }
     };
-    world.run(world.ftrace.textPoke.bp(site, callInsn(site, target)));
+    world.run(world.ftrace.textPoke.poke(site, callInsn(site, target)));
     expect(carried).toBe(2);
   });
 
   it('carries it behind the site when that becomes a nop', () => {
     const site = world.sym('vfs_read');
-    world.run(world.ftrace.textPoke.bp(site, callInsn(site, world.sym('ftrace_caller'))));
+    world.run(world.ftrace.textPoke.poke(site, callInsn(site, world.sym('ftrace_caller'))));
     world.during.sync = () => {
       const { regs, sp } = trapAt(site);
       if (!world.ftrace.textPoke.int3Handler(regs)) throw new Error('not carried');
       expect(world.core.mem.readU64(regs + BigInt(REGS.ip))).toBe(site + 5n);
       expect(world.core.mem.readU64(regs + BigInt(REGS.sp))).toBe(sp);
     };
-    world.run(world.ftrace.textPoke.bp(site, NOP5 as Uint8Array));
+    world.run(world.ftrace.textPoke.poke(site, NOP5 as Uint8Array));
     expect(world.bytesAt(site)).toBe('0f 1f 44 00 00');
   });
 
@@ -80,12 +80,12 @@ describe('text_poke_bp_batch', () => {
       world.core.mem.writeU64(regs + BigInt(REGS.cs), 0x33n);
       expect(world.ftrace.textPoke.int3Handler(regs)).toBe(false);
     };
-    world.run(world.ftrace.textPoke.bp(site, callInsn(site, other)));
+    world.run(world.ftrace.textPoke.poke(site, callInsn(site, other)));
   });
 
   it('refuses an instruction that no handler could stand in for', () => {
     const site = world.sym('vfs_read');
-    expect(() => world.run(world.ftrace.textPoke.bp(site, Uint8Array.of(0x90, 0x90)))).toThrow(
+    expect(() => world.run(world.ftrace.textPoke.poke(site, Uint8Array.of(0x90, 0x90)))).toThrow(
       'cannot be emulated',
     );
     expect(world.bytesAt(site)).toBe('0f 1f 44 00 00');

@@ -4,7 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { callInsn } from '../../src/ftrace/insn.ts';
+import { callInsn } from '../../src/arch/x86_64/insn.ts';
 import type { HostGenerator } from '../../src/guest/hostcall.ts';
 import type { KernelEvent } from '../../src/kernel/events.ts';
 import { CONSTANTS as C, LAYOUT } from '../../src/kernel/layout.ts';

@@ -4,9 +4,10 @@
 // failed, or was undone, must leave as it was.
 
 import { createHash } from 'node:crypto';
-import { callInsn, NOP5, sameBytes } from '../../src/ftrace/insn.ts';
+import { callInsn, NOP5 } from '../../src/arch/x86_64/insn.ts';
 import type { FtraceOps } from '../../src/ftrace/ops.ts';
 import { type Addr, lo32, TEXT_HI } from '../../src/guest/addr.ts';
+import { sameBytes } from '../../src/guest/bytes.ts';
 import { CONSTANTS as C, LAYOUT } from '../../src/kernel/layout.ts';
 import type { SysfsDir } from '../../src/kernel/sysfs.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
