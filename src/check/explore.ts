@@ -33,7 +33,7 @@ import {
 } from './paths.ts';
 import { loadSaved, SavedWords } from './saved_registers.ts';
 import { putLong } from './stack_words.ts';
-import { NO_MEMORY, POPF, Skips, UNKNOWN_TO_ENGINE, whySteppedOver } from './step_over.ts';
+import { isPopf, NO_MEMORY, Skips, UNKNOWN_TO_ENGINE, whySteppedOver } from './step_over.ts';
 
 const SP = 2 * REG.rsp;
 /** Bytes that an array takes whose size is not known. */
@@ -192,7 +192,7 @@ export class Explorer {
     const why = whySteppedOver(decoded);
     if (why >= 0) {
       this.skips.counts[why]++;
-      if (decoded.opcode === POPF) {
+      if (isPopf(decoded)) {
         context.halves[SP] += 8;
         context.touch();
       }

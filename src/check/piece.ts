@@ -8,7 +8,7 @@ import { REG } from '../arch/x86_64/context.ts';
 import { decodeAt, Insn } from '../isa/decoder.ts';
 import { baseOf, CHANGES_BP, CHANGES_SP, effectsOf, ODD, STORES_BP, stackDelta } from './effects.ts';
 import { CALLER_SAVED } from './paths.ts';
-import { POPF, Skips, whySteppedOver } from './step_over.ts';
+import { isPopf, Skips, whySteppedOver } from './step_over.ts';
 import { KEPT, LOG_SLOTS, TAPE, TAPE_DATA, TAPE_POINTER, type TapeMachine } from './tape_machine.ts';
 
 /** A call, the register file of whose callee is not ours. */
@@ -116,7 +116,7 @@ export class Piece {
     if (why >= 0) {
       const i = this.add(insn);
       this.skips.counts[why]++;
-      if (decoded.opcode !== POPF) return true;
+      if (!isPopf(decoded)) return true;
       this.#write(POP_NOTHING);
       this.effects[i] = CHANGES_SP;
       this.#delta[i] = 8;

@@ -3,16 +3,10 @@
 //
 // Invariant: none of them changes rsp, except popf, whose 8 bytes are taken off.
 
-import type { Insn } from '../isa/decoder.ts';
+import { DIVIDES, FLAGS, type Insn, MACHINE, STRING } from '../isa/decoder.ts';
 
-const PRIVILEGED = new Set([
-  0x0f00, 0x0f01, 0x0f06, 0x0f08, 0x0f09, 0x0f20, 0x0f21, 0x0f22, 0x0f23, 0x0f30, 0x0f32, 0x0f33, 0x0fa2,
-  0x0fae, 0x0fc7, 0x8e, 0xf4, 0xfa, 0xfb, 0xfd, 0xe4, 0xe5, 0xe6, 0xe7, 0xec, 0xed, 0xee, 0xef, 0x6c, 0x6d,
-  0x6e, 0x6f, 0x0f31, 0x0fa9, 0x0fa1, 0x0fb2, 0x0fb4, 0x0fb5, 0x0f77,
-]);
-const STRING = new Set([0xa4, 0xa5, 0xa6, 0xa7, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf]);
-
-export const POPF = 0x9d;
+/** popf: what it takes off the stack is taken off all the same. */
+export const isPopf = (insn: Insn): boolean => (insn.facts & FLAGS) !== 0;
 
 /** Why an instruction is not executed where it stands; counted by their numbers. */
 export const SKIP_REASONS = [
@@ -28,12 +22,12 @@ export const UNKNOWN_TO_ENGINE = 5;
 
 /** The number of the reason, or -1 for an instruction that is executed. */
 export function whySteppedOver(insn: Insn): number {
-  const { opcode } = insn;
+  const { facts, opcode } = insn;
   if (opcode === 0 || insn.vex) return 0;
-  if (opcode === POPF || PRIVILEGED.has(opcode)) return 1;
+  if (facts & MACHINE) return 1;
   // A division by what happens to be there; the result is of no use to the stack.
-  if ((opcode === 0xf6 || opcode === 0xf7) && (insn.reg & 7) >= 6) return 2;
-  return STRING.has(opcode) ? 3 : -1;
+  if (facts & DIVIDES) return 2;
+  return facts & STRING ? 3 : -1;
 }
 
 /** Instructions not executed, by reason. */

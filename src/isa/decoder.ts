@@ -6,46 +6,10 @@
 //
 // Invariant: nothing is allocated per instruction; the result is valid until the next decode.
 
-import { MAP_0F, MAP_0F3A, MAP_0F38, MAP_ONE, OP } from './opcode_map.ts';
+import { FLOW_CALL, FLOW_INVALID, FLOW_JCC, FLOW_JMP, FLOW_MASK, FLOW_NEXT, FORM, STRING } from './facts.ts';
+import { FACTS_0F, FACTS_ONE, FORM_0F, FORM_0F3A, FORM_0F38, FORM_ONE } from './opcodes.ts';
 
-export const FLOW_NEXT = 0;
-export const FLOW_CALL = 1;
-export const FLOW_CALL_INDIRECT = 2;
-export const FLOW_RET = 3;
-export const FLOW_IRET = 4;
-export const FLOW_JMP = 5;
-export const FLOW_JCC = 6;
-export const FLOW_JMP_INDIRECT = 7;
-export const FLOW_INT3 = 8;
-export const FLOW_UD2 = 9;
-export const FLOW_SYSCALL = 10;
-export const FLOW_HLT = 11;
-export const FLOW_SYSRET = 12;
-/** `int n`, `int1`. */
-export const FLOW_INT = 13;
-/** Far call, jump and return. */
-export const FLOW_FAR = 14;
-/** Not an instruction, or it runs past the end of the bytes; the length is 0. */
-export const FLOW_INVALID = 15;
-
-export const FLOW_NAMES: readonly string[] = [
-  'next',
-  'call',
-  'callIndirect',
-  'ret',
-  'iret',
-  'jmp',
-  'jcc',
-  'jmpIndirect',
-  'int3',
-  'ud2',
-  'syscall',
-  'hlt',
-  'sysret',
-  'int',
-  'far',
-  'invalid',
-];
+export * from './facts.ts';
 
 export const REX_B = 1;
 export const REX_X = 2;
@@ -53,19 +17,26 @@ export const REX_R = 4;
 export const REX_W = 8;
 export const NO_INDEX = 4;
 
+/** A prefix other than REX. */
+export const isPrefix = (byte: number): boolean => FORM_ONE[byte] === FORM.PREFIX && !isRex(byte);
+export const isRex = (byte: number): boolean => byte >> 4 === 4;
+
 /** The longest instruction the CPU takes. */
-const MAX_LENGTH = 15;
+export const MAX_LENGTH = 15;
 
 export class Insn {
   length = 0;
   flow = FLOW_INVALID;
+  /** What the table of opcodes says of it (facts.ts); 0 for VEX, EVEX and XOP, and the maps behind 0F. */
+  facts = 0;
   /** Low 32 bits of a direct branch's target. */
   target = 0;
-  /** 0xNN, 0x0fNN, 0x0f38NN or 0x0f3aNN; 0 for VEX, EVEX and XOP. */
+  /** 0xNN, 0x0fNN, 0x0f38NN or 0x0f3aNN; 0 for VEX, EVEX and XFORM. */
   opcode = 0;
   rex = 0;
   /** 0xf2, 0xf3 or 0: the last of them. */
   rep = 0;
+  locked = false;
   opsize16 = false;
   vex = false;
   /** Segment override byte (0x64 fs, 0x65 gs, 0x3e notrack), or 0. */
@@ -125,6 +96,7 @@ export function decodeAt(bytes: Uint8Array, offset: number, ipLo: number, into: 
   insn.rex = 0;
   insn.rep = 0;
   insn.segment = 0;
+  insn.locked = false;
   insn.opsize16 = false;
   insn.vex = false;
   insn.hasModrm = false;
@@ -137,14 +109,15 @@ export function decodeAt(bytes: Uint8Array, offset: number, ipLo: number, into: 
   let at = offset;
   let addr32 = false;
   let byte = bytes[at++] as number;
-  for (; MAP_ONE[byte] === OP.PREFIX; byte = bytes[at++] as number) {
-    if (byte >= 0x40 && byte < 0x50) insn.rex = byte & 0xf;
+  for (; FORM_ONE[byte] === FORM.PREFIX; byte = bytes[at++] as number) {
+    if (isRex(byte)) insn.rex = byte & 0xf;
     else {
       insn.rex = 0; // a REX that is not the last prefix does not count
       if (byte === 0x66) insn.opsize16 = true;
       else if (byte === 0x67) addr32 = true;
       else if (byte === 0xf2 || byte === 0xf3) insn.rep = byte;
-      else if (byte !== 0xf0) insn.segment = byte;
+      else if (byte === 0xf0) insn.locked = true;
+      else insn.segment = byte;
     }
     if (at - offset >= MAX_LENGTH) return invalid(insn);
   }
@@ -161,24 +134,25 @@ export function decodeAt(bytes: Uint8Array, offset: number, ipLo: number, into: 
     form = vexForm;
   } else if (byte !== 0x0f) {
     insn.opcode = byte;
-    form = MAP_ONE[byte] as number;
+    form = FORM_ONE[byte] as number;
   } else {
     byte = bytes[at++] as number;
     insn.opcode = 0x0f00 | byte;
-    form = MAP_0F[byte] as number;
+    form = FORM_0F[byte] as number;
     if (byte === 0x38 || byte === 0x3a) {
       const third = bytes[at++] as number;
       insn.opcode = (0x0f00 | byte) * 256 + third;
-      form = byte === 0x38 ? (MAP_0F38 as number) : (MAP_0F3A as number);
+      form = byte === 0x38 ? FORM_0F38 : FORM_0F3A;
     }
   }
-  if (form === undefined || form & OP.INVALID) return invalid(insn);
-  if (form & OP.MODRM) at = readModrm(bytes, at, insn);
+  if (form === undefined || form & FORM.INVALID) return invalid(insn);
+  if (form & FORM.MODRM) at = readModrm(bytes, at, form, insn);
   at = readImmediate(bytes, at, form, addr32, insn);
   // Reads past the end give undefined, and a sum with it NaN: both fail here.
   if (!(at <= bytes.length) || at - offset > MAX_LENGTH) return invalid(insn);
   insn.length = at - offset;
-  insn.flow = flowOf(insn);
+  insn.facts = factsOf(insn);
+  insn.flow = insn.facts & FLOW_MASK;
   if (insn.flow === FLOW_CALL || insn.flow === FLOW_JMP || insn.flow === FLOW_JCC) {
     insn.target = (ipLo + insn.length + insn.imm) >>> 0;
   }
@@ -188,6 +162,7 @@ export function decodeAt(bytes: Uint8Array, offset: number, ipLo: number, into: 
 function invalid(insn: Insn): Insn {
   insn.length = 0;
   insn.flow = FLOW_INVALID;
+  insn.facts = FLOW_INVALID;
   return insn;
 }
 
@@ -202,19 +177,19 @@ function vexOpcode(bytes: Uint8Array, start: number, prefix: number): number {
     at = start + (prefix === 0x62 ? 3 : 2);
   }
   const opcode = bytes[at] as number;
-  vexForm = OP.MODRM;
+  vexForm = FORM.MODRM;
   if (map === 1) {
     if (opcode === 0x77 && prefix !== 0x62) vexForm = 0;
     else if ((opcode >= 0x70 && opcode <= 0x73) || opcode === 0xc2 || (opcode >= 0xc4 && opcode <= 0xc6)) {
-      vexForm |= OP.IMM8;
+      vexForm |= FORM.IMM8;
     }
-  } else if (map === 3 || map === 8) vexForm |= OP.IMM8;
-  else if (map === 10) vexForm |= OP.IMM32;
-  else if (map === 0 || (map > 6 && map !== 9)) vexForm = OP.INVALID;
+  } else if (map === 3 || map === 8) vexForm |= FORM.IMM8;
+  else if (map === 10) vexForm |= FORM.IMM32;
+  else if (map === 0 || (map > 6 && map !== 9)) vexForm = FORM.INVALID;
   return at + 1;
 }
 
-function readModrm(bytes: Uint8Array, start: number, insn: Insn): number {
+function readModrm(bytes: Uint8Array, start: number, form: number, insn: Insn): number {
   let at = start;
   const modrm = bytes[at++] as number;
   const rex = insn.rex;
@@ -223,8 +198,7 @@ function readModrm(bytes: Uint8Array, start: number, insn: Insn): number {
   insn.mod = mod;
   insn.reg = ((modrm >> 3) & 7) | ((rex & REX_R) << 1);
   insn.rm = (modrm & 7) | ((rex & REX_B) << 3);
-  // mov to and from cr and dr: the mode bits do not count.
-  if (insn.opcode >= 0x0f20 && insn.opcode <= 0x0f23) insn.mod = 3;
+  if (form & FORM.REGISTERS) insn.mod = 3;
   if (insn.mod === 3) return at;
   let base = modrm & 7;
   if (base === 4) {
@@ -249,78 +223,26 @@ function readModrm(bytes: Uint8Array, start: number, insn: Insn): number {
 
 function readImmediate(bytes: Uint8Array, start: number, form: number, addr32: boolean, insn: Insn): number {
   let size = 0;
-  if (form & OP.IMM8) size = 1;
-  else if (form & OP.IMM16) size = 2;
-  else if (form & OP.IMM32) size = 4;
-  else if (form & OP.IMMZ) size = insn.opsize16 && !(insn.rex & REX_W) ? 2 : 4;
-  else if (form & OP.IMMV) size = insn.rex & REX_W ? 8 : insn.opsize16 ? 2 : 4;
-  else if (form & OP.MOFFS) size = addr32 ? 4 : 8;
-  else if (form & OP.GROUP3 && (insn.reg & 7) < 2) {
+  if (form & FORM.IMM8) size = 1;
+  else if (form & FORM.IMM16) size = 2;
+  else if (form & FORM.IMM32) size = 4;
+  else if (form & FORM.IMMZ) size = insn.opsize16 && !(insn.rex & REX_W) ? 2 : 4;
+  else if (form & FORM.IMMV) size = insn.rex & REX_W ? 8 : insn.opsize16 ? 2 : 4;
+  else if (form & FORM.MOFFS) size = addr32 ? 4 : 8;
+  else if (form & FORM.IMM_TEST && (insn.reg & 7) < 2) {
     size = insn.opcode === 0xf6 ? 1 : insn.opsize16 && !(insn.rex & REX_W) ? 2 : 4;
   }
   insn.immSize = size;
   if (size > 0) insn.imm = signedAt(bytes, start, size);
-  return start + size + (form & OP.IMM8_MORE ? 1 : 0);
+  return start + size + (form & FORM.IMM8_MORE ? 1 : 0);
 }
 
-function flowOf(insn: Insn): number {
-  const op = insn.opcode;
-  if (op < 0x70) return FLOW_NEXT;
-  if (op <= 0x7f) return FLOW_JCC;
-  switch (op) {
-    case 0xc2:
-    case 0xc3:
-      return FLOW_RET;
-    case 0xca:
-    case 0xcb:
-      return FLOW_FAR;
-    case 0xcc:
-      return FLOW_INT3;
-    case 0xcd:
-    case 0xf1:
-      return FLOW_INT;
-    case 0xcf:
-      return FLOW_IRET;
-    case 0xe0:
-    case 0xe1:
-    case 0xe2:
-    case 0xe3:
-      return FLOW_JCC;
-    case 0xe8:
-      return FLOW_CALL;
-    case 0xe9:
-    case 0xeb:
-      return FLOW_JMP;
-    case 0xf4:
-      return FLOW_HLT;
-    case 0xff:
-      return flowOfGroup5(insn.reg & 7);
-    case 0x0f05:
-    case 0x0f34:
-      return FLOW_SYSCALL;
-    case 0x0f07:
-    case 0x0f35:
-      return FLOW_SYSRET;
-    case 0x0f0b:
-    case 0x0fb9:
-    case 0x0fff:
-      return FLOW_UD2;
-    default:
-      return op >= 0x0f80 && op <= 0x0f8f ? FLOW_JCC : FLOW_NEXT;
-  }
-}
-
-function flowOfGroup5(extension: number): number {
-  if (extension === 2) return FLOW_CALL_INDIRECT;
-  if (extension === 4) return FLOW_JMP_INDIRECT;
-  return extension === 3 || extension === 5 ? FLOW_FAR : FLOW_NEXT;
-}
-
-/** movs, cmps, stos, lods, scas, ins and outs run again and again under a rep prefix. */
-function isRepeated(insn: Insn): boolean {
-  const op = insn.opcode;
-  if (insn.rep === 0) return false;
-  return (op >= 0xa4 && op <= 0xa7) || (op >= 0xaa && op <= 0xaf) || (op >= 0x6c && op <= 0x6f);
+/** What the table of opcodes says. */
+function factsOf(insn: Insn): number {
+  const { opcode } = insn;
+  if (insn.vex || opcode > 0x0fff) return 0;
+  const row = ((opcode & 0xff) << 3) | (insn.hasModrm ? insn.reg & 7 : 0);
+  return (opcode < 0x100 ? FACTS_ONE[row] : FACTS_0F[row]) as number;
 }
 
 /**
@@ -347,7 +269,7 @@ export function blockLength(
     block.instructions++;
     block.last = at;
     block.target = insn.target;
-    if (isRepeated(insn)) block.repeats = true;
+    if (insn.rep !== 0 && insn.facts & STRING) block.repeats = true;
     at += insn.length;
     if (insn.flow !== FLOW_NEXT) break;
   }

@@ -5,6 +5,7 @@
 // and in order. Numbers from `count` on are the no-ops that fill up short replacements.
 
 import {
+  CLEARS_DF,
   FLOW_CALL,
   FLOW_CALL_INDIRECT,
   FLOW_FAR,
@@ -13,11 +14,16 @@ import {
   FLOW_JCC,
   FLOW_JMP,
   FLOW_JMP_INDIRECT,
+  FLOW_NEXT,
   FLOW_RET,
   FLOW_SYSCALL,
   FLOW_SYSRET,
   FLOW_UD2,
   type Insn,
+  NOP,
+  SETS_DF,
+  STACK,
+  STACK_MASK,
 } from '../isa/decoder.ts';
 import { ObjtoolError } from './error.ts';
 import type { CodeMark, ObjtoolInput } from './input.ts';
@@ -126,15 +132,13 @@ FLOW_TYPES[FLOW_SYSRET] = INSN_CONTEXT_SWITCH;
 FLOW_TYPES[FLOW_INT3] = INSN_TRAP;
 FLOW_TYPES[FLOW_UD2] = INSN_BUG;
 
-export function insnType(insn: Insn): number {
-  const { opcode, flow } = insn;
-  if (flow === 0) {
-    if (opcode === 0x90 || opcode === 0x0f0d || opcode === 0x0f1f) return INSN_NOP;
-    if (opcode === 0xfd) return INSN_STD;
-    return opcode === 0xfc ? INSN_CLD : INSN_OTHER;
+export function insnType({ facts, flow }: Insn): number {
+  if (flow === FLOW_NEXT) {
+    if ((facts & (NOP | SETS_DF | CLEARS_DF)) === 0) return INSN_OTHER;
+    if (facts & NOP) return INSN_NOP;
+    return facts & SETS_DF ? INSN_STD : INSN_CLD;
   }
-  if (flow === FLOW_FAR)
-    return opcode === 0xff && (insn.reg & 7) === 3 ? INSN_CALL_DYNAMIC : INSN_CONTEXT_SWITCH;
+  if (flow === FLOW_FAR) return (facts & STACK_MASK) === STACK.CALL ? INSN_CALL_DYNAMIC : INSN_CONTEXT_SWITCH;
   return FLOW_TYPES[flow] ?? INSN_OTHER;
 }
 

@@ -4,7 +4,7 @@
 // Invariant: an operation is two numbers, its code (what, from which register, to which) and
 // an offset; code 0 is no operation. `leave`, which is two, has a code of its own.
 
-import { type Insn, NO_INDEX, REX_W } from '../isa/decoder.ts';
+import { BYTE, FLOW_CALL, type Insn, NO_INDEX, REX_W, STACK, STACK_MASK } from '../isa/decoder.ts';
 import { BP, SP } from './cfi.ts';
 
 /** mov from, to */
@@ -34,15 +34,6 @@ export const CALL_OP = OP_PUSH_OTHER;
 export const IRET_OP = opCode(OP_ADD, SP, SP);
 export const IRET_OFFSET = 40;
 
-/** Of the one-byte opcodes, those that may be an operation; all of the two-byte map are looked at. */
-const MAY_BE = Uint8Array.from({ length: 256 }, (_, byte) =>
-  (byte >= 0x50 && byte <= 0x5f) ||
-  [0x01, 0x29, 0x68, 0x6a, 0x80, 0x81, 0x83, 0x88, 0x89, 0x8b, 0x8d, 0x8f, 0x9c, 0x9d].includes(byte) ||
-  [0xc9, 0xe8, 0xff].includes(byte)
-    ? 1
-    : 0,
-);
-
 /** Offset of the operation that stackOp() found last. */
 export let stackOpOffset = 0;
 
@@ -53,47 +44,55 @@ function plainBase(insn: Insn): number {
   return insn.sibIndex === NO_INDEX ? insn.sibBase : -1;
 }
 
-/** 89 and 88: mov reg, r/m. */
+/** mov reg, r/m */
 function storeOp(insn: Insn): number {
-  if (insn.opcode === 0x89 && insn.mod === 3) {
+  const wide = (insn.facts & BYTE) === 0;
+  if (wide && insn.mod === 3) {
     return insn.reg === SP || insn.rm === SP ? opCode(OP_MOVE, insn.reg, insn.rm) : 0;
   }
   const base = plainBase(insn);
   stackOpOffset = insn.disp;
-  if (insn.opcode === 0x89 && insn.reg === SP) return base < 0 ? 0 : opCode(OP_STORE, SP, base);
+  if (wide && insn.reg === SP) return base < 0 ? 0 : opCode(OP_STORE, SP, base);
   return base === BP || base === SP ? opCode(OP_STORE, insn.reg, base) : 0;
 }
 
-function arithmeticOp(insn: Insn): number {
-  if (insn.mod !== 3 || insn.rm !== SP) return 0;
-  const extension = insn.reg & 7;
-  stackOpOffset = extension === 5 ? -insn.imm : insn.imm;
-  if (extension === 0 || extension === 5) return opCode(OP_ADD, SP, SP);
-  return extension === 4 ? opCode(OP_AND, SP, SP) : 0;
+function loadOp(insn: Insn): number {
+  const base = plainBase(insn);
+  stackOpOffset = insn.disp;
+  return base === BP || base === SP ? opCode(OP_LOAD, base, insn.reg) : 0;
 }
 
-function wideOp(insn: Insn): number {
-  switch (insn.opcode) {
-    case 0x01:
-    case 0x29:
-      return insn.mod === 3 && insn.rm === SP ? opCode(OP_ADD, insn.reg, SP) : 0;
-    case 0x80:
-    case 0x81:
-    case 0x83:
-      return arithmeticOp(insn);
-    case 0x88:
-    case 0x89:
+function leaOp(insn: Insn): number {
+  const base = plainBase(insn);
+  stackOpOffset = insn.disp;
+  return base < 0 ? 0 : opCode(insn.disp === 0 ? OP_MOVE : OP_ADD, base, insn.reg);
+}
+
+/** An operation on the stack pointer itself. */
+function onSp(insn: Insn, code: number, offset: number): number {
+  if (insn.mod !== 3 || insn.rm !== SP) return 0;
+  stackOpOffset = offset;
+  return code;
+}
+
+/** Of 64 bits alone. */
+function wideOp(insn: Insn, stack: number): number {
+  switch (stack) {
+    case STACK.ADD_REG:
+    case STACK.SUB_REG:
+      return onSp(insn, opCode(OP_ADD, insn.reg, SP), 0);
+    case STACK.ADD_IMM:
+      return onSp(insn, opCode(OP_ADD, SP, SP), insn.imm);
+    case STACK.SUB_IMM:
+      return onSp(insn, opCode(OP_ADD, SP, SP), -insn.imm);
+    case STACK.AND_IMM:
+      return onSp(insn, opCode(OP_AND, SP, SP), insn.imm);
+    case STACK.STORE:
       return storeOp(insn);
-    case 0x8b: {
-      const base = plainBase(insn);
-      stackOpOffset = insn.disp;
-      return base === BP || base === SP ? opCode(OP_LOAD, base, insn.reg) : 0;
-    }
-    case 0x8d: {
-      const base = plainBase(insn);
-      stackOpOffset = insn.disp;
-      return base < 0 ? 0 : opCode(insn.disp === 0 ? OP_MOVE : OP_ADD, base, insn.reg);
-    }
+    case STACK.LOAD:
+      return loadOp(insn);
+    case STACK.LEA:
+      return leaOp(insn);
     default:
       return 0;
   }
@@ -101,31 +100,26 @@ function wideOp(insn: Insn): number {
 
 /** The code of an instruction's operation, its offset in `stackOpOffset`; most instructions have none. */
 export function stackOp(insn: Insn): number {
-  const { opcode } = insn;
   stackOpOffset = 0;
-  if (opcode > 0xff) {
-    if (opcode === 0x0fa0 || opcode === 0x0fa8) return OP_PUSH_OTHER;
-    return opcode === 0x0fa1 || opcode === 0x0fa9 ? OP_POP_OTHER : 0;
-  }
-  if (MAY_BE[opcode] === 0 || insn.vex) return 0;
-  if (opcode >= 0x50 && opcode <= 0x5f) {
-    const reg = (opcode & 7) | ((insn.rex & 1) << 3);
-    return opcode < 0x58 ? opCode(OP_PUSH, reg, 0) : opCode(OP_POP, 0, reg);
-  }
-  switch (opcode) {
-    case 0x68:
-    case 0x6a:
-    case 0x9c:
-    case 0xe8:
+  const stack = insn.facts & STACK_MASK;
+  if (stack === STACK.NONE) return 0;
+  const reg = (insn.opcode & 7) | ((insn.rex & 1) << 3);
+  switch (stack) {
+    case STACK.PUSH_REG:
+      return opCode(OP_PUSH, reg, 0);
+    case STACK.POP_REG:
+      return opCode(OP_POP, 0, reg);
+    case STACK.PUSH:
       return OP_PUSH_OTHER;
-    case 0x8f:
-    case 0x9d:
+    case STACK.POP:
+    case STACK.POP_SEGMENT:
+    case STACK.POP_RM:
       return OP_POP_OTHER;
-    case 0xc9:
+    case STACK.CALL:
+      return insn.flow === FLOW_CALL ? OP_PUSH_OTHER : 0;
+    case STACK.LEAVE:
       return OP_LEAVE;
-    case 0xff:
-      return (insn.reg & 7) === 6 ? OP_PUSH_OTHER : 0;
     default:
-      return (insn.rex & REX_W) === 0 ? 0 : wideOp(insn);
+      return (insn.rex & REX_W) === 0 ? 0 : wideOp(insn, stack);
   }
 }

@@ -6,11 +6,12 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { CheckGuest } from '../../src/check/check_guest.ts';
 import { ObjectChecker } from '../../src/check/check_object.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
+import { decodeAt } from '../../src/isa/decoder.ts';
 import { isRefused } from '../../src/isa/refused.ts';
 
 const MODULE = join(import.meta.dirname, '../../fixtures/modules/klpdemo_target.ko');
 const bytes = Uint8Array.from(readFileSync(MODULE));
-const refused = (...code: number[]): boolean => isRefused(Uint8Array.from(code), 0, code.length);
+const refused = (...code: number[]): boolean => isRefused(decodeAt(Uint8Array.from(code), 0, 0));
 
 describe('what the engine does not survive', () => {
   const guest = new CheckGuest();

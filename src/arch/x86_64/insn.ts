@@ -2,13 +2,9 @@
 // (text_gen_insn) and arch/x86/include/asm/nops.h.
 
 import type { Addr } from '../../guest/addr.ts';
+import { OPCODE } from '../../isa/opcodes.ts';
 
-export const INT3 = 0xcc;
-export const RET = 0xc3;
-export const CALL = 0xe8;
-export const JMP32 = 0xe9;
-export const JMP8 = 0xeb;
-export const NOP = 0x90;
+export const { INT3, RET, CALL, JMP32, JMP8, NOP } = OPCODE;
 
 /** Bytes of a call and of a jmp with a 32-bit displacement. */
 export const CALL_SIZE = 5;

@@ -3,9 +3,8 @@
 // Invariant: they hold what was written, and no breakpoint in them is ever hit: the engine has none.
 
 import { REG } from '../../arch/x86_64/context.ts';
-import type { Insn } from '../../isa/decoder.ts';
+import { type Insn, WRITES, WRITES_MASK } from '../../isa/decoder.ts';
 import type { Cpu } from './cpu.ts';
-import { MOV_TO_DR } from './text_guard.ts';
 
 const [DR6, DR7] = [6, 7];
 /** Bits that are always set, and those that can be. */
@@ -22,7 +21,7 @@ export class DebugRegisters {
     const { regs } = cpu.context;
     // cr4.de is clear: 4 and 5 are names of 6 and 7.
     const number = insn.reg === 4 || insn.reg === 5 ? insn.reg + 2 : insn.reg;
-    if (insn.opcode === MOV_TO_DR) {
+    if ((insn.facts & WRITES_MASK) === WRITES.REG) {
       const value = regs[insn.rm];
       if (number in FIXED && value >> 32n !== 0n) return false;
       const [set, possible] = FIXED[number] ?? [0n, 0xffff_ffff_ffff_ffffn];

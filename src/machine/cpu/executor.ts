@@ -4,15 +4,13 @@
 import { REG } from '../../arch/x86_64/context.ts';
 import { type Addr, lo32 } from '../../guest/addr.ts';
 import type { Engine, Stop } from '../../guest/engine.ts';
-import { decodeAt, type Insn } from '../../isa/decoder.ts';
+import { DEBUG_REGISTER, DIVIDES, decodeAt, type Insn, MAX_LENGTH } from '../../isa/decoder.ts';
+import { OPCODE } from '../../isa/opcodes.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 import type { Cpu } from './cpu.ts';
 import type { HostCallDispatch } from './hostcall_dispatch.ts';
 import type { ShadowExecutor } from './shadow_exec.ts';
-import { MOV_FROM_DR, MOV_TO_DR } from './text_guard.ts';
 
-/** The longest instruction the CPU takes. */
-const MAX_LENGTH = 15;
 /** Instructions between two looks at IF while an interrupt waits for it. */
 const PENDING_CHUNK = 16;
 
@@ -165,8 +163,7 @@ export class Executor {
   /** What the engine was kept from: a debug register, or what is no instruction. */
   #refused(cpu: Cpu): void {
     const insn = this.#instruction(cpu.pc);
-    if (insn?.opcode !== MOV_TO_DR && insn?.opcode !== MOV_FROM_DR)
-      cpu.interrupt(this.#vectors.asm_exc_invalid_op);
+    if (!insn || !(insn.facts & DEBUG_REGISTER)) cpu.interrupt(this.#vectors.asm_exc_invalid_op);
     else if (!cpu.debug.move(cpu, insn)) cpu.interrupt(this.#vectors.asm_exc_general_protection, 0);
   }
 
@@ -178,7 +175,7 @@ export class Executor {
 
   /** cc goes to the int3 handler; cd ib, int n, has no gate: a #GP at the instruction. */
   #int(cpu: Cpu): void {
-    if (this.#byte(cpu.pc - 1n) === 0xcc) {
+    if (this.#byte(cpu.pc - 1n) === OPCODE.INT3) {
       cpu.interrupt(this.#vectors.asm_exc_int3);
       return;
     }
@@ -201,12 +198,9 @@ export class Executor {
     cpu.interrupt(this.#vectors.asm_exc_page_fault, error);
   }
 
-  /** f6 /6 /7 and f7 /6 /7: div and idiv, after prefixes. */
+  /** div and idiv: nothing else faults by the value of its operands. */
   #isDivision(cpu: Cpu): boolean {
-    let at = cpu.pc;
-    let byte = this.#byte(at);
-    while (byte === 0x66 || (byte >= 0x40 && byte <= 0x4f)) byte = this.#byte(++at);
-    return (byte === 0xf6 || byte === 0xf7) && (this.#byte(at + 1n) & 0x30) === 0x30;
+    return ((this.#instruction(cpu.pc)?.facts ?? 0) & DIVIDES) !== 0;
   }
 
   #byte(addr: bigint): number {

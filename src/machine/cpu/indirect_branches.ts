@@ -8,6 +8,7 @@ import type { Addr } from '../../guest/addr.ts';
 import type { CpuContext, Engine, Stop } from '../../guest/engine.ts';
 import type { GuestMemory } from '../../guest/memory.ts';
 import {
+  BYTE,
   decodeAt,
   FLOW_CALL_INDIRECT,
   FLOW_FAR,
@@ -16,28 +17,20 @@ import {
   FLOW_RET,
   FLOW_SYSRET,
   Insn,
+  MAX_LENGTH,
   REX_B,
   REX_W,
+  STACK,
+  STACK_MASK,
+  WRITES,
+  WRITES_MASK,
 } from '../../isa/decoder.ts';
 import { operandAddress } from '../../isa/operand.ts';
 import type { TextGuard } from './text_guard.ts';
 
 const INDIRECT = new Set([FLOW_CALL_INDIRECT, FLOW_JMP_INDIRECT, FLOW_RET, FLOW_IRET, FLOW_FAR, FLOW_SYSRET]);
-/** The longest instruction the CPU takes. */
-const MAX_LENGTH = 15;
 const GS = 0x65;
 const RSP = 4;
-const FAR_RETURNS = new Set([0xca, 0xcb]);
-/** Write a register alone: mov, movzx, lea, and the arithmetic whose destination is the modrm register. */
-const TO_REG = new Set([0x8b, 0x0fb6, 0x0fb7, 0x0fbe, 0x0fbf, 0x63, 0x8d, 0x03, 0x0b, 0x23, 0x2b, 0x33]);
-/** Write their modrm operand, which here is to be a register: mov and arithmetic. */
-const TO_RM = new Set([
-  0x89, 0xc7, 0x01, 0x09, 0x21, 0x29, 0x31, 0x83, 0x81, 0xd1, 0xc1, 0x0f92, 0x0f94, 0x0f95,
-]);
-/** Write flags alone, or nothing. */
-const NOTHING = new Set([0x85, 0x84, 0x39, 0x3b, 0x38, 0x3a, 0x0f1f, 0x90]);
-const [PUSH, POP, MOV_IMM] = [0x50, 0x58, 0xb8];
-
 /** How a block ends whose last instruction is an indirect branch. */
 export interface IndirectEnd {
   /** Bytes before the branch. */
@@ -61,8 +54,9 @@ export function indirectEnd(
   trusted: boolean,
 ): IndirectEnd | undefined {
   if (!INDIRECT.has(flow)) return undefined;
-  const { opcode, rex } = decodeAt(bytes, offset, 0, probe);
-  const returns = flow === FLOW_RET || flow === FLOW_IRET || FAR_RETURNS.has(opcode);
+  const { facts, rex } = decodeAt(bytes, offset, 0, probe);
+  const stack = facts & STACK_MASK;
+  const returns = stack === STACK.RET || stack === STACK.IRET;
   if (!returns) return { offset, onStack: 0, popped: offset === 0 ? 0 : undefined };
   const onStack = flow === FLOW_RET || (rex & REX_W) !== 0 ? 8 : 4;
   return { offset, onStack, popped: poppedBefore(bytes, offset, trusted) };
@@ -80,20 +74,26 @@ function poppedBefore(bytes: Uint8Array, offset: number, trusted: boolean): numb
 
 /** What an instruction adds to rsp; undefined for one that may write memory, or rsp in another way. */
 function poppedBy(insn: Insn, trusted: boolean): number | undefined {
-  const { opcode, rex, reg, rm, mod, hasModrm, imm, opsize16, vex } = insn;
+  const { facts, opcode, rex, reg, rm, mod, imm, opsize16, vex } = insn;
   if (vex || opsize16) return undefined;
-  const isRsp = (opcode & 7) === RSP && (rex & REX_B) === 0;
-  if ((opcode & ~7) === POP) return isRsp ? undefined : 8;
-  if ((opcode & ~7) === PUSH) return trusted ? -8 : undefined;
-  if ((opcode & ~7) === MOV_IMM) return isRsp ? undefined : 0;
-  if (NOTHING.has(opcode)) return 0;
-  if (!hasModrm) return undefined;
-  if (TO_REG.has(opcode)) return reg === RSP ? undefined : 0;
-  if (!TO_RM.has(opcode)) return undefined;
-  if (mod !== 3) return trusted ? 0 : undefined;
-  if (rm !== RSP) return 0;
-  const isAdd = (opcode === 0x83 || opcode === 0x81) && reg === 0 && (rex & REX_W) !== 0;
-  return isAdd ? imm : undefined;
+  const intoRsp = (opcode & 7) === RSP && (rex & REX_B) === 0;
+  const stack = facts & STACK_MASK;
+  if (stack === STACK.POP_REG) return intoRsp ? undefined : 8;
+  if (stack === STACK.PUSH_REG) return trusted ? -8 : undefined;
+  switch (facts & WRITES_MASK) {
+    case WRITES.NONE:
+      return stack === STACK.NONE ? 0 : undefined;
+    case WRITES.OPCODE:
+      return intoRsp ? undefined : 0;
+    case WRITES.REG:
+      return reg === RSP ? undefined : 0;
+    case WRITES.RM:
+      if (mod !== 3) return trusted ? 0 : undefined;
+      if (rm !== RSP) return 0;
+      return stack === STACK.ADD_IMM && (facts & BYTE) === 0 && (rex & REX_W) !== 0 ? imm : undefined;
+    default:
+      return undefined;
+  }
 }
 
 export class IndirectBranches {

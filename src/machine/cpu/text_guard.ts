@@ -10,17 +10,23 @@
 import { type Addr, lo32, MODULES_VADDR } from '../../guest/addr.ts';
 import type { Engine } from '../../guest/engine.ts';
 import { type GuestMemory, PAGE_SIZE } from '../../guest/memory.ts';
-import { decodeAt, FLOW_CALL, FLOW_INVALID, FLOW_JCC, FLOW_JMP, FLOW_NEXT, Insn } from '../../isa/decoder.ts';
+import {
+  DEBUG_REGISTER,
+  decodeAt,
+  FLOW_CALL,
+  FLOW_INVALID,
+  FLOW_JCC,
+  FLOW_JMP,
+  FLOW_NEXT,
+  Insn,
+  isPrefix,
+  isRex,
+  MAX_LENGTH,
+} from '../../isa/decoder.ts';
 import { isRefused } from '../../isa/refused.ts';
 
-/** mov to and from a debug register. */
-export const MOV_FROM_DR = 0x0f21;
-export const MOV_TO_DR = 0x0f23;
 /** Below it, in the kernel's half, is the image. */
 const MODULES_LO = lo32(MODULES_VADDR);
-/** The longest instruction the CPU takes. */
-const MAX_LENGTH = 15;
-const PREFIXES = new Set([0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3]);
 
 export class TextGuard {
   readonly #engine: Engine;
@@ -130,23 +136,21 @@ export class TextGuard {
 
 /** Is the instruction one for the machine itself? */
 function isKept(bytes: Uint8Array, at: number, insn: Insn): boolean {
-  if (insn.opcode === MOV_TO_DR || insn.opcode === MOV_FROM_DR) return true;
-  return insn.length > 1 && (hasEarlyRex(bytes, at) || isRefused(bytes, at, insn.length));
+  if (insn.facts & DEBUG_REGISTER) return true;
+  return insn.length > 1 && (hasEarlyRex(bytes, at) || isRefused(insn));
 }
 
 /** REX before another prefix: it does not count, but the engine goes by it, and finds another length. */
 function hasEarlyRex(bytes: Uint8Array, start: number): boolean {
   let at = start;
-  while (PREFIXES.has(bytes[at])) at++;
-  return isRex(bytes[at]) && (PREFIXES.has(bytes[at + 1]) || isRex(bytes[at + 1]));
+  while (isPrefix(bytes[at])) at++;
+  return isRex(bytes[at]) && (isPrefix(bytes[at + 1]) || isRex(bytes[at + 1]));
 }
-
-const isRex = (byte: number): boolean => byte >> 4 === 4;
 
 /** No instruction, rather than one whose end is not there or that is longer than may be. */
 function isUndefined(bytes: Uint8Array, start: number): boolean {
   if (bytes.length - start < MAX_LENGTH) return false;
-  for (let at = start; PREFIXES.has(bytes[at]); at++)
+  for (let at = start; isPrefix(bytes[at]); at++)
     if (at - start >= MAX_LENGTH - 1 || decodeAt(bytes, at + 1, 0, probe).flow !== FLOW_INVALID) return false;
   return true;
 }
