@@ -16,6 +16,8 @@ export interface Value {
 }
 
 export class ExprError extends Error {
+  override readonly name = 'ExprError';
+  readonly code = 'EEXPR';
   readonly token: string;
   constructor(reason: string, token: string) {
     super(reason);

@@ -13,6 +13,7 @@ import { DATA_MIDDLE, TEXT_BASE, TEXT_LO } from './check_guest.ts';
 const MAX_TEXT = 80 << 20;
 
 export class TextTooLargeError extends Error {
+  override readonly name = 'TextTooLargeError';
   readonly code = 'EFBIG';
 }
 

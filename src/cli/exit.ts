@@ -17,6 +17,7 @@ export const EXIT = {
 
 /** Bad usage or bad input; its message is all there is to say. */
 export class UsageError extends Error {
+  override readonly name = 'UsageError';
   readonly code = 'EUSAGE';
 }
 

@@ -18,7 +18,7 @@ const OBJECT = /\.(ko|o)(\.(xz|zst|gz))?$/;
 const PACKED = /\.(xz|zst|gz)$/;
 const PATTERN = /[*?[]/;
 
-/** Files, folders (with all below them) and patterns (`*`, `?`, `[a-z]`, `**`). Throws UsageError. */
+/** Files, folders (with all below them) and patterns (`*`, `?`, `[a-z]`, `**`). @throws UsageError */
 export function findObjects(args: readonly string[]): ObjectFile[] {
   const found = new Map<string, ObjectFile>();
   for (const arg of args) {
@@ -82,7 +82,7 @@ function patternOf(pattern: string): RegExp {
 
 const sizeOf = (path: string): number => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 
-/** The bytes of an object file, unpacked. Throws with the file's name in the message. */
+/** The bytes of an object file, unpacked. @throws UsageError, ElfError with the file's name in the message */
 export function readObject(path: string): Uint8Array {
   if (sizeOf(path) > UNPACKED_MAX) throw new UsageError(`${path}: larger than ${UNPACKED_MAX >> 20} MiB`);
   return unpack(readFileSync(path), path);

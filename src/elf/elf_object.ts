@@ -48,7 +48,7 @@ export interface ElfRelocation {
 }
 
 /**
- * The object in `bytes`; `file` names it in errors. Throws ElfError.
+ * The object in `bytes`; `file` names it in errors. @throws ElfError
  * @param extended more than 65,279 sections, which the kernel does not load
  */
 export function parseElf(bytes: Uint8Array, file: string, { extended = true } = {}): ElfObject {
@@ -135,7 +135,7 @@ export class ElfObject {
     return tables.flatMap((t) => this.relocationTable(t.index));
   }
 
-  /** The entries of one SHT_RELA section. Throws ElfError. */
+  /** The entries of one SHT_RELA section. @throws ElfError */
   relocationTable(relaIndex: number): readonly ElfRelocation[] {
     let table = this.#relocations.get(relaIndex);
     if (!table) {
@@ -156,7 +156,7 @@ export class ElfObject {
     return new DataView(data.buffer, data.byteOffset, data.length);
   }
 
-  /** The NUL-terminated string at an offset of a section. Throws ElfError if it does not end there. */
+  /** The NUL-terminated string at an offset of a section. @throws ElfError if it does not end there */
   stringAt(section: ElfSection, offset: number): string {
     const data = this.data(section);
     const end = offset >= 0 && offset < data.length ? data.indexOf(0, offset) : -1;

@@ -17,7 +17,7 @@ export interface KlpSymbol {
 const OBJECT = /^[A-Za-z0-9_]{1,55}$/;
 const SYMBOL = /^[^,\s]{1,511}$/;
 
-/** The symbols of a list, by name: a name may be in several objects. Throws ElfError with the line. */
+/** The symbols of a list, by name: a name may be in several objects. @throws ElfError with the line */
 export function parseKlpSymbols(text: string, file: string): ReadonlyMap<string, readonly KlpSymbol[]> {
   const found = new Map<string, KlpSymbol[]>();
   let group: string | undefined;

@@ -25,7 +25,7 @@ export class ModInfo {
   }
 }
 
-/** The object's .modinfo; an empty one if it has none. Throws ElfError on an unterminated string. */
+/** The object's .modinfo; an empty one if it has none. @throws ElfError on an unterminated string */
 export function readModInfo(elf: ElfObject): ModInfo {
   const section = elf.section('.modinfo');
   if (!section) return new ModInfo([]);

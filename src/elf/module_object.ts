@@ -31,7 +31,7 @@ export interface ThisModule {
   readonly exit: ElfPointer | undefined;
 }
 
-/** The struct module of the object; undefined when it is not a module. Throws ElfError. */
+/** The struct module of the object; undefined when it is not a module. @throws ElfError */
 export function readThisModule(elf: ElfObject, offsets: ModuleOffsets): ThisModule | undefined {
   const section = elf.section(THIS_MODULE_SECTION);
   if (!section) return undefined;
@@ -71,7 +71,7 @@ export interface ElfParam {
 /** sizeof(struct kernel_param) and its members, the same on every 64-bit kernel since 4.2. */
 const KERNEL_PARAM = { size: 40, name: 0, ops: 16, perm: 24, level: 26, flags: 27, arg: 32 };
 
-/** The module's parameters in the order of __param. Throws ElfError. */
+/** The module's parameters in the order of __param. @throws ElfError */
 export function readParams(elf: ElfObject): readonly ElfParam[] {
   const section = elf.section('__param');
   if (!section) return [];

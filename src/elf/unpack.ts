@@ -29,7 +29,7 @@ export function fileOfModule(name: string, files: readonly string[]): string | u
 /** What no kernel object is larger than; a packed file may claim anything. */
 export const UNPACKED_MAX = 512 << 20;
 
-/** Throws UnpackError, or what Node throws. */
+/** @throws UnpackError, Error of Node's own decompression */
 type Unpacking = (bytes: Uint8Array) => Uint8Array;
 
 const TOO_LARGE = ['ERR_BUFFER_TOO_LARGE', 'too-large'];
@@ -49,7 +49,7 @@ const PACKINGS: readonly { readonly magic: readonly number[]; readonly unpacking
 /** What was unpacked, for as long as somebody holds the packed bytes. */
 const known = new WeakMap<Uint8Array, Uint8Array>();
 
-/** The bytes, unpacked where they are packed. Throws ElfError. */
+/** The bytes, unpacked where they are packed. @throws ElfError */
 export function unpack(bytes: Uint8Array, file: string): Uint8Array {
   const packing = PACKINGS.find(({ magic }) => magic.every((byte, i) => bytes[i] === byte));
   if (!packing) return bytes;

@@ -49,7 +49,7 @@ export class ModuleFormation {
     this.#modules = modules;
   }
 
-  /** From the file to a module that is relocated, visible and COMING. Throws ModuleError. */
+  /** From the file to a module that is relocated, visible and COMING. @throws ModuleError */
   *form(request: LoadRequest, undo: Undo[]): HostGenerator<{ mod: Module; args: string }> {
     const load = setupLoadInfo(this.#core, this.#ports, request);
     checkModstructVersion(this.#core, load);

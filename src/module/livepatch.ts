@@ -97,7 +97,7 @@ export function livepatchRelocations(mod: Module): readonly ElfSection[] {
 
 /**
  * One section, if it is about the object; `vmlinux` stands for the kernel itself, undefined for every object.
- * Throws ModuleError.
+ * @throws ModuleError
  * @param write how bytes get into the target: plainly during load, by text poking later
  */
 export function applySectionRelocs(

@@ -48,7 +48,7 @@ export interface LoadInfo {
   sigOk: boolean;
 }
 
-/** Parses and checks; prints what the kernel prints. Throws ModuleError. */
+/** Parses and checks; prints what the kernel prints. @throws ModuleError */
 export function setupLoadInfo(core: KernelCore, ports: ModuleLoaderPorts, request: LoadRequest): LoadInfo {
   const bytes = sigCheck(core, ports, request.bytes);
   injected(core, 'elf_validity_check', request.file);
@@ -114,7 +114,7 @@ function sigCheck(core: KernelCore, ports: ModuleLoaderPorts, bytes: Uint8Array)
   return bytes.subarray(0, end);
 }
 
-/** The checks that .modinfo and the section flags allow, and the taints that follow. Throws ModuleError. */
+/** The checks that .modinfo and the section flags allow, and the taints that follow. @throws ModuleError */
 export function checkModinfo(
   core: KernelCore,
   ports: ModuleLoaderPorts,

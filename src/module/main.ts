@@ -109,7 +109,7 @@ export class ModuleLoader {
     return { ok: false, errno: failure.errno, code: failure.code, reason: failure.message };
   }
 
-  /** Everything before init runs. Throws ModuleError. */
+  /** Everything before init runs. @throws ModuleError */
   *#form(request: LoadRequest, undo: Undo[]): HostGenerator<Module> {
     const { mod, args } = yield* this.#formation.form(request, undo);
     this.#hooks.ftraceModuleEnable?.(mod);
@@ -156,7 +156,7 @@ export class ModuleLoader {
     if (err !== 0) throw new ModuleError(-err, `no directory in /sys/module for ${mod.name}`);
   }
 
-  /** do_init_module(). Throws ModuleError after everything was undone. */
+  /** do_init_module(). @throws ModuleError after everything was undone */
   *#doInitModule(mod: Module): HostGenerator<void> {
     const { events } = this.#core;
     const ret = mod.init === 0n ? 0 : yield* this.#callInit(mod);

@@ -13,7 +13,7 @@ import type { LoadInfo } from './load_info.ts';
 import { Module } from './module.ts';
 import type { ModuleLoaderPorts } from './ports.ts';
 
-/** Takes both regions and copies the sections in. Throws ModuleError ENOMEM, with nothing left allocated. */
+/** Takes both regions and copies the sections in. @throws ModuleError ENOMEM, with nothing left allocated */
 export function moveModule(
   core: KernelCore,
   ports: ModuleLoaderPorts,

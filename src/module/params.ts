@@ -33,7 +33,7 @@ export class ModuleParams {
     return paramAddresses(this.#core, mod).map((at) => readKernelParam(this.#core, at));
   }
 
-  /** parse_args() for a module that is loading. Throws ModuleError with the last error. */
+  /** parse_args() for a module that is loading. @throws ModuleError with the last error */
   *parse(mod: Module, args: string): HostGenerator<void> {
     const { printk } = this.#core;
     const params = this.list(mod);

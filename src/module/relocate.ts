@@ -15,7 +15,7 @@ import { sectionAddress } from './memory.ts';
 import type { Module } from './module.ts';
 
 /**
- * Every relocation section whose target is loaded. Throws ModuleError.
+ * Every relocation section whose target is loaded. @throws ModuleError
  * @param livepatch does the sections that are livepatch's
  */
 export function applyRelocations(

@@ -195,7 +195,7 @@ function mayBeMissing(symbol: ElfSymbol): boolean {
   return symbol.bind === STB_WEAK || symbol.name === '_GLOBAL_OFFSET_TABLE_';
 }
 
-/** verify_exported_symbols(). Throws ModuleError. */
+/** verify_exported_symbols(). @throws ModuleError */
 export function verifyExportedSymbols(ctx: ResolveContext, mod: Module): void {
   injected(ctx.core, 'verify_exported_symbols', mod.name);
   for (const { name } of mod.exports) {

@@ -39,7 +39,7 @@ function versionOf({ elf, versions }: LoadInfo, name: string): number | undefine
   return undefined;
 }
 
-/** check_modstruct_version(): before anything in struct module is used. Throws ModuleError. */
+/** check_modstruct_version(): before anything in struct module is used. @throws ModuleError */
 export function checkModstructVersion(core: KernelCore, load: LoadInfo): void {
   const problem = checkVersion(core, load, CONSTANTS.MODULE_LAYOUT_CRC, 'module_layout');
   if (problem !== undefined) throw foreign(core, load, problem);

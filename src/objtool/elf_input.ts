@@ -30,7 +30,7 @@ const isRodata = (name: string): boolean => name.startsWith('.rodata') && !name.
 
 /**
  * `format`: of the object's ORC table, where that is known otherwise than by what the object says of its kernel.
- * Throws ElfError for tables that contradict the object.
+ * @throws ElfError for tables that contradict the object
  */
 export function inputFromElf(elf: ElfObject, format?: OrcFormat): ObjtoolInput {
   checkSizes(elf);

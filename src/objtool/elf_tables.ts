@@ -38,7 +38,7 @@ export class ElfTables {
     }
   }
 
-  /** Of the section at an index; undefined without any. Throws ElfError. */
+  /** Of the section at an index; undefined without any. @throws ElfError */
   relocs(index: number): RelocTable | undefined {
     const tables = this.#relaOf.get(index);
     if (!tables) return undefined;

@@ -75,7 +75,7 @@ export function encodeOrc(rows: OrcRows, format: OrcFormat): Uint8Array {
   return bytes;
 }
 
-/** The object's own table, read as in `format`; undefined where it has none. Throws ElfError for one that contradicts itself. */
+/** The object's own table, read as in `format`; undefined where it has none. @throws ElfError for one that contradicts itself */
 export function readOrcAs(elf: ElfObject, format: OrcFormat): OrcRows | undefined {
   const [ips, orc] = [elf.lastSection('.orc_unwind_ip'), elf.lastSection('.orc_unwind')];
   if (!ips || !orc) return undefined;

@@ -31,7 +31,7 @@ const CHOICE = `--format says how to read the table (${ORC_FORMATS.join(', ')})`
 
 /**
  * The format of an object's table. `wanted`: what the user says it is. Undefined where there is no table and nothing
- * that tells. Throws ElfError where there is a table of which it is not known how to read it.
+ * that tells. @throws ElfError where there is a table of which it is not known how to read it
  */
 export function orcFormatOf(elf: ElfObject, wanted?: OrcFormat): KnownFormat | undefined {
   const entries = Entries.of(elf);
@@ -46,14 +46,14 @@ export function orcFormatOf(elf: ElfObject, wanted?: OrcFormat): KnownFormat | u
   throw elf.error(`no ${HEADER}, no version, and no entry that tells its ORC format: ${CHOICE}`);
 }
 
-/** The object's own table; undefined where it has none. Throws ElfError. */
+/** The object's own table; undefined where it has none. @throws ElfError */
 export function readOrc(elf: ElfObject, wanted?: OrcFormat): OrcRows | undefined {
   const known = orcFormatOf(elf, wanted);
   // Without anything that tells there are no entries either.
   return readOrcAs(elf, known?.format ?? '6.1');
 }
 
-/** The format for a table that is written into the object in place of its own. Throws ElfError. */
+/** The format for a table that is written into the object in place of its own. @throws ElfError */
 export function orcFormatToWrite(elf: ElfObject, wanted: OrcFormat): KnownFormat {
   return byUser(elf, wanted);
 }

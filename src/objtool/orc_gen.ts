@@ -194,7 +194,7 @@ export function readCode(input: ObjtoolInput): Code {
   return code;
 }
 
-/** The entries of any text given as an ObjtoolInput. Throws CfiLimitError. */
+/** The entries of any text given as an ObjtoolInput. @throws CfiLimitError */
 export function createOrc(input: ObjtoolInput): OrcResult {
   const code = readCode(input);
   const cfis = new CfiTable();

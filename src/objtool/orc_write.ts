@@ -13,7 +13,7 @@ import { encodeOrc } from './orc_format.ts';
 import type { OrcFormat } from './orc_formats.ts';
 import type { OrcRows } from './orc_rows.ts';
 
-/** The object, in pieces, with these entries in place of those it has. Throws ObjtoolError where a section has no symbol. */
+/** The object, in pieces, with these entries in place of those it has. @throws ObjtoolError where a section has no symbol */
 export function writeOrc(elf: ElfObject, rows: OrcRows, format: OrcFormat): Uint8Array[] {
   const { symtab } = elf;
   if (!symtab) throw new ObjtoolError(`${elf.file}: no symbol table to relocate ORC entries by`);

@@ -30,7 +30,7 @@ const TYPE_AT = 16;
 const NO_BASE = 5;
 const KERNEL_HALF = 0xffffffff;
 
-/** An object, or a vmlinux turned into one. Throws ElfError. */
+/** An object, or a vmlinux turned into one. @throws ElfError */
 export function parseKernelObject(bytes: Uint8Array, file: string): ElfObject {
   const isVmlinux = bytes.length > TYPE_AT + 1 && bytes[TYPE_AT] === ET_EXEC && bytes[TYPE_AT + 1] === 0;
   const elf = isVmlinux ? new Unlinker(bytes, file).object() : parseElf(bytes, file);

@@ -43,7 +43,12 @@ function isBelow(file: string, folders: readonly string[]): boolean {
   return folders.some((folder) => file.startsWith(folder.endsWith(sep) ? folder : `${folder}${sep}`));
 }
 
-/** The bytes of a scenario, which may come through a pipe. @throws an error of the file system, or RangeError */
+export class FileTooLargeError extends Error {
+  override readonly name = 'FileTooLargeError';
+  readonly code = 'EFBIG';
+}
+
+/** The bytes of a scenario, which may come through a pipe. @throws FileTooLargeError, Error of the file system */
 export function readScenarioBytes(file: string): Buffer {
   const fd = openSync(file, 'r');
   try {
@@ -54,7 +59,7 @@ export function readScenarioBytes(file: string): Buffer {
       const count = readSync(fd, chunk);
       if (count === 0) return Buffer.concat(chunks);
       size += count;
-      if (size > SCENARIO_MAX) throw new RangeError(`is larger than ${SCENARIO_MAX >> 20} MiB`);
+      if (size > SCENARIO_MAX) throw new FileTooLargeError(`is larger than ${SCENARIO_MAX >> 20} MiB`);
       chunks.push(chunk.subarray(0, count));
     }
   } finally {

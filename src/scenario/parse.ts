@@ -8,7 +8,7 @@ import { StepBuilder } from './build_steps.ts';
 import { type Problem, ScenarioError } from './error.ts';
 import { buildFaults } from './faults.ts';
 import { kindOf, OTHER_KIND } from './file_kind.ts';
-import { type FileAccess, hostFile, readScenarioBytes } from './host_file.ts';
+import { type FileAccess, FileTooLargeError, hostFile, readScenarioBytes } from './host_file.ts';
 import { problemsOf } from './issues.ts';
 import { otherThanText, packingProblem } from './other_files.ts';
 import type { GuestFile, ModuleFile, Scenario, TaskSpec } from './scenario.ts';
@@ -33,7 +33,7 @@ export function readText(file: string): string {
     if (error instanceof ScenarioError) throw error;
     const code = (error as NodeJS.ErrnoException).code;
     const known = { ENOENT: 'no such file', EISDIR: 'is a directory' }[code ?? ''];
-    const reason = known ?? (error instanceof RangeError ? error.message : String(error));
+    const reason = known ?? (error instanceof FileTooLargeError ? error.message : String(error));
     throw new ScenarioError([{ place: { file, line: 1, column: 1 }, path: '', reason }]);
   }
 }

@@ -58,9 +58,13 @@ const SLICE = 5e6;
 const POLL = 1e6;
 
 /** Ends the run early, without a failure. */
-class StopRun extends Error {}
+class StopRun extends Error {
+  override readonly name = 'StopRun';
+  readonly code = 'ESTOP';
+}
 
 class LimitError extends Error {
+  override readonly name = 'LimitError';
   readonly code = 'ELIMIT';
 }
 
@@ -137,7 +141,7 @@ export class ScenarioRun {
     for (const observer of this.#observers) await observer.flush?.();
   }
 
-  /** @throws what the machine threw when that is not about the guest. */
+  /** @throws Error of the machine when that is not about the guest. */
   async run(): Promise<RunReport> {
     let failure: MachineFailure | undefined;
     try {

@@ -19,15 +19,20 @@ export interface Ended {
 }
 
 /** A command that was given up. */
-export abstract class GivenUp extends Error {}
+export abstract class GivenUp extends Error {
+  abstract override readonly name: string;
+  abstract readonly code: string;
+}
 
 /** It would not end. */
 export class GuestTimeout extends GivenUp {
+  override readonly name = 'GuestTimeout';
   readonly code = 'ETIMEDOUT';
 }
 
 /** Somebody wanted no more of it. The message is empty where nothing is left of it. */
 export class GuestInterrupted extends GivenUp {
+  override readonly name = 'GuestInterrupted';
   readonly code = 'EINTR';
 }
 
@@ -85,7 +90,7 @@ export class Guest {
 
   /**
    * Runs until a condition holds, virtual ns have passed, somebody wants no more or the command's limit is reached.
-   * @throws GuestPanic and what else the machine fails with; from then on always that
+   * @throws GuestPanic, MachineError: from then on always that
    */
   runUntil(condition: () => boolean, ns: number): boolean {
     return this.#guarded(() =>

@@ -2,6 +2,7 @@
 // and nothing of it beyond that: what else a shell would understand is an error here, never taken for a word.
 
 export class ShellSyntaxError extends Error {
+  override readonly name = 'ShellSyntaxError';
   readonly code = 'ESYNTAX';
   /** From 1. */
   line = 1;

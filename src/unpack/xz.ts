@@ -49,7 +49,7 @@ interface Block {
   readonly size: number;
 }
 
-/** Throws UnpackError. */
+/** @throws UnpackError */
 export function unxz(input: Uint8Array, limit: number): Uint8Array {
   const blocks = new XzReader(input).blocks();
   const total = blocks.reduce((sum, { unpacked }) => sum + unpacked, 0);

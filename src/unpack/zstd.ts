@@ -23,7 +23,7 @@ interface Frame {
   readonly unpacked: number | undefined;
 }
 
-/** Throws UnpackError. */
+/** @throws UnpackError */
 export function unzstd(input: Uint8Array, limit: number): Uint8Array {
   const view = new DataView(input.buffer, input.byteOffset, input.byteLength);
   const parts: Uint8Array[] = [];

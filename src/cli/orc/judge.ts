@@ -16,7 +16,7 @@ const TOO_MANY = `was asked about ${MOST_PROOFS} places before this one`;
 /** One judge after the other: a guest is large. */
 let guest: CheckGuest | undefined;
 
-/** Throws where there is no engine to execute with. */
+/** @throws EngineError where there is none to execute with */
 export function judgeOf(
   elf: ElfObject,
   ours: OrcRows,

@@ -162,12 +162,16 @@ function counts({ code, rows }: OrcResult): { functions: number; instructions: n
   return { functions, instructions, entries: rows.count };
 }
 
+class SameFileError extends Error {
+  override readonly name = 'SameFileError';
+  readonly code = 'EEXIST';
+}
+
+/** @throws SameFileError, Error of the system */
 function save(from: string, to: string, pieces: readonly Uint8Array[]): void {
   const [source, target] = [statSync(from), statSync(to, { throwIfNoEntry: false })];
   if (target && source.ino === target.ino && source.dev === target.dev) {
-    throw Object.assign(new Error(`${to}: would be written over the object it is made from`), {
-      code: 'EEXIST',
-    });
+    throw new SameFileError(`${to}: would be written over the object it is made from`);
   }
   mkdirSync(dirname(to), { recursive: true });
   const file = openSync(to, 'w');

@@ -12,6 +12,7 @@ import type { FromMachine, Reply, ToMachine, Work } from './machine_work.ts';
 
 /** The machine's process ended, or could not begin. */
 export class MachineDied extends Error {
+  override readonly name = 'MachineDied';
   readonly code = 'EMACHINE';
 }
 
