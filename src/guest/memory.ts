@@ -53,13 +53,13 @@ export function keptFor<T>(kept: ReadonlyMap<Addr, T>, addr: Addr): T {
   return found;
 }
 
-/** What the CPU engine must be told of a change of the memory map. */
+/** Who is told of a change of the memory map: the CPU engine, and who keeps something that was made of guest code. */
 export interface MapListener {
-  map(base: Addr, size: number, prot: number, ramOffset: number): void;
+  map?(base: Addr, size: number, prot: number, ramOffset: number): void;
   unmap(base: Addr, size: number): void;
-  protect(base: Addr, size: number, prot: number): void;
+  protect?(base: Addr, size: number, prot: number): void;
   /** The bytes at [addr, addr + size) were changed behind the engine's back. */
-  invalidate(addr: Addr, size: number): void;
+  invalidate?(addr: Addr, size: number): void;
 }
 
 export interface MemoryGeometry {
@@ -109,7 +109,7 @@ export class GuestMemory {
   readonly #windows: readonly Window[];
   readonly #stackRam: number;
   readonly #stackSpan: number;
-  #listener: MapListener | undefined;
+  readonly #listeners: MapListener[] = [];
 
   /** @param allocate a page-aligned host buffer, from the engine's binding; plain memory without an engine. */
   constructor(geometry: MemoryGeometry, allocate: SharedAllocator = plainBuffer) {
@@ -143,9 +143,9 @@ export class GuestMemory {
     this.#pages = new Uint8Array(ram / PAGE_SIZE);
   }
 
-  /** Names the engine that shares the buffer; it is told of every later change of the map. */
+  /** Names the engine that shares the buffer, or another: each is told of every later change, in this order. */
   attach(listener: MapListener): void {
-    this.#listener = listener;
+    this.#listeners.push(listener);
   }
 
   /**
@@ -208,14 +208,14 @@ export class GuestMemory {
       if (this.#pages[page] !== 0) throw new GuestMemoryError('already mapped', base);
     }
     this.#pages.fill(prot | MAPPED, first, end);
-    this.#listener?.map(base, size, prot, offset);
+    for (const listener of this.#listeners) listener.map?.(base, size, prot, offset);
   }
 
   /** Unmaps pages and clears their bytes. @throws GuestMemoryError when they are not mapped. */
   unmap(base: Addr, size: number): void {
     const offset = this.offsetOf(base, size);
     this.#pages.fill(0, offset >>> 12, (offset + size) >>> 12);
-    this.#listener?.unmap(base, size);
+    for (const listener of this.#listeners) listener.unmap(base, size);
     this.u8.fill(0, offset, offset + size);
   }
 
@@ -223,7 +223,7 @@ export class GuestMemory {
   protect(base: Addr, size: number, prot: number): void {
     const offset = this.offsetOf(base, size);
     this.#pages.fill(prot | MAPPED, offset >>> 12, (offset + size) >>> 12);
-    this.#listener?.protect(base, size, prot);
+    for (const listener of this.#listeners) listener.protect?.(base, size, prot);
   }
 
   /**
@@ -232,7 +232,7 @@ export class GuestMemory {
    */
   pokeText(addr: Addr, bytes: Uint8Array): void {
     this.u8.set(bytes, this.offsetOf(addr, bytes.length));
-    this.#listener?.invalidate(addr, bytes.length);
+    for (const listener of this.#listeners) listener.invalidate?.(addr, bytes.length);
   }
 
   readU8(addr: Addr): number {

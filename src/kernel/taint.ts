@@ -1,4 +1,5 @@
-// Marking the kernel tainted. Mirrors add_taint() of kernel/panic.c and lib/debug_locks.c.
+// Marking the kernel tainted, and its taints as a line of an oops shows them. Mirrors add_taint(), print_tainted() and
+// taint_flags[] of kernel/panic.c, and lib/debug_locks.c.
 //
 // Invariant: the line about lock debugging comes once, with the first taint after which lockdep could not be
 // trusted, unless an oops turned lock debugging off before, which says nothing.
@@ -21,4 +22,16 @@ export function debugLocksOff(core: KernelCore): boolean {
   const was = core.debugLocks !== false;
   core.debugLocks = false;
   return was;
+}
+
+/** Letter when set, letter when not, by bit. */
+const TAINT_FLAGS: readonly (readonly [string, string])[] = [
+  ['P', 'G'],
+  ...[...'FSRMBUDAWCIOELKXTN'].map((letter) => [letter, ' '] as const),
+];
+
+export function printTainted(taints: number): string {
+  if (taints === 0) return 'Not tainted';
+  const letters = TAINT_FLAGS.map(([set, clear], bit) => (taints & (1 << bit) ? set : clear));
+  return `Tainted: ${letters.join('')}`;
 }

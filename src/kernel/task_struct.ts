@@ -158,6 +158,8 @@ export class TaskTable {
   readonly #byAddr = new Map<Addr, TaskStruct>();
   readonly #byPid = new Map<number, TaskStruct>();
   readonly idle: TaskStruct[] = [];
+  /** rq->curr of each CPU: the scheduler's word, for when a CPU's own current_task is none. */
+  readonly curr: TaskStruct[] = [];
 
   add(task: TaskStruct): void {
     this.#byAddr.set(task.addr, task);

@@ -7,40 +7,31 @@ import { X86_64 } from '../arch/x86_64/x86_64.ts';
 import { BundleModel } from '../bundle/model.ts';
 import { FileSystem } from '../fs/filesystem.ts';
 import { Ftrace } from '../ftrace/ftrace.ts';
-import { type Addr, lo32 } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { BUILT_IN, type KernelDescription } from '../kernel/description.ts';
 import type { EventLog } from '../kernel/events.ts';
 import { Kobjects } from '../kernel/kobject.ts';
-import { defineLib, formatContext } from '../kernel/lib.ts';
-import { defineParams } from '../kernel/params.ts';
 import { SeededRandom } from '../kernel/random.ts';
-import { defineRandom } from '../kernel/random_bytes.ts';
 import { Sysfs } from '../kernel/sysfs.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
-import { vsprintfGuest } from '../kernel/vsprintf.ts';
 import { ClassicModel } from '../livepatch/classic.ts';
 import type { Livepatch } from '../livepatch/core.ts';
 import type { LivepatchModel } from '../livepatch/model.ts';
 import type { Kmalloc } from '../mm/kmalloc.ts';
-import { defineMm } from '../mm/mm.ts';
-import { defineUsercopy } from '../mm/usercopy.ts';
-import { FIRST_MODULE, ModuleArena, warnVmalloc } from '../module/module_alloc.ts';
-import { printModules, procModules } from '../module/procfs.ts';
-import { Sched } from '../sched/core.ts';
-import { Exit } from '../sched/exit.ts';
-import { Fork } from '../sched/fork.ts';
-import { Kthreads } from '../sched/kthread.ts';
-import { Locking } from '../sched/locking.ts';
-import { defineTime } from '../sched/time.ts';
-import { Timers } from '../sched/timer.ts';
-import { defineWait } from '../sched/wait.ts';
-import { Workqueue } from '../sched/workqueue.ts';
-import { OrcLookup } from '../unwind/orc_lookup.ts';
-import { hostStubs, idleWoken, userPrograms } from './boot/boot.ts';
+import { FIRST_MODULE, ModuleArena } from '../module/module_alloc.ts';
+import { procModules } from '../module/procfs.ts';
+import type { Sched } from '../sched/core.ts';
+import type { Exit } from '../sched/exit.ts';
+import type { Fork } from '../sched/fork.ts';
+import type { Kthreads } from '../sched/kthread.ts';
+import type { Timers } from '../sched/timer.ts';
+import type { Workqueue } from '../sched/workqueue.ts';
+import { hostStubs, idleWoken, imageLookup, userPrograms } from './boot/boot.ts';
 import { makeCore, makeMemory } from './boot/hardware.ts';
+import { onExit, onFork, onStackGone, onTick } from './boot/hooks.ts';
 import { type KernelImage, loadKernelImage } from './boot/image.ts';
-import { startCpu } from './boot/start_cpu.ts';
+import { kernelParts } from './boot/kernel_parts.ts';
+import { startKernel } from './boot/start_kernel.ts';
 import { makeControlFiles } from './control_files.ts';
 import { Executor } from './cpu/executor.ts';
 import { HostCallDispatch } from './cpu/hostcall_dispatch.ts';
@@ -50,14 +41,11 @@ import { Smp } from './cpu/smp.ts';
 import { TextGuard } from './cpu/text_guard.ts';
 import type { Inspect } from './inspect.ts';
 import { makeLivepatch } from './livepatch_ports.ts';
-import { MachineError } from './machine_error.ts';
 import { Modules } from './modules.ts';
 import { completeOptions, IMAGES, type MachineOptions, UNWINDERS } from './options.ts';
 import { peekSysfs } from './peek_sysfs.ts';
-import { Rcu } from './rcu.ts';
+import { ExceptionSites } from './traps/exception_sites.ts';
 import { Oops } from './traps/oops.ts';
-import { printTainted } from './traps/tainted.ts';
-import { trapPorts } from './traps/trap_ports.ts';
 import { Traps } from './traps/traps.ts';
 import { Watchdog } from './traps/watchdog.ts';
 import { type Check, checksMade } from './truth/checks.ts';
@@ -103,8 +91,6 @@ export class Machine {
   private readonly versions: VersionTruth;
   private readonly onBlocks: Inspect['onBlocks'];
   readonly #engine: ArchEngine;
-  readonly #host: HostCallDispatch;
-  readonly #lookup = new OrcLookup();
 
   /**
    * Makes a machine and boots it: idle tasks run, init, kthreadd and the workers exist.
@@ -137,47 +123,27 @@ export class Machine {
     this.options = options;
     this.#engine = mem.engine;
     this.smp = new Smp(new SeededRandom(options.seed ^ 0x5bd1e995));
-    this.core = makeCore(image, arch, mem.memory, this.#engine, this.smp, options, (id) =>
-      this.sched.curr(id),
-    );
-    const { core, smp } = this;
-    const cpu = (id: number) => smp.cpus[id];
-    const framePointers = options.unwinder === 'frame pointer';
-    this.#host = new HostCallDispatch(core, framePointers);
-    this.traces = new Traces(core, this.#lookup, UNWINDERS[options.unwinder], options.shadow, cpu);
-    this.sched = new Sched(core, smp);
-    const format = formatContext(core);
-    defineLib(core, format);
-    defineParams(core);
-    this.timers = new Timers(core, this.sched);
-    const rcu = new Rcu(core, this.sched, this.timers, cpu);
-    this.mm = defineMm(core, format, {
-      tainted: () => printTainted(core.taints),
-      afterGracePeriod: (done) => rcu.afterGracePeriod(done),
-    });
-    const imageText = image.asm.sections.find((s) => s.name === '.text') ?? { addr: 0n, size: 0 };
-    defineUsercopy(core, [imageText.addr, imageText.addr + BigInt(imageText.size)], (addr) =>
-      this.mm.objectAt(addr),
-    );
-    defineRandom(core, options.seed ^ 0x72616e64);
-    defineTime(core, this.timers);
-    defineWait(core, this.sched);
-    const locking = new Locking(core, this.sched);
-    this.fork = new Fork(core, this.sched, framePointers);
-    this.exit = new Exit(core, this.sched, this.fork, locking);
-    this.kthreads = new Kthreads(core, this.sched, this.fork, this.exit, locking, (fmt, next) =>
-      vsprintfGuest(format, fmt, next),
-    );
-    this.workqueue = new Workqueue(core, this.sched, this.timers, this.kthreads);
-    const area = new ModuleArena(core.mem, FIRST_MODULE, options.moduleArea);
+    const { smp } = this;
+    this.core = makeCore(image, arch, mem.memory, this.#engine, smp, options);
+    const { core } = this;
+    const lookup = imageLookup(image);
+    this.traces = new Traces(core, lookup, UNWINDERS[options.unwinder], options.shadow, smp.cpus);
+    const kernel = kernelParts(core, smp, image, options);
+    const { format } = kernel;
+    this.sched = kernel.sched;
+    this.fork = kernel.fork;
+    this.exit = kernel.exit;
+    this.timers = kernel.timers;
+    this.mm = kernel.mm;
+    this.kthreads = kernel.kthreads;
+    this.workqueue = kernel.workqueue;
+    const area = new ModuleArena(core.mem, FIRST_MODULE, options.moduleArea, core);
     this.moduleArena = area;
-    area.full = (size) => warnVmalloc(core, size);
-    area.fault = (size) => core.faults?.check('module_alloc', `${size} bytes`) !== 0;
     this.ftrace = new Ftrace(core, {
       smp,
       memory: area,
-      rcu,
-      trampolines: this.#lookup,
+      rcu: kernel.rcu,
+      trampolines: lookup,
     });
     this.sysfs = new Sysfs();
     const kobjects = new Kobjects(core, this.sysfs);
@@ -194,7 +160,7 @@ export class Machine {
       core,
       area,
       ftrace: this.ftrace,
-      lookup: this.#lookup,
+      lookup,
       mm: this.mm,
       sysfs: this.sysfs,
       fs: () => this.fs,
@@ -231,71 +197,48 @@ export class Machine {
     });
     this.users = new UserTasks(core, this.sched, this.fork, this.fs, userPrograms(image.asm));
     makeControlFiles(core, this.fs, this.ftrace, this.livepatch);
-    this.oops = new Oops(core, {
-      cpu,
-      modulesLinkedIn: () => printModules(this.modules.loader.modules),
-      unwinder: () => this.traces.stackTrace.unwinder,
-      worker: (task) => this.workqueue.info(task),
-    });
-    this.traps = new Traps(
-      core,
-      this.oops,
-      trapPorts(core, image.asm, {
-        cpu,
-        ftrace: this.ftrace,
-        exit: this.exit,
-        modules: this.modules,
-        shadow: this.traces.shadow,
-        abandonStack: (cpu) => this.#forgetStack(cpu.stackSlot()),
-      }),
-    );
-    this.watchdog = new Watchdog(core, this.sched, this.oops);
+    this.oops = new Oops(core, smp.cpus, this.modules.loader.modules, this.traces.stackTrace, this.workqueue);
     this.versions = new VersionTruth(core, this.livepatch);
-    const { gaps } = this.versions;
-    const siteOf = (func: Addr): Addr => this.ftrace.location(func);
-    this.truth = new TransitionTruth(core, this.livepatch, this.traces, cpu, gaps, siteOf);
+    this.truth = new TransitionTruth(
+      core,
+      this.livepatch,
+      this.traces,
+      smp.cpus,
+      this.versions.gaps,
+      (func) => this.ftrace.location(func),
+    );
+    const sites = new ExceptionSites(
+      core,
+      image.asm,
+      this.modules.loader.modules,
+      this.ftrace,
+      this.traces.shadow,
+    );
+    this.traps = new Traps(core, smp.cpus, sites, this.oops, this.exit);
+    this.watchdog = new Watchdog(core, this.sched, this.oops);
+    onTick(core, smp, this.timers, this.sched, this.watchdog);
+    const host = new HostCallDispatch(core, hostStubs(image.asm), options.unwinder === 'frame pointer');
     const shadow =
       this.traces.shadow &&
-      new ShadowExecutor(this.#engine, core.mem, this.traces.shadow, {
-        isTrampoline: (address) => this.#lookup.ftraceTrampoline(address) !== 0,
-        entered: (id, slot, site) => this.versions.entered(id, slot, site),
-        left: (id, slot, target) => this.versions.left(id, slot, target),
-      });
+      new ShadowExecutor(this.#engine, core.mem, this.traces.shadow, lookup, this.versions);
+    core.mem.attach(shadow ?? new TextGuard(this.#engine, core.mem));
     this.executor = new Executor(
       this.#engine,
       core,
-      this.#host,
+      host,
       options.instructionNs,
       idleWoken(image.asm),
       shadow,
     );
-    this.loop = new RunLoop({
-      core,
-      smp,
-      timers: this.timers,
-      watchdog: this.watchdog,
-      oops: this.oops,
-      executor: this.executor,
-      instructionNs: options.instructionNs,
-    });
+    const { timers, watchdog, oops, executor } = this;
+    this.loop = new RunLoop(core, smp, timers, watchdog, oops, executor, options.instructionNs);
     this.onBlocks = (sink) => {
       if (shadow) shadow.onBlock = sink;
     };
-    const swept = shadow ? undefined : new TextGuard(this.#engine, core.mem);
-    core.mem.attach(
-      mem.listener({
-        changed: () => shadow?.textChanged(),
-        executable: (base, size) => swept?.sweep(base, size),
-        gone: (base, size) => swept?.forget(base, size),
-      }),
-    );
-    core.host.define('hrtimer_interrupt', ({ cpu, args }) => {
-      this.timers.run(smp.now());
-      this.sched.tick(cpu);
-      this.watchdog.tick(cpu, args[0]);
-    });
-    this.#host.bind(hostStubs(image.asm));
-    this.#start(image);
+    onStackGone(this.traps, [host, this.versions]);
+    onFork(this.fork, this.fs, [host, this.versions], this.livepatch, this.traces);
+    this.exit.onExit.push((task) => this.model.forget(task));
+    onExit(core, this.exit, this.users, this.oops);
     this.events = core.events;
     this.inspect = {
       core: this.core,
@@ -325,64 +268,7 @@ export class Machine {
       versions: this.versions,
       onBlocks: this.onBlocks,
     };
-  }
-
-  #start(image: KernelImage): void {
-    const { core, smp, options } = this;
-    const text = image.asm.sections.find((s) => s.name === '.text');
-    if (!text) throw new MachineError('the image has no text');
-    this.#lookup.addText({
-      name: 'vmlinux',
-      ranges: [{ start: lo32(text.addr), size: text.size }],
-      orc: image.orc,
-    });
-    this.ftrace.init(image.asm.fentrySites);
-    this.fork.onFork.push((parent, child, copied) => {
-      // The one step that can fail, before any that would have to be undone.
-      if (copied) this.fs.copyFiles(parent, child);
-      this.#forgetStack(child.stackSlot);
-      this.livepatch.copyProcess(parent, child);
-      this.#firstFrame(child);
-    });
-    this.exit.onExit.push((task) => this.model.forget(task));
-    this.exit.onExit.push((task, code) => {
-      this.users.exited(task, code);
-      const exitcode = `0x${code.toString(16).padStart(8, '0')}`;
-      if (task.pid === 1) this.oops.panic(core.here(), `Attempted to kill init! exitcode=${exitcode}`);
-    });
-    const cpuPorts = {
-      core,
-      engine: this.#engine,
-      fork: this.fork,
-      cpus: options.cpus,
-      interrupted: (regs: number) => this.traces.shadow?.interrupt(regs),
-    };
-    for (let id = 0; id < options.cpus; id++) smp.add(startCpu(id, cpuPorts));
-    const init = this.users.create('pause', [], 'init');
-    this.#firstFrame(init);
-    this.sched.wakeUpNewTask(init);
-    const kthreadd = this.fork.createKernelThread(
-      core.symbols.require('kthreadd'),
-      0n,
-      'kthreadd',
-      undefined,
-    );
-    this.#firstFrame(kthreadd);
-    this.sched.wakeUpNewTask(kthreadd);
-    this.workqueue.start();
-    smp.current = smp.cpus[0];
-  }
-
-  /** No call made a new task's first frame: it is the return address of the frame that is switched to. */
-  #firstFrame(task: TaskStruct): void {
-    const { ret_addr } = this.core.kernel.structs.inactive_task_frame.fields;
-    this.traces.shadow?.fork(task.spLo + ret_addr, lo32(this.core.symbols.require('ret_from_fork')));
-  }
-
-  /** Nothing that was going on on a stack goes on. */
-  #forgetStack(slot: number): void {
-    this.#host.forget(slot);
-    this.versions.forget(slot);
+    startKernel(this.inspect, image, this.#engine);
   }
 
   /** Virtual ns since boot. */
@@ -442,8 +328,7 @@ export class Machine {
 
   /** Lines of /proc/PID/stack. */
   stack(task: TaskStruct): string[] {
-    const cpu = task.onCpu ? this.smp.cpus.find((c) => this.core.current(c.id) === task) : undefined;
-    return this.traces.procStack(task, cpu);
+    return this.traces.procStack(task);
   }
 
   dmesg(): string[] {
@@ -469,5 +354,3 @@ export class Machine {
     this.#engine.close();
   }
 }
-
-/** ret_addr of struct inactive_task_frame. */

@@ -16,14 +16,14 @@ export class Rcu {
   readonly #nestingAt: bigint;
   readonly #sched: Sched;
   readonly #timers: Timers;
-  readonly #cpu: (id: number) => Cpu;
+  readonly #cpus: readonly Cpu[];
 
-  constructor(core: KernelCore, sched: Sched, timers: Timers, cpu: (id: number) => Cpu) {
+  constructor(core: KernelCore, sched: Sched, timers: Timers, cpus: readonly Cpu[]) {
     this.#core = core;
     this.#nestingAt = BigInt(core.kernel.structs.task_struct.fields.rcu_read_lock_nesting);
     this.#sched = sched;
     this.#timers = timers;
-    this.#cpu = cpu;
+    this.#cpus = cpus;
     core.host.define('synchronize_rcu', () => this.#synchronizeRcu());
   }
 
@@ -50,7 +50,7 @@ export class Rcu {
   }
 
   #quiescent(id: number): boolean {
-    const cpu = this.#cpu(id);
+    const cpu = this.#cpus[id];
     const count = this.#core.percpu.readU32('__preempt_count', id) & ~PREEMPT_NEED_RESCHED;
     // The CPU that looks does so in the tick: what it interrupted had interrupts on.
     if (id === this.#core.here()) return count === HARDIRQ_OFFSET;

@@ -11,7 +11,8 @@ import { GuestMemoryError, PAGE_SIZE } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
 import { slotSize } from '../kernel/slab.ts';
-import { addTaint } from '../kernel/taint.ts';
+import { addTaint, printTainted } from '../kernel/taint.ts';
+import type { RcuPort } from './ports.ts';
 import { checkZones, paintZones, redzoneReport, type Zoned, zonesOf } from './redzone.ts';
 import type { HeapObject } from './usercopy.ts';
 
@@ -45,21 +46,14 @@ interface Live extends ModuleObject {
   reported: boolean;
 }
 
-export interface KmallocPorts {
-  /** print_tainted() */
-  tainted(): string;
-  /** Calls when every reader of RCU that is inside now has left. */
-  afterGracePeriod(done: () => void): void;
-}
-
 export class Kmalloc {
   readonly #core: KernelCore;
-  readonly #ports: KmallocPorts;
+  readonly #rcu: RcuPort;
   readonly #live = new Map<Addr, Live>();
 
-  constructor(core: KernelCore, ports: KmallocPorts) {
+  constructor(core: KernelCore, rcu: RcuPort) {
     this.#core = core;
-    this.#ports = ports;
+    this.#rcu = rcu;
   }
 
   /**
@@ -113,7 +107,7 @@ export class Kmalloc {
     const object = this.#live.get(addr);
     if (object) object.dying = true;
     else if (this.#core.slab.sizeOf(addr) === undefined) this.free(addr);
-    this.#ports.afterGracePeriod(() => {
+    this.#rcu.afterGracePeriod(() => {
       // What was freed twice was an oops of whoever came second.
       if (this.sizeOf(addr) !== undefined) this.free(addr);
     });
@@ -152,7 +146,7 @@ export class Kmalloc {
     if (!overwritten) return true;
     const { caller, at } = object;
     const about = { ...object, allocatedIn: caller, ageNs: clock.now() - at };
-    const report = redzoneReport(overwritten, about, this.#ports.tainted());
+    const report = redzoneReport(overwritten, about, printTainted(this.#core.taints));
     for (const line of report.slice(0, -1)) printk.err(line);
     addTaint(this.#core, CONSTANTS.TAINT_BAD_PAGE, 'now unreliable');
     printk.err(report[report.length - 1]);

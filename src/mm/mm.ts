@@ -10,7 +10,8 @@ import { writeCut } from '../kernel/lib.ts';
 import { callArgs, vaList } from '../kernel/varargs.ts';
 import { type FormatContext, vsprintfGuest } from '../kernel/vsprintf.ts';
 import { Caches } from './caches.ts';
-import { Kmalloc, type KmallocPorts, ZERO_SIZE_PTR } from './kmalloc.ts';
+import { Kmalloc, ZERO_SIZE_PTR } from './kmalloc.ts';
+import type { RcuPort } from './ports.ts';
 
 const { EFAULT, ERANGE } = CONSTANTS;
 const STRING_MAX = 1 << 20;
@@ -20,8 +21,8 @@ const KERNEL_FROM = 0x8000_0000_0000n;
 const RCU_OFFSET_MAX = 4096n;
 
 /** Makes the heap of guest code, and defines every host function of it. */
-export function defineMm(core: KernelCore, format: FormatContext, ports: KmallocPorts): Kmalloc {
-  const kmalloc = new Kmalloc(core, ports);
+export function defineMm(core: KernelCore, format: FormatContext, rcu: RcuPort): Kmalloc {
+  const kmalloc = new Kmalloc(core, rcu);
   const caches = new Caches(core, kmalloc);
   core.host.defineAll({
     ...kmallocFunctions(core, kmalloc),

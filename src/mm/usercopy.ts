@@ -18,6 +18,10 @@ export interface HeapObject {
   readonly cache: string;
 }
 
+interface Heap {
+  objectAt(addr: Addr): HeapObject | undefined;
+}
+
 interface Refused {
   readonly name: string;
   readonly detail?: string;
@@ -27,16 +31,12 @@ interface Refused {
 
 /**
  * @param text [start, end) of the image's text.
- * @param objectAt the object that an address lies in.
+ * @param heap what knows the object that an address lies in.
  */
-export function defineUsercopy(
-  core: KernelCore,
-  text: readonly [Addr, Addr],
-  objectAt: (addr: Addr) => HeapObject | undefined,
-): void {
+export function defineUsercopy(core: KernelCore, text: readonly [Addr, Addr], heap: Heap): void {
   // bool usercopy_refused(ptr, n, to_user): says why, before the BUG() of usercopy_abort().
   core.host.define('usercopy_refused', (call) => {
-    const refused = check(core, call, text, objectAt);
+    const refused = check(core, call, text, heap);
     if (!refused) return 0;
     const toUser = (call.args[2] & 0xffn) !== 0n;
     const what = toUser ? 'exposure attempt detected from' : 'overwrite attempt detected to';
@@ -52,7 +52,7 @@ function check(
   core: KernelCore,
   call: HostCall,
   [low, high]: readonly [Addr, Addr],
-  objectAt: (addr: Addr) => HeapObject | undefined,
+  heap: Heap,
 ): Refused | undefined {
   const [ptr, size] = call.args;
   const end = ptr + size;
@@ -66,7 +66,7 @@ function check(
     const within = ptr >= base && end <= top && ptr >= call.sp;
     return within ? undefined : { name: 'process stack', offset: call.sp - ptr, size };
   }
-  const object = objectAt(ptr);
+  const object = heap.objectAt(ptr);
   if (object && end > object.addr + BigInt(object.usable)) {
     const offset = ptr - object.addr;
     if (object.cache === 'kmalloc-large') return { name: 'page alloc', offset, size };

@@ -20,7 +20,7 @@ export const FIRST_MODULE = MODULES_VADDR + 0x201000n;
 export const MODULE_AREA = Number(MODULES_END - FIRST_MODULE);
 
 /** What alloc_vmap_area() and __vmalloc_node_range() say when there is no room; no stack and no memory report follow. */
-export function warnVmalloc({ printk, current, here }: KernelCore, size: number): void {
+function warnVmalloc({ printk, current, here }: KernelCore, size: number): void {
   const withGuard = Math.ceil(size / PAGE_SIZE) * PAGE_SIZE + PAGE_SIZE;
   printk.warn(`vmap allocation for size ${withGuard} failed: use vmalloc=<size> to increase size`);
   const allocation = 'mode:0xcc0(GFP_KERNEL), nodemask=(null),cpuset=/,mems_allowed=0';
@@ -37,30 +37,34 @@ interface Gap {
 export class ModuleArena implements ModuleArea {
   readonly #mem: GuestMemory;
   readonly #start: Addr;
-  /** Asked before each allocation: true makes it fail, as a full area would. */
-  fault: ((size: number) => boolean) | undefined;
-  /** Told when there is no room for so many bytes. */
-  full: ((size: number) => void) | undefined;
+  readonly #kernel: KernelCore | undefined;
   /** Bytes of each area, by its offset from the start. */
   readonly #areas = new Map<number, number>();
   /** Ascending; no two touch. Offsets from the start; behind the last area its guard may lie outside. */
   readonly #gaps: Gap[];
   #used = 0;
 
-  constructor(mem: GuestMemory, start: Addr = FIRST_MODULE, bytes: number = MODULE_AREA) {
+  /** @param kernel whose log says that the area is full, and that can make an allocation fail; none for bare memory. */
+  constructor(
+    mem: GuestMemory,
+    start: Addr = FIRST_MODULE,
+    bytes: number = MODULE_AREA,
+    kernel: KernelCore | undefined = undefined,
+  ) {
     this.#mem = mem;
+    this.#kernel = kernel;
     this.#start = start;
     this.#gaps = [{ base: 0, end: bytes + PAGE_SIZE }];
   }
 
   alloc(size: number): Addr | undefined {
     const bytes = Math.ceil(size / PAGE_SIZE) * PAGE_SIZE;
-    if (this.fault?.(bytes)) return undefined;
+    if ((this.#kernel?.faults?.check('module_alloc', `${bytes} bytes`) ?? 0) !== 0) return undefined;
     if (bytes === 0) return undefined;
     const taken = bytes + PAGE_SIZE;
     const index = this.#gaps.findIndex(({ base, end }) => base + taken <= end);
     if (index < 0) {
-      this.full?.(size);
+      if (this.#kernel) warnVmalloc(this.#kernel, size);
       return undefined;
     }
     const { base, end } = this.#gaps[index];

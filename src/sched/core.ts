@@ -22,9 +22,8 @@ export interface SmpPort {
 }
 
 interface RunQueue {
-  curr: TaskStruct;
   readonly queue: TaskStruct[];
-  /** Ticks that curr has had. */
+  /** Ticks that the current task has had. */
   ticks: number;
 }
 
@@ -69,7 +68,8 @@ export class Sched {
 
   /** Gives a CPU its idle task, which is running there from now on. */
   initIdle(cpu: number, idle: TaskStruct): void {
-    this.#rqs[cpu] = { curr: idle, queue: [], ticks: 0 };
+    this.#rqs[cpu] = { queue: [], ticks: 0 };
+    this.#core.tasks.curr[cpu] = idle;
     idle.onCpu = 1;
     idle.onRq = 1;
     idle.cpu = cpu;
@@ -92,8 +92,10 @@ export class Sched {
     return rq;
   }
 
+  /** cpu_curr() @throws GuestMemoryError when there is no such CPU. */
   curr(cpu: number): TaskStruct {
-    return this.#rq(cpu).curr;
+    this.#rq(cpu);
+    return this.#core.tasks.curr[cpu];
   }
 
   /** task_curr(), and also true while its CPU is on the way from or to it. */
@@ -137,7 +139,7 @@ export class Sched {
     rq.queue.push(task);
     const { events } = this.#core;
     if (events.listens('wakeup')) events.emit({ type: 'wakeup', pid: task.pid, comm: task.comm, cpu });
-    if (rq.curr.isIdle) this.reschedCurr(cpu);
+    if (this.curr(cpu).isIdle) this.reschedCurr(cpu);
   }
 
   /** select_task_rq(): where it was if that CPU idles, else any that idles, else where it was. */
@@ -145,7 +147,7 @@ export class Sched {
     const bound = this.#bound.get(task);
     if (bound !== undefined) return bound;
     if (task.onCpu) return task.cpu;
-    const idle = (cpu: number) => this.#rq(cpu).curr.isIdle && this.#rq(cpu).queue.length === 0;
+    const idle = (cpu: number) => this.curr(cpu).isIdle && this.#rq(cpu).queue.length === 0;
     if (idle(task.cpu)) return task.cpu;
     for (let cpu = 0; cpu < this.#rqs.length; cpu++) if (idle(cpu)) return cpu;
     let best = task.cpu;
@@ -157,7 +159,7 @@ export class Sched {
 
   /** resched_curr(): the CPU's task goes through schedule() soon. */
   reschedCurr(cpu: number): void {
-    this.#rq(cpu).curr.setTif('TIF_NEED_RESCHED');
+    this.curr(cpu).setTif('TIF_NEED_RESCHED');
     const { percpu } = this.#core;
     percpu.writeU32(
       '__preempt_count',
@@ -169,7 +171,7 @@ export class Sched {
 
   /** wake_up_if_idle(): an idle CPU goes through its loop once. */
   wakeUpIfIdle(cpu: number): void {
-    if (this.#rq(cpu).curr.isIdle) this.reschedCurr(cpu);
+    if (this.curr(cpu).isIdle) this.reschedCurr(cpu);
   }
 
   /** kick_process(): a task in user mode comes into the kernel. */
@@ -188,14 +190,15 @@ export class Sched {
   tick(cpu: number): void {
     const rq = this.#rq(cpu);
     rq.ticks++;
-    if (rq.queue.length > 0 && (rq.curr.isIdle || rq.ticks >= TIMESLICE_TICKS)) this.reschedCurr(cpu);
+    if (rq.queue.length > 0 && (this.curr(cpu).isIdle || rq.ticks >= TIMESLICE_TICKS)) this.reschedCurr(cpu);
   }
 
   /** What __schedule() decides: puts the current task away as its state says, and draws the next. */
   #pickNextTask(call: HostCall): bigint {
     const preempted = call.args[1] === 1n;
     const rq = this.#rq(call.cpu);
-    const prev = rq.curr;
+    const { tasks } = this.#core;
+    const prev = tasks.curr[call.cpu];
     this.onSchedule(call.cpu);
     prev.clearTif('TIF_NEED_RESCHED');
     const { percpu } = this.#core;
@@ -210,8 +213,8 @@ export class Sched {
       }
     }
     if (prev.onRq && !prev.isIdle && rq.queue.indexOf(prev) < 0) rq.queue.push(prev);
-    const next = this.#draw(rq) ?? this.#core.tasks.idle[call.cpu];
-    rq.curr = next;
+    const next = this.#draw(rq) ?? tasks.idle[call.cpu];
+    tasks.curr[call.cpu] = next;
     rq.ticks = 0;
     const { events } = this.#core;
     if (next !== prev && events.listens('sched')) {

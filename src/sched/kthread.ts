@@ -8,13 +8,11 @@ import { CONSTANTS } from '../kernel/layout.ts';
 import { SlabError } from '../kernel/slab.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import { callArgs } from '../kernel/varargs.ts';
+import { type FormatContext, vsprintfGuest } from '../kernel/vsprintf.ts';
 import type { Sched } from './core.ts';
 import type { Exit } from './exit.ts';
 import type { Fork } from './fork.ts';
 import type { Locking } from './locking.ts';
-
-/** vsnprintf of a guest format with the arguments of a call. */
-export type Format = (format: Addr, next: () => bigint) => string;
 
 interface Kthread {
   shouldStop: boolean;
@@ -33,7 +31,14 @@ export class Kthreads {
   readonly #threads = new Map<TaskStruct, Kthread>();
   readonly #kthread: Addr;
 
-  constructor(core: KernelCore, sched: Sched, fork: Fork, exit: Exit, locking: Locking, format: Format) {
+  constructor(
+    core: KernelCore,
+    sched: Sched,
+    fork: Fork,
+    exit: Exit,
+    locking: Locking,
+    format: FormatContext,
+  ) {
     this.#core = core;
     this.#sched = sched;
     this.#fork = fork;
@@ -44,7 +49,7 @@ export class Kthreads {
     core.host.defineAll({
       kthread_create_on_node: (call) => {
         const [fn, data, , fmt] = call.args;
-        const task = this.#tryCreate(fn, data, format(fmt, callArgs(core.mem, call, 4)));
+        const task = this.#tryCreate(fn, data, vsprintfGuest(format, fmt, callArgs(core.mem, call, 4)));
         return typeof task === 'number' ? negErrno(task) : task.addr;
       },
       kthread_start: (call) => this.#start(core.currentOf(call)),

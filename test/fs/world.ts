@@ -74,7 +74,7 @@ export class World {
     this.core.percpu.writeU64('current_task', 0, this.task.addr);
     const format = formatContext(this.core);
     defineLib(this.core, format);
-    defineMm(this.core, format, { tainted: () => 'Not tainted', afterGracePeriod: (done) => done() });
+    defineMm(this.core, format, { afterGracePeriod: (done) => done() });
     defineParams(this.core);
     this.fs = new FileSystem(this.core, format, { sysfs: this.sysfs, commandLine: 'quiet klpemu', texts });
     this.#dispatch = this.#bind(image);
@@ -117,9 +117,7 @@ export class World {
         throw new Error(`the guest called ${name}`);
       });
     }
-    const dispatch = new HostCallDispatch(this.core);
-    dispatch.bind(stubs);
-    return dispatch;
+    return new HostCallDispatch(this.core, stubs);
   }
 
   addTask(comm: string): TaskStruct {

@@ -2,7 +2,7 @@
 // Mirrors what arch/x86/kernel/head_64.S, setup_percpu.c and kallsyms set up before start_kernel().
 
 import type { AsmImage, AsmSymbol } from '../../asm/assembler.ts';
-import type { Addr } from '../../guest/addr.ts';
+import { type Addr, lo32 } from '../../guest/addr.ts';
 import {
   type GuestMemory,
   PAGE_SIZE,
@@ -13,6 +13,9 @@ import {
   USER_STACK_SLOT,
 } from '../../guest/memory.ts';
 import { Kallsyms, type KernelSymbol } from '../../kernel/kallsyms.ts';
+import { OrcLookup } from '../../unwind/orc_lookup.ts';
+import { MachineError } from '../machine_error.ts';
+import type { KernelImage } from './image.ts';
 
 const PROTECTION: Readonly<Record<string, number>> = {
   '.text': PROT_READ | PROT_EXEC,
@@ -104,6 +107,21 @@ export function publishCpus(mem: GuestMemory, symbols: Kallsyms, base: readonly 
       mem.writeU8(byte, mem.readU8(byte) | (1 << (id & 7)));
     }
   }
+}
+
+/** Where the image's text is, [start, end). @throws MachineError for an image without */
+export function imageText(image: AsmImage): readonly [Addr, Addr] {
+  const text = image.sections.find((s) => s.name === '.text');
+  if (!text) throw new MachineError('the image has no text');
+  return [text.addr, text.addr + BigInt(text.size)];
+}
+
+/** What the unwinder knows at first: the image's text, with its ORC table. */
+export function imageLookup({ asm, orc }: KernelImage): OrcLookup {
+  const [start, end] = imageText(asm);
+  const lookup = new OrcLookup();
+  lookup.addText({ name: 'vmlinux', ranges: [{ start: lo32(start), size: Number(end - start) }], orc });
+  return lookup;
 }
 
 /** Entry points of user programs, by name. */

@@ -2,9 +2,9 @@
 
 import type { Arch } from '../../arch/arch.ts';
 import type { ArchEngine } from '../../arch/engine.ts';
-import { type Addr, MODULES_VADDR } from '../../guest/addr.ts';
+import { MODULES_VADDR } from '../../guest/addr.ts';
 import { HostFunctions } from '../../guest/hostcall.ts';
-import { GuestMemory, PROT_EXEC } from '../../guest/memory.ts';
+import { GuestMemory } from '../../guest/memory.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 import { EventLog } from '../../kernel/events.ts';
 import { FaultInject } from '../../kernel/fault_inject.ts';
@@ -19,16 +19,7 @@ import type { MachineOptions } from '../options.ts';
 import { imageSymbols, mapImage, percpuTemplate, publishCpus } from './boot.ts';
 import type { KernelImage } from './image.ts';
 
-/** Who keeps something that was made of guest code. */
-export interface TextListener {
-  /** Some of it was changed or unmapped. */
-  changed?(): void;
-  executable?(base: Addr, size: number): void;
-  /** Unmapped, or not executable any more. */
-  gone?(base: Addr, size: number): void;
-}
-
-/** The engine and the memory that it shares; `listener` is for once there are translations to forget. */
+/** The engine and the memory that it shares. */
 export function makeMemory(arch: Arch, options: Required<MachineOptions>) {
   let memory: GuestMemory;
   const engine = arch.makeEngine((addr) => (memory.isMapped(addr) ? memory.readU8(addr) : -1));
@@ -41,30 +32,10 @@ export function makeMemory(arch: Arch, options: Required<MachineOptions>) {
     engine.allocate,
   );
   memory.attach(engine);
-  const listener = ({ changed, executable, gone }: TextListener) => ({
-    map: engine.map.bind(engine),
-    unmap: (base: Addr, size: number) => {
-      engine.unmap(base, size);
-      gone?.(base, size);
-      changed?.();
-    },
-    protect: (base: Addr, size: number, prot: number) => {
-      engine.protect(base, size, prot);
-      if (prot & PROT_EXEC) executable?.(base, size);
-      else gone?.(base, size);
-    },
-    invalidate: (addr: Addr, size: number) => {
-      engine.invalidate(addr, size);
-      changed?.();
-    },
-  });
-  return { memory, engine, listener };
+  return { memory, engine };
 }
 
-/**
- * What all subsystems stand on, over memory into which the image is mapped.
- * @param curr the task that a CPU's run queue says it executes, for the time before its per-CPU data say it.
- */
+/** What all subsystems stand on, over memory into which the image is mapped. */
 export function makeCore(
   image: KernelImage,
   arch: Arch,
@@ -72,7 +43,6 @@ export function makeCore(
   engine: ArchEngine,
   smp: Smp,
   options: Required<MachineOptions>,
-  curr: (cpu: number) => TaskStruct,
 ): KernelCore {
   mapImage(mem, image.asm);
   const symbols = imageSymbols(image.asm);
@@ -84,7 +54,8 @@ export function makeCore(
   const clock = { now: () => smp.now() };
   const events = new EventLog(() => ({ t: smp.now(), cpu: smp.current?.id ?? 0 }));
   const tasks = new TaskTable();
-  const current = (cpu: number): TaskStruct => tasks.byAddr(percpu.readU64('current_task', cpu)) ?? curr(cpu);
+  const current = (cpu: number): TaskStruct =>
+    tasks.byAddr(percpu.readU64('current_task', cpu)) ?? tasks.curr[cpu];
   const printk = new Printk(events, clock.now, options.cpus);
   const faults = new FaultInject(
     () => smp.current && current(smp.current.id),

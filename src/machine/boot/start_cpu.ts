@@ -10,20 +10,22 @@ import type { Fork } from '../../sched/fork.ts';
 import { TICK_NS } from '../../sched/timer.ts';
 import { Cpu } from '../cpu/cpu.ts';
 
-export interface CpuPorts {
-  readonly core: KernelCore;
-  readonly engine: Engine;
-  readonly fork: Fork;
-  /** How many CPUs there will be: their ticks are spread over a period. */
-  readonly cpus: number;
-  /** An interrupt has pushed registers, at the low half of an address. */
-  readonly interrupted: (regs: number) => void;
-}
-
-/** Makes CPU `id` with its idle task. */
-export function startCpu(id: number, { core, engine, fork, cpus, interrupted }: CpuPorts): Cpu {
+/**
+ * Makes CPU `id` with its idle task.
+ * @param interrupted told when an interrupt has pushed registers, of the low half of their address.
+ */
+export function startCpu(
+  id: number,
+  core: KernelCore,
+  engine: Engine,
+  fork: Fork,
+  interrupted: (regs: number) => void,
+): Cpu {
   const context = engine.newContext();
-  const cpu = new Cpu(id, context, core, TICK_NS * (1 + id / cpus), (_cpu, regs) => interrupted(lo32(regs)));
+  // Their ticks are spread over a period.
+  const cpu = new Cpu(id, context, core, TICK_NS * (1 + id / core.cpus), (_cpu, regs) =>
+    interrupted(lo32(regs)),
+  );
   const { task, sp } = fork.createIdle(id);
   context.regs.fill(0n);
   context.regs[REG.rip] = core.symbols.require('secondary_startup_64');

@@ -47,26 +47,23 @@ export class HostCallDispatch {
   /** Suspended host functions, innermost last, by stack slot. */
   readonly #suspended = new Map<number, Suspended[]>();
 
-  constructor(core: KernelCore, framePointers = false) {
-    this.#core = core;
-    this.#frame = framePointers ? 8n : 0n;
-  }
-
   /**
    * Binds every stub of the image to its function.
    * @param stubs names and addresses of the hlt that enters each.
    * @throws HostCallError naming every stub without a function and every function without a stub.
    */
-  bind(stubs: ReadonlyMap<string, Addr>): void {
-    const missing = [...stubs.keys()].filter((name) => !this.#core.host.get(name));
-    const unused = [...this.#core.host.names()].filter((name) => !stubs.has(name));
+  constructor(core: KernelCore, stubs: ReadonlyMap<string, Addr>, framePointers = false) {
+    this.#core = core;
+    this.#frame = framePointers ? 8n : 0n;
+    const missing = [...stubs.keys()].filter((name) => !core.host.get(name));
+    const unused = [...core.host.names()].filter((name) => !stubs.has(name));
     if (missing.length > 0 || unused.length > 0) {
       throw new HostCallError(
         `host functions and their stubs in asm/ disagree; no TypeScript part: ${missing.join(' ') || '-'}; no stub: ${unused.join(' ') || '-'}`,
       );
     }
     for (const [name, hlt] of stubs) {
-      const fn = this.#core.host.get(name) as HostFunction;
+      const fn = core.host.get(name) as HostFunction;
       for (const phase of ['entered', 'returned', 'relaxed'] as const) {
         this.#stubs.set(lo32(hlt + BigInt(STUB[phase])), { name, fn, hlt, phase });
       }

@@ -10,28 +10,39 @@ import type { Cpu } from './cpu.ts';
 import type { Executor } from './executor.ts';
 import type { Smp } from './smp.ts';
 
-export interface RunLoopPorts {
-  readonly core: KernelCore;
-  readonly smp: Smp;
-  readonly timers: Timers;
-  readonly watchdog: Watchdog;
-  readonly oops: Oops;
-  readonly executor: Executor;
-  /** Virtual ns that an instruction takes. */
-  readonly instructionNs: number;
-}
-
 export class RunLoop {
-  readonly #ports: RunLoopPorts;
+  readonly #core: KernelCore;
+  readonly #smp: Smp;
+  readonly #timers: Timers;
+  readonly #watchdog: Watchdog;
+  readonly #oops: Oops;
+  readonly #executor: Executor;
+  /** Virtual ns that an instruction takes. */
+  readonly #instructionNs: number;
 
-  constructor(ports: RunLoopPorts) {
-    this.#ports = ports;
+  constructor(
+    core: KernelCore,
+    smp: Smp,
+    timers: Timers,
+    watchdog: Watchdog,
+    oops: Oops,
+    executor: Executor,
+    instructionNs: number,
+  ) {
+    this.#core = core;
+    this.#smp = smp;
+    this.#timers = timers;
+    this.#watchdog = watchdog;
+    this.#oops = oops;
+    this.#executor = executor;
+    this.#instructionNs = instructionNs;
   }
 
   /** Executes one slice of one CPU, or lets time pass to the next timer. @returns false when nothing is left to do. */
   step(limitNs = Number.POSITIVE_INFINITY): boolean {
-    const { smp, timers } = this.#ports;
-    if (this.#ports.oops.panicked) throw this.#ports.oops.panicked;
+    const smp = this.#smp;
+    const timers = this.#timers;
+    if (this.#oops.panicked) throw this.#oops.panicked;
     let cpu = smp.next();
     if (!cpu) {
       this.#someCpuIsLeft();
@@ -43,7 +54,7 @@ export class RunLoop {
       }
       smp.advanceTo(due);
       const idle = smp.cpus.filter((one) => !one.stopped);
-      cpu = idle[this.#ports.core.random.below(idle.length)];
+      cpu = idle[this.#core.random.below(idle.length)];
       cpu.wake();
       cpu.tickPending = true;
       cpu.nextTick = nextTickAfter(cpu.clock);
@@ -54,7 +65,8 @@ export class RunLoop {
 
   /** @throws MachineError when every CPU has halted with interrupts off: time could pass, and nothing would come of it. */
   #someCpuIsLeft(): void {
-    const { core, smp } = this.#ports;
+    const core = this.#core;
+    const smp = this.#smp;
     if (!smp.cpus.every((cpu) => cpu.stopped)) return;
     const where = smp.cpus.map((cpu) => `CPU ${cpu.id}, ${core.current(cpu.id)} at ${core.sym(cpu.pc - 1n)}`);
     throw new MachineError(`halted with interrupts off: nothing can go on (${where.join('; ')})`);
@@ -62,53 +74,53 @@ export class RunLoop {
 
   /** All CPUs idle, khungtaskd wakes up first: it sleeps by no timer, so that a deadlock is the end of a run. */
   #hungTasks(limitNs: number): boolean {
-    const due = Math.min(this.#ports.timers.next() ?? Number.POSITIVE_INFINITY, limitNs);
+    const due = Math.min(this.#timers.next() ?? Number.POSITIVE_INFINITY, limitNs);
     if (!Number.isFinite(due)) return false;
-    const check = this.#ports.watchdog.nextHungCheck();
+    const check = this.#watchdog.nextHungCheck();
     if (check === undefined || check >= due) return false;
-    this.#ports.smp.advanceTo(check);
-    this.#ports.watchdog.checkHungTasks();
+    this.#smp.advanceTo(check);
+    this.#watchdog.checkHungTasks();
     return true;
   }
 
   /** Runs a CPU for up to `max` instructions, to its next tick, or to a time. @returns instructions executed. */
   runCpu(cpu: Cpu, max: number, limitNs = Number.POSITIVE_INFINITY): number {
-    const ns = this.#ports.instructionNs;
-    this.#ports.smp.current = cpu;
+    const ns = this.#instructionNs;
+    this.#smp.current = cpu;
     if (cpu.clock >= cpu.nextTick) {
-      if (cpu.tickPending) this.#ports.watchdog.tickMissed(cpu);
+      if (cpu.tickPending) this.#watchdog.tickMissed(cpu);
       cpu.tickPending = true;
       cpu.nextTick = nextTickAfter(cpu.clock);
     }
     const toTick = Math.max(1, Math.ceil((cpu.nextTick - cpu.clock) / ns));
     const toLimit = Math.max(1, Math.ceil((limitNs - cpu.clock) / ns));
-    this.#ports.smp.executing = true;
+    this.#smp.executing = true;
     try {
-      return this.#ports.executor.run(cpu, Math.min(max, toTick, toLimit));
+      return this.#executor.run(cpu, Math.min(max, toTick, toLimit));
     } catch (error) {
       throw isUnforeseen(error) ? this.#unforeseen(cpu, error) : error;
     } finally {
-      this.#ports.smp.executing = false;
+      this.#smp.executing = false;
     }
   }
 
   #unforeseen(cpu: Cpu, error: Error): MachineError {
-    const { core } = this.#ports;
+    const core = this.#core;
     const where = `CPU ${cpu.id}, ${core.current(cpu.id)} at ${core.sym(cpu.pc)}`;
     return new MachineError(`internal error: ${error.message} (${where})`, { cause: error });
   }
 
   /** Runs for virtual ns. */
   runFor(ns: number): void {
-    const end = this.#ports.smp.now() + ns;
-    while (this.#ports.smp.now() < end && this.step(end));
+    const end = this.#smp.now() + ns;
+    while (this.#smp.now() < end && this.step(end));
   }
 
   /** Runs until the condition holds or virtual ns have passed. @returns whether it holds. */
   runUntil(condition: () => boolean, limitNs: number): boolean {
-    const end = this.#ports.smp.now() + limitNs;
+    const end = this.#smp.now() + limitNs;
     while (!condition()) {
-      if (this.#ports.smp.now() >= end || !this.step(end)) return condition();
+      if (this.#smp.now() >= end || !this.step(end)) return condition();
     }
     return true;
   }
@@ -116,8 +128,7 @@ export class RunLoop {
   /** Nothing runs and no timer is armed. */
   idle(): boolean {
     return (
-      this.#ports.smp.cpus.every((c) => c.halted && c.wakesAt === undefined) &&
-      this.#ports.timers.next() === undefined
+      this.#smp.cpus.every((c) => c.halted && c.wakesAt === undefined) && this.#timers.next() === undefined
     );
   }
 }

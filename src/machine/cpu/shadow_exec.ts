@@ -8,8 +8,9 @@
 import { REG } from '../../arch/x86_64/context.ts';
 import { lo32, MODULES_VADDR } from '../../guest/addr.ts';
 import type { Engine, Stop } from '../../guest/engine.ts';
-import type { GuestMemory } from '../../guest/memory.ts';
+import type { GuestMemory, MapListener } from '../../guest/memory.ts';
 import { blockLength, FLOW_CALL, FLOW_CALL_INDIRECT, FLOW_IRET, FLOW_RET } from '../../isa/decoder.ts';
+import type { OrcLookup } from '../../unwind/orc_lookup.ts';
 import type { ShadowStacks } from '../../unwind/shadow.ts';
 import type { Cpu } from './cpu.ts';
 import { IndirectBranches, type IndirectEnd, indirectEnd } from './indirect_branches.ts';
@@ -24,8 +25,7 @@ interface Block {
 }
 
 /** Who wants to know of calls through ftrace trampolines. Addresses by their low halves. */
-export interface TrampolineCalls {
-  isTrampoline(address: number): boolean;
+interface TrampolineCalls {
   entered(cpu: number, slot: number, site: number): void;
   left(cpu: number, slot: number, target: number): void;
 }
@@ -37,10 +37,11 @@ const MODULES_LO = lo32(MODULES_VADDR);
 /** Bytes of text looked at for one block: longer straight runs are done in pieces. */
 const WINDOW = 256;
 
-export class ShadowExecutor {
+export class ShadowExecutor implements MapListener {
   readonly #engine: Engine;
   readonly #mem: GuestMemory;
   readonly #shadow: ShadowStacks;
+  readonly #lookup: OrcLookup;
   readonly #calls: TrampolineCalls;
   /** Called with each block that was executed: low half of its address, instructions. */
   onBlock: ((rip: number, executed: number) => void) | undefined;
@@ -49,19 +50,30 @@ export class ShadowExecutor {
   readonly #guard: TextGuard;
   readonly #branches: IndirectBranches;
 
-  constructor(engine: Engine, mem: GuestMemory, shadow: ShadowStacks, calls: TrampolineCalls) {
+  constructor(
+    engine: Engine,
+    mem: GuestMemory,
+    shadow: ShadowStacks,
+    lookup: OrcLookup,
+    calls: TrampolineCalls,
+  ) {
     this.#engine = engine;
     this.#mem = mem;
     this.#shadow = shadow;
+    this.#lookup = lookup;
     this.#calls = calls;
     this.#guard = new TextGuard(engine, mem);
     this.#branches = new IndirectBranches(engine, mem, this.#guard);
   }
 
-  /** Text was changed, mapped or unmapped. */
-  textChanged(): void {
+  /** Text was changed. */
+  invalidate(): void {
     this.#blocks.clear();
     this.#guard.textChanged();
+  }
+
+  unmap(): void {
+    this.invalidate();
   }
 
   /** One block, or the part of it that fits. */
@@ -93,13 +105,14 @@ export class ShadowExecutor {
       case FLOW_CALL_INDIRECT: {
         const ret = this.#mem.readU32(cpu.sp);
         this.#shadow.call(sp, ret);
-        if (this.#calls.isTrampoline(halves[2 * REG.rip]))
+        if (this.#lookup.ftraceTrampoline(halves[2 * REG.rip]) !== 0)
           this.#calls.entered(cpu.id, cpu.stackSlot(), ret - CALL_SIZE);
         return;
       }
       case FLOW_RET:
         this.#shadow.ret(sp);
-        if (this.#calls.isTrampoline(from)) this.#calls.left(cpu.id, cpu.stackSlot(), halves[2 * REG.rip]);
+        if (this.#lookup.ftraceTrampoline(from) !== 0)
+          this.#calls.left(cpu.id, cpu.stackSlot(), halves[2 * REG.rip]);
         return;
       case FLOW_IRET:
         // Back to user mode the kernel stack is empty; in the kernel the interrupted one goes on.

@@ -9,7 +9,7 @@
 
 import { type Addr, lo32, MODULES_VADDR } from '../../guest/addr.ts';
 import type { Engine } from '../../guest/engine.ts';
-import { type GuestMemory, PAGE_SIZE } from '../../guest/memory.ts';
+import { type GuestMemory, type MapListener, PAGE_SIZE, PROT_EXEC } from '../../guest/memory.ts';
 import {
   DEBUG_REGISTER,
   decodeAt,
@@ -28,7 +28,7 @@ import { isRefused } from '../../isa/refused.ts';
 /** Below it, in the kernel's half, is the image. */
 const MODULES_LO = lo32(MODULES_VADDR);
 
-export class TextGuard {
+export class TextGuard implements MapListener {
   readonly #engine: Engine;
   readonly #mem: GuestMemory;
   /** What the runs that were looked at lead to, by the low half of where they begin. */
@@ -69,8 +69,13 @@ export class TextGuard {
     for (const next of this.#lookAtRun(addr)) this.#lookAtRun(next);
   }
 
+  protect(base: Addr, size: number, prot: number): void {
+    if (prot & PROT_EXEC) this.#sweep(base, size);
+    else this.unmap(base, size);
+  }
+
   /** For code that nobody looks at run by run: all that can be found from its beginning on. */
-  sweep(base: Addr, size: number): void {
+  #sweep(base: Addr, size: number): void {
     this.#swept.set(base, size);
     const bytes = this.#mem.view(base, size);
     const insn = this.#insn;
@@ -81,12 +86,12 @@ export class TextGuard {
   }
 
   /** It is gone, or no code any more. */
-  forget(base: Addr, size: number): void {
+  unmap(base: Addr, size: number): void {
     const gone = [...this.#swept.keys()].filter((at) => at >= base && at < base + BigInt(size));
     for (const at of gone) this.#swept.delete(at);
     if (gone.length === 0 || !this.#named) return;
     this.#engine.stopNowhere();
-    for (const [at, bytes] of [...this.#swept]) this.sweep(at, bytes);
+    for (const [at, bytes] of [...this.#swept]) this.#sweep(at, bytes);
   }
 
   #lookAtRun(addr: Addr): readonly Addr[] {

@@ -10,8 +10,11 @@ import { hex16 } from '../../guest/addr.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 import { CONSTANTS } from '../../kernel/layout.ts';
 import { KERN_DEFAULT, KERN_WARNING } from '../../kernel/printk.ts';
-import { debugLocksOff } from '../../kernel/taint.ts';
+import { debugLocksOff, printTainted } from '../../kernel/taint.ts';
 import type { TaskStruct } from '../../kernel/task_struct.ts';
+import type { ModuleList } from '../../module/modules.ts';
+import { printModules } from '../../module/procfs.ts';
+import type { Workqueue } from '../../sched/workqueue.ts';
 import {
   type DumpOptions,
   dieHeader,
@@ -21,9 +24,8 @@ import {
   showTrace,
 } from '../../unwind/dumpstack.ts';
 import { PT_REGS_NAMES, type PtRegs, ptReg } from '../../unwind/ports.ts';
-import type { UnwindState } from '../../unwind/unwind_state.ts';
+import type { StackTrace } from '../../unwind/stacktrace.ts';
 import type { Cpu } from '../cpu/cpu.ts';
-import { printTainted } from './tainted.ts';
 
 const { TAINT_DIE, HARDIRQ_MASK, SOFTIRQ_MASK } = CONSTANTS;
 const NMI_MASK = 0xf00000;
@@ -50,15 +52,6 @@ export class GuestPanic extends Error {
   }
 }
 
-export interface OopsPorts {
-  cpu(id: number): Cpu;
-  /** The line `Modules linked in: klpdemo_target(OE) ...`. */
-  modulesLinkedIn(): string;
-  unwinder(): UnwindState;
-  /** What a worker of a workqueue runs; undefined for other tasks. */
-  worker(task: TaskStruct): { readonly wq: string; readonly func: Addr } | undefined;
-}
-
 /** The register file that an oops is about. */
 export interface OopsSite {
   readonly cpu: number;
@@ -67,16 +60,28 @@ export interface OopsSite {
 
 export class Oops {
   readonly #core: KernelCore;
-  readonly #ports: OopsPorts;
+  readonly #cpus: readonly Cpu[];
+  readonly #modules: ModuleList;
+  readonly #stackTrace: StackTrace;
+  readonly #workqueue: Workqueue;
   #dieCounter = 0;
   /** exec_summary_regs: those of the first oops, printed again after every one. */
   #summary: PtRegs | undefined;
   /** Set once the kernel has panicked. */
   panicked: GuestPanic | undefined;
 
-  constructor(core: KernelCore, ports: OopsPorts) {
+  constructor(
+    core: KernelCore,
+    cpus: readonly Cpu[],
+    modules: ModuleList,
+    stackTrace: StackTrace,
+    workqueue: Workqueue,
+  ) {
     this.#core = core;
-    this.#ports = ports;
+    this.#cpus = cpus;
+    this.#modules = modules;
+    this.#stackTrace = stackTrace;
+    this.#workqueue = workqueue;
     core.host.define('show_stack_log_lvl', ({ cpu }) => this.dumpStack(cpu));
   }
 
@@ -121,7 +126,7 @@ export class Oops {
     if (this.#dieCounter === 0) this.#summary = regs;
     printk.log(KERN_DEFAULT, dieHeader(what, error, ++this.#dieCounter));
     this.showRegs(cpu, regs);
-    printk.log(KERN_DEFAULT, this.#ports.modulesLinkedIn());
+    this.printModules();
     if (options.cr2 !== undefined) printk.log(KERN_DEFAULT, `CR2: ${hex16(options.cr2)}`);
     this.#core.taints |= 1 << TAINT_DIE;
     this.endTrace();
@@ -136,7 +141,7 @@ export class Oops {
   }
 
   printModules(): void {
-    this.#core.printk.log(KERN_DEFAULT, this.#ports.modulesLinkedIn());
+    this.#core.printk.log(KERN_DEFAULT, printModules(this.#modules));
   }
 
   /** show_regs(): who, where, registers, and the trace of what runs in the kernel. */
@@ -145,12 +150,12 @@ export class Oops {
     const options = this.#dumpOptions(cpu, true);
     this.#say(showRegs(regs, options, this.#systemRegs(cpu)));
     if ((ptReg(regs, 'cs') & 3n) !== 0n) return;
-    this.#say(showTrace(this.#ports.unwinder(), this.#core.current(cpu), { regs }, options));
+    this.#say(showTrace(this.#stackTrace.unwinder, this.#core.current(cpu), { regs }, options));
   }
 
   /** show_stack() of a task that is switched out. */
   showStack(task: TaskStruct): string[] {
-    return showTrace(this.#ports.unwinder(), task, {}, this.#dumpOptions(task.cpu, false));
+    return showTrace(this.#stackTrace.unwinder, task, {}, this.#dumpOptions(task.cpu, false));
   }
 
   /** show_opcodes() of a task's own user code. */
@@ -159,13 +164,13 @@ export class Oops {
   }
 
   /** panic(): `regs` are what ran; without them, what the CPU is at. */
-  panic(cpu: number, message: string, regs: PtRegs = this.currentRegs(this.#ports.cpu(cpu))): never {
+  panic(cpu: number, message: string, regs: PtRegs = this.currentRegs(this.#cpus[cpu])): never {
     const { printk } = this.#core;
     const task = this.#core.current(cpu);
     printk.emerg(`Kernel panic - not syncing: ${message}`);
     if ((this.#core.taints & (1 << TAINT_DIE)) === 0) {
       this.#say(this.#printInfo(cpu));
-      this.#say(showTrace(this.#ports.unwinder(), task, { regs }, this.#dumpOptions(cpu, true)));
+      this.#say(showTrace(this.#stackTrace.unwinder, task, { regs }, this.#dumpOptions(cpu, true)));
     }
     printk.emerg('Kernel Offset: disabled');
     printk.emerg(`---[ end Kernel panic - not syncing: ${message} ]---`);
@@ -191,7 +196,7 @@ export class Oops {
 
   /** print_worker_info(): the line `Workqueue: events some_work_fn`, where there is one. */
   workerInfo(task: TaskStruct): string[] {
-    const info = this.#ports.worker(task);
+    const info = this.#workqueue.info(task);
     if (!info) return [];
     const func = this.#core.symbols.format(info.func).replace(/\+0x[0-9a-f]+\/0x[0-9a-f]+/, '');
     return [`Workqueue: ${info.wq} ${func}`];
@@ -200,9 +205,9 @@ export class Oops {
   /** dump_stack() of the task that a CPU executes: who, where, and its trace from the caller on. */
   dumpStack(cpu: number): void {
     this.#say(this.#printInfo(cpu));
-    const regs = this.currentRegs(this.#ports.cpu(cpu));
+    const regs = this.currentRegs(this.#cpus[cpu]);
     this.#say(
-      showTrace(this.#ports.unwinder(), this.#core.current(cpu), { regs }, this.#dumpOptions(cpu, true)),
+      showTrace(this.#stackTrace.unwinder, this.#core.current(cpu), { regs }, this.#dumpOptions(cpu, true)),
     );
   }
 
@@ -210,7 +215,7 @@ export class Oops {
     const { symbols } = this.#core;
     return {
       symbolize: (addr, backtrace) => (backtrace ? symbols.formatReturn(addr) : symbols.format(addr)),
-      readCode: (addr, size) => this.#readCode(this.#ports.cpu(id), addr, size),
+      readCode: (addr, size) => this.#readCode(this.#cpus[id], addr, size),
       current,
     };
   }
@@ -229,7 +234,7 @@ export class Oops {
 
   /** cr2 is read when it is printed: the line of code bytes above it may have changed it. */
   #systemRegs(id: number): SystemRegs {
-    const cpu = this.#ports.cpu(id);
+    const cpu = this.#cpus[id];
     return {
       fs: 0n,
       fsSel: 0,

@@ -11,7 +11,9 @@ import type { Structs } from '../../kernel/description.ts';
 import { CONSTANTS } from '../../kernel/layout.ts';
 import { KERN_CRIT, KERN_DEFAULT, KERN_EMERG, KERN_INFO, KERN_WARNING } from '../../kernel/printk.ts';
 import type { TaskStruct } from '../../kernel/task_struct.ts';
+import type { Exit } from '../../sched/exit.ts';
 import type { Cpu } from '../cpu/cpu.ts';
+import type { BugSite, ExceptionSites } from './exception_sites.ts';
 import { gpHint } from './gp_address.ts';
 import type { Oops, OopsSite } from './oops.ts';
 
@@ -23,31 +25,6 @@ const [SIGILL, SIGTRAP, SIGFPE, SIGKILL, SIGSEGV] = [4, 5, 8, 9, 11];
 const [PF_PROT, PF_WRITE, PF_USER, PF_INSTR] = [1, 2, 4, 16];
 const LEN_UD2 = 2n;
 
-/** A struct bug_entry: the WARN() or BUG() that a ud2 stands for. */
-export interface BugSite {
-  readonly file?: string;
-  readonly line: number;
-  /** BUGFLAG_ bits, and the taint from bit 8 on. */
-  readonly flags: number;
-  /** Where the flags lie. */
-  readonly flagsAt: Addr;
-}
-
-export interface TrapPorts {
-  cpu(id: number): Cpu;
-  /** poke_int3_handler(): true when the int3 was of a site that is being changed. */
-  pokeInt3(regs: Addr): boolean;
-  /** fixup_exception(): true when the exception table sent regs->ip somewhere. */
-  fixupException(regs: Addr): boolean;
-  findBug(addr: Addr): BugSite | undefined;
-  /** force_sig() */
-  forceSig(task: TaskStruct, sig: number): void;
-  /** The mapping of user text that an address is in. */
-  userText(addr: Addr): { readonly start: Addr; readonly size: number } | undefined;
-  /** What is on the kernel stack is given up: no host function on it goes on. */
-  abandonStack(cpu: Cpu): void;
-}
-
 /** Returns of the handlers: nothing more to do, or the signal that the task dies by. */
 type Verdict = number;
 const HANDLED: Verdict = 0;
@@ -56,15 +33,21 @@ export class Traps {
   readonly #core: KernelCore;
   readonly #ptRegs: Structs['pt_regs']['fields'];
   readonly #taskStruct: Structs['task_struct']['fields'];
-  readonly #ports: TrapPorts;
+  readonly #cpus: readonly Cpu[];
+  readonly #sites: ExceptionSites;
   readonly #oops: Oops;
+  readonly #exit: Exit;
+  /** What is on a kernel stack is given up, by its slot: no host function on it goes on. */
+  readonly onAbandonStack: ((slot: number) => void)[] = [];
 
-  constructor(core: KernelCore, oops: Oops, ports: TrapPorts) {
+  constructor(core: KernelCore, cpus: readonly Cpu[], sites: ExceptionSites, oops: Oops, exit: Exit) {
     this.#core = core;
+    this.#cpus = cpus;
+    this.#sites = sites;
+    this.#exit = exit;
     this.#ptRegs = core.kernel.structs.pt_regs.fields;
     this.#taskStruct = core.kernel.structs.task_struct.fields;
     this.#oops = oops;
-    this.#ports = ports;
     core.host.defineAll({
       do_int3: (call) => this.#int3(call),
       do_error_trap: (call) => this.#errorTrap(call, 'divide error', SIGFPE),
@@ -91,7 +74,7 @@ export class Traps {
   #int3(call: HostCall): Verdict {
     const regs = call.args[0];
     if (this.#userMode(regs)) return this.#signal(call, 'trap int3', SIGTRAP);
-    if (this.#ports.pokeInt3(regs)) return HANDLED;
+    if (this.#sites.pokeInt3(regs)) return HANDLED;
     this.#oops.die(this.#site(call), 'int3', 0, { nmi: true });
     return SIGSEGV;
   }
@@ -99,14 +82,14 @@ export class Traps {
   #errorTrap(call: HostCall, what: string, sig: number): Verdict {
     const regs = call.args[0];
     if (this.#userMode(regs)) return this.#signal(call, `trap ${what}`, sig);
-    if (this.#ports.fixupException(regs)) return HANDLED;
+    if (this.#sites.fixupException(regs)) return HANDLED;
     return this.#die(call, what, 0);
   }
 
   #invalidOp(call: HostCall): Verdict {
     const regs = call.args[0];
     const ip = this.#reg(regs, 'ip');
-    const bug = this.#userMode(regs) ? undefined : this.#ports.findBug(ip);
+    const bug = this.#userMode(regs) ? undefined : this.#sites.findBug(ip);
     if (bug && this.#reportBug(call, bug, ip) === 'warning') {
       this.#core.mem.writeU64(regs + BigInt(this.#ptRegs.ip), ip + LEN_UD2);
       return HANDLED;
@@ -148,7 +131,7 @@ export class Traps {
     const [regs, errorCode] = call.args;
     const what = 'general protection fault';
     if (this.#userMode(regs)) return this.#signal(call, what, SIGSEGV);
-    if (this.#ports.fixupException(regs)) return HANDLED;
+    if (this.#sites.fixupException(regs)) return HANDLED;
     const error = Number(BigInt.asUintN(32, errorCode));
     if (error !== 0) return this.#die(call, `segment-related ${what}`, error);
     const { mem } = this.#core;
@@ -159,11 +142,11 @@ export class Traps {
   #pageFault(call: HostCall): Verdict {
     const [regs, errorCode] = call.args;
     const error = Number(BigInt.asUintN(32, errorCode));
-    const address = this.#ports.cpu(call.cpu).cr2;
+    const address = this.#cpus[call.cpu].cr2;
     if (this.#userMode(regs)) return this.#segfault(call, address, error);
-    if (this.#interruptsOnAgain(call, address, error)) this.#ports.cpu(call.cpu).interruptsOn = true;
-    if (this.#ports.fixupException(regs)) {
-      this.#ports.cpu(call.cpu).interruptsOn = false;
+    if (this.#interruptsOnAgain(call, address, error)) this.#cpus[call.cpu].interruptsOn = true;
+    if (this.#sites.fixupException(regs)) {
+      this.#cpus[call.cpu].interruptsOn = false;
       return HANDLED;
     }
     const { printk } = this.#core;
@@ -218,13 +201,13 @@ export class Traps {
     const on = `likely on CPU ${call.cpu} (core ${call.cpu}, socket 0)`;
     this.#core.printk.log(level, `${text} ${on}`);
     for (const line of this.#oops.userOpcodes(call.cpu, ip)) this.#core.printk.log(level, line);
-    this.#ports.forceSig(task, SIGSEGV);
+    this.#exit.sendSignal(task, SIGSEGV);
     return HANDLED;
   }
 
   /** print_vma_addr(): ` in cat[400000+1000]`; a program of the image is named as its task is. */
   #vma(task: TaskStruct, ip: Addr): string {
-    const text = this.#ports.userText(ip);
+    const text = this.#sites.userText(ip);
     return text ? ` in ${task.comm}[${text.start.toString(16)}+${text.size.toString(16)}]` : '';
   }
 
@@ -247,7 +230,7 @@ export class Traps {
   }
 
   #doubleFault(call: HostCall): Verdict {
-    const address = this.#ports.cpu(call.cpu).cr2;
+    const address = this.#cpus[call.cpu].cr2;
     const guarded = this.#stackGuardInfo(address);
     if (guarded) return this.#stackOverflow(call, address, guarded, true);
     this.#core.printk.emerg('traps: PANIC: double fault, error_code: 0x0');
@@ -270,21 +253,22 @@ export class Traps {
     const error = what.startsWith('trap') ? 0n : BigInt.asUintN(32, errorCode);
     const at = `ip:${ip.toString(16)} sp:${sp.toString(16)} error:${error.toString(16)}${this.#vma(task, ip)}`;
     this.#core.printk.log(KERN_INFO, `traps: ${task.comm}[${task.pid}] ${what} ${at}`);
-    this.#ports.forceSig(task, sig);
+    this.#exit.sendSignal(task, sig);
     return HANDLED;
   }
 
   /** die() of an exception that had interrupts as they were where it happened. */
   #die(call: HostCall, what: string, error: number): Verdict {
     if ((this.#reg(call.args[0], 'flags') & BigInt(X86_EFLAGS_IF)) !== 0n)
-      this.#ports.cpu(call.cpu).interruptsOn = true;
+      this.#cpus[call.cpu].interruptsOn = true;
     this.#oops.die(this.#site(call), what, error);
     return this.#rewind(call, SIGSEGV);
   }
 
   /** rewind_stack_and_make_dead(): the guest sets its stack pointer to the top. */
   #rewind(call: HostCall, sig: number): Verdict {
-    this.#ports.abandonStack(this.#ports.cpu(call.cpu));
+    const slot = this.#cpus[call.cpu].stackSlot();
+    for (const abandoned of this.onAbandonStack) abandoned(slot);
     return sig;
   }
 
@@ -292,7 +276,7 @@ export class Traps {
   #makeTaskDead(call: HostCall): boolean {
     const { printk, percpu, mem } = this.#core;
     const task = this.#core.currentOf(call);
-    const cpu = this.#ports.cpu(call.cpu);
+    const cpu = this.#cpus[call.cpu];
     const note = (what: string) => printk.info(`note: ${task.comm}[${task.pid}] exited with ${what}`);
     if (this.#oops.inInterrupt(call.cpu)) this.#oops.panic(call.cpu, 'Aiee, killing interrupt handler!');
     if (task.isIdle) this.#oops.panic(call.cpu, 'Attempted to kill the idle task!');

@@ -8,11 +8,11 @@ import type { Addr } from '../../guest/addr.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 import { CONSTANTS } from '../../kernel/layout.ts';
 import { KERN_EMERG, KERN_ERR, KERN_INFO } from '../../kernel/printk.ts';
+import { printTainted } from '../../kernel/taint.ts';
 import type { TaskStruct } from '../../kernel/task_struct.ts';
 import type { Sched } from '../../sched/core.ts';
 import type { Cpu } from '../cpu/cpu.ts';
 import { kernelVersion, type Oops, PACKAGE_ID } from './oops.ts';
-import { printTainted } from './tainted.ts';
 
 const { HARDIRQ_OFFSET, SOFTIRQ_MASK, TAINT_SOFTLOCKUP } = CONSTANTS;
 const { TASK_UNINTERRUPTIBLE, TASK_WAKEKILL, TASK_NOLOAD } = CONSTANTS;

@@ -21,8 +21,6 @@ import {
 } from '../../unwind/stacktrace.ts';
 import type { Cpu } from '../cpu/cpu.ts';
 
-/** struct inactive_task_frame's return address, from the saved stack pointer. Bytes. */
-
 /** The unwinder and the truth disagree, or a patch completed under a task that stands in it. */
 export class GroundTruthError extends Error {
   readonly code = 'ETRUTH';
@@ -36,7 +34,7 @@ export class Traces {
   readonly stackTrace: StackTrace;
   readonly shadow: ShadowStacks | undefined;
   readonly #core: KernelCore;
-  readonly #cpu: (id: number) => Cpu;
+  readonly #cpus: readonly Cpu[];
   readonly #entries = new Uint32Array(MAX_STACK_ENTRIES);
   /** Reliable traces held against the shadow stack, and frames in them. */
   compared = 0;
@@ -47,10 +45,10 @@ export class Traces {
     lookup: OrcLookup,
     unwinder: UnwinderKind,
     shadow: boolean,
-    cpu: (id: number) => Cpu,
+    cpus: readonly Cpu[],
   ) {
     this.#core = core;
-    this.#cpu = cpu;
+    this.#cpus = cpus;
     const arena = { words: core.mem.stackWords };
     this.shadow = shadow ? new ShadowStacks(arena) : undefined;
     const [schedStart, schedEnd] = ['__sched_text_start', '__sched_text_end'].map((name) =>
@@ -89,7 +87,7 @@ export class Traces {
         );
       return count;
     }
-    const regs = this.cpuRegs(this.#cpu(call.cpu));
+    const regs = this.cpuRegs(this.#cpus[call.cpu]);
     const count = stackTrace.stackTraceSaveCurrentReliable(task, regs, entries);
     if (count >= 0 && this.shadow)
       this.#check(task, entries, count, lo32(call.sp), regs[this.#core.kernel.structs.pt_regs.fields.ip / 4]);
@@ -121,11 +119,17 @@ export class Traces {
     return regs;
   }
 
+  /** No call made a new task's first frame: it is the return address of the frame that is switched to. */
+  firstFrame(task: TaskStruct): void {
+    const { ret_addr } = this.#core.kernel.structs.inactive_task_frame.fields;
+    this.shadow?.fork(task.spLo + ret_addr, lo32(this.#core.symbols.require('ret_from_fork')));
+  }
+
   /** Lines of /proc/PID/stack. */
-  procStack(task: TaskStruct, cpu?: Cpu): string[] {
-    const running = task.onCpu !== 0;
-    if (running && !cpu) return [];
-    const regs = running && cpu ? this.cpuRegs(cpu) : undefined;
+  procStack(task: TaskStruct): string[] {
+    const cpu = task.onCpu ? this.#cpus.find(({ id }) => this.#core.current(id) === task) : undefined;
+    if (task.onCpu && !cpu) return [];
+    const regs = cpu && this.cpuRegs(cpu);
     const count = this.stackTrace.stackTraceSaveTsk(task, this.#entries, 0, regs);
     const text = formatProcStack(this.#entries, count, (addr) => this.#core.symbols.formatReturn(addr));
     return text.split('\n').filter(Boolean);

@@ -27,7 +27,7 @@ const CALL_END = 4;
 export class TransitionTruth {
   readonly #core: KernelCore;
   readonly #traces: Traces;
-  readonly #cpu: (id: number) => Cpu;
+  readonly #cpus: readonly Cpu[];
   readonly #gaps: Set<TaskStruct>;
   readonly #siteOf: (func: Addr) => Addr;
   readonly #code: ReplacedCode;
@@ -54,14 +54,14 @@ export class TransitionTruth {
     core: KernelCore,
     livepatch: Livepatch,
     traces: Traces,
-    cpu: (id: number) => Cpu,
+    cpus: readonly Cpu[],
     gaps: Set<TaskStruct>,
     siteOf: (func: Addr) => Addr,
   ) {
     this.#core = core;
     this.#gaps = gaps;
     this.#traces = traces;
-    this.#cpu = cpu;
+    this.#cpus = cpus;
     this.#siteOf = siteOf;
     this.#code = new ReplacedCode(core, livepatch);
     this.holes = new ForceHoles(core);
@@ -209,7 +209,7 @@ export class TransitionTruth {
   #ip(task: TaskStruct): number | undefined {
     if (!task.onCpu) return undefined;
     const id = this.#core.tasks.idle.indexOf(task);
-    const cpu = this.#cpu(id >= 0 ? id : task.cpu);
+    const cpu = this.#cpus[id >= 0 ? id : task.cpu];
     return !cpu.context.userMode ? lo32(cpu.pc) : undefined;
   }
 }

@@ -1,0 +1,85 @@
+// What is where an exception happened: a site that is being changed, an instruction with a fix-up, a WARN() or BUG(), a
+// program of user space. Mirrors poke_int3_handler(), fixup_exception(), find_bug() in what it asks whom.
+
+import type { AsmImage } from '../../asm/assembler.ts';
+import type { Ftrace } from '../../ftrace/ftrace.ts';
+import { type Addr, lo32 } from '../../guest/addr.ts';
+import type { KernelCore } from '../../kernel/core.ts';
+import type { KernelSymbol } from '../../kernel/kallsyms.ts';
+import { CONSTANTS } from '../../kernel/layout.ts';
+import { findBug, moduleFindBug, searchModuleExtable } from '../../module/extable.ts';
+import type { ModuleList } from '../../module/modules.ts';
+import type { ShadowStacks } from '../../unwind/shadow.ts';
+
+/** A struct bug_entry: the WARN() or BUG() that a ud2 stands for. */
+export interface BugSite {
+  readonly file?: string;
+  readonly line: number;
+  /** BUGFLAG_ bits, and the taint from bit 8 on. */
+  readonly flags: number;
+  /** Where the flags lie. */
+  readonly flagsAt: Addr;
+}
+
+export class ExceptionSites {
+  readonly #core: KernelCore;
+  readonly #modules: ModuleList;
+  readonly #ftrace: Ftrace;
+  readonly #shadow: ShadowStacks | undefined;
+  readonly #ipAt: bigint;
+  readonly #spAt: bigint;
+  readonly #imageBugs: readonly KernelSymbol[];
+  readonly #user: { readonly addr: Addr; readonly size: number } | undefined;
+
+  constructor(
+    core: KernelCore,
+    image: AsmImage,
+    modules: ModuleList,
+    ftrace: Ftrace,
+    shadow: ShadowStacks | undefined,
+  ) {
+    this.#core = core;
+    this.#modules = modules;
+    this.#ftrace = ftrace;
+    this.#shadow = shadow;
+    const { ip, sp } = core.kernel.structs.pt_regs.fields;
+    this.#ipAt = BigInt(ip);
+    this.#spAt = BigInt(sp);
+    this.#imageBugs = [...core.symbols.all()].filter((s) => !s.module && s.name.startsWith('__bug_table_'));
+    this.#user = image.sections.find((s) => s.name === '.user.text');
+  }
+
+  /** poke_int3_handler(): true when the int3 was of a site that is being changed. */
+  pokeInt3(regs: Addr): boolean {
+    const { mem } = this.#core;
+    const sp = mem.readU64(regs + this.#spAt);
+    if (!this.#ftrace.textPoke.int3Handler(regs)) return false;
+    const pushed = sp - mem.readU64(regs + this.#spAt) === 8n;
+    this.#shadow?.emulated(lo32(regs), pushed ? lo32(sp - 8n) : undefined);
+    return true;
+  }
+
+  /** fixup_exception(): true when the exception table sent regs->ip somewhere. */
+  fixupException(regs: Addr): boolean {
+    const { mem } = this.#core;
+    const ip = mem.readU64(regs + this.#ipAt);
+    const mod = this.#modules.moduleAddress(ip);
+    const entry = mod && searchModuleExtable(this.#core, mod, ip);
+    if (!entry) return false;
+    mem.writeU64(regs + this.#ipAt, entry.fixup);
+    return true;
+  }
+
+  findBug(addr: Addr): BugSite | undefined {
+    const mod = this.#modules.moduleAddress(addr);
+    if (mod) return moduleFindBug(this.#core, mod, addr);
+    return this.#imageBugs.map((table) => findBug(this.#core, table, addr)).find((bug) => bug);
+  }
+
+  /** The mapping of user text that an address is in. */
+  userText(addr: Addr): { readonly start: Addr; readonly size: number } | undefined {
+    const user = this.#user;
+    if (!user || addr < user.addr || addr >= user.addr + BigInt(user.size)) return undefined;
+    return { start: user.addr, size: Math.ceil(user.size / CONSTANTS.PAGE_SIZE) * CONSTANTS.PAGE_SIZE };
+  }
+}
