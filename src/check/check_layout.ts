@@ -1,5 +1,9 @@
 // Where things lie in the machines that a check runs code in: text, data, callers, the stack.
 
+import { REG } from '../arch/x86_64/context.ts';
+
+const SP = 2 * REG.rsp;
+
 export const TEXT_BASE = 0xffffffffc0001000n;
 export const TEXT_LO = 0xc0001000;
 /** What relocations of text point to. */
@@ -20,6 +24,11 @@ export const STACK_HALF = 0xffffc900;
 export const ENTRY_SP = 0x7e00;
 /** Stack that a function may use; deeper is left unmapped by a check of rsp. */
 export const DEEPEST_SP = 0x4200;
+
+/** `halves`: of the registers, low halves first. */
+export function isOnStack(halves: Uint32Array): boolean {
+  return halves[SP + 1] === STACK_HALF && halves[SP] >= DEEPEST_SP && halves[SP] <= ENTRY_SP + 8;
+}
 
 export const HEAP = 0xffff888000000000n;
 /** Its low half is an address of user memory, so that a pointer cut to 32 bits can be read too. */

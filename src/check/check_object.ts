@@ -10,7 +10,7 @@ import { readCode } from '../objtool/orc_gen.ts';
 import { type OrcRows, rowsAt } from '../objtool/orc_rows.ts';
 import { bytesOf, undecodedPlaces } from '../objtool/undecoded.ts';
 import type { CheckGuest } from './check_guest.ts';
-import { Explorer } from './explore.ts';
+import { EngineExecutor } from './engine_executor.ts';
 import { FrameMap } from './frame_map.ts';
 import { rulesOf } from './frame_rules.ts';
 import { Judge, type JudgedState, type TextRange } from './judge.ts';
@@ -33,7 +33,9 @@ import type {
 import { QuickJudge } from './quick_judge.ts';
 import { replaceRefused } from './refused.ts';
 import { Skips } from './step_over.ts';
-import { TapeExplorer } from './tape_explorer.ts';
+import { TapeExecutor } from './tape_executor.ts';
+import { TAPE_REGISTER_WORDS } from './tape_machine.ts';
+import { Walk, type WalkOptions } from './walk.ts';
 
 export interface CheckOptions {
   readonly unwinder: Unwinder;
@@ -73,12 +75,25 @@ function fromElf(elf: ElfObject, { unwinder, orc, format }: CheckOptions): Check
   return { input: inputFromElf(elf, own), orc: orc ? undefined : readOrc(elf, own) };
 }
 
+/** Stack pointers that an instruction is executed with; each depth of calls that are followed has its own. */
+const MOST_VISITS = 3;
+const MOST_VISITS_INTO = 8;
+
+function optionsOfWalk({ context }: CheckGuest, into = false): WalkOptions {
+  const mostVisits = into ? MOST_VISITS_INTO : MOST_VISITS;
+  return { registerWords: context.halves.length, mostVisits, into };
+}
+
 export class ObjectChecker {
   readonly #code: Code;
   readonly #text: LoadedText;
   readonly #judge: Judge;
-  readonly #explorer: Explorer;
-  readonly #tape: TapeExplorer;
+  /** By the engine, an instruction at a time. */
+  readonly #walk: Walk;
+  readonly #engine: EngineExecutor;
+  /** By the tape, many at a run. */
+  readonly #quickWalk: Walk;
+  readonly #tape: TapeExecutor;
   readonly #quick: QuickJudge;
   readonly #single: boolean;
   #suspect = false;
@@ -113,7 +128,7 @@ export class ObjectChecker {
       text.start[i] === 0 ? [] : [{ start: text.start[i], size: bytes.length }],
     );
     const table = rows && rowsAt(rows, text.addrOf);
-    const frames = (): readonly LiveFrame[] => this.#explorer.frames;
+    const frames = (): readonly LiveFrame[] => this.#engine.frames;
     const { words, context } = guest;
     const state: JudgedState = {
       words,
@@ -135,16 +150,18 @@ export class ObjectChecker {
       if (this.#frames?.isFentry(insn)) return;
       this.#consider(insn, 'called', this.#ip(insn) + code.length[insn]);
     };
-    this.#explorer = new Explorer(guest, code, text, { at, call }, options.into);
-    const tape: TapeExplorer = new TapeExplorer(
-      guest.tape,
-      code,
-      text,
-      {
-        at: (insn) => this.#passBy(insn, false),
-        call: (insn) => this.#passBy(insn, true),
-      },
-      (ip) => this.#quick.needsRegisters(ip),
+    this.#walk = new Walk(code, text, { at, call }, optionsOfWalk(guest, options.into));
+    this.#engine = new EngineExecutor(guest, this.#walk, options.into);
+    const passBy = {
+      at: (insn: number) => this.#passBy(insn, false),
+      call: (insn: number) => this.#passBy(insn, true),
+    };
+    this.#quickWalk = new Walk(code, text, passBy, {
+      registerWords: TAPE_REGISTER_WORDS,
+      mostVisits: MOST_VISITS,
+    });
+    const tape: TapeExecutor = new TapeExecutor(guest.tape, this.#quickWalk, (ip) =>
+      this.#quick.needsRegisters(ip),
     );
     this.#quick = new QuickJudge(new Judge(tape, this.#ranges, table, options.unwinder), tape);
     this.#tape = tape;
@@ -156,17 +173,17 @@ export class ObjectChecker {
     const notCovered: Record<string, number> = {};
     const byFunction = this.#instructionsByFunction();
     this.#guest.loadText(this.#text.bytes);
-    this.#explorer.visits.fill(0);
-    this.#explorer.skips.clear();
-    this.#tape.visits.fill(0);
+    this.#walk.visits.clear();
+    this.#engine.skips.clear();
+    this.#quickWalk.visits.clear();
     this.#tape.skips.clear();
     this.#worst.fill(0);
     this.#places.length = 0;
     this.#omitted = 0;
     for (const func of this.#functions()) {
-      const explorer = this.#explore(func);
+      const { ends } = this.#explore(func);
       const list = byFunction.get(func) ?? [];
-      functions.push(this.#reportOf(func, list, explorer.ends));
+      functions.push(this.#reportOf(func, list, ends));
       if (this.#frames) frames.push(this.#frames.report(func, list));
     }
     const sum = (of: (f: FunctionReport) => number): number => functions.reduce((n, f) => n + of(f), 0);
@@ -174,7 +191,7 @@ export class ObjectChecker {
       for (const [why, n] of Object.entries(reasons ?? {})) notCovered[why] = (notCovered[why] ?? 0) + n;
     }
     const skips = new Skips();
-    skips.add(this.#explorer.skips);
+    skips.add(this.#engine.skips);
     skips.add(this.#tape.skips);
     return {
       functions,
@@ -198,15 +215,15 @@ export class ObjectChecker {
   }
 
   /** Many instructions at a run; where that is in doubt, or something is wrong, an instruction at a time. */
-  #explore(func: number): Explorer | TapeExplorer {
+  #explore(func: number): Walk {
     const tape = this.#tape;
     this.#suspect = false;
-    if (!this.#single && !this.#frames && tape.explore(func) && !this.#suspect) {
+    if (!this.#single && !this.#frames && this.#quickWalk.explore(func, tape) && !this.#suspect) {
       tape.accept();
-      return tape;
+      return this.#quickWalk;
     }
-    this.#explorer.explore(func);
-    return this.#explorer;
+    this.#walk.explore(func, this.#engine);
+    return this.#walk;
   }
 
   #passBy(insn: number, called: boolean): void {
@@ -249,8 +266,8 @@ export class ObjectChecker {
     };
     this.#guest.loadText(this.#text.bytes);
     // Where it has been before does not count.
-    this.#explorer.visits.fill(0);
-    this.#explorer.explore(func);
+    this.#walk.visits.clear();
+    this.#walk.explore(func, this.#engine);
     this.#watch = undefined;
     this.#proved = func;
   }
@@ -269,7 +286,7 @@ export class ObjectChecker {
     }
     const worst = this.#worst[insn];
     this.#worst[insn] = Math.max(worst, CODES[verdict]);
-    if (this.#explorer.frames.length === 0) this.#frames?.note(insn, stand, verdict);
+    if (this.#engine.frames.length === 0) this.#frames?.note(insn, stand, verdict);
     // The same instruction called and interrupted, or reached twice, is one place.
     if (verdict === 'right' || this.#worst[insn] === worst) return;
     if (this.#places.length >= this.#listed) this.#omitted++;

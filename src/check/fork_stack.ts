@@ -5,83 +5,108 @@
 import { REG } from '../arch/x86_64/context.ts';
 import { RETURN_WORD } from './caller_stack.ts';
 import { CALLER_BP_LO, STACK_HALF, STACK_LO } from './check_layout.ts';
+import type { LiveFrame } from './live_frames.ts';
 
 const SP = 2 * REG.rsp;
-const REGISTER_WORDS = 32;
 /** Words of the stack that are followed: up to and with some of the caller's. */
 export const TOP = RETURN_WORD + 4;
+const NO_FRAMES: readonly LiveFrame[] = [];
+
+/** Registers and stack, halves: what a fork keeps, and what gets it back. */
+export interface ForkState {
+  readonly registers: Uint32Array;
+  readonly words: Uint32Array;
+  /** The stack as far as it is known, where that is told apart; else the same as `words`. */
+  readonly followed: Uint32Array;
+}
 
 export class ForkStack {
+  /** By instruction: stack pointer of a fork that waits for it, the last one's; 0 for none. */
+  readonly waiting: Int32Array;
+  readonly #registerWords: number;
   #insns = new Int32Array(64);
   #ends = new Int32Array(64);
+  #frames: (readonly LiveFrame[])[] = [];
   #data = new Uint32Array(0x4000);
   #count = 0;
   #end = 0;
+
+  constructor(instructions: number, registerWords: number) {
+    this.waiting = new Int32Array(instructions);
+    this.#registerWords = registerWords;
+  }
 
   get count(): number {
     return this.#count;
   }
 
+  /** Forgets all of them. */
   clear(): void {
-    this.#count = 0;
-    this.#end = 0;
-  }
-
-  insnAt(i: number): number {
-    return this.#insns[i];
+    while (this.#count > 0) this.drop();
   }
 
   /**
-   * `registers`: 32 halves, from an index on. `words`: the stack as it is now; `followed`: as it was at the fork,
-   * what is known of it. What was written since is of no harm, other than over the caller's rbp.
+   * `registers`: from an index on. The stack is kept as it is now; what was written since the fork is of no harm,
+   * other than over the caller's rbp, which is taken from what is known of it.
    */
   push(
     insn: number,
     registers: Uint32Array,
     at: number,
+    { words, followed }: Pick<ForkState, 'words' | 'followed'>,
     sp: number,
-    words: Uint32Array,
-    followed: Uint32Array,
+    frames = NO_FRAMES,
   ): void {
     const from = (sp - STACK_LO) >>> 2;
-    this.#reserve(REGISTER_WORDS + Math.max(0, TOP - from));
+    this.#reserve(this.#registerWords + Math.max(0, TOP - from) + 1);
     const data = this.#data;
     let end = this.#end;
-    for (let i = 0; i < REGISTER_WORDS; i++) data[end++] = registers[at + i];
+    for (let i = 0; i < this.#registerWords; i++) data[end++] = registers[at + i];
     for (let i = from; i < TOP; i += 2) {
       const saved = followed[i] === CALLER_BP_LO && followed[i + 1] === STACK_HALF;
       data[end++] = saved ? CALLER_BP_LO : words[i];
       data[end++] = saved ? STACK_HALF : words[i + 1];
     }
     this.#insns[this.#count] = insn;
+    this.#frames[this.#count] = frames;
     this.#ends[this.#count++] = end;
     this.#end = end;
+    this.waiting[insn] = sp;
   }
 
-  /** Takes off the last one, into registers and both views of the stack; the instruction, or 0 for none. */
-  pop(registers: Uint32Array, words: Uint32Array, followed: Uint32Array): number {
-    if (this.#count === 0) return 0;
+  /** The last one's instruction. */
+  get last(): number {
+    return this.#insns[this.#count - 1];
+  }
+  get lastSp(): number {
+    return this.#data[this.#start + SP];
+  }
+  /** Calls that its path had followed. */
+  get lastFrames(): readonly LiveFrame[] {
+    return this.#frames[this.#count - 1];
+  }
+  get #start(): number {
+    return this.#count < 2 ? 0 : this.#ends[this.#count - 2];
+  }
+
+  /** Takes off the last one, into registers and both views of the stack. */
+  pop({ registers, words, followed }: ForkState): void {
     const data = this.#data;
-    const end = this.#ends[--this.#count];
-    const start = this.#count === 0 ? 0 : this.#ends[this.#count - 1];
-    for (let i = 0; i < REGISTER_WORDS; i++) registers[i] = data[start + i];
+    const start = this.#start;
+    for (let i = 0; i < this.#registerWords; i++) registers[i] = data[start + i];
     let to = (registers[SP] - STACK_LO) >>> 2;
-    for (let i = start + REGISTER_WORDS; i < end; i++, to++) {
+    for (let i = start + this.#registerWords; i < this.#end && to < TOP; i++, to++) {
       words[to] = data[i];
       followed[to] = data[i];
     }
-    this.#end = start;
-    return this.#insns[this.#count];
+    this.drop();
   }
 
-  /** Stack pointer of the last one. */
-  get lastSp(): number {
-    return this.#data[(this.#count < 2 ? 0 : this.#ends[this.#count - 2]) + SP];
-  }
-  /** Takes off the last one and forgets it; the instruction. */
-  drop(): number {
-    this.#end = this.#count < 2 ? 0 : this.#ends[this.#count - 2];
-    return this.#insns[--this.#count];
+  /** Takes off the last one and forgets it. */
+  drop(): void {
+    this.waiting[this.last] = 0;
+    this.#end = this.#start;
+    this.#count--;
   }
 
   #reserve(words: number): void {

@@ -1,7 +1,6 @@
-// Which ways execution is driven through code: what both explorers of a function go by.
+// The ways that lead from one instruction of a function to others, and how paths of it ended.
 //
-// Invariant: an instruction is executed once for each stack pointer that paths bring there, at most
-// MAX_VISITS times: loops end, and paths that disagree on the stack are all looked at.
+// Invariant: a path stays in its function: what it jumps into is followed, what it runs into is noted as a fall.
 
 import { REG } from '../arch/x86_64/context.ts';
 import type { Code } from '../objtool/insn.ts';
@@ -13,8 +12,6 @@ export interface Visitor {
   /** At a call, before it. */
   call(insn: number): void;
 }
-
-export const MAX_VISITS = 3;
 
 /** A callee leaves nothing known in them. */
 export const CALLER_SAVED = [REG.rax, REG.rcx, REG.rdx, REG.rsi, REG.rdi, REG.r8, REG.r9, REG.r10, REG.r11];

@@ -45,6 +45,8 @@ const AROUND = 0x40000;
 const NEAR = 0x1000;
 
 const REGISTERS = 16;
+/** Halves of `state`. */
+export const TAPE_REGISTER_WORDS = 2 * REGISTERS;
 /** In the area: registers, the address to start at, then the log. */
 const START_SLOT = REGISTERS;
 const LOG_SLOT = 32;

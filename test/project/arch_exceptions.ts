@@ -24,14 +24,14 @@ export const EXCEPTIONS: Readonly<Record<string, Exception>> = {
   'asm/keystone.ts': { why: "registers and encodings in the assembler's front end", opcode: 12 },
   'asm/operand.ts': { why: "registers and encodings in the assembler's front end", register: 20 },
   'asm/reader.ts': { why: "registers and encodings in the assembler's front end", opcode: 12 },
-  'check/check_layout.ts': { why: 'registers and opcodes of what check executes', register: 1 },
+  'check/check_layout.ts': { why: 'registers and opcodes of what check executes', register: 3 },
   'check/effects.ts': {
     why: 'registers and opcodes of what check executes',
     register: 22,
     opcode: 58,
     'import of src/isa': 1,
   },
-  'check/explore.ts': {
+  'check/engine_executor.ts': {
     why: 'registers and opcodes of what check executes',
     register: 20,
     opcode: 3,
@@ -87,7 +87,7 @@ export const EXCEPTIONS: Readonly<Record<string, Exception>> = {
     'import of src/isa': 1,
   },
   'check/stepper.ts': { why: 'registers and opcodes of what check executes', register: 5 },
-  'check/tape_explorer.ts': { why: 'registers and opcodes of what check executes', register: 22 },
+  'check/tape_executor.ts': { why: 'registers and opcodes of what check executes', register: 22 },
   'check/tape_machine.ts': { why: 'registers and opcodes of what check executes', register: 20, opcode: 12 },
   'cli/check/report.ts': { why: 'registers and opcodes of what check executes', register: 7 },
   'cli/compare/count.ts': { why: 'instructions and registers in texts', register: 2 },

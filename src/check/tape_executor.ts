@@ -1,33 +1,23 @@
-// Drives execution through every instruction of a function, a straight piece at a run.
+// Executes what a walk comes to on the tape, a straight piece at a run.
 //
 // A piece ends where a path has to be taken up again later (all registers and the stack are kept there), where
 // it has been before, and before what cannot be followed by what is noted on the tape. Within a piece rsp and rbp
 // are as they were noted when it was executed.
 //
-// Invariant: whatever it is not sure of makes it give up the function, saying why: then another explorer
-// executes that one, an instruction at a time (explore.ts).
+// Invariant: whatever it is not sure of makes it give up the function, saying why: then the other executor
+// executes that one, an instruction at a time (engine_executor.ts).
 
 import { REG } from '../arch/x86_64/context.ts';
-import type { Code } from '../objtool/insn.ts';
-import * as insns from '../objtool/insn.ts';
 import { INACTIVE_FRAME_SIZE } from '../unwind/ports.ts';
 import { callerStack, RETURN_WORD } from './caller_stack.ts';
-import { CALLER_BP_LO, DEEPEST_SP, ENTRY_SP, STACK_HALF, STACK_LO, TEXT_LO } from './check_layout.ts';
+import { CALLER_BP_LO, ENTRY_SP, isOnStack, STACK_HALF, STACK_LO, TEXT_LO } from './check_layout.ts';
 import { CHANGES_SP, ODD, PUSHES_BP, STORES_BP } from './effects.ts';
-import { ForkStack, TOP } from './fork_stack.ts';
-import type { LoadedText } from './loaded_text.ts';
-import {
-  afterReplacement,
-  fentrySymbols,
-  hasWays,
-  MAX_VISITS,
-  PathEnds,
-  type Visitor,
-  waysFrom,
-} from './paths.ts';
+import { type ForkState, TOP } from './fork_stack.ts';
+import { hasWays, waysFrom } from './paths.ts';
 import { IS_CALL, Piece, PUSHES_RETURN } from './piece.ts';
 import { NO_MEMORY, Skips, UNKNOWN_TO_ENGINE } from './step_over.ts';
 import { TAPE, TAPE_POINTER, type TapeMachine } from './tape_machine.ts';
+import { AGAIN, type Executor, GOES_ON, LATER, type Steps, type Walk } from './walk.ts';
 
 const SP = 2 * REG.rsp;
 const BP = 2 * REG.rbp;
@@ -44,11 +34,9 @@ export type Doubt =
   | 'the stack pointer is not aligned, or left the stack'
   | 'a fault where no instruction is';
 
-export class TapeExplorer {
-  readonly visits: Uint8Array;
+export class TapeExecutor implements Executor, Steps {
   /** Of all functions that it did not give up. */
   readonly skips = new Skips();
-  readonly ends: PathEnds;
   doubt: Doubt | undefined;
   /** The stack at the instruction that is visited, and the registers: all of them where a piece begins. */
   readonly words = callerStack();
@@ -56,84 +44,45 @@ export class TapeExplorer {
   /** Another number after any change of `words`. */
   version = 0;
   readonly #template = callerStack();
-  readonly #seen: Int32Array;
-  /** By instruction: stack pointer of a fork that waits for it. */
-  readonly #claim: Int32Array;
   readonly #mark: Int32Array;
   #stamp = 0;
   /** Of the function. */
   readonly #skips = new Skips();
   #lowest = 0;
+  /** Whether the registers are in the engine still, as the piece before left them. */
+  #inEngine = false;
   readonly #machine: TapeMachine;
-  readonly #code: Code;
-  readonly #text: LoadedText;
-  readonly #visitor: Visitor;
+  readonly #state: ForkState;
+  readonly #walk: Walk;
   readonly #needsRegisters: (ip: number) => boolean;
-  readonly #forks = new ForkStack();
   /** Ways to go later from instructions of the piece. */
   readonly #pending: { readonly item: number; readonly to: number }[] = [];
-  readonly #fentry: ReadonlySet<number>;
   readonly #piece: Piece;
 
   /** `needsRegisters`: whether what is asked at an address hangs on more registers than rsp and rbp. */
-  constructor(
-    machine: TapeMachine,
-    code: Code,
-    text: LoadedText,
-    visitor: Visitor,
-    needsRegisters: (ip: number) => boolean,
-  ) {
+  constructor(machine: TapeMachine, walk: Walk, needsRegisters: (ip: number) => boolean) {
     this.#machine = machine;
-    this.#code = code;
-    this.#text = text;
-    this.#visitor = visitor;
+    this.#state = { registers: machine.state, words: machine.words, followed: this.words };
+    this.#walk = walk;
     this.#needsRegisters = needsRegisters;
-    this.visits = new Uint8Array(code.count + 1);
-    this.#seen = new Int32Array((code.count + 1) * MAX_VISITS);
-    this.#claim = new Int32Array(code.count + 1);
-    this.#mark = new Int32Array(code.count + 1);
-    this.#fentry = fentrySymbols(code);
-    this.ends = new PathEnds(code);
+    this.#mark = new Int32Array(walk.code.count + 1);
     this.#piece = new Piece(machine);
     machine.refill();
   }
 
-  /** From a function's entry. False: `doubt` says why it gave up. */
-  explore(func: number): boolean {
-    const { symbols } = this.#code.input;
-    const entry = this.#code.at(symbols.section[func], symbols.value[func]);
-    if (entry === 0) return true;
-    this.ends.begin(func);
-    this.#skips.clear();
-    this.doubt = undefined;
-    this.#enter();
-    this.#follow(entry);
-    const forks = this.#forks;
-    const { state, words } = this.#machine;
-    while (forks.count > 0 && !this.doubt) {
-      const last = forks.insnAt(forks.count - 1);
-      this.#claim[last] = 0;
-      if (this.#visited(last, forks.lastSp)) {
-        forks.drop();
-        continue;
-      }
-      forks.pop(state, words, this.words);
-      this.version++;
-      this.halves.set(state);
-      this.#follow(last);
-    }
-    if (this.doubt) for (let i = 0; i < forks.count; i++) this.#claim[forks.insnAt(i)] = 0;
-    forks.clear();
-    this.ends.takeBack(this.visits);
-    return !this.doubt;
-  }
-
-  /** What was executed counts: another explorer does not do it again. */
+  /** What was executed counts: another executor does not do it again. */
   accept(): void {
     this.skips.add(this.#skips);
   }
 
-  #enter(): void {
+  get sp(): number {
+    return this.halves[SP];
+  }
+
+  enter(): void {
+    this.#skips.clear();
+    this.doubt = undefined;
+    this.#inEngine = false;
     const machine = this.#machine;
     machine.refillNear();
     const from = Math.max(0, (this.#lowest - BELOW - STACK_LO) >> 2);
@@ -154,80 +103,75 @@ export class TapeExplorer {
     this.halves.set(state);
   }
 
-  #visited(insn: number, sp: number): boolean {
-    const count = this.visits[insn];
-    for (let i = 0; i < count; i++) if (this.#seen[insn * MAX_VISITS + i] === sp) return true;
-    return count >= MAX_VISITS;
+  takeUp(): void {
+    this.#walk.forks.pop(this.#state);
+    this.#inEngine = false;
+    this.version++;
+    this.halves.set(this.#machine.state);
   }
 
-  #follow(from: number): void {
-    const { halves } = this;
-    const piece = this.#piece;
-    let loaded = true;
-    for (let insn = from; insn !== 0; ) {
-      if (insn >= this.#code.count) {
-        insn = afterReplacement(this.#code, insn);
-        continue;
-      }
-      if (this.#visited(insn, halves[SP])) return;
-      if (!this.#onStack()) return;
-      this.#forkFrom(insn);
-      piece.begin();
-      const next = this.#write(insn);
-      const executed = piece.hasCode;
-      if (executed) {
-        piece.end();
-        this.#run(insn, loaded);
-        loaded = false;
-      }
-      this.#skips.add(piece.skips);
-      const whole = !this.doubt && this.#replay();
-      for (const { to } of this.#pending) if (this.#claim[to] === PENDING) this.#claim[to] = 0;
-      this.#pending.length = 0;
-      if (!whole) return;
-      if (executed) this.#takeStock();
-      if (this.doubt) return;
-      insn = next;
-    }
-  }
-
-  #onStack(): boolean {
-    const { halves } = this;
-    const sp = halves[SP];
-    if (halves[SP + 1] === STACK_HALF && sp >= DEEPEST_SP && sp <= ENTRY_SP + 8 && (sp & 7) === 0)
-      return true;
+  onStack(): boolean {
+    if (isOnStack(this.halves) && (this.halves[SP] & 7) === 0) return true;
     this.doubt = 'the stack pointer is not aligned, or left the stack';
     return false;
   }
 
-  #forkFrom(insn: number): void {
-    if (!hasWays(this.#code, insn)) return;
-    const { state, words } = this.#machine;
-    const sp = this.halves[SP];
-    for (const to of waysFrom(this.#code, insn)) {
-      if (to === 0) continue;
-      if (to < this.#code.count) {
-        if (this.#claim[to] === sp || this.#visited(to, sp)) continue;
-        this.#claim[to] = sp;
-      }
-      this.#forks.push(to, state, 0, sp, words, this.words);
+  advance(insn: number): number {
+    const piece = this.#piece;
+    const { waiting } = this.#walk.forks;
+    this.#forkFrom(insn);
+    piece.begin();
+    const next = this.#write(insn);
+    const executed = piece.hasCode;
+    if (executed) {
+      piece.end();
+      this.#run(insn);
+      this.#inEngine = true;
     }
+    this.#skips.add(piece.skips);
+    const whole = !this.doubt && this.#replay();
+    for (const { to } of this.#pending) if (waiting[to] === PENDING) waiting[to] = 0;
+    this.#pending.length = 0;
+    if (!whole) return 0;
+    if (executed) this.#takeStock();
+    return this.doubt ? 0 : next;
+  }
+
+  /** Nobody has gone there from here, nor waits to. */
+  #isNew(to: number, sp: number): boolean {
+    if (to === 0) return false;
+    if (to >= this.#walk.code.count) return true;
+    return this.#walk.forks.waiting[to] !== sp && !this.#walk.visits.has(to, sp);
+  }
+
+  #forkFrom(insn: number): void {
+    const { code, forks } = this.#walk;
+    if (!hasWays(code, insn)) return;
+    const sp = this.halves[SP];
+    for (const to of waysFrom(code, insn)) {
+      if (this.#isNew(to, sp)) forks.push(to, this.#machine.state, 0, this.#state, sp);
+    }
+  }
+
+  /** Nobody has ever gone there, nor waits to. */
+  #isUnseen(to: number): boolean {
+    if (to === 0) return false;
+    const { code, forks, visits } = this.#walk;
+    return to >= code.count || (visits.count[to] === 0 && forks.waiting[to] === 0);
   }
 
   /** Whether a path has to be kept that nobody has gone or waits to go. */
   #startsPath(insn: number): boolean {
-    if (!hasWays(this.#code, insn)) return false;
-    for (const to of waysFrom(this.#code, insn)) {
-      if (to >= this.#code.count || (to !== 0 && this.visits[to] === 0 && this.#claim[to] === 0)) return true;
-    }
-    return false;
+    const { code } = this.#walk;
+    return hasWays(code, insn) && waysFrom(code, insn).some((to) => this.#isUnseen(to));
   }
 
   /** Has the registers kept before the instruction that is written next. */
   #keep(insn: number): void {
-    for (const to of waysFrom(this.#code, insn)) {
-      if (to === 0 || (to < this.#code.count && (this.visits[to] > 0 || this.#claim[to] !== 0))) continue;
-      if (to < this.#code.count) this.#claim[to] = PENDING;
+    const { code, forks } = this.#walk;
+    for (const to of waysFrom(code, insn)) {
+      if (!this.#isUnseen(to)) continue;
+      if (to < code.count) forks.waiting[to] = PENDING;
       this.#pending.push({ item: this.#piece.count, to });
     }
     this.#piece.keep();
@@ -235,81 +179,57 @@ export class TapeExplorer {
 
   /** Writes the piece that begins at an instruction; where the path goes on, 0 where it ends. */
   #write(first: number): number {
-    const code = this.#code;
+    const walk = this.#walk;
     const piece = this.#piece;
+    const { count: visits } = walk.visits;
     const stamp = ++this.#stamp;
     for (let insn = first; insn !== 0; ) {
-      if (insn >= code.count) {
-        insn = afterReplacement(code, insn);
-        continue;
-      }
-      const alone = this.#needsRegisters(this.#ip(insn));
+      const alone = this.#needsRegisters(walk.ip(insn));
       if (insn !== first || piece.count > 0) {
-        if (alone || piece.full || this.visits[insn] > 0 || this.#mark[insn] === stamp) return insn;
+        if (alone || piece.full || visits[insn] > 0 || this.#mark[insn] === stamp) return insn;
         if (this.#startsPath(insn)) this.#keep(insn);
       }
-      const next = this.#writeOne(insn);
-      if (next < 0) return insn;
+      const next = walk.step(insn, this);
+      if (next === AGAIN) return insn;
       this.#mark[insn] = stamp;
       if (alone || piece.endsOdd) return next;
-      insn = next;
+      insn = walk.real(next);
     }
     return 0;
   }
 
-  /** Where the path goes on; -1 if it must not be in this piece. */
-  #writeOne(insn: number): number {
-    const code = this.#code;
-    const piece = this.#piece;
-    const dead = (code.flags[insn] & insns.IN_DEAD_END) !== 0;
-    switch (code.type[insn]) {
-      case insns.INSN_RETURN:
-      case insns.INSN_CONTEXT_SWITCH:
-      case insns.INSN_TRAP:
-        piece.add(insn);
-        return 0;
-      case insns.INSN_JUMP_DYNAMIC:
-        this.ends.jumpSomewhere(insn);
-        piece.add(insn);
-        return 0;
-      case insns.INSN_CALL:
-      case insns.INSN_CALL_DYNAMIC:
-        piece.addCall(insn, !dead && !this.#fentry.has(code.callDest[insn]));
-        return dead ? 0 : this.ends.next(insn);
-      case insns.INSN_JUMP: {
-        const dest = code.jumpDest[insn];
-        if (dest === 0 || code.opCode[insn] === 0) piece.add(insn);
-        else piece.addPush(insn, this.#ip(insn) + code.length[insn]);
-        return dest;
-      }
-      case insns.INSN_JUMP_CONDITIONAL:
-      case insns.INSN_JUMP_DYNAMIC_CONDITIONAL:
-      case insns.INSN_NOP:
-        piece.add(insn);
-        return this.ends.next(insn);
-      default:
-        if (dead || code.type[insn] === insns.INSN_BUG) {
-          piece.add(insn);
-          return dead ? 0 : this.ends.next(insn);
-        }
-        if (!piece.addCopy(insn, this.#text.bytes, this.#ip(insn) - TEXT_LO)) return -1;
-        return this.ends.next(insn);
-    }
+  pass(insn: number): void {
+    this.#piece.add(insn);
+  }
+  execute(insn: number): typeof GOES_ON | typeof LATER {
+    const { text } = this.#walk;
+    return this.#piece.addCopy(insn, text.bytes, this.#walk.ip(insn) - TEXT_LO) ? GOES_ON : LATER;
+  }
+  pushReturn(insn: number): void {
+    this.#piece.addPush(insn, this.#walk.behind(insn));
+  }
+  call(insn: number, next: number): number {
+    this.#piece.addCall(insn, next !== 0 && !this.#walk.isFentry(insn));
+    return next;
+  }
+  tailCall(insn: number): number {
+    this.#piece.add(insn);
+    return 0;
+  }
+  return(insn: number): number {
+    this.#piece.add(insn);
+    return 0;
   }
 
-  #ip(insn: number): number {
-    return this.#text.start[this.#code.section[insn]] + this.#code.offset[insn];
-  }
-
-  #run(first: number, loaded: boolean): void {
+  #run(first: number): void {
     const machine = this.#machine;
     const piece = this.#piece;
-    if (machine.run(piece.start, loaded)) return;
+    if (machine.run(piece.start, !this.#inEngine)) return;
     // Once more from the same state, so that what fails is known.
     const from = (this.halves[SP] - STACK_LO) >>> 2;
     machine.words.set(this.words.subarray(from), from);
     piece.begin(true);
-    for (const { to } of this.#pending) this.#claim[to] = 0;
+    for (const { to } of this.#pending) this.#walk.forks.waiting[to] = 0;
     this.#pending.length = 0;
     this.#write(first);
     piece.end();
@@ -327,20 +247,17 @@ export class TapeExplorer {
   /** Visits the instructions of the piece with what was noted. False: the path ends here. */
   #replay(): boolean {
     const { halves } = this;
+    const walk = this.#walk;
     const piece = this.#piece;
     const pending = this.#pending;
     let next = 0;
     for (let i = 0; i < piece.count; i++) {
       const insn = piece.insn[i];
-      if (i > 0 && !this.#onStack()) return false;
+      if (i > 0 && !this.onStack()) return false;
       const sp = halves[SP];
       this.#lowest = Math.min(this.#lowest, sp);
-      if (this.visits[insn] < MAX_VISITS) {
-        this.#seen[insn * MAX_VISITS + this.visits[insn]++] = sp;
-        this.ends.visit(insn);
-      }
-      this.#visitor.at(insn);
-      if (i > 0 && hasWays(this.#code, insn)) {
+      walk.visit(insn, sp);
+      if (i > 0 && hasWays(walk.code, insn)) {
         if (next < pending.length && pending[next].item === i) next = this.#forkKept(next, sp);
         this.#agree(insn, sp);
       }
@@ -351,7 +268,7 @@ export class TapeExplorer {
       if (effects & PUSHES_BP) this.#keepBp(sp - 8);
       piece.after(i, halves);
       if (effects & PUSHES_RETURN) {
-        this.#put(halves[SP], this.#ip(insn) + this.#code.length[insn], 0xffffffff);
+        this.#put(halves[SP], walk.behind(insn), 0xffffffff);
       }
     }
     return true;
@@ -362,18 +279,15 @@ export class TapeExplorer {
     const pending = this.#pending;
     const { item } = pending[first];
     const at = this.#machine.keptAt(this.#piece.keptAt(item));
-    const { area, words } = this.#machine;
     let next = first;
     for (; next < pending.length && pending[next].item === item; next++) {
-      const { to } = pending[next];
-      this.#claim[to] = sp;
-      this.#forks.push(to, area, at, sp, words, this.words);
+      this.#walk.forks.push(pending[next].to, this.#machine.area, at, this.#state, sp);
     }
     return next;
   }
 
   #visitCall(insn: number, sp: number): void {
-    this.#visitor.call(insn);
+    this.#walk.visitor.call(insn);
     // The callee's frame is gone again.
     const end = (sp - STACK_LO) >>> 2;
     for (let i = end - INACTIVE_FRAME_SIZE / 4; i < end; i++) this.words[i] = this.#machine.words[i];
@@ -381,8 +295,9 @@ export class TapeExplorer {
 
   /** A way that nobody takes up from here must have been gone, or be waiting, with the same stack pointer. */
   #agree(insn: number, sp: number): void {
-    for (const to of waysFrom(this.#code, insn)) {
-      if (to === 0 || this.#claim[to] === sp || this.#visited(to, sp)) continue;
+    const { code, forks, visits } = this.#walk;
+    for (const to of waysFrom(code, insn)) {
+      if (to === 0 || forks.waiting[to] === sp || visits.has(to, sp)) continue;
       this.doubt = 'paths disagree on the stack pointer';
     }
   }

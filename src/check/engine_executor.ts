@@ -1,0 +1,234 @@
+// Executes what a walk comes to in the engine, an instruction at a time.
+//
+// Invariant: the state of the path is in the guest: its context's registers and its stack.
+
+import { REG } from '../arch/x86_64/context.ts';
+import { decodeAt, Insn } from '../isa/decoder.ts';
+import {
+  CALLER_BP_LO,
+  CALLER_LO,
+  type CheckGuest,
+  ENTRY_SP,
+  isOnStack,
+  POINTER,
+  STACK_HALF,
+  STACK_LO,
+  TEXT_LO,
+} from './check_guest.ts';
+import { accessesElsewhere, baseOf } from './effects.ts';
+import type { ForkState } from './fork_stack.ts';
+import { type LiveFrame, MAX_DEPTH } from './live_frames.ts';
+import { CALLER_SAVED, hasWays, waysFrom } from './paths.ts';
+import { loadSaved, SavedWords } from './saved_registers.ts';
+import { putLong } from './stack_words.ts';
+import { isPopf, NO_MEMORY, Skips, UNKNOWN_TO_ENGINE, whySteppedOver } from './step_over.ts';
+import { ENDS, type Executor, GOES_ON, type Steps, type Walk } from './walk.ts';
+
+const SP = 2 * REG.rsp;
+/** Bytes that an array takes whose size is not known. */
+const ARRAY = 64;
+const NO_FRAMES: readonly LiveFrame[] = [];
+
+export class EngineExecutor implements Executor, Steps {
+  readonly skips = new Skips();
+  readonly doubt = undefined;
+  /** Calls that the path followed, the innermost last. */
+  frames: readonly LiveFrame[] = NO_FRAMES;
+  readonly #guest: CheckGuest;
+  readonly #walk: Walk;
+  readonly #state: ForkState;
+  readonly #insn = new Insn();
+  readonly #saved = new SavedWords();
+  readonly #into: boolean;
+
+  /** `into`: calls within the object are followed too, not only stepped over. */
+  constructor(guest: CheckGuest, walk: Walk, into = false) {
+    const { words, context } = guest;
+    this.#guest = guest;
+    this.#walk = walk;
+    this.#state = { registers: context.halves, words, followed: words };
+    this.#into = into;
+  }
+
+  get sp(): number {
+    return this.#guest.context.halves[SP];
+  }
+
+  enter(): void {
+    this.#guest.prepare();
+    this.frames = NO_FRAMES;
+    const { context } = this.#guest;
+    context.regs.fill(POINTER, 0, 16);
+    const { halves } = context;
+    halves[SP] = ENTRY_SP;
+    halves[SP + 1] = STACK_HALF;
+    loadSaved(halves);
+    context.regs[REG.rflags] = 2n;
+    context.touch();
+  }
+
+  takeUp(): void {
+    const { forks } = this.#walk;
+    this.frames = forks.lastFrames;
+    forks.pop(this.#state);
+    this.#guest.context.touch();
+  }
+
+  onStack(): boolean {
+    if (isOnStack(this.#guest.context.halves)) return true;
+    this.#walk.ends.deadEnds.add('stack pointer left the stack');
+    return false;
+  }
+
+  advance(insn: number): number {
+    const walk = this.#walk;
+    walk.visit(insn, this.sp);
+    if (hasWays(walk.code, insn)) for (const to of waysFrom(walk.code, insn)) this.#fork(to);
+    return walk.step(insn, this);
+  }
+
+  pass(): void {}
+
+  execute(insn: number): typeof GOES_ON | typeof ENDS {
+    const { code, text } = this.#walk;
+    const { context, engine, words } = this.#guest;
+    const at = this.#walk.ip(insn);
+    const decoded = decodeAt(text.bytes, at - TEXT_LO, at, this.#insn);
+    const why = whySteppedOver(decoded);
+    if (why >= 0) {
+      this.skips.counts[why]++;
+      if (isPopf(decoded)) {
+        context.halves[SP] += 8;
+        context.touch();
+      }
+      return GOES_ON;
+    }
+    context.halves[2 * REG.rip] = at;
+    context.halves[2 * REG.rip + 1] = 0xffffffff;
+    const strays = accessesElsewhere(decoded) || (baseOf(decoded) === REG.rbp && !this.#hasFrame());
+    if (strays) this.#saved.note(words, context.halves[SP]);
+    const sp = context.halves[SP];
+    const stop = engine.run(context, 1);
+    if (stop.kind !== 'budget' || stop.executed !== 1) {
+      if (code.opCode[insn] !== 0 && !this.#withoutMemory(decoded)) return ENDS;
+      this.skips.counts[stop.kind === 'undefined instruction' ? UNKNOWN_TO_ENGINE : NO_MEMORY]++;
+    }
+    // An array on the stack that was indexed by a number of nobody's, a list in the frame that links to nowhere.
+    if (strays) this.#saved.putBack(words);
+    // Nor is an array on the stack as large as a number of nobody's.
+    if (isSubOfRegister(decoded) && !isOnStack(context.halves)) {
+      context.halves[SP] = sp - ARRAY;
+      context.halves[SP + 1] = STACK_HALF;
+      context.touch();
+    }
+    const ret = (ENTRY_SP - STACK_LO) >>> 2;
+    words[ret] = CALLER_LO + 0x200;
+    words[ret + 1] = 0xffffffff;
+    for (const { sp, returnIp } of this.frames) {
+      putLong(words, sp - 8, returnIp, 0xffffffff);
+    }
+    return GOES_ON;
+  }
+
+  /** Whether rbp is a frame pointer: it points to the caller's. */
+  #hasFrame(): boolean {
+    const { context, words } = this.#guest;
+    const at = (context.halves[2 * REG.rbp] - STACK_LO) >> 2;
+    return context.halves[2 * REG.rbp + 1] === STACK_HALF && words[at] === CALLER_BP_LO;
+  }
+
+  /** An instruction on the stack whose other operand is nowhere: its part of the stack alone. */
+  #withoutMemory(insn: Insn): boolean {
+    const { context } = this.#guest;
+    const intoRsp = insn.reg === REG.rsp && insn.opcode === 0x8b;
+    if (!insn.hasModrm || intoRsp) {
+      this.#walk.ends.deadEnds.add('no memory for a stack operation');
+      return false;
+    }
+    // push of memory
+    if (insn.opcode === 0xff && (insn.reg & 7) === 6) {
+      context.halves[SP] -= 8;
+      context.touch();
+    }
+    return true;
+  }
+
+  /** Over the call, and with calls followed first into it: the way over is gone after that. */
+  call(insn: number, next: number): number {
+    const { context } = this.#guest;
+    this.#walk.visitor.call(insn);
+    const callee = this.frames.length < MAX_DEPTH ? this.#calleeOf(insn) : 0;
+    if (callee === 0) {
+      this.#called(insn);
+      return next;
+    }
+    const { halves } = context;
+    const halvesAtCall = halves.slice();
+    this.#called(insn);
+    this.#fork(next);
+    halves.set(halvesAtCall);
+    const sp = halves[SP];
+    this.pushReturn(insn);
+    const returnIp = this.#walk.behind(insn);
+    const func = this.#walk.code.callDest[insn];
+    const [bpLow, bpHigh] = [halves[2 * REG.rbp], halves[2 * REG.rbp + 1]];
+    this.frames = [...this.frames, { returnIp, sp, bpLow, bpHigh, next, func }];
+    return callee;
+  }
+
+  /** First instruction of the function of this object that is called; 0 where calls are not followed, or in a circle. */
+  #calleeOf(insn: number): number {
+    const { code } = this.#walk;
+    const { callDest, input } = code;
+    const func = callDest[insn];
+    if (!this.#into || func === 0 || this.#walk.isFentry(insn)) return 0;
+    if (this.frames.some((frame) => frame.func === func)) return 0;
+    const section = input.symbols.section[func];
+    return section === 0 || !input.sections[section]?.text ? 0 : code.at(section, input.symbols.value[func]);
+  }
+
+  tailCall(insn: number): number {
+    return this.#calleeOf(insn);
+  }
+
+  return(): number {
+    const frame = this.frames.at(-1);
+    const { context } = this.#guest;
+    // A path that lost its stack is no return to there.
+    if (!frame || context.halves[SP] !== frame.sp - 8) return 0;
+    this.frames = this.frames.slice(0, -1);
+    context.halves[SP] = frame.sp;
+    context.touch();
+    return frame.next;
+  }
+
+  /** What a callee leaves: nothing known in the registers that it need not save. */
+  #called(insn: number): void {
+    if (this.#walk.isFentry(insn)) return;
+    const { context } = this.#guest;
+    for (const reg of CALLER_SAVED) context.regs[reg] = POINTER;
+    context.touch();
+  }
+
+  pushReturn(insn: number): void {
+    const { context, words } = this.#guest;
+    const sp = context.halves[SP] - 8;
+    context.halves[SP] = sp;
+    putLong(words, sp, this.#walk.behind(insn), 0xffffffff);
+    context.touch();
+  }
+
+  #fork(to: number): void {
+    if (to === 0) return;
+    const { code, visits, forks } = this.#walk;
+    const { sp } = this;
+    if (to < code.count && visits.has(to, sp)) return;
+    forks.push(to, this.#state.registers, 0, this.#state, sp, this.frames);
+  }
+}
+
+/** sub %register, %rsp */
+function isSubOfRegister({ opcode, mod, reg, rm }: Insn): boolean {
+  if (mod !== 3) return false;
+  return (opcode === 0x29 && rm === REG.rsp) || (opcode === 0x2b && reg === REG.rsp);
+}
