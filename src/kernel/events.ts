@@ -4,23 +4,14 @@
 import type { Addr } from '../guest/addr.ts';
 
 /** How a task came to its patch_state. */
-export type SwitchWay =
-  | 'stack check'
-  | 'kernel exit'
-  | 'idle loop'
-  | 'fork'
-  | 'enabling'
-  | 'force'
-  | 'not needed';
+export type SwitchWay = 'stack check' | 'kernel exit' | 'idle loop' | 'fork' | 'force';
 
 export type EventBody =
   | { type: 'printk'; level: number; text: string }
   | { type: 'task'; what: 'new' | 'exit'; pid: number; comm: string; parent?: number; code?: number }
   | { type: 'sched'; prev: string; next: string; preempted: boolean }
   | { type: 'wakeup'; pid: number; comm: string; cpu: number }
-  | { type: 'syscall'; pid: number; nr: number; name: string }
-  | { type: 'sysret'; pid: number; nr: number; value: number }
-  | { type: 'module'; name: string; state: 'COMING' | 'LIVE' | 'GOING' | 'UNFORMED' | 'freed'; note?: string }
+  | { type: 'module'; name: string; state: 'COMING' | 'LIVE' | 'GOING' | 'UNFORMED' | 'freed' }
   | {
       type: 'poke';
       addr: Addr;
@@ -52,7 +43,6 @@ export type EventBody =
     }
   | { type: 'call'; pid: number; comm: string; func: string; version: string; patchState: number }
   | { type: 'gap'; pid: number; comm: string; func: string; version: string; patchState: number }
-  | { type: 'check'; what: string; count: number }
   | { type: 'fault'; pid: number; comm: string; what: string }
   | {
       type: 'hole';
@@ -70,8 +60,7 @@ export type EventBody =
   | { type: 'oops'; pid: number; comm: string; text: string }
   | { type: 'leak'; module: string; objects: readonly { addr: Addr; size: number; caller: string }[] }
   /** What klpemu says beside the kernel's words: why, and what to do. */
-  | { type: 'note'; text: string }
-  | { type: 'host'; name: string; detail: string };
+  | { type: 'note'; text: string };
 
 /** One thing that happened: when (virtual ns since boot), on which CPU, and what. */
 export type KernelEvent = EventBody & { readonly t: number; readonly cpu: number };

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { type AsmImage, assembleImage } from '../../src/asm/assembler.ts';
 import { formatOrcEntry, type OrcTable, unpackOrcEntry } from '../../src/elf/orc.ts';
 import { disassemble } from '../../src/isa/disassembler.ts';
+import { type ImageFlavour, loadKernelImage } from '../../src/machine/boot/image.ts';
 import { generateOrc } from '../../src/objtool/orc_gen.ts';
 
 const BASE = 0x81000000;
@@ -196,5 +197,20 @@ describe('warnings, in the words of objtool', () => {
     // Next to it without padding, so that falling through is seen.
     const source = `SYM_FUNC_START(f)\n${text}\n.balign 16, 0x90\nSYM_FUNC_END(f)\n${LEAF}`;
     expect(generateOrc(await assemble(source)).warnings[0]).toBe(warning);
+  });
+});
+
+describe("the guest's own kernel", () => {
+  /** Entry code that C's rules are not for: what is said of it is known. */
+  const OF_ENTRY = /^exc_\w+\+0x\w+: unsupported call to non-function$/;
+  /** Nothing unwinds by ORC where frame pointers are kept. */
+  const OF_TRAMPOLINES = /^ftrace_(regs_)?caller\+0x\w+: return with modified stack frame$/;
+
+  test.each<[ImageFlavour, RegExp[]]>([
+    ['orc', [OF_ENTRY]],
+    ['frame pointer', [OF_ENTRY, OF_TRAMPOLINES]],
+  ])('with %s is sound but for what is known of its entry code', async (flavour, known) => {
+    const { warnings } = generateOrc((await loadKernelImage(flavour)).asm);
+    expect(warnings.filter((line) => !known.some((pattern) => pattern.test(line)))).toEqual([]);
   });
 });

@@ -11,14 +11,7 @@ import { expectationText } from './expectation_text.ts';
 
 const KLP_PATCHED = 1;
 /** Ways that have a column when any task went by them. */
-const WAYS: readonly SwitchWay[] = [
-  'stack check',
-  'kernel exit',
-  'idle loop',
-  'force',
-  'enabling',
-  'not needed',
-];
+const WAYS: readonly SwitchWay[] = ['stack check', 'kernel exit', 'idle loop', 'force'];
 
 export function summary(report: RunReport, colors: Colors): string {
   const parts = [

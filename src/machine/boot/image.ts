@@ -17,8 +17,6 @@ import { BUILT_IN, type KernelDescription } from '../../kernel/description.ts';
 interface Assembled {
   readonly asm: AsmImage;
   readonly orc: OrcTable;
-  /** What the ORC generator had to say; empty for a sound image. */
-  readonly warnings: readonly string[];
 }
 
 export interface KernelImage extends Assembled {
@@ -147,8 +145,7 @@ async function assemble(sources: AsmSource[], defines: Defines, cacheFile: strin
     import('../../objtool/orc_gen.ts'),
   ]);
   const asm = await assembleImage(sources, { defines });
-  const { table, warnings } = generateOrc(asm);
-  const image = { asm, orc: table, warnings };
+  const image = { asm, orc: generateOrc(asm).table };
   try {
     mkdirSync(join(cacheFile, '..'), { recursive: true });
     const bytes = serialize(image);
