@@ -4,12 +4,18 @@
 // Invariant: outside of a port's own folder nothing names a register, an opcode, an offset in pt_regs or a constant
 // of the architecture; whatever is needed of them is asked of the Arch that the machine's core holds.
 
+import type { Execution } from './blocks.ts';
 import type { ContextRegisters } from './context.ts';
 import type { MakeEngine } from './engine.ts';
 import type { FentrySite } from './fentry.ts';
+import type { HostStubs } from './host_stubs.ts';
+import type { FindIdleLoop } from './idle.ts';
 import type { Poking } from './poking.ts';
+import type { Processor, ProcessorParts } from './processor.ts';
 import type { PtRegsLayout } from './pt_regs.ts';
+import type { Threads } from './threads.ts';
 import type { TrampolineCode } from './trampoline.ts';
+import type { Varargs } from './varargs.ts';
 
 /** One port. Members are grouped by who asks for them, in the order in which a porter needs them. */
 export interface Arch {
@@ -18,6 +24,7 @@ export interface Arch {
 
   /** What executes. */
   readonly makeEngine: MakeEngine;
+  /** Which register of a context is which. */
   readonly context: ContextRegisters;
 
   /** What is saved of an interrupted task. */
@@ -29,4 +36,14 @@ export interface Arch {
   readonly trampoline: TrampolineCode;
   /** How live text is changed. */
   readonly poking: Poking;
+  /** What hardware does to a CPU. */
+  makeProcessor(parts: ProcessorParts): Processor;
+  /** How kernel code is executed while it is watched. */
+  readonly execution: Execution;
+  /** How the guest calls TypeScript. */
+  readonly hostStubs: HostStubs;
+  readonly varargs: Varargs;
+  readonly findIdleLoop: FindIdleLoop;
+  /** What a new task starts with. */
+  readonly threads: Threads;
 }

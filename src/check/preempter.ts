@@ -89,7 +89,7 @@ export class Preempter {
   }
 
   #kernel(cpu: Cpu, task: TaskStruct): void {
-    if (cpu.interruptsOn && !interruptComes(cpu) && this.#other.onRq) {
+    if (cpu.processor.interruptsOn && !interruptComes(cpu) && this.#other.onRq) {
       const truth = this.stepper.truth(cpu);
       const seen = this.#seen.size;
       if (this.#seen.add(truth.join()).size > seen) this.#interrupt(cpu, task, truth);

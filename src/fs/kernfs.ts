@@ -13,7 +13,6 @@ import { CONSTANTS } from '../kernel/layout.ts';
 import { writeCut } from '../kernel/lib.ts';
 import { initListHead } from '../kernel/list.ts';
 import type { SysfsFile } from '../kernel/sysfs.ts';
-import { callArgs } from '../kernel/varargs.ts';
 import { vsprintfGuest } from '../kernel/vsprintf.ts';
 import { type FsContext, latin1Bytes, latin1Text } from './context.ts';
 import { FMODE, KERNFS_NODE, KERNFS_OPEN_FILE } from './layout.ts';
@@ -259,7 +258,11 @@ export class Kernfs {
       );
       return 0;
     }
-    const text = vsprintfGuest(this.#fs.format, call.args[format], callArgs(mem, call, format + 1));
+    const text = vsprintfGuest(
+      this.#fs.format,
+      call.args[format],
+      core.arch.varargs.callArgs(mem, call, format + 1),
+    );
     writeCut(mem, buf + BigInt(at), BigInt(PAGE - at), text);
     return Math.min(text.length, PAGE - at - 1);
   }

@@ -9,7 +9,6 @@ import { negErrno } from '../kernel/core.ts';
 import type { Structs } from '../kernel/description.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
 import { initListHead } from '../kernel/list.ts';
-import { callArgs, vaList } from '../kernel/varargs.ts';
 import { vsprintfGuest } from '../kernel/vsprintf.ts';
 import { type FsContext, latin1Bytes, latin1Text } from './context.ts';
 import { FMODE } from './layout.ts';
@@ -90,10 +89,10 @@ export class SeqFiles {
     const { mem, format } = this.#fs;
     return {
       seq_printf: (call) => {
-        this.write(call.args[0], vsprintfGuest(format, call.args[1], callArgs(mem, call, 2)));
+        this.write(call.args[0], vsprintfGuest(format, call.args[1], format.varargs.callArgs(mem, call, 2)));
       },
       seq_vprintf: ({ args }) => {
-        this.write(args[0], vsprintfGuest(format, args[1], vaList(mem, args[2])));
+        this.write(args[0], vsprintfGuest(format, args[1], format.varargs.vaList(mem, args[2])));
       },
       seq_pad: ({ args }) => this.#pad(args[0], Number(args[1] & 0xffn)),
       seq_put_decimal_ull: ({ args }) => {

@@ -1,7 +1,7 @@
 // Host calls: how guest code asks TypeScript for policy, without a native callback.
 //
-// A host function is a real guest function, a stub of a few instructions around `hlt` (asm/x86_64/host.inc),
-// with a symbol, an fentry site and ORC entries of its own. `hlt` ends the engine's run; the address
+// A host function is a real guest function, a stub of a few instructions around the one that halts (the port's
+// HostStubs), with a symbol, an fentry site and unwind data of its own. The halt ends the engine's run; the address
 // behind it says which stub, and which of its three entries:
 //
 //   entered   the guest called it: run the TypeScript function
@@ -9,7 +9,7 @@
 //   relaxed   one cpu_relax() went by, in which other CPUs may have run
 //
 // A host function that needs guest code to run (a callback, a lock, a sleep) is a generator: it yields
-// { call, args } and gets RAX back. The guest's own `call` instruction in the stub does the call, so a
+// { call, args } and gets its result back. The guest's own call instruction in the stub does the call, so a
 // task that sleeps in there has a real frame of the host function on its stack.
 
 import type { Addr } from './addr.ts';
@@ -18,7 +18,7 @@ export type HostRequest =
   | { readonly call: Addr; readonly args?: readonly (bigint | number)[] }
   | { readonly relax: true };
 
-/** RAX of the caller; nothing leaves RAX 0. */
+/** What the caller gets; nothing is 0. */
 export type HostResult = bigint | number | boolean | undefined | void;
 
 export type HostGenerator<T = HostResult> = Generator<HostRequest, T, bigint>;
@@ -27,18 +27,15 @@ export type HostGenerator<T = HostResult> = Generator<HostRequest, T, bigint>;
 export interface HostCall {
   /** CPU on which the caller is executing now; may differ after a yield. */
   cpu: number;
-  /** The six register arguments: rdi rsi rdx rcx r8 r9. */
+  /** The arguments that are passed in registers. */
   readonly args: readonly bigint[];
-  /** RSP at the function's entry: the address of the return address. Stack arguments start 8 bytes above. */
+  /** The stack pointer at the function's entry. */
   readonly sp: Addr;
   /** Return address of the call. */
   readonly caller: Addr;
 }
 
 export type HostFunction = (call: HostCall) => HostResult | HostGenerator;
-
-/** Offsets from the `hlt` that enters a stub, in bytes. They are the layout of HOST_FUNC in asm/x86_64/host.inc. */
-export const STUB = { entered: 1, call: 1, returned: 15, relax: 15, relaxed: 18, ret: 18 } as const;
 
 /** The table from names of host functions to their TypeScript parts. */
 export class HostFunctions {

@@ -2,12 +2,12 @@
 // Mirrors kernel/printk/printk.c (_printk), lib/vsprintf.c, lib/kstrtox.c.
 // Strings and memory functions of the guest are its own code: asm/x86_64/lib.s.
 
+import type { ArgSource } from '../arch/varargs.ts';
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostFunction } from '../guest/hostcall.ts';
 import type { GuestMemory } from '../guest/memory.ts';
 import { type KernelCore, negErrno } from './core.ts';
 import { CONSTANTS } from './layout.ts';
-import { type ArgSource, callArgs, vaList } from './varargs.ts';
 import { type FormatContext, vsprintfGuest } from './vsprintf.ts';
 import { vsscanf } from './vsscanf.ts';
 
@@ -25,7 +25,7 @@ export function writeCut(mem: GuestMemory, buf: Addr, size: bigint, text: string
 
 /** What formats need to know of the kernel. The key of %p comes of the machine's seed. */
 export function formatContext(core: KernelCore): FormatContext {
-  return { mem: core.mem, symbols: core.symbols, ptrKey: core.random.next() };
+  return { mem: core.mem, symbols: core.symbols, varargs: core.arch.varargs, ptrKey: core.random.next() };
 }
 
 /** Defines the host functions that asm/x86_64/lib.s names; kasprintf() is with the heap, in src/mm. */
@@ -45,13 +45,13 @@ function printkFunctions(core: KernelCore, ctx: FormatContext): Record<string, H
     return text.length;
   };
   return {
-    _printk: (call) => emit(call.args[0], callArgs(mem, call, 1)),
-    _printk_deferred: (call) => emit(call.args[0], callArgs(mem, call, 1)),
-    vprintk: (call) => emit(call.args[0], vaList(mem, call.args[1])),
+    _printk: (call) => emit(call.args[0], core.arch.varargs.callArgs(mem, call, 1)),
+    _printk_deferred: (call) => emit(call.args[0], core.arch.varargs.callArgs(mem, call, 1)),
+    vprintk: (call) => emit(call.args[0], core.arch.varargs.vaList(mem, call.args[1])),
     // WARN(): the text comes before the ud2 that reports where.
     __warn_printk: (call) => {
       printk.warn('------------[ cut here ]------------');
-      emit(call.args[0], callArgs(mem, call, 1));
+      emit(call.args[0], core.arch.varargs.callArgs(mem, call, 1));
     },
     // Nothing is held back.
     ___ratelimit: () => 1,
@@ -66,11 +66,11 @@ function formatFunctions(core: KernelCore, ctx: FormatContext): Record<string, H
   const variadic =
     (fmt: number): TextOf =>
     (call) =>
-      vsprintfGuest(ctx, call.args[fmt], callArgs(mem, call, fmt + 1));
+      vsprintfGuest(ctx, call.args[fmt], core.arch.varargs.callArgs(mem, call, fmt + 1));
   const listed =
     (fmt: number): TextOf =>
     (call) =>
-      vsprintfGuest(ctx, call.args[fmt], vaList(mem, call.args[fmt + 1]));
+      vsprintfGuest(ctx, call.args[fmt], core.arch.varargs.vaList(mem, call.args[fmt + 1]));
   const bounded =
     (textOf: TextOf, result: (length: number, size: bigint) => number): HostFunction =>
     (call) => {
@@ -92,8 +92,8 @@ function formatFunctions(core: KernelCore, ctx: FormatContext): Record<string, H
     vscnprintf: bounded(listed(2), written),
     sprintf: unbounded(variadic(1)),
     vsprintf: unbounded(listed(1)),
-    sscanf: (call) => vsscanf(mem, call.args[0], call.args[1], callArgs(mem, call, 2)),
-    vsscanf: (call) => vsscanf(mem, call.args[0], call.args[1], vaList(mem, call.args[2])),
+    sscanf: (call) => vsscanf(mem, call.args[0], call.args[1], core.arch.varargs.callArgs(mem, call, 2)),
+    vsscanf: (call) => vsscanf(mem, call.args[0], call.args[1], core.arch.varargs.vaList(mem, call.args[2])),
   };
 }
 

@@ -4,16 +4,18 @@
 // Text is a string of latin1 characters, one a guest byte. The whole result is returned; who has a
 // buffer cuts it (vsnprintf's return value is the length before the cut).
 
+import type { ArgSource, Varargs } from '../arch/varargs.ts';
 import type { Addr } from '../guest/addr.ts';
 import { type GuestMemory, GuestMemoryError } from '../guest/memory.ts';
 import { errnoName } from './errno.ts';
 import { gfpFlagsText } from './gfp.ts';
 import type { Kallsyms } from './kallsyms.ts';
-import { type ArgSource, vaList } from './varargs.ts';
 
 export interface FormatContext {
   readonly mem: GuestMemory;
   readonly symbols: Kallsyms;
+  /** How guest code passes what a format takes. */
+  readonly varargs: Varargs;
   /** Key of the hash that plain %p prints; 32 bits. */
   readonly ptrKey: number;
 }
@@ -194,7 +196,7 @@ class Formatter {
     const bad = checkPointer(ptr);
     if (bad) return errorString(bad, spec);
     const { mem } = this.#ctx;
-    return vsprintfGuest(this.#ctx, mem.readU64(ptr), vaList(mem, mem.readU64(ptr + 8n)));
+    return vsprintfGuest(this.#ctx, mem.readU64(ptr), this.#ctx.varargs.vaList(mem, mem.readU64(ptr + 8n)));
   }
 
   /** %*ph: the field width is a number of bytes, 64 at most. */

@@ -1,9 +1,9 @@
 // sscanf() over guest memory. Mirrors vsscanf() of lib/vsprintf.c, with its own ideas of widths, sets and signs.
 
+import type { ArgSource } from '../arch/varargs.ts';
 import type { Addr } from '../guest/addr.ts';
 import type { GuestMemory } from '../guest/memory.ts';
 import { storeInteger } from './lib.ts';
-import type { ArgSource } from './varargs.ts';
 
 const INT_MAX = 0x7fffffff;
 const SHRT_MAX = 0x7fff;

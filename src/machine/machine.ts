@@ -26,7 +26,7 @@ import type { Fork } from '../sched/fork.ts';
 import type { Kthreads } from '../sched/kthread.ts';
 import type { Timers } from '../sched/timer.ts';
 import type { Workqueue } from '../sched/workqueue.ts';
-import { hostStubs, idleWoken, imageLookup, userPrograms } from './boot/boot.ts';
+import { imageLookup, userPrograms } from './boot/boot.ts';
 import { makeCore, makeMemory } from './boot/hardware.ts';
 import { onExit, onFork, onStackGone, onTick } from './boot/hooks.ts';
 import { type KernelImage, loadKernelImage } from './boot/image.ts';
@@ -38,7 +38,6 @@ import { HostCallDispatch } from './cpu/hostcall_dispatch.ts';
 import { RunLoop } from './cpu/run_loop.ts';
 import { ShadowExecutor } from './cpu/shadow_exec.ts';
 import { Smp } from './cpu/smp.ts';
-import { TextGuard } from './cpu/text_guard.ts';
 import type { Inspect } from './inspect.ts';
 import { makeLivepatch } from './livepatch_ports.ts';
 import { Modules } from './modules.ts';
@@ -217,17 +216,20 @@ export class Machine {
     this.traps = new Traps(core, smp.cpus, sites, this.oops, this.exit);
     this.watchdog = new Watchdog(core, this.sched, this.oops);
     onTick(core, smp, this.timers, this.sched, this.watchdog);
-    const host = new HostCallDispatch(core, hostStubs(image.asm), options.unwinder === 'frame pointer');
+    const host = new HostCallDispatch(
+      core,
+      arch.hostStubs.find(image.asm),
+      options.unwinder === 'frame pointer',
+    );
     const shadow =
-      this.traces.shadow &&
-      new ShadowExecutor(this.#engine, core.mem, this.traces.shadow, lookup, this.versions);
-    core.mem.attach(shadow ?? new TextGuard(this.#engine, core.mem));
+      this.traces.shadow && new ShadowExecutor(core, this.#engine, this.traces.shadow, lookup, this.versions);
+    core.mem.attach(shadow?.blocks ?? arch.execution.sweep(this.#engine, core.mem));
     this.executor = new Executor(
       this.#engine,
       core,
       host,
       options.instructionNs,
-      idleWoken(image.asm),
+      arch.findIdleLoop(image.asm),
       shadow,
     );
     const { timers, watchdog, oops, executor } = this;

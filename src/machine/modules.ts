@@ -11,7 +11,6 @@ import type { KernelCore } from '../kernel/core.ts';
 import { negErrno } from '../kernel/core.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
 import type { Sysfs } from '../kernel/sysfs.ts';
-import { callArgs } from '../kernel/varargs.ts';
 import { type FormatContext, vsprintfGuest } from '../kernel/vsprintf.ts';
 import type { Livepatch } from '../livepatch/core.ts';
 import type { ModuleModel, ModuleWait } from '../livepatch/model.ts';
@@ -244,7 +243,11 @@ export class Modules {
   /** request_module(): 0 also for a module that is there already. */
   *#requestModule(call: HostCall): HostGenerator<bigint> {
     const { core, format, fs } = this.#parts;
-    const name = vsprintfGuest(format, call.args[1], callArgs(core.mem, call, 2)).replaceAll('-', '_');
+    const name = vsprintfGuest(
+      format,
+      call.args[1],
+      core.arch.varargs.callArgs(core.mem, call, 2),
+    ).replaceAll('-', '_');
     if (this.loader.modules.find(name)) return 0n;
     const found = fileOfModule(name, fs().list(MODULES_DIR) ?? []);
     const file = `${MODULES_DIR}/${found}`;

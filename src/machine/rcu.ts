@@ -55,7 +55,7 @@ export class Rcu {
     // The CPU that looks does so in the tick: what it interrupted had interrupts on.
     if (id === this.#core.here()) return count === HARDIRQ_OFFSET;
     const idle = cpu.halted && cpu.wakesAt === undefined && !cpu.stopped;
-    return idle || cpu.context.userMode || (count === 0 && cpu.interruptsOn);
+    return idle || cpu.context.userMode || (count === 0 && cpu.processor.interruptsOn);
   }
 
   *#synchronizeRcu(): HostGenerator<void> {

@@ -7,7 +7,6 @@ import { PAGE_SIZE } from '../guest/memory.ts';
 import { type KernelCore, negErrno } from '../kernel/core.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
 import { writeCut } from '../kernel/lib.ts';
-import { callArgs, vaList } from '../kernel/varargs.ts';
 import { type FormatContext, vsprintfGuest } from '../kernel/vsprintf.ts';
 import { Caches } from './caches.ts';
 import { Kmalloc, ZERO_SIZE_PTR } from './kmalloc.ts';
@@ -122,7 +121,9 @@ function copyFunctions(
     kmemdup: (call) => duplicate(call, call.args[0], Number(call.args[1]), false),
     kmemdup_nul: (call) => duplicate(call, call.args[0], Number(call.args[1]), true),
     // (flags, format, ...) and (flags, format, va_list)
-    kasprintf: (call) => printed(call, vsprintfGuest(format, call.args[1], callArgs(mem, call, 2))),
-    kvasprintf: (call) => printed(call, vsprintfGuest(format, call.args[1], vaList(mem, call.args[2]))),
+    kasprintf: (call) =>
+      printed(call, vsprintfGuest(format, call.args[1], format.varargs.callArgs(mem, call, 2))),
+    kvasprintf: (call) =>
+      printed(call, vsprintfGuest(format, call.args[1], format.varargs.vaList(mem, call.args[2]))),
   };
 }

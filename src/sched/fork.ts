@@ -1,5 +1,5 @@
 // Making tasks: their task_struct, kernel stack, and the frame from which they start.
-// Mirrors kernel/fork.c (dup_task_struct, copy_process) and arch/x86/kernel/process.c (copy_thread).
+// Mirrors kernel/fork.c (dup_task_struct, copy_process); copy_thread() and start_thread() are the port's.
 //
 // There is one address space: the user stack of a forked child is a copy at another address, and stack
 // pointers of its registers are moved there. Pointers kept in user memory are not.
@@ -25,7 +25,7 @@ export type ForkHook = (parent: TaskStruct, child: TaskStruct, copied: boolean) 
 
 export interface UserTaskSpec {
   readonly comm: string;
-  /** First instruction, at ring 3. */
+  /** First instruction, in user mode. */
   readonly entry: Addr;
   readonly argv: readonly string[];
 }
@@ -33,8 +33,6 @@ export interface UserTaskSpec {
 export class Fork {
   readonly #core: KernelCore;
   readonly #taskStruct: Structs['task_struct']['fields'];
-  readonly #ptRegs: Structs['pt_regs']['fields'];
-  readonly #inactiveTaskFrame: Structs['inactive_task_frame']['fields'];
   readonly #sched: Sched;
   readonly #retFromFork: Addr;
   readonly #framePointers: boolean;
@@ -50,8 +48,6 @@ export class Fork {
   constructor(core: KernelCore, sched: Sched, framePointers = false) {
     this.#core = core;
     this.#taskStruct = core.kernel.structs.task_struct.fields;
-    this.#ptRegs = core.kernel.structs.pt_regs.fields;
-    this.#inactiveTaskFrame = core.kernel.structs.inactive_task_frame.fields;
     this.#sched = sched;
     this.#framePointers = framePointers;
     this.#retFromFork = core.symbols.require('ret_from_fork');
@@ -99,16 +95,13 @@ export class Fork {
 
   /** What stands at the top of a new task's stack: pt_regs, and below it the frame that is switched to. */
   #copyThread(task: TaskStruct, fn: Addr, arg: Addr): Addr {
-    const { mem } = this.#core;
     const regs = task.stackTop - BigInt(this.#core.kernel.structs.pt_regs.size);
-    const frame = regs - BigInt(this.#core.kernel.structs.inactive_task_frame.size);
-    mem.fill(frame, this.#core.kernel.structs.inactive_task_frame.size, 0);
-    // encode_frame_pointer(): the lowest bit says that these are registers.
-    if (this.#framePointers) mem.writeU64(frame + BigInt(this.#inactiveTaskFrame.bp), regs + 1n);
-    mem.writeU64(frame + BigInt(this.#inactiveTaskFrame.bx), fn);
-    mem.writeU64(frame + BigInt(this.#inactiveTaskFrame.r12), arg);
-    mem.writeU64(frame + BigInt(this.#inactiveTaskFrame.ret_addr), this.#retFromFork);
-    task.sp = frame;
+    task.sp = this.#core.arch.threads.firstFrame(this.#core.mem, regs, {
+      returnTo: this.#retFromFork,
+      fn,
+      arg,
+      framePointers: this.#framePointers,
+    });
     return regs;
   }
 
@@ -171,15 +164,7 @@ export class Fork {
     const sp = this.#userStack(task, spec.argv);
     const { mem } = this.#core;
     mem.fill(regs, this.#core.kernel.structs.pt_regs.size, 0);
-    mem.writeU64(regs + BigInt(this.#ptRegs.ip), spec.entry);
-    mem.writeU64(regs + BigInt(this.#ptRegs.cs), BigInt(CONSTANTS.__USER_CS));
-    mem.writeU64(
-      regs + BigInt(this.#ptRegs.flags),
-      BigInt(CONSTANTS.X86_EFLAGS_IF | CONSTANTS.X86_EFLAGS_FIXED),
-    );
-    mem.writeU64(regs + BigInt(this.#ptRegs.sp), sp);
-    mem.writeU64(regs + BigInt(this.#ptRegs.ss), BigInt(CONSTANTS.__USER_DS));
-    mem.writeU64(regs + BigInt(this.#ptRegs.orig_ax), BigInt.asUintN(64, -1n));
+    this.#core.arch.threads.startUser(mem, regs, spec.entry, sp);
     this.#admit(task, parent);
     return task;
   }
@@ -226,9 +211,8 @@ export class Fork {
     this.#resetCopied(child, parent);
     const regs = this.#copyThread(child, 0n, 0n);
     mem.writeBytes(regs, mem.readBytes(parentRegs, this.#core.kernel.structs.pt_regs.size));
-    mem.writeU64(regs + BigInt(this.#ptRegs.ax), 0n);
-    if (newSp !== 0n) mem.writeU64(regs + BigInt(this.#ptRegs.sp), newSp);
-    else this.#copyUserStack(parent, child, regs);
+    this.#core.arch.threads.forked(mem, regs, newSp);
+    if (newSp === 0n) this.#copyUserStack(parent, child, regs);
     try {
       this.#admit(child, parent, true);
     } catch (error) {
@@ -259,11 +243,7 @@ export class Fork {
     const from = USER_STACK_BASE + BigInt(slot * USER_STACK_SLOT);
     const to = this.#allocUserStack(child);
     mem.writeBytes(to, mem.readBytes(from, USER_STACK_SLOT));
-    for (const reg of ['sp', 'bp', 'r15'] as const) {
-      const value = mem.readU64(regs + BigInt(this.#ptRegs[reg]));
-      if (value >= from && value <= from + BigInt(USER_STACK_SLOT))
-        mem.writeU64(regs + BigInt(this.#ptRegs[reg]), value - from + to);
-    }
+    this.#core.arch.threads.moveUserStack(mem, regs, from, USER_STACK_SLOT, to);
   }
 
   #wakeUpNewTask(call: HostCall): number {

@@ -7,7 +7,6 @@ import { KernelError } from '../kernel/errno.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
 import { SlabError } from '../kernel/slab.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
-import { callArgs } from '../kernel/varargs.ts';
 import { type FormatContext, vsprintfGuest } from '../kernel/vsprintf.ts';
 import type { Sched } from './core.ts';
 import type { Exit } from './exit.ts';
@@ -49,7 +48,11 @@ export class Kthreads {
     core.host.defineAll({
       kthread_create_on_node: (call) => {
         const [fn, data, , fmt] = call.args;
-        const task = this.#tryCreate(fn, data, vsprintfGuest(format, fmt, callArgs(core.mem, call, 4)));
+        const task = this.#tryCreate(
+          fn,
+          data,
+          vsprintfGuest(format, fmt, format.varargs.callArgs(core.mem, call, 4)),
+        );
         return typeof task === 'number' ? negErrno(task) : task.addr;
       },
       kthread_start: (call) => this.#start(core.currentOf(call)),

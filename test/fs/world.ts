@@ -21,7 +21,7 @@ import { SeededRandom } from '../../src/kernel/random.ts';
 import { Slab } from '../../src/kernel/slab.ts';
 import { Sysfs } from '../../src/kernel/sysfs.ts';
 import { TaskStruct, TaskTable } from '../../src/kernel/task_struct.ts';
-import { hostStubs, imageSymbols, mapImage, percpuTemplate } from '../../src/machine/boot/boot.ts';
+import { imageSymbols, mapImage, percpuTemplate } from '../../src/machine/boot/boot.ts';
 import { type KernelImage, loadKernelImage } from '../../src/machine/boot/image.ts';
 import { Cpu } from '../../src/machine/cpu/cpu.ts';
 import { HostCallDispatch } from '../../src/machine/cpu/hostcall_dispatch.ts';
@@ -110,7 +110,7 @@ export class World {
 
   /** Host functions of other subsystems have no part here: a test that comes to one fails. */
   #bind(image: KernelImage): HostCallDispatch {
-    const stubs = hostStubs(image.asm);
+    const stubs = X86_64.hostStubs.find(image.asm);
     for (const name of stubs.keys()) {
       if (this.core.host.get(name)) continue;
       this.core.host.define(name, () => {

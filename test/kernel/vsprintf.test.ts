@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { GuestMemory } from '../../src/guest/memory.ts';
 import { Kallsyms } from '../../src/kernel/kallsyms.ts';
 import { Slab } from '../../src/kernel/slab.ts';
-import { callArgs, listArgs, vaList } from '../../src/kernel/varargs.ts';
+import { listArgs } from '../../src/kernel/varargs.ts';
 import { vsprintf, vsprintfGuest } from '../../src/kernel/vsprintf.ts';
 
 const mem = new GuestMemory({ heap: 1 << 20, stacks: 1 });
@@ -10,7 +11,7 @@ const slab = new Slab(mem);
 const symbols = new Kallsyms();
 symbols.add(undefined, [{ name: 'schedule', addr: 0xffffffff81001000n, size: 0x40, type: 'T' }]);
 symbols.add('demo', [{ name: 'demo_fn', addr: 0xffffffffc0201000n, size: 0x20, type: 't' }]);
-const ctx = { mem, symbols, ptrKey: 7 };
+const ctx = { mem, symbols, varargs: X86_64.varargs, ptrKey: 7 };
 
 const format = (fmt: string, ...args: (bigint | number)[]): string => vsprintf(ctx, fmt, listArgs(args));
 
@@ -111,7 +112,9 @@ describe('arguments', () => {
     mem.writeU64(sp + 8n, 6n);
     mem.writeU64(sp + 16n, 7n);
     const call = { cpu: 0, args: [0n, 1n, 2n, 3n, 4n, 5n], sp, caller: 0n };
-    expect(vsprintf(ctx, '%d %d %d %d %d %d %d', callArgs(mem, call, 1))).toBe('1 2 3 4 5 6 7');
+    expect(vsprintf(ctx, '%d %d %d %d %d %d %d', X86_64.varargs.callArgs(mem, call, 1))).toBe(
+      '1 2 3 4 5 6 7',
+    );
   });
 
   it('come from a va_list, which moves on, and from one inside another with %pV', () => {
@@ -126,7 +129,7 @@ describe('arguments', () => {
       mem.writeU64(list + 16n, save);
     };
     start();
-    expect(vsprintf(ctx, '%d %d', vaList(mem, list))).toBe('1 2');
+    expect(vsprintf(ctx, '%d %d', X86_64.varargs.vaList(mem, list))).toBe('1 2');
     expect(mem.readU64(list + 8n)).toBe(overflow + 8n);
     start();
     const va = slab.alloc(16, 'va_format');

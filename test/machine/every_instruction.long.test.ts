@@ -170,7 +170,7 @@ describe('an interrupt that interrupts an interrupt', () => {
       const kernel = !cpu.context.userMode && cpu.stackSlot() >= 0;
       // A second one once at each stack where there is a first, or the task would never get on.
       const inside =
-        kernel && cpu.interruptsOn && interruptsOnStack() === 1 && isNew(seen, stepper.truth(cpu));
+        kernel && cpu.processor.interruptsOn && interruptsOnStack() === 1 && isNew(seen, stepper.truth(cpu));
       if (inside) places.add(stepper.place(lo32(cpu.pc)).name);
       const first = kernel && interruptsOnStack() === 0 && i % 10 === 0;
       const spinning = !kernel && machine.inspect.core.current(0) === spins;

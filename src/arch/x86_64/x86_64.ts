@@ -1,12 +1,19 @@
 // The port to x86_64: the one implementation of Arch. Mirrors arch/x86.
 
 import type { Arch } from '../arch.ts';
+import { HOST_STUBS } from './boot/host_stubs.ts';
+import { findIdleLoop } from './boot/idle.ts';
 import { CONTEXT } from './context.ts';
+import { X86Blocks } from './cpu/blocks.ts';
+import { X86Processor } from './cpu/processor.ts';
+import { TextGuard } from './cpu/text_guard.ts';
 import { FENTRY } from './fentry.ts';
 import { POKING } from './poking.ts';
 import { PT_REGS } from './pt_regs.ts';
+import { THREADS } from './threads.ts';
 import { TRAMPOLINE } from './trampoline.ts';
 import { UnicornEngine } from './unicorn/unicorn.ts';
+import { VARARGS } from './varargs.ts';
 
 export const X86_64: Arch = {
   name: 'x86_64',
@@ -16,4 +23,13 @@ export const X86_64: Arch = {
   fentry: FENTRY,
   trampoline: TRAMPOLINE,
   poking: POKING,
+  makeProcessor: (parts) => new X86Processor(parts),
+  execution: {
+    blocks: (engine, mem) => new X86Blocks(engine, mem),
+    sweep: (engine, mem) => new TextGuard(engine, mem),
+  },
+  hostStubs: HOST_STUBS,
+  varargs: VARARGS,
+  findIdleLoop,
+  threads: THREADS,
 };

@@ -1,5 +1,5 @@
-// From an image to memory that a CPU can execute: sections, symbols, per-CPU areas, the GDT.
-// Mirrors what arch/x86/kernel/head_64.S, setup_percpu.c and kallsyms set up before start_kernel().
+// From an image to memory that a CPU can execute: sections, symbols, per-CPU areas.
+// Mirrors what an architecture's head.S and setup_percpu.c, and kallsyms, set up before start_kernel().
 
 import type { AsmImage, AsmSymbol } from '../../asm/assembler.ts';
 import { type Addr, lo32 } from '../../guest/addr.ts';
@@ -26,8 +26,6 @@ const PROTECTION: Readonly<Record<string, number>> = {
   '.user.data': PROT_READ | PROT_WRITE,
 };
 const PERCPU = '.data..percpu';
-/** e8 rel32 */
-const FENTRY_SIZE = 5;
 
 /** Maps the image's sections with their protections, and the user stacks. */
 export function mapImage(mem: GuestMemory, image: AsmImage): void {
@@ -56,7 +54,7 @@ function letter(symbol: AsmSymbol): string {
 /** Symbols of the kernel's part of the image, and what it exports to modules. */
 export function imageSymbols(image: AsmImage): Kallsyms {
   const kallsyms = new Kallsyms();
-  // A ud2 has a label for the sake of its entry in a bug table (asm/x86_64/bug.inc); the kernel knows no such symbol.
+  // What a BUG() executes has a label for the sake of its entry in a bug table; the kernel knows no such symbol.
   const inKernel = (s: AsmSymbol) => !s.section.startsWith('.user') && s.section !== PERCPU;
   const kernel = image.symbols.filter((s) => inKernel(s) && !s.name.startsWith('__bug_at_'));
   kallsyms.add(undefined, sizedByNext(image, kernel));
@@ -128,39 +126,4 @@ export function imageLookup({ asm, orc }: KernelImage): OrcLookup {
 export function userPrograms(image: AsmImage): Map<string, Addr> {
   const programs = image.symbols.filter((s) => s.section === '.user.text' && s.type === 'code');
   return new Map(programs.map((s) => [s.name, s.addr]));
-}
-
-/** Address behind the hlt of the idle loop (sti; hlt in default_idle): where a CPU without work stands. */
-export function idleWoken(image: AsmImage): Addr {
-  const idle = image.symbols.find((s) => s.name === 'default_idle');
-  const text = image.sections.find((s) => s.name === '.text');
-  if (idle && text) {
-    const from = Number(idle.addr - text.addr);
-    // Not in the fentry call: its displacement may be any bytes.
-    for (let at = from + FENTRY_SIZE; at < from + idle.size; at++) {
-      if (text.bytes[at] === 0xfb && text.bytes[at + 1] === 0xf4) return text.addr + BigInt(at + 2);
-    }
-  }
-  throw new Error('the guest kernel image has no idle loop');
-}
-
-/** hlt; sub $8,%rsp; call rel32: how a host function's body begins (HOST_BODY in asm/x86_64/host.inc). */
-const HOST_BODY = [0xf4, 0x48, 0x83, 0xec, 0x08, 0xe8];
-/** push %rbp; mov %rsp,%rbp: before it, in an image with frame pointers (FRAME_BEGIN in asm/x86_64/frame.inc). */
-const FRAME_BEGIN = [0x55, 0x48, 0x89, 0xe5];
-
-/** The hlt of every host function's stub, by name; behind the fentry site and the frame where they are. */
-export function hostStubs(image: AsmImage): Map<string, Addr> {
-  const text = image.sections.find((s) => s.name === '.text');
-  const stubs = new Map<string, Addr>();
-  if (!text) return stubs;
-  const fentry = new Set(image.fentrySites);
-  for (const { name, addr, section, type } of image.symbols) {
-    if (section !== '.text' || type !== 'func') continue;
-    const has = (bytes: number[], from: number) => bytes.every((byte, i) => text.bytes[from + i] === byte);
-    let at = Number(addr - text.addr) + (fentry.has(addr) ? FENTRY_SIZE : 0);
-    if (has(FRAME_BEGIN, at)) at += FRAME_BEGIN.length;
-    if (has(HOST_BODY, at)) stubs.set(name, text.addr + BigInt(at));
-  }
-  return stubs;
 }

@@ -1,12 +1,11 @@
-// From a `hlt` in a stub to the TypeScript part of that host function, and back.
+// From a halt in a stub to the TypeScript part of that host function, and back.
 //
 // A host function that is a generator is suspended while guest code runs for it. It belongs to the
 // stack it was called on: the task may sleep, be preempted, and go on on another CPU meanwhile.
 
-import { REG } from '../../arch/x86_64/context.ts';
+import type { HostStubs } from '../../arch/host_stubs.ts';
 import { type Addr, lo32 } from '../../guest/addr.ts';
 import type { HostCall, HostFunction, HostGenerator, HostRequest, HostResult } from '../../guest/hostcall.ts';
-import { STUB } from '../../guest/hostcall.ts';
 import { GuestMemoryError } from '../../guest/memory.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 import { isUnforeseen, MachineError } from '../machine_error.ts';
@@ -15,9 +14,9 @@ import type { Cpu } from './cpu.ts';
 interface Stub {
   readonly name: string;
   readonly fn: HostFunction;
-  /** Address of the hlt that enters it. */
-  readonly hlt: Addr;
-  /** What the hlt just executed means. */
+  /** Address of the halt that enters it. */
+  readonly halt: Addr;
+  /** What the halt just executed means. */
   readonly phase: 'entered' | 'returned' | 'relaxed';
 }
 
@@ -26,8 +25,6 @@ interface Suspended {
   readonly generator: HostGenerator;
   readonly call: HostCall;
 }
-
-const ARGS = [REG.rdi, REG.rsi, REG.rdx, REG.rcx, REG.r8, REG.r9];
 
 /** A stub without a TypeScript part, or the other way round: the image and the kernel model disagree. */
 export class HostCallError extends Error {
@@ -40,21 +37,32 @@ export class HostCallError extends Error {
 
 export class HostCallDispatch {
   readonly #core: KernelCore;
-  /** Bytes of a stub's own frame, below the return address: the rbp saved where frame pointers are kept. */
+  readonly #arch: HostStubs;
+  /** Bytes of a stub's own frame, above which the stack is as at the function's entry. */
   readonly #frame: bigint;
-  /** By low half of the address behind a hlt. */
+  /** Indices of registers in a context. */
+  readonly #args: readonly number[];
+  readonly #result: number;
+  /** Where the low half of the PC is in a context's halves. */
+  readonly #pc: number;
+  /** By low half of the address behind a halt. */
   readonly #stubs = new Map<number, Stub>();
   /** Suspended host functions, innermost last, by stack slot. */
   readonly #suspended = new Map<number, Suspended[]>();
 
   /**
    * Binds every stub of the image to its function.
-   * @param stubs names and addresses of the hlt that enters each.
+   * @param stubs names and addresses of the halt that enters each.
    * @throws HostCallError naming every stub without a function and every function without a stub.
    */
   constructor(core: KernelCore, stubs: ReadonlyMap<string, Addr>, framePointers = false) {
     this.#core = core;
-    this.#frame = framePointers ? 8n : 0n;
+    const { context, hostStubs } = core.arch;
+    this.#arch = hostStubs;
+    this.#frame = BigInt(hostStubs.frameBytes(framePointers));
+    this.#args = context.args;
+    this.#result = context.result;
+    this.#pc = 2 * context.pc;
     const missing = [...stubs.keys()].filter((name) => !core.host.get(name));
     const unused = [...core.host.names()].filter((name) => !stubs.has(name));
     if (missing.length > 0 || unused.length > 0) {
@@ -62,17 +70,17 @@ export class HostCallDispatch {
         `host functions and their stubs in asm/ disagree; no TypeScript part: ${missing.join(' ') || '-'}; no stub: ${unused.join(' ') || '-'}`,
       );
     }
-    for (const [name, hlt] of stubs) {
+    for (const [name, halt] of stubs) {
       const fn = core.host.get(name) as HostFunction;
       for (const phase of ['entered', 'returned', 'relaxed'] as const) {
-        this.#stubs.set(lo32(hlt + BigInt(STUB[phase])), { name, fn, hlt, phase });
+        this.#stubs.set(lo32(halt + BigInt(this.#arch.offsets[phase])), { name, fn, halt, phase });
       }
     }
   }
 
-  /** Handles the hlt behind which the CPU stands. @returns false when it is no host call's. */
+  /** Handles the halt behind which the CPU stands. @returns false when it is no host call's. */
   dispatch(cpu: Cpu): boolean {
-    const stub = this.#stubs.get(cpu.context.halves[2 * REG.rip]);
+    const stub = this.#stubs.get(cpu.context.halves[this.#pc]);
     if (!stub || cpu.context.userMode) return false;
     if (stub.phase === 'entered') this.#enter(cpu, stub);
     else this.#resume(cpu, stub);
@@ -81,12 +89,12 @@ export class HostCallDispatch {
 
   #enter(cpu: Cpu, stub: Stub): void {
     const { regs } = cpu.context;
-    const sp = regs[REG.rsp] + this.#frame;
+    const sp = cpu.sp + this.#frame;
     const call: HostCall = {
       cpu: cpu.id,
-      args: ARGS.map((reg) => regs[reg]),
+      args: this.#args.map((reg) => regs[reg]),
       sp,
-      caller: this.#core.mem.readU64(sp),
+      caller: this.#arch.returnAddress(this.#core.mem, cpu.context, sp),
     };
     const result = this.#guarded(cpu, stub, () => stub.fn(call));
     if (result === FAULTED) return;
@@ -101,13 +109,13 @@ export class HostCallDispatch {
 
   #resume(cpu: Cpu, stub: Stub): void {
     const suspended = this.#stackOf(cpu).at(-1);
-    if (!suspended || suspended.call.sp !== cpu.sp + this.#frame || suspended.stub.hlt !== stub.hlt) {
+    if (!suspended || suspended.call.sp !== cpu.sp + this.#frame || suspended.stub.halt !== stub.halt) {
       throw new HostCallError(
-        `${stub.name} goes on where it was not suspended, at rsp 0x${cpu.sp.toString(16)}`,
+        `${stub.name} goes on where it was not suspended, at stack pointer 0x${cpu.sp.toString(16)}`,
       );
     }
     suspended.call.cpu = cpu.id;
-    this.#advance(cpu, suspended, cpu.context.regs[REG.rax]);
+    this.#advance(cpu, suspended, cpu.context.regs[this.#result]);
   }
 
   #advance(cpu: Cpu, suspended: Suspended, value: bigint): void {
@@ -125,19 +133,19 @@ export class HostCallDispatch {
   #request(cpu: Cpu, stub: Stub, request: HostRequest): void {
     const { regs } = cpu.context;
     if ('relax' in request) {
-      cpu.pc = stub.hlt + BigInt(STUB.relax);
+      cpu.pc = stub.halt + BigInt(this.#arch.offsets.relax);
       return;
     }
     request.args?.forEach((arg, i) => {
-      regs[ARGS[i]] = BigInt.asUintN(64, BigInt(arg));
+      regs[this.#args[i]] = BigInt.asUintN(64, BigInt(arg));
     });
-    regs[REG.rax] = request.call;
-    cpu.pc = stub.hlt + BigInt(STUB.call);
+    regs[this.#arch.callee] = request.call;
+    cpu.pc = stub.halt + BigInt(this.#arch.offsets.call);
   }
 
   #finish(cpu: Cpu, stub: Stub, result: HostResult): void {
-    cpu.context.regs[REG.rax] = BigInt.asUintN(64, BigInt(result ?? 0));
-    cpu.pc = stub.hlt + BigInt(STUB.ret);
+    cpu.context.regs[this.#result] = BigInt.asUintN(64, BigInt(result ?? 0));
+    cpu.pc = stub.halt + BigInt(this.#arch.offsets.ret);
   }
 
   /**
@@ -150,9 +158,8 @@ export class HostCallDispatch {
     } catch (error) {
       if (isUnforeseen(error)) throw this.#unforeseen(cpu, stub, error);
       if (!(error instanceof GuestMemoryError)) throw error;
-      cpu.pc = stub.hlt;
-      cpu.cr2 = error.addr;
-      cpu.interrupt(this.#core.symbols.require('asm_exc_page_fault'), 0);
+      cpu.pc = stub.halt;
+      cpu.processor.readFault(error.addr);
       return FAULTED;
     }
   }
@@ -160,8 +167,8 @@ export class HostCallDispatch {
   #unforeseen(cpu: Cpu, stub: Stub, error: Error): MachineError {
     const { mem } = this.#core;
     const sp = cpu.sp + this.#frame;
-    const caller =
-      stub.phase === 'entered' && mem.isMapped(sp, 8) ? this.#core.sym(mem.readU64(sp)) : undefined;
+    const known = stub.phase === 'entered' && mem.isMapped(sp, 8);
+    const caller = known ? this.#core.sym(this.#arch.returnAddress(mem, cpu.context, sp)) : undefined;
     const by = `${this.#core.current(cpu.id)} on CPU ${cpu.id}${caller ? `, called from ${caller}` : ''}`;
     return new MachineError(`the host function ${stub.name} failed for ${by}: ${error.message}`, {
       cause: error,

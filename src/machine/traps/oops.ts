@@ -226,7 +226,7 @@ export class Oops {
     for (let i = 0n; i < BigInt(size); i++) {
       const at = BigInt.asUintN(64, addr + i);
       if (mem.isMapped(at)) continue;
-      cpu.cr2 = at;
+      cpu.processor.faultAddress = at;
       return undefined;
     }
     return mem.readBytes(addr, size);
@@ -245,7 +245,7 @@ export class Oops {
       es: 0,
       cr0: 0x80050033n,
       get cr2() {
-        return cpu.cr2;
+        return cpu.processor.faultAddress;
       },
       cr3: 0n,
       cr4: 0x6f0n,

@@ -142,11 +142,11 @@ export class Traps {
   #pageFault(call: HostCall): Verdict {
     const [regs, errorCode] = call.args;
     const error = Number(BigInt.asUintN(32, errorCode));
-    const address = this.#cpus[call.cpu].cr2;
+    const address = this.#cpus[call.cpu].processor.faultAddress;
     if (this.#userMode(regs)) return this.#segfault(call, address, error);
-    if (this.#interruptsOnAgain(call, address, error)) this.#cpus[call.cpu].interruptsOn = true;
+    if (this.#interruptsOnAgain(call, address, error)) this.#cpus[call.cpu].processor.interruptsOn = true;
     if (this.#sites.fixupException(regs)) {
-      this.#cpus[call.cpu].interruptsOn = false;
+      this.#cpus[call.cpu].processor.interruptsOn = false;
       return HANDLED;
     }
     const { printk } = this.#core;
@@ -230,7 +230,7 @@ export class Traps {
   }
 
   #doubleFault(call: HostCall): Verdict {
-    const address = this.#cpus[call.cpu].cr2;
+    const address = this.#cpus[call.cpu].processor.faultAddress;
     const guarded = this.#stackGuardInfo(address);
     if (guarded) return this.#stackOverflow(call, address, guarded, true);
     this.#core.printk.emerg('traps: PANIC: double fault, error_code: 0x0');
@@ -260,7 +260,7 @@ export class Traps {
   /** die() of an exception that had interrupts as they were where it happened. */
   #die(call: HostCall, what: string, error: number): Verdict {
     if ((this.#reg(call.args[0], 'flags') & BigInt(X86_EFLAGS_IF)) !== 0n)
-      this.#cpus[call.cpu].interruptsOn = true;
+      this.#cpus[call.cpu].processor.interruptsOn = true;
     this.#oops.die(this.#site(call), what, error);
     return this.#rewind(call, SIGSEGV);
   }
@@ -280,9 +280,9 @@ export class Traps {
     const note = (what: string) => printk.info(`note: ${task.comm}[${task.pid}] exited with ${what}`);
     if (this.#oops.inInterrupt(call.cpu)) this.#oops.panic(call.cpu, 'Aiee, killing interrupt handler!');
     if (task.isIdle) this.#oops.panic(call.cpu, 'Attempted to kill the idle task!');
-    if (!cpu.interruptsOn) {
+    if (!cpu.processor.interruptsOn) {
       note('irqs disabled');
-      cpu.interruptsOn = true;
+      cpu.processor.interruptsOn = true;
     }
     const count = this.#oops.preemptCount(call.cpu);
     if (count !== 0) {

@@ -121,8 +121,8 @@ export class Traces {
 
   /** No call made a new task's first frame: it is the return address of the frame that is switched to. */
   firstFrame(task: TaskStruct): void {
-    const { ret_addr } = this.#core.kernel.structs.inactive_task_frame.fields;
-    this.shadow?.fork(task.spLo + ret_addr, lo32(this.#core.symbols.require('ret_from_fork')));
+    const { firstReturn } = this.#core.arch.threads;
+    this.shadow?.fork(task.spLo + firstReturn, lo32(this.#core.symbols.require('ret_from_fork')));
   }
 
   /** Lines of /proc/PID/stack. */

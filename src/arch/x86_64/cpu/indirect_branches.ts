@@ -3,10 +3,9 @@
 // Of most blocks that is known before they begin: they pop, move registers and return. Of others what comes before the
 // branch is executed first.
 
-import { REG } from '../../arch/x86_64/context.ts';
-import type { Addr } from '../../guest/addr.ts';
-import type { CpuContext, Engine, Stop } from '../../guest/engine.ts';
-import type { GuestMemory } from '../../guest/memory.ts';
+import type { Addr } from '../../../guest/addr.ts';
+import type { CpuContext, Engine, Stop } from '../../../guest/engine.ts';
+import type { GuestMemory } from '../../../guest/memory.ts';
 import {
   BYTE,
   decodeAt,
@@ -24,8 +23,9 @@ import {
   STACK_MASK,
   WRITES,
   WRITES_MASK,
-} from '../../isa/decoder.ts';
-import { operandAddress } from '../../isa/operand.ts';
+} from '../../../isa/decoder.ts';
+import { operandAddress } from '../../../isa/operand.ts';
+import { REG } from '../context.ts';
 import type { TextGuard } from './text_guard.ts';
 
 const INDIRECT = new Set([FLOW_CALL_INDIRECT, FLOW_JMP_INDIRECT, FLOW_RET, FLOW_IRET, FLOW_FAR, FLOW_SYSRET]);

@@ -2,14 +2,14 @@
 //
 // The engine translates the whole straight run from where it is, and the run that the last transfer of a slice leads
 // to. So each run is looked at before the engine can get to it: where it begins, where its direct branch leads to, and
-// (ShadowExecutor) where an indirect one leads to, once that is known. Memory keeps its bytes: the engine is told to
+// (X86Blocks) where an indirect one leads to, once that is known. Memory keeps its bytes: the engine is told to
 // stop before such an instruction, and the machine does what a processor does with it.
 //
 // Invariant: nothing is named by where it might be an instruction, only by where the guest executes it as one.
 
-import { type Addr, lo32, MODULES_VADDR } from '../../guest/addr.ts';
-import type { Engine } from '../../guest/engine.ts';
-import { type GuestMemory, type MapListener, PAGE_SIZE, PROT_EXEC } from '../../guest/memory.ts';
+import { type Addr, lo32, MODULES_VADDR } from '../../../guest/addr.ts';
+import type { Engine } from '../../../guest/engine.ts';
+import { type GuestMemory, type MapListener, PAGE_SIZE, PROT_EXEC } from '../../../guest/memory.ts';
 import {
   DEBUG_REGISTER,
   decodeAt,
@@ -22,8 +22,8 @@ import {
   isPrefix,
   isRex,
   MAX_LENGTH,
-} from '../../isa/decoder.ts';
-import { isRefused } from '../../isa/refused.ts';
+} from '../../../isa/decoder.ts';
+import { isRefused } from '../../../isa/refused.ts';
 
 /** Below it, in the kernel's half, is the image. */
 const MODULES_LO = lo32(MODULES_VADDR);

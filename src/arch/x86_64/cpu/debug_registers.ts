@@ -2,9 +2,9 @@
 //
 // Invariant: they hold what was written, and no breakpoint in them is ever hit: the engine has none.
 
-import { REG } from '../../arch/x86_64/context.ts';
-import { type Insn, WRITES, WRITES_MASK } from '../../isa/decoder.ts';
-import type { Cpu } from './cpu.ts';
+import type { CpuContext } from '../../../guest/engine.ts';
+import { type Insn, WRITES, WRITES_MASK } from '../../../isa/decoder.ts';
+import { REG } from '../context.ts';
 
 const [DR6, DR7] = [6, 7];
 /** Bits that are always set, and those that can be. */
@@ -17,8 +17,8 @@ export class DebugRegisters {
   readonly #values = [0n, 0n, 0n, 0n, 0n, 0n, FIXED[DR6][0], FIXED[DR7][0]];
 
   /** mov to or from one, decoded. @returns false for a general protection fault. */
-  move(cpu: Cpu, insn: Insn): boolean {
-    const { regs } = cpu.context;
+  move(context: CpuContext, insn: Insn): boolean {
+    const { regs } = context;
     // cr4.de is clear: 4 and 5 are names of 6 and 7.
     const number = insn.reg === 4 || insn.reg === 5 ? insn.reg + 2 : insn.reg;
     if ((insn.facts & WRITES_MASK) === WRITES.REG) {
@@ -28,7 +28,7 @@ export class DebugRegisters {
       this.#values[number] = (value & possible) | set;
     } else regs[insn.rm] = this.#values[number];
     regs[REG.rip] += BigInt(insn.length);
-    cpu.context.touch();
+    context.touch();
     return true;
   }
 }

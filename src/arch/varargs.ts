@@ -1,0 +1,15 @@
+// Variadic arguments, as an ABI passes them.
+
+import type { Addr } from '../guest/addr.ts';
+import type { HostCall } from '../guest/hostcall.ts';
+import type { GuestMemory } from '../guest/memory.ts';
+
+/** Takes the next argument: a raw 64-bit slot. */
+export type ArgSource = () => bigint;
+
+export interface Varargs {
+  /** The variadic arguments of a host call, after `fixed` named ones: registers, then the stack. */
+  callArgs(mem: GuestMemory, call: HostCall, fixed: number): ArgSource;
+  /** The arguments of a guest va_list. Taking one moves the guest's va_list on, as va_arg() does. */
+  vaList(mem: GuestMemory, list: Addr): ArgSource;
+}
