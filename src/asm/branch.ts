@@ -37,7 +37,7 @@ const CONDITIONS: Readonly<Record<string, number>> = {
   nle: 15,
 };
 
-export interface BranchForms {
+interface BranchForms {
   readonly short: readonly number[] | undefined;
   readonly near: readonly number[] | undefined;
 }

@@ -6,7 +6,7 @@ import { type Fixup, splitOperands } from './operand.ts';
 import { isTextSection, type Section } from './program.ts';
 
 /** What a directive needs of the reader. */
-export interface DataTarget {
+interface DataTarget {
   readonly section: Section;
   readonly block: unknown;
   value(place: Place, text: string): Value;

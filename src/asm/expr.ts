@@ -5,7 +5,7 @@
 
 import { nameOfKey } from './keys.ts';
 
-export interface Term {
+interface Term {
   readonly name: string;
   readonly sign: 1 | -1;
 }
@@ -28,7 +28,7 @@ export class ExprError extends Error {
 /** What an identifier stands for: a number, or a name to be resolved at link time. */
 export type Lookup = (name: string) => bigint | Value;
 
-export const number = (num: bigint): Value => ({ num, terms: [] });
+const number = (num: bigint): Value => ({ num, terms: [] });
 export const symbol = (name: string): Value => ({ num: 0n, terms: [{ name, sign: 1 }] });
 export const isNumber = (value: Value): boolean => value.terms.length === 0;
 
@@ -61,7 +61,7 @@ export function tokenize(text: string): string[] {
   return tokens;
 }
 
-export const isIdentifier = (token: string): boolean => /^[A-Za-z_.$]/.test(token);
+const isIdentifier = (token: string): boolean => /^[A-Za-z_.$]/.test(token);
 
 const ESCAPES: Record<string, number> = { n: 10, t: 9, r: 13, b: 8, f: 12, 0: 0, '\\': 92, "'": 39, '"': 34 };
 
@@ -107,11 +107,11 @@ function divide(a: bigint, b: bigint): bigint {
   return a / b;
 }
 
-export function negate(value: Value): Value {
+function negate(value: Value): Value {
   return { num: -value.num, terms: value.terms.map((t) => ({ name: t.name, sign: t.sign === 1 ? -1 : 1 })) };
 }
 
-export function add(a: Value, b: Value): Value {
+function add(a: Value, b: Value): Value {
   return { num: a.num + b.num, terms: [...a.terms, ...b.terms] };
 }
 

@@ -33,7 +33,7 @@ const OWN_ENCODINGS: Readonly<Record<string, readonly number[]>> = {
   'xchg ax, ax': [0x66, 0x90],
 };
 
-export type EncodeResult = { bytes: Uint8Array } | { error: string };
+type EncodeResult = { bytes: Uint8Array } | { error: string };
 
 export class KeystoneEncoder {
   readonly #module: KeystoneModule;

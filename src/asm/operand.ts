@@ -7,7 +7,7 @@
 import { ExprError, evaluateTokens, isNumber, type Lookup, tokenize, type Value } from './expr.ts';
 import { nameOfKey } from './keys.ts';
 
-export type FixupKind = 'pc32' | 'abs32' | 'abs32s' | 'abs64' | 'data';
+type FixupKind = 'pc32' | 'abs32' | 'abs32s' | 'abs64' | 'data';
 
 export interface Fixup {
   readonly kind: FixupKind;
@@ -26,7 +26,7 @@ interface Placeholder {
   readonly absolute: boolean;
 }
 
-export interface InstructionText {
+interface InstructionText {
   readonly text: string;
   readonly placeholders: readonly Placeholder[];
 }

@@ -30,14 +30,14 @@ export interface BranchItem {
   readonly target: Value;
 }
 
-export interface AlignItem {
+interface AlignItem {
   readonly kind: 'align';
   readonly place: Place;
   readonly align: number;
   readonly fill: number | undefined;
 }
 
-export interface SpaceItem {
+interface SpaceItem {
   readonly kind: 'space';
   readonly place: Place;
   readonly size: number;
@@ -76,20 +76,12 @@ export interface Mark {
   readonly item: number;
 }
 
-export interface HintMark extends Mark {
+interface HintMark extends Mark {
   readonly place: Place;
   readonly hint: Hint;
 }
 
-export const SECTIONS = [
-  '.text',
-  '.rodata',
-  '.data',
-  '.bss',
-  '.data..percpu',
-  '.user.text',
-  '.user.data',
-] as const;
+const SECTIONS = ['.text', '.rodata', '.data', '.bss', '.data..percpu', '.user.text', '.user.data'] as const;
 
 export const isTextSection = (name: string): boolean => name === '.text' || name === '.user.text';
 

@@ -3,7 +3,7 @@
 import { errnoName } from '../kernel/errno.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
 
-export type BundleErrno = 'EINVAL' | 'ENOEXEC' | 'EEXIST' | 'ENOMEM' | 'EBUSY' | 'EBADMSG' | 'EAGAIN';
+type BundleErrno = 'EINVAL' | 'ENOEXEC' | 'EEXIST' | 'ENOMEM' | 'EBUSY' | 'EBADMSG' | 'EAGAIN';
 
 export class BundleError extends Error {
   readonly code: string;

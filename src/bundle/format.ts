@@ -119,7 +119,7 @@ function parsed(file: string, bytes: Uint8Array): ElfObject {
   }
 }
 
-export interface BundleSource {
+interface BundleSource {
   readonly name: string;
   readonly version: string;
   readonly replace: boolean;

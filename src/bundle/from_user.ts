@@ -7,7 +7,7 @@ import type { Bundle, Member } from './bundle.ts';
 import { BundleError } from './error.ts';
 import { sha256 } from './format.ts';
 
-export interface Place {
+interface Place {
   readonly bundle: Bundle;
   readonly member: Member;
 }

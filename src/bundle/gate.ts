@@ -24,7 +24,7 @@ export interface GateWait {
   readonly since: number;
 }
 
-export interface GatePorts {
+interface GatePorts {
   /** Function on the task's stack that the transition under way waits for. */
   waitedFor(task: TaskStruct, call: HostCall): string | undefined;
   /** Lines of /proc/PID/stack. */

@@ -17,7 +17,7 @@ interface Pointer {
 /** Pointers in a section, by offset. */
 type Pointers = ReadonlyMap<number, Pointer>;
 
-export interface PatchedObject {
+interface PatchedObject {
   /** vmlinux for the kernel. */
   readonly name: string;
   /** old_name of its klp_funcs. */
@@ -29,7 +29,7 @@ export interface FileState {
   readonly version: number;
 }
 
-export interface FilePatch {
+interface FilePatch {
   readonly objects: readonly PatchedObject[];
   readonly states: readonly FileState[];
 }

@@ -1,6 +1,6 @@
 // What a command has used of the computer, all its threads together: they are one process.
 
-export interface ResourcesUsed {
+interface ResourcesUsed {
   /** Milliseconds of processor time, user and system: other load on the computer stretches it much less than time. */
   readonly cpuMs: number;
   /** Bytes. */

@@ -6,7 +6,7 @@
 import { existsSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 
-export interface PoolOptions<Job, Result> {
+interface PoolOptions<Job, Result> {
   /** File below dist/cli of the thread's program, which answers each message with one. */
   readonly program: string;
   readonly threads: number;

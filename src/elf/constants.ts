@@ -4,7 +4,6 @@
 export const ELF_MAGIC = '\u007fELF';
 export const ELFCLASS64 = 2;
 export const ELFDATA2LSB = 1;
-export const EV_CURRENT = 1;
 export const ET_REL = 1;
 export const EM_X86_64 = 62;
 
@@ -16,9 +15,7 @@ export const RELA_SIZE = 24;
 export const SHT_NULL = 0;
 export const SHT_PROGBITS = 1;
 export const SHT_SYMTAB = 2;
-export const SHT_STRTAB = 3;
 export const SHT_RELA = 4;
-export const SHT_NOTE = 7;
 export const SHT_NOBITS = 8;
 export const SHT_REL = 9;
 /** 32 bits a symbol, for those whose st_shndx is SHN_XINDEX. */
@@ -46,8 +43,6 @@ export const STB_LOCAL = 0;
 export const STB_GLOBAL = 1;
 export const STB_WEAK = 2;
 
-export const STT_NOTYPE = 0;
 export const STT_OBJECT = 1;
 export const STT_FUNC = 2;
 export const STT_SECTION = 3;
-export const STT_FILE = 4;

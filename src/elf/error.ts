@@ -2,7 +2,7 @@
 // `reason` carries the kernel's words where kernel/module/main.c has words for the fault, so that a loader can
 // print it to dmesg unaltered.
 
-export interface ElfErrorPlace {
+interface ElfErrorPlace {
   readonly section?: string | undefined;
   readonly offset?: number | undefined;
   /** What the file is instead; not in the kernel's words. */
@@ -35,7 +35,7 @@ export class ElfError extends Error {
   }
 }
 
-export interface RelocationErrorDetail extends ElfErrorPlace {
+interface RelocationErrorDetail extends ElfErrorPlace {
   readonly symbol: string;
   /** The relocation type's number as stored in r_info. */
   readonly type: number;

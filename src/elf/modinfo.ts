@@ -39,7 +39,7 @@ export function readModInfo(elf: ElfObject): ModInfo {
   return new ModInfo(entries);
 }
 
-export interface ParamInfo {
+interface ParamInfo {
   /** The C type as module_param() names it: int, bool, charp, `array of int`. */
   readonly type: string | undefined;
   readonly description: string | undefined;

@@ -9,7 +9,7 @@ import { paramInfo, readModInfo } from './modinfo.ts';
 
 export const THIS_MODULE_SECTION = '.gnu.linkonce.this_module';
 /** MODULE_NAME_LEN: 64 - sizeof(unsigned long). */
-export const MODULE_NAME_LEN = 56;
+const MODULE_NAME_LEN = 56;
 
 /** A pointer in an object file. */
 export interface ElfPointer {
@@ -18,13 +18,13 @@ export interface ElfPointer {
 }
 
 /** Offsets of members of struct module; they differ between kernel builds. */
-export interface ModuleOffsets {
+interface ModuleOffsets {
   readonly name: number;
   readonly init: number;
   readonly exit: number;
 }
 
-export interface ThisModule {
+interface ThisModule {
   readonly section: ElfSection;
   readonly name: string;
   readonly init: ElfPointer | undefined;
@@ -55,7 +55,7 @@ export function pointerAt(elf: ElfObject, section: ElfSection, offset: number): 
   return found && { symbol: found.symbol, addend: found.addend };
 }
 
-export interface ElfParam {
+interface ElfParam {
   readonly name: string;
   readonly type: string | undefined;
   readonly description: string | undefined;

@@ -24,7 +24,6 @@ export const ORC_REG_R10 = 6;
 export const ORC_REG_R13 = 7;
 export const ORC_REG_BP_INDIRECT = 8;
 export const ORC_REG_SP_INDIRECT = 9;
-export const ORC_REG_MAX = 15;
 
 /** UNWIND_HINT_TYPE_* of include/linux/objtool.h, as far as two bits hold them. */
 export const ORC_TYPE_CALL = 0;
@@ -48,7 +47,7 @@ export const ORC_REG_NAMES: readonly string[] = [
   '(bp)',
   '(sp)',
 ];
-export const ORC_TYPE_NAMES: readonly string[] = ['call', 'regs', 'regs (partial)'];
+const ORC_TYPE_NAMES: readonly string[] = ['call', 'regs', 'regs (partial)'];
 
 export interface OrcEntry {
   readonly spOffset: number;
@@ -71,9 +70,9 @@ export class OrcTableError extends Error {
 }
 
 export const orcSpReg = (flags: number): number => flags & 0xf;
-export const orcBpReg = (flags: number): number => (flags >>> 4) & 0xf;
-export const orcType = (flags: number): number => (flags >>> 8) & 0x3;
-export const orcEnd = (flags: number): boolean => (flags & 0x400) !== 0;
+const orcBpReg = (flags: number): number => (flags >>> 4) & 0xf;
+const orcType = (flags: number): number => (flags >>> 8) & 0x3;
+const orcEnd = (flags: number): boolean => (flags & 0x400) !== 0;
 
 export function packOrcFlags(spReg: number, bpReg: number, type: number, end: boolean): number {
   return (spReg & 0xf) | ((bpReg & 0xf) << 4) | ((type & 0x3) << 8) | (end ? 0x400 : 0);

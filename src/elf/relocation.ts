@@ -3,7 +3,7 @@
 
 import { RelocationError } from './error.ts';
 
-export interface RelocationType {
+interface RelocationType {
   readonly type: number;
   readonly name: string;
   /** Bytes written. */
@@ -28,13 +28,13 @@ export const RELOCATION_TYPES: readonly RelocationType[] = [
   { type: 24, name: 'R_X86_64_PC64', width: 8, pcRelative: true, range: 'any' },
 ];
 
-export const R_X86_64_NONE = 0;
+const _R_X86_64_NONE = 0;
 export const R_X86_64_64 = 1;
 export const R_X86_64_PC32 = 2;
 export const R_X86_64_PLT32 = 4;
-export const R_X86_64_32 = 10;
+const _R_X86_64_32 = 10;
 export const R_X86_64_32S = 11;
-export const R_X86_64_PC64 = 24;
+const _R_X86_64_PC64 = 24;
 
 const BY_TYPE = new Map(RELOCATION_TYPES.map((t) => [t.type, t]));
 

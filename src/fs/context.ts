@@ -16,7 +16,7 @@ import { FMODE, O_ACCMODE, PROC_INODE } from './layout.ts';
 const TASK_SIZE_MAX = 0x7ffffffff000n;
 
 /** Called when the last reference to a file is gone, before its memory goes. */
-export type FileEnd = (file: Addr) => unknown;
+type FileEnd = (file: Addr) => unknown;
 
 export class FsContext {
   readonly core: KernelCore;

@@ -5,14 +5,14 @@ import type { Addr } from '../guest/addr.ts';
 import type { HostFile } from './host_files.ts';
 
 /** A file with file_operations of a module's. */
-export interface GuestFile {
+interface GuestFile {
   /** Permission bits. */
   readonly mode: number;
   /** A struct file that is not open yet. @param flags of open() */
   open(flags: number): Addr;
 }
 
-export type DebugFile = HostFile | GuestFile;
+type DebugFile = HostFile | GuestFile;
 
 export class DebugFs {
   readonly #files = new Map<string, DebugFile>();

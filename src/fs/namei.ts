@@ -28,7 +28,7 @@ export interface Target {
   open(flags: number): Addr;
 }
 
-export interface Mounts {
+interface Mounts {
   readonly proc: ProcTree;
   readonly pid: ProcPid;
   readonly sysctls: Sysctls;

@@ -18,7 +18,7 @@ const O_APPEND = 0o2000;
 const FILE_MAX = 16 << 20;
 
 /** A regular file. */
-export interface RamfsNode {
+interface RamfsNode {
   bytes: Uint8Array;
 }
 
@@ -123,7 +123,7 @@ export class Ramfs {
 export type StreamName = 'stdin' | 'stdout' | 'stderr';
 
 /** What a task wrote to its terminal, by process: threads share it. */
-export interface TaskOutput {
+interface TaskOutput {
   stdout: string;
   stderr: string;
 }

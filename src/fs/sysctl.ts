@@ -10,7 +10,7 @@ import { type FsContext, latin1Bytes, latin1Text } from './context.ts';
 import { namesBelow } from './debugfs.ts';
 import { readIter, writeIter } from './iov_iter.ts';
 
-export interface Sysctl {
+interface Sysctl {
   /** Permission bits. Even root is held to those of the owner. */
   readonly mode: number;
   /** The value without the newline, or -errno. */

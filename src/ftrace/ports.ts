@@ -10,13 +10,13 @@ export interface SmpPort {
 }
 
 /** module_alloc(): memory in reach of a call from kernel text, mapped writable and not executable; undefined: full. */
-export interface ModuleMemoryPort {
+interface ModuleMemoryPort {
   alloc(size: number): Addr | undefined;
   free(addr: Addr): void;
 }
 
 /** What must have passed before a trampoline's memory can go. */
-export interface RcuTasksPort {
+interface RcuTasksPort {
   /** synchronize_rcu_tasks_rude(): every CPU has scheduled. */
   synchronizeRcuTasksRude(): HostGenerator<void>;
   /** synchronize_rcu_tasks(): every runnable task has slept, or run in user mode, by its own will. */
@@ -24,7 +24,7 @@ export interface RcuTasksPort {
 }
 
 /** The unwinder's table of trampolines (OrcLookup). Low 32 bits of addresses. */
-export interface TrampolineTable<Handle = unknown> {
+interface TrampolineTable<Handle = unknown> {
   addTrampoline(spec: { name: string; start: number; size: number; template: number }): Handle;
   remove(handle: Handle): void;
 }

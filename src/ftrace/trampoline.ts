@@ -9,7 +9,7 @@ import { CONSTANTS } from '../kernel/layout.ts';
 import type { FtraceOps } from './ops.ts';
 import type { FtracePorts } from './ports.ts';
 
-export interface Trampoline {
+interface Trampoline {
   readonly start: Addr;
   readonly size: number;
   readonly ops: Addr;

@@ -41,8 +41,6 @@ export function fromHalves(hi: number, lo: number): Addr {
 export const TEXT_HI = 0xffffffff;
 /** High half of every task stack address (vmalloc space). */
 export const STACK_HI = 0xffffc900;
-/** High half of the direct map, which holds the heap. */
-export const HEAP_HI = 0xffff8880;
 
 /** __START_KERNEL_map + default physical start: where the image's text begins. */
 export const IMAGE_BASE = 0xffffffff81000000n;

@@ -10,7 +10,6 @@
 
 import {
   type Addr,
-  HEAP_HI,
   hex,
   hi32,
   IMAGE_BASE,
@@ -19,13 +18,11 @@ import {
   PAGE_OFFSET,
   STACK_HI,
   STACK_SLOT,
-  TEXT_HI,
   THREAD_SIZE,
   VMALLOC_START,
 } from './addr.ts';
 
 export const PAGE_SIZE = 4096;
-export const PROT_NONE = 0;
 export const PROT_READ = 1;
 export const PROT_WRITE = 2;
 export const PROT_EXEC = 4;
@@ -62,7 +59,7 @@ export interface MapListener {
   invalidate?(addr: Addr, size: number): void;
 }
 
-export interface MemoryGeometry {
+interface MemoryGeometry {
   /** Bytes of heap (direct map). */
   readonly heap: number;
   /** How many task stacks there can be at once. */
@@ -83,7 +80,6 @@ const USER_STACK_WINDOW_MIN = 4 << 20;
 
 /** Bytes of one user stack slot; the lower half is an unmapped guard. */
 export const USER_STACK_SLOT = 0x4000;
-export const USER_STACK_SIZE = 0x2000;
 export const USER_TEXT_BASE = 0x400000n;
 export const USER_STACK_BASE = 0x7ffc00000000n;
 
@@ -311,14 +307,4 @@ export class GuestMemory {
     if (this.#pages[offset >>> 12] & PROT_EXEC) throw new GuestMemoryError('write to executable text', addr);
     return offset;
   }
-}
-
-/** Is the high half one of kernel text, modules or trampolines? */
-export function isTextHalf(hi: number): boolean {
-  return hi === TEXT_HI;
-}
-
-/** Is the high half one of the heap? */
-export function isHeapHalf(hi: number): boolean {
-  return hi === HEAP_HI;
 }

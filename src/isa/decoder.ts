@@ -12,8 +12,8 @@ import { FACTS_0F, FACTS_ONE, FORM_0F, FORM_0F3A, FORM_0F38, FORM_ONE } from './
 export * from './facts.ts';
 
 export const REX_B = 1;
-export const REX_X = 2;
-export const REX_R = 4;
+const REX_X = 2;
+const REX_R = 4;
 export const REX_W = 8;
 export const NO_INDEX = 4;
 
@@ -58,7 +58,7 @@ export class Insn {
   immSize = 0;
 }
 
-export interface Block {
+interface Block {
   /** Instructions up to and with the first control transfer, or up to the end of the bytes. */
   instructions: number;
   bytes: number;

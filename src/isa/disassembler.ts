@@ -19,11 +19,7 @@ export interface DisassembledInsn {
   text: string;
 }
 
-export type Disassemble = (
-  bytes: Uint8Array,
-  addr: bigint,
-  options?: DisassembleOptions,
-) => DisassembledInsn[];
+type Disassemble = (bytes: Uint8Array, addr: bigint, options?: DisassembleOptions) => DisassembledInsn[];
 
 interface CapstoneInsn {
   readonly size: number;

@@ -13,8 +13,6 @@ export const NOPS: ReadonlyArray<readonly number[]> = [
   [0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00],
 ];
 
-export const NOP5: readonly number[] = NOPS[4] as readonly number[];
-
 export function fillNops(bytes: Uint8Array): void {
   let at = 0;
   while (at < bytes.length) {

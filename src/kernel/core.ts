@@ -17,7 +17,7 @@ import type { Slab } from './slab.ts';
 import type { TaskStruct, TaskTable } from './task_struct.ts';
 
 /** Virtual time: ns since boot, made of executed instructions and timers. */
-export interface Clock {
+interface Clock {
   now(): number;
 }
 

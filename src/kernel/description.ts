@@ -8,13 +8,13 @@ import { CONSTANTS, LAYOUT, STRINGS, type StructName } from './layout.ts';
 type Offsets<Names> = { readonly [Name in keyof Names]: number };
 
 /** The lowest bit of a bit field, from the structure's first, and how many there are. */
-export interface BitField {
+interface BitField {
   readonly bit: number;
   readonly width: number;
 }
 
 /** One structure: its size and the offsets of its members in bytes. */
-export interface StructLayout<Fields, Bits> {
+interface StructLayout<Fields, Bits> {
   readonly size: number;
   readonly fields: Offsets<Fields>;
   readonly bitfields: { readonly [Name in keyof Bits]: BitField };
@@ -28,7 +28,7 @@ export type Structs = {
   >;
 };
 
-export type Constants = {
+type Constants = {
   readonly [Name in keyof typeof CONSTANTS]: (typeof CONSTANTS)[Name] extends bigint ? bigint : number;
 };
 

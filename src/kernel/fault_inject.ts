@@ -8,7 +8,7 @@ import { CONSTANTS } from './layout.ts';
 import type { TaskStruct } from './task_struct.ts';
 
 /** Functions of the host's part that can be made to fail, and what they return then unless told otherwise. */
-export const ERROR_INJECTION = {
+const ERROR_INJECTION = {
   /** kmalloc() and its relatives: NULL. */
   kmalloc: CONSTANTS.ENOMEM,
   /** module_alloc(): memory for a module's sections, or for a trampoline. */

@@ -4,11 +4,11 @@ import type { EventLog } from './events.ts';
 import { LogRing, logBufLen } from './printk_ringbuffer.ts';
 
 export const KERN_EMERG = 0;
-export const KERN_ALERT = 1;
+const KERN_ALERT = 1;
 export const KERN_CRIT = 2;
 export const KERN_ERR = 3;
 export const KERN_WARNING = 4;
-export const KERN_NOTICE = 5;
+const KERN_NOTICE = 5;
 export const KERN_INFO = 6;
 export const KERN_DEBUG = 7;
 /** MESSAGE_LOGLEVEL_DEFAULT */

@@ -12,7 +12,7 @@ const SEPARATORS = ' \t\n';
 /** Digits, sign and prefix together: TMPBUFLEN - 1 is too long already. */
 const LONGEST = 21;
 
-export interface Written {
+interface Written {
   readonly value: bigint;
   /** Bytes of the text that were taken. */
   readonly consumed: number;

@@ -7,7 +7,7 @@
 import type { KernelCore } from './core.ts';
 
 /** What the kernel still believes of its locks: enum lockdep_ok. */
-export type LockdepOk = 'still ok' | 'now unreliable';
+type LockdepOk = 'still ok' | 'now unreliable';
 
 /** @param flag a TAINT_ constant, the number of the bit. */
 export function addTaint(core: KernelCore, flag: number, lockdep: LockdepOk): void {

@@ -231,7 +231,7 @@ class Formatter {
 }
 
 /** A 32-bit hash of a pointer: the same for the same key, in the place of the kernel's siphash. */
-export function hashPointer(ptr: Addr, key: number): number {
+function hashPointer(ptr: Addr, key: number): number {
   let h = key >>> 0;
   for (const half of [Number(ptr & 0xffffffffn), Number((ptr >> 32n) & 0xffffffffn)]) {
     h = Math.imul(h ^ half, 0x85ebca6b);

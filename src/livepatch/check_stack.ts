@@ -10,7 +10,7 @@ import type { Patching } from './patch.ts';
 import type { KlpFunc, KlpPatch } from './structs.ts';
 
 /** MAX_STACK_ENTRIES */
-export const MAX_STACK_ENTRIES = 100;
+const MAX_STACK_ENTRIES = 100;
 
 export class StackCheck {
   readonly entries = new Uint32Array(MAX_STACK_ENTRIES);

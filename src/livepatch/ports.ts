@@ -5,7 +5,7 @@ import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { PatchModel } from './model.ts';
 
-export interface SchedPort {
+interface SchedPort {
   /** task_curr(): does some CPU execute the task now? */
   taskCurr(task: TaskStruct): boolean;
   wakeUpState(task: TaskStruct, stateMask: number): boolean;
@@ -14,7 +14,7 @@ export interface SchedPort {
   wakeUpIfIdle(cpu: number): void;
 }
 
-export interface WorkqueuePort {
+interface WorkqueuePort {
   /** schedule_work(): a work_struct in guest memory. */
   queueWork(work: Addr): boolean;
   /** schedule_delayed_work() of a delayed_work in guest memory; delay in ns. */
@@ -24,7 +24,7 @@ export interface WorkqueuePort {
 }
 
 /** Modules, by address of their struct module; its fields are read from guest memory. */
-export interface ModulePort {
+interface ModulePort {
   /** find_module(): by name, any state but UNFORMED. */
   findModule(name: string): Addr | undefined;
   /** Values of a module's symbols of a name, in symbol table order: the order by which sympos counts. */
@@ -40,7 +40,7 @@ export interface ModulePort {
   clearObjectRelocs(patchModule: Addr, objectName: string): void;
 }
 
-export interface StackPort {
+interface StackPort {
   /**
    * stack_trace_save_tsk_reliable(): low halves of the return addresses, innermost first.
    * For the task that makes `call` it starts at the call.

@@ -11,7 +11,7 @@ const BUCKETS = 1 << 12;
 /** hash_64() of include/linux/hash.h */
 const GOLDEN_RATIO_64 = 0x61c8864680b583ebn;
 
-export interface Shadow {
+interface Shadow {
   readonly obj: Addr;
   readonly id: bigint;
   readonly data: Addr;

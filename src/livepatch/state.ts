@@ -43,7 +43,7 @@ function findState(klp: KlpContext, patch: KlpPatch, id: bigint): KlpState | und
   return undefined;
 }
 
-export interface IncompatibleState {
+interface IncompatibleState {
   readonly old: KlpPatch;
   readonly state: KlpState;
   /** undefined: the new patch does not know it. */

@@ -11,7 +11,7 @@ import { type KlpPatch, objectOfKobj, patchOfKobj } from './structs.ts';
 const { EINVAL } = CONSTANTS;
 
 /** What writes to the files do. */
-export interface PatchActions {
+interface PatchActions {
   /** Under klp_mutex. 0 or -errno. */
   disable(patch: KlpPatch, call: HostCall): HostGenerator<number>;
   reverse(): HostGenerator<void>;

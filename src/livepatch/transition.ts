@@ -24,7 +24,7 @@ const SIGNALS_TIMEOUT = 15;
 const DEFAULT_TASKS_PER_RELAX = 64;
 
 /** What must happen to patches when a transition has come to its end; core.ts owns them. */
-export interface TransitionEnd {
+interface TransitionEnd {
   /** klp_unpatch_replaced_patches() and klp_discard_nops(). */
   dropReplaced(patch: KlpPatch): HostGenerator<void>;
   /** klp_free_patch_async() */

@@ -11,7 +11,7 @@ import type { Workqueue } from '../sched/workqueue.ts';
 import type { Modules } from './modules.ts';
 import type { Traces } from './truth/traces.ts';
 
-export interface LivepatchParts {
+interface LivepatchParts {
   readonly core: KernelCore;
   readonly ftrace: Ftrace;
   readonly sched: Sched;

@@ -42,7 +42,7 @@ const ERESTARTSYS = 512;
 /** finit_module()'s flags that the loader goes by. */
 const IGNORE = BigInt(MODULE_INIT_IGNORE_MODVERSIONS | MODULE_INIT_IGNORE_VERMAGIC);
 
-export interface ModuleParts {
+interface ModuleParts {
   readonly core: KernelCore;
   readonly area: ModuleArea;
   readonly ftrace: Ftrace;

@@ -49,10 +49,8 @@ export const MACHINE_OPTIONS = {
   cmdline: { type: 'text', default: 'BOOT_IMAGE=klpemu root=/dev/ram0 quiet', max: 2047 },
 } as const satisfies Record<string, OptionRow>;
 
-export type OptionName = keyof typeof MACHINE_OPTIONS;
-
 /** An option that no machine has, or a value that it cannot have. */
-export class MachineOptionError extends Error {
+class MachineOptionError extends Error {
   readonly code = 'EINVAL';
   readonly option: string;
   constructor(option: string, reason: string) {

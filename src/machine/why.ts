@@ -10,12 +10,7 @@ import type { KlpPatch } from '../livepatch/structs.ts';
 import { kernelText } from '../unwind/stacktrace.ts';
 import type { Machine } from './machine.ts';
 
-export type Reason =
-  | 'running'
-  | 'unreliable stack'
-  | 'sleeping on function'
-  | 'no reliable stack traces'
-  | 'none';
+type Reason = 'running' | 'unreliable stack' | 'sleeping on function' | 'no reliable stack traces' | 'none';
 
 export interface BlockedTask {
   readonly pid: number;

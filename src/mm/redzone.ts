@@ -21,7 +21,7 @@ export interface Zoned {
 }
 
 /** A byte of a red zone that is not what it was painted with. */
-export interface Overwritten {
+interface Overwritten {
   readonly side: 'Left' | 'Right';
   readonly at: Addr;
   /** One past the last bad byte. */

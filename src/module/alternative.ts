@@ -233,7 +233,7 @@ export function smpUnlock(mem: ModuleBytes, table: Table, text: Table): PatchCou
 }
 
 /** The addresses in a table of 32-bit distances from the entries themselves. */
-export function* siteAddresses(mem: ModuleBytes, table: Table): IterableIterator<Addr> {
+function* siteAddresses(mem: ModuleBytes, table: Table): IterableIterator<Addr> {
   for (let at = table.addr; at + 4n <= table.addr + BigInt(table.size); at += 4n) {
     yield at + BigInt(mem.readS32(at));
   }

@@ -6,7 +6,7 @@ import type { StructHome } from '../kernel/core.ts';
 import type { Table } from './alternative.ts';
 import type { Module } from './module.ts';
 
-export interface ExtableEntry {
+interface ExtableEntry {
   readonly insn: Addr;
   readonly fixup: Addr;
   /** EX_TYPE_ and its registers. */
@@ -28,7 +28,7 @@ export function sortExtable(home: StructHome, table: Table): number {
   return entries.length;
 }
 
-export function readExtable(home: StructHome, table: Table): ExtableEntry[] {
+function readExtable(home: StructHome, table: Table): ExtableEntry[] {
   const { mem } = home;
   const { size, fields } = home.kernel.structs.exception_table_entry;
   return Array.from({ length: Math.floor(table.size / size) }, (_, i) => {
@@ -48,7 +48,7 @@ export function searchModuleExtable(home: StructHome, mod: Module, insn: Addr): 
   return table && readExtable(home, table).find((e) => e.insn === insn);
 }
 
-export interface BugEntry {
+interface BugEntry {
   readonly file: string;
   readonly line: number;
   /** BUGFLAG_ bits; without BUGFLAG_WARNING (1) it is a BUG(). */

@@ -22,7 +22,7 @@ import type { KernelSymbol } from '../kernel/kallsyms.ts';
 import { loadFlags, type ModuleLayout } from './layout.ts';
 
 /** The letter that /proc/kallsyms shows in lower case. */
-export function elfType(symbol: ElfSymbol): string {
+function elfType(symbol: ElfSymbol): string {
   const { section, shndx } = symbol;
   if (symbol.bind === STB_WEAK) return symbol.type === STT_OBJECT ? 'v' : 'w';
   if (shndx === SHN_UNDEF) return 'U';

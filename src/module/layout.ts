@@ -31,7 +31,7 @@ export interface Place {
 }
 
 /** Offsets of the symbol tables: the full one at the end of init, the cut-down one at the end of core. */
-export interface SymtabLayout {
+interface SymtabLayout {
   readonly initSymtab: number;
   readonly initStrtab: number;
   readonly initKallsyms: number;

@@ -89,7 +89,7 @@ function clearSectionRelocs(mod: Module, rela: ElfSection, objectName: string, w
 const objectOf = (rela: ElfSection): string | undefined => /^\.klp\.rela\.([^.]{1,55})/.exec(rela.name)?.[1];
 
 /** Relocation sections that livepatch resolves. */
-export function livepatchRelocations(mod: Module): readonly ElfSection[] {
+function livepatchRelocations(mod: Module): readonly ElfSection[] {
   return mod.elf.sections.filter(
     (s) => s.type === SHT_RELA && s.flags & SHF_RELA_LIVEPATCH && mod.layout.places.has(s.info),
   );

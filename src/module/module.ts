@@ -16,7 +16,7 @@ import type { ModuleLayout, Place, Region } from './layout.ts';
 import type { JumpEntry, StaticCallSite } from './patch_sites.ts';
 import { type TaintName, taintBit } from './taint.ts';
 
-export type ModuleState = 'LIVE' | 'COMING' | 'GOING' | 'UNFORMED';
+type ModuleState = 'LIVE' | 'COMING' | 'GOING' | 'UNFORMED';
 
 /** By their numbers in enum module_state. */
 const STATES: readonly ModuleState[] = ['LIVE', 'COMING', 'GOING', 'UNFORMED'];
@@ -25,7 +25,7 @@ const STATES: readonly ModuleState[] = ['LIVE', 'COMING', 'GOING', 'UNFORMED'];
 export const MODULE_REF_BASE = 1;
 
 /** What became of a section that wants something done at load time. */
-export interface SectionReport {
+interface SectionReport {
   readonly section: string;
   readonly applied: boolean;
   readonly entries: number;
@@ -41,7 +41,7 @@ export interface ModuleExport {
   readonly namespace: string | undefined;
 }
 
-export interface ModuleParts {
+interface ModuleParts {
   readonly name: string;
   readonly elf: ElfObject;
   readonly info: ModInfo;

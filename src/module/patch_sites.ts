@@ -18,7 +18,7 @@ import {
 } from './alternative.ts';
 
 /** Writes live text. */
-export type PokeText = (addr: Addr, bytes: Uint8Array) => void;
+type PokeText = (addr: Addr, bytes: Uint8Array) => void;
 
 export interface JumpEntry {
   readonly code: Addr;
@@ -50,7 +50,7 @@ export function readJumpTable(mem: KeyMemory, table: Table): JumpEntry[] {
   return entries;
 }
 
-export interface SiteResult {
+interface SiteResult {
   patched: number;
   kept: number;
   readonly warnings: string[];
@@ -109,7 +109,7 @@ export function readStaticCallSites(mem: ModuleBytes, table: Table): StaticCallS
   return sites;
 }
 
-export interface StaticCallPorts {
+interface StaticCallPorts {
   /** What a key calls now: an address, 0 for nothing, undefined for a key that nobody knows. */
   readonly target: (key: Addr) => Addr | undefined;
   readonly poke: PokeText;

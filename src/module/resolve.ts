@@ -16,7 +16,7 @@ import type { ModuleLoaderPorts } from './ports.ts';
 import { testTaint } from './taint.ts';
 import { checkVersion } from './version.ts';
 
-export interface ResolveContext {
+interface ResolveContext {
   readonly core: KernelCore;
   readonly ports: ModuleLoaderPorts;
   readonly modules: ModuleList;
@@ -30,7 +30,7 @@ interface FoundSymbol {
 }
 
 /** find_symbol(). A GPL-only symbol does not exist for a module that is not GPL compatible. */
-export function findSymbol(ctx: ResolveContext, name: string, gplOk: boolean): FoundSymbol | undefined {
+function findSymbol(ctx: ResolveContext, name: string, gplOk: boolean): FoundSymbol | undefined {
   const found = ctx.core.symbols.findExport(name);
   if (!found || (found.gpl && !gplOk)) return undefined;
   const owner = found.module === undefined ? undefined : ctx.modules.find(found.module);

@@ -27,9 +27,9 @@ export const TYPE_REGS_PARTIAL = 2;
 export const CFA_BASE = 0;
 export const CFA_OFFSET = 1;
 /** Callee-saved registers, in the order of CALLEE_SAVED. */
-export const SAVED = 2;
+const SAVED = 2;
 /** The return address is where a call puts it. */
-export const RETURN_KNOWN = 14;
+const RETURN_KNOWN = 14;
 export const STACK_SIZE = 15;
 export const DRAP = 16;
 export const DRAP_REG = 17;
@@ -38,7 +38,7 @@ export const TYPE = 19;
 export const END = 20;
 /** What each register holds that is known: an address on the stack. */
 export const VALUES = 21;
-export const CFI_WORDS = 53;
+const CFI_WORDS = 53;
 
 const CALLEE_SAVED = [3, 5, 12, 13, 14, 15];
 /** Word of a register's location, or -1. */

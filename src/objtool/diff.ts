@@ -22,7 +22,7 @@ export const DIFFERENCE_CLASSES: readonly DifferenceClass[] = [
 export type ProofVerdict = 'right' | 'wrong' | 'no answer';
 
 /** What execution says of one place; `truth` is for people. */
-export interface Proof {
+interface Proof {
   /** The first instruction of the difference that execution gets to. */
   readonly offset: number;
   readonly truth: string;

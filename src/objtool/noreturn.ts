@@ -5,7 +5,7 @@
 import { BIND_GLOBAL, BIND_WEAK } from './input.ts';
 import { type Code, INSN_RETURN, isSiblingCall, someInsnOfFunc } from './insn.ts';
 
-export const GLOBAL_NORETURNS: ReadonlySet<string> = new Set(
+const GLOBAL_NORETURNS: ReadonlySet<string> = new Set(
   `__invalid_creds __module_put_and_kthread_exit __reiserfs_panic __stack_chk_fail
   __ubsan_handle_builtin_unreachable cpu_bringup_and_idle cpu_startup_entry do_exit do_group_exit do_task_dead
   ex_handler_msr_mce fortify_panic kthread_complete_and_exit kthread_exit kunit_try_catch_throw lbug_with_loc

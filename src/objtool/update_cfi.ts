@@ -47,7 +47,7 @@ import {
 /** Results that are no state. */
 export const CFI_UNDEFINED = -1;
 export const CFI_UNSUPPORTED_MODIFICATION = -2;
-export const CFI_UNSUPPORTED_REALIGNMENT = -3;
+const CFI_UNSUPPORTED_REALIGNMENT = -3;
 
 export const CFI_PROBLEMS: Readonly<Record<number, string>> = {
   [CFI_UNDEFINED]: 'undefined stack state',

@@ -11,7 +11,7 @@ import { type Path, pathText, type YamlSource } from './source.ts';
 import type { Pattern } from './values.ts';
 
 /** Times and modules that steps refer to, and how their parts are made. */
-export interface StepContext {
+interface StepContext {
   readonly limit: number;
   readonly modules: readonly ModuleFile[];
   module(path: string, at: Path): ModuleFile | undefined;

@@ -286,7 +286,7 @@ function callsHold(at: SiteRef, addr: bigint, calls: string, machine: World['mac
 }
 
 /** Are the patterns found in this order? */
-export function inOrder(patterns: readonly Pattern[], lines: readonly string[]): boolean {
+function inOrder(patterns: readonly Pattern[], lines: readonly string[]): boolean {
   let from = 0;
   return patterns.every((pattern) => {
     const at = lines.findIndex((line, n) => n >= from && matches(pattern, line));

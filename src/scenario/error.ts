@@ -25,7 +25,7 @@ export class ScenarioError extends Error {
 }
 
 /** `file:line:column: path: reason` */
-export function problemText({ place, path, reason }: Problem): string {
+function problemText({ place, path, reason }: Problem): string {
   const where = `${place.file}:${place.line}:${place.column}`;
   return path === '' ? `${where}: ${reason}` : `${where}: ${path}: ${reason}`;
 }

@@ -3,7 +3,7 @@
 
 const SCENARIO_KEYS = ['machine', 'files', 'tasks', 'faults', 'expect', 'limit'];
 
-export type FileKind = 'scenario' | 'workload';
+type FileKind = 'scenario' | 'workload';
 
 /** The kind of a document that is plainly one of the two; undefined where it could be either or neither. */
 export function kindOf(document: unknown): FileKind | undefined {

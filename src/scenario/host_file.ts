@@ -17,7 +17,7 @@ const BESIDE = ['modules', 'bundles'];
 export const HOST_FILE_MAX = 256 << 20;
 const SCENARIO_MAX = 16 << 20;
 
-export type HostFile = { readonly path: string } | { readonly problem: string };
+type HostFile = { readonly path: string } | { readonly problem: string };
 
 /** @param scenario path of the file that names it; `path` is relative to that. */
 export function hostFile(scenario: string, path: string, { allowFiles = false }: FileAccess): HostFile {

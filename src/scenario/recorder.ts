@@ -94,7 +94,7 @@ export interface Hole {
 }
 
 /** What the recorder asks about the machine at the moment of an event. */
-export interface RecorderPort {
+interface RecorderPort {
   countTasks(): number;
   /** Name of the function that a trampoline calls. */
   handlerOf(trampoline: Addr): string | undefined;

@@ -30,7 +30,7 @@ const opt = z.optional;
 const oneOrMany = <T extends z.core.SomeType>(item: T) => z.union([z.array(item), item]);
 const flag = z.boolean();
 
-export const UNWINDERS = MACHINE_OPTIONS.unwinder.choices;
+const UNWINDERS = MACHINE_OPTIONS.unwinder.choices;
 
 /** A number in the range that a machine's option has. */
 const ranged = <T extends z.ZodMiniType<number>>(value: T, row: NumberRow) =>
@@ -86,7 +86,7 @@ const siteCheck = object({
 });
 
 /** One key a kind of check; every value may be a list of them. */
-export const checkMap = object({
+const checkMap = object({
   dmesg: opt(oneOrMany(pattern)),
   absent: opt(oneOrMany(pattern)),
   blocked: opt(oneOrMany(blocked)),

@@ -14,7 +14,7 @@ import type { TaskStruct } from '../kernel/task_struct.ts';
 const { TASK_RUNNING, TASK_INTERRUPTIBLE, TASK_WAKEKILL, TASK_DEAD, PREEMPT_NEED_RESCHED } = CONSTANTS;
 
 /** What the scheduler needs of the emulated CPUs. */
-export interface SmpPort {
+interface SmpPort {
   /** smp_send_reschedule(): the CPU takes an interrupt as soon as it may. */
   sendReschedule(cpu: number): void;
   /** Executes nothing until an interrupt. */

@@ -21,9 +21,9 @@ const { PF_KTHREAD, PF_IDLE, PF_FORKNOEXEC, PF_WQ_WORKER, KLP_UNDEFINED, TASK_NE
   CONSTANTS;
 
 /** `copied`: by fork or clone, so that the child's task_struct is a copy of the parent's. */
-export type ForkHook = (parent: TaskStruct, child: TaskStruct, copied: boolean) => void;
+type ForkHook = (parent: TaskStruct, child: TaskStruct, copied: boolean) => void;
 
-export interface UserTaskSpec {
+interface UserTaskSpec {
   readonly comm: string;
   /** First instruction, in user mode. */
   readonly entry: Addr;

@@ -37,7 +37,7 @@ interface Queued {
 }
 
 /** What a worker runs, as print_worker_info() shows it. */
-export interface WorkerInfo {
+interface WorkerInfo {
   readonly wq: string;
   readonly func: Addr;
 }

@@ -19,7 +19,7 @@ export interface Ended {
 }
 
 /** A command that was given up. */
-export abstract class GivenUp extends Error {
+abstract class GivenUp extends Error {
   abstract override readonly name: string;
   abstract readonly code: string;
 }
@@ -36,14 +36,14 @@ export class GuestInterrupted extends GivenUp {
   readonly code = 'EINTR';
 }
 
-export interface RunOptions {
+interface RunOptions {
   /** Name of the task, as ps shows it. */
   readonly comm?: string;
   readonly stdin?: string;
 }
 
 /** Where a write failed. */
-export interface FileError {
+interface FileError {
   readonly errno: number;
   readonly at: 'open' | 'write';
 }

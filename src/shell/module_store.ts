@@ -13,7 +13,7 @@ import { latin1Bytes } from '../fs/context.ts';
 import type { Machine } from '../machine/machine.ts';
 import { modulesKlp, type PatchModule, patchModulesOf } from './modules_klp.ts';
 
-export interface ModuleFile {
+interface ModuleFile {
   readonly name: string;
   /** Absolute, in the guest. */
   readonly path: string;
@@ -22,9 +22,9 @@ export interface ModuleFile {
 }
 
 /** Where module files come from. */
-export type ModuleSource = () => Iterable<{ readonly name: string; readonly bytes: Uint8Array }>;
+type ModuleSource = () => Iterable<{ readonly name: string; readonly bytes: Uint8Array }>;
 
-export interface DepmodReport {
+interface DepmodReport {
   readonly modules: number;
   /** What depmod would print. */
   readonly warnings: readonly string[];

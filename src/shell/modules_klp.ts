@@ -15,7 +15,7 @@ export interface PatchModule {
 }
 
 /** A module file that could be a member. */
-export interface Candidate {
+interface Candidate {
   readonly name: string;
   readonly path: string;
   readonly bytes: Uint8Array;

@@ -1,6 +1,6 @@
 // Options of a command line, as getopt_long() reads them.
 
-export interface Options {
+interface Options {
   /** Letters and long names that were given. */
   readonly flags: ReadonlySet<string>;
   /** Values of those that take one. */

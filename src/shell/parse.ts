@@ -9,8 +9,8 @@ export class ShellSyntaxError extends Error {
 }
 
 /** A word: text, with places where the last exit status stands. */
-export type Word = readonly (string | typeof STATUS)[];
-export const STATUS = Symbol('$?');
+type Word = readonly (string | typeof STATUS)[];
+const STATUS = Symbol('$?');
 
 export interface Redirect {
   readonly append: boolean;

@@ -5,7 +5,7 @@ import type { ShellContext } from './command.ts';
 /** Virtual ns between two looks at whether it was interrupted. */
 const PIECE_NS = 10e9;
 
-export type Passed = 'done' | 'time is up';
+type Passed = 'done' | 'time is up';
 
 /**
  * Lets virtual ns pass. @param done ends it before; it is asked after every step of the machine

@@ -18,7 +18,7 @@ const CLASSES: Readonly<Record<string, string>> = {
 const BASIC_ESCAPED = '(){}|+?';
 const META = /[.*+?^${}()|[\]\\/]/;
 
-export interface GrepOptions {
+interface GrepOptions {
   readonly extended?: boolean;
   readonly fixed?: boolean;
   readonly ignoreCase?: boolean;

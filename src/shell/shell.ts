@@ -35,12 +35,12 @@ const TOLD = ['note', 'hole'] as const;
 /** What the shell calls itself in its own messages. */
 const SELF = 'klpemu';
 
-export interface ShellOptions extends GuestOptions {
+interface ShellOptions extends GuestOptions {
   /** Module files to be put below /lib/modules/RELEASE; asked again by each depmod. */
   readonly modules?: () => Iterable<{ readonly name: string; readonly bytes: Uint8Array }>;
 }
 
-export interface ExecuteOptions {
+interface ExecuteOptions {
   /** Stops at the first failure that no `||` or `&&` looks at, as `sh -e`. */
   readonly errexit?: boolean;
   /** The text is a script: errors name its lines. */

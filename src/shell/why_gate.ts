@@ -12,7 +12,7 @@ interface TaskStack {
   readonly stack: readonly string[];
 }
 
-export interface GateWaiter extends TaskStack {
+interface GateWaiter extends TaskStack {
   readonly kind: 'user task' | 'kernel thread';
   /** As /proc/PID/status has it. */
   readonly state: string;

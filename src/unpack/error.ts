@@ -1,6 +1,6 @@
 // Why packed bytes cannot be unpacked, in the words of the programs that do it.
 
-export type UnpackCode = 'damaged' | 'cut' | 'unsupported' | 'too-large';
+type UnpackCode = 'damaged' | 'cut' | 'unsupported' | 'too-large';
 
 const WORDS: Readonly<Record<Exclude<UnpackCode, 'unsupported'>, string>> = {
   damaged: 'Compressed data is corrupt',

@@ -21,7 +21,7 @@ export interface DumpOptions {
 }
 
 /** Where a trace starts: given registers (an exception), else where a switched-out task sleeps. */
-export interface TraceStart {
+interface TraceStart {
   readonly regs?: PtRegs;
   /** Low 32 bits of the stack address to begin to scan at, if not the stack pointer. */
   readonly stack?: number;

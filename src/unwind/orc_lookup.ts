@@ -15,7 +15,7 @@ import {
 } from '../elf/orc.ts';
 
 /** Text of the image or of a module; all its ranges share one table. */
-export interface TextSpec {
+interface TextSpec {
   readonly name: string;
   /** Low 32 bits of the start, and bytes. */
   readonly ranges: readonly { readonly start: number; readonly size: number }[];
@@ -23,7 +23,7 @@ export interface TextSpec {
 }
 
 /** A copy of ftrace_caller or ftrace_regs_caller, of which `template` is the low half of the address. */
-export interface TrampolineSpec {
+interface TrampolineSpec {
   readonly name: string;
   readonly start: number;
   readonly size: number;

@@ -23,7 +23,7 @@ export type PtRegs = Uint32Array;
 
 export const STACK_HI = 0xffffc900;
 export const STACK_SLOT_SHIFT = 15;
-export const STACK_GUARD_SIZE = 0x4000;
+const STACK_GUARD_SIZE = 0x4000;
 export const THREAD_SIZE = 0x4000;
 
 /** Registers of struct pt_regs in order; a register's byte offset is eight times its index. */

@@ -7,9 +7,9 @@
 import type { StackArena } from './ports.ts';
 import { IRET_FRAME_OFFSET, PT_CS, STACK_SLOT_SHIFT, THREAD_SIZE } from './ports.ts';
 
-export type ShadowKind = 'call' | 'regs';
+type ShadowKind = 'call' | 'regs';
 
-export interface ShadowFrame {
+interface ShadowFrame {
   /** Low 32 bits of where the return address lies. */
   readonly location: number;
   /** What lies there now, low 32 bits. */

@@ -17,7 +17,7 @@ export type UnwinderKind = 'orc' | 'frame-pointer' | 'none';
 /** The size of the entries array that klp_check_stack() uses; a trace that fills it fails. */
 export const MAX_STACK_ENTRIES = 100;
 
-export interface StackTraceOptions {
+interface StackTraceOptions {
   readonly arena: StackArena;
   readonly lookup: OrcLookup;
   readonly unwinder: UnwinderKind;
@@ -27,7 +27,7 @@ export interface StackTraceOptions {
   readonly inSchedFunctions?: (ip: number) => boolean;
 }
 
-export type ReliableTrace =
+type ReliableTrace =
   | { readonly ok: true; readonly entries: readonly bigint[] }
   | {
       readonly ok: false;

@@ -7,7 +7,7 @@ import { ask } from '../session/client.ts';
 import { finish } from '../session/exec.ts';
 import { toBytes } from '../shell/text.ts';
 
-export interface EnableOptions {
+interface EnableOptions {
   /** Of the machine. */
   readonly name: string;
   readonly wait?: boolean;

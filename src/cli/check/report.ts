@@ -17,7 +17,7 @@ import { type Colors, colorsFor, print, printError, printFolded, tableColumns } 
 import type { CheckReport } from './file.ts';
 import { frameMapLines, ruleLines } from './frames.ts';
 
-export interface CheckReportOptions {
+interface CheckReportOptions {
   readonly functions?: boolean;
   readonly json?: boolean;
   readonly quiet?: boolean;
@@ -25,15 +25,12 @@ export interface CheckReportOptions {
 }
 
 const COUNTS = ['instructions', 'reached', 'right', 'unreliable', 'wrong', 'skipped'] as const;
-export type CheckSums = Record<
-  (typeof COUNTS)[number] | 'objects' | 'failed' | 'partly' | 'functions',
-  number
->;
+type CheckSums = Record<(typeof COUNTS)[number] | 'objects' | 'failed' | 'partly' | 'functions', number>;
 
 /** Wrong places printed for an object. */
 const MAX_PLACES = 20;
 
-export function sumsOf(reports: readonly CheckReport[]): CheckSums {
+function sumsOf(reports: readonly CheckReport[]): CheckSums {
   const sums = { objects: reports.length, failed: 0, partly: 0, functions: 0 } as CheckSums;
   for (const name of COUNTS) sums[name] = 0;
   for (const { check, error } of reports) {

@@ -11,7 +11,7 @@ import { insnText } from '../insn_text.ts';
 import { atMoment, type MomentOptions } from '../scenario.ts';
 import { colorsFor, print, printError, toTerminalUnder } from '../terminal.ts';
 
-export interface DisasOptions extends MomentOptions {
+interface DisasOptions extends MomentOptions {
   readonly bytes?: number;
   readonly intel?: boolean;
 }

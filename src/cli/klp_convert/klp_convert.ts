@@ -11,7 +11,7 @@ import { readObject } from '../object_files.ts';
 import { print, printFolded } from '../terminal.ts';
 import { writeNamed } from '../write_whole.ts';
 
-export interface KlpConvertOptions {
+interface KlpConvertOptions {
   readonly symbols?: readonly string[];
   readonly json?: boolean;
 }

@@ -11,7 +11,7 @@ import { runPool } from '../worker_pool.ts';
 import { type OrcJob, type OrcReport, orcObject } from './object.ts';
 import { printReports } from './report.ts';
 
-export interface OrcOptions {
+interface OrcOptions {
   readonly output?: string;
   readonly diff?: boolean;
   readonly dump?: boolean;

@@ -8,14 +8,14 @@ import { resourcesUsed } from '../resources.ts';
 import { type Colors, colorsFor, print, printError, toTerminal } from '../terminal.ts';
 import type { OrcReport } from './object.ts';
 
-export interface ReportOptions {
+interface ReportOptions {
   readonly json?: boolean;
   readonly quiet?: boolean;
   readonly diff?: boolean;
   readonly ms: number;
 }
 
-export interface OrcSums {
+interface OrcSums {
   objects: number;
   failed: number;
   functions: number;
@@ -32,7 +32,7 @@ export interface OrcSums {
   classes: Record<DifferenceClass, number>;
 }
 
-export function sumsOf(reports: readonly OrcReport[]): OrcSums {
+function sumsOf(reports: readonly OrcReport[]): OrcSums {
   const sums: OrcSums = {
     objects: reports.length,
     failed: 0,

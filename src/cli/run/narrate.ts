@@ -14,7 +14,7 @@ import type { ActionRun, World } from '../../scenario/world.ts';
 import { insnText } from '../insn_text.ts';
 import { type Colors, wrap } from '../terminal.ts';
 
-export interface NarrateOptions {
+interface NarrateOptions {
   readonly colors: Colors;
   readonly width: number;
   readonly verbose: boolean;

@@ -14,7 +14,7 @@ import { writeWhole } from '../write_whole.ts';
 import { Narrator } from './narrate.ts';
 import { Progress } from './progress.ts';
 
-export interface RunCommandOptions extends FileAccess {
+interface RunCommandOptions extends FileAccess {
   readonly seed?: number;
   readonly json?: boolean;
   readonly trace?: string;

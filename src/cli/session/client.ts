@@ -49,7 +49,7 @@ export async function ask(name: string, request: Request): Promise<Reply> {
 }
 
 /** What came of ending a machine. */
-export interface Downed {
+interface Downed {
   /** Why it had died before. */
   readonly death?: string;
   /** Its process did not answer and was killed. */

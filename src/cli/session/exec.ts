@@ -8,7 +8,7 @@ import type { Reply } from './machine_work.ts';
 import { PIPE_INTERRUPT } from './protocol.ts';
 import { requireConnection } from './socket.ts';
 
-export interface ExecOptions {
+interface ExecOptions {
   readonly name: string;
   readonly pipe?: boolean;
 }

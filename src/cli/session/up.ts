@@ -11,7 +11,7 @@ import { MachineDied, MachineProcess } from './machine_process.ts';
 import { SessionServer } from './server.ts';
 import { claimName, releaseName, type SessionPaths, sessionPaths } from './socket.ts';
 
-export interface UpOptions extends ShellMachineOptions {
+interface UpOptions extends ShellMachineOptions {
   readonly name: string;
   readonly foreground?: boolean;
 }

@@ -4,7 +4,7 @@ import { toTerminal } from '../terminal.ts';
 import { ask } from './client.ts';
 import { finish } from './exec.ts';
 
-export interface WhyOptions {
+interface WhyOptions {
   readonly name: string;
   readonly json?: boolean;
 }

@@ -27,7 +27,7 @@ export interface ShellMachineOptions {
 }
 
 /** What the machine has to do with the process that it runs in. */
-export interface ShellHost {
+interface ShellHost {
   /** Hears what depmod has to say of the modules. */
   readonly warn?: (line: string) => void;
   readonly interrupt?: Interrupt;
@@ -69,7 +69,7 @@ export function machineOptions(command: Command): Command {
     .option('--debug', 'dynamic debug of kernel/livepatch from the start');
 }
 
-export function wholeNumber(min: number, max: number): (text: string) => number {
+function wholeNumber(min: number, max: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
     if (/^(0x[0-9a-f]+|\d+)$/i.test(text) && value >= min && value <= max) return value;

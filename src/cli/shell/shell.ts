@@ -11,7 +11,7 @@ import { colorsFor, print, printError, visible } from '../terminal.ts';
 import { bootShell, type ShellMachineOptions } from './options.ts';
 import { fromBytes, toBytes, writeResult } from './text.ts';
 
-export interface ShellCommandOptions extends ShellMachineOptions {
+interface ShellCommandOptions extends ShellMachineOptions {
   readonly errexit?: boolean;
   readonly command?: string;
 }

@@ -5,7 +5,7 @@ import { EXIT, UsageError } from '../exit.ts';
 import { atMoment, type MomentOptions } from '../scenario.ts';
 import { colorsFor, print, printError } from '../terminal.ts';
 
-export interface StackOptions extends MomentOptions {
+interface StackOptions extends MomentOptions {
   readonly task?: string;
 }
 

@@ -67,7 +67,7 @@ export async function cachedImage(
 }
 
 /** The sources under asm/, .inc files first, each with its path from the package's root. */
-export function readSources(root: string): AsmSource[] {
+function readSources(root: string): AsmSource[] {
   const paths = walk(join(root, 'asm')).filter((p) => /\.(s|inc)$/.test(p));
   const order = (p: string) => (p.endsWith('.inc') ? 0 : 1);
   paths.sort((a, b) => order(a) - order(b) || (a < b ? -1 : 1));

@@ -13,7 +13,7 @@ import type { UserTasks } from '../user_tasks.ts';
 import type { KernelImage } from './image.ts';
 import { startCpu } from './start_cpu.ts';
 
-export interface Booting {
+interface Booting {
   readonly core: KernelCore;
   readonly smp: Smp;
   readonly sched: Sched;

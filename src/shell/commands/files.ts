@@ -16,7 +16,7 @@ function statOf(shell: ShellContext, path: string): Stat | undefined {
 }
 
 /** `drwxr-xr-x` */
-export function modeText({ kind, mode }: Stat): string {
+function modeText({ kind, mode }: Stat): string {
   const bits = ['r', 'w', 'x'];
   let text = { file: '-', directory: 'd', device: 'c' }[kind];
   for (let i = 8; i >= 0; i--) text += mode & (1 << i) ? bits[(8 - i) % 3] : '-';
