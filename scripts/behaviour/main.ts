@@ -1,6 +1,7 @@
 // `npm run behaviour -- BEFORE AFTER [--sequences N] [--keep DIR]`: does the program of one commit do what that of
 // another did? Both are checked out, built and made to record the same things (record.ts); what they recorded is
 // compared byte for byte. Exit code 0: the same; 1: something differs, which is named with its first difference.
+// A folder of recordings that --keep left (DIR/before or DIR/after) stands for its commit.
 //
 // A change that is said to change no behaviour is shown by this.
 
@@ -12,10 +13,10 @@ import { ScriptUsageError } from '../errors.ts';
 import { ROOT } from '../root.ts';
 import { Checkout } from './checkout.ts';
 import { differences, type Recording } from './difference.ts';
-import { record } from './record.ts';
+import { isKept, record, recordingIn } from './record.ts';
 
 const USAGE =
-  'usage: npm run behaviour -- BEFORE AFTER [--sequences N] [--keep DIR]   (. is the work tree as it is)';
+  'usage: npm run behaviour -- BEFORE AFTER [--sequences N] [--keep DIR]   (. is the work tree as it is, a folder of kept recordings what was recorded)';
 
 export async function main(args: string[]): Promise<void> {
   const { values, positionals } = parseArgs({
@@ -40,6 +41,7 @@ export async function main(args: string[]): Promise<void> {
 }
 
 async function recordCommit(commit: string, to: string, sequences: number): Promise<Recording> {
+  if (isKept(commit)) return recordingIn(commit);
   const checkout = Checkout.of(commit, ROOT);
   try {
     console.log(`${commit} (${checkout.name})`);

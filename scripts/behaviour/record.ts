@@ -3,7 +3,7 @@
 // function of the commit alone: host times are taken out.
 
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { Checkout } from './checkout.ts';
 import type { Recording } from './difference.ts';
@@ -20,9 +20,10 @@ export async function record(checkout: Checkout, to: string, options: RecordOpti
   mkdirSync(to, { recursive: true });
   const files = new Map<string, string>();
   const keep = (name: string, text: string) => {
-    const path = join(to, name.replaceAll('/', '_'));
+    const file = name.replaceAll('/', '_');
+    const path = join(to, file);
     writeFileSync(path, text);
-    files.set(name, path);
+    files.set(file, path);
   };
   const steps: [string, () => void | Promise<void>][] = [
     ['scenarios', () => recordScenarios(checkout, keep)],
@@ -36,6 +37,16 @@ export async function record(checkout: Checkout, to: string, options: RecordOpti
     options.say(`${what}: ${files.size - before} recordings`);
   }
   return { files };
+}
+
+/** Is it a folder in which record() left something, and no commit? */
+export function isKept(path: string): boolean {
+  return path !== '.' && (statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false);
+}
+
+/** What record() left in a folder. */
+export function recordingIn(dir: string): Recording {
+  return { files: new Map(readdirSync(dir).map((file) => [file, join(dir, file)])) };
 }
 
 export type Keep = (name: string, text: string) => void;
