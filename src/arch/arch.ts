@@ -5,6 +5,7 @@
 // of the architecture; whatever is needed of them is asked of the Arch that the machine's core holds.
 
 import type { Execution } from './blocks.ts';
+import type { CodeArch } from './code.ts';
 import type { ContextRegisters } from './context.ts';
 import type { MakeEngine } from './engine.ts';
 import type { FentrySite } from './fentry.ts';
@@ -26,6 +27,9 @@ export interface Arch {
   readonly makeEngine: MakeEngine;
   /** Which register of a context is which. */
   readonly context: ContextRegisters;
+
+  /** Compiled code as objtool reads it. */
+  readonly code: CodeArch;
 
   /** What is saved of an interrupted task. */
   readonly ptRegs: PtRegsLayout;

@@ -1,5 +1,6 @@
 // A check of one object: every function explored, every instruction judged, the wrong ones listed.
 
+import { X86_64 } from '../arch/x86_64/x86_64.ts';
 import { ElfObject } from '../elf/elf_object.ts';
 import { inputFromElf } from '../objtool/elf_input.ts';
 import type { ObjtoolInput } from '../objtool/input.ts';
@@ -70,9 +71,9 @@ export interface CheckSubject {
 }
 
 function fromElf(elf: ElfObject, { unwinder, orc, format }: CheckOptions): CheckSubject {
-  if (unwinder !== 'orc') return { input: inputFromElf(elf, format), orc: undefined };
+  if (unwinder !== 'orc') return { input: inputFromElf(elf, X86_64.code, format), orc: undefined };
   const own = orc ? format : (orcFormatOf(elf, format)?.format ?? format);
-  return { input: inputFromElf(elf, own), orc: orc ? undefined : readOrc(elf, own) };
+  return { input: inputFromElf(elf, X86_64.code, own), orc: orc ? undefined : readOrc(elf, own) };
 }
 
 /** Stack pointers that an instruction is executed with; each depth of calls that are followed has its own. */

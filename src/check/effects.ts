@@ -95,7 +95,7 @@ export function baseOf(insn: Insn): number {
   if (insn.ripRelative || insn.mod === 3) return -1;
   const base = insn.hasSib ? insn.sibBase : insn.rm;
   if (insn.hasSib && (insn.sibIndex !== 4 || (insn.mod === 0 && (base & 7) === RBP))) return -1;
-  return base === RSP || base === RBP ? base : -1;
+  return named(base) !== 0 ? base : -1;
 }
 
 /** Whether it has an operand in memory whose place hangs on more than rsp or rbp and a constant. */

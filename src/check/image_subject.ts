@@ -4,6 +4,7 @@
 // Invariant: operands that lead out of the text get a relocation where it is loaded, so that a check has memory
 // there; the code itself is looked at as it was assembled.
 
+import { X86_64 } from '../arch/x86_64/x86_64.ts';
 import { R_X86_64_32S, R_X86_64_PC32 } from '../elf/relocation.ts';
 import { decodeAt, Insn } from '../isa/decoder.ts';
 import type { KernelImage } from '../machine/boot/image.ts';
@@ -19,7 +20,7 @@ const TEXT = 1;
 const TRAMPOLINES = new Set(['ftrace_caller', 'ftrace_regs_caller']);
 
 export function imageSubject(image: KernelImage, unwinder: Unwinder = 'orc'): CheckSubject {
-  const input = inputFromImage(image.asm);
+  const input = inputFromImage(image.asm, X86_64.code);
   const text = image.asm.sections.find((s) => s.name === '.text');
   const start = Number(BigInt.asUintN(32, text?.addr ?? 0n));
   const sections = input.sections.map((section, i) =>

@@ -2,8 +2,7 @@
 //
 // Invariant: what replaces them is an illegal instruction, as they are on a processor.
 
-import { decodeAt, Insn } from '../isa/decoder.ts';
-import { isRefused } from '../isa/refused.ts';
+import { isRefusedAt } from '../isa/refused.ts';
 import type { Code } from '../objtool/insn.ts';
 import { TEXT_LO } from './check_guest.ts';
 import type { LoadedText } from './loaded_text.ts';
@@ -14,11 +13,9 @@ export function replaceRefused({ bytes, start }: LoadedText, code: Code): void {
     const section = start[code.section[insn]];
     if (section === 0 || code.length[insn] < 2) continue;
     const at = section - TEXT_LO + code.offset[insn];
-    if (isRefused(decodeAt(bytes, at, 0, decoded))) {
+    if (isRefusedAt(bytes, at)) {
       bytes[at] = 0x0f;
       bytes[at + 1] = 0x0b;
     }
   }
 }
-
-const decoded = new Insn();

@@ -10,6 +10,7 @@ import { FLOW_CALL, FLOW_INVALID, FLOW_JCC, FLOW_JMP, FLOW_MASK, FLOW_NEXT, FORM
 import { FACTS_0F, FACTS_ONE, FORM_0F, FORM_0F3A, FORM_0F38, FORM_ONE } from './opcodes.ts';
 
 export * from './facts.ts';
+export { OPCODE } from './opcodes.ts';
 
 export const REX_B = 1;
 const REX_X = 2;

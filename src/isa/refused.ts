@@ -5,10 +5,16 @@
 //
 // `check` (src/check/refused.ts) and the machine (src/machine/cpu/text_guard.ts) keep the engine from them.
 
-import { FLOW_FAR, type Insn, LOCKABLE } from './decoder.ts';
+import { decodeAt, FLOW_FAR, Insn, LOCKABLE } from './decoder.ts';
 
 export function isRefused({ flow, facts, hasModrm, mod, locked }: Insn): boolean {
   const ofRegister = hasModrm && mod === 3;
   if (flow === FLOW_FAR && ofRegister) return true;
   return locked && (!hasModrm || ofRegister || (facts & LOCKABLE) === 0);
 }
+
+const decoded = new Insn();
+
+/** The same of the instruction at a place of some text. */
+export const isRefusedAt = (bytes: Uint8Array, at: number): boolean =>
+  isRefused(decodeAt(bytes, at, 0, decoded));

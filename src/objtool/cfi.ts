@@ -5,48 +5,29 @@
 // Invariant: a state is a row of numbers and is known by its id; equal states have one id,
 // and states that insn_cfi_match() holds for equal have one match class.
 
+import { CFA, type CodeRegisters, UNDEFINED } from '../arch/code.ts';
 import { CfiLimitError } from './error.ts';
-
-/** Bases: 0 to 15 are registers by their encoding; the rest have no number in the CPU. */
-export const SP = 4;
-export const BP = 5;
-export const DI = 7;
-export const DX = 2;
-export const R10 = 10;
-export const R13 = 13;
-export const UNDEFINED = -1;
-export const CFA = -2;
-export const SP_INDIRECT = -3;
-export const BP_INDIRECT = -4;
 
 export const TYPE_CALL = 0;
 export const TYPE_REGS = 1;
 export const TYPE_REGS_PARTIAL = 2;
 
 /** Words of a row. A location is two: base and offset. */
-export const CFA_BASE = 0;
-export const CFA_OFFSET = 1;
-/** Callee-saved registers, in the order of CALLEE_SAVED. */
-const SAVED = 2;
+export const STACK_SIZE = 0;
+export const DRAP = 1;
+export const DRAP_REG = 2;
+export const DRAP_OFFSET = 3;
+export const TYPE = 4;
+export const END = 5;
+export const CFA_BASE = 6;
+export const CFA_OFFSET = 7;
 /** The return address is where a call puts it. */
-const RETURN_KNOWN = 14;
-export const STACK_SIZE = 15;
-export const DRAP = 16;
-export const DRAP_REG = 17;
-export const DRAP_OFFSET = 18;
-export const TYPE = 19;
-export const END = 20;
-/** What each register holds that is known: an address on the stack. */
-export const VALUES = 21;
-const CFI_WORDS = 53;
-
-const CALLEE_SAVED = [3, 5, 12, 13, 14, 15];
-/** Word of a register's location, or -1. */
-export const SAVED_AT = Int32Array.from({ length: 16 }, (_, reg) => {
-  const slot = CALLEE_SAVED.indexOf(reg);
-  return slot < 0 ? -1 : SAVED + slot * 2;
-});
-export const BP_AT = SAVED_AT[BP] as number;
+const RETURN_KNOWN = 8;
+/**
+ * Callee-saved registers, in the port's order. Behind them what each register holds that is known: an address on
+ * the stack.
+ */
+const SAVED = 9;
 
 /** Id of no state. */
 export const NO_CFI = 0;
@@ -59,48 +40,67 @@ export const FUNC_CFI = 2;
 const MAX_STATES = 1 << 21;
 
 export class CfiTable {
-  words = new Int32Array(CFI_WORDS * 256);
+  readonly registers: CodeRegisters;
+  /** Word of a register's location, or -1. */
+  readonly savedAt: Int32Array;
+  /** Of the frame pointer's. */
+  readonly fpAt: number;
+  /** Of the first register's value. */
+  readonly values: number;
+  /** Words of a state. */
+  readonly size: number;
+  words: Int32Array<ArrayBuffer>;
   count = 1;
   /** By id. */
   match = new Int32Array(256);
-  readonly scratch = new Int32Array(CFI_WORDS);
+  readonly scratch: Int32Array;
   #slots = new Int32Array(512);
   #hashes = new Int32Array(256);
   #classSlots = new Int32Array(512);
   #classes = 0;
 
-  constructor() {
+  constructor(registers: CodeRegisters) {
+    const { count, calleeSaved, sp, fp, callFrame } = registers;
+    this.registers = registers;
+    this.savedAt = new Int32Array(count).fill(-1);
+    calleeSaved.forEach((reg, i) => {
+      this.savedAt[reg] = SAVED + 2 * i;
+    });
+    this.fpAt = this.savedAt[fp];
+    this.values = SAVED + 2 * calleeSaved.length;
+    this.size = this.values + 2 * count;
+    this.words = new Int32Array(this.size * 256);
+    this.scratch = new Int32Array(this.size);
     const s = this.scratch;
     s[CFA_BASE] = UNDEFINED;
-    for (let at = SAVED; at < RETURN_KNOWN; at += 2) s[at] = UNDEFINED;
-    for (let at = VALUES; at < CFI_WORDS; at += 2) s[at] = UNDEFINED;
+    for (let at = SAVED; at < this.size; at += 2) s[at] = UNDEFINED;
     s[DRAP_REG] = UNDEFINED;
     s[DRAP_OFFSET] = -1;
     this.intern();
-    s[CFA_BASE] = SP;
-    s[CFA_OFFSET] = 8;
-    s[STACK_SIZE] = 8;
+    s[CFA_BASE] = sp;
+    s[CFA_OFFSET] = callFrame;
+    s[STACK_SIZE] = callFrame;
     s[RETURN_KNOWN] = 1;
     this.intern();
   }
 
   /** A state into `scratch`, to be changed and interned. */
   load(id: number): Int32Array {
-    const { words, scratch } = this;
-    const from = id * CFI_WORDS;
-    for (let i = 0; i < CFI_WORDS; i++) scratch[i] = words[from + i];
+    const { words, scratch, size } = this;
+    const from = id * size;
+    for (let i = 0; i < size; i++) scratch[i] = words[from + i];
     return scratch;
   }
 
   get(id: number, word: number): number {
-    return this.words[id * CFI_WORDS + word];
+    return this.words[id * this.size + word];
   }
 
   /** The id of the state in `scratch`. */
   intern(): number {
-    const { scratch } = this;
+    const { scratch, size } = this;
     let hash = 0;
-    for (let i = 0; i < CFI_WORDS; i++) hash = (Math.imul(hash, 31) + scratch[i]) | 0;
+    for (let i = 0; i < size; i++) hash = (Math.imul(hash, 31) + scratch[i]) | 0;
     const mask = this.#slots.length - 1;
     hash = Math.imul(hash, 0x9e3779b1) >>> 8;
     let slot = hash;
@@ -113,17 +113,17 @@ export class CfiTable {
   }
 
   #holds(id: number): boolean {
-    const { words, scratch } = this;
-    const from = id * CFI_WORDS;
-    for (let i = 0; i < CFI_WORDS; i++) if (words[from + i] !== scratch[i]) return false;
+    const { words, scratch, size } = this;
+    const from = id * size;
+    for (let i = 0; i < size; i++) if (words[from + i] !== scratch[i]) return false;
     return true;
   }
 
   #add(slot: number, hash: number): number {
     const id = this.count++;
     if (id >= MAX_STATES) throw new CfiLimitError(`more than ${MAX_STATES} different stack states`);
-    if ((id + 1) * CFI_WORDS > this.words.length) this.#grow();
-    this.words.set(this.scratch, id * CFI_WORDS);
+    if ((id + 1) * this.size > this.words.length) this.#grow();
+    this.words.set(this.scratch, id * this.size);
     this.#hashes[id] = hash;
     this.match[id] = this.#classOf(id);
     this.#slots[slot] = id;
@@ -149,9 +149,9 @@ export class CfiTable {
   }
 
   #matches(a: number, b: number): boolean {
-    const { words } = this;
-    const [first, second] = [a * CFI_WORDS, b * CFI_WORDS];
-    for (let i = 0; i <= RETURN_KNOWN; i++) if (words[first + i] !== words[second + i]) return false;
+    const { words, size, values } = this;
+    const [first, second] = [a * size, b * size];
+    for (let i = CFA_BASE; i < values; i++) if (words[first + i] !== words[second + i]) return false;
     if (words[first + TYPE] !== words[second + TYPE] || words[first + DRAP] !== words[second + DRAP])
       return false;
     if (words[first + DRAP] === 0) return true;
@@ -160,9 +160,9 @@ export class CfiTable {
   }
 
   #classHash(id: number): number {
-    const from = id * CFI_WORDS;
+    const from = id * this.size;
     let hash = 0;
-    for (let i = 0; i <= RETURN_KNOWN; i++) hash = (Math.imul(hash, 31) + this.words[from + i]) | 0;
+    for (let i = CFA_BASE; i < this.values; i++) hash = (Math.imul(hash, 31) + this.words[from + i]) | 0;
     return Math.imul(hash, 0x9e3779b1) >>> 8;
   }
 
@@ -193,11 +193,13 @@ function doubled(from: Int32Array): Int32Array<ArrayBuffer> {
 
 /** Anything on the stack that a return, or a jump to another function, must not leave there. */
 export function hasModifiedFrame(table: CfiTable, id: number): boolean {
-  const s = table.words;
-  const at = id * CFI_WORDS;
-  if (s[at + CFA_BASE] !== SP || s[at + CFA_OFFSET] !== 8 || s[at + STACK_SIZE] !== 8) return true;
+  const { words: s, registers } = table;
+  const { sp, callFrame } = registers;
+  const at = id * table.size;
+  if (s[at + CFA_BASE] !== sp || s[at + CFA_OFFSET] !== callFrame || s[at + STACK_SIZE] !== callFrame)
+    return true;
   if (s[at + DRAP] || !s[at + RETURN_KNOWN]) return true;
-  for (let word = SAVED; word < RETURN_KNOWN; word += 2) {
+  for (let word = SAVED; word < table.values; word += 2) {
     if (s[at + word] !== UNDEFINED || s[at + word + 1] !== 0) return true;
   }
   return false;
@@ -213,13 +215,14 @@ export function cfiMismatch(table: CfiTable, first: number, second: number): str
   if (place(first, CFA_BASE) !== place(second, CFA_BASE)) {
     return `stack state mismatch: cfa1=${place(first, CFA_BASE)} cfa2=${place(second, CFA_BASE)}`;
   }
-  for (const reg of CALLEE_SAVED) {
-    const [a, b] = [place(first, SAVED_AT[reg]), place(second, SAVED_AT[reg])];
+  const { calleeSaved, returnAddress, word: push } = table.registers;
+  for (const reg of calleeSaved) {
+    const [a, b] = [place(first, table.savedAt[reg]), place(second, table.savedAt[reg])];
     if (a !== b) return `stack state mismatch: reg1[${reg}]=${a} reg2[${reg}]=${b}`;
   }
   if (of(first, RETURN_KNOWN) !== of(second, RETURN_KNOWN)) {
-    const ra = (id: number): string => (of(id, RETURN_KNOWN) ? show(CFA, -8) : show(UNDEFINED, 0));
-    return `stack state mismatch: reg1[16]=${ra(first)} reg2[16]=${ra(second)}`;
+    const ra = (id: number): string => (of(id, RETURN_KNOWN) ? show(CFA, -push) : show(UNDEFINED, 0));
+    return `stack state mismatch: reg1[${returnAddress}]=${ra(first)} reg2[${returnAddress}]=${ra(second)}`;
   }
   if (of(first, TYPE) !== of(second, TYPE)) {
     return `stack state mismatch: type1=${of(first, TYPE)} type2=${of(second, TYPE)}`;

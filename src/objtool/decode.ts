@@ -1,7 +1,7 @@
 // Instructions of every text section, and which function each belongs to.
 // Mirrors decode_instructions() of tools/objtool/check.c and read_symbols() of elf.c.
 
-import { decodeAt, FLOW_INVALID, Insn } from '../isa/decoder.ts';
+import type { CodeArch } from '../arch/code.ts';
 import { CodeColumns } from './code_columns.ts';
 import {
   BIND_LOCAL,
@@ -24,11 +24,9 @@ import {
   INSN_JUMP,
   INSN_JUMP_CONDITIONAL,
   INSN_OTHER,
-  insnType,
   MAX_WARNINGS,
   type Undecoded,
 } from './insn.ts';
-import { IRET_OFFSET, IRET_OP, stackOp, stackOpOffset } from './stack_op.ts';
 
 /** Instead of a relocation: a jump of a replacement, whose destination does not stand in it. */
 export const DESTINATION_KNOWN = -1;
@@ -62,6 +60,7 @@ export class CodeTable implements Code {
    * found, `jumpDest` of a branch is the offset that its displacement gives.
    */
   readonly reloc: Int32Array;
+  readonly #arch: CodeArch;
   readonly #columns: CodeColumns;
   readonly #starting: Int32Array;
   /** By section: where its bytes are in `starting`, and how many. */
@@ -70,6 +69,7 @@ export class CodeTable implements Code {
 
   constructor(input: ObjtoolInput) {
     this.input = input;
+    this.#arch = input.arch;
     const { sections, symbols } = input;
     this.#base = new Int32Array(sections.length);
     this.#size = new Int32Array(sections.length);
@@ -121,7 +121,7 @@ export class CodeTable implements Code {
   }
 
   #decode(index: number, { name, bytes, relocs }: CodeSection, functions: Spans): void {
-    const insn = new Insn();
+    const decoder = this.#arch.decoder();
     const { starts } = functions;
     const starting = this.#starting;
     const base = this.#base[index];
@@ -131,11 +131,12 @@ export class CodeTable implements Code {
     this.firstOf[index] = at;
     for (let offset = 0, next = 0; offset < bytes.length; at++) {
       while (starts[next] <= offset) next++;
-      decodeAt(bytes, offset, offset, insn);
+      decoder.decode(bytes, offset);
+      const { length, type } = decoder;
       // Data that happen to be the beginning of an instruction do not reach into a function.
-      if (insn.flow === FLOW_INVALID || offset + insn.length > starts[next]) {
+      if (length === 0 || offset + length > starts[next]) {
         const what =
-          insn.flow === FLOW_INVALID
+          length === 0
             ? `can't decode instruction at ${name}:0x${offset.toString(16)}`
             : `${this.input.symbols.name(functions.symbols[next])}(): can't find starting instruction`;
         const resume = this.#resumeAt(index, offset, at, functions, next);
@@ -143,23 +144,21 @@ export class CodeTable implements Code {
         at--;
         continue;
       }
-      const type = insnType(insn);
       starting[base + offset] = at;
       sectionOf[at] = index;
       offsetOf[at] = offset;
-      lengthOf[at] = insn.length;
+      lengthOf[at] = length;
       typeOf[at] = type;
-      const op = stackOp(insn);
-      if (op !== 0) {
-        this.opCode[at] = op;
-        this.opOffset[at] = stackOpOffset;
+      if (decoder.op !== 0) {
+        this.opCode[at] = decoder.op;
+        this.opOffset[at] = decoder.opOffset;
       }
       if (type === INSN_BUG) this.flags[at] = IN_DEAD_END;
       else if (type >= INSN_CALL && type <= INSN_JUMP_CONDITIONAL) {
-        this.jumpDest[at] = insn.target;
-        if (relocAt) this.reloc[at] = relocAt(offset, offset + insn.length) + 1;
+        this.jumpDest[at] = decoder.target;
+        if (relocAt) this.reloc[at] = relocAt(offset, offset + length) + 1;
       }
-      offset += insn.length;
+      offset += length;
     }
     if (at > this.firstOf[index]) this.flags[at - 1] |= IN_LAST;
     this.endOf[index] = at;
@@ -257,17 +256,13 @@ export class CodeTable implements Code {
 
   #claim(insn: number, func: number): void {
     this.func[insn] = func;
-    // sync_core() returns to itself with iret; elsewhere it is entry code.
-    if (this.type[insn] === INSN_CONTEXT_SWITCH && this.#isIret(insn)) {
-      this.type[insn] = INSN_OTHER;
-      this.opCode[insn] = IRET_OP;
-      this.opOffset[insn] = IRET_OFFSET;
-    }
-  }
-
-  #isIret(insn: number): boolean {
+    if (this.type[insn] !== INSN_CONTEXT_SWITCH) return;
     const { bytes } = this.input.sections[this.section[insn]];
-    return bytes[this.offset[insn] + this.length[insn] - 1] === 0xcf;
+    const returns = this.#arch.returnToSelf(bytes, this.offset[insn]);
+    if (!returns) return;
+    this.type[insn] = INSN_OTHER;
+    this.opCode[insn] = returns.op;
+    this.opOffset[insn] = returns.offset;
   }
 
   /** Static functions of several files may share a name: the one of the same file is meant. */

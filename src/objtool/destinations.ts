@@ -15,10 +15,10 @@ import {
   INSN_JUMP_DYNAMIC,
   INSN_JUMP_DYNAMIC_CONDITIONAL,
   INSN_RETURN,
+  OP_PUSH_OTHER,
   warn,
 } from './insn.ts';
 import { DeadEnds } from './noreturn.ts';
-import { CALL_OP } from './stack_op.ts';
 
 const RETURN_THUNK = 1;
 const RETPOLINE = 2;
@@ -154,7 +154,8 @@ export class Destinations {
       return;
     }
     code.type[insn] = INSN_JUMP;
-    code.opCode[insn] = CALL_OP;
+    // A call is a push, until it is known that the callee takes it off again.
+    code.opCode[insn] = OP_PUSH_OTHER;
     code.jumpDest[insn] = dest;
   }
 

@@ -2,6 +2,7 @@
 // special sections say.
 // Mirrors the reading half of tools/objtool/elf.c; special_sections.ts has special.c.
 
+import type { CodeArch } from '../arch/code.ts';
 import { SHF_EXECINSTR, SHT_RELA } from '../elf/constants.ts';
 import type { ElfObject, ElfSection } from '../elf/elf_object.ts';
 import { readModInfo } from '../elf/modinfo.ts';
@@ -32,11 +33,11 @@ const isRodata = (name: string): boolean => name.startsWith('.rodata') && !name.
  * `format`: of the object's ORC table, where that is known otherwise than by what the object says of its kernel.
  * @throws ElfError for tables that contradict the object
  */
-export function inputFromElf(elf: ElfObject, format?: OrcFormat): ObjtoolInput {
+export function inputFromElf(elf: ElfObject, arch: CodeArch, format?: OrcFormat): ObjtoolInput {
   checkSizes(elf);
   const tables = ElfTables.of(elf);
   const version = kernelVersion(elf) ?? leastVersion(elf, format);
-  const special = new SpecialSections(elf, tables, version >= 604, format);
+  const special = new SpecialSections(elf, tables, arch, version >= 604, format);
   const sections = elf.sections.map((section): CodeSection => {
     const { index, name } = section;
     const [text, rodata] = [isText(section), isRodata(name)];
@@ -45,11 +46,12 @@ export function inputFromElf(elf: ElfObject, format?: OrcFormat): ObjtoolInput {
     const relocs = text || rodata ? tables.relocs(index) : undefined;
     return { name, bytes, text, rodata, replacement, relocs };
   });
-  const symbols = withUnnamedFunctions(elf, tables.symbols, special);
+  const symbols = withUnnamedFunctions(elf, tables.symbols, special, arch);
   return {
+    arch,
     sections,
     symbols,
-    hints: [...special.hints(), ...vmxHints(elf, sections, symbols)],
+    hints: [...special.hints(), ...guestHints(elf, sections, symbols, arch)],
     noreturn: version >= 602 ? LATER_NORETURNS : new Set(),
     deadEnds: special.deadEnds(),
     reachable: special.reachable(),
@@ -106,13 +108,21 @@ function versionOf(text: string): number {
  * A weak function that another one overrides loses its symbol when the module is linked, and keeps its code;
  * ftrace's list of calls to __fentry__ shows where it starts.
  */
-function withUnnamedFunctions(elf: ElfObject, symbols: SymbolTable, special: SpecialSections): SymbolTable {
+function withUnnamedFunctions(
+  elf: ElfObject,
+  symbols: SymbolTable,
+  special: SpecialSections,
+  arch: CodeArch,
+): SymbolTable {
   const sites = unnamedSites(elf, symbols, special.fentrySites());
   if (sites.length === 0) return symbols;
   const funcs = new SymbolRanges(symbols, (s) => symbols.type[s] === SYM_FUNC);
   const starts = sites
     .filter(({ section, offset }) => !funcs.covers(section, offset))
-    .map((site) => ({ ...site, offset: functionStart(elf.data(elf.sections[site.section]), site.offset) }));
+    .map((site) => ({
+      ...site,
+      offset: arch.functionStart(elf.data(elf.sections[site.section]), site.offset),
+    }));
   if (starts.length === 0) return symbols;
   starts.sort((a, b) => a.section - b.section || a.offset - b.offset);
   const end = (i: number): number => {
@@ -137,29 +147,25 @@ function withUnnamedFunctions(elf: ElfObject, symbols: SymbolTable, special: Spe
   return table;
 }
 
-const ENDBR64 = [0xf3, 0x0f, 0x1e, 0xfa];
-
-/** A function begins with its fentry call, or with an endbr64 before it. */
-function functionStart(bytes: Uint8Array, site: number): number {
-  const before = site - ENDBR64.length;
-  return before >= 0 && ENDBR64.every((byte, i) => bytes[before + i] === byte) ? before : site;
-}
-
-const VMRESUME = [0x0f, 0x01, 0xc3];
 /** From vmresume over the failure's jumps and vmlaunch. */
-const VMRESUME_DISTANCE = 64;
+const GUEST_ENTRY_DISTANCE = 64;
 
 /**
  * A guest that exits comes back at vmx_vmexit, to which no branch leads, with the stack as it was at vmresume.
  * The source says so with hints, which a module no longer has.
  */
-function vmxHints(elf: ElfObject, sections: readonly CodeSection[], symbols: SymbolTable): CodeHint[] {
+function guestHints(
+  elf: ElfObject,
+  sections: readonly CodeSection[],
+  symbols: SymbolTable,
+  arch: CodeArch,
+): CodeHint[] {
   const exit = findLabel(sections, symbols, 'vmx_vmexit');
   if (exit === 0) return [];
   const [section, offset] = [symbols.section[exit], symbols.value[exit]];
   const bytes = elf.data(elf.sections[section]);
-  for (let at = offset; at >= 0 && at > offset - VMRESUME_DISTANCE; at--) {
-    if (!VMRESUME.every((byte, i) => bytes[at + i] === byte)) continue;
+  for (let at = offset; at >= 0 && at > offset - GUEST_ENTRY_DISTANCE; at--) {
+    if (!arch.isGuestEntry(bytes, at)) continue;
     const place = { section, base: '', frameOffset: 0 };
     return [
       { ...place, offset: at, kind: 'save' },

@@ -2,39 +2,20 @@
 // Mirrors read_unwind_hints() of tools/objtool/check.c.
 
 import {
-  BP,
   CFA_BASE,
   CFA_OFFSET,
   type CfiTable,
-  DI,
-  DX,
   END,
   FUNC_CFI,
   INIT_CFI,
   NO_CFI,
-  R10,
-  R13,
-  SP,
-  SP_INDIRECT,
   TYPE,
   TYPE_CALL,
   TYPE_REGS,
   TYPE_REGS_PARTIAL,
-  UNDEFINED,
 } from './cfi.ts';
 import type { CodeHint, CodeHintKind } from './input.ts';
 import { type Code, find, IN_HINT, IN_RESTORE, IN_SAVE } from './insn.ts';
-
-const BASES: Readonly<Record<string, number>> = {
-  '': UNDEFINED,
-  rsp: SP,
-  rbp: BP,
-  rdi: DI,
-  rdx: DX,
-  r10: R10,
-  r13: R13,
-  '(rsp)': SP_INDIRECT,
-};
 
 interface HintRule {
   readonly type: number;
@@ -71,7 +52,7 @@ export function readHints(code: Code, cfis: CfiTable): void {
 
 function setState(code: Code, cfis: CfiTable, insn: number, hint: CodeHint): void {
   const rule = RULES[hint.kind] as HintRule;
-  const base = BASES[hint.base];
+  const base = code.input.arch.hintBase(hint.base);
   if (base === undefined) {
     code.warnings.push(`unsupported unwind_hint sp base reg ${hint.base}`);
     return;

@@ -5,6 +5,7 @@
 // Invariant: tables of symbols and relocations are columns, not objects: a large module has
 // hundreds of thousands of rows.
 
+import type { CodeArch } from '../arch/code.ts';
 import type { AsmImage } from '../asm/assembler.ts';
 
 export const SYM_NOTYPE = 0;
@@ -64,7 +65,7 @@ export interface RelocTable {
   readonly offset: Int32Array;
   readonly symbol: Int32Array;
   readonly addend: Int32Array;
-  /** R_X86_64_* */
+  /** As ELF numbers them for the machine. */
   readonly type: Uint8Array;
   readonly sorted: boolean;
 }
@@ -121,6 +122,8 @@ export interface CodeAlternative {
 }
 
 export interface ObjtoolInput {
+  /** Whose code it is. */
+  readonly arch: CodeArch;
   /** Section 0 is no section, as in ELF. */
   readonly sections: readonly CodeSection[];
   readonly symbols: SymbolTable;
@@ -161,11 +164,11 @@ export function symbolTable(rows: readonly SymbolRow[]): SymbolTable {
 const NOTHING = { reachable: [], alternatives: [], ignored: [], ignoredAlternatives: [] };
 
 /** The kernel text of an assembled image. User text has no ORC. */
-export function inputFromImage(image: AsmImage): ObjtoolInput {
+export function inputFromImage(image: AsmImage, arch: CodeArch): ObjtoolInput {
   const text = image.sections.find((s) => s.name === '.text');
   if (!text) {
     const empty = { sections: [NO_SECTION], symbols: symbolTable([]), hints: [], deadEnds: [] };
-    return { ...NOTHING, ...empty, noreturn: new Set() };
+    return { ...NOTHING, arch, ...empty, noreturn: new Set() };
   }
   const end = text.addr + BigInt(text.size);
   const mark = (addr: bigint): CodeMark => ({ section: 1, offset: Number(addr - text.addr) });
@@ -182,6 +185,7 @@ export function inputFromImage(image: AsmImage): ObjtoolInput {
     }));
   return {
     ...NOTHING,
+    arch,
     sections: [NO_SECTION, { name: text.name, bytes: text.bytes, text: true }],
     symbols: symbolTable(rows),
     hints: image.hints

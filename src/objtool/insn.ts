@@ -4,44 +4,11 @@
 // Invariant: an instruction is its number, 0 being none; those of one section are consecutive
 // and in order. Numbers from `count` on are the no-ops that fill up short replacements.
 
-import {
-  CLEARS_DF,
-  FLOW_CALL,
-  FLOW_CALL_INDIRECT,
-  FLOW_FAR,
-  FLOW_INT3,
-  FLOW_IRET,
-  FLOW_JCC,
-  FLOW_JMP,
-  FLOW_JMP_INDIRECT,
-  FLOW_NEXT,
-  FLOW_RET,
-  FLOW_SYSCALL,
-  FLOW_SYSRET,
-  FLOW_UD2,
-  type Insn,
-  NOP,
-  SETS_DF,
-  STACK,
-  STACK_MASK,
-} from '../isa/decoder.ts';
+import { INSN_JUMP, INSN_JUMP_CONDITIONAL, INSN_JUMP_DYNAMIC } from '../arch/code.ts';
 import { ObjtoolError } from './error.ts';
 import type { CodeMark, ObjtoolInput } from './input.ts';
 
-export const INSN_OTHER = 0;
-export const INSN_CALL = 1;
-export const INSN_CALL_DYNAMIC = 2;
-export const INSN_JUMP = 3;
-export const INSN_JUMP_CONDITIONAL = 4;
-export const INSN_JUMP_DYNAMIC = 5;
-export const INSN_JUMP_DYNAMIC_CONDITIONAL = 6;
-export const INSN_RETURN = 7;
-export const INSN_CONTEXT_SWITCH = 8;
-export const INSN_BUG = 9;
-export const INSN_NOP = 10;
-export const INSN_TRAP = 11;
-export const INSN_STD = 12;
-export const INSN_CLD = 13;
+export * from '../arch/code.ts';
 
 export const IN_DEAD_END = 1;
 export const IN_HINT = 2;
@@ -117,30 +84,6 @@ export interface Code {
 }
 
 export const find = (code: Code, mark: CodeMark): number => code.at(mark.section, mark.offset);
-
-/** By flow of the decoder; undefined where the opcode decides. */
-const FLOW_TYPES: number[] = [];
-FLOW_TYPES[FLOW_CALL] = INSN_CALL;
-FLOW_TYPES[FLOW_CALL_INDIRECT] = INSN_CALL_DYNAMIC;
-FLOW_TYPES[FLOW_JMP] = INSN_JUMP;
-FLOW_TYPES[FLOW_JCC] = INSN_JUMP_CONDITIONAL;
-FLOW_TYPES[FLOW_JMP_INDIRECT] = INSN_JUMP_DYNAMIC;
-FLOW_TYPES[FLOW_RET] = INSN_RETURN;
-FLOW_TYPES[FLOW_IRET] = INSN_CONTEXT_SWITCH;
-FLOW_TYPES[FLOW_SYSCALL] = INSN_CONTEXT_SWITCH;
-FLOW_TYPES[FLOW_SYSRET] = INSN_CONTEXT_SWITCH;
-FLOW_TYPES[FLOW_INT3] = INSN_TRAP;
-FLOW_TYPES[FLOW_UD2] = INSN_BUG;
-
-export function insnType({ facts, flow }: Insn): number {
-  if (flow === FLOW_NEXT) {
-    if ((facts & (NOP | SETS_DF | CLEARS_DF)) === 0) return INSN_OTHER;
-    if (facts & NOP) return INSN_NOP;
-    return facts & SETS_DF ? INSN_STD : INSN_CLD;
-  }
-  if (flow === FLOW_FAR) return (facts & STACK_MASK) === STACK.CALL ? INSN_CALL_DYNAMIC : INSN_CONTEXT_SWITCH;
-  return FLOW_TYPES[flow] ?? INSN_OTHER;
-}
 
 /** A jump out of a callable function to another one. */
 export function isSiblingCall(code: Code, insn: number): boolean {

@@ -7,7 +7,6 @@ import { type RelocTable, SYM_SECTION } from './input.ts';
 import { IN_JUMP_TABLE, INSN_JUMP, INSN_JUMP_DYNAMIC, someInsnOfFunc, warn } from './insn.ts';
 import { SymbolRanges } from './symbol_ranges.ts';
 
-const R_X86_64_PC32 = 2;
 /** Made by hand in C; may have symbols, which GCC's own have not. */
 const C_JUMP_TABLE = '.rodata..c_jump_table';
 
@@ -110,7 +109,7 @@ class JumpTables {
     if (!relocs || index < 0 || symbols.type[relocs.symbol[index]] !== SYM_SECTION) return undefined;
     const section = symbols.section[relocs.symbol[index]];
     if (!sections[section]?.rodata) return undefined;
-    const offset = relocs.addend[index] + (relocs.type[index] === R_X86_64_PC32 ? 4 : 0);
+    const offset = relocs.addend[index] + code.input.arch.operandBias(relocs.type[index]);
     if (sections[section].name !== C_JUMP_TABLE && this.#objects.covers(section, offset)) return undefined;
     const table = sections[section].relocs;
     const first = table ? this.#position(section, table, offset) : -1;

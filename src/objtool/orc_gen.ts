@@ -4,42 +4,11 @@
 // Invariant: every byte of a section is covered; what nothing reaches is undefined, and a
 // terminator ends each section.
 
+import { type CodeArch, UNDEFINED } from '../arch/code.ts';
 import type { AsmImage } from '../asm/assembler.ts';
-import {
-  ORC_REG_BP,
-  ORC_REG_BP_INDIRECT,
-  ORC_REG_DI,
-  ORC_REG_DX,
-  ORC_REG_PREV_SP,
-  ORC_REG_R10,
-  ORC_REG_R13,
-  ORC_REG_SP,
-  ORC_REG_SP_INDIRECT,
-  ORC_REG_UNDEFINED,
-  type OrcTable,
-  packOrcFlags,
-} from '../elf/orc.ts';
+import { ORC_REG_UNDEFINED, type OrcTable, packOrcFlags } from '../elf/orc.ts';
 import { addAlternatives } from './alternatives.ts';
-import {
-  BP,
-  BP_AT,
-  BP_INDIRECT,
-  CFA,
-  CFA_BASE,
-  CFA_OFFSET,
-  CfiTable,
-  DI,
-  DX,
-  END,
-  NO_CFI,
-  R10,
-  R13,
-  SP,
-  SP_INDIRECT,
-  TYPE,
-  TYPE_CALL,
-  UNDEFINED,
-} from './cfi.ts';
+import { CFA_BASE, CFA_OFFSET, CfiTable, END, NO_CFI, TYPE, TYPE_CALL } from './cfi.ts';
 import { CodeTable } from './decode.ts';
 import { Destinations } from './destinations.ts';
 import { readHints } from './hints.ts';
@@ -56,23 +25,6 @@ export interface OrcResult {
   /** The instructions they were made from, for reports. */
   readonly code: Code;
 }
-
-const SP_REGS: ReadonlyMap<number, number> = new Map([
-  [UNDEFINED, ORC_REG_UNDEFINED],
-  [SP, ORC_REG_SP],
-  [SP_INDIRECT, ORC_REG_SP_INDIRECT],
-  [BP, ORC_REG_BP],
-  [BP_INDIRECT, ORC_REG_BP_INDIRECT],
-  [R10, ORC_REG_R10],
-  [R13, ORC_REG_R13],
-  [DI, ORC_REG_DI],
-  [DX, ORC_REG_DX],
-]);
-const BP_REGS: ReadonlyMap<number, number> = new Map([
-  [UNDEFINED, ORC_REG_UNDEFINED],
-  [CFA, ORC_REG_PREV_SP],
-  [BP, ORC_REG_BP],
-]);
 
 /** Entries of stack states, each worked out once. */
 class Entries {
@@ -101,16 +53,18 @@ class Entries {
     const end = of(END) !== 0;
     this.flags[id] = packOrcFlags(ORC_REG_UNDEFINED, ORC_REG_UNDEFINED, TYPE_CALL, end);
     if (of(CFA_BASE) === UNDEFINED) return;
-    const spReg = SP_REGS.get(of(CFA_BASE));
-    const bpReg = BP_REGS.get(of(BP_AT));
+    const { arch } = this.#code.input;
+    const { fpAt } = this.#cfis;
+    const spReg = arch.orcSpBase(of(CFA_BASE));
+    const fpReg = arch.orcFpBase(of(fpAt));
     if (spReg === undefined) warn(this.#code, insn, `unknown CFA base reg ${of(CFA_BASE)}`);
-    else if (bpReg === undefined) warn(this.#code, insn, `unknown BP base reg ${of(BP_AT)}`);
-    else if (!fits(of(CFA_OFFSET)) || !fits(of(BP_AT + 1))) warn(this.#code, insn, 'stack frame too large');
+    else if (fpReg === undefined) warn(this.#code, insn, `unknown BP base reg ${of(fpAt)}`);
+    else if (!fits(of(CFA_OFFSET)) || !fits(of(fpAt + 1))) warn(this.#code, insn, 'stack frame too large');
     else {
       this.spOffset[id] = of(CFA_OFFSET);
-      this.bpOffset[id] = of(BP_AT + 1);
+      this.bpOffset[id] = of(fpAt + 1);
       const signal = of(TYPE) === TYPE_CALL ? 0 : ORC_SIGNAL;
-      this.flags[id] = packOrcFlags(spReg, bpReg, of(TYPE), end) | signal;
+      this.flags[id] = packOrcFlags(spReg, fpReg, of(TYPE), end) | signal;
     }
   }
 }
@@ -197,7 +151,7 @@ export function readCode(input: ObjtoolInput): Code {
 /** The entries of any text given as an ObjtoolInput. @throws CfiLimitError */
 export function createOrc(input: ObjtoolInput): OrcResult {
   const code = readCode(input);
-  const cfis = new CfiTable();
+  const cfis = new CfiTable(input.arch.registers);
   readHints(code, cfis);
   validateCode(code, cfis);
   const writer = new RowWriter(code, cfis);
@@ -208,11 +162,14 @@ export function createOrc(input: ObjtoolInput): OrcResult {
 }
 
 /** The table of an assembled image's kernel text. */
-export function generateOrc(image: AsmImage): {
+export function generateOrc(
+  image: AsmImage,
+  arch: CodeArch,
+): {
   readonly table: OrcTable;
   readonly warnings: readonly string[];
 } {
-  const { rows, warnings } = createOrc(inputFromImage(image));
+  const { rows, warnings } = createOrc(inputFromImage(image, arch));
   const addr = image.sections.find((s) => s.name === '.text')?.addr ?? 0n;
   return { table: rowsAt(rows, () => addr), warnings };
 }

@@ -2,9 +2,9 @@
 // Mirrors tools/objtool/special.c, add_ignores(), add_dead_ends() and read_unwind_hints() of check.c.
 // Modules have lost their `.discard.*` sections when they were linked; objects still have them.
 
+import type { CodeArch } from '../arch/code.ts';
 import type { ElfObject, ElfSection } from '../elf/elf_object.ts';
 import { ORC_REG_NAMES } from '../elf/orc.ts';
-import { decodeAt } from '../isa/decoder.ts';
 import type { ElfTables } from './elf_tables.ts';
 import {
   type CodeAlternative,
@@ -20,8 +20,6 @@ import type { OrcFormat } from './orc_formats.ts';
 const BUGFLAG_WARNING = 1;
 /** What _ASM_EXTABLE_EX once added to an address. */
 const EXTABLE_EX = 0x7ffffff0;
-/** Feature numbers: 9 * 32 + 20, 4 * 32 + 23. */
-const X86_FEATURE_SMAP = 308;
 
 /** Two places, by the relocations at offsets 0 and 4 of a row; the row's own bytes. */
 interface Row {
@@ -75,13 +73,15 @@ const HINT_KINDS_6_4: readonly CodeHintKind[] = [
 export class SpecialSections {
   readonly #elf: ElfObject;
   readonly #tables: ElfTables;
+  readonly #arch: CodeArch;
   readonly #since64: boolean;
   readonly #format: OrcFormat;
 
   /** `since64`: of a kernel whose hints are numbered as in 6.4; `format`: by whose numbers they name registers. */
-  constructor(elf: ElfObject, tables: ElfTables, since64 = false, format: OrcFormat = '6.4') {
+  constructor(elf: ElfObject, tables: ElfTables, arch: CodeArch, since64 = false, format: OrcFormat = '6.4') {
     this.#elf = elf;
     this.#tables = tables;
+    this.#arch = arch;
     this.#since64 = since64;
     this.#format = format;
   }
@@ -138,7 +138,7 @@ export class SpecialSections {
       if (!first || !view) return [];
       const fromLength = view.getUint8(at + size - 2);
       const toLength = view.getUint8(at + size - 1);
-      const skip = view.getUint16(at + 8, true) === X86_FEATURE_SMAP;
+      const skip = view.getUint16(at + 8, true) === this.#arch.userAccessFeature;
       return [{ kind: 'replace', from: first, to: second, fromLength, toLength, skip }];
     });
   }
@@ -216,7 +216,7 @@ export class SpecialSections {
     const starts = new Map<number, Int32Array>();
     return this.#marks(name).flatMap(({ section, offset }) => {
       let before = starts.get(section);
-      before ??= startsBefore(this.#elf.data(this.#elf.sections[section]));
+      before ??= startsBefore(this.#elf.data(this.#elf.sections[section]), this.#arch);
       starts.set(section, before);
       return offset > 0 && offset < before.length ? [{ section, offset: before[offset] - 1 }] : [];
     });
@@ -240,10 +240,10 @@ function fits({ size, fields }: RowForm, { count, offset }: RelocTable): boolean
 }
 
 /** By end of an instruction, one more than its start. */
-function startsBefore(bytes: Uint8Array): Int32Array {
+function startsBefore(bytes: Uint8Array, arch: CodeArch): Int32Array {
   const before = new Int32Array(bytes.length + 1);
   for (let at = 0; at < bytes.length; ) {
-    const { length } = decodeAt(bytes, at, at);
+    const length = arch.lengthAt(bytes, at);
     if (length > 0) before[at + length] = at + 1;
     // Behind what is no instruction one may start anywhere.
     at += length || 1;

@@ -7,27 +7,8 @@
 // the caller.
 
 import {
-  BP,
-  BP_AT,
-  BP_INDIRECT,
   CFA,
-  CFA_BASE,
-  CFA_OFFSET,
-  type CfiTable,
-  DRAP,
-  DRAP_OFFSET,
-  DRAP_REG,
-  SAVED_AT,
-  SP,
-  SP_INDIRECT,
-  STACK_SIZE,
-  TYPE,
-  TYPE_REGS,
-  TYPE_REGS_PARTIAL,
-  UNDEFINED,
-  VALUES,
-} from './cfi.ts';
-import {
+  FP_INDIRECT,
   OP_ADD,
   OP_AND,
   OP_LEAVE,
@@ -42,7 +23,21 @@ import {
   opFrom,
   opKind,
   opTo,
-} from './stack_op.ts';
+  SP_INDIRECT,
+  UNDEFINED,
+} from '../arch/code.ts';
+import {
+  CFA_BASE,
+  CFA_OFFSET,
+  type CfiTable,
+  DRAP,
+  DRAP_OFFSET,
+  DRAP_REG,
+  STACK_SIZE,
+  TYPE,
+  TYPE_REGS,
+  TYPE_REGS_PARTIAL,
+} from './cfi.ts';
 
 /** Results that are no state. */
 export const CFI_UNDEFINED = -1;
@@ -57,215 +52,246 @@ export const CFI_PROBLEMS: Readonly<Record<number, string>> = {
 
 type State = Int32Array;
 
-/** Below pt_regs only the distance to them is followed. */
-function updateRegs(s: State, code: number, offset: number): void {
-  if (s[CFA_BASE] !== SP && s[CFA_BASE] !== SP_INDIRECT) return;
-  const kind = opKind(code);
-  if (kind === OP_PUSH || kind === OP_PUSH_OTHER) s[CFA_OFFSET] += 8;
-  if (kind === OP_POP || kind === OP_POP_OTHER || kind === OP_LEAVE) s[CFA_OFFSET] -= 8;
-  if (kind === OP_ADD && opTo(code) === SP && opFrom(code) === SP) s[CFA_OFFSET] -= offset;
-}
+/** What an operation makes of a state, for the registers of one port. */
+class StackRules {
+  readonly #sp: number;
+  readonly #fp: number;
+  readonly #word: number;
+  readonly #savedAt: Int32Array;
+  readonly #fpAt: number;
+  readonly #values: number;
 
-/** The stack pointer moves by `bytes`, away from the caller when positive. */
-function grow(s: State, bytes: number): void {
-  s[STACK_SIZE] += bytes;
-  if (s[CFA_BASE] === SP) s[CFA_OFFSET] += bytes;
-}
-
-/** The first save of a callee-saved register counts. */
-function save(s: State, reg: number, base: number, offset: number): void {
-  const at = SAVED_AT[reg];
-  if (at < 0 || s[at] !== UNDEFINED) return;
-  s[at] = base;
-  s[at + 1] = offset;
-}
-
-function restore(s: State, reg: number): void {
-  const at = SAVED_AT[reg];
-  if (at < 0) return;
-  s[at] = UNDEFINED;
-  s[at + 1] = 0;
-}
-
-/** Offset of the place where a register is saved; 0 for none. */
-const savedOffset = (s: State, reg: number): number => (SAVED_AT[reg] < 0 ? 0 : s[SAVED_AT[reg] + 1]);
-
-function setValue(s: State, reg: number, base: number, offset: number): void {
-  s[VALUES + reg * 2] = base;
-  s[VALUES + reg * 2 + 1] = offset;
-}
-
-const valueBase = (s: State, reg: number): number => s[VALUES + reg * 2];
-const valueOffset = (s: State, reg: number): number => s[VALUES + reg * 2 + 1];
-
-function bpIsPushed(s: State): boolean {
-  return s[BP_AT] === CFA && s[BP_AT + 1] === -s[CFA_OFFSET];
-}
-
-/** `mov %rax, (%rsp-like)` earlier put the old stack pointer at the top of another stack. */
-function holdsSwitchedStack(s: State, reg: number): boolean {
-  return valueBase(s, reg) === SP_INDIRECT && valueOffset(s, reg) === s[CFA_OFFSET];
-}
-
-function moveFromSp(s: State, to: number): boolean {
-  if (to === BP && s[CFA_BASE] === SP && bpIsPushed(s)) s[CFA_BASE] = BP;
-  else if (to === BP && s[DRAP]) {
-    s[BP_AT] = BP;
-    s[BP_AT + 1] = -s[STACK_SIZE];
-  } else if (s[CFA_BASE] === SP) setValue(s, to, CFA, -s[STACK_SIZE]);
-  else return false;
-  return true;
-}
-
-function moveIntoCfaBase(s: State, from: number): void {
-  if (s[CFA_BASE] === SP && valueBase(s, from) === CFA) {
-    s[CFA_OFFSET] = -valueOffset(s, from);
-    s[STACK_SIZE] = s[CFA_OFFSET];
-  } else if (s[CFA_BASE] === SP && holdsSwitchedStack(s, from)) s[CFA_BASE] = SP_INDIRECT;
-  else {
-    s[CFA_BASE] = UNDEFINED;
-    s[CFA_OFFSET] = 0;
+  constructor({ registers, savedAt, fpAt, values }: CfiTable) {
+    this.#sp = registers.sp;
+    this.#fp = registers.fp;
+    this.#word = registers.word;
+    this.#savedAt = savedAt;
+    this.#fpAt = fpAt;
+    this.#values = values;
   }
-}
 
-function move(s: State, from: number, to: number): void {
-  if (from === SP && moveFromSp(s, to)) return;
-  if (from === BP && to === SP && (s[CFA_BASE] === BP || s[CFA_BASE] === s[DRAP_REG])) {
-    s[STACK_SIZE] = -s[BP_AT + 1];
-  } else if (to === s[CFA_BASE]) moveIntoCfaBase(s, from);
-  // The pop that comes back will look like any other: count the slot it takes off.
-  else if (to === SP && holdsSwitchedStack(s, from)) s[STACK_SIZE] += 8;
-}
-
-/** add to rsp, and lea of either direction. */
-function addTo(s: State, from: number, offset: number, to: number): number {
-  if (to === SP && from === SP) grow(s, -offset);
-  else if (to === SP && from === BP) s[STACK_SIZE] = -(offset + s[BP_AT + 1]);
-  else if (from === SP && s[CFA_BASE] === SP) {
-    s[DRAP_REG] = to;
-    setValue(s, to, CFA, -s[STACK_SIZE] + offset);
-  } else if (s[DRAP] && to === SP && from === s[DRAP_REG]) {
-    s[CFA_BASE] = SP;
-    s[CFA_OFFSET] = s[STACK_SIZE] = -offset;
-    s[DRAP_REG] = UNDEFINED;
-    s[DRAP] = 0;
-  } else if (to === s[CFA_BASE]) return CFI_UNSUPPORTED_MODIFICATION;
-  return 0;
-}
-
-function align(s: State): number {
-  const hasDrap = s[DRAP_REG] !== UNDEFINED;
-  if (hasDrap ? s[CFA_BASE] !== SP : s[CFA_BASE] !== BP) return CFI_UNSUPPORTED_REALIGNMENT;
-  if (hasDrap) {
-    s[CFA_BASE] = s[DRAP_REG];
-    s[CFA_OFFSET] = s[STACK_SIZE] = 0;
-    s[DRAP] = 1;
+  /** Below pt_regs only the distance to them is followed. */
+  #updateRegs(s: State, code: number, offset: number): void {
+    if (s[CFA_BASE] !== this.#sp && s[CFA_BASE] !== SP_INDIRECT) return;
+    const kind = opKind(code);
+    if (kind === OP_PUSH || kind === OP_PUSH_OTHER) s[CFA_OFFSET] += this.#word;
+    if (kind === OP_POP || kind === OP_POP_OTHER || kind === OP_LEAVE) s[CFA_OFFSET] -= this.#word;
+    if (kind === OP_ADD && opTo(code) === this.#sp && opFrom(code) === this.#sp) s[CFA_OFFSET] -= offset;
   }
-  return 0;
-}
 
-function drapIsBack(s: State): void {
-  s[CFA_BASE] = s[DRAP_REG];
-  s[CFA_OFFSET] = 0;
-  s[DRAP_OFFSET] = -1;
-}
-
-function pop(s: State, reg: number): void {
-  if (reg === SP && s[CFA_BASE] === SP_INDIRECT) {
-    s[CFA_BASE] = SP;
-    return;
+  /** The stack pointer moves by `bytes`, away from the caller when positive. */
+  #grow(s: State, bytes: number): void {
+    s[STACK_SIZE] += bytes;
+    if (s[CFA_BASE] === this.#sp) s[CFA_OFFSET] += bytes;
   }
-  if (!s[DRAP] && reg === s[CFA_BASE]) s[CFA_BASE] = SP;
-  const isDrap = s[DRAP] && s[CFA_BASE] === BP_INDIRECT && reg === s[DRAP_REG];
-  if (isDrap && s[DRAP_OFFSET] === -s[STACK_SIZE]) drapIsBack(s);
-  else if (s[STACK_SIZE] === -savedOffset(s, reg)) restore(s, reg);
-  grow(s, -8);
-}
 
-/** mov offset(from), to */
-function load(s: State, from: number, offset: number, to: number): void {
-  if (!s[DRAP] && to === s[CFA_BASE] && to === BP) {
-    s[CFA_BASE] = SP;
-    s[CFA_OFFSET] = s[STACK_SIZE];
+  /** The first save of a callee-saved register counts. */
+  #save(s: State, reg: number, base: number, offset: number): void {
+    const at = this.#savedAt[reg];
+    if (at < 0 || s[at] !== UNDEFINED) return;
+    s[at] = base;
+    s[at + 1] = offset;
   }
-  if (s[DRAP] && from === BP && offset === s[DRAP_OFFSET]) drapIsBack(s);
-  const kept = savedOffset(s, to);
-  const inDrapFrame = s[DRAP] && from === BP && offset === kept;
-  const fromCfaBase = from === s[CFA_BASE] && offset === kept + s[CFA_OFFSET];
-  const fromStack = from === SP && offset === kept + s[STACK_SIZE];
-  if (inDrapFrame || fromCfaBase || fromStack) restore(s, to);
-}
 
-function push(s: State, reg: number): void {
-  grow(s, 8);
-  if (!s[DRAP]) save(s, reg, CFA, -s[STACK_SIZE]);
-  else if (reg === s[CFA_BASE] && reg === s[DRAP_REG]) {
-    s[CFA_BASE] = BP_INDIRECT;
-    s[CFA_OFFSET] = s[DRAP_OFFSET] = -s[STACK_SIZE];
-  } else if (reg === BP && s[CFA_BASE] === s[DRAP_REG]) s[STACK_SIZE] = 0;
-  else save(s, reg, BP, -s[STACK_SIZE]);
-}
+  #restore(s: State, reg: number): void {
+    const at = this.#savedAt[reg];
+    if (at < 0) return;
+    s[at] = UNDEFINED;
+    s[at + 1] = 0;
+  }
 
-/** mov from, offset(to) */
-function store(s: State, from: number, offset: number, to: number): void {
-  if (s[DRAP]) {
-    if (from === s[CFA_BASE] && from === s[DRAP_REG]) {
-      s[CFA_BASE] = BP_INDIRECT;
-      s[CFA_OFFSET] = s[DRAP_OFFSET] = offset;
-    } else save(s, from, BP, offset);
-  } else if (to === s[CFA_BASE]) save(s, from, CFA, offset - s[CFA_OFFSET]);
-  else if (to === SP) save(s, from, CFA, offset - s[STACK_SIZE]);
-  else if (from === SP && offset === 0) setValue(s, to, SP_INDIRECT, s[CFA_OFFSET]);
-}
+  /** Offset of the place where a register is saved; 0 for none. */
+  #savedOffset(s: State, reg: number): number {
+    return this.#savedAt[reg] < 0 ? 0 : s[this.#savedAt[reg] + 1];
+  }
 
-/** Changes the state; 0, or why it cannot be followed. */
-function apply(s: State, code: number, offset: number): number {
-  if (s[CFA_BASE] === UNDEFINED) return CFI_UNDEFINED;
-  if (s[TYPE] === TYPE_REGS || s[TYPE] === TYPE_REGS_PARTIAL) {
-    updateRegs(s, code, offset);
+  #setValue(s: State, reg: number, base: number, offset: number): void {
+    s[this.#values + reg * 2] = base;
+    s[this.#values + reg * 2 + 1] = offset;
+  }
+
+  #valueBase(s: State, reg: number): number {
+    return s[this.#values + reg * 2];
+  }
+
+  #valueOffset(s: State, reg: number): number {
+    return s[this.#values + reg * 2 + 1];
+  }
+
+  #fpIsPushed(s: State): boolean {
+    return s[this.#fpAt] === CFA && s[this.#fpAt + 1] === -s[CFA_OFFSET];
+  }
+
+  /** `mov %rax, (%rsp-like)` earlier put the old stack pointer at the top of another stack. */
+  #holdsSwitchedStack(s: State, reg: number): boolean {
+    return this.#valueBase(s, reg) === SP_INDIRECT && this.#valueOffset(s, reg) === s[CFA_OFFSET];
+  }
+
+  #moveFromSp(s: State, to: number): boolean {
+    if (to === this.#fp && s[CFA_BASE] === this.#sp && this.#fpIsPushed(s)) s[CFA_BASE] = this.#fp;
+    else if (to === this.#fp && s[DRAP]) {
+      s[this.#fpAt] = this.#fp;
+      s[this.#fpAt + 1] = -s[STACK_SIZE];
+    } else if (s[CFA_BASE] === this.#sp) this.#setValue(s, to, CFA, -s[STACK_SIZE]);
+    else return false;
+    return true;
+  }
+
+  #moveIntoCfaBase(s: State, from: number): void {
+    if (s[CFA_BASE] === this.#sp && this.#valueBase(s, from) === CFA) {
+      s[CFA_OFFSET] = -this.#valueOffset(s, from);
+      s[STACK_SIZE] = s[CFA_OFFSET];
+    } else if (s[CFA_BASE] === this.#sp && this.#holdsSwitchedStack(s, from)) s[CFA_BASE] = SP_INDIRECT;
+    else {
+      s[CFA_BASE] = UNDEFINED;
+      s[CFA_OFFSET] = 0;
+    }
+  }
+
+  #move(s: State, from: number, to: number): void {
+    if (from === this.#sp && this.#moveFromSp(s, to)) return;
+    if (from === this.#fp && to === this.#sp && (s[CFA_BASE] === this.#fp || s[CFA_BASE] === s[DRAP_REG])) {
+      s[STACK_SIZE] = -s[this.#fpAt + 1];
+    } else if (to === s[CFA_BASE]) this.#moveIntoCfaBase(s, from);
+    // The pop that comes back will look like any other: count the slot it takes off.
+    else if (to === this.#sp && this.#holdsSwitchedStack(s, from)) s[STACK_SIZE] += this.#word;
+  }
+
+  /** add to rsp, and lea of either direction. */
+  #addTo(s: State, from: number, offset: number, to: number): number {
+    if (to === this.#sp && from === this.#sp) this.#grow(s, -offset);
+    else if (to === this.#sp && from === this.#fp) s[STACK_SIZE] = -(offset + s[this.#fpAt + 1]);
+    else if (from === this.#sp && s[CFA_BASE] === this.#sp) {
+      s[DRAP_REG] = to;
+      this.#setValue(s, to, CFA, -s[STACK_SIZE] + offset);
+    } else if (s[DRAP] && to === this.#sp && from === s[DRAP_REG]) {
+      s[CFA_BASE] = this.#sp;
+      s[CFA_OFFSET] = s[STACK_SIZE] = -offset;
+      s[DRAP_REG] = UNDEFINED;
+      s[DRAP] = 0;
+    } else if (to === s[CFA_BASE]) return CFI_UNSUPPORTED_MODIFICATION;
     return 0;
   }
-  const [from, to] = [opFrom(code), opTo(code)];
-  switch (opKind(code)) {
-    case OP_PUSH:
-      push(s, from);
+
+  #align(s: State): number {
+    const hasDrap = s[DRAP_REG] !== UNDEFINED;
+    if (hasDrap ? s[CFA_BASE] !== this.#sp : s[CFA_BASE] !== this.#fp) return CFI_UNSUPPORTED_REALIGNMENT;
+    if (hasDrap) {
+      s[CFA_BASE] = s[DRAP_REG];
+      s[CFA_OFFSET] = s[STACK_SIZE] = 0;
+      s[DRAP] = 1;
+    }
+    return 0;
+  }
+
+  #drapIsBack(s: State): void {
+    s[CFA_BASE] = s[DRAP_REG];
+    s[CFA_OFFSET] = 0;
+    s[DRAP_OFFSET] = -1;
+  }
+
+  #pop(s: State, reg: number): void {
+    if (reg === this.#sp && s[CFA_BASE] === SP_INDIRECT) {
+      s[CFA_BASE] = this.#sp;
+      return;
+    }
+    if (!s[DRAP] && reg === s[CFA_BASE]) s[CFA_BASE] = this.#sp;
+    const isDrap = s[DRAP] && s[CFA_BASE] === FP_INDIRECT && reg === s[DRAP_REG];
+    if (isDrap && s[DRAP_OFFSET] === -s[STACK_SIZE]) this.#drapIsBack(s);
+    else if (s[STACK_SIZE] === -this.#savedOffset(s, reg)) this.#restore(s, reg);
+    this.#grow(s, -this.#word);
+  }
+
+  /** mov offset(from), to */
+  #load(s: State, from: number, offset: number, to: number): void {
+    if (!s[DRAP] && to === s[CFA_BASE] && to === this.#fp) {
+      s[CFA_BASE] = this.#sp;
+      s[CFA_OFFSET] = s[STACK_SIZE];
+    }
+    if (s[DRAP] && from === this.#fp && offset === s[DRAP_OFFSET]) this.#drapIsBack(s);
+    const kept = this.#savedOffset(s, to);
+    const inDrapFrame = s[DRAP] && from === this.#fp && offset === kept;
+    const fromCfaBase = from === s[CFA_BASE] && offset === kept + s[CFA_OFFSET];
+    const fromStack = from === this.#sp && offset === kept + s[STACK_SIZE];
+    if (inDrapFrame || fromCfaBase || fromStack) this.#restore(s, to);
+  }
+
+  #push(s: State, reg: number): void {
+    this.#grow(s, this.#word);
+    if (!s[DRAP]) this.#save(s, reg, CFA, -s[STACK_SIZE]);
+    else if (reg === s[CFA_BASE] && reg === s[DRAP_REG]) {
+      s[CFA_BASE] = FP_INDIRECT;
+      s[CFA_OFFSET] = s[DRAP_OFFSET] = -s[STACK_SIZE];
+    } else if (reg === this.#fp && s[CFA_BASE] === s[DRAP_REG]) s[STACK_SIZE] = 0;
+    else this.#save(s, reg, this.#fp, -s[STACK_SIZE]);
+  }
+
+  /** mov from, offset(to) */
+  #store(s: State, from: number, offset: number, to: number): void {
+    if (s[DRAP]) {
+      if (from === s[CFA_BASE] && from === s[DRAP_REG]) {
+        s[CFA_BASE] = FP_INDIRECT;
+        s[CFA_OFFSET] = s[DRAP_OFFSET] = offset;
+      } else this.#save(s, from, this.#fp, offset);
+    } else if (to === s[CFA_BASE]) this.#save(s, from, CFA, offset - s[CFA_OFFSET]);
+    else if (to === this.#sp) this.#save(s, from, CFA, offset - s[STACK_SIZE]);
+    else if (from === this.#sp && offset === 0) this.#setValue(s, to, SP_INDIRECT, s[CFA_OFFSET]);
+  }
+
+  /** Changes the state; 0, or why it cannot be followed. */
+  apply(s: State, code: number, offset: number): number {
+    if (s[CFA_BASE] === UNDEFINED) return CFI_UNDEFINED;
+    if (s[TYPE] === TYPE_REGS || s[TYPE] === TYPE_REGS_PARTIAL) {
+      this.#updateRegs(s, code, offset);
       return 0;
-    case OP_PUSH_OTHER:
-      grow(s, 8);
-      return 0;
-    case OP_POP:
-      pop(s, to);
-      return 0;
-    case OP_POP_OTHER:
-      grow(s, -8);
-      return 0;
-    case OP_STORE:
-      store(s, from, offset, to);
-      return 0;
-    case OP_LOAD:
-      load(s, from, offset, to);
-      return 0;
-    case OP_MOVE:
-      move(s, from, to);
-      return 0;
-    case OP_ADD:
-      return addTo(s, from, offset, to);
-    case OP_AND:
-      return align(s);
-    default:
-      return apply(s, opCode(OP_MOVE, BP, SP), 0) || apply(s, opCode(OP_POP, 0, BP), 0);
+    }
+    const [from, to] = [opFrom(code), opTo(code)];
+    switch (opKind(code)) {
+      case OP_PUSH:
+        this.#push(s, from);
+        return 0;
+      case OP_PUSH_OTHER:
+        this.#grow(s, this.#word);
+        return 0;
+      case OP_POP:
+        this.#pop(s, to);
+        return 0;
+      case OP_POP_OTHER:
+        this.#grow(s, -this.#word);
+        return 0;
+      case OP_STORE:
+        this.#store(s, from, offset, to);
+        return 0;
+      case OP_LOAD:
+        this.#load(s, from, offset, to);
+        return 0;
+      case OP_MOVE:
+        this.#move(s, from, to);
+        return 0;
+      case OP_ADD:
+        return this.#addTo(s, from, offset, to);
+      case OP_AND:
+        return this.#align(s);
+      default:
+        return (
+          this.apply(s, opCode(OP_MOVE, this.#fp, this.#sp), 0) ||
+          this.apply(s, opCode(OP_POP, 0, this.#fp), 0)
+        );
+    }
   }
 }
 
 /** The transitions seen so far. */
 export class CfiTransitions {
   readonly #table: CfiTable;
+  readonly #rules: StackRules;
   /** Rows of state, code, offset, result. */
   #rows = new Int32Array(4096 * 4);
   #count = 0;
 
   constructor(table: CfiTable) {
     this.#table = table;
+    this.#rules = new StackRules(table);
   }
 
   /** The state after an operation; negative for one that cannot be followed. */
@@ -278,7 +304,7 @@ export class CfiTransitions {
       if (rows[at] === id && rows[at + 1] === code && rows[at + 2] === offset) return rows[at + 3];
     }
     const state = this.#table.load(id);
-    const result = apply(state, code, offset) || this.#table.intern();
+    const result = this.#rules.apply(state, code, offset) || this.#table.intern();
     if (++this.#count * 8 > rows.length) this.#grow();
     insert(this.#rows, id, code, offset, result);
     return result;

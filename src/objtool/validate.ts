@@ -6,16 +6,8 @@
 // keeps. The ways still to go are on a list and not on the call stack: functions of any
 // length are fine. The first warning ends the function.
 
-import {
-  CFA_BASE,
-  type CfiTable,
-  cfiMismatch,
-  FUNC_CFI,
-  hasModifiedFrame,
-  INIT_CFI,
-  NO_CFI,
-  UNDEFINED,
-} from './cfi.ts';
+import { UNDEFINED } from '../arch/code.ts';
+import { CFA_BASE, type CfiTable, cfiMismatch, FUNC_CFI, hasModifiedFrame, INIT_CFI, NO_CFI } from './cfi.ts';
 import { SYM_SECTION } from './input.ts';
 import {
   type Code,

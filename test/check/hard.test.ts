@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { CheckGuest } from '../../src/check/check_guest.ts';
 import { ObjectChecker } from '../../src/check/check_object.ts';
 import { type FunctionReport, isAllLookedAt, type ObjectCheck } from '../../src/check/ports.ts';
@@ -87,7 +88,7 @@ describe('bytes that are no instruction', () => {
   });
 
   it('have no entry in the table that is made, and the entry that another table has is open', () => {
-    const result = createOrc(inputFromElf(elf));
+    const result = createOrc(inputFromElf(elf, X86_64.code));
     const { differences } = diffOrc(result, readOrc(elf) as OrcRows);
     expect(new Set(differences.map((d) => `${d.class}: ${d.reason}`))).toEqual(
       new Set(['open: bytes that are no instruction']),
@@ -104,7 +105,7 @@ describe('bytes that are no instruction', () => {
     const found = check(constants);
     expect(isRight(functionOf(found, 'uses_table'))).toBe(true);
     expect(found.notLookedAt?.places).toEqual([{ place: '.text+0x6e', bytes: 2 }]);
-    expect(createOrc(inputFromElf(constants)).warnings).toContain(
+    expect(createOrc(inputFromElf(constants, X86_64.code)).warnings).toContain(
       "uses_table(): can't find starting instruction",
     );
   });

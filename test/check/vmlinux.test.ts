@@ -4,6 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { CheckGuest } from '../../src/check/check_guest.ts';
 import { ObjectChecker } from '../../src/check/check_object.ts';
 import type { FunctionReport, ObjectCheck } from '../../src/check/ports.ts';
@@ -70,14 +71,14 @@ describe('a vmlinux', () => {
   });
 
   it('keeps the addresses of jump tables, of exceptions, replacements and static keys', () => {
-    const input = inputFromElf(elf);
+    const input = inputFromElf(elf, X86_64.code);
     expect(input.alternatives.map((a) => a.kind).sort()).toEqual(['fixup', 'jumpLabel', 'replace']);
     const rodata = elf.section('.rodata');
     expect(elf.relocations(rodata?.index ?? 0)).toHaveLength(7);
   });
 
   it('has the ORC table that objtool made for its objects, and ours from its code is the same', () => {
-    const [theirs, ours] = [readOrc(elf), createOrc(inputFromElf(elf)).rows];
+    const [theirs, ours] = [readOrc(elf), createOrc(inputFromElf(elf, X86_64.code)).rows];
     const text = elf.section('.text')?.index;
     const without = readOrc(parseElf(read(join(OBJECTS, 'frames/without-frames.o')), 'without-frames.o'));
     expect(theirs?.count).toBeGreaterThan(without?.count ?? 0);

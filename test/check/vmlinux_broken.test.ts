@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { SHDR_SIZE } from '../../src/elf/constants.ts';
 import { ElfError } from '../../src/elf/error.ts';
 import { inputFromElf } from '../../src/objtool/elf_input.ts';
@@ -32,7 +33,7 @@ it(`${TIMES} kernels with words changed in headers, symbols and tables`, () => {
   const read = (bytes: Uint8Array) => {
     const elf = parseKernelObject(bytes, 'vmlinux');
     readOrc(elf);
-    createOrc(inputFromElf(elf));
+    createOrc(inputFromElf(elf, X86_64.code));
   };
   let slowest = 0;
   const whole = Math.max(...[1, 2, 3].map(() => cpuTime(() => read(original))));

@@ -1,6 +1,7 @@
 // All that `klpemu orc` does with an object, for objects that are broken: what comes out must be
 // tables or an error with a code, in bounded time.
 
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { ElfError } from '../../src/elf/error.ts';
 import { diffOrc } from '../../src/objtool/diff.ts';
@@ -15,7 +16,7 @@ export function tryObject(bytes: Uint8Array, name: string): string {
   try {
     const elf = parseElf(bytes, name);
     const format = orcFormatOf(elf)?.format;
-    const result = createOrc(inputFromElf(elf, format));
+    const result = createOrc(inputFromElf(elf, X86_64.code, format));
     const theirs = readOrc(elf);
     if (theirs) diffOrc(result, theirs);
     if (elf.symtab) parseElf(Buffer.concat(writeOrc(elf, result.rows, format ?? '6.1')), name);

@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { type ElfObject, parseElf } from '../../src/elf/elf_object.ts';
 import { type Agreement, diffOrc, type Judge } from '../../src/objtool/diff.ts';
 import { inputFromElf } from '../../src/objtool/elf_input.ts';
@@ -15,7 +16,7 @@ const ENDBR64_SIZE = 4;
 const bytes = Uint8Array.from(readFileSync(new URL(`../../fixtures/modules/${FILE}`, import.meta.url)));
 
 function diff(elf: ElfObject, judge?: Judge): Agreement {
-  return diffOrc(createOrc(inputFromElf(elf)), readOrc(elf) as OrcRows, judge);
+  return diffOrc(createOrc(inputFromElf(elf, X86_64.code)), readOrc(elf) as OrcRows, judge);
 }
 
 /** The module with one entry changed. */
@@ -59,7 +60,9 @@ describe('a table that was tampered with', () => {
       bpOffset: original.bpOffset.map((_, i) => original.bpOffset[rows[i]]),
       flags: original.flags.map((_, i) => original.flags[rows[i]]),
     };
-    expect(diffOrc(createOrc(inputFromElf(parseElf(bytes, FILE))), turned).differences).toEqual([]);
+    expect(diffOrc(createOrc(inputFromElf(parseElf(bytes, FILE), X86_64.code)), turned).differences).toEqual(
+      [],
+    );
   });
 
   test('counts functions and instructions that agree', () => {
@@ -90,7 +93,7 @@ describe('a table that was tampered with', () => {
 describe('code that was tampered with', () => {
   test('a push that has become something else is found from there on', () => {
     const elf = parseElf(bytes, FILE);
-    const { code } = createOrc(inputFromElf(elf));
+    const { code } = createOrc(inputFromElf(elf, X86_64.code));
     const text = elf.section('.text');
     if (!text) throw new Error('no .text');
     let found = 0;
@@ -115,7 +118,7 @@ describe('code that was tampered with', () => {
 
   test('a function that its table is silent about is put down to the source', () => {
     const elf = parseElf(bytes, FILE);
-    const result = createOrc(inputFromElf(elf));
+    const result = createOrc(inputFromElf(elf, X86_64.code));
     const { symbols } = result.code.input;
     const func = result.code.funcs.find((f) => symbols.size[f] > 32) ?? 0;
     const inside = (i: number): boolean =>
@@ -134,7 +137,7 @@ describe('code that was tampered with', () => {
   ])('a weak function that has lost its symbol keeps its entries%s', (_, file) => {
     const bytes = Uint8Array.from(readFileSync(new URL(`../../fixtures/modules/${file}`, import.meta.url)));
     const elf = parseElf(bytes, file);
-    const result = createOrc(inputFromElf(elf));
+    const result = createOrc(inputFromElf(elf, X86_64.code));
     const { symbols } = result.code.input;
     const symtab = elf.symtab;
     const sites = elf.relocations(elf.section('__mcount_loc')?.index ?? 0);

@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { SHF_ALLOC, SHT_PROGBITS } from '../../src/elf/constants.ts';
 import { type ElfObject, parseElf } from '../../src/elf/elf_object.ts';
 import { rewriteElf } from '../../src/elf/elf_writer.ts';
@@ -15,7 +16,7 @@ import { writeOrc } from '../../src/objtool/orc_write.ts';
 const FILE = 'klpdemo_target.ko';
 const bytes = readFileSync(new URL(`../../fixtures/modules/${FILE}`, import.meta.url));
 const original = parseElf(bytes, FILE);
-const { rows } = createOrc(inputFromElf(original));
+const { rows } = createOrc(inputFromElf(original, X86_64.code));
 
 const HASHES: Readonly<Record<string, string>> = {
   '6.3': 'db84aed4103b31dd51e017f8f79783ca985c2c51',
@@ -141,8 +142,8 @@ describe('rows of __bug_table as long as in 7.2', () => {
   it('say the same of the WARNs as those of 6.1', () => {
     const name = 'klpdemo_fault.ko';
     const elf = parseElf(readFileSync(new URL(`../../fixtures/modules/${name}`, import.meta.url)), name);
-    const { reachable } = inputFromElf(elf);
+    const { reachable } = inputFromElf(elf, X86_64.code);
     expect(reachable.length).toBeGreaterThan(0);
-    expect(inputFromElf(withLaterBugs(elf)).reachable).toEqual(reachable);
+    expect(inputFromElf(withLaterBugs(elf), X86_64.code).reachable).toEqual(reachable);
   });
 });

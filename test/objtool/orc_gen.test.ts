@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { type AsmImage, assembleImage } from '../../src/asm/assembler.ts';
 import { formatOrcEntry, type OrcTable, unpackOrcEntry } from '../../src/elf/orc.ts';
 import { disassemble } from '../../src/isa/disassembler.ts';
@@ -21,7 +22,7 @@ function entryAt(table: OrcTable, ip: number): string {
 /** Every instruction of the first function with the entry before it. */
 async function listing(text: string): Promise<string[]> {
   const image = await assemble(text);
-  const { table, warnings } = generateOrc(image);
+  const { table, warnings } = generateOrc(image, X86_64.code);
   expect(warnings).toEqual([]);
   const section = image.sections[0] as AsmImage['sections'][0];
   const size = image.symbols.find((s) => s.addr === section.addr)?.size ?? 0;
@@ -107,7 +108,7 @@ describe('the stack of a function, instruction by instruction', () => {
   test('a call within the function leaves a return address behind', async () => {
     const text =
       'SYM_FUNC_START(f)\ncall .Ldo\n.Ltrap: pause\njmp .Ltrap\n.Ldo: mov [rsp], rax\nUNWIND_HINT_FUNC\nret\nSYM_FUNC_END(f)';
-    const { table } = generateOrc(await assemble(text));
+    const { table } = generateOrc(await assemble(text), X86_64.code);
     expect([0, 9, 13].map((at) => entryAt(table, BASE + at))).toEqual([
       'sp:sp+8 bp:(und)',
       'sp:sp+16 bp:(und)',
@@ -120,7 +121,7 @@ describe('where a path ends', () => {
   test('after a call of a function that never returns, by its name or its code', async () => {
     const text = `SYM_FUNC_START(f)\npush rbx\ntest rdi, rdi\nje .Ld\nANNOTATE_NORETURN\ncall leaf\n.Ld: call die\nSYM_FUNC_END(f)
       SYM_FUNC_START(die)\n.Lx: hlt\njmp .Lx\nSYM_FUNC_END(die)\n${LEAF}`;
-    const { table, warnings } = generateOrc(await assemble(text));
+    const { table, warnings } = generateOrc(await assemble(text), X86_64.code);
     expect(warnings).toEqual([]);
     expect(entryAt(table, BASE + 14)).toBe('sp:sp+16 bp:(und)');
     expect(entryAt(table, BASE + 16)).toBe('sp:sp+8 bp:(und)');
@@ -129,11 +130,11 @@ describe('where a path ends', () => {
   test('at a tail call, a return thunk, and an indirect jump', async () => {
     const text = `SYM_FUNC_START(f)\ntest rdi, rdi\nje leaf\njs .Lr\njmp rax\n.Lr: jmp __x86_return_thunk\nSYM_FUNC_END(f)
       ${LEAF}SYM_CODE_START(__x86_return_thunk)\nUNWIND_HINT_FUNC\nret\nSYM_CODE_END(__x86_return_thunk)`;
-    expect(generateOrc(await assemble(text)).warnings).toEqual([]);
+    expect(generateOrc(await assemble(text), X86_64.code).warnings).toEqual([]);
   });
 
   test('space between functions has no stack', async () => {
-    const { table } = generateOrc(await assemble(func('ret')));
+    const { table } = generateOrc(await assemble(func('ret')), X86_64.code);
     expect(entryAt(table, BASE + 1)).toBe('sp:(und) bp:(und)');
     expect(entryAt(table, BASE + 17)).toBe('sp:(und) bp:(und)');
   });
@@ -154,7 +155,7 @@ describe('hints', () => {
       iretq
       SYM_CODE_END(entry)`;
     const image = await assemble(text);
-    const { table, warnings } = generateOrc(image);
+    const { table, warnings } = generateOrc(image, X86_64.code);
     expect(warnings).toEqual([]);
     const insns = await disassemble(
       image.sections[0]?.bytes as Uint8Array,
@@ -196,7 +197,7 @@ describe('warnings, in the words of objtool', () => {
   ])('%s', async (text, warning) => {
     // Next to it without padding, so that falling through is seen.
     const source = `SYM_FUNC_START(f)\n${text}\n.balign 16, 0x90\nSYM_FUNC_END(f)\n${LEAF}`;
-    expect(generateOrc(await assemble(source)).warnings[0]).toBe(warning);
+    expect(generateOrc(await assemble(source), X86_64.code).warnings[0]).toBe(warning);
   });
 });
 
@@ -210,7 +211,7 @@ describe("the guest's own kernel", () => {
     ['orc', [OF_ENTRY]],
     ['frame pointer', [OF_ENTRY, OF_TRAMPOLINES]],
   ])('with %s is sound but for what is known of its entry code', async (flavour, known) => {
-    const { warnings } = generateOrc((await loadKernelImage(flavour)).asm);
+    const { warnings } = generateOrc((await loadKernelImage(flavour)).asm, X86_64.code);
     expect(warnings.filter((line) => !known.some((pattern) => pattern.test(line)))).toEqual([]);
   });
 });

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { type ElfObject, parseElf } from '../../src/elf/elf_object.ts';
 import { inputFromElf } from '../../src/objtool/elf_input.ts';
 import { encodeOrc, readOrcAs } from '../../src/objtool/orc_format.ts';
@@ -34,14 +35,14 @@ describe('a copy with tables', () => {
   test.each(ORC_FORMATS)('in the format of %s holds what was made', (format) => {
     const elf = withoutOrc();
     expect(readOrcAs(elf, format)).toBeUndefined();
-    const { rows } = createOrc(inputFromElf(elf));
+    const { rows } = createOrc(inputFromElf(elf, X86_64.code));
     const copy = parseElf(Buffer.concat(writeOrc(elf, rows, format)), FILE);
     expect(columns(readOrcAs(copy, format))).toEqual(columns(rows));
   });
 
   test('keeps every other section, symbol and relocation, and their numbers', () => {
     const elf = object();
-    const { rows } = createOrc(inputFromElf(elf));
+    const { rows } = createOrc(inputFromElf(elf, X86_64.code));
     const copy = parseElf(Buffer.concat(writeOrc(elf, rows, '6.1')), FILE);
     expect(copy.sections.length).toBe(elf.sections.length);
     expect(copy.symbols.map(({ section, ...s }) => [s, section?.name])).toEqual(
@@ -57,13 +58,13 @@ describe('a copy with tables', () => {
 
   test('is made without a change to the bytes it was made from', () => {
     const before = Buffer.from(Uint8Array.from(bytes));
-    writeOrc(object(), createOrc(inputFromElf(object())).rows, '6.1');
+    writeOrc(object(), createOrc(inputFromElf(object(), X86_64.code)).rows, '6.1');
     expect(before.equals(bytes)).toBe(true);
   });
 
   test('of an object without symbols is refused', () => {
     const elf = parseElf(readFileSync(new URL('../../fixtures/objects/stripped.o', import.meta.url)), 'x.o');
-    const { rows } = createOrc(inputFromElf(elf));
+    const { rows } = createOrc(inputFromElf(elf, X86_64.code));
     expect(() => writeOrc(elf, rows, '6.1')).toThrow('x.o: no symbol table to relocate ORC entries by');
   });
 });
@@ -118,7 +119,7 @@ describe.skipIf(!existsSync('/usr/bin/readelf'))('readelf', () => {
   test('finds nothing wrong with a copy that has more sections than the original', () => {
     const elf = withoutOrc();
     const path = join(dir, FILE);
-    writeFileSync(path, Buffer.concat(writeOrc(elf, createOrc(inputFromElf(elf)).rows, '6.1')));
+    writeFileSync(path, Buffer.concat(writeOrc(elf, createOrc(inputFromElf(elf, X86_64.code)).rows, '6.1')));
     const { stdout, stderr } = spawnSync('readelf', ['-aW', path], { encoding: 'utf8', maxBuffer: 1 << 26 });
     expect(stderr).toBe('');
     expect(stdout).toContain("Relocation section '.rela.orc_unwind_ip'");

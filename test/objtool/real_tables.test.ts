@@ -3,6 +3,7 @@
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { assembleImage } from '../../src/asm/assembler.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { type OrcTable, unpackOrcEntry } from '../../src/elf/orc.ts';
@@ -33,7 +34,7 @@ const LOST = ['klpdemo_ud2'];
 describe('modules that kbuild made', () => {
   test.each(readdirSync(MODULES).filter((f) => f.endsWith('.ko')))('%s has the table of objtool', (file) => {
     const elf = parseElf(readFileSync(new URL(file, MODULES)), file);
-    const result = createOrc(inputFromElf(elf));
+    const result = createOrc(inputFromElf(elf, X86_64.code));
     const theirs = readOrc(elf) as OrcRows;
     expect(theirs.count).toBeGreaterThan(0);
     const { differences } = diffOrc(result, theirs);
@@ -100,7 +101,7 @@ describe.skipIf(!hasObjtool)('objtool itself', () => {
 
   test('makes the same table of every kind of frame', async () => {
     const assembled = await image(SOURCE);
-    const [ours, real] = [generateOrc(assembled), runObjtool(assembled)];
+    const [ours, real] = [generateOrc(assembled, X86_64.code), runObjtool(assembled)];
     expect(ours.warnings).toEqual(real.warnings);
     expect(boundaries(ours.table)).toEqual(boundaries(real.table));
   });
@@ -119,6 +120,6 @@ describe.skipIf(!hasObjtool)('objtool itself', () => {
     'push rbp\nmov rbp, rsp\nadd rbp, 8\nlea rbp, [rbp+8]\nleave\nret',
   ])('warns alike about %j', async (text) => {
     const assembled = await image(FUNC('leaf', 'ret') + FUNC('f', text));
-    expect(generateOrc(assembled).warnings).toEqual(runObjtool(assembled).warnings);
+    expect(generateOrc(assembled, X86_64.code).warnings).toEqual(runObjtool(assembled).warnings);
   });
 });

@@ -1,6 +1,7 @@
 // What special sections and symbols add to the code, each by itself, on inputs made by hand.
 
 import { describe, expect, test } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { assembleImage } from '../../src/asm/assembler.ts';
 import { formatOrcEntry } from '../../src/elf/orc.ts';
 import {
@@ -40,7 +41,7 @@ async function source(functions: Readonly<Record<string, string>>): Promise<Sour
     if (!symbol) throw new Error(`no ${label}`);
     return Number(symbol.addr - base);
   };
-  return { input: inputFromImage(image), at };
+  return { input: inputFromImage(image, X86_64.code), at };
 }
 
 /** The entry at a place, short: `sp+16`. */

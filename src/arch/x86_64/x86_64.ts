@@ -8,6 +8,7 @@ import { X86Blocks } from './cpu/blocks.ts';
 import { X86Processor } from './cpu/processor.ts';
 import { TextGuard } from './cpu/text_guard.ts';
 import { FENTRY } from './fentry.ts';
+import { CODE } from './objtool/code.ts';
 import { POKING } from './poking.ts';
 import { PT_REGS } from './pt_regs.ts';
 import { THREADS } from './threads.ts';
@@ -19,6 +20,7 @@ export const X86_64: Arch = {
   name: 'x86_64',
   makeEngine: (byteAt) => new UnicornEngine(byteAt),
   context: CONTEXT,
+  code: CODE,
   ptRegs: PT_REGS,
   fentry: FENTRY,
   trampoline: TRAMPOLINE,

@@ -4,6 +4,7 @@
 
 import { closeSync, mkdirSync, openSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { X86_64 } from '../../arch/x86_64/x86_64.ts';
 import { type ElfObject, parseElf } from '../../elf/elf_object.ts';
 import { severalSections } from '../../elf/several_sections.ts';
 import { type Agreement, diffOrc } from '../../objtool/diff.ts';
@@ -70,7 +71,7 @@ async function makeReport(job: OrcJob): Promise<OrcReport> {
   const parse = job.output === undefined ? parseKernelObject : parseElf;
   const elf = parse(readObject(job.path), job.path);
   const { own, format } = formatsOf(elf, job);
-  const result = createOrc(inputFromElf(elf, own?.format));
+  const result = createOrc(inputFromElf(elf, X86_64.code, own?.format));
   const theirs = job.diff ? readOrc(elf, own?.format) : undefined;
   const agreement = theirs && (await compare(elf, result, theirs, own?.format));
   if (job.output !== undefined) save(job.path, job.output, written(elf, result.rows, format));

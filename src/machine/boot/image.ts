@@ -8,6 +8,7 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSy
 import { join, relative } from 'node:path';
 import { deserialize, serialize } from 'node:v8';
 import { isMainThread } from 'node:worker_threads';
+import { X86_64 } from '../../arch/x86_64/x86_64.ts';
 import type { AsmImage, AsmSource } from '../../asm/assembler.ts';
 import type { OrcTable } from '../../elf/orc.ts';
 import { packageRoot } from '../../guest/package_root.ts';
@@ -145,7 +146,7 @@ async function assemble(sources: AsmSource[], defines: Defines, cacheFile: strin
     import('../../objtool/orc_gen.ts'),
   ]);
   const asm = await assembleImage(sources, { defines });
-  const image = { asm, orc: generateOrc(asm).table };
+  const image = { asm, orc: generateOrc(asm, X86_64.code).table };
   try {
     mkdirSync(join(cacheFile, '..'), { recursive: true });
     const bytes = serialize(image);

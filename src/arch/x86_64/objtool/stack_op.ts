@@ -1,38 +1,23 @@
 // What an instruction does to the stack pointer, the frame pointer and saved registers.
 // Mirrors arch_decode_instruction() of tools/objtool/arch/x86/decode.c.
 //
-// Invariant: an operation is two numbers, its code (what, from which register, to which) and
-// an offset; code 0 is no operation. `leave`, which is two, has a code of its own.
+// Invariant: `leave`, which is two operations, has a code of its own.
 
-import { BYTE, FLOW_CALL, type Insn, NO_INDEX, REX_W, STACK, STACK_MASK } from '../isa/decoder.ts';
-import { BP, SP } from './cfi.ts';
-
-/** mov from, to */
-export const OP_MOVE = 1;
-/** lea offset(from), to; add and sub of a constant, from and to being the same. */
-export const OP_ADD = 2;
-export const OP_AND = 3;
-export const OP_POP = 4;
-/** To memory, or flags, or a segment register. */
-export const OP_POP_OTHER = 5;
-export const OP_PUSH = 6;
-export const OP_PUSH_OTHER = 7;
-/** mov offset(from), to */
-export const OP_LOAD = 8;
-/** mov from, offset(to) */
-export const OP_STORE = 9;
-export const OP_LEAVE = 10;
-
-export const opCode = (op: number, from: number, to: number): number => op | (from << 8) | (to << 16);
-export const opKind = (code: number): number => code & 0xff;
-export const opFrom = (code: number): number => (code >>> 8) & 0xff;
-export const opTo = (code: number): number => code >>> 16;
-
-/** A call is a push, until it is known that the callee takes it off again. */
-export const CALL_OP = OP_PUSH_OTHER;
-/** The five words that iret takes. */
-export const IRET_OP = opCode(OP_ADD, SP, SP);
-export const IRET_OFFSET = 40;
+import { BYTE, FLOW_CALL, type Insn, NO_INDEX, REX_W, STACK, STACK_MASK } from '../../../isa/decoder.ts';
+import {
+  OP_ADD,
+  OP_AND,
+  OP_LEAVE,
+  OP_LOAD,
+  OP_MOVE,
+  OP_POP,
+  OP_POP_OTHER,
+  OP_PUSH,
+  OP_PUSH_OTHER,
+  OP_STORE,
+  opCode,
+} from '../../code.ts';
+import { BP, SP } from './registers.ts';
 
 /** Offset of the operation that stackOp() found last. */
 export let stackOpOffset = 0;

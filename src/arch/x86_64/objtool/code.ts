@@ -1,0 +1,118 @@
+// Instructions of compiled code as objtool knows them. Mirrors tools/objtool/arch/x86/decode.c and special.c.
+
+import { R_X86_64_PC32 } from '../../../elf/relocation.ts';
+import {
+  CLEARS_DF,
+  decodeAt,
+  FLOW_CALL,
+  FLOW_CALL_INDIRECT,
+  FLOW_FAR,
+  FLOW_INT3,
+  FLOW_IRET,
+  FLOW_JCC,
+  FLOW_JMP,
+  FLOW_JMP_INDIRECT,
+  FLOW_NEXT,
+  FLOW_RET,
+  FLOW_SYSCALL,
+  FLOW_SYSRET,
+  FLOW_UD2,
+  Insn,
+  NOP,
+  SETS_DF,
+  STACK,
+  STACK_MASK,
+} from '../../../isa/decoder.ts';
+import {
+  type CodeArch,
+  type CodeDecoder,
+  INSN_BUG,
+  INSN_CALL,
+  INSN_CALL_DYNAMIC,
+  INSN_CLD,
+  INSN_CONTEXT_SWITCH,
+  INSN_JUMP,
+  INSN_JUMP_CONDITIONAL,
+  INSN_JUMP_DYNAMIC,
+  INSN_NOP,
+  INSN_OTHER,
+  INSN_RETURN,
+  INSN_STD,
+  INSN_TRAP,
+  OP_ADD,
+  opCode,
+} from '../../code.ts';
+import { HINT_BASES, ORC_FP_BASES, ORC_SP_BASES, REGISTERS, SP } from './registers.ts';
+import { stackOp, stackOpOffset } from './stack_op.ts';
+
+/** By flow of the decoder; undefined where the opcode decides. */
+const FLOW_TYPES: number[] = [];
+FLOW_TYPES[FLOW_CALL] = INSN_CALL;
+FLOW_TYPES[FLOW_CALL_INDIRECT] = INSN_CALL_DYNAMIC;
+FLOW_TYPES[FLOW_JMP] = INSN_JUMP;
+FLOW_TYPES[FLOW_JCC] = INSN_JUMP_CONDITIONAL;
+FLOW_TYPES[FLOW_JMP_INDIRECT] = INSN_JUMP_DYNAMIC;
+FLOW_TYPES[FLOW_RET] = INSN_RETURN;
+FLOW_TYPES[FLOW_IRET] = INSN_CONTEXT_SWITCH;
+FLOW_TYPES[FLOW_SYSCALL] = INSN_CONTEXT_SWITCH;
+FLOW_TYPES[FLOW_SYSRET] = INSN_CONTEXT_SWITCH;
+FLOW_TYPES[FLOW_INT3] = INSN_TRAP;
+FLOW_TYPES[FLOW_UD2] = INSN_BUG;
+
+function insnType({ facts, flow }: Insn): number {
+  if (flow === FLOW_NEXT) {
+    if ((facts & (NOP | SETS_DF | CLEARS_DF)) === 0) return INSN_OTHER;
+    if (facts & NOP) return INSN_NOP;
+    return facts & SETS_DF ? INSN_STD : INSN_CLD;
+  }
+  if (flow === FLOW_FAR) return (facts & STACK_MASK) === STACK.CALL ? INSN_CALL_DYNAMIC : INSN_CONTEXT_SWITCH;
+  return FLOW_TYPES[flow] ?? INSN_OTHER;
+}
+
+class Decoder implements CodeDecoder {
+  readonly #insn = new Insn();
+  length = 0;
+  type = INSN_OTHER;
+  target = 0;
+  op = 0;
+  opOffset = 0;
+
+  decode(bytes: Uint8Array, offset: number): void {
+    const insn = decodeAt(bytes, offset, offset, this.#insn);
+    this.length = insn.length;
+    this.type = insnType(insn);
+    this.target = insn.target;
+    this.op = stackOp(insn);
+    this.opOffset = stackOpOffset;
+  }
+}
+
+const ENDBR64 = [0xf3, 0x0f, 0x1e, 0xfa];
+const VMRESUME = [0x0f, 0x01, 0xc3];
+/** The five words that iret takes. */
+const IRET_OP = { op: opCode(OP_ADD, SP, SP), offset: 40 };
+/** 9 * 32 + 20 */
+const X86_FEATURE_SMAP = 308;
+
+const probe = new Insn();
+
+const isAt = (wanted: readonly number[], bytes: Uint8Array, at: number): boolean =>
+  at >= 0 && wanted.every((byte, i) => bytes[at + i] === byte);
+
+export const CODE: CodeArch = {
+  registers: REGISTERS,
+  decoder: () => new Decoder(),
+  lengthAt: (bytes, offset) => decodeAt(bytes, offset, offset, probe).length,
+  // sync_core() returns to itself with iret; elsewhere it is entry code.
+  returnToSelf: (bytes, offset) =>
+    decodeAt(bytes, offset, offset, probe).flow === FLOW_IRET ? IRET_OP : undefined,
+  hintBase: (name) => HINT_BASES.get(name),
+  orcSpBase: (base) => ORC_SP_BASES.get(base),
+  orcFpBase: (base) => ORC_FP_BASES.get(base),
+  functionStart: (bytes, site) =>
+    isAt(ENDBR64, bytes, site - ENDBR64.length) ? site - ENDBR64.length : site,
+  isGuestEntry: (bytes, offset) => isAt(VMRESUME, bytes, offset),
+  userAccessFeature: X86_FEATURE_SMAP,
+  // It counts from its own field, and the address from the instruction's end.
+  operandBias: (relocation) => (relocation === R_X86_64_PC32 ? 4 : 0),
+};
