@@ -4,6 +4,7 @@
 import { Command, CommanderError } from 'commander';
 import { addBundle } from './bundle/command.ts';
 import { addCheck } from './check/command.ts';
+import { addCompare } from './compare/command.ts';
 import { addDisas } from './disas/command.ts';
 import { EXIT, fail, watchOutput } from './exit.ts';
 import { addHelp, MODULES_SHORTLY } from './help/command.ts';
@@ -31,6 +32,7 @@ function program(): Command {
   addDisas(root);
   addOrc(root);
   addBundle(root);
+  addCompare(root);
   addShellCommands(root);
   addCheck(root);
   addKlpConvert(root);

@@ -60,12 +60,23 @@ export type EventBody =
   | { type: 'oops'; pid: number; comm: string; text: string }
   | { type: 'leak'; module: string; objects: readonly { addr: Addr; size: number; caller: string }[] }
   /** What klpemu says beside the kernel's words: why, and what to do. */
-  | { type: 'note'; text: string };
+  | { type: 'note'; text: string }
+  /** A module comes or goes as the livepatch core sees it; what one of its patches does with the module then. */
+  | { type: 'klp_module'; what: 'coming' | 'going'; module: string }
+  | { type: 'klp_object'; what: 'apply' | 'revert'; patch: string; object: string }
+  /** Livepatch relocations of a patch module that had to wait for an object, resolved or taken back. */
+  | { type: 'klp_relocs'; what: 'apply' | 'clear'; patch: string; object: string; count: number };
 
 /** One thing that happened: when (virtual ns since boot), on which CPU, and what. */
 export type KernelEvent = EventBody & { readonly t: number; readonly cpu: number };
 
 export type EventType = EventBody['type'];
+
+/**
+ * Kinds for measurements: only a sink that names them sees them, and a trace has none of them. What they tell is in a
+ * trace as other events, in other words.
+ */
+const ASIDE: ReadonlySet<EventType> = new Set(['klp_module', 'klp_object', 'klp_relocs']);
 export type EventSink = (event: KernelEvent) => void;
 
 /** The ordered log: sinks see each event once, in order, as it happens. */
@@ -83,17 +94,18 @@ export class EventLog {
 
   /** Does anybody want events of this type? For callers whose event costs something to make. */
   listens(type: EventType): boolean {
-    return this.#all > 0 || (this.#wanted.get(type) ?? 0) > 0;
+    return (this.#all > 0 && !ASIDE.has(type)) || (this.#wanted.get(type) ?? 0) > 0;
   }
 
   emit(body: EventBody): void {
     if (!this.listens(body.type)) return;
     const event = { ...this.#now(), ...body } as KernelEvent;
-    for (const { sink, types } of this.#sinks) if (!types || types.includes(event.type)) sink(event);
+    const aside = ASIDE.has(event.type);
+    for (const { sink, types } of this.#sinks) if (types ? types.includes(event.type) : !aside) sink(event);
   }
 
   /**
-   * @param types the sink sees only these; without them, everything.
+   * @param types the sink sees only these; without them, everything but the kinds for measurements.
    * @returns a function that takes the sink out again.
    */
   subscribe(sink: EventSink, types?: readonly EventType[]): () => void {

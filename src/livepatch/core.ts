@@ -260,6 +260,7 @@ export class Livepatch {
       klp.err('vmlinux.ko: invalid module name');
       return -C.EINVAL;
     }
+    klp.core.events.emit({ type: 'klp_module', what: 'coming', module: klp.moduleName(mod) });
     yield* klp.lock();
     klp.setModuleAlive(mod, true);
     let ret = 0;
@@ -295,6 +296,7 @@ export class Livepatch {
       return ret;
     }
     klp.notice(`applying patch '${patch.name}' to loading module '${name}'`);
+    klp.core.events.emit({ type: 'klp_object', what: 'apply', patch: patch.name, object: name });
     ret = yield* this.prePatch(object);
     if (ret !== 0) {
       klp.warn(`pre-patch callback failed for object '${object.displayName}'`);
@@ -316,6 +318,7 @@ export class Livepatch {
     const state = klp.moduleState(mod);
     const expected = state === C.MODULE_STATE_GOING || state === C.MODULE_STATE_COMING;
     if (klp.warnOn(!expected, 'core.c klp_module_going')) return;
+    klp.core.events.emit({ type: 'klp_module', what: 'going', module: klp.moduleName(mod) });
     yield* klp.lock();
     klp.setModuleAlive(mod, false);
     yield* this.#cleanupModule(mod, undefined);
@@ -329,11 +332,13 @@ export class Livepatch {
       if (patch.addr === limit?.addr) break;
       const object = this.#objectOf(patch, mod);
       if (!object) continue;
+      const name = klp.moduleName(mod);
       if (!klp.isInTransition(patch)) yield* klp.callback(object, 'pre_unpatch');
-      klp.notice(`reverting patch '${patch.name}' on unloading module '${klp.moduleName(mod)}'`);
+      klp.notice(`reverting patch '${patch.name}' on unloading module '${name}'`);
+      klp.core.events.emit({ type: 'klp_object', what: 'revert', patch: patch.name, object: name });
       yield* this.patching.unpatchObject(object);
       yield* this.transition.postUnpatch(object);
-      klp.ports.model.clearObjectRelocs(patch.mod, klp.moduleName(mod));
+      klp.ports.model.clearObjectRelocs(patch.mod, name);
       this.patchInit.freeObjectLoaded(object);
     }
   }

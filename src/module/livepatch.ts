@@ -54,6 +54,7 @@ export class LivepatchModules {
     try {
       for (const rela of livepatchRelocations(mod)) {
         applySectionRelocs(this.#core, this.#ports, mod, rela, objectName, this.#ports.pokeText);
+        this.#tell('apply', mod, rela, objectName);
       }
       return 0;
     } catch (error) {
@@ -68,7 +69,15 @@ export class LivepatchModules {
     const mod = this.#modules.byAddr(patchModule);
     for (const rela of mod ? livepatchRelocations(mod) : []) {
       clearSectionRelocs(mod as Module, rela, objectName, this.#ports.pokeText);
+      this.#tell('clear', mod as Module, rela, objectName);
     }
+  }
+
+  #tell(what: 'apply' | 'clear', mod: Module, rela: ElfSection, object: string): void {
+    const { events } = this.#core;
+    if (objectOf(rela) !== object || !events.listens('klp_relocs')) return;
+    const { length: count } = mod.elf.relocationTable(rela.index);
+    events.emit({ type: 'klp_relocs', what, patch: mod.name, object, count });
   }
 }
 

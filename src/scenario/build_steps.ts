@@ -2,10 +2,19 @@
 
 import { MODULE_FILE, moduleName } from '../elf/unpack.ts';
 import { buildChecks } from './build_checks.ts';
+import { ONLY_COMPARED } from './compared.ts';
 import type { Problem } from './error.ts';
 import { buildFaults } from './faults.ts';
 import { IMMEDIATE } from './issues.ts';
-import type { ActionStep, ModuleFile, Step, TaskSpec } from './scenario.ts';
+import type {
+  ActionStep,
+  LocatedModule,
+  ModuleFile,
+  PatchStep,
+  SettleStep,
+  Step,
+  TaskSpec,
+} from './scenario.ts';
 import { type RawStep, type RawTask, VERBS, type VerbName } from './schema.ts';
 import { type Path, pathText, type YamlSource } from './source.ts';
 import type { Pattern } from './values.ts';
@@ -14,6 +23,8 @@ import type { Pattern } from './values.ts';
 interface StepContext {
   readonly limit: number;
   readonly modules: readonly ModuleFile[];
+  /** The steps are of a comparison. */
+  readonly compared: boolean;
   module(path: string, at: Path): ModuleFile | undefined;
   task(raw: RawTask, at: Path): TaskSpec;
 }
@@ -29,6 +40,8 @@ const PATCH_FILES = {
   force: { text: '1', file: 'force' },
 } as const;
 
+type BuiltStep = Step | PatchStep | SettleStep;
+
 export class StepBuilder {
   readonly #source: YamlSource;
   readonly #problems: Problem[];
@@ -40,7 +53,7 @@ export class StepBuilder {
     this.#context = context;
   }
 
-  build(raw: readonly RawStep[]): Step[] {
+  build(raw: readonly RawStep[]): BuiltStep[] {
     let latest = 0;
     return raw.flatMap((step, i) => {
       const path = ['steps', i];
@@ -59,11 +72,13 @@ export class StepBuilder {
     return [];
   }
 
-  #step(raw: RawStep, path: Path): Step[] {
+  #step(raw: RawStep, path: Path): BuiltStep[] {
     const keys = Object.keys(raw).filter((key) => !ANYWHERE.has(key));
     const verbs = keys.filter((key): key is VerbName => key in VERBS);
     if (verbs.length !== 1) {
-      const all = Object.keys(VERBS).join(', ');
+      const all = Object.keys(VERBS)
+        .filter((verb) => this.#context.compared || !ONLY_COMPARED.includes(verb as VerbName))
+        .join(', ');
       return this.#problem(
         path,
         verbs.length
@@ -92,7 +107,7 @@ export class StepBuilder {
     };
   }
 
-  #verb(verb: VerbName, raw: RawStep, path: Path): Step[] {
+  #verb(verb: VerbName, raw: RawStep, path: Path): BuiltStep[] {
     const base = this.#base(raw, path);
     switch (verb) {
       case 'load':
@@ -135,6 +150,10 @@ export class StepBuilder {
         ];
       case 'check':
         return [{ ...base, verb, checks: this.#checks(raw.check, [...path, verb]) }];
+      case 'patch':
+        return [this.#patch(raw, path)];
+      case 'settle':
+        return [{ ...base, verb }];
     }
   }
 
@@ -148,10 +167,32 @@ export class StepBuilder {
       ...what,
       output: list<Pattern>(raw.output),
       outputAt: this.#located([...path, 'output']),
-      faults: buildFaults(raw.faults, [...path, 'faults'], this.#source),
+      ...this.#faults(raw, path),
       exit: raw.exit ?? 0,
       background: raw.background ?? false,
     };
+  }
+
+  #faults({ faults }: RawStep, path: Path): Pick<ActionStep, 'faults' | 'everyFault'> {
+    const everyFault = faults === 'every';
+    const specs = faults === 'every' ? undefined : faults;
+    return { faults: buildFaults(specs, [...path, 'faults'], this.#source), everyFault };
+  }
+
+  #patch(raw: RawStep, path: Path): PatchStep {
+    const members = this.#modules(raw.patch, [...path, 'patch']);
+    const classic = raw.classic === undefined ? members : this.#modules(raw.classic, [...path, 'classic']);
+    return { ...this.#base(raw, path), verb: 'patch', members, classic, ...this.#faults(raw, path) };
+  }
+
+  #modules(names: string | readonly string[] | undefined, path: Path): LocatedModule[] {
+    const all = list<string>(names);
+    if (all.length === 0) this.#problem(path, 'must have at least one module');
+    return all.flatMap((name, i) => {
+      const at = Array.isArray(names) ? [...path, i] : path;
+      const module = this.#module(name, at);
+      return module ? [{ ...this.#located(at), module }] : [];
+    });
   }
 
   #write(raw: RawStep, path: Path, text: string, target: string): ActionStep {
@@ -162,17 +203,22 @@ export class StepBuilder {
   #load(raw: RawStep, path: Path): Step[] {
     const wanted = raw.load as string;
     const at = [...path, 'load'];
-    const known = this.#context.modules.find((module) => module.name === moduleName(wanted));
-    const module = known ?? (MODULE_FILE.test(wanted) ? this.#context.module(wanted, at) : undefined);
-    if (!module) {
-      if (MODULE_FILE.test(wanted)) return []; // its own problem has been noted
-      return this.#problem(at, `no module '${wanted}' in 'modules', and not the path of one (.ko)`);
-    }
+    const module = this.#module(wanted, at);
+    if (!module) return [];
     const params = this.#params(raw.params, [...path, 'params']);
     const command = `insmod ${module.name}.ko${params ? ` ${params}` : ''}`;
     return [
       { ...this.#action(raw, path, { verb: 'load', command, target: module.guestPath }), module, params },
     ];
+  }
+
+  /** One that is listed, by its name, or another by its path; undefined where its problem has been noted. */
+  #module(wanted: string, at: Path): ModuleFile | undefined {
+    const known = this.#context.modules.find((module) => module.name === moduleName(wanted));
+    if (known) return known;
+    if (MODULE_FILE.test(wanted)) return this.#context.module(wanted, at);
+    this.#problem(at, `no module '${wanted}' in 'modules', and not the path of one (.ko)`);
+    return undefined;
   }
 
   /** `a=1 b=2`, also from a map. */

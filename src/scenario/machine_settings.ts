@@ -6,7 +6,10 @@ import type { Scenario } from './scenario.ts';
 export const DEFAULT_SEED = 1;
 
 /** What the scenario leaves open is left to the machine. @param seed instead of the scenario's. */
-export function machineSettings({ machine }: Scenario, seed: number | undefined): MachineSettings {
+export function machineSettings(
+  { machine }: Pick<Scenario, 'machine'>,
+  seed: number | undefined,
+): MachineSettings {
   const { tasks, instruction, ...rest } = machine;
   const settings = {
     ...rest,

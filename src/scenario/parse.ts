@@ -5,13 +5,13 @@ import { MODULE_FILE } from '../elf/unpack.ts';
 import { programProblem } from '../machine/programs.ts';
 import { buildChecks } from './build_checks.ts';
 import { StepBuilder } from './build_steps.ts';
+import { isCompared, isRun, notCompared, onlyCompared, type Refusal } from './compared.ts';
 import { type Problem, ScenarioError } from './error.ts';
 import { buildFaults } from './faults.ts';
-import { kindOf, OTHER_KIND } from './file_kind.ts';
 import { type FileAccess, FileTooLargeError, hostFile, readScenarioBytes } from './host_file.ts';
 import { problemsOf } from './issues.ts';
 import { otherThanText, packingProblem } from './other_files.ts';
-import type { GuestFile, ModuleFile, Scenario, TaskSpec } from './scenario.ts';
+import type { Comparison, GuestFile, ModuleFile, Scenario, TaskSpec } from './scenario.ts';
 import { type RawScenario, type RawTask, scenarioSchema } from './schema.ts';
 import { type Path, YamlSource } from './source.ts';
 
@@ -40,14 +40,41 @@ export function readText(file: string): string {
 
 /** @param file where the text is from: paths in it are relative to that file. */
 export function parseScenario(text: string, file: string, access: FileAccess = {}): Scenario {
+  const { raw, source } = parsed(text, file);
+  if (raw.models)
+    throw new ScenarioError([
+      source.problem(['models'], `this scenario compares models: klpemu compare ${file}`),
+    ]);
+  return built(raw, source, access, (builder) => builder.build());
+}
+
+/** A scenario with `models`. */
+export function loadComparison(file: string, access: FileAccess = {}): Comparison {
+  const { raw, source } = parsed(readText(file), file);
+  const { models } = raw;
+  if (!models)
+    throw new ScenarioError([
+      source.problem([], `this scenario has no 'models' to compare: klpemu run ${file}`),
+    ]);
+  return built(raw, source, access, (builder) => builder.comparison(models));
+}
+
+function parsed(text: string, file: string): { raw: RawScenario; source: YamlSource } {
   const source = new YamlSource(text, file);
   if (source.value === null) throw new ScenarioError([source.problem([], 'the scenario is empty')]);
-  const parsed = scenarioSchema.safeParse(source.value, { reportInput: true });
-  if (!parsed.success && kindOf(source.value) === 'workload')
-    throw new ScenarioError([source.problem([], `${OTHER_KIND.workload} ${file}`)]);
-  if (!parsed.success) throw new ScenarioError(problemsOf(parsed.error.issues, source));
+  const result = scenarioSchema.safeParse(source.value, { reportInput: true });
+  if (!result.success) throw new ScenarioError(problemsOf(result.error.issues, source));
+  return { raw: result.data, source };
+}
+
+function built<T>(
+  raw: RawScenario,
+  source: YamlSource,
+  access: FileAccess,
+  build: (builder: Builder) => T,
+): T {
   const problems: Problem[] = [];
-  const scenario = new Builder(parsed.data, source, problems, access).build();
+  const scenario = build(new Builder(raw, source, problems, access));
   if (problems.length > 0) throw new ScenarioError(problems);
   return scenario;
 }
@@ -68,28 +95,65 @@ class Builder {
   build(): Scenario {
     const raw = this.#raw;
     const source = this.#source;
+    this.#refuse(onlyCompared(raw));
     const limit = raw.limit ?? DEFAULT_LIMIT;
-    const modules = (raw.modules ?? []).flatMap((path, i) => this.#module(path, ['modules', i]));
+    const modules = this.#modules();
     const tasks = (raw.tasks ?? []).map((task, i) => this.#task(task, task.start ?? 0, ['tasks', i]));
-    const steps = new StepBuilder(source, this.#problems, {
-      limit,
-      modules,
-      module: (path, at) => this.#module(path, at)[0],
-      task: (task, at) => this.#task(task, 0, at),
-    }).build(raw.steps ?? []);
+    const steps = this.#steps(modules, limit, false).filter(isRun);
     return {
-      file: source.file,
-      name: raw.name ?? basename(source.file).replace(/\.ya?ml$/, ''),
-      about: (raw.about ?? '').trim(),
-      machine: raw.machine ?? {},
-      limit,
+      ...this.#head(limit),
       modules: allModules(modules, steps),
-      files: Object.entries(raw.files ?? {}).flatMap(([path, entry]) => this.#file(path, entry)),
+      files: this.#files(),
       tasks,
       steps,
       faults: buildFaults(raw.faults, ['faults'], source),
       expect: buildChecks(raw.expect, ['expect'], source),
     };
+  }
+
+  comparison(models: Comparison['models']): Comparison {
+    this.#refuse(notCompared(this.#raw));
+    const limit = this.#raw.limit ?? DEFAULT_LIMIT;
+    const modules = this.#modules();
+    const steps = this.#steps(modules, limit, true).filter(isCompared);
+    return { ...this.#head(limit), models, modules: allModules(modules, steps), files: this.#files(), steps };
+  }
+
+  #refuse(refusals: readonly Refusal[]): void {
+    for (const { path, reason } of refusals) {
+      const place = this.#source.keyPlace(path);
+      this.#problems.push({ ...this.#source.problem(path, reason), place });
+    }
+  }
+
+  #head(limit: number): Pick<Scenario, 'file' | 'name' | 'about' | 'machine' | 'limit'> {
+    const { name, about, machine } = this.#raw;
+    const { file } = this.#source;
+    return {
+      file,
+      name: name ?? basename(file).replace(/\.ya?ml$/, ''),
+      about: (about ?? '').trim(),
+      machine: machine ?? {},
+      limit,
+    };
+  }
+
+  #modules(): ModuleFile[] {
+    return (this.#raw.modules ?? []).flatMap((path, i) => this.#module(path, ['modules', i]));
+  }
+
+  #steps(modules: readonly ModuleFile[], limit: number, compared: boolean) {
+    return new StepBuilder(this.#source, this.#problems, {
+      limit,
+      modules,
+      compared,
+      module: (path, at) => this.#module(path, at)[0],
+      task: (task, at) => this.#task(task, 0, at),
+    }).build(this.#raw.steps ?? []);
+  }
+
+  #files(): GuestFile[] {
+    return Object.entries(this.#raw.files ?? {}).flatMap(([path, entry]) => this.#file(path, entry));
   }
 
   #problem(path: Path, reason: string): [] {
@@ -146,10 +210,16 @@ class Builder {
 }
 
 /** Those listed and those that only a step names, each once. */
-function allModules(listed: readonly ModuleFile[], steps: Scenario['steps']): ModuleFile[] {
+function allModules(
+  listed: readonly ModuleFile[],
+  steps: Scenario['steps'] | Comparison['steps'],
+): ModuleFile[] {
   const byPath = new Map(listed.map((module) => [module.guestPath, module]));
-  for (const step of steps) {
-    if ('module' in step && step.module) byPath.set(step.module.guestPath, step.module);
-  }
+  for (const step of steps) for (const module of modulesOf(step)) byPath.set(module.guestPath, module);
   return [...byPath.values()];
+}
+
+function modulesOf(step: Scenario['steps'][number] | Comparison['steps'][number]): ModuleFile[] {
+  if (step.verb === 'patch') return [...step.members, ...step.classic].map(({ module }) => module);
+  return 'module' in step && step.module ? [step.module] : [];
 }

@@ -23,6 +23,15 @@ export interface Scenario {
   readonly expect: readonly Check[];
 }
 
+/** A scenario with `models`: its steps are done under each of them, and what each does is counted. */
+export interface Comparison
+  extends Pick<Scenario, 'file' | 'name' | 'about' | 'machine' | 'limit' | 'modules' | 'files'> {
+  readonly models: readonly Model[];
+  readonly steps: readonly ComparedStep[];
+}
+
+export type Model = NonNullable<RawMachine['model']>;
+
 export interface ModuleFile {
   readonly name: string;
   /** On the host. */
@@ -81,6 +90,8 @@ export interface ActionStep extends StepBase {
   readonly outputAt: CheckBase;
   /** In the task that the step starts. */
   readonly faults: readonly FaultSpec[];
+  /** In a comparison: each call that can fail does, in turn, each in a run of its own. */
+  readonly everyFault: boolean;
   readonly exit: ExitCode;
   readonly background: boolean;
 }
@@ -97,6 +108,28 @@ export type Step =
       readonly disassemble: readonly SiteRef[];
     })
   | (StepBase & { readonly verb: 'check'; readonly checks: readonly Check[] });
+
+/** Patch modules, brought up as the model does: one by one until one fails, or as one bundle. */
+export interface PatchStep extends StepBase, Pick<ActionStep, 'faults' | 'everyFault'> {
+  readonly verb: 'patch';
+  readonly members: readonly LocatedModule[];
+  /** What the classic model loads for them. */
+  readonly classic: readonly LocatedModule[];
+}
+
+export interface LocatedModule extends CheckBase {
+  readonly module: ModuleFile;
+}
+
+/** Until no transition is under way. */
+export interface SettleStep extends StepBase {
+  readonly verb: 'settle';
+}
+
+export type ComparedStep =
+  | Extract<Step, { verb: ActionStep['verb'] | 'spawn' | 'kill' | 'wait' }>
+  | PatchStep
+  | SettleStep;
 
 export interface CheckBase {
   readonly place: Place;

@@ -126,6 +126,8 @@ export const VERBS = {
   until: ['within'],
   snapshot: [],
   check: [],
+  patch: ['classic', 'faults'],
+  settle: [],
 } as const satisfies Record<string, readonly string[]>;
 export type VerbName = keyof typeof VERBS;
 
@@ -150,7 +152,10 @@ const step = object({
   within: opt(duration),
   snapshot: opt(snapshot),
   check: opt(checks),
-  faults: opt(oneOrMany(object(faultShape))),
+  patch: opt(oneOrMany(text)),
+  classic: opt(oneOrMany(text)),
+  settle: opt(z.literal(true)),
+  faults: opt(z.union([z.array(object(faultShape)), object(faultShape), z.literal('every')])),
   exit: opt(exitCode),
   background: opt(flag),
 });
@@ -158,6 +163,11 @@ const step = object({
 export const scenarioSchema = object({
   name: opt(text),
   about: opt(text),
+  models: opt(
+    z
+      .array(z.enum(MACHINE_OPTIONS.model.choices))
+      .check(z.refine((all) => all.length > 1 && new Set(all).size === all.length, 'must be two models')),
+  ),
   machine: opt(machine),
   limit: opt(duration),
   modules: opt(z.array(text)),

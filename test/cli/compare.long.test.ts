@@ -6,11 +6,11 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, describe, expect, it } from 'vitest';
-import { tableOf } from '../../src/cli/compare/compare.ts';
-import { type Measures, runModel } from '../../src/cli/compare/run.ts';
-import { readWorkload } from '../../src/cli/compare/workload.ts';
+import { type Shown, tableOf } from '../../src/cli/compare/compare.ts';
+import { readWorkload } from '../../src/compare/comparison.ts';
+import { type Measures, runModel } from '../../src/compare/run.ts';
 import { ScenarioError } from '../../src/scenario/error.ts';
-import { loadScenario } from '../../src/scenario/parse.ts';
+import { loadComparison, loadScenario } from '../../src/scenario/parse.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const MODULES = join(ROOT, 'fixtures/modules');
@@ -34,7 +34,11 @@ async function compareBoth(name: string, stride: number): Promise<Compared> {
   const work = readWorkload(join(ROOT, 'fixtures/bundles', `${name}.yaml`));
   const classic = await runModel(work, 'classic', stride);
   const bundle = await runModel(work, 'bundle', stride);
-  return { classic, bundle, table: tableOf(work, classic, bundle) };
+  const shown: Shown[] = [
+    { model: 'classic', measures: classic },
+    { model: 'bundle', measures: bundle },
+  ];
+  return { classic, bundle, table: tableOf(work, shown) };
 }
 
 const WORKLOADS = [
@@ -124,100 +128,137 @@ describe('the same faults under both models', () => {
 describe('a workload of packed modules', () => {
   const dir = mkdtempSync(join(tmpdir(), 'klpemu-compare-packed-'));
   afterAll(() => rmSync(dir, { recursive: true }));
-  const steps = '  - load: klpbundle_core\n  - enable: [klpbundle_p1_core]\n  - settle: true\n';
-  const read = (modules: string) => {
+  const steps = 'steps:\n  - load: klpbundle_core\n  - patch: [klpbundle_p1_core]\n  - settle: true\n';
+  const read = (modules: readonly string[]) => {
+    const file = join(dir, 'work.yaml');
     writeFileSync(
-      join(dir, 'work.yaml'),
-      `name: packed\nmodules: ${relative(dir, modules) || '.'}\nsteps:\n${steps}`,
+      file,
+      `name: packed\nmodels: [classic, bundle]\nmodules: [${modules.join(', ')}]\n${steps}`,
     );
-    return readWorkload(join(dir, 'work.yaml'));
+    return readWorkload(file, { allowFiles: true });
   };
+  const names = ['klpbundle_core', 'klpbundle_p1_core'];
+  const packed = names.map((name) => `${name.replace('_', '-')}.ko.gz`);
 
   it('measures the same as one of the modules unpacked', async () => {
-    const plain = read(MODULES);
-    for (const name of ['klpbundle_core', 'klpbundle_p1_core']) {
-      const file = `${name.replace('_', '-')}.ko.gz`;
-      writeFileSync(join(dir, file), gzipSync(readFileSync(join(MODULES, `${name}.ko`))));
-    }
-    const packed = read(dir);
+    const plain = read(names.map((name) => relative(dir, join(MODULES, `${name}.ko`))));
+    for (const [i, name] of names.entries())
+      writeFileSync(join(dir, packed[i]), gzipSync(readFileSync(join(MODULES, `${name}.ko`))));
+    const work = read(packed);
     for (const model of ['classic', 'bundle'] as const) {
-      const measured = await runModel(packed, model);
+      const measured = await runModel(work, model);
       expect(measured.failed).toEqual([]);
       expect(measured).toEqual(await runModel(plain, model));
     }
   });
 
   it('is refused where one cannot be unpacked, with the line', () => {
-    writeFileSync(join(dir, 'klpbundle-p1_core.ko.gz'), gzipSync(Buffer.alloc(1)));
+    writeFileSync(join(dir, packed[1]), gzipSync(Buffer.alloc(1)));
     const cut = gzipSync(readFileSync(join(MODULES, 'klpbundle_core.ko'))).subarray(0, 900);
-    writeFileSync(join(dir, 'klpbundle-core.ko.gz'), cut);
-    expect(() => read(dir)).toThrow(
-      /work\.yaml:4:11: steps\[0\]\.load: .*core\.ko\.gz: cannot be unpacked: /,
-    );
+    writeFileSync(join(dir, packed[0]), cut);
+    expect(() => read(packed)).toThrow(/work\.yaml:3:11: modules\[0\]: .*core\.ko\.gz: cannot be unpacked: /);
   });
 });
 
 describe('a workload that is wrong', () => {
   const dir = mkdtempSync(join(tmpdir(), 'klpemu-compare-'));
   afterAll(() => rmSync(dir, { recursive: true }));
+  const file = join(dir, 'work.yaml');
   const problemsIn = (text: string): string => {
-    const file = join(dir, 'work.yaml');
     writeFileSync(file, text);
     try {
-      readWorkload(file);
+      readWorkload(file, { allowFiles: true });
     } catch (error) {
       expect(error).toBeInstanceOf(ScenarioError);
       return (error as Error).message.replaceAll(file, 'work.yaml');
     }
     throw new Error('it was read');
   };
-  const work = (step: string) => `name: x\nmodules: ${relative(dir, MODULES)}\nsteps:\n  ${step}\n`;
+  const modules = ['core', 'mid', 'p1_core', 'p1_top']
+    .map((name) => relative(dir, join(MODULES, `klpbundle_${name}.ko`)))
+    .join(', ');
+  const work = (step: string) => `models: [classic, bundle]\nmodules: [${modules}]\nsteps:\n  ${step}\n`;
 
   it.each([
-    ['- sleep: 1s', '4:5: steps[0]: a step is one of load, unload, enable, wait, settle'],
-    ['- wait: soon', '4:11: steps[0].wait: no duration'],
+    ['- sleep: 1s', "4:5: steps[0].sleep: unknown key 'sleep'"],
+    ['- wait: soon', "4:11: steps[0].wait: 'soon' is not a duration with a unit"],
     [
-      '- load: klpbundle_core\n    colour: blue',
-      "5:5: steps[0].colour: unknown key 'colour'; known here: load,",
+      '- load: klpbundle_core\n    fault: []',
+      "5:5: steps[0].fault: unknown key 'fault'; did you mean 'faults'?",
     ],
     ['- load: klpbundle_core\n    faults: [{ fail: everything }]', '5:22: steps[0].faults[0].fail: must be '],
+    ['- load: klpbundle_core\n    faults: often', "5:13: steps[0].faults: must be 'every', not 'often'"],
     [
       '- load: klpbundle_core\n    faults: [{ fail: kmalloc, nth: 0 }]',
       '5:36: steps[0].faults[0].nth: must be at least 1',
     ],
-    ['- enable: []', '4:13: steps[0].enable: must '],
+    ['- patch: []', '4:12: steps[0].patch: must have at least one module'],
+    [
+      '- patch: klpbundle_p1_core\n    params: a=1',
+      "5:13: steps[0].params: 'params' does not go with 'patch'",
+    ],
     [
       '- load: klpbundle_core\n    background: true\n    faults: every',
-      '4:5: steps[0]: a step in the background can have no faults',
+      '6:5: steps[0].faults: a step in the background can have no faults here',
     ],
-    ['- enable: [klpbundle_p1_core, nosuch]', '4:33: steps[0].enable[1]: no such file: '],
+    [
+      '- patch: [klpbundle_p1_core, nosuch]',
+      "4:32: steps[0].patch[1]: no module 'nosuch' in 'modules', and not the path of one (.ko)",
+    ],
+    ['- patch: klpbundle_core', '4:12: steps[0].patch: klpbundle_core.ko is no livepatch module'],
+    [
+      '- patch: [klpbundle_p1_top]',
+      "4:13: steps[0].patch[0]: 'klpbundle_p1_top' is for 'klpbundle_top', which is to be in 'modules'",
+    ],
+    ['- load: klpbundle_core\n    exit: EBUSY', "5:5: steps[0].exit: 'exit' does not go with 'models': "],
+    ['- check: { mixed: 0 }', "4:5: steps[0].check: 'check' does not go with 'models': "],
   ])('is told with file, line and column: %s', (step, wrong) => {
     expect(problemsIn(work(step))).toContain(`work.yaml:${wrong}`);
+  });
+
+  it('names two models, and leaves the machine without one', () => {
+    expect(problemsIn('models: [bundle]\nsteps: []\n')).toBe('work.yaml:1:9: models: must be two models');
+    expect(problemsIn('models: [classic, bundel]\n')).toBe(
+      "work.yaml:1:19: models[1]: must be 'classic' or 'bundle', not 'bundel'",
+    );
+    expect(problemsIn('models: [classic, bundle]\nmachine: { model: bundle }\n')).toContain(
+      "work.yaml:2:12: machine.model: 'model' does not go with 'models'",
+    );
   });
 
   it('compares nothing where no step succeeds, and ends with 1; with 0 where one does', () => {
     spawnSync(process.execPath, ['scripts/run.mjs', 'build', '--no-types'], { cwd: ROOT, stdio: 'inherit' });
     const run = (step: string): number | null => {
-      const file = join(dir, 'ends.yaml');
       writeFileSync(file, work(step));
-      return spawnSync(process.execPath, ['dist/cli/main.js', 'compare', file], { cwd: ROOT }).status;
+      const args = ['dist/cli/main.js', 'compare', '--allow-files', file];
+      return spawnSync(process.execPath, args, { cwd: ROOT }).status;
     };
     // No such module is loaded.
     expect(run('- unload: klpbundle_core')).toBe(1);
     expect(run('- load: klpbundle_core\n  - unload: klpbundle_mid')).toBe(0);
+    expect(run('- load: klpbundle_nowhere')).toBe(2);
   });
 
   it('is told whole: every step that is wrong', () => {
-    expect(problemsIn(work('- sleep: 1s\n  - wait: soon')).split('\n')).toHaveLength(2);
+    expect(problemsIn(work('- load: nosuch\n  - patch: nosuch')).split('\n')).toHaveLength(2);
   });
 
-  it('is no scenario, and no workload is one: the other command is named', () => {
-    expect(problemsIn('modules: [a.ko]\nsteps: []\n')).toBe(
-      'work.yaml:1:1: this is a scenario, not a workload of both models: klpemu run work.yaml',
+  it('is run by the one command, and a scenario without models by the other: the right one is named', () => {
+    expect(problemsIn('modules: []\nsteps: []\n')).toBe(
+      "work.yaml:1:1: this scenario has no 'models' to compare: klpemu run work.yaml",
     );
     const workload = join(ROOT, 'fixtures/bundles/asked.yaml');
+    expect(loadComparison(workload).models).toEqual(['classic', 'bundle']);
     expect(() => loadScenario(workload)).toThrow(
-      `${workload}:1:1: this is a workload of both models, not a scenario: klpemu compare ${workload}`,
+      `${workload}:5:9: models: this scenario compares models: klpemu compare ${workload}`,
+    );
+  });
+
+  it('has steps that a scenario without models has not', () => {
+    writeFileSync(file, 'steps:\n  - settle: true\n  - read: /proc/cmdline\n    faults: every\n');
+    const why = "is for a scenario with 'models' (klpemu compare)";
+    expect(() => loadScenario(file)).toThrow(
+      `${file}:2:5: steps[0].settle: 'settle' ${why}\n${file}:4:5: steps[1].faults: 'every' ${why}`,
     );
   });
 });

@@ -85,8 +85,6 @@ export const EXCEPTIONS: Readonly<Record<string, Exception>> = {
   'check/tape_executor.ts': { why: 'registers and opcodes of what check executes', register: 22 },
   'check/tape_machine.ts': { why: 'registers and opcodes of what check executes', register: 20, opcode: 12 },
   'cli/check/report.ts': { why: 'registers and opcodes of what check executes', register: 7 },
-  'cli/compare/count.ts': { why: 'instructions and registers in texts', register: 2 },
-  'cli/compare/originals.ts': { why: 'instructions and registers in texts', register: 2, opcode: 2 },
   'cli/disas/disas.ts': { why: 'instructions and registers in texts', 'import of src/isa': 1 },
   'cli/insn_text.ts': { why: 'instructions and registers in texts', 'import of src/isa': 1 },
   'cli/orc/judge.ts': { why: 'instructions and registers in texts', register: 9 },

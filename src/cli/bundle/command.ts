@@ -1,4 +1,4 @@
-// The options of klpemu bundle and klpemu compare.
+// The options of klpemu bundle.
 
 import { type Command, Option } from 'commander';
 import { DEFAULT_NAME } from '../shell/options.ts';
@@ -49,21 +49,7 @@ Example:
       .action(async (file: string, options) => (await import('./bundle.ts'))[name](file, options));
   }
   addEnabling(bundle);
-  root
-    .command('compare')
-    .description('run one workload under the classic and the bundle model and compare')
-    .argument('<file>', 'workload (YAML)')
-    .option('--json', 'as one JSON object')
-    .addHelpText('after', `${COMPARE_EXIT_CODES}\n\nExample:\n  klpemu compare fixtures/bundles/middle.yaml`)
-    .action(async (file: string, options) => (await import('../compare/compare.ts')).compare(file, options));
 }
-
-const COMPARE_EXIT_CODES = `
-Exit codes:
-  0  the workload was run under both models; what failed there is in the table
-  1  under one of them every step failed: there is nothing to compare
-  2  bad usage, or a workload or module that cannot be used
-  3  guest panic, or the machine failed`;
 
 const EXIT_CODES = `
 Exit codes:

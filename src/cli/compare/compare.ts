@@ -1,12 +1,14 @@
-// klpemu compare: one workload under the classic and the bundle model, and a table of what each did.
+// klpemu compare: one scenario under the models that it names, and a table of what each did.
 
+import { readWorkload, type Workload } from '../../compare/comparison.ts';
+import { isDoing, type Measures, runModel } from '../../compare/run.ts';
+import type { FileAccess } from '../../scenario/host_file.ts';
+import type { Model } from '../../scenario/scenario.ts';
 import { formatDuration } from '../../scenario/units.ts';
 import { EXIT } from '../exit.ts';
 import { type FittedColumn, fittedTable } from '../fitted_table.ts';
 import { print, toTerminal } from '../terminal.ts';
 import { workProgress } from '../work_progress.ts';
-import { type Measures, type Model, runModel } from './run.ts';
-import { readWorkload, type Workload } from './workload.ts';
 
 const time = (ns: number): string => (ns === 0 ? '0' : formatDuration(ns));
 
@@ -42,28 +44,38 @@ const POINT_ROWS: typeof ROWS = [
 ];
 
 function rowsFor(work: Workload): typeof ROWS {
-  const faults = work.steps.map((s) => ('faults' in s ? s.faults : undefined));
+  const doing = work.steps.filter(isDoing);
   return [
     ...ROWS,
-    ...(faults.some((f) => Array.isArray(f)) ? FAULT_ROWS : []),
-    ...(faults.includes('every') ? POINT_ROWS : []),
+    ...(doing.some(({ faults }) => faults.length > 0) ? FAULT_ROWS : []),
+    ...(doing.some(({ everyFault }) => everyFault) ? POINT_ROWS : []),
   ];
 }
 
-export async function compare(file: string, options: { readonly json?: boolean }): Promise<void> {
-  const work = readWorkload(file);
-  const classic = await shown(work, 'classic', options);
-  const bundle = await shown(work, 'bundle', options);
-  const nothingDone = [classic, bundle].some(
-    ({ failed }) => failed.length > 0 && failed.length === doing(work),
-  );
+interface CompareOptions extends FileAccess {
+  readonly json?: boolean;
+}
+
+/** What was counted under one model. */
+export interface Shown {
+  readonly model: Model;
+  readonly measures: Measures;
+}
+
+export async function compare(file: string, options: CompareOptions): Promise<void> {
+  const work = readWorkload(file, options);
+  const all: Shown[] = [];
+  for (const model of work.models) all.push({ model, measures: await measured(work, model, options) });
+  const doing = work.steps.filter(isDoing).length;
+  const nothingDone = all.some(({ measures: { failed } }) => failed.length > 0 && failed.length === doing);
   process.exitCode = nothingDone ? EXIT.failed : EXIT.ok;
-  if (options.json) print(`${JSON.stringify({ name: work.name, classic, bundle })}\n`);
-  else print(tableOf(work, classic, bundle, process.stdout.columns || Number.POSITIVE_INFINITY));
+  const byModel = Object.fromEntries(all.map(({ model, measures }) => [model, measures]));
+  if (options.json) print(`${JSON.stringify({ name: work.name, ...byModel })}\n`);
+  else print(tableOf(work, all, process.stdout.columns || Number.POSITIVE_INFINITY));
 }
 
 /** Failure points may be thousands, each a machine of its own. */
-async function shown(work: Workload, model: Model, options: { readonly json?: boolean }): Promise<Measures> {
+async function measured(work: Workload, model: Model, options: CompareOptions): Promise<Measures> {
   const progress = await workProgress(`  ${model}: {value} failure points tried {now}`, 1, options);
   try {
     return await runModel(work, model, 1, (tried) => progress?.update(tried));
@@ -72,23 +84,17 @@ async function shown(work: Workload, model: Model, options: { readonly json?: bo
   }
 }
 
-/** Steps that can fail. */
-const doing = ({ steps }: Workload): number =>
-  steps.filter((step) => 'load' in step || 'unload' in step || 'enable' in step).length;
-
 /** In a file its lines are whole: it is compared with others. */
 export function tableOf(
   work: Workload,
-  classic: Measures,
-  bundle: Measures,
+  all: readonly Shown[],
   width: number = Number.POSITIVE_INFINITY,
 ): string {
-  const rows = rowsFor(work).map(([name, of]) => [name, listText(of(classic)), listText(of(bundle))]);
-  const columns: FittedColumn[] = [
-    { head: '', text: 16 },
-    { head: 'classic', text: 16 },
-    { head: 'bundle', text: 16 },
-  ];
+  const rows = rowsFor(work).map(([name, of]) => [
+    name,
+    ...all.map(({ measures }) => listText(of(measures))),
+  ]);
+  const columns: FittedColumn[] = ['', ...all.map(({ model }) => model)].map((head) => ({ head, text: 16 }));
   const heading = toTerminal([work.name, ...(work.about ? work.about.split('\n') : [])], 0);
   return `${heading.join('\n')}\n\n${fittedTable(columns, rows, width)}\n`;
 }

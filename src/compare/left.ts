@@ -3,8 +3,8 @@
 // Invariant: a look changes nothing. What a kernel makes on first use and keeps (kworkers, nodes of sysfs) is not
 // looked at.
 
-import type { SysfsDir } from '../../kernel/sysfs.ts';
-import type { Machine } from '../../machine/machine.ts';
+import type { SysfsDir } from '../kernel/sysfs.ts';
+import type { Machine } from '../machine/machine.ts';
 
 /** Counts by what is counted, by category. */
 export type Look = ReadonlyMap<string, ReadonlyMap<string, number>>;

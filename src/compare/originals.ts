@@ -3,16 +3,16 @@
 // Invariant: what a task executes before it has switched, in a module that was there when the patch was enabled, is
 // not counted: that is what a transition is. A module that came after the patch was enabled has no such excuse.
 
-import type { Bundle, Member } from '../../bundle/bundle.ts';
-import { patchModule } from '../../bundle/format.ts';
-import { lo32 } from '../../guest/addr.ts';
-import type { Machine } from '../../machine/machine.ts';
-import type { Module } from '../../module/module.ts';
+import type { Bundle, Member } from '../bundle/bundle.ts';
+import { patchModule } from '../bundle/format.ts';
+import { lo32 } from '../guest/addr.ts';
+import type { Machine } from '../machine/machine.ts';
+import type { Module } from '../module/module.ts';
 
 interface Range {
   readonly start: number;
   readonly size: number;
-  /** Offset of the fentry site: an endbr64 may come before it. */
+  /** Offset of the fentry site: a landing pad may come before it. */
   readonly site: number;
   /** The patch was enabled before the module came. */
   readonly late: boolean;
@@ -24,8 +24,6 @@ export interface OriginalCode {
 }
 
 const NONE: OriginalCode = { instructions: 0, begun: false };
-const FENTRY = 5;
-const CALL = 0xe8;
 
 export class Originals {
   readonly #machine: Machine;
@@ -42,20 +40,24 @@ export class Originals {
   }
 
   /**
-   * Original code in the block at `rip`; what is at the function's start, up to its call or nop, is none.
+   * Original code in the block at `start`; what is at the function's start, up to its call or nop, is none.
+   * @param start low half of its address
    * @returns instructions of it, and whether a run of the function begins with them
    */
-  count(rip: number, executed: number): OriginalCode {
-    for (const { start, size, site, late } of this.#ranges) {
-      const at = (rip - start) >>> 0;
-      if (at >= size) continue;
-      if (!late && this.#machine.inspect.livepatch.transitionPatch) return NONE;
+  count(start: number, executed: number): OriginalCode {
+    const { core, livepatch } = this.#machine.inspect;
+    const { fentry } = core.arch;
+    for (const range of this.#ranges) {
+      const at = (start - range.start) >>> 0;
+      if (at >= range.size) continue;
+      if (!range.late && livepatch.transitionPatch) return NONE;
+      const behind = range.site + fentry.size;
       // What follows the call of a trampoline that has led to no other function.
-      if (at >= site + FENTRY) return { instructions: executed, begun: at === site + FENTRY };
-      const called =
-        this.#machine.inspect.core.mem.readU8((0xffffffffn << 32n) | BigInt(start + site)) === CALL;
-      // The nop, and the endbr64 when it is executed too.
-      const begin = at === 0 && site > 0 ? 2 : 1;
+      if (at >= behind) return { instructions: executed, begun: at === behind };
+      const site = (0xffffffffn << 32n) | BigInt(range.start + range.site);
+      const called = fentry.target(site, core.mem.readBytes(site, fentry.size)) !== undefined;
+      // The nop, and the landing pad before it when that is executed too.
+      const begin = at === 0 && range.site > 0 ? 2 : 1;
       return called ? NONE : { instructions: executed - begin, begun: true };
     }
     return NONE;

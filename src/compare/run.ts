@@ -1,20 +1,21 @@
-// A workload on a machine of one model: its steps, one after the other, with the faults that they ask for.
+// A scenario with `models` on a machine of one model: its steps, one after the other, with the faults that they ask for.
 
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { createBundle, patchModule } from '../../bundle/format.ts';
-import { ElfError } from '../../elf/error.ts';
-import { unpack } from '../../elf/unpack.ts';
-import { FAULT_POINTS, type Fault, type FaultAttr } from '../../kernel/fault_inject.ts';
-import type { TaskStruct } from '../../kernel/task_struct.ts';
-import { Machine } from '../../machine/machine.ts';
-import { parseDuration } from '../../scenario/units.ts';
-import { systemReason, UsageError } from '../exit.ts';
+import { createBundle, patchModule } from '../bundle/format.ts';
+import { FAULT_POINTS, type Fault, type FaultAttr } from '../kernel/fault_inject.ts';
+import type { TaskStruct } from '../kernel/task_struct.ts';
+import { Machine } from '../machine/machine.ts';
+import { faultAttr } from '../scenario/faults.ts';
+import { machineSettings } from '../scenario/machine_settings.ts';
+import type { ActionStep, ComparedStep, Model, PatchStep, TaskSpec } from '../scenario/scenario.ts';
+import type { Workload } from './comparison.ts';
 import { type Counts, countOn } from './count.ts';
 import { leftBehind, lookAt } from './left.ts';
-import { moduleFile, type Workload, type WorkloadFault, type WorkloadStep } from './workload.ts';
 
-export type Model = 'classic' | 'bundle';
+/** Steps that can fail. */
+type DoingStep = ActionStep | PatchStep;
+
+export const isDoing = (step: ComparedStep): step is DoingStep => 'everyFault' in step;
 
 export interface Measures extends Counts {
   /** Steps that failed, with the exit status of their tools. */
@@ -43,7 +44,6 @@ export interface Points {
 }
 
 const ENABLE = '/sys/kernel/livepatch_bundle/enable';
-const LIMIT = 120e9;
 /** Until the work that frees what has gone has run. */
 const REST = 2e9;
 
@@ -75,9 +75,9 @@ async function everyFault(
   onPoint: (tried: number) => void,
 ): Promise<Points> {
   const points: Points = { tried: 0, leaving: 0, lasting: 0, left: [] };
-  for (const [index, step] of work.steps.entries()) {
-    if (!('faults' in step) || step.faults !== 'every') continue;
-    for (let nth = 1; await oneFault(work, model, index, nth, points); nth += stride) onPoint(points.tried);
+  for (const step of work.steps) {
+    if (!isDoing(step) || !step.everyFault) continue;
+    for (let nth = 1; await oneFault(work, model, step, nth, points); nth += stride) onPoint(points.tried);
   }
   return points;
 }
@@ -86,20 +86,20 @@ async function everyFault(
 async function oneFault(
   work: Workload,
   model: Model,
-  index: number,
+  step: DoingStep,
   nth: number,
   points: Points,
 ): Promise<boolean> {
   const run = await Run.boot(work, model);
   try {
-    for (const step of work.steps.slice(0, index)) run.step(step);
-    const { injected, failed, left } = run.failing(work.steps[index], [{ point: FAULT_POINTS, nth }]);
+    for (const before of work.steps.slice(0, work.steps.indexOf(step))) run.step(before);
+    const { injected, failed, left } = run.failing(step, [{ point: FAULT_POINTS, nth }]);
     if (injected.length === 0) return false;
     points.tried++;
     if (!failed) return true;
     if (left.length > 0) points.left.push(`${injected[0]}: ${left.join('; ')}`);
     if (left.length > 0) points.leaving++;
-    if (!run.step({ ...work.steps[index], faults: [] } as WorkloadStep)) points.lasting++;
+    if (!run.step({ ...step, faults: [] })) points.lasting++;
     return true;
   } finally {
     run.close();
@@ -114,13 +114,15 @@ class Run {
   readonly #background: { readonly name: string; readonly task: TaskStruct }[] = [];
   /** Tasks of the step under way: its faults are theirs. */
   readonly #doers = new Set<TaskStruct>();
+  /** By the names of the scenario. */
+  readonly #spawned = new Map<string, TaskStruct[]>();
   readonly #failed: string[] = [];
   readonly #injected: string[] = [];
   readonly #left: string[][] = [];
   #bundles = 0;
 
   static async boot(work: Workload, model: Model): Promise<Run> {
-    const machine = await Machine.boot({ model, instructionNs: 2000, heap: 16 << 20, maxTasks: 96 });
+    const machine = await Machine.boot({ ...machineSettings(work, undefined), model });
     try {
       return new Run(machine, work);
     } catch (error) {
@@ -135,8 +137,9 @@ class Run {
     this.#counts = countOn(machine);
     this.#heap = machine.inspect.core.slab.used();
     // Also for threads that ask for them.
-    for (const step of work.steps)
-      if ('load' in step) machine.addFile(`/lib/modules/${step.load}.ko`, this.#bytes(step.load));
+    for (const { name, guestPath } of work.modules) machine.addFile(guestPath, this.#bytes(name));
+    for (const { guestPath, text, from } of work.files)
+      machine.addFile(guestPath, text === undefined ? readFileSync(from as string) : Buffer.from(text));
   }
 
   close(): void {
@@ -144,10 +147,10 @@ class Run {
   }
 
   /** @returns whether it succeeded, as far as that is known already. */
-  step(step: WorkloadStep): boolean {
-    const faults = 'faults' in step && Array.isArray(step.faults) ? step.faults : [];
-    if (faults.length === 0) return this.#do(step);
-    const { failed, injected, left } = this.failing(step, faults.map(faultAttr));
+  step(step: ComparedStep): boolean {
+    if (!isDoing(step) || step.faults.length === 0) return this.#do(step);
+    const attrs = step.faults.map((spec) => faultAttr(spec));
+    const { failed, injected, left } = this.failing(step, attrs);
     this.#injected.push(...injected);
     if (failed) this.#left.push(left.length > 0 ? left : ['nothing']);
     return !failed;
@@ -155,7 +158,7 @@ class Run {
 
   /** A step with faults; what it left behind, when it failed and all has come to rest. */
   failing(
-    step: WorkloadStep,
+    step: DoingStep,
     attrs: readonly FaultAttr[],
   ): { failed: boolean; injected: string[]; left: string[] } {
     const before = this.#look();
@@ -175,33 +178,79 @@ class Run {
   }
 
   #settle(): void {
-    this.#machine.runUntil(() => !this.#machine.inspect.livepatch.transitionPatch, LIMIT);
+    this.#until(() => !this.#machine.inspect.livepatch.transitionPatch);
   }
 
-  #do(step: WorkloadStep): boolean {
+  #until(condition: () => boolean): void {
+    const left = this.#work.limit - this.#machine.now();
+    if (left > 0) this.#machine.runUntil(condition, left);
+  }
+
+  #do(step: ComparedStep): boolean {
     const machine = this.#machine;
     this.#doers.clear();
-    if ('load' in step) {
-      const task = this.#insmod(step.load, step.params);
-      if (!step.background) return this.#finished(`load ${step.load}`, task);
-      this.#background.push({ name: `load ${step.load}`, task });
-    } else if ('unload' in step)
-      return this.#finished(`unload ${step.unload}`, this.#doer(machine.rmmod(step.unload)));
-    else if ('enable' in step) return this.#enable(step);
-    else if ('wait' in step) machine.runFor(parseDuration(step.wait) ?? 0);
-    else this.#settle();
+    switch (step.verb) {
+      case 'patch':
+        return this.#patch(step);
+      case 'settle':
+        this.#settle();
+        return true;
+      case 'wait':
+        machine.runFor(step.duration);
+        return true;
+      case 'spawn':
+        this.#spawn(step.task);
+        return true;
+      case 'kill':
+        this.#kill(step.task, step.signal);
+        return true;
+      default:
+        return this.#act(step);
+    }
+  }
+
+  #act(step: ActionStep): boolean {
+    const name = step.module
+      ? `load ${step.module.name}`
+      : step.verb === 'unload'
+        ? `unload ${step.target}`
+        : step.command;
+    const task = this.#doer(this.#started(step));
+    if (!step.background) return this.#finished(name, task);
+    this.#background.push({ name, task });
     return true;
   }
 
-  #bytes(module: string): Uint8Array {
-    const { modules } = this.#work;
-    const file = moduleFile(modules, module) ?? join(modules, `${module}.ko`);
-    try {
-      return unpack(readFileSync(file), file);
-    } catch (error) {
-      if (error instanceof ElfError) throw new UsageError(error.message);
-      throw new UsageError(`${file}: ${systemReason(error)}`);
+  #started({ verb, target, params, text }: ActionStep): TaskStruct {
+    const machine = this.#machine;
+    switch (verb) {
+      case 'load':
+        return machine.insmod(target, params);
+      case 'unload':
+        return machine.rmmod(target);
+      case 'write':
+        return machine.spawn('echo', [text ?? '', target]);
+      case 'read':
+        return machine.spawn('cat', [target]);
     }
+  }
+
+  #spawn({ name, program, args, comm, count }: TaskSpec): void {
+    const tasks = Array.from({ length: count }, () => this.#machine.spawn(program, [...args], { comm }));
+    this.#spawned.set(name, [...(this.#spawned.get(name) ?? []), ...tasks]);
+  }
+
+  /** Those that were spawned under a name; else those with that comm or pid. */
+  #kill(name: string, signal: number): void {
+    const machine = this.#machine;
+    const named = this.#spawned.get(name)?.filter((task) => machine.exitStatus(task) === undefined);
+    const all = [...machine.inspect.core.tasks.processes()];
+    const found = named ?? all.filter(({ comm, pid }) => comm === name || String(pid) === name);
+    for (const { pid } of found) machine.spawn('kill', [String(pid), String(signal)]);
+  }
+
+  #bytes(module: string): Uint8Array {
+    return this.#work.bytes.get(module) ?? new Uint8Array();
   }
 
   #doer(task: TaskStruct): TaskStruct {
@@ -209,18 +258,15 @@ class Run {
     return task;
   }
 
-  #insmod(module: string, params = ''): TaskStruct {
-    this.#machine.addFile(`/lib/modules/${module}.ko`, this.#bytes(module));
-    return this.#doer(this.#machine.insmod(`/lib/modules/${module}.ko`, params));
-  }
-
   /** The same patch modules: loaded one by one until one fails, or as one bundle. */
-  #enable(step: Extract<WorkloadStep, { enable: unknown }>): boolean {
+  #patch({ members, classic }: PatchStep): boolean {
     const machine = this.#machine;
-    if (machine.options.model === 'bundle') return this.#enableBundle(step.enable);
-    for (const [i, member] of (step.classic ?? step.enable).entries()) {
+    if (machine.options.model === 'bundle')
+      return this.#enableBundle(members.map(({ module }) => module.name));
+    for (const [i, { module }] of classic.entries()) {
       if (i > 0) this.#settle();
-      if (!this.#finished(`enable ${member}`, this.#insmod(member))) return false;
+      if (!this.#finished(`enable ${module.name}`, this.#doer(machine.insmod(module.guestPath))))
+        return false;
     }
     return true;
   }
@@ -238,7 +284,7 @@ class Run {
 
   #finished(what: string, task: TaskStruct): boolean {
     const machine = this.#machine;
-    machine.runUntil(() => machine.exitStatus(task) !== undefined, LIMIT);
+    this.#until(() => machine.exitStatus(task) !== undefined);
     const status = machine.exitStatus(task);
     if (status !== 0) this.#failed.push(`${what}: ${status ?? 'not over'}`);
     return status === 0;
@@ -260,13 +306,4 @@ class Run {
       blobBytes: machine.inspect.bundles?.blobBytes() ?? 0,
     };
   }
-}
-
-function faultAttr({ fail, nth, times, of }: WorkloadFault): FaultAttr {
-  return {
-    point: fail === 'allocation' ? ['kmalloc', 'module_alloc'] : fail,
-    ...(nth === undefined ? {} : { nth }),
-    ...(times === undefined ? {} : { times }),
-    ...(of === undefined ? {} : { of }),
-  };
 }

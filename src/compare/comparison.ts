@@ -1,0 +1,41 @@
+// From a scenario with `models` to what is run under each of them: the modules' bytes are read, and each patch module's
+// object is known, so that whatever cannot be run is told with its place before anything runs.
+
+import { readFileSync } from 'node:fs';
+import { BundleError } from '../bundle/error.ts';
+import { patchModule } from '../bundle/format.ts';
+import { unpack } from '../elf/unpack.ts';
+import { type Problem, ScenarioError } from '../scenario/error.ts';
+import type { FileAccess } from '../scenario/host_file.ts';
+import { loadComparison } from '../scenario/parse.ts';
+import type { Comparison, LocatedModule, PatchStep } from '../scenario/scenario.ts';
+
+export interface Workload extends Comparison {
+  /** Of each of its modules, by name. */
+  readonly bytes: ReadonlyMap<string, Uint8Array>;
+}
+
+/** @throws ScenarioError with all that is wrong, also when a file cannot be read. */
+export function readWorkload(file: string, access: FileAccess = {}): Workload {
+  const comparison = loadComparison(file, access);
+  const { modules, models, steps } = comparison;
+  const bytes = new Map(modules.map(({ name, path }) => [name, unpack(readFileSync(path), path)]));
+  const members = steps
+    .filter((step): step is PatchStep => step.verb === 'patch')
+    .flatMap((step) => (models.includes('bundle') ? step.members : []));
+  const problems = members.flatMap((member) => memberProblem(member, bytes));
+  if (problems.length > 0) throw new ScenarioError(problems);
+  return { ...comparison, bytes };
+}
+
+/** A bundle is made with the modules that its members are for. */
+function memberProblem({ place, path, module }: LocatedModule, bytes: Workload['bytes']): Problem[] {
+  try {
+    const { object } = patchModule(`${module.name}.ko`, bytes.get(module.name) ?? new Uint8Array());
+    if (object === 'vmlinux' || bytes.has(object)) return [];
+    return [{ place, path, reason: `'${module.name}' is for '${object}', which is to be in 'modules'` }];
+  } catch (error) {
+    if (!(error instanceof BundleError)) throw error;
+    return [{ place, path, reason: error.message }];
+  }
+}
