@@ -16,6 +16,7 @@ import type { Processor, ProcessorParts } from './processor.ts';
 import type { PtRegsLayout } from './pt_regs.ts';
 import type { Threads } from './threads.ts';
 import type { TrampolineCode } from './trampoline.ts';
+import type { DefineTraps } from './traps.ts';
 import type { Varargs } from './varargs.ts';
 
 /** One port. Members are grouped by who asks for them, in the order in which a porter needs them. */
@@ -48,6 +49,8 @@ export interface Arch {
   readonly hostStubs: HostStubs;
   readonly varargs: Varargs;
   readonly findIdleLoop: FindIdleLoop;
+  /** What the kernel makes of exceptions. */
+  readonly defineTraps: DefineTraps;
   /** What a new task starts with. */
   readonly threads: Threads;
 }

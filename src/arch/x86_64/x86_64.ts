@@ -13,6 +13,7 @@ import { POKING } from './poking.ts';
 import { PT_REGS } from './pt_regs.ts';
 import { THREADS } from './threads.ts';
 import { TRAMPOLINE } from './trampoline.ts';
+import { X86Traps } from './traps/traps.ts';
 import { UnicornEngine } from './unicorn/unicorn.ts';
 import { VARARGS } from './varargs.ts';
 
@@ -33,5 +34,6 @@ export const X86_64: Arch = {
   hostStubs: HOST_STUBS,
   varargs: VARARGS,
   findIdleLoop,
+  defineTraps: (kernel) => void new X86Traps(kernel),
   threads: THREADS,
 };

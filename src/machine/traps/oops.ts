@@ -4,9 +4,9 @@
 // Invariant: an oops ends the task that had it and nothing else, unless it held up an interrupt; a panic ends the
 // machine, which runs no instruction after it.
 
+import type { DieOptions } from '../../arch/traps.ts';
 import { REG } from '../../arch/x86_64/context.ts';
 import type { Addr } from '../../guest/addr.ts';
-import { hex16 } from '../../guest/addr.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 import { CONSTANTS } from '../../kernel/layout.ts';
 import { KERN_DEFAULT, KERN_WARNING } from '../../kernel/printk.ts';
@@ -113,11 +113,10 @@ export class Oops {
   }
 
   /**
-   * die() up to where the task has to be ended. `nmi`: in an exception that enters as an NMI does.
-   * @param cr2 printed after the modules, for a page fault.
+   * die() up to where the task has to be ended.
    * @throws GuestPanic in an interrupt.
    */
-  die(site: OopsSite, what: string, error: number, options: { cr2?: Addr; nmi?: boolean } = {}): void {
+  die(site: OopsSite, what: string, error: number, options: DieOptions = {}): void {
     const { printk, events } = this.#core;
     const { cpu, regs } = site;
     const task = this.#core.current(cpu);
@@ -127,7 +126,7 @@ export class Oops {
     printk.log(KERN_DEFAULT, dieHeader(what, error, ++this.#dieCounter));
     this.showRegs(cpu, regs);
     this.printModules();
-    if (options.cr2 !== undefined) printk.log(KERN_DEFAULT, `CR2: ${hex16(options.cr2)}`);
+    if (options.note !== undefined) printk.log(KERN_DEFAULT, options.note);
     this.#core.taints |= 1 << TAINT_DIE;
     this.endTrace();
     this.#say(showRegs(this.#summary ?? regs, this.#dumpOptions(cpu, true), this.#systemRegs(cpu)));

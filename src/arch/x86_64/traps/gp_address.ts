@@ -1,9 +1,9 @@
 // Which address an instruction that caused a general protection fault was about.
 // Mirrors get_kernel_gp_address() of arch/x86/kernel/traps.c.
 
-import { decodeAt, Insn, REX_W } from '../../isa/decoder.ts';
-import { operandAddress } from '../../isa/operand.ts';
-import { type PtRegs, type PtRegsName, ptReg } from '../../unwind/ports.ts';
+import { decodeAt, Insn, REX_W } from '../../../isa/decoder.ts';
+import { operandAddress } from '../../../isa/operand.ts';
+import { type PtRegs, type PtRegsName, ptReg } from '../../../unwind/ports.ts';
 
 const MAX_INSN_SIZE = 15;
 /** Registers by their number in an instruction. */
