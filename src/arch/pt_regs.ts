@@ -20,6 +20,8 @@ export interface PtRegsLayout {
   readonly link: string | undefined;
   /** regs_get_kernel_argument(): of a C function, the first first. At least six. */
   readonly args: readonly string[];
+  /** syscall_get_arguments(): the six of a system call. */
+  readonly syscallArgs: readonly string[];
   /** regs_return_value() */
   readonly result: string;
   /** user_mode(): in which word of pt_regs it shows, and whether its low half says user mode. Hot: no allocation. */

@@ -4,7 +4,7 @@ import type { EventLog } from './events.ts';
 import { LogRing, logBufLen } from './printk_ringbuffer.ts';
 
 export const KERN_EMERG = 0;
-const KERN_ALERT = 1;
+export const KERN_ALERT = 1;
 export const KERN_CRIT = 2;
 export const KERN_ERR = 3;
 export const KERN_WARNING = 4;

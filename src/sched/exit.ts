@@ -3,6 +3,7 @@
 // A dead task's stack is given back only after the CPU has left it (finish_task_switch); its
 // task_struct when nobody waits for it.
 
+import { ptRegsOffset } from '../arch/pt_regs.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { negErrno } from '../kernel/core.ts';
@@ -24,7 +25,8 @@ const SIGKILL = 9;
 export class Exit {
   readonly #core: KernelCore;
   readonly #taskStruct: Structs['task_struct']['fields'];
-  readonly #ptRegs: Structs['pt_regs']['fields'];
+  /** Offsets of a system call's arguments in struct pt_regs. */
+  readonly #syscallArgs: readonly bigint[];
   readonly #sched: Sched;
   readonly #fork: Fork;
   readonly #locking: Locking;
@@ -38,7 +40,8 @@ export class Exit {
   constructor(core: KernelCore, sched: Sched, fork: Fork, locking: Locking) {
     this.#core = core;
     this.#taskStruct = core.kernel.structs.task_struct.fields;
-    this.#ptRegs = core.kernel.structs.pt_regs.fields;
+    const { ptRegs } = core.arch;
+    this.#syscallArgs = ptRegs.syscallArgs.map((name) => BigInt(ptRegsOffset(ptRegs, name)));
     this.#sched = sched;
     this.#fork = fork;
     this.#locking = locking;
@@ -121,15 +124,14 @@ export class Exit {
 
   #doWait(call: HostCall): bigint | number {
     const { mem } = this.#core;
-    const regs = call.args[0];
     const task = this.#core.currentOf(call);
-    const want = Number(BigInt.asIntN(32, mem.readU64(regs + BigInt(this.#ptRegs.di))));
+    const want = Number(BigInt.asIntN(32, this.#syscallArg(call, 0)));
     const mine = (child: TaskStruct) => this.#parentOf(child) === task && (want === -1 || child.pid === want);
     const children = [...this.#core.tasks.processes()].filter((t) => !t.isKthread && mine(t));
     const gone = children.find((child) => this.#zombies.has(child) && child.stackSlot < 0);
     if (gone) {
       task.state = TASK_RUNNING;
-      const status = mem.readU64(regs + BigInt(this.#ptRegs.si));
+      const status = this.#syscallArg(call, 1);
       if (status !== 0n) {
         if (!mem.isMapped(status, 4)) return negErrno(EFAULT);
         mem.writeU32(status, mem.readU32(gone.addr + BigInt(this.#taskStruct.exit_code)));
@@ -142,7 +144,7 @@ export class Exit {
       task.state = TASK_RUNNING;
       return negErrno(ECHILD);
     }
-    if (mem.readU64(regs + BigInt(this.#ptRegs.dx)) & WNOHANG) return 0;
+    if (this.#syscallArg(call, 2) & WNOHANG) return 0;
     if (task.testTif('TIF_SIGPENDING') || task.testTif('TIF_NOTIFY_SIGNAL')) {
       task.state = TASK_RUNNING;
       return negErrno(ERESTARTSYS);
@@ -151,10 +153,14 @@ export class Exit {
     return BigInt.asUintN(64, BigInt(WAIT_SLEEP));
   }
 
+  /** Of the system call whose struct pt_regs a host function was given. */
+  #syscallArg(call: HostCall, index: number): bigint {
+    return this.#core.mem.readU64(call.args[0] + this.#syscallArgs[index]);
+  }
+
   #kill(call: HostCall): bigint | number {
-    const { mem } = this.#core;
-    const pid = Number(BigInt.asIntN(32, mem.readU64(call.args[0] + BigInt(this.#ptRegs.di))));
-    const sig = Number(BigInt.asIntN(32, mem.readU64(call.args[0] + BigInt(this.#ptRegs.si))));
+    const pid = Number(BigInt.asIntN(32, this.#syscallArg(call, 0)));
+    const sig = Number(BigInt.asIntN(32, this.#syscallArg(call, 1)));
     const task = this.#core.tasks.byPid(pid);
     if (!task) return negErrno(ESRCH);
     if (sig < 0 || sig > 64) return negErrno(EINVAL);

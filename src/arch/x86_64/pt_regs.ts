@@ -39,6 +39,7 @@ export const PT_REGS: PtRegsLayout = {
   fp: 'bp',
   link: undefined,
   args: ['di', 'si', 'dx', 'cx', 'r8', 'r9'],
+  syscallArgs: ['di', 'si', 'dx', 'r10', 'r8', 'r9'],
   result: 'ax',
   mode: { word: 'cs', isUser: (low) => (low & CPL) !== 0 },
 };
