@@ -7,7 +7,7 @@ interface Bar {
   stop(): void;
 }
 
-interface Output {
+export interface Output {
   readonly json?: boolean;
   readonly quiet?: boolean;
 }

@@ -1,12 +1,10 @@
 // `klpemu check`: the unwinder's answers at every instruction of kernel objects, against execution.
 
-import { availableParallelism } from 'node:os';
 import { isAllLookedAt, type Unwinder } from '../../check/ports.ts';
 import type { OrcFormat } from '../../objtool/orc_formats.ts';
 import { EXIT, UsageError } from '../exit.ts';
 import { findObjects } from '../object_files.ts';
-import { objectsProgress } from '../work_progress.ts';
-import { runPool } from '../worker_pool.ts';
+import { type ObjectWork, objectReports } from '../object_jobs.ts';
 import { type CheckJob, type CheckReport, checkFile } from './file.ts';
 import { printChecks } from './report.ts';
 
@@ -22,10 +20,14 @@ export interface CheckCommandOptions {
   readonly quiet?: boolean;
 }
 
-/** Below this a thread takes longer to start than the work. */
-const WORTH_THREADS = 1 << 20;
-/** The largest modules take some seconds; several times that on a busy machine. */
-const TIMEOUT_MS = 300_000;
+const WORK: ObjectWork<CheckJob, CheckReport> = {
+  worthThreads: 1 << 20,
+  // The largest modules take some seconds.
+  timeoutMs: 300_000,
+  program: 'check/worker.js',
+  here: checkFile,
+  failed: ({ path }, error) => ({ file: path, ms: 0, error }),
+};
 
 export async function check(args: readonly string[], options: CheckCommandOptions): Promise<void> {
   if (options.image) {
@@ -39,35 +41,7 @@ export async function check(args: readonly string[], options: CheckCommandOption
   const { unwinder, into = false, format } = options;
   const jobs = objects.map(({ path }): CheckJob => ({ path, unwinder, into, ...(format ? { format } : {}) }));
   const started = performance.now();
-  const progress = await objectsProgress(jobs.length, options);
-  const reports = new Map<CheckJob, CheckReport>();
-  const done = (job: CheckJob, report: CheckReport): void => {
-    reports.set(job, report);
-    progress?.increment();
-  };
-  const threads = options.jobs ?? availableParallelism();
-  const bytes = objects.reduce((sum, { size }) => sum + size, 0);
-  if (threads === 1 || jobs.length === 1 || (options.jobs === undefined && bytes < WORTH_THREADS)) {
-    for (const job of jobs) done(job, checkFile(job));
-  } else {
-    // The largest first, so that no core is left alone with it.
-    const order = jobs.map((job, i) => ({ job, size: objects[i].size })).sort((a, b) => b.size - a.size);
-    const failed = ({ path }: CheckJob, why: string): CheckReport => ({
-      file: path,
-      ms: 0,
-      error: { code: 'EWORKER', message: `${path}: ${why}` },
-    });
-    await runPool({
-      program: 'check/worker.js',
-      threads,
-      jobs: order.map(({ job }) => job),
-      timeoutMs: TIMEOUT_MS,
-      failed,
-      done,
-    });
-  }
-  progress?.stop();
-  const results = jobs.map((job) => reports.get(job) as CheckReport);
+  const results = await objectReports(objects, jobs, options, WORK);
   await addDisassembly(results);
   printChecks(results, { ...options, ms: performance.now() - started });
   process.exitCode = exitCode(results);

@@ -1,13 +1,11 @@
 // `klpemu orc`: ORC tables from the code of kernel objects; how they compare with the objects' own.
 
 import { statSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { OrcFormat } from '../../objtool/orc_formats.ts';
 import { EXIT, UsageError } from '../exit.ts';
 import { findObjects, type ObjectFile } from '../object_files.ts';
-import { objectsProgress } from '../work_progress.ts';
-import { runPool } from '../worker_pool.ts';
+import { type ObjectWork, objectReports } from '../object_jobs.ts';
 import { type OrcJob, type OrcReport, orcObject } from './object.ts';
 import { printReports } from './report.ts';
 
@@ -21,43 +19,20 @@ interface OrcOptions {
   readonly quiet?: boolean;
 }
 
-/** Below this a thread takes longer to start than the work. */
-const WORTH_THREADS = 4 << 20;
-/** The largest modules take a second. */
-const TIMEOUT_MS = 120_000;
+const WORK: ObjectWork<OrcJob, OrcReport> = {
+  worthThreads: 4 << 20,
+  // The largest modules take a second.
+  timeoutMs: 120_000,
+  program: 'orc/worker.js',
+  here: orcObject,
+  failed: ({ path }, error) => ({ file: path, error }),
+};
 
 export async function orc(args: readonly string[], options: OrcOptions): Promise<void> {
   const objects = findObjects(args);
   const jobs = jobsOf(objects, options);
   const started = performance.now();
-  const progress = await objectsProgress(jobs.length, options);
-  const reports = new Map<OrcJob, OrcReport>();
-  const done = (job: OrcJob, report: OrcReport): void => {
-    reports.set(job, report);
-    progress?.increment();
-  };
-  const threads = options.jobs ?? availableParallelism();
-  const bytes = objects.reduce((sum, { size }) => sum + size, 0);
-  if (threads === 1 || jobs.length === 1 || (options.jobs === undefined && bytes < WORTH_THREADS)) {
-    for (const job of jobs) done(job, await orcObject(job));
-  } else {
-    // The largest first, so that no core is left alone with it.
-    const order = jobs.map((job, i) => ({ job, size: objects[i].size })).sort((a, b) => b.size - a.size);
-    const failed = (job: OrcJob, why: string): OrcReport => ({
-      file: job.path,
-      error: { code: 'EWORKER', message: `${job.path}: ${why}` },
-    });
-    await runPool({
-      program: 'orc/worker.js',
-      threads,
-      jobs: order.map(({ job }) => job),
-      timeoutMs: TIMEOUT_MS,
-      failed,
-      done,
-    });
-  }
-  progress?.stop();
-  const results = jobs.map((job) => reports.get(job) as OrcReport);
+  const results = await objectReports(objects, jobs, options, WORK);
   printReports(results, { ...options, ms: performance.now() - started });
   process.exitCode = exitCode(results, options.diff === true);
 }
