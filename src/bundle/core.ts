@@ -26,31 +26,34 @@ import { addBlobDir, addEnableFile, bundleType, removeBlobDir } from './sysfs.ts
 
 const { EINVAL, ENOENT, EAGAIN, EBUSY } = CONSTANTS;
 
-export interface BundleParts {
-  readonly core: KernelCore;
-  readonly livepatch: Livepatch;
-  readonly loader: ModuleLoader;
-  readonly stack: (task: TaskStruct) => string[];
-  readonly bytesOfFile: (path: string) => Uint8Array | undefined;
+/** The files of the guest that bundles are read from. */
+interface FilePort {
+  lookup(path: string): { readonly bytes: Uint8Array } | undefined;
 }
 
 export class Bundles {
   readonly gate: Gate;
-  readonly #parts: BundleParts;
+  readonly #core: KernelCore;
+  readonly #livepatch: Livepatch;
+  readonly #loader: ModuleLoader;
+  readonly #files: FilePort;
   readonly #bundles: Bundle[] = [];
   readonly #members: Members;
   readonly #type: KobjType;
   /** A task is between taking the gate and the start of its transition: cancelling must not let others in. */
   #starting = false;
 
-  constructor(parts: BundleParts) {
-    this.#parts = parts;
-    this.gate = new Gate(parts.core, {
+  constructor(core: KernelCore, livepatch: Livepatch, loader: ModuleLoader, files: FilePort) {
+    this.#core = core;
+    this.#livepatch = livepatch;
+    this.#loader = loader;
+    this.#files = files;
+    const { stack } = livepatch.context.ports;
+    this.gate = new Gate(core, {
       waitedFor: (task, call) => this.#waitedFor(task, call),
-      stack: parts.stack,
+      stack: (task) => stack.format(task),
       transition: () => this.#klp.transitionPatch?.name ?? this.#bundles.at(-1)?.name ?? '?',
     });
-    const { core, livepatch, loader } = parts;
     this.#members = new Members(core, livepatch, loader);
     this.#type = bundleType(livepatch.context, livepatch.patchInit.patchType);
     addEnableFile(
@@ -60,7 +63,7 @@ export class Bundles {
   }
 
   get #klp() {
-    return this.#parts.livepatch.context;
+    return this.#livepatch.context;
   }
 
   /** The bundle that a patch is. */
@@ -82,11 +85,11 @@ export class Bundles {
 
   /** Loads and enables the bundle in a file. @returns 0 or -errno, the reason in the log. */
   *enableFile(path: string, call: HostCall): HostGenerator<number> {
-    const bytes = this.#parts.bytesOfFile(path);
+    const bytes = this.#files.lookup(path)?.bytes;
     if (!bytes) return -ENOENT;
     try {
       this.#injected('kernel_read_file', path);
-      const file = readBundle(bytes, this.#parts.core.kernel);
+      const file = readBundle(bytes, this.#core.kernel);
       this.#injected('klp_verify_bundle', path);
       const waited = yield* this.gate.lock(GATE.transition);
       if (waited !== 0) return waited;
@@ -103,7 +106,7 @@ export class Bundles {
     this.#starting = true;
     try {
       this.#checkTargets(file);
-      const bundle = new Bundle(this.#parts.core, file);
+      const bundle = new Bundle(this.#core, file);
       this.#bundles.push(bundle);
       const ret = yield* this.#bringUp(bundle, file, call);
       if (ret !== 0) this.#klp.err(`bundle '${bundle.name}' is not enabled (${errnoName(-ret) ?? ret})`);
@@ -118,7 +121,7 @@ export class Bundles {
 
   /** Where a step can be made to fail. */
   #injected(point: FaultPoint, what: string): void {
-    const failed = this.#parts.core.faults?.check(point, what) ?? 0;
+    const failed = this.#core.faults?.check(point, what) ?? 0;
     if (failed !== 0) throw new BundleError(-failed, `${point} of ${what}: a fault`);
   }
 
@@ -133,13 +136,13 @@ export class Bundles {
       const mod = this.#loaded(member.object);
       const wrong = mod && this.#wrongTarget(member, mod);
       if (wrong) throw new BundleError('EINVAL', wrong);
-      if (this.#parts.loader.modules.find(member.module))
+      if (this.#loader.modules.find(member.module))
         throw new BundleError('EEXIST', `member ${member.file}: a module of its name is loaded`);
     }
   }
 
   #loaded(object: string): Module | undefined {
-    const mod = this.#parts.loader.modules.find(object);
+    const mod = this.#loader.modules.find(object);
     return mod?.klpAlive && !mod.paused ? mod : undefined;
   }
 
@@ -157,7 +160,7 @@ export class Bundles {
   }
 
   *#transition(bundle: Bundle, call: HostCall): HostGenerator<number> {
-    const livepatch = this.#parts.livepatch;
+    const livepatch = this.#livepatch;
     const { context: klp, patchInit } = livepatch;
     const { patch } = bundle;
     yield* klp.lock();
@@ -198,9 +201,9 @@ export class Bundles {
 
   /** klp_enable_patch() in this model: of a member, or of a patch module that somebody loads by itself. */
   *enablePatch(addr: bigint, call: HostCall): HostGenerator<number> {
-    const livepatch = this.#parts.livepatch;
+    const livepatch = this.#livepatch;
     if (addr === 0n) return -EINVAL;
-    const patch = new KlpPatch(this.#parts.core, addr);
+    const patch = new KlpPatch(this.#core, addr);
     if (patch.mod === 0n || patch.objsPointer === 0n) return -EINVAL;
     const registered = this.#members.register(patch, call);
     if (registered !== undefined) return registered;
@@ -209,7 +212,7 @@ export class Bundles {
       this.#klp.err(problem);
       return -EINVAL;
     }
-    const { modules } = this.#parts.loader;
+    const { modules } = this.#loader;
     const target = modules.find(patch.staticObjects()[0].displayName);
     if (target?.paused) return yield* this.#linkFromUser(patch, target);
     const waited = yield* this.gate.lock(GATE.transition | GATE.noRestart);
@@ -224,7 +227,7 @@ export class Bundles {
 
   /** A patch that is no bundle's has no blob to go back to: its target stays while the patch module does. */
   #pinTarget(patch: KlpPatch): void {
-    const { modules } = this.#parts.loader;
+    const { modules } = this.#loader;
     const user = modules.byAddr(patch.mod);
     const target = modules.find(patch.staticObjects()[0].displayName);
     if (user && target) modules.ref(user, target);
@@ -244,7 +247,7 @@ export class Bundles {
 
   /** klp_enable_patch() of such a module; its file has passed joins(). */
   *#linkFromUser(patch: KlpPatch, target: Module): HostGenerator<number> {
-    const { modules } = this.#parts.loader;
+    const { modules } = this.#loader;
     const module = modules.byAddr(patch.mod);
     const place = firstMissing(this.list(), target.name);
     if (module?.patches !== target.name || place?.member.spec.module !== module.name) {
@@ -339,7 +342,7 @@ export class Bundles {
   #waitedFor(task: TaskStruct, call: HostCall): string | undefined {
     const { transitionPatch, targetState, ports } = this.#klp;
     if (!transitionPatch || task.patchState === targetState) return undefined;
-    const check = new StackCheck(this.#parts.livepatch.patching, transitionPatch, targetState);
+    const check = new StackCheck(this.#livepatch.patching, transitionPatch, targetState);
     const found = check.find(Math.max(0, ports.stack.saveReliable(task, check.entries, call)));
     return found < 0 ? undefined : check.nameOf(found);
   }
@@ -347,8 +350,7 @@ export class Bundles {
   /** What is wrong with a target; undefined when it is the one that the member was built for. */
   #wrongTarget(spec: BundleFile['members'][number] | Member['spec'], mod: Module): string | undefined {
     const { file, object, srcversion, vermagic } = spec;
-    if (this.#parts.core.faults?.check('klp_check_target', file))
-      return `klp_check_target of ${file}: a fault`;
+    if (this.#core.faults?.check('klp_check_target', file)) return `klp_check_target of ${file}: a fault`;
     const [field, wanted] = srcversion !== undefined ? ['srcversion', srcversion] : ['vermagic', vermagic];
     const is = mod.info.get(field as string);
     if (is?.trim() === wanted?.trim()) return undefined;

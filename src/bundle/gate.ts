@@ -48,7 +48,6 @@ export class Gate {
   constructor(core: KernelCore, ports: GatePorts) {
     this.#core = core;
     this.#ports = ports;
-    core.host.define('klp_gate_try', (call) => this.#try(call));
   }
 
   get held(): boolean {
@@ -125,7 +124,7 @@ export class Gate {
   }
 
   /** klp_gate_try(how, interrupted): 1 it is the caller's, 0 it is to sleep, else -errno. */
-  #try(call: HostCall): bigint | number {
+  try(call: HostCall): bigint | number {
     const task = this.#core.currentOf(call);
     const how = Number(call.args[0]);
     const fault = this.#core.faults?.check(

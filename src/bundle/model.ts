@@ -1,15 +1,14 @@
 // The model of patch bundles: what src/livepatch and the loader ask, answered by bundles and the gate.
 
 import type { Addr } from '../guest/addr.ts';
-import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
+import type { HostCall, HostGenerator, HostResult } from '../guest/hostcall.ts';
+import type { KernelCore } from '../kernel/core.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
-import type { Livepatch } from '../livepatch/core.ts';
 import type { LivepatchModel, ModuleWait } from '../livepatch/model.ts';
 import { statesIn } from '../livepatch/state.ts';
 import type { KlpPatch, KlpState } from '../livepatch/structs.ts';
-import type { ModuleLoader } from '../module/main.ts';
 import type { Module } from '../module/module.ts';
-import { type BundleParts, Bundles } from './core.ts';
+import type { Bundles } from './core.ts';
 import { GATE } from './gate.ts';
 
 /** What a load or unload asks the gate for. */
@@ -21,20 +20,16 @@ const HOW: Readonly<Record<ModuleWait, number>> = {
 
 export class BundleModel implements LivepatchModel {
   readonly synchronous = true;
-  readonly #parts: Omit<BundleParts, 'livepatch' | 'loader'>;
-  #bundles!: Bundles;
+  readonly #core: KernelCore;
+  readonly #bundles: Bundles;
 
-  constructor(parts: Omit<BundleParts, 'livepatch' | 'loader'>) {
-    this.#parts = parts;
+  constructor(core: KernelCore, bundles: Bundles) {
+    this.#core = core;
+    this.#bundles = bundles;
   }
 
-  start(livepatch: Livepatch, loader: ModuleLoader): void {
-    this.#bundles = new Bundles({ ...this.#parts, livepatch, loader });
-  }
-
-  /** Once it is started. */
-  get bundles(): Bundles {
-    return this.#bundles;
+  tryGate(call: HostCall): HostResult {
+    return this.#bundles.gate.try(call);
   }
 
   forget(task: TaskStruct): HostGenerator<void> {
@@ -59,8 +54,7 @@ export class BundleModel implements LivepatchModel {
 
   /** A bundle stands for the states of all its members. */
   states(patch: KlpPatch): Iterable<KlpState> {
-    const { core } = this.#parts;
-    return this.#bundles.of(patch)?.states(core) ?? statesIn(core, patch);
+    return this.#bundles.of(patch)?.states(this.#core) ?? statesIn(this.#core, patch);
   }
 
   /** Nothing is late: the loader has resolved everything, and takes a member away with its object. */

@@ -3,7 +3,6 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
-import type { KernelCore } from '../kernel/core.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
 import type { Module } from '../module/module.ts';
 import type { Livepatch } from './core.ts';
@@ -15,17 +14,15 @@ const { EINVAL, ENOSYS } = CONSTANTS;
 
 export class ClassicModel implements LivepatchModel {
   readonly synchronous = false;
-  readonly #core: KernelCore;
-  #livepatch!: Livepatch;
+  readonly #livepatch: Livepatch;
 
-  constructor(core: KernelCore) {
-    this.#core = core;
-    // Nobody is kept waiting.
-    core.host.define('klp_gate_try', () => 1);
+  constructor(livepatch: Livepatch) {
+    this.#livepatch = livepatch;
   }
 
-  start(livepatch: Livepatch): void {
-    this.#livepatch = livepatch;
+  /** Nobody is kept waiting. */
+  tryGate(): number {
+    return 1;
   }
 
   *forget(): HostGenerator<void> {}
@@ -43,11 +40,14 @@ export class ClassicModel implements LivepatchModel {
   *freed(): HostGenerator<void> {}
 
   states(patch: KlpPatch): Iterable<KlpState> {
-    return statesIn(this.#core, patch);
+    return statesIn(this.#livepatch.context.core, patch);
   }
 
   applyObjectRelocs(patchModule: Addr, objectName: string): number {
-    return this.#livepatch.context.ports.modules.applyObjectRelocs(patchModule, objectName);
+    const { modules } = this.#livepatch.context.ports;
+    return modules.applyObjectRelocs(patchModule, objectName, (object, name, sympos) =>
+      this.#livepatch.findObjectSymbol(object, name, sympos),
+    );
   }
 
   clearObjectRelocs(patchModule: Addr, objectName: string): void {

@@ -12,6 +12,7 @@ import { CONSTANTS } from '../kernel/layout.ts';
 import { listEntries } from '../kernel/list.ts';
 import { KERN_DEBUG } from '../kernel/printk.ts';
 import { DEBUG } from './debug_sites.ts';
+import type { LivepatchModel } from './model.ts';
 import type { LivepatchOptions, LivepatchPorts } from './ports.ts';
 import { type KlpCallback, type KlpObject, KlpPatch } from './structs.ts';
 
@@ -21,6 +22,8 @@ export class KlpContext {
   readonly kobjects: Kobjects;
   readonly ports: LivepatchPorts;
   readonly options: LivepatchOptions;
+  /** The kernel's own, until another takes its place: before anything is loaded. */
+  model: LivepatchModel;
   readonly dynamicDebug = new DynamicDebug();
   /** Head of klp_patches and of klp_ops. */
   readonly patchesHead: Addr;
@@ -43,8 +46,10 @@ export class KlpContext {
     kobjects: Kobjects,
     ports: LivepatchPorts,
     options: LivepatchOptions,
+    model: LivepatchModel,
   ) {
     this.core = core;
+    this.model = model;
     this.#module = core.kernel.structs.module.fields;
     this.ftrace = ftrace;
     this.kobjects = kobjects;

@@ -12,8 +12,10 @@ import type { DynamicDebug } from '../kernel/dynamic_debug.ts';
 import type { Kobjects } from '../kernel/kobject.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
+import { ClassicModel } from './classic.ts';
 import { KlpContext } from './context.ts';
 import { PatchInit } from './init.ts';
+import type { LivepatchModel } from './model.ts';
 import { Patching } from './patch.ts';
 import type { LivepatchOptions, LivepatchPorts } from './ports.ts';
 import { ShadowVariables } from './shadow.ts';
@@ -39,7 +41,7 @@ export class Livepatch {
     ports: LivepatchPorts,
     options: LivepatchOptions,
   ) {
-    const klp = new KlpContext(core, ftrace, kobjects, ports, options);
+    const klp = new KlpContext(core, ftrace, kobjects, ports, options, new ClassicModel(this));
     this.context = klp;
     this.patching = new Patching(klp);
     this.transition = new Transition(klp, this.patching, this);
@@ -57,6 +59,7 @@ export class Livepatch {
     const { core } = this.context;
     core.host.defineAll({
       klp_enable_patch: (call) => this.#enableFromGuest(call),
+      klp_gate_try: (call) => this.model.tryGate(call),
       klp_transition_work_fn: (call) => this.#transitionWork(call),
       klp_free_patch_work_fn: (call) => {
         const patch = call.args[0] - BigInt(core.kernel.structs.klp_patch.fields.free_work);
@@ -73,6 +76,16 @@ export class Livepatch {
         this.context.warnOn(true, `patch.c klp_ftrace_handler: ${which}`);
       },
     });
+  }
+
+  /** How patches meet modules that come and go. */
+  get model(): LivepatchModel {
+    return this.context.model;
+  }
+
+  /** Another model than the kernel's own, from before the first patch on. */
+  use(model: LivepatchModel): void {
+    this.context.model = model;
   }
 
   /** klp_patches: enabled or in transition, oldest first. */
@@ -106,14 +119,14 @@ export class Livepatch {
   }
 
   *#enableFromGuest(call: HostCall): HostGenerator<bigint> {
-    return negErrno(-(yield* this.context.ports.model.enable(call.args[0], call)));
+    return negErrno(-(yield* this.context.model.enable(call.args[0], call)));
   }
 
   /** klp_free_patch_work_fn() */
   *#freePatchWork(patch: KlpPatch): HostGenerator<void> {
     const { forced } = patch;
     yield* this.patchInit.freeFinish(patch);
-    yield* this.context.ports.model.freed(patch, forced);
+    yield* this.context.model.freed(patch, forced);
   }
 
   /** klp_enable_patch(). @returns 0 or -errno. */
@@ -283,7 +296,7 @@ export class Livepatch {
     klp.warn(`patch '${patch.name}' failed for module '${name}', refusing to load module '${name}'`);
     klp.setModuleAlive(mod, false);
     object.mod = 0n;
-    klp.ports.model.clearObjectRelocs(patch.mod, name);
+    klp.model.clearObjectRelocs(patch.mod, name);
     yield* this.#cleanupModule(mod, patch);
     return ret;
   }
@@ -338,7 +351,7 @@ export class Livepatch {
       klp.core.events.emit({ type: 'klp_object', what: 'revert', patch: patch.name, object: name });
       yield* this.patching.unpatchObject(object);
       yield* this.transition.postUnpatch(object);
-      klp.ports.model.clearObjectRelocs(patch.mod, name);
+      klp.model.clearObjectRelocs(patch.mod, name);
       this.patchInit.freeObjectLoaded(object);
     }
   }

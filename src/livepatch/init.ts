@@ -138,7 +138,7 @@ export class PatchInit {
   objectLoaded(patch: KlpPatch, object: KlpObject): number {
     const { name } = object;
     if (name !== undefined) {
-      const ret = this.#klp.ports.model.applyObjectRelocs(patch.mod, name);
+      const ret = this.#klp.model.applyObjectRelocs(patch.mod, name);
       if (ret !== 0) return ret;
     }
     for (const func of object.funcs()) {

@@ -4,19 +4,15 @@
 // Invariant: every question has an answer in every model; who asks does not know which one it is.
 
 import type { Addr } from '../guest/addr.ts';
-import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
+import type { HostCall, HostGenerator, HostResult } from '../guest/hostcall.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
-import type { ModuleLoader } from '../module/main.ts';
 import type { Module } from '../module/module.ts';
-import type { Livepatch } from './core.ts';
 import type { KlpPatch, KlpState } from './structs.ts';
 
 /** What a load or unload does that cannot begin at once: it waits, and a signal restarts or ends it; or it does not. */
 export type ModuleWait = 'restart' | 'no restart' | 'nonblock';
 
 export interface LivepatchModel extends PatchModel, ModuleModel {
-  /** Once, when the livepatch core and the loader, which both have the model already, are there. */
-  start(livepatch: Livepatch, loader: ModuleLoader): void;
   /** A task dies. */
   forget(task: TaskStruct): HostGenerator<void>;
 }
@@ -41,6 +37,8 @@ export interface PatchModel {
 
 /** What loads and unloads of modules ask. */
 export interface ModuleModel {
+  /** klp_gate_try(): 1, or 0 where the task has to wait; -errno. */
+  tryGate(call: HostCall): HostResult;
   /**
    * A module's text is not executable before moduleComing() has returned, and its livepatch relocations are resolved
    * with all others.

@@ -3,7 +3,6 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
-import type { PatchModel } from './model.ts';
 
 interface SchedPort {
   /** task_curr(): does some CPU execute the task now? */
@@ -33,9 +32,14 @@ interface ModulePort {
   modulePut(mod: Addr): void;
   /**
    * klp_apply_section_relocs() for every .klp.rela.OBJECT. section of a patch module.
+   * @param find klp_find_object_symbol(): the address of a symbol; undefined, with the reason in the log.
    * @returns 0, or -errno with the reason in the log.
    */
-  applyObjectRelocs(patchModule: Addr, objectName: string): number;
+  applyObjectRelocs(
+    patchModule: Addr,
+    objectName: string,
+    find: (object: string | undefined, name: string, sympos: bigint) => Addr | undefined,
+  ): number;
   /** klp_clear_object_relocs(): undoes that. */
   clearObjectRelocs(patchModule: Addr, objectName: string): void;
 }
@@ -52,7 +56,6 @@ interface StackPort {
 }
 
 export interface LivepatchPorts {
-  readonly model: PatchModel;
   readonly sched: SchedPort;
   readonly workqueue: WorkqueuePort;
   readonly modules: ModulePort;

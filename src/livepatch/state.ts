@@ -19,7 +19,7 @@ export function* statesIn({ mem, kernel }: StructHome, patch: KlpPatch): Iterabl
 }
 
 function statesOf(klp: KlpContext, patch: KlpPatch): Iterable<KlpState> {
-  return klp.ports.model.states(patch);
+  return klp.model.states(patch);
 }
 
 /** klp_get_state(): 0 when the patch does not have it. */

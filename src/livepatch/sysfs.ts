@@ -55,7 +55,7 @@ function* enabledStore(
 ): HostGenerator<number> {
   const enabled = kstrtobool(text);
   if (enabled === undefined) return -EINVAL;
-  const { model } = klp.ports;
+  const { model } = klp;
   if (!klp.isInTransition(patch)) {
     const refused = yield* model.transitionBegin();
     if (refused !== 0) return refused;

@@ -212,7 +212,7 @@ export class Transition {
     this.#event('complete');
     klp.targetState = KLP_UNDEFINED;
     klp.transitionPatch = undefined;
-    yield* klp.ports.model.transitionEnd();
+    yield* klp.model.transitionEnd();
   }
 
   /** klp_post_unpatch_callback() */

@@ -9,6 +9,7 @@ import type { Sysfs } from '../kernel/sysfs.ts';
 import type { Livepatch } from '../livepatch/core.ts';
 import type { Kmalloc } from '../mm/kmalloc.ts';
 import type { ModuleArena } from '../module/module_alloc.ts';
+import type { ReservedChunk } from '../module/percpu.ts';
 import type { Sched } from '../sched/core.ts';
 import type { Exit } from '../sched/exit.ts';
 import type { Fork } from '../sched/fork.ts';
@@ -17,15 +18,16 @@ import type { Timers } from '../sched/timer.ts';
 import type { Workqueue } from '../sched/workqueue.ts';
 import type { Executor } from './cpu/executor.ts';
 import type { RunLoop } from './cpu/run_loop.ts';
+import type { BlockSink } from './cpu/shadow_exec.ts';
 import type { Smp } from './cpu/smp.ts';
-import type { Modules } from './modules.ts';
+import type { ModuleCalls } from './modules/module_calls.ts';
 import type { Oops } from './traps/oops.ts';
 import type { Traps } from './traps/traps.ts';
 import type { Watchdog } from './traps/watchdog.ts';
 import type { Traces } from './truth/traces.ts';
 import type { TransitionTruth } from './truth/transition_truth.ts';
 import type { VersionTruth } from './truth/version_truth.ts';
-import type { UserTasks } from './user_tasks.ts';
+import type { UserTasks } from './user/user_tasks.ts';
 
 export interface Inspect {
   /** What all subsystems stand on: memory, clock, symbols, tasks, slab, per-CPU data, faults. */
@@ -39,8 +41,10 @@ export interface Inspect {
   readonly workqueue: Workqueue;
   readonly kthreads: Kthreads;
   readonly ftrace: Ftrace;
-  /** The loader and the two system calls. */
-  readonly modules: Modules;
+  /** The loader, and the system calls over it. */
+  readonly modules: ModuleCalls;
+  /** Where modules' per-CPU variables are. */
+  readonly modulePercpu: ReservedChunk;
   /** Where modules and trampolines lie. */
   readonly moduleArena: ModuleArena;
   readonly livepatch: Livepatch;
@@ -64,6 +68,6 @@ export interface Inspect {
   readonly truth: TransitionTruth;
   /** The ground truth of calls. */
   readonly versions: VersionTruth;
-  /** Kernel code as it is executed, block by block: low half of the address, instructions; needs the shadow stack. */
-  onBlocks(sink: (rip: number, executed: number) => void): void;
+  /** Who is told of kernel code as it is executed; needs the shadow stack. */
+  readonly onBlocks: (sink: BlockSink) => void;
 }

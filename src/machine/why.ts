@@ -8,7 +8,7 @@ import type { TaskStruct } from '../kernel/task_struct.ts';
 import { StackCheck } from '../livepatch/check_stack.ts';
 import type { KlpPatch } from '../livepatch/structs.ts';
 import { kernelText } from '../unwind/stacktrace.ts';
-import type { Machine } from './machine.ts';
+import type { Inspect } from './inspect.ts';
 
 type Reason = 'running' | 'unreliable stack' | 'sleeping on function' | 'no reliable stack traces' | 'none';
 
@@ -46,19 +46,19 @@ export interface Explanation {
 const SIGNALS_TIMEOUT = 15;
 
 /** undefined: no transition is under way. */
-export function explainTransition(machine: Machine): Explanation | undefined {
-  const { livepatch, core } = machine.inspect;
+export function explainTransition(parts: Inspect): Explanation | undefined {
+  const { livepatch, core } = parts;
   const patch = livepatch.transitionPatch;
   if (!patch) return undefined;
   const target = livepatch.targetState;
   const tasks = [...core.tasks.processes(), ...core.tasks.idle];
   const left = tasks.filter((task) => task.patchState !== target);
   const attempts = core.mem.readU32(core.symbols.require('klp_signals_cnt'));
-  const explain = explainer(machine, patch, target, attempts);
+  const explain = explainer(parts, patch, target, attempts);
   return {
     patch: patch.name,
     direction: target === CONSTANTS.KLP_PATCHED ? 'patching' : 'unpatching',
-    now: machine.now(),
+    now: parts.smp.now(),
     since: livepatch.transition.startedAt,
     attempts,
     switched: tasks.length - left.length,
@@ -67,36 +67,34 @@ export function explainTransition(machine: Machine): Explanation | undefined {
 }
 
 function explainer(
-  machine: Machine,
+  parts: Inspect,
   patch: KlpPatch,
   target: number,
   attempts: number,
 ): (task: TaskStruct) => BlockedTask {
-  const check = new StackCheck(machine.inspect.livepatch.patching, patch, target);
-  const { stackTrace } = machine.inspect.traces;
+  const check = new StackCheck(parts.livepatch.patching, patch, target);
+  const { stackTrace } = parts.traces;
   return (task) => {
     const about = {
       pid: task.pid,
       comm: task.comm,
-      kind: kindOf(machine, task),
+      kind: kindOf(parts, task),
       state: task.onCpu ? 'on a CPU' : taskState(task.state),
-      stack: machine.stack(task),
+      stack: parts.traces.format(task),
     };
     const frames = (entries: readonly bigint[]): string[] =>
-      entries.map((addr) => `[<0>] ${machine.inspect.core.symbols.formatReturn(addr)}`);
+      entries.map((addr) => `[<0>] ${parts.core.symbols.formatReturn(addr)}`);
     const found = (reason: Reason, rest: Partial<BlockedTask> = {}): BlockedTask => ({
       ...about,
       reason,
       ...rest,
-      release: releases(machine, task, reason, attempts, rest.function),
+      release: releases(parts, task, reason, attempts, rest.function),
     });
     if (!stackTrace.haveReliableStack) return found('no reliable stack traces');
     if (task.onCpu) return found('running');
-    const trace = stackTrace.explainTskReliable(task, (addr) =>
-      machine.inspect.core.symbols.formatReturn(addr),
-    );
+    const trace = stackTrace.explainTskReliable(task, (addr) => parts.core.symbols.formatReturn(addr));
     if (!trace.ok) {
-      const where = trace.ip === 0n ? undefined : machine.inspect.core.symbols.formatReturn(trace.ip);
+      const where = trace.ip === 0n ? undefined : parts.core.symbols.formatReturn(trace.ip);
       return found('unreliable stack', {
         ...(where === undefined || where === hex(trace.ip) ? {} : { function: where }),
         frame: trace.frame,
@@ -108,28 +106,28 @@ function explainer(
       check.entries[0] = Number(addr & 0xffffffffn);
       const index = check.find(1);
       if (index < 0) continue;
-      const name = machine.inspect.core.symbols.nameOf(kernelText(check.entries[0])) ?? check.nameOf(index);
+      const name = parts.core.symbols.nameOf(kernelText(check.entries[0])) ?? check.nameOf(index);
       return found('sleeping on function', { function: name, frame, stack: frames(trace.entries) });
     }
     return found('none');
   };
 }
 
-function kindOf(machine: Machine, task: TaskStruct): BlockedTask['kind'] {
-  if (machine.inspect.core.tasks.idle.includes(task)) return 'idle task';
+function kindOf(parts: Inspect, task: TaskStruct): BlockedTask['kind'] {
+  if (parts.core.tasks.idle.includes(task)) return 'idle task';
   return task.isKthread ? 'kernel thread' : 'user task';
 }
 
 const FORCE = 'echo 1 > force switches it where it stands: only when it is known to be safe';
 
 function releases(
-  machine: Machine,
+  parts: Inspect,
   task: TaskStruct,
   reason: Reason,
   attempts: number,
   func: string | undefined,
 ): string[] {
-  const kind = kindOf(machine, task);
+  const kind = kindOf(parts, task);
   if (reason === 'none') return ['nothing is in its way: the next attempt, within a second, switches it'];
   if (kind === 'idle task')
     return ['its CPU coming through the idle loop, which the next attempt makes it do'];
@@ -142,19 +140,19 @@ function releases(
   if (reason === 'unreliable stack')
     return [...exit, 'being found at a place where its stack can be followed', FORCE];
   const where = func === undefined ? 'the kernel' : func;
-  const ways = [...exit, ...sleepReleases(machine, task, kind, attempts)];
+  const ways = [...exit, ...sleepReleases(parts, task, kind, attempts)];
   if (reason === 'sleeping on function' && kind === 'kernel thread') ways.unshift(`its return from ${where}`);
   return [...ways, FORCE];
 }
 
 /** What wakes a sleeping task. */
 function sleepReleases(
-  machine: Machine,
+  parts: Inspect,
   task: TaskStruct,
   kind: BlockedTask['kind'],
   attempts: number,
 ): string[] {
-  const wchan = machine.inspect.traces.wchan(task) ?? 'its sleep';
+  const wchan = parts.traces.wchan(task) ?? 'its sleep';
   const interruptible = (task.state & CONSTANTS.TASK_INTERRUPTIBLE) !== 0;
   if (!interruptible) return [`the end of ${wchan}: no signal reaches a task in state D`];
   const fake = attempts < SIGNALS_TIMEOUT ? `in about ${SIGNALS_TIMEOUT - attempts} s` : 'again every 15 s';

@@ -148,7 +148,7 @@ export class ModuleFormation {
     applyRelocations(this.#core, mod, (rela, write) =>
       applySectionRelocs(
         this.#core,
-        this.#ports,
+        this.#ports.klpFindObjectSymbol,
         mod,
         rela,
         this.#ports.synchronous ? undefined : 'vmlinux',

@@ -14,19 +14,19 @@ import { parsed } from './load_info.ts';
 import { sectionAddress } from './memory.ts';
 import type { Module } from './module.ts';
 import type { ModuleList } from './modules.ts';
-import type { ModuleLoaderPorts } from './ports.ts';
+import type { FindObjectSymbol } from './ports.ts';
 import { applyRelocateAdd, type WriteBytes } from './relocate.ts';
 
 /** Modules by the address of their struct module, as livepatch has them. */
 export class LivepatchModules {
   readonly #core: KernelCore;
   readonly #modules: ModuleList;
-  readonly #ports: ModuleLoaderPorts;
+  readonly #pokeText: WriteBytes;
 
-  constructor(core: KernelCore, modules: ModuleList, ports: ModuleLoaderPorts) {
+  constructor(core: KernelCore, modules: ModuleList, pokeText: WriteBytes) {
     this.#core = core;
     this.#modules = modules;
-    this.#ports = ports;
+    this.#pokeText = pokeText;
   }
 
   findModule(name: string): Addr | undefined {
@@ -48,12 +48,12 @@ export class LivepatchModules {
   }
 
   /** Every .klp.rela section of a patch module that is about an object. 0 or -errno, the reason in the log. */
-  applyObjectRelocs(patchModule: Addr, objectName: string): number {
+  applyObjectRelocs(patchModule: Addr, objectName: string, find: FindObjectSymbol): number {
     const mod = this.#modules.byAddr(patchModule);
     if (!mod) return -CONSTANTS.EINVAL;
     try {
       for (const rela of livepatchRelocations(mod)) {
-        applySectionRelocs(this.#core, this.#ports, mod, rela, objectName, this.#ports.pokeText);
+        applySectionRelocs(this.#core, find, mod, rela, objectName, this.#pokeText);
         this.#tell('apply', mod, rela, objectName);
       }
       return 0;
@@ -68,7 +68,7 @@ export class LivepatchModules {
   clearObjectRelocs(patchModule: Addr, objectName: string): void {
     const mod = this.#modules.byAddr(patchModule);
     for (const rela of mod ? livepatchRelocations(mod) : []) {
-      clearSectionRelocs(mod as Module, rela, objectName, this.#ports.pokeText);
+      clearSectionRelocs(mod as Module, rela, objectName, this.#pokeText);
       this.#tell('clear', mod as Module, rela, objectName);
     }
   }
@@ -111,7 +111,7 @@ function livepatchRelocations(mod: Module): readonly ElfSection[] {
  */
 export function applySectionRelocs(
   core: KernelCore,
-  ports: ModuleLoaderPorts,
+  find: FindObjectSymbol | undefined,
   mod: Module,
   rela: ElfSection,
   objectName: string | undefined,
@@ -132,7 +132,7 @@ export function applySectionRelocs(
       const where = 'from module-specific livepatch relocation section';
       throw complain(core, `invalid access to vmlinux symbol '${name}' ${where}`);
     }
-    const value = ports.klpFindObjectSymbol?.(owner === 'vmlinux' ? undefined : owner, name, BigInt(sympos));
+    const value = find?.(owner === 'vmlinux' ? undefined : owner, name, BigInt(sympos));
     if (value === undefined) throw new ModuleError('EINVAL', `livepatch symbol ${symbol.name} not found`);
     mod.setSymbolValue(symbol.index, value);
   }

@@ -37,12 +37,12 @@ export class ModuleLoader {
   readonly #formation: ModuleFormation;
   readonly #paused = new Map<Module, { readonly args: string; readonly undo: Undo[] }>();
 
-  constructor(core: KernelCore, ports: ModuleLoaderPorts) {
+  constructor(core: KernelCore, ports: ModuleLoaderPorts, modules = new ModuleList(core)) {
     this.#core = core;
     this.#module = core.kernel.structs.module.fields;
     this.#ports = ports;
     this.#hooks = ports.hooks ?? {};
-    this.modules = new ModuleList(core);
+    this.modules = modules;
     this.#formation = new ModuleFormation(core, ports, this.modules);
     this.params = new ModuleParams(core);
     core.host.define('do_init_module_warn', ({ args }) => {

@@ -78,6 +78,8 @@ export class Module {
   freed = false;
   /** In memory and relocated, its text without execute permission. */
   paused = false;
+  /** User space has paused it, and holds it by a handle. */
+  held = false;
   /** The object that it patches as a bundle's member: vmlinux or a module's name. */
   patches: string | undefined;
   readonly #mem: GuestMemory;

@@ -41,6 +41,9 @@ export interface ModulePerCpu {
   copy(offset: Addr, bytes: Uint8Array): void;
 }
 
+/** klp_find_object_symbol(): the address of a symbol; undefined, with the reason in the log. */
+export type FindObjectSymbol = (object: string | undefined, name: string, sympos: bigint) => Addr | undefined;
+
 export interface ModuleLoaderPorts {
   readonly area: ModuleArea;
   /** Writes text that is executable already. */
@@ -64,12 +67,7 @@ export interface ModuleLoaderPorts {
    * @returns 0; -ETIME after `timeout` ns; -ERESTARTSYS when a signal came first
    */
   readonly waitEvent?: (condition: () => boolean, timeoutNs: number) => HostGenerator<number>;
-  /** klp_find_object_symbol(): the address of a symbol; undefined, with the reason in the log. */
-  readonly klpFindObjectSymbol?: (
-    object: string | undefined,
-    name: string,
-    sympos: bigint,
-  ) => Addr | undefined;
+  readonly klpFindObjectSymbol?: FindObjectSymbol;
   /** tramp_key_lookup(): the key of a static call trampoline that is exported without its key. */
   readonly staticCallKey?: (trampoline: Addr) => Addr | undefined;
 }

@@ -2,7 +2,7 @@
 
 import { basename } from 'node:path';
 import { MODULE_FILE } from '../elf/unpack.ts';
-import { programProblem } from '../machine/programs.ts';
+import { programProblem } from '../machine/user/programs.ts';
 import { buildChecks } from './build_checks.ts';
 import { StepBuilder } from './build_steps.ts';
 import { isCompared, isRun, notCompared, onlyCompared, type Refusal } from './compared.ts';

@@ -21,7 +21,6 @@ import { Printk } from '../../src/kernel/printk.ts';
 import { Slab } from '../../src/kernel/slab.ts';
 import { Sysfs, type SysfsNode } from '../../src/kernel/sysfs.ts';
 import { TaskStruct, TaskTable } from '../../src/kernel/task_struct.ts';
-import { ClassicModel } from '../../src/livepatch/classic.ts';
 import { Livepatch } from '../../src/livepatch/core.ts';
 import type { LivepatchOptions } from '../../src/livepatch/ports.ts';
 import { KlpPatch } from '../../src/livepatch/structs.ts';
@@ -236,13 +235,11 @@ export class World {
     const world = this;
     const { modules } = this.loader;
     const by = (addr: Addr) => modules.byAddr(addr);
-    const model = new ClassicModel(this.core);
-    const livepatch = new Livepatch(
+    return new Livepatch(
       this.core,
       this.ftrace,
       new Kobjects(this.core, this.sysfs),
       {
-        model,
         sched: {
           taskCurr: (task) => this.running.has(task),
           wakeUpState: (task) => {
@@ -292,8 +289,6 @@ export class World {
       },
       { reliableStacktrace: true, debug: true, ...options },
     );
-    model.start(livepatch);
-    return livepatch;
   }
 
   sym(name: string): Addr {

@@ -37,7 +37,7 @@ function read(path: string): string[] {
 }
 
 const COUNTED = [0, 1, 2].map((cpu) => `cpu ${cpu}: rounds 101 on ${cpu} alone 10 shared ${41 + cpu}`);
-const owners = () => machine.inspect.modules.percpu.owners();
+const owners = () => machine.inspect.modulePercpu.owners();
 const OWNER = 'per-CPU data of klpdemo_tallies';
 
 /** The module with another header of its per-CPU section. */

@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Machine } from '../../src/machine/machine.ts';
-import { programNames, programProblem, programUsage } from '../../src/machine/programs.ts';
+import { programNames, programProblem, programUsage } from '../../src/machine/user/programs.ts';
 
 let machine: Machine;
 beforeAll(async () => {

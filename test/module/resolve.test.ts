@@ -113,20 +113,17 @@ describe('relocations that livepatch resolves later', () => {
     if (!result.ok) throw new Error(result.reason);
     const mod = result.module;
     const poke = (addr: bigint, code: Uint8Array): void => rig.core.mem.pokeText(addr, code);
-    const port = new LivepatchModules(rig.core, rig.loader.modules, {
-      ...ports,
-      area: rig.area,
-      pokeText: poke,
-    });
-    return { rig, mod, port, asked, call: () => rig.core.mem.readS32(mod.base('core') + 1n) };
+    const port = new LivepatchModules(rig.core, rig.loader.modules, poke);
+    const apply = (object: string) => port.applyObjectRelocs(mod.addr, object, ports.klpFindObjectSymbol);
+    return { rig, apply, mod, asked, call: () => rig.core.mem.readS32(mod.base('core') + 1n) };
   }
 
   it('wait for their module, then are applied through text poking', () => {
-    const { mod, port, asked, call } = rigWith(marked(OBJECT));
+    const { mod, apply, asked, call } = rigWith(marked(OBJECT));
     expect(call()).toBe(0);
-    expect(port.applyObjectRelocs(mod.addr, 'another_module')).toBe(0);
+    expect(apply('another_module')).toBe(0);
     expect(call()).toBe(0);
-    expect(port.applyObjectRelocs(mod.addr, 'klpdemo_target')).toBe(0);
+    expect(apply('klpdemo_target')).toBe(0);
     expect(asked).toEqual([['klpdemo_target', 'klpdemo_twin', 2n]]);
     expect(mod.base('core') + 5n + BigInt(call())).toBe(0xffffffff81000100n);
   });
@@ -140,8 +137,8 @@ describe('relocations that livepatch resolves later', () => {
   });
 
   it('are refused for a symbol that is not marked', () => {
-    const { rig, mod, port } = rigWith(marked(OBJECT, 0xfff1));
-    expect(port.applyObjectRelocs(mod.addr, 'klpdemo_target')).toBe(-22);
+    const { rig, apply } = rigWith(marked(OBJECT, 0xfff1));
+    expect(apply('klpdemo_target')).toBe(-22);
     const name = '.klp.sym.klpdemo_target.klpdemo_twin,2';
     expect(rig.dmesg.at(-1)).toBe(`livepatch: symbol ${name} is not marked as a livepatch symbol`);
   });

@@ -12,7 +12,7 @@ import type { Oops } from '../traps/oops.ts';
 import type { Traps } from '../traps/traps.ts';
 import type { Watchdog } from '../traps/watchdog.ts';
 import type { Traces } from '../truth/traces.ts';
-import type { UserTasks } from '../user_tasks.ts';
+import type { UserTasks } from '../user/user_tasks.ts';
 
 /** Keeps what is going on on kernel stacks, by their slots. */
 interface StackKeeper {
@@ -45,7 +45,14 @@ export function onFork(
 }
 
 /** A task has ended; it must not have been init. */
-export function onExit(core: KernelCore, exit: Exit, users: UserTasks, oops: Oops): void {
+export function onExit(
+  core: KernelCore,
+  exit: Exit,
+  livepatch: Livepatch,
+  users: UserTasks,
+  oops: Oops,
+): void {
+  exit.onExit.push((task) => livepatch.model.forget(task));
   exit.onExit.push((task, code) => {
     users.exited(task, code);
     const exitcode = `0x${code.toString(16).padStart(8, '0')}`;

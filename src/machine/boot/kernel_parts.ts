@@ -4,9 +4,11 @@
 // and of their guest memory: with another, the same seed gives another trace.
 
 import type { KernelCore } from '../../kernel/core.ts';
+import { Kobjects } from '../../kernel/kobject.ts';
 import { defineLib, formatContext } from '../../kernel/lib.ts';
 import { defineParams } from '../../kernel/params.ts';
 import { defineRandom } from '../../kernel/random_bytes.ts';
+import type { Sysfs } from '../../kernel/sysfs.ts';
 import { defineMm } from '../../mm/mm.ts';
 import { defineUsercopy } from '../../mm/usercopy.ts';
 import { Sched } from '../../sched/core.ts';
@@ -18,11 +20,18 @@ import { defineTime } from '../../sched/time.ts';
 import { Timers } from '../../sched/timer.ts';
 import { defineWait } from '../../sched/wait.ts';
 import { Workqueue } from '../../sched/workqueue.ts';
+import { Rcu } from '../cpu/rcu.ts';
 import type { Smp } from '../cpu/smp.ts';
 import type { MachineOptions } from '../options.ts';
-import { Rcu } from '../rcu.ts';
 import { imageText } from './boot.ts';
 import type { KernelImage } from './image.ts';
+
+/** The kobjects of sysfs, the image's own kernel_kobj among them. */
+export function kernelKobjects(core: KernelCore, sysfs: Sysfs): Kobjects {
+  const kobjects = new Kobjects(core, sysfs);
+  kobjects.register(core.mem.readU64(core.symbols.require('kernel_kobj')), '/kernel');
+  return kobjects;
+}
 
 export function kernelParts(
   core: KernelCore,

@@ -9,7 +9,7 @@ import type { Fork } from '../../sched/fork.ts';
 import type { Workqueue } from '../../sched/workqueue.ts';
 import type { Smp } from '../cpu/smp.ts';
 import type { Traces } from '../truth/traces.ts';
-import type { UserTasks } from '../user_tasks.ts';
+import type { UserTasks } from '../user/user_tasks.ts';
 import type { KernelImage } from './image.ts';
 import { startCpu } from './start_cpu.ts';
 

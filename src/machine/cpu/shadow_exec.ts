@@ -17,6 +17,16 @@ interface TrampolineCalls {
   left(cpu: number, slot: number, target: number): void;
 }
 
+/** Told of each block that was executed: low half of its address, instructions. */
+export type BlockSink = (pc: number, executed: number) => void;
+
+/** Makes a sink the one that is told; without the shadow stack nobody is. */
+export function blockSink(executor: ShadowExecutor | undefined): (sink: BlockSink) => void {
+  return (sink) => {
+    if (executor) executor.onBlock = sink;
+  };
+}
+
 export class ShadowExecutor {
   readonly blocks: KernelBlocks;
   readonly #lookup: OrcLookup;
@@ -27,8 +37,7 @@ export class ShadowExecutor {
   readonly #sp: number;
   /** Bytes of the call at an fentry site. */
   readonly #callSize: number;
-  /** Called with each block that was executed: low half of its address, instructions. */
-  onBlock: ((pc: number, executed: number) => void) | undefined;
+  onBlock: BlockSink | undefined;
 
   constructor(
     core: KernelCore,

@@ -6,7 +6,7 @@
 
 import type { KernelCore } from '../../kernel/core.ts';
 import type { TaskStruct } from '../../kernel/task_struct.ts';
-import type { Piece } from '../version.ts';
+import type { Piece } from './version.ts';
 
 interface Left {
   readonly piece: Piece;

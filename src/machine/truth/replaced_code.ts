@@ -9,7 +9,7 @@ import type { KernelCore } from '../../kernel/core.ts';
 import { CONSTANTS } from '../../kernel/layout.ts';
 import type { Livepatch } from '../../livepatch/core.ts';
 import type { KlpFunc } from '../../livepatch/structs.ts';
-import { newVersion, originalVersion, type Piece, type Version } from '../version.ts';
+import { newVersion, originalVersion, type Piece, type Version } from './version.ts';
 
 /** What a transition says of a function: by its entry. */
 interface Change {

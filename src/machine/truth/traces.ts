@@ -126,7 +126,7 @@ export class Traces {
   }
 
   /** Lines of /proc/PID/stack. */
-  procStack(task: TaskStruct): string[] {
+  format(task: TaskStruct): string[] {
     const cpu = task.onCpu ? this.#cpus.find(({ id }) => this.#core.current(id) === task) : undefined;
     if (task.onCpu && !cpu) return [];
     const regs = cpu && this.cpuRegs(cpu);

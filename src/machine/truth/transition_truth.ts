@@ -4,7 +4,8 @@
 // Invariant: a transition or a switch over a task in replaced code stops the machine, unless it is one of the holes
 // that the kernel itself leaves (force, parts); those are told, and the transition is not counted among the good ones.
 
-import { type Addr, lo32, TEXT_HI } from '../../guest/addr.ts';
+import type { Ftrace } from '../../ftrace/ftrace.ts';
+import { lo32, TEXT_HI } from '../../guest/addr.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 import type { SwitchWay } from '../../kernel/events.ts';
 import { CONSTANTS } from '../../kernel/layout.ts';
@@ -12,11 +13,11 @@ import type { TaskStruct } from '../../kernel/task_struct.ts';
 import type { Livepatch } from '../../livepatch/core.ts';
 import type { KlpFunc } from '../../livepatch/structs.ts';
 import type { Cpu } from '../cpu/cpu.ts';
-import { type Piece, pieceAt } from '../version.ts';
 import { ForceHoles } from './force_hole.ts';
 import { PartHoles } from './part_hole.ts';
 import { type Replaced, ReplacedCode } from './replaced_code.ts';
 import { GroundTruthError, type Traces } from './traces.ts';
+import { type Piece, pieceAt } from './version.ts';
 
 /** Ways of switching that are consistent; force is not. */
 const VERIFIED: ReadonlySet<string> = new Set(['stack check', 'kernel exit', 'idle loop']);
@@ -29,7 +30,7 @@ export class TransitionTruth {
   readonly #traces: Traces;
   readonly #cpus: readonly Cpu[];
   readonly #gaps: Set<TaskStruct>;
-  readonly #siteOf: (func: Addr) => Addr;
+  readonly #ftrace: Ftrace;
   readonly #code: ReplacedCode;
   /** Transitions that completed over no task in replaced code, and tasks looked at for that. */
   transitions = 0;
@@ -48,7 +49,6 @@ export class TransitionTruth {
 
   /**
    * @param gaps tasks that got a version through the kernel's own gap: known, and told of elsewhere.
-   * @param siteOf the fentry site of a function.
    */
   constructor(
     core: KernelCore,
@@ -56,13 +56,13 @@ export class TransitionTruth {
     traces: Traces,
     cpus: readonly Cpu[],
     gaps: Set<TaskStruct>,
-    siteOf: (func: Addr) => Addr,
+    ftrace: Ftrace,
   ) {
     this.#core = core;
     this.#gaps = gaps;
     this.#traces = traces;
     this.#cpus = cpus;
-    this.#siteOf = siteOf;
+    this.#ftrace = ftrace;
     this.#code = new ReplacedCode(core, livepatch);
     this.holes = new ForceHoles(core);
     this.parts = new PartHoles(core);
@@ -199,7 +199,7 @@ export class TransitionTruth {
   #entriesOf(originals: readonly number[]): Set<number> {
     return new Set(
       originals.flatMap((start) => {
-        const site = lo32(this.#siteOf((BigInt(TEXT_HI) << 32n) | BigInt(start))) || start;
+        const site = lo32(this.#ftrace.location((BigInt(TEXT_HI) << 32n) | BigInt(start))) || start;
         return [start, site, site + CALL_END];
       }),
     );

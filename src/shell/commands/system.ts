@@ -3,7 +3,7 @@
 import { taskState } from '../../fs/proc_pid.ts';
 import { logPrefix } from '../../kernel/printk.ts';
 import type { TaskStruct } from '../../kernel/task_struct.ts';
-import { programNames, programProblem, programUsage } from '../../machine/programs.ts';
+import { programNames, programProblem, programUsage } from '../../machine/user/programs.ts';
 import type { Command, ShellContext } from '../command.ts';
 import { errnoText } from '../errno_text.ts';
 import { parseOptions } from '../options.ts';

@@ -1,10 +1,10 @@
 // A version of a function as text: where a task that runs it can stand. Mirrors nothing of the kernel's, to which a
 // function is one range (old_func and old_size, new_func and new_size of struct klp_func).
 
-import { type Addr, lo32 } from '../guest/addr.ts';
-import type { KernelCore } from '../kernel/core.ts';
-import type { KlpFunc } from '../livepatch/structs.ts';
-import { partsOf } from './truth/function_parts.ts';
+import { type Addr, lo32 } from '../../guest/addr.ts';
+import type { KernelCore } from '../../kernel/core.ts';
+import type { KlpFunc } from '../../livepatch/structs.ts';
+import { partsOf } from './function_parts.ts';
 
 /** Low halves of addresses. */
 export interface Version {

@@ -2,23 +2,20 @@
 //
 // holders is there, and empty: there are no symbolic links.
 
-import { hex16 } from '../guest/addr.ts';
-import type { KernelCore } from '../kernel/core.ts';
-import { type KernelParam, paramAttribute, readKernelParam } from '../kernel/params.ts';
-import type { Sysfs, SysfsDir } from '../kernel/sysfs.ts';
-import type { Module } from '../module/module.ts';
-import { MODULE_ATTRIBUTES } from '../module/procfs.ts';
+import { hex16 } from '../../guest/addr.ts';
+import type { HostGenerator } from '../../guest/hostcall.ts';
+import type { KernelCore } from '../../kernel/core.ts';
+import { paramAttribute, readKernelParam } from '../../kernel/params.ts';
+import type { Sysfs, SysfsDir } from '../../kernel/sysfs.ts';
+import type { Module } from '../../module/module.ts';
+import { ModuleParams } from '../../module/params.ts';
+import { MODULE_ATTRIBUTES } from '../../module/procfs.ts';
 
 /** MODULE_SECT_READ_SIZE: `0x`, the digits of an address, a newline. */
 const SECTION_FILE_SIZE = 19;
 const SHT_NOTE = 7;
 
-export function makeModuleDirectory(
-  core: KernelCore,
-  sysfs: Sysfs,
-  mod: Module,
-  params: readonly KernelParam[],
-): void {
+export function makeModuleDirectory(core: KernelCore, sysfs: Sysfs, mod: Module): void {
   const dir = sysfs.mkdirs(`/module/${mod.name}`);
   for (const { name, mode, show } of MODULE_ATTRIBUTES) {
     if (show(mod) === undefined) continue;
@@ -29,10 +26,18 @@ export function makeModuleDirectory(
   dir.addDir('holders');
   addSections(dir, mod);
   addNotes(core, dir, mod);
-  for (const param of params) {
+  for (const param of new ModuleParams(core).list(mod)) {
     const attribute = paramAttribute(core, readKernelParam(core, param.addr));
     if (attribute) sysfs.mkdirs(`/module/${mod.name}/parameters`).addFile(attribute);
   }
+}
+
+export function* removeModuleDirectory(core: KernelCore, sysfs: Sysfs, mod: Module): HostGenerator<void> {
+  const modules = sysfs.mkdirs('/module');
+  const dir = modules.get(mod.name);
+  modules.remove(mod.name);
+  // A task may be in the functions of a parameter.
+  if (dir?.kind === 'directory') yield* dir.drain(core.symbols.require('schedule_timeout_uninterruptible'));
 }
 
 /** add_sect_attrs(): where each section was put. */

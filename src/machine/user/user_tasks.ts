@@ -1,14 +1,14 @@
 // User tasks as seen from outside the machine: the programs of asm/x86_64/user, started as a shell would, and what became of
 // them, kept when their task_struct is gone.
 
-import type { FileSystem } from '../fs/filesystem.ts';
-import type { Addr } from '../guest/addr.ts';
-import type { KernelCore } from '../kernel/core.ts';
-import { noFail } from '../kernel/fault_inject.ts';
-import type { TaskStruct } from '../kernel/task_struct.ts';
-import type { Sched } from '../sched/core.ts';
-import type { Fork } from '../sched/fork.ts';
-import { MachineError } from './machine_error.ts';
+import type { FileSystem } from '../../fs/filesystem.ts';
+import type { Addr } from '../../guest/addr.ts';
+import type { KernelCore } from '../../kernel/core.ts';
+import { noFail } from '../../kernel/fault_inject.ts';
+import type { TaskStruct } from '../../kernel/task_struct.ts';
+import type { Sched } from '../../sched/core.ts';
+import type { Fork } from '../../sched/fork.ts';
+import { MachineError } from '../machine_error.ts';
 import { noProgram } from './programs.ts';
 
 export class UserTasks {

@@ -1,7 +1,7 @@
 // What programs of user tasks there are (asm/x86_64/user), and what arguments each takes: who starts one that would read what
 // is not there is told so before. A test holds the table to the image.
 
-import { nearest } from '../kernel/nearest.ts';
+import { nearest } from '../../kernel/nearest.ts';
 
 /** As the head of each program says: names in brackets may be left out, `..` may be many. */
 const USAGES: Readonly<Record<string, string>> = {

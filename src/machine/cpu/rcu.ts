@@ -1,13 +1,13 @@
 // Grace periods. Mirrors kernel/rcu/tasks.h and tree.c by behaviour: who must have passed through what before
 // memory that code may still be executing in, or reading, can go.
 
-import type { HostGenerator } from '../guest/hostcall.ts';
-import type { KernelCore } from '../kernel/core.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
-import type { TaskStruct } from '../kernel/task_struct.ts';
-import type { Sched } from '../sched/core.ts';
-import { TICK_NS, type Timers } from '../sched/timer.ts';
-import type { Cpu } from './cpu/cpu.ts';
+import type { HostGenerator } from '../../guest/hostcall.ts';
+import type { KernelCore } from '../../kernel/core.ts';
+import { CONSTANTS } from '../../kernel/layout.ts';
+import type { TaskStruct } from '../../kernel/task_struct.ts';
+import type { Sched } from '../../sched/core.ts';
+import { TICK_NS, type Timers } from '../../sched/timer.ts';
+import type { Cpu } from './cpu.ts';
 
 const { HARDIRQ_OFFSET, PREEMPT_NEED_RESCHED } = CONSTANTS;
 

@@ -1,0 +1,100 @@
+// The module loader wired to ftrace, livepatch, the unwinder and /sys/module.
+// Mirrors who is called by load_module() and free_module() of kernel/module/main.c.
+
+import type { Ftrace } from '../../ftrace/ftrace.ts';
+import type { HostGenerator } from '../../guest/hostcall.ts';
+import type { KernelCore } from '../../kernel/core.ts';
+import { CONSTANTS } from '../../kernel/layout.ts';
+import type { Sysfs } from '../../kernel/sysfs.ts';
+import type { Livepatch } from '../../livepatch/core.ts';
+import { LivepatchModules } from '../../module/livepatch.ts';
+import { ModuleLoader } from '../../module/main.ts';
+import type { ModuleArea } from '../../module/module_alloc.ts';
+import type { ModuleList } from '../../module/modules.ts';
+import type { ModuleHooks, ModulePerCpu } from '../../module/ports.ts';
+import type { ModuleHeap } from './module_heap.ts';
+import { makeModuleDirectory, removeModuleDirectory } from './module_sysfs.ts';
+import type { ModuleText } from './module_text.ts';
+
+const ERESTARTSYS = 512;
+
+/** Who is told of a module's steps. */
+export function moduleHooks(
+  core: KernelCore,
+  ftrace: Ftrace,
+  livepatch: Livepatch,
+  text: ModuleText,
+  sysfs: Sysfs,
+  heap: ModuleHeap,
+): ModuleHooks {
+  return {
+    ftraceModuleInit: (mod) => ftrace.moduleInit(mod.name, mod.fentrySites),
+    ftraceModuleEnable: (mod) => ftrace.moduleEnable(mod.name),
+    ftraceReleaseMod: (mod) => ftrace.releaseMod(mod.name),
+    ftraceFreeMem: (mod, start, end) => ftrace.freeMem(mod.name, start, end),
+    klpModuleComing: (mod) => livepatch.model.moduleComing(mod, mod.held),
+    klpModuleGoing: (mod) => livepatch.model.moduleGoing(mod),
+    unwindModuleInit: (mod) => text.add(mod),
+    unwindModuleFree: (mod) => text.remove(mod),
+    modSysfsSetup: (mod) => makeModuleDirectory(core, sysfs, mod),
+    modSysfsTeardown: (mod) => removeModuleDirectory(core, sysfs, mod),
+    notify: (mod, state) => {
+      if (state === 'LIVE') {
+        text.removeInit(mod);
+        heap.live(mod);
+      }
+      if (state === 'GOING') heap.going(mod);
+    },
+  };
+}
+
+/** Modules as the livepatch core has them: by address, with the relocations that wait for their object. */
+export function lateRelocations(core: KernelCore, modules: ModuleList, ftrace: Ftrace): LivepatchModules {
+  return new LivepatchModules(core, modules, (addr, bytes) => ftrace.textPoke.early(addr, bytes));
+}
+
+/** @param commandLine module_blacklist= and module.sig_enforce are taken from it. */
+export function makeLoader(
+  core: KernelCore,
+  modules: ModuleList,
+  area: ModuleArea,
+  percpu: ModulePerCpu,
+  hooks: ModuleHooks,
+  ftrace: Ftrace,
+  livepatch: Livepatch,
+  commandLine: string,
+): ModuleLoader {
+  const ports = {
+    area,
+    percpu,
+    hooks,
+    waitEvent: (condition: () => boolean, timeoutNs: number) => waitEvent(core, condition, timeoutNs),
+    pokeText: (addr: bigint, bytes: Uint8Array) => ftrace.textPoke.early(addr, bytes),
+    blacklist: bootParam(commandLine, 'module_blacklist')?.split(',') ?? [],
+    sigEnforce: /^(|1|y|on)$/i.test(bootParam(commandLine, 'module.sig_enforce') ?? 'no'),
+    klpFindObjectSymbol: livepatch.findObjectSymbol.bind(livepatch),
+    get synchronous(): boolean {
+      return livepatch.model.synchronous;
+    },
+  };
+  return new ModuleLoader(core, ports, modules);
+}
+
+/** wait_event_interruptible_timeout(module_wq, ...): looks once a jiffy. */
+function* waitEvent(core: KernelCore, condition: () => boolean, timeoutNs: number): HostGenerator<number> {
+  const end = core.clock.now() + timeoutNs;
+  const sleep = core.symbols.require('schedule_timeout_interruptible');
+  while (!condition()) {
+    const task = core.current(core.here());
+    if (core.clock.now() >= end) return -CONSTANTS.ETIME;
+    if (task.testTif('TIF_SIGPENDING') || task.testTif('TIF_NOTIFY_SIGNAL')) return -ERESTARTSYS;
+    yield { call: sleep, args: [1] };
+  }
+  return 0;
+}
+
+/** The value of a parameter of the kernel: empty without `=`, undefined when it is not there. The last one counts. */
+function bootParam(commandLine: string, name: string): string | undefined {
+  const words = commandLine.split(/\s+/).filter((word) => word === name || word.startsWith(`${name}=`));
+  return words.at(-1)?.slice(name.length + 1);
+}
