@@ -12,51 +12,51 @@
 
 # long klp_gate_lock(edi how): 1 when it is the caller's, or -errno. how: see src/bundle/gate.ts.
 SYM_FUNC_START(klp_gate_lock)
-	FENTRY
-	FRAME_BEGIN
-	push rbx
-	sub rsp, 0x30
-	mov ebx, edi
-	xor esi, esi
-	call klp_gate_try
-	test rax, rax
-	jnz .Lout
-	lea rdi, [rsp + KLP_GATE_ENTRY]
-	mov esi, WQ_FLAG_EXCLUSIVE
-	call init_wait_entry
+    FENTRY
+    FRAME_BEGIN
+    push    rbx
+    sub     rsp, 0x30
+    mov     ebx, edi
+    xor     esi, esi
+    call    klp_gate_try
+    test    rax, rax
+    jnz     .Lout
+    lea     rdi, [rsp+KLP_GATE_ENTRY]
+    mov     esi, WQ_FLAG_EXCLUSIVE
+    call    init_wait_entry
 .Lagain:
-	mov rdi, offset klp_gate_wait_queue
-	lea rsi, [rsp + KLP_GATE_ENTRY]
-	mov edx, TASK_INTERRUPTIBLE
-	call prepare_to_wait_event
-	mov edi, ebx
-	mov rsi, rax			# 0, or -ERESTARTSYS: only if it cannot be had now
-	call klp_gate_try
-	test rax, rax
-	jnz .Lend
-	call schedule
-	jmp .Lagain
+    mov     rdi, offset klp_gate_wait_queue
+    lea     rsi, [rsp+KLP_GATE_ENTRY]
+    mov     edx, TASK_INTERRUPTIBLE
+    call    prepare_to_wait_event
+    mov     edi, ebx
+    mov     rsi, rax                    # 0, or -ERESTARTSYS: only if it cannot be had now
+    call    klp_gate_try
+    test    rax, rax
+    jnz     .Lend
+    call    schedule
+    jmp     .Lagain
 .Lend:
-	mov [rsp + KLP_GATE_RESULT], rax
-	mov rdi, offset klp_gate_wait_queue
-	lea rsi, [rsp + KLP_GATE_ENTRY]
-	call finish_wait
-	mov rax, [rsp + KLP_GATE_RESULT]
+    mov     [rsp+KLP_GATE_RESULT], rax
+    mov     rdi, offset klp_gate_wait_queue
+    lea     rsi, [rsp+KLP_GATE_ENTRY]
+    call    finish_wait
+    mov     rax, [rsp+KLP_GATE_RESULT]
 .Lout:
-	add rsp, 0x30
-	pop rbx
-	FRAME_END
-	RET
+    add     rsp, 0x30
+    pop     rbx
+    FRAME_END
+    RET
 SYM_FUNC_END(klp_gate_lock)
 
 # void klp_gate_wake(void): everybody looks again, the first in the queue first.
 SYM_FUNC_START(klp_gate_wake)
-	FENTRY
-	mov rdi, offset klp_gate_wait_queue
-	mov esi, TASK_INTERRUPTIBLE
-	xor edx, edx
-	xor ecx, ecx
-	TAIL_CALL __wake_up
+    FENTRY
+    mov     rdi, offset klp_gate_wait_queue
+    mov     esi, TASK_INTERRUPTIBLE
+    xor     edx, edx
+    xor     ecx, ecx
+    TAIL_CALL __wake_up
 SYM_FUNC_END(klp_gate_wake)
 
 HOST_FUNC_NOTRACE klp_gate_try
@@ -67,9 +67,9 @@ EXPORT_SYMBOL(__request_module)
 
 # module_unpause(handle)
 SYM_FUNC_START(__x64_sys_module_unpause)
-	FENTRY
-	mov rdi, [rdi + pt_regs_di]
-	TAIL_CALL __do_sys_module_unpause
+    FENTRY
+    mov     rdi, [rdi+pt_regs_di]
+    TAIL_CALL __do_sys_module_unpause
 SYM_FUNC_END(__x64_sys_module_unpause)
 HOST_FUNC __do_sys_module_unpause
 
@@ -77,12 +77,12 @@ HOST_FUNC __do_sys_module_unpause
 
 # struct klp_gate: transition that holds it (0 or 1), loads and unloads that hold it.
 SYM_DATA_START(klp_gate)
-	.long 0
-	.long 0
+    .long   0
+    .long   0
 SYM_DATA_END(klp_gate)
 
 .balign 8
 SYM_DATA_START(klp_gate_wait_queue)
-	.quad 0
-	.quad klp_gate_wait_queue + 8, klp_gate_wait_queue + 8
+    .quad   0
+    .quad   klp_gate_wait_queue + 8, klp_gate_wait_queue + 8
 SYM_DATA_END(klp_gate_wait_queue)

@@ -68,15 +68,18 @@ SYM_FUNC_START_LOCAL(exit_to_user_mode_loop)
     test    ebx, _TIF_NEED_RESCHED
     jz      1f
     call    schedule
-1:  test    ebx, _TIF_PATCH_PENDING
+1:
+    test    ebx, _TIF_PATCH_PENDING
     jz      2f
     GET_CURRENT rdi
     call    klp_update_patch_state
-2:  test    ebx, _TIF_SIGPENDING | _TIF_NOTIFY_SIGNAL
+2:
+    test    ebx, _TIF_SIGPENDING | _TIF_NOTIFY_SIGNAL
     jz      3f
     mov     rdi, rbp_r13
     call    arch_do_signal_or_restart
-3:  cli
+3:
+    cli
     GET_CURRENT rax
     mov     rbx, [rax+task_struct_thread_info_flags]
     test    ebx, WORK
@@ -107,13 +110,13 @@ SYM_FUNC_START(arch_do_signal_or_restart)
     je      .Lrestart
     cmp     rax, -516                   # -ERESTART_RESTARTBLOCK
     jne     .Lout
-    mov     qword ptr [rbx+pt_regs_ax], 219     # __NR_restart_syscall
+    mov     qword ptr [rbx+pt_regs_ax], 219 # __NR_restart_syscall
     jmp     .Lback
 .Lrestart:
     mov     rax, [rbx+pt_regs_orig_ax]
     mov     [rbx+pt_regs_ax], rax
 .Lback:
-    sub     qword ptr [rbx+pt_regs_ip], 2       # 0f 05: syscall
+    sub     qword ptr [rbx+pt_regs_ip], 2 # 0f 05: syscall
 .Lout:
     pop     rbx
     FRAME_END
@@ -228,9 +231,9 @@ SYM_FUNC_START(irqentry_exit)
     FRAME_END
     TAIL_CALL exit_to_user_mode_prepare
 .Lkernel:
-    test    dword ptr [rdi+pt_regs_flags], 0x200    # IF: off, nothing to preempt
+    test    dword ptr [rdi+pt_regs_flags], 0x200 # IF: off, nothing to preempt
     jz      .Lout
-    cmp     dword ptr gs:[__preempt_count], 0       # count 0 and need_resched
+    cmp     dword ptr gs:[__preempt_count], 0 # count 0 and need_resched
     jne     .Lout
     sub     rsp, 8
     call    preempt_schedule_irq

@@ -5,255 +5,255 @@
 
 # void *memcpy(rdi to, rsi from, rdx n): not traced, as ftrace itself may copy.
 SYM_FUNC_START(memcpy)
-	mov rax, rdi
-	mov rcx, rdx
-	rep movsb
-	jmp __x86_return_thunk
+    mov     rax, rdi
+    mov     rcx, rdx
+    rep movsb
+    jmp     __x86_return_thunk
 SYM_FUNC_END(memcpy)
 EXPORT_SYMBOL(memcpy)
 
 # void *memmove(rdi to, rsi from, rdx n)
 SYM_FUNC_START(memmove)
-	mov rax, rdi
-	mov rcx, rdx
-	mov r8, rdi
-	sub r8, rsi
-	# Backwards only where the target starts inside the source.
-	cmp r8, rdx
-	jb .Lbackwards
-	rep movsb
-	jmp __x86_return_thunk
+    mov     rax, rdi
+    mov     rcx, rdx
+    mov     r8, rdi
+    sub     r8, rsi
+    # Backwards only where the target starts inside the source.
+    cmp     r8, rdx
+    jb      .Lbackwards
+    rep movsb
+    jmp     __x86_return_thunk
 .Lbackwards:
-	lea rdi, [rdi + rdx - 1]
-	lea rsi, [rsi + rdx - 1]
-	std
-	rep movsb
-	cld
-	jmp __x86_return_thunk
+    lea     rdi, [rdi+rdx-1]
+    lea     rsi, [rsi+rdx-1]
+    std
+    rep movsb
+    cld
+    jmp     __x86_return_thunk
 SYM_FUNC_END(memmove)
 EXPORT_SYMBOL(memmove)
 
 # void *memset(rdi s, esi c, rdx n)
 SYM_FUNC_START(memset)
-	mov r9, rdi
-	mov eax, esi
-	mov rcx, rdx
-	rep stosb
-	mov rax, r9
-	jmp __x86_return_thunk
+    mov     r9, rdi
+    mov     eax, esi
+    mov     rcx, rdx
+    rep stosb
+    mov     rax, r9
+    jmp     __x86_return_thunk
 SYM_FUNC_END(memset)
 EXPORT_SYMBOL(memset)
 
 # int memcmp(rdi, rsi, rdx n)
 SYM_FUNC_START(memcmp)
-	FENTRY
-	xor ecx, ecx
+    FENTRY
+    xor     ecx, ecx
 .Lnext:
-	cmp rcx, rdx
-	je .Lequal
-	movzx eax, byte ptr [rdi + rcx]
-	movzx r8d, byte ptr [rsi + rcx]
-	inc rcx
-	sub eax, r8d
-	je .Lnext
-	jmp __x86_return_thunk
+    cmp     rcx, rdx
+    je      .Lequal
+    movzx   eax, byte ptr [rdi+rcx]
+    movzx   r8d, byte ptr [rsi+rcx]
+    inc     rcx
+    sub     eax, r8d
+    je      .Lnext
+    jmp     __x86_return_thunk
 .Lequal:
-	xor eax, eax
-	jmp __x86_return_thunk
+    xor     eax, eax
+    jmp     __x86_return_thunk
 SYM_FUNC_END(memcmp)
 EXPORT_SYMBOL(memcmp)
 
 # size_t strlen(rdi s)
 SYM_FUNC_START(strlen)
-	FENTRY
-	mov rax, rdi
-	cmp byte ptr [rax], 0
-	je .Lend
+    FENTRY
+    mov     rax, rdi
+    cmp     byte ptr [rax], 0
+    je      .Lend
 .Lnext:
-	inc rax
-	cmp byte ptr [rax], 0
-	jne .Lnext
+    inc     rax
+    cmp     byte ptr [rax], 0
+    jne     .Lnext
 .Lend:
-	sub rax, rdi
-	jmp __x86_return_thunk
+    sub     rax, rdi
+    jmp     __x86_return_thunk
 SYM_FUNC_END(strlen)
 EXPORT_SYMBOL(strlen)
 
 # size_t strnlen(rdi s, rsi count)
 SYM_FUNC_START(strnlen)
-	FENTRY
-	xor eax, eax
+    FENTRY
+    xor     eax, eax
 .Lnext:
-	cmp rax, rsi
-	je .Lend
-	cmp byte ptr [rdi + rax], 0
-	je .Lend
-	inc rax
-	jmp .Lnext
+    cmp     rax, rsi
+    je      .Lend
+    cmp     byte ptr [rdi+rax], 0
+    je      .Lend
+    inc     rax
+    jmp     .Lnext
 .Lend:
-	jmp __x86_return_thunk
+    jmp     __x86_return_thunk
 SYM_FUNC_END(strnlen)
 EXPORT_SYMBOL(strnlen)
 
 # int strcmp(rdi, rsi): -1, 0 or 1
 SYM_FUNC_START(strcmp)
-	FENTRY
-	xor ecx, ecx
+    FENTRY
+    xor     ecx, ecx
 .Lnext:
-	movzx eax, byte ptr [rdi + rcx]
-	movzx edx, byte ptr [rsi + rcx]
-	inc rcx
-	cmp al, dl
-	jne .Ldifferent
-	test al, al
-	jne .Lnext
-	xor eax, eax
-	jmp __x86_return_thunk
+    movzx   eax, byte ptr [rdi+rcx]
+    movzx   edx, byte ptr [rsi+rcx]
+    inc     rcx
+    cmp     al, dl
+    jne     .Ldifferent
+    test    al, al
+    jne     .Lnext
+    xor     eax, eax
+    jmp     __x86_return_thunk
 .Ldifferent:
-	sbb eax, eax
-	or eax, 1
-	jmp __x86_return_thunk
+    sbb     eax, eax
+    or      eax, 1
+    jmp     __x86_return_thunk
 SYM_FUNC_END(strcmp)
 EXPORT_SYMBOL(strcmp)
 
 # int strncmp(rdi, rsi, rdx count)
 SYM_FUNC_START(strncmp)
-	FENTRY
-	xor ecx, ecx
+    FENTRY
+    xor     ecx, ecx
 .Lnext:
-	cmp rcx, rdx
-	je .Lequal
-	movzx eax, byte ptr [rdi + rcx]
-	movzx r8d, byte ptr [rsi + rcx]
-	inc rcx
-	cmp al, r8b
-	jne .Ldifferent
-	test al, al
-	jne .Lnext
+    cmp     rcx, rdx
+    je      .Lequal
+    movzx   eax, byte ptr [rdi+rcx]
+    movzx   r8d, byte ptr [rsi+rcx]
+    inc     rcx
+    cmp     al, r8b
+    jne     .Ldifferent
+    test    al, al
+    jne     .Lnext
 .Lequal:
-	xor eax, eax
-	jmp __x86_return_thunk
+    xor     eax, eax
+    jmp     __x86_return_thunk
 .Ldifferent:
-	sbb eax, eax
-	or eax, 1
-	jmp __x86_return_thunk
+    sbb     eax, eax
+    or      eax, 1
+    jmp     __x86_return_thunk
 SYM_FUNC_END(strncmp)
 EXPORT_SYMBOL(strncmp)
 
 # char *strcpy(rdi dest, rsi src)
 SYM_FUNC_START(strcpy)
-	FENTRY
-	xor ecx, ecx
+    FENTRY
+    xor     ecx, ecx
 .Lnext:
-	movzx eax, byte ptr [rsi + rcx]
-	mov [rdi + rcx], al
-	inc rcx
-	test al, al
-	jne .Lnext
-	mov rax, rdi
-	jmp __x86_return_thunk
+    movzx   eax, byte ptr [rsi+rcx]
+    mov     [rdi+rcx], al
+    inc     rcx
+    test    al, al
+    jne     .Lnext
+    mov     rax, rdi
+    jmp     __x86_return_thunk
 SYM_FUNC_END(strcpy)
 EXPORT_SYMBOL(strcpy)
 
 # char *strncpy(rdi dest, rsi src, rdx count): the rest is filled with zeros.
 SYM_FUNC_START(strncpy)
-	FENTRY
-	xor ecx, ecx
+    FENTRY
+    xor     ecx, ecx
 .Lnext:
-	cmp rcx, rdx
-	je .Lend
-	movzx eax, byte ptr [rsi]
-	mov [rdi + rcx], al
-	inc rcx
-	cmp al, 1
-	sbb rsi, -1
-	jmp .Lnext
+    cmp     rcx, rdx
+    je      .Lend
+    movzx   eax, byte ptr [rsi]
+    mov     [rdi+rcx], al
+    inc     rcx
+    cmp     al, 1
+    sbb     rsi, -1
+    jmp     .Lnext
 .Lend:
-	mov rax, rdi
-	jmp __x86_return_thunk
+    mov     rax, rdi
+    jmp     __x86_return_thunk
 SYM_FUNC_END(strncpy)
 EXPORT_SYMBOL(strncpy)
 
 # ssize_t strscpy(rdi dest, rsi src, rdx count): length, or -E2BIG when cut.
 SYM_FUNC_START(strscpy)
-	FENTRY
-	test rdx, rdx
-	je .Ltoobig
-	xor eax, eax
+    FENTRY
+    test    rdx, rdx
+    je      .Ltoobig
+    xor     eax, eax
 .Lnext:
-	movzx ecx, byte ptr [rsi + rax]
-	mov [rdi + rax], cl
-	test cl, cl
-	je .Lend
-	inc rax
-	cmp rax, rdx
-	jne .Lnext
-	mov byte ptr [rdi + rax - 1], 0
+    movzx   ecx, byte ptr [rsi+rax]
+    mov     [rdi+rax], cl
+    test    cl, cl
+    je      .Lend
+    inc     rax
+    cmp     rax, rdx
+    jne     .Lnext
+    mov     byte ptr [rdi+rax-1], 0
 .Ltoobig:
-	mov rax, -E2BIG
+    mov     rax, -E2BIG
 .Lend:
-	jmp __x86_return_thunk
+    jmp     __x86_return_thunk
 SYM_FUNC_END(strscpy)
 EXPORT_SYMBOL(strscpy)
 
 # size_t strlcpy(rdi dest, rsi src, rdx size): length of src.
 SYM_FUNC_START(strlcpy)
-	FENTRY
-	FRAME_BEGIN
-	push rbp_r12
-	push rbx
-	mov rbp_r12, rdi
-	mov rbx, rdx
-	push rsi
-	mov rdi, rsi
-	call strlen
-	pop rsi
-	test rbx, rbx
-	je .Lend
-	dec rbx
-	mov rcx, rax
-	cmp rcx, rbx
-	cmova rcx, rbx
-	mov rdi, rbp_r12
-	rep movsb
-	mov byte ptr [rdi], 0
+    FENTRY
+    FRAME_BEGIN
+    push    rbp_r12
+    push    rbx
+    mov     rbp_r12, rdi
+    mov     rbx, rdx
+    push    rsi
+    mov     rdi, rsi
+    call    strlen
+    pop     rsi
+    test    rbx, rbx
+    je      .Lend
+    dec     rbx
+    mov     rcx, rax
+    cmp     rcx, rbx
+    cmova   rcx, rbx
+    mov     rdi, rbp_r12
+    rep movsb
+    mov     byte ptr [rdi], 0
 .Lend:
-	pop rbx
-	pop rbp_r12
-	FRAME_END
-	jmp __x86_return_thunk
+    pop     rbx
+    pop     rbp_r12
+    FRAME_END
+    jmp     __x86_return_thunk
 SYM_FUNC_END(strlcpy)
 EXPORT_SYMBOL(strlcpy)
 
 # char *strchr(rdi s, esi c)
 SYM_FUNC_START(strchr)
-	FENTRY
-	mov rax, rdi
+    FENTRY
+    mov     rax, rdi
 .Lnext:
-	movzx edx, byte ptr [rax]
-	cmp dl, sil
-	je .Lend
-	inc rax
-	test dl, dl
-	jne .Lnext
-	xor eax, eax
+    movzx   edx, byte ptr [rax]
+    cmp     dl, sil
+    je      .Lend
+    inc     rax
+    test    dl, dl
+    jne     .Lnext
+    xor     eax, eax
 .Lend:
-	jmp __x86_return_thunk
+    jmp     __x86_return_thunk
 SYM_FUNC_END(strchr)
 EXPORT_SYMBOL(strchr)
 
 # char *strrchr(rdi s, esi c)
 SYM_FUNC_START(strrchr)
-	FENTRY
-	xor eax, eax
+    FENTRY
+    xor     eax, eax
 .Lnext:
-	movzx edx, byte ptr [rdi]
-	cmp dl, sil
-	cmove rax, rdi
-	inc rdi
-	test dl, dl
-	jne .Lnext
-	jmp __x86_return_thunk
+    movzx   edx, byte ptr [rdi]
+    cmp     dl, sil
+    cmove   rax, rdi
+    inc     rdi
+    test    dl, dl
+    jne     .Lnext
+    jmp     __x86_return_thunk
 SYM_FUNC_END(strrchr)
 EXPORT_SYMBOL(strrchr)
 
@@ -331,10 +331,10 @@ HOST_FUNC param_get_\type
 EXPORT_SYMBOL(param_get_\type)
 .section .rodata
 SYM_DATA_START(param_ops_\type)
-	.quad \flags
-	.quad param_set_\type
-	.quad param_get_\type
-	.quad \free
+    .quad   \flags
+    .quad   param_set_\type
+    .quad   param_get_\type
+    .quad   \free
 SYM_DATA_END(param_ops_\type)
 EXPORT_SYMBOL(param_ops_\type)
 .section .text
@@ -361,10 +361,10 @@ EXPORT_SYMBOL(param_get_string)
 
 .section .rodata
 SYM_DATA_START(param_ops_string)
-	.quad 0
-	.quad param_set_copystring
-	.quad param_get_string
-	.quad 0
+    .quad   0
+    .quad   param_set_copystring
+    .quad   param_get_string
+    .quad   0
 SYM_DATA_END(param_ops_string)
 EXPORT_SYMBOL(param_ops_string)
 
@@ -377,9 +377,9 @@ HOST_FUNC param_array_free
 
 .section .rodata
 SYM_DATA_START(param_array_ops)
-	.quad 0
-	.quad param_array_set
-	.quad param_array_get
-	.quad param_array_free
+    .quad   0
+    .quad   param_array_set
+    .quad   param_array_get
+    .quad   param_array_free
 SYM_DATA_END(param_array_ops)
 EXPORT_SYMBOL(param_array_ops)

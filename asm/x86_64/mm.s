@@ -57,6 +57,6 @@ MM_FUNC_GPL synchronize_rcu
 # struct kmem_cache *kmalloc_caches[NR_KMALLOC_TYPES][KMALLOC_SHIFT_HIGH + 1]
 .section .data
 SYM_DATA_START(kmalloc_caches)
-	.skip 4 * 14 * 8
+    .skip   4 * 14 * 8
 SYM_DATA_END(kmalloc_caches)
 EXPORT_SYMBOL(kmalloc_caches)

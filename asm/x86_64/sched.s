@@ -326,7 +326,7 @@ SYM_FUNC_START(do_nanosleep)
     push    r12
     push    rbp_r13
     push    rbx
-    mov     rbp_r13, rdi                    # ns
+    mov     rbp_r13, rdi                # ns
     sub     rsp, sizeof_timer_list+8
     GET_CURRENT rbx
     mov     [rsp+sizeof_timer_list], rbx

@@ -68,7 +68,7 @@ SYM_FUNC_START(mutex_unlock)
     GET_CURRENT rax
     xor     edx, edx
     lock cmpxchg qword ptr [rdi], rdx
-    TAIL_CALL_IF ne, __mutex_unlock_slowpath     # waiters: the owner word has flags
+    TAIL_CALL_IF ne, __mutex_unlock_slowpath # waiters: the owner word has flags
     RET
 SYM_FUNC_END(mutex_unlock)
 EXPORT_SYMBOL(mutex_unlock)

@@ -21,141 +21,141 @@
 .macro LOCK_ENTER_plain
 .endm
 .macro LOCK_ENTER_irq
-	cli
+    cli
 .endm
 .macro LOCK_ENTER_irqsave
-	pushfq
-	pop rsi
-	cli
+    pushfq
+    pop     rsi
+    cli
 .endm
 .macro LOCK_ENTER_bh
-	add dword ptr gs:[__preempt_count], BH_OFFSET
+    add     dword ptr gs:[__preempt_count], BH_OFFSET
 .endm
 .macro LOCK_RESULT_plain
 .endm
 .macro LOCK_RESULT_irq
 .endm
 .macro LOCK_RESULT_irqsave
-	mov rax, rsi
+    mov     rax, rsi
 .endm
 .macro LOCK_RESULT_bh
 .endm
 .macro UNLOCK_LEAVE_plain
 .endm
 .macro UNLOCK_LEAVE_irq
-	sti
+    sti
 .endm
 # rsi: the flags that the lock function returned
 .macro UNLOCK_LEAVE_irqrestore
-	test esi, X86_EFLAGS_IF_
-	jz .Loff_\@
-	sti
+    test    esi, X86_EFLAGS_IF_
+    jz      .Loff_\@
+    sti
 .Loff_\@:
 .endm
 .macro UNLOCK_LEAVE_bh
-	sub dword ptr gs:[__preempt_count], BH_OFFSET
-	call do_pending_softirq
+    sub     dword ptr gs:[__preempt_count], BH_OFFSET
+    call    do_pending_softirq
 .endm
 
 # The lock in rdi; eax and edx change.
 .macro ACQUIRE_spin
 .Ltry_\@:
-	xor eax, eax
-	mov edx, 1
-	lock cmpxchg dword ptr [rdi], edx
-	je .Lheld_\@
+    xor     eax, eax
+    mov     edx, 1
+    lock cmpxchg dword ptr [rdi], edx
+    je      .Lheld_\@
 .Lwait_\@:
-	pause
-	cmp dword ptr [rdi], 0
-	jne .Lwait_\@
-	jmp .Ltry_\@
+    pause
+    cmp     dword ptr [rdi], 0
+    jne     .Lwait_\@
+    jmp     .Ltry_\@
 .Lheld_\@:
 .endm
 .macro ACQUIRE_read
 .Ltry_\@:
-	mov eax, [rdi]
-	test al, al
-	jne .Lwait_\@
-	lea edx, [rax + QR_BIAS]
-	lock cmpxchg dword ptr [rdi], edx
-	je .Lheld_\@
+    mov     eax, [rdi]
+    test    al, al
+    jne     .Lwait_\@
+    lea     edx, [rax+QR_BIAS]
+    lock cmpxchg dword ptr [rdi], edx
+    je      .Lheld_\@
 .Lwait_\@:
-	pause
-	jmp .Ltry_\@
+    pause
+    jmp     .Ltry_\@
 .Lheld_\@:
 .endm
 .macro ACQUIRE_write
 .Ltry_\@:
-	xor eax, eax
-	mov edx, QW_LOCKED
-	lock cmpxchg dword ptr [rdi], edx
-	je .Lheld_\@
-	pause
-	jmp .Ltry_\@
+    xor     eax, eax
+    mov     edx, QW_LOCKED
+    lock cmpxchg dword ptr [rdi], edx
+    je      .Lheld_\@
+    pause
+    jmp     .Ltry_\@
 .Lheld_\@:
 .endm
 .macro RELEASE_spin
-	mov byte ptr [rdi], 0
+    mov     byte ptr [rdi], 0
 .endm
 .macro RELEASE_read
-	lock sub dword ptr [rdi], QR_BIAS
+    lock sub     dword ptr [rdi], QR_BIAS
 .endm
 .macro RELEASE_write
-	mov byte ptr [rdi], 0
+    mov     byte ptr [rdi], 0
 .endm
 
 .macro LOCK_FUNC name:req, lock:req, context:req
 SYM_FUNC_START(\name)
-	FENTRY
-	LOCK_ENTER_\context
-	PREEMPT_DISABLE
-	ACQUIRE_\lock
-	LOCK_RESULT_\context
-	RET
+    FENTRY
+    LOCK_ENTER_\context
+    PREEMPT_DISABLE
+    ACQUIRE_\lock
+    LOCK_RESULT_\context
+    RET
 SYM_FUNC_END(\name)
 EXPORT_SYMBOL(\name)
 .endm
 
 .macro UNLOCK_FUNC name:req, lock:req, context:req
 SYM_FUNC_START(\name)
-	FENTRY
-	FRAME_BEGIN
-	RELEASE_\lock
-	UNLOCK_LEAVE_\context
-	PREEMPT_ENABLE
-	FRAME_END
-	RET
+    FENTRY
+    FRAME_BEGIN
+    RELEASE_\lock
+    UNLOCK_LEAVE_\context
+    PREEMPT_ENABLE
+    FRAME_END
+    RET
 SYM_FUNC_END(\name)
 EXPORT_SYMBOL(\name)
 .endm
 
 # What became due while softirqs were off, unless they still are.
 SYM_FUNC_START_LOCAL(do_pending_softirq)
-	FENTRY
-	FRAME_BEGIN
-	test dword ptr gs:[__preempt_count], SOFTIRQ_OR_HARDIRQ
-	jnz .Lout
-	cmp dword ptr gs:[irq_stat], 0
-	je .Lout
-	cli
-	call __do_softirq
-	sti
+    FENTRY
+    FRAME_BEGIN
+    test    dword ptr gs:[__preempt_count], SOFTIRQ_OR_HARDIRQ
+    jnz     .Lout
+    cmp     dword ptr gs:[irq_stat], 0
+    je      .Lout
+    cli
+    call    __do_softirq
+    sti
 .Lout:
-	FRAME_END
-	RET
+    FRAME_END
+    RET
 SYM_FUNC_END(do_pending_softirq)
 
 # void __local_bh_enable_ip(rdi ip, esi count)
 SYM_FUNC_START(__local_bh_enable_ip)
-	FENTRY
-	FRAME_BEGIN
-	# One of the count stays: not preempted before the softirqs have run.
-	lea eax, [rsi - 1]
-	sub gs:[__preempt_count], eax
-	call do_pending_softirq
-	PREEMPT_ENABLE
-	FRAME_END
-	RET
+    FENTRY
+    FRAME_BEGIN
+    # One of the count stays: not preempted before the softirqs have run.
+    lea     eax, [rsi-1]
+    sub     gs:[__preempt_count], eax
+    call    do_pending_softirq
+    PREEMPT_ENABLE
+    FRAME_END
+    RET
 SYM_FUNC_END(__local_bh_enable_ip)
 EXPORT_SYMBOL(__local_bh_enable_ip)
 
@@ -172,35 +172,35 @@ UNLOCK_FUNC _raw_\lock\()_unlock_bh, \lock, bh
 
 # int _raw_spin_trylock(rdi lock): 1 when it got the lock
 SYM_FUNC_START(_raw_spin_trylock)
-	FENTRY
-	FRAME_BEGIN
-	PREEMPT_DISABLE
-	xor eax, eax
-	mov edx, 1
-	lock cmpxchg dword ptr [rdi], edx
-	mov eax, 1
-	je .Lout
-	PREEMPT_ENABLE
-	xor eax, eax
+    FENTRY
+    FRAME_BEGIN
+    PREEMPT_DISABLE
+    xor     eax, eax
+    mov     edx, 1
+    lock cmpxchg dword ptr [rdi], edx
+    mov     eax, 1
+    je      .Lout
+    PREEMPT_ENABLE
+    xor     eax, eax
 .Lout:
-	FRAME_END
-	RET
+    FRAME_END
+    RET
 SYM_FUNC_END(_raw_spin_trylock)
 EXPORT_SYMBOL(_raw_spin_trylock)
 
 # Readers of RCU on a preemptible kernel: a count in the task. Mirrors kernel/rcu/tree_plugin.h.
 SYM_FUNC_START(__rcu_read_lock)
-	FENTRY
-	GET_CURRENT rax
-	inc dword ptr [rax + task_struct_rcu_read_lock_nesting]
-	RET
+    FENTRY
+    GET_CURRENT rax
+    inc     dword ptr [rax+task_struct_rcu_read_lock_nesting]
+    RET
 SYM_FUNC_END(__rcu_read_lock)
 EXPORT_SYMBOL_GPL(__rcu_read_lock)
 
 SYM_FUNC_START(__rcu_read_unlock)
-	FENTRY
-	GET_CURRENT rax
-	dec dword ptr [rax + task_struct_rcu_read_lock_nesting]
-	RET
+    FENTRY
+    GET_CURRENT rax
+    dec     dword ptr [rax+task_struct_rcu_read_lock_nesting]
+    RET
 SYM_FUNC_END(__rcu_read_unlock)
 EXPORT_SYMBOL_GPL(__rcu_read_unlock)

@@ -6,14 +6,14 @@
 # __static_call_return0(): what need not be asked where everything can be preempted.
 .macro STATIC_CALL_RET0 name:req
 SYM_FUNC_START(__SCT__\name)
-	xor eax, eax
-	RET
+    xor     eax, eax
+    RET
 SYM_FUNC_END(__SCT__\name)
 EXPORT_SYMBOL(__SCT__\name)
 .endm
 .macro STATIC_CALL_TRAMP name:req, func:req
 SYM_FUNC_START(__SCT__\name)
-	jmp \func
+    jmp     \func
 SYM_FUNC_END(__SCT__\name)
 EXPORT_SYMBOL(__SCT__\name)
 .endm

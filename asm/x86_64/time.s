@@ -36,51 +36,51 @@ TIME_FUNC \name
 # void __const_udelay(rdi xloops), __udelay(rdi us), __ndelay(rdi ns): a loop of about as long, at the 400 ns an
 # instruction takes unless the machine was told otherwise.
 SYM_FUNC_START(__const_udelay)
-	mov rax, rdi
-	xor edx, edx
-	mov ecx, 4295				# 2^32 / 1,000,000: loops of a microsecond
-	div rcx
-	mov rdi, rax
-	TAIL_CALL __udelay
+    mov     rax, rdi
+    xor     edx, edx
+    mov     ecx, 4295                   # 2^32 / 1,000,000: loops of a microsecond
+    div     rcx
+    mov     rdi, rax
+    TAIL_CALL __udelay
 SYM_FUNC_END(__const_udelay)
 EXPORT_SYMBOL(__const_udelay)
 
 SYM_FUNC_START(__udelay)
-	inc rdi
+    inc     rdi
 .Lloop:
-	dec rdi
-	pause
-	jnz .Lloop
-	RET
+    dec     rdi
+    pause
+    jnz     .Lloop
+    RET
 SYM_FUNC_END(__udelay)
 EXPORT_SYMBOL(__udelay)
 
 SYM_FUNC_START(__ndelay)
-	shr rdi, 10
-	TAIL_CALL __udelay
+    shr     rdi, 10
+    TAIL_CALL __udelay
 SYM_FUNC_END(__ndelay)
 EXPORT_SYMBOL(__ndelay)
 
 # void usleep_range_state(rdi min, rsi max, edx state): ticks are the finest sleep here
 SYM_FUNC_START(usleep_range_state)
-	FENTRY
-	FRAME_BEGIN
-	push rbx
-	mov rax, rdi
-	mov ebx, edx
-	xor edx, edx
-	mov ecx, 4000
-	div rcx
-	lea rdi, [rax + 1]
+    FENTRY
+    FRAME_BEGIN
+    push    rbx
+    mov     rax, rdi
+    mov     ebx, edx
+    xor     edx, edx
+    mov     ecx, 4000
+    div     rcx
+    lea     rdi, [rax+1]
 .Lagain:
-	GET_CURRENT rax
-	mov [rax + task_struct___state], ebx
-	call schedule_timeout
-	mov rdi, rax
-	test rax, rax
-	jnz .Lagain
-	pop rbx
-	FRAME_END
-	RET
+    GET_CURRENT rax
+    mov     [rax+task_struct___state], ebx
+    call    schedule_timeout
+    mov     rdi, rax
+    test    rax, rax
+    jnz     .Lagain
+    pop     rbx
+    FRAME_END
+    RET
 SYM_FUNC_END(usleep_range_state)
 EXPORT_SYMBOL(usleep_range_state)

@@ -10,7 +10,7 @@ export interface Statement {
 }
 
 /** Length of the string or character literal at `at`, 0 when there is none. */
-function literalLength(line: string, at: number): number {
+export function literalLength(line: string, at: number): number {
   if (line[at] === '"') {
     let end = at + 1;
     while (end < line.length && line[end] !== '"') end += line[end] === '\\' ? 2 : 1;

@@ -14,144 +14,144 @@
 
 # The fsdata of an inode, in rbx.
 .macro FSDATA inode
-	mov rbx, [\inode + proc_inode_pde - proc_inode_vfs_inode]
+    mov     rbx, [\inode+proc_inode_pde-proc_inode_vfs_inode]
 .endm
 
 # debugfs_file_get(): into the file in rbx, or to \gone. Uses eax, ecx.
 .macro FILE_GET gone
-	mov eax, [rbx + fsdata_active_users]
+    mov     eax, [rbx+fsdata_active_users]
 .Lget_\@:
-	test eax, eax
-	js \gone
-	lea ecx, [rax + 1]
-	lock cmpxchg dword ptr [rbx + fsdata_active_users], ecx
-	jne .Lget_\@
+    test    eax, eax
+    js      \gone
+    lea     ecx, [rax+1]
+    lock cmpxchg dword ptr [rbx+fsdata_active_users], ecx
+    jne     .Lget_\@
 .endm
 
 # void debugfs_file_put(rdi fsdata): the last one tells who waits to remove it
 SYM_FUNC_START_LOCAL(debugfs_file_put)
-	FENTRY
-	mov eax, -1
-	lock xadd dword ptr [rdi + fsdata_active_users], eax
-	cmp eax, ACTIVE_REMOVED + 1
-	je .Llast
-	jmp __x86_return_thunk
+    FENTRY
+    mov     eax, -1
+    lock xadd    dword ptr [rdi+fsdata_active_users], eax
+    cmp     eax, ACTIVE_REMOVED + 1
+    je      .Llast
+    jmp     __x86_return_thunk
 .Llast:
-	mov rdi, [rdi + fsdata_drained]
-	TAIL_CALL complete
+    mov     rdi, [rdi+fsdata_drained]
+    TAIL_CALL complete
 SYM_FUNC_END(debugfs_file_put)
 
 # int full_proxy_open(rdi inode, rsi file)
 SYM_FUNC_START_LOCAL(full_proxy_open)
-	FENTRY
-	FRAME_BEGIN
-	push r14
-	push r13
-	push r12
-	push rbx
-	mov r12, rdi
-	mov r13, rsi
-	FSDATA rdi
-	mov r14d, -ENOENT
-	FILE_GET .Lout
-	mov rax, [rbx + fsdata_real_fops]
-	mov rdi, [rax + file_operations_owner]
-	test rdi, rdi
-	je .Lowned
-	call try_module_get
-	mov r14d, -ENXIO
-	test eax, eax
-	je .Lput
+    FENTRY
+    FRAME_BEGIN
+    push    r14
+    push    r13
+    push    r12
+    push    rbx
+    mov     r12, rdi
+    mov     r13, rsi
+    FSDATA rdi
+    mov     r14d, -ENOENT
+    FILE_GET .Lout
+    mov     rax, [rbx+fsdata_real_fops]
+    mov     rdi, [rax+file_operations_owner]
+    test    rdi, rdi
+    je      .Lowned
+    call    try_module_get
+    mov     r14d, -ENXIO
+    test    eax, eax
+    je      .Lput
 .Lowned:
-	xor r14d, r14d
-	mov rax, [rbx + fsdata_real_fops]
-	mov rax, [rax + file_operations_open]
-	test rax, rax
-	je .Lput
-	mov rsi, r13
-	mov rdi, r12
-	call __x86_indirect_thunk_rax
-	mov r14d, eax
-	test eax, eax
-	je .Lput
-	mov rdi, rbx
-	call full_proxy_module_put
+    xor     r14d, r14d
+    mov     rax, [rbx+fsdata_real_fops]
+    mov     rax, [rax+file_operations_open]
+    test    rax, rax
+    je      .Lput
+    mov     rsi, r13
+    mov     rdi, r12
+    call    __x86_indirect_thunk_rax
+    mov     r14d, eax
+    test    eax, eax
+    je      .Lput
+    mov     rdi, rbx
+    call    full_proxy_module_put
 .Lput:
-	mov rdi, rbx
-	call debugfs_file_put
+    mov     rdi, rbx
+    call    debugfs_file_put
 .Lout:
-	mov eax, r14d
-	pop rbx
-	pop r12
-	pop r13
-	pop r14
-	FRAME_END
-	jmp __x86_return_thunk
+    mov     eax, r14d
+    pop     rbx
+    pop     r12
+    pop     r13
+    pop     r14
+    FRAME_END
+    jmp     __x86_return_thunk
 SYM_FUNC_END(full_proxy_open)
 
 # fops_put() of an fsdata's functions
 SYM_FUNC_START_LOCAL(full_proxy_module_put)
-	FENTRY
-	mov rax, [rdi + fsdata_real_fops]
-	mov rdi, [rax + file_operations_owner]
-	test rdi, rdi
-	je .Lout
-	TAIL_CALL module_put
+    FENTRY
+    mov     rax, [rdi+fsdata_real_fops]
+    mov     rdi, [rax+file_operations_owner]
+    test    rdi, rdi
+    je      .Lout
+    TAIL_CALL module_put
 .Lout:
-	jmp __x86_return_thunk
+    jmp     __x86_return_thunk
 SYM_FUNC_END(full_proxy_module_put)
 
 # int full_proxy_release(rdi inode, rsi file): also after the removal
 SYM_FUNC_START_LOCAL(full_proxy_release)
-	FENTRY
-	FRAME_BEGIN
-	push rbx
-	FSDATA rdi
-	mov rax, [rbx + fsdata_real_fops]
-	mov rax, [rax + file_operations_release]
-	test rax, rax
-	je .Lput
-	call __x86_indirect_thunk_rax
+    FENTRY
+    FRAME_BEGIN
+    push    rbx
+    FSDATA rdi
+    mov     rax, [rbx+fsdata_real_fops]
+    mov     rax, [rax+file_operations_release]
+    test    rax, rax
+    je      .Lput
+    call    __x86_indirect_thunk_rax
 .Lput:
-	mov rdi, rbx
-	call full_proxy_module_put
-	xor eax, eax
-	pop rbx
-	FRAME_END
-	jmp __x86_return_thunk
+    mov     rdi, rbx
+    call    full_proxy_module_put
+    xor     eax, eax
+    pop     rbx
+    FRAME_END
+    jmp     __x86_return_thunk
 SYM_FUNC_END(full_proxy_release)
 
 # Functions of a file in rdi with 4 arguments at most. -EIO once it was removed.
 .macro FULL_PROXY name, op, missing
 SYM_FUNC_START_LOCAL(\name)
-	FENTRY
-	FRAME_BEGIN
-	push r12
-	push rbx
-	mov r8, rcx
-	mov rax, [rdi + file_f_inode]
-	FSDATA rax
-	FILE_GET .Lgone
-	mov rcx, r8
-	mov rax, [rbx + fsdata_real_fops]
-	mov rax, [rax + file_operations_\op]
-	mov r12, \missing
-	test rax, rax
-	je .Lput
-	call __x86_indirect_thunk_rax
-	mov r12, rax
+    FENTRY
+    FRAME_BEGIN
+    push    r12
+    push    rbx
+    mov     r8, rcx
+    mov     rax, [rdi+file_f_inode]
+    FSDATA rax
+    FILE_GET .Lgone
+    mov     rcx, r8
+    mov     rax, [rbx+fsdata_real_fops]
+    mov     rax, [rax+file_operations_\op]
+    mov     r12, \missing
+    test    rax, rax
+    je      .Lput
+    call    __x86_indirect_thunk_rax
+    mov     r12, rax
 .Lput:
-	mov rdi, rbx
-	call debugfs_file_put
-	mov rax, r12
+    mov     rdi, rbx
+    call    debugfs_file_put
+    mov     rax, r12
 .Lout:
-	pop rbx
-	pop r12
-	FRAME_END
-	jmp __x86_return_thunk
+    pop     rbx
+    pop     r12
+    FRAME_END
+    jmp     __x86_return_thunk
 .Lgone:
-	mov rax, -EIO
-	jmp .Lout
+    mov     rax, -EIO
+    jmp     .Lout
 SYM_FUNC_END(\name)
 .endm
 
@@ -161,27 +161,27 @@ FULL_PROXY full_proxy_llseek, llseek, -ESPIPE
 
 # int simple_open(rdi inode, rsi file): the data that the file was made with
 SYM_FUNC_START(simple_open)
-	FENTRY
-	mov rax, [rdi + inode_i_private]
-	test rax, rax
-	je .Lout
-	mov [rsi + file_private_data], rax
+    FENTRY
+    mov     rax, [rdi+inode_i_private]
+    test    rax, rax
+    je      .Lout
+    mov     [rsi+file_private_data], rax
 .Lout:
-	xor eax, eax
-	jmp __x86_return_thunk
+    xor     eax, eax
+    jmp     __x86_return_thunk
 SYM_FUNC_END(simple_open)
 EXPORT_SYMBOL(simple_open)
 
 # Of a file that was made without functions: nothing to read, everything taken.
 SYM_FUNC_START_LOCAL(default_read_file)
-	FENTRY
-	xor eax, eax
-	jmp __x86_return_thunk
+    FENTRY
+    xor     eax, eax
+    jmp     __x86_return_thunk
 SYM_FUNC_END(default_read_file)
 SYM_FUNC_START_LOCAL(default_write_file)
-	FENTRY
-	mov rax, rdx
-	jmp __x86_return_thunk
+    FENTRY
+    mov     rax, rdx
+    jmp     __x86_return_thunk
 SYM_FUNC_END(default_write_file)
 
 .macro DEBUGFS_FUNC name:req

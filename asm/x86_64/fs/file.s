@@ -7,176 +7,176 @@
 
 # unsigned long __fdget(edi fd): the file, with FDPUT_FPUT when it holds a reference; or 0.
 SYM_FUNC_START(__fdget)
-	FENTRY
-	mov rax, gs:[current_task]
-	mov rcx, [rax + task_struct_files]
-	test rcx, rcx
-	je .Lnone
-	mov rdx, [rcx + files_struct_fdt]
-	mov edi, edi
-	cmp edi, [rdx + fdtable_max_fds]
-	jae .Lnone
-	mov rdx, [rdx + fdtable_fd]
-	mov rax, [rdx + rdi*8]
-	test rax, rax
-	je .Lnone
-	# A table of one task only needs no reference: nobody else can close the file meanwhile.
-	cmp dword ptr [rcx + files_struct_count], 1
-	je .Lend
-	lock inc qword ptr [rax + file_f_count]
-	or rax, FDPUT_FPUT
-	jmp __x86_return_thunk
+    FENTRY
+    mov     rax, gs:[current_task]
+    mov     rcx, [rax+task_struct_files]
+    test    rcx, rcx
+    je      .Lnone
+    mov     rdx, [rcx+files_struct_fdt]
+    mov     edi, edi
+    cmp     edi, [rdx+fdtable_max_fds]
+    jae     .Lnone
+    mov     rdx, [rdx+fdtable_fd]
+    mov     rax, [rdx+rdi*8]
+    test    rax, rax
+    je      .Lnone
+    # A table of one task only needs no reference: nobody else can close the file meanwhile.
+    cmp     dword ptr [rcx+files_struct_count], 1
+    je      .Lend
+    lock inc     qword ptr [rax+file_f_count]
+    or      rax, FDPUT_FPUT
+    jmp     __x86_return_thunk
 .Lnone:
-	xor eax, eax
+    xor     eax, eax
 .Lend:
-	jmp __x86_return_thunk
+    jmp     __x86_return_thunk
 SYM_FUNC_END(__fdget)
 
 # unsigned long __fdget_pos(edi fd): as __fdget(), with FDPUT_POS_UNLOCK when it took f_pos_lock.
 SYM_FUNC_START(__fdget_pos)
-	FENTRY
-	FRAME_BEGIN
-	push rbx
-	call __fdget
-	mov rbx, rax
-	mov rdi, rax
-	and rdi, -4
-	je .Lend
-	test dword ptr [rdi + file_f_mode], FMODE_ATOMIC_POS
-	je .Lend
-	cmp qword ptr [rdi + file_f_count], 1
-	jbe .Lend
-	or rbx, FDPUT_POS_UNLOCK
-	add rdi, file_f_pos_lock
-	call mutex_lock
+    FENTRY
+    FRAME_BEGIN
+    push    rbx
+    call    __fdget
+    mov     rbx, rax
+    mov     rdi, rax
+    and     rdi, -4
+    je      .Lend
+    test    dword ptr [rdi+file_f_mode], FMODE_ATOMIC_POS
+    je      .Lend
+    cmp     qword ptr [rdi+file_f_count], 1
+    jbe     .Lend
+    or      rbx, FDPUT_POS_UNLOCK
+    add     rdi, file_f_pos_lock
+    call    mutex_lock
 .Lend:
-	mov rax, rbx
-	pop rbx
-	FRAME_END
-	jmp __x86_return_thunk
+    mov     rax, rbx
+    pop     rbx
+    FRAME_END
+    jmp     __x86_return_thunk
 SYM_FUNC_END(__fdget_pos)
 
 SYM_FUNC_START(__f_unlock_pos)
-	FENTRY
-	add rdi, file_f_pos_lock
-	TAIL_CALL mutex_unlock
+    FENTRY
+    add     rdi, file_f_pos_lock
+    TAIL_CALL mutex_unlock
 SYM_FUNC_END(__f_unlock_pos)
 
 # int get_unused_fd_flags(edi flags): the lowest free descriptor, taken; -EMFILE.
 SYM_FUNC_START(get_unused_fd_flags)
-	FENTRY
-	mov rax, gs:[current_task]
-	mov rcx, [rax + task_struct_files]
-	mov eax, -EMFILE
-	test rcx, rcx
-	je .Lend
-	mov rdx, [rcx + files_struct_fdt]
-	mov rcx, [rdx + fdtable_open_fds]
-	mov r8, [rcx]
-	not r8
-	bsf rax, r8
-	je .Lfull
-	bts qword ptr [rcx], rax
+    FENTRY
+    mov     rax, gs:[current_task]
+    mov     rcx, [rax+task_struct_files]
+    mov     eax, -EMFILE
+    test    rcx, rcx
+    je      .Lend
+    mov     rdx, [rcx+files_struct_fdt]
+    mov     rcx, [rdx+fdtable_open_fds]
+    mov     r8, [rcx]
+    not     r8
+    bsf     rax, r8
+    je      .Lfull
+    bts     qword ptr [rcx], rax
 .Lend:
-	jmp __x86_return_thunk
+    jmp     __x86_return_thunk
 .Lfull:
-	mov eax, -EMFILE
-	jmp __x86_return_thunk
+    mov     eax, -EMFILE
+    jmp     __x86_return_thunk
 SYM_FUNC_END(get_unused_fd_flags)
 EXPORT_SYMBOL(get_unused_fd_flags)
 
 # void put_unused_fd(edi fd)
 SYM_FUNC_START(put_unused_fd)
-	FENTRY
-	mov rax, gs:[current_task]
-	mov rcx, [rax + task_struct_files]
-	mov rdx, [rcx + files_struct_fdt]
-	mov rcx, [rdx + fdtable_open_fds]
-	mov eax, edi
-	btr qword ptr [rcx], rax
-	jmp __x86_return_thunk
+    FENTRY
+    mov     rax, gs:[current_task]
+    mov     rcx, [rax+task_struct_files]
+    mov     rdx, [rcx+files_struct_fdt]
+    mov     rcx, [rdx+fdtable_open_fds]
+    mov     eax, edi
+    btr     qword ptr [rcx], rax
+    jmp     __x86_return_thunk
 SYM_FUNC_END(put_unused_fd)
 EXPORT_SYMBOL(put_unused_fd)
 
 # void fd_install(edi fd, rsi file)
 SYM_FUNC_START(fd_install)
-	FENTRY
-	mov rax, gs:[current_task]
-	mov rcx, [rax + task_struct_files]
-	mov rdx, [rcx + files_struct_fdt]
-	mov rdx, [rdx + fdtable_fd]
-	mov edi, edi
-	mov [rdx + rdi*8], rsi
-	jmp __x86_return_thunk
+    FENTRY
+    mov     rax, gs:[current_task]
+    mov     rcx, [rax+task_struct_files]
+    mov     rdx, [rcx+files_struct_fdt]
+    mov     rdx, [rdx+fdtable_fd]
+    mov     edi, edi
+    mov     [rdx+rdi*8], rsi
+    jmp     __x86_return_thunk
 SYM_FUNC_END(fd_install)
 EXPORT_SYMBOL(fd_install)
 
 # int close_fd(edi fd)
 SYM_FUNC_START(close_fd)
-	FENTRY
-	mov rax, gs:[current_task]
-	mov rcx, [rax + task_struct_files]
-	test rcx, rcx
-	je .Lebadf
-	mov rdx, [rcx + files_struct_fdt]
-	mov eax, edi
-	cmp eax, [rdx + fdtable_max_fds]
-	jae .Lebadf
-	mov rsi, [rdx + fdtable_fd]
-	mov rdi, [rsi + rax*8]
-	test rdi, rdi
-	je .Lebadf
-	mov qword ptr [rsi + rax*8], 0
-	mov rdx, [rdx + fdtable_open_fds]
-	btr qword ptr [rdx], rax
-	TAIL_CALL filp_close
+    FENTRY
+    mov     rax, gs:[current_task]
+    mov     rcx, [rax+task_struct_files]
+    test    rcx, rcx
+    je      .Lebadf
+    mov     rdx, [rcx+files_struct_fdt]
+    mov     eax, edi
+    cmp     eax, [rdx+fdtable_max_fds]
+    jae     .Lebadf
+    mov     rsi, [rdx+fdtable_fd]
+    mov     rdi, [rsi+rax*8]
+    test    rdi, rdi
+    je      .Lebadf
+    mov     qword ptr [rsi+rax*8], 0
+    mov     rdx, [rdx+fdtable_open_fds]
+    btr     qword ptr [rdx], rax
+    TAIL_CALL filp_close
 .Lebadf:
-	mov eax, -EBADF
-	jmp __x86_return_thunk
+    mov     eax, -EBADF
+    jmp     __x86_return_thunk
 SYM_FUNC_END(close_fd)
 EXPORT_SYMBOL(close_fd)
 
 # int filp_close(rdi file): no flush here, all our files are synthetic.
 SYM_FUNC_START(filp_close)
-	FENTRY
-	FRAME_BEGIN
-	call fput
-	xor eax, eax
-	FRAME_END
-	jmp __x86_return_thunk
+    FENTRY
+    FRAME_BEGIN
+    call    fput
+    xor     eax, eax
+    FRAME_END
+    jmp     __x86_return_thunk
 SYM_FUNC_END(filp_close)
 EXPORT_SYMBOL(filp_close)
 
 # void fput(rdi file)
 SYM_FUNC_START(fput)
-	FENTRY
-	lock dec qword ptr [rdi + file_f_count]
-	TAIL_CALL_IF e, __fput
-	jmp __x86_return_thunk
+    FENTRY
+    lock dec     qword ptr [rdi+file_f_count]
+    TAIL_CALL_IF e, __fput
+    jmp     __x86_return_thunk
 SYM_FUNC_END(fput)
 EXPORT_SYMBOL(fput)
 
 # void __fput(rdi file)
 SYM_FUNC_START(__fput)
-	FENTRY
-	FRAME_BEGIN
-	push rbx
-	mov rbx, rdi
-	test dword ptr [rbx + file_f_mode], FMODE_OPENED
-	je .Lfree
-	mov rax, [rbx + file_f_op]
-	mov rax, [rax + file_operations_release]
-	test rax, rax
-	je .Lfree
-	mov rsi, rbx
-	mov rdi, [rbx + file_f_inode]
-	call __x86_indirect_thunk_rax
+    FENTRY
+    FRAME_BEGIN
+    push    rbx
+    mov     rbx, rdi
+    test    dword ptr [rbx+file_f_mode], FMODE_OPENED
+    je      .Lfree
+    mov     rax, [rbx+file_f_op]
+    mov     rax, [rax+file_operations_release]
+    test    rax, rax
+    je      .Lfree
+    mov     rsi, rbx
+    mov     rdi, [rbx+file_f_inode]
+    call    __x86_indirect_thunk_rax
 .Lfree:
-	mov rdi, rbx
-	call file_free
-	pop rbx
-	FRAME_END
-	jmp __x86_return_thunk
+    mov     rdi, rbx
+    call    file_free
+    pop     rbx
+    FRAME_END
+    jmp     __x86_return_thunk
 SYM_FUNC_END(__fput)
 
 # void file_free(rdi file): the file and, with its last file, the inode.

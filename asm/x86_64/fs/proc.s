@@ -7,113 +7,113 @@
 
 # The entry of an inode, in rbx. Uses nothing else.
 .macro PDE inode
-	mov rbx, [\inode + proc_inode_pde - proc_inode_vfs_inode]
+    mov     rbx, [\inode+proc_inode_pde-proc_inode_vfs_inode]
 .endm
 
 # int use_pde(): into the entry in rbx, or to \gone. Uses eax, ecx.
 .macro USE_PDE gone
-	mov eax, [rbx + proc_dir_entry_in_use]
+    mov     eax, [rbx+proc_dir_entry_in_use]
 .Luse_\@:
-	test eax, eax
-	js \gone
-	lea ecx, [rax + 1]
-	lock cmpxchg dword ptr [rbx + proc_dir_entry_in_use], ecx
-	jne .Luse_\@
+    test    eax, eax
+    js      \gone
+    lea     ecx, [rax+1]
+    lock cmpxchg dword ptr [rbx+proc_dir_entry_in_use], ecx
+    jne     .Luse_\@
 .endm
 
 # void unuse_pde(rdi pde): out of it; the last one tells who waits to remove it.
 SYM_FUNC_START_LOCAL(unuse_pde)
-	FENTRY
-	mov eax, -1
-	lock xadd dword ptr [rdi + proc_dir_entry_in_use], eax
-	cmp eax, PDE_BIAS + 1
-	je .Llast
-	jmp __x86_return_thunk
+    FENTRY
+    mov     eax, -1
+    lock xadd    dword ptr [rdi+proc_dir_entry_in_use], eax
+    cmp     eax, PDE_BIAS + 1
+    je      .Llast
+    jmp     __x86_return_thunk
 .Llast:
-	mov rdi, [rdi + proc_dir_entry_pde_unload_completion]
-	TAIL_CALL complete
+    mov     rdi, [rdi+proc_dir_entry_pde_unload_completion]
+    TAIL_CALL complete
 SYM_FUNC_END(unuse_pde)
 
 # ssize_t proc_reg_read_iter(rdi iocb, rsi iter)
 SYM_FUNC_START_LOCAL(proc_reg_read_iter)
-	FENTRY
-	FRAME_BEGIN
-	push rbp_r12
-	push rbx
-	mov rax, [rdi + kiocb_ki_filp]
-	mov rax, [rax + file_f_inode]
-	PDE rax
-	test byte ptr [rbx + proc_dir_entry_flags], PROC_ENTRY_PERMANENT
-	je .Luse
-	mov rax, [rbx + proc_dir_entry_proc_ops]
-	mov rax, [rax + proc_ops_proc_read_iter]
-	pop rbx
-	pop rbp_r12
-	FRAME_END
-	# A permanent entry needs no bookkeeping after: a tail call through the thunk.
-	TAIL_CALL __x86_indirect_thunk_rax
+    FENTRY
+    FRAME_BEGIN
+    push    rbp_r12
+    push    rbx
+    mov     rax, [rdi+kiocb_ki_filp]
+    mov     rax, [rax+file_f_inode]
+    PDE rax
+    test    byte ptr [rbx+proc_dir_entry_flags], PROC_ENTRY_PERMANENT
+    je      .Luse
+    mov     rax, [rbx+proc_dir_entry_proc_ops]
+    mov     rax, [rax+proc_ops_proc_read_iter]
+    pop     rbx
+    pop     rbp_r12
+    FRAME_END
+    # A permanent entry needs no bookkeeping after: a tail call through the thunk.
+    TAIL_CALL __x86_indirect_thunk_rax
 .Luse:
-	USE_PDE .Leio
-	mov rax, [rbx + proc_dir_entry_proc_ops]
-	mov rax, [rax + proc_ops_proc_read_iter]
-	call __x86_indirect_thunk_rax
-	mov rbp_r12, rax
-	mov rdi, rbx
-	call unuse_pde
-	mov rax, rbp_r12
+    USE_PDE .Leio
+    mov     rax, [rbx+proc_dir_entry_proc_ops]
+    mov     rax, [rax+proc_ops_proc_read_iter]
+    call    __x86_indirect_thunk_rax
+    mov     rbp_r12, rax
+    mov     rdi, rbx
+    call    unuse_pde
+    mov     rax, rbp_r12
 .Lout:
-	pop rbx
-	pop rbp_r12
-	FRAME_END
-	jmp __x86_return_thunk
+    pop     rbx
+    pop     rbp_r12
+    FRAME_END
+    jmp     __x86_return_thunk
 .Leio:
-	mov rax, -EIO
-	jmp .Lout
+    mov     rax, -EIO
+    jmp     .Lout
 SYM_FUNC_END(proc_reg_read_iter)
 
 # The same for functions that get the file in rdi and 4 arguments at most.
 .macro PROC_REG name, op, missing
 SYM_FUNC_START_LOCAL(\name)
-	FENTRY
-	FRAME_BEGIN
-	push rbp_r12
-	push rbx
-	push r8
-	mov r8, rcx
-	mov rax, [rdi + file_f_inode]
-	PDE rax
-	test byte ptr [rbx + proc_dir_entry_flags], PROC_ENTRY_PERMANENT
-	jne .Lpermanent
-	USE_PDE .Lgone
-	mov rcx, r8
-	mov rax, [rbx + proc_dir_entry_proc_ops]
-	mov rax, [rax + proc_ops_\op]
-	mov rbp_r12, \missing
-	test rax, rax
-	je .Lunuse
-	call __x86_indirect_thunk_rax
-	mov rbp_r12, rax
+    FENTRY
+    FRAME_BEGIN
+    push    rbp_r12
+    push    rbx
+    push    r8
+    mov     r8, rcx
+    mov     rax, [rdi+file_f_inode]
+    PDE rax
+    test    byte ptr [rbx+proc_dir_entry_flags], PROC_ENTRY_PERMANENT
+    jne     .Lpermanent
+    USE_PDE .Lgone
+    mov     rcx, r8
+    mov     rax, [rbx+proc_dir_entry_proc_ops]
+    mov     rax, [rax+proc_ops_\op]
+    mov     rbp_r12, \missing
+    test    rax, rax
+    je      .Lunuse
+    call    __x86_indirect_thunk_rax
+    mov     rbp_r12, rax
 .Lunuse:
-	mov rdi, rbx
-	call unuse_pde
-	mov rax, rbp_r12
-	jmp .Lout
+    mov     rdi, rbx
+    call    unuse_pde
+    mov     rax, rbp_r12
+    jmp     .Lout
 .Lpermanent:
-	mov rcx, r8
-	mov rax, [rbx + proc_dir_entry_proc_ops]
-	mov rax, [rax + proc_ops_\op]
-	test rax, rax
-	je .Lgone
-	call __x86_indirect_thunk_rax
-	jmp .Lout
+    mov     rcx, r8
+    mov     rax, [rbx+proc_dir_entry_proc_ops]
+    mov     rax, [rax+proc_ops_\op]
+    test    rax, rax
+    je      .Lgone
+    call    __x86_indirect_thunk_rax
+    jmp     .Lout
 .Lgone:
-	mov rax, \missing
+    mov     rax, \missing
 .Lout:
-	pop r8
-	pop rbx
-	pop rbp_r12
-	FRAME_END
-	jmp __x86_return_thunk
+    pop     r8
+    pop     rbx
+    pop     rbp_r12
+    FRAME_END
+    jmp     __x86_return_thunk
 SYM_FUNC_END(\name)
 .endm
 
@@ -127,82 +127,82 @@ HOST_FUNC proc_reg_release
 
 # int proc_single_open(rdi inode, rsi file): of proc_create_single_data()
 SYM_FUNC_START_LOCAL(proc_single_open)
-	FENTRY
-	mov rax, [rdi + proc_inode_pde - proc_inode_vfs_inode]
-	mov rdx, [rax + proc_dir_entry_data]
-	mov rax, [rax + proc_dir_entry_single_show]
-	mov rdi, rsi
-	mov rsi, rax
-	TAIL_CALL single_open
+    FENTRY
+    mov     rax, [rdi+proc_inode_pde-proc_inode_vfs_inode]
+    mov     rdx, [rax+proc_dir_entry_data]
+    mov     rax, [rax+proc_dir_entry_single_show]
+    mov     rdi, rsi
+    mov     rsi, rax
+    TAIL_CALL single_open
 SYM_FUNC_END(proc_single_open)
 
 # int proc_seq_open(rdi inode, rsi file), proc_seq_release(): of proc_create_seq_private()
 SYM_FUNC_START_LOCAL(proc_seq_open)
-	FENTRY
-	mov rax, [rdi + proc_inode_pde - proc_inode_vfs_inode]
-	mov edx, [rax + proc_dir_entry_state_size]
-	mov rdi, rsi
-	mov rsi, [rax + proc_dir_entry_seq_ops]
-	test edx, edx
-	TAIL_CALL_IF e, seq_open
-	TAIL_CALL seq_open_private
+    FENTRY
+    mov     rax, [rdi+proc_inode_pde-proc_inode_vfs_inode]
+    mov     edx, [rax+proc_dir_entry_state_size]
+    mov     rdi, rsi
+    mov     rsi, [rax+proc_dir_entry_seq_ops]
+    test    edx, edx
+    TAIL_CALL_IF e, seq_open
+    TAIL_CALL seq_open_private
 SYM_FUNC_END(proc_seq_open)
 
 SYM_FUNC_START_LOCAL(proc_seq_release)
-	FENTRY
-	mov rax, [rdi + proc_inode_pde - proc_inode_vfs_inode]
-	cmp dword ptr [rax + proc_dir_entry_state_size], 0
-	TAIL_CALL_IF e, seq_release
-	TAIL_CALL seq_release_private
+    FENTRY
+    mov     rax, [rdi+proc_inode_pde-proc_inode_vfs_inode]
+    cmp     dword ptr [rax+proc_dir_entry_state_size], 0
+    TAIL_CALL_IF e, seq_release
+    TAIL_CALL seq_release_private
 SYM_FUNC_END(proc_seq_release)
 
 # void *pde_data(rdi inode)
 SYM_FUNC_START(pde_data)
-	FENTRY
-	mov rax, [rdi + proc_inode_pde - proc_inode_vfs_inode]
-	mov rax, [rax + proc_dir_entry_data]
-	jmp __x86_return_thunk
+    FENTRY
+    mov     rax, [rdi+proc_inode_pde-proc_inode_vfs_inode]
+    mov     rax, [rax+proc_dir_entry_data]
+    jmp     __x86_return_thunk
 SYM_FUNC_END(pde_data)
 EXPORT_SYMBOL(pde_data)
 
 # /proc/PID: int proc_single_show(rdi m, rsi v), which calls show(m, ns, pid, task) of the inode.
 SYM_FUNC_START_LOCAL(proc_single_show)
-	FENTRY
-	FRAME_BEGIN
-	push r12
-	push rbp_r13
-	push rbx
-	mov rbp_r13, rdi
-	mov rbx, [rdi + seq_file_private]
-	mov r12, [rbx + proc_inode_pid - proc_inode_vfs_inode]
-	mov rdi, r12
-	call get_pid_task
-	mov rcx, rax
-	test rax, rax
-	je .Lesrch
-	mov rax, [rbx + proc_inode_op - proc_inode_vfs_inode]
-	mov rdx, r12
-	xor esi, esi
-	mov rdi, rbp_r13
-	call __x86_indirect_thunk_rax
+    FENTRY
+    FRAME_BEGIN
+    push    r12
+    push    rbp_r13
+    push    rbx
+    mov     rbp_r13, rdi
+    mov     rbx, [rdi+seq_file_private]
+    mov     r12, [rbx+proc_inode_pid-proc_inode_vfs_inode]
+    mov     rdi, r12
+    call    get_pid_task
+    mov     rcx, rax
+    test    rax, rax
+    je      .Lesrch
+    mov     rax, [rbx+proc_inode_op-proc_inode_vfs_inode]
+    mov     rdx, r12
+    xor     esi, esi
+    mov     rdi, rbp_r13
+    call    __x86_indirect_thunk_rax
 .Lout:
-	pop rbx
-	pop rbp_r13
-	pop r12
-	FRAME_END
-	jmp __x86_return_thunk
+    pop     rbx
+    pop     rbp_r13
+    pop     r12
+    FRAME_END
+    jmp     __x86_return_thunk
 .Lesrch:
-	mov eax, -ESRCH
-	jmp .Lout
+    mov     eax, -ESRCH
+    jmp     .Lout
 SYM_FUNC_END(proc_single_show)
 
 # int proc_pid_single_open(rdi inode, rsi file): proc_single_open() of base.c
 SYM_FUNC_START_LOCAL(proc_pid_single_open)
-	FENTRY
-	mov rdx, rdi
-	mov rdi, rsi
-	mov rsi, offset proc_single_show
-	TAIL_CALL single_open
+    FENTRY
+    mov     rdx, rdi
+    mov     rdi, rsi
+    mov     rsi, offset proc_single_show
+    TAIL_CALL single_open
 SYM_FUNC_END(proc_pid_single_open)
 
 # struct task_struct *get_pid_task(rdi pid): here the number is its own struct pid.
@@ -216,15 +216,15 @@ HOST_FUNC comm_show
 
 # /proc/sys: ssize_t proc_sys_read(rdi iocb, rsi iter), proc_sys_write()
 SYM_FUNC_START_LOCAL(proc_sys_read)
-	FENTRY
-	xor edx, edx
-	TAIL_CALL proc_sys_call_handler
+    FENTRY
+    xor     edx, edx
+    TAIL_CALL proc_sys_call_handler
 SYM_FUNC_END(proc_sys_read)
 
 SYM_FUNC_START_LOCAL(proc_sys_write)
-	FENTRY
-	mov edx, 1
-	TAIL_CALL proc_sys_call_handler
+    FENTRY
+    mov     edx, 1
+    TAIL_CALL proc_sys_call_handler
 SYM_FUNC_END(proc_sys_write)
 HOST_FUNC proc_sys_call_handler
 

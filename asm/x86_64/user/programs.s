@@ -53,7 +53,7 @@ SYM_FUNC_START(sleep_ms)
     mov     [rsp+8], rdx
     mov     rdi, rsp
     xor     esi, esi
-    SYS     __NR_nanosleep
+    SYS __NR_nanosleep
     add     rsp, 0x18
     ret
 SYM_FUNC_END(sleep_ms)
@@ -85,7 +85,7 @@ SYM_CODE_END(spin)
 SYM_CODE_START(syscalls)
     UNWIND_HINT_EMPTY
 .Lloop:
-    SYS     __NR_getpid
+    SYS __NR_getpid
     jmp     .Lloop
 SYM_CODE_END(syscalls)
 
@@ -93,7 +93,7 @@ SYM_CODE_END(syscalls)
 SYM_CODE_START(yield)
     UNWIND_HINT_EMPTY
 .Lloop:
-    SYS     __NR_sched_yield
+    SYS __NR_sched_yield
     jmp     .Lloop
 SYM_CODE_END(yield)
 
@@ -101,7 +101,7 @@ SYM_CODE_END(yield)
 SYM_CODE_START(pause)
     UNWIND_HINT_EMPTY
 .Lloop:
-    SYS     __NR_pause
+    SYS __NR_pause
     jmp     .Lloop
 SYM_CODE_END(pause)
 
@@ -123,7 +123,7 @@ SYM_CODE_START(sleep)
     dec     r12
     jnz     .Lloop
     xor     edi, edi
-    SYS     __NR_exit_group
+    SYS __NR_exit_group
 SYM_CODE_END(sleep)
 
 # reader PATH MS [ROUNDS]: opens, reads to the end, writes what it read to standard output, closes,
@@ -151,7 +151,7 @@ SYM_CODE_START(reader)
     dec     r13
     jnz     .Lloop
     xor     edi, edi
-    SYS     __NR_exit_group
+    SYS __NR_exit_group
 SYM_CODE_END(reader)
 
 # rdi: path. 0, or -errno of open or read.
@@ -161,7 +161,7 @@ SYM_FUNC_START(copy_to_stdout)
     sub     rsp, 0x408
     xor     esi, esi
     xor     edx, edx
-    SYS     __NR_open
+    SYS __NR_open
     test    rax, rax
     js      .Lout
     mov     rbx, rax
@@ -169,18 +169,18 @@ SYM_FUNC_START(copy_to_stdout)
     mov     rdi, rbx
     mov     rsi, rsp
     mov     edx, 0x400
-    SYS     __NR_read
+    SYS __NR_read
     mov     rbp, rax
     test    rax, rax
     jle     .Lclose
     mov     rdx, rax
     mov     edi, 1
     mov     rsi, rsp
-    SYS     __NR_write
+    SYS __NR_write
     jmp     .Lread
 .Lclose:
     mov     rdi, rbx
-    SYS     __NR_close
+    SYS __NR_close
     mov     rax, rbp
 .Lout:
     add     rsp, 0x408
@@ -196,7 +196,7 @@ SYM_CODE_START(cat)
     call    copy_to_stdout
     mov     rdi, rax
     neg     rdi
-    SYS     __NR_exit_group
+    SYS __NR_exit_group
 SYM_CODE_END(cat)
 
 # echo TEXT PATH: writes TEXT and a newline is part of it; exits with the errno where that fails.
@@ -206,7 +206,7 @@ SYM_CODE_START(echo)
     mov     rdi, [r15+24]
     mov     esi, 1                      # O_WRONLY
     xor     edx, edx
-    SYS     __NR_open
+    SYS __NR_open
     test    rax, rax
     js      .Lout
     mov     rbx, rax
@@ -215,14 +215,14 @@ SYM_CODE_START(echo)
     mov     rdx, rax
     mov     rdi, rbx
     mov     rsi, [r15+16]
-    SYS     __NR_write
+    SYS __NR_write
     test    rax, rax
     js      .Lout
     xor     eax, eax
 .Lout:
     mov     rdi, rax
     neg     rdi
-    SYS     __NR_exit_group
+    SYS __NR_exit_group
 SYM_CODE_END(echo)
 
 # insmod PATH [ARGS [FLAGS]]: finit_module, FLAGS one digit; exits with its errno.
@@ -232,7 +232,7 @@ SYM_CODE_START(insmod)
     mov     rdi, [r15+16]
     xor     esi, esi
     xor     edx, edx
-    SYS     __NR_open
+    SYS __NR_open
     test    rax, rax
     js      .Lout
     mov     rdi, rax
@@ -244,11 +244,11 @@ SYM_CODE_START(insmod)
     movzx   edx, byte ptr [rcx]
     sub     edx, 0x30
 .Lno_flags:
-    SYS     __NR_finit_module
+    SYS __NR_finit_module
 .Lout:
     mov     rdi, rax
     neg     rdi
-    SYS     __NR_exit_group
+    SYS __NR_exit_group
 SYM_CODE_END(insmod)
 
 # rmmod NAME [force]: delete_module with O_NONBLOCK, and with O_TRUNC to force; exits with its errno.
@@ -260,10 +260,10 @@ SYM_CODE_START(rmmod)
     jl      .Lno_force
     or      esi, 0x200
 .Lno_force:
-    SYS     __NR_delete_module
+    SYS __NR_delete_module
     mov     rdi, rax
     neg     rdi
-    SYS     __NR_exit_group
+    SYS __NR_exit_group
 SYM_CODE_END(rmmod)
 
 # kill PID SIGNAL: exits with the errno where that fails.
@@ -276,10 +276,10 @@ SYM_CODE_START(kill)
     call    atoi
     mov     rdi, rbx
     mov     rsi, rax
-    SYS     __NR_kill
+    SYS __NR_kill
     mov     rdi, rax
     neg     rdi
-    SYS     __NR_exit_group
+    SYS __NR_exit_group
 SYM_CODE_END(kill)
 
 # forker MS [ROUNDS]: forks a child that sleeps MS milliseconds and exits, and waits for it.
@@ -295,21 +295,21 @@ SYM_CODE_START(forker)
     call    atoi
     mov     r12, rax
 .Lloop:
-    SYS     __NR_fork
+    SYS __NR_fork
     test    rax, rax
     jz      .Lchild
     mov     rdi, rax
     xor     esi, esi
     xor     edx, edx
     xor     r10d, r10d
-    SYS     __NR_wait4
+    SYS __NR_wait4
     dec     r12
     jnz     .Lloop
     xor     edi, edi
-    SYS     __NR_exit_group
+    SYS __NR_exit_group
 .Lchild:
     mov     rdi, rbx
     call    sleep_ms
     xor     edi, edi
-    SYS     __NR_exit_group
+    SYS __NR_exit_group
 SYM_CODE_END(forker)
