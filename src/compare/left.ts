@@ -7,7 +7,7 @@ import type { SysfsDir } from '../kernel/sysfs.ts';
 import type { Machine } from '../machine/machine.ts';
 
 /** Counts by what is counted, by category. */
-export type Look = ReadonlyMap<string, ReadonlyMap<string, number>>;
+type Look = ReadonlyMap<string, ReadonlyMap<string, number>>;
 
 /** Made on first use, and kept. */
 const KEPT = /^(task_struct|worker|kernfs_node|workqueue)/;

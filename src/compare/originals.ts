@@ -18,7 +18,7 @@ interface Range {
   readonly late: boolean;
 }
 
-export interface OriginalCode {
+interface OriginalCode {
   readonly instructions: number;
   readonly begun: boolean;
 }

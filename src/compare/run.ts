@@ -32,7 +32,7 @@ export interface Measures extends Counts {
   blobBytes: number;
 }
 
-export interface Points {
+interface Points {
   /** Calls that were made to fail, each in a run of its own. */
   tried: number;
   /** Those after which something was there that had not been there before. */

@@ -22,7 +22,7 @@ export function loadScenario(file: string, access: FileAccess = {}): Scenario {
   return parseScenario(readText(file), file, access);
 }
 
-export function readText(file: string): string {
+function readText(file: string): string {
   try {
     const bytes = readScenarioBytes(file);
     const other = otherThanText(bytes);

@@ -19,7 +19,7 @@ import {
 } from './values.ts';
 
 /** Objects refuse what they do not know; the message lists what they do (parse.ts makes the sentence). */
-export function object<T extends z.core.$ZodLooseShape>(shape: T) {
+function object<T extends z.core.$ZodLooseShape>(shape: T) {
   const known = Object.keys(shape).join(', ');
   return z.strictObject(shape, {
     error: (issue) => (issue.code === 'unrecognized_keys' ? known : undefined),

@@ -53,7 +53,7 @@ export class GuestPanic extends Error {
 }
 
 /** The register file that an oops is about. */
-export interface OopsSite {
+interface OopsSite {
   readonly cpu: number;
   readonly regs: PtRegs;
 }
