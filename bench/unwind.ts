@@ -3,9 +3,11 @@
 //
 // npx esbuild bench/unwind.ts --bundle --platform=node --format=esm | node --input-type=module -
 
+import { PT_REGS } from '../src/arch/x86_64/pt_regs.ts';
+import { UNWINDERS, type UnwinderKind } from '../src/arch/x86_64/unwind/unwinders.ts';
 import { OrcLookup } from '../src/unwind/orc_lookup.ts';
 import { THREAD_SIZE } from '../src/unwind/ports.ts';
-import { MAX_STACK_ENTRIES, StackTrace, type UnwinderKind } from '../src/unwind/stacktrace.ts';
+import { MAX_STACK_ENTRIES, StackTrace } from '../src/unwind/stacktrace.ts';
 import { type FrameSpec, ORC, StackBuilder, TestArena, TestTask } from '../test/unwind/stack_builder.ts';
 import { TestText } from '../test/unwind/text.ts';
 
@@ -42,7 +44,13 @@ function sleepers(count: number, kind: UnwinderKind): Sleepers {
     tasks.push(task);
   }
   text.addTo(lookup);
-  const trace = new StackTrace({ arena, lookup, unwinder: kind, retFromFork: fork.ip });
+  const trace = new StackTrace({
+    arena,
+    lookup,
+    unwinder: UNWINDERS[kind],
+    ptRegs: PT_REGS,
+    retFromFork: fork.ip,
+  });
   return { tasks, trace, arena, words: Uint32Array.from(words), starts };
 }
 

@@ -1,5 +1,7 @@
 // The public API: machines, their events, scenarios and unwinders, exported one by one.
 
+export { OrcUnwinder } from './arch/x86_64/unwind/unwind_orc.ts';
+export type { UnwinderKind } from './arch/x86_64/unwind/unwinders.ts';
 export type { OrcTable } from './elf/orc.ts';
 export type { Addr } from './guest/addr.ts';
 export { hex, hex16 } from './guest/addr.ts';
@@ -43,6 +45,4 @@ export { traceLine } from './scenario/trace.ts';
 export { formatDuration, parseDuration } from './scenario/units.ts';
 export type { KnownTask, World } from './scenario/world.ts';
 export { OrcLookup } from './unwind/orc_lookup.ts';
-export type { UnwinderKind } from './unwind/stacktrace.ts';
 export { StackTrace } from './unwind/stacktrace.ts';
-export { OrcUnwinder } from './unwind/unwind_orc.ts';

@@ -14,9 +14,11 @@ import type { FindIdleLoop } from './idle.ts';
 import type { Poking } from './poking.ts';
 import type { Processor, ProcessorParts } from './processor.ts';
 import type { PtRegsLayout } from './pt_regs.ts';
+import type { ShowRegs } from './show_regs.ts';
 import type { Threads } from './threads.ts';
 import type { TrampolineCode } from './trampoline.ts';
 import type { DefineTraps } from './traps.ts';
+import type { UnwinderPort } from './unwinders.ts';
 import type { Varargs } from './varargs.ts';
 
 /** One port. Members are grouped by who asks for them, in the order in which a porter needs them. */
@@ -34,6 +36,8 @@ export interface Arch {
 
   /** What is saved of an interrupted task. */
   readonly ptRegs: PtRegsLayout;
+  /** How an oops prints it. */
+  readonly showRegs: ShowRegs;
 
   /** The place at a function's start that becomes a call. */
   readonly fentry: FentrySite;
@@ -53,4 +57,7 @@ export interface Arch {
   readonly defineTraps: DefineTraps;
   /** What a new task starts with. */
   readonly threads: Threads;
+
+  /** Who finds callers on a stack, by the name that a machine's option has for it. */
+  readonly unwinders: Readonly<Record<string, UnwinderPort>>;
 }

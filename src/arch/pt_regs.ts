@@ -24,6 +24,8 @@ export interface PtRegsLayout {
   readonly syscallArgs: readonly string[];
   /** regs_return_value() */
   readonly result: string;
+  /** The first of the words that hardware saves by itself; from there to the end of the structure. */
+  readonly hardware: string;
   /** user_mode(): in which word of pt_regs it shows, and whether its low half says user mode. Hot: no allocation. */
   readonly mode: { readonly word: string; isUser(low: number): boolean };
 }
@@ -38,4 +40,10 @@ export function ptRegsOffset({ words }: PtRegsLayout, name: string): number {
 /** sizeof(struct pt_regs) */
 export function ptRegsSize({ words }: PtRegsLayout): number {
   return 8 * words.length;
+}
+
+/** One register of a register file in the layout of struct pt_regs, two words a register. */
+export function readPtReg(layout: PtRegsLayout, regs: Uint32Array, name: string): bigint {
+  const word = ptRegsOffset(layout, name) >> 2;
+  return (BigInt(regs[word + 1]) << 32n) | BigInt(regs[word]);
 }

@@ -5,6 +5,15 @@
 
 import { REG } from '../arch/x86_64/context.ts';
 import {
+  INACTIVE_FRAME_BP,
+  INACTIVE_FRAME_RET_ADDR,
+  INACTIVE_FRAME_SIZE,
+} from '../arch/x86_64/inactive_frame.ts';
+import { PT_CS, PT_REGS, PT_REGS_NAMES, PT_REGS_SIZE } from '../arch/x86_64/pt_regs.ts';
+import { FrameUnwinder } from '../arch/x86_64/unwind/unwind_frame.ts';
+import { OrcUnwinder } from '../arch/x86_64/unwind/unwind_orc.ts';
+import { UNWINDERS } from '../arch/x86_64/unwind/unwinders.ts';
+import {
   formatOrcEntry,
   ORC_REG_BP,
   ORC_REG_PREV_SP,
@@ -15,17 +24,7 @@ import {
   unpackOrcEntry,
 } from '../elf/orc.ts';
 import { OrcLookup } from '../unwind/orc_lookup.ts';
-import {
-  INACTIVE_FRAME_BP,
-  INACTIVE_FRAME_RET_ADDR,
-  INACTIVE_FRAME_SIZE,
-  PT_CS,
-  PT_REGS_NAMES,
-  PT_REGS_SIZE,
-} from '../unwind/ports.ts';
 import { MAX_STACK_ENTRIES, StackTrace } from '../unwind/stacktrace.ts';
-import { FrameUnwinder } from '../unwind/unwind_frame.ts';
-import { OrcUnwinder } from '../unwind/unwind_orc.ts';
 import { CALLER_LO, CALLER_SIZE, LAST_CALLER_LO, STACK_LO } from './check_layout.ts';
 import { type LiveFrame, OUTERMOST } from './live_frames.ts';
 import type { Stand, Truth, Unwinder, UnwinderAnswer, Verdict } from './ports.ts';
@@ -84,7 +83,8 @@ export class Judge {
     this.#trace = new StackTrace({
       arena: { words: state.words },
       lookup: this.#lookup,
-      unwinder: kind === 'orc' ? 'orc' : 'frame-pointer',
+      unwinder: UNWINDERS[kind === 'orc' ? 'orc' : 'frame-pointer'],
+      ptRegs: PT_REGS,
       retFromFork: 0,
     });
     this.#regs[PT_CS / 4] = 0x10;

@@ -4,14 +4,14 @@
 //
 // Invariant: what is written is taken back, so that stale words below the stack pointer stay those of callers.
 
-import { ORC_REG_SP, ORC_REG_UNDEFINED, ORC_TYPE_CALL, ORC_TYPE_REGS, type OrcEntry } from '../elf/orc.ts';
+import type { PtRegs } from '../arch/unwinders.ts';
 import {
   INACTIVE_FRAME_BP,
   INACTIVE_FRAME_RET_ADDR,
   INACTIVE_FRAME_SIZE,
-  PT_REGS_SIZE,
-  type PtRegs,
-} from '../unwind/ports.ts';
+} from '../arch/x86_64/inactive_frame.ts';
+import { PT_REGS_SIZE } from '../arch/x86_64/pt_regs.ts';
+import { ORC_REG_SP, ORC_REG_UNDEFINED, ORC_TYPE_CALL, ORC_TYPE_REGS, type OrcEntry } from '../elf/orc.ts';
 import { CALLER_LO, STACK_HALF, STACK_LO } from './check_layout.ts';
 
 /** Behind the call of the interrupt's handler, where the stack pointer is that of the registers. */

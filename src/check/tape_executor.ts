@@ -8,7 +8,7 @@
 // executes that one, an instruction at a time (engine_executor.ts).
 
 import { REG } from '../arch/x86_64/context.ts';
-import { INACTIVE_FRAME_SIZE } from '../unwind/ports.ts';
+import { INACTIVE_FRAME_SIZE } from '../arch/x86_64/inactive_frame.ts';
 import { callerStack, RETURN_WORD } from './caller_stack.ts';
 import { CALLER_BP_LO, ENTRY_SP, isOnStack, STACK_HALF, STACK_LO, TEXT_LO } from './check_layout.ts';
 import { CHANGES_SP, ODD, PUSHES_BP, STORES_BP } from './effects.ts';

@@ -1,6 +1,6 @@
 // What a machine can be made with.
 
-import type { UnwinderKind } from '../unwind/stacktrace.ts';
+import type { UnwinderKind } from '../arch/x86_64/unwind/unwinders.ts';
 import type { ImageFlavour } from './boot/image.ts';
 import { checkedOptions } from './option_table.ts';
 

@@ -4,15 +4,8 @@
 //
 // Invariant: ranges never overlap; each page of the upper 2 GiB names its one range, or says it has several.
 
-import {
-  ORC_REG_BP,
-  ORC_REG_PREV_SP,
-  ORC_REG_SP,
-  ORC_REG_UNDEFINED,
-  ORC_TYPE_CALL,
-  type OrcTable,
-  orcTableFromEntries,
-} from '../elf/orc.ts';
+import type { TextTable } from '../arch/unwinders.ts';
+import { type OrcTable, orcTableFromEntries } from '../elf/orc.ts';
 
 /** Text of the image or of a module; all its ranges share one table. */
 interface TextSpec {
@@ -64,35 +57,11 @@ const BLOCK_SHIFT = 8;
 const SHARED_PAGE = 0xffff;
 const NO_BLOCKS = new Uint32Array(0);
 
-/** An address of 0 is a call through a null pointer: the return address is on top of the stack. */
-const NULL_ORC = orcTableFromEntries([
-  {
-    ip: 0,
-    spOffset: 8,
-    bpOffset: 0,
-    spReg: ORC_REG_SP,
-    bpReg: ORC_REG_UNDEFINED,
-    type: ORC_TYPE_CALL,
-    end: false,
-  },
-]);
+const NO_TABLE = orcTableFromEntries([]);
 
-/** The guess for text without ORC: that it keeps a frame pointer. */
-export const FP_ORC = orcTableFromEntries([
-  {
-    ip: 0,
-    spOffset: 16,
-    bpOffset: -16,
-    spReg: ORC_REG_BP,
-    bpReg: ORC_REG_PREV_SP,
-    type: ORC_TYPE_CALL,
-    end: false,
-  },
-]);
-
-export class OrcLookup {
+export class OrcLookup implements TextTable {
   /** The table that the index of the last successful find() belongs to. */
-  hit: OrcTable = NULL_ORC;
+  hit: OrcTable = NO_TABLE;
   private readonly pages = new Uint16Array(PAGE_MASK + 1);
   private readonly ranges: (TextRange | null)[] = [null];
   /** Numbers of ranges that are gone. */
@@ -130,13 +99,8 @@ export class OrcLookup {
 
   /**
    * The ORC entry in force at `ip` (low 32 bits, signed or unsigned): an index into `hit`, or -1.
-   * 0 stands for a null address; ORC has a rule for that one.
    */
   find(ip: number): number {
-    if (ip === 0) {
-      this.hit = NULL_ORC;
-      return 0;
-    }
     let range = this.rangeAt(ip);
     if (range === null) return -1;
     let at = ip | 0;

@@ -4,8 +4,9 @@
 // Invariant: a frame is live exactly while the stack pointer is at or below its slot. The address itself is read
 // from the stack when asked for, because a trampoline or a thunk may have replaced it since the call.
 
-import type { StackArena } from './ports.ts';
-import { IRET_FRAME_OFFSET, PT_CS, STACK_SLOT_SHIFT, THREAD_SIZE } from './ports.ts';
+import { type PtRegsLayout, ptRegsOffset } from '../arch/pt_regs.ts';
+import type { StackArena } from '../arch/unwinders.ts';
+import { STACK_SLOT_SHIFT, THREAD_SIZE } from './ports.ts';
 
 type ShadowKind = 'call' | 'regs';
 
@@ -30,8 +31,16 @@ export class ShadowStacks {
   private readonly arena: StackArena;
   private readonly tasks = new Map<number, TaskFrames>();
 
-  constructor(arena: StackArena) {
+  /** Offsets in struct pt_regs: of the interrupted address, and of what says user mode. */
+  private readonly pcAt: number;
+  private readonly modeAt: number;
+  private readonly isUser: (low: number) => boolean;
+
+  constructor(arena: StackArena, ptRegs: PtRegsLayout) {
     this.arena = arena;
+    this.pcAt = ptRegsOffset(ptRegs, ptRegs.pc);
+    this.modeAt = ptRegsOffset(ptRegs, ptRegs.mode.word);
+    this.isUser = ptRegs.mode.isUser;
   }
 
   /** A call executed: `retLoc` is the stack pointer after it, `ret` what it pushed (low 32 bits). */
@@ -55,10 +64,10 @@ export class ShadowStacks {
 
   /**
    * An interrupt or exception was taken in kernel or user mode: `regsLoc` is where its struct pt_regs begins,
-   * though only the iret part of it may be written yet.
+   * though only hardware's part of it may be written yet.
    */
   interrupt(regsLoc: number): void {
-    const location = regsLoc + IRET_FRAME_OFFSET;
+    const location = regsLoc + this.pcAt;
     this.push(location, this.wordAt(location), 'regs');
   }
 
@@ -67,7 +76,7 @@ export class ShadowStacks {
    * hardware pushed; a call it stood for left its return address at `retLoc`, in the room between.
    */
   emulated(regsLoc: number, retLoc?: number): void {
-    const location = regsLoc + IRET_FRAME_OFFSET;
+    const location = regsLoc + this.pcAt;
     const task = this.tasks.get(slotOf(location));
     const at = task?.kinds.lastIndexOf('regs') ?? -1;
     if (task === undefined || at < 0 || task.locations[at] < location) return;
@@ -166,7 +175,7 @@ export class ShadowStacks {
   }
 
   private isUserRegs(ipLocation: number): boolean {
-    return (this.wordAt(ipLocation - IRET_FRAME_OFFSET + PT_CS) & 3) !== 0;
+    return this.isUser(this.wordAt(ipLocation - this.pcAt + this.modeAt));
   }
 
   private wordAt(location: number): number {

@@ -3,26 +3,18 @@
 //
 // Invariant: a trace that is called reliable was walked to a known end with every frame accounted for.
 
-import type { OrcLookup } from './orc_lookup.ts';
-import type { PtRegs, StackArena, UnwindTask } from './ports.ts';
-import { EINVAL, ENOSYS, PT_CS, PT_IP } from './ports.ts';
-import { FrameUnwinder } from './unwind_frame.ts';
-import { GuessUnwinder } from './unwind_guess.ts';
-import { OrcUnwinder } from './unwind_orc.ts';
+import { type PtRegsLayout, ptRegsOffset } from '../arch/pt_regs.ts';
+import type { PtRegs, Unwinder, UnwinderPort, UnwindSource, UnwindTask } from '../arch/unwinders.ts';
+import { EINVAL, ENOSYS } from './ports.ts';
 import * as state from './unwind_state.ts';
-import { FAILURE_TEXT, NONE, type UnwindState } from './unwind_state.ts';
-
-export type UnwinderKind = 'orc' | 'frame-pointer' | 'none';
+import { FAILURE_TEXT, NONE } from './unwind_state.ts';
 
 /** The size of the entries array that klp_check_stack() uses; a trace that fills it fails. */
 export const MAX_STACK_ENTRIES = 100;
 
-interface StackTraceOptions {
-  readonly arena: StackArena;
-  readonly lookup: OrcLookup;
-  readonly unwinder: UnwinderKind;
-  /** Low 32 bits of ret_from_fork. */
-  readonly retFromFork: number;
+interface StackTraceOptions extends UnwindSource {
+  readonly unwinder: UnwinderPort;
+  readonly ptRegs: PtRegsLayout;
   /** in_sched_functions() of an address given by its low 32 bits (unsigned). */
   readonly inSchedFunctions?: (ip: number) => boolean;
 }
@@ -42,20 +34,26 @@ type ReliableTrace =
     };
 
 export class StackTrace {
-  readonly kind: UnwinderKind;
   /** klp_have_reliable_stack(): whether this architecture has reliable stack traces at all. */
   readonly haveReliableStack: boolean;
   /** The walker itself, for stack dumps. A walk belongs to whoever started it last. */
-  readonly unwinder: UnwindState;
+  readonly unwinder: Unwinder;
+  private readonly byFrames: boolean;
+  /** Words of struct pt_regs. */
+  private readonly pc: number;
+  private readonly mode: number;
+  private readonly isUser: (low: number) => boolean;
   private readonly inSchedFunctions: (ip: number) => boolean;
   private stored = 0;
 
   constructor(options: StackTraceOptions) {
-    this.kind = options.unwinder;
-    // arch/x86/Kconfig: with frame pointers only if objtool has made sure of them (CONFIG_STACK_VALIDATION).
-    // That is so for the image (test/machine/frame_pointer_image.test.ts); who loads a module vouches for it.
-    this.haveReliableStack = options.unwinder !== 'none';
-    this.unwinder = createUnwinder(options);
+    const { unwinder, ptRegs } = options;
+    this.haveReliableStack = unwinder.reliable;
+    this.byFrames = unwinder.byFrames;
+    this.unwinder = unwinder.make(options);
+    this.pc = ptRegsOffset(ptRegs, ptRegs.pc) >> 2;
+    this.mode = ptRegsOffset(ptRegs, ptRegs.mode.word) >> 2;
+    this.isUser = ptRegs.mode.isUser;
     this.inSchedFunctions = options.inSchedFunctions ?? (() => false);
   }
 
@@ -77,9 +75,9 @@ export class StackTrace {
     this.stored = 0;
     const { unwinder } = this;
     unwinder.startRegs(task, regs);
-    if ((regs[PT_CS >> 2] & 3) !== 0) return 0;
-    if (this.kind === 'frame-pointer') {
-      return this.fail(state.FAIL_KERNEL_REGS, regs[PT_IP >> 2], regs[(PT_IP >> 2) + 1]);
+    if (this.isUser(regs[this.mode])) return 0;
+    if (this.byFrames) {
+      return this.fail(state.FAIL_KERNEL_REGS, regs[this.pc], regs[this.pc + 1]);
     }
     return this.reliableFrom(regs, entries);
   }
@@ -91,14 +89,14 @@ export class StackTrace {
   stackTraceSaveCurrentReliable(task: UnwindTask, regs: PtRegs, entries: Uint32Array): number {
     if (!this.haveReliableStack) return -ENOSYS;
     this.stored = 0;
-    if (this.kind !== 'frame-pointer') return this.stackTraceSaveRegsReliable(task, regs, entries);
+    if (!this.byFrames) return this.stackTraceSaveRegsReliable(task, regs, entries);
     this.unwinder.startCurrent(task, regs);
     return this.reliableFrom(regs, entries);
   }
 
   private reliableFrom(regs: PtRegs, entries: Uint32Array): number {
-    const ipLo = regs[PT_IP >> 2];
-    const ipHi = regs[(PT_IP >> 2) + 1];
+    const ipLo = regs[this.pc];
+    const ipHi = regs[this.pc + 1];
     if (ipHi !== 0xffffffff || !this.unwinder.lookup.kernelTextAddress(ipLo)) {
       return this.fail(state.FAIL_NOT_TEXT, ipLo, ipHi);
     }
@@ -139,8 +137,8 @@ export class StackTrace {
     }
     unwinder.startCurrent(task, current);
     // A frame says where its caller stands, so who asks is not in one.
-    const ownIp = this.kind === 'frame-pointer' && entries.length > 0;
-    if (ownIp && skip === 0) entries[0] = current[PT_IP >> 2];
+    const ownIp = this.byFrames && entries.length > 0;
+    if (ownIp && skip === 0) entries[0] = current[this.pc];
     return this.archStackWalk(
       entries,
       ownIp && skip === 0 ? 1 : 0,
@@ -152,7 +150,7 @@ export class StackTrace {
   /** stack_trace_save_regs(): the registers' ip, then the frames. */
   stackTraceSaveRegs(task: UnwindTask, regs: PtRegs, entries: Uint32Array, skip = 0): number {
     if (entries.length === 0) return 0;
-    if (skip === 0) entries[0] = regs[PT_IP >> 2];
+    if (skip === 0) entries[0] = regs[this.pc];
     const stored = skip === 0 ? 1 : 0;
     if (stored >= entries.length) return stored;
     this.unwinder.startRegs(task, regs);
@@ -180,7 +178,7 @@ export class StackTrace {
         // Registers of user mode are the one end that a user task's stack can have.
         if (unwinder.userMode()) return stored;
         // Interrupted code may have been about to set up its frame, and then the caller's is missed.
-        if (this.kind === 'frame-pointer') return this.fail(state.FAIL_KERNEL_REGS);
+        if (this.byFrames) return this.fail(state.FAIL_KERNEL_REGS);
       }
       const addr = unwinder.returnAddress();
       if (addr === 0) return this.fail(state.FAIL_NOT_TEXT);
@@ -221,9 +219,9 @@ export class StackTrace {
     const unwinder = this.unwinder;
     const entries = Array.from(raw.subarray(0, Math.max(result, this.stored)), kernelText);
     if (result >= 0) return { ok: true, entries };
-    const failure = this.haveReliableStack ? unwinder.failure : state.FAIL_UNSUPPORTED;
+    const text = this.haveReliableStack ? unwinder.failureText() : FAILURE_TEXT[state.FAIL_UNSUPPORTED];
     const ip = (BigInt(unwinder.failedHi >>> 0) << 32n) | BigInt(unwinder.failedLo >>> 0);
-    const reason = FAILURE_TEXT[failure].replace('%s', symbolize(ip));
+    const reason = text.replace('%s', symbolize(ip));
     return { ok: false, errno: -result, reason, ip, frame: entries.length, entries };
   }
 }
@@ -242,18 +240,6 @@ export function formatProcStack(
   let text = '';
   for (let i = 0; i < count; i++) text += `[<0>] ${symbolize(kernelText(entries[i]))}\n`;
   return text;
-}
-
-function createUnwinder(options: StackTraceOptions): UnwindState {
-  const { arena, lookup } = options;
-  switch (options.unwinder) {
-    case 'orc':
-      return new OrcUnwinder(arena, lookup, options.retFromFork);
-    case 'frame-pointer':
-      return new FrameUnwinder(arena, lookup);
-    case 'none':
-      return new GuessUnwinder(arena, lookup);
-  }
 }
 
 const hexAddress = (addr: bigint): string => `0x${addr.toString(16)}`;

@@ -3,12 +3,19 @@
 //
 // Invariant: it vouches for nothing, so no position of it is ever a return address's.
 
-import type { PtRegs, UnwindTask } from './ports.ts';
-import { PT_SP, THREAD_SIZE } from './ports.ts';
+import { type PtRegsLayout, ptRegsOffset } from '../arch/pt_regs.ts';
+import type { PtRegs, StackArena, TextTable, UnwindTask } from '../arch/unwinders.ts';
+import { THREAD_SIZE } from './ports.ts';
 import { BELOW, GIVEN, NONE, UnwindState } from './unwind_state.ts';
 
 export class GuessUnwinder extends UnwindState {
   private sp = BELOW;
+  private readonly spAt: number;
+
+  constructor(arena: StackArena, lookup: TextTable, ptRegs: PtRegsLayout) {
+    super(arena, lookup, ptRegs);
+    this.spAt = ptRegsOffset(ptRegs, ptRegs.sp);
+  }
 
   startInactive(task: UnwindTask): void {
     this.reset(task);
@@ -18,7 +25,7 @@ export class GuessUnwinder extends UnwindState {
   startRegs(task: UnwindTask, regs: PtRegs): void {
     this.reset(task);
     this.given = regs;
-    this.readReg(GIVEN, PT_SP);
+    this.readReg(GIVEN, this.spAt);
     this.startAt(this.valueOffset());
   }
 

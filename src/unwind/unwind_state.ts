@@ -5,9 +5,9 @@
 // the stack's lowest address; an address elsewhere is kept as BELOW or ABOVE, which no frame offset can bring
 // back. Nothing is allocated for a frame.
 
-import type { OrcLookup } from './orc_lookup.ts';
-import type { PtRegs, StackArena, UnwindTask } from './ports.ts';
-import { IRET_FRAME_SIZE, PT_CS, PT_IP, PT_REGS_SIZE, STACK_HI, stackBegin, THREAD_SIZE } from './ports.ts';
+import { type PtRegsLayout, ptRegsOffset, ptRegsSize } from '../arch/pt_regs.ts';
+import type { PtRegs, StackArena, TextTable, Unwinder, UnwindTask } from '../arch/unwinders.ts';
+import { STACK_HI, stackBegin, THREAD_SIZE } from './ports.ts';
 
 export const BELOW = -0x20000000;
 export const ABOVE = 0x20000000;
@@ -23,47 +23,21 @@ export const IP_FOREIGN = 2;
 export const FAIL_NONE = 0;
 export const FAIL_ON_CPU = 1;
 export const FAIL_OFF_STACK = 2;
-export const FAIL_NO_ORC = 3;
-export const FAIL_UNDEFINED = 4;
-export const FAIL_NO_R10 = 5;
-export const FAIL_NO_R13 = 6;
-export const FAIL_NO_RDI = 7;
-export const FAIL_NO_DX = 8;
-export const FAIL_SP_REG = 9;
-export const FAIL_DEREF = 10;
-export const FAIL_REGS = 11;
-export const FAIL_IRET_REGS = 12;
-export const FAIL_TYPE = 13;
-export const FAIL_BP_REG = 14;
-export const FAIL_DIRECTION = 15;
-export const FAIL_BAD_BP = 16;
-export const FAIL_BAD_BP_REGS = 17;
-export const FAIL_NOT_TEXT = 18;
-export const FAIL_KERNEL_REGS = 19;
-export const FAIL_FULL = 20;
-export const FAIL_ENDLESS = 21;
-export const FAIL_UNSUPPORTED = 22;
+export const FAIL_DEREF = 3;
+export const FAIL_NOT_TEXT = 4;
+export const FAIL_KERNEL_REGS = 5;
+export const FAIL_FULL = 6;
+export const FAIL_ENDLESS = 7;
+export const FAIL_UNSUPPORTED = 8;
+/** From here on they are the port's own. */
+export const FIRST_PORT_FAILURE = 32;
 
 /** `%s` is the address the walk stood at. The kernel's words where it has words. */
 export const FAILURE_TEXT: readonly string[] = [
   'no failure',
   'the task executes on another CPU',
   'the stack pointer is not on the task stack',
-  'no ORC data for %s',
-  'undefined unwind state at %s',
-  'missing R10 value at %s',
-  'missing R13 value at %s',
-  'missing RDI value at %s',
-  'missing DX value at %s',
-  'unknown SP base reg at %s',
   'frame of %s is not on the task stack',
-  "can't access registers at %s",
-  "can't access iret registers at %s",
-  'unknown .orc_unwind entry type at %s',
-  'unknown BP base reg for ip %s',
-  'stack going in the wrong direction? at %s',
-  'kernel stack frame pointer has bad value at %s',
-  "kernel stack regs have bad 'bp' value at %s",
   'return address %s is not kernel text',
   'kernel mode registers on the stack: interrupted at %s',
   'stack trace has too many entries at %s',
@@ -71,7 +45,7 @@ export const FAILURE_TEXT: readonly string[] = [
   'no reliable stack trace on this architecture',
 ];
 
-export abstract class UnwindState {
+export abstract class UnwindState implements Unwinder {
   done = true;
   error = false;
   /** First thing that went wrong (FAIL_*). */
@@ -87,7 +61,7 @@ export abstract class UnwindState {
   regs = NONE;
   task: UnwindTask | null = null;
 
-  readonly lookup: OrcLookup;
+  readonly lookup: TextTable;
   protected words: Uint32Array;
   protected base = 0;
   protected begin = 0;
@@ -95,11 +69,19 @@ export abstract class UnwindState {
   protected valLo = 0;
   protected valHi = 0;
   private readonly arena: StackArena;
+  private readonly regsSize: number;
+  private readonly hardwareRegs: number;
+  private readonly modeAt: number;
+  private readonly isUser: (low: number) => boolean;
 
-  constructor(arena: StackArena, lookup: OrcLookup) {
+  constructor(arena: StackArena, lookup: TextTable, ptRegs: PtRegsLayout) {
     this.arena = arena;
     this.words = arena.words;
     this.lookup = lookup;
+    this.regsSize = ptRegsSize(ptRegs);
+    this.hardwareRegs = ptRegsOffset(ptRegs, ptRegs.hardware);
+    this.modeAt = ptRegsOffset(ptRegs, ptRegs.mode.word);
+    this.isUser = ptRegs.mode.isUser;
   }
 
   /** Start where a task that is switched out went to sleep. */
@@ -110,7 +92,7 @@ export abstract class UnwindState {
   abstract startCurrent(task: UnwindTask, regs: PtRegs): void;
   /** One frame outwards; false at the end or in error. */
   abstract next(): boolean;
-  /** Whether `regs` hold only an iret frame. */
+  /** Whether `regs` hold only what hardware saved. */
   abstract partial(): boolean;
   /** Offset of the word the current return address was read from, or NONE. */
   abstract returnAddressAt(): number;
@@ -162,7 +144,7 @@ export abstract class UnwindState {
     return this.relative(hi, lo);
   }
 
-  /** Whether the current frame's registers, or their iret part if that is all there is, are on the stack. */
+  /** Whether the current frame's registers, or hardware's part of them if that is all there is, are on the stack. */
   regsReadable(regs: number): boolean {
     return regs !== GIVEN && this.regsOnStack(regs, this.partial());
   }
@@ -193,6 +175,11 @@ export abstract class UnwindState {
     this.failure = failure;
     this.failedLo = ipLo;
     this.failedHi = ipHi;
+  }
+
+  /** What `failure` means; a port adds the texts of its own. */
+  failureText(): string {
+    return FAILURE_TEXT[this.failure];
   }
 
   protected onStack(offset: number, size: number): boolean {
@@ -231,11 +218,12 @@ export abstract class UnwindState {
   }
 
   protected regsUserMode(regs: number): boolean {
-    return this.readReg(regs, PT_CS) && (this.valLo & 3) !== 0;
+    return this.readReg(regs, this.modeAt) && this.isUser(this.valLo);
   }
 
-  protected regsOnStack(regs: number, iretOnly: boolean): boolean {
-    return iretOnly ? this.onStack(regs + PT_IP, IRET_FRAME_SIZE) : this.onStack(regs, PT_REGS_SIZE);
+  protected regsOnStack(regs: number, partial: boolean): boolean {
+    const from = partial ? this.hardwareRegs : 0;
+    return this.onStack(regs + from, this.regsSize - from);
   }
 
   protected finish(): false {

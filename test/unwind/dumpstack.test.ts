@@ -1,12 +1,15 @@
 import { describe, expect, it } from 'vitest';
+import { PT_REGS_SIZE, packPtRegs } from '../../src/arch/x86_64/pt_regs.ts';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { type DumpOptions, dieHeader, showOpcodes, showRegs, showTrace } from '../../src/unwind/dumpstack.ts';
-import { PT_REGS_SIZE, packPtRegs, THREAD_SIZE } from '../../src/unwind/ports.ts';
+import { THREAD_SIZE } from '../../src/unwind/ports.ts';
 import { ORC } from './stack_builder.ts';
 import { IMAGE } from './text.ts';
 import { World } from './world.ts';
 
 /** Functions are named by their place in the text: f0, f1... of 64 bytes each. */
 const options: DumpOptions = {
+  arch: X86_64,
   symbolize: (addr, backtrace) => {
     const lo = Number(addr & 0xffffffffn) - (backtrace ? 1 : 0);
     if (addr >> 32n !== 0xffffffffn || lo < IMAGE || lo >= IMAGE + 0x10000) return `0x${addr.toString(16)}`;
@@ -144,19 +147,7 @@ describe('registers and code', () => {
 
   it('have the lines of an oops', () => {
     const readCode = (_: bigint, size: number) => Uint8Array.from({ length: size }, (_, i) => i);
-    const system = {
-      fs: 1n,
-      fsSel: 0,
-      gs: 2n,
-      gsSel: 0,
-      kernelGs: 3n,
-      ds: 0,
-      es: 0,
-      cr0: 4n,
-      cr2: 5n,
-      cr3: 6n,
-      cr4: 7n,
-    };
+    const system = { percpuBase: 2n, faultAddress: 5n };
     const lines = showRegs(regs, { ...options, readCode }, system);
     expect(lines[0]).toBe('RIP: 0010:f1+0x10/0x40');
     expect(lines[1]).toMatch(/^Code: 00 01 .* 28 29 <2a> 2b .* 3f$/);
@@ -164,9 +155,9 @@ describe('registers and code', () => {
     expect(lines[3]).toBe('RAX: 0000000000001234 RBX: 0000000000000000 RCX: 0000000000000000');
     expect(lines[7]).toBe('R13: 0000000000000000 R14: 0000000000000000 R15: fedcba9876543210');
     expect(lines.slice(8)).toEqual([
-      'FS:  0000000000000001(0000) GS:0000000000000002(0000) knlGS:0000000000000003',
-      'CS:  0010 DS: 0000 ES: 0000 CR0: 0000000000000004',
-      'CR2: 0000000000000005 CR3: 0000000000000006 CR4: 0000000000000007',
+      'FS:  0000000000000000(0000) GS:0000000000000002(0000) knlGS:0000000000000000',
+      'CS:  0010 DS: 0000 ES: 0000 CR0: 0000000080050033',
+      'CR2: 0000000000000005 CR3: 0000000000000000 CR4: 00000000000006f0',
     ]);
   });
 

@@ -1,14 +1,11 @@
 import { expect, it } from 'vitest';
-import { LAYOUT } from '../../src/kernel/layout.ts';
 import {
   INACTIVE_FRAME_BP,
   INACTIVE_FRAME_RET_ADDR,
   INACTIVE_FRAME_SIZE,
-  PT_REGS_NAMES,
-  PT_REGS_SIZE,
-  packPtRegs,
-  ptReg,
-} from '../../src/unwind/ports.ts';
+} from '../../src/arch/x86_64/inactive_frame.ts';
+import { PT_REGS_NAMES, PT_REGS_SIZE, packPtRegs, ptRegValue } from '../../src/arch/x86_64/pt_regs.ts';
+import { LAYOUT } from '../../src/kernel/layout.ts';
 
 it('the unwinders know pt_regs and the inactive task frame as the kernel lays them out', () => {
   const { fields, size } = LAYOUT.pt_regs;
@@ -21,10 +18,10 @@ it('the unwinders know pt_regs and the inactive task frame as the kernel lays th
 
 it('a register file keeps all 64 bits of what is put in it', () => {
   const regs = packPtRegs({ ip: 0xffffffff81000010n, r15: 0xfedcba9876543210n });
-  expect([ptReg(regs, 'ip'), ptReg(regs, 'r15'), ptReg(regs, 'cs'), ptReg(regs, 'ss')]).toEqual([
-    0xffffffff81000010n,
-    0xfedcba9876543210n,
-    0x10n,
-    0n,
-  ]);
+  expect([
+    ptRegValue(regs, 'ip'),
+    ptRegValue(regs, 'r15'),
+    ptRegValue(regs, 'cs'),
+    ptRegValue(regs, 'ss'),
+  ]).toEqual([0xffffffff81000010n, 0xfedcba9876543210n, 0x10n, 0n]);
 });

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { PT_CS, PT_REGS_SIZE, THREAD_SIZE } from '../../src/unwind/ports.ts';
+import { PT_CS, PT_REGS, PT_REGS_SIZE } from '../../src/arch/x86_64/pt_regs.ts';
+import { THREAD_SIZE } from '../../src/unwind/ports.ts';
 import { compareReliable, ShadowStacks } from '../../src/unwind/shadow.ts';
 import { ORC, TestArena } from './stack_builder.ts';
 import { IMAGE } from './text.ts';
@@ -9,7 +10,7 @@ import { World } from './world.ts';
 /** Executes calls and returns: writes the stack as a CPU would and tells the shadow. */
 class Cpu {
   readonly arena = new TestArena(3);
-  readonly shadow = new ShadowStacks(this.arena);
+  readonly shadow = new ShadowStacks(this.arena, PT_REGS);
   readonly begin = 0x8000 + 0x4000;
   sp = this.begin + THREAD_SIZE - PT_REGS_SIZE;
 
@@ -121,7 +122,7 @@ describe('the shadow stack', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 30 }), (steps) => {
         const w = new World();
-        const shadow = new ShadowStacks(w.arena);
+        const shadow = new ShadowStacks(w.arena, PT_REGS);
         const stack = w.kthreadStack();
         for (const kind of steps) {
           if (kind === 10) {

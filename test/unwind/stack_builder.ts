@@ -1,6 +1,20 @@
 // Stacks as the code that an ORC table describes would have left them: the unwinder's job, backwards.
 // Used by the tests and the benchmark.
 
+import type { PtRegs, StackArena, UnwindTask } from '../../src/arch/unwinders.ts';
+import {
+  PT_BP,
+  PT_CS,
+  PT_DI,
+  PT_DX,
+  PT_IP,
+  PT_R10,
+  PT_R13,
+  PT_REGS_SIZE,
+  PT_SP,
+  PT_SS,
+  packPtRegs,
+} from '../../src/arch/x86_64/pt_regs.ts';
 import {
   ORC_REG_BP,
   ORC_REG_BP_INDIRECT,
@@ -17,25 +31,7 @@ import {
   ORC_TYPE_REGS_PARTIAL,
   type OrcEntry,
 } from '../../src/elf/orc.ts';
-import {
-  PT_BP,
-  PT_CS,
-  PT_DI,
-  PT_DX,
-  PT_IP,
-  PT_R10,
-  PT_R13,
-  PT_REGS_SIZE,
-  PT_SP,
-  PT_SS,
-  type PtRegs,
-  packPtRegs,
-  STACK_HI,
-  type StackArena,
-  stackBegin,
-  THREAD_SIZE,
-  type UnwindTask,
-} from '../../src/unwind/ports.ts';
+import { STACK_HI, stackBegin, THREAD_SIZE } from '../../src/unwind/ports.ts';
 
 export const TEXT_HI = 0xffffffff;
 

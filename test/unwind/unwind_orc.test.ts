@@ -1,6 +1,8 @@
 import { readdirSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { PT_BP, PT_R10, PT_REGS, packPtRegs } from '../../src/arch/x86_64/pt_regs.ts';
+import { UNWINDERS } from '../../src/arch/x86_64/unwind/unwinders.ts';
 import {
   ORC_REG_BP,
   ORC_REG_BP_INDIRECT,
@@ -12,7 +14,6 @@ import {
   ORC_REG_SP,
   type OrcEntry,
 } from '../../src/elf/orc.ts';
-import { PT_BP, PT_R10, packPtRegs } from '../../src/unwind/ports.ts';
 import { StackTrace } from '../../src/unwind/stacktrace.ts';
 import { ORC, StackBuilder } from './stack_builder.ts';
 import { readModuleText } from './text.ts';
@@ -82,7 +83,8 @@ describe('the ORC unwinder', () => {
     const trace = new StackTrace({
       arena: w.arena,
       lookup: w.lookup,
-      unwinder: 'orc',
+      unwinder: UNWINDERS.orc,
+      ptRegs: PT_REGS,
       retFromFork: before.ip - 16 + 64,
     });
     const stack = new StackBuilder(w.arena, 1).taskRegs(true).outermost({ ...fork, ip: before.ip - 16 + 64 });

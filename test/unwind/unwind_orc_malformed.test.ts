@@ -1,7 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { PT_BP, PT_CS, PT_REGS, PT_REGS_SIZE, PT_SP } from '../../src/arch/x86_64/pt_regs.ts';
+import { UNWINDERS } from '../../src/arch/x86_64/unwind/unwinders.ts';
 import { ORC_REG_BP, ORC_REG_PREV_SP, ORC_REG_UNDEFINED, packOrcFlags } from '../../src/elf/orc.ts';
-import { EINVAL, PT_BP, PT_CS, PT_REGS_SIZE, PT_SP, THREAD_SIZE } from '../../src/unwind/ports.ts';
+import { EINVAL, THREAD_SIZE } from '../../src/unwind/ports.ts';
 import { StackTrace } from '../../src/unwind/stacktrace.ts';
 import { type FrameSpec, ORC, type StackBuilder } from './stack_builder.ts';
 import { IMAGE, MODULE } from './text.ts';
@@ -29,7 +31,8 @@ describe('any table, stack and registers', () => {
         const endless = new StackTrace({
           arena: w.arena,
           lookup: w.lookup,
-          unwinder: 'orc',
+          unwinder: UNWINDERS.orc,
+          ptRegs: PT_REGS,
           retFromFork: 1,
           inSchedFunctions: () => true,
         });

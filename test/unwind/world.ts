@@ -1,7 +1,9 @@
 import { expect } from 'vitest';
+import { PT_REGS } from '../../src/arch/x86_64/pt_regs.ts';
+import { UNWINDERS, type UnwinderKind } from '../../src/arch/x86_64/unwind/unwinders.ts';
 import { OrcLookup } from '../../src/unwind/orc_lookup.ts';
 import { EINVAL } from '../../src/unwind/ports.ts';
-import { StackTrace, type UnwinderKind } from '../../src/unwind/stacktrace.ts';
+import { StackTrace } from '../../src/unwind/stacktrace.ts';
 import { ORC, StackBuilder, TestArena, TestTask } from './stack_builder.ts';
 import { TestText } from './text.ts';
 
@@ -22,7 +24,8 @@ export class World {
     this.trace = new StackTrace({
       arena,
       lookup,
-      unwinder,
+      unwinder: UNWINDERS[unwinder],
+      ptRegs: PT_REGS,
       retFromFork,
       ...(inSchedFunctions === undefined ? {} : { inSchedFunctions }),
     });

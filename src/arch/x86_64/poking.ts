@@ -6,10 +6,10 @@ import { sameBytes } from '../../guest/bytes.ts';
 import type { GuestMemory } from '../../guest/memory.ts';
 import type { Breakpoint, CarryOver, Poking } from '../poking.ts';
 import { CALL, CALL_SIZE, INT3, JMP8, JMP32, NOP2, NOP5, RET, targetOf } from './insn.ts';
-import { ptReg } from './pt_regs.ts';
+import { PT_IP, PT_SP } from './pt_regs.ts';
 
-const IP = BigInt(ptReg('ip'));
-const SP = BigInt(ptReg('sp'));
+const IP = BigInt(PT_IP);
+const SP = BigInt(PT_SP);
 
 const jumpTo =
   (text: string, target: Addr): CarryOver =>

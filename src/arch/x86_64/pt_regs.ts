@@ -1,6 +1,7 @@
 // struct pt_regs of x86_64, and the System V calling convention. Mirrors arch/x86/include/asm/ptrace.h.
 
 import { type PtRegsLayout, ptRegsOffset, ptRegsSize } from '../pt_regs.ts';
+import type { PtRegs } from '../unwinders.ts';
 
 /** Lowest address first. */
 export const PT_REGS_NAMES = [
@@ -41,10 +42,46 @@ export const PT_REGS: PtRegsLayout = {
   args: ['di', 'si', 'dx', 'cx', 'r8', 'r9'],
   syscallArgs: ['di', 'si', 'dx', 'r10', 'r8', 'r9'],
   result: 'ax',
+  hardware: 'ip',
   mode: { word: 'cs', isUser: (low) => (low & CPL) !== 0 },
 };
 
 /** Offset of a register in struct pt_regs. */
 export const ptReg = (name: PtRegsName): number => ptRegsOffset(PT_REGS, name);
 
+export const PT_R13 = ptReg('r13');
+export const PT_BP = ptReg('bp');
+export const PT_R10 = ptReg('r10');
+export const PT_DX = ptReg('dx');
+export const PT_DI = ptReg('di');
+export const PT_ORIG_AX = ptReg('orig_ax');
+export const PT_IP = ptReg('ip');
+export const PT_CS = ptReg('cs');
+export const PT_FLAGS = ptReg('flags');
+export const PT_SP = ptReg('sp');
+export const PT_SS = ptReg('ss');
+
 export const PT_REGS_SIZE = ptRegsSize(PT_REGS);
+/** What an exception pushes by itself: ip, cs, flags, sp, ss. */
+export const IRET_FRAME_OFFSET = PT_IP;
+export const IRET_FRAME_SIZE = PT_REGS_SIZE - IRET_FRAME_OFFSET;
+
+/** A register file from named values; registers not named are 0, cs is the kernel's. */
+export function packPtRegs(values: Partial<Record<PtRegsName, bigint>>, into?: PtRegs): PtRegs {
+  const regs = into ?? new Uint32Array(PT_REGS_SIZE / 4);
+  regs.fill(0);
+  regs[PT_CS / 4] = 0x10;
+  PT_REGS_NAMES.forEach((name, i) => {
+    const value = values[name];
+    if (value === undefined) return;
+    regs[i * 2] = Number(BigInt.asUintN(32, value));
+    regs[i * 2 + 1] = Number(BigInt.asUintN(32, value >> 32n));
+  });
+  return regs;
+}
+
+/** One register of a register file in the layout of struct pt_regs. */
+export function ptRegValue(regs: PtRegs, name: PtRegsName): bigint {
+  const i = PT_REGS_NAMES.indexOf(name) * 2;
+  return (BigInt(regs[i + 1]) << 32n) | BigInt(regs[i]);
+}

@@ -11,10 +11,12 @@ import { FENTRY } from './fentry.ts';
 import { CODE } from './objtool/code.ts';
 import { POKING } from './poking.ts';
 import { PT_REGS } from './pt_regs.ts';
+import { SHOW_REGS } from './show_regs.ts';
 import { THREADS } from './threads.ts';
 import { TRAMPOLINE } from './trampoline.ts';
 import { X86Traps } from './traps/traps.ts';
 import { UnicornEngine } from './unicorn/unicorn.ts';
+import { UNWINDERS } from './unwind/unwinders.ts';
 import { VARARGS } from './varargs.ts';
 
 export const X86_64: Arch = {
@@ -23,6 +25,7 @@ export const X86_64: Arch = {
   context: CONTEXT,
   code: CODE,
   ptRegs: PT_REGS,
+  showRegs: SHOW_REGS,
   fentry: FENTRY,
   trampoline: TRAMPOLINE,
   poking: POKING,
@@ -36,4 +39,5 @@ export const X86_64: Arch = {
   findIdleLoop,
   defineTraps: (kernel) => void new X86Traps(kernel),
   threads: THREADS,
+  unwinders: UNWINDERS,
 };

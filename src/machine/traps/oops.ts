@@ -4,8 +4,11 @@
 // Invariant: an oops ends the task that had it and nothing else, unless it held up an interrupt; a panic ends the
 // machine, which runs no instruction after it.
 
+import type { SystemState } from '../../arch/show_regs.ts';
 import type { DieOptions } from '../../arch/traps.ts';
+import type { PtRegs } from '../../arch/unwinders.ts';
 import { REG } from '../../arch/x86_64/context.ts';
+import { PT_REGS_NAMES, ptRegValue } from '../../arch/x86_64/pt_regs.ts';
 import type { Addr } from '../../guest/addr.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 import { CONSTANTS } from '../../kernel/layout.ts';
@@ -15,15 +18,7 @@ import type { TaskStruct } from '../../kernel/task_struct.ts';
 import type { ModuleList } from '../../module/modules.ts';
 import { printModules } from '../../module/procfs.ts';
 import type { Workqueue } from '../../sched/workqueue.ts';
-import {
-  type DumpOptions,
-  dieHeader,
-  type SystemRegs,
-  showOpcodes,
-  showRegs,
-  showTrace,
-} from '../../unwind/dumpstack.ts';
-import { PT_REGS_NAMES, type PtRegs, ptReg } from '../../unwind/ports.ts';
+import { type DumpOptions, dieHeader, showOpcodes, showRegs, showTrace } from '../../unwind/dumpstack.ts';
 import type { StackTrace } from '../../unwind/stacktrace.ts';
 import type { Cpu } from '../cpu/cpu.ts';
 
@@ -148,7 +143,7 @@ export class Oops {
     this.#say(this.#printInfo(cpu));
     const options = this.#dumpOptions(cpu, true);
     this.#say(showRegs(regs, options, this.#systemRegs(cpu)));
-    if ((ptReg(regs, 'cs') & 3n) !== 0n) return;
+    if ((ptRegValue(regs, 'cs') & 3n) !== 0n) return;
     this.#say(showTrace(this.#stackTrace.unwinder, this.#core.current(cpu), { regs }, options));
   }
 
@@ -173,7 +168,7 @@ export class Oops {
     }
     printk.emerg('Kernel Offset: disabled');
     printk.emerg(`---[ end Kernel panic - not syncing: ${message} ]---`);
-    const where = `CPU ${cpu}, ${task} at ${this.#core.sym(ptReg(regs, 'ip'))}`;
+    const where = `CPU ${cpu}, ${task} at ${this.#core.sym(ptRegValue(regs, 'ip'))}`;
     this.panicked = new GuestPanic(message, where);
     throw this.panicked;
   }
@@ -213,6 +208,7 @@ export class Oops {
   #dumpOptions(id: number, current: boolean): DumpOptions {
     const { symbols } = this.#core;
     return {
+      arch: this.#core.arch,
       symbolize: (addr, backtrace) => (backtrace ? symbols.formatReturn(addr) : symbols.format(addr)),
       readCode: (addr, size) => this.#readCode(this.#cpus[id], addr, size),
       current,
@@ -232,22 +228,13 @@ export class Oops {
   }
 
   /** cr2 is read when it is printed: the line of code bytes above it may have changed it. */
-  #systemRegs(id: number): SystemRegs {
+  #systemRegs(id: number): SystemState {
     const cpu = this.#cpus[id];
     return {
-      fs: 0n,
-      fsSel: 0,
-      gs: this.#core.percpu.base[id],
-      gsSel: 0,
-      kernelGs: 0n,
-      ds: 0,
-      es: 0,
-      cr0: 0x80050033n,
-      get cr2() {
+      percpuBase: this.#core.percpu.base[id],
+      get faultAddress() {
         return cpu.processor.faultAddress;
       },
-      cr3: 0n,
-      cr4: 0x6f0n,
     };
   }
 }

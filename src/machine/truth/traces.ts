@@ -4,6 +4,7 @@
 // Invariant: with the shadow stack on, a trace that is called reliable equals the live frames, or the
 // machine stops.
 
+import type { PtRegs } from '../../arch/unwinders.ts';
 import { REG } from '../../arch/x86_64/context.ts';
 import { lo32, TEXT_HI } from '../../guest/addr.ts';
 import type { HostCall } from '../../guest/hostcall.ts';
@@ -11,14 +12,8 @@ import type { KernelCore } from '../../kernel/core.ts';
 import type { Structs } from '../../kernel/description.ts';
 import type { TaskStruct } from '../../kernel/task_struct.ts';
 import type { OrcLookup } from '../../unwind/orc_lookup.ts';
-import type { PtRegs } from '../../unwind/ports.ts';
 import { compareReliable, ShadowStacks } from '../../unwind/shadow.ts';
-import {
-  formatProcStack,
-  MAX_STACK_ENTRIES,
-  StackTrace,
-  type UnwinderKind,
-} from '../../unwind/stacktrace.ts';
+import { formatProcStack, MAX_STACK_ENTRIES, StackTrace } from '../../unwind/stacktrace.ts';
 import type { Cpu } from '../cpu/cpu.ts';
 
 /** The unwinder and the truth disagree, or a patch completed under a task that stands in it. */
@@ -40,24 +35,19 @@ export class Traces {
   compared = 0;
   frames = 0;
 
-  constructor(
-    core: KernelCore,
-    lookup: OrcLookup,
-    unwinder: UnwinderKind,
-    shadow: boolean,
-    cpus: readonly Cpu[],
-  ) {
+  constructor(core: KernelCore, lookup: OrcLookup, unwinder: string, shadow: boolean, cpus: readonly Cpu[]) {
     this.#core = core;
     this.#cpus = cpus;
     const arena = { words: core.mem.stackWords };
-    this.shadow = shadow ? new ShadowStacks(arena) : undefined;
+    this.shadow = shadow ? new ShadowStacks(arena, core.arch.ptRegs) : undefined;
     const [schedStart, schedEnd] = ['__sched_text_start', '__sched_text_end'].map((name) =>
       lo32(core.symbols.require(name)),
     );
     this.stackTrace = new StackTrace({
       arena,
       lookup,
-      unwinder,
+      unwinder: core.arch.unwinders[unwinder],
+      ptRegs: core.arch.ptRegs,
       retFromFork: lo32(core.symbols.require('ret_from_fork')),
       inSchedFunctions: (ip) => ip >= schedStart && ip < schedEnd,
     });

@@ -3,7 +3,8 @@
 
 import { decodeAt, Insn, REX_W } from '../../../isa/decoder.ts';
 import { operandAddress } from '../../../isa/operand.ts';
-import { type PtRegs, type PtRegsName, ptReg } from '../../../unwind/ports.ts';
+import type { PtRegs } from '../../unwinders.ts';
+import { type PtRegsName, ptRegValue } from '../pt_regs.ts';
 
 const MAX_INSN_SIZE = 15;
 /** Registers by their number in an instruction. */
@@ -32,7 +33,7 @@ export function gpHint(
   regs: PtRegs,
   readCode: (addr: bigint, size: number) => Uint8Array | undefined,
 ): string {
-  const ip = ptReg(regs, 'ip');
+  const ip = ptRegValue(regs, 'ip');
   const bytes = readCode(ip, MAX_INSN_SIZE);
   if (bytes === undefined) return '';
   const insn = decodeAt(bytes, 0, 0, new Insn());
@@ -50,8 +51,8 @@ function operandBytes(insn: Insn): number {
 }
 
 function addressOf(insn: Insn, regs: PtRegs): bigint | undefined {
-  const value = (number: number): bigint => ptReg(regs, BY_NUMBER[number]);
+  const value = (number: number): bigint => ptRegValue(regs, BY_NUMBER[number]);
   if (insn.mod === 3) return value(insn.rm);
   if (insn.segment === 0x64 || insn.segment === 0x65) return undefined;
-  return operandAddress(insn, ptReg(regs, 'ip'), value);
+  return operandAddress(insn, ptRegValue(regs, 'ip'), value);
 }

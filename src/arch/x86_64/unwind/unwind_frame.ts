@@ -3,11 +3,12 @@
 //
 // Invariant: a frame lies above the end of the one before it, or the walk ends in error.
 
-import type { OrcLookup } from './orc_lookup.ts';
-import type { PtRegs, StackArena, UnwindTask } from './ports.ts';
-import { INACTIVE_FRAME_BP, PT_BP, PT_IP, PT_REGS_SIZE, PT_SP, THREAD_SIZE } from './ports.ts';
-import * as state from './unwind_state.ts';
-import { BELOW, GIVEN, NONE, UnwindState } from './unwind_state.ts';
+import { THREAD_SIZE } from '../../../unwind/ports.ts';
+import { BELOW, FIRST_PORT_FAILURE, GIVEN, NONE, UnwindState } from '../../../unwind/unwind_state.ts';
+import type { PtRegs, StackArena, TextTable, UnwindTask } from '../../unwinders.ts';
+import { INACTIVE_FRAME_BP } from '../inactive_frame.ts';
+import { PT_BP, PT_IP, PT_REGS, PT_REGS_SIZE, PT_SP } from '../pt_regs.ts';
+import { FAIL_BAD_BP, FAIL_BAD_BP_REGS, FAILURES } from './failures.ts';
 
 const FRAME_HEADER_SIZE = 16;
 /** task_pt_regs(): the registers of the system call, at the top of every task's stack. */
@@ -46,8 +47,12 @@ export class FrameUnwinder extends UnwindState {
     this.startFromGiven(false);
   }
 
-  constructor(arena: StackArena, lookup: OrcLookup) {
-    super(arena, lookup);
+  constructor(arena: StackArena, lookup: TextTable) {
+    super(arena, lookup, PT_REGS);
+  }
+
+  override failureText(): string {
+    return FAILURES[this.failure - FIRST_PORT_FAILURE] ?? super.failureText();
   }
 
   partial(): boolean {
@@ -80,7 +85,7 @@ export class FrameUnwinder extends UnwindState {
     }
     const interrupted = this.regs !== NONE;
     if (this.updateStackState(nextBp)) return true;
-    this.fail(interrupted ? state.FAIL_BAD_BP_REGS : state.FAIL_BAD_BP);
+    this.fail(interrupted ? FAIL_BAD_BP_REGS : FAIL_BAD_BP);
     return this.finish();
   }
 

@@ -17,25 +17,41 @@ import {
   ORC_TYPE_CALL,
   ORC_TYPE_REGS,
   ORC_TYPE_REGS_PARTIAL,
-} from '../elf/orc.ts';
-import { FP_ORC, type OrcLookup } from './orc_lookup.ts';
-import type { PtRegs, StackArena, UnwindTask } from './ports.ts';
-import {
-  INACTIVE_FRAME_BP,
-  INACTIVE_FRAME_RET_ADDR,
-  INACTIVE_FRAME_SIZE,
-  IRET_FRAME_OFFSET,
-  PT_BP,
-  PT_DI,
-  PT_DX,
-  PT_IP,
-  PT_R10,
-  PT_R13,
-  PT_SP,
-  THREAD_SIZE,
-} from './ports.ts';
-import * as state from './unwind_state.ts';
-import { GIVEN, NONE, UnwindState } from './unwind_state.ts';
+  orcTableFromEntries,
+} from '../../../elf/orc.ts';
+import { THREAD_SIZE } from '../../../unwind/ports.ts';
+import * as state from '../../../unwind/unwind_state.ts';
+import { FIRST_PORT_FAILURE, GIVEN, NONE, UnwindState } from '../../../unwind/unwind_state.ts';
+import type { PtRegs, StackArena, TextTable, UnwindTask } from '../../unwinders.ts';
+import { INACTIVE_FRAME_BP, INACTIVE_FRAME_RET_ADDR, INACTIVE_FRAME_SIZE } from '../inactive_frame.ts';
+import { IRET_FRAME_OFFSET, PT_BP, PT_DI, PT_DX, PT_IP, PT_R10, PT_R13, PT_REGS, PT_SP } from '../pt_regs.ts';
+import * as failures from './failures.ts';
+
+/** An address of 0 is a call through a null pointer: the return address is on top of the stack. */
+const NULL_ORC = orcTableFromEntries([
+  {
+    ip: 0,
+    spOffset: 8,
+    bpOffset: 0,
+    spReg: ORC_REG_SP,
+    bpReg: ORC_REG_UNDEFINED,
+    type: ORC_TYPE_CALL,
+    end: false,
+  },
+]);
+
+/** The guess for text without ORC: that it keeps a frame pointer. */
+const FP_ORC = orcTableFromEntries([
+  {
+    ip: 0,
+    spOffset: 16,
+    bpOffset: -16,
+    spReg: ORC_REG_BP,
+    bpReg: ORC_REG_PREV_SP,
+    type: ORC_TYPE_CALL,
+    end: false,
+  },
+]);
 
 /** More frames than the smallest call frames that fit: registers that lead back down the stack do not count up. */
 const MAX_FRAMES = THREAD_SIZE / 8;
@@ -51,8 +67,8 @@ export class OrcUnwinder extends UnwindState {
   private readonly retFromFork: number;
 
   /** `retFromFork`: low half of the address at which a new task starts, the one that no call precedes. */
-  constructor(arena: StackArena, lookup: OrcLookup, retFromFork: number) {
-    super(arena, lookup);
+  constructor(arena: StackArena, lookup: TextTable, retFromFork: number) {
+    super(arena, lookup, PT_REGS);
     this.retFromFork = retFromFork | 0;
   }
 
@@ -93,6 +109,10 @@ export class OrcUnwinder extends UnwindState {
     this.checkStart();
   }
 
+  override failureText(): string {
+    return failures.FAILURES[this.failure - FIRST_PORT_FAILURE] ?? super.failureText();
+  }
+
   partial(): boolean {
     return !this.fullRegs;
   }
@@ -109,18 +129,19 @@ export class OrcUnwinder extends UnwindState {
     if (++this.frames > MAX_FRAMES) return this.stop(state.FAIL_ENDLESS);
 
     // A return address is after its call, where the stack may be laid out otherwise: ask for the call itself.
-    let index = this.lookup.find(this.signal ? this.ip : (this.ip - 1) | 0);
+    const at = this.signal ? this.ip : (this.ip - 1) | 0;
+    let index = this.lookup.find(at);
     let table = this.lookup.hit;
     if (index < 0) {
-      this.fail(state.FAIL_NO_ORC);
+      if (at !== 0) this.fail(failures.FAIL_NO_ORC);
       index = 0;
-      table = FP_ORC;
+      table = at === 0 ? NULL_ORC : FP_ORC;
     }
     const flags = table.flags[index];
     const spReg = flags & 0xf;
     const spOffset = table.spOffset[index];
     if (spReg === ORC_REG_UNDEFINED) {
-      return (flags & 0x400) !== 0 ? this.finish() : this.stop(state.FAIL_UNDEFINED);
+      return (flags & 0x400) !== 0 ? this.finish() : this.stop(failures.FAIL_UNDEFINED);
     }
 
     let sp: number;
@@ -140,7 +161,7 @@ export class OrcUnwinder extends UnwindState {
     if (trouble === 0) trouble = this.previousBp((flags >>> 4) & 0xf, sp, table.bpOffset[index]);
     if (trouble !== 0) return this.stopAt(trouble, fromLo, fromHi);
     if (this.sp <= prevSp && this.onStack(this.sp, 8))
-      return this.stopAt(state.FAIL_DIRECTION, fromLo, fromHi);
+      return this.stopAt(failures.FAIL_DIRECTION, fromLo, fromHi);
     return true;
   }
 
@@ -154,15 +175,15 @@ export class OrcUnwinder extends UnwindState {
         if (this.deref(this.bp + spOffset)) return this.valueOffset();
         return this.unknownSp(state.FAIL_DEREF);
       case ORC_REG_R10:
-        return this.spFromReg(PT_R10, state.FAIL_NO_R10);
+        return this.spFromReg(PT_R10, failures.FAIL_NO_R10);
       case ORC_REG_R13:
-        return this.spFromReg(PT_R13, state.FAIL_NO_R13);
+        return this.spFromReg(PT_R13, failures.FAIL_NO_R13);
       case ORC_REG_DI:
-        return this.spFromReg(PT_DI, state.FAIL_NO_RDI);
+        return this.spFromReg(PT_DI, failures.FAIL_NO_RDI);
       case ORC_REG_DX:
-        return this.spFromReg(PT_DX, state.FAIL_NO_DX);
+        return this.spFromReg(PT_DX, failures.FAIL_NO_DX);
       default:
-        return this.unknownSp(state.FAIL_SP_REG);
+        return this.unknownSp(failures.FAIL_SP_REG);
     }
   }
 
@@ -187,7 +208,7 @@ export class OrcUnwinder extends UnwindState {
       return 0;
     }
     if (type === ORC_TYPE_REGS) {
-      if (!this.regsOnStack(sp, false)) return state.FAIL_REGS;
+      if (!this.regsOnStack(sp, false)) return failures.FAIL_REGS;
       this.takeIpAndSp(sp);
       this.regs = sp;
       this.prevRegs = NONE;
@@ -196,7 +217,7 @@ export class OrcUnwinder extends UnwindState {
     }
     if (type === ORC_TYPE_REGS_PARTIAL) {
       const regs = sp - IRET_FRAME_OFFSET;
-      if (!this.regsOnStack(regs, true)) return state.FAIL_IRET_REGS;
+      if (!this.regsOnStack(regs, true)) return failures.FAIL_IRET_REGS;
       this.takeIpAndSp(regs);
       // An NMI can hit entry code whose own registers are complete one frame in.
       if (this.fullRegs) this.prevRegs = this.regs;
@@ -204,7 +225,7 @@ export class OrcUnwinder extends UnwindState {
       this.fullRegs = false;
       return 0;
     }
-    return state.FAIL_TYPE;
+    return failures.FAIL_TYPE;
   }
 
   private takeIpAndSp(regs: number): void {
@@ -225,7 +246,7 @@ export class OrcUnwinder extends UnwindState {
     } else if (bpReg === ORC_REG_BP) {
       if (!this.deref(this.bp + bpOffset)) return state.FAIL_DEREF;
     } else {
-      return state.FAIL_BP_REG;
+      return failures.FAIL_BP_REG;
     }
     this.bp = this.valueOffset();
     return 0;

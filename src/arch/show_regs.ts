@@ -1,0 +1,31 @@
+// Registers as an oops prints them. Mirrors __show_regs() and show_iret_regs() of arch/*/kernel/process*.c.
+//
+// Invariant: lines are the kernel's, byte for byte.
+
+import type { Addr } from '../guest/addr.ts';
+
+/** A register of the struct pt_regs that is printed, by its name there. */
+export type ReadRegister = (name: string) => bigint;
+
+/** Lines about where the registers stand, for the port to put in their place. */
+export interface WhereLines {
+  /** A pc: symbol, or the bare address of user mode. */
+  pc(addr: Addr, userMode: boolean): string;
+  /** show_opcodes(): none or one. */
+  code(addr: Addr, userMode: boolean): string[];
+}
+
+/** What the CPU holds beside pt_regs. Read when it is printed, and not before. */
+export interface SystemState {
+  /** Address of this CPU's per-CPU data. */
+  readonly percpuBase: Addr;
+  /** The last address that faulted. */
+  readonly faultAddress: Addr;
+}
+
+export interface ShowRegs {
+  /** All of a struct pt_regs; `partial`: only what hardware saved of it. */
+  lines(read: ReadRegister, where: WhereLines, partial: boolean): string[];
+  /** What SHOW_REGS_ALL adds. */
+  system(read: ReadRegister, state: SystemState): string[];
+}
