@@ -11,6 +11,7 @@ import type { MakeEngine } from './engine.ts';
 import type { FentrySite } from './fentry.ts';
 import type { HostStubs } from './host_stubs.ts';
 import type { FindIdleLoop } from './idle.ts';
+import type { ImageSources } from './image_sources.ts';
 import type { Poking } from './poking.ts';
 import type { Processor, ProcessorParts } from './processor.ts';
 import type { PtRegsLayout } from './pt_regs.ts';
@@ -30,6 +31,9 @@ export interface Arch {
   readonly makeEngine: MakeEngine;
   /** Which register of a context is which. */
   readonly context: ContextRegisters;
+
+  /** The guest kernel's own text. */
+  readonly imageSources: ImageSources;
 
   /** Compiled code as objtool reads it. */
   readonly code: CodeArch;

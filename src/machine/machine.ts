@@ -74,7 +74,7 @@ export class Machine {
     arch: Arch = X86_64,
   ): Promise<Machine> {
     const all = completeOptions(options);
-    const image = await loadKernelImage(IMAGES[all.unwinder], kernel);
+    const image = await loadKernelImage(IMAGES[all.unwinder], kernel, arch);
     const mem = makeMemory(arch, all);
     try {
       return new Machine(image, arch, all, mem);

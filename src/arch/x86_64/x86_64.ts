@@ -1,6 +1,7 @@
 // The port to x86_64: the one implementation of Arch. Mirrors arch/x86.
 
 import type { Arch } from '../arch.ts';
+import { sourcesIn } from '../image_sources.ts';
 import { HOST_STUBS } from './boot/host_stubs.ts';
 import { findIdleLoop } from './boot/idle.ts';
 import { CONTEXT } from './context.ts';
@@ -23,6 +24,7 @@ export const X86_64: Arch = {
   name: 'x86_64',
   makeEngine: (byteAt) => new UnicornEngine(byteAt),
   context: CONTEXT,
+  imageSources: (root) => sourcesIn(root, 'asm/x86_64'),
   code: CODE,
   ptRegs: PT_REGS,
   showRegs: SHOW_REGS,

@@ -5,9 +5,10 @@
 
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
-import { join, relative } from 'node:path';
+import { join } from 'node:path';
 import { deserialize, serialize } from 'node:v8';
 import { isMainThread } from 'node:worker_threads';
+import type { Arch } from '../../arch/arch.ts';
 import { X86_64 } from '../../arch/x86_64/x86_64.ts';
 import type { AsmImage, AsmSource } from '../../asm/assembler.ts';
 import type { OrcTable } from '../../elf/orc.ts';
@@ -33,8 +34,8 @@ const FLAVOURS: Record<ImageFlavour, Record<string, number>> = {
   'frame pointer': { CONFIG_FRAME_POINTER: 1 },
 };
 
-/** By the kernel, then by flavour. */
-const loaded = new WeakMap<KernelDescription, Map<ImageFlavour, KernelImage>>();
+/** By the kernel, then by port and flavour. */
+const loaded = new WeakMap<KernelDescription, Map<string, KernelImage>>();
 
 /**
  * The image, from memory, from the cache, or assembled.
@@ -43,13 +44,15 @@ const loaded = new WeakMap<KernelDescription, Map<ImageFlavour, KernelImage>>();
 export async function loadKernelImage(
   flavour: ImageFlavour = 'orc',
   kernel: KernelDescription = BUILT_IN,
+  arch: Arch = X86_64,
 ): Promise<KernelImage> {
-  const flavours = loaded.get(kernel) ?? new Map<ImageFlavour, KernelImage>();
-  loaded.set(kernel, flavours);
-  const known = flavours.get(flavour);
+  const images = loaded.get(kernel) ?? new Map<string, KernelImage>();
+  loaded.set(kernel, images);
+  const key = `${arch.name} ${flavour}`;
+  const known = images.get(key);
   if (known) return known;
-  const image = await cachedImage(flavour, join(packageRoot(), '.cache', 'image'), kernel);
-  flavours.set(flavour, image);
+  const image = await cachedImage(flavour, join(packageRoot(), '.cache', 'image'), kernel, arch);
+  images.set(key, image);
   return image;
 }
 
@@ -58,21 +61,20 @@ export async function cachedImage(
   flavour: ImageFlavour,
   folder: string,
   kernel: KernelDescription = BUILT_IN,
+  arch: Arch = X86_64,
 ): Promise<KernelImage> {
   const root = packageRoot();
-  const sources = readSources(root);
+  const sources = inOrder(arch.imageSources(root));
   const defines = { ...asmDefines(kernel), ...FLAVOURS[flavour] };
   // Of images without a checksum the names were without the number.
   const file = join(folder, `${imageKey(root, sources, defines)}.2.bin`);
-  return { ...(readCachedImage(file) ?? (await assemble(sources, defines, file))), kernel };
+  return { ...(readCachedImage(file) ?? (await assemble(sources, defines, arch, file))), kernel };
 }
 
-/** The sources under asm/, .inc files first, each with its path from the package's root. */
-function readSources(root: string): AsmSource[] {
-  const paths = walk(join(root, 'asm')).filter((p) => /\.(s|inc)$/.test(p));
-  const order = (p: string) => (p.endsWith('.inc') ? 0 : 1);
-  paths.sort((a, b) => order(a) - order(b) || (a < b ? -1 : 1));
-  return paths.map((path) => ({ path: relative(root, path), text: readFileSync(path, 'utf8') }));
+/** .inc files first, then by path: the order in which the image has them. */
+function inOrder(sources: readonly AsmSource[]): AsmSource[] {
+  const order = ({ path }: AsmSource) => (path.endsWith('.inc') ? 0 : 1);
+  return [...sources].sort((a, b) => order(a) - order(b) || (a.path < b.path ? -1 : 1));
 }
 
 function walk(dir: string): string[] {
@@ -140,13 +142,18 @@ function asmDefines({ structs, constants }: KernelDescription): Defines {
   return defines;
 }
 
-async function assemble(sources: AsmSource[], defines: Defines, cacheFile: string): Promise<Assembled> {
+async function assemble(
+  sources: AsmSource[],
+  defines: Defines,
+  arch: Arch,
+  cacheFile: string,
+): Promise<Assembled> {
   const [{ assembleImage }, { generateOrc }] = await Promise.all([
     import('../../asm/assembler.ts'),
     import('../../objtool/orc_gen.ts'),
   ]);
   const asm = await assembleImage(sources, { defines });
-  const image = { asm, orc: generateOrc(asm, X86_64.code).table };
+  const image = { asm, orc: generateOrc(asm, arch.code).table };
   try {
     mkdirSync(join(cacheFile, '..'), { recursive: true });
     const bytes = serialize(image);
