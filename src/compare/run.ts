@@ -5,6 +5,7 @@ import { createBundle, patchModule } from '../bundle/format.ts';
 import { FAULT_POINTS, type Fault, type FaultAttr } from '../kernel/fault_inject.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import { Machine } from '../machine/machine.ts';
+import { startAction } from '../scenario/actions.ts';
 import { faultAttr } from '../scenario/faults.ts';
 import { machineSettings } from '../scenario/machine_settings.ts';
 import type { ActionStep, ComparedStep, Model, PatchStep, TaskSpec } from '../scenario/scenario.ts';
@@ -215,24 +216,10 @@ class Run {
       : step.verb === 'unload'
         ? `unload ${step.target}`
         : step.command;
-    const task = this.#doer(this.#started(step));
+    const task = this.#doer(startAction(this.#machine, step));
     if (!step.background) return this.#finished(name, task);
     this.#background.push({ name, task });
     return true;
-  }
-
-  #started({ verb, target, params, text }: ActionStep): TaskStruct {
-    const machine = this.#machine;
-    switch (verb) {
-      case 'load':
-        return machine.insmod(target, params);
-      case 'unload':
-        return machine.rmmod(target);
-      case 'write':
-        return machine.spawn('echo', [text ?? '', target]);
-      case 'read':
-        return machine.spawn('cat', [target]);
-    }
   }
 
   #spawn({ name, program, args, comm, count }: TaskSpec): void {

@@ -8,6 +8,7 @@ import { unpack } from '../elf/unpack.ts';
 import type { EventType, KernelEvent } from '../kernel/events.ts';
 import type { Fault } from '../kernel/fault_inject.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
+import { startAction } from './actions.ts';
 import { evaluate } from './checks.ts';
 import { faultAttr } from './faults.ts';
 import { Judge } from './judge.ts';
@@ -290,7 +291,7 @@ export class ScenarioRun {
     const startedAt = machine.now();
     let doer: TaskStruct | undefined;
     const faults = this.#arm(step.faults, (task) => task === doer);
-    doer = this.#startTask(step);
+    doer = startAction(this.machine, step);
     const action = { step, task: world.know(doer), startedAt, dmesgFrom, faults };
     world.actions.push(action);
     return action;
@@ -304,20 +305,6 @@ export class ScenarioRun {
         this.world.tasks(spec.by ?? '').some((t) => t.task === task);
       return faults.arm(faultAttr(spec, by ?? (spec.by === undefined ? undefined : named)));
     });
-  }
-
-  #startTask({ verb, target, params, text }: ActionStep) {
-    const { machine } = this;
-    switch (verb) {
-      case 'load':
-        return machine.insmod(target, params);
-      case 'unload':
-        return machine.rmmod(target);
-      case 'write':
-        return machine.spawn('echo', [text ?? '', target]);
-      case 'read':
-        return machine.spawn('cat', [target]);
-    }
   }
 
   #kill(step: Extract<Step, { verb: 'kill' }>): void {
