@@ -1,6 +1,7 @@
 // Whose a piece of text is that the compiler split off from a function.
 
 import { describe, expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import type { KernelCore } from '../../src/kernel/core.ts';
 import { Kallsyms } from '../../src/kernel/kallsyms.ts';
 import { partsOf } from '../../src/machine/truth/function_parts.ts';
@@ -25,7 +26,7 @@ function object(names: readonly string[], branches: Readonly<Record<number, numb
     isMapped: () => true,
     readBytes: (addr: bigint, size: number) => text.slice(Number(addr - BASE), Number(addr - BASE) + size),
   };
-  const core = { symbols, mem } as unknown as KernelCore;
+  const core = { arch: X86_64, symbols, mem } as unknown as KernelCore;
   return (i: number) => partsOf(core, at(i)).map(({ addr }) => Number(addr - BASE) / 32);
 }
 

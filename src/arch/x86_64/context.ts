@@ -1,6 +1,10 @@
 // The registers of a context, in the order in which instructions number them.
 
+import { CONSTANTS } from '../../kernel/layout.ts';
 import type { ContextRegisters } from '../context.ts';
+import { PT_REGS_NAMES, type PtRegsName } from './pt_regs.ts';
+
+const { __USER_CS, __USER_DS, __KERNEL_CS, __KERNEL_DS } = CONSTANTS;
 
 /** Index of a register in a context. */
 export const REG = {
@@ -25,10 +29,30 @@ export const REG = {
 } as const;
 export type RegName = keyof typeof REG;
 
+const wordOf = (name: PtRegsName): number => 2 * PT_REGS_NAMES.indexOf(name);
+const [CS, SS, ORIG_AX] = [wordOf('cs'), wordOf('ss'), wordOf('orig_ax')];
+/** Where in struct pt_regs, in 32-bit words, each register of a context is saved. */
+const SAVED: readonly (readonly [word: number, reg: number])[] = Object.entries(REG).map(([name, reg]) => [
+  wordOf(name.replace(/^r(?=[a-z])/, '') as PtRegsName),
+  reg,
+]);
+
 /** Calls as the System V ABI has them. */
 export const CONTEXT: ContextRegisters = {
   pc: REG.rip,
   sp: REG.rsp,
   result: REG.rax,
   args: [REG.rdi, REG.rsi, REG.rdx, REG.rcx, REG.r8, REG.r9],
+
+  save({ halves, userMode }, into) {
+    for (const [word, reg] of SAVED) {
+      into[word] = halves[2 * reg];
+      into[word + 1] = halves[2 * reg + 1];
+    }
+    into.fill(0, CS, CS + 2);
+    into.fill(0, SS, SS + 2);
+    into[CS] = userMode ? __USER_CS : __KERNEL_CS;
+    into[SS] = userMode ? __USER_DS : __KERNEL_DS;
+    into.fill(0xffffffff, ORIG_AX, ORIG_AX + 2);
+  },
 };

@@ -1,6 +1,7 @@
 // What is where an exception happened: a site that is being changed, an instruction with a fix-up, a WARN() or BUG(), a
 // program of user space. Mirrors poke_int3_handler(), fixup_exception(), find_bug() in what it asks whom.
 
+import { ptRegsOffset } from '../../arch/pt_regs.ts';
 import type { AsmImage } from '../../asm/assembler.ts';
 import type { Ftrace } from '../../ftrace/ftrace.ts';
 import { type Addr, lo32 } from '../../guest/addr.ts';
@@ -11,7 +12,7 @@ import { findBug, moduleFindBug, searchModuleExtable } from '../../module/extabl
 import type { ModuleList } from '../../module/modules.ts';
 import type { ShadowStacks } from '../../unwind/shadow.ts';
 
-/** A struct bug_entry: the WARN() or BUG() that a ud2 stands for. */
+/** A struct bug_entry: the WARN() or BUG() that an undefined instruction stands for. */
 export interface BugSite {
   readonly file?: string;
   readonly line: number;
@@ -26,7 +27,7 @@ export class ExceptionSites {
   readonly #modules: ModuleList;
   readonly #ftrace: Ftrace;
   readonly #shadow: ShadowStacks | undefined;
-  readonly #ipAt: bigint;
+  readonly #pcAt: bigint;
   readonly #spAt: bigint;
   readonly #imageBugs: readonly KernelSymbol[];
   readonly #user: { readonly addr: Addr; readonly size: number } | undefined;
@@ -42,9 +43,9 @@ export class ExceptionSites {
     this.#modules = modules;
     this.#ftrace = ftrace;
     this.#shadow = shadow;
-    const { ip, sp } = core.kernel.structs.pt_regs.fields;
-    this.#ipAt = BigInt(ip);
-    this.#spAt = BigInt(sp);
+    const { ptRegs } = core.arch;
+    this.#pcAt = BigInt(ptRegsOffset(ptRegs, ptRegs.pc));
+    this.#spAt = BigInt(ptRegsOffset(ptRegs, ptRegs.sp));
     this.#imageBugs = [...core.symbols.all()].filter((s) => !s.module && s.name.startsWith('__bug_table_'));
     this.#user = image.sections.find((s) => s.name === '.user.text');
   }
@@ -62,11 +63,11 @@ export class ExceptionSites {
   /** fixup_exception(): true when the exception table sent regs->ip somewhere. */
   fixupException(regs: Addr): boolean {
     const { mem } = this.#core;
-    const ip = mem.readU64(regs + this.#ipAt);
-    const mod = this.#modules.moduleAddress(ip);
-    const entry = mod && searchModuleExtable(this.#core, mod, ip);
+    const pc = mem.readU64(regs + this.#pcAt);
+    const mod = this.#modules.moduleAddress(pc);
+    const entry = mod && searchModuleExtable(this.#core, mod, pc);
     if (!entry) return false;
-    mem.writeU64(regs + this.#ipAt, entry.fixup);
+    mem.writeU64(regs + this.#pcAt, entry.fixup);
     return true;
   }
 

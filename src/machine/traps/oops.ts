@@ -1,14 +1,13 @@
 // What the kernel prints of an oops, a warning and a panic, and who pays for it.
-// Mirrors arch/x86/kernel/dumpstack.c (oops_begin to oops_end), kernel/panic.c and lib/dump_stack.c.
+// Mirrors oops_begin() to oops_end() of an architecture's dumpstack.c, kernel/panic.c and lib/dump_stack.c.
 //
 // Invariant: an oops ends the task that had it and nothing else, unless it held up an interrupt; a panic ends the
 // machine, which runs no instruction after it.
 
+import { ptRegsOffset, ptRegsSize, readPtReg } from '../../arch/pt_regs.ts';
 import type { SystemState } from '../../arch/show_regs.ts';
 import type { DieOptions } from '../../arch/traps.ts';
 import type { PtRegs } from '../../arch/unwinders.ts';
-import { REG } from '../../arch/x86_64/context.ts';
-import { PT_REGS_NAMES, ptRegValue } from '../../arch/x86_64/pt_regs.ts';
 import type { Addr } from '../../guest/addr.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 import { CONSTANTS } from '../../kernel/layout.ts';
@@ -25,16 +24,11 @@ import type { Cpu } from '../cpu/cpu.ts';
 const { TAINT_DIE, HARDIRQ_MASK, SOFTIRQ_MASK } = CONSTANTS;
 const NMI_MASK = 0xf00000;
 const IN_INTERRUPT = NMI_MASK | HARDIRQ_MASK | SOFTIRQ_MASK;
-const HARDWARE = 'klpemu (emulated x86_64)';
 /** init_utsname()->release and the first word of version. */
 /** `6.1.0-56-amd64 #1` */
 export const kernelVersion = ({ kernel }: KernelCore): string => `${kernel.release} #1`;
 /** LINUX_PACKAGE_ID: it begins with a space of its own. */
 export const PACKAGE_ID = ' Debian 6.1.192-2';
-/** Names of struct pt_regs that are registers of the CPU, by their place in a context. */
-const REG_OF: Readonly<Record<string, number>> = Object.fromEntries(
-  Object.entries(REG).map(([name, i]) => [name.replace(/^r(?=[a-z])/, ''), i]),
-);
 const END_TRACE = '---[ end trace 0000000000000000 ]---';
 
 /** The guest kernel has stopped for good: its log says why. */
@@ -88,15 +82,10 @@ export class Oops {
 
   /** What a CPU's registers are now, for a dump that no exception asked for. */
   currentRegs(cpu: Cpu): PtRegs {
-    const words = new BigUint64Array(PT_REGS_NAMES.length);
-    const user = cpu.context.userMode;
-    PT_REGS_NAMES.forEach((name, i) => {
-      if (name === 'cs') words[i] = BigInt(user ? CONSTANTS.__USER_CS : CONSTANTS.__KERNEL_CS);
-      else if (name === 'ss') words[i] = BigInt(user ? CONSTANTS.__USER_DS : CONSTANTS.__KERNEL_DS);
-      else if (name === 'orig_ax') words[i] = 0xffffffffffffffffn;
-      else words[i] = cpu.context.regs[REG_OF[name]];
-    });
-    return new Uint32Array(words.buffer);
+    const { ptRegs, context } = this.#core.arch;
+    const regs = new Uint32Array(ptRegsSize(ptRegs) / 4);
+    context.save(cpu.context, regs);
+    return regs;
   }
 
   inInterrupt(cpu: number): boolean {
@@ -143,7 +132,8 @@ export class Oops {
     this.#say(this.#printInfo(cpu));
     const options = this.#dumpOptions(cpu, true);
     this.#say(showRegs(regs, options, this.#systemRegs(cpu)));
-    if ((ptRegValue(regs, 'cs') & 3n) !== 0n) return;
+    const { ptRegs } = this.#core.arch;
+    if (ptRegs.mode.isUser(regs[ptRegsOffset(ptRegs, ptRegs.mode.word) / 4])) return;
     this.#say(showTrace(this.#stackTrace.unwinder, this.#core.current(cpu), { regs }, options));
   }
 
@@ -168,7 +158,8 @@ export class Oops {
     }
     printk.emerg('Kernel Offset: disabled');
     printk.emerg(`---[ end Kernel panic - not syncing: ${message} ]---`);
-    const where = `CPU ${cpu}, ${task} at ${this.#core.sym(ptRegValue(regs, 'ip'))}`;
+    const { ptRegs } = this.#core.arch;
+    const where = `CPU ${cpu}, ${task} at ${this.#core.sym(readPtReg(ptRegs, regs, ptRegs.pc))}`;
     this.panicked = new GuestPanic(message, where);
     throw this.panicked;
   }
@@ -183,7 +174,7 @@ export class Oops {
     const tainted = printTainted(this.#core.taints);
     return [
       `CPU: ${cpu} PID: ${task.pid} Comm: ${task.comm} ${tainted} ${kernelVersion(this.#core)} ${PACKAGE_ID}`,
-      `Hardware name: ${HARDWARE}`,
+      `Hardware name: klpemu (emulated ${this.#core.arch.name})`,
       ...this.workerInfo(task),
     ];
   }
@@ -215,7 +206,7 @@ export class Oops {
     };
   }
 
-  /** copy_from_kernel_nofault(): a byte that is not there is a page fault, seen in CR2 only. */
+  /** copy_from_kernel_nofault(): a byte that is not there is a page fault, seen in the fault address only. */
   #readCode(cpu: Cpu, addr: Addr, size: number): Uint8Array | undefined {
     const { mem } = this.#core;
     for (let i = 0n; i < BigInt(size); i++) {
@@ -227,7 +218,7 @@ export class Oops {
     return mem.readBytes(addr, size);
   }
 
-  /** cr2 is read when it is printed: the line of code bytes above it may have changed it. */
+  /** The fault address is read when it is printed: the line of code bytes above it may have changed it. */
   #systemRegs(id: number): SystemState {
     const cpu = this.#cpus[id];
     return {

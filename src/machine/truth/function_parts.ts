@@ -6,14 +6,17 @@
 // its callers; `f.isra.0` and `f.constprop.0` beside an f are copies of its body. Where there is no f, `f.isra.0` is the
 // whole function under another name: a patch that replaces it names it so, and its own parts are `f.isra.0.cold`.
 
+import { INSN_CALL, INSN_JUMP, INSN_JUMP_CONDITIONAL } from '../../arch/code.ts';
 import type { Addr } from '../../guest/addr.ts';
 import { lo32 } from '../../guest/addr.ts';
-import { decodeAt, FLOW_CALL, FLOW_JCC, FLOW_JMP, Insn } from '../../isa/decoder.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 import type { KernelSymbol } from '../../kernel/kallsyms.ts';
 
 /** What follows the function's name; several may, as in `f.constprop.0.cold`. */
 const SPLIT_OFF = /^(\.cold(\.\d+)?|\.(part|isra|constprop)\.\d+)+$/;
+
+/** Branches whose target is in the instruction. */
+const DIRECT = new Set([INSN_CALL, INSN_JUMP, INSN_JUMP_CONDITIONAL]);
 
 /** The symbols of the parts of the function that begins at an address. */
 export function partsOf(core: KernelCore, func: Addr): KernelSymbol[] {
@@ -55,11 +58,10 @@ function branchTargets(core: KernelCore, { addr, size }: KernelSymbol): number[]
   const targets: number[] = [];
   if (!core.mem.isMapped(addr, size)) return targets;
   const bytes = core.mem.readBytes(addr, size);
-  const insn = new Insn();
+  const insn = core.arch.code.decoder();
   for (let at = 0; at < size; at += insn.length || 1) {
-    decodeAt(bytes, at, lo32(addr + BigInt(at)), insn);
-    if (insn.flow === FLOW_CALL || insn.flow === FLOW_JMP || insn.flow === FLOW_JCC)
-      targets.push(insn.target >>> 0);
+    insn.decode(bytes, at);
+    if (DIRECT.has(insn.type)) targets.push((lo32(addr) + insn.target) >>> 0);
   }
   return targets;
 }

@@ -4,12 +4,11 @@
 // Invariant: with the shadow stack on, a trace that is called reliable equals the live frames, or the
 // machine stops.
 
+import { ptRegsOffset, ptRegsSize } from '../../arch/pt_regs.ts';
 import type { PtRegs } from '../../arch/unwinders.ts';
-import { REG } from '../../arch/x86_64/context.ts';
 import { lo32, TEXT_HI } from '../../guest/addr.ts';
 import type { HostCall } from '../../guest/hostcall.ts';
 import type { KernelCore } from '../../kernel/core.ts';
-import type { Structs } from '../../kernel/description.ts';
 import type { TaskStruct } from '../../kernel/task_struct.ts';
 import type { OrcLookup } from '../../unwind/orc_lookup.ts';
 import { compareReliable, ShadowStacks } from '../../unwind/shadow.ts';
@@ -30,6 +29,8 @@ export class Traces {
   readonly shadow: ShadowStacks | undefined;
   readonly #core: KernelCore;
   readonly #cpus: readonly Cpu[];
+  /** Where the low half of the PC is in a register file. */
+  readonly #pcWord: number;
   readonly #entries = new Uint32Array(MAX_STACK_ENTRIES);
   /** Reliable traces held against the shadow stack, and frames in them. */
   compared = 0;
@@ -38,6 +39,7 @@ export class Traces {
   constructor(core: KernelCore, lookup: OrcLookup, unwinder: string, shadow: boolean, cpus: readonly Cpu[]) {
     this.#core = core;
     this.#cpus = cpus;
+    this.#pcWord = ptRegsOffset(core.arch.ptRegs, core.arch.ptRegs.pc) / 4;
     const arena = { words: core.mem.stackWords };
     this.shadow = shadow ? new ShadowStacks(arena, core.arch.ptRegs) : undefined;
     const [schedStart, schedEnd] = ['__sched_text_start', '__sched_text_end'].map((name) =>
@@ -69,18 +71,12 @@ export class Traces {
     if (!own) {
       const count = stackTrace.stackTraceSaveTskReliable(task, entries);
       if (count >= 0 && this.shadow)
-        this.#check(
-          task,
-          entries,
-          count,
-          task.spLo + this.#core.kernel.structs.inactive_task_frame.fields.ret_addr,
-        );
+        this.#check(task, entries, count, task.spLo + this.#core.arch.threads.firstReturn);
       return count;
     }
     const regs = this.cpuRegs(this.#cpus[call.cpu]);
     const count = stackTrace.stackTraceSaveCurrentReliable(task, regs, entries);
-    if (count >= 0 && this.shadow)
-      this.#check(task, entries, count, lo32(call.sp), regs[this.#core.kernel.structs.pt_regs.fields.ip / 4]);
+    if (count >= 0 && this.shadow) this.#check(task, entries, count, lo32(call.sp), regs[this.#pcWord]);
     return count;
   }
 
@@ -98,14 +94,9 @@ export class Traces {
 
   /** The registers of a CPU in the layout of struct pt_regs. */
   cpuRegs(cpu: Cpu): PtRegs {
-    const { size, fields } = this.#core.kernel.structs.pt_regs;
-    const regs = new Uint32Array(size / 4);
-    const { halves } = cpu.context;
-    for (const [name, reg] of PT_REGS) {
-      regs[fields[name] / 4] = halves[2 * reg];
-      regs[fields[name] / 4 + 1] = halves[2 * reg + 1];
-    }
-    regs[fields.cs / 4] = cpu.context.userMode ? 0x33 : 0x10;
+    const { ptRegs, context } = this.#core.arch;
+    const regs = new Uint32Array(ptRegsSize(ptRegs) / 4);
+    context.save(cpu.context, regs);
     return regs;
   }
 
@@ -130,24 +121,3 @@ export class Traces {
     return lo === 0 ? undefined : this.#core.symbols.nameOf((BigInt(TEXT_HI) << 32n) | BigInt(lo));
   }
 }
-
-const PT_REGS: readonly (readonly [keyof Structs['pt_regs']['fields'], number])[] = [
-  ['r15', REG.r15],
-  ['r14', REG.r14],
-  ['r13', REG.r13],
-  ['r12', REG.r12],
-  ['bp', REG.rbp],
-  ['bx', REG.rbx],
-  ['r11', REG.r11],
-  ['r10', REG.r10],
-  ['r9', REG.r9],
-  ['r8', REG.r8],
-  ['ax', REG.rax],
-  ['cx', REG.rcx],
-  ['dx', REG.rdx],
-  ['si', REG.rsi],
-  ['di', REG.rdi],
-  ['ip', REG.rip],
-  ['flags', REG.rflags],
-  ['sp', REG.rsp],
-];
