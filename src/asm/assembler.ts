@@ -1,14 +1,13 @@
-// Assembles the guest kernel's sources (asm/*.s) into an image: bytes, symbols, fentry
+// Assembles a guest kernel's sources into an image: bytes, symbols, fentry
 // sites, unwind hints, exports. The syntax is described in asm/README.md.
 //
 // Invariant: the same sources and options give the same image, byte for byte; nothing in
 // it refers to the engine, so it can be kept on disk with v8.serialize.
 
 import { AsmError } from './error.ts';
-import type { HintKind } from './hints.ts';
 import { scopedKey } from './keys.ts';
-import { type KeystoneEncoder, keystone } from './keystone.ts';
 import { Layout } from './layout.ts';
+import type { AsmPort, HintKind } from './port.ts';
 import { Preprocessor, Scope } from './preprocess.ts';
 import { type Label, Program, type Section, type SymbolType } from './program.ts';
 import { Reader } from './reader.ts';
@@ -69,19 +68,19 @@ export interface AsmOptions {
 
 const isHeader = (path: string): boolean => path.endsWith('.inc');
 
-function readSources(sources: readonly AsmSource[], options: AsmOptions, encoder: KeystoneEncoder): Program {
+function readSources(sources: readonly AsmSource[], options: AsmOptions, port: AsmPort): Program {
   const program = new Program();
   const shared = new Scope();
   for (const [name, value] of Object.entries(options.defines ?? {}))
     shared.constants.set(name, BigInt(value));
-  const header = new Preprocessor(shared);
+  const header = new Preprocessor(shared, port.isRegister);
   for (const { path, text } of sources.filter((s) => isHeader(s.path))) {
     for (const { place, text: found } of header.file(path, text)) {
       throw new AsmError(place, 'a header holds only macros and constants', found);
     }
   }
   for (const { path, text } of sources.filter((s) => !isHeader(s.path))) {
-    new Reader(program, new Preprocessor(new Scope(shared)), encoder, path).read(text);
+    new Reader(program, new Preprocessor(new Scope(shared), port.isRegister), port, path).read(text);
   }
   return program;
 }
@@ -119,10 +118,14 @@ function checkNames(program: Program): void {
 }
 
 /** Assembles all sources into one image. */
-export async function assembleImage(sources: AsmSource[], options: AsmOptions): Promise<AsmImage> {
-  const program = readSources(sources, options, await keystone());
+export function assembleImageFor(
+  port: AsmPort,
+  sources: readonly AsmSource[],
+  options: AsmOptions,
+): AsmImage {
+  const program = readSources(sources, options, port);
   checkNames(program);
-  const layout = new Layout(program, options.bases ?? {});
+  const layout = new Layout(program, options.bases ?? {}, port.fillNops);
   const none = new Map<string, bigint>();
   const sections = [...program.sections.values()].map(
     (section: Section): AsmSection => ({
@@ -144,14 +147,15 @@ export async function assembleImage(sources: AsmSource[], options: AsmOptions): 
 }
 
 /** A few instructions for an address; `symbols` may be branched to and referred to. */
-export async function assembleSnippet(
+export function assembleSnippetFor(
+  port: AsmPort,
   text: string,
   addr: bigint,
-  symbols: Map<string, bigint> = new Map(),
-): Promise<Uint8Array> {
+  symbols: Map<string, bigint>,
+): Uint8Array {
   const program = new Program();
-  const reader = new Reader(program, new Preprocessor(new Scope()), await keystone(), 'snippet');
+  const reader = new Reader(program, new Preprocessor(new Scope(), port.isRegister), port, 'snippet');
   reader.readSnippet(text);
-  const layout = new Layout(program, { '.text': addr });
+  const layout = new Layout(program, { '.text': addr }, port.fillNops);
   return layout.bytes(program.section('.text') as Section, symbols);
 }

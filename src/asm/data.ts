@@ -2,8 +2,8 @@
 
 import { AsmError, type Place } from './error.ts';
 import { isNumber, type Value } from './expr.ts';
-import { type Fixup, splitOperands } from './operand.ts';
-import { isTextSection, type Section } from './program.ts';
+import { splitOperands } from './operands.ts';
+import { type Fixup, isTextSection, type Section } from './program.ts';
 
 /** What a directive needs of the reader. */
 interface DataTarget {

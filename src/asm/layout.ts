@@ -3,13 +3,12 @@
 // Invariant: a branch only ever grows, so the loop over sizes ends; afterwards every
 // short branch is checked again when its displacement is written.
 
-import { fillNops } from '../isa/nops.ts';
 import { fitsWidth, putNumber } from './data.ts';
 import { AsmError, type Place } from './error.ts';
 import type { Value } from './expr.ts';
 import { nameOfKey } from './keys.ts';
-import { type Fixup, fitsInt32 } from './operand.ts';
-import type { BranchItem, Item, Label, Mark, Program, Section } from './program.ts';
+import { fitsInt32 } from './operands.ts';
+import type { BranchItem, Fixup, Item, Label, Mark, Program, Section } from './program.ts';
 
 const PAGE = 0x1000n;
 const KERNEL_BASE = 0xffffffff81000000n;
@@ -48,8 +47,11 @@ export class Layout {
   readonly offsets = new Map<Section, number[]>();
   readonly bases = new Map<string, bigint>();
 
-  constructor(program: Program, bases: Partial<Record<string, bigint>>) {
+  readonly #fillNops: (gap: Uint8Array) => void;
+
+  constructor(program: Program, bases: Partial<Record<string, bigint>>, fillNops: (gap: Uint8Array) => void) {
     this.program = program;
+    this.#fillNops = fillNops;
     for (const section of program.sections.values()) this.relax(section);
     for (const [name, after] of FOLLOWS) this.bases.set(name, bases[name] ?? this.baseAfter(after));
     this.checkOverlap();
@@ -154,7 +156,7 @@ export class Layout {
         writeBranch(out.subarray(at, offsets[i + 1]), item, target - next);
       } else if (item.kind === 'align') {
         const gap = out.subarray(at, offsets[i + 1]);
-        if (item.fill === undefined) fillNops(gap);
+        if (item.fill === undefined) this.#fillNops(gap);
         else gap.fill(item.fill);
       }
     });

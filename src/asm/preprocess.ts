@@ -8,7 +8,7 @@
 import { AsmError, type Place } from './error.ts';
 import { ExprError, evaluate, isNumber, type Lookup } from './expr.ts';
 import { type Statement, splitExpanded, splitStatements } from './lines.ts';
-import { isRegister, splitOperands } from './operand.ts';
+import { splitOperands } from './operands.ts';
 
 interface Parameter {
   readonly name: string;
@@ -52,8 +52,11 @@ export class Preprocessor {
   readonly scope: Scope;
   #counter = 0;
 
-  constructor(scope: Scope) {
+  readonly #isRegister: (name: string) => boolean;
+
+  constructor(scope: Scope, isRegister: (name: string) => boolean) {
     this.scope = scope;
+    this.#isRegister = isRegister;
   }
 
   /** Statements of a file, in the order in which they take effect. */
@@ -120,7 +123,7 @@ export class Preprocessor {
     const match = /^([A-Za-z_$][\w$]*)\s*,\s*(.+)$/.exec(operands);
     if (!match) throw new AsmError(statement.place, '.alias wants a name and an operand');
     const name = match[1] as string;
-    if (isRegister(name)) throw new AsmError(statement.place, `'${name}' is a register`, name);
+    if (this.#isRegister(name)) throw new AsmError(statement.place, `'${name}' is a register`, name);
     this.scope.aliases.set(name, match[2] as string);
   }
 
@@ -136,7 +139,7 @@ export class Preprocessor {
     const match = /^([A-Za-z_.$][\w.$]*)\s*,\s*(.+)$/.exec(operands);
     if (!match) throw new AsmError(statement.place, '.set wants a name and an expression');
     const name = match[1] as string;
-    if (isRegister(name)) throw new AsmError(statement.place, `'${name}' is a register`, name);
+    if (this.#isRegister(name)) throw new AsmError(statement.place, `'${name}' is a register`, name);
     this.scope.constants.set(name, this.number(statement, match[2] as string));
   }
 

@@ -6,11 +6,20 @@
 
 import { AsmError, type Place } from './error.ts';
 import { symbol, type Value } from './expr.ts';
-import type { Hint } from './hints.ts';
 import { nameOfKey, scopedKey } from './keys.ts';
-import type { Fixup } from './operand.ts';
+import type { Hint } from './port.ts';
 
 export type SymbolType = 'func' | 'code' | 'object' | 'label';
+
+export type FixupKind = 'pc32' | 'abs32' | 'abs32s' | 'abs64' | 'data';
+
+export interface Fixup {
+  readonly kind: FixupKind;
+  /** Offset within the item's bytes, and width in bytes. */
+  readonly offset: number;
+  readonly width: number;
+  readonly value: Value;
+}
 
 export interface BytesItem {
   readonly kind: 'bytes';

@@ -6,11 +6,9 @@
 import { readData } from './data.ts';
 import { AsmError, type Place } from './error.ts';
 import { ExprError, evaluate, type Lookup, symbol, type Value } from './expr.ts';
-import { HINTS, readHint } from './hints.ts';
-import { readInstruction } from './instruction.ts';
 import { scopedKey } from './keys.ts';
-import type { KeystoneEncoder } from './keystone.ts';
-import { fitsInt32, isRegister } from './operand.ts';
+import { fitsInt32 } from './operands.ts';
+import type { AsmPort } from './port.ts';
 import { guard, type Preprocessor } from './preprocess.ts';
 import { type Block, type Item, isTextSection, type Label, type Program, type Section } from './program.ts';
 
@@ -22,25 +20,15 @@ const IGNORED = new Set([
   'ANNOTATE_INTRA_FUNCTION_CALL',
   'ANNOTATE_RETPOLINE_SAFE',
   'ANNOTATE_UNRET_SAFE',
-  'ANNOTATE_NOENDBR',
-  '.intel_syntax',
-  '.code64',
   '.type',
   '.size',
   '.file',
 ]);
 
-const BYTES: Readonly<Record<string, readonly number[]>> = {
-  NOP5: [0x0f, 0x1f, 0x44, 0x00, 0x00],
-  ENDBR: [0xf3, 0x0f, 0x1e, 0xfa],
-  SYSRETQ: [0x48, 0x0f, 0x07],
-  INT3: [0xcc],
-};
-
 export class Reader {
   readonly program: Program;
   readonly pre: Preprocessor;
-  readonly encoder: KeystoneEncoder;
+  readonly port: AsmPort;
   readonly path: string;
   section: Section;
   block: Block | undefined;
@@ -49,10 +37,10 @@ export class Reader {
   #pendingDeadEnd: Place | undefined;
   #globals = new Map<string, Place>();
 
-  constructor(program: Program, pre: Preprocessor, encoder: KeystoneEncoder, path: string) {
+  constructor(program: Program, pre: Preprocessor, port: AsmPort, path: string) {
     this.program = program;
     this.pre = pre;
-    this.encoder = encoder;
+    this.port = port;
     this.path = path;
     this.section = program.section('.text') as Section;
   }
@@ -87,7 +75,7 @@ export class Reader {
 
   statement(place: Place, text: string): void {
     const label = /^([A-Za-z_.$][\w.$]*|\d+)\s*:\s*(.*)$/.exec(text);
-    if (label && !isRegister(label[1] as string)) {
+    if (label && !this.port.isRegister(label[1] as string)) {
       this.label(place, label[1] as string);
       if (label[2]) this.statement(place, label[2]);
       return;
@@ -99,11 +87,12 @@ export class Reader {
     }
     const word = /^\S+/.exec(text)?.[0] ?? '';
     const rest = text.slice(word.length).trim();
-    if (Object.hasOwn(HINTS, word)) this.hint(place, word, rest);
-    else if (Object.hasOwn(BYTES, word)) this.bytes(place, BYTES[word] as readonly number[]);
+    if (this.port.isHint(word)) this.hint(place, word, rest);
+    else if (Object.hasOwn(this.port.bytes, word))
+      this.bytes(place, this.port.bytes[word] as readonly number[]);
     else if (word === 'FENTRY') this.fentry(place);
     else if (word === 'ANNOTATE_NORETURN') this.#pendingDeadEnd = place;
-    else if (IGNORED.has(word)) return;
+    else if (IGNORED.has(word) || this.port.ignored.has(word)) return;
     else if (word.startsWith('.')) this.directive(place, word, rest);
     else this.instruction(place, text);
   }
@@ -127,7 +116,12 @@ export class Reader {
     if (code !== isTextSection(this.section.name)) {
       throw new AsmError(place, `SYM_${kind}_START(${name}) in section ${this.section.name}`);
     }
-    this.emit({ kind: 'align', place, align: code ? FUNCTION_ALIGN : DATA_ALIGN, fill: code ? 0xcc : 0 });
+    this.emit({
+      kind: 'align',
+      place,
+      align: code ? FUNCTION_ALIGN : DATA_ALIGN,
+      fill: code ? this.port.codeFill : 0,
+    });
     const type = kind === 'FUNC' ? 'func' : kind === 'CODE' ? 'code' : 'object';
     const label = this.defineHere(place, name, type, global);
     this.block = { label, kind, id: this.#blocks++ };
@@ -170,7 +164,7 @@ export class Reader {
   }
 
   defineHere(place: Place, name: string, type: Label['type'], global: boolean): Label {
-    if (isRegister(name)) throw new AsmError(place, `'${name}' is a register`, name);
+    if (this.port.isRegister(name)) throw new AsmError(place, `'${name}' is a register`, name);
     if (this.pre.scope.constants.has(name))
       throw new AsmError(place, `'${name}' is already a constant`, name);
     const item = this.section.items.length;
@@ -223,7 +217,7 @@ export class Reader {
     const numeric = /^(\d+)([bf])$/.exec(name);
     if (numeric) return this.numericLabel(numeric[1] as string, numeric[2] as string);
     if (name.startsWith('.L')) return symbol(this.localKey(name));
-    if (isRegister(name)) throw new ExprError(`register '${name}' in an expression`, name);
+    if (this.port.isRegister(name)) throw new ExprError(`register '${name}' in an expression`, name);
     return symbol(scopedKey(this.path, name));
   };
 
@@ -258,15 +252,15 @@ export class Reader {
   fentry(place: Place): void {
     this.needCode(place);
     this.program.fentry.push({ section: this.section, item: this.section.items.length });
-    this.instruction(place, 'call __fentry__');
+    this.instruction(place, this.port.fentryCall);
   }
 
   instruction(place: Place, text: string): void {
     this.needCode(place);
     const mark = { section: this.section, item: this.section.items.length };
-    const item = readInstruction(place, text, this.lookup, this.encoder);
+    const item = this.port.readInstruction(place, text, this.lookup);
     if (this.#pendingDeadEnd) {
-      if (!/^call\b/.test(text)) throw new AsmError(place, 'ANNOTATE_NORETURN is for calls');
+      if (!this.port.isCall(text)) throw new AsmError(place, 'ANNOTATE_NORETURN is for calls');
       this.program.deadEnds.push(mark);
       this.#pendingDeadEnd = undefined;
     }
@@ -275,7 +269,7 @@ export class Reader {
 
   hint(place: Place, word: string, operands: string): void {
     this.needCode(place);
-    const hint = readHint(place, word, operands, (text) => this.pre.number({ place, text }, text));
+    const hint = this.port.readHint(place, word, operands, (text) => this.pre.number({ place, text }, text));
     this.program.hints.push({ section: this.section, item: this.section.items.length, place, hint });
   }
 

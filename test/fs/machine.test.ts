@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { assembleSnippet } from '../../src/asm/assembler.ts';
+import { assembleSnippet } from '../../src/arch/x86_64/asm/assembler.ts';
 import { type Addr, MODULES_VADDR } from '../../src/guest/addr.ts';
 import { PROT_EXEC, PROT_READ } from '../../src/guest/memory.ts';
 import { CONSTANTS } from '../../src/kernel/layout.ts';

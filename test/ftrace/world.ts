@@ -3,8 +3,9 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { assembleImage } from '../../src/arch/x86_64/asm/assembler.ts';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
-import { type AsmImage, assembleImage } from '../../src/asm/assembler.ts';
+import type { AsmImage } from '../../src/asm/assembler.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { undefinedSymbols } from '../../src/elf/module_object.ts';
 import { Ftrace } from '../../src/ftrace/ftrace.ts';

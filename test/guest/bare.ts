@@ -1,9 +1,9 @@
 // The CPU port and memory with nothing else: a page of text, a page of data, a stack, a GDT.
 
+import { assembleSnippet } from '../../src/arch/x86_64/asm/assembler.ts';
 import { REG, type RegName } from '../../src/arch/x86_64/context.ts';
 import { GDT } from '../../src/arch/x86_64/gdt.ts';
 import { UnicornEngine } from '../../src/arch/x86_64/unicorn/unicorn.ts';
-import { assembleSnippet } from '../../src/asm/assembler.ts';
 import { VMALLOC_START } from '../../src/guest/addr.ts';
 import type { CpuContext, Stop } from '../../src/guest/engine.ts';
 import {

@@ -1,7 +1,8 @@
 import { deserialize, serialize } from 'node:v8';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type AsmImage, type AsmOptions, assembleImage, assembleSnippet } from '../../src/asm/assembler.ts';
+import { assembleImage, assembleSnippet } from '../../src/arch/x86_64/asm/assembler.ts';
+import type { AsmImage, AsmOptions } from '../../src/asm/assembler.ts';
 
 const TEXT = 0xffffffff81000000n;
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { AsmError, assembleImage } from '../../src/asm/assembler.ts';
+import { assembleImage } from '../../src/arch/x86_64/asm/assembler.ts';
+import { AsmError } from '../../src/asm/assembler.ts';
 
 async function errorOf(text: string): Promise<AsmError> {
   try {

@@ -5,7 +5,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { assembleSnippet } from '../../src/asm/assembler.ts';
+import { assembleSnippet } from '../../src/arch/x86_64/asm/assembler.ts';
 
 const hasBinutils = existsSync('/usr/bin/as') && existsSync('/usr/bin/objcopy');
 

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import * as iced from 'iced-x86';
 import { describe, expect, test } from 'vitest';
-import { assembleSnippet } from '../../src/asm/assembler.ts';
+import { assembleSnippet } from '../../src/arch/x86_64/asm/assembler.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import {
   blockLength,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { assembleSnippet } from '../../src/asm/assembler.ts';
+import { assembleSnippet } from '../../src/arch/x86_64/asm/assembler.ts';
 import { disassemble } from '../../src/isa/disassembler.ts';
 
 const TEXT = 0xffffffff81000000n;

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import { assembleImage } from '../../src/arch/x86_64/asm/assembler.ts';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
-import { type AsmImage, assembleImage } from '../../src/asm/assembler.ts';
+import type { AsmImage } from '../../src/asm/assembler.ts';
 import { formatOrcEntry, type OrcTable, unpackOrcEntry } from '../../src/elf/orc.ts';
 import { disassemble } from '../../src/isa/disassembler.ts';
 import { type ImageFlavour, loadKernelImage } from '../../src/machine/boot/image.ts';

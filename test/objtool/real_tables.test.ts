@@ -3,8 +3,8 @@
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { assembleImage } from '../../src/arch/x86_64/asm/assembler.ts';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
-import { assembleImage } from '../../src/asm/assembler.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { type OrcTable, unpackOrcEntry } from '../../src/elf/orc.ts';
 import { diffOrc } from '../../src/objtool/diff.ts';

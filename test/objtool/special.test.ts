@@ -1,8 +1,8 @@
 // What special sections and symbols add to the code, each by itself, on inputs made by hand.
 
 import { describe, expect, test } from 'vitest';
+import { assembleImage } from '../../src/arch/x86_64/asm/assembler.ts';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
-import { assembleImage } from '../../src/asm/assembler.ts';
 import { formatOrcEntry } from '../../src/elf/orc.ts';
 import {
   BIND_GLOBAL,

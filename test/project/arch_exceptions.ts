@@ -19,11 +19,6 @@ export const EXCEPTIONS: Readonly<Record<string, Exception>> = {
   'unpack/xz.ts': { why: 'magics of the format', opcode: 7 },
   'unpack/zstd.ts': { why: 'the magic of the format', opcode: 4 },
   // To be moved behind src/arch/.
-  'asm/branch.ts': { why: "registers and encodings in the assembler's front end", opcode: 7 },
-  'asm/hints.ts': { why: "registers and encodings in the assembler's front end", register: 8 },
-  'asm/keystone.ts': { why: "registers and encodings in the assembler's front end", opcode: 12 },
-  'asm/operand.ts': { why: "registers and encodings in the assembler's front end", register: 20 },
-  'asm/reader.ts': { why: "registers and encodings in the assembler's front end", opcode: 12 },
   'check/check_layout.ts': { why: 'registers and opcodes of what check executes', register: 2 },
   'check/effects.ts': {
     why: 'registers and opcodes of what check executes',

@@ -28,7 +28,7 @@ const BY_CHANCE = /^si_(meminfo|swapinfo|mem_extra)$/;
 /** Which folders may name the port as a whole, to hand it on. */
 const MAY_CHOOSE = /^(machine|check|cli|scenario)\/|^index\.ts$/;
 /** Whose business the decoder's tables are; the public face hands the disassembler on. */
-const DECODER_USERS = /^(asm|objtool)\/|^index\.ts$/;
+const DECODER_USERS = /^objtool\/vmlinux\.ts$|^index\.ts$/;
 
 interface Token {
   readonly kind: 'word' | 'text' | 'number' | 'sign';

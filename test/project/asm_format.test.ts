@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { formatAsm } from '../../scripts/asm-format/dialect.ts';
 import { asmSources } from '../../scripts/asm-format.ts';
-import { assembleImage } from '../../src/asm/assembler.ts';
+import { assembleImage } from '../../src/arch/x86_64/asm/assembler.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 

@@ -9,7 +9,7 @@ const root = join(import.meta.dirname, '../..');
 /** Packages that one folder hides from all others. */
 const OWNERS: Readonly<Record<string, string>> = {
   koffi: 'arch/x86_64',
-  '@alexaltea/keystone-js': 'asm',
+  '@alexaltea/keystone-js': 'arch/x86_64',
   '@alexaltea/capstone-js': 'isa',
   'iced-x86': 'isa',
 };

@@ -1,6 +1,6 @@
 // A machine that also runs code of a test: kernel functions in the module range, user programs.
 
-import { assembleSnippet } from '../../src/asm/assembler.ts';
+import { assembleSnippet } from '../../src/arch/x86_64/asm/assembler.ts';
 import type { Addr } from '../../src/guest/addr.ts';
 import { PAGE_SIZE, PROT_EXEC, PROT_READ } from '../../src/guest/memory.ts';
 import type { KernelEvent } from '../../src/kernel/events.ts';

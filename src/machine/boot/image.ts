@@ -149,7 +149,7 @@ async function assemble(
   cacheFile: string,
 ): Promise<Assembled> {
   const [{ assembleImage }, { generateOrc }] = await Promise.all([
-    import('../../asm/assembler.ts'),
+    import('../../arch/x86_64/asm/assembler.ts'),
     import('../../objtool/orc_gen.ts'),
   ]);
   const asm = await assembleImage(sources, { defines });

@@ -1,23 +1,7 @@
 // Unwind hints for the ORC generator, under the names of 6.1's asm/unwind_hints.h.
 
-import { AsmError, type Place } from './error.ts';
-
-export type HintKind =
-  | 'empty'
-  | 'entry'
-  | 'regs'
-  | 'regs_partial'
-  | 'iret_regs'
-  | 'func'
-  | 'save'
-  | 'restore'
-  | 'undefined';
-
-export interface Hint {
-  kind: HintKind;
-  base: string;
-  offset: number;
-}
+import { AsmError, type Place } from '../../../asm/error.ts';
+import type { Hint, HintKind } from '../../../asm/port.ts';
 
 export const HINTS: Readonly<Record<string, HintKind>> = {
   UNWIND_HINT_EMPTY: 'empty',

@@ -4,18 +4,10 @@
 // Invariant: the length of an instruction never depends on an address. Symbols always
 // take 32 bits (64 after movabs), so layout needs no second look at the encoding.
 
-import { ExprError, evaluateTokens, isNumber, type Lookup, tokenize, type Value } from './expr.ts';
-import { nameOfKey } from './keys.ts';
-
-type FixupKind = 'pc32' | 'abs32' | 'abs32s' | 'abs64' | 'data';
-
-export interface Fixup {
-  readonly kind: FixupKind;
-  /** Offset within the item's bytes, and width in bytes. */
-  readonly offset: number;
-  readonly width: number;
-  readonly value: Value;
-}
+import { ExprError, evaluateTokens, isNumber, type Lookup, tokenize, type Value } from '../../../asm/expr.ts';
+import { nameOfKey } from '../../../asm/keys.ts';
+import { fitsInt32 } from '../../../asm/operands.ts';
+import type { Fixup, FixupKind } from '../../../asm/program.ts';
 
 /** Where a symbol's number will stand. The encoder looks for `marker` in the bytes. */
 interface Placeholder {
@@ -41,37 +33,9 @@ const REGISTERS = new Set<string>([
   'st',
 ]);
 const SIZES = /^(byte|word|dword|qword|fword|tbyte|xmmword|ymmword)$/i;
-const INT32_MIN = -0x80000000n;
-const INT32_MAX = 0x7fffffffn;
 
 export const isRegister = (name: string): boolean => REGISTERS.has(name.toLowerCase());
-export const fitsInt32 = (n: bigint): boolean => n >= INT32_MIN && n <= INT32_MAX;
 const signed64 = (n: bigint): bigint => BigInt.asIntN(64, n);
-
-/** Splits at commas outside brackets and quotes. */
-export function splitOperands(text: string): string[] {
-  const parts: string[] = [];
-  let depth = 0;
-  let quote = '';
-  let start = 0;
-  for (let i = 0; i < text.length; i++) {
-    const c = text[i] as string;
-    if (quote) {
-      if (c === '\\') i++;
-      else if (c === quote) quote = '';
-    } else if (c === '"') quote = c;
-    else if (c === "'" && /^'(\\.|[^\\'])'/.test(text.slice(i))) quote = c;
-    else if (c === '(' || c === '[') depth++;
-    else if (c === ')' || c === ']') depth--;
-    else if (c === ',' && depth === 0) {
-      parts.push(text.slice(start, i).trim());
-      start = i + 1;
-    }
-  }
-  const last = text.slice(start).trim();
-  if (last !== '' || parts.length > 0) parts.push(last);
-  return parts;
-}
 
 const markerFor = (index: number): bigint => 0x5a5b5c51n + BigInt(index) * 0x01010101n;
 

@@ -1,13 +1,14 @@
 // One instruction statement into an item: branches by our own table, the rest by Keystone.
 
+import { AsmError, type Place } from '../../../asm/error.ts';
+import { evaluateTokens, isNumber, type Lookup, tokenize } from '../../../asm/expr.ts';
+import { isNearKey } from '../../../asm/keys.ts';
+import { splitOperands } from '../../../asm/operands.ts';
+import { guard } from '../../../asm/preprocess.ts';
+import type { BranchItem, BytesItem } from '../../../asm/program.ts';
 import { branchForms } from './branch.ts';
-import { AsmError, type Place } from './error.ts';
-import { evaluateTokens, isNumber, type Lookup, tokenize } from './expr.ts';
-import { isNearKey } from './keys.ts';
 import type { KeystoneEncoder } from './keystone.ts';
-import { isRegister, placeFixups, rewriteInstruction, splitOperands } from './operand.ts';
-import { guard } from './preprocess.ts';
-import type { BranchItem, BytesItem } from './program.ts';
+import { isRegister, placeFixups, rewriteInstruction } from './operand.ts';
 
 const PREFIXES = /^(?:(?:lock|repne|repnz|repe|repz|rep|notrack|bnd|data16)\s+)+/i;
 
