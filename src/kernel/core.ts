@@ -57,7 +57,7 @@ export interface KernelCore {
 /** The memory that structures lie in, and the kernel that says how. */
 export type StructHome = Pick<KernelCore, 'mem' | 'kernel'>;
 
-/** -errno as the guest sees it in RAX. */
+/** -errno as the guest sees it in the result register. */
 export function negErrno(errno: number): bigint {
   return BigInt.asUintN(64, BigInt(-errno));
 }

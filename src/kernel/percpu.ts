@@ -1,5 +1,5 @@
-// Per-CPU data: one copy of .data..percpu for each CPU, found by GS base.
-// Mirrors arch/x86/kernel/setup_percpu.c: a per-CPU symbol's value is its offset in the area.
+// Per-CPU data: one copy of .data..percpu for each CPU, found by the per-CPU base of its context.
+// Mirrors setup_per_cpu_areas(): a per-CPU symbol's value is its offset in the area.
 
 import type { Addr } from '../guest/addr.ts';
 import { type GuestMemory, PAGE_SIZE } from '../guest/memory.ts';
@@ -9,7 +9,7 @@ import type { Slab } from './slab.ts';
 const MODULE_RESERVE = 8 << 10;
 
 export class PerCpu {
-  /** GS base of each CPU. */
+  /** Where the copy of each CPU begins. */
   readonly base: readonly Addr[];
   /** Where in each area the variables of modules go: an offset and a size in bytes. */
   readonly reserved: { readonly start: number; readonly size: number };

@@ -89,9 +89,6 @@ export const EXCEPTIONS: Readonly<Record<string, Exception>> = {
   'elf/relocation.ts': { why: 'the machine and relocation types of ELF', 'X86_ constant': 15 },
   'elf/sections.ts': { why: 'the machine and relocation types of ELF', 'X86_ constant': 2 },
   'livepatch/context.ts': { why: 'finalisation of a module for x86; the result register', register: 2 },
-  'machine/traps/oops.ts': { why: 'registers of the CPU, entry frames', register: 6 },
-  'machine/truth/function_parts.ts': { why: 'registers of the CPU in ground truth', 'import of src/isa': 1 },
-  'machine/truth/traces.ts': { why: 'registers of the CPU in ground truth', register: 34 },
   'module/alternative.ts': {
     why: 'finalisation of a module for x86; the result register',
     opcode: 33,
