@@ -67,7 +67,7 @@ export async function cachedImage(
   const sources = inOrder(arch.imageSources(root));
   const defines = { ...asmDefines(kernel), ...FLAVOURS[flavour] };
   // Of images without a checksum the names were without the number.
-  const file = join(folder, `${imageKey(root, sources, defines)}.2.bin`);
+  const file = join(folder, `${imageKey(root, sources, defines, arch)}.2.bin`);
   return { ...(readCachedImage(file) ?? (await assemble(sources, defines, arch, file))), kernel };
 }
 
@@ -87,13 +87,14 @@ function walk(dir: string): string[] {
 /** What asm/ is assembled with, by name. */
 type Defines = Readonly<Record<string, number | bigint>>;
 
-/** A hash of the sources, of what they are assembled with, and of the assembler and ORC generator themselves. */
-function imageKey(root: string, sources: readonly AsmSource[], defines: Defines): string {
+/** A hash of the sources, of what they are assembled with, and of the assembler and ORC generator themselves, with the port's parts. */
+function imageKey(root: string, sources: readonly AsmSource[], defines: Defines, arch: Arch): string {
   const hash = createHash('sha256');
   for (const [name, value] of Object.entries(defines)) hash.update(`${name}=${value}\n`);
   for (const { path, text } of sources) hash.update(`${path}\0${text}\0`);
   hash.update(readFileSync(join(root, 'package.json')));
-  for (const dir of ['src/isa', 'src/asm', 'src/objtool']) {
+  const port = ['asm', 'objtool'].map((topic) => `src/arch/${arch.name}/${topic}`);
+  for (const dir of ['src/isa', 'src/asm', 'src/objtool', ...port]) {
     for (const path of filesOf(join(root, dir))) hash.update(readFileSync(path));
   }
   return hash.digest('hex').slice(0, 32);
