@@ -57,7 +57,7 @@ function sleepers(count: number, kind: UnwinderKind): Sleepers {
 function path(text: TestText, seed: number, kind: UnwinderKind): FrameSpec[] {
   const depth = 7 + (seed % 5);
   return Array.from({ length: depth }, (_, i) => {
-    const framePointer = kind === 'frame-pointer' || (seed + i) % 6 === 0;
+    const framePointer = kind === 'frame pointer' || (seed + i) % 6 === 0;
     return text.frame(framePointer ? ORC.bp() : ORC.sp(16 + 8 * ((seed + i) % 9), -16), i % 4);
   });
 }
@@ -98,7 +98,7 @@ function best(round: () => number): number {
 const entries = new Uint32Array(MAX_STACK_ENTRIES);
 const whole = (n: number): string => Math.round(n).toLocaleString('en-US');
 
-for (const kind of ['orc', 'frame-pointer'] as const) {
+for (const kind of ['orc', 'frame pointer'] as const) {
   const set = sleepers(10_000, kind);
   const frames = walkAll(set, entries);
   const walk = best(() => walkAll(set, entries));

@@ -49,11 +49,12 @@ export class Bundles {
     this.#loader = loader;
     this.#files = files;
     const { stack } = livepatch.context.ports;
-    this.gate = new Gate(core, {
-      waitedFor: (task, call) => this.#waitedFor(task, call),
-      stack: (task) => stack.format(task),
-      transition: () => this.#klp.transitionPatch?.name ?? this.#bundles.at(-1)?.name ?? '?',
-    });
+    this.gate = new Gate(
+      core,
+      (task) => stack.format(task),
+      (task, call) => this.#waitedFor(task, call),
+      () => this.#klp.transitionPatch?.name ?? this.#bundles.at(-1)?.name ?? '?',
+    );
     this.#members = new Members(core, livepatch, loader);
     this.#type = bundleType(livepatch.context, livepatch.patchInit.patchType);
     addEnableFile(

@@ -24,18 +24,11 @@ export interface GateWait {
   readonly since: number;
 }
 
-interface GatePorts {
-  /** Function on the task's stack that the transition under way waits for. */
-  waitedFor(task: TaskStruct, call: HostCall): string | undefined;
-  /** Lines of /proc/PID/stack. */
-  stack(task: TaskStruct): string[];
-  /** The transition under way, for messages. */
-  transition(): string;
-}
-
 export class Gate {
   readonly #core: KernelCore;
-  readonly #ports: GatePorts;
+  readonly #stack: (task: TaskStruct) => string[];
+  readonly #waitedFor: (task: TaskStruct, call: HostCall) => string | undefined;
+  readonly #transition: () => string;
   /** Loads and unloads under way, and how deep they are nested. */
   readonly #loads = new Map<TaskStruct, number>();
   readonly #waits = new Map<TaskStruct, GateWait>();
@@ -45,9 +38,21 @@ export class Gate {
   #owner: TaskStruct | undefined;
   #ownerText: string[] = [];
 
-  constructor(core: KernelCore, ports: GatePorts) {
+  /**
+   * @param stack lines of /proc/PID/stack.
+   * @param waitedFor the function on the task's stack that the transition under way waits for.
+   * @param transition the transition under way, for messages.
+   */
+  constructor(
+    core: KernelCore,
+    stack: (task: TaskStruct) => string[],
+    waitedFor: (task: TaskStruct, call: HostCall) => string | undefined,
+    transition: () => string,
+  ) {
     this.#core = core;
-    this.#ports = ports;
+    this.#stack = stack;
+    this.#waitedFor = waitedFor;
+    this.#transition = transition;
   }
 
   get held(): boolean {
@@ -71,7 +76,7 @@ export class Gate {
 
   /** What somebody who asks for the gate like that waits for now. */
   blocker(how: number): string {
-    if (this.held) return `the transition of '${this.#ports.transition()}'`;
+    if (this.held) return `the transition of '${this.#transition()}'`;
     if ((how & GATE.transition) === 0) return 'a transition that waits for loads under way';
     return `loads under way: ${[...this.#loads.keys()].join(', ')}`;
   }
@@ -145,7 +150,7 @@ export class Gate {
       if (this.held || this.#loads.size > (mine > 0 ? 1 : 0)) return false;
       this.#setCount(TRANSITION, 1);
       this.#owner = task;
-      this.#ownerText = this.#ports.stack(task);
+      this.#ownerText = this.#stack(task);
       return true;
     }
     if (mine === 0 && task !== this.#owner && (this.held || this.#transitionWaits())) return false;
@@ -173,15 +178,15 @@ export class Gate {
   /** Such a wait ends when the transition does, which waits for this very task. */
   #deadlocked(task: TaskStruct, how: number, call: HostCall): boolean {
     if (!(how & GATE.noRestart) || !this.held) return false;
-    const func = this.#ports.waitedFor(task, call);
+    const func = this.#waitedFor(task, call);
     if (func === undefined) return false;
     const { printk } = this.#core;
-    const name = this.#ports.transition();
+    const name = this.#transition();
     printk.err(
       `livepatch: deadlock: ${task} waits for the transition of '${name}', which waits for it to leave ${func}`,
     );
     printk.err(`livepatch: stack of ${task}:`);
-    for (const line of this.#ports.stack(task)) printk.err(`livepatch:  ${line}`);
+    for (const line of this.#stack(task)) printk.err(`livepatch:  ${line}`);
     printk.err(`livepatch: stack that began the transition of '${name}':`);
     for (const line of this.#ownerText) printk.err(`livepatch:  ${line}`);
     return true;

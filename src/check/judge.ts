@@ -83,7 +83,7 @@ export class Judge {
     this.#trace = new StackTrace({
       arena: { words: state.words },
       lookup: this.#lookup,
-      unwinder: UNWINDERS[kind === 'orc' ? 'orc' : 'frame-pointer'],
+      unwinder: UNWINDERS[kind === 'orc' ? 'orc' : 'frame pointer'],
       ptRegs: PT_REGS,
       retFromFork: 0,
     });

@@ -39,7 +39,7 @@ import { lateRelocations, makeLoader, moduleHooks } from './modules/loader.ts';
 import { ModuleCalls } from './modules/module_calls.ts';
 import { ModuleHeap } from './modules/module_heap.ts';
 import { ModuleText } from './modules/module_text.ts';
-import { completeOptions, IMAGES, type MachineOptions, UNWINDERS } from './options.ts';
+import { completeOptions, IMAGES, type MachineOptions } from './options.ts';
 import { peekSysfs } from './peek_sysfs.ts';
 import { ExceptionSites } from './traps/exception_sites.ts';
 import { Oops } from './traps/oops.ts';
@@ -94,7 +94,7 @@ export class Machine {
     const smp = new Smp(new SeededRandom(options.seed ^ 0x5bd1e995));
     const core = makeCore(image, arch, memory, engine, smp, options);
     const lookup = imageLookup(image);
-    const traces = new Traces(core, lookup, UNWINDERS[options.unwinder], options.shadow, smp.cpus);
+    const traces = new Traces(core, lookup, options.unwinder, options.shadow, smp.cpus);
     const { shadow } = traces;
     const kernel = kernelParts(core, smp, image, options);
     const { format, sched, timers, rcu, mm, fork, exit, workqueue } = kernel;
@@ -103,16 +103,16 @@ export class Machine {
     const sysfs = new Sysfs();
     const kobjects = kernelKobjects(core, sysfs);
 
-    const list = new ModuleList(core);
-    const klpPorts = { sched, workqueue, modules: lateRelocations(core, list, ftrace), stack: traces };
+    const moduleList = new ModuleList(core);
+    const klpPorts = { sched, workqueue, modules: lateRelocations(core, moduleList, ftrace), stack: traces };
     const klpOptions = { reliableStacktrace: traces.stackTrace.haveReliableStack, debug };
     const livepatch = new Livepatch(core, ftrace, kobjects, klpPorts, klpOptions);
-    const heap = new ModuleHeap(mm, list, livepatch);
+    const heap = new ModuleHeap(mm, moduleList, livepatch);
     const hooks = moduleHooks(core, ftrace, livepatch, new ModuleText(lookup), sysfs, heap);
     const modulePercpu = new ReservedChunk(core);
-    const loader = makeLoader(core, list, moduleArena, modulePercpu, hooks, ftrace, livepatch, cmdline);
+    const loader = makeLoader(core, moduleList, moduleArena, modulePercpu, hooks, ftrace, livepatch, cmdline);
 
-    const texts = procTexts(list, traces, workqueue, ftrace);
+    const texts = procTexts(moduleList, traces, workqueue, ftrace);
     const fs = new FileSystem(core, format, { sysfs, commandLine: cmdline, texts });
     makeControlFiles(core, fs, ftrace, livepatch);
     const bundles = options.model === 'bundle' ? new Bundles(core, livepatch, loader, fs.ramfs) : undefined;
@@ -123,8 +123,8 @@ export class Machine {
     const versions = new VersionTruth(core, livepatch);
     const truth = new TransitionTruth(core, livepatch, traces, smp.cpus, versions.gaps, ftrace);
 
-    const oops = new Oops(core, smp.cpus, list, traces.stackTrace, workqueue);
-    const sites = new ExceptionSites(core, image.asm, list, ftrace, shadow);
+    const oops = new Oops(core, smp.cpus, moduleList, traces.stackTrace, workqueue);
+    const sites = new ExceptionSites(core, image.asm, moduleList, ftrace, shadow);
     const traps = new Traps(core, smp.cpus, sites, oops, exit);
     const watchdog = new Watchdog(core, sched, oops);
     onTick(core, smp, timers, sched, watchdog);

@@ -8,7 +8,7 @@ export interface MachineOptions {
   /** Ranges and defaults of all of them: option_table.ts. */
   readonly cpus?: number;
   readonly seed?: number;
-  readonly unwinder?: 'orc' | 'frame pointer' | 'none';
+  readonly unwinder?: UnwinderKind;
   /** Bytes of kernel heap. */
   readonly heap?: number;
   /** Bytes that modules and trampolines can take. */
@@ -32,12 +32,8 @@ export function completeOptions(options: MachineOptions): Required<MachineOption
   return checkedOptions({ ...options }) as unknown as Required<MachineOptions>;
 }
 
-export const UNWINDERS: Record<NonNullable<MachineOptions['unwinder']>, UnwinderKind> = {
-  orc: 'orc',
-  'frame pointer': 'frame-pointer',
-  none: 'none',
-};
-export const IMAGES: Record<NonNullable<MachineOptions['unwinder']>, ImageFlavour> = {
+/** Which image a machine boots. */
+export const IMAGES: Record<UnwinderKind, ImageFlavour> = {
   orc: 'orc',
   'frame pointer': 'frame pointer',
   none: 'orc',

@@ -2,20 +2,11 @@
 
 import type { KernelCore } from '../kernel/core.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
+import type { MachineOptions } from '../machine/options.ts';
 import type { Explanation } from '../machine/why.ts';
 
-export interface MachineSettings {
-  readonly cpus?: number;
-  readonly seed?: number;
-  readonly unwinder?: 'orc' | 'frame pointer' | 'none';
-  readonly heap?: number;
-  readonly maxTasks?: number;
-  readonly shadow?: boolean;
-  readonly instructionNs?: number;
-  readonly debug?: boolean;
-  readonly cmdline?: string;
-  readonly model?: 'classic' | 'bundle';
-}
+/** What a scenario may say of its machine: any option, but how much room there is for modules. */
+export type MachineSettings = Omit<MachineOptions, 'moduleArea'>;
 
 export interface ScenarioMachine {
   readonly events: KernelCore['events'];

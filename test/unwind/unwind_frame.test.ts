@@ -6,7 +6,7 @@ import { ORC, type StackBuilder } from './stack_builder.ts';
 import { IMAGE } from './text.ts';
 import { World } from './world.ts';
 
-const FP = 'frame-pointer';
+const FP = 'frame pointer';
 const TASK_PT_REGS = THREAD_SIZE - PT_REGS_SIZE;
 
 /** ENCODE_FRAME_POINTER: entry code leaves the address of its registers, plus one, in rbp. */

@@ -7,7 +7,7 @@ import { PT_REGS } from '../pt_regs.ts';
 import { FrameUnwinder } from './unwind_frame.ts';
 import { OrcUnwinder } from './unwind_orc.ts';
 
-export type UnwinderKind = 'orc' | 'frame-pointer' | 'none';
+export type UnwinderKind = 'orc' | 'frame pointer' | 'none';
 
 export const UNWINDERS: Readonly<Record<UnwinderKind, UnwinderPort>> = {
   orc: {
@@ -17,7 +17,7 @@ export const UNWINDERS: Readonly<Record<UnwinderKind, UnwinderPort>> = {
   },
   // Only if objtool has made sure of the frames (CONFIG_STACK_VALIDATION). That is so for the image
   // (test/machine/frame_pointer_image.test.ts); who loads a module vouches for it.
-  'frame-pointer': {
+  'frame pointer': {
     reliable: true,
     byFrames: true,
     make: ({ arena, lookup }) => new FrameUnwinder(arena, lookup),
