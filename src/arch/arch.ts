@@ -12,6 +12,7 @@ import type { FentrySite } from './fentry.ts';
 import type { HostStubs } from './host_stubs.ts';
 import type { FindIdleLoop } from './idle.ts';
 import type { ImageSources } from './image_sources.ts';
+import type { ModuleText } from './module_text.ts';
 import type { Poking } from './poking.ts';
 import type { Processor, ProcessorParts } from './processor.ts';
 import type { PtRegsLayout } from './pt_regs.ts';
@@ -61,6 +62,9 @@ export interface Arch {
   readonly defineTraps: DefineTraps;
   /** What a new task starts with. */
   readonly threads: Threads;
+
+  /** What is done to a module's text while it loads. */
+  readonly moduleText: ModuleText;
 
   /** Who finds callers on a stack, by the name that a machine's option has for it. */
   readonly unwinders: Readonly<Record<string, UnwinderPort>>;

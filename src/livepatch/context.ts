@@ -120,8 +120,8 @@ export class KlpContext {
   *callback(object: KlpObject, which: KlpCallback): HostGenerator<number> {
     const fn = object.callback(which);
     if (fn === 0n) return 0;
-    const rax = yield { call: fn, args: [object.addr] };
-    return Number(BigInt.asIntN(32, rax));
+    const result = yield { call: fn, args: [object.addr] };
+    return Number(BigInt.asIntN(32, result));
   }
 
   moduleName(mod: Addr): string {

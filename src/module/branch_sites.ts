@@ -10,11 +10,12 @@ import type { ModuleLoaderPorts } from './ports.ts';
 /** Sets every site of a COMING module, and reports what was done on the module. */
 export function updateSites(core: KernelCore, ports: ModuleLoaderPorts, mod: Module): void {
   const { mem, printk } = core;
+  const { branches } = core.arch.moduleText;
   const poke = ports.pokeText;
   const inside = mod.jumpEntries.filter((e) => !mod.contains(e.key));
-  const jumps = updateJumpLabels(mem, inside, poke);
+  const jumps = updateJumpLabels(branches, mem, inside, poke);
   const target = (key: Addr): Addr | undefined => staticCallTarget(core, ports, key);
-  const calls = updateStaticCalls(mem, mod.staticCallSites, { target, poke });
+  const calls = updateStaticCalls(branches, mem, mod.staticCallSites, { target, poke });
   for (const [section, total, result] of [
     ['__jump_table', mod.jumpEntries.length, jumps],
     ['.static_call_sites', mod.staticCallSites.length, calls],

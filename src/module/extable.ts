@@ -1,9 +1,9 @@
 // A module's exception table and bug table: what to do about a fault at an address, and what a ud2 there means.
 // Mirrors lib/extable.c (sort_extable, search_extable) and lib/bug.c (find_bug, module_find_bug).
 
+import type { Table } from '../arch/module_text.ts';
 import type { Addr } from '../guest/addr.ts';
 import type { StructHome } from '../kernel/core.ts';
-import type { Table } from './alternative.ts';
 import type { Module } from './module.ts';
 
 interface ExtableEntry {

@@ -1,33 +1,19 @@
 // A relocated module made ready to run: its tables found, its text suited to the CPU, its symbols published.
 // Mirrors find_module_sections(), post_relocation() of kernel/module/main.c, module_finalize() of
-// arch/x86/kernel/module.c and unwind_module_init() of arch/x86/kernel/unwind_orc.c.
+// arch/*/kernel/module.c and unwind_module_init() of arch/x86/kernel/unwind_orc.c.
 //
 // Invariant: every section that asks for work at load time ends up in `mod.reports`, done or not.
 
+import type { FinalizeContext, PatchCount } from '../arch/module_text.ts';
 import { OrcTableError, orcTableFromSections } from '../elf/orc.ts';
 import { severalSections } from '../elf/several_sections.ts';
-import type { Addr } from '../guest/addr.ts';
-import { decodeAt } from '../isa/decoder.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import {
-  applyAlternatives,
-  applyRetpolines,
-  applyReturns,
-  type InsnLength,
-  type PatchCount,
-  smpUnlock,
-  type Table,
-} from './alternative.ts';
-import { DEFAULT_CPU_FEATURES } from './cpu_features.ts';
 import { injected } from './error.ts';
 import { sortExtable } from './extable.ts';
 import { addKallsyms } from './kallsyms.ts';
 import type { Module, ModuleExport } from './module.ts';
 import { readJumpTable, readStaticCallSites } from './patch_sites.ts';
 import type { ModuleLoaderPorts } from './ports.ts';
-
-/** Length by the decoder; 0 for bytes that are no instruction. */
-export const insnLength: InsnLength = (bytes, offset) => decodeAt(bytes, offset, 0).length;
 
 /** Pointer and count members of struct module, and the section and the elements they come from: a structure, or bytes. */
 const TABLES = [
@@ -127,40 +113,28 @@ function noteUnread({ events }: KernelCore, { elf, name }: Module): void {
   events.emit({ type: 'note', text });
 }
 
-/** module_finalize(): the order matters, see alternative_instructions(). */
+/** module_finalize(): the port's tables, in its order. */
 function moduleFinalize(core: KernelCore, ports: ModuleLoaderPorts, mod: Module): void {
-  const { mem, symbols } = core;
-  const features = ports.features ?? DEFAULT_CPU_FEATURES;
-  const run = (name: string, size: number, apply: (table: Table) => PatchCount, what: string): void => {
-    const table = mod.lastSections.get(name);
-    if (table?.size) reportPatches(core, mod, name, Math.floor(table.size / size), apply(table), what);
+  const { mem, symbols, cpus, arch } = core;
+  const context: FinalizeContext = {
+    mem,
+    cpus,
+    features: ports.features ?? arch.moduleText.features,
+    text: mod.lastSections.get('.text'),
+    lookupName: (name) => symbols.matches(name, undefined)[0]?.addr,
+    nameAt: (addr) => {
+      const found = symbols.lookup(addr);
+      return found?.offset === 0 ? found.name : undefined;
+    },
   };
-  const registerOf = (thunk: Addr): number | undefined => retpolineRegister(core, thunk);
-  const returnThunk = symbols.matches('__x86_return_thunk', undefined)[0]?.addr ?? 0n;
-  const retpolines = (t: Table) => applyRetpolines(mem, t, features, insnLength, registerOf);
-  run('.retpoline_sites', 4, retpolines, 'indirect branch, no thunk');
-  run('.return_sites', 4, (t) => applyReturns(mem, t, features, returnThunk), 'plain return');
-  run('.altinstructions', 12, (t) => applyAlternatives(mem, t, features, insnLength), 'alternative taken');
-  const text = mod.lastSections.get('.text');
-  if (core.cpus === 1 && text) {
-    run('.smp_locks', 4, (t) => smpUnlock(mem, t, text), 'lock prefix removed');
-  } else {
-    const locks = mod.lastSections.get('.smp_locks')?.size ?? 0;
-    if (locks > 0) report(mod, '.smp_locks', locks / 4, 'lock prefixes stay: more than one CPU');
+  for (const { section, entry, what, apply } of arch.moduleText.tables) {
+    const table = mod.lastSections.get(section);
+    if (!table?.size) continue;
+    const done = apply(context, table);
+    if (typeof done === 'string') report(mod, section, table.size / entry, done);
+    else reportPatches(core, mod, section, Math.floor(table.size / entry), done, what);
   }
   loadOrc(mod, core);
-}
-
-const REGISTERS = ['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi'];
-const THUNK = '__x86_indirect_thunk_';
-
-function retpolineRegister({ symbols }: KernelCore, thunk: Addr): number | undefined {
-  const found = symbols.lookup(thunk);
-  if (found?.offset !== 0 || !found.name.startsWith(THUNK)) return undefined;
-  const name = found.name.slice(THUNK.length);
-  const index = REGISTERS.indexOf(name);
-  if (index >= 0) return index;
-  return /^r(8|9|1[0-5])$/.test(name) ? Number(name.slice(1)) : undefined;
 }
 
 function loadOrc(mod: Module, core: KernelCore): void {

@@ -5,7 +5,6 @@
 
 import { SHF_RELA_LIVEPATCH, SHN_LIVEPATCH, SHT_RELA } from '../elf/constants.ts';
 import type { ElfSection } from '../elf/elf_object.ts';
-import { relocationType } from '../elf/relocation.ts';
 import type { Addr } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { CONSTANTS } from '../kernel/layout.ts';
@@ -68,7 +67,7 @@ export class LivepatchModules {
   clearObjectRelocs(patchModule: Addr, objectName: string): void {
     const mod = this.#modules.byAddr(patchModule);
     for (const rela of mod ? livepatchRelocations(mod) : []) {
-      clearSectionRelocs(mod as Module, rela, objectName, this.#pokeText);
+      clearSectionRelocs(this.#core, mod as Module, rela, objectName, this.#pokeText);
       this.#tell('clear', mod as Module, rela, objectName);
     }
   }
@@ -82,15 +81,21 @@ export class LivepatchModules {
 }
 
 /**
- * klp_write_section_relocs() with apply off, clear_relocate_add() of x86: as the file had them, so that they can be
+ * klp_write_section_relocs() with apply off, clear_relocate_add(): as the file had them, so that they can be
  * applied again. For one section, if it is about the object.
  */
-function clearSectionRelocs(mod: Module, rela: ElfSection, objectName: string, write: WriteBytes): void {
+function clearSectionRelocs(
+  { arch }: KernelCore,
+  mod: Module,
+  rela: ElfSection,
+  objectName: string,
+  write: WriteBytes,
+): void {
   if (objectOf(rela) !== objectName) return;
   const base = sectionAddress(mod, rela.info);
   if (base === 0n) return;
   for (const { offset, type } of mod.elf.relocationTable(rela.index)) {
-    const width = relocationType(type)?.width ?? 0;
+    const width = arch.moduleText.relocations.width(type);
     if (width > 0) write(base + BigInt(offset), new Uint8Array(width));
   }
 }

@@ -175,8 +175,8 @@ export class ModuleLoader {
     const failed = this.#core.faults?.check('do_one_initcall', mod.name) ?? 0;
     if (failed !== 0) return failed;
     const caller = this.#core.symbols.matches('do_init_module', undefined)[0]?.addr;
-    const rax = yield caller === undefined ? { call: mod.init } : { call: caller, args: [mod.addr] };
-    return Number(BigInt.asIntN(32, rax));
+    const result = yield caller === undefined ? { call: mod.init } : { call: caller, args: [mod.addr] };
+    return Number(BigInt.asIntN(32, result));
   }
 
   #dropInit(mod: Module): void {

@@ -3,6 +3,7 @@
 //
 // Invariant: a field that guest code can read lives only in guest memory.
 
+import type { Table } from '../arch/module_text.ts';
 import type { ElfObject, ElfSymbol } from '../elf/elf_object.ts';
 import type { ModInfo } from '../elf/modinfo.ts';
 import type { OrcTable } from '../elf/orc.ts';
@@ -10,7 +11,6 @@ import type { Addr } from '../guest/addr.ts';
 import type { GuestMemory } from '../guest/memory.ts';
 import type { StructHome } from '../kernel/core.ts';
 import type { Structs } from '../kernel/description.ts';
-import type { Table } from './alternative.ts';
 import { type SymtabAddresses, symbolValue, symtabAddresses, writeSymbolValue } from './kallsyms.ts';
 import type { ModuleLayout, Place, Region } from './layout.ts';
 import type { JumpEntry, StaticCallSite } from './patch_sites.ts';

@@ -104,12 +104,12 @@ export class ModuleParams {
       if (text === 0n) return neg('ENOMEM');
       mem.writeCString(text, value);
     }
-    const rax = yield {
+    const result = yield {
       call: mem.readU64(param.ops + BigInt(this.#kernelParamOps.set)),
       args: [text, param.addr],
     };
     slab.free(text);
-    return Number(BigInt.asIntN(32, rax));
+    return Number(BigInt.asIntN(32, result));
   }
 
   /** module_destroy_params(): lets the ops free what setting allocated. */

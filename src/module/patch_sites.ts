@@ -1,21 +1,11 @@
 // Branches that are compiled in or out: jump labels and static calls of a module, set to what their keys say now.
-// Mirrors jump_label_add_module() of kernel/jump_label.c, static_call_add_module() of kernel/static_call_inline.c
-// and __static_call_transform() of arch/x86/kernel/static_call.c.
+// Mirrors jump_label_add_module() of kernel/jump_label.c and static_call_add_module() of kernel/static_call_inline.c.
 //
 // Invariant: runs while the module is COMING; its text is executable by then, so writes go through text poking.
 
+import type { BranchSites, ModuleBytes, Table } from '../arch/module_text.ts';
 import { type Addr, hex } from '../guest/addr.ts';
-import {
-  CALL,
-  genInsn,
-  INT3,
-  JMP8,
-  JMP32,
-  type ModuleBytes,
-  nopBytes,
-  RET,
-  type Table,
-} from './alternative.ts';
+import { sameBytes } from '../guest/bytes.ts';
 
 /** Writes live text. */
 type PokeText = (addr: Addr, bytes: Uint8Array) => void;
@@ -57,40 +47,29 @@ interface SiteResult {
 }
 
 /** Sets the sites to their keys. Keys that are not in memory count as they were compiled. */
-export function updateJumpLabels(mem: KeyMemory, entries: readonly JumpEntry[], poke: PokeText): SiteResult {
+export function updateJumpLabels(
+  branches: BranchSites,
+  mem: KeyMemory,
+  entries: readonly JumpEntry[],
+  poke: PokeText,
+): SiteResult {
   const result: SiteResult = { patched: 0, kept: 0, warnings: [] };
   for (const entry of entries) {
-    const size = jumpSize(mem, entry.code);
-    if (size === 0) {
+    const label = branches.jumpLabelAt(mem, entry.code);
+    if (!label) {
       result.warnings.push(`jump_label: unexpected op at ${hex(entry.code)}`);
       continue;
     }
     const enabled = mem.isMapped(entry.key, 4) && mem.readS32(entry.key) > 0;
     const jump = enabled !== entry.branch;
-    const isJump = mem.readU8(entry.code) === (size === 2 ? JMP8 : JMP32);
-    if (jump === isJump || !mem.isMapped(entry.key, 4)) {
+    if (jump === label.isJump || !mem.isMapped(entry.key, 4)) {
       result.kept++;
       continue;
     }
-    poke(entry.code, jump ? jumpBytes(entry, size) : nopBytes(size));
+    poke(entry.code, jump ? branches.jump(entry.code, entry.target, label.size) : branches.nop(label.size));
     result.patched++;
   }
   return result;
-}
-
-function jumpBytes(entry: JumpEntry, size: number): Uint8Array {
-  if (size === 5) return genInsn(JMP32, entry.code, entry.target);
-  return Uint8Array.of(JMP8, Number(entry.target - entry.code - 2n) & 0xff);
-}
-
-/** 2 or 5, by the jump or nop at the site; 0 for anything else. */
-function jumpSize(mem: ModuleBytes, code: Addr): number {
-  if (!mem.isMapped(code, 5)) return 0;
-  const bytes = mem.readBytes(code, 5);
-  if (bytes[0] === JMP8) return 2;
-  if (bytes[0] === JMP32) return 5;
-  if (equal(bytes.subarray(0, 2), nopBytes(2))) return 2;
-  return equal(bytes, nopBytes(5)) ? 5 : 0;
 }
 
 export interface StaticCallSite {
@@ -120,6 +99,7 @@ interface StaticCallPorts {
  * in two steps.
  */
 export function updateStaticCalls(
+  branches: BranchSites,
   mem: ModuleBytes,
   sites: readonly StaticCallSite[],
   { target, poke }: StaticCallPorts,
@@ -127,19 +107,17 @@ export function updateStaticCalls(
   const result: SiteResult = { patched: 0, kept: 0, warnings: [] };
   for (const site of sites) {
     const func = target(site.key);
-    if (func === undefined || !mem.isMapped(site.addr, 6)) {
+    if (func === undefined || !mem.isMapped(site.addr, branches.staticCallReach)) {
       result.kept++;
       continue;
     }
-    const opcode = mem.readU8(site.addr);
-    if (opcode !== CALL && opcode !== JMP32) {
-      result.warnings.push(
-        `unexpected static_call insn opcode 0x${opcode.toString(16)} at ${hex(site.addr)}`,
-      );
+    const fault = branches.staticCallFault(mem, site.addr);
+    if (fault !== undefined) {
+      result.warnings.push(fault);
       continue;
     }
-    const code = staticCallBytes(site, func);
-    if (equal(mem.readBytes(site.addr, 5), code)) {
+    const code = branches.staticCall(site.addr, func, site.tail);
+    if (sameBytes(mem.readBytes(site.addr, code.length), code)) {
       result.kept++;
       continue;
     }
@@ -147,13 +125,4 @@ export function updateStaticCalls(
     result.patched++;
   }
   return result;
-}
-
-function staticCallBytes(site: StaticCallSite, func: Addr): Uint8Array {
-  if (func !== 0n) return genInsn(site.tail ? JMP32 : CALL, site.addr, func);
-  return site.tail ? Uint8Array.of(RET, INT3, INT3, INT3, INT3) : nopBytes(5);
-}
-
-function equal(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }

@@ -1,9 +1,9 @@
 // What the module loader needs from its siblings: ftrace, livepatch, the unwinder, whoever listens to modules.
 // The machine plugs them in; none of them imports the loader.
 
+import type { FeatureSet } from '../arch/module_text.ts';
 import type { Addr } from '../guest/addr.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
-import type { CpuFeatures } from './cpu_features.ts';
 import type { Module } from './module.ts';
 import type { ModuleArea } from './module_alloc.ts';
 
@@ -55,7 +55,7 @@ export interface ModuleLoaderPorts {
    */
   readonly synchronous?: boolean;
   readonly percpu?: ModulePerCpu;
-  readonly features?: CpuFeatures;
+  readonly features?: FeatureSet;
   /** VERMAGIC_STRING of the running kernel. */
   readonly vermagic?: string;
   /** module_blacklist= of the command line. */

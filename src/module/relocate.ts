@@ -6,7 +6,7 @@
 import { SHF_RELA_LIVEPATCH, SHT_REL, SHT_RELA } from '../elf/constants.ts';
 import type { ElfSection } from '../elf/elf_object.ts';
 import { RelocationError } from '../elf/error.ts';
-import { applyRelocation, type RelocationSite, relocationType } from '../elf/relocation.ts';
+import type { RelocationSite } from '../elf/relocation.ts';
 import type { Addr } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { injected, ModuleError } from './error.ts';
@@ -52,7 +52,7 @@ export function applyRelocateAdd(core: KernelCore, mod: Module, rela: ElfSection
   const relocations = parsed(core, () => mod.elf.relocationTable(rela.index));
   const word = new DataView(new ArrayBuffer(8));
   for (const r of relocations) {
-    const width = relocationType(r.type)?.width ?? 0;
+    const width = core.arch.moduleText.relocations.width(r.type);
     const value = mod.symbolValue(r.symbol.index) + r.addend;
     const site = {
       file: mod.elf.file,
@@ -77,7 +77,7 @@ function relocateWord(
   { place, value, site }: { place: Addr; value: bigint; site: RelocationSite },
 ): void {
   try {
-    applyRelocation(word, 0, place, value, site);
+    core.arch.moduleText.relocations.apply(word, 0, place, value, site);
   } catch (error) {
     if (!(error instanceof RelocationError)) throw error;
     const known = error.reason.startsWith('Unknown rela');

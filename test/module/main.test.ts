@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { CpuFeatures } from '../../src/module/cpu_features.ts';
+import { CpuFeatures } from '../../src/arch/x86_64/module/cpu_features.ts';
 import type { Module } from '../../src/module/module.ts';
 import { MODULE_ATTRIBUTES, moduleFlags, printModules, procModules } from '../../src/module/procfs.ts';
 import { fixture, hex, Rig } from './harness.ts';

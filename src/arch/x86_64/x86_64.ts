@@ -9,6 +9,7 @@ import { X86Blocks } from './cpu/blocks.ts';
 import { X86Processor } from './cpu/processor.ts';
 import { TextGuard } from './cpu/text_guard.ts';
 import { FENTRY } from './fentry.ts';
+import { MODULE_TEXT } from './module/module_text.ts';
 import { CODE } from './objtool/code.ts';
 import { POKING } from './poking.ts';
 import { PT_REGS } from './pt_regs.ts';
@@ -41,5 +42,6 @@ export const X86_64: Arch = {
   findIdleLoop,
   defineTraps: (kernel) => void new X86Traps(kernel),
   threads: THREADS,
+  moduleText: MODULE_TEXT,
   unwinders: UNWINDERS,
 };

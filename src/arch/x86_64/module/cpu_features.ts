@@ -2,6 +2,8 @@
 // Mirrors arch/x86/include/asm/cpufeatures.h for the features that modules of 6.1 ask for; a feature's number is
 // word * 32 + bit.
 
+import type { FeatureSet } from '../../module_text.ts';
+
 /** By kernel name, without the X86_FEATURE_ prefix. */
 export const X86_FEATURES: Readonly<Record<string, number>> = {
   CLFLUSH: 0 * 32 + 19,
@@ -32,7 +34,7 @@ export const X86_FEATURES: Readonly<Record<string, number>> = {
 
 const FLAG_INV = 0x8000;
 
-export class CpuFeatures {
+export class CpuFeatures implements FeatureSet {
   readonly #present: ReadonlySet<number>;
 
   constructor(features: Iterable<number>) {

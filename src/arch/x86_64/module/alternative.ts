@@ -5,55 +5,17 @@
 //
 // Invariant: runs before the text is executable, so a plain write is enough (text_poke_early).
 
-import { type Addr, hex } from '../guest/addr.ts';
-import { fillNops, NOPS } from '../isa/nops.ts';
-import type { CpuFeatures } from './cpu_features.ts';
-
-/** The bytes of a module that is being loaded. GuestMemory is one. */
-export interface ModuleBytes {
-  readBytes(addr: Addr, size: number): Uint8Array;
-  readU8(addr: Addr): number;
-  readU16(addr: Addr): number;
-  readS32(addr: Addr): number;
-  writeBytes(addr: Addr, bytes: Uint8Array): void;
-  isMapped(addr: Addr, size?: number): boolean;
-}
+import { type Addr, hex } from '../../../guest/addr.ts';
+import { fillNops, NOPS } from '../../../isa/nops.ts';
+import type { FeatureSet, ModuleBytes, PatchCount, Table } from '../../module_text.ts';
+import { CALL, genInsn, INT3, JMP8, JMP32, RET } from '../insn.ts';
 
 /** Length of the instruction at an offset; 0 when it does not decode. */
 export type InsnLength = (bytes: Uint8Array, offset: number) => number;
 
-/** A table of a loaded module. */
-export interface Table {
-  readonly addr: Addr;
-  readonly size: number;
-}
-
-export interface PatchCount {
-  /** Sites that were rewritten. */
-  patched: number;
-  /** Sites that stay as they are, because that is right for this CPU. */
-  kept: number;
-  /** What the kernel would WARN about: a site that does not hold what the table says. */
-  readonly warnings: string[];
-}
-
 /** The kernel's nop of 1 to 8 bytes. */
 export function nopBytes(size: number): Uint8Array {
   return Uint8Array.from(NOPS[size - 1]);
-}
-
-export const INT3 = 0xcc;
-export const RET = 0xc3;
-export const CALL = 0xe8;
-export const JMP32 = 0xe9;
-export const JMP8 = 0xeb;
-
-/** text_gen_insn(): opcode and displacement of a five-byte call or jump. */
-export function genInsn(opcode: number, at: Addr, target: Addr): Uint8Array {
-  const insn = new Uint8Array(5);
-  insn[0] = opcode;
-  new DataView(insn.buffer).setInt32(1, Number(BigInt.asIntN(32, target - at - 5n)), true);
-  return insn;
 }
 
 /** sizeof(struct alt_instr) */
@@ -63,7 +25,7 @@ const ALT_INSTR_SIZE = 12;
 export function applyAlternatives(
   mem: ModuleBytes,
   table: Table,
-  features: CpuFeatures,
+  features: FeatureSet,
   insnLength: InsnLength,
 ): PatchCount {
   const count = newCount();
@@ -131,7 +93,7 @@ export function optimizeNops(code: Uint8Array, insnLength: InsnLength): void {
  * Makes a plain return of every `jmp __x86_return_thunk`, unless the CPU wants the thunk.
  * @param thunk address of __x86_return_thunk
  */
-export function applyReturns(mem: ModuleBytes, table: Table, features: CpuFeatures, thunk: Addr): PatchCount {
+export function applyReturns(mem: ModuleBytes, table: Table, features: FeatureSet, thunk: Addr): PatchCount {
   const count = newCount();
   for (const addr of siteAddresses(mem, table)) {
     if (!mem.isMapped(addr, 5) || mem.readU8(addr) !== JMP32 || jumpTarget(mem, addr) !== thunk) {
@@ -154,7 +116,7 @@ export function applyReturns(mem: ModuleBytes, table: Table, features: CpuFeatur
 export function applyRetpolines(
   mem: ModuleBytes,
   table: Table,
-  features: CpuFeatures,
+  features: FeatureSet,
   insnLength: InsnLength,
   registerOf: (thunk: Addr) => number | undefined,
 ): PatchCount {
@@ -196,7 +158,7 @@ function indirectBranch(
   code: Uint8Array,
   length: number,
   register: number,
-  features: CpuFeatures,
+  features: FeatureSet,
 ): Uint8Array | undefined {
   const lfence = features.hasNamed('RETPOLINE_LFENCE');
   if (features.hasNamed('RETPOLINE') && !lfence) return undefined;

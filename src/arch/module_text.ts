@@ -1,0 +1,103 @@
+// What a port does to a module's text while it loads: relocations, sites that are suited to the CPU, branches that are
+// compiled in or out. Mirrors arch/*/kernel/module.c, and what kernel/jump_label.c and kernel/static_call_inline.c ask
+// of a port.
+//
+// Invariant: relocations and tables are worked on before the text is executable, so a plain write is enough; branch
+// sites are set later, by text poking.
+
+import type { RelocationSite } from '../elf/relocation.ts';
+import type { Addr } from '../guest/addr.ts';
+
+/** The bytes of a module that is being loaded. GuestMemory is one. */
+export interface ModuleBytes {
+  readBytes(addr: Addr, size: number): Uint8Array;
+  readU8(addr: Addr): number;
+  readU16(addr: Addr): number;
+  readS32(addr: Addr): number;
+  writeBytes(addr: Addr, bytes: Uint8Array): void;
+  isMapped(addr: Addr, size?: number): boolean;
+}
+
+/** A table of a loaded module. */
+export interface Table {
+  readonly addr: Addr;
+  readonly size: number;
+}
+
+export interface PatchCount {
+  /** Sites that were rewritten. */
+  patched: number;
+  /** Sites that stay as they are, because that is right for this CPU. */
+  kept: number;
+  /** What the kernel would WARN about: a site that does not hold what the table says. */
+  readonly warnings: string[];
+}
+
+/** What the emulated CPU declares. */
+export interface FeatureSet {
+  /** @throws Error for a name that the port does not know */
+  hasNamed(name: string): boolean;
+  /** Whether an entry of a table of alternatives, by what it asks for, is to be patched in. */
+  selects(asked: number): boolean;
+}
+
+/** What a table is applied with. */
+export interface FinalizeContext {
+  readonly mem: ModuleBytes;
+  readonly cpus: number;
+  readonly features: FeatureSet;
+  /** The module's .text. */
+  readonly text: Table | undefined;
+  /** An address of the image by name. */
+  lookupName(name: string): Addr | undefined;
+  /** The name of what begins at an address. */
+  nameAt(addr: Addr): string | undefined;
+}
+
+/** One table of sites of module_finalize(). */
+export interface SiteTable {
+  readonly section: string;
+  /** Bytes of an entry. */
+  readonly entry: number;
+  /** What was done to a site that was rewritten, for the report of the load. */
+  readonly what: string;
+  /** Or why the sites stay as they are, all of them. */
+  apply(context: FinalizeContext, table: Table): PatchCount | string;
+}
+
+/** Jump labels and static calls. */
+export interface BranchSites {
+  /** The jump or nop of a jump label, by its bytes: how long it is, and which. Undefined for anything else. */
+  jumpLabelAt(mem: ModuleBytes, code: Addr): { readonly size: number; readonly isJump: boolean } | undefined;
+  /** What it holds when its branch is taken, and when not: both of `size` bytes. */
+  jump(code: Addr, target: Addr, size: number): Uint8Array;
+  nop(size: number): Uint8Array;
+  /** Bytes that have to be mapped at the site of a static call. */
+  readonly staticCallReach: number;
+  /** What is wrong with the instruction at a static call's site; undefined where it is one. */
+  staticCallFault(mem: ModuleBytes, site: Addr): string | undefined;
+  /** A call of `func`, or a tail call; of 0: nothing is done, or the function returns. All are of one size. */
+  staticCall(site: Addr, func: Addr, tail: boolean): Uint8Array;
+}
+
+/** Relocations of a module, by the numbers of the ABI. */
+export interface Relocations {
+  /** Bytes that a type writes; 0 for one that writes nothing or that the kernel does not apply. */
+  width(type: number): number;
+  /**
+   * Writes one, S + A being `value`, into `target` at `at`, which is `place` in memory. The bytes there are 0 before.
+   * @throws RelocationError, in the kernel's words, before anything is written
+   */
+  apply(target: DataView, at: number, place: bigint, value: bigint, site: RelocationSite): void;
+  /** What apply() found: clear after apply leaves the bytes as they were. */
+  clear(target: DataView, at: number, type: number): void;
+}
+
+export interface ModuleText {
+  readonly relocations: Relocations;
+  /** Unless a machine says otherwise. */
+  readonly features: FeatureSet;
+  /** In the order in which the kernel works on them. */
+  readonly tables: readonly SiteTable[];
+  readonly branches: BranchSites;
+}
