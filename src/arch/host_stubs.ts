@@ -10,7 +10,7 @@ import type { GuestMemory } from '../guest/memory.ts';
 import type { GuestImage } from './kernel_side.ts';
 
 /** In bytes from the halt that enters the stub. */
-export interface StubOffsets {
+interface StubOffsets {
   /** Behind the halt that enters it. */
   readonly entered: number;
   /** Where it goes on to call guest code. */

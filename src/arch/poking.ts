@@ -8,7 +8,7 @@ import type { Addr } from '../guest/addr.ts';
 import type { GuestMemory } from '../guest/memory.ts';
 
 /** What was done for a CPU that came to a site in between. */
-export interface Carried {
+interface Carried {
   /** For the trace: the instruction that was emulated. */
   readonly text: string;
   /** What it called, if it was a call. */

@@ -5,7 +5,7 @@ import type { Addr } from '../guest/addr.ts';
 import type { GuestMemory } from '../guest/memory.ts';
 
 /** How a new task starts. */
-export interface ThreadEntry {
+interface ThreadEntry {
   /** Where the frame that is switched to returns: ret_from_fork. */
   readonly returnTo: Addr;
   /** The function of a kernel thread and its argument; 0 for a user task, which goes to its registers. */

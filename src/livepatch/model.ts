@@ -18,7 +18,7 @@ export interface LivepatchModel extends PatchModel, ModuleModel {
 }
 
 /** What the livepatch core asks. */
-export interface PatchModel {
+interface PatchModel {
   /** klp_enable_patch(): 0 or -errno. */
   enable(patch: Addr, call: HostCall): HostGenerator<number>;
   /** Before a transition is begun, not under klp_mutex: 0 or -errno. transitionEnd() also when none came of it. */
@@ -36,7 +36,7 @@ export interface PatchModel {
 }
 
 /** What loads and unloads of modules ask. */
-export interface ModuleModel {
+interface ModuleModel {
   /** klp_gate_try(): 1, or 0 where the task has to wait; -errno. */
   tryGate(call: HostCall): HostResult;
   /**

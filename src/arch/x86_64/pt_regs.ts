@@ -47,24 +47,21 @@ export const PT_REGS: PtRegsLayout = {
 };
 
 /** Offset of a register in struct pt_regs. */
-export const ptReg = (name: PtRegsName): number => ptRegsOffset(PT_REGS, name);
+const ptReg = (name: PtRegsName): number => ptRegsOffset(PT_REGS, name);
 
 export const PT_R13 = ptReg('r13');
 export const PT_BP = ptReg('bp');
 export const PT_R10 = ptReg('r10');
 export const PT_DX = ptReg('dx');
 export const PT_DI = ptReg('di');
-export const PT_ORIG_AX = ptReg('orig_ax');
 export const PT_IP = ptReg('ip');
 export const PT_CS = ptReg('cs');
-export const PT_FLAGS = ptReg('flags');
 export const PT_SP = ptReg('sp');
 export const PT_SS = ptReg('ss');
 
 export const PT_REGS_SIZE = ptRegsSize(PT_REGS);
 /** What an exception pushes by itself: ip, cs, flags, sp, ss. */
 export const IRET_FRAME_OFFSET = PT_IP;
-export const IRET_FRAME_SIZE = PT_REGS_SIZE - IRET_FRAME_OFFSET;
 
 /** A register file from named values; registers not named are 0, cs is the kernel's. */
 export function packPtRegs(values: Partial<Record<PtRegsName, bigint>>, into?: PtRegs): PtRegs {

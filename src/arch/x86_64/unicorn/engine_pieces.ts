@@ -25,7 +25,7 @@ interface Piece {
 }
 
 /** The engine's side of it. */
-export interface PieceMapper {
+interface PieceMapper {
   mapPiece(base: Addr, size: number, prot: number, ramOffset: number): void;
   unmapPiece(base: Addr, size: number, prot: number): void;
 }

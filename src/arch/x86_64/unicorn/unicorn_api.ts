@@ -4,11 +4,11 @@
 import koffi from 'koffi';
 import { EngineError } from '../../../guest/engine.ts';
 
-export const UC_ARCH_X86 = 4;
-export const UC_MODE_64 = 1 << 3;
-export const UC_HOOK_INSN = 1 << 1;
+const UC_ARCH_X86 = 4;
+const UC_MODE_64 = 1 << 3;
+const UC_HOOK_INSN = 1 << 1;
 export const UC_HOOK_MEM_INVALID = 0x3f0;
-export const UC_X86_INS_SYSCALL = 699;
+const UC_X86_INS_SYSCALL = 699;
 // uc_x86_reg
 export const UC_X86_REG = { CS: 11, SS: 49, DS: 17, ES: 28, GDTR: 243, GS_BASE: 251 } as const;
 export const GPR = [35, 38, 40, 37, 44, 36, 43, 39, 106, 107, 108, 109, 110, 111, 112, 113];
@@ -22,8 +22,8 @@ export const TB_REMOVE_CACHE = 9 | (2 << 26) | (1 << 30);
 export const USE_EXITS = 4 | (1 << 26) | (1 << 30);
 export const EXITS = 6 | (2 << 26) | (1 << 30);
 /** UC_CTL_TLB_TYPE, one argument, write; and UC_TLB_VIRTUAL. */
-export const TLB_TYPE = 12 | (1 << 26) | (1 << 30);
-export const TLB_VIRTUAL = 1;
+const TLB_TYPE = 12 | (1 << 26) | (1 << 30);
+const TLB_VIRTUAL = 1;
 /** An address that nothing jumps to (not canonical): uc_emu_start's `until`. */
 export const NOWHERE = 0x8000000000000001n;
 /** Bytes of the engine's structure that calibration looks at. */

@@ -14,7 +14,7 @@ import {
   unicornMissingMessage,
 } from './unicorn_library.ts';
 
-export interface ChosenUnicorn {
+interface ChosenUnicorn {
   readonly path: string;
   readonly version: string;
   readonly lib: Lib;

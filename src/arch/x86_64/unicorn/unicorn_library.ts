@@ -19,7 +19,7 @@ export interface UnicornSearch {
   systemDirs?: readonly string[];
 }
 
-export interface UnicornLibrary {
+interface UnicornLibrary {
   path: string;
   from: 'KLPEMU_UNICORN' | 'cache' | 'system';
 }
