@@ -6,7 +6,7 @@
 import { PT_REGS } from '../src/arch/x86_64/pt_regs.ts';
 import { UNWINDERS, type UnwinderKind } from '../src/arch/x86_64/unwind/unwinders.ts';
 import { OrcLookup } from '../src/unwind/orc_lookup.ts';
-import { THREAD_SIZE } from '../src/unwind/ports.ts';
+import { THREAD_SIZE } from '../src/unwind/stack_slots.ts';
 import { MAX_STACK_ENTRIES, StackTrace } from '../src/unwind/stacktrace.ts';
 import { type FrameSpec, ORC, StackBuilder, TestArena, TestTask } from '../test/unwind/stack_builder.ts';
 import { TestText } from '../test/unwind/text.ts';

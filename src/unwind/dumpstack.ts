@@ -8,7 +8,7 @@ import type { Arch } from '../arch/arch.ts';
 import { ptRegsOffset, ptRegsSize, readPtReg } from '../arch/pt_regs.ts';
 import type { ReadRegister, SystemState, WhereLines } from '../arch/show_regs.ts';
 import type { PtRegs, Unwinder, UnwindTask } from '../arch/unwinders.ts';
-import { THREAD_SIZE } from './ports.ts';
+import { THREAD_SIZE } from './stack_slots.ts';
 import { NONE } from './unwind_state.ts';
 
 export interface DumpOptions {

@@ -6,7 +6,7 @@
 
 import { type PtRegsLayout, ptRegsOffset } from '../arch/pt_regs.ts';
 import type { StackArena } from '../arch/unwinders.ts';
-import { STACK_SLOT_SHIFT, THREAD_SIZE } from './ports.ts';
+import { STACK_SLOT_SHIFT, THREAD_SIZE } from './stack_slots.ts';
 
 type ShadowKind = 'call' | 'regs';
 

@@ -5,7 +5,7 @@
 
 import { type PtRegsLayout, ptRegsOffset } from '../arch/pt_regs.ts';
 import type { PtRegs, Unwinder, UnwinderPort, UnwindSource, UnwindTask } from '../arch/unwinders.ts';
-import { EINVAL, ENOSYS } from './ports.ts';
+import { EINVAL, ENOSYS } from './stack_slots.ts';
 import * as state from './unwind_state.ts';
 import { FAILURE_TEXT, NONE } from './unwind_state.ts';
 

@@ -5,7 +5,7 @@
 
 import { type PtRegsLayout, ptRegsOffset } from '../arch/pt_regs.ts';
 import type { PtRegs, StackArena, TextTable, UnwindTask } from '../arch/unwinders.ts';
-import { THREAD_SIZE } from './ports.ts';
+import { THREAD_SIZE } from './stack_slots.ts';
 import { BELOW, GIVEN, NONE, UnwindState } from './unwind_state.ts';
 
 export class GuessUnwinder extends UnwindState {

@@ -7,7 +7,7 @@
 
 import { type PtRegsLayout, ptRegsOffset, ptRegsSize } from '../arch/pt_regs.ts';
 import type { PtRegs, StackArena, TextTable, Unwinder, UnwindTask } from '../arch/unwinders.ts';
-import { STACK_HI, stackBegin, THREAD_SIZE } from './ports.ts';
+import { STACK_HI, stackBegin, THREAD_SIZE } from './stack_slots.ts';
 
 export const BELOW = -0x20000000;
 export const ABOVE = 0x20000000;

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { PT_REGS_SIZE, packPtRegs } from '../../src/arch/x86_64/pt_regs.ts';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { type DumpOptions, dieHeader, showOpcodes, showRegs, showTrace } from '../../src/unwind/dumpstack.ts';
-import { THREAD_SIZE } from '../../src/unwind/ports.ts';
+import { THREAD_SIZE } from '../../src/unwind/stack_slots.ts';
 import { ORC } from './stack_builder.ts';
 import { IMAGE } from './text.ts';
 import { World } from './world.ts';

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { PT_CS, PT_REGS, PT_REGS_SIZE } from '../../src/arch/x86_64/pt_regs.ts';
-import { THREAD_SIZE } from '../../src/unwind/ports.ts';
 import { compareReliable, ShadowStacks } from '../../src/unwind/shadow.ts';
+import { THREAD_SIZE } from '../../src/unwind/stack_slots.ts';
 import { ORC, TestArena } from './stack_builder.ts';
 import { IMAGE } from './text.ts';
 import { World } from './world.ts';

@@ -31,7 +31,7 @@ import {
   ORC_TYPE_REGS_PARTIAL,
   type OrcEntry,
 } from '../../src/elf/orc.ts';
-import { STACK_HI, stackBegin, THREAD_SIZE } from '../../src/unwind/ports.ts';
+import { STACK_HI, stackBegin, THREAD_SIZE } from '../../src/unwind/stack_slots.ts';
 
 export const TEXT_HI = 0xffffffff;
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { packPtRegs } from '../../src/arch/x86_64/pt_regs.ts';
-import { ENOSYS } from '../../src/unwind/ports.ts';
+import { ENOSYS } from '../../src/unwind/stack_slots.ts';
 import { formatProcStack } from '../../src/unwind/stacktrace.ts';
 import { ORC, type StackBuilder } from './stack_builder.ts';
 import { World } from './world.ts';

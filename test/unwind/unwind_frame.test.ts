@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { PT_BP, PT_CS, PT_REGS_SIZE, packPtRegs } from '../../src/arch/x86_64/pt_regs.ts';
-import { EINVAL, STACK_HI, THREAD_SIZE } from '../../src/unwind/ports.ts';
+import { EINVAL, STACK_HI, THREAD_SIZE } from '../../src/unwind/stack_slots.ts';
 import { ORC, type StackBuilder } from './stack_builder.ts';
 import { IMAGE } from './text.ts';
 import { World } from './world.ts';

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { PT_BP, PT_CS, PT_REGS, PT_REGS_SIZE, PT_SP } from '../../src/arch/x86_64/pt_regs.ts';
 import { UNWINDERS } from '../../src/arch/x86_64/unwind/unwinders.ts';
 import { ORC_REG_BP, ORC_REG_PREV_SP, ORC_REG_UNDEFINED, packOrcFlags } from '../../src/elf/orc.ts';
-import { EINVAL, THREAD_SIZE } from '../../src/unwind/ports.ts';
+import { EINVAL, THREAD_SIZE } from '../../src/unwind/stack_slots.ts';
 import { StackTrace } from '../../src/unwind/stacktrace.ts';
 import { type FrameSpec, ORC, type StackBuilder } from './stack_builder.ts';
 import { IMAGE, MODULE } from './text.ts';

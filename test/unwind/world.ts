@@ -2,7 +2,7 @@ import { expect } from 'vitest';
 import { PT_REGS } from '../../src/arch/x86_64/pt_regs.ts';
 import { UNWINDERS, type UnwinderKind } from '../../src/arch/x86_64/unwind/unwinders.ts';
 import { OrcLookup } from '../../src/unwind/orc_lookup.ts';
-import { EINVAL } from '../../src/unwind/ports.ts';
+import { EINVAL } from '../../src/unwind/stack_slots.ts';
 import { StackTrace } from '../../src/unwind/stacktrace.ts';
 import { ORC, StackBuilder, TestArena, TestTask } from './stack_builder.ts';
 import { TestText } from './text.ts';

@@ -3,7 +3,7 @@
 //
 // Invariant: a frame lies above the end of the one before it, or the walk ends in error.
 
-import { THREAD_SIZE } from '../../../unwind/ports.ts';
+import { THREAD_SIZE } from '../../../unwind/stack_slots.ts';
 import { BELOW, FIRST_PORT_FAILURE, GIVEN, NONE, UnwindState } from '../../../unwind/unwind_state.ts';
 import type { PtRegs, StackArena, TextTable, UnwindTask } from '../../unwinders.ts';
 import { INACTIVE_FRAME_BP } from '../inactive_frame.ts';

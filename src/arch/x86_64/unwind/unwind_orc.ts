@@ -19,7 +19,7 @@ import {
   ORC_TYPE_REGS_PARTIAL,
   orcTableFromEntries,
 } from '../../../elf/orc.ts';
-import { THREAD_SIZE } from '../../../unwind/ports.ts';
+import { THREAD_SIZE } from '../../../unwind/stack_slots.ts';
 import * as state from '../../../unwind/unwind_state.ts';
 import { FIRST_PORT_FAILURE, GIVEN, NONE, UnwindState } from '../../../unwind/unwind_state.ts';
 import type { PtRegs, StackArena, TextTable, UnwindTask } from '../../unwinders.ts';
