@@ -4,7 +4,6 @@
 # Invariant: a task waits here in an interruptible sleep, on a queue in the order of arrival. The fake signal
 # ends the wait: the task leaves the kernel, switches there, and its system call starts again.
 
-.set WQ_FLAG_EXCLUSIVE, 1
 .set KLP_GATE_ENTRY, 0
 .set KLP_GATE_RESULT, 40
 

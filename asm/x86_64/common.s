@@ -3,8 +3,6 @@
 
 .set WORK, _TIF_NEED_RESCHED | _TIF_SIGPENDING | _TIF_NOTIFY_SIGNAL | _TIF_PATCH_PENDING
 .set NR_SYSCALLS, 452
-.set HARDIRQ_OFFSET_, 0x10000
-.set SOFTIRQ_OFFSET_, 0x100
 
 # rdi: struct pt_regs, esi: number
 SYM_FUNC_START(do_syscall_64)
@@ -132,9 +130,9 @@ SYM_FUNC_START(sysvec_apic_timer_interrupt)
     FRAME_BEGIN
     push    rbx
     mov     rbx, rdi
-    add     dword ptr gs:[__preempt_count], HARDIRQ_OFFSET_
+    add     dword ptr gs:[__preempt_count], HARDIRQ_OFFSET
     call    __sysvec_apic_timer_interrupt
-    sub     dword ptr gs:[__preempt_count], HARDIRQ_OFFSET_
+    sub     dword ptr gs:[__preempt_count], HARDIRQ_OFFSET
     call    irq_exit_rcu
     mov     rdi, rbx
     call    irqentry_exit
@@ -183,12 +181,12 @@ SYM_FUNC_END(irq_exit_rcu)
 SYM_FUNC_START(__do_softirq)
     push    rbp
     mov     rbp, rsp
-    add     dword ptr gs:[__preempt_count], SOFTIRQ_OFFSET_
+    add     dword ptr gs:[__preempt_count], SOFTIRQ_OFFSET
     mov     dword ptr gs:[irq_stat], 0
     sti
     call    run_timer_softirq
     cli
-    sub     dword ptr gs:[__preempt_count], SOFTIRQ_OFFSET_
+    sub     dword ptr gs:[__preempt_count], SOFTIRQ_OFFSET
     pop     rbp
     RET
 SYM_FUNC_END(__do_softirq)

@@ -4,19 +4,16 @@
 # from the first instruction on it is code. Returns to user mode are by iretq always: the engine's CPU
 # model has no sysret.
 
-.set USER_DS, 0x2b
-.set USER_CS, 0x33
-
 SYM_CODE_START(entry_SYSCALL_64)
     UNWIND_HINT_ENTRY
     swapgs
     mov     gs:[cpu_tss_rw+20], rsp     # tss.sp2 is scratch space
     mov     rsp, gs:[cpu_current_top_of_stack]
 SYM_INNER_LABEL(entry_SYSCALL_64_safe_stack)
-    push    USER_DS
+    push    __USER_DS
     push    qword ptr gs:[cpu_tss_rw+20]
     push    r11
-    push    USER_CS
+    push    __USER_CS
     push    rcx
 SYM_INNER_LABEL(entry_SYSCALL_64_after_hwframe)
     push    rax                         # orig_ax

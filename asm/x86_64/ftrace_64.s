@@ -5,7 +5,6 @@
 # The bytes of ftrace_caller are those of Debian's 6.1 kernel: a trampoline made from it is compared
 # with the dump of a real one. What a pt_regs on the stack holds here is a struct ftrace_regs.
 
-.set MCOUNT_INSN_SIZE, 5
 .ifdef CONFIG_FRAME_POINTER
 .set MCOUNT_FRAME_SIZE, 8 + 16 * 2
 .else
@@ -13,10 +12,7 @@
 .endif
 .set MCOUNT_REG_SIZE, sizeof_pt_regs + MCOUNT_FRAME_SIZE
 
-# struct ftrace_hash and struct ftrace_func_entry are private to kernel/trace; size_bits is 0 in every
-# hash that src/ftrace makes, so that buckets[0] holds all entries.
-.set ftrace_hash_buckets, 8
-.set ftrace_func_entry_ip, 16
+# size_bits is 0 in every struct ftrace_hash that src/ftrace makes, so that buckets[0] holds all entries.
 
 # rdi: address of the fentry call; rsi: return address of the traced function; rdx: its rbp.
 # `added`: bytes pushed before.
@@ -184,7 +180,7 @@ SYM_FUNC_START(arch_ftrace_ops_list_func)
 .Lentry:
     cmp     [rax+ftrace_func_entry_ip], r12
     je      .Lcall
-    mov     rax, [rax]
+    mov     rax, [rax+ftrace_func_entry_hlist_next]
     test    rax, rax
     jnz     .Lentry
     jmp     .Lskip

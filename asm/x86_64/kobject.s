@@ -3,10 +3,6 @@
 # Which names a directory has is known to src/kernel/kobject.ts; what is told of a name that cannot be is told from
 # here, so that it has the stack it should have.
 
-.set kobject_name_pointer, 0
-.set EEXIST_, 17
-.set EINVAL_, 22
-
 .section .text
 
 # struct kobject *kobject_create_and_add(rdi name, rsi parent): NULL with a line in the log where that fails
@@ -67,7 +63,7 @@ SYM_FUNC_START_LOCAL(kobject_add_internal)
     push    rbp_r12
     push    rbx
     mov     rbx, rdi
-    mov     rax, [rdi+kobject_name_pointer]
+    mov     rax, [rdi+kobject_name]
     cmp     byte ptr [rax], 0
     je      .Lempty
     call    sysfs_create_dir_ns
@@ -90,7 +86,7 @@ SYM_FUNC_START_LOCAL(kobject_add_internal)
     call    __warn_printk
 __bug_at_kobject_empty_name:
     ud2
-    mov     ebp_r12, -EINVAL_
+    mov     ebp_r12, -EINVAL
     jmp     .Lout
 SYM_FUNC_END(kobject_add_internal)
 
@@ -103,7 +99,7 @@ SYM_FUNC_START_LOCAL(sysfs_create_dir_ns)
     mov     rbx, rdi
     call    kernfs_create_dir_ns
     mov     ebp_r12, eax
-    cmp     eax, -EEXIST_
+    cmp     eax, -EEXIST
     jne     .Lout
     mov     rdi, rbx
     call    sysfs_warn_dup

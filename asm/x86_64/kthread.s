@@ -1,7 +1,7 @@
 # Kernel threads, workqueue workers and the idle loop.
 # Mirrors kernel/kthread.c, kernel/workqueue.c, kernel/sched/idle.c.
 
-# rdi: struct of ours, { threadfn, data }. A thread's first function; it does not return.
+# rdi: struct kthread_create_info. A thread's first function; it does not return.
 SYM_FUNC_START(kthread)
     FENTRY
     FRAME_BEGIN
@@ -9,8 +9,8 @@ SYM_FUNC_START(kthread)
     push    r12
     push    rbx
     sub     rsp, 8
-    mov     r12, [rdi]
-    mov     rbx, [rdi+8]
+    mov     r12, [rdi+kthread_create_info_threadfn]
+    mov     rbx, [rdi+kthread_create_info_data]
     call    kthread_start               # frees the request
     mov     rdi, rbx
     mov     rax, r12

@@ -1,11 +1,6 @@
 # The checks that list_add() and list_del() of modules make first. Mirrors lib/list_debug.c with
 # CONFIG_BUG_ON_DATA_CORRUPTION: a list that is not one is a BUG().
 
-.set LIST_POISON1, 0xdead000000000100
-.set LIST_POISON2, 0xdead000000000122
-.set list_head_next, 0
-.set list_head_prev, 8
-
 .section .text
 
 # The text has its values in rsi, rdx and rcx.

@@ -8,11 +8,6 @@
 # patch_state, klp_target_state. The order of the reads is the kernel's, and its barriers are the
 # other side of the order of writes in src/livepatch/transition.ts and core.ts.
 
-# struct klp_ops is private to kernel/livepatch/patch.h.
-.set klp_ops_node, 0
-.set klp_ops_func_stack, 16
-.set klp_ops_fops, 32
-
 .section .text
 
 # rdi ip, rsi parent ip, rdx fops, rcx fregs. Not traced: it runs inside a trampoline.

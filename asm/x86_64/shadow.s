@@ -4,16 +4,7 @@
 # Invariant: at most one variable for each <obj, id>; the table changes only under klp_shadow_lock. Constructors
 # and destructors run under it too, with interrupts off. Readers take no lock: memory goes after a grace period.
 
-# struct klp_shadow is private to kernel/livepatch/shadow.c. src/livepatch/shadow.ts reads the same.
-.set klp_shadow_node, 0
-.set klp_shadow_rcu_head, 16
-.set klp_shadow_obj, 32
-.set klp_shadow_id, 40
-.set klp_shadow_data, 48
-.set KLP_SHADOW_HASH_BITS, 12
 .set GOLDEN_RATIO_64, 0x61c8864680b583eb
-.set LIST_POISON2, 0xdead000000000122
-.set __GFP_ZERO_, 0x100
 
 .section .text
 
@@ -95,7 +86,7 @@ SYM_FUNC_START_LOCAL(__klp_shadow_get_or_alloc)
     mov     rdi, [rsp+shadow_size]
     add     rdi, klp_shadow_data
     mov     esi, [rsp+shadow_gfp]
-    or      esi, __GFP_ZERO_
+    or      esi, __GFP_ZERO
     call    __kmalloc
     test    rax, rax
     je      .Lnull
@@ -160,12 +151,12 @@ __bug_at_klp_shadow_duplicate:
     # hash_add_rcu(): whole before a reader can find it.
     SHADOW_BUCKET rax, r12
     mov     rcx, [rax]
-    mov     [rbx], rcx
-    mov     [rbx+8], rax
+    mov     [rbx+klp_shadow_node_next], rcx
+    mov     [rbx+klp_shadow_node_pprev], rax
     mov     [rax], rbx
     test    rcx, rcx
     je      .Ladded
-    mov     [rcx+8], rbx
+    mov     [rcx+klp_shadow_node_pprev], rbx
 .Ladded:
     SHADOW_UNLOCK
     lea     rax, [rbx+klp_shadow_data]
@@ -194,15 +185,15 @@ SYM_FUNC_START_LOCAL(klp_shadow_free_struct)
     push    rbx
     mov     rbx, rdi
     # hash_del_rcu(): a reader that stands on it still finds the way on.
-    mov     rax, [rbx]
-    mov     rcx, [rbx+8]
+    mov     rax, [rbx+klp_shadow_node_next]
+    mov     rcx, [rbx+klp_shadow_node_pprev]
     mov     [rcx], rax
     test    rax, rax
     je      .Ldeleted
-    mov     [rax+8], rcx
+    mov     [rax+klp_shadow_node_pprev], rcx
 .Ldeleted:
     movabs  rax, LIST_POISON2
-    mov     [rbx+8], rax
+    mov     [rbx+klp_shadow_node_pprev], rax
     test    rsi, rsi
     je      .Lfree
     mov     rax, rsi

@@ -7,9 +7,6 @@
 # Preemption goes off before a lock is taken and on after it was given back. Interrupts go off before
 # preemption, so that none comes in between and finds the lock held.
 
-.set X86_EFLAGS_IF_, 0x200
-# SOFTIRQ_DISABLE_OFFSET
-.set BH_OFFSET, 0x200
 # SOFTIRQ_MASK | HARDIRQ_MASK | NMI_MASK
 .set SOFTIRQ_OR_HARDIRQ, 0xffff00
 .set QR_BIAS, 0x200
@@ -29,7 +26,7 @@
     cli
 .endm
 .macro LOCK_ENTER_bh
-    add     dword ptr gs:[__preempt_count], BH_OFFSET
+    add     dword ptr gs:[__preempt_count], SOFTIRQ_DISABLE_OFFSET
 .endm
 .macro LOCK_RESULT_plain
 .endm
@@ -47,13 +44,13 @@
 .endm
 # rsi: the flags that the lock function returned
 .macro UNLOCK_LEAVE_irqrestore
-    test    esi, X86_EFLAGS_IF_
+    test    esi, X86_EFLAGS_IF
     jz      .Loff_\@
     sti
 .Loff_\@:
 .endm
 .macro UNLOCK_LEAVE_bh
-    sub     dword ptr gs:[__preempt_count], BH_OFFSET
+    sub     dword ptr gs:[__preempt_count], SOFTIRQ_DISABLE_OFFSET
     call    do_pending_softirq
 .endm
 

@@ -1,9 +1,6 @@
 # Wait queues. Mirrors kernel/sched/wait.c: the queues, their locks and their entries are the guest's own; only
 # try_to_wake_up() is a host function.
 
-.set WQ_FLAG_EXCLUSIVE, 1
-.set ERESTARTSYS, 512
-
 .section .text
 
 # void __init_waitqueue_head(rdi head, rsi name, rdx key)
@@ -35,35 +32,35 @@ EXPORT_SYMBOL(init_wait_entry)
 .macro ENQUEUE_FIRST entry, head
     lea     rax, [\entry+wait_queue_entry_entry]
     mov     rcx, [\head+wait_queue_head_head_next]
-    mov     [rcx+8], rax
-    mov     [rax], rcx
+    mov     [rcx+list_head_prev], rax
+    mov     [rax+list_head_next], rcx
     lea     rcx, [\head+wait_queue_head_head]
-    mov     [rax+8], rcx
-    mov     [rcx], rax
+    mov     [rax+list_head_prev], rcx
+    mov     [rcx+list_head_next], rax
 .endm
 .macro ENQUEUE_LAST entry, head
     lea     rax, [\entry+wait_queue_entry_entry]
     mov     rcx, [\head+wait_queue_head_head_prev]
-    mov     [rcx], rax
-    mov     [rax+8], rcx
+    mov     [rcx+list_head_next], rax
+    mov     [rax+list_head_prev], rcx
     lea     rcx, [\head+wait_queue_head_head]
-    mov     [rax], rcx
-    mov     [rcx+8], rax
+    mov     [rax+list_head_next], rcx
+    mov     [rcx+list_head_prev], rax
 .endm
 # list_del_init() of the entry. rax, rcx and rdx change.
 .macro DEQUEUE entry
     lea     rax, [\entry+wait_queue_entry_entry]
-    mov     rcx, [rax]
-    mov     rdx, [rax+8]
-    mov     [rdx], rcx
-    mov     [rcx+8], rdx
-    mov     [rax], rax
-    mov     [rax+8], rax
+    mov     rcx, [rax+list_head_next]
+    mov     rdx, [rax+list_head_prev]
+    mov     [rdx+list_head_next], rcx
+    mov     [rcx+list_head_prev], rdx
+    mov     [rax+list_head_next], rax
+    mov     [rax+list_head_prev], rax
 .endm
 # ZF: the entry in rbx is in no queue. rax changes.
 .macro TEST_QUEUED
     lea     rax, [rbx+wait_queue_entry_entry]
-    cmp     rax, [rax]
+    cmp     rax, [rax+list_head_next]
 .endm
 
 # rbp_r14: the queue, rbx: the entry, r12d: a third argument. The lock's flags go to r13.
@@ -124,10 +121,10 @@ SYM_FUNC_START(remove_wait_queue)
     WAIT_BEGIN
     QUEUE_LOCK
     lea     rax, [rbx+wait_queue_entry_entry]
-    mov     rcx, [rax]
-    mov     rdx, [rax+8]
-    mov     [rdx], rcx
-    mov     [rcx+8], rdx
+    mov     rcx, [rax+list_head_next]
+    mov     rdx, [rax+list_head_prev]
+    mov     [rdx+list_head_next], rcx
+    mov     [rcx+list_head_prev], rdx
     QUEUE_UNLOCK
     WAIT_END
 SYM_FUNC_END(remove_wait_queue)
@@ -158,7 +155,7 @@ SYM_FUNC_START(prepare_to_wait_exclusive)
     TEST_QUEUED
     jne     .Lqueued
     lea     rax, [rbp_r14+wait_queue_head_head]
-    cmp     rax, [rax]
+    cmp     rax, [rax+list_head_next]
     sete    byte ptr [rsp]
     ENQUEUE_LAST rbx, rbp_r14
 .Lqueued:
@@ -217,7 +214,7 @@ SYM_FUNC_START(finish_wait)
     # list_empty_careful(): both pointers, as the waker may be in the middle of taking it out.
     TEST_QUEUED
     jne     .Ltake
-    cmp     rax, [rax+8]
+    cmp     rax, [rax+list_head_prev]
     je      .Lout
 .Ltake:
     QUEUE_LOCK

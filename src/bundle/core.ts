@@ -8,8 +8,8 @@ import type { KernelCore } from '../kernel/core.ts';
 import { errnoName } from '../kernel/errno.ts';
 import type { FaultPoint } from '../kernel/fault_inject.ts';
 import type { KobjType } from '../kernel/kobject.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import { StackCheck } from '../livepatch/check_stack.ts';
 import type { Livepatch } from '../livepatch/core.ts';
 import { klpIncompatibleState } from '../livepatch/state.ts';
@@ -24,7 +24,7 @@ import { GATE, Gate } from './gate.ts';
 import { Members } from './members.ts';
 import { addBlobDir, addEnableFile, bundleType, removeBlobDir } from './sysfs.ts';
 
-const { EINVAL, ENOENT, EAGAIN, EBUSY } = CONSTANTS;
+const { EINVAL, ENOENT, EAGAIN, EBUSY } = UAPI;
 
 /** The files of the guest that bundles are read from. */
 interface FilePort {

@@ -1,7 +1,7 @@
 // What is wrong with a bundle, or what came between while it was loaded.
 
 import { errnoName } from '../kernel/errno.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
+import { UAPI } from '../kernel/uapi.ts';
 
 type BundleErrno = 'EINVAL' | 'ENOEXEC' | 'EEXIST' | 'ENOMEM' | 'EBUSY' | 'EBADMSG' | 'EAGAIN';
 
@@ -13,7 +13,7 @@ export class BundleError extends Error {
   constructor(code: BundleErrno | number, reason: string) {
     super(reason);
     this.name = 'BundleError';
-    this.errno = typeof code === 'number' ? code : CONSTANTS[code];
+    this.errno = typeof code === 'number' ? code : UAPI[code];
     this.code = errnoName(this.errno) ?? `errno ${this.errno}`;
   }
 }

@@ -6,14 +6,14 @@
 
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import { type KernelCore, negErrno } from '../kernel/core.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
+import { UAPI } from '../kernel/uapi.ts';
 
 /** What klp_gate_lock() is asked for; bits. */
 export const GATE = { load: 0, transition: 1, nonblock: 2, noRestart: 4 } as const;
 
 const ERESTARTSYS = 512;
-const { EBUSY, EDEADLK, EINTR } = CONSTANTS;
+const { EBUSY, EDEADLK, EINTR } = UAPI;
 const TRANSITION = 0n;
 const LOADS = 4n;
 

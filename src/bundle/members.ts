@@ -6,15 +6,15 @@
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { errnoName } from '../kernel/errno.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
 import { listAddTail, listDel } from '../kernel/list.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import type { Livepatch } from '../livepatch/core.ts';
 import type { KlpObject, KlpPatch } from '../livepatch/structs.ts';
 import type { ModuleLoader } from '../module/main.ts';
 import type { Bundle, Member } from './bundle.ts';
 
-const { EINVAL } = CONSTANTS;
+const { EINVAL } = UAPI;
 
 /** A load of a member under way, by the task that does it: its klp_enable_patch() comes in between. */
 interface Registration {
@@ -112,14 +112,13 @@ export class Members {
 
   /** The member's object on the patch's list, at its place in the order of members. */
   adopt(bundle: Bundle, member: Member): void {
-    const { mem } = this.#core;
     const { object } = member;
     if (!object) return;
     this.#livepatch.patchInit.adopt(bundle.patch, object);
     const next = bundle.noteLinked(member);
     if (!next?.object) return;
-    listDel(mem, object.node);
-    listAddTail(mem, object.node, next.object.node);
+    listDel(this.#core, object.node);
+    listAddTail(this.#core, object.node, next.object.node);
   }
 
   /** Links a live member of an enabled bundle with a target that has never run. @returns 0 or -errno. */

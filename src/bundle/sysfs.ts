@@ -3,8 +3,8 @@
 
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import type { KobjType } from '../kernel/kobject.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
 import type { SysfsDir } from '../kernel/sysfs.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import type { KlpContext } from '../livepatch/context.ts';
 import { patchOfKobj } from '../livepatch/structs.ts';
 import type { Bundle, Member } from './bundle.ts';
@@ -50,7 +50,7 @@ export function addEnableFile(
     mode: 0o200,
     *store(text, call): HostGenerator<number> {
       const path = text.trim();
-      if (!path.startsWith('/')) return -CONSTANTS.EINVAL;
+      if (!path.startsWith('/')) return -UAPI.EINVAL;
       return (yield* enable(path, call)) || text.length;
     },
   });

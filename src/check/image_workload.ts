@@ -3,7 +3,6 @@
 //
 // Invariant: the same each time, so that two checks of one image give the same report.
 
-import { CONSTANTS } from '../kernel/layout.ts';
 import type { Machine } from '../machine/machine.ts';
 
 /** What is executed, and at the end all of it that matters once more with preemption. */
@@ -104,7 +103,7 @@ export function traceFunctions(machine: Machine, regs: boolean): void {
   for (const name of names) {
     const ops = ftrace.ops(core.slab.alloc(core.kernel.structs.ftrace_ops.size, 'ops of the check'));
     ops.func = core.symbols.require('ftrace_stub');
-    ops.flags = regs ? CONSTANTS.FTRACE_OPS_FL_SAVE_REGS : 0;
+    ops.flags = regs ? core.kernel.constants.FTRACE_OPS_FL_SAVE_REGS : 0;
     settle(ftrace.setFilterIp(ops.addr, core.symbols.require(name), false));
     settle(ftrace.registerFunction(ops.addr));
   }

@@ -11,7 +11,6 @@ import { packageRoot } from '../guest/package_root.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { Cpu } from '../machine/cpu/cpu.ts';
 import { Machine, type MachineOptions } from '../machine/machine.ts';
-import { TICK_NS } from '../sched/timer.ts';
 import { compareReliable, type ShadowStacks } from '../unwind/shadow.ts';
 import { MAX_STACK_ENTRIES } from '../unwind/stacktrace.ts';
 import type { Verdict } from './ports.ts';
@@ -107,7 +106,7 @@ export class Stepper {
     const [first] = smp.cpus;
     first.halted = false;
     first.tickPending = true;
-    first.nextTick = (Math.floor(first.clock / TICK_NS) + 1) * TICK_NS;
+    first.nextTick = (Math.floor(first.clock / timers.tickNs) + 1) * timers.tickNs;
     return first;
   }
 

@@ -5,12 +5,12 @@ import type { HostGenerator } from '../guest/hostcall.ts';
 import type { GuestMemory } from '../guest/memory.ts';
 import { PAGE_SIZE, PROT_READ, PROT_WRITE } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import type { Structs } from '../kernel/description.ts';
+import type { Constants, Structs } from '../kernel/description.ts';
 import { noFail } from '../kernel/fault_inject.ts';
 import { initListHead } from '../kernel/list.ts';
 import { SlabError } from '../kernel/slab.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import type { FormatContext } from '../kernel/vsprintf.ts';
-import { FMODE, O_ACCMODE, PROC_INODE } from './layout.ts';
 
 /** One past the highest user address: TASK_SIZE_MAX. */
 const TASK_SIZE_MAX = 0x7ffffffff000n;
@@ -20,6 +20,9 @@ type FileEnd = (file: Addr) => unknown;
 
 export class FsContext {
   readonly core: KernelCore;
+  readonly constants: Constants;
+  readonly pde: Structs['proc_dir_entry']['fields'];
+  readonly procInode: Structs['proc_inode']['fields'];
   readonly #file: Structs['file']['fields'];
   readonly #inode: Structs['inode']['fields'];
   readonly mem: GuestMemory;
@@ -29,6 +32,9 @@ export class FsContext {
 
   constructor(core: KernelCore, format: FormatContext) {
     this.core = core;
+    this.constants = core.kernel.constants;
+    this.pde = core.kernel.structs.proc_dir_entry.fields;
+    this.procInode = core.kernel.structs.proc_inode.fields;
     this.#file = core.kernel.structs.file.fields;
     this.#inode = core.kernel.structs.inode.fields;
     this.mem = core.mem;
@@ -37,10 +43,10 @@ export class FsContext {
 
   /** A struct completion that nobody completed yet. The kernel has it on its stack, where nothing can fail. */
   newCompletion(): Addr {
-    const { core, mem } = this;
+    const { core } = this;
     const { size, fields } = this.core.kernel.structs.completion;
     const completion = noFail(core.faults, () => core.slab.alloc(size, 'completion'));
-    initListHead(mem, completion + BigInt(fields.wait_task_list));
+    initListHead(this.core, completion + BigInt(fields.wait_task_list));
     return completion;
   }
 
@@ -62,25 +68,31 @@ export class FsContext {
   allocFile(fop: string, flags: number, mode: number, options: { size?: number; end?: FileEnd } = {}): Addr {
     const { mem, core } = this;
     const inode =
-      core.slab.alloc(PROC_INODE.vfsInode + core.kernel.structs.inode.size, 'inode') +
-      BigInt(PROC_INODE.vfsInode);
+      core.slab.alloc(this.procInode.vfs_inode + core.kernel.structs.inode.size, 'inode') +
+      BigInt(this.procInode.vfs_inode);
     mem.writeU16(inode + BigInt(this.#inode.i_mode), mode);
     mem.writeU64(inode + BigInt(this.#inode.i_size), BigInt(options.size ?? 0));
     const file = core.slab.tryAlloc(this.core.kernel.structs.file.size, 'file');
     if (file === 0n) {
-      core.slab.free(inode - BigInt(PROC_INODE.vfsInode));
+      core.slab.free(inode - BigInt(this.procInode.vfs_inode));
       throw new SlabError('ENOMEM', 'no memory for a file');
     }
-    const access = [FMODE.READ, FMODE.WRITE, FMODE.READ | FMODE.WRITE, 0][flags & O_ACCMODE];
-    const fmode = access | FMODE.LSEEK | FMODE.PREAD | FMODE.PWRITE | FMODE.ATOMIC_POS;
-    mem.writeU32(file + BigInt(this.#file.f_mode), fmode);
+    mem.writeU32(file + BigInt(this.#file.f_mode), this.#modeOf(flags));
     mem.writeU32(file + BigInt(this.#file.f_flags), flags);
     mem.writeU64(file + BigInt(this.#file.f_op), this.symbol(fop));
     mem.writeU64(file + BigInt(this.#file.f_inode), inode);
     mem.writeU64(file + BigInt(this.#file.f_count), 1n);
-    initListHead(mem, file + BigInt(this.#file.f_pos_lock_wait_list));
+    initListHead(this.core, file + BigInt(this.#file.f_pos_lock_wait_list));
     if (options.end) this.#ends.set(file, options.end);
     return file;
+  }
+
+  /** f_mode of a file that is opened with these flags, as long as it is not open. */
+  #modeOf(flags: number): number {
+    const { FMODE_READ, FMODE_WRITE, FMODE_LSEEK, FMODE_PREAD, FMODE_PWRITE, FMODE_ATOMIC_POS } =
+      this.constants;
+    const access = [FMODE_READ, FMODE_WRITE, FMODE_READ | FMODE_WRITE, 0][flags & UAPI.O_ACCMODE];
+    return access | FMODE_LSEEK | FMODE_PREAD | FMODE_PWRITE | FMODE_ATOMIC_POS;
   }
 
   /** file_free(): after the release function, at the last fput(). */
@@ -88,7 +100,7 @@ export class FsContext {
     const last: unknown = this.#ends.get(file)?.(file);
     this.#ends.delete(file);
     const inode = this.inodeOf(file);
-    this.core.slab.free(inode - BigInt(PROC_INODE.vfsInode));
+    this.core.slab.free(inode - BigInt(this.procInode.vfs_inode));
     this.core.slab.free(file);
     // Some ends have guest code to run.
     return typeof last === 'object' ? (last as HostGenerator<void>) : undefined;

@@ -7,20 +7,14 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostFunction, HostGenerator } from '../guest/hostcall.ts';
 import { negErrno } from '../kernel/core.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
+import type { Structs } from '../kernel/description.ts';
 import { kstrtobool, parseInteger, storeInteger } from '../kernel/lib.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import { type FsContext, latin1Text } from './context.ts';
 import type { DebugFs } from './debugfs.ts';
 import type { HostFile } from './host_files.ts';
-import { PROC_INODE } from './layout.ts';
 
-const { EEXIST, EINVAL, ENOMEM, S_IFREG } = CONSTANTS;
-/** Ours, as asm/x86_64/fs/debugfs.s has it: the file's own functions, who is in them, who waits for them. */
-const FSDATA = { realFops: 0, activeUsers: 8, drained: 16, sizeOf: 24 } as const;
-/** What removal adds to active_users: negative from then on. */
-const REMOVED = -0x80000000;
-/** struct dentry: an address to hand out, no more. */
-const DENTRY_SIZE = 192;
+const { EEXIST, EINVAL, ENOMEM, S_IFREG } = UAPI;
 
 /** How a variable reads in its file. */
 interface ValueType {
@@ -55,11 +49,13 @@ interface Entry {
 export class DebugfsCreate {
   readonly #fs: FsContext;
   readonly #tree: DebugFs;
+  readonly #fsdata: Structs['debugfs_fsdata']['fields'];
   readonly #entries = new Map<Addr, Entry>();
 
   constructor(fs: FsContext, tree: DebugFs) {
     this.#fs = fs;
     this.#tree = tree;
+    this.#fsdata = fs.core.kernel.structs.debugfs_fsdata.fields;
     const create: HostFunction = (call) => this.#createFile(call);
     const self = this;
     const functions: Record<string, HostFunction> = {
@@ -106,7 +102,7 @@ export class DebugfsCreate {
   #add(path: string, more = 0): Entry | undefined {
     const { slab } = this.#fs.core;
     const owner = `debugfs ${path}`;
-    const dentry = slab.tryAlloc(DENTRY_SIZE, owner);
+    const dentry = slab.tryAlloc(this.#fs.core.kernel.structs.dentry.size, owner);
     if (dentry === 0n) return undefined;
     const fsdata = more === 0 ? 0n : slab.tryAlloc(more, owner);
     if (more > 0 && fsdata === 0n) {
@@ -133,10 +129,10 @@ export class DebugfsCreate {
     const [name, bits, parent, data, fops] = args;
     const path = this.#start(name, parent);
     if (typeof path === 'bigint') return path;
-    const entry = this.#add(path, FSDATA.sizeOf);
+    const entry = this.#add(path, this.#fs.core.kernel.structs.debugfs_fsdata.size);
     if (!entry) return negErrno(ENOMEM);
     mem.writeU64(
-      entry.fsdata + BigInt(FSDATA.realFops),
+      entry.fsdata + BigInt(this.#fsdata.real_fops),
       fops === 0n ? this.#fs.symbol('debugfs_noop_file_operations') : fops,
     );
     const mode = Number(bits & 0o7777n);
@@ -152,7 +148,7 @@ export class DebugfsCreate {
     entry.refs++;
     const inode = this.#fs.inodeOf(file);
     // In the place where an inode of /proc has its entry.
-    mem.writeU64(inode + BigInt(PROC_INODE.pde - PROC_INODE.vfsInode), entry.fsdata);
+    mem.writeU64(inode + BigInt(this.#fs.procInode.pde - this.#fs.procInode.vfs_inode), entry.fsdata);
     mem.writeU64(inode + BigInt(this.#fs.core.kernel.structs.inode.fields.i_private), data);
     return file;
   }
@@ -217,10 +213,12 @@ export class DebugfsCreate {
     return { read: () => (mem.readU64(at) === 0n ? '\n' : `${mem.readCString(mem.readU64(at))}\n`) };
   }
 
-  /** struct debugfs_blob_wrapper { void *data; unsigned long size; } */
+  /** struct debugfs_blob_wrapper */
   #blob(at: Addr): Omit<HostFile, 'mode'> {
-    const { mem } = this.#fs;
-    return { read: () => latin1Text(mem.readBytes(mem.readU64(at), Number(mem.readU64(at + 8n)))) };
+    const { mem, core } = this.#fs;
+    const { data, size } = core.kernel.structs.debugfs_blob_wrapper.fields;
+    const read = (field: number): bigint => mem.readU64(at + BigInt(field));
+    return { read: () => latin1Text(mem.readBytes(read(data), Number(read(size)))) };
   }
 
   #lookup(name: Addr, parent: Addr): Entry | undefined {
@@ -243,11 +241,11 @@ export class DebugfsCreate {
   *#drain(entry: Entry): HostGenerator<void> {
     if (entry.fsdata === 0n) return;
     const { mem, core } = this.#fs;
-    const users = entry.fsdata + BigInt(FSDATA.activeUsers);
+    const users = entry.fsdata + BigInt(this.#fsdata.active_users);
     const done = this.#fs.newCompletion();
-    mem.writeU64(entry.fsdata + BigInt(FSDATA.drained), done);
+    mem.writeU64(entry.fsdata + BigInt(this.#fsdata.drained), done);
     const before = mem.readU32(users) | 0;
-    mem.writeU32(users, (before + REMOVED) >>> 0);
+    mem.writeU32(users, (before + this.#fs.constants.DEBUGFS_REMOVED) >>> 0);
     if (before !== 0) yield { call: this.#fs.symbol('wait_for_completion'), args: [done] };
     core.slab.free(done);
   }

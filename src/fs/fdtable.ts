@@ -8,17 +8,18 @@ import type { HostGenerator } from '../guest/hostcall.ts';
 import type { Structs } from '../kernel/description.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { FsContext } from './context.ts';
-import { FDTABLE, NR_OPEN } from './layout.ts';
 
 export class FdTables {
   readonly #fs: FsContext;
   readonly #filesStruct: Structs['files_struct']['fields'];
+  readonly #fdtable: Structs['fdtable']['fields'];
   readonly #taskFilesAt: bigint;
   readonly #fCountAt: bigint;
 
   constructor(fs: FsContext) {
     this.#fs = fs;
     this.#filesStruct = fs.core.kernel.structs.files_struct.fields;
+    this.#fdtable = fs.core.kernel.structs.fdtable.fields;
     this.#taskFilesAt = BigInt(fs.core.kernel.structs.task_struct.fields.files);
     this.#fCountAt = BigInt(fs.core.kernel.structs.file.fields.f_count);
   }
@@ -30,11 +31,17 @@ export class FdTables {
     const table = files + BigInt(this.#filesStruct.fdtab);
     mem.writeU32(files + BigInt(this.#filesStruct.count), 1);
     mem.writeU64(files + BigInt(this.#filesStruct.fdt), table);
-    mem.writeU32(table + BigInt(FDTABLE.maxFds), NR_OPEN);
-    mem.writeU64(table + BigInt(FDTABLE.fd), files + BigInt(this.#filesStruct.fd_array));
-    mem.writeU64(table + BigInt(FDTABLE.closeOnExec), files + BigInt(this.#filesStruct.close_on_exec_init));
-    mem.writeU64(table + BigInt(FDTABLE.openFds), files + BigInt(this.#filesStruct.open_fds_init));
-    mem.writeU64(table + BigInt(FDTABLE.fullFdsBits), files + BigInt(this.#filesStruct.full_fds_bits_init));
+    mem.writeU32(table + BigInt(this.#fdtable.max_fds), this.#fs.constants.NR_OPEN_DEFAULT);
+    mem.writeU64(table + BigInt(this.#fdtable.fd), files + BigInt(this.#filesStruct.fd_array));
+    mem.writeU64(
+      table + BigInt(this.#fdtable.close_on_exec),
+      files + BigInt(this.#filesStruct.close_on_exec_init),
+    );
+    mem.writeU64(table + BigInt(this.#fdtable.open_fds), files + BigInt(this.#filesStruct.open_fds_init));
+    mem.writeU64(
+      table + BigInt(this.#fdtable.full_fds_bits),
+      files + BigInt(this.#filesStruct.full_fds_bits_init),
+    );
     mem.writeU64(task.addr + this.#taskFilesAt, files);
     return files;
   }
@@ -73,14 +80,14 @@ export class FdTables {
   file(task: TaskStruct, fd: number): Addr | undefined {
     const { mem } = this.#fs;
     const files = mem.readU64(task.addr + this.#taskFilesAt);
-    if (files === 0n || fd < 0 || fd >= NR_OPEN) return undefined;
+    if (files === 0n || fd < 0 || fd >= this.#fs.constants.NR_OPEN_DEFAULT) return undefined;
     return mem.readU64(files + BigInt(this.#filesStruct.fd_array + fd * 8)) || undefined;
   }
 
   /** Open descriptors, ascending. */
   open(task: TaskStruct): { fd: number; file: Addr }[] {
     const found: { fd: number; file: Addr }[] = [];
-    for (let fd = 0; fd < NR_OPEN; fd++) {
+    for (let fd = 0; fd < this.#fs.constants.NR_OPEN_DEFAULT; fd++) {
       const file = this.file(task, fd);
       if (file !== undefined) found.push({ fd, file });
     }

@@ -6,11 +6,11 @@ import type { HostFunction, HostGenerator } from '../guest/hostcall.ts';
 import { GuestMemoryError } from '../guest/memory.ts';
 import { type KernelCore, negErrno } from '../kernel/core.ts';
 import { KernelError } from '../kernel/errno.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
 import { KERN_DEFAULT } from '../kernel/printk.ts';
 import { SlabError } from '../kernel/slab.ts';
 import type { Sysfs } from '../kernel/sysfs.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import type { FormatContext } from '../kernel/vsprintf.ts';
 import { FsContext, latin1Bytes } from './context.ts';
 import { DebugFs } from './debugfs.ts';
@@ -18,7 +18,6 @@ import { DebugfsCreate } from './debugfs_create.ts';
 import { FdTables } from './fdtable.ts';
 import { HostFiles } from './host_files.ts';
 import { Kernfs } from './kernfs.ts';
-import { NR_OPEN } from './layout.ts';
 import { type Device, Namei, type Target } from './namei.ts';
 import { makeProcFiles, type ProcTexts } from './proc_files.ts';
 import { ProcPid, type TaskTexts } from './proc_pid.ts';
@@ -38,8 +37,6 @@ export interface FileSystemOptions {
 
 /** Longest path, with its NUL. */
 const PATH_MAX = 4096;
-/** struct filename: a pointer to the name, and ours behind it. */
-const FILENAME_HEAD = 16;
 
 export class FileSystem {
   readonly proc: ProcTree;
@@ -108,8 +105,9 @@ export class FileSystem {
     this.files.create(task);
     const streams = ['stdin', 'stdout', 'stderr'] as const;
     for (const [fd, stream] of streams.entries()) {
-      const file = this.terminal.openFile(stream, CONSTANTS.O_RDWR);
+      const file = this.terminal.openFile(stream, UAPI.O_RDWR);
       // As do_dentry_open() leaves it.
+      const { FMODE_OPENED, FMODE_CAN_READ, FMODE_CAN_WRITE } = this.#fs.constants;
       this.#fs.setMode(file, FMODE_OPENED | FMODE_CAN_READ | FMODE_CAN_WRITE);
       this.files.install(task, fd, file);
     }
@@ -128,28 +126,27 @@ export class FileSystem {
   /** All bytes of the file at a descriptor, or -errno: kernel_read_file_from_fd(). */
   bytesOfFd(task: TaskStruct, fd: number): Uint8Array | number {
     const file = this.files.file(task, fd);
-    if (file === undefined) return -CONSTANTS.EBADF;
-    return this.ramfs.bytesOf(file) ?? -CONSTANTS.EINVAL;
+    if (file === undefined) return -UAPI.EBADF;
+    return this.ramfs.bytesOf(file) ?? -UAPI.EINVAL;
   }
 
   /** An open file that stands for something else, at the lowest free descriptor. @returns it, or -errno. */
   openHandle(task: TaskStruct, end: (file: Addr) => HostGenerator<void>): number {
-    for (let fd = 0; fd < NR_OPEN; fd++) {
+    for (let fd = 0; fd < this.#fs.constants.NR_OPEN_DEFAULT; fd++) {
       if (this.files.file(task, fd) !== undefined) continue;
-      const file = orErrno(() =>
-        this.#fs.allocFile('null_fops', CONSTANTS.O_RDWR, CONSTANTS.S_IFREG, { end }),
-      );
-      if (file === negErrno(CONSTANTS.ENOMEM)) return -CONSTANTS.ENOMEM;
+      const file = orErrno(() => this.#fs.allocFile('null_fops', UAPI.O_RDWR, UAPI.S_IFREG, { end }));
+      if (file === negErrno(UAPI.ENOMEM)) return -UAPI.ENOMEM;
       this.files.install(task, fd, file);
       return fd;
     }
-    return -CONSTANTS.EMFILE;
+    return -UAPI.EMFILE;
   }
 
   #hostFunctions(): Record<string, HostFunction> {
     const fs = this.#fs;
     const { core, mem } = fs;
     const { files } = this;
+    const { filename, open_how } = core.kernel.structs;
     return {
       fault_in_writeable: ({ args }) => fs.faultIn(args[0], Number(args[1]), true),
       fault_in_readable: ({ args }) => fs.faultIn(args[0], Number(args[1]), false),
@@ -162,8 +159,8 @@ export class FileSystem {
       putname: ({ args }) => core.slab.free(args[0]),
       path_openat: (call) =>
         orErrno(() => {
-          const name = mem.readCString(mem.readU64(call.args[1]), PATH_MAX);
-          const flags = Number(mem.readU64(call.args[2]) & 0xffffffffn);
+          const name = mem.readCString(mem.readU64(call.args[1] + BigInt(filename.fields.name)), PATH_MAX);
+          const flags = Number(mem.readU64(call.args[2] + BigInt(open_how.fields.flags)) & 0xffffffffn);
           return this.#namei.openPath(name, flags, core.currentOf(call));
         }),
     };
@@ -172,20 +169,18 @@ export class FileSystem {
   /** getname(): the user's path, copied. */
   #getname(user: Addr): Addr {
     const { mem, core } = this.#fs;
-    if (this.#fs.faultIn(user, 1, false) > 0) throw new KernelError(CONSTANTS.EFAULT, 'path');
+    if (this.#fs.faultIn(user, 1, false) > 0) throw new KernelError(UAPI.EFAULT, 'path');
     const path = mem.readCString(user, PATH_MAX);
-    if (path.length === PATH_MAX) throw new KernelError(CONSTANTS.ENAMETOOLONG, 'path');
-    if (path === '') throw new KernelError(CONSTANTS.ENOENT, 'path');
-    const name = core.slab.alloc(FILENAME_HEAD + path.length + 1, 'filename');
-    mem.writeU64(name, name + BigInt(FILENAME_HEAD));
-    mem.writeBytes(name + BigInt(FILENAME_HEAD), latin1Bytes(`${path}\0`));
+    if (path.length === PATH_MAX) throw new KernelError(UAPI.ENAMETOOLONG, 'path');
+    if (path === '') throw new KernelError(UAPI.ENOENT, 'path');
+    const { size, fields } = core.kernel.structs.filename;
+    const name = core.slab.alloc(size + path.length + 1, 'filename');
+    const text = name + BigInt(fields.iname);
+    mem.writeU64(name + BigInt(fields.name), text);
+    mem.writeBytes(text, latin1Bytes(`${path}\0`));
     return name;
   }
 }
-
-const FMODE_CAN_READ = 0x20000;
-const FMODE_CAN_WRITE = 0x40000;
-const FMODE_OPENED = 0x80000;
 
 /** What the work gives, or the error pointer of the error that it met. */
 function orErrno(work: () => Addr): Addr {
@@ -193,8 +188,8 @@ function orErrno(work: () => Addr): Addr {
     return work();
   } catch (error) {
     if (error instanceof KernelError) return negErrno(error.errno);
-    if (error instanceof GuestMemoryError) return negErrno(CONSTANTS.EFAULT);
-    if (error instanceof SlabError && error.code === 'ENOMEM') return negErrno(CONSTANTS.ENOMEM);
+    if (error instanceof GuestMemoryError) return negErrno(UAPI.EFAULT);
+    if (error instanceof SlabError && error.code === 'ENOMEM') return negErrno(UAPI.ENOMEM);
     throw error;
   }
 }

@@ -3,10 +3,10 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
-import { keptFor } from '../guest/memory.ts';
+import { keptFor, PAGE_SIZE } from '../guest/memory.ts';
 import { negErrno } from '../kernel/core.ts';
 import type { Structs } from '../kernel/description.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import { type FsContext, latin1Bytes, latin1Text } from './context.ts';
 import { readIter, writeIter } from './iov_iter.ts';
 
@@ -40,7 +40,7 @@ export class HostFiles {
     };
     fs.core.host.defineAll({
       read_iter_null: () => 0,
-      write_iter_null: ({ args }) => readIter(fs, args[1], CONSTANTS.MAX_RW_COUNT)?.length ?? 0,
+      write_iter_null: ({ args }) => readIter(fs, args[1], fs.constants.MAX_RW_COUNT)?.length ?? 0,
       host_file_read_iter: read,
       host_file_write_iter: write,
       devkmsg_write: write,
@@ -48,12 +48,7 @@ export class HostFiles {
   }
 
   /** @param fop name of its file_operations. */
-  openFile(
-    spec: HostFile,
-    flags: number,
-    fop = 'host_file_operations',
-    type: number = CONSTANTS.S_IFREG,
-  ): Addr {
+  openFile(spec: HostFile, flags: number, fop = 'host_file_operations', type: number = UAPI.S_IFREG): Addr {
     const file = this.#fs.allocFile(fop, flags, type | spec.mode, { end: (f) => this.#open.delete(f) });
     this.#open.set(file, { spec });
     return file;
@@ -66,22 +61,22 @@ export class HostFiles {
   #read(iocb: Addr, iter: Addr): bigint | number {
     const { mem } = this.#fs;
     const open = this.#at(iocb);
-    if (!open.spec.read) return negErrno(CONSTANTS.EINVAL);
+    if (!open.spec.read) return negErrno(UAPI.EINVAL);
     open.bytes ??= latin1Bytes(open.spec.read());
     const position = iocb + BigInt(this.#kiocb.ki_pos);
     const from = Number(mem.readU64(position));
     if (from >= open.bytes.length) return 0;
     const copied = writeIter(this.#fs, iter, open.bytes.subarray(from));
-    if (copied === 0) return negErrno(CONSTANTS.EFAULT);
+    if (copied === 0) return negErrno(UAPI.EFAULT);
     mem.writeU64(position, BigInt(from + copied));
     return copied;
   }
 
   *#write(call: HostCall): HostGenerator<bigint | number> {
     const { spec } = this.#at(call.args[0]);
-    if (!spec.write) return negErrno(CONSTANTS.EINVAL);
-    const bytes = readIter(this.#fs, call.args[1], CONSTANTS.PAGE_SIZE);
-    if (!bytes) return negErrno(CONSTANTS.EFAULT);
+    if (!spec.write) return negErrno(UAPI.EINVAL);
+    const bytes = readIter(this.#fs, call.args[1], PAGE_SIZE);
+    if (!bytes) return negErrno(UAPI.EFAULT);
     const result = spec.write(latin1Text(bytes), call);
     const taken = typeof result === 'number' ? result : yield* result;
     return taken < 0 ? negErrno(-taken) : taken;

@@ -5,20 +5,17 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
-import { keptFor } from '../guest/memory.ts';
+import { keptFor, PAGE_SIZE } from '../guest/memory.ts';
 import { negErrno } from '../kernel/core.ts';
 import type { Structs } from '../kernel/description.ts';
 import { noFail } from '../kernel/fault_inject.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
 import { writeCut } from '../kernel/lib.ts';
 import { initListHead } from '../kernel/list.ts';
 import type { SysfsFile } from '../kernel/sysfs.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import { vsprintfGuest } from '../kernel/vsprintf.ts';
 import { type FsContext, latin1Bytes, latin1Text } from './context.ts';
-import { FMODE, KERNFS_NODE, KERNFS_OPEN_FILE } from './layout.ts';
 import type { SeqFiles } from './seq_file.ts';
-
-const PAGE = CONSTANTS.PAGE_SIZE;
 
 /** Guest functions of the files in a part of the tree. The first row whose path begins alike is taken. */
 const FUNCTIONS: readonly { path: RegExp; ops: string; show: string; store: string }[] = [
@@ -70,6 +67,8 @@ export class Kernfs {
   readonly #file: Structs['file']['fields'];
   readonly #seqFile: Structs['seq_file']['fields'];
   readonly #kobjAttribute: Structs['kobj_attribute']['fields'];
+  readonly #kernfsNode: Structs['kernfs_node']['fields'];
+  readonly #kernfsOpenFile: Structs['kernfs_open_file']['fields'];
   readonly #mutex: Structs['mutex']['fields'];
   readonly #seq: SeqFiles;
   readonly #nodes = new Map<SysfsFile, Node>();
@@ -84,6 +83,8 @@ export class Kernfs {
     this.#file = fs.core.kernel.structs.file.fields;
     this.#seqFile = fs.core.kernel.structs.seq_file.fields;
     this.#kobjAttribute = fs.core.kernel.structs.kobj_attribute.fields;
+    this.#kernfsNode = fs.core.kernel.structs.kernfs_node.fields;
+    this.#kernfsOpenFile = fs.core.kernel.structs.kernfs_open_file.fields;
     this.#mutex = fs.core.kernel.structs.mutex.fields;
     this.#seq = seq;
     const { host } = fs.core;
@@ -109,7 +110,7 @@ export class Kernfs {
   }
 
   openFile(node: SysfsFile, flags: number): Addr {
-    const file = this.#fs.allocFile('kernfs_file_fops', flags, CONSTANTS.S_IFREG | node.mode, {
+    const file = this.#fs.allocFile('kernfs_file_fops', flags, UAPI.S_IFREG | node.mode, {
       size: node.size,
       end: (f) => this.#files.delete(f),
     });
@@ -122,14 +123,13 @@ export class Kernfs {
     const { mem, core } = this.#fs;
     const sysfs = keptFor(this.#files, file);
     const fmode = mem.readU32(file + BigInt(this.#file.f_mode));
-    if (sysfs.removed) return negErrno(CONSTANTS.ENODEV);
-    if (fmode & FMODE.WRITE && !(sysfs.mode & 0o222)) return negErrno(CONSTANTS.EACCES);
-    if (fmode & FMODE.READ && !(sysfs.mode & 0o444)) return negErrno(CONSTANTS.EACCES);
+    if (sysfs.removed) return negErrno(UAPI.ENODEV);
+    if (fmode & this.#fs.constants.FMODE_WRITE && !(sysfs.mode & 0o222)) return negErrno(UAPI.EACCES);
+    if (fmode & this.#fs.constants.FMODE_READ && !(sysfs.mode & 0o444)) return negErrno(UAPI.EACCES);
     const node = this.#node(sysfs);
-    if (!node) return negErrno(CONSTANTS.ENOMEM);
-    const of = core.slab.tryAlloc(KERNFS_OPEN_FILE.size, 'kernfs_open_file');
-    const error =
-      of === 0n ? negErrno(CONSTANTS.ENOMEM) : this.#seq.open(file, this.#fs.symbol('kernfs_seq_ops'));
+    if (!node) return negErrno(UAPI.ENOMEM);
+    const of = core.slab.tryAlloc(this.#fs.core.kernel.structs.kernfs_open_file.size, 'kernfs_open_file');
+    const error = of === 0n ? negErrno(UAPI.ENOMEM) : this.#seq.open(file, this.#fs.symbol('kernfs_seq_ops'));
     if (error !== 0n) {
       core.slab.free(of);
       this.#putNode(node);
@@ -137,16 +137,16 @@ export class Kernfs {
     }
     const seq = mem.readU64(file + BigInt(this.#file.private_data));
     mem.writeU64(seq + BigInt(this.#seqFile.private), of);
-    mem.writeU64(of + BigInt(KERNFS_OPEN_FILE.kn), node.kn);
-    mem.writeU64(of + BigInt(KERNFS_OPEN_FILE.file), file);
-    mem.writeU64(of + BigInt(KERNFS_OPEN_FILE.seqFile), seq);
-    initListHead(mem, of + BigInt(KERNFS_OPEN_FILE.mutex + this.#mutex.wait_list));
+    mem.writeU64(of + BigInt(this.#kernfsOpenFile.kn), node.kn);
+    mem.writeU64(of + BigInt(this.#kernfsOpenFile.file), file);
+    mem.writeU64(of + BigInt(this.#kernfsOpenFile.seq_file), seq);
+    initListHead(this.#fs.core, of + BigInt(this.#kernfsOpenFile.mutex + this.#mutex.wait_list));
     return 0;
   }
 
   #close(of: Addr): void {
     const { mem, core } = this.#fs;
-    const kn = mem.readU64(of + BigInt(KERNFS_OPEN_FILE.kn));
+    const kn = mem.readU64(of + BigInt(this.#kernfsOpenFile.kn));
     const node = keptFor(this.#byKn, kn);
     core.slab.free(of);
     this.#putNode(node);
@@ -158,8 +158,8 @@ export class Kernfs {
     this.#nodes.delete(node.file);
     this.#byKn.delete(node.kn);
     if (node.file.guest) {
-      core.slab.free(mem.readU64(node.kn + BigInt(KERNFS_NODE.parent)));
-      core.slab.free(mem.readU64(node.kn + BigInt(KERNFS_NODE.name)));
+      core.slab.free(mem.readU64(node.kn + BigInt(this.#kernfsNode.parent)));
+      core.slab.free(mem.readU64(node.kn + BigInt(this.#kernfsNode.name)));
       core.slab.free(node.kn);
       return;
     }
@@ -173,7 +173,7 @@ export class Kernfs {
   #node(file: SysfsFile): Node | undefined {
     let node = this.#nodes.get(file);
     if (!node) {
-      const kn = this.#fs.core.slab.tryAlloc(KERNFS_NODE.size, 'kernfs_node');
+      const kn = this.#fs.core.slab.tryAlloc(this.#fs.core.kernel.structs.kernfs_node.size, 'kernfs_node');
       if (kn === 0n) return undefined;
       // The rest is part of what the kernel made with the directory.
       node = noFail(this.#fs.core.faults, () => this.#makeNode(file, kn));
@@ -188,22 +188,23 @@ export class Kernfs {
   /** Of a module's own attribute: the guest's functions find it and its kobject without us. */
   #moduleNode(file: SysfsFile, kn: Addr, { kobj, attr }: NonNullable<SysfsFile['guest']>): Node {
     const { mem, core } = this.#fs;
-    const parent = core.slab.alloc(KERNFS_NODE.size, 'kernfs_node');
+    const parent = core.slab.alloc(this.#fs.core.kernel.structs.kernfs_node.size, 'kernfs_node');
     const name = core.slab.alloc(file.name.length + 1, 'attribute name');
     mem.writeBytes(name, latin1Bytes(`${file.name}\0`));
-    mem.writeU64(parent + BigInt(KERNFS_NODE.priv), kobj);
-    mem.writeU64(kn + BigInt(KERNFS_NODE.parent), parent);
-    mem.writeU64(kn + BigInt(KERNFS_NODE.name), name);
-    mem.writeU64(kn + BigInt(KERNFS_NODE.sysfsOps), this.#fs.symbol('kobj_sysfs_ops'));
-    mem.writeU64(kn + BigInt(KERNFS_NODE.priv), attr);
-    mem.writeU16(kn + BigInt(KERNFS_NODE.mode), CONSTANTS.S_IFREG | file.mode);
+    mem.writeU64(parent + BigInt(this.#kernfsNode.priv), kobj);
+    mem.writeU64(kn + BigInt(this.#kernfsNode.parent), parent);
+    mem.writeU64(kn + BigInt(this.#kernfsNode.name), name);
+    mem.writeU64(kn + BigInt(this.#kernfsNode.attr_open), this.#fs.symbol('kobj_sysfs_ops'));
+    mem.writeU64(kn + BigInt(this.#kernfsNode.priv), attr);
+    mem.writeU16(kn + BigInt(this.#kernfsNode.mode), UAPI.S_IFREG | file.mode);
     return { file, kn, attr, opened: 0 };
   }
 
   #makeNode(file: SysfsFile, kn: Addr): Node {
     if (file.guest) return this.#moduleNode(file, kn, file.guest);
     const { mem, core } = this.#fs;
-    if (this.#parent === 0n) this.#parent = core.slab.alloc(KERNFS_NODE.size, 'kernfs_node');
+    if (this.#parent === 0n)
+      this.#parent = core.slab.alloc(this.#fs.core.kernel.structs.kernfs_node.size, 'kernfs_node');
     const functions = FUNCTIONS.find((row) => row.path.test(file.path)) as (typeof FUNCTIONS)[number];
     const name = core.slab.alloc(file.name.length + 1, 'attribute name');
     mem.writeBytes(name, latin1Bytes(`${file.name}\0`));
@@ -212,11 +213,11 @@ export class Kernfs {
     mem.writeU16(attr + BigInt(this.#kobjAttribute.attr_mode), file.mode);
     mem.writeU64(attr + BigInt(this.#kobjAttribute.show), this.#fs.symbol(functions.show));
     mem.writeU64(attr + BigInt(this.#kobjAttribute.store), this.#fs.symbol(functions.store));
-    mem.writeU64(kn + BigInt(KERNFS_NODE.parent), this.#parent);
-    mem.writeU64(kn + BigInt(KERNFS_NODE.name), name);
-    mem.writeU64(kn + BigInt(KERNFS_NODE.sysfsOps), this.#fs.symbol(functions.ops));
-    mem.writeU64(kn + BigInt(KERNFS_NODE.priv), attr);
-    mem.writeU16(kn + BigInt(KERNFS_NODE.mode), CONSTANTS.S_IFREG | file.mode);
+    mem.writeU64(kn + BigInt(this.#kernfsNode.parent), this.#parent);
+    mem.writeU64(kn + BigInt(this.#kernfsNode.name), name);
+    mem.writeU64(kn + BigInt(this.#kernfsNode.attr_open), this.#fs.symbol(functions.ops));
+    mem.writeU64(kn + BigInt(this.#kernfsNode.priv), attr);
+    mem.writeU16(kn + BigInt(this.#kernfsNode.mode), UAPI.S_IFREG | file.mode);
     return { file, kn, attr, opened: 0 };
   }
 
@@ -226,7 +227,7 @@ export class Kernfs {
     return kn;
   }
   #addActive(kn: Addr, by: 1 | -1): void {
-    const at = kn + BigInt(KERNFS_NODE.active);
+    const at = kn + BigInt(this.#kernfsNode.active);
     this.#fs.mem.writeU32(at, (this.#fs.mem.readU32(at) + by) >>> 0);
     // Who removes the directory waits for those who are in the module's functions.
     const file = this.#byKn.get(kn)?.file;
@@ -236,8 +237,8 @@ export class Kernfs {
   *#show(attr: Addr, buf: Addr): HostGenerator {
     const text = yield* keptFor(this.#byAttr, attr).file.show();
     if (typeof text === 'number') return negErrno(-text);
-    const cut = text.slice(0, PAGE - 1);
-    writeCut(this.#fs.mem, buf, BigInt(PAGE), cut);
+    const cut = text.slice(0, PAGE_SIZE - 1);
+    writeCut(this.#fs.mem, buf, BigInt(PAGE_SIZE), cut);
     return cut.length;
   }
 
@@ -252,7 +253,7 @@ export class Kernfs {
   #emit(call: HostCall, at: number, format: number): number {
     const { mem, core } = this.#fs;
     const buf = call.args[0];
-    if (buf === 0n || buf % BigInt(PAGE) !== 0n || at < 0 || at >= PAGE) {
+    if (buf === 0n || buf % BigInt(PAGE_SIZE) !== 0n || at < 0 || at >= PAGE_SIZE) {
       core.printk.warn(
         `invalid sysfs_emit: buf:${buf.toString(16).padStart(16, '0')}${at ? ` at:${at}` : ''}`,
       );
@@ -263,7 +264,7 @@ export class Kernfs {
       call.args[format],
       core.arch.varargs.callArgs(mem, call, format + 1),
     );
-    writeCut(mem, buf + BigInt(at), BigInt(PAGE - at), text);
-    return Math.min(text.length, PAGE - at - 1);
+    writeCut(mem, buf + BigInt(at), BigInt(PAGE_SIZE - at), text);
+    return Math.min(text.length, PAGE_SIZE - at - 1);
   }
 }

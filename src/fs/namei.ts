@@ -3,14 +3,13 @@
 
 import type { Addr } from '../guest/addr.ts';
 import { KernelError } from '../kernel/errno.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
 import type { Sysfs } from '../kernel/sysfs.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import type { FsContext } from './context.ts';
 import type { DebugFs } from './debugfs.ts';
 import type { HostFile, HostFiles } from './host_files.ts';
 import type { Kernfs } from './kernfs.ts';
-import { O_ACCMODE, O_DIRECTORY, PDE, PROC_ENTRY_READ_ITER, PROC_INODE } from './layout.ts';
 import type { ProcPid } from './proc_pid.ts';
 import type { ProcDirEntry, ProcTree } from './proc_tree.ts';
 import type { Ramfs, StreamName, Terminal } from './ramfs.ts';
@@ -69,14 +68,14 @@ export class Namei {
 
   /** do_filp_open() up to the file's own open function. @throws KernelError */
   openPath(path: string, flags: number, task: TaskStruct | undefined): Addr {
-    if (path === '') throw new KernelError(CONSTANTS.ENOENT, path);
+    if (path === '') throw new KernelError(UAPI.ENOENT, path);
     const target = this.lookup(path, task);
     if (!target) return this.#create(path, flags, task);
-    if (target.kind === 'directory' && (flags & O_ACCMODE) !== CONSTANTS.O_RDONLY) {
-      throw new KernelError(CONSTANTS.EISDIR, path);
+    if (target.kind === 'directory' && (flags & UAPI.O_ACCMODE) !== UAPI.O_RDONLY) {
+      throw new KernelError(UAPI.EISDIR, path);
     }
-    if (target.kind !== 'directory' && (flags & O_DIRECTORY || path.endsWith('/'))) {
-      throw new KernelError(CONSTANTS.ENOTDIR, path);
+    if (target.kind !== 'directory' && (flags & UAPI.O_DIRECTORY || path.endsWith('/'))) {
+      throw new KernelError(UAPI.ENOTDIR, path);
     }
     return target.open(flags);
   }
@@ -125,21 +124,21 @@ export class Namei {
     const parts = normalize(path);
     for (let i = 1; i < parts.length; i++) {
       const found = this.lookup(parts.slice(0, i).join('/'), task);
-      if (found && found.kind !== 'directory') throw new KernelError(CONSTANTS.ENOTDIR, path);
-      if (!found) throw new KernelError(CONSTANTS.ENOENT, path);
+      if (found && found.kind !== 'directory') throw new KernelError(UAPI.ENOTDIR, path);
+      if (!found) throw new KernelError(UAPI.ENOENT, path);
     }
-    if (!(flags & CONSTANTS.O_CREAT)) throw new KernelError(CONSTANTS.ENOENT, path);
+    if (!(flags & UAPI.O_CREAT)) throw new KernelError(UAPI.ENOENT, path);
     // proc_root_inode_operations and sysfs have no create(): ENOENT and EACCES.
-    if (parts[0] === 'proc') throw new KernelError(CONSTANTS.ENOENT, path);
-    if (parts[0] === 'sys') throw new KernelError(CONSTANTS.EACCES, path);
-    if (path.endsWith('/')) throw new KernelError(CONSTANTS.EISDIR, path);
+    if (parts[0] === 'proc') throw new KernelError(UAPI.ENOENT, path);
+    if (parts[0] === 'sys') throw new KernelError(UAPI.EACCES, path);
+    if (path.endsWith('/')) throw new KernelError(UAPI.EISDIR, path);
     const { ramfs } = this.#mounts;
     return ramfs.openFile(ramfs.add(`/${parts.join('/')}`, new Uint8Array()), flags);
   }
 
   #directory(mode = 0o555, nlink = 2): Target {
     const open = (flags: number): Addr =>
-      this.#fs.allocFile('simple_dir_operations', flags, CONSTANTS.S_IFDIR | mode);
+      this.#fs.allocFile('simple_dir_operations', flags, UAPI.S_IFDIR | mode);
     return { kind: 'directory', mode, size: 0, nlink, open };
   }
 
@@ -154,26 +153,27 @@ export class Namei {
 
   #entry(entry: ProcDirEntry): Target {
     const { mem } = this.#fs;
-    const mode = mem.readU16(entry.addr + BigInt(PDE.mode)) & 0o7777;
-    const nlink = mem.readU32(entry.addr + BigInt(PDE.nlink));
+    const mode = mem.readU16(entry.addr + BigInt(this.#fs.pde.mode)) & 0o7777;
+    const nlink = mem.readU32(entry.addr + BigInt(this.#fs.pde.nlink));
     if (entry.children) return this.#directory(mode, nlink);
-    const size = Number(mem.readU64(entry.addr + BigInt(PDE.size)));
+    const size = Number(mem.readU64(entry.addr + BigInt(this.#fs.pde.size)));
     return { kind: 'file', mode, size, nlink, open: (flags) => this.#openEntry(entry, mode, size, flags) };
   }
 
   #openEntry(entry: ProcDirEntry, mode: number, size: number, flags: number): Addr {
     const { mem } = this.#fs;
     const { proc } = this.#mounts;
-    const iter = mem.readU8(entry.addr + BigInt(PDE.flags)) & PROC_ENTRY_READ_ITER;
+    const iter =
+      mem.readU8(entry.addr + BigInt(this.#fs.pde.flags)) & this.#fs.constants.PROC_ENTRY_proc_read_iter;
     const fop = iter ? 'proc_iter_file_ops' : 'proc_reg_file_ops';
     const end = (): void => proc.put(entry);
-    const file = this.#fs.allocFile(fop, flags, CONSTANTS.S_IFREG | mode, { size, end });
+    const file = this.#fs.allocFile(fop, flags, UAPI.S_IFREG | mode, { size, end });
     proc.get(entry);
     const inode = this.#fs.inodeOf(file);
-    mem.writeU64(inode + BigInt(PROC_INODE.pde - PROC_INODE.vfsInode), entry.addr);
+    mem.writeU64(inode + BigInt(this.#fs.procInode.pde - this.#fs.procInode.vfs_inode), entry.addr);
     mem.writeU64(
       inode + BigInt(this.#fs.core.kernel.structs.inode.fields.i_private),
-      mem.readU64(entry.addr + BigInt(PDE.data)),
+      mem.readU64(entry.addr + BigInt(this.#fs.pde.data)),
     );
     return file;
   }
@@ -199,11 +199,11 @@ export class Namei {
     const sysctl = sysctls.lookup(path);
     if (!sysctl) return sysctls.isDirectory(path) ? this.#directory() : undefined;
     const open = (flags: number): Addr => {
-      const write = (flags & O_ACCMODE) !== CONSTANTS.O_RDONLY;
-      const read = (flags & O_ACCMODE) !== CONSTANTS.O_WRONLY;
+      const write = (flags & UAPI.O_ACCMODE) !== UAPI.O_RDONLY;
+      const read = (flags & UAPI.O_ACCMODE) !== UAPI.O_WRONLY;
       // sysctl_perm(): root has the owner's bits, and no more.
       const denied = (write && !(sysctl.mode & 0o200)) || (read && !(sysctl.mode & 0o400));
-      if (denied) throw new KernelError(CONSTANTS.EACCES, path);
+      if (denied) throw new KernelError(UAPI.EACCES, path);
       return sysctls.openFile(sysctl, flags);
     };
     return { kind: 'file', mode: sysctl.mode, size: 0, nlink: 1, open };

@@ -3,8 +3,8 @@
 
 import type { Addr } from '../guest/addr.ts';
 import { hex16 } from '../guest/addr.ts';
+import { PAGE_SIZE } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
 import { writeCut } from '../kernel/lib.ts';
 import { procUnsignedLong } from '../kernel/proc_vec.ts';
 import type { FsContext } from './context.ts';
@@ -72,7 +72,7 @@ function seconds(ns: number): string {
 function addTaint(core: KernelCore, text: string): number {
   const written = procUnsignedLong(text);
   if (typeof written === 'number') return written;
-  core.taints |= Number(written.value % (1n << BigInt(CONSTANTS.TAINT_FLAGS_COUNT)));
+  core.taints |= Number(written.value % (1n << BigInt(core.kernel.constants.TAINT_FLAGS_COUNT)));
   return written.consumed;
 }
 
@@ -86,41 +86,31 @@ function kallsymsText(core: KernelCore, trampolines: readonly Addr[]): string {
   return text;
 }
 
-/** Fields of struct sysinfo, bytes. */
-const SYSINFO = {
-  totalram: 32,
-  freeram: 40,
-  sharedram: 48,
-  bufferram: 56,
-  totalswap: 64,
-  freeswap: 72,
-  memUnit: 104,
-};
-
 /** si_meminfo(), si_swapinfo(), and si_mem_extra() for the words behind it in meminfo_proc_show()'s frame. */
 function defineMemory(fs: FsContext): void {
   const { core, mem } = fs;
+  const sysinfo = core.kernel.structs.sysinfo.fields;
   const put = (base: Addr, offset: number, value: bigint): void => mem.writeU64(base + BigInt(offset), value);
   const total = BigInt(mem.geometry.heap);
   const pages = (bytes: bigint): bigint => bytes >> PAGE_SHIFT;
-  const stackPages = (): bigint => BigInt(core.tasks.size + core.cpus) * BigInt(CONSTANTS.THREAD_SIZE);
+  const stackPages = (): bigint =>
+    BigInt(core.tasks.size + core.cpus) * BigInt(core.kernel.constants.THREAD_SIZE);
   core.host.defineAll({
     si_meminfo: ({ args }) => {
-      put(args[0], SYSINFO.totalram, pages(total));
-      put(args[0], SYSINFO.freeram, pages(total - BigInt(core.slab.used())));
-      put(args[0], SYSINFO.sharedram, 0n);
-      put(args[0], SYSINFO.bufferram, 0n);
-      mem.writeU32(args[0] + BigInt(SYSINFO.memUnit), CONSTANTS.PAGE_SIZE);
+      put(args[0], sysinfo.totalram, pages(total));
+      put(args[0], sysinfo.freeram, pages(total - BigInt(core.slab.used())));
+      put(args[0], sysinfo.sharedram, 0n);
+      put(args[0], sysinfo.bufferram, 0n);
+      mem.writeU32(args[0] + BigInt(sysinfo.mem_unit), PAGE_SIZE);
     },
     si_swapinfo: ({ args }) => {
-      put(args[0], SYSINFO.totalswap, 0n);
-      put(args[0], SYSINFO.freeswap, 0n);
+      put(args[0], sysinfo.totalswap, 0n);
+      put(args[0], sysinfo.freeswap, 0n);
     },
     // available, slab, kernel stacks (kB), committed, per-CPU: pages
     si_mem_extra: ({ args }) => {
       const used = BigInt(core.slab.used());
-      const perCpu =
-        BigInt(core.cpus) * BigInt(Math.max(core.kernel.structs.task_struct.size, CONSTANTS.PAGE_SIZE));
+      const perCpu = BigInt(core.cpus) * BigInt(Math.max(core.kernel.structs.task_struct.size, PAGE_SIZE));
       const values = [pages(total - used), pages(used), stackPages() / KB, pages(used), pages(perCpu)];
       for (const [i, value] of values.entries()) put(args[0], i * 8, value);
     },

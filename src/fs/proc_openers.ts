@@ -8,9 +8,8 @@ import type { Addr } from '../guest/addr.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import { negErrno } from '../kernel/core.ts';
 import type { Structs } from '../kernel/description.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import type { FsContext } from './context.ts';
-import { FMODE, PDE, PDE_BIAS, PROC_ENTRY_LSEEK, PROC_ENTRY_PERMANENT, PROC_INODE } from './layout.ts';
 
 /** struct pde_opener */
 interface Opener {
@@ -51,10 +50,11 @@ export class ProcOpeners {
   *#open(inode: Addr, file: Addr): HostGenerator {
     const { mem } = this.#fs;
     const pde = this.#pde(inode);
-    const flags = mem.readU8(pde + BigInt(PDE.flags));
-    if (!(flags & PROC_ENTRY_LSEEK)) this.#fs.clearMode(file, FMODE.LSEEK);
-    const permanent = (flags & PROC_ENTRY_PERMANENT) !== 0;
-    if (!permanent && !this.#use(pde)) return negErrno(CONSTANTS.ENOENT);
+    const flags = mem.readU8(pde + BigInt(this.#fs.pde.flags));
+    if (!(flags & this.#fs.constants.PROC_ENTRY_proc_lseek))
+      this.#fs.clearMode(file, this.#fs.constants.FMODE_LSEEK);
+    const permanent = (flags & this.#fs.constants.PROC_ENTRY_PERMANENT) !== 0;
+    if (!permanent && !this.#use(pde)) return negErrno(UAPI.ENOENT);
     const open = this.#op(pde, this.#procOps.proc_open);
     const result = open === 0n ? 0n : BigInt.asIntN(32, yield { call: open, args: [inode, file] });
     if (permanent) return result;
@@ -70,7 +70,7 @@ export class ProcOpeners {
 
   *#release(inode: Addr, file: Addr): HostGenerator<void> {
     const pde = this.#pde(inode);
-    if (this.#fs.mem.readU8(pde + BigInt(PDE.flags)) & PROC_ENTRY_PERMANENT) {
+    if (this.#fs.mem.readU8(pde + BigInt(this.#fs.pde.flags)) & this.#fs.constants.PROC_ENTRY_PERMANENT) {
       const release = this.#op(pde, this.#procOps.proc_release);
       if (release !== 0n) yield { call: release, args: [inode, file] };
       return;
@@ -100,17 +100,17 @@ export class ProcOpeners {
   }
 
   #pde(inode: Addr): Addr {
-    return this.#fs.mem.readU64(inode + BigInt(PROC_INODE.pde - PROC_INODE.vfsInode));
+    return this.#fs.mem.readU64(inode + BigInt(this.#fs.procInode.pde - this.#fs.procInode.vfs_inode));
   }
 
   #op(pde: Addr, op: number): Addr {
     const { mem } = this.#fs;
-    return mem.readU64(mem.readU64(pde + BigInt(PDE.procOps)) + BigInt(op));
+    return mem.readU64(mem.readU64(pde + BigInt(this.#fs.pde.proc_ops)) + BigInt(op));
   }
 
   /** use_pde() */
   #use(pde: Addr): boolean {
-    const at = pde + BigInt(PDE.inUse);
+    const at = pde + BigInt(this.#fs.pde.in_use);
     const inUse = this.#fs.mem.readU32(at) | 0;
     if (inUse < 0) return false;
     this.#fs.mem.writeU32(at, inUse + 1);
@@ -120,10 +120,13 @@ export class ProcOpeners {
   /** unuse_pde() */
   *#unuse(pde: Addr): HostGenerator<void> {
     const { mem } = this.#fs;
-    const at = pde + BigInt(PDE.inUse);
+    const at = pde + BigInt(this.#fs.pde.in_use);
     const inUse = (mem.readU32(at) | 0) - 1;
     mem.writeU32(at, inUse >>> 0);
-    if (inUse !== PDE_BIAS) return;
-    yield { call: this.#fs.symbol('complete'), args: [mem.readU64(pde + BigInt(PDE.unloadCompletion))] };
+    if (inUse !== this.#fs.constants.PDE_BIAS) return;
+    yield {
+      call: this.#fs.symbol('complete'),
+      args: [mem.readU64(pde + BigInt(this.#fs.pde.pde_unload_completion))],
+    };
   }
 }

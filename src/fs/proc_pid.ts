@@ -2,10 +2,10 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { HostFunction } from '../guest/hostcall.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
+import type { KernelDescription } from '../kernel/description.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import type { FsContext } from './context.ts';
-import { PROC_INODE } from './layout.ts';
 import type { SeqFiles } from './seq_file.ts';
 
 /** What /proc/PID shows of a task that other subsystems know. */
@@ -48,8 +48,8 @@ const STATES = [
 ] as const;
 
 /** get_task_state() */
-export function taskState(state: number, exitState = 0): string {
-  const { TASK_REPORT, TASK_IDLE } = CONSTANTS;
+export function taskState({ constants }: KernelDescription, state: number, exitState = 0): string {
+  const { TASK_REPORT, TASK_IDLE } = constants;
   if ((state & TASK_IDLE) === TASK_IDLE) return STATES[8];
   const reported = (state | exitState) & TASK_REPORT;
   return STATES[32 - Math.clz32(reported)];
@@ -90,10 +90,10 @@ export class ProcPid {
 
   openFile(pid: number, entry: PidEntry, flags: number): Addr {
     const { mem } = this.#fs;
-    const file = this.#fs.allocFile('proc_single_file_operations', flags, CONSTANTS.S_IFREG | entry.mode);
-    const inode = this.#fs.inodeOf(file) - BigInt(PROC_INODE.vfsInode);
-    mem.writeU64(inode + BigInt(PROC_INODE.pid), BigInt(pid));
-    mem.writeU64(inode + BigInt(PROC_INODE.op), this.#fs.symbol(entry.show));
+    const file = this.#fs.allocFile('proc_single_file_operations', flags, UAPI.S_IFREG | entry.mode);
+    const inode = this.#fs.inodeOf(file) - BigInt(this.#fs.procInode.vfs_inode);
+    mem.writeU64(inode + BigInt(this.#fs.procInode.pid), BigInt(pid));
+    mem.writeU64(inode + BigInt(this.#fs.procInode.op), this.#fs.symbol(entry.show));
     return file;
   }
 
@@ -112,7 +112,7 @@ export class ProcPid {
   }
 
   #state(task: TaskStruct): string {
-    return taskState(task.state, this.#fs.mem.readS32(task.addr + this.#exitStateAt));
+    return taskState(this.#fs.core.kernel, task.state, this.#fs.mem.readS32(task.addr + this.#exitStateAt));
   }
 
   #parentPid(task: TaskStruct): number {

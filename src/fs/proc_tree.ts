@@ -7,10 +7,9 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostFunction, HostGenerator } from '../guest/hostcall.ts';
 import type { Structs } from '../kernel/description.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
 import { initListHead } from '../kernel/list.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import { type FsContext, latin1Bytes } from './context.ts';
-import { PDE, PDE_BIAS, PROC_ENTRY_LSEEK, PROC_ENTRY_PERMANENT, PROC_ENTRY_READ_ITER } from './layout.ts';
 import { ProcOpeners } from './proc_openers.ts';
 
 const S_IFMT = 0o170000;
@@ -51,7 +50,7 @@ export class ProcTree {
     this.#fs = fs;
     this.#procOps = fs.core.kernel.structs.proc_ops.fields;
     this.openers = new ProcOpeners(fs);
-    this.root = this.#allocate('', undefined, CONSTANTS.S_IFDIR | 0o555) as ProcDirEntry;
+    this.root = this.#allocate('', undefined, UAPI.S_IFDIR | 0o555) as ProcDirEntry;
     fs.core.host.defineAll({ ...this.#makers(), ...this.#removers(), ...this.#setters() });
   }
 
@@ -67,8 +66,8 @@ export class ProcTree {
     });
     if (!entry) throw new Error(`/proc/${path} cannot be made`);
     if (options.permanent) {
-      const flags = entry.addr + BigInt(PDE.flags);
-      this.#fs.mem.writeU8(flags, this.#fs.mem.readU8(flags) | PROC_ENTRY_PERMANENT);
+      const flags = entry.addr + BigInt(this.#fs.pde.flags);
+      this.#fs.mem.writeU8(flags, this.#fs.mem.readU8(flags) | this.#fs.constants.PROC_ENTRY_PERMANENT);
     }
     return entry;
   }
@@ -87,14 +86,14 @@ export class ProcTree {
   put(entry: ProcDirEntry): void {
     if (this.#count(entry, -1) > 0) return;
     const { mem, core } = this.#fs;
-    const name = mem.readU64(entry.addr + BigInt(PDE.name));
-    if (name !== entry.addr + BigInt(PDE.inlineName)) core.slab.free(name);
+    const name = mem.readU64(entry.addr + BigInt(this.#fs.pde.name));
+    if (name !== entry.addr + BigInt(this.#fs.pde.inline_name)) core.slab.free(name);
     this.#entries.delete(entry.addr);
     core.slab.free(entry.addr);
   }
 
   #count(entry: ProcDirEntry, by: number): number {
-    const at = entry.addr + BigInt(PDE.refcnt);
+    const at = entry.addr + BigInt(this.#fs.pde.refcnt);
     const count = this.#fs.mem.readU32(at) + by;
     this.#fs.mem.writeU32(at, count);
     return count;
@@ -125,9 +124,9 @@ export class ProcTree {
     if (dir.children?.has(leaf)) {
       return this.#warn(`proc_dir_entry '${dir.name || '/proc'}/${leaf}' already registered`);
     }
-    const isDir = (mode & S_IFMT) === CONSTANTS.S_IFDIR;
+    const isDir = (mode & S_IFMT) === UAPI.S_IFDIR;
     const permissions = mode & 0o7777 || 0o444;
-    const entry = this.#allocate(leaf, dir, isDir ? mode : CONSTANTS.S_IFREG | permissions);
+    const entry = this.#allocate(leaf, dir, isDir ? mode : UAPI.S_IFREG | permissions);
     if (!entry) return undefined;
     this.#fill(entry, init);
     dir.children?.set(leaf, entry);
@@ -137,24 +136,27 @@ export class ProcTree {
   /** undefined without memory. */
   #allocate(name: string, parent: ProcDirEntry | undefined, mode: number): ProcDirEntry | undefined {
     const { mem, core } = this.#fs;
-    const addr = core.slab.tryAlloc(PDE.sizeOf, `/proc entry ${name}`);
+    const addr = core.slab.tryAlloc(this.#fs.core.kernel.structs.proc_dir_entry.size, `/proc entry ${name}`);
     if (addr === 0n) return undefined;
-    const isDir = (mode & S_IFMT) === CONSTANTS.S_IFDIR;
-    const inline = PDE.inlineName + name.length + 1 <= PDE.sizeOf;
-    const text = inline ? addr + BigInt(PDE.inlineName) : core.slab.tryAlloc(name.length + 1, '/proc name');
+    const isDir = (mode & S_IFMT) === UAPI.S_IFDIR;
+    const inline =
+      this.#fs.pde.inline_name + name.length + 1 <= this.#fs.core.kernel.structs.proc_dir_entry.size;
+    const text = inline
+      ? addr + BigInt(this.#fs.pde.inline_name)
+      : core.slab.tryAlloc(name.length + 1, '/proc name');
     if (text === 0n) {
       core.slab.free(addr);
       return undefined;
     }
     mem.writeBytes(text, latin1Bytes(`${name}\0`));
-    mem.writeU64(addr + BigInt(PDE.name), text);
-    mem.writeU8(addr + BigInt(PDE.namelen), name.length);
-    mem.writeU16(addr + BigInt(PDE.mode), mode);
-    mem.writeU32(addr + BigInt(PDE.nlink), isDir ? 2 : 1);
-    mem.writeU32(addr + BigInt(PDE.refcnt), 1);
-    mem.writeU32(addr + BigInt(PDE.lowIno), this.#nextInode++);
-    mem.writeU64(addr + BigInt(PDE.parent), parent?.addr ?? addr);
-    initListHead(mem, addr + BigInt(PDE.openers));
+    mem.writeU64(addr + BigInt(this.#fs.pde.name), text);
+    mem.writeU8(addr + BigInt(this.#fs.pde.namelen), name.length);
+    mem.writeU16(addr + BigInt(this.#fs.pde.mode), mode);
+    mem.writeU32(addr + BigInt(this.#fs.pde.nlink), isDir ? 2 : 1);
+    mem.writeU32(addr + BigInt(this.#fs.pde.refcnt), 1);
+    mem.writeU32(addr + BigInt(this.#fs.pde.low_ino), this.#nextInode++);
+    mem.writeU64(addr + BigInt(this.#fs.pde.parent), parent?.addr ?? addr);
+    initListHead(this.#fs.core, addr + BigInt(this.#fs.pde.pde_openers));
     const entry = new ProcDirEntry(addr, name, parent, isDir);
     this.#entries.set(addr, entry);
     return entry;
@@ -164,16 +166,18 @@ export class ProcTree {
   #fill(entry: ProcDirEntry, init: EntryInit): void {
     const { mem } = this.#fs;
     const at = (field: number): Addr => entry.addr + BigInt(field);
-    mem.writeU64(at(PDE.procOps), init.procOps ?? 0n);
-    mem.writeU64(at(PDE.singleShow), init.show ?? 0n);
-    mem.writeU32(at(PDE.stateSize), init.stateSize ?? 0);
-    mem.writeU64(at(PDE.data), init.data ?? 0n);
+    mem.writeU64(at(this.#fs.pde.proc_ops), init.procOps ?? 0n);
+    mem.writeU64(at(this.#fs.pde.single_show), init.show ?? 0n);
+    mem.writeU32(at(this.#fs.pde.state_size), init.stateSize ?? 0);
+    mem.writeU64(at(this.#fs.pde.data), init.data ?? 0n);
     if (!init.procOps) return;
-    let flags = mem.readU32(init.procOps + BigInt(this.#procOps.proc_flags)) & PROC_ENTRY_PERMANENT;
+    let flags =
+      mem.readU32(init.procOps + BigInt(this.#procOps.proc_flags)) & this.#fs.constants.PROC_ENTRY_PERMANENT;
     if (mem.readU64(init.procOps + BigInt(this.#procOps.proc_read_iter)) !== 0n)
-      flags |= PROC_ENTRY_READ_ITER;
-    if (mem.readU64(init.procOps + BigInt(this.#procOps.proc_lseek)) !== 0n) flags |= PROC_ENTRY_LSEEK;
-    mem.writeU8(at(PDE.flags), flags);
+      flags |= this.#fs.constants.PROC_ENTRY_proc_read_iter;
+    if (mem.readU64(init.procOps + BigInt(this.#procOps.proc_lseek)) !== 0n)
+      flags |= this.#fs.constants.PROC_ENTRY_proc_lseek;
+    mem.writeU8(at(this.#fs.pde.flags), flags);
   }
 
   #makers(): Record<string, HostFunction> {
@@ -183,7 +187,7 @@ export class ProcTree {
     const file = (call: HostCall, init: EntryInit): Addr =>
       this.#create(name(call), mode(call.args[1]), call.args[2], init)?.addr ?? 0n;
     const directory = (call: HostCall, bits: bigint, parent: Addr, data: Addr): Addr =>
-      this.#create(name(call), CONSTANTS.S_IFDIR | mode(bits), parent, { data })?.addr ?? 0n;
+      this.#create(name(call), UAPI.S_IFDIR | mode(bits), parent, { data })?.addr ?? 0n;
     const orDefault = (bits: bigint): bigint => (mode(bits) === 0 ? 0o555n : bits);
     return {
       proc_create: (call) => file(call, { procOps: call.args[3] }),
@@ -213,10 +217,10 @@ export class ProcTree {
   #setters(): Record<string, HostFunction> {
     const { mem } = this.#fs;
     return {
-      proc_set_size: ({ args }) => mem.writeU64(args[0] + BigInt(PDE.size), args[1]),
+      proc_set_size: ({ args }) => mem.writeU64(args[0] + BigInt(this.#fs.pde.size), args[1]),
       proc_set_user: ({ args }) => {
-        mem.writeU32(args[0] + BigInt(PDE.uid), Number(args[1] & 0xffffffffn));
-        mem.writeU32(args[0] + BigInt(PDE.gid), Number(args[2] & 0xffffffffn));
+        mem.writeU32(args[0] + BigInt(this.#fs.pde.uid), Number(args[1] & 0xffffffffn));
+        mem.writeU32(args[0] + BigInt(this.#fs.pde.gid), Number(args[2] & 0xffffffffn));
       },
     };
   }
@@ -244,12 +248,12 @@ export class ProcTree {
     const entry = place?.dir.children?.get(place.leaf);
     if (!place || !entry) {
       if (place) this.#warn(`name '${name}'`);
-      return -CONSTANTS.ENOENT;
+      return -UAPI.ENOENT;
     }
     const permanent = this.#firstPermanent(entry, subtree);
     if (permanent) {
       this.#warn(`removing permanent /proc entry '${subtree ? this.#pathOf(permanent) : permanent.name}'`);
-      return -CONSTANTS.EINVAL;
+      return -UAPI.EINVAL;
     }
     place.dir.children?.delete(place.leaf);
     yield* this.#takeOut(entry, subtree);
@@ -257,8 +261,8 @@ export class ProcTree {
   }
 
   #firstPermanent(entry: ProcDirEntry, subtree: boolean): ProcDirEntry | undefined {
-    const flags = this.#fs.mem.readU8(entry.addr + BigInt(PDE.flags));
-    if (flags & PROC_ENTRY_PERMANENT) return entry;
+    const flags = this.#fs.mem.readU8(entry.addr + BigInt(this.#fs.pde.flags));
+    if (flags & this.#fs.constants.PROC_ENTRY_PERMANENT) return entry;
     if (!subtree) return undefined;
     for (const child of entry.children?.values() ?? []) {
       const found = this.#firstPermanent(child, true);
@@ -292,14 +296,14 @@ export class ProcTree {
   /** proc_entry_rundown(): waits for those inside, then releases what is open. */
   *#rundown(entry: ProcDirEntry): HostGenerator<void> {
     const { mem } = this.#fs;
-    const inUse = entry.addr + BigInt(PDE.inUse);
+    const inUse = entry.addr + BigInt(this.#fs.pde.in_use);
     const done = this.#fs.newCompletion();
-    mem.writeU64(entry.addr + BigInt(PDE.unloadCompletion), done);
+    mem.writeU64(entry.addr + BigInt(this.#fs.pde.pde_unload_completion), done);
     const before = mem.readU32(inUse) | 0;
-    mem.writeU32(inUse, (before + PDE_BIAS) >>> 0);
+    mem.writeU32(inUse, (before + this.#fs.constants.PDE_BIAS) >>> 0);
     if (before !== 0) yield { call: this.#fs.symbol('wait_for_completion'), args: [done] };
     this.#fs.core.slab.free(done);
-    mem.writeU64(entry.addr + BigInt(PDE.unloadCompletion), 0n);
+    mem.writeU64(entry.addr + BigInt(this.#fs.pde.pde_unload_completion), 0n);
     yield* this.openers.releaseAll(entry.addr);
   }
 

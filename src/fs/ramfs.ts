@@ -4,16 +4,14 @@ import type { Addr } from '../guest/addr.ts';
 import { keptFor } from '../guest/memory.ts';
 import { negErrno } from '../kernel/core.ts';
 import type { Structs } from '../kernel/description.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import { type FsContext, latin1Text } from './context.ts';
 import { namesBelow } from './debugfs.ts';
 import { readIter, writeIter } from './iov_iter.ts';
-import { FMODE } from './layout.ts';
 
 /** Characters kept at least of one stream of one process; what is older goes. */
 const OUTPUT_MAX = 1 << 20;
 
-const O_APPEND = 0o2000;
 /** Bytes that one file may have. */
 const FILE_MAX = 16 << 20;
 
@@ -74,8 +72,8 @@ export class Ramfs {
   }
 
   openFile(node: RamfsNode, flags: number): Addr {
-    const cut = (flags & CONSTANTS.O_TRUNC) !== 0;
-    const file = this.#fs.allocFile('ramfs_file_operations', flags, CONSTANTS.S_IFREG | 0o644, {
+    const cut = (flags & UAPI.O_TRUNC) !== 0;
+    const file = this.#fs.allocFile('ramfs_file_operations', flags, UAPI.S_IFREG | 0o644, {
       size: cut ? 0 : node.bytes.length,
       end: (f) => this.#open.delete(f),
     });
@@ -96,7 +94,7 @@ export class Ramfs {
     const from = Number(mem.readU64(position));
     if (from >= bytes.length) return 0;
     const copied = writeIter(this.#fs, iter, bytes.subarray(from));
-    if (copied === 0) return negErrno(CONSTANTS.EFAULT);
+    if (copied === 0) return negErrno(UAPI.EFAULT);
     mem.writeU64(position, BigInt(from + copied));
     return copied;
   }
@@ -106,11 +104,11 @@ export class Ramfs {
     const position = iocb + BigInt(this.#kiocb.ki_pos);
     const file = mem.readU64(iocb + BigInt(this.#kiocb.ki_filp));
     const node = keptFor(this.#open, file);
-    const append = (mem.readU32(file + this.#flagsAt) & O_APPEND) !== 0;
+    const append = (mem.readU32(file + this.#flagsAt) & UAPI.O_APPEND) !== 0;
     const from = append ? node.bytes.length : Number(mem.readU64(position));
-    if (from >= FILE_MAX) return negErrno(CONSTANTS.EFBIG);
+    if (from >= FILE_MAX) return negErrno(UAPI.EFBIG);
     const written = readIter(this.#fs, iter, FILE_MAX - from);
-    if (!written) return negErrno(CONSTANTS.EFAULT);
+    if (!written) return negErrno(UAPI.EFAULT);
     const bytes = new Uint8Array(Math.max(node.bytes.length, from + written.length));
     bytes.set(node.bytes);
     bytes.set(written, from);
@@ -144,7 +142,7 @@ export class Terminal {
       tty_read: (call) => this.#read(fs.core.currentOf(call).tgid, call.args[1]),
       tty_write: (call) => {
         const bytes = readIter(fs, call.args[1], 1 << 16);
-        if (!bytes) return negErrno(CONSTANTS.EFAULT);
+        if (!bytes) return negErrno(UAPI.EFAULT);
         const file = fs.mem.readU64(call.args[0] + BigInt(this.#kiocb.ki_filp));
         const task = fs.core.currentOf(call);
         this.#keep(task.tgid, task.comm, this.#streams.get(file) ?? 'stdout', latin1Text(bytes));
@@ -155,7 +153,10 @@ export class Terminal {
 
   openFile(stream: StreamName, flags: number): Addr {
     const file = this.#fs.allocFile('tty_fops', flags, 0o20620, { end: (f) => this.#streams.delete(f) });
-    this.#fs.clearMode(file, FMODE.LSEEK | FMODE.PREAD | FMODE.PWRITE);
+    this.#fs.clearMode(
+      file,
+      this.#fs.constants.FMODE_LSEEK | this.#fs.constants.FMODE_PREAD | this.#fs.constants.FMODE_PWRITE,
+    );
     this.#streams.set(file, stream);
     return file;
   }
@@ -180,7 +181,7 @@ export class Terminal {
     const bytes = this.#input.get(pid);
     if (!bytes || bytes.length === 0) return 0;
     const copied = writeIter(this.#fs, iter, bytes);
-    if (copied === 0) return negErrno(CONSTANTS.EFAULT);
+    if (copied === 0) return negErrno(UAPI.EFAULT);
     this.#input.set(pid, bytes.subarray(copied));
     return copied;
   }

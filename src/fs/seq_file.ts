@@ -7,11 +7,10 @@ import type { HostFunction } from '../guest/hostcall.ts';
 import { GuestMemoryError } from '../guest/memory.ts';
 import { negErrno } from '../kernel/core.ts';
 import type { Structs } from '../kernel/description.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
 import { initListHead } from '../kernel/list.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import { vsprintfGuest } from '../kernel/vsprintf.ts';
 import { type FsContext, latin1Bytes, latin1Text } from './context.ts';
-import { FMODE } from './layout.ts';
 
 /** No list of the guest's memory has more. */
 const LIST_MAX = 1 << 22;
@@ -50,12 +49,12 @@ export class SeqFiles {
   open(file: Addr, ops: Addr): bigint {
     const { mem, core } = this.#fs;
     const m = core.slab.tryAlloc(this.#fs.core.kernel.structs.seq_file.size, 'seq_file');
-    if (m === 0n) return negErrno(CONSTANTS.ENOMEM);
-    initListHead(mem, m + BigInt(this.#seqFile.lock_wait_list));
+    if (m === 0n) return negErrno(UAPI.ENOMEM);
+    initListHead(this.#fs.core, m + BigInt(this.#seqFile.lock_wait_list));
     mem.writeU64(m + BigInt(this.#seqFile.op), ops);
     mem.writeU64(m + BigInt(this.#seqFile.file), file);
     mem.writeU64(file + this.#privateDataAt, m);
-    this.#fs.clearMode(file, FMODE.PWRITE);
+    this.#fs.clearMode(file, this.#fs.constants.FMODE_PWRITE);
     return 0n;
   }
 
@@ -79,9 +78,11 @@ export class SeqFiles {
       seq_open: ({ args }) => this.open(args[0], args[1]),
       __seq_open_private: ({ args }) => this.openPrivate(args[0], args[1], sizeOf(args[2])),
       seq_open_private: ({ args }) =>
-        this.openPrivate(args[0], args[1], sizeOf(args[2])) === 0n ? negErrno(CONSTANTS.ENOMEM) : 0,
+        this.openPrivate(args[0], args[1], sizeOf(args[2])) === 0n ? negErrno(UAPI.ENOMEM) : 0,
       seq_buf_alloc: ({ args }) =>
-        args[0] > BigInt(CONSTANTS.MAX_RW_COUNT) ? 0 : core.slab.tryAlloc(Number(args[0]), 'seq_file buffer'),
+        args[0] > BigInt(this.#fs.constants.MAX_RW_COUNT)
+          ? 0
+          : core.slab.tryAlloc(Number(args[0]), 'seq_file buffer'),
     };
   }
 

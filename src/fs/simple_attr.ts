@@ -4,12 +4,12 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import { negErrno } from '../kernel/core.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
 import { kstrtoll, kstrtoull } from '../kernel/lib.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import { vsprintfGuest } from '../kernel/vsprintf.ts';
 import { type FsContext, latin1Bytes, latin1Text } from './context.ts';
 
-const { EACCES, EFAULT, EINVAL } = CONSTANTS;
+const { EACCES, EFAULT, EINVAL } = UAPI;
 /** set_buf[] of struct simple_attr, without the NUL. */
 const SET_BUF = 23;
 
@@ -58,7 +58,7 @@ export class SimpleAttrs {
     const { mem, core } = this.#fs;
     const [inode, file, get, set, format] = args;
     const value = core.slab.tryAlloc(8, 'simple_attr');
-    if (value === 0n) return Number(negErrno(CONSTANTS.ENOMEM));
+    if (value === 0n) return Number(negErrno(UAPI.ENOMEM));
     const data = mem.readU64(inode + BigInt(this.#fs.core.kernel.structs.inode.fields.i_private));
     mem.writeU64(file + this.#privateDataAt, value);
     this.#open.set(file, { get, set, data, format, value });

@@ -2,10 +2,10 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
-import { keptFor } from '../guest/memory.ts';
+import { keptFor, PAGE_SIZE } from '../guest/memory.ts';
 import { negErrno } from '../kernel/core.ts';
 import type { Structs } from '../kernel/description.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import { type FsContext, latin1Bytes, latin1Text } from './context.ts';
 import { namesBelow } from './debugfs.ts';
 import { readIter, writeIter } from './iov_iter.ts';
@@ -55,7 +55,7 @@ export class Sysctls {
   }
 
   openFile(sysctl: Sysctl, flags: number): Addr {
-    const file = this.#fs.allocFile('proc_sys_file_operations', flags, CONSTANTS.S_IFREG | sysctl.mode, {
+    const file = this.#fs.allocFile('proc_sys_file_operations', flags, UAPI.S_IFREG | sysctl.mode, {
       end: (f) => this.#files.delete(f),
     });
     this.#files.set(file, sysctl);
@@ -68,11 +68,11 @@ export class Sysctls {
     const sysctl = keptFor(this.#files, mem.readU64(iocb + BigInt(this.#kiocb.ki_filp)));
     const position = iocb + BigInt(this.#kiocb.ki_pos);
     if (write) {
-      const bytes = readIter(this.#fs, iter, CONSTANTS.PAGE_SIZE);
-      if (!bytes) return negErrno(CONSTANTS.EFAULT);
+      const bytes = readIter(this.#fs, iter, PAGE_SIZE);
+      if (!bytes) return negErrno(UAPI.EFAULT);
       // SYSCTL_WRITES_STRICT: the first write is the whole value, what comes behind it is taken and ignored.
       const first = mem.readU64(position) === 0n && bytes.length > 0;
-      const result = first ? (sysctl.write?.(latin1Text(bytes)) ?? -CONSTANTS.EPERM) : bytes.length;
+      const result = first ? (sysctl.write?.(latin1Text(bytes)) ?? -UAPI.EPERM) : bytes.length;
       const taken = typeof result === 'number' ? result : yield* result;
       if (taken < 0) return negErrno(-taken);
       mem.writeU64(position, mem.readU64(position) + BigInt(taken));
@@ -83,7 +83,7 @@ export class Sysctls {
     const value = sysctl.read();
     if (typeof value === 'number') return negErrno(-value);
     const copied = writeIter(this.#fs, iter, latin1Bytes(`${value}\n`));
-    if (copied === 0) return negErrno(CONSTANTS.EFAULT);
+    if (copied === 0) return negErrno(UAPI.EFAULT);
     mem.writeU64(position, BigInt(copied));
     return copied;
   }

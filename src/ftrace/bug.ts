@@ -3,7 +3,7 @@
 
 import { hex16 } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import { type FtraceRec, recCount } from './dyn_ftrace.ts';
 
 /**
@@ -22,9 +22,9 @@ export function ftraceBug(
   // print_ip_sym() is a message of its own.
   const at = `[<${hex16(rec.ip)}>] ${core.sym(rec.ip)}`;
   printk.info('------------[ ftrace bug ]------------');
-  if (failed === -CONSTANTS.EFAULT) {
+  if (failed === -UAPI.EFAULT) {
     printk.info(`ftrace faulted on modifying \n${at}`);
-  } else if (failed === -CONSTANTS.EINVAL) {
+  } else if (failed === -UAPI.EINVAL) {
     printk.info(`ftrace failed to modify \n${at}`);
     printk.info(` actual:   ${phC(mem.readBytes(rec.ip, arch.fentry.size))}`);
     printk.info(` expected: ${phC(expected)}`);
@@ -33,7 +33,7 @@ export function ftraceBug(
   }
   printk.info(type);
   printk.info(`ftrace record flags: ${rec.flags.toString(16)}`);
-  printk.info(` (${recCount(rec)})${rec.flags & CONSTANTS.FTRACE_FL_REGS ? ' R' : '  '}`);
+  printk.info(` (${recCount(core, rec)})${rec.flags & core.kernel.constants.FTRACE_FL_REGS ? ' R' : '  '}`);
   const tramp = rec.target || core.symbols.require(arch.trampoline.caller.name);
   printk.info(` expected tramp: ${tramp.toString(16)}`);
 }

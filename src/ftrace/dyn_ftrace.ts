@@ -5,9 +5,6 @@
 
 import { type Addr, lo32 } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
-
-const { FTRACE_REF_MAX } = CONSTANTS;
 
 export interface FtraceRec {
   /** Address of the fentry call: at most FentrySite.maxOffset behind the function's start. */
@@ -20,8 +17,8 @@ export interface FtraceRec {
 }
 
 /** ftrace_rec_count() */
-export function recCount(rec: FtraceRec): number {
-  return rec.flags & FTRACE_REF_MAX;
+export function recCount({ kernel }: KernelCore, rec: FtraceRec): number {
+  return rec.flags & kernel.constants.FTRACE_REF_MAX;
 }
 
 /** test_for_valid_rec(), without its mark in the record. */

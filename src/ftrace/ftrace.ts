@@ -9,7 +9,8 @@ import type { Addr } from '../guest/addr.ts';
 import { sameBytes } from '../guest/bytes.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
+import type { Constants } from '../kernel/description.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import { ftraceBug } from './bug.ts';
 import { type FtraceRec, FtraceRecords, isValid, recCount } from './dyn_ftrace.ts';
 import { FtraceOps } from './ops.ts';
@@ -17,7 +18,6 @@ import type { FtracePorts } from './ports.ts';
 import { type Poke, TextPoke } from './text_poke.ts';
 import { Trampolines } from './trampoline.ts';
 
-const C = CONSTANTS;
 const INITIALIZING = 'Initializing ftrace call sites';
 
 export class Ftrace {
@@ -30,12 +30,14 @@ export class Ftrace {
   enabled = 1;
   readonly #core: KernelCore;
   readonly #fentry: FentrySite;
+  readonly #constants: Constants;
   readonly #ports: FtracePorts;
   readonly #sym: ReturnType<typeof imageSymbols>;
 
   constructor(core: KernelCore, ports: FtracePorts) {
     this.#core = core;
     this.#fentry = core.arch.fentry;
+    this.#constants = core.kernel.constants;
     this.#ports = ports;
     this.textPoke = new TextPoke(core, ports.smp);
     this.trampolines = new Trampolines(core, ports);
@@ -68,11 +70,11 @@ export class Ftrace {
    */
   *moduleInit(module: string, sites: readonly Addr[]): HostGenerator<number> {
     if (this.disabled || sites.length === 0) return 0;
-    for (const rec of this.records.add(module, sites, C.FTRACE_FL_DISABLED)) {
+    for (const rec of this.records.add(module, sites, this.#constants.FTRACE_FL_DISABLED)) {
       const expected = this.#fentry.call(rec.ip, this.#sym.fentry);
       const failed = this.#verify(rec.ip, expected);
       if (failed) {
-        if (failed === -C.EINVAL) yield* this.#warn('ftrace_module_init', 1);
+        if (failed === -UAPI.EINVAL) yield* this.#warn('ftrace_module_init', 1);
         ftraceBug(this.#core, failed, rec, expected, INITIALIZING);
         yield* this.#warn('ftrace_module_init', 0);
         this.disabled = true;
@@ -88,7 +90,7 @@ export class Ftrace {
     if (this.disabled) return;
     for (const rec of this.records.group(module)) {
       if (!isValid(this.#core, rec)) continue;
-      rec.flags = (rec.flags & ~C.FTRACE_FL_DISABLED) >>> 0;
+      rec.flags = (rec.flags & ~this.#constants.FTRACE_FL_DISABLED) >>> 0;
       for (const ops of this.#registered()) if (ops.traces(rec.ip)) this.#count(rec, ops, 1);
       const target = this.#wanted(rec);
       if (target === rec.target) continue;
@@ -122,9 +124,9 @@ export class Ftrace {
 
   /** ftrace_set_filter_ip(). @returns 0, -EINVAL for an address without a site, -ENOENT to remove what is not in. */
   *setFilterIp(opsAddr: Addr, ip: Addr, remove: boolean, reset = false): HostGenerator<number> {
-    if (this.disabled) return -C.ENODEV;
+    if (this.disabled) return -UAPI.ENODEV;
     const site = this.location(ip);
-    if (site === 0n) return -C.EINVAL;
+    if (site === 0n) return -UAPI.EINVAL;
     const failed = remove ? 0 : (this.#core.faults?.check('ftrace_set_filter_ip', this.#core.sym(site)) ?? 0);
     if (failed !== 0) return failed;
     const ops = this.ops(opsAddr);
@@ -136,14 +138,15 @@ export class Ftrace {
   }
 
   *#updateFilter(ops: FtraceOps, site: Addr, remove: boolean, reset: boolean): HostGenerator<number> {
-    const live = ops.has(C.FTRACE_OPS_FL_ENABLED);
-    if (live && ops.has(C.FTRACE_OPS_FL_IPMODIFY) && !remove && this.#ipmodifyTaken([site])) return -C.EBUSY;
+    const live = ops.has(this.#constants.FTRACE_OPS_FL_ENABLED);
+    if (live && ops.has(this.#constants.FTRACE_OPS_FL_IPMODIFY) && !remove && this.#ipmodifyTaken([site]))
+      return -UAPI.EBUSY;
     const touched = new Set(live ? this.#recordsOf(ops) : []);
     for (const rec of touched) this.#count(rec, ops, -1);
     if (reset) ops.clearIps(this.#core);
     let result = 0;
-    if (remove) result = ops.removeIp(this.#core, site) ? 0 : -C.ENOENT;
-    else if (!(ops.filterIps() ?? []).includes(site) && !ops.addIp(this.#core, site)) result = -C.ENOMEM;
+    if (remove) result = ops.removeIp(this.#core, site) ? 0 : -UAPI.ENOENT;
+    else if (!(ops.filterIps() ?? []).includes(site) && !ops.addIp(this.#core, site)) result = -UAPI.ENOMEM;
     if (live) {
       for (const rec of this.#recordsOf(ops)) {
         this.#count(rec, ops, 1);
@@ -172,20 +175,20 @@ export class Ftrace {
   }
 
   *#startup(ops: FtraceOps): HostGenerator<number> {
-    if (this.disabled) return -C.ENODEV;
-    if (ops.has(C.FTRACE_OPS_FL_DELETED)) return -C.EINVAL;
-    if (ops.has(C.FTRACE_OPS_FL_ENABLED)) return -C.EBUSY;
-    if (!this.enabled && ops.has(C.FTRACE_OPS_FL_PERMANENT)) return -C.EBUSY;
+    if (this.disabled) return -UAPI.ENODEV;
+    if (ops.has(this.#constants.FTRACE_OPS_FL_DELETED)) return -UAPI.EINVAL;
+    if (ops.has(this.#constants.FTRACE_OPS_FL_ENABLED)) return -UAPI.EBUSY;
+    if (!this.enabled && ops.has(this.#constants.FTRACE_OPS_FL_PERMANENT)) return -UAPI.EBUSY;
     // The list first, then the rest: a failure below takes it out again.
-    ops.flags |= C.FTRACE_OPS_FL_DYNAMIC;
+    ops.flags |= this.#constants.FTRACE_OPS_FL_DYNAMIC;
     this.#addToList(ops);
     ops.savedFunc = ops.func;
     if (ops.trampoline === 0n) this.trampolines.create(ops, ops.func);
-    ops.flags |= C.FTRACE_OPS_FL_ENABLED | C.FTRACE_OPS_FL_ADDING;
+    ops.flags |= this.#constants.FTRACE_OPS_FL_ENABLED | this.#constants.FTRACE_OPS_FL_ADDING;
     const ipmodify = this.#ipmodifyEnable(ops);
     if (ipmodify < 0) {
       this.#removeFromList(ops);
-      ops.flags &= ~(C.FTRACE_OPS_FL_ENABLED | C.FTRACE_OPS_FL_ADDING);
+      ops.flags &= ~(this.#constants.FTRACE_OPS_FL_ENABLED | this.#constants.FTRACE_OPS_FL_ADDING);
       this.trampolines.free(ops);
       return ipmodify;
     }
@@ -193,9 +196,9 @@ export class Ftrace {
     yield* this.#runUpdate(ops, 'register');
     if (this.disabled) {
       this.#removeFromList(ops);
-      return -C.ENODEV;
+      return -UAPI.ENODEV;
     }
-    ops.flags &= ~C.FTRACE_OPS_FL_ADDING;
+    ops.flags &= ~this.#constants.FTRACE_OPS_FL_ADDING;
     return 0;
   }
 
@@ -209,18 +212,19 @@ export class Ftrace {
   }
 
   *#shutdown(ops: FtraceOps): HostGenerator<number> {
-    if (this.disabled) return -C.ENODEV;
-    if (!ops.has(C.FTRACE_OPS_FL_ENABLED)) return -C.EBUSY;
+    if (this.disabled) return -UAPI.ENODEV;
+    if (!ops.has(this.#constants.FTRACE_OPS_FL_ENABLED)) return -UAPI.EBUSY;
     this.#removeFromList(ops);
     ops.func = ops.savedFunc;
     const records = this.#recordsOf(ops);
     for (const rec of records) {
-      if (ops.has(C.FTRACE_OPS_FL_IPMODIFY)) rec.flags = (rec.flags & ~C.FTRACE_FL_IPMODIFY) >>> 0;
+      if (ops.has(this.#constants.FTRACE_OPS_FL_IPMODIFY))
+        rec.flags = (rec.flags & ~this.#constants.FTRACE_FL_IPMODIFY) >>> 0;
       this.#count(rec, ops, -1);
     }
-    ops.flags = (ops.flags & ~C.FTRACE_OPS_FL_ENABLED) | C.FTRACE_OPS_FL_REMOVING;
+    ops.flags = (ops.flags & ~this.#constants.FTRACE_OPS_FL_ENABLED) | this.#constants.FTRACE_OPS_FL_REMOVING;
     yield* this.#runUpdate(ops, 'unregister');
-    ops.flags &= ~C.FTRACE_OPS_FL_REMOVING;
+    ops.flags &= ~this.#constants.FTRACE_OPS_FL_REMOVING;
     // A task may have been preempted on the trampoline: its memory can go only when none is left there.
     yield* this.#ports.rcu.synchronizeRcuTasksRude();
     yield* this.#ports.rcu.synchronizeRcuTasks();
@@ -234,7 +238,7 @@ export class Ftrace {
    */
   *setEnabled(value: number): HostGenerator<number> {
     yield* this.#lock(this.#sym.ftraceLock);
-    const result = this.disabled ? -C.ENODEV : yield* this.#setEnabled(value);
+    const result = this.disabled ? -UAPI.ENODEV : yield* this.#setEnabled(value);
     yield* this.#unlock(this.#sym.ftraceLock);
     return result;
   }
@@ -243,9 +247,9 @@ export class Ftrace {
     const was = this.enabled !== 0;
     this.enabled = value;
     if (was === (value !== 0)) return 0;
-    if (value === 0 && this.#registered().some((ops) => ops.has(C.FTRACE_OPS_FL_PERMANENT))) {
+    if (value === 0 && this.#registered().some((ops) => ops.has(this.#constants.FTRACE_OPS_FL_PERMANENT))) {
       this.enabled = 1;
-      return -C.EBUSY;
+      return -UAPI.EBUSY;
     }
     yield* this.#replaceCode(this.records.all());
     return 0;
@@ -253,22 +257,25 @@ export class Ftrace {
 
   /** ftrace_hash_ipmodify_enable() */
   #ipmodifyEnable(ops: FtraceOps): number {
-    if (!ops.has(C.FTRACE_OPS_FL_IPMODIFY)) return 0;
+    if (!ops.has(this.#constants.FTRACE_OPS_FL_IPMODIFY)) return 0;
     const ips = ops.filterIps();
-    if (!ips) return -C.EINVAL;
-    if (this.#ipmodifyTaken(ips)) return -C.EBUSY;
-    for (const rec of this.#recordsOf(ops)) rec.flags = (rec.flags | C.FTRACE_FL_IPMODIFY) >>> 0;
+    if (!ips) return -UAPI.EINVAL;
+    if (this.#ipmodifyTaken(ips)) return -UAPI.EBUSY;
+    for (const rec of this.#recordsOf(ops))
+      rec.flags = (rec.flags | this.#constants.FTRACE_FL_IPMODIFY) >>> 0;
     return 0;
   }
 
   #ipmodifyTaken(ips: readonly Addr[]): boolean {
-    return ips.some((ip) => ((this.records.at(ip)?.flags ?? 0) & C.FTRACE_FL_IPMODIFY) !== 0);
+    return ips.some((ip) => ((this.records.at(ip)?.flags ?? 0) & this.#constants.FTRACE_FL_IPMODIFY) !== 0);
   }
 
   #recordsOf(ops: FtraceOps): FtraceRec[] {
     const ips = ops.filterIps();
     const records = ips ? ips.map((ip) => this.records.at(ip)) : [...this.records.all()];
-    return records.filter((rec) => rec !== undefined && !(rec.flags & C.FTRACE_FL_DISABLED)) as FtraceRec[];
+    return records.filter(
+      (rec) => rec !== undefined && !(rec.flags & this.#constants.FTRACE_FL_DISABLED),
+    ) as FtraceRec[];
   }
 
   /** __ftrace_hash_rec_update() for one record: one ops more or less. */
@@ -276,9 +283,10 @@ export class Ftrace {
     rec.flags = (rec.flags + by) >>> 0;
     const others = this.#opsAt(rec).filter((o) => o.addr !== ops.addr);
     const regs = by === 1 ? [...others, ops] : others;
-    let flags = rec.flags & ~(C.FTRACE_FL_TRAMP | C.FTRACE_FL_REGS);
-    if (recCount(rec) === 1 && regs[0]?.trampoline) flags |= C.FTRACE_FL_TRAMP;
-    if (regs.some((o) => o.has(C.FTRACE_OPS_FL_SAVE_REGS))) flags |= C.FTRACE_FL_REGS;
+    let flags = rec.flags & ~(this.#constants.FTRACE_FL_TRAMP | this.#constants.FTRACE_FL_REGS);
+    if (recCount(this.#core, rec) === 1 && regs[0]?.trampoline) flags |= this.#constants.FTRACE_FL_TRAMP;
+    if (regs.some((o) => o.has(this.#constants.FTRACE_OPS_FL_SAVE_REGS)))
+      flags |= this.#constants.FTRACE_FL_REGS;
     rec.flags = flags >>> 0;
   }
 
@@ -312,10 +320,12 @@ export class Ftrace {
 
   /** ftrace_get_addr_new(): what a record's site should call; 0 for a nop. */
   #wanted(rec: FtraceRec): Addr {
-    if (recCount(rec) === 0 || !this.enabled) return 0n;
-    const own = rec.flags & C.FTRACE_FL_TRAMP ? this.#opsAt(rec)[0]?.trampoline : undefined;
+    if (recCount(this.#core, rec) === 0 || !this.enabled) return 0n;
+    const own = rec.flags & this.#constants.FTRACE_FL_TRAMP ? this.#opsAt(rec)[0]?.trampoline : undefined;
     if (own) return own;
-    return (rec.flags & C.FTRACE_FL_REGS ? this.trampolines.regsCaller : this.trampolines.caller).start;
+    return (
+      rec.flags & this.#constants.FTRACE_FL_REGS ? this.trampolines.regsCaller : this.trampolines.caller
+    ).start;
   }
 
   /** ftrace_run_update_code(), with the static callers' handler set before any site can come to them. */
@@ -351,12 +361,12 @@ export class Ftrace {
   *#replaceCode(records: Iterable<FtraceRec>): HostGenerator<void> {
     const pokes: (Poke & { rec: FtraceRec; target: Addr })[] = [];
     for (const rec of records) {
-      const target = rec.flags & C.FTRACE_FL_DISABLED ? 0n : this.#wanted(rec);
+      const target = rec.flags & this.#constants.FTRACE_FL_DISABLED ? 0n : this.#wanted(rec);
       if (target === rec.target) continue;
       const expected = rec.target === 0n ? this.#fentry.nop : this.#fentry.call(rec.ip, rec.target);
       const failed = this.#verify(rec.ip, expected);
       if (failed) {
-        if (failed === -C.EINVAL) yield* this.#warn('ftrace_verify_code', 0);
+        if (failed === -UAPI.EINVAL) yield* this.#warn('ftrace_verify_code', 0);
         ftraceBug(this.#core, failed, rec, expected, bugType(rec.target, target));
         yield* this.#warn('ftrace_bug', 0);
         this.disabled = true;
@@ -374,8 +384,8 @@ export class Ftrace {
   /** ftrace_verify_code() */
   #verify(ip: Addr, expected: Uint8Array): number {
     const { mem } = this.#core;
-    if (!mem.isMapped(ip, this.#fentry.size)) return -C.EFAULT;
-    return sameBytes(mem.view(ip, this.#fentry.size), expected) ? 0 : -C.EINVAL;
+    if (!mem.isMapped(ip, this.#fentry.size)) return -UAPI.EFAULT;
+    return sameBytes(mem.view(ip, this.#fentry.size), expected) ? 0 : -UAPI.EINVAL;
   }
 
   /** The function of the image that warns, and the way to it. */

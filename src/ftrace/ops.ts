@@ -7,25 +7,28 @@
 import type { Addr } from '../guest/addr.ts';
 import type { GuestMemory } from '../guest/memory.ts';
 import type { KernelCore, StructHome } from '../kernel/core.ts';
-import type { Structs } from '../kernel/description.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
+import type { Constants, Structs } from '../kernel/description.ts';
 import { initListHead } from '../kernel/list.ts';
-
-/** struct ftrace_hash { size_bits, buckets, count, flags, rcu }; private to kernel/trace/trace.h. */
-const HASH = { size: 48, buckets: 8, count: 16 } as const;
-/** struct ftrace_func_entry { hlist_node, ip, direct } */
-const ENTRY = { size: 32, next: 0, pprev: 8, ip: 16 } as const;
 
 export class FtraceOps {
   readonly addr: Addr;
+  readonly #home: StructHome;
   readonly #mem: GuestMemory;
   readonly #structs: Structs;
+  readonly #constants: Constants;
   readonly #fields: Structs['ftrace_ops']['fields'];
+  readonly #hash: Structs['ftrace_hash']['fields'];
+  readonly #entry: Structs['ftrace_func_entry']['fields'];
 
-  constructor({ mem, kernel }: StructHome, addr: Addr) {
+  constructor(home: StructHome, addr: Addr) {
+    const { mem, kernel } = home;
+    this.#home = home;
     this.#mem = mem;
     this.#structs = kernel.structs;
+    this.#constants = kernel.constants;
     this.#fields = kernel.structs.ftrace_ops.fields;
+    this.#hash = kernel.structs.ftrace_hash.fields;
+    this.#entry = kernel.structs.ftrace_func_entry.fields;
     this.addr = addr;
   }
 
@@ -78,10 +81,10 @@ export class FtraceOps {
 
   /** ftrace_ops_init(): once, before anything is asked of it. */
   init(): void {
-    if (this.has(CONSTANTS.FTRACE_OPS_FL_INITIALIZED)) return;
-    initListHead(this.#mem, this.addr + BigInt(this.#fields.local_hash_regex_lock_wait_list));
+    if (this.has(this.#constants.FTRACE_OPS_FL_INITIALIZED)) return;
+    initListHead(this.#home, this.addr + BigInt(this.#fields.local_hash_regex_lock_wait_list));
     this.#set(this.#fields.func_hash, this.addr + BigInt(this.#fields.local_hash));
-    this.flags |= CONSTANTS.FTRACE_OPS_FL_INITIALIZED;
+    this.flags |= this.#constants.FTRACE_OPS_FL_INITIALIZED;
   }
 
   /** ops->func_hash->filter_hash: 0 when it traces every function. */
@@ -95,9 +98,9 @@ export class FtraceOps {
   /** Sites that the filter names; undefined when it has none and so means all of them. */
   filterIps(): Addr[] | undefined {
     const hash = this.#filter;
-    if (hash === 0n || this.#mem.readU64(hash + BigInt(HASH.count)) === 0n) return undefined;
+    if (hash === 0n || this.#mem.readU64(hash + BigInt(this.#hash.count)) === 0n) return undefined;
     const ips: Addr[] = [];
-    for (const entry of this.#entries(hash)) ips.push(this.#mem.readU64(entry + BigInt(ENTRY.ip)));
+    for (const entry of this.#entries(hash)) ips.push(this.#mem.readU64(entry + BigInt(this.#entry.ip)));
     return ips;
   }
 
@@ -107,8 +110,9 @@ export class FtraceOps {
   }
 
   *#entries(hash: Addr): IterableIterator<Addr> {
-    let entry = this.#mem.readU64(this.#mem.readU64(hash + BigInt(HASH.buckets)));
-    for (; entry !== 0n; entry = this.#mem.readU64(entry)) yield entry;
+    let entry = this.#mem.readU64(this.#mem.readU64(hash + BigInt(this.#hash.buckets)));
+    const next = BigInt(this.#entry.hlist_next);
+    for (; entry !== 0n; entry = this.#mem.readU64(entry + next)) yield entry;
   }
 
   /** add_hash_entry(), with the hash made first where there is none. @returns false, and nothing done, without memory. */
@@ -117,30 +121,30 @@ export class FtraceOps {
     const mem = this.#mem;
     let hash = this.#filter;
     if (hash === 0n) {
-      hash = slab.tryAlloc(HASH.size, 'ftrace_hash');
+      hash = slab.tryAlloc(this.#structs.ftrace_hash.size, 'ftrace_hash');
       if (hash === 0n) return false;
       const buckets = slab.tryAlloc(8, 'ftrace_hash buckets');
       if (buckets === 0n) {
         slab.free(hash);
         return false;
       }
-      mem.writeU64(hash + BigInt(HASH.buckets), buckets);
+      mem.writeU64(hash + BigInt(this.#hash.buckets), buckets);
       mem.writeU64(
         this.#get(this.#fields.func_hash) + BigInt(this.#structs.ftrace_ops_hash.fields.filter_hash),
         hash,
       );
     }
-    const entry = slab.tryAlloc(ENTRY.size, 'ftrace_func_entry');
+    const entry = slab.tryAlloc(this.#structs.ftrace_func_entry.size, 'ftrace_func_entry');
     if (entry === 0n) {
-      if (mem.readU64(hash + BigInt(HASH.count)) === 0n) this.#freeHash(core, hash);
+      if (mem.readU64(hash + BigInt(this.#hash.count)) === 0n) this.#freeHash(core, hash);
       return false;
     }
-    const bucket = mem.readU64(hash + BigInt(HASH.buckets));
-    mem.writeU64(entry + BigInt(ENTRY.ip), ip);
-    mem.writeU64(entry, mem.readU64(bucket));
-    mem.writeU64(entry + BigInt(ENTRY.pprev), bucket);
+    const bucket = mem.readU64(hash + BigInt(this.#hash.buckets));
+    mem.writeU64(entry + BigInt(this.#entry.ip), ip);
+    mem.writeU64(entry + BigInt(this.#entry.hlist_next), mem.readU64(bucket));
+    mem.writeU64(entry + BigInt(this.#entry.hlist_pprev), bucket);
     mem.writeU64(bucket, entry);
-    mem.writeU64(hash + BigInt(HASH.count), mem.readU64(hash + BigInt(HASH.count)) + 1n);
+    mem.writeU64(hash + BigInt(this.#hash.count), mem.readU64(hash + BigInt(this.#hash.count)) + 1n);
     return true;
   }
 
@@ -149,13 +153,14 @@ export class FtraceOps {
     const mem = this.#mem;
     const hash = this.#filter;
     if (hash === 0n) return false;
-    let link = mem.readU64(hash + BigInt(HASH.buckets));
-    for (let entry = mem.readU64(link); entry !== 0n; link = entry, entry = mem.readU64(entry)) {
-      if (mem.readU64(entry + BigInt(ENTRY.ip)) !== ip) continue;
-      mem.writeU64(link, mem.readU64(entry));
+    const next = BigInt(this.#entry.hlist_next);
+    let link = mem.readU64(hash + BigInt(this.#hash.buckets));
+    for (let entry = mem.readU64(link); entry !== 0n; link = entry + next, entry = mem.readU64(link)) {
+      if (mem.readU64(entry + BigInt(this.#entry.ip)) !== ip) continue;
+      mem.writeU64(link, mem.readU64(entry + next));
       core.slab.free(entry);
-      const count = mem.readU64(hash + BigInt(HASH.count)) - 1n;
-      mem.writeU64(hash + BigInt(HASH.count), count);
+      const count = mem.readU64(hash + BigInt(this.#hash.count)) - 1n;
+      mem.writeU64(hash + BigInt(this.#hash.count), count);
       if (count === 0n) this.#freeHash(core, hash);
       return true;
     }
@@ -168,7 +173,7 @@ export class FtraceOps {
   }
 
   #freeHash(core: KernelCore, hash: Addr): void {
-    core.slab.free(this.#mem.readU64(hash + BigInt(HASH.buckets)));
+    core.slab.free(this.#mem.readU64(hash + BigInt(this.#hash.buckets)));
     core.slab.free(hash);
     this.#mem.writeU64(
       this.#get(this.#fields.func_hash) + BigInt(this.#structs.ftrace_ops_hash.fields.filter_hash),

@@ -4,22 +4,21 @@
 import type { Addr } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import type { KernelSymbol } from '../kernel/kallsyms.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
 import { type FtraceRec, isValid, recCount } from './dyn_ftrace.ts';
 import type { Ftrace } from './ftrace.ts';
 
-const C = CONSTANTS;
 /** struct dyn_ftrace entries on a page. */
 const ENTRIES_PER_PAGE = 256;
 
 /** /sys/kernel/debug/tracing/enabled_functions, one line a traced site. */
 export function enabledFunctions(core: KernelCore, ftrace: Ftrace): string {
+  const { FTRACE_FL_REGS, FTRACE_FL_IPMODIFY } = core.kernel.constants;
   let text = '';
   for (const rec of ftrace.records.all()) {
-    if (recCount(rec) === 0) continue;
+    if (recCount(core, rec) === 0) continue;
     text += siteName(core, rec);
-    text += ` (${recCount(rec)})${rec.flags & C.FTRACE_FL_REGS ? ' R' : '  '}`;
-    text += `${rec.flags & C.FTRACE_FL_IPMODIFY ? ' I' : '  '}  `;
+    text += ` (${recCount(core, rec)})${rec.flags & FTRACE_FL_REGS ? ' R' : '  '}`;
+    text += `${rec.flags & FTRACE_FL_IPMODIFY ? ' I' : '  '}  `;
     text += `${trampolineText(core, ftrace, rec.target)}\n`;
   }
   return text;

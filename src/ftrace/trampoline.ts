@@ -5,7 +5,6 @@ import type { Template, TemplateLabels } from '../arch/trampoline.ts';
 import { type Addr, lo32 } from '../guest/addr.ts';
 import { PAGE_SIZE, PROT_EXEC, PROT_READ } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
 import type { FtraceOps } from './ops.ts';
 import type { FtracePorts } from './ports.ts';
 
@@ -45,7 +44,7 @@ export class Trampolines {
   }
 
   templateOf(ops: FtraceOps): Template {
-    return ops.has(CONSTANTS.FTRACE_OPS_FL_SAVE_REGS) ? this.regsCaller : this.caller;
+    return ops.has(this.#core.kernel.constants.FTRACE_OPS_FL_SAVE_REGS) ? this.regsCaller : this.caller;
   }
 
   /** create_trampoline(): makes the ops' trampoline and says so in the ops; without memory it stays without. */
@@ -65,13 +64,13 @@ export class Trampolines {
     this.#live.set(start, { start, size, ops: ops.addr, template: template.start, handle });
     ops.trampoline = start;
     ops.trampolineSize = size;
-    ops.flags |= CONSTANTS.FTRACE_OPS_FL_ALLOC_TRAMP;
+    ops.flags |= this.#core.kernel.constants.FTRACE_OPS_FL_ALLOC_TRAMP;
   }
 
   /** arch_ftrace_trampoline_free(): the caller has seen to it that no task is on it. */
   free(ops: FtraceOps): void {
     const trampoline = this.#live.get(ops.trampoline);
-    if (!trampoline || !ops.has(CONSTANTS.FTRACE_OPS_FL_ALLOC_TRAMP)) return;
+    if (!trampoline || !ops.has(this.#core.kernel.constants.FTRACE_OPS_FL_ALLOC_TRAMP)) return;
     this.#live.delete(trampoline.start);
     this.#ports.trampolines?.remove(trampoline.handle);
     this.#ports.memory.free(trampoline.start);

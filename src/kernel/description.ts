@@ -3,7 +3,8 @@
 //
 // Invariant: whoever reads or writes a structure of the guest takes the offsets from the core it belongs to.
 
-import { CONSTANTS, LAYOUT, STRINGS, type StructName } from './layout.ts';
+import { CONSTANTS, LAYOUT, STRINGS } from './layout.ts';
+import { PRIVATE_CONSTANTS, PRIVATE_LAYOUT } from './private_layout.ts';
 
 type Offsets<Names> = { readonly [Name in keyof Names]: number };
 
@@ -20,16 +21,19 @@ interface StructLayout<Fields, Bits> {
   readonly bitfields: { readonly [Name in keyof Bits]: BitField };
 }
 
+type KnownStructs = typeof LAYOUT & typeof PRIVATE_LAYOUT;
+type KnownConstants = typeof CONSTANTS & typeof PRIVATE_CONSTANTS;
+
 /** Members of embedded structures are flattened with '_' (`thread_sp`); those of anonymous ones keep their name. */
 export type Structs = {
-  readonly [Name in StructName]: StructLayout<
-    (typeof LAYOUT)[Name]['fields'],
-    (typeof LAYOUT)[Name]['bitfields']
+  readonly [Name in keyof KnownStructs]: StructLayout<
+    KnownStructs[Name]['fields'],
+    KnownStructs[Name]['bitfields']
   >;
 };
 
-type Constants = {
-  readonly [Name in keyof typeof CONSTANTS]: (typeof CONSTANTS)[Name] extends bigint ? bigint : number;
+export type Constants = {
+  readonly [Name in keyof KnownConstants]: KnownConstants[Name] extends bigint ? bigint : number;
 };
 
 export interface KernelDescription {
@@ -41,10 +45,13 @@ export interface KernelDescription {
   readonly constants: Constants;
 }
 
+/** Virtual ns of a jiffy. */
+export const tickNs = ({ constants }: KernelDescription): number => 1e9 / constants.HZ;
+
 /** The kernel that the built-in image stands for: Debian's 6.1. */
 export const BUILT_IN: KernelDescription = {
   release: STRINGS.UTS_RELEASE,
   vermagic: STRINGS.VERMAGIC_STRING,
-  structs: LAYOUT,
-  constants: CONSTANTS,
+  structs: { ...LAYOUT, ...PRIVATE_LAYOUT },
+  constants: { ...CONSTANTS, ...PRIVATE_CONSTANTS },
 };

@@ -1,7 +1,7 @@
 // Which pr_debug() lines are printed, and the file that turns them on and off.
 // Mirrors lib/dynamic_debug.c: /sys/kernel/debug/dynamic_debug/control.
 
-import { CONSTANTS } from './layout.ts';
+import { UAPI } from './uapi.ts';
 
 /** One pr_debug() of the kernel. */
 export interface DebugSite {
@@ -45,7 +45,7 @@ export class DynamicDebug {
       const words = tokenize(query);
       if (words.length > 0 && !this.#query(words)) bad = true;
     }
-    return bad ? -CONSTANTS.EINVAL : text.length;
+    return bad ? -UAPI.EINVAL : text.length;
   }
 
   /** ddebug_exec_query(). @returns false for one that cannot be read. */

@@ -1,12 +1,10 @@
 // Error numbers by name and back. Mirrors include/uapi/asm-generic/errno*.h and lib/errname.c.
 
-import { CONSTANTS } from './layout.ts';
+import { UAPI } from './uapi.ts';
 
 const NAMES = new Map<number, string>();
-for (const [name, value] of Object.entries(CONSTANTS)) {
-  if (/^E[A-Z0-9]+$/.test(name) && name !== 'EXIT' && typeof value === 'number' && !NAMES.has(value)) {
-    NAMES.set(value, name);
-  }
+for (const [name, value] of Object.entries(UAPI)) {
+  if (/^E[A-Z0-9]+$/.test(name) && !NAMES.has(value)) NAMES.set(value, name);
 }
 
 /** The name of a positive error number (22 is EINVAL); undefined for none. */
@@ -19,7 +17,7 @@ export class KernelError extends Error {
   readonly code: string;
   readonly errno: number;
 
-  /** @param errno positive, of CONSTANTS. */
+  /** @param errno positive, of UAPI. */
   constructor(errno: number, what: string) {
     const code = errnoName(errno) ?? `errno ${errno}`;
     super(`${what}: ${code}`);

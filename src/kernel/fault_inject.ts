@@ -4,49 +4,49 @@
 // Invariant: without a fault armed nothing here changes how a machine runs; an armed one fires at the same
 // place in every run with the same seed.
 
-import { CONSTANTS } from './layout.ts';
 import type { TaskStruct } from './task_struct.ts';
+import { UAPI } from './uapi.ts';
 
 /** Functions of the host's part that can be made to fail, and what they return then unless told otherwise. */
 const ERROR_INJECTION = {
   /** kmalloc() and its relatives: NULL. */
-  kmalloc: CONSTANTS.ENOMEM,
+  kmalloc: UAPI.ENOMEM,
   /** module_alloc(): memory for a module's sections, or for a trampoline. */
-  module_alloc: CONSTANTS.ENOMEM,
+  module_alloc: UAPI.ENOMEM,
   /** Reading of a module's or a bundle's file into the kernel. */
-  kernel_read_file: CONSTANTS.EIO,
-  elf_validity_check: CONSTANTS.ENOEXEC,
-  check_modinfo: CONSTANTS.ENOEXEC,
-  add_unformed_module: CONSTANTS.EEXIST,
-  resolve_symbol: CONSTANTS.ENOENT,
-  module_finalize: CONSTANTS.ENOEXEC,
-  verify_exported_symbols: CONSTANTS.ENOEXEC,
-  kobject_add: CONSTANTS.ENOMEM,
-  sysfs_create_groups: CONSTANTS.ENOMEM,
-  mod_sysfs_setup: CONSTANTS.ENOMEM,
-  try_module_get: CONSTANTS.ENODEV,
-  klp_find_object_symbol: CONSTANTS.EINVAL,
-  klp_pre_patch_callback: CONSTANTS.ENODEV,
-  klp_patch_func: CONSTANTS.EINVAL,
-  ftrace_set_filter_ip: CONSTANTS.EINVAL,
-  register_ftrace_function: CONSTANTS.EBUSY,
+  kernel_read_file: UAPI.EIO,
+  elf_validity_check: UAPI.ENOEXEC,
+  check_modinfo: UAPI.ENOEXEC,
+  add_unformed_module: UAPI.EEXIST,
+  resolve_symbol: UAPI.ENOENT,
+  module_finalize: UAPI.ENOEXEC,
+  verify_exported_symbols: UAPI.ENOEXEC,
+  kobject_add: UAPI.ENOMEM,
+  sysfs_create_groups: UAPI.ENOMEM,
+  mod_sysfs_setup: UAPI.ENOMEM,
+  try_module_get: UAPI.ENODEV,
+  klp_find_object_symbol: UAPI.EINVAL,
+  klp_pre_patch_callback: UAPI.ENODEV,
+  klp_patch_func: UAPI.EINVAL,
+  ftrace_set_filter_ip: UAPI.EINVAL,
+  register_ftrace_function: UAPI.EBUSY,
   /** A section of relocations, of any module. */
-  apply_relocate_add: CONSTANTS.ENOEXEC,
+  apply_relocate_add: UAPI.ENOEXEC,
   /** A section of livepatch relocations. */
-  klp_apply_section_relocs: CONSTANTS.EINVAL,
-  parse_args: CONSTANTS.EINVAL,
+  klp_apply_section_relocs: UAPI.EINVAL,
+  parse_args: UAPI.EINVAL,
   /** The COMING notifiers of a module. */
-  notifier_call_chain: CONSTANTS.EINVAL,
+  notifier_call_chain: UAPI.EINVAL,
   /** A module's init. */
-  do_one_initcall: CONSTANTS.ENODEV,
+  do_one_initcall: UAPI.ENODEV,
   /** Of the bundle model: the gate, for a transition or a load; a signal that ends the task comes first. */
-  klp_gate_lock: CONSTANTS.EINTR,
+  klp_gate_lock: UAPI.EINTR,
   /** Manifest and hashes of a bundle. */
-  klp_verify_bundle: CONSTANTS.EBADMSG,
+  klp_verify_bundle: UAPI.EBADMSG,
   /** Is a target the one that a member was built for? */
-  klp_check_target: CONSTANTS.EINVAL,
+  klp_check_target: UAPI.EINVAL,
   /** A member's klp_enable_patch(), which hands its klp_patch to the bundle. */
-  klp_register_member: CONSTANTS.EINVAL,
+  klp_register_member: UAPI.EINVAL,
 } as const satisfies Record<string, number>;
 
 export type FaultPoint = keyof typeof ERROR_INJECTION;

@@ -7,8 +7,8 @@ import { type Addr, hex16 } from '../guest/addr.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import { type KernelCore, negErrno } from './core.ts';
 import type { Structs } from './description.ts';
-import { CONSTANTS } from './layout.ts';
 import type { Sysfs, SysfsAttribute, SysfsDir } from './sysfs.ts';
+import { UAPI } from './uapi.ts';
 
 /** struct kobj_type: default attributes, and what becomes of the owner in the end. */
 export interface KobjType {
@@ -84,7 +84,7 @@ export class Kobjects {
     const copy = slab.tryAlloc(text.length + 1, 'kobject name');
     if (copy === 0n) {
       this.#core.printk.err('kobject: can not set name properly!');
-      return negErrno(CONSTANTS.ENOMEM);
+      return negErrno(UAPI.ENOMEM);
     }
     mem.writeCString(copy, text);
     mem.writeU64(kobj + BigInt(this.#kobject.name), copy);
@@ -104,9 +104,9 @@ export class Kobjects {
   /** create_dir() */
   #createDir(kobj: Addr): number | bigint {
     const parent = this.#parentDir(kobj);
-    if (!parent) return negErrno(CONSTANTS.ENOENT);
+    if (!parent) return negErrno(UAPI.ENOENT);
     const dir = parent.addDir(this.#nameOf(kobj));
-    if (!dir) return negErrno(CONSTANTS.EEXIST);
+    if (!dir) return negErrno(UAPI.EEXIST);
     const of = this.#core.mem.readU64(kobj + BigInt(this.#kobject.parent));
     if (of !== 0n) this.get(of);
     this.#dirs.set(kobj, dir);
@@ -125,7 +125,7 @@ export class Kobjects {
     // It has no parent any more: what release() would put was not taken.
     mem.writeU64(kobj + BigInt(this.#kobject.parent), 0n);
     const name = this.#nameOf(kobj);
-    if (error === -CONSTANTS.EEXIST) {
+    if (error === -UAPI.EEXIST) {
       const why = "don't try to register things with the same name in the same directory.";
       printk.err(`kobject_add_internal failed for ${name} with -EEXIST, ${why}`);
       return;
@@ -149,13 +149,13 @@ export class Kobjects {
   *#createFile(kobj: Addr, attr: Addr): HostGenerator {
     const { mem, symbols } = this.#core;
     const dir = this.#dirs.get(kobj);
-    if (!dir) return negErrno(CONSTANTS.EINVAL);
+    if (!dir) return negErrno(UAPI.EINVAL);
     const name = mem.readCString(mem.readU64(attr + BigInt(this.#attribute.name)));
     const mode = mem.readU16(attr + BigInt(this.#attribute.mode)) & 0o777;
     if (dir.addFile({ name, mode, guest: { kobj, attr } })) return 0;
     this.#sayDuplicate(dir, name);
     yield { call: symbols.require('dump_stack') };
-    return negErrno(CONSTANTS.EEXIST);
+    return negErrno(UAPI.EEXIST);
   }
 
   /** A kobject of the image that stands for a directory: kernel_kobj. */
@@ -195,7 +195,7 @@ export class Kobjects {
    */
   *add(kobj: Addr, parent: Addr | SysfsDir, name: string): HostGenerator<number> {
     const parentDir = typeof parent === 'bigint' ? this.#dirs.get(parent) : parent;
-    if (!parentDir) return -CONSTANTS.ENOENT;
+    if (!parentDir) return -UAPI.ENOENT;
     // A slash would make a path of it; the kernel turns it into '!'.
     const entry = name.replaceAll('/', '!');
     if (entry === '' || parentDir.get(entry)) return yield* this.#addInGuest(kobj, parent, parentDir, name);
@@ -203,11 +203,11 @@ export class Kobjects {
     const failed = this.#core.faults?.check('kobject_add', entry) ?? 0;
     if (failed !== 0) return failed;
     const text = slab.tryAlloc(entry.length + 1, 'kobject name');
-    if (text === 0n) return -CONSTANTS.ENOMEM;
+    if (text === 0n) return -UAPI.ENOMEM;
     mem.writeCString(text, entry);
     mem.writeU64(kobj + BigInt(this.#kobject.name), text);
     const dir = parentDir.addDir(entry);
-    if (!dir) return -CONSTANTS.EEXIST;
+    if (!dir) return -UAPI.EEXIST;
     const created = this.#core.faults?.check('sysfs_create_groups', entry) ?? 0;
     if (created !== 0) {
       parentDir.remove(entry);
@@ -263,7 +263,7 @@ export class Kobjects {
   *#addInGuest(kobj: Addr, parent: Addr | SysfsDir, dir: SysfsDir, name: string): HostGenerator<number> {
     const { mem, slab, symbols } = this.#core;
     const text = slab.tryAlloc(name.length + 1, 'kobject name');
-    if (text === 0n) return -CONSTANTS.ENOMEM;
+    if (text === 0n) return -UAPI.ENOMEM;
     mem.writeCString(text, name);
     this.#parents.set(kobj, dir);
     const args = [kobj, typeof parent === 'bigint' ? parent : 0n, text];

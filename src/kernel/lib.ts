@@ -7,7 +7,7 @@ import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostFunction } from '../guest/hostcall.ts';
 import type { GuestMemory } from '../guest/memory.ts';
 import { type KernelCore, negErrno } from './core.ts';
-import { CONSTANTS } from './layout.ts';
+import { UAPI } from './uapi.ts';
 import { type FormatContext, vsprintfGuest } from './vsprintf.ts';
 import { vsscanf } from './vsscanf.ts';
 
@@ -116,9 +116,9 @@ export function leadingNumber(text: string, base: number): { value: bigint; rest
 /** _kstrtoull(): the whole text must be one number, a final newline allowed. A number, or -errno. */
 export function kstrtoull(text: string, base: number): bigint | number {
   const { value, rest, digits } = leadingNumber(text.startsWith('+') ? text.slice(1) : text, base);
-  if (digits === 0) return -CONSTANTS.EINVAL;
-  if (value > 0xffff_ffff_ffff_ffffn) return -CONSTANTS.ERANGE;
-  if (rest !== '' && rest !== '\n') return -CONSTANTS.EINVAL;
+  if (digits === 0) return -UAPI.EINVAL;
+  if (value > 0xffff_ffff_ffff_ffffn) return -UAPI.ERANGE;
+  if (rest !== '' && rest !== '\n') return -UAPI.EINVAL;
   return value;
 }
 
@@ -127,9 +127,9 @@ export function kstrtoll(text: string, base: number): bigint | number {
   const negative = text.startsWith('-');
   const value = kstrtoull(negative ? text.slice(1) : text, base);
   if (typeof value === 'number') return value;
-  if (negative && text[1] === '+') return -CONSTANTS.EINVAL;
+  if (negative && text[1] === '+') return -UAPI.EINVAL;
   const signed = negative ? -value : value;
-  return BigInt.asIntN(64, signed) === signed ? signed : -CONSTANTS.ERANGE;
+  return BigInt.asIntN(64, signed) === signed ? signed : -UAPI.ERANGE;
 }
 
 /** kstrtobool(): y Y t T 1 and n N f F 0, on and off in any case. */
@@ -151,7 +151,7 @@ export function parseInteger(text: string, base: number, type: IntegerType): big
   if (typeof value === 'number') return value;
   const bits = type.bytes * 8;
   const fits = (type.signed ? BigInt.asIntN(bits, value) : BigInt.asUintN(bits, value)) === value;
-  return fits ? value : -CONSTANTS.ERANGE;
+  return fits ? value : -UAPI.ERANGE;
 }
 
 /** Stores a number of `bytes` bytes. */
@@ -188,7 +188,7 @@ function numberFunctions(core: KernelCore): Record<string, HostFunction> {
   }
   functions.kstrtobool = (call) => {
     const value = call.args[0] === 0n ? undefined : kstrtobool(mem.readCString(call.args[0], 8));
-    if (value === undefined) return negErrno(CONSTANTS.EINVAL);
+    if (value === undefined) return negErrno(UAPI.EINVAL);
     mem.writeU8(call.args[1], Number(value));
     return 0;
   };

@@ -4,68 +4,101 @@
 // them still walks a list that ends.
 
 import type { Addr } from '../guest/addr.ts';
-import type { GuestMemory } from '../guest/memory.ts';
+import type { StructHome } from './core.ts';
 
-const LIST_POISON1 = 0xdead000000000100n;
-const LIST_POISON2 = 0xdead000000000122n;
+/** A list_head in guest memory. */
+class ListHead {
+  readonly addr: Addr;
+  readonly #home: StructHome;
 
-export function initListHead(mem: GuestMemory, head: Addr): void {
-  mem.writeU64(head, head);
-  mem.writeU64(head + 8n, head);
+  constructor(home: StructHome, addr: Addr) {
+    this.#home = home;
+    this.addr = addr;
+  }
+  #at(field: 'next' | 'prev'): Addr {
+    return this.addr + BigInt(this.#home.kernel.structs.list_head.fields[field]);
+  }
+  get next(): Addr {
+    return this.#home.mem.readU64(this.#at('next'));
+  }
+  set next(node: Addr) {
+    this.#home.mem.writeU64(this.#at('next'), node);
+  }
+  get prev(): Addr {
+    return this.#home.mem.readU64(this.#at('prev'));
+  }
+  set prev(node: Addr) {
+    this.#home.mem.writeU64(this.#at('prev'), node);
+  }
+}
+
+export function initListHead(home: StructHome, head: Addr): void {
+  const list = new ListHead(home, head);
+  list.next = head;
+  list.prev = head;
 }
 
 /** list_add_rcu(): first in the list. The node is complete before a reader can come to it. */
-export function listAdd(mem: GuestMemory, node: Addr, head: Addr): void {
-  insert(mem, node, head, mem.readU64(head));
+export function listAdd(home: StructHome, node: Addr, head: Addr): void {
+  insert(home, node, head, listNext(home, head));
 }
 
-export function listAddTail(mem: GuestMemory, node: Addr, head: Addr): void {
-  insert(mem, node, mem.readU64(head + 8n), head);
+export function listAddTail(home: StructHome, node: Addr, head: Addr): void {
+  insert(home, node, new ListHead(home, head).prev, head);
 }
 
-function insert(mem: GuestMemory, node: Addr, prev: Addr, next: Addr): void {
-  mem.writeU64(node, next);
-  mem.writeU64(node + 8n, prev);
-  mem.writeU64(prev, node);
-  mem.writeU64(next + 8n, node);
+function insert(home: StructHome, node: Addr, prev: Addr, next: Addr): void {
+  const added = new ListHead(home, node);
+  added.next = next;
+  added.prev = prev;
+  new ListHead(home, prev).next = node;
+  new ListHead(home, next).prev = node;
 }
 
-function unlink(mem: GuestMemory, node: Addr): void {
-  const next = mem.readU64(node);
-  const prev = mem.readU64(node + 8n);
-  mem.writeU64(next + 8n, prev);
-  mem.writeU64(prev, next);
+function unlink(home: StructHome, node: Addr): ListHead {
+  const removed = new ListHead(home, node);
+  const { next, prev } = removed;
+  new ListHead(home, next).prev = prev;
+  new ListHead(home, prev).next = next;
+  return removed;
 }
 
 /** list_del(): out of the list, both pointers poisoned. */
-export function listDel(mem: GuestMemory, node: Addr): void {
-  unlink(mem, node);
-  mem.writeU64(node, LIST_POISON1);
-  mem.writeU64(node + 8n, LIST_POISON2);
+export function listDel(home: StructHome, node: Addr): void {
+  const removed = unlink(home, node);
+  removed.next = home.kernel.constants.LIST_POISON1;
+  removed.prev = home.kernel.constants.LIST_POISON2;
 }
 
 /** list_del_rcu(): out of the list, `next` left as it is for a reader that stands on the node. */
-export function listDelRcu(mem: GuestMemory, node: Addr): void {
-  unlink(mem, node);
-  mem.writeU64(node + 8n, LIST_POISON2);
+export function listDelRcu(home: StructHome, node: Addr): void {
+  unlink(home, node).prev = home.kernel.constants.LIST_POISON2;
 }
 
-export function listEmpty(mem: GuestMemory, head: Addr): boolean {
-  return mem.readU64(head) === head;
+/** What comes after a node; the head after the last. */
+export function listNext(home: StructHome, node: Addr): Addr {
+  return new ListHead(home, node).next;
 }
 
-export function listIsSingular(mem: GuestMemory, head: Addr): boolean {
-  const next = mem.readU64(head);
-  return next !== head && next === mem.readU64(head + 8n);
+export function listEmpty(home: StructHome, head: Addr): boolean {
+  return listNext(home, head) === head;
+}
+
+export function listIsSingular(home: StructHome, head: Addr): boolean {
+  const { next, prev } = new ListHead(home, head);
+  return next !== head && next === prev;
 }
 
 /**
  * The structures on a list, as it is now; entries may be taken out while the result is walked.
  * @param offset of the list node in the structure, bytes.
  */
-export function listEntries(mem: GuestMemory, head: Addr, offset: number): Addr[] {
+export function listEntries(home: StructHome, head: Addr, offset: number): Addr[] {
+  const { mem, kernel } = home;
+  const nextAt = BigInt(kernel.structs.list_head.fields.next);
   const entries: Addr[] = [];
-  for (let node = mem.readU64(head); node !== head; node = mem.readU64(node))
+  for (let node = mem.readU64(head + nextAt); node !== head; node = mem.readU64(node + nextAt)) {
     entries.push(node - BigInt(offset));
+  }
   return entries;
 }

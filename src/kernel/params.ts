@@ -5,13 +5,12 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { HostFunction, HostGenerator } from '../guest/hostcall.ts';
+import { PAGE_SIZE } from '../guest/memory.ts';
 import { type KernelCore, negErrno } from './core.ts';
 import { noFail } from './fault_inject.ts';
-import { CONSTANTS } from './layout.ts';
 import { kstrtobool, parseInteger, storeInteger, writeCut } from './lib.ts';
 import type { ShowResult, SysfsAttribute } from './sysfs.ts';
-
-const PAGE = CONSTANTS.PAGE_SIZE;
+import { UAPI } from './uapi.ts';
 
 interface ParamType {
   readonly bytes: number;
@@ -64,7 +63,7 @@ const argOf = (core: KernelCore, kp: Addr): Addr =>
 function defineInteger(core: KernelCore, name: string, type: ParamType): void {
   const { mem, host } = core;
   host.define(`param_set_${name}`, (call) => {
-    if (call.args[0] === 0n) return negErrno(CONSTANTS.EINVAL);
+    if (call.args[0] === 0n) return negErrno(UAPI.EINVAL);
     const value = parseInteger(mem.readCString(call.args[0]), 0, type);
     if (typeof value === 'number') return negErrno(-value);
     storeInteger(mem, argOf(core, call.args[1]), value, type.bytes);
@@ -76,7 +75,7 @@ function defineInteger(core: KernelCore, name: string, type: ParamType): void {
     for (let i = type.bytes - 1; i >= 0; i--) value = (value << 8n) | BigInt(raw[i]);
     const number = type.signed ? BigInt.asIntN(type.bytes * 8, value) : value;
     const text = type.hex ? `0x${number.toString(16).padStart(6, '0')}` : number.toString();
-    return writeCut(mem, call.args[0], BigInt(PAGE), `${text}\n`);
+    return writeCut(mem, call.args[0], BigInt(PAGE_SIZE), `${text}\n`);
   });
 }
 
@@ -87,7 +86,7 @@ function boolFunctions(core: KernelCore): Record<string, HostFunction> {
     (call) => {
       // No equals sign means yes.
       const value = call.args[0] === 0n ? true : kstrtobool(mem.readCString(call.args[0], 8));
-      if (value === undefined) return negErrno(CONSTANTS.EINVAL);
+      if (value === undefined) return negErrno(UAPI.EINVAL);
       mem.writeU8(argOf(core, call.args[1]), Number(value !== invert));
       return 0;
     };
@@ -95,7 +94,7 @@ function boolFunctions(core: KernelCore): Record<string, HostFunction> {
     (invert: boolean): HostFunction =>
     (call) => {
       const value = (mem.readU8(argOf(core, call.args[1])) !== 0) !== invert;
-      return writeCut(mem, call.args[0], BigInt(PAGE), value ? 'Y\n' : 'N\n');
+      return writeCut(mem, call.args[0], BigInt(PAGE_SIZE), value ? 'Y\n' : 'N\n');
     };
   return {
     param_set_bool: set(false),
@@ -112,11 +111,11 @@ function stringFunctions(core: KernelCore): Record<string, HostFunction> {
   return {
     param_set_charp: (call) => {
       const text = mem.readCString(call.args[0], 1025);
-      if (text.length > 1024) return negErrno(CONSTANTS.ENOSPC);
+      if (text.length > 1024) return negErrno(UAPI.ENOSPC);
       const variable = argOf(core, call.args[1]);
       const old = mem.readU64(variable);
       const copy = slab.tryAlloc(text.length + 1, 'module parameter');
-      if (copy === 0n) return negErrno(CONSTANTS.ENOMEM);
+      if (copy === 0n) return negErrno(UAPI.ENOMEM);
       writeCut(mem, copy, BigInt(text.length + 1), text);
       mem.writeU64(variable, copy);
       owned.add(copy);
@@ -131,7 +130,7 @@ function stringFunctions(core: KernelCore): Record<string, HostFunction> {
     param_get_charp: (call) => {
       const value = mem.readU64(argOf(core, call.args[1]));
       const text = value === 0n ? '(null)' : mem.readCString(value);
-      return writeCut(mem, call.args[0], BigInt(PAGE), `${text}\n`);
+      return writeCut(mem, call.args[0], BigInt(PAGE_SIZE), `${text}\n`);
     },
     param_set_copystring: (call) => {
       const kps = argOf(core, call.args[1]);
@@ -142,7 +141,7 @@ function stringFunctions(core: KernelCore): Record<string, HostFunction> {
           mem.readU64(call.args[1] + BigInt(core.kernel.structs.kernel_param.fields.name)),
         );
         printk.err(`${name}: string doesn't fit in ${max - 1} chars.`);
-        return negErrno(CONSTANTS.ENOSPC);
+        return negErrno(UAPI.ENOSPC);
       }
       writeCut(
         mem,
@@ -158,7 +157,7 @@ function stringFunctions(core: KernelCore): Record<string, HostFunction> {
         mem.readU64(kps + BigInt(core.kernel.structs.kparam_string.fields.string)),
         mem.readU32(kps + BigInt(core.kernel.structs.kparam_string.fields.maxlen)),
       );
-      return writeCut(mem, call.args[0], BigInt(PAGE), `${text}\n`);
+      return writeCut(mem, call.args[0], BigInt(PAGE_SIZE), `${text}\n`);
     },
   };
 }
@@ -188,15 +187,15 @@ function arrayFunctions(core: KernelCore): Record<string, HostFunction> {
       const arr = argOf(core, kp);
       const values = mem.readCString(val).replace(/\n$/, '').split(',');
       if (values.length > mem.readU32(arr + BigInt(core.kernel.structs.kparam_array.fields.max)))
-        return negErrno(CONSTANTS.EINVAL);
+        return negErrno(UAPI.EINVAL);
       for (const [index, text] of values.entries()) {
         const one = core.slab.tryAlloc(text.length + 1, 'array parameter');
-        if (one === 0n) return negErrno(CONSTANTS.ENOMEM);
+        if (one === 0n) return negErrno(UAPI.ENOMEM);
         writeCut(mem, one, BigInt(text.length + 1), text);
         const param = element(kp, arr, index);
         if (param === 0n) {
           core.slab.free(one);
-          return negErrno(CONSTANTS.ENOMEM);
+          return negErrno(UAPI.ENOMEM);
         }
         const result = yield { call: opOf(arr, 'set'), args: [one, param] };
         core.slab.free(param);
@@ -263,8 +262,8 @@ export function paramAttribute(
     mode: param.perm & 0o777,
     *show(): HostGenerator<ShowResult> {
       const get = mem.readU64(param.ops + BigInt(core.kernel.structs.kernel_param_ops.fields.get));
-      if (get === 0n) return -CONSTANTS.EPERM;
-      const page = noFail(core.faults, () => core.slab.alloc(PAGE, 'parameter text'));
+      if (get === 0n) return -UAPI.EPERM;
+      const page = noFail(core.faults, () => core.slab.alloc(PAGE_SIZE, 'parameter text'));
       const length = Number(BigInt.asIntN(32, yield { call: get, args: [page, param.addr] }));
       const text = length < 0 ? length : mem.readCString(page, length);
       core.slab.free(page);
@@ -272,7 +271,7 @@ export function paramAttribute(
     },
     *store(text): HostGenerator<number> {
       const set = mem.readU64(param.ops + BigInt(core.kernel.structs.kernel_param_ops.fields.set));
-      if (set === 0n) return -CONSTANTS.EPERM;
+      if (set === 0n) return -UAPI.EPERM;
       const copy = noFail(core.faults, () => core.slab.alloc(text.length + 1, 'parameter text'));
       writeCut(mem, copy, BigInt(text.length + 1), text);
       const error = Number(BigInt.asIntN(32, yield { call: set, args: [copy, param.addr] }));

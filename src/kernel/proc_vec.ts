@@ -3,8 +3,9 @@
 //
 // What stands behind the number and a blank is not looked at: the count that is returned ends before it.
 
-import { CONSTANTS } from './layout.ts';
+import { PAGE_SIZE } from '../guest/memory.ts';
 import { leadingNumber } from './lib.ts';
+import { UAPI } from './uapi.ts';
 
 const BLANKS = /^[ \t\n\v\f\r\xa0]*/;
 /** What may follow a number: proc_wspace_sep. */
@@ -22,28 +23,28 @@ interface Written {
 export function procInt(text: string): Written | number {
   const found = procLong(text);
   if (typeof found === 'number') return found;
-  return BigInt.asIntN(32, found.value) === found.value ? found : -CONSTANTS.EINVAL;
+  return BigInt.asIntN(32, found.value) === found.value ? found : -UAPI.EINVAL;
 }
 
 /** An unsigned long. */
 export function procUnsignedLong(text: string): Written | number {
   const found = procLong(text);
   if (typeof found === 'number') return found;
-  return found.negative ? -CONSTANTS.EINVAL : found;
+  return found.negative ? -UAPI.EINVAL : found;
 }
 
 function procLong(whole: string): (Written & { readonly negative: boolean }) | number {
-  const text = whole.slice(0, CONSTANTS.PAGE_SIZE - 1);
+  const text = whole.slice(0, PAGE_SIZE - 1);
   const start = blanks(text);
   const word = text.slice(start, start + LONGEST);
   const negative = word.startsWith('-') && word.length > 1;
   const digits = negative ? word.slice(1) : word;
-  if (!/^\d/.test(digits)) return -CONSTANTS.EINVAL;
+  if (!/^\d/.test(digits)) return -UAPI.EINVAL;
   const { value, rest } = leadingNumber(digits, 0);
   const length = word.length - rest.length;
-  if (value > 0xffff_ffff_ffff_ffffn || length === LONGEST) return -CONSTANTS.EINVAL;
+  if (value > 0xffff_ffff_ffff_ffffn || length === LONGEST) return -UAPI.EINVAL;
   const end = start + length;
-  if (end < text.length && !SEPARATORS.includes(text[end])) return -CONSTANTS.EINVAL;
+  if (end < text.length && !SEPARATORS.includes(text[end])) return -UAPI.EINVAL;
   const after = end + blanks(text.slice(end));
   return { value: negative ? -value : value, negative, consumed: after };
 }

@@ -2,8 +2,8 @@
 // of the machine's seed, so that a run can be repeated.
 
 import type { HostCall } from '../guest/hostcall.ts';
+import { PAGE_SIZE } from '../guest/memory.ts';
 import type { KernelCore } from './core.ts';
-import { CONSTANTS } from './layout.ts';
 import { SeededRandom } from './random.ts';
 
 const minimum = (a: bigint, b: bigint): bigint => (a < b ? a : b);
@@ -22,7 +22,7 @@ export function defineRandom(core: KernelCore, seed: number): void {
     get_random_u64: () => (BigInt(random.next()) << 32n) | BigInt(random.next()),
     __get_random_u32_below: below,
     get_random_bytes: ({ args }) => {
-      const page = new Uint8Array(CONSTANTS.PAGE_SIZE);
+      const page = new Uint8Array(PAGE_SIZE);
       for (let done = 0n; done < args[1]; done += BigInt(page.length)) {
         const bytes = page.subarray(0, Number(minimum(args[1] - done, BigInt(page.length))));
         for (let i = 0; i < bytes.length; i++) bytes[i] = random.next();

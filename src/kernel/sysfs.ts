@@ -6,7 +6,8 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
-import { CONSTANTS } from './layout.ts';
+import { PAGE_SIZE } from '../guest/memory.ts';
+import { UAPI } from './uapi.ts';
 
 /** What a show gives: the file's text, or -errno. */
 export type ShowResult = string | number;
@@ -39,7 +40,7 @@ export class SysfsFile {
     this.#attribute = attribute;
     this.name = attribute.name;
     this.mode = attribute.mode;
-    this.size = attribute.size ?? CONSTANTS.PAGE_SIZE;
+    this.size = attribute.size ?? PAGE_SIZE;
   }
 
   get path(): string {
@@ -52,15 +53,15 @@ export class SysfsFile {
 
   /** The text, or -errno: EIO without a show function, ENODEV once removed. */
   *show(): HostGenerator<ShowResult> {
-    if (this.removed) return -CONSTANTS.ENODEV;
-    const result = this.#attribute.show?.() ?? -CONSTANTS.EIO;
+    if (this.removed) return -UAPI.ENODEV;
+    const result = this.#attribute.show?.() ?? -UAPI.EIO;
     return typeof result === 'object' ? yield* this.#active(result) : result;
   }
 
   /** Bytes consumed, or -errno. */
   *store(text: string, call: HostCall): HostGenerator<number> {
-    if (this.removed) return -CONSTANTS.ENODEV;
-    const result = this.#attribute.store?.(text, call) ?? -CONSTANTS.EIO;
+    if (this.removed) return -UAPI.ENODEV;
+    const result = this.#attribute.store?.(text, call) ?? -UAPI.EIO;
     return typeof result === 'object' ? yield* this.#active(result) : result;
   }
 

@@ -4,8 +4,7 @@
 import { type Addr, fromHalves, lo32, STACK_HI, STACK_SLOT } from '../guest/addr.ts';
 import type { GuestMemory } from '../guest/memory.ts';
 import type { StructHome } from './core.ts';
-import type { Structs } from './description.ts';
-import { CONSTANTS } from './layout.ts';
+import type { Constants, Structs } from './description.ts';
 
 export type Tif = 'TIF_SIGPENDING' | 'TIF_NEED_RESCHED' | 'TIF_PATCH_PENDING' | 'TIF_NOTIFY_SIGNAL';
 
@@ -18,12 +17,14 @@ export class TaskStruct {
   readonly #at: number;
   readonly #mem: GuestMemory;
   readonly #fields: Structs['task_struct']['fields'];
+  readonly #constants: Constants;
 
   /** Wraps an allocated task_struct; the caller fills it. */
   constructor({ mem, kernel }: StructHome, addr: Addr, stackSlot: number) {
     this.addr = addr;
     this.stackSlot = stackSlot;
     this.#mem = mem;
+    this.#constants = kernel.constants;
     this.#fields = kernel.structs.task_struct.fields;
     this.#u32 = mem.u32;
     this.#at = mem.offsetOf(addr, kernel.structs.task_struct.size);
@@ -63,10 +64,10 @@ export class TaskStruct {
     this.#set(this.#fields.flags, value >>> 0);
   }
   get isKthread(): boolean {
-    return (this.flags & CONSTANTS.PF_KTHREAD) !== 0;
+    return (this.flags & this.#constants.PF_KTHREAD) !== 0;
   }
   get isIdle(): boolean {
-    return (this.flags & CONSTANTS.PF_IDLE) !== 0;
+    return (this.flags & this.#constants.PF_IDLE) !== 0;
   }
   /** 1 while a CPU executes it. */
   get onCpu(): number {
@@ -98,27 +99,27 @@ export class TaskStruct {
   }
 
   get comm(): string {
-    return this.#mem.readCString(this.addr + BigInt(this.#fields.comm), CONSTANTS.TASK_COMM_LEN);
+    return this.#mem.readCString(this.addr + BigInt(this.#fields.comm), this.#constants.TASK_COMM_LEN);
   }
   set comm(value: string) {
-    const bytes = new Uint8Array(CONSTANTS.TASK_COMM_LEN);
+    const bytes = new Uint8Array(this.#constants.TASK_COMM_LEN);
     for (let i = 0; i < Math.min(value.length, bytes.length - 1); i++) bytes[i] = value.charCodeAt(i);
     this.#mem.writeBytes(this.addr + BigInt(this.#fields.comm), bytes);
   }
 
   testTif(flag: Tif): boolean {
-    return (this.#get(this.#fields.thread_info_flags) & (1 << CONSTANTS[flag])) !== 0;
+    return (this.#get(this.#fields.thread_info_flags) & (1 << this.#constants[flag])) !== 0;
   }
   setTif(flag: Tif): void {
     this.#set(
       this.#fields.thread_info_flags,
-      this.#get(this.#fields.thread_info_flags) | (1 << CONSTANTS[flag]),
+      this.#get(this.#fields.thread_info_flags) | (1 << this.#constants[flag]),
     );
   }
   clearTif(flag: Tif): void {
     this.#set(
       this.#fields.thread_info_flags,
-      this.#get(this.#fields.thread_info_flags) & ~(1 << CONSTANTS[flag]),
+      this.#get(this.#fields.thread_info_flags) & ~(1 << this.#constants[flag]),
     );
   }
 

@@ -5,7 +5,6 @@
 // a pass, as low halves of addresses (the high half is the same for all kernel text).
 
 import { lo32 } from '../guest/addr.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
 import type { Patching } from './patch.ts';
 import type { KlpFunc, KlpPatch } from './structs.ts';
 
@@ -24,12 +23,13 @@ export class StackCheck {
   constructor(patching: Patching, patch: KlpPatch, targetState: number) {
     const funcs = patch.objects().flatMap((object) => (object.patched ? object.funcs() : []));
     this.#funcs = funcs;
+    const unpatching = targetState === patching.constants.KLP_UNPATCHED;
     this.#start = new Uint32Array(funcs.length);
     this.#size = new Uint32Array(funcs.length);
     let low = 0xffffffff;
     let high = 0;
     funcs.forEach((func, i) => {
-      const { addr, size } = leaving(func, patching.below(func), targetState);
+      const { addr, size } = leaving(func, patching.below(func), unpatching);
       this.#start[i] = lo32(addr);
       this.#size[i] = size;
       low = Math.min(low, this.#start[i]);
@@ -68,9 +68,9 @@ export class StackCheck {
 function leaving(
   func: KlpFunc,
   previous: KlpFunc | undefined,
-  targetState: number,
+  unpatching: boolean,
 ): { addr: bigint; size: number } {
-  if (targetState === CONSTANTS.KLP_UNPATCHED) return { addr: func.newFunc, size: func.newSize };
+  if (unpatching) return { addr: func.newFunc, size: func.newSize };
   if (previous) return { addr: previous.newFunc, size: previous.newSize };
   return { addr: func.oldFunc, size: func.oldSize };
 }

@@ -3,14 +3,14 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import type { Module } from '../module/module.ts';
 import type { Livepatch } from './core.ts';
 import type { LivepatchModel } from './model.ts';
 import { statesIn } from './state.ts';
 import type { KlpPatch, KlpState } from './structs.ts';
 
-const { EINVAL, ENOSYS } = CONSTANTS;
+const { EINVAL, ENOSYS } = UAPI;
 
 export class ClassicModel implements LivepatchModel {
   readonly synchronous = false;

@@ -5,10 +5,9 @@ import type { Ftrace } from '../ftrace/ftrace.ts';
 import type { Addr } from '../guest/addr.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import type { Structs } from '../kernel/description.ts';
+import type { Constants, Structs } from '../kernel/description.ts';
 import { type DebugSite, DynamicDebug } from '../kernel/dynamic_debug.ts';
 import type { Kobjects } from '../kernel/kobject.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
 import { listEntries } from '../kernel/list.ts';
 import { KERN_DEBUG } from '../kernel/printk.ts';
 import { DEBUG } from './debug_sites.ts';
@@ -18,6 +17,7 @@ import { type KlpCallback, type KlpObject, KlpPatch } from './structs.ts';
 
 export class KlpContext {
   readonly core: KernelCore;
+  readonly constants: Constants;
   readonly ftrace: Ftrace;
   readonly kobjects: Kobjects;
   readonly ports: LivepatchPorts;
@@ -49,6 +49,7 @@ export class KlpContext {
     model: LivepatchModel,
   ) {
     this.core = core;
+    this.constants = core.kernel.constants;
     this.model = model;
     this.#module = core.kernel.structs.module.fields;
     this.ftrace = ftrace;
@@ -106,8 +107,7 @@ export class KlpContext {
 
   /** klp_for_each_patch(): in the order of enabling. */
   patches(): KlpPatch[] {
-    const { mem, kernel } = this.core;
-    const addrs = listEntries(mem, this.patchesHead, kernel.structs.klp_patch.fields.list);
+    const addrs = listEntries(this.core, this.patchesHead, this.core.kernel.structs.klp_patch.fields.list);
     return addrs.map((addr) => new KlpPatch(this.core, addr));
   }
 
@@ -125,7 +125,7 @@ export class KlpContext {
   }
 
   moduleName(mod: Addr): string {
-    return this.core.mem.readCString(mod + BigInt(this.#module.name), CONSTANTS.MODULE_NAME_LEN);
+    return this.core.mem.readCString(mod + BigInt(this.#module.name), this.constants.MODULE_NAME_LEN);
   }
   moduleState(mod: Addr): number {
     return this.core.mem.readU32(mod + BigInt(this.#module.state));
@@ -157,7 +157,7 @@ export class KlpContext {
     if (condition && !this.#warned.has(where)) {
       this.#warned.add(where);
       this.core.printk.warn(`WARNING: at kernel/livepatch/${where}`);
-      this.core.taints |= 1 << CONSTANTS.TAINT_WARN;
+      this.core.taints |= 1 << this.constants.TAINT_WARN;
     }
     return condition;
   }

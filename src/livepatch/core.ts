@@ -10,8 +10,8 @@ import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import { type KernelCore, negErrno } from '../kernel/core.ts';
 import type { DynamicDebug } from '../kernel/dynamic_debug.ts';
 import type { Kobjects } from '../kernel/kobject.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import { ClassicModel } from './classic.ts';
 import { KlpContext } from './context.ts';
 import { PatchInit } from './init.ts';
@@ -24,8 +24,6 @@ import { type KlpObject, KlpPatch } from './structs.ts';
 import { klpFindObjectSymbol } from './symbol.ts';
 import { klpAttributes } from './sysfs.ts';
 import { Transition } from './transition.ts';
-
-const C = CONSTANTS;
 
 export class Livepatch {
   readonly patching: Patching;
@@ -139,12 +137,12 @@ export class Livepatch {
     if (klpIncompatibleState(klp, patch)) {
       klp.err(`Livepatch patch (${patch.name}) is not compatible with the already installed livepatches.`);
       yield* klp.unlock();
-      return -C.EINVAL;
+      return -UAPI.EINVAL;
     }
     const noModule = (klp.core.faults?.check('try_module_get', patch.name) ?? 0) !== 0;
     if (noModule || !klp.ports.modules.tryModuleGet(patch.mod)) {
       yield* klp.unlock();
-      return -C.ENODEV;
+      return -UAPI.ENODEV;
     }
     this.patchInit.early(patch);
     let ret = yield* this.patchInit.init(patch);
@@ -158,13 +156,13 @@ export class Livepatch {
   /** What klp_enable_patch() asks before it takes the lock. */
   #check(patch: KlpPatch): number {
     const klp = this.context;
-    if (patch.addr === 0n || patch.mod === 0n || patch.objsPointer === 0n) return -C.EINVAL;
-    if (patch.staticObjects().some((object) => object.funcsPointer === 0n)) return -C.EINVAL;
+    if (patch.addr === 0n || patch.mod === 0n || patch.objsPointer === 0n) return -UAPI.EINVAL;
+    if (patch.staticObjects().some((object) => object.funcsPointer === 0n)) return -UAPI.EINVAL;
     const isLivepatch =
       klp.core.mem.readU8(patch.mod + BigInt(klp.core.kernel.structs.module.fields.klp)) !== 0;
     if (!isLivepatch) {
       klp.err(`module ${patch.name} is not marked as a livepatch module`);
-      return -C.EINVAL;
+      return -UAPI.EINVAL;
     }
     if (!klp.options.reliableStacktrace) {
       klp.warn("This architecture doesn't have support for the livepatch consistency model.");
@@ -176,10 +174,10 @@ export class Livepatch {
   /** __klp_enable_patch(); under klp_mutex. */
   *enableLocked(patch: KlpPatch, call: HostCall): HostGenerator<number> {
     const klp = this.context;
-    if (klp.transitionPatch) return -C.EBUSY;
-    if (klp.warnOn(patch.enabled, 'core.c __klp_enable_patch')) return -C.EINVAL;
+    if (klp.transitionPatch) return -UAPI.EBUSY;
+    if (klp.warnOn(patch.enabled, 'core.c __klp_enable_patch')) return -UAPI.EINVAL;
     klp.notice(`enabling patch '${patch.name}'`);
-    this.transition.init(patch, C.KLP_PATCHED);
+    this.transition.init(patch, this.context.constants.KLP_PATCHED);
     for (const object of patch.objects()) {
       if (!object.isLoaded) continue;
       const ret = yield* this.#patchLoaded(object);
@@ -217,9 +215,9 @@ export class Livepatch {
   /** __klp_disable_patch(); under klp_mutex. */
   *disableLocked(patch: KlpPatch, call: HostCall): HostGenerator<number> {
     const klp = this.context;
-    if (klp.warnOn(!patch.enabled, 'core.c __klp_disable_patch')) return -C.EINVAL;
-    if (klp.transitionPatch) return -C.EBUSY;
-    this.transition.init(patch, C.KLP_UNPATCHED);
+    if (klp.warnOn(!patch.enabled, 'core.c __klp_disable_patch')) return -UAPI.EINVAL;
+    if (klp.transitionPatch) return -UAPI.EBUSY;
+    this.transition.init(patch, this.context.constants.KLP_UNPATCHED);
     for (const object of patch.objects()) {
       if (object.patched) yield* klp.callback(object, 'pre_unpatch');
     }
@@ -267,11 +265,16 @@ export class Livepatch {
    */
   *moduleComing(mod: Addr): HostGenerator<number> {
     const klp = this.context;
-    if (klp.warnOn(klp.moduleState(mod) !== C.MODULE_STATE_COMING, 'core.c klp_module_coming'))
-      return -C.EINVAL;
+    if (
+      klp.warnOn(
+        klp.moduleState(mod) !== this.context.constants.MODULE_STATE_COMING,
+        'core.c klp_module_coming',
+      )
+    )
+      return -UAPI.EINVAL;
     if (klp.moduleName(mod) === 'vmlinux') {
       klp.err('vmlinux.ko: invalid module name');
-      return -C.EINVAL;
+      return -UAPI.EINVAL;
     }
     klp.core.events.emit({ type: 'klp_module', what: 'coming', module: klp.moduleName(mod) });
     yield* klp.lock();
@@ -329,7 +332,9 @@ export class Livepatch {
   *moduleGoing(mod: Addr): HostGenerator<void> {
     const klp = this.context;
     const state = klp.moduleState(mod);
-    const expected = state === C.MODULE_STATE_GOING || state === C.MODULE_STATE_COMING;
+    const expected =
+      state === this.context.constants.MODULE_STATE_GOING ||
+      state === this.context.constants.MODULE_STATE_COMING;
     if (klp.warnOn(!expected, 'core.c klp_module_going')) return;
     klp.core.events.emit({ type: 'klp_module', what: 'going', module: klp.moduleName(mod) });
     yield* klp.lock();

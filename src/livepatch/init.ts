@@ -5,14 +5,12 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KobjType } from '../kernel/kobject.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
 import { initListHead, listAddTail, listDel, listEmpty } from '../kernel/list.ts';
 import type { SysfsDir } from '../kernel/sysfs.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import type { KlpContext } from './context.ts';
 import { funcOfKobj, KlpFunc, KlpObject, type KlpPatch, objectOfKobj } from './structs.ts';
 import { klpFindObjectSymbol } from './symbol.ts';
-
-const C = CONSTANTS;
 
 /** Sysfs attributes of a patch and of an object, by kobject. */
 export interface KlpTypes {
@@ -45,9 +43,8 @@ export class PatchInit {
 
   /** klp_init_patch_early(): the internal fields, whatever the module left in them. */
   early(patch: KlpPatch, type = this.#types.patch): void {
-    const { mem } = this.#klp.core;
-    initListHead(mem, patch.list);
-    initListHead(mem, patch.objList);
+    initListHead(this.#klp.core, patch.list);
+    initListHead(this.#klp.core, patch.objList);
     this.#klp.kobjects.init(patch.kobj, type);
     patch.enabled = false;
     patch.forced = false;
@@ -65,22 +62,22 @@ export class PatchInit {
     const { mem, kernel } = this.#klp.core;
     const { work_struct, completion } = kernel.structs;
     const { data, entry, func } = work_struct.fields;
-    mem.writeU64(patch.freeWork + BigInt(data), BigInt(C.WORK_STRUCT_NO_POOL));
-    initListHead(mem, patch.freeWork + BigInt(entry));
+    mem.writeU64(patch.freeWork + BigInt(data), BigInt(this.#klp.constants.WORK_STRUCT_NO_POOL));
+    initListHead(this.#klp.core, patch.freeWork + BigInt(entry));
     mem.writeU64(patch.freeWork + BigInt(func), this.#freeWorkFn);
     mem.fill(patch.finish, completion.size, 0);
-    initListHead(mem, patch.finish + BigInt(completion.fields.wait_task_list));
+    initListHead(this.#klp.core, patch.finish + BigInt(completion.fields.wait_task_list));
   }
 
   #objectEarly(patch: KlpPatch, object: KlpObject): void {
-    initListHead(this.#klp.core.mem, object.funcList);
+    initListHead(this.#klp.core, object.funcList);
     this.#klp.kobjects.init(object.kobj, this.#types.object);
-    listAddTail(this.#klp.core.mem, object.node, patch.objList);
+    listAddTail(this.#klp.core, object.node, patch.objList);
   }
 
   #funcEarly(object: KlpObject, func: KlpFunc): void {
     this.#klp.kobjects.init(func.kobj, this.#types.func);
-    listAddTail(this.#klp.core.mem, func.node, object.funcList);
+    listAddTail(this.#klp.core, func.node, object.funcList);
   }
 
   /** klp_init_patch(): in sysfs and on klp_patches, with every loaded object's symbols found. 0 or -errno. */
@@ -96,13 +93,13 @@ export class PatchInit {
       const failed = yield* this.initObject(patch, object);
       if (failed !== 0) return failed;
     }
-    listAddTail(klp.core.mem, patch.list, klp.patchesHead);
+    listAddTail(klp.core, patch.list, klp.patchesHead);
     return 0;
   }
 
   *initObject(patch: KlpPatch, object: KlpObject): HostGenerator<number> {
     const { kobjects } = this.#klp;
-    if ((object.name?.length ?? 0) >= C.MODULE_NAME_LEN) return -C.EINVAL;
+    if ((object.name?.length ?? 0) >= this.#klp.constants.MODULE_NAME_LEN) return -UAPI.EINVAL;
     object.patched = false;
     object.mod = 0n;
     this.#findModule(object);
@@ -125,10 +122,10 @@ export class PatchInit {
 
   *#initFunc(object: KlpObject, func: KlpFunc): HostGenerator<number> {
     const name = func.oldName;
-    if (name === undefined) return -C.EINVAL;
-    if (func.newFunc === 0n && !func.nop) return -C.EINVAL;
-    if (name.length >= C.KSYM_NAME_LEN) return -C.EINVAL;
-    initListHead(this.#klp.core.mem, func.stackNode);
+    if (name === undefined) return -UAPI.EINVAL;
+    if (func.newFunc === 0n && !func.nop) return -UAPI.EINVAL;
+    if (name.length >= this.#klp.constants.KSYM_NAME_LEN) return -UAPI.EINVAL;
+    initListHead(this.#klp.core, func.stackNode);
     func.patched = false;
     func.transition = false;
     return yield* this.#klp.kobjects.add(func.kobj, object.kobj, `${name},${func.oldSympos || 1n}`);
@@ -154,18 +151,18 @@ export class PatchInit {
     const name = func.oldName ?? '';
     const addr = klpFindObjectSymbol(klp, objname, name, func.oldSympos);
     func.oldFunc = addr ?? 0n;
-    if (addr === undefined) return -C.EINVAL;
+    if (addr === undefined) return -UAPI.EINVAL;
     const old = symbols.sizeAndOffset(addr);
     if (!old) {
       klp.err(`kallsyms size lookup failed for '${name}'`);
-      return -C.ENOENT;
+      return -UAPI.ENOENT;
     }
     func.oldSize = old.size;
     if (func.nop) func.newFunc = addr;
     const replacement = symbols.sizeAndOffset(func.newFunc);
     if (!replacement) {
       klp.err(`kallsyms size lookup failed for '${name}' replacement`);
-      return -C.ENOENT;
+      return -UAPI.ENOENT;
     }
     func.newSize = replacement.size;
     return 0;
@@ -177,10 +174,10 @@ export class PatchInit {
       for (const oldObject of old.objects()) {
         const object =
           patch.objects().find((o) => o.name === oldObject.name) ?? this.#allocObject(patch, oldObject);
-        if (!object) return -C.ENOMEM;
+        if (!object) return -UAPI.ENOMEM;
         for (const oldFunc of oldObject.funcs()) {
           if (object.funcs().some((f) => sameFunc(f, oldFunc))) continue;
-          if (!this.#allocNop(object, oldFunc)) return -C.ENOMEM;
+          if (!this.#allocNop(object, oldFunc)) return -UAPI.ENOMEM;
         }
       }
     }
@@ -232,10 +229,9 @@ export class PatchInit {
 
   /** klp_free_patch_start(): off klp_patches; objects and functions out of sysfs. Under klp_mutex. */
   freeStart(patch: KlpPatch): void {
-    const { mem } = this.#klp.core;
-    if (!listEmpty(mem, patch.list)) {
-      listDel(mem, patch.list);
-      initListHead(mem, patch.list);
+    if (!listEmpty(this.#klp.core, patch.list)) {
+      listDel(this.#klp.core, patch.list);
+      initListHead(this.#klp.core, patch.list);
     }
     this.freeObjects(patch, false);
   }
@@ -249,11 +245,11 @@ export class PatchInit {
     const { kobjects, core } = this.#klp;
     for (const func of object.funcs()) {
       if (nopsOnly && !func.nop) continue;
-      listDel(core.mem, func.node);
+      listDel(core, func.node);
       kobjects.put(func.kobj);
     }
     if (nopsOnly && !object.dynamic) return;
-    listDel(core.mem, object.node);
+    listDel(core, object.node);
     kobjects.put(object.kobj);
   }
 

@@ -6,15 +6,23 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
-import { initListHead, listAdd, listDel, listDelRcu, listEntries, listIsSingular } from '../kernel/list.ts';
+import type { Constants, Structs } from '../kernel/description.ts';
+import {
+  initListHead,
+  listAdd,
+  listDel,
+  listDelRcu,
+  listEntries,
+  listIsSingular,
+  listNext,
+} from '../kernel/list.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import type { KlpContext } from './context.ts';
-import { KLP_OPS, KlpFunc, type KlpObject, type KlpPatch } from './structs.ts';
-
-const C = CONSTANTS;
+import { KlpFunc, type KlpObject, type KlpPatch } from './structs.ts';
 
 export class Patching {
   readonly #klp: KlpContext;
+  readonly #klpOps: Structs['klp_ops']['fields'];
   readonly #stackNode: number;
   /** Where klp_find_ops() looks first: the ops of each function, by its address. */
   readonly #ops = new Map<Addr, Addr>();
@@ -23,7 +31,12 @@ export class Patching {
 
   constructor(klp: KlpContext) {
     this.#klp = klp;
+    this.#klpOps = klp.core.kernel.structs.klp_ops.fields;
     this.#stackNode = klp.core.kernel.structs.klp_func.fields.stack_node;
+  }
+
+  get constants(): Constants {
+    return this.#klp.constants;
   }
 
   /** klp_find_ops(): the ops of a function that is patched; undefined for one that is not. */
@@ -35,28 +48,28 @@ export class Patching {
   below(func: KlpFunc): KlpFunc | undefined {
     const ops = func.patched ? this.findOps(func.oldFunc) : undefined;
     if (ops === undefined) return undefined;
-    const { mem } = this.#klp.core;
-    const next = mem.readU64(func.stackNode);
-    return next === ops + BigInt(KLP_OPS.funcStack)
+    const next = listNext(this.#klp.core, func.stackNode);
+    return next === ops + BigInt(this.#klpOps.func_stack)
       ? undefined
       : new KlpFunc(this.#klp.core, next - BigInt(this.#stackNode));
   }
 
   /** The versions of the function, the newest first. */
   funcStack(ops: Addr): KlpFunc[] {
-    const { mem } = this.#klp.core;
-    const head = ops + BigInt(KLP_OPS.funcStack);
-    return listEntries(mem, head, this.#stackNode).map((addr) => new KlpFunc(this.#klp.core, addr));
+    const head = ops + BigInt(this.#klpOps.func_stack);
+    return listEntries(this.#klp.core, head, this.#stackNode).map(
+      (addr) => new KlpFunc(this.#klp.core, addr),
+    );
   }
 
   /** All klp_ops: the functions that are patched. */
   *allOps(): IterableIterator<Addr> {
-    yield* listEntries(this.#klp.core.mem, this.#klp.opsHead, KLP_OPS.node);
+    yield* listEntries(this.#klp.core, this.#klp.opsHead, this.#klpOps.node);
   }
 
   /** klp_patch_object(). @returns 0, or -errno with nothing of the object patched. */
   *patchObject(object: KlpObject): HostGenerator<number> {
-    if (this.#klp.warnOn(object.patched, 'patch.c klp_patch_object')) return -C.EINVAL;
+    if (this.#klp.warnOn(object.patched, 'patch.c klp_patch_object')) return -UAPI.EINVAL;
     for (const func of object.funcs()) {
       const ret = yield* this.#patchFunc(func);
       if (ret !== 0) {
@@ -84,13 +97,13 @@ export class Patching {
 
   *#patchFunc(func: KlpFunc): HostGenerator<number> {
     const { core } = this.#klp;
-    if (this.#klp.warnOn(func.oldFunc === 0n, 'patch.c klp_patch_func: no old_func')) return -C.EINVAL;
-    if (this.#klp.warnOn(func.patched, 'patch.c klp_patch_func: patched')) return -C.EINVAL;
+    if (this.#klp.warnOn(func.oldFunc === 0n, 'patch.c klp_patch_func: no old_func')) return -UAPI.EINVAL;
+    if (this.#klp.warnOn(func.patched, 'patch.c klp_patch_func: patched')) return -UAPI.EINVAL;
     const failed = core.faults?.check('klp_patch_func', func.oldName ?? '') ?? 0;
     if (failed !== 0) return failed;
     const ops = this.findOps(func.oldFunc);
     if (ops !== undefined) {
-      listAdd(core.mem, func.stackNode, ops + BigInt(KLP_OPS.funcStack));
+      listAdd(core, func.stackNode, ops + BigInt(this.#klpOps.func_stack));
     } else {
       const ret = yield* this.#newOps(func);
       if (ret !== 0) return ret;
@@ -102,21 +115,22 @@ export class Patching {
   /** The first version of a function: an ops of its own, registered for the one site. */
   *#newOps(func: KlpFunc): HostGenerator<number> {
     const klp = this.#klp;
-    const { mem, slab } = klp.core;
+    const { slab } = klp.core;
     const site = klp.ftrace.location(func.oldFunc);
     if (site === 0n) {
       klp.err(`failed to find location for function '${func.oldName}'`);
-      return -C.EINVAL;
+      return -UAPI.EINVAL;
     }
-    const ops = slab.tryAlloc(KLP_OPS.fops + klp.core.kernel.structs.ftrace_ops.size, 'klp_ops');
-    if (ops === 0n) return -C.ENOMEM;
-    const fops = klp.ftrace.ops(ops + BigInt(KLP_OPS.fops));
+    const ops = slab.tryAlloc(this.#klpOps.fops + klp.core.kernel.structs.ftrace_ops.size, 'klp_ops');
+    if (ops === 0n) return -UAPI.ENOMEM;
+    const fops = klp.ftrace.ops(ops + BigInt(this.#klpOps.fops));
     fops.func = klp.handler;
-    fops.flags = C.FTRACE_OPS_FL_DYNAMIC | C.FTRACE_OPS_FL_IPMODIFY | C.FTRACE_OPS_FL_PERMANENT;
-    listAdd(mem, ops + BigInt(KLP_OPS.node), klp.opsHead);
+    const { FTRACE_OPS_FL_DYNAMIC, FTRACE_OPS_FL_IPMODIFY, FTRACE_OPS_FL_PERMANENT } = this.constants;
+    fops.flags = FTRACE_OPS_FL_DYNAMIC | FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_PERMANENT;
+    listAdd(this.#klp.core, ops + BigInt(this.#klpOps.node), klp.opsHead);
     this.#ops.set(func.oldFunc, ops);
-    initListHead(mem, ops + BigInt(KLP_OPS.funcStack));
-    listAdd(mem, func.stackNode, ops + BigInt(KLP_OPS.funcStack));
+    initListHead(this.#klp.core, ops + BigInt(this.#klpOps.func_stack));
+    listAdd(this.#klp.core, func.stackNode, ops + BigInt(this.#klpOps.func_stack));
 
     let ret = yield* klp.ftrace.setFilterIp(fops.addr, site, false);
     if (ret !== 0) {
@@ -127,7 +141,7 @@ export class Patching {
       klp.err(`failed to register ftrace handler for function '${func.oldName}' (${ret})`);
       yield* klp.ftrace.setFilterIp(fops.addr, site, true);
     }
-    listDelRcu(mem, func.stackNode);
+    listDelRcu(this.#klp.core, func.stackNode);
     this.#freeOps(func, ops);
     return ret;
   }
@@ -139,28 +153,27 @@ export class Patching {
 
   *#unpatchFunc(func: KlpFunc): HostGenerator<void> {
     const klp = this.#klp;
-    const { mem } = klp.core;
     const ops = this.findOps(func.oldFunc);
     if (klp.warnOn(ops === undefined, 'patch.c klp_unpatch_func: no ops') || ops === undefined) return;
-    if (listIsSingular(mem, ops + BigInt(KLP_OPS.funcStack))) {
+    if (listIsSingular(this.#klp.core, ops + BigInt(this.#klpOps.func_stack))) {
       const site = klp.ftrace.location(func.oldFunc);
       if (klp.warnOn(site === 0n, 'patch.c klp_unpatch_func: no site')) return;
-      const fops = ops + BigInt(KLP_OPS.fops);
+      const fops = ops + BigInt(this.#klpOps.fops);
       const unregistered = yield* klp.ftrace.unregisterFunction(fops);
       if (unregistered !== 0) yield* this.#warn(0);
       const removed = yield* klp.ftrace.setFilterIp(fops, site, true);
       if (removed !== 0) yield* this.#warn(1);
-      listDelRcu(mem, func.stackNode);
+      listDelRcu(this.#klp.core, func.stackNode);
       this.#freeOps(func, ops);
     } else {
-      listDelRcu(mem, func.stackNode);
+      listDelRcu(this.#klp.core, func.stackNode);
     }
     this.#changed(func, false);
   }
 
   #freeOps(func: KlpFunc, ops: Addr): void {
-    const { mem, slab } = this.#klp.core;
-    listDel(mem, ops + BigInt(KLP_OPS.node));
+    const { slab } = this.#klp.core;
+    listDel(this.#klp.core, ops + BigInt(this.#klpOps.node));
     this.#ops.delete(func.oldFunc);
     slab.free(ops);
   }

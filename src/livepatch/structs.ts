@@ -6,12 +6,8 @@
 import type { Addr } from '../guest/addr.ts';
 import type { GuestMemory } from '../guest/memory.ts';
 import type { StructHome } from '../kernel/core.ts';
-import type { Structs } from '../kernel/description.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
+import type { Constants, Structs } from '../kernel/description.ts';
 import { listEntries } from '../kernel/list.ts';
-
-/** struct klp_ops { node, func_stack, fops }, which struct ftrace_ops ends: also in asm/x86_64/livepatch.s. Bytes. */
-export const KLP_OPS = { node: 0, funcStack: 16, fops: 32 } as const;
 
 class Struct {
   readonly addr: Addr;
@@ -29,6 +25,9 @@ class Struct {
   }
   protected get structs(): Structs {
     return this.#home.kernel.structs;
+  }
+  protected get constants(): Constants {
+    return this.#home.kernel.constants;
   }
   /** Address of a field. */
   at(offset: number): Addr {
@@ -54,7 +53,7 @@ class Struct {
 
 export class KlpFunc extends Struct {
   get oldName(): string | undefined {
-    return this.string(this.structs.klp_func.fields.old_name, CONSTANTS.KSYM_NAME_LEN + 1);
+    return this.string(this.structs.klp_func.fields.old_name, this.constants.KSYM_NAME_LEN + 1);
   }
   get oldNamePointer(): Addr {
     return this.u64(this.structs.klp_func.fields.old_name);
@@ -126,7 +125,7 @@ export type KlpCallback = 'pre_patch' | 'post_patch' | 'pre_unpatch' | 'post_unp
 export class KlpObject extends Struct {
   /** The module's name; undefined for vmlinux. */
   get name(): string | undefined {
-    return this.string(this.structs.klp_object.fields.name, CONSTANTS.MODULE_NAME_LEN + 1);
+    return this.string(this.structs.klp_object.fields.name, this.constants.MODULE_NAME_LEN + 1);
   }
   get namePointer(): Addr {
     return this.u64(this.structs.klp_object.fields.name);
@@ -190,7 +189,7 @@ export class KlpObject extends Struct {
 
   /** klp_for_each_func(); what the list holds now. */
   funcs(): KlpFunc[] {
-    return listEntries(this.mem, this.funcList, this.structs.klp_func.fields.node).map(
+    return listEntries(this.home, this.funcList, this.structs.klp_func.fields.node).map(
       (addr) => new KlpFunc(this.home, addr),
     );
   }
@@ -214,7 +213,7 @@ export class KlpPatch extends Struct {
   get name(): string {
     return this.mem.readCString(
       this.mod + BigInt(this.structs.module.fields.name),
-      CONSTANTS.MODULE_NAME_LEN,
+      this.constants.MODULE_NAME_LEN,
     );
   }
   set modPointer(value: Addr) {
@@ -265,7 +264,7 @@ export class KlpPatch extends Struct {
 
   /** klp_for_each_object(); what the list holds now. */
   objects(): KlpObject[] {
-    return listEntries(this.mem, this.objList, this.structs.klp_object.fields.node).map(
+    return listEntries(this.home, this.objList, this.structs.klp_object.fields.node).map(
       (addr) => new KlpObject(this.home, addr),
     );
   }

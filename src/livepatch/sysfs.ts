@@ -2,13 +2,13 @@
 // Mirrors the sysfs part of kernel/livepatch/core.c.
 
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
 import { kstrtobool } from '../kernel/lib.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import type { KlpContext } from './context.ts';
 import type { KlpTypes } from './init.ts';
 import { type KlpPatch, objectOfKobj, patchOfKobj } from './structs.ts';
 
-const { EINVAL } = CONSTANTS;
+const { EINVAL } = UAPI;
 
 /** What writes to the files do. */
 interface PatchActions {

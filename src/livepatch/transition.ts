@@ -7,9 +7,9 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
+import type { Constants } from '../kernel/description.ts';
 import type { DebugSite } from '../kernel/dynamic_debug.ts';
 import type { SwitchWay } from '../kernel/events.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import { StackCheck } from './check_stack.ts';
 import type { KlpContext } from './context.ts';
@@ -18,7 +18,6 @@ import type { Patching } from './patch.ts';
 import { roundJiffiesRelative } from './round_jiffies.ts';
 import type { KlpPatch } from './structs.ts';
 
-const { KLP_UNDEFINED, KLP_UNPATCHED, KLP_PATCHED, TASK_INTERRUPTIBLE, HZ } = CONSTANTS;
 /** Retries, one a second, between two rounds of fake signals. */
 const SIGNALS_TIMEOUT = 15;
 const DEFAULT_TASKS_PER_RELAX = 64;
@@ -33,10 +32,9 @@ interface TransitionEnd {
   freeReplacedAsync(patch: KlpPatch): void;
 }
 
-const word = (state: number): string => (state === KLP_PATCHED ? 'patching' : 'unpatching');
-
 export class Transition {
   readonly #klp: KlpContext;
+  readonly #constants: Constants;
   readonly #patching: Patching;
   readonly #end: TransitionEnd;
   /** Virtual ns at which tasks could begin to switch, last time. */
@@ -47,22 +45,28 @@ export class Transition {
 
   constructor(klp: KlpContext, patching: Patching, end: TransitionEnd) {
     this.#klp = klp;
+    this.#constants = klp.constants;
     this.#patching = patching;
     this.#end = end;
+  }
+
+  #word(state: number): string {
+    return state === this.#constants.KLP_PATCHED ? 'patching' : 'unpatching';
   }
 
   /** klp_init_transition(): every task in the state it starts from, every function marked. */
   init(patch: KlpPatch, state: number): void {
     const klp = this.#klp;
-    klp.warnOn(klp.targetState !== KLP_UNDEFINED, 'transition.c klp_init_transition');
+    klp.warnOn(klp.targetState !== this.#constants.KLP_UNDEFINED, 'transition.c klp_init_transition');
     klp.transitionPatch = patch;
     // Without effect until TIF_PATCH_PENDING is set.
     klp.targetState = state;
-    klp.debug(DEBUG.init, `'${patch.name}': initializing ${word(state)} transition`);
+    klp.debug(DEBUG.init, `'${patch.name}': initializing ${this.#word(state)} transition`);
     this.#event('initializing');
-    const initial = state === KLP_PATCHED ? KLP_UNPATCHED : KLP_PATCHED;
+    const initial =
+      state === this.#constants.KLP_PATCHED ? this.#constants.KLP_UNPATCHED : this.#constants.KLP_PATCHED;
     for (const task of this.#tasks()) {
-      if (task.patchState !== KLP_UNDEFINED)
+      if (task.patchState !== this.#constants.KLP_UNDEFINED)
         klp.warnOn(true, 'transition.c klp_init_transition: patch_state');
       task.patchState = initial;
     }
@@ -75,8 +79,8 @@ export class Transition {
   start(): void {
     const klp = this.#klp;
     const target = klp.targetState;
-    klp.warnOn(target === KLP_UNDEFINED, 'transition.c klp_start_transition');
-    klp.notice(`'${klp.transitionPatch?.name}': starting ${word(target)} transition`);
+    klp.warnOn(target === this.#constants.KLP_UNDEFINED, 'transition.c klp_start_transition');
+    klp.notice(`'${klp.transitionPatch?.name}': starting ${this.#word(target)} transition`);
     this.#started = klp.core.clock.now();
     this.#event('starting');
     for (const task of this.#tasks()) if (task.patchState !== target) task.setTif('TIF_PATCH_PENDING');
@@ -87,7 +91,7 @@ export class Transition {
   *tryComplete(call: HostCall): HostGenerator<void> {
     const klp = this.#klp;
     const patch = klp.transitionPatch;
-    klp.warnOn(klp.targetState === KLP_UNDEFINED, 'transition.c klp_try_complete_transition');
+    klp.warnOn(klp.targetState === this.#constants.KLP_UNDEFINED, 'transition.c klp_try_complete_transition');
     if (!patch) return;
     if (!(yield* this.#trySwitchAll(patch, call))) {
       this.#retryLater(call.cpu);
@@ -168,7 +172,8 @@ export class Transition {
     if (klp.signalsCnt > 0 && klp.signalsCnt % SIGNALS_TIMEOUT === 0) this.#sendSignals();
     klp.signalsCnt++;
     const now = klp.core.clock.now();
-    klp.ports.workqueue.queueDelayedWork(klp.transitionWork, roundJiffiesRelative(HZ, cpu, now));
+    const hz = this.#constants.HZ;
+    klp.ports.workqueue.queueDelayedWork(klp.transitionWork, roundJiffiesRelative(hz, hz, cpu, now));
   }
 
   /** klp_send_signals(): a fake signal for user tasks, a wake-up for kernel threads. */
@@ -178,7 +183,7 @@ export class Transition {
     this.#event('signaling remaining tasks');
     for (const task of core.tasks.processes()) {
       if (!task.testTif('TIF_PATCH_PENDING')) continue;
-      if (task.isKthread) ports.sched.wakeUpState(task, TASK_INTERRUPTIBLE);
+      if (task.isKthread) ports.sched.wakeUpState(task, this.#constants.TASK_INTERRUPTIBLE);
       else ports.sched.setNotifySignal(task);
     }
   }
@@ -187,10 +192,10 @@ export class Transition {
   *#complete(patch: KlpPatch): HostGenerator<void> {
     const klp = this.#klp;
     const target = klp.targetState;
-    klp.debug(DEBUG.complete, `'${patch.name}': completing ${word(target)} transition`);
+    klp.debug(DEBUG.complete, `'${patch.name}': completing ${this.#word(target)} transition`);
     this.#event('completing');
-    if (patch.replace && target === KLP_PATCHED) yield* this.#end.dropReplaced(patch);
-    if (target === KLP_UNPATCHED) {
+    if (patch.replace && target === this.#constants.KLP_PATCHED) yield* this.#end.dropReplaced(patch);
+    if (target === this.#constants.KLP_UNPATCHED) {
       yield* this.#patching.unpatchObjects(patch);
       // Once func->transition is clear the handler may choose a function that is still on a stack: none
       // may be able to see those of this patch.
@@ -198,19 +203,19 @@ export class Transition {
     }
     for (const func of this.#funcs(patch)) func.transition = false;
     // No handler may have read func->transition as true and read patch_state only after the reset below.
-    if (target === KLP_PATCHED) yield* klp.synchronize();
+    if (target === this.#constants.KLP_PATCHED) yield* klp.synchronize();
     for (const task of this.#tasks()) {
       if (task.testTif('TIF_PATCH_PENDING')) klp.warnOn(true, 'transition.c klp_complete_transition');
-      task.patchState = KLP_UNDEFINED;
+      task.patchState = this.#constants.KLP_UNDEFINED;
     }
     for (const object of patch.objects()) {
       if (!object.isLoaded) continue;
-      if (target === KLP_PATCHED) yield* klp.callback(object, 'post_patch');
+      if (target === this.#constants.KLP_PATCHED) yield* klp.callback(object, 'post_patch');
       else yield* this.postUnpatch(object);
     }
-    klp.notice(`'${patch.name}': ${word(target)} complete`);
+    klp.notice(`'${patch.name}': ${this.#word(target)} complete`);
     this.#event('complete');
-    klp.targetState = KLP_UNDEFINED;
+    klp.targetState = this.#constants.KLP_UNDEFINED;
     klp.transitionPatch = undefined;
     yield* klp.model.transitionEnd();
   }
@@ -225,10 +230,14 @@ export class Transition {
   *cancel(): HostGenerator<void> {
     const klp = this.#klp;
     const patch = klp.transitionPatch;
-    if (klp.warnOn(klp.targetState !== KLP_PATCHED, 'transition.c klp_cancel_transition') || !patch) return;
+    if (
+      klp.warnOn(klp.targetState !== this.#constants.KLP_PATCHED, 'transition.c klp_cancel_transition') ||
+      !patch
+    )
+      return;
     klp.debug(DEBUG.cancel, `'${patch.name}': canceling patching transition, going to unpatch`);
     this.#event('canceling');
-    klp.targetState = KLP_UNPATCHED;
+    klp.targetState = this.#constants.KLP_UNPATCHED;
     yield* this.#complete(patch);
   }
 
@@ -238,8 +247,12 @@ export class Transition {
     const patch = klp.transitionPatch;
     if (!patch) return;
     const target = klp.targetState;
-    const back = target === KLP_PATCHED ? KLP_UNPATCHED : KLP_PATCHED;
-    klp.debug(DEBUG.reverse, `'${patch.name}': reversing transition from ${word(target)} to ${word(back)}`);
+    const back =
+      target === this.#constants.KLP_PATCHED ? this.#constants.KLP_UNPATCHED : this.#constants.KLP_PATCHED;
+    klp.debug(
+      DEBUG.reverse,
+      `'${patch.name}': reversing transition from ${this.#word(target)} to ${this.#word(back)}`,
+    );
     this.#event('reversing');
     patch.enabled = !patch.enabled;
     klp.targetState = back;
@@ -263,7 +276,7 @@ export class Transition {
       this.#switched(task, target, 'force');
     }
     if (!patch) return;
-    if (target === KLP_UNPATCHED) {
+    if (target === this.#constants.KLP_UNPATCHED) {
       patch.forced = true;
     } else if (patch.replace) {
       for (const other of klp.patches()) if (other.addr !== patch.addr) other.forced = true;
@@ -277,7 +290,7 @@ export class Transition {
     child.patchState = parent.patchState;
     // A child of one that has switched never was in the old state: that is a way of its own.
     const { targetState } = this.#klp;
-    if (targetState !== KLP_UNDEFINED && child.patchState === targetState)
+    if (targetState !== this.#constants.KLP_UNDEFINED && child.patchState === targetState)
       this.#switched(child, targetState, 'fork');
   }
 
@@ -290,7 +303,12 @@ export class Transition {
   #switched(task: TaskStruct, to: number, way: SwitchWay): void {
     const { events, clock } = this.#klp.core;
     if (!events.listens('patch_state')) return;
-    const from = way === 'fork' ? KLP_UNDEFINED : to === KLP_PATCHED ? KLP_UNPATCHED : KLP_PATCHED;
+    const from =
+      way === 'fork'
+        ? this.#constants.KLP_UNDEFINED
+        : to === this.#constants.KLP_PATCHED
+          ? this.#constants.KLP_UNPATCHED
+          : this.#constants.KLP_PATCHED;
     const sinceNs = clock.now() - this.#started;
     events.emit({ type: 'patch_state', pid: task.pid, comm: task.comm, from, to, way, sinceNs });
   }

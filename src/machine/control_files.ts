@@ -6,8 +6,8 @@ import type { Ftrace } from '../ftrace/ftrace.ts';
 import { availableFilterFunctions, dynFtraceTotalInfo, enabledFunctions } from '../ftrace/report.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
 import { procInt } from '../kernel/proc_vec.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import type { Livepatch } from '../livepatch/core.ts';
 
 export function makeControlFiles(
@@ -18,9 +18,9 @@ export function makeControlFiles(
 ): void {
   sysctls.add('kernel/ftrace_enabled', {
     mode: 0o644,
-    read: () => (ftrace.disabled ? -CONSTANTS.ENODEV : String(ftrace.enabled)),
+    read: () => (ftrace.disabled ? -UAPI.ENODEV : String(ftrace.enabled)),
     *write(text): HostGenerator<number> {
-      if (ftrace.disabled) return -CONSTANTS.ENODEV;
+      if (ftrace.disabled) return -UAPI.ENODEV;
       const written = procInt(text);
       if (typeof written === 'number') return written;
       const failed = yield* ftrace.setEnabled(Number(written.value));

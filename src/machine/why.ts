@@ -79,7 +79,7 @@ function explainer(
       pid: task.pid,
       comm: task.comm,
       kind: kindOf(parts, task),
-      state: task.onCpu ? 'on a CPU' : taskState(task.state),
+      state: task.onCpu ? 'on a CPU' : taskState(parts.core.kernel, task.state),
       stack: parts.traces.format(task),
     };
     const frames = (entries: readonly bigint[]): string[] =>

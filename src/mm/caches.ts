@@ -7,10 +7,9 @@ import type { Addr } from '../guest/addr.ts';
 import { hex } from '../guest/addr.ts';
 import type { HostCall, HostFunction, HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
+import type { Structs } from '../kernel/description.ts';
 import type { Kmalloc } from './kmalloc.ts';
 
-/** struct kmem_cache of mm/slub.c as far as it is kept. Bytes. */
-const KMEM_CACHE = { size: 24, objectSize: 28, sizeOf: 256 } as const;
 /** NR_KMALLOC_TYPES and KMALLOC_SHIFT_HIGH + 1, with CONFIG_ZONE_DMA and CONFIG_MEMCG_KMEM. */
 const [KMALLOC_TYPES, KMALLOC_INDEXES] = [4, 14];
 const TYPE_PREFIX = ['kmalloc', 'kmalloc-cg', 'kmalloc-rcl', 'dma-kmalloc'];
@@ -25,38 +24,40 @@ interface Cache {
 export class Caches {
   readonly #core: KernelCore;
   readonly #kmalloc: Kmalloc;
+  readonly #kmemCache: Structs['kmem_cache'];
   readonly #caches = new Map<Addr, Cache>();
 
   constructor(core: KernelCore, kmalloc: Kmalloc) {
     this.#core = core;
     this.#kmalloc = kmalloc;
+    this.#kmemCache = core.kernel.structs.kmem_cache;
     this.#fillKmallocCaches();
   }
 
   #fillKmallocCaches(): void {
     const table = this.#core.symbols.require('kmalloc_caches');
-    const all = this.#core.slab.alloc(KMALLOC_TYPES * KMALLOC_INDEXES * KMEM_CACHE.sizeOf, 'kmem_cache');
+    const all = this.#core.slab.alloc(KMALLOC_TYPES * KMALLOC_INDEXES * this.#kmemCache.size, 'kmem_cache');
     for (let type = 0; type < KMALLOC_TYPES; type++) {
       // Index 0 is for nothing; 1 and 2 are the sizes between powers of two.
       for (let index = 1; index < KMALLOC_INDEXES; index++) {
         const size = index === 1 ? 96 : index === 2 ? 192 : 1 << index;
         const name = `${TYPE_PREFIX[type]}-${size < 1024 ? size : `${size / 1024}k`}`;
         const at = type * KMALLOC_INDEXES + index;
-        this.#put(all + BigInt(at * KMEM_CACHE.sizeOf), { name, objectSize: size, ctor: 0n, live: 0 });
-        this.#core.mem.writeU64(table + BigInt(8 * at), all + BigInt(at * KMEM_CACHE.sizeOf));
+        this.#put(all + BigInt(at * this.#kmemCache.size), { name, objectSize: size, ctor: 0n, live: 0 });
+        this.#core.mem.writeU64(table + BigInt(8 * at), all + BigInt(at * this.#kmemCache.size));
       }
     }
   }
 
   #make(cache: Cache): Addr {
-    const addr = this.#core.slab.tryAlloc(KMEM_CACHE.sizeOf, 'kmem_cache');
+    const addr = this.#core.slab.tryAlloc(this.#kmemCache.size, 'kmem_cache');
     if (addr !== 0n) this.#put(addr, cache);
     return addr;
   }
 
   #put(addr: Addr, cache: Cache): void {
-    this.#core.mem.writeU32(addr + BigInt(KMEM_CACHE.size), cache.objectSize);
-    this.#core.mem.writeU32(addr + BigInt(KMEM_CACHE.objectSize), cache.objectSize);
+    this.#core.mem.writeU32(addr + BigInt(this.#kmemCache.fields.size), cache.objectSize);
+    this.#core.mem.writeU32(addr + BigInt(this.#kmemCache.fields.object_size), cache.objectSize);
     this.#caches.set(addr, cache);
   }
 

@@ -9,7 +9,6 @@ import { hex } from '../guest/addr.ts';
 import type { HostCall } from '../guest/hostcall.ts';
 import { GuestMemoryError, PAGE_SIZE } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
 import { slotSize } from '../kernel/slab.ts';
 import { addTaint, printTainted } from '../kernel/taint.ts';
 import type { RcuPort } from './ports.ts';
@@ -148,7 +147,7 @@ export class Kmalloc {
     const about = { ...object, allocatedIn: caller, ageNs: clock.now() - at };
     const report = redzoneReport(overwritten, about, printTainted(this.#core.taints));
     for (const line of report.slice(0, -1)) printk.err(line);
-    addTaint(this.#core, CONSTANTS.TAINT_BAD_PAGE, 'now unreliable');
+    addTaint(this.#core, this.#core.kernel.constants.TAINT_BAD_PAGE, 'now unreliable');
     printk.err(report[report.length - 1]);
     paintZones(mem, object.base, object.zones);
     return false;

@@ -5,14 +5,14 @@ import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostFunction } from '../guest/hostcall.ts';
 import { PAGE_SIZE } from '../guest/memory.ts';
 import { type KernelCore, negErrno } from '../kernel/core.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
 import { writeCut } from '../kernel/lib.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import { type FormatContext, vsprintfGuest } from '../kernel/vsprintf.ts';
 import { Caches } from './caches.ts';
 import { Kmalloc, ZERO_SIZE_PTR } from './kmalloc.ts';
 import type { RcuPort } from './ports.ts';
 
-const { EFAULT, ERANGE } = CONSTANTS;
+const { EFAULT, ERANGE } = UAPI;
 const STRING_MAX = 1 << 20;
 /** TASK_SIZE_MAX and a page: what lies below is no kernel address. */
 const KERNEL_FROM = 0x8000_0000_0000n;

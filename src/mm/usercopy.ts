@@ -5,7 +5,6 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
 import { KERN_EMERG } from '../kernel/printk.ts';
 
 /** ZERO_SIZE_PTR: what kmalloc(0) returns; it and what is below are no objects. */
@@ -61,7 +60,7 @@ function check(
   }
   if (ptr <= ZERO_SIZE_PTR) return { name: 'null address', offset: ptr, size };
   const base = core.currentOf(call).stackBase;
-  const top = base + BigInt(CONSTANTS.THREAD_SIZE);
+  const top = base + BigInt(core.kernel.constants.THREAD_SIZE);
   if (end > base && ptr < top) {
     const within = ptr >= base && end <= top && ptr >= call.sp;
     return within ? undefined : { name: 'process stack', offset: call.sp - ptr, size };

@@ -5,13 +5,13 @@ import { GuestMemoryError } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { errnoName } from '../kernel/errno.ts';
 import type { FaultPoint } from '../kernel/fault_inject.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
 import { SlabError } from '../kernel/slab.ts';
+import { UAPI } from '../kernel/uapi.ts';
 
-export type Errno = Extract<keyof typeof CONSTANTS, `E${Uppercase<string>}`>;
+export type Errno = Extract<keyof typeof UAPI, `E${Uppercase<string>}`>;
 
 export function errnoOf(code: Errno): number {
-  return CONSTANTS[code];
+  return UAPI[code];
 }
 
 export class ModuleError extends Error {

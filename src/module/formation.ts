@@ -5,9 +5,9 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
+import { PAGE_SIZE } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import type { Structs } from '../kernel/description.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
 import { initListHead } from '../kernel/list.ts';
 import { injected, ModuleError } from './error.ts';
 import { findModuleSections, postRelocation } from './finalize.ts';
@@ -113,7 +113,6 @@ export class ModuleFormation {
   /** percpu_modalloc(); the initial values follow in post_relocation's place, nothing relocates them. */
   #percpuAlloc({ pcpu, elf }: LoadInfo, mod: Module, undo: Undo[]): void {
     if (!pcpu || pcpu.size === 0) return;
-    const { PAGE_SIZE } = CONSTANTS;
     if (pcpu.align > PAGE_SIZE) {
       this.#core.printk.warn(`${mod.name}: per-cpu alignment ${pcpu.align} > ${PAGE_SIZE}`);
     }
@@ -134,7 +133,7 @@ export class ModuleFormation {
   #unloadInit(mod: Module): void {
     mod.refcnt = MODULE_REF_BASE + 1;
     for (const list of [this.#module.source_list, this.#module.target_list, this.#module.bug_list]) {
-      initListHead(this.#core.mem, mod.addr + BigInt(list));
+      initListHead(this.#core, mod.addr + BigInt(list));
     }
   }
 

@@ -7,7 +7,7 @@ import { SHF_RELA_LIVEPATCH, SHN_LIVEPATCH, SHT_RELA } from '../elf/constants.ts
 import type { ElfSection } from '../elf/elf_object.ts';
 import type { Addr } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import { injected, ModuleError } from './error.ts';
 import { parsed } from './load_info.ts';
 import { sectionAddress } from './memory.ts';
@@ -49,7 +49,7 @@ export class LivepatchModules {
   /** Every .klp.rela section of a patch module that is about an object. 0 or -errno, the reason in the log. */
   applyObjectRelocs(patchModule: Addr, objectName: string, find: FindObjectSymbol): number {
     const mod = this.#modules.byAddr(patchModule);
-    if (!mod) return -CONSTANTS.EINVAL;
+    if (!mod) return -UAPI.EINVAL;
     try {
       for (const rela of livepatchRelocations(mod)) {
         applySectionRelocs(this.#core, find, mod, rela, objectName, this.#pokeText);

@@ -10,7 +10,6 @@ import { objectKind } from '../elf/kinds.ts';
 import { type ModInfo, readModInfo } from '../elf/modinfo.ts';
 import { type ElfPointer, readThisModule } from '../elf/module_object.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
 import { addTaint as addKernelTaint } from '../kernel/taint.ts';
 import { injected, ModuleError } from './error.ts';
 import { foreign } from './foreign.ts';
@@ -210,8 +209,12 @@ const UNRELIABLE_LOCKS: ReadonlySet<TaintName> = new Set(['TAINT_PROPRIETARY_MOD
 
 /** add_taint_module() */
 export function addTaint(core: KernelCore, load: LoadInfo, name: TaintName): void {
-  addKernelTaint(core, CONSTANTS[name], UNRELIABLE_LOCKS.has(name) ? 'now unreliable' : 'still ok');
-  load.taints |= taintBit(name);
+  addKernelTaint(
+    core,
+    core.kernel.constants[name],
+    UNRELIABLE_LOCKS.has(name) ? 'now unreliable' : 'still ok',
+  );
+  load.taints |= taintBit(core.kernel, name);
 }
 
 function taintOnce(core: KernelCore, load: LoadInfo, name: TaintName, line: string): void {

@@ -7,8 +7,8 @@
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import type { Structs } from '../kernel/description.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
 import { addTaint } from '../kernel/taint.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import { updateSites } from './branch_sites.ts';
 import { asModuleError, injected, ModuleError } from './error.ts';
 import { ModuleFormation, type Undo } from './formation.ts';
@@ -18,14 +18,11 @@ import type { Module } from './module.ts';
 import { ModuleList, neg } from './modules.ts';
 import { ModuleParams } from './params.ts';
 import { type ModuleHooks, type ModuleLoaderPorts, settle } from './ports.ts';
-import { moduleTaintLetters } from './taint.ts';
 
 export type LoadResult =
   | { readonly ok: true; readonly module: Module }
   /** errno is positive, or the negative of a positive result; `reason` says more than the errno's name. */
   | { readonly ok: false; readonly errno: number; readonly code: string; readonly reason: string };
-
-const O_TRUNC = 0o1000;
 
 export class ModuleLoader {
   readonly modules: ModuleList;
@@ -46,7 +43,10 @@ export class ModuleLoader {
     this.#formation = new ModuleFormation(core, ports, this.modules);
     this.params = new ModuleParams(core);
     core.host.define('do_init_module_warn', ({ args }) => {
-      const name = core.mem.readCString(args[0] + BigInt(this.#module.name), CONSTANTS.MODULE_NAME_LEN);
+      const name = core.mem.readCString(
+        args[0] + BigInt(this.#module.name),
+        core.kernel.constants.MODULE_NAME_LEN,
+      );
       const ret = BigInt.asIntN(32, args[1]);
       const convention = 'it should follow 0/-E convention';
       core.printk.warn(`do_init_module: '${name}'->init suspiciously returned ${ret}, ${convention}`);
@@ -232,15 +232,15 @@ export class ModuleLoader {
     mod.state = 'GOING';
     if (mod.exit !== 0n) yield { call: mod.exit, args: [] };
     yield* this.#going(mod);
-    this.modules.lastUnloaded = { name, flags: moduleTaintLetters(mod.taints) };
+    this.modules.lastUnloaded = { name, flags: mod.taintLetters };
     yield* this.#freeModule(mod);
     return 0;
   }
 
   /** try_force_unload(): rmmod --force. */
   #forceUnload(flags: number): boolean {
-    if ((flags & O_TRUNC) === 0) return false;
-    addTaint(this.#core, CONSTANTS.TAINT_FORCED_RMMOD, 'now unreliable');
+    if ((flags & UAPI.O_TRUNC) === 0) return false;
+    addTaint(this.#core, this.#core.kernel.constants.TAINT_FORCED_RMMOD, 'now unreliable');
     return true;
   }
 }

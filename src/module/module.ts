@@ -10,15 +10,15 @@ import type { OrcTable } from '../elf/orc.ts';
 import type { Addr } from '../guest/addr.ts';
 import type { GuestMemory } from '../guest/memory.ts';
 import type { StructHome } from '../kernel/core.ts';
-import type { Structs } from '../kernel/description.ts';
+import type { KernelDescription, Structs } from '../kernel/description.ts';
 import { type SymtabAddresses, symbolValue, symtabAddresses, writeSymbolValue } from './kallsyms.ts';
 import type { ModuleLayout, Place, Region } from './layout.ts';
 import type { JumpEntry, StaticCallSite } from './patch_sites.ts';
-import { type TaintName, taintBit } from './taint.ts';
+import { moduleTaintLetters, type TaintName, taintBit } from './taint.ts';
 
 type ModuleState = 'LIVE' | 'COMING' | 'GOING' | 'UNFORMED';
 
-/** By their numbers in enum module_state. */
+/** The kernel has a MODULE_STATE_ constant for each. */
 const STATES: readonly ModuleState[] = ['LIVE', 'COMING', 'GOING', 'UNFORMED'];
 
 /** MODULE_REF_BASE: what the loader itself holds. */
@@ -83,11 +83,13 @@ export class Module {
   /** The object that it patches as a bundle's member: vmlinux or a module's name. */
   patches: string | undefined;
   readonly #mem: GuestMemory;
+  readonly #kernel: KernelDescription;
   readonly #fields: Structs['module']['fields'];
   readonly #coreBase: Addr;
 
   constructor({ mem, kernel }: StructHome, parts: ModuleParts) {
     this.#mem = mem;
+    this.#kernel = kernel;
     this.#fields = kernel.structs.module.fields;
     this.name = parts.name;
     this.elf = parts.elf;
@@ -102,10 +104,18 @@ export class Module {
   }
 
   get state(): ModuleState {
-    return this.freed ? 'UNFORMED' : STATES[this.#mem.readU32(this.addr + BigInt(this.#fields.state))];
+    return this.freed ? 'UNFORMED' : this.#stateOf(this.#mem.readU32(this.addr + BigInt(this.#fields.state)));
   }
   set state(value: ModuleState) {
-    this.#mem.writeU32(this.addr + BigInt(this.#fields.state), STATES.indexOf(value));
+    this.#mem.writeU32(
+      this.addr + BigInt(this.#fields.state),
+      this.#kernel.constants[`MODULE_STATE_${value}`],
+    );
+  }
+
+  #stateOf(number: number): ModuleState {
+    const { constants } = this.#kernel;
+    return STATES.find((state) => constants[`MODULE_STATE_${state}`] === number) ?? 'UNFORMED';
   }
 
   /** Whether it is a livepatch module (is_livepatch_module()). */
@@ -135,7 +145,11 @@ export class Module {
     this.#mem.writeU32(this.addr + BigInt(this.#fields.taints), value);
   }
   hasTaint(name: TaintName): boolean {
-    return (this.taints & taintBit(name)) !== 0;
+    return (this.taints & taintBit(this.#kernel, name)) !== 0;
+  }
+  /** As in /proc/modules: `OEK`. */
+  get taintLetters(): string {
+    return moduleTaintLetters(this.#kernel, this.taints);
   }
 
   /** refcnt as stored: 0 while unloading, MODULE_REF_BASE when nobody uses it. */

@@ -98,16 +98,16 @@ export class ModuleList {
     this.#byAddr.delete(mod.addr);
     this.#removePages(mod, 'init');
     this.#removePages(mod, 'core');
-    listDelRcu(this.#core.mem, mod.addr + BigInt(this.#module.list));
+    listDelRcu(this.#core, mod.addr + BigInt(this.#module.list));
   }
 
   /** Into the image's `modules` list, when it has one. */
   #link(mod: Module): void {
-    const { mem, symbols } = this.#core;
+    const { symbols } = this.#core;
     const node = mod.addr + BigInt(this.#module.list);
     const head = symbols.matches('modules', undefined)[0]?.addr;
-    if (head === undefined) initListHead(mem, node);
-    else listAdd(mem, node, head);
+    if (head === undefined) initListHead(this.#core, node);
+    else listAdd(this.#core, node, head);
   }
 
   /** try_module_get(): false once the module is going. */

@@ -7,7 +7,6 @@ import type { Addr } from '../guest/addr.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import type { Structs } from '../kernel/description.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
 import { kstrtobool } from '../kernel/lib.ts';
 import { type KernelParam, readKernelParam } from '../kernel/params.ts';
 import { ModuleError } from './error.ts';
@@ -97,7 +96,7 @@ export class ModuleParams {
     if (value === undefined && !noArg) return neg('EINVAL');
     if (mem.readU8(param.addr + BigInt(this.#core.kernel.structs.kernel_param.fields.flags)) & FL_UNSAFE) {
       printk.notice(`Setting dangerous option ${param.name} - tainting kernel`);
-      this.#core.taints |= 1 << CONSTANTS.TAINT_USER;
+      this.#core.taints |= 1 << this.#core.kernel.constants.TAINT_USER;
     }
     const text = value === undefined ? 0n : slab.tryAlloc(value.length + 1, `argument ${param.name}`);
     if (value !== undefined) {

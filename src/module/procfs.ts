@@ -3,13 +3,12 @@
 
 import type { Module } from './module.ts';
 import type { ModuleList } from './modules.ts';
-import { moduleTaintLetters } from './taint.ts';
 
 /** module_flags(): `(OEK)`, with `+` while loading and `-` while unloading; empty for a clean live module. */
 export function moduleFlags(mod: Module, showState = true): string {
   const state = mod.state;
   const sign = !showState ? '' : state === 'GOING' ? '-' : state === 'COMING' ? '+' : '';
-  const letters = moduleTaintLetters(mod.taints) + sign;
+  const letters = mod.taintLetters + sign;
   return letters === '' ? '' : `(${letters})`;
 }
 
@@ -46,7 +45,7 @@ export const MODULE_ATTRIBUTES: readonly {
   { name: 'initstate', mode: 0o444, show: (m) => m.state.toLowerCase() },
   { name: 'coresize', mode: 0o444, show: (m) => String(m.size('core')) },
   { name: 'initsize', mode: 0o444, show: (m) => String(m.size('init')) },
-  { name: 'taint', mode: 0o444, show: (m) => moduleTaintLetters(m.taints) },
+  { name: 'taint', mode: 0o444, show: (m) => m.taintLetters },
   { name: 'refcnt', mode: 0o444, show: (m) => String(m.refcount) },
 ];
 

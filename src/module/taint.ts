@@ -2,7 +2,7 @@
 // Mirrors taint_flags[] of kernel/panic.c and module_flags_taint() of kernel/module/main.c.
 
 import type { KernelCore } from '../kernel/core.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
+import type { KernelDescription } from '../kernel/description.ts';
 
 export type TaintName =
   | 'TAINT_PROPRIETARY_MODULE'
@@ -15,29 +15,29 @@ export type TaintName =
   | 'TAINT_TEST';
 
 /** Letters of the flags that a module can carry, in bit order. */
-const MODULE_LETTERS: readonly (readonly [number, string])[] = [
-  [CONSTANTS.TAINT_PROPRIETARY_MODULE, 'P'],
-  [CONSTANTS.TAINT_FORCED_MODULE, 'F'],
-  [CONSTANTS.TAINT_CRAP, 'C'],
-  [CONSTANTS.TAINT_OOT_MODULE, 'O'],
-  [CONSTANTS.TAINT_UNSIGNED_MODULE, 'E'],
-  [CONSTANTS.TAINT_LIVEPATCH, 'K'],
-  [CONSTANTS.TAINT_AUX, 'X'],
-  [CONSTANTS.TAINT_RANDSTRUCT, 'T'],
-  [CONSTANTS.TAINT_TEST, 'N'],
-];
+const MODULE_LETTERS = [
+  ['TAINT_PROPRIETARY_MODULE', 'P'],
+  ['TAINT_FORCED_MODULE', 'F'],
+  ['TAINT_CRAP', 'C'],
+  ['TAINT_OOT_MODULE', 'O'],
+  ['TAINT_UNSIGNED_MODULE', 'E'],
+  ['TAINT_LIVEPATCH', 'K'],
+  ['TAINT_AUX', 'X'],
+  ['TAINT_RANDSTRUCT', 'T'],
+  ['TAINT_TEST', 'N'],
+] as const;
 
-export function taintBit(name: TaintName): number {
-  return 1 << CONSTANTS[name];
+export function taintBit({ constants }: KernelDescription, name: TaintName): number {
+  return 1 << constants[name];
 }
 
 export function testTaint(core: KernelCore, name: TaintName): boolean {
-  return (core.taints & taintBit(name)) !== 0;
+  return (core.taints & taintBit(core.kernel, name)) !== 0;
 }
 
 /** The letters of a module's taints, as in /proc/modules: `OEK`. */
-export function moduleTaintLetters(taints: number): string {
-  return MODULE_LETTERS.filter(([bit]) => taints & (1 << bit))
+export function moduleTaintLetters({ constants }: KernelDescription, taints: number): string {
+  return MODULE_LETTERS.filter(([name]) => taints & (1 << constants[name]))
     .map(([, letter]) => letter)
     .join('');
 }

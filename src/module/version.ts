@@ -2,12 +2,8 @@
 // Mirrors kernel/module/version.c, and the check of struct module that kernel/module/main.c has from 6.4 on.
 
 import type { KernelCore } from '../kernel/core.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
 import { foreign } from './foreign.ts';
 import { forceLoad, type LoadInfo } from './load_info.ts';
-
-/** sizeof(struct modversion_info): the checksum in a word, then the name. */
-const MODVERSION_SIZE = 64;
 
 /** check_version(): the checksum that it was built against; without any it is loaded by force. The problem, logged. */
 export function checkVersion(
@@ -21,7 +17,7 @@ export function checkVersion(
     forceLoad(core, load, name);
     return undefined;
   }
-  const found = versionOf(load, name);
+  const found = versionOf(core, load, name);
   if (found === crc) return undefined;
   const what = found === undefined ? 'no symbol version for' : 'disagrees about version of symbol';
   const problem = `${load.name}: ${what} ${name}`;
@@ -30,18 +26,20 @@ export function checkVersion(
 }
 
 /** The checksum in __versions: a word, of which a module with more than 32 bits agrees with nothing. */
-function versionOf({ elf, versions }: LoadInfo, name: string): number | undefined {
+function versionOf({ kernel }: KernelCore, { elf, versions }: LoadInfo, name: string): number | undefined {
   if (!versions) return undefined;
+  const { size, fields } = kernel.structs.modversion_info;
   const view = elf.view(versions);
-  for (let at = 0; at + MODVERSION_SIZE <= view.byteLength; at += MODVERSION_SIZE) {
-    if (elf.stringAt(versions, at + 8) === name) return Number(view.getBigUint64(at, true));
+  for (let at = 0; at + size <= view.byteLength; at += size) {
+    if (elf.stringAt(versions, at + fields.name) === name)
+      return Number(view.getBigUint64(at + fields.crc, true));
   }
   return undefined;
 }
 
 /** check_modstruct_version(): before anything in struct module is used. @throws ModuleError */
 export function checkModstructVersion(core: KernelCore, load: LoadInfo): void {
-  const problem = checkVersion(core, load, CONSTANTS.MODULE_LAYOUT_CRC, 'module_layout');
+  const problem = checkVersion(core, load, core.kernel.constants.MODULE_LAYOUT_CRC, 'module_layout');
   if (problem !== undefined) throw foreign(core, load, problem);
   // 6.1 does not look at the size, and would read on behind a smaller one; only force comes this far with another.
   if (load.thisModule.size === core.kernel.structs.module.size) return;

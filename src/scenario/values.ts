@@ -3,7 +3,7 @@
 
 import { RE2JS } from 're2js';
 import * as z from 'zod/mini';
-import { CONSTANTS } from '../kernel/layout.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import { parseDuration, parseSize } from './units.ts';
 
 /** Text to be found: a part of a line, or `/a regular expression/`. */
@@ -94,7 +94,7 @@ export const errno = z.pipe(
 );
 
 function errnoNamed(name: string): number | undefined {
-  const value: unknown = /^E[A-Z0-9]+$/.test(name) ? (CONSTANTS as Record<string, unknown>)[name] : undefined;
+  const value: unknown = /^E[A-Z0-9]+$/.test(name) ? (UAPI as Record<string, unknown>)[name] : undefined;
   return typeof value === 'number' ? value : undefined;
 }
 

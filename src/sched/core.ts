@@ -8,10 +8,8 @@ import type { Addr } from '../guest/addr.ts';
 import type { HostCall } from '../guest/hostcall.ts';
 import { GuestMemoryError } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
+import type { Constants } from '../kernel/description.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
-
-const { TASK_RUNNING, TASK_INTERRUPTIBLE, TASK_WAKEKILL, TASK_DEAD, PREEMPT_NEED_RESCHED } = CONSTANTS;
 
 /** What the scheduler needs of the emulated CPUs. */
 interface SmpPort {
@@ -32,6 +30,7 @@ const TIMESLICE_TICKS = 1;
 
 export class Sched {
   readonly #core: KernelCore;
+  readonly #constants: Constants;
   readonly #stateAt: bigint;
   readonly #smp: SmpPort;
   readonly #rqs: RunQueue[] = [];
@@ -47,6 +46,7 @@ export class Sched {
 
   constructor(core: KernelCore, smp: SmpPort) {
     this.#core = core;
+    this.#constants = core.kernel.constants;
     this.#stateAt = BigInt(core.kernel.structs.task_struct.fields.__state);
     this.#smp = smp;
     core.host.defineAll({
@@ -114,13 +114,13 @@ export class Sched {
   }
 
   wakeUpProcess(task: TaskStruct): boolean {
-    return this.wakeUpState(task, CONSTANTS.TASK_NORMAL);
+    return this.wakeUpState(task, this.#constants.TASK_NORMAL);
   }
 
   /** try_to_wake_up(): true when the task was in one of the states. */
   wakeUpState(task: TaskStruct, states: number): boolean {
     if ((task.state & states) === 0) return false;
-    task.state = TASK_RUNNING;
+    task.state = this.#constants.TASK_RUNNING;
     if (task.onRq) return true;
     this.#enqueue(task, this.#selectCpu(task));
     return true;
@@ -128,7 +128,7 @@ export class Sched {
 
   /** wake_up_new_task() */
   wakeUpNewTask(task: TaskStruct): void {
-    task.state = TASK_RUNNING;
+    task.state = this.#constants.TASK_RUNNING;
     this.#enqueue(task, this.#selectCpu(task));
   }
 
@@ -164,7 +164,7 @@ export class Sched {
     percpu.writeU32(
       '__preempt_count',
       cpu,
-      (percpu.readU32('__preempt_count', cpu) & ~PREEMPT_NEED_RESCHED) >>> 0,
+      (percpu.readU32('__preempt_count', cpu) & ~this.#constants.PREEMPT_NEED_RESCHED) >>> 0,
     );
     this.#smp.sendReschedule(cpu);
   }
@@ -183,7 +183,7 @@ export class Sched {
   setNotifySignal(task: TaskStruct): void {
     if (task.testTif('TIF_NOTIFY_SIGNAL')) return;
     task.setTif('TIF_NOTIFY_SIGNAL');
-    if (!this.wakeUpState(task, TASK_INTERRUPTIBLE)) this.kickProcess(task);
+    if (!this.wakeUpState(task, this.#constants.TASK_INTERRUPTIBLE)) this.kickProcess(task);
   }
 
   /** scheduler_tick() on a CPU. */
@@ -203,10 +203,10 @@ export class Sched {
     prev.clearTif('TIF_NEED_RESCHED');
     const { percpu } = this.#core;
     const count = percpu.readU32('__preempt_count', call.cpu);
-    percpu.writeU32('__preempt_count', call.cpu, (count | PREEMPT_NEED_RESCHED) >>> 0);
+    percpu.writeU32('__preempt_count', call.cpu, (count | this.#constants.PREEMPT_NEED_RESCHED) >>> 0);
     if (!preempted) this.#voluntary.set(prev, this.voluntarySwitches(prev) + 1);
-    if (!preempted && prev.state !== TASK_RUNNING) {
-      if (signalPendingState(prev)) prev.state = TASK_RUNNING;
+    if (!preempted && prev.state !== this.#constants.TASK_RUNNING) {
+      if (this.#signalPendingState(prev)) prev.state = this.#constants.TASK_RUNNING;
       else {
         prev.onRq = 0;
         this.onTaskSleeping(prev);
@@ -220,7 +220,7 @@ export class Sched {
     if (next !== prev && events.listens('sched')) {
       events.emit({ type: 'sched', prev: `${prev}`, next: `${next}`, preempted });
     }
-    if (prev.state === TASK_DEAD) this.#forget(prev);
+    if (prev.state === this.#constants.TASK_DEAD) this.#forget(prev);
     return next.addr;
   }
 
@@ -232,15 +232,16 @@ export class Sched {
     return rq.queue.splice(index, 1)[0];
   }
 
+  /** signal_pending_state(): a signal keeps the task from sleeping in this state. */
+  #signalPendingState(task: TaskStruct): boolean {
+    const { TASK_INTERRUPTIBLE, TASK_WAKEKILL } = this.#constants;
+    if ((task.state & (TASK_INTERRUPTIBLE | TASK_WAKEKILL)) === 0) return false;
+    if (!task.testTif('TIF_SIGPENDING') && !task.testTif('TIF_NOTIFY_SIGNAL')) return false;
+    return (task.state & TASK_INTERRUPTIBLE) !== 0;
+  }
+
   #forget(task: TaskStruct): void {
     this.#bound.delete(task);
     this.#voluntary.delete(task);
   }
-}
-
-/** signal_pending_state(): a signal keeps the task from sleeping in this state. */
-function signalPendingState(task: TaskStruct): boolean {
-  if ((task.state & (TASK_INTERRUPTIBLE | TASK_WAKEKILL)) === 0) return false;
-  if (!task.testTif('TIF_SIGPENDING') && !task.testTif('TIF_NOTIFY_SIGNAL')) return false;
-  return (task.state & TASK_INTERRUPTIBLE) !== 0;
 }

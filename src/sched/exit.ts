@@ -7,23 +7,21 @@ import { ptRegsOffset } from '../arch/pt_regs.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { negErrno } from '../kernel/core.ts';
-import type { Structs } from '../kernel/description.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
+import type { Constants, Structs } from '../kernel/description.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import type { Sched } from './core.ts';
 import type { Fork } from './fork.ts';
 import type { Locking } from './locking.ts';
 
-const { ECHILD, ESRCH, EINVAL, EFAULT, TASK_INTERRUPTIBLE, TASK_RUNNING, EXIT_ZOMBIE, PF_EXITING } =
-  CONSTANTS;
-const ERESTARTSYS = 512;
+const { ECHILD, ESRCH, EINVAL, EFAULT, ERESTARTSYS, SIGKILL } = UAPI;
 const WNOHANG = 1n;
 /** do_wait_children: the caller sleeps and asks again (asm/x86_64/exit.s). */
 const WAIT_SLEEP = -1000;
-const SIGKILL = 9;
 
 export class Exit {
   readonly #core: KernelCore;
+  readonly #constants: Constants;
   readonly #taskStruct: Structs['task_struct']['fields'];
   /** Offsets of a system call's arguments in struct pt_regs. */
   readonly #syscallArgs: readonly bigint[];
@@ -39,6 +37,7 @@ export class Exit {
 
   constructor(core: KernelCore, sched: Sched, fork: Fork, locking: Locking) {
     this.#core = core;
+    this.#constants = core.kernel.constants;
     this.#taskStruct = core.kernel.structs.task_struct.fields;
     const { ptRegs } = core.arch;
     this.#syscallArgs = ptRegs.syscallArgs.map((name) => BigInt(ptRegsOffset(ptRegs, name)));
@@ -59,7 +58,7 @@ export class Exit {
   *#exitNotify(call: HostCall): HostGenerator<void> {
     const task = this.#core.currentOf(call);
     const code = Number(call.args[0]);
-    task.flags |= PF_EXITING;
+    task.flags |= this.#constants.PF_EXITING;
     this.#core.mem.writeU32(task.addr + BigInt(this.#taskStruct.exit_code), code >>> 0);
     for (const hook of this.onExit) {
       const more = hook(task, code);
@@ -74,8 +73,8 @@ export class Exit {
     this.#dead.add(task);
     if (parent && parent.pid > 2 && !parent.isKthread && !task.isKthread) {
       this.#zombies.set(task, parent);
-      this.#core.mem.writeU32(task.addr + BigInt(this.#taskStruct.exit_state), EXIT_ZOMBIE);
-      this.#sched.wakeUpState(parent, TASK_INTERRUPTIBLE);
+      this.#core.mem.writeU32(task.addr + BigInt(this.#taskStruct.exit_state), this.#constants.EXIT_ZOMBIE);
+      this.#sched.wakeUpState(parent, this.#constants.TASK_INTERRUPTIBLE);
     } else this.#core.tasks.unlink(task);
   }
 
@@ -100,7 +99,7 @@ export class Exit {
     this.#fork.freeStack(task);
     const parent = this.#zombies.get(task);
     // The parent may have looked in between, on another CPU, when the child still had its stack.
-    if (parent) this.#sched.wakeUpState(parent, TASK_INTERRUPTIBLE);
+    if (parent) this.#sched.wakeUpState(parent, this.#constants.TASK_INTERRUPTIBLE);
     else this.#freeTask(task);
   }
 
@@ -130,7 +129,7 @@ export class Exit {
     const children = [...this.#core.tasks.processes()].filter((t) => !t.isKthread && mine(t));
     const gone = children.find((child) => this.#zombies.has(child) && child.stackSlot < 0);
     if (gone) {
-      task.state = TASK_RUNNING;
+      task.state = this.#constants.TASK_RUNNING;
       const status = this.#syscallArg(call, 1);
       if (status !== 0n) {
         if (!mem.isMapped(status, 4)) return negErrno(EFAULT);
@@ -141,15 +140,15 @@ export class Exit {
       return pid;
     }
     if (children.length === 0) {
-      task.state = TASK_RUNNING;
+      task.state = this.#constants.TASK_RUNNING;
       return negErrno(ECHILD);
     }
     if (this.#syscallArg(call, 2) & WNOHANG) return 0;
     if (task.testTif('TIF_SIGPENDING') || task.testTif('TIF_NOTIFY_SIGNAL')) {
-      task.state = TASK_RUNNING;
+      task.state = this.#constants.TASK_RUNNING;
       return negErrno(ERESTARTSYS);
     }
-    task.state = TASK_INTERRUPTIBLE;
+    task.state = this.#constants.TASK_INTERRUPTIBLE;
     return BigInt.asUintN(64, BigInt(WAIT_SLEEP));
   }
 
@@ -174,7 +173,10 @@ export class Exit {
     const pending = this.#pendingSignals.get(task) ?? [];
     this.#pendingSignals.set(task, [...pending, sig]);
     task.setTif('TIF_SIGPENDING');
-    const states = sig === SIGKILL ? TASK_INTERRUPTIBLE | CONSTANTS.TASK_WAKEKILL : TASK_INTERRUPTIBLE;
+    const states =
+      sig === SIGKILL
+        ? this.#constants.TASK_INTERRUPTIBLE | this.#constants.TASK_WAKEKILL
+        : this.#constants.TASK_INTERRUPTIBLE;
     if (!this.#sched.wakeUpState(task, states)) this.#sched.kickProcess(task);
   }
 

@@ -10,15 +10,14 @@ import type { HostCall } from '../guest/hostcall.ts';
 import { PROT_READ, PROT_WRITE, USER_STACK_BASE, USER_STACK_SLOT } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { negErrno } from '../kernel/core.ts';
-import type { Structs } from '../kernel/description.ts';
+import type { Constants, Structs } from '../kernel/description.ts';
 import { KernelError } from '../kernel/errno.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
 import { SlabError } from '../kernel/slab.ts';
 import { TaskStruct } from '../kernel/task_struct.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import type { Sched } from './core.ts';
 
-const { PF_KTHREAD, PF_IDLE, PF_FORKNOEXEC, PF_WQ_WORKER, KLP_UNDEFINED, TASK_NEW, EAGAIN, ENOMEM } =
-  CONSTANTS;
+const { EAGAIN, ENOMEM } = UAPI;
 
 /** `copied`: by fork or clone, so that the child's task_struct is a copy of the parent's. */
 type ForkHook = (parent: TaskStruct, child: TaskStruct, copied: boolean) => void;
@@ -32,6 +31,7 @@ interface UserTaskSpec {
 
 export class Fork {
   readonly #core: KernelCore;
+  readonly #constants: Constants;
   readonly #taskStruct: Structs['task_struct']['fields'];
   readonly #sched: Sched;
   readonly #retFromFork: Addr;
@@ -47,6 +47,7 @@ export class Fork {
 
   constructor(core: KernelCore, sched: Sched, framePointers = false) {
     this.#core = core;
+    this.#constants = core.kernel.constants;
     this.#taskStruct = core.kernel.structs.task_struct.fields;
     this.#sched = sched;
     this.#framePointers = framePointers;
@@ -70,12 +71,12 @@ export class Fork {
     }
     const base = fromHalves(STACK_HI, slot * STACK_SLOT + STACK_SLOT - THREAD_SIZE);
     mem.map(base, THREAD_SIZE, PROT_READ | PROT_WRITE);
-    mem.writeU32(base, CONSTANTS.STACK_END_MAGIC);
+    mem.writeU32(base, this.#constants.STACK_END_MAGIC);
     const task = new TaskStruct(this.#core, addr, slot);
     mem.writeU64(addr + BigInt(this.#taskStruct.stack), base);
     mem.writeU64(addr + BigInt(this.#taskStruct.stack_canary), this.#canary());
-    task.patchState = KLP_UNDEFINED;
-    task.state = TASK_NEW;
+    task.patchState = this.#constants.KLP_UNDEFINED;
+    task.state = this.#constants.TASK_NEW;
     return task;
   }
 
@@ -129,8 +130,8 @@ export class Fork {
   createIdle(cpu: number): { task: TaskStruct; sp: Addr } {
     const task = this.#alloc();
     task.comm = `swapper/${cpu}`;
-    task.flags = PF_IDLE | PF_KTHREAD;
-    task.state = CONSTANTS.TASK_RUNNING;
+    task.flags = this.#constants.PF_IDLE | this.#constants.PF_KTHREAD;
+    task.state = this.#constants.TASK_RUNNING;
     task.cpu = cpu;
     this.#core.tasks.addIdle(cpu, task);
     this.#sched.initIdle(cpu, task);
@@ -147,7 +148,7 @@ export class Fork {
   ): TaskStruct {
     const task = this.#alloc();
     task.comm = comm;
-    task.flags = PF_KTHREAD | (worker ? PF_WQ_WORKER : 0);
+    task.flags = this.#constants.PF_KTHREAD | (worker ? this.#constants.PF_WQ_WORKER : 0);
     task.cpu = parent?.cpu ?? 0;
     const regs = this.#copyThread(task, fn, arg);
     this.#core.mem.fill(regs, this.#core.kernel.structs.pt_regs.size, 0);
@@ -230,7 +231,7 @@ export class Fork {
     child.cpu = parent.cpu;
     child.onCpu = 0;
     child.onRq = 0;
-    child.flags = (parent.flags & ~PF_WQ_WORKER) | PF_FORKNOEXEC;
+    child.flags = (parent.flags & ~this.#constants.PF_WQ_WORKER) | this.#constants.PF_FORKNOEXEC;
     for (const tif of ['TIF_NEED_RESCHED', 'TIF_SIGPENDING', 'TIF_NOTIFY_SIGNAL'] as const)
       child.clearTif(tif);
     this.#core.mem.writeU64(child.addr + BigInt(this.#taskStruct.trace_recursion), 0n);

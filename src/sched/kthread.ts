@@ -3,10 +3,11 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import { type KernelCore, negErrno } from '../kernel/core.ts';
+import type { Constants, Structs } from '../kernel/description.ts';
 import { KernelError } from '../kernel/errno.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
 import { SlabError } from '../kernel/slab.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import { type FormatContext, vsprintfGuest } from '../kernel/vsprintf.ts';
 import type { Sched } from './core.ts';
 import type { Exit } from './exit.ts';
@@ -24,6 +25,8 @@ interface Kthread {
 
 export class Kthreads {
   readonly #core: KernelCore;
+  readonly #constants: Constants;
+  readonly #request: Structs['kthread_create_info'];
   readonly #sched: Sched;
   readonly #fork: Fork;
   readonly #locking: Locking;
@@ -39,6 +42,8 @@ export class Kthreads {
     format: FormatContext,
   ) {
     this.#core = core;
+    this.#constants = core.kernel.constants;
+    this.#request = core.kernel.structs.kthread_create_info;
     this.#sched = sched;
     this.#fork = fork;
     this.#locking = locking;
@@ -79,7 +84,7 @@ export class Kthreads {
     try {
       return this.create(fn, data, comm);
     } catch (error) {
-      if (error instanceof SlabError && error.code === 'ENOMEM') return CONSTANTS.ENOMEM;
+      if (error instanceof SlabError && error.code === 'ENOMEM') return UAPI.ENOMEM;
       if (error instanceof KernelError) return error.errno;
       throw error;
     }
@@ -89,13 +94,13 @@ export class Kthreads {
   create(fn: Addr, data: Addr, comm: string, cpu?: number, worker = false): TaskStruct {
     const { slab, mem, tasks } = this.#core;
     const exited = slab.alloc(this.#core.kernel.structs.completion.size, worker ? 'worker' : 'kthread');
-    const request = slab.tryAlloc(16, worker ? 'worker' : 'kthread_create_info');
+    const request = slab.tryAlloc(this.#request.size, worker ? 'worker' : 'kthread_create_info');
     if (request === 0n) {
       slab.free(exited);
       throw new SlabError('ENOMEM', `no memory for the request of ${comm}`);
     }
-    mem.writeU64(request, fn);
-    mem.writeU64(request + 8n, data);
+    mem.writeU64(request + BigInt(this.#request.fields.threadfn), fn);
+    mem.writeU64(request + BigInt(this.#request.fields.data), data);
     let task: TaskStruct;
     try {
       task = this.#fork.createKernelThread(this.#kthread, request, comm, tasks.byPid(2), worker);
@@ -104,7 +109,7 @@ export class Kthreads {
       slab.free(request);
       throw error;
     }
-    task.state = CONSTANTS.TASK_UNINTERRUPTIBLE;
+    task.state = this.#constants.TASK_UNINTERRUPTIBLE;
     this.#threads.set(task, { shouldStop: false, result: 0, request, exited });
     if (cpu !== undefined) this.#sched.bind(task, cpu);
     return task;
@@ -126,9 +131,9 @@ export class Kthreads {
   *#stop(call: HostCall): HostGenerator<number> {
     const task = this.#core.tasks.byAddr(call.args[0]);
     const thread = task && this.#threads.get(task);
-    if (!task || !thread) return -CONSTANTS.EINTR;
+    if (!task || !thread) return -UAPI.EINTR;
     thread.shouldStop = true;
-    this.#sched.wakeUpState(task, CONSTANTS.TASK_NORMAL);
+    this.#sched.wakeUpState(task, this.#constants.TASK_NORMAL);
     yield { call: this.#core.symbols.require('wait_for_completion'), args: [thread.exited] };
     this.#forget(task, thread);
     return thread.result;

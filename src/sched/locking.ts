@@ -7,16 +7,17 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
+import type { Constants } from '../kernel/description.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import type { Sched } from './core.ts';
 
 const MUTEX_FLAG_WAITERS = 1n;
-const { EINTR, TASK_RUNNING, TASK_INTERRUPTIBLE } = CONSTANTS;
-const ERESTARTSYS = 512;
+const { EINTR, ERESTARTSYS } = UAPI;
 
 export class Locking {
   readonly #core: KernelCore;
+  readonly #constants: Constants;
   readonly #ownerAt: bigint;
   readonly #doneAt: bigint;
   readonly #sched: Sched;
@@ -24,6 +25,7 @@ export class Locking {
 
   constructor(core: KernelCore, sched: Sched) {
     this.#core = core;
+    this.#constants = core.kernel.constants;
     this.#ownerAt = BigInt(core.kernel.structs.mutex.fields.owner);
     this.#doneAt = BigInt(core.kernel.structs.completion.fields.done);
     this.#sched = sched;
@@ -44,12 +46,12 @@ export class Locking {
     if (owner === 0n) {
       this.#leave(queue, task);
       this.#core.mem.writeU64(lock + this.#ownerAt, task.addr | (queue.length > 0 ? MUTEX_FLAG_WAITERS : 0n));
-      task.state = TASK_RUNNING;
+      task.state = this.#constants.TASK_RUNNING;
       return 0;
     }
     const state = Number(call.args[1]);
     if (
-      state === TASK_INTERRUPTIBLE &&
+      state === this.#constants.TASK_INTERRUPTIBLE &&
       (task.testTif('TIF_SIGPENDING') || task.testTif('TIF_NOTIFY_SIGNAL'))
     ) {
       this.#leave(queue, task);
@@ -76,11 +78,11 @@ export class Locking {
     if (done > 0) {
       this.#leave(queue, task);
       if (done !== 0xffffffff) this.#core.mem.writeU32(x + this.#doneAt, done - 1); // UINT_MAX: complete_all()
-      task.state = TASK_RUNNING;
+      task.state = this.#constants.TASK_RUNNING;
       return 0;
     }
     if (
-      Number(state) === TASK_INTERRUPTIBLE &&
+      Number(state) === this.#constants.TASK_INTERRUPTIBLE &&
       (task.testTif('TIF_SIGPENDING') || task.testTif('TIF_NOTIFY_SIGNAL'))
     ) {
       this.#leave(queue, task);

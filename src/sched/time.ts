@@ -4,12 +4,8 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostFunction } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
-import { TICK_NS, type Timers } from './timer.ts';
+import type { Timers } from './timer.ts';
 
-const HZ = BigInt(CONSTANTS.HZ);
-const MSEC_PER_JIFFY = 1000n / HZ;
-const USEC_PER_JIFFY = 1_000_000n / HZ;
 const NSEC_PER_SEC = 1_000_000_000n;
 /** MAX_JIFFY_OFFSET: what a negative time becomes. */
 const MAX_JIFFY_OFFSET = 0x3ffffffffffffffen;
@@ -17,6 +13,10 @@ const MAX_JIFFY_OFFSET = 0x3ffffffffffffffen;
 const CPU_SKEW = 3n;
 
 export function defineTime(core: KernelCore, timers: Timers): void {
+  const hz = BigInt(core.kernel.constants.HZ);
+  const jiffyNs = BigInt(timers.tickNs);
+  const msecPerJiffy = 1000n / hz;
+  const usecPerJiffy = 1_000_000n / hz;
   const now = (): bigint => BigInt(Math.floor(core.clock.now()));
   const timespec = ({ args }: { args: readonly bigint[] }): void => writeTimespec(core, args[0], now());
   const round =
@@ -24,7 +24,7 @@ export function defineTime(core: KernelCore, timers: Timers): void {
     ({ args, cpu: here }) => {
       const jiffies = timers.jiffies();
       const base = relative ? jiffies : 0n;
-      return roundJiffies(args[0] + base, cpu(args, here), jiffies, up) - base;
+      return roundJiffies(hz, args[0] + base, cpu(args, here), jiffies, up) - base;
     };
   const named = (args: readonly bigint[]): bigint => args[1] & 0xffffffffn;
   const own = (_args: readonly bigint[], here: number): bigint => BigInt(here);
@@ -33,16 +33,16 @@ export function defineTime(core: KernelCore, timers: Timers): void {
     ktime_get_raw: now,
     ktime_get_mono_fast_ns: now,
     ktime_get_with_offset: now,
-    ktime_get_coarse_with_offset: () => (now() / BigInt(TICK_NS)) * BigInt(TICK_NS),
+    ktime_get_coarse_with_offset: () => (now() / jiffyNs) * jiffyNs,
     ktime_get_seconds: () => now() / NSEC_PER_SEC,
     ktime_get_real_seconds: () => now() / NSEC_PER_SEC,
     ktime_get_ts64: timespec,
     ktime_get_real_ts64: timespec,
     ktime_get_raw_ts64: timespec,
-    __msecs_to_jiffies: ({ args }) => toJiffies(args[0], MSEC_PER_JIFFY),
-    __usecs_to_jiffies: ({ args }) => toJiffies(args[0], USEC_PER_JIFFY),
-    jiffies_to_msecs: ({ args }) => (args[0] * MSEC_PER_JIFFY) & 0xffffffffn,
-    jiffies_to_usecs: ({ args }) => (args[0] * USEC_PER_JIFFY) & 0xffffffffn,
+    __msecs_to_jiffies: ({ args }) => toJiffies(args[0], msecPerJiffy),
+    __usecs_to_jiffies: ({ args }) => toJiffies(args[0], usecPerJiffy),
+    jiffies_to_msecs: ({ args }) => (args[0] * msecPerJiffy) & 0xffffffffn,
+    jiffies_to_usecs: ({ args }) => (args[0] * usecPerJiffy) & 0xffffffffn,
     round_jiffies: round(false, false, own),
     round_jiffies_relative: round(true, false, own),
     round_jiffies_up: round(false, true, own),
@@ -53,8 +53,9 @@ export function defineTime(core: KernelCore, timers: Timers): void {
 }
 
 function writeTimespec(core: KernelCore, at: Addr, ns: bigint): void {
-  core.mem.writeU64(at, ns / NSEC_PER_SEC);
-  core.mem.writeU64(at + 8n, ns % NSEC_PER_SEC);
+  const { tv_sec, tv_nsec } = core.kernel.structs.timespec64.fields;
+  core.mem.writeU64(at + BigInt(tv_sec), ns / NSEC_PER_SEC);
+  core.mem.writeU64(at + BigInt(tv_nsec), ns % NSEC_PER_SEC);
 }
 
 /** An unsigned int of ms or us, rounded up. */
@@ -64,10 +65,10 @@ function toJiffies(arg: bigint, perJiffy: bigint): bigint {
 }
 
 /** round_jiffies_common(): to a whole second, so that timers of many share one wakeup. */
-function roundJiffies(original: bigint, cpu: bigint, jiffies: bigint, up: boolean): bigint {
+function roundJiffies(hz: bigint, original: bigint, cpu: bigint, jiffies: bigint, up: boolean): bigint {
   const skewed = original + cpu * CPU_SKEW;
-  const rest = skewed % HZ;
-  const down = rest < HZ / 4n && !up;
-  const rounded = (down ? skewed - rest : skewed - rest + HZ) - cpu * CPU_SKEW;
+  const rest = skewed % hz;
+  const down = rest < hz / 4n && !up;
+  const rounded = (down ? skewed - rest : skewed - rest + hz) - cpu * CPU_SKEW;
   return rounded > jiffies ? rounded : original;
 }

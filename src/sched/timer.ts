@@ -5,16 +5,11 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import type { Structs } from '../kernel/description.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
+import { type Structs, tickNs } from '../kernel/description.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { Sched } from './core.ts';
 
 /** ns of a jiffy. */
-export const TICK_NS = 1e9 / CONSTANTS.HZ;
-/** INITIAL_JIFFIES: the counter wraps five minutes after boot, as on the real kernel. */
-const INITIAL_JIFFIES = 0x1_0000_0000n - BigInt(300 * CONSTANTS.HZ);
-
 type Due = { readonly wake: TaskStruct } | { readonly timer: Addr } | { readonly run: () => void };
 
 interface Entry {
@@ -26,6 +21,10 @@ interface Entry {
 }
 
 export class Timers {
+  /** Virtual ns from one tick of a CPU to its next: a jiffy. */
+  readonly tickNs: number;
+  /** INITIAL_JIFFIES: the counter wraps five minutes after boot, as on the real kernel. */
+  readonly #initialJiffies: bigint;
   readonly #core: KernelCore;
   readonly #timerList: Structs['timer_list']['fields'];
   readonly #restartExpiresAt: bigint;
@@ -40,6 +39,8 @@ export class Timers {
 
   constructor(core: KernelCore, sched: Sched) {
     this.#core = core;
+    this.tickNs = tickNs(core.kernel);
+    this.#initialJiffies = 0x1_0000_0000n - BigInt(300 * core.kernel.constants.HZ);
     this.#timerList = core.kernel.structs.timer_list.fields;
     this.#restartExpiresAt = BigInt(core.kernel.structs.task_struct.fields.restart_block_nanosleep_expires);
     this.#sched = sched;
@@ -88,11 +89,11 @@ export class Timers {
 
   /** Ticks since boot, from INITIAL_JIFFIES on; the guest's variable follows at each tick. */
   jiffies(): bigint {
-    return INITIAL_JIFFIES + BigInt(Math.floor(this.#core.clock.now() / TICK_NS));
+    return this.#initialJiffies + BigInt(Math.floor(this.#core.clock.now() / this.tickNs));
   }
 
   #atJiffy(jiffy: bigint): number {
-    return Number(jiffy - INITIAL_JIFFIES) * TICK_NS;
+    return Number(jiffy - this.#initialJiffies) * this.tickNs;
   }
 
   #addGuest(timer: Addr, jiffy: bigint): boolean {

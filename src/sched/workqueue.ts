@@ -7,17 +7,12 @@ import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import { GuestMemoryError } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
+import type { Constants } from '../kernel/description.ts';
 import { noFail } from '../kernel/fault_inject.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { Sched } from './core.ts';
 import type { Kthreads } from './kthread.ts';
 import type { Timers } from './timer.ts';
-import { TICK_NS } from './timer.ts';
-
-const WORK_STRUCT_PENDING = 1n;
-/** WORK_CPU_UNBOUND */
-const UNBOUND = CONSTANTS.NR_CPUS;
 
 interface Worker {
   readonly id: bigint;
@@ -54,6 +49,9 @@ const MAX_WORKERS = 16;
 
 export class Workqueue {
   readonly #core: KernelCore;
+  readonly #constants: Constants;
+  /** WORK_STRUCT_PENDING */
+  readonly #pendingBit: bigint;
   readonly #dataAt: bigint;
   readonly #funcAt: bigint;
   readonly #timerAt: bigint;
@@ -72,6 +70,8 @@ export class Workqueue {
 
   constructor(core: KernelCore, sched: Sched, timers: Timers, kthreads: Kthreads) {
     this.#core = core;
+    this.#constants = core.kernel.constants;
+    this.#pendingBit = BigInt(core.kernel.constants.WORK_STRUCT_PENDING);
     this.#dataAt = BigInt(core.kernel.structs.work_struct.fields.data);
     this.#funcAt = BigInt(core.kernel.structs.work_struct.fields.func);
     this.#timerAt = BigInt(core.kernel.structs.delayed_work.fields.timer);
@@ -97,14 +97,14 @@ export class Workqueue {
       queue_delayed_work_on: ({ args, cpu }) =>
         this.queueDelayedWork(
           args[2],
-          Number(args[3]) * TICK_NS,
+          Number(args[3]) * this.#timers.tickNs,
           this.#cpu(args[0], cpu),
           this.#nameOf(args[1]),
         ),
       mod_delayed_work_on: ({ args, cpu }) =>
         this.modDelayedWork(
           args[2],
-          Number(args[3]) * TICK_NS,
+          Number(args[3]) * this.#timers.tickNs,
           this.#cpu(args[0], cpu),
           this.#nameOf(args[1]),
         ),
@@ -146,18 +146,17 @@ export class Workqueue {
   }
 
   #cpu(asked: bigint, here: number): number {
-    return Number(asked) === UNBOUND || Number(asked) >= this.#core.cpus ? here : Number(asked);
+    return Number(asked) === this.#constants.WORK_CPU_UNBOUND || Number(asked) >= this.#core.cpus
+      ? here
+      : Number(asked);
   }
 
   #pending(work: Addr): boolean {
-    return (this.#core.mem.readU64(work + this.#dataAt) & WORK_STRUCT_PENDING) !== 0n;
+    return (this.#core.mem.readU64(work + this.#dataAt) & this.#pendingBit) !== 0n;
   }
   #setPending(work: Addr, on: boolean): void {
     const data = this.#core.mem.readU64(work + this.#dataAt);
-    this.#core.mem.writeU64(
-      work + this.#dataAt,
-      on ? data | WORK_STRUCT_PENDING : data & ~WORK_STRUCT_PENDING,
-    );
+    this.#core.mem.writeU64(work + this.#dataAt, on ? data | this.#pendingBit : data & ~this.#pendingBit);
   }
 
   /** queue_work_on(): false when it was queued already. */
@@ -175,7 +174,7 @@ export class Workqueue {
 
   /** wq_worker_sleeping(): while a work item sleeps, another worker sees to what waits behind it. */
   #workerSleeping(task: TaskStruct): void {
-    if ((task.flags & CONSTANTS.PF_WQ_WORKER) === 0) return;
+    if ((task.flags & this.#constants.PF_WQ_WORKER) === 0) return;
     const worker = this.#workers.find((w) => w.task === task);
     if (worker?.current !== undefined && this.#queues[worker.cpu].length > 0) this.#wakeWorker(worker.cpu);
   }
@@ -183,7 +182,7 @@ export class Workqueue {
   #wakeWorker(cpu: number): void {
     const mine = this.#workers.filter((w) => w.cpu === cpu);
     const idle = mine.find((w) => w.current === undefined);
-    if (idle) this.#sched.wakeUpState(idle.task, CONSTANTS.TASK_NORMAL);
+    if (idle) this.#sched.wakeUpState(idle.task, this.#constants.TASK_NORMAL);
     else if (mine.length < MAX_WORKERS) this.#addWorker(cpu);
   }
 
@@ -202,7 +201,7 @@ export class Workqueue {
   }
 
   #arm(work: Addr, delayNs: number): void {
-    const at = Math.ceil((this.#core.clock.now() + delayNs) / TICK_NS) * TICK_NS;
+    const at = Math.ceil((this.#core.clock.now() + delayNs) / this.#timers.tickNs) * this.#timers.tickNs;
     this.#timers.add(work + this.#timerAt, at, { run: () => this.#timerFn(work) });
   }
 
@@ -242,12 +241,12 @@ export class Workqueue {
     const worker = this.#worker(id);
     const queued = this.#queues[worker.cpu].shift();
     if (queued === undefined) {
-      worker.task.state = CONSTANTS.TASK_IDLE;
+      worker.task.state = this.#constants.TASK_IDLE;
       return 0n;
     }
     const { work } = queued;
     worker.desc = queued.wq;
-    worker.task.state = CONSTANTS.TASK_RUNNING;
+    worker.task.state = this.#constants.TASK_RUNNING;
     worker.current = work;
     worker.func = this.#core.mem.readU64(work + this.#funcAt);
     // The function may queue its own work again: it is no longer pending once it runs.
@@ -315,7 +314,7 @@ export class Workqueue {
 
   *#wait(work: Addr, task: TaskStruct): HostGenerator<void> {
     this.#flushers.set(work, [...(this.#flushers.get(work) ?? []), task]);
-    task.state = CONSTANTS.TASK_UNINTERRUPTIBLE;
+    task.state = this.#constants.TASK_UNINTERRUPTIBLE;
     yield { call: this.#core.symbols.require('schedule') };
   }
 
@@ -328,7 +327,7 @@ export class Workqueue {
 
   /** print_worker_info(): undefined for a task that works on nothing. */
   info(task: TaskStruct): WorkerInfo | undefined {
-    if ((task.flags & CONSTANTS.PF_WQ_WORKER) === 0) return undefined;
+    if ((task.flags & this.#constants.PF_WQ_WORKER) === 0) return undefined;
     const worker = this.#workers.find((w) => w.task === task);
     if (worker?.current === undefined) return undefined;
     return { wq: worker.desc, func: worker.func };

@@ -4,8 +4,8 @@
 // Text here, as everywhere in the shell, is one character a byte.
 
 import { latin1Bytes } from '../fs/context.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import type { Machine } from '../machine/machine.ts';
 import { INSTRUCTION_LIMIT, Interrupt } from './interrupt.ts';
 
@@ -171,17 +171,16 @@ export class Guest {
   read(path: string, comm: string): string | number {
     const ended = this.run('cat', [path], { comm });
     if (ended.code === 0) return ended.stdout;
-    return ended.code ?? CONSTANTS.EINTR;
+    return ended.code ?? UAPI.EINTR;
   }
 
   /** `> path` or `>> path`: undefined when all went well. @param comm who writes. */
   write(path: string, text: string, append: boolean, comm: string): FileError | undefined {
-    const { O_WRONLY, O_CREAT, O_TRUNC } = CONSTANTS;
+    const { O_WRONLY, O_CREAT, O_TRUNC } = UAPI;
     const flags = O_WRONLY | O_CREAT | (append ? O_APPEND : O_TRUNC);
     const { code, signal } = this.run('write', [path, String(flags)], { comm, stdin: text });
     if (code === 0) return undefined;
-    if (code === undefined)
-      return { errno: signal === undefined ? CONSTANTS.EIO : CONSTANTS.EINTR, at: 'write' };
+    if (code === undefined) return { errno: signal === undefined ? UAPI.EIO : UAPI.EINTR, at: 'write' };
     return { errno: code & ~WRITE_FAILED, at: code & WRITE_FAILED ? 'write' : 'open' };
   }
 

@@ -3,7 +3,7 @@
 // Invariant: virtual time passes only inside commands; the same lines on the same machine give the same output.
 
 import { KernelError } from '../kernel/errno.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import type { Machine } from '../machine/machine.ts';
 import { holeLine } from '../machine/truth/hole_text.ts';
 import type { ShellContext } from './command.ts';
@@ -163,7 +163,7 @@ export class Shell {
           : failed(`${who}${error.message}`, INTERRUPTED);
       if (error instanceof GuestTimeout) return failed(`${who}${error.message}`, TIMED_OUT);
       // No task could be started: the heap is full, or there are as many as there can be.
-      if (error instanceof KernelError && error.errno === CONSTANTS.EAGAIN && error !== guest.failure)
+      if (error instanceof KernelError && error.errno === UAPI.EAGAIN && error !== guest.failure)
         return failed(`${self}fork: retry: ${errnoText(error.errno)}`, 254);
       throw error;
     }

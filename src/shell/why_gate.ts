@@ -46,7 +46,7 @@ function explainWait(machine: Machine, gate: Gate, { task, how, since }: GateWai
   return {
     ...stackOf(task),
     kind: task.isKthread ? 'kernel thread' : 'user task',
-    state: taskState(task.state),
+    state: taskState(machine.inspect.core.kernel, task.state),
     wants: transition ? 'begin a transition' : 'load or unload a module',
     waitsFor: gate.blocker(how),
     waited: machine.now() - since,

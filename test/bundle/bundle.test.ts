@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { BundleError } from '../../src/bundle/error.ts';
 import { readBundle, sha256 } from '../../src/bundle/format.ts';
 import { readTar, writeTar } from '../../src/bundle/tar.ts';
-import { CONSTANTS as C } from '../../src/kernel/layout.ts';
+import { UAPI } from '../../src/kernel/uapi.ts';
 import { bundleOf, ko, SECOND, World } from './world.ts';
 
 const V1 = ['p1_vmlinux', 'p1_core', 'p1_mid'];
@@ -41,7 +41,7 @@ describe('bundle.md 1: the consistency model is synchronous with modules', () =>
     w.insmod('asker');
     w.enable(bundleOf('slow', ['p1_asker']));
     expect(w.machine.inspect.livepatch.transitionPatch?.name).toBe('slow');
-    expect(w.rmmod('core')).toBe(C.EBUSY);
+    expect(w.rmmod('core')).toBe(UAPI.EBUSY);
     expect(w.machine.inspect.livepatch.transitionPatch?.name).toBe('slow');
   });
 
@@ -64,7 +64,7 @@ describe('bundle.md 1: the consistency model is synchronous with modules', () =>
     const packed = gzipSync(ko('core'));
     w.machine.addFile('/lib/modules/klpbundle-core.ko.gz', packed.subarray(0, 1000));
     expect(w.wait(w.startInsmod('nested'))).toBe(0);
-    expect(w.has(`klpbundle_nested: request_module returned -${C.ENOEXEC}`)).toBe(true);
+    expect(w.has(`klpbundle_nested: request_module returned -${UAPI.ENOEXEC}`)).toBe(true);
     expect(w.modules()).not.toContain('klpbundle_core');
     expect(w.rmmod('nested')).toBe(0);
     w.machine.addFile('/lib/modules/klpbundle-core.ko.gz', packed);
@@ -85,7 +85,7 @@ describe('bundle.md 1: the consistency model is synchronous with modules', () =>
     expect(w.wait(enable)).toBe(0);
     expect(w.machine.inspect.livepatch.transitionPatch?.name).toBe('load');
     // The fake signal takes it to the kernel exit; the call starts again, in the replacement.
-    expect(w.wait(blocked)).toBe(C.ENOSYS);
+    expect(w.wait(blocked)).toBe(UAPI.ENOSYS);
     expect(w.settled()).toBe(true);
     expect(w.has('signaling remaining tasks')).toBe(true);
     expect(w.gate.some((e) => e.pid === w.machine.inspect.users.pidOf(blocked) && e.result === -512)).toBe(
@@ -104,7 +104,7 @@ describe('bundle.md 1: the consistency model is synchronous with modules', () =>
     expect(w.has(/stack of klpbundle_asker/)).toBe(true);
     expect(w.has(/klp_gate_lock/)).toBe(true);
     expect(w.has("stack that began the transition of 'slow'")).toBe(true);
-    expect(w.has(`klpbundle_asker: request_module returned -${C.EDEADLK}`)).toBe(true);
+    expect(w.has(`klpbundle_asker: request_module returned -${UAPI.EDEADLK}`)).toBe(true);
   });
 });
 
@@ -115,7 +115,7 @@ describe('bundle.md 1: a wait that can never end', () => {
     ).toBe(true);
     expect(w.has(/stack of klpbundle_asker/)).toBe(true);
     expect(w.has("stack that began the transition of 'slow'")).toBe(true);
-    expect(w.has(`klpbundle_asker: request_module returned -${C.EDEADLK}`)).toBe(true);
+    expect(w.has(`klpbundle_asker: request_module returned -${UAPI.EDEADLK}`)).toBe(true);
   };
 
   it('is reported at once also where the thread came before the transition', () => {
@@ -139,7 +139,7 @@ describe('bundle.md 1: a wait that can never end', () => {
 
 describe('bundle.md 2: one object a patch module', () => {
   it('refuses a patch whose object is not loaded, and says which', () => {
-    expect(w.insmod('p1_mid')).toBe(C.EINVAL);
+    expect(w.insmod('p1_mid')).toBe(UAPI.EINVAL);
     expect(w.has("its object 'klpbundle_mid' is not loaded")).toBe(true);
     expect(w.modules()).toEqual([]);
   });
@@ -150,7 +150,7 @@ describe('bundle.md 2: one object a patch module', () => {
     expect(w.settled()).toBe(true);
     expect(w.says('core')).toBe(100); // klpbundle_core_hidden(0) + 99
     // A patch without a blob keeps its target.
-    expect(w.rmmod('core')).toBe(C.EAGAIN);
+    expect(w.rmmod('core')).toBe(UAPI.EAGAIN);
   });
 });
 
@@ -264,7 +264,7 @@ describe('bundle.md 4: a module comes', () => {
     w.enable(bundleOf('v1', V1));
     w.settled();
     const used = w.machine.inspect.moduleArena.used();
-    expect(w.insmod('core', 'init_ret=-19')).toBe(C.ENODEV);
+    expect(w.insmod('core', 'init_ret=-19')).toBe(UAPI.ENODEV);
     expect(w.modules()).toEqual(['klpbundle_p1_vmlinux']);
     expect(w.machine.inspect.moduleArena.used()).toBe(used);
   });
@@ -331,7 +331,7 @@ describe('bundle.md, words: the file format', () => {
   it('refuses a bundle for another version of a loaded target', () => {
     w.insmod('core');
     const bytes = withManifest((m) => (m.members[0].srcversion = 'ABC'));
-    expect(w.enable(bytes)).toBe(C.EINVAL);
+    expect(w.enable(bytes)).toBe(UAPI.EINVAL);
     expect(w.has('of srcversion ABC')).toBe(true);
     expect(w.modules()).toEqual(['klpbundle_core']);
   });

@@ -5,7 +5,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { CONSTANTS as C } from '../../src/kernel/layout.ts';
+import { UAPI } from '../../src/kernel/uapi.ts';
 import { rest } from './state.ts';
 import { SECOND, World } from './world.ts';
 
@@ -56,18 +56,18 @@ describe('the bundles of fixtures/bundles', () => {
 
 /** Bad in itself: file, and what is wrong in it and where. */
 const DAMAGED: readonly [string, number, string][] = [
-  ['bad_hash', C.EBADMSG, 'member klpbundle_p1_core.ko is not the file whose SHA-256 the manifest has'],
-  ['bad_member', C.EBADMSG, 'member klpbundle_p1_core.ko is not the file whose SHA-256 the manifest has'],
-  ['bad_tar', C.EBADMSG, 'the tar is cut short in klpbundle_p1_core.ko'],
-  ['bad_field', C.EINVAL, "bundle.json: members.2: unknown field 'colour'"],
+  ['bad_hash', UAPI.EBADMSG, 'member klpbundle_p1_core.ko is not the file whose SHA-256 the manifest has'],
+  ['bad_member', UAPI.EBADMSG, 'member klpbundle_p1_core.ko is not the file whose SHA-256 the manifest has'],
+  ['bad_tar', UAPI.EBADMSG, 'the tar is cut short in klpbundle_p1_core.ko'],
+  ['bad_field', UAPI.EINVAL, "bundle.json: members.2: unknown field 'colour'"],
   [
     'bad_two_members',
-    C.EINVAL,
+    UAPI.EINVAL,
     'members klpbundle_p1_core.ko and klpbundle_p2_core.ko are both for object klpbundle_core',
   ],
   [
     'bad_two_objects',
-    C.EINVAL,
+    UAPI.EINVAL,
     'klpbundle_c1.ko is for 2 objects (klpbundle_asker, klpbundle_core), not for one',
   ],
 ];
@@ -76,13 +76,13 @@ const DAMAGED: readonly [string, number, string][] = [
 const FAILING: readonly [string, number, RegExp][] = [
   [
     'bad_reloc',
-    C.EINVAL,
+    UAPI.EINVAL,
     /member 'klpbundle_bad_reloc' for object 'klpbundle_mid': livepatch symbol \S+\.klpbundle_mid_missing,0 not found/,
   ],
-  ['bad_callback', C.EPERM, /pre-patch callback failed for object 'klpbundle_mid'/],
+  ['bad_callback', UAPI.EPERM, /pre-patch callback failed for object 'klpbundle_mid'/],
   [
     'bad_target',
-    C.EINVAL,
+    UAPI.EINVAL,
     /member klpbundle_p1_top\.ko is for klpbundle_top of srcversion 0123456789ABCDEF0123456, and \w{23} is loaded/,
   ],
 ];
@@ -201,7 +201,7 @@ describe('bundle.md 3: the fixtures, enabled', () => {
     w.settled();
     w.insmod('mid');
     const before = rest(w);
-    expect(w.insmod('mid')).toBe(C.EINVAL);
+    expect(w.insmod('mid')).toBe(UAPI.EINVAL);
     expect(w.has(FAILING[0][2])).toBe(true);
     expect(rest(w)).toEqual(before);
     expect(w.modules()).not.toContain('klpbundle_mid');

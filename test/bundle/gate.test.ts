@@ -3,8 +3,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { CONSTANTS as C } from '../../src/kernel/layout.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
+import { UAPI } from '../../src/kernel/uapi.ts';
 import { rest } from './state.ts';
 import { bundleOf, ko, SECOND, World } from './world.ts';
 
@@ -65,8 +65,8 @@ describe('bundle.md 1: who waits on the gate', () => {
     const before = w.modules();
     const now = w.machine.now();
     w.machine.addFile('/lib/mid.ko', ko('mid'));
-    expect(w.wait(w.machine.spawn('insmod_nonblock', ['/lib/mid.ko']))).toBe(C.EBUSY);
-    expect(w.rmmod('core')).toBe(C.EBUSY);
+    expect(w.wait(w.machine.spawn('insmod_nonblock', ['/lib/mid.ko']))).toBe(UAPI.EBUSY);
+    expect(w.rmmod('core')).toBe(UAPI.EBUSY);
     expect(w.machine.now() - now).toBeLessThan(0.02 * SECOND);
     expect(w.modules()).toEqual(before);
     w.settled();
@@ -130,7 +130,7 @@ describe('bundle.md 1: who waits on the gate', () => {
 
   it('a second transition is refused with -EBUSY, as ever', () => {
     slow();
-    expect(w.enable(bundleOf('v1', ['p1_vmlinux']))).toBe(C.EBUSY);
+    expect(w.enable(bundleOf('v1', ['p1_vmlinux']))).toBe(UAPI.EBUSY);
     expect(w.settled()).toBe(true);
     expect(w.enable(bundleOf('v1', ['p1_vmlinux']))).toBe(0);
   });
@@ -154,7 +154,7 @@ describe('bundle.md 2: patches of several objects', () => {
     w.insmod('core');
     w.insmod('asker');
     const before = w.modules();
-    expect(w.insmod('c1')).toBe(C.EINVAL);
+    expect(w.insmod('c1')).toBe(UAPI.EINVAL);
     expect(w.has(/patch 'klpbundle_c1' has 2 objects \(\w+, \w+\): a patch module has one/)).toBe(true);
     expect(w.modules()).toEqual(before);
     w.settled();
@@ -187,7 +187,7 @@ describe('bundle.md 4: a target of another version than the one that a member is
     const at = Buffer.from(other).indexOf('srcversion=') + 'srcversion='.length;
     other[at] = other[at] === 0x41 ? 0x42 : 0x41;
     w.machine.addFile('/lib/other.ko', other);
-    expect(w.wait(w.machine.insmod('/lib/other.ko'))).toBe(C.EINVAL);
+    expect(w.wait(w.machine.insmod('/lib/other.ko'))).toBe(UAPI.EINVAL);
     const [of] = w.machine.dmesg().filter((line) => line.includes('klpbundle_p1_top'));
     expect(of).toMatch(/bundle 'v1': .*klpbundle_top.* of srcversion \w{23}/);
     expect(rest(w)).toEqual(before);

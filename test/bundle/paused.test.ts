@@ -2,8 +2,8 @@
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { PROT_EXEC } from '../../src/guest/memory.ts';
-import { CONSTANTS as C } from '../../src/kernel/layout.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
+import { UAPI } from '../../src/kernel/uapi.ts';
 import { rest } from './state.ts';
 import { bundleOf, ko, SECOND, World } from './world.ts';
 
@@ -59,7 +59,7 @@ describe('bundle.md, the variation: paused from user space', () => {
   it('refuses to unpause a target whose member is not live, names the member, and keeps nothing', () => {
     enable('v1', V1);
     const before = rest(w);
-    expect(modprobe('core')).toBe(C.EAGAIN);
+    expect(modprobe('core')).toBe(UAPI.EAGAIN);
     expect(w.has("module 'klpbundle_core' is not unpaused: member 'klpbundle_p1_core' of bundle 'v1'")).toBe(
       true,
     );
@@ -132,14 +132,14 @@ describe('bundle.md, the variation: paused from user space', () => {
   it('lets patch modules join in the order of their bundles only', () => {
     enable('v1', ['p1_core']);
     enable('v2', ['p2_core'], { version: '2' });
-    expect(modprobe('core', ['p2_core', 'p1_core'])).toBe(C.EAGAIN);
+    expect(modprobe('core', ['p2_core', 'p1_core'])).toBe(UAPI.EAGAIN);
     expect(
       w.has(
         "member 'klpbundle_p1_core' of bundle 'v1' comes before member 'klpbundle_p2_core' of bundle 'v2'",
       ),
     ).toBe(true);
     expect(w.modules()).toEqual([]);
-    expect(modprobe('core', ['p1_core'])).toBe(C.EAGAIN);
+    expect(modprobe('core', ['p1_core'])).toBe(UAPI.EAGAIN);
     expect(modprobe('core', ['p1_core', 'p2_core'])).toBe(0);
     expect(w.has('klpbundle_core: init says 200')).toBe(true);
     w.write('v2', 'enabled', '0');
@@ -152,9 +152,9 @@ describe('bundle.md, the variation: paused from user space', () => {
     const before = rest(w);
     w.machine.addFile('/lib/modules/other.ko', new Uint8Array([...ko('p1_core'), 0]));
     const other = [path('core'), '', '/lib/modules/other.ko'];
-    expect(w.wait(w.machine.spawn('modprobe_paused', other))).toBe(C.EBADMSG);
+    expect(w.wait(w.machine.spawn('modprobe_paused', other))).toBe(UAPI.EBADMSG);
     expect(w.has("the file of member 'klpbundle_p1_core' of bundle 'v1' is not the one")).toBe(true);
-    expect(modprobe('core', ['p2_core'])).toBe(C.EINVAL);
+    expect(modprobe('core', ['p2_core'])).toBe(UAPI.EINVAL);
     expect(
       w.has("'klpbundle_p2_core' is no member of an enabled bundle for 'klpbundle_core', which is paused"),
     ).toBe(true);
@@ -180,7 +180,7 @@ describe('bundle.md, the variation: paused from user space', () => {
   it('gives parameters to the target; when its init fails the member goes back to its blob', () => {
     enable('v1', V1);
     const before = rest(w);
-    expect(modprobe('core', ['p1_core'], 'init_ret=-19')).toBe(C.ENODEV);
+    expect(modprobe('core', ['p1_core'], 'init_ret=-19')).toBe(UAPI.ENODEV);
     expect(w.has('klpbundle_core: init says 100')).toBe(true);
     expect(rest(w)).toEqual(before);
   });
@@ -188,7 +188,7 @@ describe('bundle.md, the variation: paused from user space', () => {
   it('has handles in the bundle model only', async () => {
     const classic = await World.boot({ model: 'classic' });
     classic.machine.addFile('/lib/core.ko', ko('core'));
-    expect(classic.wait(classic.machine.spawn('load_paused', ['/lib/core.ko']))).toBe(C.EINVAL);
+    expect(classic.wait(classic.machine.spawn('load_paused', ['/lib/core.ko']))).toBe(UAPI.EINVAL);
     classic.machine.close();
   });
 });

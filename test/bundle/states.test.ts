@@ -3,7 +3,7 @@
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readBundle } from '../../src/bundle/format.ts';
-import { CONSTANTS as C } from '../../src/kernel/layout.ts';
+import { UAPI } from '../../src/kernel/uapi.ts';
 import { rest } from './state.ts';
 import { bundleOf, World } from './world.ts';
 
@@ -87,9 +87,9 @@ describe('bundle.md 3: system states of bundles that are put on top of each othe
     load(...targets);
     expect(enable('v2', ['s2_core', 's2_mid'])).toBe(0);
     const before = rest(w);
-    expect(enable('v1', ['s1_core'])).toBe(C.EINVAL);
+    expect(enable('v1', ['s1_core'])).toBe(UAPI.EINVAL);
     expect(w.has("bundle 'v1' takes state 1 of 'v2' (version 2) back to version 1")).toBe(true);
-    expect(enable('v1', ['s1_core', 's1_mid'], { replace: true })).toBe(C.EINVAL);
+    expect(enable('v1', ['s1_core', 's1_mid'], { replace: true })).toBe(UAPI.EINVAL);
     expect(rest(w)).toEqual(before);
   });
 
@@ -97,7 +97,7 @@ describe('bundle.md 3: system states of bundles that are put on top of each othe
     load('core', 'mid');
     expect(enable('v1', ['s1_core', 's1_mid'])).toBe(0);
     const before = rest(w);
-    expect(enable('v2', ['s2_core'], { replace: true })).toBe(C.EINVAL);
+    expect(enable('v2', ['s2_core'], { replace: true })).toBe(UAPI.EINVAL);
     expect(w.has("bundle 'v2' replaces state 2 of 'v1' (version 1) without having it")).toBe(true);
     expect(rest(w)).toEqual(before);
     expect(enable('v3', ['s2_core'])).toBe(0); // on top it need not know all
@@ -112,7 +112,7 @@ describe('bundle.md 3: system states of bundles that are put on top of each othe
   it('holds a patch module that is loaded by itself against them too', () => {
     load('core');
     expect(enable('v2', ['s2_core', 's2_mid'])).toBe(0);
-    expect(w.insmod('s1_core')).toBe(C.EINVAL);
+    expect(w.insmod('s1_core')).toBe(UAPI.EINVAL);
     expect(w.has('livepatch: Livepatch patch (klpbundle_s1_core) is not compatible')).toBe(true);
   });
 

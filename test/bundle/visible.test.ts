@@ -2,8 +2,10 @@
 // models.
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { LAYOUT } from '../../src/kernel/layout.ts';
+import { BUILT_IN } from '../../src/kernel/description.ts';
 import { bundleOf, SECOND, World } from './world.ts';
+
+const LAYOUT = BUILT_IN.structs;
 
 const V1 = ['p1_vmlinux', 'p1_core', 'p1_mid'];
 const V1_DIR = '/sys/kernel/livepatch/v1';

@@ -1,7 +1,7 @@
 // Objects made byte by byte, as no assembler would: any header, sections that share their bytes, more sections than
 // the ELF header can count.
 
-import { CONSTANTS, LAYOUT, STRINGS } from '../../src/kernel/layout.ts';
+import { BUILT_IN } from '../../src/kernel/description.ts';
 
 export interface ForgedSection {
   readonly name: string;
@@ -114,7 +114,7 @@ export function forgeSymbols(rows: readonly ForgedSymbol[]): Uint8Array {
 
 const GLOBAL_FUNC = 0x12;
 export const INIT: ForgedSymbol = { name: 1, info: GLOBAL_FUNC, shndx: 1, size: 16 };
-const THIS: ForgedSymbol = { name: 13, info: 0x11, shndx: 3, size: LAYOUT.module.size };
+const THIS: ForgedSymbol = { name: 13, info: 0x11, shndx: 3, size: BUILT_IN.structs.module.size };
 export const STRTAB = Buffer.from('\0init_module\0__this_module\0', 'latin1');
 
 export interface ForgedModule {
@@ -129,11 +129,11 @@ export interface ForgedModule {
 /** Sections of a module: 1 .text, 2 .modinfo, 3 struct module, 4 .strtab, 5 .symtab, 6 __versions, then the extra ones. */
 export function forgeModule(how: ForgedModule = {}): Uint8Array {
   const { name = 'forged', text = new Uint8Array(64).fill(0xc3), extra = [] } = how;
-  const self = Buffer.alloc(LAYOUT.module.size);
-  self.write(name.slice(0, 55), LAYOUT.module.fields.name, 'latin1');
-  const info = `name=${name}\0license=GPL\0vermagic=${STRINGS.VERMAGIC_STRING}\0retpoline=Y\0${how.modinfo ?? ''}`;
+  const self = Buffer.alloc(BUILT_IN.structs.module.size);
+  self.write(name.slice(0, 55), BUILT_IN.structs.module.fields.name, 'latin1');
+  const info = `name=${name}\0license=GPL\0vermagic=${BUILT_IN.vermagic}\0retpoline=Y\0${how.modinfo ?? ''}`;
   const versions = Buffer.alloc(64);
-  versions.writeUInt32LE(CONSTANTS.MODULE_LAYOUT_CRC, 0);
+  versions.writeUInt32LE(BUILT_IN.constants.MODULE_LAYOUT_CRC, 0);
   versions.write('module_layout', 8, 'latin1');
   return forgeElf([
     { name: '.text', type: 1, flags: 6, data: text, align: 16n },

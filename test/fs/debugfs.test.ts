@@ -1,10 +1,13 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { negErrno } from '../../src/kernel/core.ts';
-import { CONSTANTS, LAYOUT } from '../../src/kernel/layout.ts';
+import { BUILT_IN } from '../../src/kernel/description.ts';
+import { UAPI } from '../../src/kernel/uapi.ts';
 import { HeapMachine } from '../mm/machine.ts';
 import { World } from './world.ts';
 
-const { EEXIST, EIO, EINVAL, ENOENT } = CONSTANTS;
+const LAYOUT = BUILT_IN.structs;
+
+const { EEXIST, EIO, EINVAL, ENOENT } = UAPI;
 const DEBUG = '/sys/kernel/debug';
 
 describe('debugfs of a module', () => {

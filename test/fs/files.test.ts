@@ -1,6 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { CONSTANTS as C } from '../../src/kernel/layout.ts';
+import { BUILT_IN } from '../../src/kernel/description.ts';
+import { UAPI } from '../../src/kernel/uapi.ts';
 import { USER, World } from './world.ts';
+
+const C = BUILT_IN.constants;
 
 let world: World;
 let used: number;
@@ -71,14 +74,14 @@ describe('other entries of /proc', () => {
     expect(world.cat('/proc/self/status')).toMatch(
       /^Name:\tcat\nUmask:\t0022\nState:\tR \(running\)\nTgid:\t1\nPid:\t1\n/,
     );
-    expect(world.cat('/proc/77/comm')).toBe(-C.ENOENT);
+    expect(world.cat('/proc/77/comm')).toBe(-UAPI.ENOENT);
   });
 
   it('says ESRCH for a task that is gone since the file was opened', () => {
     const child = world.addTask('child');
     const fd = world.open(`/proc/${child.pid}/comm`);
     world.core.tasks.unlink(child);
-    expect(world.read(fd)).toBe(-C.ESRCH);
+    expect(world.read(fd)).toBe(-UAPI.ESRCH);
     world.closeFd(fd);
   });
 
@@ -87,35 +90,40 @@ describe('other entries of /proc', () => {
     expect(world.cat('/proc/sys/kernel/tainted')).toBe('4096\n');
     expect(world.echo('1', '/proc/sys/kernel/tainted')).toBe(2);
     expect(world.cat('/proc/sys/kernel/tainted')).toBe('4097\n');
-    expect(world.echo('x', '/proc/sys/kernel/tainted')).toBe(-C.EINVAL);
-    expect(world.echo('x', '/proc/sys/kernel/osrelease')).toBe(-C.EACCES);
+    expect(world.echo('x', '/proc/sys/kernel/tainted')).toBe(-UAPI.EINVAL);
+    expect(world.echo('x', '/proc/sys/kernel/osrelease')).toBe(-UAPI.EACCES);
   });
 });
 
 describe('open', () => {
   it.each([
-    { path: '/nowhere', flags: 0, errno: C.ENOENT, why: 'nothing there is ENOENT' },
-    { path: '', flags: 0, errno: C.ENOENT, why: 'an empty path is ENOENT' },
+    { path: '/nowhere', flags: 0, errno: UAPI.ENOENT, why: 'nothing there is ENOENT' },
+    { path: '', flags: 0, errno: UAPI.ENOENT, why: 'an empty path is ENOENT' },
     {
       path: '/sys/nothing',
-      flags: C.O_CREAT | C.O_WRONLY,
-      errno: C.EACCES,
+      flags: UAPI.O_CREAT | UAPI.O_WRONLY,
+      errno: UAPI.EACCES,
       why: 'one to be made in /sys is EACCES',
     },
     {
       path: '/proc/nothing',
-      flags: C.O_CREAT | C.O_WRONLY,
-      errno: C.ENOENT,
+      flags: UAPI.O_CREAT | UAPI.O_WRONLY,
+      errno: UAPI.ENOENT,
       why: 'one to be made in /proc is ENOENT',
     },
-    { path: '/proc/cmdline/x', flags: 0, errno: C.ENOTDIR, why: 'a path through a file is ENOTDIR' },
-    { path: '/proc/cmdline/', flags: 0, errno: C.ENOTDIR, why: 'a file with a slash is ENOTDIR' },
-    { path: '/none/x', flags: C.O_CREAT | C.O_WRONLY, errno: C.ENOENT, why: 'one in no directory is ENOENT' },
-    { path: '/proc', flags: C.O_RDWR, errno: C.EISDIR, why: 'a directory for writing is EISDIR' },
+    { path: '/proc/cmdline/x', flags: 0, errno: UAPI.ENOTDIR, why: 'a path through a file is ENOTDIR' },
+    { path: '/proc/cmdline/', flags: 0, errno: UAPI.ENOTDIR, why: 'a file with a slash is ENOTDIR' },
+    {
+      path: '/none/x',
+      flags: UAPI.O_CREAT | UAPI.O_WRONLY,
+      errno: UAPI.ENOENT,
+      why: 'one in no directory is ENOENT',
+    },
+    { path: '/proc', flags: UAPI.O_RDWR, errno: UAPI.EISDIR, why: 'a directory for writing is EISDIR' },
     {
       path: `/${'x'.repeat(5000)}`,
       flags: 0,
-      errno: C.ENAMETOOLONG,
+      errno: UAPI.ENAMETOOLONG,
       why: 'a path beyond PATH_MAX is ENAMETOOLONG',
     },
   ])('of $why', ({ path, flags, errno }) => {
@@ -126,30 +134,30 @@ describe('open', () => {
   it('makes a file, empties it, appends to it', () => {
     const path = '/tmp/made';
     const open = (flags: number): number => {
-      const fd = world.open(path, flags | C.O_WRONLY);
+      const fd = world.open(path, flags | UAPI.O_WRONLY);
       expect(fd).toBeGreaterThanOrEqual(3);
       return fd;
     };
-    world.closeFd(open(C.O_CREAT));
+    world.closeFd(open(UAPI.O_CREAT));
     expect(world.echo('one', path)).toBe(4);
     const end = open(0o2000); // O_APPEND
     expect(world.write(end, 'two\n')).toBe(4);
     world.closeFd(end);
     expect(world.cat(path)).toBe('one\ntwo\n');
-    world.closeFd(open(C.O_TRUNC));
+    world.closeFd(open(UAPI.O_TRUNC));
     expect(world.cat(path)).toBe('');
   });
 
   it('of a path that the user cannot read is EFAULT', () => {
-    expect(world.syscall('open', 0x10, 0, 0)).toBe(-C.EFAULT);
-    expect(world.syscall('open', world.sym('linux_proc_banner'), 0, 0)).toBe(-C.EFAULT);
+    expect(world.syscall('open', 0x10, 0, 0)).toBe(-UAPI.EFAULT);
+    expect(world.syscall('open', world.sym('linux_proc_banner'), 0, 0)).toBe(-UAPI.EFAULT);
   });
 
   it('gives the lowest free descriptor, and EMFILE when none is left', () => {
     const fds: number[] = [];
     for (let fd = world.open('/etc/motd'); fd >= 0; fd = world.open('/etc/motd')) fds.push(fd);
     expect(fds).toEqual(Array.from({ length: 61 }, (_, i) => i + 3));
-    expect(world.open('/etc/motd')).toBe(-C.EMFILE);
+    expect(world.open('/etc/motd')).toBe(-UAPI.EMFILE);
     world.closeFd(10);
     expect(world.open('/etc/motd')).toBe(10);
     for (const fd of fds) expect(world.closeFd(fd)).toBe(0);
@@ -165,34 +173,34 @@ describe('open', () => {
 
 describe('read and write', () => {
   it('of a bad descriptor is EBADF', () => {
-    expect(world.read(9)).toBe(-C.EBADF);
-    expect(world.read(-1)).toBe(-C.EBADF);
-    expect(world.read(64)).toBe(-C.EBADF);
-    expect(world.write(9, 'x')).toBe(-C.EBADF);
-    expect(world.closeFd(9)).toBe(-C.EBADF);
-    expect(world.lseek(9, 0)).toBe(-C.EBADF);
+    expect(world.read(9)).toBe(-UAPI.EBADF);
+    expect(world.read(-1)).toBe(-UAPI.EBADF);
+    expect(world.read(64)).toBe(-UAPI.EBADF);
+    expect(world.write(9, 'x')).toBe(-UAPI.EBADF);
+    expect(world.closeFd(9)).toBe(-UAPI.EBADF);
+    expect(world.lseek(9, 0)).toBe(-UAPI.EBADF);
   });
 
   it('against the mode of the open is EBADF', () => {
     const fd = world.open('/proc/cmdline');
-    expect(world.write(fd, 'x')).toBe(-C.EBADF);
+    expect(world.write(fd, 'x')).toBe(-UAPI.EBADF);
     world.closeFd(fd);
   });
 
   it('of a /proc entry that cannot be written is EIO', () => {
-    expect(world.echo('x', '/proc/cmdline')).toBe(-C.EIO);
+    expect(world.echo('x', '/proc/cmdline')).toBe(-UAPI.EIO);
   });
 
   it('of a directory is EISDIR', () => {
     const fd = world.open('/proc');
-    expect(world.read(fd)).toBe(-C.EISDIR);
+    expect(world.read(fd)).toBe(-UAPI.EISDIR);
     world.closeFd(fd);
   });
 
   it('into memory that is not the user is EFAULT, and loses nothing of the file', () => {
     const fd = world.open('/proc/cmdline');
-    expect(world.syscall('read', fd, 0x10, 100)).toBe(-C.EFAULT);
-    expect(world.syscall('read', fd, world.task.addr, 100)).toBe(-C.EFAULT);
+    expect(world.syscall('read', fd, 0x10, 100)).toBe(-UAPI.EFAULT);
+    expect(world.syscall('read', fd, world.task.addr, 100)).toBe(-UAPI.EFAULT);
     expect(world.read(fd)).toBe('quiet klpemu\n');
     world.closeFd(fd);
   });
@@ -217,7 +225,7 @@ describe('read and write', () => {
     expect(world.write(1, 'more')).toBe(4);
     expect(world.fs.terminal.outputOf(1)).toEqual({ stdout: 'out more', stderr: 'err' });
     expect(world.read(0)).toBe('');
-    expect(world.lseek(1, 0)).toBe(-C.ESPIPE);
+    expect(world.lseek(1, 0)).toBe(-UAPI.ESPIPE);
   });
 });
 
@@ -230,7 +238,7 @@ describe('positions', () => {
     expect(world.read(fd)).toBe('');
     expect(world.lseek(fd, -6, 2)).toBe(7);
     expect(world.lseek(fd, 0, 0)).toBe(0);
-    expect(world.lseek(fd, -1, 0)).toBe(-C.EINVAL);
+    expect(world.lseek(fd, -1, 0)).toBe(-UAPI.EINVAL);
     expect(world.read(fd, 5)).toBe('hello');
     world.closeFd(fd);
   });
@@ -252,10 +260,10 @@ describe('positions', () => {
     const fd = world.open('/proc/cmdline');
     expect(world.syscall('pread64', fd, USER + 0x2000n, 3, 6)).toBe(3);
     expect(world.core.mem.readCString(USER + 0x2000n, 3)).toBe('klp');
-    expect(world.syscall('pread64', fd, USER + 0x2000n, 3, -1)).toBe(-C.EINVAL);
+    expect(world.syscall('pread64', fd, USER + 0x2000n, 3, -1)).toBe(-UAPI.EINVAL);
     expect(world.read(fd)).toBe('quiet klpemu\n');
     world.closeFd(fd);
-    expect(world.syscall('pread64', 1, USER + 0x2000n, 3, 0)).toBe(-C.ESPIPE);
+    expect(world.syscall('pread64', 1, USER + 0x2000n, 3, 0)).toBe(-UAPI.ESPIPE);
   });
 });
 

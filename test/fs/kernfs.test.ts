@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { CONSTANTS as C } from '../../src/kernel/layout.ts';
 import type { SysfsDir } from '../../src/kernel/sysfs.ts';
+import { UAPI } from '../../src/kernel/uapi.ts';
 import { World } from './world.ts';
 
 let world: World;
@@ -23,7 +23,7 @@ beforeAll(async () => {
       *store(text) {
         traces.push(world.trace());
         yield { call: world.sym('strlen'), args: [world.sym('linux_proc_banner')] };
-        if (text.trim() === 'bad') return -C.EINVAL;
+        if (text.trim() === 'bad') return -UAPI.EINVAL;
         value = text.trim();
         return text.length;
       },
@@ -56,20 +56,20 @@ describe('an attribute', () => {
   });
 
   it('gives the error of its store to the writer', () => {
-    expect(world.echo('bad', `${DIR}/enabled`)).toBe(-C.EINVAL);
+    expect(world.echo('bad', `${DIR}/enabled`)).toBe(-UAPI.EINVAL);
     expect(world.core.slab.used()).toBe(used);
   });
 
   it('is opened by root only for what its mode allows somebody', () => {
-    expect(world.echo('1', `${DIR}/transition`)).toBe(-C.EACCES);
-    expect(world.cat(`${DIR}/force`)).toBe(-C.EACCES);
+    expect(world.echo('1', `${DIR}/transition`)).toBe(-UAPI.EACCES);
+    expect(world.cat(`${DIR}/force`)).toBe(-UAPI.EACCES);
     expect(world.echo('1', `${DIR}/force`)).toBe(2);
     expect(world.core.slab.used()).toBe(used);
   });
 
   it('without show or store is EIO', () => {
-    expect(world.cat(`${DIR}/empty`)).toBe(-C.EIO);
-    expect(world.echo('1', `${DIR}/empty`)).toBe(-C.EIO);
+    expect(world.cat(`${DIR}/empty`)).toBe(-UAPI.EIO);
+    expect(world.echo('1', `${DIR}/empty`)).toBe(-UAPI.EIO);
   });
 
   it('has 4096 bytes for stat, whatever it shows', () => {
@@ -90,12 +90,12 @@ describe('an attribute', () => {
 
   it('that is removed while open is ENODEV, for reads and writes', () => {
     dir.addFile({ name: 'gone', mode: 0o644, show: () => 'x' });
-    const fd = world.open(`${DIR}/gone`, C.O_RDWR);
+    const fd = world.open(`${DIR}/gone`, UAPI.O_RDWR);
     dir.remove('gone');
-    expect(world.read(fd)).toBe(-C.ENODEV);
-    expect(world.write(fd, 'x')).toBe(-C.ENODEV);
+    expect(world.read(fd)).toBe(-UAPI.ENODEV);
+    expect(world.write(fd, 'x')).toBe(-UAPI.ENODEV);
     world.closeFd(fd);
-    expect(world.open(`${DIR}/gone`)).toBe(-C.ENOENT);
+    expect(world.open(`${DIR}/gone`)).toBe(-UAPI.ENOENT);
     expect(world.core.slab.used()).toBe(used);
   });
 

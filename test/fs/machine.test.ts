@@ -6,8 +6,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { assembleSnippet } from '../../src/arch/x86_64/asm/assembler.ts';
 import { type Addr, MODULES_VADDR } from '../../src/guest/addr.ts';
 import { PROT_EXEC, PROT_READ } from '../../src/guest/memory.ts';
-import { CONSTANTS } from '../../src/kernel/layout.ts';
+import { BUILT_IN } from '../../src/kernel/description.ts';
 import { Machine } from '../../src/machine/machine.ts';
+
+const CONSTANTS = BUILT_IN.constants;
 
 const MODULES = join(import.meta.dirname, '../../fixtures/modules');
 const MS = 1e6;

@@ -1,7 +1,10 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Addr } from '../../src/guest/addr.ts';
-import { CONSTANTS as C, LAYOUT } from '../../src/kernel/layout.ts';
+import { BUILT_IN } from '../../src/kernel/description.ts';
+import { UAPI } from '../../src/kernel/uapi.ts';
 import { World } from './world.ts';
+
+const LAYOUT = BUILT_IN.structs;
 
 const OPS = LAYOUT.proc_ops.fields;
 
@@ -61,7 +64,7 @@ describe('entries of a module', () => {
     expect(seen).toBe(0x1234n);
     expect(world.fs.stat('/proc/demo')).toMatchObject({ kind: 'file', mode: 0o444, nlink: 1 });
     world.call('remove_proc_entry', text('demo'), 0);
-    expect(world.cat('/proc/demo')).toBe(-C.ENOENT);
+    expect(world.cat('/proc/demo')).toBe(-UAPI.ENOENT);
     expect(world.core.slab.used()).toBe(used);
   });
 
@@ -76,9 +79,9 @@ describe('entries of a module', () => {
     world.call('proc_create', text('sink'), 0o200, 0, ops);
     expect(world.echo('hello', '/proc/sink')).toBe(6);
     expect(written).toEqual(['hello\n']);
-    expect(world.cat('/proc/sink')).toBe(-C.EIO);
+    expect(world.cat('/proc/sink')).toBe(-UAPI.EIO);
     const fd = world.open('/proc/sink');
-    expect(world.lseek(fd, 0)).toBe(-C.ESPIPE);
+    expect(world.lseek(fd, 0)).toBe(-UAPI.ESPIPE);
     world.closeFd(fd);
     world.call('remove_proc_entry', text('sink'), 0);
     expect(world.core.slab.used()).toBe(used);
@@ -92,7 +95,7 @@ describe('entries of a module', () => {
     expect(world.cat('/proc/dir/other')).toBe('other');
     expect(world.fs.stat('/proc/dir')).toMatchObject({ kind: 'directory', mode: 0o555 });
     expect(world.call('remove_proc_subtree', text('dir'), 0)).toBe(0n);
-    expect(world.cat('/proc/dir/file')).toBe(-C.ENOENT);
+    expect(world.cat('/proc/dir/file')).toBe(-UAPI.ENOENT);
     expect(world.core.slab.used()).toBe(used);
   });
 
@@ -139,8 +142,8 @@ describe('removal of an entry that is open', () => {
     expect(world.read(fd)).toBe('');
     world.call('remove_proc_entry', text('open'), 0);
     expect(released).toBe(1);
-    expect(world.read(fd)).toBe(-C.EIO);
-    expect(world.write(fd, 'x')).toBe(-C.EBADF);
+    expect(world.read(fd)).toBe(-UAPI.EIO);
+    expect(world.write(fd, 'x')).toBe(-UAPI.EBADF);
     expect(world.closeFd(fd)).toBe(0);
     expect(released).toBe(1);
     expect(world.core.slab.used()).toBe(used);

@@ -1,8 +1,12 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Addr } from '../../src/guest/addr.ts';
-import { CONSTANTS as C, LAYOUT } from '../../src/kernel/layout.ts';
+import { BUILT_IN } from '../../src/kernel/description.ts';
+import { UAPI } from '../../src/kernel/uapi.ts';
 import { World } from './world.ts';
+
+const C = BUILT_IN.constants;
+const LAYOUT = BUILT_IN.structs;
 
 let world: World;
 
@@ -94,10 +98,10 @@ describe('a file of records', () => {
   });
 
   it('ends with the error of a show, after what came before it', () => {
-    makeSeq('error', () => ['a', -C.EIO, 'b']);
+    makeSeq('error', () => ['a', -UAPI.EIO, 'b']);
     const fd = world.open('/proc/error');
     expect(world.read(fd)).toBe('a');
-    expect(world.read(fd)).toBe(-C.EIO);
+    expect(world.read(fd)).toBe(-UAPI.EIO);
     world.closeFd(fd);
   });
 
@@ -106,14 +110,14 @@ describe('a file of records', () => {
     const ops = slab.alloc(LAYOUT.seq_operations.size, 'test');
     mem.writeU64(
       ops + BigInt(LAYOUT.seq_operations.fields.start),
-      world.define(() => -C.ENODEV),
+      world.define(() => -UAPI.ENODEV),
     );
     mem.writeU64(
       ops + BigInt(LAYOUT.seq_operations.fields.stop),
       world.define(() => 0),
     );
     world.call('proc_create_seq_private', text('nostart'), 0, 0, ops, 0, 0);
-    expect(world.cat('/proc/nostart')).toBe(-C.ENODEV);
+    expect(world.cat('/proc/nostart')).toBe(-UAPI.ENODEV);
   });
 
   it('names a next that does not move on, and goes on without it', () => {

@@ -12,7 +12,6 @@ import { GuestMemory, PROT_EXEC, PROT_READ, PROT_WRITE, USER_STACK_BASE } from '
 import type { KernelCore } from '../../src/kernel/core.ts';
 import { BUILT_IN } from '../../src/kernel/description.ts';
 import { EventLog } from '../../src/kernel/events.ts';
-import { CONSTANTS, LAYOUT } from '../../src/kernel/layout.ts';
 import { defineLib, formatContext } from '../../src/kernel/lib.ts';
 import { defineParams } from '../../src/kernel/params.ts';
 import { PerCpu } from '../../src/kernel/percpu.ts';
@@ -21,11 +20,15 @@ import { SeededRandom } from '../../src/kernel/random.ts';
 import { Slab } from '../../src/kernel/slab.ts';
 import { Sysfs } from '../../src/kernel/sysfs.ts';
 import { TaskStruct, TaskTable } from '../../src/kernel/task_struct.ts';
+import { UAPI } from '../../src/kernel/uapi.ts';
 import { imageSymbols, mapImage, percpuTemplate } from '../../src/machine/boot/boot.ts';
 import { type KernelImage, loadKernelImage } from '../../src/machine/boot/image.ts';
 import { Cpu } from '../../src/machine/cpu/cpu.ts';
 import { HostCallDispatch } from '../../src/machine/cpu/hostcall_dispatch.ts';
 import { defineMm } from '../../src/mm/mm.ts';
+
+const CONSTANTS = BUILT_IN.constants;
+const LAYOUT = BUILT_IN.structs;
 
 const NOP5 = Uint8Array.of(0x0f, 0x1f, 0x44, 0, 0);
 /** A page of ours: functions of a test, and the hlt that calls return to. */
@@ -252,7 +255,7 @@ export class World {
 
   /** What echo TEXT > PATH gives: bytes written or -errno. */
   echo(text: string, path: string): number {
-    const fd = this.open(path, CONSTANTS.O_WRONLY | CONSTANTS.O_TRUNC);
+    const fd = this.open(path, UAPI.O_WRONLY | UAPI.O_TRUNC);
     if (fd < 0) return fd;
     const written = this.write(fd, `${text}\n`);
     this.closeFd(fd);

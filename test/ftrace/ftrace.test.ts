@@ -2,8 +2,12 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { callInsn } from '../../src/arch/x86_64/insn.ts';
 import type { FtraceOps } from '../../src/ftrace/ops.ts';
 import { dynFtraceTotalInfo, enabledFunctions, trampolineKallsyms } from '../../src/ftrace/report.ts';
-import { CONSTANTS as C, LAYOUT } from '../../src/kernel/layout.ts';
+import { BUILT_IN } from '../../src/kernel/description.ts';
+import { UAPI } from '../../src/kernel/uapi.ts';
 import { World } from './world.ts';
+
+const C = BUILT_IN.constants;
+const LAYOUT = BUILT_IN.structs;
 
 const NOP5 = '0f 1f 44 00 00';
 
@@ -44,7 +48,7 @@ describe('ftrace_init', () => {
 
   it('gives up for good when a site is no call of __fentry__, and says what it found', () => {
     const bad = world.sym('notrace_function');
-    expect(world.run(world.ftrace.moduleInit('broken', [bad]))).toBe(-C.EINVAL);
+    expect(world.run(world.ftrace.moduleInit('broken', [bad]))).toBe(-UAPI.EINVAL);
     expect(world.ftrace.disabled).toBe(true);
     expect(world.dmesg.slice(0, 4)).toEqual([
       '------------[ ftrace bug ]------------',
@@ -53,7 +57,7 @@ describe('ftrace_init', () => {
       ' actual:   c3:cc:cc:cc:cc',
     ]);
     const ops = newOps();
-    expect(world.run(world.ftrace.registerFunction(ops.addr))).toBe(-C.ENODEV);
+    expect(world.run(world.ftrace.registerFunction(ops.addr))).toBe(-UAPI.ENODEV);
   });
 });
 
@@ -90,7 +94,7 @@ describe('register_ftrace_function', () => {
     const used = world.area.used();
     const second = newOps(C.FTRACE_OPS_FL_IPMODIFY);
     world.run(world.ftrace.setFilterIp(second.addr, world.sym('cmdline_proc_show'), false));
-    expect(world.run(world.ftrace.registerFunction(second.addr))).toBe(-C.EBUSY);
+    expect(world.run(world.ftrace.registerFunction(second.addr))).toBe(-UAPI.EBUSY);
     expect(second.trampoline).toBe(0n);
     expect(world.area.used()).toBe(used);
     expect(enabledFunctions(world.core, world.ftrace)).toContain('cmdline_proc_show (1)   I  \ttramp:');
@@ -98,7 +102,7 @@ describe('register_ftrace_function', () => {
 
   it('refuses an ops that changes the ip of every function', () => {
     const ops = newOps(C.FTRACE_OPS_FL_IPMODIFY);
-    expect(world.run(world.ftrace.registerFunction(ops.addr))).toBe(-C.EINVAL);
+    expect(world.run(world.ftrace.registerFunction(ops.addr))).toBe(-UAPI.EINVAL);
   });
 
   it('sends a site with two ops to ftrace_caller, which walks the list; and back when one goes', () => {
@@ -118,8 +122,8 @@ describe('register_ftrace_function', () => {
   it('finds no site in a function without one', () => {
     const ops = newOps();
     const none = world.sym('notrace_function');
-    expect(world.run(world.ftrace.setFilterIp(ops.addr, none, false))).toBe(-C.EINVAL);
-    expect(world.run(world.ftrace.setFilterIp(ops.addr, world.sym('vfs_read'), true))).toBe(-C.ENOENT);
+    expect(world.run(world.ftrace.setFilterIp(ops.addr, none, false))).toBe(-UAPI.EINVAL);
+    expect(world.run(world.ftrace.setFilterIp(ops.addr, world.sym('vfs_read'), true))).toBe(-UAPI.ENOENT);
   });
 });
 
@@ -137,7 +141,7 @@ describe('unregister_ftrace_function', () => {
     expect(world.core.mem.isMapped(trampoline)).toBe(false);
     expect(world.trampolines.size).toBe(0);
     expect(enabledFunctions(world.core, world.ftrace)).toBe('');
-    expect(world.run(world.ftrace.unregisterFunction(ops.addr))).toBe(-C.EBUSY);
+    expect(world.run(world.ftrace.unregisterFunction(ops.addr))).toBe(-UAPI.EBUSY);
   });
 
   it('leaves the heap as it was once the filter is empty', () => {
@@ -153,10 +157,10 @@ describe('unregister_ftrace_function', () => {
 describe('ftrace_enabled', () => {
   it('cannot be turned off while an ops is registered that must stay', () => {
     const ops = traceOne('cmdline_proc_show', C.FTRACE_OPS_FL_IPMODIFY | C.FTRACE_OPS_FL_PERMANENT);
-    expect(world.run(world.ftrace.setEnabled(0))).toBe(-C.EBUSY);
+    expect(world.run(world.ftrace.setEnabled(0))).toBe(-UAPI.EBUSY);
     world.run(world.ftrace.unregisterFunction(ops.addr));
     expect(world.run(world.ftrace.setEnabled(0))).toBe(0);
-    expect(world.run(world.ftrace.registerFunction(ops.addr))).toBe(-C.EBUSY);
+    expect(world.run(world.ftrace.registerFunction(ops.addr))).toBe(-UAPI.EBUSY);
   });
 
   it('turns other sites into nops, and back', () => {

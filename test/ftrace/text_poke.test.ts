@@ -1,8 +1,10 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { callInsn, NOP5 } from '../../src/arch/x86_64/insn.ts';
-import { LAYOUT } from '../../src/kernel/layout.ts';
+import { BUILT_IN } from '../../src/kernel/description.ts';
 import { World } from './world.ts';
+
+const LAYOUT = BUILT_IN.structs;
 
 const REGS = LAYOUT.pt_regs.fields;
 

@@ -17,7 +17,6 @@ import { BUILT_IN } from '../../src/kernel/description.ts';
 import { EventLog, type KernelEvent } from '../../src/kernel/events.ts';
 import { Kallsyms } from '../../src/kernel/kallsyms.ts';
 import { Kobjects } from '../../src/kernel/kobject.ts';
-import { CONSTANTS, LAYOUT } from '../../src/kernel/layout.ts';
 import { Printk } from '../../src/kernel/printk.ts';
 import { Slab } from '../../src/kernel/slab.ts';
 import { Sysfs, type SysfsNode } from '../../src/kernel/sysfs.ts';
@@ -25,8 +24,12 @@ import { TaskStruct, TaskTable } from '../../src/kernel/task_struct.ts';
 import { Livepatch } from '../../src/livepatch/core.ts';
 import type { LivepatchOptions } from '../../src/livepatch/ports.ts';
 import { KlpPatch } from '../../src/livepatch/structs.ts';
+import { asmDefines } from '../../src/machine/boot/image.ts';
 import { type LoadResult, ModuleLoader } from '../../src/module/main.ts';
 import { ModuleArena } from '../../src/module/module_alloc.ts';
+
+const CONSTANTS = BUILT_IN.constants;
+const LAYOUT = BUILT_IN.structs;
 
 const ROOT = join(import.meta.dirname, '../..');
 
@@ -61,11 +64,7 @@ SYM_DATA_END(__preempt_count)
 let assembled: Promise<AsmImage> | undefined;
 
 function assemble(): Promise<AsmImage> {
-  const defines: Record<string, number | bigint> = { ...CONSTANTS };
-  for (const [name, struct] of Object.entries(LAYOUT)) {
-    defines[`sizeof_${name}`] = struct.size;
-    for (const [field, offset] of Object.entries(struct.fields)) defines[`${name}_${field}`] = offset;
-  }
+  const defines = asmDefines(BUILT_IN);
   const files = ['host.inc', 'bug.inc', 'frame.inc', 'trace_recursion.inc', 'ftrace_64.s', 'livepatch.s'];
   const sources = files.map((f) => ({
     path: `asm/x86_64/${f}`,

@@ -1,8 +1,12 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Addr } from '../../src/guest/addr.ts';
-import { CONSTANTS as C, LAYOUT } from '../../src/kernel/layout.ts';
+import { BUILT_IN } from '../../src/kernel/description.ts';
+import { UAPI } from '../../src/kernel/uapi.ts';
 import { World } from '../fs/world.ts';
+
+const C = BUILT_IN.constants;
+const LAYOUT = BUILT_IN.structs;
 
 let world: World;
 let a: Addr;
@@ -44,7 +48,7 @@ describe('strings of the guest', () => {
         world.core.mem.fill(b, 32, 0x7e);
         const whole = x.length < n;
         expect(BigInt.asIntN(64, world.call('strscpy', b, a, n))).toBe(
-          whole ? BigInt(x.length) : -BigInt(C.E2BIG),
+          whole ? BigInt(x.length) : -BigInt(UAPI.E2BIG),
         );
         if (n > 0) expect(get(b)).toBe(x.slice(0, n - 1));
         world.core.mem.fill(b, 32, 0x7e);
@@ -147,15 +151,15 @@ describe('numbers in text', () => {
   it.each([
     ['kstrtoint', '42\n', 10, 0, 42],
     ['kstrtoint', '-2147483648', 10, 0, -2147483648],
-    ['kstrtoint', '2147483648', 10, -C.ERANGE, 0],
+    ['kstrtoint', '2147483648', 10, -UAPI.ERANGE, 0],
     ['kstrtoint', '0x1f', 0, 0, 31],
     ['kstrtoint', '017', 0, 0, 15],
-    ['kstrtoint', '1 ', 10, -C.EINVAL, 0],
-    ['kstrtoint', '', 10, -C.EINVAL, 0],
-    ['kstrtoint', '-+1', 10, -C.EINVAL, 0],
-    ['kstrtouint', '-1', 10, -C.EINVAL, 0],
+    ['kstrtoint', '1 ', 10, -UAPI.EINVAL, 0],
+    ['kstrtoint', '', 10, -UAPI.EINVAL, 0],
+    ['kstrtoint', '-+1', 10, -UAPI.EINVAL, 0],
+    ['kstrtouint', '-1', 10, -UAPI.EINVAL, 0],
     ['kstrtou8', '255', 10, 0, 255],
-    ['kstrtou8', '256', 10, -C.ERANGE, 0],
+    ['kstrtou8', '256', 10, -UAPI.ERANGE, 0],
   ])('%s of %j in base %d: error %d, value %d', (fn, text, base, error, value) => {
     put(a, text);
     world.core.mem.writeU64(b, 0n);
@@ -183,7 +187,7 @@ describe('numbers in text', () => {
   ])('kstrtobool of %j is %s', (text, value) => {
     put(a, text);
     world.core.mem.writeU8(b, 9);
-    expect(int(world.call('kstrtobool', a, b))).toBe(value === undefined ? -C.EINVAL : 0);
+    expect(int(world.call('kstrtobool', a, b))).toBe(value === undefined ? -UAPI.EINVAL : 0);
     expect(world.core.mem.readU8(b)).toBe(value ?? 9);
   });
 });
@@ -229,10 +233,10 @@ describe('parameters of modules', () => {
     const variable = world.core.slab.alloc(8, 'test');
     const kp = param('int', variable);
     expect(set(kp, '7')).toBe(0);
-    expect(set(kp, 'x')).toBe(-C.EINVAL);
-    expect(set(kp, '99999999999')).toBe(-C.ERANGE);
+    expect(set(kp, 'x')).toBe(-UAPI.EINVAL);
+    expect(set(kp, '99999999999')).toBe(-UAPI.ERANGE);
     expect(show(kp)).toBe('7\n');
-    expect(set(param('bool', variable), 'maybe')).toBe(-C.EINVAL);
+    expect(set(param('bool', variable), 'maybe')).toBe(-UAPI.EINVAL);
   });
 
   it('that are arrays set their elements and count them', () => {
@@ -254,7 +258,7 @@ describe('parameters of modules', () => {
     expect(set(kp, '1,2')).toBe(0);
     expect(mem.readU32(num)).toBe(2);
     expect(show(kp)).toBe('1,2\n');
-    expect(set(kp, '1,2,3,4')).toBe(-C.EINVAL);
-    expect(set(kp, '1,x')).toBe(-C.EINVAL);
+    expect(set(kp, '1,2,3,4')).toBe(-UAPI.EINVAL);
+    expect(set(kp, '1,x')).toBe(-UAPI.EINVAL);
   });
 });

@@ -1,10 +1,12 @@
 // Tasks that are made, and tasks that end, while a transition is under way.
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { CONSTANTS as C } from '../../src/kernel/layout.ts';
+import { BUILT_IN } from '../../src/kernel/description.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import { checkInvariants } from '../properties/audit.ts';
 import { Session, TARGET_PARAMETERS } from '../properties/session.ts';
+
+const C = BUILT_IN.constants;
 
 const SECOND = 1e9;
 let session: Session;

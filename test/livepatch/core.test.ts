@@ -1,7 +1,10 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { enabledFunctions } from '../../src/ftrace/report.ts';
-import { CONSTANTS as C } from '../../src/kernel/layout.ts';
+import { BUILT_IN } from '../../src/kernel/description.ts';
+import { UAPI } from '../../src/kernel/uapi.ts';
 import { World } from '../ftrace/world.ts';
+
+const C = BUILT_IN.constants;
 
 const NOP5 = '0f 1f 44 00 00';
 const SYS = '/kernel/livepatch';
@@ -51,12 +54,12 @@ describe('klp_enable_patch', () => {
   it('refuses writes as the reference shows', () => {
     world.load('klpdemo_patch_vmlinux');
     const dir = `${SYS}/klpdemo_patch_vmlinux`;
-    expect(world.echo('1', `${dir}/enabled`)).toBe(-C.EINVAL);
-    expect(world.echo('x', `${dir}/enabled`)).toBe(-C.EINVAL);
-    expect(world.echo('1', `${dir}/force`)).toBe(-C.EINVAL);
-    expect(world.echo('x', `${dir}/force`)).toBe(-C.EINVAL);
+    expect(world.echo('1', `${dir}/enabled`)).toBe(-UAPI.EINVAL);
+    expect(world.echo('x', `${dir}/enabled`)).toBe(-UAPI.EINVAL);
+    expect(world.echo('1', `${dir}/force`)).toBe(-UAPI.EINVAL);
+    expect(world.echo('x', `${dir}/force`)).toBe(-UAPI.EINVAL);
     expect(world.echo('0', `${dir}/force`)).toBe(2);
-    expect(world.cat(`${dir}/force`)).toBe(-C.EIO);
+    expect(world.cat(`${dir}/force`)).toBe(-UAPI.EIO);
   });
 
   it('leaves nothing behind once disabled and unloaded', () => {

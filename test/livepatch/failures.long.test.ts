@@ -3,8 +3,8 @@
 
 import { afterEach, describe, expect, it } from 'vitest';
 import { FAULT_POINTS, type FaultAttr, type FaultPoint } from '../../src/kernel/fault_inject.ts';
-import { CONSTANTS as C } from '../../src/kernel/layout.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
+import { UAPI } from '../../src/kernel/uapi.ts';
 import { checkInvariants, pictureOf } from '../properties/audit.ts';
 import { Session } from '../properties/session.ts';
 
@@ -219,20 +219,20 @@ describe.each(OPERATIONS)('$name', (operation) => {
 describe('a step that fails', () => {
   const enable = OPERATIONS[2];
   const errors: readonly [FaultPoint, number, string][] = [
-    ['klp_pre_patch_callback', C.ENODEV, "livepatch: pre-patch callback failed for object 'vmlinux'"],
+    ['klp_pre_patch_callback', UAPI.ENODEV, "livepatch: pre-patch callback failed for object 'vmlinux'"],
     [
       'ftrace_set_filter_ip',
-      C.EINVAL,
+      UAPI.EINVAL,
       "livepatch: failed to set ftrace filter for function 'meminfo_proc_show' (-22)",
     ],
     [
       'register_ftrace_function',
-      C.EBUSY,
+      UAPI.EBUSY,
       "livepatch: failed to register ftrace handler for function 'meminfo_proc_show' (-16)",
     ],
-    ['try_module_get', C.ENODEV, ''],
-    ['klp_find_object_symbol', C.EINVAL, ''],
-    ['kobject_add', C.ENOMEM, ''],
+    ['try_module_get', UAPI.ENODEV, ''],
+    ['klp_find_object_symbol', UAPI.EINVAL, ''],
+    ['kobject_add', UAPI.ENOMEM, ''],
   ];
 
   it.each(errors)("%s: insmod has its error, and the log the kernel's words", async (point, errno, line) => {

@@ -6,7 +6,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { klpConvert } from '../../src/elf/klp_convert.ts';
 import { parseKlpSymbols } from '../../src/elf/klp_symbols.ts';
-import { CONSTANTS as C } from '../../src/kernel/layout.ts';
+import { UAPI } from '../../src/kernel/uapi.ts';
 import { checkInvariants } from '../properties/audit.ts';
 import { Session } from '../properties/session.ts';
 
@@ -38,7 +38,7 @@ describe('a livepatch that calls local symbols', () => {
   it('does not load as it was built, and does when it was converted', async () => {
     session = await Session.boot();
     expect(session.insmod('target')).toBe(0);
-    expect(insmod(session)).toBe(C.ENOENT);
+    expect(insmod(session)).toBe(UAPI.ENOENT);
     expect(session.machine.dmesg().join('\n')).toContain(
       'klpdemo_patch_local: Unknown symbol klpdemo_twin (err -2)',
     );
@@ -65,7 +65,7 @@ describe('a livepatch that calls local symbols', () => {
     session = await Session.boot();
     expect(insmod(session, 'vmlinux.cmdline_proc_show')).toBe(0);
     session.machine.inspect.core.faults?.arm({ point: 'klp_patch_func' });
-    expect(session.insmod('target')).toBe(C.EINVAL);
+    expect(session.insmod('target')).toBe(UAPI.EINVAL);
     expect(displacements(session)[0]).toBe(0);
     expect(session.insmod('target')).toBe(0);
     expect(session.cat('/proc/klpdemo')).toMatch(SEEN);
@@ -73,7 +73,7 @@ describe('a livepatch that calls local symbols', () => {
 
   it('is refused where the kernel has no such symbol, or several', async () => {
     session = await Session.boot();
-    expect(insmod(session, 'vmlinux.cmdline_proc_show,2')).toBe(C.EINVAL);
+    expect(insmod(session, 'vmlinux.cmdline_proc_show,2')).toBe(UAPI.EINVAL);
     expect(session.machine.dmesg().join('\n')).toContain(
       "livepatch: symbol position 2 for symbol 'cmdline_proc_show' in object 'vmlinux' not found",
     );

@@ -6,10 +6,13 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { callInsn } from '../../src/arch/x86_64/insn.ts';
 import type { HostGenerator } from '../../src/guest/hostcall.ts';
+import { BUILT_IN } from '../../src/kernel/description.ts';
 import type { KernelEvent } from '../../src/kernel/events.ts';
-import { CONSTANTS as C, LAYOUT } from '../../src/kernel/layout.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
+import { UAPI } from '../../src/kernel/uapi.ts';
 import { Machine, type MachineOptions } from '../../src/machine/machine.ts';
+
+const LAYOUT = BUILT_IN.structs;
 
 const FIXTURES = join(import.meta.dirname, '../../fixtures/modules');
 const SECOND = 1e9;
@@ -195,9 +198,9 @@ const STEPS: readonly [string, (s: Session) => void][] = [
       s.settle();
     },
   ],
-  ['bad ambiguous', (s) => expect(s.insmod('bad_ambiguous')).toBe(C.EINVAL)],
-  ['bad notrace', (s) => expect(s.insmod('bad_notrace')).toBe(C.EINVAL)],
-  ['bad missing', (s) => expect(s.insmod('bad_missing')).toBe(C.EINVAL)],
+  ['bad ambiguous', (s) => expect(s.insmod('bad_ambiguous')).toBe(UAPI.EINVAL)],
+  ['bad notrace', (s) => expect(s.insmod('bad_notrace')).toBe(UAPI.EINVAL)],
+  ['bad missing', (s) => expect(s.insmod('bad_missing')).toBe(UAPI.EINVAL)],
   [
     'block',
     (s) => {

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { kernelFunctions } from '../../src/kernel/known_functions.ts';
-import { CONSTANTS as C } from '../../src/kernel/layout.ts';
+import { UAPI } from '../../src/kernel/uapi.ts';
 import { Session } from '../properties/session.ts';
 
 const PATCH = join(import.meta.dirname, '../../fixtures/modules/klpdemo_patch_vmlinux.ko');
@@ -29,7 +29,7 @@ async function load(name: string) {
 describe('a livepatch of a function that is not in the image', () => {
   it('and that the real kernel can patch is told so', async () => {
     const { exit, notes, dmesg } = await load('tcp_v4_rcv');
-    expect(exit).toBe(C.EINVAL);
+    expect(exit).toBe(UAPI.EINVAL);
     expect(dmesg).toContain("livepatch: symbol 'tcp_v4_rcv' not found in symbol table");
     expect(notes).toEqual([
       "'tcp_v4_rcv' is a function of Debian's 6.1.0-56-amd64 that livepatches can replace there; " +
@@ -39,7 +39,7 @@ describe('a livepatch of a function that is not in the image', () => {
 
   it('and that no kernel has gets the words of the kernel alone', async () => {
     const { exit, notes, dmesg } = await load('tcp_v4_recieve');
-    expect(exit).toBe(C.EINVAL);
+    expect(exit).toBe(UAPI.EINVAL);
     expect(dmesg).toContain("livepatch: symbol 'tcp_v4_recieve' not found in symbol table");
     expect(notes).toEqual([]);
   });

@@ -2,7 +2,7 @@
 // and what klp_is_patch_compatible() lets in.
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { CONSTANTS as C } from '../../src/kernel/layout.ts';
+import { UAPI } from '../../src/kernel/uapi.ts';
 import { checkInvariants } from '../properties/audit.ts';
 import { Session } from '../properties/session.ts';
 
@@ -111,7 +111,7 @@ describe('the states of a patch', () => {
 
 describe('a patch whose states do not go with those that are installed', () => {
   const refused = (args: string): void => {
-    expect(session.insmod('state_b', args)).toBe(C.EINVAL);
+    expect(session.insmod('state_b', args)).toBe(UAPI.EINVAL);
     expect(session.machine.dmesg().join('\n')).toContain(
       'livepatch: Livepatch patch (klpdemo_state_b) is not compatible with the already installed livepatches.',
     );

@@ -1,9 +1,12 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { BUILT_IN } from '../../src/kernel/description.ts';
 import type { KernelEvent } from '../../src/kernel/events.ts';
-import { CONSTANTS as C } from '../../src/kernel/layout.ts';
+import { UAPI } from '../../src/kernel/uapi.ts';
 import { roundJiffiesRelative } from '../../src/livepatch/round_jiffies.ts';
 import { World } from '../ftrace/world.ts';
+
+const C = BUILT_IN.constants;
 
 const DIR = '/kernel/livepatch/klpdemo_patch_vmlinux';
 const PATCH = 'klpdemo_patch_vmlinux';
@@ -101,7 +104,7 @@ describe('klp_try_switch_task', () => {
   });
 
   it('does not trust a stack that is unreliable', () => {
-    world.stacks.set(world.task(3), -C.EINVAL);
+    world.stacks.set(world.task(3), -UAPI.EINVAL);
     world.load(PATCH);
     expect(world.klpLog.at(-1)).toBe('klp_try_switch_task: task3:3 has an unreliable stack');
   });
@@ -151,7 +154,7 @@ describe('a stalled transition', () => {
   });
 
   it('can be turned round, and then completes the other way', () => {
-    expect(world.echo('1', `${DIR}/enabled`)).toBe(-C.EINVAL);
+    expect(world.echo('1', `${DIR}/enabled`)).toBe(-UAPI.EINVAL);
     expect(world.echo('0', `${DIR}/enabled`)).toBe(2);
     expect(world.cat(`${DIR}/enabled`)).toBe('0\n');
     expect(world.klpLog.slice(-2)).toEqual([
@@ -172,7 +175,7 @@ describe('a stalled transition', () => {
 
   it('can be turned round twice', () => {
     world.echo('0', `${DIR}/enabled`);
-    world.stacks.set(world.task(1), -C.EINVAL);
+    world.stacks.set(world.task(1), -UAPI.EINVAL);
     expect(world.echo('1', `${DIR}/enabled`)).toBe(2);
     world.stacks.clear();
     world.work();
@@ -195,7 +198,7 @@ describe('a stalled transition', () => {
 
   it('keeps the module for ever when it was forced while unpatching', () => {
     world.echo('0', `${DIR}/enabled`);
-    world.stacks.set(world.task(1), -C.EINVAL);
+    world.stacks.set(world.task(1), -UAPI.EINVAL);
     world.echo('1', `${DIR}/force`);
     world.work();
     expect(world.klpLog.at(-1)).toBe(`'${PATCH}': unpatching complete`);
@@ -255,7 +258,7 @@ describe('whatever tasks do', () => {
           stands.forEach((where, i) => {
             const task = world.task(i + 1);
             if (where === 'running') world.running.add(task);
-            else if (where === 'unreliable') world.stacks.set(task, -C.EINVAL);
+            else if (where === 'unreliable') world.stacks.set(task, -UAPI.EINVAL);
             else if (where !== 'elsewhere') world.stacks.set(task, [(where === 'old' ? old : fresh) + 4n]);
           });
         };
@@ -296,7 +299,7 @@ describe('round_jiffies_relative', () => {
   it('falls on one jiffy of the second for each CPU, a quarter to five quarters of a second from now', () => {
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 1e12 }), fc.integer({ min: 0, max: 7 }), (now, cpu) => {
-        const delay = roundJiffiesRelative(C.HZ, cpu, now);
+        const delay = roundJiffiesRelative(C.HZ, C.HZ, cpu, now);
         const jiffy = Math.round((now + delay) / 4e6) + 2 ** 32 - 300 * C.HZ;
         expect((jiffy + 3 * cpu) % C.HZ).toBe(0);
         expect(delay).toBeGreaterThan(0);

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { GuestMemoryError } from '../../src/guest/memory.ts';
-import { LAYOUT } from '../../src/kernel/layout.ts';
+import { BUILT_IN } from '../../src/kernel/description.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import { GuestPanic } from '../../src/machine/traps/oops.ts';
@@ -18,6 +18,8 @@ import {
   readObserved,
   withoutTime,
 } from './observed.ts';
+
+const LAYOUT = BUILT_IN.structs;
 
 const MS = 1e6;
 const SECOND = 1e9;

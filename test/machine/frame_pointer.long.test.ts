@@ -8,13 +8,15 @@ import { REG } from '../../src/arch/x86_64/context.ts';
 import { count, Stepper } from '../../src/check/stepper.ts';
 import { lo32 } from '../../src/guest/addr.ts';
 import { packageRoot } from '../../src/guest/package_root.ts';
-import { LAYOUT } from '../../src/kernel/layout.ts';
+import { BUILT_IN } from '../../src/kernel/description.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import type { Cpu } from '../../src/machine/cpu/cpu.ts';
 import { Machine, type MachineOptions } from '../../src/machine/machine.ts';
 import { GroundTruthError } from '../../src/machine/truth/traces.ts';
 import type { ShadowStacks } from '../../src/unwind/shadow.ts';
 import { MAX_STACK_ENTRIES } from '../../src/unwind/stacktrace.ts';
+
+const LAYOUT = BUILT_IN.structs;
 
 const MODULES = join(packageRoot(), 'fixtures/modules');
 const MS = 1e6;

@@ -2,9 +2,11 @@
 
 import { afterEach, describe, expect, it } from 'vitest';
 import { bootWithModules } from '../../src/check/stepper.ts';
-import { CONSTANTS } from '../../src/kernel/layout.ts';
+import { BUILT_IN } from '../../src/kernel/description.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import type { Machine } from '../../src/machine/machine.ts';
+
+const CONSTANTS = BUILT_IN.constants;
 
 const MS = 1e6;
 const PATCH = 'klpdemo_patch_vmlinux';

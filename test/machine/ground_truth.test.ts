@@ -4,10 +4,12 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { bootWithModules } from '../../src/check/stepper.ts';
 import { lo32 } from '../../src/guest/addr.ts';
-import { CONSTANTS } from '../../src/kernel/layout.ts';
+import { BUILT_IN } from '../../src/kernel/description.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import { loadKernelImage } from '../../src/machine/boot/image.ts';
 import type { Machine, MachineOptions } from '../../src/machine/machine.ts';
+
+const CONSTANTS = BUILT_IN.constants;
 
 const MS = 1e6;
 const { KLP_PATCHED, KLP_UNPATCHED } = CONSTANTS;

@@ -5,12 +5,14 @@ import { join } from 'node:path';
 import { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { machineOptions } from '../../src/cli/shell/options.ts';
+import { BUILT_IN, tickNs } from '../../src/kernel/description.ts';
 import { Machine, type MachineOptions } from '../../src/machine/machine.ts';
 import { checkedOptions, MACHINE_OPTIONS, type OptionRow } from '../../src/machine/option_table.ts';
 import { MODULE_AREA } from '../../src/module/module_alloc.ts';
 import { parseScenario } from '../../src/scenario/parse.ts';
 import { parseDuration, parseSize } from '../../src/scenario/units.ts';
-import { TICK_NS } from '../../src/sched/timer.ts';
+
+const TICK_NS = tickNs(BUILT_IN);
 
 const rows = Object.entries(MACHINE_OPTIONS) as [string, OptionRow][];
 const numbers = rows.flatMap(([name, row]) => (row.type === 'number' ? [{ name, row }] : []));

@@ -6,9 +6,12 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { lo32 } from '../../src/guest/addr.ts';
-import { CONSTANTS, LAYOUT } from '../../src/kernel/layout.ts';
+import { BUILT_IN } from '../../src/kernel/description.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import { Machine } from '../../src/machine/machine.ts';
+
+const CONSTANTS = BUILT_IN.constants;
+const LAYOUT = BUILT_IN.structs;
 
 const MS = 1e6;
 const MODULES = join(import.meta.dirname, '../../fixtures/modules');

@@ -4,9 +4,12 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { bootWithModules, Stepper } from '../../src/check/stepper.ts';
 import type { Addr } from '../../src/guest/addr.ts';
-import { CONSTANTS, LAYOUT } from '../../src/kernel/layout.ts';
+import { BUILT_IN } from '../../src/kernel/description.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import type { Machine } from '../../src/machine/machine.ts';
+
+const CONSTANTS = BUILT_IN.constants;
+const LAYOUT = BUILT_IN.structs;
 
 const { TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, TASK_KILLABLE, TASK_IDLE } = CONSTANTS;
 const SIGTERM = 15;

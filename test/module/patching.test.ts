@@ -10,12 +10,14 @@ import { insnLength } from '../../src/arch/x86_64/module/module_text.ts';
 import { SHF_ALLOC, SHF_MERGE, SHF_STRINGS, SHT_NOBITS } from '../../src/elf/constants.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { THIS_MODULE_SECTION } from '../../src/elf/module_object.ts';
-import { LAYOUT } from '../../src/kernel/layout.ts';
+import { BUILT_IN } from '../../src/kernel/description.ts';
 import { moduleFindBug, searchModuleExtable } from '../../src/module/extable.ts';
 import { sectionAddress } from '../../src/module/memory.ts';
 import type { Module } from '../../src/module/module.ts';
 import type { ModuleLoaderPorts } from '../../src/module/ports.ts';
 import { fixture, hex, object, Rig } from './harness.ts';
+
+const LAYOUT = BUILT_IN.structs;
 
 /** The sites module with its keys in memory: one static key on, one static call set. */
 function loadSites(ports: Partial<ModuleLoaderPorts> = {}, cpus = 2): { rig: Rig; mod: Module } {

@@ -2,10 +2,12 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { LAYOUT } from '../../src/kernel/layout.ts';
+import { BUILT_IN } from '../../src/kernel/description.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import { ReservedChunk } from '../../src/module/percpu.ts';
 import { MODULES } from './harness.ts';
+
+const LAYOUT = BUILT_IN.structs;
 
 const F = LAYOUT.module.fields;
 let machine: Machine;

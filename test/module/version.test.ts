@@ -2,9 +2,11 @@
 
 import { describe, expect, it } from 'vitest';
 import { parseElf } from '../../src/elf/elf_object.ts';
-import { LAYOUT } from '../../src/kernel/layout.ts';
+import { BUILT_IN } from '../../src/kernel/description.ts';
 import { MODULE_INIT_IGNORE_MODVERSIONS, MODULE_INIT_IGNORE_VERMAGIC } from '../../src/module/load_info.ts';
 import { fixture, Rig } from './harness.ts';
+
+const LAYOUT = BUILT_IN.structs;
 
 const OTHER = 'vermagic=6.9.7-1-amd64 ';
 

@@ -4,7 +4,10 @@ import { describe, expect, it } from 'vitest';
 import { type ElfObject, parseElf } from '../../src/elf/elf_object.ts';
 import { readModInfo } from '../../src/elf/modinfo.ts';
 import { pointerAt, readThisModule, undefinedSymbols } from '../../src/elf/module_object.ts';
-import { CONSTANTS, LAYOUT, STRINGS } from '../../src/kernel/layout.ts';
+import { BUILT_IN } from '../../src/kernel/description.ts';
+
+const CONSTANTS = BUILT_IN.constants;
+const LAYOUT = BUILT_IN.structs;
 
 const dir = join(import.meta.dirname, '../../fixtures/modules');
 const modules = readdirSync(dir)
@@ -70,7 +73,7 @@ describe('fixture modules', () => {
       expect(thisModule?.name).toBe(basename(elf.file, '.ko'));
       expect(thisModule?.section.size).toBe(LAYOUT.module.size);
       expect(thisModule?.init?.symbol.name).toBe('init_module');
-      expect(readModInfo(elf).get('vermagic')).toBe(STRINGS.VERMAGIC_STRING);
+      expect(readModInfo(elf).get('vermagic')).toBe(BUILT_IN.vermagic);
     }
   });
 

@@ -8,12 +8,15 @@ import { callInsn, NOP5 } from '../../src/arch/x86_64/insn.ts';
 import type { FtraceOps } from '../../src/ftrace/ops.ts';
 import { type Addr, lo32, TEXT_HI } from '../../src/guest/addr.ts';
 import { sameBytes } from '../../src/guest/bytes.ts';
-import { CONSTANTS as C, LAYOUT } from '../../src/kernel/layout.ts';
+import { BUILT_IN } from '../../src/kernel/description.ts';
 import type { SysfsDir } from '../../src/kernel/sysfs.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
-import { KLP_OPS, type KlpFunc } from '../../src/livepatch/structs.ts';
+import type { KlpFunc } from '../../src/livepatch/structs.ts';
 import type { Machine } from '../../src/machine/machine.ts';
 import type { Module } from '../../src/module/module.ts';
+
+const C = BUILT_IN.constants;
+const LAYOUT = BUILT_IN.structs;
 
 /** ops on ftrace_ops_list. */
 function registeredOps(machine: Machine): FtraceOps[] {
@@ -52,7 +55,7 @@ function funcStacks(machine: Machine): string[] {
   const owned = new Set<Addr>();
   const onStack = new Set<Addr>();
   for (const ops of livepatch.patching.allOps()) {
-    const fops = ops + BigInt(KLP_OPS.fops);
+    const fops = ops + BigInt(core.kernel.structs.klp_ops.fields.fops);
     const stack = livepatch.patching.funcStack(ops);
     owned.add(fops);
     if (stack.length === 0) wrong.push('a klp_ops has an empty func_stack');

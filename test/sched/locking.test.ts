@@ -2,9 +2,11 @@
 
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Addr } from '../../src/guest/addr.ts';
-import { LAYOUT } from '../../src/kernel/layout.ts';
+import { BUILT_IN } from '../../src/kernel/description.ts';
 import type { MachineOptions } from '../../src/machine/machine.ts';
 import { MS, World } from './world.ts';
+
+const LAYOUT = BUILT_IN.structs;
 
 let world: World;
 afterEach(() => world.close());

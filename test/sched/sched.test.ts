@@ -1,10 +1,12 @@
 // Who runs: sharing a CPU, preemption in user and kernel mode, and what holds it off.
 
 import { afterEach, describe, expect, it } from 'vitest';
+import { BUILT_IN, tickNs } from '../../src/kernel/description.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import type { MachineOptions } from '../../src/machine/machine.ts';
-import { TICK_NS } from '../../src/sched/timer.ts';
 import { MS, World } from './world.ts';
+
+const TICK_NS = tickNs(BUILT_IN);
 
 let world: World;
 afterEach(() => world.close());

@@ -2,9 +2,12 @@
 
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { LAYOUT } from '../../src/kernel/layout.ts';
-import { TICK_NS } from '../../src/sched/timer.ts';
+import { BUILT_IN, tickNs } from '../../src/kernel/description.ts';
 import { MS, World } from './world.ts';
+
+const TICK_NS = tickNs(BUILT_IN);
+
+const LAYOUT = BUILT_IN.structs;
 
 /** What a tick's handler takes until it wakes somebody. Virtual ns. */
 const HANDLER = 0.1 * MS;

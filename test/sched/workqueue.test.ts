@@ -6,9 +6,12 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Stepper } from '../../src/check/stepper.ts';
 import type { Addr } from '../../src/guest/addr.ts';
 import { packageRoot } from '../../src/guest/package_root.ts';
-import { LAYOUT } from '../../src/kernel/layout.ts';
-import { TICK_NS } from '../../src/sched/timer.ts';
+import { BUILT_IN, tickNs } from '../../src/kernel/description.ts';
 import { MS, World } from './world.ts';
+
+const TICK_NS = tickNs(BUILT_IN);
+
+const LAYOUT = BUILT_IN.structs;
 
 const { work_struct: W, delayed_work: D } = LAYOUT;
 /** Behind a test's work item: how often it ran, and on which CPU last. */

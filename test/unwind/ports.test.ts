@@ -5,7 +5,9 @@ import {
   INACTIVE_FRAME_SIZE,
 } from '../../src/arch/x86_64/inactive_frame.ts';
 import { PT_REGS_NAMES, PT_REGS_SIZE, packPtRegs, ptRegValue } from '../../src/arch/x86_64/pt_regs.ts';
-import { LAYOUT } from '../../src/kernel/layout.ts';
+import { BUILT_IN } from '../../src/kernel/description.ts';
+
+const LAYOUT = BUILT_IN.structs;
 
 it('the unwinders know pt_regs and the inactive task frame as the kernel lays them out', () => {
   const { fields, size } = LAYOUT.pt_regs;

@@ -4,11 +4,7 @@
 # Invariant: no function of a file but release runs unless active_users was raised while it was not negative.
 # debugfs_remove() makes it negative and waits for those inside. A file that is open keeps its module.
 
-# src/fs/debugfs_create.ts writes it; an inode has it in the place of the entry of /proc.
-.set fsdata_real_fops, 0
-.set fsdata_active_users, 8
-.set fsdata_drained, 16
-.set ACTIVE_REMOVED, -0x80000000
+# src/fs/debugfs_create.ts writes struct debugfs_fsdata; an inode has it in the place of the entry of /proc.
 
 .section .text
 
@@ -19,12 +15,12 @@
 
 # debugfs_file_get(): into the file in rbx, or to \gone. Uses eax, ecx.
 .macro FILE_GET gone
-    mov     eax, [rbx+fsdata_active_users]
+    mov     eax, [rbx+debugfs_fsdata_active_users]
 .Lget_\@:
     test    eax, eax
     js      \gone
     lea     ecx, [rax+1]
-    lock cmpxchg dword ptr [rbx+fsdata_active_users], ecx
+    lock cmpxchg dword ptr [rbx+debugfs_fsdata_active_users], ecx
     jne     .Lget_\@
 .endm
 
@@ -32,12 +28,12 @@
 SYM_FUNC_START_LOCAL(debugfs_file_put)
     FENTRY
     mov     eax, -1
-    lock xadd    dword ptr [rdi+fsdata_active_users], eax
-    cmp     eax, ACTIVE_REMOVED + 1
+    lock xadd    dword ptr [rdi+debugfs_fsdata_active_users], eax
+    cmp     eax, DEBUGFS_REMOVED + 1
     je      .Llast
     jmp     __x86_return_thunk
 .Llast:
-    mov     rdi, [rdi+fsdata_drained]
+    mov     rdi, [rdi+debugfs_fsdata_drained]
     TAIL_CALL complete
 SYM_FUNC_END(debugfs_file_put)
 
@@ -54,7 +50,7 @@ SYM_FUNC_START_LOCAL(full_proxy_open)
     FSDATA rdi
     mov     r14d, -ENOENT
     FILE_GET .Lout
-    mov     rax, [rbx+fsdata_real_fops]
+    mov     rax, [rbx+debugfs_fsdata_real_fops]
     mov     rdi, [rax+file_operations_owner]
     test    rdi, rdi
     je      .Lowned
@@ -64,7 +60,7 @@ SYM_FUNC_START_LOCAL(full_proxy_open)
     je      .Lput
 .Lowned:
     xor     r14d, r14d
-    mov     rax, [rbx+fsdata_real_fops]
+    mov     rax, [rbx+debugfs_fsdata_real_fops]
     mov     rax, [rax+file_operations_open]
     test    rax, rax
     je      .Lput
@@ -92,7 +88,7 @@ SYM_FUNC_END(full_proxy_open)
 # fops_put() of an fsdata's functions
 SYM_FUNC_START_LOCAL(full_proxy_module_put)
     FENTRY
-    mov     rax, [rdi+fsdata_real_fops]
+    mov     rax, [rdi+debugfs_fsdata_real_fops]
     mov     rdi, [rax+file_operations_owner]
     test    rdi, rdi
     je      .Lout
@@ -107,7 +103,7 @@ SYM_FUNC_START_LOCAL(full_proxy_release)
     FRAME_BEGIN
     push    rbx
     FSDATA rdi
-    mov     rax, [rbx+fsdata_real_fops]
+    mov     rax, [rbx+debugfs_fsdata_real_fops]
     mov     rax, [rax+file_operations_release]
     test    rax, rax
     je      .Lput
@@ -133,7 +129,7 @@ SYM_FUNC_START_LOCAL(\name)
     FSDATA rax
     FILE_GET .Lgone
     mov     rcx, r8
-    mov     rax, [rbx+fsdata_real_fops]
+    mov     rax, [rbx+debugfs_fsdata_real_fops]
     mov     rax, [rax+file_operations_\op]
     mov     r12, \missing
     test    rax, rax

@@ -150,12 +150,11 @@ SYM_FUNC_END(kernfs_seq_show)
 
 # kn of rdi: to kn's sysfs_ops in rax, its kobject in rdi, its attribute in rsi
 .macro SYSFS_TARGET kn
-    mov     rax, [\kn+kernfs_node_sysfs_ops]
+    mov     rax, [\kn+kernfs_node_attr_open]
     mov     rsi, [\kn+kernfs_node_priv]
     mov     rdi, [\kn+kernfs_node_parent]
     mov     rdi, [rdi+kernfs_node_priv]
 .endm
-.set kernfs_node_sysfs_ops, 72
 
 # int sysfs_kf_seq_show(rdi sf, rsi v)
 SYM_FUNC_START_LOCAL(sysfs_kf_seq_show)

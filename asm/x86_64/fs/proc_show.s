@@ -53,13 +53,6 @@ SYM_FUNC_END(show_val_kb)
 
 # int meminfo_proc_show(rdi m, rsi v). Its frame is realigned: r10 finds the caller's (DRAP).
 # At rsp: struct sysinfo, then five words of si_mem_extra().
-.set sysinfo_totalram, 32
-.set sysinfo_freeram, 40
-.set sysinfo_sharedram, 48
-.set sysinfo_bufferram, 56
-.set sysinfo_totalswap, 64
-.set sysinfo_freeswap, 72
-.set sizeof_sysinfo, 112
 .set mem_available, sizeof_sysinfo
 .set mem_slab, sizeof_sysinfo + 8
 .set mem_kernel_stack, sizeof_sysinfo + 16

@@ -1,15 +1,8 @@
 # Programs for the bundle model: they load modules paused and bring them to life from user space, wait for the gate,
 # or do not.
 
-.set __NR_write_, 1
-.set __NR_open_, 2
-.set __NR_pause_, 34
-.set __NR_exit_group_, 231
-.set __NR_delete_module_, 176
-.set __NR_finit_module_, 313
 .set __NR_module_unpause, 451
 .set MODULE_INIT_PAUSED, 0x100
-.set O_NONBLOCK_, 0x800
 
 .section .user.text
 
@@ -21,14 +14,14 @@ SYM_FUNC_START_LOCAL(load_file)
     mov     r14, rdx
     xor     esi, esi
     xor     edx, edx
-    mov     eax, __NR_open_
+    mov     eax, __NR_open
     syscall
     test    rax, rax
     js      .Lout
     mov     rdi, rax
     mov     rsi, r14
     mov     rdx, rbx
-    mov     eax, __NR_finit_module_
+    mov     eax, __NR_finit_module
     syscall
 .Lout:
     pop     r14
@@ -47,7 +40,7 @@ SYM_CODE_START(load_paused)
     sar     rdi, 63
     and     rdi, rax
     neg     rdi
-    mov     eax, __NR_exit_group_
+    mov     eax, __NR_exit_group
     syscall
 SYM_CODE_END(load_paused)
 
@@ -87,7 +80,7 @@ SYM_FUNC_START_LOCAL(load_with_members)
     mov     rdx, rax
     mov     rsi, r12
     mov     edi, 1
-    mov     eax, __NR_write_
+    mov     eax, __NR_write
     syscall
 .Lout:
     mov     rax, r13
@@ -111,7 +104,7 @@ SYM_CODE_START(modprobe_paused)
 .Lout:
     mov     rdi, rax
     neg     rdi
-    mov     eax, __NR_exit_group_
+    mov     eax, __NR_exit_group
     syscall
 SYM_CODE_END(modprobe_paused)
 
@@ -123,13 +116,13 @@ SYM_CODE_START(hold_paused)
     test    rax, rax
     js      .Lout
 .Lwait:
-    mov     eax, __NR_pause_
+    mov     eax, __NR_pause
     syscall
     jmp     .Lwait
 .Lout:
     mov     rdi, rax
     neg     rdi
-    mov     eax, __NR_exit_group_
+    mov     eax, __NR_exit_group
     syscall
 SYM_CODE_END(hold_paused)
 
@@ -137,12 +130,12 @@ SYM_CODE_END(hold_paused)
 SYM_CODE_START(insmod_nonblock)
     UNWIND_HINT_EMPTY
     mov     rdi, [rsp+16]
-    mov     esi, O_NONBLOCK_
+    mov     esi, O_NONBLOCK
     xor     edx, edx
     call    load_file
     mov     rdi, rax
     neg     rdi
-    mov     eax, __NR_exit_group_
+    mov     eax, __NR_exit_group
     syscall
 SYM_CODE_END(insmod_nonblock)
 
@@ -151,10 +144,10 @@ SYM_CODE_START(rmmod_wait)
     UNWIND_HINT_EMPTY
     mov     rdi, [rsp+16]
     xor     esi, esi
-    mov     eax, __NR_delete_module_
+    mov     eax, __NR_delete_module
     syscall
     mov     rdi, rax
     neg     rdi
-    mov     eax, __NR_exit_group_
+    mov     eax, __NR_exit_group
     syscall
 SYM_CODE_END(rmmod_wait)

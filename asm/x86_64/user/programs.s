@@ -2,22 +2,6 @@
 # execve() leaves them; environment and auxiliary vector are empty. A program sees only its registers,
 # its stack and system calls.
 
-.set __NR_read, 0
-.set __NR_write, 1
-.set __NR_open, 2
-.set __NR_close, 3
-.set __NR_pread64, 17
-.set __NR_sched_yield, 24
-.set __NR_pause, 34
-.set __NR_nanosleep, 35
-.set __NR_getpid, 39
-.set __NR_fork, 57
-.set __NR_wait4, 61
-.set __NR_kill, 62
-.set __NR_exit_group, 231
-.set __NR_delete_module, 176
-.set __NR_finit_module, 313
-
 .section .user.text
 
 .macro SYS nr:req

@@ -1,10 +1,6 @@
 # write PATH FLAGS: copies standard input to a file opened with these flags, a page a write, as a shell's
 # redirection does. Exits with the errno where the open fails, with 128 + errno where a write does.
 
-.set __NR_read, 0
-.set __NR_write, 1
-.set __NR_open, 2
-.set __NR_exit_group, 231
 .set PAGE, 0x1000
 
 .section .user.text

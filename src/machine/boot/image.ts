@@ -14,6 +14,7 @@ import type { AsmImage, AsmSource } from '../../asm/assembler.ts';
 import type { OrcTable } from '../../elf/orc.ts';
 import { packageRoot } from '../../guest/package_root.ts';
 import { BUILT_IN, type KernelDescription } from '../../kernel/description.ts';
+import { UAPI } from '../../kernel/uapi.ts';
 
 /** What is kept on disk. */
 interface Assembled {
@@ -133,9 +134,9 @@ function sayUnusable(file: string, reason: string): void {
   if (isMainThread) process.stderr.write(`klpemu: ${file}: ${reason}; the image is made anew\n`);
 }
 
-/** What asm/ knows of C: `struct_field`, `sizeof_struct` and the constants. */
-function asmDefines({ structs, constants }: KernelDescription): Defines {
-  const defines: Record<string, number | bigint> = { ...constants };
+/** What asm/ knows of C: `struct_field`, `sizeof_struct` the constants, and those of the ABI. */
+export function asmDefines({ structs, constants }: KernelDescription): Defines {
+  const defines: Record<string, number | bigint> = { ...UAPI, ...constants };
   for (const [name, { size, fields }] of Object.entries(structs)) {
     defines[`sizeof_${name}`] = size;
     for (const [field, offset] of Object.entries(fields)) defines[`${name}_${field}`] = offset;

@@ -4,8 +4,8 @@
 import { lo32 } from '../../guest/addr.ts';
 import type { Engine } from '../../guest/engine.ts';
 import type { KernelCore } from '../../kernel/core.ts';
+import { tickNs } from '../../kernel/description.ts';
 import type { Fork } from '../../sched/fork.ts';
-import { TICK_NS } from '../../sched/timer.ts';
 import { Cpu } from '../cpu/cpu.ts';
 
 /**
@@ -21,7 +21,9 @@ export function startCpu(
 ): Cpu {
   const context = engine.newContext();
   // Their ticks are spread over a period.
-  const cpu = new Cpu(id, context, core, TICK_NS * (1 + id / core.cpus), (regs) => interrupted(lo32(regs)));
+  const cpu = new Cpu(id, context, core, tickNs(core.kernel) * (1 + id / core.cpus), (regs) =>
+    interrupted(lo32(regs)),
+  );
   const { task, sp } = fork.createIdle(id);
   core.percpu.writeU32('cpu_number', id, id);
   core.percpu.writeU64('current_task', id, task.addr);

@@ -3,13 +3,10 @@
 
 import type { HostGenerator } from '../../guest/hostcall.ts';
 import type { KernelCore } from '../../kernel/core.ts';
-import { CONSTANTS } from '../../kernel/layout.ts';
 import type { TaskStruct } from '../../kernel/task_struct.ts';
 import type { Sched } from '../../sched/core.ts';
-import { TICK_NS, type Timers } from '../../sched/timer.ts';
+import type { Timers } from '../../sched/timer.ts';
 import type { Cpu } from './cpu.ts';
-
-const { HARDIRQ_OFFSET, PREEMPT_NEED_RESCHED } = CONSTANTS;
 
 export class Rcu {
   readonly #core: KernelCore;
@@ -39,9 +36,9 @@ export class Rcu {
       for (const task of readers) if (!this.#reads(task)) readers.delete(task);
       for (const cpu of waiting) if (this.#quiescent(cpu)) waiting.delete(cpu);
       if (readers.size === 0 && waiting.size === 0) done();
-      else this.#timers.add({}, this.#core.clock.now() + TICK_NS, { run: look });
+      else this.#timers.add({}, this.#core.clock.now() + this.#timers.tickNs, { run: look });
     };
-    this.#timers.add({}, this.#core.clock.now() + TICK_NS, { run: look });
+    this.#timers.add({}, this.#core.clock.now() + this.#timers.tickNs, { run: look });
   }
 
   #reads(task: TaskStruct): boolean {
@@ -51,6 +48,7 @@ export class Rcu {
 
   #quiescent(id: number): boolean {
     const cpu = this.#cpus[id];
+    const { PREEMPT_NEED_RESCHED, HARDIRQ_OFFSET } = this.#core.kernel.constants;
     const count = this.#core.percpu.readU32('__preempt_count', id) & ~PREEMPT_NEED_RESCHED;
     // The CPU that looks does so in the tick: what it interrupted had interrupts on.
     if (id === this.#core.here()) return count === HARDIRQ_OFFSET;

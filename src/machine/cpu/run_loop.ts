@@ -2,7 +2,7 @@
 // passes to the next timer. Which CPU and for how long is drawn from the seed.
 
 import type { KernelCore } from '../../kernel/core.ts';
-import { TICK_NS, type Timers } from '../../sched/timer.ts';
+import type { Timers } from '../../sched/timer.ts';
 import { isUnforeseen, MachineError } from '../machine_error.ts';
 import type { Oops } from '../traps/oops.ts';
 import type { Watchdog } from '../traps/watchdog.ts';
@@ -57,7 +57,7 @@ export class RunLoop {
       cpu = idle[this.#core.random.below(idle.length)];
       cpu.wake();
       cpu.tickPending = true;
-      cpu.nextTick = nextTickAfter(cpu.clock);
+      cpu.nextTick = nextTickAfter(cpu.clock, this.#timers.tickNs);
     }
     this.runCpu(cpu, smp.slice(cpu), limitNs);
     return true;
@@ -90,7 +90,7 @@ export class RunLoop {
     if (cpu.clock >= cpu.nextTick) {
       if (cpu.tickPending) this.#watchdog.tickMissed(cpu);
       cpu.tickPending = true;
-      cpu.nextTick = nextTickAfter(cpu.clock);
+      cpu.nextTick = nextTickAfter(cpu.clock, this.#timers.tickNs);
     }
     const toTick = Math.max(1, Math.ceil((cpu.nextTick - cpu.clock) / ns));
     const toLimit = Math.max(1, Math.ceil((limitNs - cpu.clock) / ns));
@@ -133,6 +133,6 @@ export class RunLoop {
   }
 }
 
-function nextTickAfter(ns: number): number {
-  return (Math.floor(ns / TICK_NS) + 1) * TICK_NS;
+function nextTickAfter(ns: number, tickNs: number): number {
+  return (Math.floor(ns / tickNs) + 1) * tickNs;
 }

@@ -4,8 +4,8 @@
 import type { Ftrace } from '../../ftrace/ftrace.ts';
 import type { HostGenerator } from '../../guest/hostcall.ts';
 import type { KernelCore } from '../../kernel/core.ts';
-import { CONSTANTS } from '../../kernel/layout.ts';
 import type { Sysfs } from '../../kernel/sysfs.ts';
+import { UAPI } from '../../kernel/uapi.ts';
 import type { Livepatch } from '../../livepatch/core.ts';
 import { LivepatchModules } from '../../module/livepatch.ts';
 import { ModuleLoader } from '../../module/main.ts';
@@ -86,7 +86,7 @@ function* waitEvent(core: KernelCore, condition: () => boolean, timeoutNs: numbe
   const sleep = core.symbols.require('schedule_timeout_interruptible');
   while (!condition()) {
     const task = core.current(core.here());
-    if (core.clock.now() >= end) return -CONSTANTS.ETIME;
+    if (core.clock.now() >= end) return -UAPI.ETIME;
     if (task.testTif('TIF_SIGPENDING') || task.testTif('TIF_NOTIFY_SIGNAL')) return -ERESTARTSYS;
     yield { call: sleep, args: [1] };
   }

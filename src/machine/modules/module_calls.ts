@@ -7,7 +7,7 @@ import type { FileSystem } from '../../fs/filesystem.ts';
 import type { HostCall, HostGenerator } from '../../guest/hostcall.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 import { negErrno } from '../../kernel/core.ts';
-import { CONSTANTS } from '../../kernel/layout.ts';
+import { UAPI } from '../../kernel/uapi.ts';
 import { type FormatContext, vsprintfGuest } from '../../kernel/vsprintf.ts';
 import type { Livepatch } from '../../livepatch/core.ts';
 import type { ModuleWait } from '../../livepatch/model.ts';
@@ -21,7 +21,7 @@ import type { Module } from '../../module/module.ts';
 import { refcountFunctions } from '../../module/refcount.ts';
 import { MODULE_INIT_PAUSED, PausedModules } from './paused_modules.ts';
 
-const { EFAULT, ENOENT } = CONSTANTS;
+const { EFAULT, ENOENT } = UAPI;
 /** Longest argument string of a module that is read from user memory. */
 const ARGS_MAX = 4096;
 /** Where request_module() looks. */
@@ -72,7 +72,7 @@ export class ModuleCalls {
     const read = this.#fs.bytesOfFd(task, Number(BigInt.asIntN(32, fd)));
     if (typeof read === 'number') return negErrno(-read);
     const bytes = this.#unpacked(read, 'the module');
-    if (!bytes) return negErrno(CONSTANTS.ENOEXEC);
+    if (!bytes) return negErrno(UAPI.ENOEXEC);
     const unread = core.faults?.check('kernel_read_file', `fd ${fd}`) ?? 0;
     if (unread !== 0) return negErrno(-unread);
     if (uargs !== 0n && !core.mem.isMapped(uargs)) return negErrno(EFAULT);
@@ -129,7 +129,7 @@ export class ModuleCalls {
     const node = this.#fs.ramfs.lookup(file);
     if (!found || !node) return negErrno(ENOENT);
     const bytes = this.#unpacked(node.bytes, file);
-    if (!bytes) return negErrno(CONSTANTS.ENOEXEC);
+    if (!bytes) return negErrno(UAPI.ENOEXEC);
     return yield* this.#gated(call, 'no restart', () => this.#load(call, { bytes, file }));
   }
 

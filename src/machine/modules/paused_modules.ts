@@ -9,7 +9,7 @@ import type { FileSystem } from '../../fs/filesystem.ts';
 import type { Addr } from '../../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../../guest/hostcall.ts';
 import { type KernelCore, negErrno } from '../../kernel/core.ts';
-import { CONSTANTS } from '../../kernel/layout.ts';
+import { UAPI } from '../../kernel/uapi.ts';
 import type { Livepatch } from '../../livepatch/core.ts';
 import type { LoadRequest } from '../../module/load_info.ts';
 import type { ModuleLoader } from '../../module/main.ts';
@@ -65,7 +65,7 @@ export class PausedModules {
     const file = fd < 0 ? undefined : this.#fs.files.file(task, fd);
     if (file === undefined) {
       yield* this.#loader.dropPaused(module);
-      return negErrno(CONSTANTS.EMFILE);
+      return negErrno(UAPI.EMFILE);
     }
     this.#byFile.set(file, module);
     module.held = true;
@@ -78,7 +78,7 @@ export class PausedModules {
     if (refused !== 0) return refused;
     const file = this.#fs.files.file(this.#core.currentOf(call), Number(BigInt.asIntN(32, call.args[0])));
     const mod = file !== undefined ? this.#byFile.get(file) : undefined;
-    return file === undefined || !mod ? -CONSTANTS.EBADF : { file, mod };
+    return file === undefined || !mod ? -UAPI.EBADF : { file, mod };
   }
 
   /** module_unpause() */

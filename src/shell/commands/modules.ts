@@ -1,7 +1,7 @@
 // Loading and unloading modules. Mirrors kmod's tools: insmod, modprobe, rmmod, lsmod, depmod, and their messages.
 
 import { moduleName } from '../../elf/unpack.ts';
-import { CONSTANTS } from '../../kernel/layout.ts';
+import { UAPI } from '../../kernel/uapi.ts';
 import { MODULE_INIT_IGNORE_MODVERSIONS, MODULE_INIT_IGNORE_VERMAGIC } from '../../module/load_info.ts';
 import type { Command, ShellContext } from '../command.ts';
 import { errnoText } from '../errno_text.ts';
@@ -13,10 +13,10 @@ import { killedText, signalStatus } from '../signals.ts';
 
 /** insmod.c's mod_strerror(): what some errors mean for a module. */
 const INSMOD_ERRORS: Readonly<Record<number, string>> = {
-  [CONSTANTS.ENOEXEC]: 'Invalid module format',
-  [CONSTANTS.ENOENT]: 'Unknown symbol in module',
-  [CONSTANTS.ESRCH]: 'Module has wrong symbol version',
-  [CONSTANTS.EINVAL]: 'Invalid parameters',
+  [UAPI.ENOEXEC]: 'Invalid module format',
+  [UAPI.ENOENT]: 'Unknown symbol in module',
+  [UAPI.ESRCH]: 'Module has wrong symbol version',
+  [UAPI.EINVAL]: 'Invalid parameters',
 };
 
 /** @param flags of finit_module() */
@@ -59,7 +59,7 @@ const insmod: Command = {
     const [path, ...params] = operands;
     if (path === undefined) return failed('insmod: ERROR: missing filename.');
     if (!shell.guest.exists(path))
-      return failed(`insmod: ERROR: could not load module ${path}: ${errnoText(CONSTANTS.ENOENT)}`);
+      return failed(`insmod: ERROR: could not load module ${path}: ${errnoText(UAPI.ENOENT)}`);
     const unread = unreadable(shell, path);
     if (unread) return failed(`insmod: ERROR: could not insert module ${path}: ${unread}`);
     const ended = loadFile(shell, 'insmod', path, params);
@@ -91,9 +91,9 @@ const KMOD_MAGIC = 6;
 
 /** What libkmod says of a file before the kernel sees it. */
 function unreadable(shell: ShellContext, path: string): string | undefined {
-  if (shell.guest.isDirectory(path)) return errnoText(CONSTANTS.EISDIR);
+  if (shell.guest.isDirectory(path)) return errnoText(UAPI.EISDIR);
   const bytes = shell.guest.machine.inspect.fs.ramfs.lookup(path)?.bytes;
-  return bytes && bytes.length < KMOD_MAGIC ? INSMOD_ERRORS[CONSTANTS.EINVAL] : undefined;
+  return bytes && bytes.length < KMOD_MAGIC ? INSMOD_ERRORS[UAPI.EINVAL] : undefined;
 }
 
 interface ModprobeOptions {
@@ -203,9 +203,8 @@ function insertResult(name: string, { code, signal }: Ended, options: ModprobeOp
   if (signal !== undefined) return failed(killedText(signal), signalStatus(signal));
   if (code === undefined || code === 0) return ok();
   const head = `modprobe: ERROR: could not insert '${name}'`;
-  if (code === CONSTANTS.EEXIST)
-    return options.firstTime ? failed(`${head}: Module already in kernel`) : ok();
-  if (code === CONSTANTS.ENOENT)
+  if (code === UAPI.EEXIST) return options.firstTime ? failed(`${head}: Module already in kernel`) : ok();
+  if (code === UAPI.ENOENT)
     return failed(`${head}: Unknown symbol in module, or unknown parameter (see dmesg)`);
   return failed(`${head}: ${errnoText(code)}`);
 }

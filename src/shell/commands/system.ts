@@ -67,7 +67,7 @@ const ps: Command = {
 function stateLetter(shell: ShellContext, task: TaskStruct): string {
   const { mem, kernel } = shell.guest.machine.inspect.core;
   const exitState = mem.readS32(task.addr + BigInt(kernel.structs.task_struct.fields.exit_state));
-  return taskState(task.state, exitState)[0];
+  return taskState(kernel, task.state, exitState)[0];
 }
 
 const SYSCTL_FLAGS = ['n', 'values', 'q', 'quiet', 'w', 'write', 'a', 'all', 'e', 'ignore', 'N', 'names'];

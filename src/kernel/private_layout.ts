@@ -1,0 +1,80 @@
+// Structures and constants that the kernel keeps to one of its .c files or internal headers, and a few of ours that
+// guest code and src/ share: part of the built-in description, beside what the headers say (layout.ts).
+//
+// The numbers are those of 6.1 where real code could come upon them, and as much of a structure as is kept: of some
+// the size is less than the kernel's.
+
+import { LAYOUT } from './layout.ts';
+
+export const PRIVATE_LAYOUT = {
+  /** kernel/livepatch/patch.h */
+  klp_ops: {
+    size: 32 + LAYOUT.ftrace_ops.size,
+    fields: { node: 0, func_stack: 16, fops: 32 },
+    bitfields: {},
+  },
+  /** kernel/livepatch/shadow.c; the node is first: a bucket of klp_shadow_hash leads to the structure itself. */
+  klp_shadow: {
+    size: 48,
+    fields: { node: 0, node_next: 0, node_pprev: 8, rcu_head: 16, obj: 32, id: 40, data: 48 },
+    bitfields: {},
+  },
+  /** kernel/trace/trace.h */
+  ftrace_hash: { size: 48, fields: { size_bits: 0, buckets: 8, count: 16 }, bitfields: {} },
+  /** fs/proc/internal.h: vfs_inode ends it. */
+  proc_inode: { size: 72, fields: { pid: 0, op: 16, pde: 24, vfs_inode: 72 }, bitfields: {} },
+  /** fs/proc/internal.h; the size is SIZEOF_PDE: the structure and room for a short name. */
+  proc_dir_entry: {
+    size: 192,
+    fields: {
+      in_use: 0,
+      refcnt: 4,
+      pde_openers: 8,
+      pde_unload_completion: 32,
+      proc_ops: 48,
+      seq_ops: 64,
+      single_show: 64,
+      write: 72,
+      data: 80,
+      state_size: 88,
+      low_ino: 92,
+      nlink: 96,
+      uid: 100,
+      gid: 104,
+      size: 112,
+      parent: 120,
+      name: 160,
+      mode: 168,
+      flags: 170,
+      namelen: 171,
+      inline_name: 172,
+    },
+    bitfields: {},
+  },
+  /** include/linux/kernfs.h, without what writes of more than a page need. */
+  kernfs_open_file: { size: 128, fields: { kn: 0, file: 8, seq_file: 16, mutex: 32 }, bitfields: {} },
+  /** include/linux/dcache.h: an address to hand out, no more. */
+  dentry: { size: 192, fields: {}, bitfields: {} },
+  /** include/linux/fs.h: what open needs of it, and the name behind that. */
+  filename: { size: 16, fields: { name: 0, iname: 16 }, bitfields: {} },
+  /** Ours, in the place of fs/debugfs/internal.h's: a file's own functions, who is in them, who waits for them. */
+  debugfs_fsdata: { size: 24, fields: { real_fops: 0, active_users: 8, drained: 16 }, bitfields: {} },
+  /** include/linux/slub_def.h */
+  kmem_cache: { size: 256, fields: { size: 24, object_size: 28 }, bitfields: {} },
+  /** Ours: what kthread() is handed. */
+  kthread_create_info: { size: 16, fields: { threadfn: 0, data: 8 }, bitfields: {} },
+} as const;
+
+export const PRIVATE_CONSTANTS = {
+  /** include/linux/proc_fs.h: 0 for a module. */
+  PROC_ENTRY_PERMANENT: 1,
+  /** fs/proc/internal.h */
+  PROC_ENTRY_proc_read_iter: 2,
+  PROC_ENTRY_proc_lseek: 8,
+  /** fs/proc/inode.c: what remove_proc_entry() adds to in_use; negative from then on. */
+  PDE_BIAS: -0x80000000,
+  /** Ours: what removal adds to active_users. */
+  DEBUGFS_REMOVED: -0x80000000,
+  /** kernel/livepatch/shadow.c */
+  KLP_SHADOW_HASH_BITS: 12,
+} as const;
