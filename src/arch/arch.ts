@@ -7,6 +7,7 @@
 import type { Execution } from './blocks.ts';
 import type { CodeArch } from './code.ts';
 import type { ContextRegisters } from './context.ts';
+import type { Disassemble } from './disassembly.ts';
 import type { MakeEngine } from './engine.ts';
 import type { FentrySite } from './fentry.ts';
 import type { HostStubs } from './host_stubs.ts';
@@ -38,6 +39,8 @@ export interface Arch {
 
   /** Compiled code as objtool reads it. */
   readonly code: CodeArch;
+  /** And as people do: what it is loaded from may take time, what it resolves to takes none. */
+  loadDisassembler(): Promise<Disassemble>;
 
   /** What is saved of an interrupted task. */
   readonly ptRegs: PtRegsLayout;

@@ -1,6 +1,6 @@
 // One instruction of a listing in a line, in columns as objdump has them.
 
-import type { DisassembledInsn } from '../isa/disassembler.ts';
+import type { DisassembledInsn } from '../arch/disassembly.ts';
 import { hexBytes } from '../scenario/trace.ts';
 
 /** Bytes that stand beside an instruction. */

@@ -11,7 +11,10 @@ export type MachineSettings = Omit<MachineOptions, 'moduleArea'>;
 export interface ScenarioMachine {
   readonly events: KernelCore['events'];
   readonly inspect: {
-    readonly core: Pick<KernelCore, 'events' | 'printk' | 'symbols' | 'tasks' | 'mem' | 'cpus' | 'faults'>;
+    readonly core: Pick<
+      KernelCore,
+      'arch' | 'events' | 'printk' | 'symbols' | 'tasks' | 'mem' | 'cpus' | 'faults'
+    >;
   };
   /** Virtual ns since boot. */
   now(): number;

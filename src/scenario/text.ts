@@ -1,9 +1,9 @@
 // Places in guest text: where a SiteRef is, what stands there, and what a call there leads to.
 
+import type { DisassembledInsn } from '../arch/disassembly.ts';
 import type { Addr } from '../guest/addr.ts';
 import { lo32 } from '../guest/addr.ts';
 import { decodeAt, FLOW_CALL, FLOW_INVALID, Insn } from '../isa/decoder.ts';
-import type { DisassembledInsn } from '../isa/disassembler.ts';
 import type { ScenarioMachine } from './ports.ts';
 import type { SiteRef } from './values.ts';
 
@@ -69,8 +69,7 @@ export async function listCode(
   size: number,
   syntax: 'att' | 'intel' = 'att',
 ): Promise<DisassembledInsn[]> {
-  const { loadDisassembler } = await import('../isa/disassembler.ts');
-  const disassemble = await loadDisassembler();
+  const disassemble = await machine.inspect.core.arch.loadDisassembler();
   const symbolize = (target: Addr) => {
     const name = nameTarget(machine, target);
     return name === undefined ? undefined : `0x${target.toString(16)} <${name}>`;

@@ -1,5 +1,6 @@
 // The port to x86_64: the one implementation of Arch. Mirrors arch/x86.
 
+import { loadDisassembler } from '../../isa/disassembler.ts';
 import type { Arch } from '../arch.ts';
 import { sourcesIn } from '../image_sources.ts';
 import { HOST_STUBS } from './boot/host_stubs.ts';
@@ -27,6 +28,7 @@ export const X86_64: Arch = {
   context: CONTEXT,
   imageSources: (root) => sourcesIn(root, 'asm/x86_64'),
   code: CODE,
+  loadDisassembler,
   ptRegs: PT_REGS,
   showRegs: SHOW_REGS,
   fentry: FENTRY,

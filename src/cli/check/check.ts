@@ -1,5 +1,6 @@
 // `klpemu check`: the unwinder's answers at every instruction of kernel objects, against execution.
 
+import { X86_64 } from '../../arch/x86_64/x86_64.ts';
 import { isAllLookedAt, type Unwinder } from '../../check/ports.ts';
 import type { OrcFormat } from '../../objtool/orc_formats.ts';
 import { EXIT, UsageError } from '../exit.ts';
@@ -57,8 +58,7 @@ function exitCode(reports: readonly CheckReport[]): number {
 /** Text for the bytes of wrong places; Capstone is loaded only where there are any. */
 async function addDisassembly(reports: CheckReport[]): Promise<void> {
   if (!reports.some(({ check: found }) => found && found.places.length > 0)) return;
-  const { loadDisassembler } = await import('../../isa/disassembler.ts');
-  const disassemble = await loadDisassembler();
+  const disassemble = await X86_64.loadDisassembler();
   reports.forEach((report, i) => {
     if (!report.check) return;
     const places = report.check.places.map((place) => {

@@ -1,6 +1,6 @@
 // klpemu disas: guest text at a moment of a scenario, with the sites that are rewritten as they are then.
 
-import type { DisassembledInsn } from '../../isa/disassembler.ts';
+import type { DisassembledInsn } from '../../arch/disassembly.ts';
 import { didYouMean } from '../../kernel/nearest.ts';
 import type { ScenarioMachine } from '../../scenario/ports.ts';
 import { listCode, nameTarget, siteAddr } from '../../scenario/text.ts';

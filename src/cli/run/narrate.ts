@@ -258,8 +258,7 @@ export class Narrator implements RunObserver {
     const machine = this.#world?.machine;
     if (!machine) return '';
     // The bytes of then: by now they may be others again.
-    const { loadDisassembler } = await import('../../isa/disassembler.ts');
-    const disassemble = await loadDisassembler();
+    const disassemble = await machine.inspect.core.arch.loadDisassembler();
     const symbolize = (addr: bigint) => {
       const target = nameTarget(machine, addr);
       return target && `0x${addr.toString(16)} <${target}>`;

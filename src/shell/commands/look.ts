@@ -95,8 +95,7 @@ async function listing(
   let bytes = wanted + LONGEST_INSN;
   while (bytes > 0 && !mem.isMapped(addr, bytes)) bytes--;
   if (bytes === 0) return failed(`disas: ${place}: no memory is mapped there`);
-  const { loadDisassembler } = await import('../../isa/disassembler.ts');
-  const disassemble = await loadDisassembler();
+  const disassemble = await machine.inspect.core.arch.loadDisassembler();
   const symbolize = (target: Addr): string | undefined => {
     const name = nameAt(machine, target);
     return name === undefined ? undefined : `0x${target.toString(16)} <${name}>`;
