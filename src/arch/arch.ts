@@ -5,6 +5,7 @@
 // of the architecture; whatever is needed of them is asked of the Arch that the machine's core holds.
 
 import type { Execution } from './blocks.ts';
+import type { Checking } from './checking.ts';
 import type { CodeArch } from './code.ts';
 import type { ContextRegisters } from './context.ts';
 import type { Disassemble } from './disassembly.ts';
@@ -71,4 +72,7 @@ export interface Arch {
 
   /** Who finds callers on a stack, by the name that a machine's option has for it. */
   readonly unwinders: Readonly<Record<string, UnwinderPort>>;
+
+  /** What a check of real code asks. */
+  readonly checking: Checking;
 }

@@ -4,25 +4,25 @@
 // Invariant: the stack above the entry's stack pointer, and stale words below it, hold addresses of callers
 // that have entries: a wrong answer meets what a real stack would offer it, and is not excused by zeroes.
 
-import { GDT } from '../arch/x86_64/gdt.ts';
-import { UnicornEngine } from '../arch/x86_64/unicorn/unicorn.ts';
+import type { CheckEngine } from '../arch/checking.ts';
 import type { CpuContext } from '../guest/engine.ts';
 import { GuestMemory, PAGE_SIZE } from '../guest/memory.ts';
 import { callerStack, RETURN_WORD } from './caller_stack.ts';
 import { DATA_BASE, DATA_SIZE, HEAP, POINTER, TEXT_BASE } from './check_layout.ts';
 import { SAVED_POINTERS } from './saved_registers.ts';
 import { TapeMachine } from './tape_machine.ts';
+import { openEngine } from './target.ts';
 
 export * from './check_layout.ts';
 
 const ARENA_LOW = 0x500000;
 const ARENA_SIZE = 0x200000;
-const GDT_AT = HEAP + 0x1000n;
+const TABLES_AT = HEAP + 0x1000n;
 /** Bytes around POINTER that are put back for each function. */
 const NEAR = 0x2000;
 
 export class CheckGuest {
-  readonly engine: UnicornEngine;
+  readonly engine: CheckEngine;
   readonly memory: GuestMemory;
   readonly context: CpuContext;
   /** The stack, two words an address. */
@@ -35,15 +35,12 @@ export class CheckGuest {
 
   constructor() {
     let memory: GuestMemory | undefined;
-    this.engine = new UnicornEngine((addr) => (memory?.isMapped(addr) ? memory.readU8(addr) : -1));
+    this.engine = openEngine((addr) => (memory?.isMapped(addr) ? memory.readU8(addr) : -1));
     memory = new GuestMemory({ heap: 16 << 20, stacks: 1 }, this.engine.allocate);
     memory.attach(this.engine);
     this.memory = memory;
     memory.map(HEAP, PAGE_SIZE * 2, 3);
-    GDT.forEach((entry, i) => {
-      memory.writeU64(GDT_AT + BigInt(8 * i), entry);
-    });
-    this.engine.loadSegments(GDT_AT, 8 * GDT.length - 1);
+    this.engine.loadTablesAt(memory, TABLES_AT);
     for (const [base, size] of [
       [HEAP + BigInt(ARENA_LOW), ARENA_SIZE],
       [BigInt(ARENA_LOW), ARENA_SIZE],

@@ -1,8 +1,6 @@
 // Where things lie in the machines that a check runs code in: text, data, callers, the stack.
 
-import { REG } from '../arch/x86_64/context.ts';
-
-const SP = 2 * REG.rsp;
+import { SP } from './target.ts';
 
 export const TEXT_BASE = 0xffffffffc0001000n;
 export const TEXT_LO = 0xc0001000;
@@ -15,7 +13,7 @@ export const CALLER_LO = 0x81000000;
 export const CALLER_SIZE = 0x1000;
 export const LAST_CALLER_LO = CALLER_LO + 0x800;
 /** Of the last frame that a task can have, as the frame pointer unwinder knows it. */
-export const CALLER_BP_LO = 0x7f48;
+export const CALLER_FP_LO = 0x7f48;
 
 /** Stack of slot 0. */
 export const STACK_LO = 0x4000;

@@ -1,6 +1,5 @@
 // A check of one object: every function explored, every instruction judged, the wrong ones listed.
 
-import { X86_64 } from '../arch/x86_64/x86_64.ts';
 import { ElfObject } from '../elf/elf_object.ts';
 import { inputFromElf } from '../objtool/elf_input.ts';
 import type { ObjtoolInput } from '../objtool/input.ts';
@@ -36,6 +35,7 @@ import { replaceRefused } from './refused.ts';
 import { Skips } from './step_over.ts';
 import { TapeExecutor } from './tape_executor.ts';
 import { TAPE_REGISTER_WORDS } from './tape_machine.ts';
+import { TARGET } from './target.ts';
 import { Walk, type WalkOptions } from './walk.ts';
 
 export interface CheckOptions {
@@ -71,9 +71,9 @@ export interface CheckSubject {
 }
 
 function fromElf(elf: ElfObject, { unwinder, orc, format }: CheckOptions): CheckSubject {
-  if (unwinder !== 'orc') return { input: inputFromElf(elf, X86_64.code, format), orc: undefined };
+  if (unwinder !== 'orc') return { input: inputFromElf(elf, TARGET.code, format), orc: undefined };
   const own = orc ? format : (orcFormatOf(elf, format)?.format ?? format);
-  return { input: inputFromElf(elf, X86_64.code, own), orc: orc ? undefined : readOrc(elf, own) };
+  return { input: inputFromElf(elf, TARGET.code, own), orc: orc ? undefined : readOrc(elf, own) };
 }
 
 /** Stack pointers that an instruction is executed with; each depth of calls that are followed has its own. */

@@ -2,10 +2,9 @@
 //
 // Invariant: the state of the path is in the guest: its context's registers and its stack.
 
-import { REG } from '../arch/x86_64/context.ts';
-import { decodeAt, Insn } from '../isa/decoder.ts';
+import type { CheckedInsn } from '../arch/checking.ts';
 import {
-  CALLER_BP_LO,
+  CALLER_FP_LO,
   CALLER_LO,
   type CheckGuest,
   ENTRY_SP,
@@ -15,16 +14,15 @@ import {
   STACK_LO,
   TEXT_LO,
 } from './check_guest.ts';
-import { accessesElsewhere, baseOf } from './effects.ts';
 import type { ForkState } from './fork_stack.ts';
 import { type LiveFrame, MAX_DEPTH } from './live_frames.ts';
 import { CALLER_SAVED, hasWays, waysFrom } from './paths.ts';
 import { loadSaved, SavedWords } from './saved_registers.ts';
 import { putLong } from './stack_words.ts';
-import { isPopf, NO_MEMORY, Skips, UNKNOWN_TO_ENGINE, whySteppedOver } from './step_over.ts';
+import { NO_MEMORY, Skips, UNKNOWN_TO_ENGINE } from './step_over.ts';
+import { FP, FP_REGISTER, INSNS, PC, REGISTERS, SP } from './target.ts';
 import { ENDS, type Executor, GOES_ON, type Steps, type Walk } from './walk.ts';
 
-const SP = 2 * REG.rsp;
 /** Bytes that an array takes whose size is not known. */
 const ARRAY = 64;
 const NO_FRAMES: readonly LiveFrame[] = [];
@@ -37,7 +35,7 @@ export class EngineExecutor implements Executor, Steps {
   readonly #guest: CheckGuest;
   readonly #walk: Walk;
   readonly #state: ForkState;
-  readonly #insn = new Insn();
+  readonly #insn = INSNS.newInsn();
   readonly #saved = new SavedWords();
   readonly #into: boolean;
 
@@ -58,12 +56,12 @@ export class EngineExecutor implements Executor, Steps {
     this.#guest.prepare();
     this.frames = NO_FRAMES;
     const { context } = this.#guest;
-    context.regs.fill(POINTER, 0, 16);
+    context.regs.fill(POINTER, 0, REGISTERS.general);
     const { halves } = context;
     halves[SP] = ENTRY_SP;
     halves[SP + 1] = STACK_HALF;
     loadSaved(halves);
-    context.regs[REG.rflags] = 2n;
+    context.regs[REGISTERS.flags] = REGISTERS.flagsAtEntry;
     context.touch();
   }
 
@@ -93,19 +91,21 @@ export class EngineExecutor implements Executor, Steps {
     const { code, text } = this.#walk;
     const { context, engine, words } = this.#guest;
     const at = this.#walk.ip(insn);
-    const decoded = decodeAt(text.bytes, at - TEXT_LO, at, this.#insn);
-    const why = whySteppedOver(decoded);
+    const decoded = INSNS.decode(text.bytes, at - TEXT_LO, at, this.#insn);
+    const why = INSNS.skipped(decoded);
     if (why >= 0) {
       this.skips.counts[why]++;
-      if (isPopf(decoded)) {
-        context.halves[SP] += 8;
+      const taken = INSNS.takesOff(decoded);
+      if (taken !== 0) {
+        context.halves[SP] += taken;
         context.touch();
       }
       return GOES_ON;
     }
-    context.halves[2 * REG.rip] = at;
-    context.halves[2 * REG.rip + 1] = 0xffffffff;
-    const strays = accessesElsewhere(decoded) || (baseOf(decoded) === REG.rbp && !this.#hasFrame());
+    context.halves[PC] = at;
+    context.halves[PC + 1] = 0xffffffff;
+    const strays =
+      INSNS.accessesElsewhere(decoded) || (INSNS.base(decoded) === FP_REGISTER && !this.#hasFrame());
     if (strays) this.#saved.note(words, context.halves[SP]);
     const sp = context.halves[SP];
     const stop = engine.run(context, 1);
@@ -116,7 +116,7 @@ export class EngineExecutor implements Executor, Steps {
     // An array on the stack that was indexed by a number of nobody's, a list in the frame that links to nowhere.
     if (strays) this.#saved.putBack(words);
     // Nor is an array on the stack as large as a number of nobody's.
-    if (isSubOfRegister(decoded) && !isOnStack(context.halves)) {
+    if (INSNS.makesRoom(decoded) && !isOnStack(context.halves)) {
       context.halves[SP] = sp - ARRAY;
       context.halves[SP + 1] = STACK_HALF;
       context.touch();
@@ -133,21 +133,20 @@ export class EngineExecutor implements Executor, Steps {
   /** Whether rbp is a frame pointer: it points to the caller's. */
   #hasFrame(): boolean {
     const { context, words } = this.#guest;
-    const at = (context.halves[2 * REG.rbp] - STACK_LO) >> 2;
-    return context.halves[2 * REG.rbp + 1] === STACK_HALF && words[at] === CALLER_BP_LO;
+    const at = (context.halves[FP] - STACK_LO) >> 2;
+    return context.halves[FP + 1] === STACK_HALF && words[at] === CALLER_FP_LO;
   }
 
   /** An instruction on the stack whose other operand is nowhere: its part of the stack alone. */
-  #withoutMemory(insn: Insn): boolean {
+  #withoutMemory(insn: CheckedInsn): boolean {
     const { context } = this.#guest;
-    const intoRsp = insn.reg === REG.rsp && insn.opcode === 0x8b;
-    if (!insn.hasModrm || intoRsp) {
+    const delta = INSNS.deltaAlone(insn);
+    if (delta === undefined) {
       this.#walk.ends.deadEnds.add('no memory for a stack operation');
       return false;
     }
-    // push of memory
-    if (insn.opcode === 0xff && (insn.reg & 7) === 6) {
-      context.halves[SP] -= 8;
+    if (delta !== 0) {
+      context.halves[SP] += delta;
       context.touch();
     }
     return true;
@@ -171,8 +170,8 @@ export class EngineExecutor implements Executor, Steps {
     this.pushReturn(insn);
     const returnIp = this.#walk.behind(insn);
     const func = this.#walk.code.callDest[insn];
-    const [bpLow, bpHigh] = [halves[2 * REG.rbp], halves[2 * REG.rbp + 1]];
-    this.frames = [...this.frames, { returnIp, sp, bpLow, bpHigh, next, func }];
+    const [fpLow, fpHigh] = [halves[FP], halves[FP + 1]];
+    this.frames = [...this.frames, { returnIp, sp, fpLow, fpHigh, next, func }];
     return callee;
   }
 
@@ -225,10 +224,4 @@ export class EngineExecutor implements Executor, Steps {
     if (to < code.count && visits.has(to, sp)) return;
     forks.push(to, this.#state.registers, 0, this.#state, sp, this.frames);
   }
-}
-
-/** sub %register, %rsp */
-function isSubOfRegister({ opcode, mod, reg, rm }: Insn): boolean {
-  if (mod !== 3) return false;
-  return (opcode === 0x29 && rm === REG.rsp) || (opcode === 0x2b && reg === REG.rsp);
 }

@@ -2,12 +2,11 @@
 //
 // Invariant: nothing is allocated for a fork, but when there are more of them at once than ever before.
 
-import { REG } from '../arch/x86_64/context.ts';
 import { RETURN_WORD } from './caller_stack.ts';
-import { CALLER_BP_LO, STACK_HALF, STACK_LO } from './check_layout.ts';
+import { CALLER_FP_LO, STACK_HALF, STACK_LO } from './check_layout.ts';
 import type { LiveFrame } from './live_frames.ts';
+import { SP } from './target.ts';
 
-const SP = 2 * REG.rsp;
 /** Words of the stack that are followed: up to and with some of the caller's. */
 export const TOP = RETURN_WORD + 4;
 const NO_FRAMES: readonly LiveFrame[] = [];
@@ -63,8 +62,8 @@ export class ForkStack {
     let end = this.#end;
     for (let i = 0; i < this.#registerWords; i++) data[end++] = registers[at + i];
     for (let i = from; i < TOP; i += 2) {
-      const saved = followed[i] === CALLER_BP_LO && followed[i + 1] === STACK_HALF;
-      data[end++] = saved ? CALLER_BP_LO : words[i];
+      const saved = followed[i] === CALLER_FP_LO && followed[i + 1] === STACK_HALF;
+      data[end++] = saved ? CALLER_FP_LO : words[i];
       data[end++] = saved ? STACK_HALF : words[i + 1];
     }
     this.#insns[this.#count] = insn;

@@ -5,13 +5,11 @@
 // Invariant: where a frame stands is seen in the registers and on the stack while the code executes; only the
 // order of before and after is taken from the code's graph.
 
-import { REG } from '../arch/x86_64/context.ts';
-import { decodeAt, Insn } from '../isa/decoder.ts';
 import type { Code } from '../objtool/insn.ts';
 import * as insns from '../objtool/insn.ts';
 import { placeName } from '../objtool/insn.ts';
 import {
-  CALLER_BP_LO,
+  CALLER_FP_LO,
   CALLER_LO,
   type CheckGuest,
   ENTRY_SP,
@@ -21,7 +19,7 @@ import {
 } from './check_guest.ts';
 import type { LoadedText } from './loaded_text.ts';
 import type { FrameClass, FrameRange, FrameReport, Stand, Verdict } from './ports.ts';
-import { stackStore } from './stack_store.ts';
+import { FP, INSNS, SP } from './target.ts';
 
 /** What was seen at an instruction, on whichever path. */
 const FRAMED = 1;
@@ -40,7 +38,7 @@ export class FrameMap {
   readonly #code: Code;
   readonly #text: LoadedText;
   readonly #seen: Uint16Array;
-  readonly #insn = new Insn();
+  readonly #insn = INSNS.newInsn();
 
   constructor(guest: CheckGuest, code: Code, text: LoadedText) {
     this.#guest = guest;
@@ -65,23 +63,23 @@ export class FrameMap {
   #frame(): number {
     const { words, context } = this.#guest;
     const { halves } = context;
-    const isCallerBp = (at: number): boolean => words[at] === CALLER_BP_LO && words[at + 1] === STACK_HALF;
-    const sp = halves[2 * REG.rsp];
-    const bp = halves[2 * REG.rbp];
-    if (halves[2 * REG.rbp + 1] !== STACK_HALF || (bp & 7) !== 0) return OTHER;
-    if (bp === CALLER_BP_LO) {
-      for (let at = sp; at < ENTRY_SP; at += 8) if (isCallerBp((at - STACK_LO) >>> 2)) return PUSHED;
+    const isCallerFp = (at: number): boolean => words[at] === CALLER_FP_LO && words[at + 1] === STACK_HALF;
+    const sp = halves[SP];
+    const fp = halves[FP];
+    if (halves[FP + 1] !== STACK_HALF || (fp & 7) !== 0) return OTHER;
+    if (fp === CALLER_FP_LO) {
+      for (let at = sp; at < ENTRY_SP; at += 8) if (isCallerFp((at - STACK_LO) >>> 2)) return PUSHED;
       return BARE;
     }
-    const at = (bp - STACK_LO) >>> 2;
-    return isCallerBp(at) && words[at + 2] >>> 0 === CALLER_LO + 0x200 ? FRAMED : OTHER;
+    const at = (fp - STACK_LO) >>> 2;
+    return isCallerFp(at) && words[at + 2] >>> 0 === CALLER_LO + 0x200 ? FRAMED : OTHER;
   }
 
   #rewritesReturn(insn: number): boolean {
     const code = this.#code;
     const at = this.#text.start[code.section[insn]] + code.offset[insn];
-    const decoded = decodeAt(this.#text.bytes, at - TEXT_LO, at, this.#insn);
-    return stackStore(decoded, this.#guest.context.halves) === ENTRY_SP;
+    const decoded = INSNS.decode(this.#text.bytes, at - TEXT_LO, at, this.#insn);
+    return INSNS.storesAt(decoded, this.#guest.context.halves, STACK_HALF) === ENTRY_SP;
   }
 
   /** The call to ftrace at a function's start, before any frame. */

@@ -4,14 +4,12 @@
 // Invariant: operands that lead out of the text get a relocation where it is loaded, so that a check has memory
 // there; the code itself is looked at as it was assembled.
 
-import { X86_64 } from '../arch/x86_64/x86_64.ts';
-import { R_X86_64_32S, R_X86_64_PC32 } from '../elf/relocation.ts';
-import { decodeAt, Insn } from '../isa/decoder.ts';
 import type { KernelImage } from '../machine/boot/image.ts';
 import { inputFromImage, type RelocTable } from '../objtool/input.ts';
 import type { OrcRows } from '../objtool/orc_rows.ts';
 import type { CheckSubject } from './check_object.ts';
 import type { Unwinder } from './ports.ts';
+import { INSNS, TARGET } from './target.ts';
 
 /** Section of the text in inputFromImage(). */
 const TEXT = 1;
@@ -20,7 +18,7 @@ const TEXT = 1;
 const TRAMPOLINES = new Set(['ftrace_caller', 'ftrace_regs_caller']);
 
 export function imageSubject(image: KernelImage, unwinder: Unwinder = 'orc'): CheckSubject {
-  const input = inputFromImage(image.asm, X86_64.code);
+  const input = inputFromImage(image.asm, TARGET.code);
   const text = image.asm.sections.find((s) => s.name === '.text');
   const start = Number(BigInt.asUintN(32, text?.addr ?? 0n));
   const sections = input.sections.map((section, i) =>
@@ -45,20 +43,15 @@ function rowsFrom({ orc }: KernelImage, start: number): OrcRows {
 function operands(bytes: Uint8Array, start: number): RelocTable {
   const offsets: number[] = [];
   const types: number[] = [];
-  const insn = new Insn();
+  const insn = INSNS.newInsn();
   const isOutside = (address: number): boolean => address < start || address >= start + bytes.length;
+  const mayBe = (address: number): boolean => address > start && address < start + KERNEL;
   for (let at = 0; at < bytes.length; ) {
-    const { length } = decodeAt(bytes, at, start + at, insn);
-    const immediate = at + length - insn.immSize;
-    const target = (start + at + length + insn.disp) >>> 0;
-    if (insn.ripRelative && isOutside(target)) {
-      offsets.push(immediate - 4);
-      types.push(R_X86_64_PC32);
-    }
-    const isAddress = insn.immSize === 4 && insn.flow === 0 && insn.imm >>> 0 > start;
-    if (isAddress && isOutside(insn.imm >>> 0) && insn.imm >>> 0 < start + KERNEL) {
-      offsets.push(immediate);
-      types.push(R_X86_64_32S);
+    const { length } = INSNS.decode(bytes, at, start + at, insn);
+    for (const { address, fromEnd, relocation, certain } of INSNS.addresses(insn, start + at + length)) {
+      if (!isOutside(address) || !(certain || mayBe(address))) continue;
+      offsets.push(at + length - fromEnd);
+      types.push(relocation);
     }
     at += length || 1;
   }

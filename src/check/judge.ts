@@ -3,16 +3,6 @@
 // Invariant: the answers are those of the unwinders that the machine uses, started as the kernel starts them:
 // from the registers of an interrupt, or from where a task that a callee put to sleep was switched out.
 
-import { REG } from '../arch/x86_64/context.ts';
-import {
-  INACTIVE_FRAME_BP,
-  INACTIVE_FRAME_RET_ADDR,
-  INACTIVE_FRAME_SIZE,
-} from '../arch/x86_64/inactive_frame.ts';
-import { PT_CS, PT_REGS, PT_REGS_NAMES, PT_REGS_SIZE } from '../arch/x86_64/pt_regs.ts';
-import { FrameUnwinder } from '../arch/x86_64/unwind/unwind_frame.ts';
-import { OrcUnwinder } from '../arch/x86_64/unwind/unwind_orc.ts';
-import { UNWINDERS } from '../arch/x86_64/unwind/unwinders.ts';
 import {
   formatOrcEntry,
   ORC_REG_BP,
@@ -31,6 +21,7 @@ import type { Stand, Truth, Unwinder, UnwinderAnswer, Verdict } from './ports.ts
 import { INTERRUPT_ENTRIES, INTERRUPT_FRAMES, PreemptedStack } from './preempted_stack.ts';
 import { whereabouts, whereIs } from './saved_registers.ts';
 import { putLong } from './stack_words.ts';
+import { FP, FP_REGISTER, INACTIVE, REGISTERS, SP, TARGET, unwoundFrame } from './target.ts';
 
 const CALL = { bpOffset: 0, bpReg: ORC_REG_UNDEFINED, type: 0 };
 const CALLERS = orcTableFromEntries([
@@ -38,13 +29,13 @@ const CALLERS = orcTableFromEntries([
   ...INTERRUPT_ENTRIES,
   { ...CALL, ip: LAST_CALLER_LO, spOffset: 0, spReg: ORC_REG_UNDEFINED, end: true },
 ]);
-const REGISTER_OF: readonly (number | undefined)[] = PT_REGS_NAMES.map((name) => {
-  const long = /^(ip|flags|sp|bp|bx|ax|cx|dx|si|di)$/.test(name) ? `r${name}` : name;
-  return REG[long as keyof typeof REG];
-});
+const REGISTER_OF = REGISTERS.ofPtRegs;
+const PT_REGS = TARGET.ptRegs;
+const IP = PT_REGS.words.indexOf(PT_REGS.pc);
+const MODE = PT_REGS.words.indexOf(PT_REGS.mode.word);
 
 /** What an answer hangs on besides rsp and the stack. */
-export const USES_BP = 1;
+export const USES_FP = 1;
 export const USES_OTHERS = 2;
 
 export interface TextRange {
@@ -65,7 +56,7 @@ export class Judge {
   readonly #lookup = new OrcLookup();
   readonly #trace: StackTrace;
   readonly #kind: Unwinder;
-  readonly #regs = new Uint32Array(PT_REGS_SIZE / 4);
+  readonly #regs = new Uint32Array(2 * PT_REGS.words.length);
   readonly #entries = new Uint32Array(MAX_STACK_ENTRIES);
   readonly #preempted: PreemptedStack;
   readonly #task = { stackSlot: 0, onCpu: 0, spLo: 0 };
@@ -83,11 +74,11 @@ export class Judge {
     this.#trace = new StackTrace({
       arena: { words: state.words },
       lookup: this.#lookup,
-      unwinder: UNWINDERS[kind === 'orc' ? 'orc' : 'frame pointer'],
+      unwinder: TARGET.unwinders[kind === 'orc' ? 'orc' : 'frame pointer'],
       ptRegs: PT_REGS,
       retFromFork: 0,
     });
-    this.#regs[PT_CS / 4] = 0x10;
+    this.#regs[2 * MODE] = REGISTERS.kernelMode;
   }
 
   /** `ip`: low half of the instruction's address, or of the return address that its call leaves. */
@@ -117,19 +108,19 @@ export class Judge {
   }
   rowUses(row: number): number {
     // Without a row the guess is a frame pointer.
-    if (row < 0) return USES_BP;
+    if (row < 0) return USES_FP;
     const flags = this.#lookup.hit.flags[row];
     const spReg = flags & 0xf;
     const bpReg = (flags >>> 4) & 0xf;
-    if ((flags >>> 8) & 3) return USES_BP | USES_OTHERS;
-    if (spReg === ORC_REG_SP) return bpReg === ORC_REG_PREV_SP ? 0 : USES_BP;
-    return spReg === ORC_REG_BP || spReg === ORC_REG_UNDEFINED ? USES_BP : USES_BP | USES_OTHERS;
+    if ((flags >>> 8) & 3) return USES_FP | USES_OTHERS;
+    if (spReg === ORC_REG_SP) return bpReg === ORC_REG_PREV_SP ? 0 : USES_FP;
+    return spReg === ORC_REG_BP || spReg === ORC_REG_UNDEFINED ? USES_FP : USES_FP | USES_OTHERS;
   }
 
   /** Of the place last judged, with distances from its stack pointer. */
   explain(stand: Stand, ip: number): { truth: Truth; answer: UnwinderAnswer; entry: string } {
     this.#start(stand, ip);
-    const sp = this.#state.halves[2 * REG.rsp];
+    const sp = this.#state.halves[SP];
     const { prevSp, ...answer } = this.#answer();
     if (stand === 'preempted') this.#preempted.pop();
     const distance = prevSp === undefined ? undefined : prevSp + STACK_LO - sp;
@@ -147,10 +138,10 @@ export class Judge {
 
   #truth(sp: number): Truth {
     const { words, halves } = this.#state;
-    const { rbp, ...saved } = whereabouts(words, halves);
+    const { [REGISTERS.fp.name]: fp, ...saved } = whereabouts(words, halves);
     const frame = this.#innermost;
     const prevBp =
-      frame === OUTERMOST ? rbp : whereIs(frame.bpLow, frame.bpHigh, REG.rbp, words, halves, frame.sp - 8);
+      frame === OUTERMOST ? fp : whereIs(frame.fpLow, frame.fpHigh, FP_REGISTER, words, halves, frame.sp - 8);
     return { returnAddress: frame.sp - 8 - sp, prevSp: frame.sp - sp, prevBp, saved };
   }
 
@@ -176,7 +167,7 @@ export class Judge {
       unwinder.startRegs(this.#task, regs);
       return;
     }
-    this.#task.spLo = this.#preempted.push(regs, halves[2 * REG.rsp], halves[2 * REG.rbp]);
+    this.#task.spLo = this.#preempted.push(regs, halves[SP], halves[FP]);
     unwinder.startInactive(this.#task);
     for (let i = 0; i <= INTERRUPT_FRAMES; i++) unwinder.next();
   }
@@ -184,10 +175,10 @@ export class Judge {
   /** The callee's frame of a task that was switched out there, below the stack pointer. */
   #sleep(halves: Uint32Array, ip: number): void {
     const { words } = this.#state;
-    const sp = halves[2 * REG.rsp] - INACTIVE_FRAME_SIZE;
+    const sp = halves[SP] - INACTIVE.size;
     this.#task.spLo = sp;
-    putLong(words, sp + INACTIVE_FRAME_BP, halves[2 * REG.rbp], halves[2 * REG.rbp + 1]);
-    putLong(words, sp + INACTIVE_FRAME_RET_ADDR, ip, 0xffffffff);
+    putLong(words, sp + INACTIVE.fp, halves[FP], halves[FP + 1]);
+    putLong(words, sp + INACTIVE.pc, ip, 0xffffffff);
   }
 
   get #innermost(): LiveFrame {
@@ -212,17 +203,7 @@ export class Judge {
     const none = { prevSp: undefined, prevBpRight: false, returnAddressRight: false };
     if (unwinder.done || unwinder.error) return none;
     const returnAddressRight = unwinder.ip === (truth.returnIp | 0);
-    if (unwinder instanceof OrcUnwinder) {
-      const prevBp = unwinder.offsetOfAddress(truth.bpLow, truth.bpHigh);
-      return { prevSp: unwinder.sp, prevBpRight: unwinder.bp === prevBp, returnAddressRight };
-    }
-    if (!(unwinder instanceof FrameUnwinder)) return none;
-    const { bp } = unwinder;
-    const i = bp >> 2;
-    const { words } = this.#state;
-    const prevBpRight = words[i] === truth.bpLow && words[i + 1] === truth.bpHigh;
-    return { prevSp: bp + 16, prevBpRight, returnAddressRight };
+    const frame = unwoundFrame(unwinder, this.#state.words, truth.fpLow, truth.fpHigh);
+    return frame ? { prevSp: frame.prevSp, prevBpRight: frame.fpRight, returnAddressRight } : none;
   }
 }
-
-const IP = PT_REGS_NAMES.indexOf('ip');

@@ -2,7 +2,7 @@
 //
 // Invariant: they are noted when the call is executed; nothing is asked of a table or an unwinder.
 
-import { CALLER_BP_LO, CALLER_LO, ENTRY_SP, STACK_HALF } from './check_layout.ts';
+import { CALLER_FP_LO, CALLER_LO, ENTRY_SP, STACK_HALF } from './check_layout.ts';
 
 export interface LiveFrame {
   /** Low half of the address that the callee returns to. */
@@ -10,8 +10,8 @@ export interface LiveFrame {
   /** Low half of the stack pointer after the return. */
   readonly sp: number;
   /** rbp of the function that called. */
-  readonly bpLow: number;
-  readonly bpHigh: number;
+  readonly fpLow: number;
+  readonly fpHigh: number;
   /** The instruction returned to; 0 where none is known. */
   readonly next: number;
   /** The callee. */
@@ -22,8 +22,8 @@ export interface LiveFrame {
 export const OUTERMOST: LiveFrame = {
   returnIp: CALLER_LO + 0x200,
   sp: ENTRY_SP + 8,
-  bpLow: CALLER_BP_LO,
-  bpHigh: STACK_HALF,
+  fpLow: CALLER_FP_LO,
+  fpHigh: STACK_HALF,
   next: 0,
   func: 0,
 };

@@ -4,10 +4,10 @@
 // Invariant: an instruction has the worst of the verdicts it was given; code of modules is not counted.
 
 import { lo32 } from '../guest/addr.ts';
-import { decodeAt } from '../isa/decoder.ts';
 import type { KernelImage } from '../machine/boot/image.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { FunctionReport, ObjectCheck, Verdict } from './ports.ts';
+import { FRAMES, INSNS } from './target.ts';
 
 /** Functions that a traced call goes through. */
 const OF_FTRACE = new Set([
@@ -104,7 +104,7 @@ export class LiveTally {
     if (!this.#copies.has(name)) {
       // The address of the ops lies behind its return.
       const code = core.mem.readBytes(found.start, found.size);
-      this.#copies.set(name, starts(code, 0, code.lastIndexOf(RET) + 1));
+      this.#copies.set(name, starts(code, 0, FRAMES.codeSize(code)));
     }
     return { name, start, end: start + found.size };
   }
@@ -137,14 +137,14 @@ export class LiveTally {
   }
 }
 
-const RET = 0xc3;
+const decoded = INSNS.newInsn();
 
 /** Offsets, from `from`, at which instructions begin. */
 function starts(bytes: Uint8Array, from: number, to: number): number[] {
   const list: number[] = [];
   for (let at = from; at < to; ) {
     list.push(at - from);
-    at += decodeAt(bytes, at, at).length || 1;
+    at += INSNS.decode(bytes, at, at, decoded).length || 1;
   }
   return list;
 }

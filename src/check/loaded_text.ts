@@ -5,10 +5,10 @@
 // them: the instructions are those that the object's code was decoded to, whatever its relocations say.
 
 import { R_X86_64_64, RELOCATION_TYPES } from '../elf/relocation.ts';
-import { decodeAt, Insn } from '../isa/decoder.ts';
 import type { CodeSection } from '../objtool/input.ts';
 import type { Code } from '../objtool/insn.ts';
 import { DATA_MIDDLE, TEXT_BASE, TEXT_LO } from './check_guest.ts';
+import { INSNS } from './target.ts';
 
 const MAX_TEXT = 80 << 20;
 
@@ -39,7 +39,7 @@ export function loadText(code: Code, input = code.input): LoadedText {
     size = (size + section.bytes.length + 31) & ~15;
   });
   if (size > MAX_TEXT) throw new TextTooLargeError(`text of ${size} bytes is more than a module can have`);
-  const bytes = new Uint8Array(size).fill(0xcc);
+  const bytes = new Uint8Array(size).fill(INSNS.filler);
   input.sections.forEach((section, i) => {
     if (start[i] === 0) return;
     bytes.set(section.bytes, start[i] - TEXT_LO);
@@ -69,32 +69,15 @@ function relocate(bytes: Uint8Array, at: number, code: Code, index: number, sect
   }
 }
 
-const [before, after] = [new Insn(), new Insn()];
-const SAME = [
-  'length',
-  'flow',
-  'opcode',
-  'rex',
-  'rep',
-  'opsize16',
-  'vex',
-  'segment',
-  'mod',
-  'reg',
-  'rm',
-  'sibBase',
-  'sibIndex',
-] as const;
+const [before, after] = [INSNS.newInsn(), INSNS.newInsn()];
 
 /** Whether what was relocated lies in one instruction and has not made another one of it. */
 function isOperand(code: Code, index: number, offset: number, width: number, relocated: Uint8Array): boolean {
   let from = offset - 1;
-  while (from >= 0 && from > offset - LONGEST && code.at(index, from) === 0) from--;
+  while (from >= 0 && from > offset - INSNS.longest && code.at(index, from) === 0) from--;
   if (from < 0 || code.at(index, from) === 0) return false;
-  decodeAt(code.input.sections[index].bytes, from, 0, before);
+  INSNS.decode(code.input.sections[index].bytes, from, 0, before);
   if (from + before.length < offset + width) return false;
-  decodeAt(relocated, from, 0, after);
-  return SAME.every((field) => before[field] === after[field]);
+  INSNS.decode(relocated, from, 0, after);
+  return INSNS.isSameButValue(before, after);
 }
-
-const LONGEST = 15;

@@ -2,9 +2,9 @@
 //
 // Invariant: a path stays in its function: what it jumps into is followed, what it runs into is noted as a fall.
 
-import { REG } from '../arch/x86_64/context.ts';
 import type { Code } from '../objtool/insn.ts';
 import * as insns from '../objtool/insn.ts';
+import { INSNS, REGISTERS } from './target.ts';
 
 export interface Visitor {
   /** Before the instruction, with its state in the guest's context. */
@@ -14,7 +14,7 @@ export interface Visitor {
 }
 
 /** A callee leaves nothing known in them. */
-export const CALLER_SAVED = [REG.rax, REG.rcx, REG.rdx, REG.rsi, REG.rdi, REG.r8, REG.r9, REG.r10, REG.r11];
+export const CALLER_SAVED = REGISTERS.callerSaved.map(({ number }) => number);
 
 /** Why paths ended, other than at a return or a call that does not come back. */
 export type DeadEnd =
@@ -90,14 +90,12 @@ export class PathEnds {
 
 /** The last instruction before a place, which the place follows at once; 0 for none. */
 function lastBefore(code: Code, section: number, offset: number): number {
-  for (let at = offset - 1; at >= 0 && at >= offset - LONGEST; at--) {
+  for (let at = offset - 1; at >= 0 && at >= offset - INSNS.longest; at--) {
     const insn = code.at(section, at);
     if (insn !== 0) return insn;
   }
   return 0;
 }
-
-const LONGEST = 15;
 
 /** Symbols that calls go to which leave all registers alone. */
 export function fentrySymbols(code: Code): ReadonlySet<number> {

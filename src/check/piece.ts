@@ -2,14 +2,13 @@
 // left out, and a store that notes the register behind each that changes rbp, or rsp other than by a push, a pop
 // or a constant.
 //
-// Invariant: what is executed is the code's own bytes; only a distance from rip is made another.
+// Invariant: what is executed is the code's own bytes; only a distance from the program counter is made another.
 
-import { REG } from '../arch/x86_64/context.ts';
-import { decodeAt, Insn } from '../isa/decoder.ts';
-import { baseOf, CHANGES_BP, CHANGES_SP, effectsOf, ODD, STORES_BP, stackDelta } from './effects.ts';
+import { CHANGES_FP, CHANGES_SP, ODD, STORES_FP } from '../arch/checking.ts';
 import { CALLER_SAVED } from './paths.ts';
-import { isPopf, Skips, whySteppedOver } from './step_over.ts';
-import { KEPT, LOG_SLOTS, TAPE, TAPE_DATA, TAPE_POINTER, type TapeMachine } from './tape_machine.ts';
+import { Skips } from './step_over.ts';
+import { KEPT, LOG_SLOTS, TAPE_DATA, TAPE_POINTER, type TapeMachine } from './tape_machine.ts';
+import { CODE, FP_REGISTER, INSNS, SP, SP_REGISTER } from './target.ts';
 
 /** A call, the register file of whose callee is not ours. */
 export const IS_CALL = 32;
@@ -18,11 +17,8 @@ export const PUSHES_RETURN = 64;
 
 const MOST = Math.min(512, LOG_SLOTS / 2);
 const NO_SLOT = -1;
-/** mov eax, pointer; then mov of rax to the others. */
-const CLOBBER = clobber();
-const JUMP_ON = Uint8Array.of(0xeb, 0);
-/** lea rsp, [rsp + 8] */
-const POP_NOTHING = Uint8Array.of(0x48, 0x8d, 0x64, 0x24, 0x08);
+/** What a callee leaves. */
+const CLOBBER = CODE.clobber(CALLER_SAVED, TAPE_POINTER);
 
 export class Piece {
   count = 0;
@@ -36,12 +32,12 @@ export class Piece {
   /** What is added to rsp, where that needs no note: it is held against the register when the piece ends. */
   readonly #delta = new Int32Array(MOST);
   readonly #spSlot = new Int16Array(MOST);
-  readonly #bpSlot = new Int16Array(MOST);
+  readonly #fpSlot = new Int16Array(MOST);
   /** Of a store of rbp: register and distance. */
   readonly #base = new Uint8Array(MOST);
   readonly #distance = new Int32Array(MOST);
   readonly #machine: TapeMachine;
-  readonly #decoded = new Insn();
+  readonly #decoded = INSNS.newInsn();
   #slots = 0;
   #split = false;
   #kept = 0;
@@ -77,7 +73,7 @@ export class Piece {
     this.#at[i] = this.#machine.end;
     this.#size[i] = 0;
     this.#spSlot[i] = NO_SLOT;
-    this.#bpSlot[i] = NO_SLOT;
+    this.#fpSlot[i] = NO_SLOT;
     this.#delta[i] = 0;
     return i;
   }
@@ -101,51 +97,48 @@ export class Piece {
   /** push of the address behind it */
   addPush(insn: number, value: number): void {
     const i = this.add(insn);
-    const { tape, view, end } = this.#machine;
-    tape[end] = 0x68;
-    view.setInt32(end + 1, value | 0, true);
-    this.#machine.end = end + 5;
+    const machine = this.#machine;
+    machine.end = CODE.push(machine.code, machine.end, value);
     this.effects[i] = CHANGES_SP | PUSHES_RETURN;
     this.#delta[i] = -8;
   }
 
   /** The instruction itself. False, and nothing is added, if it must be alone and is not the first. */
   addCopy(insn: number, text: Uint8Array, at: number): boolean {
-    const decoded = decodeAt(text, at, at, this.#decoded);
-    const why = whySteppedOver(decoded);
+    const decoded = INSNS.decode(text, at, at, this.#decoded);
+    const why = INSNS.skipped(decoded);
     if (why >= 0) {
       const i = this.add(insn);
       this.skips.counts[why]++;
-      if (!isPopf(decoded)) return true;
-      this.#write(POP_NOTHING);
+      const taken = INSNS.takesOff(decoded);
+      if (taken === 0) return true;
+      this.#write(CODE.popNothing);
       this.effects[i] = CHANGES_SP;
-      this.#delta[i] = 8;
+      this.#delta[i] = taken;
       return true;
     }
-    const effects = effectsOf(decoded);
+    const effects = INSNS.effects(decoded);
     if (effects & ODD && this.count > 0) return false;
     const i = this.add(insn);
     const machine = this.#machine;
     const { tape, end } = machine;
     const { length } = decoded;
     for (let b = 0; b < length; b++) tape[end + b] = text[at + b];
-    if (decoded.ripRelative) {
-      const place = end + length - decoded.immSize - 4;
-      machine.view.setInt32(place, TAPE_DATA - (TAPE + end + length), true);
-    }
+    const fromEnd = INSNS.distanceFromEnd(decoded);
+    if (fromEnd > 0) CODE.redirect(machine.code, end + length, fromEnd, TAPE_DATA);
     machine.end = end + length;
     this.#size[i] = length;
     this.effects[i] = effects;
-    if (this.#split) this.#write(JUMP_ON);
+    if (this.#split) this.#write(CODE.jumpOn);
     if (effects === 0) return true;
-    if (effects & STORES_BP) {
-      this.#base[i] = baseOf(decoded);
-      this.#distance[i] = decoded.disp;
+    if (effects & STORES_FP) {
+      this.#base[i] = INSNS.base(decoded);
+      this.#distance[i] = INSNS.distance(decoded);
     }
-    const delta = effects & CHANGES_SP ? stackDelta(decoded) : 0;
+    const delta = effects & CHANGES_SP ? INSNS.stackDelta(decoded) : 0;
     if (delta !== 0) this.#delta[i] = delta;
-    else if (effects & (CHANGES_SP | ODD)) this.#spSlot[i] = machine.writeLog(REG.rsp, this.#slots++);
-    if (effects & (CHANGES_BP | ODD)) this.#bpSlot[i] = machine.writeLog(REG.rbp, this.#slots++);
+    else if (effects & (CHANGES_SP | ODD)) this.#spSlot[i] = machine.writeLog(SP_REGISTER, this.#slots++);
+    if (effects & (CHANGES_FP | ODD)) this.#fpSlot[i] = machine.writeLog(FP_REGISTER, this.#slots++);
     return true;
   }
 
@@ -160,9 +153,9 @@ export class Piece {
 
   /** The registers behind an instruction, from what was noted. */
   after(i: number, halves: Uint32Array): void {
-    halves[2 * REG.rsp] += this.#delta[i];
-    this.#take(this.#spSlot[i], REG.rsp, halves);
-    this.#take(this.#bpSlot[i], REG.rbp, halves);
+    halves[SP] += this.#delta[i];
+    this.#take(this.#spSlot[i], SP_REGISTER, halves);
+    this.#take(this.#fpSlot[i], FP_REGISTER, halves);
   }
 
   #take(slot: number, register: number, halves: Uint32Array): void {
@@ -172,7 +165,7 @@ export class Piece {
     halves[2 * register + 1] = log[2 * slot + 1];
   }
 
-  /** Where an instruction with STORES_BP puts it: low half. */
+  /** Where an instruction with STORES_FP puts it: low half. */
   placeOfStore(i: number, halves: Uint32Array): number {
     return halves[2 * this.#base[i]] + this.#distance[i];
   }
@@ -195,14 +188,4 @@ export class Piece {
     this.#machine.tape.set(code, this.#machine.end);
     this.#machine.end += code.length;
   }
-}
-
-function clobber(): Uint8Array {
-  const bytes = [0xb8, 0, 0, 0, 0].map((byte, i) =>
-    i === 0 ? byte : (TAPE_POINTER >> (8 * (i - 1))) & 0xff,
-  );
-  for (const reg of CALLER_SAVED) {
-    if (reg !== REG.rax) bytes.push(reg >= 8 ? 0x41 : 0x40, 0x89, 0xc0 | (reg & 7));
-  }
-  return Uint8Array.from(bytes);
 }

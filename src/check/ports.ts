@@ -3,7 +3,7 @@
 // Invariant: the truth comes from execution alone; no table and no unwinder has a part in it.
 
 import type { UndecodedPlace } from '../objtool/undecoded.ts';
-import type { SavedName, Whereabouts } from './saved_registers.ts';
+import type { Whereabouts } from './saved_registers.ts';
 
 export type Unwinder = 'orc' | 'fp';
 
@@ -25,7 +25,7 @@ export interface Truth {
   /** Where the caller's rbp is kept: still in the register, or at this distance; undefined where it is lost. */
   readonly prevBp: Whereabouts;
   /** The same of the other registers that a function gives back as they were. */
-  readonly saved: Readonly<Record<Exclude<SavedName, 'rbp'>, Whereabouts>>;
+  readonly saved: Readonly<Record<string, Whereabouts>>;
 }
 
 /** What an unwinder made of it: undefined where it found no frame. */

@@ -4,23 +4,20 @@
 //
 // Invariant: what is written is taken back, so that stale words below the stack pointer stay those of callers.
 
+import { ptRegsSize } from '../arch/pt_regs.ts';
 import type { PtRegs } from '../arch/unwinders.ts';
-import {
-  INACTIVE_FRAME_BP,
-  INACTIVE_FRAME_RET_ADDR,
-  INACTIVE_FRAME_SIZE,
-} from '../arch/x86_64/inactive_frame.ts';
-import { PT_REGS_SIZE } from '../arch/x86_64/pt_regs.ts';
 import { ORC_REG_SP, ORC_REG_UNDEFINED, ORC_TYPE_CALL, ORC_TYPE_REGS, type OrcEntry } from '../elf/orc.ts';
 import { CALLER_LO, STACK_HALF, STACK_LO } from './check_layout.ts';
+import { INACTIVE, TARGET } from './target.ts';
 
+const PT_REGS_SIZE = ptRegsSize(TARGET.ptRegs);
 /** Behind the call of the interrupt's handler, where the stack pointer is that of the registers. */
 const ENTRY_CODE = CALLER_LO + 0x400;
 /** Behind the call of __switch_to_asm(), in a function that has saved two registers. */
 const SCHEDULE = CALLER_LO + 0x600;
 const SAVED = 16;
 /** Registers, return address of the handler, saved registers, the frame of a task that is switched out. */
-const SIZE = PT_REGS_SIZE + 8 + SAVED + INACTIVE_FRAME_SIZE;
+const SIZE = PT_REGS_SIZE + 8 + SAVED + INACTIVE.size;
 /** An interrupt aligns the stack. */
 const ALIGN = ~15;
 
@@ -43,16 +40,16 @@ export class PreemptedStack {
   }
 
   /** Low half of the stack pointer that the task is switched out with. */
-  push(regs: PtRegs, sp: number, bp: number): number {
+  push(regs: PtRegs, sp: number, fp: number): number {
     const words = this.#words;
     const regsAt = (sp & ALIGN) - PT_REGS_SIZE;
-    const switched = regsAt - 8 - SAVED - INACTIVE_FRAME_SIZE;
+    const switched = regsAt - 8 - SAVED - INACTIVE.size;
     this.#from = (switched - STACK_LO) >>> 2;
     this.#before.set(words.subarray(this.#from, this.#from + this.#before.length));
     words.set(regs, (regsAt - STACK_LO) >>> 2);
     this.#put(regsAt - 8, ENTRY_CODE + 0x10, 0xffffffff);
-    this.#put(switched + INACTIVE_FRAME_RET_ADDR, SCHEDULE + 0x10, 0xffffffff);
-    this.#put(switched + INACTIVE_FRAME_BP, bp, STACK_HALF);
+    this.#put(switched + INACTIVE.pc, SCHEDULE + 0x10, 0xffffffff);
+    this.#put(switched + INACTIVE.fp, fp, STACK_HALF);
     return switched;
   }
 

@@ -1,7 +1,6 @@
 // Preempts a task at every kernel instruction where it can be, once for each different stack: a tick
 // comes, another task runs, and the trace of the one that waits is held against the truth.
 
-import { REG } from '../arch/x86_64/context.ts';
 import { lo32 } from '../guest/addr.ts';
 import type { HostCall } from '../guest/hostcall.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
@@ -11,6 +10,7 @@ import { GroundTruthError } from '../machine/truth/traces.ts';
 import { compareReliable } from '../unwind/shadow.ts';
 import { MAX_STACK_ENTRIES } from '../unwind/stacktrace.ts';
 import { count, interruptComes, Stepper } from './stepper.ts';
+import { FRAMES, PC, TARGET } from './target.ts';
 
 /** Fewer instructions than the way back from an interrupt takes. */
 const CHUNK = 12;
@@ -118,7 +118,7 @@ export class Preempter {
   /** One tick. @returns whether another task ran before it was over. */
   #tick(cpu: Cpu, task: TaskStruct, truth: readonly number[]): boolean {
     const position = positionOf(this.machine, cpu);
-    const [rip, rsp] = [cpu.pc, cpu.sp];
+    const [pc, sp] = [cpu.pc, cpu.sp];
     let left = false;
     cpu.tickPending = true;
     do {
@@ -127,14 +127,14 @@ export class Preempter {
         left = true;
         this.#check(cpu, task, truth, position);
       }
-    } while (cpu.pc !== rip || cpu.sp !== rsp || cpu.context.userMode || task.onCpu === 0);
+    } while (cpu.pc !== pc || cpu.sp !== sp || cpu.context.userMode || task.onCpu === 0);
     return left;
   }
 
   #advance(cpu: Cpu, task: TaskStruct): void {
     if (cpu.context.userMode) this.#user(cpu, task);
     else {
-      const { name } = this.stepper.place(cpu.context.halves[2 * REG.rip]);
+      const { name } = this.stepper.place(cpu.context.halves[PC]);
       const leaving = task.onCpu === 1 && (name === 'error_return' || name.startsWith('restore_regs'));
       this.machine.inspect.loop.runCpu(cpu, leaving ? 1 : CHUNK);
     }
@@ -191,36 +191,22 @@ export class Preempter {
 /** What the instruction that comes next is, in its function. */
 function positionOf(machine: Machine, cpu: Cpu): Position {
   const { mem, symbols } = machine.inspect.core;
-  const [a, b, c] = mem.readBytes(cpu.pc, 3);
-  const before = mem.isMapped(cpu.pc - 8n, 8) ? mem.readBytes(cpu.pc - 8n, 8) : new Uint8Array(8);
-  const offset = symbols.lookup(cpu.pc)?.offset;
-  if (offset === 0) return 'first instruction of a function';
-  const fentry = machine.inspect.ftrace.records.at(cpu.pc - 5n) !== undefined;
-  if (fentry)
-    return `first instruction after the fentry ${mem.readU8(cpu.pc - 5n) === 0xe8 ? 'call' : 'nop'}`;
-  if (
-    a === 0xc3 ||
-    (a === 0xe9 && cpu.pc + 5n + BigInt(mem.readS32(cpu.pc + 1n)) === symbols.require('__x86_return_thunk'))
-  ) {
-    return isPop(before) ? 'return' : 'body';
+  const { fentry } = TARGET;
+  const { pc } = cpu;
+  const before = mem.isMapped(pc - 8n, 8) ? mem.readBytes(pc - 8n, 8) : new Uint8Array(8);
+  if (symbols.lookup(pc)?.offset === 0) return 'first instruction of a function';
+  const site = pc - BigInt(fentry.size);
+  if (machine.inspect.ftrace.records.at(site) !== undefined) {
+    const calls = fentry.target(site, mem.readBytes(site, fentry.size)) !== undefined;
+    return `first instruction after the fentry ${calls ? 'call' : 'nop'}`;
   }
-  if (isPush(a, b, c)) return 'prologue';
-  if (isPopAt(a, b)) return 'epilogue';
-  return 'body';
+  const code = mem.readBytes(pc, mem.isMapped(pc, LOOKED_AT) ? LOOKED_AT : 3);
+  if (FRAMES.returns(code, pc, (name) => symbols.require(name))) {
+    return FRAMES.hasPopped(before) ? 'return' : 'body';
+  }
+  if (FRAMES.makesFrame(code)) return 'prologue';
+  return FRAMES.pops(code) ? 'epilogue' : 'body';
 }
 
-/** push r64; mov rbp, rsp; sub rsp, n */
-function isPush(a: number, b: number, c: number): boolean {
-  if ((a & 0xf8) === 0x50 || (a === 0x41 && (b & 0xf8) === 0x50)) return true;
-  return a === 0x48 && ((b === 0x89 && c === 0xe5) || ((b === 0x83 || b === 0x81) && c === 0xec));
-}
-function isPopAt(a: number, b: number): boolean {
-  return (a & 0xf8) === 0x58 || (a === 0x41 && (b & 0xf8) === 0x58);
-}
-/** Do these bytes end in a pop, a leave, or add rsp, n? */
-function isPop(bytes: Uint8Array): boolean {
-  const [, d, , , e, f, g] = bytes;
-  const last = bytes[7];
-  if ((last & 0xf8) === 0x58 || last === 0xc9) return true;
-  return (e === 0x48 && f === 0x83 && g === 0xc4) || (d === 0x48 && bytes[2] === 0x81 && bytes[3] === 0xc4);
-}
+/** Bytes of a jump. */
+const LOOKED_AT = 5;

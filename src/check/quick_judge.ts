@@ -3,18 +3,16 @@
 //
 // Invariant: an answer hangs on the table's row, rsp, the stack, and on rbp and other registers as the row says.
 
-import { REG } from '../arch/x86_64/context.ts';
-import { type Judge, type JudgedState, USES_BP, USES_OTHERS } from './judge.ts';
+import { type Judge, type JudgedState, USES_FP, USES_OTHERS } from './judge.ts';
+import { FP, SP } from './target.ts';
 
-const SP = 2 * REG.rsp;
-const BP = 2 * REG.rbp;
 const NEVER = -2;
 
 class Memory {
   row = NEVER;
   sp = 0;
-  bpLow = 0;
-  bpHigh = 0;
+  fpLow = 0;
+  fpHigh = 0;
   version = 0;
   right = false;
 }
@@ -60,12 +58,12 @@ export class QuickJudge {
       row === last.row &&
       halves[SP] === last.sp &&
       version === last.version &&
-      (uses === 0 || (uses === USES_BP && halves[BP] === last.bpLow && halves[BP + 1] === last.bpHigh));
+      (uses === 0 || (uses === USES_FP && halves[FP] === last.fpLow && halves[FP + 1] === last.fpHigh));
     if (same) return true;
     last.row = row;
     last.sp = halves[SP];
-    last.bpLow = halves[BP];
-    last.bpHigh = halves[BP + 1];
+    last.fpLow = halves[FP];
+    last.fpHigh = halves[FP + 1];
     last.version = version;
     return false;
   }

@@ -2,20 +2,17 @@
 //
 // Invariant: what replaces them is an illegal instruction, as they are on a processor.
 
-import { isRefusedAt } from '../isa/refused.ts';
 import type { Code } from '../objtool/insn.ts';
 import { TEXT_LO } from './check_guest.ts';
 import type { LoadedText } from './loaded_text.ts';
+import { INSNS } from './target.ts';
 
 /** Puts illegal instructions where the engine must not meet what is there. */
 export function replaceRefused({ bytes, start }: LoadedText, code: Code): void {
   for (let insn = 1; insn < code.count; insn++) {
     const section = start[code.section[insn]];
-    if (section === 0 || code.length[insn] < 2) continue;
+    if (section === 0 || code.length[insn] < INSNS.undefined.length) continue;
     const at = section - TEXT_LO + code.offset[insn];
-    if (isRefusedAt(bytes, at)) {
-      bytes[at] = 0x0f;
-      bytes[at + 1] = 0x0b;
-    }
+    if (INSNS.isRefused(bytes, at)) bytes.set(INSNS.undefined, at);
   }
 }

@@ -2,12 +2,12 @@
 //
 // Invariant: each has a value at entry that no code makes by itself, so wherever it is found it is the caller's.
 
-import { REG } from '../arch/x86_64/context.ts';
-import { CALLER_BP_LO, ENTRY_SP, POINTER, STACK_HALF, STACK_LO } from './check_layout.ts';
+import { CALLER_FP_LO, ENTRY_SP, POINTER, STACK_HALF, STACK_LO } from './check_layout.ts';
 import { findLong } from './stack_words.ts';
+import { REGISTERS, SP } from './target.ts';
 
-export const SAVED_NAMES = ['rbp', 'rbx', 'r12', 'r13', 'r14', 'r15'] as const;
-export type SavedName = (typeof SAVED_NAMES)[number];
+/** The frame pointer first. */
+const SAVED = REGISTERS.calleeSaved;
 
 /** Still in the register, or at this distance from the stack pointer, or in another
  * register; undefined where it is none of that (in a vector register it may be). */
@@ -15,19 +15,19 @@ export type Whereabouts = 'register' | number | { readonly in: string } | undefi
 
 /** Distances from the pointer that no structure has a field at. */
 const ODD_DISTANCE = 0x2be88;
-const LOWS = SAVED_NAMES.map((name, i) =>
-  name === 'rbp' ? CALLER_BP_LO : Number(BigInt.asUintN(32, POINTER)) + i * ODD_DISTANCE,
+const LOWS = SAVED.map((_, i) =>
+  i === 0 ? CALLER_FP_LO : Number(BigInt.asUintN(32, POINTER)) + i * ODD_DISTANCE,
 );
-const HIGHS = SAVED_NAMES.map((name) => (name === 'rbp' ? STACK_HALF : Number(POINTER >> 32n)));
+const HIGHS = SAVED.map((_, i) => (i === 0 ? STACK_HALF : Number(POINTER >> 32n)));
 
 /** Those that are addresses of memory, multiples of 8. */
 export const SAVED_POINTERS = LOWS.slice(1).map((_, i) => POINTER + BigInt((i + 1) * ODD_DISTANCE));
 
 /** The values at a function's entry. */
 export function loadSaved(halves: Uint32Array): void {
-  SAVED_NAMES.forEach((name, i) => {
-    halves[2 * REG[name]] = LOWS[i];
-    halves[2 * REG[name] + 1] = HIGHS[i];
+  SAVED.forEach(({ number }, i) => {
+    halves[2 * number] = LOWS[i];
+    halves[2 * number + 1] = HIGHS[i];
   });
 }
 
@@ -41,7 +41,7 @@ export function whereIs(
   below: number,
 ): Whereabouts {
   if (halves[2 * register] === low && halves[2 * register + 1] === high) return 'register';
-  const sp = halves[2 * REG.rsp];
+  const sp = halves[SP];
   for (let at = below - 8; at >= sp && at >= STACK_LO; at -= 8) {
     const i = (at - STACK_LO) >>> 2;
     if (words[i] === low && words[i + 1] === high) return at - sp;
@@ -54,23 +54,20 @@ export function whereIs(
 }
 
 /** Where a value may be kept: best in what calls leave alone. */
-const OTHERS = [...SAVED_NAMES, 'rax', 'rcx', 'rdx', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11'].map((name) => ({
-  name,
-  number: REG[name as keyof typeof REG],
-}));
+const OTHERS = [...SAVED, ...REGISTERS.callerSaved];
 
 /** In words, for reports. */
 export function whereaboutsText(found: Whereabouts): string {
   if (found === undefined) return 'not found';
   if (found === 'register') return 'in its register';
   if (typeof found === 'object') return `in ${found.in}`;
-  return `at rsp${found < 0 ? '' : '+'}${found}`;
+  return `at ${REGISTERS.sp.name}${found < 0 ? '' : '+'}${found}`;
 }
 
-export function whereabouts(words: Uint32Array, halves: Uint32Array): Record<SavedName, Whereabouts> {
-  const found = {} as Record<SavedName, Whereabouts>;
-  SAVED_NAMES.forEach((name, i) => {
-    found[name] = whereIs(LOWS[i], HIGHS[i], REG[name], words, halves, ENTRY_SP);
+export function whereabouts(words: Uint32Array, halves: Uint32Array): Record<string, Whereabouts> {
+  const found: Record<string, Whereabouts> = {};
+  SAVED.forEach(({ name, number }, i) => {
+    found[name] = whereIs(LOWS[i], HIGHS[i], number, words, halves, ENTRY_SP);
   });
   return found;
 }

@@ -5,7 +5,6 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { REG } from '../arch/x86_64/context.ts';
 import { lo32 } from '../guest/addr.ts';
 import { packageRoot } from '../guest/package_root.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
@@ -14,6 +13,7 @@ import { Machine, type MachineOptions } from '../machine/machine.ts';
 import { compareReliable, type ShadowStacks } from '../unwind/shadow.ts';
 import { MAX_STACK_ENTRIES } from '../unwind/stacktrace.ts';
 import type { Verdict } from './ports.ts';
+import { PC, SP } from './target.ts';
 
 const MODULES = join(packageRoot(), 'fixtures/modules');
 const MODULE_NAMES = [
@@ -129,15 +129,15 @@ export class Stepper {
   /** Live addresses of the stack that the CPU is on, where it executes first. Low halves. */
   truth(cpu: Cpu): number[] {
     const { halves } = cpu.context;
-    const frames = this.shadow.frames(cpu.stackSlot(), halves[2 * REG.rsp]);
-    return [halves[2 * REG.rip], ...frames.map((f) => f.address)];
+    const frames = this.shadow.frames(cpu.stackSlot(), halves[SP]);
+    return [halves[PC], ...frames.map((f) => f.address)];
   }
 
   /** Walks from the CPU's live registers and compares. */
   compare(cpu: Cpu): void {
-    const { name } = this.place(cpu.context.halves[2 * REG.rip]);
+    const { name } = this.place(cpu.context.halves[PC]);
     const slot = cpu.stackSlot();
-    const lo = cpu.context.halves[2 * REG.rip];
+    const lo = cpu.context.halves[PC];
     if (slot < 0) {
       count(this.unreliable, `${name}: on the user's stack`);
       this.observe?.(lo, 'wrong, declared unreliable', "on the user's stack");
@@ -165,9 +165,7 @@ export class Stepper {
     this.observe?.(lo, difference ? 'wrong, declared reliable' : 'right', difference ?? '');
     if (difference) this.wrong.push(`${this.machine.inspect.core.sym(cpu.pc)}: ${difference}`);
     else count(this.compared, name);
-    const interrupts = this.shadow
-      .frames(slot, cpu.context.halves[2 * REG.rsp])
-      .filter((f) => f.kind === 'regs');
+    const interrupts = this.shadow.frames(slot, cpu.context.halves[SP]).filter((f) => f.kind === 'regs');
     if (interrupts.length > 1) this.nested++;
   }
 

@@ -7,20 +7,17 @@
 // Invariant: whatever it is not sure of makes it give up the function, saying why: then the other executor
 // executes that one, an instruction at a time (engine_executor.ts).
 
-import { REG } from '../arch/x86_64/context.ts';
-import { INACTIVE_FRAME_SIZE } from '../arch/x86_64/inactive_frame.ts';
+import { CHANGES_SP, ODD, PUSHES_FP, STORES_FP } from '../arch/checking.ts';
 import { callerStack, RETURN_WORD } from './caller_stack.ts';
-import { CALLER_BP_LO, ENTRY_SP, isOnStack, STACK_HALF, STACK_LO, TEXT_LO } from './check_layout.ts';
-import { CHANGES_SP, ODD, PUSHES_BP, STORES_BP } from './effects.ts';
+import { CALLER_FP_LO, ENTRY_SP, isOnStack, STACK_HALF, STACK_LO, TEXT_LO } from './check_layout.ts';
 import { type ForkState, TOP } from './fork_stack.ts';
 import { hasWays, waysFrom } from './paths.ts';
 import { IS_CALL, Piece, PUSHES_RETURN } from './piece.ts';
 import { NO_MEMORY, Skips, UNKNOWN_TO_ENGINE } from './step_over.ts';
 import { TAPE, TAPE_POINTER, type TapeMachine } from './tape_machine.ts';
+import { FP, INACTIVE, SP } from './target.ts';
 import { AGAIN, type Executor, GOES_ON, LATER, type Steps, type Walk } from './walk.ts';
 
-const SP = 2 * REG.rsp;
-const BP = 2 * REG.rbp;
 /** Bytes below the stack pointer that judging may write to. */
 const BELOW = 0x200;
 
@@ -98,8 +95,8 @@ export class TapeExecutor implements Executor, Steps {
     }
     state[SP] = ENTRY_SP;
     state[SP + 1] = STACK_HALF;
-    state[BP] = CALLER_BP_LO;
-    state[BP + 1] = STACK_HALF;
+    state[FP] = CALLER_FP_LO;
+    state[FP + 1] = STACK_HALF;
     this.halves.set(state);
   }
 
@@ -236,7 +233,7 @@ export class TapeExecutor implements Executor, Steps {
     for (let ended = machine.run(piece.start, true); !ended; ) {
       const i = piece.itemAt(machine.faultAt);
       if (i < 0) this.doubt = 'a fault where no instruction is';
-      else if (piece.effects[i] & (CHANGES_SP | STORES_BP | ODD))
+      else if (piece.effects[i] & (CHANGES_SP | STORES_FP | ODD))
         this.doubt = 'a stack operation could not be executed';
       if (this.doubt) return;
       piece.skips.counts[machine.faultKind === 'undefined instruction' ? UNKNOWN_TO_ENGINE : NO_MEMORY]++;
@@ -264,8 +261,8 @@ export class TapeExecutor implements Executor, Steps {
       const effects = piece.effects[i];
       if (effects === 0) continue;
       if (effects & IS_CALL) this.#visitCall(insn, sp);
-      if (effects & STORES_BP) this.#keepBp(piece.placeOfStore(i, halves));
-      if (effects & PUSHES_BP) this.#keepBp(sp - 8);
+      if (effects & STORES_FP) this.#keepFp(piece.placeOfStore(i, halves));
+      if (effects & PUSHES_FP) this.#keepFp(sp - 8);
       piece.after(i, halves);
       if (effects & PUSHES_RETURN) {
         this.#put(halves[SP], walk.behind(insn), 0xffffffff);
@@ -290,7 +287,7 @@ export class TapeExecutor implements Executor, Steps {
     this.#walk.visitor.call(insn);
     // The callee's frame is gone again.
     const end = (sp - STACK_LO) >>> 2;
-    for (let i = end - INACTIVE_FRAME_SIZE / 4; i < end; i++) this.words[i] = this.#machine.words[i];
+    for (let i = end - INACTIVE.size / 4; i < end; i++) this.words[i] = this.#machine.words[i];
   }
 
   /** A way that nobody takes up from here must have been gone, or be waiting, with the same stack pointer. */
@@ -302,8 +299,8 @@ export class TapeExecutor implements Executor, Steps {
     }
   }
 
-  #keepBp(at: number): void {
-    this.#put(at, this.halves[BP], this.halves[BP + 1]);
+  #keepFp(at: number): void {
+    this.#put(at, this.halves[FP], this.halves[FP + 1]);
   }
 
   #put(at: number, low: number, high: number): void {
@@ -318,7 +315,7 @@ export class TapeExecutor implements Executor, Steps {
   #takeStock(): void {
     const { halves, words } = this;
     const { state, words: real } = this.#machine;
-    if (state[SP] !== halves[SP] || state[BP] !== halves[BP] || state[BP + 1] !== halves[BP + 1]) {
+    if (state[SP] !== halves[SP] || state[FP] !== halves[FP] || state[FP + 1] !== halves[FP + 1]) {
       this.doubt = 'registers other than those noted';
       return;
     }
@@ -328,7 +325,7 @@ export class TapeExecutor implements Executor, Steps {
     for (let i = (halves[SP] - STACK_LO) >>> 2; i < TOP; i++) {
       if (real[i] === words[i]) continue;
       if (i === RETURN_WORD) this.doubt = 'the return address was written over';
-      else if (words[i] === CALLER_BP_LO) this.doubt = 'a saved register was written over';
+      else if (words[i] === CALLER_FP_LO) this.doubt = 'a saved register was written over';
       words[i] = real[i];
       changed = true;
     }

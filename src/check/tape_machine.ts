@@ -6,10 +6,11 @@
 //
 // Invariant: registers are in `state` after a run that ended where it should, and the stack in `words`.
 
-import { REG } from '../arch/x86_64/context.ts';
-import { UnicornEngine } from '../arch/x86_64/unicorn/unicorn.ts';
+import type { CheckEngine } from '../arch/checking.ts';
+import type { StubPlaces, WrittenCode } from '../arch/code_writer.ts';
 import type { CpuContext, StopKind } from '../guest/engine.ts';
 import { DATA_MIDDLE } from './check_layout.ts';
+import { CODE, openEngine, PC, REGISTERS } from './target.ts';
 
 const PAGE = 0x1000;
 const BLOCK = 0x1000000;
@@ -30,7 +31,7 @@ const MARGIN = 0x10000;
 
 /** Where all registers point that nothing is known of. */
 export const TAPE_POINTER = BLOCK;
-/** What operands relative to rip are made to mean. */
+/** What operands relative to the program counter are made to mean. */
 export const TAPE_DATA = 8 * BLOCK;
 /** Where the block is mapped: from, to. */
 const ZONES: readonly (readonly [bigint, bigint])[] = [
@@ -44,20 +45,28 @@ const ZONES: readonly (readonly [bigint, bigint])[] = [
 const AROUND = 0x40000;
 const NEAR = 0x1000;
 
-const REGISTERS = 16;
+const GENERAL = REGISTERS.general;
 /** Halves of `state`. */
-export const TAPE_REGISTER_WORDS = 2 * REGISTERS;
+export const TAPE_REGISTER_WORDS = 2 * GENERAL;
 /** In the area: registers, the address to start at, then the log. */
-const START_SLOT = REGISTERS;
+const START_SLOT = GENERAL;
 const LOG_SLOT = 32;
 export const LOG_SLOTS = 4096;
 /** Where the registers are kept of which a path goes on later. */
 const KEPT_SLOT = 0x9000 / 8;
 const KEPT_SIZE = 32;
 export const KEPT = 64;
-/** Words of the area that keeping itself needs. */
-const KEEP_RAX = START_SLOT + 1;
-const KEEP_BACK = START_SLOT + 2;
+const PLACES: StubPlaces = {
+  stubs: STUBS,
+  out: OUT,
+  until: UNTIL,
+  keep: KEEP,
+  area: AREA,
+  start: AREA + 8 * START_SLOT,
+  scratch: [AREA + 8 * (START_SLOT + 1), AREA + 8 * (START_SLOT + 2)],
+};
+const STUB_CODE = CODE.stubs(PLACES, PAGE);
+const NEAR_WORDS = Uint32Array.from({ length: NEAR / 4 }, (_, i) => (i % 2 === 0 ? TAPE_POINTER : 0));
 
 export class TapeMachine {
   readonly words: Uint32Array;
@@ -66,7 +75,8 @@ export class TapeMachine {
   /** What the code on the tape noted, halves. */
   readonly log: Uint32Array;
   readonly tape: Uint8Array;
-  readonly view: DataView;
+  /** The same, as what writes code wants it. */
+  readonly code: WrittenCode;
   /** Offset of the next free byte of the tape. */
   end = 0;
   /** Registers, log, and registers kept. */
@@ -74,7 +84,7 @@ export class TapeMachine {
   readonly #block: Uint32Array;
   readonly #buffer: ArrayBuffer;
   readonly #start: number;
-  #engine: UnicornEngine;
+  #engine: CheckEngine;
   #context: CpuContext;
   /** Why the last run ended that did not get to its end. */
   faultKind: StopKind = 'until';
@@ -82,18 +92,18 @@ export class TapeMachine {
   #empty = true;
 
   constructor() {
-    this.#engine = new UnicornEngine(() => -1);
+    this.#engine = openEngine(() => -1);
     const { buffer, start } = this.#engine.allocate(STUBS_RAM + PAGE + AREA_SIZE + TAPE_SIZE);
     this.#buffer = buffer;
     this.#start = start;
     this.words = new Uint32Array(buffer, start, STACK_SIZE / 4);
     this.#block = new Uint32Array(buffer, start + STACK_SIZE, BLOCK / 4);
     this.area = new Uint32Array(buffer, start + STUBS_RAM + PAGE, AREA_SIZE / 4);
-    this.state = this.area.subarray(0, 2 * REGISTERS);
+    this.state = this.area.subarray(0, 2 * GENERAL);
     this.log = this.area.subarray(2 * LOG_SLOT, 2 * (LOG_SLOT + LOG_SLOTS));
     const tapeAt = start + STUBS_RAM + PAGE + AREA_SIZE;
     this.tape = new Uint8Array(buffer, tapeAt, TAPE_SIZE);
-    this.view = new DataView(buffer, tapeAt, TAPE_SIZE);
+    this.code = { bytes: this.tape, view: new DataView(buffer, tapeAt, TAPE_SIZE), address: TAPE };
     new Uint8Array(buffer, start + STUBS_RAM, PAGE).set(STUB_CODE);
     this.#context = this.#open();
     this.refill();
@@ -137,7 +147,7 @@ export class TapeMachine {
     if (this.end + MARGIN < TAPE_SIZE) return;
     this.end = 0;
     this.#engine.close();
-    this.#engine = new UnicornEngine(() => -1);
+    this.#engine = openEngine(() => -1);
     this.#engine.share(this.#buffer, this.#start);
     this.#context = this.#open();
     this.#empty = true;
@@ -145,40 +155,21 @@ export class TapeMachine {
 
   /** The jump that ends a piece. */
   writeEnd(): void {
-    this.tape[this.end] = 0xe9;
-    this.view.setInt32(this.end + 1, OUT - (TAPE + this.end + 5), true);
-    this.end += 5;
+    this.end = CODE.jump(this.code, this.end, OUT);
   }
 
-  /** Notes a register: mov [log], register. Returns the slot. */
+  /** Notes a register in the log. Returns the slot. */
   writeLog(register: number, slot: number): number {
-    const { tape, end } = this;
-    tape[end] = register >= 8 ? 0x4c : 0x48;
-    tape[end + 1] = 0x89;
-    tape[end + 2] = ((register & 7) << 3) | 5;
-    this.view.setInt32(end + 3, AREA + 8 * (LOG_SLOT + slot) - (TAPE + end + 7), true);
-    this.end = end + 7;
+    this.end = CODE.store(this.code, this.end, register, AREA + 8 * (LOG_SLOT + slot));
     return slot;
   }
 
   /** Code that keeps all registers. */
   writeKeep(kept: number): void {
-    const { tape, view } = this;
     const slot = KEPT_SLOT + kept * KEPT_SIZE;
-    const { end } = this;
-    // mov [keep], rax
-    tape[end] = 0x48;
-    tape[end + 1] = 0x89;
-    tape[end + 2] = 0x05;
-    view.setInt32(end + 3, AREA + 8 * KEEP_RAX - (TAPE + end + 7), true);
-    // mov eax, slot
-    tape[end + 7] = 0xb8;
-    view.setInt32(end + 8, AREA + 8 * slot, true);
-    tape[end + 12] = 0xe9;
-    view.setInt32(end + 13, KEEP - (TAPE + end + 17), true);
-    this.end = end + 17;
-    this.area[2 * (slot + REGISTERS)] = TAPE + this.end;
-    this.area[2 * (slot + REGISTERS) + 1] = 0;
+    this.end = CODE.keep(this.code, this.end, PLACES, AREA + 8 * slot);
+    this.area[2 * (slot + GENERAL)] = TAPE + this.end;
+    this.area[2 * (slot + GENERAL) + 1] = 0;
   }
 
   /** Index in `area` of the registers kept there. */
@@ -199,7 +190,7 @@ export class TapeMachine {
     const stop = this.#engine.runTo(this.#context, at, UNTIL);
     if (stop.kind === 'until') return true;
     // The flags are not known in the middle of what was translated as one; TF could be set.
-    this.#context.regs[REG.rflags] = 2n;
+    this.#context.regs[REGISTERS.flags] = REGISTERS.flagsAtEntry;
     this.faultKind = stop.kind;
     return false;
   }
@@ -209,50 +200,10 @@ export class TapeMachine {
    * what it translated as one, not of each instruction in it.
    */
   get faultAt(): number {
-    return this.#context.halves[2 * REG.rip] - TAPE;
+    return this.#context.halves[PC] - TAPE;
   }
 
   close(): void {
     this.#engine.close();
   }
 }
-
-/** Code that loads all registers and jumps to the piece, that stores them, and that keeps them where rax points. */
-function stubs(): Uint8Array {
-  const code = new Uint8Array(PAGE).fill(0xf4);
-  const view = new DataView(code.buffer);
-  let at = 0;
-  const move = (opcode: number, register: number, slot: number): void => {
-    code.set([register >= 8 ? 0x4c : 0x48, opcode, ((register & 7) << 3) | 5], at);
-    view.setInt32(at + 3, AREA + 8 * slot - (STUBS + at + 7), true);
-    at += 7;
-  };
-  for (let r = 0; r < REGISTERS; r++) move(0x8b, r, r);
-  // jmp [start]
-  code.set([0xff, 0x25], at);
-  view.setInt32(at + 2, AREA + 8 * START_SLOT - (STUBS + at + 6), true);
-  at = OUT - STUBS;
-  for (let r = 0; r < REGISTERS; r++) move(0x89, r, r);
-  // The engine forgets what it translated with the end in it, after each run: that is to be no more than this jump.
-  code[at] = 0xe9;
-  view.setInt32(at + 1, UNTIL - STUBS - (at + 5), true);
-  at = KEEP - STUBS;
-  const viaRax = (opcode: number, register: number, slot: number): void => {
-    code.set([register >= 8 ? 0x4c : 0x48, opcode, 0x80 | ((register & 7) << 3)], at);
-    view.setInt32(at + 3, 8 * slot, true);
-    at += 7;
-  };
-  for (let r = 1; r < REGISTERS; r++) viaRax(0x89, r, r);
-  move(0x8b, REG.rcx, KEEP_RAX);
-  viaRax(0x89, REG.rcx, REG.rax);
-  viaRax(0x8b, REG.rcx, REGISTERS);
-  move(0x89, REG.rcx, KEEP_BACK);
-  viaRax(0x8b, REG.rcx, REG.rcx);
-  viaRax(0x8b, REG.rax, REG.rax);
-  code.set([0xff, 0x25], at);
-  view.setInt32(at + 2, AREA + 8 * KEEP_BACK - (STUBS + at + 6), true);
-  return code;
-}
-
-const STUB_CODE = stubs();
-const NEAR_WORDS = Uint32Array.from({ length: NEAR / 4 }, (_, i) => (i % 2 === 0 ? TAPE_POINTER : 0));

@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import { REG } from '../../src/arch/x86_64/context.ts';
 import { callerStack, RETURN_WORD } from '../../src/check/caller_stack.ts';
-import { CALLER_BP_LO, ENTRY_SP, STACK_HALF, STACK_LO, TEXT_LO } from '../../src/check/check_layout.ts';
+import { CALLER_FP_LO, ENTRY_SP, STACK_HALF, STACK_LO, TEXT_LO } from '../../src/check/check_layout.ts';
 import { Judge } from '../../src/check/judge.ts';
 import {
   ORC_REG_BP,
@@ -34,7 +34,7 @@ function judgeOf(entry: Partial<OrcEntry>, depth: number) {
     halves[2 * reg + 1] = STACK_HALF;
   };
   set(REG.rsp, ENTRY_SP - depth);
-  set(REG.rbp, CALLER_BP_LO);
+  set(REG.rbp, CALLER_FP_LO);
   set(REG.r10, ENTRY_SP + 8);
   const table = orcTableFromEntries([{ ...BASE, ...entry, ip: TEXT_LO }]);
   const judge = new Judge({ words, halves }, [{ start: TEXT_LO, size: 0x100 }], table, 'orc');
@@ -66,7 +66,7 @@ describe('a preempted task', () => {
   it('has the registers that the entry goes by taken from its stack: rbp of a frame, r10 of a realigned one', () => {
     const frame = judgeOf({ spReg: ORC_REG_BP, spOffset: 16, bpReg: ORC_REG_PREV_SP, bpOffset: -16 }, 32);
     frame.set(REG.rbp, ENTRY_SP - 8);
-    frame.words[RETURN_WORD - 2] = CALLER_BP_LO;
+    frame.words[RETURN_WORD - 2] = CALLER_FP_LO;
     frame.words[RETURN_WORD - 1] = STACK_HALF;
     expect(frame.judge.judge('preempted', AT)).toBe('right');
     const realigned = judgeOf({ spReg: ORC_REG_R10, spOffset: 0 }, 48);

@@ -5,6 +5,7 @@ import type { Arch } from '../arch.ts';
 import { sourcesIn } from '../image_sources.ts';
 import { HOST_STUBS } from './boot/host_stubs.ts';
 import { findIdleLoop } from './boot/idle.ts';
+import { CHECKING } from './check/checking.ts';
 import { CONTEXT } from './context.ts';
 import { X86Blocks } from './cpu/blocks.ts';
 import { X86Processor } from './cpu/processor.ts';
@@ -46,4 +47,5 @@ export const X86_64: Arch = {
   threads: THREADS,
   moduleText: MODULE_TEXT,
   unwinders: UNWINDERS,
+  checking: CHECKING,
 };

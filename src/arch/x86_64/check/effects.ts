@@ -3,23 +3,13 @@
 // Invariant: a change that happens is in the answer. More may be: an unknown instruction is taken to change the
 // registers that it names.
 
-import { BYTE, type Insn, REX_W, STACK, STACK_MASK, WRITES, WRITES_MASK } from '../isa/decoder.ts';
+import { BYTE, type Insn, REX_W, STACK, STACK_MASK, WRITES, WRITES_MASK } from '../../../isa/decoder.ts';
+import { CHANGES_FP, CHANGES_SP, ODD, PUSHES_FP, STORES_FP } from '../../checking.ts';
+import { REG } from '../context.ts';
 
-/** May change rsp. */
-export const CHANGES_SP = 1;
-/** May change rbp. */
-export const CHANGES_BP = 2;
-/** push rbp */
-export const PUSHES_BP = 4;
-/** mov [rsp or rbp + constant], rbp */
-export const STORES_BP = 8;
-/** Nothing is known: to be executed by itself. */
-export const ODD = 16;
-
-const RSP = 4;
-const RBP = 5;
+const { rsp: RSP, rbp: RBP } = REG;
 const named = (register: number): number =>
-  register === RSP ? CHANGES_SP : register === RBP ? CHANGES_BP : 0;
+  register === RSP ? CHANGES_SP : register === RBP ? CHANGES_FP : 0;
 
 /** The register in the opcode's low bits. */
 const inOpcode = (insn: Insn): number => (insn.opcode & 7) | ((insn.rex & 1) << 3);
@@ -27,7 +17,7 @@ const inOpcode = (insn: Insn): number => (insn.opcode & 7) | ((insn.rex & 1) << 
 export function effectsOf(insn: Insn): number {
   switch (insn.facts & STACK_MASK) {
     case STACK.PUSH_REG:
-      return inOpcode(insn) === RBP ? CHANGES_SP | PUSHES_BP : CHANGES_SP;
+      return inOpcode(insn) === RBP ? CHANGES_SP | PUSHES_FP : CHANGES_SP;
     case STACK.POP_REG:
       return inOpcode(insn) === RSP ? ODD : CHANGES_SP | named(inOpcode(insn));
     case STACK.PUSH:
@@ -38,7 +28,7 @@ export function effectsOf(insn: Insn): number {
     case STACK.ENTER:
       return ODD;
     case STACK.LEAVE:
-      return CHANGES_SP | CHANGES_BP;
+      return CHANGES_SP | CHANGES_FP;
     case STACK.STORE:
       if (insn.mod !== 3 && insn.reg === RBP && (insn.facts & BYTE) === 0) return storeOfBp(insn);
   }
@@ -87,7 +77,7 @@ const toRm = (insn: Insn): number => (insn.mod === 3 ? named(insn.rm) : 0);
 /** Half of the register, or somewhere else than in the frame: what it leaves is seen when the piece ends. */
 function storeOfBp(insn: Insn): number {
   if ((insn.rex & REX_W) === 0) return 0;
-  return baseOf(insn) < 0 ? ODD : STORES_BP;
+  return baseOf(insn) < 0 ? ODD : STORES_FP;
 }
 
 /** rsp or rbp where it alone makes up the address, with a constant; -1 otherwise. */

@@ -1,0 +1,20 @@
+// All that src/check asks of the port to x86_64.
+
+import type { Checking } from '../../checking.ts';
+import { INACTIVE_FRAME_BP, INACTIVE_FRAME_RET_ADDR, INACTIVE_FRAME_SIZE } from '../inactive_frame.ts';
+import { CODE_WRITER } from './code_writer.ts';
+import { CheckUnicorn } from './engine.ts';
+import { FRAME_CODE } from './frame_code.ts';
+import { INSNS } from './insns.ts';
+import { CHECKED_REGISTERS } from './registers.ts';
+import { unwound } from './unwound.ts';
+
+export const CHECKING: Checking = {
+  makeEngine: (byteAt) => new CheckUnicorn(byteAt),
+  registers: CHECKED_REGISTERS,
+  insns: INSNS,
+  frames: FRAME_CODE,
+  inactive: { size: INACTIVE_FRAME_SIZE, fp: INACTIVE_FRAME_BP, pc: INACTIVE_FRAME_RET_ADDR },
+  unwound,
+  code: CODE_WRITER,
+};

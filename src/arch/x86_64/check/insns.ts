@@ -1,0 +1,108 @@
+// What the instructions of x86_64 do, for src/check: see src/arch/checking.ts for what each answer must guarantee.
+
+import { R_X86_64_32S, R_X86_64_PC32 } from '../../../elf/relocation.ts';
+import {
+  DIVIDES,
+  decodeAt,
+  FLAGS,
+  FLOW_NEXT,
+  Insn,
+  MACHINE,
+  MAX_LENGTH,
+  STACK,
+  STACK_MASK,
+  STRING,
+} from '../../../isa/decoder.ts';
+import { OPCODE } from '../../../isa/opcodes.ts';
+import { isRefusedAt } from '../../../isa/refused.ts';
+import {
+  type CheckedInsns,
+  DIVISION,
+  type InsnAddress,
+  PRIVILEGED,
+  REPEATED,
+  VECTOR,
+} from '../../checking.ts';
+import { REG } from '../context.ts';
+import { accessesElsewhere, baseOf, effectsOf, stackDelta } from './effects.ts';
+import { stackStore } from './stack_store.ts';
+
+function skipped({ facts, opcode, vex }: Insn): number {
+  if (opcode === 0 || vex) return VECTOR;
+  if (facts & MACHINE) return PRIVILEGED;
+  // A division by what happens to be there; the result is of no use to the stack.
+  if (facts & DIVIDES) return DIVISION;
+  return facts & STRING ? REPEATED : -1;
+}
+
+/** sub %register, %rsp */
+function makesRoom({ facts, mod, reg, rm }: Insn): boolean {
+  if (mod !== 3) return false;
+  const stack = facts & STACK_MASK;
+  return (stack === STACK.SUB_REG && rm === REG.rsp) || (stack === STACK.SUB_FROM_REG && reg === REG.rsp);
+}
+
+function deltaAlone(insn: Insn): number | undefined {
+  const stack = insn.facts & STACK_MASK;
+  if (!insn.hasModrm || (stack === STACK.LOAD && insn.reg === REG.rsp)) return undefined;
+  // push of memory
+  return stack === STACK.PUSH ? -8 : 0;
+}
+
+const SAME = [
+  'length',
+  'flow',
+  'opcode',
+  'rex',
+  'rep',
+  'opsize16',
+  'vex',
+  'segment',
+  'mod',
+  'reg',
+  'rm',
+  'sibBase',
+  'sibIndex',
+] as const;
+
+const NONE: readonly InsnAddress[] = [];
+
+function addresses(insn: Insn, next: number): readonly InsnAddress[] {
+  if (!insn.ripRelative && insn.immSize !== 4) return NONE;
+  const found: InsnAddress[] = [];
+  if (insn.ripRelative) {
+    const address = (next + insn.disp) >>> 0;
+    found.push({ address, fromEnd: insn.immSize + 4, relocation: R_X86_64_PC32, certain: true });
+  }
+  if (insn.immSize === 4 && insn.flow === FLOW_NEXT) {
+    found.push({ address: insn.imm >>> 0, fromEnd: 4, relocation: R_X86_64_32S, certain: false });
+  }
+  return found;
+}
+
+/** What is decoded into is an Insn always: newInsn() makes no other. */
+export const INSNS: CheckedInsns = {
+  longest: MAX_LENGTH,
+  newInsn: () => new Insn(),
+  decode: (bytes, at, address, into) => decodeAt(bytes, at, address, into as Insn),
+  effects: (insn) => effectsOf(insn as Insn),
+  stackDelta: (insn) => stackDelta(insn as Insn),
+  base: (insn) => baseOf(insn as Insn),
+  distance: (insn) => (insn as Insn).disp,
+  accessesElsewhere: (insn) => accessesElsewhere(insn as Insn),
+  storesAt: (insn, halves, high) => stackStore(insn as Insn, halves, high),
+  makesRoom: (insn) => makesRoom(insn as Insn),
+  deltaAlone: (insn) => deltaAlone(insn as Insn),
+  skipped: (insn) => skipped(insn as Insn),
+  takesOff: (insn) => ((insn as Insn).facts & FLAGS ? 8 : 0),
+  isRefused: isRefusedAt,
+  distanceFromEnd: (insn) => {
+    const { ripRelative, immSize } = insn as Insn;
+    return ripRelative ? immSize + 4 : 0;
+  },
+  isSameButValue: (a, b) => SAME.every((field) => (a as Insn)[field] === (b as Insn)[field]),
+  addresses: (insn, next) => addresses(insn as Insn, next),
+  filler: OPCODE.INT3,
+  // ud2
+  undefined: Uint8Array.of(0x0f, 0x0b),
+};

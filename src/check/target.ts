@@ -1,0 +1,23 @@
+// The instruction set that a check executes: what src/check knows of registers and instructions, by the port.
+//
+// Invariant: indices are taken once, here; hot loops read constants.
+
+import { X86_64 } from '../arch/x86_64/x86_64.ts';
+
+const { registers, insns, frames, code, inactive, makeEngine, unwound } = X86_64.checking;
+
+export const TARGET = X86_64;
+export const openEngine = makeEngine;
+export const REGISTERS = registers;
+export const INSNS = insns;
+export const INACTIVE = inactive;
+export const unwoundFrame = unwound;
+export const FRAMES = frames;
+export const CODE = code;
+/** Numbers of the stack pointer and the frame pointer. */
+export const SP_REGISTER = registers.sp.number;
+export const FP_REGISTER = registers.fp.number;
+/** Low halves of registers in the halves of a context: the high half is behind it. */
+export const SP = 2 * registers.sp.number;
+export const FP = 2 * registers.fp.number;
+export const PC = 2 * registers.pc;
