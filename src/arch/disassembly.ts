@@ -1,6 +1,6 @@
 // Listings that people read, as a port makes them.
 
-export interface DisassembleOptions {
+interface DisassembleOptions {
   /** `name` or `name+0xoff` for an address. */
   symbolize?: (addr: bigint) => string | undefined;
   /** For ports with more than one; the first is what objdump and the kernel's own listings use. */

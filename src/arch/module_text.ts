@@ -81,7 +81,7 @@ export interface BranchSites {
 }
 
 /** Relocations of a module, by the numbers of the ABI. */
-export interface Relocations {
+interface Relocations {
   /** Bytes that a type writes; 0 for one that writes nothing or that the kernel does not apply. */
   width(type: number): number;
   /**

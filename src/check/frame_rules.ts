@@ -17,7 +17,7 @@ interface Rule {
   readonly classes: readonly Why[];
 }
 
-export const FRAME_RULES: readonly Rule[] = [
+const FRAME_RULES: readonly Rule[] = [
   {
     section: '3',
     title: 'Compile-time analysis',

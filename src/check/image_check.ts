@@ -21,7 +21,7 @@ import { bootWithModules, Stepper } from './stepper.ts';
 
 const MS = 1e6;
 
-export interface ImageReport {
+interface ImageReport {
   /** Code that no function of ftrace or livepatch's handler is, and theirs. */
   readonly interrupted: LiveReport;
   readonly preempted: LiveReport;

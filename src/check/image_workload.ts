@@ -12,7 +12,7 @@ export type ImagePart = (typeof IMAGE_PARTS)[number];
 export const MAX_STEPS = 2_000_000;
 const SIGTERM = 15;
 
-export interface Workplace {
+interface Workplace {
   readonly machine: Machine;
   /** A program, to its end. */
   run(program: string, ...args: string[]): void;

@@ -12,7 +12,7 @@ import { INSNS } from './target.ts';
 
 const MAX_TEXT = 80 << 20;
 
-export class TextTooLargeError extends Error {
+class TextTooLargeError extends Error {
   override readonly name = 'TextTooLargeError';
   readonly code = 'EFBIG';
 }

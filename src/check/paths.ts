@@ -17,7 +17,7 @@ export interface Visitor {
 export const CALLER_SAVED = REGISTERS.callerSaved.map(({ number }) => number);
 
 /** Why paths ended, other than at a return or a call that does not come back. */
-export type DeadEnd =
+type DeadEnd =
   | 'stack pointer left the stack'
   | 'no memory for a stack operation'
   | 'jump without known targets'

@@ -7,7 +7,7 @@ import type { Whereabouts } from './saved_registers.ts';
 
 export type Unwinder = 'orc' | 'fp';
 
-export const VERDICTS = ['right', 'wrong, declared unreliable', 'wrong, declared reliable'] as const;
+const VERDICTS = ['right', 'wrong, declared unreliable', 'wrong, declared reliable'] as const;
 export type Verdict = (typeof VERDICTS)[number];
 
 /**
@@ -35,7 +35,7 @@ export interface UnwinderAnswer {
   readonly returnAddressRight: boolean;
 }
 
-export interface Place {
+interface Place {
   readonly section: string;
   readonly offset: number;
   /** `function+0x12` */
@@ -138,7 +138,7 @@ export interface FrameRange {
 }
 
 /** A call that is made without a frame. */
-export interface FrameCall {
+interface FrameCall {
   /** From the function's start. */
   readonly offset: number;
   /** Whether the trace is called unreliable at least, for where rbp leads. */

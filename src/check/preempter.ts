@@ -21,7 +21,7 @@ const MAX_TICKS = 40;
 const PREEMPT_COUNT = 0x7fffffff;
 
 /** Where on the way through a function an instruction stands. */
-export type Position =
+type Position =
   | 'first instruction of a function'
   | 'first instruction after the fentry call'
   | 'first instruction after the fentry nop'

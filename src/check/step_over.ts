@@ -4,7 +4,7 @@
 // Invariant: none of them changes the stack pointer, but one that takes something off the stack is said to.
 
 /** Why an instruction is not executed where it stands; counted by their numbers; the first are the port's (src/arch/checking.ts). */
-export const SKIP_REASONS = [
+const SKIP_REASONS = [
   'vector instructions',
   'privileged, or of a device',
   'divisions by what happens to be there',

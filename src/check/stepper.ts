@@ -38,7 +38,7 @@ export async function bootWithModules(options: MachineOptions = {}): Promise<Mac
   return machine;
 }
 
-export interface Place {
+interface Place {
   /** Function, or `trampoline`. */
   readonly name: string;
   readonly offset: number;

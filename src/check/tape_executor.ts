@@ -22,7 +22,7 @@ import { AGAIN, type Executor, GOES_ON, LATER, type Steps, type Walk } from './w
 const BELOW = 0x200;
 
 /** Why a function is better executed an instruction at a time. */
-export type Doubt =
+type Doubt =
   | 'the return address was written over'
   | 'a saved register was written over'
   | 'a stack operation could not be executed'

@@ -25,7 +25,7 @@ const KEEP = STUBS + 0xa00;
 const STUBS_RAM = STACK_SIZE + BLOCK;
 const AREA = STUBS + PAGE;
 export const TAPE = AREA + AREA_SIZE;
-export const TAPE_SIZE = 0x200000;
+const TAPE_SIZE = 0x200000;
 /** Nothing written at once is longer. */
 const MARGIN = 0x10000;
 

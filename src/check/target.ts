@@ -2,6 +2,7 @@
 //
 // Invariant: indices are taken once, here; hot loops read constants.
 
+import type { InactiveFrame } from '../arch/checking.ts';
 import { X86_64 } from '../arch/x86_64/x86_64.ts';
 
 const { registers, insns, frames, code, inactive, makeEngine, unwound } = X86_64.checking;
@@ -10,7 +11,7 @@ export const TARGET = X86_64;
 export const openEngine = makeEngine;
 export const REGISTERS = registers;
 export const INSNS = insns;
-export const INACTIVE = inactive;
+export const INACTIVE: InactiveFrame = inactive;
 export const unwoundFrame = unwound;
 export const FRAMES = frames;
 export const CODE = code;
