@@ -5,7 +5,7 @@ import type { UnwinderKind } from '../../src/arch/x86_64/unwind/unwinders.ts';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { RELOCATION_TYPES } from '../../src/elf/relocation.ts';
 import { BUILT_IN } from '../../src/kernel/description.ts';
-import { STACK_HI, THREAD_SIZE } from '../../src/unwind/ports.ts';
+import { STACK_HI, THREAD_SIZE } from '../../src/unwind/stack_slots.ts';
 import { ORC } from '../unwind/stack_builder.ts';
 import { World } from '../unwind/world.ts';
 import { describeArch, type MakeStack } from './contract.ts';
