@@ -11,8 +11,8 @@ export interface TrapTask {
   readonly pid: number;
   readonly comm: string;
   readonly isKthread: boolean;
-  /** PF_ bits. */
-  readonly flags: number;
+  /** It is in do_exit() (PF_EXITING). */
+  readonly isExiting: boolean;
 }
 
 export interface DieOptions {

@@ -7,6 +7,7 @@ import { type Addr, hex16 } from '../guest/addr.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import { type KernelCore, negErrno } from './core.ts';
 import type { Structs } from './description.ts';
+import { initListHead } from './list.ts';
 import type { Sysfs, SysfsAttribute, SysfsDir } from './sysfs.ts';
 import { UAPI } from './uapi.ts';
 
@@ -176,8 +177,7 @@ export class Kobjects {
     }
     mem.fill(kobj, this.#core.kernel.structs.kobject.size, 0);
     const entry = kobj + BigInt(this.#kobject.entry);
-    mem.writeU64(entry, entry);
-    mem.writeU64(entry + 8n, entry);
+    initListHead(this.#core, entry);
     mem.writeU32(kobj + BigInt(this.#kobject.kref), 1);
     this.#setBit(kobj, this.#bits.state_initialized.bit, true);
     this.#types.set(kobj, type);

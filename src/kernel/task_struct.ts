@@ -66,6 +66,9 @@ export class TaskStruct {
   get isKthread(): boolean {
     return (this.flags & this.#constants.PF_KTHREAD) !== 0;
   }
+  get isExiting(): boolean {
+    return (this.flags & this.#constants.PF_EXITING) !== 0;
+  }
   get isIdle(): boolean {
     return (this.flags & this.#constants.PF_IDLE) !== 0;
   }

@@ -3,7 +3,6 @@
 
 import { taskState } from '../fs/proc_pid.ts';
 import { hex } from '../guest/addr.ts';
-import { CONSTANTS } from '../kernel/layout.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import { StackCheck } from '../livepatch/check_stack.ts';
 import type { KlpPatch } from '../livepatch/structs.ts';
@@ -57,7 +56,7 @@ export function explainTransition(parts: Inspect): Explanation | undefined {
   const explain = explainer(parts, patch, target, attempts);
   return {
     patch: patch.name,
-    direction: target === CONSTANTS.KLP_PATCHED ? 'patching' : 'unpatching',
+    direction: target === parts.core.kernel.constants.KLP_PATCHED ? 'patching' : 'unpatching',
     now: parts.smp.now(),
     since: livepatch.transition.startedAt,
     attempts,
@@ -153,7 +152,7 @@ function sleepReleases(
   attempts: number,
 ): string[] {
   const wchan = parts.traces.wchan(task) ?? 'its sleep';
-  const interruptible = (task.state & CONSTANTS.TASK_INTERRUPTIBLE) !== 0;
+  const interruptible = (task.state & parts.core.kernel.constants.TASK_INTERRUPTIBLE) !== 0;
   if (!interruptible) return [`the end of ${wchan}: no signal reaches a task in state D`];
   const fake = attempts < SIGNALS_TIMEOUT ? `in about ${SIGNALS_TIMEOUT - attempts} s` : 'again every 15 s';
   if (kind === 'user task')

@@ -3,6 +3,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { BUILT_IN } from '../../src/kernel/description.ts';
 
 const root = join(import.meta.dirname, '../..');
 
@@ -103,11 +104,59 @@ describe('the layers of docs/architecture.md', () => {
   });
 });
 
-describe('offsets of kernel structures', () => {
-  it('come from a description: nothing else of src/ imports the tables that the built-in one is made of', () => {
+/** What may read the tables: those of the description, and the port, whose hardware numbers they have too. */
+const TABLES = /^(?:kernel\/(?:description|private_layout)\.ts$|arch\/x86_64\/)/;
+
+/** The members of structures of the built-in description, and `size`, as they are written or in camel case. */
+const MEMBERS = new Set(
+  Object.values(BUILT_IN.structs).flatMap(({ fields }) =>
+    Object.keys(fields).flatMap((name) => [name, name.replace(/_(\w)/g, (_, c: string) => c.toUpperCase())]),
+  ),
+);
+
+/** Object literals at the top level that give three or more members of structures a number each. */
+function offsetTables(text: string): string[] {
+  const literals = text.matchAll(/^(?:export )?const (\w+)[^=\n]*= \{\n?([^{}]*)\}/gm);
+  return [...literals].flatMap(([, name, body]) => {
+    const rows = [...body.matchAll(/(\w+): (?:0x[\da-f]+|\d+)n?(?=\s*[,}\n]|\s*$)/g)].map(([, key]) => key);
+    return rows.length >= 3 && rows.filter((key) => MEMBERS.has(key)).length >= 3 ? [name] : [];
+  });
+}
+
+describe('what differs between kernels', () => {
+  const textOf = (file: string): string => readFileSync(join(root, 'src', file), 'utf8');
+
+  it('comes from a description: no other part of src/ imports the tables that the built-in one is made of', () => {
     const users = FILES.filter((file) =>
-      /\b(LAYOUT|STRINGS)\b[^;]*from '[./]*layout\.ts'/.test(readFileSync(join(root, 'src', file), 'utf8')),
+      /import [^;]*\b(LAYOUT|CONSTANTS|STRINGS|PRIVATE_\w+)\b[^;]*from '[./a-z]*layout\.ts'/.test(
+        textOf(file),
+      ),
     );
-    expect(users).toEqual(['kernel/description.ts', 'kernel/private_layout.ts']);
+    expect(users.filter((file) => !TABLES.test(file))).toEqual([]);
+    expect(users).toContain('kernel/description.ts');
+  });
+
+  it('is no table of offsets beside it', () => {
+    const beside = FILES.filter((file) => !/^kernel\/(private_)?layout\.ts$/.test(file));
+    const known: readonly string[] = [
+      // Of a file of a module, which is read without a kernel; the same on every 64-bit kernel since 4.2.
+      'src/elf/module_object.ts: KERNEL_PARAM',
+      // Not of structures: an empty answer, registers of the engine, words of a register dump.
+      'src/objtool/diff.ts: NO_ANSWER',
+      'src/arch/x86_64/context.ts: REG',
+      'src/arch/x86_64/show_regs.ts: SYSTEM',
+    ];
+    const found = beside.flatMap((file) => offsetTables(textOf(file)).map((name) => `src/${file}: ${name}`));
+    expect(found.filter((one) => !known.includes(one))).toEqual([]);
+  });
+
+  it('would be seen in a table of offsets', () => {
+    expect(offsetTables('const KLP_OPS = { node: 0, funcStack: 16, fops: 32 } as const;')).toEqual([
+      'KLP_OPS',
+    ]);
+    expect(offsetTables('const KLP_SHADOW = { next: 0n, obj: 32n, id: 40n, data: 48n } as const;')).toEqual([
+      'KLP_SHADOW',
+    ]);
+    expect(offsetTables('const SIGNALS = { hup: 1, int: 2, quit: 3 };')).toEqual([]);
   });
 });

@@ -5,9 +5,9 @@ import { ptRegsOffset } from '../../arch/pt_regs.ts';
 import type { AsmImage } from '../../asm/assembler.ts';
 import type { Ftrace } from '../../ftrace/ftrace.ts';
 import { type Addr, lo32 } from '../../guest/addr.ts';
+import { PAGE_SIZE } from '../../guest/memory.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 import type { KernelSymbol } from '../../kernel/kallsyms.ts';
-import { CONSTANTS } from '../../kernel/layout.ts';
 import { findBug, moduleFindBug, searchModuleExtable } from '../../module/extable.ts';
 import type { ModuleList } from '../../module/modules.ts';
 import type { ShadowStacks } from '../../unwind/shadow.ts';
@@ -81,6 +81,6 @@ export class ExceptionSites {
   userText(addr: Addr): { readonly start: Addr; readonly size: number } | undefined {
     const user = this.#user;
     if (!user || addr < user.addr || addr >= user.addr + BigInt(user.size)) return undefined;
-    return { start: user.addr, size: Math.ceil(user.size / CONSTANTS.PAGE_SIZE) * CONSTANTS.PAGE_SIZE };
+    return { start: user.addr, size: Math.ceil(user.size / PAGE_SIZE) * PAGE_SIZE };
   }
 }

@@ -10,7 +10,6 @@ import type { DieOptions } from '../../arch/traps.ts';
 import type { PtRegs } from '../../arch/unwinders.ts';
 import type { Addr } from '../../guest/addr.ts';
 import type { KernelCore } from '../../kernel/core.ts';
-import { CONSTANTS } from '../../kernel/layout.ts';
 import { KERN_DEFAULT, KERN_WARNING } from '../../kernel/printk.ts';
 import { debugLocksOff, printTainted } from '../../kernel/taint.ts';
 import type { TaskStruct } from '../../kernel/task_struct.ts';
@@ -21,9 +20,6 @@ import { type DumpOptions, dieHeader, showOpcodes, showRegs, showTrace } from '.
 import type { StackTrace } from '../../unwind/stacktrace.ts';
 import type { Cpu } from '../cpu/cpu.ts';
 
-const { TAINT_DIE, HARDIRQ_MASK, SOFTIRQ_MASK } = CONSTANTS;
-const NMI_MASK = 0xf00000;
-const IN_INTERRUPT = NMI_MASK | HARDIRQ_MASK | SOFTIRQ_MASK;
 /** init_utsname()->release and the first word of version. */
 /** `6.1.0-56-amd64 #1` */
 export const kernelVersion = ({ kernel }: KernelCore): string => `${kernel.release} #1`;
@@ -89,11 +85,14 @@ export class Oops {
   }
 
   inInterrupt(cpu: number): boolean {
-    return (this.preemptCount(cpu) & IN_INTERRUPT) !== 0;
+    const { NMI_MASK, HARDIRQ_MASK, SOFTIRQ_MASK } = this.#core.kernel.constants;
+    return (this.preemptCount(cpu) & (NMI_MASK | HARDIRQ_MASK | SOFTIRQ_MASK)) !== 0;
   }
 
   preemptCount(cpu: number): number {
-    return this.#core.percpu.readU32('__preempt_count', cpu) & ~CONSTANTS.PREEMPT_NEED_RESCHED;
+    return (
+      this.#core.percpu.readU32('__preempt_count', cpu) & ~this.#core.kernel.constants.PREEMPT_NEED_RESCHED
+    );
   }
 
   /**
@@ -111,7 +110,7 @@ export class Oops {
     this.showRegs(cpu, regs);
     this.printModules();
     if (options.note !== undefined) printk.log(KERN_DEFAULT, options.note);
-    this.#core.taints |= 1 << TAINT_DIE;
+    this.#core.taints |= 1 << this.#core.kernel.constants.TAINT_DIE;
     this.endTrace();
     this.#say(showRegs(this.#summary ?? regs, this.#dumpOptions(cpu, true), this.#systemRegs(cpu)));
     const text = printk.since(from).map((r) => r.text);
@@ -152,7 +151,7 @@ export class Oops {
     const { printk } = this.#core;
     const task = this.#core.current(cpu);
     printk.emerg(`Kernel panic - not syncing: ${message}`);
-    if ((this.#core.taints & (1 << TAINT_DIE)) === 0) {
+    if ((this.#core.taints & (1 << this.#core.kernel.constants.TAINT_DIE)) === 0) {
       this.#say(this.#printInfo(cpu));
       this.#say(showTrace(this.#stackTrace.unwinder, task, { regs }, this.#dumpOptions(cpu, true)));
     }

@@ -6,19 +6,15 @@ import type { DieOptions, GuardedStack, TrapKernel } from '../../arch/traps.ts';
 import type { Addr } from '../../guest/addr.ts';
 import { STACK_HI, STACK_SLOT, THREAD_SIZE } from '../../guest/addr.ts';
 import type { HostCall, HostFunctions } from '../../guest/hostcall.ts';
-import type { GuestMemory } from '../../guest/memory.ts';
+import { type GuestMemory, PAGE_SIZE } from '../../guest/memory.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 import type { Structs } from '../../kernel/description.ts';
-import { CONSTANTS } from '../../kernel/layout.ts';
 import { KERN_CRIT, KERN_DEFAULT, KERN_WARNING } from '../../kernel/printk.ts';
 import type { TaskStruct } from '../../kernel/task_struct.ts';
 import type { Exit } from '../../sched/exit.ts';
 import type { Cpu } from '../cpu/cpu.ts';
 import type { BugSite, ExceptionSites } from './exception_sites.ts';
 import type { Oops } from './oops.ts';
-
-const { PF_EXITING, EXIT_DEAD, PREEMPT_NEED_RESCHED, PAGE_SIZE } = CONSTANTS;
-const { BUGFLAG_WARNING, BUGFLAG_ONCE, BUGFLAG_DONE, BUGFLAG_NO_CUT_HERE, STACK_END_MAGIC } = CONSTANTS;
 
 export class Traps implements TrapKernel {
   readonly mem: GuestMemory;
@@ -86,19 +82,22 @@ export class Traps implements TrapKernel {
     for (const abandoned of this.onAbandonStack) abandoned(slot);
   }
   stackEndCorrupted(call: HostCall): boolean {
-    return this.mem.readU32(this.#core.currentOf(call).stackBase) !== STACK_END_MAGIC;
+    return (
+      this.mem.readU32(this.#core.currentOf(call).stackBase) !== this.#core.kernel.constants.STACK_END_MAGIC
+    );
   }
 
   reportBug(call: HostCall, regs: Addr, pc: Addr): 'none' | 'warning' | 'bug' {
     const { printk, mem } = this.#core;
     const bug = this.#sites.findBug(pc);
     if (!bug) return 'none';
+    const { BUGFLAG_WARNING, BUGFLAG_ONCE, BUGFLAG_DONE } = this.#core.kernel.constants;
     const warning = (bug.flags & BUGFLAG_WARNING) !== 0;
     if (warning && bug.flags & BUGFLAG_ONCE) {
       if (bug.flags & BUGFLAG_DONE) return 'warning';
       mem.writeU16(bug.flagsAt, bug.flags | BUGFLAG_DONE);
     }
-    if ((bug.flags & BUGFLAG_NO_CUT_HERE) === 0) {
+    if ((bug.flags & this.#core.kernel.constants.BUGFLAG_NO_CUT_HERE) === 0) {
       printk.log(KERN_DEFAULT, '------------[ cut here ]------------');
     }
     if (warning) this.#warn(call, regs, bug, pc);
@@ -144,12 +143,13 @@ export class Traps implements TrapKernel {
     const count = this.#oops.preemptCount(call.cpu);
     if (count !== 0) {
       note(`preempt_count ${count}`);
-      const resched = percpu.readU32('__preempt_count', call.cpu) & PREEMPT_NEED_RESCHED;
+      const resched =
+        percpu.readU32('__preempt_count', call.cpu) & this.#core.kernel.constants.PREEMPT_NEED_RESCHED;
       percpu.writeU32('__preempt_count', call.cpu, resched >>> 0);
     }
-    if ((task.flags & PF_EXITING) === 0) return false;
+    if (!task.isExiting) return false;
     printk.alert('Fixing recursive fault but reboot is needed!');
-    mem.writeU32(task.addr + BigInt(this.#taskStruct.exit_state), EXIT_DEAD);
+    mem.writeU32(task.addr + BigInt(this.#taskStruct.exit_state), this.#core.kernel.constants.EXIT_DEAD);
     return true;
   }
 }

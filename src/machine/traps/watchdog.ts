@@ -6,7 +6,7 @@
 
 import type { Addr } from '../../guest/addr.ts';
 import type { KernelCore } from '../../kernel/core.ts';
-import { CONSTANTS } from '../../kernel/layout.ts';
+import type { Constants } from '../../kernel/description.ts';
 import { KERN_EMERG, KERN_ERR, KERN_INFO } from '../../kernel/printk.ts';
 import { printTainted } from '../../kernel/taint.ts';
 import type { TaskStruct } from '../../kernel/task_struct.ts';
@@ -14,8 +14,6 @@ import type { Sched } from '../../sched/core.ts';
 import type { Cpu } from '../cpu/cpu.ts';
 import { kernelVersion, type Oops, PACKAGE_ID } from './oops.ts';
 
-const { HARDIRQ_OFFSET, SOFTIRQ_MASK, TAINT_SOFTLOCKUP } = CONSTANTS;
-const { TASK_UNINTERRUPTIBLE, TASK_WAKEKILL, TASK_NOLOAD } = CONSTANTS;
 const SECOND = 1e9;
 /** watchdog_thresh: a soft lockup is twice as long, and is looked for five times in that. */
 const WATCHDOG_THRESH = 10;
@@ -93,7 +91,10 @@ export class Watchdog {
   /** Whether the stopper thread, which the kernel's watchdog waits for, would run after this interrupt. */
   #othersCouldRun(cpu: number): boolean {
     const count = this.#oops.preemptCount(cpu);
-    return count === HARDIRQ_OFFSET || (this.#core.current(cpu).isIdle && (count & SOFTIRQ_MASK) === 0);
+    return (
+      count === this.#core.kernel.constants.HARDIRQ_OFFSET ||
+      (this.#core.current(cpu).isIdle && (count & this.#core.kernel.constants.SOFTIRQ_MASK) === 0)
+    );
   }
 
   #softLockup(cpu: number, seconds: number, regs: Addr): void {
@@ -103,7 +104,7 @@ export class Watchdog {
     printk.log(KERN_EMERG, `watchdog: ${what}`);
     this.#oops.printModules();
     this.#oops.showRegs(cpu, this.#oops.regsAt(regs));
-    this.#core.taints |= 1 << TAINT_SOFTLOCKUP;
+    this.#core.taints |= 1 << this.#core.kernel.constants.TAINT_SOFTLOCKUP;
   }
 
   /** A tick came due on a CPU that has not taken the one before. @throws GuestPanic when that has lasted too long. */
@@ -123,7 +124,8 @@ export class Watchdog {
 
   /** When tasks that sleep in D state are looked at next (virtual ns); undefined when there is no such task. */
   nextHungCheck(): number | undefined {
-    for (const task of this.#core.tasks.processes()) if (isBlocked(task)) return this.#hungCheck;
+    for (const task of this.#core.tasks.processes())
+      if (isBlocked(this.#core.kernel.constants, task)) return this.#hungCheck;
     return undefined;
   }
 
@@ -132,7 +134,8 @@ export class Watchdog {
     const now = this.#core.clock.now();
     const period = HUNG_TASK_TIMEOUT * SECOND;
     this.#hungCheck = (Math.floor(now / period) + 1) * period;
-    for (const task of this.#core.tasks.processes()) if (isBlocked(task)) this.#checkHungTask(task, now);
+    for (const task of this.#core.tasks.processes())
+      if (isBlocked(this.#core.kernel.constants, task)) this.#checkHungTask(task, now);
   }
 
   #checkHungTask(task: TaskStruct, now: number): void {
@@ -168,6 +171,9 @@ export class Watchdog {
   }
 }
 
-function isBlocked(task: TaskStruct): boolean {
+function isBlocked(
+  { TASK_UNINTERRUPTIBLE, TASK_WAKEKILL, TASK_NOLOAD }: Constants,
+  task: TaskStruct,
+): boolean {
   return (task.state & TASK_UNINTERRUPTIBLE) !== 0 && (task.state & (TASK_WAKEKILL | TASK_NOLOAD)) === 0;
 }

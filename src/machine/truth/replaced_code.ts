@@ -6,7 +6,6 @@
 
 import { lo32 } from '../../guest/addr.ts';
 import type { KernelCore } from '../../kernel/core.ts';
-import { CONSTANTS } from '../../kernel/layout.ts';
 import type { Livepatch } from '../../livepatch/core.ts';
 import type { KlpFunc } from '../../livepatch/structs.ts';
 import { newVersion, originalVersion, type Piece, type Version } from './version.ts';
@@ -81,7 +80,7 @@ export class ReplacedCode {
 
   /** What the transition that is under way leads away from, as it is now. */
   current(): Replaced {
-    const patching = this.#livepatch.targetState === CONSTANTS.KLP_PATCHED;
+    const patching = this.#livepatch.targetState === this.#core.kernel.constants.KLP_PATCHED;
     const changes = new Map<number, Change>();
     for (const object of this.#livepatch.transitionPatch?.objects() ?? []) {
       if (!object.isLoaded) continue;

@@ -8,7 +8,6 @@ import type { Ftrace } from '../../ftrace/ftrace.ts';
 import { lo32, TEXT_HI } from '../../guest/addr.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 import type { SwitchWay } from '../../kernel/events.ts';
-import { CONSTANTS } from '../../kernel/layout.ts';
 import type { TaskStruct } from '../../kernel/task_struct.ts';
 import type { Livepatch } from '../../livepatch/core.ts';
 import type { KlpFunc } from '../../livepatch/structs.ts';
@@ -221,7 +220,7 @@ function loadedFuncs(livepatch: Livepatch): KlpFunc[] {
 
 /** By entry, the start of the version that tasks run once they have switched. */
 function wantedVersions(livepatch: Livepatch): Map<number, number> {
-  const patching = livepatch.targetState === CONSTANTS.KLP_PATCHED;
+  const patching = livepatch.targetState === livepatch.context.constants.KLP_PATCHED;
   return new Map(
     loadedFuncs(livepatch).map((func) => {
       const next = patching ? func : livepatch.patching.below(func);

@@ -7,7 +7,6 @@
 
 import { type Addr, lo32, TEXT_HI } from '../../guest/addr.ts';
 import type { KernelCore } from '../../kernel/core.ts';
-import { CONSTANTS } from '../../kernel/layout.ts';
 import type { TaskStruct } from '../../kernel/task_struct.ts';
 import type { Livepatch } from '../../livepatch/core.ts';
 import type { KlpFunc } from '../../livepatch/structs.ts';
@@ -79,7 +78,7 @@ export class VersionTruth {
     const stack = this.#stacks.get(this.#entryOf(site));
     if (!stack) return 0;
     let [func] = stack;
-    if (func.transition && task.patchState === CONSTANTS.KLP_UNPATCHED) {
+    if (func.transition && task.patchState === this.#core.kernel.constants.KLP_UNPATCHED) {
       if (stack.length === 1) return 0;
       func = stack[1];
     }

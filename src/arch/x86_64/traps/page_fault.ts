@@ -3,13 +3,12 @@
 import type { Addr } from '../../../guest/addr.ts';
 import { hex16 } from '../../../guest/addr.ts';
 import type { HostCall } from '../../../guest/hostcall.ts';
-import { CONSTANTS } from '../../../kernel/layout.ts';
+import { PAGE_SIZE } from '../../../guest/memory.ts';
 import { KERN_ALERT, KERN_CRIT, KERN_EMERG, KERN_INFO } from '../../../kernel/printk.ts';
 import { PF_INSTR, PF_PROT, PF_USER, PF_WRITE } from './fault_codes.ts';
 import type { X86Traps } from './traps.ts';
 import { HANDLED, SIGKILL, SIGSEGV, type Verdict } from './verdict.ts';
 
-const { PF_EXITING, PAGE_SIZE } = CONSTANTS;
 const TASK_SIZE_MAX = 0x7fff_ffff_f000n;
 
 export class PageFaults {
@@ -45,7 +44,7 @@ export class PageFaults {
     const hopeless = address >= TASK_SIZE_MAX || (error & (PF_USER | PF_INSTR)) === PF_INSTR;
     // exit_mm() comes before everything in do_exit() that could fault.
     const task = this.#traps.kernel.currentOf(call);
-    const noMm = task.isKthread || (task.flags & PF_EXITING) !== 0;
+    const noMm = task.isKthread || task.isExiting;
     return on && !hopeless && !noMm && this.#traps.kernel.preemptCount(call.cpu) === 0;
   }
 
