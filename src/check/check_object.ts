@@ -36,6 +36,7 @@ import { Skips } from './step_over.ts';
 import { TapeExecutor } from './tape_executor.ts';
 import { TAPE_REGISTER_WORDS } from './tape_machine.ts';
 import { TARGET } from './target.ts';
+import { countsOf, GRAVITY, notCoveredOf } from './totals.ts';
 import { Walk, type WalkOptions } from './walk.ts';
 
 export interface CheckOptions {
@@ -54,11 +55,6 @@ export interface CheckOptions {
 
 /** A listing with hundreds of thousands of places helps nobody; all are counted. */
 const LISTED = 200;
-const CODES: Readonly<Record<Verdict, number>> = {
-  right: 1,
-  'wrong, declared unreliable': 2,
-  'wrong, declared reliable': 3,
-};
 
 /** Text to check, and the table that it comes with. */
 export interface CheckSubject {
@@ -171,7 +167,6 @@ export class ObjectChecker {
   check(): ObjectCheck {
     const functions: FunctionReport[] = [];
     const frames: FrameReport[] = [];
-    const notCovered: Record<string, number> = {};
     const byFunction = this.#instructionsByFunction();
     this.#guest.loadText(this.#text.bytes);
     this.#walk.visits.clear();
@@ -187,23 +182,14 @@ export class ObjectChecker {
       functions.push(this.#reportOf(func, list, ends));
       if (this.#frames) frames.push(this.#frames.report(func, list));
     }
-    const sum = (of: (f: FunctionReport) => number): number => functions.reduce((n, f) => n + of(f), 0);
-    for (const { notCovered: reasons } of functions) {
-      for (const [why, n] of Object.entries(reasons ?? {})) notCovered[why] = (notCovered[why] ?? 0) + n;
-    }
     const skips = new Skips();
     skips.add(this.#engine.skips);
     skips.add(this.#tape.skips);
     return {
-      functions,
-      instructions: sum((f) => f.instructions),
-      reached: sum((f) => f.reached),
-      right: sum((f) => f.right),
-      unreliable: sum((f) => f.unreliable),
-      wrong: sum((f) => f.wrong),
+      ...countsOf(functions),
       skipped: skips.total,
       skippedBecause: skips.byReason(),
-      notCovered,
+      notCovered: notCoveredOf(functions),
       notLookedAt: this.#notLookedAt(functions),
       places: this.#places,
       omitted: this.#omitted,
@@ -232,7 +218,7 @@ export class ObjectChecker {
     const ip = this.#ip(insn);
     const quick = this.#quick;
     if (!(called ? quick.rightCalled(ip + this.#code.length[insn]) : quick.rightAt(ip))) this.#suspect = true;
-    else if (this.#worst[insn] === 0) this.#worst[insn] = CODES.right;
+    else if (this.#worst[insn] === 0) this.#worst[insn] = GRAVITY.right;
   }
 
   /** Jumps out of functions are followed; what is no function (entry code, thunks) is not judged. */
@@ -261,7 +247,7 @@ export class ObjectChecker {
     this.#proved = 0;
     this.#watch = (insn, verdict) => {
       const known = this.#proofs.get(insn);
-      if (known && CODES[known.verdict] >= CODES[verdict]) return;
+      if (known && GRAVITY[known.verdict] >= GRAVITY[verdict]) return;
       const { truth, answer, entry } = this.#judge.explain('interrupted', this.#ip(insn));
       this.#proofs.set(insn, { truth, answer, entry, verdict });
     };
@@ -286,7 +272,7 @@ export class ObjectChecker {
       return;
     }
     const worst = this.#worst[insn];
-    this.#worst[insn] = Math.max(worst, CODES[verdict]);
+    this.#worst[insn] = Math.max(worst, GRAVITY[verdict]);
     if (this.#engine.frames.length === 0) this.#frames?.note(insn, stand, verdict);
     // The same instruction called and interrupted, or reached twice, is one place.
     if (verdict === 'right' || this.#worst[insn] === worst) return;

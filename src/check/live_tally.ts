@@ -8,6 +8,7 @@ import type { KernelImage } from '../machine/boot/image.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { FunctionReport, ObjectCheck, Verdict } from './ports.ts';
 import { FRAMES, INSNS } from './target.ts';
+import { countsOf, GRAVITY, notCoveredOf } from './totals.ts';
 
 /** Functions that a traced call goes through. */
 const OF_FTRACE = new Set([
@@ -19,12 +20,6 @@ const OF_FTRACE = new Set([
 ]);
 const COPY = 'copy of ';
 const isOfFtrace = (name: string): boolean => OF_FTRACE.has(name) || name.startsWith(COPY);
-
-const CODES: Readonly<Record<Verdict, number>> = {
-  right: 1,
-  'wrong, declared unreliable': 2,
-  'wrong, declared reliable': 3,
-};
 
 interface Text {
   readonly name: string;
@@ -74,8 +69,8 @@ export class LiveTally {
       this.#verdicts.set(text.name, offsets);
     }
     const before = offsets.get(offset) ?? 0;
-    if (CODES[verdict] <= before) return;
-    offsets.set(offset, CODES[verdict]);
+    if (GRAVITY[verdict] <= before) return;
+    offsets.set(offset, GRAVITY[verdict]);
     if (verdict === 'right') return;
     const key = `${verdict} ${why} ${isOfFtrace(text.name)}`;
     const known = this.#reasons.get(key);
@@ -150,22 +145,11 @@ function starts(bytes: Uint8Array, from: number, to: number): number[] {
 }
 
 function sumOf(functions: readonly FunctionReport[]): ObjectCheck {
-  const sum = (of: (f: FunctionReport) => number): number => functions.reduce((n, f) => n + of(f), 0);
-  const notCovered: Record<string, number> = {};
-  for (const func of functions) {
-    for (const [why, n] of Object.entries(func.notCovered ?? {}))
-      notCovered[why] = (notCovered[why] ?? 0) + n;
-  }
   return {
-    functions,
-    instructions: sum((f) => f.instructions),
-    reached: sum((f) => f.reached),
-    right: sum((f) => f.right),
-    unreliable: sum((f) => f.unreliable),
-    wrong: sum((f) => f.wrong),
+    ...countsOf(functions),
     skipped: 0,
     skippedBecause: {},
-    notCovered,
+    notCovered: notCoveredOf(functions),
     places: [],
     omitted: 0,
   };

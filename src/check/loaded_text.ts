@@ -4,7 +4,7 @@
 // Invariant: control transfers are never executed, so only operands need their relocations, and only operands get
 // them: the instructions are those that the object's code was decoded to, whatever its relocations say.
 
-import { R_X86_64_64, RELOCATION_TYPES } from '../elf/relocation.ts';
+import { RELOCATION_TYPES } from '../elf/relocation.ts';
 import type { CodeSection } from '../objtool/input.ts';
 import type { Code } from '../objtool/insn.ts';
 import { DATA_MIDDLE, TEXT_BASE, TEXT_LO } from './check_guest.ts';
@@ -24,6 +24,9 @@ export interface LoadedText {
   addrOf(section: number): bigint;
 }
 
+const ABSOLUTE_64 = new Set(
+  RELOCATION_TYPES.filter((t) => !t.pcRelative && t.width === 8).map((t) => t.type),
+);
 const PC_RELATIVE = new Set(RELOCATION_TYPES.filter((t) => t.pcRelative && t.width === 4).map((t) => t.type));
 const ABSOLUTE_32 = new Set(
   RELOCATION_TYPES.filter((t) => !t.pcRelative && t.width === 4).map((t) => t.type),
@@ -56,9 +59,9 @@ function relocate(bytes: Uint8Array, at: number, code: Code, index: number, sect
     const offset = relocs.offset[r];
     const place = at + offset;
     const type = relocs.type[r];
-    const width = type === R_X86_64_64 ? 8 : 4;
+    const width = ABSOLUTE_64.has(type) ? 8 : 4;
     if (offset + width > original.length) continue;
-    if (type === R_X86_64_64) view.setBigUint64(place, DATA_MIDDLE, true);
+    if (width === 8) view.setBigUint64(place, DATA_MIDDLE, true);
     else if (PC_RELATIVE.has(type)) {
       view.setInt32(place, Number(DATA_MIDDLE - TEXT_BASE) - place - 4, true);
     } else if (ABSOLUTE_32.has(type)) view.setUint32(place, Number(DATA_MIDDLE & 0xffffffffn), true);

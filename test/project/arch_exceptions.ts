@@ -23,7 +23,6 @@ export const EXCEPTIONS: Readonly<Record<string, Exception>> = {
   'check/frame_rules.ts': { why: 'words of the report', register: 4 },
   'check/image_subject.ts': { why: 'columns of the ORC table', register: 2 },
   'check/judge.ts': { why: 'fields of the report, and columns of the ORC table', opcode: 3, register: 13 },
-  'check/loaded_text.ts': { why: 'a type of relocation', 'X86_ constant': 3 },
   'check/ports.ts': { why: 'words and fields of the report', register: 5 },
   'check/preempted_stack.ts': { why: 'columns of the ORC table', opcode: 3, register: 2 },
   'cli/check/report.ts': { why: 'registers and opcodes of what check executes', register: 7 },
