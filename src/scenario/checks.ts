@@ -4,7 +4,7 @@ import { holeText } from '../machine/truth/hole_text.ts';
 import { exitText } from './exit_text.ts';
 import type { Hole, TransitionFacts } from './recorder.ts';
 import type { Check, CheckBase, CheckBody, LocatedPattern } from './scenario.ts';
-import { callTarget, codeAt, insnAt, nameTarget, siteAddr, trampolineHandler } from './text.ts';
+import { codeAt, insnAt, nameTarget, siteAddr, trampolineHandler } from './text.ts';
 import { hexBytes } from './trace.ts';
 import { noTransition } from './unfinished.ts';
 import { formatDuration } from './units.ts';
@@ -271,8 +271,9 @@ async function siteHolds(
 }
 
 function callsHold(at: SiteRef, addr: bigint, calls: string, machine: World['machine']): Failure | undefined {
-  const code = codeAt(machine, addr, 5);
-  const target = callTarget(code, addr);
+  const { fentry } = machine.inspect.core.arch;
+  const code = codeAt(machine, addr, fentry.size);
+  const target = fentry.target(addr, code);
   const expected = `a call of ${calls} at ${at.text}`;
   if (target === undefined) {
     const behind = hexBytes(code).startsWith(ENDBR64)

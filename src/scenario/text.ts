@@ -1,17 +1,14 @@
 // Places in guest text: where a SiteRef is, what stands there, and what a call there leads to.
 
+import { INSN_CALL } from '../arch/code.ts';
 import type { DisassembledInsn } from '../arch/disassembly.ts';
 import type { Addr } from '../guest/addr.ts';
-import { lo32 } from '../guest/addr.ts';
-import { decodeAt, FLOW_CALL, FLOW_INVALID, Insn } from '../isa/decoder.ts';
 import type { ScenarioMachine } from './ports.ts';
 import type { SiteRef } from './values.ts';
 
 /** Longer than any trampoline's way to its call. */
 const TRAMPOLINE_SCAN = 256;
 const LONGEST_INSN = 15;
-/** Not the decoder's shared one: a listing that asks for names is using that. */
-const scratch = new Insn();
 
 /** Address of a site; undefined while its symbol is not there. */
 export function siteAddr(machine: ScenarioMachine, site: SiteRef): Addr | undefined {
@@ -27,21 +24,15 @@ export function codeAt(machine: ScenarioMachine, addr: Addr, size: number): Uint
   return n === 0 ? new Uint8Array() : machine.inspect.core.mem.readBytes(addr, n);
 }
 
-/** Where a direct call leads; undefined when no direct call stands there. */
-export function callTarget(bytes: Uint8Array, addr: Addr): Addr | undefined {
-  if (bytes.length < 5 || bytes[0] !== 0xe8) return undefined;
-  const rel = new DataView(bytes.buffer, bytes.byteOffset).getInt32(1, true);
-  return BigInt.asUintN(64, addr + 5n + BigInt(rel));
-}
-
 /** The function that a trampoline hands control to: its first call of a symbol. */
 export function trampolineHandler(machine: ScenarioMachine, trampoline: Addr): string | undefined {
   const code = codeAt(machine, trampoline, TRAMPOLINE_SCAN + LONGEST_INSN);
+  const insn = machine.inspect.core.arch.code.decoder();
   for (let at = 0; at < Math.min(code.length, TRAMPOLINE_SCAN); ) {
-    const insn = decodeAt(code, at, lo32(trampoline + BigInt(at)), scratch);
-    if (insn.flow === FLOW_INVALID || insn.length === 0) return undefined;
-    if (insn.flow === FLOW_CALL) {
-      const target = BigInt.asUintN(64, trampoline + BigInt(at + insn.length) + BigInt(insn.imm));
+    insn.decode(code, at);
+    if (insn.length === 0) return undefined;
+    if (insn.type === INSN_CALL) {
+      const target = BigInt.asUintN(64, trampoline + BigInt(insn.target | 0));
       const symbol = machine.inspect.core.symbols.lookup(target);
       if (symbol?.offset === 0) return symbol.name;
     }
