@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { ScriptError } from './errors.ts';
 import { kernelBuildDir } from './kernel-headers.ts';
 import { ROOT } from './root.ts';
+import { type UsedNames, usedNames } from './used-layout.ts';
 
 const BTF_MAGIC = 0xeb9f;
 const KIND = {
@@ -85,7 +86,10 @@ export function main([release]: readonly string[]): void {
   const constants = { ...readConstants(section('.klpemu.const')), MODULE_LAYOUT_CRC: moduleLayoutCrc(build) };
   const isUapi = ([name]: readonly [string, bigint]): boolean => UAPI.test(name);
   const own = Object.fromEntries(Object.entries(constants).filter((one) => !isUapi(one)));
-  const text = render(collectStructs(types), own, strings);
+  const used = usedNames(ROOT);
+  const ownUsed = Object.fromEntries(Object.entries(own).filter(([name]) => used.constant(name)));
+  const structs = collectStructs(types).flatMap((one) => usedPart(one, used));
+  const text = render(structs, ownUsed, strings);
   writeFileSync(join(ROOT, 'src/kernel/layout.ts'), text);
   writeFileSync(
     join(ROOT, 'src/kernel/uapi.ts'),
@@ -251,6 +255,16 @@ function render(structs: readonly Struct[], constants: Constants, strings: Strin
     '',
   ];
   return lines.join('\n');
+}
+
+/** The structure with the members that are used; nothing for one that is not. */
+function usedPart({ name, size, fields, bitfields }: Struct, used: UsedNames): Struct[] {
+  const members = used.members(name);
+  const only = <V>(all: Record<string, V>): Record<string, V> =>
+    Object.fromEntries(Object.entries(all).filter(([member]) => members.has(member)));
+  const part = { name, size, fields: only(fields), bitfields: only(bitfields) };
+  const empty = Object.keys(part.fields).length + Object.keys(part.bitfields).length === 0;
+  return empty && !members.itself ? [] : [part];
 }
 
 function renderUapi(entries: readonly [string, bigint][], strings: Strings): string {

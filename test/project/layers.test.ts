@@ -3,7 +3,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { usedNames } from '../../scripts/used-layout.ts';
 import { BUILT_IN } from '../../src/kernel/description.ts';
+import { CONSTANTS, LAYOUT } from '../../src/kernel/layout.ts';
 
 const root = join(import.meta.dirname, '../..');
 
@@ -134,6 +136,18 @@ describe('what differs between kernels', () => {
     );
     expect(users.filter((file) => !TABLES.test(file))).toEqual([]);
     expect(users).toContain('kernel/description.ts');
+  });
+
+  it('is in the built-in tables as far as something names it, and no further', () => {
+    const used = usedNames(root);
+    const unused = Object.entries(LAYOUT).flatMap(([name, { fields, bitfields }]) => {
+      const members = used.members(name);
+      const known = [...Object.keys(fields), ...Object.keys(bitfields)];
+      if (known.length === 0 && !members.itself) return [name];
+      return known.filter((member) => !members.has(member)).map((member) => `${name}.${member}`);
+    });
+    expect([...unused, ...Object.keys(CONSTANTS).filter((name) => !used.constant(name))]).toEqual([]);
+    expect(used.members('pt_regs').has(['no', 'member'].join('_'))).toBe(false);
   });
 
   it('is no table of offsets beside it', () => {
