@@ -28,8 +28,8 @@ SYM_FUNC_START(__x64_sys_pread64)
     TAIL_CALL ksys_pread64
 SYM_FUNC_END(__x64_sys_pread64)
 
-# ssize_t ksys_read(edi fd, rsi buf, rdx count)
-SYM_FUNC_START(ksys_read)
+# ksys_read() and ksys_write() but for the function of the file: edi fd, rsi buf, rdx count.
+.macro AT_FILE_POSITION vfs_function
     FENTRY
     FRAME_BEGIN
     push    r14
@@ -49,16 +49,16 @@ SYM_FUNC_START(ksys_read)
     # ppos: a copy of f_pos on the stack, or NULL for a stream
     xor     ebp_r15, ebp_r15
     test    dword ptr [rbx+file_f_mode], FMODE_STREAM
-    jne     .Lread
+    jne     .Ltransfer
     mov     rax, [rbx+file_f_pos]
     mov     [rsp], rax
     mov     rbp_r15, rsp
-.Lread:
+.Ltransfer:
     mov     rcx, rbp_r15
     mov     rdx, r13
     mov     rsi, r12
     mov     rdi, rbx
-    call    vfs_read
+    call    \vfs_function
     mov     r12, rax
     test    rax, rax
     js      .Lput
@@ -87,66 +87,16 @@ SYM_FUNC_START(ksys_read)
     pop     r14
     FRAME_END
     jmp     __x86_return_thunk
+.endm
+
+# ssize_t ksys_read(edi fd, rsi buf, rdx count)
+SYM_FUNC_START(ksys_read)
+    AT_FILE_POSITION vfs_read
 SYM_FUNC_END(ksys_read)
 
 # ssize_t ksys_write(edi fd, rsi buf, rdx count)
 SYM_FUNC_START(ksys_write)
-    FENTRY
-    FRAME_BEGIN
-    push    r14
-    push    r13
-    push    r12
-    push    rbp_r15
-    push    rbx
-    sub     rsp, 8
-    mov     r12, rsi
-    mov     r13, rdx
-    call    __fdget_pos
-    mov     r14, rax
-    mov     rbx, rax
-    mov     rax, -EBADF
-    and     rbx, -4
-    je      .Lout
-    xor     ebp_r15, ebp_r15
-    test    dword ptr [rbx+file_f_mode], FMODE_STREAM
-    jne     .Lwrite
-    mov     rax, [rbx+file_f_pos]
-    mov     [rsp], rax
-    mov     rbp_r15, rsp
-.Lwrite:
-    mov     rcx, rbp_r15
-    mov     rdx, r13
-    mov     rsi, r12
-    mov     rdi, rbx
-    call    vfs_write
-    mov     r12, rax
-    test    rax, rax
-    js      .Lput
-    test    rbp_r15, rbp_r15
-    je      .Lput
-    mov     rdx, [rsp]
-    mov     [rbx+file_f_pos], rdx
-.Lput:
-    test    r14b, FDPUT_POS_UNLOCK
-    je      .Lunlocked
-    mov     rdi, rbx
-    call    __f_unlock_pos
-.Lunlocked:
-    test    r14b, FDPUT_FPUT
-    je      .Lresult
-    mov     rdi, rbx
-    call    fput
-.Lresult:
-    mov     rax, r12
-.Lout:
-    add     rsp, 8
-    pop     rbx
-    pop     rbp_r15
-    pop     r12
-    pop     r13
-    pop     r14
-    FRAME_END
-    jmp     __x86_return_thunk
+    AT_FILE_POSITION vfs_write
 SYM_FUNC_END(ksys_write)
 
 # ssize_t ksys_pread64(edi fd, rsi buf, rdx count, rcx pos)

@@ -13,6 +13,20 @@
     call    __x86_indirect_thunk_rax
 .endm
 
+# What does not fit is shown again in a buffer of twice the size: rbx seq_file, rsi what stop() gets. rax: the buffer, or 0.
+.macro STOP_AND_GROW
+    CALL_SEQ_OP stop
+    mov     rdi, [rbx+seq_file_buf]
+    call    kvfree
+    mov     qword ptr [rbx+seq_file_count], 0
+    mov     rdi, [rbx+seq_file_size]
+    add     rdi, rdi
+    mov     [rbx+seq_file_size], rdi
+    call    seq_buf_alloc
+    mov     [rbx+seq_file_buf], rax
+    test    rax, rax
+.endm
+
 # ssize_t seq_read_iter(rdi iocb, rsi iter)
 SYM_FUNC_START(seq_read_iter)
     FENTRY
@@ -112,16 +126,7 @@ SYM_FUNC_START(seq_read_iter)
     jne     .Lfill
     # It does not fit: show it again in a buffer of twice the size.
     mov     rsi, rbp_word
-    CALL_SEQ_OP stop
-    mov     rdi, [rbx+seq_file_buf]
-    call    kvfree
-    mov     qword ptr [rbx+seq_file_count], 0
-    mov     rdi, [rbx+seq_file_size]
-    add     rdi, rdi
-    mov     [rbx+seq_file_size], rdi
-    call    seq_buf_alloc
-    mov     [rbx+seq_file_buf], rax
-    test    rax, rax
+    STOP_AND_GROW
     jne     .Lstart
 .Lenomem:
     mov     r15, -ENOMEM
@@ -301,16 +306,7 @@ SYM_FUNC_START_LOCAL(traverse)
     jmp     __x86_return_thunk
 .Loverflow:
     mov     rsi, rbp_r15
-    CALL_SEQ_OP stop
-    mov     rdi, [rbx+seq_file_buf]
-    call    kvfree
-    mov     qword ptr [rbx+seq_file_count], 0
-    mov     rdi, [rbx+seq_file_size]
-    add     rdi, rdi
-    mov     [rbx+seq_file_size], rdi
-    call    seq_buf_alloc
-    mov     [rbx+seq_file_buf], rax
-    test    rax, rax
+    STOP_AND_GROW
     mov     eax, -ENOMEM
     je      .Lout
     mov     eax, -EAGAIN

@@ -89,18 +89,24 @@ SYM_CODE_START(pause)
     jmp     .Lloop
 SYM_CODE_END(pause)
 
-# sleep MS [ROUNDS]: sleeps MS milliseconds, ROUNDS times (for ever without it).
-SYM_CODE_START(sleep)
-    UNWIND_HINT_EMPTY
+# The arguments N [ROUNDS], into rbx and r12; without ROUNDS 0, which counted down to is for ever.
+.macro NUMBER_AND_ROUNDS
     mov     rdi, [rsp+16]
     call    atoi
     mov     rbx, rax
     xor     r12d, r12d
     cmp     qword ptr [rsp], 3
-    jl      .Lloop
+    jl      .Lrounds_\@
     mov     rdi, [rsp+24]
     call    atoi
     mov     r12, rax
+.Lrounds_\@:
+.endm
+
+# sleep MS [ROUNDS]: sleeps MS milliseconds, ROUNDS times (for ever without it).
+SYM_CODE_START(sleep)
+    UNWIND_HINT_EMPTY
+    NUMBER_AND_ROUNDS
 .Lloop:
     mov     rdi, rbx
     call    sleep_ms
@@ -269,15 +275,7 @@ SYM_CODE_END(kill)
 # forker MS [ROUNDS]: forks a child that sleeps MS milliseconds and exits, and waits for it.
 SYM_CODE_START(forker)
     UNWIND_HINT_EMPTY
-    mov     rdi, [rsp+16]
-    call    atoi
-    mov     rbx, rax
-    xor     r12d, r12d
-    cmp     qword ptr [rsp], 3
-    jl      .Lloop
-    mov     rdi, [rsp+24]
-    call    atoi
-    mov     r12, rax
+    NUMBER_AND_ROUNDS
 .Lloop:
     SYS __NR_fork
     test    rax, rax
