@@ -4,6 +4,7 @@
 // Invariant: outside of a port's own folder nothing names a register, an opcode, an offset in pt_regs or a constant
 // of the architecture; whatever is needed of them is asked of the Arch that the machine's core holds.
 
+import type { AsmPort } from '../asm/port.ts';
 import type { Execution } from './blocks.ts';
 import type { Checking } from './checking.ts';
 import type { CodeArch } from './code.ts';
@@ -35,11 +36,12 @@ export interface Arch {
   /** Which register of a context is which. */
   readonly context: ContextRegisters;
 
-  /** The guest kernel's own text. */
+  /** The guest kernel's own text, and what its instructions are. */
   readonly imageSources: ImageSources;
+  assembler(): Promise<AsmPort>;
 
-  /** Compiled code as objtool reads it. */
-  readonly code: CodeArch;
+  /** Compiled code as objtool reads it; undefined where no ORC tables are made. */
+  readonly code: CodeArch | undefined;
   /** And as people do: what it is loaded from may take time, what it resolves to takes none. */
   loadDisassembler(): Promise<Disassemble>;
 
@@ -74,5 +76,8 @@ export interface Arch {
   readonly unwinders: Readonly<Record<string, UnwinderPort>>;
 
   /** What a check of real code asks. */
-  readonly checking: Checking;
+  readonly checking: Checking | undefined;
 }
+
+/** A port with which objects are checked and ORC tables made. */
+export type CheckableArch = Arch & { readonly code: CodeArch; readonly checking: Checking };

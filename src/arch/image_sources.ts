@@ -3,7 +3,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 
-interface ImageSource {
+export interface ImageSource {
   /** From the package's root: what errors name, and the image is ordered by. */
   readonly path: string;
   readonly text: string;

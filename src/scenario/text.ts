@@ -27,7 +27,8 @@ export function codeAt(machine: ScenarioMachine, addr: Addr, size: number): Uint
 /** The function that a trampoline hands control to: its first call of a symbol. */
 export function trampolineHandler(machine: ScenarioMachine, trampoline: Addr): string | undefined {
   const code = codeAt(machine, trampoline, TRAMPOLINE_SCAN + LONGEST_INSN);
-  const insn = machine.inspect.core.arch.code.decoder();
+  const insn = machine.inspect.core.arch.code?.decoder();
+  if (!insn) return undefined;
   for (let at = 0; at < Math.min(code.length, TRAMPOLINE_SCAN); ) {
     insn.decode(code, at);
     if (insn.length === 0) return undefined;

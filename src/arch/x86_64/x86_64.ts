@@ -1,7 +1,7 @@
 // The port to x86_64: the one implementation of Arch. Mirrors arch/x86.
 
 import { loadDisassembler } from '../../isa/disassembler.ts';
-import type { Arch } from '../arch.ts';
+import type { CheckableArch } from '../arch.ts';
 import { sourcesIn } from '../image_sources.ts';
 import { HOST_STUBS } from './boot/host_stubs.ts';
 import { findIdleLoop } from './boot/idle.ts';
@@ -23,11 +23,12 @@ import { UnicornEngine } from './unicorn/unicorn.ts';
 import { UNWINDERS } from './unwind/unwinders.ts';
 import { VARARGS } from './varargs.ts';
 
-export const X86_64: Arch = {
+export const X86_64: CheckableArch = {
   name: 'x86_64',
   makeEngine: (byteAt) => new UnicornEngine(byteAt),
   context: CONTEXT,
   imageSources: (root) => sourcesIn(root, 'asm/x86_64'),
+  assembler: async () => (await import('./asm/assembler.ts')).assembler(),
   code: CODE,
   loadDisassembler,
   ptRegs: PT_REGS,

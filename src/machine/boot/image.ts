@@ -11,7 +11,7 @@ import { isMainThread } from 'node:worker_threads';
 import type { Arch } from '../../arch/arch.ts';
 import { X86_64 } from '../../arch/x86_64/x86_64.ts';
 import type { AsmImage, AsmSource } from '../../asm/assembler.ts';
-import type { OrcTable } from '../../elf/orc.ts';
+import { type OrcTable, orcTableFromSections } from '../../elf/orc.ts';
 import { packageRoot } from '../../guest/package_root.ts';
 import { BUILT_IN, type KernelDescription } from '../../kernel/description.ts';
 import { UAPI } from '../../kernel/uapi.ts';
@@ -150,12 +150,18 @@ async function assemble(
   arch: Arch,
   cacheFile: string,
 ): Promise<Assembled> {
-  const [{ assembleImage }, { generateOrc }] = await Promise.all([
-    import('../../arch/x86_64/asm/assembler.ts'),
+  const [{ assembleImageFor }, { generateOrc }, port] = await Promise.all([
+    import('../../asm/assembler.ts'),
     import('../../objtool/orc_gen.ts'),
+    arch.assembler(),
   ]);
-  const asm = await assembleImage(sources, { defines });
-  const image = { asm, orc: generateOrc(asm, arch.code).table };
+  const asm = assembleImageFor(port, sources, { defines });
+  const image = {
+    asm,
+    orc: arch.code
+      ? generateOrc(asm, arch.code).table
+      : orcTableFromSections(new Uint8Array(), 0n, new Uint8Array()),
+  };
   try {
     mkdirSync(join(cacheFile, '..'), { recursive: true });
     const bytes = serialize(image);

@@ -58,7 +58,9 @@ function branchTargets(core: KernelCore, { addr, size }: KernelSymbol): number[]
   const targets: number[] = [];
   if (!core.mem.isMapped(addr, size)) return targets;
   const bytes = core.mem.readBytes(addr, size);
-  const insn = core.arch.code.decoder();
+  // Whose compiler makes no tables makes no parts.
+  const insn = core.arch.code?.decoder();
+  if (!insn) return targets;
   for (let at = 0; at < size; at += insn.length || 1) {
     insn.decode(bytes, at);
     if (DIRECT.has(insn.type)) targets.push((lo32(addr) + insn.target) >>> 0);

@@ -35,9 +35,12 @@ const portWith = (encoder: KeystoneEncoder): AsmPort => ({
   readInstruction: (place, text, lookup) => readInstruction(place, text, lookup, encoder),
 });
 
+/** Keystone is loaded at the first use. */
+export const assembler = async (): Promise<AsmPort> => portWith(await keystone());
+
 /** Assembles all sources into one image. @throws AsmError with the place in the sources. */
 export async function assembleImage(sources: AsmSource[], options: AsmOptions): Promise<AsmImage> {
-  return assembleImageFor(portWith(await keystone()), sources, options);
+  return assembleImageFor(await assembler(), sources, options);
 }
 
 /** A few instructions for an address; `symbols` may be branched to and referred to. */
@@ -46,5 +49,5 @@ export async function assembleSnippet(
   addr: bigint,
   symbols: Map<string, bigint> = new Map(),
 ): Promise<Uint8Array> {
-  return assembleSnippetFor(portWith(await keystone()), text, addr, symbols);
+  return assembleSnippetFor(await assembler(), text, addr, symbols);
 }
