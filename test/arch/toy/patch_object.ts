@@ -2,6 +2,7 @@
 
 import { BUILT_IN, type KernelDescription } from '../../../src/kernel/description.ts';
 import { encode, INSN_SIZE, R } from './isa.ts';
+import { R_TOY_32S, R_TOY_64, R_TOY_PC32 } from './module_text.ts';
 import {
   type ObjectReloc,
   type ObjectSection,
@@ -10,7 +11,6 @@ import {
   SHF_EXECINSTR,
   SHF_WRITE,
 } from './object.ts';
-import { R_TOY_32S, R_TOY_64, R_TOY_PC32 } from './toy.ts';
 
 /** The one machine number that objects have here. */
 const EM = 62;

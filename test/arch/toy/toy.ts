@@ -15,7 +15,6 @@ import type { FentrySite } from '../../../src/arch/fentry.ts';
 import type { HostStubs } from '../../../src/arch/host_stubs.ts';
 import { sourcesIn } from '../../../src/arch/image_sources.ts';
 import type { GuestImage } from '../../../src/arch/kernel_side.ts';
-import type { ModuleText } from '../../../src/arch/module_text.ts';
 import type { FirstStack, Interrupt, Processor, ProcessorParts } from '../../../src/arch/processor.ts';
 import type { PtRegsLayout } from '../../../src/arch/pt_regs.ts';
 import type { Threads } from '../../../src/arch/threads.ts';
@@ -30,6 +29,7 @@ import { TOY_ASSEMBLER } from './assembly.ts';
 import { ToyEngine } from './engine.ts';
 import { decode, encode, INSN_SIZE, type Insn, R, STATUS_IRQ, STATUS_USER, type ToyRegister } from './isa.ts';
 import { madeSources } from './made_sources.ts';
+import { distance, MODULE_TEXT } from './module_text.ts';
 
 const SIZE = BigInt(INSN_SIZE);
 
@@ -74,16 +74,11 @@ const FENTRY: FentrySite = {
   call: (site, target) => encode('bl', { a: R.lr, imm: distance(site, target) }),
   target(site, bytes) {
     const insn = decode(bytes);
-    return insn?.op === 'bl' && insn.a === R.lr ? site + SIZE + BigInt(insn.imm) : undefined;
+    return insn?.op === 'bl' && insn.a === R.lr
+      ? BigInt.asUintN(64, site + SIZE + BigInt(insn.imm))
+      : undefined;
   },
 };
-
-/** @throws RangeError for a target out of reach */
-function distance(site: Addr, target: Addr): number {
-  const bytes = BigInt.asIntN(64, target - site - SIZE);
-  if (bytes !== BigInt.asIntN(32, bytes)) throw new RangeError(`0x${target.toString(16)} is out of reach`);
-  return Number(bytes);
-}
 
 const TRAMPOLINE: TrampolineCode = {
   caller: { name: 'ftrace_caller', call: 'ftrace_call', others: ['ftrace_caller_op_ptr'] },
@@ -299,39 +294,6 @@ const THREADS: Threads = {
   },
 };
 
-/** Relocations of toy objects: 4 bytes from the place on, 4 bytes with a sign, 8 bytes. */
-export const [R_TOY_PC32, R_TOY_32S, R_TOY_64] = [101, 102, 103];
-const WIDTHS: Readonly<Record<number, number>> = { [R_TOY_PC32]: 4, [R_TOY_32S]: 4, [R_TOY_64]: 8 };
-
-const never = (): never => {
-  throw new Error('no compiler of the toy makes such a table');
-};
-
-const MODULE_TEXT: ModuleText = {
-  relocations: {
-    width: (type) => WIDTHS[type] ?? 0,
-    apply(target, at, place, value, { type }) {
-      const written = BigInt.asIntN(64, type === R_TOY_PC32 ? value - place : value);
-      if (type === R_TOY_64) target.setBigUint64(at, BigInt.asUintN(64, value), true);
-      else target.setInt32(at, Number(BigInt.asIntN(32, written)), true);
-    },
-    clear(target, at, type) {
-      if (WIDTHS[type] === 8) target.setBigUint64(at, 0n, true);
-      else target.setInt32(at, 0, true);
-    },
-  },
-  features: { hasNamed: () => false, selects: () => false },
-  tables: [],
-  branches: {
-    jumpLabelAt: () => undefined,
-    jump: never,
-    nop: never,
-    staticCallReach: INSN_SIZE,
-    staticCallFault: never,
-    staticCall: never,
-  },
-};
-
 const SIGSEGV = 11;
 
 /**
@@ -352,10 +314,12 @@ export function toyPort(like: AsmImage): Arch {
     moduleText: MODULE_TEXT,
     ptRegs: PT_REGS,
     showRegs: {
-      lines: (read, where) => [
-        `PC: ${where.pc(read('pc'), PT_REGS.mode.isUser(Number(read('status'))))}`,
-        ...PT_REGS.words.map((name) => `${name}: ${read(name).toString(16)}`),
-      ],
+      lines(read, where, partial) {
+        const [pc, user] = [read('pc'), PT_REGS.mode.isUser(Number(read('status')))];
+        const words = PT_REGS.words.slice(partial ? PT_REGS.words.indexOf(PT_REGS.hardware) : 0);
+        const lines = words.map((name) => `${name}: ${read(name).toString(16)}`);
+        return [`PC: ${where.pc(pc, user)}`, ...where.code(pc, user), ...lines];
+      },
       system: () => [],
     },
     fentry: FENTRY,
