@@ -67,8 +67,8 @@ function ask<Job, Result>(worker: Worker, job: Job, timeoutMs: number): Promise<
   });
 }
 
-/** Of a file below dist/cli. This code may be in dist/cli, in the folder of a command, or in a file of dist/chunks. */
+/** Of a file below dist/cli, or by its whole path. This code may be in dist/cli, in the folder of a command, or in a file of dist/chunks. */
 export function programUrl(program: string): URL {
-  const places = ['./', '../', '../cli/'].map((up) => new URL(`${up}${program}`, import.meta.url));
+  const places = ['', '../', '../cli/'].map((up) => new URL(`${up}${program}`, import.meta.url));
   return places.find((place) => existsSync(place)) ?? places[0];
 }
