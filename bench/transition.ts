@@ -13,7 +13,7 @@ import { MAX_STACK_ENTRIES } from '../src/unwind/stacktrace.ts';
 import { answer, askPart, wantedPart } from './lib/child.ts';
 import { number, Report } from './lib/report.ts';
 
-const COUNTS = [100, 1_000, 10_000, 50_000];
+const COUNTS = [100, 1_000, 10_000, 32_000];
 const AIMED = 10_000;
 const SECOND = 1e9;
 const HEAP_A_TASK = 24 << 10;
