@@ -17,6 +17,13 @@ import { Judge, type JudgedState, type TextRange } from './judge.ts';
 import type { LiveFrame } from './live_frames.ts';
 import { type LoadedText, loadText } from './loaded_text.ts';
 import type { PathEnds } from './paths.ts';
+import { QuickJudge } from './quick_judge.ts';
+import { replaceRefused } from './refused.ts';
+import { Skips } from './step_over.ts';
+import { TapeExecutor } from './tape_executor.ts';
+import { TAPE_REGISTER_WORDS } from './tape_machine.ts';
+import { TARGET } from './target.ts';
+import { countsOf, GRAVITY, notCoveredOf } from './totals.ts';
 import type {
   FrameMapReport,
   FrameRange,
@@ -29,14 +36,7 @@ import type {
   Unwinder,
   Verdict,
   WrongPlace,
-} from './ports.ts';
-import { QuickJudge } from './quick_judge.ts';
-import { replaceRefused } from './refused.ts';
-import { Skips } from './step_over.ts';
-import { TapeExecutor } from './tape_executor.ts';
-import { TAPE_REGISTER_WORDS } from './tape_machine.ts';
-import { TARGET } from './target.ts';
-import { countsOf, GRAVITY, notCoveredOf } from './totals.ts';
+} from './verdicts.ts';
 import { Walk, type WalkOptions } from './walk.ts';
 
 export interface CheckOptions {

@@ -18,8 +18,8 @@ import {
   TEXT_LO,
 } from './check_guest.ts';
 import type { LoadedText } from './loaded_text.ts';
-import type { FrameClass, FrameRange, FrameReport, Stand, Verdict } from './ports.ts';
 import { FP, INSNS, SP } from './target.ts';
+import type { FrameClass, FrameRange, FrameReport, Stand, Verdict } from './verdicts.ts';
 
 /** What was seen at an instruction, on whichever path. */
 const FRAMED = 1;

@@ -3,7 +3,7 @@
 //
 // Invariant: every class stands under one rule; a rule that nothing depends on is reported too, with no classes.
 
-import type { FrameClass, FrameRange, FrameReport, RuleReport } from './ports.ts';
+import type { FrameClass, FrameRange, FrameReport, RuleReport } from './verdicts.ts';
 
 type Why = RuleReport['classes'][number]['why'];
 

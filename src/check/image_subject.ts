@@ -8,8 +8,8 @@ import type { KernelImage } from '../machine/boot/image.ts';
 import { inputFromImage, type RelocTable } from '../objtool/input.ts';
 import type { OrcRows } from '../objtool/orc_rows.ts';
 import type { CheckSubject } from './check_object.ts';
-import type { Unwinder } from './ports.ts';
 import { INSNS, TARGET } from './target.ts';
+import type { Unwinder } from './verdicts.ts';
 
 /** Section of the text in inputFromImage(). */
 const TEXT = 1;

@@ -17,11 +17,11 @@ import { OrcLookup } from '../unwind/orc_lookup.ts';
 import { MAX_STACK_ENTRIES, StackTrace } from '../unwind/stacktrace.ts';
 import { CALLER_LO, CALLER_SIZE, LAST_CALLER_LO, STACK_LO } from './check_layout.ts';
 import { type LiveFrame, OUTERMOST } from './live_frames.ts';
-import type { Stand, Truth, Unwinder, UnwinderAnswer, Verdict } from './ports.ts';
 import { INTERRUPT_ENTRIES, INTERRUPT_FRAMES, PreemptedStack } from './preempted_stack.ts';
 import { whereabouts, whereIs } from './saved_registers.ts';
 import { putLong } from './stack_words.ts';
 import { FP, FP_REGISTER, INACTIVE, REGISTERS, SP, TARGET, unwoundFrame } from './target.ts';
+import type { Stand, Truth, Unwinder, UnwinderAnswer, Verdict } from './verdicts.ts';
 
 const CALL = { bpOffset: 0, bpReg: ORC_REG_UNDEFINED, type: 0 };
 const CALLERS = orcTableFromEntries([

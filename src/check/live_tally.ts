@@ -6,9 +6,9 @@
 import { lo32 } from '../guest/addr.ts';
 import type { KernelImage } from '../machine/boot/image.ts';
 import type { Machine } from '../machine/machine.ts';
-import type { FunctionReport, ObjectCheck, Verdict } from './ports.ts';
 import { FRAMES, INSNS } from './target.ts';
 import { countsOf, GRAVITY, notCoveredOf } from './totals.ts';
+import type { FunctionReport, ObjectCheck, Verdict } from './verdicts.ts';
 
 /** Functions that a traced call goes through. */
 const OF_FTRACE = new Set([

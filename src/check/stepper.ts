@@ -12,8 +12,8 @@ import type { Cpu } from '../machine/cpu/cpu.ts';
 import { Machine, type MachineOptions } from '../machine/machine.ts';
 import { compareReliable, type ShadowStacks } from '../unwind/shadow.ts';
 import { MAX_STACK_ENTRIES } from '../unwind/stacktrace.ts';
-import type { Verdict } from './ports.ts';
 import { PC, SP } from './target.ts';
+import type { Verdict } from './verdicts.ts';
 
 const MODULES = join(packageRoot(), 'fixtures/modules');
 const MODULE_NAMES = [

@@ -1,6 +1,6 @@
 // The sums of a report over its functions, and the order of its verdicts.
 
-import type { FunctionReport, ObjectCheck, Verdict } from './ports.ts';
+import type { FunctionReport, ObjectCheck, Verdict } from './verdicts.ts';
 
 /** From good to bad: an instruction has the worst that it was given; 0 is none. */
 export const GRAVITY: Readonly<Record<Verdict, number>> = {

@@ -3,7 +3,7 @@
 // through a register, which no processor has, and a LOCK prefix where there may be none. Compilers make neither; a
 // damaged object and hand-written code have them.
 //
-// `check` (src/check/refused.ts) and the machine (src/machine/cpu/text_guard.ts) keep the engine from them.
+// `check` (src/check/refused.ts) and the machine (src/arch/x86_64/cpu/text_guard.ts) keep the engine from them.
 
 import { decodeAt, FLOW_FAR, Insn, LOCKABLE } from './decoder.ts';
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CheckGuest } from '../../src/check/check_guest.ts';
 import { type CheckOptions, ObjectChecker } from '../../src/check/check_object.ts';
-import type { ObjectCheck } from '../../src/check/ports.ts';
+import type { ObjectCheck } from '../../src/check/verdicts.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { ORC_REG_BP, ORC_REG_SP, orcSearch, orcSpReg } from '../../src/elf/orc.ts';
 import { decodeAt, type Insn } from '../../src/isa/decoder.ts';

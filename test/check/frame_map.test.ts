@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CheckGuest } from '../../src/check/check_guest.ts';
 import { ObjectChecker } from '../../src/check/check_object.ts';
-import type { FrameMapReport, FrameReport, ObjectCheck } from '../../src/check/ports.ts';
+import type { FrameMapReport, FrameReport, ObjectCheck } from '../../src/check/verdicts.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { decodeAt } from '../../src/isa/decoder.ts';
 

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { CheckGuest } from '../../src/check/check_guest.ts';
 import { ObjectChecker } from '../../src/check/check_object.ts';
-import { type FunctionReport, isAllLookedAt, type ObjectCheck } from '../../src/check/ports.ts';
+import { type FunctionReport, isAllLookedAt, type ObjectCheck } from '../../src/check/verdicts.ts';
 import { whereaboutsText } from '../../src/check/saved_registers.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { diffOrc } from '../../src/objtool/diff.ts';

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { CheckGuest } from '../../src/check/check_guest.ts';
 import { ObjectChecker } from '../../src/check/check_object.ts';
-import type { FunctionReport, ObjectCheck } from '../../src/check/ports.ts';
+import type { FunctionReport, ObjectCheck } from '../../src/check/verdicts.ts';
 import { SHDR_SIZE, SHF_EXECINSTR, SHT_PROGBITS, SHT_SYMTAB } from '../../src/elf/constants.ts';
 import { type ElfObject, parseElf } from '../../src/elf/elf_object.ts';
 import { inputFromElf } from '../../src/objtool/elf_input.ts';

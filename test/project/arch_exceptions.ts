@@ -36,7 +36,7 @@ export const EXCEPTIONS: Readonly<Record<string, Exception>> = {
     register: 13,
     opcode: 3,
   },
-  'check/ports.ts': {
+  'check/verdicts.ts': {
     why: 'what check says of frames and flags by name, and what it makes of ORC rows',
     register: 5,
   },

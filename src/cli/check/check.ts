@@ -1,7 +1,7 @@
 // `klpemu check`: the unwinder's answers at every instruction of kernel objects, against execution.
 
 import { X86_64 } from '../../arch/x86_64/x86_64.ts';
-import { isAllLookedAt, type Unwinder } from '../../check/ports.ts';
+import { isAllLookedAt, type Unwinder } from '../../check/verdicts.ts';
 import type { OrcFormat } from '../../objtool/orc_formats.ts';
 import { EXIT, UsageError } from '../exit.ts';
 import { findObjects } from '../object_files.ts';

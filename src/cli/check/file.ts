@@ -4,7 +4,7 @@
 
 import { CheckGuest } from '../../check/check_guest.ts';
 import { ObjectChecker } from '../../check/check_object.ts';
-import type { ObjectCheck, Unwinder } from '../../check/ports.ts';
+import type { ObjectCheck, Unwinder } from '../../check/verdicts.ts';
 import { severalSections } from '../../elf/several_sections.ts';
 import { EngineError } from '../../guest/engine.ts';
 import { type KnownFormat, orcFormatOf } from '../../objtool/orc_format_of.ts';

@@ -3,7 +3,7 @@
 // comes under.
 
 import { ruleOf } from '../../check/frame_rules.ts';
-import type { FrameMapReport, FrameRange, FrameReport, RuleReport } from '../../check/ports.ts';
+import type { FrameMapReport, FrameRange, FrameReport, RuleReport } from '../../check/verdicts.ts';
 import { counted } from '../numbers.ts';
 import type { Colors } from '../terminal.ts';
 

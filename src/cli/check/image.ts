@@ -5,7 +5,7 @@ import { ObjectChecker } from '../../check/check_object.ts';
 import { checkImage, imageSteps } from '../../check/image_check.ts';
 import { imageSubject } from '../../check/image_subject.ts';
 import type { Reason } from '../../check/live_tally.ts';
-import type { ObjectCheck } from '../../check/ports.ts';
+import type { ObjectCheck } from '../../check/verdicts.ts';
 import { loadKernelImage } from '../../machine/boot/image.ts';
 import { EXIT } from '../exit.ts';
 import { percent, whole } from '../numbers.ts';

@@ -8,7 +8,7 @@ import {
   type Truth,
   type UnwinderAnswer,
   type WrongPlace,
-} from '../../check/ports.ts';
+} from '../../check/verdicts.ts';
 import { whereaboutsText } from '../../check/saved_registers.ts';
 import { type FittedColumn, fittedTable } from '../fitted_table.ts';
 import { counted, percent, whole } from '../numbers.ts';

@@ -1,6 +1,9 @@
 // What of the toy's text is the same for every port, and is made here instead of written: the stubs of host functions and
 // the data that the machine knows by name, taken from an image of another port.
 
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { type ImageSource, sourcesIn } from '../../../src/arch/image_sources.ts';
 import { X86_64 } from '../../../src/arch/x86_64/x86_64.ts';
 import type { AsmImage } from '../../../src/asm/assembler.ts';
@@ -16,6 +19,13 @@ const NOT_OURS = new Set([
   'handle_stack_overflow',
   'stack_chk_panic',
 ]);
+/** The image is kept by its sources: what makes instructions of them is named in one. */
+function portHash(): string {
+  const hash = createHash('sha256');
+  for (const file of ['isa.ts', 'assembly.ts']) hash.update(readFileSync(join(import.meta.dirname, file)));
+  return hash.digest('hex');
+}
+
 const DATA = new Set(['.data', '.rodata', '.bss']);
 
 export function madeSources(root: string, like: AsmImage): ImageSource[] {
@@ -40,5 +50,8 @@ export function madeSources(root: string, like: AsmImage): ImageSource[] {
       `SYM_DATA_END(${name})`,
     ]),
   ];
-  return [{ path: `${OWN}/made.s`, text: `${lines.join('\n')}\n` }];
+  return [
+    { path: `${OWN}/port.inc`, text: `# ${portHash()}\n` },
+    { path: `${OWN}/made.s`, text: `${lines.join('\n')}\n` },
+  ];
 }

@@ -65,12 +65,12 @@ export function patchObject({ name, old, adds }: ToyPatch, kernel: KernelDescrip
   const { klp_func, klp_object, klp_patch, module } = kernel.structs;
   const replacement = [...TRACED, { insn: encode('add', { a: R.r0, b: R.r0, imm: adds }) }, RET];
   const init: Step[] = [
-    { insn: encode('add', { a: R.sp, b: R.sp, imm: -16 }) },
+    { insn: encode('add', { a: R.sp, b: R.sp, imm: -48 }) },
     { insn: encode('st', { a: R.lr, b: R.sp, c: 8 }) },
     { insn: encode('li', { a: R.r0 }), reloc: [R_TOY_32S, 'patch'] },
     call('klp_enable_patch'),
     { insn: encode('ld', { a: R.lr, b: R.sp, c: 8 }) },
-    { insn: encode('add', { a: R.sp, b: R.sp, imm: 16 }) },
+    { insn: encode('add', { a: R.sp, b: R.sp, imm: 48 }) },
     RET,
   ];
   const exit: Step[] = [RET];

@@ -33,9 +33,9 @@ function answerOf(task: ReturnType<Machine['spawn']>): number {
 /** Few instructions a tick: the interpreter is slow, and nothing here takes many. */
 const boot = () => Machine.boot({ unwinder: 'none', cpus: 1, instructionNs: 4000 }, kernel, toy);
 
-/** The patch that makes toy_answer() add 200 instead of 100, given to the guest and asked for. */
-function load(): ReturnType<Machine['spawn']> {
-  const object = patchObject({ name: 'toy_patch', old: 'toy_answer', adds: 200 });
+/** The patch that makes a function add 200 instead of 100, given to the guest and asked for. */
+function load(old = 'toy_answer'): ReturnType<Machine['spawn']> {
+  const object = patchObject({ name: 'toy_patch', old, adds: 200 });
   machine.addFile('/lib/modules/toy_patch.ko', object);
   return machine.spawn('load');
 }
@@ -68,6 +68,18 @@ describe('a made-up architecture', () => {
     expect(ways).not.toContain('stack check');
     // Who sleeps in the kernel for ever is not switched: the transition goes on.
     expect(inTransition()).toBe(true);
+  });
+
+  it('leaves a task that sleeps in a replaced function there until it leaves the kernel', async () => {
+    machine = await boot();
+    const asking = machine.spawn('ask_slowly');
+    machine.runFor(100 * MS);
+    load('toy_slow_answer');
+    machine.runFor(50 * MS);
+    // 50 jiffies of 4 ms: it is in its first sleep still, while the transition is under way.
+    expect([inTransition(), asking.patchState, answerOf(asking)]).toEqual([true, 0, 0]);
+    machine.runFor(150 * MS);
+    expect([asking.patchState, answerOf(asking)]).toEqual([1, 200]);
   });
 
   it('completes by force', async () => {

@@ -191,6 +191,16 @@ class ToyBlocks implements KernelBlocks {
   map(): void {}
   protect(): void {}
 
+  /**
+   * The call of a site: what it calls returns through t, with the traced function's own return address in lr again.
+   * Nothing sleeps or is preempted in between, so no frame of it is ever looked for.
+   */
+  #isSite(at: Addr): boolean {
+    if (!this.#mem.isMapped(at - SIZE, INSN_SIZE)) return false;
+    const before = decode(this.#mem.view(at - SIZE, INSN_SIZE));
+    return before?.op === 'add' && before.a === R.t && before.b === R.lr;
+  }
+
   /** How many instructions there are to the first that leads elsewhere, and what that does to the frames. */
   #block(from: Addr): [number, number] {
     for (let i = 1; i <= LONGEST; i++) {
@@ -198,7 +208,7 @@ class ToyBlocks implements KernelBlocks {
       const insn = this.#mem.isMapped(at, INSN_SIZE) ? decode(this.#mem.view(at, INSN_SIZE)) : undefined;
       if (!insn) return [i, NO_EFFECT];
       const effect = effectOf(insn);
-      if (effect !== undefined) return [i, effect];
+      if (effect !== undefined) return [i, this.#isSite(at) ? NO_EFFECT : effect];
     }
     return [LONGEST, NO_EFFECT];
   }
@@ -227,13 +237,17 @@ function effectOf({ op, a, b }: Insn): number | undefined {
 
 /** In bytes from the first wait of HOST_BODY in asm/kernel.inc. */
 const HOST_STUBS: HostStubs = {
-  offsets: { entered: 8, call: 8, returned: 56, relax: 56, relaxed: 72, ret: 72 },
+  offsets: { entered: 8, call: 8, returned: 24, relax: 24, relaxed: 40, ret: 40 },
   callee: R.t,
-  frameBytes: () => 0,
-  returnAddress: (_mem, context) => context.regs[R.lr],
+  frameBytes: () => SAVED_LR,
+  returnAddress: (mem, _context, sp) => mem.readU64(sp - BigInt(SAVED_LR)),
   find(image) {
     const text = image.sections.find((section) => section.name === '.text');
-    const body = [encode('wait'), encode('add', { a: R.sp, b: R.sp, imm: -16 })];
+    const body = [
+      encode('add', { a: R.sp, b: R.sp, imm: -SAVED_LR }),
+      encode('st', { a: R.lr, b: R.sp, c: 8 }),
+      encode('wait'),
+    ];
     const found = new Map<string, Addr>();
     for (const { name, addr, section, type } of image.symbols) {
       if (section !== '.text' || type !== 'func' || !text) continue;
@@ -242,7 +256,8 @@ const HOST_STUBS: HostStubs = {
         const fits = body.every((insn, i) =>
           insn.every((byte, j) => text.bytes[start + i * INSN_SIZE + j] === byte),
         );
-        if (fits && start < at + symbolSize(image, name)) found.set(name, text.addr + BigInt(start));
+        if (fits && start < at + symbolSize(image, name))
+          found.set(name, text.addr + BigInt(start + 2 * INSN_SIZE));
       }
     }
     return found;

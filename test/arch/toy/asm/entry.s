@@ -6,33 +6,15 @@
 # struct pt_regs below what hardware pushed.
 .macro SAVE_REGS
     add     sp, sp, zero, -pt_regs_pc
-    st8     r0, [sp+pt_regs_r0]
+    SAVE_GENERAL
     st8     r0, [sp+pt_regs_orig_r0]
-    st8     r1, [sp+pt_regs_r1]
-    st8     r2, [sp+pt_regs_r2]
-    st8     r3, [sp+pt_regs_r3]
-    st8     r4, [sp+pt_regs_r4]
-    st8     r5, [sp+pt_regs_r5]
-    st8     r6, [sp+pt_regs_r6]
-    st8     r7, [sp+pt_regs_r7]
-    st8     r8, [sp+pt_regs_r8]
-    st8     r9, [sp+pt_regs_r9]
     st8     t, [sp+pt_regs_t]
     st8     lr, [sp+pt_regs_lr]
 .endm
 
 # sp: struct pt_regs
 SYM_CODE_START(restore_regs_and_return)
-    ld8     r0, [sp+pt_regs_r0]
-    ld8     r1, [sp+pt_regs_r1]
-    ld8     r2, [sp+pt_regs_r2]
-    ld8     r3, [sp+pt_regs_r3]
-    ld8     r4, [sp+pt_regs_r4]
-    ld8     r5, [sp+pt_regs_r5]
-    ld8     r6, [sp+pt_regs_r6]
-    ld8     r7, [sp+pt_regs_r7]
-    ld8     r8, [sp+pt_regs_r8]
-    ld8     r9, [sp+pt_regs_r9]
+    RESTORE_GENERAL
     ld8     t, [sp+pt_regs_t]
     ld8     lr, [sp+pt_regs_lr]
     add     sp, sp, zero, pt_regs_pc

@@ -21,16 +21,7 @@ EXPORT_SYMBOL(__fentry__)
 .macro FTRACE_CALLER name, label
 SYM_FUNC_START(\name)
     add     sp, sp, zero, -sizeof_pt_regs
-    st8     r0, [sp+pt_regs_r0]
-    st8     r1, [sp+pt_regs_r1]
-    st8     r2, [sp+pt_regs_r2]
-    st8     r3, [sp+pt_regs_r3]
-    st8     r4, [sp+pt_regs_r4]
-    st8     r5, [sp+pt_regs_r5]
-    st8     r6, [sp+pt_regs_r6]
-    st8     r7, [sp+pt_regs_r7]
-    st8     r8, [sp+pt_regs_r8]
-    st8     r9, [sp+pt_regs_r9]
+    SAVE_GENERAL
     st8     t, [sp+pt_regs_lr]
     st8     lr, [sp+pt_regs_pc]
     add     r0, lr, zero, -8
@@ -41,16 +32,7 @@ SYM_INNER_LABEL(\name\()_op_ptr)
     ld8     r2, [r2+0]
 SYM_INNER_LABEL(\label)
     bl      lr, ftrace_stub
-    ld8     r0, [sp+pt_regs_r0]
-    ld8     r1, [sp+pt_regs_r1]
-    ld8     r2, [sp+pt_regs_r2]
-    ld8     r3, [sp+pt_regs_r3]
-    ld8     r4, [sp+pt_regs_r4]
-    ld8     r5, [sp+pt_regs_r5]
-    ld8     r6, [sp+pt_regs_r6]
-    ld8     r7, [sp+pt_regs_r7]
-    ld8     r8, [sp+pt_regs_r8]
-    ld8     r9, [sp+pt_regs_r9]
+    RESTORE_GENERAL
     ld8     lr, [sp+pt_regs_lr]
     ld8     t, [sp+pt_regs_pc]
     add     sp, sp, zero, sizeof_pt_regs

@@ -29,14 +29,7 @@ SYM_FUNC_START_LOCAL(sys_answer)
     LEAVE
 SYM_FUNC_END(sys_answer)
 
-# 2: ends the task. r0: code
-SYM_FUNC_START_LOCAL(sys_exit)
-    ENTER
-    CALL    do_exit
-    brk
-SYM_FUNC_END(sys_exit)
-
-# 3: an answer, after a sleep of some jiffies in the function that a livepatch replaces
+# 2: an answer, after a sleep of some jiffies in the function that a livepatch replaces
 SYM_FUNC_START(toy_slow_answer)
     TRACED
     ENTER
@@ -47,7 +40,7 @@ SYM_FUNC_START(toy_slow_answer)
     LEAVE
 SYM_FUNC_END(toy_slow_answer)
 
-# 4: loads the module of the patch
+# 3: loads the module of the patch
 SYM_FUNC_START_LOCAL(sys_load)
     ENTER
     li      r0, 1
@@ -71,7 +64,7 @@ SYM_DATA_END(patch_name)
 
 .section .data
 SYM_DATA_START(sys_call_table)
-    .quad   sys_pause, sys_answer, sys_exit, toy_slow_answer, sys_load
+    .quad   sys_pause, sys_answer, toy_slow_answer, sys_load
 SYM_DATA_END(sys_call_table)
 
 .section .user.text
@@ -96,22 +89,15 @@ SYM_CODE_END(ask)
 SYM_CODE_START(ask_slowly)
 .Lagain:
     li      r0, 0
-    li      r1, 3
+    li      r1, 2
     sys
     add     r9, r0, zero
     bl      zero, .Lagain
 SYM_CODE_END(ask_slowly)
 
-# Stays in user mode.
-SYM_CODE_START(spin)
-.Lagain:
-    add     r9, r9, zero, 1
-    bl      zero, .Lagain
-SYM_CODE_END(spin)
-
 # Loads the patch, keeps what that returned in r9, and sleeps.
 SYM_CODE_START(load)
-    li      r1, 4
+    li      r1, 3
     sys
     add     r9, r0, zero
 .Lagain:
