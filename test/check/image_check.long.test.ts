@@ -6,8 +6,8 @@ import { ObjectChecker } from '../../src/check/check_object.ts';
 import { checkImage } from '../../src/check/image_check.ts';
 import { imageSubject } from '../../src/check/image_subject.ts';
 import { LiveTally } from '../../src/check/live_tally.ts';
-import type { ObjectCheck } from '../../src/check/verdicts.ts';
 import { bootWithModules, Stepper } from '../../src/check/stepper.ts';
+import type { ObjectCheck } from '../../src/check/verdicts.ts';
 import { lo32 } from '../../src/guest/addr.ts';
 import { type KernelImage, loadKernelImage } from '../../src/machine/boot/image.ts';
 

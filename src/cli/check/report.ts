@@ -1,5 +1,6 @@
 // What `klpemu check` prints: a table of objects, wrong places with entry and truth side by side, and the sums.
 
+import { whereaboutsText } from '../../check/saved_registers.ts';
 import {
   type FunctionReport,
   isAllLookedAt,
@@ -9,7 +10,6 @@ import {
   type UnwinderAnswer,
   type WrongPlace,
 } from '../../check/verdicts.ts';
-import { whereaboutsText } from '../../check/saved_registers.ts';
 import { type FittedColumn, fittedTable } from '../fitted_table.ts';
 import { counted, percent, whole } from '../numbers.ts';
 import { resourcesUsed } from '../resources.ts';

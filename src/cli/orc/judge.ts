@@ -2,8 +2,8 @@
 
 import { CheckGuest } from '../../check/check_guest.ts';
 import { ObjectChecker } from '../../check/check_object.ts';
-import type { ProofAt, Truth } from '../../check/verdicts.ts';
 import { whereaboutsText } from '../../check/saved_registers.ts';
+import type { ProofAt, Truth } from '../../check/verdicts.ts';
 import type { ElfObject } from '../../elf/elf_object.ts';
 import { type Judge, NOT_REACHED, type ProofVerdict } from '../../objtool/diff.ts';
 import type { OrcFormat } from '../../objtool/orc_formats.ts';
