@@ -18,6 +18,8 @@ export interface FentrySite {
    * of a weak function that another one has overridden, and is left alone.
    */
   readonly maxOffset: number;
+  /** An instruction that may stand at a function's start, before its site; undefined for code that is none. */
+  landingPad(code: Uint8Array): { readonly what: string; readonly size: number } | undefined;
   /**
    * A site at `site` that calls `target`: at a trampoline's start the call's return address, wherever the port keeps
    * it, is `site + size`, and the traced function's own is still to be found.

@@ -1,4 +1,5 @@
-// Registers as an oops prints them. Mirrors __show_regs() and show_iret_regs() of arch/*/kernel/process*.c.
+// Registers as an oops prints them, and its first line. Mirrors __show_regs() and show_iret_regs() of
+// arch/*/kernel/process*.c, and die().
 //
 // Invariant: lines are the kernel's, byte for byte.
 
@@ -24,8 +25,15 @@ export interface SystemState {
 }
 
 export interface ShowRegs {
+  /**
+   * __die_header(): the first line of an oops. `build`: what the kernel was configured with, as words of that line
+   * (PREEMPT, SMP); what the port's own configuration adds to them is the port's.
+   */
+  dieHeader(what: string, error: number, count: number, build: readonly string[]): string;
   /** All of a struct pt_regs; `partial`: only what hardware saved of it. */
   lines(read: ReadRegister, where: WhereLines, partial: boolean): string[];
   /** What SHOW_REGS_ALL adds. */
   system(read: ReadRegister, state: SystemState): string[];
+  /** Where an oops that printed `lines` stood, as they have it; undefined where they do not say. */
+  pcIn(lines: string): string | undefined;
 }

@@ -48,6 +48,16 @@ export interface KernelDescription {
 /** Virtual ns of a jiffy. */
 export const tickNs = ({ constants }: KernelDescription): number => 1e9 / constants.HZ;
 
+/** What it was configured with, as an oops says it: CONFIG_PREEMPTION, CONFIG_SMP. Its vermagic has the same. */
+export function buildFlags({ vermagic }: KernelDescription): string[] {
+  const words = vermagic.split(' ');
+  const flags: string[] = [];
+  if (words.includes('preempt_rt')) flags.push('PREEMPT_RT');
+  else if (words.includes('preempt')) flags.push('PREEMPT');
+  if (words.includes('SMP')) flags.push('SMP');
+  return flags;
+}
+
 /** The kernel that the built-in image stands for: Debian's 6.1. */
 export const BUILT_IN: KernelDescription = {
   release: STRINGS.UTS_RELEASE,

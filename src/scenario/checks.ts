@@ -25,7 +25,6 @@ type Evaluate<K extends CheckBody['kind']> = (
 ) => Promise<Failure | undefined> | Failure | undefined;
 
 const KLP_PATCHED = 1;
-const ENDBR64 = 'f3 0f 1e fa';
 /** Lines shown of what was seen instead. */
 const SHOWN = 8;
 
@@ -276,9 +275,8 @@ function callsHold(at: SiteRef, addr: bigint, calls: string, machine: World['mac
   const target = fentry.target(addr, code);
   const expected = `a call of ${calls} at ${at.text}`;
   if (target === undefined) {
-    const behind = hexBytes(code).startsWith(ENDBR64)
-      ? ': an endbr64, the fentry site is behind it, at +0x4'
-      : '';
+    const pad = fentry.landingPad(code);
+    const behind = pad ? `: ${pad.what}, the fentry site is behind it, at +0x${pad.size.toString(16)}` : '';
     return { expected, seen: `${hexBytes(code) || 'not mapped'}${behind}` };
   }
   const symbol = machine.inspect.core.symbols.lookup(target);

@@ -27,17 +27,17 @@ export function unexpectedHoles(
     });
 }
 
-export function unexpectedOops(scenario: Scenario, { facts }: World): MachineFailure | undefined {
+export function unexpectedOops(scenario: Scenario, { facts, machine }: World): MachineFailure | undefined {
   const wanted = allChecks(scenario).flatMap((check) => (check.kind === 'oops' ? [check.text] : []));
   const oops = facts.oopses.find(({ text }) => !wanted.some((pattern) => matches(pattern, text)));
-  return oops && { code: 'EOOPS', message: oopsText(oops) };
+  return oops && { code: 'EOOPS', message: oopsText(oops, machine) };
 }
 
 function allChecks({ steps, expect }: Scenario): Check[] {
   return [...steps.flatMap((step) => ('checks' in step ? step.checks : [])), ...expect];
 }
 
-function oopsText({ comm, pid, text }: Oops): string {
-  const rip = /^RIP: \w+:(.*)$/m.exec(text)?.[1];
-  return `kernel oops in ${comm}:${pid}${rip === undefined ? '' : ` at ${rip}`}: ${text.split('\n')[0]}`;
+function oopsText({ comm, pid, text }: Oops, machine: World['machine']): string {
+  const pc = machine.inspect.core.arch.showRegs.pcIn(text);
+  return `kernel oops in ${comm}:${pid}${pc === undefined ? '' : ` at ${pc}`}: ${text.split('\n')[0]}`;
 }

@@ -78,16 +78,6 @@ export function showRegs(regs: PtRegs, options: DumpOptions, system?: SystemStat
   return lines;
 }
 
-/** __die_header(): the first line of an oops. `kernel` names what it was built and booted with. */
-export function dieHeader(
-  what: string,
-  errorCode: number,
-  count: number,
-  kernel = ' PREEMPT SMP NOPTI',
-): string {
-  return `${what}: ${hex4(errorCode & 0xffff)} [#${count}]${kernel}`;
-}
-
 /** show_opcodes(): the bytes around ip with the one at ip in angle brackets; no line for code out of reach. */
 export function showOpcodes(ip: bigint, userMode: boolean, own: boolean, options: DumpOptions): string[] {
   if (userMode && !own) return [];
@@ -122,6 +112,3 @@ function whereLines(options: DumpOptions, own: boolean): WhereLines {
 }
 
 const align = (offset: number): number => (offset + 7) & ~7;
-const hex = (value: bigint | number, width: number): string =>
-  BigInt.asUintN(64, BigInt(value)).toString(16).padStart(width, '0');
-const hex4 = (value: bigint | number): string => hex(BigInt(value) & 0xffffffffn, 4);

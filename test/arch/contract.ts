@@ -111,6 +111,19 @@ function describeRegisters({ arch, described }: Contract): void {
     expect(all.filter((line) => line === 'Code: here')).toHaveLength(1);
     expect(part.length).toBeLessThanOrEqual(all.length);
   });
+
+  it('are found again in what was printed of them', () => {
+    const where = { pc: () => 'fn+0x12/0x34', code: () => [] };
+    const lines = showRegs.lines(() => 0n, where, false);
+    expect(showRegs.pcIn(['before', ...lines, 'after'].join('\n'))).toBe('fn+0x12/0x34');
+    expect(showRegs.pcIn('Call Trace:\n fn+0x12/0x34')).toBeUndefined();
+  });
+
+  it('stand below what went wrong, the count of oopses, and how the kernel was built', () => {
+    const line = showRegs.dieHeader('invalid opcode', 0, 3, ['PREEMPT', 'SMP']);
+    expect(line).toMatch(/^(.*\b)?invalid opcode\b.*\[#3\] PREEMPT SMP/);
+    expect(line).not.toContain('\n');
+  });
 }
 
 function describeSite({ arch: { fentry } }: Contract): void {
@@ -130,6 +143,7 @@ function describeSite({ arch: { fentry } }: Contract): void {
 
   it('calls nothing while it is a nop', () => {
     expect(fentry.target(SITE, fentry.nop)).toBeUndefined();
+    expect(fentry.landingPad(fentry.nop)).toBeUndefined();
   });
 
   it('refuses a target out of reach', () => {

@@ -82,6 +82,4 @@ export const EXCEPTIONS: Readonly<Record<string, Exception>> = {
     register: 1,
     'X86_ constant': 10,
   },
-  'scenario/checks.ts': { why: 'says what an endbr64 before a site means', opcode: 2 },
-  'scenario/unexpected.ts': { why: "reads the kernel's line `RIP: ` out of an oops", register: 3 },
 };

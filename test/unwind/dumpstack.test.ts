@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { PT_REGS_SIZE, packPtRegs } from '../../src/arch/x86_64/pt_regs.ts';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
-import { type DumpOptions, dieHeader, showOpcodes, showRegs, showTrace } from '../../src/unwind/dumpstack.ts';
+import { BUILT_IN, buildFlags } from '../../src/kernel/description.ts';
+import { type DumpOptions, showOpcodes, showRegs, showTrace } from '../../src/unwind/dumpstack.ts';
 import { THREAD_SIZE } from '../../src/unwind/stack_slots.ts';
 import { ORC } from './stack_builder.ts';
 import { IMAGE } from './text.ts';
@@ -170,7 +171,13 @@ describe('registers and code', () => {
   });
 
   it('are preceded by what went wrong, the error code, the count of oopses and the kind of kernel', () => {
-    expect(dieHeader('Oops', 0, 1)).toBe('Oops: 0000 [#1] PREEMPT SMP NOPTI');
-    expect(dieHeader('invalid opcode', 0x10002, 3, ' SMP')).toBe('invalid opcode: 0002 [#3] SMP');
+    const { dieHeader } = X86_64.showRegs;
+    expect(dieHeader('Oops', 0, 1, buildFlags(BUILT_IN))).toBe('Oops: 0000 [#1] PREEMPT SMP NOPTI');
+    expect(dieHeader('invalid opcode', 0x10002, 3, ['SMP'])).toBe('invalid opcode: 0002 [#3] SMP NOPTI');
+    expect(buildFlags({ ...BUILT_IN, vermagic: '6.1.0-rt SMP preempt_rt mod_unload ' })).toEqual([
+      'PREEMPT_RT',
+      'SMP',
+    ]);
+    expect(buildFlags({ ...BUILT_IN, vermagic: '6.1.0 mod_unload ' })).toEqual([]);
   });
 });

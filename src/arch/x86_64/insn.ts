@@ -13,6 +13,9 @@ export const CALL_SIZE = 5;
 export const NOP5: Readonly<Uint8Array> = Uint8Array.of(0x0f, 0x1f, 0x44, 0x00, 0x00);
 export const NOP2: Readonly<Uint8Array> = Uint8Array.of(0x66, 0x90);
 
+/** endbr64: where an indirect branch may lead. */
+export const ENDBR64: Readonly<Uint8Array> = Uint8Array.of(0xf3, 0x0f, 0x1e, 0xfa);
+
 /** text_gen_insn(): opcode and displacement of a five-byte call or jump. */
 export function genInsn(opcode: number, at: Addr, target: Addr): Uint8Array {
   const insn = new Uint8Array(CALL_SIZE);

@@ -1,4 +1,4 @@
-// Mirrors show_iret_regs() of arch/x86/kernel/dumpstack.c and __show_regs() of arch/x86/kernel/process_64.c.
+// Mirrors __die_header() and show_iret_regs() of arch/x86/kernel/dumpstack.c, and __show_regs() of arch/x86/kernel/process_64.c.
 
 import type { ReadRegister, ShowRegs, SystemState, WhereLines } from '../show_regs.ts';
 import { PT_REGS, type PtRegsName } from './pt_regs.ts';
@@ -67,9 +67,15 @@ function systemLines(read: ReadRegister, state: SystemState): string[] {
   ];
 }
 
+/** CONFIG_PAGE_TABLE_ISOLATION, on a CPU that needs none: X86_BUG_CPU_MELTDOWN is not set. */
+const ISOLATION = 'NOPTI';
+
 export const SHOW_REGS: ShowRegs = {
+  dieHeader: (what, error, count, build) =>
+    `${what}: ${hex4(error & 0xffff)} [#${count}] ${[...build, ISOLATION].join(' ')}`,
   lines: (read, where, partial) => (partial ? iretLines(read, where) : allLines(read, where)),
   system: systemLines,
+  pcIn: (lines) => /^RIP: \w+:(.*)$/m.exec(lines)?.[1],
 };
 
 const hex = (value: bigint | number, width: number): string =>

@@ -10,13 +10,14 @@ import type { DieOptions } from '../../arch/traps.ts';
 import type { PtRegs } from '../../arch/unwinders.ts';
 import type { Addr } from '../../guest/addr.ts';
 import type { KernelCore } from '../../kernel/core.ts';
+import { buildFlags } from '../../kernel/description.ts';
 import { KERN_DEFAULT, KERN_WARNING } from '../../kernel/printk.ts';
 import { debugLocksOff, printTainted } from '../../kernel/taint.ts';
 import type { TaskStruct } from '../../kernel/task_struct.ts';
 import type { ModuleList } from '../../module/modules.ts';
 import { printModules } from '../../module/procfs.ts';
 import type { Workqueue } from '../../sched/workqueue.ts';
-import { type DumpOptions, dieHeader, showOpcodes, showRegs, showTrace } from '../../unwind/dumpstack.ts';
+import { type DumpOptions, showOpcodes, showRegs, showTrace } from '../../unwind/dumpstack.ts';
 import type { StackTrace } from '../../unwind/stacktrace.ts';
 import type { Cpu } from '../cpu/cpu.ts';
 
@@ -100,13 +101,13 @@ export class Oops {
    * @throws GuestPanic in an interrupt.
    */
   die(site: OopsSite, what: string, error: number, options: DieOptions = {}): void {
-    const { printk, events } = this.#core;
+    const { printk, events, arch, kernel } = this.#core;
     const { cpu, regs } = site;
     const task = this.#core.current(cpu);
     const from = printk.nextSeq;
     debugLocksOff(this.#core);
     if (this.#dieCounter === 0) this.#summary = regs;
-    printk.log(KERN_DEFAULT, dieHeader(what, error, ++this.#dieCounter));
+    printk.log(KERN_DEFAULT, arch.showRegs.dieHeader(what, error, ++this.#dieCounter, buildFlags(kernel)));
     this.showRegs(cpu, regs);
     this.printModules();
     if (options.note !== undefined) printk.log(KERN_DEFAULT, options.note);

@@ -71,6 +71,7 @@ const FENTRY: FentrySite = {
   nop: encode('add'),
   entry: '__fentry__',
   maxOffset: INSN_SIZE,
+  landingPad: () => undefined,
   call: (site, target) => encode('bl', { a: R.lr, imm: distance(site, target) }),
   target(site, bytes) {
     const insn = decode(bytes);
@@ -329,6 +330,7 @@ export function toyPort(like: AsmImage): Arch {
     moduleText: MODULE_TEXT,
     ptRegs: PT_REGS,
     showRegs: {
+      dieHeader: (what, error, count, build) => [`${what}:`, error, `[#${count}]`, ...build].join(' '),
       lines(read, where, partial) {
         const [pc, user] = [read('pc'), PT_REGS.mode.isUser(Number(read('status')))];
         const words = PT_REGS.words.slice(partial ? PT_REGS.words.indexOf(PT_REGS.hardware) : 0);
@@ -336,6 +338,7 @@ export function toyPort(like: AsmImage): Arch {
         return [`PC: ${where.pc(pc, user)}`, ...where.code(pc, user), ...lines];
       },
       system: () => [],
+      pcIn: (lines) => /^PC: (.*)$/m.exec(lines)?.[1],
     },
     fentry: FENTRY,
     trampoline: TRAMPOLINE,

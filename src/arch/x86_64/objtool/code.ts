@@ -42,6 +42,7 @@ import {
   OP_ADD,
   opCode,
 } from '../../code.ts';
+import { ENDBR64 } from '../insn.ts';
 import { HINT_BASES, ORC_FP_BASES, ORC_SP_BASES, REGISTERS, SP } from './registers.ts';
 import { stackOp, stackOpOffset } from './stack_op.ts';
 
@@ -87,8 +88,7 @@ class Decoder implements CodeDecoder {
   }
 }
 
-const ENDBR64 = [0xf3, 0x0f, 0x1e, 0xfa];
-const VMRESUME = [0x0f, 0x01, 0xc3];
+const VMRESUME = Uint8Array.of(0x0f, 0x01, 0xc3);
 /** The five words that iret takes. */
 const IRET_OP = { op: opCode(OP_ADD, SP, SP), offset: 40 };
 /** 9 * 32 + 20 */
@@ -96,7 +96,7 @@ const X86_FEATURE_SMAP = 308;
 
 const probe = new Insn();
 
-const isAt = (wanted: readonly number[], bytes: Uint8Array, at: number): boolean =>
+const isAt = (wanted: Readonly<Uint8Array>, bytes: Uint8Array, at: number): boolean =>
   at >= 0 && wanted.every((byte, i) => bytes[at + i] === byte);
 
 export const CODE: CodeArch = {
