@@ -26,6 +26,8 @@ export const VECTOR = 0;
 export const PRIVILEGED = 1;
 export const DIVISION = 2;
 export const REPEATED = 3;
+/** It goes somewhere by what is on the stack or in a table, not in its code: int, and iret within a function. */
+export const INTERRUPT = 4;
 
 export interface NamedRegister {
   /** As a disassembler prints it. */

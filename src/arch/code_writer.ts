@@ -39,8 +39,8 @@ export interface CodeWriter {
   keep(code: WrittenCode, at: number, places: StubPlaces, slot: number): number;
   /** Pushes an address, sign-extended. */
   push(code: WrittenCode, at: number, value: number): number;
-  /** A pop of nothing. */
-  readonly popNothing: Readonly<Uint8Array>;
+  /** Takes bytes off the stack, less than 128. */
+  takeOff(code: WrittenCode, at: number, size: number): number;
   /** A jump to what is behind it. */
   readonly jumpOn: Readonly<Uint8Array>;
   /** Puts a value into each of some registers. */

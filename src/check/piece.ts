@@ -112,7 +112,8 @@ export class Piece {
       this.skips.counts[why]++;
       const taken = INSNS.takesOff(decoded);
       if (taken === 0) return true;
-      this.#write(CODE.popNothing);
+      const { code, end } = this.#machine;
+      this.#machine.end = CODE.takeOff(code, end, taken);
       this.effects[i] = CHANGES_SP;
       this.#delta[i] = taken;
       return true;

@@ -1,6 +1,9 @@
-// Keeps the engine from instructions that end the process when it meets them (src/isa/refused.ts).
+// Keeps the engine from instructions that end the process when it meets them (src/isa/refused.ts). It meets all that it
+// translates: the straight run behind what is executed. Nothing else, since an instruction that goes elsewhere is never
+// executed (walk.ts, INSNS.skipped).
 //
-// Invariant: what replaces them is an illegal instruction, as they are on a processor.
+// Invariant: what replaces them is an illegal instruction, as they are on a processor; bytes that are no instruction
+// end a run: the engine decodes nothing behind them from where no instruction begins.
 
 import type { Code } from '../objtool/insn.ts';
 import { TEXT_LO } from './check_guest.ts';
@@ -9,6 +12,11 @@ import { INSNS } from './target.ts';
 
 /** Puts illegal instructions where the engine must not meet what is there. */
 export function replaceRefused({ bytes, start }: LoadedText, code: Code): void {
+  for (const { section, start: from, end } of code.undecoded) {
+    if (start[section] === 0) continue;
+    const at = start[section] - TEXT_LO;
+    bytes.fill(INSNS.filler, at + from, at + end);
+  }
   for (let insn = 1; insn < code.count; insn++) {
     const section = start[code.section[insn]];
     if (section === 0 || code.length[insn] < INSNS.undefined.length) continue;

@@ -1,5 +1,5 @@
 // Which instructions a check steps over instead of executing: those that change the machine (control and
-// segment registers), wait for devices, repeat by a count that nobody set, or are not in the engine.
+// segment registers), wait for devices, repeat by a count that nobody set, go where no code says, or are not in the engine.
 //
 // Invariant: none of them changes the stack pointer, but one that takes something off the stack is said to.
 
@@ -9,11 +9,12 @@ const SKIP_REASONS = [
   'privileged, or of a device',
   'divisions by what happens to be there',
   'repeated by a count that nobody set',
+  'interrupts, and returns from them',
   'no memory where a pointer leads',
   'not known to the engine',
 ] as const;
-export const NO_MEMORY = 4;
-export const UNKNOWN_TO_ENGINE = 5;
+export const NO_MEMORY = 5;
+export const UNKNOWN_TO_ENGINE = 6;
 
 /** Instructions not executed, by reason. */
 export class Skips {

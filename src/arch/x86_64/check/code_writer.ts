@@ -95,8 +95,11 @@ export const CODE_WRITER: CodeWriter = {
     view.setInt32(at + 1, value | 0, true);
     return at + 5;
   },
-  // lea rsp, [rsp + 8]
-  popNothing: Uint8Array.of(0x48, 0x8d, 0x64, 0x24, 0x08),
+  // lea rsp, [rsp + size]
+  takeOff: ({ bytes }, at, size) => {
+    bytes.set([REX_W, 0x8d, 0x64, 0x24, size], at);
+    return at + 5;
+  },
   jumpOn: Uint8Array.of(OPCODE.JMP8, 0),
   // mov eax, value; then mov of eax to the others.
   clobber: (registers, value) => {

@@ -18,6 +18,7 @@ import { isRefusedAt } from '../../../isa/refused.ts';
 import {
   type CheckedInsns,
   DIVISION,
+  INTERRUPT,
   type InsnAddress,
   PRIVILEGED,
   REPEATED,
@@ -27,12 +28,22 @@ import { REG } from '../context.ts';
 import { accessesElsewhere, baseOf, effectsOf, stackDelta } from './effects.ts';
 import { stackStore } from './stack_store.ts';
 
-function skipped({ facts, opcode, vex }: Insn): number {
+function skipped({ facts, flow, opcode, vex }: Insn): number {
   if (opcode === 0 || vex) return VECTOR;
   if (facts & MACHINE) return PRIVILEGED;
+  // Branches, calls and returns are the walk's.
+  if (flow !== FLOW_NEXT) return INTERRUPT;
   // A division by what happens to be there; the result is of no use to the stack.
   if (facts & DIVIDES) return DIVISION;
   return facts & STRING ? REPEATED : -1;
+}
+
+/** The five words of an iret. */
+const IRET_FRAME = 40;
+
+function takesOff({ facts }: Insn): number {
+  if (facts & FLAGS) return 8;
+  return (facts & STACK_MASK) === STACK.IRET ? IRET_FRAME : 0;
 }
 
 /** sub %register, %rsp */
@@ -94,7 +105,7 @@ export const INSNS: CheckedInsns = {
   makesRoom: (insn) => makesRoom(insn as Insn),
   deltaAlone: (insn) => deltaAlone(insn as Insn),
   skipped: (insn) => skipped(insn as Insn),
-  takesOff: (insn) => ((insn as Insn).facts & FLAGS ? 8 : 0),
+  takesOff: (insn) => takesOff(insn as Insn),
   isRefused: isRefusedAt,
   distanceFromEnd: (insn) => {
     const { ripRelative, immSize } = insn as Insn;
