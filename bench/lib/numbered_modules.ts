@@ -3,6 +3,7 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { createBundle } from '../../src/bundle/format.ts';
 import { packageRoot } from '../../src/guest/package_root.ts';
 
@@ -31,5 +32,5 @@ export function numberedBundle(
     file: `klpbundle_p${patch}_${digits(n)}.ko`,
     bytes: numberedMember(n, patch),
   }));
-  return createBundle({ name, version: '1', replace, files, targets: new Map() });
+  return createBundle({ name, version: '1', replace, files, targets: new Map() }, X86_64.elf);
 }

@@ -5,6 +5,7 @@
 // of the architecture; whatever is needed of them is asked of the Arch that the machine's core holds.
 
 import type { AsmPort } from '../asm/port.ts';
+import type { ElfMachine } from '../elf/machine.ts';
 import type { Execution } from './blocks.ts';
 import type { Checking } from './checking.ts';
 import type { CodeArch } from './code.ts';
@@ -30,6 +31,8 @@ import type { Varargs } from './varargs.ts';
 export interface Arch {
   /** As uname -m prints it. */
   readonly name: string;
+  /** Objects that are for it. */
+  readonly elf: ElfMachine;
 
   /** What executes. */
   readonly makeEngine: MakeEngine;

@@ -80,6 +80,12 @@ export interface CodeRegisters {
   readonly callFrame: number;
 }
 
+/**
+ * Told of an operand: its place in the bytes, the type of relocation that would fill it in, the address that it means
+ * (low half), and what that type adds to the address.
+ */
+export type NoteOperand = (at: number, relocation: number, target: number, bias: number) => void;
+
 /** A port's code. Mirrors arch_decode_instruction(), arch_initial_func_cfi_state() and what stands beside them. */
 export interface CodeArch {
   readonly registers: CodeRegisters;
@@ -107,4 +113,12 @@ export interface CodeArch {
   readonly userAccessFeature: number;
   /** What a relocation of that type of an operand adds to the address that its instruction computes. */
   operandBias(relocation: number): number;
+  /**
+   * Notes what in the instruction at an offset, executed at `address` (low half), may be an address of the kernel.
+   * @returns its length; 0 where there is no instruction
+   */
+  operands(bytes: Uint8Array, at: number, address: number, note: NoteOperand): number;
+  /** Types of relocations of data: 4 bytes that count from their own place, and whole addresses. */
+  readonly distance: number;
+  readonly wholeAddress: number;
 }

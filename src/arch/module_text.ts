@@ -5,7 +5,6 @@
 // Invariant: relocations and tables are worked on before the text is executable, so a plain write is enough; branch
 // sites are set later, by text poking.
 
-import type { RelocationSite } from '../elf/relocation.ts';
 import type { Addr } from '../guest/addr.ts';
 
 /** The bytes of a module that is being loaded. GuestMemory is one. */
@@ -80,10 +79,19 @@ export interface BranchSites {
   staticCall(site: Addr, func: Addr, tail: boolean): Uint8Array;
 }
 
-/** Relocations of a module, by the numbers of the ABI. */
+/** One relocation, for messages about it. */
+export interface RelocationSite {
+  readonly file: string;
+  /** The section that is relocated. */
+  readonly section: string;
+  readonly offset: number;
+  readonly type: number;
+  /** The symbol's name. */
+  readonly symbol: string;
+}
+
+/** Relocations of a module, by the numbers of the ABI: those that the port's ElfMachine lists. */
 interface Relocations {
-  /** Bytes that a type writes; 0 for one that writes nothing or that the kernel does not apply. */
-  width(type: number): number;
   /**
    * Writes one, S + A being `value`, into `target` at `at`, which is `place` in memory. The bytes there are 0 before.
    * @throws RelocationError, in the kernel's words, before anything is written

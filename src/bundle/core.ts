@@ -90,7 +90,7 @@ export class Bundles {
     if (!bytes) return -ENOENT;
     try {
       this.#injected('kernel_read_file', path);
-      const file = readBundle(bytes, this.#core.kernel);
+      const file = readBundle(bytes, this.#core.arch.elf, this.#core.kernel);
       this.#injected('klp_verify_bundle', path);
       const waited = yield* this.gate.lock(GATE.transition);
       if (waited !== 0) return waited;

@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto';
 import { type ElfObject, parseElf } from '../elf/elf_object.ts';
 import { ElfError } from '../elf/error.ts';
+import type { ElfMachine } from '../elf/machine.ts';
 import { readModInfo } from '../elf/modinfo.ts';
 import { BUILT_IN, type KernelDescription } from '../kernel/description.ts';
 import { BundleError } from './error.ts';
@@ -29,10 +30,14 @@ const MANIFEST = 'bundle.json';
 
 /**
  * Reads and verifies.
- * @param kernel for which the members are
+ * @param machine,kernel for which the members are
  * @throws BundleError
  */
-export function readBundle(bytes: Uint8Array, kernel: KernelDescription = BUILT_IN): BundleFile {
+export function readBundle(
+  bytes: Uint8Array,
+  machine: ElfMachine,
+  kernel: KernelDescription = BUILT_IN,
+): BundleFile {
   const [first, ...files] = readTar(bytes);
   if (first?.name !== MANIFEST) throw new BundleError('EINVAL', `the first entry is not ${MANIFEST}`);
   const manifest = parseManifest(Buffer.from(first.bytes).toString('utf8'));
@@ -49,7 +54,7 @@ export function readBundle(bytes: Uint8Array, kernel: KernelDescription = BUILT_
     const found = byName.get(member.file) ?? [];
     if (found.length !== 1)
       throw new BundleError('EINVAL', `member ${member.file} is in the tar ${found.length} times`);
-    return verifyMember(member, found[0], kernel);
+    return verifyMember(member, found[0], machine, kernel);
   });
   const names = new Set(members.map((member) => member.module));
   if (names.size < members.length) throw new BundleError('EINVAL', 'two members are modules of one name');
@@ -77,10 +82,15 @@ export function sha256(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
-function verifyMember(member: ManifestMember, bytes: Uint8Array, kernel: KernelDescription): BundleMember {
+function verifyMember(
+  member: ManifestMember,
+  bytes: Uint8Array,
+  machine: ElfMachine,
+  kernel: KernelDescription,
+): BundleMember {
   if (sha256(bytes) !== member.sha256)
     throw new BundleError('EBADMSG', `member ${member.file} is not the file whose SHA-256 the manifest has`);
-  const { name, object, states } = patchModule(member.file, bytes, kernel);
+  const { name, object, states } = patchModule(member.file, bytes, machine, kernel);
   if (object !== member.object)
     throw new BundleError(
       'EINVAL',
@@ -93,9 +103,10 @@ function verifyMember(member: ManifestMember, bytes: Uint8Array, kernel: KernelD
 export function patchModule(
   file: string,
   bytes: Uint8Array,
+  machine: ElfMachine,
   kernel: KernelDescription = BUILT_IN,
 ): { name: string; object: string; functions: readonly string[]; states: readonly FileState[] } {
-  const elf = parsed(file, bytes);
+  const elf = parsed(file, bytes, machine);
   const info = readModInfo(elf);
   if (info.get('livepatch') !== 'Y') throw new BundleError('ENOEXEC', `${file} is no livepatch module`);
   const patch = klpPatchOf(elf, kernel.structs);
@@ -110,9 +121,9 @@ export function patchModule(
   return { name: info.get('name') ?? file.replace(/\.ko$/, ''), object, functions, states };
 }
 
-function parsed(file: string, bytes: Uint8Array): ElfObject {
+function parsed(file: string, bytes: Uint8Array, machine: ElfMachine): ElfObject {
   try {
-    return parseElf(bytes, file);
+    return parseElf(bytes, file, machine);
   } catch (error) {
     if (error instanceof ElfError) throw new BundleError('ENOEXEC', error.message);
     throw error;
@@ -130,16 +141,16 @@ interface BundleSource {
 }
 
 /** Makes a bundle and reads it back. @throws BundleError */
-export function createBundle(source: BundleSource): Uint8Array {
+export function createBundle(source: BundleSource, machine: ElfMachine): Uint8Array {
   const members = source.files.map(({ file, bytes }): ManifestMember => {
-    const { object } = patchModule(file, bytes);
-    return { file, object, ...targetOf(object, file, bytes, source.targets), sha256: sha256(bytes) };
+    const { object } = patchModule(file, bytes, machine);
+    return { file, object, ...targetOf(object, file, bytes, source.targets, machine), sha256: sha256(bytes) };
   });
   const { name, version, replace } = source;
   const text = `${JSON.stringify({ name, version, replace, members }, null, 2)}\n`;
   const manifest = { name: MANIFEST, bytes: new Uint8Array(Buffer.from(text)) };
   const tar = writeTar([manifest, ...source.files.map(({ file, bytes }) => ({ name: file, bytes }))]);
-  readBundle(tar);
+  readBundle(tar, machine);
   return tar;
 }
 
@@ -149,11 +160,12 @@ function targetOf(
   file: string,
   bytes: Uint8Array,
   targets: ReadonlyMap<string, Uint8Array>,
+  machine: ElfMachine,
 ): Pick<ManifestMember, 'srcversion' | 'vermagic'> {
   const target = targets.get(object);
-  const srcversion = target && readModInfo(parsed(`${object}.ko`, target)).get('srcversion');
+  const srcversion = target && readModInfo(parsed(`${object}.ko`, target, machine)).get('srcversion');
   if (srcversion !== undefined) return { srcversion };
-  const vermagic = readModInfo(parsed(file, bytes)).get('vermagic');
+  const vermagic = readModInfo(parsed(file, bytes, machine)).get('vermagic');
   if (vermagic === undefined) throw new BundleError('ENOEXEC', `${file} has no vermagic`);
   return { vermagic };
 }

@@ -4,11 +4,10 @@
 // Invariant: control transfers are never executed, so only operands need their relocations, and only operands get
 // them: the instructions are those that the object's code was decoded to, whatever its relocations say.
 
-import { RELOCATION_TYPES } from '../elf/relocation.ts';
 import type { CodeSection } from '../objtool/input.ts';
 import type { Code } from '../objtool/insn.ts';
 import { DATA_MIDDLE, TEXT_BASE, TEXT_LO } from './check_guest.ts';
-import { INSNS } from './target.ts';
+import { INSNS, TARGET } from './target.ts';
 
 const MAX_TEXT = 80 << 20;
 
@@ -23,14 +22,6 @@ export interface LoadedText {
   readonly start: Uint32Array;
   addrOf(section: number): bigint;
 }
-
-const ABSOLUTE_64 = new Set(
-  RELOCATION_TYPES.filter((t) => !t.pcRelative && t.width === 8).map((t) => t.type),
-);
-const PC_RELATIVE = new Set(RELOCATION_TYPES.filter((t) => t.pcRelative && t.width === 4).map((t) => t.type));
-const ABSOLUTE_32 = new Set(
-  RELOCATION_TYPES.filter((t) => !t.pcRelative && t.width === 4).map((t) => t.type),
-);
 
 /** `input`: with relocations that the code was decoded without, where those of its text are resolved. */
 export function loadText(code: Code, input = code.input): LoadedText {
@@ -59,13 +50,14 @@ function relocate(bytes: Uint8Array, at: number, code: Code, index: number, sect
     const offset = relocs.offset[r];
     const place = at + offset;
     const type = relocs.type[r];
-    const width = ABSOLUTE_64.has(type) ? 8 : 4;
+    const kind = TARGET.elf.relocations.get(type);
+    // A distance of 64 bits is no operand.
+    if (!kind || kind.width === 0 || (kind.width === 8 && kind.pcRelative)) continue;
+    const { width } = kind;
     if (offset + width > original.length) continue;
     if (width === 8) view.setBigUint64(place, DATA_MIDDLE, true);
-    else if (PC_RELATIVE.has(type)) {
-      view.setInt32(place, Number(DATA_MIDDLE - TEXT_BASE) - place - 4, true);
-    } else if (ABSOLUTE_32.has(type)) view.setUint32(place, Number(DATA_MIDDLE & 0xffffffffn), true);
-    else continue;
+    else if (kind.pcRelative) view.setInt32(place, Number(DATA_MIDDLE - TEXT_BASE) - place - 4, true);
+    else view.setUint32(place, Number(DATA_MIDDLE & 0xffffffffn), true);
     if (!isOperand(code, index, offset, width, bytes.subarray(at))) {
       bytes.set(original.subarray(offset, offset + width), place);
     }

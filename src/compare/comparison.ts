@@ -2,6 +2,7 @@
 // object is known, so that whatever cannot be run is told with its place before anything runs.
 
 import { readFileSync } from 'node:fs';
+import { X86_64 } from '../arch/x86_64/x86_64.ts';
 import { BundleError } from '../bundle/error.ts';
 import { patchModule } from '../bundle/format.ts';
 import { unpack } from '../elf/unpack.ts';
@@ -31,7 +32,11 @@ export function readWorkload(file: string, access: FileAccess = {}): Workload {
 /** A bundle is made with the modules that its members are for. */
 function memberProblem({ place, path, module }: LocatedModule, bytes: Workload['bytes']): Problem[] {
   try {
-    const { object } = patchModule(`${module.name}.ko`, bytes.get(module.name) ?? new Uint8Array());
+    const { object } = patchModule(
+      `${module.name}.ko`,
+      bytes.get(module.name) ?? new Uint8Array(),
+      X86_64.elf,
+    );
     if (object === 'vmlinux' || bytes.has(object)) return [];
     return [{ place, path, reason: `'${module.name}' is for '${object}', which is to be in 'modules'` }];
   } catch (error) {

@@ -86,7 +86,11 @@ export class Originals {
     if (member.blob === 0n) return [];
     const known = this.#functions.get(member);
     if (known) return known;
-    const { functions } = patchModule(member.spec.file, bundle.bytesOf(member));
+    const { functions } = patchModule(
+      member.spec.file,
+      bundle.bytesOf(member),
+      this.#machine.inspect.core.arch.elf,
+    );
     this.#functions.set(member, functions);
     return functions;
   }

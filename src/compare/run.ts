@@ -260,11 +260,12 @@ class Run {
 
   #enableBundle(members: readonly string[]): boolean {
     const machine = this.#machine;
+    const { elf } = machine.inspect.core.arch;
     const files = members.map((member) => ({ file: `${member}.ko`, bytes: this.#bytes(member) }));
-    const objects = files.map(({ file, bytes }) => patchModule(file, bytes).object);
+    const objects = files.map(({ file, bytes }) => patchModule(file, bytes, elf).object);
     const targets = objects.filter((o) => o !== 'vmlinux').map((o) => [o, this.#bytes(o)] as const);
     const name = `bundle${++this.#bundles}`;
-    const bytes = createBundle({ name, version: '1', replace: false, files, targets: new Map(targets) });
+    const bytes = createBundle({ name, version: '1', replace: false, files, targets: new Map(targets) }, elf);
     machine.addFile(`/lib/${name}.klpb`, bytes);
     return this.#finished(`enable ${name}`, this.#doer(machine.spawn('echo', [`/lib/${name}.klpb`, ENABLE])));
   }

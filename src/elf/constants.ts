@@ -1,11 +1,10 @@
-// The numbers of the ELF64 format that an x86-64 relocatable object may hold.
-// Mirrors include/uapi/linux/elf.h and the psABI; names are the format's own.
+// The numbers of the ELF64 format that a relocatable object may hold.
+// Mirrors include/uapi/linux/elf.h and the generic ABI; names are the format's own.
 
 export const ELF_MAGIC = '\u007fELF';
 export const ELFCLASS64 = 2;
 export const ELFDATA2LSB = 1;
 export const ET_REL = 1;
-export const EM_X86_64 = 62;
 
 export const EHDR_SIZE = 64;
 export const SHDR_SIZE = 64;

@@ -1,4 +1,4 @@
-// A relocatable x86-64 object: its sections, symbols and relocations, each checked before it is handed out.
+// A relocatable object: its sections, symbols and relocations, each checked before it is handed out.
 // Mirrors elf_validity_check() of kernel/module/main.c, and checks what the kernel takes on trust.
 //
 // Invariant: whatever the bytes, an accessor returns values that lie inside the file or throws ElfError;
@@ -14,7 +14,7 @@ import {
   SYM_SIZE,
 } from './constants.ts';
 import { ElfError } from './error.ts';
-import { relocationType } from './relocation.ts';
+import type { ElfMachine } from './machine.ts';
 import { type ElfHeader, type ElfSection, parseHeader, parseSections } from './sections.ts';
 import { StringTable } from './string_table.ts';
 import { SymbolSections } from './symbol_sections.ts';
@@ -41,25 +41,31 @@ export interface ElfSymbol {
 export interface ElfRelocation {
   /** Offset in the section that is relocated. */
   readonly offset: number;
-  /** R_X86_64_* */
+  /** As the machine's ABI numbers them. */
   readonly type: number;
   readonly symbol: ElfSymbol;
   readonly addend: bigint;
 }
 
 /**
- * The object in `bytes`; `file` names it in errors. @throws ElfError
+ * The object for a machine in `bytes`; `file` names it in errors. @throws ElfError
  * @param extended more than 65,279 sections, which the kernel does not load
  */
-export function parseElf(bytes: Uint8Array, file: string, { extended = true } = {}): ElfObject {
-  const header = parseHeader(bytes, file, extended);
+export function parseElf(
+  bytes: Uint8Array,
+  file: string,
+  machine: ElfMachine,
+  { extended = true } = {},
+): ElfObject {
+  const header = parseHeader(bytes, file, machine, extended);
   const sections = parseSections(bytes, file, header);
-  return new ElfObject(bytes, file, header, sections);
+  return new ElfObject(bytes, file, machine, header, sections);
 }
 
 export class ElfObject {
   readonly file: string;
   readonly bytes: Uint8Array;
+  readonly machine: ElfMachine;
   readonly header: ElfHeader;
   /** All sections; element 0 is the null section. */
   readonly sections: readonly ElfSection[];
@@ -72,10 +78,17 @@ export class ElfObject {
   readonly #relaOf = new Map<number, ElfSection[]>();
   readonly #relocations = new Map<number, readonly ElfRelocation[]>();
 
-  constructor(bytes: Uint8Array, file: string, header: ElfHeader, sections: readonly ElfSection[]) {
+  constructor(
+    bytes: Uint8Array,
+    file: string,
+    machine: ElfMachine,
+    header: ElfHeader,
+    sections: readonly ElfSection[],
+  ) {
     // A Buffer's slice() would be no copy.
     this.bytes = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
     this.file = file;
+    this.machine = machine;
     this.header = header;
     this.sections = sections;
     for (const s of sections) {
@@ -255,8 +268,8 @@ export class ElfObject {
       const offset = view.getBigUint64(at, true);
       const symbol = symbols[view.getUint32(at + 12, true)];
       const type = view.getUint32(at + 8, true);
-      // R_X86_64_NONE writes nothing, and marks the end of a section too.
-      if (offset + BigInt(relocationType(type)?.width ?? 1) > BigInt(target.size)) {
+      // One that writes nothing marks the end of a section too.
+      if (offset + BigInt(this.machine.relocations.get(type)?.width ?? 1) > BigInt(target.size)) {
         throw this.error(`relocation at 0x${offset.toString(16)}, outside ${target.name}`, rela.name, at);
       }
       if (!symbol) throw this.error('relocation against a symbol that does not exist', rela.name, at);

@@ -1,15 +1,8 @@
 // What a file is that is not the object or module that was asked for: its kind, and the way to what was meant.
 
-import {
-  ELFCLASS64,
-  ELFDATA2LSB,
-  EM_X86_64,
-  ET_REL,
-  SHF_ALLOC,
-  SHF_EXECINSTR,
-  SHT_NOBITS,
-} from './constants.ts';
+import { ELFCLASS64, ELFDATA2LSB, ET_REL, SHF_ALLOC, SHF_EXECINSTR, SHT_NOBITS } from './constants.ts';
 import type { ElfObject } from './elf_object.ts';
+import type { ElfMachine } from './machine.ts';
 
 const text = (bytes: Uint8Array, from: number, to: number): string =>
   Buffer.from(bytes.subarray(from, to)).toString('latin1');
@@ -45,6 +38,7 @@ const OTHERS: readonly (readonly [is: (bytes: Uint8Array) => boolean, kind: stri
   [(b) => /^[\t\n\r\x20-\x7e]+$/.test(text(b, 0, 512)), 'a text file'],
 ];
 
+/** Of EM_ numbers, for messages. */
 const MACHINES: Readonly<Record<number, string>> = {
   2: 'SPARC',
   3: 'i386',
@@ -54,6 +48,7 @@ const MACHINES: Readonly<Record<number, string>> = {
   22: 's390',
   40: 'ARM',
   43: 'SPARC64',
+  62: 'x86-64',
   183: 'AArch64',
   243: 'RISC-V',
   247: 'BPF',
@@ -66,18 +61,20 @@ const TYPES: Readonly<Record<number, string>> = {
   4: 'a core dump',
 };
 
-/** The kind of a file that is no 64-bit object for x86-64; undefined for one that is, and for what is unknown. */
-export function fileKind(bytes: Uint8Array): string | undefined {
+const machineName = (number: number): string => MACHINES[number] ?? `machine ${number}`;
+
+/** The kind of a file that is no 64-bit object for the machine; undefined for one that is, and for what is unknown. */
+export function fileKind(bytes: Uint8Array, wanted: ElfMachine): string | undefined {
   if (!starts('\x7fELF')(bytes)) return OTHERS.find(([is]) => is(bytes))?.[1];
   if (bytes.length < 20) return 'the beginning of an ELF file';
   const big = bytes[5] !== ELFDATA2LSB;
   const half = (at: number): number =>
     big ? (bytes[at] << 8) | bytes[at + 1] : bytes[at] | (bytes[at + 1] << 8);
   const machine = half(18);
-  if (bytes[4] !== ELFCLASS64 || machine !== EM_X86_64 || big) {
+  if (bytes[4] !== ELFCLASS64 || machine !== wanted.number || big) {
     const bits = bytes[4] === ELFCLASS64 ? 64 : 32;
-    const name = MACHINES[machine] ?? (machine === EM_X86_64 ? 'x86-64' : `machine ${machine}`);
-    return `an ELF file for ${name} (${bits}-bit${big ? ', big-endian' : ''}); objects for x86-64 are meant`;
+    const meant = `objects for ${machineName(wanted.number)} are meant`;
+    return `an ELF file for ${machineName(machine)} (${bits}-bit${big ? ', big-endian' : ''}); ${meant}`;
   }
   return half(16) === ET_REL ? undefined : TYPES[half(16)];
 }

@@ -6,7 +6,6 @@ import {
   ELF_MAGIC,
   ELFCLASS64,
   ELFDATA2LSB,
-  EM_X86_64,
   ET_REL,
   SHDR_SIZE,
   SHN_XINDEX,
@@ -16,6 +15,7 @@ import {
 } from './constants.ts';
 import { ElfError } from './error.ts';
 import { fileKind } from './kinds.ts';
+import type { ElfMachine } from './machine.ts';
 
 export interface ElfHeader {
   readonly type: number;
@@ -46,9 +46,14 @@ export interface ElfSection {
  * @param extended numbers that are too large for the header may be in section 0 (e_shnum 0, SHN_XINDEX): as tools of
  * binutils write and read them, and the kernel does not
  */
-export function parseHeader(bytes: Uint8Array, file: string, extended: boolean): ElfHeader {
+export function parseHeader(
+  bytes: Uint8Array,
+  file: string,
+  machine: ElfMachine,
+  extended: boolean,
+): ElfHeader {
   const fail = (reason: string, offset?: number): never => {
-    throw new ElfError(file, reason, { offset, kind: fileKind(bytes) });
+    throw new ElfError(file, reason, { offset, kind: fileKind(bytes, machine) });
   };
   if (bytes.length < EHDR_SIZE) fail(`Invalid ELF header len ${bytes.length}`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
@@ -65,7 +70,7 @@ export function parseHeader(bytes: Uint8Array, file: string, extended: boolean):
     shstrndx: view.getUint16(62, true),
   };
   if (header.type !== ET_REL) fail(`Invalid ELF header type: ${header.type} != ${ET_REL}`, 16);
-  if (header.machine !== EM_X86_64) fail(`Invalid architecture in ELF header: ${header.machine}`, 18);
+  if (header.machine !== machine.number) fail(`Invalid architecture in ELF header: ${header.machine}`, 18);
   if (view.getUint16(58, true) !== SHDR_SIZE) fail('Invalid ELF section header size', 58);
   if (extended) extendHeader(view, header);
   const { shoff, shnum, shstrndx } = header;

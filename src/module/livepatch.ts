@@ -95,7 +95,7 @@ function clearSectionRelocs(
   const base = sectionAddress(mod, rela.info);
   if (base === 0n) return;
   for (const { offset, type } of mod.elf.relocationTable(rela.index)) {
-    const width = arch.moduleText.relocations.width(type);
+    const width = arch.elf.relocations.get(type)?.width ?? 0;
     if (width > 0) write(base + BigInt(offset), new Uint8Array(width));
   }
 }

@@ -51,7 +51,7 @@ export interface LoadInfo {
 export function setupLoadInfo(core: KernelCore, ports: ModuleLoaderPorts, request: LoadRequest): LoadInfo {
   const bytes = sigCheck(core, ports, request.bytes);
   injected(core, 'elf_validity_check', request.file);
-  const elf = parsed(core, () => parseElf(bytes, request.file, { extended: false }));
+  const elf = parsed(core, () => parseElf(bytes, request.file, core.arch.elf, { extended: false }));
   const info = parsed(core, () => readModInfo(elf));
   const early = info.get('name') ?? '(missing .modinfo section or name field)';
   if (!elf.symtab) {

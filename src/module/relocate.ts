@@ -3,10 +3,10 @@
 //
 // Livepatch's own relocations (SHF_RELA_LIVEPATCH) are livepatch.ts's; it comes back to applyRelocateAdd() for them.
 
+import type { RelocationSite } from '../arch/module_text.ts';
 import { SHF_RELA_LIVEPATCH, SHT_REL, SHT_RELA } from '../elf/constants.ts';
 import type { ElfSection } from '../elf/elf_object.ts';
 import { RelocationError } from '../elf/error.ts';
-import type { RelocationSite } from '../elf/relocation.ts';
 import type { Addr } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { injected, ModuleError } from './error.ts';
@@ -52,7 +52,7 @@ export function applyRelocateAdd(core: KernelCore, mod: Module, rela: ElfSection
   const relocations = parsed(core, () => mod.elf.relocationTable(rela.index));
   const word = new DataView(new ArrayBuffer(8));
   for (const r of relocations) {
-    const width = core.arch.moduleText.relocations.width(r.type);
+    const width = core.arch.elf.relocations.get(r.type)?.width ?? 0;
     const value = mod.symbolValue(r.symbol.index) + r.addend;
     const site = {
       file: mod.elf.file,

@@ -1,11 +1,11 @@
 // ORC sections into a copy of an object.
 // Mirrors write_orc_entry() of tools/objtool/orc_gen.c: each ip is a relocation against the section's symbol.
 
+import type { CodeArch } from '../arch/code.ts';
 import { RELA_SIZE, SHF_ALLOC, SHT_PROGBITS, SHT_RELA } from '../elf/constants.ts';
 import type { ElfObject, ElfSection } from '../elf/elf_object.ts';
 import { rewriteElf, type SectionChange } from '../elf/elf_writer.ts';
 import { ORC_IP_SIZE } from '../elf/orc.ts';
-import { R_X86_64_PC32 } from '../elf/relocation.ts';
 import { ElfTables } from './elf_tables.ts';
 import { ObjtoolError } from './error.ts';
 import { SYM_SECTION } from './input.ts';
@@ -14,7 +14,7 @@ import type { OrcFormat } from './orc_formats.ts';
 import type { OrcRows } from './orc_rows.ts';
 
 /** The object, in pieces, with these entries in place of those it has. @throws ObjtoolError where a section has no symbol */
-export function writeOrc(elf: ElfObject, rows: OrcRows, format: OrcFormat): Uint8Array[] {
+export function writeOrc(elf: ElfObject, rows: OrcRows, format: OrcFormat, arch: CodeArch): Uint8Array[] {
   const { symtab } = elf;
   if (!symtab) throw new ObjtoolError(`${elf.file}: no symbol table to relocate ORC entries by`);
   // Of several the last: it is the one that the kernel reads.
@@ -31,7 +31,7 @@ export function writeOrc(elf: ElfObject, rows: OrcRows, format: OrcFormat): Uint
       flags: SHF_INFO_LINK,
       align: 8,
       entsize: RELA_SIZE,
-      data: relocations(elf, rows),
+      data: relocations(elf, rows, arch.distance),
       linkIndex: symtab.index,
       ...(ip ? { infoIndex: ip.index } : { info: '.orc_unwind_ip' }),
     },
@@ -43,7 +43,8 @@ const at = (section: ElfSection | undefined) => (section ? { index: section.inde
 
 const SHF_INFO_LINK = 0x40;
 
-function relocations(elf: ElfObject, rows: OrcRows): Uint8Array {
+/** @param type counts from the field itself */
+function relocations(elf: ElfObject, rows: OrcRows, type: number): Uint8Array {
   const bases = baseSymbols(elf);
   const bytes = new Uint8Array(rows.count * RELA_SIZE);
   const words = new Int32Array(bytes.buffer);
@@ -55,7 +56,7 @@ function relocations(elf: ElfObject, rows: OrcRows): Uint8Array {
     }
     const addend = rows.offset[i] - base.value;
     words[w] = i * ORC_IP_SIZE;
-    words[w + 2] = R_X86_64_PC32;
+    words[w + 2] = type;
     words[w + 3] = base.symbol;
     words[w + 4] = addend;
     words[w + 5] = addend >> 31;

@@ -5,6 +5,7 @@
 // Invariant: only references that leave their section get a relocation; a word that merely looks like an address
 // may get one too, which moves data and never a branch.
 
+import type { CheckableArch } from '../arch/arch.ts';
 import {
   ET_REL,
   SHDR_SIZE,
@@ -21,19 +22,19 @@ import {
 import { type ElfObject, type ElfSection, parseElf } from '../elf/elf_object.ts';
 import { rewriteElf, type SectionChange } from '../elf/elf_writer.ts';
 import { objectKind } from '../elf/kinds.ts';
-import { R_X86_64_32S, R_X86_64_64, R_X86_64_PC32, R_X86_64_PLT32 } from '../elf/relocation.ts';
-import { decodeAt, FLOW_CALL, FLOW_JCC, FLOW_JMP, Insn } from '../isa/decoder.ts';
 import { RelaBuilder } from './rela_builder.ts';
 
 const ET_EXEC = 2;
 const TYPE_AT = 16;
-const NO_BASE = 5;
 const KERNEL_HALF = 0xffffffff;
 
+/** Whose code it is. */
+type Port = Pick<CheckableArch, 'elf' | 'code'>;
+
 /** An object, or a vmlinux turned into one. @throws ElfError */
-export function parseKernelObject(bytes: Uint8Array, file: string): ElfObject {
+export function parseKernelObject(bytes: Uint8Array, file: string, port: Port): ElfObject {
   const isVmlinux = bytes.length > TYPE_AT + 1 && bytes[TYPE_AT] === ET_EXEC && bytes[TYPE_AT + 1] === 0;
-  const elf = isVmlinux ? new Unlinker(bytes, file).object() : parseElf(bytes, file);
+  const elf = isVmlinux ? new Unlinker(bytes, file, port).object() : parseElf(bytes, file, port.elf);
   const kind = objectKind(elf);
   if (kind !== undefined) throw elf.error(`it is ${kind}`);
   return elf;
@@ -66,19 +67,20 @@ interface Loaded {
 }
 
 class Unlinker {
+  readonly #port: Port;
   readonly #elf: ElfObject;
   readonly #loaded: readonly Loaded[];
   readonly #symbols: Uint8Array;
   /** Symbols that the file has; the sections' come after them. */
   readonly #count: number;
-  readonly #insn = new Insn();
 
-  constructor(bytes: Uint8Array, file: string) {
+  constructor(bytes: Uint8Array, file: string, port: Port) {
+    this.#port = port;
     // slice() of a Buffer is no copy, and begins where the buffer's memory does not.
     const copy = new Uint8Array(bytes);
     const view = new DataView(copy.buffer);
     view.setUint16(TYPE_AT, ET_REL, true);
-    const elf = parseElf(copy, file);
+    const elf = parseElf(copy, file, port.elf);
     if (!elf.symtab || !elf.strtab)
       throw elf.error('no symbols: a stripped vmlinux has no functions to check');
     const loaded: Loaded[] = [];
@@ -92,7 +94,7 @@ class Unlinker {
     }
     loaded.sort((a, b) => a.start - b.start);
     this.#loaded = loaded;
-    this.#elf = parseElf(copy, file);
+    this.#elf = parseElf(copy, file, port.elf);
     this.#count = elf.symtab.size / SYM_SIZE;
     this.#symbols = this.#rebased(elf.data(elf.symtab));
   }
@@ -114,7 +116,7 @@ class Unlinker {
       if (builder.count > 0) changes.push(relaSection(section.name, builder));
     }
     const pieces = rewriteElf(elf, changes);
-    return parseElf(Uint8Array.from(Buffer.concat(pieces)), elf.file);
+    return parseElf(Uint8Array.from(Buffer.concat(pieces)), elf.file, elf.machine);
   }
 
   /** Symbols by offset in their sections, and one for each section. */
@@ -208,31 +210,18 @@ class Unlinker {
   }
 
   #relocateText(section: ElfSection, start: number, builder: RelaBuilder): void {
+    const { code, elf } = this.#port;
     const bytes = this.#elf.data(section);
-    const insn = this.#insn;
-    for (let at = 0; at < bytes.length; ) {
-      const { length } = decodeAt(bytes, at, start + at, insn);
-      // Data among code, or what follows an instruction that is cut off: the next byte may start one.
-      if (length > 0) this.#relocateInsn(insn, at, start, section, builder);
-      at += length || 1;
-    }
-  }
-
-  #relocateInsn(insn: Insn, at: number, start: number, section: ElfSection, builder: RelaBuilder): void {
-    const { flow, immSize } = insn;
-    const end = at + insn.length;
     const isInside = (target: number): boolean => target >= start && target < start + section.size;
-    if (flow === FLOW_CALL || flow === FLOW_JMP || flow === FLOW_JCC) {
-      if (immSize === 4 && !isInside(insn.target))
-        this.#add(builder, end - 4, R_X86_64_PLT32, insn.target, -4);
-      return;
+    const note = (at: number, type: number, target: number, bias: number): void => {
+      // A distance within the section stays as it is.
+      if (elf.relocations.get(type)?.pcRelative && isInside(target)) return;
+      this.#add(builder, at, type, target, bias);
+    };
+    for (let at = 0; at < bytes.length; ) {
+      // Data among code, or what follows an instruction that is cut off: the next byte may start one.
+      at += code.operands(bytes, at, start + at, note) || 1;
     }
-    const disp = end - immSize - 4;
-    if (insn.ripRelative) {
-      const target = (start + end + insn.disp) >>> 0;
-      if (!isInside(target)) this.#add(builder, disp, R_X86_64_PC32, target, disp - end);
-    } else if (hasAddress(insn)) this.#add(builder, disp, R_X86_64_32S, insn.disp);
-    if (immSize === 4 && insn.imm < 0) this.#add(builder, end - 4, R_X86_64_32S, insn.imm);
   }
 
   /** Words of 8 bytes that are addresses of the kernel's text. */
@@ -242,19 +231,20 @@ class Unlinker {
       if (view.getUint32(at + 4, true) !== KERNEL_HALF) continue;
       const target = view.getUint32(at, true);
       const found = this.#at(target);
-      if (this.#isText(found)) this.#add(builder, at, R_X86_64_64, target);
+      if (this.#isText(found)) this.#add(builder, at, this.#port.code.wholeAddress, target);
     }
   }
 
   #relocateTable(name: string, data: Uint8Array, start: number, builder: RelaBuilder): void {
     const { sizes, fields } = RELATIVE[name];
+    const { distance } = this.#port.code;
     const view = new DataView(data.buffer, data.byteOffset, data.length);
     const target = (at: number): number => (start + at + view.getInt32(at, true)) >>> 0;
     const isText = (at: number): boolean => this.#isText(this.#at(target(at)));
     const size = sizes.find((n) => isTableOf(n, data.length, isText)) ?? 0;
     if (size === 0) throw this.#elf.error('rows of no known size', name);
     for (let row = 0; row < data.length; row += size) {
-      for (const field of fields) this.#add(builder, row + field, R_X86_64_PC32, target(row + field));
+      for (const field of fields) this.#add(builder, row + field, distance, target(row + field));
     }
   }
 }
@@ -264,13 +254,6 @@ function isTableOf(size: number, length: number, isText: (at: number) => boolean
   if (length % size !== 0) return false;
   for (let at = 0; at < length; at += size) if (!isText(at)) return false;
   return true;
-}
-
-/** Absolute, or from a table's address by an index: a displacement that can be an address. */
-function hasAddress(insn: Insn): boolean {
-  if (!insn.hasModrm || insn.mod === 3 || insn.mod === 1 || insn.disp >= 0) return false;
-  if (insn.mod === 2) return true;
-  return insn.hasSib && (insn.sibBase & 7) === NO_BASE;
 }
 
 function relaSection(name: string, builder: RelaBuilder): SectionChange {

@@ -7,6 +7,7 @@ import { BundleError } from '../bundle/error.ts';
 import { type BundleFile, readBundle } from '../bundle/format.ts';
 import { type ElfObject, parseElf } from '../elf/elf_object.ts';
 import { ElfError } from '../elf/error.ts';
+import type { ElfMachine } from '../elf/machine.ts';
 import { undefinedSymbols } from '../elf/module_object.ts';
 import { MODULE_FILE, moduleName, unpack } from '../elf/unpack.ts';
 import { latin1Bytes } from '../fs/context.ts';
@@ -34,6 +35,7 @@ export class ModuleStore {
   /** /lib/modules/RELEASE */
   readonly dir: string;
   readonly #machine: Machine;
+  readonly #elf: ElfMachine;
   /** By path: reading an object again is only needed when its bytes are others. */
   readonly #read = new Map<string, { bytes: Uint8Array; file: ModuleFile | undefined }>();
   #parsed: { bytes: Uint8Array; deps: Map<string, string[]> } | undefined;
@@ -42,6 +44,7 @@ export class ModuleStore {
 
   constructor(machine: Machine, source?: ModuleSource) {
     this.#machine = machine;
+    this.#elf = machine.inspect.core.arch.elf;
     this.dir = `/lib/modules/${machine.inspect.core.kernel.release}`;
     this.#source = source;
   }
@@ -111,7 +114,9 @@ export class ModuleStore {
         ? nameOrPath
         : this.resolve(nameOrPath)?.at(-1);
     const bytes = path === undefined ? undefined : this.#machine.inspect.fs.ramfs.lookup(path)?.bytes;
-    return path === undefined || !bytes ? undefined : { path, elf: parseElf(unpack(bytes, path), path) };
+    return path === undefined || !bytes
+      ? undefined
+      : { path, elf: parseElf(unpack(bytes, path), path, this.#elf) };
   }
 
   #modulesKlp(files: readonly ModuleFile[], warnings: string[]): string {
@@ -120,7 +125,7 @@ export class ModuleStore {
     const bundles = new Map<string, BundleFile>();
     for (const path of this.#paths(this.dir, /\.klpb$/)) {
       try {
-        bundles.set(path, readBundle(bytesOf(path)));
+        bundles.set(path, readBundle(bytesOf(path), this.#elf));
       } catch (error) {
         if (!(error instanceof BundleError)) throw error;
         warnings.push(`depmod: ERROR: ${path}: ${error.message}`);
@@ -177,7 +182,7 @@ export class ModuleStore {
       if (!bytes) continue;
       let known = this.#read.get(path);
       if (known?.bytes !== bytes) {
-        known = { bytes, file: readModule(path, bytes, warnings) };
+        known = { bytes, file: readModule(path, bytes, this.#elf, warnings) };
         this.#read.set(path, known);
       }
       if (known.file) files.push(known.file);
@@ -195,9 +200,14 @@ export class ModuleStore {
   }
 }
 
-function readModule(path: string, bytes: Uint8Array, warnings: string[]): ModuleFile | undefined {
+function readModule(
+  path: string,
+  bytes: Uint8Array,
+  machine: ElfMachine,
+  warnings: string[],
+): ModuleFile | undefined {
   try {
-    const elf = parseElf(unpack(bytes, path), path);
+    const elf = parseElf(unpack(bytes, path), path, machine);
     const imports = undefinedSymbols(elf).map((s) => s.name);
     const exports = exportedNames(elf);
     return { name: moduleName(path), path, imports, exports };

@@ -3,7 +3,6 @@
 import { CALL, genInsn, JMP8, JMP32, NOP2, NOP5, RET } from '../../src/arch/x86_64/insn.ts';
 import type { UnwinderKind } from '../../src/arch/x86_64/unwind/unwinders.ts';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
-import { RELOCATION_TYPES } from '../../src/elf/relocation.ts';
 import { BUILT_IN } from '../../src/kernel/description.ts';
 import { STACK_HI, THREAD_SIZE } from '../../src/unwind/stack_slots.ts';
 import { ORC } from '../unwind/stack_builder.ts';
@@ -46,6 +45,5 @@ describeArch({
     'nop of 2 bytes': () => NOP2.slice(),
   },
   jumpLabels: [2, 5],
-  relocations: RELOCATION_TYPES.map(({ type }) => type),
   makeStack,
 });

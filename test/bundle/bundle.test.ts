@@ -2,6 +2,7 @@
 
 import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { BundleError } from '../../src/bundle/error.ts';
 import { readBundle, sha256 } from '../../src/bundle/format.ts';
 import { readTar, writeTar } from '../../src/bundle/tar.ts';
@@ -299,7 +300,7 @@ describe('bundle.md, words: the file format', () => {
   const files = () => readTar(bundleOf('v1', ['p1_core', 'p1_mid']));
   const refused = (bytes: Uint8Array): string => {
     try {
-      readBundle(bytes);
+      readBundle(bytes, X86_64.elf);
     } catch (error) {
       if (error instanceof BundleError) return error.message;
       throw error;
@@ -337,7 +338,7 @@ describe('bundle.md, words: the file format', () => {
   });
 
   it('says in the manifest what the files are', () => {
-    const { members } = readBundle(bundleOf('v1', V1));
+    const { members } = readBundle(bundleOf('v1', V1), X86_64.elf);
     expect(members.map((m) => m.object)).toEqual(['vmlinux', 'klpbundle_core', 'klpbundle_mid']);
     expect(members[1].sha256).toBe(sha256(ko('p1_core')));
   });

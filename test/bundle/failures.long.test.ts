@@ -8,6 +8,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { numberedBundle, numberedTarget } from '../../bench/lib/numbered_modules.ts';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { createBundle } from '../../src/bundle/format.ts';
 import { FAULT_POINTS, type FaultPoint } from '../../src/kernel/fault_inject.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
@@ -174,7 +175,9 @@ describe('bundle.md 4: a failing member or target leaves nothing', () => {
       new Uint8Array(readFileSync(join(import.meta.dirname, '../../fixtures/modules', `${name}.ko`)));
     const files = [{ file: 'klpdemo_patch_target.ko', bytes: file('klpdemo_patch_target') }];
     expect(
-      w.enable(createBundle({ name: 'v1', version: '1', replace: false, files, targets: new Map() })),
+      w.enable(
+        createBundle({ name: 'v1', version: '1', replace: false, files, targets: new Map() }, X86_64.elf),
+      ),
     ).toBe(0);
     w.machine.addFile('/lib/t.ko', file('klpdemo_target'));
     const operation = {

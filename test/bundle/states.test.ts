@@ -2,6 +2,7 @@
 // (fixtures/modules/klpbundle_state.h).
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { readBundle } from '../../src/bundle/format.ts';
 import { UAPI } from '../../src/kernel/uapi.ts';
 import { rest } from './state.ts';
@@ -33,7 +34,7 @@ function load(...names: string[]): void {
 
 describe('bundle.md 3: system states of bundles that are put on top of each other', () => {
   it('finds the states of a member in its file', () => {
-    const { members } = readBundle(bundleOf('v1', ['p1_core', 's2_mid']));
+    const { members } = readBundle(bundleOf('v1', ['p1_core', 's2_mid']), X86_64.elf);
     expect(members.map(({ states }) => states)).toEqual([
       [],
       [

@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { createBundle } from '../../src/bundle/format.ts';
 import type { KernelEvent } from '../../src/kernel/events.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
@@ -23,7 +24,7 @@ export function bundleOf(
 ): Uint8Array {
   const targets = new Map(TARGETS.map((target) => [`klpbundle_${target}`, ko(target)]));
   const files = members.map((member) => ({ file: `klpbundle_${member}.ko`, bytes: ko(member) }));
-  return createBundle({ name, version, replace, files, targets });
+  return createBundle({ name, version, replace, files, targets }, X86_64.elf);
 }
 
 export class World {

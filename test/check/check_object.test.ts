@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { CheckGuest } from '../../src/check/check_guest.ts';
 import { type CheckOptions, ObjectChecker } from '../../src/check/check_object.ts';
 import type { ObjectCheck } from '../../src/check/verdicts.ts';
@@ -15,7 +16,7 @@ import type { OrcRows } from '../../src/objtool/orc_rows.ts';
 const MODULE = join(import.meta.dirname, '../../fixtures/modules/klpdemo_target.ko');
 const OTHER = join(import.meta.dirname, '../../fixtures/modules/klpdemo_patch_target.ko');
 const bytes = Uint8Array.from(readFileSync(MODULE));
-const elf = parseElf(bytes, MODULE);
+const elf = parseElf(bytes, MODULE, X86_64.elf);
 const rows = readOrc(elf) as OrcRows;
 let guest: CheckGuest;
 
@@ -92,7 +93,9 @@ describe('a module as kbuild made it', () => {
     const [right, planted] = [rows, { ...rows, spOffset }].map(
       (orc) => new ObjectChecker(guest, elf, { unwinder: 'orc', orc }),
     );
-    const other = new ObjectChecker(guest, parseElf(readFileSync(OTHER), OTHER), { unwinder: 'orc' });
+    const other = new ObjectChecker(guest, parseElf(readFileSync(OTHER), OTHER, X86_64.elf), {
+      unwinder: 'orc',
+    });
     for (let round = 0; round < 2; round++) {
       expect(right.proveAt('.text', 0)?.verdict).toBe('right');
       expect(other.check().wrong).toBe(0);
@@ -209,7 +212,7 @@ describe('a planted fault', () => {
       if (length === 1 && opcode >= 0x50 && opcode <= 0x57 && spReg(rowAt(at + 1)) === ORC_REG_SP) {
         const mutated = bytes.slice();
         mutated[text.offset + at] = 0x90;
-        const found = check({}, parseElf(mutated, MODULE));
+        const found = check({}, parseElf(mutated, MODULE, X86_64.elf));
         expect(found.places.map((p) => p.offset)).toContain(at + 1);
         pushes++;
       }
@@ -245,7 +248,7 @@ describe('a planted fault', () => {
         const mutated = bytes.slice();
         const byte = text.offset + behind - 1;
         mutated[byte] = by === 8 ? mutated[byte] + 8 : 0x90;
-        const found = check({}, parseElf(mutated, MODULE));
+        const found = check({}, parseElf(mutated, MODULE, X86_64.elf));
         expect(found.places.map((p) => p.offset)).toContain(behind);
         planted++;
       }
@@ -269,7 +272,7 @@ describe('a planted fault', () => {
           const mutated = bytes.slice();
           mutated.set(original.subarray(at + 1, at + 1 + size), text.offset + at);
           mutated[text.offset + at + size] = original[at];
-          const found = check({}, parseElf(mutated, MODULE));
+          const found = check({}, parseElf(mutated, MODULE, X86_64.elf));
           expect(found.places.map((p) => p.offset)).toContain(at + size);
           moved++;
         }

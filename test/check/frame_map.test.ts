@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { CheckGuest } from '../../src/check/check_guest.ts';
 import { ObjectChecker } from '../../src/check/check_object.ts';
 import type { FrameMapReport, FrameReport, ObjectCheck } from '../../src/check/verdicts.ts';
@@ -17,7 +18,7 @@ beforeAll(() => {
 afterAll(() => guest.close());
 
 function checked(path: string, bytes = read(path)): ObjectCheck & { readonly frames: FrameMapReport } {
-  const found = new ObjectChecker(guest, parseElf(bytes, path), { unwinder: 'fp' }).check();
+  const found = new ObjectChecker(guest, parseElf(bytes, path, X86_64.elf), { unwinder: 'fp' }).check();
   if (!found.frames) throw new Error('no map');
   return { ...found, frames: found.frames };
 }
@@ -38,7 +39,7 @@ const rule = (map: FrameMapReport, section: string): Record<string, number> => {
 
 /** Offset in .text, length and first bytes of each instruction of a function. */
 function instructionsOf(path: string, name: string): { offset: number; bytes: string }[] {
-  const elf = parseElf(read(path), path);
+  const elf = parseElf(read(path), path, X86_64.elf);
   const symbol = elf.symbol(name);
   if (!symbol?.section) throw new Error(name);
   const text = elf.data(symbol.section);
@@ -165,7 +166,7 @@ describe('a module built for a kernel with frame pointers', () => {
   });
 
   it('is reported at the call when the frame before it is taken out', () => {
-    const elf = parseElf(read(path), path);
+    const elf = parseElf(read(path), path, X86_64.elf);
     const symbol = elf.symbol('klpdemo_descend');
     const text = elf.section('.text');
     if (!symbol || !text) throw new Error('no function');

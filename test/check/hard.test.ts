@@ -17,7 +17,7 @@ import type { OrcRows } from '../../src/objtool/orc_rows.ts';
 
 const FILE = 'hard.o';
 const bytes = readFileSync(join(import.meta.dirname, '../../fixtures/objects/hard', FILE));
-const original = parseElf(bytes, FILE);
+const original = parseElf(bytes, FILE, X86_64.elf);
 let guest: CheckGuest;
 
 beforeAll(() => {
@@ -33,7 +33,7 @@ function withData(...data: readonly (readonly [symbol: string, offset: number, h
   const text = original.section('.text')?.offset ?? 0;
   for (const [symbol, offset, hex] of data)
     copy.set(Buffer.from(hex, 'hex'), text + offsetOf(symbol) + offset);
-  return parseElf(copy, FILE);
+  return parseElf(copy, FILE, X86_64.elf);
 }
 
 const check = (elf = original): ObjectCheck => new ObjectChecker(guest, elf, { unwinder: 'orc' }).check();

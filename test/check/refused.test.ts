@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { CheckGuest } from '../../src/check/check_guest.ts';
 import { ObjectChecker } from '../../src/check/check_object.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
@@ -28,17 +29,17 @@ describe('what the engine does not survive', () => {
     ['lock cmps', [0xf0, 0xa6]],
   ])('%s is an illegal instruction, and the check goes on', (_, code) => {
     expect(refused(...code)).toBe(true);
-    const elf = parseElf(bytes, MODULE);
+    const elf = parseElf(bytes, MODULE, X86_64.elf);
     const text = elf.section('.text');
     const copy = bytes.slice();
     // Behind the call at a function's entry.
     copy.set(code, (text?.offset ?? 0) + 5);
-    const found = new ObjectChecker(guest, parseElf(copy, MODULE), { unwinder: 'orc' }).check();
+    const found = new ObjectChecker(guest, parseElf(copy, MODULE, X86_64.elf), { unwinder: 'orc' }).check();
     expect(found.reached).toBeGreaterThan(100);
   });
 
   it('cannot be made by a relocation: what lies over an opcode is not applied', () => {
-    const elf = parseElf(bytes, MODULE);
+    const elf = parseElf(bytes, MODULE, X86_64.elf);
     const text = elf.section('.text');
     const rela = elf.section('.rela.text');
     const copy = bytes.slice();
@@ -46,7 +47,7 @@ describe('what the engine does not survive', () => {
     // Of the call at the entry: three bytes further on, and behind it the end of what may become a far jump.
     view.setBigUint64(rela?.offset ?? 0, 4n, true);
     copy.set([0xb8, 0, 0, 0, 0xff, 0xe9], (text?.offset ?? 0) + 5);
-    const found = new ObjectChecker(guest, parseElf(copy, MODULE), { unwinder: 'orc' }).check();
+    const found = new ObjectChecker(guest, parseElf(copy, MODULE, X86_64.elf), { unwinder: 'orc' }).check();
     expect(found.reached).toBeGreaterThan(100);
   });
 

@@ -3,6 +3,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { CheckGuest } from '../../src/check/check_guest.ts';
 import { ObjectChecker } from '../../src/check/check_object.ts';
 import type { ObjectCheck, Unwinder } from '../../src/check/verdicts.ts';
@@ -23,7 +24,7 @@ function verdicts(
   unwinder: Unwinder,
   single: boolean,
 ): Omit<ObjectCheck, 'skipped' | 'skippedBecause'> {
-  const elf = parseElf(Uint8Array.from(readFileSync(path)), path);
+  const elf = parseElf(Uint8Array.from(readFileSync(path)), path, X86_64.elf);
   const { skipped, skippedBecause, ...rest } = new ObjectChecker(guest, elf, { unwinder, single }).check();
   expect(skipped).toBeLessThan(0.1 * rest.instructions + 10);
   expect(Object.values(skippedBecause).reduce((sum, n) => sum + n, 0)).toBe(skipped);
@@ -34,7 +35,7 @@ describe('each module of the fixtures', () => {
   for (const name of readdirSync(MODULES).filter((file) => file.endsWith('.ko'))) {
     it(`${name} is found to be the same either way`, () => {
       const path = join(MODULES, name);
-      const elf = parseElf(Uint8Array.from(readFileSync(path)), path);
+      const elf = parseElf(Uint8Array.from(readFileSync(path)), path, X86_64.elf);
       const kinds: Unwinder[] = readOrc(elf) ? ['orc', 'fp'] : ['fp'];
       for (const unwinder of kinds) {
         expect(verdicts(path, unwinder, false)).toEqual(verdicts(path, unwinder, true));

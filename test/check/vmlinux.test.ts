@@ -22,7 +22,7 @@ const read = (path: string): Uint8Array => Uint8Array.from(readFileSync(path));
 let elf: ElfObject;
 let guest: CheckGuest;
 beforeAll(() => {
-  elf = parseKernelObject(read(VMLINUX), VMLINUX);
+  elf = parseKernelObject(read(VMLINUX), VMLINUX, X86_64);
   guest = new CheckGuest();
 });
 afterAll(() => guest.close());
@@ -40,7 +40,7 @@ function pooled(bytes: Uint8Array): Buffer {
 
 it('is read from wherever its bytes stand, and they stay as they are', () => {
   const bytes = pooled(read(VMLINUX));
-  const object = parseKernelObject(bytes, VMLINUX);
+  const object = parseKernelObject(bytes, VMLINUX, X86_64);
   expect(object.bytes).toEqual(elf.bytes);
   expect(Buffer.compare(bytes, read(VMLINUX))).toBe(0);
 });
@@ -80,7 +80,9 @@ describe('a vmlinux', () => {
   it('has the ORC table that objtool made for its objects, and ours from its code is the same', () => {
     const [theirs, ours] = [readOrc(elf), createOrc(inputFromElf(elf, X86_64.code)).rows];
     const text = elf.section('.text')?.index;
-    const without = readOrc(parseElf(read(join(OBJECTS, 'frames/without-frames.o')), 'without-frames.o'));
+    const without = readOrc(
+      parseElf(read(join(OBJECTS, 'frames/without-frames.o')), 'without-frames.o', X86_64.elf),
+    );
     expect(theirs?.count).toBeGreaterThan(without?.count ?? 0);
     const rowsOf = (rows: typeof ours | undefined) =>
       Array.from(rows?.section ?? [], (section, i) => ({ section, i }))
@@ -97,7 +99,7 @@ describe('klpemu check of a vmlinux', () => {
     const linked = new Map(check(elf).functions.map((f) => [f.name, f]));
     for (const name of ['frames/without-frames.o', 'frames/thunks.o']) {
       const path = join(OBJECTS, name);
-      for (const func of check(parseElf(read(path), path)).functions) {
+      for (const func of check(parseElf(read(path), path, X86_64.elf)).functions) {
         expect(linked.get(func.name)).toEqual<FunctionReport>(func);
       }
     }
@@ -120,11 +122,11 @@ describe('klpemu check of a vmlinux', () => {
     const start = readOrc(elf)?.section.lastIndexOf(elf.section('.text')?.index ?? 0) ?? 0;
     if (!orc) throw new Error('no table');
     const view = new DataView(bytes.buffer);
-    const file = parseKernelObject(bytes, VMLINUX);
+    const file = parseKernelObject(bytes, VMLINUX, X86_64);
     const at = positionOf(bytes, '.orc_unwind') + 6 * (start - 3);
     view.setInt16(at, view.getInt16(at, true) + 8, true);
     expect(check(file).wrong).toBe(0);
-    expect(check(parseKernelObject(bytes, VMLINUX)).wrong).toBeGreaterThan(0);
+    expect(check(parseKernelObject(bytes, VMLINUX, X86_64)).wrong).toBeGreaterThan(0);
   });
 });
 
@@ -159,20 +161,24 @@ describe('a vmlinux that cannot be used', () => {
 
   it('without symbols says so', () => {
     const stripped = retyped((type) => type === SHT_SYMTAB, SHT_PROGBITS);
-    expect(() => parseKernelObject(stripped, 'vmlinux')).toThrow(/vmlinux: .*no symbols: a stripped vmlinux/);
+    expect(() => parseKernelObject(stripped, 'vmlinux', X86_64)).toThrow(
+      /vmlinux: .*no symbols: a stripped vmlinux/,
+    );
   });
 
   it('with a table that leads nowhere names the table', () => {
     const bytes = read(VMLINUX);
     new DataView(bytes.buffer).setInt32(positionOf(bytes, '.orc_unwind_ip'), 0x70000000, true);
-    expect(() => parseKernelObject(bytes, 'vmlinux')).toThrow(/rows of no known size.*\.orc_unwind_ip/);
+    expect(() => parseKernelObject(bytes, 'vmlinux', X86_64)).toThrow(
+      /rows of no known size.*\.orc_unwind_ip/,
+    );
   });
 
   it('cut off anywhere is an error or an object, and nothing else', () => {
     const bytes = read(VMLINUX);
     for (let length = 0; length < bytes.length; length += 97) {
       try {
-        parseKernelObject(bytes.slice(0, length), 'vmlinux');
+        parseKernelObject(bytes.slice(0, length), 'vmlinux', X86_64);
       } catch (error) {
         expect(error).toMatchObject({ code: 'ENOEXEC' });
       }

@@ -31,7 +31,7 @@ it(`${TIMES} kernels with words changed in headers, symbols and tables`, () => {
   const random = new Random(20);
   const outcomes = { object: 0, error: 0 };
   const read = (bytes: Uint8Array) => {
-    const elf = parseKernelObject(bytes, 'vmlinux');
+    const elf = parseKernelObject(bytes, 'vmlinux', X86_64);
     readOrc(elf);
     createOrc(inputFromElf(elf, X86_64.code));
   };

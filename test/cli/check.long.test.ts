@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -31,7 +32,7 @@ it('a module that is right everywhere ends with 0, and with a truncated one besi
 
 it('an entry changed in the file ends with 1, and names the place with entry and truth', () => {
   const bytes = Uint8Array.from(readFileSync(join(ROOT, TARGET)));
-  const at = parseElf(bytes, TARGET).section('.orc_unwind')?.offset ?? 0;
+  const at = parseElf(bytes, TARGET, X86_64.elf).section('.orc_unwind')?.offset ?? 0;
   const view = new DataView(bytes.buffer);
   view.setInt16(at, view.getInt16(at, true) + 8, true);
   const path = join(dir, 'planted.ko');
@@ -85,7 +86,7 @@ const HARD = 'fixtures/objects/hard/hard.o';
 /** The object with bytes over its text that are no instruction. */
 function withoutInstruction(name: string, at: string): string {
   const bytes = Uint8Array.from(readFileSync(join(ROOT, name)));
-  const elf = parseElf(bytes, name);
+  const elf = parseElf(bytes, name, X86_64.elf);
   const offset = Number(elf.symbols.find((symbol) => symbol.name === at)?.value);
   bytes.set([0xd5, 0x48, 0x01, 0xc0], (elf.section('.text')?.offset ?? 0) + offset);
   const path = join(dir, 'data.ko');
@@ -111,7 +112,7 @@ it('what was not looked at is named and ends with 2; a place that is wrong and d
 
 it('an object of which no answer is right is no success, though each is declared unreliable', () => {
   const bytes = Uint8Array.from(readFileSync(join(ROOT, TARGET)));
-  const orc = parseElf(bytes, TARGET).section('.orc_unwind');
+  const orc = parseElf(bytes, TARGET, X86_64.elf).section('.orc_unwind');
   const start = orc?.offset ?? 0;
   const view = new DataView(bytes.buffer);
   // Undefined everywhere, with one entry at a function's start that shows which layout it is.

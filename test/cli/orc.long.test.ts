@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -198,7 +199,7 @@ describe('klpemu orc', () => {
 
   it('ends with 2 where bytes are no instruction, and names them', () => {
     const bytes = target();
-    const elf = parseElf(bytes, TARGET);
+    const elf = parseElf(bytes, TARGET, X86_64.elf);
     const at = Number(elf.symbols.find(({ name }) => name === 'klpdemo_round')?.value);
     bytes.set([0xd5, 0x48, 0x01, 0xc0], (elf.section('.text')?.offset ?? 0) + at);
     const { status, stdout } = orc(put('data.ko', bytes));

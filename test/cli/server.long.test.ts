@@ -13,6 +13,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { Cli, type Ended, ROOT } from './klpemu.ts';
 
@@ -34,7 +35,7 @@ afterAll(() => cli.remove());
 /** Behind the call of __fentry__ its init jumps to where it is. */
 function endlessModule(): Buffer {
   const bytes = readFileSync(join(ROOT, `fixtures/modules/${ENDLESS}.ko`));
-  const text = parseElf(new Uint8Array(bytes), ENDLESS).sections.find(
+  const text = parseElf(new Uint8Array(bytes), ENDLESS, X86_64.elf).sections.find(
     (section) => section.name === '.init.text',
   );
   bytes.set([0xeb, 0xfe], Number(text?.offset) + 5);

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import {
   SHT_NOBITS,
   STB_GLOBAL,
@@ -19,7 +20,7 @@ const OBJECTS = join(import.meta.dirname, '../../fixtures/objects');
 const MODULES = join(import.meta.dirname, '../../fixtures/modules');
 
 const read = (name: string): Uint8Array => new Uint8Array(readFileSync(join(OBJECTS, name)));
-const parse = (name: string): ElfObject => parseElf(read(name), name);
+const parse = (name: string): ElfObject => parseElf(read(name), name, X86_64.elf);
 
 function failure(fn: () => unknown): ElfError {
   try {
@@ -39,6 +40,15 @@ function patched(bytes: Uint8Array, at: number, ...values: number[]): Uint8Array
 }
 
 describe('a relocatable object', () => {
+  it('is for the machine that is asked for: another one finds it foreign, and both are named', () => {
+    const other = { number: 183, relocations: new Map() };
+    const bytes = read('relocations.o');
+    const error = failure(() => parseElf(bytes, 'a.o', other));
+    expect(error.reason).toBe('Invalid architecture in ELF header: 62');
+    expect(error.message).toContain('an ELF file for x86-64 (64-bit); objects for AArch64 are meant');
+    expect(parseElf(patched(bytes, 18, 183, 0), 'a.o', other).machine).toBe(other);
+  });
+
   const elf = parse('relocations.o');
 
   it('gives its sections by name with the bytes that the assembler put there', () => {
@@ -97,7 +107,7 @@ describe('a relocatable object', () => {
 
 it('gives data whose slice() is a copy, also of a Buffer', () => {
   const file = Buffer.from(read('relocations.o'));
-  const object = parseElf(file, 'relocations.o');
+  const object = parseElf(file, 'relocations.o', X86_64.elf);
   const text = object.section('.text');
   if (!text) throw new Error('no .text');
   object.data(text).slice().fill(0xa5);
@@ -129,7 +139,7 @@ describe('a file that is no object of ours', () => {
     ['with an alignment of 3', patched(good, header(1, 48), 3), 'section 1 has an alignment of 3'],
     ['with a .bss of 2^56 bytes', patched(good, header(5, 39), 1), 'section 5 claims'],
   ])('%s is refused in the words of elf_validity_check', (_what, bytes, reason) => {
-    const error = failure(() => parseElf(bytes, 'bad.ko'));
+    const error = failure(() => parseElf(bytes, 'bad.ko', X86_64.elf));
     expect(error.reason).toContain(reason);
     expect(error).toMatchObject({ code: 'ENOEXEC', file: 'bad.ko' });
   });
@@ -141,10 +151,10 @@ describe('a file that is no object of ours', () => {
   });
 
   it('names the place of a relocation that lies outside its section', () => {
-    const elf = parseElf(good, 'a.o');
+    const elf = parseElf(good, 'a.o', X86_64.elf);
     const rela = elf.relaSections[0];
     const bytes = patched(good, rela.offset, 0xff, 0xff);
-    const error = failure(() => parseElf(bytes, 'a.o').relocationTable(rela.index));
+    const error = failure(() => parseElf(bytes, 'a.o', X86_64.elf).relocationTable(rela.index));
     expect(error).toMatchObject({ section: '.rela.text', offset: 0 });
     expect(error.reason).toBe('relocation at 0xffff, outside .text');
   });
@@ -162,7 +172,7 @@ describe('any bytes at all', () => {
 
   /** Reads everything that can be read. */
   function readAll(bytes: Uint8Array): void {
-    const elf = parseElf(bytes, 'fuzz');
+    const elf = parseElf(bytes, 'fuzz', X86_64.elf);
     for (const section of elf.sections) elf.data(section);
     for (const symbol of elf.symbols) elf.symbolLabel(symbol);
     for (const rela of elf.relaSections) elf.relocationTable(rela.index);

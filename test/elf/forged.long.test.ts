@@ -2,6 +2,7 @@
 // and memory that go with the size of the file.
 
 import { afterEach, describe, expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { ElfError } from '../../src/elf/error.ts';
 import { undefinedSymbols } from '../../src/elf/module_object.ts';
@@ -173,7 +174,7 @@ describe('a forged object', () => {
     const before = process.memoryUsage().rss;
     const rig = new Rig();
     try {
-      const elf = parseElf(bytes, 'forged.ko');
+      const elf = parseElf(bytes, 'forged.ko', X86_64.elf);
       rig.exportAll(
         undefinedSymbols(elf)
           .map((s) => s.name)
@@ -225,7 +226,7 @@ describe('an object of more sections than its header counts', () => {
   const bytes = many();
 
   it('is read with them all, and each symbol is in its own', () => {
-    const elf = parseElf(bytes, 'many.o');
+    const elf = parseElf(bytes, 'many.o', X86_64.elf);
     expect(elf.sections).toHaveLength(COUNT + 5);
     for (const i of [0, 65_000, 65_275, 65_276, 65_277, 65_521, 65_535, COUNT - 1]) {
       expect(elf.symbols[i + 1].section?.name).toBe(`.text.f${i}`);

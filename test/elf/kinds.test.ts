@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { klpConvert } from '../../src/elf/klp_convert.ts';
 import { UNPACKED_MAX, unpack } from '../../src/elf/unpack.ts';
@@ -68,11 +69,11 @@ const KINDS: Readonly<Record<string, readonly [Uint8Array, RegExp]>> = {
 
 describe('a file of another kind', () => {
   it.each(Object.entries(KINDS))('is named by check and orc: %s', (_what, [file, kind]) => {
-    expect(() => parseKernelObject(file, 'file')).toThrow(kind);
+    expect(() => parseKernelObject(file, 'file', X86_64)).toThrow(kind);
   });
 
   it.each(Object.entries(KINDS))('is named by klp-convert: %s', (_what, [file, kind]) => {
-    expect(() => klpConvert(parseElf(file, 'file'), new Map())).toThrow(kind);
+    expect(() => klpConvert(parseElf(file, 'file', X86_64.elf), new Map())).toThrow(kind);
   });
 
   it.each(Object.entries(KINDS))(
@@ -91,7 +92,9 @@ describe('a file of another kind', () => {
   );
 
   it('is a vmlinux: taken by check and orc, and told to others where it goes', () => {
-    expect(() => parseElf(header(16, 2), 'vmlinux')).toThrow(/only a vmlinux is taken, by check and orc/);
+    expect(() => parseElf(header(16, 2), 'vmlinux', X86_64.elf)).toThrow(
+      /only a vmlinux is taken, by check and orc/,
+    );
   });
 });
 

@@ -3,13 +3,14 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { klpConvert } from '../../src/elf/klp_convert.ts';
 import { parseKlpSymbols } from '../../src/elf/klp_symbols.ts';
 
 const MODULES = join(import.meta.dirname, '../../fixtures/modules');
 const LIST = 'vmlinux.cmdline_proc_show\n';
-const read = (name: string) => parseElf(readFileSync(join(MODULES, `${name}.ko`)), `${name}.ko`);
+const read = (name: string) => parseElf(readFileSync(join(MODULES, `${name}.ko`)), `${name}.ko`, X86_64.elf);
 const convert = (list = LIST, name = 'klpdemo_patch_local') =>
   klpConvert(read(name), parseKlpSymbols(list, 'list'));
 const hasReadelf = spawnSync('readelf', ['--version']).status === 0;
@@ -51,7 +52,7 @@ describe('klp-convert', () => {
 
   it('keeps every other relocation, symbol and section as it was', () => {
     const before = read('klpdemo_patch_local');
-    const after = parseElf(convert().bytes, 'after');
+    const after = parseElf(convert().bytes, 'after', X86_64.elf);
     const all = (elf: typeof before) =>
       elf.relaSections.flatMap((rela) =>
         elf
@@ -97,14 +98,14 @@ describe('klp-convert', () => {
 
   it('refuses a module that is no livepatch, and one that is stripped', () => {
     expect(() => convert(LIST, 'klpdemo_target')).toThrow(/not a livepatch/);
-    const stripped = parseElf(readFileSync(join(MODULES, '../objects/stripped.o')), 'stripped.o');
+    const stripped = parseElf(readFileSync(join(MODULES, '../objects/stripped.o')), 'stripped.o', X86_64.elf);
     expect(() => klpConvert(stripped, new Map())).toThrow(/no symbol table/);
   });
 
   describe('and places that the loader is done with before a module may come', () => {
     const early = (symbol: string, object = 'klpdemo_target') =>
       klpConvert(
-        parseElf(readFileSync(join(MODULES, '../objects/livepatch-early.o')), 'early.ko'),
+        parseElf(readFileSync(join(MODULES, '../objects/livepatch-early.o')), 'early.ko', X86_64.elf),
         parseKlpSymbols(`${object}.${symbol}\n`, 'list'),
       );
 
@@ -142,7 +143,7 @@ describe('klp-convert', () => {
     it('takes data and plain text, and leaves what is not loaded as it is', () => {
       expect(early('in_data').sections).toEqual([{ name: '.klp.rela.klpdemo_target..data', relocations: 1 }]);
       expect(early('in_text').sections).toEqual([{ name: '.klp.rela.klpdemo_target..text', relocations: 1 }]);
-      const debug = parseElf(early('in_text').bytes, 'after').section('.rela.debug_info');
+      const debug = parseElf(early('in_text').bytes, 'after', X86_64.elf).section('.rela.debug_info');
       expect(debug?.size).toBe(24);
     });
   });

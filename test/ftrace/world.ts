@@ -336,7 +336,7 @@ export class World {
   /** Loads a fixture module, with whatever it imports exported by the image. */
   load(name: string, args = ''): LoadResult {
     const bytes = new Uint8Array(readFileSync(join(ROOT, 'fixtures/modules', `${name}.ko`)));
-    this.#exportAll(undefinedSymbols(parseElf(bytes, name)).map((s) => s.name));
+    this.#exportAll(undefinedSymbols(parseElf(bytes, name, X86_64.elf)).map((s) => s.name));
     return this.run(this.loader.loadModule({ file: `${name}.ko`, bytes, args }));
   }
 

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, test } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { CheckGuest } from '../../src/check/check_guest.ts';
 import { ObjectChecker } from '../../src/check/check_object.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
@@ -19,7 +20,7 @@ const bytes = Uint8Array.from(readFileSync(new URL(FILE, MODULES)));
 
 /** The module with a section's header or data changed. */
 function changed(name: string, change: (copy: DataView, header: number, data: number) => void): Uint8Array {
-  const elf = parseElf(bytes, FILE);
+  const elf = parseElf(bytes, FILE, X86_64.elf);
   const section = elf.section(name);
   if (!section) throw new Error(`no ${name}`);
   const copy = Uint8Array.from(bytes);
@@ -70,7 +71,7 @@ describe('objects that lie', () => {
   });
 
   test('text sections that lie over each other', () => {
-    const elf = parseElf(bytes, FILE);
+    const elf = parseElf(bytes, FILE, X86_64.elf);
     const copy = Uint8Array.from(bytes);
     const text = elf.section('.text')?.index ?? 0;
     for (let i = 1; i < elf.sections.length - 2; i++) {
@@ -94,7 +95,7 @@ describe('tables of nonsense under the check', () => {
   const guest = new CheckGuest();
   afterAll(() => guest.close());
   const check = (copy: Uint8Array) =>
-    new ObjectChecker(guest, parseElf(copy, FILE), { unwinder: 'orc' }).check();
+    new ObjectChecker(guest, parseElf(copy, FILE, X86_64.elf), { unwinder: 'orc' }).check();
 
   test('whatever register an entry names, it is wrong there or, where it is in force nowhere, no difference', () => {
     const { wrong, unreliable, reached, right } = check(
@@ -110,7 +111,7 @@ describe('tables of nonsense under the check', () => {
   test('in no order says the same as in order: loading a module sorts it', () => {
     const reversed = changed('.orc_unwind', (v, header, at) => {
       reverseRows(v, at, Number(v.getBigUint64(header + 32, true)), 6);
-      const ips = parseElf(bytes, FILE).section('.rela.orc_unwind_ip');
+      const ips = parseElf(bytes, FILE, X86_64.elf).section('.rela.orc_unwind_ip');
       reverseAddends(v, ips?.offset ?? 0, ips?.size ?? 0);
     });
     expect(reversed).not.toEqual(bytes);

@@ -2,6 +2,7 @@
 //
 // Invariant: the same object and the same seed make the same broken object.
 
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import type { Random } from './random.ts';
 
@@ -56,7 +57,7 @@ export class Victim {
     // A copy: slice() of a Buffer is none.
     this.#bytes = Uint8Array.from(bytes);
     this.name = name;
-    const elf = parseElf(bytes, name);
+    const elf = parseElf(bytes, name, X86_64.elf);
     const inFile = elf.sections.filter((s) => elf.data(s).length > 0);
     const ranges = (names: RegExp): Range[] =>
       inFile.filter((s) => names.test(s.name)).map((s) => [s.offset, s.size]);

@@ -14,12 +14,13 @@ import { writeOrc } from '../../src/objtool/orc_write.ts';
 /** 'tables', or the error's message; anything else is thrown on. */
 export function tryObject(bytes: Uint8Array, name: string): string {
   try {
-    const elf = parseElf(bytes, name);
+    const elf = parseElf(bytes, name, X86_64.elf);
     const format = orcFormatOf(elf)?.format;
     const result = createOrc(inputFromElf(elf, X86_64.code, format));
     const theirs = readOrc(elf);
     if (theirs) diffOrc(result, theirs);
-    if (elf.symtab) parseElf(Buffer.concat(writeOrc(elf, result.rows, format ?? '6.1')), name);
+    if (elf.symtab)
+      parseElf(Buffer.concat(writeOrc(elf, result.rows, format ?? '6.1', X86_64.code)), name, X86_64.elf);
     return 'tables';
   } catch (error) {
     if (error instanceof ElfError || error instanceof ObjtoolError) return error.message;

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import * as iced from 'iced-x86';
 import { describe, expect, test } from 'vitest';
 import { assembleSnippet } from '../../src/arch/x86_64/asm/assembler.ts';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import {
   blockLength,
@@ -83,7 +84,7 @@ function ours(bytes: Uint8Array, offset: number): Decoded {
 
 describe('against iced-x86', () => {
   test.each(readdirSync(MODULES).filter((f) => f.endsWith('.ko')))('every instruction of %s', (file) => {
-    const elf = parseElf(readFileSync(new URL(file, MODULES)), file);
+    const elf = parseElf(readFileSync(new URL(file, MODULES)), file, X86_64.elf);
     for (const section of elf.sections.filter((s) => s.flags & SHF_EXECINSTR)) {
       const bytes = elf.data(section);
       if (bytes.length === 0) continue;

@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { klpConvert } from '../../src/elf/klp_convert.ts';
 import { parseKlpSymbols } from '../../src/elf/klp_symbols.ts';
@@ -18,7 +19,9 @@ afterEach(() => session.machine.close());
 function insmod(s: Session, list?: string): number {
   const built = new Uint8Array(readFileSync(MODULE));
   const bytes =
-    list === undefined ? built : klpConvert(parseElf(built, MODULE), parseKlpSymbols(list, '')).bytes;
+    list === undefined
+      ? built
+      : klpConvert(parseElf(built, MODULE, X86_64.elf), parseKlpSymbols(list, '')).bytes;
   s.machine.addFile('/tmp/patch.ko', bytes);
   const exit = s.wait(s.machine.insmod('/tmp/patch.ko'));
   if (exit === 0) expect(s.settled()).toBe(true);

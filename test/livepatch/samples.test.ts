@@ -1,6 +1,7 @@
 // The kernel's own modules, built unmodified: they load, and do what their comments say.
 
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { undefinedSymbols } from '../../src/elf/module_object.ts';
 import type { KernelEvent } from '../../src/kernel/events.ts';
@@ -58,7 +59,7 @@ describe.skipIf(modules.size === 0)("the kernel's livepatch modules", () => {
     expect(names.filter((n) => n.startsWith('test_klp_'))).toHaveLength(10);
     expect(names.filter((n) => n.startsWith('livepatch_'))).toHaveLength(7);
     for (const [name, bytes] of modules) {
-      const missing = undefinedSymbols(parseElf(bytes, name)).filter(
+      const missing = undefinedSymbols(parseElf(bytes, name, X86_64.elf)).filter(
         (symbol) => !machine.inspect.core.symbols.findExport(symbol.name),
       );
       expect(

@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import type { SysfsDir } from '../../src/kernel/sysfs.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
@@ -98,7 +99,7 @@ function offsetOf(bytes: Uint8Array, text: string): number {
 }
 
 function sectionOffset(bytes: Uint8Array, name: string): number {
-  const section = parseElf(bytes, 'module').sections.find((s) => s.name === name);
+  const section = parseElf(bytes, 'module', X86_64.elf).sections.find((s) => s.name === name);
   if (!section) throw new Error(`no ${name}`);
   return section.offset;
 }

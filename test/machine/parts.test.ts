@@ -4,6 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { lo32 } from '../../src/guest/addr.ts';
 import { BUILT_IN } from '../../src/kernel/description.ts';
@@ -72,7 +73,7 @@ describe.each([
   function second(replace: boolean, ms = 500): void {
     const bytes = readFileSync(join(dir, `${PATCH}.ko`));
     for (let at = bytes.indexOf(PATCH); at >= 0; at = bytes.indexOf(PATCH, at)) bytes.write(SECOND, at);
-    const elf = parseElf(bytes, SECOND);
+    const elf = parseElf(bytes, SECOND, X86_64.elf);
     const patch = elf.symbols.find(({ name }) => name === 'patch');
     const at = (patch?.section?.offset ?? 0) + Number(patch?.value) + LAYOUT.klp_patch.fields.replace;
     bytes[at] = replace ? 1 : 0;
@@ -207,7 +208,7 @@ describe('an fentry site further behind its symbol than an endbr64', () => {
   it('is one of a weak function, listed as such and never patched', async () => {
     const machine = await Machine.boot({ cpus: 1 });
     const bytes = readFileSync(join(MODULES, 'ibt/klpdemo_cold.ko'));
-    const elf = parseElf(bytes, 'klpdemo_cold');
+    const elf = parseElf(bytes, 'klpdemo_cold', X86_64.elf);
     // As if klpdemo_cold_main had been overridden: its code is there, its name is not.
     const lost = elf.symbols.find(({ name }) => name === 'klpdemo_cold_main');
     bytes.writeUInt32LE(0, (elf.symtab?.offset ?? 0) + 24 * (lost?.index ?? 0));

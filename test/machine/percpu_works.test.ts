@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import { Machine } from '../../src/machine/machine.ts';
@@ -44,7 +45,7 @@ const OWNER = 'per-CPU data of klpdemo_tallies';
 function withSection(field: 'size' | 'align', value: bigint): Uint8Array {
   const bytes = ko();
   const view = new DataView(bytes.buffer);
-  const section = parseElf(bytes, 'module').sections.find((s) => s.name === '.data..percpu');
+  const section = parseElf(bytes, 'module', X86_64.elf).sections.find((s) => s.name === '.data..percpu');
   const header = Number(view.getBigUint64(40, true)) + 64 * (section?.index ?? 0);
   view.setBigUint64(header + { size: 32, align: 48 }[field], value, true);
   return bytes;

@@ -105,7 +105,7 @@ export class Rig {
   load(bytes: Uint8Array, args = '', file = 'test.ko'): LoadResult {
     try {
       this.exportAll(
-        undefinedSymbols(parseElf(bytes, file))
+        undefinedSymbols(parseElf(bytes, file, X86_64.elf))
           .map((s) => s.name)
           .filter((n) => !NOT_EXPORTED.has(n)),
       );

@@ -7,6 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { nopBytes, optimizeNops } from '../../src/arch/x86_64/module/alternative.ts';
 import { CpuFeatures, X86_FEATURES } from '../../src/arch/x86_64/module/cpu_features.ts';
 import { insnLength } from '../../src/arch/x86_64/module/module_text.ts';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { SHF_ALLOC, SHF_MERGE, SHF_STRINGS, SHT_NOBITS } from '../../src/elf/constants.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { THIS_MODULE_SECTION } from '../../src/elf/module_object.ts';
@@ -191,7 +192,7 @@ const hasLd = ((): boolean => {
 /** The file with no section marked as mergeable: ld would join equal strings of different sections. */
 function unmergeable(bytes: Uint8Array): Uint8Array {
   const copy = bytes.slice();
-  const { header } = parseElf(bytes, 'input');
+  const { header } = parseElf(bytes, 'input', X86_64.elf);
   for (let i = 0; i < header.shnum; i++) copy[header.shoff + i * 64 + 8] &= ~(SHF_MERGE | SHF_STRINGS);
   return copy;
 }
@@ -224,7 +225,7 @@ function linkedByLd(rig: Rig, mod: Module, bytes: Uint8Array): ReadonlyMap<strin
     execFileSync('ld', [...options, 'in.o'], { cwd: dir, stdio: 'pipe' });
     const out = new Uint8Array(readFileSync(join(dir, 'out')));
     out[16] = 1; // ET_REL, so that it can be read: its sections are what counts
-    const elf = parseElf(out, 'out');
+    const elf = parseElf(out, 'out', X86_64.elf);
     const sections = loaded.flatMap(({ section }) => elf.section(section.name) ?? []);
     return new Map(sections.map((section) => [section.name, elf.data(section)]));
   } finally {
@@ -237,7 +238,7 @@ describe.skipIf(!hasLd)('relocation', () => {
     const rig = new Rig({ features: CpuFeatures.named('ALWAYS', 'RETPOLINE', 'RETHUNK') });
     const load = rig.loader.loadModule({ file: name, bytes: fixture(name) });
     rig.exportAll(
-      parseElf(fixture(name), name)
+      parseElf(fixture(name), name, X86_64.elf)
         .symbols.filter((s) => s.shndx === 0)
         .map((s) => s.name),
     );

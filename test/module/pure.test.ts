@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { GuestMemory } from '../../src/guest/memory.ts';
 import { BUILT_IN } from '../../src/kernel/description.ts';
@@ -76,7 +77,7 @@ describe('the module area', () => {
 });
 
 describe('the layout of a module', () => {
-  const elf = parseElf(fixture('klpdemo_target'), 'klpdemo_target.ko');
+  const elf = parseElf(fixture('klpdemo_target'), 'klpdemo_target.ko', X86_64.elf);
   const layout = layoutModule(elf, false, BUILT_IN.structs);
 
   it('is text, read-only, read-only after init, writable, on pages of their own', () => {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { SHF_RELA_LIVEPATCH, SHN_LIVEPATCH } from '../../src/elf/constants.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { undefinedSymbols } from '../../src/elf/module_object.ts';
@@ -91,7 +92,7 @@ describe('relocations that livepatch resolves later', () => {
   function marked(sectionName: string, shndx = SHN_LIVEPATCH): Uint8Array {
     const bytes = object('module-livepatch');
     const view = new DataView(bytes.buffer);
-    const elf = parseElf(bytes.slice(), 'livepatched.ko');
+    const elf = parseElf(bytes.slice(), 'livepatched.ko', X86_64.elf);
     const header = (name: string): number => elf.header.shoff + (elf.section(name)?.index ?? 0) * 64;
     view.setUint32(header('.rela.text') + 8, SHF_RELA_LIVEPATCH, true);
     view.setUint32(header('.rela.text'), view.getUint32(header(sectionName), true), true);

@@ -1,6 +1,7 @@
 // Modules that were built for another kernel: the words of 6.1, and what klpemu says beside them.
 
 import { describe, expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { BUILT_IN } from '../../src/kernel/description.ts';
 import { MODULE_INIT_IGNORE_MODVERSIONS, MODULE_INIT_IGNORE_VERMAGIC } from '../../src/module/load_info.ts';
@@ -13,7 +14,7 @@ const OTHER = 'vermagic=6.9.7-1-amd64 ';
 /** klpdemo_target as another kernel's build would have it: each part by name. */
 function altered({ crc, release, size, versions = true }: Altered): Uint8Array {
   const bytes = fixture('klpdemo_target').slice();
-  const elf = parseElf(bytes, 'klpdemo_target.ko');
+  const elf = parseElf(bytes, 'klpdemo_target.ko', X86_64.elf);
   const view = new DataView(bytes.buffer);
   const table = elf.section('__versions');
   if (!table) throw new Error('no __versions');
@@ -46,7 +47,7 @@ function load(how: Altered, flags = 0) {
   const rig = new Rig();
   const bytes = altered(how);
   rig.exportAll(
-    parseElf(bytes, 'x')
+    parseElf(bytes, 'x', X86_64.elf)
       .symbols.filter((s) => s.shndx === 0 && s.name !== '')
       .map((s) => s.name),
   );

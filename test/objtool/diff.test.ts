@@ -22,12 +22,12 @@ function diff(elf: ElfObject, judge?: Judge): Agreement {
 /** The module with one entry changed. */
 function planted(entry: number, change: (view: DataView, at: number) => void): ElfObject {
   const copy = Uint8Array.from(bytes);
-  const orc = parseElf(copy, FILE).section('.orc_unwind');
+  const orc = parseElf(copy, FILE, X86_64.elf).section('.orc_unwind');
   change(new DataView(copy.buffer), (orc?.offset ?? 0) + entry * 6);
-  return parseElf(copy, FILE);
+  return parseElf(copy, FILE, X86_64.elf);
 }
 
-const original = readOrc(parseElf(bytes, FILE)) as OrcRows;
+const original = readOrc(parseElf(bytes, FILE, X86_64.elf)) as OrcRows;
 const entries = Array.from({ length: original.count }, (_, i) => i);
 /** Of several at one place only the last counts, and a section's last is past its end. */
 const counts = (i: number): boolean =>
@@ -60,13 +60,13 @@ describe('a table that was tampered with', () => {
       bpOffset: original.bpOffset.map((_, i) => original.bpOffset[rows[i]]),
       flags: original.flags.map((_, i) => original.flags[rows[i]]),
     };
-    expect(diffOrc(createOrc(inputFromElf(parseElf(bytes, FILE), X86_64.code)), turned).differences).toEqual(
-      [],
-    );
+    expect(
+      diffOrc(createOrc(inputFromElf(parseElf(bytes, FILE, X86_64.elf), X86_64.code)), turned).differences,
+    ).toEqual([]);
   });
 
   test('counts functions and instructions that agree', () => {
-    const whole = diff(parseElf(bytes, FILE));
+    const whole = diff(parseElf(bytes, FILE, X86_64.elf));
     expect(whole.functions.same).toBe(whole.functions.total);
     expect(whole.instructions.same).toBe(whole.instructions.total);
     expect(whole.instructions.total).toBeGreaterThan(200);
@@ -92,7 +92,7 @@ describe('a table that was tampered with', () => {
 
 describe('code that was tampered with', () => {
   test('a push that has become something else is found from there on', () => {
-    const elf = parseElf(bytes, FILE);
+    const elf = parseElf(bytes, FILE, X86_64.elf);
     const { code } = createOrc(inputFromElf(elf, X86_64.code));
     const text = elf.section('.text');
     if (!text) throw new Error('no .text');
@@ -108,7 +108,7 @@ describe('code that was tampered with', () => {
       if (!isPush || !matters) continue;
       const copy = Uint8Array.from(bytes);
       copy[text.offset + at] = 0x90;
-      const { differences } = diff(parseElf(copy, FILE));
+      const { differences } = diff(parseElf(copy, FILE, X86_64.elf));
       expect(differences[0]?.section).toBe('.text');
       expect(differences[0]?.start).toBe(at + 1);
       found++;
@@ -117,7 +117,7 @@ describe('code that was tampered with', () => {
   });
 
   test('a function that its table is silent about is put down to the source', () => {
-    const elf = parseElf(bytes, FILE);
+    const elf = parseElf(bytes, FILE, X86_64.elf);
     const result = createOrc(inputFromElf(elf, X86_64.code));
     const { symbols } = result.code.input;
     const func = result.code.funcs.find((f) => symbols.size[f] > 32) ?? 0;
@@ -136,7 +136,7 @@ describe('code that was tampered with', () => {
     [', also the endbr64 before its fentry site', IBT],
   ])('a weak function that has lost its symbol keeps its entries%s', (_, file) => {
     const bytes = Uint8Array.from(readFileSync(new URL(`../../fixtures/modules/${file}`, import.meta.url)));
-    const elf = parseElf(bytes, file);
+    const elf = parseElf(bytes, file, X86_64.elf);
     const result = createOrc(inputFromElf(elf, X86_64.code));
     const { symbols } = result.code.input;
     const symtab = elf.symtab;
@@ -152,7 +152,7 @@ describe('code that was tampered with', () => {
       if (func === undefined || !symtab) continue;
       const copy = Uint8Array.from(bytes);
       copy[symtab.offset + func * 24 + 4] &= 0xf0;
-      const without = parseElf(copy, file);
+      const without = parseElf(copy, file, X86_64.elf);
       expect(diff(without).differences).toEqual([]);
       tried++;
     }

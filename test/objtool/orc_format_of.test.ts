@@ -15,7 +15,7 @@ import { writeOrc } from '../../src/objtool/orc_write.ts';
 
 const FILE = 'klpdemo_target.ko';
 const bytes = readFileSync(new URL(`../../fixtures/modules/${FILE}`, import.meta.url));
-const original = parseElf(bytes, FILE);
+const original = parseElf(bytes, FILE, X86_64.elf);
 const { rows } = createOrc(inputFromElf(original, X86_64.code));
 
 const HASHES: Readonly<Record<string, string>> = {
@@ -29,16 +29,16 @@ function withoutVersion(elf: ElfObject): ElfObject {
   const copy = Uint8Array.from(elf.bytes);
   const text = Buffer.from(copy.buffer);
   for (let at = text.indexOf('vermagic='); at >= 0; at = text.indexOf('vermagic=')) text.write('xyz', at);
-  return parseElf(copy, FILE);
+  return parseElf(copy, FILE, X86_64.elf);
 }
 
 const withTable = (format: OrcFormat, table: OrcRows = rows): ElfObject =>
-  withoutVersion(parseElf(Buffer.concat(writeOrc(original, table, format)), FILE));
+  withoutVersion(parseElf(Buffer.concat(writeOrc(original, table, format, X86_64.code)), FILE, X86_64.elf));
 
 function withHeader(elf: ElfObject, hash: string): ElfObject {
   const data = Uint8Array.from(Buffer.from(hash, 'hex'));
   const section = { type: SHT_PROGBITS, flags: SHF_ALLOC, align: 1, entsize: 0, data };
-  return parseElf(Buffer.concat(rewriteElf(elf, [{ name: '.orc_header', ...section }])), FILE);
+  return parseElf(Buffer.concat(rewriteElf(elf, [{ name: '.orc_header', ...section }])), FILE, X86_64.elf);
 }
 
 const columns = (table: OrcRows | undefined): unknown =>
@@ -107,7 +107,7 @@ describe('the layout of a table', () => {
     const copy = Uint8Array.from(withoutVersion(original).bytes);
     const text = Buffer.from(copy.buffer);
     for (let at = text.indexOf('orc_unwind'); at >= 0; at = text.indexOf('orc_unwind')) text.write('xyz', at);
-    expect(orcFormatOf(parseElf(copy, FILE))).toBeUndefined();
+    expect(orcFormatOf(parseElf(copy, FILE, X86_64.elf))).toBeUndefined();
   });
 });
 
@@ -135,13 +135,17 @@ function withLaterBugs(elf: ElfObject): ElfObject {
       ...{ data: moved, link: '.symtab', info: table.name },
     },
   ];
-  return parseElf(Buffer.concat(rewriteElf(elf, changes)), elf.file);
+  return parseElf(Buffer.concat(rewriteElf(elf, changes)), elf.file, X86_64.elf);
 }
 
 describe('rows of __bug_table as long as in 7.2', () => {
   it('say the same of the WARNs as those of 6.1', () => {
     const name = 'klpdemo_fault.ko';
-    const elf = parseElf(readFileSync(new URL(`../../fixtures/modules/${name}`, import.meta.url)), name);
+    const elf = parseElf(
+      readFileSync(new URL(`../../fixtures/modules/${name}`, import.meta.url)),
+      name,
+      X86_64.elf,
+    );
     const { reachable } = inputFromElf(elf, X86_64.code);
     expect(reachable.length).toBeGreaterThan(0);
     expect(inputFromElf(withLaterBugs(elf), X86_64.code).reachable).toEqual(reachable);

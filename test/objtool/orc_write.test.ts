@@ -17,7 +17,7 @@ import { writeOrc } from '../../src/objtool/orc_write.ts';
 
 const FILE = 'klpdemo_target.ko';
 const bytes = readFileSync(new URL(`../../fixtures/modules/${FILE}`, import.meta.url));
-const object = (): ElfObject => parseElf(bytes, FILE);
+const object = (): ElfObject => parseElf(bytes, FILE, X86_64.elf);
 
 /** The module as if objtool had not seen it: its tables have other names. */
 function withoutOrc(): ElfObject {
@@ -25,7 +25,7 @@ function withoutOrc(): ElfObject {
   const names = object().sections[object().header.shstrndx];
   const text = Buffer.from(copy.buffer, names.offset, names.size);
   for (let at = text.indexOf('orc_unwind'); at >= 0; at = text.indexOf('orc_unwind')) text.write('xyz', at);
-  return parseElf(copy, FILE);
+  return parseElf(copy, FILE, X86_64.elf);
 }
 
 const columns = (rows: OrcRows | undefined): unknown =>
@@ -36,14 +36,14 @@ describe('a copy with tables', () => {
     const elf = withoutOrc();
     expect(readOrcAs(elf, format)).toBeUndefined();
     const { rows } = createOrc(inputFromElf(elf, X86_64.code));
-    const copy = parseElf(Buffer.concat(writeOrc(elf, rows, format)), FILE);
+    const copy = parseElf(Buffer.concat(writeOrc(elf, rows, format, X86_64.code)), FILE, X86_64.elf);
     expect(columns(readOrcAs(copy, format))).toEqual(columns(rows));
   });
 
   test('keeps every other section, symbol and relocation, and their numbers', () => {
     const elf = object();
     const { rows } = createOrc(inputFromElf(elf, X86_64.code));
-    const copy = parseElf(Buffer.concat(writeOrc(elf, rows, '6.1')), FILE);
+    const copy = parseElf(Buffer.concat(writeOrc(elf, rows, '6.1', X86_64.code)), FILE, X86_64.elf);
     expect(copy.sections.length).toBe(elf.sections.length);
     expect(copy.symbols.map(({ section, ...s }) => [s, section?.name])).toEqual(
       elf.symbols.map(({ section, ...s }) => [s, section?.name]),
@@ -58,14 +58,20 @@ describe('a copy with tables', () => {
 
   test('is made without a change to the bytes it was made from', () => {
     const before = Buffer.from(Uint8Array.from(bytes));
-    writeOrc(object(), createOrc(inputFromElf(object(), X86_64.code)).rows, '6.1');
+    writeOrc(object(), createOrc(inputFromElf(object(), X86_64.code)).rows, '6.1', X86_64.code);
     expect(before.equals(bytes)).toBe(true);
   });
 
   test('of an object without symbols is refused', () => {
-    const elf = parseElf(readFileSync(new URL('../../fixtures/objects/stripped.o', import.meta.url)), 'x.o');
+    const elf = parseElf(
+      readFileSync(new URL('../../fixtures/objects/stripped.o', import.meta.url)),
+      'x.o',
+      X86_64.elf,
+    );
     const { rows } = createOrc(inputFromElf(elf, X86_64.code));
-    expect(() => writeOrc(elf, rows, '6.1')).toThrow('x.o: no symbol table to relocate ORC entries by');
+    expect(() => writeOrc(elf, rows, '6.1', X86_64.code)).toThrow(
+      'x.o: no symbol table to relocate ORC entries by',
+    );
   });
 });
 
@@ -101,7 +107,7 @@ describe('formats', () => {
     fc.assert(
       fc.property(flags, fc.constantFrom(...ORC_FORMATS), (value, format) => {
         const rows = { ...rowsOf(value), section: Uint32Array.of(elf.section('.text')?.index ?? 0) };
-        const copy = parseElf(Buffer.concat(writeOrc(elf, rows, format)), FILE);
+        const copy = parseElf(Buffer.concat(writeOrc(elf, rows, format, X86_64.code)), FILE, X86_64.elf);
         expect(columns(readOrcAs(copy, format))).toEqual(columns(rows));
       }),
       { numRuns: 40 },
@@ -119,7 +125,10 @@ describe.skipIf(!existsSync('/usr/bin/readelf'))('readelf', () => {
   test('finds nothing wrong with a copy that has more sections than the original', () => {
     const elf = withoutOrc();
     const path = join(dir, FILE);
-    writeFileSync(path, Buffer.concat(writeOrc(elf, createOrc(inputFromElf(elf, X86_64.code)).rows, '6.1')));
+    writeFileSync(
+      path,
+      Buffer.concat(writeOrc(elf, createOrc(inputFromElf(elf, X86_64.code)).rows, '6.1', X86_64.code)),
+    );
     const { stdout, stderr } = spawnSync('readelf', ['-aW', path], { encoding: 'utf8', maxBuffer: 1 << 26 });
     expect(stderr).toBe('');
     expect(stdout).toContain("Relocation section '.rela.orc_unwind_ip'");

@@ -33,7 +33,7 @@ const LOST = ['klpdemo_ud2'];
 
 describe('modules that kbuild made', () => {
   test.each(readdirSync(MODULES).filter((f) => f.endsWith('.ko')))('%s has the table of objtool', (file) => {
-    const elf = parseElf(readFileSync(new URL(file, MODULES)), file);
+    const elf = parseElf(readFileSync(new URL(file, MODULES)), file, X86_64.elf);
     const result = createOrc(inputFromElf(elf, X86_64.code));
     const theirs = readOrc(elf) as OrcRows;
     expect(theirs.count).toBeGreaterThan(0);

@@ -26,9 +26,9 @@ const OPCODES =
 /** Names of the kernel's in which a part is a register by chance. */
 const BY_CHANCE = /^si_(meminfo|swapinfo|mem_extra)$/;
 /** Which folders may name the port as a whole, to hand it on. */
-const MAY_CHOOSE = /^(machine|check|cli|scenario)\/|^index\.ts$/;
-/** Whose business the decoder's tables are; the public face hands the disassembler on. */
-const DECODER_USERS = /^objtool\/vmlinux\.ts$|^index\.ts$/;
+const MAY_CHOOSE = /^(machine|check|cli|scenario|compare)\/|^index\.ts$/;
+/** Whose business the decoder's tables are: nobody's; the public face hands the disassembler on. */
+const DECODER_USERS = /^index\.ts$/;
 
 interface Token {
   readonly kind: 'word' | 'text' | 'number' | 'sign';

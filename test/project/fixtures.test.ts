@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { type ElfObject, parseElf } from '../../src/elf/elf_object.ts';
 import { readModInfo } from '../../src/elf/modinfo.ts';
 import { pointerAt, readThisModule, undefinedSymbols } from '../../src/elf/module_object.ts';
@@ -12,7 +13,7 @@ const LAYOUT = BUILT_IN.structs;
 const dir = join(import.meta.dirname, '../../fixtures/modules');
 const modules = readdirSync(dir)
   .filter((name) => name.endsWith('.ko'))
-  .map((name) => parseElf(readFileSync(join(dir, name)), name));
+  .map((name) => parseElf(readFileSync(join(dir, name)), name, X86_64.elf));
 
 function moduleNamed(name: string): ElfObject {
   const found = modules.find((m) => m.file === `${name}.ko`);

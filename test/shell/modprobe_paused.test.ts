@@ -4,6 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { createBundle } from '../../src/bundle/format.ts';
 import type { Machine } from '../../src/machine/machine.ts';
 import { rest } from '../bundle/state.ts';
@@ -73,13 +74,16 @@ describe('depmod', () => {
 
   it('does not take a file that only has the name of a member', async () => {
     const other = new Uint8Array([...ko('p1_core'), 0]);
-    const v1 = createBundle({
-      name: 'v1',
-      version: '1',
-      replace: false,
-      files: [{ file: 'klpbundle_p1_core.ko', bytes: other }],
-      targets: new Map(),
-    });
+    const v1 = createBundle(
+      {
+        name: 'v1',
+        version: '1',
+        replace: false,
+        files: [{ file: 'klpbundle_p1_core.ko', bytes: other }],
+        targets: new Map(),
+      },
+      X86_64.elf,
+    );
     await machine({ v1 }, ['p1_core']);
     expect(await sh('depmod')).toMatch(/member klpbundle_p1_core.ko is not here as a module\n$/);
   });

@@ -1,6 +1,7 @@
 // Text for the tests: functions of 64 bytes, one ORC entry each, or a real module's tables at chosen addresses.
 
 import { readFileSync } from 'node:fs';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import {
   isWeakTerminator,
@@ -47,7 +48,7 @@ export interface ModuleText {
 
 /** A real module's text laid out from `base` on, one section after another, and its ORC table relocated. */
 export function readModuleText(file: string, base = MODULE): ModuleText {
-  const elf = parseElf(readFileSync(file), file);
+  const elf = parseElf(readFileSync(file), file, X86_64.elf);
   const ipSection = elf.section('.orc_unwind_ip');
   const orcSection = elf.section('.orc_unwind');
   if (!ipSection || !orcSection) throw new Error(`${file} has no ORC table`);

@@ -12,6 +12,7 @@ import { X86Processor } from './cpu/processor.ts';
 import { TextGuard } from './cpu/text_guard.ts';
 import { FENTRY } from './fentry.ts';
 import { MODULE_TEXT } from './module/module_text.ts';
+import { ELF_MACHINE } from './module/relocation.ts';
 import { CODE } from './objtool/code.ts';
 import { POKING } from './poking.ts';
 import { PT_REGS } from './pt_regs.ts';
@@ -25,6 +26,7 @@ import { VARARGS } from './varargs.ts';
 
 export const X86_64: CheckableArch = {
   name: 'x86_64',
+  elf: ELF_MACHINE,
   makeEngine: (byteAt) => new UnicornEngine(byteAt),
   context: CONTEXT,
   imageSources: (root) => sourcesIn(root, 'asm/x86_64'),

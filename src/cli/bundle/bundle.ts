@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
+import { X86_64 } from '../../arch/x86_64/x86_64.ts';
 import { BundleError } from '../../bundle/error.ts';
 import { type BundleFile, createBundle, readBundle } from '../../bundle/format.ts';
 import { ElfError } from '../../elf/error.ts';
@@ -22,20 +23,23 @@ interface CreateOptions {
 export function create(file: string, members: readonly string[], options: CreateOptions): void {
   const targets = options.targets.map((path) => [moduleName(path), bytesOf(path)] as const);
   const bytes = checked(file, () =>
-    createBundle({
-      name: options.name,
-      version: options.bundleVersion,
-      replace: options.replace === true,
-      files: members.map((path) => ({ file: unpackedName(path), bytes: bytesOf(path) })),
-      targets: new Map(targets),
-    }),
+    createBundle(
+      {
+        name: options.name,
+        version: options.bundleVersion,
+        replace: options.replace === true,
+        files: members.map((path) => ({ file: unpackedName(path), bytes: bytesOf(path) })),
+        targets: new Map(targets),
+      },
+      X86_64.elf,
+    ),
   );
   writeNamed(file, bytes);
   printFolded(`${file}: ${counted(bytes.length, 'byte')}, ${counted(members.length, 'member')}\n`);
 }
 
 export function inspect(file: string, options: { readonly json?: boolean }): void {
-  const bundle = checked(file, () => readBundle(bytesOf(file)));
+  const bundle = checked(file, () => readBundle(bytesOf(file), X86_64.elf));
   const members = bundle.members.map(({ bytes, states, ...member }) => ({
     ...member,
     size: bytes.length,
@@ -46,7 +50,7 @@ export function inspect(file: string, options: { readonly json?: boolean }): voi
 }
 
 export function verify(file: string, options: { readonly json?: boolean }): void {
-  const { name, version, members } = checked(file, () => readBundle(bytesOf(file)));
+  const { name, version, members } = checked(file, () => readBundle(bytesOf(file), X86_64.elf));
   if (options.json) print(`${JSON.stringify({ file, ok: true, name, version })}\n`);
   else
     printFolded(`${file}: ${name} ${version}, ${counted(members.length, 'member')}, as the manifest says\n`);

@@ -2,6 +2,7 @@
 //
 // Invariant: whatever the file holds, the result is a report; nothing is thrown for it.
 
+import { X86_64 } from '../../arch/x86_64/x86_64.ts';
 import { CheckGuest } from '../../check/check_guest.ts';
 import { ObjectChecker } from '../../check/check_object.ts';
 import type { ObjectCheck, Unwinder } from '../../check/verdicts.ts';
@@ -40,7 +41,7 @@ export function checkFile({ path, unwinder, into = false, format: wanted }: Chec
   const ms = (): number => Math.round(performance.now() - started);
   let used = false;
   try {
-    const elf = parseKernelObject(readObject(path), path);
+    const elf = parseKernelObject(readObject(path), path, X86_64);
     const hasTable = elf.lastSection('.orc_unwind') && elf.lastSection('.orc_unwind_ip');
     if (unwinder === 'orc' && !hasTable) throw elf.error('no .orc_unwind table to check');
     const format = unwinder === 'orc' ? orcFormatOf(elf, wanted) : undefined;

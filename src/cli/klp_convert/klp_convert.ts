@@ -1,6 +1,7 @@
 // `klpemu klp-convert`: a livepatch with unresolved symbols becomes one whose symbols livepatch resolves.
 
 import { readFileSync } from 'node:fs';
+import { X86_64 } from '../../arch/x86_64/x86_64.ts';
 import { parseElf } from '../../elf/elf_object.ts';
 import { ElfError } from '../../elf/error.ts';
 import { type KlpConversion, klpConvert } from '../../elf/klp_convert.ts';
@@ -24,7 +25,7 @@ export function convert(input: string, output: string, options: KlpConvertOption
         listed.set(name, [...(listed.get(name) ?? []), ...where]);
       }
     }
-    return klpConvert(parseElf(readObject(input), input), listed);
+    return klpConvert(parseElf(readObject(input), input, X86_64.elf), listed);
   });
   writeNamed(output, conversion.bytes);
   const { bytes: _, ...told } = conversion;

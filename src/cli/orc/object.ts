@@ -68,8 +68,11 @@ const withFile = (file: string, text: string): string => (text.includes(file) ? 
 
 async function makeReport(job: OrcJob): Promise<OrcReport> {
   // A copy of a vmlinux would be no kernel: its table can be made and compared only.
-  const parse = job.output === undefined ? parseKernelObject : parseElf;
-  const elf = parse(readObject(job.path), job.path);
+  const bytes = readObject(job.path);
+  const elf =
+    job.output === undefined
+      ? parseKernelObject(bytes, job.path, X86_64)
+      : parseElf(bytes, job.path, X86_64.elf);
   const { own, format } = formatsOf(elf, job);
   const result = createOrc(inputFromElf(elf, X86_64.code, own?.format));
   const theirs = job.diff ? readOrc(elf, own?.format) : undefined;
@@ -126,7 +129,7 @@ function written(elf: ElfObject, rows: OrcRows, known: KnownFormat | undefined):
   if (or && Buffer.compare(encodeOrc(rows, format), encodeOrc(rows, or)) !== 0) {
     throw elf.error(`nothing tells whether to write the ORC format of ${format} or ${or}: --format does`);
   }
-  return writeOrc(elf, rows, format);
+  return writeOrc(elf, rows, format, X86_64.code);
 }
 
 /** Execution is asked only where there is something to decide. */

@@ -7,7 +7,7 @@ import { StackTrace } from '../../../src/unwind/stacktrace.ts';
 import { TestArena, TestTask } from '../../unwind/stack_builder.ts';
 import { describeArch } from '../contract.ts';
 import { encode, INSN_SIZE, R } from './isa.ts';
-import { distance, RELOCATIONS } from './module_text.ts';
+import { distance } from './module_text.ts';
 import { toyPort } from './toy.ts';
 import { toyKernel } from './toy_kernel.ts';
 
@@ -23,7 +23,6 @@ describeArch({
     nop: () => encode('add'),
   },
   jumpLabels: [INSN_SIZE],
-  relocations: RELOCATIONS,
   // There is no trace that could be relied upon, so none is walked.
   makeStack(unwinder) {
     const arena = new TestArena(2);

@@ -1,21 +1,24 @@
 // What loading does to a module of the made-up architecture: three types of relocations, and branches that are an
 // instruction, whichever they are.
 
-import type { BranchSites, ModuleBytes, ModuleText } from '../../../src/arch/module_text.ts';
+import type { BranchSites, ModuleBytes, ModuleText, RelocationSite } from '../../../src/arch/module_text.ts';
 import { RelocationError } from '../../../src/elf/error.ts';
-import type { RelocationSite } from '../../../src/elf/relocation.ts';
+import type { ElfMachine } from '../../../src/elf/machine.ts';
 import type { Addr } from '../../../src/guest/addr.ts';
 import { decode, encode, INSN_SIZE, R } from './isa.ts';
 
 /** Of toy objects: 4 bytes that count from their place, 4 bytes with a sign, 8 bytes. */
 export const [R_TOY_PC32, R_TOY_32S, R_TOY_64] = [101, 102, 103];
-export const RELOCATIONS = [R_TOY_PC32, R_TOY_32S, R_TOY_64];
-const NAMES: Readonly<Record<number, string>> = {
-  [R_TOY_PC32]: 'R_TOY_PC32',
-  [R_TOY_32S]: 'R_TOY_32S',
-  [R_TOY_64]: 'R_TOY_64',
+/** A machine number that nobody has. */
+export const ELF_MACHINE: ElfMachine = {
+  number: 0xfe0d,
+  relocations: new Map([
+    [R_TOY_PC32, { name: 'R_TOY_PC32', width: 4, pcRelative: true }],
+    [R_TOY_32S, { name: 'R_TOY_32S', width: 4, pcRelative: false }],
+    [R_TOY_64, { name: 'R_TOY_64', width: 8, pcRelative: false }],
+  ]),
 };
-const width = (type: number): number => (type === R_TOY_64 ? 8 : type in NAMES ? 4 : 0);
+const width = (type: number): number => ELF_MACHINE.relocations.get(type)?.width ?? 0;
 
 function failure({ file, section, offset, symbol, type }: RelocationSite, reason: string): RelocationError {
   return new RelocationError(file, reason, {
@@ -23,7 +26,7 @@ function failure({ file, section, offset, symbol, type }: RelocationSite, reason
     offset,
     symbol,
     type,
-    typeName: NAMES[type] ?? `${type}`,
+    typeName: ELF_MACHINE.relocations.get(type)?.name ?? `${type}`,
     value: undefined,
   });
 }
@@ -56,7 +59,6 @@ const BRANCHES: BranchSites = {
 
 export const MODULE_TEXT: ModuleText = {
   relocations: {
-    width,
     apply(target, at, place, value, site) {
       const size = width(site.type);
       const bytes = new Uint8Array(target.buffer, target.byteOffset + at, size);

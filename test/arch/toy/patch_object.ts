@@ -2,7 +2,7 @@
 
 import { BUILT_IN, type KernelDescription } from '../../../src/kernel/description.ts';
 import { encode, INSN_SIZE, R } from './isa.ts';
-import { R_TOY_32S, R_TOY_64, R_TOY_PC32 } from './module_text.ts';
+import { ELF_MACHINE, R_TOY_32S, R_TOY_64, R_TOY_PC32 } from './module_text.ts';
 import {
   type ObjectReloc,
   type ObjectSection,
@@ -12,8 +12,6 @@ import {
   SHF_WRITE,
 } from './object.ts';
 
-/** The one machine number that objects have here. */
-const EM = 62;
 const MODULE_FLAGS = SHF_ALLOC | SHF_WRITE;
 
 type Step = { readonly insn: Uint8Array; readonly reloc?: readonly [type: number, symbol: string] };
@@ -112,7 +110,7 @@ export function patchObject({ name, old, adds }: ToyPatch, kernel: KernelDescrip
     },
     { name: '.gnu.linkonce.this_module', flags: MODULE_FLAGS, bytes: self.bytes, relocs: self.relocs },
   ];
-  return relocatable(EM, sections, [
+  return relocatable(ELF_MACHINE.number, sections, [
     { name: 'new_version', section: '.text', value: 0, size: initAt, local: true, code: true },
     { name: 'init_module', section: '.text', value: initAt, size: exitAt - initAt, code: true },
     { name: 'cleanup_module', section: '.text', value: exitAt, size: INSN_SIZE, code: true },

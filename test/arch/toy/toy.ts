@@ -29,7 +29,7 @@ import { TOY_ASSEMBLER } from './assembly.ts';
 import { ToyEngine } from './engine.ts';
 import { decode, encode, INSN_SIZE, type Insn, R, STATUS_IRQ, STATUS_USER, type ToyRegister } from './isa.ts';
 import { madeSources } from './made_sources.ts';
-import { distance, MODULE_TEXT } from './module_text.ts';
+import { distance, ELF_MACHINE, MODULE_TEXT } from './module_text.ts';
 
 const SIZE = BigInt(INSN_SIZE);
 
@@ -320,6 +320,7 @@ const SIGSEGV = 11;
 export function toyPort(like: AsmImage): Arch {
   return {
     name: 'toy',
+    elf: ELF_MACHINE,
     makeEngine: () => new ToyEngine(),
     context: CONTEXT,
     imageSources: (root) => [...sourcesIn(root, 'test/arch/toy/asm'), ...madeSources(root, like)],

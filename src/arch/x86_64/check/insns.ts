@@ -1,6 +1,5 @@
 // What the instructions of x86_64 do, for src/check: see src/arch/checking.ts for what each answer must guarantee.
 
-import { R_X86_64_32S, R_X86_64_PC32 } from '../../../elf/relocation.ts';
 import {
   DIVIDES,
   decodeAt,
@@ -25,6 +24,7 @@ import {
   VECTOR,
 } from '../../checking.ts';
 import { REG } from '../context.ts';
+import { R_X86_64_32S, R_X86_64_PC32 } from '../module/relocation.ts';
 import { accessesElsewhere, baseOf, effectsOf, stackDelta } from './effects.ts';
 import { stackStore } from './stack_store.ts';
 

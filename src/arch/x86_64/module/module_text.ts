@@ -1,6 +1,5 @@
 // What x86 does to a module's text while it loads. Mirrors module_finalize() of arch/x86/kernel/module.c.
 
-import { applyRelocation, clearRelocation, relocationType } from '../../../elf/relocation.ts';
 import { decodeAt } from '../../../isa/decoder.ts';
 import type { FinalizeContext, ModuleText, SiteTable } from '../../module_text.ts';
 import {
@@ -12,6 +11,7 @@ import {
 } from './alternative.ts';
 import { BRANCHES } from './branches.ts';
 import { DEFAULT_CPU_FEATURES } from './cpu_features.ts';
+import { applyRelocation, clearRelocation } from './relocation.ts';
 
 /** Length by the decoder; 0 for bytes that are no instruction. */
 export const insnLength: InsnLength = (bytes, offset) => decodeAt(bytes, offset, 0).length;
@@ -61,7 +61,6 @@ const TABLES: readonly SiteTable[] = [
 
 export const MODULE_TEXT: ModuleText = {
   relocations: {
-    width: (type) => relocationType(type)?.width ?? 0,
     apply: applyRelocation,
     clear: clearRelocation,
   },

@@ -1,6 +1,5 @@
 // Instructions of compiled code as objtool knows them. Mirrors tools/objtool/arch/x86/decode.c and special.c.
 
-import { R_X86_64_PC32 } from '../../../elf/relocation.ts';
 import {
   CLEARS_DF,
   decodeAt,
@@ -43,6 +42,8 @@ import {
   opCode,
 } from '../../code.ts';
 import { ENDBR64 } from '../insn.ts';
+import { R_X86_64_64, R_X86_64_PC32 } from '../module/relocation.ts';
+import { operands } from './operands.ts';
 import { HINT_BASES, ORC_FP_BASES, ORC_SP_BASES, REGISTERS, SP } from './registers.ts';
 import { stackOp, stackOpOffset } from './stack_op.ts';
 
@@ -115,4 +116,7 @@ export const CODE: CodeArch = {
   userAccessFeature: X86_FEATURE_SMAP,
   // It counts from its own field, and the address from the instruction's end.
   operandBias: (relocation) => (relocation === R_X86_64_PC32 ? 4 : 0),
+  operands,
+  distance: R_X86_64_PC32,
+  wholeAddress: R_X86_64_64,
 };

@@ -1,15 +1,12 @@
 // What each x86-64 relocation type writes, and when that is an error.
 // Mirrors __apply_relocate_add() of arch/x86/kernel/module.c; messages are the kernel's.
 
-import { RelocationError } from './error.ts';
+import { RelocationError } from '../../../elf/error.ts';
+import type { ElfMachine, RelocationKind } from '../../../elf/machine.ts';
+import type { RelocationSite } from '../../module_text.ts';
 
-interface RelocationType {
+interface RelocationType extends RelocationKind {
   readonly type: number;
-  readonly name: string;
-  /** Bytes written. */
-  readonly width: 0 | 4 | 8;
-  /** The place's own address is subtracted from the value. */
-  readonly pcRelative: boolean;
   /** How the written bytes are read back: the value must survive that. */
   readonly range: 'any' | 'u32' | 's32';
 }
@@ -18,7 +15,7 @@ interface RelocationType {
  * The types that kbuild emits. The kernel has the range check of PC32 and PLT32 compiled out, because text, modules
  * and address zero are all within 2 GiB of a module; what it would corrupt in silence is an error here.
  */
-export const RELOCATION_TYPES: readonly RelocationType[] = [
+const RELOCATION_TYPES: readonly RelocationType[] = [
   { type: 0, name: 'R_X86_64_NONE', width: 0, pcRelative: false, range: 'any' },
   { type: 1, name: 'R_X86_64_64', width: 8, pcRelative: false, range: 'any' },
   { type: 2, name: 'R_X86_64_PC32', width: 4, pcRelative: true, range: 's32' },
@@ -28,13 +25,10 @@ export const RELOCATION_TYPES: readonly RelocationType[] = [
   { type: 24, name: 'R_X86_64_PC64', width: 8, pcRelative: true, range: 'any' },
 ];
 
-const _R_X86_64_NONE = 0;
 export const R_X86_64_64 = 1;
 export const R_X86_64_PC32 = 2;
 export const R_X86_64_PLT32 = 4;
-const _R_X86_64_32 = 10;
 export const R_X86_64_32S = 11;
-const _R_X86_64_PC64 = 24;
 
 const BY_TYPE = new Map(RELOCATION_TYPES.map((t) => [t.type, t]));
 
@@ -71,26 +65,14 @@ const OTHER_NAMES: readonly (readonly [number, string])[] = [
 ];
 const OTHER = new Map(OTHER_NAMES);
 
-/** The row of a type; undefined for one that the kernel does not apply. */
-export function relocationType(type: number): RelocationType | undefined {
-  return BY_TYPE.get(type);
-}
+/** EM_X86_64 */
+export const ELF_MACHINE: ElfMachine = { number: 62, relocations: BY_TYPE };
 
 export function relocationTypeName(type: number): string {
   const known = BY_TYPE.get(type);
   if (known) return known.name;
   const name = OTHER.get(type);
   return name === undefined ? `relocation type ${type}` : `R_X86_64_${name}`;
-}
-
-export interface RelocationSite {
-  readonly file: string;
-  /** The section that is relocated. */
-  readonly section: string;
-  readonly offset: number;
-  readonly type: number;
-  /** The symbol's name, for messages. */
-  readonly symbol: string;
 }
 
 /**
