@@ -82,9 +82,9 @@ export class Walk {
   /** From a function's entry. False: the executor's `doubt` says why it gave up. */
   explore(func: number, executor: Executor): boolean {
     const { symbols } = this.code.input;
+    this.ends.begin(func);
     const entry = this.code.at(symbols.section[func], symbols.value[func]);
     if (entry === 0) return true;
-    this.ends.begin(func);
     executor.enter();
     this.#follow(entry, executor);
     const { forks } = this;

@@ -87,6 +87,15 @@ describe('bytes that are no instruction', () => {
     expect(isRight(functionOf(found, 'unaligned'))).toBe(true);
   });
 
+  it('leave such a function without the ends of the one that was explored before it', () => {
+    // first() jumps to the end of runs_on(), which runs into run_into().
+    const found = check(withData(['first', 6, 'eb7c'], ['broken', 0, REX2_ADD]));
+    expect(functionOf(found, 'broken')).toEqual(
+      functionOf(check(withData(['broken', 0, REX2_ADD])), 'broken'),
+    );
+    expect(found.notLookedAt?.falls.map(({ name }) => name)).toEqual(['first', 'runs_on']);
+  });
+
   it('have no entry in the table that is made, and the entry that another table has is open', () => {
     const result = createOrc(inputFromElf(elf, X86_64.code));
     const { differences } = diffOrc(result, readOrc(elf) as OrcRows);
