@@ -16,7 +16,7 @@ export interface UsedNames {
 const TABLES: ReadonlySet<string> = new Set(['kernel/layout.ts', 'kernel/uapi.ts']);
 
 /** Names made of a text and what stands in a template: at least five letters of the first. */
-const MADE = /`([A-Za-z_]*)\$\{[\w.#]+\}([A-Za-z_]*)`/g;
+const MADE = /`(\w*)\$\{[\w.#]+\}(\w*)`/g;
 
 /** The names that templates of src/ can make. */
 function madeNames(root: string): RegExp[] {

@@ -19,6 +19,18 @@ export interface KernelSide {
   };
 }
 
+/** A structure of the kernel: its size and the offsets of its members in bytes. */
+interface StructNumbers {
+  readonly size: number;
+  readonly fields: Readonly<Record<string, number>>;
+}
+
+/** What a kernel's description (src/kernel/description.ts) has by name. */
+export interface KernelNumbers {
+  readonly structs: Readonly<Record<string, StructNumbers>>;
+  readonly constants: Readonly<Record<string, number | bigint>>;
+}
+
 /** An assembled guest image, as far as a port looks into it (src/asm/assembler.ts makes it). */
 export interface GuestImage {
   readonly sections: readonly {

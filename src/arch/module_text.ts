@@ -6,6 +6,7 @@
 // sites are set later, by text poking.
 
 import type { Addr } from '../guest/addr.ts';
+import type { KernelNumbers } from './kernel_side.ts';
 
 /** The bytes of a module that is being loaded. GuestMemory is one. */
 export interface ModuleBytes {
@@ -15,6 +16,12 @@ export interface ModuleBytes {
   readS32(addr: Addr): number;
   writeBytes(addr: Addr, bytes: Uint8Array): void;
   isMapped(addr: Addr, size?: number): boolean;
+}
+
+/** Where a 32-bit distance from its own place leads, as tables have it that need no relocation when they move. */
+export function followRelative(mem: Pick<ModuleBytes, 'readS32'>, at: Addr): Addr {
+  // A per-CPU symbol is an offset near 0, to which the sum wraps around.
+  return BigInt.asUintN(64, at + BigInt(mem.readS32(at)));
 }
 
 /** A table of a loaded module. */
@@ -37,12 +44,13 @@ export interface FeatureSet {
   /** @throws Error for a name that the port does not know */
   hasNamed(name: string): boolean;
   /** Whether an entry of a table of alternatives, by what it asks for, is to be patched in. */
-  selects(asked: number): boolean;
+  selector(kernel: KernelNumbers): (asked: number) => boolean;
 }
 
 /** What a table is applied with. */
 export interface FinalizeContext {
   readonly mem: ModuleBytes;
+  readonly kernel: KernelNumbers;
   readonly cpus: number;
   readonly features: FeatureSet;
   /** The module's .text. */
@@ -56,8 +64,8 @@ export interface FinalizeContext {
 /** One table of sites of module_finalize(). */
 export interface SiteTable {
   readonly section: string;
-  /** Bytes of an entry. */
-  readonly entry: number;
+  /** Bytes of an entry, or the structure that it is. */
+  readonly entry: number | string;
   /** What was done to a site that was rewritten, for the report of the load. */
   readonly what: string;
   /** Or why the sites stay as they are, all of them. */

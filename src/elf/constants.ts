@@ -9,6 +9,8 @@ export const ET_REL = 1;
 export const EHDR_SIZE = 64;
 export const SHDR_SIZE = 64;
 export const SYM_SIZE = 24;
+/** st_value */
+export const SYM_VALUE = 8;
 export const RELA_SIZE = 24;
 
 export const SHT_NULL = 0;

@@ -5,6 +5,7 @@
 
 import { SHF_ALLOC } from './constants.ts';
 import type { ElfObject, ElfRelocation, ElfSection } from './elf_object.ts';
+import { ALT_INSTR, JUMP_ENTRY, OLD_ALT_INSTR, PARAVIRT_SITE, STATIC_CALL_SITE } from './table_rows.ts';
 
 /** Sections that no relocation of livepatch reaches, whatever its object: they are not loaded in place. */
 const NOT_IN_PLACE: Readonly<Record<string, string>> = {
@@ -43,20 +44,21 @@ interface SiteTable {
 const SITES: Readonly<Record<string, SiteTable>> = {
   '.altinstructions': { size: 0, span: altLength, why: 'an alternative may be put there' },
   '.parainstructions': {
-    size: 16,
-    span: (entry) => entry.getUint8(9),
+    size: PARAVIRT_SITE.size,
+    span: (entry) => entry.getUint8(PARAVIRT_SITE.len),
     why: 'a paravirt call is patched there',
   },
   '.retpoline_sites': { size: 4, span: 6, why: 'a retpoline site is rewritten there' },
   '.return_sites': { size: 4, span: 5, why: 'a return site is rewritten there' },
-  __jump_table: { size: 16, span: 5, why: 'a jump label is set there' },
-  '.static_call_sites': { size: 8, span: 5, why: 'a static call is set there' },
+  __jump_table: { size: JUMP_ENTRY[0].size, span: 5, why: 'a jump label is set there' },
+  '.static_call_sites': { size: STATIC_CALL_SITE.size, span: 5, why: 'a static call is set there' },
   __mcount_loc: { size: 8, span: 5, why: 'an fentry site is made a nop there' },
 };
 
-/** struct alt_instr ends in the two lengths; before 5.18 in a third, of padding, behind them. */
 function altLength(entry: DataView): number {
-  return entry.getUint8(entry.byteLength === 13 ? 10 : entry.byteLength - 2);
+  const form = [...ALT_INSTR, OLD_ALT_INSTR].find(({ size }) => size === entry.byteLength);
+  // A form that is not known yet ends in the two lengths as well, as far as they have all done.
+  return entry.getUint8(form?.instrlen ?? entry.byteLength - 2);
 }
 
 interface Site {

@@ -39,28 +39,7 @@ export function readModInfo(elf: ElfObject): ModInfo {
   return new ModInfo(entries);
 }
 
-interface ParamInfo {
-  /** The C type as module_param() names it: int, bool, charp, `array of int`. */
-  readonly type: string | undefined;
-  readonly description: string | undefined;
-}
-
-/** parmtype and parm lines by parameter name. */
-export function paramInfo(info: ModInfo): ReadonlyMap<string, ParamInfo> {
-  const types = new Map(info.getAll('parmtype').map(splitColon));
-  const descriptions = new Map(info.getAll('parm').map(splitColon));
-  const names = new Set([...types.keys(), ...descriptions.keys()]);
-  return new Map(
-    [...names].map((name) => [name, { type: types.get(name), description: descriptions.get(name) }]),
-  );
-}
-
 function splitTag(text: string): [string, string] {
   const at = text.indexOf('=');
-  return at < 0 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)];
-}
-
-function splitColon(text: string): [string, string] {
-  const at = text.indexOf(':');
   return at < 0 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)];
 }

@@ -18,11 +18,14 @@ const LIST_MAX = 1 << 22;
 export class SeqFiles {
   readonly #fs: FsContext;
   readonly #seqFile: Structs['seq_file']['fields'];
+  readonly #nextAt: bigint;
   readonly #privateDataAt: bigint;
 
   constructor(fs: FsContext) {
     this.#fs = fs;
-    this.#seqFile = fs.core.kernel.structs.seq_file.fields;
+    const { structs } = fs.core.kernel;
+    this.#seqFile = structs.seq_file.fields;
+    this.#nextAt = BigInt(structs.list_head.fields.next);
     this.#privateDataAt = BigInt(fs.core.kernel.structs.file.fields.private_data);
     fs.core.host.defineAll({ ...this.#opening(), ...this.#writers(), ...this.#lists() });
   }
@@ -143,10 +146,11 @@ export class SeqFiles {
   /** Records that are a list_head list: seq_list_start(head, pos), seq_list_next(v, head, ppos). */
   #lists(): Record<string, HostFunction> {
     const { mem } = this.#fs;
+    const nextOf = (node: Addr): Addr => mem.readU64(node + this.#nextAt);
     const start = (head: Addr, pos: bigint): Addr => {
       let left = pos;
       let steps = 0;
-      for (let node = mem.readU64(head); node !== head; node = mem.readU64(node)) {
+      for (let node = nextOf(head); node !== head; node = nextOf(node)) {
         if (left-- === 0n) return node;
         if (++steps > LIST_MAX) throw new GuestMemoryError('a list without end', node);
       }
@@ -156,7 +160,7 @@ export class SeqFiles {
       seq_list_start: ({ args }) => start(args[0], args[1]),
       seq_list_start_head: ({ args }) => (args[1] === 0n ? args[0] : start(args[0], args[1] - 1n)),
       seq_list_next: ({ args }) => {
-        const next = mem.readU64(args[0]);
+        const next = nextOf(args[0]);
         mem.writeU64(args[2], mem.readU64(args[2]) + 1n);
         return next === args[1] ? 0n : next;
       },

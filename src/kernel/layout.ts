@@ -586,6 +586,9 @@ export const LAYOUT = {
   kernel_symbol: {
     size: 12,
     fields: {
+      value_offset: 0,
+      name_offset: 4,
+      namespace_offset: 8,
     },
     bitfields: {},
   },
@@ -597,18 +600,46 @@ export const LAYOUT = {
     },
     bitfields: {},
   },
+  module_signature: {
+    size: 12,
+    fields: {
+      sig_len: 8,
+    },
+    bitfields: {},
+  },
   bug_entry: {
     size: 12,
     fields: {
+      bug_addr_disp: 0,
       file_disp: 4,
       line: 8,
       flags: 10,
     },
     bitfields: {},
   },
+  _ddebug: {
+    size: 56,
+    fields: {
+      function: 8,
+    },
+    bitfields: {},
+  },
   alt_instr: {
     size: 12,
     fields: {
+      instr_offset: 0,
+      repl_offset: 4,
+      cpuid: 8,
+      instrlen: 10,
+      replacementlen: 11,
+    },
+    bitfields: {},
+  },
+  paravirt_patch_site: {
+    size: 16,
+    fields: {
+      type: 8,
+      len: 9,
     },
     bitfields: {},
   },
@@ -625,6 +656,7 @@ export const LAYOUT = {
     size: 8,
     fields: {
       addr: 0,
+      key: 4,
     },
     bitfields: {},
   },
@@ -778,6 +810,12 @@ export const LAYOUT = {
     },
     bitfields: {},
   },
+  bpf_raw_event_map: {
+    size: 32,
+    fields: {
+    },
+    bitfields: {},
+  },
 } as const;
 
 /** Addresses, and values beyond the safe integers of JavaScript, are bigint. */
@@ -925,6 +963,30 @@ export const CONSTANTS = {
   BUGFLAG_DONE: 4,
   BUGFLAG_NO_CUT_HERE: 8,
   ALTINSTR_FLAG_INV: 32768,
+  X86_FEATURE_CLFLUSH: 19,
+  X86_FEATURE_XMM: 25,
+  X86_FEATURE_XMM2: 26,
+  X86_FEATURE_RDTSCP: 59,
+  X86_FEATURE_LFENCE_RDTSC: 114,
+  X86_FEATURE_REP_GOOD: 112,
+  X86_FEATURE_NOPL: 116,
+  X86_FEATURE_ALWAYS: 117,
+  X86_FEATURE_XMM3: 128,
+  X86_FEATURE_MOVBE: 150,
+  X86_FEATURE_POPCNT: 151,
+  X86_FEATURE_HYPERVISOR: 159,
+  X86_FEATURE_RETPOLINE: 364,
+  X86_FEATURE_RETPOLINE_LFENCE: 365,
+  X86_FEATURE_RETHUNK: 366,
+  X86_FEATURE_VMCALL: 274,
+  X86_FEATURE_VMW_VMMCALL: 275,
+  X86_FEATURE_XENPV: 272,
+  X86_FEATURE_ERMS: 297,
+  X86_FEATURE_SMAP: 308,
+  X86_FEATURE_CLFLUSHOPT: 311,
+  X86_FEATURE_CLWB: 312,
+  X86_FEATURE_LA57: 528,
+  X86_FEATURE_FSRM: 580,
   ORC_REG_UNDEFINED: 0,
   ORC_REG_PREV_SP: 1,
   ORC_REG_DX: 2,

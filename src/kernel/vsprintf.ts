@@ -7,12 +7,14 @@
 import type { ArgSource, Varargs } from '../arch/varargs.ts';
 import type { Addr } from '../guest/addr.ts';
 import { type GuestMemory, GuestMemoryError } from '../guest/memory.ts';
+import type { Structs } from './description.ts';
 import { errnoName } from './errno.ts';
 import { gfpFlagsText } from './gfp.ts';
 import type { Kallsyms } from './kallsyms.ts';
 
 export interface FormatContext {
   readonly mem: GuestMemory;
+  readonly structs: Pick<Structs, 'va_format'>;
   readonly symbols: Kallsyms;
   /** How guest code passes what a format takes. */
   readonly varargs: Varargs;
@@ -191,12 +193,14 @@ class Formatter {
     return bad ? errorString(bad, spec) : widen(gfpFlagsText(this.#ctx.mem.readU32(ptr)), spec);
   }
 
-  /** %pV: struct va_format { const char *fmt; va_list *va; }. */
+  /** %pV: struct va_format, a format and the va_list of its arguments. */
   #vaFormat(ptr: Addr, spec: Spec): string {
     const bad = checkPointer(ptr);
     if (bad) return errorString(bad, spec);
-    const { mem } = this.#ctx;
-    return vsprintfGuest(this.#ctx, mem.readU64(ptr), this.#ctx.varargs.vaList(mem, mem.readU64(ptr + 8n)));
+    const { mem, structs, varargs } = this.#ctx;
+    const { fmt, va } = structs.va_format.fields;
+    const args = varargs.vaList(mem, mem.readU64(ptr + BigInt(va)));
+    return vsprintfGuest(this.#ctx, mem.readU64(ptr + BigInt(fmt)), args);
   }
 
   /** %*ph: the field width is a number of bytes, 64 at most. */

@@ -13,7 +13,7 @@ export function updateSites(core: KernelCore, ports: ModuleLoaderPorts, mod: Mod
   const { branches } = core.arch.moduleText;
   const poke = ports.pokeText;
   const inside = mod.jumpEntries.filter((e) => !mod.contains(e.key));
-  const jumps = updateJumpLabels(branches, mem, inside, poke);
+  const jumps = updateJumpLabels(branches, core, inside, poke);
   const target = (key: Addr): Addr | undefined => staticCallTarget(core, ports, key);
   const calls = updateStaticCalls(branches, mem, mod.staticCallSites, { target, poke });
   for (const [section, total, result] of [
@@ -28,8 +28,10 @@ export function updateSites(core: KernelCore, ports: ModuleLoaderPorts, mod: Mod
 
 /** What a static call does now: static_call_key.func, by way of the trampoline for a key that is not exported. */
 function staticCallTarget(core: KernelCore, ports: ModuleLoaderPorts, key: Addr): Addr | undefined {
-  const { mem, symbols } = core;
+  const { mem, symbols, kernel } = core;
   const name = symbols.lookup(key)?.name ?? '';
   const real = name.startsWith('__SCT__') ? ports.staticCallKey?.(key) : key;
-  return real !== undefined && mem.isMapped(real, 8) ? mem.readU64(real) : undefined;
+  if (real === undefined) return undefined;
+  const func = real + BigInt(kernel.structs.static_call_key.fields.func);
+  return mem.isMapped(func, 8) ? mem.readU64(func) : undefined;
 }

@@ -1,7 +1,7 @@
 // A module's exception table and bug table: what to do about a fault at an address, and what a ud2 there means.
 // Mirrors lib/extable.c (sort_extable, search_extable) and lib/bug.c (find_bug, module_find_bug).
 
-import type { Table } from '../arch/module_text.ts';
+import { followRelative, type Table } from '../arch/module_text.ts';
 import type { Addr } from '../guest/addr.ts';
 import type { StructHome } from '../kernel/core.ts';
 import type { Module } from './module.ts';
@@ -20,8 +20,9 @@ export function sortExtable(home: StructHome, table: Table): number {
   const entries = readExtable(home, table).sort((a, b) => (a.insn < b.insn ? -1 : a.insn > b.insn ? 1 : 0));
   entries.forEach((entry, i) => {
     const at = table.addr + BigInt(i * size);
+    const insnAt = at + BigInt(fields.insn);
     const fixupAt = at + BigInt(fields.fixup);
-    mem.writeU32(at, Number(BigInt.asUintN(32, entry.insn - at)));
+    mem.writeU32(insnAt, Number(BigInt.asUintN(32, entry.insn - insnAt)));
     mem.writeU32(fixupAt, Number(BigInt.asUintN(32, entry.fixup - fixupAt)));
     mem.writeU32(at + BigInt(fields.data), entry.data);
   });
@@ -33,10 +34,9 @@ function readExtable(home: StructHome, table: Table): ExtableEntry[] {
   const { size, fields } = home.kernel.structs.exception_table_entry;
   return Array.from({ length: Math.floor(table.size / size) }, (_, i) => {
     const at = table.addr + BigInt(i * size);
-    const fixupAt = at + BigInt(fields.fixup);
     return {
-      insn: at + BigInt(mem.readS32(at)),
-      fixup: fixupAt + BigInt(mem.readS32(fixupAt)),
+      insn: followRelative(mem, at + BigInt(fields.insn)),
+      fixup: followRelative(mem, at + BigInt(fields.fixup)),
       data: mem.readU32(at + BigInt(fields.data)),
     };
   });
@@ -67,11 +67,10 @@ export function findBug(home: StructHome, table: Table, addr: Addr): BugEntry | 
   const { mem } = home;
   const { size, fields } = home.kernel.structs.bug_entry;
   for (let at = table.addr; at < table.addr + BigInt(table.size); at += BigInt(size)) {
-    if (at + BigInt(mem.readS32(at)) !== addr) continue;
-    const fileAt = at + BigInt(fields.file_disp);
+    if (followRelative(mem, at + BigInt(fields.bug_addr_disp)) !== addr) continue;
     const flagsAt = at + BigInt(fields.flags);
     return {
-      file: mem.readCString(fileAt + BigInt(mem.readS32(fileAt))),
+      file: mem.readCString(followRelative(mem, at + BigInt(fields.file_disp))),
       line: mem.readU16(at + BigInt(fields.line)),
       flags: mem.readU16(flagsAt),
       flagsAt,

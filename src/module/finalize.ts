@@ -4,10 +4,11 @@
 //
 // Invariant: every section that asks for work at load time ends up in `mod.reports`, done or not.
 
-import type { FinalizeContext, PatchCount } from '../arch/module_text.ts';
+import { type FinalizeContext, followRelative, type PatchCount } from '../arch/module_text.ts';
 import { OrcTableError, orcTableFromSections } from '../elf/orc.ts';
 import { severalSections } from '../elf/several_sections.ts';
 import type { KernelCore } from '../kernel/core.ts';
+import type { Structs } from '../kernel/description.ts';
 import { injected } from './error.ts';
 import { sortExtable } from './extable.ts';
 import { addKallsyms } from './kallsyms.ts';
@@ -15,7 +16,10 @@ import type { Module, ModuleExport } from './module.ts';
 import { readJumpTable, readStaticCallSites } from './patch_sites.ts';
 import type { ModuleLoaderPorts } from './ports.ts';
 
-/** Pointer and count members of struct module, and the section and the elements they come from: a structure, or bytes. */
+/** A structure, or bytes. */
+type Element = keyof Structs | number;
+
+/** Pointer and count members of struct module, and the section and the elements they come from. */
 const TABLES = [
   ['kp', 'num_kp', '__param', 'kernel_param'],
   ['syms', 'num_syms', '__ksymtab', 'kernel_symbol'],
@@ -33,40 +37,44 @@ const TABLES = [
 ] as const;
 
 /** Sections for subsystems that this machine does not have. */
-const NOT_APPLIED: readonly (readonly [string, number, string])[] = [
+const NOT_APPLIED: readonly (readonly [string, Element, string])[] = [
   [
     '.parainstructions',
-    16,
+    'paravirt_patch_site',
     'calls through pv_ops stay; .altinstructions make the native instructions of most',
   ],
   ['__tracepoints_ptrs', 4, 'no tracing: tracepoints stay off'],
   ['_ftrace_events', 8, 'no tracing: event files are not made'],
   ['_ftrace_eval_map', 8, 'no tracing'],
-  ['__bpf_raw_tp_map', 32, 'no BPF'],
-  ['__dyndbg', 56, 'no dynamic debug: pr_debug() stays off'],
+  ['__bpf_raw_tp_map', 'bpf_raw_event_map', 'no BPF'],
+  ['__dyndbg', '_ddebug', 'no dynamic debug: pr_debug() stays off'],
   ['___srcu_struct_ptrs', 8, 'static SRCU structures are not initialised'],
   ['.ibt_endbr_seal', 4, 'no IBT on this CPU'],
   ['.altinstr_aux', 1, 'text of alternatives that test at run time; used as it is'],
   ['.BTF', 1, 'type information is not read'],
 ];
 
+/** How many elements a table has. */
+function entriesIn({ kernel }: KernelCore, { size }: { readonly size: number }, element: Element): number {
+  return Math.floor(size / (typeof element === 'number' ? element : kernel.structs[element].size));
+}
+
 /** find_module_sections() */
 export function findModuleSections(core: KernelCore, mod: Module): void {
   for (const [pointer, count, name, element] of TABLES) {
-    const size = typeof element === 'number' ? element : core.kernel.structs[element].size;
     const table = mod.sections.get(name);
     if (!table || table.size === 0) continue;
     mod.writeField(pointer, table.addr);
-    mod.writeField32(count, Math.floor(table.size / size));
+    mod.writeField32(count, entriesIn(core, table, element));
   }
   const crcs = mod.sections.get('__kcrctab');
   if (crcs) mod.writeField('crcs', crcs.addr);
   const gplCrcs = mod.sections.get('__kcrctab_gpl');
   if (gplCrcs) mod.writeField('gpl_crcs', gplCrcs.addr);
-  for (const [name, size, note] of NOT_APPLIED) {
+  for (const [name, element, note] of NOT_APPLIED) {
     const section = mod.elf.section(name);
     if (section && section.size > 0) {
-      mod.reports.push({ section: name, applied: false, entries: Math.floor(section.size / size), note });
+      mod.reports.push({ section: name, applied: false, entries: entriesIn(core, section, element), note });
     }
   }
 }
@@ -76,8 +84,7 @@ export function postRelocation(core: KernelCore, ports: ModuleLoaderPorts, mod: 
   const extable = mod.sections.get('__ex_table');
   if (extable?.size) report(mod, '__ex_table', sortExtable(core, extable), 'sorted');
   const bugs = mod.sections.get('__bug_table');
-  if (bugs?.size)
-    report(mod, '__bug_table', Math.floor(bugs.size / core.kernel.structs.bug_entry.size), 'for ud2 faults');
+  if (bugs?.size) report(mod, '__bug_table', entriesIn(core, bugs, 'bug_entry'), 'for ud2 faults');
   const { elf, layout } = mod;
   addKallsyms(core.mem, elf.symbols, layout.symtab.coreSymbols, mod.kallsyms);
   writeKallsymsPointers(core, mod);
@@ -115,9 +122,10 @@ function noteUnread({ events }: KernelCore, { elf, name }: Module): void {
 
 /** module_finalize(): the port's tables, in its order. */
 function moduleFinalize(core: KernelCore, ports: ModuleLoaderPorts, mod: Module): void {
-  const { mem, symbols, cpus, arch } = core;
+  const { mem, kernel, symbols, cpus, arch } = core;
   const context: FinalizeContext = {
     mem,
+    kernel,
     cpus,
     features: ports.features ?? arch.moduleText.features,
     text: mod.lastSections.get('.text'),
@@ -131,8 +139,11 @@ function moduleFinalize(core: KernelCore, ports: ModuleLoaderPorts, mod: Module)
     const table = mod.lastSections.get(section);
     if (!table?.size) continue;
     const done = apply(context, table);
-    if (typeof done === 'string') report(mod, section, table.size / entry, done);
-    else reportPatches(core, mod, section, Math.floor(table.size / entry), done, what);
+    const entries = Math.floor(
+      table.size / (typeof entry === 'number' ? entry : context.kernel.structs[entry].size),
+    );
+    if (typeof done === 'string') report(mod, section, entries, done);
+    else reportPatches(core, mod, section, entries, done, what);
   }
   loadOrc(mod, core);
 }
@@ -158,7 +169,7 @@ function loadOrc(mod: Module, core: KernelCore): void {
 }
 
 /** The tables of sites that later steps work on. */
-function readCallSites({ mem }: KernelCore, mod: Module): void {
+function readCallSites({ mem, kernel }: KernelCore, mod: Module): void {
   const mcount = mod.sections.get('__mcount_loc');
   if (mcount?.size) {
     const sites = Array.from({ length: Math.floor(mcount.size / 8) }, (_, i) =>
@@ -169,13 +180,14 @@ function readCallSites({ mem }: KernelCore, mod: Module): void {
     report(mod, '__mcount_loc', mod.fentrySites.length, 'fentry sites');
   }
   const jumps = mod.sections.get('__jump_table');
-  if (jumps?.size) mod.jumpEntries = readJumpTable(mem, jumps);
+  if (jumps?.size) mod.jumpEntries = readJumpTable({ mem, kernel }, jumps);
   const calls = mod.sections.get('.static_call_sites');
-  if (calls?.size) mod.staticCallSites = readStaticCallSites(mem, calls);
+  if (calls?.size) mod.staticCallSites = readStaticCallSites({ mem, kernel }, calls);
 }
 
 /** The symbols in __ksymtab and __ksymtab_gpl, with their checksums. */
 function readExports({ mem, kernel }: KernelCore, mod: Module): ModuleExport[] {
+  const { size, fields } = kernel.structs.kernel_symbol;
   const exports: ModuleExport[] = [];
   for (const [name, crcName, gpl] of [
     ['__ksymtab', '__kcrctab', false],
@@ -183,15 +195,14 @@ function readExports({ mem, kernel }: KernelCore, mod: Module): ModuleExport[] {
   ] as const) {
     const table = mod.sections.get(name);
     const crcs = mod.sections.get(crcName);
-    const count = Math.floor((table?.size ?? 0) / kernel.structs.kernel_symbol.size);
+    const count = Math.floor((table?.size ?? 0) / size);
     for (let i = 0; i < count && table; i++) {
-      const at = table.addr + BigInt(i * kernel.structs.kernel_symbol.size);
-      const namespace = mem.readS32(at + 8n);
+      const at = table.addr + BigInt(i * size);
+      const namespace = at + BigInt(fields.namespace_offset);
       exports.push({
-        // A per-CPU symbol is an offset near 0, to which the sum wraps around.
-        addr: BigInt.asUintN(64, at + BigInt(mem.readS32(at))),
-        name: mem.readCString(at + 4n + BigInt(mem.readS32(at + 4n))),
-        namespace: namespace === 0 ? undefined : mem.readCString(at + 8n + BigInt(namespace)),
+        addr: followRelative(mem, at + BigInt(fields.value_offset)),
+        name: mem.readCString(followRelative(mem, at + BigInt(fields.name_offset))),
+        namespace: mem.readS32(namespace) === 0 ? undefined : mem.readCString(followRelative(mem, namespace)),
         crc: crcs && crcs.size >= i * 4 + 4 ? mem.readU32(crcs.addr + BigInt(i * 4)) : undefined,
         gpl,
       });

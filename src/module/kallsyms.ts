@@ -14,6 +14,7 @@ import {
   STB_WEAK,
   STT_OBJECT,
   SYM_SIZE,
+  SYM_VALUE,
 } from '../elf/constants.ts';
 import type { ElfSymbol } from '../elf/elf_object.ts';
 import type { Addr } from '../guest/addr.ts';
@@ -92,11 +93,11 @@ function typeLetters(symbols: readonly ElfSymbol[]): Uint8Array {
 
 /** st_value of a symbol in a table in guest memory. */
 export function symbolValue(mem: GuestMemory, table: SymtabAddresses, index: number): Addr {
-  return mem.readU64(table.symtab + BigInt(index * SYM_SIZE + 8));
+  return mem.readU64(table.symtab + BigInt(index * SYM_SIZE + SYM_VALUE));
 }
 
 export function writeSymbolValue(mem: GuestMemory, table: SymtabAddresses, index: number, value: Addr): void {
-  mem.writeU64(table.symtab + BigInt(index * SYM_SIZE + 8), value);
+  mem.writeU64(table.symtab + BigInt(index * SYM_SIZE + SYM_VALUE), value);
 }
 
 /**

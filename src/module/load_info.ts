@@ -59,7 +59,7 @@ export function setupLoadInfo(core: KernelCore, ports: ModuleLoaderPorts, reques
     throw refused(core, `${early}: module has no symbols (stripped?)`);
   }
   const { fields } = core.kernel.structs.module;
-  const offsets = { name: fields.name, init: fields.init, exit: fields.exit };
+  const offsets = { ...fields, nameLength: core.kernel.constants.MODULE_NAME_LEN };
   const mod = parsed(core, () => readThisModule(elf, offsets));
   if (!mod) throw refused(core, `${early}: No module found in object`);
   const name = info.get('name') ?? mod.name;
@@ -90,25 +90,23 @@ function allocated(elf: ElfObject, name: string): ElfSection | undefined {
 }
 
 const SIGNATURE_MARKER = '~Module signature appended~\n';
-/** sizeof(struct module_signature) */
-const SIGNATURE_SIZE = 12;
 
 /**
  * The module without a signature that was appended to it. Nothing here holds keys, so a signed module counts as
  * one whose key is unavailable.
  */
 function sigCheck(core: KernelCore, ports: ModuleLoaderPorts, bytes: Uint8Array): Uint8Array {
+  const { size, fields } = core.kernel.structs.module_signature;
   const at = bytes.length - SIGNATURE_MARKER.length;
-  const signed =
-    at >= SIGNATURE_SIZE && Buffer.from(bytes.subarray(at)).toString('latin1') === SIGNATURE_MARKER;
+  const signed = at >= size && Buffer.from(bytes.subarray(at)).toString('latin1') === SIGNATURE_MARKER;
   if (ports.sigEnforce) {
     const reason = signed ? 'module with unavailable key' : 'unsigned module';
     core.printk.notice(`Loading of ${reason} is rejected`);
     throw new ModuleError('EKEYREJECTED', `Loading of ${reason} is rejected`);
   }
   if (!signed) return bytes;
-  const length = new DataView(bytes.buffer, bytes.byteOffset + at - 4, 4).getUint32(0);
-  const end = at - SIGNATURE_SIZE - length;
+  const length = new DataView(bytes.buffer, bytes.byteOffset + at - size, size).getUint32(fields.sig_len);
+  const end = at - size - length;
   if (end < 0) throw new ModuleError('ENOEXEC', `signature of ${length} bytes is longer than the module`);
   return bytes.subarray(0, end);
 }

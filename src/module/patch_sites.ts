@@ -3,9 +3,10 @@
 //
 // Invariant: runs while the module is COMING; its text is executable by then, so writes go through text poking.
 
-import type { BranchSites, ModuleBytes, Table } from '../arch/module_text.ts';
+import { type BranchSites, followRelative, type ModuleBytes, type Table } from '../arch/module_text.ts';
 import { type Addr, hex } from '../guest/addr.ts';
 import { sameBytes } from '../guest/bytes.ts';
+import type { StructHome } from '../kernel/core.ts';
 
 /** Writes live text. */
 type PokeText = (addr: Addr, bytes: Uint8Array) => void;
@@ -19,21 +20,22 @@ export interface JumpEntry {
   readonly branch: boolean;
 }
 
-interface KeyMemory extends ModuleBytes {
-  readU64(addr: Addr): bigint;
+/** The addresses of a table's entries, those of its whole ones. */
+function* entriesOf(table: Table, size: number): Iterable<Addr> {
+  const count = Math.floor(table.size / size);
+  for (let i = 0; i < count; i++) yield table.addr + BigInt(i * size);
 }
 
-/** sizeof(struct jump_entry) */
-const JUMP_ENTRY_SIZE = 16n;
-
-export function readJumpTable(mem: KeyMemory, table: Table): JumpEntry[] {
+export function readJumpTable({ mem, kernel }: StructHome, table: Table): JumpEntry[] {
+  const { size, fields } = kernel.structs.jump_entry;
   const entries: JumpEntry[] = [];
-  for (let at = table.addr; at + JUMP_ENTRY_SIZE <= table.addr + BigInt(table.size); at += JUMP_ENTRY_SIZE) {
-    const key = mem.readU64(at + 8n);
+  for (const at of entriesOf(table, size)) {
+    const keyAt = at + BigInt(fields.key);
+    const key = mem.readU64(keyAt);
     entries.push({
-      code: at + BigInt(mem.readS32(at)),
-      target: at + 4n + BigInt(mem.readS32(at + 4n)),
-      key: BigInt.asUintN(64, (key & ~3n) + at + 8n),
+      code: followRelative(mem, at + BigInt(fields.code)),
+      target: followRelative(mem, at + BigInt(fields.target)),
+      key: BigInt.asUintN(64, (key & ~3n) + keyAt),
       branch: (key & 1n) !== 0n,
     });
   }
@@ -49,10 +51,11 @@ interface SiteResult {
 /** Sets the sites to their keys. Keys that are not in memory count as they were compiled. */
 export function updateJumpLabels(
   branches: BranchSites,
-  mem: KeyMemory,
+  { mem, kernel }: StructHome,
   entries: readonly JumpEntry[],
   poke: PokeText,
 ): SiteResult {
+  const enabledAt = BigInt(kernel.structs.static_key.fields.enabled);
   const result: SiteResult = { patched: 0, kept: 0, warnings: [] };
   for (const entry of entries) {
     const label = branches.jumpLabelAt(mem, entry.code);
@@ -60,9 +63,10 @@ export function updateJumpLabels(
       result.warnings.push(`jump_label: unexpected op at ${hex(entry.code)}`);
       continue;
     }
-    const enabled = mem.isMapped(entry.key, 4) && mem.readS32(entry.key) > 0;
+    const count = entry.key + enabledAt;
+    const enabled = mem.isMapped(count, 4) && mem.readS32(count) > 0;
     const jump = enabled !== entry.branch;
-    if (jump === label.isJump || !mem.isMapped(entry.key, 4)) {
+    if (jump === label.isJump || !mem.isMapped(count, 4)) {
       result.kept++;
       continue;
     }
@@ -79,11 +83,13 @@ export interface StaticCallSite {
   readonly tail: boolean;
 }
 
-export function readStaticCallSites(mem: ModuleBytes, table: Table): StaticCallSite[] {
+export function readStaticCallSites({ mem, kernel }: StructHome, table: Table): StaticCallSite[] {
+  const { size, fields } = kernel.structs.static_call_site;
   const sites: StaticCallSite[] = [];
-  for (let at = table.addr; at + 8n <= table.addr + BigInt(table.size); at += 8n) {
-    const key = at + 4n + BigInt(mem.readS32(at + 4n));
-    sites.push({ addr: at + BigInt(mem.readS32(at)), key: key & ~3n, tail: (key & 1n) !== 0n });
+  for (const at of entriesOf(table, size)) {
+    const key = followRelative(mem, at + BigInt(fields.key));
+    const addr = followRelative(mem, at + BigInt(fields.addr));
+    sites.push({ addr, key: key & ~3n, tail: (key & 1n) !== 0n });
   }
   return sites;
 }

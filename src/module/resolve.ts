@@ -3,7 +3,15 @@
 //
 // Invariant: every symbol that stays unknown is reported before the load fails.
 
-import { SHN_ABS, SHN_COMMON, SHN_LIVEPATCH, SHN_UNDEF, STB_WEAK, SYM_SIZE } from '../elf/constants.ts';
+import {
+  SHN_ABS,
+  SHN_COMMON,
+  SHN_LIVEPATCH,
+  SHN_UNDEF,
+  STB_WEAK,
+  SYM_SIZE,
+  SYM_VALUE,
+} from '../elf/constants.ts';
 import type { ElfSymbol } from '../elf/elf_object.ts';
 import type { Addr } from '../guest/addr.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
@@ -152,7 +160,7 @@ export function* simplifySymbols(
   const unknown: string[] = [];
   for (const symbol of load.elf.symbols) {
     if (symbol.index === 0 || symbol.shndx === SHN_ABS || symbol.shndx === SHN_LIVEPATCH) continue;
-    const at = symtab + BigInt(symbol.index * SYM_SIZE + 8);
+    const at = symtab + BigInt(symbol.index * SYM_SIZE + SYM_VALUE);
     if (symbol.shndx !== SHN_UNDEF) {
       const problem = definedProblem(load, symbol);
       if (problem === undefined) {

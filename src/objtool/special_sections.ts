@@ -5,6 +5,14 @@
 import type { CodeArch } from '../arch/code.ts';
 import type { ElfObject, ElfSection } from '../elf/elf_object.ts';
 import { ORC_REG_NAMES } from '../elf/orc.ts';
+import {
+  ALT_INSTR,
+  BUG_ENTRY,
+  EXCEPTION_ENTRY,
+  JUMP_ENTRY,
+  type RowForm,
+  UNWIND_HINT,
+} from '../elf/table_rows.ts';
 import type { ElfTables } from './elf_tables.ts';
 import {
   type CodeAlternative,
@@ -21,33 +29,12 @@ const BUGFLAG_WARNING = 1;
 /** What _ASM_EXTABLE_EX once added to an address. */
 const EXTABLE_EX = 0x7ffffff0;
 
-/** Two places, by the relocations at offsets 0 and 4 of a row; the row's own bytes. */
+/** Two places, by the first two relocations of a row; where the row's own bytes begin. */
 interface Row {
   readonly at: number;
   readonly first: CodeMark | undefined;
   readonly second: CodeMark | undefined;
 }
-
-/** Bytes of a row, and where relocations may lie in it. */
-interface RowForm {
-  readonly size: number;
-  readonly fields: readonly number[];
-}
-
-/** struct bug_entry, with the file's name and without; from 7.2 on with a format before it. */
-const BUG: readonly RowForm[] = [
-  { size: 12, fields: [0, 4] },
-  { size: 16, fields: [0, 4, 8] },
-  { size: 8, fields: [0] },
-];
-/** struct alt_instr; its flags took two more bytes in 6.3. */
-const ALTERNATIVE: readonly RowForm[] = [
-  { size: 12, fields: [0, 4] },
-  { size: 14, fields: [0, 4] },
-];
-const JUMP_LABEL: readonly RowForm[] = [{ size: 16, fields: [0, 4, 8] }];
-const EXCEPTION: readonly RowForm[] = [{ size: 12, fields: [0, 4] }];
-const HINT: readonly RowForm[] = [{ size: 12, fields: [0] }];
 
 /** UNWIND_HINT_TYPE_*, of 6.1 and of 6.4. */
 const HINT_KINDS: readonly CodeHintKind[] = [
@@ -93,13 +80,10 @@ export class SpecialSections {
 
   /** ud2 of WARN(), after which execution goes on. */
   reachable(): CodeMark[] {
-    const { view, rows, size } = this.#rows('__bug_table', BUG);
+    const { view, rows, form } = this.#rows('__bug_table', BUG_ENTRY);
     const marks: CodeMark[] = [];
-    for (const { at, first } of rows) {
-      // The last two bytes, but for a row without a file's name, which has the flags in its middle.
-      const flags = size === 8 ? 4 : size - 2;
-      if (first && view && view.getUint16(at + flags, true) & BUGFLAG_WARNING) marks.push(first);
-    }
+    for (const { at, first } of rows)
+      if (first && view && view.getUint16(at + form.flags, true) & BUGFLAG_WARNING) marks.push(first);
     return [...marks, ...this.#before('.discard.reachable')];
   }
 
@@ -121,36 +105,38 @@ export class SpecialSections {
   }
 
   hints(): CodeHint[] {
-    const { view, rows } = this.#rows('.discard.unwind_hints', HINT);
+    const { view, rows, form } = this.#rows('.discard.unwind_hints', UNWIND_HINT);
     const kinds = this.#since64 ? HINT_KINDS_6_4 : HINT_KINDS;
     return rows.flatMap(({ at, first }): CodeHint[] => {
       if (!first || !view) return [];
-      const kind = kinds[view.getUint8(at + 7)] ?? 'undefined';
-      const ends = !this.#since64 && kind === 'call' && view.getUint8(at + 8) !== 0;
-      const base = baseName(orcRegister(view.getUint8(at + 6), this.#format));
-      return [{ ...first, kind: ends ? 'empty' : kind, base, frameOffset: view.getInt16(at + 4, true) }];
+      const kind = kinds[view.getUint8(at + form.type)] ?? 'undefined';
+      const ends = !this.#since64 && kind === 'call' && view.getUint8(at + form.end) !== 0;
+      const base = baseName(orcRegister(view.getUint8(at + form.spReg), this.#format));
+      return [
+        { ...first, kind: ends ? 'empty' : kind, base, frameOffset: view.getInt16(at + form.spOffset, true) },
+      ];
     });
   }
 
   #replacements(): CodeAlternative[] {
-    const { view, rows, size } = this.#rows('.altinstructions', ALTERNATIVE);
+    const { view, rows, form } = this.#rows('.altinstructions', ALT_INSTR);
     return rows.flatMap(({ at, first, second }): CodeAlternative[] => {
       if (!first || !view) return [];
-      const fromLength = view.getUint8(at + size - 2);
-      const toLength = view.getUint8(at + size - 1);
-      const skip = view.getUint16(at + 8, true) === this.#arch.userAccessFeature;
+      const fromLength = view.getUint8(at + form.instrlen);
+      const toLength = view.getUint8(at + form.replacementlen);
+      const skip = view.getUint16(at + form.cpuid, true) === this.#arch.userAccessFeature;
       return [{ kind: 'replace', from: first, to: second, fromLength, toLength, skip }];
     });
   }
 
   #jumpLabels(): CodeAlternative[] {
-    return this.#rows('__jump_table', JUMP_LABEL).rows.flatMap(({ first, second }): CodeAlternative[] =>
+    return this.#rows('__jump_table', JUMP_ENTRY).rows.flatMap(({ first, second }): CodeAlternative[] =>
       first && second ? [{ kind: 'jumpLabel', from: first, to: second, fromLength: 0, toLength: 0 }] : [],
     );
   }
 
   #fixups(): CodeAlternative[] {
-    return this.#rows('__ex_table', EXCEPTION).rows.flatMap(({ first, second }): CodeAlternative[] => {
+    return this.#rows('__ex_table', EXCEPTION_ENTRY).rows.flatMap(({ first, second }): CodeAlternative[] => {
       if (!first || !second) return [];
       const { section, offset } = second;
       const to = offset >= EXTABLE_EX ? { section, offset: offset - EXTABLE_EX } : second;
@@ -159,12 +145,15 @@ export class SpecialSections {
   }
 
   /** Rows of the first of `forms` that fits the relocations, of all sections of that name. */
-  #rows(name: string, forms: readonly RowForm[]): { view?: DataView; rows: Row[]; size: number } {
+  #rows<Form extends RowForm>(
+    name: string,
+    forms: readonly Form[],
+  ): { view?: DataView; rows: Row[]; form: Form } {
     const tables = this.#elf.sectionsNamed(name).flatMap((section) => {
       const relocs = this.#tables.relocs(section.index);
       return relocs ? [{ data: this.#elf.data(section), relocs }] : [];
     });
-    if (tables.length === 0) return { rows: [], size: forms[0].size };
+    if (tables.length === 0) return { rows: [], form: forms[0] };
     const form = forms.find((f) =>
       tables.every(({ data, relocs }) => data.length % f.size === 0 && fits(f, relocs)),
     );
@@ -173,20 +162,20 @@ export class SpecialSections {
     const all = tables.length === 1 ? tables[0].data : Buffer.concat(tables.map(({ data }) => data));
     const rows: Row[] = [];
     for (const { data, relocs } of tables) {
-      for (const row of this.#table(data, relocs, size, rows.length * size)) rows.push(row);
+      for (const row of this.#table(data, relocs, form, rows.length * size)) rows.push(row);
     }
-    return { view: new DataView(all.buffer, all.byteOffset, all.length), rows, size };
+    return { view: new DataView(all.buffer, all.byteOffset, all.length), rows, form };
   }
 
   /** Rows of one table, which begins at `base` of the bytes of all. */
-  #table(data: Uint8Array, relocs: RelocTable, size: number, base: number): Row[] {
+  #table(data: Uint8Array, relocs: RelocTable, { size, relocated }: RowForm, base: number): Row[] {
     const first: (CodeMark | undefined)[] = [];
     const second: (CodeMark | undefined)[] = [];
     for (let i = 0; i < relocs.count; i++) {
       const row = Math.floor(relocs.offset[i] / size);
       const field = relocs.offset[i] % size;
-      if (field === 0) first[row] = this.#place(relocs.symbol[i], relocs.addend[i]);
-      else if (field === 4) second[row] = this.#place(relocs.symbol[i], relocs.addend[i]);
+      if (field === relocated[0]) first[row] = this.#place(relocs.symbol[i], relocs.addend[i]);
+      else if (field === relocated[1]) second[row] = this.#place(relocs.symbol[i], relocs.addend[i]);
     }
     return Array.from({ length: data.length / size }, (_, row) => ({
       at: base + row * size,
@@ -232,9 +221,9 @@ export class SpecialSections {
 }
 
 /** All relocations lie in fields of the rows. */
-function fits({ size, fields }: RowForm, { count, offset }: RelocTable): boolean {
+function fits({ size, relocated }: RowForm, { count, offset }: RelocTable): boolean {
   const isField = new Uint8Array(size);
-  for (const field of fields) isField[field] = 1;
+  for (const field of relocated) isField[field] = 1;
   for (let i = 0; i < count; i++) if (isField[offset[i] % size] === 0) return false;
   return true;
 }

@@ -35,7 +35,7 @@ const makeStack: MakeStack = (unwinder, { calls, interruptedAt, user }) => {
 
 describeArch({
   arch: X86_64,
-  described: BUILT_IN.structs.pt_regs,
+  described: BUILT_IN,
   poked: {
     call: (site, target) => genInsn(CALL, site, target),
     jmp: (site, target) => genInsn(JMP32, site, target),

@@ -14,7 +14,7 @@ import {
 import { type ElfObject, parseElf } from '../../src/elf/elf_object.ts';
 import { ElfError } from '../../src/elf/error.ts';
 import { readModInfo } from '../../src/elf/modinfo.ts';
-import { readParams, readThisModule, undefinedSymbols } from '../../src/elf/module_object.ts';
+import { readThisModule, undefinedSymbols } from '../../src/elf/module_object.ts';
 
 const OBJECTS = join(import.meta.dirname, '../../fixtures/objects');
 const MODULES = join(import.meta.dirname, '../../fixtures/modules');
@@ -177,8 +177,7 @@ describe('any bytes at all', () => {
     for (const symbol of elf.symbols) elf.symbolLabel(symbol);
     for (const rela of elf.relaSections) elf.relocationTable(rela.index);
     readModInfo(elf);
-    readThisModule(elf, { name: 24, init: 312, exit: 728 });
-    readParams(elf);
+    readThisModule(elf, { name: 24, init: 312, exit: 728, nameLength: 56 });
   }
 
   const u64 = fc.oneof(fc.bigInt(0n, 0xffffn), fc.bigInt(0n, (1n << 64n) - 1n));

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { GuestMemory } from '../../src/guest/memory.ts';
+import { BUILT_IN } from '../../src/kernel/description.ts';
 import { Kallsyms } from '../../src/kernel/kallsyms.ts';
 import { Slab } from '../../src/kernel/slab.ts';
 import { listArgs } from '../../src/kernel/varargs.ts';
@@ -11,7 +12,7 @@ const slab = new Slab(mem);
 const symbols = new Kallsyms();
 symbols.add(undefined, [{ name: 'schedule', addr: 0xffffffff81001000n, size: 0x40, type: 'T' }]);
 symbols.add('demo', [{ name: 'demo_fn', addr: 0xffffffffc0201000n, size: 0x20, type: 't' }]);
-const ctx = { mem, symbols, varargs: X86_64.varargs, ptrKey: 7 };
+const ctx = { mem, structs: BUILT_IN.structs, symbols, varargs: X86_64.varargs, ptrKey: 7 };
 
 const format = (fmt: string, ...args: (bigint | number)[]): string => vsprintf(ctx, fmt, listArgs(args));
 

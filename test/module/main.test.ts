@@ -171,7 +171,7 @@ describe('a livepatch module', () => {
   it('calls retpoline thunks where that is what protects the CPU, and branches directly where nothing does', () => {
     const kept = loaded(new Rig(), 'klpdemo_patch_target');
     expect(kept.reports.find((r) => r.section === '.retpoline_sites')?.note).toContain('0 indirect branch');
-    const rig = new Rig({ features: CpuFeatures.named('ALWAYS') });
+    const rig = new Rig({ features: new CpuFeatures('ALWAYS') });
     const mod = loaded(rig, 'klpdemo_patch_target');
     const report = mod.reports.find((r) => r.section === '.retpoline_sites');
     expect(report?.note).toBe(`${report?.entries} indirect branch, no thunk, 0 kept`);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { nopBytes, optimizeNops } from '../../src/arch/x86_64/module/alternative.ts';
-import { CpuFeatures, X86_FEATURES } from '../../src/arch/x86_64/module/cpu_features.ts';
+import { CpuFeatures } from '../../src/arch/x86_64/module/cpu_features.ts';
 import { insnLength } from '../../src/arch/x86_64/module/module_text.ts';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { SHF_ALLOC, SHF_MERGE, SHF_STRINGS, SHT_NOBITS } from '../../src/elf/constants.ts';
@@ -38,7 +38,7 @@ function code(rig: Rig, name: string, offset: number, size: number): string {
 }
 
 describe('tables of one name', () => {
-  const rig = new Rig({ features: CpuFeatures.named('ALWAYS') });
+  const rig = new Rig({ features: new CpuFeatures('ALWAYS') });
   const result = rig.load(object('module-unique'), '', 'unique.ko');
   if (!result.ok) throw new Error(result.reason);
 
@@ -65,7 +65,7 @@ describe('tables of one name', () => {
 });
 
 describe('alternatives', () => {
-  const { rig } = loadSites({ features: CpuFeatures.named('ALWAYS', 'POPCNT') });
+  const { rig } = loadSites({ features: new CpuFeatures('ALWAYS', 'POPCNT') });
 
   it('take the replacement for a feature that is there', () => {
     expect(code(rig, 'alternatives', 0, 5)).toBe('f3480fb8c7');
@@ -80,7 +80,7 @@ describe('alternatives', () => {
   });
 
   it('stay as compiled for a feature that is not there, with their padding made long nops', () => {
-    const plain = loadSites({ features: CpuFeatures.named('XENPV') }).rig;
+    const plain = loadSites({ features: new CpuFeatures('XENPV') }).rig;
     const { mem, symbols } = plain.core;
     const at = symbols.lookupName('alternatives') ?? 0n;
     expect(at + 5n + BigInt(mem.readS32(at + 1n))).toBe(symbols.lookupName('slow_popcount'));
@@ -173,10 +173,18 @@ describe('tables for faults', () => {
 
 describe('CPU features', () => {
   it('have the numbers of the kernel headers', () => {
-    expect(X86_FEATURES.ALWAYS).toBe(117);
-    expect(X86_FEATURES.RETPOLINE).toBe(364);
-    expect(X86_FEATURES.RETHUNK).toBe(366);
-    expect(() => CpuFeatures.named('TELEPATHY')).toThrow('unknown CPU feature TELEPATHY');
+    const { X86_FEATURE_ALWAYS, X86_FEATURE_RETPOLINE, X86_FEATURE_RETHUNK } = BUILT_IN.constants;
+    expect([X86_FEATURE_ALWAYS, X86_FEATURE_RETPOLINE, X86_FEATURE_RETHUNK]).toEqual([117, 364, 366]);
+  });
+
+  it('are selected by the numbers of the kernel that a machine has, and by its mark of absence', () => {
+    const numbers = { ALTINSTR_FLAG_INV: 1 << 14, X86_FEATURE_ALWAYS: 5, X86_FEATURE_POPCNT: 6 };
+    const selects = new CpuFeatures('ALWAYS').selector({ structs: {}, constants: numbers });
+    expect([5, 6, 5 | (1 << 14), 6 | (1 << 14)].map(selects)).toEqual([true, false, false, true]);
+  });
+
+  it('that nobody knows are refused', () => {
+    expect(() => new CpuFeatures('TELEPATHY')).toThrow('unknown CPU feature TELEPATHY');
   });
 });
 
@@ -235,7 +243,7 @@ function linkedByLd(rig: Rig, mod: Module, bytes: Uint8Array): ReadonlyMap<strin
 
 describe.skipIf(!hasLd)('relocation', () => {
   it.each(['klpdemo_target', 'klpdemo_patch_both'])('of %s writes what GNU ld writes', (name) => {
-    const rig = new Rig({ features: CpuFeatures.named('ALWAYS', 'RETPOLINE', 'RETHUNK') });
+    const rig = new Rig({ features: new CpuFeatures('ALWAYS', 'RETPOLINE', 'RETHUNK') });
     const load = rig.loader.loadModule({ file: name, bytes: fixture(name) });
     rig.exportAll(
       parseElf(fixture(name), name, X86_64.elf)

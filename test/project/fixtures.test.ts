@@ -68,7 +68,7 @@ const VERSIONED = [
 
 describe('fixture modules', () => {
   it('are of the kernel whose layout the guest uses', () => {
-    const offsets = LAYOUT.module.fields;
+    const offsets = { ...LAYOUT.module.fields, nameLength: BUILT_IN.constants.MODULE_NAME_LEN };
     for (const elf of modules) {
       const thisModule = readThisModule(elf, offsets);
       expect(thisModule?.name).toBe(basename(elf.file, '.ko'));

@@ -106,8 +106,12 @@ describe('the layers of docs/architecture.md', () => {
   });
 });
 
-/** What may read the tables: those of the description, and the port, whose hardware numbers they have too. */
-const TABLES = /^(?:kernel\/(?:description|private_layout)\.ts$|arch\/x86_64\/)/;
+/** What the built-in description is made of, and who makes it of that. */
+const TABLES: readonly string[] = ['kernel/layout.ts', 'kernel/private_layout.ts'];
+const MAKERS: readonly string[] = ['kernel/description.ts', 'kernel/private_layout.ts'];
+
+/** The file of src/ that an import of one of its files leads to. */
+const imported = ({ file, from }: Import): string => relative('/src', join('/src', dirname(file), from));
 
 /** The members of structures of the built-in description, and `size`, as they are written or in camel case. */
 const MEMBERS = new Set(
@@ -125,17 +129,26 @@ function offsetTables(text: string): string[] {
   });
 }
 
+/** Reads and writes of guest memory at an address and a number. Words of an array, `8 * i`, have no number of their own. */
+function literalOffsets(text: string): string[] {
+  const access = /\.(?:(?:read|write)[US](?:8|16|32|64)|readCString|readBytes|writeBytes|view)\(/g;
+  return [...text.matchAll(access)].flatMap(({ index, 0: call }) => {
+    const first = /^(?:[^(),]|\((?:[^()]|\([^()]*\))*\))*/.exec(text.slice(index + call.length))?.[0] ?? '';
+    return /\+ (?:(?:0x[\da-f]+|\d+)n?|BigInt\(\d+\))$/.test(first) ? [call + first] : [];
+  });
+}
+
+/** Structures whose size is said in a comment, with a number behind it. */
+function literalSizes(text: string): string[] {
+  return [...text.matchAll(/sizeof\(struct (\w+)\)[^\n]*\n[^\n]*\bconst \w+ = \d+/g)].map(([, name]) => name);
+}
+
 describe('what differs between kernels', () => {
   const textOf = (file: string): string => readFileSync(join(root, 'src', file), 'utf8');
 
   it('comes from a description: no other part of src/ imports the tables that the built-in one is made of', () => {
-    const users = FILES.filter((file) =>
-      /import [^;]*\b(LAYOUT|CONSTANTS|STRINGS|PRIVATE_\w+)\b[^;]*from '[./a-z]*layout\.ts'/.test(
-        textOf(file),
-      ),
-    );
-    expect(users.filter((file) => !TABLES.test(file))).toEqual([]);
-    expect(users).toContain('kernel/description.ts');
+    const users = IMPORTS.filter((one) => TABLES.includes(imported(one))).map(({ file }) => file);
+    expect([...new Set(users)].sort()).toEqual(MAKERS);
   });
 
   it('is in the built-in tables as far as something names it, and no further', () => {
@@ -153,8 +166,8 @@ describe('what differs between kernels', () => {
   it('is no table of offsets beside it', () => {
     const beside = FILES.filter((file) => !/^kernel\/(private_)?layout\.ts$/.test(file));
     const known: readonly string[] = [
-      // Of a file of a module, which is read without a kernel; the same on every 64-bit kernel since 4.2.
-      'src/elf/module_object.ts: KERNEL_PARAM',
+      // Of objects of any kernel, which are read without one.
+      'src/elf/table_rows.ts: OLD_ALT_INSTR',
       // Not of structures: an empty answer, registers of the engine, words of a register dump.
       'src/objtool/diff.ts: NO_ANSWER',
       'src/arch/x86_64/context.ts: REG',
@@ -162,6 +175,41 @@ describe('what differs between kernels', () => {
     ];
     const found = beside.flatMap((file) => offsetTables(textOf(file)).map((name) => `src/${file}: ${name}`));
     expect(found.filter((one) => !known.includes(one))).toEqual([]);
+  });
+
+  it('is no number that is added to an address where the guest is read or written', () => {
+    const literal = FILES.flatMap((file) => literalOffsets(textOf(file)).map((at) => `src/${file}: ${at}`));
+    expect(literal).toEqual([]);
+  });
+
+  it('is no number of bytes by the name of a structure', () => {
+    const named = FILES.flatMap((file) => literalSizes(textOf(file)).map((at) => `src/${file}: ${at}`));
+    expect(named).toEqual([
+      // The rows of a format of files, which are the same in every kernel that has them.
+      'src/elf/orc.ts: orc_entry',
+      // Of the log, whose records are objects of src/ and lie in no memory of the guest.
+      'src/kernel/printk_ringbuffer.ts: prb_data_block',
+    ]);
+  });
+
+  it.each([
+    ['mem.readS32(at + 4n)', 1],
+    ['this.#fs.mem.writeU64(file + BigInt(8), value)', 1],
+    ['mem.readCString(table.addr + 0x10n)', 1],
+    ['mem.readU64(mem.readU64(ptr + 8n))', 1],
+    ['mem.writeU32(x + this.#doneAt, done + 1)', 0],
+    ['mem.readU64(list + VA_LIST.regSaveArea)', 0],
+    ['mem.writeU64(base + BigInt(8 * i), word)', 0],
+    ['view.getUint16(at + 6, true)', 0],
+  ])('would be seen in %s: %i times', (text, times) => {
+    expect(literalOffsets(text)).toHaveLength(times);
+  });
+
+  it('would be seen behind the name of a structure', () => {
+    expect(literalSizes('/** sizeof(struct alt_instr) */\nconst ALT_INSTR_SIZE = 12;')).toEqual([
+      'alt_instr',
+    ]);
+    expect(literalSizes('/** sizeof(struct pt_regs) */\nexport function size() {}')).toEqual([]);
   });
 
   it('would be seen in a table of offsets', () => {

@@ -1,10 +1,8 @@
 // The registers of a context, in the order in which instructions number them.
 
-import { CONSTANTS } from '../../kernel/layout.ts';
 import type { ContextRegisters } from '../context.ts';
+import { SELECTOR } from './gdt.ts';
 import { PT_REGS_NAMES, type PtRegsName } from './pt_regs.ts';
-
-const { __USER_CS, __USER_DS, __KERNEL_CS, __KERNEL_DS } = CONSTANTS;
 
 /** Index of a register in a context. */
 export const REG = {
@@ -51,8 +49,8 @@ export const CONTEXT: ContextRegisters = {
     }
     into.fill(0, CS, CS + 2);
     into.fill(0, SS, SS + 2);
-    into[CS] = userMode ? __USER_CS : __KERNEL_CS;
-    into[SS] = userMode ? __USER_DS : __KERNEL_DS;
+    into[CS] = userMode ? SELECTOR.USER_CS : SELECTOR.KERNEL_CS;
+    into[SS] = userMode ? SELECTOR.USER_DS : SELECTOR.KERNEL_DS;
     into.fill(0xffffffff, ORIG_AX, ORIG_AX + 2);
   },
 };

@@ -2,6 +2,7 @@
 
 import { type PtRegsLayout, ptRegsOffset, ptRegsSize } from '../pt_regs.ts';
 import type { PtRegs } from '../unwinders.ts';
+import { SELECTOR } from './gdt.ts';
 
 /** Lowest address first. */
 export const PT_REGS_NAMES = [
@@ -67,7 +68,7 @@ export const IRET_FRAME_OFFSET = PT_IP;
 export function packPtRegs(values: Partial<Record<PtRegsName, bigint>>, into?: PtRegs): PtRegs {
   const regs = into ?? new Uint32Array(PT_REGS_SIZE / 4);
   regs.fill(0);
-  regs[PT_CS / 4] = 0x10;
+  regs[PT_CS / 4] = SELECTOR.KERNEL_CS;
   PT_REGS_NAMES.forEach((name, i) => {
     const value = values[name];
     if (value === undefined) return;

@@ -4,27 +4,29 @@ import type { Varargs } from '../varargs.ts';
 
 /** Bytes of the six registers in a va_list's save area. */
 const REGISTER_BYTES = 48;
+/** va_list of the ABI (3.5.7): u32 gp_offset, fp_offset; void *overflow_arg_area, *reg_save_area. */
+const VA_LIST = { gpOffset: 0n, overflowArgArea: 8n, regSaveArea: 16n } as const;
+/** Arguments on the stack start above the return address. */
+const STACK_ARGS = 8n;
 
 export const VARARGS: Varargs = {
   callArgs(mem, call, fixed) {
     let next = fixed;
     return () => {
       const index = next++;
-      // The return address is at sp; stack arguments start above it.
-      return index < 6 ? call.args[index] : mem.readU64(call.sp + 8n + BigInt((index - 6) * 8));
+      return index < 6 ? call.args[index] : mem.readU64(call.sp + STACK_ARGS + BigInt((index - 6) * 8));
     };
   },
 
-  /** { u32 gp_offset; u32 fp_offset; void *overflow_arg_area, *reg_save_area } */
   vaList(mem, list) {
     return () => {
-      const gpOffset = mem.readU32(list);
+      const gpOffset = mem.readU32(list + VA_LIST.gpOffset);
       if (gpOffset < REGISTER_BYTES) {
-        mem.writeU32(list, gpOffset + 8);
-        return mem.readU64(mem.readU64(list + 16n) + BigInt(gpOffset));
+        mem.writeU32(list + VA_LIST.gpOffset, gpOffset + 8);
+        return mem.readU64(mem.readU64(list + VA_LIST.regSaveArea) + BigInt(gpOffset));
       }
-      const area = mem.readU64(list + 8n);
-      mem.writeU64(list + 8n, area + 8n);
+      const area = mem.readU64(list + VA_LIST.overflowArgArea);
+      mem.writeU64(list + VA_LIST.overflowArgArea, area + 8n);
       return mem.readU64(area);
     };
   },

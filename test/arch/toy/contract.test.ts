@@ -15,7 +15,7 @@ const toy = toyPort((await loadKernelImage()).asm);
 
 describeArch({
   arch: toy,
-  described: toyKernel(BUILT_IN, toy.ptRegs).structs.pt_regs,
+  described: toyKernel(BUILT_IN, toy.ptRegs),
   poked: {
     call: toy.fentry.call,
     jump: (site, target) => encode('bl', { imm: distance(site, target) }),

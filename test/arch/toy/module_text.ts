@@ -73,7 +73,7 @@ export const MODULE_TEXT: ModuleText = {
       new Uint8Array(target.buffer, target.byteOffset + at, width(type)).fill(0);
     },
   },
-  features: { hasNamed: () => false, selects: () => false },
+  features: { hasNamed: () => false, selector: () => () => false },
   tables: [],
   branches: BRANCHES,
 };

@@ -2,13 +2,13 @@
 
 import type { CheckedRegisters, NamedRegister } from '../../checking.ts';
 import { REG, type RegName } from '../context.ts';
+import { SELECTOR } from '../gdt.ts';
 import { PT_REGS_NAMES } from '../pt_regs.ts';
+import { RFLAGS } from '../rflags.ts';
 
 const named = (name: RegName): NamedRegister => ({ name, number: REG[name] });
 const CALLEE_SAVED: readonly RegName[] = ['rbp', 'rbx', 'r12', 'r13', 'r14', 'r15'];
 const CALLER_SAVED: readonly RegName[] = ['rax', 'rcx', 'rdx', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11'];
-/** __KERNEL_CS */
-const KERNEL_CS = 0x10;
 
 /** pt_regs drops the r of the registers that have names. */
 function ofPtRegs(name: string): number | undefined {
@@ -22,10 +22,10 @@ export const CHECKED_REGISTERS: CheckedRegisters = {
   fp: named('rbp'),
   pc: REG.rip,
   flags: REG.rflags,
-  // The bit that is always set; interrupts and traps off.
-  flagsAtEntry: 2n,
+  // Interrupts and traps off.
+  flagsAtEntry: RFLAGS.FIXED,
   calleeSaved: CALLEE_SAVED.map(named),
   callerSaved: CALLER_SAVED.map(named),
   ofPtRegs: PT_REGS_NAMES.map(ofPtRegs),
-  kernelMode: KERNEL_CS,
+  kernelMode: SELECTOR.KERNEL_CS,
 };

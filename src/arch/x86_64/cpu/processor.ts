@@ -5,24 +5,23 @@ import type { Addr } from '../../../guest/addr.ts';
 import type { CpuContext, Stop } from '../../../guest/engine.ts';
 import { DEBUG_REGISTER, DIVIDES, decodeAt, type Insn, MAX_LENGTH } from '../../../isa/decoder.ts';
 import { OPCODE } from '../../../isa/opcodes.ts';
-import { CONSTANTS } from '../../../kernel/layout.ts';
 import type { KernelSide } from '../../kernel_side.ts';
 import type { FirstStack, Interrupt, Processor, ProcessorParts } from '../../processor.ts';
 import { REG } from '../context.ts';
+import { SELECTOR } from '../gdt.ts';
 import { PT_REGS_SIZE } from '../pt_regs.ts';
+import { RFLAGS } from '../rflags.ts';
 import { PF_INSTR, PF_PROT, PF_USER, PF_WRITE } from '../traps/fault_codes.ts';
 import { DebugRegisters } from './debug_registers.ts';
 
-const { X86_EFLAGS_IF, X86_EFLAGS_TF, X86_EFLAGS_NT, X86_EFLAGS_RF, X86_EFLAGS_DF, X86_EFLAGS_AC } =
-  CONSTANTS;
-const [USER_CS, USER_DS] = [BigInt(CONSTANTS.__USER_CS), BigInt(CONSTANTS.__USER_DS)];
-const [KERNEL_CS, KERNEL_DS] = [BigInt(CONSTANTS.__KERNEL_CS), BigInt(CONSTANTS.__KERNEL_DS)];
-const IF = BigInt(X86_EFLAGS_IF);
-const CLEARED_BY_INTERRUPT = ~(IF | BigInt(X86_EFLAGS_TF | X86_EFLAGS_NT | X86_EFLAGS_RF));
+const [USER_CS, USER_DS] = [BigInt(SELECTOR.USER_CS), BigInt(SELECTOR.USER_DS)];
+const [KERNEL_CS, KERNEL_DS] = [BigInt(SELECTOR.KERNEL_CS), BigInt(SELECTOR.KERNEL_DS)];
+const { IF, TF, DF, NT, RF, AC } = RFLAGS;
+const CLEARED_BY_INTERRUPT = ~(IF | TF | NT | RF);
 /** MSR_SYSCALL_MASK as the kernel sets it. */
-const CLEARED_BY_SYSCALL = ~(IF | BigInt(X86_EFLAGS_TF | X86_EFLAGS_DF | X86_EFLAGS_AC | X86_EFLAGS_NT));
-/** tss.sp0 in cpu_tss_rw. */
-const TSS_SP0 = 4n;
+const CLEARED_BY_SYSCALL = ~(IF | TF | DF | AC | NT);
+/** RSP0 of a 64-bit TSS (Intel SDM vol. 3A, 8.7), which cpu_tss_rw begins with. */
+const TSS_RSP0 = 4n;
 
 const VECTORS = [
   'entry_SYSCALL_64',
@@ -70,12 +69,12 @@ export class X86Processor implements Processor {
     regs.fill(0n);
     regs[REG.rip] = symbols.require('secondary_startup_64');
     regs[REG.rsp] = sp;
-    regs[REG.rflags] = BigInt(CONSTANTS.X86_EFLAGS_FIXED);
+    regs[REG.rflags] = RFLAGS.FIXED;
     this.#context.perCpuBase = percpu.base[this.#id];
     this.#context.touch();
     percpu.writeU64('this_cpu_off', this.#id, percpu.base[this.#id]);
     percpu.writeU64('cpu_current_top_of_stack', this.#id, top);
-    mem.writeU64(percpu.address('cpu_tss_rw', this.#id) + TSS_SP0, top);
+    mem.writeU64(percpu.address('cpu_tss_rw', this.#id) + TSS_RSP0, top);
     percpu.writeU64('double_fault_stack', this.#id, makeStack());
   }
 
@@ -132,10 +131,10 @@ export class X86Processor implements Processor {
     this.#push(top, frame, handler);
   }
 
-  /** tss.sp0: the stack for an entry from user mode. */
+  /** RSP0: the stack for an entry from user mode. */
   #sp0(): Addr {
     const { mem, percpu } = this.#kernel;
-    return mem.readU64(percpu.address('cpu_tss_rw', this.#id) + TSS_SP0);
+    return mem.readU64(percpu.address('cpu_tss_rw', this.#id) + TSS_RSP0);
   }
 
   /** @param frame what is pushed, from the lowest address up. */

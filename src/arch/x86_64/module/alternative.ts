@@ -7,8 +7,16 @@
 
 import { type Addr, hex } from '../../../guest/addr.ts';
 import { fillNops, NOPS } from '../../../isa/nops.ts';
-import type { FeatureSet, ModuleBytes, PatchCount, Table } from '../../module_text.ts';
-import { CALL, genInsn, INT3, JMP8, JMP32, RET } from '../insn.ts';
+import type { KernelNumbers } from '../../kernel_side.ts';
+import {
+  type FeatureSet,
+  type FinalizeContext,
+  followRelative,
+  type ModuleBytes,
+  type PatchCount,
+  type Table,
+} from '../../module_text.ts';
+import { CALL, CALL_SIZE, genInsn, INT3, JMP8, JMP32, RET, targetOf } from '../insn.ts';
 
 /** Length of the instruction at an offset; 0 when it does not decode. */
 export type InsnLength = (bytes: Uint8Array, offset: number) => number;
@@ -18,28 +26,42 @@ export function nopBytes(size: number): Uint8Array {
   return Uint8Array.from(NOPS[size - 1]);
 }
 
-/** sizeof(struct alt_instr) */
-const ALT_INSTR_SIZE = 12;
+interface Alternative {
+  readonly instr: Addr;
+  readonly repl: Addr;
+  readonly instrLen: number;
+  readonly replLen: number;
+  readonly cpuid: number;
+}
+
+function* readAlternatives(mem: ModuleBytes, table: Table, kernel: KernelNumbers): Iterable<Alternative> {
+  const { size, fields } = kernel.structs.alt_instr;
+  for (let at = table.addr; at < table.addr + BigInt(table.size); at += BigInt(size)) {
+    yield {
+      instr: followRelative(mem, at + BigInt(fields.instr_offset)),
+      repl: followRelative(mem, at + BigInt(fields.repl_offset)),
+      instrLen: mem.readU8(at + BigInt(fields.instrlen)),
+      replLen: mem.readU8(at + BigInt(fields.replacementlen)),
+      cpuid: mem.readU16(at + BigInt(fields.cpuid)),
+    };
+  }
+}
 
 /** Puts in the alternatives that the CPU's features select, and makes long nops of the short ones in all sites. */
 export function applyAlternatives(
-  mem: ModuleBytes,
+  { mem, features, kernel }: FinalizeContext,
   table: Table,
-  features: FeatureSet,
   insnLength: InsnLength,
 ): PatchCount {
   const count = newCount();
-  for (let at = table.addr; at < table.addr + BigInt(table.size); at += BigInt(ALT_INSTR_SIZE)) {
-    const instr = at + BigInt(mem.readS32(at));
-    const repl = at + 4n + BigInt(mem.readS32(at + 4n));
-    const instrLen = mem.readU8(at + 10n);
-    const replLen = mem.readU8(at + 11n);
+  const selects = features.selector(kernel);
+  for (const { instr, repl, instrLen, replLen, cpuid } of readAlternatives(mem, table, kernel)) {
     if (replLen > instrLen || !mem.isMapped(instr, instrLen) || !mem.isMapped(repl, replLen)) {
       count.warnings.push(`alternative at ${hex(instr)} of ${instrLen} bytes cannot take ${replLen}`);
       continue;
     }
     let code = mem.readBytes(instr, instrLen);
-    if (features.selects(mem.readU16(at + 8n))) {
+    if (selects(cpuid)) {
       code = replaced(mem.readBytes(repl, replLen), repl, instr, instrLen);
       count.patched++;
     } else {
@@ -196,13 +218,12 @@ export function smpUnlock(mem: ModuleBytes, table: Table, text: Table): PatchCou
 
 /** The addresses in a table of 32-bit distances from the entries themselves. */
 function* siteAddresses(mem: ModuleBytes, table: Table): IterableIterator<Addr> {
-  for (let at = table.addr; at + 4n <= table.addr + BigInt(table.size); at += 4n) {
-    yield at + BigInt(mem.readS32(at));
-  }
+  for (let at = table.addr; at + 4n <= table.addr + BigInt(table.size); at += 4n)
+    yield followRelative(mem, at);
 }
 
 function jumpTarget(mem: ModuleBytes, addr: Addr): Addr {
-  return addr + 5n + BigInt(mem.readS32(addr + 1n));
+  return targetOf(addr, mem.readBytes(addr, CALL_SIZE));
 }
 
 function newCount(): PatchCount {

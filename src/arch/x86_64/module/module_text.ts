@@ -46,9 +46,9 @@ const TABLES: readonly SiteTable[] = [
   },
   {
     section: '.altinstructions',
-    entry: 12,
+    entry: 'alt_instr',
     what: 'alternative taken',
-    apply: ({ mem, features }, table) => applyAlternatives(mem, table, features, insnLength),
+    apply: (context, table) => applyAlternatives(context, table, insnLength),
   },
   {
     section: '.smp_locks',

@@ -6,17 +6,18 @@
 import type { Addr } from '../../../guest/addr.ts';
 import { hex16 } from '../../../guest/addr.ts';
 import type { HostCall } from '../../../guest/hostcall.ts';
-import { CONSTANTS } from '../../../kernel/layout.ts';
 import { KERN_EMERG, KERN_INFO } from '../../../kernel/printk.ts';
 import { ptRegsOffset } from '../../pt_regs.ts';
 import type { GuardedStack, TrapKernel, TrapTask } from '../../traps.ts';
 import { PT_REGS, PT_REGS_SIZE, type PtRegsName } from '../pt_regs.ts';
+import { RFLAGS } from '../rflags.ts';
 import { gpHint } from './gp_address.ts';
 import { PageFaults } from './page_fault.ts';
 import { HANDLED, SIGFPE, SIGILL, SIGSEGV, SIGTRAP, type Verdict } from './verdict.ts';
 
-const IF = BigInt(CONSTANTS.X86_EFLAGS_IF);
 const LEN_UD2 = 2n;
+/** From the stack pointer of a function that keeps a frame and was called by another: the return address of that one. */
+const CALLER_OF_CALLER = 16n;
 
 const offsetOf = (name: PtRegsName): number => ptRegsOffset(PT_REGS, name);
 
@@ -44,7 +45,7 @@ export class X86Traps {
     return PT_REGS.mode.isUser(this.kernel.mem.readU32(regs + BigInt(offsetOf('cs'))));
   }
   interruptsWereOn(regs: Addr): boolean {
-    return (this.reg(regs, 'flags') & IF) !== 0n;
+    return (this.reg(regs, 'flags') & RFLAGS.IF) !== 0n;
   }
 
   /** Enters as an NMI does when it is not of a site that is being changed: what dies there is the machine. */
@@ -104,9 +105,9 @@ export class X86Traps {
     return this.rewind(call, SIGSEGV);
   }
 
-  /** __stack_chk_fail(): its caller's address lies above its own frame. */
+  /** __stack_chk_fail(): its caller's address lies above its own, and its frame pointer. */
   #stackChk(call: HostCall): never {
-    const caller = this.kernel.formatReturn(this.kernel.mem.readU64(call.sp + 16n));
+    const caller = this.kernel.formatReturn(this.kernel.mem.readU64(call.sp + CALLER_OF_CALLER));
     this.kernel.panic(call.cpu, `stack-protector: Kernel stack is corrupted in: ${caller}`);
   }
 

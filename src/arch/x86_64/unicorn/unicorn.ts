@@ -13,7 +13,7 @@ import { type CpuContext, EngineError, type Stop } from '../../../guest/engine.t
 import { type GuestMemory, PAGE_SIZE, PROT_EXEC, type SharedAllocator } from '../../../guest/memory.ts';
 import type { ArchEngine } from '../../engine.ts';
 import { REG } from '../context.ts';
-import { writeGdt } from '../gdt.ts';
+import { SELECTOR, writeGdt } from '../gdt.ts';
 import { EnginePieces } from './engine_pieces.ts';
 import {
   allocContext,
@@ -224,8 +224,8 @@ export class UnicornEngine implements ArchEngine {
     word.writeUInt32LE(limit, 16);
     this.#check('GDTR', this.#lib.regWrite(this.#uc, UC_X86_REG.GDTR, word));
     for (const [reg, selector] of [
-      [UC_X86_REG.SS, 0x18],
-      [UC_X86_REG.CS, 0x10],
+      [UC_X86_REG.SS, SELECTOR.KERNEL_DS],
+      [UC_X86_REG.CS, SELECTOR.KERNEL_CS],
     ]) {
       word.fill(0);
       word.writeUInt32LE(selector);

@@ -5,7 +5,7 @@ import koffi from 'koffi';
 import { EngineError } from '../../../guest/engine.ts';
 import { PAGE_SIZE } from '../../../guest/memory.ts';
 import { REG } from '../context.ts';
-import { GDT } from '../gdt.ts';
+import { GDT, SELECTOR } from '../gdt.ts';
 import {
   allocContext,
   ENGINE_BYTES,
@@ -190,7 +190,9 @@ function findRings(
   // The CPU's state begins with the registers; before it is what the library keeps for itself, pointers among it.
   const state = registers + 18 * 8;
   const ringBytes = [...zero.keys()].filter((at) => at >= state && zero[at] !== three[at]);
-  const codeSelector = ringBytes.find((at) => zero[at] === 0x10 && three[at] === 0x33);
+  const codeSelector = ringBytes.find(
+    (at) => zero[at] === SELECTOR.KERNEL_CS && three[at] === SELECTOR.USER_CS,
+  );
   if (codeSelector === undefined) throw misfit('ring in a saved context');
   return {
     codeSelector,
