@@ -27,7 +27,7 @@ async function phases(): Promise<Phases> {
   const lap = (): number => marks.push(performance.now());
   await loadKernelImage();
   lap();
-  new UnicornEngine(() => -1).close();
+  new UnicornEngine().close();
   lap();
   const machine = await Machine.boot();
   lap();

@@ -19,9 +19,8 @@ export class BareEngine {
 
   /** The code runs from its first byte, at the address that it has in the machine. */
   constructor(code: Uint8Array, start: bigint) {
-    let memory: GuestMemory;
-    this.#engine = new UnicornEngine((addr) => (memory.isMapped(addr) ? memory.readU8(addr) : -1));
-    memory = new GuestMemory({ heap: 1 << 20, stacks: 1 }, this.#engine.allocate);
+    this.#engine = new UnicornEngine();
+    const memory = new GuestMemory({ heap: 1 << 20, stacks: 1 }, this.#engine.allocate);
     memory.attach(this.#engine);
     memory.map(DATA, 4096, PROT_READ | PROT_WRITE);
     GDT.forEach((entry, i) => {

@@ -155,8 +155,8 @@ export interface CheckEngine extends Engine {
 }
 
 export interface Checking {
-  /** @param byteAt reads a byte of the guest, -1 where there is none. @throws EngineError when it cannot be had. */
-  makeEngine(byteAt: (addr: Addr) => number): CheckEngine;
+  /** @throws EngineError when it cannot be had. */
+  makeEngine(): CheckEngine;
   readonly registers: CheckedRegisters;
   readonly insns: CheckedInsns;
   readonly frames: FrameCode;

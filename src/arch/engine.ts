@@ -14,8 +14,7 @@ export interface ArchEngine extends Engine {
 }
 
 /**
- * Opens what executes the guest: a library, or an interpreter.
- * @param byteAt reads a byte of the guest, -1 where there is none.
+ * Opens what executes the guest: a library, or an interpreter. Guest memory is what it allocates.
  * @throws EngineError when it cannot be had.
  */
-export type MakeEngine = (byteAt: (addr: Addr) => number) => ArchEngine;
+export type MakeEngine = () => ArchEngine;

@@ -34,9 +34,8 @@ export class CheckGuest {
   #loaded: Uint8Array | undefined;
 
   constructor() {
-    let memory: GuestMemory | undefined;
-    this.engine = openEngine((addr) => (memory?.isMapped(addr) ? memory.readU8(addr) : -1));
-    memory = new GuestMemory({ heap: 16 << 20, stacks: 1 }, this.engine.allocate);
+    this.engine = openEngine();
+    const memory = new GuestMemory({ heap: 16 << 20, stacks: 1 }, this.engine.allocate);
     memory.attach(this.engine);
     this.memory = memory;
     memory.map(HEAP, PAGE_SIZE * 2, 3);

@@ -92,7 +92,7 @@ export class TapeMachine {
   #empty = true;
 
   constructor() {
-    this.#engine = openEngine(() => -1);
+    this.#engine = openEngine();
     const { buffer, start } = this.#engine.allocate(STUBS_RAM + PAGE + AREA_SIZE + TAPE_SIZE);
     this.#buffer = buffer;
     this.#start = start;
@@ -147,7 +147,7 @@ export class TapeMachine {
     if (this.end + MARGIN < TAPE_SIZE) return;
     this.end = 0;
     this.#engine.close();
-    this.#engine = openEngine(() => -1);
+    this.#engine = openEngine();
     this.#engine.share(this.#buffer, this.#start);
     this.#context = this.#open();
     this.#empty = true;

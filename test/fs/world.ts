@@ -59,9 +59,8 @@ export class World {
   private constructor(image: KernelImage, texts: NonNullable<FileSystemOptions['texts']>) {
     const { asm } = image;
     const geometry = { heap: 8 << 20, stacks: 4 };
-    let mem: GuestMemory;
-    this.#engine = new UnicornEngine((addr) => (mem.isMapped(addr) ? mem.readU8(addr) : -1));
-    mem = new GuestMemory(geometry, this.#engine.allocate);
+    this.#engine = new UnicornEngine();
+    const mem = new GuestMemory(geometry, this.#engine.allocate);
     mem.attach(this.#engine);
     mapImage(mem, asm);
     for (const site of asm.fentrySites) mem.pokeText(site, NOP5);

@@ -28,9 +28,8 @@ export class Bare {
   readonly mem: GuestMemory;
 
   constructor() {
-    let mem: GuestMemory;
-    this.engine = new UnicornEngine((addr) => (mem.isMapped(addr) ? mem.readU8(addr) : -1));
-    mem = new GuestMemory({ heap: 1 << 20, stacks: 80 }, this.engine.allocate);
+    this.engine = new UnicornEngine();
+    const mem = new GuestMemory({ heap: 1 << 20, stacks: 80 }, this.engine.allocate);
     mem.attach(this.engine);
     this.mem = mem;
     mem.map(TEXT, PAGE_SIZE, PROT_READ | PROT_EXEC);

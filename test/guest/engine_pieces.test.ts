@@ -55,7 +55,7 @@ describe('pieces of the module area', () => {
   });
 
   it('never lead out of the memory that is shared', () => {
-    const engine = new UnicornEngine(() => -1);
+    const engine = new UnicornEngine();
     const { buffer, start } = engine.allocate(3 * PAGE_SIZE);
     const data = new DataView(buffer, start + 2 * PAGE_SIZE, PAGE_SIZE);
     data.setUint32(8, 77, true);

@@ -27,7 +27,7 @@ import { VARARGS } from './varargs.ts';
 export const X86_64: CheckableArch = {
   name: 'x86_64',
   elf: ELF_MACHINE,
-  makeEngine: (byteAt) => new UnicornEngine(byteAt),
+  makeEngine: () => new UnicornEngine(),
   context: CONTEXT,
   imageSources: (root) => sourcesIn(root, 'asm/x86_64'),
   assembler: async () => (await import('./asm/assembler.ts')).assembler(),

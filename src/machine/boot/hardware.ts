@@ -21,9 +21,8 @@ import type { KernelImage } from './image.ts';
 
 /** The engine and the memory that it shares. */
 export function makeMemory(arch: Arch, options: Required<MachineOptions>) {
-  let memory: GuestMemory;
-  const engine = arch.makeEngine((addr) => (memory.isMapped(addr) ? memory.readU8(addr) : -1));
-  memory = new GuestMemory(
+  const engine = arch.makeEngine();
+  const memory = new GuestMemory(
     {
       heap: options.heap,
       stacks: options.maxTasks + options.cpus + 8,

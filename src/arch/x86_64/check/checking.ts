@@ -10,7 +10,7 @@ import { CHECKED_REGISTERS } from './registers.ts';
 import { unwound } from './unwound.ts';
 
 export const CHECKING: Checking = {
-  makeEngine: (byteAt) => new CheckUnicorn(byteAt),
+  makeEngine: () => new CheckUnicorn(),
   registers: CHECKED_REGISTERS,
   insns: INSNS,
   frames: FRAME_CODE,

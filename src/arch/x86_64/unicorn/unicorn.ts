@@ -112,16 +112,14 @@ export class UnicornEngine implements ArchEngine {
   readonly #pieces: EnginePieces;
   /** Addresses that stopBefore() named. The engine looks at them all after each run: there must be few. */
   readonly #refused = new Set<Addr>();
-  readonly #codeAt: (addr: Addr) => number;
+  readonly #byte = Buffer.alloc(1);
 
-  /** @param byteAt reads a guest byte, for telling hlt from syscall and int3 from other exceptions. */
-  constructor(byteAt: (addr: Addr) => number) {
+  constructor() {
     const { lib, calibration } = chooseUnicorn();
     this.#lib = lib;
     this.#cal = calibration;
     this.#uc = openEngine(this.#lib);
     this.#counter = new Int32Array(koffi.view(this.#uc, ENGINE_BYTES), this.#cal.counter, 1);
-    this.#codeAt = byteAt;
     this.#pieces = new EnginePieces({
       mapPiece: (base, size, prot, ramOffset) => {
         this.#mapNow(base, size, prot, ramOffset);
@@ -346,6 +344,11 @@ export class UnicornEngine implements ArchEngine {
       if (isInt) stop.executed = counter;
     } else throw new EngineError(`the engine stopped: ${this.#lib.strerror(err)} (${err})`);
     return stop;
+  }
+
+  /** A byte of what was executed, which tells hlt from syscall and int3 from other exceptions; -1 where there is none. */
+  #codeAt(addr: Addr): number {
+    return this.#lib.memRead(this.#uc, addr, this.#byte, 1) === UC_ERR.OK ? this.#byte[0] : -1;
   }
 
   #refuse(executed: number): Stop {

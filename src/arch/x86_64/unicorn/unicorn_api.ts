@@ -40,6 +40,7 @@ function bind(path: string) {
     mapPtr: lib.func('int uc_mem_map_ptr(void*, uint64, size_t, uint32, uint64)'),
     unmap: lib.func('int uc_mem_unmap(void*, uint64, size_t)'),
     protect: lib.func('int uc_mem_protect(void*, uint64, size_t, uint32)'),
+    memRead: lib.func('int uc_mem_read(void*, uint64, void*, size_t)'),
     regWrite: lib.func('int uc_reg_write(void*, int, void*)'),
     start: lib.func('int uc_emu_start(void*, uint64, uint64, uint64, size_t)'),
     hookAdd: lib.func('int uc_hook_add(void*, _Out_ uint64*, int, uint64, void*, uint64, uint64, ...)'),
