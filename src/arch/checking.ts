@@ -91,6 +91,8 @@ export interface CheckedInsns {
   takesOff(insn: CheckedInsn): number;
   /** Whether the engine must not meet it. */
   isRefused(bytes: Uint8Array, at: number): boolean;
+  /** Makes what the engine would read otherwise than a processor the same instruction in other bytes, as many. */
+  straighten(bytes: Uint8Array, at: number): void;
 
   /** Where the distance from the program counter stands in it, from its end; 0 where it has none. */
   distanceFromEnd(insn: CheckedInsn): number;

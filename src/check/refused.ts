@@ -1,4 +1,5 @@
-// Keeps the engine from instructions that end the process when it meets them (src/isa/refused.ts). It meets all that it
+// Keeps the engine from instructions that end the process when it meets them, or whose end it finds elsewhere than a
+// processor does, so that it meets them in the midst of others (src/isa/refused.ts). It meets all that it
 // translates: the straight run behind what is executed. Nothing else, since an instruction that goes elsewhere is never
 // executed (walk.ts, INSNS.skipped).
 //
@@ -21,6 +22,7 @@ export function replaceRefused({ bytes, start }: LoadedText, code: Code): void {
     const section = start[code.section[insn]];
     if (section === 0 || code.length[insn] < INSNS.undefined.length) continue;
     const at = section - TEXT_LO + code.offset[insn];
+    INSNS.straighten(bytes, at);
     if (INSNS.isRefused(bytes, at)) bytes.set(INSNS.undefined, at);
   }
 }

@@ -7,8 +7,8 @@ import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { CheckGuest } from '../../src/check/check_guest.ts';
 import { ObjectChecker } from '../../src/check/check_object.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
-import { decodeAt } from '../../src/isa/decoder.ts';
-import { isRefused } from '../../src/isa/refused.ts';
+import { decodeAt, Insn } from '../../src/isa/decoder.ts';
+import { isRefused, overwriteEarlyRex } from '../../src/isa/refused.ts';
 
 const MODULE = join(import.meta.dirname, '../../fixtures/modules/klpdemo_target.ko');
 const bytes = Uint8Array.from(readFileSync(MODULE));
@@ -49,6 +49,32 @@ describe('what the engine does not survive', () => {
     copy.set([0xb8, 0, 0, 0, 0xff, 0xe9], (text?.offset ?? 0) + 5);
     const found = new ObjectChecker(guest, parseElf(copy, MODULE, X86_64.elf), { unwinder: 'orc' }).check();
     expect(found.reached).toBeGreaterThan(100);
+  });
+
+  it('is not met in the midst of others: a REX prefix that does not count is not there for the engine either', () => {
+    // sub ax, 0 and mov eax, 0xe9ff00; with the REX.W before 66 it would be sub rax, 0xb80000, and a far jump.
+    const code = [0x48, 0x66, 0x2d, 0, 0, 0xb8, 0, 0xff, 0xe9, 0];
+    const copy = bytes.slice();
+    copy.set(code, (parseElf(bytes, MODULE, X86_64.elf).section('.text')?.offset ?? 0) + 5);
+    const found = new ObjectChecker(guest, parseElf(copy, MODULE, X86_64.elf), { unwinder: 'orc' }).check();
+    expect(found.reached).toBeGreaterThan(100);
+  });
+
+  it.each([
+    ['48662d0000', '66662d0000'],
+    ['4866f30fb8c0', '6666f30fb8c0'],
+    ['6448668b00', '6466668b00'],
+    ['41488b00', '48488b00'],
+    ['66488b00', '66488b00'],
+    ['488b00', '488b00'],
+  ])('of prefixes the last REX counts: %s is %s', (code, straight) => {
+    const made = Uint8Array.from(Buffer.from(code, 'hex'));
+    overwriteEarlyRex(made, 0);
+    expect(Buffer.from(made).toString('hex')).toBe(straight);
+    const [is, was] = [straight, code].map((hex) => ({
+      ...decodeAt(Buffer.from(hex, 'hex'), 0, 0, new Insn()),
+    }));
+    expect(is).toEqual(was);
   });
 
   it('is left alone where a processor would take it', () => {

@@ -13,7 +13,7 @@ import {
   STRING,
 } from '../../../isa/decoder.ts';
 import { OPCODE } from '../../../isa/opcodes.ts';
-import { isRefusedAt } from '../../../isa/refused.ts';
+import { isRefusedAt, overwriteEarlyRex } from '../../../isa/refused.ts';
 import {
   type CheckedInsns,
   DIVISION,
@@ -107,6 +107,7 @@ export const INSNS: CheckedInsns = {
   skipped: (insn) => skipped(insn as Insn),
   takesOff: (insn) => takesOff(insn as Insn),
   isRefused: isRefusedAt,
+  straighten: overwriteEarlyRex,
   distanceFromEnd: (insn) => {
     const { ripRelative, immSize } = insn as Insn;
     return ripRelative ? immSize + 4 : 0;

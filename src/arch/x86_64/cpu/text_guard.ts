@@ -20,10 +20,9 @@ import {
   FLOW_NEXT,
   Insn,
   isPrefix,
-  isRex,
   MAX_LENGTH,
 } from '../../../isa/decoder.ts';
-import { isRefused } from '../../../isa/refused.ts';
+import { hasEarlyRex, isRefused } from '../../../isa/refused.ts';
 
 /** Below it, in the kernel's half, is the image. */
 const MODULES_LO = lo32(MODULES_VADDR);
@@ -143,13 +142,6 @@ export class TextGuard implements MapListener {
 function isKept(bytes: Uint8Array, at: number, insn: Insn): boolean {
   if (insn.facts & DEBUG_REGISTER) return true;
   return insn.length > 1 && (hasEarlyRex(bytes, at) || isRefused(insn));
-}
-
-/** REX before another prefix: it does not count, but the engine goes by it, and finds another length. */
-function hasEarlyRex(bytes: Uint8Array, start: number): boolean {
-  let at = start;
-  while (isPrefix(bytes[at])) at++;
-  return isRex(bytes[at]) && (isPrefix(bytes[at + 1]) || isRex(bytes[at + 1]));
 }
 
 /** No instruction, rather than one whose end is not there or that is longer than may be. */
