@@ -12,6 +12,7 @@ import type { TaskStruct } from '../kernel/task_struct.ts';
 import { UAPI } from '../kernel/uapi.ts';
 import { StackCheck } from '../livepatch/check_stack.ts';
 import type { Livepatch } from '../livepatch/core.ts';
+import type { StackPort } from '../livepatch/ports.ts';
 import { klpIncompatibleState } from '../livepatch/state.ts';
 import { KlpPatch } from '../livepatch/structs.ts';
 import type { ModuleLoader } from '../module/main.ts';
@@ -43,12 +44,17 @@ export class Bundles {
   /** A task is between taking the gate and the start of its transition: cancelling must not let others in. */
   #starting = false;
 
-  constructor(core: KernelCore, livepatch: Livepatch, loader: ModuleLoader, files: FilePort) {
+  constructor(
+    core: KernelCore,
+    livepatch: Livepatch,
+    loader: ModuleLoader,
+    files: FilePort,
+    stack: StackPort,
+  ) {
     this.#core = core;
     this.#livepatch = livepatch;
     this.#loader = loader;
     this.#files = files;
-    const { stack } = livepatch.context.ports;
     this.gate = new Gate(
       core,
       (task) => stack.format(task),

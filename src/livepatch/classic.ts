@@ -44,14 +44,11 @@ export class ClassicModel implements LivepatchModel {
   }
 
   applyObjectRelocs(patchModule: Addr, objectName: string): number {
-    const { modules } = this.#livepatch.context.ports;
-    return modules.applyObjectRelocs(patchModule, objectName, (object, name, sympos) =>
-      this.#livepatch.findObjectSymbol(object, name, sympos),
-    );
+    return this.#livepatch.applyObjectRelocs(patchModule, objectName);
   }
 
   clearObjectRelocs(patchModule: Addr, objectName: string): void {
-    this.#livepatch.context.ports.modules.clearObjectRelocs(patchModule, objectName);
+    this.#livepatch.clearObjectRelocs(patchModule, objectName);
   }
 
   lockModules(): HostGenerator<number> {

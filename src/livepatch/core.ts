@@ -111,6 +111,18 @@ export class Livepatch {
     return klpFindObjectSymbol(this.context, objname, name, sympos);
   }
 
+  /** klp_apply_object_relocs(): 0, or -errno with the reason in the log. */
+  applyObjectRelocs(patchModule: Addr, objectName: string): number {
+    return this.context.ports.modules.applyObjectRelocs(patchModule, objectName, (object, name, sympos) =>
+      this.findObjectSymbol(object, name, sympos),
+    );
+  }
+
+  /** klp_clear_object_relocs() */
+  clearObjectRelocs(patchModule: Addr, objectName: string): void {
+    this.context.ports.modules.clearObjectRelocs(patchModule, objectName);
+  }
+
   /** klp_copy_process(): called during fork. */
   copyProcess(parent: TaskStruct, child: TaskStruct): void {
     this.transition.copyProcess(parent, child);

@@ -44,7 +44,7 @@ interface ModulePort {
   clearObjectRelocs(patchModule: Addr, objectName: string): void;
 }
 
-interface StackPort {
+export interface StackPort {
   /**
    * stack_trace_save_tsk_reliable(): low halves of the return addresses, innermost first.
    * For the task that makes `call` it starts at the call.

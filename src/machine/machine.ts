@@ -8,43 +8,28 @@
 import type { Arch } from '../arch/arch.ts';
 import type { ArchEngine } from '../arch/engine.ts';
 import { X86_64 } from '../arch/x86_64/x86_64.ts';
-import { Bundles } from '../bundle/core.ts';
-import { BundleModel } from '../bundle/model.ts';
-import { FileSystem } from '../fs/filesystem.ts';
-import { Ftrace } from '../ftrace/ftrace.ts';
 import { BUILT_IN, type KernelDescription } from '../kernel/description.ts';
 import type { EventLog } from '../kernel/events.ts';
 import { SeededRandom } from '../kernel/random.ts';
-import { Sysfs } from '../kernel/sysfs.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
-import { Livepatch } from '../livepatch/core.ts';
-import { FIRST_MODULE, ModuleArena } from '../module/module_alloc.ts';
-import { ModuleList } from '../module/modules.ts';
-import { ReservedChunk } from '../module/percpu.ts';
 import { imageLookup, userPrograms } from './boot/boot.ts';
-import { makeCore, makeMemory } from './boot/hardware.ts';
-import { onExit, onFork, onStackGone, onTick } from './boot/hooks.ts';
+import { fileSystem } from './boot/files.ts';
+import { type MadeMemory, makeCore, makeMemory } from './boot/hardware.ts';
+import { onExit, onFork, onStackGone } from './boot/hooks.ts';
 import { type KernelImage, loadKernelImage } from './boot/image.ts';
-import { kernelKobjects, kernelParts } from './boot/kernel_parts.ts';
-import { procTexts } from './boot/proc_texts.ts';
+import { kernelParts } from './boot/kernel_parts.ts';
+import { patchingParts, useBundles } from './boot/patching.ts';
 import { startKernel } from './boot/start_kernel.ts';
-import { makeControlFiles } from './control_files.ts';
+import { trapParts } from './boot/trap_parts.ts';
 import { Executor } from './cpu/executor.ts';
 import { HostCallDispatch } from './cpu/hostcall_dispatch.ts';
 import { RunLoop } from './cpu/run_loop.ts';
 import { blockSink, ShadowExecutor } from './cpu/shadow_exec.ts';
 import { Smp } from './cpu/smp.ts';
 import type { Inspect } from './inspect.ts';
-import { lateRelocations, makeLoader, moduleHooks } from './modules/loader.ts';
 import { ModuleCalls } from './modules/module_calls.ts';
-import { ModuleHeap } from './modules/module_heap.ts';
-import { ModuleText } from './modules/module_text.ts';
 import { completeOptions, IMAGES, type MachineOptions } from './options.ts';
 import { peekSysfs } from './peek_sysfs.ts';
-import { ExceptionSites } from './traps/exception_sites.ts';
-import { Oops } from './traps/oops.ts';
-import { Traps } from './traps/traps.ts';
-import { Watchdog } from './traps/watchdog.ts';
 import { type Check, checksMade } from './truth/checks.ts';
 import { Traces } from './truth/traces.ts';
 import { TransitionTruth } from './truth/transition_truth.ts';
@@ -88,67 +73,42 @@ export class Machine {
     image: KernelImage,
     arch: Arch,
     options: Required<MachineOptions>,
-    { memory, engine }: ReturnType<typeof makeMemory>,
+    { memory, engine }: MadeMemory,
   ) {
-    const { cmdline, debug, instructionNs } = options;
     const smp = new Smp(new SeededRandom(options.seed ^ 0x5bd1e995));
     const core = makeCore(image, arch, memory, engine, smp, options);
     const lookup = imageLookup(image);
     const traces = new Traces(core, lookup, options.unwinder, options.shadow, smp.cpus);
-    const { shadow } = traces;
     const kernel = kernelParts(core, smp, image, options);
-    const { format, sched, timers, rcu, mm, fork, exit, workqueue } = kernel;
-    const moduleArena = new ModuleArena(core.mem, FIRST_MODULE, options.moduleArea, core);
-    const ftrace = new Ftrace(core, { smp, memory: moduleArena, rcu, trampolines: lookup });
-    const sysfs = new Sysfs();
-    const kobjects = kernelKobjects(core, sysfs);
+    const patching = patchingParts(core, smp, kernel, traces, lookup, options);
+    const { ftrace, livepatch, loader } = patching;
 
-    const moduleList = new ModuleList(core);
-    const klpPorts = { sched, workqueue, modules: lateRelocations(core, moduleList, ftrace), stack: traces };
-    const klpOptions = { reliableStacktrace: traces.stackTrace.haveReliableStack, debug };
-    const livepatch = new Livepatch(core, ftrace, kobjects, klpPorts, klpOptions);
-    const heap = new ModuleHeap(mm, moduleList, livepatch);
-    const hooks = moduleHooks(core, ftrace, livepatch, new ModuleText(lookup), sysfs, heap);
-    const modulePercpu = new ReservedChunk(core);
-    const loader = makeLoader(core, moduleList, moduleArena, modulePercpu, hooks, ftrace, livepatch, cmdline);
-
-    const texts = procTexts(moduleList, traces, workqueue, ftrace);
-    const fs = new FileSystem(core, format, { sysfs, commandLine: cmdline, texts });
-    makeControlFiles(core, fs, ftrace, livepatch);
-    const bundles = options.model === 'bundle' ? new Bundles(core, livepatch, loader, fs.ramfs) : undefined;
-    if (bundles) livepatch.use(new BundleModel(core, bundles));
-    const modules = new ModuleCalls(core, format, loader, livepatch, fs);
-    const users = new UserTasks(core, sched, fork, fs, userPrograms(image.asm));
+    const fs = fileSystem(core, kernel, patching, traces, options.cmdline);
+    const bundles = options.model === 'bundle' ? useBundles(core, patching, fs, traces) : undefined;
+    const modules = new ModuleCalls(core, kernel.format, loader, livepatch, fs);
+    const users = new UserTasks(core, kernel.sched, kernel.fork, fs, userPrograms(image.asm));
 
     const versions = new VersionTruth(core, livepatch);
     const truth = new TransitionTruth(core, livepatch, traces, smp.cpus, versions.gaps, ftrace);
+    const trapping = trapParts(core, smp, kernel, patching, traces, image);
+    const { oops, traps, watchdog } = trapping;
 
-    const oops = new Oops(core, smp.cpus, moduleList, traces.stackTrace, workqueue);
-    const sites = new ExceptionSites(core, image.asm, moduleList, ftrace, shadow);
-    const traps = new Traps(core, smp.cpus, sites, oops, exit);
-    const watchdog = new Watchdog(core, sched, oops);
-    onTick(core, smp, timers, sched, watchdog);
-
-    const host = new HostCallDispatch(
-      core,
-      arch.hostStubs.find(image.asm),
-      options.unwinder === 'frame pointer',
-    );
-    const blocks = shadow && new ShadowExecutor(core, engine, shadow, lookup, versions);
-    core.mem.attach(blocks?.blocks ?? arch.execution.sweep(engine, core.mem));
-    const idleLoop = arch.findIdleLoop(image.asm);
-    const executor = new Executor(engine, core, host, instructionNs, idleLoop, blocks);
-    const loop = new RunLoop(core, smp, timers, watchdog, oops, executor, instructionNs);
+    const framePointers = options.unwinder === 'frame pointer';
+    const host = new HostCallDispatch(core, arch.hostStubs.find(image.asm), framePointers);
+    const blocks = traces.shadow && new ShadowExecutor(core, engine, traces.shadow, lookup, versions);
+    memory.attach(blocks?.blocks ?? arch.execution.sweep(engine, memory));
+    const idle = arch.findIdleLoop(image.asm);
+    const executor = new Executor(engine, core, host, options.instructionNs, idle, blocks);
+    const loop = new RunLoop(core, smp, kernel.timers, watchdog, oops, executor, options.instructionNs);
 
     onStackGone(traps, [host, versions]);
-    onFork(fork, fs, [host, versions], livepatch, traces);
-    onExit(core, exit, livepatch, users, oops);
+    onFork(kernel.fork, fs, [host, versions], livepatch, traces);
+    onExit(core, kernel.exit, livepatch, users, oops);
 
-    const files = { fs, sysfs, users };
-    const checks = { traces, truth, versions, oops, traps, watchdog };
+    const files = { fs, modules, bundles, users };
+    const checks = { traces, truth, versions };
     const running = { smp, executor, loop, onBlocks: blockSink(blocks) };
-    const patching = { ftrace, modules, modulePercpu, moduleArena, livepatch, bundles };
-    this.inspect = { core, ...kernel, ...patching, ...files, ...checks, ...running };
+    this.inspect = { core, ...kernel, ...patching, ...files, ...checks, ...trapping, ...running };
     this.options = options;
     this.events = core.events;
     this.#engine = engine;

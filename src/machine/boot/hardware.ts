@@ -19,7 +19,9 @@ import type { MachineOptions } from '../options.ts';
 import { imageSymbols, mapImage, percpuTemplate, publishCpus } from './boot.ts';
 import type { KernelImage } from './image.ts';
 
-/** The engine and the memory that it shares. */
+export type MadeMemory = ReturnType<typeof makeMemory>;
+
+/** The engine, and memory over what it allocates: host memory that it shares, or memory of its own. */
 export function makeMemory(arch: Arch, options: Required<MachineOptions>) {
   const engine = arch.makeEngine();
   const memory = new GuestMemory(
@@ -56,14 +58,7 @@ export function makeCore(
   const current = (cpu: number): TaskStruct =>
     tasks.byAddr(percpu.readU64('current_task', cpu)) ?? tasks.curr[cpu];
   const printk = new Printk(events, clock.now, options.cpus);
-  const faults = new FaultInject(
-    () => smp.current && current(smp.current.id),
-    (what, task) => {
-      events.emit({ type: 'fault', pid: task?.pid ?? 0, comm: task?.comm ?? '', what });
-      printk.notice('FAULT_INJECTION: forcing a failure.');
-      printk.notice(`name ${what}`);
-    },
-  );
+  const faults = makeFaults(events, printk, () => smp.current && current(smp.current.id));
   slab.fault = (_size, owner) => faults.check('kmalloc', owner) !== 0;
   const core: KernelCore = {
     kernel: image.kernel,
@@ -90,4 +85,13 @@ export function makeCore(
     if (image.asm.exports.some((e) => e.name === name)) symbols.addExport(name, { addr: offset, gpl: false });
   }
   return core;
+}
+
+/** Failures are told where the kernel tells them. */
+function makeFaults(events: EventLog, printk: Printk, current: () => TaskStruct | undefined): FaultInject {
+  return new FaultInject(current, (what, task) => {
+    events.emit({ type: 'fault', pid: task?.pid ?? 0, comm: task?.comm ?? '', what });
+    printk.notice('FAULT_INJECTION: forcing a failure.');
+    printk.notice(`name ${what}`);
+  });
 }

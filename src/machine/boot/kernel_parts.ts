@@ -33,6 +33,8 @@ export function kernelKobjects(core: KernelCore, sysfs: Sysfs): Kobjects {
   return kobjects;
 }
 
+export type KernelParts = ReturnType<typeof kernelParts>;
+
 export function kernelParts(
   core: KernelCore,
   smp: Smp,

@@ -53,15 +53,25 @@ export function lateRelocations(core: KernelCore, modules: ModuleList, ftrace: F
   return new LivepatchModules(core, modules, (addr, bytes) => ftrace.textPoke.early(addr, bytes));
 }
 
+/** Where modules, their text and their per-CPU variables are kept. */
+interface ModulePlaces {
+  readonly modules: ModuleList;
+  readonly area: ModuleArea;
+  readonly percpu: ModulePerCpu;
+}
+
+/** Who takes part in loading one. */
+interface ModuleUsers {
+  readonly hooks: ModuleHooks;
+  readonly ftrace: Ftrace;
+  readonly livepatch: Livepatch;
+}
+
 /** @param commandLine module_blacklist= and module.sig_enforce are taken from it. */
 export function makeLoader(
   core: KernelCore,
-  modules: ModuleList,
-  area: ModuleArea,
-  percpu: ModulePerCpu,
-  hooks: ModuleHooks,
-  ftrace: Ftrace,
-  livepatch: Livepatch,
+  { modules, area, percpu }: ModulePlaces,
+  { hooks, ftrace, livepatch }: ModuleUsers,
   commandLine: string,
 ): ModuleLoader {
   const ports = {

@@ -1,0 +1,60 @@
+// What changes the kernel while it runs: ftrace, livepatch, and modules with their loader.
+//
+// Invariant: as in kernel_parts.ts, the order is that of guest memory.
+
+import { Bundles } from '../../bundle/core.ts';
+import { BundleModel } from '../../bundle/model.ts';
+import type { FileSystem } from '../../fs/filesystem.ts';
+import { Ftrace } from '../../ftrace/ftrace.ts';
+import type { KernelCore } from '../../kernel/core.ts';
+import { Sysfs } from '../../kernel/sysfs.ts';
+import { Livepatch } from '../../livepatch/core.ts';
+import { FIRST_MODULE, ModuleArena } from '../../module/module_alloc.ts';
+import { ModuleList } from '../../module/modules.ts';
+import { ReservedChunk } from '../../module/percpu.ts';
+import type { OrcLookup } from '../../unwind/orc_lookup.ts';
+import type { Smp } from '../cpu/smp.ts';
+import { lateRelocations, makeLoader, moduleHooks } from '../modules/loader.ts';
+import { ModuleHeap } from '../modules/module_heap.ts';
+import { ModuleText } from '../modules/module_text.ts';
+import type { MachineOptions } from '../options.ts';
+import type { Traces } from '../truth/traces.ts';
+import { type KernelParts, kernelKobjects } from './kernel_parts.ts';
+
+export type PatchingParts = ReturnType<typeof patchingParts>;
+
+export function patchingParts(
+  core: KernelCore,
+  smp: Smp,
+  { sched, rcu, mm, workqueue }: KernelParts,
+  traces: Traces,
+  lookup: OrcLookup,
+  { cmdline, debug, moduleArea }: Required<MachineOptions>,
+) {
+  const moduleArena = new ModuleArena(core.mem, FIRST_MODULE, moduleArea, core);
+  const ftrace = new Ftrace(core, { smp, memory: moduleArena, rcu, trampolines: lookup });
+  const sysfs = new Sysfs();
+  const kobjects = kernelKobjects(core, sysfs);
+  const moduleList = new ModuleList(core);
+  const klpPorts = { sched, workqueue, modules: lateRelocations(core, moduleList, ftrace), stack: traces };
+  const klpOptions = { reliableStacktrace: traces.stackTrace.haveReliableStack, debug };
+  const livepatch = new Livepatch(core, ftrace, kobjects, klpPorts, klpOptions);
+  const heap = new ModuleHeap(mm, moduleList, livepatch);
+  const hooks = moduleHooks(core, ftrace, livepatch, new ModuleText(lookup), sysfs, heap);
+  const modulePercpu = new ReservedChunk(core);
+  const places = { modules: moduleList, area: moduleArena, percpu: modulePercpu };
+  const loader = makeLoader(core, places, { hooks, ftrace, livepatch }, cmdline);
+  return { moduleArena, ftrace, sysfs, moduleList, livepatch, modulePercpu, loader };
+}
+
+/** Patches come in bundles, instead of one module each: before the first of them. */
+export function useBundles(
+  core: KernelCore,
+  { livepatch, loader }: PatchingParts,
+  { ramfs }: FileSystem,
+  stack: Traces,
+): Bundles {
+  const bundles = new Bundles(core, livepatch, loader, ramfs, stack);
+  livepatch.use(new BundleModel(core, bundles));
+  return bundles;
+}
