@@ -19,10 +19,10 @@ import {
 } from './constants.ts';
 import type { ElfObject, ElfRelocation, ElfSection, ElfSymbol } from './elf_object.ts';
 import { rewriteElf, type SectionChange } from './elf_writer.ts';
-import { objectKind } from './kinds.ts';
 import { EarlyPlaces } from './klp_early.ts';
 import { type KlpSymbol, klpSymbolName } from './klp_symbols.ts';
 import { readModInfo } from './modinfo.ts';
+import { objectKind } from './object_kind.ts';
 
 const ANNOTATIONS = '.klp.module_relocs.';
 

@@ -14,7 +14,7 @@ import {
   SHT_SYMTAB,
 } from './constants.ts';
 import { ElfError } from './error.ts';
-import { fileKind } from './kinds.ts';
+import { fileKind } from './file_kind.ts';
 import type { ElfMachine } from './machine.ts';
 
 export interface ElfHeader {

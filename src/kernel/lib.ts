@@ -7,6 +7,7 @@ import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostFunction } from '../guest/hostcall.ts';
 import type { GuestMemory } from '../guest/memory.ts';
 import { type KernelCore, negErrno } from './core.ts';
+import { storeInteger } from './store_integer.ts';
 import { UAPI } from './uapi.ts';
 import { type FormatContext, vsprintfGuest } from './vsprintf.ts';
 import { vsscanf } from './vsscanf.ts';
@@ -153,14 +154,6 @@ export function parseInteger(text: string, base: number, type: IntegerType): big
   const bits = type.bytes * 8;
   const fits = (type.signed ? BigInt.asIntN(bits, value) : BigInt.asUintN(bits, value)) === value;
   return fits ? value : -UAPI.ERANGE;
-}
-
-/** Stores a number of `bytes` bytes. */
-export function storeInteger(mem: GuestMemory, addr: Addr, value: bigint, bytes: number): void {
-  if (bytes === 1) mem.writeU8(addr, Number(value & 0xffn));
-  else if (bytes === 2) mem.writeU16(addr, Number(value & 0xffffn));
-  else if (bytes === 4) mem.writeU32(addr, Number(value & 0xffffffffn));
-  else mem.writeU64(addr, value);
 }
 
 const KSTRTO: Readonly<Record<string, IntegerType>> = {

@@ -8,7 +8,8 @@ import type { HostFunction, HostGenerator } from '../guest/hostcall.ts';
 import { PAGE_SIZE } from '../guest/memory.ts';
 import { type KernelCore, negErrno } from './core.ts';
 import { noFail } from './fault_inject.ts';
-import { kstrtobool, parseInteger, storeInteger, writeCut } from './lib.ts';
+import { kstrtobool, parseInteger, writeCut } from './lib.ts';
+import { storeInteger } from './store_integer.ts';
 import type { ShowResult, SysfsAttribute } from './sysfs.ts';
 import { UAPI } from './uapi.ts';
 

@@ -3,7 +3,7 @@
 import type { ArgSource } from '../arch/varargs.ts';
 import type { Addr } from '../guest/addr.ts';
 import type { GuestMemory } from '../guest/memory.ts';
-import { storeInteger } from './lib.ts';
+import { storeInteger } from './store_integer.ts';
 
 const INT_MAX = 0x7fffffff;
 const SHRT_MAX = 0x7fff;

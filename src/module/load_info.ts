@@ -6,9 +6,9 @@
 import { SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE } from '../elf/constants.ts';
 import { type ElfObject, type ElfSection, parseElf } from '../elf/elf_object.ts';
 import { ElfError } from '../elf/error.ts';
-import { objectKind } from '../elf/kinds.ts';
 import { type ModInfo, readModInfo } from '../elf/modinfo.ts';
 import { type ElfPointer, readThisModule } from '../elf/module_object.ts';
+import { objectKind } from '../elf/object_kind.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { addTaint as addKernelTaint } from '../kernel/taint.ts';
 import { injected, ModuleError } from './error.ts';

@@ -21,7 +21,7 @@ import {
 } from '../elf/constants.ts';
 import { type ElfObject, type ElfSection, parseElf } from '../elf/elf_object.ts';
 import { rewriteElf, type SectionChange } from '../elf/elf_writer.ts';
-import { objectKind } from '../elf/kinds.ts';
+import { objectKind } from '../elf/object_kind.ts';
 import { RelaBuilder } from './rela_builder.ts';
 
 const ET_EXEC = 2;

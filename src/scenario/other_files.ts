@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { X86_64 } from '../arch/x86_64/x86_64.ts';
 import { ELF_MAGIC } from '../elf/constants.ts';
-import { fileKind } from '../elf/kinds.ts';
+import { fileKind } from '../elf/file_kind.ts';
 import { unpack } from '../elf/unpack.ts';
 
 /** Why a module that is packed cannot be unpacked. */

@@ -7,7 +7,7 @@ type Exception = Readonly<Partial<Record<Rule, number>>> & { readonly why: strin
 export const EXCEPTIONS: Readonly<Record<string, Exception>> = {
   // No instructions: what looks like one is something else, and stays.
   'bundle/tar.ts': { why: 'characters of a header of tar', opcode: 3 },
-  'elf/kinds.ts': { why: 'the signature of a boot sector, in a bzImage', opcode: 2 },
+  'elf/file_kind.ts': { why: 'the signature of a boot sector, in a bzImage', opcode: 2 },
   'elf/unpack.ts': { why: 'the magic of gzip', opcode: 2 },
   'kernel/gfp.ts': { why: 'bits of gfp_t', opcode: 3 },
   'kernel/layout.ts': {

@@ -1,25 +1,13 @@
 // `klpemu check`: the unwinder's answers at every instruction of kernel objects, against execution.
 
 import { X86_64 } from '../../arch/x86_64/x86_64.ts';
-import { isAllLookedAt, type Unwinder } from '../../check/verdicts.ts';
-import type { OrcFormat } from '../../objtool/orc_formats.ts';
+import { isAllLookedAt } from '../../check/verdicts.ts';
 import { EXIT, UsageError } from '../exit.ts';
 import { findObjects } from '../object_files.ts';
 import { type ObjectWork, objectReports } from '../object_jobs.ts';
 import { type CheckJob, type CheckReport, checkFile } from './file.ts';
+import type { CheckCommandOptions } from './options.ts';
 import { printChecks } from './report.ts';
-
-export interface CheckCommandOptions {
-  readonly unwinder: Unwinder;
-  readonly into?: boolean;
-  readonly functions?: boolean;
-  /** The guest kernel's own code, and no objects. */
-  readonly image?: boolean;
-  readonly format?: OrcFormat;
-  readonly jobs?: number;
-  readonly json?: boolean;
-  readonly quiet?: boolean;
-}
 
 const WORK: ObjectWork<CheckJob, CheckReport> = {
   worthThreads: 1 << 20,

@@ -11,8 +11,8 @@ import { EXIT } from '../exit.ts';
 import { percent, whole } from '../numbers.ts';
 import { type Colors, colorsFor, print, printFolded } from '../terminal.ts';
 import { workProgress } from '../work_progress.ts';
-import type { CheckCommandOptions } from './check.ts';
 import { frameMapLines, ruleLines } from './frames.ts';
+import type { CheckCommandOptions } from './options.ts';
 import { functionLines, objectTable } from './report.ts';
 
 const SEED = 1;

@@ -1,0 +1,16 @@
+// What `klpemu check` was asked for on the command line.
+
+import type { Unwinder } from '../../check/verdicts.ts';
+import type { OrcFormat } from '../../objtool/orc_formats.ts';
+
+export interface CheckCommandOptions {
+  readonly unwinder: Unwinder;
+  readonly into?: boolean;
+  readonly functions?: boolean;
+  /** The guest kernel's own code, and no objects. */
+  readonly image?: boolean;
+  readonly format?: OrcFormat;
+  readonly jobs?: number;
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+}
