@@ -1,7 +1,7 @@
 // Macros, repetition, conditions and constants: what runs while the source is read.
 //
 // Statements come out one at a time, so a `.set` takes effect for what follows it, and a
-// condition sees the constants as they are at that line. A source whose path ends in
+// condition sees the constants as they are at that line. A label is a statement of its own. A source whose path ends in
 // `.inc` is a header: its macros and constants are seen by every other source; those of
 // a `.s` file stay in it.
 
@@ -43,6 +43,9 @@ const OPENERS: Readonly<Record<string, string>> = { '.macro': '.endm', '.rept': 
 
 const ASSIGNMENT = /^[A-Za-z_$][\w.$]*\s*=(?!=)/;
 
+/** `name: what stands behind it`; a segment register before a colon is a prefix. */
+const LABEL = /^([A-Za-z_.$][\w.$]*|\d+)\s*:\s*(.*)$/;
+
 const firstWord = (text: string): string => /^\S+/.exec(text)?.[0] ?? '';
 const restAfter = (text: string, word: string): string => text.slice(word.length).trim();
 const WORD = /(?<![\w.$])[A-Za-z_$][\w.$]*/g;
@@ -79,7 +82,8 @@ export class Preprocessor {
     });
   }
 
-  *#run(statements: readonly Statement[], depth: number): Generator<Statement> {
+  *#run(given: readonly Statement[], depth: number): Generator<Statement> {
+    const statements = given.flatMap((statement) => this.#splitLabels(statement));
     const first = statements[0];
     if (first && depth > MACRO_DEPTH) throw new AsmError(first.place, 'macros nested too deeply');
     let i = 0;
@@ -100,6 +104,17 @@ export class Preprocessor {
         i++;
       }
     }
+  }
+
+  /** Labels as statements of their own: what follows one may be a macro, a repetition or a condition. */
+  #splitLabels(statement: Statement): Statement[] {
+    const { place, text } = statement;
+    const [, name, rest] = LABEL.exec(text) ?? [];
+    if (name === undefined || rest === undefined || this.#isRegister(name)) return [statement];
+    const label = { place, text: `${name}:` };
+    if (rest === '') return [label];
+    const column = place.column + text.length - rest.length;
+    return [label, ...this.#splitLabels({ place: { ...place, column }, text: rest })];
   }
 
   *#single(word: string, statement: Statement, depth: number): Generator<Statement> {

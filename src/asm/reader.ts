@@ -74,10 +74,9 @@ export class Reader {
   }
 
   statement(place: Place, text: string): void {
-    const label = /^([A-Za-z_.$][\w.$]*|\d+)\s*:\s*(.*)$/.exec(text);
-    if (label && !this.port.isRegister(label[1] as string)) {
-      this.label(place, label[1] as string);
-      if (label[2]) this.statement(place, label[2]);
+    const label = /^([\w.$]+):$/.exec(text)?.[1];
+    if (label !== undefined) {
+      this.label(place, label);
       return;
     }
     const call = /^([A-Z_]+)\s*\(\s*([A-Za-z_.$][\w.$]*)\s*\)$/.exec(text);

@@ -199,6 +199,17 @@ describe('macros and constants', () => {
     );
   });
 
+  test('a macro, a repetition, a condition and a constant may stand behind labels on their line', async () => {
+    const macro = '.macro SAVE what\npush \\what\n.endm\n';
+    expect(await body(`${macro}jmp 2f\n1: .Lhere: SAVE rax\n2: .rept 2\nSAVE(rcx)\n.endr\njmp .Lhere`)).toBe(
+      'eb01505151ebfb',
+    );
+    expect(await body('1: N = 1\n.Lx: .if N\nnop\n.else\nret\n.endif\njmp 1b')).toBe('90ebfd');
+    expect(
+      await body('.macro AT name\n\\name: SPIN \\name\n.endm\n.macro SPIN to\njmp \\to\n.endm\nAT .Lagain'),
+    ).toBe('ebfe');
+  });
+
   test('\\@ makes labels of a macro its own at each use', async () => {
     expect(await body('.macro SPIN\n.Lspin\\@: jmp .Lspin\\@\n.endm\nSPIN\nSPIN')).toBe('ebfeebfe');
   });
