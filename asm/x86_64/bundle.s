@@ -65,11 +65,7 @@ HOST_FUNC __request_module
 EXPORT_SYMBOL(__request_module)
 
 # module_unpause(handle)
-SYM_FUNC_START(__x64_sys_module_unpause)
-    FENTRY
-    mov     rdi, [rdi+pt_regs_di]
-    TAIL_CALL __do_sys_module_unpause
-SYM_FUNC_END(__x64_sys_module_unpause)
+SYSCALL_DEFINE module_unpause, __do_sys_module_unpause, rdi
 HOST_FUNC __do_sys_module_unpause
 
 .section .data

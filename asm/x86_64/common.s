@@ -100,15 +100,15 @@ SYM_FUNC_START(arch_do_signal_or_restart)
     cmp     qword ptr [rbx+pt_regs_orig_ax], 0
     jl      .Lout
     mov     rax, [rbx+pt_regs_ax]
-    cmp     rax, -512                   # -ERESTARTSYS
+    cmp     rax, -ERESTARTSYS
     je      .Lrestart
-    cmp     rax, -513                   # -ERESTARTNOINTR
+    cmp     rax, -ERESTARTNOINTR
     je      .Lrestart
-    cmp     rax, -514                   # -ERESTARTNOHAND
+    cmp     rax, -ERESTARTNOHAND
     je      .Lrestart
-    cmp     rax, -516                   # -ERESTART_RESTARTBLOCK
+    cmp     rax, -ERESTART_RESTARTBLOCK
     jne     .Lout
-    mov     qword ptr [rbx+pt_regs_ax], 219 # __NR_restart_syscall
+    mov     qword ptr [rbx+pt_regs_ax], __NR_restart_syscall
     jmp     .Lback
 .Lrestart:
     mov     rax, [rbx+pt_regs_orig_ax]
@@ -166,7 +166,7 @@ SYM_FUNC_END(sysvec_reschedule_ipi)
 # Timers that are due run here, as softirqs do, unless this interrupted one.
 SYM_FUNC_START_LOCAL(irq_exit_rcu)
     FRAME_BEGIN
-    test    dword ptr gs:[__preempt_count], 0xffff00
+    test    dword ptr gs:[__preempt_count], SOFTIRQ_MASK | HARDIRQ_MASK | NMI_MASK
     jnz     .Lnested
     cmp     dword ptr gs:[irq_stat], 0
     je      .Lnested
@@ -229,7 +229,7 @@ SYM_FUNC_START(irqentry_exit)
     FRAME_END
     TAIL_CALL exit_to_user_mode_prepare
 .Lkernel:
-    test    dword ptr [rdi+pt_regs_flags], 0x200 # IF: off, nothing to preempt
+    test    dword ptr [rdi+pt_regs_flags], X86_EFLAGS_IF # off: nothing to preempt
     jz      .Lout
     cmp     dword ptr gs:[__preempt_count], 0 # count 0 and need_resched
     jne     .Lout

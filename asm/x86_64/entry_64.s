@@ -7,17 +7,17 @@
 SYM_CODE_START(entry_SYSCALL_64)
     UNWIND_HINT_ENTRY
     swapgs
-    mov     gs:[cpu_tss_rw+20], rsp     # tss.sp2 is scratch space
+    mov     gs:[cpu_tss_rw+x86_hw_tss_sp2], rsp # sp2 is scratch space
     mov     rsp, gs:[cpu_current_top_of_stack]
 SYM_INNER_LABEL(entry_SYSCALL_64_safe_stack)
     push    __USER_DS
-    push    qword ptr gs:[cpu_tss_rw+20]
+    push    qword ptr gs:[cpu_tss_rw+x86_hw_tss_sp2]
     push    r11
     push    __USER_CS
     push    rcx
 SYM_INNER_LABEL(entry_SYSCALL_64_after_hwframe)
     push    rax                         # orig_ax
-    PUSH_AND_CLEAR_REGS rax=-38         # -ENOSYS
+    PUSH_AND_CLEAR_REGS rax=-ENOSYS
     mov     rdi, rsp
     movsxd  rsi, eax
     call    do_syscall_64               # returns with interrupts off

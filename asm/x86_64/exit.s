@@ -53,7 +53,7 @@ SYM_FUNC_START(__x64_sys_pause)
     call    schedule
     jmp     .Lagain
 .Lsignal:
-    mov     rax, -514                   # -ERESTARTNOHAND
+    mov     rax, -ERESTARTNOHAND
     pop     rbx
     FRAME_END
     RET
@@ -217,7 +217,7 @@ HOST_FUNC kill_something_info
 
 SYM_FUNC_START(sys_ni_syscall)
     FENTRY
-    mov     rax, -38                    # -ENOSYS
+    mov     rax, -ENOSYS
     RET
 SYM_FUNC_END(sys_ni_syscall)
 

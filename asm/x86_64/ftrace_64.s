@@ -283,16 +283,13 @@ SYM_DATA_START(ftrace_ops_list_head)
 SYM_DATA_END(ftrace_ops_list_head)
 
 SYM_DATA_START(ftrace_list_end)
+    .skip   ftrace_ops_func
     .quad   ftrace_stub
-    .quad   0
+    .skip   ftrace_ops_flags - ftrace_ops_func - 8
     .quad   FTRACE_OPS_FL_STUB
-    .skip   sizeof_ftrace_ops - 24
+    .skip   sizeof_ftrace_ops - ftrace_ops_flags - 8
 SYM_DATA_END(ftrace_list_end)
 
-SYM_DATA_START(ftrace_lock)
-    .quad   0, 0, ftrace_lock + mutex_wait_list, ftrace_lock + mutex_wait_list
-SYM_DATA_END(ftrace_lock)
+DEFINE_MUTEX ftrace_lock
 
-SYM_DATA_START(text_mutex)
-    .quad   0, 0, text_mutex + mutex_wait_list, text_mutex + mutex_wait_list
-SYM_DATA_END(text_mutex)
+DEFINE_MUTEX text_mutex

@@ -44,16 +44,21 @@ SYM_FUNC_START(memset)
 SYM_FUNC_END(memset)
 EXPORT_SYMBOL(memset)
 
+# The next byte of each of two texts, in eax and r8d; to \end behind rdx of them. ecx counts.
+.macro NEXT_OF_BOTH end
+    cmp     rcx, rdx
+    je      \end
+    movzx   eax, byte ptr [rdi+rcx]
+    movzx   r8d, byte ptr [rsi+rcx]
+    inc     rcx
+.endm
+
 # int memcmp(rdi, rsi, rdx n)
 SYM_FUNC_START(memcmp)
     FENTRY
     xor     ecx, ecx
 .Lnext:
-    cmp     rcx, rdx
-    je      .Lequal
-    movzx   eax, byte ptr [rdi+rcx]
-    movzx   r8d, byte ptr [rsi+rcx]
-    inc     rcx
+    NEXT_OF_BOTH .Lequal
     sub     eax, r8d
     je      .Lnext
     jmp     __x86_return_thunk
@@ -121,11 +126,7 @@ SYM_FUNC_START(strncmp)
     FENTRY
     xor     ecx, ecx
 .Lnext:
-    cmp     rcx, rdx
-    je      .Lequal
-    movzx   eax, byte ptr [rdi+rcx]
-    movzx   r8d, byte ptr [rsi+rcx]
-    inc     rcx
+    NEXT_OF_BOTH .Lequal
     cmp     al, r8b
     jne     .Ldifferent
     test    al, al

@@ -143,9 +143,7 @@ SYM_DATA_START(__bug_table_livepatch)
 SYM_DATA_END(__bug_table_livepatch)
 
 .balign 8
-SYM_DATA_START(klp_mutex)
-    .quad   0, 0, klp_mutex + mutex_wait_list, klp_mutex + mutex_wait_list
-SYM_DATA_END(klp_mutex)
+DEFINE_MUTEX klp_mutex
 
 # LIST_HEAD(klp_patches): enabled or in transition, in the order of enabling.
 SYM_DATA_START(klp_patches)

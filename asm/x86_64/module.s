@@ -1,13 +1,7 @@
 # Loading and unloading modules, in the task that asks for it. Mirrors kernel/module/main.c.
 
 # finit_module(fd, const char __user *uargs, flags)
-SYM_FUNC_START(__x64_sys_finit_module)
-    FENTRY
-    mov     rdx, [rdi+pt_regs_dx]
-    mov     rsi, [rdi+pt_regs_si]
-    mov     rdi, [rdi+pt_regs_di]
-    TAIL_CALL __do_sys_finit_module
-SYM_FUNC_END(__x64_sys_finit_module)
+SYSCALL_DEFINE finit_module, __do_sys_finit_module, rdi, rsi, rdx
 
 HOST_FUNC __do_sys_finit_module
 # rdi: struct module, esi: what its init returned
@@ -61,12 +55,7 @@ SYM_FUNC_START(do_one_initcall)
 SYM_FUNC_END(do_one_initcall)
 
 # delete_module(const char __user *name, flags)
-SYM_FUNC_START(__x64_sys_delete_module)
-    FENTRY
-    mov     rsi, [rdi+pt_regs_si]
-    mov     rdi, [rdi+pt_regs_di]
-    TAIL_CALL __do_sys_delete_module
-SYM_FUNC_END(__x64_sys_delete_module)
+SYSCALL_DEFINE delete_module, __do_sys_delete_module, rdi, rsi
 
 HOST_FUNC __do_sys_delete_module
 HOST_FUNC try_module_get

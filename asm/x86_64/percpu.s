@@ -39,10 +39,10 @@ SYM_DATA_START(cpu_number)
 SYM_DATA_END(cpu_number)
 EXPORT_SYMBOL(cpu_number)
 
-# struct tss_struct: the hardware part, of which sp0 (offset 4) is used at a privilege change,
-# and sp2 (offset 20), scratch of the system call entry.
+# struct tss_struct: the hardware part, of which sp0 is used at a privilege change, and sp2, scratch of the system
+# call entry.
 SYM_DATA_START(cpu_tss_rw)
-    .skip   104
+    .skip   sizeof_x86_hw_tss
 SYM_DATA_END(cpu_tss_rw)
 
 # Top of the stack for double faults (an IST stack: it works when the task's is gone).

@@ -32,7 +32,7 @@ SYM_FUNC_START(__switch_to)
     mov     rax, [rsi+task_struct_stack]
     add     rax, THREAD_SIZE
     mov     gs:[cpu_current_top_of_stack], rax
-    mov     gs:[cpu_tss_rw+4], rax      # sp0
+    mov     gs:[cpu_tss_rw+x86_hw_tss_sp0], rax
     mov     rax, rdi
     RET
 SYM_FUNC_END(__switch_to)
@@ -164,34 +164,30 @@ SYM_FUNC_START(schedule_idle)
     RET
 SYM_FUNC_END(schedule_idle)
 
-# From preempt_enable(): the count is 0 and somebody waits. Interrupts off means not now.
-SYM_FUNC_START(preempt_schedule)
-    FENTRY
+# Interrupts off means not now.
+.macro PREEMPT_SCHEDULE
     push    rbp
     mov     rbp, rsp
     pushfq
     pop     rax
-    test    eax, 0x200
+    test    eax, X86_EFLAGS_IF
     jz      .Lout
     call    preempt_schedule_common
 .Lout:
     pop     rbp
     RET
+.endm
+
+# From preempt_enable(): the count is 0 and somebody waits.
+SYM_FUNC_START(preempt_schedule)
+    FENTRY
+    PREEMPT_SCHEDULE
 SYM_FUNC_END(preempt_schedule)
 EXPORT_SYMBOL(preempt_schedule)
 
 # The same where tracing must not recurse. Callers expect every register kept (a thunk in the kernel).
 SYM_FUNC_START(preempt_schedule_notrace)
-    push    rbp
-    mov     rbp, rsp
-    pushfq
-    pop     rax
-    test    eax, 0x200
-    jz      .Lout
-    call    preempt_schedule_common
-.Lout:
-    pop     rbp
-    RET
+    PREEMPT_SCHEDULE
 SYM_FUNC_END(preempt_schedule_notrace)
 EXPORT_SYMBOL_GPL(preempt_schedule_notrace)
 
@@ -350,7 +346,7 @@ SYM_FUNC_START(do_nanosleep)
     mov     dword ptr [rbx+task_struct___state], TASK_RUNNING
     mov     rdi, rsp
     call    timer_delete_sync
-    mov     rax, -516                   # -ERESTART_RESTARTBLOCK
+    mov     rax, -ERESTART_RESTARTBLOCK
     jmp     .Lout
 .Lslept:
     mov     dword ptr [rbx+task_struct___state], TASK_RUNNING

@@ -86,7 +86,7 @@ SYM_FUNC_START(\name)
 .Lagain:
     mov     rdi, rbx
     mov     esi, \state
-    call    try_or_wait_for_completion  # 0: done; 1: queued, state set; -512: interrupted
+    call    try_or_wait_for_completion  # 0: done; 1: queued, state set; -ERESTARTSYS
     test    eax, eax
     jle     .Lout
     call    schedule

@@ -16,6 +16,19 @@
     lea     \reg, [\reg*8+klp_shadow_hash]
 .endm
 
+# The shadow variable of an object, by its number; 0, and to \none, where there is none.
+.macro FIND_SHADOW reg, obj, id, none
+    SHADOW_BUCKET \reg, \obj
+.Lnext:
+    mov     \reg, [\reg]
+    test    \reg, \reg
+    je      \none
+    cmp     [\reg+klp_shadow_obj], \obj
+    jne     .Lnext
+    cmp     [\reg+klp_shadow_id], \id
+    jne     .Lnext
+.endm
+
 # Flags are kept at [rsp].
 .macro SHADOW_LOCK
     mov     rdi, offset klp_shadow_lock
@@ -38,15 +51,7 @@ SYM_FUNC_START(klp_shadow_get)
     mov     r12, rdi
     mov     r13, rsi
     call    __rcu_read_lock
-    SHADOW_BUCKET rbx, r12
-.Lnext:
-    mov     rbx, [rbx]
-    test    rbx, rbx
-    je      .Lout
-    cmp     [rbx+klp_shadow_obj], r12
-    jne     .Lnext
-    cmp     [rbx+klp_shadow_id], r13
-    jne     .Lnext
+    FIND_SHADOW rbx, r12, r13, .Lout
     add     rbx, klp_shadow_data
 .Lout:
     call    __rcu_read_unlock
@@ -221,15 +226,7 @@ SYM_FUNC_START(klp_shadow_free)
     mov     r12, rsi
     mov     r13, rdx
     SHADOW_LOCK
-    SHADOW_BUCKET rdi, rbx
-.Lnext:
-    mov     rdi, [rdi]
-    test    rdi, rdi
-    je      .Lunlock
-    cmp     [rdi+klp_shadow_obj], rbx
-    jne     .Lnext
-    cmp     [rdi+klp_shadow_id], r12
-    jne     .Lnext
+    FIND_SHADOW rdi, rbx, r12, .Lunlock
     mov     rsi, r13
     call    klp_shadow_free_struct
 .Lunlock:

@@ -1,6 +1,8 @@
 # Clocks and conversions of time for modules. Mirrors kernel/time/timekeeping.c, time.c, timer.c (round_jiffies);
 # src/sched/time.ts has the host functions. Random numbers: drivers/char/random.c, src/kernel/random_bytes.ts.
 
+.set USEC_PER_SEC, 1000000
+
 .section .text
 
 .macro TIME_FUNC name:req
@@ -38,7 +40,7 @@ TIME_FUNC \name
 SYM_FUNC_START(__const_udelay)
     mov     rax, rdi
     xor     edx, edx
-    mov     ecx, 4295                   # 2^32 / 1,000,000: loops of a microsecond
+    mov     ecx, (1 << 32) / USEC_PER_SEC + 1 # loops of a microsecond
     div     rcx
     mov     rdi, rax
     TAIL_CALL __udelay
@@ -69,7 +71,7 @@ SYM_FUNC_START(usleep_range_state)
     mov     rax, rdi
     mov     ebx, edx
     xor     edx, edx
-    mov     ecx, 4000
+    mov     ecx, USEC_PER_SEC / HZ
     div     rcx
     lea     rdi, [rax+1]
 .Lagain:

@@ -1,14 +1,41 @@
 # Sleeping for a time. Mirrors kernel/time/timer.c and hrtimer.c.
 
-.set NSEC_PER_JIFFY, 4000000
+.set MSEC_PER_SEC, 1000
 .set NSEC_PER_SEC, 1000000000
+.set NSEC_PER_JIFFY, NSEC_PER_SEC / HZ
+.set MSEC_PER_JIFFY, MSEC_PER_SEC / HZ
+.if MSEC_PER_JIFFY * HZ != MSEC_PER_SEC
+.error "HZ divides no second into whole milliseconds"
+.endif
+
+# msecs_to_jiffies() of edi, rounded up, in eax. Uses edx, ecx where a division is no shift.
+.macro MSECS_TO_JIFFIES
+    lea     eax, [rdi+MSEC_PER_JIFFY-1]
+.if MSEC_PER_JIFFY == 4
+    shr     eax, 2
+.elseif MSEC_PER_JIFFY == 2
+    shr     eax, 1
+.elseif MSEC_PER_JIFFY > 2
+    xor     edx, edx
+    mov     ecx, MSEC_PER_JIFFY
+    div     ecx
+.endif
+.endm
+
+# jiffies_to_msecs() of edi in eax.
+.macro JIFFIES_TO_MSECS
+.if MSEC_PER_JIFFY == 4
+    lea     eax, [rdi*4]
+.else
+    imul    eax, edi, MSEC_PER_JIFFY
+.endif
+.endm
 
 # edi: milliseconds
 SYM_FUNC_START(msleep)
     FENTRY
     FRAME_BEGIN
-    lea     eax, [rdi+3]                # msecs_to_jiffies() rounds up: 4 ms a jiffy
-    shr     eax, 2
+    MSECS_TO_JIFFIES
     lea     rdi, [rax+1]
     push    rbx
 .Lagain:
@@ -25,8 +52,7 @@ EXPORT_SYMBOL(msleep)
 SYM_FUNC_START(msleep_interruptible)
     FENTRY
     FRAME_BEGIN
-    lea     eax, [rdi+3]
-    shr     eax, 2
+    MSECS_TO_JIFFIES
     lea     rdi, [rax+1]
     push    rbx
 .Lagain:
@@ -39,7 +65,7 @@ SYM_FUNC_START(msleep_interruptible)
     mov     rdi, rax
     jmp     .Lagain
 .Lout:
-    lea     eax, [rdi*4]
+    JIFFIES_TO_MSECS
     pop     rbx
     FRAME_END
     RET
@@ -54,12 +80,12 @@ SYM_FUNC_START(hrtimer_nanosleep)
     push    rbx
     sub     rsp, 0x48
     call    do_nanosleep
-    cmp     rax, -516
+    cmp     rax, -ERESTART_RESTARTBLOCK
     jne     .Lout
     # What restart_syscall() goes on with: nothing is added to the time already waited.
     GET_CURRENT rbx
     call    hrtimer_save_restart
-    mov     rax, -516
+    mov     rax, -ERESTART_RESTARTBLOCK
 .Lout:
     add     rsp, 0x48
     pop     rbx
@@ -95,7 +121,7 @@ SYM_FUNC_START_LOCAL(get_timespec64)
     FRAME_END
     RET
 .Lfault:
-    mov     rax, -14                    # -EFAULT
+    mov     rax, -EFAULT
     add     rsp, 0x18
     FRAME_END
     RET

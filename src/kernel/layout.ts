@@ -698,6 +698,14 @@ export const LAYOUT = {
       end: { bit: 42, width: 1 },
     },
   },
+  x86_hw_tss: {
+    size: 104,
+    fields: {
+      sp0: 4,
+      sp2: 20,
+    },
+    bitfields: {},
+  },
   unwind_state: {
     size: 112,
     fields: {

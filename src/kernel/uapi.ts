@@ -75,6 +75,7 @@ export const UAPI = {
   __NR_init_module: 175,
   __NR_finit_module: 313,
   __NR_delete_module: 176,
+  __NR_restart_syscall: 219,
   EPERM: 1,
   ENOENT: 2,
   ESRCH: 3,

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { SELECTOR } from '../../src/arch/x86_64/gdt.ts';
+import { SELECTOR, TSS_RSP0 } from '../../src/arch/x86_64/gdt.ts';
 import {
   INACTIVE_FRAME_BP,
   INACTIVE_FRAME_BX,
@@ -28,7 +28,8 @@ it('the unwinders know pt_regs and the inactive task frame as the kernel lays th
   ]);
 });
 
-it("the port's selectors and bits of RFLAGS are those that the kernel's headers have", () => {
+it("the port's selectors, stack of a TSS and bits of RFLAGS are those that the kernel's headers have", () => {
+  expect(TSS_RSP0).toBe(LAYOUT.x86_hw_tss.fields.sp0);
   const of = BUILT_IN.constants;
   expect(SELECTOR).toEqual({
     KERNEL_CS: of.__KERNEL_CS,

@@ -39,6 +39,29 @@ describe('a sleep', () => {
     expect(woken.t - tickAfter(began, ticks)).toBeLessThan(HANDLER);
   });
 
+  it.each([
+    [100, 95, 11],
+    [500, 7, 5],
+    [1000, 7, 8],
+  ])('at %i Hz: msleep(%i) ends at a tick, %i from the one it began after', async (HZ, ms, ticks) => {
+    const kernel = { ...BUILT_IN, constants: { ...BUILT_IN.constants, HZ } };
+    const other = await World.boot({ cpus: 1 }, kernel);
+    try {
+      other.machine.runFor(0.3 * MS);
+      const ns = tickNs(kernel);
+      const began = other.machine.now();
+      const task = other.thread('msleep', ms);
+      const { pid } = task;
+      expect(other.untilGone([task])).toBe(true);
+      const [woken] = other.of('wakeup').filter((e) => e.pid === pid && e.t > began + HANDLER);
+      const due = (Math.floor(began / ns) + ticks) * ns;
+      expect(woken.t - due).toBeGreaterThanOrEqual(0);
+      expect(woken.t - due).toBeLessThan(HANDLER);
+    } finally {
+      other.close();
+    }
+  });
+
   it('of nanoseconds ends when they have passed, and not before, on a CPU that idles', () => {
     const began = world.machine.now();
     const task = world.thread('hrtimer_nanosleep', 1_234_567);

@@ -3,6 +3,7 @@
 import { assembleSnippet } from '../../src/arch/x86_64/asm/assembler.ts';
 import type { Addr } from '../../src/guest/addr.ts';
 import { PAGE_SIZE, PROT_EXEC, PROT_READ } from '../../src/guest/memory.ts';
+import { BUILT_IN, type KernelDescription } from '../../src/kernel/description.ts';
 import type { KernelEvent } from '../../src/kernel/events.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import { Machine, type MachineOptions } from '../../src/machine/machine.ts';
@@ -26,8 +27,8 @@ export class World {
   }
 
   /** Boots, and lets the machine come to rest. */
-  static async boot(options: MachineOptions = {}): Promise<World> {
-    const world = new World(await Machine.boot(options));
+  static async boot(options: MachineOptions = {}, kernel: KernelDescription = BUILT_IN): Promise<World> {
+    const world = new World(await Machine.boot(options, kernel));
     world.machine.runUntil(() => world.machine.inspect.smp.cpus.every((cpu) => cpu.halted), 100 * MS);
     return world;
   }

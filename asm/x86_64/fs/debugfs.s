@@ -8,33 +8,15 @@
 
 .section .text
 
-# The fsdata of an inode, in rbx.
-.macro FSDATA inode
-    mov     rbx, [\inode+proc_inode_pde-proc_inode_vfs_inode]
-.endm
-
 # debugfs_file_get(): into the file in rbx, or to \gone. Uses eax, ecx.
 .macro FILE_GET gone
-    mov     eax, [rbx+debugfs_fsdata_active_users]
-.Lget_\@:
-    test    eax, eax
-    js      \gone
-    lea     ecx, [rax+1]
-    lock cmpxchg dword ptr [rbx+debugfs_fsdata_active_users], ecx
-    jne     .Lget_\@
+    ENTER_USERS [rbx+debugfs_fsdata_active_users], \gone
 .endm
 
 # void debugfs_file_put(rdi fsdata): the last one tells who waits to remove it
 SYM_FUNC_START_LOCAL(debugfs_file_put)
     FENTRY
-    mov     eax, -1
-    lock xadd    dword ptr [rdi+debugfs_fsdata_active_users], eax
-    cmp     eax, DEBUGFS_REMOVED + 1
-    je      .Llast
-    jmp     __x86_return_thunk
-.Llast:
-    mov     rdi, [rdi+debugfs_fsdata_drained]
-    TAIL_CALL complete
+    LEAVE_USERS [rdi+debugfs_fsdata_active_users], DEBUGFS_REMOVED, [rdi+debugfs_fsdata_drained]
 SYM_FUNC_END(debugfs_file_put)
 
 # int full_proxy_open(rdi inode, rsi file)
@@ -47,7 +29,7 @@ SYM_FUNC_START_LOCAL(full_proxy_open)
     push    rbx
     mov     r12, rdi
     mov     r13, rsi
-    FSDATA rdi
+    ENTRY_OF rdi
     mov     r14d, -ENOENT
     FILE_GET .Lout
     mov     rax, [rbx+debugfs_fsdata_real_fops]
@@ -102,7 +84,7 @@ SYM_FUNC_START_LOCAL(full_proxy_release)
     FENTRY
     FRAME_BEGIN
     push    rbx
-    FSDATA rdi
+    ENTRY_OF rdi
     mov     rax, [rbx+debugfs_fsdata_real_fops]
     mov     rax, [rax+file_operations_release]
     test    rax, rax
@@ -126,7 +108,7 @@ SYM_FUNC_START_LOCAL(\name)
     push    rbx
     mov     r8, rcx
     mov     rax, [rdi+file_f_inode]
-    FSDATA rax
+    ENTRY_OF rax
     FILE_GET .Lgone
     mov     rcx, r8
     mov     rax, [rbx+debugfs_fsdata_real_fops]

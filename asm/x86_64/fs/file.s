@@ -5,21 +5,27 @@
 
 .section .text
 
-# unsigned long __fdget(edi fd): the file, with FDPUT_FPUT when it holds a reference; or 0.
-SYM_FUNC_START(__fdget)
-    FENTRY
+# The file of edi, a descriptor, in \file; to \none where there is none. The table is in rcx then, struct fdtable in
+# \fdt, the files in \slots and the descriptor in r\index. Uses rax.
+.macro FILE_OF_FD index, fdt, slots, file, none
     mov     rax, gs:[current_task]
     mov     rcx, [rax+task_struct_files]
     test    rcx, rcx
-    je      .Lnone
-    mov     rdx, [rcx+files_struct_fdt]
-    mov     edi, edi
-    cmp     edi, [rdx+fdtable_max_fds]
-    jae     .Lnone
-    mov     rdx, [rdx+fdtable_fd]
-    mov     rax, [rdx+rdi*8]
-    test    rax, rax
-    je      .Lnone
+    je      \none
+    mov     \fdt, [rcx+files_struct_fdt]
+    mov     e\index, edi
+    cmp     e\index, [\fdt+fdtable_max_fds]
+    jae     \none
+    mov     \slots, [\fdt+fdtable_fd]
+    mov     \file, [\slots+r\index*8]
+    test    \file, \file
+    je      \none
+.endm
+
+# unsigned long __fdget(edi fd): the file, with FDPUT_FPUT when it holds a reference; or 0.
+SYM_FUNC_START(__fdget)
+    FENTRY
+    FILE_OF_FD di, rdx, rdx, rax, .Lnone
     # A table of one task only needs no reference: nobody else can close the file meanwhile.
     cmp     dword ptr [rcx+files_struct_count], 1
     je      .Lend
@@ -114,18 +120,7 @@ EXPORT_SYMBOL(fd_install)
 # int close_fd(edi fd)
 SYM_FUNC_START(close_fd)
     FENTRY
-    mov     rax, gs:[current_task]
-    mov     rcx, [rax+task_struct_files]
-    test    rcx, rcx
-    je      .Lebadf
-    mov     rdx, [rcx+files_struct_fdt]
-    mov     eax, edi
-    cmp     eax, [rdx+fdtable_max_fds]
-    jae     .Lebadf
-    mov     rsi, [rdx+fdtable_fd]
-    mov     rdi, [rsi+rax*8]
-    test    rdi, rdi
-    je      .Lebadf
+    FILE_OF_FD ax, rdx, rsi, rdi, .Lebadf
     mov     qword ptr [rsi+rax*8], 0
     mov     rdx, [rdx+fdtable_open_fds]
     btr     qword ptr [rdx], rax

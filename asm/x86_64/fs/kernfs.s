@@ -245,11 +245,12 @@ SYM_FUNC_END(kobj_attr_store)
 
 # ssize_t module_attr_show(), module_attr_store(): the attributes and parameters of a module.
 # A frame stays here, as the kernel's functions are no tail calls.
-SYM_FUNC_START_LOCAL(module_attr_show)
+.macro MODULE_ATTR op
+SYM_FUNC_START_LOCAL(module_attr_\op)
     FENTRY
     FRAME_BEGIN
     sub     rsp, 8
-    mov     rax, [rsi+kobj_attribute_show]
+    mov     rax, [rsi+kobj_attribute_\op]
     test    rax, rax
     je      .Leio
     call    __x86_indirect_thunk_rax
@@ -260,24 +261,10 @@ SYM_FUNC_START_LOCAL(module_attr_show)
 .Leio:
     mov     rax, -EIO
     jmp     .Lout
-SYM_FUNC_END(module_attr_show)
-
-SYM_FUNC_START_LOCAL(module_attr_store)
-    FENTRY
-    FRAME_BEGIN
-    sub     rsp, 8
-    mov     rax, [rsi+kobj_attribute_store]
-    test    rax, rax
-    je      .Leio
-    call    __x86_indirect_thunk_rax
-.Lout:
-    add     rsp, 8
-    FRAME_END
-    jmp     __x86_return_thunk
-.Leio:
-    mov     rax, -EIO
-    jmp     .Lout
-SYM_FUNC_END(module_attr_store)
+SYM_FUNC_END(module_attr_\op)
+.endm
+MODULE_ATTR show
+MODULE_ATTR store
 
 # int kernfs_fop_release(rdi inode, rsi file)
 SYM_FUNC_START_LOCAL(kernfs_fop_release)

@@ -2,13 +2,7 @@
 
 .section .text
 
-SYM_FUNC_START(__x64_sys_lseek)
-    FENTRY
-    mov     edx, [rdi+pt_regs_dx]
-    mov     rsi, [rdi+pt_regs_si]
-    mov     edi, [rdi+pt_regs_di]
-    TAIL_CALL ksys_lseek
-SYM_FUNC_END(__x64_sys_lseek)
+SYSCALL_DEFINE lseek, ksys_lseek, edi, rsi, edx
 
 # off_t ksys_lseek(edi fd, rsi offset, edx whence)
 SYM_FUNC_START(ksys_lseek)

@@ -5,33 +5,15 @@
 
 .section .text
 
-# The entry of an inode, in rbx. Uses nothing else.
-.macro PDE inode
-    mov     rbx, [\inode+proc_inode_pde-proc_inode_vfs_inode]
-.endm
-
 # int use_pde(): into the entry in rbx, or to \gone. Uses eax, ecx.
 .macro USE_PDE gone
-    mov     eax, [rbx+proc_dir_entry_in_use]
-.Luse_\@:
-    test    eax, eax
-    js      \gone
-    lea     ecx, [rax+1]
-    lock cmpxchg dword ptr [rbx+proc_dir_entry_in_use], ecx
-    jne     .Luse_\@
+    ENTER_USERS [rbx+proc_dir_entry_in_use], \gone
 .endm
 
 # void unuse_pde(rdi pde): out of it; the last one tells who waits to remove it.
 SYM_FUNC_START_LOCAL(unuse_pde)
     FENTRY
-    mov     eax, -1
-    lock xadd    dword ptr [rdi+proc_dir_entry_in_use], eax
-    cmp     eax, PDE_BIAS + 1
-    je      .Llast
-    jmp     __x86_return_thunk
-.Llast:
-    mov     rdi, [rdi+proc_dir_entry_pde_unload_completion]
-    TAIL_CALL complete
+    LEAVE_USERS [rdi+proc_dir_entry_in_use], PDE_BIAS, [rdi+proc_dir_entry_pde_unload_completion]
 SYM_FUNC_END(unuse_pde)
 
 # ssize_t proc_reg_read_iter(rdi iocb, rsi iter)
@@ -42,7 +24,7 @@ SYM_FUNC_START_LOCAL(proc_reg_read_iter)
     push    rbx
     mov     rax, [rdi+kiocb_ki_filp]
     mov     rax, [rax+file_f_inode]
-    PDE rax
+    ENTRY_OF rax
     test    byte ptr [rbx+proc_dir_entry_flags], PROC_ENTRY_PERMANENT
     je      .Luse
     mov     rax, [rbx+proc_dir_entry_proc_ops]
@@ -81,7 +63,7 @@ SYM_FUNC_START_LOCAL(\name)
     push    r8
     mov     r8, rcx
     mov     rax, [rdi+file_f_inode]
-    PDE rax
+    ENTRY_OF rax
     test    byte ptr [rbx+proc_dir_entry_flags], PROC_ENTRY_PERMANENT
     jne     .Lpermanent
     USE_PDE .Lgone

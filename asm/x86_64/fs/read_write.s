@@ -3,30 +3,9 @@
 
 .section .text
 
-SYM_FUNC_START(__x64_sys_read)
-    FENTRY
-    mov     rdx, [rdi+pt_regs_dx]
-    mov     rsi, [rdi+pt_regs_si]
-    mov     edi, [rdi+pt_regs_di]
-    TAIL_CALL ksys_read
-SYM_FUNC_END(__x64_sys_read)
-
-SYM_FUNC_START(__x64_sys_write)
-    FENTRY
-    mov     rdx, [rdi+pt_regs_dx]
-    mov     rsi, [rdi+pt_regs_si]
-    mov     edi, [rdi+pt_regs_di]
-    TAIL_CALL ksys_write
-SYM_FUNC_END(__x64_sys_write)
-
-SYM_FUNC_START(__x64_sys_pread64)
-    FENTRY
-    mov     rcx, [rdi+pt_regs_r10]
-    mov     rdx, [rdi+pt_regs_dx]
-    mov     rsi, [rdi+pt_regs_si]
-    mov     edi, [rdi+pt_regs_di]
-    TAIL_CALL ksys_pread64
-SYM_FUNC_END(__x64_sys_pread64)
+SYSCALL_DEFINE read, ksys_read, edi, rsi, rdx
+SYSCALL_DEFINE write, ksys_write, edi, rsi, rdx
+SYSCALL_DEFINE pread64, ksys_pread64, edi, rsi, rdx, rcx
 
 # ksys_read() and ksys_write() but for the function of the file: edi fd, rsi buf, rdx count.
 .macro AT_FILE_POSITION vfs_function

@@ -1,4 +1,5 @@
-// The GDT of every machine, and the selectors of its segments. Mirrors arch/x86/kernel/cpu/common.c.
+// The GDT of every machine, the selectors of its segments, and what of a TSS is used. Mirrors
+// arch/x86/kernel/cpu/common.c.
 
 import type { Addr } from '../../guest/addr.ts';
 import type { GuestMemory } from '../../guest/memory.ts';
@@ -27,6 +28,9 @@ export const SELECTOR = {
   USER_CS: selector('DEFAULT_USER_CS', 3),
   USER_DS: selector('DEFAULT_USER_DS', 3),
 } as const;
+
+/** RSP0 of a 64-bit TSS (Intel SDM vol. 3A, 8.7), which the kernel's cpu_tss_rw begins with. */
+export const TSS_RSP0 = 4;
 
 /** Writes the GDT to gdt_page. @returns its limit: bytes - 1 */
 export function writeGdt(mem: GuestMemory, gdt: Addr): number {

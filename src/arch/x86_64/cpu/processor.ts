@@ -8,7 +8,7 @@ import { OPCODE } from '../../../isa/opcodes.ts';
 import type { KernelSide } from '../../kernel_side.ts';
 import type { FirstStack, Interrupt, Processor, ProcessorParts } from '../../processor.ts';
 import { REG } from '../context.ts';
-import { SELECTOR } from '../gdt.ts';
+import { SELECTOR, TSS_RSP0 } from '../gdt.ts';
 import { PT_REGS_SIZE } from '../pt_regs.ts';
 import { RFLAGS } from '../rflags.ts';
 import { PF_INSTR, PF_PROT, PF_USER, PF_WRITE } from '../traps/fault_codes.ts';
@@ -20,8 +20,6 @@ const { IF, TF, DF, NT, RF, AC } = RFLAGS;
 const CLEARED_BY_INTERRUPT = ~(IF | TF | NT | RF);
 /** MSR_SYSCALL_MASK as the kernel sets it. */
 const CLEARED_BY_SYSCALL = ~(IF | TF | DF | AC | NT);
-/** RSP0 of a 64-bit TSS (Intel SDM vol. 3A, 8.7), which cpu_tss_rw begins with. */
-const TSS_RSP0 = 4n;
 
 const VECTORS = [
   'entry_SYSCALL_64',
@@ -74,7 +72,7 @@ export class X86Processor implements Processor {
     this.#context.touch();
     percpu.writeU64('this_cpu_off', this.#id, percpu.base[this.#id]);
     percpu.writeU64('cpu_current_top_of_stack', this.#id, top);
-    mem.writeU64(percpu.address('cpu_tss_rw', this.#id) + TSS_RSP0, top);
+    mem.writeU64(percpu.address('cpu_tss_rw', this.#id) + BigInt(TSS_RSP0), top);
     percpu.writeU64('double_fault_stack', this.#id, makeStack());
   }
 
@@ -134,7 +132,7 @@ export class X86Processor implements Processor {
   /** RSP0: the stack for an entry from user mode. */
   #sp0(): Addr {
     const { mem, percpu } = this.#kernel;
-    return mem.readU64(percpu.address('cpu_tss_rw', this.#id) + TSS_RSP0);
+    return mem.readU64(percpu.address('cpu_tss_rw', this.#id) + BigInt(TSS_RSP0));
   }
 
   /** @param frame what is pushed, from the lowest address up. */
