@@ -7,7 +7,16 @@
 
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { type BuildOptions, build as esbuild } from 'esbuild';
 import { ScriptError } from './errors.ts';
@@ -31,6 +40,12 @@ const SETTINGS = ['package-lock.json', 'tsconfig.json', 'scripts/build.ts'];
 const REQUIRE =
   "import{createRequire as $r}from'node:module';let $q;function require(name){return($q??=$r(import.meta.url))(name)}";
 
+/** The memory is the guest's and comes from outside, of the size that the guest needs; up to 4 GiB. */
+const CORE_FLAGS = [
+  ...['-O3', '--noAssert', '--runtime', 'stub', '--enable', 'simd,bulk-memory'],
+  ...['--importMemory', '--initialMemory', '128', '--maximumMemory', '65536'],
+];
+
 const COMMON = {
   bundle: true,
   platform: 'node',
@@ -50,6 +65,7 @@ export async function main(flags: readonly string[]): Promise<void> {
 export async function build({ types = false, force = false } = {}): Promise<void> {
   const stamp = inputStamp();
   if (force) rmSync(at('dist'), { recursive: true, force: true });
+  await buildCore();
   await unlessUpToDate('bundle', stamp, bundle);
   if (types) await unlessUpToDate('types', stamp, emitDeclarations);
 }
@@ -101,6 +117,27 @@ async function unlessUpToDate(
   mkdirSync(at('dist'), { recursive: true });
   writeFileSync(file, stamp);
 }
+
+/** The processor's core: AssemblyScript to WebAssembly, in data/, where the package has it. */
+async function buildCore(): Promise<void> {
+  const folder = 'src/arch/x86_64/core';
+  const hash = createHash('sha256').update(CORE_FLAGS.join(' '));
+  for (const name of readdirSync(at(folder)).sort())
+    hash.update(name).update(readFileSync(at(join(folder, name))));
+  const stamp = hash.digest('hex');
+  if (existsSync(at('data/core.wasm')) && readFileIfThere(at('data/.core-stamp')) === stamp) return;
+  const { main: asc } = await import('assemblyscript/asc');
+  const outFile = `data/core.wasm.${process.pid}`;
+  const args = ['src/arch/x86_64/core/index.ts', '--outFile', outFile, ...CORE_FLAGS];
+  const { error, stderr } = await asc(args, { baseDir: ROOT } as never);
+  if (error) throw new ScriptError(`the core was not built: ${error.message}\n${stderr.toString()}`);
+  // Whole or not at all: others may be reading it.
+  renameSync(at(outFile), at('data/core.wasm'));
+  writeFileSync(at('data/.core-stamp'), stamp);
+}
+
+const readFileIfThere = (path: string): string | undefined =>
+  existsSync(path) ? readFileSync(path, 'utf8') : undefined;
 
 /** Names, sizes and times of everything the build reads. */
 function inputStamp(): string {

@@ -50,8 +50,22 @@ export function keptFor<T>(kept: ReadonlyMap<Addr, T>, addr: Addr): T {
   return found;
 }
 
+/** A part of the address space that has room in RAM, mapped or not. */
+export interface AddressWindow {
+  readonly hi: number;
+  readonly lo: number;
+  /** Bytes of address space. */
+  readonly span: number;
+  /** Offset in the buffer of the window's first byte. */
+  readonly ram: number;
+  /** Of each STACK_SLOT bytes only the upper THREAD_SIZE have room: the rest is guard. */
+  readonly stacks: boolean;
+}
+
 /** Who is told of a change of the memory map: the CPU engine, and who keeps something that was made of guest code. */
 export interface MapListener {
+  /** Once, before anything else: how address space lies in the buffer. */
+  windows?(windows: readonly AddressWindow[]): void;
   map?(base: Addr, size: number, prot: number, ramOffset: number): void;
   unmap(base: Addr, size: number): void;
   protect?(base: Addr, size: number, prot: number): void;
@@ -142,6 +156,8 @@ export class GuestMemory {
   /** Names the engine that shares the buffer, or another: each is told of every later change, in this order. */
   attach(listener: MapListener): void {
     this.#listeners.push(listener);
+    const stacks = { hi: STACK_HI, lo: 0, span: this.#stackSpan, ram: this.#stackRam, stacks: true };
+    listener.windows?.([...this.#windows.map((w) => ({ ...w, stacks: false })), stacks]);
   }
 
   /**

@@ -35,6 +35,10 @@ export class Insn {
   /** 0xNN, 0x0fNN, 0x0f38NN or 0x0f3aNN; 0 for VEX, EVEX and XFORM. */
   opcode = 0;
   rex = 0;
+  /** Has a REX prefix that counts, whatever its bits: byte registers 4 to 7 are spl to dil, not ah to bh. */
+  hasRex = false;
+  /** An address-size prefix. */
+  addr32 = false;
   /** 0xf2, 0xf3 or 0: the last of them. */
   rep = 0;
   locked = false;
@@ -95,6 +99,8 @@ function signedAt(bytes: Uint8Array, at: number, size: number): number {
 export function decodeAt(bytes: Uint8Array, offset: number, ipLo: number, into: Insn = shared): Insn {
   const insn = into;
   insn.rex = 0;
+  insn.hasRex = false;
+  insn.addr32 = false;
   insn.rep = 0;
   insn.segment = 0;
   insn.locked = false;
@@ -108,14 +114,16 @@ export function decodeAt(bytes: Uint8Array, offset: number, ipLo: number, into: 
   insn.imm = 0;
   insn.immSize = 0;
   let at = offset;
-  let addr32 = false;
   let byte = bytes[at++] as number;
   for (; FORM_ONE[byte] === FORM.PREFIX; byte = bytes[at++] as number) {
-    if (isRex(byte)) insn.rex = byte & 0xf;
-    else {
-      insn.rex = 0; // a REX that is not the last prefix does not count
+    if (isRex(byte)) {
+      insn.rex = byte & 0xf;
+      insn.hasRex = true;
+    } else {
+      insn.rex = 0;
+      insn.hasRex = false; // one that is not the last prefix does not count
       if (byte === 0x66) insn.opsize16 = true;
-      else if (byte === 0x67) addr32 = true;
+      else if (byte === 0x67) insn.addr32 = true;
       else if (byte === 0xf2 || byte === 0xf3) insn.rep = byte;
       else if (byte === 0xf0) insn.locked = true;
       else insn.segment = byte;
@@ -148,7 +156,7 @@ export function decodeAt(bytes: Uint8Array, offset: number, ipLo: number, into: 
   }
   if (form === undefined || form & FORM.INVALID) return invalid(insn);
   if (form & FORM.MODRM) at = readModrm(bytes, at, form, insn);
-  at = readImmediate(bytes, at, form, addr32, insn);
+  at = readImmediate(bytes, at, form, insn);
   // Reads past the end give undefined, and a sum with it NaN: both fail here.
   if (!(at <= bytes.length) || at - offset > MAX_LENGTH) return invalid(insn);
   insn.length = at - offset;
@@ -222,14 +230,14 @@ function readModrm(bytes: Uint8Array, start: number, form: number, insn: Insn): 
   return at;
 }
 
-function readImmediate(bytes: Uint8Array, start: number, form: number, addr32: boolean, insn: Insn): number {
+function readImmediate(bytes: Uint8Array, start: number, form: number, insn: Insn): number {
   let size = 0;
   if (form & FORM.IMM8) size = 1;
   else if (form & FORM.IMM16) size = 2;
   else if (form & FORM.IMM32) size = 4;
   else if (form & FORM.IMMZ) size = insn.opsize16 && !(insn.rex & REX_W) ? 2 : 4;
   else if (form & FORM.IMMV) size = insn.rex & REX_W ? 8 : insn.opsize16 ? 2 : 4;
-  else if (form & FORM.MOFFS) size = addr32 ? 4 : 8;
+  else if (form & FORM.MOFFS) size = insn.addr32 ? 4 : 8;
   else if (form & FORM.IMM_TEST && (insn.reg & 7) < 2) {
     size = insn.opcode === 0xf6 ? 1 : insn.opsize16 && !(insn.rex & REX_W) ? 2 : 4;
   }

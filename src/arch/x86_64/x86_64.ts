@@ -8,8 +8,10 @@ import { findIdleLoop } from './boot/idle.ts';
 import { CHECKING } from './check/checking.ts';
 import { CONTEXT } from './context.ts';
 import { X86Blocks } from './cpu/blocks.ts';
+import { CoreBlocks } from './cpu/core_blocks.ts';
 import { X86Processor } from './cpu/processor.ts';
 import { TextGuard } from './cpu/text_guard.ts';
+import { CoreEngine } from './engine/core_engine.ts';
 import { FENTRY } from './fentry.ts';
 import { MODULE_TEXT } from './module/module_text.ts';
 import { ELF_MACHINE } from './module/relocation.ts';
@@ -27,7 +29,7 @@ import { VARARGS } from './varargs.ts';
 export const X86_64: CheckableArch = {
   name: 'x86_64',
   elf: ELF_MACHINE,
-  makeEngine: () => new UnicornEngine(),
+  makeEngine: () => (process.env.KLPEMU_ENGINE === 'core' ? new CoreEngine() : new UnicornEngine()),
   context: CONTEXT,
   imageSources: (root) => sourcesIn(root, 'asm/x86_64'),
   assembler: async () => (await import('./asm/assembler.ts')).assembler(),
@@ -40,8 +42,9 @@ export const X86_64: CheckableArch = {
   poking: POKING,
   makeProcessor: (parts) => new X86Processor(parts),
   execution: {
-    blocks: (engine, mem) => new X86Blocks(engine, mem),
-    sweep: (engine, mem) => new TextGuard(engine, mem),
+    blocks: (engine, mem) =>
+      engine instanceof CoreEngine ? new CoreBlocks(engine, mem) : new X86Blocks(engine, mem),
+    sweep: (engine, mem) => (engine instanceof CoreEngine ? { unmap() {} } : new TextGuard(engine, mem)),
   },
   hostStubs: HOST_STUBS,
   varargs: VARARGS,

@@ -1,0 +1,118 @@
+// Where things lie in the core's linear memory. Read by the core (AssemblyScript) and by the engine around it (TypeScript):
+// one file, so that the two cannot differ.
+//
+// What executes now lies at fixed addresses, so that an access to a register is one load or store with a constant address;
+// the contexts of the emulated CPUs are copied in and out around a run.
+
+/** Cells of 64 bits: a register, a constant or something for the time of one instruction. Operations name their operands by address. */
+export const REGS = 0x1000; // rax rcx rdx rbx rsp rbp rsi rdi r8 to r15, as instructions number them
+export const RIP = 0x1080;
+/** RFLAGS but for the six arithmetic flags, which are kept as flags.ts says. Whole in a context. */
+export const RFLAGS = 0x1088;
+export const FS_BASE = 0x1090;
+export const GS_BASE = 0x1098;
+/** What swapgs exchanges GS_BASE with. */
+export const KERNEL_GS_BASE = 0x10a0;
+/** Privilege level: 0 or 3. */
+export const CPL = 0x10a8;
+export const CR2 = 0x10b0;
+export const CR3 = 0x10b8;
+/** XMM0 to XMM15, 16 bytes each. */
+export const XMM = 0x10c0;
+export const MXCSR = 0x11c0;
+/** Bytes of a context, from REGS on. */
+export const CONTEXT_SIZE = 0x200;
+
+/** Cells that no context has. */
+export const ZERO = 0x1200;
+/** What an instruction works with between its operations. */
+export const T0 = 0x1208;
+export const T1 = 0x1210;
+/** The address of a memory operand that one operation cannot compute. */
+export const EA = 0x1218;
+export const T3 = 0x1220;
+
+/** The flags, as flags.ts keeps them. */
+export const FLAG_ZERO = 0x1240;
+export const FLAG_RESULT = 0x1248;
+export const FLAG_CARRIES = 0x1250;
+export const FLAG_AUX = 0x1258;
+
+/** Why the core stopped: a STOP_ of kinds.ts, and what belongs to it. */
+export const STOP = 0x1280;
+export const STOP_ACCESS = 0x1284;
+export const STOP_UNMAPPED = 0x1288;
+/** What the last instruction of a block did to the frames of the stack: NONE, CALLED, RETURNED or INTERRUPT_RETURNED. */
+export const EFFECT = 0x128c;
+export const STOP_ADDR = 0x1290;
+export const STOP_CODE = 0x1298;
+/** Instructions of the budget that are left. */
+export const LEFT = 0x12a0;
+/** The operation that led to a block that was not there yet: linked to it when it is. */
+export const PENDING = 0x12a8;
+
+/** 16 bytes across a page's end are put together here. */
+export const BOUNCE = 0x12c0;
+
+/** Windows of the address space, WINDOW_SIZE bytes each: high half, low half, bytes of it, where it begins in RAM, shape. */
+export const WINDOWS = 0x1400;
+export const WINDOW_SIZE = 32;
+export const MAX_WINDOWS = 16;
+export const WINDOW_COUNT = 0x1700;
+/** Where guest RAM begins in linear memory, and where its two tables do. */
+export const RAM = 0x1704;
+/** A byte a page of RAM: PROT_ and PAGE_ bits; 0 where nothing is mapped. */
+export const PAGES = 0x1708;
+/** A word a page of RAM: the first block decoded from it. */
+export const PAGE_BLOCKS = 0x170c;
+export const RAM_PAGES = 0x1710;
+/** Whether user and kernel are kept apart: 0 for a comparison with an engine that cannot. */
+export const PROTECTION = 0x1714;
+
+/** Contexts of the emulated CPUs. */
+export const CONTEXTS = 0x2000;
+export const MAX_CONTEXTS = 128;
+
+/** Translations: for kernel, user, and kernel with AC; reads, then writes, of 256 entries: tag (u64), addend (u32). */
+export const TLB = 0x12000;
+export const TLB_ENTRIES = 256;
+export const TLB_HALF = 0x1000;
+export const TLB_SET = 0x2000;
+export const TLB_SETS = 3;
+
+/** Blocks by the address that they begin at: address (u64), block (u32). */
+export const LOOKUP = 0x18000;
+export const LOOKUP_ENTRIES = 16384;
+
+/** Operations, OP_SIZE bytes each, behind a header of each block. */
+export const ARENA = 0x58000;
+export const OP_SIZE = 32;
+export const OP_INDEX = 2;
+export const OP_START = 4;
+export const OP_END = 6;
+export const OP_A = 8;
+export const OP_B = 12;
+export const OP_IMM = 16;
+export const OP_DISP = 24;
+export const OP_LINK = 24;
+export const OP_C = 28;
+
+export const BLOCK_HEADER = 32;
+/** Instructions in the block; 0 when its text was changed. */
+export const BLOCK_COUNT = 0;
+/** The next block of its first page, and of the page that it runs into. */
+export const BLOCK_NEXT = 4;
+export const BLOCK_NEXT_SECOND = 8;
+/** The pages of RAM that it lies in; the second is 0xffffffff when there is none. */
+export const BLOCK_PAGE = 12;
+export const BLOCK_RIP = 16;
+export const BLOCK_PAGE_SECOND = 24;
+/** Instructions in the block, whatever became of its text. */
+export const BLOCK_SIZE = 28;
+
+/** The arena ends, and what depends on the size of RAM begins. */
+export const ARENA_END = 0x658000;
+/** Where the words that depend on the size of RAM begin. */
+export const TABLES = ARENA_END;
+
+export const PAGE_BITS = 12;

@@ -1,0 +1,195 @@
+// Guest memory as instructions see it: virtual addresses, through a table of recent translations, to bytes of linear memory.
+//
+// The address space is a few windows of RAM (src/guest/memory.ts); a byte a page of RAM says what may be done with it. A
+// translation is kept for one privilege (kernel, user, kernel with AC) and one kind of access, and only for aligned
+// accesses: what may cross a page's end takes the slow way.
+//
+// Invariant: a page of RAM that code was decoded from has no translation for writes, so that each write to it is seen.
+
+import { invalidatePage } from './blocks';
+import { AC } from './flags';
+import { FETCH, READ, STOP_BUDGET, STOP_PAGE_FAULT, WRITE } from './kinds';
+import {
+  BOUNCE,
+  CPL,
+  MAX_WINDOWS,
+  PAGE_BLOCKS,
+  PAGES,
+  PROTECTION,
+  RAM,
+  RFLAGS,
+  STOP,
+  STOP_ACCESS,
+  STOP_ADDR,
+  STOP_CODE,
+  STOP_UNMAPPED,
+  TLB,
+  TLB_ENTRIES,
+  TLB_HALF,
+  TLB_SET,
+  TLB_SETS,
+  WINDOW_COUNT,
+  WINDOW_SIZE,
+  WINDOWS,
+} from './layout';
+
+// PROT_ bits of src/guest/memory.ts, and those of the core's own.
+const PROT_READ: u32 = 1;
+const PROT_WRITE: u32 = 2;
+const PROT_EXEC: u32 = 4;
+/** A page of user programs. */
+const PAGE_USER: u32 = 8;
+const MAPPED: u32 = 0x80;
+/** A window in which each slot of 32 KiB has a stack in its upper half. */
+const SHAPE_STACKS: u32 = 1;
+
+const PAGE_MASK: u64 = 0xfff;
+/** The tag of an entry that no access matches: alignment bits are below it. */
+const NO_TAG: u64 = 0x800;
+
+/** The translations that count at present. */
+let tlb: u32 = TLB;
+
+/** An access failed, or the run is to end behind this instruction. */
+// @ts-expect-error: decorator
+@inline export function stopped(): bool {
+  return load<u32>(STOP) != STOP_BUDGET;
+}
+
+/** To be called when CPL or AC has changed. */
+export function choosePrivilege(): void {
+  if (load<u64>(CPL) != 0) tlb = TLB + TLB_SET;
+  else tlb = (load<u64>(RFLAGS) & AC) != 0 ? TLB + 2 * TLB_SET : TLB;
+}
+
+/** Forgets every translation. */
+export function flushTlb(): void {
+  for (let set = 0; set < TLB_SETS * 2; set++)
+    for (let entry = 0; entry < TLB_ENTRIES; entry++)
+      store<u64>(TLB + set * TLB_HALF + (entry << 4), NO_TAG);
+}
+
+/** Offset in RAM of an address; -1 when there is nothing. */
+export function ramOf(va: u64): u32 {
+  const hi = <u32>(va >> 32);
+  const lo = <u32>va;
+  const count = load<u32>(WINDOW_COUNT);
+  for (let i: u32 = 0; i < count; i++) {
+    const window: u32 = WINDOWS + i * WINDOW_SIZE;
+    if (load<u32>(window) != hi) continue;
+    const offset = lo - load<u32>(window, 4);
+    if (offset >= load<u32>(window, 8) || lo < load<u32>(window, 4)) continue;
+    const ram = load<u32>(window, 12);
+    if (load<u32>(window, 16) != SHAPE_STACKS) return ram + offset;
+    const inSlot = offset & 0x7fff;
+    return inSlot < 0x4000 ? 0xffffffff : ram + (offset >> 15) * 0x4000 + inSlot - 0x4000;
+  }
+  return 0xffffffff;
+}
+
+/** What forbids the access; 0 when nothing does. Intel SDM volume 3, 4.6. */
+function forbidden(prot: u32, access: u32): bool {
+  const user = load<u64>(CPL) != 0;
+  if (load<u32>(PROTECTION) != 0) {
+    const userPage = (prot & PAGE_USER) != 0;
+    if (user && !userPage) return true;
+    // SMEP, and SMAP outside of stac and clac
+    if (!user && userPage && (access == FETCH || (load<u64>(RFLAGS) & AC) == 0)) return true;
+  }
+  if (access == READ) return (prot & PROT_READ) == 0;
+  return access == WRITE ? (prot & PROT_WRITE) == 0 : (prot & PROT_EXEC) == 0;
+}
+
+function pageFault(va: u64, access: u32, unmapped: bool): u32 {
+  store<u32>(STOP, STOP_PAGE_FAULT);
+  store<u64>(STOP_ADDR, va);
+  store<u32>(STOP_ACCESS, access);
+  store<u32>(STOP_UNMAPPED, unmapped);
+  store<u32>(STOP_CODE, 0);
+  return 0;
+}
+
+/** Address in linear memory of a byte that is to be accessed so; 0 after a page fault. */
+export function translate(va: u64, access: u32): u32 {
+  const ram = ramOf(va);
+  const prot = ram == 0xffffffff ? 0 : <u32>load<u8>(load<u32>(PAGES) + (ram >> 12));
+  if ((prot & MAPPED) == 0) return pageFault(va, access, true);
+  if (forbidden(prot, access)) return pageFault(va, access, false);
+  const at = load<u32>(RAM) + ram;
+  if (access != FETCH && !(access == WRITE && prot & PROT_EXEC)) {
+    const entry = tlb + (access == WRITE ? TLB_HALF : 0) + (<u32>(va >> 8) & 0xff0);
+    store<u64>(entry, va & ~PAGE_MASK);
+    store<u32>(entry, at - <u32>va, 8);
+  }
+  return at;
+}
+
+// @ts-expect-error: decorator
+@inline function crosses(va: u64, size: u32): bool {
+  return (<u32>va & 0xfff) + size > 0x1000;
+}
+
+/** Address in linear memory of `size` bytes to be read, together at BOUNCE where they cross a page's end; 0 after a fault. */
+function readable(va: u64, size: u32, access: u32): u32 {
+  const at = translate(va, access);
+  if (at == 0 || !crosses(va, size)) return at;
+  const first = 0x1000 - (<u32>va & 0xfff);
+  const rest = translate(va + first, access);
+  if (rest == 0) return 0;
+  memory.copy(BOUNCE, at, first);
+  memory.copy(BOUNCE + first, rest, size - first);
+  return BOUNCE;
+}
+
+function loadSlowly<T>(va: u64, access: u32): T {
+  const at = readable(va, sizeof<T>(), access);
+  return at == 0 ? <T>0 : load<T>(at);
+}
+
+function storeSlowly<T>(va: u64, value: T): void {
+  const at = translate(va, WRITE);
+  if (at == 0) return;
+  if (!crosses(va, sizeof<T>())) {
+    store<T>(at, value);
+    wrote(at, sizeof<T>());
+    return;
+  }
+  const first = 0x1000 - (<u32>va & 0xfff);
+  const rest = translate(va + first, WRITE);
+  if (rest == 0) return;
+  store<T>(BOUNCE, value);
+  memory.copy(at, BOUNCE, first);
+  memory.copy(rest, BOUNCE + first, sizeof<T>() - first);
+  wrote(at, first);
+  wrote(rest, sizeof<T>() - first);
+}
+
+/** Bytes were written on a slow way: code that was decoded from them is no more. */
+function wrote(at: u32, size: u32): void {
+  const page = (at - load<u32>(RAM)) >> 12;
+  if (load<u32>(load<u32>(PAGE_BLOCKS) + (page << 2)) != 0) invalidatePage(page);
+}
+
+/** A read. After a fault stopped() holds, and the value means nothing. */
+// @ts-expect-error: decorator
+@inline export function read<T>(va: u64): T {
+  const entry = tlb + (<u32>(va >> 8) & 0xff0);
+  if (load<u64>(entry) == (va & ~(PAGE_MASK ^ (sizeof<T>() - 1)))) return load<T>(<u32>va + load<u32>(entry, 8));
+  return loadSlowly<T>(va, READ);
+}
+
+/** A read of what the same instruction writes afterwards: it must be writable. */
+// @ts-expect-error: decorator
+@inline export function readToWrite<T>(va: u64): T {
+  const entry = tlb + TLB_HALF + (<u32>(va >> 8) & 0xff0);
+  if (load<u64>(entry) == (va & ~(PAGE_MASK ^ (sizeof<T>() - 1)))) return load<T>(<u32>va + load<u32>(entry, 8));
+  return loadSlowly<T>(va, WRITE);
+}
+
+/** A write. After a fault stopped() holds, and nothing is written. */
+// @ts-expect-error: decorator
+@inline export function write<T>(va: u64, value: T): void {
+  const entry = tlb + TLB_HALF + (<u32>(va >> 8) & 0xff0);
+  if (load<u64>(entry) == (va & ~(PAGE_MASK ^ (sizeof<T>() - 1)))) store<T>(<u32>va + load<u32>(entry, 8), value);
+  else storeSlowly<T>(va, value);
+}

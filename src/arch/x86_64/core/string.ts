@@ -1,0 +1,139 @@
+// MOVS, STOS, LODS, CMPS, SCAS, once and repeated. Intel SDM volume 2.
+//
+// a: the cell of the source's segment base (ZERO for none); c: 1 with an address-size prefix.
+// Repetitions are instructions of their own: each takes one of the budget, and the one that finds rcx at 0, too.
+
+import { DF, isZero, setSub } from './flags';
+import { LEFT, RFLAGS } from './layout';
+import { read, stopped, write } from './memory';
+import { a, c, get, imm, RAX, RCX, RDI, RSI, set } from './state';
+
+// @ts-expect-error: decorator
+@inline function step<T>(): u64 {
+  return load<u64>(RFLAGS) & DF ? -<u64>sizeof<T>() : <u64>sizeof<T>();
+}
+
+// @ts-expect-error: decorator
+@inline function index(cell: u32, op: u32): u64 {
+  return c(op) ? <u64>load<u32>(cell) : load<u64>(cell);
+}
+
+// @ts-expect-error: decorator
+@inline function advance(cell: u32, op: u32, by: u64): void {
+  if (c(op)) store<u64>(cell, <u64>(<u32>(load<u64>(cell) + by)));
+  else store<u64>(cell, load<u64>(cell) + by);
+}
+
+/** MOVS: byte at rdi <- byte at rsi. @returns false after a fault, as all of these */
+export function movs<T>(op: u32): bool {
+  const value = read<T>(load<u64>(a(op)) + index(RSI, op));
+  if (stopped()) return false;
+  write<T>(index(RDI, op), value);
+  if (stopped()) return false;
+  advance(RSI, op, step<T>());
+  advance(RDI, op, step<T>());
+  return true;
+}
+
+/** STOS: byte at rdi <- al */
+export function stos<T>(op: u32): bool {
+  write<T>(index(RDI, op), get<T>(RAX));
+  if (stopped()) return false;
+  advance(RDI, op, step<T>());
+  return true;
+}
+
+/** LODS: al <- byte at rsi */
+export function lods<T>(op: u32): bool {
+  const value = read<T>(load<u64>(a(op)) + index(RSI, op));
+  if (stopped()) return false;
+  set<T>(RAX, value);
+  advance(RSI, op, step<T>());
+  return true;
+}
+
+/** CMPS: flags of byte at rsi - byte at rdi */
+export function cmps<T>(op: u32): bool {
+  const x = read<T>(load<u64>(a(op)) + index(RSI, op));
+  if (stopped()) return false;
+  const y = read<T>(index(RDI, op));
+  if (stopped()) return false;
+  setSub<T>(x, y, <T>(x - y));
+  advance(RSI, op, step<T>());
+  advance(RDI, op, step<T>());
+  return true;
+}
+
+/** SCAS: flags of al - byte at rdi */
+export function scas<T>(op: u32): bool {
+  const x = get<T>(RAX);
+  const y = read<T>(index(RDI, op));
+  if (stopped()) return false;
+  setSub<T>(x, y, <T>(x - y));
+  advance(RDI, op, step<T>());
+  return true;
+}
+
+/** How a repetition ended. */
+export const REP_DONE = 0;
+const REP_FAULT = 1;
+export const REP_BUDGET = 2;
+
+/** rcx was not 0: one less, of the size of addresses. */
+// @ts-expect-error: decorator
+@inline function countDown(op: u32): void {
+  advance(RCX, op, -1);
+}
+
+/** Takes one of the budget for the next repetition. */
+// @ts-expect-error: decorator
+@inline function isBudgetLeft(): bool {
+  const left = load<i32>(LEFT);
+  if (left == 0) return false;
+  store<i32>(LEFT, left - 1);
+  return true;
+}
+
+export function repMovs<T>(op: u32): u32 {
+  while (index(RCX, op) != 0) {
+    if (!movs<T>(op)) return REP_FAULT;
+    countDown(op);
+    if (!isBudgetLeft()) return REP_BUDGET;
+  }
+  return REP_DONE;
+}
+export function repStos<T>(op: u32): u32 {
+  while (index(RCX, op) != 0) {
+    if (!stos<T>(op)) return REP_FAULT;
+    countDown(op);
+    if (!isBudgetLeft()) return REP_BUDGET;
+  }
+  return REP_DONE;
+}
+export function repLods<T>(op: u32): u32 {
+  while (index(RCX, op) != 0) {
+    if (!lods<T>(op)) return REP_FAULT;
+    countDown(op);
+    if (!isBudgetLeft()) return REP_BUDGET;
+  }
+  return REP_DONE;
+}
+/** Goes on while ZF is imm: 1 for repe, 0 for repne. */
+export function repCmps<T>(op: u32): u32 {
+  while (index(RCX, op) != 0) {
+    if (!cmps<T>(op)) return REP_FAULT;
+    countDown(op);
+    if (<u64>isZero() != imm(op)) return REP_DONE;
+    if (!isBudgetLeft()) return REP_BUDGET;
+  }
+  return REP_DONE;
+}
+export function repScas<T>(op: u32): u32 {
+  while (index(RCX, op) != 0) {
+    if (!scas<T>(op)) return REP_FAULT;
+    countDown(op);
+    if (<u64>isZero() != imm(op)) return REP_DONE;
+    if (!isBudgetLeft()) return REP_BUDGET;
+  }
+  return REP_DONE;
+}

@@ -1,0 +1,214 @@
+// The CPU port on the core of our own (../core): an interpreter in WebAssembly, whose linear memory holds the guest's RAM.
+//
+// Invariant: everything that guest code reaches is in that memory; of what stands beside RAM in it nothing has an address
+// of the guest's.
+
+import type { Addr } from '../../../guest/addr.ts';
+import { type CpuContext, EngineError, type Stop, type StopKind } from '../../../guest/engine.ts';
+import {
+  type AddressWindow,
+  type GuestMemory,
+  PAGE_SIZE,
+  type SharedAllocator,
+} from '../../../guest/memory.ts';
+import type { ArchEngine } from '../../engine.ts';
+import * as K from '../core/kinds.ts';
+import * as L from '../core/layout.ts';
+import { writeGdt } from '../gdt.ts';
+import { BlockCache } from './block_cache.ts';
+import { CoreContext } from './core_context.ts';
+import { type CoreExports, instantiate } from './wasm.ts';
+
+const WASM_PAGE = 65536;
+/** Bits of core/memory.ts. */
+const PAGE_USER = 8;
+const MAPPED = 0x80;
+/** Addresses from here on are the kernel's. */
+const KERNEL_HALF = 1n << 63n;
+const MOST_AT_ONCE = 0x7fffffff;
+
+/** A STOP_ in the words of the CPU port. */
+const KINDS: readonly StopKind[] = [];
+Object.assign(KINDS, {
+  [K.STOP_BUDGET]: 'budget',
+  [K.STOP_BLOCK_END]: 'budget',
+  [K.STOP_HALT]: 'halt',
+  [K.STOP_SYSCALL]: 'syscall',
+  [K.STOP_TRAP]: 'trap',
+  [K.STOP_UNDEFINED]: 'undefined instruction',
+  [K.STOP_REFUSED]: 'refused',
+  [K.STOP_PAGE_FAULT]: 'page fault',
+  [K.STOP_PROTECTION]: 'exception',
+  [K.STOP_DIVIDE]: 'exception',
+  [K.STOP_UNTIL]: 'until',
+});
+const ACCESSES = ['read', 'write', 'fetch'] as const;
+
+export class CoreEngine implements ArchEngine {
+  #core!: CoreExports;
+  #blocks!: BlockCache;
+  #buffer!: ArrayBuffer;
+  #view!: DataView;
+  #bytes!: Uint8Array;
+  #pages = 0;
+  #contexts = 0;
+  #effect = K.NO_EFFECT;
+  readonly #stop: Stop = { kind: 'budget', executed: 0, faultAddr: 0n, access: 'read', unmapped: true };
+
+  readonly allocate: SharedAllocator = (bytes) => {
+    const ramPages = Math.ceil(bytes / PAGE_SIZE);
+    const pageBlocks = align(L.TABLES + ramPages, 4);
+    const ram = align(pageBlocks + 4 * ramPages, WASM_PAGE);
+    const size = Math.ceil((ram + bytes) / WASM_PAGE);
+    let memory: WebAssembly.Memory;
+    try {
+      memory = new WebAssembly.Memory({ initial: size, maximum: size });
+    } catch {
+      throw new EngineError(
+        `no ${Math.ceil(bytes / (1 << 20))} MiB of address space for guest memory: is there a limit (ulimit -v)? A smaller moduleArea or heap takes less`,
+      );
+    }
+    this.#core = instantiate(memory);
+    this.#buffer = memory.buffer as ArrayBuffer;
+    this.#view = new DataView(this.#buffer);
+    this.#bytes = new Uint8Array(this.#buffer);
+    this.#pages = L.TABLES;
+    this.#set(L.RAM, ram);
+    this.#set(L.PAGES, L.TABLES);
+    this.#set(L.PAGE_BLOCKS, pageBlocks);
+    this.#set(L.RAM_PAGES, ramPages);
+    this.#core.flushTlb();
+    this.#blocks = new BlockCache(this.#core, this.#buffer, ram, pageBlocks);
+    return { buffer: this.#buffer, start: ram };
+  };
+
+  windows(windows: readonly AddressWindow[]): void {
+    windows.forEach(({ hi, lo, span, ram, stacks }, i) => {
+      [hi, lo, span, ram, stacks ? 1 : 0].forEach((word, k) => {
+        this.#set(L.WINDOWS + i * L.WINDOW_SIZE + 4 * k, word);
+      });
+    });
+    this.#set(L.WINDOW_COUNT, windows.length);
+  }
+
+  map(base: Addr, size: number, prot: number, ramOffset: number): void {
+    this.#setPages(ramOffset, size, prot | MAPPED | (base < KERNEL_HALF ? PAGE_USER : 0));
+  }
+  unmap(base: Addr, size: number): void {
+    const ram = this.#ramOf(base);
+    this.#blocks.invalidate(ram, size);
+    this.#setPages(ram, size, 0);
+    this.#core.flushTlb();
+  }
+  protect(base: Addr, size: number, prot: number): void {
+    const ram = this.#ramOf(base);
+    this.#blocks.invalidate(ram, size);
+    this.#setPages(ram, size, prot | MAPPED | (base < KERNEL_HALF ? PAGE_USER : 0));
+    this.#core.flushTlb();
+  }
+  invalidate(addr: Addr, size: number): void {
+    this.#blocks.invalidate(this.#ramOf(addr), size);
+  }
+
+  #setPages(ram: number, size: number, bits: number): void {
+    const first = this.#pages + ram / PAGE_SIZE;
+    this.#bytes.fill(bits, first, first + size / PAGE_SIZE);
+  }
+  #set(at: number, word: number): void {
+    this.#view.setUint32(at, word, true);
+  }
+  #get(at: number): number {
+    return this.#view.getUint32(at, true);
+  }
+
+  /** Offset in RAM of a mapped address. */
+  #ramOf(addr: Addr): number {
+    const ram = this.#core.ramOf(addr) >>> 0;
+    if (ram === 0xffffffff) throw new EngineError(`no memory at 0x${addr.toString(16)}`);
+    return ram;
+  }
+
+  /** Segments are flat and selectors fixed (core/system.ts): the GDT is there for who reads it. */
+  loadTables(mem: GuestMemory, addressOf: (symbol: string) => Addr): void {
+    writeGdt(mem, addressOf('gdt_page'));
+  }
+
+  newContext(): CpuContext {
+    if (this.#contexts === L.MAX_CONTEXTS) throw new EngineError(`no more than ${L.MAX_CONTEXTS} CPUs`);
+    return new CoreContext(this.#buffer, L.CONTEXTS + this.#contexts++ * L.CONTEXT_SIZE);
+  }
+
+  stopBefore(addr: Addr): void {
+    this.#blocks.stopBefore(addr);
+  }
+  stopNowhere(): void {
+    this.#blocks.stopNowhere();
+  }
+
+  run(context: CpuContext, max: number): Stop {
+    return this.#run(context as CoreContext, max, 0);
+  }
+
+  /** As run(), but to the end of a block at most. @returns the same; `effect` says what ended the block */
+  runBlock(context: CpuContext, max: number): Stop {
+    return this.#run(context as CoreContext, max, 1);
+  }
+  get effect(): number {
+    return this.#effect;
+  }
+
+  runTo(context: CpuContext, from: Addr | number, until: Addr | number): Stop {
+    const ctx = context as CoreContext;
+    ctx.regs[16] = BigInt(from);
+    this.#blocks.until = BigInt(until);
+    const stop = this.#run(ctx, Number.POSITIVE_INFINITY, 0);
+    this.#blocks.until = undefined;
+    stop.executed = -1;
+    return stop;
+  }
+
+  #run(context: CoreContext, max: number, oneBlock: 0 | 1): Stop {
+    const stop = this.#stop;
+    let executed = 0;
+    for (;;) {
+      const budget = Math.min(max - executed, MOST_AT_ONCE);
+      const why = this.#core.runContext(context.at, budget, oneBlock);
+      executed += budget - this.#view.getInt32(L.LEFT, true);
+      if (why === K.STOP_BUDGET && executed < max) continue;
+      if (why === K.STOP_DECODE && this.#decode(context, stop)) {
+        stop.executed = executed;
+        return stop;
+      }
+      if (why === K.STOP_DECODE) continue;
+      this.#effect = this.#get(L.EFFECT);
+      stop.kind = KINDS[why];
+      stop.executed = executed;
+      if (why === K.STOP_PAGE_FAULT) this.#explainFault(stop);
+      return stop;
+    }
+  }
+
+  /** Code that is executed for the first time is decoded. @returns whether the run ends: there is none */
+  #decode(context: CoreContext, stop: Stop): boolean {
+    this.#effect = K.NO_EFFECT;
+    const rip = context.regs[16];
+    if (rip === this.#blocks.until) {
+      stop.kind = 'until';
+      return true;
+    }
+    if (this.#blocks.decode(rip, context.userMode)) return false;
+    stop.kind = 'page fault';
+    this.#explainFault(stop);
+    return true;
+  }
+
+  #explainFault(stop: Stop): void {
+    stop.faultAddr = this.#view.getBigUint64(L.STOP_ADDR, true);
+    stop.access = ACCESSES[this.#get(L.STOP_ACCESS)];
+    stop.unmapped = this.#get(L.STOP_UNMAPPED) !== 0;
+  }
+
+  close(): void {}
+}
+
+const align = (value: number, to: number): number => Math.ceil(value / to) * to;

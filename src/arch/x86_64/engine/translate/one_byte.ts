@@ -1,0 +1,383 @@
+// The one-byte opcodes. Intel SDM volume 2, appendix A, table A-2.
+
+import { REX_W } from '../../../../isa/decoder.ts';
+import * as K from '../../core/kinds.ts';
+import { EA, REGS, T0, ZERO } from '../../core/layout.ts';
+import {
+  type Instruction,
+  immediate,
+  type Row,
+  stop,
+  stopBehind,
+  type Translate,
+  tableOf,
+} from './instruction.ts';
+import {
+  absolute,
+  cellOf,
+  changeRm,
+  effective,
+  memoryOf,
+  RSP_CELL,
+  readRm,
+  segmentBase,
+  sizeOf,
+  stackSize,
+} from './operands.ts';
+
+const { B, W, D, Q } = K;
+const RAX_CELL = REGS;
+const RCX_CELL = REGS + 8;
+
+/** add or adc sbb and sub xor cmp, as opcodes and extensions number them. */
+const ARITHMETIC = [K.ADD, K.OR, K.ADC, K.SBB, K.AND, K.SUB, K.XOR, K.CMP];
+const SHIFTS = [K.ROL, K.ROR, K.RCL, K.RCR, K.SHL, K.SHR, K.SHL, K.SAR];
+
+/** The register in the opcode's low bits. */
+const inOpcode = ({ insn }: Instruction): number => (insn.opcode & 7) | ((insn.rex & 1) << 3);
+/** Size by the opcode's lowest bit: a byte, or what the prefixes say. */
+const sizeByOpcode = ({ insn }: Instruction): number => (insn.opcode & 1 ? sizeOf(insn) : B);
+
+/** Eight operations in their six forms: opcodes 00 to 3d. */
+const arithmetic: Translate = (i) => {
+  const { w, insn, next } = i;
+  const kind = ARITHMETIC[insn.opcode >> 3] as number;
+  const size = sizeByOpcode(i);
+  const reg = cellOf(insn, insn.reg, size);
+  switch (insn.opcode & 6) {
+    case 0: // rm, reg
+      if (kind === K.CMP) w.op(kind + size, { a: readRm(w, insn, size, next), b: reg });
+      else changeRm(w, insn, size, next, (rm) => w.op(kind + size, { a: rm, b: reg }));
+      return;
+    case 2: // reg, rm
+      w.op(kind + size, { b: readRm(w, insn, size, next), a: reg });
+      return;
+    default: // rax, constant
+      w.op(kind + size, { a: RAX_CELL, b: w.immCell, imm: immediate(insn) });
+  }
+};
+
+/** 80 81 83: rm, constant */
+const arithmeticByConstant: Translate = (i) => {
+  const { w, insn, next } = i;
+  const kind = ARITHMETIC[insn.reg & 7] as number;
+  const size = sizeByOpcode(i);
+  const imm = immediate(insn);
+  if (kind === K.CMP) {
+    const a = readRm(w, insn, size, next);
+    w.op(kind + size, { a, b: w.immCell, imm });
+  } else changeRm(w, insn, size, next, (a) => w.op(kind + size, { a, b: w.immCell, imm }));
+};
+
+const pushReg: Translate = (i) =>
+  i.w.op(stackSize(i.insn) === W ? K.PUSH16 : K.PUSH, { b: REGS + 8 * inOpcode(i) });
+const popReg: Translate = (i) =>
+  i.w.op(stackSize(i.insn) === W ? K.POP16 : K.POP, { a: REGS + 8 * inOpcode(i) });
+const pushConstant: Translate = ({ w, insn }) =>
+  w.op(stackSize(insn) === W ? K.PUSH16 : K.PUSH, { b: w.immCell, imm: immediate(insn) });
+
+/** 8f /0: the address of memory goes by the stack pointer after the pop. */
+const popRm: Translate = ({ w, insn, next }) => {
+  if ((insn.reg & 7) !== 0) return false;
+  const size = stackSize(insn);
+  const [pop, bytes] = size === W ? [K.POP16, 2] : [K.POP, 8];
+  if (insn.mod === 3) {
+    w.op(pop, { a: REGS + 8 * insn.rm });
+    return;
+  }
+  w.op(K.LOAD + size, { a: T0, b: RSP_CELL });
+  const { b, disp } = memoryOf(w, insn, next, bytes);
+  w.op(K.STORE + size, { a: T0, b, disp });
+  w.op(K.LEA, { a: RSP_CELL, b: RSP_CELL, c: ZERO, disp: bytes });
+};
+
+/** 63: movslq */
+const movsxd: Translate = ({ w, insn, next }) => {
+  const size = sizeOf(insn);
+  const b = readRm(w, insn, size === Q ? D : size, next);
+  w.op(size === Q ? K.MOVSX32 + Q : K.MOV + size, { a: cellOf(insn, insn.reg, size), b });
+};
+
+/** 69 6b */
+const imulByConstant: Translate = ({ w, insn, next }) => {
+  const size = sizeOf(insn);
+  const b = readRm(w, insn, size, next);
+  w.op(K.IMUL + size, { a: cellOf(insn, insn.reg, size), b, c: w.immCell, imm: immediate(insn) });
+};
+
+const test: Translate = (i) => {
+  const size = sizeByOpcode(i);
+  const a = readRm(i.w, i.insn, size, i.next);
+  i.w.op(K.TEST + size, { a, b: cellOf(i.insn, i.insn.reg, size) });
+};
+const testRax: Translate = (i) =>
+  i.w.op(K.TEST + sizeByOpcode(i), { a: RAX_CELL, b: i.w.immCell, imm: immediate(i.insn) });
+
+const xchg: Translate = (i) => {
+  const { w, insn, next } = i;
+  const size = sizeByOpcode(i);
+  const reg = cellOf(insn, insn.reg, size);
+  if (insn.mod === 3) {
+    w.op(K.XCHG + size, { a: cellOf(insn, insn.rm, size), b: reg });
+    return;
+  }
+  const { b, disp } = memoryOf(w, insn, next);
+  w.op(K.LOAD_TO_WRITE + size, { a: T0, b, disp });
+  w.op(K.STORE + size, { a: reg, b, disp });
+  w.op(K.MOV + size, { a: reg, b: T0 });
+};
+const xchgRax: Translate = (i) => {
+  const size = sizeOf(i.insn);
+  i.w.op(K.XCHG + size, { a: RAX_CELL, b: REGS + 8 * inOpcode(i) });
+};
+/** 90: nop, pause; with REX.B it is an xchg with r8. */
+const nop: Translate = (i) => (i.insn.rex & 1 ? xchgRax(i) : i.w.op(K.NOP));
+
+const movToRm: Translate = (i) => {
+  const { w, insn, next } = i;
+  const size = sizeByOpcode(i);
+  const reg = cellOf(insn, insn.reg, size);
+  if (insn.mod === 3) w.op(K.MOV + size, { a: cellOf(insn, insn.rm, size), b: reg });
+  else w.op(K.STORE + size, { a: reg, ...memoryOf(w, insn, next) });
+};
+const movFromRm: Translate = (i) => {
+  const { w, insn, next } = i;
+  const size = sizeByOpcode(i);
+  const reg = cellOf(insn, insn.reg, size);
+  if (insn.mod === 3) w.op(K.MOV + size, { a: reg, b: cellOf(insn, insn.rm, size) });
+  else w.op(K.LOAD + size, { a: reg, ...memoryOf(w, insn, next) });
+};
+/** c6 c7 /0 */
+const movConstant: Translate = (i) => {
+  const { w, insn, next } = i;
+  if ((insn.reg & 7) !== 0) return false;
+  const size = sizeByOpcode(i);
+  const imm = immediate(insn);
+  if (insn.mod === 3) {
+    w.op(K.MOV + size, { a: cellOf(insn, insn.rm, size), b: w.immCell, imm });
+    return;
+  }
+  const to = memoryOf(w, insn, next);
+  w.op(K.STORE + size, { a: w.immCell, imm, ...to });
+};
+/** a0 to a3: the address is the constant. */
+const movOffset: Translate = (i) => {
+  const { w, insn, bytes, at } = i;
+  const size = sizeByOpcode(i);
+  const end = at + insn.length;
+  let address = 0n;
+  for (let k = 1; k <= insn.immSize; k++) address = (address << 8n) | BigInt(bytes[end - k] as number);
+  let { b, disp } = absolute(w, address);
+  const segment = segmentBase(insn);
+  if (segment !== 0) {
+    w.op(K.LEA, { a: EA, b, c: ZERO, disp });
+    w.op(K.ADD_SEGMENT, { a: EA, b: segment });
+    [b, disp] = [EA, 0];
+  }
+  w.op((insn.opcode & 2 ? K.STORE : K.LOAD) + size, { a: RAX_CELL, b, disp });
+};
+const movByteConstant: Translate = (i) =>
+  i.w.op(K.MOV + B, { a: cellOf(i.insn, inOpcode(i), B), b: i.w.immCell, imm: immediate(i.insn) });
+/** b8 to bf: the only constant of 64 bits. */
+const movWideConstant: Translate = (i) => {
+  const { w, insn, bytes, at } = i;
+  const size = sizeOf(insn);
+  let imm = immediate(insn);
+  if (size === Q) {
+    imm = 0n;
+    const end = at + insn.length;
+    for (let k = 1; k <= 8; k++) imm = (imm << 8n) | BigInt(bytes[end - k] as number);
+  }
+  w.op(K.MOV + size, { a: REGS + 8 * inOpcode(i), b: w.immCell, imm });
+};
+
+const lea: Translate = ({ w, insn, next }) => {
+  if (insn.mod === 3) return false;
+  const size = sizeOf(insn);
+  const { b, disp } = effective(w, insn, next);
+  const a = cellOf(insn, insn.reg, size);
+  if (size === Q) w.op(K.LEA, { a, b, c: ZERO, disp });
+  else {
+    w.op(K.LEA, { a: EA, b, c: ZERO, disp });
+    w.op(K.MOV + size, { a, b: EA });
+  }
+};
+
+/** 98: cbw cwde cdqe, 99: cwd cdq cqo */
+const signExtend: Translate = ({ w, insn }) => {
+  const size = sizeOf(insn);
+  const kind = size === Q ? K.MOVSX32 + Q : size === D ? K.MOVSX16 + D : K.MOVSX8 + W;
+  w.op(kind, { a: RAX_CELL, b: RAX_CELL });
+};
+const signToRdx: Translate = ({ w, insn }) => w.op(K.CWD + sizeOf(insn));
+
+/** Strings; under a rep prefix the last of their block. */
+function string(kind: number, repeated: number): Translate {
+  return (i) => {
+    const { w, insn, next } = i;
+    const size = sizeByOpcode(i);
+    const operands = { a: segmentBase(insn) || ZERO, c: insn.addr32 ? 1 : 0 };
+    if (insn.rep === 0) w.op(kind + size, operands);
+    else {
+      w.op(repeated + size, { ...operands, imm: insn.rep === 0xf3 ? 1n : 0n });
+      goOn(i, next);
+    }
+  };
+}
+
+/** What follows a block: the next instruction. */
+function goOn({ w }: Instruction, next: bigint): void {
+  w.op(K.GOTO, { imm: next });
+}
+
+/** c0 c1 d0 d1 d2 d3 */
+const shift: Translate = (i) => {
+  const { w, insn, next } = i;
+  const size = sizeByOpcode(i);
+  const kind = SHIFTS[insn.reg & 7] as number;
+  changeRm(w, insn, size, next, (a) => {
+    if (insn.opcode >= 0xd2) w.op(kind + size, { a, b: RCX_CELL });
+    else w.op(kind + size, { a, b: w.immCell, imm: insn.opcode >= 0xd0 ? 1n : immediate(insn) });
+  });
+};
+
+/** f6 f7: test not neg mul imul div idiv */
+const group3: Translate = (i) => {
+  const { w, insn, next } = i;
+  const size = sizeByOpcode(i);
+  const ext = insn.reg & 7;
+  if (ext < 2) {
+    const a = readRm(w, insn, size, next);
+    w.op(K.TEST + size, { a, b: w.immCell, imm: immediate(insn) });
+  } else if (ext < 4) changeRm(w, insn, size, next, (a) => w.op((ext === 2 ? K.NOT : K.NEG) + size, { a }));
+  else {
+    const kind = [K.MUL, K.IMUL1, K.DIV, K.IDIV][ext - 4] as number;
+    w.op(kind + size, { b: readRm(w, insn, size, next) });
+  }
+};
+
+/** fe ff: inc dec, call jmp push */
+const group5: Translate = (i) => {
+  const { w, insn, next } = i;
+  const ext = insn.reg & 7;
+  if (ext < 2) {
+    const size = sizeByOpcode(i);
+    changeRm(w, insn, size, next, (a) => w.op((ext === 0 ? K.INC : K.DEC) + size, { a }));
+    return;
+  }
+  if (insn.opcode === 0xfe) return false;
+  switch (ext) {
+    case 2:
+      w.op(K.CALL_INDIRECT, { a: readRm(w, insn, Q, next), imm: next });
+      return;
+    case 4:
+      w.op(K.JMP_INDIRECT, { a: readRm(w, insn, Q, next) });
+      return;
+    case 6: {
+      const size = stackSize(insn);
+      w.op(size === W ? K.PUSH16 : K.PUSH, { b: readRm(w, insn, size, next) });
+      return;
+    }
+  }
+  return false;
+};
+
+const branchTarget = (i: Instruction): bigint => BigInt.asUintN(64, i.next + immediate(i.insn));
+export const jcc: Translate = (i) => {
+  i.w.op(K.JCC + (i.insn.opcode & 15), { imm: branchTarget(i) });
+  goOn(i, i.next);
+};
+/** e0 to e3: loopne loope loop jrcxz */
+const loop: Translate = (i) => {
+  i.w.op(K.LOOP, { b: i.insn.addr32 ? 1 : 0, c: i.insn.opcode & 3, imm: branchTarget(i) });
+  goOn(i, i.next);
+};
+const call: Translate = (i) => i.w.op(K.CALL, { imm: branchTarget(i) });
+const jmp: Translate = (i) => i.w.op(K.JMP, { imm: branchTarget(i) });
+const ret: Translate = (i) =>
+  i.w.op(K.RET, { imm: i.insn.opcode === 0xc2 ? BigInt.asUintN(16, BigInt(i.insn.imm)) : 0n });
+const iret: Translate = (i) => (i.insn.rex & REX_W ? i.w.op(K.IRET) : stop(i, K.STOP_PROTECTION));
+
+/** c8: the constant of 16 bits, then one of 8. */
+const enter: Translate = ({ w, insn, bytes, at }) => {
+  const end = at + insn.length;
+  w.op(K.ENTER, {
+    imm: BigInt((bytes[end - 3] as number) | ((bytes[end - 2] as number) << 8)),
+    c: bytes[end - 1] as number,
+  });
+};
+
+/** An operation without operands. */
+const plain =
+  (kind: number): Translate =>
+  ({ w }) =>
+    w.op(kind);
+const trap: Translate = (i) => stopBehind(i, K.STOP_TRAP);
+const halt: Translate = (i) => (i.user ? stop(i, K.STOP_PROTECTION) : stopBehind(i, K.STOP_HALT));
+/** Of the machine: not at privilege level 3; and no device is there. */
+const device: Translate = (i) => stop(i, K.STOP_PROTECTION);
+
+const ROWS: readonly Row[] = [
+  ...[0x00, 0x08, 0x10, 0x18, 0x20, 0x28, 0x30, 0x38].map((op): Row => [op, op + 5, arithmetic]),
+  [0x50, 0x57, pushReg],
+  [0x58, 0x5f, popReg],
+  [0x63, 0x63, movsxd],
+  [0x68, 0x68, pushConstant],
+  [0x69, 0x69, imulByConstant],
+  [0x6a, 0x6a, pushConstant],
+  [0x6b, 0x6b, imulByConstant],
+  [0x6c, 0x6f, device], // ins outs
+  [0x70, 0x7f, jcc],
+  [0x80, 0x83, arithmeticByConstant],
+  [0x84, 0x85, test],
+  [0x86, 0x87, xchg],
+  [0x88, 0x89, movToRm],
+  [0x8a, 0x8b, movFromRm],
+  [0x8d, 0x8d, lea],
+  [0x8f, 0x8f, popRm],
+  [0x90, 0x90, nop],
+  [0x91, 0x97, xchgRax],
+  [0x98, 0x98, signExtend],
+  [0x99, 0x99, signToRdx],
+  [0x9c, 0x9c, plain(K.PUSHF)],
+  [0x9d, 0x9d, plain(K.POPF)],
+  [0x9e, 0x9e, plain(K.SAHF)],
+  [0x9f, 0x9f, plain(K.LAHF)],
+  [0xa0, 0xa3, movOffset],
+  [0xa4, 0xa5, string(K.MOVS, K.REP_MOVS)],
+  [0xa6, 0xa7, string(K.CMPS, K.REP_CMPS)],
+  [0xa8, 0xa9, testRax],
+  [0xaa, 0xab, string(K.STOS, K.REP_STOS)],
+  [0xac, 0xad, string(K.LODS, K.REP_LODS)],
+  [0xae, 0xaf, string(K.SCAS, K.REP_SCAS)],
+  [0xb0, 0xb7, movByteConstant],
+  [0xb8, 0xbf, movWideConstant],
+  [0xc0, 0xc1, shift],
+  [0xc2, 0xc3, ret],
+  [0xc6, 0xc7, movConstant],
+  [0xc8, 0xc8, enter],
+  [0xc9, 0xc9, plain(K.LEAVE)],
+  [0xcc, 0xcd, trap],
+  [0xcf, 0xcf, iret],
+  [0xd0, 0xd3, shift],
+  [0xd7, 0xd7, ({ w, insn }) => w.op(K.XLAT, { c: segmentBase(insn) || ZERO })],
+  [0xe0, 0xe3, loop],
+  [0xe4, 0xe7, device], // in out
+  [0xe8, 0xe8, call],
+  [0xe9, 0xe9, jmp],
+  [0xeb, 0xeb, jmp],
+  [0xec, 0xef, device], // in out
+  [0xf1, 0xf1, trap],
+  [0xf4, 0xf4, halt],
+  [0xf5, 0xf5, plain(K.CMC)],
+  [0xf6, 0xf7, group3],
+  [0xf8, 0xf8, plain(K.CLC)],
+  [0xf9, 0xf9, plain(K.STC)],
+  [0xfa, 0xfa, plain(K.CLI)],
+  [0xfb, 0xfb, plain(K.STI)],
+  [0xfc, 0xfc, plain(K.CLD)],
+  [0xfd, 0xfd, plain(K.STD)],
+  [0xfe, 0xff, group5],
+];
+
+export const ONE_BYTE = tableOf(ROWS);

@@ -1,0 +1,115 @@
+// The operands of an instruction as cells and addresses. Intel SDM volume 2, chapter 2.
+
+import { type Insn, NO_INDEX, REX_W } from '../../../../isa/decoder.ts';
+import { ADD_SEGMENT, B, D, LEA, LEA32, LOAD, LOAD_TO_WRITE, MOV, Q, STORE, W } from '../../core/kinds.ts';
+import { EA, FS_BASE, GS_BASE, REGS, T0, ZERO } from '../../core/layout.ts';
+import type { OperationWriter } from './writer.ts';
+
+export const RSP_CELL = REGS + 8 * 4;
+
+/** log2 of the operand's size where it is not a byte. */
+export function sizeOf(insn: Insn): number {
+  if (insn.rex & REX_W) return Q;
+  return insn.opsize16 ? W : D;
+}
+
+/** The same where it is 64 bits but for an operand-size prefix: push, pop, call. */
+export function stackSize(insn: Insn): number {
+  return insn.opsize16 && !(insn.rex & REX_W) ? W : Q;
+}
+
+/** Cell of a register; of bytes, ah to bh are the second bytes of rax to rbx. */
+export function cellOf(insn: Insn, register: number, size: number): number {
+  if (size === B && !insn.hasRex && register >= 4 && register < 8) return REGS + 8 * (register - 4) + 1;
+  return REGS + 8 * register;
+}
+
+/** Base of the segment that the instruction names; 0 where it is 0. */
+export function segmentBase(insn: Insn): number {
+  if (insn.segment === 0x64) return FS_BASE;
+  return insn.segment === 0x65 ? GS_BASE : 0;
+}
+
+interface Memory {
+  /** Cell of the base, to which `disp` is added. */
+  readonly b: number;
+  readonly disp: number;
+}
+
+/**
+ * The address of the memory operand; writes operations where one addition is not enough.
+ * @param next address of the next instruction
+ * @param popped bytes by which a pop has moved the stack pointer, that the address goes by
+ */
+export function memoryOf(w: OperationWriter, insn: Insn, next: bigint, popped = 0): Memory {
+  const segment = segmentBase(insn);
+  const simple = effective(w, insn, next, popped);
+  if (segment === 0) return simple;
+  if (simple.b === ZERO) return { b: segment, disp: simple.disp };
+  if (simple.b !== EA || simple.disp !== 0) w.op(LEA, { a: EA, b: simple.b, c: ZERO, disp: simple.disp });
+  w.op(ADD_SEGMENT, { a: EA, b: segment });
+  return { b: EA, disp: 0 };
+}
+
+/** The address without the segment's base: what lea gives. */
+export function effective(w: OperationWriter, insn: Insn, next: bigint, popped = 0): Memory {
+  const { disp } = insn;
+  if (insn.ripRelative) {
+    const target = BigInt.asUintN(insn.addr32 ? 32 : 64, next + BigInt(disp));
+    return absolute(w, target);
+  }
+  let base = 8 * insn.rm + REGS;
+  let index = ZERO;
+  if (insn.hasSib) {
+    base = insn.mod === 0 && (insn.sibBase & 7) === 5 ? ZERO : REGS + 8 * insn.sibBase;
+    if (insn.sibIndex !== NO_INDEX) index = REGS + 8 * insn.sibIndex;
+  }
+  const shift = base === RSP_CELL ? popped : 0;
+  const at = disp + shift;
+  if (at > 0x7fffffff) {
+    w.op(LEA, { a: EA, b: base, c: ZERO, disp: shift });
+    base = EA;
+  }
+  const fits = at > 0x7fffffff ? disp : at;
+  if (index === ZERO && !insn.addr32) return { b: base, disp: fits };
+  w.op(insn.addr32 ? LEA32 : LEA, { a: EA, b: base, c: index, imm: BigInt(insn.sibScale), disp: fits });
+  return { b: EA, disp: 0 };
+}
+
+/** An address by itself. */
+export function absolute(w: OperationWriter, target: bigint): Memory {
+  if (BigInt.asUintN(64, BigInt.asIntN(32, target)) === target)
+    return { b: ZERO, disp: Number(BigInt.asIntN(32, target)) };
+  w.op(MOV + Q, { a: EA, b: w.immCell, imm: target });
+  return { b: EA, disp: 0 };
+}
+
+/** An operand that is only read: its cell. Memory is loaded into T0. */
+export function readRm(w: OperationWriter, insn: Insn, size: number, next: bigint): number {
+  if (insn.mod === 3) return cellOf(insn, insn.rm, size);
+  const { b, disp } = memoryOf(w, insn, next);
+  w.op(LOAD + size, { a: T0, b, disp });
+  return T0;
+}
+
+/**
+ * An operand that is read and written, or only written: `write` is told its cell, and memory is stored behind it.
+ * @param isRead false where its old value does not count
+ */
+export function changeRm(
+  w: OperationWriter,
+  insn: Insn,
+  size: number,
+  next: bigint,
+  write: (cell: number) => void,
+  isRead = true,
+): void {
+  if (insn.mod === 3) {
+    write(cellOf(insn, insn.rm, size));
+    return;
+  }
+  const { b, disp } = memoryOf(w, insn, next);
+  if (isRead) w.op(LOAD_TO_WRITE + size, { a: T0, b, disp });
+  write(T0);
+  w.op(STORE + size, { a: T0, b, disp });
+}

@@ -1,0 +1,137 @@
+// Decodes a block: the straight run of instructions from an address, into operations of the core.
+//
+// Invariant: a block lies in one page, or is a single instruction across the end of one.
+
+import { decodeAt, FLOW_NEXT, Insn, LOCKABLE, STRING } from '../../../../isa/decoder.ts';
+import { GOTO, STOP_HERE, STOP_REFUSED, STOP_UNDEFINED } from '../../core/kinds.ts';
+import { BLOCK_COUNT, BLOCK_RIP, BLOCK_SIZE } from '../../core/layout.ts';
+import type { Instruction } from './instruction.ts';
+import { ONE_BYTE } from './one_byte.ts';
+import { TWO_BYTES } from './two_bytes.ts';
+import { OperationWriter } from './writer.ts';
+
+/** Instructions in a block, at most. */
+const MOST_INSTRUCTIONS = 64;
+/** Operations that one instruction may need, and what ends a block. */
+export const MOST_OPERATIONS = 8 * (MOST_INSTRUCTIONS + 1);
+
+export class Translator {
+  readonly #writer: OperationWriter;
+  readonly #view: DataView;
+  readonly #insn = new Insn();
+
+  constructor(buffer: ArrayBuffer) {
+    this.#writer = new OperationWriter(buffer);
+    this.#view = new DataView(buffer);
+  }
+
+  /**
+   * Writes a block.
+   * @param bytes from its first instruction to the end of its page
+   * @param beyond the bytes of the next page, for an instruction that goes on there; empty when there are none
+   * @param refused whether the run ends before the instruction at an address
+   * @param until a block ends before this address, which is never decoded
+   * @returns where the arena goes on, and whether the block's only instruction needs the next page:
+   *   `missing` when that page is not there
+   */
+  translate(
+    block: number,
+    rip: bigint,
+    bytes: Uint8Array,
+    beyond: () => Uint8Array | undefined,
+    user: boolean,
+    refused: (rip: bigint) => boolean,
+    until: bigint | undefined,
+  ): { end: number; crosses: boolean } | 'missing' {
+    const w = this.#writer;
+    const insn = this.#insn;
+    w.beginBlock(block);
+    w.index = 0;
+    let at = 0;
+    let crosses = false;
+    let ended = false;
+    while (!ended && w.index < MOST_INSTRUCTIONS && at < bytes.length) {
+      if (rip + BigInt(at) === until && at > 0) break;
+      let from = bytes;
+      let offset = at;
+      decodeAt(from, offset, 0, insn);
+      if (insn.length === 0 && bytes.length - at < 15) {
+        // It may go on in the next page: by itself then.
+        if (w.index > 0) break;
+        const rest = beyond();
+        if (rest) {
+          from = new Uint8Array(30);
+          from.set(bytes.subarray(at));
+          from.set(rest.subarray(0, 15), bytes.length - at);
+          offset = 0;
+          decodeAt(from, 0, 0, insn);
+        } else if (!isWhole(bytes, at)) return 'missing';
+        crosses = rest !== undefined;
+      }
+      w.start = at;
+      w.end = at + insn.length;
+      const here = rip + BigInt(at);
+      const i: Instruction = {
+        w,
+        insn,
+        bytes: from,
+        at: offset,
+        rip: here,
+        next: BigInt.asUintN(64, here + BigInt(insn.length)),
+        user,
+      };
+      if (refused(here)) {
+        w.op(STOP_HERE, { imm: BigInt(STOP_REFUSED) });
+        ended = true;
+      } else ended = !this.#instruction(i) || crosses;
+      w.index++;
+      at += insn.length;
+    }
+    // What goes on behind the last instruction has a number of its own.
+    w.start = at;
+    w.end = at;
+    w.op(GOTO, { imm: BigInt.asUintN(64, rip + BigInt(at)) });
+    this.#header(block, rip, w.index);
+    return { end: w.at, crosses };
+  }
+
+  /** @returns whether the block may go on behind it */
+  #instruction(i: Instruction): boolean {
+    const { insn, w } = i;
+    const before = w.at;
+    const table = insn.vex
+      ? undefined
+      : insn.opcode < 0x100
+        ? ONE_BYTE
+        : insn.opcode < 0x1000
+          ? TWO_BYTES
+          : undefined;
+    const translate = insn.length === 0 ? undefined : table?.[insn.opcode & 0xff];
+    const lockFits = !insn.locked || (insn.hasModrm && insn.mod !== 3 && (insn.facts & LOCKABLE) !== 0);
+    if (!translate || !lockFits || translate(i) === false) {
+      w.rewind(before);
+      w.op(STOP_HERE, { imm: BigInt(STOP_UNDEFINED) });
+      return false;
+    }
+    return insn.flow === FLOW_NEXT && !(insn.rep !== 0 && insn.facts & STRING);
+  }
+
+  #header(block: number, rip: bigint, count: number): void {
+    const view = this.#view;
+    view.setUint32(block + BLOCK_COUNT, count, true);
+    view.setUint32(block + BLOCK_SIZE, count, true);
+    view.setBigUint64(block + BLOCK_RIP, rip, true);
+  }
+}
+
+/** Whether the bytes are no instruction, whatever came behind them. */
+function isWhole(bytes: Uint8Array, at: number): boolean {
+  const rest = new Uint8Array(30);
+  rest.set(bytes.subarray(at));
+  const left = bytes.length - at;
+  for (const filler of [0x00, 0xff, 0x90]) {
+    rest.fill(filler, left);
+    if (decodeAt(rest, 0, 0, new Insn()).length !== 0) return false;
+  }
+  return true;
+}

@@ -1,0 +1,230 @@
+// The opcodes behind 0F. Intel SDM volume 2, appendix A, table A-3.
+
+import { REX_W } from '../../../../isa/decoder.ts';
+import * as K from '../../core/kinds.ts';
+import { EA, REGS, T0, ZERO } from '../../core/layout.ts';
+import {
+  immediate,
+  type Row,
+  stop,
+  stopBehind,
+  type Translate,
+  tableOf,
+  undefinedInstruction,
+} from './instruction.ts';
+import { jcc } from './one_byte.ts';
+import { cellOf, changeRm, memoryOf, readRm, sizeOf } from './operands.ts';
+
+const { B, D, Q } = K;
+const RCX_CELL = REGS + 8;
+
+const sizeByOpcode = ({ insn }: Parameters<Translate>[0]): number => (insn.opcode & 1 ? sizeOf(insn) : B);
+
+/** 1f and others: the operand is not accessed. */
+const nop: Translate = ({ w }) => w.op(K.NOP);
+const syscall: Translate = (i) => stopBehind(i, K.STOP_SYSCALL);
+const sysret: Translate = (i) => (i.insn.rex & REX_W ? i.w.op(K.SYSRET) : stop(i, K.STOP_PROTECTION));
+
+/** 01: of the machine; swapgs, stac, clac. */
+const group7: Translate = (i) => {
+  const { w, insn } = i;
+  if (insn.mod !== 3) return stop(i, K.STOP_PROTECTION), true; // sgdt lgdt and others: no tables are there
+  switch (((insn.reg & 7) << 3) | (insn.rm & 7)) {
+    case 0o12:
+      return i.user ? false : w.op(K.CLAC);
+    case 0o13:
+      return i.user ? false : w.op(K.STAC);
+    case 0o70:
+      w.op(K.SWAPGS);
+      return;
+  }
+  return false;
+};
+
+/** 21 23: debug registers are the machine's. */
+const debugRegister: Translate = (i) => stop(i, i.user ? K.STOP_PROTECTION : K.STOP_REFUSED);
+
+const cmov: Translate = ({ w, insn, next }) => {
+  const size = sizeOf(insn);
+  const b = readRm(w, insn, size, next);
+  w.op(K.CMOV + size, { a: cellOf(insn, insn.reg, size), b, imm: BigInt(insn.opcode & 15) });
+};
+const setcc: Translate = ({ w, insn, next }) =>
+  changeRm(w, insn, B, next, (a) => w.op(K.SETCC, { a, imm: BigInt(insn.opcode & 15) }), false);
+
+/** a3 ab b3 bb: the register's bits above the operand's size choose where in memory it is. */
+function bit(kind: number): Translate {
+  return ({ w, insn, next }) => {
+    const size = sizeOf(insn);
+    const reg = cellOf(insn, insn.reg, size);
+    if (insn.mod === 3) {
+      w.op(kind + size, { a: cellOf(insn, insn.rm, size), b: reg });
+      return;
+    }
+    const { b, disp } = memoryOf(w, insn, next);
+    w.op(K.LEA, { a: EA, b, c: ZERO, disp });
+    w.op(K.ADD_BIT_OFFSET, { a: EA, b: reg, imm: BigInt(size) });
+    bitOperation(kind, w, size, reg);
+  };
+}
+type Writer = Parameters<Translate>[0]['w'];
+function bitOperation(kind: number, w: Writer, size: number, b: number): void {
+  w.op((kind === K.BT ? K.LOAD : K.LOAD_TO_WRITE) + size, { a: T0, b: EA });
+  w.op(kind + size, { a: T0, b });
+  if (kind !== K.BT) w.op(K.STORE + size, { a: T0, b: EA });
+}
+/** ba /4 to /7: bt bts btr btc with a constant. */
+const bitByConstant: Translate = ({ w, insn, next }) => {
+  if ((insn.reg & 7) < 4) return false;
+  const size = sizeOf(insn);
+  const kind = [K.BT, K.BTS, K.BTR, K.BTC][(insn.reg & 7) - 4] as number;
+  const imm = immediate(insn);
+  if (kind === K.BT) {
+    const a = readRm(w, insn, size, next);
+    w.op(kind + size, { a, b: w.immCell, imm });
+  } else changeRm(w, insn, size, next, (a) => w.op(kind + size, { a, b: w.immCell, imm }));
+};
+
+/** a4 a5 ac ad */
+const doubleShift: Translate = ({ w, insn, next }) => {
+  const size = sizeOf(insn);
+  const kind = (insn.opcode & 8 ? K.SHRD : K.SHLD) + size;
+  const b = cellOf(insn, insn.reg, size);
+  changeRm(w, insn, size, next, (a) => {
+    if (insn.opcode & 1) w.op(kind, { a, b, c: RCX_CELL });
+    else w.op(kind, { a, b, c: w.immCell, imm: immediate(insn) });
+  });
+};
+
+const imul: Translate = ({ w, insn, next }) => {
+  const size = sizeOf(insn);
+  const c = readRm(w, insn, size, next);
+  const a = cellOf(insn, insn.reg, size);
+  w.op(K.IMUL + size, { a, b: a, c });
+};
+const cmpxchg: Translate = (i) => {
+  const size = sizeByOpcode(i);
+  const { w, insn, next } = i;
+  changeRm(w, insn, size, next, (a) => w.op(K.CMPXCHG + size, { a, b: cellOf(insn, insn.reg, size) }));
+};
+const xadd: Translate = (i) => {
+  const size = sizeByOpcode(i);
+  const { w, insn, next } = i;
+  changeRm(w, insn, size, next, (a) => w.op(K.XADD + size, { a, b: cellOf(insn, insn.reg, size) }));
+};
+/** c7 /1: cmpxchg8b, cmpxchg16b; /6 rdrand, /7 rdseed are not there. */
+const group9: Translate = ({ w, insn, next }) => {
+  if ((insn.reg & 7) !== 1 || insn.mod === 3) return false;
+  w.op(insn.rex & REX_W ? K.CMPXCHG16B : K.CMPXCHG8B, memoryOf(w, insn, next));
+};
+
+/** b6 b7 be bf */
+const extend: Translate = ({ w, insn, next }) => {
+  const size = sizeOf(insn);
+  const signed = (insn.opcode & 8) !== 0;
+  const from = insn.opcode & 1;
+  const a = cellOf(insn, insn.reg, size);
+  if (insn.mod === 3) {
+    const b = cellOf(insn, insn.rm, from);
+    if (from === 1 && size === 1) w.op(K.MOV + size, { a, b });
+    else w.op([K.MOVZX8, K.MOVZX16, K.MOVSX8, K.MOVSX16][(signed ? 2 : 0) + from]! + size, { a, b });
+    return;
+  }
+  const to = memoryOf(w, insn, next);
+  w.op([K.LOAD_ZX8, K.LOAD_ZX16, K.LOAD_SX8, K.LOAD_SX16][(signed ? 2 : 0) + from]! + size, { a, ...to });
+};
+
+/** bc bd, and b8: with f3 tzcnt lzcnt popcnt. */
+const bitScan: Translate = ({ w, insn, next }) => {
+  const size = sizeOf(insn);
+  const low = insn.opcode & 0xff;
+  const counts = insn.rep === 0xf3;
+  if (low === 0xb8 && !counts) return false;
+  const kind = low === 0xb8 ? K.POPCNT : low === 0xbc ? (counts ? K.TZCNT : K.BSF) : counts ? K.LZCNT : K.BSR;
+  const b = readRm(w, insn, size, next);
+  w.op(kind + size, { a: cellOf(insn, insn.reg, size), b });
+};
+
+const byteSwap: Translate = ({ w, insn }) => {
+  const cell = REGS + 8 * ((insn.opcode & 7) | ((insn.rex & 1) << 3));
+  const size = insn.rex & REX_W ? Q : D;
+  w.op(K.BSWAP + size, { a: cell, b: cell });
+};
+
+/** a0 a8: selectors of fs and gs are 0. */
+const pushSegment: Translate = ({ w }) => w.op(K.PUSH, { b: ZERO });
+
+/** ae: fences; rdfsbase and others with f3. */
+const group15: Translate = (i) => {
+  const { w, insn } = i;
+  const ext = insn.reg & 7;
+  if (insn.mod === 3) {
+    if (insn.rep === 0xf3 && ext < 4) {
+      const size = insn.rex & REX_W ? Q : D;
+      const a = cellOf(insn, insn.rm, size);
+      const imm = BigInt(ext & 1);
+      if (ext < 2) {
+        w.op(K.RDBASE, { a: T0, imm });
+        w.op(K.MOV + size, { a, b: T0 });
+      } else {
+        w.op(K.MOV + Q, { a: T0, b: ZERO });
+        w.op(K.MOV + size, { a: T0, b: a });
+        w.op(K.WRBASE, { a: T0, imm });
+      }
+      return;
+    }
+    return insn.rep === 0 && ext >= 5 ? w.op(K.NOP) : false; // lfence mfence sfence
+  }
+  if (ext === 7) {
+    readRm(w, insn, B, i.next); // clflush: a load, as far as faults go
+    return;
+  }
+  return false;
+};
+
+const ROWS: readonly Row[] = [
+  [0x01, 0x01, group7],
+  [0x05, 0x05, syscall],
+  [0x07, 0x07, sysret],
+  [0x08, 0x09, (i) => (i.user ? stop(i, K.STOP_PROTECTION) : i.w.op(K.NOP))], // invd wbinvd
+  [0x0b, 0x0b, undefinedInstruction],
+  [0x0d, 0x0d, nop],
+  [0x18, 0x1f, nop],
+  [0x21, 0x21, debugRegister],
+  [0x23, 0x23, debugRegister],
+  [0x40, 0x4f, cmov],
+  [0x80, 0x8f, jcc],
+  [0x90, 0x9f, setcc],
+  [0xa0, 0xa0, pushSegment],
+  [0xa3, 0xa3, bit(K.BT)],
+  [0xa4, 0xa5, doubleShift],
+  [0xa8, 0xa8, pushSegment],
+  [0xab, 0xab, bit(K.BTS)],
+  [0xac, 0xad, doubleShift],
+  [0xae, 0xae, group15],
+  [0xaf, 0xaf, imul],
+  [0xb0, 0xb1, cmpxchg],
+  [0xb3, 0xb3, bit(K.BTR)],
+  [0xb6, 0xb7, extend],
+  [0xb8, 0xb8, bitScan],
+  [0xb9, 0xb9, undefinedInstruction],
+  [0xba, 0xba, bitByConstant],
+  [0xbb, 0xbb, bit(K.BTC)],
+  [0xbc, 0xbd, bitScan],
+  [0xbe, 0xbf, extend],
+  [0xc0, 0xc1, xadd],
+  // movnti: a store of a register
+  [
+    0xc3,
+    0xc3,
+    ({ w, insn, next }) =>
+      insn.mod === 3
+        ? false
+        : w.op(K.STORE + sizeOf(insn), { a: cellOf(insn, insn.reg, D), ...memoryOf(w, insn, next) }),
+  ],
+  [0xc7, 0xc7, group9],
+  [0xc8, 0xcf, byteSwap],
+  [0xff, 0xff, undefinedInstruction],
+];
+
+export const TWO_BYTES = tableOf(ROWS);

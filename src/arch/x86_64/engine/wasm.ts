@@ -1,0 +1,40 @@
+// The core's WebAssembly module: read and compiled once a process, an instance a machine.
+
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { EngineError } from '../../../guest/engine.ts';
+import { packageRoot } from '../../../guest/package_root.ts';
+
+/** What the module exports (core/index.ts). Addresses in linear memory are unsigned, but come signed from a call. */
+export interface CoreExports {
+  /** @returns a STOP_ */
+  runContext(context: number, budget: number, oneBlock: number): number;
+  /** Address in linear memory of code, 0 after a page fault. */
+  fetch(va: bigint): number;
+  /** Offset in RAM of an address; -1 when it is in no window. */
+  ramOf(va: bigint): number;
+  addBlock(block: number): void;
+  invalidatePage(page: number): void;
+  forgetLookups(): void;
+  flushTlb(): void;
+}
+
+let compiled: WebAssembly.Module | undefined;
+
+/** @throws EngineError when the module was not built */
+function coreModule(): WebAssembly.Module {
+  if (compiled) return compiled;
+  const path = join(packageRoot(), 'data', 'core.wasm');
+  let bytes: Uint8Array<ArrayBuffer>;
+  try {
+    bytes = readFileSync(path);
+  } catch {
+    throw new EngineError(`${path} is missing: npm run build makes it`);
+  }
+  compiled = new WebAssembly.Module(bytes);
+  return compiled;
+}
+
+export function instantiate(memory: WebAssembly.Memory): CoreExports {
+  return new WebAssembly.Instance(coreModule(), { env: { memory } }).exports as unknown as CoreExports;
+}
