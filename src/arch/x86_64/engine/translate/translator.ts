@@ -68,6 +68,8 @@ export class Translator {
         } else if (!isWhole(bytes, at)) return 'missing';
         crosses = rest !== undefined;
       }
+      // It may end at each repetition, and begins again where its block does.
+      if (repeats(insn) && w.index > 0) break;
       w.start = at;
       w.end = at + insn.length;
       const here = rip + BigInt(at);
@@ -113,7 +115,7 @@ export class Translator {
       w.op(STOP_HERE, { imm: BigInt(STOP_UNDEFINED) });
       return false;
     }
-    return insn.flow === FLOW_NEXT && !(insn.rep !== 0 && insn.facts & STRING);
+    return insn.flow === FLOW_NEXT && !repeats(insn);
   }
 
   #header(block: number, rip: bigint, count: number): void {
@@ -123,6 +125,8 @@ export class Translator {
     view.setBigUint64(block + BLOCK_RIP, rip, true);
   }
 }
+
+const repeats = (insn: Insn): boolean => insn.length > 0 && insn.rep !== 0 && (insn.facts & STRING) !== 0;
 
 /** Whether the bytes are no instruction, whatever came behind them. */
 function isWhole(bytes: Uint8Array, at: number): boolean {
