@@ -4,6 +4,8 @@
 // Invariant: registers are numbers from 0 on that mean nothing but to the port; the names below 0 are places that are
 // no register.
 
+import type { OrcPort } from './orc.ts';
+
 /** Kinds of instructions. */
 export const INSN_OTHER = 0;
 export const INSN_CALL = 1;
@@ -102,9 +104,8 @@ export interface CodeArch {
   ): { readonly op: number; readonly offset: number } | undefined;
   /** What an unwind hint names as base; undefined where no hint may. */
   hintBase(name: string): number | undefined;
-  /** Numbers of ORC for where the caller's stack pointer, and the caller's frame pointer, are based. */
-  orcSpBase(base: number): number | undefined;
-  orcFpBase(base: number): number | undefined;
+  /** How the tables are laid out that are made of it. */
+  readonly orc: OrcPort;
   /** Where a function starts whose call to __fentry__ is at an offset. */
   functionStart(bytes: Uint8Array, site: number): number;
   /** An instruction after which a guest runs, up to its exit. */

@@ -1,11 +1,11 @@
 // A check of one object: every function explored, every instruction judged, the wrong ones listed.
 
+import type { OrcFormat } from '../arch/orc.ts';
 import { ElfObject } from '../elf/elf_object.ts';
 import { inputFromElf } from '../objtool/elf_input.ts';
 import type { ObjtoolInput } from '../objtool/input.ts';
 import { type Code, INSN_BUG, INSN_NOP, INSN_TRAP, placeName } from '../objtool/insn.ts';
 import { orcFormatOf, readOrc } from '../objtool/orc_format_of.ts';
-import type { OrcFormat } from '../objtool/orc_formats.ts';
 import { readCode } from '../objtool/orc_gen.ts';
 import { type OrcRows, rowsAt } from '../objtool/orc_rows.ts';
 import { bytesOf, undecodedPlaces } from '../objtool/undecoded.ts';
@@ -68,8 +68,11 @@ export interface CheckSubject {
 
 function fromElf(elf: ElfObject, { unwinder, orc, format }: CheckOptions): CheckSubject {
   if (unwinder !== 'orc') return { input: inputFromElf(elf, TARGET.code, format), orc: undefined };
-  const own = orc ? format : (orcFormatOf(elf, format)?.format ?? format);
-  return { input: inputFromElf(elf, TARGET.code, own), orc: orc ? undefined : readOrc(elf, own) };
+  const own = orc ? format : (orcFormatOf(elf, TARGET.code.orc, format)?.format ?? format);
+  return {
+    input: inputFromElf(elf, TARGET.code, own),
+    orc: orc ? undefined : readOrc(elf, TARGET.code.orc, own),
+  };
 }
 
 /** Stack pointers that an instruction is executed with; each depth of calls that are followed has its own. */

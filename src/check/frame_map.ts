@@ -17,6 +17,7 @@ import {
   STACK_LO,
   TEXT_LO,
 } from './check_guest.ts';
+import { FP_ELSEWHERE, FP_SAVED } from './frame_classes.ts';
 import type { LoadedText } from './loaded_text.ts';
 import { FP, INSNS, SP } from './target.ts';
 import type { FrameClass, FrameRange, FrameReport, Stand, Verdict } from './verdicts.ts';
@@ -141,8 +142,8 @@ export class FrameMap {
     if (code.type[insn] === insns.INSN_JUMP && code.opCode[insn] !== 0 && seen)
       return 'a return address that nothing returns to';
     if (!(seen & WRONG)) return undefined;
-    if (seen & OTHER) return 'rbp holds something else';
-    if (seen & PUSHED) return hasFrame ? 'rbp saved, not yet set' : 'no frame in this function';
+    if (seen & OTHER) return FP_ELSEWHERE;
+    if (seen & PUSHED) return hasFrame ? FP_SAVED : 'no frame in this function';
     if (!hasFrame) return 'no frame in this function';
     if (after) return 'the frame is given up';
     return before ? 'before the frame is made' : 'a path without a frame';

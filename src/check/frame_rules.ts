@@ -3,12 +3,13 @@
 //
 // Invariant: every class stands under one rule; a rule that nothing depends on is reported too, with no classes.
 
+import { FP_ELSEWHERE, FP_SAVED, NOTICED_BY_FP } from './frame_classes.ts';
+import { FP_NAME, TARGET } from './target.ts';
 import type { FrameClass, FrameRange, FrameReport, RuleReport } from './verdicts.ts';
 
 type Why = RuleReport['classes'][number]['why'];
 
 const UNNOTICED = 'a call without a frame, and nothing notices';
-const NOTICED = 'a call without a frame, noticed by where rbp leads';
 
 interface Rule {
   readonly section: string;
@@ -22,13 +23,13 @@ const FRAME_RULES: readonly Rule[] = [
     section: '3',
     title: 'Compile-time analysis',
     demands: 'a tool holds the build to it: a frame around every call, or a trace misses the caller',
-    classes: [UNNOTICED, NOTICED],
+    classes: [UNNOTICED, NOTICED_BY_FP],
   },
   {
     section: '4.1',
     title: 'Identifying successful termination',
-    demands: 'a trace is reliable only if it ends where the stack of a task does: rbp leads anywhere here',
-    classes: ['rbp holds something else'],
+    demands: `a trace is reliable only if it ends where the stack of a task does: ${FP_NAME} leads anywhere here`,
+    classes: [FP_ELSEWHERE],
   },
   {
     section: '4.2',
@@ -43,7 +44,7 @@ const FRAME_RULES: readonly Rule[] = [
     demands: 'reject a trace across an interrupt of kernel code: interrupted here, the caller is missed',
     classes: [
       'before the frame is made',
-      'rbp saved, not yet set',
+      FP_SAVED,
       'the frame is given up',
       'a path without a frame',
       'no frame in this function',
@@ -64,7 +65,10 @@ const FRAME_RULES: readonly Rule[] = [
   {
     section: '4.6',
     title: 'Link register unreliability',
-    demands: 'nothing on x86_64: a call puts the return address on the stack',
+    demands:
+      TARGET.ptRegs.link === undefined
+        ? `nothing on ${TARGET.name}: a call puts the return address on the stack`
+        : 'reject a trace from here: the return address may be in a register, or have been used up',
     classes: [],
   },
 ];
@@ -85,7 +89,7 @@ export function rulesOf(functions: readonly FrameReport[], outside: readonly Fra
   for (const { name, ranges, calls, fentry } of functions) {
     if (fentry) note('the call of __fentry__ before the frame', name, 0, 1);
     for (const { why, function: owner, from, instructions } of ranges) note(why, owner, from, instructions);
-    for (const { offset, noticed } of calls) note(noticed ? NOTICED : UNNOTICED, name, offset, 1);
+    for (const { offset, noticed } of calls) note(noticed ? NOTICED_BY_FP : UNNOTICED, name, offset, 1);
   }
   for (const { why, function: owner, from, instructions } of outside) note(why, owner, from, instructions);
   return FRAME_RULES.map(({ section, title, demands, classes }) => ({

@@ -35,7 +35,7 @@ function rowsFrom({ orc }: KernelImage, start: number): OrcRows {
     section: new Uint32Array(orc.count).fill(TEXT),
     offset: Int32Array.from(orc.ip, (ip) => ip - start),
     spOffset: orc.spOffset,
-    bpOffset: orc.bpOffset,
+    fpOffset: orc.fpOffset,
     flags: orc.flags,
   };
 }

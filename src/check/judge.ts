@@ -4,11 +4,9 @@
 // from the registers of an interrupt, or from where a task that a callee put to sleep was switched out.
 
 import {
-  formatOrcEntry,
-  ORC_REG_BP,
   ORC_REG_PREV_SP,
-  ORC_REG_SP,
   ORC_REG_UNDEFINED,
+  ORC_TYPE_CALL,
   type OrcTable,
   orcTableFromEntries,
   unpackOrcEntry,
@@ -20,21 +18,21 @@ import { type LiveFrame, OUTERMOST } from './live_frames.ts';
 import { INTERRUPT_ENTRIES, INTERRUPT_FRAMES, PreemptedStack } from './preempted_stack.ts';
 import { whereabouts, whereIs } from './saved_registers.ts';
 import { putLong } from './stack_words.ts';
-import { FP, FP_REGISTER, INACTIVE, REGISTERS, SP, TARGET, unwoundFrame } from './target.ts';
+import { FP, FP_REGISTER, INACTIVE, ORC, REGISTERS, SP, TARGET, unwoundFrame } from './target.ts';
 import type { Stand, Truth, Unwinder, UnwinderAnswer, Verdict } from './verdicts.ts';
 
-const CALL = { bpOffset: 0, bpReg: ORC_REG_UNDEFINED, type: 0 };
+const NO_FP = { fpOffset: 0, fpReg: ORC_REG_UNDEFINED, type: ORC_TYPE_CALL };
 const CALLERS = orcTableFromEntries([
-  { ...CALL, ip: CALLER_LO, spOffset: 8, spReg: ORC_REG_SP, end: false },
+  { ...NO_FP, ip: CALLER_LO, spOffset: 8, spReg: ORC.sp, end: false },
   ...INTERRUPT_ENTRIES,
-  { ...CALL, ip: LAST_CALLER_LO, spOffset: 0, spReg: ORC_REG_UNDEFINED, end: true },
+  { ...NO_FP, ip: LAST_CALLER_LO, spOffset: 0, spReg: ORC_REG_UNDEFINED, end: true },
 ]);
 const REGISTER_OF = REGISTERS.ofPtRegs;
 const PT_REGS = TARGET.ptRegs;
 const IP = PT_REGS.words.indexOf(PT_REGS.pc);
 const MODE = PT_REGS.words.indexOf(PT_REGS.mode.word);
 
-/** What an answer hangs on besides rsp and the stack. */
+/** What an answer hangs on besides the stack and its pointer. */
 export const USES_FP = 1;
 export const USES_OTHERS = 2;
 
@@ -93,7 +91,7 @@ export class Judge {
   #verdict(stand: Stand, answer: UnwinderAnswer): Verdict {
     // Nobody asks frame pointers for the stack pointer; of a realigned stack they would not know it.
     const spRight = this.#kind === 'fp' || answer.prevSp === this.#innermost.sp - STACK_LO;
-    const right = spRight && answer.returnAddressRight && answer.prevBpRight;
+    const right = spRight && answer.returnAddressRight && answer.prevFpRight;
     if (right && this.#outerRight()) return 'right';
     const stored =
       stand !== 'interrupted'
@@ -111,10 +109,10 @@ export class Judge {
     if (row < 0) return USES_FP;
     const flags = this.#lookup.hit.flags[row];
     const spReg = flags & 0xf;
-    const bpReg = (flags >>> 4) & 0xf;
+    const fpReg = (flags >>> 4) & 0xf;
     if ((flags >>> 8) & 3) return USES_FP | USES_OTHERS;
-    if (spReg === ORC_REG_SP) return bpReg === ORC_REG_PREV_SP ? 0 : USES_FP;
-    return spReg === ORC_REG_BP || spReg === ORC_REG_UNDEFINED ? USES_FP : USES_FP | USES_OTHERS;
+    if (spReg === ORC.sp) return fpReg === ORC_REG_PREV_SP ? 0 : USES_FP;
+    return spReg === ORC.fp || spReg === ORC_REG_UNDEFINED ? USES_FP : USES_FP | USES_OTHERS;
   }
 
   /** Of the place last judged, with distances from its stack pointer. */
@@ -133,16 +131,16 @@ export class Judge {
 
   #entry(ip: number): string {
     const index = this.#lookup.find(ip);
-    return index < 0 ? 'none' : formatOrcEntry(unpackOrcEntry(this.#lookup.hit, index));
+    return index < 0 ? 'none' : ORC.text(unpackOrcEntry(this.#lookup.hit, index));
   }
 
   #truth(sp: number): Truth {
     const { words, halves } = this.#state;
     const { [REGISTERS.fp.name]: fp, ...saved } = whereabouts(words, halves);
     const frame = this.#innermost;
-    const prevBp =
+    const prevFp =
       frame === OUTERMOST ? fp : whereIs(frame.fpLow, frame.fpHigh, FP_REGISTER, words, halves, frame.sp - 8);
-    return { returnAddress: frame.sp - 8 - sp, prevSp: frame.sp - sp, prevBp, saved };
+    return { returnAddress: frame.sp - 8 - sp, prevSp: frame.sp - sp, prevFp, saved };
   }
 
   #start(stand: Stand, ip: number): void {
@@ -191,19 +189,19 @@ export class Judge {
     for (let i = frames.length - 2; i >= -1 && frames.length > 0; i--) {
       this.#trace.unwinder.next();
       const frame = frames[i] ?? OUTERMOST;
-      const { prevSp, returnAddressRight, prevBpRight } = this.#answer(frame);
+      const { prevSp, returnAddressRight, prevFpRight } = this.#answer(frame);
       const spRight = this.#kind === 'fp' || prevSp === frame.sp - STACK_LO;
-      if (!spRight || !returnAddressRight || !prevBpRight) return false;
+      if (!spRight || !returnAddressRight || !prevFpRight) return false;
     }
     return true;
   }
 
   #answer(truth = this.#innermost): UnwinderAnswer {
     const { unwinder } = this.#trace;
-    const none = { prevSp: undefined, prevBpRight: false, returnAddressRight: false };
+    const none = { prevSp: undefined, prevFpRight: false, returnAddressRight: false };
     if (unwinder.done || unwinder.error) return none;
     const returnAddressRight = unwinder.ip === (truth.returnIp | 0);
     const frame = unwoundFrame(unwinder, this.#state.words, truth.fpLow, truth.fpHigh);
-    return frame ? { prevSp: frame.prevSp, prevBpRight: frame.fpRight, returnAddressRight } : none;
+    return frame ? { prevSp: frame.prevSp, prevFpRight: frame.fpRight, returnAddressRight } : none;
   }
 }

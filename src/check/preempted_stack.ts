@@ -6,9 +6,9 @@
 
 import { ptRegsSize } from '../arch/pt_regs.ts';
 import type { PtRegs } from '../arch/unwinders.ts';
-import { ORC_REG_SP, ORC_REG_UNDEFINED, ORC_TYPE_CALL, ORC_TYPE_REGS, type OrcEntry } from '../elf/orc.ts';
+import { ORC_REG_UNDEFINED, ORC_TYPE_CALL, ORC_TYPE_REGS, type OrcEntry } from '../elf/orc.ts';
 import { CALLER_LO, STACK_HALF, STACK_LO } from './check_layout.ts';
-import { INACTIVE, TARGET } from './target.ts';
+import { INACTIVE, ORC, TARGET } from './target.ts';
 
 const PT_REGS_SIZE = ptRegsSize(TARGET.ptRegs);
 /** Behind the call of the interrupt's handler, where the stack pointer is that of the registers. */
@@ -21,11 +21,12 @@ const SIZE = PT_REGS_SIZE + 8 + SAVED + INACTIVE.size;
 /** An interrupt aligns the stack. */
 const ALIGN = ~15;
 
-const CALL = { bpOffset: 0, bpReg: ORC_REG_UNDEFINED, spReg: ORC_REG_SP, end: false };
+/** By the stack pointer; what becomes of the frame pointer is not known. */
+const BY_SP = { fpOffset: 0, fpReg: ORC_REG_UNDEFINED, spReg: ORC.sp, end: false };
 /** How the unwinder finds its way through that code. */
 export const INTERRUPT_ENTRIES: readonly (OrcEntry & { readonly ip: number })[] = [
-  { ...CALL, ip: ENTRY_CODE, spOffset: 0, type: ORC_TYPE_REGS },
-  { ...CALL, ip: SCHEDULE, spOffset: 8 + SAVED, type: ORC_TYPE_CALL },
+  { ...BY_SP, ip: ENTRY_CODE, spOffset: 0, type: ORC_TYPE_REGS },
+  { ...BY_SP, ip: SCHEDULE, spOffset: 8 + SAVED, type: ORC_TYPE_CALL },
 ];
 /** Frames between where the task was switched out and the instruction that was interrupted. */
 export const INTERRUPT_FRAMES = 2;

@@ -15,6 +15,11 @@ export const INACTIVE: InactiveFrame = inactive;
 export const unwoundFrame = unwound;
 export const FRAMES = frames;
 export const CODE = code;
+export const ORC = X86_64.code.orc;
+/** As a disassembler prints them, for reports; and the frame pointer as struct pt_regs has it. */
+export const SP_NAME = registers.sp.name;
+export const FP_NAME = registers.fp.name;
+export const FP_FIELD = X86_64.ptRegs.fp ?? FP_NAME;
 /** Numbers of the stack pointer and the frame pointer. */
 export const SP_REGISTER = registers.sp.number;
 export const FP_REGISTER = registers.fp.number;

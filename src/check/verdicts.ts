@@ -3,6 +3,7 @@
 // Invariant: the truth comes from execution alone; no table and no unwinder has a part in it.
 
 import type { UndecodedPlace } from '../objtool/undecoded.ts';
+import type { FP_ELSEWHERE, FP_SAVED, NOTICED_BY_FP } from './frame_classes.ts';
 import type { Whereabouts } from './saved_registers.ts';
 
 export type Unwinder = 'orc' | 'fp';
@@ -16,14 +17,14 @@ export type Verdict = (typeof VERDICTS)[number];
  */
 export type Stand = 'interrupted' | 'preempted' | 'called';
 
-/** Offsets are from the stack pointer at the instruction; what holds rbp is the value, not a place. */
+/** Offsets are from the stack pointer at the instruction; what holds the frame pointer is the value, not a place. */
 export interface Truth {
   /** Where the return address lies. */
   readonly returnAddress: number;
   /** The caller's stack pointer after the return. */
   readonly prevSp: number;
-  /** Where the caller's rbp is kept: still in the register, or at this distance; undefined where it is lost. */
-  readonly prevBp: Whereabouts;
+  /** Where the caller's frame pointer is kept: still in the register, or at this distance; undefined where it is lost. */
+  readonly prevFp: Whereabouts;
   /** The same of the other registers that a function gives back as they were. */
   readonly saved: Readonly<Record<string, Whereabouts>>;
 }
@@ -31,7 +32,7 @@ export interface Truth {
 /** What an unwinder made of it: undefined where it found no frame. */
 export interface UnwinderAnswer {
   readonly prevSp: number | undefined;
-  readonly prevBpRight: boolean;
+  readonly prevFpRight: boolean;
   readonly returnAddressRight: boolean;
 }
 
@@ -117,11 +118,11 @@ export interface ProofAt {
 /** Why frame pointers alone are wrong at an instruction. */
 export type FrameClass =
   | 'before the frame is made'
-  | 'rbp saved, not yet set'
+  | typeof FP_SAVED
   | 'the frame is given up'
   | 'a path without a frame'
   | 'no frame in this function'
-  | 'rbp holds something else'
+  | typeof FP_ELSEWHERE
   | 'the return address is written over'
   | 'a return address that nothing returns to'
   | 'code that is no function';
@@ -141,7 +142,7 @@ export interface FrameRange {
 interface FrameCall {
   /** From the function's start. */
   readonly offset: number;
-  /** Whether the trace is called unreliable at least, for where rbp leads. */
+  /** Whether the trace is called unreliable at least, for where the frame pointer leads. */
   readonly noticed: boolean;
 }
 
@@ -176,7 +177,7 @@ export interface RuleReport {
     readonly why:
       | FrameClass
       | 'a call without a frame, and nothing notices'
-      | 'a call without a frame, noticed by where rbp leads'
+      | typeof NOTICED_BY_FP
       | 'the call of __fentry__ before the frame';
     readonly instructions: number;
     readonly functions: number;

@@ -18,9 +18,7 @@ const OTHERS: readonly (readonly [is: (bytes: Uint8Array) => boolean, kind: stri
   [starts('\xde\xc0\x17\x0b'), 'LLVM bitcode (clang -flto); its code is made when the module is linked'],
   [
     (b) =>
-      text(b, BZIMAGE_MAGIC, BZIMAGE_MAGIC + 4) === 'HdrS' &&
-      b[SETUP_END] === 0x55 &&
-      b[SETUP_END + 1] === 0xaa,
+      text(b, BZIMAGE_MAGIC, BZIMAGE_MAGIC + 4) === 'HdrS' && text(b, SETUP_END, SETUP_END + 2) === 'U\xaa',
     "a bzImage, which has the kernel packed; scripts/extract-vmlinux of the kernel's sources, or the " +
       'package linux-image-...-dbg, gives the vmlinux',
   ],

@@ -1,59 +1,57 @@
 // The ORC table in memory: for a text address, where the caller's frame is.
-// Mirrors arch/x86/include/asm/orc_types.h (6.1) and unwind_module_init() of arch/x86/kernel/unwind_orc.c.
+// Mirrors what asm/orc_types.h of every architecture with ORC has, and unwind_module_init() of its unwind_orc.c.
 //
 // Invariant: `ip` is sorted ascending; of entries with one ip the weak terminators come first,
 // so that a search for the rightmost one finds the real entry.
 
-/** Parallel arrays sorted by ip. ip: low 32 bits of the address (high 32 bits are 0xffffffff for all kernel text). */
-export interface OrcTable {
-  readonly count: number;
-  readonly ip: Uint32Array;
+/** What entries say, a row each: where the caller's stack pointer and the caller's frame pointer are. */
+export interface OrcColumns {
   readonly spOffset: Int16Array;
-  readonly bpOffset: Int16Array;
-  /** The raw 6.1 bitfield: sp_reg:4 bp_reg:4 type:2 end:1. */
+  readonly fpOffset: Int16Array;
+  /** spReg:4 fpReg:4 type:2 end:1 signal:1, whatever the layout of the kernel's own entries. */
   readonly flags: Uint16Array;
 }
 
+/** Parallel arrays sorted by ip. ip: low 32 bits of the address (high 32 bits are 0xffffffff for all kernel text). */
+export interface OrcTable extends OrcColumns {
+  readonly count: number;
+  readonly ip: Uint32Array;
+}
+
+/** struct orc_entry of a kernel. */
+export interface OrcLayout {
+  /** Bytes, packed. */
+  readonly size: number;
+  /**
+   * Takes the entry at an offset into a row. False for one that goes by a register which rows have no number for: the
+   * row then has one that no unwinder knows.
+   */
+  read(bytes: DataView, at: number, into: OrcColumns, row: number): boolean;
+  write(from: OrcColumns, row: number, bytes: DataView, at: number): void;
+}
+
+/** Numbers of registers in rows are the port's, but for these. */
 export const ORC_REG_UNDEFINED = 0;
 export const ORC_REG_PREV_SP = 1;
-export const ORC_REG_DX = 2;
-export const ORC_REG_DI = 3;
-export const ORC_REG_BP = 4;
-export const ORC_REG_SP = 5;
-export const ORC_REG_R10 = 6;
-export const ORC_REG_R13 = 7;
-export const ORC_REG_BP_INDIRECT = 8;
-export const ORC_REG_SP_INDIRECT = 9;
 
 /** UNWIND_HINT_TYPE_* of include/linux/objtool.h, as far as two bits hold them. */
 export const ORC_TYPE_CALL = 0;
 export const ORC_TYPE_REGS = 1;
 export const ORC_TYPE_REGS_PARTIAL = 2;
 
-/** sizeof(struct orc_entry), packed. */
-export const ORC_ENTRY_SIZE = 6;
+/** The last frame of a stack. */
+export const ORC_END = 0x400;
+/** An interrupt frame: the address it gives is not a return address. Of 6.3 and later. */
+export const ORC_SIGNAL = 0x800;
+
 /** One `.orc_unwind_ip` element: a 32-bit distance from itself. */
 export const ORC_IP_SIZE = 4;
 
-export const ORC_REG_NAMES: readonly string[] = [
-  'undefined',
-  'prevsp',
-  'dx',
-  'di',
-  'bp',
-  'sp',
-  'r10',
-  'r13',
-  '(bp)',
-  '(sp)',
-];
-const ORC_TYPE_NAMES: readonly string[] = ['call', 'regs', 'regs (partial)'];
-
 export interface OrcEntry {
   readonly spOffset: number;
-  readonly bpOffset: number;
+  readonly fpOffset: number;
   readonly spReg: number;
-  readonly bpReg: number;
+  readonly fpReg: number;
   readonly type: number;
   readonly end: boolean;
 }
@@ -70,48 +68,24 @@ export class OrcTableError extends Error {
 }
 
 export const orcSpReg = (flags: number): number => flags & 0xf;
-const orcBpReg = (flags: number): number => (flags >>> 4) & 0xf;
+const orcFpReg = (flags: number): number => (flags >>> 4) & 0xf;
 const orcType = (flags: number): number => (flags >>> 8) & 0x3;
-const orcEnd = (flags: number): boolean => (flags & 0x400) !== 0;
+const orcEnd = (flags: number): boolean => (flags & ORC_END) !== 0;
 
-export function packOrcFlags(spReg: number, bpReg: number, type: number, end: boolean): number {
-  return (spReg & 0xf) | ((bpReg & 0xf) << 4) | ((type & 0x3) << 8) | (end ? 0x400 : 0);
+export function packOrcFlags(spReg: number, fpReg: number, type: number, end: boolean): number {
+  return (spReg & 0xf) | ((fpReg & 0xf) << 4) | ((type & 0x3) << 8) | (end ? ORC_END : 0);
 }
 
-export function unpackOrcEntry(table: OrcTable, index: number): OrcEntry {
+export function unpackOrcEntry(table: OrcColumns, index: number): OrcEntry {
   const flags = table.flags[index];
   return {
     spOffset: table.spOffset[index],
-    bpOffset: table.bpOffset[index],
+    fpOffset: table.fpOffset[index],
     spReg: orcSpReg(flags),
-    bpReg: orcBpReg(flags),
+    fpReg: orcFpReg(flags),
     type: orcType(flags),
     end: orcEnd(flags),
   };
-}
-
-/** The six bytes of a `struct orc_entry`, little endian. */
-export function packOrcEntry(entry: OrcEntry): Uint8Array {
-  const bytes = new Uint8Array(ORC_ENTRY_SIZE);
-  const view = new DataView(bytes.buffer);
-  view.setInt16(0, entry.spOffset, true);
-  view.setInt16(2, entry.bpOffset, true);
-  view.setUint16(4, packOrcFlags(entry.spReg, entry.bpReg, entry.type, entry.end), true);
-  return bytes;
-}
-
-/** A line as objtool's ORC dump has it, for reports: `sp:sp+8 bp:prevsp-16 type:call end:0`. */
-export function formatOrcEntry(entry: OrcEntry): string {
-  const place = (reg: number, offset: number): string => {
-    const name = ORC_REG_NAMES[reg] ?? `reg${reg}`;
-    if (reg === ORC_REG_UNDEFINED) return '(und)';
-    if (reg === ORC_REG_BP_INDIRECT) return `(bp${signed(offset)})`; // the offset is inside: bp + offset holds the address
-    return `${name}${signed(offset)}`;
-  };
-  const sp = place(entry.spReg, entry.spOffset);
-  const bp = place(entry.bpReg, entry.bpOffset);
-  const type = ORC_TYPE_NAMES[entry.type] ?? `type${entry.type}`;
-  return `sp:${sp} bp:${bp} type:${type} end:${entry.end ? 1 : 0}`;
 }
 
 /** A weak entry ends a section so that there are no gaps; a real entry at the same ip beats it. */
@@ -121,11 +95,16 @@ export function isWeakTerminator(flags: number): boolean {
 
 /**
  * The table from the bytes of relocated `.orc_unwind_ip` and `.orc_unwind`; `ipBase` is the address
- * of the first byte of `.orc_unwind_ip`. Sorted by the rule of orc_sort_cmp().
+ * of the first byte of `.orc_unwind_ip`. Sorted by the rule of orc_sort_cmp(). @throws OrcTableError
  */
-export function orcTableFromSections(ip: Uint8Array, ipBase: bigint, orc: Uint8Array): OrcTable {
+export function orcTableFromSections(
+  ip: Uint8Array,
+  ipBase: bigint,
+  orc: Uint8Array,
+  layout: OrcLayout,
+): OrcTable {
   const count = ip.length / ORC_IP_SIZE;
-  if (ip.length % ORC_IP_SIZE !== 0 || orc.length !== count * ORC_ENTRY_SIZE) {
+  if (ip.length % ORC_IP_SIZE !== 0 || orc.length !== count * layout.size) {
     throw new OrcTableError('bad or missing .orc_unwind table', {
       ipSize: ip.length,
       orcSize: orc.length,
@@ -137,9 +116,7 @@ export function orcTableFromSections(ip: Uint8Array, ipBase: bigint, orc: Uint8A
   const table = allocate(count);
   for (let i = 0; i < count; i++) {
     table.ip[i] = (base + i * ORC_IP_SIZE + ipView.getInt32(i * ORC_IP_SIZE, true)) >>> 0;
-    table.spOffset[i] = orcView.getInt16(i * ORC_ENTRY_SIZE, true);
-    table.bpOffset[i] = orcView.getInt16(i * ORC_ENTRY_SIZE + 2, true);
-    table.flags[i] = orcView.getUint16(i * ORC_ENTRY_SIZE + 4, true);
+    layout.read(orcView, i * layout.size, table, i);
   }
   return sortOrcTable(table);
 }
@@ -153,8 +130,8 @@ export function orcTableFromEntries(
   list.forEach((entry, i) => {
     table.ip[i] = typeof entry.ip === 'bigint' ? Number(BigInt.asUintN(32, entry.ip)) : entry.ip >>> 0;
     table.spOffset[i] = entry.spOffset;
-    table.bpOffset[i] = entry.bpOffset;
-    table.flags[i] = packOrcFlags(entry.spReg, entry.bpReg, entry.type, entry.end);
+    table.fpOffset[i] = entry.fpOffset;
+    table.flags[i] = packOrcFlags(entry.spReg, entry.fpReg, entry.type, entry.end);
   });
   return sortOrcTable(table);
 }
@@ -171,7 +148,7 @@ export function sortOrcTable(table: OrcTable): OrcTable {
     const from = order[i];
     sorted.ip[i] = ip[from];
     sorted.spOffset[i] = table.spOffset[from];
-    sorted.bpOffset[i] = table.bpOffset[from];
+    sorted.fpOffset[i] = table.fpOffset[from];
     sorted.flags[i] = flags[from];
   }
   return sorted;
@@ -203,7 +180,7 @@ function allocate(count: number): OrcTable {
     count,
     ip: new Uint32Array(count),
     spOffset: new Int16Array(count),
-    bpOffset: new Int16Array(count),
+    fpOffset: new Int16Array(count),
     flags: new Uint16Array(count),
   };
 }
@@ -217,5 +194,3 @@ function isSorted({ count, ip, flags }: OrcTable): boolean {
 }
 
 const strength = (flags: number): number => (isWeakTerminator(flags) ? 0 : 1);
-
-const signed = (n: number): string => (n < 0 ? `${n}` : `+${n}`);

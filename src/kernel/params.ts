@@ -13,6 +13,8 @@ import { storeInteger } from './store_integer.ts';
 import type { ShowResult, SysfsAttribute } from './sysfs.ts';
 import { UAPI } from './uapi.ts';
 
+const COMMA = ','.charCodeAt(0);
+
 interface ParamType {
   readonly bytes: number;
   readonly signed: boolean;
@@ -233,7 +235,7 @@ function arrayFunctions(core: KernelCore): Record<string, HostFunction> {
       let at = 0;
       for (let index = 0; index < count; index++) {
         // Each element ends in a newline: a comma takes its place.
-        if (index > 0) mem.writeU8(buf + BigInt(at - 1), 0x2c);
+        if (index > 0) mem.writeU8(buf + BigInt(at - 1), COMMA);
         const param = element(kp, arr, index);
         const length = Number(
           BigInt.asIntN(32, yield { call: opOf(arr, 'get'), args: [buf + BigInt(at), param] }),

@@ -151,10 +151,12 @@ function moduleFinalize(core: KernelCore, ports: ModuleLoaderPorts, mod: Module)
 function loadOrc(mod: Module, core: KernelCore): void {
   const ip = mod.lastSections.get('.orc_unwind_ip');
   const orc = mod.lastSections.get('.orc_unwind');
-  if (!ip?.size || !orc?.size) return;
+  const port = core.arch.code?.orc;
+  const layout = port?.formats.get(port.own);
+  if (!ip?.size || !orc?.size || !layout) return;
   const { mem } = core;
   try {
-    mod.orc = orcTableFromSections(mem.view(ip.addr, ip.size), ip.addr, mem.view(orc.addr, orc.size));
+    mod.orc = orcTableFromSections(mem.view(ip.addr, ip.size), ip.addr, mem.view(orc.addr, orc.size), layout);
   } catch (error) {
     if (!(error instanceof OrcTableError)) throw error;
     // As in the kernel such a module loads; its frames are unreliable to the unwinder.

@@ -4,9 +4,9 @@
 // Invariant: entries are taken as the kernel takes them (orc_sort_cmp: at one address a real
 // entry beats a terminator), and an entry that repeats the one before counts for nothing.
 
-import { isWeakTerminator } from '../elf/orc.ts';
+import { isWeakTerminator, ORC_END, ORC_SIGNAL } from '../elf/orc.ts';
 import type { ObjtoolInput } from './input.ts';
-import { ORC_SIGNAL, type OrcRows } from './orc_rows.ts';
+import type { OrcRows } from './orc_rows.ts';
 
 /** Text for which two tables differ in one way. */
 export interface OrcDifference {
@@ -55,9 +55,9 @@ function sectionRows(rows: OrcRows): Map<number, number[]> {
 /** Undefined answers are equal whatever else they hold. */
 function sameAnswer(a: OrcRows, i: number, b: OrcRows, j: number): boolean {
   const [first, second] = [i < 0 ? 0 : a.flags[i] & ~ORC_SIGNAL, j < 0 ? 0 : b.flags[j] & ~ORC_SIGNAL];
-  if ((first & 0xf) === 0 && (second & 0xf) === 0) return (first & 0x400) === (second & 0x400);
+  if ((first & 0xf) === 0 && (second & 0xf) === 0) return (first & ORC_END) === (second & ORC_END);
   if (i < 0 || j < 0 || first !== second || a.spOffset[i] !== b.spOffset[j]) return false;
-  return a.bpOffset[i] === b.bpOffset[j] || (first & 0xf0) === 0;
+  return a.fpOffset[i] === b.fpOffset[j] || (first & 0xf0) === 0;
 }
 
 /** Where the answers differ, by section in order; `limits` has the size of each section that is compared. */

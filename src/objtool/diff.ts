@@ -3,11 +3,12 @@
 // Invariant: a class is given only for a reason that is named. Execution is the judge where it was asked
 // (`judge`); without it only what the object itself proves is classified, and the rest is open.
 
-import { formatOrcEntry } from '../elf/orc.ts';
+import type { OrcPort } from '../arch/orc.ts';
+import { ORC_REG_UNDEFINED, type OrcEntry, unpackOrcEntry } from '../elf/orc.ts';
 import { comparedText, compareOrc, type OrcDifference } from './compare.ts';
 import { type Code, IN_DEAD_END, IN_VISITED, INSN_BUG, INSN_CALL } from './insn.ts';
 import type { OrcResult } from './orc_gen.ts';
-import { ORC_SIGNAL, type OrcRows } from './orc_rows.ts';
+import type { OrcRows } from './orc_rows.ts';
 
 export type DifferenceClass = 'ours wrong' | 'information no longer in the object' | 'theirs wrong' | 'open';
 
@@ -36,13 +37,6 @@ const NOT_ASKED = 'was not asked';
 
 /** Of the two tables at one place; text where there is no proof: why. */
 export type Judge = (section: string, offset: number) => Proof | string;
-
-/** An ORC entry. */
-interface Answer {
-  readonly spOffset: number;
-  readonly bpOffset: number;
-  readonly flags: number;
-}
 
 export interface ClassifiedDifference {
   readonly section: string;
@@ -109,6 +103,7 @@ function countAgreement(
 
 class Classifier {
   readonly #code: Code;
+  readonly #orc: OrcPort;
   readonly #ours: OrcRows;
   readonly #theirs: OrcRows;
   readonly #judge: Judge | undefined;
@@ -118,6 +113,7 @@ class Classifier {
   constructor({ code, rows }: OrcResult, theirs: OrcRows, judge: Judge | undefined, several: boolean) {
     this.#several = several;
     this.#code = code;
+    this.#orc = code.input.arch.orc;
     this.#ours = rows;
     this.#theirs = theirs;
     this.#judge = judge;
@@ -134,8 +130,8 @@ class Classifier {
       start,
       end,
       place: this.#place(section, start),
-      ours: show(ours),
-      theirs: show(theirs),
+      ours: this.#orc.text(ours),
+      theirs: this.#orc.text(theirs),
       ...(typeof proof === 'string' ? found : byProof(proof, found)),
       proof,
     };
@@ -157,7 +153,7 @@ class Classifier {
     return answered ?? NO_FUNCTION;
   }
 
-  #blame(difference: OrcDifference, ours: Answer, theirs: Answer): Verdict {
+  #blame(difference: OrcDifference, ours: OrcEntry, theirs: OrcEntry): Verdict {
     const code = this.#code;
     const { section, start } = difference;
     if (code.undecoded.some((u) => u.section === section && u.start <= start && start < u.end)) {
@@ -239,25 +235,22 @@ function insnAround(code: Code, section: number, offset: number): number {
 
 const LONGEST = 15;
 
-const NO_ANSWER: Answer = { spOffset: 0, bpOffset: 0, flags: 0 };
+const NO_ANSWER: OrcEntry = {
+  spOffset: 0,
+  fpOffset: 0,
+  spReg: ORC_REG_UNDEFINED,
+  fpReg: ORC_REG_UNDEFINED,
+  type: 0,
+  end: false,
+};
 
-function answer(rows: OrcRows, row: number): Answer {
-  if (row < 0) return NO_ANSWER;
-  const flags = rows.flags[row] & ~ORC_SIGNAL;
-  return { spOffset: rows.spOffset[row], bpOffset: rows.bpOffset[row], flags };
-}
+const answer = (rows: OrcRows, row: number): OrcEntry => (row < 0 ? NO_ANSWER : unpackOrcEntry(rows, row));
 
-const isUndefined = ({ flags }: Answer): boolean => (flags & 0xf) === 0 && (flags & 0x400) === 0;
-
-function show({ spOffset, bpOffset, flags }: Answer): string {
-  const type = (flags >> 8) & 3;
-  const end = (flags & 0x400) !== 0;
-  return formatOrcEntry({ spOffset, bpOffset, spReg: flags & 0xf, bpReg: (flags >> 4) & 0xf, type, end });
-}
+const isUndefined = ({ spReg, end }: OrcEntry): boolean => spReg === ORC_REG_UNDEFINED && !end;
 
 /** Any defined answer for a range. */
 function hasAnswer(rows: OrcRows, section: number, start: number, end: number): boolean {
-  let before: Answer = NO_ANSWER;
+  let before: OrcEntry = NO_ANSWER;
   for (let i = 0; i < rows.count; i++) {
     if (rows.section[i] !== section || rows.offset[i] >= end) continue;
     if (rows.offset[i] <= start) before = answer(rows, i);

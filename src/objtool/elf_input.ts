@@ -3,6 +3,7 @@
 // Mirrors the reading half of tools/objtool/elf.c; special_sections.ts has special.c.
 
 import type { CodeArch } from '../arch/code.ts';
+import type { OrcFormat } from '../arch/orc.ts';
 import { SHF_EXECINSTR, SHT_RELA } from '../elf/constants.ts';
 import type { ElfObject, ElfSection } from '../elf/elf_object.ts';
 import { readModInfo } from '../elf/modinfo.ts';
@@ -18,7 +19,6 @@ import {
   SymbolTable,
 } from './input.ts';
 import { LATER_NORETURNS } from './noreturn.ts';
-import type { OrcFormat } from './orc_formats.ts';
 import { SpecialSections } from './special_sections.ts';
 import { SymbolRanges } from './symbol_ranges.ts';
 

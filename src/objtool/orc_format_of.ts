@@ -5,11 +5,10 @@
 // Invariant: a table is never read by guess. What is told by header, version or user and contradicts the entries is an
 // error, as is what nothing tells.
 
+import type { OrcFormat, OrcFormatRule, OrcPort } from '../arch/orc.ts';
 import type { ElfObject } from '../elf/elf_object.ts';
-import { ORC_ENTRY_SIZE } from '../elf/orc.ts';
 import { kernelVersion } from './elf_input.ts';
-import { readOrcAs } from './orc_format.ts';
-import { ORC_FORMATS, type OrcFormat } from './orc_formats.ts';
+import { orcFormatRule, readOrcAs } from './orc_format.ts';
 import type { OrcRows } from './orc_rows.ts';
 
 export interface KnownFormat {
@@ -20,64 +19,63 @@ export interface KnownFormat {
   readonly or?: OrcFormat;
 }
 
-/** What .orc_header holds: a hash of the definitions in orc_types.h, the same for all kernels with one layout. */
-const HASHES: ReadonlyMap<string, OrcFormat> = new Map([
-  ['db84aed4103b31dd51e017f8f79783ca985c2c51', '6.3'],
-  ['fe5d32bf581bd63b2ca9a5c65ba5a625eab3fe24', '6.4'],
-  ['137c36ad7627c4dd55932176bb0ecdbd5041fc82', '7.2'],
-]);
 const HEADER = '.orc_header';
-const CHOICE = `--format says how to read the table (${ORC_FORMATS.join(', ')})`;
+const choice = ({ formats }: OrcPort): string =>
+  `--format says how to read the table (${[...formats.keys()].join(', ')})`;
 
 /**
  * The format of an object's table. `wanted`: what the user says it is. Undefined where there is no table and nothing
  * that tells. @throws ElfError where there is a table of which it is not known how to read it
  */
-export function orcFormatOf(elf: ElfObject, wanted?: OrcFormat): KnownFormat | undefined {
-  const entries = Entries.of(elf);
-  const said = wanted === undefined ? toldBy(elf, entries) : byUser(elf, wanted);
+export function orcFormatOf(elf: ElfObject, orc: OrcPort, wanted?: OrcFormat): KnownFormat | undefined {
+  const entries = Entries.of(elf, orc);
+  const said = wanted === undefined ? toldBy(elf, orc, entries) : byUser(elf, orc, wanted);
   if (said) {
-    if (entries) confirm(elf, said, entries);
+    if (entries) confirm(elf, orc, said, entries);
     return said;
   }
-  if (!entries || entries.count === 0) return undefined;
+  if (!entries || entries.isEmpty) return undefined;
   const [format, or] = entries.formats();
   if (format) return { format, by: 'entries', ...(or ? { or } : {}) };
-  throw elf.error(`no ${HEADER}, no version, and no entry that tells its ORC format: ${CHOICE}`);
+  throw elf.error(`no ${HEADER}, no version, and no entry that tells its ORC format: ${choice(orc)}`);
 }
 
 /** The object's own table; undefined where it has none. @throws ElfError */
-export function readOrc(elf: ElfObject, wanted?: OrcFormat): OrcRows | undefined {
-  const known = orcFormatOf(elf, wanted);
+export function readOrc(elf: ElfObject, orc: OrcPort, wanted?: OrcFormat): OrcRows | undefined {
+  const known = orcFormatOf(elf, orc, wanted);
   // Without anything that tells there are no entries either.
-  return readOrcAs(elf, known?.format ?? '6.1');
+  return readOrcAs(elf, orc, known?.format ?? orc.own);
 }
 
 /** The format for a table that is written into the object in place of its own. @throws ElfError */
-export function orcFormatToWrite(elf: ElfObject, wanted: OrcFormat): KnownFormat {
-  return byUser(elf, wanted);
+export function orcFormatToWrite(elf: ElfObject, orc: OrcPort, wanted: OrcFormat): KnownFormat {
+  return byUser(elf, orc, wanted);
 }
 
-function byUser(elf: ElfObject, wanted: OrcFormat): KnownFormat {
-  const header = elf.section(HEADER);
-  const own = header && HASHES.get(hashOf(elf));
+function byUser(elf: ElfObject, orc: OrcPort, wanted: OrcFormat): KnownFormat {
+  const own = elf.section(HEADER) && byHash(elf, orc);
   if (own && own !== wanted) {
     throw elf.error(`its ${HEADER} is that of the ${own} format, not of ${wanted}`);
   }
   return { format: wanted, by: 'option' };
 }
 
-function toldBy(elf: ElfObject, entries: Entries | undefined): KnownFormat | undefined {
+function toldBy(elf: ElfObject, orc: OrcPort, entries: Entries | undefined): KnownFormat | undefined {
   if (elf.section(HEADER)) {
-    const format = HASHES.get(hashOf(elf));
+    const format = byHash(elf, orc);
     if (format) return { format, by: 'header' };
     if (!entries) return undefined;
-    throw elf.error(`${HEADER} has the hash of no ORC format that is known (${hashOf(elf)}): ${CHOICE}`);
+    throw elf.error(`${HEADER} has the hash of no ORC format that is known (${hashOf(elf)}): ${choice(orc)}`);
   }
   const version = kernelVersion(elf);
-  // Those of 6.4 and later have a header; which layout one without it has its version does not say.
-  if (version === undefined || version >= 604) return undefined;
-  return { format: version === 603 ? '6.3' : '6.1', by: 'version' };
+  const format = version === undefined ? undefined : orc.byVersion(version);
+  return format === undefined ? undefined : { format, by: 'version' };
+}
+
+/** .orc_header holds a hash of the definitions in orc_types.h, the same for all kernels with one layout. */
+function byHash(elf: ElfObject, { formats }: OrcPort): OrcFormat | undefined {
+  const hash = hashOf(elf);
+  return [...formats].find(([, rule]) => rule.hash === hash)?.[0];
 }
 
 function hashOf(elf: ElfObject): string {
@@ -88,82 +86,57 @@ function hashOf(elf: ElfObject): string {
 const MAX_HASH = 64;
 
 /** A format in which no function could start, of a table in which functions start as another has it. */
-function confirm(elf: ElfObject, { format, by }: KnownFormat, entries: Entries): void {
-  if (entries.starts(format) > 0) return;
-  const other = ORC_FORMATS.find((each) => entries.starts(each) > 0);
+function confirm(elf: ElfObject, orc: OrcPort, { format, by }: KnownFormat, entries: Entries): void {
+  if (entries.starts(orcFormatRule(orc, format)) > 0) return;
+  const [other] = [...orc.formats].find(([, rule]) => entries.starts(rule) > 0) ?? [];
   if (!other) return;
   const whose = by === 'option' ? `not in the ${format} format` : `not in the ${format} format of its ${by}`;
-  const way = by === 'option' ? '' : `: ${CHOICE}`;
+  const way = by === 'option' ? '' : `: ${choice(orc)}`;
   throw elf.error(`the entries of its ORC table are ${whose}, but in that of ${other}${way}`);
 }
 
-/** At the start of a function: the caller's stack pointer is sp+8, and rbp the caller's. */
-const START_OFFSET = 8;
-const STARTS: Readonly<Record<OrcFormat, number>> = { '6.1': 0x5, '6.3': 0x5, '6.4': 0x205, '7.2': 0x203 };
-
-const BP_REGS = [0, 1, 4];
-const BP_REGS_7_2 = [0, 4, 8];
-const SP_REGS = [2, 3, 4, 5, 6, 7, 8, 9];
-const SP_REGS_7_2 = [1, 2, 3, 4, 5, 6, 7, 9, 10];
-const SIGNAL_6_3 = 0x400;
-const END_6_1 = 0x400;
-const END_6_3 = 0x800;
-
-/** Whether a kernel's objtool could have made such an entry. */
-const POSSIBLE: Readonly<Record<OrcFormat, (raw: number) => boolean>> = {
-  '6.1': (raw) => raw < 0x800 && ((raw & 0xf) === 0 || (raw & END_6_1) === 0) && knows(raw),
-  '6.3': (raw) => raw < 0x1000 && (raw & ((raw & 0xf) === 0 ? SIGNAL_6_3 : END_6_3)) === 0 && knows(raw),
-  '6.4': (raw) => isOf64(raw) && knows(raw),
-  '7.2': (raw) => isOf64(raw) && knows(raw, SP_REGS_7_2, BP_REGS_7_2),
-};
-
-function knows(raw: number, sp = SP_REGS, bp = BP_REGS): boolean {
-  const spReg = raw & 0xf;
-  return (spReg === 0 || sp.includes(spReg)) && bp.includes((raw >> 4) & 0xf);
-}
-
-/** Types without a stack pointer, then those with one. */
-function isOf64(raw: number): boolean {
-  const type = (raw >> 8) & 7;
-  return raw < 0x1000 && type <= 4 && type < 2 === ((raw & 0xf) === 0);
-}
-
-/** Offsets and bits of the entries, as they lie in the file. */
+/** The entries, as they lie in the file. */
 class Entries {
   readonly #view: DataView;
+  readonly #orc: OrcPort;
 
-  static of(elf: ElfObject): Entries | undefined {
+  static of(elf: ElfObject, orc: OrcPort): Entries | undefined {
     const section = elf.lastSection('.orc_unwind');
-    return section && elf.lastSection('.orc_unwind_ip') ? new Entries(elf.view(section)) : undefined;
+    return section && elf.lastSection('.orc_unwind_ip') ? new Entries(elf.view(section), orc) : undefined;
   }
 
-  private constructor(view: DataView) {
+  private constructor(view: DataView, orc: OrcPort) {
     this.#view = view;
+    this.#orc = orc;
   }
 
-  get count(): number {
-    return Math.floor(this.#view.byteLength / ORC_ENTRY_SIZE);
+  /** Not one whole entry. */
+  get isEmpty(): boolean {
+    return [...this.#orc.formats.values()].every((rule) => this.#count(rule) === 0);
   }
 
-  #bits(i: number): number {
-    return this.#view.getUint16(i * ORC_ENTRY_SIZE + 4, true);
+  #count({ size }: OrcFormatRule): number {
+    return Math.floor(this.#view.byteLength / size);
   }
 
   /** Those that say what is true at a function's start. A large table shows it soon. */
-  starts(format: OrcFormat, enough = MOST_LOOKED_AT): number {
-    const bits = STARTS[format];
-    const end = Math.min(this.count, enough);
+  starts(rule: OrcFormatRule, enough = MOST_LOOKED_AT): number {
+    const end = Math.min(this.#count(rule), enough);
     let found = 0;
-    for (let i = 0; i < end; i++) {
-      if (this.#bits(i) === bits && this.#view.getInt16(i * ORC_ENTRY_SIZE, true) === START_OFFSET) found++;
-    }
+    for (let i = 0; i < end; i++) if (rule.isStart(this.#view, i * rule.size)) found++;
     return found;
   }
 
   /** The formats that all entries are possible in, and in which functions start as they do. */
   formats(): OrcFormat[] {
-    const all = Array.from({ length: this.count }, (_, i) => this.#bits(i));
-    return ORC_FORMATS.filter((f) => this.starts(f, this.count) > 0 && all.every(POSSIBLE[f]));
+    return [...this.#orc.formats].flatMap(([format, rule]) => (this.#fits(rule) ? [format] : []));
+  }
+
+  #fits(rule: OrcFormatRule): boolean {
+    const count = this.#count(rule);
+    if (this.starts(rule, count) === 0) return false;
+    for (let i = 0; i < count; i++) if (!rule.isPossible(this.#view, i * rule.size)) return false;
+    return true;
   }
 }
 

@@ -6,7 +6,7 @@
 
 import { type CodeArch, UNDEFINED } from '../arch/code.ts';
 import type { AsmImage } from '../asm/assembler.ts';
-import { ORC_REG_UNDEFINED, type OrcTable, packOrcFlags } from '../elf/orc.ts';
+import { ORC_REG_UNDEFINED, ORC_SIGNAL, type OrcTable, packOrcFlags } from '../elf/orc.ts';
 import { addAlternatives } from './alternatives.ts';
 import { CFA_BASE, CFA_OFFSET, CfiTable, END, NO_CFI, TYPE, TYPE_CALL } from './cfi.ts';
 import { CodeTable } from './decode.ts';
@@ -15,7 +15,7 @@ import { readHints } from './hints.ts';
 import { inputFromImage, type ObjtoolInput } from './input.ts';
 import { type Code, find, IN_ALT_GROUP, IN_IGNORE, IN_IGNORE_ALTS, IN_LAST, warn } from './insn.ts';
 import { addJumpTables } from './jump_tables.ts';
-import { ORC_SIGNAL, type OrcRows, OrcRowsBuilder, rowsAt } from './orc_rows.ts';
+import { type OrcRows, OrcRowsBuilder, rowsAt } from './orc_rows.ts';
 import { validateCode } from './validate.ts';
 
 export interface OrcResult {
@@ -31,7 +31,7 @@ class Entries {
   readonly #code: Code;
   readonly #cfis: CfiTable;
   readonly spOffset: Int32Array;
-  readonly bpOffset: Int32Array;
+  readonly fpOffset: Int32Array;
   readonly flags: Int32Array;
   readonly #known: Uint8Array;
 
@@ -39,7 +39,7 @@ class Entries {
     this.#code = code;
     this.#cfis = cfis;
     this.spOffset = new Int32Array(cfis.count);
-    this.bpOffset = new Int32Array(cfis.count);
+    this.fpOffset = new Int32Array(cfis.count);
     this.flags = new Int32Array(cfis.count);
     this.#known = new Uint8Array(cfis.count);
     this.#known[NO_CFI] = 1;
@@ -53,16 +53,16 @@ class Entries {
     const end = of(END) !== 0;
     this.flags[id] = packOrcFlags(ORC_REG_UNDEFINED, ORC_REG_UNDEFINED, TYPE_CALL, end);
     if (of(CFA_BASE) === UNDEFINED) return;
-    const { arch } = this.#code.input;
+    const { orc } = this.#code.input.arch;
     const { fpAt } = this.#cfis;
-    const spReg = arch.orcSpBase(of(CFA_BASE));
-    const fpReg = arch.orcFpBase(of(fpAt));
+    const spReg = orc.spBase(of(CFA_BASE));
+    const fpReg = orc.fpBase(of(fpAt));
     if (spReg === undefined) warn(this.#code, insn, `unknown CFA base reg ${of(CFA_BASE)}`);
-    else if (fpReg === undefined) warn(this.#code, insn, `unknown BP base reg ${of(fpAt)}`);
+    else if (fpReg === undefined) warn(this.#code, insn, `unknown ${orc.fpTitle} base reg ${of(fpAt)}`);
     else if (!fits(of(CFA_OFFSET)) || !fits(of(fpAt + 1))) warn(this.#code, insn, 'stack frame too large');
     else {
       this.spOffset[id] = of(CFA_OFFSET);
-      this.bpOffset[id] = of(fpAt + 1);
+      this.fpOffset[id] = of(fpAt + 1);
       const signal = of(TYPE) === TYPE_CALL ? 0 : ORC_SIGNAL;
       this.flags[id] = packOrcFlags(spReg, fpReg, of(TYPE), end) | signal;
     }
@@ -107,7 +107,7 @@ class RowWriter {
       }
       insn = Math.max(insn, group.last);
     }
-    if (this.rows.count > before) this.rows.add(section, code.input.sections[section].bytes.length, 0, 0, 0);
+    if (this.rows.count > before) this.rows.add(section, code.input.sections[section].bytes.length);
   }
 
   #add(section: number, offset: number, cfi: number, insn: number): void {
@@ -116,10 +116,10 @@ class RowWriter {
     entries.need(cfi, insn);
     const last = this.#last;
     this.#last = cfi;
-    const [sp, bp, flags] = [entries.spOffset[cfi], entries.bpOffset[cfi], entries.flags[cfi]];
-    if (sp === entries.spOffset[last] && bp === entries.bpOffset[last] && flags === entries.flags[last])
+    const [sp, fp, flags] = [entries.spOffset[cfi], entries.fpOffset[cfi], entries.flags[cfi]];
+    if (sp === entries.spOffset[last] && fp === entries.fpOffset[last] && flags === entries.flags[last])
       return;
-    this.rows.add(section, offset, sp, bp, flags);
+    this.rows.add(section, offset, sp, fp, flags);
   }
 }
 

@@ -1,40 +1,34 @@
 // ORC entries of an object that has no addresses yet: by section and offset.
 //
-// Invariant: rows of one section are consecutive and rise; `flags` is the bitfield of 6.1 whatever the
-// object's own format, with ORC_SIGNAL above it.
+// Invariant: rows of one section are consecutive and rise.
 
-import type { OrcTable } from '../elf/orc.ts';
-import { sortOrcTable } from '../elf/orc.ts';
+import { ORC_SIGNAL, type OrcColumns, type OrcTable, sortOrcTable } from '../elf/orc.ts';
 
-export interface OrcRows {
+export interface OrcRows extends OrcColumns {
   readonly count: number;
   /** Index of the section in its object. */
   readonly section: Uint32Array;
   readonly offset: Int32Array;
-  readonly spOffset: Int16Array;
-  readonly bpOffset: Int16Array;
-  readonly flags: Uint16Array;
 }
-
-/** An interrupt frame: the address it gives is not a return address. Of 6.3 and later. */
-export const ORC_SIGNAL = 0x800;
 
 export class OrcRowsBuilder {
   count = 0;
   section = new Uint32Array(1024);
   offset = new Int32Array(1024);
   spOffset = new Int16Array(1024);
-  bpOffset = new Int16Array(1024);
+  fpOffset = new Int16Array(1024);
   flags = new Uint16Array(1024);
 
-  add(section: number, offset: number, spOffset: number, bpOffset: number, flags: number): void {
+  /** Its number. */
+  add(section: number, offset: number, spOffset = 0, fpOffset = 0, flags = 0): number {
     const at = this.count++;
     if (at === this.section.length) this.#grow();
     this.section[at] = section;
     this.offset[at] = offset;
     this.spOffset[at] = spOffset;
-    this.bpOffset[at] = bpOffset;
+    this.fpOffset[at] = fpOffset;
     this.flags[at] = flags;
+    return at;
   }
 
   finish(): OrcRows {
@@ -44,7 +38,7 @@ export class OrcRowsBuilder {
       section: this.section.slice(0, count),
       offset: this.offset.slice(0, count),
       spOffset: this.spOffset.slice(0, count),
-      bpOffset: this.bpOffset.slice(0, count),
+      fpOffset: this.fpOffset.slice(0, count),
       flags: this.flags.slice(0, count),
     };
   }
@@ -58,7 +52,7 @@ export class OrcRowsBuilder {
     this.section = larger(this.section, new Uint32Array(room));
     this.offset = larger(this.offset, new Int32Array(room));
     this.spOffset = larger(this.spOffset, new Int16Array(room));
-    this.bpOffset = larger(this.bpOffset, new Int16Array(room));
+    this.fpOffset = larger(this.fpOffset, new Int16Array(room));
     this.flags = larger(this.flags, new Uint16Array(room));
   }
 }
@@ -76,6 +70,6 @@ export function rowsAt(rows: OrcRows, addrOf: (section: number) => bigint): OrcT
     }
     ip[i] = base + offset[i];
   }
-  const { spOffset, bpOffset, flags } = rows;
-  return sortOrcTable({ count, ip, spOffset, bpOffset, flags: flags.map((f) => f & ~ORC_SIGNAL) });
+  const { spOffset, fpOffset, flags } = rows;
+  return sortOrcTable({ count, ip, spOffset, fpOffset, flags: flags.map((f) => f & ~ORC_SIGNAL) });
 }

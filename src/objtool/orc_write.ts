@@ -2,6 +2,7 @@
 // Mirrors write_orc_entry() of tools/objtool/orc_gen.c: each ip is a relocation against the section's symbol.
 
 import type { CodeArch } from '../arch/code.ts';
+import type { OrcFormat } from '../arch/orc.ts';
 import { RELA_SIZE, SHF_ALLOC, SHT_PROGBITS, SHT_RELA } from '../elf/constants.ts';
 import type { ElfObject, ElfSection } from '../elf/elf_object.ts';
 import { rewriteElf, type SectionChange } from '../elf/elf_writer.ts';
@@ -10,7 +11,6 @@ import { ElfTables } from './elf_tables.ts';
 import { ObjtoolError } from './error.ts';
 import { SYM_SECTION } from './input.ts';
 import { encodeOrc } from './orc_format.ts';
-import type { OrcFormat } from './orc_formats.ts';
 import type { OrcRows } from './orc_rows.ts';
 
 /** The object, in pieces, with these entries in place of those it has. @throws ObjtoolError where a section has no symbol */
@@ -22,7 +22,7 @@ export function writeOrc(elf: ElfObject, rows: OrcRows, format: OrcFormat, arch:
   const rela = ip && elf.relaSections.find((s) => s.info === ip.index);
   const plain = { flags: SHF_ALLOC, type: SHT_PROGBITS, align: 1, entsize: 0 };
   const changes: SectionChange[] = [
-    { ...plain, ...at(orc), name: '.orc_unwind', data: encodeOrc(rows, format) },
+    { ...plain, ...at(orc), name: '.orc_unwind', data: encodeOrc(rows, arch.orc, format) },
     { ...plain, ...at(ip), name: '.orc_unwind_ip', data: new Uint8Array(rows.count * ORC_IP_SIZE) },
     {
       ...at(rela),

@@ -3,8 +3,8 @@
 // Modules have lost their `.discard.*` sections when they were linked; objects still have them.
 
 import type { CodeArch } from '../arch/code.ts';
+import type { OrcFormatRule } from '../arch/orc.ts';
 import type { ElfObject, ElfSection } from '../elf/elf_object.ts';
-import { ORC_REG_NAMES } from '../elf/orc.ts';
 import {
   ALT_INSTR,
   BUG_ENTRY,
@@ -22,8 +22,7 @@ import {
   type RelocTable,
   SYM_SECTION,
 } from './input.ts';
-import { orcRegister } from './orc_format.ts';
-import type { OrcFormat } from './orc_formats.ts';
+import { orcFormatRule } from './orc_format.ts';
 
 const BUGFLAG_WARNING = 1;
 /** What _ASM_EXTABLE_EX once added to an address. */
@@ -62,15 +61,15 @@ export class SpecialSections {
   readonly #tables: ElfTables;
   readonly #arch: CodeArch;
   readonly #since64: boolean;
-  readonly #format: OrcFormat;
+  readonly #rule: OrcFormatRule;
 
   /** `since64`: of a kernel whose hints are numbered as in 6.4; `format`: by whose numbers they name registers. */
-  constructor(elf: ElfObject, tables: ElfTables, arch: CodeArch, since64 = false, format: OrcFormat = '6.4') {
+  constructor(elf: ElfObject, tables: ElfTables, arch: CodeArch, since64 = false, format = arch.orc.own) {
     this.#elf = elf;
     this.#tables = tables;
     this.#arch = arch;
     this.#since64 = since64;
-    this.#format = format;
+    this.#rule = orcFormatRule(arch.orc, format);
   }
 
   /** In objtool's order: replacements, jump labels, exception fixups. */
@@ -111,7 +110,7 @@ export class SpecialSections {
       if (!first || !view) return [];
       const kind = kinds[view.getUint8(at + form.type)] ?? 'undefined';
       const ends = !this.#since64 && kind === 'call' && view.getUint8(at + form.end) !== 0;
-      const base = baseName(orcRegister(view.getUint8(at + form.spReg), this.#format));
+      const base = this.#rule.hintName(view.getUint8(at + form.spReg));
       return [
         { ...first, kind: ends ? 'empty' : kind, base, frameOffset: view.getInt16(at + form.spOffset, true) },
       ];
@@ -238,12 +237,4 @@ function startsBefore(bytes: Uint8Array, arch: CodeArch): Int32Array {
     at += length || 1;
   }
   return before;
-}
-
-const BASE_NAMES: Readonly<Record<string, string>> = { '(sp)': '(rsp)', undefined: '' };
-
-/** An ORC register by the name that hints have. */
-function baseName(spReg: number): string {
-  const name = ORC_REG_NAMES[spReg] ?? '?';
-  return BASE_NAMES[name] ?? (/^r\d/.test(name) ? name : `r${name}`);
 }

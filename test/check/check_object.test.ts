@@ -3,12 +3,13 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ORC_REG_BP, ORC_REG_SP } from '../../src/arch/x86_64/unwind/orc_registers.ts';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { CheckGuest } from '../../src/check/check_guest.ts';
 import { type CheckOptions, ObjectChecker } from '../../src/check/check_object.ts';
 import type { ObjectCheck } from '../../src/check/verdicts.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
-import { ORC_REG_BP, ORC_REG_SP, orcSearch, orcSpReg } from '../../src/elf/orc.ts';
+import { orcSearch, orcSpReg } from '../../src/elf/orc.ts';
 import { decodeAt, type Insn } from '../../src/isa/decoder.ts';
 import { readOrc } from '../../src/objtool/orc_format_of.ts';
 import type { OrcRows } from '../../src/objtool/orc_rows.ts';
@@ -17,7 +18,7 @@ const MODULE = join(import.meta.dirname, '../../fixtures/modules/klpdemo_target.
 const OTHER = join(import.meta.dirname, '../../fixtures/modules/klpdemo_patch_target.ko');
 const bytes = Uint8Array.from(readFileSync(MODULE));
 const elf = parseElf(bytes, MODULE, X86_64.elf);
-const rows = readOrc(elf) as OrcRows;
+const rows = readOrc(elf, X86_64.code.orc) as OrcRows;
 let guest: CheckGuest;
 
 beforeAll(() => {
@@ -34,25 +35,25 @@ const spReg = (row: number): number => orcSpReg(rows.flags[row]);
 const hasOffset = (row: number): boolean => spReg(row) === ORC_REG_SP || spReg(row) === ORC_REG_BP;
 
 const PREV_SP = 1;
-const bpReg = (row: number): number => (rows.flags[row] >>> 4) & 0xf;
+const fpReg = (row: number): number => (rows.flags[row] >>> 4) & 0xf;
 /** The last entry of a section says that there is no more. */
 const inForce = (row: number): boolean => spReg(row) !== 0;
 /** Where rbp is not the caller's any more at some instruction: without a place for it the register would do. */
 function savesBp(row: number): boolean {
-  if (bpReg(row) !== PREV_SP) return false;
+  if (fpReg(row) !== PREV_SP) return false;
   const { name } = elf.sections[rows.section[row]];
   const end = rows.section[row + 1] === rows.section[row] ? rows.offset[row + 1] : rows.offset[row];
   truths ??= new ObjectChecker(guest, elf, { unwinder: 'orc' });
   for (let at = rows.offset[row]; at < end; at++) {
     const proof = truths.proveAt(name, at);
-    if (proof && proof.truth.prevBp !== 'register') return true;
+    if (proof && proof.truth.prevFp !== 'register') return true;
   }
   return false;
 }
 let truths: ObjectChecker | undefined;
 interface Columns {
   readonly spOffset: Int16Array;
-  readonly bpOffset: Int16Array;
+  readonly fpOffset: Int16Array;
   readonly flags: Uint16Array;
 }
 
@@ -83,7 +84,7 @@ describe('a module as kbuild made it', () => {
     const checker = new ObjectChecker(guest, elf, { unwinder: 'orc' });
     const proof = checker.proveAt('.text', 0);
     const saved = { rbx: 'register', r12: 'register', r13: 'register', r14: 'register', r15: 'register' };
-    expect(proof?.truth).toEqual({ returnAddress: 0, prevSp: 8, prevBp: 'register', saved });
+    expect(proof?.truth).toEqual({ returnAddress: 0, prevSp: 8, prevFp: 'register', saved });
     expect(proof?.verdict).toBe('right');
     expect(checker.proveAt('.text', 0x7fffff)).toBeUndefined();
   });
@@ -145,9 +146,9 @@ describe('a planted fault', () => {
 
   it('in the place of rbp is wrong and declared reliable', () => {
     const row = rows.flags.findIndex((f) => ((f >>> 4) & 0xf) === 1);
-    const bpOffset = rows.bpOffset.slice();
-    bpOffset[row] -= 8;
-    const found = check({ orc: { ...rows, bpOffset } });
+    const fpOffset = rows.fpOffset.slice();
+    fpOffset[row] -= 8;
+    const found = check({ orc: { ...rows, fpOffset } });
     expect(wrongIn(found, row)).toBe(found.places.length);
     expect(found.wrong).toBeGreaterThan(0);
   });
@@ -155,7 +156,7 @@ describe('a planted fault', () => {
   // All entries at once: what an instruction gets for an answer hangs on its own entry first.
   const fields: readonly [string, (row: number) => boolean, (row: number, to: Columns) => void][] = [
     ['stack offset, by any of its bits', hasOffset, (row, to) => (to.spOffset[row] ^= 1 << (3 + (row % 9)))],
-    ['place of rbp', (row) => bpReg(row) === PREV_SP, (row, to) => (to.bpOffset[row] ^= 8 << (row % 6))],
+    ['place of rbp', (row) => fpReg(row) === PREV_SP, (row, to) => (to.fpOffset[row] ^= 8 << (row % 6))],
     ['place of rbp, made undefined', savesBp, (row, to) => (to.flags[row] &= ~0xf0)],
     ['stack register, made undefined', inForce, (row, to) => (to.flags[row] &= ~0xf)],
     ['stack register, made another', hasOffset, (row, to) => (to.flags[row] ^= ORC_REG_SP ^ ORC_REG_BP)],
@@ -166,7 +167,7 @@ describe('a planted fault', () => {
     it(`in the ${name} is reported in every entry`, () => {
       const columns = {
         spOffset: rows.spOffset.slice(),
-        bpOffset: rows.bpOffset.slice(),
+        fpOffset: rows.fpOffset.slice(),
         flags: rows.flags.slice(),
       };
       const planted = [...rows.flags.keys()].filter((row) => inForce(row) && concerns(row));
@@ -185,13 +186,13 @@ describe('a planted fault', () => {
       if (spReg(row) !== ORC_REG_SP || spReg(row - 1) !== ORC_REG_SP) continue;
       const keep = <T extends Uint32Array | Uint16Array | Int32Array | Int16Array>(column: T): T =>
         column.filter((_: number, i: number) => i !== row) as T;
-      const { section, offset, spOffset, bpOffset, flags } = rows;
+      const { section, offset, spOffset, fpOffset, flags } = rows;
       const orc: OrcRows = {
         count: rows.count - 1,
         section: keep(section),
         offset: keep(offset),
         spOffset: keep(spOffset),
-        bpOffset: keep(bpOffset),
+        fpOffset: keep(fpOffset),
         flags: keep(flags),
       };
       expect(wrongIn(check({ orc }), row), `entry ${row}`).toBeGreaterThan(0);

@@ -2,25 +2,18 @@
 
 import { describe, expect, it } from 'vitest';
 import { REG } from '../../src/arch/x86_64/context.ts';
+import { ORC_REG_BP, ORC_REG_R10, ORC_REG_SP } from '../../src/arch/x86_64/unwind/orc_registers.ts';
 import { callerStack, RETURN_WORD } from '../../src/check/caller_stack.ts';
 import { CALLER_FP_LO, ENTRY_SP, STACK_HALF, STACK_LO, TEXT_LO } from '../../src/check/check_layout.ts';
 import { Judge } from '../../src/check/judge.ts';
-import {
-  ORC_REG_BP,
-  ORC_REG_PREV_SP,
-  ORC_REG_R10,
-  ORC_REG_SP,
-  ORC_REG_UNDEFINED,
-  type OrcEntry,
-  orcTableFromEntries,
-} from '../../src/elf/orc.ts';
+import { ORC_REG_PREV_SP, ORC_REG_UNDEFINED, type OrcEntry, orcTableFromEntries } from '../../src/elf/orc.ts';
 
 const AT = TEXT_LO + 0x40;
 const BASE: OrcEntry = {
   spOffset: 8,
   spReg: ORC_REG_SP,
-  bpOffset: 0,
-  bpReg: ORC_REG_UNDEFINED,
+  fpOffset: 0,
+  fpReg: ORC_REG_UNDEFINED,
   type: 0,
   end: false,
 };
@@ -50,7 +43,7 @@ describe('a preempted task', () => {
       expect(judge.judge('preempted', AT)).toBe('right');
       expect(judge.explain('preempted', AT).answer).toEqual({
         prevSp: depth + 8,
-        prevBpRight: true,
+        prevFpRight: true,
         returnAddressRight: true,
       });
     },
@@ -64,7 +57,7 @@ describe('a preempted task', () => {
   });
 
   it('has the registers that the entry goes by taken from its stack: rbp of a frame, r10 of a realigned one', () => {
-    const frame = judgeOf({ spReg: ORC_REG_BP, spOffset: 16, bpReg: ORC_REG_PREV_SP, bpOffset: -16 }, 32);
+    const frame = judgeOf({ spReg: ORC_REG_BP, spOffset: 16, fpReg: ORC_REG_PREV_SP, fpOffset: -16 }, 32);
     frame.set(REG.rbp, ENTRY_SP - 8);
     frame.words[RETURN_WORD - 2] = CALLER_FP_LO;
     frame.words[RETURN_WORD - 1] = STACK_HALF;

@@ -36,7 +36,7 @@ describe('each module of the fixtures', () => {
     it(`${name} is found to be the same either way`, () => {
       const path = join(MODULES, name);
       const elf = parseElf(Uint8Array.from(readFileSync(path)), path, X86_64.elf);
-      const kinds: Unwinder[] = readOrc(elf) ? ['orc', 'fp'] : ['fp'];
+      const kinds: Unwinder[] = readOrc(elf, X86_64.code.orc) ? ['orc', 'fp'] : ['fp'];
       for (const unwinder of kinds) {
         expect(verdicts(path, unwinder, false)).toEqual(verdicts(path, unwinder, true));
       }

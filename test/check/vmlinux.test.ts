@@ -78,16 +78,17 @@ describe('a vmlinux', () => {
   });
 
   it('has the ORC table that objtool made for its objects, and ours from its code is the same', () => {
-    const [theirs, ours] = [readOrc(elf), createOrc(inputFromElf(elf, X86_64.code)).rows];
+    const [theirs, ours] = [readOrc(elf, X86_64.code.orc), createOrc(inputFromElf(elf, X86_64.code)).rows];
     const text = elf.section('.text')?.index;
     const without = readOrc(
       parseElf(read(join(OBJECTS, 'frames/without-frames.o')), 'without-frames.o', X86_64.elf),
+      X86_64.code.orc,
     );
     expect(theirs?.count).toBeGreaterThan(without?.count ?? 0);
     const rowsOf = (rows: typeof ours | undefined) =>
       Array.from(rows?.section ?? [], (section, i) => ({ section, i }))
         .filter(({ section }) => section === text)
-        .map(({ i }) => `${rows?.offset[i]} ${rows?.spOffset[i]} ${rows?.bpOffset[i]} ${rows?.flags[i]}`);
+        .map(({ i }) => `${rows?.offset[i]} ${rows?.spOffset[i]} ${rows?.fpOffset[i]} ${rows?.flags[i]}`);
     const missing = rowsOf(ours).filter((row) => !rowsOf(theirs).includes(row));
     // Only between the objects, where one's table ends and the next one's begins, do they differ.
     expect(missing.filter((row) => !row.endsWith(' 0 0 0'))).toEqual([]);
@@ -119,7 +120,7 @@ describe('klpemu check of a vmlinux', () => {
     expect(check(elf)).toMatchObject({ wrong: 0, unreliable: 0 });
     const bytes = read(VMLINUX);
     const orc = elf.section('.orc_unwind');
-    const start = readOrc(elf)?.section.lastIndexOf(elf.section('.text')?.index ?? 0) ?? 0;
+    const start = readOrc(elf, X86_64.code.orc)?.section.lastIndexOf(elf.section('.text')?.index ?? 0) ?? 0;
     if (!orc) throw new Error('no table');
     const view = new DataView(bytes.buffer);
     const file = parseKernelObject(bytes, VMLINUX, X86_64);

@@ -32,7 +32,7 @@ it(`${TIMES} kernels with words changed in headers, symbols and tables`, () => {
   const outcomes = { object: 0, error: 0 };
   const read = (bytes: Uint8Array) => {
     const elf = parseKernelObject(bytes, 'vmlinux', X86_64);
-    readOrc(elf);
+    readOrc(elf, X86_64.code.orc);
     createOrc(inputFromElf(elf, X86_64.code));
   };
   let slowest = 0;

@@ -15,9 +15,9 @@ import { writeOrc } from '../../src/objtool/orc_write.ts';
 export function tryObject(bytes: Uint8Array, name: string): string {
   try {
     const elf = parseElf(bytes, name, X86_64.elf);
-    const format = orcFormatOf(elf)?.format;
+    const format = orcFormatOf(elf, X86_64.code.orc)?.format;
     const result = createOrc(inputFromElf(elf, X86_64.code, format));
-    const theirs = readOrc(elf);
+    const theirs = readOrc(elf, X86_64.code.orc);
     if (theirs) diffOrc(result, theirs);
     if (elf.symtab)
       parseElf(Buffer.concat(writeOrc(elf, result.rows, format ?? '6.1', X86_64.code)), name, X86_64.elf);

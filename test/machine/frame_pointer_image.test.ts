@@ -2,14 +2,9 @@
 // that calls another has a frame by then. Only with that are the traces of the frame pointer unwinder reliable.
 
 import { beforeAll, describe, expect, it } from 'vitest';
+import { ORC_REG_BP, ORC_REG_BP_INDIRECT } from '../../src/arch/x86_64/unwind/orc_registers.ts';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
-import {
-  ORC_REG_BP,
-  ORC_REG_BP_INDIRECT,
-  ORC_REG_PREV_SP,
-  type OrcEntry,
-  unpackOrcEntry,
-} from '../../src/elf/orc.ts';
+import { ORC_REG_PREV_SP, type OrcEntry, unpackOrcEntry } from '../../src/elf/orc.ts';
 import { lo32 } from '../../src/guest/addr.ts';
 import { decodeAt, FLOW_CALL, FLOW_CALL_INDIRECT } from '../../src/isa/decoder.ts';
 import { type KernelImage, loadKernelImage } from '../../src/machine/boot/image.ts';
@@ -32,9 +27,9 @@ function textOf({ asm }: KernelImage) {
 }
 
 /** rbp is the frame pointer, and the caller's is saved where it points (in a realigned frame too). */
-function hasFrame({ spReg, spOffset, bpReg, bpOffset }: OrcEntry): boolean {
-  if (spReg === ORC_REG_BP) return spOffset === 16 && bpReg === ORC_REG_PREV_SP && bpOffset === -16;
-  return spReg === ORC_REG_BP_INDIRECT && bpReg === ORC_REG_BP && bpOffset === 0;
+function hasFrame({ spReg, spOffset, fpReg, fpOffset }: OrcEntry): boolean {
+  if (spReg === ORC_REG_BP) return spOffset === 16 && fpReg === ORC_REG_PREV_SP && fpOffset === -16;
+  return spReg === ORC_REG_BP_INDIRECT && fpReg === ORC_REG_BP && fpOffset === 0;
 }
 
 /** Calls of the image's functions, but those of __fentry__, and the ORC entry at each. */

@@ -16,7 +16,7 @@ const ENDBR64_SIZE = 4;
 const bytes = Uint8Array.from(readFileSync(new URL(`../../fixtures/modules/${FILE}`, import.meta.url)));
 
 function diff(elf: ElfObject, judge?: Judge): Agreement {
-  return diffOrc(createOrc(inputFromElf(elf, X86_64.code)), readOrc(elf) as OrcRows, judge);
+  return diffOrc(createOrc(inputFromElf(elf, X86_64.code)), readOrc(elf, X86_64.code.orc) as OrcRows, judge);
 }
 
 /** The module with one entry changed. */
@@ -27,7 +27,7 @@ function planted(entry: number, change: (view: DataView, at: number) => void): E
   return parseElf(copy, FILE, X86_64.elf);
 }
 
-const original = readOrc(parseElf(bytes, FILE, X86_64.elf)) as OrcRows;
+const original = readOrc(parseElf(bytes, FILE, X86_64.elf), X86_64.code.orc) as OrcRows;
 const entries = Array.from({ length: original.count }, (_, i) => i);
 /** Of several at one place only the last counts, and a section's last is past its end. */
 const counts = (i: number): boolean =>
@@ -57,7 +57,7 @@ describe('a table that was tampered with', () => {
       section: original.section.map((_, i) => original.section[rows[i]]),
       offset: original.offset.map((_, i) => original.offset[rows[i]]),
       spOffset: original.spOffset.map((_, i) => original.spOffset[rows[i]]),
-      bpOffset: original.bpOffset.map((_, i) => original.bpOffset[rows[i]]),
+      fpOffset: original.fpOffset.map((_, i) => original.fpOffset[rows[i]]),
       flags: original.flags.map((_, i) => original.flags[rows[i]]),
     };
     expect(

@@ -2,13 +2,14 @@
 
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import type { OrcFormat } from '../../src/arch/orc.ts';
+import { ORC_FORMATS } from '../../src/arch/x86_64/objtool/orc_formats.ts';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { SHF_ALLOC, SHT_PROGBITS } from '../../src/elf/constants.ts';
 import { type ElfObject, parseElf } from '../../src/elf/elf_object.ts';
 import { rewriteElf } from '../../src/elf/elf_writer.ts';
 import { inputFromElf } from '../../src/objtool/elf_input.ts';
 import { orcFormatOf, orcFormatToWrite, readOrc } from '../../src/objtool/orc_format_of.ts';
-import { ORC_FORMATS, type OrcFormat } from '../../src/objtool/orc_formats.ts';
 import { createOrc } from '../../src/objtool/orc_gen.ts';
 import type { OrcRows } from '../../src/objtool/orc_rows.ts';
 import { writeOrc } from '../../src/objtool/orc_write.ts';
@@ -42,17 +43,17 @@ function withHeader(elf: ElfObject, hash: string): ElfObject {
 }
 
 const columns = (table: OrcRows | undefined): unknown =>
-  table && [table.section, table.offset, table.spOffset, table.bpOffset, table.flags].map((c) => [...c]);
+  table && [table.section, table.offset, table.spOffset, table.fpOffset, table.flags].map((c) => [...c]);
 
 describe('the layout of a table', () => {
   it.each(Object.entries(HASHES))('of %s is known by the hash in .orc_header', (format, hash) => {
     const elf = withHeader(withTable(format as OrcFormat), hash);
-    expect(orcFormatOf(elf)).toEqual({ format, by: 'header' });
-    expect(columns(readOrc(elf))).toEqual(columns(rows));
+    expect(orcFormatOf(elf, X86_64.code.orc)).toEqual({ format, by: 'header' });
+    expect(columns(readOrc(elf, X86_64.code.orc))).toEqual(columns(rows));
   });
 
   it('is known by the version of a module that has no .orc_header', () => {
-    expect(orcFormatOf(original)).toEqual({ format: '6.1', by: 'version' });
+    expect(orcFormatOf(original, X86_64.code.orc)).toEqual({ format: '6.1', by: 'version' });
   });
 
   it.each(ORC_FORMATS)('of %s is told by the entries where functions start, without either', (format) => {
@@ -60,15 +61,15 @@ describe('the layout of a table', () => {
     // In 6.1 and 6.3 the entries of compiled functions are the same bytes.
     const told = format === '6.3' ? '6.1' : format;
     const or = told === '6.1' ? { or: '6.3' } : {};
-    expect(orcFormatOf(elf)).toEqual({ format: told, by: 'entries', ...or });
-    expect(columns(readOrc(elf))).toEqual(columns(rows));
+    expect(orcFormatOf(elf, X86_64.code.orc)).toEqual({ format: told, by: 'entries', ...or });
+    expect(columns(readOrc(elf, X86_64.code.orc))).toEqual(columns(rows));
   });
 
   it('of 6.3 is told from that of 6.1 by an entry that they write in two ways', () => {
     const flags = rows.flags.slice();
     flags[rows.flags.findIndex((f) => (f & 0xf) === 0)] = 0x400;
     const [first, second] = (['6.1', '6.3'] as const).map((f) =>
-      orcFormatOf(withTable(f, { ...rows, flags })),
+      orcFormatOf(withTable(f, { ...rows, flags }), X86_64.code.orc),
     );
     expect([first?.format, second?.format]).toEqual(['6.1', '6.3']);
     expect([first?.or, second?.or]).toEqual([undefined, undefined]);
@@ -76,30 +77,36 @@ describe('the layout of a table', () => {
 
   it('of a hash that nobody knows is an error that names it and the way out', () => {
     const elf = withHeader(withTable('6.4'), '00'.repeat(20));
-    expect(() => readOrc(elf)).toThrow(
+    expect(() => readOrc(elf, X86_64.code.orc)).toThrow(
       `${FILE}: .orc_header has the hash of no ORC format that is known (${'00'.repeat(20)}): --format says how to read`,
     );
-    expect(columns(readOrc(elf, '6.4'))).toEqual(columns(rows));
+    expect(columns(readOrc(elf, X86_64.code.orc, '6.4'))).toEqual(columns(rows));
   });
 
   it('that no entry tells is an error that names the way out', () => {
     const elf = withTable('6.4', { ...rows, spOffset: rows.spOffset.map((n) => n + 8) });
-    expect(() => readOrc(elf)).toThrow(/no entry that tells its ORC format: --format says how/);
-    expect(readOrc(elf, '6.4')?.count).toBe(rows.count);
+    expect(() => readOrc(elf, X86_64.code.orc)).toThrow(
+      /no entry that tells its ORC format: --format says how/,
+    );
+    expect(readOrc(elf, X86_64.code.orc, '6.4')?.count).toBe(rows.count);
   });
 
   it.each([
     ['header', withHeader(withTable('6.4'), HASHES['7.2']), undefined, '6.4'],
     ['option', withTable('7.2'), '6.1', '7.2'],
   ] as const)('is an error where the %s says another than the entries', (_, elf, wanted, other) => {
-    expect(() => readOrc(elf, wanted)).toThrow(new RegExp(`are not in the .*, but in that of ${other}`));
+    expect(() => readOrc(elf, X86_64.code.orc, wanted)).toThrow(
+      new RegExp(`are not in the .*, but in that of ${other}`),
+    );
   });
 
   it('is not that of the option where the .orc_header names another, to be read or to be written', () => {
     const elf = withHeader(withTable('7.2'), HASHES['7.2']);
     for (const use of [orcFormatOf, orcFormatToWrite]) {
-      expect(() => use(elf, '6.4')).toThrow('its .orc_header is that of the 7.2 format, not of 6.4');
-      expect(use(elf, '7.2')).toEqual({ format: '7.2', by: 'option' });
+      expect(() => use(elf, X86_64.code.orc, '6.4')).toThrow(
+        'its .orc_header is that of the 7.2 format, not of 6.4',
+      );
+      expect(use(elf, X86_64.code.orc, '7.2')).toEqual({ format: '7.2', by: 'option' });
     }
   });
 
@@ -107,7 +114,7 @@ describe('the layout of a table', () => {
     const copy = Uint8Array.from(withoutVersion(original).bytes);
     const text = Buffer.from(copy.buffer);
     for (let at = text.indexOf('orc_unwind'); at >= 0; at = text.indexOf('orc_unwind')) text.write('xyz', at);
-    expect(orcFormatOf(parseElf(copy, FILE, X86_64.elf))).toBeUndefined();
+    expect(orcFormatOf(parseElf(copy, FILE, X86_64.elf), X86_64.code.orc)).toBeUndefined();
   });
 });
 

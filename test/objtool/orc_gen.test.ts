@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { assembleImage } from '../../src/arch/x86_64/asm/assembler.ts';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import type { AsmImage } from '../../src/asm/assembler.ts';
-import { formatOrcEntry, type OrcTable, unpackOrcEntry } from '../../src/elf/orc.ts';
+import { type OrcTable, unpackOrcEntry } from '../../src/elf/orc.ts';
 import { disassemble } from '../../src/isa/disassembler.ts';
 import { type ImageFlavour, loadKernelImage } from '../../src/machine/boot/image.ts';
 import { generateOrc } from '../../src/objtool/orc_gen.ts';
@@ -15,7 +15,7 @@ const assemble = (text: string): Promise<AsmImage> => assembleImage([{ path: 'x.
 function entryAt(table: OrcTable, ip: number): string {
   let found = 'none';
   for (let i = 0; i < table.count && (table.ip[i] as number) <= ip; i++) {
-    found = formatOrcEntry(unpackOrcEntry(table, i));
+    found = X86_64.code.orc.text(unpackOrcEntry(table, i));
   }
   return found.replace(' type:call', '').replace(' end:0', '');
 }

@@ -6,13 +6,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { OrcFormat } from '../../src/arch/orc.ts';
+import { ORC_FORMATS } from '../../src/arch/x86_64/objtool/orc_formats.ts';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { type ElfObject, parseElf } from '../../src/elf/elf_object.ts';
+import { ORC_SIGNAL } from '../../src/elf/orc.ts';
 import { inputFromElf } from '../../src/objtool/elf_input.ts';
 import { encodeOrc, readOrcAs } from '../../src/objtool/orc_format.ts';
-import { ORC_FORMATS, type OrcFormat } from '../../src/objtool/orc_formats.ts';
 import { createOrc } from '../../src/objtool/orc_gen.ts';
-import { ORC_SIGNAL, type OrcRows } from '../../src/objtool/orc_rows.ts';
+import type { OrcRows } from '../../src/objtool/orc_rows.ts';
 import { writeOrc } from '../../src/objtool/orc_write.ts';
 
 const FILE = 'klpdemo_target.ko';
@@ -29,15 +31,15 @@ function withoutOrc(): ElfObject {
 }
 
 const columns = (rows: OrcRows | undefined): unknown =>
-  rows && [rows.section, rows.offset, rows.spOffset, rows.bpOffset, rows.flags].map((c) => [...c]);
+  rows && [rows.section, rows.offset, rows.spOffset, rows.fpOffset, rows.flags].map((c) => [...c]);
 
 describe('a copy with tables', () => {
   test.each(ORC_FORMATS)('in the format of %s holds what was made', (format) => {
     const elf = withoutOrc();
-    expect(readOrcAs(elf, format)).toBeUndefined();
+    expect(readOrcAs(elf, X86_64.code.orc, format)).toBeUndefined();
     const { rows } = createOrc(inputFromElf(elf, X86_64.code));
     const copy = parseElf(Buffer.concat(writeOrc(elf, rows, format, X86_64.code)), FILE, X86_64.elf);
-    expect(columns(readOrcAs(copy, format))).toEqual(columns(rows));
+    expect(columns(readOrcAs(copy, X86_64.code.orc, format))).toEqual(columns(rows));
   });
 
   test('keeps every other section, symbol and relocation, and their numbers', () => {
@@ -81,11 +83,11 @@ describe('formats', () => {
     section: Uint32Array.of(1),
     offset: Int32Array.of(0),
     spOffset: Int16Array.of(16),
-    bpOffset: Int16Array.of(-16),
+    fpOffset: Int16Array.of(-16),
     flags: Uint16Array.of(flags),
   });
   const raw = (flags: number, format: OrcFormat): number => {
-    const entry = encodeOrc(rowsOf(flags), format);
+    const entry = encodeOrc(rowsOf(flags), X86_64.code.orc, format);
     return entry[4] | (entry[5] << 8);
   };
 
@@ -108,7 +110,7 @@ describe('formats', () => {
       fc.property(flags, fc.constantFrom(...ORC_FORMATS), (value, format) => {
         const rows = { ...rowsOf(value), section: Uint32Array.of(elf.section('.text')?.index ?? 0) };
         const copy = parseElf(Buffer.concat(writeOrc(elf, rows, format, X86_64.code)), FILE, X86_64.elf);
-        expect(columns(readOrcAs(copy, format))).toEqual(columns(rows));
+        expect(columns(readOrcAs(copy, X86_64.code.orc, format))).toEqual(columns(rows));
       }),
       { numRuns: 40 },
     );

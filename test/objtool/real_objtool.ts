@@ -5,7 +5,6 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { AsmImage, AsmSection, UnwindHint } from '../../src/asm/assembler.ts';
 import {
   ORC_REG_BP,
   ORC_REG_DI,
@@ -14,9 +13,9 @@ import {
   ORC_REG_R13,
   ORC_REG_SP,
   ORC_REG_SP_INDIRECT,
-  type OrcTable,
-  sortOrcTable,
-} from '../../src/elf/orc.ts';
+} from '../../src/arch/x86_64/unwind/orc_registers.ts';
+import type { AsmImage, AsmSection, UnwindHint } from '../../src/asm/assembler.ts';
+import { type OrcTable, sortOrcTable } from '../../src/elf/orc.ts';
 import { decodeAt, FLOW_CALL, FLOW_JCC, FLOW_JMP } from '../../src/isa/decoder.ts';
 
 export const OBJTOOL = '/usr/lib/linux-kbuild-6.1/tools/objtool/objtool';
@@ -147,7 +146,7 @@ function readTable(ip: Uint8Array, orc: Uint8Array): OrcTable {
     count,
     ip: Uint32Array.from(each((i) => 0x90000000 + i * 4 + ips.getInt32(i * 4, true))),
     spOffset: Int16Array.from(each((i) => entries.getInt16(i * 6, true))),
-    bpOffset: Int16Array.from(each((i) => entries.getInt16(i * 6 + 2, true))),
+    fpOffset: Int16Array.from(each((i) => entries.getInt16(i * 6 + 2, true))),
     flags: Uint16Array.from(each((i) => entries.getUint16(i * 6 + 4, true))),
   });
 }

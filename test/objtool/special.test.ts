@@ -3,7 +3,6 @@
 import { describe, expect, test } from 'vitest';
 import { assembleImage } from '../../src/arch/x86_64/asm/assembler.ts';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
-import { formatOrcEntry } from '../../src/elf/orc.ts';
 import {
   BIND_GLOBAL,
   BIND_LOCAL,
@@ -50,14 +49,16 @@ function entry(input: ObjtoolInput, offset: number): string {
   let found = -1;
   for (let i = 0; i < rows.count && rows.offset[i] <= offset; i++) found = i;
   const flags = rows.flags[found] ?? 0;
-  return formatOrcEntry({
-    spOffset: rows.spOffset[found] ?? 0,
-    bpOffset: rows.bpOffset[found] ?? 0,
-    spReg: flags & 0xf,
-    bpReg: (flags >> 4) & 0xf,
-    type: (flags >> 8) & 3,
-    end: false,
-  }).replace(/^sp:| bp:.*/g, '');
+  return X86_64.code.orc
+    .text({
+      spOffset: rows.spOffset[found] ?? 0,
+      fpOffset: rows.fpOffset[found] ?? 0,
+      spReg: flags & 0xf,
+      fpReg: (flags >> 4) & 0xf,
+      type: (flags >> 8) & 3,
+      end: false,
+    })
+    .replace(/^sp:| bp:.*/g, '');
 }
 
 const mark = (offset: number): CodeMark => ({ section: 1, offset });

@@ -20,11 +20,13 @@ import {
   ORC_REG_BP_INDIRECT,
   ORC_REG_DI,
   ORC_REG_DX,
-  ORC_REG_PREV_SP,
   ORC_REG_R10,
   ORC_REG_R13,
   ORC_REG_SP,
   ORC_REG_SP_INDIRECT,
+} from '../../src/arch/x86_64/unwind/orc_registers.ts';
+import {
+  ORC_REG_PREV_SP,
   ORC_REG_UNDEFINED,
   ORC_TYPE_CALL,
   ORC_TYPE_REGS,
@@ -198,11 +200,11 @@ export class StackBuilder {
     this.cfa = cfa;
     const caller = this.place;
     const place: Place = { ...caller };
-    const { spReg, spOffset, bpReg, bpOffset } = entry;
+    const { spReg, spOffset, fpReg, fpOffset } = entry;
     let lowest = cfa - 8;
-    if (bpReg === ORC_REG_PREV_SP) {
-      this.put(cfa + bpOffset, caller.bpLo, caller.bpHi);
-      lowest = Math.min(lowest, cfa + bpOffset);
+    if (fpReg === ORC_REG_PREV_SP) {
+      this.put(cfa + fpOffset, caller.bpLo, caller.bpHi);
+      lowest = Math.min(lowest, cfa + fpOffset);
       place.bpLo = this.garbage++;
       place.bpHi = WRITTEN_BP_HI;
     }
@@ -210,20 +212,20 @@ export class StackBuilder {
     if (spReg === ORC_REG_BP) {
       bp = cfa - spOffset;
     } else if (spReg === ORC_REG_BP_INDIRECT) {
-      bp = ((lowest - 16 - Math.abs(spOffset)) & ~15) - Math.abs(bpOffset);
+      bp = ((lowest - 16 - Math.abs(spOffset)) & ~15) - Math.abs(fpOffset);
       this.put(bp + spOffset, this.address(cfa), STACK_HI);
       lowest = Math.min(lowest, bp + spOffset);
-    } else if (bpReg === ORC_REG_BP) {
-      bp = lowest - 8 - Math.abs(bpOffset);
+    } else if (fpReg === ORC_REG_BP) {
+      bp = lowest - 8 - Math.abs(fpOffset);
     }
     if (bp !== 0) {
       place.bpLo = this.address(bp);
       place.bpHi = STACK_HI;
       lowest = Math.min(lowest, bp);
     }
-    if (bpReg === ORC_REG_BP) {
-      this.put(bp + bpOffset, caller.bpLo, caller.bpHi);
-      lowest = Math.min(lowest, bp + bpOffset);
+    if (fpReg === ORC_REG_BP) {
+      this.put(bp + fpOffset, caller.bpLo, caller.bpHi);
+      lowest = Math.min(lowest, bp + fpOffset);
     }
     place.sp = spReg === ORC_REG_SP ? cfa - spOffset : lowest - pad * 8;
     if (spReg === ORC_REG_SP_INDIRECT) {
@@ -250,8 +252,8 @@ const CFA_REGISTERS = new Map([
 const entry = (spReg: number, spOffset: number, rest: Partial<OrcEntry> = {}): OrcEntry => ({
   spReg,
   spOffset,
-  bpReg: ORC_REG_UNDEFINED,
-  bpOffset: 0,
+  fpReg: ORC_REG_UNDEFINED,
+  fpOffset: 0,
   type: ORC_TYPE_CALL,
   end: false,
   ...rest,
@@ -259,10 +261,10 @@ const entry = (spReg: number, spOffset: number, rest: Partial<OrcEntry> = {}): O
 
 /** Entries by what they are for. */
 export const ORC = {
-  sp: (offset: number, bpOffset?: number): OrcEntry =>
-    entry(ORC_REG_SP, offset, bpOffset === undefined ? {} : { bpReg: ORC_REG_PREV_SP, bpOffset }),
-  bp: (offset = 16): OrcEntry => entry(ORC_REG_BP, offset, { bpReg: ORC_REG_PREV_SP, bpOffset: -16 }),
-  drap: (): OrcEntry => entry(ORC_REG_BP_INDIRECT, -8, { bpReg: ORC_REG_BP, bpOffset: 0 }),
+  sp: (offset: number, fpOffset?: number): OrcEntry =>
+    entry(ORC_REG_SP, offset, fpOffset === undefined ? {} : { fpReg: ORC_REG_PREV_SP, fpOffset }),
+  bp: (offset = 16): OrcEntry => entry(ORC_REG_BP, offset, { fpReg: ORC_REG_PREV_SP, fpOffset: -16 }),
+  drap: (): OrcEntry => entry(ORC_REG_BP_INDIRECT, -8, { fpReg: ORC_REG_BP, fpOffset: 0 }),
   spIndirect: (offset: number): OrcEntry => entry(ORC_REG_SP_INDIRECT, offset),
   register: (reg: number): OrcEntry => entry(reg, 0),
   regs: (offset = 0): OrcEntry => entry(ORC_REG_SP, offset, { type: ORC_TYPE_REGS }),

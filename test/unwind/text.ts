@@ -6,6 +6,7 @@ import { parseElf } from '../../src/elf/elf_object.ts';
 import {
   isWeakTerminator,
   type OrcEntry,
+  type OrcLayout,
   type OrcTable,
   orcTableFromEntries,
   orcTableFromSections,
@@ -70,7 +71,8 @@ export function readModuleText(file: string, base = MODULE): ModuleText {
     if (start === undefined) throw new Error(`${file}: ORC for a section that is not text`);
     view.setInt32(offset, start + Number(symbol.value) + Number(addend) - (ipBase + offset), true);
   }
-  const orc = orcTableFromSections(ip, 0xffffffff00000000n + BigInt(ipBase), elf.data(orcSection));
+  const layout = X86_64.code.orc.formats.get('6.1') as OrcLayout;
+  const orc = orcTableFromSections(ip, 0xffffffff00000000n + BigInt(ipBase), elf.data(orcSection), layout);
   return { orc, ranges, frames: framesOf(orc, ranges) };
 }
 

@@ -2,18 +2,17 @@ import { readdirSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { PT_BP, PT_R10, PT_REGS, packPtRegs } from '../../src/arch/x86_64/pt_regs.ts';
-import { UNWINDERS } from '../../src/arch/x86_64/unwind/unwinders.ts';
 import {
   ORC_REG_BP,
   ORC_REG_BP_INDIRECT,
   ORC_REG_DI,
   ORC_REG_DX,
-  ORC_REG_PREV_SP,
   ORC_REG_R10,
   ORC_REG_R13,
   ORC_REG_SP,
-  type OrcEntry,
-} from '../../src/elf/orc.ts';
+} from '../../src/arch/x86_64/unwind/orc_registers.ts';
+import { UNWINDERS } from '../../src/arch/x86_64/unwind/unwinders.ts';
+import { ORC_REG_PREV_SP, type OrcEntry } from '../../src/elf/orc.ts';
 import { StackTrace } from '../../src/unwind/stacktrace.ts';
 import { ORC, StackBuilder } from './stack_builder.ts';
 import { readModuleText } from './text.ts';
@@ -243,8 +242,8 @@ describe('the ORC unwinder', () => {
 /** Entries that the builder can lay a called frame for: not those that need the caller's rbp to be a given value. */
 function canBeCalledFrom(entry: OrcEntry): boolean {
   if (entry.spReg === ORC_REG_SP) return entry.spOffset >= 8;
-  if (entry.spReg === ORC_REG_BP) return entry.bpReg === ORC_REG_PREV_SP;
-  return entry.spReg === ORC_REG_BP_INDIRECT && entry.bpReg === ORC_REG_BP;
+  if (entry.spReg === ORC_REG_BP) return entry.fpReg === ORC_REG_PREV_SP;
+  return entry.spReg === ORC_REG_BP_INDIRECT && entry.fpReg === ORC_REG_BP;
 }
 
 const calledEntry = fc.oneof(

@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { PT_BP, PT_CS, PT_REGS, PT_REGS_SIZE, PT_SP } from '../../src/arch/x86_64/pt_regs.ts';
+import { ORC_REG_BP } from '../../src/arch/x86_64/unwind/orc_registers.ts';
 import { UNWINDERS } from '../../src/arch/x86_64/unwind/unwinders.ts';
-import { ORC_REG_BP, ORC_REG_PREV_SP, ORC_REG_UNDEFINED, packOrcFlags } from '../../src/elf/orc.ts';
+import { ORC_REG_PREV_SP, ORC_REG_UNDEFINED, packOrcFlags } from '../../src/elf/orc.ts';
 import { EINVAL, THREAD_SIZE } from '../../src/unwind/stack_slots.ts';
 import { StackTrace } from '../../src/unwind/stacktrace.ts';
 import { type FrameSpec, ORC, type StackBuilder } from './stack_builder.ts';
@@ -13,9 +14,9 @@ describe('any table, stack and registers', () => {
   it('never make the unwinder throw, hang or leave the stack', () => {
     const anyEntry = fc.record({
       spOffset: fc.integer({ min: -64, max: 64 }),
-      bpOffset: fc.integer({ min: -64, max: 64 }),
+      fpOffset: fc.integer({ min: -64, max: 64 }),
       spReg: fc.nat(15),
-      bpReg: fc.oneof(fc.constantFrom(ORC_REG_UNDEFINED, ORC_REG_PREV_SP, ORC_REG_BP), fc.nat(15)),
+      fpReg: fc.oneof(fc.constantFrom(ORC_REG_UNDEFINED, ORC_REG_PREV_SP, ORC_REG_BP), fc.nat(15)),
       type: fc.nat(3),
       end: fc.boolean(),
     });
@@ -51,7 +52,7 @@ describe('any table, stack and registers', () => {
           count,
           ip: Uint32Array.from(offsets, (offset) => MODULE + offset * 0x40),
           spOffset: new Int16Array(count).fill(16),
-          bpOffset: new Int16Array(count).fill(-16),
+          fpOffset: new Int16Array(count).fill(-16),
           flags: Uint16Array.from(offsets, (offset) =>
             packOrcFlags(offset & 0xf, offset & 1, offset >> 4, false),
           ),

@@ -1,7 +1,7 @@
 // The options of `klpemu check`; the work is loaded when it is called.
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { ORC_FORMATS } from '../../objtool/orc_formats.ts';
+import { ORC_FORMATS } from '../../arch/x86_64/objtool/orc_formats.ts';
 
 const EXIT_CODES = `
 Exit codes:

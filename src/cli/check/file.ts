@@ -2,6 +2,7 @@
 //
 // Invariant: whatever the file holds, the result is a report; nothing is thrown for it.
 
+import type { OrcFormat } from '../../arch/orc.ts';
 import { X86_64 } from '../../arch/x86_64/x86_64.ts';
 import { CheckGuest } from '../../check/check_guest.ts';
 import { ObjectChecker } from '../../check/check_object.ts';
@@ -9,7 +10,6 @@ import type { ObjectCheck, Unwinder } from '../../check/verdicts.ts';
 import { severalSections } from '../../elf/several_sections.ts';
 import { EngineError } from '../../guest/engine.ts';
 import { type KnownFormat, orcFormatOf } from '../../objtool/orc_format_of.ts';
-import type { OrcFormat } from '../../objtool/orc_formats.ts';
 import { parseKernelObject } from '../../objtool/vmlinux.ts';
 import { errorMessage } from '../exit.ts';
 import { readObject } from '../object_files.ts';
@@ -44,7 +44,7 @@ export function checkFile({ path, unwinder, into = false, format: wanted }: Chec
     const elf = parseKernelObject(readObject(path), path, X86_64);
     const hasTable = elf.lastSection('.orc_unwind') && elf.lastSection('.orc_unwind_ip');
     if (unwinder === 'orc' && !hasTable) throw elf.error('no .orc_unwind table to check');
-    const format = unwinder === 'orc' ? orcFormatOf(elf, wanted) : undefined;
+    const format = unwinder === 'orc' ? orcFormatOf(elf, X86_64.code.orc, wanted) : undefined;
     guest ??= new CheckGuest();
     const own = format?.format ?? wanted;
     const checker = new ObjectChecker(guest, elf, { unwinder, into, ...(own ? { format: own } : {}) });

@@ -1,7 +1,7 @@
 // What `klpemu check` was asked for on the command line.
 
+import type { OrcFormat } from '../../arch/orc.ts';
 import type { Unwinder } from '../../check/verdicts.ts';
-import type { OrcFormat } from '../../objtool/orc_formats.ts';
 
 export interface CheckCommandOptions {
   readonly unwinder: Unwinder;

@@ -1,6 +1,7 @@
 // What `klpemu check` prints: a table of objects, wrong places with entry and truth side by side, and the sums.
 
 import { whereaboutsText } from '../../check/saved_registers.ts';
+import { FP_FIELD, SP_NAME } from '../../check/target.ts';
 import {
   type FunctionReport,
   isAllLookedAt,
@@ -51,7 +52,7 @@ export function printChecks(reports: readonly CheckReport[], options: CheckRepor
   const sums = sumsOf(reports);
   if (options.json) {
     const summary = { ...sums, ms: Math.round(options.ms), ...resourcesUsed() };
-    print(`${JSON.stringify({ objects: reports, summary })}\n`);
+    print(`${JSON.stringify({ objects: reports, summary }, named)}\n`);
     return;
   }
   const colors = colorsFor(process.stdout);
@@ -64,6 +65,14 @@ export function printChecks(reports: readonly CheckReport[], options: CheckRepor
   lines.push(...sumLines(sums, options.ms, colors));
   printFolded(`${lines.join('\n')}\n`);
   for (const { error } of reports) if (error) printError(`klpemu: ${error.message}\n`);
+}
+
+/** A replacer for JSON: what is said of the frame pointer has its name on the port. */
+function named(_key: string, value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || !('prevFp' in value || 'prevFpRight' in value))
+    return value;
+  const name = `prev${FP_FIELD[0].toUpperCase()}${FP_FIELD.slice(1)}`;
+  return Object.fromEntries(Object.entries(value).map(([key, one]) => [key.replace(/^prevFp/, name), one]));
 }
 
 const COLUMNS: readonly FittedColumn[] = [
@@ -170,18 +179,20 @@ function placeLines(place: WrongPlace, colors: Colors): string[] {
 
 const plus = (n: number): string => (n < 0 ? `${n}` : `+${n}`);
 
-function answerText({ prevSp, prevBpRight, returnAddressRight }: UnwinderAnswer): string {
+function answerText({ prevSp, prevFpRight, returnAddressRight }: UnwinderAnswer): string {
   if (prevSp === undefined) return 'no frame';
   const address = returnAddressRight ? 'right' : 'wrong';
-  return `prev sp = rsp${plus(prevSp)}, return address ${address}, prev bp ${prevBpRight ? 'right' : 'wrong'}`;
+  const fp = prevFpRight ? 'right' : 'wrong';
+  return `prev sp = ${SP_NAME}${plus(prevSp)}, return address ${address}, prev ${FP_FIELD} ${fp}`;
 }
 
-function truthText({ returnAddress, prevSp, prevBp, saved }: Truth): string {
+function truthText({ returnAddress, prevSp, prevFp, saved }: Truth): string {
   const at = whereaboutsText;
   // Those that are where a caller left them say nothing.
   const others = Object.entries(saved).filter(([, found]) => found !== 'register');
   const more = others.map(([name, found]) => `, ${name} ${at(found)}`).join('');
-  return `prev sp = rsp${plus(prevSp)}, return address at rsp${plus(returnAddress)}, prev bp ${at(prevBp)}${more}`;
+  const address = `return address at ${SP_NAME}${plus(returnAddress)}`;
+  return `prev sp = ${SP_NAME}${plus(prevSp)}, ${address}, prev ${FP_FIELD} ${at(prevFp)}${more}`;
 }
 
 function sumLines(sums: CheckSums, ms: number, colors: Colors): string[] {

@@ -1,12 +1,13 @@
 // Execution as the judge between two ORC tables of one object: the check of src/check, with either table.
 
+import type { OrcFormat } from '../../arch/orc.ts';
 import { CheckGuest } from '../../check/check_guest.ts';
 import { ObjectChecker } from '../../check/check_object.ts';
 import { whereaboutsText } from '../../check/saved_registers.ts';
+import { FP_NAME } from '../../check/target.ts';
 import type { ProofAt, Truth } from '../../check/verdicts.ts';
 import type { ElfObject } from '../../elf/elf_object.ts';
 import { type Judge, NOT_REACHED, type ProofVerdict } from '../../objtool/diff.ts';
-import type { OrcFormat } from '../../objtool/orc_formats.ts';
 import type { OrcRows } from '../../objtool/orc_rows.ts';
 
 /** The first in a function takes its exploration, twice. */
@@ -48,12 +49,12 @@ function verdictOf({ verdict, answer }: ProofAt): ProofVerdict {
   return answer.prevSp === undefined && verdict === 'wrong, declared unreliable' ? 'no answer' : 'wrong';
 }
 
-function truthText({ prevSp, prevBp }: Truth): string {
-  const bp =
-    typeof prevBp === 'number'
-      ? `lies at sp+${prevBp}`
-      : prevBp === 'register'
-        ? 'is in rbp'
-        : `is ${whereaboutsText(prevBp)}`;
-  return `the caller's sp is sp+${prevSp}, its rbp ${bp}`;
+function truthText({ prevSp, prevFp }: Truth): string {
+  const fp =
+    typeof prevFp === 'number'
+      ? `lies at sp+${prevFp}`
+      : prevFp === 'register'
+        ? `is in ${FP_NAME}`
+        : `is ${whereaboutsText(prevFp)}`;
+  return `the caller's sp is sp+${prevSp}, its ${FP_NAME} ${fp}`;
 }

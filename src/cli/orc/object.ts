@@ -4,6 +4,7 @@
 
 import { closeSync, mkdirSync, openSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
+import type { OrcFormat } from '../../arch/orc.ts';
 import { X86_64 } from '../../arch/x86_64/x86_64.ts';
 import { type ElfObject, parseElf } from '../../elf/elf_object.ts';
 import { severalSections } from '../../elf/several_sections.ts';
@@ -12,7 +13,6 @@ import { inputFromElf } from '../../objtool/elf_input.ts';
 import { dumpOrc } from '../../objtool/orc_dump.ts';
 import { encodeOrc } from '../../objtool/orc_format.ts';
 import { type KnownFormat, orcFormatOf, orcFormatToWrite, readOrc } from '../../objtool/orc_format_of.ts';
-import { ORC_FORMATS, type OrcFormat } from '../../objtool/orc_formats.ts';
 import { createOrc, type OrcResult } from '../../objtool/orc_gen.ts';
 import type { OrcRows } from '../../objtool/orc_rows.ts';
 import { writeOrc } from '../../objtool/orc_write.ts';
@@ -22,6 +22,8 @@ import { errorMessage } from '../exit.ts';
 import { readObject } from '../object_files.ts';
 import { printError } from '../terminal.ts';
 import { writeWhole } from '../write_whole.ts';
+
+const { orc: ORC } = X86_64.code;
 
 export interface OrcJob {
   readonly path: string;
@@ -75,7 +77,7 @@ async function makeReport(job: OrcJob): Promise<OrcReport> {
       : parseElf(bytes, job.path, X86_64.elf);
   const { own, format } = formatsOf(elf, job);
   const result = createOrc(inputFromElf(elf, X86_64.code, own?.format));
-  const theirs = job.diff ? readOrc(elf, own?.format) : undefined;
+  const theirs = job.diff ? readOrc(elf, ORC, own?.format) : undefined;
   const agreement = theirs && (await compare(elf, result, theirs, own?.format));
   if (job.output !== undefined) save(job.path, job.output, written(elf, result.rows, format));
   const undecoded = undecodedPlaces(result.code);
@@ -87,7 +89,7 @@ async function makeReport(job: OrcJob): Promise<OrcReport> {
     warnings: [...result.warnings, ...unread(elf)],
     ...(job.output === undefined ? {} : { output: job.output }),
     ...(agreement ? { agreement } : {}),
-    ...(job.dump ? { dump: dumpOrc(elf, result.rows) } : {}),
+    ...(job.dump ? { dump: dumpOrc(elf, result.rows, ORC) } : {}),
   };
   result.code.release();
   return report;
@@ -106,27 +108,29 @@ function formatsOf(
   { format: wanted, diff }: OrcJob,
 ): { readonly own: KnownFormat | undefined; readonly format: KnownFormat | undefined } {
   if (wanted === undefined || diff) {
-    const own = orcFormatOf(elf, wanted);
+    const own = orcFormatOf(elf, ORC, wanted);
     return { own, format: own };
   }
-  return { own: ownFormat(elf, wanted), format: orcFormatToWrite(elf, wanted) };
+  return { own: ownFormat(elf, wanted), format: orcFormatToWrite(elf, ORC, wanted) };
 }
 
 /** Of a table that is not read, for what else hangs on it. */
 function ownFormat(elf: ElfObject, wanted: OrcFormat): KnownFormat | undefined {
   try {
-    return orcFormatOf(elf);
+    return orcFormatOf(elf, ORC);
   } catch {
-    return orcFormatOf(elf, wanted);
+    return orcFormatOf(elf, ORC, wanted);
   }
 }
 
 function written(elf: ElfObject, rows: OrcRows, known: KnownFormat | undefined): Uint8Array[] {
   const { format, or } = known ?? {};
   if (format === undefined) {
-    throw elf.error(`nothing tells which ORC format to write: --format does (${ORC_FORMATS.join(', ')})`);
+    throw elf.error(
+      `nothing tells which ORC format to write: --format does (${[...ORC.formats.keys()].join(', ')})`,
+    );
   }
-  if (or && Buffer.compare(encodeOrc(rows, format), encodeOrc(rows, or)) !== 0) {
+  if (or && Buffer.compare(encodeOrc(rows, ORC, format), encodeOrc(rows, ORC, or)) !== 0) {
     throw elf.error(`nothing tells whether to write the ORC format of ${format} or ${or}: --format does`);
   }
   return writeOrc(elf, rows, format, X86_64.code);

@@ -2,7 +2,7 @@
 
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import type { OrcFormat } from '../../objtool/orc_formats.ts';
+import type { OrcFormat } from '../../arch/orc.ts';
 import { EXIT, UsageError } from '../exit.ts';
 import { findObjects, type ObjectFile } from '../object_files.ts';
 import { type ObjectWork, objectReports } from '../object_jobs.ts';

@@ -11,7 +11,7 @@ import { isMainThread } from 'node:worker_threads';
 import type { Arch } from '../../arch/arch.ts';
 import { X86_64 } from '../../arch/x86_64/x86_64.ts';
 import type { AsmImage, AsmSource } from '../../asm/assembler.ts';
-import { type OrcTable, orcTableFromSections } from '../../elf/orc.ts';
+import { type OrcTable, orcTableFromEntries } from '../../elf/orc.ts';
 import { packageRoot } from '../../guest/package_root.ts';
 import { BUILT_IN, type KernelDescription } from '../../kernel/description.ts';
 import { UAPI } from '../../kernel/uapi.ts';
@@ -158,9 +158,7 @@ async function assemble(
   const asm = assembleImageFor(port, sources, { defines });
   const image = {
     asm,
-    orc: arch.code
-      ? generateOrc(asm, arch.code).table
-      : orcTableFromSections(new Uint8Array(), 0n, new Uint8Array()),
+    orc: arch.code ? generateOrc(asm, arch.code).table : orcTableFromEntries([]),
   };
   try {
     mkdirSync(join(cacheFile, '..'), { recursive: true });

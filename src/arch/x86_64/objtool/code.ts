@@ -44,7 +44,8 @@ import {
 import { ENDBR64 } from '../insn.ts';
 import { R_X86_64_64, R_X86_64_PC32 } from '../module/relocation.ts';
 import { operands } from './operands.ts';
-import { HINT_BASES, ORC_FP_BASES, ORC_SP_BASES, REGISTERS, SP } from './registers.ts';
+import { ORC } from './orc.ts';
+import { HINT_BASES, REGISTERS, SP } from './registers.ts';
 import { stackOp, stackOpOffset } from './stack_op.ts';
 
 /** By flow of the decoder; undefined where the opcode decides. */
@@ -108,8 +109,7 @@ export const CODE: CodeArch = {
   returnToSelf: (bytes, offset) =>
     decodeAt(bytes, offset, offset, probe).flow === FLOW_IRET ? IRET_OP : undefined,
   hintBase: (name) => HINT_BASES.get(name),
-  orcSpBase: (base) => ORC_SP_BASES.get(base),
-  orcFpBase: (base) => ORC_FP_BASES.get(base),
+  orc: ORC,
   functionStart: (bytes, site) =>
     isAt(ENDBR64, bytes, site - ENDBR64.length) ? site - ENDBR64.length : site,
   isGuestEntry: (bytes, offset) => isAt(VMRESUME, bytes, offset),

@@ -1,6 +1,7 @@
 // Registers of stack states, by their encoding, and what they are called by hints and by ORC.
 // Mirrors tools/objtool/arch/x86/include/arch/cfi_regs.h, and arch_decode_hint_reg() and init_orc_entry() for x86.
 
+import { CFA, type CodeRegisters, FP_INDIRECT, SP_INDIRECT, UNDEFINED } from '../../code.ts';
 import {
   ORC_REG_BP,
   ORC_REG_BP_INDIRECT,
@@ -12,8 +13,7 @@ import {
   ORC_REG_SP,
   ORC_REG_SP_INDIRECT,
   ORC_REG_UNDEFINED,
-} from '../../../elf/orc.ts';
-import { CFA, type CodeRegisters, FP_INDIRECT, SP_INDIRECT, UNDEFINED } from '../../code.ts';
+} from '../unwind/orc_registers.ts';
 
 const [DX, BX, DI] = [2, 3, 7];
 export const SP = 4;

@@ -4,16 +4,7 @@
 // Invariant: each step goes up the stack or ends the walk; whatever the tables and the stack hold, it ends.
 
 import {
-  ORC_REG_BP,
-  ORC_REG_BP_INDIRECT,
-  ORC_REG_DI,
-  ORC_REG_DX,
-  ORC_REG_PREV_SP,
-  ORC_REG_R10,
-  ORC_REG_R13,
-  ORC_REG_SP,
-  ORC_REG_SP_INDIRECT,
-  ORC_REG_UNDEFINED,
+  ORC_END,
   ORC_TYPE_CALL,
   ORC_TYPE_REGS,
   ORC_TYPE_REGS_PARTIAL,
@@ -26,15 +17,27 @@ import type { PtRegs, StackArena, TextTable, UnwindTask } from '../../unwinders.
 import { INACTIVE_FRAME_BP, INACTIVE_FRAME_RET_ADDR, INACTIVE_FRAME_SIZE } from '../inactive_frame.ts';
 import { IRET_FRAME_OFFSET, PT_BP, PT_DI, PT_DX, PT_IP, PT_R10, PT_R13, PT_REGS, PT_SP } from '../pt_regs.ts';
 import * as failures from './failures.ts';
+import {
+  ORC_REG_BP,
+  ORC_REG_BP_INDIRECT,
+  ORC_REG_DI,
+  ORC_REG_DX,
+  ORC_REG_PREV_SP,
+  ORC_REG_R10,
+  ORC_REG_R13,
+  ORC_REG_SP,
+  ORC_REG_SP_INDIRECT,
+  ORC_REG_UNDEFINED,
+} from './orc_registers.ts';
 
 /** An address of 0 is a call through a null pointer: the return address is on top of the stack. */
 const NULL_ORC = orcTableFromEntries([
   {
     ip: 0,
     spOffset: 8,
-    bpOffset: 0,
+    fpOffset: 0,
     spReg: ORC_REG_SP,
-    bpReg: ORC_REG_UNDEFINED,
+    fpReg: ORC_REG_UNDEFINED,
     type: ORC_TYPE_CALL,
     end: false,
   },
@@ -45,9 +48,9 @@ const FP_ORC = orcTableFromEntries([
   {
     ip: 0,
     spOffset: 16,
-    bpOffset: -16,
+    fpOffset: -16,
     spReg: ORC_REG_BP,
-    bpReg: ORC_REG_PREV_SP,
+    fpReg: ORC_REG_PREV_SP,
     type: ORC_TYPE_CALL,
     end: false,
   },
@@ -141,7 +144,7 @@ export class OrcUnwinder extends UnwindState {
     const spReg = flags & 0xf;
     const spOffset = table.spOffset[index];
     if (spReg === ORC_REG_UNDEFINED) {
-      return (flags & 0x400) !== 0 ? this.finish() : this.stop(failures.FAIL_UNDEFINED);
+      return (flags & ORC_END) !== 0 ? this.finish() : this.stop(failures.FAIL_UNDEFINED);
     }
 
     let sp: number;
@@ -158,7 +161,7 @@ export class OrcUnwinder extends UnwindState {
     const fromLo = this.ipLo;
     const fromHi = this.ipHi;
     let trouble = this.previousFrame((flags >>> 8) & 3, sp);
-    if (trouble === 0) trouble = this.previousBp((flags >>> 4) & 0xf, sp, table.bpOffset[index]);
+    if (trouble === 0) trouble = this.previousBp((flags >>> 4) & 0xf, sp, table.fpOffset[index]);
     if (trouble !== 0) return this.stopAt(trouble, fromLo, fromHi);
     if (this.sp <= prevSp && this.onStack(this.sp, 8))
       return this.stopAt(failures.FAIL_DIRECTION, fromLo, fromHi);

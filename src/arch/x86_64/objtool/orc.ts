@@ -1,0 +1,46 @@
+// ORC as x86_64 has it. Mirrors tools/objtool/arch/x86/orc.c.
+
+import type { OrcEntry } from '../../../elf/orc.ts';
+import type { OrcPort } from '../../orc.ts';
+import {
+  ORC_REG_BP,
+  ORC_REG_BP_INDIRECT,
+  ORC_REG_NAMES,
+  ORC_REG_SP,
+  ORC_REG_UNDEFINED,
+} from '../unwind/orc_registers.ts';
+import { ORC_LAYOUTS } from './orc_layouts.ts';
+import { ORC_FP_BASES, ORC_SP_BASES } from './registers.ts';
+
+const TYPE_NAMES: readonly string[] = ['call', 'regs', 'regs (partial)'];
+
+const signed = (n: number): string => (n < 0 ? `${n}` : `+${n}`);
+
+function place(reg: number, offset: number): string {
+  if (reg === ORC_REG_UNDEFINED) return '(und)';
+  // The offset is inside: bp + offset holds the address.
+  if (reg === ORC_REG_BP_INDIRECT) return `(bp${signed(offset)})`;
+  return `${ORC_REG_NAMES[reg] ?? `reg${reg}`}${signed(offset)}`;
+}
+
+/** `sp:sp+8 bp:prevsp-16 type:call end:0` */
+function text({ spReg, spOffset, fpReg, fpOffset, type, end }: OrcEntry): string {
+  const kind = TYPE_NAMES[type] ?? `type${type}`;
+  return `sp:${place(spReg, spOffset)} bp:${place(fpReg, fpOffset)} type:${kind} end:${end ? 1 : 0}`;
+}
+
+export const ORC: OrcPort = {
+  formats: ORC_LAYOUTS,
+  own: '6.1',
+  byVersion(version) {
+    // Those of 6.4 and later have a header; which layout one without it has its version does not say.
+    if (version >= 604) return undefined;
+    return version === 603 ? '6.3' : '6.1';
+  },
+  sp: ORC_REG_SP,
+  fp: ORC_REG_BP,
+  spBase: (base) => ORC_SP_BASES.get(base),
+  fpBase: (base) => ORC_FP_BASES.get(base),
+  fpTitle: 'BP',
+  text,
+};
