@@ -108,6 +108,8 @@ export interface CodeArch {
   readonly orc: OrcPort;
   /** Where a function starts whose call to __fentry__ is at an offset. */
   functionStart(bytes: Uint8Array, site: number): number;
+  /** The instruction of BUG() and WARN(), by name. */
+  readonly bug: string;
   /** An instruction after which a guest runs, up to its exit. */
   isGuestEntry(bytes: Uint8Array, offset: number): boolean;
   /** Replacements for this CPU feature are not followed: they only let the kernel touch user memory. */

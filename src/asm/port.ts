@@ -12,7 +12,6 @@ export type HintKind =
   | 'entry'
   | 'regs'
   | 'regs_partial'
-  | 'iret_regs'
   | 'func'
   | 'save'
   | 'restore'

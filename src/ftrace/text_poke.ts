@@ -2,7 +2,7 @@
 // Mirrors arch/x86/kernel/alternative.c: text_poke_bp_batch, poke_int3_handler, text_poke_early.
 //
 // Invariant: between two steps the site is always either the old instruction, a breakpoint that
-// int3Handler carries every CPU over, or the new one; never a mixture of their bytes.
+// breakpointHandler carries every CPU over, or the new one; never a mixture of their bytes.
 
 import type { Breakpoint, CarryOver } from '../arch/poking.ts';
 import { ptRegsOffset } from '../arch/pt_regs.ts';
@@ -96,7 +96,7 @@ export class TextPoke {
    * @param regs address of the trap's struct pt_regs; room for a push lies between it and its stack.
    * @returns false when the breakpoint is not ours.
    */
-  int3Handler(regs: Addr): boolean {
+  breakpointHandler(regs: Addr): boolean {
     const { mem, events, arch } = this.#core;
     const { breakpoint } = arch.poking;
     if (!this.#poking || !breakpoint) return false;

@@ -84,7 +84,13 @@ export function postRelocation(core: KernelCore, ports: ModuleLoaderPorts, mod: 
   const extable = mod.sections.get('__ex_table');
   if (extable?.size) report(mod, '__ex_table', sortExtable(core, extable), 'sorted');
   const bugs = mod.sections.get('__bug_table');
-  if (bugs?.size) report(mod, '__bug_table', entriesIn(core, bugs, 'bug_entry'), 'for ud2 faults');
+  if (bugs?.size)
+    report(
+      mod,
+      '__bug_table',
+      entriesIn(core, bugs, 'bug_entry'),
+      `for ${core.arch.code?.bug ?? 'BUG()'} faults`,
+    );
   const { elf, layout } = mod;
   addKallsyms(core.mem, elf.symbols, layout.symtab.coreSymbols, mod.kallsyms);
   writeKallsymsPointers(core, mod);

@@ -170,7 +170,8 @@ class Classifier {
     if (func === 0) return lost('in no function: the source says with hints how the stack is there');
     const before = this.#deadEndBefore(insn);
     if (before !== 0 && code.type[before] === INSN_BUG) {
-      return lost('behind an ud2 that is in no __bug_table: the source says that execution goes on there');
+      const { bug } = code.input.arch;
+      return lost(`behind an ${bug} that is in no __bug_table: the source says that execution goes on there`);
     }
     if (before !== 0 && code.type[before] === INSN_CALL) {
       return { class: 'ours wrong', reason: 'behind a call that we take for the last thing that happens' };

@@ -29,7 +29,6 @@ const RULES: Readonly<Partial<Record<CodeHintKind, HintRule>>> = {
   call: { type: TYPE_CALL, end: false },
   regs: { type: TYPE_REGS, end: false },
   regs_partial: { type: TYPE_REGS_PARTIAL, end: false },
-  iret_regs: { type: TYPE_REGS_PARTIAL, end: false },
 };
 
 export function readHints(code: Code, cfis: CfiTable): void {

@@ -94,7 +94,6 @@ export type CodeHintKind =
   | 'entry'
   | 'regs'
   | 'regs_partial'
-  | 'iret_regs'
   | 'call'
   | 'func'
   | 'save'

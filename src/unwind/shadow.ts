@@ -72,7 +72,7 @@ export class ShadowStacks {
   }
 
   /**
-   * The int3 handler carried a CPU over an instruction. Its registers now begin at `regsLoc`, below the frame that
+   * The breakpoint's handler carried a CPU over an instruction. Its registers now begin at `regsLoc`, below the frame that
    * hardware pushed; a call it stood for left its return address at `retLoc`, in the room between.
    */
   emulated(regsLoc: number, retLoc?: number): void {
@@ -87,8 +87,8 @@ export class ShadowStacks {
     task.kinds.splice(at, 0, 'call');
   }
 
-  /** An iret executed: `spAfter` is the stack pointer after it, on the stack that was interrupted. */
-  iret(spAfter: number): void {
+  /** A return from an interrupt was executed: `spAfter` is the stack pointer after it, on the stack that was interrupted. */
+  interruptReturned(spAfter: number): void {
     this.popBelow(slotOf(spAfter - 8), spAfter >>> 0);
   }
 

@@ -48,7 +48,7 @@ describe('text_poke_bp_batch', () => {
     world.during.sync = () => {
       const { regs, sp } = trapAt(site);
       if (world.core.mem.readU8(site) === 0xcc) {
-        expect(world.ftrace.textPoke.int3Handler(regs)).toBe(true);
+        expect(world.ftrace.textPoke.breakpointHandler(regs)).toBe(true);
         expect(world.core.mem.readU64(regs + BigInt(REGS.ip))).toBe(target);
         expect(world.core.mem.readU64(regs + BigInt(REGS.sp))).toBe(sp - 8n);
         expect(world.core.mem.readU64(sp - 8n)).toBe(site + 5n);
@@ -64,7 +64,7 @@ describe('text_poke_bp_batch', () => {
     world.run(world.ftrace.textPoke.poke(site, callInsn(site, world.sym('ftrace_caller'))));
     world.during.sync = () => {
       const { regs, sp } = trapAt(site);
-      if (!world.ftrace.textPoke.int3Handler(regs)) throw new Error('not carried');
+      if (!world.ftrace.textPoke.breakpointHandler(regs)) throw new Error('not carried');
       expect(world.core.mem.readU64(regs + BigInt(REGS.ip))).toBe(site + 5n);
       expect(world.core.mem.readU64(regs + BigInt(REGS.sp))).toBe(sp);
     };
@@ -75,12 +75,12 @@ describe('text_poke_bp_batch', () => {
   it('leaves an int3 that is not its own, or from user mode, alone', () => {
     const site = world.sym('vfs_read');
     const other = world.sym('do_idle');
-    expect(world.ftrace.textPoke.int3Handler(trapAt(site).regs)).toBe(false);
+    expect(world.ftrace.textPoke.breakpointHandler(trapAt(site).regs)).toBe(false);
     world.during.sync = () => {
-      expect(world.ftrace.textPoke.int3Handler(trapAt(other).regs)).toBe(false);
+      expect(world.ftrace.textPoke.breakpointHandler(trapAt(other).regs)).toBe(false);
       const { regs } = trapAt(site);
       world.core.mem.writeU64(regs + BigInt(REGS.cs), 0x33n);
-      expect(world.ftrace.textPoke.int3Handler(regs)).toBe(false);
+      expect(world.ftrace.textPoke.breakpointHandler(regs)).toBe(false);
     };
     world.run(world.ftrace.textPoke.poke(site, callInsn(site, other)));
   });

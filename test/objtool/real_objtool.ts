@@ -36,7 +36,6 @@ const TYPES: Readonly<Record<UnwindHint['kind'], number>> = {
   undefined: 0,
   regs: 1,
   regs_partial: 2,
-  iret_regs: 2,
   func: 3,
   entry: 4,
   save: 5,

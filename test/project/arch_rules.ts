@@ -23,8 +23,15 @@ const REGISTERS = new Set([
 /** Opcodes by name, as constants are called. */
 const OPCODES =
   /^(CALL|JMP|JMP8|JMP32|JCC|INT3|RET|NOP[1-9]?|HLT|UD2|LEN_UD2|ENDBR64|LOCK|CALL_INSN_OPCODE)$/;
-/** Names of the kernel's in which a part is a register by chance. */
-const BY_CHANCE = /^si_(meminfo|swapinfo|mem_extra)$/;
+/** Instructions by name that nothing else is called by. */
+const MNEMONICS = new Set([
+  ...['int3', 'iret', 'iretq', 'ud2', 'endbr', 'endbr64', 'hlt', 'swapgs', 'sysret', 'stac', 'clac'],
+  ...['rdmsr', 'wrmsr', 'rdtsc', 'vmresume', 'vmlaunch', 'lfence', 'mfence', 'sfence', 'invlpg', 'xsave'],
+]);
+/** Names of the kernel's, for what is no register and no instruction, in which one is a part. */
+const BY_CHANCE = /^(si_(meminfo|swapinfo|mem_extra)|ibt_endbr_seal|hlt_play_dead)$/;
+/** By itself the name of an event in traces and reports, which a port's breakpoint is whatever it is called. */
+const EVENT = 'int3';
 /** Which folders may name the port as a whole, to hand it on. */
 const MAY_CHOOSE = /^(machine|check|cli|scenario|compare)\/|^index\.ts$/;
 /** Whose business the decoder's tables are: nobody's; the public face hands the disassembler on. */
@@ -98,13 +105,16 @@ function wordsOf(name: string): string[] {
     .split('_');
 }
 
-const namesRegister = (name: string): boolean => wordsOf(name).some((word) => REGISTERS.has(word));
+const namesInsn = (name: string): boolean =>
+  name !== EVENT && !BY_CHANCE.test(name) && wordsOf(name).some((word) => MNEMONICS.has(word));
+const namesRegister = (name: string): boolean =>
+  !BY_CHANCE.test(name) && wordsOf(name).some((word) => REGISTERS.has(word));
 
 function ofWord(file: string, name: string): Rule[] {
   const rules: Rule[] = [];
   if (name === 'X86_64' ? !MAY_CHOOSE.test(file) : name.includes('X86_')) rules.push('X86_ constant');
-  if (namesRegister(name) && !BY_CHANCE.test(name)) rules.push('register');
-  if (OPCODES.test(name)) rules.push('opcode');
+  if (namesRegister(name)) rules.push('register');
+  if (OPCODES.test(name) || (!name.includes('X86_') && namesInsn(name))) rules.push('opcode');
   return rules;
 }
 
@@ -115,6 +125,7 @@ function ofText(text: string): Rule[] {
   // In prose `ss` or `di` may be anything; a string that is one word, or a name in capitals, is a register.
   const names = words.filter((word) => words.length === 1 || /^[A-Z0-9_]+$/.test(word) || /^[re]/.test(word));
   if (names.some(namesRegister)) rules.push('register');
+  if (words.some(namesInsn)) rules.push('opcode');
   return rules;
 }
 

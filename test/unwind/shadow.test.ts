@@ -97,7 +97,7 @@ describe('the shadow stack', () => {
     cpu.call(IMAGE + 2);
     expect(cpu.truth()).toEqual([IMAGE + 2, IMAGE + 0x50, IMAGE + 1]);
     cpu.ret();
-    cpu.shadow.iret(before);
+    cpu.shadow.interruptReturned(before);
     expect(cpu.truth()).toEqual([IMAGE + 1]);
   });
 

@@ -83,7 +83,7 @@ export class ShadowExecutor {
         return;
       case INTERRUPT_RETURNED:
         // Back to user mode the kernel stack is empty; in the kernel the interrupted one goes on.
-        if (!context.userMode) this.#shadow.iret(halves[this.#sp]);
+        if (!context.userMode) this.#shadow.interruptReturned(halves[this.#sp]);
         return;
     }
   }

@@ -51,10 +51,10 @@ export class ExceptionSites {
   }
 
   /** poke_int3_handler(): true when the int3 was of a site that is being changed. */
-  pokeInt3(regs: Addr): boolean {
+  pokeBreakpoint(regs: Addr): boolean {
     const { mem } = this.#core;
     const sp = mem.readU64(regs + this.#spAt);
-    if (!this.#ftrace.textPoke.int3Handler(regs)) return false;
+    if (!this.#ftrace.textPoke.breakpointHandler(regs)) return false;
     const pushed = sp - mem.readU64(regs + this.#spAt) === 8n;
     this.#shadow?.emulated(lo32(regs), pushed ? lo32(sp - 8n) : undefined);
     return true;

@@ -57,7 +57,7 @@ export class Traps implements TrapKernel {
     return this.#oops.preemptCount(cpu);
   }
   pokeBreakpoint(regs: Addr): boolean {
-    return this.#sites.pokeInt3(regs);
+    return this.#sites.pokeBreakpoint(regs);
   }
   fixupException(regs: Addr): boolean {
     return this.#sites.fixupException(regs);

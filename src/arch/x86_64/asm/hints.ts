@@ -7,7 +7,7 @@ export const HINTS: Readonly<Record<string, HintKind>> = {
   UNWIND_HINT_EMPTY: 'empty',
   UNWIND_HINT_ENTRY: 'entry',
   UNWIND_HINT_REGS: 'regs',
-  UNWIND_HINT_IRET_REGS: 'iret_regs',
+  UNWIND_HINT_IRET_REGS: 'regs_partial',
   UNWIND_HINT_FUNC: 'func',
   UNWIND_HINT_SAVE: 'save',
   UNWIND_HINT_RESTORE: 'restore',
@@ -37,7 +37,7 @@ export function readHint(
   number: (text: string) => bigint,
 ): Hint {
   const kind = HINTS[word] as HintKind;
-  const takesRegs = kind === 'regs' || kind === 'iret_regs';
+  const takesRegs = kind === 'regs' || kind === 'regs_partial';
   const allowed = kind === 'regs' ? ['base', 'offset', 'partial', 'indirect', 'extra'] : ['base', 'offset'];
   const args = readArguments(place, operands, takesRegs ? allowed : []);
   if (kind === 'func') return { kind, base: 'rsp', offset: 8 };

@@ -112,6 +112,7 @@ export const CODE: CodeArch = {
   orc: ORC,
   functionStart: (bytes, site) =>
     isAt(ENDBR64, bytes, site - ENDBR64.length) ? site - ENDBR64.length : site,
+  bug: 'ud2',
   isGuestEntry: (bytes, offset) => isAt(VMRESUME, bytes, offset),
   userAccessFeature: X86_FEATURE_SMAP,
   // It counts from its own field, and the address from the instruction's end.
