@@ -1,0 +1,16 @@
+// Judges the processor: every form of instruction, in thousands of random states, against Unicorn and the host.
+//
+//   node scripts/run.mjs judge [--states N] [--only REGEX] [--subject core|unicorn] [--frequency DIR]
+//
+// --frequency counts the forms in the modules below a folder instead.
+
+import { spawnSync } from 'node:child_process';
+import { buildProgram } from './build.ts';
+import { ROOT } from './root.ts';
+
+export async function main(args: readonly string[]): Promise<void> {
+  const program = await buildProgram('test/arch/x86_64/judge/main.ts');
+  const { status, error } = spawnSync(process.execPath, [program, ...args], { cwd: ROOT, stdio: 'inherit' });
+  if (error) throw error;
+  if (status !== 0) process.exitCode = status ?? 1;
+}

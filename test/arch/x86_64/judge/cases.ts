@@ -1,0 +1,241 @@
+// One state to judge: an instruction of a form, registers, memory around what it touches.
+//
+// Invariant: a case is made of the form, its place and a number alone: the same again in every run.
+
+import * as iced from 'iced-x86';
+import { REG } from '../../../../src/arch/x86_64/context.ts';
+import { PAGE_SIZE } from '../../../../src/guest/memory.ts';
+import {
+  DIVIDES,
+  FLAGS,
+  FLOW_CALL_INDIRECT,
+  FLOW_JMP_INDIRECT,
+  FLOW_MASK,
+  FLOW_NEXT,
+  FLOW_RET,
+  STACK,
+  STACK_MASK,
+  STRING,
+} from '../../../../src/isa/decoder.ts';
+import { Draw, seedOf } from './draw.ts';
+import { encode } from './encode.ts';
+import type { Form } from './forms.ts';
+import { areasOf, type Place, READABLE, WRITABLE } from './layout.ts';
+
+/** CF PF AF ZF SF OF. */
+export const STATUS = 0x8d5;
+const DF = 0x400;
+
+export interface Window {
+  readonly addr: bigint;
+  readonly bytes: Uint8Array;
+}
+
+export interface Case {
+  readonly form: Form;
+  readonly place: Place;
+  readonly bytes: Uint8Array;
+  /** In the order of a context: the general ones, RIP, RFLAGS. */
+  readonly regs: BigUint64Array;
+  /** xmm0 to xmm15; the upper halves of ymm follow. */
+  readonly vectors: Uint8Array;
+  /** What memory holds beside its first bytes. */
+  readonly windows: readonly Window[];
+}
+
+export const WINDOW = 256;
+/** Places in an area: within it, across its pages, at its borders and behind them. */
+function spot(draw: Draw): bigint {
+  const way = draw.below(32);
+  if (way < 10) return BigInt(draw.below(WRITABLE - 64)) & -16n;
+  if (way < 22) return BigInt(draw.below(WRITABLE - 64));
+  if (way < 25) return BigInt(PAGE_SIZE - 1 - draw.below(31));
+  if (way < 27) return BigInt(WRITABLE + draw.below(PAGE_SIZE - 64));
+  if (way === 27) return BigInt(WRITABLE - 1 - draw.below(15));
+  if (way === 28) return BigInt(READABLE - 1 - draw.below(15));
+  if (way === 29) return BigInt(-1 - draw.below(15));
+  return way === 30
+    ? BigInt(READABLE + draw.below(PAGE_SIZE))
+    : BigInt(-PAGE_SIZE + draw.below(PAGE_SIZE - 64));
+}
+
+/** The stack pointer: mostly with room on both sides. */
+function stackSpot(draw: Draw): bigint {
+  const way = draw.below(16);
+  if (way < 10) return BigInt(0x400 + 8 * draw.below(0x300));
+  if (way < 13) return BigInt(0x400 + draw.below(0x1800));
+  return way < 15 ? BigInt(draw.below(24)) : BigInt(WRITABLE - draw.below(24));
+}
+
+class CaseMaker {
+  readonly #form: Form;
+  readonly #place: Place;
+  readonly #draw: Draw;
+  readonly #regs = new BigUint64Array(18);
+  readonly #windows: Window[] = [];
+
+  constructor(form: Form, place: Place, seed: number) {
+    this.#form = form;
+    this.#place = place;
+    this.#draw = new Draw(seed);
+  }
+
+  make(): Case | undefined {
+    const draw = this.#draw;
+    const { facts } = this.#form;
+    const place = this.#place;
+    const at = place.code + BigInt(64 * (1 + draw.below(16)));
+    const short = place.user && draw.once(10) && this.#takesShort();
+    const near = short || draw.once(3);
+    const target = (near ? place.near : draw.oneOf([place.far, place.near])) + spot(draw);
+    const keepRsp = (facts & STACK_MASK) !== 0;
+    const inReach = target - place.near < 0x8000n && target - place.near > -0x8000n;
+    const encoded = encode(this.#form, draw, { at, target, short, near: inReach, keepRsp });
+    if (!encoded || !isOf(this.#form, encoded.bytes)) return undefined;
+    this.#fillRegisters();
+    this.#special(short);
+    for (const [register, value] of encoded.fixed) this.#regs[register] = value;
+    this.#regs[REG.rip] = at;
+    const base = [...encoded.fixed.keys()];
+    if (isBitString(this.#form) && !base.includes(encoded.reg)) this.#regs[encoded.reg] = this.#bitOffset();
+    this.#window(target);
+    if (this.#form.mnemonic === 'leave') this.#window(this.#regs[REG.rbp]);
+    if (this.#regs[REG.rsp] !== target) this.#window(this.#regs[REG.rsp]);
+    const vectors = this.#form.registers === 'xmm' ? this.#vectors() : NO_VECTORS;
+    return {
+      form: this.#form,
+      place,
+      bytes: encoded.bytes,
+      regs: this.#regs,
+      vectors,
+      windows: this.#windows,
+    };
+  }
+
+  /** What an address of 32 bits can be had of. */
+  #takesShort(): boolean {
+    return this.#form.operand === 'memory' || (this.#form.facts & STRING) !== 0;
+  }
+
+  #fillRegisters(): void {
+    const draw = this.#draw;
+    for (let i = 0; i < 16; i++) this.#regs[i] = draw.value();
+    this.#regs[REG.rsp] = this.#place.stack + stackSpot(draw);
+    let flags = 2 | (draw.below(0x1000) & STATUS);
+    if (draw.once(this.#form.facts & STRING ? 3 : 16)) flags |= DF;
+    this.#regs[REG.rflags] = BigInt(flags);
+  }
+
+  #special(short: boolean): void {
+    const draw = this.#draw;
+    const regs = this.#regs;
+    const { facts, mnemonic } = this.#form;
+    if (facts & STRING) {
+      const area = short ? this.#place.near : this.#place.far;
+      regs[REG.rsi] = area + spot(draw);
+      regs[REG.rdi] = area + spot(draw);
+      if (this.#form.repeat) regs[REG.rcx] = BigInt(draw.below(4));
+      this.#window(regs[REG.rsi]);
+      this.#window(regs[REG.rdi]);
+    }
+    if (facts & DIVIDES && !draw.once(3)) {
+      regs[REG.rdx] = draw.once(2)
+        ? BigInt.asUintN(64, BigInt.asIntN(64, regs[REG.rax]) >> 63n)
+        : BigInt(draw.below(64));
+      if (draw.once(2)) regs[REG.rax] = BigInt(draw.below(0x1000));
+    }
+    if (mnemonic === 'leave' || mnemonic === 'enter') regs[REG.rbp] = this.#place.stack + stackSpot(draw);
+    if (mnemonic === 'xlatb') regs[REG.rbx] = this.#place.far + spot(draw);
+    if (mnemonic === 'maskmovdqu') regs[REG.rdi] = this.#place.far + spot(draw);
+    const flow = facts & FLOW_MASK;
+    if (flow === FLOW_JMP_INDIRECT || flow === FLOW_CALL_INDIRECT) {
+      for (let i = 0; i < 16; i++)
+        if (!FIXED_BY_STACK.has(i) && regs[i] >> 48n !== 0xffffn) regs[i] &= 0x7fffffffffffn;
+    }
+  }
+
+  /** In bits: within a page. */
+  #bitOffset(): bigint {
+    const draw = this.#draw;
+    return draw.once(16) ? draw.value() : BigInt.asUintN(64, BigInt(draw.below(4096) - 2048));
+  }
+
+  /** Memory that may be written around an address is given other bytes. */
+  #window(addr: bigint): void {
+    const area = areasOf(this.#place).find(
+      (base) => addr >= base - 64n && addr < base + BigInt(WRITABLE + 64),
+    );
+    if (area === undefined) return;
+    const lowest = (addr - 64n) & -8n;
+    const first =
+      lowest < area
+        ? area
+        : lowest > area + BigInt(WRITABLE - WINDOW)
+          ? area + BigInt(WRITABLE - WINDOW)
+          : lowest;
+    if (
+      this.#windows.some(
+        (other) => first < other.addr + BigInt(WINDOW) && other.addr < first + BigInt(WINDOW),
+      )
+    )
+      return;
+    this.#windows.push({ addr: first, bytes: this.#contents(addr, first) });
+  }
+
+  #contents(addr: bigint, first: bigint): Uint8Array {
+    const words = new BigUint64Array(WINDOW / 8);
+    const code = isTransfer(this.#form);
+    const flags = this.#form.facts & FLAGS;
+    const values = new Uint8Array(words.buffer);
+    for (let i = 0; i < words.length; i++) {
+      let value = this.#draw.value();
+      if (code && !this.#draw.once(16)) value = this.#place.code + BigInt(this.#draw.below(0x800));
+      if (flags) value = (value & BigInt(STATUS | DF)) | 2n;
+      words[i] = value;
+    }
+    // As if each word were at the address itself.
+    const turn = Number((addr - first) & 7n);
+    if (turn === 0) return values;
+    const turned = new Uint8Array(WINDOW);
+    for (let i = 0; i < WINDOW; i++) turned[(i + turn) % WINDOW] = values[i];
+    return turned;
+  }
+
+  #vectors(): Uint8Array {
+    const words = new BigUint64Array(64);
+    for (let i = 0; i < words.length; i++) words[i] = this.#draw.value();
+    return new Uint8Array(words.buffer);
+  }
+}
+
+const NO_VECTORS = new Uint8Array(512);
+const FIXED_BY_STACK = new Set<number>([REG.rsp]);
+
+/** Its operand is a bit of a string of them: its address depends on a register operand. */
+const isBitString = ({ operand, immediate, mnemonic }: Form): boolean =>
+  operand === 'memory' && immediate === 0 && ['bt', 'bts', 'btr', 'btc'].includes(mnemonic);
+
+function isTransfer({ facts }: Form): boolean {
+  const flow = facts & FLOW_MASK;
+  if (flow === FLOW_NEXT) return false;
+  return (
+    flow === FLOW_RET ||
+    flow === FLOW_CALL_INDIRECT ||
+    flow === FLOW_JMP_INDIRECT ||
+    (facts & STACK_MASK) === STACK.RET
+  );
+}
+
+/** Whether the other decoder takes it for an instruction of the form, too. */
+function isOf(form: Form, bytes: Uint8Array): boolean {
+  const decoder = new iced.Decoder(64, bytes, iced.DecoderOptions.None);
+  const theirs = decoder.decode();
+  const same = theirs.code === form.code && theirs.length === bytes.length;
+  theirs.free();
+  decoder.free();
+  return same;
+}
+
+/** The case of a number; undefined where its instruction turned out another. */
+export const makeCase = (form: Form, place: Place, number: number): Case | undefined =>
+  new CaseMaker(form, place, (seedOf(form.key) + Math.imul(number + 1, 0x9e3779b1)) >>> 0).make();

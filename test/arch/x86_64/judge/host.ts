@@ -1,0 +1,118 @@
+// Asks the processor of this computer what became of cases of ring 3.
+
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { REG } from '../../../../src/arch/x86_64/context.ts';
+import type { Case, Window } from './cases.ts';
+import { WINDOW } from './cases.ts';
+import { RECORD, writeHostProgram } from './host_program.ts';
+import type { Outcome } from './rig.ts';
+
+export interface HostOutcome extends Outcome {
+  /** What the windows of the case hold afterwards. */
+  readonly windows: readonly Window[];
+}
+
+/** Cases that one process is asked about. */
+const BATCH = 4000;
+const TRAP = { DIVIDE: 0, DEBUG: 1, BREAKPOINT: 3, UNDEFINED: 6, PAGE_FAULT: 14 };
+const ERROR = { PRESENT: 1, WRITE: 2, FETCH: 16 };
+
+/** Why this computer is no judge; undefined where it is one. */
+export const hostCannotJudge = (): string | undefined =>
+  process.platform === 'linux' && process.arch === 'x64'
+    ? undefined
+    : `the host is ${process.platform} on ${process.arch}`;
+
+export class Host {
+  readonly #folder: string;
+  readonly #program: string;
+
+  private constructor(folder: string) {
+    this.#folder = folder;
+    this.#program = join(folder, 'judge');
+  }
+
+  static async open(): Promise<Host> {
+    const host = new Host(mkdtempSync(join(tmpdir(), 'klpemu-judge-')));
+    await writeHostProgram(host.#program);
+    return host;
+  }
+
+  /** In their order. An outcome is missing where the process ended at its case. */
+  execute(cases: readonly Case[]): (HostOutcome | undefined)[] {
+    const outcomes: (HostOutcome | undefined)[] = [];
+    while (outcomes.length < cases.length) {
+      const batch = cases.slice(outcomes.length, outcomes.length + BATCH);
+      const said = this.#executeBatch(batch);
+      const end = said.indexOf(undefined);
+      outcomes.push(...(end < 0 ? said : said.slice(0, end + 1)));
+    }
+    return outcomes;
+  }
+
+  #executeBatch(cases: readonly Case[]): (HostOutcome | undefined)[] {
+    const input = Buffer.alloc(cases.length * RECORD.bytes);
+    cases.forEach((one, i) => {
+      writeRecord(one, input.subarray(i * RECORD.bytes, (i + 1) * RECORD.bytes));
+    });
+    const { stdout, error } = spawnSync(this.#program, {
+      input,
+      maxBuffer: input.length + 1,
+      timeout: 60_000,
+    });
+    if (error && !stdout) throw error;
+    return cases.map((one, i) => {
+      const record = stdout.subarray(i * RECORD.bytes, (i + 1) * RECORD.bytes);
+      return record.length === RECORD.bytes ? readRecord(one, record) : undefined;
+    });
+  }
+
+  close(): void {
+    rmSync(this.#folder, { recursive: true });
+  }
+}
+
+function writeRecord(one: Case, into: Buffer): void {
+  one.regs.forEach((value, i) => {
+    into.writeBigUInt64LE(value, RECORD.regs + 8 * i);
+  });
+  into.writeBigUInt64LE(one.form.repeat && one.form.repeat !== 'lock' ? 1n : 0n, RECORD.repeats);
+  into.fill(0xf4, RECORD.code, RECORD.code + 16);
+  into.set(one.bytes, RECORD.code);
+  into.set(one.vectors, RECORD.vectors);
+  one.windows.forEach(({ addr, bytes }, i) => {
+    const at = RECORD.windows + i * (8 + WINDOW);
+    into.writeBigUInt64LE(addr, at);
+    into.set(bytes, at + 8);
+  });
+}
+
+function readRecord(one: Case, record: Buffer): HostOutcome {
+  const regs = BigUint64Array.from({ length: 18 }, (_, i) => record.readBigUInt64LE(RECORD.regs + 8 * i));
+  const windows = one.windows.map(({ addr }, i) => {
+    const at = RECORD.windows + i * (8 + WINDOW) + 8;
+    return { addr, bytes: record.subarray(at, at + WINDOW) };
+  });
+  const vectors = record.subarray(RECORD.vectors, RECORD.vectors + 512);
+  return { ...ending(record, regs), regs, vectors, windows };
+}
+
+function ending(record: Buffer, regs: BigUint64Array): Pick<Outcome, 'kind' | 'executed' | 'fault'> {
+  const trap = Number(record.readBigUInt64LE(RECORD.trap));
+  regs[REG.rflags] &= ~0x100n;
+  if (trap === TRAP.DEBUG) return { kind: 'budget', executed: 1, fault: undefined };
+  if (trap === TRAP.BREAKPOINT) return { kind: 'trap', executed: 1, fault: undefined };
+  if (trap === TRAP.UNDEFINED) return { kind: 'undefined instruction', executed: 0, fault: undefined };
+  if (trap !== TRAP.PAGE_FAULT) return { kind: 'exception', executed: 0, fault: undefined };
+  const error = Number(record.readBigUInt64LE(RECORD.error));
+  const access = error & ERROR.FETCH ? 'fetch' : error & ERROR.WRITE ? 'write' : 'read';
+  const at = record.readBigUInt64LE(RECORD.address).toString(16);
+  return {
+    kind: 'page fault',
+    executed: 0,
+    fault: `${access} 0x${at}${error & ERROR.PRESENT ? ' protected' : ''}`,
+  };
+}

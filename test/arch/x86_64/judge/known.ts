@@ -1,0 +1,159 @@
+// Where a judge is known to be wrong, or to answer what the manual leaves open: each with who is right.
+//
+// A difference that no row is about is a fault until somebody has asked the manual.
+
+import { PAGE_SIZE } from '../../../../src/guest/memory.ts';
+import type { Outcome } from './rig.ts';
+import type { Difference } from './trial.ts';
+
+export interface Known {
+  readonly name: string;
+  /** Who is right, and by what. */
+  readonly right: string;
+  applies(difference: Difference): boolean;
+}
+
+const is = ({ one }: Difference, mnemonics: RegExp): boolean => mnemonics.test(one.form.mnemonic);
+const onlyOf = ({ said }: Difference, what: RegExp): boolean => said.every((line) => what.test(line));
+const faultOf = (outcome: Outcome | undefined): { access: string; addr: bigint } | undefined => {
+  const found = outcome?.kind === 'page fault' ? /(\w+) (0x[0-9a-f]+)/.exec(outcome.fault ?? '') : undefined;
+  return found ? { access: found[1], addr: BigInt(found[2]) } : undefined;
+};
+const endsAs = (outcome: Outcome | undefined, kind: Outcome['kind']): boolean => outcome?.kind === kind;
+/** An instruction of the form that refers to memory by its distance from RIP. */
+const isRipRelative = ({ one }: Difference): boolean => {
+  const at = one.bytes.length - 5 - one.form.immediate;
+  return one.form.operand === 'memory' && at > 0 && (one.bytes[at] & 0xc7) === 5;
+};
+const hasRex = ({ one }: Difference): boolean => one.bytes.some((byte) => byte >> 4 === 4);
+
+export const UNICORN_IS_WRONG: readonly Known[] = [
+  {
+    name: 'reports the read of an operand that is read and written',
+    right: 'manual 4.7: the access that caused the fault; processors take such an operand as written',
+    applies: ({ subject, judge }) => {
+      const [ours, theirs] = [faultOf(subject), faultOf(judge)];
+      return ours?.access === 'write' && theirs?.access === 'read' && ours.addr - theirs.addr < 16n;
+    },
+  },
+  {
+    name: 'writes the first part of an operand whose second page may not be written',
+    right: 'manual 6.5: an instruction that faults has changed nothing; the address is of the second page',
+    applies: ({ subject, judge, said }) => {
+      const [ours, theirs] = [faultOf(subject), faultOf(judge)];
+      const samePage = ours && theirs && ours.addr / 4096n === theirs.addr / 4096n;
+      const crossing = samePage && ours.addr % BigInt(PAGE_SIZE) === 0n;
+      return crossing === true && said.every((line) => /^(stop|memory|flags|xmm)/.test(line));
+    },
+  },
+  {
+    name: 'changes flags or registers before the access that faults',
+    right: 'manual 6.5: an instruction that faults has changed nothing',
+    applies: (difference) =>
+      endsAs(difference.subject, 'page fault') &&
+      endsAs(difference.judge, 'page fault') &&
+      onlyOf(difference, /^(flags|xmm|memory|r[a-ds0-9])/),
+  },
+  {
+    name: 'does not ask for alignment of 16 bytes',
+    right: 'manual 2.4: #GP for an operand of 16 bytes that is not aligned, but of movups and its like',
+    applies: ({ one, subject }) =>
+      endsAs(subject, 'exception') && one.form.registers === 'xmm' && one.form.operand === 'memory',
+  },
+  {
+    name: 'computes the sign of lock neg before it negates',
+    right: 'manual, NEG: flags according to the result',
+    applies: (difference) =>
+      is(difference, /^neg$/) && difference.one.form.repeat === 'lock' && onlyOf(difference, /^flags/),
+  },
+  {
+    name: 'takes spl for ah in lahf and sahf with REX',
+    right: 'manual, LAHF: AH, whatever the prefix',
+    applies: (difference) => is(difference, /^[ls]ahf$/) && hasRex(difference),
+  },
+  {
+    name: 'lacks the form',
+    right: 'the manual and the host, which have it',
+    applies: ({ judge }) => endsAs(judge, 'undefined instruction'),
+  },
+  {
+    name: 'jumps to an address that is not canonical',
+    right: 'manual, CALL, JMP and RET: #GP at the instruction',
+    applies: (difference) => is(difference, /^(call|jmp|ret)$/) && endsAs(difference.subject, 'exception'),
+  },
+  {
+    name: 'enters without looking whether the new top of the stack can be written',
+    right: 'manual, ENTER: #PF where a write to the final stack pointer would fault',
+    applies: (difference) =>
+      is(difference, /^enter$/) &&
+      (endsAs(difference.subject, 'page fault') || endsAs(difference.subject, 'exception')),
+  },
+  {
+    name: 'forgets the constant in an address that is relative to RIP',
+    right: 'manual 2.2.1.6: relative to the next instruction',
+    applies: (difference) =>
+      is(difference, /^(sh[lr]d|test)$/) && difference.one.form.immediate > 0 && isRipRelative(difference),
+  },
+  {
+    name: 'chooses another NaN of two',
+    right: 'manual 4.8.3.5: the first source operand, made quiet',
+    applies: (difference) =>
+      is(difference, /^(addsub|h?add|h?sub|mul|div|min|max|sqrt|cvt|dpp)/) && onlyOf(difference, /^xmm/),
+  },
+  {
+    name: 'reads the destination after it is written, where it is the source, too',
+    right: 'manual, PHADD and PHSUB: every sum is of the operands as they were',
+    applies: (difference) => is(difference, /^ph(add|sub)/) && onlyOf(difference, /^xmm/),
+  },
+  {
+    name: 'reads 16 bytes for roundss and roundsd',
+    right: 'manual, ROUNDSS and ROUNDSD: an operand of 4 and of 8 bytes',
+    applies: (difference) => is(difference, /^rounds[sd]$/) && endsAs(difference.judge, 'page fault'),
+  },
+  {
+    name: 'writes the upper half of a register of 32 bits that is not written',
+    right: 'both: the manual leaves it open; processors keep it',
+    applies: (difference) => is(difference, /^(bsf|bsr|cmpxchg)$/) && onlyOf(difference, /^r/),
+  },
+  {
+    name: 'changes registers before the write of cmpxchg8b and cmpxchg16b that faults',
+    right: 'manual 6.5: an instruction that faults has changed nothing',
+    applies: (difference) => is(difference, /^cmpxchg(8|16)b$/) && !endsAs(difference.subject, 'budget'),
+  },
+];
+
+export const HOST_ANSWERS_OTHERWISE: readonly Known[] = [
+  {
+    name: 'has memory in the upper half, which is the host kernel',
+    right: 'both: what is mapped there is not the same',
+    applies: (difference) => {
+      const fault = faultOf(difference.subject);
+      return fault !== undefined && fault.addr >> 47n === 0x1ffffn && onlyOf(difference, /^stop/);
+    },
+  },
+  {
+    name: 'has the flags of a process: interrupts enabled, the trap flag of the judge',
+    right: 'both: neither is a flag that a form computes',
+    applies: (difference) => is(difference, /^pushf/) && onlyOf(difference, /^memory/),
+  },
+  {
+    name: 'has pushed frame pointers before enter faults',
+    right: 'both: they are below the stack pointer, which has not moved',
+    applies: (difference) =>
+      is(difference, /^enter$/) && !endsAs(difference.judge, 'budget') && onlyOf(difference, /^memory/),
+  },
+  {
+    name: 'lets no process ask for an interrupt by its number, and has traced the instruction by int1',
+    right: 'both: it is the gate in the table of interrupts that decides',
+    applies: (difference) => is(difference, /^int1?$/),
+  },
+  {
+    name: 'reports the first byte of what maskmovdqu may write',
+    right: 'both: the manual leaves the address open',
+    applies: (difference) => is(difference, /^v?maskmovdqu$/) && faultOf(difference.judge) !== undefined,
+  },
+];
+
+/** What of these it is a case of. */
+export const knownAs = (table: readonly Known[], difference: Difference): Known | undefined =>
+  table.find((known) => known.applies(difference));

@@ -1,0 +1,97 @@
+// Judges an engine: every form's states against Unicorn and the host, in processes of their own, because Unicorn may
+// end its process. Prints what differs.
+//
+//   node scripts/run.mjs judge [--states N] [--only REGEX] [--subject core|unicorn] [--frequency DIR]
+
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { parseArgs } from 'node:util';
+import { FORMS } from './forms.ts';
+import { countForms, frequencyList } from './frequency.ts';
+import { hostCannotJudge } from './host.ts';
+import { judgeForms, type Result, SUBJECTS } from './session.ts';
+
+/** Forms that one process judges. */
+const SHARE = 64;
+const AT_ONCE = 2;
+
+const { values } = parseArgs({
+  options: {
+    states: { type: 'string', default: '2000' },
+    only: { type: 'string' },
+    subject: { type: 'string', default: 'core' },
+    frequency: { type: 'string' },
+    /** Of the process of a share: its first form and the one behind its last. */
+    share: { type: 'string' },
+  },
+});
+
+const chosen = FORMS.filter(({ name }) => values.only === undefined || new RegExp(values.only).test(name));
+
+async function main(): Promise<void> {
+  if (values.frequency !== undefined) {
+    process.stdout.write(frequencyList(countForms(values.frequency)));
+    return;
+  }
+  if (!(values.subject in SUBJECTS)) throw new Error(`--subject is ${Object.keys(SUBJECTS).join(' or ')}`);
+  if (values.share !== undefined) {
+    const [from, to] = values.share.split(',').map(Number);
+    await judgeForms(chosen.slice(from, to), values.subject, Number(values.states), (result) => {
+      process.stdout.write(`${JSON.stringify(result)}\n`);
+    });
+    return;
+  }
+  await judgeAll();
+}
+
+async function judgeAll(): Promise<void> {
+  const why = hostCannotJudge();
+  if (why) console.log(`The host judges nothing: ${why}.`);
+  const results: Result[] = [];
+  const shares = Array.from({ length: Math.ceil(chosen.length / SHARE) }, (_, i) => i * SHARE);
+  const worker = async (): Promise<void> => {
+    for (let from = shares.shift(); from !== undefined; from = shares.shift()) {
+      await judgeShare(from, Math.min(from + SHARE, chosen.length), results);
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  for (const result of results) report(result);
+  const open = results.reduce((sum, { unicorn, host }) => sum + unicorn.open + host.open, 0);
+  const states = results.reduce((sum, result) => sum + result.states, 0);
+  console.log(`${results.length} forms, ${states} states, ${open} differences that no known case explains`);
+  if (open > 0) process.exitCode = 1;
+}
+
+/** A process that ends before it is through with its share is begun again behind the form that ended it. */
+async function judgeShare(from: number, to: number, results: Result[]): Promise<void> {
+  const args = ['--states', values.states, '--subject', values.subject, '--share', `${from},${to}`];
+  if (values.only !== undefined) args.push('--only', values.only);
+  const child = spawn(process.execPath, [process.argv[1], ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const ended = new Promise<number | null>((resolve) => {
+    child.on('close', resolve);
+  });
+  let done = from;
+  for await (const line of createInterface({ input: child.stdout })) {
+    const result = JSON.parse(line) as Result;
+    results.push(result);
+    done = chosen.findIndex(({ key }) => key === result.key) + 1;
+  }
+  const code = await ended;
+  if (code === 0) return;
+  console.log(
+    `The process of the judge ended (${code}) at or behind ${chosen[done]?.name ?? 'the last form'}`,
+  );
+  process.exitCode = 1;
+  if (done + 1 < to) await judgeShare(done + 1, to, results);
+}
+
+function report({ name, unicorn, host }: Result): void {
+  for (const [judge, { open, first }] of [
+    ['Unicorn', unicorn],
+    ['the host', host],
+  ] as const) {
+    if (open > 0) console.log(`${open} differences of ${name} from ${judge}, such as ${first}`);
+  }
+}
+
+await main();

@@ -1,0 +1,163 @@
+// An engine with nothing but a state's memory, that is put into a state and executes one instruction.
+
+import type { ArchEngine, MakeEngine } from '../../../../src/arch/engine.ts';
+import { REG } from '../../../../src/arch/x86_64/context.ts';
+import type { CpuContext, Stop } from '../../../../src/guest/engine.ts';
+import { GuestMemory, PAGE_SIZE, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../../../src/guest/memory.ts';
+import type { Case } from './cases.ts';
+import { areasOf, initialBytes, KERNEL, type Place, READABLE, USER, WRITABLE } from './layout.ts';
+
+/** Instead of what an engine needs of the kernel's image: its tables. */
+const TABLES = KERNEL.far + 0x80000n;
+/** Where vector registers are loaded from and saved to. */
+const VECTORS: ReadonlyMap<Place, bigint> = new Map(
+  [KERNEL, USER].map((place) => [place, place.far + 0x8000n]),
+);
+/** In the page of code, behind what is judged. */
+const LOAD_AT = 0x800n;
+const SAVE_AT = 0xa00n;
+
+const HLT = 0xf4;
+/** Repetitions that a case can ask for, and more. */
+const MOST = 64;
+/** All of the page that is not the instruction: Unicorn translates what comes behind it, too, and must not meet remains. */
+const NOTHING = new Uint8Array(16).fill(HLT);
+
+export interface Outcome {
+  readonly kind: Stop['kind'] | 'engine error';
+  readonly executed: number;
+  readonly fault: string | undefined;
+  readonly regs: BigUint64Array;
+  /** Those that an instruction of the form can have written. */
+  readonly vectors: Uint8Array | undefined;
+}
+
+/** movups between memory at [rsi] and each xmm register; 0x10 loads, 0x11 stores. */
+function moves(opcode: number): Uint8Array {
+  const bytes: number[] = [];
+  for (let i = 0; i < 16; i++) {
+    const rex = i > 7 ? [0x44] : [];
+    bytes.push(...rex, 0x0f, opcode, 0x86 | ((i & 7) << 3), (16 * i) & 0xff, (16 * i) >> 8, 0, 0);
+  }
+  return Uint8Array.from(bytes);
+}
+
+interface Area {
+  readonly offset: number;
+  readonly initial: Uint8Array;
+}
+
+export class Rig {
+  readonly name: string;
+  readonly mem: GuestMemory;
+  readonly #engine: ArchEngine;
+  readonly #contexts = new Map<Place, CpuContext>();
+  readonly #areas = new Map<Place, readonly Area[]>();
+
+  constructor(name: string, make: MakeEngine) {
+    this.name = name;
+    let mem: GuestMemory;
+    this.#engine = make((addr) => (mem.isMapped(addr) ? mem.readU8(addr) : -1));
+    mem = new GuestMemory({ heap: 1 << 20, stacks: 1, modules: PAGE_SIZE }, this.#engine.allocate);
+    mem.attach(this.#engine);
+    this.mem = mem;
+    mem.map(TABLES, 2 * PAGE_SIZE, PROT_READ | PROT_WRITE);
+    this.#engine.loadTables(mem, () => TABLES);
+    for (const place of [KERNEL, USER]) this.#furnish(place);
+  }
+
+  #furnish(place: Place): void {
+    const mem = this.mem;
+    mem.map(place.code, PAGE_SIZE, PROT_READ | PROT_EXEC);
+    mem.map(VECTORS.get(place) as bigint, PAGE_SIZE, PROT_READ | PROT_WRITE);
+    mem.pokeText(place.code, new Uint8Array(PAGE_SIZE).fill(HLT));
+    mem.pokeText(place.code + LOAD_AT, moves(0x10));
+    mem.pokeText(place.code + SAVE_AT, moves(0x11));
+    const areas = areasOf(place).map((base): Area => {
+      const initial = initialBytes(base);
+      mem.map(base, WRITABLE, PROT_READ | PROT_WRITE);
+      mem.map(base + BigInt(WRITABLE), PAGE_SIZE, PROT_READ | PROT_WRITE);
+      mem.writeBytes(base, initial);
+      mem.protect(base + BigInt(WRITABLE), PAGE_SIZE, PROT_READ);
+      return { offset: mem.offsetOf(base, READABLE), initial };
+    });
+    this.#areas.set(place, areas);
+    const context = this.#engine.newContext();
+    context.setUserMode(place.user);
+    this.#contexts.set(place, context);
+  }
+
+  /** @param vectors the instruction may name vector registers */
+  execute(one: Case, vectors: boolean): Outcome {
+    const { place } = one;
+    const context = this.#contexts.get(place) as CpuContext;
+    const mem = this.mem;
+    if (vectors) this.#moveVectors(place, context, LOAD_AT, one.vectors);
+    const at = one.regs[REG.rip];
+    mem.pokeText(at, one.bytes);
+    for (const { addr, bytes } of one.windows) mem.writeBytes(addr, bytes);
+    context.regs.set(one.regs);
+    context.touch();
+    const outcome = this.#run(context, one.form.repeat === 'repe' || one.form.repeat === 'repne');
+    mem.pokeText(at, NOTHING.subarray(0, one.bytes.length));
+    if (!vectors) return outcome;
+    this.#moveVectors(place, context, SAVE_AT);
+    return { ...outcome, vectors: mem.readBytes(VECTORS.get(place) as bigint, 256) };
+  }
+
+  #moveVectors(place: Place, context: CpuContext, code: bigint, values?: Uint8Array): void {
+    const at = VECTORS.get(place) as bigint;
+    if (values) this.mem.writeBytes(at, values.subarray(0, 256));
+    context.regs.fill(0n);
+    context.regs[REG.rip] = place.code + code;
+    context.regs[REG.rsi] = at;
+    context.regs[REG.rflags] = 2n;
+    context.touch();
+    const { kind } = this.#engine.run(context, 16);
+    if (kind !== 'budget') throw new Error(`${this.name}: movups ended as ${kind}`);
+  }
+
+  /** @param repeats until it is behind the instruction: one repetition is one that is counted */
+  #run(context: CpuContext, repeats: boolean): Outcome {
+    const at = context.regs[REG.rip];
+    try {
+      let stop = this.#engine.run(context, 1);
+      let before = 0;
+      while (repeats && stop.kind === 'budget' && context.regs[REG.rip] === at && before < MOST) {
+        before += stop.executed;
+        stop = this.#engine.run(context, 1);
+      }
+      const { kind, faultAddr, access, unmapped } = stop;
+      const executed = before + stop.executed;
+      const fault =
+        kind === 'page fault'
+          ? `${access} 0x${faultAddr.toString(16)}${unmapped ? '' : ' protected'}`
+          : undefined;
+      return { kind, executed, fault, regs: context.regs.slice(), vectors: undefined };
+    } catch (error) {
+      return {
+        kind: 'engine error',
+        executed: 0,
+        fault: String(error),
+        regs: context.regs.slice(),
+        vectors: undefined,
+      };
+    }
+  }
+
+  /** The bytes that an instruction can have changed. */
+  memoryOf(place: Place): readonly Uint8Array[] {
+    return (this.#areas.get(place) as Area[]).map(({ offset }) =>
+      this.mem.u8.subarray(offset, offset + READABLE),
+    );
+  }
+
+  /** Memory as it was before the first state. */
+  restore(place: Place): void {
+    for (const { offset, initial } of this.#areas.get(place) as Area[]) this.mem.u8.set(initial, offset);
+  }
+
+  close(): void {
+    this.#engine.close();
+  }
+}

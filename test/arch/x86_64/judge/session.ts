@@ -1,0 +1,102 @@
+// One process of the judge: its engines, the host, and what is said of each form.
+
+import type { MakeEngine } from '../../../../src/arch/engine.ts';
+import { UnicornEngine } from '../../../../src/arch/x86_64/unicorn/unicorn.ts';
+import { describeCase } from './compare.ts';
+import type { Form } from './forms.ts';
+import { Host, hostCannotJudge } from './host.ts';
+import { HOST_ANSWERS_OTHERWISE, type Known, knownAs, UNICORN_IS_WRONG } from './known.ts';
+import { Rig } from './rig.ts';
+import { endsUnicorn, unjudgedBecause } from './scope.ts';
+import { Court, type Difference, type Judgement, type Trial } from './trial.ts';
+
+/** What can be judged. */
+export const SUBJECTS: Readonly<Record<string, MakeEngine>> = {
+  unicorn: (byteAt) => new UnicornEngine(byteAt),
+};
+
+/** What one judge said of a form, in numbers. */
+export interface Verdict {
+  readonly states: number;
+  /** Differences by the known case that they are of. */
+  readonly known: Readonly<Record<string, number>>;
+  /** Differences that are of none. */
+  readonly open: number;
+  /** The first of them. */
+  readonly first: string | undefined;
+}
+
+export interface Result {
+  readonly key: string;
+  readonly name: string;
+  readonly states: number;
+  readonly kinds: Readonly<Record<string, number>>;
+  readonly unicorn: Verdict;
+  readonly host: Verdict;
+}
+
+function verdictOf(
+  { states, differences }: Judgement,
+  table: readonly Known[],
+  turned: readonly Known[],
+): Verdict {
+  const known: Record<string, number> = {};
+  const open: Difference[] = [];
+  for (const difference of differences) {
+    const about = knownAs(table, difference) ?? knownAs(turned, turn(difference));
+    if (about) known[about.name] = (known[about.name] ?? 0) + 1;
+    else open.push(difference);
+  }
+  const [one] = open;
+  return {
+    states,
+    known,
+    open: open.length,
+    first: one && `${describeCase(one.one)}\n  ${one.said.join('; ')}`,
+  };
+}
+
+/** Judge and judged change places: where it is Unicorn that the host judges. */
+const turn = (difference: Difference): Difference => ({
+  ...difference,
+  subject: difference.judge ?? difference.subject,
+  judge: difference.subject,
+});
+
+export function resultOf({ form, states, kinds, unicorn, host }: Trial, subject: string): Result {
+  return {
+    key: form.key,
+    name: form.name,
+    states,
+    kinds: Object.fromEntries(kinds),
+    unicorn: verdictOf(unicorn, UNICORN_IS_WRONG, []),
+    host: verdictOf(host, HOST_ANSWERS_OTHERWISE, subject === 'unicorn' ? UNICORN_IS_WRONG : []),
+  };
+}
+
+/** Forms that the host is asked about at once. */
+const TOGETHER = 16;
+
+/** Judges forms one after the other; those that no random states say anything of are left out. */
+export async function judgeForms(
+  forms: readonly Form[],
+  subject: string,
+  states: number,
+  tell: (result: Result) => void,
+): Promise<void> {
+  const rig = new Rig(subject, SUBJECTS[subject]);
+  const unicorn = subject === 'unicorn' ? undefined : new Rig('unicorn', SUBJECTS.unicorn);
+  const host = hostCannotJudge() ? undefined : await Host.open();
+  const court = new Court(rig, unicorn);
+  const judged = forms.filter(
+    (form) => !unjudgedBecause(form) && !(subject === 'unicorn' && endsUnicorn(form)),
+  );
+  for (let i = 0; i < judged.length; i += TOGETHER) {
+    const trials = judged.slice(i, i + TOGETHER).map((form) => court.hear(form, states, !endsUnicorn(form)));
+    court.ask(host);
+    for (const trial of trials) tell(resultOf(trial, subject));
+  }
+  host?.close();
+  rig.close();
+  unicorn?.close();
+}

@@ -1,0 +1,140 @@
+// A form's states, executed by an engine and compared with what its judges say of them.
+
+import { type Case, makeCase, type Window } from './cases.ts';
+import { differences } from './compare.ts';
+import type { Form } from './forms.ts';
+import type { Host, HostOutcome } from './host.ts';
+import { KERNEL, type Place, USER } from './layout.ts';
+import type { Outcome, Rig } from './rig.ts';
+import { resultIsUndefined } from './undefined_flags.ts';
+
+export interface Difference {
+  readonly one: Case;
+  readonly said: readonly string[];
+  readonly subject: Outcome;
+  readonly judge: Outcome | undefined;
+}
+
+/** What one judge said of all states of a form. */
+export interface Judgement {
+  states: number;
+  /** How each ended, by the judge. */
+  readonly kinds: Map<string, number>;
+  readonly differences: Difference[];
+}
+
+export interface Trial {
+  readonly form: Form;
+  states: number;
+  /** How each ended, by the engine that is judged. */
+  readonly kinds: Map<string, number>;
+  readonly unicorn: Judgement;
+  readonly host: Judgement;
+}
+
+/** A state that the host is still to be asked about. */
+interface Pending {
+  readonly trial: Trial;
+  readonly one: Case;
+  readonly outcome: Outcome;
+  readonly windows: readonly Window[];
+}
+
+/** Half of them in ring 0, half in ring 3. */
+export function* casesOf(form: Form, states: number): Generator<Case> {
+  let made = 0;
+  for (let number = 0; made < states && number < 4 * states; number++) {
+    const one = makeCase(form, number & 1 ? USER : KERNEL, number);
+    if (!one) continue;
+    made++;
+    yield one;
+  }
+}
+
+const count = (kinds: Map<string, number>, kind: string): unknown =>
+  kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
+const judgement = (): Judgement => ({ states: 0, kinds: new Map(), differences: [] });
+
+export class Court {
+  readonly #subject: Rig;
+  readonly #unicorn: Rig | undefined;
+  readonly #pending: Pending[] = [];
+
+  constructor(subject: Rig, unicorn?: Rig) {
+    this.#subject = subject;
+    this.#unicorn = unicorn;
+  }
+
+  /**
+   * Executes a form's states, and compares with Unicorn.
+   * @param byUnicorn it may be asked: it does not end the process
+   */
+  hear(form: Form, states: number, byUnicorn = true): Trial {
+    const trial: Trial = { form, states: 0, kinds: new Map(), unicorn: judgement(), host: judgement() };
+    for (const one of casesOf(form, states)) this.#hearCase(trial, one, byUnicorn);
+    return trial;
+  }
+
+  #hearCase(trial: Trial, one: Case, byUnicorn: boolean): void {
+    const vectors = one.form.registers === 'xmm';
+    const subject = this.#subject;
+    const outcome = subject.execute(one, vectors);
+    trial.states++;
+    count(trial.kinds, outcome.kind);
+    const other = byUnicorn ? this.#unicorn : undefined;
+    if (other) {
+      judge(trial.unicorn, one, outcome, other.execute(one, vectors), () =>
+        memoryDifferences(one.place, subject, other),
+      );
+      other.restore(one.place);
+    }
+    if (one.place.user) this.#pending.push({ trial, one, outcome, windows: windowsOf(one, subject) });
+    subject.restore(one.place);
+  }
+
+  /** Asks the host about all states of ring 3 since it was asked last. */
+  ask(host: Host | undefined): void {
+    const pending = this.#pending.splice(0);
+    if (!host) return;
+    const answers = host.execute(pending.map(({ one }) => one));
+    pending.forEach(({ trial, one, outcome, windows }, i) => {
+      const answer = answers[i];
+      judge(trial.host, one, outcome, answer, () => windowDifferences(windows, answer as HostOutcome));
+    });
+  }
+}
+
+function judge(
+  into: Judgement,
+  one: Case,
+  subject: Outcome,
+  other: Outcome | undefined,
+  memory: () => string[],
+): void {
+  into.states++;
+  count(into.kinds, other?.kind ?? 'process ended');
+  const said = other
+    ? [...differences(one, subject, other), ...(resultIsUndefined(one) ? [] : memory())]
+    : ['the process ended'];
+  if (said.length > 0) into.differences.push({ one, said, subject, judge: other });
+}
+
+const windowsOf = (one: Case, { mem }: Rig): Window[] =>
+  one.windows.map(({ addr, bytes }) => ({ addr, bytes: mem.readBytes(addr, bytes.length) }));
+
+const windowDifferences = (windows: readonly Window[], { windows: others }: HostOutcome): string[] =>
+  windows.flatMap(({ addr, bytes }, i) => firstDifference(`0x${addr.toString(16)}`, bytes, others[i].bytes));
+
+function memoryDifferences(place: Place, a: Rig, b: Rig): string[] {
+  const others = b.memoryOf(place);
+  return a
+    .memoryOf(place)
+    .flatMap((bytes, area) => firstDifference(['near', 'far', 'stack'][area], bytes, others[area]));
+}
+
+function firstDifference(name: string, bytes: Uint8Array, others: Uint8Array): string[] {
+  if (Buffer.compare(bytes, others) === 0) return [];
+  const at = bytes.findIndex((byte, i) => byte !== others[i]);
+  const show = (of: Uint8Array): string => Buffer.from(of.subarray(at, at + 8)).toString('hex');
+  return [`memory ${name}+0x${at.toString(16)} ${show(bytes)} / ${show(others)}`];
+}
