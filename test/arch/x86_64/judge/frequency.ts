@@ -3,6 +3,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as iced from 'iced-x86';
+import { ELF_MACHINE } from '../../../../src/arch/x86_64/module/relocation.ts';
 import { parseElf } from '../../../../src/elf/elf_object.ts';
 import { decodeAt, Insn } from '../../../../src/isa/decoder.ts';
 import { FORMS, formKey, operandOf, type Repeat, repeatOf } from './forms.ts';
@@ -61,7 +62,7 @@ export function countForms(folder: string): Counted {
   const counter = new Counter();
   const files = (readdirSync(folder, { recursive: true }) as string[]).filter((name) => name.endsWith('.ko'));
   for (const file of files.sort()) {
-    const elf = parseElf(readFileSync(join(folder, file)), file);
+    const elf = parseElf(readFileSync(join(folder, file)), file, ELF_MACHINE);
     for (const section of elf.sections) if (section.flags & SHF_EXECINSTR) counter.count(elf.data(section));
   }
   return { counts: counter.counts, instructions: counter.instructions, undecoded: counter.undecoded };

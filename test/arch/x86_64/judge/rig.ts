@@ -56,9 +56,8 @@ export class Rig {
 
   constructor(name: string, make: MakeEngine) {
     this.name = name;
-    let mem: GuestMemory;
-    this.#engine = make((addr) => (mem.isMapped(addr) ? mem.readU8(addr) : -1));
-    mem = new GuestMemory({ heap: 1 << 20, stacks: 1, modules: PAGE_SIZE }, this.#engine.allocate);
+    this.#engine = make();
+    const mem = new GuestMemory({ heap: 1 << 20, stacks: 1, modules: PAGE_SIZE }, this.#engine.allocate);
     mem.attach(this.#engine);
     this.mem = mem;
     mem.map(TABLES, 2 * PAGE_SIZE, PROT_READ | PROT_WRITE);
@@ -92,7 +91,9 @@ export class Rig {
     const { place } = one;
     const context = this.#contexts.get(place) as CpuContext;
     const mem = this.mem;
-    if (vectors) this.#moveVectors(place, context, LOAD_AT, one.vectors);
+    const lacks = vectors ? this.#moveVectors(place, context, LOAD_AT, one.vectors) : undefined;
+    if (lacks)
+      return { kind: 'engine error', executed: 0, fault: lacks, regs: one.regs.slice(), vectors: undefined };
     const at = one.regs[REG.rip];
     mem.pokeText(at, one.bytes);
     for (const { addr, bytes } of one.windows) mem.writeBytes(addr, bytes);
@@ -105,7 +106,8 @@ export class Rig {
     return { ...outcome, vectors: mem.readBytes(VECTORS.get(place) as bigint, 256) };
   }
 
-  #moveVectors(place: Place, context: CpuContext, code: bigint, values?: Uint8Array): void {
+  /** @returns why they cannot be moved */
+  #moveVectors(place: Place, context: CpuContext, code: bigint, values?: Uint8Array): string | undefined {
     const at = VECTORS.get(place) as bigint;
     if (values) this.mem.writeBytes(at, values.subarray(0, 256));
     context.regs.fill(0n);
@@ -114,7 +116,7 @@ export class Rig {
     context.regs[REG.rflags] = 2n;
     context.touch();
     const { kind } = this.#engine.run(context, 16);
-    if (kind !== 'budget') throw new Error(`${this.name}: movups ended as ${kind}`);
+    return kind === 'budget' ? undefined : `movups: ${kind}`;
   }
 
   /** @param repeats until it is behind the instruction: one repetition is one that is counted */

@@ -1,6 +1,7 @@
 // One process of the judge: its engines, the host, and what is said of each form.
 
 import type { MakeEngine } from '../../../../src/arch/engine.ts';
+import { CoreEngine } from '../../../../src/arch/x86_64/engine/core_engine.ts';
 import { UnicornEngine } from '../../../../src/arch/x86_64/unicorn/unicorn.ts';
 import { describeCase } from './compare.ts';
 import type { Form } from './forms.ts';
@@ -12,7 +13,8 @@ import { Court, type Difference, type Judgement, type Trial } from './trial.ts';
 
 /** What can be judged. */
 export const SUBJECTS: Readonly<Record<string, MakeEngine>> = {
-  unicorn: (byteAt) => new UnicornEngine(byteAt),
+  core: () => new CoreEngine(),
+  unicorn: () => new UnicornEngine(),
 };
 
 /** What one judge said of a form, in numbers. */
@@ -30,7 +32,10 @@ export interface Result {
   readonly key: string;
   readonly name: string;
   readonly states: number;
+  /** How states ended, by the engine that is judged. */
   readonly kinds: Readonly<Record<string, number>>;
+  /** There is a state that did not end as one of an instruction that it does not have. */
+  readonly executed: boolean;
   readonly unicorn: Verdict;
   readonly host: Verdict;
 }
@@ -52,7 +57,7 @@ function verdictOf(
     states,
     known,
     open: open.length,
-    first: one && `${describeCase(one.one)}\n  ${one.said.join('; ')}`,
+    first: one && `${describeCase(one.one)}\n  ${one.said.join('; ')} (judged / judge)`,
   };
 }
 
@@ -69,6 +74,7 @@ export function resultOf({ form, states, kinds, unicorn, host }: Trial, subject:
     name: form.name,
     states,
     kinds: Object.fromEntries(kinds),
+    executed: [...kinds.keys()].some((kind) => kind !== 'undefined instruction' && kind !== 'engine error'),
     unicorn: verdictOf(unicorn, UNICORN_IS_WRONG, []),
     host: verdictOf(host, HOST_ANSWERS_OTHERWISE, subject === 'unicorn' ? UNICORN_IS_WRONG : []),
   };
