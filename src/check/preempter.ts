@@ -10,7 +10,7 @@ import { GroundTruthError } from '../machine/truth/traces.ts';
 import { compareReliable } from '../unwind/shadow.ts';
 import { MAX_STACK_ENTRIES } from '../unwind/stacktrace.ts';
 import { count, interruptComes, Stepper } from './stepper.ts';
-import { FRAMES, PC, TARGET } from './target.ts';
+import { FRAMES, INSNS, PC, TARGET } from './target.ts';
 
 /** Fewer instructions than the way back from an interrupt takes. */
 const CHUNK = 12;
@@ -200,13 +200,10 @@ function positionOf(machine: Machine, cpu: Cpu): Position {
     const calls = fentry.target(site, mem.readBytes(site, fentry.size)) !== undefined;
     return `first instruction after the fentry ${calls ? 'call' : 'nop'}`;
   }
-  const code = mem.readBytes(pc, mem.isMapped(pc, LOOKED_AT) ? LOOKED_AT : 3);
+  const code = mem.readBytes(pc, mem.isMapped(pc, INSNS.longest) ? INSNS.longest : 3);
   if (FRAMES.returns(code, pc, (name) => symbols.require(name))) {
     return FRAMES.hasPopped(before) ? 'return' : 'body';
   }
   if (FRAMES.makesFrame(code)) return 'prologue';
   return FRAMES.pops(code) ? 'epilogue' : 'body';
 }
-
-/** Bytes of a jump. */
-const LOOKED_AT = 5;

@@ -1,37 +1,60 @@
-// What code of x86_64 does to its function's frame, from its bytes alone.
+// What code of x86_64 does to its function's frame, from its bytes alone, by what the table of opcodes says.
 
-import { OPCODE } from '../../../isa/opcodes.ts';
+import { lo32 } from '../../../guest/addr.ts';
+import {
+  decodeAt,
+  FLOW_JMP,
+  FLOW_RET,
+  Insn,
+  OPCODE,
+  REX_W,
+  STACK,
+  STACK_MASK,
+} from '../../../isa/decoder.ts';
 import type { FrameCode } from '../../checking.ts';
-import { CALL_SIZE, targetOf } from '../insn.ts';
+import { REG } from '../context.ts';
 
-const [PUSH, POP, LEAVE] = [0x50, 0x58, 0xc9];
-const [REX_W, REX_B] = [0x48, 0x41];
-/** mov rbp, rsp; sub rsp, n; add rsp, n behind REX.W: opcodes and ModRM. */
-const [MOV, TO_RBP, BY_IMM8, BY_IMM32, SUB_RSP, ADD_RSP] = [0x89, 0xe5, 0x83, 0x81, 0xec, 0xc4];
 /** With `return thunks` on, a return is a jump there. */
 const THUNK = '__x86_return_thunk';
 
-const hasRegister = (byte: number, opcode: number): boolean => (byte & 0xf8) === opcode;
+const decoded = new Insn();
+const stackOf = (insn: Insn): number => insn.facts & STACK_MASK;
+
+/** Adds to rsp, or takes from it. */
+const movesSp = ({ mod, rm, rex }: Insn): boolean => mod === 3 && rm === REG.rsp && (rex & REX_W) !== 0;
+
+/** mov rbp, rsp: of its two forms the one that assemblers make. */
+const setsFp = ({ mod, reg, rm, rex }: Insn): boolean =>
+  mod === 3 && reg === REG.rsp && rm === REG.rbp && (rex & REX_W) !== 0;
+
+function makesFrame(insn: Insn): boolean {
+  switch (stackOf(insn)) {
+    case STACK.PUSH_REG:
+      return true;
+    case STACK.STORE:
+      return setsFp(insn);
+    default:
+      return stackOf(insn) === STACK.SUB_IMM && movesSp(insn);
+  }
+}
+
+function givesUp(insn: Insn): boolean {
+  const stack = stackOf(insn);
+  return stack === STACK.POP_REG || stack === STACK.LEAVE || (stack === STACK.ADD_IMM && movesSp(insn));
+}
 
 export const FRAME_CODE: FrameCode = {
-  makesFrame: ([a, b, c]) => {
-    if (hasRegister(a, PUSH) || (a === REX_B && hasRegister(b, PUSH))) return true;
-    return (
-      a === REX_W && ((b === MOV && c === TO_RBP) || ((b === BY_IMM8 || b === BY_IMM32) && c === SUB_RSP))
-    );
-  },
-  pops: ([a, b]) => hasRegister(a, POP) || (a === REX_B && hasRegister(b, POP)),
-  hasPopped: (before) => {
-    const [, d, , , e, f, g] = before;
-    const last = before[7];
-    if (hasRegister(last, POP) || last === LEAVE) return true;
-    if (e === REX_W && f === BY_IMM8 && g === ADD_RSP) return true;
-    return d === REX_W && before[2] === BY_IMM32 && before[3] === ADD_RSP;
-  },
+  makesFrame: (code) => makesFrame(decodeAt(code, 0, 0, decoded)),
+  pops: (code) => stackOf(decodeAt(code, 0, 0, decoded)) === STACK.POP_REG,
+  // Backwards an instruction is found by where it ends.
+  hasPopped: (before) =>
+    before.some((_, at) => {
+      const insn = decodeAt(before, at, 0, decoded);
+      return insn.length === before.length - at && givesUp(insn);
+    }),
   returns: (code, at, addressOf) => {
-    if (code[0] === OPCODE.RET) return true;
-    if (code[0] !== OPCODE.JMP32 || code.length < CALL_SIZE) return false;
-    return targetOf(at, code) === addressOf(THUNK);
+    const { flow, target } = decodeAt(code, 0, lo32(at), decoded);
+    return flow === FLOW_RET || (flow === FLOW_JMP && target === lo32(addressOf(THUNK)));
   },
   codeSize: (trampoline) => trampoline.lastIndexOf(OPCODE.RET) + 1,
 };
