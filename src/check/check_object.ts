@@ -18,7 +18,7 @@ import type { LiveFrame } from './live_frames.ts';
 import { type LoadedText, loadText } from './loaded_text.ts';
 import type { PathEnds } from './paths.ts';
 import { QuickJudge } from './quick_judge.ts';
-import { replaceRefused } from './refused.ts';
+import { replaceRefused, withoutSkipped } from './refused.ts';
 import { Skips } from './step_over.ts';
 import { TapeExecutor } from './tape_executor.ts';
 import { TAPE_REGISTER_WORDS } from './tape_machine.ts';
@@ -87,6 +87,7 @@ function optionsOfWalk({ context }: CheckGuest, into = false): WalkOptions {
 export class ObjectChecker {
   readonly #code: Code;
   readonly #text: LoadedText;
+  readonly #engineText: Uint8Array;
   readonly #judge: Judge;
   /** By the engine, an instruction at a time. */
   readonly #walk: Walk;
@@ -121,6 +122,7 @@ export class ObjectChecker {
     this.#except = except ?? new Set();
     this.#code = code;
     this.#text = text;
+    this.#engineText = withoutSkipped(text, code);
     this.#single = options.single || options.into || false;
     this.#listed = options.listed ?? LISTED;
     const rows = options.unwinder === 'orc' ? (options.orc ?? orc) : undefined;
@@ -171,7 +173,7 @@ export class ObjectChecker {
     const functions: FunctionReport[] = [];
     const frames: FrameReport[] = [];
     const byFunction = this.#instructionsByFunction();
-    this.#guest.loadText(this.#text.bytes);
+    this.#guest.loadText(this.#engineText);
     this.#walk.visits.clear();
     this.#engine.skips.clear();
     this.#quickWalk.visits.clear();
@@ -254,7 +256,7 @@ export class ObjectChecker {
       const { truth, answer, entry } = this.#judge.explain('interrupted', this.#ip(insn));
       this.#proofs.set(insn, { truth, answer, entry, verdict });
     };
-    this.#guest.loadText(this.#text.bytes);
+    this.#guest.loadText(this.#engineText);
     // Where it has been before does not count.
     this.#walk.visits.clear();
     this.#walk.explore(func, this.#engine);

@@ -26,3 +26,20 @@ export function replaceRefused({ bytes, start }: LoadedText, code: Code): void {
     if (INSNS.isRefused(bytes, at)) bytes.set(INSNS.undefined, at);
   }
 }
+
+/**
+ * The text as the engine has it: without what is stepped over, of which it finds another end where it does not know it.
+ * Who decodes goes by the text itself.
+ */
+export function withoutSkipped({ bytes, start }: LoadedText, code: Code): Uint8Array {
+  const known = bytes.slice();
+  for (let insn = 1; insn < code.count; insn++) {
+    const section = start[code.section[insn]];
+    if (section === 0 || code.length[insn] < INSNS.undefined.length) continue;
+    const at = section - TEXT_LO + code.offset[insn];
+    if (INSNS.skipped(INSNS.decode(bytes, at, at, decoded)) >= 0) known.set(INSNS.undefined, at);
+  }
+  return known;
+}
+
+const decoded = INSNS.newInsn();

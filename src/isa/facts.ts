@@ -135,3 +135,9 @@ export const CLEARS_DF = 1 << 20;
 export const DEBUG_REGISTER = 1 << 21;
 /** popf: of what is popped nothing stays on the stack. */
 export const FLAGS = 1 << 22;
+/** Its rm operand is a register: what names memory there is no instruction. */
+export const REGISTER_RM = 1 << 23;
+/** The same with a rep prefix alone. */
+export const REP_REGISTER_RM = 1 << 24;
+/** No instruction with 66, f2 or f3 before it. */
+export const NO_PREFIX = 1 << 25;

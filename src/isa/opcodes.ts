@@ -27,7 +27,10 @@ import {
   FORM,
   LOCKABLE,
   MACHINE,
+  NO_PREFIX,
   NOP,
+  REGISTER_RM,
+  REP_REGISTER_RM,
   SETS_DF,
   STACK,
   STRING,
@@ -247,8 +250,12 @@ const TWO_BYTES: readonly Row[] = [
   [0x39, 0x39, INVALID],
   [0x3b, 0x3f, INVALID],
   [0x40, 0x4f, MODRM, REG],
-  [0x70, 0x73, MODRM | IMM8],
+  // movmskps, pshufw, shifts by a constant, emms, vmread
+  [0x50, 0x50, MODRM, REGISTER_RM],
+  [0x70, 0x70, MODRM | IMM8],
+  [0x71, 0x73, MODRM | IMM8, REGISTER_RM],
   [0x77, 0x77, NONE, MACHINE],
+  [0x78, 0x78, MODRM, NO_PREFIX],
   [0x7a, 0x7b, INVALID],
   [0x80, 0x8f, IMM32, FLOW_JCC],
   [0x90, 0x9f, MODRM, RM | BYTE],
@@ -286,6 +293,10 @@ const TWO_BYTES: readonly Row[] = [
   // cmpxchg8b, then those that save and restore
   [0xc7, 0xc7, MODRM, MACHINE, { 1: LOCKABLE }],
   [0xc8, 0xcf, NONE, IN_OPCODE],
+  // movq, and between vector registers; pmovmskb, maskmovq
+  [0xd6, 0xd6, MODRM, REP_REGISTER_RM],
+  [0xd7, 0xd7, MODRM, REGISTER_RM],
+  [0xf7, 0xf7, MODRM, REGISTER_RM],
   [0xff, 0xff, MODRM, FLOW_UD2],
 ];
 

@@ -77,8 +77,37 @@ describe('what the engine does not survive', () => {
     expect(is).toEqual(was);
   });
 
+  it.each([
+    ['movmskps of memory', [0x0f, 0x50, 0x43, 0xff, 0xe9, 0, 0, 0, 0]],
+    ['psrlw of memory', [0x0f, 0x71, 0x53, 0, 0xff, 0xe9, 0, 0, 0, 0]],
+    ['movdq2q of memory', [0xf2, 0x0f, 0xd6, 0x43, 0xff, 0xe9, 0, 0, 0, 0]],
+    ['extrq', [0x66, 0x0f, 0x78, 0xc0, 0xb8, 0, 0xff, 0xe9, 0]],
+  ])('is %s, whose end the engine finds elsewhere', (_, code) => {
+    expect(refused(...code)).toBe(true);
+    const copy = bytes.slice();
+    copy.set(code, (parseElf(bytes, MODULE, X86_64.elf).section('.text')?.offset ?? 0) + 5);
+    const found = new ObjectChecker(guest, parseElf(copy, MODULE, X86_64.elf), { unwinder: 'orc' }).check();
+    expect(found.reached).toBeGreaterThan(100);
+  });
+
+  it('is not met behind a vector instruction, whose end the engine finds elsewhere', () => {
+    // One with a VEX prefix and ModRM, which is stepped over, and a jump; for the engine wrmsr and a far jump.
+    const code = [0x31, 0xc0, 0xc5, 0xf8, 0x30, 0xff, 0xe9, 0, 0, 0, 0];
+    const copy = bytes.slice();
+    copy.set(code, (parseElf(bytes, MODULE, X86_64.elf).section('.text')?.offset ?? 0) + 5);
+    const elf = parseElf(copy, MODULE, X86_64.elf);
+    for (const single of [false, true]) {
+      const found = new ObjectChecker(guest, elf, { unwinder: 'orc', single }).check();
+      expect(found.skippedBecause['vector instructions']).toBeGreaterThan(0);
+    }
+  });
+
   it('is left alone where a processor would take it', () => {
     expect(refused(0xff, 0xe0)).toBe(false); // jmp rax
+    expect(refused(0x0f, 0x50, 0xc0)).toBe(false); // movmskps eax, xmm0
+    expect(refused(0x66, 0x0f, 0xd6, 0x03)).toBe(false); // movq [rbx], xmm0
+    expect(refused(0x0f, 0x71, 0xd0, 4)).toBe(false); // psrlw mm0, 4
+    expect(refused(0x0f, 0x78, 0x03)).toBe(false); // vmread [rbx], rax
     expect(refused(0xff, 0xd0)).toBe(false); // call rax
     expect(refused(0xff, 0x28)).toBe(false); // ljmp [rax]
     expect(refused(0xf0, 0x48, 0x0f, 0xb1, 0x17)).toBe(false); // lock cmpxchg [rdi], rdx

@@ -5,6 +5,7 @@ import {
   decodeAt,
   FLAGS,
   FLOW_NEXT,
+  FLOW_UD2,
   Insn,
   MACHINE,
   MAX_LENGTH,
@@ -32,7 +33,7 @@ function skipped({ facts, flow, opcode, vex }: Insn): number {
   if (opcode === 0 || vex) return VECTOR;
   if (facts & MACHINE) return PRIVILEGED;
   // Branches, calls and returns are the walk's.
-  if (flow !== FLOW_NEXT) return INTERRUPT;
+  if (flow !== FLOW_NEXT && flow !== FLOW_UD2) return INTERRUPT;
   // A division by what happens to be there; the result is of no use to the stack.
   if (facts & DIVIDES) return DIVISION;
   return facts & STRING ? REPEATED : -1;

@@ -140,7 +140,7 @@ export class TextGuard implements MapListener {
 
 /** Is the instruction one for the machine itself? */
 function isKept(bytes: Uint8Array, at: number, insn: Insn): boolean {
-  if (insn.facts & DEBUG_REGISTER) return true;
+  if (insn.vex || insn.facts & DEBUG_REGISTER) return true;
   return insn.length > 1 && (hasEarlyRex(bytes, at) || isRefused(insn));
 }
 
