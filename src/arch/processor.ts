@@ -37,11 +37,14 @@ export interface Processor {
   interruptsOn: boolean;
   /** The address that the last page fault was about; kept until the next one. */
   faultAddress: Addr;
-  /** Puts the context at the kernel's entry for CPUs that come up, with interrupts off. */
+  /** Puts a context of kernel mode at the kernel's entry for CPUs that come up, with interrupts off. */
   start(stack: FirstStack): void;
-  /** An interrupt is taken: the caller has seen that it is let in. */
+  /** An interrupt is taken: the caller has seen that it is let in. None are in the handler, until guest code says so. */
   interrupt(which: Interrupt): void;
-  /** What ended a run leads into the kernel, or, for `refused`, is done by the processor itself; never for `halt`, `budget` or `until`. */
+  /**
+   * What ended a run leads into the kernel, as an interrupt does, or, for `refused`, is done by the processor itself;
+   * never for `halt`, `budget` or `until`.
+   */
   enter(stop: Stop): void;
   /** A read by the kernel at the PC found nothing at `addr`: a page fault. */
   readFault(addr: Addr): void;

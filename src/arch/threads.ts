@@ -16,14 +16,17 @@ interface ThreadEntry {
 }
 
 export interface Threads {
-  /** Lays the frame that is switched to below the registers. @param regs where they begin @returns thread.sp */
+  /**
+   * Lays the frame that is switched to below the registers: when it has returned, the stack pointer is at `regs`.
+   * @param regs where they begin @returns thread.sp
+   */
   firstFrame(mem: GuestMemory, regs: Addr, entry: ThreadEntry): Addr;
-  /** Where in that frame its return address lies, in bytes from thread.sp. */
+  /** Where its return address lies in it, and in that of any task that was switched away from; bytes from thread.sp. */
   readonly firstReturn: number;
-  /** start_thread(): the registers with which a new program starts; they are 0. */
+  /** start_thread(): the registers with which a new program starts, in user mode, interrupts let in; they are 0. */
   startUser(mem: GuestMemory, regs: Addr, entry: Addr, sp: Addr): void;
   /** The registers of a child, a copy of its parent's, in which fork() returns 0. @param sp 0: it stays as it is */
   forked(mem: GuestMemory, regs: Addr, sp: Addr): void;
-  /** The user stack of a child is a copy at another address: registers that point into the parent's move with it. */
+  /** The user stack of a child is a copy elsewhere: the stack pointer moves with it, and what else is known to point there. */
   moveUserStack(mem: GuestMemory, regs: Addr, from: Addr, size: number, to: Addr): void;
 }

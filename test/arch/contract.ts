@@ -3,7 +3,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Arch } from '../../src/arch/arch.ts';
-import type { KernelNumbers } from '../../src/arch/kernel_side.ts';
 import type { OrcFormatRule, OrcPort } from '../../src/arch/orc.ts';
 import { ptRegsOffset, ptRegsSize, readPtReg } from '../../src/arch/pt_regs.ts';
 import type { PtRegs, Unwinder, UnwindTask } from '../../src/arch/unwinders.ts';
@@ -21,6 +20,7 @@ import {
 import type { Addr } from '../../src/guest/addr.ts';
 import { GuestMemory, PROT_READ, PROT_WRITE } from '../../src/guest/memory.ts';
 import type { StackTrace } from '../../src/unwind/stacktrace.ts';
+import { describeRunning, type RunningContract } from './contract_running.ts';
 
 /** Tasks of one stack, made as the port's kernel leaves them. Addresses of text are low halves. */
 interface StackWorld {
@@ -44,10 +44,7 @@ interface Shape {
 /** @param unwinder its name: the code on the stack suits it */
 export type MakeStack = (unwinder: string, shape: Shape) => StackWorld;
 
-interface Contract {
-  readonly arch: Arch;
-  /** What the kernel that its images are assembled for says of itself. */
-  readonly described: KernelNumbers;
+interface Contract extends RunningContract {
   /** Instructions that the kernel pokes; what the port has no instruction for is left out. */
   readonly poked: { readonly [what: string]: (site: Addr, target: Addr) => Uint8Array };
   /** Bytes of jump labels. */
@@ -68,6 +65,7 @@ export function describeArch(contract: Contract): void {
   describe(`${arch.name}: module text`, () => describeModuleText(contract));
   const { code } = arch;
   if (code) describe(`${arch.name}: ORC`, () => describeOrc(code.orc));
+  describeRunning(contract);
   for (const [name, port] of Object.entries(arch.unwinders)) {
     describe(`${arch.name}: unwinder ${name}`, () => describeUnwinder(contract, name, port.reliable));
   }

@@ -1,9 +1,11 @@
 // The port to x86_64 keeps the contract, with ORC, with frame pointers and without an unwinder.
 
+import { REG } from '../../src/arch/x86_64/context.ts';
 import { CALL, genInsn, JMP8, JMP32, NOP2, NOP5, RET } from '../../src/arch/x86_64/insn.ts';
 import type { UnwinderKind } from '../../src/arch/x86_64/unwind/unwinders.ts';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { BUILT_IN } from '../../src/kernel/description.ts';
+import { loadKernelImage } from '../../src/machine/boot/image.ts';
 import { STACK_HI, THREAD_SIZE } from '../../src/unwind/stack_slots.ts';
 import { ORC } from '../unwind/stack_builder.ts';
 import { World } from '../unwind/world.ts';
@@ -46,4 +48,32 @@ describeArch({
   },
   jumpLabels: [2, 5],
   makeStack,
+  images: [
+    { image: await loadKernelImage('orc'), framePointers: false },
+    { image: await loadKernelImage('frame pointer'), framePointers: true },
+  ],
+  nested: (answer, times) => `
+    call .La
+    hlt
+.La:
+    push rbx
+    call .Lb
+    pop rbx
+    ret
+.Lb:
+    push rbx
+    .rept ${times}
+    call .Lc
+    .endr
+    pop rbx
+    ret
+.Lc:
+    mov eax, ${answer}
+    ret`,
+  leave: 'swapgs\nhlt',
+  call(mem, { regs }, fn, returnTo) {
+    regs[REG.rsp] -= 8n;
+    mem.writeU64(regs[REG.rsp], returnTo);
+    regs[REG.rip] = fn;
+  },
 });

@@ -13,9 +13,19 @@ import { toyKernel } from './toy_kernel.ts';
 
 const toy = toyPort((await loadKernelImage()).asm);
 
+const kernel = toyKernel(BUILT_IN, toy.ptRegs);
+/** A function that saves lr where ENTER of asm/kernel.inc does. */
+const FUNCTION = (name: string, body: string): string => `${name}:
+    add sp, sp, zero, -48
+    st8 lr, [sp+0]
+    ${body}
+    ld8 lr, [sp+0]
+    add sp, sp, zero, 48
+    br zero, lr`;
+
 describeArch({
   arch: toy,
-  described: toyKernel(BUILT_IN, toy.ptRegs),
+  described: kernel,
   poked: {
     call: toy.fentry.call,
     jump: (site, target) => encode('bl', { imm: distance(site, target) }),
@@ -23,6 +33,18 @@ describeArch({
     nop: () => encode('add'),
   },
   jumpLabels: [INSN_SIZE],
+  images: [{ image: await loadKernelImage('orc', kernel, toy), framePointers: false }],
+  nested: (answer, times) => `
+    bl lr, .La
+    wait
+    ${FUNCTION('.La', 'bl lr, .Lb')}
+    ${FUNCTION('.Lb', 'bl lr, .Lc\n'.repeat(times))}
+    ${FUNCTION('.Lc', `li r0, ${answer}`)}`,
+  leave: 'wait',
+  call(_mem, { regs }, fn, returnTo) {
+    regs[R.lr] = returnTo;
+    regs[R.pc] = fn;
+  },
   // There is no trace that could be relied upon, so none is walked.
   makeStack(unwinder) {
     const arena = new TestArena(2);

@@ -40,9 +40,9 @@ const CONTEXT: ContextRegisters = {
   args: [R.r0, R.r1, R.r2, R.r3, R.r4, R.r5],
   save({ halves }, into) {
     PT_REGS.words.forEach((name, i) => {
-      const register = R[name as ToyRegister] as number | undefined;
-      into[2 * i] = register === undefined ? 0 : halves[2 * register];
-      into[2 * i + 1] = register === undefined ? 0 : halves[2 * register + 1];
+      const register = R[name === 'orig_r0' ? 'r0' : (name as ToyRegister)];
+      into[2 * i] = halves[2 * register];
+      into[2 * i + 1] = halves[2 * register + 1];
     });
   },
 };
@@ -137,7 +137,7 @@ class ToyProcessor implements Processor {
   enter(stop: Stop): void {
     if (stop.kind === 'syscall') this.#enter(this.#vectors.syscall, false);
     else {
-      this.faultAddress = stop.faultAddr;
+      if (stop.kind === 'page fault') this.faultAddress = stop.faultAddr;
       this.#enter(this.#vectors.fault);
     }
   }

@@ -1,8 +1,5 @@
 # The fentry call's targets and the handler that chooses a version.
 
-.set klp_ops_func_stack, 16
-.set klp_ops_fops, 32
-
 .section .text
 
 SYM_FUNC_START(ftrace_stub)
