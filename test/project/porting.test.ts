@@ -42,6 +42,13 @@ describe('docs/porting.md', () => {
     expect(missing).toEqual([]);
   });
 
+  it("goes through reliable stack traces in the order of the kernel's page, each rule once", () => {
+    const numbers = [...page.matchAll(/^(?:\d\. )?\*\*[^*]*\((\d(?:\.\d)?)\)\.\*\*/gm)].map(
+      ([, number]) => number,
+    );
+    expect(numbers).toEqual(['2', '3', '4.1', '4.2', '4.3', '4.4', '4.5', '4.6']);
+  });
+
   it('names files that there are', () => {
     const files = [...page.matchAll(/`((?:src|test)\/[\w./]+\.ts)`/g)].map(([, file]) => file);
     expect(files.length).toBeGreaterThan(5);
