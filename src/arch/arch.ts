@@ -47,6 +47,8 @@ export interface Arch {
   readonly code: CodeArch | undefined;
   /** And as people do: what it is loaded from may take time, what it resolves to takes none. */
   loadDisassembler(): Promise<Disassemble>;
+  /** Bytes of the longest instruction: so much further is read that the last one of a listing is whole. */
+  readonly longestInsn: number;
 
   /** What is saved of an interrupted task. */
   readonly ptRegs: PtRegsLayout;

@@ -61,8 +61,6 @@ export interface CheckedInsn {
 }
 
 export interface CheckedInsns {
-  /** The longest instruction, bytes. */
-  readonly longest: number;
   /** Something to decode into. */
   newInsn(): CheckedInsn;
   /** The instruction at an index of `bytes`, as it is at an address (low half); `into` afterwards. */

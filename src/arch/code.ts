@@ -92,6 +92,8 @@ export type NoteOperand = (at: number, relocation: number, target: number, bias:
 export interface CodeArch {
   readonly registers: CodeRegisters;
   decoder(): CodeDecoder;
+  /** Bytes of the longest instruction: how far back one may begin that reaches to a place. */
+  readonly longest: number;
   /** The length of the instruction at an offset; 0 where there is none. */
   lengthAt(bytes: Uint8Array, offset: number): number;
   /**

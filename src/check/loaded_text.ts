@@ -69,7 +69,7 @@ const [before, after] = [INSNS.newInsn(), INSNS.newInsn()];
 /** Whether what was relocated lies in one instruction and has not made another one of it. */
 function isOperand(code: Code, index: number, offset: number, width: number, relocated: Uint8Array): boolean {
   let from = offset - 1;
-  while (from >= 0 && from > offset - INSNS.longest && code.at(index, from) === 0) from--;
+  while (from >= 0 && from > offset - TARGET.longestInsn && code.at(index, from) === 0) from--;
   if (from < 0 || code.at(index, from) === 0) return false;
   INSNS.decode(code.input.sections[index].bytes, from, 0, before);
   if (from + before.length < offset + width) return false;

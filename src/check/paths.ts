@@ -4,7 +4,7 @@
 
 import type { Code } from '../objtool/insn.ts';
 import * as insns from '../objtool/insn.ts';
-import { INSNS, REGISTERS } from './target.ts';
+import { REGISTERS, TARGET } from './target.ts';
 
 export interface Visitor {
   /** Before the instruction, with its state in the guest's context. */
@@ -90,7 +90,7 @@ export class PathEnds {
 
 /** The last instruction before a place, which the place follows at once; 0 for none. */
 function lastBefore(code: Code, section: number, offset: number): number {
-  for (let at = offset - 1; at >= 0 && at >= offset - INSNS.longest; at--) {
+  for (let at = offset - 1; at >= 0 && at >= offset - TARGET.longestInsn; at--) {
     const insn = code.at(section, at);
     if (insn !== 0) return insn;
   }

@@ -10,7 +10,7 @@ import { GroundTruthError } from '../machine/truth/traces.ts';
 import { compareReliable } from '../unwind/shadow.ts';
 import { MAX_STACK_ENTRIES } from '../unwind/stacktrace.ts';
 import { count, interruptComes, Stepper } from './stepper.ts';
-import { FRAMES, INSNS, PC, TARGET } from './target.ts';
+import { FRAMES, PC, TARGET } from './target.ts';
 
 /** Fewer instructions than the way back from an interrupt takes. */
 const CHUNK = 12;
@@ -200,7 +200,7 @@ function positionOf(machine: Machine, cpu: Cpu): Position {
     const calls = fentry.target(site, mem.readBytes(site, fentry.size)) !== undefined;
     return `first instruction after the fentry ${calls ? 'call' : 'nop'}`;
   }
-  const code = mem.readBytes(pc, mem.isMapped(pc, INSNS.longest) ? INSNS.longest : 3);
+  const code = mem.readBytes(pc, mem.isMapped(pc, TARGET.longestInsn) ? TARGET.longestInsn : 3);
   if (FRAMES.returns(code, pc, (name) => symbols.require(name))) {
     return FRAMES.hasPopped(before) ? 'return' : 'body';
   }

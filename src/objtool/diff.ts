@@ -227,14 +227,12 @@ function byProof({ ours, theirs }: Proof, found: Verdict): Verdict {
 
 /** The instruction that a place is in; 0 for none. */
 function insnAround(code: Code, section: number, offset: number): number {
-  for (let at = offset; at > offset - LONGEST && at >= 0; at--) {
+  for (let at = offset; at > offset - code.input.arch.longest && at >= 0; at--) {
     const insn = code.at(section, at);
     if (insn !== 0) return insn;
   }
   return 0;
 }
-
-const LONGEST = 15;
 
 const NO_ANSWER: OrcEntry = {
   spOffset: 0,

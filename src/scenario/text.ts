@@ -8,7 +8,6 @@ import type { SiteRef } from './values.ts';
 
 /** Longer than any trampoline's way to its call. */
 const TRAMPOLINE_SCAN = 256;
-const LONGEST_INSN = 15;
 
 /** Address of a site; undefined while its symbol is not there. */
 export function siteAddr(machine: ScenarioMachine, site: SiteRef): Addr | undefined {
@@ -26,7 +25,7 @@ export function codeAt(machine: ScenarioMachine, addr: Addr, size: number): Uint
 
 /** The function that a trampoline hands control to: its first call of a symbol. */
 export function trampolineHandler(machine: ScenarioMachine, trampoline: Addr): string | undefined {
-  const code = codeAt(machine, trampoline, TRAMPOLINE_SCAN + LONGEST_INSN);
+  const code = codeAt(machine, trampoline, TRAMPOLINE_SCAN + machine.inspect.core.arch.longestInsn);
   const insn = machine.inspect.core.arch.code?.decoder();
   if (!insn) return undefined;
   for (let at = 0; at < Math.min(code.length, TRAMPOLINE_SCAN); ) {
@@ -67,7 +66,10 @@ export async function listCode(
     return name === undefined ? undefined : `0x${target.toString(16)} <${name}>`;
   };
   // The last one that begins in time may end later.
-  const insns = disassemble(codeAt(machine, addr, size + LONGEST_INSN), addr, { symbolize, syntax });
+  const insns = disassemble(codeAt(machine, addr, size + machine.inspect.core.arch.longestInsn), addr, {
+    symbolize,
+    syntax,
+  });
   return insns.filter((insn) => insn.addr < addr + BigInt(size));
 }
 

@@ -1,5 +1,6 @@
 // The port to x86_64: the one implementation of Arch. Mirrors arch/x86.
 
+import { MAX_LENGTH } from '../../isa/decoder.ts';
 import { loadDisassembler } from '../../isa/disassembler.ts';
 import type { CheckableArch } from '../arch.ts';
 import { sourcesIn } from '../image_sources.ts';
@@ -35,6 +36,7 @@ export const X86_64: CheckableArch = {
   assembler: async () => (await import('./asm/assembler.ts')).assembler(),
   code: CODE,
   loadDisassembler,
+  longestInsn: MAX_LENGTH,
   ptRegs: PT_REGS,
   showRegs: SHOW_REGS,
   fentry: FENTRY,

@@ -10,7 +10,6 @@ import { parseOptions } from '../options.ts';
 import { failed, Output, ok, type Result } from '../result.ts';
 import { explainGate, gateText } from '../why_gate.ts';
 
-const LONGEST_INSN = 15;
 /** For an address that no function covers. */
 const DEFAULT_BYTES = 64;
 const BYTE_COLUMN = 3 * 7;
@@ -85,17 +84,17 @@ async function listing(
   size: string | undefined,
   syntax: 'att' | 'intel',
 ): Promise<Result> {
-  const { symbols, mem } = machine.inspect.core;
+  const { symbols, mem, arch } = machine.inspect.core;
   const trampoline = machine.inspect.ftrace.trampolines.at(addr);
   const left = trampoline
     ? Number(trampoline.start + BigInt(trampoline.size) - addr)
     : symbols.bytesLeft(addr);
   const wanted = Number(size ?? left ?? DEFAULT_BYTES);
   if (!Number.isInteger(wanted) || wanted <= 0) return failed(`disas: ${size}: no number of bytes`, 2);
-  let bytes = wanted + LONGEST_INSN;
+  let bytes = wanted + arch.longestInsn;
   while (bytes > 0 && !mem.isMapped(addr, bytes)) bytes--;
   if (bytes === 0) return failed(`disas: ${place}: no memory is mapped there`);
-  const disassemble = await machine.inspect.core.arch.loadDisassembler();
+  const disassemble = await arch.loadDisassembler();
   const symbolize = (target: Addr): string | undefined => {
     const name = nameAt(machine, target);
     return name === undefined ? undefined : `0x${target.toString(16)} <${name}>`;

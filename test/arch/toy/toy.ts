@@ -328,6 +328,7 @@ export function toyPort(like: AsmImage): Arch {
     code: undefined,
     checking: undefined,
     loadDisassembler: () => Promise.reject(new Error('the toy has no disassembler')),
+    longestInsn: INSN_SIZE,
     moduleText: MODULE_TEXT,
     ptRegs: PT_REGS,
     showRegs: {

@@ -8,7 +8,6 @@ import {
   FLOW_UD2,
   Insn,
   MACHINE,
-  MAX_LENGTH,
   STACK,
   STACK_MASK,
   STRING,
@@ -94,7 +93,6 @@ function addresses(insn: Insn, next: number): readonly InsnAddress[] {
 
 /** What is decoded into is an Insn always: newInsn() makes no other. */
 export const INSNS: CheckedInsns = {
-  longest: MAX_LENGTH,
   newInsn: () => new Insn(),
   decode: (bytes, at, address, into) => decodeAt(bytes, at, address, into as Insn),
   effects: (insn) => effectsOf(insn as Insn),

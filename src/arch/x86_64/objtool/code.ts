@@ -17,6 +17,7 @@ import {
   FLOW_SYSRET,
   FLOW_UD2,
   Insn,
+  MAX_LENGTH,
   NOP,
   SETS_DF,
   STACK,
@@ -104,6 +105,7 @@ const isAt = (wanted: Readonly<Uint8Array>, bytes: Uint8Array, at: number): bool
 export const CODE: CodeArch = {
   registers: REGISTERS,
   decoder: () => new Decoder(),
+  longest: MAX_LENGTH,
   lengthAt: (bytes, offset) => decodeAt(bytes, offset, offset, probe).length,
   // sync_core() returns to itself with iret; elsewhere it is entry code.
   returnToSelf: (bytes, offset) =>
