@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** What klpemu reads at run time is not where it was installed. */
-class InstallationError extends Error {
+export class InstallationError extends Error {
   override readonly name = 'InstallationError';
   readonly code = 'EINSTALL';
 }

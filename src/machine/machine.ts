@@ -30,7 +30,7 @@ import type { Inspect } from './inspect.ts';
 import { ModuleCalls } from './modules/module_calls.ts';
 import { completeOptions, IMAGES, type MachineOptions } from './options.ts';
 import { peekSysfs } from './peek_sysfs.ts';
-import { type Check, checksMade } from './truth/checks.ts';
+import { checksMade, type TruthCheck } from './truth/checks.ts';
 import { Traces } from './truth/traces.ts';
 import { TransitionTruth } from './truth/transition_truth.ts';
 import { VersionTruth } from './truth/version_truth.ts';
@@ -51,7 +51,7 @@ export class Machine {
    * Makes a machine and boots it: idle tasks run, init, kthreadd and the workers exist.
    * @param kernel whose structures the image is assembled for
    * @param arch the instruction set's port
-   * @throws MachineOptionError, EngineError, AsmError
+   * @throws MachineOptionError, EngineError, UnicornNotFoundError, InstallationError, AsmError, ObjtoolError, HostCallError
    */
   static async boot(
     options: MachineOptions = {},
@@ -125,7 +125,10 @@ export class Machine {
     this.inspect.fs.addFile(path, bytes);
   }
 
-  /** Starts a program of asm/x86_64/user as a user task, as a shell would. @throws MachineError for an unknown one. */
+  /**
+   * Starts a program of asm/x86_64/user as a user task, as a shell would.
+   * @throws MachineError for an unknown one, KernelError, SlabError where there is no room for another task
+   */
   spawn(program: string, args: readonly string[] = [], options: { comm?: string } = {}): TaskStruct {
     return this.inspect.users.spawn(program, args, options.comm ?? program);
   }
@@ -135,27 +138,33 @@ export class Machine {
     return this.inspect.users.programs();
   }
 
-  /** A user task that loads a module from a file of the guest. */
+  /** A user task that loads a module from a file of the guest. @throws KernelError, SlabError as spawn() */
   insmod(path: string, params = ''): TaskStruct {
     return this.spawn('insmod', [path, params]);
   }
 
-  /** A user task that unloads a module. */
+  /** A user task that unloads a module. @throws KernelError, SlabError as spawn() */
   rmmod(name: string): TaskStruct {
     return this.spawn('rmmod', [name]);
   }
 
-  /** Executes one slice of one CPU, or lets time pass to the next timer. @returns false when nothing is left to do. */
+  /**
+   * Executes one slice of one CPU, or lets time pass to the next timer. @returns false when nothing is left to do.
+   * @throws GuestPanic, GroundTruthError, HostCallError, MachineError
+   */
   step(limitNs?: number): boolean {
     return this.inspect.loop.step(limitNs);
   }
 
-  /** Runs for virtual ns. */
+  /** Runs for virtual ns. @throws GuestPanic, GroundTruthError, HostCallError, MachineError */
   runFor(ns: number): void {
     this.inspect.loop.runFor(ns);
   }
 
-  /** Runs until the condition holds or virtual ns have passed. @returns whether it holds. */
+  /**
+   * Runs until the condition holds or virtual ns have passed. @returns whether it holds.
+   * @throws GuestPanic, GroundTruthError, HostCallError, MachineError
+   */
   runUntil(condition: () => boolean, limitNs: number): boolean {
     return this.inspect.loop.runUntil(condition, limitNs);
   }
@@ -186,7 +195,7 @@ export class Machine {
   }
 
   /** What was held against the ground truth so far. */
-  checks(): Check[] {
+  checks(): TruthCheck[] {
     const { traces, truth, versions } = this.inspect;
     return checksMade(traces, truth, versions);
   }

@@ -50,7 +50,7 @@ export const MACHINE_OPTIONS = {
 } as const satisfies Record<string, OptionRow>;
 
 /** An option that no machine has, or a value that it cannot have. */
-class MachineOptionError extends Error {
+export class MachineOptionError extends Error {
   readonly code = 'EINVAL';
   readonly option: string;
   constructor(option: string, reason: string) {

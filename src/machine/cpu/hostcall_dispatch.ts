@@ -27,7 +27,7 @@ interface Suspended {
 }
 
 /** A stub without a TypeScript part, or the other way round: the image and the kernel model disagree. */
-class HostCallError extends Error {
+export class HostCallError extends Error {
   readonly code = 'EHOSTCALL';
   constructor(message: string) {
     super(message);

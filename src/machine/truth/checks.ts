@@ -4,13 +4,13 @@ import type { Traces } from './traces.ts';
 import type { TransitionTruth } from './transition_truth.ts';
 import type { VersionTruth } from './version_truth.ts';
 
-export interface Check {
+export interface TruthCheck {
   readonly name: string;
   readonly count: number;
 }
 
 /** Each kind of check with how often it was made; one that fails throws where it is made. */
-export function checksMade(traces: Traces, truth: TransitionTruth, versions: VersionTruth): Check[] {
+export function checksMade(traces: Traces, truth: TransitionTruth, versions: VersionTruth): TruthCheck[] {
   return [
     { name: 'reliable traces equal to the live frames', count: traces.compared },
     { name: 'frames in them', count: traces.frames },
