@@ -13,8 +13,21 @@ export interface ArchEngine extends Engine {
   loadTables(mem: GuestMemory, addressOf: (symbol: string) => Addr): void;
 }
 
+/** What may execute a machine: the core of our own, or the library that judges it. */
+const ENGINES = ['core', 'unicorn'] as const;
+export type EngineName = (typeof ENGINES)[number];
+
+/** The row of the option `engine`. KLPEMU_ENGINE says it for whoever says nothing: all tests can be run on either. */
+export const ENGINE_OPTION = {
+  type: 'choice',
+  choices: ENGINES,
+  get default(): EngineName {
+    return ENGINES.find((name) => name === process.env.KLPEMU_ENGINE) ?? 'core';
+  },
+} as const;
+
 /**
  * Opens what executes the guest: a library, or an interpreter. Guest memory is what it allocates.
  * @throws EngineError when it cannot be had.
  */
-export type MakeEngine = () => ArchEngine;
+export type MakeEngine = (name: EngineName) => ArchEngine;

@@ -6,6 +6,7 @@ import { addBundle } from './bundle/command.ts';
 import { addCheck } from './check/command.ts';
 import { addCompare } from './compare/command.ts';
 import { addDisas } from './disas/command.ts';
+import { heedEngineOption } from './engine_option.ts';
 import { EXIT, fail, watchOutput } from './exit.ts';
 import { addHelp, MODULES_SHORTLY } from './help/command.ts';
 import { addKlpConvert } from './klp_convert/command.ts';
@@ -37,6 +38,7 @@ function program(): Command {
   addCheck(root);
   addKlpConvert(root);
   addHelp(root);
+  heedEngineOption(root);
   for (const command of withSubcommands(root)) {
     command.exitOverride();
     command.configureOutput({

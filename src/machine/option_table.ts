@@ -1,6 +1,8 @@
 // The options of a machine: type, default and range of each, in one place. Machine.boot(), the command line, scenarios
 // and docs/scenario.md go by it (test/machine/options.test.ts).
 
+import { ENGINE_OPTION } from '../arch/engine.ts';
+
 export interface NumberRow {
   readonly type: 'number';
   readonly default: number;
@@ -34,6 +36,7 @@ export const MACHINE_OPTIONS = {
   /** Of all choices. */
   seed: { type: 'number', default: 1, min: 0, max: 0xffffffff },
   unwinder: { type: 'choice', default: 'orc', choices: ['orc', 'frame pointer', 'none'] },
+  engine: ENGINE_OPTION,
   /** Bytes. */
   heap: { type: 'number', default: 64 * MiB, min: 4 * MiB, max: 1024 * MiB, step: 4096 },
   /** Bytes, from the first module to MODULES_END. */

@@ -1,5 +1,6 @@
 // What a machine can be made with.
 
+import type { EngineName } from '../arch/engine.ts';
 import type { UnwinderKind } from '../arch/x86_64/unwind/unwinders.ts';
 import type { ImageFlavour } from './boot/image.ts';
 import { checkedOptions } from './option_table.ts';
@@ -9,6 +10,8 @@ export interface MachineOptions {
   readonly cpus?: number;
   readonly seed?: number;
   readonly unwinder?: UnwinderKind;
+  /** What executes it: the core of our own, or Unicorn. */
+  readonly engine?: EngineName;
   /** Bytes of kernel heap. */
   readonly heap?: number;
   /** Bytes that modules and trampolines can take. */

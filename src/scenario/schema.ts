@@ -40,6 +40,7 @@ const machine = object({
   cpus: opt(ranged(z.int(), MACHINE_OPTIONS.cpus)),
   seed: opt(ranged(z.int(), MACHINE_OPTIONS.seed)),
   unwinder: opt(z.enum(UNWINDERS)),
+  engine: opt(z.enum(MACHINE_OPTIONS.engine.choices)),
   debug: opt(flag),
   heap: opt(ranged(size, MACHINE_OPTIONS.heap)),
   tasks: opt(ranged(z.int(), MACHINE_OPTIONS.maxTasks)),

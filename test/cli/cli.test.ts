@@ -231,12 +231,16 @@ steps:
     expect(stdout).toMatch(/released by: its return from klpdemo_round[\s\S]*or: echo 1 > force/);
   });
 
-  it('exits with 3 when there is no engine, and says how to get one', () => {
-    const { status, stderr } = spawnSync(process.execPath, ['dist/cli/main.js', 'run', SMALLEST], {
-      cwd: ROOT,
-      encoding: 'utf8',
-      env: { ...process.env, KLPEMU_UNICORN: '/no/such/library' },
-    });
+  it('exits with 3 when there is no engine of that name here, and says how to get one', () => {
+    const { status, stderr } = spawnSync(
+      process.execPath,
+      ['dist/cli/main.js', 'run', SMALLEST, '--engine', 'unicorn'],
+      {
+        cwd: ROOT,
+        encoding: 'utf8',
+        env: { ...process.env, KLPEMU_UNICORN: '/no/such/library' },
+      },
+    );
     expect(status).toBe(3);
     expect(stderr).toBe('klpemu: KLPEMU_UNICORN=/no/such/library: no such file\n');
   });

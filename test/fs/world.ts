@@ -2,7 +2,7 @@
 // A system call is made as do_syscall_64 makes it, with a struct pt_regs.
 
 import { REG } from '../../src/arch/x86_64/context.ts';
-import { UnicornEngine } from '../../src/arch/x86_64/unicorn/unicorn.ts';
+import { CoreEngine } from '../../src/arch/x86_64/engine/core_engine.ts';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { FileSystem, type FileSystemOptions } from '../../src/fs/filesystem.ts';
 import type { Addr } from '../../src/guest/addr.ts';
@@ -46,7 +46,7 @@ export class World {
   readonly sysfs = new Sysfs();
   readonly task: TaskStruct;
   readonly #cpu: Cpu;
-  readonly #engine: UnicornEngine;
+  readonly #engine: CoreEngine;
   readonly #dispatch: HostCallDispatch;
   #scratch = SCRATCH + 16n;
   #pid = 1;
@@ -59,7 +59,7 @@ export class World {
   private constructor(image: KernelImage, texts: NonNullable<FileSystemOptions['texts']>) {
     const { asm } = image;
     const geometry = { heap: 8 << 20, stacks: 4 };
-    this.#engine = new UnicornEngine();
+    this.#engine = new CoreEngine();
     const mem = new GuestMemory(geometry, this.#engine.allocate);
     mem.attach(this.#engine);
     mapImage(mem, asm);

@@ -1,9 +1,9 @@
 // The CPU port and memory with nothing else: a page of text, a page of data, a stack, a GDT.
 
+import type { ArchEngine, EngineName } from '../../src/arch/engine.ts';
 import { assembleSnippet } from '../../src/arch/x86_64/asm/assembler.ts';
 import { REG, type RegName } from '../../src/arch/x86_64/context.ts';
-import { GDT } from '../../src/arch/x86_64/gdt.ts';
-import { UnicornEngine } from '../../src/arch/x86_64/unicorn/unicorn.ts';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { VMALLOC_START } from '../../src/guest/addr.ts';
 import type { CpuContext, Stop } from '../../src/guest/engine.ts';
 import {
@@ -16,19 +16,24 @@ import {
   USER_TEXT_BASE,
 } from '../../src/guest/memory.ts';
 
+import { NO_UNICORN } from './unicorn_there.ts';
+
 export const TEXT = 0xffffffff81000000n;
 export const RODATA = TEXT + 0x2000n;
 export const DATA = 0xffff888000001000n;
 export const STACK_TOP = VMALLOC_START + 0x8000n;
 export const USER_STACK = USER_STACK_BASE + 0x1000n;
+/** What can execute here. */
+export const ENGINES: readonly EngineName[] = NO_UNICORN ? ['core'] : ['core', 'unicorn'];
+
 const GDT_AT = DATA + 0x8000n;
 
 export class Bare {
-  readonly engine: UnicornEngine;
+  readonly engine: ArchEngine;
   readonly mem: GuestMemory;
 
-  constructor() {
-    this.engine = new UnicornEngine();
+  constructor(engine: EngineName = 'core') {
+    this.engine = X86_64.makeEngine(engine);
     const mem = new GuestMemory({ heap: 1 << 20, stacks: 80 }, this.engine.allocate);
     mem.attach(this.engine);
     this.mem = mem;
@@ -38,10 +43,7 @@ export class Bare {
     mem.map(STACK_TOP - 0x4000n, 0x4000, PROT_READ | PROT_WRITE);
     mem.map(USER_TEXT_BASE, PAGE_SIZE, PROT_READ | PROT_EXEC);
     mem.map(USER_STACK_BASE, PAGE_SIZE, PROT_READ | PROT_WRITE);
-    GDT.forEach((entry, i) => {
-      mem.writeU64(GDT_AT + BigInt(8 * i), entry);
-    });
-    this.engine.loadSegments(GDT_AT, 8 * GDT.length - 1);
+    this.engine.loadTables(mem, () => GDT_AT);
   }
 
   /** Puts code at an address (TEXT without one). */

@@ -79,7 +79,7 @@ describe('pieces of the module area', () => {
   });
 
   it('let code of any number of areas run, read and write', async () => {
-    const bare = new Bare();
+    const bare = new Bare('unicorn');
     const AREAS = 300;
     for (let i = 0; i < AREAS; i++) {
       bare.mem.map(area(i), 2 * PAGE_SIZE, RW);
@@ -99,7 +99,7 @@ describe('pieces of the module area', () => {
   });
 
   it('run what is there now, not what was there before', async () => {
-    const bare = new Bare();
+    const bare = new Bare('unicorn');
     for (let round = 1; round <= 100; round++) {
       bare.mem.map(area(0), PAGE_SIZE, RW);
       await bare.code(`mov eax, ${round}\nhlt`, area(0));
@@ -114,7 +114,7 @@ describe('pieces of the module area', () => {
   });
 
   it('fault by their protection at the first touch as at any other', async () => {
-    const bare = new Bare();
+    const bare = new Bare('unicorn');
     bare.mem.map(area(0), 2 * PAGE_SIZE, RW);
     bare.mem.protect(area(0), PAGE_SIZE, PROT_READ);
     await bare.code('mov [rbx], rax\nhlt');
@@ -142,7 +142,7 @@ describe('pieces of the module area', () => {
   });
 
   it('stop at the address that a run is to get to, through code that was not mapped', async () => {
-    const bare = new Bare();
+    const bare = new Bare('unicorn');
     for (const i of [0, 1]) bare.mem.map(area(i), PAGE_SIZE, RW);
     await bare.code(`mov rax, 0x${area(1).toString(16)}\njmp rax`, area(0));
     await bare.code('inc rcx\nnop\nhlt', area(1));

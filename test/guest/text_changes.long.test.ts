@@ -59,7 +59,7 @@ function raxFrom(at: bigint): number {
 
 function suite(): void {
   beforeEach(() => {
-    bare = new Bare();
+    bare = new Bare('unicorn');
     poke(END, [HLT]);
   });
   afterEach(() => bare.close());

@@ -61,7 +61,12 @@ function circlesIn(graph: Graph): string[] {
   return found;
 }
 
-const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
+/** The core is of another language, which does not mind circles, but for what the engine reads as well. */
+const isOfCore = (file: string): boolean => /^arch\/x86_64\/core\/(?!layout|kinds)/.test(file);
+
+const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter(
+  (file) => file.endsWith('.ts') && !isOfCore(file),
+);
 const graph: Graph = new Map(
   files.map((file) => [file, importsOf(file, readFileSync(join(SRC, file), 'utf8'))]),
 );

@@ -30,7 +30,7 @@ import { VARARGS } from './varargs.ts';
 export const X86_64: CheckableArch = {
   name: 'x86_64',
   elf: ELF_MACHINE,
-  makeEngine: () => (process.env.KLPEMU_ENGINE === 'core' ? new CoreEngine() : new UnicornEngine()),
+  makeEngine: (name) => (name === 'core' ? new CoreEngine() : new UnicornEngine()),
   context: CONTEXT,
   imageSources: (root) => sourcesIn(root, 'asm/x86_64'),
   assembler: async () => (await import('./asm/assembler.ts')).assembler(),

@@ -2,6 +2,7 @@
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { ORC_FORMATS } from '../../arch/x86_64/objtool/orc_formats.ts';
+import { engineOption } from '../engine_option.ts';
 
 const EXIT_CODES = `
 Exit codes:
@@ -32,6 +33,7 @@ export function addCheck(root: Command): void {
         .choices(['orc', 'fp'])
         .default('orc'),
     )
+    .addOption(engineOption())
     .option('--into', 'follow calls within an object as well, and ask for every frame that is live then')
     .option('--image', "the guest kernel's own code instead: explored, and executed on the booted machine")
     .option('--functions', 'a line for each function that has wrong or unreached instructions')

@@ -1,6 +1,7 @@
 // The options of klpemu compare.
 
 import type { Command } from 'commander';
+import { engineOption } from '../engine_option.ts';
 import { allowFilesOption } from '../scenario_options.ts';
 
 const EXIT_CODES = `
@@ -16,6 +17,7 @@ export function addCompare(root: Command): void {
     .description('run one scenario under the classic and the bundle model and compare')
     .argument('<file>', "scenario (YAML) with 'models'")
     .addOption(allowFilesOption())
+    .addOption(engineOption())
     .option('--json', 'as one JSON object')
     .addHelpText('after', `${EXIT_CODES}\n\nExample:\n  klpemu compare fixtures/bundles/middle.yaml`)
     .action(async (file: string, options) => (await import('./compare.ts')).compare(file, options));

@@ -1,6 +1,7 @@
 // The command disas: its options and help.
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { engineOption } from '../engine_option.ts';
 import { allowFilesOption, atOption, seedOption } from '../scenario_options.ts';
 
 function size(text: string): number {
@@ -22,6 +23,7 @@ export function addDisas(root: Command): void {
     .option('--intel', 'Intel syntax')
     .addOption(seedOption())
     .addOption(allowFilesOption())
+    .addOption(engineOption())
     .option('--json', 'as one JSON object')
     .addHelpText(
       'after',

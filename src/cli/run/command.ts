@@ -1,6 +1,7 @@
 // The commands run and demo: their options and help.
 
 import type { Command } from 'commander';
+import { engineOption } from '../engine_option.ts';
 import { allowFilesOption, EXIT_CODES, seedOption } from '../scenario_options.ts';
 import { shipped } from '../shipped.ts';
 
@@ -30,6 +31,7 @@ function runOptions(command: Command): Command {
   return command
     .addOption(seedOption())
     .addOption(allowFilesOption())
+    .addOption(engineOption())
     .option('--json', 'the report as one JSON object')
     .option('--trace <file>', "every event of the machine, as JSON lines; '-' for standard output")
     .option('-q, --quiet', 'the closing tables only')

@@ -8,6 +8,7 @@ import { packageRoot } from '../../guest/package_root.ts';
 import { MACHINE_OPTIONS } from '../../machine/option_table.ts';
 import { INSTRUCTION_LIMIT, type Interrupt } from '../../shell/interrupt.ts';
 import type { Shell } from '../../shell/shell.ts';
+import { engineOption } from '../engine_option.ts';
 import { systemReason, UsageError } from '../exit.ts';
 import { printError } from '../terminal.ts';
 
@@ -54,6 +55,7 @@ export function machineOptions(command: Command): Command {
       ),
     )
     .addOption(new Option('--unwinder <kind>', 'how stacks are walked').choices(unwinder.choices))
+    .addOption(engineOption())
     .option('--no-shadow', 'without the shadow stack that checks every reliable trace: faster')
     .addOption(
       new Option('--model <model>', 'livepatches as the kernel has them, or patch bundles').choices(

@@ -1,6 +1,7 @@
 // The command stack: its options and help.
 
 import type { Command } from 'commander';
+import { engineOption } from '../engine_option.ts';
 import { allowFilesOption, atOption, seedOption } from '../scenario_options.ts';
 
 export function addStack(root: Command): void {
@@ -12,6 +13,7 @@ export function addStack(root: Command): void {
     .option('--task <name|pid>', 'only this task: its name in the scenario, its comm or its pid')
     .addOption(seedOption())
     .addOption(allowFilesOption())
+    .addOption(engineOption())
     .option('--json', 'as one JSON object')
     .addHelpText(
       'after',

@@ -23,7 +23,7 @@ export type MadeMemory = ReturnType<typeof makeMemory>;
 
 /** The engine, and memory over what it allocates: host memory that it shares, or memory of its own. */
 export function makeMemory(arch: Arch, options: Required<MachineOptions>) {
-  const engine = arch.makeEngine();
+  const engine = arch.makeEngine(options.engine);
   const memory = new GuestMemory(
     {
       heap: options.heap,

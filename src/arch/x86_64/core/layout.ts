@@ -69,10 +69,6 @@ export const RAM_PAGES = 0x1710;
 /** Whether user and kernel are kept apart: 0 for a comparison with an engine that cannot. */
 export const PROTECTION = 0x1714;
 
-/** Contexts of the emulated CPUs. */
-export const CONTEXTS = 0x2000;
-export const MAX_CONTEXTS = 128;
-
 /** Translations: for kernel, user, and kernel with AC; reads, then writes, of 256 entries: tag (u64), addend (u32). */
 export const TLB = 0x12000;
 export const TLB_ENTRIES = 256;

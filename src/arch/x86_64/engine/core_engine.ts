@@ -25,6 +25,8 @@ const PAGE_USER = 8;
 const MAPPED = 0x80;
 /** Addresses from here on are the kernel's. */
 const KERNEL_HALF = 1n << 63n;
+/** None is given back before the engine is closed. */
+const MOST_CONTEXTS = 4096;
 const MOST_AT_ONCE = 0x7fffffff;
 
 /** A STOP_ in the words of the CPU port. */
@@ -51,6 +53,8 @@ export class CoreEngine implements ArchEngine {
   #view!: DataView;
   #bytes!: Uint8Array;
   #pages = 0;
+  /** Where those of the emulated CPUs lie, behind RAM, and how many there are. */
+  #contextsAt = 0;
   #contexts = 0;
   #effect = K.NO_EFFECT;
   readonly #stop: Stop = { kind: 'budget', executed: 0, faultAddr: 0n, access: 'read', unmapped: true };
@@ -59,7 +63,8 @@ export class CoreEngine implements ArchEngine {
     const ramPages = Math.ceil(bytes / PAGE_SIZE);
     const pageBlocks = align(L.TABLES + ramPages, 4);
     const ram = align(pageBlocks + 4 * ramPages, WASM_PAGE);
-    const size = Math.ceil((ram + bytes) / WASM_PAGE);
+    const contexts = align(ram + bytes, WASM_PAGE);
+    const size = Math.ceil((contexts + MOST_CONTEXTS * L.CONTEXT_SIZE) / WASM_PAGE);
     let memory: WebAssembly.Memory;
     try {
       memory = new WebAssembly.Memory({ initial: size, maximum: size });
@@ -73,6 +78,7 @@ export class CoreEngine implements ArchEngine {
     this.#view = new DataView(this.#buffer);
     this.#bytes = new Uint8Array(this.#buffer);
     this.#pages = L.TABLES;
+    this.#contextsAt = contexts;
     this.#set(L.RAM, ram);
     this.#set(L.PAGES, L.TABLES);
     this.#set(L.PAGE_BLOCKS, pageBlocks);
@@ -134,8 +140,8 @@ export class CoreEngine implements ArchEngine {
   }
 
   newContext(): CpuContext {
-    if (this.#contexts === L.MAX_CONTEXTS) throw new EngineError(`no more than ${L.MAX_CONTEXTS} CPUs`);
-    return new CoreContext(this.#buffer, L.CONTEXTS + this.#contexts++ * L.CONTEXT_SIZE);
+    if (this.#contexts === MOST_CONTEXTS) throw new EngineError(`no more than ${MOST_CONTEXTS} contexts`);
+    return new CoreContext(this.#buffer, this.#contextsAt + this.#contexts++ * L.CONTEXT_SIZE);
   }
 
   stopBefore(addr: Addr): void {

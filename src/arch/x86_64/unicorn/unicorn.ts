@@ -7,7 +7,6 @@
 //   so that registers are read and written as array elements;
 // - uc_emu_stop has the signature of a syscall hook, so it is the hook: no callback into JavaScript.
 
-import koffi from 'koffi';
 import { type Addr, hi32, lo32, STACK_HI, STACK_SLOT, THREAD_SIZE } from '../../../guest/addr.ts';
 import { type CpuContext, EngineError, type Stop } from '../../../guest/engine.ts';
 import { type GuestMemory, PAGE_SIZE, PROT_EXEC, type SharedAllocator } from '../../../guest/memory.ts';
@@ -15,12 +14,13 @@ import type { ArchEngine } from '../../engine.ts';
 import { REG } from '../context.ts';
 import { SELECTOR, writeGdt } from '../gdt.ts';
 import { EnginePieces } from './engine_pieces.ts';
+import { koffi } from './koffi.ts';
 import {
   allocContext,
   ENGINE_BYTES,
   EXITS,
   type Lib,
-  MemHook,
+  memHookType,
   NOWHERE,
   openEngine,
   type Ptr,
@@ -119,7 +119,7 @@ export class UnicornEngine implements ArchEngine {
     this.#lib = lib;
     this.#cal = calibration;
     this.#uc = openEngine(this.#lib);
-    this.#counter = new Int32Array(koffi.view(this.#uc, ENGINE_BYTES), this.#cal.counter, 1);
+    this.#counter = new Int32Array(koffi().view(this.#uc, ENGINE_BYTES), this.#cal.counter, 1);
     this.#pieces = new EnginePieces({
       mapPiece: (base, size, prot, ramOffset) => {
         this.#mapNow(base, size, prot, ramOffset);
@@ -141,14 +141,14 @@ export class UnicornEngine implements ArchEngine {
   }
 
   #hookMemory(): bigint {
-    const callback = koffi.register(
+    const callback = koffi().register(
       (_uc: Ptr, type: number, addr: bigint | number) =>
         this.#invalidAccess(type, BigInt.asUintN(64, BigInt(addr))),
-      koffi.pointer(MemHook),
+      koffi().pointer(memHookType()),
     ) as unknown as bigint;
-    const address = koffi.address(callback as never);
+    const address = koffi().address(callback as never);
     const err = this.#lib.hookAdd(this.#uc, [0n], UC_HOOK_MEM_INVALID, address, null, 1n, 0n);
-    if (err !== UC_ERR.OK) koffi.unregister(callback as never);
+    if (err !== UC_ERR.OK) koffi().unregister(callback as never);
     this.#check('uc_hook_add', err);
     return callback;
   }
@@ -156,7 +156,7 @@ export class UnicornEngine implements ArchEngine {
   /** An engine whose memory cannot be had is of no use, and is closed. */
   readonly allocate: SharedAllocator = (bytes) => {
     const buffer = newBuffer(bytes + PAGE_SIZE) ?? this.#noMemory(bytes);
-    const address = BigInt(koffi.address(buffer) as bigint | number);
+    const address = BigInt(koffi().address(buffer) as bigint | number);
     const start = Number((BigInt(PAGE_SIZE) - (address % BigInt(PAGE_SIZE))) % BigInt(PAGE_SIZE));
     this.share(buffer, start);
     return { buffer, start };
@@ -170,7 +170,7 @@ export class UnicornEngine implements ArchEngine {
   }
   /** Host memory that an engine before this one allocated. */
   share(buffer: ArrayBuffer, start: number): void {
-    this.#host = BigInt(koffi.address(buffer) as bigint | number) + BigInt(start);
+    this.#host = BigInt(koffi().address(buffer) as bigint | number) + BigInt(start);
   }
 
   map(base: Addr, size: number, prot: number, ramOffset: number): void {
@@ -393,7 +393,7 @@ export class UnicornEngine implements ArchEngine {
     this.#closed = true;
     for (const ptr of this.#contexts) this.#lib.contextFree(ptr);
     this.#lib.close(this.#uc);
-    koffi.unregister(this.#callback as never);
+    koffi().unregister(this.#callback as never);
     this.#stacks.clear();
   }
 

@@ -1,8 +1,9 @@
 // Unicorn 2's API through koffi: its functions, numbers, and how an engine is opened.
-// This, unicorn.ts, unicorn_choice.ts and unicorn_calibration.ts are the only files that know Unicorn or koffi.
+// This, unicorn.ts, unicorn_choice.ts and unicorn_calibration.ts are the only files that know Unicorn or koffi().
 
-import koffi from 'koffi';
+import type koffiModule from 'koffi';
 import { EngineError } from '../../../guest/engine.ts';
+import { koffi } from './koffi.ts';
 
 const UC_ARCH_X86 = 4;
 const UC_MODE_64 = 1 << 3;
@@ -32,7 +33,7 @@ export const ENGINE_BYTES = 2048;
 export type Ptr = unknown;
 
 function bind(path: string) {
-  const lib = koffi.load(path);
+  const lib = koffi().load(path);
   return {
     version: lib.func('uint32 uc_version(void*, void*)'),
     open: lib.func('int uc_open(int, int, _Out_ void**)'),
@@ -56,9 +57,15 @@ function bind(path: string) {
 }
 export type Lib = ReturnType<typeof bind>;
 
-export const MemHook = koffi.proto(
-  'bool klpemu_mem_hook(void* uc, int type, uint64 addr, int size, int64 value, void* user)',
-);
+type HookType = ReturnType<typeof koffiModule.proto>;
+let memHook: HookType | undefined;
+/** The type of a hook of invalid accesses: it can be made once. */
+export function memHookType(): HookType {
+  memHook ??= koffi().proto(
+    'bool klpemu_mem_hook(void* uc, int type, uint64 addr, int size, int64 value, void* user)',
+  );
+  return memHook;
+}
 
 /** @throws EngineError when it is no library, or one without the functions of version 2. */
 export function loadLibrary(path: string): Lib {
@@ -98,6 +105,6 @@ export function allocContext(lib: Lib, uc: Ptr): Ptr {
 
 /** A saved context's bytes from an offset on, shared with the engine. */
 export function viewContext(lib: Lib, uc: Ptr, context: Ptr, from: number): ArrayBuffer {
-  const address = BigInt(koffi.address(context as never) as bigint | number);
-  return koffi.view(address + BigInt(from), Number(lib.contextSize(uc)) - from) as ArrayBuffer;
+  const address = BigInt(koffi().address(context as never) as bigint | number);
+  return koffi().view(address + BigInt(from), Number(lib.contextSize(uc)) - from) as ArrayBuffer;
 }

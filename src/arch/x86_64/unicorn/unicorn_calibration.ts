@@ -1,11 +1,11 @@
 // What Unicorn's API does not tell, found by trying: where the instruction counter is, where a saved
 // context keeps the registers, and what of it is the privilege level.
 
-import koffi from 'koffi';
 import { EngineError } from '../../../guest/engine.ts';
 import { PAGE_SIZE } from '../../../guest/memory.ts';
 import { REG } from '../context.ts';
 import { GDT, SELECTOR } from '../gdt.ts';
+import { koffi } from './koffi.ts';
 import {
   allocContext,
   ENGINE_BYTES,
@@ -54,7 +54,7 @@ export function calibrate(lib: Lib): Calibration {
 
 function calibrateEngine(lib: Lib, uc: Ptr): Calibration {
   const buffer = new ArrayBuffer(3 * PAGE_SIZE);
-  const address = BigInt(koffi.address(buffer) as bigint | number);
+  const address = BigInt(koffi().address(buffer) as bigint | number);
   const start = Number((BigInt(PAGE_SIZE) - (address % BigInt(PAGE_SIZE))) % BigInt(PAGE_SIZE));
   const ram = new Uint8Array(buffer, start, 2 * PAGE_SIZE);
   lib.mapPtr(uc, 0x10000n, 2 * PAGE_SIZE, 7, address + BigInt(start));
@@ -103,7 +103,7 @@ function misfit(what: string): EngineError {
 
 /** Three blocks of known lengths, each nops and hlt: the word that reads its length each time. */
 function findCounter(lib: Lib, uc: Ptr, ram: Uint8Array): number {
-  const words = new Int32Array(koffi.view(uc, ENGINE_BYTES));
+  const words = new Int32Array(koffi().view(uc, ENGINE_BYTES));
   let candidates: number[] | undefined;
   for (const nops of [5, 11, 23]) {
     ram.fill(0x90, 0, nops);

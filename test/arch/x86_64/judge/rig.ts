@@ -1,6 +1,6 @@
 // An engine with nothing but a state's memory, that is put into a state and executes one instruction.
 
-import type { ArchEngine, MakeEngine } from '../../../../src/arch/engine.ts';
+import type { ArchEngine } from '../../../../src/arch/engine.ts';
 import { REG } from '../../../../src/arch/x86_64/context.ts';
 import type { CpuContext, Stop } from '../../../../src/guest/engine.ts';
 import { GuestMemory, PAGE_SIZE, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../../../src/guest/memory.ts';
@@ -54,7 +54,7 @@ export class Rig {
   readonly #contexts = new Map<Place, CpuContext>();
   readonly #areas = new Map<Place, readonly Area[]>();
 
-  constructor(name: string, make: MakeEngine) {
+  constructor(name: string, make: () => ArchEngine) {
     this.name = name;
     this.#engine = make();
     const mem = new GuestMemory({ heap: 1 << 20, stacks: 1, modules: PAGE_SIZE }, this.#engine.allocate);

@@ -1,6 +1,6 @@
 // One process of the judge: its engines, the host, and what is said of each form.
 
-import type { MakeEngine } from '../../../../src/arch/engine.ts';
+import type { ArchEngine } from '../../../../src/arch/engine.ts';
 import { CoreEngine } from '../../../../src/arch/x86_64/engine/core_engine.ts';
 import { UnicornEngine } from '../../../../src/arch/x86_64/unicorn/unicorn.ts';
 import { describeCase } from './compare.ts';
@@ -12,7 +12,7 @@ import { endsUnicorn, unjudgedBecause } from './scope.ts';
 import { Court, type Difference, type Judgement, type Trial } from './trial.ts';
 
 /** What can be judged. */
-export const SUBJECTS: Readonly<Record<string, MakeEngine>> = {
+export const SUBJECTS: Readonly<Record<string, () => ArchEngine>> = {
   core: () => new CoreEngine(),
   unicorn: () => new UnicornEngine(),
 };
