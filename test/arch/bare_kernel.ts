@@ -53,7 +53,7 @@ export class BareKernel implements KernelSide {
   constructor(arch: Arch, image: KernelImage) {
     this.arch = arch;
     this.image = image;
-    this.engine = arch.makeEngine();
+    this.engine = arch.makeEngine('core');
     const mem = new GuestMemory({ heap: 1 << 20, stacks: 16, modules: 1 << 20 }, this.engine.allocate);
     mem.attach(this.engine);
     mapImage(mem, image.asm);
