@@ -1,27 +1,22 @@
 // What a check of real code (src/check) asks of a port: registers that functions give back or spoil, what an
-// instruction does to the stack and to the frame, and the code that runs straight pieces of a function.
+// instruction does to the stack and to the frame, and what executes it.
 //
-// Invariant: a change to the stack or the frame pointer that may happen is in the answer; more may be.
+// Invariant: a store on the stack that may happen is in the answer; more may be.
 
 import type { Addr } from '../guest/addr.ts';
-import type { Engine } from '../guest/engine.ts';
-import type { GuestMemory } from '../guest/memory.ts';
-import type { CodeWriter } from './code_writer.ts';
+import type { CpuContext, Engine, StopKind } from '../guest/engine.ts';
 import type { Unwinder } from './unwinders.ts';
 
-/** What an instruction does, as bits. */
-/** May change the stack pointer. */
-export const CHANGES_SP = 1;
-/** May change the frame pointer. */
-export const CHANGES_FP = 2;
-/** Pushes the frame pointer. */
-export const PUSHES_FP = 4;
-/** Stores the frame pointer at a constant distance from itself or from the stack pointer. */
-export const STORES_FP = 8;
-/** Nothing is known: to be executed by itself. */
-export const ODD = 16;
+/** What an instruction stores on the stack. */
+export const NO_STORE = 0;
+/** By the stack pointer and a constant. */
+export const BY_SP = 1;
+/** By the register of frame pointers and a constant. */
+export const BY_FP = 2;
+/** By other registers: it may be anywhere there. */
+export const BY_OTHERS = 3;
 
-/** Why an instruction is stepped over instead of executed. */
+/** What is special about an instruction: why an engine may not be given it. */
 export const VECTOR = 0;
 export const PRIVILEGED = 1;
 export const DIVISION = 2;
@@ -66,16 +61,10 @@ export interface CheckedInsns {
   /** The instruction at an index of `bytes`, as it is at an address (low half); `into` afterwards. */
   decode(bytes: Uint8Array, at: number, address: number, into: CheckedInsn): CheckedInsn;
 
-  /** CHANGES_SP and the others. */
-  effects(insn: CheckedInsn): number;
-  /** What a push, a pop or an addition of a constant makes of the stack pointer; 0 where that is not what it is. */
-  stackDelta(insn: CheckedInsn): number;
-  /** Stack pointer or frame pointer where it alone, with a constant, is the address of the operand; else -1. */
-  base(insn: CheckedInsn): number;
-  /** That constant. */
-  distance(insn: CheckedInsn): number;
-  /** Whether it has an operand in memory whose place hangs on more than these. */
-  accessesElsewhere(insn: CheckedInsn): boolean;
+  /** Where it stores, by the address that its registers make, in the 4 GiB of the stack: NO_STORE and the others. */
+  storesOn(insn: CheckedInsn, halves: Uint32Array, highHalf: number): number;
+  /** The register that counts its repetitions, -1 for none. */
+  counter(insn: CheckedInsn): number;
   /** The low half of the address where it stores by a base register alone; undefined where it is not known to. */
   storesAt(insn: CheckedInsn, halves: Uint32Array, highHalf: number): number | undefined;
   /** Whether it takes a register off the stack pointer. */
@@ -83,7 +72,7 @@ export interface CheckedInsns {
   /** Its part of the stack alone, in bytes, where its other operand is nowhere; undefined where it has none apart. */
   deltaAlone(insn: CheckedInsn): number | undefined;
 
-  /** VECTOR and the others; -1 for an instruction that is executed. */
+  /** VECTOR and the others; -1 for an instruction that every engine executes. */
   skipped(insn: CheckedInsn): number;
   /** Bytes that one which is stepped over takes off the stack all the same. */
   takesOff(insn: CheckedInsn): number;
@@ -92,8 +81,6 @@ export interface CheckedInsns {
   /** Makes what the engine would read otherwise than a processor the same instruction in other bytes, as many. */
   straighten(bytes: Uint8Array, at: number): void;
 
-  /** Where the distance from the program counter stands in it, from its end; 0 where it has none. */
-  distanceFromEnd(insn: CheckedInsn): number;
   /** Whether two instructions differ in no more than the value of an operand. */
   isSameButValue(a: CheckedInsn, b: CheckedInsn): boolean;
   /** Operands that are addresses of memory: where they stand, and the type of a relocation for it. */
@@ -144,14 +131,30 @@ export interface Unwound {
   readonly fpRight: boolean;
 }
 
+/** Addresses from one to another. */
+export type Zone = readonly [from: Addr, to: Addr];
+
 /** The engine that a check executes in, an image or not. */
 export interface CheckEngine extends Engine {
-  /** Maps memory that it allocated, or shares, from an offset of it on. `prot`: as mmap() has it. */
+  /** Maps memory that it allocated, from an offset of it on. `prot`: as mmap() has it. */
   map(base: Addr, size: number, prot: number, offset: number): void;
-  /** Writes what hardware needs to run code of the kernel into a page of the guest's memory, and loads it. */
-  loadTablesAt(mem: GuestMemory, at: Addr): void;
-  /** Has the memory that another engine allocated. */
-  share(buffer: ArrayBuffer, start: number): void;
+  /** Maps memory again and again wherever nothing else is, at least in some zones. `size`: a power of 2. */
+  mapElsewhere(zones: readonly Zone[], size: number, offset: number): void;
+  /** Whether it reads code that it is not told to execute: it may meet what isRefused() says there. */
+  readonly readsAhead: boolean;
+  /** Whether it must not be given instructions with this about them (VECTOR and the others). */
+  cannot(why: number): boolean;
+  /**
+   * Executes one instruction whole, with its repetitions: the one at the PC, decoded from an index of bytes whose
+   * first is at the address `base`. @returns what stopped it, undefined when it is done
+   */
+  step(
+    context: CpuContext,
+    insn: CheckedInsn,
+    bytes: Uint8Array,
+    at: number,
+    base: Addr,
+  ): StopKind | undefined;
 }
 
 export interface Checking {
@@ -166,5 +169,4 @@ export interface Checking {
    * the frame pointer that is true, in halves.
    */
   unwound(unwinder: Unwinder, words: Uint32Array, fpLow: number, fpHigh: number): Unwound | undefined;
-  readonly code: CodeWriter;
 }

@@ -1,98 +1,102 @@
-// The machine that a check runs real code in: one stack, text of one object at a time, and memory that
-// gives a valid pointer wherever code reads one.
+// The machine that a check runs real code in: one stack, text of one object at a time, and memory that gives a valid
+// pointer wherever code reads one.
+//
+// Almost every address that comes about from pointers of nobody's is memory: one block, filled with pointers into
+// itself, lies again and again all over the address space (as far as the engine can: with Unicorn in some zones). What is
+// read is a pointer, a sum of pointers is one too, and an access that fails is rare.
 //
 // Invariant: the stack above the entry's stack pointer, and stale words below it, hold addresses of callers
 // that have entries: a wrong answer meets what a real stack would offer it, and is not excused by zeroes.
 
 import type { CheckEngine } from '../arch/checking.ts';
 import type { CpuContext } from '../guest/engine.ts';
-import { GuestMemory, PAGE_SIZE } from '../guest/memory.ts';
-import { callerStack, RETURN_WORD } from './caller_stack.ts';
-import { DATA_BASE, DATA_SIZE, HEAP, POINTER, TEXT_BASE } from './check_layout.ts';
-import { SAVED_POINTERS } from './saved_registers.ts';
-import { TapeMachine } from './tape_machine.ts';
+import { PAGE_SIZE } from '../guest/memory.ts';
+import { callerStack } from './caller_stack.ts';
+import { BLOCK, MAX_TEXT, POINTER, STACK_HALF, STACK_LO, TEXT_BASE, TEXT_LO, ZONES } from './check_layout.ts';
+import { SAVED_DISTANCES } from './saved_registers.ts';
 import { openEngine } from './target.ts';
 
 export * from './check_layout.ts';
 
-const ARENA_LOW = 0x500000;
-const ARENA_SIZE = 0x200000;
-const TABLES_AT = HEAP + 0x1000n;
-/** Bytes around POINTER that are put back for each function. */
-const NEAR = 0x2000;
+const STACK_SIZE = 0x4000;
+const TEXT_AT = STACK_SIZE + BLOCK;
+const STACK_BASE = (BigInt(STACK_HALF) << 32n) | BigInt(STACK_LO);
+const TEXT_HALF = 0xffffffff;
+/** Bytes on both sides of a pointer that are put back for each object, and for each function. */
+const AROUND = 0x40000;
+const NEAR = 0x1000;
+/** Around where registers point that a function has to give back. */
+const NEAR_SAVED = 0x400;
+/** Bytes below the stack pointer that judging may write to. */
+const BELOW = 0x200;
+const POINTERS = Uint32Array.from({ length: AROUND / 4 }, (_, i) => (i % 2 === 0 ? BLOCK : 0));
 
 export class CheckGuest {
   readonly engine: CheckEngine;
-  readonly memory: GuestMemory;
   readonly context: CpuContext;
   /** The stack, two words an address. */
   readonly words: Uint32Array;
-  #tape: TapeMachine | undefined;
+  readonly #block: Uint32Array;
+  readonly #text: Uint8Array;
   readonly #stack = callerStack();
-  #filled = false;
-  #text = 0;
+  /** Of the stack, what may have been written to since it was filled. */
+  #from = 0;
+  #mapped = 0;
   #loaded: Uint8Array | undefined;
 
-  constructor() {
-    this.engine = openEngine();
-    const memory = new GuestMemory({ heap: 16 << 20, stacks: 1 }, this.engine.allocate);
-    memory.attach(this.engine);
-    this.memory = memory;
-    memory.map(HEAP, PAGE_SIZE * 2, 3);
-    this.engine.loadTablesAt(memory, TABLES_AT);
-    for (const [base, size] of [
-      [HEAP + BigInt(ARENA_LOW), ARENA_SIZE],
-      [BigInt(ARENA_LOW), ARENA_SIZE],
-      [DATA_BASE, DATA_SIZE],
-    ] as const) {
-      memory.map(base, size, 3);
-      this.#fillPointers(base, size);
-    }
-    memory.map(0xffffc90000004000n, 0x4000, 3);
-    this.words = memory.stackWords;
-    this.context = this.engine.newContext();
+  constructor(engine: CheckEngine = openEngine()) {
+    const { buffer, start } = engine.allocate(TEXT_AT + MAX_TEXT + PAGE_SIZE);
+    this.engine = engine;
+    this.words = new Uint32Array(buffer, start, STACK_SIZE / 4);
+    this.#block = new Uint32Array(buffer, start + STACK_SIZE, BLOCK / 4);
+    this.#text = new Uint8Array(buffer, start + TEXT_AT, MAX_TEXT + PAGE_SIZE);
+    this.#windows(PAGE_SIZE);
+    engine.map(STACK_BASE, STACK_SIZE, 3, 0);
+    engine.mapElsewhere(ZONES, BLOCK, STACK_SIZE);
+    this.context = engine.newContext();
     this.context.perCpuBase = POINTER;
   }
 
-  #fillPointers(base: bigint, size: number): void {
-    const at = this.memory.offsetOf(base, size) >>> 2;
-    const { u32 } = this.memory;
-    for (let i = 0; i < size >>> 2; i += 2) {
-      u32[at + i] = Number(POINTER & 0xffffffffn);
-      u32[at + i + 1] = Number(POINTER >> 32n);
-    }
+  #windows(text: number): void {
+    this.engine.windows?.([
+      { hi: STACK_HALF, lo: STACK_LO, span: STACK_SIZE, ram: 0, stacks: false },
+      { hi: TEXT_HALF, lo: TEXT_LO, span: text, ram: TEXT_AT, stacks: false },
+    ]);
   }
 
   /** Puts text in, unless it is there; what was there before is gone, translations too. */
   loadText(bytes: Uint8Array): void {
     if (this.#loaded === bytes) return;
     this.#loaded = bytes;
-    if (this.#text > 0) this.memory.unmap(TEXT_BASE, this.#text);
-    this.#text = Math.ceil((bytes.length + 16) / PAGE_SIZE) * PAGE_SIZE;
-    this.memory.map(TEXT_BASE, this.#text, 3);
-    this.memory.writeBytes(TEXT_BASE, bytes);
-    this.memory.protect(TEXT_BASE, this.#text, 5);
+    const { engine } = this;
+    if (this.#mapped > 0) engine.unmap(TEXT_BASE, this.#mapped);
+    this.#text.fill(0, bytes.length, this.#mapped);
+    this.#text.set(bytes);
+    this.#mapped = Math.ceil((bytes.length + 16) / PAGE_SIZE) * PAGE_SIZE;
+    this.#windows(this.#mapped);
+    engine.map(TEXT_BASE, this.#mapped, 5, TEXT_AT);
+    this.#fillPointers(0, AROUND);
   }
 
-  /** The stack as a caller leaves it, with old return addresses below, and memory near the pointer. */
-  prepare(): void {
+  /** On both sides of a pointer into the block. */
+  #fillPointers(distance: number, bytes: number): void {
+    const words = POINTERS.subarray(0, bytes / 4);
+    const at = distance / 4;
+    this.#block.set(words, at);
+    this.#block.set(words, (at === 0 ? this.#block.length : at) - words.length);
+  }
+
+  /** `lowest`: of the stack pointers since the last time. The stack as a caller leaves it, and memory near pointers. */
+  prepare(lowest: number): void {
     const { words } = this;
-    // Not further down than functions go, most of the time: the rest is filled once.
-    const from = this.#filled ? RETURN_WORD - 0x200 : 0;
+    const from = Math.min(this.#from, Math.max(0, (lowest - BELOW - STACK_LO) >> 2));
     words.set(this.#stack.subarray(from), from);
-    this.#filled = true;
-    this.#fillPointers(POINTER - BigInt(NEAR / 2), NEAR);
-    for (const value of SAVED_POINTERS) this.#fillPointers(value - BigInt(NEAR / 8), NEAR / 4);
-  }
-
-  /** For what runs many instructions at once. */
-  get tape(): TapeMachine {
-    this.#tape ??= new TapeMachine();
-    return this.#tape;
+    this.#from = words.length;
+    this.#fillPointers(0, NEAR);
+    for (const distance of SAVED_DISTANCES) this.#fillPointers(distance, NEAR_SAVED);
   }
 
   close(): void {
-    this.#tape?.close();
     this.engine.close();
   }
 }

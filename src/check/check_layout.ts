@@ -1,13 +1,16 @@
 // Where things lie in the machines that a check runs code in: text, data, callers, the stack.
 
+import type { Zone } from '../arch/checking.ts';
 import { SP } from './target.ts';
 
 export const TEXT_BASE = 0xffffffffc0001000n;
 export const TEXT_LO = 0xc0001000;
+/** Text that a module can have, at most. */
+export const MAX_TEXT = 80 << 20;
+/** Memory that accesses go to wherever no text and no stack is: the same again and again, at multiples of its size. */
+export const BLOCK = 0x1000000;
 /** What relocations of text point to. */
-export const DATA_BASE = 0xffffffffc5df0000n;
-export const DATA_SIZE = 0x20000;
-export const DATA_MIDDLE = DATA_BASE + BigInt(DATA_SIZE / 2);
+export const DATA_MIDDLE = 0xffffffffc7000000n;
 /** Text of the callers: never executed, only looked up. */
 export const CALLER_LO = 0x81000000;
 export const CALLER_SIZE = 0x1000;
@@ -28,6 +31,13 @@ export function isOnStack(halves: Uint32Array): boolean {
   return halves[SP + 1] === STACK_HALF && halves[SP] >= DEEPEST_SP && halves[SP] <= ENTRY_SP + 8;
 }
 
-export const HEAP = 0xffff888000000000n;
-/** Its low half is an address of user memory, so that a pointer cut to 32 bits can be read too. */
-export const POINTER = HEAP + 0x600000n;
+/** Where all registers point that nothing is known of: cut to 32 bits it is the same. */
+export const POINTER = BigInt(BLOCK);
+/** Where addresses come to that are made of pointers: of an engine that cannot have memory everywhere. From, to. */
+export const ZONES: readonly Zone[] = [
+  [0n, 0xa000000n],
+  [DATA_MIDDLE - BigInt(BLOCK), DATA_MIDDLE + 9n * BigInt(BLOCK)],
+  // What lies on the stack from earlier calls.
+  [0xffffffff80000000n, 0xffffffff82000000n],
+  [0xffffffff_ff000000n, 0x10000000000000000n],
+];

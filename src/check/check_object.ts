@@ -13,15 +13,11 @@ import type { CheckGuest } from './check_guest.ts';
 import { EngineExecutor } from './engine_executor.ts';
 import { FrameMap } from './frame_map.ts';
 import { rulesOf } from './frame_rules.ts';
-import { Judge, type JudgedState, type TextRange } from './judge.ts';
-import type { LiveFrame } from './live_frames.ts';
+import { Judge, type TextRange } from './judge.ts';
 import { type LoadedText, loadText } from './loaded_text.ts';
 import type { PathEnds } from './paths.ts';
 import { QuickJudge } from './quick_judge.ts';
 import { replaceRefused, withoutSkipped } from './refused.ts';
-import { Skips } from './step_over.ts';
-import { TapeExecutor } from './tape_executor.ts';
-import { TAPE_REGISTER_WORDS } from './tape_machine.ts';
 import { TARGET } from './target.ts';
 import { countsOf, GRAVITY, notCoveredOf } from './totals.ts';
 import type {
@@ -45,8 +41,6 @@ export interface CheckOptions {
   readonly orc?: OrcRows;
   /** How the object's own is to be read, where the object does not say. */
   readonly format?: OrcFormat;
-  /** Each instruction in a run of its own, nowhere many at once. */
-  readonly single?: boolean;
   /** Calls within the object are followed as well, and all frames that are live then are asked for. */
   readonly into?: boolean;
   /** How many wrong places to list. */
@@ -89,15 +83,10 @@ export class ObjectChecker {
   readonly #text: LoadedText;
   readonly #engineText: Uint8Array;
   readonly #judge: Judge;
-  /** By the engine, an instruction at a time. */
+  /** The same, where it need not be asked at each instruction. */
+  readonly #quick: QuickJudge | undefined;
   readonly #walk: Walk;
   readonly #engine: EngineExecutor;
-  /** By the tape, many at a run. */
-  readonly #quickWalk: Walk;
-  readonly #tape: TapeExecutor;
-  readonly #quick: QuickJudge;
-  readonly #single: boolean;
-  #suspect = false;
   readonly #ranges: readonly TextRange[];
   /** By instruction the worst verdict; 0 where none was given. */
   readonly #worst: Uint8Array;
@@ -117,56 +106,26 @@ export class ObjectChecker {
     const { input, orc, loaded, except } = subject instanceof ElfObject ? fromElf(subject, options) : subject;
     const code = readCode(input);
     const text = loadText(code, loaded);
-    replaceRefused(text, code);
+    if (guest.engine.readsAhead) replaceRefused(text, code);
     this.#guest = guest;
     this.#except = except ?? new Set();
     this.#code = code;
     this.#text = text;
-    this.#engineText = withoutSkipped(text, code);
-    this.#single = options.single || options.into || false;
+    this.#engineText = guest.engine.readsAhead ? withoutSkipped(text, code) : text.bytes;
     this.#listed = options.listed ?? LISTED;
     const rows = options.unwinder === 'orc' ? (options.orc ?? orc) : undefined;
     this.#ranges = input.sections.flatMap(({ bytes }, i) =>
       text.start[i] === 0 ? [] : [{ start: text.start[i], size: bytes.length }],
     );
     const table = rows && rowsAt(rows, text.addrOf);
-    const frames = (): readonly LiveFrame[] => this.#engine.frames;
-    const { words, context } = guest;
-    const state: JudgedState = {
-      words,
-      halves: context.halves,
-      get frames() {
-        return frames();
-      },
-    };
-    this.#judge = new Judge(state, this.#ranges, table, options.unwinder);
     this.#frames = options.unwinder === 'fp' ? new FrameMap(guest, code, text) : undefined;
     this.#worst = new Uint8Array(code.count + 1);
-    const at = (insn: number): void => {
-      this.#consider(insn, 'interrupted', this.#ip(insn));
-      // Frame pointers have nothing to say across an interrupt: such a trace is rejected at once.
-      if (!this.#frames) this.#consider(insn, 'preempted', this.#ip(insn));
-    };
-    const call = (insn: number): void => {
-      // In its own place nothing is called: ftrace's trampoline makes the frames that its call has not.
-      if (this.#frames?.isFentry(insn)) return;
-      this.#consider(insn, 'called', this.#ip(insn) + code.length[insn]);
-    };
-    this.#walk = new Walk(code, text, { at, call }, optionsOfWalk(guest, options.into));
-    this.#engine = new EngineExecutor(guest, this.#walk, options.into);
-    const passBy = {
-      at: (insn: number) => this.#passBy(insn, false),
-      call: (insn: number) => this.#passBy(insn, true),
-    };
-    this.#quickWalk = new Walk(code, text, passBy, {
-      registerWords: TAPE_REGISTER_WORDS,
-      mostVisits: MOST_VISITS,
-    });
-    const tape: TapeExecutor = new TapeExecutor(guest.tape, this.#quickWalk, (ip) =>
-      this.#quick.needsRegisters(ip),
-    );
-    this.#quick = new QuickJudge(new Judge(tape, this.#ranges, table, options.unwinder), tape);
-    this.#tape = tape;
+    const visitor = { at: (insn: number) => this.#at(insn), call: (insn: number) => this.#call(insn) };
+    this.#walk = new Walk(code, text, visitor, optionsOfWalk(guest, options.into));
+    const executor: EngineExecutor = new EngineExecutor(guest, this.#walk, options.into);
+    this.#engine = executor;
+    this.#judge = new Judge(executor, this.#ranges, table, options.unwinder);
+    this.#quick = this.#frames || options.into ? undefined : new QuickJudge(this.#judge, executor);
   }
 
   check(): ObjectCheck {
@@ -176,20 +135,16 @@ export class ObjectChecker {
     this.#guest.loadText(this.#engineText);
     this.#walk.visits.clear();
     this.#engine.skips.clear();
-    this.#quickWalk.visits.clear();
-    this.#tape.skips.clear();
     this.#worst.fill(0);
     this.#places.length = 0;
     this.#omitted = 0;
     for (const func of this.#functions()) {
-      const { ends } = this.#explore(func);
+      this.#walk.explore(func, this.#engine);
       const list = byFunction.get(func) ?? [];
-      functions.push(this.#reportOf(func, list, ends));
+      functions.push(this.#reportOf(func, list, this.#walk.ends));
       if (this.#frames) frames.push(this.#frames.report(func, list));
     }
-    const skips = new Skips();
-    skips.add(this.#engine.skips);
-    skips.add(this.#tape.skips);
+    const { skips } = this.#engine;
     return {
       ...countsOf(functions),
       skipped: skips.total,
@@ -206,24 +161,24 @@ export class ObjectChecker {
     return { functions, outside, rules: rulesOf(functions, outside) };
   }
 
-  /** Many instructions at a run; where that is in doubt, or something is wrong, an instruction at a time. */
-  #explore(func: number): Walk {
-    const tape = this.#tape;
-    this.#suspect = false;
-    if (!this.#single && !this.#frames && this.#quickWalk.explore(func, tape) && !this.#suspect) {
-      tape.accept();
-      return this.#quickWalk;
-    }
-    this.#walk.explore(func, this.#engine);
-    return this.#walk;
-  }
-
-  #passBy(insn: number, called: boolean): void {
+  #at(insn: number): void {
     if (!this.#isJudged(insn)) return;
     const ip = this.#ip(insn);
-    const quick = this.#quick;
-    if (!(called ? quick.rightCalled(ip + this.#code.length[insn]) : quick.rightAt(ip))) this.#suspect = true;
-    else if (this.#worst[insn] === 0) this.#worst[insn] = GRAVITY.right;
+    if (this.#quick && !this.#watch && this.#quick.rightAt(ip)) {
+      if (this.#worst[insn] === 0) this.#worst[insn] = GRAVITY.right;
+      return;
+    }
+    this.#consider(insn, 'interrupted', ip);
+    // Frame pointers have nothing to say across an interrupt: such a trace is rejected at once.
+    if (!this.#frames) this.#consider(insn, 'preempted', ip);
+  }
+
+  #call(insn: number): void {
+    // In its own place nothing is called: ftrace's trampoline makes the frames that its call has not.
+    if (!this.#isJudged(insn) || this.#frames?.isFentry(insn)) return;
+    const ip = this.#ip(insn) + this.#code.length[insn];
+    if (this.#quick && !this.#watch && this.#quick.rightCalled(ip)) return;
+    this.#consider(insn, 'called', ip);
   }
 
   /** Jumps out of functions are followed; what is no function (entry code, thunks) is not judged. */
@@ -269,7 +224,6 @@ export class ObjectChecker {
   }
 
   #consider(insn: number, stand: Stand, ip: number): void {
-    if (!this.#isJudged(insn)) return;
     const verdict = this.#judge.judge(stand, ip);
     if (this.#watch) {
       // A proof is no part of the check's sums.

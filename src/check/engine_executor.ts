@@ -1,8 +1,11 @@
 // Executes what a walk comes to in the engine, an instruction at a time.
 //
+// What a pointer of nobody's writes over on the stack is put back: no real execution of the function does that.
+//
 // Invariant: the state of the path is in the guest: its context's registers and its stack.
 
-import type { CheckedInsn } from '../arch/checking.ts';
+import { BY_FP, BY_SP, type CheckedInsn, INTERRUPT, NO_STORE } from '../arch/checking.ts';
+import type { StopKind } from '../guest/engine.ts';
 import {
   CALLER_FP_LO,
   CALLER_LO,
@@ -12,6 +15,7 @@ import {
   POINTER,
   STACK_HALF,
   STACK_LO,
+  TEXT_BASE,
   TEXT_LO,
 } from './check_guest.ts';
 import type { ForkState } from './fork_stack.ts';
@@ -20,18 +24,26 @@ import { CALLER_SAVED, hasWays, waysFrom } from './paths.ts';
 import { loadSaved, SavedWords } from './saved_registers.ts';
 import { putLong } from './stack_words.ts';
 import { NO_MEMORY, Skips, UNKNOWN_TO_ENGINE } from './step_over.ts';
-import { FP, FP_REGISTER, INSNS, PC, REGISTERS, SP } from './target.ts';
-import { ENDS, type Executor, GOES_ON, type Steps, type Walk } from './walk.ts';
+import { FP, INSNS, PC, REGISTERS, SP } from './target.ts';
+import type { Executor, Steps, Walk } from './walk.ts';
 
 /** Bytes that an array takes whose size is not known. */
 const ARRAY = 64;
+/** Repetitions of a string instruction that code may have set, and how often it is repeated where nobody did. */
+const [MOST_REPETITIONS, REPETITIONS] = [0x1000, 8];
+const RETURN = (ENTRY_SP - STACK_LO) >>> 2;
 const NO_FRAMES: readonly LiveFrame[] = [];
 
 export class EngineExecutor implements Executor, Steps {
   readonly skips = new Skips();
-  readonly doubt = undefined;
   /** Calls that the path followed, the innermost last. */
   frames: readonly LiveFrame[] = NO_FRAMES;
+  /** Another number after any change of the stack, other than at where the stack pointer goes. */
+  version = 0;
+  /** The stack and the registers at the instruction that is visited. */
+  readonly words: Uint32Array;
+  readonly halves: Uint32Array;
+  #lowest = ENTRY_SP;
   readonly #guest: CheckGuest;
   readonly #walk: Walk;
   readonly #state: ForkState;
@@ -43,17 +55,21 @@ export class EngineExecutor implements Executor, Steps {
   constructor(guest: CheckGuest, walk: Walk, into = false) {
     const { words, context } = guest;
     this.#guest = guest;
+    this.words = words;
+    this.halves = context.halves;
     this.#walk = walk;
-    this.#state = { registers: context.halves, words, followed: words };
+    this.#state = { registers: context.halves, words };
     this.#into = into;
   }
 
   get sp(): number {
-    return this.#guest.context.halves[SP];
+    return this.halves[SP];
   }
 
   enter(): void {
-    this.#guest.prepare();
+    this.#guest.prepare(this.#lowest);
+    this.#lowest = ENTRY_SP;
+    this.version++;
     this.frames = NO_FRAMES;
     const { context } = this.#guest;
     context.regs.fill(POINTER, 0, REGISTERS.general);
@@ -69,6 +85,7 @@ export class EngineExecutor implements Executor, Steps {
     const { forks } = this.#walk;
     this.frames = forks.lastFrames;
     forks.pop(this.#state);
+    this.version++;
     this.#guest.context.touch();
   }
 
@@ -80,54 +97,90 @@ export class EngineExecutor implements Executor, Steps {
 
   advance(insn: number): number {
     const walk = this.#walk;
-    walk.visit(insn, this.sp);
+    const { sp } = this;
+    if (sp < this.#lowest) this.#lowest = sp;
+    walk.visit(insn, sp);
     if (hasWays(walk.code, insn)) for (const to of waysFrom(walk.code, insn)) this.#fork(to);
     return walk.step(insn, this);
   }
 
-  pass(): void {}
-
-  execute(insn: number): typeof GOES_ON | typeof ENDS {
-    const { code, text } = this.#walk;
-    const { context, engine, words } = this.#guest;
-    const at = this.#walk.ip(insn);
-    const decoded = INSNS.decode(text.bytes, at - TEXT_LO, at, this.#insn);
+  execute(insn: number): boolean {
+    const { text } = this.#walk;
+    const { context, engine } = this.#guest;
+    const { halves } = context;
+    const ip = this.#walk.ip(insn);
+    const at = ip - TEXT_LO;
+    const decoded = INSNS.decode(text.bytes, at, ip, this.#insn);
     const why = INSNS.skipped(decoded);
     if (why >= 0) {
-      this.skips.counts[why]++;
-      const taken = INSNS.takesOff(decoded);
-      if (taken !== 0) {
-        context.halves[SP] += taken;
-        context.touch();
-      }
-      return GOES_ON;
+      if (why === INTERRUPT || engine.cannot(why)) return this.#stepOver(decoded, why);
+      this.#limit(decoded);
     }
-    context.halves[PC] = at;
-    context.halves[PC + 1] = 0xffffffff;
-    const strays =
-      INSNS.accessesElsewhere(decoded) || (INSNS.base(decoded) === FP_REGISTER && !this.#hasFrame());
-    if (strays) this.#saved.note(words, context.halves[SP]);
-    const sp = context.halves[SP];
-    const stop = engine.run(context, 1);
-    if (stop.kind !== 'budget' || stop.executed !== 1) {
-      if (code.opCode[insn] !== 0 && !this.#withoutMemory(decoded)) return ENDS;
-      this.skips.counts[stop.kind === 'undefined instruction' ? UNKNOWN_TO_ENGINE : NO_MEMORY]++;
-    }
+    const strays = this.#strays(decoded);
+    const sp = halves[SP];
+    halves[PC] = ip;
+    halves[PC + 1] = 0xffffffff;
+    const stop = engine.step(context, decoded, text.bytes, at, TEXT_BASE);
+    if (stop !== undefined && !this.#stopped(insn, decoded, stop, why)) return false;
     // An array on the stack that was indexed by a number of nobody's, a list in the frame that links to nowhere.
-    if (strays) this.#saved.putBack(words);
-    // Nor is an array on the stack as large as a number of nobody's.
-    if (INSNS.makesRoom(decoded) && !isOnStack(context.halves)) {
-      context.halves[SP] = sp - ARRAY;
-      context.halves[SP + 1] = STACK_HALF;
-      context.touch();
-    }
-    const ret = (ENTRY_SP - STACK_LO) >>> 2;
-    words[ret] = CALLER_LO + 0x200;
-    words[ret + 1] = 0xffffffff;
-    for (const { sp, returnIp } of this.frames) {
-      putLong(words, sp - 8, returnIp, 0xffffffff);
-    }
-    return GOES_ON;
+    if (strays) this.#saved.putBack(this.#guest.words);
+    if (halves[SP] !== sp && INSNS.makesRoom(decoded)) this.#makeRoom(sp);
+    this.#putReturnsBack();
+    return true;
+  }
+
+  /** Where it may write over what is the caller's, that is noted first. */
+  #strays(insn: CheckedInsn): boolean {
+    const { context, words } = this.#guest;
+    const store = INSNS.storesOn(insn, context.halves, STACK_HALF);
+    if (store === NO_STORE) return false;
+    this.version++;
+    if (store === BY_SP || (store === BY_FP && this.#hasFrame())) return false;
+    this.#saved.note(words, context.halves[SP]);
+    this.#lowest = STACK_LO;
+    return true;
+  }
+
+  /** A string instruction is not repeated by a number of nobody's. */
+  #limit(insn: CheckedInsn): void {
+    const counter = INSNS.counter(insn);
+    if (counter < 0) return;
+    const { regs } = this.#guest.context;
+    if (regs[counter] > MOST_REPETITIONS) regs[counter] = BigInt(REPETITIONS);
+  }
+
+  #stepOver(insn: CheckedInsn, why: number): true {
+    this.skips.counts[why]++;
+    const taken = INSNS.takesOff(insn);
+    if (taken === 0) return true;
+    const { context } = this.#guest;
+    context.halves[SP] += taken;
+    context.touch();
+    return true;
+  }
+
+  /** One that the engine could not execute. False: the path ends there. */
+  #stopped(insn: number, decoded: CheckedInsn, stop: StopKind, why: number): boolean {
+    if (this.#walk.code.opCode[insn] !== 0 && !this.#withoutMemory(decoded)) return false;
+    const other = stop === 'undefined instruction' ? UNKNOWN_TO_ENGINE : NO_MEMORY;
+    this.skips.counts[why < 0 ? other : why]++;
+    return true;
+  }
+
+  /** Nor is an array on the stack as large as a number of nobody's. */
+  #makeRoom(sp: number): void {
+    const { context } = this.#guest;
+    if (isOnStack(context.halves)) return;
+    context.halves[SP] = sp - ARRAY;
+    context.halves[SP + 1] = STACK_HALF;
+    context.touch();
+  }
+
+  #putReturnsBack(): void {
+    const { words } = this.#guest;
+    words[RETURN] = CALLER_LO + 0x200;
+    words[RETURN + 1] = 0xffffffff;
+    for (const { sp, returnIp } of this.frames) putLong(words, sp - 8, returnIp, 0xffffffff);
   }
 
   /** Whether rbp is a frame pointer: it points to the caller's. */
@@ -213,6 +266,7 @@ export class EngineExecutor implements Executor, Steps {
     const { context, words } = this.#guest;
     const sp = context.halves[SP] - 8;
     context.halves[SP] = sp;
+    this.version++;
     putLong(words, sp, this.#walk.behind(insn), 0xffffffff);
     context.touch();
   }
@@ -222,6 +276,6 @@ export class EngineExecutor implements Executor, Steps {
     const { code, visits, forks } = this.#walk;
     const { sp } = this;
     if (to < code.count && visits.has(to, sp)) return;
-    forks.push(to, this.#state.registers, 0, this.#state, sp, this.frames);
+    forks.push(to, this.#state, this.frames);
   }
 }

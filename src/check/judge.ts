@@ -34,7 +34,7 @@ const MODE = PT_REGS.words.indexOf(PT_REGS.mode.word);
 
 /** What an answer hangs on besides the stack and its pointer. */
 export const USES_FP = 1;
-export const USES_OTHERS = 2;
+const USES_OTHERS = 2;
 
 export interface TextRange {
   readonly start: number;

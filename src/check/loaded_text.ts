@@ -6,10 +6,8 @@
 
 import type { CodeSection } from '../objtool/input.ts';
 import type { Code } from '../objtool/insn.ts';
-import { DATA_MIDDLE, TEXT_BASE, TEXT_LO } from './check_guest.ts';
+import { DATA_MIDDLE, MAX_TEXT, TEXT_BASE, TEXT_LO } from './check_layout.ts';
 import { INSNS, TARGET } from './target.ts';
-
-const MAX_TEXT = 80 << 20;
 
 class TextTooLargeError extends Error {
   override readonly name = 'TextTooLargeError';

@@ -3,7 +3,7 @@
 //
 // Invariant: an answer hangs on the table's row, rsp, the stack, and on rbp and other registers as the row says.
 
-import { type Judge, type JudgedState, USES_FP, USES_OTHERS } from './judge.ts';
+import { type Judge, type JudgedState, USES_FP } from './judge.ts';
 import { FP, SP } from './target.ts';
 
 const NEVER = -2;
@@ -26,11 +26,6 @@ export class QuickJudge {
   constructor(judge: Judge, state: JudgedState & { readonly version: number }) {
     this.#judge = judge;
     this.#state = state;
-  }
-
-  needsRegisters(ip: number): boolean {
-    const judge = this.#judge;
-    return (judge.rowUses(judge.rowAt(ip)) & USES_OTHERS) !== 0;
   }
 
   /** Whether an instruction's answers are right, interrupted there and preempted there. */

@@ -20,8 +20,8 @@ const LOWS = SAVED.map((_, i) =>
 );
 const HIGHS = SAVED.map((_, i) => (i === 0 ? STACK_HALF : Number(POINTER >> 32n)));
 
-/** Those that are addresses of memory, multiples of 8. */
-export const SAVED_POINTERS = LOWS.slice(1).map((_, i) => POINTER + BigInt((i + 1) * ODD_DISTANCE));
+/** From POINTER to those that are addresses of memory, multiples of 8. */
+export const SAVED_DISTANCES = LOWS.slice(1).map((_, i) => (i + 1) * ODD_DISTANCE);
 
 /** The values at a function's entry. */
 export function loadSaved(halves: Uint32Array): void {

@@ -1,5 +1,5 @@
-// Which instructions a check steps over instead of executing: those that change the machine (control and
-// segment registers), wait for devices, repeat by a count that nobody set, go where no code says, or are not in the engine.
+// Which instructions a check steps over instead of executing: those that the engine must not be given or could not execute,
+// and those that go where no code says.
 //
 // Invariant: none of them changes the stack pointer, but one that takes something off the stack is said to.
 

@@ -5,7 +5,7 @@
 import type { InactiveFrame } from '../arch/checking.ts';
 import { X86_64 } from '../arch/x86_64/x86_64.ts';
 
-const { registers, insns, frames, code, inactive, makeEngine, unwound } = X86_64.checking;
+const { registers, insns, frames, inactive, makeEngine, unwound } = X86_64.checking;
 
 export const TARGET = X86_64;
 export const openEngine = makeEngine;
@@ -14,14 +14,12 @@ export const INSNS = insns;
 export const INACTIVE: InactiveFrame = inactive;
 export const unwoundFrame = unwound;
 export const FRAMES = frames;
-export const CODE = code;
 export const ORC = X86_64.code.orc;
 /** As a disassembler prints them, for reports; and the frame pointer as struct pt_regs has it. */
 export const SP_NAME = registers.sp.name;
 export const FP_NAME = registers.fp.name;
 export const FP_FIELD = X86_64.ptRegs.fp ?? FP_NAME;
-/** Numbers of the stack pointer and the frame pointer. */
-export const SP_REGISTER = registers.sp.number;
+/** Number of the frame pointer. */
 export const FP_REGISTER = registers.fp.number;
 /** Low halves of registers in the halves of a context: the high half is behind it. */
 export const SP = 2 * registers.sp.number;

@@ -1,7 +1,6 @@
 // Drives execution along every path of a function: what comes after an instruction, where paths part, and where one
 // has been before. Conditional branches go both ways, jump tables everywhere; calls are stepped over with the ABI's
-// effects. What executes is beneath it: the engine, an instruction at a time (engine_executor.ts), or the tape, a
-// straight piece at a run (tape_executor.ts).
+// effects. What executes is beneath it (engine_executor.ts).
 //
 // Invariant: an instruction is executed once for each stack pointer that paths bring there, at most as often as
 // `visits` allows; which ways there are is the code's to say, not the executor's.
@@ -13,34 +12,24 @@ import type { LoadedText } from './loaded_text.ts';
 import { afterReplacement, fentrySymbols, PathEnds, type Visitor } from './paths.ts';
 import { Visits } from './visits.ts';
 
-/** What an executor makes of an instruction that is executed: the path goes on, ends, or is to come here again. */
-export const GOES_ON = 1;
-export const ENDS = 2;
-export const LATER = 3;
-/** Where the path goes on that must come to the instruction again. */
-export const AGAIN = -1;
-
 /** What executes beneath a walk. */
 export interface Executor {
   /** Low half of the stack pointer. */
   readonly sp: number;
-  /** Why a function is better left to another executor; nothing of it counts then. */
-  readonly doubt: string | undefined;
   /** Takes on the state of a function's entry. */
   enter(): void;
   /** Takes the last fork off the store, and its state on. */
   takeUp(): void;
   /** Whether the stack pointer is where a path can go on; says why not. */
   onStack(): boolean;
-  /** Visits and executes an instruction, and what follows it straight on; where the path goes on, 0 where it ends. */
+  /** Visits and executes an instruction; where the path goes on, 0 where it ends. */
   advance(insn: number): number;
 }
 
 /** What an executor does with one instruction, by what comes after it. */
 export interface Steps {
-  /** One that changes nothing which is followed. */
-  pass(insn: number): void;
-  execute(insn: number): typeof GOES_ON | typeof ENDS | typeof LATER;
+  /** False: the path ends there. */
+  execute(insn: number): boolean;
   /** A jump within the function that leaves a return address, as a call does. */
   pushReturn(insn: number): void;
   /** `next`: the instruction returned to, 0 for none. Where the path goes on. */
@@ -74,21 +63,21 @@ export class Walk {
     this.visitor = visitor;
     this.visits = new Visits(code.count + 1, options.mostVisits);
     this.ends = new PathEnds(code);
-    this.forks = new ForkStack(code.count + 1, options.registerWords);
+    this.forks = new ForkStack(options.registerWords);
     this.#fentry = fentrySymbols(code);
     this.#into = options.into ?? false;
   }
 
-  /** From a function's entry. False: the executor's `doubt` says why it gave up. */
-  explore(func: number, executor: Executor): boolean {
+  /** From a function's entry. */
+  explore(func: number, executor: Executor): void {
     const { symbols } = this.code.input;
     this.ends.begin(func);
     const entry = this.code.at(symbols.section[func], symbols.value[func]);
-    if (entry === 0) return true;
+    if (entry === 0) return;
     executor.enter();
     this.#follow(entry, executor);
     const { forks } = this;
-    while (forks.count > 0 && executor.doubt === undefined) {
+    while (forks.count > 0) {
       const insn = forks.last;
       if (this.visits.has(insn, forks.lastSp)) {
         forks.drop();
@@ -97,9 +86,7 @@ export class Walk {
       executor.takeUp();
       this.#follow(insn, executor);
     }
-    forks.clear();
     this.ends.takeBack(this.visits.count);
-    return executor.doubt === undefined;
   }
 
   #follow(from: number, executor: Executor): void {
@@ -122,7 +109,7 @@ export class Walk {
     this.visitor.at(insn);
   }
 
-  /** One instruction. Where the path goes on: 0 where it ends, AGAIN where it is to be executed later. */
+  /** One instruction. Where the path goes on: 0 where it ends. */
   step(insn: number, steps: Steps): number {
     const { code, ends } = this;
     const dead = (code.flags[insn] & insns.IN_DEAD_END) !== 0;
@@ -136,42 +123,26 @@ export class Walk {
         return this.#jump(insn, steps);
       case insns.INSN_JUMP_DYNAMIC:
         ends.jumpSomewhere(insn);
-        steps.pass(insn);
         return 0;
       case insns.INSN_CONTEXT_SWITCH:
       case insns.INSN_TRAP:
-        steps.pass(insn);
         return 0;
       case insns.INSN_JUMP_CONDITIONAL:
       case insns.INSN_JUMP_DYNAMIC_CONDITIONAL:
       case insns.INSN_NOP:
-        steps.pass(insn);
         return ends.next(insn);
       case insns.INSN_BUG:
-        steps.pass(insn);
         return dead ? 0 : ends.next(insn);
       default:
-        return dead ? this.#stop(insn, steps) : this.#execute(insn, steps);
+        return !dead && steps.execute(insn) ? ends.next(insn) : 0;
     }
   }
 
   #jump(insn: number, steps: Steps): number {
     const dest = this.code.jumpDest[insn];
     if (dest === 0) return steps.tailCall(insn);
-    if (this.code.opCode[insn] === 0) steps.pass(insn);
-    else steps.pushReturn(insn);
+    if (this.code.opCode[insn] !== 0) steps.pushReturn(insn);
     return dest;
-  }
-
-  #stop(insn: number, steps: Steps): number {
-    steps.pass(insn);
-    return 0;
-  }
-
-  #execute(insn: number, steps: Steps): number {
-    const done = steps.execute(insn);
-    if (done === LATER) return AGAIN;
-    return done === ENDS ? 0 : this.ends.next(insn);
   }
 
   /** Whether a call leaves all registers alone. */

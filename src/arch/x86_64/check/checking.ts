@@ -2,19 +2,18 @@
 
 import type { Checking } from '../../checking.ts';
 import { INACTIVE_FRAME_BP, INACTIVE_FRAME_RET_ADDR, INACTIVE_FRAME_SIZE } from '../inactive_frame.ts';
-import { CODE_WRITER } from './code_writer.ts';
-import { CheckUnicorn } from './engine.ts';
+import { CheckCore } from './core.ts';
 import { FRAME_CODE } from './frame_code.ts';
 import { INSNS } from './insns.ts';
 import { CHECKED_REGISTERS } from './registers.ts';
+import { CheckUnicorn } from './unicorn.ts';
 import { unwound } from './unwound.ts';
 
 export const CHECKING: Checking = {
-  makeEngine: () => new CheckUnicorn(),
+  makeEngine: () => (process.env.KLPEMU_ENGINE === 'core' ? new CheckCore() : new CheckUnicorn()),
   registers: CHECKED_REGISTERS,
   insns: INSNS,
   frames: FRAME_CODE,
   inactive: { size: INACTIVE_FRAME_SIZE, fp: INACTIVE_FRAME_BP, pc: INACTIVE_FRAME_RET_ADDR },
   unwound,
-  code: CODE_WRITER,
 };

@@ -25,8 +25,7 @@ import {
 } from '../../checking.ts';
 import { REG } from '../context.ts';
 import { R_X86_64_32S, R_X86_64_PC32 } from '../module/relocation.ts';
-import { accessesElsewhere, baseOf, effectsOf, stackDelta } from './effects.ts';
-import { stackStore } from './stack_store.ts';
+import { stackStore, storesOn } from './stack_store.ts';
 
 function skipped({ facts, flow, opcode, vex }: Insn): number {
   if (opcode === 0 || vex) return VECTOR;
@@ -37,6 +36,8 @@ function skipped({ facts, flow, opcode, vex }: Insn): number {
   if (facts & DIVIDES) return DIVISION;
   return facts & STRING ? REPEATED : -1;
 }
+
+const counter = ({ facts, rep }: Insn): number => (rep !== 0 && facts & STRING ? REG.rcx : -1);
 
 /** The five words of an iret. */
 const IRET_FRAME = 40;
@@ -95,11 +96,8 @@ function addresses(insn: Insn, next: number): readonly InsnAddress[] {
 export const INSNS: CheckedInsns = {
   newInsn: () => new Insn(),
   decode: (bytes, at, address, into) => decodeAt(bytes, at, address, into as Insn),
-  effects: (insn) => effectsOf(insn as Insn),
-  stackDelta: (insn) => stackDelta(insn as Insn),
-  base: (insn) => baseOf(insn as Insn),
-  distance: (insn) => (insn as Insn).disp,
-  accessesElsewhere: (insn) => accessesElsewhere(insn as Insn),
+  storesOn: (insn, halves, high) => storesOn(insn as Insn, halves, high),
+  counter: (insn) => counter(insn as Insn),
   storesAt: (insn, halves, high) => stackStore(insn as Insn, halves, high),
   makesRoom: (insn) => makesRoom(insn as Insn),
   deltaAlone: (insn) => deltaAlone(insn as Insn),
@@ -107,10 +105,6 @@ export const INSNS: CheckedInsns = {
   takesOff: (insn) => takesOff(insn as Insn),
   isRefused: isRefusedAt,
   straighten: overwriteEarlyRex,
-  distanceFromEnd: (insn) => {
-    const { ripRelative, immSize } = insn as Insn;
-    return ripRelative ? immSize + 4 : 0;
-  },
   isSameButValue: (a, b) => SAME.every((field) => (a as Insn)[field] === (b as Insn)[field]),
   addresses: (insn, next) => addresses(insn as Insn, next),
   filler: OPCODE.INT3,

@@ -4,10 +4,10 @@ import { addBlock, forgetLookups, invalidatePage } from './blocks';
 import { enterContext, leaveContext } from './context';
 import { FETCH, STOP_BUDGET } from './kinds';
 import { STOP } from './layout';
-import { run } from './loop';
+import { run, runFrom } from './loop';
 import { flushTlb, ramOf, translate } from './memory';
 
-export { addBlock, flushTlb, forgetLookups, invalidatePage, ramOf };
+export { addBlock, enterContext, flushTlb, forgetLookups, invalidatePage, ramOf };
 
 /** Executes a context. @returns a STOP_ */
 export function runContext(context: u32, budget: i32, oneBlock: bool): i32 {
@@ -15,6 +15,11 @@ export function runContext(context: u32, budget: i32, oneBlock: bool): i32 {
   const stop = run(budget, oneBlock);
   leaveContext(context);
   return stop;
+}
+
+/** Executes one block with the registers that are there, found by its address in the arena alone. @returns a STOP_ */
+export function runBlock(block: u32, budget: i32): i32 {
+  return runFrom(block, budget, true);
 }
 
 /** Address in linear memory of code; 0 after a page fault. */

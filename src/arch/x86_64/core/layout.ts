@@ -68,6 +68,9 @@ export const PAGE_BLOCKS = 0x170c;
 export const RAM_PAGES = 0x1710;
 /** Whether user and kernel are kept apart: 0 for a comparison with an engine that cannot. */
 export const PROTECTION = 0x1714;
+/** Where in RAM every address lies that is in no window, again and again; its size is a power of 2, 0 for no such. */
+export const ELSEWHERE = 0x1718;
+export const ELSEWHERE_SIZE = 0x171c;
 
 /** Translations: for kernel, user, and kernel with AC; reads, then writes, of 256 entries: tag (u64), addend (u32). */
 export const TLB = 0x12000;

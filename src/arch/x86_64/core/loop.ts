@@ -100,14 +100,19 @@ function addBitOffset(op: u32): void {
  * @returns a STOP_; LEFT has what is left of the budget
  */
 export function run(budget: i32, oneBlock: bool): i32 {
+  const block = findBlock(load<u64>(RIP));
+  if (block == 0) return end(STOP_DECODE, load<u64>(RIP), budget);
+  if (budget <= 0) return end(STOP_BUDGET, load<u64>(RIP), budget);
+  return runFrom(block, budget, oneBlock);
+}
+
+/** The same from a block, whatever RIP is. */
+export function runFrom(block: u32, budget: i32, oneBlock: bool): i32 {
   let left = budget;
   let op: u32 = 0;
   let ended: u32 = 0;
   store<u32>(STOP, STOP_BUDGET);
   store<u32>(EFFECT, NO_EFFECT);
-  let block: u32 = findBlock(load<u64>(RIP));
-  if (block == 0) return end(STOP_DECODE, load<u64>(RIP), left);
-  if (left <= 0) return end(STOP_BUDGET, load<u64>(RIP), left);
   let count = load<i32>(block, BLOCK_COUNT);
   if (left < count) plant(block, left);
   left -= count;

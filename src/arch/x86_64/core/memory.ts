@@ -12,6 +12,8 @@ import { FETCH, READ, STOP_BUDGET, STOP_PAGE_FAULT, WRITE } from './kinds';
 import {
   BOUNCE,
   CPL,
+  ELSEWHERE,
+  ELSEWHERE_SIZE,
   MAX_WINDOWS,
   PAGE_BLOCKS,
   PAGES,
@@ -84,7 +86,8 @@ export function ramOf(va: u64): u32 {
     const inSlot = offset & 0x7fff;
     return inSlot < 0x4000 ? 0xffffffff : ram + (offset >> 15) * 0x4000 + inSlot - 0x4000;
   }
-  return 0xffffffff;
+  const elsewhere = load<u32>(ELSEWHERE_SIZE);
+  return elsewhere == 0 ? 0xffffffff : load<u32>(ELSEWHERE) + (lo & (elsewhere - 1));
 }
 
 /** What forbids the access; 0 when nothing does. Intel SDM volume 3, 4.6. */

@@ -86,8 +86,7 @@ export class BlockCache {
       return this.#bytes.subarray(more, more + PAGE_SIZE);
     };
     const bytes = this.#bytes.subarray(at, at + toPageEnd);
-    const ends = (addr: Addr): boolean => this.#refused.has(addr);
-    const done = this.#translator.translate(block, rip, bytes, beyond, user, ends, this.#lastUntil);
+    const done = this.#translator.translate(block, rip, bytes, beyond, user, this.#refused, this.#lastUntil);
     if (done === 'missing') return false;
     this.#next = done.end;
     this.#link(block, this.#pageOf(at), done.crosses ? second : NO_PAGE);

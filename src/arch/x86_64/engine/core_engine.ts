@@ -30,7 +30,7 @@ const MOST_CONTEXTS = 4096;
 const MOST_AT_ONCE = 0x7fffffff;
 
 /** A STOP_ in the words of the CPU port. */
-const KINDS: readonly StopKind[] = [];
+export const KINDS: readonly StopKind[] = [];
 Object.assign(KINDS, {
   [K.STOP_BUDGET]: 'budget',
   [K.STOP_BLOCK_END]: 'budget',
@@ -59,7 +59,9 @@ export class CoreEngine implements ArchEngine {
   #effect = K.NO_EFFECT;
   readonly #stop: Stop = { kind: 'budget', executed: 0, faultAddr: 0n, access: 'read', unmapped: true };
 
-  readonly allocate: SharedAllocator = (bytes) => {
+  readonly allocate: SharedAllocator = (bytes) => this.allocateMemory(bytes);
+
+  protected allocateMemory(bytes: number): ReturnType<SharedAllocator> {
     const ramPages = Math.ceil(bytes / PAGE_SIZE);
     const pageBlocks = align(L.TABLES + ramPages, 4);
     const ram = align(pageBlocks + 4 * ramPages, WASM_PAGE);
@@ -86,7 +88,7 @@ export class CoreEngine implements ArchEngine {
     this.#core.flushTlb();
     this.#blocks = new BlockCache(this.#core, this.#buffer, ram, pageBlocks);
     return { buffer: this.#buffer, start: ram };
-  };
+  }
 
   windows(windows: readonly AddressWindow[]): void {
     windows.forEach(({ hi, lo, span, ram, stacks }, i) => {
@@ -122,6 +124,10 @@ export class CoreEngine implements ArchEngine {
   }
   #set(at: number, word: number): void {
     this.#view.setUint32(at, word, true);
+  }
+  /** The core itself, for what executes in it otherwise than in blocks of memory. */
+  protected get parts(): { readonly core: CoreExports; readonly buffer: ArrayBuffer } {
+    return { core: this.#core, buffer: this.#buffer };
   }
   #get(at: number): number {
     return this.#view.getUint32(at, true);

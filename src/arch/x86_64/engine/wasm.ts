@@ -9,6 +9,10 @@ import { packageRoot } from '../../../guest/package_root.ts';
 export interface CoreExports {
   /** @returns a STOP_ */
   runContext(context: number, budget: number, oneBlock: number): number;
+  /** Executes a block with the registers that are there. @returns a STOP_ */
+  runBlock(block: number, budget: number): number;
+  /** Takes in a context: one that lies where registers execute has its flags taken in. */
+  enterContext(context: number): void;
   /** Address in linear memory of code, 0 after a page fault. */
   fetch(va: bigint): number;
   /** Offset in RAM of an address; -1 when it is in no window. */

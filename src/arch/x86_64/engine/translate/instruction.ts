@@ -4,6 +4,21 @@ import type { Insn } from '../../../../isa/decoder.ts';
 import { STOP_HERE, STOP_UNDEFINED } from '../../core/kinds.ts';
 import type { OperationWriter } from './writer.ts';
 
+/** An address that only few instructions ask for: nothing is computed before. */
+export class Place {
+  /** Of the block. */
+  base = 0n;
+  offset = 0;
+
+  get address(): bigint {
+    return BigInt.asUintN(64, this.base + BigInt(this.offset));
+  }
+  /** The address that is a distance away from it. */
+  plus(distance: number): bigint {
+    return BigInt.asUintN(64, this.base + BigInt(this.offset + distance));
+  }
+}
+
 /** One instruction to be written down. */
 export interface Instruction {
   readonly w: OperationWriter;
@@ -11,9 +26,8 @@ export interface Instruction {
   /** The bytes that it is in, and where it begins in them. */
   readonly bytes: Uint8Array;
   readonly at: number;
-  /** Its address, and that of the next. */
-  readonly rip: bigint;
-  readonly next: bigint;
+  /** Where the next one is. */
+  readonly next: Place;
   /** Whether it is executed at privilege level 3. */
   readonly user: boolean;
 }
@@ -32,15 +46,15 @@ export function tableOf(rows: readonly Row[]): readonly (Translate | undefined)[
 }
 
 /** The constant of an instruction with its sign above it. */
-export const immediate = (insn: Insn): bigint => BigInt.asUintN(64, BigInt(insn.imm));
+export const immediate = (insn: Insn): number => insn.imm;
 
 /** Ends the run before this instruction. */
 export function stop({ w }: Instruction, why: number): void {
-  w.op(STOP_HERE, { imm: BigInt(why) });
+  w.op(STOP_HERE, { imm: why });
 }
 /** Ends the run behind it. */
 export function stopBehind({ w }: Instruction, why: number): void {
-  w.op(STOP_HERE, { imm: BigInt(why), c: 1 });
+  w.op(STOP_HERE, { imm: why, c: 1 });
 }
 
 export const undefinedInstruction = (i: Instruction): void => stop(i, STOP_UNDEFINED);

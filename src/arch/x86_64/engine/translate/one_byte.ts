@@ -6,6 +6,7 @@ import { EA, REGS, T0, ZERO } from '../../core/layout.ts';
 import {
   type Instruction,
   immediate,
+  type Place,
   type Row,
   stop,
   stopBehind,
@@ -182,7 +183,7 @@ const movByteConstant: Translate = (i) =>
 const movWideConstant: Translate = (i) => {
   const { w, insn, bytes, at } = i;
   const size = sizeOf(insn);
-  let imm = immediate(insn);
+  let imm: number | bigint = immediate(insn);
   if (size === Q) {
     imm = 0n;
     const end = at + insn.length;
@@ -219,15 +220,15 @@ function string(kind: number, repeated: number): Translate {
     const operands = { a: segmentBase(insn) || ZERO, c: insn.addr32 ? 1 : 0 };
     if (insn.rep === 0) w.op(kind + size, operands);
     else {
-      w.op(repeated + size, { ...operands, imm: insn.rep === 0xf3 ? 1n : 0n });
+      w.op(repeated + size, { ...operands, imm: insn.rep === 0xf3 ? 1 : 0 });
       goOn(i, next);
     }
   };
 }
 
 /** What follows a block: the next instruction. */
-function goOn({ w }: Instruction, next: bigint): void {
-  w.op(K.GOTO, { imm: next });
+function goOn({ w }: Instruction, next: Place): void {
+  w.op(K.GOTO, { imm: next.address });
 }
 
 /** c0 c1 d0 d1 d2 d3 */
@@ -237,7 +238,7 @@ const shift: Translate = (i) => {
   const kind = SHIFTS[insn.reg & 7] as number;
   changeRm(w, insn, size, next, (a) => {
     if (insn.opcode >= 0xd2) w.op(kind + size, { a, b: RCX_CELL });
-    else w.op(kind + size, { a, b: w.immCell, imm: insn.opcode >= 0xd0 ? 1n : immediate(insn) });
+    else w.op(kind + size, { a, b: w.immCell, imm: insn.opcode >= 0xd0 ? 1 : immediate(insn) });
   });
 };
 
@@ -268,7 +269,7 @@ const group5: Translate = (i) => {
   if (insn.opcode === 0xfe) return false;
   switch (ext) {
     case 2:
-      w.op(K.CALL_INDIRECT, { a: readRm(w, insn, Q, next), imm: next });
+      w.op(K.CALL_INDIRECT, { a: readRm(w, insn, Q, next), imm: next.address });
       return;
     case 4:
       w.op(K.JMP_INDIRECT, { a: readRm(w, insn, Q, next) });
@@ -282,7 +283,7 @@ const group5: Translate = (i) => {
   return false;
 };
 
-const branchTarget = (i: Instruction): bigint => BigInt.asUintN(64, i.next + immediate(i.insn));
+const branchTarget = (i: Instruction): bigint => i.next.plus(immediate(i.insn));
 export const jcc: Translate = (i) => {
   i.w.op(K.JCC + (i.insn.opcode & 15), { imm: branchTarget(i) });
   goOn(i, i.next);
@@ -294,15 +295,14 @@ const loop: Translate = (i) => {
 };
 const call: Translate = (i) => i.w.op(K.CALL, { imm: branchTarget(i) });
 const jmp: Translate = (i) => i.w.op(K.JMP, { imm: branchTarget(i) });
-const ret: Translate = (i) =>
-  i.w.op(K.RET, { imm: i.insn.opcode === 0xc2 ? BigInt.asUintN(16, BigInt(i.insn.imm)) : 0n });
+const ret: Translate = (i) => i.w.op(K.RET, { imm: i.insn.opcode === 0xc2 ? i.insn.imm & 0xffff : 0 });
 const iret: Translate = (i) => (i.insn.rex & REX_W ? i.w.op(K.IRET) : stop(i, K.STOP_PROTECTION));
 
 /** c8: the constant of 16 bits, then one of 8. */
 const enter: Translate = ({ w, insn, bytes, at }) => {
   const end = at + insn.length;
   w.op(K.ENTER, {
-    imm: BigInt((bytes[end - 3] as number) | ((bytes[end - 2] as number) << 8)),
+    imm: (bytes[end - 3] as number) | ((bytes[end - 2] as number) << 8),
     c: bytes[end - 1] as number,
   });
 };

@@ -3,6 +3,7 @@
 import { type Insn, NO_INDEX, REX_W } from '../../../../isa/decoder.ts';
 import { ADD_SEGMENT, B, D, LEA, LEA32, LOAD, LOAD_TO_WRITE, MOV, Q, STORE, W } from '../../core/kinds.ts';
 import { EA, FS_BASE, GS_BASE, REGS, T0, ZERO } from '../../core/layout.ts';
+import type { Place } from './instruction.ts';
 import type { OperationWriter } from './writer.ts';
 
 export const RSP_CELL = REGS + 8 * 4;
@@ -41,7 +42,7 @@ interface Memory {
  * @param next address of the next instruction
  * @param popped bytes by which a pop has moved the stack pointer, that the address goes by
  */
-export function memoryOf(w: OperationWriter, insn: Insn, next: bigint, popped = 0): Memory {
+export function memoryOf(w: OperationWriter, insn: Insn, next: Place, popped = 0): Memory {
   const segment = segmentBase(insn);
   const simple = effective(w, insn, next, popped);
   if (segment === 0) return simple;
@@ -52,11 +53,11 @@ export function memoryOf(w: OperationWriter, insn: Insn, next: bigint, popped = 
 }
 
 /** The address without the segment's base: what lea gives. */
-export function effective(w: OperationWriter, insn: Insn, next: bigint, popped = 0): Memory {
+export function effective(w: OperationWriter, insn: Insn, next: Place, popped = 0): Memory {
   const { disp } = insn;
   if (insn.ripRelative) {
-    const target = BigInt.asUintN(insn.addr32 ? 32 : 64, next + BigInt(disp));
-    return absolute(w, target);
+    const target = next.plus(disp);
+    return absolute(w, insn.addr32 ? BigInt.asUintN(32, target) : target);
   }
   let base = 8 * insn.rm + REGS;
   let index = ZERO;
@@ -72,7 +73,7 @@ export function effective(w: OperationWriter, insn: Insn, next: bigint, popped =
   }
   const fits = at > 0x7fffffff ? disp : at;
   if (index === ZERO && !insn.addr32) return { b: base, disp: fits };
-  w.op(insn.addr32 ? LEA32 : LEA, { a: EA, b: base, c: index, imm: BigInt(insn.sibScale), disp: fits });
+  w.op(insn.addr32 ? LEA32 : LEA, { a: EA, b: base, c: index, imm: insn.sibScale, disp: fits });
   return { b: EA, disp: 0 };
 }
 
@@ -85,7 +86,7 @@ export function absolute(w: OperationWriter, target: bigint): Memory {
 }
 
 /** An operand that is only read: its cell. Memory is loaded into T0. */
-export function readRm(w: OperationWriter, insn: Insn, size: number, next: bigint): number {
+export function readRm(w: OperationWriter, insn: Insn, size: number, next: Place): number {
   if (insn.mod === 3) return cellOf(insn, insn.rm, size);
   const { b, disp } = memoryOf(w, insn, next);
   w.op(LOAD + size, { a: T0, b, disp });
@@ -100,7 +101,7 @@ export function changeRm(
   w: OperationWriter,
   insn: Insn,
   size: number,
-  next: bigint,
+  next: Place,
   write: (cell: number) => void,
   isRead = true,
 ): void {

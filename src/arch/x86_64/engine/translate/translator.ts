@@ -5,7 +5,7 @@
 import { decodeAt, FLOW_NEXT, Insn, LOCKABLE, STRING } from '../../../../isa/decoder.ts';
 import { GOTO, STOP_HERE, STOP_REFUSED, STOP_UNDEFINED } from '../../core/kinds.ts';
 import { BLOCK_COUNT, BLOCK_RIP, BLOCK_SIZE } from '../../core/layout.ts';
-import type { Instruction } from './instruction.ts';
+import { type Instruction, Place } from './instruction.ts';
 import { ONE_BYTE } from './one_byte.ts';
 import { TWO_BYTES } from './two_bytes.ts';
 import { OperationWriter } from './writer.ts';
@@ -15,21 +15,33 @@ const MOST_INSTRUCTIONS = 64;
 /** Operations that one instruction may need, and what ends a block. */
 export const MOST_OPERATIONS = 8 * (MOST_INSTRUCTIONS + 1);
 
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
+
 export class Translator {
   readonly #writer: OperationWriter;
   readonly #view: DataView;
   readonly #insn = new Insn();
+  /** The one that is being written: one object for all of them. */
+  readonly #i: Writable<Instruction>;
 
   constructor(buffer: ArrayBuffer) {
     this.#writer = new OperationWriter(buffer);
     this.#view = new DataView(buffer);
+    this.#i = {
+      w: this.#writer,
+      insn: this.#insn,
+      bytes: new Uint8Array(0),
+      at: 0,
+      next: new Place(),
+      user: false,
+    };
   }
 
   /**
    * Writes a block.
    * @param bytes from its first instruction to the end of its page
    * @param beyond the bytes of the next page, for an instruction that goes on there; empty when there are none
-   * @param refused whether the run ends before the instruction at an address
+   * @param refused addresses of instructions that the run ends before
    * @param until a block ends before this address, which is never decoded
    * @returns where the arena goes on, and whether the block's only instruction needs the next page:
    *   `missing` when that page is not there
@@ -40,18 +52,23 @@ export class Translator {
     bytes: Uint8Array,
     beyond: () => Uint8Array | undefined,
     user: boolean,
-    refused: (rip: bigint) => boolean,
+    refused: ReadonlySet<bigint>,
     until: bigint | undefined,
   ): { end: number; crosses: boolean } | 'missing' {
     const w = this.#writer;
     const insn = this.#insn;
+    const i = this.#i;
+    i.insn = insn;
+    i.user = user;
+    i.next.base = rip;
+    const stops = until !== undefined || refused.size > 0;
     w.beginBlock(block);
     w.index = 0;
     let at = 0;
     let crosses = false;
     let ended = false;
     while (!ended && w.index < MOST_INSTRUCTIONS && at < bytes.length) {
-      if (rip + BigInt(at) === until && at > 0) break;
+      if (stops && at > 0 && rip + BigInt(at) === until) break;
       let from = bytes;
       let offset = at;
       decodeAt(from, offset, 0, insn);
@@ -72,18 +89,11 @@ export class Translator {
       if (repeats(insn) && w.index > 0) break;
       w.start = at;
       w.end = at + insn.length;
-      const here = rip + BigInt(at);
-      const i: Instruction = {
-        w,
-        insn,
-        bytes: from,
-        at: offset,
-        rip: here,
-        next: BigInt.asUintN(64, here + BigInt(insn.length)),
-        user,
-      };
-      if (refused(here)) {
-        w.op(STOP_HERE, { imm: BigInt(STOP_REFUSED) });
+      i.bytes = from;
+      i.at = offset;
+      i.next.offset = w.end;
+      if (stops && refused.has(rip + BigInt(at))) {
+        w.op(STOP_HERE, { imm: STOP_REFUSED });
         ended = true;
       } else ended = !this.#instruction(i) || crosses;
       w.index++;
@@ -92,9 +102,33 @@ export class Translator {
     // What goes on behind the last instruction has a number of its own.
     w.start = at;
     w.end = at;
-    w.op(GOTO, { imm: BigInt.asUintN(64, rip + BigInt(at)) });
+    i.next.offset = at;
+    w.op(GOTO, { imm: i.next.address });
     this.#header(block, rip, w.index);
     return { end: w.at, crosses };
+  }
+
+  /**
+   * Writes a block of one instruction, decoded already.
+   * @param base address of the first of the bytes, the instruction being at an index of them
+   */
+  translateOne(block: number, base: bigint, insn: Insn, bytes: Uint8Array, at: number): void {
+    const w = this.#writer;
+    const i = this.#i;
+    i.insn = insn;
+    i.bytes = bytes;
+    i.at = at;
+    i.user = false;
+    i.next.base = base;
+    i.next.offset = at + insn.length;
+    w.beginBlock(block);
+    w.index = 0;
+    w.start = 0;
+    w.end = insn.length;
+    this.#instruction(i);
+    w.index = 1;
+    w.op(GOTO);
+    this.#header(block, base, 1);
   }
 
   /** @returns whether the block may go on behind it */
@@ -112,7 +146,7 @@ export class Translator {
     const lockFits = !insn.locked || (insn.hasModrm && insn.mod !== 3 && (insn.facts & LOCKABLE) !== 0);
     if (!translate || !lockFits || translate(i) === false) {
       w.rewind(before);
-      w.op(STOP_HERE, { imm: BigInt(STOP_UNDEFINED) });
+      w.op(STOP_HERE, { imm: STOP_UNDEFINED });
       return false;
     }
     return insn.flow === FLOW_NEXT && !repeats(insn);

@@ -47,10 +47,10 @@ const debugRegister: Translate = (i) => stop(i, i.user ? K.STOP_PROTECTION : K.S
 const cmov: Translate = ({ w, insn, next }) => {
   const size = sizeOf(insn);
   const b = readRm(w, insn, size, next);
-  w.op(K.CMOV + size, { a: cellOf(insn, insn.reg, size), b, imm: BigInt(insn.opcode & 15) });
+  w.op(K.CMOV + size, { a: cellOf(insn, insn.reg, size), b, imm: insn.opcode & 15 });
 };
 const setcc: Translate = ({ w, insn, next }) =>
-  changeRm(w, insn, B, next, (a) => w.op(K.SETCC, { a, imm: BigInt(insn.opcode & 15) }), false);
+  changeRm(w, insn, B, next, (a) => w.op(K.SETCC, { a, imm: insn.opcode & 15 }), false);
 
 /** a3 ab b3 bb: the register's bits above the operand's size choose where in memory it is. */
 function bit(kind: number): Translate {
@@ -63,7 +63,7 @@ function bit(kind: number): Translate {
     }
     const { b, disp } = memoryOf(w, insn, next);
     w.op(K.LEA, { a: EA, b, c: ZERO, disp });
-    w.op(K.ADD_BIT_OFFSET, { a: EA, b: reg, imm: BigInt(size) });
+    w.op(K.ADD_BIT_OFFSET, { a: EA, b: reg, imm: size });
     bitOperation(kind, w, size, reg);
   };
 }
@@ -162,7 +162,7 @@ const group15: Translate = (i) => {
     if (insn.rep === 0xf3 && ext < 4) {
       const size = insn.rex & REX_W ? Q : D;
       const a = cellOf(insn, insn.rm, size);
-      const imm = BigInt(ext & 1);
+      const imm = ext & 1;
       if (ext < 2) {
         w.op(K.RDBASE, { a: T0, imm });
         w.op(K.MOV + size, { a, b: T0 });

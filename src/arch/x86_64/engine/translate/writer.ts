@@ -3,31 +3,22 @@
 // Invariant: the operations of an instruction have its number in the block and where it begins and ends, by which a run
 // that ends there knows what it executed.
 
-import {
-  BLOCK_HEADER,
-  OP_A,
-  OP_B,
-  OP_C,
-  OP_DISP,
-  OP_END,
-  OP_IMM,
-  OP_INDEX,
-  OP_SIZE,
-  OP_START,
-} from '../../core/layout.ts';
+import { BLOCK_HEADER, OP_A, OP_B, OP_C, OP_DISP, OP_IMM, OP_SIZE, OP_START } from '../../core/layout.ts';
 
 /** What an operation has; a and b are addresses of cells. */
 interface Operands {
   readonly a?: number;
   readonly b?: number;
   readonly c?: number;
-  /** b is the operation's own constant. */
-  readonly imm?: bigint;
+  /** The operation's own constant; of a number the sign is above it. */
+  readonly imm?: number | bigint;
   readonly disp?: number;
 }
 
+const NONE: Operands = {};
+
 export class OperationWriter {
-  readonly #view: DataView;
+  readonly #words: Int32Array;
   #at = 0;
   /** Of the instruction that is being written. */
   index = 0;
@@ -35,7 +26,7 @@ export class OperationWriter {
   end = 0;
 
   constructor(buffer: ArrayBuffer) {
-    this.#view = new DataView(buffer);
+    this.#words = new Int32Array(buffer);
   }
 
   /** Where the next operation goes. */
@@ -57,18 +48,23 @@ export class OperationWriter {
     return this.#at + OP_IMM;
   }
 
-  op(kind: number, { a = 0, b = 0, c = 0, imm = 0n, disp = 0 }: Operands = {}): void {
-    const view = this.#view;
-    const at = this.#at;
-    view.setUint16(at, kind, true);
-    view.setUint16(at + OP_INDEX, this.index, true);
-    view.setUint16(at + OP_START, this.start, true);
-    view.setUint16(at + OP_END, this.end, true);
-    view.setUint32(at + OP_A, a, true);
-    view.setUint32(at + OP_B, b, true);
-    view.setBigUint64(at + OP_IMM, imm, true);
-    view.setInt32(at + OP_DISP, disp, true);
-    view.setUint32(at + OP_C, c, true);
-    this.#at = at + OP_SIZE;
+  /** Two numbers of 16 bits to a word: the kind and OP_INDEX, OP_START and OP_END. */
+  op(kind: number, { a = 0, b = 0, c = 0, imm = 0, disp = 0 }: Operands = NONE): void {
+    const words = this.#words;
+    const at = this.#at >>> 2;
+    words[at] = kind | (this.index << 16);
+    words[at + OP_START / 4] = this.start | (this.end << 16);
+    words[at + OP_A / 4] = a;
+    words[at + OP_B / 4] = b;
+    words[at + OP_DISP / 4] = disp;
+    words[at + OP_C / 4] = c;
+    if (typeof imm === 'number') {
+      words[at + OP_IMM / 4] = imm;
+      words[at + OP_IMM / 4 + 1] = imm >> 31;
+    } else {
+      words[at + OP_IMM / 4] = Number(BigInt.asIntN(32, imm));
+      words[at + OP_IMM / 4 + 1] = Number(BigInt.asIntN(32, imm >> 32n));
+    }
+    this.#at += OP_SIZE;
   }
 }

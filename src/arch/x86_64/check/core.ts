@@ -1,0 +1,69 @@
+// The core as src/check opens it: instructions are handed to it decoded, one at a time, and every address is memory.
+//
+// Invariant: registers are where the core executes, before and behind each instruction: nothing is copied.
+
+import type { Addr } from '../../../guest/addr.ts';
+import type { CpuContext, StopKind } from '../../../guest/engine.ts';
+import type { SharedAllocator } from '../../../guest/memory.ts';
+import type { Insn } from '../../../isa/decoder.ts';
+import type { CheckEngine, CheckedInsn } from '../../checking.ts';
+import { STOP_BLOCK_END } from '../core/kinds.ts';
+import { ARENA, ELSEWHERE, ELSEWHERE_SIZE, REGS } from '../core/layout.ts';
+import { CoreContext } from '../engine/core_context.ts';
+import { CoreEngine, KINDS } from '../engine/core_engine.ts';
+import { Translator } from '../engine/translate/translator.ts';
+import type { CoreExports } from '../engine/wasm.ts';
+
+/** Repetitions of one instruction, at most. */
+const MOST_REPETITIONS = 0x10000;
+/** A page of the kernel, wherever it is. */
+const KERNEL_PAGE = 1n << 63n;
+
+class ExecutingContext extends CoreContext {
+  readonly #core: CoreExports;
+
+  constructor(core: CoreExports, buffer: ArrayBuffer) {
+    super(buffer, REGS);
+    this.#core = core;
+  }
+  override touch(): void {
+    this.#core.enterContext(REGS);
+  }
+}
+
+export class CheckCore extends CoreEngine implements CheckEngine {
+  #core!: CoreExports;
+  #words!: Uint32Array;
+  #translator!: Translator;
+
+  override readonly allocate: SharedAllocator = (bytes) => {
+    const memory = super.allocateMemory(bytes);
+    const { core, buffer } = this.parts;
+    this.#core = core;
+    this.#words = new Uint32Array(buffer, 0, ARENA / 4);
+    this.#translator = new Translator(buffer);
+    return memory;
+  };
+
+  readonly readsAhead = false;
+  /** It refuses no kind of instruction. */
+  cannot(): boolean {
+    return false;
+  }
+
+  mapElsewhere(_zones: unknown, size: number, offset: number): void {
+    this.map(KERNEL_PAGE, size, 3, offset);
+    this.#words[ELSEWHERE / 4] = offset;
+    this.#words[ELSEWHERE_SIZE / 4] = size;
+  }
+
+  override newContext(): CpuContext {
+    return new ExecutingContext(this.#core, this.parts.buffer);
+  }
+
+  step(_: CpuContext, insn: CheckedInsn, bytes: Uint8Array, at: number, base: Addr): StopKind | undefined {
+    this.#translator.translateOne(ARENA, base, insn as Insn, bytes, at);
+    const why = this.#core.runBlock(ARENA, MOST_REPETITIONS);
+    return why === STOP_BLOCK_END ? undefined : KINDS[why];
+  }
+}
