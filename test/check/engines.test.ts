@@ -4,14 +4,13 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { CheckCore } from '../../src/arch/x86_64/check/core.ts';
-import { CheckUnicorn } from '../../src/arch/x86_64/check/unicorn.ts';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { CheckGuest } from '../../src/check/check_guest.ts';
 import { ObjectChecker } from '../../src/check/check_object.ts';
 import type { ObjectCheck, Unwinder } from '../../src/check/verdicts.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
-import { EngineError } from '../../src/guest/engine.ts';
 import { readOrc } from '../../src/objtool/orc_format_of.ts';
+import { unicornGuest } from './unicorn_guest.ts';
 
 const MODULES = join(import.meta.dirname, '../../fixtures/modules');
 const OBJECTS = join(import.meta.dirname, '../../fixtures/objects');
@@ -23,35 +22,25 @@ const PATHS = [
   join(OBJECTS, 'frames/frames.o'),
 ];
 
-function unicorn(): CheckUnicorn | undefined {
-  try {
-    return new CheckUnicorn();
-  } catch (error) {
-    if (error instanceof EngineError) return undefined;
-    throw error;
-  }
-}
-
 const core = new CheckGuest(new CheckCore());
-const judge = unicorn();
-const judged = judge && new CheckGuest(judge);
+const judge = unicornGuest();
 afterAll(() => {
   core.close();
-  judged?.close();
+  judge?.close();
 });
 
 const elfOf = (path: string) => parseElf(Uint8Array.from(readFileSync(path)), path, X86_64.elf);
 const check = (guest: CheckGuest, path: string, unwinder: Unwinder, into: boolean): ObjectCheck =>
   new ObjectChecker(guest, elfOf(path), { unwinder, into }).check();
 
-describe.skipIf(!judged)('the core and Unicorn', () => {
+describe.skipIf(!judge)('the core and Unicorn', () => {
   for (const path of PATHS) {
     const kinds: Unwinder[] = readOrc(elfOf(path), X86_64.code.orc) ? ['orc', 'fp'] : ['fp'];
     for (const unwinder of kinds) {
       it(`say the same of ${path.split('/').at(-1)} by ${unwinder}`, () => {
         for (const into of [false, true]) {
           const { skipped, skippedBecause, ...verdicts } = check(core, path, unwinder, into);
-          const other = check(judged as CheckGuest, path, unwinder, into);
+          const other = check(judge as CheckGuest, path, unwinder, into);
           expect(verdicts).toEqual({ ...other, skipped: undefined, skippedBecause: undefined });
           expect(skipped).toBeLessThanOrEqual(other.skipped);
           expect(Object.values(skippedBecause).reduce((sum, n) => sum + n, 0)).toBe(skipped);
