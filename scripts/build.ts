@@ -125,7 +125,7 @@ async function buildCore(): Promise<void> {
   for (const name of readdirSync(at(folder)).sort())
     hash.update(name).update(readFileSync(at(join(folder, name))));
   const stamp = hash.digest('hex');
-  if (existsSync(at('data/core.wasm')) && readFileIfThere(at('data/.core-stamp')) === stamp) return;
+  if (existsSync(at('data/core.wasm')) && readFileIfThere(at('.cache/core-stamp')) === stamp) return;
   const { main: asc } = await import('assemblyscript/asc');
   const outFile = `data/core.wasm.${process.pid}`;
   const args = ['src/arch/x86_64/core/index.ts', '--outFile', outFile, ...CORE_FLAGS];
@@ -133,7 +133,8 @@ async function buildCore(): Promise<void> {
   if (error) throw new ScriptError(`the core was not built: ${error.message}\n${stderr.toString()}`);
   // Whole or not at all: others may be reading it.
   renameSync(at(outFile), at('data/core.wasm'));
-  writeFileSync(at('data/.core-stamp'), stamp);
+  mkdirSync(at('.cache'), { recursive: true });
+  writeFileSync(at('.cache/core-stamp'), stamp);
 }
 
 const readFileIfThere = (path: string): string | undefined =>

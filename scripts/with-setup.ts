@@ -53,16 +53,26 @@ export async function main([name = '', ...args]: readonly string[]): Promise<voi
       `usage: node scripts/run.mjs with-setup ${Object.keys(TARGETS).join('|')} [ARGUMENT...]`,
     );
   }
-  const library = await unicorn();
-  // The programs would try the one that does not fit again, and tell it again.
-  if (library.afterMisfit) process.env.KLPEMU_UNICORN = library.path;
-  else if (library.from !== 'system') log(`Unicorn library: ${library.path} (version ${library.version})`);
+  if (asksForUnicorn(args)) {
+    const library = await unicorn();
+    // The programs would try the one that does not fit again, and tell it again.
+    if (library.afterMisfit) process.env.KLPEMU_UNICORN = library.path;
+    else if (library.from !== 'system') log(`Unicorn library: ${library.path} (version ${library.version})`);
+  }
   await build();
   for (const argv of await target(args)) {
     const { status, error } = spawnSync(process.execPath, argv, { cwd: ROOT, stdio: 'inherit' });
     if (error) throw error;
     if (status !== 0) process.exitCode = status ?? 1;
   }
+}
+
+/** Nothing else needs the library; tests and benchmarks of it leave themselves out where there is none. */
+function asksForUnicorn(args: readonly string[]): boolean {
+  const named = args.some(
+    (arg, i) => arg === '--engine=unicorn' || (arg === '--engine' && args[i + 1] === 'unicorn'),
+  );
+  return named || process.env.KLPEMU_ENGINE === 'unicorn';
 }
 
 async function unicorn(): Promise<UsableUnicorn> {

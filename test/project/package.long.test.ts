@@ -14,7 +14,6 @@ import {
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { chooseUnicorn } from '../../src/arch/x86_64/unicorn/unicorn_choice.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 /** What a checkout has that is not in the repository. */
@@ -28,8 +27,7 @@ function run(
   args: string[],
   cwd: string,
 ): { status: number | null; stdout: string; stderr: string } {
-  const env = { ...process.env, KLPEMU_UNICORN: chooseUnicorn().path };
-  return spawnSync(command, args, { cwd, env, encoding: 'utf8', maxBuffer: 1 << 26 });
+  return spawnSync(command, args, { cwd, encoding: 'utf8', maxBuffer: 1 << 26 });
 }
 
 beforeAll(() => {
@@ -47,7 +45,15 @@ beforeAll(() => {
   const tarball = join(dir, `klpemu-${version}.tgz`);
   files = execFileSync('tar', ['-tzf', tarball], { encoding: 'utf8' }).trim().split('\n');
   mkdirSync(join(dir, 'empty'));
-  const install = ['install', '--no-audit', '--no-fund', '--loglevel=error', '--prefer-offline', tarball];
+  const install = [
+    'install',
+    '--no-audit',
+    '--no-fund',
+    '--loglevel=error',
+    '--prefer-offline',
+    '--omit=optional',
+    tarball,
+  ];
   execFileSync('npm', install, { cwd: join(dir, 'empty'), stdio: ['ignore', 'ignore', 'inherit'] });
 });
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
@@ -75,6 +81,22 @@ describe('the package', () => {
     expect(stderr).toBe('');
     expect(stdout).toMatch(/^ok: \d+ expectations held/m);
     expect(status).toBe(0);
+  });
+
+  it('has the processor with it, and loads nothing native to run a machine', () => {
+    expect(files).toContain('package/data/core.wasm');
+    expect(existsSync(join(dir, 'empty/node_modules/koffi'))).toBe(false);
+    writeFileSync(
+      join(dir, 'empty/native.mjs'),
+      `import { Machine } from 'klpemu';
+       import { readFileSync } from 'node:fs';
+       const machine = await Machine.boot();
+       machine.runFor(1e9);
+       const mapped = new Set(readFileSync('/proc/self/maps', 'utf8').match(/\\S+\\.(?:node|so[.\\d]*)$/gm));
+       console.log([...mapped].filter((file) => file.endsWith('.node') || file.includes('unicorn')).length);`,
+    );
+    const { stdout, stderr, status } = run(process.execPath, ['native.mjs'], join(dir, 'empty'));
+    expect([stdout, stderr, status]).toEqual(['0\n', '', 0]);
   });
 
   it('names in --help only files that are there, and they do what the example says', () => {
