@@ -94,9 +94,9 @@ function imageKey(root: string, sources: readonly AsmSource[], defines: Defines,
   for (const [name, value] of Object.entries(defines)) hash.update(`${name}=${value}\n`);
   for (const { path, text } of sources) hash.update(`${path}\0${text}\0`);
   hash.update(readFileSync(join(root, 'package.json')));
-  const port = ['asm', 'objtool'].map((topic) => `src/arch/${arch.name}/${topic}`);
-  for (const dir of ['src/isa', 'src/asm', 'src/objtool', ...port]) {
-    for (const path of filesOf(join(root, dir))) hash.update(readFileSync(path));
+  const port = ['asm', 'objtool', 'unwind/orc_registers.ts'].map((topic) => `src/arch/${arch.name}/${topic}`);
+  for (const part of ['src/isa', 'src/asm', 'src/objtool', 'src/elf/orc.ts', ...port]) {
+    for (const path of filesOf(join(root, part))) hash.update(readFileSync(path));
   }
   return hash.digest('hex').slice(0, 32);
 }
