@@ -1,6 +1,8 @@
-// How kernel code is executed while every call and return is watched: block by block, a block ending with the first
-// transfer of control. It is also where a port looks at text before its engine meets it.
+// How kernel code is executed while every call and return is watched. An engine that can notes them itself (FrameNotes);
+// with another it is block by block, a block ending with the first transfer of control (KernelBlocks), which is also
+// where a port looks at text before its engine meets it.
 
+import type { Addr } from '../guest/addr.ts';
 import type { CpuContext, Engine, Stop } from '../guest/engine.ts';
 import type { GuestMemory, MapListener } from '../guest/memory.ts';
 
@@ -26,7 +28,61 @@ export interface KernelBlocks extends MapListener {
   returnAddress(context: CpuContext): number;
 }
 
+/**
+ * Frames noted beside the task stacks: for each 8 bytes of a stack a pair of words, at the same index as the stack's own
+ * (StackArena); and for each stack how deep it is noted.
+ *
+ * Invariant: what lies deeper than a stack's depth is 0.
+ */
+export interface FrameWords {
+  /**
+   * What a call pushed there, low 32 bits; and what it is: bits 0 and 1 are 0 for nothing, 1 for a return address, 2
+   * for where an interrupt came; bits 2 to 4 the lowest bits of the location. What is above them is the engine's.
+   */
+  readonly words: Uint32Array;
+  /** Bytes from a stack's end down to its lowest frame, or further. */
+  readonly depths: Uint32Array;
+}
+
+/** A call of an ftrace trampoline from an fentry site, or a trampoline's return. */
+export interface TrampolineNote {
+  readonly what: 'entered' | 'left';
+  /** Instructions of the run before the block that ended so. */
+  readonly executed: number;
+  /** The stack it was on: index of its slot; -1 when it was on none. */
+  readonly slot: number;
+  /** Low half of the return address that the call left, or of where the return led to. */
+  readonly address: number;
+  /** The task that executed it, and its state then, in the words of TaskWords. */
+  readonly task: Addr;
+  readonly state: number;
+}
+
+/** What is noted of the current task: where its pointer lies in the per-CPU data, and its state in what it points to. */
+export interface TaskWords {
+  readonly current: number;
+  readonly state: number;
+}
+
+/** An engine that notes frames itself, while it executes for as long as it likes. */
+export interface FrameNotes {
+  readonly frames: FrameWords;
+  /**
+   * Makes the engine note from now on; nothing of the kernel's was executed before.
+   * @param isTrampoline whether text of an ftrace trampoline is at an address, by its low half
+   */
+  begin(task: TaskWords, isTrampoline: (lo: number) => boolean): void;
+  /** As Engine.run(); the frames that kernel code makes and leaves are noted, those of user mode are not. */
+  run(context: CpuContext, max: number): Stop;
+  /** The same to the end of a block at most. */
+  runBlock(context: CpuContext, max: number): Stop;
+  /** Trampolines that the last run entered and left, in their order. */
+  readonly trampolines: readonly TrampolineNote[];
+}
+
 export interface Execution {
+  /** The engine's own notes; undefined for one that is to be watched block by block. */
+  notes?(engine: Engine): FrameNotes | undefined;
   blocks(engine: Engine, mem: GuestMemory): KernelBlocks;
   /**
    * For machines that do not watch: looks at text when it becomes executable; what its engine may not meet is found then.

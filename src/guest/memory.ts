@@ -82,8 +82,8 @@ interface MemoryGeometry {
   readonly modules?: number;
 }
 
-/** A zeroed host buffer of `bytes` from `start` on. */
-export type SharedAllocator = (bytes: number) => { buffer: ArrayBuffer; start: number };
+/** A zeroed host buffer of `bytes` from `start` on. @param stacks how many of them are for task stacks */
+export type SharedAllocator = (bytes: number, stacks?: number) => { buffer: ArrayBuffer; start: number };
 
 const plainBuffer: SharedAllocator = (bytes) => ({ buffer: new ArrayBuffer(bytes), start: 0 });
 
@@ -145,7 +145,7 @@ export class GuestMemory {
     this.#windows = [image, modules, heap, userText, userStack];
     this.#stackRam = stacks.ram;
     this.#stackSpan = stacks.span;
-    const { buffer, start } = allocate(ram);
+    const { buffer, start } = allocate(ram, geometry.stacks * THREAD_SIZE);
     this.u8 = new Uint8Array(buffer, start, ram);
     this.u32 = new Uint32Array(buffer, start, ram >>> 2);
     this.view64 = new DataView(buffer, start, ram);

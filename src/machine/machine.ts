@@ -24,8 +24,8 @@ import { trapParts } from './boot/trap_parts.ts';
 import { Executor } from './cpu/executor.ts';
 import { HostCallDispatch } from './cpu/hostcall_dispatch.ts';
 import { RunLoop } from './cpu/run_loop.ts';
-import { blockSink, ShadowExecutor } from './cpu/shadow_exec.ts';
 import { Smp } from './cpu/smp.ts';
+import { blockSink, watchedExecutor } from './cpu/watched_exec.ts';
 import type { Inspect } from './inspect.ts';
 import { ModuleCalls } from './modules/module_calls.ts';
 import { completeOptions, IMAGES, type MachineOptions } from './options.ts';
@@ -78,7 +78,7 @@ export class Machine {
     const smp = new Smp(new SeededRandom(options.seed ^ 0x5bd1e995));
     const core = makeCore(image, arch, memory, engine, smp, options);
     const lookup = imageLookup(image);
-    const traces = new Traces(core, lookup, options.unwinder, options.shadow, smp.cpus);
+    const traces = new Traces(core, engine, lookup, options, smp.cpus);
     const kernel = kernelParts(core, smp, image, options);
     const patching = patchingParts(core, smp, kernel, traces, lookup, options);
     const { ftrace, livepatch, loader } = patching;
@@ -95,11 +95,13 @@ export class Machine {
 
     const framePointers = options.unwinder === 'frame pointer';
     const host = new HostCallDispatch(core, arch.hostStubs.find(image.asm), framePointers);
-    const blocks = traces.shadow && new ShadowExecutor(core, engine, traces.shadow, lookup, versions);
-    memory.attach(blocks?.blocks ?? arch.execution.sweep(engine, memory));
+    const { instructionNs: ns } = options;
+    const { shadow } = traces;
+    const watched = shadow && watchedExecutor(core, engine, shadow, lookup, versions, ns);
+    if (!watched) memory.attach(arch.execution.sweep(engine, memory));
     const idle = arch.findIdleLoop(image.asm);
-    const executor = new Executor(engine, core, host, options.instructionNs, idle, blocks);
-    const loop = new RunLoop(core, smp, kernel.timers, watchdog, oops, executor, options.instructionNs);
+    const executor = new Executor(engine, core, host, ns, idle, watched);
+    const loop = new RunLoop(core, smp, kernel.timers, watchdog, oops, executor, ns);
 
     onStackGone(traps, [host, versions]);
     onFork(kernel.fork, fs, [host, versions], livepatch, traces);
@@ -107,7 +109,7 @@ export class Machine {
 
     const files = { fs, modules, bundles, users };
     const checks = { traces, truth, versions };
-    const running = { smp, executor, loop, onBlocks: blockSink(blocks) };
+    const running = { smp, executor, loop, onBlocks: blockSink(watched) };
     this.inspect = { core, ...kernel, ...patching, ...files, ...checks, ...trapping, ...running };
     this.options = options;
     this.events = core.events;

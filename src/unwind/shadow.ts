@@ -1,9 +1,10 @@
-// Ground truth: where on each task stack a return address lies, noted as calls and returns execute.
-// Mirrors nothing of the kernel's; it is what the unwinders are judged by.
+// Ground truth: where on each task stack a return address lies, noted as calls and returns execute: by whoever executes
+// them a block at a time, or by an engine itself. Mirrors nothing of the kernel's; it is what the unwinders are judged by.
 //
 // Invariant: a frame is live exactly while the stack pointer is at or below its slot. The address itself is read
 // from the stack when asked for, because a trampoline or a thunk may have replaced it since the call.
 
+import type { FrameWords } from '../arch/blocks.ts';
 import { type PtRegsLayout, ptRegsOffset } from '../arch/pt_regs.ts';
 import type { StackArena } from '../arch/unwinders.ts';
 import { STACK_SLOT_SHIFT, THREAD_SIZE } from './stack_slots.ts';
@@ -20,24 +21,30 @@ interface ShadowFrame {
   readonly kind: ShadowKind;
 }
 
-/** The frames of one task, outermost first. */
-interface TaskFrames {
-  readonly locations: number[];
-  readonly pushed: number[];
-  readonly kinds: ShadowKind[];
-}
+const SLOT_SIZE = 1 << STACK_SLOT_SHIFT;
+/** In a slot, the stack begins here; below it is guard. */
+const STACK_AT = SLOT_SIZE - THREAD_SIZE;
+
+// The second word of a noted frame.
+const CALL = 1;
+const REGS = 2;
+const KIND_BITS = 3;
+/** The lowest bits of the location, which a stack pointer that is not aligned has. */
+const LOW_SHIFT = 2;
 
 export class ShadowStacks {
   private readonly arena: StackArena;
-  private readonly tasks = new Map<number, TaskFrames>();
+  private readonly noted: FrameWords;
 
   /** Offsets in struct pt_regs: of the interrupted address, and of what says user mode. */
   private readonly pcAt: number;
   private readonly modeAt: number;
   private readonly isUser: (low: number) => boolean;
 
-  constructor(arena: StackArena, ptRegs: PtRegsLayout) {
+  /** @param noted where an engine notes frames itself; without one, words of their own */
+  constructor(arena: StackArena, ptRegs: PtRegsLayout, noted: FrameWords = wordsFor(arena)) {
     this.arena = arena;
+    this.noted = noted;
     this.pcAt = ptRegsOffset(ptRegs, ptRegs.pc);
     this.modeAt = ptRegsOffset(ptRegs, ptRegs.mode.word);
     this.isUser = ptRegs.mode.isUser;
@@ -45,7 +52,7 @@ export class ShadowStacks {
 
   /** A call executed: `retLoc` is the stack pointer after it, `ret` what it pushed (low 32 bits). */
   call(retLoc: number, ret: number): void {
-    this.push(retLoc, ret, 'call');
+    this.push(retLoc, ret, CALL);
   }
 
   /**
@@ -54,7 +61,7 @@ export class ShadowStacks {
    */
   fork(retLoc: number, ret: number): void {
     this.release(slotOf(retLoc));
-    this.push(retLoc, ret, 'call');
+    this.push(retLoc, ret, CALL);
   }
 
   /** A return executed: frames below the new stack pointer are gone. */
@@ -68,7 +75,7 @@ export class ShadowStacks {
    */
   interrupt(regsLoc: number): void {
     const location = regsLoc + this.pcAt;
-    this.push(location, this.wordAt(location), 'regs');
+    this.push(location, this.wordAt(location), REGS);
   }
 
   /**
@@ -76,15 +83,14 @@ export class ShadowStacks {
    * hardware pushed; a call it stood for left its return address at `retLoc`, in the room between.
    */
   emulated(regsLoc: number, retLoc?: number): void {
-    const location = regsLoc + this.pcAt;
-    const task = this.tasks.get(slotOf(location));
-    const at = task?.kinds.lastIndexOf('regs') ?? -1;
-    if (task === undefined || at < 0 || task.locations[at] < location) return;
-    task.locations[at] = location >>> 0;
-    if (retLoc === undefined) return;
-    task.locations.splice(at, 0, retLoc >>> 0);
-    task.pushed.splice(at, 0, this.wordAt(retLoc));
-    task.kinds.splice(at, 0, 'call');
+    const location = (regsLoc + this.pcAt) >>> 0;
+    const { words } = this.noted;
+    const at = this.innermostRegs(slotOf(location));
+    if (at < 0 || this.locationAt(at) < location) return;
+    const interrupted = words[at];
+    words[at] = words[at + 1] = 0;
+    this.note(location, interrupted, REGS);
+    if (retLoc !== undefined) this.note(retLoc, this.wordAt(retLoc), CALL);
   }
 
   /** A return from an interrupt was executed: `spAfter` is the stack pointer after it, on the stack that was interrupted. */
@@ -102,20 +108,24 @@ export class ShadowStacks {
 
   /** The task is gone; its slot may be used again. */
   release(slot: number): void {
-    this.tasks.delete(slot);
+    if (!this.has(slot)) return;
+    this.noted.words.fill(0, this.lowest(slot), indexOfEnd(slot));
+    this.noted.depths[slot] = 0;
   }
 
   /** Live frames of a stack, innermost first. `sp` leaves out what a stack pointer above it has freed. */
   frames(slot: number, sp = 0): ShadowFrame[] {
-    const task = this.tasks.get(slot);
-    if (task === undefined) return [];
+    if (!this.has(slot)) return [];
+    const { words } = this.noted;
     const live: ShadowFrame[] = [];
-    for (let i = task.locations.length - 1; i >= 0; i--) {
-      const location = task.locations[i];
+    for (let at = this.lowest(slot); at < indexOfEnd(slot); at += 2) {
+      const kind = words[at + 1] & KIND_BITS;
+      if (kind === 0) continue;
+      const location = this.locationAt(at);
       if (location < sp) continue;
-      const kind = task.kinds[i];
-      if (kind === 'regs' && this.isUserRegs(location)) continue;
-      live.push({ location, address: this.wordAt(location), pushed: task.pushed[i], kind });
+      if (kind === REGS && this.isUserRegs(location)) continue;
+      const address = this.wordAt(location);
+      live.push({ location, address, pushed: words[at], kind: kind === REGS ? 'regs' : 'call' });
     }
     return live;
   }
@@ -148,30 +158,58 @@ export class ShadowStacks {
     return live;
   }
 
-  private push(location: number, ret: number, kind: ShadowKind): void {
-    const slot = slotOf(location);
-    let task = this.tasks.get(slot);
-    if (task === undefined) {
-      task = { locations: [], pushed: [], kinds: [] };
-      this.tasks.set(slot, task);
-    }
+  private push(location: number, ret: number, kind: number): void {
     // Whatever lay at or below this slot was freed without a return (a stack pointer set anew).
-    this.popBelow(slot, (location >>> 0) + 8);
-    task.locations.push(location >>> 0);
-    task.pushed.push(ret >>> 0);
-    task.kinds.push(kind);
+    this.popBelow(slotOf(location), (location >>> 0) + 8);
+    this.note(location, ret, kind);
+  }
+
+  private note(location: number, ret: number, kind: number): void {
+    const slot = slotOf(location);
+    const offset = (location & (SLOT_SIZE - 1)) - STACK_AT;
+    if (!this.has(slot) || offset < 0) return;
+    const { words, depths } = this.noted;
+    const at = (slot * THREAD_SIZE + (offset & ~7)) >>> 2;
+    words[at] = ret;
+    words[at + 1] = kind | ((location & 7) << LOW_SHIFT);
+    depths[slot] = Math.max(depths[slot], THREAD_SIZE - offset);
   }
 
   private popBelow(slot: number, sp: number): void {
-    const task = this.tasks.get(slot);
-    if (task === undefined) return;
-    const { locations, pushed, kinds } = task;
-    let live = locations.length;
-    while (live > 0 && locations[live - 1] < sp) live--;
-    if (live === locations.length) return;
-    locations.length = live;
-    pushed.length = live;
-    kinds.length = live;
+    if (!this.has(slot)) return;
+    const { words, depths } = this.noted;
+    const end = indexOfEnd(slot);
+    let at = this.lowest(slot);
+    while (at < end && (words[at + 1] === 0 || this.locationAt(at) < sp)) {
+      words[at] = words[at + 1] = 0;
+      at += 2;
+    }
+    depths[slot] = (end - at) << 2;
+  }
+
+  private has(slot: number): boolean {
+    return slot >= 0 && slot < this.noted.depths.length;
+  }
+
+  /** Index of the lowest word of a stack that may have a frame. */
+  private lowest(slot: number): number {
+    return indexOfEnd(slot) - 2 * ((this.noted.depths[slot] + 7) >>> 3);
+  }
+
+  /** The location of the frame that is noted at an index. */
+  private locationAt(at: number): number {
+    const low = (this.noted.words[at + 1] >>> LOW_SHIFT) & 7;
+    const stack = at << 2;
+    const slot = Math.floor(stack / THREAD_SIZE);
+    return slot * SLOT_SIZE + STACK_AT + (stack % THREAD_SIZE) + low;
+  }
+
+  /** Index of the innermost registers of an interrupt; -1 when there are none. */
+  private innermostRegs(slot: number): number {
+    if (!this.has(slot)) return -1;
+    for (let at = this.lowest(slot); at < indexOfEnd(slot); at += 2)
+      if ((this.noted.words[at + 1] & KIND_BITS) === REGS) return at;
+    return -1;
   }
 
   private isUserRegs(ipLocation: number): boolean {
@@ -179,7 +217,7 @@ export class ShadowStacks {
   }
 
   private wordAt(location: number): number {
-    const offset = (location & 0x7fff) - 0x4000;
+    const offset = (location & (SLOT_SIZE - 1)) - STACK_AT;
     if (offset < 0) return 0;
     return this.arena.words[(slotOf(location) * THREAD_SIZE + offset) >>> 2];
   }
@@ -208,4 +246,13 @@ export function compareReliable(
   return undefined;
 }
 
+function wordsFor({ words }: StackArena): FrameWords {
+  return {
+    words: new Uint32Array(words.length),
+    depths: new Uint32Array(Math.ceil((4 * words.length) / THREAD_SIZE)),
+  };
+}
+
+/** Index behind the last word of a stack. */
+const indexOfEnd = (slot: number): number => ((slot + 1) * THREAD_SIZE) >>> 2;
 const slotOf = (address: number): number => (address >>> 0) >>> STACK_SLOT_SHIFT;

@@ -9,7 +9,6 @@ import { findIdleLoop } from './boot/idle.ts';
 import { CHECKING } from './check/checking.ts';
 import { CONTEXT } from './context.ts';
 import { X86Blocks } from './cpu/blocks.ts';
-import { CoreBlocks } from './cpu/core_blocks.ts';
 import { X86Processor } from './cpu/processor.ts';
 import { TextGuard } from './cpu/text_guard.ts';
 import { CoreEngine } from './engine/core_engine.ts';
@@ -44,8 +43,8 @@ export const X86_64: CheckableArch = {
   poking: POKING,
   makeProcessor: (parts) => new X86Processor(parts),
   execution: {
-    blocks: (engine, mem) =>
-      engine instanceof CoreEngine ? new CoreBlocks(engine, mem) : new X86Blocks(engine, mem),
+    notes: (engine) => (engine instanceof CoreEngine ? engine : undefined),
+    blocks: (engine, mem) => new X86Blocks(engine, mem),
     sweep: (engine, mem) => (engine instanceof CoreEngine ? { unmap() {} } : new TextGuard(engine, mem)),
   },
   hostStubs: HOST_STUBS,

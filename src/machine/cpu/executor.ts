@@ -7,7 +7,7 @@ import type { Engine, Stop } from '../../guest/engine.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 import type { Cpu } from './cpu.ts';
 import type { HostCallDispatch } from './hostcall_dispatch.ts';
-import type { ShadowExecutor } from './shadow_exec.ts';
+import type { WatchedExecutor } from './watched_exec.ts';
 
 /** Instructions between two looks at whether interrupts are let in, while one waits for it. */
 const PENDING_CHUNK = 16;
@@ -19,7 +19,7 @@ export class Executor {
   readonly #engine: Engine;
   readonly #core: KernelCore;
   readonly #host: HostCallDispatch;
-  readonly #shadow: ShadowExecutor | undefined;
+  readonly #watched: WatchedExecutor | undefined;
   readonly #nsPerInstruction: number;
   /** The idle loop's halt, and what is behind it: low halves. */
   readonly #idleHalt: number;
@@ -35,12 +35,12 @@ export class Executor {
     host: HostCallDispatch,
     nsPerInstruction: number,
     idle: IdleLoop,
-    shadow: ShadowExecutor | undefined,
+    watched: WatchedExecutor | undefined,
   ) {
     this.#engine = engine;
     this.#core = core;
     this.#host = host;
-    this.#shadow = shadow;
+    this.#watched = watched;
     this.#nsPerInstruction = nsPerInstruction;
     this.#idleHalt = lo32(idle.halt);
     this.#idleWoken = lo32(idle.woken);
@@ -75,7 +75,7 @@ export class Executor {
 
   #execute(cpu: Cpu, max: number): Stop {
     if (!cpu.context.userMode)
-      return this.#shadow ? this.#shadow.run(cpu, max) : this.#engine.run(cpu.context, max);
+      return this.#watched ? this.#watched.run(cpu, max) : this.#engine.run(cpu.context, max);
     return cpu.context.halves[this.#pc + 1] >= KERNEL_HALF
       ? this.#userInKernelText(cpu)
       : this.#engine.run(cpu.context, max);

@@ -1,5 +1,5 @@
-// Executes kernel code with the shadow stack on: block by block, so that every call and return is seen.
-// Mirrors nothing of the kernel's: it is the ground truth for the unwinders and for transitions.
+// Executes kernel code on an engine that does not note frames itself: block by block, so that every call and return is
+// seen.
 //
 // Between two control transfers nothing changes which frames are live, so blocks are enough; user mode
 // runs at full speed.
@@ -10,24 +10,10 @@ import type { KernelCore } from '../../kernel/core.ts';
 import type { OrcLookup } from '../../unwind/orc_lookup.ts';
 import type { ShadowStacks } from '../../unwind/shadow.ts';
 import type { Cpu } from './cpu.ts';
+import type { BlockSink, TrampolineCalls, WatchedExecutor } from './watched_exec.ts';
 
-/** Who wants to know of calls through ftrace trampolines. Addresses by their low halves. */
-interface TrampolineCalls {
-  entered(cpu: number, slot: number, site: number): void;
-  left(cpu: number, slot: number, target: number): void;
-}
-
-/** Told of each block that was executed: low half of its address, instructions. */
-export type BlockSink = (pc: number, executed: number) => void;
-
-/** Makes a sink the one that is told; without the shadow stack nobody is. */
-export function blockSink(executor: ShadowExecutor | undefined): (sink: BlockSink) => void {
-  return (sink) => {
-    if (executor) executor.onBlock = sink;
-  };
-}
-
-export class ShadowExecutor {
+export class ShadowExecutor implements WatchedExecutor {
+  readonly #core: KernelCore;
   readonly blocks: KernelBlocks;
   readonly #lookup: OrcLookup;
   readonly #shadow: ShadowStacks;
@@ -47,6 +33,7 @@ export class ShadowExecutor {
     calls: TrampolineCalls,
   ) {
     this.blocks = core.arch.execution.blocks(engine, core.mem);
+    this.#core = core;
     this.#lookup = lookup;
     this.#shadow = shadow;
     this.#calls = calls;
@@ -72,14 +59,17 @@ export class ShadowExecutor {
       case CALLED: {
         const ret = this.blocks.returnAddress(context);
         this.#shadow.call(this.blocks.returnSlot(context), ret);
-        if (this.#lookup.ftraceTrampoline(halves[this.#pc]) !== 0)
-          this.#calls.entered(cpu.id, cpu.stackSlot(), ret - this.#callSize);
+        if (this.#lookup.ftraceTrampoline(halves[this.#pc]) !== 0) {
+          this.#calls.entered(this.#core.current(cpu.id).patchState, cpu.stackSlot(), ret - this.#callSize);
+        }
         return;
       }
       case RETURNED:
         this.#shadow.ret(halves[this.#sp]);
-        if (this.#lookup.ftraceTrampoline(from) !== 0)
-          this.#calls.left(cpu.id, cpu.stackSlot(), halves[this.#pc]);
+        if (this.#lookup.ftraceTrampoline(from) !== 0) {
+          const task = this.#core.current(cpu.id);
+          this.#calls.left(task, task.patchState, cpu.stackSlot(), halves[this.#pc]);
+        }
         return;
       case INTERRUPT_RETURNED:
         // Back to user mode the kernel stack is empty; in the kernel the interrupted one goes on.

@@ -7,6 +7,7 @@
 import { ptRegsOffset, ptRegsSize } from '../../arch/pt_regs.ts';
 import type { PtRegs } from '../../arch/unwinders.ts';
 import { lo32, TEXT_HI } from '../../guest/addr.ts';
+import type { Engine } from '../../guest/engine.ts';
 import type { HostCall } from '../../guest/hostcall.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 import type { TaskStruct } from '../../kernel/task_struct.ts';
@@ -36,12 +37,19 @@ export class Traces {
   compared = 0;
   frames = 0;
 
-  constructor(core: KernelCore, lookup: OrcLookup, unwinder: string, shadow: boolean, cpus: readonly Cpu[]) {
+  constructor(
+    core: KernelCore,
+    engine: Engine,
+    lookup: OrcLookup,
+    { unwinder, shadow }: { readonly unwinder: string; readonly shadow: boolean },
+    cpus: readonly Cpu[],
+  ) {
     this.#core = core;
     this.#cpus = cpus;
     this.#pcWord = ptRegsOffset(core.arch.ptRegs, core.arch.ptRegs.pc) / 4;
     const arena = { words: core.mem.stackWords };
-    this.shadow = shadow ? new ShadowStacks(arena, core.arch.ptRegs) : undefined;
+    const noted = core.arch.execution.notes?.(engine)?.frames;
+    this.shadow = shadow ? new ShadowStacks(arena, core.arch.ptRegs, noted) : undefined;
     const [schedStart, schedEnd] = ['__sched_text_start', '__sched_text_end'].map((name) =>
       lo32(core.symbols.require(name)),
     );

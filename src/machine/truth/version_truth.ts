@@ -35,50 +35,49 @@ export class VersionTruth {
     core.events.subscribe(() => this.#entries.clear(), ['module']);
   }
 
-  /** An fentry site has called a trampoline. Low halves; `slot` is the stack it is on. */
-  entered(cpu: number, slot: number, site: number): void {
-    const entry = { site, due: this.#expected(site, this.#core.current(cpu)) };
+  /** An fentry site has called a trampoline. Low halves; `slot` is the stack it is on, patchState its task's then. */
+  entered(patchState: number, slot: number, site: number): void {
+    const entry = { site, due: this.#expected(site, patchState) };
     const inside = this.#inside.get(slot);
     if (inside) inside.push(entry);
     else this.#inside.set(slot, [entry]);
   }
 
   /** A trampoline has returned, to the rest of the site's function or to another version. @throws GroundTruthError */
-  left(cpu: number, slot: number, target: number): void {
+  left(task: TaskStruct, patchState: number, slot: number, target: number): void {
     const entry = this.#inside.get(slot)?.pop();
     if (entry === undefined) return;
     const { site, due } = entry;
-    const task = this.#core.current(cpu);
-    const expected = this.#expected(site, task);
+    const expected = this.#expected(site, patchState);
     this.calls++;
     const got = target === site + CALL_SIZE ? 0 : target;
-    if (got === expected) this.#tell('call', task, site, got);
+    if (got === expected) this.#tell('call', task, patchState, site, got);
     else if (got === due) {
       // Switched, or the patch gone, between the handler's choice and the return that takes it.
       this.gapCalls++;
       this.gaps.add(task);
-      this.#tell('gap', task, site, got);
+      this.#tell('gap', task, patchState, site, got);
     } else {
       throw new GroundTruthError(
-        `${task} with patch_state ${task.patchState} calls ${this.#name(site)} and gets ${this.#name(got || site)}, not ${this.#name(expected || site)}`,
+        `${task} with patch_state ${patchState} calls ${this.#name(site)} and gets ${this.#name(got || site)}, not ${this.#name(expected || site)}`,
       );
     }
   }
 
-  #tell(type: 'call' | 'gap', task: TaskStruct, site: number, got: number): void {
+  #tell(type: 'call' | 'gap', task: TaskStruct, patchState: number, site: number, got: number): void {
     const { events } = this.#core;
     if (!events.listens(type)) return;
     const version = got === 0 ? 'original' : this.#name(got);
     const func = this.#name(site);
-    events.emit({ type, pid: task.pid, comm: task.comm, func, version, patchState: task.patchState });
+    events.emit({ type, pid: task.pid, comm: task.comm, func, version, patchState });
   }
 
   /** The new function that the task must get; 0 for the original code. */
-  #expected(site: number, task: TaskStruct): number {
+  #expected(site: number, patchState: number): number {
     const stack = this.#stacks.get(this.#entryOf(site));
     if (!stack) return 0;
     let [func] = stack;
-    if (func.transition && task.patchState === this.#core.kernel.constants.KLP_UNPATCHED) {
+    if (func.transition && patchState === this.#core.kernel.constants.KLP_UNPATCHED) {
       if (stack.length === 1) return 0;
       func = stack[1];
     }

@@ -153,8 +153,6 @@ export const JCC = 302;
 export const CALL = 318;
 /** c: 0 loopne, 1 loope, 2 loop, 3 jrcxz; b: 1 when ecx counts. */
 export const LOOP = 319;
-export const FIRST_DIRECT = GOTO;
-export const LAST_DIRECT = LOOP;
 /** Jumps where a says. */
 export const JMP_INDIRECT = 320;
 /** Calls what a says; imm is the return address. */
@@ -169,6 +167,12 @@ export const STOP_HERE = 325;
 export const BUDGET_HERE = 326;
 /** The text of the block was changed: written over the operations of one that is no more, in case it is being executed. */
 export const CHANGED_HERE = 327;
+/** Calls and returns of the kernel, noted (shadow.ts); into ftrace trampolines and out of them, which is noted besides. */
+export const CALL_NOTED = 328;
+export const CALL_TRAMPOLINE = 329;
+export const CALL_INDIRECT_NOTED = 330;
+export const RET_NOTED = 331;
+export const RET_TRAMPOLINE = 332;
 
 /** Vector operations: 384 and up, called through a table (vector.ts). */
 export const VECTOR = 384;
@@ -188,11 +192,6 @@ export const STOP_PAGE_FAULT = 8;
 export const STOP_PROTECTION = 9;
 export const STOP_DIVIDE = 10;
 export const STOP_UNTIL = 11;
-
-export const NO_EFFECT = 0;
-export const CALLED = 1;
-export const RETURNED = 2;
-export const INTERRUPT_RETURNED = 3;
 
 export const READ = 0;
 export const WRITE = 1;

@@ -42,8 +42,6 @@ export const FLAG_AUX = 0x1258;
 export const STOP = 0x1280;
 export const STOP_ACCESS = 0x1284;
 export const STOP_UNMAPPED = 0x1288;
-/** What the last instruction of a block did to the frames of the stack: NONE, CALLED, RETURNED or INTERRUPT_RETURNED. */
-export const EFFECT = 0x128c;
 export const STOP_ADDR = 0x1290;
 export const STOP_CODE = 0x1298;
 /** Instructions of the budget that are left. */
@@ -71,6 +69,28 @@ export const PROTECTION = 0x1714;
 /** Where in RAM every address lies that is in no window, again and again; its size is a power of 2, 0 for no such. */
 export const ELSEWHERE = 0x1718;
 export const ELSEWHERE_SIZE = 0x171c;
+
+/** Where frames are noted beside the task stacks, and a word a stack: how deep. shadow.ts */
+export const FRAMES = 0x1718;
+export const DEPTHS = 0x171c;
+/** Of whom trampolines are noted: the pointer to the current task in per-CPU data, a word in what it points to. */
+export const CURRENT_TASK = 0x1720;
+export const TASK_STATE = 0x1724;
+/** Trampolines entered and left that the engine has not taken yet. */
+export const NOTE_COUNT = 0x1728;
+export const NOTES = 0x1800;
+export const NOTE_SIZE = 32;
+export const NOTES_MOST = 64;
+export const NOTE_WHAT = 0;
+export const NOTE_SLOT = 4;
+export const NOTE_ADDRESS = 8;
+export const NOTE_LEFT = 12;
+export const NOTE_TASK = 16;
+export const NOTE_STATE = 24;
+export const NOTE_TARGET = 28;
+/** NOTE_WHAT */
+export const ENTERED = 1;
+export const LEFT_IT = 2;
 
 /** Translations: for kernel, user, and kernel with AC; reads, then writes, of 256 entries: tag (u64), addend (u32). */
 export const TLB = 0x12000;

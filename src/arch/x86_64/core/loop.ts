@@ -7,11 +7,12 @@ import { adc, add, cmp, cmpxchg, dec, div, idiv, imul, imul1, inc, mul, neg, sbb
 import { bsf, bsr, bt, btc, btr, bts, byteSwap, lzcnt, popcount, tzcnt } from './bit';
 import { findBlock } from './blocks';
 import { AC, condition, DF, IF, isCarry, isOverflow, isParity, isSign, isZero, setCarry } from './flags';
-import { ADC, ADD, ADD_BIT_OFFSET, ADD_SEGMENT, AND, B, BSF, BSR, BSWAP, BT, BTC, BTR, BTS, BUDGET_HERE, CALL, CALL_INDIRECT, CALLED, CHANGED_HERE, CLAC, CLC, CLD, CLI, CMC, CMOV, CMP, CMPS, CMPXCHG, CMPXCHG8B, CMPXCHG16B, CWD, D, DEC, DIV, ENTER, FIRST_DIRECT, GOTO, IDIV, IMUL, IMUL1, INC, INTERRUPT_RETURNED, IRET, JCC, JMP, JMP_INDIRECT, LAHF, LAST_DIRECT, LEA, LEA32, LEAVE, LOAD, LOAD_SX8, LOAD_SX16, LOAD_SX32, LOAD_TO_WRITE, LOAD_ZX8, LOAD_ZX16, LODS, LOOP, LZCNT, MOV, MOVS, MOVSX8, MOVSX16, MOVSX32, MOVZX8, MOVZX16, MUL, NEG, NO_EFFECT, NOP, NOT, OR, POP, POP16, POPCNT, POPF, PUSH, PUSH16, PUSHF, Q, RCL, RCR, RDBASE, REP_CMPS, REP_LODS, REP_MOVS, REP_SCAS, REP_STOS, RET, RETURNED, ROL, ROR, SAHF, SAR, SBB, SCAS, SETCC, SHL, SHLD, SHR, SHRD, STAC, STC, STD, STI, STOP_BLOCK_END, STOP_BUDGET, STOP_DECODE, STOP_DIVIDE, STOP_HERE, STORE, STOS, SUB, SWAPGS, SYSRET, TEST, TZCNT, W, WRBASE, XADD, XCHG, XLAT, XOR } from './kinds';
-import { BLOCK_COUNT, BLOCK_HEADER, BLOCK_RIP, BLOCK_SIZE, EFFECT, FS_BASE, LEFT, OP_END, OP_INDEX, OP_LINK, OP_SIZE, OP_START, RFLAGS, RIP, STOP } from './layout';
+import { ADC, ADD, ADD_BIT_OFFSET, ADD_SEGMENT, AND, B, BSF, BSR, BSWAP, BT, BTC, BTR, BTS, BUDGET_HERE, CALL, CALL_INDIRECT, CALL_INDIRECT_NOTED, CALL_NOTED, CALL_TRAMPOLINE, CHANGED_HERE, CLAC, CLC, CLD, CLI, CMC, CMOV, CMP, CMPS, CMPXCHG, CMPXCHG16B, CMPXCHG8B, CWD, D, DEC, DIV, ENTER, GOTO, IDIV, IMUL, IMUL1, INC, IRET, JCC, JMP, JMP_INDIRECT, LAHF, LEA, LEA32, LEAVE, LOAD, LOAD_SX16, LOAD_SX32, LOAD_SX8, LOAD_TO_WRITE, LOAD_ZX16, LOAD_ZX8, LODS, LOOP, LZCNT, MOV, MOVS, MOVSX16, MOVSX32, MOVSX8, MOVZX16, MOVZX8, MUL, NEG, NOP, NOT, OR, POP, POP16, POPCNT, POPF, PUSH, PUSH16, PUSHF, Q, RCL, RCR, RDBASE, REP_CMPS, REP_LODS, REP_MOVS, REP_SCAS, REP_STOS, RET, RET_NOTED, RET_TRAMPOLINE, ROL, ROR, SAHF, SAR, SBB, SCAS, SETCC, SHL, SHLD, SHR, SHRD, STAC, STC, STD, STI, STOP_BLOCK_END, STOP_BUDGET, STOP_DECODE, STOP_DIVIDE, STOP_HERE, STORE, STOS, SUB, SWAPGS, SYSRET, TEST, TZCNT, W, WRBASE, XADD, XCHG, XLAT, XOR } from './kinds';
+import { BLOCK_COUNT, BLOCK_HEADER, BLOCK_RIP, BLOCK_SIZE, CPL, ENTERED, FS_BASE, LEFT, LEFT_IT, OP_END, OP_INDEX, OP_LINK, OP_SIZE, OP_START, RFLAGS, RIP, STOP } from './layout';
 import { and, not, or, test, xor } from './logic';
 import { choosePrivilege, read, stopped, write } from './memory';
 import { cmov, cmpxchg8b, cmpxchg16b, lea, loadMemory, loadSx, loadToWrite, loadZx, mov, movsx, movzx, signToRdx, storeMemory, xchg, xlat } from './move';
+import { isInModules, noteCall, noteReturn, noteStackPointer, noteTrampoline } from './shadow';
 import { rcl, rcr, rol, ror, sar, shl, shld, shr, shrd } from './shift';
 import { enterFrame, leaveFrame, pop, popf, push, pushf } from './stack';
 import { a, b, c, imm, RCX, RSP } from './state';
@@ -71,13 +72,6 @@ function plant(block: u32, at: i32): void {
   store<u16>(op, BUDGET_HERE);
 }
 
-/** An effect on the frames of the stack that a block's last operation has. */
-function effectOf(kind: i32): u32 {
-  if (kind == CALL || kind == CALL_INDIRECT) return CALLED;
-  if (kind == RET) return RETURNED;
-  return kind == IRET ? INTERRUPT_RETURNED : NO_EFFECT;
-}
-
 /** STI, CLI, STAC, CLAC. @returns false for #GP (stac and clac are invalid outside of the kernel: the same to us) */
 function setPrivileged(flag: u64, on: bool): bool {
   if (!privileged()) return false;
@@ -96,7 +90,7 @@ function addBitOffset(op: u32): void {
 
 /**
  * Executes at most `budget` instructions from RIP.
- * @param oneBlock end behind the first block, with its EFFECT
+ * @param oneBlock end behind the first block
  * @returns a STOP_; LEFT has what is left of the budget
  */
 export function run(budget: i32, oneBlock: bool): i32 {
@@ -112,7 +106,6 @@ export function runFrom(block: u32, budget: i32, oneBlock: bool): i32 {
   let op: u32 = 0;
   let ended: u32 = 0;
   store<u32>(STOP, STOP_BUDGET);
-  store<u32>(EFFECT, NO_EFFECT);
   let count = load<i32>(block, BLOCK_COUNT);
   if (left < count) plant(block, left);
   left -= count;
@@ -406,20 +399,36 @@ export function runFrom(block: u32, budget: i32, oneBlock: bool): i32 {
       case JCC + 13: if (!(isSign() == isOverflow())) op += OP_SIZE; break; // jge
       case JCC + 14: if (!(isZero() || isSign() != isOverflow())) op += OP_SIZE; break; // jle
       case JCC + 15: if (!(!isZero() && isSign() == isOverflow())) op += OP_SIZE; break; // jg
-      case CALL: {
-        const sp = load<u64>(RSP) - 8;
-        write<u64>(sp, load<u64>(block, BLOCK_RIP) + load<u16>(op, OP_END));
-        if (stopped()) return leave(op, block, left);
-        store<u64>(RSP, sp);
+      case CALL:
+        if (!call(load<u64>(block, BLOCK_RIP) + load<u16>(op, OP_END))) return leave(op, block, left);
+        break;
+      case CALL_NOTED: {
+        const back = load<u64>(block, BLOCK_RIP) + load<u16>(op, OP_END);
+        if (!call(back)) return leave(op, block, left);
+        noteCall(load<u64>(RSP), back, op + OP_SIZE);
+        break;
+      }
+      case CALL_TRAMPOLINE: {
+        const back = load<u64>(block, BLOCK_RIP) + load<u16>(op, OP_END);
+        if (!call(back)) return leave(op, block, left);
+        noteCall(load<u64>(RSP), back, op + OP_SIZE);
+        if (noteTrampoline(ENTERED, back, imm(op), left + count)) oneBlock = true;
         break;
       }
       case CALL_INDIRECT: {
         const target = load<u64>(a(op));
-        const sp = load<u64>(RSP) - 8;
-        write<u64>(sp, imm(op));
-        if (stopped()) return leave(op, block, left);
-        store<u64>(RSP, sp);
+        if (!call(imm(op))) return leave(op, block, left);
         store<u64>(RIP, target);
+        op = 0;
+        break;
+      }
+      case CALL_INDIRECT_NOTED: {
+        const target = load<u64>(a(op));
+        if (!call(imm(op))) return leave(op, block, left);
+        store<u64>(RIP, target);
+        noteCall(load<u64>(RSP), imm(op), op + OP_SIZE);
+        if (isInModules(target) && noteTrampoline(ENTERED, imm(op), target, left + count)) oneBlock = true;
+        op = 0;
         break;
       }
       case RET: {
@@ -428,16 +437,37 @@ export function runFrom(block: u32, budget: i32, oneBlock: bool): i32 {
         if (stopped()) return leave(op, block, left);
         store<u64>(RSP, sp + 8 + imm(op));
         store<u64>(RIP, target);
+        op = 0;
+        break;
+      }
+      case RET_NOTED:
+      case RET_TRAMPOLINE: {
+        const sp = load<u64>(RSP);
+        const target = read<u64>(sp);
+        if (stopped()) return leave(op, block, left);
+        const after = sp + 8 + imm(op);
+        store<u64>(RSP, after);
+        store<u64>(RIP, target);
+        if (load<u16>(op) == RET_TRAMPOLINE && noteTrampoline(LEFT_IT, target, 0, left + count)) oneBlock = true;
+        op = noteReturn(sp, after, target);
         break;
       }
       case JMP_INDIRECT:
         store<u64>(RIP, load<u64>(a(op)));
+        op = 0;
         break;
-      case IRET:
+      case IRET: {
+        const fromKernel = load<u64>(CPL) == 0;
         if (!iret()) return leave(op, block, left);
+        if (load<u64>(CPL) == 0) noteStackPointer(load<u64>(RSP));
+        else if (fromKernel) oneBlock = true;
+        op = 0;
         break;
+      }
       case SYSRET:
         if (!sysret()) return leave(op, block, left);
+        oneBlock = true;
+        op = 0;
         break;
       case LOOP:
         if (!loopAgain(op)) op += OP_SIZE; // the GOTO behind it
@@ -470,19 +500,16 @@ export function runFrom(block: u32, budget: i32, oneBlock: bool): i32 {
       case CHANGED_HERE:
         left += rest(op, block);
         store<u64>(RIP, load<u64>(block, BLOCK_RIP) + load<u16>(op, OP_START));
+        op = 0;
         break;
       default:
         if (!vector(op)) return leave(op, block, left);
         op += OP_SIZE;
         continue;
     }
-    // From one block to the next.
-    const kind = <i32>load<u16>(op);
-    if (oneBlock) {
-      store<u32>(EFFECT, effectOf(kind));
-      return end(STOP_BLOCK_END, kind <= LAST_DIRECT ? imm(op) : load<u64>(RIP), left);
-    }
-    if (kind >= FIRST_DIRECT && kind <= LAST_DIRECT) {
+    // From one block to the next: where the operation leads, or to RIP.
+    if (oneBlock) return end(STOP_BLOCK_END, op != 0 ? imm(op) : load<u64>(RIP), left);
+    if (op != 0) {
       block = load<u32>(op, OP_LINK);
       if (block == 0 || load<u32>(block, BLOCK_COUNT) == 0) {
         const rip = imm(op);
@@ -503,6 +530,16 @@ export function runFrom(block: u32, budget: i32, oneBlock: bool): i32 {
     left -= count;
     op = block + BLOCK_HEADER;
   }
+}
+
+/** A call pushes where it comes back to. @returns false after a fault */
+// @ts-expect-error: decorator
+@inline function call(back: u64): bool {
+  const sp = load<u64>(RSP) - 8;
+  write<u64>(sp, back);
+  if (stopped()) return false;
+  store<u64>(RSP, sp);
+  return true;
 }
 
 /** LOOP, LOOPE, LOOPNE, JRCXZ: whether the branch is taken. */

@@ -5,6 +5,7 @@
 import type { Addr } from '../../../guest/addr.ts';
 import { PAGE_SIZE } from '../../../guest/memory.ts';
 import * as L from '../core/layout.ts';
+import type { IsTrampoline } from './translate/instruction.ts';
 import { MOST_OPERATIONS, Translator } from './translate/translator.ts';
 import type { CoreExports } from './wasm.ts';
 
@@ -54,6 +55,12 @@ export class BlockCache {
   stopNowhere(): void {
     if (this.#refused.size === 0) return;
     this.#refused.clear();
+    this.reset();
+  }
+
+  /** The kernel's calls and returns are noted from now on. */
+  note(isTrampoline: IsTrampoline): void {
+    this.#translator.isTrampoline = isTrampoline;
     this.reset();
   }
 

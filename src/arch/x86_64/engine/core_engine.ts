@@ -3,7 +3,7 @@
 // Invariant: everything that guest code reaches is in that memory; of what stands beside RAM in it nothing has an address
 // of the guest's.
 
-import type { Addr } from '../../../guest/addr.ts';
+import { type Addr, THREAD_SIZE } from '../../../guest/addr.ts';
 import { type CpuContext, EngineError, type Stop, type StopKind } from '../../../guest/engine.ts';
 import {
   type AddressWindow,
@@ -11,12 +11,14 @@ import {
   PAGE_SIZE,
   type SharedAllocator,
 } from '../../../guest/memory.ts';
+import type { FrameNotes, FrameWords, TaskWords, TrampolineNote } from '../../blocks.ts';
 import type { ArchEngine } from '../../engine.ts';
 import * as K from '../core/kinds.ts';
 import * as L from '../core/layout.ts';
 import { writeGdt } from '../gdt.ts';
 import { BlockCache } from './block_cache.ts';
 import { CoreContext } from './core_context.ts';
+import type { IsTrampoline } from './translate/instruction.ts';
 import { type CoreExports, instantiate } from './wasm.ts';
 
 const WASM_PAGE = 65536;
@@ -46,7 +48,7 @@ Object.assign(KINDS, {
 });
 const ACCESSES = ['read', 'write', 'fetch'] as const;
 
-export class CoreEngine implements ArchEngine {
+export class CoreEngine implements ArchEngine, FrameNotes {
   #core!: CoreExports;
   #blocks!: BlockCache;
   #buffer!: ArrayBuffer;
@@ -56,17 +58,22 @@ export class CoreEngine implements ArchEngine {
   /** Where those of the emulated CPUs lie, behind RAM, and how many there are. */
   #contextsAt = 0;
   #contexts = 0;
-  #effect = K.NO_EFFECT;
+  /** Where frames are noted, and trampolines that the last run entered or left. */
+  #frames!: FrameWords;
+  #isTrampoline: IsTrampoline = () => false;
+  #noted: TrampolineNote[] = [];
   readonly #stop: Stop = { kind: 'budget', executed: 0, faultAddr: 0n, access: 'read', unmapped: true };
 
-  readonly allocate: SharedAllocator = (bytes) => this.allocateMemory(bytes);
+  readonly allocate: SharedAllocator = (bytes, stacks) => this.allocateMemory(bytes, stacks);
 
-  protected allocateMemory(bytes: number): ReturnType<SharedAllocator> {
+  protected allocateMemory(bytes: number, stacks = 0): ReturnType<SharedAllocator> {
     const ramPages = Math.ceil(bytes / PAGE_SIZE);
     const pageBlocks = align(L.TABLES + ramPages, 4);
     const ram = align(pageBlocks + 4 * ramPages, WASM_PAGE);
     const contexts = align(ram + bytes, WASM_PAGE);
-    const size = Math.ceil((contexts + MOST_CONTEXTS * L.CONTEXT_SIZE) / WASM_PAGE);
+    const frames = align(contexts + MOST_CONTEXTS * L.CONTEXT_SIZE, WASM_PAGE);
+    const depths = frames + stacks;
+    const size = Math.ceil((depths + 4 * (stacks / THREAD_SIZE)) / WASM_PAGE);
     let memory: WebAssembly.Memory;
     try {
       memory = new WebAssembly.Memory({ initial: size, maximum: size });
@@ -85,6 +92,12 @@ export class CoreEngine implements ArchEngine {
     this.#set(L.PAGES, L.TABLES);
     this.#set(L.PAGE_BLOCKS, pageBlocks);
     this.#set(L.RAM_PAGES, ramPages);
+    this.#set(L.FRAMES, frames);
+    this.#set(L.DEPTHS, depths);
+    this.#frames = {
+      words: new Uint32Array(this.#buffer, frames, stacks / 4),
+      depths: new Uint32Array(this.#buffer, depths, stacks / THREAD_SIZE),
+    };
     this.#core.flushTlb();
     this.#blocks = new BlockCache(this.#core, this.#buffer, ram, pageBlocks);
     return { buffer: this.#buffer, start: ram };
@@ -161,12 +174,22 @@ export class CoreEngine implements ArchEngine {
     return this.#run(context as CoreContext, max, 0);
   }
 
-  /** As run(), but to the end of a block at most. @returns the same; `effect` says what ended the block */
+  /** As run(), but to the end of a block at most. */
   runBlock(context: CpuContext, max: number): Stop {
     return this.#run(context as CoreContext, max, 1);
   }
-  get effect(): number {
-    return this.#effect;
+
+  get frames(): FrameWords {
+    return this.#frames;
+  }
+  get trampolines(): readonly TrampolineNote[] {
+    return this.#noted;
+  }
+  begin({ current, state }: TaskWords, isTrampoline: IsTrampoline): void {
+    this.#set(L.CURRENT_TASK, current);
+    this.#set(L.TASK_STATE, state);
+    this.#isTrampoline = isTrampoline;
+    this.#blocks.note(isTrampoline);
   }
 
   runTo(context: CpuContext, from: Addr | number, until: Addr | number): Stop {
@@ -182,17 +205,19 @@ export class CoreEngine implements ArchEngine {
   #run(context: CoreContext, max: number, oneBlock: 0 | 1): Stop {
     const stop = this.#stop;
     let executed = 0;
+    if (this.#noted.length > 0) this.#noted = [];
     for (;;) {
       const budget = Math.min(max - executed, MOST_AT_ONCE);
       const why = this.#core.runContext(context.at, budget, oneBlock);
+      if (this.#get(L.NOTE_COUNT) > 0) this.#takeNotes(executed + budget);
       executed += budget - this.#view.getInt32(L.LEFT, true);
       if (why === K.STOP_BUDGET && executed < max) continue;
+      if (why === K.STOP_BLOCK_END && this.#blocks.until !== undefined) continue;
       if (why === K.STOP_DECODE && this.#decode(context, stop)) {
         stop.executed = executed;
         return stop;
       }
       if (why === K.STOP_DECODE) continue;
-      this.#effect = this.#get(L.EFFECT);
       stop.kind = KINDS[why];
       stop.executed = executed;
       if (why === K.STOP_PAGE_FAULT) this.#explainFault(stop);
@@ -200,9 +225,27 @@ export class CoreEngine implements ArchEngine {
     }
   }
 
+  /** @param budget instructions of the run that its notes count down from */
+  #takeNotes(budget: number): void {
+    const view = this.#view;
+    const end = L.NOTES + this.#get(L.NOTE_COUNT) * L.NOTE_SIZE;
+    for (let note = L.NOTES; note < end; note += L.NOTE_SIZE) {
+      const entered = this.#get(note + L.NOTE_WHAT) === L.ENTERED;
+      if (entered && !this.#isTrampoline(this.#get(note + L.NOTE_TARGET))) continue;
+      this.#noted.push({
+        what: entered ? 'entered' : 'left',
+        executed: budget - view.getInt32(note + L.NOTE_LEFT, true),
+        slot: view.getInt32(note + L.NOTE_SLOT, true),
+        address: this.#get(note + L.NOTE_ADDRESS),
+        task: view.getBigUint64(note + L.NOTE_TASK, true),
+        state: view.getInt32(note + L.NOTE_STATE, true),
+      });
+    }
+    this.#set(L.NOTE_COUNT, 0);
+  }
+
   /** Code that is executed for the first time is decoded. @returns whether the run ends: there is none */
   #decode(context: CoreContext, stop: Stop): boolean {
-    this.#effect = K.NO_EFFECT;
     const rip = context.regs[16];
     if (rip === this.#blocks.until) {
       stop.kind = 'until';

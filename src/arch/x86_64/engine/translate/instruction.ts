@@ -30,7 +30,11 @@ export interface Instruction {
   readonly next: Place;
   /** Whether it is executed at privilege level 3. */
   readonly user: boolean;
+  /** Whether text of an ftrace trampoline is at an address, by its low half; undefined where calls are not noted. */
+  readonly isTrampoline: IsTrampoline | undefined;
 }
+
+export type IsTrampoline = (lo: number) => boolean;
 
 /** Writes an instruction's operations. @returns false when there is no such instruction */
 export type Translate = (i: Instruction) => boolean | void;

@@ -1,5 +1,6 @@
 // The one-byte opcodes. Intel SDM volume 2, appendix A, table A-2.
 
+import { lo32 } from '../../../../guest/addr.ts';
 import { REX_W } from '../../../../isa/decoder.ts';
 import * as K from '../../core/kinds.ts';
 import { EA, REGS, T0, ZERO } from '../../core/layout.ts';
@@ -269,7 +270,10 @@ const group5: Translate = (i) => {
   if (insn.opcode === 0xfe) return false;
   switch (ext) {
     case 2:
-      w.op(K.CALL_INDIRECT, { a: readRm(w, insn, Q, next), imm: next.address });
+      w.op(i.isTrampoline ? K.CALL_INDIRECT_NOTED : K.CALL_INDIRECT, {
+        a: readRm(w, insn, Q, next),
+        imm: next.address,
+      });
       return;
     case 4:
       w.op(K.JMP_INDIRECT, { a: readRm(w, insn, Q, next) });
@@ -293,9 +297,17 @@ const loop: Translate = (i) => {
   i.w.op(K.LOOP, { b: i.insn.addr32 ? 1 : 0, c: i.insn.opcode & 3, imm: branchTarget(i) });
   goOn(i, i.next);
 };
-const call: Translate = (i) => i.w.op(K.CALL, { imm: branchTarget(i) });
+/** Whether text of an ftrace trampoline is at an address. */
+const isTrampoline = (i: Instruction, addr: bigint): boolean => i.isTrampoline?.(lo32(addr)) ?? false;
+const call: Translate = (i) => {
+  const imm = branchTarget(i);
+  i.w.op(!i.isTrampoline ? K.CALL : isTrampoline(i, imm) ? K.CALL_TRAMPOLINE : K.CALL_NOTED, { imm });
+};
 const jmp: Translate = (i) => i.w.op(K.JMP, { imm: branchTarget(i) });
-const ret: Translate = (i) => i.w.op(K.RET, { imm: i.insn.opcode === 0xc2 ? i.insn.imm & 0xffff : 0 });
+const ret: Translate = (i) =>
+  i.w.op(!i.isTrampoline ? K.RET : isTrampoline(i, i.next.base) ? K.RET_TRAMPOLINE : K.RET_NOTED, {
+    imm: i.insn.opcode === 0xc2 ? i.insn.imm & 0xffff : 0,
+  });
 const iret: Translate = (i) => (i.insn.rex & REX_W ? i.w.op(K.IRET) : stop(i, K.STOP_PROTECTION));
 
 /** c8: the constant of 16 bits, then one of 8. */

@@ -5,7 +5,7 @@
 import { decodeAt, FLOW_NEXT, Insn, LOCKABLE, STRING } from '../../../../isa/decoder.ts';
 import { GOTO, STOP_HERE, STOP_REFUSED, STOP_UNDEFINED } from '../../core/kinds.ts';
 import { BLOCK_COUNT, BLOCK_RIP, BLOCK_SIZE } from '../../core/layout.ts';
-import { type Instruction, Place } from './instruction.ts';
+import { type Instruction, type IsTrampoline, Place } from './instruction.ts';
 import { ONE_BYTE } from './one_byte.ts';
 import { TWO_BYTES } from './two_bytes.ts';
 import { OperationWriter } from './writer.ts';
@@ -23,6 +23,8 @@ export class Translator {
   readonly #insn = new Insn();
   /** The one that is being written: one object for all of them. */
   readonly #i: Writable<Instruction>;
+  /** Set where the kernel's calls and returns are to be noted. */
+  isTrampoline: IsTrampoline | undefined;
 
   constructor(buffer: ArrayBuffer) {
     this.#writer = new OperationWriter(buffer);
@@ -34,6 +36,7 @@ export class Translator {
       at: 0,
       next: new Place(),
       user: false,
+      isTrampoline: undefined,
     };
   }
 
@@ -60,6 +63,7 @@ export class Translator {
     const i = this.#i;
     i.insn = insn;
     i.user = user;
+    i.isTrampoline = user ? undefined : this.isTrampoline;
     i.next.base = rip;
     const stops = until !== undefined || refused.size > 0;
     w.beginBlock(block);

@@ -1,0 +1,106 @@
+// Executes kernel code with the ground truth on: every call and return is noted, and calls of patched functions are told.
+// Mirrors nothing of the kernel's: it is the ground truth for the unwinders and for transitions.
+//
+// Two ways, as the engine is: it notes frames itself (NotedExecutor), or a block at a time is looked at (ShadowExecutor).
+// Invariant: who is told of calls and blocks is told before what ended the run is served, and by the clock of its time.
+
+import type { FrameNotes } from '../../arch/blocks.ts';
+import type { Engine, Stop } from '../../guest/engine.ts';
+import type { KernelCore } from '../../kernel/core.ts';
+import type { TaskStruct } from '../../kernel/task_struct.ts';
+import type { OrcLookup } from '../../unwind/orc_lookup.ts';
+import type { ShadowStacks } from '../../unwind/shadow.ts';
+import type { Cpu } from './cpu.ts';
+import { ShadowExecutor } from './shadow_exec.ts';
+
+/** Who wants to know of calls through ftrace trampolines. Addresses by their low halves. */
+export interface TrampolineCalls {
+  /** @param patchState the task's, as it calls. @param slot the stack it is on */
+  entered(patchState: number, slot: number, site: number): void;
+  left(task: TaskStruct, patchState: number, slot: number, target: number): void;
+}
+
+/** Told of each block that was executed: low half of its address, instructions. */
+export type BlockSink = (pc: number, executed: number) => void;
+
+export interface WatchedExecutor {
+  /** From the PC on, at most `max` instructions; it may end earlier. */
+  run(cpu: Cpu, max: number): Stop;
+  onBlock: BlockSink | undefined;
+}
+
+/** Makes a sink the one that is told; without the ground truth nobody is. */
+export function blockSink(executor: WatchedExecutor | undefined): (sink: BlockSink) => void {
+  return (sink) => {
+    if (executor) executor.onBlock = sink;
+  };
+}
+
+/** As the engine allows it. Nothing was executed yet. */
+export function watchedExecutor(
+  core: KernelCore,
+  engine: Engine,
+  shadow: ShadowStacks,
+  lookup: OrcLookup,
+  calls: TrampolineCalls,
+  nsPerInstruction: number,
+): WatchedExecutor {
+  const notes = core.arch.execution.notes?.(engine);
+  if (notes) return new NotedExecutor(core, notes, lookup, calls, nsPerInstruction);
+  const executor = new ShadowExecutor(core, engine, shadow, lookup, calls);
+  core.mem.attach(executor.blocks);
+  return executor;
+}
+
+class NotedExecutor implements WatchedExecutor {
+  readonly #core: KernelCore;
+  readonly #notes: FrameNotes;
+  readonly #calls: TrampolineCalls;
+  readonly #nsPerInstruction: number;
+  /** Where the low half of the PC is in a context's halves. */
+  readonly #pc: number;
+  /** Bytes of the call at an fentry site. */
+  readonly #callSize: number;
+  onBlock: BlockSink | undefined;
+
+  constructor(
+    core: KernelCore,
+    notes: FrameNotes,
+    lookup: OrcLookup,
+    calls: TrampolineCalls,
+    nsPerInstruction: number,
+  ) {
+    this.#core = core;
+    this.#notes = notes;
+    this.#calls = calls;
+    this.#nsPerInstruction = nsPerInstruction;
+    this.#pc = 2 * core.arch.context.pc;
+    this.#callSize = core.arch.fentry.size;
+    const { percpu, kernel } = core;
+    const task = {
+      current: Number(percpu.address('current_task', 0) - percpu.base[0]),
+      state: kernel.structs.task_struct.fields.patch_state,
+    };
+    notes.begin(task, (lo) => lookup.ftraceTrampoline(lo) !== 0);
+  }
+
+  run(cpu: Cpu, max: number): Stop {
+    const pc = cpu.context.halves[this.#pc];
+    const stop = this.onBlock ? this.#notes.runBlock(cpu.context, max) : this.#notes.run(cpu.context, max);
+    this.onBlock?.(pc, stop.executed);
+    if (this.#notes.trampolines.length > 0) this.#tell(cpu);
+    return stop;
+  }
+
+  #tell(cpu: Cpu): void {
+    const { tasks } = this.#core;
+    const began = cpu.clock;
+    for (const { what, executed, slot, address, task: at, state } of this.#notes.trampolines) {
+      cpu.clock = began + executed * this.#nsPerInstruction;
+      const task = tasks.byAddr(at) ?? tasks.curr[cpu.id];
+      if (what === 'entered') this.#calls.entered(state, slot, address - this.#callSize);
+      else this.#calls.left(task, state, slot, address);
+    }
+    cpu.clock = began;
+  }
+}
