@@ -8,10 +8,11 @@ import { CALLED, NO_EFFECT, RETURNED } from '../../src/arch/blocks.ts';
 import type { KernelNumbers } from '../../src/arch/kernel_side.ts';
 import type { Interrupt } from '../../src/arch/processor.ts';
 import { ptRegsOffset, ptRegsSize, readPtReg } from '../../src/arch/pt_regs.ts';
-import { type Addr, lo32, STACK_HI } from '../../src/guest/addr.ts';
+import { type Addr, lo32, STACK_HI, STACK_SLOT } from '../../src/guest/addr.ts';
 import type { CpuContext, Stop, StopKind } from '../../src/guest/engine.ts';
 import { type GuestMemory, USER_STACK_BASE, USER_TEXT_BASE } from '../../src/guest/memory.ts';
 import type { KernelImage } from '../../src/machine/boot/image.ts';
+import { ShadowStacks } from '../../src/unwind/shadow.ts';
 import { BareKernel, CODE } from './bare_kernel.ts';
 
 export interface RunningContract {
@@ -38,6 +39,7 @@ export function describeRunning(contract: RunningContract): void {
   const { arch } = contract;
   describe(`${arch.name}: processor`, () => describeProcessor(contract));
   describe(`${arch.name}: blocks`, () => describeBlocks(contract));
+  describe(`${arch.name}: frames`, () => describeNotes(contract));
   describe(`${arch.name}: threads`, () => describeThreads(contract));
   for (const { image, framePointers } of contract.images) {
     const with_ = framePointers ? 'with' : 'without';
@@ -338,6 +340,43 @@ function describeBlocks({ arch, nested, images: [{ image }] }: RunningContract):
         returned: calls,
         result: BigInt(answer),
       });
+    }
+  });
+}
+
+/** The frames that an engine notes itself are those that a block at a time shows. */
+function describeNotes({ arch, nested, images: [{ image }] }: RunningContract): void {
+  const kernelOf = useKernel(arch, image);
+
+  it('that an engine notes itself are those of the calls that are live, wherever a run ends', async (test) => {
+    const kernel = kernelOf();
+    const notes = arch.execution.notes?.(kernel.engine);
+    if (!notes) return test.skip('this engine notes none: it is watched block by block');
+    notes.begin({ current: 0, state: 0 }, () => false);
+    await kernel.code(nested(7, 3));
+    const shadow = new ShadowStacks({ words: kernel.mem.stackWords }, arch.ptRegs, notes.frames);
+    const { context, base } = kernel.startCpu();
+    const slot = Number((base & 0xffff_ffffn) / BigInt(STACK_SLOT));
+    const blocks = arch.execution.blocks(kernel.engine, kernel.mem);
+    const live: number[][] = [];
+    const at = (): number[] => shadow.frames(slot).map((f) => f.location);
+    kernel.set(context, { [arch.context.pc]: CODE });
+    const calls: number[] = [];
+    while (blocks.run(context, 1).kind === 'budget') {
+      if (blocks.effect === CALLED) calls.unshift(blocks.returnSlot(context));
+      else if (blocks.effect === RETURNED) calls.shift();
+      expect(at()).toEqual(calls);
+      live.push(at());
+    }
+    const again = kernel.startCpu().context;
+    for (const size of [1, 2, 3, 5, 8]) {
+      kernel.set(again, { [arch.context.pc]: CODE });
+      for (let done = 0; ; ) {
+        const stop = notes.run(again, size);
+        done += stop.executed;
+        if (stop.kind !== 'budget') break;
+        expect(at()).toEqual(live[done - 1]);
+      }
     }
   });
 }
