@@ -1,8 +1,8 @@
 // The stack as a caller leaves it, with old return addresses below.
 
-import { CALLER_LO, ENTRY_SP, LAST_CALLER_LO, STACK_LO } from './check_layout.ts';
+import { CALLER_LO, ENTRY_SP, LAST_CALLER_LO, STACK_LO, STACK_SIZE } from './check_layout.ts';
 
-const WORDS = 0x4000 / 4;
+const WORDS = STACK_SIZE / 4;
 /** Index of the return address. */
 export const RETURN_WORD = (ENTRY_SP - STACK_LO) >>> 2;
 

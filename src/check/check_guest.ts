@@ -12,16 +12,25 @@ import type { CheckEngine } from '../arch/checking.ts';
 import type { CpuContext } from '../guest/engine.ts';
 import { PAGE_SIZE } from '../guest/memory.ts';
 import { callerStack } from './caller_stack.ts';
-import { BLOCK, MAX_TEXT, POINTER, STACK_HALF, STACK_LO, TEXT_BASE, TEXT_LO, ZONES } from './check_layout.ts';
+import {
+  BLOCK,
+  MAX_TEXT,
+  POINTER,
+  STACK_BASE,
+  STACK_HALF,
+  STACK_LO,
+  STACK_SIZE,
+  TEXT_BASE,
+  TEXT_HALF,
+  TEXT_LO,
+  ZONES,
+} from './check_layout.ts';
 import { SAVED_DISTANCES } from './saved_registers.ts';
 import { openEngine } from './target.ts';
 
 export * from './check_layout.ts';
 
-const STACK_SIZE = 0x4000;
 const TEXT_AT = STACK_SIZE + BLOCK;
-const STACK_BASE = (BigInt(STACK_HALF) << 32n) | BigInt(STACK_LO);
-const TEXT_HALF = 0xffffffff;
 /** Bytes on both sides of a pointer that are put back for each object, and for each function. */
 const AROUND = 0x40000;
 const NEAR = 0x1000;

@@ -1,10 +1,13 @@
-// Where things lie in the machines that a check runs code in: text, data, callers, the stack.
+// Where things lie in the machine that a check runs code in: text, data, callers, the stack. Every range is described here;
+// who maps or looks at one takes it from here.
 
 import type { Zone } from '../arch/checking.ts';
+import { hi32, lo32, STACK_SLOT, THREAD_SIZE, VMALLOC_START } from '../guest/addr.ts';
 import { SP } from './target.ts';
 
 export const TEXT_BASE = 0xffffffffc0001000n;
-export const TEXT_LO = 0xc0001000;
+export const TEXT_LO = lo32(TEXT_BASE);
+export const TEXT_HALF = hi32(TEXT_BASE);
 /** Text that a module can have, at most. */
 export const MAX_TEXT = 80 << 20;
 /** Memory that accesses go to wherever no text and no stack is: the same again and again, at multiples of its size. */
@@ -15,16 +18,18 @@ export const DATA_MIDDLE = 0xffffffffc7000000n;
 export const CALLER_LO = 0x81000000;
 export const CALLER_SIZE = 0x1000;
 export const LAST_CALLER_LO = CALLER_LO + 0x800;
-/** Of the last frame that a task can have, as the frame pointer unwinder knows it. */
-export const CALLER_FP_LO = 0x7f48;
 
 /** Stack of slot 0. */
-export const STACK_LO = 0x4000;
-export const STACK_HALF = 0xffffc900;
+export const STACK_BASE = VMALLOC_START + BigInt(STACK_SLOT - THREAD_SIZE);
+export const STACK_SIZE = THREAD_SIZE;
+export const STACK_LO = lo32(STACK_BASE);
+export const STACK_HALF = hi32(STACK_BASE);
+/** Of the last frame that a task can have, as the frame pointer unwinder knows it. */
+export const CALLER_FP_LO = STACK_LO + 0x3f48;
 /** Low half of rsp at a function's entry: the return address lies there. */
-export const ENTRY_SP = 0x7e00;
+export const ENTRY_SP = STACK_LO + 0x3e00;
 /** Stack that a function may use; deeper is left unmapped by a check of rsp. */
-export const DEEPEST_SP = 0x4200;
+export const DEEPEST_SP = STACK_LO + 0x200;
 
 /** `halves`: of the registers, low halves first. */
 export function isOnStack(halves: Uint32Array): boolean {
