@@ -2,7 +2,7 @@
 // What a port promises of hardware and of guest code is tried on it (contract_running.ts).
 
 import type { Arch } from '../../src/arch/arch.ts';
-import type { ArchEngine } from '../../src/arch/engine.ts';
+import type { ArchEngine, EngineName } from '../../src/arch/engine.ts';
 import type { KernelSide } from '../../src/arch/kernel_side.ts';
 import type { Processor } from '../../src/arch/processor.ts';
 import { ptRegsSize } from '../../src/arch/pt_regs.ts';
@@ -50,10 +50,10 @@ export class BareKernel implements KernelSide {
   #stacks = 0;
   #cpu: { context: CpuContext; base: Addr; exceptions: Addr } | undefined;
 
-  constructor(arch: Arch, image: KernelImage) {
+  constructor(arch: Arch, image: KernelImage, engine: EngineName) {
     this.arch = arch;
     this.image = image;
-    this.engine = arch.makeEngine('core');
+    this.engine = arch.makeEngine(engine);
     const mem = new GuestMemory({ heap: 1 << 20, stacks: 16, modules: 1 << 20 }, this.engine.allocate);
     mem.attach(this.engine);
     mapImage(mem, image.asm);

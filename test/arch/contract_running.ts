@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Arch } from '../../src/arch/arch.ts';
 import { CALLED, NO_EFFECT, RETURNED } from '../../src/arch/blocks.ts';
+import type { EngineName } from '../../src/arch/engine.ts';
 import type { KernelNumbers } from '../../src/arch/kernel_side.ts';
 import type { Interrupt } from '../../src/arch/processor.ts';
 import { ptRegsOffset, ptRegsSize, readPtReg } from '../../src/arch/pt_regs.ts';
@@ -19,6 +20,8 @@ export interface RunningContract {
   readonly arch: Arch;
   /** What the kernel that its images are assembled for says of itself. */
   readonly described: KernelNumbers;
+  /** What of the port's engines is there. */
+  readonly engines: readonly EngineName[];
   /** Images of the port, without frame pointers and with them where it has such. */
   readonly images: readonly { readonly image: KernelImage; readonly framePointers: boolean }[];
   /**
@@ -36,22 +39,24 @@ const word = fc.bigInt({ min: 0n, max: (1n << 64n) - 1n });
 const USER_SP = USER_STACK_BASE + 0x2f80n;
 
 export function describeRunning(contract: RunningContract): void {
-  const { arch } = contract;
-  describe(`${arch.name}: processor`, () => describeProcessor(contract));
-  describe(`${arch.name}: blocks`, () => describeBlocks(contract));
-  describe(`${arch.name}: frames`, () => describeNotes(contract));
-  describe(`${arch.name}: threads`, () => describeThreads(contract));
-  for (const { image, framePointers } of contract.images) {
-    const with_ = framePointers ? 'with' : 'without';
-    describe(`${arch.name}: host functions, ${with_} frame pointers`, () =>
-      describeHostStubs(contract, image, framePointers));
+  for (const engine of contract.engines) {
+    const on = `${contract.arch.name} on ${engine}`;
+    describe(`${on}: processor`, () => describeProcessor(contract, engine));
+    describe(`${on}: blocks`, () => describeBlocks(contract, engine));
+    describe(`${on}: frames`, () => describeNotes(contract, engine));
+    describe(`${on}: threads`, () => describeThreads(contract, engine));
+    for (const { image, framePointers } of contract.images) {
+      const with_ = framePointers ? 'with' : 'without';
+      describe(`${on}: host functions, ${with_} frame pointers`, () =>
+        describeHostStubs(contract, engine, image, framePointers));
+    }
   }
 }
 
-function useKernel(arch: Arch, image: KernelImage): () => BareKernel {
+function useKernel(arch: Arch, image: KernelImage, engine: EngineName): () => BareKernel {
   let kernel: BareKernel;
   beforeAll(() => {
-    kernel = new BareKernel(arch, image);
+    kernel = new BareKernel(arch, image, engine);
   });
   afterAll(() => kernel.close());
   return () => kernel;
@@ -88,8 +93,8 @@ function different(kernel: BareKernel, regs: Addr, saved: Uint32Array, names: re
   return names.filter((name) => read(name) !== readPtReg(ptRegs, saved, name));
 }
 
-function describeProcessor({ arch, leave, images: [{ image }] }: RunningContract): void {
-  const kernelOf = useKernel(arch, image);
+function describeProcessor({ arch, leave, images: [{ image }] }: RunningContract, engine: EngineName): void {
+  const kernelOf = useKernel(arch, image, engine);
   beforeAll(() => kernelOf().code(leave));
   const { ptRegs } = arch;
   const size = BigInt(ptRegsSize(ptRegs));
@@ -260,8 +265,8 @@ interface Watched {
   readonly result: bigint;
 }
 
-function describeBlocks({ arch, nested, images: [{ image }] }: RunningContract): void {
-  const kernelOf = useKernel(arch, image);
+function describeBlocks({ arch, nested, images: [{ image }] }: RunningContract, engine: EngineName): void {
+  const kernelOf = useKernel(arch, image, engine);
   const { result } = arch.context;
 
   /** Runs the code to its halt, in pieces of `max` at most, and holds each return against its call. */
@@ -345,8 +350,8 @@ function describeBlocks({ arch, nested, images: [{ image }] }: RunningContract):
 }
 
 /** The frames that an engine notes itself are those that a block at a time shows. */
-function describeNotes({ arch, nested, images: [{ image }] }: RunningContract): void {
-  const kernelOf = useKernel(arch, image);
+function describeNotes({ arch, nested, images: [{ image }] }: RunningContract, engine: EngineName): void {
+  const kernelOf = useKernel(arch, image, engine);
 
   it('that an engine notes itself are those of the calls that are live, wherever a run ends', async (test) => {
     const kernel = kernelOf();
@@ -383,10 +388,11 @@ function describeNotes({ arch, nested, images: [{ image }] }: RunningContract): 
 
 function describeHostStubs(
   { arch, call }: RunningContract,
+  engine: EngineName,
   image: KernelImage,
   framePointers: boolean,
 ): void {
-  const kernelOf = useKernel(arch, image);
+  const kernelOf = useKernel(arch, image, engine);
   const { hostStubs, context: which } = arch;
   const { offsets } = hostStubs;
   const found = hostStubs.find(image.asm);
@@ -448,10 +454,10 @@ function describeHostStubs(
   });
 }
 
-function describeThreads({ arch, described, call, images }: RunningContract): void {
+function describeThreads({ arch, described, call, images }: RunningContract, engine: EngineName): void {
   const { threads, ptRegs } = arch;
   const [{ image }] = images;
-  const kernelOf = useKernel(arch, image);
+  const kernelOf = useKernel(arch, image, engine);
   const size = BigInt(ptRegsSize(ptRegs));
   const offset = (name: string): bigint => BigInt(ptRegsOffset(ptRegs, name));
   const entry = { returnTo: CODE, fn: 0xffff_ffff_8100_0040n, arg: 0x1234n };

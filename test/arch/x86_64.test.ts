@@ -7,6 +7,7 @@ import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { BUILT_IN } from '../../src/kernel/description.ts';
 import { loadKernelImage } from '../../src/machine/boot/image.ts';
 import { STACK_HI, THREAD_SIZE } from '../../src/unwind/stack_slots.ts';
+import { ENGINES } from '../guest/bare.ts';
 import { ORC } from '../unwind/stack_builder.ts';
 import { World } from '../unwind/world.ts';
 import { describeArch, type MakeStack } from './contract.ts';
@@ -48,6 +49,7 @@ describeArch({
   },
   jumpLabels: [2, 5],
   makeStack,
+  engines: ENGINES,
   images: [
     { image: await loadKernelImage('orc'), framePointers: false },
     { image: await loadKernelImage('frame pointer'), framePointers: true },

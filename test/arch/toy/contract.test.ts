@@ -33,6 +33,7 @@ describeArch({
     nop: () => encode('add'),
   },
   jumpLabels: [INSN_SIZE],
+  engines: ['core'],
   images: [{ image: await loadKernelImage('orc', kernel, toy), framePointers: false }],
   nested: (answer, times) => `
     bl lr, .La
