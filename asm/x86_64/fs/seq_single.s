@@ -2,6 +2,24 @@
 
 .section .text
 
+# seq_open() has failed, with eax: what it was to have, in rbx, goes first.
+.macro FREE_AND_KEEP_EAX
+    mov     r12d, eax
+    mov     rdi, rbx
+    call    kvfree
+    mov     eax, r12d
+.endm
+
+# The end of a release, with a frame and rbx saved: frees what is in rbx, and returns 0.
+.macro FREE_AND_RETURN
+    mov     rdi, rbx
+    call    kvfree
+    xor     eax, eax
+    pop     rbx
+    FRAME_END
+    jmp     __x86_return_thunk
+.endm
+
 # The only record of a single_open() file.
 SYM_FUNC_START_LOCAL(single_start)
     FENTRY
@@ -53,10 +71,7 @@ SYM_FUNC_START(single_open)
     mov     [rdx+seq_file_private], rcx
     jmp     .Lout
 .Lfailed:
-    mov     r12d, eax
-    mov     rdi, rbx
-    call    kvfree
-    mov     eax, r12d
+    FREE_AND_KEEP_EAX
 .Lout:
     pop     rdx
     pop     rbx
@@ -95,10 +110,7 @@ SYM_FUNC_START(single_open_size)
     mov     [rdx+seq_file_size], rcx
     jmp     .Lout
 .Lfailed:
-    mov     r12d, eax
-    mov     rdi, rbx
-    call    kvfree
-    mov     eax, r12d
+    FREE_AND_KEEP_EAX
     jmp     .Lout
 .Lenomem:
     mov     eax, -ENOMEM
@@ -120,12 +132,7 @@ SYM_FUNC_START(single_release)
     mov     rax, [rsi+file_private_data]
     mov     rbx, [rax+seq_file_op]
     call    seq_release
-    mov     rdi, rbx
-    call    kvfree
-    xor     eax, eax
-    pop     rbx
-    FRAME_END
-    jmp     __x86_return_thunk
+    FREE_AND_RETURN
 SYM_FUNC_END(single_release)
 EXPORT_SYMBOL(single_release)
 
@@ -137,12 +144,7 @@ SYM_FUNC_START(seq_release)
     mov     rbx, [rsi+file_private_data]
     mov     rdi, [rbx+seq_file_buf]
     call    kvfree
-    mov     rdi, rbx
-    call    kvfree
-    xor     eax, eax
-    pop     rbx
-    FRAME_END
-    jmp     __x86_return_thunk
+    FREE_AND_RETURN
 SYM_FUNC_END(seq_release)
 EXPORT_SYMBOL(seq_release)
 
