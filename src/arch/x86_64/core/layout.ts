@@ -70,7 +70,7 @@ export const PROTECTION = 0x1714;
 export const ELSEWHERE = 0x1718;
 export const ELSEWHERE_SIZE = 0x171c;
 
-/** Where frames are noted beside the task stacks, and a word a stack: how deep. shadow.ts */
+/** Where frames are noted beside the task stacks (0: nowhere), and a word a stack: how deep. shadow.ts */
 export const FRAMES = 0x1718;
 export const DEPTHS = 0x171c;
 /** Of whom trampolines are noted: the pointer to the current task in per-CPU data, a word in what it points to. */

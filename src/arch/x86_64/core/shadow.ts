@@ -96,10 +96,10 @@ const OPERATION: u32 = ~31;
   return behind != 0 && <u32>load<u16>(behind) == GOTO && load<u64>(behind, OP_IMM) == target ? behind : 0;
 }
 
-/** The stack pointer was set by a return: frames below it are gone. */
+/** The stack pointer was set by a return: frames below it are gone. Nothing where nothing is noted. */
 export function noteStackPointer(sp: u64): void {
   const lo = <u32>sp - 8;
-  if (!isStack(sp - 8) || ramOf(sp - 8) == 0xffffffff) return;
+  if (load<u32>(FRAMES) == 0 || !isStack(sp - 8) || ramOf(sp - 8) == 0xffffffff) return;
   const depth = depthOf(lo) - 8;
   if (load<u32>(depthCell(lo)) > depth) clearBelow(lo, depth);
 }

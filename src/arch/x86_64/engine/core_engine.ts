@@ -92,8 +92,6 @@ export class CoreEngine implements ArchEngine, FrameNotes {
     this.#set(L.PAGES, L.TABLES);
     this.#set(L.PAGE_BLOCKS, pageBlocks);
     this.#set(L.RAM_PAGES, ramPages);
-    this.#set(L.FRAMES, frames);
-    this.#set(L.DEPTHS, depths);
     this.#frames = {
       words: new Uint32Array(this.#buffer, frames, stacks / 4),
       depths: new Uint32Array(this.#buffer, depths, stacks / THREAD_SIZE),
@@ -186,6 +184,8 @@ export class CoreEngine implements ArchEngine, FrameNotes {
     return this.#noted;
   }
   begin({ current, state }: TaskWords, isTrampoline: IsTrampoline): void {
+    this.#set(L.FRAMES, this.#frames.words.byteOffset);
+    this.#set(L.DEPTHS, this.#frames.depths.byteOffset);
     this.#set(L.CURRENT_TASK, current);
     this.#set(L.TASK_STATE, state);
     this.#isTrampoline = isTrampoline;
