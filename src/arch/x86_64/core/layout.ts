@@ -71,13 +71,13 @@ export const ELSEWHERE = 0x1718;
 export const ELSEWHERE_SIZE = 0x171c;
 
 /** Where frames are noted beside the task stacks (0: nowhere), and a word a stack: how deep. shadow.ts */
-export const FRAMES = 0x1718;
-export const DEPTHS = 0x171c;
+export const FRAMES = 0x1720;
+export const DEPTHS = 0x1724;
 /** Of whom trampolines are noted: the pointer to the current task in per-CPU data, a word in what it points to. */
-export const CURRENT_TASK = 0x1720;
-export const TASK_STATE = 0x1724;
+export const CURRENT_TASK = 0x1728;
+export const TASK_STATE = 0x172c;
 /** Trampolines entered and left that the engine has not taken yet. */
-export const NOTE_COUNT = 0x1728;
+export const NOTE_COUNT = 0x1730;
 export const NOTES = 0x1800;
 export const NOTE_SIZE = 32;
 export const NOTES_MOST = 64;
