@@ -1,8 +1,8 @@
 // Judges the processor: every form of instruction, in thousands of random states, against Unicorn and the host.
 //
-//   node scripts/run.mjs judge [--states N] [--only REGEX] [--subject core|unicorn] [--frequency DIR]
+//   node scripts/run.mjs judge [--states N] [--only REGEX] [--subject core|unicorn] [--write] [--frequency DIR]
 //
-// --frequency counts the forms in the modules below a folder instead.
+// --write makes docs/processor.md of what was found. --frequency counts the forms in the modules below a folder instead.
 
 import { spawnSync } from 'node:child_process';
 import { buildProgram } from './build.ts';

@@ -19,7 +19,7 @@ import {
 } from '../../../../src/isa/decoder.ts';
 import { Draw, seedOf } from './draw.ts';
 import { encode } from './encode.ts';
-import type { Form } from './forms.ts';
+import type { Form } from './form.ts';
 import { areasOf, type Place, READABLE, WRITABLE } from './layout.ts';
 
 /** CF PF AF ZF SF OF. */
@@ -37,7 +37,7 @@ export interface Case {
   readonly bytes: Uint8Array;
   /** In the order of a context: the general ones, RIP, RFLAGS. */
   readonly regs: BigUint64Array;
-  /** xmm0 to xmm15; the upper halves of ymm follow. */
+  /** Of 16 bytes each, or 32 where the form names ymm. */
   readonly vectors: Uint8Array;
   /** What memory holds beside its first bytes. */
   readonly windows: readonly Window[];
@@ -101,13 +101,13 @@ class CaseMaker {
     this.#window(target);
     if (this.#form.mnemonic === 'leave') this.#window(this.#regs[REG.rbp]);
     if (this.#regs[REG.rsp] !== target) this.#window(this.#regs[REG.rsp]);
-    const vectors = this.#form.registers === 'xmm' ? this.#vectors() : NO_VECTORS;
+    const width = { xmm: 16, ymm: 32 }[this.#form.registers as string] ?? 0;
     return {
       form: this.#form,
       place,
       bytes: encoded.bytes,
       regs: this.#regs,
-      vectors,
+      vectors: this.#vectors(16 * width),
       windows: this.#windows,
     };
   }
@@ -201,14 +201,13 @@ class CaseMaker {
     return turned;
   }
 
-  #vectors(): Uint8Array {
-    const words = new BigUint64Array(64);
+  #vectors(bytes: number): Uint8Array {
+    const words = new BigUint64Array(bytes / 8);
     for (let i = 0; i < words.length; i++) words[i] = this.#draw.value();
     return new Uint8Array(words.buffer);
   }
 }
 
-const NO_VECTORS = new Uint8Array(512);
 const FIXED_BY_STACK = new Set<number>([REG.rsp]);
 
 /** Its operand is a bit of a string of them: its address depends on a register operand. */

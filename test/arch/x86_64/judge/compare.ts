@@ -41,10 +41,11 @@ export function differences(one: Case, theirs: Outcome, others: Outcome): string
   }
   const mask = BigInt(JUDGED_FLAGS & ~(a.kind === 'budget' ? undefinedFlags(one) : 0));
   differ('flags', ({ regs }) => flagNames(regs[REG.rflags] & mask));
-  for (let i = 0; a.vectors && b.vectors && i < 16; i++) {
-    differ(`xmm${i}`, ({ vectors }) =>
-      Buffer.from((vectors as Uint8Array).subarray(16 * i, 16 * i + 16)).toString('hex'),
-    );
+  const width = one.vectors.length / 16;
+  for (let i = 0; a.vectors && b.vectors && width > 0 && i < 16; i++) {
+    differ(`${one.form.registers}${i}`, ({ vectors }) => {
+      return Buffer.from((vectors as Uint8Array).subarray(width * i, width * (i + 1))).toString('hex');
+    });
   }
   return said;
 }

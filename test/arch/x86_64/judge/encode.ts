@@ -6,7 +6,7 @@ import { decodeAt, FLOW_MASK, FLOW_NEXT, Insn } from '../../../../src/isa/decode
 import { FORM } from '../../../../src/isa/facts.ts';
 import { FORM_ONE } from '../../../../src/isa/opcodes.ts';
 import type { Draw } from './draw.ts';
-import type { Form } from './forms.ts';
+import type { Form, Vex } from './form.ts';
 
 const RSP = 4;
 
@@ -70,7 +70,8 @@ class Encoder {
     const opcode = [...form.opcode];
     if (form.inOpcode) opcode[opcode.length - 1] = (opcode[opcode.length - 1] & 0xf8) | (inOpcode & 7);
     const prefixes = [...this.#segment(), ...(this.#wanted.short ? [0x67] : []), ...form.prefixes];
-    const head = [...prefixes, ...(rex || draw.once(5) ? [0x40 | rex] : []), ...opcode];
+    const early = form.vex ? this.#vex(form.vex, rex) : rex || draw.once(5) ? [0x40 | rex] : [];
+    const head = [...prefixes, ...early, ...opcode];
     const constant = this.#constant();
     const bytes = [...head, ...operand.bytes, ...constant];
     if (operand.relativeAt !== undefined) {
@@ -78,6 +79,14 @@ class Encoder {
       bytes.splice(head.length + operand.relativeAt, 4, ...little(disp, 4));
     }
     return { bytes: Uint8Array.from(bytes), fixed: operand.fixed, reg };
+  }
+
+  /** Of three bytes, or two where they say all. The bits of REX are inverted in it, and so is the register. */
+  #vex({ map, prefix, long, source }: Vex, rex: number): number[] {
+    const register = source ? this.#draw.below(16) : 0;
+    const rest = ((~register & 0xf) << 3) | (long ? 4 : 0) | prefix;
+    if (map === 1 && (rex & 0xb) === 0 && this.#draw.once(2)) return [0xc5, ((~rex & 4) << 5) | rest];
+    return [0xc4, ((~rex & 7) << 5) | map, ((rex & 8) << 4) | rest];
   }
 
   /** One that changes nothing: its base is 0, or does not count. */
@@ -186,7 +195,8 @@ class Encoder {
   }
 
   #constant(): number[] {
-    const { immediate, opcode, facts } = this.#form;
+    const { immediate, facts, vex } = this.#form;
+    const opcode = vex ? [] : this.#form.opcode;
     if (opcode.length === 1 && FORM_ONE[opcode[0]] & FORM.MOFFS) {
       return little(this.#wanted.target, this.#wanted.short ? 4 : 8);
     }

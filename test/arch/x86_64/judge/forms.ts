@@ -2,44 +2,15 @@
 // user programs can contain.
 //
 // Which opcodes there are, what follows them and which take LOCK or a repetition is asked of the project's own table
-// (src/isa/opcodes.ts); iced-x86 names what is found, and tells forms that share an opcode apart.
-//
-// Invariant: a form is one `Code` of iced-x86 with its rm operand in a register or in memory, without a prefix that
-// changes what it does, or with LOCK, repe or repne. `formKey` is the same for a form and for each instruction of it.
+// (src/isa/opcodes.ts); iced-x86 names what is found, and tells forms that share an opcode apart. The table says nothing
+// of what VEX begins: those forms are iced-x86's alone (vex_forms.ts).
 
 import * as iced from 'iced-x86';
-import { decodeAt, Insn, LOCKABLE, STRING } from '../../../../src/isa/decoder.ts';
+import { decodeAt, Insn, LOCKABLE } from '../../../../src/isa/decoder.ts';
 import { FORM } from '../../../../src/isa/facts.ts';
 import { FORM_0F, FORM_0F3A, FORM_0F38, FORM_ONE } from '../../../../src/isa/opcodes.ts';
-
-export type Operand = 'none' | 'register' | 'memory';
-export type Repeat = 'lock' | 'repe' | 'repne' | undefined;
-
-export interface Form {
-  readonly key: string;
-  /** As the manual writes it, such as `lock add m32, r32`. */
-  readonly name: string;
-  readonly mnemonic: string;
-  readonly code: iced.Code;
-  readonly operand: Operand;
-  readonly repeat: Repeat;
-  /** Before REX: LOCK or a repetition, the operand size, a prefix that belongs to the opcode. */
-  readonly prefixes: readonly number[];
-  readonly wide: boolean;
-  /** The map's bytes and the opcode. */
-  readonly opcode: readonly number[];
-  /** The three bits of ModRM's reg, where they belong to the opcode. */
-  readonly ext: number | undefined;
-  /** Those of rm likewise. */
-  readonly rm: number | undefined;
-  /** The low three bits of the opcode name a register. */
-  readonly inOpcode: boolean;
-  readonly immediate: number;
-  /** Registers that its operands name, beside the general ones. */
-  readonly registers: 'general' | 'xmm' | 'mm' | 'other';
-  /** What the project's table says of it. */
-  readonly facts: number;
-}
+import { type Form, formKey, infoOf, nameOf, operandOf, type Repeat, repeatOf } from './form.ts';
+import { vexForms } from './vex_forms.ts';
 
 const MAPS: readonly { bytes: readonly number[]; form: (opcode: number) => number }[] = [
   { bytes: [], form: (opcode) => FORM_ONE[opcode] as number },
@@ -51,21 +22,6 @@ const MAPS: readonly { bytes: readonly number[]; form: (opcode: number) => numbe
 const BEFORE: readonly (readonly number[])[] = [[], [0x66], [0xf3], [0xf2], [0x66, 0xf2], [0x66, 0xf3]];
 /** Their bytes begin something else. */
 const ESCAPES = new Set([0x0f, 0x62, 0xc4, 0xc5]);
-
-export const formKey = (code: iced.Code, operand: Operand, repeat: Repeat): string =>
-  `${iced.Code[code]} ${operand}${repeat ? ` ${repeat}` : ''}`;
-
-/** Of an instruction that both decoders took. */
-export function operandOf(insn: Insn): Operand {
-  if (!insn.hasModrm) return 'none';
-  return insn.mod === 3 ? 'register' : 'memory';
-}
-
-export function repeatOf(insn: Insn): Repeat {
-  if (insn.locked) return 'lock';
-  if ((insn.facts & STRING) === 0 || insn.rep === 0) return undefined;
-  return insn.rep === 0xf3 ? 'repe' : 'repne';
-}
 
 function* candidates(): Generator<{ bytes: number[]; wide: boolean; before: readonly number[] }> {
   for (const { bytes, form } of MAPS) {
@@ -145,6 +101,7 @@ class Catalogue {
       immediate: insn.immSize,
       registers: info.registers,
       facts: insn.facts,
+      vex: undefined,
     });
   }
 
@@ -160,42 +117,4 @@ class Catalogue {
   }
 }
 
-const IN_OPCODE = new Set([
-  iced.OpCodeOperandKind.r8_opcode,
-  iced.OpCodeOperandKind.r16_opcode,
-  iced.OpCodeOperandKind.r32_opcode,
-  iced.OpCodeOperandKind.r64_opcode,
-]);
-
-type Info = Pick<Form, 'inOpcode' | 'registers'> & { text: string; mnemonic: iced.Mnemonic };
-
-function infoOf(code: iced.Code): Info {
-  const info = iced.CodeExt.opCode(code);
-  const kinds = Array.from({ length: info.opCount }, (_, i) => info.opKind(i));
-  const text = info.instructionString.toLowerCase();
-  const { mnemonic } = info;
-  info.free();
-  return {
-    text,
-    mnemonic,
-    inOpcode: kinds.some((kind) => IN_OPCODE.has(kind)),
-    registers: registersOf(text),
-  };
-}
-
-function registersOf(text: string): Form['registers'] {
-  if (/\bmm\d?\b/.test(text)) return 'mm';
-  if (/\bxmm\d?\b/.test(text)) return 'xmm';
-  return /\b(st\(?\d?\)?|sreg|cr|dr|bnd\d?)\b/.test(text) ? 'other' : 'general';
-}
-
-/** The manual's text, and which of `r/m` it is. */
-function nameOf(text: string, operand: Operand, repeat: Repeat): string {
-  const sized = text.replace(/\b(r|r\d+|xmm|mm)\/m(\d+)/, (_, register: string, bits: string) => {
-    if (operand === 'memory') return `m${bits}`;
-    return register === 'r' ? `r${bits}` : register;
-  });
-  return repeat ? `${repeat} ${sized}` : sized;
-}
-
-export const FORMS: readonly Form[] = new Catalogue().build();
+export const FORMS: readonly Form[] = [...new Catalogue().build(), ...vexForms()];

@@ -82,7 +82,12 @@ function writeRecord(one: Case, into: Buffer): void {
   into.writeBigUInt64LE(one.form.repeat && one.form.repeat !== 'lock' ? 1n : 0n, RECORD.repeats);
   into.fill(0xf4, RECORD.code, RECORD.code + 16);
   into.set(one.bytes, RECORD.code);
-  into.set(one.vectors, RECORD.vectors);
+  const width = one.vectors.length / 16;
+  for (let i = 0; i < 16 && width > 0; i++) {
+    into.set(one.vectors.subarray(i * width, i * width + 16), RECORD.vectors + 16 * i);
+    if (width === 32)
+      into.set(one.vectors.subarray(i * width + 16, (i + 1) * width), RECORD.vectors + 256 + 16 * i);
+  }
   one.windows.forEach(({ addr, bytes }, i) => {
     const at = RECORD.windows + i * (8 + WINDOW);
     into.writeBigUInt64LE(addr, at);
@@ -96,8 +101,18 @@ function readRecord(one: Case, record: Buffer): HostOutcome {
     const at = RECORD.windows + i * (8 + WINDOW) + 8;
     return { addr, bytes: record.subarray(at, at + WINDOW) };
   });
-  const vectors = record.subarray(RECORD.vectors, RECORD.vectors + 512);
-  return { ...ending(record, regs), regs, vectors, windows };
+  return { ...ending(record, regs), regs, vectors: vectorsOf(record, one.vectors.length / 16), windows };
+}
+
+/** The frame of a signal has the upper halves of all ymm registers behind all lower ones. */
+function vectorsOf(record: Buffer, width: number): Uint8Array {
+  const vectors = new Uint8Array(16 * width);
+  for (let i = 0; i < 16 && width > 0; i++) {
+    const low = RECORD.vectors + 16 * i;
+    vectors.set(record.subarray(low, low + 16), i * width);
+    if (width === 32) vectors.set(record.subarray(low + 256, low + 272), i * width + 16);
+  }
+  return vectors;
 }
 
 function ending(record: Buffer, regs: BigUint64Array): Pick<Outcome, 'kind' | 'executed' | 'fault'> {

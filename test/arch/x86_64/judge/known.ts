@@ -43,7 +43,7 @@ export const UNICORN_IS_WRONG: readonly Known[] = [
       const [ours, theirs] = [faultOf(subject), faultOf(judge)];
       const samePage = ours && theirs && ours.addr / 4096n === theirs.addr / 4096n;
       const crossing = samePage && ours.addr % BigInt(PAGE_SIZE) === 0n;
-      return crossing === true && said.every((line) => /^(stop|memory|flags|xmm)/.test(line));
+      return crossing === true && said.every((line) => /^(stop|memory|flags|[xy]mm)/.test(line));
     },
   },
   {
@@ -52,7 +52,7 @@ export const UNICORN_IS_WRONG: readonly Known[] = [
     applies: (difference) =>
       endsAs(difference.subject, 'page fault') &&
       endsAs(difference.judge, 'page fault') &&
-      onlyOf(difference, /^(flags|xmm|memory|r[a-ds0-9])/),
+      onlyOf(difference, /^(flags|[xy]mm|memory|r[a-ds0-9])/),
   },
   {
     name: 'does not ask for alignment of 16 bytes',
@@ -98,12 +98,12 @@ export const UNICORN_IS_WRONG: readonly Known[] = [
     name: 'chooses another NaN of two',
     right: 'manual 4.8.3.5: the first source operand, made quiet',
     applies: (difference) =>
-      is(difference, /^(addsub|h?add|h?sub|mul|div|min|max|sqrt|cvt|dpp)/) && onlyOf(difference, /^xmm/),
+      is(difference, /^(addsub|h?add|h?sub|mul|div|min|max|sqrt|cvt|dpp)/) && onlyOf(difference, /^[xy]mm/),
   },
   {
     name: 'reads the destination after it is written, where it is the source, too',
     right: 'manual, PHADD and PHSUB: every sum is of the operands as they were',
-    applies: (difference) => is(difference, /^ph(add|sub)/) && onlyOf(difference, /^xmm/),
+    applies: (difference) => is(difference, /^ph(add|sub)/) && onlyOf(difference, /^[xy]mm/),
   },
   {
     name: 'reads 16 bytes for roundss and roundsd',

@@ -1,14 +1,16 @@
 // Judges an engine: every form's states against Unicorn and the host, in processes of their own, because Unicorn may
-// end its process. Prints what differs.
+// end its process. Prints what differs, and writes docs/processor.md where that is asked for.
 //
-//   node scripts/run.mjs judge [--states N] [--only REGEX] [--subject core|unicorn] [--frequency DIR]
+//   node scripts/run.mjs judge [--states N] [--only REGEX] [--subject core|unicorn] [--write] [--frequency DIR]
 
 import { spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { FORMS } from './forms.ts';
 import { countForms, frequencyList } from './frequency.ts';
 import { hostCannotJudge } from './host.ts';
+import { processorPage } from './page.ts';
 import { judgeForms, type Result, SUBJECTS } from './session.ts';
 
 /** Forms that one process judges. */
@@ -20,6 +22,8 @@ const { values } = parseArgs({
     states: { type: 'string', default: '2000' },
     only: { type: 'string' },
     subject: { type: 'string', default: 'core' },
+    write: { type: 'boolean', default: false },
+    page: { type: 'string', default: 'docs/processor.md' },
     frequency: { type: 'string' },
     /** Of the process of a share: its first form and the one behind its last. */
     share: { type: 'string' },
@@ -63,6 +67,7 @@ async function judgeAll(): Promise<void> {
   const states = executed.reduce((sum, result) => sum + result.states, 0);
   console.log(`${executed.length} forms, ${states} states, ${open} differences that no known case explains`);
   console.log(`${lacking.length} forms are not executed`);
+  if (values.write) writeFileSync(values.page, processorPage(inOrder(results), Number(values.states)));
   if (open > 0) process.exitCode = 1;
 }
 
@@ -87,6 +92,13 @@ async function judgeShare(from: number, to: number, results: Result[]): Promise<
   );
   process.exitCode = 1;
   if (done + 1 < to) await judgeShare(done + 1, to, results);
+}
+
+/** As the catalogue has them: processes end in any order. */
+function inOrder(results: readonly Result[]): Result[] {
+  const places = new Map(FORMS.map(({ key }, i) => [key, i]));
+  const place = ({ key }: Result): number => places.get(key) as number;
+  return results.toSorted((a, b) => place(a) - place(b));
 }
 
 /** The instruction is one that every judge calls undefined. */

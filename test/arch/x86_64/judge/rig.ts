@@ -14,8 +14,10 @@ const VECTORS: ReadonlyMap<Place, bigint> = new Map(
   [KERNEL, USER].map((place) => [place, place.far + 0x8000n]),
 );
 /** In the page of code, behind what is judged. */
-const LOAD_AT = 0x800n;
-const SAVE_AT = 0xa00n;
+const MOVES = [
+  { bytes: 16, load: 0x800n, save: 0x900n },
+  { bytes: 32, load: 0xa00n, save: 0xb00n },
+] as const;
 
 const HLT = 0xf4;
 /** Repetitions that a case can ask for, and more. */
@@ -28,18 +30,23 @@ export interface Outcome {
   readonly executed: number;
   readonly fault: string | undefined;
   readonly regs: BigUint64Array;
-  /** Those that an instruction of the form can have written. */
+  /** Of 16 or 32 bytes each, where an instruction of the form can have written one. */
   readonly vectors: Uint8Array | undefined;
 }
 
-/** movups between memory at [rsi] and each xmm register; 0x10 loads, 0x11 stores. */
-function moves(opcode: number): Uint8Array {
-  const bytes: number[] = [];
+/**
+ * movups or vmovups between memory at [rsi] and each vector register; 0x10 loads, 0x11 stores.
+ * @param bytes of a register
+ */
+function moves(opcode: number, bytes: number): Uint8Array {
+  const code: number[] = [];
   for (let i = 0; i < 16; i++) {
-    const rex = i > 7 ? [0x44] : [];
-    bytes.push(...rex, 0x0f, opcode, 0x86 | ((i & 7) << 3), (16 * i) & 0xff, (16 * i) >> 8, 0, 0);
+    const short = i > 7 ? [0x44, 0x0f] : [0x0f];
+    const wide = [0xc5, i > 7 ? 0x7c : 0xfc];
+    const at = bytes * i;
+    code.push(...(bytes === 32 ? wide : short), opcode, 0x86 | ((i & 7) << 3), at & 0xff, at >> 8, 0, 0);
   }
-  return Uint8Array.from(bytes);
+  return Uint8Array.from(code);
 }
 
 interface Area {
@@ -70,8 +77,10 @@ export class Rig {
     mem.map(place.code, PAGE_SIZE, PROT_READ | PROT_EXEC);
     mem.map(VECTORS.get(place) as bigint, PAGE_SIZE, PROT_READ | PROT_WRITE);
     mem.pokeText(place.code, new Uint8Array(PAGE_SIZE).fill(HLT));
-    mem.pokeText(place.code + LOAD_AT, moves(0x10));
-    mem.pokeText(place.code + SAVE_AT, moves(0x11));
+    for (const { bytes, load, save } of MOVES) {
+      mem.pokeText(place.code + load, moves(0x10, bytes));
+      mem.pokeText(place.code + save, moves(0x11, bytes));
+    }
     const areas = areasOf(place).map((base): Area => {
       const initial = initialBytes(base);
       mem.map(base, WRITABLE, PROT_READ | PROT_WRITE);
@@ -86,12 +95,12 @@ export class Rig {
     this.#contexts.set(place, context);
   }
 
-  /** @param vectors the instruction may name vector registers */
-  execute(one: Case, vectors: boolean): Outcome {
+  execute(one: Case): Outcome {
     const { place } = one;
     const context = this.#contexts.get(place) as CpuContext;
     const mem = this.mem;
-    const lacks = vectors ? this.#moveVectors(place, context, LOAD_AT, one.vectors) : undefined;
+    const moves = MOVES[['xmm', 'ymm'].indexOf(one.form.registers)];
+    const lacks = moves && this.#moveVectors(place, context, moves.load, one.vectors);
     if (lacks)
       return { kind: 'engine error', executed: 0, fault: lacks, regs: one.regs.slice(), vectors: undefined };
     const at = one.regs[REG.rip];
@@ -101,15 +110,15 @@ export class Rig {
     context.touch();
     const outcome = this.#run(context, one.form.repeat === 'repe' || one.form.repeat === 'repne');
     mem.pokeText(at, NOTHING.subarray(0, one.bytes.length));
-    if (!vectors) return outcome;
-    this.#moveVectors(place, context, SAVE_AT);
-    return { ...outcome, vectors: mem.readBytes(VECTORS.get(place) as bigint, 256) };
+    if (!moves) return outcome;
+    this.#moveVectors(place, context, moves.save);
+    return { ...outcome, vectors: mem.readBytes(VECTORS.get(place) as bigint, 16 * moves.bytes) };
   }
 
   /** @returns why they cannot be moved */
   #moveVectors(place: Place, context: CpuContext, code: bigint, values?: Uint8Array): string | undefined {
     const at = VECTORS.get(place) as bigint;
-    if (values) this.mem.writeBytes(at, values.subarray(0, 256));
+    if (values) this.mem.writeBytes(at, values);
     context.regs.fill(0n);
     context.regs[REG.rip] = place.code + code;
     context.regs[REG.rsi] = at;

@@ -9,7 +9,8 @@ import {
   FLOW_SYSCALL,
   FLOW_SYSRET,
 } from '../../../../src/isa/decoder.ts';
-import type { Form } from './forms.ts';
+import { isInCorpus } from './corpus.ts';
+import type { Form } from './form.ts';
 
 const words = (text: string): string[] => text.trim().split(/\s+/);
 
@@ -64,10 +65,11 @@ const BY_FLOW: ReadonlyMap<number, string> = new Map([
 
 /** Why no random states are judged; undefined where they are. */
 export function unjudgedBecause(form: Form): string | undefined {
-  const { mnemonic, facts, opcode, registers } = form;
-  if (isX87(opcode)) return 'x87: nothing of the kernel computes with it';
+  const { key, mnemonic, facts, opcode, registers, vex } = form;
+  if (!vex && isX87(opcode)) return 'x87: nothing of the kernel computes with it';
   if (registers === 'mm') return 'MMX: nothing of the kernel computes with it';
   if (registers === 'other') return 'names a segment, control or debug register';
+  if (vex !== undefined && !isInCorpus(key)) return 'AVX that no module of a kernel contains';
   const byFlow = BY_FLOW.get(facts & FLOW_MASK);
   if (byFlow) return byFlow;
   if (opcode.length === 2 && (opcode[1] & 0xf6) === 0xa0 && (mnemonic === 'push' || mnemonic === 'pop')) {
@@ -79,5 +81,6 @@ export function unjudgedBecause(form: Form): string | undefined {
 const isX87 = (opcode: readonly number[]): boolean =>
   opcode.length === 1 && ((opcode[0] >= 0xd8 && opcode[0] <= 0xdf) || opcode[0] === 0x9b);
 
-/** Executing it, Unicorn ends the process, or reads memory of its own. */
-export const endsUnicorn = ({ mnemonic }: Form): boolean => /^pcmp[ei]str[im]/.test(mnemonic);
+/** Executing it, Unicorn ends the process or reads memory of its own; or it has nothing of the kind. */
+export const isBeyondUnicorn = ({ mnemonic, vex }: Form): boolean =>
+  vex !== undefined || /^pcmp[ei]str[im]/.test(mnemonic);

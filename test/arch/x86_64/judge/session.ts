@@ -4,11 +4,11 @@ import type { ArchEngine } from '../../../../src/arch/engine.ts';
 import { CoreEngine } from '../../../../src/arch/x86_64/engine/core_engine.ts';
 import { UnicornEngine } from '../../../../src/arch/x86_64/unicorn/unicorn.ts';
 import { describeCase } from './compare.ts';
-import type { Form } from './forms.ts';
+import type { Form } from './form.ts';
 import { Host, hostCannotJudge } from './host.ts';
 import { HOST_ANSWERS_OTHERWISE, type Known, knownAs, UNICORN_IS_WRONG } from './known.ts';
 import { Rig } from './rig.ts';
-import { endsUnicorn, unjudgedBecause } from './scope.ts';
+import { isBeyondUnicorn, unjudgedBecause } from './scope.ts';
 import { Court, type Difference, type Judgement, type Trial } from './trial.ts';
 
 /** What can be judged. */
@@ -95,10 +95,12 @@ export async function judgeForms(
   const host = hostCannotJudge() ? undefined : await Host.open();
   const court = new Court(rig, unicorn);
   const judged = forms.filter(
-    (form) => !unjudgedBecause(form) && !(subject === 'unicorn' && endsUnicorn(form)),
+    (form) => !unjudgedBecause(form) && !(subject === 'unicorn' && isBeyondUnicorn(form)),
   );
   for (let i = 0; i < judged.length; i += TOGETHER) {
-    const trials = judged.slice(i, i + TOGETHER).map((form) => court.hear(form, states, !endsUnicorn(form)));
+    const trials = judged
+      .slice(i, i + TOGETHER)
+      .map((form) => court.hear(form, states, !isBeyondUnicorn(form)));
     court.ask(host);
     for (const trial of trials) tell(resultOf(trial, subject));
   }

@@ -2,7 +2,7 @@
 
 import { type Case, makeCase, type Window } from './cases.ts';
 import { differences } from './compare.ts';
-import type { Form } from './forms.ts';
+import type { Form } from './form.ts';
 import type { Host, HostOutcome } from './host.ts';
 import { KERNEL, type Place, USER } from './layout.ts';
 import type { Outcome, Rig } from './rig.ts';
@@ -76,14 +76,13 @@ export class Court {
   }
 
   #hearCase(trial: Trial, one: Case, byUnicorn: boolean): void {
-    const vectors = one.form.registers === 'xmm';
     const subject = this.#subject;
-    const outcome = subject.execute(one, vectors);
+    const outcome = subject.execute(one);
     trial.states++;
     count(trial.kinds, outcome.kind);
     const other = byUnicorn ? this.#unicorn : undefined;
     if (other) {
-      judge(trial.unicorn, one, outcome, other.execute(one, vectors), () =>
+      judge(trial.unicorn, one, outcome, other.execute(one), () =>
         memoryDifferences(one.place, subject, other),
       );
       other.restore(one.place);
