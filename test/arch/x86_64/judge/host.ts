@@ -54,7 +54,7 @@ export class Host {
   }
 
   #executeBatch(cases: readonly Case[]): (HostOutcome | undefined)[] {
-    const input = Buffer.alloc(cases.length * RECORD.bytes);
+    const input = Buffer.from(new ArrayBuffer(cases.length * RECORD.bytes));
     cases.forEach((one, i) => {
       writeRecord(one, input.subarray(i * RECORD.bytes, (i + 1) * RECORD.bytes));
     });
@@ -76,9 +76,7 @@ export class Host {
 }
 
 function writeRecord(one: Case, into: Buffer): void {
-  one.regs.forEach((value, i) => {
-    into.writeBigUInt64LE(value, RECORD.regs + 8 * i);
-  });
+  into.set(new Uint8Array(one.regs.buffer), RECORD.regs);
   into.writeBigUInt64LE(one.form.repeat && one.form.repeat !== 'lock' ? 1n : 0n, RECORD.repeats);
   into.fill(0xf4, RECORD.code, RECORD.code + 16);
   into.set(one.bytes, RECORD.code);
@@ -96,7 +94,8 @@ function writeRecord(one: Case, into: Buffer): void {
 }
 
 function readRecord(one: Case, record: Buffer): HostOutcome {
-  const regs = BigUint64Array.from({ length: 18 }, (_, i) => record.readBigUInt64LE(RECORD.regs + 8 * i));
+  const regs = new BigUint64Array(18);
+  new Uint8Array(regs.buffer).set(record.subarray(RECORD.regs, RECORD.regs + 8 * 18));
   const windows = one.windows.map(({ addr }, i) => {
     const at = RECORD.windows + i * (8 + WINDOW) + 8;
     return { addr, bytes: record.subarray(at, at + WINDOW) };

@@ -13,8 +13,8 @@ import { hostCannotJudge } from './host.ts';
 import { processorPage } from './page.ts';
 import { judgeForms, type Result, SUBJECTS } from './session.ts';
 
-/** Forms that one process judges. */
-const SHARE = 64;
+/** Forms that one process judges: it takes a second to begin. */
+const SHARE = 256;
 const AT_ONCE = 2;
 
 const { values } = parseArgs({

@@ -23,8 +23,8 @@ const INTRODUCTION = `# The processor
 Guest code is executed by an interpreter of our own (\`src/arch/x86_64/core\`). Two judges say whether it is right: Unicorn, and
 the processor of the computer that the tests run on. Each form of instruction is executed from thousands of random states;
 registers, flags but the undefined ones, memory, and how the instruction ended are compared. Half of the states are of ring 0
-and are compared with Unicorn; half are of ring 3 and are compared with both: the host executes them in a process of their own,
-one instruction a signal. A form is an instruction with its operand size and its operand in a register or in memory, and the
+and are compared with Unicorn; half are of ring 3 and are compared with the host, which executes them in a process of their
+own, one instruction a signal. A form is an instruction with its operand size and its operand in a register or in memory, and the
 LOCK and repeat prefixes that it may have. Operands lie anywhere: across pages, in memory that may only be read, in none.
 
 \`node scripts/run.mjs judge --only '^add '\` judges the forms of a name.

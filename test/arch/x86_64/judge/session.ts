@@ -93,7 +93,7 @@ export async function judgeForms(
   const rig = new Rig(subject, SUBJECTS[subject]);
   const unicorn = subject === 'unicorn' ? undefined : new Rig('unicorn', SUBJECTS.unicorn);
   const host = hostCannotJudge() ? undefined : await Host.open();
-  const court = new Court(rig, unicorn);
+  const court = new Court(rig, unicorn, host !== undefined);
   const judged = forms.filter(
     (form) => !unjudgedBecause(form) && !(subject === 'unicorn' && isBeyondUnicorn(form)),
   );

@@ -58,11 +58,14 @@ const judgement = (): Judgement => ({ states: 0, kinds: new Map(), differences: 
 export class Court {
   readonly #subject: Rig;
   readonly #unicorn: Rig | undefined;
+  readonly #askHost: boolean;
   readonly #pending: Pending[] = [];
 
-  constructor(subject: Rig, unicorn?: Rig) {
+  /** @param askHost states of ring 3 are the host's to judge: Unicorn is asked about those of ring 0 */
+  constructor(subject: Rig, unicorn: Rig | undefined, askHost: boolean) {
     this.#subject = subject;
     this.#unicorn = unicorn;
+    this.#askHost = askHost;
   }
 
   /**
@@ -80,14 +83,15 @@ export class Court {
     const outcome = subject.execute(one);
     trial.states++;
     count(trial.kinds, outcome.kind);
-    const other = byUnicorn ? this.#unicorn : undefined;
+    const forHost = this.#askHost && one.place.user;
+    const other = byUnicorn && !forHost ? this.#unicorn : undefined;
     if (other) {
       judge(trial.unicorn, one, outcome, other.execute(one), () =>
         memoryDifferences(one.place, subject, other),
       );
       other.restore(one.place);
     }
-    if (one.place.user) this.#pending.push({ trial, one, outcome, windows: windowsOf(one, subject) });
+    if (forHost) this.#pending.push({ trial, one, outcome, windows: windowsOf(one, subject) });
     subject.restore(one.place);
   }
 
