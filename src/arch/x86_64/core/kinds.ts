@@ -111,6 +111,7 @@ export const PUSH = 268;
 export const POP = 269;
 export const PUSH16 = 270;
 export const POP16 = 271;
+/** b of these four: 1 where they are of 16 bits. */
 export const PUSHF = 272;
 export const POPF = 273;
 export const LEAVE = 274;

@@ -7,7 +7,7 @@ import { adc, add, cmp, cmpxchg, dec, div, idiv, imul, imul1, inc, mul, neg, sbb
 import { bsf, bsr, bt, btc, btr, bts, byteSwap, lzcnt, popcount, tzcnt } from './bit';
 import { findBlock } from './blocks';
 import { AC, condition, DF, IF, isCarry, isOverflow, isParity, isSign, isZero, setCarry } from './flags';
-import { ADC, ADD, ADD_BIT_OFFSET, ADD_SEGMENT, AND, B, BSF, BSR, BSWAP, BT, BTC, BTR, BTS, BUDGET_HERE, CALL, CALL_INDIRECT, CALL_INDIRECT_NOTED, CALL_NOTED, CALL_TRAMPOLINE, CHANGED_HERE, CLAC, CLC, CLD, CLI, CMC, CMOV, CMP, CMPS, CMPXCHG, CMPXCHG16B, CMPXCHG8B, CWD, D, DEC, DIV, ENTER, GOTO, IDIV, IMUL, IMUL1, INC, IRET, JCC, JMP, JMP_INDIRECT, LAHF, LEA, LEA32, LEAVE, LOAD, LOAD_SX16, LOAD_SX32, LOAD_SX8, LOAD_TO_WRITE, LOAD_ZX16, LOAD_ZX8, LODS, LOOP, LZCNT, MOV, MOVS, MOVSX16, MOVSX32, MOVSX8, MOVZX16, MOVZX8, MUL, NEG, NOP, NOT, OR, POP, POP16, POPCNT, POPF, PUSH, PUSH16, PUSHF, Q, RCL, RCR, RDBASE, REP_CMPS, REP_LODS, REP_MOVS, REP_SCAS, REP_STOS, RET, RET_NOTED, RET_TRAMPOLINE, ROL, ROR, SAHF, SAR, SBB, SCAS, SETCC, SHL, SHLD, SHR, SHRD, STAC, STC, STD, STI, STOP_BLOCK_END, STOP_BUDGET, STOP_DECODE, STOP_DIVIDE, STOP_HERE, STORE, STOS, SUB, SWAPGS, SYSRET, TEST, TZCNT, W, WRBASE, XADD, XCHG, XLAT, XOR } from './kinds';
+import { ADC, ADD, ADD_BIT_OFFSET, ADD_SEGMENT, AND, B, BSF, BSR, BSWAP, BT, BTC, BTR, BTS, BUDGET_HERE, CALL, CALL_INDIRECT, CALL_INDIRECT_NOTED, CALL_NOTED, CALL_TRAMPOLINE, CHANGED_HERE, CLAC, CLC, CLD, CLI, CMC, CMOV, CMP, CMPS, CMPXCHG, CMPXCHG16B, CMPXCHG8B, CWD, D, DEC, DIV, ENTER, GOTO, IDIV, IMUL, IMUL1, INC, IRET, JCC, JMP, JMP_INDIRECT, LAHF, LEA, LEA32, LEAVE, LOAD, LOAD_SX16, LOAD_SX32, LOAD_SX8, LOAD_TO_WRITE, LOAD_ZX16, LOAD_ZX8, LODS, LOOP, LZCNT, MOV, MOVS, MOVSX16, MOVSX32, MOVSX8, MOVZX16, MOVZX8, MUL, NEG, NOP, NOT, OR, POP, POP16, POPCNT, POPF, PUSH, PUSH16, PUSHF, Q, RCL, RCR, RDBASE, REP_CMPS, REP_LODS, REP_MOVS, REP_SCAS, REP_STOS, RET, RET_NOTED, RET_TRAMPOLINE, ROL, ROR, SAHF, SAR, SBB, SCAS, SETCC, SHL, SHLD, SHR, SHRD, STAC, STC, STD, STI, STOP_BLOCK_END, STOP_BUDGET, STOP_DECODE, STOP_DIVIDE, STOP_HERE, STOP_PROTECTION, STORE, STOS, SUB, SWAPGS, SYSRET, TEST, TZCNT, W, WRBASE, XADD, XCHG, XLAT, XOR } from './kinds';
 import { BLOCK_COUNT, BLOCK_HEADER, BLOCK_RIP, BLOCK_SIZE, CPL, ENTERED, FS_BASE, LEFT, LEFT_IT, OP_END, OP_INDEX, OP_LINK, OP_SIZE, OP_START, RFLAGS, RIP, STOP } from './layout';
 import { and, not, or, test, xor } from './logic';
 import { choosePrivilege, read, stopped, write } from './memory';
@@ -17,7 +17,7 @@ import { rcl, rcr, rol, ror, sar, shl, shld, shr, shrd } from './shift';
 import { enterFrame, leaveFrame, pop, popf, push, pushf } from './stack';
 import { a, b, c, imm, RCX, RSP } from './state';
 import { cmps, lods, movs, REP_BUDGET, REP_DONE, repCmps, repLods, repMovs, repScas, repStos, scas, stos } from './string';
-import { iret, lahf, privileged, sahf, swapgs, sysret } from './system';
+import { canonical, iret, lahf, privileged, sahf, swapgs, sysret } from './system';
 import { vector } from './vector';
 
 /** An operation that the budget's end was written over, and what it was. */
@@ -335,10 +335,10 @@ export function runFrom(block: u32, budget: i32, oneBlock: bool): i32 {
       case POP: if (!pop<u64>(op)) return leave(op, block, left); op += OP_SIZE; continue;
       case PUSH16: if (!push<u16>(op)) return leave(op, block, left); op += OP_SIZE; continue;
       case POP16: if (!pop<u16>(op)) return leave(op, block, left); op += OP_SIZE; continue;
-      case PUSHF: if (!pushf(op)) return leave(op, block, left); op += OP_SIZE; continue;
-      case POPF: if (!popf(op)) return leave(op, block, left); op += OP_SIZE; continue;
-      case LEAVE: if (!leaveFrame()) return leave(op, block, left); op += OP_SIZE; continue;
-      case ENTER: if (!enterFrame(op)) return leave(op, block, left); op += OP_SIZE; continue;
+      case PUSHF: if (!(b(op) ? pushf<u16>() : pushf<u64>())) return leave(op, block, left); op += OP_SIZE; continue;
+      case POPF: if (!(b(op) ? popf<u16>() : popf<u64>())) return leave(op, block, left); op += OP_SIZE; continue;
+      case LEAVE: if (!(b(op) ? leaveFrame<u16>() : leaveFrame<u64>())) return leave(op, block, left); op += OP_SIZE; continue;
+      case ENTER: if (!(b(op) ? enterFrame<u16>(op) : enterFrame<u64>(op))) return leave(op, block, left); op += OP_SIZE; continue;
 
       // string.ts
       case MOVS + B: if (!movs<u8>(op)) return leave(op, block, left); op += OP_SIZE; continue;
@@ -417,6 +417,7 @@ export function runFrom(block: u32, budget: i32, oneBlock: bool): i32 {
       }
       case CALL_INDIRECT: {
         const target = load<u64>(a(op));
+        if (!canonical(target)) return leaveBy(STOP_PROTECTION, op, block, left);
         if (!call(imm(op))) return leave(op, block, left);
         store<u64>(RIP, target);
         op = 0;
@@ -424,6 +425,7 @@ export function runFrom(block: u32, budget: i32, oneBlock: bool): i32 {
       }
       case CALL_INDIRECT_NOTED: {
         const target = load<u64>(a(op));
+        if (!canonical(target)) return leaveBy(STOP_PROTECTION, op, block, left);
         if (!call(imm(op))) return leave(op, block, left);
         store<u64>(RIP, target);
         noteCall(load<u64>(RSP), imm(op), op + OP_SIZE);
@@ -435,6 +437,7 @@ export function runFrom(block: u32, budget: i32, oneBlock: bool): i32 {
         const sp = load<u64>(RSP);
         const target = read<u64>(sp);
         if (stopped()) return leave(op, block, left);
+        if (!canonical(target)) return leaveBy(STOP_PROTECTION, op, block, left);
         store<u64>(RSP, sp + 8 + imm(op));
         store<u64>(RIP, target);
         op = 0;
@@ -445,6 +448,7 @@ export function runFrom(block: u32, budget: i32, oneBlock: bool): i32 {
         const sp = load<u64>(RSP);
         const target = read<u64>(sp);
         if (stopped()) return leave(op, block, left);
+        if (!canonical(target)) return leaveBy(STOP_PROTECTION, op, block, left);
         const after = sp + 8 + imm(op);
         store<u64>(RSP, after);
         store<u64>(RIP, target);
@@ -453,6 +457,7 @@ export function runFrom(block: u32, budget: i32, oneBlock: bool): i32 {
         break;
       }
       case JMP_INDIRECT:
+        if (!canonical(load<u64>(a(op)))) return leaveBy(STOP_PROTECTION, op, block, left);
         store<u64>(RIP, load<u64>(a(op)));
         op = 0;
         break;

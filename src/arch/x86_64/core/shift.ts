@@ -95,7 +95,8 @@ export function ror<T>(op: u32): void {
 
 /** RCL: a and CF rotated to the left by b */
 export function rcl<T>(op: u32): void {
-  const count = countOf<T>(b(op)) % (bits<T>() + 1);
+  const masked = countOf<T>(b(op));
+  const count = masked % (bits<T>() + 1);
   let x = <u64>get<T>(a(op));
   let carry = isCarry();
   for (let i: u32 = 0; i < count; i++) {
@@ -104,12 +105,13 @@ export function rcl<T>(op: u32): void {
     carry = out;
   }
   set<T>(a(op), <T>x);
-  if (countOf<T>(b(op)) != 0) setCarryOverflow(carry, carry != signed<T>(<T>x) < 0);
+  if (masked != 0) setCarryOverflow(carry, carry != signed<T>(<T>x) < 0);
 }
 
 /** RCR: a and CF rotated to the right by b */
 export function rcr<T>(op: u32): void {
-  const count = countOf<T>(b(op)) % (bits<T>() + 1);
+  const masked = countOf<T>(b(op));
+  const count = masked % (bits<T>() + 1);
   let x = <u64>get<T>(a(op));
   let carry = isCarry();
   for (let i: u32 = 0; i < count; i++) {
@@ -118,7 +120,7 @@ export function rcr<T>(op: u32): void {
     carry = out;
   }
   set<T>(a(op), <T>x);
-  if (countOf<T>(b(op)) != 0)
+  if (masked != 0)
     setCarryOverflow(carry, (((x >> (bits<T>() - 1)) ^ (x >> (bits<T>() - 2))) & 1) != 0);
 }
 

@@ -4,7 +4,7 @@
 
 import { AC, ARITHMETIC, CF, DF, IF, NT, RF, readFlags, TF, writeFlags } from './flags';
 import { CPL, RFLAGS } from './layout';
-import { choosePrivilege, read, stopped, write } from './memory';
+import { choosePrivilege, read, readToWrite, stopped, write } from './memory';
 import { a, b, c, get, imm, RBP, RSP, set } from './state';
 
 /** PUSH: b onto the stack. @returns false after a fault */
@@ -29,10 +29,10 @@ import { a, b, c, get, imm, RBP, RSP, set } from './state';
   return true;
 }
 
-/** PUSHFQ: RF and VM are pushed as 0 */
-export function pushf(op: u32): bool {
-  const sp = load<u64>(RSP) - 8;
-  write<u64>(sp, readFlags() & ~RF);
+/** PUSHFQ, PUSHF: RF and VM are pushed as 0 */
+export function pushf<T>(): bool {
+  const sp = load<u64>(RSP) - sizeof<T>();
+  write<T>(sp, <T>(readFlags() & ~RF));
   if (stopped()) return false;
   store<u64>(RSP, sp);
   return true;
@@ -41,50 +41,56 @@ export function pushf(op: u32): bool {
 /** What popf may change: IF by the kernel alone (IOPL is 0). */
 const POPPED: u64 = ARITHMETIC | TF | DF | NT | AC | 0x200000; // ID
 
-/** POPFQ */
-export function popf(op: u32): bool {
+/** POPFQ, POPF */
+export function popf<T>(): bool {
   const sp = load<u64>(RSP);
-  const value = read<u64>(sp);
+  const value = <u64>read<T>(sp);
   if (stopped()) return false;
-  store<u64>(RSP, sp + 8);
+  store<u64>(RSP, sp + sizeof<T>());
   const kernel = load<u64>(CPL) == 0;
-  const mask = kernel ? POPPED | IF | 0x3000 : POPPED; // IOPL
+  const mask = (kernel ? POPPED | IF | 0x3000 : POPPED) & <u64>(<T>~0); // IOPL
   writeFlags((load<u64>(RFLAGS) & ~(mask | RF)) | (value & mask) | 2);
   choosePrivilege();
   return true;
 }
 
-/** LEAVE: rsp <- rbp, then pop of rbp */
+/** LEAVE: rsp <- rbp, then pop of rbp, or of bp */
 // @ts-expect-error: decorator
-@inline export function leaveFrame(): bool {
+@inline export function leaveFrame<T>(): bool {
   const frame = load<u64>(RBP);
-  const value = read<u64>(frame);
+  const value = read<T>(frame);
   if (stopped()) return false;
-  store<u64>(RSP, frame + 8);
-  store<u64>(RBP, value);
+  store<u64>(RSP, frame + sizeof<T>());
+  set<T>(RBP, value);
   return true;
 }
 
-/** ENTER: a frame with room for imm bytes; nesting levels copy frame pointers of the outer frames */
-export function enterFrame(op: u32): bool {
+/**
+ * ENTER: a frame with room for imm bytes; nesting levels copy frame pointers of the outer frames. It faults, too, where
+ * the room's end may not be written.
+ */
+export function enterFrame<T>(op: u32): bool {
   const level = c(op) & 31;
-  let sp = load<u64>(RSP) - 8;
+  let sp = load<u64>(RSP) - sizeof<T>();
   const frame = sp;
-  write<u64>(sp, load<u64>(RBP));
+  write<T>(sp, load<T>(RBP));
   if (stopped()) return false;
   for (let i: u32 = 1; i < level; i++) {
-    const outer = read<u64>(load<u64>(RBP) - 8 * i);
+    const outer = read<T>(load<u64>(RBP) - sizeof<T>() * i);
     if (stopped()) return false;
-    sp -= 8;
-    write<u64>(sp, outer);
+    sp -= sizeof<T>();
+    write<T>(sp, outer);
     if (stopped()) return false;
   }
   if (level > 0) {
-    sp -= 8;
-    write<u64>(sp, frame);
+    sp -= sizeof<T>();
+    write<T>(sp, <T>frame);
     if (stopped()) return false;
   }
+  sp -= imm(op);
+  readToWrite<u8>(sp);
+  if (stopped()) return false;
   store<u64>(RBP, frame);
-  store<u64>(RSP, sp - imm(op));
+  store<u64>(RSP, sp);
   return true;
 }

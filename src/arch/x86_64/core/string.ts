@@ -52,11 +52,11 @@ export function lods<T>(op: u32): bool {
   return true;
 }
 
-/** CMPS: flags of byte at rsi - byte at rdi */
+/** CMPS: flags of byte at rsi - byte at rdi, which is read first: of two that fault, processors report it */
 export function cmps<T>(op: u32): bool {
-  const x = read<T>(load<u64>(a(op)) + index(RSI, op));
-  if (stopped()) return false;
   const y = read<T>(index(RDI, op));
+  if (stopped()) return false;
+  const x = read<T>(load<u64>(a(op)) + index(RSI, op));
   if (stopped()) return false;
   setSub<T>(x, y, <T>(x - y));
   advance(RSI, op, step<T>());

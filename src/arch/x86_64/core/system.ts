@@ -43,7 +43,7 @@ const USER_DS: u64 = 0x2b;
 const USER_CS: u64 = 0x33;
 const USER_FLAGS: u64 = ARITHMETIC | 0x254500 | 0x10000; // TF DF NT AC ID RF
 
-function canonical(addr: u64): bool {
+export function canonical(addr: u64): bool {
   return <u64>(<i64>(addr << 16) >> 16) == addr;
 }
 

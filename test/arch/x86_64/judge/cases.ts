@@ -100,6 +100,7 @@ class CaseMaker {
     if (isBitString(this.#form) && !base.includes(encoded.reg)) this.#regs[encoded.reg] = this.#bitOffset();
     this.#window(target);
     if (this.#form.mnemonic === 'leave') this.#window(this.#regs[REG.rbp]);
+    if (this.#form.mnemonic === 'enter') this.#frames();
     if (this.#regs[REG.rsp] !== target) this.#window(this.#regs[REG.rsp]);
     const width = { xmm: 16, ymm: 32 }[this.#form.registers as string] ?? 0;
     return {
@@ -152,6 +153,13 @@ class CaseMaker {
       for (let i = 0; i < 16; i++)
         if (!FIXED_BY_STACK.has(i) && regs[i] >> 48n !== 0xffffn) regs[i] &= 0x7fffffffffffn;
     }
+  }
+
+  /** What enter may write: 32 frame pointers; and those that it reads. */
+  #frames(): void {
+    this.#window(this.#regs[REG.rsp] - 192n);
+    this.#window(this.#regs[REG.rsp] + 64n);
+    this.#window(this.#regs[REG.rbp]);
   }
 
   /** In bits: within a page. */

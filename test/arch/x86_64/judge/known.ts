@@ -106,6 +106,11 @@ export const UNICORN_IS_WRONG: readonly Known[] = [
     applies: (difference) => is(difference, /^ph(add|sub)/) && onlyOf(difference, /^[xy]mm/),
   },
   {
+    name: 'reads 4 bytes for an operand of 2 of movsxd',
+    right: 'manual, MOVSXD: r16, r/m16; and the host',
+    applies: (difference) => is(difference, /^movsxd$/) && endsAs(difference.judge, 'page fault'),
+  },
+  {
     name: 'reads 16 bytes for roundss and roundsd',
     right: 'manual, ROUNDSS and ROUNDSD: an operand of 4 and of 8 bytes',
     applies: (difference) => is(difference, /^rounds[sd]$/) && endsAs(difference.judge, 'page fault'),

@@ -11,7 +11,7 @@ import { areasOf, initialBytes, KERNEL, type Place, READABLE, USER, WRITABLE } f
 const TABLES = KERNEL.far + 0x80000n;
 /** Where vector registers are loaded from and saved to. */
 const VECTORS: ReadonlyMap<Place, bigint> = new Map(
-  [KERNEL, USER].map((place) => [place, place.far + 0x8000n]),
+  [KERNEL, USER].map((place) => [place, place.far + 0xa0000n]),
 );
 /** In the page of code, behind what is judged. */
 const MOVES = [

@@ -1,7 +1,7 @@
 // The one-byte opcodes. Intel SDM volume 2, appendix A, table A-2.
 
 import { lo32 } from '../../../../guest/addr.ts';
-import { REX_W } from '../../../../isa/decoder.ts';
+import { type Insn, REX_W } from '../../../../isa/decoder.ts';
 import * as K from '../../core/kinds.ts';
 import { EA, REGS, T0, ZERO } from '../../core/layout.ts';
 import {
@@ -314,11 +314,18 @@ const iret: Translate = (i) => (i.insn.rex & REX_W ? i.w.op(K.IRET) : stop(i, K.
 const enter: Translate = ({ w, insn, bytes, at }) => {
   const end = at + insn.length;
   w.op(K.ENTER, {
+    b: isWord(insn),
     imm: (bytes[end - 3] as number) | ((bytes[end - 2] as number) << 8),
     c: bytes[end - 1] as number,
   });
 };
 
+/** pushf, popf, enter, leave: 1 where they are of 16 bits. */
+const isWord = (insn: Insn): number => (stackSize(insn) === W ? 1 : 0);
+const ofStack =
+  (kind: number): Translate =>
+  ({ w, insn }) =>
+    w.op(kind, { b: isWord(insn) });
 /** An operation without operands. */
 const plain =
   (kind: number): Translate =>
@@ -351,8 +358,8 @@ const ROWS: readonly Row[] = [
   [0x91, 0x97, xchgRax],
   [0x98, 0x98, signExtend],
   [0x99, 0x99, signToRdx],
-  [0x9c, 0x9c, plain(K.PUSHF)],
-  [0x9d, 0x9d, plain(K.POPF)],
+  [0x9c, 0x9c, ofStack(K.PUSHF)],
+  [0x9d, 0x9d, ofStack(K.POPF)],
   [0x9e, 0x9e, plain(K.SAHF)],
   [0x9f, 0x9f, plain(K.LAHF)],
   [0xa0, 0xa3, movOffset],
@@ -368,7 +375,7 @@ const ROWS: readonly Row[] = [
   [0xc2, 0xc3, ret],
   [0xc6, 0xc7, movConstant],
   [0xc8, 0xc8, enter],
-  [0xc9, 0xc9, plain(K.LEAVE)],
+  [0xc9, 0xc9, ofStack(K.LEAVE)],
   [0xcc, 0xcd, trap],
   [0xcf, 0xcf, iret],
   [0xd0, 0xd3, shift],

@@ -93,9 +93,18 @@ export function readRm(w: OperationWriter, insn: Insn, size: number, next: Place
   return T0;
 }
 
+/** The address as memoryOf() gives it, kept where the instruction changes one of the registers that it is made of. */
+export function keptMemoryOf(w: OperationWriter, insn: Insn, next: Place): Memory {
+  const { b, disp } = memoryOf(w, insn, next);
+  if (b === EA) return { b, disp };
+  w.op(LEA, { a: EA, b, c: ZERO, disp });
+  return { b: EA, disp: 0 };
+}
+
 /**
  * An operand that is read and written, or only written: `write` is told its cell, and memory is stored behind it.
  * @param isRead false where its old value does not count
+ * @param address keptMemoryOf where it writes another register, too
  */
 export function changeRm(
   w: OperationWriter,
@@ -103,13 +112,13 @@ export function changeRm(
   size: number,
   next: Place,
   write: (cell: number) => void,
-  isRead = true,
+  { isRead = true, address = memoryOf }: { isRead?: boolean; address?: typeof keptMemoryOf } = {},
 ): void {
   if (insn.mod === 3) {
     write(cellOf(insn, insn.rm, size));
     return;
   }
-  const { b, disp } = memoryOf(w, insn, next);
+  const { b, disp } = address(w, insn, next);
   if (isRead) w.op(LOAD_TO_WRITE + size, { a: T0, b, disp });
   write(T0);
   w.op(STORE + size, { a: T0, b, disp });

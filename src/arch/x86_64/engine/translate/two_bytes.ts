@@ -13,7 +13,16 @@ import {
   undefinedInstruction,
 } from './instruction.ts';
 import { jcc } from './one_byte.ts';
-import { cellOf, changeRm, memoryOf, readRm, sizeOf } from './operands.ts';
+import {
+  cellOf,
+  changeRm,
+  effective,
+  keptMemoryOf,
+  memoryOf,
+  readRm,
+  segmentBase,
+  sizeOf,
+} from './operands.ts';
 
 const { B, D, Q } = K;
 const RCX_CELL = REGS + 8;
@@ -50,7 +59,7 @@ const cmov: Translate = ({ w, insn, next }) => {
   w.op(K.CMOV + size, { a: cellOf(insn, insn.reg, size), b, imm: insn.opcode & 15 });
 };
 const setcc: Translate = ({ w, insn, next }) =>
-  changeRm(w, insn, B, next, (a) => w.op(K.SETCC, { a, imm: insn.opcode & 15 }), false);
+  changeRm(w, insn, B, next, (a) => w.op(K.SETCC, { a, imm: insn.opcode & 15 }), { isRead: false });
 
 /** a3 ab b3 bb: the register's bits above the operand's size choose where in memory it is. */
 function bit(kind: number): Translate {
@@ -61,9 +70,12 @@ function bit(kind: number): Translate {
       w.op(kind + size, { a: cellOf(insn, insn.rm, size), b: reg });
       return;
     }
-    const { b, disp } = memoryOf(w, insn, next);
+    const { b, disp } = effective(w, insn, next);
     w.op(K.LEA, { a: EA, b, c: ZERO, disp });
     w.op(K.ADD_BIT_OFFSET, { a: EA, b: reg, imm: size });
+    if (insn.addr32) w.op(K.LEA32, { a: EA, b: EA, c: ZERO });
+    const segment = segmentBase(insn);
+    if (segment !== 0) w.op(K.ADD_SEGMENT, { a: EA, b: segment });
     bitOperation(kind, w, size, reg);
   };
 }
@@ -102,15 +114,17 @@ const imul: Translate = ({ w, insn, next }) => {
   const a = cellOf(insn, insn.reg, size);
   w.op(K.IMUL + size, { a, b: a, c });
 };
+/** They write a register, too, that may be one of the address. */
+const KEPT = { address: keptMemoryOf };
 const cmpxchg: Translate = (i) => {
   const size = sizeByOpcode(i);
   const { w, insn, next } = i;
-  changeRm(w, insn, size, next, (a) => w.op(K.CMPXCHG + size, { a, b: cellOf(insn, insn.reg, size) }));
+  changeRm(w, insn, size, next, (a) => w.op(K.CMPXCHG + size, { a, b: cellOf(insn, insn.reg, size) }), KEPT);
 };
 const xadd: Translate = (i) => {
   const size = sizeByOpcode(i);
   const { w, insn, next } = i;
-  changeRm(w, insn, size, next, (a) => w.op(K.XADD + size, { a, b: cellOf(insn, insn.reg, size) }));
+  changeRm(w, insn, size, next, (a) => w.op(K.XADD + size, { a, b: cellOf(insn, insn.reg, size) }), KEPT);
 };
 /** c7 /1: cmpxchg8b, cmpxchg16b; /6 rdrand, /7 rdseed are not there. */
 const group9: Translate = ({ w, insn, next }) => {
