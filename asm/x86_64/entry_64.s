@@ -54,6 +54,7 @@ SYM_CODE_END(ret_from_fork)
 .macro IDTENTRY name:req, cfunc:req, has_error_code=0, gap=0
 SYM_CODE_START(\name)
     UNWIND_HINT_IRET_REGS offset=\has_error_code*8
+    ASM_CLAC                            # what is interrupted may be at a user's memory
     cld
     .if \has_error_code == 0
     push    -1                          # orig_ax: no syscall to restart

@@ -8,33 +8,47 @@ EXPORT_SYMBOL(fault_in_writeable)
 HOST_FUNC fault_in_readable
 EXPORT_SYMBOL(fault_in_readable)
 
-# unsigned long _copy_to_user(rdi to, rsi from, rdx n): bytes not copied.
-# The user's pages are asked for before the copy, in the place of an exception table entry at it.
-SYM_FUNC_START(_copy_to_user)
-    FENTRY
-    FRAME_BEGIN
-    movabs  rcx, 0x7ffffffff000
-    mov     rax, rdi
+# unsigned long copy_user_generic_string(rdi to, rsi from, edx n): bytes not copied. One of the two is the user's.
+# Mirrors arch/x86/lib/copy_user_64.S: words, then bytes; after a fault in a word, what of it there is.
+SYM_FUNC_START(copy_user_generic_string)
+    ASM_STAC
+    mov     ecx, edx
+    shr     ecx, 3
+    and     edx, 7
+__ex_at_copy_words:
+    rep movsq
+    mov     ecx, edx
+__ex_at_copy_bytes:
+    rep movsb
+__ex_to_copy_done:
+    mov     eax, ecx
+    ASM_CLAC
+    jmp     __x86_return_thunk
+__ex_to_copy_words:
+    lea     ecx, [rdx+rcx*8]
+__ex_at_copy_tail:
+    rep movsb
+    jmp     __ex_to_copy_done
+SYM_FUNC_END(copy_user_generic_string)
+
+# Puts rax behind [\start, \start + rdx), and goes to .Lbad where that is not the user's: access_ok(). Uses rcx.
+.macro USER_RANGE start
+    movabs  rcx, TASK_SIZE_MAX
+    mov     rax, \start
     add     rax, rdx
     jc      .Lbad
     cmp     rax, rcx
     ja      .Lbad
-    push    r12
-    push    rbp_r13
-    push    rbx
-    mov     r12, rdi
-    mov     rbp_r13, rsi
-    mov     rbx, rdx
-    mov     rsi, rdx
-    call    fault_in_writeable
-    mov     rcx, rbx
-    sub     rcx, rax
-    mov     rdi, r12
-    mov     rsi, rbp_r13
-    rep movsb
-    pop     rbx
-    pop     rbp_r13
-    pop     r12
+.endm
+
+# unsigned long _copy_to_user(rdi to, rsi from, rdx n): bytes not copied.
+SYM_FUNC_START(_copy_to_user)
+    FENTRY
+    FRAME_BEGIN
+    USER_RANGE rdi
+    sub     rsp, 8
+    call    copy_user_generic_string
+    add     rsp, 8
     FRAME_END
     jmp     __x86_return_thunk
 .Lbad:
@@ -48,40 +62,21 @@ EXPORT_SYMBOL(_copy_to_user)
 SYM_FUNC_START(_copy_from_user)
     FENTRY
     FRAME_BEGIN
-    push    r12
-    push    rbp_r13
     push    rbx
-    mov     r12, rdi
-    mov     rbp_r13, rsi
-    mov     rbx, rdx
-    movabs  rcx, 0x7ffffffff000
-    mov     rax, rsi
-    add     rax, rdx
-    jc      .Lbad
-    cmp     rax, rcx
-    ja      .Lbad
-    mov     rdi, rsi
-    mov     rsi, rdx
-    call    fault_in_readable
-    jmp     .Lcopy
-.Lbad:
-    mov     rax, rdx
-.Lcopy:
-    mov     rcx, rbx
-    sub     rcx, rax
-    mov     rdi, r12
-    mov     rsi, rbp_r13
-    rep movsb
-    mov     rcx, rax
+    USER_RANGE rsi
+    call    copy_user_generic_string    # leaves rdi behind what it copied
+.Lleft:
     mov     rdx, rax
+    mov     rcx, rax
     xor     eax, eax
     rep stosb
     mov     rax, rdx
     pop     rbx
-    pop     rbp_r13
-    pop     r12
     FRAME_END
     jmp     __x86_return_thunk
+.Lbad:
+    mov     rax, rdx
+    jmp     .Lleft
 SYM_FUNC_END(_copy_from_user)
 EXPORT_SYMBOL(_copy_from_user)
 
@@ -183,3 +178,10 @@ EXPORT_SYMBOL(_copy_\dir\()_iter)
 .endm
 COPY_ITER to, rdi, rsi
 COPY_ITER from, rsi, rdi
+
+.section .data
+SYM_DATA_START(__ex_table_iov_iter)
+    EX_ENTRY __ex_at_copy_words, __ex_to_copy_words, EX_TYPE_COPY
+    EX_ENTRY __ex_at_copy_bytes, __ex_to_copy_done, EX_TYPE_COPY
+    EX_ENTRY __ex_at_copy_tail, __ex_to_copy_done, EX_TYPE_COPY
+SYM_DATA_END(__ex_table_iov_iter)

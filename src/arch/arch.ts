@@ -19,6 +19,7 @@ import type { ImageSources } from './image_sources.ts';
 import type { ModuleText } from './module_text.ts';
 import type { Poking } from './poking.ts';
 import type { Processor, ProcessorParts } from './processor.ts';
+import type { Protection } from './protection.ts';
 import type { PtRegsLayout } from './pt_regs.ts';
 import type { ShowRegs } from './show_regs.ts';
 import type { Threads } from './threads.ts';
@@ -74,6 +75,8 @@ export interface Arch {
   /** What a new task starts with. */
   readonly threads: Threads;
 
+  /** On CPUs that keep kernel and users apart; undefined where there are none. */
+  readonly protection?: Protection;
   /** What is done to a module's text while it loads. */
   readonly moduleText: ModuleText;
 

@@ -11,6 +11,11 @@ export interface ArchEngine extends Engine {
    * @param addressOf a symbol of the image. @throws Error for one that it lacks
    */
   loadTables(mem: GuestMemory, addressOf: (symbol: string) => Addr): void;
+  /**
+   * From now on kernel and users are kept from each other's memory, and user programs have address spaces of their own.
+   * An engine that cannot do that lacks it: to it all is one space. Called once, before memory is made.
+   */
+  keepApart?(): void;
 }
 
 /** What may execute a machine: the core of our own, or the library that judges it. */

@@ -22,6 +22,13 @@ export interface DieOptions {
   readonly nmi?: boolean;
 }
 
+/** An entry of an exception table: what becomes of the code when its instruction faults. */
+export interface ExceptionEntry {
+  readonly fixup: Addr;
+  /** What is done besides: the port's to read. */
+  readonly data: number;
+}
+
 /** Stack that lies above a guard page, [begin, end). */
 export interface GuardedStack {
   readonly begin: Addr;
@@ -41,8 +48,10 @@ export interface TrapKernel {
   preemptCount(cpu: number): number;
   /** True when the breakpoint was of a site that is being changed: the registers then say where to go on. */
   pokeBreakpoint(regs: Addr): boolean;
-  /** fixup_exception(): true when the exception table sent the interrupted code somewhere. */
-  fixupException(regs: Addr): boolean;
+  /** search_exception_tables(): of the kernel and of modules. */
+  searchExceptionTables(pc: Addr): ExceptionEntry | undefined;
+  /** Whether the CPUs keep the kernel from the memory of users, and those from the kernel's. */
+  readonly protection: boolean;
   /** report_bug(): what the undefined instruction at `pc` stands for, once that is printed. */
   reportBug(call: HostCall, regs: Addr, pc: Addr): 'none' | 'warning' | 'bug';
   /** The mapping of user text that an address is in. */

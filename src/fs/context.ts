@@ -1,6 +1,6 @@
 // What all parts of the file layer share: the core, symbols of asm/x86_64/fs, user memory, allocation of files.
 
-import type { Addr } from '../guest/addr.ts';
+import { type Addr, isUserRange } from '../guest/addr.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { GuestMemory } from '../guest/memory.ts';
 import { PAGE_SIZE, PROT_READ, PROT_WRITE } from '../guest/memory.ts';
@@ -11,9 +11,6 @@ import { initListHead } from '../kernel/list.ts';
 import { SlabError } from '../kernel/slab.ts';
 import { UAPI } from '../kernel/uapi.ts';
 import type { FormatContext } from '../kernel/vsprintf.ts';
-
-/** One past the highest user address: TASK_SIZE_MAX. */
-const TASK_SIZE_MAX = 0x7ffffffff000n;
 
 /** Called when the last reference to a file is gone, before its memory goes. */
 type FileEnd = (file: Addr) => unknown;
@@ -121,7 +118,7 @@ export class FsContext {
 
   /** Bytes of [addr, addr + size) at its end that user mode may not write (read); all when it starts badly. */
   faultIn(addr: Addr, size: number, write: boolean): number {
-    if (addr + BigInt(size) > TASK_SIZE_MAX) return size;
+    if (!isUserRange(addr, size)) return size;
     const needed = PROT_READ | (write ? PROT_WRITE : 0);
     let good = 0;
     while (good < size) {

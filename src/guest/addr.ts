@@ -37,6 +37,20 @@ export function fromHalves(hi: number, lo: number): Addr {
   return whole[0];
 }
 
+/** TASK_SIZE_MAX: one past the highest address of a user. */
+export const TASK_SIZE_MAX = 0x7fff_ffff_f000n;
+
+/** __access_ok(): all of it is in the user's half. */
+export function isUserRange(addr: Addr, size: number): boolean {
+  return addr + BigInt(size) <= TASK_SIZE_MAX;
+}
+
+/** copy_from_kernel_nofault_allowed(): neither the user's, nor the page behind, nor non-canonical. */
+export function isKernelAddress(addr: Addr): boolean {
+  const canonical = BigInt.asIntN(48, addr) === BigInt.asIntN(64, addr);
+  return canonical && addr >= TASK_SIZE_MAX + 0x1000n;
+}
+
 /** High half of every address of kernel text, modules and trampolines. */
 export const TEXT_HI = 0xffffffff;
 /** High half of every task stack address (vmalloc space). */

@@ -40,6 +40,8 @@ export interface KernelCore {
   readonly faults?: FaultInject;
   /** Number of emulated CPUs. */
   readonly cpus: number;
+  /** Kernel and users are kept from each other's memory, and users' programs have address spaces of their own. */
+  readonly protection?: boolean;
   /** TAINT_ bits, as in /proc/sys/kernel/tainted. */
   taints: number;
   /** debug_locks: cleared for good by an oops, and by taints that say so. */

@@ -69,14 +69,10 @@ export class Machine {
     }
   }
 
-  private constructor(
-    image: KernelImage,
-    arch: Arch,
-    options: Required<MachineOptions>,
-    { memory, engine }: MadeMemory,
-  ) {
+  private constructor(image: KernelImage, arch: Arch, options: Required<MachineOptions>, made: MadeMemory) {
+    const { memory, engine } = made;
     const smp = new Smp(new SeededRandom(options.seed ^ 0x5bd1e995));
-    const core = makeCore(image, arch, memory, engine, smp, options);
+    const core = makeCore(image, arch, made, smp, options);
     const lookup = imageLookup(image);
     const traces = new Traces(core, engine, lookup, options, smp.cpus);
     const kernel = kernelParts(core, smp, image, options);

@@ -20,6 +20,8 @@ export interface MachineOptions {
   readonly maxTasks?: number;
   /** Keeps the shadow stack, and holds every reliable trace and every completed transition against it. */
   readonly shadow?: boolean;
+  /** Keeps kernel and users from each other's memory, and gives each process its address space, where the engine can. */
+  readonly protection?: boolean;
   /** Virtual ns that an instruction takes. */
   readonly instructionNs?: number;
   /** Dynamic debug of kernel/livepatch: its pr_debug() lines. */

@@ -1,7 +1,7 @@
 // The functions of the heap that guest code calls, by name. Mirrors mm/slab_common.c, mm/util.c, mm/vmalloc.c,
 // lib/kasprintf.c; asm/x86_64/mm.s has their stubs.
 
-import type { Addr } from '../guest/addr.ts';
+import { type Addr, isKernelAddress } from '../guest/addr.ts';
 import type { HostCall, HostFunction } from '../guest/hostcall.ts';
 import { PAGE_SIZE } from '../guest/memory.ts';
 import { type KernelCore, negErrno } from '../kernel/core.ts';
@@ -14,8 +14,6 @@ import type { RcuPort } from './ports.ts';
 
 const { EFAULT, ERANGE } = UAPI;
 const STRING_MAX = 1 << 20;
-/** TASK_SIZE_MAX and a page: what lies below is no kernel address. */
-const KERNEL_FROM = 0x8000_0000_0000n;
 /** kfree_rcu(ptr): the place of the rcu_head is below this. */
 const RCU_OFFSET_MAX = 4096n;
 
@@ -30,7 +28,7 @@ export function defineMm(core: KernelCore, format: FormatContext, rcu: RcuPort):
     ...caches.hostFunctions(),
   });
   core.host.define('copy_from_kernel_nofault_allowed', ({ args: [from, size] }) => {
-    if (BigInt.asIntN(48, from) !== BigInt.asIntN(64, from) || from < KERNEL_FROM) return negErrno(ERANGE);
+    if (!isKernelAddress(from)) return negErrno(ERANGE);
     return size === 0n || core.mem.isMapped(from, Number(size)) ? 0 : negErrno(EFAULT);
   });
   return kmalloc;

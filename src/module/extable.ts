@@ -45,7 +45,12 @@ function readExtable(home: StructHome, table: Table): ExtableEntry[] {
 /** search_module_extables(): where to go on after a fault at an instruction. */
 export function searchModuleExtable(home: StructHome, mod: Module, insn: Addr): ExtableEntry | undefined {
   const table = mod.sections.get('__ex_table');
-  return table && readExtable(home, table).find((e) => e.insn === insn);
+  return table && searchExtable(home, table, insn);
+}
+
+/** search_extable(): the entry of a table for an instruction. */
+export function searchExtable(home: StructHome, table: Table, insn: Addr): ExtableEntry | undefined {
+  return readExtable(home, table).find((e) => e.insn === insn);
 }
 
 interface BugEntry {

@@ -4,7 +4,12 @@
 //
 // Invariant: every section that asks for work at load time ends up in `mod.reports`, done or not.
 
-import { type FinalizeContext, followRelative, type PatchCount } from '../arch/module_text.ts';
+import {
+  type FeatureSet,
+  type FinalizeContext,
+  followRelative,
+  type PatchCount,
+} from '../arch/module_text.ts';
 import { OrcTableError, orcTableFromSections } from '../elf/orc.ts';
 import { severalSections } from '../elf/several_sections.ts';
 import type { KernelCore } from '../kernel/core.ts';
@@ -126,6 +131,10 @@ function noteUnread({ events }: KernelCore, { elf, name }: Module): void {
   events.emit({ type: 'note', text });
 }
 
+function cpuFeatures({ arch, protection }: KernelCore): FeatureSet {
+  return protection && arch.protection ? arch.protection.features : arch.moduleText.features;
+}
+
 /** module_finalize(): the port's tables, in its order. */
 function moduleFinalize(core: KernelCore, ports: ModuleLoaderPorts, mod: Module): void {
   const { mem, kernel, symbols, cpus, arch } = core;
@@ -133,7 +142,7 @@ function moduleFinalize(core: KernelCore, ports: ModuleLoaderPorts, mod: Module)
     mem,
     kernel,
     cpus,
-    features: ports.features ?? arch.moduleText.features,
+    features: ports.features ?? cpuFeatures(core),
     text: mod.lastSections.get('.text'),
     lookupName: (name) => symbols.matches(name, undefined)[0]?.addr,
     nameAt: (addr) => {

@@ -45,6 +45,7 @@ const machine = object({
   heap: opt(ranged(size, MACHINE_OPTIONS.heap)),
   tasks: opt(ranged(z.int(), MACHINE_OPTIONS.maxTasks)),
   shadow: opt(flag),
+  protection: opt(flag),
   instruction: opt(ranged(duration, MACHINE_OPTIONS.instructionNs)),
   cmdline: opt(text.check(z.maxLength(MACHINE_OPTIONS.cmdline.max), z.regex(/^[^\0\n]*$/))),
   model: opt(z.enum(MACHINE_OPTIONS.model.choices)),

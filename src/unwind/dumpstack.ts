@@ -19,7 +19,7 @@ export interface DumpOptions {
    */
   readonly symbolize: (addr: bigint, backtrace: boolean) => string;
   /** Bytes of code, or undefined where they cannot be read. */
-  readonly readCode?: (addr: bigint, size: number) => Uint8Array | undefined;
+  readonly readCode?: (addr: bigint, size: number, userMode: boolean) => Uint8Array | undefined;
   /** Whether the task is `current`: only its own user code can be read. */
   readonly current?: boolean;
 }
@@ -82,7 +82,7 @@ export function showRegs(regs: PtRegs, options: DumpOptions, system?: SystemStat
 export function showOpcodes(ip: bigint, userMode: boolean, own: boolean, options: DumpOptions): string[] {
   if (userMode && !own) return [];
   const from = BigInt.asUintN(64, ip - BigInt(PROLOGUE_SIZE));
-  const bytes = options.readCode?.(from, PROLOGUE_SIZE + 1 + EPILOGUE_SIZE);
+  const bytes = options.readCode?.(from, PROLOGUE_SIZE + 1 + EPILOGUE_SIZE, userMode);
   if (bytes === undefined) return [`Code: Unable to access opcode bytes at 0x${from.toString(16)}.`];
   const text = Array.from(bytes, (b) => b.toString(16).padStart(2, '0'));
   text[PROLOGUE_SIZE] = `<${text[PROLOGUE_SIZE]}>`;

@@ -38,4 +38,19 @@ SYM_CODE_START(crash)
     int3                                # 10
     .balign 16
     int     0x55                        # 11
+    .balign 16
+    mov     rdx, -0x7f000000
+    mov     eax, [rdx]                  # 12: reads the kernel's text
+    .balign 16
+    mov     rdx, -0x7f000000
+    mov     dword ptr [rdx], 1          # 13: writes it
+    .balign 16
+    mov     rdx, -0x7f000000
+    call    rdx                         # 14: calls it
+    .balign 16
+    movabs  rdx, 0xffff8000deadbee8
+    mov     eax, [rdx]                  # 15: reads where nothing of the kernel's is
+    .balign 16
+    movabs  rdx, 0xffffc90000000000
+    mov     eax, [rdx]                  # 16: reads a guard of the kernel's stacks
 SYM_CODE_END(crash)

@@ -64,6 +64,12 @@ export const PT_REGS_SIZE = ptRegsSize(PT_REGS);
 /** What an exception pushes by itself: ip, cs, flags, sp, ss. */
 export const IRET_FRAME_OFFSET = PT_IP;
 
+/** As instructions number them. */
+export const PT_REGS_BY_NUMBER: readonly PtRegsName[] = [
+  ...(['ax', 'cx', 'dx', 'bx', 'sp', 'bp', 'si', 'di'] as const),
+  ...(['r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15'] as const),
+];
+
 /** A register file from named values; registers not named are 0, cs is the kernel's. */
 export function packPtRegs(values: Partial<Record<PtRegsName, bigint>>, into?: PtRegs): PtRegs {
   const regs = into ?? new Uint32Array(PT_REGS_SIZE / 4);

@@ -6,6 +6,7 @@ import type { CheckableArch } from '../arch.ts';
 import { sourcesIn } from '../image_sources.ts';
 import { HOST_STUBS } from './boot/host_stubs.ts';
 import { findIdleLoop } from './boot/idle.ts';
+import { PROTECTION } from './boot/protection.ts';
 import { CHECKING } from './check/checking.ts';
 import { CONTEXT } from './context.ts';
 import { X86Blocks } from './cpu/blocks.ts';
@@ -52,6 +53,7 @@ export const X86_64: CheckableArch = {
   findIdleLoop,
   defineTraps: (kernel) => void new X86Traps(kernel),
   threads: THREADS,
+  protection: PROTECTION,
   moduleText: MODULE_TEXT,
   unwinders: UNWINDERS,
   checking: CHECKING,

@@ -25,6 +25,8 @@ const PROTECTION: Readonly<Record<string, number>> = {
   '.user.text': PROT_READ | PROT_EXEC,
   '.user.data': PROT_READ | PROT_WRITE,
 };
+/** Labels of instructions that tables speak of. */
+const TABLE_LABEL = /^__(?:bug_at|ex_at|ex_to|stac_at|clac_at)_/;
 const PERCPU = '.data..percpu';
 
 /** Maps the image's sections with their protections, and the user stacks. */
@@ -54,9 +56,9 @@ function letter(symbol: AsmSymbol): string {
 /** Symbols of the kernel's part of the image, and what it exports to modules. */
 export function imageSymbols(image: AsmImage): Kallsyms {
   const kallsyms = new Kallsyms();
-  // What a BUG() executes has a label for the sake of its entry in a bug table; the kernel knows no such symbol.
+  // What has an entry in a table (bug.inc, smap.inc) has a label for its sake; the kernel knows no such symbol.
   const inKernel = (s: AsmSymbol) => !s.section.startsWith('.user') && s.section !== PERCPU;
-  const kernel = image.symbols.filter((s) => inKernel(s) && !s.name.startsWith('__bug_at_'));
+  const kernel = image.symbols.filter((s) => inKernel(s) && !TABLE_LABEL.test(s.name));
   kallsyms.add(undefined, sizedByNext(image, kernel));
   const byName = new Map(image.symbols.filter((s) => s.global).map((s) => [s.name, s]));
   for (const { name, gpl } of image.exports) {

@@ -1,7 +1,6 @@
 // The bottom of a machine: the engine, the memory it shares, and the kernel core over them.
 
 import type { Arch } from '../../arch/arch.ts';
-import type { ArchEngine } from '../../arch/engine.ts';
 import { MODULES_VADDR } from '../../guest/addr.ts';
 import { HostFunctions } from '../../guest/hostcall.ts';
 import { GuestMemory } from '../../guest/memory.ts';
@@ -24,6 +23,8 @@ export type MadeMemory = ReturnType<typeof makeMemory>;
 /** The engine, and memory over what it allocates: host memory that it shares, or memory of its own. */
 export function makeMemory(arch: Arch, options: Required<MachineOptions>) {
   const engine = arch.makeEngine(options.engine);
+  const apart = options.protection && engine.keepApart !== undefined;
+  if (apart) engine.keepApart?.();
   const memory = new GuestMemory(
     {
       heap: options.heap,
@@ -33,19 +34,20 @@ export function makeMemory(arch: Arch, options: Required<MachineOptions>) {
     engine.allocate,
   );
   memory.attach(engine);
-  return { memory, engine };
+  return { memory, engine, apart };
 }
 
 /** What all subsystems stand on, over memory into which the image is mapped. */
 export function makeCore(
   image: KernelImage,
   arch: Arch,
-  mem: GuestMemory,
-  engine: ArchEngine,
+  { memory: mem, engine, apart }: MadeMemory,
   smp: Smp,
   options: Required<MachineOptions>,
 ): KernelCore {
   mapImage(mem, image.asm);
+  for (const [addr, bytes] of apart ? (arch.protection?.sites(image.asm) ?? []) : [])
+    mem.pokeText(addr, bytes);
   const symbols = imageSymbols(image.asm);
   engine.loadTables(mem, (name) => symbols.require(name));
   const slab = new Slab(mem);
@@ -75,6 +77,7 @@ export function makeCore(
     random: new SeededRandom(options.seed),
     faults,
     cpus: options.cpus,
+    protection: apart,
     taints: 0,
     here: () => smp.current?.id ?? 0,
     current,

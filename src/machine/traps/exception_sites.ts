@@ -2,13 +2,14 @@
 // program of user space. Mirrors poke_int3_handler(), fixup_exception(), find_bug() in what it asks whom.
 
 import { ptRegsOffset } from '../../arch/pt_regs.ts';
+import type { ExceptionEntry } from '../../arch/traps.ts';
 import type { AsmImage } from '../../asm/assembler.ts';
 import type { Ftrace } from '../../ftrace/ftrace.ts';
 import { type Addr, lo32 } from '../../guest/addr.ts';
 import { PAGE_SIZE } from '../../guest/memory.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 import type { KernelSymbol } from '../../kernel/kallsyms.ts';
-import { findBug, moduleFindBug, searchModuleExtable } from '../../module/extable.ts';
+import { findBug, moduleFindBug, searchExtable, searchModuleExtable } from '../../module/extable.ts';
 import type { ModuleList } from '../../module/modules.ts';
 import type { ShadowStacks } from '../../unwind/shadow.ts';
 
@@ -27,9 +28,9 @@ export class ExceptionSites {
   readonly #modules: ModuleList;
   readonly #ftrace: Ftrace;
   readonly #shadow: ShadowStacks | undefined;
-  readonly #pcAt: bigint;
   readonly #spAt: bigint;
   readonly #imageBugs: readonly KernelSymbol[];
+  readonly #imageExtables: readonly KernelSymbol[];
   readonly #user: { readonly addr: Addr; readonly size: number } | undefined;
 
   constructor(
@@ -44,9 +45,11 @@ export class ExceptionSites {
     this.#ftrace = ftrace;
     this.#shadow = shadow;
     const { ptRegs } = core.arch;
-    this.#pcAt = BigInt(ptRegsOffset(ptRegs, ptRegs.pc));
     this.#spAt = BigInt(ptRegsOffset(ptRegs, ptRegs.sp));
-    this.#imageBugs = [...core.symbols.all()].filter((s) => !s.module && s.name.startsWith('__bug_table_'));
+    const tables = (prefix: string): KernelSymbol[] =>
+      [...core.symbols.all()].filter((s) => !s.module && s.name.startsWith(prefix));
+    this.#imageBugs = tables('__bug_table_');
+    this.#imageExtables = tables('__ex_table_');
     this.#user = image.sections.find((s) => s.name === '.user.text');
   }
 
@@ -60,15 +63,10 @@ export class ExceptionSites {
     return true;
   }
 
-  /** fixup_exception(): true when the exception table sent regs->ip somewhere. */
-  fixupException(regs: Addr): boolean {
-    const { mem } = this.#core;
-    const pc = mem.readU64(regs + this.#pcAt);
+  searchExceptionTables(pc: Addr): ExceptionEntry | undefined {
     const mod = this.#modules.moduleAddress(pc);
-    const entry = mod && searchModuleExtable(this.#core, mod, pc);
-    if (!entry) return false;
-    mem.writeU64(regs + this.#pcAt, entry.fixup);
-    return true;
+    if (mod) return searchModuleExtable(this.#core, mod, pc);
+    return this.#imageExtables.map((table) => searchExtable(this.#core, table, pc)).find((entry) => entry);
   }
 
   findBug(addr: Addr): BugSite | undefined {

@@ -8,7 +8,7 @@ import { ptRegsOffset, ptRegsSize, readPtReg } from '../../arch/pt_regs.ts';
 import type { SystemState } from '../../arch/show_regs.ts';
 import type { DieOptions } from '../../arch/traps.ts';
 import type { PtRegs } from '../../arch/unwinders.ts';
-import type { Addr } from '../../guest/addr.ts';
+import { type Addr, isKernelAddress, isUserRange } from '../../guest/addr.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 import { buildFlags } from '../../kernel/description.ts';
 import { KERN_DEFAULT, KERN_WARNING } from '../../kernel/printk.ts';
@@ -201,14 +201,18 @@ export class Oops {
     return {
       arch: this.#core.arch,
       symbolize: (addr, backtrace) => (backtrace ? symbols.formatReturn(addr) : symbols.format(addr)),
-      readCode: (addr, size) => this.#readCode(this.#cpus[id], addr, size),
+      readCode: (addr, size, userMode) => this.#readCode(this.#cpus[id], addr, size, userMode),
       current,
     };
   }
 
-  /** copy_from_kernel_nofault(): a byte that is not there is a page fault, seen in the fault address only. */
-  #readCode(cpu: Cpu, addr: Addr, size: number): Uint8Array | undefined {
+  /**
+   * copy_from_kernel_nofault(), and copy_from_user_nmi() for code of user mode: neither touches what is the other's. A byte
+   * that is not there is a page fault, seen in the fault address only.
+   */
+  #readCode(cpu: Cpu, addr: Addr, size: number, userMode: boolean): Uint8Array | undefined {
     const { mem } = this.#core;
+    if (userMode ? !isUserRange(addr, size) : !isKernelAddress(addr)) return undefined;
     for (let i = 0n; i < BigInt(size); i++) {
       const at = BigInt.asUintN(64, addr + i);
       if (mem.isMapped(at)) continue;

@@ -2,7 +2,7 @@
 // task, and what the port's handlers (src/arch/traps.ts) ask for. Mirrors lib/bug.c and make_task_dead() of kernel/exit.c.
 
 import type { Processor } from '../../arch/processor.ts';
-import type { DieOptions, GuardedStack, TrapKernel } from '../../arch/traps.ts';
+import type { DieOptions, ExceptionEntry, GuardedStack, TrapKernel } from '../../arch/traps.ts';
 import type { Addr } from '../../guest/addr.ts';
 import { STACK_HI, STACK_SLOT, THREAD_SIZE } from '../../guest/addr.ts';
 import type { HostCall, HostFunctions } from '../../guest/hostcall.ts';
@@ -59,8 +59,11 @@ export class Traps implements TrapKernel {
   pokeBreakpoint(regs: Addr): boolean {
     return this.#sites.pokeBreakpoint(regs);
   }
-  fixupException(regs: Addr): boolean {
-    return this.#sites.fixupException(regs);
+  searchExceptionTables(pc: Addr): ExceptionEntry | undefined {
+    return this.#sites.searchExceptionTables(pc);
+  }
+  get protection(): boolean {
+    return this.#core.protection ?? false;
   }
   userText(addr: Addr): { readonly start: Addr; readonly size: number } | undefined {
     return this.#sites.userText(addr);

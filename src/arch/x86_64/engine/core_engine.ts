@@ -62,6 +62,7 @@ export class CoreEngine implements ArchEngine, FrameNotes {
   #frames!: FrameWords;
   #isTrampoline: IsTrampoline = () => false;
   #noted: TrampolineNote[] = [];
+  #apart = false;
   readonly #stop: Stop = { kind: 'budget', executed: 0, faultAddr: 0n, access: 'read', unmapped: true };
 
   readonly allocate: SharedAllocator = (bytes, stacks) => this.allocateMemory(bytes, stacks);
@@ -96,6 +97,7 @@ export class CoreEngine implements ArchEngine, FrameNotes {
       words: new Uint32Array(this.#buffer, frames, stacks / 4),
       depths: new Uint32Array(this.#buffer, depths, stacks / THREAD_SIZE),
     };
+    this.#set(L.PROTECTION, this.#apart ? 1 : 0);
     this.#core.flushTlb();
     this.#blocks = new BlockCache(this.#core, this.#buffer, ram, pageBlocks);
     return { buffer: this.#buffer, start: ram };
@@ -127,6 +129,10 @@ export class CoreEngine implements ArchEngine, FrameNotes {
   }
   invalidate(addr: Addr, size: number): void {
     this.#blocks.invalidate(this.#ramOf(addr), size);
+  }
+
+  keepApart(): void {
+    this.#apart = true;
   }
 
   #setPages(ram: number, size: number, bits: number): void {

@@ -66,7 +66,7 @@ export class CpuFeatures implements FeatureSet {
  * The emulated CPU: the engine's default model, which has neither SMAP nor POPCNT, on a kernel whose Spectre v2
  * mitigation is retpolines and which needs no return thunk, as the reference machine.
  */
-export const DEFAULT_CPU_FEATURES = new CpuFeatures(
+const DEFAULT = [
   'ALWAYS',
   'NOPL',
   'CLFLUSH',
@@ -76,4 +76,7 @@ export const DEFAULT_CPU_FEATURES = new CpuFeatures(
   'LFENCE_RDTSC',
   'HYPERVISOR',
   'RETPOLINE',
-);
+];
+export const DEFAULT_CPU_FEATURES = new CpuFeatures(...DEFAULT);
+/** The same with SMEP, which no alternative asks for, and SMAP. */
+export const PROTECTING_CPU_FEATURES = new CpuFeatures(...DEFAULT, 'SMAP');

@@ -1,15 +1,17 @@
 // What the kernel makes of a page fault. Mirrors arch/x86/mm/fault.c.
 
 import type { Addr } from '../../../guest/addr.ts';
-import { hex16 } from '../../../guest/addr.ts';
+import { hex16, TASK_SIZE_MAX } from '../../../guest/addr.ts';
 import type { HostCall } from '../../../guest/hostcall.ts';
-import { PAGE_SIZE } from '../../../guest/memory.ts';
+import { PAGE_SIZE, PROT_EXEC } from '../../../guest/memory.ts';
 import { KERN_ALERT, KERN_CRIT, KERN_EMERG, KERN_INFO } from '../../../kernel/printk.ts';
+import { RFLAGS } from '../rflags.ts';
 import { PF_INSTR, PF_PROT, PF_USER, PF_WRITE } from './fault_codes.ts';
+import { fixupException } from './fixup.ts';
 import type { X86Traps } from './traps.ts';
 import { HANDLED, SIGKILL, SIGSEGV, type Verdict } from './verdict.ts';
 
-const TASK_SIZE_MAX = 0x7fff_ffff_f000n;
+const X86_TRAP_PF = 14;
 
 export class PageFaults {
   readonly #traps: X86Traps;
@@ -25,10 +27,12 @@ export class PageFaults {
     const processor = kernel.processor(call.cpu);
     const address = processor.faultAddress;
     if (this.#traps.userMode(regs)) return this.#segfault(call, address, error);
-    if (this.#interruptsOnAgain(call, address, error)) processor.interruptsOn = true;
-    if (kernel.fixupException(regs)) {
-      processor.interruptsOn = false;
-      return HANDLED;
+    if (!this.#hopeless(regs, address, error)) {
+      if (this.#interruptsOnAgain(call, address)) processor.interruptsOn = true;
+      if (fixupException(this.#traps, regs, X86_TRAP_PF)) {
+        processor.interruptsOn = false;
+        return HANDLED;
+      }
     }
     const guarded = kernel.stackGuard(address);
     if (guarded) return this.#traps.stackOverflow(call, address, guarded, false);
@@ -38,14 +42,23 @@ export class PageFaults {
     return this.#traps.rewind(call, SIGKILL);
   }
 
-  /** do_user_addr_fault() lets interrupts in again, once it has not found the access to be hopeless at once. */
-  #interruptsOnAgain(call: HostCall, address: Addr, error: number): boolean {
-    const on = this.#traps.interruptsWereOn(call.args[0]);
-    const hopeless = address >= TASK_SIZE_MAX || (error & (PF_USER | PF_INSTR)) === PF_INSTR;
+  /**
+   * do_user_addr_fault() has no fixup for kernel code that executes what is in the user's half, nor for one that accesses
+   * it on a CPU with SMAP without having said so.
+   */
+  #hopeless(regs: Addr, address: Addr, error: number): boolean {
+    if (address >= TASK_SIZE_MAX || (error & PF_USER) !== 0) return false;
+    if ((error & PF_INSTR) !== 0) return true;
+    return this.#traps.kernel.protection && (this.#traps.reg(regs, 'flags') & RFLAGS.AC) === 0n;
+  }
+
+  /** do_user_addr_fault() lets interrupts in again; do_kern_addr_fault() does not. */
+  #interruptsOnAgain(call: HostCall, address: Addr): boolean {
+    const on = this.#traps.interruptsWereOn(call.args[0]) && address < TASK_SIZE_MAX;
     // exit_mm() comes before everything in do_exit() that could fault.
     const task = this.#traps.kernel.currentOf(call);
     const noMm = task.isKthread || task.isExiting;
-    return on && !hopeless && !noMm && this.#traps.kernel.preemptCount(call.cpu) === 0;
+    return on && !noMm && this.#traps.kernel.preemptCount(call.cpu) === 0;
   }
 
   /** show_fault_oops() */
@@ -53,8 +66,7 @@ export class PageFaults {
     const { kernel } = this.#traps;
     const alert = (text: string) => kernel.log(KERN_ALERT, text);
     const fetch = (error & PF_INSTR) !== 0;
-    if (fetch && (error & PF_PROT) !== 0)
-      kernel.log(KERN_CRIT, 'kernel tried to execute NX-protected page - exploit attempt? (uid: 0)');
+    if (fetch && (error & PF_PROT) !== 0) kernel.log(KERN_CRIT, this.#whyNotExecuted(address));
     const null_ = address < BigInt(PAGE_SIZE);
     const what = null_
       ? 'kernel NULL pointer dereference, address'
@@ -66,6 +78,15 @@ export class PageFaults {
     alert(`#PF: error_code(0x${error.toString(16).padStart(4, '0')}) - ${reason}`);
     // The engine runs without paging: there is no page table to dump.
     kernel.log(KERN_INFO, 'PGD 0 P4D 0 ');
+  }
+
+  /** A page that is there was not executed: it is the user's, or of data. */
+  #whyNotExecuted(address: Addr): string {
+    const { mem } = this.#traps.kernel;
+    const executable = ((mem.protectionOf(address) ?? 0) & PROT_EXEC) !== 0;
+    return address < TASK_SIZE_MAX && executable
+      ? 'unable to execute userspace code (SMEP?) (uid: 0)'
+      : 'kernel tried to execute NX-protected page - exploit attempt? (uid: 0)';
   }
 
   /** show_signal_msg(), force_sig_fault() */

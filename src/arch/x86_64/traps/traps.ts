@@ -11,10 +11,13 @@ import { ptRegsOffset } from '../../pt_regs.ts';
 import type { GuardedStack, TrapKernel, TrapTask } from '../../traps.ts';
 import { PT_REGS, PT_REGS_SIZE, type PtRegsName } from '../pt_regs.ts';
 import { RFLAGS } from '../rflags.ts';
+import { fixupException } from './fixup.ts';
 import { gpHint } from './gp_address.ts';
 import { PageFaults } from './page_fault.ts';
 import { HANDLED, SIGFPE, SIGILL, SIGSEGV, SIGTRAP, type Verdict } from './verdict.ts';
 
+/** Numbers of exceptions. Mirrors arch/x86/include/asm/trapnr.h. */
+const X86_TRAP = { DE: 0, UD: 6, GP: 13 } as const;
 const LEN_UD2 = 2n;
 /** From the stack pointer of a function that keeps a frame and was called by another: the return address of that one. */
 const CALLER_OF_CALLER = 16n;
@@ -29,7 +32,7 @@ export class X86Traps {
     const pageFaults = new PageFaults(this);
     kernel.host.defineAll({
       do_int3: (call) => this.#int3(call),
-      do_error_trap: (call) => this.#errorTrap(call, 'divide error', SIGFPE),
+      do_error_trap: (call) => this.#errorTrap(call, 'divide error', X86_TRAP.DE, SIGFPE),
       handle_invalid_op: (call) => this.#invalidOp(call),
       do_general_protection: (call) => this.#generalProtection(call),
       handle_page_fault: (call) => pageFaults.handle(call),
@@ -40,6 +43,9 @@ export class X86Traps {
 
   reg(regs: Addr, name: PtRegsName): bigint {
     return this.kernel.mem.readU64(regs + BigInt(offsetOf(name)));
+  }
+  setReg(regs: Addr, name: PtRegsName, value: bigint): void {
+    this.kernel.mem.writeU64(regs + BigInt(offsetOf(name)), value);
   }
   userMode(regs: Addr): boolean {
     return PT_REGS.mode.isUser(this.kernel.mem.readU32(regs + BigInt(offsetOf('cs'))));
@@ -57,10 +63,10 @@ export class X86Traps {
     return SIGSEGV;
   }
 
-  #errorTrap(call: HostCall, what: string, sig: number): Verdict {
+  #errorTrap(call: HostCall, what: string, trap: number, sig: number): Verdict {
     const regs = call.args[0];
     if (this.userMode(regs)) return this.#signal(call, `trap ${what}`, sig);
-    if (this.kernel.fixupException(regs)) return HANDLED;
+    if (fixupException(this, regs, trap)) return HANDLED;
     return this.#die(call, what, 0);
   }
 
@@ -68,17 +74,17 @@ export class X86Traps {
     const regs = call.args[0];
     const ip = this.reg(regs, 'ip');
     if (!this.userMode(regs) && this.kernel.reportBug(call, regs, ip) === 'warning') {
-      this.kernel.mem.writeU64(regs + BigInt(offsetOf('ip')), ip + LEN_UD2);
+      this.setReg(regs, 'ip', ip + LEN_UD2);
       return HANDLED;
     }
-    return this.#errorTrap(call, 'invalid opcode', SIGILL);
+    return this.#errorTrap(call, 'invalid opcode', X86_TRAP.UD, SIGILL);
   }
 
   #generalProtection(call: HostCall): Verdict {
     const [regs, errorCode] = call.args;
     const what = 'general protection fault';
     if (this.userMode(regs)) return this.#signal(call, what, SIGSEGV);
-    if (this.kernel.fixupException(regs)) return HANDLED;
+    if (fixupException(this, regs, X86_TRAP.GP)) return HANDLED;
     const error = Number(BigInt.asUintN(32, errorCode));
     if (error !== 0) return this.#die(call, `segment-related ${what}`, error);
     const { mem } = this.kernel;
