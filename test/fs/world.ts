@@ -26,6 +26,7 @@ import { type KernelImage, loadKernelImage } from '../../src/machine/boot/image.
 import { Cpu } from '../../src/machine/cpu/cpu.ts';
 import { HostCallDispatch } from '../../src/machine/cpu/hostcall_dispatch.ts';
 import { defineMm } from '../../src/mm/mm.ts';
+import { searchExtable } from '../../src/module/extable.ts';
 
 const CONSTANTS = BUILT_IN.constants;
 const LAYOUT = BUILT_IN.structs;
@@ -176,6 +177,7 @@ export class World {
     for (;;) {
       const stop = this.#engine.run(this.#cpu.context, BUDGET);
       const rip = this.#cpu.pc;
+      if (stop.kind === 'page fault' && this.#fixup(rip)) continue;
       if (stop.kind !== 'halt') throw new Error(`${stop.kind} at ${this.core.sym(rip)}`);
       if (rip === SCRATCH + 1n) return;
       const test = this.#tests.get(rip);
@@ -185,6 +187,14 @@ export class World {
         this.#cpu.context.touch();
       } else if (!this.#dispatch.dispatch(this.#cpu)) throw new Error(`hlt at ${this.core.sym(rip)}`);
     }
+  }
+
+  /** What the page fault's handler does for an instruction with an entry in an exception table of the image. */
+  #fixup(rip: Addr): boolean {
+    const tables = [...this.core.symbols.all()].filter(({ name }) => name.startsWith('__ex_table_'));
+    const entry = tables.map((table) => searchExtable(this.core, table, rip)).find((found) => found);
+    if (entry) this.#cpu.pc = entry.fixup;
+    return entry !== undefined;
   }
 
   /** Functions whose return addresses are on the stack now, innermost first. */
