@@ -6,6 +6,7 @@
 
 import { BY_FP, BY_SP, type CheckedInsn, INTERRUPT, NO_STORE } from '../arch/checking.ts';
 import type { StopKind } from '../guest/engine.ts';
+import { IN_ALTS, INSN_JUMP_CONDITIONAL } from '../objtool/insn.ts';
 import {
   CALLER_FP_LO,
   CALLER_LO,
@@ -20,7 +21,7 @@ import {
 } from './check_guest.ts';
 import type { ForkState } from './fork_stack.ts';
 import { type LiveFrame, MAX_DEPTH } from './live_frames.ts';
-import { CALLER_SAVED, hasWays, waysFrom } from './paths.ts';
+import { CALLER_SAVED } from './paths.ts';
 import { loadSaved, SavedWords } from './saved_registers.ts';
 import { putLong } from './stack_words.ts';
 import { NO_MEMORY, Skips, UNKNOWN_TO_ENGINE } from './step_over.ts';
@@ -38,8 +39,6 @@ export class EngineExecutor implements Executor, Steps {
   readonly skips = new Skips();
   /** Calls that the path followed, the innermost last. */
   frames: readonly LiveFrame[] = NO_FRAMES;
-  /** Another number after any change of the stack, other than at where the stack pointer goes. */
-  version = 0;
   /** The stack and the registers at the instruction that is visited. */
   readonly words: Uint32Array;
   readonly halves: Uint32Array;
@@ -69,7 +68,6 @@ export class EngineExecutor implements Executor, Steps {
   enter(): void {
     this.#guest.prepare(this.#lowest);
     this.#lowest = ENTRY_SP;
-    this.version++;
     this.frames = NO_FRAMES;
     const { context } = this.#guest;
     context.regs.fill(POINTER, 0, REGISTERS.general);
@@ -85,7 +83,6 @@ export class EngineExecutor implements Executor, Steps {
     const { forks } = this.#walk;
     this.frames = forks.lastFrames;
     forks.pop(this.#state);
-    this.version++;
     this.#guest.context.touch();
   }
 
@@ -100,7 +97,7 @@ export class EngineExecutor implements Executor, Steps {
     const { sp } = this;
     if (sp < this.#lowest) this.#lowest = sp;
     walk.visit(insn, sp);
-    if (hasWays(walk.code, insn)) for (const to of waysFrom(walk.code, insn)) this.#fork(to);
+    this.#forkFrom(insn);
     return walk.step(insn, this);
   }
 
@@ -134,7 +131,6 @@ export class EngineExecutor implements Executor, Steps {
     const { context, words } = this.#guest;
     const store = INSNS.storesOn(insn, context.halves, STACK_HALF);
     if (store === NO_STORE) return false;
-    this.version++;
     if (store === BY_SP || (store === BY_FP && this.#hasFrame())) return false;
     this.#saved.note(words, context.halves[SP]);
     this.#lowest = STACK_LO;
@@ -180,6 +176,7 @@ export class EngineExecutor implements Executor, Steps {
     const { words } = this.#guest;
     words[RETURN] = CALLER_LO + 0x200;
     words[RETURN + 1] = 0xffffffff;
+    if (this.frames.length === 0) return;
     for (const { sp, returnIp } of this.frames) putLong(words, sp - 8, returnIp, 0xffffffff);
   }
 
@@ -266,9 +263,15 @@ export class EngineExecutor implements Executor, Steps {
     const { context, words } = this.#guest;
     const sp = context.halves[SP] - 8;
     context.halves[SP] = sp;
-    this.version++;
     putLong(words, sp, this.#walk.behind(insn), 0xffffffff);
     context.touch();
+  }
+
+  /** Keeps the state for where else a path goes on from an instruction, before anything of it was executed. */
+  #forkFrom(insn: number): void {
+    const { flags, type, alts, jumpDest } = this.#walk.code;
+    if (flags[insn] & IN_ALTS) for (const to of alts.get(insn) ?? []) this.#fork(to);
+    if (type[insn] === INSN_JUMP_CONDITIONAL) this.#fork(jumpDest[insn]);
   }
 
   #fork(to: number): void {

@@ -34,7 +34,7 @@ const MODE = PT_REGS.words.indexOf(PT_REGS.mode.word);
 
 /** What an answer hangs on besides the stack and its pointer. */
 export const USES_FP = 1;
-const USES_OTHERS = 2;
+export const USES_OTHERS = 2;
 
 export interface TextRange {
   readonly start: number;
@@ -52,6 +52,11 @@ export interface JudgedState {
 export class Judge {
   readonly #state: JudgedState;
   readonly #lookup = new OrcLookup();
+  readonly #orc: OrcTable | undefined;
+  /** The row last asked for, and the addresses that it is in force at: signed. */
+  #row = -1;
+  #rowFrom = 0;
+  #rowTo = 0;
   readonly #trace: StackTrace;
   readonly #kind: Unwinder;
   readonly #regs = new Uint32Array(2 * PT_REGS.words.length);
@@ -63,6 +68,7 @@ export class Judge {
     this.#state = state;
     this.#preempted = new PreemptedStack(state.words);
     this.#kind = kind;
+    this.#orc = orc;
     this.#lookup.addText({
       name: 'callers',
       ranges: [{ start: CALLER_LO, size: CALLER_SIZE }],
@@ -100,19 +106,36 @@ export class Judge {
     return stored >= 0 ? 'wrong, declared reliable' : 'wrong, declared unreliable';
   }
 
-  /** The number of the table's row in force, below 0 for none, and what it goes by. */
+  /** Rows of the table. */
+  get rows(): number {
+    return this.#orc?.count ?? 0;
+  }
+  /** The number of the row in force at an address, below 0 for none, and what it goes by. */
   rowAt(ip: number): number {
-    return this.#lookup.find(ip);
+    if ((ip | 0) >= this.#rowFrom && (ip | 0) < this.#rowTo) return this.#row;
+    const row = this.#lookup.find(ip);
+    if (row < 0 || !this.#orc) return row;
+    const { ip: addresses, count } = this.#orc;
+    this.#row = row;
+    this.#rowFrom = addresses[row] | 0;
+    // No address at the end of the address space is text.
+    this.#rowTo = row + 1 < count ? addresses[row + 1] | 0 : this.#rowFrom;
+    return row;
   }
   rowUses(row: number): number {
-    // Without a row the guess is a frame pointer.
-    if (row < 0) return USES_FP;
-    const flags = this.#lookup.hit.flags[row];
+    const flags = (this.#orc as OrcTable).flags[row];
     const spReg = flags & 0xf;
     const fpReg = (flags >>> 4) & 0xf;
     if ((flags >>> 8) & 3) return USES_FP | USES_OTHERS;
     if (spReg === ORC.sp) return fpReg === ORC_REG_PREV_SP ? 0 : USES_FP;
     return spReg === ORC.fp || spReg === ORC_REG_UNDEFINED ? USES_FP : USES_FP | USES_OTHERS;
+  }
+
+  /** Where on the stack a right answer of the row has the frame pointer from: index of a word, below 0 for nowhere. */
+  savedFpAt(row: number): number {
+    const { flags, fpOffset } = this.#orc as OrcTable;
+    if (((flags[row] >>> 4) & 0xf) !== ORC_REG_PREV_SP) return -1;
+    return (OUTERMOST.sp + fpOffset[row] - STACK_LO) >> 2;
   }
 
   /** Of the place last judged, with distances from its stack pointer. */

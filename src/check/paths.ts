@@ -112,17 +112,3 @@ export function afterReplacement(code: Code, insn: number): number {
   const group = code.altGroups.get(insn);
   return group?.original ? group.original.last + 1 : 0;
 }
-
-/** Where else a path goes on from an instruction, before anything of it was executed. */
-export function waysFrom(code: Code, insn: number): readonly number[] {
-  const alts = code.flags[insn] & insns.IN_ALTS ? code.alts.get(insn) : undefined;
-  if (code.type[insn] !== insns.INSN_JUMP_CONDITIONAL) return alts ?? NO_WAYS;
-  const dest = code.jumpDest[insn];
-  return dest === 0 ? (alts ?? NO_WAYS) : alts ? [...alts, dest] : [dest];
-}
-
-export function hasWays(code: Code, insn: number): boolean {
-  return (code.flags[insn] & insns.IN_ALTS) !== 0 || code.type[insn] === insns.INSN_JUMP_CONDITIONAL;
-}
-
-const NO_WAYS: readonly number[] = [];

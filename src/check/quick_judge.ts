@@ -1,65 +1,74 @@
-// A judge that is asked at one instruction after the other: where nothing changed that the answer hangs on, the
-// verdict is the one given before.
+// A judge that is asked at one instruction after the other: where nothing changed that a right answer of the same row of
+// the table hung on, it is right again.
 //
-// Invariant: an answer hangs on the table's row, rsp, the stack, and on rbp and other registers as the row says.
+// Invariant: a right answer hangs on the row, the stack pointer, the return address, which is always the caller's, and on
+// the frame pointer, in its register or where the row says that it was saved; what hangs on more is judged each time.
 
-import { type Judge, type JudgedState, USES_FP } from './judge.ts';
+import { CALLER_FP_LO, STACK_HALF } from './check_layout.ts';
+import { type Judge, type JudgedState, USES_FP, USES_OTHERS } from './judge.ts';
 import { FP, SP } from './target.ts';
 
-const NEVER = -2;
+/** By row, with what its last right answer was given; a stack pointer of 0 for none. */
+class Known {
+  readonly sp: Uint32Array;
+  readonly fpLow: Uint32Array;
+  readonly fpHigh: Uint32Array;
 
-class Memory {
-  row = NEVER;
-  sp = 0;
-  fpLow = 0;
-  fpHigh = 0;
-  version = 0;
-  right = false;
+  constructor(rows: number) {
+    this.sp = new Uint32Array(rows);
+    this.fpLow = new Uint32Array(rows);
+    this.fpHigh = new Uint32Array(rows);
+  }
 }
 
 export class QuickJudge {
   readonly #judge: Judge;
-  readonly #state: JudgedState & { readonly version: number };
-  readonly #at = new Memory();
-  readonly #called = new Memory();
+  readonly #words: Uint32Array;
+  readonly #halves: Uint32Array;
+  readonly #at: Known;
+  readonly #called: Known;
 
-  constructor(judge: Judge, state: JudgedState & { readonly version: number }) {
+  constructor(judge: Judge, { words, halves }: JudgedState) {
     this.#judge = judge;
-    this.#state = state;
+    this.#words = words;
+    this.#halves = halves;
+    this.#at = new Known(judge.rows);
+    this.#called = new Known(judge.rows);
   }
 
   /** Whether an instruction's answers are right, interrupted there and preempted there. */
   rightAt(ip: number): boolean {
-    const last = this.#at;
-    if (this.#recall(last, this.#judge.rowAt(ip))) return last.right;
-    last.right =
+    const row = this.#judge.rowAt(ip);
+    if (this.#knows(this.#at, row)) return true;
+    const right =
       this.#judge.judge('interrupted', ip) === 'right' && this.#judge.judge('preempted', ip) === 'right';
-    return last.right;
+    return this.#note(this.#at, row, right);
   }
 
   /** The same of a call, by the address that it returns to. */
   rightCalled(ip: number): boolean {
-    const last = this.#called;
-    if (this.#recall(last, this.#judge.rowAt((ip - 1) | 0))) return last.right;
-    last.right = this.#judge.judge('called', ip) === 'right';
-    return last.right;
+    const row = this.#judge.rowAt((ip - 1) | 0);
+    if (this.#knows(this.#called, row)) return true;
+    return this.#note(this.#called, row, this.#judge.judge('called', ip) === 'right');
   }
 
-  /** False: something is another than it was, and is noted. */
-  #recall(last: Memory, row: number): boolean {
-    const { halves, version } = this.#state;
+  #knows(known: Known, row: number): boolean {
+    const halves = this.#halves;
+    if (row < 0 || known.sp[row] !== halves[SP]) return false;
     const uses = this.#judge.rowUses(row);
-    const same =
-      row === last.row &&
-      halves[SP] === last.sp &&
-      version === last.version &&
-      (uses === 0 || (uses === USES_FP && halves[FP] === last.fpLow && halves[FP + 1] === last.fpHigh));
-    if (same) return true;
-    last.row = row;
-    last.sp = halves[SP];
-    last.fpLow = halves[FP];
-    last.fpHigh = halves[FP + 1];
-    last.version = version;
-    return false;
+    if (uses & USES_OTHERS) return false;
+    if (uses & USES_FP && (known.fpLow[row] !== halves[FP] || known.fpHigh[row] !== halves[FP + 1]))
+      return false;
+    const saved = this.#judge.savedFpAt(row);
+    return saved < 0 || (this.#words[saved] === CALLER_FP_LO && this.#words[saved + 1] === STACK_HALF);
+  }
+
+  #note(known: Known, row: number, right: boolean): boolean {
+    if (row < 0) return right;
+    const halves = this.#halves;
+    known.sp[row] = right ? halves[SP] : 0;
+    known.fpLow[row] = halves[FP];
+    known.fpHigh[row] = halves[FP + 1];
+    return right;
   }
 }

@@ -101,7 +101,7 @@ describe('klpemu orc', () => {
     // Behind an ud2 that nothing marks: no path leads there without what the source said.
     expect(lost.length).toBeGreaterThan(0);
     for (const { proof } of lost) expect(proof).toBe('does not get there');
-    const without = json({ ...process.env, KLPEMU_UNICORN: join(dir, 'none.so') });
+    const without = json({ ...process.env, KLPEMU_ENGINE: 'unicorn', KLPEMU_UNICORN: join(dir, 'none.so') });
     expect(without).toHaveLength(1 + lost.length);
     for (const d of without) expect(d.proof).toMatch(/^was not possible: .*none\.so/s);
     expect(without[0].class).toBe('open');

@@ -61,21 +61,13 @@ function deltaAlone(insn: Insn): number | undefined {
   return stack === STACK.PUSH ? -8 : 0;
 }
 
-const SAME = [
-  'length',
-  'flow',
-  'opcode',
-  'rex',
-  'rep',
-  'opsize16',
-  'vex',
-  'segment',
-  'mod',
-  'reg',
-  'rm',
-  'sibBase',
-  'sibIndex',
-] as const;
+/** Field by field, without a list of them: it is asked for each relocation. */
+function isSameButValue(a: Insn, b: Insn): boolean {
+  const opcode = a.length === b.length && a.opcode === b.opcode && a.flow === b.flow && a.vex === b.vex;
+  const prefixes = a.rex === b.rex && a.rep === b.rep && a.opsize16 === b.opsize16 && a.segment === b.segment;
+  const operands = a.mod === b.mod && a.reg === b.reg && a.rm === b.rm;
+  return opcode && prefixes && operands && a.sibBase === b.sibBase && a.sibIndex === b.sibIndex;
+}
 
 const NONE: readonly InsnAddress[] = [];
 
@@ -105,7 +97,7 @@ export const INSNS: CheckedInsns = {
   takesOff: (insn) => takesOff(insn as Insn),
   isRefused: isRefusedAt,
   straighten: overwriteEarlyRex,
-  isSameButValue: (a, b) => SAME.every((field) => (a as Insn)[field] === (b as Insn)[field]),
+  isSameButValue: (a, b) => isSameButValue(a as Insn, b as Insn),
   addresses: (insn, next) => addresses(insn as Insn, next),
   filler: OPCODE.INT3,
   // ud2
