@@ -5,6 +5,7 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { CpuContext, Engine, StopKind } from '../guest/engine.ts';
+import type { EngineName } from './engine.ts';
 import type { Unwinder } from './unwinders.ts';
 
 /** What an instruction stores on the stack. */
@@ -159,7 +160,7 @@ export interface CheckEngine extends Engine {
 
 export interface Checking {
   /** @throws EngineError when it cannot be had. */
-  makeEngine(): CheckEngine;
+  makeEngine(name: EngineName): CheckEngine;
   readonly registers: CheckedRegisters;
   readonly insns: CheckedInsns;
   readonly frames: FrameCode;

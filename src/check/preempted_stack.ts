@@ -46,7 +46,8 @@ export class PreemptedStack {
     const regsAt = (sp & ALIGN) - PT_REGS_SIZE;
     const switched = regsAt - 8 - SAVED - INACTIVE.size;
     this.#from = (switched - STACK_LO) >>> 2;
-    this.#before.set(words.subarray(this.#from, this.#from + this.#before.length));
+    // Word by word: a view of so few costs more than they do.
+    for (let i = 0; i < this.#before.length; i++) this.#before[i] = words[this.#from + i];
     words.set(regs, (regsAt - STACK_LO) >>> 2);
     this.#put(regsAt - 8, ENTRY_CODE + 0x10, 0xffffffff);
     this.#put(switched + INACTIVE.pc, SCHEDULE + 0x10, 0xffffffff);

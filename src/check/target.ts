@@ -2,13 +2,14 @@
 //
 // Invariant: indices are taken once, here; hot loops read constants.
 
-import type { InactiveFrame } from '../arch/checking.ts';
+import type { CheckEngine, InactiveFrame } from '../arch/checking.ts';
+import { ENGINE_OPTION } from '../arch/engine.ts';
 import { X86_64 } from '../arch/x86_64/x86_64.ts';
 
 const { registers, insns, frames, inactive, makeEngine, unwound } = X86_64.checking;
 
 export const TARGET = X86_64;
-export const openEngine = makeEngine;
+export const openEngine = (): CheckEngine => makeEngine(ENGINE_OPTION.default);
 export const REGISTERS = registers;
 export const INSNS = insns;
 export const INACTIVE: InactiveFrame = inactive;

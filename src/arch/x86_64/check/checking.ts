@@ -10,7 +10,7 @@ import { CheckUnicorn } from './unicorn.ts';
 import { unwound } from './unwound.ts';
 
 export const CHECKING: Checking = {
-  makeEngine: () => (process.env.KLPEMU_ENGINE === 'core' ? new CheckCore() : new CheckUnicorn()),
+  makeEngine: (name) => (name === 'core' ? new CheckCore() : new CheckUnicorn()),
   registers: CHECKED_REGISTERS,
   insns: INSNS,
   frames: FRAME_CODE,
