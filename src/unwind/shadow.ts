@@ -26,8 +26,8 @@ const SLOT_SIZE = 1 << STACK_SLOT_SHIFT;
 const STACK_AT = SLOT_SIZE - THREAD_SIZE;
 
 // The second word of a noted frame.
-const CALL = 1;
-const REGS = 2;
+const KIND_CALL = 1;
+const KIND_REGS = 2;
 const KIND_BITS = 3;
 /** The lowest bits of the location, which a stack pointer that is not aligned has. */
 const LOW_SHIFT = 2;
@@ -52,7 +52,7 @@ export class ShadowStacks {
 
   /** A call executed: `retLoc` is the stack pointer after it, `ret` what it pushed (low 32 bits). */
   call(retLoc: number, ret: number): void {
-    this.push(retLoc, ret, CALL);
+    this.push(retLoc, ret, KIND_CALL);
   }
 
   /**
@@ -61,7 +61,7 @@ export class ShadowStacks {
    */
   fork(retLoc: number, ret: number): void {
     this.release(slotOf(retLoc));
-    this.push(retLoc, ret, CALL);
+    this.push(retLoc, ret, KIND_CALL);
   }
 
   /** A return executed: frames below the new stack pointer are gone. */
@@ -75,7 +75,7 @@ export class ShadowStacks {
    */
   interrupt(regsLoc: number): void {
     const location = regsLoc + this.pcAt;
-    this.push(location, this.wordAt(location), REGS);
+    this.push(location, this.wordAt(location), KIND_REGS);
   }
 
   /**
@@ -89,8 +89,8 @@ export class ShadowStacks {
     if (at < 0 || this.locationAt(at) < location) return;
     const interrupted = words[at];
     words[at] = words[at + 1] = 0;
-    this.note(location, interrupted, REGS);
-    if (retLoc !== undefined) this.note(retLoc, this.wordAt(retLoc), CALL);
+    this.note(location, interrupted, KIND_REGS);
+    if (retLoc !== undefined) this.note(retLoc, this.wordAt(retLoc), KIND_CALL);
   }
 
   /** A return from an interrupt was executed: `spAfter` is the stack pointer after it, on the stack that was interrupted. */
@@ -123,9 +123,9 @@ export class ShadowStacks {
       if (kind === 0) continue;
       const location = this.locationAt(at);
       if (location < sp) continue;
-      if (kind === REGS && this.isUserRegs(location)) continue;
+      if (kind === KIND_REGS && this.isUserRegs(location)) continue;
       const address = this.wordAt(location);
-      live.push({ location, address, pushed: words[at], kind: kind === REGS ? 'regs' : 'call' });
+      live.push({ location, address, pushed: words[at], kind: kind === KIND_REGS ? 'regs' : 'call' });
     }
     return live;
   }
@@ -208,7 +208,7 @@ export class ShadowStacks {
   private innermostRegs(slot: number): number {
     if (!this.has(slot)) return -1;
     for (let at = this.lowest(slot); at < indexOfEnd(slot); at += 2)
-      if ((this.noted.words[at + 1] & KIND_BITS) === REGS) return at;
+      if ((this.noted.words[at + 1] & KIND_BITS) === KIND_REGS) return at;
     return -1;
   }
 
