@@ -36,7 +36,7 @@ export { GroundTruthError } from './machine/truth/traces.ts';
 export type { BlockedTask, Explanation } from './machine/why.ts';
 export type { Kmalloc, ModuleObject } from './mm/kmalloc.ts';
 export { ObjtoolError } from './objtool/error.ts';
-export type { Problem } from './scenario/error.ts';
+export type { Place, Problem } from './scenario/error.ts';
 export { ScenarioError } from './scenario/error.ts';
 export { loadScenario, parseScenario } from './scenario/parse.ts';
 export type { MachineSettings, ScenarioMachine } from './scenario/ports.ts';
@@ -54,7 +54,6 @@ export type { ActionReport, Counters, Expectation, MachineFailure, RunReport } f
 export type { RunObserver, RunOptions } from './scenario/runner.ts';
 export { runScenario, ScenarioRun } from './scenario/runner.ts';
 export type { Check, Scenario, Step, TaskSpec } from './scenario/scenario.ts';
-export type { Place } from './scenario/source.ts';
 export { traceLine } from './scenario/trace.ts';
 export { formatDuration, parseDuration } from './scenario/units.ts';
 export type { KnownTask, World } from './scenario/world.ts';

@@ -5,9 +5,10 @@
 // it refers to the engine, so it can be kept on disk with v8.serialize.
 
 import { AsmError } from './error.ts';
+import type { HintKind } from './hint.ts';
 import { scopedKey } from './keys.ts';
 import { Layout } from './layout.ts';
-import type { AsmPort, HintKind } from './port.ts';
+import type { AsmPort } from './port.ts';
 import { Preprocessor, Scope } from './preprocess.ts';
 import { type Label, Program, type Section, type SymbolType } from './program.ts';
 import { Reader } from './reader.ts';

@@ -5,23 +5,8 @@
 
 import type { Place } from './error.ts';
 import type { Lookup } from './expr.ts';
+import type { Hint } from './hint.ts';
 import type { BranchItem, BytesItem } from './program.ts';
-
-export type HintKind =
-  | 'empty'
-  | 'entry'
-  | 'regs'
-  | 'regs_partial'
-  | 'func'
-  | 'save'
-  | 'restore'
-  | 'undefined';
-
-export interface Hint {
-  kind: HintKind;
-  base: string;
-  offset: number;
-}
 
 export interface AsmPort {
   /** A name that is no symbol. */

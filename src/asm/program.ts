@@ -6,8 +6,8 @@
 
 import { AsmError, type Place } from './error.ts';
 import { symbol, type Value } from './expr.ts';
+import type { Hint } from './hint.ts';
 import { nameOfKey, scopedKey } from './keys.ts';
-import type { Hint } from './port.ts';
 
 export type SymbolType = 'func' | 'code' | 'object' | 'label';
 

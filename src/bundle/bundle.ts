@@ -5,7 +5,8 @@
 // member for a module lie in its blob from enabling to the bundle's end, so that an unload can never lack memory.
 
 import type { Addr } from '../guest/addr.ts';
-import type { KernelCore, StructHome } from '../kernel/core.ts';
+import type { KernelCore } from '../kernel/core.ts';
+import type { StructHome } from '../kernel/struct_home.ts';
 import { statesIn } from '../livepatch/state.ts';
 import { type KlpObject, KlpPatch, type KlpState } from '../livepatch/structs.ts';
 import type { Module } from '../module/module.ts';

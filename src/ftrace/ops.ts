@@ -6,9 +6,10 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { GuestMemory } from '../guest/memory.ts';
-import type { KernelCore, StructHome } from '../kernel/core.ts';
+import type { KernelCore } from '../kernel/core.ts';
 import type { Constants, Structs } from '../kernel/description.ts';
 import { initListHead } from '../kernel/list.ts';
+import type { StructHome } from '../kernel/struct_home.ts';
 
 export class FtraceOps {
   readonly addr: Addr;

@@ -56,9 +56,6 @@ export interface KernelCore {
   sym(addr: Addr): string;
 }
 
-/** The memory that structures lie in, and the kernel that says how. */
-export type StructHome = Pick<KernelCore, 'mem' | 'kernel'>;
-
 /** -errno as the guest sees it in the result register. */
 export function negErrno(errno: number): bigint {
   return BigInt.asUintN(64, BigInt(-errno));

@@ -4,7 +4,7 @@
 // them still walks a list that ends.
 
 import type { Addr } from '../guest/addr.ts';
-import type { StructHome } from './core.ts';
+import type { StructHome } from './struct_home.ts';
 
 /** A list_head in guest memory. */
 class ListHead {

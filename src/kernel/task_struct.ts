@@ -3,8 +3,8 @@
 
 import { type Addr, fromHalves, lo32, STACK_HI, STACK_SLOT } from '../guest/addr.ts';
 import type { GuestMemory } from '../guest/memory.ts';
-import type { StructHome } from './core.ts';
 import type { Constants, Structs } from './description.ts';
+import type { StructHome } from './struct_home.ts';
 
 export type Tif = 'TIF_SIGPENDING' | 'TIF_NEED_RESCHED' | 'TIF_PATCH_PENDING' | 'TIF_NOTIFY_SIGNAL';
 

@@ -3,20 +3,30 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
+import type { KernelCore } from '../kernel/core.ts';
 import { UAPI } from '../kernel/uapi.ts';
 import type { Module } from '../module/module.ts';
-import type { Livepatch } from './core.ts';
 import type { LivepatchModel } from './model.ts';
 import { statesIn } from './state.ts';
 import type { KlpPatch, KlpState } from './structs.ts';
 
 const { EINVAL, ENOSYS } = UAPI;
 
+/** What of kernel/livepatch/core.c this model leaves as it is. */
+interface LivepatchCore {
+  readonly context: { readonly core: KernelCore };
+  enablePatch(patch: Addr, call: HostCall): HostGenerator<number>;
+  moduleComing(mod: Addr): HostGenerator<number>;
+  moduleGoing(mod: Addr): HostGenerator<void>;
+  applyObjectRelocs(patchModule: Addr, objectName: string): number;
+  clearObjectRelocs(patchModule: Addr, objectName: string): void;
+}
+
 export class ClassicModel implements LivepatchModel {
   readonly synchronous = false;
-  readonly #livepatch: Livepatch;
+  readonly #livepatch: LivepatchCore;
 
-  constructor(livepatch: Livepatch) {
+  constructor(livepatch: LivepatchCore) {
     this.#livepatch = livepatch;
   }
 

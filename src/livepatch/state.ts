@@ -2,7 +2,7 @@
 // Mirrors kernel/livepatch/state.c.
 
 import type { Addr } from '../guest/addr.ts';
-import type { StructHome } from '../kernel/core.ts';
+import type { StructHome } from '../kernel/struct_home.ts';
 import type { KlpContext } from './context.ts';
 import type { KlpPatch, KlpState } from './structs.ts';
 

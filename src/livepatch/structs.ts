@@ -5,9 +5,9 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { GuestMemory } from '../guest/memory.ts';
-import type { StructHome } from '../kernel/core.ts';
 import type { Constants, Structs } from '../kernel/description.ts';
 import { listEntries } from '../kernel/list.ts';
+import type { StructHome } from '../kernel/struct_home.ts';
 
 class Struct {
   readonly addr: Addr;

@@ -3,7 +3,7 @@
 
 import { followRelative, type Table } from '../arch/module_text.ts';
 import type { Addr } from '../guest/addr.ts';
-import type { StructHome } from '../kernel/core.ts';
+import type { StructHome } from '../kernel/struct_home.ts';
 import type { Module } from './module.ts';
 
 interface ExtableEntry {

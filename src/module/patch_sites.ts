@@ -6,7 +6,7 @@
 import { type BranchSites, followRelative, type ModuleBytes, type Table } from '../arch/module_text.ts';
 import { type Addr, hex } from '../guest/addr.ts';
 import { sameBytes } from '../guest/bytes.ts';
-import type { StructHome } from '../kernel/core.ts';
+import type { StructHome } from '../kernel/struct_home.ts';
 
 /** Writes live text. */
 type PokeText = (addr: Addr, bytes: Uint8Array) => void;

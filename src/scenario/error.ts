@@ -1,6 +1,11 @@
 // What is wrong with a scenario, and where: file, line, column, the path in the document, the reason.
 
-import type { Place } from './source.ts';
+export interface Place {
+  readonly file: string;
+  /** From 1. */
+  readonly line: number;
+  readonly column: number;
+}
 
 export interface Problem {
   readonly place: Place;

@@ -1,7 +1,7 @@
 // What came of a run, as data: what `klpemu run --json` prints and what the text report is made from.
 
+import type { Place } from './error.ts';
 import type { Gap, Hole, Oops, SiteRewrite, TransitionFacts } from './recorder.ts';
-import type { Place } from './source.ts';
 import type { ActionRun } from './world.ts';
 
 /** One expectation of the scenario that was looked at. */

@@ -2,8 +2,8 @@
 // in the document that it came from.
 
 import type { FaultPoint } from '../kernel/fault_inject.ts';
+import type { Place } from './error.ts';
 import type { CheckKind, RawMachine } from './schema.ts';
-import type { Place } from './source.ts';
 import type { BytePattern, ExitCode, Pattern, SiteRef } from './values.ts';
 
 export interface Scenario {

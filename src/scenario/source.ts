@@ -11,16 +11,9 @@ import {
   type Pair,
   parseDocument,
 } from 'yaml';
-import { type Problem, ScenarioError } from './error.ts';
+import { type Place, type Problem, ScenarioError } from './error.ts';
 
 export type Path = readonly (string | number)[];
-
-export interface Place {
-  readonly file: string;
-  /** From 1. */
-  readonly line: number;
-  readonly column: number;
-}
 
 /** `steps[2].write.to` */
 export function pathText(path: Path): string {

@@ -1,7 +1,7 @@
 // Unwind hints for the ORC generator, under the names of 6.1's asm/unwind_hints.h.
 
 import { AsmError, type Place } from '../../../asm/error.ts';
-import type { Hint, HintKind } from '../../../asm/port.ts';
+import type { Hint, HintKind } from '../../../asm/hint.ts';
 
 export const HINTS: Readonly<Record<string, HintKind>> = {
   UNWIND_HINT_EMPTY: 'empty',
