@@ -83,7 +83,14 @@ interface MemoryGeometry {
 }
 
 /** A zeroed host buffer of `bytes` from `start` on. @param stacks how many of them are for task stacks */
-export type SharedAllocator = (bytes: number, stacks?: number) => { buffer: ArrayBuffer; start: number };
+export type SharedAllocator = (bytes: number, stacks?: number) => SharedMemory;
+
+interface SharedMemory {
+  readonly buffer: ArrayBuffer;
+  readonly start: number;
+  /** For who wants to know: a byte a page, set to 1 where the host may write from now on. */
+  readonly touched?: Uint8Array;
+}
 
 const plainBuffer: SharedAllocator = (bytes) => ({ buffer: new ArrayBuffer(bytes), start: 0 });
 
@@ -116,6 +123,7 @@ export class GuestMemory {
   readonly stackWords: Uint32Array;
   readonly geometry: MemoryGeometry;
   readonly #pages: Uint8Array;
+  readonly #touched: Uint8Array;
   readonly #windows: readonly Window[];
   readonly #stackRam: number;
   readonly #stackSpan: number;
@@ -145,12 +153,13 @@ export class GuestMemory {
     this.#windows = [image, modules, heap, userText, userStack];
     this.#stackRam = stacks.ram;
     this.#stackSpan = stacks.span;
-    const { buffer, start } = allocate(ram, geometry.stacks * THREAD_SIZE);
+    const { buffer, start, touched } = allocate(ram, geometry.stacks * THREAD_SIZE);
     this.u8 = new Uint8Array(buffer, start, ram);
     this.u32 = new Uint32Array(buffer, start, ram >>> 2);
     this.view64 = new DataView(buffer, start, ram);
     this.stackWords = new Uint32Array(buffer, start + stacks.ram, (geometry.stacks * THREAD_SIZE) >>> 2);
     this.#pages = new Uint8Array(ram / PAGE_SIZE);
+    this.#touched = touched ?? new Uint8Array(ram / PAGE_SIZE);
   }
 
   /** Names the engine that shares the buffer, or another: each is told of every later change, in this order. */
@@ -186,6 +195,8 @@ export class GuestMemory {
   offsetOf(addr: Addr, size: number): number {
     const offset = this.#find(addr, size);
     if (offset < 0) throw new GuestMemoryError('unmapped guest memory', addr);
+    const last = (offset + Math.max(size, 1) - 1) >>> 12;
+    for (let page = offset >>> 12; page <= last; page++) this.#touched[page] = 1;
     return offset;
   }
 

@@ -18,10 +18,8 @@ export const ENDBR64: Readonly<Uint8Array> = Uint8Array.of(0xf3, 0x0f, 0x1e, 0xf
 
 /** text_gen_insn(): opcode and displacement of a five-byte call or jump. */
 export function genInsn(opcode: number, at: Addr, target: Addr): Uint8Array {
-  const insn = new Uint8Array(CALL_SIZE);
-  insn[0] = opcode;
-  new DataView(insn.buffer).setInt32(1, Number(BigInt.asIntN(32, target - at - 5n)), true);
-  return insn;
+  const disp = Number(BigInt.asIntN(32, target - at - 5n));
+  return Uint8Array.of(opcode, disp, disp >> 8, disp >> 16, disp >> 24);
 }
 
 /** `e8 disp32`: a call at `ip` of `target`. @throws RangeError when it is more than 2 GiB away. */
@@ -34,6 +32,6 @@ export function callInsn(ip: Addr, target: Addr): Uint8Array {
 
 /** Where a call or jmp rel32 at `ip` goes. */
 export function targetOf(ip: Addr, insn: Uint8Array): Addr {
-  const disp = new DataView(insn.buffer, insn.byteOffset).getInt32(1, true);
+  const disp = insn[1] | (insn[2] << 8) | (insn[3] << 16) | (insn[4] << 24);
   return BigInt.asUintN(64, ip + 5n + BigInt(disp));
 }

@@ -57,6 +57,9 @@ export class CheckCore extends CoreEngine implements CheckEngine {
     this.#words[ELSEWHERE_SIZE / 4] = size;
   }
 
+  /** Its memory is left to nobody: what it writes is not marked. */
+  override close(): void {}
+
   override newContext(): CpuContext {
     return new ExecutingContext(this.#core, this.parts.buffer);
   }

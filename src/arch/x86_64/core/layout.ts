@@ -70,6 +70,9 @@ export const PROTECTION = 0x1714;
 export const ELSEWHERE = 0x1718;
 export const ELSEWHERE_SIZE = 0x171c;
 
+/** A byte a page of RAM: 1 when it may have been written (engine/linear_memory.ts). */
+export const TOUCHED = 0x1734;
+
 /** Where frames are noted beside the task stacks (0: nowhere), and a word a stack: how deep. shadow.ts */
 export const FRAMES = 0x1720;
 export const DEPTHS = 0x1724;

@@ -30,6 +30,7 @@ import {
   TLB_HALF,
   TLB_SET,
   TLB_SETS,
+  TOUCHED,
   WINDOW_COUNT,
   WINDOW_SIZE,
   WINDOWS,
@@ -119,6 +120,7 @@ export function translate(va: u64, access: u32): u32 {
   if ((prot & MAPPED) == 0) return pageFault(va, access, true);
   if (forbidden(prot, access)) return pageFault(va, access, false);
   const at = load<u32>(RAM) + ram;
+  if (access == WRITE) store<u8>(load<u32>(TOUCHED) + (ram >> 12), 1);
   if (access != FETCH && !(access == WRITE && prot & PROT_EXEC)) {
     const entry = tlb + (access == WRITE ? TLB_HALF : 0) + (<u32>(va >> 8) & 0xff0);
     store<u64>(entry, va & ~PAGE_MASK);

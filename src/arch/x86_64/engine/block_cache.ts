@@ -19,17 +19,19 @@ export class BlockCache {
   readonly #bytes: Uint8Array;
   readonly #ram: number;
   readonly #pageBlocks: number;
+  readonly #ramPages: number;
   readonly #translator: Translator;
   readonly #refused = new Set<Addr>();
   #until: Addr | undefined;
   #next = L.ARENA;
 
-  constructor(core: CoreExports, buffer: ArrayBuffer, ram: number, pageBlocks: number) {
+  constructor(core: CoreExports, buffer: ArrayBuffer, pageBlocks: number, ramPages: number, ram: number) {
     this.#core = core;
     this.#view = new DataView(buffer);
     this.#bytes = new Uint8Array(buffer);
     this.#ram = ram;
     this.#pageBlocks = pageBlocks;
+    this.#ramPages = ramPages;
     this.#translator = new Translator(buffer);
   }
 
@@ -66,7 +68,8 @@ export class BlockCache {
 
   /** Forgets every block. */
   reset(): void {
-    this.#bytes.fill(0, this.#pageBlocks, this.#ram);
+    if (this.#next === L.ARENA) return;
+    this.#bytes.fill(0, this.#pageBlocks, this.#pageBlocks + 4 * this.#ramPages);
     this.#core.forgetLookups();
     this.#next = L.ARENA;
   }

@@ -18,17 +18,15 @@ import * as L from '../core/layout.ts';
 import { writeGdt } from '../gdt.ts';
 import { BlockCache } from './block_cache.ts';
 import { CoreContext } from './core_context.ts';
+import { leaveMemory, MOST_CONTEXTS, type Places, placesFor, takeMemory } from './linear_memory.ts';
 import type { IsTrampoline } from './translate/instruction.ts';
 import { type CoreExports, instantiate } from './wasm.ts';
 
-const WASM_PAGE = 65536;
 /** Bits of core/memory.ts. */
 const PAGE_USER = 8;
 const MAPPED = 0x80;
 /** Addresses from here on are the kernel's. */
 const KERNEL_HALF = 1n << 63n;
-/** None is given back before the engine is closed. */
-const MOST_CONTEXTS = 4096;
 const MOST_AT_ONCE = 0x7fffffff;
 
 /** A STOP_ in the words of the CPU port. */
@@ -54,6 +52,9 @@ export class CoreEngine implements ArchEngine, FrameNotes {
   #buffer!: ArrayBuffer;
   #view!: DataView;
   #bytes!: Uint8Array;
+  /** Undefined once it was left to others. */
+  #memory: WebAssembly.Memory | undefined;
+  #places: Places | undefined;
   #pages = 0;
   /** Where those of the emulated CPUs lie, behind RAM, and how many there are. */
   #contextsAt = 0;
@@ -68,23 +69,18 @@ export class CoreEngine implements ArchEngine, FrameNotes {
   readonly allocate: SharedAllocator = (bytes, stacks) => this.allocateMemory(bytes, stacks);
 
   protected allocateMemory(bytes: number, stacks = 0): ReturnType<SharedAllocator> {
-    const ramPages = Math.ceil(bytes / PAGE_SIZE);
-    const pageBlocks = align(L.TABLES + ramPages, 4);
-    const ram = align(pageBlocks + 4 * ramPages, WASM_PAGE);
-    const contexts = align(ram + bytes, WASM_PAGE);
-    const frames = align(contexts + MOST_CONTEXTS * L.CONTEXT_SIZE, WASM_PAGE);
-    const depths = frames + stacks;
-    const size = Math.ceil((depths + 4 * (stacks / THREAD_SIZE)) / WASM_PAGE);
-    let memory: WebAssembly.Memory;
+    const places = placesFor(bytes, stacks);
+    const { ram, ramPages, pageBlocks, touched, contexts, frames, depths } = places;
     try {
-      memory = new WebAssembly.Memory({ initial: size, maximum: size });
+      this.#memory = takeMemory(places);
     } catch {
       throw new EngineError(
         `no ${Math.ceil(bytes / (1 << 20))} MiB of address space for guest memory: is there a limit (ulimit -v)? A smaller moduleArea or heap takes less`,
       );
     }
-    this.#core = instantiate(memory);
-    this.#buffer = memory.buffer as ArrayBuffer;
+    this.#places = places;
+    this.#core = instantiate(this.#memory);
+    this.#buffer = this.#memory.buffer as ArrayBuffer;
     this.#view = new DataView(this.#buffer);
     this.#bytes = new Uint8Array(this.#buffer);
     this.#pages = L.TABLES;
@@ -92,6 +88,7 @@ export class CoreEngine implements ArchEngine, FrameNotes {
     this.#set(L.RAM, ram);
     this.#set(L.PAGES, L.TABLES);
     this.#set(L.PAGE_BLOCKS, pageBlocks);
+    this.#set(L.TOUCHED, touched);
     this.#set(L.RAM_PAGES, ramPages);
     this.#frames = {
       words: new Uint32Array(this.#buffer, frames, stacks / 4),
@@ -99,8 +96,8 @@ export class CoreEngine implements ArchEngine, FrameNotes {
     };
     this.#set(L.PROTECTION, this.#apart ? 1 : 0);
     this.#core.flushTlb();
-    this.#blocks = new BlockCache(this.#core, this.#buffer, ram, pageBlocks);
-    return { buffer: this.#buffer, start: ram };
+    this.#blocks = new BlockCache(this.#core, this.#buffer, pageBlocks, ramPages, ram);
+    return { buffer: this.#buffer, start: ram, touched: this.#bytes.subarray(touched, touched + ramPages) };
   }
 
   windows(windows: readonly AddressWindow[]): void {
@@ -269,7 +266,8 @@ export class CoreEngine implements ArchEngine, FrameNotes {
     stop.unmapped = this.#get(L.STOP_UNMAPPED) !== 0;
   }
 
-  close(): void {}
+  close(): void {
+    if (this.#memory && this.#places) leaveMemory(this.#memory, this.#places);
+    this.#memory = undefined;
+  }
 }
-
-const align = (value: number, to: number): number => Math.ceil(value / to) * to;
