@@ -48,14 +48,14 @@ const arithmetic: Translate = (i) => {
   const reg = cellOf(insn, insn.reg, size);
   switch (insn.opcode & 6) {
     case 0: // rm, reg
-      if (kind === K.CMP) w.op(kind + size, { a: readRm(w, insn, size, next), b: reg });
-      else changeRm(w, insn, size, next, (rm) => w.op(kind + size, { a: rm, b: reg }));
+      if (kind === K.CMP) w.cells(kind + size, readRm(w, insn, size, next), reg);
+      else changeRm(w, insn, size, next, (rm) => w.cells(kind + size, rm, reg));
       return;
     case 2: // reg, rm
-      w.op(kind + size, { b: readRm(w, insn, size, next), a: reg });
+      w.cells(kind + size, reg, readRm(w, insn, size, next));
       return;
     default: // rax, constant
-      w.op(kind + size, { a: RAX_CELL, b: w.immCell, imm: immediate(insn) });
+      w.constant(kind + size, RAX_CELL, immediate(insn));
   }
 };
 
@@ -67,16 +67,16 @@ const arithmeticByConstant: Translate = (i) => {
   const imm = immediate(insn);
   if (kind === K.CMP) {
     const a = readRm(w, insn, size, next);
-    w.op(kind + size, { a, b: w.immCell, imm });
-  } else changeRm(w, insn, size, next, (a) => w.op(kind + size, { a, b: w.immCell, imm }));
+    w.constant(kind + size, a, imm);
+  } else changeRm(w, insn, size, next, (a) => w.constant(kind + size, a, imm));
 };
 
 const pushReg: Translate = (i) =>
-  i.w.op(stackSize(i.insn) === W ? K.PUSH16 : K.PUSH, { b: REGS + 8 * inOpcode(i) });
+  i.w.cells(stackSize(i.insn) === W ? K.PUSH16 : K.PUSH, 0, REGS + 8 * inOpcode(i));
 const popReg: Translate = (i) =>
-  i.w.op(stackSize(i.insn) === W ? K.POP16 : K.POP, { a: REGS + 8 * inOpcode(i) });
+  i.w.cells(stackSize(i.insn) === W ? K.POP16 : K.POP, REGS + 8 * inOpcode(i), 0);
 const pushConstant: Translate = ({ w, insn }) =>
-  w.op(stackSize(insn) === W ? K.PUSH16 : K.PUSH, { b: w.immCell, imm: immediate(insn) });
+  w.constant(stackSize(insn) === W ? K.PUSH16 : K.PUSH, 0, immediate(insn));
 
 /** 8f /0: the address of memory goes by the stack pointer after the pop. */
 const popRm: Translate = ({ w, insn, next }) => {
@@ -87,7 +87,7 @@ const popRm: Translate = ({ w, insn, next }) => {
     w.op(pop, { a: REGS + 8 * insn.rm });
     return;
   }
-  w.op(K.LOAD + size, { a: T0, b: RSP_CELL });
+  w.cells(K.LOAD + size, T0, RSP_CELL);
   const { b, disp } = memoryOf(w, insn, next, bytes);
   w.op(K.STORE + size, { a: T0, b, disp });
   w.op(K.LEA, { a: RSP_CELL, b: RSP_CELL, c: ZERO, disp: bytes });
@@ -97,7 +97,7 @@ const popRm: Translate = ({ w, insn, next }) => {
 const movsxd: Translate = ({ w, insn, next }) => {
   const size = sizeOf(insn);
   const b = readRm(w, insn, size === Q ? D : size, next);
-  w.op(size === Q ? K.MOVSX32 + Q : K.MOV + size, { a: cellOf(insn, insn.reg, size), b });
+  w.cells(size === Q ? K.MOVSX32 + Q : K.MOV + size, cellOf(insn, insn.reg, size), b);
 };
 
 /** 69 6b */
@@ -110,27 +110,26 @@ const imulByConstant: Translate = ({ w, insn, next }) => {
 const test: Translate = (i) => {
   const size = sizeByOpcode(i);
   const a = readRm(i.w, i.insn, size, i.next);
-  i.w.op(K.TEST + size, { a, b: cellOf(i.insn, i.insn.reg, size) });
+  i.w.cells(K.TEST + size, a, cellOf(i.insn, i.insn.reg, size));
 };
-const testRax: Translate = (i) =>
-  i.w.op(K.TEST + sizeByOpcode(i), { a: RAX_CELL, b: i.w.immCell, imm: immediate(i.insn) });
+const testRax: Translate = (i) => i.w.constant(K.TEST + sizeByOpcode(i), RAX_CELL, immediate(i.insn));
 
 const xchg: Translate = (i) => {
   const { w, insn, next } = i;
   const size = sizeByOpcode(i);
   const reg = cellOf(insn, insn.reg, size);
   if (insn.mod === 3) {
-    w.op(K.XCHG + size, { a: cellOf(insn, insn.rm, size), b: reg });
+    w.cells(K.XCHG + size, cellOf(insn, insn.rm, size), reg);
     return;
   }
   const { b, disp } = memoryOf(w, insn, next);
   w.op(K.LOAD_TO_WRITE + size, { a: T0, b, disp });
   w.op(K.STORE + size, { a: reg, b, disp });
-  w.op(K.MOV + size, { a: reg, b: T0 });
+  w.cells(K.MOV + size, reg, T0);
 };
 const xchgRax: Translate = (i) => {
   const size = sizeOf(i.insn);
-  i.w.op(K.XCHG + size, { a: RAX_CELL, b: REGS + 8 * inOpcode(i) });
+  i.w.cells(K.XCHG + size, RAX_CELL, REGS + 8 * inOpcode(i));
 };
 /** 90: nop, pause; with REX.B it is an xchg with r8. */
 const nop: Translate = (i) => (i.insn.rex & 1 ? xchgRax(i) : i.w.op(K.NOP));
@@ -139,15 +138,15 @@ const movToRm: Translate = (i) => {
   const { w, insn, next } = i;
   const size = sizeByOpcode(i);
   const reg = cellOf(insn, insn.reg, size);
-  if (insn.mod === 3) w.op(K.MOV + size, { a: cellOf(insn, insn.rm, size), b: reg });
-  else w.op(K.STORE + size, { a: reg, ...memoryOf(w, insn, next) });
+  if (insn.mod === 3) w.cells(K.MOV + size, cellOf(insn, insn.rm, size), reg);
+  else w.memory(K.STORE + size, reg, memoryOf(w, insn, next));
 };
 const movFromRm: Translate = (i) => {
   const { w, insn, next } = i;
   const size = sizeByOpcode(i);
   const reg = cellOf(insn, insn.reg, size);
-  if (insn.mod === 3) w.op(K.MOV + size, { a: reg, b: cellOf(insn, insn.rm, size) });
-  else w.op(K.LOAD + size, { a: reg, ...memoryOf(w, insn, next) });
+  if (insn.mod === 3) w.cells(K.MOV + size, reg, cellOf(insn, insn.rm, size));
+  else w.memory(K.LOAD + size, reg, memoryOf(w, insn, next));
 };
 /** c6 c7 /0 */
 const movConstant: Translate = (i) => {
@@ -156,7 +155,7 @@ const movConstant: Translate = (i) => {
   const size = sizeByOpcode(i);
   const imm = immediate(insn);
   if (insn.mod === 3) {
-    w.op(K.MOV + size, { a: cellOf(insn, insn.rm, size), b: w.immCell, imm });
+    w.constant(K.MOV + size, cellOf(insn, insn.rm, size), imm);
     return;
   }
   const to = memoryOf(w, insn, next);
@@ -173,13 +172,13 @@ const movOffset: Translate = (i) => {
   const segment = segmentBase(insn);
   if (segment !== 0) {
     w.op(K.LEA, { a: EA, b, c: ZERO, disp });
-    w.op(K.ADD_SEGMENT, { a: EA, b: segment });
+    w.cells(K.ADD_SEGMENT, EA, segment);
     [b, disp] = [EA, 0];
   }
   w.op((insn.opcode & 2 ? K.STORE : K.LOAD) + size, { a: RAX_CELL, b, disp });
 };
 const movByteConstant: Translate = (i) =>
-  i.w.op(K.MOV + B, { a: cellOf(i.insn, inOpcode(i), B), b: i.w.immCell, imm: immediate(i.insn) });
+  i.w.constant(K.MOV + B, cellOf(i.insn, inOpcode(i), B), immediate(i.insn));
 /** b8 to bf: the only constant of 64 bits. */
 const movWideConstant: Translate = (i) => {
   const { w, insn, bytes, at } = i;
@@ -190,7 +189,7 @@ const movWideConstant: Translate = (i) => {
     const end = at + insn.length;
     for (let k = 1; k <= 8; k++) imm = (imm << 8n) | BigInt(bytes[end - k] as number);
   }
-  w.op(K.MOV + size, { a: REGS + 8 * inOpcode(i), b: w.immCell, imm });
+  w.constant(K.MOV + size, REGS + 8 * inOpcode(i), imm);
 };
 
 const lea: Translate = ({ w, insn, next }) => {
@@ -201,7 +200,7 @@ const lea: Translate = ({ w, insn, next }) => {
   if (size === Q) w.op(K.LEA, { a, b, c: ZERO, disp });
   else {
     w.op(K.LEA, { a: EA, b, c: ZERO, disp });
-    w.op(K.MOV + size, { a, b: EA });
+    w.cells(K.MOV + size, a, EA);
   }
 };
 
@@ -209,7 +208,7 @@ const lea: Translate = ({ w, insn, next }) => {
 const signExtend: Translate = ({ w, insn }) => {
   const size = sizeOf(insn);
   const kind = size === Q ? K.MOVSX32 + Q : size === D ? K.MOVSX16 + D : K.MOVSX8 + W;
-  w.op(kind, { a: RAX_CELL, b: RAX_CELL });
+  w.cells(kind, RAX_CELL, RAX_CELL);
 };
 const signToRdx: Translate = ({ w, insn }) => w.op(K.CWD + sizeOf(insn));
 
@@ -229,7 +228,7 @@ function string(kind: number, repeated: number): Translate {
 
 /** What follows a block: the next instruction. */
 function goOn({ w }: Instruction, next: Place): void {
-  w.op(K.GOTO, { imm: next.address });
+  w.toAddress(K.GOTO, next, 0);
 }
 
 /** c0 c1 d0 d1 d2 d3 */
@@ -238,8 +237,8 @@ const shift: Translate = (i) => {
   const size = sizeByOpcode(i);
   const kind = SHIFTS[insn.reg & 7] as number;
   changeRm(w, insn, size, next, (a) => {
-    if (insn.opcode >= 0xd2) w.op(kind + size, { a, b: RCX_CELL });
-    else w.op(kind + size, { a, b: w.immCell, imm: insn.opcode >= 0xd0 ? 1 : immediate(insn) });
+    if (insn.opcode >= 0xd2) w.cells(kind + size, a, RCX_CELL);
+    else w.constant(kind + size, a, insn.opcode >= 0xd0 ? 1 : immediate(insn));
   });
 };
 
@@ -250,7 +249,7 @@ const group3: Translate = (i) => {
   const ext = insn.reg & 7;
   if (ext < 2) {
     const a = readRm(w, insn, size, next);
-    w.op(K.TEST + size, { a, b: w.immCell, imm: immediate(insn) });
+    w.constant(K.TEST + size, a, immediate(insn));
   } else if (ext < 4) changeRm(w, insn, size, next, (a) => w.op((ext === 2 ? K.NOT : K.NEG) + size, { a }));
   else {
     const kind = [K.MUL, K.IMUL1, K.DIV, K.IDIV][ext - 4] as number;
@@ -264,16 +263,18 @@ const group5: Translate = (i) => {
   const ext = insn.reg & 7;
   if (ext < 2) {
     const size = sizeByOpcode(i);
-    changeRm(w, insn, size, next, (a) => w.op((ext === 0 ? K.INC : K.DEC) + size, { a }));
+    changeRm(w, insn, size, next, (a) => w.cells((ext === 0 ? K.INC : K.DEC) + size, a, 0));
     return;
   }
   if (insn.opcode === 0xfe) return false;
   switch (ext) {
     case 2:
-      w.op(i.isTrampoline ? K.CALL_INDIRECT_NOTED : K.CALL_INDIRECT, {
-        a: readRm(w, insn, Q, next),
-        imm: next.address,
-      });
+      w.toAddress(
+        i.isTrampoline ? K.CALL_INDIRECT_NOTED : K.CALL_INDIRECT,
+        next,
+        0,
+        readRm(w, insn, Q, next),
+      );
       return;
     case 4:
       w.op(K.JMP_INDIRECT, { a: readRm(w, insn, Q, next) });
@@ -287,25 +288,26 @@ const group5: Translate = (i) => {
   return false;
 };
 
-const branchTarget = (i: Instruction): bigint => i.next.plus(immediate(i.insn));
+const branch = (i: Instruction, kind: number): void => i.w.toAddress(kind, i.next, immediate(i.insn));
 export const jcc: Translate = (i) => {
-  i.w.op(K.JCC + (i.insn.opcode & 15), { imm: branchTarget(i) });
+  branch(i, K.JCC + (i.insn.opcode & 15));
   goOn(i, i.next);
 };
 /** e0 to e3: loopne loope loop jrcxz */
 const loop: Translate = (i) => {
-  i.w.op(K.LOOP, { b: i.insn.addr32 ? 1 : 0, c: i.insn.opcode & 3, imm: branchTarget(i) });
+  const { w, insn, next } = i;
+  w.toAddress(K.LOOP, next, immediate(insn), 0, insn.addr32 ? 1 : 0, insn.opcode & 3);
   goOn(i, i.next);
 };
 /** Whether text of an ftrace trampoline is at an address. */
-const isTrampoline = (i: Instruction, addr: bigint): boolean => i.isTrampoline?.(lo32(addr)) ?? false;
+const isTrampoline = (i: Instruction, lo: number): boolean => i.isTrampoline?.(lo) ?? false;
 const call: Translate = (i) => {
-  const imm = branchTarget(i);
-  i.w.op(!i.isTrampoline ? K.CALL : isTrampoline(i, imm) ? K.CALL_TRAMPOLINE : K.CALL_NOTED, { imm });
+  const target = i.next.low(immediate(i.insn)) >>> 0;
+  branch(i, !i.isTrampoline ? K.CALL : isTrampoline(i, target) ? K.CALL_TRAMPOLINE : K.CALL_NOTED);
 };
-const jmp: Translate = (i) => i.w.op(K.JMP, { imm: branchTarget(i) });
+const jmp: Translate = (i) => branch(i, K.JMP);
 const ret: Translate = (i) =>
-  i.w.op(!i.isTrampoline ? K.RET : isTrampoline(i, i.next.base) ? K.RET_TRAMPOLINE : K.RET_NOTED, {
+  i.w.op(!i.isTrampoline ? K.RET : isTrampoline(i, lo32(i.next.base)) ? K.RET_TRAMPOLINE : K.RET_NOTED, {
     imm: i.insn.opcode === 0xc2 ? i.insn.imm & 0xffff : 0,
   });
 const iret: Translate = (i) => (i.insn.rex & REX_W ? i.w.op(K.IRET) : stop(i, K.STOP_PROTECTION));

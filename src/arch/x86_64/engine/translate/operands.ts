@@ -4,7 +4,7 @@ import { type Insn, NO_INDEX, REX_W } from '../../../../isa/decoder.ts';
 import { ADD_SEGMENT, B, D, LEA, LEA32, LOAD, LOAD_TO_WRITE, MOV, Q, STORE, W } from '../../core/kinds.ts';
 import { EA, FS_BASE, GS_BASE, REGS, T0, ZERO } from '../../core/layout.ts';
 import type { Place } from './instruction.ts';
-import type { OperationWriter } from './writer.ts';
+import type { Memory, OperationWriter } from './writer.ts';
 
 export const RSP_CELL = REGS + 8 * 4;
 
@@ -31,12 +31,6 @@ export function segmentBase(insn: Insn): number {
   return insn.segment === 0x65 ? GS_BASE : 0;
 }
 
-interface Memory {
-  /** Cell of the base, to which `disp` is added. */
-  readonly b: number;
-  readonly disp: number;
-}
-
 /**
  * The address of the memory operand; writes operations where one addition is not enough.
  * @param next address of the next instruction
@@ -56,6 +50,8 @@ export function memoryOf(w: OperationWriter, insn: Insn, next: Place, popped = 0
 export function effective(w: OperationWriter, insn: Insn, next: Place, popped = 0): Memory {
   const { disp } = insn;
   if (insn.ripRelative) {
+    const low = next.low(disp);
+    if (!insn.addr32 && next.high(disp) === low >> 31) return { b: ZERO, disp: low };
     const target = next.plus(disp);
     return absolute(w, insn.addr32 ? BigInt.asUintN(32, target) : target);
   }
@@ -88,8 +84,7 @@ export function absolute(w: OperationWriter, target: bigint): Memory {
 /** An operand that is only read: its cell. Memory is loaded into T0. */
 export function readRm(w: OperationWriter, insn: Insn, size: number, next: Place): number {
   if (insn.mod === 3) return cellOf(insn, insn.rm, size);
-  const { b, disp } = memoryOf(w, insn, next);
-  w.op(LOAD + size, { a: T0, b, disp });
+  w.memory(LOAD + size, T0, memoryOf(w, insn, next));
   return T0;
 }
 
@@ -118,8 +113,8 @@ export function changeRm(
     write(cellOf(insn, insn.rm, size));
     return;
   }
-  const { b, disp } = address(w, insn, next);
-  if (isRead) w.op(LOAD_TO_WRITE + size, { a: T0, b, disp });
+  const memory = address(w, insn, next);
+  if (isRead) w.memory(LOAD_TO_WRITE + size, T0, memory);
   write(T0);
-  w.op(STORE + size, { a: T0, b, disp });
+  w.memory(STORE + size, T0, memory);
 }

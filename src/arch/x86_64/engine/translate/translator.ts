@@ -107,7 +107,7 @@ export class Translator {
     w.start = at;
     w.end = at;
     i.next.offset = at;
-    w.op(GOTO, { imm: i.next.address });
+    w.toAddress(GOTO, i.next, 0);
     this.#header(block, rip, w.index);
     return { end: w.at, crosses };
   }

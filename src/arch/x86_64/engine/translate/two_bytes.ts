@@ -67,7 +67,7 @@ function bit(kind: number): Translate {
     const size = sizeOf(insn);
     const reg = cellOf(insn, insn.reg, size);
     if (insn.mod === 3) {
-      w.op(kind + size, { a: cellOf(insn, insn.rm, size), b: reg });
+      w.cells(kind + size, cellOf(insn, insn.rm, size), reg);
       return;
     }
     const { b, disp } = effective(w, insn, next);
@@ -75,15 +75,15 @@ function bit(kind: number): Translate {
     w.op(K.ADD_BIT_OFFSET, { a: EA, b: reg, imm: size });
     if (insn.addr32) w.op(K.LEA32, { a: EA, b: EA, c: ZERO });
     const segment = segmentBase(insn);
-    if (segment !== 0) w.op(K.ADD_SEGMENT, { a: EA, b: segment });
+    if (segment !== 0) w.cells(K.ADD_SEGMENT, EA, segment);
     bitOperation(kind, w, size, reg);
   };
 }
 type Writer = Parameters<Translate>[0]['w'];
 function bitOperation(kind: number, w: Writer, size: number, b: number): void {
-  w.op((kind === K.BT ? K.LOAD : K.LOAD_TO_WRITE) + size, { a: T0, b: EA });
-  w.op(kind + size, { a: T0, b });
-  if (kind !== K.BT) w.op(K.STORE + size, { a: T0, b: EA });
+  w.cells((kind === K.BT ? K.LOAD : K.LOAD_TO_WRITE) + size, T0, EA);
+  w.cells(kind + size, T0, b);
+  if (kind !== K.BT) w.cells(K.STORE + size, T0, EA);
 }
 /** ba /4 to /7: bt bts btr btc with a constant. */
 const bitByConstant: Translate = ({ w, insn, next }) => {
@@ -93,8 +93,8 @@ const bitByConstant: Translate = ({ w, insn, next }) => {
   const imm = immediate(insn);
   if (kind === K.BT) {
     const a = readRm(w, insn, size, next);
-    w.op(kind + size, { a, b: w.immCell, imm });
-  } else changeRm(w, insn, size, next, (a) => w.op(kind + size, { a, b: w.immCell, imm }));
+    w.constant(kind + size, a, imm);
+  } else changeRm(w, insn, size, next, (a) => w.constant(kind + size, a, imm));
 };
 
 /** a4 a5 ac ad */
@@ -119,12 +119,12 @@ const KEPT = { address: keptMemoryOf };
 const cmpxchg: Translate = (i) => {
   const size = sizeByOpcode(i);
   const { w, insn, next } = i;
-  changeRm(w, insn, size, next, (a) => w.op(K.CMPXCHG + size, { a, b: cellOf(insn, insn.reg, size) }), KEPT);
+  changeRm(w, insn, size, next, (a) => w.cells(K.CMPXCHG + size, a, cellOf(insn, insn.reg, size)), KEPT);
 };
 const xadd: Translate = (i) => {
   const size = sizeByOpcode(i);
   const { w, insn, next } = i;
-  changeRm(w, insn, size, next, (a) => w.op(K.XADD + size, { a, b: cellOf(insn, insn.reg, size) }), KEPT);
+  changeRm(w, insn, size, next, (a) => w.cells(K.XADD + size, a, cellOf(insn, insn.reg, size)), KEPT);
 };
 /** c7 /1: cmpxchg8b, cmpxchg16b; /6 rdrand, /7 rdseed are not there. */
 const group9: Translate = ({ w, insn, next }) => {
@@ -156,13 +156,13 @@ const bitScan: Translate = ({ w, insn, next }) => {
   if (low === 0xb8 && !counts) return false;
   const kind = low === 0xb8 ? K.POPCNT : low === 0xbc ? (counts ? K.TZCNT : K.BSF) : counts ? K.LZCNT : K.BSR;
   const b = readRm(w, insn, size, next);
-  w.op(kind + size, { a: cellOf(insn, insn.reg, size), b });
+  w.cells(kind + size, cellOf(insn, insn.reg, size), b);
 };
 
 const byteSwap: Translate = ({ w, insn }) => {
   const cell = REGS + 8 * ((insn.opcode & 7) | ((insn.rex & 1) << 3));
   const size = insn.rex & REX_W ? Q : D;
-  w.op(K.BSWAP + size, { a: cell, b: cell });
+  w.cells(K.BSWAP + size, cell, cell);
 };
 
 /** a0 a8: selectors of fs and gs are 0. */
@@ -179,10 +179,10 @@ const group15: Translate = (i) => {
       const imm = ext & 1;
       if (ext < 2) {
         w.op(K.RDBASE, { a: T0, imm });
-        w.op(K.MOV + size, { a, b: T0 });
+        w.cells(K.MOV + size, a, T0);
       } else {
-        w.op(K.MOV + Q, { a: T0, b: ZERO });
-        w.op(K.MOV + size, { a: T0, b: a });
+        w.cells(K.MOV + Q, T0, ZERO);
+        w.cells(K.MOV + size, T0, a);
         w.op(K.WRBASE, { a: T0, imm });
       }
       return;
@@ -234,7 +234,7 @@ const ROWS: readonly Row[] = [
     ({ w, insn, next }) =>
       insn.mod === 3
         ? false
-        : w.op(K.STORE + sizeOf(insn), { a: cellOf(insn, insn.reg, D), ...memoryOf(w, insn, next) }),
+        : w.memory(K.STORE + sizeOf(insn), cellOf(insn, insn.reg, D), memoryOf(w, insn, next)),
   ],
   [0xc7, 0xc7, group9],
   [0xc8, 0xcf, byteSwap],

@@ -4,6 +4,7 @@
 // that ends there knows what it executed.
 
 import { BLOCK_HEADER, OP_A, OP_B, OP_C, OP_DISP, OP_IMM, OP_SIZE, OP_START } from '../../core/layout.ts';
+import type { Place } from './instruction.ts';
 
 /** What an operation has; a and b are addresses of cells. */
 interface Operands {
@@ -13,6 +14,13 @@ interface Operands {
   /** The operation's own constant; of a number the sign is above it. */
   readonly imm?: number | bigint;
   readonly disp?: number;
+}
+
+/** An address in memory. */
+export interface Memory {
+  /** Cell of the base, to which `disp` is added. */
+  readonly b: number;
+  readonly disp: number;
 }
 
 const NONE: Operands = {};
@@ -48,8 +56,35 @@ export class OperationWriter {
     return this.#at + OP_IMM;
   }
 
-  /** Two numbers of 16 bits to a word: the kind and OP_INDEX, OP_START and OP_END. */
   op(kind: number, { a = 0, b = 0, c = 0, imm = 0, disp = 0 }: Operands = NONE): void {
+    this.#write(kind, a, b, c, disp, imm);
+  }
+
+  // The forms that most instructions have: nothing is allocated for them.
+
+  /** On two cells. */
+  cells(kind: number, a: number, b: number): void {
+    this.#write(kind, a, b, 0, 0, 0);
+  }
+  /** On a cell, and a constant in place of the other. */
+  constant(kind: number, a: number, imm: number | bigint): void {
+    this.#write(kind, a, this.immCell, 0, 0, imm);
+  }
+  /** On a cell and memory. */
+  memory(kind: number, a: number, { b, disp }: Memory): void {
+    this.#write(kind, a, b, 0, disp, 0);
+  }
+
+  /** One that goes to an address a distance away from a place; a, b and c if it has them. */
+  toAddress(kind: number, place: Place, distance: number, a = 0, b = 0, c = 0): void {
+    const at = this.#at >>> 2;
+    this.#write(kind, a, b, c, 0, 0);
+    this.#words[at + OP_IMM / 4] = place.low(distance);
+    this.#words[at + OP_IMM / 4 + 1] = place.high(distance);
+  }
+
+  /** Two numbers of 16 bits to a word: the kind and OP_INDEX, OP_START and OP_END. */
+  #write(kind: number, a: number, b: number, c: number, disp: number, imm: number | bigint): void {
     const words = this.#words;
     const at = this.#at >>> 2;
     words[at] = kind | (this.index << 16);
