@@ -5,7 +5,8 @@
 # ends the wait: the task leaves the kernel, switches there, and its system call starts again.
 
 .set KLP_GATE_ENTRY, 0
-.set KLP_GATE_RESULT, 40
+.set KLP_GATE_RESULT, KLP_GATE_ENTRY + sizeof_wait_queue_entry
+.set KLP_GATE_FRAME, KLP_GATE_RESULT + 8
 
 .section .text
 
@@ -14,7 +15,7 @@ SYM_FUNC_START(klp_gate_lock)
     FENTRY
     FRAME_BEGIN
     push    rbx
-    sub     rsp, 0x30
+    sub     rsp, KLP_GATE_FRAME
     mov     ebx, edi
     xor     esi, esi
     call    klp_gate_try
@@ -42,7 +43,7 @@ SYM_FUNC_START(klp_gate_lock)
     call    finish_wait
     mov     rax, [rsp+KLP_GATE_RESULT]
 .Lout:
-    add     rsp, 0x30
+    add     rsp, KLP_GATE_FRAME
     pop     rbx
     FRAME_END
     RET
@@ -70,10 +71,8 @@ HOST_FUNC __do_sys_module_unpause
 
 .section .data
 
-# struct klp_gate: transition that holds it (0 or 1), loads and unloads that hold it.
 SYM_DATA_START(klp_gate)
-    .long   0
-    .long   0
+    .skip   sizeof_klp_gate
 SYM_DATA_END(klp_gate)
 
 .balign 8

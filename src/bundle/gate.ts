@@ -4,6 +4,7 @@
 // Invariant: a transition never holds it together with a load of another task. A load inside a load, or inside the
 // start of a transition, belongs to what is under way and does not wait.
 
+import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import { type KernelCore, negErrno } from '../kernel/core.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
@@ -12,10 +13,10 @@ import { UAPI } from '../kernel/uapi.ts';
 /** What klp_gate_lock() is asked for; bits. */
 export const GATE = { load: 0, transition: 1, nonblock: 2, noRestart: 4 } as const;
 
-const ERESTARTSYS = 512;
-const { EBUSY, EDEADLK, EINTR } = UAPI;
-const TRANSITION = 0n;
-const LOADS = 4n;
+const { EBUSY, EDEADLK, EINTR, ERESTARTSYS } = UAPI;
+
+/** A count of struct klp_gate. */
+type GateCount = keyof KernelCore['kernel']['structs']['klp_gate']['fields'];
 
 export interface GateWait {
   readonly task: TaskStruct;
@@ -56,7 +57,7 @@ export class Gate {
   }
 
   get held(): boolean {
-    return this.#count(TRANSITION) > 0;
+    return this.#count('transition') > 0;
   }
 
   get waits(): readonly GateWait[] {
@@ -96,7 +97,7 @@ export class Gate {
   *unlockTransition(): HostGenerator<void> {
     this.#owner = undefined;
     if (!this.held) return;
-    this.#setCount(TRANSITION, 0);
+    this.#setCount('transition', 0);
     yield* this.#wake();
   }
 
@@ -104,7 +105,7 @@ export class Gate {
     const depth = (this.#loads.get(task) ?? 0) - 1;
     if (depth > 0) this.#loads.set(task, depth);
     else this.#loads.delete(task);
-    this.#setCount(LOADS, this.#loads.size);
+    this.#setCount('loads', this.#loads.size);
     if (depth <= 0) yield* this.#wake();
   }
 
@@ -114,7 +115,7 @@ export class Gate {
     this.#dead.delete(task);
     if (!this.#loads.delete(task)) return;
     this.#core.printk.err(`livepatch: ${task} died while it loaded or unloaded a module`);
-    this.#setCount(LOADS, this.#loads.size);
+    this.#setCount('loads', this.#loads.size);
     yield* this.#wake();
   }
 
@@ -148,14 +149,14 @@ export class Gate {
     const mine = this.#loads.get(task) ?? 0;
     if (how & GATE.transition) {
       if (this.held || this.#loads.size > (mine > 0 ? 1 : 0)) return false;
-      this.#setCount(TRANSITION, 1);
+      this.#setCount('transition', 1);
       this.#owner = task;
       this.#ownerText = this.#stack(task);
       return true;
     }
     if (mine === 0 && task !== this.#owner && (this.held || this.#transitionWaits())) return false;
     this.#loads.set(task, mine + 1);
-    this.#setCount(LOADS, this.#loads.size);
+    this.#setCount('loads', this.#loads.size);
     return true;
   }
 
@@ -203,10 +204,14 @@ export class Gate {
     return result < 0 ? negErrno(-result) : result;
   }
 
-  #count(at: bigint): number {
-    return this.#core.mem.readU32(this.#core.symbols.require('klp_gate') + at);
+  #at(which: GateCount): Addr {
+    const { symbols, kernel } = this.#core;
+    return symbols.require('klp_gate') + BigInt(kernel.structs.klp_gate.fields[which]);
   }
-  #setCount(at: bigint, count: number): void {
-    this.#core.mem.writeU32(this.#core.symbols.require('klp_gate') + at, count);
+  #count(which: GateCount): number {
+    return this.#core.mem.readU32(this.#at(which));
+  }
+  #setCount(which: GateCount, count: number): void {
+    this.#core.mem.writeU32(this.#at(which), count);
   }
 }

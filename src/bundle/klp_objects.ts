@@ -3,10 +3,9 @@
 //
 // Invariant: nothing of the module is executed or laid out.
 
+import { SHT_RELA } from '../elf/constants.ts';
 import type { ElfObject, ElfSection, ElfSymbol } from '../elf/elf_object.ts';
 import type { Structs } from '../kernel/description.ts';
-
-const SHT_RELA = 4;
 
 interface Pointer {
   readonly symbol: ElfSymbol;

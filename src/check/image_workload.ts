@@ -3,6 +3,7 @@
 //
 // Invariant: the same each time, so that two checks of one image give the same report.
 
+import { UAPI } from '../kernel/uapi.ts';
 import type { Machine } from '../machine/machine.ts';
 
 /** What is executed, and at the end all of it that matters once more with preemption. */
@@ -10,7 +11,6 @@ export const IMAGE_PARTS = ['system', 'livepatch', 'modules', 'faults', 'preempt
 export type ImagePart = (typeof IMAGE_PARTS)[number];
 
 export const MAX_STEPS = 2_000_000;
-const SIGTERM = 15;
 
 interface Workplace {
   readonly machine: Machine;
@@ -51,7 +51,7 @@ function system({ machine, run, until }: Workplace): void {
   for (const file of [...files, 'self/patch_state', 'sys/kernel/ftrace_enabled']) run('cat', `/proc/${file}`);
   run('sleep', '5', '2');
   run('forker', '5', '2');
-  machine.inspect.exit.sendSignal(paused, SIGTERM);
+  machine.inspect.exit.sendSignal(paused, UAPI.SIGTERM);
   until(() => machine.exitStatus(paused) !== undefined, MAX_STEPS);
 }
 

@@ -4,6 +4,7 @@
 import { lo32 } from '../guest/addr.ts';
 import type { HostCall } from '../guest/hostcall.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import type { Cpu } from '../machine/cpu/cpu.ts';
 import type { Machine } from '../machine/machine.ts';
 import { GroundTruthError } from '../machine/truth/traces.ts';
@@ -14,7 +15,6 @@ import { FRAMES, PC, TARGET } from './target.ts';
 
 /** Fewer instructions than the way back from an interrupt takes. */
 const CHUNK = 12;
-const SIGKILL = 9;
 const USER_CHUNK = 10_000;
 /** The draw may fall on the same task again, once in eight times. */
 const MAX_TICKS = 40;
@@ -177,7 +177,7 @@ export class Preempter {
 
   /** Ends the task that takes the CPU. */
   close(): void {
-    this.machine.inspect.exit.sendSignal(this.#other, SIGKILL);
+    this.machine.inspect.exit.sendSignal(this.#other, UAPI.SIGKILL);
   }
 
   /** Preemptions by a property of theirs. */

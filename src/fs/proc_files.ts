@@ -3,7 +3,7 @@
 
 import type { Addr } from '../guest/addr.ts';
 import { hex16 } from '../guest/addr.ts';
-import { PAGE_SIZE } from '../guest/memory.ts';
+import { PAGE_SHIFT, PAGE_SIZE } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { writeCut } from '../kernel/lib.ts';
 import { procUnsignedLong } from '../kernel/proc_vec.ts';
@@ -23,7 +23,6 @@ export interface ProcTexts {
 }
 
 const KB = 1024n;
-const PAGE_SHIFT = 12n;
 
 /** Makes the entries, and writes what guest code shows of them. */
 export function makeProcFiles(
@@ -92,7 +91,7 @@ function defineMemory(fs: FsContext): void {
   const sysinfo = core.kernel.structs.sysinfo.fields;
   const put = (base: Addr, offset: number, value: bigint): void => mem.writeU64(base + BigInt(offset), value);
   const total = BigInt(mem.geometry.heap);
-  const pages = (bytes: bigint): bigint => bytes >> PAGE_SHIFT;
+  const pages = (bytes: bigint): bigint => bytes >> BigInt(PAGE_SHIFT);
   const stackPages = (): bigint =>
     BigInt(core.tasks.size + core.cpus) * BigInt(core.kernel.constants.THREAD_SIZE);
   core.host.defineAll({

@@ -22,7 +22,8 @@ import {
   VMALLOC_START,
 } from './addr.ts';
 
-export const PAGE_SIZE = 4096;
+export const PAGE_SHIFT = 12;
+export const PAGE_SIZE = 1 << PAGE_SHIFT;
 export const PROT_READ = 1;
 export const PROT_WRITE = 2;
 export const PROT_EXEC = 4;

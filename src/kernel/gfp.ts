@@ -1,51 +1,54 @@
 // How allocation flags read in the log: %pGg. Mirrors include/trace/events/mmflags.h and format_flags() of
 // lib/vsprintf.c.
 
+import type { Constants } from './description.ts';
+
 /** gfpflag_names: those of many bits come first. */
-const GFP_FLAGS: readonly (readonly [string, number])[] = [
-  ['GFP_TRANSHUGE', 0x1c24ca],
-  ['GFP_TRANSHUGE_LIGHT', 0x1c20ca],
-  ['GFP_HIGHUSER_MOVABLE', 0x100cca],
-  ['GFP_HIGHUSER', 0x100cc2],
-  ['GFP_USER', 0x100cc0],
-  ['GFP_KERNEL_ACCOUNT', 0x400cc0],
-  ['GFP_KERNEL', 0xcc0],
-  ['GFP_NOFS', 0xc40],
-  ['GFP_ATOMIC', 0xa20],
-  ['GFP_NOIO', 0xc00],
-  ['GFP_NOWAIT', 0x800],
-  ['GFP_DMA', 1],
-  ['__GFP_HIGHMEM', 2],
-  ['GFP_DMA32', 4],
-  ['__GFP_HIGH', 0x20],
-  ['__GFP_ATOMIC', 0x200],
-  ['__GFP_IO', 0x40],
-  ['__GFP_FS', 0x80],
-  ['__GFP_NOWARN', 0x2000],
-  ['__GFP_RETRY_MAYFAIL', 0x4000],
-  ['__GFP_NOFAIL', 0x8000],
-  ['__GFP_NORETRY', 0x10000],
-  ['__GFP_COMP', 0x40000],
-  ['__GFP_ZERO', 0x100],
-  ['__GFP_NOMEMALLOC', 0x80000],
-  ['__GFP_MEMALLOC', 0x20000],
-  ['__GFP_HARDWALL', 0x100000],
-  ['__GFP_THISNODE', 0x200000],
-  ['__GFP_RECLAIMABLE', 0x10],
-  ['__GFP_MOVABLE', 8],
-  ['__GFP_ACCOUNT', 0x400000],
-  ['__GFP_WRITE', 0x1000],
-  ['__GFP_RECLAIM', 0xc00],
-  ['__GFP_DIRECT_RECLAIM', 0x400],
-  ['__GFP_KSWAPD_RECLAIM', 0x800],
-  ['__GFP_ZEROTAGS', 0x800000],
-];
+const GFP_FLAGS = [
+  'GFP_TRANSHUGE',
+  'GFP_TRANSHUGE_LIGHT',
+  'GFP_HIGHUSER_MOVABLE',
+  'GFP_HIGHUSER',
+  'GFP_USER',
+  'GFP_KERNEL_ACCOUNT',
+  'GFP_KERNEL',
+  'GFP_NOFS',
+  'GFP_ATOMIC',
+  'GFP_NOIO',
+  'GFP_NOWAIT',
+  'GFP_DMA',
+  '__GFP_HIGHMEM',
+  'GFP_DMA32',
+  '__GFP_HIGH',
+  '__GFP_ATOMIC',
+  '__GFP_IO',
+  '__GFP_FS',
+  '__GFP_NOWARN',
+  '__GFP_RETRY_MAYFAIL',
+  '__GFP_NOFAIL',
+  '__GFP_NORETRY',
+  '__GFP_COMP',
+  '__GFP_ZERO',
+  '__GFP_NOMEMALLOC',
+  '__GFP_MEMALLOC',
+  '__GFP_HARDWALL',
+  '__GFP_THISNODE',
+  '__GFP_RECLAIMABLE',
+  '__GFP_MOVABLE',
+  '__GFP_ACCOUNT',
+  '__GFP_WRITE',
+  '__GFP_RECLAIM',
+  '__GFP_DIRECT_RECLAIM',
+  '__GFP_KSWAPD_RECLAIM',
+  '__GFP_ZEROTAGS',
+] as const;
 
 /** Names joined by `|`, and what has no name in hex. */
-export function gfpFlagsText(flags: number): string {
+export function gfpFlagsText(constants: Pick<Constants, (typeof GFP_FLAGS)[number]>, flags: number): string {
   const names: string[] = [];
   let left = flags;
-  for (const [name, mask] of GFP_FLAGS) {
+  for (const name of GFP_FLAGS) {
+    const mask = constants[name];
     if (left === 0) break;
     if ((left & mask) !== mask) continue;
     names.push(name);

@@ -5,6 +5,7 @@
 // (static functions): kallsyms_on_each_match_symbol order is ascending address within an object.
 
 import { type Addr, hi32, lo32 } from '../guest/addr.ts';
+import { PAGE_SHIFT } from '../guest/memory.ts';
 
 export interface KernelSymbol {
   readonly name: string;
@@ -176,7 +177,6 @@ export class Kallsyms {
   }
 }
 
-const PAGE_SHIFT = 12;
 /** A symbol over more pages than this has its table asked for every address. */
 const MANY_PAGES = 1 << 14;
 

@@ -27,7 +27,7 @@ export function writeCut(mem: GuestMemory, buf: Addr, size: bigint, text: string
 /** What formats need to know of the kernel. The key of %p comes of the machine's seed. */
 export function formatContext(core: KernelCore): FormatContext {
   const { mem, symbols, kernel, arch } = core;
-  return { mem, structs: kernel.structs, symbols, varargs: arch.varargs, ptrKey: core.random.next() };
+  return { mem, kernel, symbols, varargs: arch.varargs, ptrKey: core.random.next() };
 }
 
 /** Defines the host functions that asm/x86_64/lib.s names; kasprintf() is with the heap, in src/mm. */

@@ -61,6 +61,8 @@ export const PRIVATE_LAYOUT = {
   debugfs_fsdata: { size: 24, fields: { real_fops: 0, active_users: 8, drained: 16 }, bitfields: {} },
   /** include/linux/slub_def.h */
   kmem_cache: { size: 256, fields: { size: 24, object_size: 28 }, bitfields: {} },
+  /** Ours: a transition that holds the gate (0 or 1), loads and unloads that hold it. */
+  klp_gate: { size: 8, fields: { transition: 0, loads: 4 }, bitfields: {} },
   /** Ours: what kthread() is handed. */
   kthread_create_info: { size: 16, fields: { threadfn: 0, data: 8 }, bitfields: {} },
 } as const;

@@ -24,14 +24,37 @@ export function debugLocksOff(core: KernelCore): boolean {
   return was;
 }
 
-/** Letter when set, letter when not, by bit. */
-const TAINT_FLAGS: readonly (readonly [string, string])[] = [
-  ['P', 'G'],
-  ...[...'FSRMBUDAWCIOELKXTN'].map((letter) => [letter, ' '] as const),
-];
+/** Letter when set; when not, one has another, and the others none. */
+const TAINT_LETTERS = {
+  TAINT_PROPRIETARY_MODULE: 'P',
+  TAINT_FORCED_MODULE: 'F',
+  TAINT_CPU_OUT_OF_SPEC: 'S',
+  TAINT_FORCED_RMMOD: 'R',
+  TAINT_MACHINE_CHECK: 'M',
+  TAINT_BAD_PAGE: 'B',
+  TAINT_USER: 'U',
+  TAINT_DIE: 'D',
+  TAINT_OVERRIDDEN_ACPI_TABLE: 'A',
+  TAINT_WARN: 'W',
+  TAINT_CRAP: 'C',
+  TAINT_FIRMWARE_WORKAROUND: 'I',
+  TAINT_OOT_MODULE: 'O',
+  TAINT_UNSIGNED_MODULE: 'E',
+  TAINT_SOFTLOCKUP: 'L',
+  TAINT_LIVEPATCH: 'K',
+  TAINT_AUX: 'X',
+  TAINT_RANDSTRUCT: 'T',
+  TAINT_TEST: 'N',
+} as const;
 
-export function printTainted(taints: number): string {
+/** The flags of a kernel in the order of their bits. */
+export function printTainted({ kernel, taints }: Pick<KernelCore, 'kernel' | 'taints'>): string {
   if (taints === 0) return 'Not tainted';
-  const letters = TAINT_FLAGS.map(([set, clear], bit) => (taints & (1 << bit) ? set : clear));
+  const letters = Array.from({ length: kernel.constants.TAINT_FLAGS_COUNT }, () => ' ');
+  for (const [name, letter] of Object.entries(TAINT_LETTERS)) {
+    const bit = kernel.constants[name as keyof typeof TAINT_LETTERS];
+    if (taints & (1 << bit)) letters[bit] = letter;
+    else if (name === 'TAINT_PROPRIETARY_MODULE') letters[bit] = 'G';
+  }
   return `Tainted: ${letters.join('')}`;
 }

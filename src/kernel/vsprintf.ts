@@ -7,14 +7,14 @@
 import type { ArgSource, Varargs } from '../arch/varargs.ts';
 import type { Addr } from '../guest/addr.ts';
 import { type GuestMemory, GuestMemoryError } from '../guest/memory.ts';
-import type { Structs } from './description.ts';
+import type { KernelDescription } from './description.ts';
 import { errnoName } from './errno.ts';
 import { gfpFlagsText } from './gfp.ts';
 import type { Kallsyms } from './kallsyms.ts';
 
 export interface FormatContext {
   readonly mem: GuestMemory;
-  readonly structs: Pick<Structs, 'va_format'>;
+  readonly kernel: Pick<KernelDescription, 'structs' | 'constants'>;
   readonly symbols: Kallsyms;
   /** How guest code passes what a format takes. */
   readonly varargs: Varargs;
@@ -190,15 +190,16 @@ class Formatter {
   /** %pGg: a gfp_t by its address. */
   #gfpFlags(ptr: Addr, spec: Spec): string {
     const bad = checkPointer(ptr);
-    return bad ? errorString(bad, spec) : widen(gfpFlagsText(this.#ctx.mem.readU32(ptr)), spec);
+    const { mem, kernel } = this.#ctx;
+    return bad ? errorString(bad, spec) : widen(gfpFlagsText(kernel.constants, mem.readU32(ptr)), spec);
   }
 
   /** %pV: struct va_format, a format and the va_list of its arguments. */
   #vaFormat(ptr: Addr, spec: Spec): string {
     const bad = checkPointer(ptr);
     if (bad) return errorString(bad, spec);
-    const { mem, structs, varargs } = this.#ctx;
-    const { fmt, va } = structs.va_format.fields;
+    const { mem, kernel, varargs } = this.#ctx;
+    const { fmt, va } = kernel.structs.va_format.fields;
     const args = varargs.vaList(mem, mem.readU64(ptr + BigInt(va)));
     return vsprintfGuest(this.#ctx, mem.readU64(ptr + BigInt(fmt)), args);
   }

@@ -145,7 +145,7 @@ export class Kmalloc {
     if (!overwritten) return true;
     const { caller, at } = object;
     const about = { ...object, allocatedIn: caller, ageNs: clock.now() - at };
-    const report = redzoneReport(overwritten, about, printTainted(this.#core.taints));
+    const report = redzoneReport(overwritten, about, printTainted(this.#core));
     for (const line of report.slice(0, -1)) printk.err(line);
     addTaint(this.#core, this.#core.kernel.constants.TAINT_BAD_PAGE, 'now unreliable');
     printk.err(report[report.length - 1]);

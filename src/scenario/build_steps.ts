@@ -1,6 +1,7 @@
 // The steps of a scenario: each does one thing, at a time that does not lie before the step above it.
 
 import { MODULE_FILE, moduleName } from '../elf/unpack.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import { buildChecks } from './build_checks.ts';
 import { ONLY_COMPARED } from './compared.ts';
 import type { Problem } from './error.ts';
@@ -29,7 +30,6 @@ interface StepContext {
   task(raw: RawTask, at: Path): TaskSpec;
 }
 
-const SIGKILL = 9;
 const DEFAULT_WITHIN = 60e9;
 const ANYWHERE = new Set(['at', 'after']);
 
@@ -132,7 +132,7 @@ export class StepBuilder {
       case 'spawn':
         return [{ ...base, verb, task: this.#context.task(raw.spawn as RawTask, [...path, 'spawn']) }];
       case 'kill':
-        return [{ ...base, verb, task: raw.kill as string, signal: raw.signal ?? SIGKILL }];
+        return [{ ...base, verb, task: raw.kill as string, signal: raw.signal ?? UAPI.SIGKILL }];
       case 'wait':
         return [{ ...base, verb, duration: raw.wait as number }];
       case 'until':

@@ -138,7 +138,11 @@ export class Timers {
       if ('wake' in due) this.#sched.wakeUpProcess(due.wake);
       else if ('timer' in due) {
         this.#softirq.push(due.timer);
-        this.#core.percpu.writeU32('irq_stat', this.#core.here(), 1 << TIMER_SOFTIRQ); // __raise_softirq_irqoff()
+        this.#core.percpu.writeU32(
+          'irq_stat',
+          this.#core.here(),
+          1 << this.#core.kernel.constants.TIMER_SOFTIRQ,
+        ); // __raise_softirq_irqoff()
       } else due.run();
     }
   }
@@ -173,8 +177,6 @@ export class Timers {
     return first;
   }
 }
-
-const TIMER_SOFTIRQ = 1;
 
 function before(a: Entry, b: Entry): boolean {
   return a.at < b.at || (a.at === b.at && a.seq < b.seq);

@@ -53,8 +53,6 @@ const TIME_LIMIT = 3600e9;
 /** In which a task that was sent a signal should be gone: virtual ns, and instructions. */
 const GRACE_NS = 1e9;
 const GRACE_INSTRUCTIONS = 500_000;
-const SIGINT = 2;
-const SIGKILL = 9;
 const O_APPEND = 0o2000;
 /** The `write` program's exit code says by this that the open had succeeded. */
 const WRITE_FAILED = 0x80;
@@ -148,7 +146,7 @@ export class Guest {
     const { machine } = this;
     const why = this.stopped();
     const stack = machine.stack(task).map((line) => `\n  ${line}`);
-    const signal = why === 'interrupted' ? SIGINT : SIGKILL;
+    const signal = why === 'interrupted' ? UAPI.SIGINT : UAPI.SIGKILL;
     this.#guarded(() => {
       machine.inspect.exit.sendSignal(task, signal);
       const until = machine.inspect.executor.instructions + GRACE_INSTRUCTIONS;

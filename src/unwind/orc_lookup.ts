@@ -6,6 +6,7 @@
 
 import type { TextTable } from '../arch/unwinders.ts';
 import { type OrcTable, orcTableFromEntries } from '../elf/orc.ts';
+import { PAGE_SHIFT } from '../guest/memory.ts';
 
 /** Text of the image or of a module; all its ranges share one table. */
 interface TextSpec {
@@ -51,7 +52,6 @@ interface TextRange {
   readonly template: number;
 }
 
-const PAGE_SHIFT = 12;
 const PAGE_MASK = 0x7ffff;
 const BLOCK_SHIFT = 8;
 const SHARED_PAGE = 0xffff;

@@ -1,14 +1,12 @@
 // Where task stacks lie. Mirrors arch/x86/include/asm/page_64_types.h, as the machine lays stacks out.
 
-export const STACK_HI = 0xffffc900;
-export const STACK_SLOT_SHIFT = 15;
-const STACK_GUARD_SIZE = 0x4000;
-export const THREAD_SIZE = 0x4000;
+import { STACK_SLOT, THREAD_SIZE } from '../guest/addr.ts';
 
-export const EINVAL = 22;
-export const ENOSYS = 38;
+export { STACK_HI, THREAD_SIZE } from '../guest/addr.ts';
+export const STACK_SLOT_SHIFT = Math.log2(STACK_SLOT);
+const STACK_GUARD_SIZE = STACK_SLOT - THREAD_SIZE;
 
 /** The address of a stack's lowest byte, low 32 bits. */
 export function stackBegin(slot: number): number {
-  return slot * 0x8000 + STACK_GUARD_SIZE;
+  return slot * STACK_SLOT + STACK_GUARD_SIZE;
 }

@@ -5,9 +5,11 @@
 
 import { type PtRegsLayout, ptRegsOffset } from '../arch/pt_regs.ts';
 import type { PtRegs, Unwinder, UnwinderPort, UnwindSource, UnwindTask } from '../arch/unwinders.ts';
-import { EINVAL, ENOSYS } from './stack_slots.ts';
+import { UAPI } from '../kernel/uapi.ts';
 import * as state from './unwind_state.ts';
 import { FAILURE_TEXT, NONE } from './unwind_state.ts';
+
+const { EINVAL, ENOSYS } = UAPI;
 
 /** The size of the entries array that klp_check_stack() uses; a trace that fills it fails. */
 export const MAX_STACK_ENTRIES = 100;

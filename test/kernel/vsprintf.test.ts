@@ -12,7 +12,7 @@ const slab = new Slab(mem);
 const symbols = new Kallsyms();
 symbols.add(undefined, [{ name: 'schedule', addr: 0xffffffff81001000n, size: 0x40, type: 'T' }]);
 symbols.add('demo', [{ name: 'demo_fn', addr: 0xffffffffc0201000n, size: 0x20, type: 't' }]);
-const ctx = { mem, structs: BUILT_IN.structs, symbols, varargs: X86_64.varargs, ptrKey: 7 };
+const ctx = { mem, kernel: BUILT_IN, symbols, varargs: X86_64.varargs, ptrKey: 7 };
 
 const format = (fmt: string, ...args: (bigint | number)[]): string => vsprintf(ctx, fmt, listArgs(args));
 

@@ -11,7 +11,6 @@ export const EXCEPTIONS: Readonly<Record<string, Exception>> = {
     opcode: 3,
   },
   'elf/unpack.ts': { why: 'the magic of gzip', opcode: 2 },
-  'kernel/gfp.ts': { why: 'bits of gfp_t', opcode: 3 },
   'unpack/xz.ts': { why: 'magics of the format', opcode: 7 },
   'unpack/zstd.ts': { why: 'the magic of the format', opcode: 4 },
   // An instruction set that is part of something else than the port.

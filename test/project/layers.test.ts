@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { usedNames } from '../../scripts/used-layout.ts';
 import { BUILT_IN } from '../../src/kernel/description.ts';
 import { CONSTANTS, LAYOUT } from '../../src/kernel/layout.ts';
+import { UAPI } from '../../src/kernel/uapi.ts';
 
 const root = join(import.meta.dirname, '../..');
 
@@ -143,6 +144,21 @@ function literalSizes(text: string): string[] {
   return [...text.matchAll(/sizeof\(struct (\w+)\)[^\n]*\n[^\n]*\bconst \w+ = \d+/g)].map(([, name]) => name);
 }
 
+/** Constants of the kernel, and the ABI's, that are given a number once more: declared, or in a row of a table. */
+function redeclared(text: string): [name: string, value: bigint][] {
+  const number = /(-?(?:0x[\da-f_]+|\d[\d_]*))n?(?: << (\d+)n?)?(?=\s*[;,\]])/.source;
+  const forms = [`^(?:export )?const (\\w+) = ${number}`, `\\['(\\w+)', ${number}`, `^ +(\\w+): ${number}`];
+  return forms.flatMap((form) =>
+    [...text.matchAll(new RegExp(form, 'gm'))]
+      .filter(([, name]) => Object.hasOwn(KNOWN, name))
+      .map(([, name, value, shift]): [string, bigint] => [
+        name,
+        BigInt(value.replaceAll('_', '')) << BigInt(shift ?? 0),
+      ]),
+  );
+}
+const KNOWN: Readonly<Record<string, number | bigint>> = { ...BUILT_IN.constants, ...UAPI };
+
 describe('what differs between kernels', () => {
   const textOf = (file: string): string => readFileSync(join(root, 'src', file), 'utf8');
 
@@ -175,6 +191,46 @@ describe('what differs between kernels', () => {
     ];
     const found = beside.flatMap((file) => offsetTables(textOf(file)).map((name) => `src/${file}: ${name}`));
     expect(found.filter((one) => !known.includes(one))).toEqual([]);
+  });
+
+  it('is no constant that is given its number once more, but where no kernel is seen', () => {
+    const tables = /^kernel\/(?:layout|uapi|private_layout)\.ts$/;
+    const found = FILES.filter((file) => !tables.test(file)).flatMap((file) =>
+      redeclared(textOf(file)).map(([name, value]) => ({ file: `src/${file}`, name, value })),
+    );
+    const known: readonly [file: RegExp, names: RegExp][] = [
+      // What guest memory is made of, below the kernel; host and guest share it.
+      [/^src\/guest\/(?:addr|memory)\.ts$/, /^(?:PAGE_SHIFT|THREAD_SIZE|MODULES_\w+)$/],
+      // Formats of files of any kernel.
+      [
+        /^src\/(?:elf\/orc|arch\/x86_64\/unwind\/orc_registers|objtool\/special_sections)\.ts$/,
+        /^(?:ORC_REG_\w+|BUGFLAG_WARNING)$/,
+      ],
+      // A bit of CPUID.
+      [/^src\/arch\/x86_64\/objtool\/code\.ts$/, /^X86_FEATURE_SMAP$/],
+      // What events and reports say of a transition, whatever the kernel.
+      [/^src\/(?:scenario\/checks|cli\/run\/summary)\.ts$/, /^KLP_PATCHED$/],
+      // Of the core, where reading and writing are no directions of an iov_iter.
+      [/^src\/arch\/x86_64\/core\/kinds\.ts$/, /^(?:READ|WRITE)$/],
+    ];
+    const others = found.filter(
+      ({ file, name }) => !known.some(([at, what]) => at.test(file) && what.test(name)),
+    );
+    expect(others).toEqual([]);
+    const wrong = found.filter(({ name, value }) => BigInt(KNOWN[name]) !== value);
+    expect(wrong).toEqual([]);
+    expect(found.map(({ name }) => name)).toEqual(expect.arrayContaining(['PAGE_SHIFT', 'MODULES_VADDR']));
+  });
+
+  it.each([
+    ['const ERESTARTSYS = 512;', [['ERESTARTSYS', 512n]]],
+    ["  ['GFP_KERNEL', 0xcc0],", [['GFP_KERNEL', 0xcc0n]]],
+    ['export const PAGE_SIZE = 1 << 12;', [['PAGE_SIZE', 4096n]]],
+    ['  HZ: 1000,', [['HZ', 1000n]]],
+    ['const shift = PAGE_SHIFT, 3;', []],
+    ['const OURS = 512;', []],
+  ])('would be seen in %s', (text, names) => {
+    expect(redeclared(text)).toEqual(names);
   });
 
   it('is no number that is added to an address where the guest is read or written', () => {

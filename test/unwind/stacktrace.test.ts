@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { packPtRegs } from '../../src/arch/x86_64/pt_regs.ts';
-import { ENOSYS } from '../../src/unwind/stack_slots.ts';
+import { UAPI } from '../../src/kernel/uapi.ts';
 import { formatProcStack } from '../../src/unwind/stacktrace.ts';
 import { ORC, type StackBuilder } from './stack_builder.ts';
 import { World } from './world.ts';
@@ -83,10 +83,10 @@ describe('an architecture without reliable stack traces', () => {
     const w = new World('none');
     const { stack } = sleeper(w);
     expect(w.trace.haveReliableStack).toBe(false);
-    expect(w.trace.stackTraceSaveTskReliable(w.task, w.entries)).toBe(-ENOSYS);
+    expect(w.trace.stackTraceSaveTskReliable(w.task, w.entries)).toBe(-UAPI.ENOSYS);
     expect(w.trace.explainTskReliable(w.task)).toEqual({
       ok: false,
-      errno: ENOSYS,
+      errno: UAPI.ENOSYS,
       reason: 'no reliable stack trace on this architecture',
       ip: 0n,
       frame: 0,

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { PT_BP, PT_CS, PT_REGS_SIZE, packPtRegs } from '../../src/arch/x86_64/pt_regs.ts';
-import { EINVAL, STACK_HI, THREAD_SIZE } from '../../src/unwind/stack_slots.ts';
+import { UAPI } from '../../src/kernel/uapi.ts';
+import { STACK_HI, THREAD_SIZE } from '../../src/unwind/stack_slots.ts';
 import { ORC, type StackBuilder } from './stack_builder.ts';
 import { IMAGE } from './text.ts';
 import { World } from './world.ts';
@@ -62,7 +63,7 @@ describe('the frame pointer unwinder', () => {
     const regs = stack.regs();
     regs[PT_BP / 4] = caller.bpLo;
     regs[PT_BP / 4 + 1] = caller.bpHi;
-    expect(w.trace.stackTraceSaveRegsReliable(w.task, regs, w.entries)).toBe(-EINVAL);
+    expect(w.trace.stackTraceSaveRegsReliable(w.task, regs, w.entries)).toBe(-UAPI.EINVAL);
     const count = w.trace.stackTraceSaveRegs(w.task, regs, w.entries);
     const expected = [regs[32], ...stack.entries.slice(1)];
     expect([...w.entries.subarray(0, count)]).toEqual(expected);
@@ -148,7 +149,7 @@ describe('the frame pointer unwinder', () => {
         stack.put(TASK_PT_REGS + PT_CS, kinds[0][1], 0);
         w.task.spLo = stack.address(start * 0x44);
         const result = w.trace.stackTraceSaveTskReliable(w.task, w.entries);
-        expect(result === -EINVAL || (result >= 0 && result < 100)).toBe(true);
+        expect(result === -UAPI.EINVAL || (result >= 0 && result < 100)).toBe(true);
         expect(w.trace.stackTraceSaveTsk(w.task, w.entries)).toBeLessThanOrEqual(100);
       }),
       { numRuns: 500 },

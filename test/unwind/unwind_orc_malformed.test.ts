@@ -4,7 +4,8 @@ import { PT_BP, PT_CS, PT_REGS, PT_REGS_SIZE, PT_SP } from '../../src/arch/x86_6
 import { ORC_REG_BP } from '../../src/arch/x86_64/unwind/orc_registers.ts';
 import { UNWINDERS } from '../../src/arch/x86_64/unwind/unwinders.ts';
 import { ORC_REG_PREV_SP, ORC_REG_UNDEFINED, packOrcFlags } from '../../src/elf/orc.ts';
-import { EINVAL, THREAD_SIZE } from '../../src/unwind/stack_slots.ts';
+import { UAPI } from '../../src/kernel/uapi.ts';
+import { THREAD_SIZE } from '../../src/unwind/stack_slots.ts';
 import { StackTrace } from '../../src/unwind/stacktrace.ts';
 import { type FrameSpec, ORC, type StackBuilder } from './stack_builder.ts';
 import { IMAGE, MODULE } from './text.ts';
@@ -27,7 +28,7 @@ describe('any table, stack and registers', () => {
         w.text.addTo(w.lookup);
         scribble(w, frames, seed);
         const result = w.trace.stackTraceSaveTskReliable(w.task, w.entries);
-        expect(result === -EINVAL || (result >= 0 && result < 100)).toBe(true);
+        expect(result === -UAPI.EINVAL || (result >= 0 && result < 100)).toBe(true);
         expect(w.trace.stackTraceSaveTsk(w.task, w.entries)).toBeLessThanOrEqual(100);
         const endless = new StackTrace({
           arena: w.arena,
@@ -65,7 +66,7 @@ describe('any table, stack and registers', () => {
           seed,
         );
         const result = w.trace.stackTraceSaveTskReliable(w.task, w.entries);
-        expect(result === -EINVAL || (result >= 0 && result < 100)).toBe(true);
+        expect(result === -UAPI.EINVAL || (result >= 0 && result < 100)).toBe(true);
       }),
       { numRuns: 500 },
     );
@@ -182,7 +183,7 @@ describe('a stack that is not as the table says', () => {
     stack.call(w.text.frame(ORC.sp(16)));
     const deeper = stack.switchOut(w.task);
     expect(deeper.entries).toHaveLength(101);
-    expect(w.trace.stackTraceSaveTskReliable(w.task, w.entries)).toBe(-EINVAL);
+    expect(w.trace.stackTraceSaveTskReliable(w.task, w.entries)).toBe(-UAPI.EINVAL);
   });
 
   it('ends when registers lead back down the stack for ever', () => {
@@ -200,7 +201,7 @@ describe('a stack that is not as the table says', () => {
     stack.put(regs - 0x200 + 16 + PT_SP, 0, 0);
     stack.put(regs - 0x200 + 16 + PT_BP, stack.address(regs - 0x200), 0xffffc900);
     w.text.addTo(w.lookup);
-    expect(w.trace.stackTraceSaveTskReliable(w.task, w.entries)).toBe(-EINVAL);
+    expect(w.trace.stackTraceSaveTskReliable(w.task, w.entries)).toBe(-UAPI.EINVAL);
     expect(regs).toBeGreaterThan(PT_REGS_SIZE);
   });
 

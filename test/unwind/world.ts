@@ -1,8 +1,8 @@
 import { expect } from 'vitest';
 import { PT_REGS } from '../../src/arch/x86_64/pt_regs.ts';
 import { UNWINDERS, type UnwinderKind } from '../../src/arch/x86_64/unwind/unwinders.ts';
+import { UAPI } from '../../src/kernel/uapi.ts';
 import { OrcLookup } from '../../src/unwind/orc_lookup.ts';
-import { EINVAL } from '../../src/unwind/stack_slots.ts';
 import { StackTrace } from '../../src/unwind/stacktrace.ts';
 import { ORC, StackBuilder, TestArena, TestTask } from './stack_builder.ts';
 import { TestText } from './text.ts';
@@ -44,7 +44,7 @@ export class World {
   walk(): number[] | string {
     const result = this.trace.stackTraceSaveTskReliable(this.task, this.entries);
     if (result >= 0) return [...this.entries.subarray(0, result)];
-    expect(result).toBe(-EINVAL);
+    expect(result).toBe(-UAPI.EINVAL);
     const explained = this.trace.explainTskReliable(this.task, (ip) => ip.toString(16));
     return explained.ok ? 'explained as reliable' : explained.reason;
   }

@@ -16,8 +16,6 @@ import type { ModuleHeap } from './module_heap.ts';
 import { makeModuleDirectory, removeModuleDirectory } from './module_sysfs.ts';
 import type { ModuleText } from './module_text.ts';
 
-const ERESTARTSYS = 512;
-
 /** Who is told of a module's steps. */
 export function moduleHooks(
   core: KernelCore,
@@ -97,7 +95,7 @@ function* waitEvent(core: KernelCore, condition: () => boolean, timeoutNs: numbe
   while (!condition()) {
     const task = core.current(core.here());
     if (core.clock.now() >= end) return -UAPI.ETIME;
-    if (task.testTif('TIF_SIGPENDING') || task.testTif('TIF_NOTIFY_SIGNAL')) return -ERESTARTSYS;
+    if (task.testTif('TIF_SIGPENDING') || task.testTif('TIF_NOTIFY_SIGNAL')) return -UAPI.ERESTARTSYS;
     yield { call: sleep, args: [1] };
   }
   return 0;

@@ -27,7 +27,6 @@ const ARGS_MAX = 4096;
 /** Where request_module() looks. */
 const MODULES_DIR = '/lib/modules';
 /** Of delete_module(); in the bundle model of finit_module() too: do not wait at the gate. */
-const O_NONBLOCK = 0x800n;
 /** finit_module()'s flags that the loader goes by. */
 const IGNORE = BigInt(MODULE_INIT_IGNORE_MODVERSIONS | MODULE_INIT_IGNORE_VERMAGIC);
 
@@ -78,7 +77,7 @@ export class ModuleCalls {
     if (uargs !== 0n && !core.mem.isMapped(uargs)) return negErrno(EFAULT);
     const args = uargs === 0n ? '' : core.mem.readCString(uargs, ARGS_MAX);
     const file = `fd ${fd} of ${task}`;
-    return yield* this.#gated(call, flags & O_NONBLOCK ? 'nonblock' : 'restart', () =>
+    return yield* this.#gated(call, flags & BigInt(UAPI.O_NONBLOCK) ? 'nonblock' : 'restart', () =>
       flags & MODULE_INIT_PAUSED
         ? this.#paused.load(call, { bytes, file, args })
         : this.#loadOrJoin(call, { bytes, file, args, flags: Number(flags & IGNORE) }),
@@ -149,7 +148,7 @@ export class ModuleCalls {
     if (!core.mem.isMapped(user)) return negErrno(EFAULT);
     const name = core.mem.readCString(user, 56);
     if (name === '') return negErrno(ENOENT);
-    return yield* this.#gated(call, flags & O_NONBLOCK ? 'nonblock' : 'restart', () =>
+    return yield* this.#gated(call, flags & BigInt(UAPI.O_NONBLOCK) ? 'nonblock' : 'restart', () =>
       this.#delete(name, Number(flags & 0xffffffffn)),
     );
   }

@@ -171,7 +171,7 @@ export class Oops {
   /** dump_stack_print_info() */
   #printInfo(cpu: number): string[] {
     const task = this.#core.current(cpu);
-    const tainted = printTainted(this.#core.taints);
+    const tainted = printTainted(this.#core);
     return [
       `CPU: ${cpu} PID: ${task.pid} Comm: ${task.comm} ${tainted} ${kernelVersion(this.#core)} ${PACKAGE_ID}`,
       `Hardware name: klpemu (emulated ${this.#core.arch.name})`,

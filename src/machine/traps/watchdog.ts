@@ -151,7 +151,7 @@ export class Watchdog {
     const { printk } = this.#core;
     const seconds = Math.floor((now - sleep.since) / SECOND);
     printk.err(`INFO: task ${task.comm}:${task.pid} blocked for more than ${seconds} seconds.`);
-    printk.err(`      ${printTainted(this.#core.taints)} ${kernelVersion(this.#core)}${PACKAGE_ID}`);
+    printk.err(`      ${printTainted(this.#core)} ${kernelVersion(this.#core)}${PACKAGE_ID}`);
     printk.log(KERN_ERR, '"echo 0 > /proc/sys/kernel/hung_task_timeout_secs" disables this message.');
     this.#showTask(task);
   }

@@ -5,6 +5,7 @@
 // What a transition costs here does not grow with the versions that there are.
 
 import { lo32 } from '../../guest/addr.ts';
+import { PAGE_SHIFT } from '../../guest/memory.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 import type { Livepatch } from '../../livepatch/core.ts';
 import type { KlpFunc } from '../../livepatch/structs.ts';
@@ -119,8 +120,6 @@ export interface Replaced {
   /** Entries of the original functions that are replaced and have more than so many versions. */
   originals(least: number): number[];
 }
-
-const PAGE_SHIFT = 12;
 
 function* pagesOf({ start, end }: Piece): IterableIterator<number> {
   for (let page = start >>> PAGE_SHIFT; page <= (end - 1) >>> PAGE_SHIFT; page++) yield page;
