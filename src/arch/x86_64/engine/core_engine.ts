@@ -27,6 +27,10 @@ const PAGE_USER = 8;
 const MAPPED = 0x80;
 /** Addresses from here on are the kernel's. */
 const KERNEL_HALF = 1n << 63n;
+/** The same of their upper halves. */
+const KERNEL_HALF_HI = 0x80000000;
+/** The register in a context. */
+const RIP = 16;
 const MOST_AT_ONCE = 0x7fffffff;
 
 /** A STOP_ in the words of the CPU port. */
@@ -215,7 +219,7 @@ export class CoreEngine implements ArchEngine, FrameNotes {
       if (this.#get(L.NOTE_COUNT) > 0) this.#takeNotes(executed + budget);
       executed += budget - this.#view.getInt32(L.LEFT, true);
       if (why === K.STOP_BUDGET && executed < max) continue;
-      if (why === K.STOP_BLOCK_END && this.#blocks.until !== undefined) continue;
+      if (why === K.STOP_BLOCK_END && goesOn(context, oneBlock, executed < max)) continue;
       if (why === K.STOP_DECODE && this.#decode(context, stop)) {
         stop.executed = executed;
         return stop;
@@ -270,4 +274,12 @@ export class CoreEngine implements ArchEngine, FrameNotes {
     if (this.#memory && this.#places) leaveMemory(this.#memory, this.#places);
     this.#memory = undefined;
   }
+}
+
+/**
+ * Whether a run goes on behind a block at whose end the core stopped: there was no more room for notes, or user mode is
+ * back; but not in the kernel's text, which is to be told of first.
+ */
+function goesOn({ userMode, halves }: CoreContext, oneBlock: 0 | 1, isLeft: boolean): boolean {
+  return oneBlock === 0 && isLeft && !(userMode && halves[2 * RIP + 1] >= KERNEL_HALF_HI);
 }
