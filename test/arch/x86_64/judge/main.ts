@@ -1,10 +1,11 @@
 // Judges an engine: every form's states against Unicorn and the host, in processes of their own, because Unicorn may
 // end its process. Prints what differs, and writes docs/processor.md where that is asked for.
 //
-//   node scripts/run.mjs judge [--states N] [--only REGEX] [--subject core|unicorn] [--write] [--frequency DIR]
+//   node scripts/run.mjs judge [--states N] [--only REGEX] [--subject core|unicorn] [--write] [--results FILE]
+//   node scripts/run.mjs judge --frequency DIR
 
 import { spawn } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { FORMS } from './forms.ts';
@@ -24,6 +25,8 @@ const { values } = parseArgs({
     subject: { type: 'string', default: 'core' },
     write: { type: 'boolean', default: false },
     page: { type: 'string', default: 'docs/processor.md' },
+    /** A file of what earlier runs found: what this one finds is added, and the page is of all of it. */
+    results: { type: 'string' },
     frequency: { type: 'string' },
     /** Of the process of a share: its first form and the one behind its last. */
     share: { type: 'string' },
@@ -67,7 +70,9 @@ async function judgeAll(): Promise<void> {
   const states = executed.reduce((sum, result) => sum + result.states, 0);
   console.log(`${executed.length} forms, ${states} states, ${open} differences that no known case explains`);
   console.log(`${lacking.length} forms are not executed`);
-  if (values.write) writeFileSync(values.page, processorPage(inOrder(results), Number(values.states)));
+  const all = inOrder(withEarlier(results));
+  if (values.results !== undefined) writeFileSync(values.results, `${JSON.stringify(all)}\n`);
+  if (values.write) writeFileSync(values.page, processorPage(all));
   if (open > 0) process.exitCode = 1;
 }
 
@@ -92,6 +97,14 @@ async function judgeShare(from: number, to: number, results: Result[]): Promise<
   );
   process.exitCode = 1;
   if (done + 1 < to) await judgeShare(done + 1, to, results);
+}
+
+/** Of a form that was judged again, only the new one. */
+function withEarlier(results: readonly Result[]): readonly Result[] {
+  if (values.results === undefined || !existsSync(values.results)) return results;
+  const earlier = JSON.parse(readFileSync(values.results, 'utf8')) as Result[];
+  const byKey = new Map([...earlier, ...results].map((result) => [result.key, result]));
+  return FORMS.flatMap(({ key }) => byKey.get(key) ?? []);
 }
 
 /** As the catalogue has them: processes end in any order. */
