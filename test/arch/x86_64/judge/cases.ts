@@ -191,15 +191,16 @@ class CaseMaker {
   }
 
   #contents(addr: bigint, first: bigint): Uint8Array {
-    const words = new BigUint64Array(WINDOW / 8);
+    const values = this.#draw.bytes(WINDOW);
+    const words = new BigUint64Array(values.buffer);
+    // Those that an operand may be are worth more thought.
+    const at = Number((addr - first) >> 3n);
     const code = isTransfer(this.#form);
     const flags = this.#form.facts & FLAGS;
-    const values = new Uint8Array(words.buffer);
-    for (let i = 0; i < words.length; i++) {
-      let value = this.#draw.value();
-      if (code && !this.#draw.once(16)) value = this.#place.code + BigInt(this.#draw.below(0x800));
-      if (flags) value = (value & BigInt(STATUS | DF)) | 2n;
-      words[i] = value;
+    for (let i = Math.max(at - 2, 0); i < Math.min(at + 10, words.length); i++) {
+      words[i] = this.#draw.value();
+      if (code && !this.#draw.once(16)) words[i] = this.#place.code + BigInt(this.#draw.below(0x800));
+      if (flags) words[i] = (words[i] & BigInt(STATUS | DF)) | 2n;
     }
     // As if each word were at the address itself.
     const turn = Number((addr - first) & 7n);

@@ -57,10 +57,11 @@ export class Draw {
         return this.u64();
     }
   }
-  bytes(size: number): Uint8Array {
-    const bytes = new Uint8Array(size);
-    for (let i = 0; i < size; i++) bytes[i] = this.#random.next();
-    return bytes;
+  /** Of a size that 4 divides. */
+  bytes(size: number): Uint8Array<ArrayBuffer> {
+    const words = new Uint32Array(size / 4);
+    for (let i = 0; i < words.length; i++) words[i] = this.#random.next();
+    return new Uint8Array(words.buffer);
   }
 }
 

@@ -111,9 +111,10 @@ export const UNICORN_IS_WRONG: readonly Known[] = [
     applies: (difference) => is(difference, /^movsxd$/) && endsAs(difference.judge, 'page fault'),
   },
   {
-    name: 'reads 16 bytes for roundss and roundsd',
-    right: 'manual, ROUNDSS and ROUNDSD: an operand of 4 and of 8 bytes',
-    applies: (difference) => is(difference, /^rounds[sd]$/) && endsAs(difference.judge, 'page fault'),
+    name: 'reads 16 bytes for roundss, roundsd and cvtdq2pd',
+    right: 'manual, ROUNDSS, ROUNDSD and CVTDQ2PD: an operand of 4, of 8 and of 8 bytes',
+    applies: (difference) =>
+      is(difference, /^(rounds[sd]|cvtdq2pd)$/) && endsAs(difference.judge, 'page fault'),
   },
   {
     name: 'writes the upper half of a register of 32 bits that is not written',
@@ -151,6 +152,12 @@ export const HOST_ANSWERS_OTHERWISE: readonly Known[] = [
     name: 'lets no process ask for an interrupt by its number, and has traced the instruction by int1',
     right: 'both: it is the gate in the table of interrupts that decides',
     applies: (difference) => is(difference, /^int1?$/),
+  },
+  {
+    name: 'does not ask for alignment of 16 bytes in SHA',
+    right:
+      'the core: manual, SHA1RNDS4 and its like, exceptions of type 4; another processor than this host may',
+    applies: (difference) => is(difference, /^sha(1|256)/) && endsAs(difference.subject, 'exception'),
   },
   {
     name: 'reports the first byte of what maskmovdqu may write',

@@ -59,6 +59,8 @@ async function judgeAll(): Promise<void> {
   const worker = async (): Promise<void> => {
     for (let from = shares.shift(); from !== undefined; from = shares.shift()) {
       await judgeShare(from, Math.min(from + SHARE, chosen.length), results);
+      if (values.results !== undefined)
+        writeFileSync(values.results, `${JSON.stringify(withEarlier(results))}\n`);
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
@@ -71,7 +73,6 @@ async function judgeAll(): Promise<void> {
   console.log(`${executed.length} forms, ${states} states, ${open} differences that no known case explains`);
   console.log(`${lacking.length} forms are not executed`);
   const all = inOrder(withEarlier(results));
-  if (values.results !== undefined) writeFileSync(values.results, `${JSON.stringify(all)}\n`);
   if (values.write) writeFileSync(values.page, processorPage(all));
   if (open > 0) process.exitCode = 1;
 }
