@@ -8,6 +8,7 @@
 
 import { FLOW_CALL, FLOW_INVALID, FLOW_JCC, FLOW_JMP, FLOW_MASK, FLOW_NEXT, FORM, STRING } from './facts.ts';
 import { FACTS_0F, FACTS_ONE, FORM_0F, FORM_0F3A, FORM_0F38, FORM_ONE } from './opcodes.ts';
+import { mapOf, rexOf, vexBitsOf, vexLength } from './vex.ts';
 
 export * from './facts.ts';
 export { OPCODE } from './opcodes.ts';
@@ -43,7 +44,10 @@ export class Insn {
   rep = 0;
   locked = false;
   opsize16 = false;
+  /** VEX, EVEX or XOP. Its R, X, B and W are in `rex`, the rest in `vexBits`. */
   vex = false;
+  /** What such a prefix says, as vex.ts reads it; of another instruction it means nothing. */
+  vexBits = 0;
   /** Segment override byte (0x64 fs, 0x65 gs, 0x3e notrack), or 0. */
   segment = 0;
   hasModrm = false;
@@ -139,7 +143,7 @@ export function decodeAt(bytes: Uint8Array, offset: number, ipLo: number, into: 
   ) {
     insn.vex = true;
     insn.opcode = 0;
-    at = vexOpcode(bytes, at, byte);
+    at = vexOpcode(bytes, at, byte, insn);
     form = vexForm;
   } else if (byte !== 0x0f) {
     insn.opcode = byte;
@@ -178,14 +182,13 @@ function invalid(insn: Insn): Insn {
 let vexForm = 0;
 
 /** Position after the opcode of a VEX, EVEX or XOP instruction; its form in `vexForm`. */
-function vexOpcode(bytes: Uint8Array, start: number, prefix: number): number {
-  let map = 1;
-  let at = start + 1;
-  if (prefix !== 0xc5) {
-    map = (bytes[start] as number) & (prefix === 0x62 ? 7 : 0x1f);
-    at = start + (prefix === 0x62 ? 3 : 2);
-  }
+function vexOpcode(bytes: Uint8Array, start: number, prefix: number, insn: Insn): number {
+  const at = start + vexLength(prefix);
+  const bits = vexBitsOf(bytes, start, prefix);
+  const map = mapOf(bits);
   const opcode = bytes[at] as number;
+  insn.vexBits = bits | opcode;
+  insn.rex = rexOf(bytes, start, prefix);
   vexForm = FORM.MODRM;
   if (map === 1) {
     if (opcode === 0x77 && prefix !== 0x62) vexForm = 0;

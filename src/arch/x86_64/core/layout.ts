@@ -2,7 +2,7 @@
 // one file, so that the two cannot differ.
 //
 // What executes now lies at fixed addresses, so that an access to a register is one load or store with a constant address;
-// the contexts of the emulated CPUs are copied in and out around a run.
+// the contexts of the emulated CPUs are copied in and out around a run, their vector registers when another context needs them.
 
 /** Cells of 64 bits: a register, a constant or something for the time of one instruction. Operations name their operands by address. */
 export const REGS = 0x1000; // rax rcx rdx rbx rsp rbp rsi rdi r8 to r15, as instructions number them
@@ -17,11 +17,10 @@ export const KERNEL_GS_BASE = 0x10a0;
 export const CPL = 0x10a8;
 export const CR2 = 0x10b0;
 export const CR3 = 0x10b8;
-/** XMM0 to XMM15, 16 bytes each. */
-export const XMM = 0x10c0;
-export const MXCSR = 0x11c0;
-/** Bytes of a context, from REGS on. */
-export const CONTEXT_SIZE = 0x200;
+/** Bytes of a context from REGS on. Behind them are its vector registers, VECTOR_SIZE bytes. */
+export const CONTEXT_SIZE = 0x100;
+/** From one context to the next. */
+export const CONTEXT_STRIDE = 0xa00;
 
 /** Cells that no context has. */
 export const ZERO = 0x1200;
@@ -106,8 +105,29 @@ export const TLB_SETS = 3;
 export const LOOKUP = 0x18000;
 export const LOOKUP_ENTRIES = 16384;
 
+/** ZMM0 to ZMM31, 64 bytes each; XMM and YMM are their lower parts. */
+export const ZMM = 0x58000;
+export const VECTOR_REGISTER = 64;
+/** The mask registers k0 to k7, cells. */
+export const MASKS = 0x58800;
+export const MXCSR = 0x58840;
+/** What FXSAVE has before XMM0: of the x87 FPU, whose registers are kept, though nothing computes with them. */
+export const X87 = 0x58860;
+export const X87_SIZE = 160;
+/** Bytes of it all, and of a context's. */
+export const VECTOR_SIZE = 0x900;
+/** Whether vector code was ever decoded, and the context whose registers are at ZMM; 0 for none. */
+export const VECTOR_USED = 0x58900;
+export const VECTOR_OWNER = 0x58904;
+/** Registers for the time of one instruction. */
+export const VECTOR_T0 = 0x58940;
+export const VECTOR_T1 = 0x58980;
+/** Lanes that are worked on by element, and an image of FXSAVE. */
+export const LANE = 0x589c0;
+export const SAVE_IMAGE = 0x58a00;
+
 /** Operations, OP_SIZE bytes each, behind a header of each block. */
-export const ARENA = 0x58000;
+export const ARENA = 0x59000;
 export const OP_SIZE = 32;
 export const OP_INDEX = 2;
 export const OP_START = 4;

@@ -2,10 +2,11 @@
 
 import type { Addr } from '../../../guest/addr.ts';
 import type { CpuContext } from '../../../guest/engine.ts';
-import { CONTEXT_SIZE, CPL, GS_BASE, MXCSR, REGS } from '../core/layout.ts';
+import { CONTEXT_SIZE, CPL, GS_BASE, MXCSR, REGS, X87, ZMM } from '../core/layout.ts';
 
-/** MXCSR after a reset. */
+/** After a reset; and the control word of the x87 FPU after FNINIT. */
 const MXCSR_RESET = 0x1f80;
+const FPU_CONTROL_RESET = 0x37f;
 
 export class CoreContext implements CpuContext {
   /** Where it lies in linear memory. */
@@ -19,7 +20,9 @@ export class CoreContext implements CpuContext {
     this.regs = new BigUint64Array(buffer, at, 18);
     this.halves = new Uint32Array(buffer, at, 36);
     this.#cells = new BigUint64Array(buffer, at, CONTEXT_SIZE / 8);
-    this.#cells[(MXCSR - REGS) / 8] = BigInt(MXCSR_RESET);
+    const vectors = new Uint32Array(buffer, at + CONTEXT_SIZE);
+    vectors[(MXCSR - ZMM) / 4] = MXCSR_RESET;
+    vectors[(X87 - ZMM) / 4] = FPU_CONTROL_RESET;
   }
 
   get userMode(): boolean {

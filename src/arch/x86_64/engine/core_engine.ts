@@ -46,6 +46,7 @@ Object.assign(KINDS, {
   [K.STOP_PAGE_FAULT]: 'page fault',
   [K.STOP_PROTECTION]: 'exception',
   [K.STOP_DIVIDE]: 'exception',
+  [K.STOP_SIMD]: 'exception',
   [K.STOP_UNTIL]: 'until',
 });
 const ACCESSES = ['read', 'write', 'fetch'] as const;
@@ -165,7 +166,7 @@ export class CoreEngine implements ArchEngine, FrameNotes {
 
   newContext(): CpuContext {
     if (this.#contexts === MOST_CONTEXTS) throw new EngineError(`no more than ${MOST_CONTEXTS} contexts`);
-    return new CoreContext(this.#buffer, this.#contextsAt + this.#contexts++ * L.CONTEXT_SIZE);
+    return new CoreContext(this.#buffer, this.#contextsAt + this.#contexts++ * L.CONTEXT_STRIDE);
   }
 
   stopBefore(addr: Addr): void {

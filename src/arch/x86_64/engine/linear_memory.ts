@@ -7,7 +7,7 @@
 
 import { THREAD_SIZE } from '../../../guest/addr.ts';
 import { PAGE_SIZE } from '../../../guest/memory.ts';
-import { ARENA, CONTEXT_SIZE, TABLES } from '../core/layout.ts';
+import { ARENA, CONTEXT_STRIDE, TABLES } from '../core/layout.ts';
 
 const WASM_PAGE = 65536;
 /** Contexts, at most: none is given back before the engine is closed. */
@@ -36,7 +36,7 @@ export function placesFor(bytes: number, stacks: number): Places {
   const touched = pageBlocks + 4 * ramPages;
   const ram = align(touched + ramPages, WASM_PAGE);
   const contexts = align(ram + bytes, WASM_PAGE);
-  const frames = align(contexts + MOST_CONTEXTS * CONTEXT_SIZE, WASM_PAGE);
+  const frames = align(contexts + MOST_CONTEXTS * CONTEXT_STRIDE, WASM_PAGE);
   const depths = frames + stacks;
   const size = Math.ceil((depths + 4 * (stacks / THREAD_SIZE)) / WASM_PAGE);
   return { ram, ramPages, pageBlocks, touched, contexts, frames, depths, size };
@@ -82,8 +82,8 @@ function clear({ memory: { buffer }, places }: Kept): void {
 
 /** They are used one behind the other; none that was used is all zero, for MXCSR is in it. */
 function clearContexts(bytes: Uint8Array, contexts: number): void {
-  const words = new Uint32Array(bytes.buffer, contexts, (MOST_CONTEXTS * CONTEXT_SIZE) / 4);
-  const each = CONTEXT_SIZE / 4;
+  const words = new Uint32Array(bytes.buffer, contexts, (MOST_CONTEXTS * CONTEXT_STRIDE) / 4);
+  const each = CONTEXT_STRIDE / 4;
   for (let at = 0; at < words.length && words.subarray(at, at + each).some((word) => word !== 0); at += each)
     words.fill(0, at, at + each);
 }

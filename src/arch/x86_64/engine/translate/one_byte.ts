@@ -4,6 +4,7 @@ import { lo32 } from '../../../../guest/addr.ts';
 import { type Insn, REX_W } from '../../../../isa/decoder.ts';
 import * as K from '../../core/kinds.ts';
 import { EA, REGS, T0, ZERO } from '../../core/layout.ts';
+import { escaped, nothing } from './fpu_state.ts';
 import {
   type Instruction,
   immediate,
@@ -360,6 +361,7 @@ const ROWS: readonly Row[] = [
   [0x91, 0x97, xchgRax],
   [0x98, 0x98, signExtend],
   [0x99, 0x99, signToRdx],
+  [0x9b, 0x9b, nothing],
   [0x9c, 0x9c, ofStack(K.PUSHF)],
   [0x9d, 0x9d, ofStack(K.POPF)],
   [0x9e, 0x9e, plain(K.SAHF)],
@@ -382,6 +384,7 @@ const ROWS: readonly Row[] = [
   [0xcf, 0xcf, iret],
   [0xd0, 0xd3, shift],
   [0xd7, 0xd7, ({ w, insn }) => w.op(K.XLAT, { c: segmentBase(insn) || ZERO })],
+  [0xd8, 0xdf, escaped],
   [0xe0, 0xe3, loop],
   [0xe4, 0xe7, device], // in out
   [0xe8, 0xe8, call],

@@ -8,6 +8,7 @@ import { BLOCK_COUNT, BLOCK_RIP, BLOCK_SIZE } from '../../core/layout.ts';
 import { type Instruction, type IsTrampoline, Place } from './instruction.ts';
 import { ONE_BYTE } from './one_byte.ts';
 import { TWO_BYTES } from './two_bytes.ts';
+import { translateVector } from './vector_translate.ts';
 import { OperationWriter } from './writer.ts';
 
 /** Instructions in a block, at most. */
@@ -139,14 +140,9 @@ export class Translator {
   #instruction(i: Instruction): boolean {
     const { insn, w } = i;
     const before = w.at;
-    const table = insn.vex
-      ? undefined
-      : insn.opcode < 0x100
-        ? ONE_BYTE
-        : insn.opcode < 0x1000
-          ? TWO_BYTES
-          : undefined;
-    const translate = insn.length === 0 ? undefined : table?.[insn.opcode & 0xff];
+    const table = insn.vex || insn.opcode > 0xfff ? undefined : insn.opcode < 0x100 ? ONE_BYTE : TWO_BYTES;
+    const ofVectors = table === ONE_BYTE ? undefined : translateVector;
+    const translate = insn.length === 0 ? undefined : (table?.[insn.opcode & 0xff] ?? ofVectors);
     const lockFits = !insn.locked || (insn.hasModrm && insn.mod !== 3 && (insn.facts & LOCKABLE) !== 0);
     if (!translate || !lockFits || translate(i) === false) {
       w.rewind(before);

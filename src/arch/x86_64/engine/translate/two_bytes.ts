@@ -3,6 +3,7 @@
 import { REX_W } from '../../../../isa/decoder.ts';
 import * as K from '../../core/kinds.ts';
 import { EA, REGS, T0, ZERO } from '../../core/layout.ts';
+import { STATE_9, STATE_15 } from './fpu_state.ts';
 import {
   immediate,
   type Row,
@@ -127,7 +128,10 @@ const xadd: Translate = (i) => {
   changeRm(w, insn, size, next, (a) => w.cells(K.XADD + size, a, cellOf(insn, insn.reg, size)), KEPT);
 };
 /** c7 /1: cmpxchg8b, cmpxchg16b; /6 rdrand, /7 rdseed are not there. */
-const group9: Translate = ({ w, insn, next }) => {
+const group9: Translate = (i) => {
+  const { w, insn, next } = i;
+  const state = STATE_9[insn.reg & 7];
+  if (state && insn.mod !== 3) return state(i);
   if ((insn.reg & 7) !== 1 || insn.mod === 3) return false;
   w.op(insn.rex & REX_W ? K.CMPXCHG16B : K.CMPXCHG8B, memoryOf(w, insn, next));
 };
@@ -189,11 +193,12 @@ const group15: Translate = (i) => {
     }
     return insn.rep === 0 && ext >= 5 ? w.op(K.NOP) : false; // lfence mfence sfence
   }
-  if (ext === 7) {
-    readRm(w, insn, B, i.next); // clflush: a load, as far as faults go
+  if (insn.rep !== 0 || (insn.opsize16 && ext < 6)) return false;
+  if (ext === 7 || insn.opsize16) {
+    readRm(w, insn, B, i.next); // clflush, clflushopt, clwb: a load, as far as faults go
     return;
   }
-  return false;
+  return STATE_15[ext](i);
 };
 
 const ROWS: readonly Row[] = [

@@ -56,6 +56,11 @@ export class OperationWriter {
     return this.#at + OP_IMM;
   }
 
+  /** Sets a word of the core's. */
+  setCell(at: number, word: number): void {
+    this.#words[at >>> 2] = word;
+  }
+
   op(kind: number, { a = 0, b = 0, c = 0, imm = 0, disp = 0 }: Operands = NONE): void {
     this.#write(kind, a, b, c, disp, imm);
   }
