@@ -77,6 +77,7 @@ SYM_DATA_END(klp_gate)
 
 .balign 8
 SYM_DATA_START(klp_gate_wait_queue)
-    .quad   0
-    .quad   klp_gate_wait_queue + 8, klp_gate_wait_queue + 8
+    MEMBERS
+    MEMBER_LIST wait_queue_head_head, klp_gate_wait_queue
+    MEMBERS_END sizeof_wait_queue_head
 SYM_DATA_END(klp_gate_wait_queue)

@@ -283,11 +283,10 @@ SYM_DATA_START(ftrace_ops_list_head)
 SYM_DATA_END(ftrace_ops_list_head)
 
 SYM_DATA_START(ftrace_list_end)
-    .skip   ftrace_ops_func
-    .quad   ftrace_stub
-    .skip   ftrace_ops_flags - ftrace_ops_func - 8
-    .quad   FTRACE_OPS_FL_STUB
-    .skip   sizeof_ftrace_ops - ftrace_ops_flags - 8
+    MEMBERS
+    MEMBER ftrace_ops_func, ftrace_stub
+    MEMBER ftrace_ops_flags, FTRACE_OPS_FL_STUB
+    MEMBERS_END sizeof_ftrace_ops
 SYM_DATA_END(ftrace_list_end)
 
 DEFINE_MUTEX ftrace_lock

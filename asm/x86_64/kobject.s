@@ -164,8 +164,9 @@ SYM_DATA_END(__bug_table_kobject)
 # /sys/kernel
 .balign 8
 SYM_DATA_START_LOCAL(kernel_kobject)
-    .quad   kernel_kobject_name
-    .skip   56
+    MEMBERS
+    MEMBER kobject_name, kernel_kobject_name
+    MEMBERS_END sizeof_kobject
 SYM_DATA_END(kernel_kobject)
 SYM_DATA_START(kernel_kobj)
     .quad   kernel_kobject

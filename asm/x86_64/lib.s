@@ -325,19 +325,25 @@ HOST_FUNC kstrtobool
 EXPORT_SYMBOL(kstrtobool)
 
 # kernel/params.c: struct kernel_param_ops { flags, set, get, free } of each type.
+# struct kernel_param_ops
+.macro PARAM_FUNCTIONS name, set, get, flags=0, free=0
+SYM_DATA_START(\name)
+    MEMBERS
+    MEMBER kernel_param_ops_flags, \flags, 4
+    MEMBER kernel_param_ops_set, \set
+    MEMBER kernel_param_ops_get, \get
+    MEMBER kernel_param_ops_free, \free
+    MEMBERS_END sizeof_kernel_param_ops
+SYM_DATA_END(\name)
+EXPORT_SYMBOL(\name)
+.endm
 .macro PARAM_OPS type, flags=0, free=0
 HOST_FUNC param_set_\type
 EXPORT_SYMBOL(param_set_\type)
 HOST_FUNC param_get_\type
 EXPORT_SYMBOL(param_get_\type)
 .section .rodata
-SYM_DATA_START(param_ops_\type)
-    .quad   \flags
-    .quad   param_set_\type
-    .quad   param_get_\type
-    .quad   \free
-SYM_DATA_END(param_ops_\type)
-EXPORT_SYMBOL(param_ops_\type)
+PARAM_FUNCTIONS param_ops_\type, param_set_\type, param_get_\type, \flags, \free
 .section .text
 .endm
 
@@ -361,13 +367,7 @@ HOST_FUNC param_get_string
 EXPORT_SYMBOL(param_get_string)
 
 .section .rodata
-SYM_DATA_START(param_ops_string)
-    .quad   0
-    .quad   param_set_copystring
-    .quad   param_get_string
-    .quad   0
-SYM_DATA_END(param_ops_string)
-EXPORT_SYMBOL(param_ops_string)
+PARAM_FUNCTIONS param_ops_string, param_set_copystring, param_get_string
 
 # Arrays: max, elemsize, num, ops and elem of struct kparam_array say how.
 .section .text
@@ -377,10 +377,4 @@ HOST_FUNC param_array_get
 HOST_FUNC param_array_free
 
 .section .rodata
-SYM_DATA_START(param_array_ops)
-    .quad   0
-    .quad   param_array_set
-    .quad   param_array_get
-    .quad   param_array_free
-SYM_DATA_END(param_array_ops)
-EXPORT_SYMBOL(param_array_ops)
+PARAM_FUNCTIONS param_array_ops, param_array_set, param_array_get, free=param_array_free

@@ -160,12 +160,12 @@ SYM_DATA_START(klp_transition_patch)
 SYM_DATA_END(klp_transition_patch)
 
 SYM_DATA_START(klp_transition_work)
-    .quad   WORK_STRUCT_NO_POOL
-    .quad   klp_transition_work + work_struct_entry, klp_transition_work + work_struct_entry
-    .quad   klp_transition_work_fn
-    .quad   0, 0, 0
-    .quad   delayed_work_timer_fn
-    .skip   sizeof_delayed_work - 64
+    MEMBERS
+    MEMBER delayed_work_work + work_struct_data, WORK_STRUCT_NO_POOL
+    MEMBER_LIST delayed_work_work + work_struct_entry, klp_transition_work
+    MEMBER delayed_work_work + work_struct_func, klp_transition_work_fn
+    MEMBER delayed_work_timer + timer_list_function, delayed_work_timer_fn
+    MEMBERS_END sizeof_delayed_work
 SYM_DATA_END(klp_transition_work)
 
 SYM_DATA_START(klp_target_state)
