@@ -206,7 +206,8 @@ describe('what differs between kernels', () => {
         /^src\/(?:elf\/orc|arch\/x86_64\/unwind\/orc_registers|objtool\/special_sections)\.ts$/,
         /^(?:ORC_REG_\w+|BUGFLAG_WARNING)$/,
       ],
-      // A bit of CPUID.
+      // The manual's vectors, and a bit of CPUID.
+      [/^src\/arch\/x86_64\/traps\//, /^X86_TRAP_\w+$/],
       [/^src\/arch\/x86_64\/objtool\/code\.ts$/, /^X86_FEATURE_SMAP$/],
       // What events and reports say of a transition, whatever the kernel.
       [/^src\/(?:scenario\/checks|cli\/run\/summary)\.ts$/, /^KLP_PATCHED$/],
