@@ -7,10 +7,12 @@ import type { CpuContext, StopKind } from '../../../guest/engine.ts';
 import type { SharedAllocator } from '../../../guest/memory.ts';
 import type { Insn } from '../../../isa/decoder.ts';
 import type { CheckEngine, CheckedInsn } from '../../checking.ts';
-import { STOP_BLOCK_END } from '../core/kinds.ts';
+import { REG } from '../context.ts';
+import { STOP_BLOCK_END, STOP_MACHINE } from '../core/kinds.ts';
 import { ARENA, ELSEWHERE, ELSEWHERE_SIZE, REGS } from '../core/layout.ts';
 import { CoreContext } from '../engine/core_context.ts';
-import { CoreEngine, KINDS } from '../engine/core_engine.ts';
+import { CoreEngine, FAILED, KINDS } from '../engine/core_engine.ts';
+import { MachineInstructions } from '../engine/machine_instructions.ts';
 import { Translator } from '../engine/translate/translator.ts';
 import type { CoreExports } from '../engine/wasm.ts';
 
@@ -35,6 +37,9 @@ export class CheckCore extends CoreEngine implements CheckEngine {
   #core!: CoreExports;
   #words!: Uint32Array;
   #translator!: Translator;
+  #view!: DataView;
+  #context!: ExecutingContext;
+  readonly #machine = new MachineInstructions();
 
   override readonly allocate: SharedAllocator = (bytes) => {
     const memory = super.allocateMemory(bytes);
@@ -42,6 +47,8 @@ export class CheckCore extends CoreEngine implements CheckEngine {
     this.#core = core;
     this.#words = new Uint32Array(buffer, 0, ARENA / 4);
     this.#translator = new Translator(buffer);
+    this.#view = new DataView(buffer);
+    this.#context = new ExecutingContext(this.#core, buffer);
     return memory;
   };
 
@@ -61,12 +68,25 @@ export class CheckCore extends CoreEngine implements CheckEngine {
   override close(): void {}
 
   override newContext(): CpuContext {
-    return new ExecutingContext(this.#core, this.parts.buffer);
+    return this.#context;
   }
 
   step(_: CpuContext, insn: CheckedInsn, bytes: Uint8Array, at: number, base: Addr): StopKind | undefined {
     this.#translator.translateOne(ARENA, base, insn as Insn, bytes, at);
     const why = this.#core.runBlock(ARENA, MOST_REPETITIONS);
+    if (why === STOP_MACHINE) return this.#doForCore(insn as Insn, base + BigInt(at));
     return why === STOP_BLOCK_END ? undefined : KINDS[why];
+  }
+
+  #doForCore(insn: Insn, rip: Addr): StopKind | undefined {
+    const context = this.#context;
+    context.regs[REG.rip] = rip;
+    const outcome = this.#machine.perform(insn, {
+      context,
+      view: this.#view,
+      executed: 0n,
+      translate: (va, access) => this.#core.reach(va, access) >>> 0,
+    });
+    return outcome === 'done' ? undefined : FAILED[outcome];
   }
 }

@@ -22,6 +22,12 @@ export function runBlock(block: u32, budget: i32): i32 {
   return runFrom(block, budget, true);
 }
 
+/** Address in linear memory of a byte that is to be accessed so; 0 after a page fault. */
+export function reach(va: u64, access: u32): u32 {
+  store<u32>(STOP, STOP_BUDGET);
+  return translate(va, access);
+}
+
 /** Address in linear memory of code; 0 after a page fault. */
 export function fetch(va: u64): u32 {
   store<u32>(STOP, STOP_BUDGET);

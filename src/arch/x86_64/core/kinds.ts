@@ -193,6 +193,8 @@ export const STOP_PAGE_FAULT = 8;
 export const STOP_PROTECTION = 9;
 export const STOP_DIVIDE = 10;
 export const STOP_UNTIL = 11;
+/** Before an instruction that the engine does (engine/machine_instructions.ts). */
+export const STOP_MACHINE = 12;
 /** #XM: a SIMD floating-point exception that MXCSR does not mask. */
 export const STOP_SIMD = 12;
 

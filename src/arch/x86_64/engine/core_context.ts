@@ -39,4 +39,12 @@ export class CoreContext implements CpuContext {
   }
   /** The core reads all of it before each run. */
   touch(): void {}
+
+  /** A cell by its offset in bytes. */
+  cell(offset: number): bigint {
+    return this.#cells[offset / 8];
+  }
+  setCell(offset: number, value: bigint): void {
+    this.#cells[offset / 8] = value;
+  }
 }

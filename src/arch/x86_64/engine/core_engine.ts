@@ -19,6 +19,7 @@ import { writeGdt } from '../gdt.ts';
 import { BlockCache } from './block_cache.ts';
 import { CoreContext } from './core_context.ts';
 import { leaveMemory, MOST_CONTEXTS, type Places, placesFor, takeMemory } from './linear_memory.ts';
+import { MachineInstructions, type Outcome } from './machine_instructions.ts';
 import type { IsTrampoline } from './translate/instruction.ts';
 import { type CoreExports, instantiate } from './wasm.ts';
 
@@ -49,6 +50,12 @@ Object.assign(KINDS, {
   [K.STOP_SIMD]: 'exception',
   [K.STOP_UNTIL]: 'until',
 });
+/** An instruction that the engine does itself did not succeed. */
+export const FAILED: Readonly<Record<Exclude<Outcome, 'done'>, StopKind>> = {
+  undefined: 'undefined instruction',
+  protection: 'exception',
+  'page fault': 'page fault',
+};
 const ACCESSES = ['read', 'write', 'fetch'] as const;
 
 export class CoreEngine implements ArchEngine, FrameNotes {
@@ -69,6 +76,9 @@ export class CoreEngine implements ArchEngine, FrameNotes {
   #isTrampoline: IsTrampoline = () => false;
   #noted: TrampolineNote[] = [];
   #apart = false;
+  readonly #machine = new MachineInstructions();
+  /** Instructions of all runs that are over. */
+  #executed = 0;
   readonly #stop: Stop = { kind: 'budget', executed: 0, faultAddr: 0n, access: 'read', unmapped: true };
 
   readonly allocate: SharedAllocator = (bytes, stacks) => this.allocateMemory(bytes, stacks);
@@ -177,12 +187,17 @@ export class CoreEngine implements ArchEngine, FrameNotes {
   }
 
   run(context: CpuContext, max: number): Stop {
-    return this.#run(context as CoreContext, max, 0);
+    return this.#counted(this.#run(context as CoreContext, max, 0));
   }
 
   /** As run(), but to the end of a block at most. */
   runBlock(context: CpuContext, max: number): Stop {
-    return this.#run(context as CoreContext, max, 1);
+    return this.#counted(this.#run(context as CoreContext, max, 1));
+  }
+
+  #counted(stop: Stop): Stop {
+    this.#executed += stop.executed;
+    return stop;
   }
 
   get frames(): FrameWords {
@@ -226,6 +241,15 @@ export class CoreEngine implements ArchEngine, FrameNotes {
         return stop;
       }
       if (why === K.STOP_DECODE) continue;
+      if (why === K.STOP_MACHINE) {
+        if (this.#doForCore(context, stop, executed)) {
+          executed++;
+          if (executed < max && !oneBlock) continue;
+          stop.kind = 'budget';
+        }
+        stop.executed = executed;
+        return stop;
+      }
       stop.kind = KINDS[why];
       stop.executed = executed;
       if (why === K.STOP_PAGE_FAULT) this.#explainFault(stop);
@@ -250,6 +274,20 @@ export class CoreEngine implements ArchEngine, FrameNotes {
       });
     }
     this.#set(L.NOTE_COUNT, 0);
+  }
+
+  /** An instruction that is not the core's. @returns whether it is done; else the stop says what came of it */
+  #doForCore(context: CoreContext, stop: Stop, executed: number): boolean {
+    const outcome = this.#machine.execute({
+      context,
+      view: this.#view,
+      executed: BigInt(this.#executed + executed),
+      translate: (va, access) => this.#core.reach(va, access) >>> 0,
+    });
+    if (outcome === 'done') return true;
+    if (outcome === 'page fault') this.#explainFault(stop);
+    stop.kind = FAILED[outcome];
+    return false;
   }
 
   /** Code that is executed for the first time is decoded. @returns whether the run ends: there is none */

@@ -17,6 +17,8 @@ export interface CoreExports {
   fetch(va: bigint): number;
   /** Offset in RAM of an address; -1 when it is in no window. */
   ramOf(va: bigint): number;
+  /** Address in linear memory of a byte that the context which was entered last accesses, 0 after a page fault. */
+  reach(va: bigint, access: number): number;
   addBlock(block: number): void;
   invalidatePage(page: number): void;
   forgetLookups(): void;

@@ -1,7 +1,7 @@
 // What the tables of instructions are made of.
 
 import type { Insn } from '../../../../isa/decoder.ts';
-import { STOP_HERE, STOP_UNDEFINED } from '../../core/kinds.ts';
+import { STOP_HERE, STOP_MACHINE, STOP_UNDEFINED } from '../../core/kinds.ts';
 import type { OperationWriter } from './writer.ts';
 
 /** An address, in halves: what is computed for each instruction is no bigint. */
@@ -77,3 +77,5 @@ export function stopBehind({ w }: Instruction, why: number): void {
 }
 
 export const undefinedInstruction = (i: Instruction): void => stop(i, STOP_UNDEFINED);
+/** The engine does it (machine_instructions.ts). */
+export const byEngine = (i: Instruction): void => stop(i, STOP_MACHINE);

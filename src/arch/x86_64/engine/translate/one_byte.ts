@@ -6,6 +6,7 @@ import * as K from '../../core/kinds.ts';
 import { EA, REGS, T0, ZERO } from '../../core/layout.ts';
 import { escaped, nothing } from './fpu_state.ts';
 import {
+  byEngine,
   type Instruction,
   immediate,
   type Place,
@@ -336,9 +337,6 @@ const plain =
     w.op(kind);
 const trap: Translate = (i) => stopBehind(i, K.STOP_TRAP);
 const halt: Translate = (i) => (i.user ? stop(i, K.STOP_PROTECTION) : stopBehind(i, K.STOP_HALT));
-/** Of the machine: not at privilege level 3; and no device is there. */
-const device: Translate = (i) => stop(i, K.STOP_PROTECTION);
-
 const ROWS: readonly Row[] = [
   ...[0x00, 0x08, 0x10, 0x18, 0x20, 0x28, 0x30, 0x38].map((op): Row => [op, op + 5, arithmetic]),
   [0x50, 0x57, pushReg],
@@ -348,14 +346,16 @@ const ROWS: readonly Row[] = [
   [0x69, 0x69, imulByConstant],
   [0x6a, 0x6a, pushConstant],
   [0x6b, 0x6b, imulByConstant],
-  [0x6c, 0x6f, device], // ins outs
+  [0x6c, 0x6f, byEngine], // ins outs
   [0x70, 0x7f, jcc],
   [0x80, 0x83, arithmeticByConstant],
   [0x84, 0x85, test],
   [0x86, 0x87, xchg],
   [0x88, 0x89, movToRm],
   [0x8a, 0x8b, movFromRm],
+  [0x8c, 0x8c, byEngine], // mov of segment registers
   [0x8d, 0x8d, lea],
+  [0x8e, 0x8e, byEngine],
   [0x8f, 0x8f, popRm],
   [0x90, 0x90, nop],
   [0x91, 0x97, xchgRax],
@@ -386,11 +386,11 @@ const ROWS: readonly Row[] = [
   [0xd7, 0xd7, ({ w, insn }) => w.op(K.XLAT, { c: segmentBase(insn) || ZERO })],
   [0xd8, 0xdf, escaped],
   [0xe0, 0xe3, loop],
-  [0xe4, 0xe7, device], // in out
+  [0xe4, 0xe7, byEngine], // in out
   [0xe8, 0xe8, call],
   [0xe9, 0xe9, jmp],
   [0xeb, 0xeb, jmp],
-  [0xec, 0xef, device], // in out
+  [0xec, 0xef, byEngine], // in out
   [0xf1, 0xf1, trap],
   [0xf4, 0xf4, halt],
   [0xf5, 0xf5, plain(K.CMC)],

@@ -5,6 +5,7 @@ import * as K from '../../core/kinds.ts';
 import { EA, REGS, T0, ZERO } from '../../core/layout.ts';
 import { STATE_9, STATE_15 } from './fpu_state.ts';
 import {
+  byEngine,
   immediate,
   type Row,
   stop,
@@ -35,10 +36,10 @@ const nop: Translate = ({ w }) => w.op(K.NOP);
 const syscall: Translate = (i) => stopBehind(i, K.STOP_SYSCALL);
 const sysret: Translate = (i) => (i.insn.rex & REX_W ? i.w.op(K.SYSRET) : stop(i, K.STOP_PROTECTION));
 
-/** 01: of the machine; swapgs, stac, clac. */
+/** 01: swapgs, stac, clac; the others are the engine's. */
 const group7: Translate = (i) => {
   const { w, insn } = i;
-  if (insn.mod !== 3) return stop(i, K.STOP_PROTECTION), true; // sgdt lgdt and others: no tables are there
+  if (insn.mod !== 3) return byEngine(i);
   switch (((insn.reg & 7) << 3) | (insn.rm & 7)) {
     case 0o12:
       return i.user ? false : w.op(K.CLAC);
@@ -48,7 +49,7 @@ const group7: Translate = (i) => {
       w.op(K.SWAPGS);
       return;
   }
-  return false;
+  return byEngine(i);
 };
 
 /** 21 23: debug registers are the machine's. */
@@ -202,19 +203,25 @@ const group15: Translate = (i) => {
 };
 
 const ROWS: readonly Row[] = [
+  [0x00, 0x03, byEngine],
   [0x01, 0x01, group7],
   [0x05, 0x05, syscall],
+  [0x06, 0x06, byEngine], // clts
   [0x07, 0x07, sysret],
   [0x08, 0x09, (i) => (i.user ? stop(i, K.STOP_PROTECTION) : i.w.op(K.NOP))], // invd wbinvd
   [0x0b, 0x0b, undefinedInstruction],
   [0x0d, 0x0d, nop],
   [0x18, 0x1f, nop],
+  [0x20, 0x20, byEngine], // mov of control registers
   [0x21, 0x21, debugRegister],
+  [0x22, 0x22, byEngine],
   [0x23, 0x23, debugRegister],
+  [0x30, 0x33, byEngine], // wrmsr rdtsc rdmsr rdpmc
   [0x40, 0x4f, cmov],
   [0x80, 0x8f, jcc],
   [0x90, 0x9f, setcc],
   [0xa0, 0xa0, pushSegment],
+  [0xa2, 0xa2, byEngine], // cpuid
   [0xa3, 0xa3, bit(K.BT)],
   [0xa4, 0xa5, doubleShift],
   [0xa8, 0xa8, pushSegment],

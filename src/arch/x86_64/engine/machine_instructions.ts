@@ -1,0 +1,329 @@
+// Instructions that read or change the machine beside registers, flags and memory, or that ask a device: they leave the
+// core, are done here one at a time, and the core goes on behind them. Intel SDM volume 2.
+//
+// Nothing of the machine depends on what they set but segment bases (registers.ts says which registers there are). There is
+// no device: a port reads as ones, the bus with nobody on it, and what is written to one is lost.
+
+import { decodeAt, Insn, MAX_LENGTH, REX_W } from '../../../isa/decoder.ts';
+import { operandAddress } from '../../../isa/operand.ts';
+import { FETCH, READ, WRITE } from '../core/kinds.ts';
+import { CPL, FS_BASE, GS_BASE, REGS, RFLAGS } from '../core/layout.ts';
+import type { CoreContext } from './core_context.ts';
+import { cpuid } from './cpuid.ts';
+import { CONTROL, MSR_TSC, MSRS, type Register, type Written } from './registers.ts';
+
+/** What the engine lends for one instruction. */
+interface MachineParts {
+  readonly context: CoreContext;
+  /** All of linear memory. */
+  readonly view: DataView;
+  /** Instructions executed by this engine: the time stamp counter. */
+  readonly executed: bigint;
+  /** Address in linear memory, 0 after a page fault, which the core has. */
+  translate(va: bigint, access: number): number;
+}
+
+/** How it came out: done, so that RIP is behind it (or where it says); or an exception, nothing being changed. */
+export type Outcome = 'done' | 'undefined' | 'protection' | 'page fault';
+type Execute = (machine: MachineInstructions, insn: Insn, parts: MachineParts) => Outcome;
+
+const [RAX, RCX, RDX, RBX, RSI, RDI, RIP] = [0, 1, 2, 3, 6, 7, 16];
+const LOW = 0xffffffffn;
+const DIRECTION = 0x400n;
+const ZERO_FLAG = 0x40n;
+
+/** Selectors that the GDT has (gdt.ts), and the limits and rights that lsl and lar read of them. */
+const SELECTORS: Readonly<Record<number, { readonly limit: bigint; readonly rights: bigint }>> = {
+  8: { limit: LOW, rights: 0xcf9b00n },
+  16: { limit: LOW, rights: 0xaf9b00n },
+  24: { limit: LOW, rights: 0xcf9300n },
+  32: { limit: LOW, rights: 0xcffb00n },
+  40: { limit: LOW, rights: 0xcff300n },
+  48: { limit: LOW, rights: 0xaffb00n },
+};
+
+export class MachineInstructions {
+  readonly #written: Written = new Map();
+  readonly #insn = new Insn();
+
+  /** Executes the instruction at RIP. */
+  execute(parts: MachineParts): Outcome {
+    const { context, view } = parts;
+    const bytes = new Uint8Array(MAX_LENGTH);
+    const rip = context.regs[RIP];
+    for (let i = 0; i < MAX_LENGTH; i++) {
+      const at = parts.translate(BigInt.asUintN(64, rip + BigInt(i)), FETCH);
+      if (at === 0) break;
+      bytes[i] = view.getUint8(at);
+    }
+    const insn = decodeAt(bytes, 0, 0, this.#insn);
+    const outcome = this.perform(insn, parts);
+    if (outcome === 'done' && !this.#again) context.regs[RIP] = BigInt.asUintN(64, rip + BigInt(insn.length));
+    return outcome;
+  }
+  /** There is another repetition of the string instruction that was the last. */
+  #again = false;
+
+  /** Executes an instruction that is decoded; RIP stays at it. */
+  perform(insn: Insn, parts: MachineParts): Outcome {
+    this.#again = false;
+    const execute = insn.length === 0 ? undefined : ROWS[insn.opcode];
+    return execute ? execute(this, insn, parts) : 'undefined';
+  }
+
+  read(register: Register, { context }: MachineParts): bigint {
+    if (register.cell !== undefined) return context.cell(register.cell);
+    return this.#written.get(register) ?? register.value;
+  }
+  /** @returns whether it may be written so */
+  write(register: Register, value: bigint, { context }: MachineParts): boolean {
+    if (register.cell !== undefined) context.setCell(register.cell, value);
+    else {
+      const { writable, value: before } = register;
+      if (writable !== undefined && (value ^ before) & ~writable) return false;
+      this.#written.set(register, value);
+    }
+    return true;
+  }
+
+  /** ins and outs: one unit, and whether there is another under a rep prefix. */
+  device(insn: Insn, parts: MachineParts): Outcome {
+    const { context, view } = parts;
+    const { regs } = context;
+    this.#again = insn.rep !== 0 && regs[RCX] !== 0n;
+    if (insn.rep !== 0 && !this.#again) return 'done';
+    const size = insn.opcode & 1 ? (insn.opsize16 ? 2 : 4) : 1;
+    const isInput = insn.opcode < 0x6e;
+    const pointer = isInput ? RDI : RSI;
+    for (let i = 0; i < size; i++) {
+      const at = parts.translate(regs[pointer] + BigInt(i), isInput ? WRITE : READ);
+      if (at === 0) return 'page fault';
+      if (isInput) view.setUint8(at, 0xff);
+    }
+    const down = (context.cell(RFLAGS - REGS) & DIRECTION) !== 0n;
+    regs[pointer] = BigInt.asUintN(64, regs[pointer] + BigInt(down ? -size : size));
+    if (insn.rep !== 0) regs[RCX] = BigInt.asUintN(64, regs[RCX] - 1n);
+    return 'done';
+  }
+}
+
+const isKernel = ({ context }: MachineParts): boolean => context.cell(CPL - REGS) === 0n;
+
+/** Of the kernel alone. */
+const privileged =
+  (execute: Execute): Execute =>
+  (machine, insn, parts) =>
+    isKernel(parts) ? execute(machine, insn, parts) : 'protection';
+
+/** Address of the memory operand, segment and all. */
+function addressOf(insn: Insn, { context }: MachineParts): bigint {
+  const { regs } = context;
+  const at = operandAddress(insn, regs[RIP], (n) => regs[n]);
+  const cut = insn.addr32 ? BigInt.asUintN(32, at) : at;
+  const base = insn.segment === 0x64 ? FS_BASE : insn.segment === 0x65 ? GS_BASE : undefined;
+  return BigInt.asUintN(64, base === undefined ? cut : cut + context.cell(base - REGS));
+}
+
+function readMemory(insn: Insn, size: number, parts: MachineParts): bigint | undefined {
+  let value = 0n;
+  const at = addressOf(insn, parts);
+  for (let i = size - 1; i >= 0; i--) {
+    const byte = parts.translate(at + BigInt(i), READ);
+    if (byte === 0) return undefined;
+    value = (value << 8n) | BigInt(parts.view.getUint8(byte));
+  }
+  return value;
+}
+
+function writeMemory(insn: Insn, size: number, value: bigint, parts: MachineParts): Outcome {
+  const at = addressOf(insn, parts);
+  const bytes = Array.from({ length: size }, (_, i) => parts.translate(at + BigInt(i), WRITE));
+  if (bytes.includes(0)) return 'page fault';
+  bytes.forEach((byte, i) => {
+    parts.view.setUint8(byte, Number((value >> BigInt(8 * i)) & 0xffn));
+  });
+  return 'done';
+}
+
+/** Size in bytes of a register operand that selectors and the like are written to. */
+const registerSize = (insn: Insn): number => (insn.rex & REX_W ? 8 : insn.opsize16 ? 2 : 4);
+
+function setRegister(regs: BigUint64Array, register: number, size: number, value: bigint): void {
+  if (size === 2) regs[register] = (regs[register] & ~0xffffn) | (value & 0xffffn);
+  else regs[register] = size === 4 ? value & LOW : value;
+}
+
+/** A value of 16 bits that goes to a register, or to memory as 16 bits. */
+function give(insn: Insn, value: bigint, parts: MachineParts): Outcome {
+  if (insn.mod !== 3) return writeMemory(insn, 2, value, parts);
+  setRegister(parts.context.regs, insn.rm, registerSize(insn), value);
+  return 'done';
+}
+/** A selector from a register or memory; undefined after a page fault. */
+const take = (insn: Insn, parts: MachineParts): bigint | undefined =>
+  insn.mod === 3 ? parts.context.regs[insn.rm] & 0xffffn : readMemory(insn, 2, parts);
+
+const input: Execute = (_, insn, { context }) => {
+  const size = insn.opcode & 1 ? (insn.opsize16 ? 2 : 4) : 1;
+  const ones = (1n << BigInt(8 * size)) - 1n;
+  const { regs } = context;
+  regs[RAX] = size === 4 ? ones : (regs[RAX] & ~ones) | ones;
+  return 'done';
+};
+const nothing: Execute = () => 'done';
+
+/** Selectors that segment registers hold: flat segments, of which only the privilege counts. */
+const selectorOf = (register: number, parts: MachineParts): bigint => {
+  const kernel = isKernel(parts);
+  if (register === 1) return kernel ? 0x10n : 0x33n;
+  return register === 2 ? (kernel ? 0x18n : 0x2bn) : 0n;
+};
+const readSegment: Execute = (_, insn, parts) =>
+  (insn.reg & 7) > 5 ? 'undefined' : give(insn, selectorOf(insn.reg & 7, parts), parts);
+const writeSegment: Execute = (_, insn, parts) => {
+  const register = insn.reg & 7;
+  if (register === 1 || register > 5) return 'undefined';
+  const selector = take(insn, parts);
+  if (selector === undefined) return 'page fault';
+  if (selector > 3n && !SELECTORS[Number(selector & ~7n)]) return 'protection';
+  if (register === 2 && selector < 4n && !isKernel(parts)) return 'protection';
+  // fs and gs: a flat segment begins at 0
+  if (register > 3) parts.context.setCell((register === 4 ? FS_BASE : GS_BASE) - REGS, 0n);
+  return 'done';
+};
+
+/** 0f 00: sldt str lldt ltr verr verw */
+const group6: Execute = (_, insn, parts) => {
+  const ext = insn.reg & 7;
+  if (ext < 2) return isKernel(parts) ? give(insn, ext === 0 ? 0n : 0x40n, parts) : 'protection';
+  if (ext > 5) return 'undefined';
+  if (ext < 4 && !isKernel(parts)) return 'protection';
+  const selector = take(insn, parts);
+  if (selector === undefined) return 'page fault';
+  if (ext >= 4) setZero(parts, ext === 4 ? isKnown(selector) : isWritable(selector));
+  return 'done';
+};
+const isKnown = (selector: bigint): boolean => SELECTORS[Number(selector & ~7n)] !== undefined;
+/** Of data segments the second bit of the type says it. */
+const isWritable = (selector: bigint): boolean => {
+  const rights = SELECTORS[Number(selector & ~7n)]?.rights ?? 0n;
+  return (rights & 0x800n) === 0n && (rights & 0x200n) !== 0n;
+};
+function setZero({ context }: MachineParts, zero: boolean): void {
+  const flags = context.cell(RFLAGS - REGS);
+  context.setCell(RFLAGS - REGS, zero ? flags | ZERO_FLAG : flags & ~ZERO_FLAG);
+}
+
+/** 0f 02 lar, 0f 03 lsl */
+const ofSelector: Execute = (_, insn, parts) => {
+  const selector = take(insn, parts);
+  if (selector === undefined) return 'page fault';
+  const found = SELECTORS[Number(selector & ~7n)];
+  setZero(parts, found !== undefined);
+  if (!found) return 'done';
+  const value = insn.opcode === 0x0f02 ? found.rights : found.limit;
+  setRegister(parts.context.regs, insn.reg, registerSize(insn), value);
+  return 'done';
+};
+
+/** 0f 01: sgdt sidt lgdt lidt smsw lmsw invlpg; monitor mwait xgetbv xsetbv rdtscp */
+const group7: Execute = (machine, insn, parts) => {
+  const ext = insn.reg & 7;
+  if (ext === 4) {
+    return isKernel(parts) ? give(insn, machine.read(CONTROL[0], parts) & 0xffffn, parts) : 'protection';
+  }
+  if (insn.mod !== 3) {
+    if (ext === 5) return 'undefined';
+    if (!isKernel(parts)) return 'protection';
+    if (ext < 2) return writeMemory(insn, 10, 0n, parts);
+    if (ext === 7) return 'done'; // invlpg
+    return readMemory(insn, ext === 6 ? 2 : 10, parts) === undefined ? 'page fault' : 'done';
+  }
+  switch ((ext << 3) | (insn.rm & 7)) {
+    case 0o10: // monitor
+    case 0o11: // mwait
+      return isKernel(parts) ? 'done' : 'undefined';
+    case 0o71:
+      return rdtscp(machine, insn, parts);
+  }
+  if (ext === 6) return isKernel(parts) ? 'done' : 'protection'; // lmsw
+  // xgetbv, xsetbv: not told of by cpuid
+  return 'undefined';
+};
+
+const rdtsc: Execute = (_, __, { context, executed }) => {
+  context.regs[RAX] = executed & LOW;
+  context.regs[RDX] = (executed >> 32n) & LOW;
+  return 'done';
+};
+const TSC_AUX = MSRS[0xc0000103];
+const rdtscp: Execute = (machine, insn, parts) => {
+  parts.context.regs[RCX] = machine.read(TSC_AUX, parts) & LOW;
+  return rdtsc(machine, insn, parts);
+};
+
+const rdmsr: Execute = (machine, insn, parts) => {
+  const { regs } = parts.context;
+  const number = Number(regs[RCX] & LOW);
+  if (number === MSR_TSC) return rdtsc(machine, insn, parts);
+  const register = MSRS[number];
+  if (!register) return 'protection';
+  const value = machine.read(register, parts);
+  regs[RAX] = value & LOW;
+  regs[RDX] = value >> 32n;
+  return 'done';
+};
+const wrmsr: Execute = (machine, _, parts) => {
+  const { regs } = parts.context;
+  const number = Number(regs[RCX] & LOW);
+  if (number === MSR_TSC) return 'done';
+  const register = MSRS[number];
+  const value = ((regs[RDX] & LOW) << 32n) | (regs[RAX] & LOW);
+  return register && machine.write(register, value, parts) ? 'done' : 'protection';
+};
+
+/** 0f 20 and 0f 22; REX.R and lock tell 8 from 0. */
+const control: Execute = (machine, insn, parts) => {
+  const register = CONTROL[insn.reg];
+  if (!register) return 'undefined';
+  const { regs } = parts.context;
+  if (insn.opcode === 0x0f20) {
+    regs[insn.rm] = machine.read(register, parts);
+    return 'done';
+  }
+  return machine.write(register, regs[insn.rm], parts) ? 'done' : 'protection';
+};
+
+const identify: Execute = (_, __, { context: { regs } }) => {
+  const leaf = cpuid(Number(regs[RAX] & LOW), Number(regs[RCX] & LOW));
+  [RAX, RBX, RCX, RDX].forEach((register, i) => {
+    regs[register] = BigInt(leaf[i] >>> 0);
+  });
+  return 'done';
+};
+
+/** By opcode. */
+const ROWS: Readonly<Record<number, Execute>> = {
+  ...Object.fromEntries(
+    [0x6c, 0x6d, 0x6e, 0x6f].map((op) => [
+      op,
+      privileged((machine, insn, parts) => machine.device(insn, parts)),
+    ]),
+  ),
+  ...Object.fromEntries([0xe4, 0xe5, 0xec, 0xed].map((op) => [op, privileged(input)])),
+  ...Object.fromEntries([0xe6, 0xe7, 0xee, 0xef].map((op) => [op, privileged(nothing)])),
+  140: readSegment,
+  142: writeSegment,
+  3840: group6,
+  3841: group7,
+  3842: ofSelector,
+  3843: ofSelector,
+  3846: privileged(nothing), // clts
+  3872: privileged(control),
+  3874: privileged(control),
+  3888: privileged(wrmsr),
+  3889: rdtsc,
+  3890: privileged(rdmsr),
+  3891: privileged(rdtsc), // rdpmc: no counter but time
+  4002: identify,
+};

@@ -1,0 +1,87 @@
+// Instructions of the machine: what there is of registers and devices, and whose they are.
+
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { REG } from '../../../../src/arch/x86_64/context.ts';
+import { USER_TEXT_BASE } from '../../../../src/guest/memory.ts';
+import { Bare, DATA, USER_STACK } from '../../../guest/bare.ts';
+
+let bare: Bare;
+beforeEach(() => {
+  bare = new Bare('core');
+});
+afterEach(() => bare.close());
+
+async function run(text: string, regs: Parameters<Bare['context']>[0] = {}) {
+  await bare.code(`${text}\nhlt`);
+  const context = bare.context(regs);
+  return { stop: bare.run(context, 1000), regs: context.regs };
+}
+async function runUser(text: string) {
+  await bare.code(text, USER_TEXT_BASE);
+  const context = bare.context({ rip: USER_TEXT_BASE, rsp: USER_STACK });
+  context.setUserMode(true);
+  return bare.run(context, 100);
+}
+
+describe('model-specific registers', () => {
+  it('keep what is written to them, segment bases at once', async () => {
+    const { stop, regs } = await run(
+      'mov ecx, 0xc0000101\nmov eax, 0x1000\nmov edx, 0xffff8880\nwrmsr\nmov rbx, gs:[8]\nmov ecx, 0xc0000103\nmov eax, 7\nxor edx, edx\nwrmsr\nrdtscp\nmov r8, rcx\nmov ecx, 0xc0000103\nrdmsr',
+    );
+    expect(stop.kind).toBe('halt');
+    expect([regs[REG.rbx], regs[REG.r8], regs[REG.rax]]).toEqual([bare.mem.readU64(DATA + 8n), 7n, 7n]);
+  });
+
+  it('that there are not are a general protection fault at the instruction', async () => {
+    const { stop } = await run('mov ecx, 0x12345\nrdmsr');
+    expect(stop).toMatchObject({ kind: 'exception', executed: 1 });
+    expect((await run('mov ecx, 0x1b\nmov eax, 0\nmov edx, 0\nwrmsr')).stop).toMatchObject({
+      kind: 'exception',
+      executed: 3,
+    });
+  });
+});
+
+describe('ports', () => {
+  it('read as ones, and take what is written: no device is there', async () => {
+    const { stop, regs } = await run(
+      'mov dx, 0x3f8\nxor eax, eax\nin al, dx\nmov rbx, rax\nin eax, dx\nout dx, al',
+    );
+    expect([stop.kind, regs[REG.rbx], regs[REG.rax]]).toEqual(['halt', 0xffn, 0xffffffffn]);
+  });
+
+  it('are read into memory again and again', async () => {
+    const { stop, regs } = await run('rep insb', { rcx: 3n, rdi: DATA });
+    expect([stop.kind, stop.executed]).toEqual(['halt', 5]);
+    expect([regs[REG.rcx], regs[REG.rdi], bare.mem.readU32(DATA)]).toEqual([0n, DATA + 3n, 0xffffff]);
+    expect((await run('rep insb', { rcx: 3n, rdi: 0x1000n })).stop).toMatchObject({
+      kind: 'page fault',
+      access: 'write',
+      faultAddr: 0x1000n,
+    });
+  });
+});
+
+it('cpuid names the processor, and no feature that it does not have', async () => {
+  const { regs } = await run('xor eax, eax\ncpuid');
+  const text = [REG.rbx, REG.rdx, REG.rcx].map((r) => Buffer.from(new Uint32Array([Number(regs[r])]).buffer));
+  expect(Buffer.concat(text).toString('latin1')).toBe('GenuineIntel');
+  const one = await run('mov eax, 1\ncpuid');
+  expect(Number(one.regs[REG.rcx]) & (1 << 30), 'rdrand').toBe(0);
+});
+
+it('the time stamp counter counts instructions', async () => {
+  const { regs } = await run('rdtsc\nmov rbx, rax\nnop\nnop\nrdtsc\nsub rax, rbx');
+  expect(regs[REG.rax]).toBe(4n);
+});
+
+it('selectors are those of the ring', async () => {
+  const { regs } = await run('mov eax, cs\nmov ebx, ss\nmov ecx, ds\nlsl edx, eax');
+  expect([REG.rax, REG.rbx, REG.rcx, REG.rdx].map((r) => regs[r])).toEqual([0x10n, 0x18n, 0n, 0xffffffffn]);
+});
+
+it('what is the kernel’s is a general protection fault for users', async () => {
+  for (const text of ['mov ecx, 0x1b\nrdmsr', 'in al, dx', 'mov rax, cr0', 'cli', 'hlt', 'clts'])
+    expect((await runUser(text)).kind, text).toBe('exception');
+  expect((await runUser('rdtsc\nud2')).executed).toBe(1);
+});
