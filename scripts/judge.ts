@@ -1,10 +1,12 @@
 // Judges the processor: every form of instruction, in thousands of random states, against Unicorn and the host.
 //
 //   node scripts/run.mjs judge [--states N] [--only REGEX] [--subject core|unicorn] [--write] [--results FILE]
+//   node scripts/run.mjs judge --functions DIR [--states N] [--every N]
 //   node scripts/run.mjs judge --frequency DIR
 //
 // --write makes docs/processor.md of what was found. With --results it is of earlier
-// runs' findings, too, and the file has them all. --frequency counts the forms in the modules below a folder.
+// runs' findings, too, and the file has them all. --functions
+// executes the functions of modules on both engines. --frequency counts the forms in the modules below a folder.
 
 import { spawnSync } from 'node:child_process';
 import { buildProgram } from './build.ts';

@@ -2,6 +2,7 @@
 // end its process. Prints what differs, and writes docs/processor.md where that is asked for.
 //
 //   node scripts/run.mjs judge [--states N] [--only REGEX] [--subject core|unicorn] [--write] [--results FILE]
+//   node scripts/run.mjs judge --functions DIR [--states N] [--every N]
 //   node scripts/run.mjs judge --frequency DIR
 
 import { spawn } from 'node:child_process';
@@ -10,6 +11,7 @@ import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { FORMS } from './forms.ts';
 import { countForms, frequencyList } from './frequency.ts';
+import { judgeFolder, judgeFunctions } from './functions_main.ts';
 import { hostCannotJudge } from './host.ts';
 import { processorPage } from './page.ts';
 import { judgeForms, type Result, SUBJECTS } from './session.ts';
@@ -18,7 +20,8 @@ import { judgeForms, type Result, SUBJECTS } from './session.ts';
 const SHARE = 256;
 const AT_ONCE = 2;
 
-const { values } = parseArgs({
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
     states: { type: 'string', default: '2000' },
     only: { type: 'string' },
@@ -28,6 +31,9 @@ const { values } = parseArgs({
     /** A file of what earlier runs found: what this one finds is added, and the page is of all of it. */
     results: { type: 'string' },
     frequency: { type: 'string' },
+    functions: { type: 'string' },
+    /** Of the modules of --functions. */
+    every: { type: 'string', default: '1' },
     /** Of the process of a share: its first form and the one behind its last. */
     share: { type: 'string' },
   },
@@ -38,6 +44,12 @@ const chosen = FORMS.filter(({ name }) => values.only === undefined || new RegEx
 async function main(): Promise<void> {
   if (values.frequency !== undefined) {
     process.stdout.write(frequencyList(countForms(values.frequency)));
+    return;
+  }
+  if (values.functions !== undefined) {
+    const states = Number(values.states);
+    if (positionals.length > 0) process.stdout.write(JSON.stringify(judgeFunctions(positionals, states)));
+    else process.exitCode = judgeFolder(values.functions, states, Number(values.every));
     return;
   }
   if (!(values.subject in SUBJECTS)) throw new Error(`--subject is ${Object.keys(SUBJECTS).join(' or ')}`);
