@@ -4,6 +4,7 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { EngineName } from '../src/arch/engine.ts';
 import { PROT_EXEC, PROT_READ } from '../src/guest/memory.ts';
 import { packageRoot } from '../src/guest/package_root.ts';
 import { Machine } from '../src/machine/machine.ts';
@@ -14,9 +15,16 @@ const SECOND = 1e9;
 const TEXT = 0xffffffffc0800000n;
 const INSTRUCTIONS = 200_000;
 const TURNS = 3;
-const ROUNDS = 60;
+/** On the core, the first ones wait for V8's compiler. */
+const ROUNDS: Record<EngineName, number> = { core: 500, unicorn: 30 };
 /** Calls of which each instruction is counted; a timer interrupt makes one longer, so the shortest counts. */
 const COUNTED = 5;
+
+interface Part {
+  readonly engine: EngineName;
+  readonly shadow: boolean;
+  readonly patched: boolean;
+}
 
 interface Measured {
   /** Instructions of a call, from the call instruction to the one after it. */
@@ -41,8 +49,8 @@ function load(machine: Machine, name: string, params = ''): void {
 }
 
 /** A machine whose one busy task calls the second klpdemo_twin() for ever. */
-async function callingMachine(patched: boolean): Promise<Machine> {
-  const machine = await Machine.boot({ cpus: 1, shadow: false });
+async function callingMachine({ engine, shadow, patched }: Part): Promise<Machine> {
+  const machine = await Machine.boot({ cpus: 1, engine, shadow });
   load(machine, 'klpdemo_target', 'period_ms=1000000');
   const twin = machine.inspect.modules.find('klpdemo_target')?.symbolsNamed('klpdemo_twin')[1];
   if (twin === undefined) throw new Error('klpdemo_target has no second klpdemo_twin');
@@ -75,11 +83,11 @@ function countCall(machine: Machine): number {
   return shortest;
 }
 
-async function measure(patched: boolean): Promise<Measured> {
-  const machine = await callingMachine(patched);
+async function measure(part: Part): Promise<Measured> {
+  const machine = await callingMachine(part);
   const instructions = countCall(machine);
   let ns = Number.POSITIVE_INFINITY;
-  for (let round = 0; round < ROUNDS; round++) {
+  for (let round = 0; round < ROUNDS[part.engine]; round++) {
     const before = machine.inspect.executor.instructions;
     const start = performance.now();
     machine.runFor(INSTRUCTIONS * machine.options.instructionNs);
@@ -90,32 +98,47 @@ async function measure(patched: boolean): Promise<Measured> {
   return { instructions, ns };
 }
 
-const PARTS = ['unpatched', 'patched'] as const;
+const ENGINES = ['core', 'unicorn'] as const;
+const named = ENGINES.flatMap((engine) =>
+  [true, false].flatMap((shadow) =>
+    [false, true].map((patched): [string, Part] => {
+      const name = `${patched ? 'patched' : 'unpatched'} call, ${engine}, ${shadow ? 'truth' : 'no truth'}`;
+      return [name, { engine, shadow, patched }];
+    }),
+  ),
+);
+const parts = new Map(named);
 const wanted = wantedPart();
 if (wanted) {
-  answer(await measure(wanted === 'patched'));
+  answer(await measure(parts.get(wanted) as Part));
   process.exit();
 }
 const best = new Map<string, Measured>();
 for (let turn = 0; turn < TURNS; turn++) {
-  for (const part of PARTS) {
+  for (const part of parts.keys()) {
     const measured = askPart<Measured>(part);
     if (measured.ns < (best.get(part)?.ns ?? Number.POSITIVE_INFINITY)) best.set(part, measured);
   }
 }
-const [unpatched, patched] = PARTS.map((part) => best.get(part) as Measured);
 const report = new Report('call of a patched function');
-report.add({
-  name: 'patched call',
-  value: patched.instructions,
-  unit: 'instructions',
-  baseline: { name: 'the unpatched call', value: unpatched.instructions },
-});
-report.add({
-  name: 'patched call',
-  value: patched.ns,
-  unit: 'ns',
-  baseline: { name: 'the unpatched call', value: unpatched.ns },
-  note: 'with the loop around it and its share of the timer ticks',
-});
+for (const [name, { engine, patched }] of parts) {
+  if (!patched) continue;
+  const one = best.get(name) as Measured;
+  const unpatched = best.get(name.replace('patched', 'unpatched')) as Measured;
+  const baseline = (value: number) => ({ name: 'the unpatched call', value });
+  report.add({
+    name,
+    value: one.instructions,
+    unit: 'instructions',
+    baseline: baseline(unpatched.instructions),
+  });
+  report.add({
+    name,
+    value: one.ns,
+    unit: 'ns',
+    baseline: baseline(unpatched.ns),
+    note: 'with the loop around it and its share of the timer ticks',
+    ...(engine === 'core' && ({ aim: { below: 400 }, judged: 'value' } as const)),
+  });
+}
 report.end();

@@ -1,9 +1,9 @@
 // The engine without a machine around it: some bytes of code, some memory, one run. What the machine's own
 // speed is held against.
 
+import type { ArchEngine, EngineName } from '../../src/arch/engine.ts';
 import { REG } from '../../src/arch/x86_64/context.ts';
-import { GDT } from '../../src/arch/x86_64/gdt.ts';
-import { UnicornEngine } from '../../src/arch/x86_64/unicorn/unicorn.ts';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import type { CpuContext } from '../../src/guest/engine.ts';
 import { GuestMemory, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../src/guest/memory.ts';
 
@@ -13,20 +13,17 @@ const STACK_TOP = DATA + 0x1000n;
 const UNCOUNTED = 0;
 
 export class BareEngine {
-  readonly #engine: UnicornEngine;
+  readonly #engine: ArchEngine;
   readonly #context: CpuContext;
   readonly #start: bigint;
 
   /** The code runs from its first byte, at the address that it has in the machine. */
-  constructor(code: Uint8Array, start: bigint) {
-    this.#engine = new UnicornEngine();
+  constructor(code: Uint8Array, start: bigint, engine: EngineName) {
+    this.#engine = X86_64.makeEngine(engine);
     const memory = new GuestMemory({ heap: 1 << 20, stacks: 1 }, this.#engine.allocate);
     memory.attach(this.#engine);
     memory.map(DATA, 4096, PROT_READ | PROT_WRITE);
-    GDT.forEach((entry, i) => {
-      memory.writeU64(DATA + BigInt(8 * i), entry);
-    });
-    this.#engine.loadSegments(DATA, 8 * GDT.length - 1);
+    this.#engine.loadTables(memory, () => DATA);
     memory.map(start & ~0xfffn, 4096, PROT_READ | PROT_EXEC);
     memory.pokeText(start, code);
     this.#context = this.#engine.newContext();
@@ -43,14 +40,14 @@ export class BareEngine {
     this.#context.touch();
   }
 
-  /** One counted uc_emu_start. */
+  /** One counted run. */
   counted(instructions: number): void {
     this.#reset(0);
     const { executed, kind } = this.#engine.run(this.#context, instructions);
     if (executed !== instructions) throw new Error(`the engine ran ${executed} instructions: ${kind}`);
   }
 
-  /** One uc_emu_start that nobody counts, of code that ends in hlt. @param rdi what tells it how long to run. */
+  /** One run that nobody counts (Unicorn alone can), of code that ends in hlt. @param rdi what tells it how long to run. */
   toHlt(rdi: number): void {
     this.#reset(rdi);
     this.#engine.run(this.#context, UNCOUNTED);

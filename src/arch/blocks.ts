@@ -2,7 +2,6 @@
 // with another it is block by block, a block ending with the first transfer of control (KernelBlocks), which is also
 // where a port looks at text before its engine meets it.
 
-import type { Addr } from '../guest/addr.ts';
 import type { CpuContext, Engine, Stop } from '../guest/engine.ts';
 import type { GuestMemory, MapListener } from '../guest/memory.ts';
 
@@ -53,8 +52,9 @@ export interface TrampolineNote {
   readonly slot: number;
   /** Low half of the return address that the call left, or of where the return led to. */
   readonly address: number;
-  /** The task that executed it, and its state then, in the words of TaskWords. */
-  readonly task: Addr;
+  /** The address of the task that executed it, its halves, and its state then, in the words of TaskWords. */
+  readonly taskHi: number;
+  readonly taskLo: number;
   readonly state: number;
 }
 

@@ -5,6 +5,7 @@
 // Invariant: who is told of calls and blocks is told before what ended the run is served, and by the clock of its time.
 
 import type { FrameNotes } from '../../arch/blocks.ts';
+import { fromHalves } from '../../guest/addr.ts';
 import type { Engine, Stop } from '../../guest/engine.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 import type { TaskStruct } from '../../kernel/task_struct.ts';
@@ -93,14 +94,26 @@ class NotedExecutor implements WatchedExecutor {
   }
 
   #tell(cpu: Cpu): void {
-    const { tasks } = this.#core;
     const began = cpu.clock;
-    for (const { what, executed, slot, address, task: at, state } of this.#notes.trampolines) {
+    // Most are of one task: it is looked for once.
+    let [task, hi, lo]: [TaskStruct | undefined, number, number] = [undefined, 0, 0];
+    for (const note of this.#notes.trampolines) {
+      const { executed, slot, address, state } = note;
       cpu.clock = began + executed * this.#nsPerInstruction;
-      const task = tasks.byAddr(at) ?? tasks.curr[cpu.id];
-      if (what === 'entered') this.#calls.entered(state, slot, address - this.#callSize);
-      else this.#calls.left(task, state, slot, address);
+      if (note.what === 'entered') this.#calls.entered(state, slot, address - this.#callSize);
+      else {
+        if (!task || lo !== note.taskLo || hi !== note.taskHi) {
+          [hi, lo] = [note.taskHi, note.taskLo];
+          task = this.#taskAt(cpu, hi, lo);
+        }
+        this.#calls.left(task, state, slot, address);
+      }
     }
     cpu.clock = began;
+  }
+
+  #taskAt(cpu: Cpu, hi: number, lo: number): TaskStruct {
+    const { tasks } = this.#core;
+    return tasks.byAddr(fromHalves(hi, lo)) ?? tasks.curr[cpu.id];
   }
 }

@@ -15,10 +15,17 @@ import { GroundTruthError } from './traces.ts';
 /** e8 rel32: call */
 const CALL_SIZE = 5;
 
+/** A function on a func_stack, and where the version begins that it brings; 0 for a nop. */
+interface Replacement {
+  readonly func: KlpFunc;
+  readonly version: number;
+}
+
 export class VersionTruth {
   readonly #core: KernelCore;
+  readonly #unpatched: number;
   /** Functions that are patched, the newest first, by what they patch. Low halves. */
-  readonly #stacks = new Map<number, KlpFunc[]>();
+  readonly #stacks = new Map<number, Replacement[]>();
   /** Fentry sites whose trampoline each stack is in, innermost last, and the version due at the entry. Low halves. */
   readonly #inside = new Map<number, { site: number; due: number }[]>();
   /** Tasks that run a version which was theirs when it was chosen, and no more when they got it. */
@@ -31,6 +38,7 @@ export class VersionTruth {
 
   constructor(core: KernelCore, livepatch: Livepatch) {
     this.#core = core;
+    this.#unpatched = core.kernel.constants.KLP_UNPATCHED;
     livepatch.patching.onChange.push((func, patched) => this.#changed(func, patched));
     core.events.subscribe(() => this.#entries.clear(), ['module']);
   }
@@ -76,21 +84,21 @@ export class VersionTruth {
   #expected(site: number, patchState: number): number {
     const stack = this.#stacks.get(this.#entryOf(site));
     if (!stack) return 0;
-    let [func] = stack;
-    if (func.transition && patchState === this.#core.kernel.constants.KLP_UNPATCHED) {
+    let [first] = stack;
+    if (patchState === this.#unpatched && first.func.transition) {
       if (stack.length === 1) return 0;
-      func = stack[1];
+      first = stack[1];
     }
-    return func.nop ? 0 : lo32(func.newFunc);
+    return first.version;
   }
 
   #changed(func: KlpFunc, patched: boolean): void {
     const entry = lo32(func.oldFunc);
     const stack = this.#stacks.get(entry) ?? [];
-    if (patched) stack.unshift(func);
+    if (patched) stack.unshift({ func, version: func.nop ? 0 : lo32(func.newFunc) });
     else
       stack.splice(
-        stack.findIndex((one) => one.addr === func.addr),
+        stack.findIndex((one) => one.func.addr === func.addr),
         1,
       );
     if (stack.length > 0) this.#stacks.set(entry, stack);

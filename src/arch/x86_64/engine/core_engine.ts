@@ -269,7 +269,8 @@ export class CoreEngine implements ArchEngine, FrameNotes {
         executed: budget - view.getInt32(note + L.NOTE_LEFT, true),
         slot: view.getInt32(note + L.NOTE_SLOT, true),
         address: this.#get(note + L.NOTE_ADDRESS),
-        task: view.getBigUint64(note + L.NOTE_TASK, true),
+        taskHi: this.#get(note + L.NOTE_TASK + 4),
+        taskLo: this.#get(note + L.NOTE_TASK),
         state: view.getInt32(note + L.NOTE_STATE, true),
       });
     }

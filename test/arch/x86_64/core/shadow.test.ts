@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { REG } from '../../../../src/arch/x86_64/context.ts';
 import { CoreEngine } from '../../../../src/arch/x86_64/engine/core_engine.ts';
 import { PT_REGS } from '../../../../src/arch/x86_64/pt_regs.ts';
-import { fromHalves, lo32, MODULES_VADDR, PAGE_OFFSET, STACK_HI } from '../../../../src/guest/addr.ts';
+import { fromHalves, hi32, lo32, MODULES_VADDR, PAGE_OFFSET, STACK_HI } from '../../../../src/guest/addr.ts';
 import type { CpuContext } from '../../../../src/guest/engine.ts';
 import { GuestMemory, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../../../src/guest/memory.ts';
 import { ShadowStacks } from '../../../../src/unwind/shadow.ts';
@@ -262,8 +262,22 @@ describe('calls through a trampoline', () => {
     bench.mem.writeU32(TASK + BigInt(STATE), 7);
     return bench;
   }
-  const ENTERED = { what: 'entered', slot: SLOT, address: lo32(TEXT + 5n), task: TASK, state: 7 };
-  const LEFT = { what: 'left', slot: SLOT, address: lo32(TEXT + 5n), task: TASK, state: 7 };
+  const ENTERED = {
+    what: 'entered',
+    slot: SLOT,
+    address: lo32(TEXT + 5n),
+    taskHi: hi32(TASK),
+    taskLo: lo32(TASK),
+    state: 7,
+  };
+  const LEFT = {
+    what: 'left',
+    slot: SLOT,
+    address: lo32(TEXT + 5n),
+    taskHi: hi32(TASK),
+    taskLo: lo32(TASK),
+    state: 7,
+  };
 
   it('are told with the task, its state, and what the run had executed before the block that did it', () => {
     const { engine, context } = traced();
