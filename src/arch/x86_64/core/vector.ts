@@ -9,7 +9,7 @@ import { STOP } from './layout';
 import { a, b, c, imm } from './state';
 import { floats } from './vector_float';
 import { integer } from './vector_integer';
-import { BLENDPD, BLENDPS, CRYPTO_END, FLOATS, FLOATS_END, GENERAL, GENERAL_END, INTEGER, INTEGER_END, MOVES, MOVES_END, SHUFFLES_END, SHUFPD } from './vector_kinds';
+import { BLENDPD, BLENDPS, CRYPTO_END, FLOATS, FLOATS_END, GENERAL, GENERAL_END, INTEGER, INTEGER_END, MOVES, MOVES_END, MPSADBW, SHUFFLES_END, SHUFPD } from './vector_kinds';
 import { moves } from './vector_move';
 import { clearAbove, lanesOf, sharesCount } from './vector_operands';
 import { shuffle } from './vector_shuffle';
@@ -20,10 +20,11 @@ export function vector(op: u32): bool {
   if (kind >= INTEGER && kind < CRYPTO_END) {
     const bytes = lanesOf(op) << 4;
     const constant = <u32>imm(op);
-    const step: u32 = sharesCount(op) ? 0 : 1;
+    const shared = sharesCount(op);
+    const count = v128.load(c(op));
     for (let at: u32 = 0; at < bytes; at += 16) {
       const x = v128.load(b(op) + at);
-      const y = v128.load(c(op) + at * step);
+      const y = shared ? count : v128.load(c(op) + at);
       v128.store(a(op) + at, lane(kind, x, y, constant >> ((at >> 4) * bitsOfLane(kind)), a(op) + at));
     }
     clearAbove(op, bytes);
@@ -42,6 +43,7 @@ export function vector(op: u32): bool {
 /** Of the constant each lane has bits of its own; of others the whole of it is every lane's. */
 function bitsOfLane(kind: i32): u32 {
   if (kind == BLENDPS) return 4;
+  if (kind == MPSADBW) return 3;
   return kind == BLENDPD || kind == SHUFPD ? 2 : 0;
 }
 

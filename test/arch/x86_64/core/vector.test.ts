@@ -44,6 +44,63 @@ describe('vector registers', () => {
   });
 });
 
+describe('a shift of vectors', () => {
+  it('counts by what its count was before, where it writes over it', async () => {
+    const bench = new VectorBench();
+    bench.put(0, 8n, 0n, 0n, 0n, 1n, 2n, 3n, 4n);
+    await bench.run(
+      'vmovdqu ymm0, [rdi]; vmovdqu ymm1, [rdi + 32]; vpsllq ymm0, ymm1, xmm0; vmovdqu [rdi + 64], ymm0',
+    );
+    expect(bench.get(64, 4)).toEqual([0x100n, 0x200n, 0x300n, 0x400n]);
+  });
+});
+
+/** What the assembler has no words for. */
+const EVEX = {
+  'kmovw k1, eax': '0xc5, 0xf8, 0x92, 0xc8',
+  'vpaddd xmm0 {k1}, xmm1, xmm2': '0x62, 0xf1, 0x75, 0x09, 0xfe, 0xc2',
+  'vpaddd xmm0 {k1} {z}, xmm1, xmm2': '0x62, 0xf1, 0x75, 0x89, 0xfe, 0xc2',
+  'vpslld xmm0 {k1}, xmm1, 4': '0x62, 0xf1, 0x7d, 0x09, 0x72, 0xf1, 4',
+  'vmovdqu64 zmm0 {k1} {z}, [rdi + 0x1ff8]': '0x62, 0xf1, 0xfe, 0xc9, 0x6f, 0x87, 0xf8, 0x1f, 0, 0',
+  'vmovdqu64 [rdi + 0x1ff8] {k1}, zmm1': '0x62, 0xf1, 0xfe, 0x49, 0x7f, 0x8f, 0xf8, 0x1f, 0, 0',
+  'vpternlogd zmm1, zmm1, zmm1, 0xff': '0x62, 0xf3, 0x75, 0x48, 0x25, 0xc9, 0xff',
+  'vmovdqu64 [rdi + 64], zmm0': '0x62, 0xf1, 0xfe, 0x48, 0x7f, 0x47, 1',
+} as const;
+const evex = (text: keyof typeof EVEX): string => `.byte ${EVEX[text]}`;
+
+describe('a mask of EVEX', () => {
+  it('keeps elements, or makes them 0', async () => {
+    const bench = new VectorBench();
+    bench.put(0, 0x2_00000001n, 0x4_00000003n, 5n);
+    const setUp = `mov eax, [rdi + 16]; ${evex('kmovw k1, eax')}
+      vmovdqu xmm1, [rdi]; vmovdqa xmm2, xmm1; vpcmpeqd ymm0, ymm0, ymm0`;
+    const result = async (text: keyof typeof EVEX): Promise<bigint[]> => {
+      await bench.run(`${setUp}; ${evex(text)}; vmovdqu [rdi + 64], ymm0`);
+      return bench.get(64, 4);
+    };
+    const kept = 0xffffffffn << 32n;
+    expect(await result('vpaddd xmm0 {k1}, xmm1, xmm2')).toEqual([kept | 2n, kept | 6n, 0n, 0n]);
+    expect(await result('vpaddd xmm0 {k1} {z}, xmm1, xmm2')).toEqual([2n, 6n, 0n, 0n]);
+    expect(await result('vpslld xmm0 {k1}, xmm1, 4')).toEqual([kept | 0x10n, kept | 0x30n, 0n, 0n]);
+  });
+
+  it('keeps what it does not choose from being accessed', async () => {
+    const bench = new VectorBench();
+    bench.put(0, 1n);
+    bench.put(DATA_SIZE - 8, 7n);
+    const load = evex('vmovdqu64 zmm0 {k1} {z}, [rdi + 0x1ff8]');
+    const store = evex('vmovdqu64 [rdi + 0x1ff8] {k1}, zmm1');
+    const setUp = `mov eax, [rdi]; ${evex('kmovw k1, eax')}; ${evex('vpternlogd zmm1, zmm1, zmm1, 0xff')}`;
+    const { kind } = await bench.run(`${setUp}; ${load}; ${store}; ${evex('vmovdqu64 [rdi + 64], zmm0')}`);
+    expect(kind).toBe('halt');
+    expect(bench.get(64, 8)).toEqual([7n, 0n, 0n, 0n, 0n, 0n, 0n, 0n]);
+    expect(bench.get(DATA_SIZE - 8)).toEqual([ONES]);
+    bench.put(0, 3n);
+    expect((await bench.run(`${setUp}; ${load}`)).kind).toBe('page fault');
+    expect((await bench.run(`${setUp}; ${store}`)).faultAddr).toBe(DATA + BigInt(DATA_SIZE));
+  });
+});
+
 describe('a vector operand in memory', () => {
   it.each([
     ['movaps xmm0, [rdi + 8]', 'exception'],

@@ -20,11 +20,11 @@ import {
   W1,
 } from './vector_rows.ts';
 
-/** reg <- first op rm */
+/** reg <- first op rm. What is not element by element reads all of its memory, whatever the mask. */
 export const packed =
   (kind: number): TranslateVector =>
   (v) => {
-    const c = v.whole;
+    const c = kind < V.INTEGER_END ? v.wholeUnderMask() : v.whole;
     v.to(v.reg, kind, { b: v.first, c, imm: v.constant });
   };
 /** reg <- op rm */
@@ -50,7 +50,7 @@ const shiftByConstant =
     if (kind === undefined || (v.ofMemory && !v.evex)) return false;
     if (v.evex ? kind === V.PSLLDQ || kind === V.PSRLDQ : kind === V.PROLD || kind === V.PROLQ) return false;
     const b = v.ofMemory ? v.whole : v.rm;
-    v.to(v.vex ? v.other : v.rm, kind, { b, c: v.constantCell, imm: v.constant, more: V.COUNT });
+    v.to(v.vex ? v.other : v.rm, kind, { b, imm: v.constant, byConstant: true });
   };
 
 /** To a mask register, which VEX has no place for. */
@@ -95,7 +95,7 @@ export const INTEGERS_0F: readonly VectorRow[] = [
   [P66, 0x68, packed(V.PUNPCKHBW), EVEX, 1],
   [P66, 0x69, packed(V.PUNPCKHWD), EVEX, 2],
   [P66, 0x6a, packed(V.PUNPCKHDQ), EVEX, 4],
-  [P66, 0x6b, packed(V.PACKSSDW), EVEX, 2],
+  [P66, 0x6b, packed(V.PACKSSDW)],
   [P66, 0x6c, packed(V.PUNPCKLQDQ), EVEX, 8],
   [P66, 0x6d, packed(V.PUNPCKHQDQ), EVEX, 8],
   [P66, 0x70, single(V.PSHUFD), EVEX | ALONE, 4],
@@ -174,7 +174,7 @@ export const INTEGERS_0F38: readonly VectorRow[] = [
   [P66, 0x28, packed(V.PMULDQ), EVEX, 8],
   [P66, 0x29, packed(V.PCMPEQQ)],
   [P66, 0x29, toMask(0, false), EVEX_ONLY | W1, 8],
-  [P66, 0x2b, packed(V.PACKUSDW), EVEX, 2],
+  [P66, 0x2b, packed(V.PACKUSDW)],
   [P66, 0x37, packed(V.PCMPGTQ)],
   [P66, 0x37, toMask(6, true), EVEX_ONLY | W1, 8],
   [P66, 0x38, packed(V.PMINSB), EVEX, 1],

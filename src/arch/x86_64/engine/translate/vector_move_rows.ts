@@ -30,7 +30,7 @@ import {
 const load =
   (isAligned: boolean): TranslateVector =>
   (v) => {
-    v.to(v.reg, V.V_MOV, { c: v.source(16 * v.lanes, isAligned) });
+    v.to(v.reg, V.V_MOV, { c: v.wholeUnderMask(isAligned) });
   };
 /** rm <- reg */
 const store =

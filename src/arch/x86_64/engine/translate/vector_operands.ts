@@ -19,11 +19,13 @@ const MAP_OF_SECOND = { 3896: 2, 3898: 3 } as Readonly<Record<number, number>>;
 interface Sources {
   readonly b?: number;
   readonly c?: number;
-  readonly imm?: bigint;
+  readonly imm?: number | bigint;
   /** 16-byte lanes of the result, where they are not the instruction's. */
   readonly lanes?: number;
   /** Bits of a shape. */
   readonly more?: number;
+  /** c is the constant, and one count for all lanes. */
+  readonly byConstant?: boolean;
 }
 
 export class VectorOperands {
@@ -135,7 +137,7 @@ export class VectorOperands {
     if (!this.ofMemory) return this.rm;
     if (this.evex && vex.broadcasts(this.#bits)) {
       const at = this.memory(this.element);
-      this.writer.op(V.V_LOAD_BROADCAST, { a: VECTOR_T0, ...at, imm: BigInt(this.element) });
+      this.writer.op(V.V_LOAD_BROADCAST, { a: VECTOR_T0, ...at, imm: this.element });
       return VECTOR_T0;
     }
     const at = this.memory(bytes);
@@ -143,18 +145,21 @@ export class VectorOperands {
       this.writer.op(LOAD + (bytes === 4 ? D : Q), { a: T0, ...at });
       return T0;
     }
-    if (this.maskNumber !== 0) {
-      const imm = BigInt(this.element | (bytes << 8));
-      this.writer.op(V.V_LOAD_MASKED, { a: VECTOR_T0, c: this.maskCell, ...at, imm });
-      return VECTOR_T0;
-    }
-    const imm = BigInt(bytes | (isAligned ? V.ALIGNED : 0));
+    const imm = bytes | (isAligned ? V.ALIGNED : 0);
     this.writer.op(V.V_LOAD, { a: VECTOR_T0, ...at, imm });
     return VECTOR_T0;
   }
   /** One as long as the instruction's vectors. */
   get whole(): number {
     return this.source(16 * this.lanes);
+  }
+  /** The same, of which only elements under the mask are accessed. */
+  wholeUnderMask(isAligned = !this.vex): number {
+    const bytes = 16 * this.lanes;
+    if (!this.ofMemory || this.maskNumber === 0 || this.broadcasts) return this.source(bytes, isAligned);
+    const imm = this.element | (bytes << 8);
+    this.writer.op(V.V_LOAD_MASKED, { a: VECTOR_T0, c: this.maskCell, ...this.memory(bytes), imm });
+    return VECTOR_T0;
   }
   /** One of fewer bytes, that is never aligned. */
   narrow(bytes: number): number {
@@ -177,25 +182,23 @@ export class VectorOperands {
   get generalRm(): number {
     return REGS + 8 * this.insn.rm;
   }
-  /** The constant of the operation that is written next, as a cell. */
-  get constantCell(): number {
-    return this.writer.immCell;
-  }
-
   /** An operation whose result goes to a vector register, under the mask where there is one. */
-  to(a: number, kind: number, { b = 0, c = 0, imm = 0n, lanes = this.lanes, more = 0 }: Sources): void {
-    const shape = lanes | (this.vex ? V.CLEAR : 0);
-    if (this.maskNumber === 0) {
-      this.writer.op(kind, { a, b, c, imm, disp: shape | more });
-      return;
-    }
-    this.writer.op(V.V_MOV, { a: VECTOR_T1, c: a, disp: lanes });
-    this.writer.op(kind, { a: VECTOR_T1, b, c, imm, disp: lanes | more });
-    this.merge(a, lanes, VECTOR_T1);
+  to(
+    a: number,
+    kind: number,
+    { b = 0, c = 0, imm = 0, lanes = this.lanes, more = 0, byConstant }: Sources,
+  ): void {
+    const { writer } = this;
+    const isMasked = this.maskNumber !== 0;
+    const to = isMasked ? VECTOR_T1 : a;
+    if (isMasked && kind === V.VPTERNLOG) writer.op(V.V_MOV, { a: to, c: a, disp: lanes });
+    const shape = lanes | more | (byConstant ? V.COUNT : 0) | (this.vex && !isMasked ? V.CLEAR : 0);
+    writer.op(kind, { a: to, b, c: byConstant ? writer.immCell : c, imm, disp: shape });
+    if (isMasked) this.merge(a, lanes, to);
   }
   /** What EVEX's mask keeps. */
   merge(a: number, lanes: number, b: number): void {
-    const imm = BigInt(this.element | (vex.zeroes(this.#bits) ? 0x100 : 0));
+    const imm = this.element | (vex.zeroes(this.#bits) ? 0x100 : 0);
     this.writer.op(V.V_MERGE, { a, b, c: this.maskCell, imm, disp: lanes | V.CLEAR });
   }
   get zeroes(): boolean {

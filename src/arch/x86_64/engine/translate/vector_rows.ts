@@ -72,8 +72,9 @@ function fits(v: VectorOperands, options: number): boolean {
   return v.evex || (((options & L0) === 0 || v.lanes === 1) && ((options & L1) === 0 || v.lanes === 2));
 }
 
-/** A broadcast is of memory, in elements of 4 or 8 bytes; zeros are where a mask is. */
+/** W is of the elements; a broadcast is of memory, in elements of 4 or 8 bytes; zeros are where a mask is. */
 function evexFits(v: VectorOperands): boolean {
+  if (v.element === (v.w ? 4 : 8)) return false;
   if (v.broadcasts && (!v.ofMemory || v.element < 4)) return false;
   return !v.zeroes || v.maskNumber !== 0;
 }
