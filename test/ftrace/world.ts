@@ -65,7 +65,15 @@ let assembled: Promise<AsmImage> | undefined;
 
 function assemble(): Promise<AsmImage> {
   const defines = asmDefines(BUILT_IN);
-  const files = ['host.inc', 'bug.inc', 'frame.inc', 'trace_recursion.inc', 'ftrace_64.s', 'livepatch.s'];
+  const files = [
+    'host.inc',
+    'struct.inc',
+    'bug.inc',
+    'frame.inc',
+    'trace_recursion.inc',
+    'ftrace_64.s',
+    'livepatch.s',
+  ];
   const sources = files.map((f) => ({
     path: `asm/x86_64/${f}`,
     text: readFileSync(join(ROOT, 'asm/x86_64', f), 'utf8'),
