@@ -86,6 +86,7 @@ export interface Summary {
   readonly reached: number;
   readonly failed: number;
   readonly wrong: number;
+  readonly skipped: number;
   readonly ms: number;
   readonly cpuMs: number;
   readonly peakMemory: number;

@@ -65,7 +65,10 @@ export const PAGE_BLOCKS = 0x170c;
 export const RAM_PAGES = 0x1710;
 /** Whether user and kernel are kept apart: 0 for a comparison with an engine that cannot. */
 export const PROTECTION = 0x1714;
-/** Where in RAM every address lies that is in no window, again and again; its size is a power of 2, 0 for no such. */
+/**
+ * Where in RAM every address lies that is in no window, again and again; its size is a power of 2, 0 for no such. With it,
+ * addresses are nobody's: none has to be aligned.
+ */
 export const ELSEWHERE = 0x1718;
 export const ELSEWHERE_SIZE = 0x171c;
 

@@ -1,10 +1,10 @@
 // MOV, MOVZX, MOVSX, LEA, XCHG, CMOVcc, SETcc, CWD and the like, CMPXCHG8B and 16B, XLAT. Intel SDM volume 2.
 
 import { condition, readFlags, signed, writeFlags, ZF } from './flags';
-import { STOP_PROTECTION } from './kinds';
-import { CPL, OP_DISP, STOP, STOP_CODE } from './layout';
+import { OP_DISP } from './layout';
 import { read, readToWrite, stopped, write } from './memory';
 import { a, address, b, c, get, imm, RAX, RBX, RCX, RDX, set } from './state';
+import { aligned } from './vector_memory';
 
 /** MOV: a <- b */
 // @ts-expect-error: decorator
@@ -118,11 +118,7 @@ export function cmpxchg8b(op: u32): bool {
 /** CMPXCHG16B: the same of twice the size; #GP for an operand that is not aligned */
 export function cmpxchg16b(op: u32): bool {
   const at = address(op);
-  if (at & 15) {
-    store<u32>(STOP, STOP_PROTECTION);
-    store<u32>(STOP_CODE, 0);
-    return false;
-  }
+  if (!aligned(at, 16)) return false;
   const low = readToWrite<u64>(at);
   if (stopped()) return false;
   const high = readToWrite<u64>(at + 8);

@@ -1,7 +1,7 @@
 // Vector operands in memory: up to 64 bytes, read or written whole or not at all.
 
 import { STOP_PROTECTION } from './kinds';
-import { STOP, STOP_CODE } from './layout';
+import { ELSEWHERE_SIZE, STOP, STOP_CODE } from './layout';
 import { read, readToWrite, stopped, write } from './memory';
 
 /** Bytes of memory to linear memory. @returns false after a fault; what is at `to` then means nothing */
@@ -38,9 +38,9 @@ export function writable(va: u64, bytes: u32): bool {
   return true;
 }
 
-/** #GP unless an address is a multiple of the operand's bytes. @returns whether it is */
+/** #GP unless an address is a multiple of the operand's bytes, or need not be one. @returns whether it goes on */
 export function aligned(va: u64, bytes: u32): bool {
-  if ((<u32>va & (bytes - 1)) == 0) return true;
+  if ((<u32>va & (bytes - 1)) == 0 || load<u32>(ELSEWHERE_SIZE) != 0) return true;
   store<u32>(STOP, STOP_PROTECTION);
   store<u32>(STOP_CODE, 0);
   return false;
