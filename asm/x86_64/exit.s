@@ -66,7 +66,7 @@ SYM_FUNC_START(kernel_clone)
     push    rbx
     sub     rsp, 8
     mov     rbx, rdi                    # pt_regs
-    call    copy_process                # rdi: pt_regs, rsi: user stack or 0; the task or -errno
+    call    copy_process                # rdi: pt_regs, rsi: user stack or 0, rdx: CLONE_; the task or -errno
     cmp     rax, -4095
     jae     .Lout
     mov     rdi, rax
@@ -86,6 +86,7 @@ SYM_FUNC_START(__x64_sys_clone)
     FRAME_BEGIN
     sub     rsp, 8
     mov     rsi, [rdi+pt_regs_si]
+    mov     rdx, [rdi+pt_regs_di]
     call    kernel_clone
     add     rsp, 8
     FRAME_END
@@ -97,6 +98,7 @@ SYM_FUNC_START(__x64_sys_fork)
     FRAME_BEGIN
     sub     rsp, 8
     xor     esi, esi
+    xor     edx, edx
     call    kernel_clone
     add     rsp, 8
     FRAME_END

@@ -26,6 +26,22 @@ SYM_FUNC_START(__switch_to_asm)
     jmp     __switch_to
 SYM_FUNC_END(__switch_to_asm)
 
+.set PAGE_OFFSET, 0xffff888000000000
+
+# The address space of kernel threads before any other.
+.section .data
+SYM_DATA_START(init_mm)
+    .skip   sizeof_mm_struct
+SYM_DATA_END(init_mm)
+
+# What a kernel thread that was switched from had borrowed: struct rq has it in the kernel.
+.section .data..percpu
+SYM_DATA_START(runqueue_prev_mm)
+    .quad   0
+SYM_DATA_END(runqueue_prev_mm)
+
+.section .text
+
 # Returns the previous task.
 SYM_FUNC_START(__switch_to)
     mov     gs:[current_task], rsi
@@ -37,12 +53,27 @@ SYM_FUNC_START(__switch_to)
     RET
 SYM_FUNC_END(__switch_to)
 
+# void switch_mm_irqs_off(rdi previous mm, rsi next mm, rdx next task). There are no page tables: what pgd points to stands
+# for the address space.
+SYM_FUNC_START(switch_mm_irqs_off)
+    FENTRY
+    mov     rax, [rsi+mm_struct_pgd]
+    movabs  rcx, PAGE_OFFSET
+    sub     rax, rcx                    # __pa()
+    mov     cr3, rax
+    RET
+SYM_FUNC_END(switch_mm_irqs_off)
+
 # rdi: the task that ran before. Interrupts are off until here.
 SYM_FUNC_START_LOCAL(finish_task_switch)
     FENTRY
     FRAME_BEGIN
+    push    r12
     push    rbx
+    sub     rsp, 8
     mov     rbx, rdi
+    mov     r12, gs:[runqueue_prev_mm]
+    mov     qword ptr gs:[runqueue_prev_mm], 0
     mov     eax, [rbx+task_struct___state]
     mov     dword ptr [rbx+task_struct_on_cpu], 0
     sti
@@ -51,7 +82,16 @@ SYM_FUNC_START_LOCAL(finish_task_switch)
     mov     rdi, rbx
     call    put_task_stack
 .Lout:
+    test    r12, r12
+    jz      .Lno_mm
+    lock dec     dword ptr [r12+mm_struct_mm_count]
+    jnz     .Lno_mm
+    mov     rdi, r12
+    call    __mmdrop
+.Lno_mm:
+    add     rsp, 8
     pop     rbx
+    pop     r12
     FRAME_END
     RET
 SYM_FUNC_END(finish_task_switch)
@@ -69,6 +109,8 @@ SYM_FUNC_END(schedule_tail)
 
 HOST_FUNC_NOTRACE pick_next_task
 HOST_FUNC put_task_stack
+HOST_FUNC __mmdrop
+EXPORT_SYMBOL_GPL(__mmdrop)
 HOST_FUNC_NOTRACE add_process_timer
 HOST_FUNC timer_delete_sync
 HOST_FUNC_NOTRACE jiffies_left
@@ -98,9 +140,30 @@ SYM_FUNC_START_LOCAL(__schedule)
     call    pick_next_task
     cmp     rax, rbx
     je      .Lsame
+    mov     r13, rax
+    mov     dword ptr [r13+task_struct_on_cpu], 1
+    mov     rdi, [rbx+task_struct_active_mm]
+    mov     rsi, [r13+task_struct_mm]
+    test    rsi, rsi
+    jz      .Lborrow
+    mov     rdx, r13
+    call    switch_mm_irqs_off
+    cmp     qword ptr [rbx+task_struct_mm], 0
+    jne     .Lswitch
+    mov     rax, [rbx+task_struct_active_mm]
+    mov     gs:[runqueue_prev_mm], rax  # given back once this task's stack is left
+    jmp     .Lgive
+.Lborrow:
+    mov     [r13+task_struct_active_mm], rdi # a kernel thread goes on in the address space that is there
+    cmp     qword ptr [rbx+task_struct_mm], 0
+    je      .Lgive
+    lock inc     dword ptr [rdi+mm_struct_mm_count]
+    jmp     .Lswitch
+.Lgive:
+    mov     qword ptr [rbx+task_struct_active_mm], 0
+.Lswitch:
     mov     rdi, rbx
-    mov     rsi, rax
-    mov     dword ptr [rsi+task_struct_on_cpu], 1
+    mov     rsi, r13
     call    __switch_to_asm
     mov     rdi, rax                    # the task that ran before, in this task's time
     call    finish_task_switch

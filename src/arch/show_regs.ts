@@ -22,6 +22,10 @@ export interface SystemState {
   readonly percpuBase: Addr;
   /** The last address that faulted. */
   readonly faultAddress: Addr;
+  /** Number of the address space; 0 where all is one. */
+  readonly space: number;
+  /** Whether the CPU keeps kernel and users apart. */
+  readonly protection: boolean;
 }
 
 export interface ShowRegs {

@@ -4,6 +4,7 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostFunctions } from '../guest/hostcall.ts';
 import type { GuestMemory } from '../guest/memory.ts';
+import type { KernelNumbers } from './kernel_side.ts';
 import type { Processor } from './processor.ts';
 
 /** A task, as far as messages about it go. */
@@ -39,6 +40,8 @@ export interface GuardedStack {
 export interface TrapKernel {
   readonly mem: GuestMemory;
   readonly host: HostFunctions;
+  /** Of the kernel's description. */
+  readonly constants: KernelNumbers['constants'];
   processor(cpu: number): Processor;
   currentOf(call: HostCall): TrapTask;
   /** printk() at a KERN_ level. */

@@ -12,6 +12,8 @@ export interface CpuContext {
   readonly halves: Uint32Array;
   /** Whether it executes at the privilege of user programs. */
   readonly userMode: boolean;
+  /** Number of the address space that it is in, 0 for that of the kernel alone; where all is one space there is none. */
+  readonly space?: number;
   /** Where the per-CPU data of the CPU begin. */
   perCpuBase: Addr;
   /** Marks registers written by the host, so that the engine loads them before it runs on. */

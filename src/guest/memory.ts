@@ -3,7 +3,8 @@
 //
 // The engine has no paging that we can use, so guest virtual addresses are its physical ones and
 // address space is given out in five windows (image, modules, stacks, heap, user). A window is a
-// slice of the buffer; a page of it exists for the guest only while it is mapped.
+// slice of the buffer; a page of it exists for the guest only while it is mapped. With address spaces, the window of user
+// stacks is a slice for each space, at the same addresses.
 //
 // Invariant: text (executable pages) is never written through this class. Only pokeText, which also
 // throws away the engine's translations, does that.
@@ -61,6 +62,8 @@ export interface AddressWindow {
   readonly ram: number;
   /** Of each STACK_SLOT bytes only the upper THREAD_SIZE have room: the rest is guard. */
   readonly stacks: boolean;
+  /** How many address spaces have `span` bytes of RAM each for it; none where it is the same in all. */
+  readonly spaces?: number;
 }
 
 /** Who is told of a change of the memory map: the CPU engine, and who keeps something that was made of guest code. */
@@ -77,8 +80,12 @@ export interface MapListener {
 interface MemoryGeometry {
   /** Bytes of heap (direct map). */
   readonly heap: number;
+  /** Bytes behind it, in the direct map too, of what no heap gives out. */
+  readonly behindHeap?: number;
   /** How many task stacks there can be at once. */
   readonly stacks: number;
+  /** Every program has its stack at the same address, in a space of its own. */
+  readonly spaces?: boolean;
   /** Bytes from MODULES_VADDR on that modules and trampolines can lie in. */
   readonly modules?: number;
 }
@@ -113,6 +120,8 @@ interface Window {
   readonly span: number;
   /** Offset of the window's first byte in the buffer. */
   readonly ram: number;
+  /** As in AddressWindow. */
+  readonly spaces: number;
 }
 
 export class GuestMemory {
@@ -129,20 +138,22 @@ export class GuestMemory {
   readonly #stackRam: number;
   readonly #stackSpan: number;
   readonly #listeners: MapListener[] = [];
+  /** The address space, by its number from 1 on, that addresses of users are in: that of the CPU that something is done for. */
+  space = 0;
 
   /** @param allocate a page-aligned host buffer, from the engine's binding; plain memory without an engine. */
   constructor(geometry: MemoryGeometry, allocate: SharedAllocator = plainBuffer) {
     this.geometry = geometry;
     const userStacks = Math.max(USER_STACK_WINDOW_MIN, geometry.stacks * USER_STACK_SLOT);
     let ram = 0;
-    const window = (name: string, base: Addr, span: number, bytes = span): Window => {
-      const w = { name, hi: hi32(base), lo: lo32(base), span, ram };
+    const window = (name: string, base: Addr, span: number, bytes = span, spaces = 0): Window => {
+      const w = { name, hi: hi32(base), lo: lo32(base), span, ram, spaces };
       ram += bytes;
       return w;
     };
     const image = window('image', IMAGE_BASE, IMAGE_WINDOW);
     const modules = window('modules', MODULES_VADDR, geometry.modules ?? MODULE_WINDOW);
-    const heap = window('heap', PAGE_OFFSET, geometry.heap);
+    const heap = window('heap', PAGE_OFFSET, geometry.heap + (geometry.behindHeap ?? 0));
     const stacks = window(
       'stacks',
       VMALLOC_START,
@@ -150,7 +161,10 @@ export class GuestMemory {
       geometry.stacks * THREAD_SIZE,
     );
     const userText = window('user text', USER_TEXT_BASE, USER_TEXT_WINDOW);
-    const userStack = window('user stacks', USER_STACK_BASE, userStacks);
+    const spaces = userStacks / USER_STACK_SLOT;
+    const userStack = geometry.spaces
+      ? window('user stack', USER_STACK_BASE, USER_STACK_SLOT, userStacks, spaces)
+      : window('user stacks', USER_STACK_BASE, userStacks);
     this.#windows = [image, modules, heap, userText, userStack];
     this.#stackRam = stacks.ram;
     this.#stackSpan = stacks.span;
@@ -184,9 +198,30 @@ export class GuestMemory {
     for (const w of this.#windows) {
       if (hi !== w.hi) continue;
       const off = lo - w.lo;
-      if (off >= 0 && off < w.span) return w.ram + off;
+      if (off >= 0 && off < w.span) return w.spaces === 0 ? w.ram + off : this.#inSpace(w, off);
     }
     return -1;
+  }
+
+  /** Of an address that is another byte in each address space. */
+  #inSpace(w: Window, off: number): number {
+    return this.space > 0 && this.space <= w.spaces ? w.ram + (this.space - 1) * w.span + off : -1;
+  }
+
+  /** Where the stack of a program in an address space, by its number from 1 on, begins. */
+  userStackOf(space: number): Addr {
+    return this.geometry.spaces ? USER_STACK_BASE : USER_STACK_BASE + BigInt((space - 1) * USER_STACK_SLOT);
+  }
+
+  /** Does something in another address space. */
+  inSpace<T>(space: number, work: () => T): T {
+    const before = this.space;
+    this.space = space;
+    try {
+      return work();
+    } finally {
+      this.space = before;
+    }
   }
 
   /**

@@ -60,7 +60,7 @@ export class Machine {
   ): Promise<Machine> {
     const all = completeOptions(options);
     const image = await loadKernelImage(IMAGES[all.unwinder], kernel, arch);
-    const mem = makeMemory(arch, all);
+    const mem = makeMemory(arch, kernel, all);
     try {
       return new Machine(image, arch, all, mem);
     } catch (error) {

@@ -65,7 +65,7 @@ export class Exit {
       if (more) yield* more;
     }
     this.#locking.forget(task);
-    this.#fork.freeUserStack(task);
+    this.#fork.exitMm(task);
     this.#pendingSignals.delete(task);
     this.#forgetOriginalParent(task);
     const parent = this.#parentOf(task);

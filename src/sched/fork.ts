@@ -1,13 +1,13 @@
 // Making tasks: their task_struct, kernel stack, and the frame from which they start.
 // Mirrors kernel/fork.c (dup_task_struct, copy_process); copy_thread() and start_thread() are the port's.
 //
-// There is one address space: the user stack of a forked child is a copy at another address, and stack
-// pointers of its registers are moved there. Pointers kept in user memory are not.
+// Where all programs share one address space (an engine that has no others), the user stack of a forked child is a copy at
+// another address, and stack pointers of its registers are moved there. Pointers kept in user memory are not.
 
 import type { Addr } from '../guest/addr.ts';
 import { fromHalves, STACK_HI, STACK_SLOT, THREAD_SIZE } from '../guest/addr.ts';
 import type { HostCall } from '../guest/hostcall.ts';
-import { PROT_READ, PROT_WRITE, USER_STACK_BASE, USER_STACK_SLOT } from '../guest/memory.ts';
+import { PROT_READ, PROT_WRITE, USER_STACK_SLOT } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { negErrno } from '../kernel/core.ts';
 import type { Constants, Structs } from '../kernel/description.ts';
@@ -16,8 +16,9 @@ import { SlabError } from '../kernel/slab.ts';
 import { TaskStruct } from '../kernel/task_struct.ts';
 import { UAPI } from '../kernel/uapi.ts';
 import type { Sched } from './core.ts';
+import { MmStructs } from './mm_struct.ts';
 
-const { EAGAIN, ENOMEM } = UAPI;
+const { CLONE_VM, EAGAIN, ENOMEM } = UAPI;
 
 /** `copied`: by fork or clone, so that the child's task_struct is a copy of the parent's. */
 type ForkHook = (parent: TaskStruct, child: TaskStruct, copied: boolean) => void;
@@ -37,10 +38,8 @@ export class Fork {
   readonly #retFromFork: Addr;
   readonly #framePointers: boolean;
   readonly #freeStacks: number[] = [];
-  readonly #freeUserStacks: number[] = [];
-  readonly #userStacks = new Map<TaskStruct, number>();
+  readonly #mm: MmStructs;
   #nextStack = 0;
-  #nextUserStack = 0;
   #nextPid = 1;
   /** Run for every new task, in order: livepatch's klp_copy_process() among them. */
   readonly onFork: ForkHook[] = [];
@@ -51,6 +50,7 @@ export class Fork {
     this.#taskStruct = core.kernel.structs.task_struct.fields;
     this.#sched = sched;
     this.#framePointers = framePointers;
+    this.#mm = new MmStructs(core);
     this.#retFromFork = core.symbols.require('ret_from_fork');
     core.host.defineAll({
       copy_process: (call) => this.#copyProcess(call),
@@ -133,6 +133,7 @@ export class Fork {
     task.flags = this.#constants.PF_IDLE | this.#constants.PF_KTHREAD;
     task.state = this.#constants.TASK_RUNNING;
     task.cpu = cpu;
+    this.#mm.borrowInit(task);
     this.#core.tasks.addIdle(cpu, task);
     this.#sched.initIdle(cpu, task);
     return { task, sp: task.stackTop - BigInt(this.#core.kernel.structs.pt_regs.size) };
@@ -162,24 +163,19 @@ export class Fork {
     task.comm = spec.comm;
     task.cpu = parent?.cpu ?? 0;
     const regs = this.#copyThread(task, 0n, 0n);
-    const sp = this.#userStack(task, spec.argv);
     const { mem } = this.#core;
+    const { base, space } = this.#mm.stackOf(this.#mm.alloc(task));
+    const sp = mem.inSpace(space, () => this.#userStack(base, spec.argv));
     mem.fill(regs, this.#core.kernel.structs.pt_regs.size, 0);
     this.#core.arch.threads.startUser(mem, regs, spec.entry, sp);
     this.#admit(task, parent);
     return task;
   }
 
-  #allocUserStack(task: TaskStruct): Addr {
-    const slot = this.#freeUserStacks.pop() ?? this.#nextUserStack++;
-    this.#userStacks.set(task, slot);
-    return USER_STACK_BASE + BigInt(slot * USER_STACK_SLOT);
-  }
-
   /** argc, argv[], NULL, and the empty environment and auxiliary vector, as the ABI has them. */
-  #userStack(task: TaskStruct, argv: readonly string[]): Addr {
+  #userStack(base: Addr, argv: readonly string[]): Addr {
     const { mem } = this.#core;
-    let at = this.#allocUserStack(task) + BigInt(USER_STACK_SLOT);
+    let at = base + BigInt(USER_STACK_SLOT);
     const pointers = argv.map((arg) => {
       at -= BigInt(arg.length + 1);
       mem.writeCString(at, arg);
@@ -194,7 +190,7 @@ export class Fork {
   }
 
   #copyProcess(call: HostCall): bigint {
-    const [parentRegs, newSp] = call.args;
+    const [parentRegs, newSp, flags] = call.args;
     const parent = this.#core.currentOf(call);
     const { mem } = this.#core;
     let child: TaskStruct;
@@ -213,15 +209,16 @@ export class Fork {
     const regs = this.#copyThread(child, 0n, 0n);
     mem.writeBytes(regs, mem.readBytes(parentRegs, this.#core.kernel.structs.pt_regs.size));
     this.#core.arch.threads.forked(mem, regs, newSp);
-    if (newSp === 0n) this.#copyUserStack(parent, child, regs);
+    const shared = (flags & BigInt(CLONE_VM)) !== 0n;
     try {
+      this.#copyMm(parent, child, regs, shared);
       this.#admit(child, parent, true);
     } catch (error) {
-      if (!(error instanceof SlabError)) throw error;
+      if (!(error instanceof SlabError || error instanceof KernelError)) throw error;
       this.freeStack(child);
-      this.freeUserStack(child);
+      this.#mm.drop(child);
       this.#core.slab.free(child.addr);
-      return negErrno(ENOMEM);
+      return negErrno(error instanceof SlabError ? ENOMEM : error.errno);
     }
     return child.addr;
   }
@@ -234,17 +231,19 @@ export class Fork {
     child.flags = (parent.flags & ~this.#constants.PF_WQ_WORKER) | this.#constants.PF_FORKNOEXEC;
     for (const tif of ['TIF_NEED_RESCHED', 'TIF_SIGPENDING', 'TIF_NOTIFY_SIGNAL'] as const)
       child.clearTif(tif);
-    this.#core.mem.writeU64(child.addr + BigInt(this.#taskStruct.trace_recursion), 0n);
+    for (const field of ['trace_recursion', 'mm', 'active_mm'] as const)
+      this.#core.mem.writeU64(child.addr + BigInt(this.#taskStruct[field]), 0n);
   }
 
-  #copyUserStack(parent: TaskStruct, child: TaskStruct, regs: Addr): void {
-    const { mem } = this.#core;
-    const slot = this.#userStacks.get(parent);
-    if (slot === undefined) return;
-    const from = USER_STACK_BASE + BigInt(slot * USER_STACK_SLOT);
-    const to = this.#allocUserStack(child);
-    mem.writeBytes(to, mem.readBytes(from, USER_STACK_SLOT));
-    this.#core.arch.threads.moveUserStack(mem, regs, from, USER_STACK_SLOT, to);
+  /** copy_mm(). @throws KernelError ENOMEM */
+  #copyMm(parent: TaskStruct, child: TaskStruct, regs: Addr, shared: boolean): void {
+    if (shared) {
+      this.#mm.share(child, parent);
+      return;
+    }
+    this.#mm.dup(child, parent);
+    const [from, to] = [parent, child].map((task) => this.#mm.stackOf(this.#mm.of(task)).base);
+    if (from !== to) this.#core.arch.threads.moveUserStack(this.#core.mem, regs, from, USER_STACK_SLOT, to);
   }
 
   #wakeUpNewTask(call: HostCall): number {
@@ -261,12 +260,8 @@ export class Fork {
     task.stackSlot = -1;
   }
 
-  /** exit_mm(): the user stack goes. */
-  freeUserStack(task: TaskStruct): void {
-    const slot = this.#userStacks.get(task);
-    if (slot === undefined) return;
-    this.#userStacks.delete(task);
-    this.#core.mem.fill(USER_STACK_BASE + BigInt(slot * USER_STACK_SLOT), USER_STACK_SLOT, 0);
-    this.#freeUserStacks.push(slot);
+  /** exit_mm() */
+  exitMm(task: TaskStruct): void {
+    this.#mm.exit(task);
   }
 }

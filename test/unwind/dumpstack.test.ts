@@ -148,7 +148,7 @@ describe('registers and code', () => {
 
   it('have the lines of an oops', () => {
     const readCode = (_: bigint, size: number) => Uint8Array.from({ length: size }, (_, i) => i);
-    const system = { percpuBase: 2n, faultAddress: 5n };
+    const system = { percpuBase: 2n, faultAddress: 5n, space: 3, protection: false };
     const lines = showRegs(regs, { ...options, readCode }, system);
     expect(lines[0]).toBe('RIP: 0010:f1+0x10/0x40');
     expect(lines[1]).toMatch(/^Code: 00 01 .* 28 29 <2a> 2b .* 3f$/);
@@ -158,7 +158,7 @@ describe('registers and code', () => {
     expect(lines.slice(8)).toEqual([
       'FS:  0000000000000000(0000) GS:0000000000000002(0000) knlGS:0000000000000000',
       'CS:  0010 DS: 0000 ES: 0000 CR0: 0000000080050033',
-      'CR2: 0000000000000005 CR3: 0000000000000000 CR4: 00000000000006f0',
+      'CR2: 0000000000000005 CR3: 0000000000003000 CR4: 00000000000006f0',
     ]);
   });
 

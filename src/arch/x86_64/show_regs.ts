@@ -1,6 +1,7 @@
 // Mirrors __die_header() and show_iret_regs() of arch/x86/kernel/dumpstack.c, and __show_regs() of arch/x86/kernel/process_64.c.
 
 import type { ReadRegister, ShowRegs, SystemState, WhereLines } from '../show_regs.ts';
+import { CR4 } from './control_registers.ts';
 import { PT_REGS, type PtRegsName } from './pt_regs.ts';
 
 /** Registers of the CPU that are not in pt_regs. */
@@ -12,11 +13,9 @@ interface SystemRegs {
   readonly ds: number;
   readonly es: number;
   readonly cr0: bigint;
-  readonly cr3: bigint;
-  readonly cr4: bigint;
 }
 
-/** As the machine boots: no thread-local storage, paging that nobody looks at. */
+/** As the machine boots: no thread-local storage. */
 const SYSTEM: SystemRegs = {
   fs: 0n,
   fsSel: 0,
@@ -25,8 +24,6 @@ const SYSTEM: SystemRegs = {
   ds: 0,
   es: 0,
   cr0: 0x80050033n,
-  cr3: 0n,
-  cr4: 0x6f0n,
 };
 
 const isUser = (read: ReadRegister): boolean => PT_REGS.mode.isUser(Number(read('cs') & 0xffffffffn));
@@ -58,7 +55,9 @@ function allLines(read: ReadRegister, where: WhereLines): string[] {
 }
 
 function systemLines(read: ReadRegister, state: SystemState): string[] {
-  const { fs, fsSel, gsSel, kernelGs, ds, es, cr0, cr3, cr4 } = SYSTEM;
+  const { fs, fsSel, gsSel, kernelGs, ds, es, cr0 } = SYSTEM;
+  const cr3 = BigInt(state.space) << 12n;
+  const cr4 = BigInt(state.protection ? CR4.PROTECTED : CR4.PLAIN);
   if (isUser(read)) return [`FS:  ${hex16(fs)} GS:  ${hex16(kernelGs)}`];
   return [
     `FS:  ${hex16(fs)}(${hex4(fsSel)}) GS:${hex16(state.percpuBase)}(${hex4(gsSel)}) knlGS:${hex16(kernelGs)}`,

@@ -9,7 +9,6 @@ import {
   PROT_EXEC,
   PROT_READ,
   PROT_WRITE,
-  USER_STACK_BASE,
   USER_STACK_SLOT,
 } from '../../guest/memory.ts';
 import { Kallsyms, type KernelSymbol } from '../../kernel/kallsyms.ts';
@@ -37,7 +36,8 @@ export function mapImage(mem: GuestMemory, image: AsmImage): void {
     mem.map(addr, pages, PROTECTION[name]);
     if (bytes.length > 0) mem.pokeText(addr, bytes);
   }
-  mem.map(USER_STACK_BASE, mem.geometry.stacks * USER_STACK_SLOT, PROT_READ | PROT_WRITE);
+  for (let space = 1; space <= mem.geometry.stacks; space++)
+    mem.inSpace(space, () => mem.map(mem.userStackOf(space), USER_STACK_SLOT, PROT_READ | PROT_WRITE));
 }
 
 /** nm letters: capital for global symbols. */

@@ -5,6 +5,7 @@ import { MODULES_VADDR } from '../../guest/addr.ts';
 import { HostFunctions } from '../../guest/hostcall.ts';
 import { GuestMemory } from '../../guest/memory.ts';
 import type { KernelCore } from '../../kernel/core.ts';
+import type { KernelDescription } from '../../kernel/description.ts';
 import { EventLog } from '../../kernel/events.ts';
 import { FaultInject } from '../../kernel/fault_inject.ts';
 import { PerCpu } from '../../kernel/percpu.ts';
@@ -13,6 +14,7 @@ import { SeededRandom } from '../../kernel/random.ts';
 import { Slab } from '../../kernel/slab.ts';
 import { type TaskStruct, TaskTable } from '../../kernel/task_struct.ts';
 import { FIRST_MODULE } from '../../module/module_alloc.ts';
+import { mmPoolSize } from '../../sched/mm_struct.ts';
 import type { Smp } from '../cpu/smp.ts';
 import type { MachineOptions } from '../options.ts';
 import { imageSymbols, mapImage, percpuTemplate, publishCpus } from './boot.ts';
@@ -21,14 +23,17 @@ import type { KernelImage } from './image.ts';
 export type MadeMemory = ReturnType<typeof makeMemory>;
 
 /** The engine, and memory over what it allocates: host memory that it shares, or memory of its own. */
-export function makeMemory(arch: Arch, options: Required<MachineOptions>) {
+export function makeMemory(arch: Arch, { structs }: KernelDescription, options: Required<MachineOptions>) {
   const engine = arch.makeEngine(options.engine);
   const apart = options.protection && engine.keepApart !== undefined;
   if (apart) engine.keepApart?.();
+  const stacks = options.maxTasks + options.cpus + 8;
   const memory = new GuestMemory(
     {
       heap: options.heap,
-      stacks: options.maxTasks + options.cpus + 8,
+      behindHeap: mmPoolSize(structs.mm_struct.size, stacks),
+      stacks,
+      spaces: apart,
       modules: Number(FIRST_MODULE - MODULES_VADDR) + options.moduleArea,
     },
     engine.allocate,

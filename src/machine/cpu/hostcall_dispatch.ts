@@ -82,6 +82,7 @@ export class HostCallDispatch {
   dispatch(cpu: Cpu): boolean {
     const stub = this.#stubs.get(cpu.context.halves[this.#pc]);
     if (!stub || cpu.context.userMode) return false;
+    this.#core.mem.space = cpu.context.space ?? 0;
     if (stub.phase === 'entered') this.#enter(cpu, stub);
     else this.#resume(cpu, stub);
     return true;

@@ -227,6 +227,8 @@ export class Oops {
     const cpu = this.#cpus[id];
     return {
       percpuBase: this.#core.percpu.base[id],
+      space: this.#core.protection ? (cpu.context.space ?? 0) : 0,
+      protection: this.#core.protection ?? false,
       get faultAddress() {
         return cpu.processor.faultAddress;
       },

@@ -8,7 +8,7 @@ import { STACK_HI, STACK_SLOT, THREAD_SIZE } from '../../guest/addr.ts';
 import type { HostCall, HostFunctions } from '../../guest/hostcall.ts';
 import { type GuestMemory, PAGE_SIZE } from '../../guest/memory.ts';
 import type { KernelCore } from '../../kernel/core.ts';
-import type { Structs } from '../../kernel/description.ts';
+import type { Constants, Structs } from '../../kernel/description.ts';
 import { KERN_CRIT, KERN_DEFAULT, KERN_WARNING } from '../../kernel/printk.ts';
 import type { TaskStruct } from '../../kernel/task_struct.ts';
 import type { Exit } from '../../sched/exit.ts';
@@ -19,6 +19,7 @@ import type { Oops } from './oops.ts';
 export class Traps implements TrapKernel {
   readonly mem: GuestMemory;
   readonly host: HostFunctions;
+  readonly constants: Constants;
   readonly #core: KernelCore;
   readonly #taskStruct: Structs['task_struct']['fields'];
   readonly #cpus: readonly Cpu[];
@@ -31,6 +32,7 @@ export class Traps implements TrapKernel {
   constructor(core: KernelCore, cpus: readonly Cpu[], sites: ExceptionSites, oops: Oops, exit: Exit) {
     this.mem = core.mem;
     this.host = core.host;
+    this.constants = core.kernel.constants;
     this.#core = core;
     this.#cpus = cpus;
     this.#sites = sites;

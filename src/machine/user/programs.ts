@@ -6,8 +6,10 @@ import { nearest } from '../../kernel/nearest.ts';
 /** As the head of each program says: names in brackets may be left out, `..` may be many. */
 const USAGES: Readonly<Record<string, string>> = {
   cat: 'PATH',
+  clone_vm: '',
   crash: 'N',
   echo: 'TEXT PATH',
+  fork_pointer: '',
   forker: 'MS [ROUNDS]',
   hold_paused: 'PATH [PARAMETERS [MEMBER..]]',
   insmod: 'PATH [PARAMETERS [FLAGS]]',

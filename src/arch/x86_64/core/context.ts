@@ -2,13 +2,14 @@
 
 import { readFlags, writeFlags } from './flags';
 import { CONTEXT_SIZE, REGS, RFLAGS, VECTOR_OWNER, VECTOR_SIZE, VECTOR_USED, ZMM } from './layout';
-import { choosePrivilege } from './memory';
+import { choosePrivilege, chooseSpace } from './memory';
 
 /** Takes in the context that lies at an address. */
 export function enterContext(context: u32): void {
   memory.copy(REGS, context, CONTEXT_SIZE);
   writeFlags(load<u64>(RFLAGS));
   choosePrivilege();
+  chooseSpace();
   if (load<u32>(VECTOR_USED) != 0 && load<u32>(VECTOR_OWNER) != context) takeVectors(context);
 }
 

@@ -144,6 +144,8 @@ export const RDBASE = 295;
 export const WRBASE = 296;
 export const RDRAND = 297;
 export const XGETBV = 298;
+/** CR3 <- a */
+export const LOAD_SPACE = 299;
 
 // What ends a block. Of these, imm is the address that it leads to, and `link` the block there once it is known.
 /** Goes on behind a block that ends without a jump, or behind a branch that is not taken: the operation after it. */

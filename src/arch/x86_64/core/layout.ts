@@ -51,7 +51,7 @@ export const PENDING = 0x12a8;
 /** 16 bytes across a page's end are put together here. */
 export const BOUNCE = 0x12c0;
 
-/** Windows of the address space, WINDOW_SIZE bytes each: high half, low half, bytes of it, where it begins in RAM, shape. */
+/** Windows of the address space, WINDOW_SIZE bytes each: high half, low half, bytes of it, where it begins in RAM, shape, address spaces. */
 export const WINDOWS = 0x1400;
 export const WINDOW_SIZE = 32;
 export const MAX_WINDOWS = 16;
@@ -74,7 +74,6 @@ export const ELSEWHERE_SIZE = 0x171c;
 
 /** A byte a page of RAM: 1 when it may have been written (engine/linear_memory.ts). */
 export const TOUCHED = 0x1734;
-
 /** Where frames are noted beside the task stacks (0: nowhere), and a word a stack: how deep. shadow.ts */
 export const FRAMES = 0x1720;
 export const DEPTHS = 0x1724;

@@ -12,6 +12,7 @@ import { FETCH, READ, STOP_BUDGET, STOP_PAGE_FAULT, WRITE } from './kinds';
 import {
   BOUNCE,
   CPL,
+  CR3,
   ELSEWHERE,
   ELSEWHERE_SIZE,
   MAX_WINDOWS,
@@ -46,6 +47,9 @@ const MAPPED: u32 = 0x80;
 /** A window in which each slot of 32 KiB has a stack in its upper half. */
 const SHAPE_STACKS: u32 = 1;
 
+/** A window that each address space has RAM of its own for. Nothing in it is executable: blocks know no spaces. */
+const SHAPE_SPACES: u32 = 2;
+
 const PAGE_MASK: u64 = 0xfff;
 /** The tag of an entry that no access matches: alignment bits are below it. */
 const NO_TAG: u64 = 0x800;
@@ -65,11 +69,24 @@ export function choosePrivilege(): void {
   else tlb = (load<u64>(RFLAGS) & AC) != 0 ? TLB + 2 * TLB_SET : TLB;
 }
 
+/** The address space that translations of users' addresses are of. */
+let space: u64 = 0;
+
+/** To be called when CR3 may have changed: the kernel's own translations, without AC, are the same in every space. */
+export function chooseSpace(): void {
+  const cr3 = load<u64>(CR3);
+  if (cr3 == space) return;
+  space = cr3;
+  for (let half = 2; half < TLB_SETS * 2; half++) forgetHalf(half);
+}
+
+function forgetHalf(half: i32): void {
+  for (let entry = 0; entry < TLB_ENTRIES; entry++) store<u64>(TLB + half * TLB_HALF + (entry << 4), NO_TAG);
+}
+
 /** Forgets every translation. */
 export function flushTlb(): void {
-  for (let set = 0; set < TLB_SETS * 2; set++)
-    for (let entry = 0; entry < TLB_ENTRIES; entry++)
-      store<u64>(TLB + set * TLB_HALF + (entry << 4), NO_TAG);
+  for (let half = 0; half < TLB_SETS * 2; half++) forgetHalf(half);
 }
 
 /** Offset in RAM of an address; -1 when there is nothing. */
@@ -83,7 +100,12 @@ export function ramOf(va: u64): u32 {
     const offset = lo - load<u32>(window, 4);
     if (offset >= load<u32>(window, 8) || lo < load<u32>(window, 4)) continue;
     const ram = load<u32>(window, 12);
-    if (load<u32>(window, 16) != SHAPE_STACKS) return ram + offset;
+    const shape = load<u32>(window, 16);
+    if (shape == SHAPE_SPACES) {
+      const space = <u32>(load<u64>(CR3) >> 12) - 1;
+      return space < load<u32>(window, 20) ? ram + space * load<u32>(window, 8) + offset : 0xffffffff;
+    }
+    if (shape != SHAPE_STACKS) return ram + offset;
     const inSlot = offset & 0x7fff;
     return inSlot < 0x4000 ? 0xffffffff : ram + (offset >> 15) * 0x4000 + inSlot - 0x4000;
   }

@@ -2,8 +2,8 @@
 
 import { AF, ARITHMETIC, CF, IF, PF, readFlags, SF, writeFlags, ZF } from './flags';
 import { STOP_PROTECTION } from './kinds';
-import { CPL, GS_BASE, KERNEL_GS_BASE, RFLAGS, RIP, STOP, STOP_CODE } from './layout';
-import { choosePrivilege, read, stopped } from './memory';
+import { CPL, CR3, GS_BASE, KERNEL_GS_BASE, RFLAGS, RIP, STOP, STOP_CODE } from './layout';
+import { choosePrivilege, chooseSpace, read, stopped } from './memory';
 import { R11, RAX, RCX, RSP } from './state';
 
 /** #GP */
@@ -26,6 +26,12 @@ export function lahf(): void {
 export function sahf(): void {
   const mask = SF | ZF | AF | PF | CF;
   writeFlags((readFlags() & ~mask) | (<u64>load<u8>(RAX + 1) & mask));
+}
+
+/** MOV to CR3 */
+export function loadSpace(value: u64): void {
+  store<u64>(CR3, value);
+  chooseSpace();
 }
 
 export function swapgs(): bool {

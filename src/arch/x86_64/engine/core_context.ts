@@ -2,7 +2,7 @@
 
 import type { Addr } from '../../../guest/addr.ts';
 import type { CpuContext } from '../../../guest/engine.ts';
-import { CONTEXT_SIZE, CPL, GS_BASE, MXCSR, REGS, X87, ZMM } from '../core/layout.ts';
+import { CONTEXT_SIZE, CPL, CR3, GS_BASE, MXCSR, REGS, X87, ZMM } from '../core/layout.ts';
 
 /** After a reset; and the control word of the x87 FPU after FNINIT. */
 const MXCSR_RESET = 0x1f80;
@@ -14,12 +14,14 @@ export class CoreContext implements CpuContext {
   readonly regs: BigUint64Array;
   readonly halves: Uint32Array;
   readonly #cells: BigUint64Array;
+  readonly #space: Uint32Array;
 
   constructor(buffer: ArrayBuffer, at: number) {
     this.at = at;
     this.regs = new BigUint64Array(buffer, at, 18);
     this.halves = new Uint32Array(buffer, at, 36);
     this.#cells = new BigUint64Array(buffer, at, CONTEXT_SIZE / 8);
+    this.#space = new Uint32Array(buffer, at + CR3 - REGS, 1);
     const vectors = new Uint32Array(buffer, at + CONTEXT_SIZE);
     vectors[(MXCSR - ZMM) / 4] = MXCSR_RESET;
     vectors[(X87 - ZMM) / 4] = FPU_CONTROL_RESET;
@@ -36,6 +38,9 @@ export class CoreContext implements CpuContext {
   }
   set perCpuBase(value: Addr) {
     this.#cells[(GS_BASE - REGS) / 8] = value;
+  }
+  get space(): number {
+    return this.#space[0] >>> 12;
   }
   /** The core reads all of it before each run. */
   touch(): void {}

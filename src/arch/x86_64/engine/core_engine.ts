@@ -116,8 +116,8 @@ export class CoreEngine implements ArchEngine, FrameNotes {
   }
 
   windows(windows: readonly AddressWindow[]): void {
-    windows.forEach(({ hi, lo, span, ram, stacks }, i) => {
-      [hi, lo, span, ram, stacks ? 1 : 0].forEach((word, k) => {
+    windows.forEach(({ hi, lo, span, ram, stacks, spaces = 0 }, i) => {
+      [hi, lo, span, ram, stacks ? 1 : spaces > 0 ? 2 : 0, spaces].forEach((word, k) => {
         this.#set(L.WINDOWS + i * L.WINDOW_SIZE + 4 * k, word);
       });
     });
@@ -145,6 +145,7 @@ export class CoreEngine implements ArchEngine, FrameNotes {
 
   keepApart(): void {
     this.#apart = true;
+    this.#machine.keepApart();
   }
 
   #setPages(ram: number, size: number, bits: number): void {

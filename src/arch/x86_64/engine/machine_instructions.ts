@@ -1,11 +1,12 @@
 // Instructions that read or change the machine beside registers, flags and memory, or that ask a device: they leave the
 // core, are done here one at a time, and the core goes on behind them. Intel SDM volume 2.
 //
-// Nothing of the machine depends on what they set but segment bases (registers.ts says which registers there are). There is
+// Nothing of the machine depends on what they set but segment bases and the address space (registers.ts says which registers there are). There is
 // no device: a port reads as ones, the bus with nobody on it, and what is written to one is lost.
 
 import { decodeAt, Insn, MAX_LENGTH, REX_W } from '../../../isa/decoder.ts';
 import { operandAddress } from '../../../isa/operand.ts';
+import { CR4 } from '../control_registers.ts';
 import { FETCH, READ, WRITE } from '../core/kinds.ts';
 import { CPL, FS_BASE, GS_BASE, REGS, RFLAGS } from '../core/layout.ts';
 import type { CoreContext } from './core_context.ts';
@@ -69,6 +70,11 @@ export class MachineInstructions {
     this.#again = false;
     const execute = insn.length === 0 ? undefined : ROWS[insn.opcode];
     return execute ? execute(this, insn, parts) : 'undefined';
+  }
+
+  /** The CPU has SMEP and SMAP, and they are on. */
+  keepApart(): void {
+    this.#written.set(CONTROL[4], BigInt(CR4.PROTECTED));
   }
 
   read(register: Register, { context }: MachineParts): bigint {

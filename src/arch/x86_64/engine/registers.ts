@@ -1,9 +1,10 @@
 // Model-specific and control registers of the processor that the core is: which there are, and what they hold.
 // Intel SDM volume 4; arch/x86/include/asm/msr-index.h for the names.
 //
-// Nothing but segment bases and the time depends on what is written to them: paging, system calls and features are what
+// Nothing but segment bases, the address space and the time depends on what is written to them: paging, system calls and features are what
 // the machine makes them. One that is not here is a #GP, as on hardware.
 
+import { CR4 } from '../control_registers.ts';
 import { CR2, CR3, FS_BASE, GS_BASE, KERNEL_GS_BASE, REGS } from '../core/layout.ts';
 
 export interface Register {
@@ -53,7 +54,7 @@ export const CONTROL: Readonly<Record<number, Register>> = {
   0: kept('CR0', 0x80050033n),
   2: cell('CR2', CR2),
   3: cell('CR3', CR3),
-  4: kept('CR4', 0x6f0n),
+  4: kept('CR4', BigInt(CR4.PLAIN)),
   8: { name: 'CR8', value: 0n, writable: 0xfn },
 };
 

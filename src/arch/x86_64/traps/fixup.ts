@@ -66,8 +66,10 @@ function clearAxDx(put: Fixed['put']): void {
   put('dx', 0n);
 }
 
-/** fixup_exception(): true when the interrupted code goes on elsewhere. @param trap number of the exception */
-export function fixupException(traps: X86Traps, regs: Addr, trap: number): boolean {
+export type TrapName = 'X86_TRAP_DE' | 'X86_TRAP_UD' | 'X86_TRAP_GP' | 'X86_TRAP_PF';
+
+/** fixup_exception(): true when the interrupted code goes on elsewhere. */
+export function fixupException(traps: X86Traps, regs: Addr, trap: TrapName): boolean {
   const get = (name: PtRegsName): bigint => traps.reg(regs, name);
   const put = (name: PtRegsName, value: bigint): void => traps.setReg(regs, name, value);
   const entry = traps.kernel.searchExceptionTables(get('ip'));
@@ -78,7 +80,7 @@ export function fixupException(traps: X86Traps, regs: Addr, trap: number): boole
     put,
     reg: PT_REGS_BY_NUMBER[(entry.data >> 8) & 15],
     imm: BigInt(entry.data >> 16),
-    trap: BigInt(trap),
+    trap: BigInt(traps.kernel.constants[trap]),
   });
   if (entry.data & FLAG_CLEAR_AX) put('ax', 0n);
   if (entry.data & FLAG_CLEAR_DX) put('dx', 0n);

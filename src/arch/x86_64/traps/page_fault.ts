@@ -11,8 +11,6 @@ import { fixupException } from './fixup.ts';
 import type { X86Traps } from './traps.ts';
 import { HANDLED, SIGKILL, SIGSEGV, type Verdict } from './verdict.ts';
 
-const X86_TRAP_PF = 14;
-
 export class PageFaults {
   readonly #traps: X86Traps;
 
@@ -29,7 +27,7 @@ export class PageFaults {
     if (this.#traps.userMode(regs)) return this.#segfault(call, address, error);
     if (!this.#hopeless(regs, address, error)) {
       if (this.#interruptsOnAgain(call, address)) processor.interruptsOn = true;
-      if (fixupException(this.#traps, regs, X86_TRAP_PF)) {
+      if (fixupException(this.#traps, regs, 'X86_TRAP_PF')) {
         processor.interruptsOn = false;
         return HANDLED;
       }

@@ -11,13 +11,11 @@ import { ptRegsOffset } from '../../pt_regs.ts';
 import type { GuardedStack, TrapKernel, TrapTask } from '../../traps.ts';
 import { PT_REGS, PT_REGS_SIZE, type PtRegsName } from '../pt_regs.ts';
 import { RFLAGS } from '../rflags.ts';
-import { fixupException } from './fixup.ts';
+import { fixupException, type TrapName } from './fixup.ts';
 import { gpHint } from './gp_address.ts';
 import { PageFaults } from './page_fault.ts';
 import { HANDLED, SIGFPE, SIGILL, SIGSEGV, SIGTRAP, type Verdict } from './verdict.ts';
 
-/** Numbers of exceptions. Mirrors arch/x86/include/asm/trapnr.h. */
-const X86_TRAP = { DE: 0, UD: 6, GP: 13 } as const;
 const LEN_UD2 = 2n;
 /** From the stack pointer of a function that keeps a frame and was called by another: the return address of that one. */
 const CALLER_OF_CALLER = 16n;
@@ -32,7 +30,7 @@ export class X86Traps {
     const pageFaults = new PageFaults(this);
     kernel.host.defineAll({
       do_int3: (call) => this.#int3(call),
-      do_error_trap: (call) => this.#errorTrap(call, 'divide error', X86_TRAP.DE, SIGFPE),
+      do_error_trap: (call) => this.#errorTrap(call, 'divide error', 'X86_TRAP_DE', SIGFPE),
       handle_invalid_op: (call) => this.#invalidOp(call),
       do_general_protection: (call) => this.#generalProtection(call),
       handle_page_fault: (call) => pageFaults.handle(call),
@@ -63,7 +61,7 @@ export class X86Traps {
     return SIGSEGV;
   }
 
-  #errorTrap(call: HostCall, what: string, trap: number, sig: number): Verdict {
+  #errorTrap(call: HostCall, what: string, trap: TrapName, sig: number): Verdict {
     const regs = call.args[0];
     if (this.userMode(regs)) return this.#signal(call, `trap ${what}`, sig);
     if (fixupException(this, regs, trap)) return HANDLED;
@@ -77,14 +75,14 @@ export class X86Traps {
       this.setReg(regs, 'ip', ip + LEN_UD2);
       return HANDLED;
     }
-    return this.#errorTrap(call, 'invalid opcode', X86_TRAP.UD, SIGILL);
+    return this.#errorTrap(call, 'invalid opcode', 'X86_TRAP_UD', SIGILL);
   }
 
   #generalProtection(call: HostCall): Verdict {
     const [regs, errorCode] = call.args;
     const what = 'general protection fault';
     if (this.userMode(regs)) return this.#signal(call, what, SIGSEGV);
-    if (fixupException(this, regs, X86_TRAP.GP)) return HANDLED;
+    if (fixupException(this, regs, 'X86_TRAP_GP')) return HANDLED;
     const error = Number(BigInt.asUintN(32, errorCode));
     if (error !== 0) return this.#die(call, `segment-related ${what}`, error);
     const { mem } = this.kernel;

@@ -52,6 +52,10 @@ const group7: Translate = (i) => {
   return byEngine(i);
 };
 
+/** 22: mov to a control register. CR3 chooses the address space. */
+const toControlRegister: Translate = (i) =>
+  i.insn.reg === 3 && !i.user ? i.w.op(K.LOAD_SPACE, { a: REGS + 8 * i.insn.rm }) : byEngine(i);
+
 /** 21 23: debug registers are the machine's. */
 const debugRegister: Translate = (i) => stop(i, i.user ? K.STOP_PROTECTION : K.STOP_REFUSED);
 
@@ -214,7 +218,7 @@ const ROWS: readonly Row[] = [
   [0x18, 0x1f, nop],
   [0x20, 0x20, byEngine], // mov of control registers
   [0x21, 0x21, debugRegister],
-  [0x22, 0x22, byEngine],
+  [0x22, 0x22, toControlRegister],
   [0x23, 0x23, debugRegister],
   [0x30, 0x33, byEngine], // wrmsr rdtsc rdmsr rdpmc
   [0x40, 0x4f, cmov],
