@@ -71,6 +71,8 @@ export class BlockCache {
     if (this.#next === L.ARENA) return;
     this.#bytes.fill(0, this.#pageBlocks, this.#pageBlocks + 4 * this.#ramPages);
     this.#core.forgetLookups();
+    // A frame that was noted may know an operation of theirs: it finds none.
+    this.#bytes.fill(0, L.ARENA, this.#next);
     this.#next = L.ARENA;
   }
 
