@@ -198,7 +198,7 @@ export const STOP_UNTIL = 11;
 /** Before an instruction that the engine does (engine/machine_instructions.ts). */
 export const STOP_MACHINE = 12;
 /** #XM: a SIMD floating-point exception that MXCSR does not mask. */
-export const STOP_SIMD = 12;
+export const STOP_SIMD = 13;
 
 export const READ = 0;
 export const WRITE = 1;

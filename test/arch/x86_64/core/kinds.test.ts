@@ -1,21 +1,28 @@
-// The operations of the core have a number each, those of several sizes four, and no two have the same.
-
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import * as KINDS from '../../../../src/arch/x86_64/core/kinds.ts';
+import * as VECTOR_KINDS from '../../../../src/arch/x86_64/core/vector_kinds.ts';
 
-const LOOP = join(import.meta.dirname, '../../../../src/arch/x86_64/core/loop.ts');
+const namesOf = (all: Record<string, unknown>, which: RegExp): [string, number][] =>
+  Object.entries(all).filter((entry): entry is [string, number] => which.test(entry[0]));
 
-it('no two operations have one number', () => {
-  const cases = [...readFileSync(LOOP, 'utf8').matchAll(/case ([A-Z]\w+)(?: \+ ([BWDQ]|\d+))?:/g)];
-  expect(cases.length).toBeGreaterThan(250);
-  const kinds = KINDS as Readonly<Record<string, number>>;
-  const seen = new Map<number, string>();
-  for (const [text, name, more] of cases) {
-    const number = kinds[name] + (more === undefined ? 0 : (kinds[more] ?? Number(more)));
-    expect(number, text).not.toBeNaN();
-    expect(seen.get(number), `${text} and ${seen.get(number)}`).toBeUndefined();
-    seen.set(number, text);
-  }
+function expectDistinct(names: [string, number][]): void {
+  const twice = names.filter(([, number], i) => names.findIndex(([, other]) => other === number) !== i);
+  expect(twice).toEqual([]);
+}
+
+describe('the numbers that the core and the engine share', () => {
+  it('tell every reason of a stop from every other', () => {
+    const stops = namesOf(KINDS, /^STOP_(?!HERE)/);
+    expect(stops.length).toBeGreaterThan(10);
+    expectDistinct(stops);
+  });
+
+  it('tell every vector operation from every other, in families without gaps', () => {
+    const families = /^(MOVES|INTEGER|SHUFFLES|CRYPTO|FLOATS|GENERAL)(_END)?$|^(CLEAR|COUNT|ALIGNED)$/;
+    const operations = Object.entries(VECTOR_KINDS).filter(([name]) => !families.test(name));
+    expectDistinct(operations);
+    const numbers = operations.map(([, number]) => number).sort((a, b) => a - b);
+    expect(numbers[0]).toBe(KINDS.VECTOR);
+    expect(numbers).toEqual(numbers.map((_, i) => KINDS.VECTOR + i));
+  });
 });
