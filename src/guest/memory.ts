@@ -14,6 +14,7 @@ import {
   hex,
   hi32,
   IMAGE_BASE,
+  isUserRange,
   lo32,
   MODULES_VADDR,
   PAGE_OFFSET,
@@ -331,6 +332,26 @@ export class GuestMemory {
       out += String.fromCharCode(byte);
     }
     return out;
+  }
+
+  /** strndup_user(): undefined where a part of it is not a user's. */
+  readUserString(addr: Addr, max: number): string | undefined {
+    if (!isUserRange(addr, 1)) return undefined;
+    try {
+      return this.readCString(addr, max);
+    } catch (error) {
+      if (error instanceof GuestMemoryError) return undefined;
+      throw error;
+    }
+  }
+
+  /** put_user(): false where a user may not write. */
+  writeUserU32(addr: Addr, value: number): boolean {
+    const last = addr + 3n;
+    const writable = (at: Addr): boolean => ((this.protectionOf(at) ?? 0) & PROT_WRITE) !== 0;
+    if (!isUserRange(addr, 4) || !writable(addr) || !writable(last)) return false;
+    this.writeU32(addr, value);
+    return true;
   }
 
   writeU8(addr: Addr, value: number): void {

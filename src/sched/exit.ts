@@ -131,13 +131,10 @@ export class Exit {
     if (gone) {
       task.state = this.#constants.TASK_RUNNING;
       const status = this.#syscallArg(call, 1);
-      if (status !== 0n) {
-        if (!mem.isMapped(status, 4)) return negErrno(EFAULT);
-        mem.writeU32(status, mem.readU32(gone.addr + BigInt(this.#taskStruct.exit_code)));
-      }
+      const code = mem.readU32(gone.addr + BigInt(this.#taskStruct.exit_code));
       const pid = gone.pid;
       this.#release(gone);
-      return pid;
+      return status === 0n || mem.writeUserU32(status, code) ? pid : negErrno(EFAULT);
     }
     if (children.length === 0) {
       task.state = this.#constants.TASK_RUNNING;

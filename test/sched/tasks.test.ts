@@ -1,6 +1,7 @@
 // Birth, death and waiting: fork, exit, wait4, signals, kernel threads; and that nothing is lost.
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { USER_TEXT_BASE } from '../../src/guest/memory.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import { MS, World } from './world.ts';
 
@@ -57,6 +58,27 @@ describe('fork', () => {
     expect(world.machine.inspect.core.tasks.byPid(zombie.pid)).toBe(zombie);
     world.machine.inspect.exit.sendSignal(task, SIGKILL);
     expect(world.untilGone([task, zombie])).toBe(true);
+  });
+
+  // What the kernel itself may write is no place for a user's status: its log, a stack, text of the program.
+  it.each([
+    ['of the kernel', () => world.machine.inspect.core.symbols.require('init_mm')],
+    ['that is not there', () => 0x10n],
+    ['that cannot be written', () => USER_TEXT_BASE],
+  ])('is waited for, and its status lost with EFAULT, at an address %s', async (_, at) => {
+    const addr = at();
+    const { mem } = world.machine.inspect.core;
+    const before = mem.isMapped(addr, 4) ? mem.readU32(addr) : undefined;
+    // 14: EFAULT from the first call, ECHILD (10) from the second
+    const wait = (status: string) =>
+      `mov edi, -1\n${status}\nxor edx, edx\nxor r10d, r10d\n${sys(WAIT4)}\nneg eax`;
+    const task = await world.user(
+      `${sys(FORK)}\ntest eax, eax\njz 1f\n${wait(`movabs rsi, ${addr}`)}\nmov ebx, eax\n` +
+        `${wait('xor esi, esi')}\nshl ebx, 4\nlea edi, [rbx+rax]\n${sys(EXIT_GROUP)}\n1: ${exit('3')}`,
+    );
+    expect(ended(task)).toBe(true);
+    expect(status(task)).toBe(14 * 16 + 10);
+    expect(mem.isMapped(addr, 4) ? mem.readU32(addr) : undefined).toBe(before);
   });
 
   it('that has no child makes wait4 fail with ECHILD', async () => {

@@ -74,8 +74,8 @@ export class ModuleCalls {
     if (!bytes) return negErrno(UAPI.ENOEXEC);
     const unread = core.faults?.check('kernel_read_file', `fd ${fd}`) ?? 0;
     if (unread !== 0) return negErrno(-unread);
-    if (uargs !== 0n && !core.mem.isMapped(uargs)) return negErrno(EFAULT);
-    const args = uargs === 0n ? '' : core.mem.readCString(uargs, ARGS_MAX);
+    const args = uargs === 0n ? '' : core.mem.readUserString(uargs, ARGS_MAX);
+    if (args === undefined) return negErrno(EFAULT);
     const file = `fd ${fd} of ${task}`;
     return yield* this.#gated(call, flags & BigInt(UAPI.O_NONBLOCK) ? 'nonblock' : 'restart', () =>
       flags & MODULE_INIT_PAUSED
@@ -145,8 +145,8 @@ export class ModuleCalls {
   *#deleteModule(call: HostCall): HostGenerator<bigint> {
     const core = this.#core;
     const [user, flags] = call.args;
-    if (!core.mem.isMapped(user)) return negErrno(EFAULT);
-    const name = core.mem.readCString(user, 56);
+    const name = core.mem.readUserString(user, 56);
+    if (name === undefined) return negErrno(EFAULT);
     if (name === '') return negErrno(ENOENT);
     return yield* this.#gated(call, flags & BigInt(UAPI.O_NONBLOCK) ? 'nonblock' : 'restart', () =>
       this.#delete(name, Number(flags & 0xffffffffn)),
