@@ -13,10 +13,10 @@ import { Report } from './lib/report.ts';
 
 const SECOND = 1e9;
 const TEXT = 0xffffffffc0800000n;
-const INSTRUCTIONS = 200_000;
+const INSTRUCTIONS = 20_000;
 const TURNS = 3;
 /** On the core, the first ones wait for V8's compiler. */
-const ROUNDS: Record<EngineName, number> = { core: 500, unicorn: 30 };
+const ROUNDS: Record<EngineName, number> = { core: 5000, unicorn: 100 };
 /** Calls of which each instruction is counted; a timer interrupt makes one longer, so the shortest counts. */
 const COUNTED = 5;
 

@@ -9,8 +9,8 @@ import { BareEngine } from './lib/bare.ts';
 import { type Part, timeParts } from './lib/parts.ts';
 import { type Figure, Report } from './lib/report.ts';
 
-/** Of one timed call. On the core many, so that V8 has compiled it for good long before the last call. */
-const INSTRUCTIONS: Record<EngineName, number> = { core: 4_000_000, unicorn: 400_000 };
+/** Of one timed call: ten ticks. */
+const INSTRUCTIONS = 100_000;
 const KERNEL_TEXT = 0xffffffffc0800000n;
 const USER_TEXT = 0x700000n;
 const PAGE = 4096;
@@ -105,11 +105,11 @@ function partsOf(mode: Mode, loop: Loop): Record<string, Part> {
     new BareEngine(Uint8Array.from(code), text, engine);
   const counted = (engine: EngineName) => () => {
     const made = bare(loop.code, engine);
-    return () => made.counted(INSTRUCTIONS[engine]);
+    return () => made.counted(INSTRUCTIONS);
   };
   const machine = (engine: EngineName, shadow: boolean) => async () => {
     const booted = await machineWith(loop, mode, engine, shadow);
-    return () => run(booted, INSTRUCTIONS[engine]);
+    return () => run(booted, INSTRUCTIONS);
   };
   return {
     'core, bare': counted('core'),
@@ -118,7 +118,7 @@ function partsOf(mode: Mode, loop: Loop): Record<string, Part> {
     'unicorn, bare': counted('unicorn'),
     'unicorn, uncounted': () => {
       const engine = bare(loop.ending, 'unicorn');
-      return () => engine.toHlt(Math.round(INSTRUCTIONS.unicorn / loop.endingInstructions));
+      return () => engine.toHlt(Math.round(INSTRUCTIONS / loop.endingInstructions));
     },
     'unicorn, no truth': machine('unicorn', false),
     'unicorn, truth': machine('unicorn', true),
@@ -126,8 +126,7 @@ function partsOf(mode: Mode, loop: Loop): Record<string, Part> {
 }
 
 function figures({ name, aim }: Case, ms: (part: string) => number): Figure[] {
-  const mips = (part: string): number =>
-    INSTRUCTIONS[part.startsWith('core') ? 'core' : 'unicorn'] / ms(part) / 1000;
+  const mips = (part: string): number => INSTRUCTIONS / ms(part) / 1000;
   const unit = 'million instructions/s';
   const baseline = { name: 'bare Unicorn, counted', value: mips('unicorn, bare') };
   const figure = (part: string): Figure => ({ name: `${name}: ${part}`, value: mips(part), unit, baseline });
