@@ -141,6 +141,8 @@ export interface CheckEngine extends Engine {
   map(base: Addr, size: number, prot: number, offset: number): void;
   /** Maps memory again and again wherever nothing else is, at least in some zones. `size`: a power of 2. */
   mapElsewhere(zones: readonly Zone[], size: number, offset: number): void;
+  /** Makes a context as a new one is, whatever code did to its machine. */
+  reset(context: CpuContext): void;
   /** Whether it reads code that it is not told to execute: it may meet what isRefused() says there. */
   readonly readsAhead: boolean;
   /** Whether it must not be given instructions with this about them (VECTOR and the others). */

@@ -63,7 +63,6 @@ export class CheckGuest {
     engine.map(STACK_BASE, STACK_SIZE, 3, 0);
     engine.mapElsewhere(ZONES, BLOCK, STACK_SIZE);
     this.context = engine.newContext();
-    this.context.perCpuBase = POINTER;
   }
 
   #windows(text: number): void {
@@ -95,9 +94,11 @@ export class CheckGuest {
     this.#block.set(words, (at === 0 ? this.#block.length : at) - words.length);
   }
 
-  /** `lowest`: of the stack pointers since the last time. The stack as a caller leaves it, and memory near pointers. */
+  /** `lowest`: of the stack pointers since the last time. The processor, the stack as a caller leaves it, memory near pointers. */
   prepare(lowest: number): void {
-    const { words } = this;
+    const { words, engine, context } = this;
+    engine.reset(context);
+    context.perCpuBase = POINTER;
     const from = Math.min(this.#from, Math.max(0, (lowest - BELOW - STACK_LO) >> 2));
     words.set(this.#stack.subarray(from), from);
     this.#from = words.length;

@@ -21,10 +21,21 @@ function machine() {
     expect(insn.length).toBe(bytes.length);
     return engine.step(context, insn, bytes, 0, BASE);
   };
-  return { step, memory, regs: context.regs };
+  return { step, memory, regs: context.regs, reset: () => engine.reset() };
 }
 
 describe('an instruction of a check', () => {
+  it('finds the machine as it was made, after a reset, whatever was done to it', () => {
+    const { step, reset } = machine();
+    reset();
+    // ldmxcsr of 0, so that every exception is raised; then 0 / 0.
+    step('0f57c0');
+    expect(step('0fae17', { rdi: 0x3000n })).toBeUndefined();
+    expect(step('f30f5ec0')).toBe('undefined instruction');
+    reset();
+    expect(step('f30f5ec0')).toBeUndefined();
+  });
+
   it('finds memory at every address, the same again and again', () => {
     const { step, memory, regs } = machine();
     memory.setBigUint64(0x1230, 0x1122334455667788n, true);

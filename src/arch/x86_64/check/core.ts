@@ -9,7 +9,16 @@ import type { Insn } from '../../../isa/decoder.ts';
 import type { CheckEngine, CheckedInsn } from '../../checking.ts';
 import { REG } from '../context.ts';
 import { STOP_BLOCK_END, STOP_MACHINE } from '../core/kinds.ts';
-import { ARENA, ELSEWHERE, ELSEWHERE_SIZE, REGS } from '../core/layout.ts';
+import {
+  ARENA,
+  CONTEXT_SIZE,
+  ELSEWHERE,
+  ELSEWHERE_SIZE,
+  REGS,
+  VECTOR_OWNER,
+  VECTOR_SIZE,
+  ZMM,
+} from '../core/layout.ts';
 import { CoreContext } from '../engine/core_context.ts';
 import { CoreEngine, FAILED, KINDS } from '../engine/core_engine.ts';
 import { MachineInstructions } from '../engine/machine_instructions.ts';
@@ -25,7 +34,7 @@ class ExecutingContext extends CoreContext {
   readonly #core: CoreExports;
 
   constructor(core: CoreExports, buffer: ArrayBuffer) {
-    super(buffer, REGS);
+    super(buffer, REGS, ZMM);
     this.#core = core;
   }
   override touch(): void {
@@ -39,7 +48,10 @@ export class CheckCore extends CoreEngine implements CheckEngine {
   #translator!: Translator;
   #view!: DataView;
   #context!: ExecutingContext;
-  readonly #machine = new MachineInstructions();
+  /** The context as it was made, and its vector registers. */
+  #fresh!: Uint32Array;
+  #freshVectors!: Uint32Array;
+  #machine = new MachineInstructions();
 
   override readonly allocate: SharedAllocator = (bytes) => {
     const memory = super.allocateMemory(bytes);
@@ -49,6 +61,9 @@ export class CheckCore extends CoreEngine implements CheckEngine {
     this.#translator = new Translator(buffer);
     this.#view = new DataView(buffer);
     this.#context = new ExecutingContext(this.#core, buffer);
+    this.#words[VECTOR_OWNER / 4] = REGS;
+    this.#fresh = this.#words.slice(REGS / 4, (REGS + CONTEXT_SIZE) / 4);
+    this.#freshVectors = this.#words.slice(ZMM / 4, (ZMM + VECTOR_SIZE) / 4);
     return memory;
   };
 
@@ -66,6 +81,13 @@ export class CheckCore extends CoreEngine implements CheckEngine {
 
   /** Its memory is left to nobody: what it writes is not marked. */
   override close(): void {}
+
+  /** MXCSR and control registers as well, that code may have loaded with numbers of nobody's. */
+  reset(): void {
+    this.#words.set(this.#fresh, REGS / 4);
+    this.#words.set(this.#freshVectors, ZMM / 4);
+    this.#machine = new MachineInstructions();
+  }
 
   override newContext(): CpuContext {
     return this.#context;

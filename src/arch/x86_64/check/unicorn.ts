@@ -10,6 +10,9 @@ import { UnicornEngine } from '../unicorn/unicorn.ts';
 const KEPT_FROM_IT: ReadonlySet<number> = new Set([VECTOR, PRIVILEGED, DIVISION, REPEATED]);
 
 export class CheckUnicorn extends UnicornEngine implements CheckEngine {
+  /** What changes more than general registers is kept from it. */
+  reset(): void {}
+
   readonly readsAhead = true;
   cannot(why: number): boolean {
     return KEPT_FROM_IT.has(why);

@@ -16,13 +16,14 @@ export class CoreContext implements CpuContext {
   readonly #cells: BigUint64Array;
   readonly #space: Uint32Array;
 
-  constructor(buffer: ArrayBuffer, at: number) {
+  /** @param vectorsAt where its vector registers lie */
+  constructor(buffer: ArrayBuffer, at: number, vectorsAt = at + CONTEXT_SIZE) {
     this.at = at;
     this.regs = new BigUint64Array(buffer, at, 18);
     this.halves = new Uint32Array(buffer, at, 36);
     this.#cells = new BigUint64Array(buffer, at, CONTEXT_SIZE / 8);
     this.#space = new Uint32Array(buffer, at + CR3 - REGS, 1);
-    const vectors = new Uint32Array(buffer, at + CONTEXT_SIZE);
+    const vectors = new Uint32Array(buffer, vectorsAt);
     vectors[(MXCSR - ZMM) / 4] = MXCSR_RESET;
     vectors[(X87 - ZMM) / 4] = FPU_CONTROL_RESET;
   }
