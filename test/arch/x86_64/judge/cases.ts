@@ -98,6 +98,7 @@ class CaseMaker {
     this.#regs[REG.rip] = at;
     const base = [...encoded.fixed.keys()];
     if (isBitString(this.#form) && !base.includes(encoded.reg)) this.#regs[encoded.reg] = this.#bitOffset();
+    if (isBitString(this.#form)) this.#window(target + this.#bytesAway(encoded.reg));
     this.#window(target);
     if (this.#form.mnemonic === 'leave') this.#window(this.#regs[REG.rbp]);
     if (this.#form.mnemonic === 'enter') this.#frames();
@@ -160,6 +161,12 @@ class CaseMaker {
     this.#window(this.#regs[REG.rsp] - 192n);
     this.#window(this.#regs[REG.rsp] + 64n);
     this.#window(this.#regs[REG.rbp]);
+  }
+
+  /** How far the operand is from its address, by the bit that the register names. */
+  #bytesAway(register: number): bigint {
+    const bits = Number(/\br(16|32|64)$/.exec(this.#form.name)?.[1]);
+    return BigInt.asIntN(bits, this.#regs[register]) >> 3n;
   }
 
   /** In bits: within a page. */

@@ -26,7 +26,8 @@ export const RECORD = {
   windowCount: 4,
 } as const;
 
-const BASE = 0x20000000n;
+/** Where no stack pointer comes to by chance: the kernel would take it for being on the stack of signals. */
+const BASE = 0x5a5c7000n;
 const BUFFER = BASE + 0x2000n;
 const STARTED = BASE + 0x1ff0n;
 const SIGNAL_STACK = BASE + 0x4000n;

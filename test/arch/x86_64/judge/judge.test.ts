@@ -4,6 +4,7 @@ import * as iced from 'iced-x86';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { FORM } from '../../../../src/isa/facts.ts';
 import { FORM_0F, FORM_ONE } from '../../../../src/isa/opcodes.ts';
+import { NO_UNICORN } from '../../../guest/unicorn_there.ts';
 import { makeCase } from './cases.ts';
 import { FORMS } from './forms.ts';
 import { hostCannotJudge } from './host.ts';
@@ -48,7 +49,14 @@ describe('the catalogue of forms', () => {
   });
 });
 
-describe('the core', () => {
+/** Who is not there says nothing: that is part of the name. */
+const missing = [
+  NO_UNICORN && `Unicorn is not asked: ${NO_UNICORN}`,
+  noHost && `the host is not asked: ${noHost}`,
+];
+const without = missing.filter(Boolean).join('; ');
+
+describe.skipIf(NO_UNICORN && noHost)(`the core${without && ` (${without})`}`, () => {
   const results: Result[] = [];
   beforeAll(async () => {
     await judgeForms(FORMS, 'core', 16, (result) => results.push(result));
@@ -60,7 +68,7 @@ describe('the core', () => {
   });
 });
 
-describe.skipIf(noHost)(`the host, asked about Unicorn${noHost ? `: not asked, ${noHost}` : ''}`, () => {
+describe.skipIf(NO_UNICORN || noHost)(`the host, asked about Unicorn${without && ` (${without})`}`, () => {
   const results: Result[] = [];
   beforeAll(async () => {
     await judgeForms(FORMS, 'unicorn', 6, (result) => results.push(result));

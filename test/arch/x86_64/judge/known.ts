@@ -107,7 +107,7 @@ export const UNICORN_IS_WRONG: readonly Known[] = [
   },
   {
     name: 'reads 4 bytes for an operand of 2 of movsxd',
-    right: 'manual, MOVSXD: r16, r/m16; and the host',
+    right: 'manual, MOVSXD: r16, r/m16',
     applies: (difference) => is(difference, /^movsxd$/) && endsAs(difference.judge, 'page fault'),
   },
   {
@@ -152,6 +152,20 @@ export const HOST_ANSWERS_OTHERWISE: readonly Known[] = [
     name: 'lets no process ask for an interrupt by its number, and has traced the instruction by int1',
     right: 'both: it is the gate in the table of interrupts that decides',
     applies: (difference) => is(difference, /^int1?$/),
+  },
+  {
+    name: 'reads 4 bytes for an operand of 2 of movsxd, as AMD has it',
+    right: 'the core: manual, MOVSXD: r16, r/m16',
+    applies: (difference) => is(difference, /^movsxd$/) && endsAs(difference.judge, 'page fault'),
+  },
+  {
+    name: 'reports the other of the two operands of cmps that both fault',
+    right: 'both: the manual leaves their order open',
+    applies: (difference) =>
+      is(difference, /^cmps[bwdq]$/) &&
+      endsAs(difference.subject, 'page fault') &&
+      endsAs(difference.judge, 'page fault') &&
+      onlyOf(difference, /^stop/),
   },
   {
     name: 'does not ask for alignment of 16 bytes in SHA',

@@ -31,7 +31,7 @@ LOCK and repeat prefixes that it may have. Operands lie anywhere: across pages, 
 `;
 
 /** Why a form is not executed, for the reader. */
-export function missingBecause(form: Form): string {
+function missingBecause(form: Form): string {
   const reason = unjudgedBecause(form);
   if (reason) return reason;
   return isInCorpus(form.key) ? 'to be done' : 'no module of a kernel contains it';
@@ -72,12 +72,22 @@ function missingList(forms: readonly Form[]): string {
     .join('\n');
 }
 
+/** Of the table of today. */
+export const unjudgedList = (): string =>
+  missingList(FORMS.filter((form) => unjudgedBecause(form) !== undefined));
+
+/** They are no forms of the catalogue: only how many there are is known. */
+function evexLine(): string {
+  const found = [...CORPUS].filter(([key]) => key.startsWith('EVEX_'));
+  const instructions = whole(sum(found.map(([, n]) => n)));
+  return `- what EVEX begins: no processor that is described has AVX-512 (${found.length} forms, ${instructions} instructions of modules)\n`;
+}
+
 export function processorPage(results: readonly Result[]): string {
   const executed = results.filter(
     (result) => result.executed || result.unicorn.open + result.host.open === 0,
   );
   const keys = new Set(executed.map(({ key }) => key));
-  const unjudged = FORMS.filter((form) => unjudgedBecause(form) !== undefined);
   const missing = FORMS.filter((form) => unjudgedBecause(form) === undefined && !keys.has(form.key));
   const covered = sum([...CORPUS].filter(([key]) => keys.has(key)).map(([, n]) => n));
   const open = sum(executed.map(({ unicorn, host }) => unicorn.open + host.open));
@@ -95,7 +105,8 @@ export function processorPage(results: readonly Result[]): string {
     'A known case is a state in which a judge is known to be wrong or the manual leaves open what happens: the tables above.\n',
     `${judgedTable(executed)}\n`,
     '## Forms that no random state says anything of\n',
-    `${missingList(unjudged)}\n`,
+    unjudgedList(),
+    evexLine(),
     ...(missing.length > 0 ? ['## Forms that are not executed\n', `${missingList(missing)}\n`] : []),
   ].join('\n');
 }

@@ -3,6 +3,7 @@
 import type { ArchEngine } from '../../../../src/arch/engine.ts';
 import { CoreEngine } from '../../../../src/arch/x86_64/engine/core_engine.ts';
 import { UnicornEngine } from '../../../../src/arch/x86_64/unicorn/unicorn.ts';
+import { NO_UNICORN } from '../../../guest/unicorn_there.ts';
 import { describeCase } from './compare.ts';
 import type { Form } from './form.ts';
 import { Host, hostCannotJudge } from './host.ts';
@@ -91,7 +92,7 @@ export async function judgeForms(
   tell: (result: Result) => void,
 ): Promise<void> {
   const rig = new Rig(subject, SUBJECTS[subject]);
-  const unicorn = subject === 'unicorn' ? undefined : new Rig('unicorn', SUBJECTS.unicorn);
+  const unicorn = subject === 'unicorn' || NO_UNICORN ? undefined : new Rig('unicorn', SUBJECTS.unicorn);
   const host = hostCannotJudge() ? undefined : await Host.open();
   const court = new Court(rig, unicorn, host !== undefined);
   const judged = forms.filter(
