@@ -158,8 +158,11 @@ class CaseMaker {
 
   /** What enter may write: 32 frame pointers; and those that it reads. */
   #frames(): void {
-    this.#window(this.#regs[REG.rsp] - 192n);
-    this.#window(this.#regs[REG.rsp] + 64n);
+    const highest = this.#place.stack + BigInt(WRITABLE - 2 * WINDOW + 64);
+    const below = this.#regs[REG.rsp] - 192n;
+    const first = below < highest ? below : highest;
+    this.#window(first);
+    this.#window(first + BigInt(WINDOW));
     this.#window(this.#regs[REG.rbp]);
   }
 
@@ -181,20 +184,18 @@ class CaseMaker {
       (base) => addr >= base - 64n && addr < base + BigInt(WRITABLE + 64),
     );
     if (area === undefined) return;
-    const lowest = (addr - 64n) & -8n;
-    const first =
-      lowest < area
-        ? area
-        : lowest > area + BigInt(WRITABLE - WINDOW)
-          ? area + BigInt(WRITABLE - WINDOW)
-          : lowest;
-    if (
-      this.#windows.some(
-        (other) => first < other.addr + BigInt(WINDOW) && other.addr < first + BigInt(WINDOW),
-      )
-    )
-      return;
+    const last = area + BigInt(WRITABLE - WINDOW);
+    const around = clamp((addr - 64n) & -8n, area, last);
+    const other = this.#overlapped(around);
+    // Beside another one: all that is around the address is in one or the other.
+    const first = other === undefined ? around : other + BigInt(around < other ? -WINDOW : WINDOW);
+    if (first < area || first > last || this.#overlapped(first) !== undefined) return;
     this.#windows.push({ addr: first, bytes: this.#contents(addr, first) });
+  }
+
+  #overlapped(first: bigint): bigint | undefined {
+    const size = BigInt(WINDOW);
+    return this.#windows.find(({ addr }) => first < addr + size && addr < first + size)?.addr;
   }
 
   #contents(addr: bigint, first: bigint): Uint8Array {
@@ -223,6 +224,9 @@ class CaseMaker {
     return new Uint8Array(words.buffer);
   }
 }
+
+const clamp = (value: bigint, from: bigint, to: bigint): bigint =>
+  value < from ? from : value > to ? to : value;
 
 const FIXED_BY_STACK = new Set<number>([REG.rsp]);
 
