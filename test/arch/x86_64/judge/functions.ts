@@ -10,6 +10,7 @@ import type { ElfSection } from '../../../../src/elf/sections.ts';
 import { MODULES_VADDR, PAGE_OFFSET } from '../../../../src/guest/addr.ts';
 import type { CpuContext, Stop } from '../../../../src/guest/engine.ts';
 import { GuestMemory, PAGE_SIZE, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../../../src/guest/memory.ts';
+import { decodeAt, Insn } from '../../../../src/isa/decoder.ts';
 import { STATUS } from './cases.ts';
 import { Draw, seedOf } from './draw.ts';
 
@@ -47,6 +48,24 @@ function placeOf({ symbol, type }: ElfRelocation, section: ElfSection): bigint {
   );
 }
 
+const insn = new Insn();
+
+/** in, out and their like: where no device is, the core reads ones as a bus does, and Unicorn zeros. */
+function usesPorts(bytes: Uint8Array, from: number, to: number): boolean {
+  for (let at = from; at < to; at += insn.length || 1) {
+    decodeAt(bytes, at, 0, insn);
+    const { opcode, length, vex } = insn;
+    if (
+      length > 0 &&
+      !vex &&
+      ((opcode >= 0xe4 && (opcode & 0xf4) === 0xe4) || (opcode & 0xfc) === 0x6c) &&
+      opcode < 0x100
+    )
+      return true;
+  }
+  return false;
+}
+
 export function imagesOf(elf: ElfObject): TextImage[] {
   return elf.sections
     .filter(({ flags, size }) => flags & SHF_EXECINSTR && size > 0)
@@ -67,6 +86,7 @@ export function imagesOf(elf: ElfObject): TextImage[] {
       }
       const functions = elf.symbols
         .filter((symbol) => symbol.type === STT_FUNC && symbol.section === section)
+        .filter(({ value, size }) => !usesPorts(bytes, Number(value), Number(value) + size))
         .map(({ name, value }) => ({ section: section.name, name, offset: Number(value) }));
       return { bytes, functions };
     });
