@@ -311,6 +311,21 @@ export function squareRoot(a: u64, size: u32, rounding: u32): u64 {
   return rounded(false, (exponent - <i32>odd) >> 1, (root << 6) | (rest != 0 ? 1 : 0), size, rounding);
 }
 
+/** RCPPS, RSQRTPS: exact to 12 bits, which is what the manual asks for; denormals are zeros, and nothing is told. */
+export function reciprocal(a: u64, ofRoot: bool): u64 {
+  const x = isDenormal(a, 4) ? a & signBit(4) : a;
+  if (isNan(x, 4)) return quiet(x, 4);
+  const sign = x & signBit(4);
+  if (isZeroNumber(x, 4)) return sign | infinity(4);
+  if (ofRoot && sign != 0) return indefinite(4);
+  if (isInfinite(x, 4)) return sign;
+  const before = raised;
+  const one = (<u64>bias(4)) << fractionBits(4);
+  const result = divided(one, ofRoot ? squareRoot(x, 4, NEAREST) : x, 4, NEAREST);
+  raised = before;
+  return isDenormal(result, 4) ? sign : result & ~(<u64>0x7ff);
+}
+
 /** MINPS, MAXPS: the second where either is a NaN, or both are zeros */
 export function smaller(a: u64, b: u64, size: u32, greater: bool): u64 {
   const x = operand(a, size);

@@ -9,10 +9,11 @@ import { STOP } from './layout';
 import { a, b, c, imm } from './state';
 import { floats } from './vector_float';
 import { integer } from './vector_integer';
-import { BLENDPD, BLENDPS, CRYPTO_END, FLOATS, FLOATS_END, GENERAL, GENERAL_END, INTEGER, INTEGER_END, MOVES, MOVES_END, MPSADBW, SHUFFLES_END, SHUFPD } from './vector_kinds';
+import { BLENDPD, BLENDPS, CRYPTO_END, FLOATS, FLOATS_END, GENERAL, GENERAL_END, INTEGER, INTEGER_END, MOVES, MOVES_END, MPSADBW, SHUFFLES_END, SHUFPD, STRINGS, STRINGS_END } from './vector_kinds';
 import { moves } from './vector_move';
-import { clearAbove, lanesOf, sharesCount } from './vector_operands';
+import { clearAbove, clears, lanesOf, sharesCount } from './vector_operands';
 import { shuffle } from './vector_shuffle';
+import { strings } from './vector_string';
 
 /** @returns false after a fault */
 export function vector(op: u32): bool {
@@ -32,6 +33,10 @@ export function vector(op: u32): bool {
   }
   if (kind >= MOVES && kind < MOVES_END) return moves(kind, op);
   if (kind >= FLOATS && kind < FLOATS_END) return floats(kind, op);
+  if (kind >= STRINGS && kind < STRINGS_END) {
+    strings(kind, op, clears(op));
+    return true;
+  }
   if (kind >= GENERAL && kind < GENERAL_END) {
     bmi(kind, op);
     return true;

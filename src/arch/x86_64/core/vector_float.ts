@@ -5,7 +5,7 @@
 import { AF, CF, OF, PF, readFlags, SF, writeFlags, ZF } from './flags';
 import {
   added, beginExceptions, divided, exceptions, fromInteger, INVALID, isEqual, isLess, isNan, isSignaling, multiplied,
-  noteDenormal, operand, raise, resized, roundedWhole, roundingOfMxcsr, smaller, squareRoot, toInteger, TRUNCATE,
+  noteDenormal, operand, raise, reciprocal, resized, roundedWhole, roundingOfMxcsr, smaller, squareRoot, toInteger, TRUNCATE,
 } from './float_number';
 import { STOP_SIMD } from './kinds';
 import { LANE, MXCSR, OP_IMM, STOP } from './layout';
@@ -85,6 +85,9 @@ function computed(kind: i32, op: u32, at: u32, size: u32, constant: u32): u64 {
     case K.FMAX: return smaller(x, y, size, true);
     case K.FSQRT: return squareRoot(y, size, rounding);
     case K.FCMP: return compared(x, y, size, constant);
+    case K.FRCP: return reciprocal(y, false);
+    case K.FRSQRT: return reciprocal(y, true);
+    case K.FDP: return dotProduct(op, at, size, constant, rounding);
     case K.FROUND: return roundedWhole(y, size, (constant & 4) != 0 ? rounding : constant & 3, (constant & 8) == 0);
     case K.FADDSUB: return (at & size) != 0 ? added(x, y, size, rounding) : subtracted(x, y, size, rounding);
     default: return horizontal(kind, op, at, size, rounding);
@@ -103,6 +106,17 @@ function horizontal(kind: i32, op: u32, at: u32, size: u32, rounding: u32): u64 
   const x = element(from, size);
   const y = element(from + size, size);
   return kind == K.FHADD ? added(x, y, size, rounding) : subtracted(x, y, size, rounding);
+}
+
+/** DPPS, DPPD: of the elements that the upper half of the constant chooses, where the lower half says; else 0 */
+function dotProduct(op: u32, at: u32, size: u32, constant: u32, rounding: u32): u64 {
+  let sum = added(product(op, at & ~15, size, constant, 0, rounding), product(op, at & ~15, size, constant, 1, rounding), size, rounding);
+  if (size == 4) sum = added(sum, added(product(op, at & ~15, size, constant, 2, rounding), product(op, at & ~15, size, constant, 3, rounding), size, rounding), size, rounding);
+  return ((constant >> ((at & 15) / size)) & 1) != 0 ? sum : 0;
+}
+function product(op: u32, lane: u32, size: u32, constant: u32, i: u32, rounding: u32): u64 {
+  if (((constant >> (4 + i)) & 1) == 0) return 0;
+  return multiplied(element(b(op) + lane + i * size, size), element(c(op) + lane + i * size, size), size, rounding);
 }
 
 /** CMPPS: eq lt le unord, neq nlt nle ord; from 8 on as VEX has them: bit 3 changes what is said of a NaN, bit 4 which of them are told */

@@ -228,44 +228,58 @@ export const FROUND = 546;
 export const FHADD = 547;
 export const FHSUB = 548;
 export const FADDSUB = 549;
+/** DPPS, DPPD */
+export const FDP = 550;
+/** RCPPS */
+export const FRCP = 551;
+/** RSQRTPS */
+export const FRSQRT = 552;
 /** flags of b compared with c; the constant is 1 for UCOMISS */
-export const FCOMI = 550;
+export const FCOMI = 553;
 /** the integer in cell c, of so many bytes as the constant says: CVTSI2SD */
-export const F_FROM_INT = 551;
+export const F_FROM_INT = 554;
 /** general register a <- c's low element: constant is bytes | truncate << 7: CVTSD2SI */
-export const F_TO_INT = 552;
+export const F_TO_INT = 555;
 /** low element of another size: CVTSS2SD, CVTSD2SS; element bytes are those of the source */
-export const F_RESIZE = 553;
+export const F_RESIZE = 556;
 /** packed: CVTDQ2PS, CVTDQ2PD; element bytes are those of the result */
-export const F_FROM_INTS = 554;
+export const F_FROM_INTS = 557;
 /** packed: CVTPS2DQ, CVTPD2DQ; constant 0x80 truncates */
-export const F_TO_INTS = 555;
+export const F_TO_INTS = 558;
 /** packed: CVTPS2PD, CVTPD2PS */
-export const F_RESIZES = 556;
-export const FLOATS_END = 557;
+export const F_RESIZES = 559;
+export const FLOATS_END = 560;
+
+// Strings in vector registers: vector_string.ts. imm: constant | whether lengths are of 64 bits << 8.
+export const STRINGS = 560;
+export const PCMPESTRM = 560;
+export const PCMPESTRI = 561;
+export const PCMPISTRM = 562;
+export const PCMPISTRI = 563;
+export const STRINGS_END = 564;
 
 // General registers: bmi.ts. imm: log2 of the operand's bytes.
-export const GENERAL = 557;
+export const GENERAL = 564;
 /** a <- ~b & c */
-export const ANDN = 557;
-export const BEXTR = 558;
-export const BLSI = 559;
-export const BLSR = 560;
-export const BLSMSK = 561;
-export const BZHI = 562;
-export const PDEP = 563;
-export const PEXT = 564;
+export const ANDN = 564;
+export const BEXTR = 565;
+export const BLSI = 566;
+export const BLSR = 567;
+export const BLSMSK = 568;
+export const BZHI = 569;
+export const PDEP = 570;
+export const PEXT = 571;
 /** a, b <- rdx * c: high, low */
-export const MULX = 565;
-export const SARX = 566;
-export const SHLX = 567;
-export const SHRX = 568;
+export const MULX = 572;
+export const SARX = 573;
+export const SHLX = 574;
+export const SHRX = 575;
 /** a <- c rotated right by imm >> 8 */
-export const RORX = 569;
+export const RORX = 576;
 /** a <- a + c + CF */
-export const ADCX = 570;
+export const ADCX = 577;
 /** a <- a + c + OF */
-export const ADOX = 571;
+export const ADOX = 578;
 /** a <- a and the bytes of c */
-export const CRC32 = 572;
-export const GENERAL_END = 573;
+export const CRC32 = 579;
+export const GENERAL_END = 580;

@@ -15,9 +15,13 @@ import { CLEAR, COUNT } from './vector_kinds';
   return (load<u32>(op, OP_DISP) & COUNT) != 0;
 }
 
-/** VEX and EVEX: what the register has above so many bytes becomes 0. */
+/** VEX and EVEX: what a register has above what is written becomes 0. */
+// @ts-expect-error: decorator
+@inline export function clears(op: u32): bool {
+  return (load<u32>(op, OP_DISP) & CLEAR) != 0;
+}
 export function clearAbove(op: u32, bytes: u32): void {
-  if ((load<u32>(op, OP_DISP) & CLEAR) != 0) memory.fill(a(op) + bytes, 0, VECTOR_REGISTER - bytes);
+  if (clears(op)) memory.fill(a(op) + bytes, 0, VECTOR_REGISTER - bytes);
 }
 
 /** An element of 1, 2, 4 or 8 bytes, with its sign or zeros above it. */

@@ -1,13 +1,12 @@
 // Vector numbers with a point: arithmetic, comparison, conversion. Intel SDM volume 2, A-3 to A-5.
 //
-// rcpps and rsqrtps are not there: what they give is the processor's choice. dpps, dppd and fused multiplications are not,
-// either: no module contains any.
+// Fused multiplications and halves are not there: no module contains any.
 
 import { D, Q } from '../../core/kinds.ts';
 import * as V from '../../core/vector_kinds.ts';
 import { packed } from './vector_integer_rows.ts';
 import type { VectorOperands } from './vector_operands.ts';
-import { ALONE, NP, P66, PF2, PF3, type TranslateVector, type VectorRow } from './vector_rows.ts';
+import { ALONE, L0, NP, P66, PF2, PF3, type TranslateVector, type VectorRow } from './vector_rows.ts';
 
 const SCALAR = 0x10000n;
 const TRUNCATES = 0x80n;
@@ -35,6 +34,17 @@ const four = (opcode: number, kind: number, options = 0): VectorRow[] => [
   [PF3, opcode, lowElement(kind)],
   [PF2, opcode, lowElement(kind)],
 ];
+/** Of four bytes alone: ps, ss. */
+const two = (opcode: number, kind: number): VectorRow[] => [
+  [NP, opcode, allElements(kind), ALONE],
+  [PF3, opcode, lowElement(kind)],
+];
+const dotProduct =
+  (bytes: number): TranslateVector =>
+  (v) => {
+    const c = v.whole;
+    v.to(v.reg, V.FDP, { b: v.first, c, imm: v.constant | sized(bytes) });
+  };
 const twoHorizontal = (opcode: number, kind: number): VectorRow[] => [
   [P66, opcode, (v) => v.to(v.reg, kind, { c: v.whole, b: v.first, imm: sized(8) })],
   [PF2, opcode, (v) => v.to(v.reg, kind, { c: v.whole, b: v.first, imm: sized(4) })],
@@ -124,6 +134,8 @@ export const FLOATS_0F: readonly VectorRow[] = [
   [NP, 0x2f, compareFlags(0n), ALONE],
   [P66, 0x2f, compareFlags(0n), ALONE],
   ...four(0x51, V.FSQRT, ALONE),
+  ...two(0x52, V.FRSQRT),
+  ...two(0x53, V.FRCP),
   [NP, 0x54, packed(V.PAND)],
   [P66, 0x54, packed(V.PAND)],
   [NP, 0x55, packed(V.PANDN)],
@@ -162,4 +174,6 @@ export const FLOATS_0F3A: readonly VectorRow[] = [
   [P66, 0x09, round(8, false), ALONE],
   [P66, 0x0a, round(4, true)],
   [P66, 0x0b, round(8, true)],
+  [P66, 0x40, dotProduct(4)],
+  [P66, 0x41, dotProduct(8), L0],
 ];

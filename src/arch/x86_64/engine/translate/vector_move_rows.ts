@@ -2,7 +2,7 @@
 
 import { REX_W } from '../../../../isa/decoder.ts';
 import { B, D, LOAD, MOV, MOVZX8, MOVZX16, NOP, Q, STORE, W } from '../../core/kinds.ts';
-import { MASKS, T0, ZMM } from '../../core/layout.ts';
+import { MASKS, T0, T1, ZMM } from '../../core/layout.ts';
 import * as V from '../../core/vector_kinds.ts';
 import { maskReg, packed } from './vector_integer_rows.ts';
 import type { VectorOperands } from './vector_operands.ts';
@@ -193,6 +193,21 @@ const permilByConstant =
     v.to(v.reg, kind, { b: c, c, imm: v.constant });
   };
 
+/** f7: MASKMOVDQU: bytes of reg to where rdi points, as far as those of rm have their sign set. */
+const maskMove: TranslateVector = (v) => {
+  v.writer.op(V.V_TO_MASK, { a: T1, c: v.rm, imm: 1, disp: 1 });
+  const at = v.destinationOfString;
+  v.writer.op(V.V_STORE_MASKED, { a: v.reg, c: T1, ...at, imm: 1 | (16 << 8) });
+};
+/** 60 to 63: strings. */
+const string =
+  (kind: number): TranslateVector =>
+  (v) => {
+    const c = v.source(16, false);
+    const imm = v.constant | (v.w ? 0x100n : 0n);
+    v.writer.op(kind, { b: v.reg, c, imm, disp: v.vex ? V.CLEAR : 0 });
+  };
+
 /** 77: VZEROUPPER, VZEROALL. */
 const zeroUpper: TranslateVector = (v) => {
   if (!v.namesNoOther || v.evex) return false;
@@ -313,6 +328,7 @@ export const MOVES_0F: readonly VectorRow[] = [
   [P66, 0xd7, mask(1), REGISTER | ALONE],
   [P66, 0xe7, store(true), MEMORY | ALONE | EVEX, 4],
   [PF2, 0xf0, load(false), MEMORY | ALONE],
+  [P66, 0xf7, maskMove, REGISTER | ALONE | L0],
 ];
 
 export const MOVES_0F38: readonly VectorRow[] = [
@@ -381,4 +397,8 @@ export const MOVES_0F3A: readonly VectorRow[] = [
   [P66, 0x4a, blendv(4, true), ONLY_VEX | W0],
   [P66, 0x4b, blendv(8, true), ONLY_VEX | W0],
   [P66, 0x4c, blendv(1, true), ONLY_VEX | W0],
+  [P66, 0x60, string(V.PCMPESTRM), ALONE | L0],
+  [P66, 0x61, string(V.PCMPESTRI), ALONE | L0],
+  [P66, 0x62, string(V.PCMPISTRM), ALONE | L0],
+  [P66, 0x63, string(V.PCMPISTRI), ALONE | L0],
 ];

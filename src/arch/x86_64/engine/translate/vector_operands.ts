@@ -5,11 +5,11 @@
 
 import type { Insn } from '../../../../isa/decoder.ts';
 import * as vex from '../../../../isa/vex.ts';
-import { B, D, LOAD, MOV, Q, STORE, W } from '../../core/kinds.ts';
-import { MASKS, REGS, T0, VECTOR_REGISTER, VECTOR_T0, VECTOR_T1, ZMM } from '../../core/layout.ts';
+import { ADD_SEGMENT, B, D, LEA, LEA32, LOAD, MOV, Q, STORE, W } from '../../core/kinds.ts';
+import { EA, MASKS, REGS, T0, VECTOR_REGISTER, VECTOR_T0, VECTOR_T1, ZERO, ZMM } from '../../core/layout.ts';
 import * as V from '../../core/vector_kinds.ts';
 import type { Instruction } from './instruction.ts';
-import { cellOf, memoryOf } from './operands.ts';
+import { cellOf, memoryOf, segmentBase } from './operands.ts';
 import type { OperationWriter } from './writer.ts';
 
 const PP_OF_REP = { 0: 0, 243: 2, 242: 3 } as Readonly<Record<number, number>>;
@@ -130,6 +130,15 @@ export class VectorOperands {
     const at = memoryOf(w, insn, next);
     insn.disp = disp;
     return at;
+  }
+
+  /** Where rdi points, in the segment that the prefixes name. */
+  get destinationOfString(): { b: number; disp: number } {
+    const { insn, w } = this.#i;
+    w.op(insn.addr32 ? LEA32 : LEA, { a: EA, b: REGS + 8 * 7, c: ZERO });
+    const segment = segmentBase(insn);
+    if (segment !== 0) w.op(ADD_SEGMENT, { a: EA, b: segment });
+    return { b: EA, disp: 0 };
   }
 
   /** A vector operand of so many bytes: its register, or where it is loaded. */
