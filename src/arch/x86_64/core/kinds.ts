@@ -139,9 +139,6 @@ export const NOP = 291;
 export const SWAPGS = 292;
 export const RDTSC = 293;
 export const CPUID = 294;
-/** a <- the base of fs (imm 0) or gs (imm 1); and back. */
-export const RDBASE = 295;
-export const WRBASE = 296;
 export const RDRAND = 297;
 export const XGETBV = 298;
 /** CR3 <- a */

@@ -7,8 +7,8 @@ import { adc, add, cmp, cmpxchg, dec, div, idiv, imul, imul1, inc, mul, neg, sbb
 import { bsf, bsr, bt, btc, btr, bts, byteSwap, lzcnt, popcount, tzcnt } from './bit';
 import { findBlock } from './blocks';
 import { AC, condition, DF, IF, isCarry, isOverflow, isParity, isSign, isZero, setCarry } from './flags';
-import { ADC, ADD, ADD_BIT_OFFSET, ADD_SEGMENT, AND, B, BSF, BSR, BSWAP, BT, BTC, BTR, BTS, BUDGET_HERE, CALL, CALL_INDIRECT, CALL_INDIRECT_NOTED, CALL_NOTED, CALL_TRAMPOLINE, CHANGED_HERE, CLAC, CLC, CLD, CLI, CMC, CMOV, CMP, CMPS, CMPXCHG, CMPXCHG16B, CMPXCHG8B, CWD, D, DEC, DIV, ENTER, GOTO, IDIV, IMUL, IMUL1, INC, IRET, JCC, JMP, JMP_INDIRECT, LAHF, LEA, LEA32, LEAVE, LOAD, LOAD_SX16, LOAD_SPACE, LOAD_SX32, LOAD_SX8, LOAD_TO_WRITE, LOAD_ZX16, LOAD_ZX8, LODS, LOOP, LZCNT, MOV, MOVS, MOVSX16, MOVSX32, MOVSX8, MOVZX16, MOVZX8, MUL, NEG, NOP, NOT, OR, POP, POP16, POPCNT, POPF, PUSH, PUSH16, PUSHF, Q, RCL, RCR, RDBASE, REP_CMPS, REP_LODS, REP_MOVS, REP_SCAS, REP_STOS, RET, RET_NOTED, RET_TRAMPOLINE, ROL, ROR, SAHF, SAR, SBB, SCAS, SETCC, SHL, SHLD, SHR, SHRD, STAC, STC, STD, STI, STOP_BLOCK_END, STOP_BUDGET, STOP_DECODE, STOP_DIVIDE, STOP_HERE, STOP_PROTECTION, STORE, STOS, SUB, SWAPGS, SYSRET, TEST, TZCNT, W, WRBASE, XADD, XCHG, XLAT, XOR } from './kinds';
-import { BLOCK_COUNT, BLOCK_HEADER, BLOCK_RIP, BLOCK_SIZE, CPL, ENTERED, FS_BASE, LEFT, LEFT_IT, OP_END, OP_INDEX, OP_LINK, OP_SIZE, OP_START, RFLAGS, RIP, STOP } from './layout';
+import { ADC, ADD, ADD_BIT_OFFSET, ADD_SEGMENT, AND, B, BSF, BSR, BSWAP, BT, BTC, BTR, BTS, BUDGET_HERE, CALL, CALL_INDIRECT, CALL_INDIRECT_NOTED, CALL_NOTED, CALL_TRAMPOLINE, CHANGED_HERE, CLAC, CLC, CLD, CLI, CMC, CMOV, CMP, CMPS, CMPXCHG, CMPXCHG16B, CMPXCHG8B, CWD, D, DEC, DIV, ENTER, GOTO, IDIV, IMUL, IMUL1, INC, IRET, JCC, JMP, JMP_INDIRECT, LAHF, LEA, LEA32, LEAVE, LOAD, LOAD_SX16, LOAD_SPACE, LOAD_SX32, LOAD_SX8, LOAD_TO_WRITE, LOAD_ZX16, LOAD_ZX8, LODS, LOOP, LZCNT, MOV, MOVS, MOVSX16, MOVSX32, MOVSX8, MOVZX16, MOVZX8, MUL, NEG, NOP, NOT, OR, POP, POP16, POPCNT, POPF, PUSH, PUSH16, PUSHF, Q, RCL, RCR, REP_CMPS, REP_LODS, REP_MOVS, REP_SCAS, REP_STOS, RET, RET_NOTED, RET_TRAMPOLINE, ROL, ROR, SAHF, SAR, SBB, SCAS, SETCC, SHL, SHLD, SHR, SHRD, STAC, STC, STD, STI, STOP_BLOCK_END, STOP_BUDGET, STOP_DECODE, STOP_DIVIDE, STOP_HERE, STOP_PROTECTION, STORE, STOS, SUB, SWAPGS, SYSRET, TEST, TZCNT, W, XADD, XCHG, XLAT, XOR } from './kinds';
+import { BLOCK_COUNT, BLOCK_HEADER, BLOCK_RIP, BLOCK_SIZE, CPL, ENTERED, LEFT, LEFT_IT, OP_END, OP_INDEX, OP_LINK, OP_SIZE, OP_START, RFLAGS, RIP, STOP } from './layout';
 import { and, not, or, test, xor } from './logic';
 import { choosePrivilege, read, stopped, write } from './memory';
 import { cmov, cmpxchg8b, cmpxchg16b, lea, loadMemory, loadSx, loadToWrite, loadZx, mov, movsx, movzx, signToRdx, storeMemory, xchg, xlat } from './move';
@@ -376,8 +376,6 @@ export function runFrom(block: u32, budget: i32, oneBlock: bool): i32 {
       case STAC: if (!setPrivileged(AC, true)) return leave(op, block, left); op += OP_SIZE; continue;
       case LOAD_SPACE: loadSpace(load<u64>(a(op))); op += OP_SIZE; continue;
       case SWAPGS: if (!swapgs()) return leave(op, block, left); op += OP_SIZE; continue;
-      case RDBASE: store<u64>(a(op), load<u64>(FS_BASE + (<u32>imm(op) << 3))); op += OP_SIZE; continue;
-      case WRBASE: store<u64>(FS_BASE + (<u32>imm(op) << 3), load<u64>(a(op))); op += OP_SIZE; continue;
       case NOP: op += OP_SIZE; continue;
 
       // control flow: a jump breaks out of the switch with op at the operation whose link is to be followed

@@ -1,6 +1,6 @@
 // IRET, SYSRET, SWAPGS, flags by themselves, and what needs privilege. Intel SDM volume 2.
 
-import { AF, ARITHMETIC, CF, IF, PF, readFlags, SF, writeFlags, ZF } from './flags';
+import { AF, ARITHMETIC, CF, IF, NT, PF, readFlags, SF, writeFlags, ZF } from './flags';
 import { STOP_PROTECTION } from './kinds';
 import { CPL, CR3, GS_BASE, KERNEL_GS_BASE, RFLAGS, RIP, STOP, STOP_CODE } from './layout';
 import { choosePrivilege, chooseSpace, read, stopped } from './memory';
@@ -53,8 +53,9 @@ export function canonical(addr: u64): bool {
   return <u64>(<i64>(addr << 16) >> 16) == addr;
 }
 
-/** IRETQ: rip, cs, rflags, rsp, ss from the stack. @returns false after a fault */
+/** IRETQ (with NT set it would be a return to another task: #GP): rip, cs, rflags, rsp, ss from the stack. @returns false after a fault */
 export function iret(): bool {
+  if ((load<u64>(RFLAGS) & NT) != 0) return protectionFault(0);
   const sp = load<u64>(RSP);
   const rip = read<u64>(sp);
   if (stopped()) return false;

@@ -26,11 +26,11 @@ const LEAVES: Readonly<Record<number, Leaf>> = {
     8 << 8,
     // sse3 ssse3 cx16 sse4.1 sse4.2 movbe popcnt, hypervisor
     bits(0, 9, 13, 19, 20, 22, 23, 31),
-    // tsc msr pae cx8 sep pge cmov pat clflush mmx fxsr sse sse2
-    bits(4, 5, 6, 8, 11, 13, 15, 16, 19, 23, 24, 25, 26),
+    // tsc msr pae cx8 sep pge cmov pat clflush fxsr sse sse2
+    bits(4, 5, 6, 8, 11, 13, 15, 16, 19, 24, 25, 26),
   ],
-  // fsgsbase bmi1 smep bmi2 erms smap
-  7: [0, bits(0, 3, 7, 8, 9, 20), 0, 0],
+  // bmi1 smep bmi2 erms smap
+  7: [0, bits(3, 7, 8, 9, 20), 0, 0],
   2147483648: [0x80000008, 0, 0, 0],
   // lahf lzcnt; syscall nx rdtscp lm
   2147483649: [0, 0, bits(0, 5), bits(11, 20, 27, 29)],

@@ -28,7 +28,7 @@ interface MachineParts {
 export type Outcome = 'done' | 'undefined' | 'protection' | 'page fault';
 type Execute = (machine: MachineInstructions, insn: Insn, parts: MachineParts) => Outcome;
 
-const [RAX, RCX, RDX, RBX, RSI, RDI, RIP] = [0, 1, 2, 3, 6, 7, 16];
+const [RAX, RCX, RDX, RBX, RSP, RSI, RDI, RIP] = [0, 1, 2, 3, 4, 6, 7, 16];
 const LOW = 0xffffffffn;
 const DIRECTION = 0x400n;
 const ZERO_FLAG = 0x40n;
@@ -59,7 +59,8 @@ export class MachineInstructions {
     }
     const insn = decodeAt(bytes, 0, 0, this.#insn);
     const outcome = this.perform(insn, parts);
-    if (outcome === 'done' && !this.#again) context.regs[RIP] = BigInt.asUintN(64, rip + BigInt(insn.length));
+    if (outcome === 'done' && !this.#again)
+      context.regs[RIP] = BigInt.asUintN(64, context.regs[RIP] + BigInt(insn.length));
     return outcome;
   }
   /** There is another repetition of the string instruction that was the last. */
@@ -68,7 +69,7 @@ export class MachineInstructions {
   /** Executes an instruction that is decoded; RIP stays at it. */
   perform(insn: Insn, parts: MachineParts): Outcome {
     this.#again = false;
-    const execute = insn.length === 0 ? undefined : ROWS[insn.opcode];
+    const execute = insn.length === 0 ? undefined : BY_OPCODE.get(insn.opcode);
     return execute ? execute(this, insn, parts) : 'undefined';
   }
 
@@ -206,7 +207,9 @@ const group6: Execute = (_, insn, parts) => {
   if (ext < 4 && !isKernel(parts)) return 'protection';
   const selector = take(insn, parts);
   if (selector === undefined) return 'page fault';
-  if (ext >= 4) setZero(parts, ext === 4 ? isKnown(selector) : isWritable(selector));
+  // lldt of anything but nothing, ltr of anything: the GDT has no such descriptor
+  if (ext < 4) return ext === 2 && selector < 4n ? 'done' : 'protection';
+  setZero(parts, ext === 4 ? isKnown(selector) : isWritable(selector));
   return 'done';
 };
 const isKnown = (selector: bigint): boolean => SELECTORS[Number(selector & ~7n)] !== undefined;
@@ -232,7 +235,7 @@ const ofSelector: Execute = (_, insn, parts) => {
   return 'done';
 };
 
-/** 0f 01: sgdt sidt lgdt lidt smsw lmsw invlpg; monitor mwait xgetbv xsetbv rdtscp */
+/** 0f 01: sgdt sidt lgdt lidt smsw lmsw invlpg; rdtscp */
 const group7: Execute = (machine, insn, parts) => {
   const ext = insn.reg & 7;
   if (ext === 4) {
@@ -246,14 +249,11 @@ const group7: Execute = (machine, insn, parts) => {
     return readMemory(insn, ext === 6 ? 2 : 10, parts) === undefined ? 'page fault' : 'done';
   }
   switch ((ext << 3) | (insn.rm & 7)) {
-    case 0o10: // monitor
-    case 0o11: // mwait
-      return isKernel(parts) ? 'done' : 'undefined';
     case 0o71:
       return rdtscp(machine, insn, parts);
   }
   if (ext === 6) return isKernel(parts) ? 'done' : 'protection'; // lmsw
-  // xgetbv, xsetbv: not told of by cpuid
+  // monitor mwait xgetbv xsetbv: not told of by cpuid
   return 'undefined';
 };
 
@@ -262,7 +262,7 @@ const rdtsc: Execute = (_, __, { context, executed }) => {
   context.regs[RDX] = (executed >> 32n) & LOW;
   return 'done';
 };
-const TSC_AUX = MSRS[0xc0000103];
+const TSC_AUX = MSRS.get(0xc0000103) as Register;
 const rdtscp: Execute = (machine, insn, parts) => {
   parts.context.regs[RCX] = machine.read(TSC_AUX, parts) & LOW;
   return rdtsc(machine, insn, parts);
@@ -272,7 +272,7 @@ const rdmsr: Execute = (machine, insn, parts) => {
   const { regs } = parts.context;
   const number = Number(regs[RCX] & LOW);
   if (number === MSR_TSC) return rdtsc(machine, insn, parts);
-  const register = MSRS[number];
+  const register = MSRS.get(number);
   if (!register) return 'protection';
   const value = machine.read(register, parts);
   regs[RAX] = value & LOW;
@@ -283,7 +283,7 @@ const wrmsr: Execute = (machine, _, parts) => {
   const { regs } = parts.context;
   const number = Number(regs[RCX] & LOW);
   if (number === MSR_TSC) return 'done';
-  const register = MSRS[number];
+  const register = MSRS.get(number);
   const value = ((regs[RDX] & LOW) << 32n) | (regs[RAX] & LOW);
   return register && machine.write(register, value, parts) ? 'done' : 'protection';
 };
@@ -308,28 +308,89 @@ const identify: Execute = (_, __, { context: { regs } }) => {
   return 'done';
 };
 
-/** By opcode. */
-const ROWS: Readonly<Record<number, Execute>> = {
-  ...Object.fromEntries(
-    [0x6c, 0x6d, 0x6e, 0x6f].map((op) => [
-      op,
-      privileged((machine, insn, parts) => machine.device(insn, parts)),
-    ]),
-  ),
-  ...Object.fromEntries([0xe4, 0xe5, 0xec, 0xed].map((op) => [op, privileged(input)])),
-  ...Object.fromEntries([0xe6, 0xe7, 0xee, 0xef].map((op) => [op, privileged(nothing)])),
-  140: readSegment,
-  142: writeSegment,
-  3840: group6,
-  3841: group7,
-  3842: ofSelector,
-  3843: ofSelector,
-  3846: privileged(nothing), // clts
-  3872: privileged(control),
-  3874: privileged(control),
-  3888: privileged(wrmsr),
-  3889: rdtsc,
-  3890: privileged(rdmsr),
-  3891: privileged(rdtsc), // rdpmc: no counter but time
-  4002: identify,
+/** Whether code may go to a segment: that of its own privilege, and of 64 bits. */
+const isOwnCode = (selector: bigint, parts: MachineParts): boolean =>
+  selector === (isKernel(parts) ? 0x10n : 0x33n);
+const isCanonical = (addr: bigint): boolean => BigInt.asUintN(64, BigInt.asIntN(48, addr)) === addr;
+
+/** Bytes of an offset: 8 with REX.W, else 4 or 2. */
+const farSize = (insn: Insn): number => (insn.rex & REX_W ? 8 : insn.opsize16 ? 2 : 4);
+
+function readAt(at: bigint, size: number, parts: MachineParts): bigint | undefined {
+  let value = 0n;
+  for (let i = size - 1; i >= 0; i--) {
+    const byte = parts.translate(BigInt.asUintN(64, at + BigInt(i)), READ);
+    if (byte === 0) return undefined;
+    value = (value << 8n) | BigInt(parts.view.getUint8(byte));
+  }
+  return value;
+}
+
+/** ca cb: the offset and the selector from the stack. */
+const farReturn: Execute = (_, insn, parts) => {
+  const { regs } = parts.context;
+  const size = farSize(insn);
+  const rip = readAt(regs[RSP], size, parts);
+  const selector = readAt(regs[RSP] + BigInt(size), 2, parts);
+  if (rip === undefined || selector === undefined) return 'page fault';
+  if (!isOwnCode(selector, parts) || !isCanonical(rip)) return 'protection';
+  const dropped = insn.opcode === 0xca ? insn.imm & 0xffff : 0;
+  regs[RSP] = BigInt.asUintN(64, regs[RSP] + BigInt(2 * size + dropped));
+  // The engine adds the instruction's length.
+  regs[RIP] = BigInt.asUintN(64, rip - BigInt(insn.length));
+  return 'done';
 };
+
+/** ff /5 and /3: the offset and the selector from memory. */
+const farBranch: Execute = (_, insn, parts) => {
+  const { context, view } = parts;
+  const { regs } = context;
+  const size = farSize(insn);
+  const at = addressOf(insn, parts);
+  const rip = readAt(at, size, parts);
+  const selector = readAt(at + BigInt(size), 2, parts);
+  if (rip === undefined || selector === undefined) return 'page fault';
+  if (!isOwnCode(selector, parts) || !isCanonical(rip)) return 'protection';
+  if ((insn.reg & 7) === 3) {
+    const pushed = [BigInt.asUintN(64, regs[RIP] + BigInt(insn.length)), selector];
+    const bytes = Array.from({ length: 2 * size }, (__, i) =>
+      parts.translate(regs[RSP] - BigInt(2 * size - i), WRITE),
+    );
+    if (bytes.includes(0)) return 'page fault';
+    bytes.forEach((byte, i) => {
+      view.setUint8(byte, Number((pushed[i < size ? 0 : 1] >> BigInt(8 * (i % size))) & 0xffn));
+    });
+    regs[RSP] -= BigInt(2 * size);
+  }
+  regs[RIP] = BigInt.asUintN(64, rip - BigInt(insn.length));
+  return 'done';
+};
+
+/** By opcode. */
+const ROWS: readonly (readonly [from: number, to: number, execute: Execute])[] = [
+  [0x6c, 0x6f, privileged((machine, insn, parts) => machine.device(insn, parts))],
+  [0x8c, 0x8c, readSegment],
+  [0x8e, 0x8e, writeSegment],
+  [0xca, 0xcb, farReturn],
+  [0xe4, 0xe5, privileged(input)],
+  [0xe6, 0xe7, privileged(nothing)], // out
+  [0xec, 0xed, privileged(input)],
+  [0xee, 0xef, privileged(nothing)], // out
+  [0xff, 0xff, farBranch],
+  [0x0f00, 0x0f00, group6],
+  [0x0f01, 0x0f01, group7],
+  [0x0f02, 0x0f03, ofSelector],
+  [0x0f06, 0x0f06, privileged(nothing)], // clts
+  [0x0f20, 0x0f20, privileged(control)],
+  [0x0f22, 0x0f22, privileged(control)],
+  [0x0f30, 0x0f30, privileged(wrmsr)],
+  [0x0f31, 0x0f31, rdtsc],
+  [0x0f32, 0x0f32, privileged(rdmsr)],
+  [0x0f33, 0x0f33, privileged(rdtsc)], // rdpmc: no counter but time
+  [0x0fa2, 0x0fa2, identify],
+];
+const BY_OPCODE: ReadonlyMap<number, Execute> = new Map(
+  ROWS.flatMap(([from, to, execute]) =>
+    Array.from({ length: to - from + 1 }, (_, i) => [from + i, execute] as const),
+  ),
+);

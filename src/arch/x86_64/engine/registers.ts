@@ -22,31 +22,31 @@ const fixed = (name: string, value: bigint): Register => ({ name, value, writabl
 const kept = (name: string, value = 0n): Register => ({ name, value });
 
 /** By number. */
-export const MSRS: Readonly<Record<number, Register>> = {
-  27: fixed('IA32_APICBASE', 0xfee00900n),
-  58: fixed('IA32_FEAT_CTL', 1n),
-  72: kept('IA32_SPEC_CTRL'),
-  73: kept('IA32_PRED_CMD'),
-  139: kept('IA32_UCODE_REV'),
-  254: fixed('MTRRcap', 0x500n),
-  266: fixed('IA32_ARCH_CAPABILITIES', 0n),
-  372: kept('IA32_SYSENTER_CS'),
-  373: kept('IA32_SYSENTER_ESP'),
-  374: kept('IA32_SYSENTER_EIP'),
-  416: kept('IA32_MISC_ENABLE', 1n),
-  631: kept('IA32_CR_PAT', 0x0407050600070106n),
-  767: kept('MTRRdefType', 0xc00n),
-  1760: kept('IA32_TSC_DEADLINE'),
-  3221225600: kept('EFER', 0xd01n), // SCE LME LMA NX
-  3221225601: kept('STAR'),
-  3221225602: kept('LSTAR'),
-  3221225603: kept('CSTAR'),
-  3221225604: kept('SYSCALL_MASK'),
-  3221225728: cell('FS_BASE', FS_BASE),
-  3221225729: cell('GS_BASE', GS_BASE),
-  3221225730: cell('KERNEL_GS_BASE', KERNEL_GS_BASE),
-  3221225731: kept('TSC_AUX'),
-};
+export const MSRS: ReadonlyMap<number, Register> = new Map([
+  [0x1b, fixed('IA32_APICBASE', 0xfee00900n)],
+  [0x3a, fixed('IA32_FEAT_CTL', 1n)],
+  [0x48, kept('IA32_SPEC_CTRL')],
+  [0x49, kept('IA32_PRED_CMD')],
+  [0x8b, kept('IA32_UCODE_REV')],
+  [0xfe, fixed('MTRRcap', 0x500n)],
+  [0x10a, fixed('IA32_ARCH_CAPABILITIES', 0n)],
+  [0x174, kept('IA32_SYSENTER_CS')],
+  [0x175, kept('IA32_SYSENTER_ESP')],
+  [0x176, kept('IA32_SYSENTER_EIP')],
+  [0x1a0, kept('IA32_MISC_ENABLE', 1n)],
+  [0x277, kept('IA32_CR_PAT', 0x0407050600070106n)],
+  [0x2ff, kept('MTRRdefType', 0xc00n)],
+  [0x6e0, kept('IA32_TSC_DEADLINE')],
+  [0xc0000080, kept('EFER', 0xd01n)], // SCE LME LMA NX
+  [0xc0000081, kept('STAR')],
+  [0xc0000082, kept('LSTAR')],
+  [0xc0000083, kept('CSTAR')],
+  [0xc0000084, kept('SYSCALL_MASK')],
+  [0xc0000100, cell('FS_BASE', FS_BASE)],
+  [0xc0000101, cell('GS_BASE', GS_BASE)],
+  [0xc0000102, cell('KERNEL_GS_BASE', KERNEL_GS_BASE)],
+  [0xc0000103, kept('TSC_AUX')],
+]);
 export const MSR_TSC = 0x10;
 
 /** CR0 to CR8; CR1 and CR5 to CR7 are undefined instructions. */

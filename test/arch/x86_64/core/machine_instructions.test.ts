@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { REG } from '../../../../src/arch/x86_64/context.ts';
 import { USER_TEXT_BASE } from '../../../../src/guest/memory.ts';
-import { Bare, DATA, USER_STACK } from '../../../guest/bare.ts';
+import { Bare, DATA, STACK_TOP, TEXT, USER_STACK } from '../../../guest/bare.ts';
 
 let bare: Bare;
 beforeEach(() => {
@@ -84,4 +84,29 @@ it('what is the kernel’s is a general protection fault for users', async () =>
   for (const text of ['mov ecx, 0x1b\nrdmsr', 'in al, dx', 'mov rax, cr0', 'cli', 'hlt', 'clts'])
     expect((await runUser(text)).kind, text).toBe('exception');
   expect((await runUser('rdtsc\nud2')).executed).toBe(1);
+});
+
+describe('far transfers', () => {
+  // push 0x10; lea rax, [rip+N]; push rax; lretq
+  const farReturn = (over: number) => [0x6a, 0x10, 0x48, 0x8d, 0x05, 3 + over, 0, 0, 0, 0x50, 0x48, 0xcb];
+
+  it('go where the selector is of the own code', () => {
+    // mov bl, 1 is jumped over
+    bare.mem.pokeText(TEXT, Uint8Array.of(...farReturn(2), 0xb3, 1, 0xf4));
+    const context = bare.context();
+    expect(bare.run(context, 10)).toMatchObject({ kind: 'halt', executed: 5 });
+    expect([context.regs[REG.rbx], context.regs[REG.rsp]]).toEqual([0n, STACK_TOP]);
+  });
+
+  it('are a general protection fault elsewhere', () => {
+    bare.mem.pokeText(TEXT, Uint8Array.of(0x6a, 0x23, ...farReturn(0).slice(2)));
+    expect(bare.run(bare.context(), 10)).toMatchObject({ kind: 'exception', executed: 3 });
+    bare.mem.pokeText(TEXT, Uint8Array.of(0xff, 0x28)); // ljmp [rax]: the selector is 0
+    expect(bare.run(bare.context({ rax: DATA }), 10)).toMatchObject({ kind: 'exception', executed: 0 });
+  });
+
+  it('through a register are no instructions', () => {
+    bare.mem.pokeText(TEXT, Uint8Array.of(0xff, 0xe8));
+    expect(bare.run(bare.context({ rax: DATA }), 10)).toMatchObject({ kind: 'undefined instruction' });
+  });
 });

@@ -15,6 +15,7 @@ import {
   stopBehind,
   type Translate,
   tableOf,
+  undefinedInstruction,
 } from './instruction.ts';
 import {
   absolute,
@@ -286,6 +287,9 @@ const group5: Translate = (i) => {
       w.op(size === W ? K.PUSH16 : K.PUSH, { b: readRm(w, insn, size, next) });
       return;
     }
+    case 3:
+    case 5: // far, through memory; through a register there is none
+      return insn.mod === 3 ? false : byEngine(i);
   }
   return false;
 };
@@ -380,6 +384,7 @@ const ROWS: readonly Row[] = [
   [0xc6, 0xc7, movConstant],
   [0xc8, 0xc8, enter],
   [0xc9, 0xc9, ofStack(K.LEAVE)],
+  [0xca, 0xcb, byEngine], // far ret
   [0xcc, 0xcd, trap],
   [0xcf, 0xcf, iret],
   [0xd0, 0xd3, shift],
@@ -391,7 +396,7 @@ const ROWS: readonly Row[] = [
   [0xe9, 0xe9, jmp],
   [0xeb, 0xeb, jmp],
   [0xec, 0xef, byEngine], // in out
-  [0xf1, 0xf1, trap],
+  [0xf1, 0xf1, undefinedInstruction], // int1: there is no #DB
   [0xf4, 0xf4, halt],
   [0xf5, 0xf5, plain(K.CMC)],
   [0xf6, 0xf7, group3],

@@ -2,8 +2,8 @@
 //
 // Invariant: a block lies in one page, or is a single instruction across the end of one.
 
-import { decodeAt, FLOW_NEXT, Insn, LOCKABLE, STRING } from '../../../../isa/decoder.ts';
-import { GOTO, STOP_HERE, STOP_REFUSED, STOP_UNDEFINED } from '../../core/kinds.ts';
+import { decodeAt, FLOW_NEXT, Insn, isPrefix, isRex, LOCKABLE, STRING } from '../../../../isa/decoder.ts';
+import { GOTO, STOP_HERE, STOP_PROTECTION, STOP_REFUSED, STOP_UNDEFINED } from '../../core/kinds.ts';
 import { BLOCK_COUNT, BLOCK_RIP, BLOCK_SIZE } from '../../core/layout.ts';
 import { type Instruction, type IsTrampoline, Place } from './instruction.ts';
 import { ONE_BYTE } from './one_byte.ts';
@@ -146,7 +146,7 @@ export class Translator {
     const lockFits = !insn.locked || (insn.hasModrm && insn.mod !== 3 && (insn.facts & LOCKABLE) !== 0);
     if (!translate || !lockFits || translate(i) === false) {
       w.rewind(before);
-      w.op(STOP_HERE, { imm: STOP_UNDEFINED });
+      w.op(STOP_HERE, { imm: isTooLong(i) ? STOP_PROTECTION : STOP_UNDEFINED });
       return false;
     }
     return insn.flow === FLOW_NEXT && !repeats(insn);
@@ -161,6 +161,15 @@ export class Translator {
 }
 
 const repeats = (insn: Insn): boolean => insn.length > 0 && insn.rep !== 0 && (insn.facts & STRING) !== 0;
+
+/** An instruction that would be one with fewer prefixes: more than 15 bytes are #GP, not #UD. */
+function isTooLong({ insn, bytes, at }: Instruction): boolean {
+  if (insn.length !== 0) return false;
+  const probe = new Insn();
+  for (let from = at; isPrefix(bytes[from] as number) || isRex(bytes[from] as number); from++)
+    if (decodeAt(bytes, from + 1, 0, probe).length > 0) return true;
+  return false;
+}
 
 /** Whether the bytes are no instruction, whatever came behind them. */
 function isWhole(bytes: Uint8Array, at: number): boolean {

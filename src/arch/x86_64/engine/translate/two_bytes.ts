@@ -177,25 +177,11 @@ const byteSwap: Translate = ({ w, insn }) => {
 /** a0 a8: selectors of fs and gs are 0. */
 const pushSegment: Translate = ({ w }) => w.op(K.PUSH, { b: ZERO });
 
-/** ae: fences; rdfsbase and others with f3. */
+/** ae: fences; rdfsbase and others with f3 are undefined, as CR4 has it. */
 const group15: Translate = (i) => {
   const { w, insn } = i;
   const ext = insn.reg & 7;
   if (insn.mod === 3) {
-    if (insn.rep === 0xf3 && ext < 4) {
-      const size = insn.rex & REX_W ? Q : D;
-      const a = cellOf(insn, insn.rm, size);
-      const imm = ext & 1;
-      if (ext < 2) {
-        w.op(K.RDBASE, { a: T0, imm });
-        w.cells(K.MOV + size, a, T0);
-      } else {
-        w.cells(K.MOV + Q, T0, ZERO);
-        w.cells(K.MOV + size, T0, a);
-        w.op(K.WRBASE, { a: T0, imm });
-      }
-      return;
-    }
     return insn.rep === 0 && ext >= 5 ? w.op(K.NOP) : false; // lfence mfence sfence
   }
   if (insn.rep !== 0 || (insn.opsize16 && ext < 6)) return false;
