@@ -7,11 +7,15 @@ import { UnicornEngine } from '../../src/arch/x86_64/unicorn/unicorn.ts';
 import { MODULES_VADDR } from '../../src/guest/addr.ts';
 import { PAGE_SIZE, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../src/guest/memory.ts';
 import { Bare, DATA } from './bare.ts';
+import { NO_UNICORN } from './unicorn_there.ts';
 
 const RX = PROT_READ | PROT_EXEC;
 const RW = PROT_READ | PROT_WRITE;
 const area = (i: number) => MODULES_VADDR + BigInt(4 * i * PAGE_SIZE);
 const DATA_PAGE = BigInt(PAGE_SIZE);
+
+/** With the library itself: skipped where it is missing. */
+const onUnicorn = it.skipIf(NO_UNICORN);
 
 describe('pieces of the module area', () => {
   it('are never many, whatever is there and touched', () => {
@@ -54,7 +58,7 @@ describe('pieces of the module area', () => {
     expect(seen).toEqual(at.map((base) => [base, SIZE, 0x10000]));
   });
 
-  it('never lead out of the memory that is shared', () => {
+  onUnicorn('never lead out of the memory that is shared', () => {
     const engine = new UnicornEngine();
     const { buffer, start } = engine.allocate(3 * PAGE_SIZE);
     const data = new DataView(buffer, start + 2 * PAGE_SIZE, PAGE_SIZE);
@@ -78,7 +82,7 @@ describe('pieces of the module area', () => {
     engine.close();
   });
 
-  it('let code of any number of areas run, read and write', async () => {
+  onUnicorn('let code of any number of areas run, read and write', async () => {
     const bare = new Bare('unicorn');
     const AREAS = 300;
     for (let i = 0; i < AREAS; i++) {
@@ -98,7 +102,7 @@ describe('pieces of the module area', () => {
     bare.close();
   });
 
-  it('run what is there now, not what was there before', async () => {
+  onUnicorn('run what is there now, not what was there before', async () => {
     const bare = new Bare('unicorn');
     for (let round = 1; round <= 100; round++) {
       bare.mem.map(area(0), PAGE_SIZE, RW);
@@ -113,7 +117,7 @@ describe('pieces of the module area', () => {
     bare.close();
   });
 
-  it('fault by their protection at the first touch as at any other', async () => {
+  onUnicorn('fault by their protection at the first touch as at any other', async () => {
     const bare = new Bare('unicorn');
     bare.mem.map(area(0), 2 * PAGE_SIZE, RW);
     bare.mem.protect(area(0), PAGE_SIZE, PROT_READ);
@@ -141,7 +145,7 @@ describe('pieces of the module area', () => {
     bare.close();
   });
 
-  it('stop at the address that a run is to get to, through code that was not mapped', async () => {
+  onUnicorn('stop at the address that a run is to get to, through code that was not mapped', async () => {
     const bare = new Bare('unicorn');
     for (const i of [0, 1]) bare.mem.map(area(i), PAGE_SIZE, RW);
     await bare.code(`mov rax, 0x${area(1).toString(16)}\njmp rax`, area(0));
