@@ -12,9 +12,6 @@ import type { Livepatch } from '../../livepatch/core.ts';
 import type { KlpFunc } from '../../livepatch/structs.ts';
 import { GroundTruthError } from './traces.ts';
 
-/** e8 rel32: call */
-const CALL_SIZE = 5;
-
 /** A function on a func_stack, and where the version begins that it brings; 0 for a nop. */
 interface Replacement {
   readonly func: KlpFunc;
@@ -24,6 +21,8 @@ interface Replacement {
 export class VersionTruth {
   readonly #core: KernelCore;
   readonly #unpatched: number;
+  /** Bytes of the call at an fentry site. */
+  readonly #callSize: number;
   /** Functions that are patched, the newest first, by what they patch. Low halves. */
   readonly #stacks = new Map<number, Replacement[]>();
   /** Fentry sites whose trampoline each stack is in, innermost last, and the version due at the entry. Low halves. */
@@ -39,6 +38,7 @@ export class VersionTruth {
   constructor(core: KernelCore, livepatch: Livepatch) {
     this.#core = core;
     this.#unpatched = core.kernel.constants.KLP_UNPATCHED;
+    this.#callSize = core.arch.fentry.size;
     livepatch.patching.onChange.push((func, patched) => this.#changed(func, patched));
     core.events.subscribe(() => this.#entries.clear(), ['module']);
   }
@@ -58,7 +58,7 @@ export class VersionTruth {
     const { site, due } = entry;
     const expected = this.#expected(site, patchState);
     this.calls++;
-    const got = target === site + CALL_SIZE ? 0 : target;
+    const got = target === site + this.#callSize ? 0 : target;
     if (got === expected) this.#tell('call', task, patchState, site, got);
     else if (got === due) {
       // Switched, or the patch gone, between the handler's choice and the return that takes it.
