@@ -9,10 +9,11 @@
 // executes the functions of modules on both engines. --frequency counts the forms in the modules below a folder.
 
 import { spawnSync } from 'node:child_process';
-import { buildProgram } from './build.ts';
+import { build, buildProgram } from './build.ts';
 import { ROOT } from './root.ts';
 
 export async function main(args: readonly string[]): Promise<void> {
+  await build();
   const program = await buildProgram('test/arch/x86_64/judge/main.ts');
   const { status, error } = spawnSync(process.execPath, [program, ...args], { cwd: ROOT, stdio: 'inherit' });
   if (error) throw error;

@@ -64,6 +64,11 @@ async function main(): Promise<void> {
 }
 
 async function judgeAll(): Promise<void> {
+  if (chosen.length === 0) {
+    console.error(`judge: no form has a name like --only ${values.only}`);
+    process.exitCode = 2;
+    return;
+  }
   const why = hostCannotJudge();
   if (why) console.log(`The host judges nothing: ${why}.`);
   const results: Result[] = [];
@@ -85,7 +90,9 @@ async function judgeAll(): Promise<void> {
   console.log(`${executed.length} forms, ${states} states, ${open} differences that no known case explains`);
   console.log(`${lacking.length} forms are not executed`);
   const all = inOrder(withEarlier(results));
-  if (values.write) writeFileSync(values.page, processorPage(all));
+  // A page of forms of which some were not judged would say what nobody has looked at.
+  if (values.write && process.exitCode === undefined) writeFileSync(values.page, processorPage(all));
+  else if (values.write) console.log(`${values.page} is as it was: not every form was judged`);
   if (open > 0) process.exitCode = 1;
 }
 
