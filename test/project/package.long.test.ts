@@ -6,6 +6,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
@@ -58,6 +59,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
+const isFixture = (file: string): boolean => file.startsWith('klpemu/fixtures/');
 const klpemu = (...args: string[]) => run('node_modules/.bin/klpemu', args, join(dir, 'empty'));
 
 describe('the package', () => {
@@ -97,6 +99,20 @@ describe('the package', () => {
     );
     const { stdout, stderr, status } = run(process.execPath, ['native.mjs'], join(dir, 'empty'));
     expect([stdout, stderr, status]).toEqual(['0\n', '', 0]);
+  });
+
+  it('has no native part among its dependencies, so that it is the same on every architecture that Node runs on', () => {
+    const all = readdirSync(join(dir, 'empty/node_modules'), { recursive: true, encoding: 'utf8' });
+    expect(
+      all.filter((file) => /\.(?:node|so|a|o|exe|dll|dylib|gyp)$/.test(file) && !isFixture(file)),
+    ).toEqual([]);
+    for (const file of all.filter((name) => name.endsWith('package.json') && !isFixture(name))) {
+      const path = join(dir, 'empty/node_modules', file);
+      const { os, cpu, scripts } = JSON.parse(readFileSync(path, 'utf8'));
+      expect([file, os, cpu, scripts?.install, scripts?.postinstall]).toEqual([file, ...Array(4)]);
+    }
+    const demo = ['--no-addons', 'node_modules/klpemu/dist/cli/main.js', 'demo', '--quiet'];
+    expect(run(process.execPath, demo, join(dir, 'empty')).status).toBe(0);
   });
 
   it('names in --help only files that are there, and they do what the example says', () => {
