@@ -98,9 +98,9 @@ function replacement(
     warn(code, from, 'empty alternative entry');
     return 0;
   }
-  const last = lastInsn(code, from, mark.offset + fromLength);
-  const original: AltGroup = { original: undefined, first: from, last, cfi: new Int32Array(fromLength) };
-  for (let insn = from; insn <= last; insn++) join(code, insn, original);
+  const original = originalOf(code, from, mark.offset, fromLength);
+  if (!original) return 0;
+  const { last } = original;
   const end = (toMark?.offset ?? 0) + toLength;
   const lastNew = to === 0 ? 0 : lastInsn(code, to, end);
   let filler = 0;
@@ -116,6 +116,20 @@ function replacement(
   }
   if (filler !== 0) adopt(code, filler, from, group);
   return group.first;
+}
+
+/** What is replaced; several replacements of one length have it in common. */
+function originalOf(code: CodeTable, from: number, offset: number, length: number): AltGroup | undefined {
+  const known = code.input.sharedOriginals ? code.altGroups.get(from) : undefined;
+  if (known && known.original === undefined && known.first === from) {
+    if (known.cfi.length === length) return known;
+    warn(code, from, `weirdly overlapping alternative! ${known.cfi.length} != ${length}`);
+    return undefined;
+  }
+  const last = lastInsn(code, from, offset + length);
+  const original: AltGroup = { original: undefined, first: from, last, cfi: new Int32Array(length) };
+  for (let insn = from; insn <= last; insn++) join(code, insn, original);
+  return original;
 }
 
 /** The last instruction that starts before `end`. */

@@ -114,9 +114,17 @@ export class Destinations {
       linkCold(code, from, to);
       return false;
     }
-    if (code.parent[from] === code.parent[to] || code.offset[dest] !== symbols.value[to]) return false;
+    if (code.parent[from] === code.parent[to] || !this.#isStart(dest, to)) return false;
     code.callDest[insn] = to;
     return true;
+  }
+
+  /** Its first instruction, or the one behind its endbr64, which only an indirect call needs. */
+  #isStart(insn: number, func: number): boolean {
+    const { section, offset, input } = this.#code;
+    const start = input.symbols.value[func];
+    if (offset[insn] === start) return true;
+    return input.arch.functionStart(input.sections[section[insn]].bytes, offset[insn]) === start;
   }
 
   #addCall(insn: number): void {

@@ -164,7 +164,7 @@ class Classifier {
     if (code.at(section, start) !== insn) return open('inside an instruction that may be replaced');
     if (isUndefined(theirs) && func !== 0 && this.#theyAreSilentIn(func)) {
       if (this.#several) return open('no entry in the table that the kernel reads, of several');
-      return lost('no entry for the whole function: the source says it is not to be looked at');
+      return lost(this.#whySilent(func));
     }
     if (!isUndefined(ours) || code.flags[insn] & IN_VISITED) return open('two answers');
     if (func === 0) return lost('in no function: the source says with hints how the stack is there');
@@ -177,6 +177,13 @@ class Classifier {
       return { class: 'ours wrong', reason: 'behind a call that we take for the last thing that happens' };
     }
     return { class: 'ours wrong', reason: 'we find no way to it' };
+  }
+
+  #whySilent(func: number): string {
+    const { unnamed } = this.#code.input;
+    return unnamed !== undefined && func >= unnamed
+      ? 'no entry for the whole function: it has lost its symbol, as weak ones do that another overrides'
+      : 'no entry for the whole function: the source says it is not to be looked at';
   }
 
   /** What keeps us from an instruction: the one before the unreached run that it is in, if nothing goes on there. */

@@ -51,11 +51,13 @@ export function inputFromElf(elf: ElfObject, arch: CodeArch, format?: OrcFormat)
     arch,
     sections,
     symbols,
+    unnamed: tables.symbols.count,
     hints: [...special.hints(), ...guestHints(elf, sections, symbols, arch)],
     noreturn: version >= 602 ? LATER_NORETURNS : new Set(),
     deadEnds: special.deadEnds(),
     reachable: special.reachable(),
     alternatives: special.alternatives(),
+    sharedOriginals: version >= 604,
     ignored: special.ignored(),
     ignoredAlternatives: special.ignoredAlternatives(),
   };

@@ -120,20 +120,27 @@ export interface CodeAlternative {
   readonly skip?: boolean;
 }
 
+/** Some names, by a list or by a rule. */
+export type Names = Pick<ReadonlySet<string>, 'has'>;
+
 export interface ObjtoolInput {
   /** Whose code it is. */
   readonly arch: CodeArch;
   /** Section 0 is no section, as in ELF. */
   readonly sections: readonly CodeSection[];
   readonly symbols: SymbolTable;
+  /** Symbols from this one on are not the object's: they stand for functions that lost theirs. */
+  readonly unnamed?: number;
   readonly hints: readonly CodeHint[];
   /** Functions that never return, beside those that objtool knows. */
-  readonly noreturn: ReadonlySet<string>;
+  readonly noreturn: Names;
   /** Instructions after which nothing runs. */
   readonly deadEnds: readonly CodeMark[];
   /** ud2 after which execution goes on (WARN). */
   readonly reachable: readonly CodeMark[];
   readonly alternatives: readonly CodeAlternative[];
+  /** Several replacements of the same code share its states, as objtool has it since 6.4: else each replaces it alone. */
+  readonly sharedOriginals?: boolean;
   /** Starts of functions that are not to be looked at (STACK_FRAME_NON_STANDARD). */
   readonly ignored: readonly CodeMark[];
   /** Instructions whose alternatives are not to be looked at. */

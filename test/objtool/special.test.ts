@@ -17,6 +17,7 @@ import {
   type SymbolRow,
   symbolTable,
 } from '../../src/objtool/input.ts';
+import { LATER_NORETURNS } from '../../src/objtool/noreturn.ts';
 import { createOrc } from '../../src/objtool/orc_gen.ts';
 
 interface Source {
@@ -109,6 +110,49 @@ describe('ways that no branch shows', () => {
     expect(entry(replaced, at('site') + 1)).toBe('sp+24');
     expect(entry(replaced, at('site') + 2)).toBe('sp+16');
     expect(entry(replaced, at('after'))).toBe('sp+16');
+  });
+
+  test('two replacements of the same code share its states since 6.4, and the last has them before', async () => {
+    const { input, at } = await source({
+      f: 'site:\nNOP5\nafter:\nret',
+      g: 'first:\npush rax\npop rax\nnop\nnop\nnop\nsecond:\nnop\nnop\nnop\npush rax\npop rax\nret',
+    });
+    const alternatives = ['first', 'second'].map((to) => way('replace', at('site'), at(to), [5, 5]));
+    const shared = { ...input, alternatives, sharedOriginals: true };
+    expect([1, 2, 3, 4, 5].map((i) => entry(shared, at('site') + i))).toEqual([
+      'sp+16',
+      'sp+8',
+      'sp+8',
+      'sp+16',
+      'sp+8',
+    ]);
+    expect(entry({ ...input, alternatives }, at('site') + 1)).toBe('sp+8');
+    expect(entry({ ...input, alternatives }, at('site') + 4)).toBe('sp+16');
+  });
+
+  test('two replacements of different lengths of the same code are warned of', async () => {
+    const { input, at } = await source({
+      f: 'site:\nNOP5\nret',
+      g: 'other:\nNOP5\nret',
+    });
+    const alternatives = [5, 1].map((n) => way('replace', at('site'), at('other'), [n, 5]));
+    const { warnings } = createOrc({ ...input, alternatives, sharedOriginals: true });
+    expect(warnings[0]).toMatch(/weirdly overlapping alternative! 5 != 1$/);
+  });
+
+  test('a stack that is filled up within a replacement by calls of the next instruction is followed', async () => {
+    const { input, at } = await source({
+      f: `site:\n${'nop\n'.repeat(15)}after:\nret`,
+      g: 'fill:\ncall .L1\nint3\n.L1: call .L2\nint3\n.L2: add rsp, 16\nend:\nret',
+    });
+    const length = at('end') - at('fill');
+    const replaced = { ...input, alternatives: [way('replace', at('site'), at('fill'), [15, length])] };
+    expect([0, 6, 12, 15].map((i) => entry(replaced, at('site') + i))).toEqual([
+      'sp+8',
+      'sp+16',
+      'sp+24',
+      'sp+8',
+    ]);
   });
 
   test('code and a replacement that disagree at one byte are warned of', async () => {
@@ -214,6 +258,48 @@ describe('where execution goes on', () => {
       dies: '.L: nop\njmp .L',
     });
     expect(entry(input, at('after'))).toBe('(und)');
+  });
+
+  test.each([
+    ['_RNvNtCs2lKf6AS60Zg_4core9panicking18panic_bounds_check'],
+    ['_RNvNtNtCs2lKf6AS60Zg_4core9panicking11panic_const24panic_const_sub_overflow'],
+    ['_RNvNtNtCs2lKf6AS60Zg_4core5slice5index24slice_end_index_len_fail'],
+    ['_RNvNtCs2lKf6AS60Zg_4core6result13unwrap_failed'],
+    ['_RNvCsdBezzDwma51_7___rustc17rust_begin_unwind'],
+    ['native_play_dead'],
+  ])('not behind a call of %s, which later kernels know', async (name) => {
+    const { input, at } = await source({ f: 'push rbx\ncall g\nafter:\nnop\npop rbx\nret', g: 'ret' });
+    const named = renamed(input, [{ was: 'f' }, { was: 'g', name, bind: BIND_GLOBAL }]);
+    expect(entry(named, at('after'))).toBe('sp+16');
+    expect(entry({ ...named, noreturn: LATER_NORETURNS }, at('after'))).toBe('(und)');
+  });
+
+  test('behind a call of a function of Rust that only looks like a panic', async () => {
+    const { input, at } = await source({ f: 'push rbx\ncall g\nafter:\nnop\npop rbx\nret', g: 'ret' });
+    for (const name of [
+      '_RNvNtCs2lKf6AS60Zg_4core9panicking9panic_fmt2',
+      'not_RNvNtCs2lKf6AS60Zg_4core9panicking9panic_fmt',
+      '_RNvNtCs2lKf6AS60Zg_4mine9panicking9panic_fmt',
+    ]) {
+      const named = renamed(input, [{ was: 'f' }, { was: 'g', name, bind: BIND_GLOBAL }]);
+      expect(entry({ ...named, noreturn: LATER_NORETURNS }, at('after'))).toBe('sp+16');
+    }
+  });
+
+  test('with the caller, behind a tail call that leaves out the endbr64 of the other function', async () => {
+    const { input, at } = await source({
+      f: 'test rdi, rdi\nje inside\nrest:\nret',
+      g: 'endbr64\ninside:\npush rbx\npop rbx\nret',
+    });
+    const functions = renamed(input, [{ was: 'f' }, { was: 'g' }]);
+    expect(createOrc(functions).warnings).toEqual([]);
+    expect(entry(functions, at('rest'))).toBe('sp+8');
+    const without = await source({
+      f: 'test rdi, rdi\nje inside\nrest:\nret',
+      g: 'nop\nnop\nnop\nnop\ninside:\npush rbx\npop rbx\nret',
+    });
+    const { warnings } = createOrc(renamed(without.input, [{ was: 'f' }, { was: 'g' }]));
+    expect(warnings[0]).toBe('f() falls through to next function g()');
   });
 
   test('behind a call of a function whose cold part returns', async () => {
