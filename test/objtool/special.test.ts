@@ -115,7 +115,7 @@ describe('ways that no branch shows', () => {
   test('two replacements of the same code share its states since 6.4, and the last has them before', async () => {
     const { input, at } = await source({
       f: 'site:\nNOP5\nafter:\nret',
-      g: 'first:\npush rax\npop rax\nnop\nnop\nnop\nsecond:\nnop\nnop\nnop\npush rax\npop rax\nret',
+      g: 'first:\npush rax\npop rax\nmov rax, rbx\nsecond:\nmov rax, rbx\npush rax\npop rax\nret',
     });
     const alternatives = ['first', 'second'].map((to) => way('replace', at('site'), at(to), [5, 5]));
     const shared = { ...input, alternatives, sharedOriginals: true };
