@@ -1,7 +1,8 @@
 // What the unwinders answer at an instruction, and whether that is the truth.
 //
 // Invariant: the answers are those of the unwinders that the machine uses, started as the kernel starts them:
-// from the registers of an interrupt, or from where a task that a callee put to sleep was switched out.
+// from the registers of an interrupt, or from where a task that a callee put to sleep was switched out. They leave the
+// stack as it was: what code does hangs on no answer.
 
 import {
   ORC_REG_PREV_SP,
@@ -57,11 +58,17 @@ export class Judge {
   #row = -1;
   #rowFrom = 0;
   #rowTo = 0;
+  /** By row one more than what it says, as numbered in `kindOf`; 0 where nobody asked yet. */
+  readonly #kinds: Uint32Array;
+  readonly #kindOf = new Map<number, number>();
   readonly #trace: StackTrace;
   readonly #kind: Unwinder;
   readonly #regs = new Uint32Array(2 * PT_REGS.words.length);
   readonly #entries = new Uint32Array(MAX_STACK_ENTRIES);
   readonly #preempted: PreemptedStack;
+  /** Words that a callee's frame is written over, and where: one more, for a stack pointer between two. */
+  readonly #belowCall = new Uint32Array(INACTIVE.size / 4 + 1);
+  #belowCallFrom = 0;
   readonly #task = { stackSlot: 0, onCpu: 0, spLo: 0 };
 
   constructor(state: JudgedState, ranges: readonly TextRange[], orc: OrcTable | undefined, kind: Unwinder) {
@@ -69,6 +76,7 @@ export class Judge {
     this.#preempted = new PreemptedStack(state.words);
     this.#kind = kind;
     this.#orc = orc;
+    this.#kinds = new Uint32Array(orc?.count ?? 0);
     this.#lookup.addText({
       name: 'callers',
       ranges: [{ start: CALLER_LO, size: CALLER_SIZE }],
@@ -90,7 +98,7 @@ export class Judge {
     this.#start(stand, ip);
     const answer = this.#answer();
     const verdict = this.#verdict(stand, answer);
-    if (stand === 'preempted') this.#preempted.pop();
+    this.#end(stand);
     return verdict;
   }
 
@@ -106,10 +114,6 @@ export class Judge {
     return stored >= 0 ? 'wrong, declared reliable' : 'wrong, declared unreliable';
   }
 
-  /** Rows of the table. */
-  get rows(): number {
-    return this.#orc?.count ?? 0;
-  }
   /** The number of the row in force at an address, below 0 for none, and what it goes by. */
   rowAt(ip: number): number {
     if ((ip | 0) >= this.#rowFrom && (ip | 0) < this.#rowTo) return this.#row;
@@ -121,6 +125,20 @@ export class Judge {
     // No address at the end of the address space is text.
     this.#rowTo = row + 1 < count ? addresses[row + 1] | 0 : this.#rowFrom;
     return row;
+  }
+  /** What a row says: rows that say the same have one number, in the order in which they are first asked for. */
+  rowKind(row: number): number {
+    const kinds = this.#kinds;
+    if (kinds[row] !== 0) return kinds[row] - 1;
+    const { flags, spOffset, fpOffset } = this.#orc as OrcTable;
+    const what = flags[row] * 2 ** 32 + ((spOffset[row] << 16) | (fpOffset[row] & 0xffff));
+    let kind = this.#kindOf.get(what);
+    if (kind === undefined) {
+      kind = this.#kindOf.size;
+      this.#kindOf.set(what, kind);
+    }
+    kinds[row] = kind + 1;
+    return kind;
   }
   rowUses(row: number): number {
     const flags = (this.#orc as OrcTable).flags[row];
@@ -143,7 +161,7 @@ export class Judge {
     this.#start(stand, ip);
     const sp = this.#state.halves[SP];
     const { prevSp, ...answer } = this.#answer();
-    if (stand === 'preempted') this.#preempted.pop();
+    this.#end(stand);
     const distance = prevSp === undefined ? undefined : prevSp + STACK_LO - sp;
     return {
       truth: this.#truth(sp),
@@ -193,11 +211,19 @@ export class Judge {
     for (let i = 0; i <= INTERRUPT_FRAMES; i++) unwinder.next();
   }
 
+  /** Takes back what was written for an answer: code may read what it left below the stack pointer. */
+  #end(stand: Stand): void {
+    if (stand === 'preempted') this.#preempted.pop();
+    else if (stand === 'called') this.#state.words.set(this.#belowCall, this.#belowCallFrom);
+  }
+
   /** The callee's frame of a task that was switched out there, below the stack pointer. */
   #sleep(halves: Uint32Array, ip: number): void {
     const { words } = this.#state;
     const sp = halves[SP] - INACTIVE.size;
     this.#task.spLo = sp;
+    this.#belowCallFrom = (sp - STACK_LO) >>> 2;
+    for (let i = 0; i < this.#belowCall.length; i++) this.#belowCall[i] = words[this.#belowCallFrom + i];
     putLong(words, sp + INACTIVE.fp, halves[FP], halves[FP + 1]);
     putLong(words, sp + INACTIVE.pc, ip, 0xffffffff);
   }

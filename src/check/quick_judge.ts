@@ -1,39 +1,46 @@
-// A judge that is asked at one instruction after the other: where nothing changed that a right answer of the same row of
-// the table hung on, it is right again.
+// A judge that is asked at one instruction after the other: where nothing changed that a right answer of a row of the
+// table hung on, it is right again, of that row and of those that say the same.
 //
-// Invariant: a right answer hangs on the row, the stack pointer, the return address, which is always the caller's, and on
-// the frame pointer, in its register or where the row says that it was saved; what hangs on more is judged each time.
+// Invariant: a right answer hangs on what the row says, the stack pointer, the return address, which is always the
+// caller's, and on the frame pointer, in its register or where the row says that it was saved; what hangs on more is
+// judged each time.
 
 import { CALLER_FP_LO, STACK_HALF } from './check_layout.ts';
 import { type Judge, type JudgedState, USES_FP, USES_OTHERS } from './judge.ts';
 import { FP, SP } from './target.ts';
 
-/** By row, with what its last right answer was given; a stack pointer of 0 for none. */
+/** By what rows say, with what its last right answer was given; a stack pointer of 0 for none. */
 class Known {
-  readonly sp: Uint32Array;
-  readonly fpLow: Uint32Array;
-  readonly fpHigh: Uint32Array;
+  sp = new Uint32Array(256);
+  fpLow = new Uint32Array(256);
+  fpHigh = new Uint32Array(256);
 
-  constructor(rows: number) {
-    this.sp = new Uint32Array(rows);
-    this.fpLow = new Uint32Array(rows);
-    this.fpHigh = new Uint32Array(rows);
+  reserve(kind: number): void {
+    if (kind < this.sp.length) return;
+    const room = 2 * kind;
+    this.sp = larger(this.sp, room);
+    this.fpLow = larger(this.fpLow, room);
+    this.fpHigh = larger(this.fpHigh, room);
   }
+}
+
+function larger(words: Uint32Array, room: number): Uint32Array {
+  const found = new Uint32Array(room);
+  found.set(words);
+  return found;
 }
 
 export class QuickJudge {
   readonly #judge: Judge;
   readonly #words: Uint32Array;
   readonly #halves: Uint32Array;
-  readonly #at: Known;
-  readonly #called: Known;
+  readonly #at = new Known();
+  readonly #called = new Known();
 
   constructor(judge: Judge, { words, halves }: JudgedState) {
     this.#judge = judge;
     this.#words = words;
     this.#halves = halves;
-    this.#at = new Known(judge.rows);
-    this.#called = new Known(judge.rows);
   }
 
   /** Whether an instruction's answers are right, interrupted there and preempted there. */
@@ -53,11 +60,13 @@ export class QuickJudge {
   }
 
   #knows(known: Known, row: number): boolean {
+    if (row < 0) return false;
     const halves = this.#halves;
-    if (row < 0 || known.sp[row] !== halves[SP]) return false;
+    const kind = this.#judge.rowKind(row);
+    if (known.sp[kind] !== halves[SP]) return false;
     const uses = this.#judge.rowUses(row);
     if (uses & USES_OTHERS) return false;
-    if (uses & USES_FP && (known.fpLow[row] !== halves[FP] || known.fpHigh[row] !== halves[FP + 1]))
+    if (uses & USES_FP && (known.fpLow[kind] !== halves[FP] || known.fpHigh[kind] !== halves[FP + 1]))
       return false;
     const saved = this.#judge.savedFpAt(row);
     return saved < 0 || (this.#words[saved] === CALLER_FP_LO && this.#words[saved + 1] === STACK_HALF);
@@ -66,9 +75,11 @@ export class QuickJudge {
   #note(known: Known, row: number, right: boolean): boolean {
     if (row < 0) return right;
     const halves = this.#halves;
-    known.sp[row] = right ? halves[SP] : 0;
-    known.fpLow[row] = halves[FP];
-    known.fpHigh[row] = halves[FP + 1];
+    const kind = this.#judge.rowKind(row);
+    known.reserve(kind);
+    known.sp[kind] = right ? halves[SP] : 0;
+    known.fpLow[kind] = halves[FP];
+    known.fpHigh[kind] = halves[FP + 1];
     return right;
   }
 }
