@@ -13,6 +13,7 @@ import type { CheckGuest } from './check_guest.ts';
 import { EngineExecutor } from './engine_executor.ts';
 import { FrameMap } from './frame_map.ts';
 import { rulesOf } from './frame_rules.ts';
+import { FunctionLists } from './function_lists.ts';
 import { Judge, type TextRange } from './judge.ts';
 import { type LoadedText, loadText } from './loaded_text.ts';
 import type { PathEnds } from './paths.ts';
@@ -131,7 +132,7 @@ export class ObjectChecker {
   check(): ObjectCheck {
     const functions: FunctionReport[] = [];
     const frames: FrameReport[] = [];
-    const byFunction = this.#instructionsByFunction();
+    const instructions = new FunctionLists(this.#code);
     this.#guest.loadText(this.#engineText);
     this.#walk.visits.clear();
     this.#engine.skips.clear();
@@ -140,9 +141,9 @@ export class ObjectChecker {
     this.#omitted = 0;
     for (const func of this.#functions()) {
       this.#walk.explore(func, this.#engine);
-      const list = byFunction.get(func) ?? [];
+      const list = instructions.of(func);
       functions.push(this.#reportOf(func, list, this.#walk.ends));
-      if (this.#frames) frames.push(this.#frames.report(func, list));
+      if (this.#frames) frames.push(this.#frames.report(func, Array.from(list)));
     }
     const { skips } = this.#engine;
     return {
@@ -159,6 +160,13 @@ export class ObjectChecker {
 
   #frameMap(functions: readonly FrameReport[], outside: readonly FrameRange[]): FrameMapReport {
     return { functions, outside, rules: rulesOf(functions, outside) };
+  }
+
+  /** Gives what was made for it to the next one: nothing of it may be used any more. */
+  release(): void {
+    this.#walk.visits.release();
+    this.#judge.release();
+    this.#code.release();
   }
 
   #at(insn: number): void {
@@ -266,26 +274,13 @@ export class ObjectChecker {
     );
   }
 
-  /** Cold parts with their functions. */
-  #instructionsByFunction(): Map<number, number[]> {
-    const { func, parent, count, input, section } = this.#code;
-    const lists = new Map<number, number[]>();
-    for (let insn = 1; insn < count; insn++) {
-      const f = parent[func[insn]] || func[insn];
-      if (f === 0 || input.sections[section[insn]].replacement) continue;
-      const list = lists.get(f);
-      if (list) list.push(insn);
-      else lists.set(f, [insn]);
-    }
-    return lists;
-  }
-
-  #reportOf(func: number, list: readonly number[], ends: PathEnds): FunctionReport {
+  #reportOf(func: number, list: Int32Array, ends: PathEnds): FunctionReport {
     const counts = [0, 0, 0, 0];
     const notCovered: Record<string, number> = {};
     const [end] = ends.deadEnds;
     let unseen = 0;
-    for (const insn of list) {
+    for (let i = 0; i < list.length; i++) {
+      const insn = list[i];
       const worst = this.#worst[insn];
       counts[worst]++;
       if (worst !== 0) continue;

@@ -22,7 +22,7 @@ export class ForkStack {
   #insns = new Int32Array(64);
   #ends = new Int32Array(64);
   #frames: (readonly LiveFrame[])[] = [];
-  #data = new Uint32Array(0x4000);
+  #data = new Uint32Array(0x1000);
   #count = 0;
   #end = 0;
 

@@ -12,7 +12,7 @@ import {
   orcTableFromEntries,
   unpackOrcEntry,
 } from '../elf/orc.ts';
-import { OrcLookup } from '../unwind/orc_lookup.ts';
+import { OrcLookup, type TextHandle } from '../unwind/orc_lookup.ts';
 import { MAX_STACK_ENTRIES, StackTrace } from '../unwind/stacktrace.ts';
 import { CALLER_LO, CALLER_SIZE, LAST_CALLER_LO, STACK_LO } from './check_layout.ts';
 import { type LiveFrame, OUTERMOST } from './live_frames.ts';
@@ -33,6 +33,9 @@ const PT_REGS = TARGET.ptRegs;
 const IP = PT_REGS.words.indexOf(PT_REGS.pc);
 const MODE = PT_REGS.words.indexOf(PT_REGS.mode.word);
 
+/** Without text, of a judge that is done: a new one has a megabyte to be cleared. */
+let spareLookup: OrcLookup | undefined;
+
 /** What an answer hangs on besides the stack and its pointer. */
 export const USES_FP = 1;
 export const USES_OTHERS = 2;
@@ -52,7 +55,8 @@ export interface JudgedState {
 
 export class Judge {
   readonly #state: JudgedState;
-  readonly #lookup = new OrcLookup();
+  readonly #lookup: OrcLookup;
+  readonly #texts: readonly TextHandle[];
   readonly #orc: OrcTable | undefined;
   /** The row last asked for, and the addresses that it is in force at: signed. */
   #row = -1;
@@ -77,12 +81,13 @@ export class Judge {
     this.#kind = kind;
     this.#orc = orc;
     this.#kinds = new Uint32Array(orc?.count ?? 0);
-    this.#lookup.addText({
-      name: 'callers',
-      ranges: [{ start: CALLER_LO, size: CALLER_SIZE }],
-      orc: CALLERS,
-    });
-    this.#lookup.addText({ name: 'object', ranges, ...(orc ? { orc } : {}) });
+    this.#lookup = spareLookup ?? new OrcLookup();
+    spareLookup = undefined;
+    const callers = [{ start: CALLER_LO, size: CALLER_SIZE }];
+    this.#texts = [
+      this.#lookup.addText({ name: 'callers', ranges: callers, orc: CALLERS }),
+      this.#lookup.addText({ name: 'object', ranges, ...(orc ? { orc } : {}) }),
+    ];
     this.#trace = new StackTrace({
       arena: { words: state.words },
       lookup: this.#lookup,
@@ -91,6 +96,12 @@ export class Judge {
       retFromFork: 0,
     });
     this.#regs[2 * MODE] = REGISTERS.kernelMode;
+  }
+
+  /** Gives its table of text to the next one: this one may not be asked any more. */
+  release(): void {
+    for (const text of this.#texts) this.#lookup.remove(text);
+    spareLookup = this.#lookup;
   }
 
   /** `ip`: low half of the instruction's address, or of the return address that its call leaves. */

@@ -24,7 +24,7 @@ class Known {
   }
 }
 
-function larger(words: Uint32Array, room: number): Uint32Array {
+function larger(words: Uint32Array, room: number): Uint32Array<ArrayBuffer> {
   const found = new Uint32Array(room);
   found.set(words);
   return found;

@@ -7,12 +7,24 @@ export class Visits {
   /** By instruction. */
   readonly count: Uint8Array;
   readonly #most: number;
+  readonly #instructions: number;
   readonly #seen: Int32Array;
 
   constructor(instructions: number, most: number) {
+    const kept = spare;
+    spare = undefined;
+    const fits = kept && kept.count.length >= instructions && kept.seen.length >= instructions * most;
     this.#most = most;
-    this.count = new Uint8Array(instructions);
-    this.#seen = new Int32Array(instructions * most);
+    this.#instructions = instructions;
+    this.count = fits ? kept.count : new Uint8Array(roomFor(instructions));
+    this.#seen = fits ? kept.seen : new Int32Array(roomFor(instructions) * most);
+  }
+
+  /** Gives the arrays to the next ones: nothing of these may be used any more. */
+  release(): void {
+    if (spare && spare.count.length >= this.count.length) return;
+    this.clear();
+    spare = { count: this.count, seen: this.#seen };
   }
 
   /** Whether a path has nothing to look for there any more. */
@@ -33,6 +45,12 @@ export class Visits {
   }
 
   clear(): void {
-    this.count.fill(0);
+    this.count.fill(0, 0, this.#instructions);
   }
 }
+
+/** A quarter more, so that the next object may fit as well. */
+const roomFor = (instructions: number): number => Math.ceil(instructions * 1.25) + 1024;
+
+/** Arrays of one that is done with them, for the next: fresh pages cost more than clearing used ones. */
+let spare: { readonly count: Uint8Array; readonly seen: Int32Array } | undefined;

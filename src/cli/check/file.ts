@@ -50,6 +50,7 @@ export function checkFile({ path, unwinder, into = false, format: wanted }: Chec
     const checker = new ObjectChecker(guest, elf, { unwinder, into, ...(own ? { format: own } : {}) });
     used = true;
     const check = checker.check();
+    checker.release();
     if (check.functions.length === 0) throw elf.error('no function to check');
     const several = severalSections(elf);
     return {

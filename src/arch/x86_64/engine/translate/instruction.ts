@@ -69,7 +69,7 @@ export const immediate = (insn: Insn): number => insn.imm;
 
 /** Ends the run before this instruction. */
 export function stop({ w }: Instruction, why: number): void {
-  w.op(STOP_HERE, { imm: why });
+  w.numbered(STOP_HERE, 0, 0, why);
 }
 /** Ends the run behind it. */
 export function stopBehind({ w }: Instruction, why: number): void {

@@ -87,13 +87,12 @@ const popRm: Translate = ({ w, insn, next }) => {
   const size = stackSize(insn);
   const [pop, bytes] = size === W ? [K.POP16, 2] : [K.POP, 8];
   if (insn.mod === 3) {
-    w.op(pop, { a: REGS + 8 * insn.rm });
+    w.cells(pop, REGS + 8 * insn.rm, 0);
     return;
   }
   w.cells(K.LOAD + size, T0, RSP_CELL);
-  const { b, disp } = memoryOf(w, insn, next, bytes);
-  w.op(K.STORE + size, { a: T0, b, disp });
-  w.op(K.LEA, { a: RSP_CELL, b: RSP_CELL, c: ZERO, disp: bytes });
+  w.memory(K.STORE + size, T0, memoryOf(w, insn, next, bytes));
+  w.address(K.LEA, RSP_CELL, RSP_CELL, ZERO, bytes);
 };
 
 /** 63: movslq */
@@ -107,7 +106,7 @@ const movsxd: Translate = ({ w, insn, next }) => {
 const imulByConstant: Translate = ({ w, insn, next }) => {
   const size = sizeOf(insn);
   const b = readRm(w, insn, size, next);
-  w.op(K.IMUL + size, { a: cellOf(insn, insn.reg, size), b, c: w.immCell, imm: immediate(insn) });
+  w.twoAndConstant(K.IMUL + size, cellOf(insn, insn.reg, size), b, immediate(insn));
 };
 
 const test: Translate = (i) => {
@@ -125,9 +124,9 @@ const xchg: Translate = (i) => {
     w.cells(K.XCHG + size, cellOf(insn, insn.rm, size), reg);
     return;
   }
-  const { b, disp } = memoryOf(w, insn, next);
-  w.op(K.LOAD_TO_WRITE + size, { a: T0, b, disp });
-  w.op(K.STORE + size, { a: reg, b, disp });
+  const memory = memoryOf(w, insn, next);
+  w.memory(K.LOAD_TO_WRITE + size, T0, memory);
+  w.memory(K.STORE + size, reg, memory);
   w.cells(K.MOV + size, reg, T0);
 };
 const xchgRax: Translate = (i) => {
@@ -135,7 +134,7 @@ const xchgRax: Translate = (i) => {
   i.w.cells(K.XCHG + size, RAX_CELL, REGS + 8 * inOpcode(i));
 };
 /** 90: nop, pause; with REX.B it is an xchg with r8. */
-const nop: Translate = (i) => (i.insn.rex & 1 ? xchgRax(i) : i.w.op(K.NOP));
+const nop: Translate = (i) => (i.insn.rex & 1 ? xchgRax(i) : i.w.plain(K.NOP));
 
 const movToRm: Translate = (i) => {
   const { w, insn, next } = i;
@@ -162,7 +161,7 @@ const movConstant: Translate = (i) => {
     return;
   }
   const to = memoryOf(w, insn, next);
-  w.op(K.STORE + size, { a: w.immCell, imm, ...to });
+  w.constantTo(K.STORE + size, imm, to);
 };
 /** a0 to a3: the address is the constant. */
 const movOffset: Translate = (i) => {
@@ -174,7 +173,7 @@ const movOffset: Translate = (i) => {
   let { b, disp } = absolute(w, address);
   const segment = segmentBase(insn);
   if (segment !== 0) {
-    w.op(K.LEA, { a: EA, b, c: ZERO, disp });
+    w.address(K.LEA, EA, b, ZERO, disp);
     w.cells(K.ADD_SEGMENT, EA, segment);
     [b, disp] = [EA, 0];
   }
@@ -200,9 +199,9 @@ const lea: Translate = ({ w, insn, next }) => {
   const size = sizeOf(insn);
   const { b, disp } = effective(w, insn, next);
   const a = cellOf(insn, insn.reg, size);
-  if (size === Q) w.op(K.LEA, { a, b, c: ZERO, disp });
+  if (size === Q) w.address(K.LEA, a, b, ZERO, disp);
   else {
-    w.op(K.LEA, { a: EA, b, c: ZERO, disp });
+    w.address(K.LEA, EA, b, ZERO, disp);
     w.cells(K.MOV + size, a, EA);
   }
 };
@@ -213,7 +212,7 @@ const signExtend: Translate = ({ w, insn }) => {
   const kind = size === Q ? K.MOVSX32 + Q : size === D ? K.MOVSX16 + D : K.MOVSX8 + W;
   w.cells(kind, RAX_CELL, RAX_CELL);
 };
-const signToRdx: Translate = ({ w, insn }) => w.op(K.CWD + sizeOf(insn));
+const signToRdx: Translate = ({ w, insn }) => w.plain(K.CWD + sizeOf(insn));
 
 /** Strings; under a rep prefix the last of their block. */
 function string(kind: number, repeated: number): Translate {
@@ -253,10 +252,10 @@ const group3: Translate = (i) => {
   if (ext < 2) {
     const a = readRm(w, insn, size, next);
     w.constant(K.TEST + size, a, immediate(insn));
-  } else if (ext < 4) changeRm(w, insn, size, next, (a) => w.op((ext === 2 ? K.NOT : K.NEG) + size, { a }));
+  } else if (ext < 4) changeRm(w, insn, size, next, (a) => w.cells((ext === 2 ? K.NOT : K.NEG) + size, a, 0));
   else {
     const kind = [K.MUL, K.IMUL1, K.DIV, K.IDIV][ext - 4] as number;
-    w.op(kind + size, { b: readRm(w, insn, size, next) });
+    w.cells(kind + size, 0, readRm(w, insn, size, next));
   }
 };
 
@@ -280,11 +279,11 @@ const group5: Translate = (i) => {
       );
       return;
     case 4:
-      w.op(K.JMP_INDIRECT, { a: readRm(w, insn, Q, next) });
+      w.cells(K.JMP_INDIRECT, readRm(w, insn, Q, next), 0);
       return;
     case 6: {
       const size = stackSize(insn);
-      w.op(size === W ? K.PUSH16 : K.PUSH, { b: readRm(w, insn, size, next) });
+      w.cells(size === W ? K.PUSH16 : K.PUSH, 0, readRm(w, insn, size, next));
       return;
     }
     case 3:
@@ -316,7 +315,7 @@ const ret: Translate = (i) =>
   i.w.op(!i.isTrampoline ? K.RET : isTrampoline(i, lo32(i.next.base)) ? K.RET_TRAMPOLINE : K.RET_NOTED, {
     imm: i.insn.opcode === 0xc2 ? i.insn.imm & 0xffff : 0,
   });
-const iret: Translate = (i) => (i.insn.rex & REX_W ? i.w.op(K.IRET) : stop(i, K.STOP_PROTECTION));
+const iret: Translate = (i) => (i.insn.rex & REX_W ? i.w.plain(K.IRET) : stop(i, K.STOP_PROTECTION));
 
 /** c8: the constant of 16 bits, then one of 8. */
 const enter: Translate = ({ w, insn, bytes, at }) => {
@@ -333,12 +332,12 @@ const isWord = (insn: Insn): number => (stackSize(insn) === W ? 1 : 0);
 const ofStack =
   (kind: number): Translate =>
   ({ w, insn }) =>
-    w.op(kind, { b: isWord(insn) });
+    w.cells(kind, 0, isWord(insn));
 /** An operation without operands. */
 const plain =
   (kind: number): Translate =>
   ({ w }) =>
-    w.op(kind);
+    w.plain(kind);
 const trap: Translate = (i) => stopBehind(i, K.STOP_TRAP);
 const halt: Translate = (i) => (i.user ? stop(i, K.STOP_PROTECTION) : stopBehind(i, K.STOP_HALT));
 const ROWS: readonly Row[] = [

@@ -41,8 +41,8 @@ export function memoryOf(w: OperationWriter, insn: Insn, next: Place, popped = 0
   const simple = effective(w, insn, next, popped);
   if (segment === 0) return simple;
   if (simple.b === ZERO) return { b: segment, disp: simple.disp };
-  if (simple.b !== EA || simple.disp !== 0) w.op(LEA, { a: EA, b: simple.b, c: ZERO, disp: simple.disp });
-  w.op(ADD_SEGMENT, { a: EA, b: segment });
+  if (simple.b !== EA || simple.disp !== 0) w.address(LEA, EA, simple.b, ZERO, simple.disp);
+  w.cells(ADD_SEGMENT, EA, segment);
   return { b: EA, disp: 0 };
 }
 
@@ -64,12 +64,12 @@ export function effective(w: OperationWriter, insn: Insn, next: Place, popped = 
   const shift = base === RSP_CELL ? popped : 0;
   const at = disp + shift;
   if (at > 0x7fffffff) {
-    w.op(LEA, { a: EA, b: base, c: ZERO, disp: shift });
+    w.address(LEA, EA, base, ZERO, shift);
     base = EA;
   }
   const fits = at > 0x7fffffff ? disp : at;
   if (index === ZERO && !insn.addr32) return { b: base, disp: fits };
-  w.op(insn.addr32 ? LEA32 : LEA, { a: EA, b: base, c: index, imm: insn.sibScale, disp: fits });
+  w.address(insn.addr32 ? LEA32 : LEA, EA, base, index, fits, insn.sibScale);
   return { b: EA, disp: 0 };
 }
 
@@ -77,7 +77,7 @@ export function effective(w: OperationWriter, insn: Insn, next: Place, popped = 
 export function absolute(w: OperationWriter, target: bigint): Memory {
   if (BigInt.asUintN(64, BigInt.asIntN(32, target)) === target)
     return { b: ZERO, disp: Number(BigInt.asIntN(32, target)) };
-  w.op(MOV + Q, { a: EA, b: w.immCell, imm: target });
+  w.constant(MOV + Q, EA, target);
   return { b: EA, disp: 0 };
 }
 
@@ -92,7 +92,7 @@ export function readRm(w: OperationWriter, insn: Insn, size: number, next: Place
 export function keptMemoryOf(w: OperationWriter, insn: Insn, next: Place): Memory {
   const { b, disp } = memoryOf(w, insn, next);
   if (b === EA) return { b, disp };
-  w.op(LEA, { a: EA, b, c: ZERO, disp });
+  w.address(LEA, EA, b, ZERO, disp);
   return { b: EA, disp: 0 };
 }
 

@@ -132,7 +132,7 @@ export class Translator {
     w.end = insn.length;
     this.#instruction(i);
     w.index = 1;
-    w.op(GOTO);
+    w.plain(GOTO);
     this.#header(block, base, 1);
   }
 

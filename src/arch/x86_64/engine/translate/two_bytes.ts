@@ -32,9 +32,9 @@ const RCX_CELL = REGS + 8;
 const sizeByOpcode = ({ insn }: Parameters<Translate>[0]): number => (insn.opcode & 1 ? sizeOf(insn) : B);
 
 /** 1f and others: the operand is not accessed. */
-const nop: Translate = ({ w }) => w.op(K.NOP);
+const nop: Translate = ({ w }) => w.plain(K.NOP);
 const syscall: Translate = (i) => stopBehind(i, K.STOP_SYSCALL);
-const sysret: Translate = (i) => (i.insn.rex & REX_W ? i.w.op(K.SYSRET) : stop(i, K.STOP_PROTECTION));
+const sysret: Translate = (i) => (i.insn.rex & REX_W ? i.w.plain(K.SYSRET) : stop(i, K.STOP_PROTECTION));
 
 /** 01: swapgs, stac, clac; the others are the engine's. */
 const group7: Translate = (i) => {
@@ -42,11 +42,11 @@ const group7: Translate = (i) => {
   if (insn.mod !== 3) return byEngine(i);
   switch (((insn.reg & 7) << 3) | (insn.rm & 7)) {
     case 0o12:
-      return i.user ? false : w.op(K.CLAC);
+      return i.user ? false : w.plain(K.CLAC);
     case 0o13:
-      return i.user ? false : w.op(K.STAC);
+      return i.user ? false : w.plain(K.STAC);
     case 0o70:
-      w.op(K.SWAPGS);
+      w.plain(K.SWAPGS);
       return;
   }
   return byEngine(i);
@@ -54,7 +54,7 @@ const group7: Translate = (i) => {
 
 /** 22: mov to a control register. CR3 chooses the address space. */
 const toControlRegister: Translate = (i) =>
-  i.insn.reg === 3 && !i.user ? i.w.op(K.LOAD_SPACE, { a: REGS + 8 * i.insn.rm }) : byEngine(i);
+  i.insn.reg === 3 && !i.user ? i.w.cells(K.LOAD_SPACE, REGS + 8 * i.insn.rm, 0) : byEngine(i);
 
 /** 21 23: debug registers are the machine's. */
 const debugRegister: Translate = (i) => stop(i, i.user ? K.STOP_PROTECTION : K.STOP_REFUSED);
@@ -62,10 +62,10 @@ const debugRegister: Translate = (i) => stop(i, i.user ? K.STOP_PROTECTION : K.S
 const cmov: Translate = ({ w, insn, next }) => {
   const size = sizeOf(insn);
   const b = readRm(w, insn, size, next);
-  w.op(K.CMOV + size, { a: cellOf(insn, insn.reg, size), b, imm: insn.opcode & 15 });
+  w.numbered(K.CMOV + size, cellOf(insn, insn.reg, size), b, insn.opcode & 15);
 };
 const setcc: Translate = ({ w, insn, next }) =>
-  changeRm(w, insn, B, next, (a) => w.op(K.SETCC, { a, imm: insn.opcode & 15 }), { isRead: false });
+  changeRm(w, insn, B, next, (a) => w.numbered(K.SETCC, a, 0, insn.opcode & 15), { isRead: false });
 
 /** a3 ab b3 bb: the register's bits above the operand's size choose where in memory it is. */
 function bit(kind: number): Translate {
@@ -77,9 +77,9 @@ function bit(kind: number): Translate {
       return;
     }
     const { b, disp } = effective(w, insn, next);
-    w.op(K.LEA, { a: EA, b, c: ZERO, disp });
-    w.op(K.ADD_BIT_OFFSET, { a: EA, b: reg, imm: size });
-    if (insn.addr32) w.op(K.LEA32, { a: EA, b: EA, c: ZERO });
+    w.address(K.LEA, EA, b, ZERO, disp);
+    w.numbered(K.ADD_BIT_OFFSET, EA, reg, size);
+    if (insn.addr32) w.address(K.LEA32, EA, EA, ZERO, 0);
     const segment = segmentBase(insn);
     if (segment !== 0) w.cells(K.ADD_SEGMENT, EA, segment);
     bitOperation(kind, w, size, reg);
@@ -109,8 +109,8 @@ const doubleShift: Translate = ({ w, insn, next }) => {
   const kind = (insn.opcode & 8 ? K.SHRD : K.SHLD) + size;
   const b = cellOf(insn, insn.reg, size);
   changeRm(w, insn, size, next, (a) => {
-    if (insn.opcode & 1) w.op(kind, { a, b, c: RCX_CELL });
-    else w.op(kind, { a, b, c: w.immCell, imm: immediate(insn) });
+    if (insn.opcode & 1) w.three(kind, a, b, RCX_CELL);
+    else w.twoAndConstant(kind, a, b, immediate(insn));
   });
 };
 
@@ -118,7 +118,7 @@ const imul: Translate = ({ w, insn, next }) => {
   const size = sizeOf(insn);
   const c = readRm(w, insn, size, next);
   const a = cellOf(insn, insn.reg, size);
-  w.op(K.IMUL + size, { a, b: a, c });
+  w.three(K.IMUL + size, a, a, c);
 };
 /** They write a register, too, that may be one of the address. */
 const KEPT = { address: keptMemoryOf };
@@ -141,6 +141,8 @@ const group9: Translate = (i) => {
   w.op(insn.rex & REX_W ? K.CMPXCHG16B : K.CMPXCHG8B, memoryOf(w, insn, next));
 };
 
+const EXTENDED = [K.MOVZX8, K.MOVZX16, K.MOVSX8, K.MOVSX16];
+const LOADED = [K.LOAD_ZX8, K.LOAD_ZX16, K.LOAD_SX8, K.LOAD_SX16];
 /** b6 b7 be bf */
 const extend: Translate = ({ w, insn, next }) => {
   const size = sizeOf(insn);
@@ -149,12 +151,11 @@ const extend: Translate = ({ w, insn, next }) => {
   const a = cellOf(insn, insn.reg, size);
   if (insn.mod === 3) {
     const b = cellOf(insn, insn.rm, from);
-    if (from === 1 && size === 1) w.op(K.MOV + size, { a, b });
-    else w.op([K.MOVZX8, K.MOVZX16, K.MOVSX8, K.MOVSX16][(signed ? 2 : 0) + from]! + size, { a, b });
+    if (from === 1 && size === 1) w.cells(K.MOV + size, a, b);
+    else w.cells((EXTENDED[(signed ? 2 : 0) + from] as number) + size, a, b);
     return;
   }
-  const to = memoryOf(w, insn, next);
-  w.op([K.LOAD_ZX8, K.LOAD_ZX16, K.LOAD_SX8, K.LOAD_SX16][(signed ? 2 : 0) + from]! + size, { a, ...to });
+  w.memory((LOADED[(signed ? 2 : 0) + from] as number) + size, a, memoryOf(w, insn, next));
 };
 
 /** bc bd, and b8: with f3 tzcnt lzcnt popcnt. */
@@ -175,14 +176,14 @@ const byteSwap: Translate = ({ w, insn }) => {
 };
 
 /** a0 a8: selectors of fs and gs are 0. */
-const pushSegment: Translate = ({ w }) => w.op(K.PUSH, { b: ZERO });
+const pushSegment: Translate = ({ w }) => w.cells(K.PUSH, 0, ZERO);
 
 /** ae: fences; rdfsbase and others with f3 are undefined, as CR4 has it. */
 const group15: Translate = (i) => {
   const { w, insn } = i;
   const ext = insn.reg & 7;
   if (insn.mod === 3) {
-    return insn.rep === 0 && ext >= 5 ? w.op(K.NOP) : false; // lfence mfence sfence
+    return insn.rep === 0 && ext >= 5 ? w.plain(K.NOP) : false; // lfence mfence sfence
   }
   if (insn.rep !== 0 || (insn.opsize16 && ext < 6)) return false;
   if (ext === 7 || insn.opsize16) {
@@ -198,7 +199,7 @@ const ROWS: readonly Row[] = [
   [0x05, 0x05, syscall],
   [0x06, 0x06, byEngine], // clts
   [0x07, 0x07, sysret],
-  [0x08, 0x09, (i) => (i.user ? stop(i, K.STOP_PROTECTION) : i.w.op(K.NOP))], // invd wbinvd
+  [0x08, 0x09, (i) => (i.user ? stop(i, K.STOP_PROTECTION) : i.w.plain(K.NOP))], // invd wbinvd
   [0x0b, 0x0b, undefinedInstruction],
   [0x0d, 0x0d, nop],
   [0x18, 0x1f, nop],

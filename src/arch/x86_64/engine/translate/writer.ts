@@ -65,11 +65,32 @@ export class OperationWriter {
     this.#write(kind, a, b, c, disp, imm);
   }
 
-  // The forms that most instructions have: nothing is allocated for them.
+  // The forms that most instructions have: nothing is allocated for them, and no object of another shape comes to op().
+
+  /** Without operands. */
+  plain(kind: number): void {
+    this.#write(kind, 0, 0, 0, 0, 0);
+  }
 
   /** On two cells. */
   cells(kind: number, a: number, b: number): void {
     this.#write(kind, a, b, 0, 0, 0);
+  }
+  /** On three cells. */
+  three(kind: number, a: number, b: number, c: number): void {
+    this.#write(kind, a, b, c, 0, 0);
+  }
+  /** On two cells, and a constant in place of the third. */
+  twoAndConstant(kind: number, a: number, b: number, imm: number): void {
+    this.#write(kind, a, b, this.immCell, 0, imm);
+  }
+  /** On two cells, by a number that says what is done to them. */
+  numbered(kind: number, a: number, b: number, number: number): void {
+    this.#write(kind, a, b, 0, 0, number);
+  }
+  /** An address into a cell: base, index and how far it is shifted, and what is added. */
+  address(kind: number, a: number, b: number, c: number, disp: number, shift = 0): void {
+    this.#write(kind, a, b, c, disp, shift);
   }
   /** On a cell, and a constant in place of the other. */
   constant(kind: number, a: number, imm: number | bigint): void {
@@ -78,6 +99,11 @@ export class OperationWriter {
   /** On a cell and memory. */
   memory(kind: number, a: number, { b, disp }: Memory): void {
     this.#write(kind, a, b, 0, disp, 0);
+  }
+
+  /** A constant, and memory. */
+  constantTo(kind: number, imm: number, { b, disp }: Memory): void {
+    this.#write(kind, this.immCell, b, 0, disp, imm);
   }
 
   /** One that goes to an address a distance away from a place; a, b and c if it has them. */
