@@ -45,12 +45,14 @@ export interface ElfSection {
 /**
  * @param extended numbers that are too large for the header may be in section 0 (e_shnum 0, SHN_XINDEX): as tools of
  * binutils write and read them, and the kernel does not
+ * @param types that the file may have
  */
 export function parseHeader(
   bytes: Uint8Array,
   file: string,
   machine: ElfMachine,
   extended: boolean,
+  types: readonly number[] = [ET_REL],
 ): ElfHeader {
   const fail = (reason: string, offset?: number): never => {
     throw new ElfError(file, reason, { offset, kind: fileKind(bytes, machine) });
@@ -69,7 +71,7 @@ export function parseHeader(
     shnum: view.getUint16(60, true),
     shstrndx: view.getUint16(62, true),
   };
-  if (header.type !== ET_REL) fail(`Invalid ELF header type: ${header.type} != ${ET_REL}`, 16);
+  if (!types.includes(header.type)) fail(`Invalid ELF header type: ${header.type} != ${types[0]}`, 16);
   if (header.machine !== machine.number) fail(`Invalid architecture in ELF header: ${header.machine}`, 18);
   if (view.getUint16(58, true) !== SHDR_SIZE) fail('Invalid ELF section header size', 58);
   if (extended) extendHeader(view, header);

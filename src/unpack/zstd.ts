@@ -19,12 +19,15 @@ interface Frame {
   /** Of the blocks; a checksum follows where there is one. */
   readonly end: number;
   readonly checksum: boolean;
-  /** As the header has it. */
+  /** As the header has it, or else somebody. */
   readonly unpacked: number | undefined;
 }
 
-/** @throws UnpackError */
-export function unzstd(input: Uint8Array, limit: number): Uint8Array {
+/**
+ * @param size of all that is unpacked, as somebody else has it: a frame that does not say it is then unpacked in place
+ * @throws UnpackError
+ */
+export function unzstd(input: Uint8Array, limit: number, size?: number): Uint8Array {
   const view = new DataView(input.buffer, input.byteOffset, input.byteLength);
   const parts: Uint8Array[] = [];
   let total = 0;
@@ -38,7 +41,7 @@ export function unzstd(input: Uint8Array, limit: number): Uint8Array {
       continue;
     }
     if (magic !== MAGIC) throw new UnpackError('damaged');
-    const frame = frameAt(input, view, at);
+    const frame = frameAt(input, view, at, size === undefined ? undefined : size - total);
     const next = frame.end + (frame.checksum ? 4 : 0);
     const part = contentOf(input.subarray(at, next), frame, limit - total);
     if (frame.checksum && Number(xxh64(part) & 0xffffffffn) !== view.getUint32(frame.end, true))
@@ -54,7 +57,7 @@ function need(input: Uint8Array, at: number, count: number): void {
   if (at + count > input.length) throw new UnpackError('cut');
 }
 
-function frameAt(input: Uint8Array, view: DataView, start: number): Frame {
+function frameAt(input: Uint8Array, view: DataView, start: number, size: number | undefined): Frame {
   const flags = input[start + 4];
   if (flags & 0x08) throw new UnpackError('unsupported', 'frame header');
   const single = (flags & 0x20) !== 0;
@@ -67,7 +70,7 @@ function frameAt(input: Uint8Array, view: DataView, start: number): Frame {
     throw new UnpackError('unsupported', 'a dictionary is needed');
   if (!single && windowSize(input[start + 5]) > WINDOW_MAX)
     throw new UnpackError('unsupported', `window above ${WINDOW_MAX >> 20} MiB`);
-  const unpacked = contentSize === 0 ? undefined : readContentSize(view, at + dictionary, contentSize);
+  const unpacked = contentSize === 0 ? size : readContentSize(view, at + dictionary, contentSize);
   const checksum = (flags & 0x04) !== 0;
   const end = endOfBlocks(input, blocks);
   need(input, end, checksum ? 4 : 0);
