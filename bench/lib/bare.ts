@@ -6,8 +6,9 @@ import { REG } from '../../src/arch/x86_64/context.ts';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import type { CpuContext } from '../../src/guest/engine.ts';
 import { GuestMemory, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../src/guest/memory.ts';
+import type { Observer } from '../../src/guest/observer.ts';
 
-const DATA = 0xffff888000001000n;
+export const DATA = 0xffff888000001000n;
 const STACK_TOP = DATA + 0x1000n;
 /** A budget that the engine does not count to: it runs until a hlt. */
 const UNCOUNTED = 0;
@@ -28,6 +29,11 @@ export class BareEngine {
     memory.pokeText(start, code);
     this.#context = this.#engine.newContext();
     this.#start = start;
+  }
+
+  /** Undefined for an engine that cannot observe. */
+  get observer(): Observer | undefined {
+    return this.#engine.observer;
   }
 
   #reset(rdi: number): void {

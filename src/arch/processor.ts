@@ -43,7 +43,7 @@ export interface Processor {
   interrupt(which: Interrupt): void;
   /**
    * What ended a run leads into the kernel, as an interrupt does, or, for `refused`, is done by the processor itself;
-   * never for `halt`, `budget` or `until`.
+   * never for `halt`, `budget`, `breakpoint` or `watchpoint`.
    */
   enter(stop: Stop): void;
   /** A read by the kernel at the PC found nothing at `addr`: a page fault. */

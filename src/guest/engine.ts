@@ -3,6 +3,7 @@
 
 import type { Addr } from './addr.ts';
 import type { MapListener, SharedAllocator } from './memory.ts';
+import type { Observer } from './observer.ts';
 
 /** The state of one emulated CPU while the engine does something else. */
 export interface CpuContext {
@@ -25,8 +26,6 @@ export interface CpuContext {
 export type StopKind =
   /** The budget is used up. */
   | 'budget'
-  /** The address that runTo() was to get to. */
-  | 'until'
   /** The instruction that waits for an interrupt, or that enters a host function: the PC is behind it. */
   | 'halt'
   /** A system call of user mode: the PC is behind it; what the instruction itself saves is the port's to set. */
@@ -37,6 +36,10 @@ export type StopKind =
   | 'undefined instruction'
   /** An instruction that stopBefore() named: the PC is at it. */
   | 'refused'
+  /** A breakpoint of the observer's: the PC is at the instruction, which the next run executes. */
+  | 'breakpoint'
+  /** What the observer watches was accessed: the PC is behind the instruction, or at its next repetition. */
+  | 'watchpoint'
   /** Memory: not mapped, or against its protection; the PC is at the instruction. */
   | 'page fault'
   /** What else an instruction may not do, a division by zero for one: the PC is at it. */
@@ -55,20 +58,16 @@ export interface Stop {
 }
 
 export interface Engine extends MapListener {
+  /** What it can observe of execution; undefined for an engine that cannot. */
+  readonly observer?: Observer;
   /** Host memory that the engine can share. */
   readonly allocate: SharedAllocator;
   newContext(): CpuContext;
   /** Executes at most `max` instructions of the context, from its PC. */
   run(context: CpuContext, max: number): Stop;
   /**
-   * Executes from one address until it gets to another, nothing counted (`executed` is -1): for code that is
-   * known to get there. Registers are those of the context if it was touched, else those that the last run
-   * left; the context has them only after a run that ended otherwise than at `until`.
-   */
-  runTo(context: CpuContext, from: Addr | number, until: Addr | number): Stop;
-  /**
    * The engine never translates the instruction at this address: a run that comes to it ends there, as `refused`.
-   * To be called before it has translated what leads there. Not to be mixed with runTo().
+   * To be called before it has translated what leads there.
    */
   stopBefore(addr: Addr): void;
   /** Forgets every address that stopBefore() named. */

@@ -4,6 +4,7 @@
 import type { IdleLoop } from '../../arch/idle.ts';
 import { lo32 } from '../../guest/addr.ts';
 import type { Engine, Stop } from '../../guest/engine.ts';
+import type { Observer } from '../../guest/observer.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 import type { Cpu } from './cpu.ts';
 import type { HostCallDispatch } from './hostcall_dispatch.ts';
@@ -28,6 +29,8 @@ export class Executor {
   readonly #pc: number;
   /** Instructions executed since boot, on all CPUs. */
   instructions = 0;
+  /** Told of a breakpoint or watchpoint of the engine's observer; the CPU's slice is over. */
+  onObserved: ((cpu: Cpu, kind: 'breakpoint' | 'watchpoint') => void) | undefined;
 
   constructor(
     engine: Engine,
@@ -45,6 +48,11 @@ export class Executor {
     this.#idleHalt = lo32(idle.halt);
     this.#idleWoken = lo32(idle.woken);
     this.#pc = 2 * core.arch.context.pc;
+  }
+
+  /** What of execution can be observed; undefined where the engine cannot. */
+  get observer(): Observer | undefined {
+    return this.#engine.observer;
   }
 
   /** Executes up to `budget` instructions; fewer when the CPU halts or wakes another. @returns how many. */
@@ -97,6 +105,8 @@ export class Executor {
     if (!cpu.tickPending && !cpu.reschedulePending) return;
     if (!cpu.processor.interruptsOn) return;
     if (cpu.context.halves[this.#pc] === this.#idleHalt) return;
+    // Stores that wait become visible before an interrupt is taken.
+    this.#engine.observer?.release(cpu.context);
     if (cpu.tickPending) {
       cpu.tickPending = false;
       cpu.processor.interrupt('timer');
@@ -112,6 +122,11 @@ export class Executor {
         if (!this.#host.dispatch(cpu)) this.#halt(cpu);
         return;
       case 'budget':
+        return;
+      case 'breakpoint':
+      case 'watchpoint':
+        cpu.sliceOver = true;
+        this.onObserved?.(cpu, stop.kind);
         return;
       default:
         cpu.processor.enter(stop);

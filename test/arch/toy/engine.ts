@@ -56,14 +56,6 @@ export class ToyEngine implements ArchEngine {
     const { why, executed, faultAddr, access } = interpret(context.regs, this.#mem, max, this.#refused);
     return Object.assign(this.#stop, { kind: KINDS[why], executed, faultAddr, access, unmapped: true });
   }
-  runTo(context: CpuContext, from: Addr | number, until: Addr | number): Stop {
-    context.regs[R.pc] = BigInt(from);
-    while (context.regs[R.pc] !== BigInt(until)) {
-      const stop = this.run(context, 1);
-      if (stop.kind !== 'budget') return stop;
-    }
-    return Object.assign(this.#stop, { kind: 'until', executed: -1 });
-  }
   stopBefore(addr: Addr): void {
     this.#refused.add(addr);
   }

@@ -22,6 +22,7 @@ import {
 import { CoreContext } from '../engine/core_context.ts';
 import { CoreEngine, FAILED, KINDS } from '../engine/core_engine.ts';
 import { MachineInstructions } from '../engine/machine_instructions.ts';
+import { MachineMemory } from '../engine/machine_memory.ts';
 import { Translator } from '../engine/translate/translator.ts';
 import type { CoreExports } from '../engine/wasm.ts';
 
@@ -46,7 +47,7 @@ export class CheckCore extends CoreEngine implements CheckEngine {
   #core!: CoreExports;
   #words!: Uint32Array;
   #translator!: Translator;
-  #view!: DataView;
+  #memory!: MachineMemory;
   #context!: ExecutingContext;
   /** The context as it was made, and its vector registers. */
   #fresh!: Uint32Array;
@@ -59,7 +60,7 @@ export class CheckCore extends CoreEngine implements CheckEngine {
     this.#core = core;
     this.#words = new Uint32Array(buffer, 0, ARENA / 4);
     this.#translator = new Translator(buffer);
-    this.#view = new DataView(buffer);
+    this.#memory = new MachineMemory(core, new DataView(buffer));
     this.#context = new ExecutingContext(this.#core, buffer);
     this.#words[VECTOR_OWNER / 4] = REGS;
     this.#fresh = this.#words.slice(REGS / 4, (REGS + CONTEXT_SIZE) / 4);
@@ -105,9 +106,8 @@ export class CheckCore extends CoreEngine implements CheckEngine {
     context.regs[REG.rip] = rip;
     const outcome = this.#machine.perform(insn, {
       context,
-      view: this.#view,
       executed: 0n,
-      translate: (va, access) => this.#core.reach(va, access) >>> 0,
+      memory: this.#memory,
     });
     return outcome === 'done' ? undefined : FAILED[outcome];
   }

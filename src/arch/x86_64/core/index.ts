@@ -6,8 +6,9 @@ import { FETCH, STOP_BUDGET } from './kinds';
 import { STOP } from './layout';
 import { run, runFrom } from './loop';
 import { flushTlb, ramOf, translate } from './memory';
+import { drainQueue, observeRead, observeWrite } from './observe';
 
-export { addBlock, enterContext, flushTlb, forgetLookups, invalidatePage, ramOf };
+export { addBlock, drainQueue, enterContext, flushTlb, forgetLookups, invalidatePage, observeRead, observeWrite, ramOf };
 
 /** Executes a context. @returns a STOP_ */
 export function runContext(context: u32, budget: i32, oneBlock: bool): i32 {

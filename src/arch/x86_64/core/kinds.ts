@@ -173,6 +173,15 @@ export const CALL_TRAMPOLINE = 329;
 export const CALL_INDIRECT_NOTED = 330;
 export const RET_NOTED = 331;
 export const RET_TRAMPOLINE = 332;
+/** A breakpoint: the run ends before this instruction, unless it is to be passed. observe.ts, as the two below */
+export const BREAK_HERE = 333;
+/**
+ * An instruction begins. a: its counter, or 0; b: bits: 1 where a block begins that is told of, 2 where the instruction's
+ * number is wanted; c: EVENT_CALL or EVENT_RETURN where it is one that is told of.
+ */
+export const OBSERVED = 334;
+/** Stores that wait are no longer held. */
+export const DRAIN = 335;
 
 /** Vector operations: 384 and up, called through a table (vector.ts). */
 export const VECTOR = 384;
@@ -191,11 +200,13 @@ export const STOP_PAGE_FAULT = 8;
 /** #GP with STOP_CODE. */
 export const STOP_PROTECTION = 9;
 export const STOP_DIVIDE = 10;
-export const STOP_UNTIL = 11;
 /** Before an instruction that the engine does (engine/machine_instructions.ts). */
 export const STOP_MACHINE = 12;
 /** #XM: a SIMD floating-point exception that MXCSR does not mask. */
 export const STOP_SIMD = 13;
+export const STOP_BREAKPOINT = 14;
+/** Before an instruction that accesses what is watched. */
+export const STOP_WATCHED = 15;
 
 export const READ = 0;
 export const WRITE = 1;

@@ -82,6 +82,32 @@ export const CURRENT_TASK = 0x1728;
 export const TASK_STATE = 0x172c;
 /** Trampolines entered and left that the engine has not taken yet. */
 export const NOTE_COUNT = 0x1730;
+
+/**
+ * What is observed of execution (observe.ts): OBSERVE_ bits. While it is 0, nothing below is looked at.
+ */
+export const OBSERVING = 0x1738;
+/** Instructions executed by the engine when the budget of this run is used up. */
+export const RUN_ENDS_AT = 0x1740;
+/** The instruction that is being executed: its number, and its address. */
+export const NOW = 0x1748;
+export const NOW_RIP = 0x1750;
+/** Events written to the ring since it was last emptied; whose they are. */
+export const EVENT_COUNT = 0x1758;
+export const EVENT_CONTEXT = 0x1760;
+/** A transfer of control whose end is not known yet: an EVENT_ and where it is; and its number. */
+export const TRANSFER = 0x1764;
+export const TRANSFER_RIP = 0x1768;
+export const TRANSFER_NUMBER = 0x1770;
+export const WATCH_COUNT = 0x1778;
+/** 0: an access that is watched ends the run before its instruction; 1: it is a hit, and goes on. */
+export const WATCH_RECORDS = 0x177c;
+export const HIT_COUNT = 0x1780;
+/** 1: the next breakpoint is passed. */
+export const BREAK_PASS = 0x1784;
+/** Where stores of the context wait, 0 where they do not. */
+export const STORE_QUEUE = 0x1788;
+
 export const NOTES = 0x1800;
 export const NOTE_SIZE = 32;
 export const NOTES_MOST = 64;
@@ -154,9 +180,64 @@ export const BLOCK_PAGE_SECOND = 24;
 /** Instructions in the block, whatever became of its text. */
 export const BLOCK_SIZE = 28;
 
-/** The arena ends, and what depends on the size of RAM begins. */
 export const ARENA_END = 0x658000;
+
+// What is observed: written only while it is, so that none of its pages exists before.
+
+/** OBSERVING: accesses to what is watched; a log of all; stores wait. */
+export const OBSERVE_WATCH = 1;
+export const OBSERVE_LOG = 2;
+export const OBSERVE_HOLD = 4;
+
+/** Watched ranges: first and last byte (u64), READ_BIT and WRITE_BIT, shape of the address, address space + 1. */
+export const WATCHES = 0x658000;
+export const WATCH_SIZE = 32;
+export const MOST_WATCHES = 64;
+export const WATCH_LAST = 8;
+export const WATCH_ACCESS = 16;
+export const WATCH_PHYSICAL = 20;
+export const WATCH_SPACE = 24;
+export const READ_BIT = 1;
+export const WRITE_BIT = 2;
+/** What the instruction that was executed last did to them: address, before, after (u64), bytes, READ or WRITE. */
+export const HITS = 0x658800;
+export const HIT_SIZE = 32;
+export const MOST_HITS = 64;
+export const HIT_BEFORE = 8;
+export const HIT_AFTER = 16;
+export const HIT_BYTES = 24;
+export const HIT_ACCESS = 28;
+
+/** How often instructions were executed, a cell each. */
+export const COUNTERS = 0x659000;
+export const MOST_COUNTERS = 65536;
+
+/** Stores that wait, of a context each: how many there are, then address in linear memory, bytes, value (u64) of each, oldest first. */
+export const STORE_QUEUES = 0x6d9000;
+export const STORE_QUEUE_SIZE = 0x410;
+export const STORE_QUEUE_HEADER = 16;
+export const STORE_SIZE = 16;
+export const STORE_BYTES = 4;
+export const STORE_VALUE = 8;
+export const MOST_STORES = 64;
+export const MOST_STORE_QUEUES = 128;
+
+/** Events, one behind the other and again from the beginning: EVENT_ and bytes, context, number, address of the instruction, address, value. */
+export const EVENTS = 0x6fa000;
+export const EVENT_SIZE = 40;
+export const MOST_EVENTS = 65536;
+export const EVENT_OF_CONTEXT = 4;
+export const EVENT_NUMBER = 8;
+export const EVENT_RIP = 16;
+export const EVENT_ADDRESS = 24;
+export const EVENT_VALUE = 32;
+export const EVENT_BLOCK = 1;
+export const EVENT_CALL = 2;
+export const EVENT_RETURN = 3;
+export const EVENT_READ = 4;
+export const EVENT_WRITE = 5;
+
 /** Where the words that depend on the size of RAM begin. */
-export const TABLES = ARENA_END;
+export const TABLES = 0x97a000;
 
 export const PAGE_BITS = 12;

@@ -7,11 +7,12 @@ import { adc, add, cmp, cmpxchg, dec, div, idiv, imul, imul1, inc, mul, neg, sbb
 import { bsf, bsr, bt, btc, btr, bts, byteSwap, lzcnt, popcount, tzcnt } from './bit';
 import { findBlock } from './blocks';
 import { AC, condition, DF, IF, isCarry, isOverflow, isParity, isSign, isZero, setCarry } from './flags';
-import { ADC, ADD, ADD_BIT_OFFSET, ADD_SEGMENT, AND, B, BSF, BSR, BSWAP, BT, BTC, BTR, BTS, BUDGET_HERE, CALL, CALL_INDIRECT, CALL_INDIRECT_NOTED, CALL_NOTED, CALL_TRAMPOLINE, CHANGED_HERE, CLAC, CLC, CLD, CLI, CMC, CMOV, CMP, CMPS, CMPXCHG, CMPXCHG16B, CMPXCHG8B, CWD, D, DEC, DIV, ENTER, GOTO, IDIV, IMUL, IMUL1, INC, IRET, JCC, JMP, JMP_INDIRECT, LAHF, LEA, LEA32, LEAVE, LOAD, LOAD_SX16, LOAD_SPACE, LOAD_SX32, LOAD_SX8, LOAD_TO_WRITE, LOAD_ZX16, LOAD_ZX8, LODS, LOOP, LZCNT, MOV, MOVS, MOVSX16, MOVSX32, MOVSX8, MOVZX16, MOVZX8, MUL, NEG, NOP, NOT, OR, POP, POP16, POPCNT, POPF, PUSH, PUSH16, PUSHF, Q, RCL, RCR, REP_CMPS, REP_LODS, REP_MOVS, REP_SCAS, REP_STOS, RET, RET_NOTED, RET_TRAMPOLINE, ROL, ROR, SAHF, SAR, SBB, SCAS, SETCC, SHL, SHLD, SHR, SHRD, STAC, STC, STD, STI, STOP_BLOCK_END, STOP_BUDGET, STOP_DECODE, STOP_DIVIDE, STOP_HERE, STOP_PROTECTION, STORE, STOS, SUB, SWAPGS, SYSRET, TEST, TZCNT, W, XADD, XCHG, XLAT, XOR } from './kinds';
-import { BLOCK_COUNT, BLOCK_HEADER, BLOCK_RIP, BLOCK_SIZE, CPL, ENTERED, LEFT, LEFT_IT, OP_END, OP_INDEX, OP_LINK, OP_SIZE, OP_START, RFLAGS, RIP, STOP } from './layout';
+import { ADC, ADD, ADD_BIT_OFFSET, ADD_SEGMENT, AND, B, BSF, BSR, BSWAP, BREAK_HERE, BT, BTC, BTR, BTS, BUDGET_HERE, CALL, CALL_INDIRECT, CALL_INDIRECT_NOTED, CALL_NOTED, CALL_TRAMPOLINE, CHANGED_HERE, CLAC, CLC, CLD, CLI, CMC, CMOV, CMP, CMPS, CMPXCHG, CMPXCHG16B, CMPXCHG8B, CWD, D, DEC, DIV, DRAIN, ENTER, GOTO, IDIV, IMUL, IMUL1, INC, IRET, JCC, JMP, JMP_INDIRECT, LAHF, LEA, LEA32, LEAVE, LOAD, LOAD_SX16, LOAD_SPACE, LOAD_SX32, LOAD_SX8, LOAD_TO_WRITE, LOAD_ZX16, LOAD_ZX8, LODS, LOOP, LZCNT, MOV, MOVS, MOVSX16, MOVSX32, MOVSX8, MOVZX16, MOVZX8, MUL, NEG, NOP, NOT, OBSERVED, OR, POP, POP16, POPCNT, POPF, PUSH, PUSH16, PUSHF, Q, RCL, RCR, REP_CMPS, REP_LODS, REP_MOVS, REP_SCAS, REP_STOS, RET, RET_NOTED, RET_TRAMPOLINE, ROL, ROR, SAHF, SAR, SBB, SCAS, SETCC, SHL, SHLD, SHR, SHRD, STAC, STC, STD, STI, STOP_BLOCK_END, STOP_BREAKPOINT, STOP_BUDGET, STOP_DECODE, STOP_DIVIDE, STOP_HERE, STOP_PROTECTION, STORE, STOS, SUB, SWAPGS, SYSRET, TEST, TZCNT, W, XADD, XCHG, XLAT, XOR } from './kinds';
+import { BLOCK_COUNT, BLOCK_HEADER, BLOCK_RIP, BLOCK_SIZE, BREAK_PASS, CPL, ENTERED, LEFT, LEFT_IT, OP_END, OP_INDEX, OP_LINK, OP_SIZE, OP_START, RFLAGS, RIP, STOP, TRANSFER } from './layout';
 import { and, not, or, test, xor } from './logic';
 import { choosePrivilege, read, stopped, write } from './memory';
 import { cmov, cmpxchg8b, cmpxchg16b, lea, loadMemory, loadSx, loadToWrite, loadZx, mov, movsx, movzx, signToRdx, storeMemory, xchg, xlat } from './move';
+import { drain, endRun, observeInstruction } from './observe';
 import { isInModules, noteCall, noteReturn, noteStackPointer, noteTrampoline } from './shadow';
 import { rcl, rcr, rol, ror, sar, shl, shld, shr, shrd } from './shift';
 import { enterFrame, leaveFrame, pop, popf, push, pushf } from './stack';
@@ -32,8 +33,17 @@ let plantedKind: u16 = 0;
 
 /** Executed of the block before this operation's instruction: the rest is given back. @returns why it stopped */
 function leave(op: u32, block: u32, left: i32): i32 {
+  uncount(op, block);
   const rip = load<u64>(block, BLOCK_RIP) + load<u16>(op, OP_START);
   return end(load<u32>(STOP), rip, left + rest(op, block));
+}
+
+/** Where executions are counted, the one that this operation's instruction began is none. */
+function uncount(op: u32, block: u32): void {
+  const index = load<u16>(op, OP_INDEX);
+  for (let other = op - OP_SIZE; other >= block + BLOCK_HEADER && load<u16>(other, OP_INDEX) == index; other -= OP_SIZE) {
+    if (load<u16>(other) == OBSERVED && a(other) != 0) store<u64>(a(other), load<u64>(a(other)) - 1);
+  }
 }
 
 function leaveBy(stop: u32, op: u32, block: u32, left: i32): i32 {
@@ -60,6 +70,7 @@ function end(stop: u32, rip: u64, left: i32): i32 {
   store<i32>(LEFT, left);
   if (planted != 0) store<u16>(planted, plantedKind);
   planted = 0;
+  if (load<u32>(TRANSFER) != 0) endRun(stop, rip);
   return <i32>stop;
 }
 
@@ -506,6 +517,16 @@ export function runFrom(block: u32, budget: i32, oneBlock: bool): i32 {
         store<u64>(RIP, load<u64>(block, BLOCK_RIP) + load<u16>(op, OP_START));
         op = 0;
         break;
+      case BREAK_HERE:
+        if (load<u32>(BREAK_PASS) == 0) return leaveBy(STOP_BREAKPOINT, op, block, left);
+        store<u32>(BREAK_PASS, 0);
+        op += OP_SIZE;
+        continue;
+      case OBSERVED:
+        observeInstruction(a(op), b(op), c(op), load<u64>(block, BLOCK_RIP) + load<u16>(op, OP_START), left + rest(op, block));
+        op += OP_SIZE;
+        continue;
+      case DRAIN: drain(); op += OP_SIZE; continue;
       default:
         if (!vector(op)) return leave(op, block, left);
         op += OP_SIZE;

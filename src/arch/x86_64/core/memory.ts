@@ -4,7 +4,8 @@
 // translation is kept for one privilege (kernel, user, kernel with AC) and one kind of access, and only for aligned
 // accesses: what may cross a page's end takes the slow way.
 //
-// Invariant: a page of RAM that code was decoded from has no translation for writes, so that each write to it is seen.
+// Invariant: a page of RAM that code was decoded from has no translation for writes, so that each write to it is seen; and
+// one has none at all whose accesses are observed (observe.ts).
 
 import { invalidatePage } from './blocks';
 import { AC } from './flags';
@@ -16,6 +17,8 @@ import {
   ELSEWHERE,
   ELSEWHERE_SIZE,
   MAX_WINDOWS,
+  OBSERVE_WATCH,
+  OBSERVING,
   PAGE_BLOCKS,
   PAGES,
   PROTECTION,
@@ -36,6 +39,7 @@ import {
   WINDOW_SIZE,
   WINDOWS,
 } from './layout';
+import { isPageWatched, observeRead, observeWrite } from './observe';
 
 // PROT_ bits of src/guest/memory.ts, and those of the core's own.
 const PROT_READ: u32 = 1;
@@ -135,6 +139,13 @@ function pageFault(va: u64, access: u32, unmapped: bool): u32 {
   return 0;
 }
 
+/** Whether every access to the page is to be looked at. */
+// @ts-expect-error: decorator
+@inline function isObserved(va: u64): bool {
+  const observing = load<u32>(OBSERVING);
+  return observing != 0 && (observing != OBSERVE_WATCH || isPageWatched(va));
+}
+
 /** Address in linear memory of a byte that is to be accessed so; 0 after a page fault. */
 export function translate(va: u64, access: u32): u32 {
   const ram = ramOf(va);
@@ -143,7 +154,7 @@ export function translate(va: u64, access: u32): u32 {
   if (forbidden(prot, access)) return pageFault(va, access, false);
   const at = load<u32>(RAM) + ram;
   if (access == WRITE) store<u8>(load<u32>(TOUCHED) + (ram >> 12), 1);
-  if (access != FETCH && !(access == WRITE && prot & PROT_EXEC)) {
+  if (access != FETCH && !(access == WRITE && prot & PROT_EXEC) && !isObserved(va)) {
     const entry = tlb + (access == WRITE ? TLB_HALF : 0) + (<u32>(va >> 8) & 0xff0);
     store<u64>(entry, va & ~PAGE_MASK);
     store<u32>(entry, at - <u32>va, 8);
@@ -170,30 +181,43 @@ function readable(va: u64, size: u32, access: u32): u32 {
 
 function loadSlowly<T>(va: u64, access: u32): T {
   const at = readable(va, sizeof<T>(), access);
-  return at == 0 ? <T>0 : load<T>(at);
+  if (at == 0) return <T>0;
+  return load<u32>(OBSERVING) == 0 ? load<T>(at) : <T>observeRead(va, sizeof<T>(), access);
 }
 
 function storeSlowly<T>(va: u64, value: T): void {
   const at = translate(va, WRITE);
   if (at == 0) return;
-  if (!crosses(va, sizeof<T>())) {
-    store<T>(at, value);
-    wrote(at, sizeof<T>());
+  const first = 0x1000 - (<u32>va & 0xfff);
+  const rest = crosses(va, sizeof<T>()) ? translate(va + first, WRITE) : at;
+  if (rest == 0) return;
+  if (load<u32>(OBSERVING) != 0) {
+    observeWrite(va, sizeof<T>(), <u64>value);
     return;
   }
-  const first = 0x1000 - (<u32>va & 0xfff);
-  const rest = translate(va + first, WRITE);
-  if (rest == 0) return;
+  if (rest == at) {
+    store<T>(at, value);
+    wrote(at);
+    return;
+  }
   store<T>(BOUNCE, value);
   memory.copy(at, BOUNCE, first);
   memory.copy(rest, BOUNCE + first, sizeof<T>() - first);
-  wrote(at, first);
-  wrote(rest, sizeof<T>() - first);
+  wrote(at);
+  wrote(rest);
+}
+
+/** The page of RAM that an address in linear memory is in. */
+export function pageOf(at: u32): u32 {
+  return (at - load<u32>(RAM)) >> 12;
+}
+export function isExecutable(at: u32): bool {
+  return (load<u8>(load<u32>(PAGES) + pageOf(at)) & PROT_EXEC) != 0;
 }
 
 /** Bytes were written on a slow way: code that was decoded from them is no more. */
-function wrote(at: u32, size: u32): void {
-  const page = (at - load<u32>(RAM)) >> 12;
+function wrote(at: u32): void {
+  const page = pageOf(at);
   if (load<u32>(load<u32>(PAGE_BLOCKS) + (page << 2)) != 0) invalidatePage(page);
 }
 
@@ -219,4 +243,12 @@ function wrote(at: u32, size: u32): void {
   const entry = tlb + TLB_HALF + (<u32>(va >> 8) & 0xff0);
   if (load<u64>(entry) == (va & ~(PAGE_MASK ^ (sizeof<T>() - 1)))) store<T>(<u32>va + load<u32>(entry, 8), value);
   else storeSlowly<T>(va, value);
+}
+
+/** Whether a byte may be written, which is a fault if not; no access. */
+// @ts-expect-error: decorator
+@inline export function mayWrite(va: u64): bool {
+  const entry = tlb + TLB_HALF + (<u32>(va >> 8) & 0xff0);
+  if (load<u64>(entry) == (va & ~PAGE_MASK)) return true;
+  return translate(va, WRITE) != 0;
 }

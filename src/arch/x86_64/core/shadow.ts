@@ -27,9 +27,11 @@ import {
   OP_IMM,
   PAGES,
   RAM,
+  STORE_QUEUE,
   TASK_STATE,
 } from './layout';
 import { ramOf } from './memory';
+import { seenAt } from './observe';
 import { RSP } from './state';
 
 /** High half of the addresses of task stacks; a slot of 32 KiB each, its upper half the stack. */
@@ -146,9 +148,13 @@ export function noteTrampoline(what: u32, addr: u64, target: u64, left: i32): bo
   return count + 1 == NOTES_MOST;
 }
 
-/** Looks at 8 bytes of memory, whatever its protection; 0 where there are none. */
+/** Looks at 8 bytes of memory as the context sees them, whatever its protection; 0 where there are none. */
 function peek(addr: u64): u64 {
   const ram = ramOf(addr);
   if (ram == 0xffffffff || load<u8>(load<u32>(PAGES) + (ram >> 12)) == 0) return 0;
-  return load<u64>(load<u32>(RAM) + ram);
+  const at = load<u32>(RAM) + ram;
+  if (load<u32>(STORE_QUEUE) == 0) return load<u64>(at);
+  let seen: u64 = 0;
+  for (let i: u32 = 0; i < 8; i++) seen |= <u64>seenAt(at + i) << (i << 3);
+  return seen;
 }

@@ -4,7 +4,7 @@
 
 import { AC, ARITHMETIC, CF, DF, IF, NT, RF, readFlags, TF, writeFlags } from './flags';
 import { CPL, RFLAGS } from './layout';
-import { choosePrivilege, read, readToWrite, stopped, write } from './memory';
+import { choosePrivilege, mayWrite, read, stopped, write } from './memory';
 import { a, b, c, get, imm, RBP, RSP, set } from './state';
 
 /** PUSH: b onto the stack. @returns false after a fault */
@@ -88,8 +88,7 @@ export function enterFrame<T>(op: u32): bool {
     if (stopped()) return false;
   }
   sp -= imm(op);
-  readToWrite<u8>(sp);
-  if (stopped()) return false;
+  if (!mayWrite(sp)) return false;
   store<u64>(RBP, frame);
   store<u64>(RSP, sp);
   return true;

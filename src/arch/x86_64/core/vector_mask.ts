@@ -3,7 +3,7 @@
 
 import { STOP_UNDEFINED } from './kinds';
 import { LANE, STOP } from './layout';
-import { readToWrite, stopped } from './memory';
+import { mayWrite } from './memory';
 import { a, address, b, c, imm } from './state';
 import * as K from './vector_kinds';
 import { readBytes, writeBytes } from './vector_memory';
@@ -47,11 +47,7 @@ function storeMasked(op: u32): bool {
   const mask = load<u64>(c(op));
   const va = address(op);
   for (let at: u32 = 0, i: u32 = 0; at < bytes; at += size, i++) {
-    if (!has(mask, i)) continue;
-    readToWrite<u8>(va + at);
-    if (stopped()) return false;
-    readToWrite<u8>(va + at + size - 1);
-    if (stopped()) return false;
+    if (has(mask, i) && (!mayWrite(va + at) || !mayWrite(va + at + size - 1))) return false;
   }
   for (let at: u32 = 0, i: u32 = 0; at < bytes; at += size, i++)
     if (has(mask, i) && !writeBytes(va + at, size, a(op) + at)) return false;

@@ -2,7 +2,7 @@
 
 import { STOP_PROTECTION } from './kinds';
 import { ELSEWHERE_SIZE, STOP, STOP_CODE } from './layout';
-import { read, readToWrite, stopped, write } from './memory';
+import { mayWrite, read, stopped, write } from './memory';
 
 /** Bytes of memory to linear memory. @returns false after a fault; what is at `to` then means nothing */
 export function readBytes(va: u64, bytes: u32, to: u32): bool {
@@ -28,12 +28,10 @@ export function writeBytes(va: u64, bytes: u32, from: u32): bool {
 
 /** Whether all of it may be written. A fault is of its first byte in the page that may not. */
 export function writable(va: u64, bytes: u32): bool {
-  readToWrite<u8>(va);
-  if (stopped()) return false;
+  if (!mayWrite(va)) return false;
   const inPage: u32 = 0x1000 - (<u32>va & 0xfff);
   for (let at = inPage; at < bytes; at += 0x1000) {
-    readToWrite<u8>(va + at);
-    if (stopped()) return false;
+    if (!mayWrite(va + at)) return false;
   }
   return true;
 }

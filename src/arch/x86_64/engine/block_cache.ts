@@ -6,6 +6,7 @@ import type { Addr } from '../../../guest/addr.ts';
 import { PAGE_SIZE } from '../../../guest/memory.ts';
 import * as L from '../core/layout.ts';
 import type { IsTrampoline } from './translate/instruction.ts';
+import type { Observed } from './translate/observed.ts';
 import { MOST_OPERATIONS, Translator } from './translate/translator.ts';
 import type { CoreExports } from './wasm.ts';
 
@@ -22,7 +23,6 @@ export class BlockCache {
   readonly #ramPages: number;
   readonly #translator: Translator;
   readonly #refused = new Set<Addr>();
-  #until: Addr | undefined;
   #next = L.ARENA;
 
   constructor(core: CoreExports, buffer: ArrayBuffer, pageBlocks: number, ramPages: number, ram: number) {
@@ -34,20 +34,6 @@ export class BlockCache {
     this.#ramPages = ramPages;
     this.#translator = new Translator(buffer);
   }
-
-  /** Where a run ends that is to get there; blocks end before it. */
-  get until(): Addr | undefined {
-    return this.#until;
-  }
-  set until(addr: Addr | undefined) {
-    if (this.#lastUntil !== addr && addr !== undefined) {
-      this.reset();
-      this.#lastUntil = addr;
-    }
-    this.#until = addr;
-  }
-  /** Blocks that exist end before it, even while no run is to get there. */
-  #lastUntil: Addr | undefined;
 
   stopBefore(addr: Addr): void {
     if (this.#refused.has(addr)) return;
@@ -64,6 +50,12 @@ export class BlockCache {
   note(isTrampoline: IsTrampoline): void {
     this.#translator.isTrampoline = isTrampoline;
     this.reset();
+  }
+
+  /** What is observed of code from now on. @param anew blocks that exist do not have it */
+  observe(observed: Observed | undefined, anew: boolean): void {
+    this.#translator.observed = observed;
+    if (anew) this.reset();
   }
 
   /** Forgets every block. */
@@ -98,7 +90,7 @@ export class BlockCache {
       return this.#bytes.subarray(more, more + PAGE_SIZE);
     };
     const bytes = this.#bytes.subarray(at, at + toPageEnd);
-    const done = this.#translator.translate(block, rip, bytes, beyond, user, this.#refused, this.#lastUntil);
+    const done = this.#translator.translate(block, rip, bytes, beyond, user, this.#refused);
     if (done === 'missing') return false;
     this.#next = done.end;
     this.#link(block, this.#pageOf(at), done.crosses ? second : NO_PAGE);

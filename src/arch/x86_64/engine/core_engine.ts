@@ -11,6 +11,7 @@ import {
   PAGE_SIZE,
   type SharedAllocator,
 } from '../../../guest/memory.ts';
+import type { Observer } from '../../../guest/observer.ts';
 import type { FrameNotes, FrameWords, TaskWords, TrampolineNote } from '../../blocks.ts';
 import type { ArchEngine } from '../../engine.ts';
 import * as K from '../core/kinds.ts';
@@ -18,8 +19,10 @@ import * as L from '../core/layout.ts';
 import { writeGdt } from '../gdt.ts';
 import { BlockCache } from './block_cache.ts';
 import { CoreContext } from './core_context.ts';
+import { CoreObserver } from './core_observer.ts';
 import { leaveMemory, MOST_CONTEXTS, type Places, placesFor, takeMemory } from './linear_memory.ts';
 import { MachineInstructions, type Outcome } from './machine_instructions.ts';
+import { MachineMemory } from './machine_memory.ts';
 import type { IsTrampoline } from './translate/instruction.ts';
 import { type CoreExports, instantiate } from './wasm.ts';
 
@@ -48,7 +51,8 @@ Object.assign(KINDS, {
   [K.STOP_PROTECTION]: 'exception',
   [K.STOP_DIVIDE]: 'exception',
   [K.STOP_SIMD]: 'exception',
-  [K.STOP_UNTIL]: 'until',
+  [K.STOP_BREAKPOINT]: 'breakpoint',
+  [K.STOP_WATCHED]: 'watchpoint',
 });
 /** An instruction that the engine does itself did not succeed. */
 export const FAILED: Readonly<Record<Exclude<Outcome, 'done'>, StopKind>> = {
@@ -66,6 +70,7 @@ export class CoreEngine implements ArchEngine, FrameNotes {
   #bytes!: Uint8Array;
   /** Undefined once it was left to others. */
   #memory: WebAssembly.Memory | undefined;
+  #memoryAccess!: MachineMemory;
   #places: Places | undefined;
   #pages = 0;
   /** Where those of the emulated CPUs lie, behind RAM, and how many there are. */
@@ -76,6 +81,7 @@ export class CoreEngine implements ArchEngine, FrameNotes {
   #isTrampoline: IsTrampoline = () => false;
   #noted: TrampolineNote[] = [];
   #apart = false;
+  #observer: CoreObserver | undefined;
   readonly #machine = new MachineInstructions();
   /** Instructions of all runs that are over. */
   #executed = 0;
@@ -98,6 +104,7 @@ export class CoreEngine implements ArchEngine, FrameNotes {
     this.#buffer = this.#memory.buffer as ArrayBuffer;
     this.#view = new DataView(this.#buffer);
     this.#bytes = new Uint8Array(this.#buffer);
+    this.#memoryAccess = new MachineMemory(this.#core, this.#view);
     this.#pages = L.TABLES;
     this.#contextsAt = contexts;
     this.#set(L.RAM, ram);
@@ -188,17 +195,29 @@ export class CoreEngine implements ArchEngine, FrameNotes {
   }
 
   run(context: CpuContext, max: number): Stop {
-    return this.#counted(this.#run(context as CoreContext, max, 0));
+    return this.#counted(context as CoreContext, max, 0);
   }
 
   /** As run(), but to the end of a block at most. */
   runBlock(context: CpuContext, max: number): Stop {
-    return this.#counted(this.#run(context as CoreContext, max, 1));
+    return this.#counted(context as CoreContext, max, 1);
   }
 
-  #counted(stop: Stop): Stop {
+  #counted(context: CoreContext, max: number, oneBlock: 0 | 1): Stop {
+    if (this.#noted.length > 0) this.#noted = [];
+    const observer = this.#observer;
+    const stop = observer?.isOn
+      ? observer.run(context, max, oneBlock, this.#stop, (most, one, done) =>
+          this.#run(context, most, one, done, observer),
+        )
+      : this.#run(context, max, oneBlock);
     this.#executed += stop.executed;
     return stop;
+  }
+
+  get observer(): Observer {
+    this.#observer ??= new CoreObserver({ core: this.#core, view: this.#view, blocks: this.#blocks });
+    return this.#observer;
   }
 
   get frames(): FrameWords {
@@ -216,22 +235,13 @@ export class CoreEngine implements ArchEngine, FrameNotes {
     this.#blocks.note(isTrampoline);
   }
 
-  runTo(context: CpuContext, from: Addr | number, until: Addr | number): Stop {
-    const ctx = context as CoreContext;
-    ctx.regs[16] = BigInt(from);
-    this.#blocks.until = BigInt(until);
-    const stop = this.#run(ctx, Number.POSITIVE_INFINITY, 0);
-    this.#blocks.until = undefined;
-    stop.executed = -1;
-    return stop;
-  }
-
-  #run(context: CoreContext, max: number, oneBlock: 0 | 1): Stop {
+  /** @param done instructions of the run that are executed already */
+  #run(context: CoreContext, max: number, oneBlock: 0 | 1, done = 0, observer?: CoreObserver): Stop {
     const stop = this.#stop;
-    let executed = 0;
-    if (this.#noted.length > 0) this.#noted = [];
+    let executed = done;
     for (;;) {
       const budget = Math.min(max - executed, MOST_AT_ONCE);
+      observer?.runEndsAt(this.#executed + executed + budget);
       const why = this.#core.runContext(context.at, budget, oneBlock);
       if (this.#get(L.NOTE_COUNT) > 0) this.#takeNotes(executed + budget);
       executed += budget - this.#view.getInt32(L.LEFT, true);
@@ -280,26 +290,25 @@ export class CoreEngine implements ArchEngine, FrameNotes {
 
   /** An instruction that is not the core's. @returns whether it is done; else the stop says what came of it */
   #doForCore(context: CoreContext, stop: Stop, executed: number): boolean {
+    const rip = context.regs[RIP];
     const outcome = this.#machine.execute({
       context,
-      view: this.#view,
       executed: BigInt(this.#executed + executed),
-      translate: (va, access) => this.#core.reach(va, access) >>> 0,
+      memory: this.#memoryAccess,
     });
-    if (outcome === 'done') return true;
+    if (outcome === 'done') {
+      this.#observer?.executed(context, rip);
+      return true;
+    }
     if (outcome === 'page fault') this.#explainFault(stop);
-    stop.kind = FAILED[outcome];
+    stop.kind =
+      outcome === 'page fault' && this.#get(L.STOP) === K.STOP_WATCHED ? 'watchpoint' : FAILED[outcome];
     return false;
   }
 
   /** Code that is executed for the first time is decoded. @returns whether the run ends: there is none */
   #decode(context: CoreContext, stop: Stop): boolean {
-    const rip = context.regs[16];
-    if (rip === this.#blocks.until) {
-      stop.kind = 'until';
-      return true;
-    }
-    if (this.#blocks.decode(rip, context.userMode)) return false;
+    if (this.#blocks.decode(context.regs[RIP], context.userMode)) return false;
     stop.kind = 'page fault';
     this.#explainFault(stop);
     return true;

@@ -7,21 +7,18 @@
 import { decodeAt, Insn, MAX_LENGTH, REX_W } from '../../../isa/decoder.ts';
 import { operandAddress } from '../../../isa/operand.ts';
 import { CR4 } from '../control_registers.ts';
-import { FETCH, READ, WRITE } from '../core/kinds.ts';
 import { CPL, FS_BASE, GS_BASE, REGS, RFLAGS } from '../core/layout.ts';
 import type { CoreContext } from './core_context.ts';
 import { cpuid } from './cpuid.ts';
+import type { MachineMemory } from './machine_memory.ts';
 import { CONTROL, MSR_TSC, MSRS, type Register, type Written } from './registers.ts';
 
 /** What the engine lends for one instruction. */
 interface MachineParts {
   readonly context: CoreContext;
-  /** All of linear memory. */
-  readonly view: DataView;
+  readonly memory: MachineMemory;
   /** Instructions executed by this engine: the time stamp counter. */
   readonly executed: bigint;
-  /** Address in linear memory, 0 after a page fault, which the core has. */
-  translate(va: bigint, access: number): number;
 }
 
 /** How it came out: done, so that RIP is behind it (or where it says); or an exception, nothing being changed. */
@@ -49,15 +46,8 @@ export class MachineInstructions {
 
   /** Executes the instruction at RIP. */
   execute(parts: MachineParts): Outcome {
-    const { context, view } = parts;
-    const bytes = new Uint8Array(MAX_LENGTH);
-    const rip = context.regs[RIP];
-    for (let i = 0; i < MAX_LENGTH; i++) {
-      const at = parts.translate(BigInt.asUintN(64, rip + BigInt(i)), FETCH);
-      if (at === 0) break;
-      bytes[i] = view.getUint8(at);
-    }
-    const insn = decodeAt(bytes, 0, 0, this.#insn);
+    const { context, memory } = parts;
+    const insn = decodeAt(memory.fetch(context.regs[RIP], MAX_LENGTH), 0, 0, this.#insn);
     const outcome = this.perform(insn, parts);
     if (outcome === 'done' && !this.#again)
       context.regs[RIP] = BigInt.asUintN(64, context.regs[RIP] + BigInt(insn.length));
@@ -95,18 +85,18 @@ export class MachineInstructions {
 
   /** ins and outs: one unit, and whether there is another under a rep prefix. */
   device(insn: Insn, parts: MachineParts): Outcome {
-    const { context, view } = parts;
+    const { context, memory } = parts;
     const { regs } = context;
     this.#again = insn.rep !== 0 && regs[RCX] !== 0n;
     if (insn.rep !== 0 && !this.#again) return 'done';
     const size = insn.opcode & 1 ? (insn.opsize16 ? 2 : 4) : 1;
     const isInput = insn.opcode < 0x6e;
     const pointer = isInput ? RDI : RSI;
-    for (let i = 0; i < size; i++) {
-      const at = parts.translate(regs[pointer] + BigInt(i), isInput ? WRITE : READ);
-      if (at === 0) return 'page fault';
-      if (isInput) view.setUint8(at, 0xff);
-    }
+    const ones = (1n << BigInt(8 * size)) - 1n;
+    const isAccessed = isInput
+      ? memory.write(regs[pointer], size, ones)
+      : memory.read(regs[pointer], size) !== undefined;
+    if (!isAccessed) return 'page fault';
     const down = (context.cell(RFLAGS - REGS) & DIRECTION) !== 0n;
     regs[pointer] = BigInt.asUintN(64, regs[pointer] + BigInt(down ? -size : size));
     if (insn.rep !== 0) regs[RCX] = BigInt.asUintN(64, regs[RCX] - 1n);
@@ -131,26 +121,10 @@ function addressOf(insn: Insn, { context }: MachineParts): bigint {
   return BigInt.asUintN(64, base === undefined ? cut : cut + context.cell(base - REGS));
 }
 
-function readMemory(insn: Insn, size: number, parts: MachineParts): bigint | undefined {
-  let value = 0n;
-  const at = addressOf(insn, parts);
-  for (let i = size - 1; i >= 0; i--) {
-    const byte = parts.translate(at + BigInt(i), READ);
-    if (byte === 0) return undefined;
-    value = (value << 8n) | BigInt(parts.view.getUint8(byte));
-  }
-  return value;
-}
-
-function writeMemory(insn: Insn, size: number, value: bigint, parts: MachineParts): Outcome {
-  const at = addressOf(insn, parts);
-  const bytes = Array.from({ length: size }, (_, i) => parts.translate(at + BigInt(i), WRITE));
-  if (bytes.includes(0)) return 'page fault';
-  bytes.forEach((byte, i) => {
-    parts.view.setUint8(byte, Number((value >> BigInt(8 * i)) & 0xffn));
-  });
-  return 'done';
-}
+const readMemory = (insn: Insn, size: number, parts: MachineParts): bigint | undefined =>
+  parts.memory.read(addressOf(insn, parts), size);
+const writeMemory = (insn: Insn, size: number, value: bigint, parts: MachineParts): Outcome =>
+  parts.memory.write(addressOf(insn, parts), size, value) ? 'done' : 'page fault';
 
 /** Size in bytes of a register operand that selectors and the like are written to. */
 const registerSize = (insn: Insn): number => (insn.rex & REX_W ? 8 : insn.opsize16 ? 2 : 4);
@@ -316,22 +290,12 @@ const isCanonical = (addr: bigint): boolean => BigInt.asUintN(64, BigInt.asIntN(
 /** Bytes of an offset: 8 with REX.W, else 4 or 2. */
 const farSize = (insn: Insn): number => (insn.rex & REX_W ? 8 : insn.opsize16 ? 2 : 4);
 
-function readAt(at: bigint, size: number, parts: MachineParts): bigint | undefined {
-  let value = 0n;
-  for (let i = size - 1; i >= 0; i--) {
-    const byte = parts.translate(BigInt.asUintN(64, at + BigInt(i)), READ);
-    if (byte === 0) return undefined;
-    value = (value << 8n) | BigInt(parts.view.getUint8(byte));
-  }
-  return value;
-}
-
 /** ca cb: the offset and the selector from the stack. */
 const farReturn: Execute = (_, insn, parts) => {
   const { regs } = parts.context;
   const size = farSize(insn);
-  const rip = readAt(regs[RSP], size, parts);
-  const selector = readAt(regs[RSP] + BigInt(size), 2, parts);
+  const rip = parts.memory.read(regs[RSP], size);
+  const selector = rip === undefined ? rip : parts.memory.read(regs[RSP] + BigInt(size), 2);
   if (rip === undefined || selector === undefined) return 'page fault';
   if (!isOwnCode(selector, parts) || !isCanonical(rip)) return 'protection';
   const dropped = insn.opcode === 0xca ? insn.imm & 0xffff : 0;
@@ -343,23 +307,18 @@ const farReturn: Execute = (_, insn, parts) => {
 
 /** ff /5 and /3: the offset and the selector from memory. */
 const farBranch: Execute = (_, insn, parts) => {
-  const { context, view } = parts;
+  const { context, memory } = parts;
   const { regs } = context;
   const size = farSize(insn);
   const at = addressOf(insn, parts);
-  const rip = readAt(at, size, parts);
-  const selector = readAt(at + BigInt(size), 2, parts);
+  const rip = memory.read(at, size);
+  const selector = rip === undefined ? rip : memory.read(at + BigInt(size), 2);
   if (rip === undefined || selector === undefined) return 'page fault';
   if (!isOwnCode(selector, parts) || !isCanonical(rip)) return 'protection';
   if ((insn.reg & 7) === 3) {
-    const pushed = [BigInt.asUintN(64, regs[RIP] + BigInt(insn.length)), selector];
-    const bytes = Array.from({ length: 2 * size }, (__, i) =>
-      parts.translate(regs[RSP] - BigInt(2 * size - i), WRITE),
-    );
-    if (bytes.includes(0)) return 'page fault';
-    bytes.forEach((byte, i) => {
-      view.setUint8(byte, Number((pushed[i < size ? 0 : 1] >> BigInt(8 * (i % size))) & 0xffn));
-    });
+    const back = BigInt.asUintN(8 * size, regs[RIP] + BigInt(insn.length));
+    const frame = back | (selector << BigInt(8 * size));
+    if (!memory.write(regs[RSP] - BigInt(2 * size), 2 * size, frame)) return 'page fault';
     regs[RSP] -= BigInt(2 * size);
   }
   regs[RIP] = BigInt.asUintN(64, rip - BigInt(insn.length));

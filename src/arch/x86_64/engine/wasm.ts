@@ -19,6 +19,11 @@ export interface CoreExports {
   ramOf(va: bigint): number;
   /** Address in linear memory of a byte that the context which was entered last accesses, 0 after a page fault. */
   reach(va: bigint, access: number): number;
+  /** Memory that the engine found accessible, as an instruction reads or writes it: STOP says whether it is watched. */
+  observeRead(va: bigint, size: number, access: number): bigint;
+  observeWrite(va: bigint, size: number, value: bigint): void;
+  /** The oldest stores that wait at an address in linear memory are made. @returns how many are left */
+  drainQueue(queue: number, most: number): number;
   addBlock(block: number): void;
   invalidatePage(page: number): void;
   forgetLookups(): void;

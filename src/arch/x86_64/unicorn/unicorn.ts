@@ -276,23 +276,6 @@ export class UnicornEngine implements ArchEngine {
     }
   }
 
-  runTo(context: CpuContext, from: Addr | number, until: Addr | number): Stop {
-    const ctx = context as UnicornContext;
-    for (let at = from; ; at = ctx.regs[REG.rip]) {
-      this.#enter(ctx);
-      const err = this.#lib.start(this.#uc, at, until, 0, 0) as number;
-      const stop = this.#stop;
-      if (err === UC_ERR.OK) stop.kind = 'until';
-      else {
-        this.#lib.contextSave(this.#uc, ctx.ptr);
-        this.#explain(err, 0, 0, ctx);
-      }
-      const again = err !== UC_ERR.OK && this.#fetchAgain(stop);
-      stop.executed = -1;
-      if (!again) return stop;
-    }
-  }
-
   #enter(ctx: UnicornContext): void {
     if (this.#mappedStacks.size > STACKS_MAPPED) this.#dropStacks();
     this.#pieces.trim();

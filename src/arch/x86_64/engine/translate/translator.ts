@@ -6,6 +6,7 @@ import { decodeAt, FLOW_NEXT, Insn, isPrefix, isRex, LOCKABLE, STRING } from '..
 import { GOTO, STOP_HERE, STOP_PROTECTION, STOP_REFUSED, STOP_UNDEFINED } from '../../core/kinds.ts';
 import { BLOCK_COUNT, BLOCK_RIP, BLOCK_SIZE } from '../../core/layout.ts';
 import { type Instruction, type IsTrampoline, Place } from './instruction.ts';
+import type { Observed } from './observed.ts';
 import { ONE_BYTE } from './one_byte.ts';
 import { TWO_BYTES } from './two_bytes.ts';
 import { translateVector } from './vector_translate.ts';
@@ -14,7 +15,7 @@ import { OperationWriter } from './writer.ts';
 /** Instructions in a block, at most. */
 const MOST_INSTRUCTIONS = 64;
 /** Operations that one instruction may need, and what ends a block. */
-export const MOST_OPERATIONS = 8 * (MOST_INSTRUCTIONS + 1);
+export const MOST_OPERATIONS = 12 * (MOST_INSTRUCTIONS + 1);
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
@@ -26,6 +27,8 @@ export class Translator {
   readonly #i: Writable<Instruction>;
   /** Set where the kernel's calls and returns are to be noted. */
   isTrampoline: IsTrampoline | undefined;
+  /** Set where something is observed. */
+  observed: Observed | undefined;
 
   constructor(buffer: ArrayBuffer) {
     this.#writer = new OperationWriter(buffer);
@@ -46,7 +49,6 @@ export class Translator {
    * @param bytes from its first instruction to the end of its page
    * @param beyond the bytes of the next page, for an instruction that goes on there; empty when there are none
    * @param refused addresses of instructions that the run ends before
-   * @param until a block ends before this address, which is never decoded
    * @returns where the arena goes on, and whether the block's only instruction needs the next page:
    *   `missing` when that page is not there
    */
@@ -57,7 +59,6 @@ export class Translator {
     beyond: () => Uint8Array | undefined,
     user: boolean,
     refused: ReadonlySet<bigint>,
-    until: bigint | undefined,
   ): { end: number; crosses: boolean } | 'missing' {
     const w = this.#writer;
     const insn = this.#insn;
@@ -66,14 +67,13 @@ export class Translator {
     i.user = user;
     i.isTrampoline = user ? undefined : this.isTrampoline;
     i.next.base = rip;
-    const stops = until !== undefined || refused.size > 0;
+    const stops = refused.size > 0;
     w.beginBlock(block);
     w.index = 0;
     let at = 0;
     let crosses = false;
     let ended = false;
     while (!ended && w.index < MOST_INSTRUCTIONS && at < bytes.length) {
-      if (stops && at > 0 && rip + BigInt(at) === until) break;
       let from = bytes;
       let offset = at;
       decodeAt(from, offset, 0, insn);
@@ -100,7 +100,11 @@ export class Translator {
       if (stops && refused.has(rip + BigInt(at))) {
         w.op(STOP_HERE, { imm: STOP_REFUSED });
         ended = true;
-      } else ended = !this.#instruction(i) || crosses;
+      } else {
+        this.observed?.before(i);
+        ended = !this.#instruction(i) || crosses;
+        this.observed?.after(i);
+      }
       w.index++;
       at += insn.length;
     }
