@@ -11,6 +11,8 @@ export type OrcFormat = string;
 export interface OrcFormatRule extends OrcLayout {
   /** What .orc_header of an object has for it (scripts/orc_hash.sh); undefined where objects have no header. */
   readonly hash: string | undefined;
+  /** An entry says itself whether it is an interrupt frame's; else those with registers are. */
+  readonly saysSignal: boolean;
   /** Whether a kernel's objtool could have made the entry at an offset. */
   isPossible(bytes: DataView, at: number): boolean;
   /** Whether it is the one of a function's first instruction: nothing of the caller's was saved or moved yet. */

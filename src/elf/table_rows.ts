@@ -64,3 +64,6 @@ interface HintForm extends RowForm {
 export const UNWIND_HINT: readonly HintForm[] = [
   { size: 12, relocated: [0], spOffset: 4, spReg: 6, type: 7, end: 8 },
 ];
+
+/** What 6.13 and later say of an instruction, or of a row of a table: the place, a number. */
+export const ANNOTATION = { size: 8, relocated: [0], type: 4 } as const satisfies RowForm & { type: number };

@@ -13,6 +13,7 @@ import {
   IN_ALTS,
   IN_IGNORE,
   IN_IGNORE_ALTS,
+  IN_IGNORE_ARM,
   IN_LAST,
   INSN_JUMP,
   INSN_JUMP_CONDITIONAL,
@@ -30,7 +31,7 @@ export function addAlternatives(code: CodeTable): void {
       continue;
     }
     const to = wayOf(code, alternative, from, fillers);
-    if (to === 0) continue;
+    if (to === 0 || (alternative.kind === 'replace' && code.flags[to] & IN_IGNORE_ARM)) continue;
     if (alternative.skip) code.flags[from] |= IN_IGNORE_ALTS;
     addWay(code, from, to);
   }

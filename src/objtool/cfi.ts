@@ -19,15 +19,17 @@ export const DRAP_REG = 2;
 export const DRAP_OFFSET = 3;
 export const TYPE = 4;
 export const END = 5;
-export const CFA_BASE = 6;
-export const CFA_OFFSET = 7;
+/** An interrupt frame. */
+export const SIGNAL = 6;
+export const CFA_BASE = 7;
+export const CFA_OFFSET = 8;
 /** The return address is where a call puts it. */
-const RETURN_KNOWN = 8;
+const RETURN_KNOWN = 9;
 /**
  * Callee-saved registers, in the port's order. Behind them what each register holds that is known: an address on
  * the stack.
  */
-const SAVED = 9;
+const SAVED = 10;
 
 /** Id of no state. */
 export const NO_CFI = 0;

@@ -4,7 +4,7 @@
 // Invariant: entries are taken as the kernel takes them (orc_sort_cmp: at one address a real
 // entry beats a terminator), and an entry that repeats the one before counts for nothing.
 
-import { isWeakTerminator, ORC_END, ORC_SIGNAL } from '../elf/orc.ts';
+import { isWeakTerminator, ORC_END } from '../elf/orc.ts';
 import type { ObjtoolInput } from './input.ts';
 import type { OrcRows } from './orc_rows.ts';
 
@@ -54,7 +54,7 @@ function sectionRows(rows: OrcRows): Map<number, number[]> {
 
 /** Undefined answers are equal whatever else they hold. */
 function sameAnswer(a: OrcRows, i: number, b: OrcRows, j: number): boolean {
-  const [first, second] = [i < 0 ? 0 : a.flags[i] & ~ORC_SIGNAL, j < 0 ? 0 : b.flags[j] & ~ORC_SIGNAL];
+  const [first, second] = [i < 0 ? 0 : a.flags[i], j < 0 ? 0 : b.flags[j]];
   if ((first & 0xf) === 0 && (second & 0xf) === 0) return (first & ORC_END) === (second & ORC_END);
   if (i < 0 || j < 0 || first !== second || a.spOffset[i] !== b.spOffset[j]) return false;
   return a.fpOffset[i] === b.fpOffset[j] || (first & 0xf0) === 0;

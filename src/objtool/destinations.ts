@@ -8,6 +8,7 @@ import {
   find,
   IN_DEAD_END,
   IN_IGNORE,
+  IN_INNER_CALL,
   INSN_CALL,
   INSN_CALL_DYNAMIC,
   INSN_JUMP,
@@ -137,9 +138,10 @@ export class Destinations {
       code.opCode[insn] = 0;
       return;
     }
-    const dest = this.#symbol || this.#symbolThere();
+    const isInner = (code.flags[insn] & IN_INNER_CALL) !== 0;
+    const dest = isInner ? 0 : this.#symbol || this.#symbolThere();
     if (dest === 0) {
-      this.#addInnerCall(insn, relocated);
+      this.#addInnerCall(insn, relocated && !isInner);
       return;
     }
     const { symbols } = code.input;

@@ -60,6 +60,8 @@ export function inputFromElf(elf: ElfObject, arch: CodeArch, format?: OrcFormat)
     sharedOriginals: version >= 604,
     ignored: special.ignored(),
     ignoredAlternatives: special.ignoredAlternatives(),
+    ignoredArms: special.ignoredArms(),
+    innerCalls: special.innerCalls(),
   };
 }
 

@@ -9,6 +9,7 @@ import {
   FUNC_CFI,
   INIT_CFI,
   NO_CFI,
+  SIGNAL,
   TYPE,
   TYPE_CALL,
   TYPE_REGS,
@@ -61,5 +62,6 @@ function setState(code: Code, cfis: CfiTable, insn: number, hint: CodeHint): voi
   state[CFA_OFFSET] = hint.frameOffset;
   state[TYPE] = rule.type;
   state[END] = rule.end ? 1 : 0;
+  state[SIGNAL] = (hint.signal ?? rule.type !== TYPE_CALL) ? 1 : 0;
   code.cfi[insn] = cfis.intern();
 }

@@ -105,6 +105,8 @@ export interface CodeHint extends CodeMark {
   /** Register name, in parentheses when it points to the place. */
   readonly base: string;
   readonly frameOffset: number;
+  /** An interrupt frame, where hints say it themselves; else those with registers are. */
+  readonly signal?: boolean;
 }
 
 /** One entry of a special section: another way on from an instruction, or code that may be put in its place. */
@@ -145,6 +147,10 @@ export interface ObjtoolInput {
   readonly ignored: readonly CodeMark[];
   /** Instructions whose alternatives are not to be looked at. */
   readonly ignoredAlternatives: readonly CodeMark[];
+  /** First instructions of an original, or of a replacement, that is not to be looked at. */
+  readonly ignoredArms?: readonly CodeMark[];
+  /** Calls that stay within their function, whatever symbol is there. */
+  readonly innerCalls?: readonly CodeMark[];
 }
 
 const NO_SECTION: CodeSection = { name: '', bytes: new Uint8Array(0), text: false };

@@ -26,6 +26,10 @@ export const IN_ALT_GROUP = 256;
 export const IN_LAST = 512;
 /** A jump that a table in .rodata gives its targets. */
 export const IN_JUMP_TABLE = 1024;
+/** First of an original or a replacement that is not to be looked at; the other ways are. */
+export const IN_IGNORE_ARM = 2048;
+/** A call that stays within its function. */
+export const IN_INNER_CALL = 4096;
 
 /** Code that may be replaced, or the replacement: a run of instructions. */
 export interface AltGroup {

@@ -2,7 +2,7 @@
 
 import type { OrcFormat, OrcFormatRule, OrcPort } from '../arch/orc.ts';
 import type { ElfObject } from '../elf/elf_object.ts';
-import { ORC_IP_SIZE } from '../elf/orc.ts';
+import { ORC_IP_SIZE, ORC_SIGNAL, ORC_TYPE_CALL, unpackOrcEntry } from '../elf/orc.ts';
 import { ElfTables } from './elf_tables.ts';
 import { ObjtoolError } from './error.ts';
 import { type OrcRows, OrcRowsBuilder } from './orc_rows.ts';
@@ -52,6 +52,7 @@ export function readOrcAs(elf: ElfObject, orc: OrcPort, format: OrcFormat): OrcR
     if (!rule.read(entries, at, rows, row)) {
       throw elf.error(`entry ${i} goes by a register that the unwinder does not know`, unwind.name, at + 4);
     }
+    if (!rule.saysSignal && unpackOrcEntry(rows, row).type !== ORC_TYPE_CALL) rows.flags[row] |= ORC_SIGNAL;
   }
   return rows.finish();
 }

@@ -8,12 +8,22 @@ import { type CodeArch, UNDEFINED } from '../arch/code.ts';
 import type { AsmImage } from '../asm/assembler.ts';
 import { ORC_REG_UNDEFINED, ORC_SIGNAL, type OrcTable, packOrcFlags } from '../elf/orc.ts';
 import { addAlternatives } from './alternatives.ts';
-import { CFA_BASE, CFA_OFFSET, CfiTable, END, NO_CFI, TYPE, TYPE_CALL } from './cfi.ts';
+import { CFA_BASE, CFA_OFFSET, CfiTable, END, NO_CFI, SIGNAL, TYPE, TYPE_CALL } from './cfi.ts';
 import { CodeTable } from './decode.ts';
 import { Destinations } from './destinations.ts';
 import { readHints } from './hints.ts';
 import { inputFromImage, type ObjtoolInput } from './input.ts';
-import { type Code, find, IN_ALT_GROUP, IN_IGNORE, IN_IGNORE_ALTS, IN_LAST, warn } from './insn.ts';
+import {
+  type Code,
+  find,
+  IN_ALT_GROUP,
+  IN_IGNORE,
+  IN_IGNORE_ALTS,
+  IN_IGNORE_ARM,
+  IN_INNER_CALL,
+  IN_LAST,
+  warn,
+} from './insn.ts';
 import { addJumpTables } from './jump_tables.ts';
 import { type OrcRows, OrcRowsBuilder, rowsAt } from './orc_rows.ts';
 import { validateCode } from './validate.ts';
@@ -63,7 +73,7 @@ class Entries {
     else {
       this.spOffset[id] = of(CFA_OFFSET);
       this.fpOffset[id] = of(fpAt + 1);
-      const signal = of(TYPE) === TYPE_CALL ? 0 : ORC_SIGNAL;
+      const signal = of(SIGNAL) === 0 ? 0 : ORC_SIGNAL;
       this.flags[id] = packOrcFlags(spReg, fpReg, of(TYPE), end) | signal;
     }
   }
@@ -123,8 +133,9 @@ class RowWriter {
   }
 }
 
-function addIgnores(code: Code): void {
-  const { symbols, ignored, ignoredAlternatives } = code.input;
+/** What the source says of instructions, other than by hints. */
+function addAnnotations(code: Code): void {
+  const { symbols, ignored, ignoredAlternatives, ignoredArms = [], innerCalls = [] } = code.input;
   for (const mark of ignored) {
     let insn = find(code, mark);
     const func = code.func[insn];
@@ -132,16 +143,22 @@ function addIgnores(code: Code): void {
     const last = code.endOf[mark.section];
     for (; insn !== 0 && insn < last && code.offset[insn] < end; insn++) code.flags[insn] |= IN_IGNORE;
   }
-  for (const mark of ignoredAlternatives) {
-    const insn = find(code, mark);
-    if (insn !== 0) code.flags[insn] |= IN_IGNORE_ALTS;
+  for (const [marks, flag] of [
+    [ignoredAlternatives, IN_IGNORE_ALTS],
+    [ignoredArms, IN_IGNORE_ARM],
+    [innerCalls, IN_INNER_CALL],
+  ] as const) {
+    for (const mark of marks) {
+      const insn = find(code, mark);
+      if (insn !== 0) code.flags[insn] |= flag;
+    }
   }
 }
 
 /** The instructions and where each may go. */
 export function readCode(input: ObjtoolInput): Code {
   const code = new CodeTable(input);
-  addIgnores(code);
+  addAnnotations(code);
   addAlternatives(code);
   new Destinations(code).addAll();
   addJumpTables(code);

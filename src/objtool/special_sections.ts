@@ -13,15 +13,9 @@ import {
   type RowForm,
   UNWIND_HINT,
 } from '../elf/table_rows.ts';
+import { Annotations, placeOf } from './annotations.ts';
 import type { ElfTables } from './elf_tables.ts';
-import {
-  type CodeAlternative,
-  type CodeHint,
-  type CodeHintKind,
-  type CodeMark,
-  type RelocTable,
-  SYM_SECTION,
-} from './input.ts';
+import type { CodeAlternative, CodeHint, CodeHintKind, CodeMark, RelocTable } from './input.ts';
 import { orcFormatRule } from './orc_format.ts';
 
 const BUGFLAG_WARNING = 1;
@@ -62,6 +56,7 @@ export class SpecialSections {
   readonly #arch: CodeArch;
   readonly #since64: boolean;
   readonly #rule: OrcFormatRule;
+  readonly #annotations: Annotations;
 
   /** `since64`: of a kernel whose hints are numbered as in 6.4; `format`: by whose numbers they name registers. */
   constructor(elf: ElfObject, tables: ElfTables, arch: CodeArch, since64 = false, format = arch.orc.own) {
@@ -70,6 +65,7 @@ export class SpecialSections {
     this.#arch = arch;
     this.#since64 = since64;
     this.#rule = orcFormatRule(arch.orc, format);
+    this.#annotations = new Annotations(elf, tables);
   }
 
   /** In objtool's order: replacements, jump labels, exception fixups. */
@@ -83,7 +79,7 @@ export class SpecialSections {
     const marks: CodeMark[] = [];
     for (const { at, first } of rows)
       if (first && view && view.getUint16(at + form.flags, true) & BUGFLAG_WARNING) marks.push(first);
-    return [...marks, ...this.#before('.discard.reachable')];
+    return [...marks, ...this.#before('.discard.reachable'), ...this.#annotations.of('reachable')];
   }
 
   deadEnds(): CodeMark[] {
@@ -103,17 +99,27 @@ export class SpecialSections {
     return this.#marks('.discard.ignore_alts');
   }
 
+  /** First instructions of an original, or of a replacement, that is not to be looked at: since 6.15. */
+  ignoredArms(): readonly CodeMark[] {
+    return this.#annotations.of('arm is ignored');
+  }
+
+  /** Calls that stay within their function, and leave a return address behind. */
+  innerCalls(): CodeMark[] {
+    return [...this.#marks('.discard.intra_function_calls'), ...this.#annotations.of('inner call')];
+  }
+
   hints(): CodeHint[] {
     const { view, rows, form } = this.#rows('.discard.unwind_hints', UNWIND_HINT);
     const kinds = this.#since64 ? HINT_KINDS_6_4 : HINT_KINDS;
     return rows.flatMap(({ at, first }): CodeHint[] => {
       if (!first || !view) return [];
       const kind = kinds[view.getUint8(at + form.type)] ?? 'undefined';
-      const ends = !this.#since64 && kind === 'call' && view.getUint8(at + form.end) !== 0;
+      const ends = kind === 'call' && view.getUint8(at + form.end) !== 0;
       const base = this.#rule.hintName(view.getUint8(at + form.spReg));
-      return [
-        { ...first, kind: ends ? 'empty' : kind, base, frameOffset: view.getInt16(at + form.spOffset, true) },
-      ];
+      const hint = { ...first, base, frameOffset: view.getInt16(at + form.spOffset, true) };
+      if (!this.#since64) return [{ ...hint, kind: ends ? 'empty' : kind }];
+      return [{ ...hint, kind, signal: view.getUint8(at + form.end) !== 0 }];
     });
   }
 
@@ -158,12 +164,21 @@ export class SpecialSections {
     );
     if (!form) throw this.#elf.error('rows of no known size', name);
     const { size } = form;
+    this.#confirm(name, size);
     const all = tables.length === 1 ? tables[0].data : Buffer.concat(tables.map(({ data }) => data));
     const rows: Row[] = [];
     for (const { data, relocs } of tables) {
       for (const row of this.#table(data, relocs, form, rows.length * size)) rows.push(row);
     }
     return { view: new DataView(all.buffer, all.byteOffset, all.length), rows, form };
+  }
+
+  /** Where the object says where rows begin, they have to. */
+  #confirm(name: string, size: number): void {
+    for (const { section, offset } of this.#annotations.of('row')) {
+      if (offset % size === 0 || this.#elf.sections[section].name !== name) continue;
+      throw this.#elf.error(`rows of ${size} bytes, but one is said to begin here`, name, offset);
+    }
   }
 
   /** Rows of one table, which begins at `base` of the bytes of all. */
@@ -211,11 +226,7 @@ export class SpecialSections {
   }
 
   #place(symbol: number, addend: number): CodeMark | undefined {
-    const { symbols } = this.#tables;
-    const section = symbols.section[symbol];
-    if (section <= 0) return undefined;
-    const value = symbols.type[symbol] === SYM_SECTION ? 0 : symbols.value[symbol];
-    return { section, offset: value + addend };
+    return placeOf(this.#tables, symbol, addend);
   }
 }
 

@@ -17,6 +17,7 @@ import {
   IN_HINT,
   IN_IGNORE,
   IN_IGNORE_ALTS,
+  IN_IGNORE_ARM,
   IN_LAST,
   IN_RESTORE,
   IN_SAVE,
@@ -122,7 +123,7 @@ class Walk {
         flags[insn] |= IN_VISITED;
         if (flag & IN_ALT_GROUP && !this.#shareCfi(insn)) return false;
         if (flag & IN_ALTS && !(flag & IN_IGNORE_ALTS)) {
-          this.#later(insn, this.#cfi, true);
+          if (!(flag & IN_IGNORE_ARM)) this.#later(insn, this.#cfi, true);
           const ways = code.alts.get(insn) as number[];
           for (let i = ways.length - 1; i >= 0; i--) this.#later(ways[i], this.#cfi);
           return true;

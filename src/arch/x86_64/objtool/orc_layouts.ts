@@ -121,6 +121,8 @@ function ruleOf({ hash, encode, decode, isPossible, start, register }: Bits): Or
   return {
     size: SIZE,
     hash,
+    // What came with it was the hash.
+    saysSignal: hash !== undefined,
     read(bytes, at, into, row) {
       const flags = decode(bytes.getUint16(at + BITS, true));
       into.spOffset[row] = bytes.getInt16(at + SP_OFFSET, true);

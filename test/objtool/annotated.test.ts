@@ -1,0 +1,116 @@
+// What the source says beside its code, as objects before the last link have it: of 6.12, where each thing has a
+// section, and of 7.3, where two lists have it. The tables in the fixtures are those of the two kernels' objtool.
+
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
+import { type ElfObject, parseElf } from '../../src/elf/elf_object.ts';
+import { diffOrc } from '../../src/objtool/diff.ts';
+import { inputFromElf } from '../../src/objtool/elf_input.ts';
+import { encodeOrc } from '../../src/objtool/orc_format.ts';
+import { orcFormatOf, readOrc } from '../../src/objtool/orc_format_of.ts';
+import { createOrc } from '../../src/objtool/orc_gen.ts';
+import type { OrcRows } from '../../src/objtool/orc_rows.ts';
+
+const ORC = X86_64.code.orc;
+const bytesOf = (file: string): Uint8Array =>
+  Uint8Array.from(readFileSync(new URL(`../../fixtures/objects/annotated/${file}`, import.meta.url)));
+const parse = (bytes: Uint8Array): ElfObject => parseElf(bytes, 'annotated.o', X86_64.elf);
+
+describe.each([
+  ['annotated-6.12.o', '6.4'],
+  ['annotated-7.3.o', '7.2'],
+])('%s', (file, format) => {
+  const elf = parse(bytesOf(file));
+  const result = createOrc(inputFromElf(elf, X86_64.code, format));
+  const theirs = readOrc(elf, ORC) as OrcRows;
+
+  it(`is of the ${format} format, by its entries`, () => {
+    expect(orcFormatOf(elf, ORC)).toEqual({ format, by: 'entries' });
+  });
+
+  it('has the table that objtool makes, without a warning', () => {
+    expect(result.warnings).toEqual([]);
+    expect(diffOrc(result, theirs).differences).toEqual([]);
+    expect(result.rows.flags.some((flags) => flags & 0x800)).toBe(true);
+  });
+
+  it('says of interrupt frames what its hints say, byte for byte', () => {
+    const theirBytes = elf.data(elf.section('.orc_unwind') as never);
+    expect(
+      new Set(
+        Buffer.from(encodeOrc(result.rows, ORC, format))
+          .toString('hex')
+          .match(/.{12}/g),
+      ),
+    ).toEqual(new Set(Buffer.from(theirBytes).toString('hex').match(/.{12}/g)));
+  });
+
+  it.each([
+    ['goes_on', 3, 'goes on behind an ud2'],
+    ['fills', 7, 'stays within a function by a call to a symbol'],
+    ['jumps', 5, 'leaves out the endbr64 of another function'],
+  ])('%s+%i has an answer: it %s', (name, at) => {
+    const symbol = elf.symbols.find((s) => s.name === name);
+    const offset = Number(symbol?.value) + at;
+    let found = -1;
+    for (let i = 0; i < theirs.count; i++) if (result.rows.offset[i] <= offset) found = i;
+    expect(result.rows.flags[found] & 0xf).not.toBe(0);
+  });
+});
+
+/** The object with four bytes of a section changed. */
+function changed(file: string, name: string, at: number, value: number): ElfObject {
+  const bytes = bytesOf(file);
+  const section = parse(bytes).section(name);
+  if (!section) throw new Error(`no ${name}`);
+  new DataView(bytes.buffer).setUint32(section.offset + at, value, true);
+  return parse(bytes);
+}
+
+/** The object with the size of a section changed. */
+function resized(file: string, name: string, size: number): ElfObject {
+  const bytes = bytesOf(file);
+  const elf = parse(bytes);
+  const header = elf.header.shoff + (elf.section(name)?.index ?? 0) * 64;
+  new DataView(bytes.buffer).setUint32(header + 32, size, true);
+  return parse(bytes);
+}
+
+const read = (elf: ElfObject): unknown => inputFromElf(elf, X86_64.code, '7.2');
+
+describe('an error names the section and the place', () => {
+  it.each([
+    ['.discard.annotate_insn', 'annotation of type 99, which is not known'],
+    ['.discard.annotate_data', 'annotation of type 99, which is not known'],
+  ])('of an annotation in %s that nobody knows', (name, message) => {
+    expect(() => read(changed('annotated-7.3.o', name, 4, 99))).toThrow(
+      `annotated.o: ${message} (section ${name}, offset 0x0)`,
+    );
+  });
+
+  it('of annotations that are no whole rows', () => {
+    expect(() => read(resized('annotated-7.3.o', '.discard.annotate_insn', 39))).toThrow(
+      /(rows of no known size|relocation outside its section).*\.discard\.annotate_insn/,
+    );
+  });
+
+  it('of rows whose size is none that any kernel has', () => {
+    expect(() => read(resized('annotated-7.3.o', '__bug_table', 33))).toThrow(
+      /rows of no known size \(section __bug_table\)/,
+    );
+  });
+
+  it('of a row that is said to begin in the midst of another', () => {
+    const bytes = bytesOf('annotated-7.3.o');
+    const elf = parse(bytes);
+    const rela = elf.relaSections.find((s) => s.name === '.rela.discard.annotate_data');
+    const view = new DataView(bytes.buffer);
+    // The second row of __bug_table, four bytes further on.
+    const at = (rela?.offset ?? 0) + 24 + 16;
+    view.setInt32(at, view.getInt32(at, true) + 4, true);
+    expect(() => read(parse(bytes))).toThrow(
+      'rows of 16 bytes, but one is said to begin here (section __bug_table, offset 0x14)',
+    );
+  });
+});
