@@ -6,6 +6,7 @@
 import type { Addr } from '../guest/addr.ts';
 import type { CpuContext, Engine, StopKind } from '../guest/engine.ts';
 import type { EngineName } from './engine.ts';
+import type { FrameTables } from './frame_tables.ts';
 import type { Unwinder } from './unwinders.ts';
 
 /** What an instruction stores on the stack. */
@@ -167,6 +168,8 @@ export interface Checking {
   readonly insns: CheckedInsns;
   readonly frames: FrameCode;
   readonly inactive: InactiveFrame;
+  /** Of objects that have SFrame or DWARF. */
+  readonly tables: FrameTables;
   /**
    * Of one of the port's own unwinders, undefined for one that says nothing of it. `words`: the stack of slot 0;
    * the frame pointer that is true, in halves.

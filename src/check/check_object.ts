@@ -2,6 +2,8 @@
 
 import type { OrcFormat } from '../arch/orc.ts';
 import { ElfObject } from '../elf/elf_object.ts';
+import { FrameTable } from '../frames/frame_table.ts';
+import type { ObjectFrames } from '../frames/rows.ts';
 import { inputFromElf } from '../objtool/elf_input.ts';
 import type { ObjtoolInput } from '../objtool/input.ts';
 import { type Code, INSN_BUG, INSN_NOP, INSN_TRAP, placeName } from '../objtool/insn.ts';
@@ -13,6 +15,7 @@ import type { CheckGuest } from './check_guest.ts';
 import { EngineExecutor } from './engine_executor.ts';
 import { FrameMap } from './frame_map.ts';
 import { rulesOf } from './frame_rules.ts';
+import { readFrames } from './frame_tables.ts';
 import { FunctionLists } from './function_lists.ts';
 import { Judge, type TextRange } from './judge.ts';
 import { type LoadedText, loadText } from './loaded_text.ts';
@@ -55,6 +58,9 @@ const LISTED = 200;
 export interface CheckSubject {
   readonly input: ObjtoolInput;
   readonly orc: OrcRows | undefined;
+  /** Another table in its place, and the object that has it. */
+  readonly frames?: ObjectFrames | undefined;
+  readonly elf?: ElfObject;
   /** The same text with relocations for its operands, where `input` has them resolved. */
   readonly loaded?: ObjtoolInput;
   /** Functions that are left out, by name: what is true of them is not what is asked. */
@@ -62,7 +68,14 @@ export interface CheckSubject {
 }
 
 function fromElf(elf: ElfObject, { unwinder, orc, format }: CheckOptions): CheckSubject {
-  if (unwinder !== 'orc') return { input: inputFromElf(elf, TARGET.code, format), orc: undefined };
+  if (unwinder !== 'orc') {
+    return {
+      input: inputFromElf(elf, TARGET.code, format),
+      orc: undefined,
+      elf,
+      frames: readFrames(elf, unwinder),
+    };
+  }
   const own = orc ? format : (orcFormatOf(elf, TARGET.code.orc, format)?.format ?? format);
   return {
     input: inputFromElf(elf, TARGET.code, own),
@@ -104,7 +117,8 @@ export class ObjectChecker {
   #watch: ((insn: number, verdict: Verdict) => void) | undefined;
 
   constructor(guest: CheckGuest, subject: ElfObject | CheckSubject, options: CheckOptions) {
-    const { input, orc, loaded, except } = subject instanceof ElfObject ? fromElf(subject, options) : subject;
+    const { input, orc, loaded, except, frames, elf } =
+      subject instanceof ElfObject ? fromElf(subject, options) : subject;
     const code = readCode(input);
     const text = loadText(code, loaded);
     if (guest.engine.readsAhead) replaceRefused(text, code);
@@ -125,8 +139,9 @@ export class ObjectChecker {
     this.#walk = new Walk(code, text, visitor, optionsOfWalk(guest, options.into));
     const executor: EngineExecutor = new EngineExecutor(guest, this.#walk, options.into);
     this.#engine = executor;
-    this.#judge = new Judge(executor, this.#ranges, table, options.unwinder);
-    this.#quick = this.#frames || options.into ? undefined : new QuickJudge(this.#judge, executor);
+    const placed = frames && elf && FrameTable.of(elf, frames, (section) => text.start[section]);
+    this.#judge = new Judge(executor, this.#ranges, { orc: table, frames: placed }, options.unwinder);
+    this.#quick = !table || options.into ? undefined : new QuickJudge(this.#judge, executor);
   }
 
   check(): ObjectCheck {

@@ -12,14 +12,17 @@ import {
   orcTableFromEntries,
   unpackOrcEntry,
 } from '../elf/orc.ts';
+import type { FrameTable } from '../frames/frame_table.ts';
+import { type FrameRow, rowText } from '../frames/rows.ts';
 import { OrcLookup, type TextHandle } from '../unwind/orc_lookup.ts';
 import { MAX_STACK_ENTRIES, StackTrace } from '../unwind/stacktrace.ts';
+import { callerRowAt } from './caller_rows.ts';
 import { CALLER_LO, CALLER_SIZE, LAST_CALLER_LO, STACK_LO } from './check_layout.ts';
 import { type LiveFrame, OUTERMOST } from './live_frames.ts';
 import { INTERRUPT_ENTRIES, INTERRUPT_FRAMES, PreemptedStack } from './preempted_stack.ts';
 import { whereabouts, whereIs } from './saved_registers.ts';
 import { putLong } from './stack_words.ts';
-import { FP, FP_REGISTER, INACTIVE, ORC, REGISTERS, SP, TARGET, unwoundFrame } from './target.ts';
+import { FP, FP_REGISTER, INACTIVE, ORC, REGISTERS, SP, TABLES, TARGET, unwoundFrame } from './target.ts';
 import type { Stand, Truth, Unwinder, UnwinderAnswer, Verdict } from './verdicts.ts';
 
 const NO_FP = { fpOffset: 0, fpReg: ORC_REG_UNDEFINED, type: ORC_TYPE_CALL };
@@ -45,6 +48,12 @@ export interface TextRange {
   readonly size: number;
 }
 
+/** Rows that answers come from, ORC's or those of another table; frame pointers need none. */
+interface JudgedTable {
+  readonly orc?: OrcTable | undefined;
+  readonly frames?: FrameTable | undefined;
+}
+
 /** Where the judged task stands: its stack and its registers, as halves. */
 export interface JudgedState {
   readonly words: Uint32Array;
@@ -58,6 +67,7 @@ export class Judge {
   readonly #lookup: OrcLookup;
   readonly #texts: readonly TextHandle[];
   readonly #orc: OrcTable | undefined;
+  readonly #frames: FrameTable | undefined;
   /** The row last asked for, and the addresses that it is in force at: signed. */
   #row = -1;
   #rowFrom = 0;
@@ -75,8 +85,14 @@ export class Judge {
   #belowCallFrom = 0;
   readonly #task = { stackSlot: 0, onCpu: 0, spLo: 0 };
 
-  constructor(state: JudgedState, ranges: readonly TextRange[], orc: OrcTable | undefined, kind: Unwinder) {
+  constructor(
+    state: JudgedState,
+    ranges: readonly TextRange[],
+    { orc, frames }: JudgedTable,
+    kind: Unwinder,
+  ) {
     this.#state = state;
+    this.#frames = frames;
     this.#preempted = new PreemptedStack(state.words);
     this.#kind = kind;
     this.#orc = orc;
@@ -91,7 +107,9 @@ export class Judge {
     this.#trace = new StackTrace({
       arena: { words: state.words },
       lookup: this.#lookup,
-      unwinder: TARGET.unwinders[kind === 'orc' ? 'orc' : 'frame pointer'],
+      unwinder: frames
+        ? TABLES.unwinder({ rowAt: (ip) => this.#frameRowAt(ip) })
+        : TARGET.unwinders[kind === 'orc' ? 'orc' : 'frame pointer'],
       ptRegs: PT_REGS,
       retFromFork: 0,
     });
@@ -181,7 +199,18 @@ export class Judge {
     };
   }
 
+  /** Of the table and of the code around, for an unwinder that goes by rows. */
+  #frameRowAt(ip: number): FrameRow | undefined {
+    const frames = this.#frames as FrameTable;
+    const number = frames.find(ip);
+    return number < 0 ? callerRowAt(ip) : frames.rows[number];
+  }
+
   #entry(ip: number): string {
+    if (this.#frames) {
+      const row = this.#frameRowAt(ip);
+      return row ? rowText(row, TABLES.registers) : 'none';
+    }
     const index = this.#lookup.find(ip);
     return index < 0 ? 'none' : ORC.text(unpackOrcEntry(this.#lookup.hit, index));
   }

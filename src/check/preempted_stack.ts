@@ -12,10 +12,10 @@ import { INACTIVE, ORC, TARGET } from './target.ts';
 
 const PT_REGS_SIZE = ptRegsSize(TARGET.ptRegs);
 /** Behind the call of the interrupt's handler, where the stack pointer is that of the registers. */
-const ENTRY_CODE = CALLER_LO + 0x400;
+export const ENTRY_CODE = CALLER_LO + 0x400;
 /** Behind the call of __switch_to_asm(), in a function that has saved two registers. */
-const SCHEDULE = CALLER_LO + 0x600;
-const SAVED = 16;
+export const SCHEDULE = CALLER_LO + 0x600;
+export const SAVED = 16;
 /** Registers, return address of the handler, saved registers, the frame of a task that is switched out. */
 const SIZE = PT_REGS_SIZE + 8 + SAVED + INACTIVE.size;
 /** An interrupt aligns the stack. */

@@ -6,13 +6,14 @@ import type { CheckEngine, InactiveFrame } from '../arch/checking.ts';
 import { ENGINE_OPTION } from '../arch/engine.ts';
 import { X86_64 } from '../arch/x86_64/x86_64.ts';
 
-const { registers, insns, frames, inactive, makeEngine, unwound } = X86_64.checking;
+const { registers, insns, frames, inactive, makeEngine, tables, unwound } = X86_64.checking;
 
 export const TARGET = X86_64;
 export const openEngine = (): CheckEngine => makeEngine(ENGINE_OPTION.default);
 export const REGISTERS = registers;
 export const INSNS = insns;
 export const INACTIVE: InactiveFrame = inactive;
+export const TABLES = tables;
 export const unwoundFrame = unwound;
 export const FRAMES = frames;
 export const ORC = X86_64.code.orc;

@@ -6,7 +6,9 @@ import type { UndecodedPlace } from '../objtool/undecoded.ts';
 import type { FP_ELSEWHERE, FP_SAVED, NOTICED_BY_FP } from './frame_classes.ts';
 import type { Whereabouts } from './saved_registers.ts';
 
-export type Unwinder = 'orc' | 'fp';
+/** Whose answers: by the ORC table, by frame pointers alone, or by another frame table. */
+export const UNWINDERS = ['orc', 'fp', 'sframe', 'dwarf'] as const;
+export type Unwinder = (typeof UNWINDERS)[number];
 
 const VERDICTS = ['right', 'wrong, declared unreliable', 'wrong, declared reliable'] as const;
 export type Verdict = (typeof VERDICTS)[number];

@@ -30,7 +30,7 @@ function judgeOf(entry: Partial<OrcEntry>, depth: number) {
   set(REG.rbp, CALLER_FP_LO);
   set(REG.r10, ENTRY_SP + 8);
   const table = orcTableFromEntries([{ ...BASE, ...entry, ip: TEXT_LO }]);
-  const judge = new Judge({ words, halves }, [{ start: TEXT_LO, size: 0x100 }], table, 'orc');
+  const judge = new Judge({ words, halves }, [{ start: TEXT_LO, size: 0x100 }], { orc: table }, 'orc');
   return { judge, words, halves, set };
 }
 

@@ -2,6 +2,7 @@
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { ORC_FORMATS } from '../../arch/x86_64/objtool/orc_formats.ts';
+import { UNWINDERS } from '../../check/verdicts.ts';
 import { engineOption } from '../engine_option.ts';
 
 const EXIT_CODES = `
@@ -29,8 +30,11 @@ export function addCheck(root: Command): void {
       'modules, objects, vmlinux with symbols (also .xz, .zst, .gz), folders, or patterns',
     )
     .addOption(
-      new Option('--unwinder <name>', 'whose answers: the ORC table of the object, or frame pointers alone')
-        .choices(['orc', 'fp'])
+      new Option(
+        '--unwinder <name>',
+        "whose answers: those of the object's ORC table, of frame pointers alone, of its SFrame or its DWARF table",
+      )
+        .choices(UNWINDERS)
         .default('orc'),
     )
     .addOption(engineOption())

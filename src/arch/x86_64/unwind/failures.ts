@@ -18,6 +18,10 @@ export const FAILURES: readonly string[] = [
   'stack going in the wrong direction? at %s',
   'kernel stack frame pointer has bad value at %s',
   "kernel stack regs have bad 'bp' value at %s",
+  'no row of the frame table for %s',
+  'no return address for %s',
+  'a register that is not known for %s',
+  'an expression without a value for %s',
 ];
 
 export const FAIL_NO_ORC = FIRST_PORT_FAILURE;
@@ -34,3 +38,7 @@ export const FAIL_BP_REG = FIRST_PORT_FAILURE + 10;
 export const FAIL_DIRECTION = FIRST_PORT_FAILURE + 11;
 export const FAIL_BAD_BP = FIRST_PORT_FAILURE + 12;
 export const FAIL_BAD_BP_REGS = FIRST_PORT_FAILURE + 13;
+export const FAIL_NO_ROW = FIRST_PORT_FAILURE + 14;
+export const FAIL_NO_RETURN_ADDRESS = FIRST_PORT_FAILURE + 15;
+export const FAIL_REGISTER = FIRST_PORT_FAILURE + 16;
+export const FAIL_EXPRESSION = FIRST_PORT_FAILURE + 17;

@@ -1,0 +1,209 @@
+// Real code under the check by SFrame and DWARF tables, and faults planted in them.
+
+import { readFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
+import { CheckGuest } from '../../src/check/check_guest.ts';
+import { ObjectChecker } from '../../src/check/check_object.ts';
+import { readFrames } from '../../src/check/frame_tables.ts';
+import type { ObjectCheck, Unwinder } from '../../src/check/verdicts.ts';
+import { type ElfObject, parseElf } from '../../src/elf/elf_object.ts';
+import type { FrameRow, FunctionFrames, ObjectFrames } from '../../src/frames/rows.ts';
+import { inputFromElf } from '../../src/objtool/elf_input.ts';
+import { OBJECTS } from '../frames/readelf.ts';
+
+const TABLES = ['sframe', 'dwarf'] as const;
+let guest: CheckGuest;
+beforeAll(() => {
+  guest = new CheckGuest();
+});
+afterAll(() => guest.close());
+
+const bytesOf = (name: string): Uint8Array => Uint8Array.from(readFileSync(new URL(name, OBJECTS)));
+const parse = (bytes: Uint8Array): ElfObject => parseElf(bytes, 'planted.o', X86_64.elf);
+
+function check(elf: ElfObject, unwinder: Unwinder, into = false): ObjectCheck {
+  return new ObjectChecker(guest, elf, { unwinder, into }).check();
+}
+
+const places = (found: ObjectCheck): string[] => found.places.map(({ place }) => place);
+
+describe.each(TABLES)('%s tables of compiled code', (unwinder) => {
+  it.each([
+    ['compiled-v3.o', 1],
+    ['compiled-frames-v3.o', 1],
+  ])('are right in %s but where assembly moves the stack pointer and says nothing', (name, wrong) => {
+    const found = check(parse(bytesOf(name)), unwinder);
+    expect(found.reached).toBeGreaterThan(190);
+    expect(found).toMatchObject({ right: found.reached - wrong, unreliable: wrong, wrong: 0 });
+    expect(places(found)).toEqual(['flags+0x1']);
+  });
+
+  it('lead through calls that are followed, frame by frame', () => {
+    const found = check(parse(bytesOf('compiled-v3.o')), unwinder, true);
+    expect(places(found)).toEqual(['flags+0x1']);
+  });
+
+  it('say nothing of a function that they do not have: its trace is unreliable', () => {
+    const found = check(parse(bytesOf('written-v3.o')), unwinder);
+    const unsaid = found.functions.find(({ name }) => name === 'unsaid');
+    expect(unsaid).toMatchObject({ reached: 3, right: 0, unreliable: 3, wrong: 0 });
+    expect(found.places.find(({ place }) => place === 'unsaid+0x0')?.entry).toBe('none');
+  });
+});
+
+describe('version 2 of SFrame', () => {
+  it('has no words for a stack pointer that waits in another register: such functions are unreliable', () => {
+    const found = check(parse(bytesOf('compiled-v2.o')), 'sframe');
+    const func = found.functions.find(({ name }) => name === 'aligned_variable');
+    expect(func).toMatchObject({ right: 0, wrong: 0 });
+    expect(func?.unreliable).toBe(func?.reached);
+  });
+
+  it('has, as binutils 2.44 writes it, the place of a register that is the caller’s again', () => {
+    const found = check(parse(bytesOf('written-v2.o')), 'sframe');
+    expect(found.places.filter(({ verdict }) => verdict === 'wrong, declared reliable')).toMatchObject([
+      { place: 'pushes+0xc', truth: { prevFp: 'register' }, answer: { prevFpRight: false } },
+    ]);
+  });
+});
+
+describe('DWARF tables of code by hand', () => {
+  it('are right where the rules are expressions, registers, or registers with a distance', () => {
+    const found = check(parse(bytesOf('written-debug.o')), 'dwarf');
+    const names = [
+      'pushes',
+      'other_register',
+      'by_register',
+      'worked_out',
+      'saved_there',
+      'was_there',
+      'entered',
+    ];
+    for (const name of names) {
+      const func = found.functions.find((one) => one.name === name);
+      expect(func?.right, name).toBe(func?.reached);
+    }
+  });
+
+  it('are right where an expression goes round and ends, and unreliable where it goes round for ever', () => {
+    const { functions } = check(parse(bytesOf('written-debug.o')), 'dwarf');
+    const named = (wanted: string) => functions.find(({ name }) => name === wanted);
+    expect(named('goes_round')).toMatchObject({ right: 3, unreliable: 0, wrong: 0 });
+    expect(named('goes_for_ever')).toMatchObject({ right: 2, unreliable: 1, wrong: 0 });
+  });
+});
+
+/** The object with some bytes of a section in another's place, of which there is one. */
+function planted(
+  name: string,
+  section: string,
+  before: readonly number[],
+  after: readonly number[],
+): ElfObject {
+  const bytes = bytesOf(name);
+  const elf = parse(bytes);
+  const found = elf.section(section);
+  if (!found) throw new Error(`no ${section}`);
+  const table = Buffer.from(bytes.buffer, found.offset, found.size);
+  const at = table.indexOf(Buffer.from(before));
+  if (at < 0 || table.indexOf(Buffer.from(before), at + 1) >= 0) throw new Error('not once');
+  bytes.set(after, found.offset + at);
+  return parse(bytes);
+}
+
+describe('a wrong row in the bytes of a table', () => {
+  it.each([
+    // A row from +0x11 on, by rsp, of one word of two bytes: 336.
+    ['sframe', '.sframe', [0x11, 0x23, 0x50, 0x01], [0x11, 0x23, 0x58, 0x01]],
+    // DW_CFA_def_cfa_offset of 336.
+    ['dwarf', '.eh_frame', [0x0e, 0xd0, 0x02], [0x0e, 0xd8, 0x02]],
+  ] as const)(
+    'of %s is reported at the instructions that it is in force at, with both answers',
+    (unwinder, section, before, after) => {
+      const found = check(planted('compiled-v3.o', section, before, after), unwinder);
+      const wrong = found.places.filter(({ place }) => !place.startsWith('flags'));
+      expect(wrong.map(({ place }) => place)).toEqual([
+        'locals+0x11',
+        'locals+0x14',
+        'locals+0x19',
+        'locals+0x1d',
+      ]);
+      expect(wrong[0]).toMatchObject({
+        section: '.text',
+        verdict: 'wrong, declared reliable',
+        truth: { prevSp: 336 },
+        answer: { prevSp: 344 },
+        entry: expect.stringContaining('rsp+344'),
+      });
+    },
+  );
+});
+
+/** The frames with the CFA of one row further up. */
+function shifted({ functions, ...rest }: ObjectFrames, wanted: number): ObjectFrames {
+  let number = 0;
+  return {
+    ...rest,
+    functions: functions.map((func): FunctionFrames => {
+      const { section, start, size, table, at } = func;
+      const first = number;
+      func.eachRow(() => {
+        number++;
+        return 'more';
+      });
+      return {
+        section,
+        start,
+        size,
+        table,
+        at,
+        eachRow: (visit) => {
+          let i = first;
+          func.eachRow((from, row) => {
+            const isIt = i++ === wanted;
+            return visit(from, () => {
+              const found = row();
+              if (!isIt || found?.cfa.kind !== 'register') return found;
+              return { ...found, cfa: { ...found.cfa, offset: found.cfa.offset + 8 } };
+            });
+          });
+        },
+      };
+    }),
+  };
+}
+
+describe.each(TABLES)('any one row of a %s table with a wrong distance', (unwinder) => {
+  it('is reported, in its function and nowhere else', () => {
+    const elf = parse(bytesOf('compiled-frames-v3.o'));
+    const frames = readFrames(elf, unwinder) as ObjectFrames;
+    const input = inputFromElf(elf, X86_64.code);
+    let row = 0;
+    for (const func of frames.functions) {
+      const [name] = elf.symbols.filter(
+        (symbol) => symbol.shndx === func.section && Number(symbol.value) === func.start && symbol.type === 2,
+      );
+      const rows: (FrameRow | undefined)[] = [];
+      func.eachRow((_, found) => {
+        rows.push(found());
+        return 'more';
+      });
+      for (const own of rows) {
+        const wanted = row++;
+        // Of an expression no distance is changed here.
+        if (own?.cfa.kind !== 'register') continue;
+        const subject = { input, orc: undefined, elf, frames: shifted(frames, wanted) };
+        const found = new ObjectChecker(guest, subject, { unwinder }).check();
+        const others = found.functions.filter(
+          (one) => one.wrong + one.unreliable > 0 && one.name !== 'flags',
+        );
+        expect(
+          others.map((one) => one.name),
+          `row ${wanted}`,
+        ).toEqual(name.name === 'flags' ? [] : [name.name]);
+      }
+    }
+    expect(row).toBeGreaterThan(50);
+  });
+});
