@@ -123,6 +123,12 @@ export interface CodeArch {
    * @returns its length; 0 where there is no instruction
    */
   operands(bytes: Uint8Array, at: number, address: number, note: NoteOperand): number;
+  /** Bytes of the displacement that ends the direct branch at an offset; 0 for any other instruction. */
+  branchBytes(bytes: Uint8Array, at: number): number;
+  /** The instruction at an offset adds a register to the address in its field at `place`. */
+  addsRegister(bytes: Uint8Array, at: number, place: number): boolean;
+  /** A byte that is an instruction nobody may run. */
+  readonly trapByte: number;
   /** Types of relocations of data: 4 bytes that count from their own place, and whole addresses. */
   readonly distance: number;
   readonly wholeAddress: number;

@@ -13,7 +13,7 @@ import { injected, ModuleError } from './error.ts';
 import { findModuleSections, postRelocation } from './finalize.ts';
 import { moduleKallsyms } from './kallsyms.ts';
 import { layoutModule } from './layout.ts';
-import { applySectionRelocs } from './livepatch.ts';
+import { applySectionRelocs, resolveOrdinary } from './livepatch.ts';
 import {
   addTaint,
   checkModinfo,
@@ -144,6 +144,8 @@ export class ModuleFormation {
     const sectionBase = (index: number): Addr =>
       index === load.pcpu?.index ? percpu : sectionAddress(mod, index);
     yield* simplifySymbols(ctx, mod, load, mod.kallsyms.init.symtab, sectionBase);
+    if (load.livepatch && this.#ports.synchronous)
+      resolveOrdinary(this.#core, this.#ports.klpFindObjectSymbol, mod);
     applyRelocations(this.#core, mod, (rela, write) =>
       applySectionRelocs(
         this.#core,

@@ -4,7 +4,7 @@
 // kernel/module/livepatch.c: the object file is kept with the module for it.
 
 import { SHF_RELA_LIVEPATCH, SHN_LIVEPATCH, SHT_RELA } from '../elf/constants.ts';
-import type { ElfSection } from '../elf/elf_object.ts';
+import type { ElfSection, ElfSymbol } from '../elf/elf_object.ts';
 import type { Addr } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { UAPI } from '../kernel/uapi.ts';
@@ -130,18 +130,41 @@ export function applySectionRelocs(
     if (symbol.shndx !== SHN_LIVEPATCH) {
       throw complain(core, `symbol ${symbol.name} is not marked as a livepatch symbol`);
     }
-    const parts = /^\.klp\.sym\.([^.]{1,55})\.([^,]{1,511}),(\d+)/.exec(symbol.name);
-    if (!parts) throw complain(core, `symbol ${symbol.name} has an incorrectly formatted name`);
-    const [, owner, name, sympos] = parts;
-    if (owner === 'vmlinux' && object !== 'vmlinux') {
-      const where = 'from module-specific livepatch relocation section';
-      throw complain(core, `invalid access to vmlinux symbol '${name}' ${where}`);
-    }
-    const value = find?.(owner === 'vmlinux' ? undefined : owner, name, BigInt(sympos));
-    if (value === undefined) throw new ModuleError('EINVAL', `livepatch symbol ${symbol.name} not found`);
-    mod.setSymbolValue(symbol.index, value);
+    resolveSymbol(core, find, mod, symbol, object);
   }
   applyRelocateAdd(core, mod, rela, write);
+}
+
+/** One of klp_resolve_symbols(). @param object whose relocations ask for it; undefined: they are no object's */
+function resolveSymbol(
+  core: KernelCore,
+  find: FindObjectSymbol | undefined,
+  mod: Module,
+  symbol: ElfSymbol,
+  object: string | undefined,
+): void {
+  const parts = /^\.klp\.sym\.([^.]{1,55})\.([^,]{1,511}),(\d+)/.exec(symbol.name);
+  if (!parts) throw complain(core, `symbol ${symbol.name} has an incorrectly formatted name`);
+  const [, owner, name, sympos] = parts;
+  if (owner === 'vmlinux' && object !== undefined && object !== 'vmlinux') {
+    const where = 'from module-specific livepatch relocation section';
+    throw complain(core, `invalid access to vmlinux symbol '${name}' ${where}`);
+  }
+  const value = find?.(owner === 'vmlinux' ? undefined : owner, name, BigInt(sympos));
+  if (value === undefined) throw new ModuleError('EINVAL', `livepatch symbol ${symbol.name} not found`);
+  mod.setSymbolValue(symbol.index, value);
+}
+
+/**
+ * Where nothing is late: livepatch's symbols to which ordinary relocations refer have their values before these are
+ * applied. @throws ModuleError
+ */
+export function resolveOrdinary(core: KernelCore, find: FindObjectSymbol | undefined, mod: Module): void {
+  for (const rela of mod.elf.relaSections) {
+    if (rela.flags & SHF_RELA_LIVEPATCH || !mod.layout.places.has(rela.info)) continue;
+    for (const { symbol } of parsed(core, () => mod.elf.relocationTable(rela.index)))
+      if (symbol.shndx === SHN_LIVEPATCH) resolveSymbol(core, find, mod, symbol, undefined);
+  }
 }
 
 function complain({ printk }: KernelCore, reason: string): ModuleError {

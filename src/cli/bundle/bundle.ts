@@ -1,17 +1,14 @@
 // klpemu bundle create, inspect, verify. Enabling is the machine's: a write to /sys/kernel/livepatch_bundle/enable.
 
-import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { X86_64 } from '../../arch/x86_64/x86_64.ts';
-import { BundleError } from '../../bundle/error.ts';
 import { type BundleFile, createBundle, readBundle } from '../../bundle/format.ts';
-import { ElfError } from '../../elf/error.ts';
-import { moduleName, unpack } from '../../elf/unpack.ts';
-import { systemReason, UsageError } from '../exit.ts';
+import { moduleName } from '../../elf/unpack.ts';
 import { type FittedColumn, fittedTable } from '../fitted_table.ts';
 import { counted } from '../numbers.ts';
 import { print, printFolded, tableColumns } from '../terminal.ts';
 import { writeNamed } from '../write_whole.ts';
+import { bytesOf, checked } from './files.ts';
 
 interface CreateOptions {
   readonly name: string;
@@ -79,22 +76,3 @@ function textOf({ name, version, replace, members }: BundleFile): string {
 }
 
 const unpackedName = (path: string): string => basename(path).replace(/\.(xz|zst|gz)$/, '');
-
-function bytesOf(path: string): Uint8Array {
-  try {
-    return unpack(new Uint8Array(readFileSync(path)), path);
-  } catch (error) {
-    if (error instanceof ElfError) throw new UsageError(error.message);
-    throw new UsageError(`${path}: ${systemReason(error)}`);
-  }
-}
-
-/** What is wrong with a bundle is the user's to know, not a failure of klpemu. */
-function checked<T>(file: string, work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    if (error instanceof BundleError) throw new UsageError(`${file}: ${error.message}`);
-    throw error;
-  }
-}

@@ -36,6 +36,7 @@ Example:
       members.push(...files);
       (await import('./bundle.ts')).create(file, members, { ...options, targets });
     });
+  addSplit(bundle);
   for (const [name, text] of [
     ['inspect', 'print what a bundle holds'],
     ['verify', 'check manifest, hashes and members'],
@@ -49,6 +50,43 @@ Example:
       .action(async (file: string, options) => (await import('./bundle.ts'))[name](file, options));
   }
   addEnabling(bundle);
+}
+
+function addSplit(bundle: Command): void {
+  const targets: string[] = [];
+  bundle
+    .command('split')
+    .description('make a bundle of one patch module for several objects: a member for each of them')
+    .argument('<module>', 'patch module (.ko)')
+    .option('-o, --output <file>', 'the bundle to write (.klpb)')
+    .option('--dry-run', 'print what members there would be, and write nothing')
+    .option('--name <name>', "name of the bundle: the module's where nothing is said")
+    .option('--bundle-version <text>', 'its version', '1')
+    .option('--replace', 'it replaces all older bundles; where the module says so itself, too')
+    .option(
+      '--target <file>',
+      'a target module, whose srcversion members are for; may be repeated',
+      (path) => {
+        targets.push(path);
+        return targets;
+      },
+    )
+    .option('--json', 'as one JSON object')
+    .addHelpText(
+      'after',
+      `
+Exit codes:
+  0  the bundle is written; with --dry-run, it could be
+  1  the module cannot be split, for the reasons that are printed; nothing is written
+  2  bad usage, or a file that is no patch module or contradicts itself; nothing is written
+
+Example:
+  klpemu bundle split fixtures/modules/klpdemo_patch_both.ko -o fix.klpb --name fix
+  klpemu bundle inspect fix.klpb`,
+    )
+    .action(async (file: string, options) => {
+      (await import('./split.ts')).split(file, { ...options, targets });
+    });
 }
 
 const EXIT_CODES = `

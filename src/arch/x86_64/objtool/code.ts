@@ -18,6 +18,7 @@ import {
   FLOW_UD2,
   Insn,
   MAX_LENGTH,
+  NO_INDEX,
   NOP,
   SETS_DF,
   STACK,
@@ -102,6 +103,17 @@ const probe = new Insn();
 const isAt = (wanted: Readonly<Uint8Array>, bytes: Uint8Array, at: number): boolean =>
   at >= 0 && wanted.every((byte, i) => bytes[at + i] === byte);
 
+const NO_BASE = 5;
+
+/** A displacement beside a base or an index, and not an immediate behind it. */
+function addsRegister(bytes: Uint8Array, offset: number, place: number): boolean {
+  const insn = decodeAt(bytes, offset, offset, probe);
+  if (!insn.hasModrm || insn.mod === 3 || insn.ripRelative) return false;
+  if (place >= offset + insn.length - insn.immSize) return false;
+  if (insn.mod !== 0) return true;
+  return insn.hasSib && (insn.sibIndex !== NO_INDEX || (insn.sibBase & 7) !== NO_BASE);
+}
+
 export const CODE: CodeArch = {
   registers: REGISTERS,
   decoder: () => new Decoder(),
@@ -120,6 +132,12 @@ export const CODE: CodeArch = {
   // It counts from its own field, and the address from the instruction's end.
   operandBias: (relocation) => (relocation === R_X86_64_PC32 ? 4 : 0),
   operands,
+  branchBytes: (bytes, offset) => {
+    const { flow, immSize } = decodeAt(bytes, offset, offset, probe);
+    return flow === FLOW_CALL || flow === FLOW_JMP || flow === FLOW_JCC ? immSize : 0;
+  },
+  addsRegister: (bytes, offset, place) => addsRegister(bytes, offset, place),
+  trapByte: 0xcc,
   distance: R_X86_64_PC32,
   wholeAddress: R_X86_64_64,
 };
