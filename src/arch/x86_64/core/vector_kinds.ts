@@ -39,7 +39,7 @@ export const V_BLENDV = 393;
 export const V_MASK = 394;
 /** ZF <- (c & b) is 0, CF <- (c & ~b) is 0: PTEST */
 export const V_TEST = 395;
-/** VPERM2I128 */
+/** VPERM2I128; with 0x100 in imm VSHUFI64X2 and its like */
 export const V_PERM128 = 396;
 /** by the constant: VPERMQ, VPERMPD */
 export const V_PERMQ = 397;

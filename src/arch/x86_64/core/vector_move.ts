@@ -26,7 +26,10 @@ export function moves(kind: i32, op: u32): bool {
     case K.V_BLENDV: blendv(op, bytes); break;
     case K.V_MASK: mask(op, bytes); return true;
     case K.V_TEST: test(op, bytes); return true;
-    case K.V_PERM128: perm128(op); break;
+    case K.V_PERM128:
+      if ((imm(op) & 0x100) != 0) shuffleLanes(op, bytes);
+      else perm128(op);
+      break;
     case K.V_PERMQ: permq(op, bytes); break;
     case K.V_PERMD: permd(op, bytes); break;
     case K.V_ZERO_UPPER: zeroUpper(imm(op) != 0 ? 0 : 16); return true;
@@ -131,6 +134,16 @@ function perm128(op: u32): void {
     v128.store(LANE + 16 * half, (control & 8) != 0 ? i64x2.splat(0) : v128.load(from));
   }
   memory.copy(a(op), LANE, 32);
+}
+
+/** VSHUFI64X2, VSHUFF32X4: the lower lanes out of b, the upper ones out of c */
+function shuffleLanes(op: u32, bytes: u32): void {
+  const bits: u32 = bytes == 64 ? 2 : 1;
+  for (let at: u32 = 0, i: u32 = 0; at < bytes; at += 16, i++) {
+    const from = (<u32>imm(op) >> (bits * i)) & (2 * bits - 1);
+    v128.store(LANE + at, v128.load((at < bytes / 2 ? b(op) : c(op)) + 16 * from));
+  }
+  memory.copy(a(op), LANE, bytes);
 }
 
 /** VPERMQ, VPERMPD: in each half of 32 bytes four qwords, two bits each */

@@ -4,11 +4,13 @@
 //   node scripts/run.mjs judge [--states N] [--only REGEX] [--subject core|unicorn] [--write] [--results FILE]
 //   node scripts/run.mjs judge --functions DIR [--states N] [--every N]
 //   node scripts/run.mjs judge --frequency DIR
+//   node scripts/run.mjs judge --coverage NAME=DIR...
 
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
+import { judgeCoverage } from './coverage_main.ts';
 import { FORMS } from './forms.ts';
 import { countForms, frequencyList } from './frequency.ts';
 import { judgeFolder, judgeFunctions } from './functions_main.ts';
@@ -31,6 +33,7 @@ const { values, positionals } = parseArgs({
     /** A file of what earlier runs found: what this one finds is added, and the page is of all of it. */
     results: { type: 'string' },
     frequency: { type: 'string' },
+    coverage: { type: 'boolean', default: false },
     functions: { type: 'string' },
     /** Of the modules of --functions. */
     every: { type: 'string', default: '1' },
@@ -44,6 +47,10 @@ const chosen = FORMS.filter(({ name }) => values.only === undefined || new RegEx
 async function main(): Promise<void> {
   if (values.frequency !== undefined) {
     process.stdout.write(frequencyList(countForms(values.frequency)));
+    return;
+  }
+  if (values.coverage) {
+    process.exitCode = judgeCoverage(positionals);
     return;
   }
   if (values.functions !== undefined) {

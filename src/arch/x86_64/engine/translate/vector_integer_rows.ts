@@ -27,6 +27,11 @@ export const packed =
     const c = kind < V.INTEGER_END ? v.wholeUnderMask() : v.whole;
     v.to(v.reg, kind, { b: v.first, c, imm: v.constant });
   };
+/** The same, and EVEX has no mask for it. */
+const packedWhole =
+  (kind: number): TranslateVector =>
+  (v) =>
+    v.maskNumber === 0 && !v.broadcasts && packed(kind)(v);
 /** reg <- op rm */
 const single =
   (kind: number): TranslateVector =>
@@ -48,10 +53,18 @@ const shiftByConstant =
   (v) => {
     const kind = kinds[v.insn.reg & 7];
     if (kind === undefined || (v.ofMemory && !v.evex)) return false;
-    if (v.evex ? kind === V.PSLLDQ || kind === V.PSRLDQ : kind === V.PROLD || kind === V.PROLQ) return false;
+    if (!v.evex && (kind === V.PROLD || kind === V.PROLQ)) return false;
     const b = v.ofMemory ? v.whole : v.rm;
     v.to(v.vex ? v.other : v.rm, kind, { b, imm: v.constant, byConstant: true });
   };
+
+/** Of whole lanes: EVEX has no mask for them, and says nothing by W. */
+const SHIFTS_OF_LANES = shiftByConstant({ 3: V.PSRLDQ, 7: V.PSLLDQ });
+const SHIFTS_OF_QUADS = shiftByConstant({ 2: V.PSRLQ, 6: V.PSLLQ });
+const shift73: TranslateVector = (v) => {
+  if (v.insn.reg & 1) return v.maskNumber === 0 && !v.broadcasts && SHIFTS_OF_LANES(v);
+  return (v.w || !v.evex) && SHIFTS_OF_QUADS(v);
+};
 
 /** To a mask register, which VEX has no place for. */
 const toMask =
@@ -105,7 +118,7 @@ export const INTEGERS_0F: readonly VectorRow[] = [
   [P66, 0x72, shiftByConstant({ 1: V.PROLD, 2: V.PSRLD, 4: V.PSRAD, 6: V.PSLLD }), EVEX | W0, 4],
   [P66, 0x72, shiftByConstant({ 2: V.PSRLD, 4: V.PSRAD, 6: V.PSLLD })],
   [P66, 0x72, shiftByConstant({ 1: V.PROLQ }), EVEX_ONLY | W1, 8],
-  [P66, 0x73, shiftByConstant({ 2: V.PSRLQ, 3: V.PSRLDQ, 6: V.PSLLQ, 7: V.PSLLDQ }), EVEX, 8],
+  [P66, 0x73, shift73, EVEX, 0],
   ...comparison(P66, 0x74, V.PCMPEQB, 1, false),
   ...comparison(P66, 0x75, V.PCMPEQW, 2, false),
   ...comparison(P66, 0x76, V.PCMPEQD, 4, false),
@@ -202,10 +215,10 @@ export const INTEGERS_0F38: readonly VectorRow[] = [
   [NP, 0xcc, packed(V.SHA256MSG1), NO_VEX],
   [NP, 0xcd, packed(V.SHA256MSG2), NO_VEX],
   [P66, 0xdb, single(V.AESIMC), ALONE | L0],
-  [P66, 0xdc, packed(V.AESENC)],
-  [P66, 0xdd, packed(V.AESENCLAST)],
-  [P66, 0xde, packed(V.AESDEC)],
-  [P66, 0xdf, packed(V.AESDECLAST)],
+  [P66, 0xdc, packedWhole(V.AESENC), EVEX, 1],
+  [P66, 0xdd, packedWhole(V.AESENCLAST), EVEX, 1],
+  [P66, 0xde, packedWhole(V.AESDEC), EVEX, 1],
+  [P66, 0xdf, packedWhole(V.AESDECLAST), EVEX, 1],
 ];
 
 export const INTEGERS_0F3A: readonly VectorRow[] = [
@@ -216,7 +229,7 @@ export const INTEGERS_0F3A: readonly VectorRow[] = [
   [P66, 0x0f, packed(V.PALIGNR), EVEX, 1],
   [P66, 0x25, packed(V.VPTERNLOG), EVEX_ONLY, 0],
   [P66, 0x42, packed(V.MPSADBW)],
-  [P66, 0x44, packed(V.PCLMULQDQ)],
+  [P66, 0x44, packedWhole(V.PCLMULQDQ), EVEX, 1],
   [NP, 0xcc, packed(V.SHA1RNDS4), NO_VEX],
   [P66, 0xdf, single(V.AESKEYGENASSIST), ALONE | L0],
 ];

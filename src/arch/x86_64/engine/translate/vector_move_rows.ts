@@ -126,7 +126,9 @@ const extend =
   (from: number, to: number, isSigned: boolean): TranslateVector =>
   (v) => {
     if (v.vex && !v.namesNoOther) return false;
-    const c = v.narrow((16 * v.lanes * from) / to);
+    const bytes = (16 * v.lanes * from) / to;
+    const c = v.ofMemory && v.maskNumber !== 0 ? v.underMask(bytes, from) : v.narrow(bytes);
+    v.element = to;
     v.to(v.reg, V.V_EXTEND, { c, imm: BigInt(from | (to << 8) | (isSigned ? 0x10000 : 0)) });
   };
 const EXTENSIONS: readonly (readonly [number, number])[] = [
@@ -138,8 +140,8 @@ const EXTENSIONS: readonly (readonly [number, number])[] = [
   [4, 8],
 ];
 const extensions = EXTENSIONS.flatMap(([from, to], i): VectorRow[] => [
-  [P66, 0x20 + i, extend(from, to, true)],
-  [P66, 0x30 + i, extend(from, to, false)],
+  [P66, 0x20 + i, extend(from, to, true), EVEX, 1],
+  [P66, 0x30 + i, extend(from, to, false), EVEX, 1],
 ]);
 
 /** PBLENDVB and its like: by xmm0, or by the register in the constant's upper half. */
@@ -157,6 +159,10 @@ const broadcast =
   (v) => {
     v.to(v.reg, V.V_BROADCAST, { c: v.narrow(bytes), imm: BigInt(bytes) });
   };
+/** VPBROADCASTB and its like, from a general register. */
+const broadcastGeneral: TranslateVector = (v) => {
+  v.to(v.reg, V.V_BROADCAST, { c: v.generalRm, imm: BigInt(v.element) });
+};
 /** VINSERTF128, VINSERTI128, and of EVEX more of them. */
 const insertLanes =
   (bytes: number): TranslateVector =>
@@ -177,6 +183,12 @@ const extractLanes =
 const perm128: TranslateVector = (v) => {
   const c = v.whole;
   v.to(v.reg, V.V_PERM128, { b: v.first, c, imm: v.constant });
+};
+/** VSHUFI32X4, VSHUFF64X2 and the others between: whole lanes. */
+const shuffleLanes: TranslateVector = (v) => {
+  if (v.lanes === 1) return false;
+  const c = v.whole;
+  v.to(v.reg, V.V_PERM128, { b: v.first, c, imm: v.constant | 0x100n });
 };
 const permq: TranslateVector = (v) => {
   const c = v.whole;
@@ -359,6 +371,9 @@ export const MOVES_0F38: readonly VectorRow[] = [
   [P66, 0x5a, broadcast(16), EVEX_ONLY | ALONE | MEMORY, 0],
   [P66, 0x78, broadcast(1), ONLY_VEX | ALONE | W0 | EVEX, 1],
   [P66, 0x79, broadcast(2), ONLY_VEX | ALONE | W0 | EVEX, 2],
+  [P66, 0x7a, broadcastGeneral, EVEX_ONLY | REGISTER | ALONE | W0, 1],
+  [P66, 0x7b, broadcastGeneral, EVEX_ONLY | REGISTER | ALONE | W0, 2],
+  [P66, 0x7c, broadcastGeneral, EVEX_ONLY | REGISTER | ALONE, 0],
 ];
 
 export const MOVES_0F3A: readonly VectorRow[] = [
@@ -387,12 +402,14 @@ export const MOVES_0F3A: readonly VectorRow[] = [
     L0,
   ],
   [P66, 0x22, insert(sizeOfW), L0],
+  [P66, 0x23, shuffleLanes, EVEX_ONLY, 0],
   [P66, 0x38, insertLanes(16), ONLY_VEX | L1 | W0],
   [P66, 0x38, insertLanes(16), EVEX_ONLY, 0],
   [P66, 0x39, extractLanes(16), ONLY_VEX | L1 | W0 | ALONE],
   [P66, 0x39, extractLanes(16), EVEX_ONLY | ALONE, 0],
   [P66, 0x3a, insertLanes(32), EVEX_ONLY, 0],
   [P66, 0x3b, extractLanes(32), EVEX_ONLY | ALONE, 0],
+  [P66, 0x43, shuffleLanes, EVEX_ONLY, 0],
   [P66, 0x46, perm128, ONLY_VEX | L1 | W0],
   [P66, 0x4a, blendv(4, true), ONLY_VEX | W0],
   [P66, 0x4b, blendv(8, true), ONLY_VEX | W0],

@@ -166,7 +166,11 @@ export class VectorOperands {
   wholeUnderMask(isAligned = !this.vex): number {
     const bytes = 16 * this.lanes;
     if (!this.ofMemory || this.maskNumber === 0 || this.broadcasts) return this.source(bytes, isAligned);
-    const imm = this.element | (bytes << 8);
+    return this.underMask(bytes, this.element);
+  }
+  /** Memory, of which only elements of so many bytes under the mask are accessed. */
+  underMask(bytes: number, element: number): number {
+    const imm = element | (bytes << 8);
     this.writer.op(V.V_LOAD_MASKED, { a: VECTOR_T0, c: this.maskCell, ...this.memory(bytes), imm });
     return VECTOR_T0;
   }
