@@ -20,7 +20,7 @@ import {
 import { Draw, seedOf } from './draw.ts';
 import { encode } from './encode.ts';
 import type { Form } from './form.ts';
-import { areasOf, type Place, READABLE, WRITABLE } from './layout.ts';
+import { areasOf, type Place, READABLE, SEGMENTS, WRITABLE } from './layout.ts';
 
 /** CF PF AF ZF SF OF. */
 export const STATUS = 0x8d5;
@@ -41,6 +41,10 @@ export interface Case {
   readonly vectors: Uint8Array;
   /** What memory holds beside its first bytes. */
   readonly windows: readonly Window[];
+  /** Of more than one instruction: how many. */
+  readonly steps?: number;
+  /** And the flags that are undefined behind so many of them. */
+  readonly undefinedAfter?: readonly number[];
 }
 
 export const WINDOW = 256;
@@ -86,18 +90,25 @@ class CaseMaker {
     const place = this.#place;
     const at = place.code + BigInt(64 * (1 + draw.below(16)));
     const short = place.user && draw.once(10) && this.#takesShort();
+    const segment =
+      draw.once(8) && this.#takesSegment() ? (short || draw.once(2) ? SEGMENTS.fs : SEGMENTS.gs) : undefined;
+    const base = segment?.base ?? 0n;
     const near = short || draw.once(3);
     const target = (near ? place.near : draw.oneOf([place.far, place.near])) + spot(draw);
     const keepRsp = (facts & STACK_MASK) !== 0;
-    const inReach = target - place.near < 0x8000n && target - place.near > -0x8000n;
-    const encoded = encode(this.#form, draw, { at, target, short, near: inReach, keepRsp });
+    const inReach =
+      target - place.near < 0x8000n && target - place.near > -0x8000n && segment !== SEGMENTS.gs;
+    const inSegment = BigInt.asUintN(64, target - base);
+    const wanted = { at, segment: segment?.prefix, target: inSegment, short, near: inReach, keepRsp };
+    const encoded = encode(this.#form, draw, wanted);
     if (!encoded || !isOf(this.#form, encoded.bytes)) return undefined;
     this.#fillRegisters();
-    this.#special(short);
+    this.#special(short, base);
     for (const [register, value] of encoded.fixed) this.#regs[register] = value;
     this.#regs[REG.rip] = at;
-    const base = [...encoded.fixed.keys()];
-    if (isBitString(this.#form) && !base.includes(encoded.reg)) this.#regs[encoded.reg] = this.#bitOffset();
+    const addressed = [...encoded.fixed.keys()];
+    if (isBitString(this.#form) && !addressed.includes(encoded.reg))
+      this.#regs[encoded.reg] = this.#bitOffset();
     if (isBitString(this.#form)) this.#window(target + this.#bytesAway(encoded.reg));
     this.#window(target);
     if (this.#form.mnemonic === 'leave') this.#window(this.#regs[REG.rbp]);
@@ -119,6 +130,13 @@ class CaseMaker {
     return this.#form.operand === 'memory' || (this.#form.facts & STRING) !== 0;
   }
 
+  /** It accesses memory that a prefix puts in another segment. */
+  #takesSegment(): boolean {
+    const { operand, facts, mnemonic, opcode, vex } = this.#form;
+    const isOffset = !vex && opcode.length === 1 && (opcode[0] & 0xfc) === 0xa0;
+    return operand === 'memory' || (facts & STRING) !== 0 || isOffset || /^xlatb$|maskmovdqu$/.test(mnemonic);
+  }
+
   #fillRegisters(): void {
     const draw = this.#draw;
     for (let i = 0; i < 16; i++) this.#regs[i] = draw.value();
@@ -128,16 +146,18 @@ class CaseMaker {
     this.#regs[REG.rflags] = BigInt(flags);
   }
 
-  #special(short: boolean): void {
+  /** @param base of the segment that its memory is in */
+  #special(short: boolean, base: bigint): void {
     const draw = this.#draw;
     const regs = this.#regs;
     const { facts, mnemonic } = this.#form;
     if (facts & STRING) {
       const area = short ? this.#place.near : this.#place.far;
-      regs[REG.rsi] = area + spot(draw);
+      const from = area + spot(draw);
+      regs[REG.rsi] = from - base;
       regs[REG.rdi] = area + spot(draw);
       if (this.#form.repeat) regs[REG.rcx] = BigInt(draw.below(4));
-      this.#window(regs[REG.rsi]);
+      this.#window(from);
       this.#window(regs[REG.rdi]);
     }
     if (facts & DIVIDES && !draw.once(3)) {
@@ -147,8 +167,12 @@ class CaseMaker {
       if (draw.once(2)) regs[REG.rax] = BigInt(draw.below(0x1000));
     }
     if (mnemonic === 'leave' || mnemonic === 'enter') regs[REG.rbp] = this.#place.stack + stackSpot(draw);
-    if (mnemonic === 'xlatb') regs[REG.rbx] = this.#place.far + spot(draw);
-    if (mnemonic === 'maskmovdqu') regs[REG.rdi] = this.#place.far + spot(draw);
+    if (mnemonic === 'xlatb') regs[REG.rbx] = this.#place.far + spot(draw) - base;
+    if (/^v?maskmovdqu$/.test(mnemonic)) {
+      const to = this.#place.far + spot(draw);
+      regs[REG.rdi] = to - base;
+      this.#window(to);
+    }
     const flow = facts & FLOW_MASK;
     if (flow === FLOW_JMP_INDIRECT || flow === FLOW_CALL_INDIRECT) {
       for (let i = 0; i < 16; i++)
@@ -231,7 +255,7 @@ const clamp = (value: bigint, from: bigint, to: bigint): bigint =>
 const FIXED_BY_STACK = new Set<number>([REG.rsp]);
 
 /** Its operand is a bit of a string of them: its address depends on a register operand. */
-const isBitString = ({ operand, immediate, mnemonic }: Form): boolean =>
+export const isBitString = ({ operand, immediate, mnemonic }: Form): boolean =>
   operand === 'memory' && immediate === 0 && ['bt', 'bts', 'btr', 'btc'].includes(mnemonic);
 
 function isTransfer({ facts }: Form): boolean {

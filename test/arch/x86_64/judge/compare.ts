@@ -39,7 +39,12 @@ export function differences(one: Case, theirs: Outcome, others: Outcome): string
   for (let i = 0; i < 17; i++) {
     if (a.regs[i] !== b.regs[i]) said.push(`${NAMES[i]} ${hex(a.regs[i])} / ${hex(b.regs[i])}`);
   }
-  const mask = BigInt(JUDGED_FLAGS & ~(a.kind === 'budget' ? undefinedFlags(one) : 0));
+  const open = one.undefinedAfter
+    ? one.undefinedAfter[a.executed]
+    : a.kind === 'budget'
+      ? undefinedFlags(one)
+      : 0;
+  const mask = BigInt(JUDGED_FLAGS & ~open);
   differ('flags', ({ regs }) => flagNames(regs[REG.rflags] & mask));
   const width = one.vectors.length / 16;
   for (let i = 0; a.vectors && b.vectors && width > 0 && i < 16; i++) {

@@ -7,7 +7,12 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as iced from 'iced-x86';
-import { STOP_HERE, STOP_MACHINE, STOP_PROTECTION, STOP_UNDEFINED } from '../../../../src/arch/x86_64/core/kinds.ts';
+import {
+  STOP_HERE,
+  STOP_MACHINE,
+  STOP_PROTECTION,
+  STOP_UNDEFINED,
+} from '../../../../src/arch/x86_64/core/kinds.ts';
 import { BLOCK_HEADER, CONTEXT_STRIDE, OP_IMM } from '../../../../src/arch/x86_64/core/layout.ts';
 import { CoreContext } from '../../../../src/arch/x86_64/engine/core_context.ts';
 import { MachineInstructions } from '../../../../src/arch/x86_64/engine/machine_instructions.ts';
@@ -108,7 +113,9 @@ class Counter {
 /** Of all modules below a folder, packed or not. */
 export function coverageOf(folder: string): Coverage {
   const counter = new Counter();
-  const files = (readdirSync(folder, { recursive: true }) as string[]).filter((name) => MODULE_FILE.test(name));
+  const files = (readdirSync(folder, { recursive: true }) as string[]).filter((name) =>
+    MODULE_FILE.test(name),
+  );
   for (const file of files.sort()) {
     const elf = parseElf(unpack(readFileSync(join(folder, file)), file), file, ELF_MACHINE);
     for (const section of elf.sections) if (section.flags & SHF_EXECINSTR) counter.count(elf.data(section));

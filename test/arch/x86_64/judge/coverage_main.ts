@@ -1,14 +1,13 @@
 // `judge --coverage NAME=DIR...`: how many instructions of modules the core can execute, and how many a check of the same
-// modules steps over. What was found is kept in coverage.json, of which docs/processor.md is made.
+// modules steps over. What was found is kept (findings.ts).
 
 import { spawnSync } from 'node:child_process';
-import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { packageRoot } from '../../../../src/guest/package_root.ts';
 import { type Coverage, coverageOf } from './coverage.ts';
-
-const FILE = join(packageRoot(), 'test/arch/x86_64/judge/coverage.json');
+import { findings, keep } from './findings.ts';
 
 /** What `klpemu check` made of the same modules. */
 interface Checked {
@@ -26,11 +25,10 @@ export interface Covered extends Coverage {
 
 interface CheckResult {
   readonly summary: Readonly<Record<string, number>>;
-  readonly objects: readonly { readonly check?: { readonly skippedBecause: Readonly<Record<string, number>> } }[];
+  readonly objects: readonly {
+    readonly check?: { readonly skippedBecause: Readonly<Record<string, number>> };
+  }[];
 }
-
-export const coverages = (): readonly Covered[] =>
-  existsSync(FILE) ? (JSON.parse(readFileSync(FILE, 'utf8')) as Covered[]) : [];
 
 /** It is large: it goes through a file. */
 function checkOf(folder: string): Checked {
@@ -47,7 +45,8 @@ function checkOf(folder: string): Checked {
   rmSync(scratch, { recursive: true });
   const because: Record<string, number> = {};
   for (const { check } of objects) {
-    for (const [why, n] of Object.entries(check?.skippedBecause ?? {})) because[why] = (because[why] ?? 0) + n;
+    for (const [why, n] of Object.entries(check?.skippedBecause ?? {}))
+      because[why] = (because[why] ?? 0) + n;
   }
   return { reached: summary.reached, skipped: summary.skipped, because };
 }
@@ -81,12 +80,16 @@ export function judgeCoverage(wanted: readonly string[]): number {
     const at = one.indexOf('=');
     return { name: one.slice(0, at), folder: one.slice(at + 1), named: at > 0 };
   });
-  const bad = folders.find(({ named, folder }) => !named || !statSync(folder, { throwIfNoEntry: false })?.isDirectory());
+  const bad = folders.find(
+    ({ named, folder }) => !named || !statSync(folder, { throwIfNoEntry: false })?.isDirectory(),
+  );
   if (bad || folders.length === 0) {
-    console.error(`judge: --coverage takes NAME=DIR, a release and the folder of its modules${bad ? `: ${bad.folder} is none` : ''}`);
+    console.error(
+      `judge: --coverage takes NAME=DIR, a release and the folder of its modules${bad ? `: ${bad.folder} is none` : ''}`,
+    );
     return 2;
   }
-  const found = new Map(coverages().map((covered) => [covered.name, covered]));
+  const found = new Map(findings().coverage?.map((covered) => [covered.name, covered]));
   for (const { name, folder } of folders) {
     const coverage = coverageOf(folder);
     if (coverage.modules === 0) {
@@ -97,7 +100,8 @@ export function judgeCoverage(wanted: readonly string[]): number {
     tell(covered);
     found.set(name, covered);
   }
-  const all = [...found.values()].sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }));
-  writeFileSync(FILE, `${JSON.stringify(all, null, 2)}\n`);
+  keep({
+    coverage: [...found.values()].sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true })),
+  });
   return 0;
 }

@@ -21,7 +21,9 @@ export interface Encoded {
 export interface Wanted {
   /** Where the instruction is. */
   readonly at: bigint;
-  /** What its memory operand is at; below 4 GiB with `short`. */
+  /** Of the prefix of a segment whose base counts; undefined for none. */
+  readonly segment: number | undefined;
+  /** What its memory operand is at, in its segment; below 4 GiB with `short`. */
   readonly target: bigint;
   /** An address of 32 bits. */
   readonly short: boolean;
@@ -29,6 +31,8 @@ export interface Wanted {
   readonly near: boolean;
   /** The stack pointer is not to be part of the address. */
   readonly keepRsp: boolean;
+  /** Its address is to depend on no register. */
+  readonly byNoRegister?: boolean;
 }
 
 /** ModRM and what follows it. */
@@ -89,8 +93,10 @@ class Encoder {
     return [0xc4, ((~rex & 7) << 5) | map, ((rex & 8) << 4) | rest];
   }
 
-  /** One that changes nothing: its base is 0, or does not count. */
+  /** The one that is wanted, or one that changes nothing: its base is 0, or does not count. */
   #segment(): number[] {
+    const { segment } = this.#wanted;
+    if (segment !== undefined) return [segment];
     const flow = this.#form.facts & FLOW_MASK;
     if (flow !== FLOW_NEXT || !this.#draw.once(12)) return [];
     return [this.#draw.oneOf([0x26, 0x2e, 0x36, 0x3e])];
@@ -103,7 +109,7 @@ class Encoder {
 
   #memory(reg: number): Operand {
     const { near, short } = this.#wanted;
-    const ways = [0, 0, 0, 1, 1, 1, 2, ...(near ? [3, 4] : [])];
+    const ways = this.#wanted.byNoRegister ? [3, 4] : [0, 0, 0, 1, 1, 1, 2, ...(near ? [3, 4] : [])];
     switch (this.#draw.oneOf(ways)) {
       case 0:
         return this.#base(reg);

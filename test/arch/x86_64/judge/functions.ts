@@ -1,108 +1,68 @@
 // Whole functions of modules on two engines: from random registers and memory, up to so many instructions. Calls of
 // what is not in the same section return at once, and its data are somewhere in an area of random ones.
+//
+// Where one of them ends earlier for a reason that is known, both are compared as they are at that point.
 
 import type { ArchEngine } from '../../../../src/arch/engine.ts';
 import { REG } from '../../../../src/arch/x86_64/context.ts';
-import { R_X86_64_PC32, R_X86_64_PLT32 } from '../../../../src/arch/x86_64/module/relocation.ts';
-import { SHF_EXECINSTR, STT_FUNC } from '../../../../src/elf/constants.ts';
-import type { ElfObject, ElfRelocation } from '../../../../src/elf/elf_object.ts';
-import type { ElfSection } from '../../../../src/elf/sections.ts';
-import { MODULES_VADDR, PAGE_OFFSET } from '../../../../src/guest/addr.ts';
+import { PAGE_OFFSET } from '../../../../src/guest/addr.ts';
 import type { CpuContext, Stop } from '../../../../src/guest/engine.ts';
 import { GuestMemory, PAGE_SIZE, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../../../src/guest/memory.ts';
-import { decodeAt, Insn } from '../../../../src/isa/decoder.ts';
 import { STATUS } from './cases.ts';
 import { Draw, seedOf } from './draw.ts';
+import {
+  AREA_BYTES,
+  AREAS,
+  DATA,
+  HEAP,
+  HLT_AT,
+  STACK,
+  STUBS,
+  TEXT,
+  type TextImage,
+} from './function_images.ts';
+import { differInNans, type Ended, type KnownEnd, knownEnd, OTHER_NAN } from './function_known.ts';
 
-/** As `ret` and `hlt`: what calls come to, and what the function returns to. */
-const STUBS = MODULES_VADDR;
-const RET_AT = STUBS;
-const HLT_AT = STUBS + 0x800n;
-const AREA_BYTES = 0x8000;
-/** Data in the reach of relocations, data that pointers lead to, the stack. */
-const DATA = MODULES_VADDR + 0x10000n;
-const HEAP = PAGE_OFFSET + 0x10000n;
-const STACK = PAGE_OFFSET + 0x20000n;
-const TEXT = MODULES_VADDR + 0x20000n;
 const TABLES = PAGE_OFFSET + 0x80000n;
-const AREAS = [DATA, HEAP, STACK];
-
-export interface FunctionText {
-  readonly section: string;
-  readonly name: string;
-  readonly offset: number;
-}
-
-/** A section of code whose relocations lead to the areas, and its functions. */
-export interface TextImage {
-  readonly bytes: Uint8Array;
-  readonly functions: readonly FunctionText[];
-}
-
-/** Where a relocation leads to: into the section, to the stub of calls, or to some data. */
-function placeOf({ symbol, type }: ElfRelocation, section: ElfSection): bigint {
-  if (symbol.section === section) return TEXT + symbol.value;
-  if (type === R_X86_64_PLT32) return RET_AT;
-  return (
-    DATA + BigInt(seedOf(symbol.name || String(symbol.shndx)) % (AREA_BYTES / 2)) + (symbol.value & 0xfffn)
-  );
-}
-
-const insn = new Insn();
-
-/** in, out and their like: where no device is, the core reads ones as a bus does, and Unicorn zeros. */
-function usesPorts(bytes: Uint8Array, from: number, to: number): boolean {
-  for (let at = from; at < to; at += insn.length || 1) {
-    decodeAt(bytes, at, 0, insn);
-    const { opcode, length, vex } = insn;
-    if (
-      length > 0 &&
-      !vex &&
-      ((opcode >= 0xe4 && (opcode & 0xf4) === 0xe4) || (opcode & 0xfc) === 0x6c) &&
-      opcode < 0x100
-    )
-      return true;
-  }
-  return false;
-}
-
-export function imagesOf(elf: ElfObject): TextImage[] {
-  return elf.sections
-    .filter(({ flags, size }) => flags & SHF_EXECINSTR && size > 0)
-    .map((section) => {
-      const bytes = elf.data(section).slice();
-      const view = new DataView(bytes.buffer);
-      for (const relocation of elf.relocations(section.index)) {
-        const { offset, type, addend } = relocation;
-        const value = placeOf(relocation, section) + addend;
-        const relative = type === R_X86_64_PC32 || type === R_X86_64_PLT32;
-        if (type === 1) view.setBigUint64(offset, BigInt.asUintN(64, value), true);
-        else
-          view.setInt32(
-            offset,
-            Number(BigInt.asIntN(32, relative ? value - TEXT - BigInt(offset) : value)),
-            true,
-          );
-      }
-      const functions = elf.symbols
-        .filter((symbol) => symbol.type === STT_FUNC && symbol.section === section)
-        .filter(({ value, size }) => !usesPorts(bytes, Number(value), Number(value) + size))
-        .map(({ name, value }) => ({ section: section.name, name, offset: Number(value) }));
-      return { bytes, functions };
-    });
-}
-
-interface Ended extends Pick<Stop, 'kind' | 'executed' | 'faultAddr'> {
-  readonly regs: BigUint64Array;
-}
+const HLT = 0xf4;
+const RET = 0xc3;
+/** Where vector registers are loaded from [rsi] before a run, and saved behind it. */
+const LOAD = STUBS + 0xa00n;
+const SAVE = STUBS + 0xb00n;
+const VECTORS = 16;
+/** In the stubs' tables, where nothing else is. */
+const VECTORS_AT = TABLES + 0x1000n;
 
 /** The CPU port keeps where per-CPU data begin; engines let it be set. */
 type Settable = { perCpuBase: bigint };
+
+/** Where a run begins: registers, and what the areas hold beside their images. */
+interface State {
+  readonly regs: BigUint64Array;
+  readonly images: readonly Uint8Array[];
+}
+
+/** movups between [rsi] and each register; 0x10 loads, 0x11 stores. */
+const vectorMoves = (opcode: number): Uint8Array =>
+  Uint8Array.from(
+    Array.from({ length: VECTORS }, (_, i) => [
+      i > 7 ? 0x44 : 0x40,
+      0x0f,
+      opcode,
+      0x86 | ((i & 7) << 3),
+      16 * i,
+      0,
+      0,
+      0,
+    ]).flat(),
+  );
 
 class FunctionRig {
   readonly mem: GuestMemory;
   readonly #engine: ArchEngine;
   readonly #context: CpuContext;
+  readonly #areas: readonly Uint8Array[];
+  readonly #vectors: Uint8Array;
   #size = 0;
 
   constructor(make: () => ArchEngine) {
@@ -113,9 +73,13 @@ class FunctionRig {
     mem.map(TABLES, 2 * PAGE_SIZE, PROT_READ | PROT_WRITE);
     this.#engine.loadTables(mem, () => TABLES);
     mem.map(STUBS, PAGE_SIZE, PROT_READ | PROT_EXEC);
-    mem.pokeText(STUBS, new Uint8Array(PAGE_SIZE).fill(0xc3));
-    mem.pokeText(HLT_AT, Uint8Array.of(0xf4));
+    mem.pokeText(STUBS, new Uint8Array(PAGE_SIZE).fill(RET));
+    mem.pokeText(HLT_AT, Uint8Array.of(HLT));
+    mem.pokeText(LOAD, vectorMoves(0x10));
+    mem.pokeText(SAVE, vectorMoves(0x11));
+    this.#vectors = mem.view(VECTORS_AT, 16 * VECTORS);
     for (const area of AREAS) mem.map(area, AREA_BYTES, PROT_READ | PROT_WRITE);
+    this.#areas = AREAS.map((area) => mem.view(area, AREA_BYTES));
     this.#context = this.#engine.newContext();
   }
 
@@ -125,23 +89,43 @@ class FunctionRig {
     this.mem.map(TEXT, this.#size, PROT_READ | PROT_EXEC);
     this.mem.pokeText(TEXT, bytes);
     // What goes on behind the last function is no code.
-    this.mem.pokeText(TEXT + BigInt(bytes.length), new Uint8Array(this.#size - bytes.length).fill(0xf4));
+    this.mem.pokeText(TEXT + BigInt(bytes.length), new Uint8Array(this.#size - bytes.length).fill(HLT));
   }
 
-  run(regs: BigUint64Array, areas: readonly Uint8Array[], most: number): Ended {
-    AREAS.forEach((area, i) => {
-      this.mem.writeBytes(area, areas[i]);
+  run({ regs, images }: State, most: number): Ended {
+    images.forEach((image, i) => {
+      this.#areas[i].set(image);
     });
+    this.#vectors.set(images[0].subarray(0, 16 * VECTORS));
+    this.#moveVectors(LOAD);
+    const ended = this.#runFunction(regs, most);
+    this.#moveVectors(SAVE);
+    return ended;
+  }
+
+  #moveVectors(code: bigint): void {
+    const context = this.#context;
+    context.regs.fill(0n);
+    context.regs[REG.rip] = code;
+    context.regs[REG.rsi] = VECTORS_AT;
+    context.regs[REG.rflags] = 2n;
+    context.touch();
+    this.#engine.run(context, VECTORS);
+  }
+
+  #runFunction(regs: BigUint64Array, most: number): Ended {
     const context = this.#context;
     context.regs.set(regs);
     (context as unknown as Settable).perCpuBase = HEAP;
     context.touch();
-    const { kind, executed, faultAddr } = this.#engine.run(context, most);
+    if (most === 0) return { kind: 'budget', executed: 0, faultAddr: 0n, regs };
+    const { kind, executed, faultAddr }: Stop = this.#engine.run(context, most);
     return { kind, executed, faultAddr, regs: context.regs.slice() };
   }
 
-  areas(): Uint8Array[] {
-    return AREAS.map((area) => this.mem.view(area, AREA_BYTES));
+  /** What a run can have changed beside the general registers; the last of it are the vector registers. */
+  get memory(): readonly Uint8Array[] {
+    return [...this.#areas, this.#vectors];
   }
 
   close(): void {
@@ -149,24 +133,54 @@ class FunctionRig {
   }
 }
 
-/** Registers and memory: most words lead into the areas. */
-function draw(seed: number, entry: bigint): { regs: BigUint64Array; areas: Uint8Array[] } {
+/** Images of each area that states choose from. */
+const IMAGES = 16;
+/** Words that are no image's, of each state. */
+const CHANGED = 24;
+
+/** Mostly a place that a structure could be at, and a vector operand. */
+const pointer = (random: Draw): bigint =>
+  random.oneOf([HEAP, HEAP, HEAP, DATA]) +
+  (random.once(8) ? BigInt(8 * random.below(AREA_BYTES / 16)) : BigInt(64 * random.below(AREA_BYTES / 128)));
+
+/** Most words lead into the areas, and some of the others are small. */
+const word = (random: Draw): bigint => {
+  if (!random.once(8)) return pointer(random);
+  return random.once(2) ? random.value() : BigInt(random.below(256));
+};
+
+function makeImage(seed: number): Uint8Array {
   const random = new Draw(seed);
-  const pointer = (): bigint => random.oneOf([DATA, HEAP, HEAP]) + BigInt(8 * random.below(AREA_BYTES / 16));
-  const regs = BigUint64Array.from({ length: 18 }, () => (random.once(6) ? random.value() : pointer()));
-  const areas = AREAS.map(() => {
-    const words = new BigUint64Array(random.bytes(AREA_BYTES).buffer);
-    for (let i = 0; i < words.length; i++) {
-      if (words[i] & 3n) words[i] = HEAP + ((words[i] >> 8n) & BigInt(AREA_BYTES / 2 - 8));
-      else if (words[i] & 4n) words[i] >>= 56n;
+  const words = BigUint64Array.from({ length: AREA_BYTES / 8 }, () => word(random));
+  return new Uint8Array(words.buffer);
+}
+
+class States {
+  readonly #images = AREAS.map((_, area) =>
+    Array.from({ length: IMAGES }, (__, i) => makeImage(seedOf(`${area} ${i}`))),
+  );
+  readonly #areas = AREAS.map(() => new Uint8Array(AREA_BYTES));
+  readonly #words = this.#areas.map(({ buffer }) => new BigUint64Array(buffer));
+
+  /** The state of a seed, at a function; valid until the next. */
+  draw(seed: number, entry: bigint): State {
+    const random = new Draw(seed);
+    const regs = BigUint64Array.from({ length: 18 }, () =>
+      random.once(12) ? random.value() : pointer(random),
+    );
+    this.#areas.forEach((area, i) => {
+      area.set(this.#images[i][random.below(IMAGES)]);
+    });
+    for (let i = 0; i < CHANGED; i++) {
+      this.#words[random.below(AREAS.length)][random.below(AREA_BYTES / 8)] = word(random);
     }
-    return new Uint8Array(words.buffer);
-  });
-  regs[REG.rip] = entry;
-  regs[REG.rsp] = STACK + BigInt(AREA_BYTES / 2);
-  regs[REG.rflags] = 2n;
-  new DataView(areas[2].buffer).setBigUint64(AREA_BYTES / 2, HLT_AT, true);
-  return { regs, areas };
+    regs[REG.rip] = entry;
+    // As behind a call: 8 above a multiple of 16.
+    regs[REG.rsp] = STACK + BigInt(AREA_BYTES / 2 + 8);
+    regs[REG.rflags] = 2n;
+    this.#words[2][AREA_BYTES / 16 + 1] = HLT_AT;
+    return { regs, images: this.#areas };
+  }
 }
 
 export interface FunctionDifference {
@@ -176,69 +190,121 @@ export interface FunctionDifference {
 }
 
 export interface FunctionTally {
+  functions: number;
   states: number;
   instructions: number;
   /** How runs ended. */
   readonly kinds: Map<string, number>;
+  /** Runs that ended otherwise for a reason that is known, by it: as far as both came they are alike. */
+  readonly known: Map<string, number>;
   readonly differences: FunctionDifference[];
 }
 
+const newTally = (): FunctionTally => ({
+  functions: 0,
+  states: 0,
+  instructions: 0,
+  kinds: new Map(),
+  known: new Map(),
+  differences: [],
+});
+
 const NAMES = Object.keys(REG);
-
-const isCanonical = (addr: bigint): boolean => BigInt.asUintN(64, BigInt.asIntN(48, addr)) === addr;
-
-/** The judge has no addresses that are not canonical: it goes there, or calls the fault one of a page. */
-const isKnown = (a: Ended, b: Ended): boolean =>
-  a.kind === 'exception' && b.kind === 'page fault' && !isCanonical(b.faultAddr);
+const MEMORY = ['data', 'heap', 'stack', 'vector registers'];
 
 /** Flags are compared by what they decide: after the last instruction some are undefined. */
-function differ(a: Ended, b: Ended): string[] {
+const NO_STATUS = ~BigInt(STATUS) & 0x200cd7n;
+
+/** @param known why they need not end alike */
+function differ(a: Ended, b: Ended, known: KnownEnd | undefined): string[] {
   const said: string[] = [];
-  if (a.kind !== b.kind) said.push(`stop ${a.kind} / ${b.kind}`);
-  if (a.executed !== b.executed) said.push(`executed ${a.executed} / ${b.executed}`);
+  if (!known && a.kind !== b.kind) said.push(`stop ${a.kind} / ${b.kind}`);
+  if (!known && a.executed !== b.executed) said.push(`executed ${a.executed} / ${b.executed}`);
+  if (!known && a.kind === 'page fault' && a.faultAddr !== b.faultAddr)
+    said.push(`fault at 0x${a.faultAddr.toString(16)} / 0x${b.faultAddr.toString(16)}`);
   for (let i = 0; i < 17; i++) {
     if (a.regs[i] !== b.regs[i])
       said.push(`${NAMES[i]} 0x${a.regs[i].toString(16)} / 0x${b.regs[i].toString(16)}`);
   }
-  if ((a.regs[REG.rflags] ^ b.regs[REG.rflags]) & ~BigInt(STATUS) & 0x200cd7n)
-    said.push('flags that are no status');
+  if ((a.regs[REG.rflags] ^ b.regs[REG.rflags]) & NO_STATUS) said.push('flags that are no status');
   return said;
 }
 
+const count = (into: Map<string, number>, name: string): unknown => into.set(name, (into.get(name) ?? 0) + 1);
+
 export class FunctionCourt {
-  readonly #rigs: readonly [FunctionRig, FunctionRig];
-  readonly tally: FunctionTally = { states: 0, instructions: 0, kinds: new Map(), differences: [] };
+  readonly #subject: FunctionRig;
+  readonly #judge: FunctionRig;
+  readonly #states = new States();
+  #tally = newTally();
 
   constructor(subject: () => ArchEngine, judge: () => ArchEngine) {
-    this.#rigs = [new FunctionRig(subject), new FunctionRig(judge)];
+    this.#subject = new FunctionRig(subject);
+    this.#judge = new FunctionRig(judge);
   }
 
-  /** @param states of each function @param most instructions */
-  hear(file: string, image: TextImage, states: number, most: number): void {
-    for (const rig of this.#rigs) rig.load(image);
+  /** @param states of each function @param most instructions @param isHeard it is told of each before it is executed */
+  hear(
+    file: string,
+    image: TextImage,
+    states: number,
+    most: number,
+    isHeard: (name: string) => boolean,
+  ): void {
+    this.#subject.load(image);
+    this.#judge.load(image);
     for (const { name, offset } of image.functions) {
-      for (let i = 0; i < states; i++) this.#hearState(`${file} ${name}`, offset, i, most);
+      if (!isHeard(name)) continue;
+      this.#tally.functions++;
+      for (let i = 0; i < states; i++) this.#hearState(`${file} ${name}`, image, offset, i, most);
     }
   }
 
-  #hearState(name: string, offset: number, number: number, most: number): void {
-    const seed = (seedOf(name) + number) >>> 0;
-    const { regs, areas } = draw(seed, TEXT + BigInt(offset));
-    const [a, b] = this.#rigs.map((rig) => rig.run(regs, areas, most));
-    const said = isKnown(a, b) ? [] : differ(a, b);
-    const others = this.#rigs[1].areas();
-    this.#rigs[0].areas().forEach((bytes, area) => {
-      if (!isKnown(a, b) && Buffer.compare(bytes, others[area]) !== 0)
-        said.push(`memory of the area ${area}`);
-    });
-    const { tally } = this;
+  #hearState(name: string, image: TextImage, offset: number, number: number, most: number): void {
+    const seed = (seedOf(name) + Math.imul(number, 0x9e3779b1)) >>> 0;
+    const state = this.#states.draw(seed, TEXT + BigInt(offset));
+    let a = this.#subject.run(state, most);
+    let b = this.#judge.run(state, most);
+    const tally = this.#tally;
     tally.states++;
     tally.instructions += a.executed;
-    tally.kinds.set(a.kind, (tally.kinds.get(a.kind) ?? 0) + 1);
-    if (said.length > 0) tally.differences.push({ name, seed, said });
+    count(tally.kinds, a.kind);
+    const known = a.kind === b.kind && a.executed === b.executed ? undefined : knownEnd(a, b, image.bytes);
+    if (known) {
+      count(tally.known, known.name);
+      const common = Math.min(a.executed, b.executed);
+      if (a.executed > common) a = this.#subject.run(state, common);
+      if (b.executed > common) b = this.#judge.run(state, common);
+    }
+    const said = [...differ(a, b, known), ...this.#memoryDifferences()];
+    if (
+      said.length > 0 &&
+      image.computes &&
+      !known &&
+      differInNans(a, b, this.#subject.memory, this.#judge.memory)
+    )
+      count(tally.known, OTHER_NAN.name);
+    else if (said.length > 0) tally.differences.push({ name, seed, said });
+  }
+
+  /** What was found since it was asked last. */
+  take(): FunctionTally {
+    const tally = this.#tally;
+    this.#tally = newTally();
+    return tally;
+  }
+
+  #memoryDifferences(): string[] {
+    const others = this.#judge.memory;
+    return this.#subject.memory.flatMap((bytes, i) => {
+      if (Buffer.compare(bytes, others[i]) === 0) return [];
+      const at = bytes.findIndex((byte, k) => byte !== others[i][k]);
+      return [`${MEMORY[i]} from 0x${at.toString(16)} on`];
+    });
   }
 
   close(): void {
-    for (const rig of this.#rigs) rig.close();
+    this.#subject.close();
+    this.#judge.close();
   }
 }

@@ -78,7 +78,8 @@ export class Host {
 function writeRecord(one: Case, into: Buffer): void {
   into.set(new Uint8Array(one.regs.buffer), RECORD.regs);
   into.writeBigUInt64LE(one.form.repeat && one.form.repeat !== 'lock' ? 1n : 0n, RECORD.repeats);
-  into.fill(0xf4, RECORD.code, RECORD.code + 16);
+  into.writeBigUInt64LE(BigInt(one.steps ?? 1), RECORD.steps);
+  into.fill(0xf4, RECORD.code, RECORD.code + RECORD.codeBytes);
   into.set(one.bytes, RECORD.code);
   const width = one.vectors.length / 16;
   for (let i = 0; i < 16 && width > 0; i++) {
@@ -100,7 +101,7 @@ function readRecord(one: Case, record: Buffer): HostOutcome {
     const at = RECORD.windows + i * (8 + WINDOW) + 8;
     return { addr, bytes: record.subarray(at, at + WINDOW) };
   });
-  return { ...ending(record, regs), regs, vectors: vectorsOf(record, one.vectors.length / 16), windows };
+  return { ...ending(one, record, regs), regs, vectors: vectorsOf(record, one.vectors.length / 16), windows };
 }
 
 /** The frame of a signal has the upper halves of all ymm registers behind all lower ones. */
@@ -114,19 +115,24 @@ function vectorsOf(record: Buffer, width: number): Uint8Array {
   return vectors;
 }
 
-function ending(record: Buffer, regs: BigUint64Array): Pick<Outcome, 'kind' | 'executed' | 'fault'> {
+function ending(
+  one: Case,
+  record: Buffer,
+  regs: BigUint64Array,
+): Pick<Outcome, 'kind' | 'executed' | 'fault'> {
   const trap = Number(record.readBigUInt64LE(RECORD.trap));
+  const before = (one.steps ?? 1) - Number(record.readBigUInt64LE(RECORD.steps));
   regs[REG.rflags] &= ~0x100n;
-  if (trap === TRAP.DEBUG) return { kind: 'budget', executed: 1, fault: undefined };
-  if (trap === TRAP.BREAKPOINT) return { kind: 'trap', executed: 1, fault: undefined };
-  if (trap === TRAP.UNDEFINED) return { kind: 'undefined instruction', executed: 0, fault: undefined };
-  if (trap !== TRAP.PAGE_FAULT) return { kind: 'exception', executed: 0, fault: undefined };
+  if (trap === TRAP.DEBUG) return { kind: 'budget', executed: before + 1, fault: undefined };
+  if (trap === TRAP.BREAKPOINT) return { kind: 'trap', executed: before + 1, fault: undefined };
+  if (trap === TRAP.UNDEFINED) return { kind: 'undefined instruction', executed: before, fault: undefined };
+  if (trap !== TRAP.PAGE_FAULT) return { kind: 'exception', executed: before, fault: undefined };
   const error = Number(record.readBigUInt64LE(RECORD.error));
   const access = error & ERROR.FETCH ? 'fetch' : error & ERROR.WRITE ? 'write' : 'read';
   const at = record.readBigUInt64LE(RECORD.address).toString(16);
   return {
     kind: 'page fault',
-    executed: 0,
+    executed: before,
     fault: `${access} 0x${at}${error & ERROR.PRESENT ? ' protected' : ''}`,
   };
 }

@@ -9,20 +9,23 @@ import { chmodSync, writeFileSync } from 'node:fs';
 import { assembleSnippet } from '../../../../src/arch/x86_64/asm/assembler.ts';
 import { PAGE_SIZE } from '../../../../src/guest/memory.ts';
 import { WINDOW } from './cases.ts';
-import { areasOf, initialBytes, USER, WRITABLE } from './layout.ts';
+import { areasOf, initialBytes, SEGMENTS, USER, WRITABLE } from './layout.ts';
 
 /** Bytes of a case, and where in it what is. */
 export const RECORD = {
-  bytes: 0x700,
+  bytes: 0x780,
   regs: 0,
   trap: 0x90,
   error: 0x98,
   address: 0xa0,
   /** Not 0: again and again, until RIP moves. */
   repeats: 0xa8,
-  code: 0xb0,
-  vectors: 0xc0,
-  windows: 0x2c0,
+  /** Instructions that are left. */
+  steps: 0xb0,
+  code: 0xc0,
+  codeBytes: 0x80,
+  vectors: 0x140,
+  windows: 0x340,
   windowCount: 4,
 } as const;
 
@@ -80,6 +83,14 @@ const onSignal = (signal: number): string => `
 /** Before the first access of a page the kernel has not mapped it: its fault would not be one of protection. */
 const touch = (area: bigint): string => `mov rax, ${area + BigInt(WRITABLE)}\nmov cl, [rax]\n`;
 
+/** arch_prctl: ARCH_SET_FS and ARCH_SET_GS. */
+const setBase = (what: number, base: bigint): string => `
+  mov edi, ${what}
+  mov rsi, ${base}
+  mov eax, 158
+  syscall
+`;
+
 const PROGRAM = `
   lea rdi, [rip + .Lstack]
   xor esi, esi
@@ -87,6 +98,8 @@ const PROGRAM = `
   syscall
 ${Object.values(SIGNALS).map(onSignal).join('')}
 ${areasOf(USER).map(touch).join('')}
+${setBase(0x1002, SEGMENTS.fs.base)}
+${setBase(0x1001, SEGMENTS.gs.base)}
   int3
 
 .Lhandler:
@@ -98,10 +111,15 @@ ${areasOf(USER).map(touch).join('')}
   cmp dword ptr [r13], 0
   mov dword ptr [r13], 1
   je .Lnext
-  cmp qword ptr [r12 + ${RECORD.repeats}], 0
-  je .Lended
   cmp qword ptr [rbx + ${SAVED_TRAP}], 1
   jne .Lended
+  cmp qword ptr [r12 + ${RECORD.steps}], 1
+  jbe .Lrepeats
+  dec qword ptr [r12 + ${RECORD.steps}]
+  ret
+.Lrepeats:
+  cmp qword ptr [r12 + ${RECORD.repeats}], 0
+  je .Lended
   mov rax, [rbx + ${SAVED_RIP}]
   cmp rax, [r12 + ${8 * 16}]
   jne .Lended
@@ -144,7 +162,7 @@ ${SAVED.map((at, i) => `mov rax, [rbx + ${at}]\nmov [r12 + ${8 * i}], rax`).join
   jne .Lread
   mov rdi, [r12 + ${8 * 16}]
   lea rsi, [r12 + ${RECORD.code}]
-  ${copy(16)}
+  ${copy(RECORD.codeBytes)}
   ${EXCHANGE_WINDOWS}
 ${SAVED.map((at, i) => `mov rax, [r12 + ${8 * i}]\nmov [rbx + ${at}], rax`).join('\n')}
   or qword ptr [rbx + ${SAVED[17]}], ${TRAP_FLAG}

@@ -35,6 +35,13 @@ export const USER: Place = {
   stack: USER_STACK_BASE + 0x20000n,
 };
 
+/** Bases of the two segments that have one: of one byte more than a page is, and above 4 GiB. */
+export const SEGMENTS = {
+  fs: { prefix: 0x64, base: 0x2341n },
+  gs: { prefix: 0x65, base: 0x123456789ab8n },
+} as const;
+export type Segment = (typeof SEGMENTS)[keyof typeof SEGMENTS];
+
 export const areasOf = ({ near, far, stack }: Place): readonly bigint[] => [near, far, stack];
 
 /** What an area holds before each state: no two words of it alike. */

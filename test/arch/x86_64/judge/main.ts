@@ -11,12 +11,13 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { judgeCoverage } from './coverage_main.ts';
+import { keep } from './findings.ts';
 import { FORMS } from './forms.ts';
 import { countForms, frequencyList } from './frequency.ts';
-import { judgeFolder, judgeFunctions } from './functions_main.ts';
+import { judgeFolder, judgeShareOfFunctions } from './functions_main.ts';
 import { hostCannotJudge } from './host.ts';
 import { processorPage } from './page.ts';
-import { judgeForms, type Result, SUBJECTS } from './session.ts';
+import { judgeForms, judgeSequences, type Result, SUBJECTS, type Verdict } from './session.ts';
 
 /** Forms that one process judges: it takes a second to begin. */
 const SHARE = 256;
@@ -35,8 +36,11 @@ const { values, positionals } = parseArgs({
     frequency: { type: 'string' },
     coverage: { type: 'boolean', default: false },
     functions: { type: 'string' },
+    sequences: { type: 'string' },
     /** Of the modules of --functions. */
     every: { type: 'string', default: '1' },
+    /** Functions that a process of --functions leaves out. */
+    except: { type: 'string', multiple: true },
     /** Of the process of a share: its first form and the one behind its last. */
     share: { type: 'string' },
   },
@@ -53,9 +57,13 @@ async function main(): Promise<void> {
     process.exitCode = judgeCoverage(positionals);
     return;
   }
+  if (values.sequences !== undefined) {
+    await judgeAllSequences(Number(values.sequences));
+    return;
+  }
   if (values.functions !== undefined) {
     const states = Number(values.states);
-    if (positionals.length > 0) process.stdout.write(JSON.stringify(judgeFunctions(positionals, states)));
+    if (positionals.length > 0) judgeShareOfFunctions(positionals, states, values.except ?? []);
     else process.exitCode = judgeFolder(values.functions, states, Number(values.every));
     return;
   }
@@ -68,6 +76,33 @@ async function main(): Promise<void> {
     return;
   }
   await judgeAll();
+}
+
+/** @param wanted how many; with `--write` what was found is kept for the page */
+async function judgeAllSequences(wanted: number): Promise<void> {
+  const results: Result[] = [];
+  await judgeSequences(wanted, (result) => {
+    report(result);
+    results.push(result);
+  });
+  const sequences = results.reduce((sum, { states }) => sum + states, 0);
+  const [unicorn, host] = [together(results.map((r) => r.unicorn)), together(results.map((r) => r.host))];
+  const open = unicorn.open + host.open;
+  console.log(
+    `${sequences} sequences, ${unicorn.states} compared with Unicorn, ${host.states} with the host, ${open} differences`,
+  );
+  if (open > 0) process.exitCode = 1;
+  else if (values.write) keep({ sequences: { sequences, unicorn, host } });
+}
+
+function together(verdicts: readonly Verdict[]): Verdict {
+  const known: Record<string, number> = {};
+  for (const verdict of verdicts) {
+    for (const [name, n] of Object.entries(verdict.known)) known[name] = (known[name] ?? 0) + n;
+  }
+  const sum = (of: (verdict: Verdict) => number): number =>
+    verdicts.reduce((total, one) => total + of(one), 0);
+  return { states: sum((v) => v.states), known, open: sum((v) => v.open), first: undefined };
 }
 
 async function judgeAll(): Promise<void> {

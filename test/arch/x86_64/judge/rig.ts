@@ -5,7 +5,7 @@ import { REG } from '../../../../src/arch/x86_64/context.ts';
 import type { CpuContext, Stop } from '../../../../src/guest/engine.ts';
 import { GuestMemory, PAGE_SIZE, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../../../src/guest/memory.ts';
 import type { Case } from './cases.ts';
-import { areasOf, initialBytes, KERNEL, type Place, READABLE, USER, WRITABLE } from './layout.ts';
+import { areasOf, initialBytes, KERNEL, type Place, READABLE, SEGMENTS, USER, WRITABLE } from './layout.ts';
 
 /** Instead of what an engine needs of the kernel's image: its tables. */
 const TABLES = KERNEL.far + 0x80000n;
@@ -23,7 +23,7 @@ const HLT = 0xf4;
 /** Repetitions that a case can ask for, and more. */
 const MOST = 64;
 /** All of the page that is not the instruction: Unicorn translates what comes behind it, too, and must not meet remains. */
-const NOTHING = new Uint8Array(16).fill(HLT);
+const NOTHING = new Uint8Array(144).fill(HLT);
 
 export interface Outcome {
   readonly kind: Stop['kind'] | 'engine error';
@@ -91,8 +91,30 @@ export class Rig {
     });
     this.#areas.set(place, areas);
     const context = this.#engine.newContext();
+    this.#setBases(context);
     context.setUserMode(place.user);
     this.#contexts.set(place, context);
+  }
+
+  /** Of the two segments that have one: by wrmsr, which the kernel executes. */
+  #setBases(context: CpuContext): void {
+    const { code } = KERNEL;
+    this.mem.pokeText(code, Uint8Array.of(0x0f, 0x30));
+    for (const [msr, { base }] of [
+      [0xc0000100n, SEGMENTS.fs],
+      [0xc0000101n, SEGMENTS.gs],
+    ] as const) {
+      context.regs[REG.rip] = code;
+      context.regs[REG.rcx] = msr;
+      context.regs[REG.rax] = base & 0xffffffffn;
+      context.regs[REG.rdx] = base >> 32n;
+      context.regs[REG.rflags] = 2n;
+      context.touch();
+      const { kind } = this.#engine.run(context, 1);
+      if (kind !== 'budget') throw new Error(`wrmsr: ${kind}`);
+    }
+    context.perCpuBase = SEGMENTS.gs.base;
+    this.mem.pokeText(code, NOTHING.subarray(0, 2));
   }
 
   execute(one: Case): Outcome {
@@ -108,7 +130,11 @@ export class Rig {
     for (const { addr, bytes } of one.windows) mem.writeBytes(addr, bytes);
     context.regs.set(one.regs);
     context.touch();
-    const outcome = this.#run(context, one.form.repeat === 'repe' || one.form.repeat === 'repne');
+    const outcome = this.#run(
+      context,
+      one.form.repeat === 'repe' || one.form.repeat === 'repne',
+      one.steps ?? 1,
+    );
     mem.pokeText(at, NOTHING.subarray(0, one.bytes.length));
     if (!moves) return outcome;
     this.#moveVectors(place, context, moves.save);
@@ -129,10 +155,10 @@ export class Rig {
   }
 
   /** @param repeats until it is behind the instruction: one repetition is one that is counted */
-  #run(context: CpuContext, repeats: boolean): Outcome {
+  #run(context: CpuContext, repeats: boolean, steps: number): Outcome {
     const at = context.regs[REG.rip];
     try {
-      let stop = this.#engine.run(context, 1);
+      let stop = this.#engine.run(context, steps);
       let before = 0;
       while (repeats && stop.kind === 'budget' && context.regs[REG.rip] === at && before < MOST) {
         before += stop.executed;

@@ -10,6 +10,7 @@ import { Host, hostCannotJudge } from './host.ts';
 import { HOST_ANSWERS_OTHERWISE, type Known, knownAs, UNICORN_IS_WRONG } from './known.ts';
 import { Rig } from './rig.ts';
 import { isBeyondUnicorn, unjudgedBecause } from './scope.ts';
+import { SEQUENCE, sequences } from './sequences.ts';
 import { Court, type Difference, type Judgement, type Trial } from './trial.ts';
 
 /** What can be judged. */
@@ -79,6 +80,26 @@ export function resultOf({ form, states, kinds, unicorn, host }: Trial, subject:
     unicorn: verdictOf(unicorn, UNICORN_IS_WRONG, []),
     host: verdictOf(host, HOST_ANSWERS_OTHERWISE, subject === 'unicorn' ? UNICORN_IS_WRONG : []),
   };
+}
+
+/** Sequences that one trial is of. */
+const OF_A_TRIAL = 4000;
+
+/** Judges sequences of instructions by their numbers. */
+export async function judgeSequences(states: number, tell: (result: Result) => void): Promise<void> {
+  const rig = new Rig('core', SUBJECTS.core);
+  const unicorn = NO_UNICORN ? undefined : new Rig('unicorn', SUBJECTS.unicorn);
+  const host = hostCannotJudge() ? undefined : await Host.open();
+  const court = new Court(rig, unicorn, host !== undefined);
+  for (let from = 0; from < states; from += OF_A_TRIAL) {
+    const cases = sequences(from, Math.min(from + OF_A_TRIAL, states));
+    const trial = court.hearCases(SEQUENCE, cases);
+    court.ask(host);
+    tell(resultOf(trial, 'core'));
+  }
+  host?.close();
+  rig.close();
+  unicorn?.close();
 }
 
 /** Forms that the host is asked about at once. */

@@ -73,8 +73,12 @@ export class Court {
    * @param byUnicorn it may be asked: it does not end the process
    */
   hear(form: Form, states: number, byUnicorn = true): Trial {
+    return this.hearCases(form, casesOf(form, states), byUnicorn);
+  }
+
+  hearCases(form: Form, cases: Iterable<Case>, byUnicorn = true): Trial {
     const trial: Trial = { form, states: 0, kinds: new Map(), unicorn: judgement(), host: judgement() };
-    for (const one of casesOf(form, states)) this.#hearCase(trial, one, byUnicorn);
+    for (const one of cases) this.#hearCase(trial, one, byUnicorn);
     return trial;
   }
 
