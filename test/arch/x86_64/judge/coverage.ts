@@ -16,7 +16,9 @@ import {
 import { BLOCK_HEADER, CONTEXT_STRIDE, OP_IMM } from '../../../../src/arch/x86_64/core/layout.ts';
 import { CoreContext } from '../../../../src/arch/x86_64/engine/core_context.ts';
 import { MachineInstructions } from '../../../../src/arch/x86_64/engine/machine_instructions.ts';
+import { MachineMemory } from '../../../../src/arch/x86_64/engine/machine_memory.ts';
 import { Translator } from '../../../../src/arch/x86_64/engine/translate/translator.ts';
+import type { CoreExports } from '../../../../src/arch/x86_64/engine/wasm.ts';
 import { ELF_MACHINE } from '../../../../src/arch/x86_64/module/relocation.ts';
 import { SHF_EXECINSTR } from '../../../../src/elf/constants.ts';
 import { parseElf } from '../../../../src/elf/elf_object.ts';
@@ -39,17 +41,26 @@ export interface Coverage {
   readonly lacking: Readonly<Record<string, number>>;
 }
 
+/** Every address is the same memory. */
+const NOBODYS = {
+  reach: () => MEMORY,
+  observeRead: () => 0n,
+  observeWrite: () => undefined,
+} as unknown as CoreExports;
+
 /** Whether the core executes an instruction. */
 class Executor {
   readonly #view: DataView;
   readonly #translator: Translator;
   readonly #context: CoreContext;
   readonly #machine = new MachineInstructions();
+  readonly #memory: MachineMemory;
 
   constructor() {
     const buffer = new ArrayBuffer(SCRATCH);
     this.#view = new DataView(buffer);
     this.#translator = new Translator(buffer);
+    this.#memory = new MachineMemory(NOBODYS, this.#view);
     this.#context = new CoreContext(buffer, CONTEXT, CONTEXT + CONTEXT_STRIDE);
   }
 
@@ -69,9 +80,8 @@ class Executor {
     this.#context.setUserMode(false);
     const outcome = this.#machine.perform(insn, {
       context: this.#context,
-      view: this.#view,
+      memory: this.#memory,
       executed: 0n,
-      translate: () => MEMORY,
     });
     return outcome !== 'undefined';
   }
