@@ -67,6 +67,22 @@ export const PRIVATE_LAYOUT = {
   kthread_create_info: { size: 16, fields: { threadfn: 0, data: 8 }, bitfields: {} },
 } as const;
 
+/** No kernel's: they are what they are in every description. */
+export const OUR_STRUCTS: ReadonlySet<string> = new Set([
+  'debugfs_fsdata',
+  'klp_gate',
+  'kthread_create_info',
+]);
+
+/** Of which the built-in description keeps less than 6.1 has, or has it elsewhere. */
+export const SHORTENED: readonly string[] = [
+  'sizeof proc_inode',
+  'sizeof kernfs_open_file',
+  'sizeof filename',
+  'filename.iname',
+  'sizeof kmem_cache',
+];
+
 export const PRIVATE_CONSTANTS = {
   /** include/linux/proc_fs.h: 0 for a module. */
   PROC_ENTRY_PERMANENT: 1,
@@ -80,3 +96,10 @@ export const PRIVATE_CONSTANTS = {
   /** kernel/livepatch/shadow.c */
   KLP_SHADOW_HASH_BITS: 12,
 } as const;
+
+/** Of files that no types come from: ours, and two that the kernel keeps to a .c file. */
+export const OUR_CONSTANTS: ReadonlySet<string> = new Set([
+  'PDE_BIAS',
+  'DEBUGFS_REMOVED',
+  'KLP_SHADOW_HASH_BITS',
+]);

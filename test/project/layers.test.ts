@@ -109,7 +109,7 @@ describe('the layers of docs/architecture.md', () => {
 
 /** What the built-in description is made of, and who makes it of that. */
 const TABLES: readonly string[] = ['kernel/layout.ts', 'kernel/private_layout.ts'];
-const MAKERS: readonly string[] = ['kernel/description.ts', 'kernel/private_layout.ts'];
+const MAKERS: readonly string[] = ['kernel/describe.ts', 'kernel/description.ts', 'kernel/private_layout.ts'];
 
 /** The file of src/ that an import of one of its files leads to. */
 const imported = ({ file, from }: Import): string => relative('/src', join('/src', dirname(file), from));
