@@ -110,6 +110,8 @@ export interface CodeArch {
   readonly orc: OrcPort;
   /** Where a function starts whose call to __fentry__ is at an offset. */
   functionStart(bytes: Uint8Array, site: number): number;
+  /** How many bytes before `end`, back to `start` at most, only fill up to where the next function begins. */
+  fillingBefore(bytes: Uint8Array, start: number, end: number): number;
   /** The instruction of BUG() and WARN(), by name. */
   readonly bug: string;
   /** An instruction after which a guest runs, up to its exit. */

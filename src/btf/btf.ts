@@ -86,6 +86,8 @@ export class Btf {
     const strings = part('strings', 16);
     if (types.start % 4 !== 0) throw this.error("BTF's types do not lie at words", 8);
     const end = strings.start + strings.length;
+    if (!this.base && strings.length > 0 && bytes[strings.start] !== 0)
+      throw this.error("these types go on from a kernel's, without which they say nothing", strings.start);
     if (strings.length > 0 && bytes[end - 1] !== 0) throw this.error("BTF's strings do not end", end - 1);
     return { types, strings };
   }

@@ -7,7 +7,7 @@ import type { Btf } from './btf.ts';
 import { declaration } from './declaration.ts';
 import { KIND } from './kinds.ts';
 
-interface BtfField {
+export interface BtfField {
   /** Of members in structures that have a name, that of the outermost alone. */
   readonly name: string;
   /** In bytes; of a bit field, of the byte that its first bit is in. */
@@ -20,7 +20,7 @@ interface BtfField {
   readonly bits?: { readonly bit: number; readonly width: number };
 }
 
-interface BtfLayout {
+export interface BtfLayout {
   readonly kind: 'struct' | 'union';
   readonly name: string;
   readonly type: number;

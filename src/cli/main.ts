@@ -10,12 +10,14 @@ import { heedEngineOption } from './engine_option.ts';
 import { EXIT, fail, watchOutput } from './exit.ts';
 import { addHelp, MODULES_SHORTLY } from './help/command.ts';
 import { addKlpConvert } from './klp_convert/command.ts';
+import { addLayout } from './layout/command.ts';
 import { addOrc } from './orc/command.ts';
 import { addDemo, addRun } from './run/command.ts';
 import { EXIT_CODES } from './scenario_options.ts';
 import { addShellCommands } from './shell/command.ts';
 import { withShippedPaths } from './shipped.ts';
 import { addStack } from './stack/command.ts';
+import { addSymbols } from './symbols/command.ts';
 import { print, printError } from './terminal.ts';
 
 function program(): Command {
@@ -36,6 +38,8 @@ function program(): Command {
   addCompare(root);
   addShellCommands(root);
   addCheck(root);
+  addSymbols(root);
+  addLayout(root);
   addKlpConvert(root);
   addHelp(root);
   heedEngineOption(root);

@@ -19,8 +19,7 @@ const OTHERS: readonly (readonly [is: (bytes: Uint8Array) => boolean, kind: stri
   [
     (b) =>
       text(b, BZIMAGE_MAGIC, BZIMAGE_MAGIC + 4) === 'HdrS' && text(b, SETUP_END, SETUP_END + 2) === 'U\xaa',
-    "a bzImage, which has the kernel packed; scripts/extract-vmlinux of the kernel's sources, or the " +
-      'package linux-image-...-dbg, gives the vmlinux',
+    'a bzImage, which has a kernel packed; check, orc without -o, symbols and layout take it',
   ],
   [starts('MZ'), 'a program for EFI or Windows'],
   [starts('\xfd7zXZ\0'), 'packed by xz; what was unpacked of it is packed once more'],
@@ -53,7 +52,7 @@ const MACHINES: Readonly<Record<number, string>> = {
 };
 
 const TYPES: Readonly<Record<number, string>> = {
-  2: 'a linked program; of those only a vmlinux is taken, by check and orc',
+  2: 'a linked program; of those only a vmlinux is taken, by check, orc, symbols and layout',
   3: 'a shared library or a program',
   4: 'a core dump',
 };

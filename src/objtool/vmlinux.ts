@@ -5,7 +5,6 @@
 // Invariant: only references that leave their section get a relocation; a word that merely looks like an address
 // may get one too, which moves data and never a branch.
 
-import type { CheckableArch } from '../arch/arch.ts';
 import {
   ET_REL,
   SHDR_SIZE,
@@ -15,26 +14,28 @@ import {
   SHN_ABS,
   SHT_PROGBITS,
   SHT_RELA,
+  SHT_STRTAB,
   SHT_SYMTAB,
   STT_SECTION,
   SYM_SIZE,
 } from '../elf/constants.ts';
-import { type ElfObject, type ElfSection, parseElf } from '../elf/elf_object.ts';
+import { type ElfObject, parseElf } from '../elf/elf_object.ts';
 import { rewriteElf, type SectionChange } from '../elf/elf_writer.ts';
 import { objectKind } from '../elf/object_kind.ts';
+import { KernelFile, type KernelPort } from '../vmlinuz/kernel_file.ts';
+import { KERNEL_HALF, type KernelSection } from '../vmlinuz/linked_kernel.ts';
+import { type CodeRange, codeInData } from '../vmlinuz/symbols.ts';
+import { symbolTables } from '../vmlinuz/symtab.ts';
 import { RelaBuilder } from './rela_builder.ts';
 
-const ET_EXEC = 2;
 const TYPE_AT = 16;
-const KERNEL_HALF = 0xffffffff;
+const FLAGS_AT = 8;
 
-/** Whose code it is. */
-type Port = Pick<CheckableArch, 'elf' | 'code'>;
-
-/** An object, or a vmlinux turned into one. @throws ElfError */
-export function parseKernelObject(bytes: Uint8Array, file: string, port: Port): ElfObject {
-  const isVmlinux = bytes.length > TYPE_AT + 1 && bytes[TYPE_AT] === ET_EXEC && bytes[TYPE_AT + 1] === 0;
-  const elf = isVmlinux ? new Unlinker(bytes, file, port).object() : parseElf(bytes, file, port.elf);
+/** An object, or a kernel turned into one: a bzImage, or a vmlinux with symbols or without. @throws ElfError */
+export function parseKernelObject(bytes: Uint8Array, file: string, port: KernelPort): ElfObject {
+  const elf = KernelFile.is(bytes)
+    ? new Unlinker(new KernelFile(bytes, file, port), port).object()
+    : parseElf(bytes, file, port.elf);
   const kind = objectKind(elf);
   if (kind !== undefined) throw elf.error(`it is ${kind}`);
   return elf;
@@ -48,100 +49,162 @@ const RELATIVE: Readonly<
   // Two bytes longer from 6.3 on.
   '.altinstructions': { sizes: [12, 14], fields: [0, 4] },
   __ex_table: { sizes: [12], fields: [0, 4] },
-  // With and without the names of files.
-  __bug_table: { sizes: [12, 8], fields: [0, 4] },
+  // With and without the names of files; with a format from 7.2 on.
+  __bug_table: { sizes: [12, 8, 16], fields: [0, 4] },
   __jump_table: { sizes: [16], fields: [0, 4] },
 };
 /** Tables that lie inside other sections of a vmlinux, by the symbols around them. */
 const CARVED: readonly (readonly [name: string, start: string, stop: string])[] = [
   ['__jump_table', '__start___jump_table', '__stop___jump_table'],
   ['__mcount_loc', '__start_mcount_loc', '__stop_mcount_loc'],
+  // Those that are sections in some kernels.
+  ['__bug_table', '__start___bug_table', '__stop___bug_table'],
+  ['__ex_table', '__start___ex_table', '__stop___ex_table'],
+  ['.altinstructions', '__alt_instructions', '__alt_instructions_end'],
+  ['.orc_unwind_ip', '__start_orc_unwind_ip', '__stop_orc_unwind_ip'],
+  ['.orc_unwind', '__start_orc_unwind', '__stop_orc_unwind'],
 ];
 const ADDRESSES = '__mcount_loc';
 
+/** A run of addresses that is of one section of the object. */
 interface Loaded {
-  readonly section: ElfSection;
-  /** Low half: all of a kernel is in the highest 2 GiB. */
+  readonly index: number;
+  readonly name: string;
+  readonly isText: boolean;
+  /** What the file holds of it. */
+  readonly data: Uint8Array;
+  /** Low half of the address of its offset 0. */
+  readonly base: number;
   readonly start: number;
   readonly end: number;
 }
 
+const SYMTAB = { type: SHT_SYMTAB, flags: 0, align: 8, entsize: SYM_SIZE } as const;
+const STRTAB = { name: '.strtab', type: SHT_STRTAB, flags: 0, align: 1, entsize: 0 } as const;
+
 class Unlinker {
-  readonly #port: Port;
+  readonly #port: KernelPort;
   readonly #elf: ElfObject;
   readonly #loaded: readonly Loaded[];
   readonly #symbols: Uint8Array;
+  readonly #strings: Uint8Array;
+  /** Code that lies in sections of data: a section of its own each, behind those of the file. */
+  readonly #pieces: readonly CodeRange[];
   /** Symbols that the file has; the sections' come after them. */
   readonly #count: number;
 
-  constructor(bytes: Uint8Array, file: string, port: Port) {
+  constructor(file: KernelFile, port: KernelPort) {
     this.#port = port;
-    // slice() of a Buffer is no copy, and begins where the buffer's memory does not.
-    const copy = new Uint8Array(bytes);
-    const view = new DataView(copy.buffer);
-    view.setUint16(TYPE_AT, ET_REL, true);
-    const elf = parseElf(copy, file, port.elf);
-    if (!elf.symtab || !elf.strtab)
-      throw elf.error('no symbols: a stripped vmlinux has no functions to check');
-    const loaded: Loaded[] = [];
-    for (const section of elf.sections) {
-      const at = elf.header.shoff + section.index * SHDR_SIZE;
-      const [low, high] = [view.getUint32(at + 16, true), view.getUint32(at + 20, true)];
-      // Relocations that the linker kept are by address; they are made anew.
-      if (section.type === SHT_RELA) view.setUint32(at + 4, SHT_PROGBITS, true);
-      if (!(section.flags & SHF_ALLOC) || section.size === 0 || high !== KERNEL_HALF) continue;
-      loaded.push({ section, start: low, end: low + section.size });
-    }
-    loaded.sort((a, b) => a.start - b.start);
-    this.#loaded = loaded;
-    this.#elf = parseElf(copy, file, port.elf);
-    this.#count = elf.symtab.size / SYM_SIZE;
-    this.#symbols = this.#rebased(elf.data(elf.symtab));
+    const { kernel } = file;
+    this.#pieces = codeInData(kernel);
+    this.#elf = asObject(kernel.bytes, kernel.file, port, this.#pieces);
+    const { symtab, strtab } = this.#elf;
+    const tables = symtab && strtab ? undefined : symbolTables(file.symbols);
+    const table = tables?.symtab ?? (symtab ? this.#elf.data(symtab) : new Uint8Array(0));
+    this.#strings = tables?.strtab ?? (strtab ? this.#elf.data(strtab) : new Uint8Array(0));
+    this.#count = table.length / SYM_SIZE;
+    this.#loaded = kernel.loaded.flatMap((section) => this.#runsOf(section, kernel.data(section)));
+    this.#symbols = this.#rebased(table);
+  }
+
+  /** A section, or what of it is data and what is code. */
+  #runsOf(section: KernelSection, data: Uint8Array): Loaded[] {
+    const { index, name, start, end, isText } = section;
+    const whole: Loaded = { index, name, isText, data, base: start, start, end };
+    const number = this.#pieces.findIndex((piece) => piece.section === index);
+    if (number < 0) return [whole];
+    const piece = this.#pieces[number];
+    const runs = [
+      { ...whole, isText: false, end: piece.start },
+      {
+        index: this.#elf.sections.length + number,
+        name: nameOfPiece(name),
+        isText: true,
+        data: data.subarray(piece.start - start, piece.end - start),
+        base: piece.start,
+        start: piece.start,
+        end: piece.end,
+      },
+      { ...whole, isText: false, start: piece.end },
+    ];
+    return runs.filter((run) => run.start < run.end);
   }
 
   object(): ElfObject {
     const elf = this.#elf;
-    const { strtab } = elf;
-    if (!strtab) throw elf.error('no symbol names');
-    const symtab = { type: SHT_SYMTAB, flags: 0, align: 8, entsize: SYM_SIZE, link: strtab.name };
-    const changes: SectionChange[] = [
-      { name: '.symtab', ...symtab, infoIndex: this.#count, data: this.#symbols },
-    ];
+    // These first: what is added is numbered in this order.
+    const changes: SectionChange[] = this.#pieces.map(({ section, start, end }) => {
+      const { name } = elf.sections[section];
+      const run = this.#loaded.find((one) => one.start === start && one.end === end);
+      return {
+        name: nameOfPiece(name),
+        type: SHT_PROGBITS,
+        flags: SHF_ALLOC | SHF_EXECINSTR,
+        align: 16,
+        entsize: 0,
+        data: run?.data ?? new Uint8Array(0),
+        added: true,
+      };
+    });
+    const { symtab, strtab } = elf;
+    if (!strtab) changes.push({ ...STRTAB, data: this.#strings });
+    changes.push({
+      name: symtab?.name ?? '.symtab',
+      ...SYMTAB,
+      link: strtab?.name ?? STRTAB.name,
+      infoIndex: this.#count,
+      data: this.#symbols,
+    });
     this.#carve(changes);
-    for (const { section, start } of this.#loaded) {
+    for (const run of this.#loaded) {
+      const { name, data, start } = run;
       const builder = new RelaBuilder();
-      if (section.flags & SHF_EXECINSTR) this.#relocateText(section, start, builder);
-      else if (section.name.startsWith('.rodata')) this.#relocateWords(elf.data(section), builder);
-      else if (RELATIVE[section.name]) this.#relocateTable(section.name, elf.data(section), start, builder);
-      if (builder.count > 0) changes.push(relaSection(section.name, builder));
+      if (run.isText) this.#relocateText(run, builder);
+      else if (name.startsWith('.rodata')) this.#relocateWords(data, builder);
+      else if (RELATIVE[name]) this.#relocateTable(name, data, start, builder);
+      if (builder.count > 0) changes.push(relaSection(name, builder));
     }
-    const pieces = rewriteElf(elf, changes);
-    return parseElf(Uint8Array.from(Buffer.concat(pieces)), elf.file, elf.machine);
+    return parseElf(inOne(rewriteElf(elf, changes)), elf.file, elf.machine);
   }
 
   /** Symbols by offset in their sections, and one for each section. */
   #rebased(table: Uint8Array): Uint8Array {
-    const sections = this.#elf.sections;
-    const grown = new Uint8Array(table.length + SYM_SIZE * sections.length);
+    const sections = this.#elf.sections.length + this.#pieces.length;
+    const grown = new Uint8Array(table.length + SYM_SIZE * sections);
     grown.set(table);
     const view = new DataView(grown.buffer);
-    const startOf = new Map(this.#loaded.map(({ section, start }) => [section.index, start]));
+    const runs = new Map<number, Loaded[]>();
+    for (const run of this.#loaded) {
+      const home = run.index < this.#elf.sections.length ? run.index : this.#pieceHome(run.index);
+      const list = runs.get(home);
+      if (list) list.push(run);
+      else runs.set(home, [run]);
+    }
     for (let at = 0; at < table.length; at += SYM_SIZE) {
       const shndx = view.getUint16(at + 6, true);
-      const section = sections[shndx];
-      if (shndx === 0 || !section) continue;
-      const start = startOf.get(shndx);
-      const offset = start === undefined ? -1 : view.getUint32(at + 8, true) - start;
+      if (shndx === 0 || shndx >= this.#elf.sections.length) continue;
+      const address = view.getUint32(at + 8, true);
+      const list = runs.get(shndx) ?? [];
+      const run = list.find(({ start, end }) => address >= start && address < end) ?? list.at(-1);
+      const offset = run ? address - run.base : -1;
       // The linker's own marks may lie outside the section that they are counted to.
-      if (offset < 0 || offset > section.size) view.setUint16(at + 6, SHN_ABS, true);
-      else view.setBigUint64(at + 8, BigInt(offset), true);
+      if (!run || offset < 0 || address > run.end) {
+        view.setUint16(at + 6, SHN_ABS, true);
+        continue;
+      }
+      view.setUint16(at + 6, run.index, true);
+      view.setBigUint64(at + 8, BigInt(offset), true);
     }
-    for (const { index } of sections) {
+    for (let index = 0; index < sections; index++) {
       const at = table.length + index * SYM_SIZE;
       view.setUint8(at + 4, STT_SECTION);
       view.setUint16(at + 6, index, true);
     }
     return grown;
+  }
+
+  #pieceHome(index: number): number {
+    return this.#pieces[index - this.#elf.sections.length].section;
   }
 
   /** A section of its own for each table that was linked into another; their relocations with them. */
@@ -153,11 +216,11 @@ class Unlinker {
       if (elf.section(name) || start === undefined || stop === undefined) continue;
       const home = this.#at(start);
       if (!home || stop <= start || stop > home.end) continue;
-      const data = elf.data(home.section).slice(start - home.start, stop - home.start);
+      const data = home.data.slice(start - home.base, stop - home.base);
       if (data.length !== stop - start) continue;
       const builder = new RelaBuilder();
       if (name === ADDRESSES) this.#relocateWords(data, builder);
-      else this.#relocateTable(name, data, start, builder);
+      else if (RELATIVE[name]) this.#relocateTable(name, data, start, builder);
       changes.push({ name, type: SHT_PROGBITS, flags: SHF_ALLOC, align: 8, entsize: 0, data });
       if (builder.count > 0) changes.push(relaSection(name, builder));
     }
@@ -165,20 +228,22 @@ class Unlinker {
 
   /** Low halves of the addresses of symbols. */
   #addresses(names: readonly string[]): Map<string, number> {
-    const { symtab, strtab } = this.#elf;
     const found = new Map<string, number>();
-    if (!symtab || !strtab) return found;
-    const view = this.#elf.view(symtab);
-    const strings = this.#elf.data(strtab);
+    const table = this.#symbols;
+    const view = new DataView(table.buffer);
+    const strings = this.#strings;
     const wanted = new Map<number, string>();
     const text = Buffer.from(strings.buffer, strings.byteOffset, strings.length);
     for (const name of names) {
       const at = text.indexOf(`\0${name}\0`, 0, 'latin1');
       if (at >= 0) wanted.set(at + 1, name);
     }
-    for (let at = 0; at < symtab.size; at += SYM_SIZE) {
+    const bases = new Map(this.#loaded.map(({ index, base }) => [index, base]));
+    for (let at = 0; at < this.#count * SYM_SIZE; at += SYM_SIZE) {
       const name = wanted.get(view.getUint32(at, true));
-      if (name !== undefined) found.set(name, view.getUint32(at + 8, true));
+      if (name === undefined) continue;
+      const base = bases.get(view.getUint16(at + 6, true)) ?? 0;
+      found.set(name, base + view.getUint32(at + 8, true));
     }
     return found;
   }
@@ -200,19 +265,17 @@ class Unlinker {
   }
 
   #isText(found: Loaded | undefined): boolean {
-    return found !== undefined && (found.section.flags & SHF_EXECINSTR) !== 0;
+    return found?.isText === true;
   }
 
   #add(builder: RelaBuilder, offset: number, type: number, target: number, bias = 0): void {
     const found = this.#at(target >>> 0);
-    if (found)
-      builder.add(offset, type, this.#count + found.section.index, (target >>> 0) - found.start + bias);
+    if (found) builder.add(offset, type, this.#count + found.index, (target >>> 0) - found.base + bias);
   }
 
-  #relocateText(section: ElfSection, start: number, builder: RelaBuilder): void {
+  #relocateText({ data: bytes, start, end }: Loaded, builder: RelaBuilder): void {
     const { code, elf } = this.#port;
-    const bytes = this.#elf.data(section);
-    const isInside = (target: number): boolean => target >= start && target < start + section.size;
+    const isInside = (target: number): boolean => target >= start && target < end;
     const note = (at: number, type: number, target: number, bias: number): void => {
       // A distance within the section stays as it is.
       if (elf.relocations.get(type)?.pcRelative && isInside(target)) return;
@@ -247,6 +310,41 @@ class Unlinker {
       for (const field of fields) this.#add(builder, row + field, distance, target(row + field));
     }
   }
+}
+
+const nameOfPiece = (section: string): string => `${section}.text`;
+
+/**
+ * A copy that is read as an object. What the file says of relocations is by address; they are made anew. Sections that hold
+ * code among data are data.
+ */
+function asObject(
+  bytes: Uint8Array,
+  file: string,
+  port: KernelPort,
+  pieces: readonly CodeRange[],
+): ElfObject {
+  const copy = Uint8Array.from(bytes);
+  const view = new DataView(copy.buffer);
+  view.setUint16(TYPE_AT, ET_REL, true);
+  const elf = parseElf(copy, file, port.elf);
+  for (const { index, type, flags } of elf.sections) {
+    const at = elf.header.shoff + index * SHDR_SIZE;
+    if (type === SHT_RELA) view.setUint32(at + 4, SHT_PROGBITS, true);
+    if (pieces.some(({ section }) => section === index))
+      view.setUint32(at + FLAGS_AT, flags & ~SHF_EXECINSTR, true);
+  }
+  return parseElf(copy, file, port.elf);
+}
+
+function inOne(pieces: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    whole.set(piece, at);
+    at += piece.length;
+  }
+  return whole;
 }
 
 /** Rows of that size fill the table, and each starts with a place in text. */

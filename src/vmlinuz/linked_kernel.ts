@@ -4,20 +4,28 @@
 // Invariants: addresses are low halves, since all of a kernel lies in the highest 2 GiB; nothing is read outside of a
 // section.
 
-import { SHDR_SIZE, SHF_ALLOC, SHF_EXECINSTR, SHT_NOBITS } from '../elf/constants.ts';
+import { ELF_MAGIC, SHDR_SIZE, SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_NOBITS } from '../elf/constants.ts';
 import { ElfError } from '../elf/error.ts';
 import type { ElfMachine } from '../elf/machine.ts';
 import { type ElfSection, parseHeader, parseSections } from '../elf/sections.ts';
 
 const ET_EXEC = 2;
-const ET_DYN = 3;
-const KERNEL_HALF = 0xffffffff;
+const TYPE_AT = 16;
+export const KERNEL_HALF = 0xffffffff;
 
 export interface KernelSection extends ElfSection {
   /** Low half of where it begins; 0 where it is not loaded. */
   readonly start: number;
   readonly end: number;
   readonly isText: boolean;
+  /** Then it holds data, whatever else. */
+  readonly isWritable: boolean;
+}
+
+/** An ELF file that is linked to run, by its header. */
+export function isLinkedKernel(bytes: Uint8Array): boolean {
+  if (bytes.length <= TYPE_AT + 1 || ELF_MAGIC.charCodeAt(0) !== bytes[0]) return false;
+  return bytes[TYPE_AT] === ET_EXEC && bytes[TYPE_AT + 1] === 0;
 }
 
 export class LinkedKernel {
@@ -32,7 +40,7 @@ export class LinkedKernel {
   constructor(bytes: Uint8Array, file: string, machine: ElfMachine) {
     this.file = file;
     this.bytes = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
-    const header = parseHeader(this.bytes, file, machine, true, [ET_EXEC, ET_DYN]);
+    const header = parseHeader(this.bytes, file, machine, true, [ET_EXEC]);
     const view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.length);
     this.sections = parseSections(this.bytes, file, header).map((section): KernelSection => {
       const at = header.shoff + section.index * SHDR_SIZE;
@@ -40,7 +48,8 @@ export class LinkedKernel {
       const isLoaded = (section.flags & SHF_ALLOC) !== 0 && section.size > 0 && high === KERNEL_HALF;
       const start = isLoaded && low + section.size <= 2 ** 32 ? low : 0;
       const isText = start !== 0 && (section.flags & SHF_EXECINSTR) !== 0;
-      return { ...section, start, end: start === 0 ? 0 : start + section.size, isText };
+      const isWritable = (section.flags & SHF_WRITE) !== 0;
+      return { ...section, start, end: start === 0 ? 0 : start + section.size, isText, isWritable };
     });
     this.loaded = this.sections.filter(({ start }) => start !== 0).sort((a, b) => a.start - b.start);
   }

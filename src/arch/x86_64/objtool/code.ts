@@ -45,6 +45,7 @@ import {
 } from '../../code.ts';
 import { ENDBR64 } from '../insn.ts';
 import { R_X86_64_64, R_X86_64_PC32 } from '../module/relocation.ts';
+import { fillingBefore } from './filling.ts';
 import { operands } from './operands.ts';
 import { ORC } from './orc.ts';
 import { HINT_BASES, REGISTERS, SP } from './registers.ts';
@@ -126,6 +127,7 @@ export const CODE: CodeArch = {
   orc: ORC,
   functionStart: (bytes, site) =>
     isAt(ENDBR64, bytes, site - ENDBR64.length) ? site - ENDBR64.length : site,
+  fillingBefore,
   bug: 'ud2',
   isGuestEntry: (bytes, offset) => isAt(VMRESUME, bytes, offset),
   userAccessFeature: X86_FEATURE_SMAP,

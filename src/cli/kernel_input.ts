@@ -1,0 +1,44 @@
+// Kernels and types that commands are given as files; what is wrong with one is the user's affair.
+
+import { X86_64 } from '../arch/x86_64/x86_64.ts';
+import { Btf } from '../btf/btf.ts';
+import { parseElf } from '../elf/elf_object.ts';
+import { ElfError } from '../elf/error.ts';
+import { KernelFile } from '../vmlinuz/kernel_file.ts';
+import { UsageError } from './exit.ts';
+import { readObject } from './object_files.ts';
+
+/** @throws UsageError where a file cannot be used */
+export function readable<T>(run: () => T): T {
+  try {
+    return run();
+  } catch (error) {
+    if (error instanceof ElfError) throw new UsageError(error.message);
+    throw error;
+  }
+}
+
+/** A bzImage or a vmlinux. @throws ElfError */
+export function openKernel(path: string): KernelFile {
+  return new KernelFile(readObject(path), path, X86_64);
+}
+
+/** Of a kernel, a module, or a file of /sys/kernel/btf. @throws UsageError, ElfError */
+export function openBtf(path: string, base?: Btf): Btf {
+  const bytes = readObject(path);
+  if (isBtf(bytes)) return new Btf(bytes, { file: path }, base);
+  if (KernelFile.is(bytes)) {
+    const { btf } = new KernelFile(bytes, path, X86_64);
+    if (btf) return btf;
+  } else {
+    const elf = parseElf(bytes, path, X86_64.elf);
+    const section = elf.section('.BTF');
+    if (section) return new Btf(elf.data(section), { file: path, section: '.BTF' }, base);
+  }
+  throw new UsageError(`${path}: no .BTF section: it was built without types (CONFIG_DEBUG_INFO_BTF)`);
+}
+
+/** By its magic. */
+function isBtf(bytes: Uint8Array): boolean {
+  return Buffer.from(bytes.subarray(0, 2)).toString('latin1') === '\x9f\xeb';
+}
