@@ -16,6 +16,7 @@ import { EngineExecutor } from './engine_executor.ts';
 import { FrameMap } from './frame_map.ts';
 import { rulesOf } from './frame_rules.ts';
 import { readFrames } from './frame_tables.ts';
+import { FrameTimer } from './frame_timer.ts';
 import { FunctionLists } from './function_lists.ts';
 import { Judge, type TextRange } from './judge.ts';
 import { type LoadedText, loadText } from './loaded_text.ts';
@@ -47,7 +48,9 @@ export interface CheckOptions {
   readonly format?: OrcFormat;
   /** Calls within the object are followed as well, and all frames that are live then are asked for. */
   readonly into?: boolean;
-  /** How many wrong places to list. */
+  /** How long a frame takes is measured as well. */
+  readonly timed?: boolean;
+  /** How many wrong places of one verdict to list. */
   readonly listed?: number;
 }
 
@@ -107,8 +110,11 @@ export class ObjectChecker {
   readonly #frames: FrameMap | undefined;
   readonly #places: WrongPlace[] = [];
   readonly #listed: number;
+  readonly #listedOf = new Map<Verdict, number>();
   readonly #guest: CheckGuest;
   readonly #except: ReadonlySet<string>;
+  readonly #table: string | undefined;
+  readonly #timer: FrameTimer | undefined;
   #omitted = 0;
   /** Of one function, by instruction: who asks about one place often asks about others near it. */
   readonly #proofs = new Map<number, ProofAt>();
@@ -140,8 +146,10 @@ export class ObjectChecker {
     const executor: EngineExecutor = new EngineExecutor(guest, this.#walk, options.into);
     this.#engine = executor;
     const placed = frames && elf && FrameTable.of(elf, frames, (section) => text.start[section]);
+    this.#table = frames?.format;
+    this.#timer = options.timed ? new FrameTimer() : undefined;
     this.#judge = new Judge(executor, this.#ranges, { orc: table, frames: placed }, options.unwinder);
-    this.#quick = !table || options.into ? undefined : new QuickJudge(this.#judge, executor);
+    this.#quick = !(table || placed) || options.into ? undefined : new QuickJudge(this.#judge, executor);
   }
 
   check(): ObjectCheck {
@@ -153,6 +161,7 @@ export class ObjectChecker {
     this.#engine.skips.clear();
     this.#worst.fill(0);
     this.#places.length = 0;
+    this.#listedOf.clear();
     this.#omitted = 0;
     for (const func of this.#functions()) {
       this.#walk.explore(func, this.#engine);
@@ -169,6 +178,8 @@ export class ObjectChecker {
       notLookedAt: this.#notLookedAt(functions),
       places: this.#places,
       omitted: this.#omitted,
+      ...(this.#table && { table: this.#table }),
+      ...(this.#timer && { frameTime: this.#timer.time }),
       ...(this.#frames && { frames: this.#frameMap(frames, this.#frames.outside()) }),
     };
   }
@@ -187,6 +198,7 @@ export class ObjectChecker {
   #at(insn: number): void {
     if (!this.#isJudged(insn)) return;
     const ip = this.#ip(insn);
+    if (this.#timer && !this.#watch) this.#timer.at(() => this.#judge.frameWalk(ip));
     if (this.#quick && !this.#watch && this.#quick.rightAt(ip)) {
       if (this.#worst[insn] === 0) this.#worst[insn] = GRAVITY.right;
       return;
@@ -258,7 +270,10 @@ export class ObjectChecker {
     if (this.#engine.frames.length === 0) this.#frames?.note(insn, stand, verdict);
     // The same instruction called and interrupted, or reached twice, is one place.
     if (verdict === 'right' || this.#worst[insn] === worst) return;
-    if (this.#places.length >= this.#listed) this.#omitted++;
+    // Those that matter most are listed however many others there are.
+    const count = this.#listedOf.get(verdict) ?? 0;
+    this.#listedOf.set(verdict, count + 1);
+    if (count >= this.#listed) this.#omitted++;
     else this.#places.push(this.#wrongPlace(insn, stand, ip, verdict));
   }
 

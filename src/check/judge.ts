@@ -4,6 +4,8 @@
 // from the registers of an interrupt, or from where a task that a callee put to sleep was switched out. They leave the
 // stack as it was: what code does hangs on no answer.
 
+import type { PtRegsLayout } from '../arch/pt_regs.ts';
+import type { PtRegs, UnwindSource } from '../arch/unwinders.ts';
 import {
   ORC_REG_PREV_SP,
   ORC_REG_UNDEFINED,
@@ -18,6 +20,7 @@ import { OrcLookup, type TextHandle } from '../unwind/orc_lookup.ts';
 import { MAX_STACK_ENTRIES, StackTrace } from '../unwind/stacktrace.ts';
 import { callerRowAt } from './caller_rows.ts';
 import { CALLER_LO, CALLER_SIZE, LAST_CALLER_LO, STACK_LO } from './check_layout.ts';
+import { FrameRowFacts, USES_FP, USES_OTHERS } from './frame_row_facts.ts';
 import { type LiveFrame, OUTERMOST } from './live_frames.ts';
 import { INTERRUPT_ENTRIES, INTERRUPT_FRAMES, PreemptedStack } from './preempted_stack.ts';
 import { whereabouts, whereIs } from './saved_registers.ts';
@@ -38,10 +41,6 @@ const MODE = PT_REGS.words.indexOf(PT_REGS.mode.word);
 
 /** Without text, of a judge that is done: a new one has a megabyte to be cleared. */
 let spareLookup: OrcLookup | undefined;
-
-/** What an answer hangs on besides the stack and its pointer. */
-export const USES_FP = 1;
-export const USES_OTHERS = 2;
 
 export interface TextRange {
   readonly start: number;
@@ -68,6 +67,7 @@ export class Judge {
   readonly #texts: readonly TextHandle[];
   readonly #orc: OrcTable | undefined;
   readonly #frames: FrameTable | undefined;
+  readonly #facts: FrameRowFacts | undefined;
   /** The row last asked for, and the addresses that it is in force at: signed. */
   #row = -1;
   #rowFrom = 0;
@@ -76,6 +76,8 @@ export class Judge {
   readonly #kinds: Uint32Array;
   readonly #kindOf = new Map<number, number>();
   readonly #trace: StackTrace;
+  #timedTrace: StackTrace | undefined;
+  readonly #source: UnwindSource & { readonly ptRegs: PtRegsLayout };
   readonly #kind: Unwinder;
   readonly #regs = new Uint32Array(2 * PT_REGS.words.length);
   readonly #entries = new Uint32Array(MAX_STACK_ENTRIES);
@@ -93,6 +95,7 @@ export class Judge {
   ) {
     this.#state = state;
     this.#frames = frames;
+    this.#facts = frames && new FrameRowFacts(frames);
     this.#preempted = new PreemptedStack(state.words);
     this.#kind = kind;
     this.#orc = orc;
@@ -104,14 +107,12 @@ export class Judge {
       this.#lookup.addText({ name: 'callers', ranges: callers, orc: CALLERS }),
       this.#lookup.addText({ name: 'object', ranges, ...(orc ? { orc } : {}) }),
     ];
+    this.#source = { arena: { words: state.words }, lookup: this.#lookup, ptRegs: PT_REGS, retFromFork: 0 };
     this.#trace = new StackTrace({
-      arena: { words: state.words },
-      lookup: this.#lookup,
+      ...this.#source,
       unwinder: frames
         ? TABLES.unwinder({ rowAt: (ip) => this.#frameRowAt(ip) })
         : TARGET.unwinders[kind === 'orc' ? 'orc' : 'frame pointer'],
-      ptRegs: PT_REGS,
-      retFromFork: 0,
     });
     this.#regs[2 * MODE] = REGISTERS.kernelMode;
   }
@@ -145,6 +146,7 @@ export class Judge {
 
   /** The number of the row in force at an address, below 0 for none, and what it goes by. */
   rowAt(ip: number): number {
+    if (this.#facts) return this.#facts.find(ip);
     if ((ip | 0) >= this.#rowFrom && (ip | 0) < this.#rowTo) return this.#row;
     const row = this.#lookup.find(ip);
     if (row < 0 || !this.#orc) return row;
@@ -157,6 +159,8 @@ export class Judge {
   }
   /** What a row says: rows that say the same have one number, in the order in which they are first asked for. */
   rowKind(row: number): number {
+    // Those of other tables are one object for all that say the same.
+    if (this.#facts) return row;
     const kinds = this.#kinds;
     if (kinds[row] !== 0) return kinds[row] - 1;
     const { flags, spOffset, fpOffset } = this.#orc as OrcTable;
@@ -170,6 +174,7 @@ export class Judge {
     return kind;
   }
   rowUses(row: number): number {
+    if (this.#facts) return this.#facts.uses(row);
     const flags = (this.#orc as OrcTable).flags[row];
     const spReg = flags & 0xf;
     const fpReg = (flags >>> 4) & 0xf;
@@ -180,6 +185,7 @@ export class Judge {
 
   /** Where on the stack a right answer of the row has the frame pointer from: index of a word, below 0 for nowhere. */
   savedFpAt(row: number): number {
+    if (this.#facts) return this.#facts.savedFpAt(row);
     const { flags, fpOffset } = this.#orc as OrcTable;
     if (((flags[row] >>> 4) & 0xf) !== ORC_REG_PREV_SP) return -1;
     return (OUTERMOST.sp + fpOffset[row] - STACK_LO) >> 2;
@@ -197,6 +203,24 @@ export class Judge {
       answer: { prevSp: distance, ...answer },
       entry: this.#kind === 'fp' ? 'frame pointer' : this.#entry(stand === 'called' ? (ip - 1) | 0 : ip),
     };
+  }
+
+  /** A walk of one frame, from registers of an interrupt at an address, for who measures how long it takes. */
+  frameWalk(ip: number): () => void {
+    this.#loadRegs(ip);
+    const { unwinder } = this.#timed();
+    return () => unwinder.startRegs(this.#task, this.#regs);
+  }
+
+  /** Tables are read as an unwinder reads them that has nothing but their bytes. */
+  #timed(): StackTrace {
+    const frames = this.#frames;
+    if (!frames) return this.#trace;
+    this.#timedTrace ??= new StackTrace({
+      ...this.#source,
+      unwinder: TABLES.unwinder({ rowAt: (ip) => frames.read(ip) ?? callerRowAt(ip) }),
+    });
+    return this.#timedTrace;
   }
 
   /** Of the table and of the code around, for an unwinder that goes by rows. */
@@ -232,6 +256,20 @@ export class Judge {
       this.#trace.unwinder.next();
       return;
     }
+    const regs = this.#loadRegs(ip);
+    const { unwinder } = this.#trace;
+    if (stand === 'interrupted') {
+      unwinder.startRegs(this.#task, regs);
+      return;
+    }
+    this.#task.spLo = this.#preempted.push(regs, halves[SP], halves[FP]);
+    unwinder.startInactive(this.#task);
+    for (let i = 0; i <= INTERRUPT_FRAMES; i++) unwinder.next();
+  }
+
+  /** The registers that an interrupt at an address saves. */
+  #loadRegs(ip: number): PtRegs {
+    const { halves } = this.#state;
     const regs = this.#regs;
     for (let i = 0; i < REGISTER_OF.length; i++) {
       const reg = REGISTER_OF[i];
@@ -241,14 +279,7 @@ export class Judge {
     }
     regs[2 * IP] = ip;
     regs[2 * IP + 1] = 0xffffffff;
-    const { unwinder } = this.#trace;
-    if (stand === 'interrupted') {
-      unwinder.startRegs(this.#task, regs);
-      return;
-    }
-    this.#task.spLo = this.#preempted.push(regs, halves[SP], halves[FP]);
-    unwinder.startInactive(this.#task);
-    for (let i = 0; i <= INTERRUPT_FRAMES; i++) unwinder.next();
+    return regs;
   }
 
   /** Takes back what was written for an answer: code may read what it left below the stack pointer. */

@@ -6,7 +6,8 @@
 // judged each time.
 
 import { CALLER_FP_LO, STACK_HALF } from './check_layout.ts';
-import { type Judge, type JudgedState, USES_FP, USES_OTHERS } from './judge.ts';
+import { USES_FP, USES_OTHERS } from './frame_row_facts.ts';
+import type { Judge, JudgedState } from './judge.ts';
 import { FP, SP } from './target.ts';
 
 /** By what rows say, with what its last right answer was given; a stack pointer of 0 for none. */

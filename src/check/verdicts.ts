@@ -104,8 +104,17 @@ export interface ObjectCheck {
   readonly places: readonly WrongPlace[];
   /** More wrong places than `places` lists. */
   readonly omitted: number;
+  /** What the unwinder went by, where that has versions. */
+  readonly table?: string;
+  /** How long it took from an interrupt's registers to the caller of the function; only where that was asked for. */
+  readonly frameTime?: FrameTime;
   /** What frame pointers alone would be wrong about; only where that was asked for. */
   readonly frames?: FrameMapReport;
+}
+
+export interface FrameTime {
+  readonly frames: number;
+  readonly ns: number;
 }
 
 /** An answer by execution at one instruction; undefined where execution does not get there. */

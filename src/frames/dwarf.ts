@@ -58,7 +58,7 @@ export function readDwarfFrames(elf: ElfObject, registers: FrameRegisters): Obje
     const known = new Set(functions.map(({ section, start }) => `${section} ${start}`));
     functions.push(...found.filter(({ section, start }) => !known.has(`${section} ${start}`)));
   }
-  return bytes === 0 ? undefined : { functions, bytes, registers };
+  return bytes === 0 ? undefined : { format: 'DWARF', functions, bytes, registers };
 }
 
 class SectionEntries {

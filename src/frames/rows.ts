@@ -102,7 +102,8 @@ export interface FunctionFrames {
 /** All of an object's. */
 export interface ObjectFrames {
   readonly functions: readonly FunctionFrames[];
-  /** Bytes of the tables. */
+  /** What it is, with its version where it has one, and its bytes. */
+  readonly format: string;
   readonly bytes: number;
   readonly registers: FrameRegisters;
 }

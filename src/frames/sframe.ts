@@ -118,15 +118,20 @@ export function readSFrame(
   const sections = elf.sectionsNamed(SECTION).filter((section) => elf.data(section).length > 0);
   if (sections.length === 0) return undefined;
   const functions: FunctionFrames[] = [];
+  const versions = new Set<number>();
   let bytes = 0;
   for (const section of sections) {
-    functions.push(...new TableReader(elf, section, abi, registers).functions());
+    const reader = new TableReader(elf, section, abi, registers);
+    functions.push(...reader.functions());
+    versions.add(reader.version);
     bytes += section.size;
   }
-  return { functions, bytes, registers };
+  return { format: `SFrame ${[...versions].join(' and ')}`, functions, bytes, registers };
 }
 
 class TableReader {
+  /** Once it is read. */
+  version = 0;
   readonly #from: RelocatedSection;
   readonly #registers: FrameRegisters;
   readonly #abi: SFrameAbi;
@@ -184,6 +189,7 @@ class TableReader {
       const known = Object.keys(VERSIONS).join(' and ');
       throw header.error(`SFrame version ${number}; versions ${known} are known`, 2);
     }
+    this.version = number;
     const flags = header.u8();
     const unknown = flags & ~version.flags;
     if (unknown !== 0) throw header.error(`SFrame with unknown flags 0x${unknown.toString(16)}`, 3);

@@ -1,4 +1,4 @@
-// The long run of broken objects: `npm run fuzz -- [COUNT] [--command orc|check] [--seed N] [--jobs N] [FILE...]`.
+// The long run of broken objects: `npm run fuzz -- [COUNT] [--command orc|check|sframe|dwarf] [--seed N] [--jobs N] [FILE...]`.
 // COUNT objects go through each command as its file; ends with 1 when one makes it crash, hang or grow.
 //
 // Invariant: the processes that try objects may die; the object that killed one is kept and named.
@@ -18,7 +18,15 @@ import {
   tryShare,
 } from './fuzz_share.ts';
 
+/** Which objects are broken, by what reads them. */
 const MODULES = 'fixtures/modules';
+const TABLES = 'fixtures/objects/unwinders';
+const VICTIMS: Readonly<Record<Command, string>> = {
+  orc: MODULES,
+  check: MODULES,
+  sframe: TABLES,
+  dwarf: TABLES,
+};
 /** Where objects that did harm are kept. */
 const KEPT = '.cache/fuzz';
 /** Without a word for this long, a process hangs. */
@@ -38,8 +46,9 @@ interface Tally {
   readonly next: Map<string, number>;
 }
 
-function files(given: readonly string[]): string[] {
-  const all = given.length > 0 ? given : readdirSync(MODULES).map((file) => join(MODULES, file));
+function files(given: readonly string[], command: Command): string[] {
+  const folder = VICTIMS[command];
+  const all = given.length > 0 ? given : readdirSync(folder).map((file) => join(folder, file));
   return all.filter((file) => file.endsWith('.ko') || file.endsWith('.o'));
 }
 
@@ -138,7 +147,9 @@ async function main(): Promise<void> {
   const count = Number(positionals[0] ?? 100_000);
   const commands = COMMANDS.filter((name) => values.command === undefined || values.command === name);
   if (!(count > 0) || commands.length === 0) {
-    throw new Error('usage: npm run fuzz -- [COUNT] [--command orc|check] [--seed N] [--jobs N] [FILE...]');
+    throw new Error(
+      'usage: npm run fuzz -- [COUNT] [--command orc|check|sframe|dwarf] [--seed N] [--jobs N] [FILE...]',
+    );
   }
   for (const command of commands) {
     const good = await runCommand(
@@ -146,7 +157,7 @@ async function main(): Promise<void> {
       count,
       Number(values.seed),
       Number(values.jobs),
-      files(positionals.slice(1)),
+      files(positionals.slice(1), command),
     );
     if (!good) process.exitCode = 1;
   }

@@ -7,7 +7,8 @@ import { type OrcReport, orcObject } from '../../src/cli/orc/object.ts';
 import { type Kind, Victim } from './mutations.ts';
 import { Random } from './random.ts';
 
-export const COMMANDS = ['orc', 'check'] as const;
+/** The tables of `check --unwinder sframe` and `dwarf` are commands of their own. */
+export const COMMANDS = ['orc', 'check', 'sframe', 'dwarf'] as const;
 export type Command = (typeof COMMANDS)[number];
 
 export interface Share {
@@ -97,7 +98,8 @@ async function soundness({ command, victims }: Share): Promise<() => Promise<str
 
 async function run(command: Command, path: string, output?: string): Promise<OrcReport | CheckReport> {
   const job = { path, diff: true, dump: true, ...(output ? { output } : {}) };
-  return command === 'orc' ? orcObject(job) : checkFile({ path, unwinder: 'orc' });
+  if (command === 'orc') return orcObject(job);
+  return checkFile({ path, unwinder: command === 'check' ? 'orc' : command });
 }
 
 /** `why`: what must never be. */

@@ -22,6 +22,7 @@ export const KINDS = [
   'data of a section',
   'data of a table',
   'one section in another',
+  'frame table',
 ] as const;
 export type Kind = (typeof KINDS)[number];
 /** Returns other bytes only where the length changes. */
@@ -52,6 +53,8 @@ export class Victim {
   readonly #orc: Range;
   readonly #orcIps: Range;
   readonly #symbols: Range;
+  /** SFrame and DWARF, and their relocations; text where there are none. */
+  readonly #frames: readonly Range[];
 
   constructor(bytes: Uint8Array, name: string) {
     // A copy: slice() of a Buffer is none.
@@ -70,6 +73,8 @@ export class Victim {
     this.#orc = first(/^\.orc_unwind$/);
     this.#orcIps = first(/^\.rela\.orc_unwind_ip$/);
     this.#symbols = first(/^\.symtab$/);
+    const frames = ranges(/^(\.rela)?\.(sframe|eh_frame|debug_frame)$/);
+    this.#frames = frames.length > 0 ? frames : this.#text;
   }
 
   /** With the kinds of its changes, in order. */
@@ -128,7 +133,18 @@ export class Victim {
       const length = random.below(Math.min(fromLength, toLength) + 1);
       if (Math.max(from, to) + length <= bytes.length) bytes.copyWithin(to, from, from + length);
     },
+    'frame table': (bytes, random) => this.#frameBytes(bytes, random),
   };
+
+  /** Some bytes of one table: small numbers, too, which are instructions, operands and lengths there. */
+  #frameBytes(bytes: Uint8Array, random: Random): void {
+    const [start, length] = random.pick(this.#frames);
+    for (let left = 1 + random.below(4); left > 0; left--) {
+      const at = start + random.below(length);
+      if (random.below(2) === 0) this.#write(bytes, random, [start, length]);
+      else if (at < bytes.length) bytes[at] = random.below(random.pick([0x10, 0x40, 0x100]));
+    }
+  }
 
   #header(random: Random): number {
     const [start, length] = this.#headers;

@@ -1,10 +1,11 @@
 // `klpemu check`: the unwinder's answers at every instruction of kernel objects, against execution.
 
 import { X86_64 } from '../../arch/x86_64/x86_64.ts';
-import { isAllLookedAt } from '../../check/verdicts.ts';
+import { isAllLookedAt, UNWINDERS } from '../../check/verdicts.ts';
 import { EXIT, UsageError } from '../exit.ts';
 import { findObjects } from '../object_files.ts';
 import { type ObjectWork, objectReports } from '../object_jobs.ts';
+import { printAll } from './all.ts';
 import { type CheckJob, type CheckReport, checkFile } from './file.ts';
 import type { CheckCommandOptions } from './options.ts';
 import { printChecks } from './report.ts';
@@ -28,9 +29,19 @@ export async function check(args: readonly string[], options: CheckCommandOption
   if (args.length === 0) throw new UsageError('which objects? (or --image)');
   const objects = findObjects(args);
   const { unwinder, into = false, format } = options;
-  const jobs = objects.map(({ path }): CheckJob => ({ path, unwinder, into, ...(format ? { format } : {}) }));
+  const compared = unwinder === 'all';
+  const each = objects.flatMap((object) => (compared ? UNWINDERS.map(() => object) : [object]));
+  const jobs = each.map(({ path }, i): CheckJob => {
+    const whose = compared ? { unwinder: UNWINDERS[i % UNWINDERS.length], compared } : { unwinder };
+    return { path, ...whose, into, ...(format ? { format } : {}) };
+  });
   const started = performance.now();
-  const results = await objectReports(objects, jobs, options, WORK);
+  const results = await objectReports(each, jobs, options, WORK);
+  if (compared) {
+    printAll(results, { ...options, ms: performance.now() - started });
+    process.exitCode = exitCode(results.filter(({ missing }) => !missing));
+    return;
+  }
   await addDisassembly(results);
   printChecks(results, { ...options, ms: performance.now() - started });
   process.exitCode = exitCode(results);

@@ -32,9 +32,9 @@ export function addCheck(root: Command): void {
     .addOption(
       new Option(
         '--unwinder <name>',
-        "whose answers: those of the object's ORC table, of frame pointers alone, of its SFrame or its DWARF table",
+        "whose answers: those of the object's ORC table, of frame pointers alone, of its SFrame or its DWARF table; or of all of them, side by side",
       )
-        .choices(UNWINDERS)
+        .choices([...UNWINDERS, 'all'])
         .default('orc'),
     )
     .addOption(engineOption())
@@ -52,7 +52,7 @@ export function addCheck(root: Command): void {
     .option('-q, --quiet', 'only what is wrong or fails, and the sums')
     .addHelpText(
       'after',
-      `${EXIT_CODES}\n\nExamples:\n  klpemu check /lib/modules/$(uname -r)/kernel/fs\n  klpemu check --unwinder fp --functions fixtures/modules/frame-pointer/klpdemo_target.ko`,
+      `${EXIT_CODES}\n\nExamples:\n  klpemu check /lib/modules/$(uname -r)/kernel/fs\n  klpemu check --unwinder fp --functions fixtures/modules/frame-pointer/klpdemo_target.ko\n  klpemu check --unwinder all fixtures/objects/unwinders/compiled-v3.o`,
     )
     .action(async (objects: string[], options) => (await import('./check.ts')).check(objects, options));
 }

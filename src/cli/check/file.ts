@@ -6,6 +6,7 @@ import type { OrcFormat } from '../../arch/orc.ts';
 import { X86_64 } from '../../arch/x86_64/x86_64.ts';
 import { CheckGuest } from '../../check/check_guest.ts';
 import { ObjectChecker } from '../../check/check_object.ts';
+import { tableBytes } from '../../check/frame_tables.ts';
 import type { ObjectCheck, Unwinder } from '../../check/verdicts.ts';
 import { severalSections } from '../../elf/several_sections.ts';
 import { EngineError } from '../../guest/engine.ts';
@@ -18,6 +19,8 @@ import { printError } from '../terminal.ts';
 export interface CheckJob {
   readonly path: string;
   readonly unwinder: Unwinder;
+  /** It is one of several that are compared. */
+  readonly compared?: boolean;
   readonly into?: boolean;
   /** How the object's table is to be read. */
   readonly format?: OrcFormat;
@@ -26,6 +29,11 @@ export interface CheckJob {
 export interface CheckReport {
   readonly file: string;
   readonly ms: number;
+  /** Where several are compared: whose answers, and bytes of the tables that they come from. */
+  readonly unwinder?: Unwinder;
+  readonly tableBytes?: number;
+  /** The object has no table for it. */
+  readonly missing?: boolean;
   readonly error?: { readonly code: string; readonly message: string };
   readonly check?: ObjectCheck;
   /** How the object's table was read. */
@@ -36,18 +44,26 @@ export interface CheckReport {
 
 let guest: CheckGuest | undefined;
 
-export function checkFile({ path, unwinder, into = false, format: wanted }: CheckJob): CheckReport {
+export function checkFile({ path, unwinder, compared, into = false, format: wanted }: CheckJob): CheckReport {
   const started = performance.now();
   const ms = (): number => Math.round(performance.now() - started);
+  const whose = compared ? { unwinder } : {};
   let used = false;
   try {
     const elf = parseKernelObject(readObject(path), path, X86_64);
+    const bytes = tableBytes(elf, unwinder);
+    if (compared && bytes === undefined) return { file: path, ms: ms(), ...whose, missing: true };
     const hasTable = elf.lastSection('.orc_unwind') && elf.lastSection('.orc_unwind_ip');
     if (unwinder === 'orc' && !hasTable) throw elf.error('no .orc_unwind table to check');
     const format = unwinder === 'orc' ? orcFormatOf(elf, X86_64.code.orc, wanted) : undefined;
     guest ??= new CheckGuest();
     const own = format?.format ?? wanted;
-    const checker = new ObjectChecker(guest, elf, { unwinder, into, ...(own ? { format: own } : {}) });
+    const checker = new ObjectChecker(guest, elf, {
+      unwinder,
+      into,
+      timed: compared ?? false,
+      ...(own ? { format: own } : {}),
+    });
     used = true;
     const check = checker.check();
     checker.release();
@@ -56,6 +72,8 @@ export function checkFile({ path, unwinder, into = false, format: wanted }: Chec
     return {
       file: path,
       ms: ms(),
+      ...whose,
+      ...(compared ? { tableBytes: bytes ?? 0 } : {}),
       check,
       ...(format ? { format } : {}),
       ...(several.length > 0 ? { several } : {}),
@@ -70,7 +88,7 @@ export function checkFile({ path, unwinder, into = false, format: wanted }: Chec
     if (!known && process.env.KLPEMU_DEBUG) printError(`${(error as Error).stack}\n`);
     const text = known ? message : `internal error: ${message}`;
     const full = text.includes(path) ? text : `${path}: ${text}`;
-    return { file: path, ms: ms(), error: { code: known ? code : 'EINTERNAL', message: full } };
+    return { file: path, ms: ms(), ...whose, error: { code: known ? code : 'EINTERNAL', message: full } };
   }
 }
 

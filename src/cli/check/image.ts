@@ -5,9 +5,9 @@ import { ObjectChecker } from '../../check/check_object.ts';
 import { checkImage, imageSteps } from '../../check/image_check.ts';
 import { imageSubject } from '../../check/image_subject.ts';
 import type { Reason } from '../../check/live_tally.ts';
-import type { ObjectCheck } from '../../check/verdicts.ts';
+import type { ObjectCheck, Unwinder } from '../../check/verdicts.ts';
 import { loadKernelImage } from '../../machine/boot/image.ts';
-import { EXIT } from '../exit.ts';
+import { EXIT, UsageError } from '../exit.ts';
 import { percent, whole } from '../numbers.ts';
 import { type Colors, colorsFor, print, printFolded } from '../terminal.ts';
 import { workProgress } from '../work_progress.ts';
@@ -25,13 +25,19 @@ interface Part {
 
 export async function checkTheImage(options: CheckCommandOptions): Promise<void> {
   const started = performance.now();
-  const isExecuted = options.unwinder === 'orc';
+  const { unwinder } = options;
+  if (unwinder !== 'orc' && unwinder !== 'fp') {
+    throw new UsageError(
+      `--image has an ORC table or frame pointers, and nothing for --unwinder ${unwinder}`,
+    );
+  }
+  const isExecuted = unwinder === 'orc';
   const total = 1 + (isExecuted ? imageSteps() : 0);
   const progress = await workProgress('  [{bar}] {value}/{total} {now}', total, options);
   let steps = 0;
   const onStep = (now: string): void => progress?.update(steps++, { now });
   onStep('explored');
-  const parts = [await explored(options), ...(isExecuted ? await executed(onStep) : [])];
+  const parts = [await explored(unwinder), ...(isExecuted ? await executed(onStep) : [])];
   progress?.stop();
   const wrong = parts.reduce((sum, { check }) => sum + check.wrong, 0);
   const ms = Math.round(performance.now() - started);
@@ -41,7 +47,7 @@ export async function checkTheImage(options: CheckCommandOptions): Promise<void>
   process.exitCode = isGood ? EXIT.ok : EXIT.failed;
 }
 
-async function explored({ unwinder }: CheckCommandOptions): Promise<Part> {
+async function explored(unwinder: Unwinder): Promise<Part> {
   const image = await loadKernelImage(unwinder === 'fp' ? 'frame pointer' : 'orc');
   const guest = new CheckGuest();
   try {

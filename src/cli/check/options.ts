@@ -4,7 +4,7 @@ import type { OrcFormat } from '../../arch/orc.ts';
 import type { Unwinder } from '../../check/verdicts.ts';
 
 export interface CheckCommandOptions {
-  readonly unwinder: Unwinder;
+  readonly unwinder: Unwinder | 'all';
   readonly into?: boolean;
   readonly functions?: boolean;
   /** The guest kernel's own code, and no objects. */
