@@ -7,6 +7,7 @@ export default defineConfig({
   test: {
     include: long ? ['test/**/*.long.test.ts'] : ['test/**/*.test.ts'],
     exclude: long ? [] : ['test/**/*.long.test.ts'],
+    globalSetup: ['test/core_built.ts'],
     setupFiles: ['test/property_runs.ts'],
     // Each engine reserves address space and holds native state: processes end it for certain.
     pool: 'forks',

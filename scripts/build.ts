@@ -119,13 +119,14 @@ async function unlessUpToDate(
 }
 
 /** The processor's core: AssemblyScript to WebAssembly, in data/, where the package has it. */
-async function buildCore(): Promise<void> {
+export async function buildCore(): Promise<void> {
   const folder = 'src/arch/x86_64/core';
   const hash = createHash('sha256').update(CORE_FLAGS.join(' '));
   for (const name of readdirSync(at(folder)).sort())
     hash.update(name).update(readFileSync(at(join(folder, name))));
   const stamp = hash.digest('hex');
   if (existsSync(at('data/core.wasm')) && readFileIfThere(at('.cache/core-stamp')) === stamp) return;
+  console.error('the core is built: data/core.wasm is not of these sources');
   const { main: asc } = await import('assemblyscript/asc');
   const outFile = `data/core.wasm.${process.pid}`;
   const args = ['src/arch/x86_64/core/index.ts', '--outFile', outFile, ...CORE_FLAGS];

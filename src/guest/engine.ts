@@ -2,26 +2,11 @@
 // One engine serves all emulated CPUs; each CPU is a context that is loaded into it for a slice.
 
 import type { Addr } from './addr.ts';
+import type { CpuContext } from './cpu_context.ts';
 import type { MapListener, SharedAllocator } from './memory.ts';
 import type { Observer } from './observer.ts';
 
-/** The state of one emulated CPU while the engine does something else. */
-export interface CpuContext {
-  /** Its registers as 64-bit values; the port says which is which (src/arch/context.ts). Reading is free. */
-  readonly regs: BigUint64Array;
-  /** The same as 32-bit halves: low half of register r at 2*r, high half at 2*r+1. */
-  readonly halves: Uint32Array;
-  /** Whether it executes at the privilege of user programs. */
-  readonly userMode: boolean;
-  /** Number of the address space that it is in, 0 for that of the kernel alone; where all is one space there is none. */
-  readonly space?: number;
-  /** Where the per-CPU data of the CPU begin. */
-  perCpuBase: Addr;
-  /** Marks registers written by the host, so that the engine loads them before it runs on. */
-  touch(): void;
-  /** Makes this context one of user mode or of the kernel (the hardware's part of a privilege change). */
-  setUserMode(user: boolean): void;
-}
+export type { CpuContext };
 
 export type StopKind =
   /** The budget is used up. */

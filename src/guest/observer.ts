@@ -5,7 +5,7 @@
 // that wait: those other CPUs see later, as processors let them.
 
 import type { Addr } from './addr.ts';
-import type { CpuContext } from './engine.ts';
+import type { CpuContext } from './cpu_context.ts';
 
 type Access = 'read' | 'write';
 

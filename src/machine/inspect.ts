@@ -19,7 +19,7 @@ import type { Workqueue } from '../sched/workqueue.ts';
 import type { Executor } from './cpu/executor.ts';
 import type { RunLoop } from './cpu/run_loop.ts';
 import type { Smp } from './cpu/smp.ts';
-import type { BlockSink } from './cpu/watched_exec.ts';
+import type { BlockSink } from './cpu/watching.ts';
 import type { ModuleCalls } from './modules/module_calls.ts';
 import type { Oops } from './traps/oops.ts';
 import type { Traps } from './traps/traps.ts';

@@ -63,7 +63,7 @@ export class ModuleFormation {
     undo.push(() => this.#modules.unrefAll(mod));
     findModuleSections(this.#core, mod);
     yield* this.#link(load, mod);
-    const args = this.#copyArgs(mod, request.args ?? '', undo);
+    const args = this.#copyArgs(mod, request.args === undefined ? '' : request.args, undo);
     undo.push(() => this.#hooks.ftraceReleaseMod?.(mod));
     yield* settle(this.#hooks.ftraceModuleInit?.(mod));
     this.#completeFormation(mod, undo);
@@ -160,7 +160,9 @@ export class ModuleFormation {
     checkExportVersions(this.#core, load, mod);
   }
 
-  #copyArgs(mod: Module, args: string, undo: Undo[]): string {
+  /** strndup_user() of the parameters. */
+  #copyArgs(mod: Module, args: string | null, undo: Undo[]): string {
+    if (args === null) throw new ModuleError('EFAULT', `the parameters of ${mod.name} are not to be read`);
     const copy = this.#core.slab.alloc(args.length + 1, `arguments of ${mod.name}`);
     this.#core.mem.writeCString(copy, args);
     mod.writeField('args', copy);

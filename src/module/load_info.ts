@@ -24,8 +24,8 @@ export interface LoadRequest {
   /** Names the file in errors. */
   readonly file: string;
   readonly bytes: Uint8Array;
-  /** Parameters as insmod passes them: `foo=1 bar="a b"`. */
-  readonly args?: string | undefined;
+  /** Parameters as insmod passes them: `foo=1 bar="a b"`; null when they are where a user may not read. */
+  readonly args?: string | null | undefined;
   readonly flags?: number | undefined;
   /** Object that it patches as a member of a bundle. */
   readonly patches?: string | undefined;

@@ -32,8 +32,9 @@ export class Bare {
   readonly engine: ArchEngine;
   readonly mem: GuestMemory;
 
-  constructor(engine: EngineName = 'core') {
+  constructor(engine: EngineName = 'core', { apart = false } = {}) {
     this.engine = X86_64.makeEngine(engine);
+    if (apart) this.engine.keepApart?.();
     const mem = new GuestMemory({ heap: 1 << 20, stacks: 80 }, this.engine.allocate);
     mem.attach(this.engine);
     this.mem = mem;

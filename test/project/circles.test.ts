@@ -1,4 +1,4 @@
-// Modules of src/ do not import each other in circles, but for types: each can be read, and loaded, after what it imports.
+// Modules of src/ do not import each other in circles, types included: each can be read, and loaded, after what it imports.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -9,25 +9,13 @@ const SRC = join(import.meta.dirname, '../../src');
 /** Modules by what they import. */
 type Graph = ReadonlyMap<string, readonly string[]>;
 
-/** The braces, the star or the name of a static import or re-export, and where from; where a lazy one is from. */
+/** Where a static import or re-export is from; where a lazy one is. */
 const IMPORT =
-  /^(?:import|export)\s+(?:((?:type\s+)?(?:\*(?:\s+as\s+\w+)?|\w+|\{[^}]*\}))\s+from\s+)?'(\.[^']+)'|\bimport\('(\.[^']+)'\)/gm;
+  /^(?:import|export)\s+(?:(?:type\s+)?(?:\*(?:\s+as\s+\w+)?|\w+|\{[^}]*\})\s+from\s+)?'(\.[^']+)'|\bimport\('(\.[^']+)'\)/gm;
 
-/** `type` before all, or before each of the names between the braces. */
-function isOfTypes(what: string): boolean {
-  if (/^type\s/.test(what)) return true;
-  const names = /^\{([^}]*)\}$/
-    .exec(what)?.[1]
-    .split(',')
-    .map((name) => name.trim()) ?? [''];
-  return names.every((name) => name === '' || /^type\s/.test(name)) && names.join('') !== '';
-}
-
-/** What a module imports of other modules of src/ that is there when it runs. */
+/** What a module imports of other modules of src/. */
 function importsOf(file: string, text: string): string[] {
-  return [...text.matchAll(IMPORT)].flatMap(([, what = '', from, lazy]) =>
-    isOfTypes(what) ? [] : [join(dirname(file), from ?? lazy)],
-  );
+  return [...text.matchAll(IMPORT)].map(([, from, lazy]) => join(dirname(file), from ?? lazy));
 }
 
 /** The first circle that there is from a module on, as a path that ends where it begins. */
@@ -95,9 +83,9 @@ describe('a circle', () => {
       ]);
   });
 
-  it('is none where an import is of types alone', () => {
+  it('is one, too, where an import is of types alone', () => {
     const a = "import { b } from './b.ts';";
     for (const back of ["import type { A } from './a.ts';", "import { type A, type B } from './a.ts';"])
-      expect(circles({ 'a.ts': a, 'b.ts': back })).toEqual([]);
+      expect(circles({ 'a.ts': a, 'b.ts': back })).toEqual(['a.ts -> b.ts -> a.ts']);
   });
 });

@@ -6,7 +6,10 @@
 
 .section .user.text
 
-# rdi: path, rsi: flags of finit_module, rdx: parameters or 0; what that returns, or what open does.
+no_parameters:
+    .byte   0
+
+# rdi: path, rsi: flags of finit_module, rdx: parameters; what that returns, or what open does.
 SYM_FUNC_START_LOCAL(load_file)
     push    rbx
     push    r14
@@ -34,7 +37,7 @@ SYM_CODE_START(load_paused)
     UNWIND_HINT_EMPTY
     mov     rdi, [rsp+16]
     mov     esi, MODULE_INIT_PAUSED
-    xor     edx, edx
+    lea     rdx, [rip+no_parameters]
     call    load_file
     mov     rdi, rax
     sar     rdi, 63
@@ -67,7 +70,7 @@ SYM_FUNC_START_LOCAL(load_with_members)
     mov     r12, [rbp+rbx*8+8]
     mov     rdi, r12
     xor     esi, esi
-    xor     edx, edx
+    lea     rdx, [rip+no_parameters]
     call    load_file
     test    rax, rax
     js      .Lfailed
@@ -131,7 +134,7 @@ SYM_CODE_START(insmod_nonblock)
     UNWIND_HINT_EMPTY
     mov     rdi, [rsp+16]
     mov     esi, O_NONBLOCK
-    xor     edx, edx
+    lea     rdx, [rip+no_parameters]
     call    load_file
     mov     rdi, rax
     neg     rdi

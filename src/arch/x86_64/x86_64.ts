@@ -9,6 +9,7 @@ import { findIdleLoop } from './boot/idle.ts';
 import { PROTECTION } from './boot/protection.ts';
 import { CHECKING } from './check/checking.ts';
 import { CONTEXT } from './context.ts';
+import { CR4 } from './control_registers.ts';
 import { X86Blocks } from './cpu/blocks.ts';
 import { X86Processor } from './cpu/processor.ts';
 import { TextGuard } from './cpu/text_guard.ts';
@@ -30,7 +31,7 @@ import { VARARGS } from './varargs.ts';
 export const X86_64: CheckableArch = {
   name: 'x86_64',
   elf: ELF_MACHINE,
-  makeEngine: (name) => (name === 'core' ? new CoreEngine() : new UnicornEngine()),
+  makeEngine: (name) => (name === 'core' ? new CoreEngine({ hasXsave: CR4.HAS_XSAVE }) : new UnicornEngine()),
   context: CONTEXT,
   imageSources: (root) => sourcesIn(root, 'asm/x86_64'),
   assembler: async () => (await import('./asm/assembler.ts')).assembler(),

@@ -8,7 +8,7 @@ import type { Observer } from '../../guest/observer.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 import type { Cpu } from './cpu.ts';
 import type { HostCallDispatch } from './hostcall_dispatch.ts';
-import type { WatchedExecutor } from './watched_exec.ts';
+import type { WatchedExecutor } from './watching.ts';
 
 /** Instructions between two looks at whether interrupts are let in, while one waits for it. */
 const PENDING_CHUNK = 16;

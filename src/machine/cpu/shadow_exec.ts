@@ -10,7 +10,7 @@ import type { KernelCore } from '../../kernel/core.ts';
 import type { OrcLookup } from '../../unwind/orc_lookup.ts';
 import type { ShadowStacks } from '../../unwind/shadow.ts';
 import type { Cpu } from './cpu.ts';
-import type { BlockSink, TrampolineCalls, WatchedExecutor } from './watched_exec.ts';
+import type { BlockSink, TrampolineCalls, WatchedExecutor } from './watching.ts';
 
 export class ShadowExecutor implements WatchedExecutor {
   readonly #core: KernelCore;

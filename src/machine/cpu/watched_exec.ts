@@ -13,22 +13,7 @@ import type { OrcLookup } from '../../unwind/orc_lookup.ts';
 import type { ShadowStacks } from '../../unwind/shadow.ts';
 import type { Cpu } from './cpu.ts';
 import { ShadowExecutor } from './shadow_exec.ts';
-
-/** Who wants to know of calls through ftrace trampolines. Addresses by their low halves. */
-export interface TrampolineCalls {
-  /** @param patchState the task's, as it calls. @param slot the stack it is on */
-  entered(patchState: number, slot: number, site: number): void;
-  left(task: TaskStruct, patchState: number, slot: number, target: number): void;
-}
-
-/** Told of each block that was executed: low half of its address, instructions. */
-export type BlockSink = (pc: number, executed: number) => void;
-
-export interface WatchedExecutor {
-  /** From the PC on, at most `max` instructions; it may end earlier. */
-  run(cpu: Cpu, max: number): Stop;
-  onBlock: BlockSink | undefined;
-}
+import type { BlockSink, TrampolineCalls, WatchedExecutor } from './watching.ts';
 
 /** Makes a sink the one that is told; without the ground truth nobody is. */
 export function blockSink(executor: WatchedExecutor | undefined): (sink: BlockSink) => void {

@@ -74,8 +74,7 @@ export class ModuleCalls {
     if (!bytes) return negErrno(UAPI.ENOEXEC);
     const unread = core.faults?.check('kernel_read_file', `fd ${fd}`) ?? 0;
     if (unread !== 0) return negErrno(-unread);
-    const args = uargs === 0n ? '' : core.mem.readUserString(uargs, ARGS_MAX);
-    if (args === undefined) return negErrno(EFAULT);
+    const args = core.mem.readUserString(uargs, ARGS_MAX) ?? null;
     const file = `fd ${fd} of ${task}`;
     return yield* this.#gated(call, flags & BigInt(UAPI.O_NONBLOCK) ? 'nonblock' : 'restart', () =>
       flags & MODULE_INIT_PAUSED

@@ -57,6 +57,12 @@ export function programProblem(name: string, args: readonly string[]): string | 
   return undefined;
 }
 
+/** PARAMETERS that are left out are an empty string, as tools pass it: the kernel reads it in any case. */
+export function argumentsOf(name: string, args: readonly string[]): readonly string[] {
+  const at = USAGES[name]?.split(' ').findIndex((word) => word.startsWith('[PARAMETERS')) ?? -1;
+  return at === args.length ? [...args, ''] : args;
+}
+
 export function noProgram(name: string, known: readonly string[]): string {
   const near = nearest(name, known);
   const hint = near === undefined ? `there are: ${known.join(' ')}` : `did you mean '${near}'?`;

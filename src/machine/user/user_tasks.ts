@@ -9,7 +9,7 @@ import type { TaskStruct } from '../../kernel/task_struct.ts';
 import type { Sched } from '../../sched/core.ts';
 import type { Fork } from '../../sched/fork.ts';
 import { MachineError } from '../machine_error.ts';
-import { noProgram } from './programs.ts';
+import { argumentsOf, noProgram } from './programs.ts';
 
 export class UserTasks {
   readonly #core: KernelCore;
@@ -46,7 +46,7 @@ export class UserTasks {
       throw new MachineError(noProgram(program, this.programs()));
     }
     const task = this.#fork.createUserTask(
-      { comm, entry, argv: [program, ...args] },
+      { comm, entry, argv: [program, ...argumentsOf(program, args)] },
       this.#core.tasks.byPid(1),
     );
     this.#fs.setupStdio(task);

@@ -104,11 +104,12 @@ export class CheckCore extends CoreEngine implements CheckEngine {
   #doForCore(insn: Insn, rip: Addr): StopKind | undefined {
     const context = this.#context;
     context.regs[REG.rip] = rip;
-    const outcome = this.#machine.perform(insn, {
-      context,
-      executed: 0n,
-      memory: this.#memory,
-    });
-    return outcome === 'done' ? undefined : FAILED[outcome];
+    const parts = { context, executed: 0n, memory: this.#memory };
+    for (let repetition = 0; repetition < MOST_REPETITIONS; repetition++) {
+      const outcome = this.#machine.perform(insn, parts);
+      if (outcome !== 'done') return FAILED[outcome];
+      if (!this.#machine.isRepeated) return undefined;
+    }
+    return 'budget';
   }
 }

@@ -124,49 +124,36 @@ export function rcr<T>(op: u32): void {
     setCarryOverflow(carry, (((x >> (bits<T>() - 1)) ^ (x >> (bits<T>() - 2))) & 1) != 0);
 }
 
-/** SHLD: a shifted to the left by c, bits from the top of b behind it */
-export function shld<T>(op: u32): void {
+/** a shifted by c, with bits of b behind it. To the left: from the top of b; to the right: from its bottom */
+// @ts-expect-error: decorator
+@inline function doubleShift<T>(op: u32, left: bool): void {
   const count = countOf<T>(c(op));
   const x = <u64>get<T>(a(op));
   if (count == 0) {
     set<T>(a(op), <T>x);
     return;
   }
+  // 16 bits by more than 16: undefined; processors go on with b's bits, then a's again
+  const beyond = count > bits<T>();
+  const by = beyond ? count - bits<T>() : count;
   const y = <u64>get<T>(b(op));
+  const first = beyond ? y : x;
+  const then = beyond ? x : y;
   let result: T;
-  let carry: bool;
-  if (count > bits<T>()) {
-    // 16 bits by more than 16: undefined; processors go on with b's bits, then a's again
-    const by = count - bits<T>();
-    result = <T>((y << by) | (x >> (bits<T>() - by)));
-    carry = ((y >> (bits<T>() - by)) & 1) != 0;
-  } else {
-    result = count == bits<T>() ? <T>y : <T>((x << count) | (y >> (bits<T>() - count)));
-    carry = ((x >> (bits<T>() - count)) & 1) != 0;
-  }
+  if (by == bits<T>()) result = <T>then;
+  else if (left) result = <T>((first << by) | (then >> (bits<T>() - by)));
+  else result = <T>((first >> by) | (then << (bits<T>() - by)));
+  const carry = ((first >> (left ? bits<T>() - by : by - 1)) & 1) != 0;
   set<T>(a(op), result);
   setShift<T>(result, carry, (<i64>(x << (64 - bits<T>())) < 0) != signed<T>(result) < 0);
 }
 
-/** SHRD: a shifted to the right by c, bits from the bottom of b above it */
+/** SHLD */
+export function shld<T>(op: u32): void {
+  doubleShift<T>(op, true);
+}
+
+/** SHRD */
 export function shrd<T>(op: u32): void {
-  const count = countOf<T>(c(op));
-  const x = <u64>get<T>(a(op));
-  if (count == 0) {
-    set<T>(a(op), <T>x);
-    return;
-  }
-  const y = <u64>get<T>(b(op));
-  let result: T;
-  let carry: bool;
-  if (count > bits<T>()) {
-    const by = count - bits<T>();
-    result = <T>((y >> by) | (x << (bits<T>() - by)));
-    carry = ((y >> (by - 1)) & 1) != 0;
-  } else {
-    result = count == bits<T>() ? <T>y : <T>((x >> count) | (y << (bits<T>() - count)));
-    carry = ((x >> (count - 1)) & 1) != 0;
-  }
-  set<T>(a(op), result);
-  setShift<T>(result, carry, (<i64>(x << (64 - bits<T>())) < 0) != signed<T>(result) < 0);
+  doubleShift<T>(op, false);
 }

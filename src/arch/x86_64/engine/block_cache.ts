@@ -25,14 +25,21 @@ export class BlockCache {
   readonly #refused = new Set<Addr>();
   #next = L.ARENA;
 
-  constructor(core: CoreExports, buffer: ArrayBuffer, pageBlocks: number, ramPages: number, ram: number) {
+  constructor(
+    core: CoreExports,
+    buffer: ArrayBuffer,
+    pageBlocks: number,
+    ramPages: number,
+    ram: number,
+    hasXsave: boolean,
+  ) {
     this.#core = core;
     this.#view = new DataView(buffer);
     this.#bytes = new Uint8Array(buffer);
     this.#ram = ram;
     this.#pageBlocks = pageBlocks;
     this.#ramPages = ramPages;
-    this.#translator = new Translator(buffer);
+    this.#translator = new Translator(buffer, hasXsave);
   }
 
   stopBefore(addr: Addr): void {

@@ -87,6 +87,13 @@ export class CoreEngine implements ArchEngine, FrameNotes {
   #executed = 0;
   readonly #stop: Stop = { kind: 'budget', executed: 0, faultAddr: 0n, access: 'read', unmapped: true };
 
+  readonly #hasXsave: boolean;
+
+  /** @param hasXsave CR4.OSXSAVE: a kernel without has no AVX, nor has what runs under it */
+  constructor({ hasXsave = true } = {}) {
+    this.#hasXsave = hasXsave;
+  }
+
   readonly allocate: SharedAllocator = (bytes, stacks) => this.allocateMemory(bytes, stacks);
 
   protected allocateMemory(bytes: number, stacks = 0): ReturnType<SharedAllocator> {
@@ -118,7 +125,7 @@ export class CoreEngine implements ArchEngine, FrameNotes {
     };
     this.#set(L.PROTECTION, this.#apart ? 1 : 0);
     this.#core.flushTlb();
-    this.#blocks = new BlockCache(this.#core, this.#buffer, pageBlocks, ramPages, ram);
+    this.#blocks = new BlockCache(this.#core, this.#buffer, pageBlocks, ramPages, ram, this.#hasXsave);
     return { buffer: this.#buffer, start: ram, touched: this.#bytes.subarray(touched, touched + ramPages) };
   }
 

@@ -29,8 +29,8 @@ const LEAVES: Readonly<Record<number, Leaf>> = {
     // tsc msr pae cx8 sep pge cmov pat clflush fxsr sse sse2
     bits(4, 5, 6, 8, 11, 13, 15, 16, 19, 24, 25, 26),
   ],
-  // bmi1 smep bmi2 erms smap
-  7: [0, bits(3, 7, 8, 9, 20), 0, 0],
+  // bmi1 bmi2 erms
+  7: [0, bits(3, 8, 9), 0, 0],
   2147483648: [0x80000008, 0, 0, 0],
   // lahf lzcnt; syscall nx rdtscp lm
   2147483649: [0, 0, bits(0, 5), bits(11, 20, 27, 29)],
@@ -41,8 +41,15 @@ const LEAVES: Readonly<Record<number, Leaf>> = {
   2147483656: [46 | (48 << 8), 0, 0, 0],
 };
 
-/** What `cpuid` gives for EAX and ECX; a leaf that is not there is that of the highest basic one, all zeros here. */
-export function cpuid(eax: number, ecx: number): Leaf {
+/** smep smap, in EBX of leaf 7 */
+const PROTECTION = bits(7, 20);
+
+/**
+ * What `cpuid` gives for EAX and ECX; a leaf that is not there is that of the highest basic one, all zeros here.
+ * @param isApart the core keeps kernel and users apart
+ */
+export function cpuid(eax: number, ecx: number, isApart: boolean): Leaf {
   if (eax === 7 && ecx !== 0) return [0, 0, 0, 0];
+  if (eax === 7 && isApart) return [LEAVES[7][0], LEAVES[7][1] | PROTECTION, 0, 0];
   return LEAVES[eax] ?? [0, 0, 0, 0];
 }

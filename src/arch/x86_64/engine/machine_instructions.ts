@@ -43,6 +43,7 @@ const SELECTORS: Readonly<Record<number, { readonly limit: bigint; readonly righ
 export class MachineInstructions {
   readonly #written: Written = new Map();
   readonly #insn = new Insn();
+  #isApart = false;
 
   /** Executes the instruction at RIP. */
   execute(parts: MachineParts): Outcome {
@@ -54,6 +55,9 @@ export class MachineInstructions {
     return outcome;
   }
   /** There is another repetition of the string instruction that was the last. */
+  get isRepeated(): boolean {
+    return this.#again;
+  }
   #again = false;
 
   /** Executes an instruction that is decoded; RIP stays at it. */
@@ -64,7 +68,11 @@ export class MachineInstructions {
   }
 
   /** The CPU has SMEP and SMAP, and they are on. */
+  get isApart(): boolean {
+    return this.#isApart;
+  }
   keepApart(): void {
+    this.#isApart = true;
     this.#written.set(CONTROL[4], BigInt(CR4.PROTECTED));
   }
 
@@ -274,8 +282,8 @@ const control: Execute = (machine, insn, parts) => {
   return machine.write(register, regs[insn.rm], parts) ? 'done' : 'protection';
 };
 
-const identify: Execute = (_, __, { context: { regs } }) => {
-  const leaf = cpuid(Number(regs[RAX] & LOW), Number(regs[RCX] & LOW));
+const identify: Execute = (machine, _, { context: { regs } }) => {
+  const leaf = cpuid(Number(regs[RAX] & LOW), Number(regs[RCX] & LOW), machine.isApart);
   [RAX, RBX, RCX, RDX].forEach((register, i) => {
     regs[register] = BigInt(leaf[i] >>> 0);
   });

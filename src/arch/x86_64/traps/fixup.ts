@@ -4,7 +4,7 @@
 import type { Addr } from '../../../guest/addr.ts';
 import { UAPI } from '../../../kernel/uapi.ts';
 import { PT_REGS_BY_NUMBER, type PtRegsName } from '../pt_regs.ts';
-import type { X86Traps } from './traps.ts';
+import type { Interrupted } from './interrupted.ts';
 
 /** Types of entries: the lowest byte of their word. */
 const TYPE = {
@@ -69,7 +69,7 @@ function clearAxDx(put: Fixed['put']): void {
 export type TrapName = 'X86_TRAP_DE' | 'X86_TRAP_UD' | 'X86_TRAP_GP' | 'X86_TRAP_PF';
 
 /** fixup_exception(): true when the interrupted code goes on elsewhere. */
-export function fixupException(traps: X86Traps, regs: Addr, trap: TrapName): boolean {
+export function fixupException(traps: Interrupted, regs: Addr, trap: TrapName): boolean {
   const get = (name: PtRegsName): bigint => traps.reg(regs, name);
   const put = (name: PtRegsName, value: bigint): void => traps.setReg(regs, name, value);
   const entry = traps.kernel.searchExceptionTables(get('ip'));

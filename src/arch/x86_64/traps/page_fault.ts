@@ -8,13 +8,13 @@ import { KERN_ALERT, KERN_CRIT, KERN_EMERG, KERN_INFO } from '../../../kernel/pr
 import { RFLAGS } from '../rflags.ts';
 import { PF_INSTR, PF_PROT, PF_USER, PF_WRITE } from './fault_codes.ts';
 import { fixupException } from './fixup.ts';
-import type { X86Traps } from './traps.ts';
+import type { Interrupted } from './interrupted.ts';
 import { HANDLED, SIGKILL, SIGSEGV, type Verdict } from './verdict.ts';
 
 export class PageFaults {
-  readonly #traps: X86Traps;
+  readonly #traps: Interrupted;
 
-  constructor(traps: X86Traps) {
+  constructor(traps: Interrupted) {
     this.#traps = traps;
   }
 

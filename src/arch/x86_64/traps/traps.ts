@@ -13,6 +13,7 @@ import { PT_REGS, PT_REGS_SIZE, type PtRegsName } from '../pt_regs.ts';
 import { RFLAGS } from '../rflags.ts';
 import { fixupException, type TrapName } from './fixup.ts';
 import { gpHint } from './gp_address.ts';
+import type { Interrupted } from './interrupted.ts';
 import { PageFaults } from './page_fault.ts';
 import { HANDLED, SIGFPE, SIGILL, SIGSEGV, SIGTRAP, type Verdict } from './verdict.ts';
 
@@ -22,7 +23,7 @@ const CALLER_OF_CALLER = 16n;
 
 const offsetOf = (name: PtRegsName): number => ptRegsOffset(PT_REGS, name);
 
-export class X86Traps {
+export class X86Traps implements Interrupted {
   readonly kernel: TrapKernel;
 
   constructor(kernel: TrapKernel) {

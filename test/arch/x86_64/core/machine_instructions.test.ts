@@ -110,3 +110,47 @@ describe('far transfers', () => {
     expect(bare.run(bare.context({ rax: DATA }), 10)).toMatchObject({ kind: 'undefined instruction' });
   });
 });
+
+describe('features', () => {
+  /** EBX of leaf 7. */
+  async function features(): Promise<bigint> {
+    const { regs } = await run('mov eax, 7\nxor ecx, ecx\ncpuid');
+    return regs[REG.rbx];
+  }
+  const [SMEP, SMAP] = [1n << 7n, 1n << 20n];
+
+  it('of protection are told of where kernel and users are kept apart, as CR4 has them', async () => {
+    expect((await features()) & (SMEP | SMAP)).toBe(0n);
+    bare.close();
+    bare = new Bare('core', { apart: true });
+    expect((await features()) & (SMEP | SMAP)).toBe(SMEP | SMAP);
+    const { regs } = await run('mov rax, cr4');
+    expect(regs[REG.rax] >> 20n).toBe(3n);
+  });
+
+  it.each([
+    'xsave [rbx]',
+    'xrstor [rbx]',
+    'xsavec [rbx]',
+    'xgetbv',
+    'vzeroupper',
+    'vmovdqu ymm0, [rbx]',
+    'vpaddd xmm0, xmm1, xmm2',
+    '.byte 0xc5, 0xf8, 0x92, 0xc8', // kmovw k1, eax
+    '.byte 0x62, 0xf1, 0x7c, 0x48, 0x10, 0x03', // vmovups zmm0, [rbx]
+  ])('of XSAVE and AVX are not there, since CR4 has no OSXSAVE: %s', async (text) => {
+    const { stop, regs } = await run(`mov eax, 1\n${text}`, { rbx: DATA });
+    expect(stop).toMatchObject({ kind: 'undefined instruction', executed: 1 });
+    expect(regs[REG.rip]).toBe(TEXT + 5n);
+  });
+
+  it.each([
+    'andn eax, ebx, ecx',
+    'shlx rax, rbx, rcx',
+    'rorx eax, ebx, 3',
+    'fxsave [rbx]',
+    'paddd xmm0, xmm1',
+  ])('that need no state of XSAVE are there: %s', async (text) => {
+    expect((await run(text, { rbx: DATA })).stop.kind).toBe('halt');
+  });
+});

@@ -18,6 +18,11 @@ const image =
     uses(i);
     i.w.op(kind, { ...memoryOf(i.w, i.insn, i.next), imm });
   };
+/** Of XSAVE's. */
+const extended =
+  (kind: number, imm = 0): Translate =>
+  (i) =>
+    i.hasXsave ? image(kind, imm)(i) : false;
 const loadMxcsr: Translate = (i) => {
   uses(i);
   i.w.op(LOAD + D, { a: T0, ...memoryOf(i.w, i.insn, i.next) });
@@ -36,15 +41,15 @@ export const STATE_15: Readonly<Record<number, Translate>> = {
   1: image(V.V_FXRSTOR),
   2: loadMxcsr,
   3: storeMxcsr,
-  4: image(V.V_XSAVE),
-  5: image(V.V_XRSTOR),
-  6: image(V.V_XSAVE),
+  4: extended(V.V_XSAVE),
+  5: extended(V.V_XRSTOR),
+  6: extended(V.V_XSAVE),
 };
 /** 0F C7 /3 to /5, of memory: XRSTORS, XSAVEC, XSAVES. */
 export const STATE_9: Readonly<Record<number, Translate>> = {
-  3: (i) => (i.user ? false : image(V.V_XRSTOR)(i)),
-  4: image(V.V_XSAVE, 1),
-  5: (i) => (i.user ? false : image(V.V_XSAVE, 1)(i)),
+  3: (i) => (i.user ? false : extended(V.V_XRSTOR)(i)),
+  4: extended(V.V_XSAVE, 1),
+  5: (i) => (i.user ? false : extended(V.V_XSAVE, 1)(i)),
 };
 
 const [CONTROL, STATUS] = [X87, X87 + 2];

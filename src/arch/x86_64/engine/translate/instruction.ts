@@ -2,37 +2,8 @@
 
 import type { Insn } from '../../../../isa/decoder.ts';
 import { STOP_HERE, STOP_MACHINE, STOP_UNDEFINED } from '../../core/kinds.ts';
+import type { Place } from './place.ts';
 import type { OperationWriter } from './writer.ts';
-
-/** An address, in halves: what is computed for each instruction is no bigint. */
-export class Place {
-  offset = 0;
-  #base = 0n;
-  #low = 0;
-  #high = 0;
-
-  /** Of the block. */
-  get base(): bigint {
-    return this.#base;
-  }
-  set base(base: bigint) {
-    if (base === this.#base) return;
-    this.#base = base;
-    this.#low = Number(BigInt.asUintN(32, base));
-    this.#high = Number(BigInt.asUintN(32, base >> 32n));
-  }
-
-  /** Halves, signed, of the address that is a distance away from it. */
-  low(distance: number): number {
-    return (this.#low + this.offset + distance) | 0;
-  }
-  high(distance: number): number {
-    return (this.#high + Math.floor((this.#low + this.offset + distance) / 2 ** 32)) | 0;
-  }
-  plus(distance: number): bigint {
-    return BigInt.asUintN(64, this.#base + BigInt(this.offset + distance));
-  }
-}
 
 /** One instruction to be written down. */
 export interface Instruction {
@@ -45,6 +16,8 @@ export interface Instruction {
   readonly next: Place;
   /** Whether it is executed at privilege level 3. */
   readonly user: boolean;
+  /** CR4.OSXSAVE: whether there are XSAVE and what needs its state, AVX and AVX-512. */
+  readonly hasXsave: boolean;
   /** Whether text of an ftrace trampoline is at an address, by its low half; undefined where calls are not noted. */
   readonly isTrampoline: IsTrampoline | undefined;
 }

@@ -9,7 +9,6 @@ import {
   byEngine,
   type Instruction,
   immediate,
-  type Place,
   type Row,
   stop,
   stopBehind,
@@ -29,6 +28,7 @@ import {
   sizeOf,
   stackSize,
 } from './operands.ts';
+import type { Place } from './place.ts';
 
 const { B, W, D, Q } = K;
 const RAX_CELL = REGS;

@@ -3,7 +3,7 @@
 import { type Insn, NO_INDEX, REX_W } from '../../../../isa/decoder.ts';
 import { ADD_SEGMENT, B, D, LEA, LEA32, LOAD, LOAD_TO_WRITE, MOV, Q, STORE, W } from '../../core/kinds.ts';
 import { EA, FS_BASE, GS_BASE, REGS, T0, ZERO } from '../../core/layout.ts';
-import type { Place } from './instruction.ts';
+import type { Place } from './place.ts';
 import type { Memory, OperationWriter } from './writer.ts';
 
 export const RSP_CELL = REGS + 8 * 4;

@@ -5,9 +5,10 @@
 import { decodeAt, FLOW_NEXT, Insn, isPrefix, isRex, LOCKABLE, STRING } from '../../../../isa/decoder.ts';
 import { GOTO, STOP_HERE, STOP_PROTECTION, STOP_REFUSED, STOP_UNDEFINED } from '../../core/kinds.ts';
 import { BLOCK_COUNT, BLOCK_RIP, BLOCK_SIZE } from '../../core/layout.ts';
-import { type Instruction, type IsTrampoline, Place } from './instruction.ts';
+import type { Instruction, IsTrampoline } from './instruction.ts';
 import type { Observed } from './observed.ts';
 import { ONE_BYTE } from './one_byte.ts';
+import { Place } from './place.ts';
 import { TWO_BYTES } from './two_bytes.ts';
 import { translateVector } from './vector_translate.ts';
 import { OperationWriter } from './writer.ts';
@@ -30,7 +31,8 @@ export class Translator {
   /** Set where something is observed. */
   observed: Observed | undefined;
 
-  constructor(buffer: ArrayBuffer) {
+  /** @param hasXsave CR4.OSXSAVE */
+  constructor(buffer: ArrayBuffer, hasXsave = true) {
     this.#writer = new OperationWriter(buffer);
     this.#view = new DataView(buffer);
     this.#i = {
@@ -40,6 +42,7 @@ export class Translator {
       at: 0,
       next: new Place(),
       user: false,
+      hasXsave,
       isTrampoline: undefined,
     };
   }

@@ -26,9 +26,14 @@ const tablesOf = (): VectorTables =>
     .add(3, FLOATS_0F3A)
     .add(3, GENERAL_0F3A);
 
+/** Encoded by VEX, on general registers: they need no state of vectors. */
+const isOfGeneral = ({ map, opcode }: VectorOperands): boolean =>
+  map === 2 ? opcode >= 0xf0 : map === 3 && opcode === 0xf0;
+
 /** Contexts are to keep their vector registers from now on. @returns false when there is no such instruction */
 export function translateVector(i: Instruction): boolean {
   if (!operands.begin(i)) return false;
+  if (operands.vex && !i.hasXsave && !isOfGeneral(operands)) return false;
   tables ??= tablesOf();
   if (!tables.translate(operands)) return false;
   i.w.setCell(VECTOR_USED, 1);

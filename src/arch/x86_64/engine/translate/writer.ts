@@ -4,7 +4,7 @@
 // that ends there knows what it executed.
 
 import { BLOCK_HEADER, OP_A, OP_B, OP_C, OP_DISP, OP_IMM, OP_SIZE, OP_START } from '../../core/layout.ts';
-import type { Place } from './instruction.ts';
+import type { Place } from './place.ts';
 
 /** What an operation has; a and b are addresses of cells. */
 interface Operands {
