@@ -7,8 +7,8 @@
 
 import { chmodSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { withArchive } from './debian/archive.ts';
 import { ROOT } from './root.ts';
-import { unpackPackages } from './setup/debian_packages.ts';
 import { capture } from './setup/run.ts';
 
 export const BINUTILS = join(ROOT, '.cache/binutils');
@@ -31,7 +31,9 @@ export function fetchBinutils(release: string): void {
   const part = `${folder}.part`;
   rmSync(part, { recursive: true, force: true });
   mkdirSync(join(part, 'root'), { recursive: true });
-  unpackPackages(release, PACKAGES, join(part, 'root'));
+  withArchive([release], (archive) => {
+    for (const name of PACKAGES) archive.unpack(name, join(part, 'root'));
+  });
   const root = join(folder, 'root');
   for (const tool of TOOLS) {
     const program = `${root}/usr/bin/x86_64-linux-gnu-${tool}`;

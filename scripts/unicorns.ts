@@ -5,8 +5,8 @@
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { withArchive } from './debian/archive.ts';
 import { ROOT } from './root.ts';
-import { unpackPackages } from './setup/debian_packages.ts';
 
 const CACHE = join(ROOT, '.cache/unicorns');
 const RELEASES = { bookworm: 'libunicorn2', trixie: 'libunicorn2t64', sid: 'libunicorn2t64' };
@@ -15,10 +15,9 @@ const LIBRARY = 'libunicorn.so.2';
 function fetch(release: string, name: string): string {
   const dir = mkdtempSync(join(tmpdir(), `klpemu-unicorn-${release}-`));
   try {
-    const [deb] = unpackPackages(release, [name], dir);
+    const deb = withArchive([release], (archive) => archive.unpack(name, dir));
     mkdirSync(join(CACHE, release), { recursive: true });
-    const library = join(dir, 'usr/lib/x86_64-linux-gnu', LIBRARY);
-    copyFileSync(library, join(CACHE, release, LIBRARY));
+    copyFileSync(join(dir, 'usr/lib/x86_64-linux-gnu', LIBRARY), join(CACHE, release, LIBRARY));
     return deb;
   } finally {
     rmSync(dir, { recursive: true, force: true });

@@ -16,6 +16,16 @@ export function debianMirror(): string | undefined {
   const release = /^VERSION_CODENAME=(\w+)$/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1];
   const isDebian = /^ID=debian$/m.test(readFileSync('/etc/os-release', 'utf8'));
   if (!isDebian || !release) return undefined;
+  return archiveOf(release);
+}
+
+/** The archive of security updates; undefined where this machine has none. */
+export function debianSecurityMirror(): string | undefined {
+  const release = /^VERSION_CODENAME=(\w+)$/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1];
+  return release && archiveOf(`${release}-security`);
+}
+
+function archiveOf(release: string): string | undefined {
   const targets = capture('apt-get', ['indextargets', '--format', '$(REPO_URI) $(RELEASE) $(COMPONENT)']);
   const lines = targets.split('\n').map((line) => line.split(' '));
   return lines.find(([, suite, component]) => suite === release && component === 'main')?.[0];

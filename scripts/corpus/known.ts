@@ -1,0 +1,63 @@
+// What is known of places in Debian's kernels where two tables differ, or a table differs from the truth: why.
+//
+// Invariant: a page says of a place that is not here that nobody has explained it.
+
+interface Explanation {
+  /** Of the module, without `.ko` and what it is packed with. */
+  readonly object: RegExp;
+  /** Of the function. */
+  readonly place: RegExp;
+  readonly why: string;
+}
+
+const ANY = /^/;
+
+const OF_TABLES: readonly Explanation[] = [
+  {
+    object: /^vmwgfx$/,
+    place: /^(?:__pfx_)?vmw_(?:send|recv)_msg(?:\.cold)?$/,
+    why:
+      'The source marks the function STACK_FRAME_NON_STANDARD, or in 6.18 and later a part of it ' +
+      'UNWIND_HINT_UNDEFINED: it puts %rbp to another use to talk to the hypervisor. The mark was in a ' +
+      '.discard section. By execution our answers are right.',
+  },
+  {
+    object: ANY,
+    place: /^\.(?:text|init\.text|exit\.text)\+0x[0-9a-f]+$/,
+    why:
+      'A weak function that another one overrides: linking the module took its symbol and left its code, which ' +
+      'nothing calls. From 6.12 on objtool runs behind that link, and sees no function; we find it by its call to ' +
+      '__fentry__.',
+  },
+];
+
+const OF_ANSWERS: readonly Explanation[] = [
+  {
+    object: /^kvm-(?:intel|amd)$/,
+    place: /^__(?:vmx|svm)_vcpu_run$/,
+    why:
+      "The guest's rbp is loaded, from memory, which objtool takes for no change of the frame: the table goes on by " +
+      '%rbp until it is popped. The text is .noinstr.text, interrupts are off: only an NMI could ask there.',
+  },
+  {
+    object: /poly1305/,
+    place: /^poly1305_blocks_avx$/,
+    why:
+      'The stack pointer is moved up, above the return address, by `sub $-8` behind `and $-32`: the frame that the ' +
+      'entry leads to is true, and not above the stack pointer.',
+  },
+  ...OF_TABLES,
+];
+
+const nameOf = (file: string): string => (file.split('/').at(-1) ?? file).replace(/\.ko(?:\.\w+)?$/, '');
+
+const find = (all: readonly Explanation[], file: string, place: string): string | undefined =>
+  all.find((known) => known.object.test(nameOf(file)) && known.place.test(place))?.why;
+
+/** Why the two tables differ there. */
+export const whyTablesDiffer = (file: string, place: string): string | undefined =>
+  find(OF_TABLES, file, place);
+
+/** Why the table is not true there. */
+export const whyAnswersAreWrong = (file: string, place: string): string | undefined =>
+  find(OF_ANSWERS, file, place);
