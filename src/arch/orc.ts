@@ -26,7 +26,7 @@ export interface OrcPort {
   readonly formats: ReadonlyMap<OrcFormat, OrcFormatRule>;
   /** The one of the kernel that machines have, by which their modules' tables are read. */
   readonly own: OrcFormat;
-  /** The one of an object without header, by the version of its kernel (601 is 6.1); undefined where that does not tell. */
+  /** The one of an object without header, by the version of its kernel (601 is 6.1); undefined for one too new to know. */
   byVersion(version: number): OrcFormat | undefined;
   /** Numbers in rows of the stack pointer and of the frame pointer. */
   readonly sp: number;

@@ -91,10 +91,21 @@ function checkSizes(elf: ElfObject): void {
 
 const NO_BYTES = new Uint8Array(0);
 
-/** The kernel that a module was built for, as 100 times the major number plus the minor; undefined in a `.o`. */
+/**
+ * The kernel that a module was built for, or that a kernel is, as 100 times the major number plus the minor; undefined
+ * in a `.o`.
+ */
 export function kernelVersion(elf: ElfObject): number | undefined {
-  const match = /^\d+\.\d+/.exec(readModInfo(elf).get('vermagic') ?? '');
-  return match ? versionOf(match[0]) : undefined;
+  const magic = readModInfo(elf).get('vermagic');
+  const match = /^(?:Linux version )?(\d+\.\d+)/.exec(magic ?? banner(elf));
+  return match ? versionOf(match[1]) : undefined;
+}
+
+/** What a kernel calls itself. */
+function banner(elf: ElfObject): string {
+  const symbol = elf.symbol('linux_banner');
+  if (!symbol?.section) return '';
+  return elf.stringAt(symbol.section, Number(symbol.value)) ?? '';
 }
 
 /** Of an object that does not say: no kernel before that one has such a table. */

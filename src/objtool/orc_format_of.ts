@@ -1,9 +1,9 @@
 // Which layout the ORC table of an object has, and how that is known.
 // A module of 6.3 and later has the hash of its kernel's layout in .orc_header (scripts/orc_hash.sh), a module of any
-// kernel its version; an object before the last link has neither.
+// kernel its version, a kernel its banner; an object before the last link has none of them.
 //
 // Invariant: a table is never read by guess. What is told by header, version or user and contradicts the entries is an
-// error, as is what nothing tells.
+// error, as is what nothing tells. Of formats that the entries leave, src/check/borne_out.ts asks execution.
 
 import type { OrcFormat, OrcFormatRule, OrcPort } from '../arch/orc.ts';
 import type { ElfObject } from '../elf/elf_object.ts';
@@ -14,9 +14,11 @@ import type { OrcRows } from './orc_rows.ts';
 export interface KnownFormat {
   readonly format: OrcFormat;
   /** How it is known. */
-  readonly by: 'option' | 'header' | 'version' | 'entries';
+  readonly by: 'option' | 'header' | 'version' | 'entries' | 'execution';
   /** Another one in which the entries say the same. */
   readonly or?: OrcFormat;
+  /** By execution: how many answers it was asked for, and by format how many of them it bears out. */
+  readonly borneOut?: { readonly asked: number; readonly right: Readonly<Record<OrcFormat, number>> };
 }
 
 const HEADER = '.orc_header';
@@ -38,6 +40,15 @@ export function orcFormatOf(elf: ElfObject, orc: OrcPort, wanted?: OrcFormat): K
   const [format, or] = entries.formats();
   if (format) return { format, by: 'entries', ...(or ? { or } : {}) };
   throw elf.error(`no ${HEADER}, no version, and no entry that tells its ORC format: ${choice(orc)}`);
+}
+
+/**
+ * The formats that all entries are possible in, of an object in which nothing else tells: what else they say, only
+ * execution does. @throws ElfError
+ */
+export function possibleOrcFormats(elf: ElfObject, orc: OrcPort): OrcFormat[] {
+  const entries = Entries.of(elf, orc);
+  return entries && !toldBy(elf, orc, entries) ? entries.possible() : [];
 }
 
 /** The object's own table; undefined where it has none. @throws ElfError */
@@ -68,8 +79,12 @@ function toldBy(elf: ElfObject, orc: OrcPort, entries: Entries | undefined): Kno
     throw elf.error(`${HEADER} has the hash of no ORC format that is known (${hashOf(elf)}): ${choice(orc)}`);
   }
   const version = kernelVersion(elf);
-  const format = version === undefined ? undefined : orc.byVersion(version);
-  return format === undefined ? undefined : { format, by: 'version' };
+  if (version === undefined) return undefined;
+  const format = orc.byVersion(version);
+  if (format) return { format, by: 'version' };
+  if (!entries) return undefined;
+  const kernel = `${Math.floor(version / 100)}.${version % 100}`;
+  throw elf.error(`it is of ${kernel}, later than any kernel whose ORC format is known: ${choice(orc)}`);
 }
 
 /** .orc_header holds a hash of the definitions in orc_types.h, the same for all kernels with one layout. */
@@ -127,14 +142,21 @@ class Entries {
     return found;
   }
 
-  /** The formats that all entries are possible in, and in which functions start as they do. */
+  /** Those of them in which functions start as they do. */
   formats(): OrcFormat[] {
+    return this.possible().filter((format) => {
+      const rule = orcFormatRule(this.#orc, format);
+      return this.starts(rule, this.#count(rule)) > 0;
+    });
+  }
+
+  /** The formats that all entries are possible in. */
+  possible(): OrcFormat[] {
     return [...this.#orc.formats].flatMap(([format, rule]) => (this.#fits(rule) ? [format] : []));
   }
 
   #fits(rule: OrcFormatRule): boolean {
     const count = this.#count(rule);
-    if (this.starts(rule, count) === 0) return false;
     for (let i = 0; i < count; i++) if (!rule.isPossible(this.#view, i * rule.size)) return false;
     return true;
   }

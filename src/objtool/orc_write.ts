@@ -7,10 +7,11 @@ import { RELA_SIZE, SHF_ALLOC, SHT_PROGBITS, SHT_RELA } from '../elf/constants.t
 import type { ElfObject, ElfSection } from '../elf/elf_object.ts';
 import { rewriteElf, type SectionChange } from '../elf/elf_writer.ts';
 import { ORC_IP_SIZE } from '../elf/orc.ts';
+import { kernelVersion } from './elf_input.ts';
 import { ElfTables } from './elf_tables.ts';
 import { ObjtoolError } from './error.ts';
 import { SYM_SECTION } from './input.ts';
-import { encodeOrc } from './orc_format.ts';
+import { encodeOrc, orcFormatRule } from './orc_format.ts';
 import type { OrcRows } from './orc_rows.ts';
 
 /** The object, in pieces, with these entries in place of those it has. @throws ObjtoolError where a section has no symbol */
@@ -36,6 +37,16 @@ export function writeOrc(elf: ElfObject, rows: OrcRows, format: OrcFormat, arch:
       ...(ip ? { infoIndex: ip.index } : { info: '.orc_unwind_ip' }),
     },
   ];
+  const header = orcFormatRule(arch.orc, format).hash;
+  // Linking a module puts it there; an object before that has none.
+  if (header && kernelVersion(elf) !== undefined && !elf.section('.orc_header')) {
+    changes.push({
+      ...plain,
+      name: '.orc_header',
+      align: 4,
+      data: Uint8Array.from(Buffer.from(header, 'hex')),
+    });
+  }
   return rewriteElf(elf, changes);
 }
 

@@ -33,8 +33,37 @@ function withoutVersion(elf: ElfObject): ElfObject {
   return parseElf(copy, FILE, X86_64.elf);
 }
 
+/** An object before the last link, with a table. */
 const withTable = (format: OrcFormat, table: OrcRows = rows): ElfObject =>
-  withoutVersion(parseElf(Buffer.concat(writeOrc(original, table, format, X86_64.code)), FILE, X86_64.elf));
+  parseElf(Buffer.concat(writeOrc(withoutVersion(original), table, format, X86_64.code)), FILE, X86_64.elf);
+
+/** The object as a module of that kernel. */
+function ofVersion(elf: ElfObject, version: string): ElfObject {
+  const copy = Uint8Array.from(elf.bytes);
+  const text = Buffer.from(copy.buffer);
+  for (let at = text.indexOf('xyzmagic='); at >= 0; at = text.indexOf('xyzmagic='))
+    text.write(`vermagic=${version}`, at);
+  return parseElf(copy, FILE, X86_64.elf);
+}
+
+/** The table of 6.4 in an object whose module information is a kernel's banner, with a symbol of that name. */
+function withBanner(banner: string): ElfObject {
+  const elf = withTable('6.4');
+  const copy = Uint8Array.from(elf.bytes);
+  const text = Buffer.from(copy.buffer);
+  const [info, symtab] = [elf.section('.modinfo'), elf.symtab];
+  const step = elf.symbol('klpdemo_step') ?? elf.symbols.find((s) => s.name.length >= 12);
+  if (!info || !symtab || !step) throw new Error('nothing to write over');
+  text.write(`${banner}\0`, info.offset);
+  const names = elf.sections[symtab.link];
+  const at = elf.symbols.indexOf(step);
+  const view = new DataView(copy.buffer);
+  const entry = symtab.offset + at * 24;
+  text.write('linux_banner\0', names.offset + view.getUint32(entry, true));
+  view.setUint16(entry + 6, info.index, true);
+  view.setBigUint64(entry + 8, 0n, true);
+  return parseElf(copy, FILE, X86_64.elf);
+}
 
 function withHeader(elf: ElfObject, hash: string): ElfObject {
   const data = Uint8Array.from(Buffer.from(hash, 'hex'));
@@ -54,6 +83,54 @@ describe('the layout of a table', () => {
 
   it('is known by the version of a module that has no .orc_header', () => {
     expect(orcFormatOf(original, X86_64.code.orc)).toEqual({ format: '6.1', by: 'version' });
+  });
+
+  it.each([
+    ['6.2', '6.1'],
+    ['6.3', '6.3'],
+    ['6.9', '6.4'],
+    ['7.1', '6.4'],
+    ['7.3', '7.2'],
+  ] as const)(
+    'of a module of %s is that of %s, and is contradicted by entries of another',
+    (version, format) => {
+      expect(orcFormatOf(ofVersion(withTable(format), version), X86_64.code.orc)).toEqual({
+        format,
+        by: 'version',
+      });
+      const other = format === '7.2' ? '6.4' : '7.2';
+      expect(() => orcFormatOf(ofVersion(withTable(other), version), X86_64.code.orc)).toThrow(
+        `are not in the ${format} format of its version, but in that of ${other}`,
+      );
+    },
+  );
+
+  it('of a module of a later kernel than any that is known is an error, unless it has a header', () => {
+    const elf = ofVersion(withTable('7.2'), '9.9');
+    expect(() => orcFormatOf(elf, X86_64.code.orc)).toThrow(
+      `${FILE}: it is of 9.9, later than any kernel whose ORC format is known: --format says`,
+    );
+    expect(orcFormatOf(withHeader(elf, HASHES['7.2']), X86_64.code.orc)).toMatchObject({ by: 'header' });
+  });
+
+  it('is known by the banner of a kernel that has neither', () => {
+    const elf = withBanner('Linux version 6.12.117+deb13-amd64 (debian-kernel@lists.debian.org)');
+    expect(orcFormatOf(elf, X86_64.code.orc)).toEqual({ format: '6.4', by: 'version' });
+  });
+
+  it.each(['6.3', '6.4', '7.2'] as const)('of %s is written into a module with its header', (format) => {
+    const copy = parseElf(Buffer.concat(writeOrc(original, rows, format, X86_64.code)), FILE, X86_64.elf);
+    const header = copy.section('.orc_header');
+    expect(header && Buffer.from(copy.data(header)).toString('hex')).toBe(HASHES[format]);
+    expect(orcFormatOf(copy, X86_64.code.orc)).toEqual({ format, by: 'header' });
+  });
+
+  it('of 6.1, and of an object before the last link, is written without one', () => {
+    const module = parseElf(Buffer.concat(writeOrc(original, rows, '6.1', X86_64.code)), FILE, X86_64.elf);
+    expect(module.section('.orc_header')).toBeUndefined();
+    const object = withoutVersion(original);
+    const copy = parseElf(Buffer.concat(writeOrc(object, rows, '7.2', X86_64.code)), FILE, X86_64.elf);
+    expect(copy.section('.orc_header')).toBeUndefined();
   });
 
   it.each(ORC_FORMATS)('of %s is told by the entries where functions start, without either', (format) => {

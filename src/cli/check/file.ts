@@ -4,17 +4,22 @@
 
 import type { OrcFormat } from '../../arch/orc.ts';
 import { X86_64 } from '../../arch/x86_64/x86_64.ts';
+import { formatBorneOut } from '../../check/borne_out.ts';
 import { CheckGuest } from '../../check/check_guest.ts';
 import { ObjectChecker } from '../../check/check_object.ts';
 import { tableBytes } from '../../check/frame_tables.ts';
 import type { ObjectCheck, Unwinder } from '../../check/verdicts.ts';
+import type { ElfObject } from '../../elf/elf_object.ts';
 import { severalSections } from '../../elf/several_sections.ts';
 import { EngineError } from '../../guest/engine.ts';
-import { type KnownFormat, orcFormatOf } from '../../objtool/orc_format_of.ts';
+import { readOrcAs } from '../../objtool/orc_format.ts';
+import { type KnownFormat, orcFormatOf, possibleOrcFormats } from '../../objtool/orc_format_of.ts';
 import { parseKernelObject } from '../../objtool/vmlinux.ts';
 import { errorMessage } from '../exit.ts';
 import { readObject } from '../object_files.ts';
 import { printError } from '../terminal.ts';
+
+const { orc: ORC } = X86_64.code;
 
 export interface CheckJob {
   readonly path: string;
@@ -55,13 +60,15 @@ export function checkFile({ path, unwinder, compared, into = false, format: want
     if (compared && bytes === undefined) return { file: path, ms: ms(), ...whose, missing: true };
     const hasTable = elf.lastSection('.orc_unwind') && elf.lastSection('.orc_unwind_ip');
     if (unwinder === 'orc' && !hasTable) throw elf.error('no .orc_unwind table to check');
-    const format = unwinder === 'orc' ? orcFormatOf(elf, X86_64.code.orc, wanted) : undefined;
     guest ??= new CheckGuest();
+    const format = unwinder === 'orc' ? formatOf(guest, elf, wanted) : undefined;
     const own = format?.format ?? wanted;
+    const orc = format?.by === 'execution' ? readOrcAs(elf, ORC, format.format) : undefined;
     const checker = new ObjectChecker(guest, elf, {
       unwinder,
       into,
       timed: compared ?? false,
+      ...(orc ? { orc } : {}),
       ...(own ? { format: own } : {}),
     });
     used = true;
@@ -90,6 +97,12 @@ export function checkFile({ path, unwinder, compared, into = false, format: want
     const full = text.includes(path) ? text : `${path}: ${text}`;
     return { file: path, ms: ms(), ...whose, error: { code: known ? code : 'EINTERNAL', message: full } };
   }
+}
+
+/** What nothing else tells is what execution bears out; else, the entries have to. @throws ElfError */
+function formatOf(guest: CheckGuest, elf: ElfObject, wanted: OrcFormat | undefined): KnownFormat | undefined {
+  const formats = wanted === undefined ? possibleOrcFormats(elf, ORC) : [];
+  return formatBorneOut(guest, elf, ORC, formats) ?? orcFormatOf(elf, ORC, wanted);
 }
 
 function closeGuest(): void {

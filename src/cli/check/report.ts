@@ -11,6 +11,7 @@ import {
   type UnwinderAnswer,
   type WrongPlace,
 } from '../../check/verdicts.ts';
+import { borneOutText } from '../borne_out_text.ts';
 import { type FittedColumn, fittedTable } from '../fitted_table.ts';
 import { counted, percent, whole } from '../numbers.ts';
 import { resourcesUsed } from '../resources.ts';
@@ -104,6 +105,7 @@ function details(
   if (!check) return [];
   const lines: string[] = [];
   if (format?.by === 'entries') lines.push(`  entries of the ${format.format} format, told by themselves`);
+  if (format?.borneOut) lines.push(`  entries of the ${format.format} format, ${borneOutText(format)}`);
   if (several) lines.push(`  several sections of one name, of which the kernel reads: ${several.join(', ')}`);
   if (options.functions) lines.push(...functionLines(check));
   if (check.frames) lines.push(...frameMapLines(check.frames, options.functions === true, colors));

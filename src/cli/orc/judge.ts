@@ -1,6 +1,7 @@
 // Execution as the judge between two ORC tables of one object: the check of src/check, with either table.
 
-import type { OrcFormat } from '../../arch/orc.ts';
+import type { OrcFormat, OrcPort } from '../../arch/orc.ts';
+import { formatBorneOut } from '../../check/borne_out.ts';
 import { CheckGuest } from '../../check/check_guest.ts';
 import { ObjectChecker } from '../../check/check_object.ts';
 import { whereaboutsText } from '../../check/saved_registers.ts';
@@ -8,6 +9,7 @@ import { FP_NAME } from '../../check/target.ts';
 import type { ProofAt, Truth } from '../../check/verdicts.ts';
 import type { ElfObject } from '../../elf/elf_object.ts';
 import { type Judge, NOT_REACHED, type ProofVerdict } from '../../objtool/diff.ts';
+import type { KnownFormat } from '../../objtool/orc_format_of.ts';
 import type { OrcRows } from '../../objtool/orc_rows.ts';
 
 /** The first in a function takes its exploration, twice. */
@@ -36,6 +38,16 @@ export function judgeOf(
     if (!first || !second) return NOT_REACHED;
     return { offset, truth: truthText(first.truth), ours: verdictOf(first), theirs: verdictOf(second) };
   };
+}
+
+/** Which reading of the object's table execution bears out. @throws EngineError where there is none to execute with */
+export function bearOut(
+  elf: ElfObject,
+  orc: OrcPort,
+  formats: readonly OrcFormat[],
+): KnownFormat | undefined {
+  guest ??= new CheckGuest();
+  return formatBorneOut(guest, elf, orc, formats);
 }
 
 /** What a broken object left in the machine is not for the next one. */

@@ -11,8 +11,14 @@ import { severalSections } from '../../elf/several_sections.ts';
 import { type Agreement, diffOrc } from '../../objtool/diff.ts';
 import { inputFromElf } from '../../objtool/elf_input.ts';
 import { dumpOrc } from '../../objtool/orc_dump.ts';
-import { encodeOrc } from '../../objtool/orc_format.ts';
-import { type KnownFormat, orcFormatOf, orcFormatToWrite, readOrc } from '../../objtool/orc_format_of.ts';
+import { encodeOrc, readOrcAs } from '../../objtool/orc_format.ts';
+import {
+  type KnownFormat,
+  orcFormatOf,
+  orcFormatToWrite,
+  possibleOrcFormats,
+  readOrc,
+} from '../../objtool/orc_format_of.ts';
 import { createOrc, type OrcResult } from '../../objtool/orc_gen.ts';
 import type { OrcRows } from '../../objtool/orc_rows.ts';
 import { writeOrc } from '../../objtool/orc_write.ts';
@@ -75,9 +81,9 @@ async function makeReport(job: OrcJob): Promise<OrcReport> {
     job.output === undefined
       ? parseKernelObject(bytes, job.path, X86_64)
       : parseElf(bytes, job.path, X86_64.elf);
-  const { own, format } = formatsOf(elf, job);
+  const { own, format } = formatsOf(elf, job, await byExecution(elf, job));
   const result = createOrc(inputFromElf(elf, X86_64.code, own?.format));
-  const theirs = job.diff ? readOrc(elf, ORC, own?.format) : undefined;
+  const theirs = job.diff ? ownTable(elf, own) : undefined;
   const agreement = theirs && (await compare(elf, result, theirs, own?.format));
   if (job.output !== undefined) save(job.path, job.output, written(elf, result.rows, format));
   const undecoded = undecodedPlaces(result.code);
@@ -102,13 +108,33 @@ function unread(elf: ElfObject): string[] {
     : [`several sections of one name, of which the kernel reads: ${several.join(', ')}`];
 }
 
+/** What nothing else tells is what execution bears out; undefined where it need not be asked, or has no answer. */
+async function byExecution(elf: ElfObject, { format: wanted }: OrcJob): Promise<KnownFormat | undefined> {
+  const formats = wanted === undefined ? possibleOrcFormats(elf, ORC) : [];
+  if (formats.length < 2) return undefined;
+  const { bearOut, dismissJudge } = await import('./judge.ts');
+  try {
+    return bearOut(elf, ORC, formats);
+  } catch (error) {
+    // Without an engine, or in text that it cannot hold, the entries have to tell.
+    if (process.env.KLPEMU_DEBUG) printError(`${(error as Error).stack}\n`);
+    dismissJudge();
+    return undefined;
+  }
+}
+
+function ownTable(elf: ElfObject, own: KnownFormat | undefined): OrcRows | undefined {
+  return own?.by === 'execution' ? readOrcAs(elf, ORC, own.format) : readOrc(elf, ORC, own?.format);
+}
+
 /** Of the object's own table, and of the one that is reported or written. */
 function formatsOf(
   elf: ElfObject,
   { format: wanted, diff }: OrcJob,
+  executed: KnownFormat | undefined,
 ): { readonly own: KnownFormat | undefined; readonly format: KnownFormat | undefined } {
   if (wanted === undefined || diff) {
-    const own = orcFormatOf(elf, ORC, wanted);
+    const own = executed ?? orcFormatOf(elf, ORC, wanted);
     return { own, format: own };
   }
   return { own: ownFormat(elf, wanted), format: orcFormatToWrite(elf, ORC, wanted) };

@@ -3,6 +3,7 @@
 import { type ClassifiedDifference, DIFFERENCE_CLASSES, type DifferenceClass } from '../../objtool/diff.ts';
 import type { KnownFormat } from '../../objtool/orc_format_of.ts';
 import { bytesOf } from '../../objtool/undecoded.ts';
+import { borneOutText } from '../borne_out_text.ts';
 import { counted, whole } from '../numbers.ts';
 import { resourcesUsed } from '../resources.ts';
 import { type Colors, colorsFor, print, printError, toTerminal } from '../terminal.ts';
@@ -133,7 +134,9 @@ function objectLines(report: OrcReport, { diff, quiet }: ReportOptions, colors: 
 /** By whom it is told goes without saying where the object names it. */
 function formatText(known: KnownFormat | undefined): string {
   if (!known) return '';
-  return ` (${known.format} format${known.by === 'entries' ? ', told by its entries' : ''})`;
+  const by =
+    known.by === 'entries' ? ', told by its entries' : known.borneOut ? `, ${borneOutText(known)}` : '';
+  return ` (${known.format} format${by})`;
 }
 
 const MAX_WARNINGS = 20;

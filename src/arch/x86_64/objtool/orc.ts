@@ -9,8 +9,17 @@ import {
   ORC_REG_SP,
   ORC_REG_UNDEFINED,
 } from '../unwind/orc_registers.ts';
+import { ORC_FORMATS } from './orc_formats.ts';
 import { ORC_LAYOUTS } from './orc_layouts.ts';
 import { ORC_FP_BASES, ORC_SP_BASES } from './registers.ts';
+
+/** The last one whose layout is known: nobody knows what comes after it. */
+const NEWEST_KERNEL = 703;
+
+function versionNumber(text: string): number {
+  const [major, minor] = text.split('.').map(Number);
+  return major * 100 + minor;
+}
 
 const TYPE_NAMES: readonly string[] = ['call', 'regs', 'regs (partial)'];
 
@@ -33,9 +42,8 @@ export const ORC: OrcPort = {
   formats: ORC_LAYOUTS,
   own: '6.1',
   byVersion(version) {
-    // Those of 6.4 and later have a header; which layout one without it has its version does not say.
-    if (version >= 604) return undefined;
-    return version === 603 ? '6.3' : '6.1';
+    if (version > NEWEST_KERNEL) return undefined;
+    return [...ORC_FORMATS].reverse().find((format) => versionNumber(format) <= version) ?? ORC_FORMATS[0];
   },
   sp: ORC_REG_SP,
   fp: ORC_REG_BP,
