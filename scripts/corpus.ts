@@ -1,6 +1,6 @@
 // `npm run corpus`: Debian's kernels, and what klpemu says of their modules and images.
 //
-//   node scripts/run.mjs corpus [orc] [check] [--kernel VERSION|all] [--no-image] [--modules DIR] [--no-page]
+//   node scripts/run.mjs corpus [orc] [check] [--kernel VERSION|all] [--only modules|image] [--modules DIR] [--no-page]
 //
 // The packages go to .cache/corpus, never into the repository; what is there already is not fetched again.
 // Results: .cache/corpus/VERSION.json; docs/corpus/VERSION.md; the comparison of all kernels that have results, in
@@ -11,7 +11,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { comparison, type KernelResults, kernelPage } from './corpus/pages.ts';
-import { COMMANDS, type Command, klpemu, type Results } from './corpus/results.ts';
+import { COMMANDS, type Command, klpemu, type Results, SUBJECTS, type Subject } from './corpus/results.ts';
 import { fetchKernel, KERNELS } from './debian/kernels.ts';
 import { ScriptUsageError } from './errors.ts';
 import { ROOT } from './root.ts';
@@ -21,7 +21,7 @@ const CACHE = join(ROOT, '.cache/corpus');
 const PAGES = join(ROOT, 'docs/corpus');
 const OVERVIEW = join(ROOT, 'docs/corpus.md');
 const DEFAULT = '6.1';
-const USAGE = `usage: npm run corpus -- [${COMMANDS.join('] [')}] [--kernel ${Object.keys(KERNELS).join('|')}|all] [--no-image] [--modules DIR] [--no-page]`;
+const USAGE = `usage: npm run corpus -- [${COMMANDS.join('] [')}] [--kernel ${Object.keys(KERNELS).join('|')}|all] [--only modules|image] [--modules DIR] [--no-page]`;
 
 const fileOf = (version: string): string => join(CACHE, `${version}.json`);
 
@@ -29,16 +29,16 @@ const resultsOf = (version: string): KernelResults | undefined =>
   existsSync(fileOf(version)) ? JSON.parse(readFileSync(fileOf(version), 'utf8')) : undefined;
 
 /** Each command by itself, so that one that fails does not lose the other's results. */
-function look(version: string, commands: readonly Command[], image: boolean): void {
+function look(version: string, commands: readonly Command[], wanted: readonly Subject[]): void {
   const kernel = fetchKernel(version, CACHE);
   const before = resultsOf(version);
   const same = before && before.kernel.packages.join() === kernel.packages.join() ? before : undefined;
-  const subjects: Record<'modules' | 'image', Results> = {
+  const subjects: Record<Subject, Results> = {
     modules: { ...same?.modules },
     image: { ...same?.image },
   };
   for (const command of commands) {
-    for (const subject of image ? (['modules', 'image'] as const) : (['modules'] as const)) {
+    for (const subject of wanted) {
       log(`${command} of ${version}: ${kernel[subject]}`);
       Object.assign(subjects[subject], {
         [command]: klpemu(command, kernel[subject], CACHE, `${version}-${subject}`),
@@ -93,14 +93,16 @@ export function main(args: string[]): void {
     options: {
       kernel: { type: 'string', default: DEFAULT },
       modules: { type: 'string' },
-      'no-image': { type: 'boolean' },
+      only: { type: 'string' },
       'no-page': { type: 'boolean' },
     },
   });
   const commands = positionals.length > 0 ? (positionals as Command[]) : COMMANDS;
+  const subjects = values.only === undefined ? SUBJECTS : [values.only as Subject];
   const versions = values.kernel === 'all' ? Object.keys(KERNELS) : [values.kernel];
   if (
     !commands.every((name) => COMMANDS.includes(name)) ||
+    !subjects.every((name) => SUBJECTS.includes(name)) ||
     !versions.every((version) => version in KERNELS)
   ) {
     throw new ScriptUsageError(USAGE);
@@ -109,6 +111,6 @@ export function main(args: string[]): void {
     lookAtFolder(values.modules, commands);
     return;
   }
-  for (const version of versions) look(version, commands, !values['no-image']);
+  for (const version of versions) look(version, commands, subjects);
   if (!values['no-page']) writePages(versions);
 }

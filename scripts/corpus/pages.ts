@@ -4,7 +4,15 @@
 
 import type { UnpackedKernel } from '../debian/kernels.ts';
 import { whyAnswersAreWrong, whyTablesDiffer } from './known.ts';
-import type { CheckResult, Difference, OrcResult, Results, Subject, Wrong } from './results.ts';
+import {
+  type CheckResult,
+  type Difference,
+  type OrcResult,
+  type Results,
+  SUBJECTS,
+  type Subject,
+  type Wrong,
+} from './results.ts';
 
 /** What was found out about one kernel. */
 export interface KernelResults {
@@ -18,7 +26,6 @@ export interface KernelResults {
 
 type Row = readonly [title: string, value: string];
 
-const SUBJECTS: readonly Subject[] = ['modules', 'image'];
 const TITLES: Readonly<Record<Subject, string>> = { modules: 'All modules', image: 'The image' };
 const MOST_LISTED = 60;
 

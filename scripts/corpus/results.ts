@@ -10,6 +10,7 @@ export type Command = 'orc' | 'check';
 export const COMMANDS: readonly Command[] = ['orc', 'check'];
 /** What of a kernel is looked at. */
 export type Subject = 'modules' | 'image';
+export const SUBJECTS: readonly Subject[] = ['modules', 'image'];
 
 interface KnownFormat {
   readonly format: string;

@@ -12,7 +12,7 @@ import { type CodeMark, SYM_SECTION } from './input.ts';
 /** By number, what is said; what is of no consequence for the stack has no name here. */
 const OF_INSTRUCTIONS = [
   undefined,
-  'no endbr',
+  'no landing',
   'retpoline safe',
   'instrumentation begins',
   'instrumentation ends',
