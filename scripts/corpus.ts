@@ -1,6 +1,6 @@
 // `npm run corpus`: Debian's kernels, and what klpemu says of their modules and images.
 //
-//   node scripts/run.mjs corpus [orc] [check] [--kernel VERSION|all] [--only modules|image] [--modules DIR] [--no-page]
+//   node scripts/run.mjs corpus [orc] [check] [--kernel VERSION|all] [--only modules|image] [--modules DIR] [--no-page | --pages]
 //
 // The packages go to .cache/corpus, never into the repository; what is there already is not fetched again.
 // Results: .cache/corpus/VERSION.json; docs/corpus/VERSION.md; the comparison of all kernels that have results, in
@@ -21,7 +21,7 @@ const CACHE = join(ROOT, '.cache/corpus');
 const PAGES = join(ROOT, 'docs/corpus');
 const OVERVIEW = join(ROOT, 'docs/corpus.md');
 const DEFAULT = '6.1';
-const USAGE = `usage: npm run corpus -- [${COMMANDS.join('] [')}] [--kernel ${Object.keys(KERNELS).join('|')}|all] [--only modules|image] [--modules DIR] [--no-page]`;
+const USAGE = `usage: npm run corpus -- [${COMMANDS.join('] [')}] [--kernel ${Object.keys(KERNELS).join('|')}|all] [--only modules|image] [--modules DIR] [--no-page | --pages]`;
 
 const fileOf = (version: string): string => join(CACHE, `${version}.json`);
 
@@ -95,6 +95,7 @@ export function main(args: string[]): void {
       modules: { type: 'string' },
       only: { type: 'string' },
       'no-page': { type: 'boolean' },
+      pages: { type: 'boolean' },
     },
   });
   const commands = positionals.length > 0 ? (positionals as Command[]) : COMMANDS;
@@ -111,6 +112,7 @@ export function main(args: string[]): void {
     lookAtFolder(values.modules, commands);
     return;
   }
-  for (const version of versions) look(version, commands, subjects);
+  // With --pages alone, of the results that are there.
+  for (const version of values.pages ? [] : versions) look(version, commands, subjects);
   if (!values['no-page']) writePages(versions);
 }

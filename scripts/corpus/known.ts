@@ -17,9 +17,9 @@ const OF_TABLES: readonly Explanation[] = [
     object: /^vmwgfx$/,
     place: /^(?:__pfx_)?vmw_(?:send|recv)_msg(?:\.cold)?$/,
     why:
-      'The source marks the function STACK_FRAME_NON_STANDARD, or in 6.18 and later a part of it ' +
-      'UNWIND_HINT_UNDEFINED: it puts %rbp to another use to talk to the hypervisor. The mark was in a ' +
-      '.discard section. By execution our answers are right.',
+      'The function puts %rbp to another use to talk to the hypervisor. The source marks it ' +
+      'STACK_FRAME_NON_STANDARD (up to 6.12: both; 6.18 and later: vmw_recv_msg), or a part of it UNWIND_HINT_UNDEFINED ' +
+      '(6.18 and later: vmw_send_msg); the mark was in a .discard section. Our table has answers, true ones.',
   },
   {
     object: ANY,
