@@ -2,7 +2,7 @@
 
 import { setCarry, setCarryOverflow, setLogic, setResult } from './flags';
 import { FLAG_AUX, FLAG_RESULT } from './layout';
-import { a, b, get, set } from './state';
+import { a, b, get, imm, set } from './state';
 
 // @ts-expect-error: decorator
 @inline function bitOf<T>(op: u32): u64 {
@@ -78,4 +78,11 @@ export function popcount<T>(op: u32): void {
 /** BSWAP, MOVBE: the bytes in reverse order */
 export function byteSwap<T>(op: u32): void {
   set<T>(a(op), bswap<T>(get<T>(b(op))));
+}
+
+/** a <- a + the whole operands that b's offset in bits is away */
+export function addBitOffset(op: u32): void {
+  const size = <u32>imm(op); // log2 of the operand's bytes
+  const bit = size == 3 ? load<i64>(b(op)) : size == 2 ? <i64>load<i32>(b(op)) : <i64>load<i16>(b(op));
+  store<u64>(a(op), load<u64>(a(op)) + <u64>((bit >> (3 + size)) << size));
 }

@@ -12,17 +12,20 @@ import { invalidatePage } from './blocks';
 import { READ, STOP_BLOCK_END, STOP_BREAKPOINT, STOP_BUDGET, STOP_DECODE, STOP_WATCHED, WRITE } from './kinds';
 import * as L from './layout';
 import { isExecutable, pageOf, ramOf } from './memory';
+import { a, b, c } from './state';
 
 // Instructions
 
 /** An OBSERVED operation. @param left instructions of the budget that are left before it */
-export function observeInstruction(counter: u32, what: u32, transfer: u32, rip: u64, left: i32): void {
+export function observeInstruction(op: u32, rip: u64, left: i32): void {
+  const counter = a(op);
+  const transfer = c(op);
   const number = load<u64>(L.RUN_ENDS_AT) - <u64>left;
   if (load<u32>(L.TRANSFER) != 0) endTransfer(rip);
   store<u64>(L.NOW, number);
   store<u64>(L.NOW_RIP, rip);
   if (counter != 0) store<u64>(counter, load<u64>(counter) + 1);
-  if ((what & 1) != 0) event(L.EVENT_BLOCK, number, rip, rip, 0);
+  if ((b(op) & 1) != 0) event(L.EVENT_BLOCK, number, rip, rip, 0);
   if (transfer == 0) return;
   store<u32>(L.TRANSFER, transfer);
   store<u64>(L.TRANSFER_RIP, rip);

@@ -74,11 +74,6 @@ export function scas<T>(op: u32): bool {
   return true;
 }
 
-/** How a repetition ended. */
-export const REP_DONE = 0;
-const REP_FAULT = 1;
-export const REP_BUDGET = 2;
-
 /** rcx was not 0: one less, of the size of addresses. */
 // @ts-expect-error: decorator
 @inline function countDown(op: u32): void {
@@ -94,46 +89,52 @@ export const REP_BUDGET = 2;
   return true;
 }
 
-export function repMovs<T>(op: u32): u32 {
+/** @returns false after a fault, and where no budget is left; LEFT has what is, as all of these */
+export function repMovs<T>(op: u32, left: i32): bool {
+  store<i32>(LEFT, left);
   while (index(RCX, op) != 0) {
-    if (!movs<T>(op)) return REP_FAULT;
+    if (!movs<T>(op)) return false;
     countDown(op);
-    if (!isBudgetLeft()) return REP_BUDGET;
+    if (!isBudgetLeft()) return false;
   }
-  return REP_DONE;
+  return true;
 }
-export function repStos<T>(op: u32): u32 {
+export function repStos<T>(op: u32, left: i32): bool {
+  store<i32>(LEFT, left);
   while (index(RCX, op) != 0) {
-    if (!stos<T>(op)) return REP_FAULT;
+    if (!stos<T>(op)) return false;
     countDown(op);
-    if (!isBudgetLeft()) return REP_BUDGET;
+    if (!isBudgetLeft()) return false;
   }
-  return REP_DONE;
+  return true;
 }
-export function repLods<T>(op: u32): u32 {
+export function repLods<T>(op: u32, left: i32): bool {
+  store<i32>(LEFT, left);
   while (index(RCX, op) != 0) {
-    if (!lods<T>(op)) return REP_FAULT;
+    if (!lods<T>(op)) return false;
     countDown(op);
-    if (!isBudgetLeft()) return REP_BUDGET;
+    if (!isBudgetLeft()) return false;
   }
-  return REP_DONE;
+  return true;
 }
 /** Goes on while ZF is imm: 1 for repe, 0 for repne. */
-export function repCmps<T>(op: u32): u32 {
+export function repCmps<T>(op: u32, left: i32): bool {
+  store<i32>(LEFT, left);
   while (index(RCX, op) != 0) {
-    if (!cmps<T>(op)) return REP_FAULT;
+    if (!cmps<T>(op)) return false;
     countDown(op);
-    if (<u64>isZero() != imm(op)) return REP_DONE;
-    if (!isBudgetLeft()) return REP_BUDGET;
+    if (<u64>isZero() != imm(op)) return true;
+    if (!isBudgetLeft()) return false;
   }
-  return REP_DONE;
+  return true;
 }
-export function repScas<T>(op: u32): u32 {
+export function repScas<T>(op: u32, left: i32): bool {
+  store<i32>(LEFT, left);
   while (index(RCX, op) != 0) {
-    if (!scas<T>(op)) return REP_FAULT;
+    if (!scas<T>(op)) return false;
     countDown(op);
-    if (<u64>isZero() != imm(op)) return REP_DONE;
-    if (!isBudgetLeft()) return REP_BUDGET;
+    if (<u64>isZero() != imm(op)) return true;
+    if (!isBudgetLeft()) return false;
   }
-  return REP_DONE;
+  return true;
 }

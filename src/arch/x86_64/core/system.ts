@@ -1,21 +1,30 @@
 // IRET, SYSRET, SWAPGS, flags by themselves, and what needs privilege. Intel SDM volume 2.
 
-import { AF, ARITHMETIC, CF, IF, NT, PF, readFlags, SF, writeFlags, ZF } from './flags';
+import { AC, AF, ARITHMETIC, CF, IF, NT, PF, readFlags, SF, writeFlags, ZF } from './flags';
 import { STOP_PROTECTION } from './kinds';
 import { CPL, CR3, GS_BASE, KERNEL_GS_BASE, RFLAGS, RIP, STOP, STOP_CODE } from './layout';
 import { choosePrivilege, chooseSpace, read, stopped } from './memory';
 import { R11, RAX, RCX, RSP } from './state';
 
 /** #GP */
-function protectionFault(code: u32): bool {
+export function protectionFault(code: u32): bool {
   store<u32>(STOP, STOP_PROTECTION);
   store<u32>(STOP_CODE, code);
   return false;
 }
 
 /** Whether it may be executed: at privilege level 0 alone. */
-export function privileged(): bool {
+function privileged(): bool {
   return load<u64>(CPL) == 0 ? true : protectionFault(0);
+}
+
+/** STI, CLI, STAC, CLAC. @returns false for #GP (stac and clac are invalid outside of the kernel: the same to us) */
+export function setPrivileged(flag: u64, on: bool): bool {
+  if (!privileged()) return false;
+  const flags = load<u64>(RFLAGS);
+  store<u64>(RFLAGS, on ? flags | flag : flags & ~flag);
+  if (flag == AC) choosePrivilege();
+  return true;
 }
 
 /** LAHF: ah <- SF ZF 0 AF 0 PF 1 CF */
