@@ -9,7 +9,7 @@ export class FunctionLists {
   /** By symbol, where its instructions begin; they end where the next one's begin. */
   readonly #starts: Int32Array;
 
-  constructor({ func, parent, count, input, firstOf, endOf }: Code) {
+  constructor({ func, parent, input, firstOf, endOf }: Code) {
     const starts = new Int32Array(input.symbols.count + 2);
     const each = (visit: (insn: number, f: number) => void): void => {
       input.sections.forEach(({ replacement }, index) => {
