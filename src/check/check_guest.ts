@@ -39,6 +39,8 @@ const NEAR_SAVED = 0x400;
 /** Bytes below the stack pointer that judging may write to. */
 const BELOW = 0x200;
 const POINTERS = Uint32Array.from({ length: AROUND / 4 }, (_, i) => (i % 2 === 0 ? BLOCK : 0));
+const POINTERS_NEAR = POINTERS.subarray(0, NEAR / 4);
+const POINTERS_NEAR_SAVED = POINTERS.subarray(0, NEAR_SAVED / 4);
 
 export class CheckGuest {
   readonly engine: CheckEngine;
@@ -83,12 +85,11 @@ export class CheckGuest {
     this.#mapped = Math.ceil((bytes.length + 16) / PAGE_SIZE) * PAGE_SIZE;
     this.#windows(this.#mapped);
     engine.map(TEXT_BASE, this.#mapped, 5, TEXT_AT);
-    this.#fillPointers(0, AROUND);
+    this.#fillPointers(0, POINTERS);
   }
 
   /** On both sides of a pointer into the block. */
-  #fillPointers(distance: number, bytes: number): void {
-    const words = POINTERS.subarray(0, bytes / 4);
+  #fillPointers(distance: number, words: Uint32Array): void {
     const at = distance / 4;
     this.#block.set(words, at);
     this.#block.set(words, (at === 0 ? this.#block.length : at) - words.length);
@@ -102,8 +103,8 @@ export class CheckGuest {
     const from = Math.min(this.#from, Math.max(0, (lowest - BELOW - STACK_LO) >> 2));
     words.set(this.#stack.subarray(from), from);
     this.#from = words.length;
-    this.#fillPointers(0, NEAR);
-    for (const distance of SAVED_DISTANCES) this.#fillPointers(distance, NEAR_SAVED);
+    this.#fillPointers(0, POINTERS_NEAR);
+    for (const distance of SAVED_DISTANCES) this.#fillPointers(distance, POINTERS_NEAR_SAVED);
   }
 
   close(): void {

@@ -211,7 +211,7 @@ export class ObjectChecker {
   #call(insn: number): void {
     // In its own place nothing is called: ftrace's trampoline makes the frames that its call has not.
     if (!this.#isJudged(insn) || this.#frames?.isFentry(insn)) return;
-    const ip = this.#ip(insn) + this.#code.length[insn];
+    const ip = this.#walk.behind(insn);
     if (this.#quick && !this.#watch && this.#quick.rightCalled(ip)) return;
     this.#consider(insn, 'called', ip);
   }
@@ -255,7 +255,7 @@ export class ObjectChecker {
   }
 
   #ip(insn: number): number {
-    return this.#text.start[this.#code.section[insn]] + this.#code.offset[insn];
+    return this.#walk.ip(insn);
   }
 
   #consider(insn: number, stand: Stand, ip: number): void {
@@ -280,7 +280,7 @@ export class ObjectChecker {
   #wrongPlace(insn: number, stand: Stand, ip: number, verdict: Verdict): WrongPlace {
     const code = this.#code;
     const { section, offset, length } = code;
-    const start = this.#ip(insn) - this.#text.start[section[insn]];
+    const start = offset[insn];
     const bytes = code.input.sections[section[insn]].bytes.subarray(start, start + length[insn]);
     return {
       section: code.input.sections[section[insn]].name,

@@ -8,6 +8,7 @@ import { BY_FP, BY_SP, type CheckedInsn, INTERRUPT, NO_STORE } from '../arch/che
 import type { StopKind } from '../guest/engine.ts';
 import { IN_ALTS, INSN_JUMP_CONDITIONAL } from '../objtool/insn.ts';
 import {
+  BLOCK,
   CALLER_FP_LO,
   CALLER_LO,
   type CheckGuest,
@@ -106,7 +107,7 @@ export class EngineExecutor implements Executor, Steps {
     const { context, engine } = this.#guest;
     const { halves } = context;
     const ip = this.#walk.ip(insn);
-    const at = ip - TEXT_LO;
+    const at = (ip - TEXT_LO) >>> 0;
     const decoded = INSNS.decode(text.bytes, at, ip, this.#insn);
     const why = INSNS.skipped(decoded);
     if (why >= 0) {
@@ -255,7 +256,11 @@ export class EngineExecutor implements Executor, Steps {
   #called(insn: number): void {
     if (this.#walk.isFentry(insn)) return;
     const { context } = this.#guest;
-    for (const reg of CALLER_SAVED) context.regs[reg] = POINTER;
+    const { halves } = context;
+    for (let i = 0; i < CALLER_SAVED.length; i++) {
+      halves[2 * CALLER_SAVED[i]] = BLOCK;
+      halves[2 * CALLER_SAVED[i] + 1] = 0;
+    }
     context.touch();
   }
 

@@ -4,6 +4,7 @@
 // Invariant: control transfers are never executed, so only operands need their relocations, and only operands get
 // them: the instructions are those that the object's code was decoded to, whatever its relocations say.
 
+import { lo32 } from '../guest/addr.ts';
 import type { CodeSection } from '../objtool/input.ts';
 import type { Code } from '../objtool/insn.ts';
 import { DATA_MIDDLE, MAX_TEXT, TEXT_BASE, TEXT_LO } from './check_layout.ts';
@@ -44,6 +45,7 @@ export function loadText(code: Code, input = code.input): LoadedText {
 function relocate(bytes: Uint8Array, at: number, code: Code, index: number, section: CodeSection): void {
   const view = new DataView(bytes.buffer);
   const { relocs, bytes: original } = section;
+  const relocated = bytes.subarray(at);
   for (let r = 0; relocs && r < relocs.count; r++) {
     const offset = relocs.offset[r];
     const place = at + offset;
@@ -54,13 +56,16 @@ function relocate(bytes: Uint8Array, at: number, code: Code, index: number, sect
     const { width } = kind;
     if (offset + width > original.length) continue;
     if (width === 8) view.setBigUint64(place, DATA_MIDDLE, true);
-    else if (kind.pcRelative) view.setInt32(place, Number(DATA_MIDDLE - TEXT_BASE) - place - 4, true);
-    else view.setUint32(place, Number(DATA_MIDDLE & 0xffffffffn), true);
-    if (!isOperand(code, index, offset, width, bytes.subarray(at))) {
+    else if (kind.pcRelative) view.setInt32(place, FROM_TEXT - place - 4, true);
+    else view.setUint32(place, lo32(DATA_MIDDLE), true);
+    if (!isOperand(code, index, offset, width, relocated)) {
       bytes.set(original.subarray(offset, offset + width), place);
     }
   }
 }
+
+/** From the first byte of text to what relocations point to. */
+const FROM_TEXT = Number(DATA_MIDDLE - TEXT_BASE);
 
 const [before, after] = [INSNS.newInsn(), INSNS.newInsn()];
 

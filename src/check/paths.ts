@@ -41,8 +41,8 @@ export class PathEnds {
   }
 
   begin(func: number): void {
-    this.deadEnds.clear();
-    this.falls.clear();
+    if (this.deadEnds.size > 0) this.deadEnds.clear();
+    if (this.falls.size > 0) this.falls.clear();
     this.offSection = false;
     this.#func = this.#code.parent[func] || func;
   }
@@ -57,6 +57,7 @@ export class PathEnds {
     if (this.isForeign(insn)) this.#foreign.push(insn);
   }
   takeBack(visits: Uint8Array): void {
+    if (this.#foreign.length === 0) return;
     for (const insn of this.#foreign) visits[insn]--;
     this.#foreign.length = 0;
   }

@@ -80,29 +80,29 @@ export class SavedWords {
   readonly #at: number[] = [];
   readonly #lows: number[] = [];
   readonly #highs: number[] = [];
+  #count = 0;
 
   note(words: Uint32Array, sp: number): void {
-    this.#at.length = 0;
-    this.#lows.length = 0;
-    this.#highs.length = 0;
+    this.#count = 0;
     for (let i = (ENTRY_SP - 8 - STACK_LO) >>> 2; i >= (sp - STACK_LO) >>> 2 && i >= 0; i -= 2) {
       if (!isSaved(words[i], words[i + 1])) continue;
-      this.#at.push(i);
-      this.#lows.push(words[i]);
-      this.#highs.push(words[i + 1]);
+      this.#at[this.#count] = i;
+      this.#lows[this.#count] = words[i];
+      this.#highs[this.#count++] = words[i + 1];
     }
   }
 
   putBack(words: Uint32Array): void {
-    this.#at.forEach((at, n) => {
+    for (let n = 0; n < this.#count; n++) {
+      const at = this.#at[n];
       words[at] = this.#lows[n];
       words[at + 1] = this.#highs[n];
-    });
+    }
   }
 }
 
 function isSaved(low: number, high: number): boolean {
   if (low === ENTRY_SP + 8) return high === STACK_HALF;
-  const which = LOWS.indexOf(low);
-  return which >= 0 && high === HIGHS[which];
+  for (let i = 0; i < LOWS.length; i++) if (LOWS[i] === low) return high === HIGHS[i];
+  return false;
 }

@@ -150,12 +150,12 @@ export class Walk {
     return this.#fentry.has(this.code.callDest[insn]);
   }
 
-  /** Low half of an instruction's address. */
+  /** Low half of an instruction's address, signed: an integer that needs no room of its own. */
   ip(insn: number): number {
-    return this.text.start[this.code.section[insn]] + this.code.offset[insn];
+    return (this.text.start[this.code.section[insn]] + this.code.offset[insn]) | 0;
   }
-  /** Low half of the address behind it. */
+  /** Low half of the address behind it, signed. */
   behind(insn: number): number {
-    return this.ip(insn) + this.code.length[insn];
+    return (this.ip(insn) + this.code.length[insn]) | 0;
   }
 }

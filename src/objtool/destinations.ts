@@ -29,6 +29,8 @@ export class Destinations {
   readonly #deadEnds: DeadEnds;
   /** By symbol: what it is, one more than that once known. */
   readonly #kinds: Uint8Array;
+  /** By symbol: whether it is a cold part, one more than that once known. */
+  readonly #cold: Uint8Array;
   /** Symbols that are no functions, by instruction. */
   readonly #labelAt = new Map<number, number>();
   /** Of the section at hand. */
@@ -43,6 +45,7 @@ export class Destinations {
     this.#deadEnds = new DeadEnds(code);
     const { symbols, sections } = code.input;
     this.#kinds = new Uint8Array(symbols.count);
+    this.#cold = new Uint8Array(symbols.count);
     for (let s = symbols.count - 1; s > 0; s--) {
       if (symbols.type[s] === SYM_FUNC || symbols.type[s] === SYM_SECTION) continue;
       if (!sections[symbols.section[s]]?.text || symbols.name(s) === '') continue;
@@ -107,11 +110,10 @@ export class Destinations {
   /** A jump into another function: its cold part, or a tail call, which is noted. */
   #leavesFunction(insn: number, dest: number): boolean {
     const code = this.#code;
-    const { symbols } = code.input;
-    const [from, to] = [code.func[insn], code.func[dest]];
+    const from = code.func[insn];
+    const to = code.func[dest];
     if (from === 0 || to === 0 || from === to) return false;
-    const isCold = (func: number): boolean => symbols.name(func).includes('.cold');
-    if (isCold(to) && !isCold(from)) {
+    if (this.#isCold(to) && !this.#isCold(from)) {
       linkCold(code, from, to);
       return false;
     }
@@ -126,6 +128,14 @@ export class Destinations {
     const start = input.symbols.value[func];
     if (offset[insn] === start) return true;
     return input.arch.functionStart(input.sections[section[insn]].bytes, offset[insn]) === start;
+  }
+
+  #isCold(func: number): boolean {
+    const known = this.#cold[func];
+    if (known !== 0) return known === 2;
+    const isCold = this.#code.input.symbols.name(func).includes('.cold');
+    this.#cold[func] = isCold ? 2 : 1;
+    return isCold;
   }
 
   #addCall(insn: number): void {

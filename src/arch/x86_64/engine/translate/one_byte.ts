@@ -21,12 +21,14 @@ import {
   cellOf,
   changeRm,
   effective,
+  loadRm,
   memoryOf,
   RSP_CELL,
   readRm,
   segmentBase,
   sizeOf,
   stackSize,
+  storeRm,
 } from './operands.ts';
 import type { Place } from './place.ts';
 
@@ -52,7 +54,10 @@ const arithmetic: Translate = (i) => {
   switch (insn.opcode & 6) {
     case 0: // rm, reg
       if (kind === K.CMP) w.cells(kind + size, readRm(w, insn, size, next), reg);
-      else changeRm(w, insn, size, next, (rm) => w.cells(kind + size, rm, reg));
+      else {
+        w.cells(kind + size, loadRm(w, insn, size, next), reg);
+        storeRm(w, insn, size);
+      }
       return;
     case 2: // reg, rm
       w.cells(kind + size, reg, readRm(w, insn, size, next));
@@ -71,7 +76,11 @@ const arithmeticByConstant: Translate = (i) => {
   if (kind === K.CMP) {
     const a = readRm(w, insn, size, next);
     w.constant(kind + size, a, imm);
-  } else changeRm(w, insn, size, next, (a) => w.constant(kind + size, a, imm));
+    return;
+  }
+  const a = loadRm(w, insn, size, next);
+  w.constant(kind + size, a, imm);
+  storeRm(w, insn, size);
 };
 
 const pushReg: Translate = (i) =>
@@ -238,10 +247,10 @@ const shift: Translate = (i) => {
   const { w, insn, next } = i;
   const size = sizeByOpcode(i);
   const kind = SHIFTS[insn.reg & 7] as number;
-  changeRm(w, insn, size, next, (a) => {
-    if (insn.opcode >= 0xd2) w.cells(kind + size, a, RCX_CELL);
-    else w.constant(kind + size, a, insn.opcode >= 0xd0 ? 1 : immediate(insn));
-  });
+  const a = loadRm(w, insn, size, next);
+  if (insn.opcode >= 0xd2) w.cells(kind + size, a, RCX_CELL);
+  else w.constant(kind + size, a, insn.opcode >= 0xd0 ? 1 : immediate(insn));
+  storeRm(w, insn, size);
 };
 
 /** f6 f7: test not neg mul imul div idiv */

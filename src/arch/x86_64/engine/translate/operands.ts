@@ -14,6 +14,14 @@ export function sizeOf(insn: Insn): number {
   return insn.opsize16 ? W : D;
 }
 
+/** What memoryOf() and effective() say: one object, good until the next of them is asked. */
+const found: { b: number; disp: number } = { b: 0, disp: 0 };
+function memoryAt(b: number, disp: number): Memory {
+  found.b = b;
+  found.disp = disp;
+  return found;
+}
+
 /** The same where it is 64 bits but for an operand-size prefix: push, pop, call. */
 export function stackSize(insn: Insn): number {
   return insn.opsize16 && !(insn.rex & REX_W) ? W : Q;
@@ -40,10 +48,10 @@ export function memoryOf(w: OperationWriter, insn: Insn, next: Place, popped = 0
   const segment = segmentBase(insn);
   const simple = effective(w, insn, next, popped);
   if (segment === 0) return simple;
-  if (simple.b === ZERO) return { b: segment, disp: simple.disp };
+  if (simple.b === ZERO) return memoryAt(segment, simple.disp);
   if (simple.b !== EA || simple.disp !== 0) w.address(LEA, EA, simple.b, ZERO, simple.disp);
   w.cells(ADD_SEGMENT, EA, segment);
-  return { b: EA, disp: 0 };
+  return memoryAt(EA, 0);
 }
 
 /** The address without the segment's base: what lea gives. */
@@ -51,7 +59,7 @@ export function effective(w: OperationWriter, insn: Insn, next: Place, popped = 
   const { disp } = insn;
   if (insn.ripRelative) {
     const low = next.low(disp);
-    if (!insn.addr32 && next.high(disp) === low >> 31) return { b: ZERO, disp: low };
+    if (!insn.addr32 && next.high(disp) === low >> 31) return memoryAt(ZERO, low);
     const target = next.plus(disp);
     return absolute(w, insn.addr32 ? BigInt.asUintN(32, target) : target);
   }
@@ -68,17 +76,17 @@ export function effective(w: OperationWriter, insn: Insn, next: Place, popped = 
     base = EA;
   }
   const fits = at > 0x7fffffff ? disp : at;
-  if (index === ZERO && !insn.addr32) return { b: base, disp: fits };
+  if (index === ZERO && !insn.addr32) return memoryAt(base, fits);
   w.address(insn.addr32 ? LEA32 : LEA, EA, base, index, fits, insn.sibScale);
-  return { b: EA, disp: 0 };
+  return memoryAt(EA, 0);
 }
 
 /** An address by itself. */
 export function absolute(w: OperationWriter, target: bigint): Memory {
   if (BigInt.asUintN(64, BigInt.asIntN(32, target)) === target)
-    return { b: ZERO, disp: Number(BigInt.asIntN(32, target)) };
+    return memoryAt(ZERO, Number(BigInt.asIntN(32, target)));
   w.constant(MOV + Q, EA, target);
-  return { b: EA, disp: 0 };
+  return memoryAt(EA, 0);
 }
 
 /** An operand that is only read: its cell. Memory is loaded into T0. */
@@ -91,9 +99,9 @@ export function readRm(w: OperationWriter, insn: Insn, size: number, next: Place
 /** The address as memoryOf() gives it, kept where the instruction changes one of the registers that it is made of. */
 export function keptMemoryOf(w: OperationWriter, insn: Insn, next: Place): Memory {
   const { b, disp } = memoryOf(w, insn, next);
-  if (b === EA) return { b, disp };
+  if (b === EA) return found;
   w.address(LEA, EA, b, ZERO, disp);
-  return { b: EA, disp: 0 };
+  return memoryAt(EA, 0);
 }
 
 /**
@@ -117,4 +125,14 @@ export function changeRm(
   if (isRead) w.memory(LOAD_TO_WRITE + size, T0, memory);
   write(T0);
   w.memory(STORE + size, T0, memory);
+}
+
+/** changeRm() in two halves, for what most code is made of: the cell to change, and storeRm() behind the change. */
+export function loadRm(w: OperationWriter, insn: Insn, size: number, next: Place): number {
+  if (insn.mod === 3) return cellOf(insn, insn.rm, size);
+  w.memory(LOAD_TO_WRITE + size, T0, memoryOf(w, insn, next));
+  return T0;
+}
+export function storeRm(w: OperationWriter, insn: Insn, size: number): void {
+  if (insn.mod !== 3) w.memory(STORE + size, T0, found);
 }

@@ -124,7 +124,7 @@ export class VectorOperands {
   /** Base and displacement of the operand in memory; EVEX counts a displacement of one byte in operands. */
   memory(bytes: number): { b: number; disp: number } {
     const { insn, w, next } = this.#i;
-    if (!this.evex || insn.mod !== 1) return memoryOf(w, insn, next);
+    if (!this.evex || insn.mod !== 1) return { ...memoryOf(w, insn, next) };
     const { disp } = insn;
     insn.disp = disp * bytes;
     const at = memoryOf(w, insn, next);
