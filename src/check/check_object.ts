@@ -97,7 +97,6 @@ function optionsOfWalk({ context }: CheckGuest, into = false): WalkOptions {
 
 export class ObjectChecker {
   readonly #code: Code;
-  readonly #text: LoadedText;
   readonly #engineText: Uint8Array;
   readonly #judge: Judge;
   /** The same, where it need not be asked at each instruction. */
@@ -131,7 +130,7 @@ export class ObjectChecker {
     this.#guest = guest;
     this.#except = except ?? new Set();
     this.#code = code;
-    this.#text = text;
+
     this.#engineText = guest.engine.readsAhead ? withoutSkipped(text, code) : text.bytes;
     this.#listed = options.listed ?? LISTED;
     const rows = options.unwinder === 'orc' ? (options.orc ?? orc) : undefined;
