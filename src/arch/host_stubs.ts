@@ -34,5 +34,5 @@ export interface HostStubs {
   /** Where a host function that was entered returns to. @param sp the stack pointer at the function's entry */
   returnAddress(mem: GuestMemory, context: CpuContext, sp: Addr): Addr;
   /** The halt that enters the stub of every host function of the image, by name. */
-  find(image: GuestImage): Map<string, Addr>;
+  find(image: GuestImage): ReadonlyMap<string, Addr>;
 }

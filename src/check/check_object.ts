@@ -19,7 +19,7 @@ import { readFrames } from './frame_tables.ts';
 import { FrameTimer } from './frame_timer.ts';
 import { FunctionLists } from './function_lists.ts';
 import { Judge, type TextRange } from './judge.ts';
-import { type LoadedText, loadText } from './loaded_text.ts';
+import { loadText } from './loaded_text.ts';
 import type { PathEnds } from './paths.ts';
 import { QuickJudge } from './quick_judge.ts';
 import { replaceRefused, withoutSkipped } from './refused.ts';
@@ -190,7 +190,6 @@ export class ObjectChecker {
   /** Gives what was made for it to the next one: nothing of it may be used any more. */
   release(): void {
     this.#walk.visits.release();
-    this.#judge.release();
     this.#code.release();
   }
 

@@ -16,7 +16,7 @@ import {
 } from '../elf/orc.ts';
 import type { FrameTable } from '../frames/frame_table.ts';
 import { type FrameRow, rowText } from '../frames/rows.ts';
-import { OrcLookup, type TextHandle } from '../unwind/orc_lookup.ts';
+import { OrcLookup } from '../unwind/orc_lookup.ts';
 import { MAX_STACK_ENTRIES, StackTrace } from '../unwind/stacktrace.ts';
 import { callerRowAt } from './caller_rows.ts';
 import { CALLER_LO, CALLER_SIZE, LAST_CALLER_LO, STACK_LO } from './check_layout.ts';
@@ -39,8 +39,6 @@ const PT_REGS = TARGET.ptRegs;
 const IP = PT_REGS.words.indexOf(PT_REGS.pc);
 const MODE = PT_REGS.words.indexOf(PT_REGS.mode.word);
 
-/** Without text, of a judge that is done: a new one has a megabyte to be cleared. */
-let spareLookup: OrcLookup | undefined;
 
 export interface TextRange {
   readonly start: number;
@@ -63,8 +61,7 @@ export interface JudgedState {
 
 export class Judge {
   readonly #state: JudgedState;
-  readonly #lookup: OrcLookup;
-  readonly #texts: readonly TextHandle[];
+  readonly #lookup = new OrcLookup();
   readonly #orc: OrcTable | undefined;
   readonly #frames: FrameTable | undefined;
   readonly #facts: FrameRowFacts | undefined;
@@ -100,13 +97,9 @@ export class Judge {
     this.#kind = kind;
     this.#orc = orc;
     this.#kinds = new Uint32Array(orc?.count ?? 0);
-    this.#lookup = spareLookup ?? new OrcLookup();
-    spareLookup = undefined;
     const callers = [{ start: CALLER_LO, size: CALLER_SIZE }];
-    this.#texts = [
-      this.#lookup.addText({ name: 'callers', ranges: callers, orc: CALLERS }),
-      this.#lookup.addText({ name: 'object', ranges, ...(orc ? { orc } : {}) }),
-    ];
+    this.#lookup.addText({ name: 'callers', ranges: callers, orc: CALLERS });
+    this.#lookup.addText({ name: 'object', ranges, ...(orc ? { orc } : {}) });
     this.#source = { arena: { words: state.words }, lookup: this.#lookup, ptRegs: PT_REGS, retFromFork: 0 };
     this.#trace = new StackTrace({
       ...this.#source,
@@ -115,12 +108,6 @@ export class Judge {
         : TARGET.unwinders[kind === 'orc' ? 'orc' : 'frame pointer'],
     });
     this.#regs[2 * MODE] = REGISTERS.kernelMode;
-  }
-
-  /** Gives its table of text to the next one: this one may not be asked any more. */
-  release(): void {
-    for (const text of this.#texts) this.#lookup.remove(text);
-    spareLookup = this.#lookup;
   }
 
   /** `ip`: low half of the instruction's address, or of the return address that its call leaves. */

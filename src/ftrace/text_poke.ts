@@ -113,6 +113,10 @@ export class TextPoke {
   /** Writes part of the instruction of `size` bytes at `site`, and says what it looked like before and after. */
   #write(addr: Addr, bytes: Readonly<Uint8Array>, site: Addr, size: number, step: Step): void {
     const { mem, events } = this.#core;
+    if (!events.listens('poke')) {
+      mem.pokeText(addr, bytes);
+      return;
+    }
     const before = mem.readBytes(site, size);
     mem.pokeText(addr, bytes);
     const after = mem.readBytes(site, size);

@@ -31,21 +31,40 @@ export interface ExportedSymbol {
   readonly module?: string;
 }
 
-interface SymbolTable {
-  readonly module: string | undefined;
+/** Symbols of one object, in the orders in which they are asked for. */
+export interface SortedSymbols {
   /** Ascending by address. */
   readonly symbols: readonly KernelSymbol[];
   /** Symbols of each name, ascending by address. */
   readonly byName: ReadonlyMap<string, readonly KernelSymbol[]>;
-  /** Which came first: tables are asked in this order. */
-  readonly serial: number;
   /** Symbols with a dot in their names, by what is before the first one. */
   readonly dotted: ReadonlyMap<string, readonly KernelSymbol[]>;
 }
 
+interface SymbolTable extends SortedSymbols {
+  readonly module: string | undefined;
+  /** Which came first: tables are asked in this order. */
+  readonly serial: number;
+}
+
+export function sortSymbols(symbols: readonly KernelSymbol[]): SortedSymbols {
+  const sorted = [...symbols].sort((a, b) => (a.addr < b.addr ? -1 : a.addr > b.addr ? 1 : 0));
+  const byName = grouped(sorted, (symbol) => symbol.name);
+  const dotted = grouped(
+    sorted.filter(({ name }) => name.indexOf('.') > 0),
+    stem,
+  );
+  return { symbols: sorted, byName, dotted };
+}
+
+/** Addresses that are remembered with their symbols, at most. */
+const MOST_FOUND = 4096;
+
 export class Kallsyms {
   readonly #tables = new Map<string | undefined, SymbolTable>();
   readonly #modulesAt = new TablesByPage();
+  /** By address that was asked for, until the tables change. */
+  readonly #found = new Map<Addr, ResolvedSymbol>();
   #serial = 0;
   readonly #exports = new Map<string, ExportedSymbol>();
   /** Names that each module exports. */
@@ -53,14 +72,13 @@ export class Kallsyms {
 
   /** Adds the image's (module undefined) or a module's symbols. */
   add(module: string | undefined, symbols: readonly KernelSymbol[]): void {
-    const sorted = [...symbols].sort((a, b) => (a.addr < b.addr ? -1 : a.addr > b.addr ? 1 : 0));
-    const byName = grouped(sorted, (symbol) => symbol.name);
-    const dotted = grouped(
-      sorted.filter(({ name }) => name.indexOf('.') > 0),
-      stem,
-    );
+    this.addSorted(module, sortSymbols(symbols));
+  }
+
+  addSorted(module: string | undefined, sorted: SortedSymbols): void {
+    this.#found.clear();
     const old = this.#tables.get(module);
-    const table = { module, symbols: sorted, byName, dotted, serial: old?.serial ?? this.#serial++ };
+    const table = { module, ...sorted, serial: old?.serial ?? this.#serial++ };
     this.#tables.set(module, table);
     if (module === undefined) return;
     if (old) this.#modulesAt.remove(old);
@@ -68,6 +86,7 @@ export class Kallsyms {
   }
 
   remove(module: string): void {
+    this.#found.clear();
     const table = this.#tables.get(module);
     if (table) this.#modulesAt.remove(table);
     this.#tables.delete(module);
@@ -122,6 +141,14 @@ export class Kallsyms {
 
   /** The symbol that covers the address: the last one at or below it, inside its size. */
   lookup(addr: Addr): ResolvedSymbol | undefined {
+    const known = this.#found.get(addr);
+    if (known) return known;
+    const found = this.#lookup(addr);
+    if (found && this.#found.size < MOST_FOUND) this.#found.set(addr, found);
+    return found;
+  }
+
+  #lookup(addr: Addr): ResolvedSymbol | undefined {
     const image = this.#tables.get(undefined);
     const symbol = image && covering(image.symbols, addr);
     if (symbol) return { ...symbol, offset: Number(addr - symbol.addr) };

@@ -53,6 +53,13 @@ interface TextRange {
 }
 
 const PAGE_MASK = 0x7ffff;
+/** Pages of a piece, and the pieces of the upper 2 GiB. */
+const PIECE_BITS = 10;
+const PIECE_PAGES = 1 << PIECE_BITS;
+const PIECES = (PAGE_MASK + 1) >>> PIECE_BITS;
+const PIECE_SHIFT = PAGE_SHIFT + PIECE_BITS;
+/** Of a piece that nothing is on. */
+const NO_PAGES = new Uint16Array(PIECE_PAGES);
 const BLOCK_SHIFT = 8;
 const SHARED_PAGE = 0xffff;
 const NO_BLOCKS = new Uint32Array(0);
@@ -62,7 +69,8 @@ const NO_TABLE = orcTableFromEntries([]);
 export class OrcLookup implements TextTable {
   /** The table that the index of the last successful find() belongs to. */
   hit: OrcTable = NO_TABLE;
-  private readonly pages = new Uint16Array(PAGE_MASK + 1);
+  /** By page, in pieces of 4 MiB, most of which nothing is on. */
+  private readonly pieces: Uint16Array[] = new Array(PIECES).fill(NO_PAGES);
   private readonly ranges: (TextRange | null)[] = [null];
   /** Numbers of ranges that are gone. */
   private readonly free: number[] = [];
@@ -150,7 +158,7 @@ export class OrcLookup implements TextTable {
 
   private rangeAt(ip: number): TextRange | null {
     if ((ip | 0) >= 0) return null;
-    const id = this.pages[(ip >>> PAGE_SHIFT) & PAGE_MASK];
+    const id = this.pieces[(ip >>> PIECE_SHIFT) & (PIECES - 1)][(ip >>> PAGE_SHIFT) & (PIECE_PAGES - 1)];
     if (id === 0) return null;
     if (id === SHARED_PAGE) return this.rangeOnSharedPage(ip >>> 0);
     const range = this.ranges[id] as TextRange;
@@ -197,7 +205,7 @@ export class OrcLookup implements TextTable {
 
   /** Numbers of the ranges on a page. */
   private on(page: number): readonly number[] {
-    const id = this.pages[page];
+    const id = this.pieces[page >>> PIECE_BITS][page & (PIECE_PAGES - 1)];
     if (id === SHARED_PAGE) return this.shared.get(page) ?? [];
     return id === 0 ? [] : [id];
   }
@@ -216,7 +224,9 @@ export class OrcLookup implements TextTable {
   private setPage(page: number, ids: number[]): void {
     if (ids.length > 1) this.shared.set(page, ids);
     else this.shared.delete(page);
-    this.pages[page] = ids.length > 1 ? SHARED_PAGE : (ids[0] ?? 0);
+    const index = page >>> PIECE_BITS;
+    if (this.pieces[index] === NO_PAGES) this.pieces[index] = new Uint16Array(PIECE_PAGES);
+    this.pieces[index][page & (PIECE_PAGES - 1)] = ids.length > 1 ? SHARED_PAGE : (ids[0] ?? 0);
   }
 }
 

@@ -9,7 +9,7 @@ import { runSequence, type Sequence, sequence, type Tally } from './sequences.ts
 /** Sequences that one seed stands for, and after which a process tells how far it is. */
 const BATCH = 25;
 /** Sequences that a process runs in its life. */
-const SHARE = 250;
+const SHARE = 2500;
 
 interface Failure {
   readonly seed: number;

@@ -2,6 +2,7 @@
 // Mirrors what an architecture's head.S and setup_percpu.c, and kallsyms, set up before start_kernel().
 
 import type { AsmImage, AsmSymbol } from '../../asm/assembler.ts';
+import { perImage } from '../../asm/per_image.ts';
 import { type Addr, lo32 } from '../../guest/addr.ts';
 import {
   type GuestMemory,
@@ -11,7 +12,7 @@ import {
   PROT_WRITE,
   USER_STACK_SLOT,
 } from '../../guest/memory.ts';
-import { Kallsyms, type KernelSymbol } from '../../kernel/kallsyms.ts';
+import { type ExportedSymbol, Kallsyms, type KernelSymbol, sortSymbols } from '../../kernel/kallsyms.ts';
 import { OrcLookup } from '../../unwind/orc_lookup.ts';
 import { MachineError } from '../machine_error.ts';
 import type { KernelImage } from './image.ts';
@@ -56,17 +57,23 @@ function letter(symbol: AsmSymbol): string {
 /** Symbols of the kernel's part of the image, and what it exports to modules. */
 export function imageSymbols(image: AsmImage): Kallsyms {
   const kallsyms = new Kallsyms();
+  const { symbols, exports } = symbolsOf(image);
+  kallsyms.addSorted(undefined, symbols);
+  for (const [name, symbol] of exports) kallsyms.addExport(name, symbol);
+  return kallsyms;
+}
+
+const symbolsOf = perImage((image: AsmImage) => {
   // What has an entry in a table (bug.inc, smap.inc) has a label for its sake; the kernel knows no such symbol.
   const inKernel = (s: AsmSymbol) => !s.section.startsWith('.user') && s.section !== PERCPU;
   const kernel = image.symbols.filter((s) => inKernel(s) && !TABLE_LABEL.test(s.name));
-  kallsyms.add(undefined, sizedByNext(image, kernel));
   const byName = new Map(image.symbols.filter((s) => s.global).map((s) => [s.name, s]));
-  for (const { name, gpl } of image.exports) {
+  const exports = image.exports.flatMap(({ name, gpl }): [string, ExportedSymbol][] => {
     const symbol = byName.get(name);
-    if (symbol) kallsyms.addExport(name, { addr: symbol.addr, gpl });
-  }
-  return kallsyms;
-}
+    return symbol ? [[name, { addr: symbol.addr, gpl }]] : [];
+  });
+  return { symbols: sortSymbols(sizedByNext(image, kernel)), exports };
+});
 
 /** As kallsyms has it: a symbol reaches to the next address that has one, or to the end of its section. */
 function sizedByNext(image: AsmImage, symbols: readonly AsmSymbol[]): KernelSymbol[] {
@@ -85,15 +92,23 @@ function sizedByNext(image: AsmImage, symbols: readonly AsmSymbol[]): KernelSymb
   });
 }
 
+interface PerCpuTemplate {
+  readonly bytes: Uint8Array;
+  readonly symbols: ReadonlyMap<string, Addr>;
+  /** Of those the exported ones. */
+  readonly exported: readonly string[];
+}
+
 /** Template and symbols of the per-CPU area. */
-export function percpuTemplate(image: AsmImage): { bytes: Uint8Array; symbols: Map<string, Addr> } {
+export const percpuTemplate = perImage((image: AsmImage): PerCpuTemplate => {
   const section = image.sections.find((s) => s.name === PERCPU);
   const symbols = image.symbols.filter((s) => s.section === PERCPU);
   return {
     bytes: section?.bytes ?? new Uint8Array(),
     symbols: new Map(symbols.map((s) => [s.name, s.addr])),
+    exported: symbols.filter((s) => image.exports.some((e) => e.name === s.name)).map((s) => s.name),
   };
-}
+});
 
 /** setup_per_cpu_areas(), and the masks of CPUs: what guest code goes by for other CPUs' copies. */
 export function publishCpus(mem: GuestMemory, symbols: Kallsyms, base: readonly Addr[]): void {
@@ -125,7 +140,7 @@ export function imageLookup({ asm, orc }: KernelImage): OrcLookup {
 }
 
 /** Entry points of user programs, by name. */
-export function userPrograms(image: AsmImage): Map<string, Addr> {
+export const userPrograms = perImage((image: AsmImage): ReadonlyMap<string, Addr> => {
   const programs = image.symbols.filter((s) => s.section === '.user.text' && s.type === 'code');
   return new Map(programs.map((s) => [s.name, s.addr]));
-}
+});

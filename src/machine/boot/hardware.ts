@@ -1,6 +1,7 @@
 // The bottom of a machine: the engine, the memory it shares, and the kernel core over them.
 
 import type { Arch } from '../../arch/arch.ts';
+import type { Addr } from '../../guest/addr.ts';
 import { MODULES_VADDR } from '../../guest/addr.ts';
 import { HostFunctions } from '../../guest/hostcall.ts';
 import { GuestMemory } from '../../guest/memory.ts';
@@ -56,7 +57,7 @@ export function makeCore(
   const symbols = imageSymbols(image.asm);
   engine.loadTables(mem, (name) => symbols.require(name));
   const slab = new Slab(mem);
-  const { bytes, symbols: percpuSymbols } = percpuTemplate(image.asm);
+  const { bytes, symbols: percpuSymbols, exported } = percpuTemplate(image.asm);
   const percpu = new PerCpu(mem, slab, bytes, options.cpus, percpuSymbols);
   publishCpus(mem, symbols, percpu.base);
   const clock = { now: () => smp.now() };
@@ -89,9 +90,7 @@ export function makeCore(
     currentOf: (call) => current(call.cpu),
     sym: (addr) => symbols.format(addr),
   };
-  for (const [name, offset] of percpuSymbols) {
-    if (image.asm.exports.some((e) => e.name === name)) symbols.addExport(name, { addr: offset, gpl: false });
-  }
+  for (const name of exported) symbols.addExport(name, { addr: percpuSymbols.get(name) as Addr, gpl: false });
   return core;
 }
 

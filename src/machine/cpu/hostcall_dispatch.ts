@@ -13,7 +13,6 @@ import type { Cpu } from './cpu.ts';
 
 interface Stub {
   readonly name: string;
-  readonly fn: HostFunction;
   /** Address of the halt that enters it. */
   readonly halt: Addr;
   /** What the halt just executed means. */
@@ -35,6 +34,21 @@ export class HostCallError extends Error {
   }
 }
 
+const known = new WeakMap<ReadonlyMap<string, Addr>, ReadonlyMap<number, Stub>>();
+
+/** By low half of the address behind a halt: the same for all machines of an image. */
+function haltsOf(stubs: ReadonlyMap<string, Addr>, { offsets }: HostStubs): ReadonlyMap<number, Stub> {
+  const found = known.get(stubs);
+  if (found) return found;
+  const halts = new Map<number, Stub>();
+  for (const [name, halt] of stubs) {
+    for (const phase of ['entered', 'returned', 'relaxed'] as const)
+      halts.set(lo32(halt + BigInt(offsets[phase])), { name, halt, phase });
+  }
+  known.set(stubs, halts);
+  return halts;
+}
+
 export class HostCallDispatch {
   readonly #core: KernelCore;
   readonly #arch: HostStubs;
@@ -46,7 +60,7 @@ export class HostCallDispatch {
   /** Where the low half of the PC is in a context's halves. */
   readonly #pc: number;
   /** By low half of the address behind a halt. */
-  readonly #stubs = new Map<number, Stub>();
+  readonly #stubs: ReadonlyMap<number, Stub>;
   /** Suspended host functions, innermost last, by stack slot. */
   readonly #suspended = new Map<number, Suspended[]>();
 
@@ -70,12 +84,7 @@ export class HostCallDispatch {
         `host functions and their stubs in asm/ disagree; no TypeScript part: ${missing.join(' ') || '-'}; no stub: ${unused.join(' ') || '-'}`,
       );
     }
-    for (const [name, halt] of stubs) {
-      const fn = core.host.get(name) as HostFunction;
-      for (const phase of ['entered', 'returned', 'relaxed'] as const) {
-        this.#stubs.set(lo32(halt + BigInt(this.#arch.offsets[phase])), { name, fn, halt, phase });
-      }
-    }
+    this.#stubs = haltsOf(stubs, hostStubs);
   }
 
   /** Handles the halt behind which the CPU stands. @returns false when it is no host call's. */
@@ -97,7 +106,7 @@ export class HostCallDispatch {
       sp,
       caller: this.#arch.returnAddress(this.#core.mem, cpu.context, sp),
     };
-    const result = this.#guarded(cpu, stub, () => stub.fn(call));
+    const result = this.#guarded(cpu, stub, () => (this.#core.host.get(stub.name) as HostFunction)(call));
     if (result === FAULTED) return;
     if (!isGenerator(result)) {
       this.#finish(cpu, stub, result);

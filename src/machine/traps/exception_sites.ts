@@ -46,8 +46,8 @@ export class ExceptionSites {
     this.#shadow = shadow;
     const { ptRegs } = core.arch;
     this.#spAt = BigInt(ptRegsOffset(ptRegs, ptRegs.sp));
-    const tables = (prefix: string): KernelSymbol[] =>
-      [...core.symbols.all()].filter((s) => !s.module && s.name.startsWith(prefix));
+    const own = [...core.symbols.all()].filter((s) => !s.module && s.name.startsWith('__'));
+    const tables = (prefix: string): KernelSymbol[] => own.filter((s) => s.name.startsWith(prefix));
     this.#imageBugs = tables('__bug_table_');
     this.#imageExtables = tables('__ex_table_');
     this.#user = image.sections.find((s) => s.name === '.user.text');

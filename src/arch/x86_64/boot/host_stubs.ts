@@ -1,6 +1,8 @@
 // The stubs of host functions: HOST_FUNC of asm/x86_64/host.inc.
 
+import { perImage } from '../../../asm/per_image.ts';
 import type { HostStubs } from '../../host_stubs.ts';
+import type { GuestImage } from '../../kernel_side.ts';
 import { REG } from '../context.ts';
 
 /** e8 rel32 */
@@ -20,7 +22,7 @@ export const HOST_STUBS: HostStubs = {
   returnAddress: (mem, _context, sp) => mem.readU64(sp),
 
   /** Behind the fentry site and the frame where they are. */
-  find(image) {
+  find: perImage((image: GuestImage) => {
     const text = image.sections.find((s) => s.name === '.text');
     const stubs = new Map<string, bigint>();
     if (!text) return stubs;
@@ -33,5 +35,5 @@ export const HOST_STUBS: HostStubs = {
       if (has(HOST_BODY, at)) stubs.set(name, text.addr + BigInt(at));
     }
     return stubs;
-  },
+  }),
 };
