@@ -32,7 +32,7 @@ export interface ExportedSymbol {
 }
 
 /** Symbols of one object, in the orders in which they are asked for. */
-export interface SortedSymbols {
+interface SortedSymbols {
   /** Ascending by address. */
   readonly symbols: readonly KernelSymbol[];
   /** Symbols of each name, ascending by address. */
