@@ -39,7 +39,6 @@ const PT_REGS = TARGET.ptRegs;
 const IP = PT_REGS.words.indexOf(PT_REGS.pc);
 const MODE = PT_REGS.words.indexOf(PT_REGS.mode.word);
 
-
 export interface TextRange {
   readonly start: number;
   readonly size: number;
