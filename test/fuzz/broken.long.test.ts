@@ -15,6 +15,8 @@ import { Random } from './random.ts';
 import { tryObject } from './try_object.ts';
 
 const MODULES = new URL('../../fixtures/modules/', import.meta.url);
+/** Of later kernels, with the tables and annotations that those have. */
+const LATER = new URL('../../fixtures/objects/annotated/', import.meta.url);
 const FILE = 'klpdemo_target.ko';
 const bytes = Uint8Array.from(readFileSync(new URL(FILE, MODULES)));
 
@@ -136,8 +138,9 @@ function reverseAddends(view: DataView, at: number, length: number): void {
 describe('broken modules', () => {
   const dir = mkdtempSync(join(tmpdir(), 'klpemu-broken-'));
   afterAll(() => rmSync(dir, { recursive: true }));
-  const victims = readdirSync(MODULES).filter((file) => file.endsWith('.ko'));
-  const paths = victims.map((file) => fileURLToPath(new URL(file, MODULES)));
+  const paths = [MODULES, LATER].flatMap((folder) =>
+    readdirSync(folder).flatMap((file) => (/\.k?o$/.test(file) ? fileURLToPath(new URL(file, folder)) : [])),
+  );
 
   test.each([
     ['orc', 600],

@@ -21,11 +21,13 @@ import {
 /** Which objects are broken, by what reads them. */
 const MODULES = 'fixtures/modules';
 const TABLES = 'fixtures/objects/unwinders';
-const VICTIMS: Readonly<Record<Command, string>> = {
-  orc: MODULES,
-  check: MODULES,
-  sframe: TABLES,
-  dwarf: TABLES,
+/** Of later kernels, with the tables and annotations that those have. */
+const LATER = 'fixtures/objects/annotated';
+const VICTIMS: Readonly<Record<Command, readonly string[]>> = {
+  orc: [MODULES, LATER],
+  check: [MODULES, LATER],
+  sframe: [TABLES],
+  dwarf: [TABLES],
 };
 /** Where objects that did harm are kept. */
 const KEPT = '.cache/fuzz';
@@ -47,8 +49,8 @@ interface Tally {
 }
 
 function files(given: readonly string[], command: Command): string[] {
-  const folder = VICTIMS[command];
-  const all = given.length > 0 ? given : readdirSync(folder).map((file) => join(folder, file));
+  const own = VICTIMS[command].flatMap((folder) => readdirSync(folder).map((file) => join(folder, file)));
+  const all = given.length > 0 ? given : own;
   return all.filter((file) => file.endsWith('.ko') || file.endsWith('.o'));
 }
 

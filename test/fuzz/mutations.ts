@@ -23,6 +23,8 @@ export const KINDS = [
   'data of a table',
   'one section in another',
   'frame table',
+  'rows of a table',
+  'format of a table',
 ] as const;
 export type Kind = (typeof KINDS)[number];
 /** Returns other bytes only where the length changes. */
@@ -42,6 +44,22 @@ const [RELA, R_SYM, R_ADDEND] = [24, 12, 16];
 const ORC_ENTRY = 6;
 const SYMBOL = 24;
 
+interface LaidOut {
+  readonly name: string;
+  readonly header: number;
+  readonly data: Range;
+  readonly relocations: Range | undefined;
+}
+
+const LAID_OUT = /^(\.discard\.|__bug_table|__ex_table|__jump_table|\.altinstructions|\.orc_)/;
+/** What .orc_header has: in 6.3, 6.4, 7.2, and never. */
+const HASHES = [
+  'db84aed4103b31dd51e017f8f79783ca985c2c51',
+  'fe5d32bf581bd63b2ca9a5c65ba5a625eab3fe24',
+  '137c36ad7627c4dd55932176bb0ecdbd5041fc82',
+  '00'.repeat(20),
+];
+
 export class Victim {
   readonly name: string;
   readonly #bytes: Uint8Array;
@@ -53,6 +71,8 @@ export class Victim {
   readonly #orc: Range;
   readonly #orcIps: Range;
   readonly #symbols: Range;
+  /** Tables about code, and what says how they are laid out: header, data, relocations. */
+  readonly #laidOut: readonly LaidOut[];
   /** SFrame and DWARF, and their relocations; text where there are none. */
   readonly #frames: readonly Range[];
 
@@ -73,6 +93,17 @@ export class Victim {
     this.#orc = first(/^\.orc_unwind$/);
     this.#orcIps = first(/^\.rela\.orc_unwind_ip$/);
     this.#symbols = first(/^\.symtab$/);
+    this.#laidOut = inFile
+      .filter((s) => LAID_OUT.test(s.name))
+      .map((s) => {
+        const rela = elf.relaSections.find((r) => r.info === s.index);
+        return {
+          name: s.name,
+          header: elf.header.shoff + s.index * HEADER,
+          data: [s.offset, s.size],
+          relocations: rela ? [rela.offset, rela.size] : undefined,
+        };
+      });
     const frames = ranges(/^(\.rela)?\.(sframe|eh_frame|debug_frame)$/);
     this.#frames = frames.length > 0 ? frames : this.#text;
   }
@@ -134,7 +165,27 @@ export class Victim {
       if (Math.max(from, to) + length <= bytes.length) bytes.copyWithin(to, from, from + length);
     },
     'frame table': (bytes, random) => this.#frameBytes(bytes, random),
+    'rows of a table': (bytes, random) => this.#otherRows(bytes, random),
+    'format of a table': (bytes, random) => {
+      const header = this.#laidOut.find(({ name }) => name === '.orc_header');
+      // Of another format, or of none.
+      const hash = Buffer.from(random.pick(HASHES), 'hex');
+      if (header && header.data[0] + hash.length <= bytes.length) bytes.set(hash, header.data[0]);
+      else this.#otherRows(bytes, random);
+    },
   };
+
+  /** Rows of a size that does not fit, relocations between fields, numbers of types that nobody knows. */
+  #otherRows(bytes: Uint8Array, random: Random): void {
+    if (this.#laidOut.length === 0) return;
+    const { header, data, relocations } = random.pick(this.#laidOut);
+    const how = random.below(3);
+    if (how === 0) this.#put(bytes, header + SH_SIZE, Math.max(0, data[1] + random.below(33) - 16));
+    else if (how === 1 && relocations) {
+      const at = this.#row(random, relocations, RELA);
+      this.#put(bytes, at + random.pick([0, R_ADDEND]), random.below(data[1] + 8));
+    } else this.#put(bytes, data[0] + (random.below(data[1]) & ~3), random.below(20));
+  }
 
   /** Some bytes of one table: small numbers, too, which are instructions, operands and lengths there. */
   #frameBytes(bytes: Uint8Array, random: Random): void {

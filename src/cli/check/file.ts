@@ -61,6 +61,7 @@ export function checkFile({ path, unwinder, compared, into = false, format: want
     const hasTable = elf.lastSection('.orc_unwind') && elf.lastSection('.orc_unwind_ip');
     if (unwinder === 'orc' && !hasTable) throw elf.error('no .orc_unwind table to check');
     guest ??= new CheckGuest();
+    used = true;
     const format = unwinder === 'orc' ? formatOf(guest, elf, wanted) : undefined;
     const own = format?.format ?? wanted;
     const orc = format?.by === 'execution' ? readOrcAs(elf, ORC, format.format) : undefined;
@@ -71,7 +72,6 @@ export function checkFile({ path, unwinder, compared, into = false, format: want
       ...(orc ? { orc } : {}),
       ...(own ? { format: own } : {}),
     });
-    used = true;
     const check = checker.check();
     checker.release();
     if (check.functions.length === 0) throw elf.error('no function to check');
