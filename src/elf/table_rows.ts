@@ -67,3 +67,6 @@ export const UNWIND_HINT: readonly HintForm[] = [
 
 /** What 6.13 and later say of an instruction, or of a row of a table: the place, a number. */
 export const ANNOTATION = { size: 8, relocated: [0], type: 4 } as const satisfies RowForm & { type: number };
+
+/** What an element of .orc_unwind_ip is. */
+export const ORC_IP: RowForm = { size: 4, relocated: [0] };

@@ -22,6 +22,14 @@ import {
 import { type ElfObject, parseElf } from '../elf/elf_object.ts';
 import { rewriteElf, type SectionChange } from '../elf/elf_writer.ts';
 import { objectKind } from '../elf/object_kind.ts';
+import {
+  ALT_INSTR,
+  BUG_ENTRY,
+  EXCEPTION_ENTRY,
+  JUMP_ENTRY,
+  ORC_IP,
+  type RowForm,
+} from '../elf/table_rows.ts';
 import { KernelFile, type KernelPort } from '../vmlinuz/kernel_file.ts';
 import { KERNEL_HALF, type KernelSection } from '../vmlinuz/linked_kernel.ts';
 import { type CodeRange, codeInData } from '../vmlinuz/symbols.ts';
@@ -41,17 +49,14 @@ export function parseKernelObject(bytes: Uint8Array, file: string, port: KernelP
   return elf;
 }
 
-/** Tables of 4-byte distances from their own fields: bytes that a row may have, and where the fields are. */
-const RELATIVE: Readonly<
-  Record<string, { readonly sizes: readonly number[]; readonly fields: readonly number[] }>
-> = {
-  '.orc_unwind_ip': { sizes: [4], fields: [0] },
-  // Two bytes longer from 6.3 on.
-  '.altinstructions': { sizes: [12, 14], fields: [0, 4] },
-  __ex_table: { sizes: [12], fields: [0, 4] },
-  // With and without the names of files; with a format from 7.2 on.
-  __bug_table: { sizes: [12, 8, 16], fields: [0, 4] },
-  __jump_table: { sizes: [16], fields: [0, 4] },
+/** Tables of 4-byte distances from their own fields: the rows that they may have. */
+const RELATIVE: Readonly<Record<string, readonly RowForm[]>> = {
+  '.orc_unwind_ip': [ORC_IP],
+  '.altinstructions': ALT_INSTR,
+  __ex_table: EXCEPTION_ENTRY,
+  __bug_table: BUG_ENTRY,
+  // Its key is no distance of 4 bytes.
+  __jump_table: JUMP_ENTRY.map((form) => ({ ...form, relocated: form.relocated.slice(0, 2) })),
 };
 /** Tables that lie inside other sections of a vmlinux, by the symbols around them. */
 const CARVED: readonly (readonly [name: string, start: string, stop: string])[] = [
@@ -299,15 +304,14 @@ class Unlinker {
   }
 
   #relocateTable(name: string, data: Uint8Array, start: number, builder: RelaBuilder): void {
-    const { sizes, fields } = RELATIVE[name];
     const { distance } = this.#port.code;
     const view = new DataView(data.buffer, data.byteOffset, data.length);
     const target = (at: number): number => (start + at + view.getInt32(at, true)) >>> 0;
     const isText = (at: number): boolean => this.#isText(this.#at(target(at)));
-    const size = sizes.find((n) => isTableOf(n, data.length, isText)) ?? 0;
-    if (size === 0) throw this.#elf.error('rows of no known size', name);
-    for (let row = 0; row < data.length; row += size) {
-      for (const field of fields) this.#add(builder, row + field, distance, target(row + field));
+    const form = RELATIVE[name].find(({ size }) => isTableOf(size, data.length, isText));
+    if (!form) throw this.#elf.error('rows of no known size', name);
+    for (let row = 0; row < data.length; row += form.size) {
+      for (const field of form.relocated) this.#add(builder, row + field, distance, target(row + field));
     }
   }
 }
