@@ -40,14 +40,15 @@ export interface CommonEntry extends CommonForm {
   readonly initial: State;
 }
 
-type Rules = ReadonlyMap<number, Rule>;
+/** By register. */
+type Rules = readonly (Rule | undefined)[];
 
 interface State {
   readonly cfa: CfaRule | undefined;
   readonly rules: Rules;
 }
 
-const NOTHING: State = { cfa: undefined, rules: new Map() };
+const NOTHING: State = { cfa: undefined, rules: [] };
 /** States that are remembered at once. */
 const MOST_REMEMBERED = 256;
 /** From one instruction of an object to another; farther is no function. */
@@ -139,16 +140,17 @@ class Interpreter {
   /** False where it was ended. */
   #execute({ at, end }: Program, visit: Visit): boolean {
     const reader = new SectionReader(this.#from, at, end);
+    const step = new Step(this, reader);
     while (!reader.done) {
       const start = reader.at;
       const byte = reader.u8();
       const high = byte & 0xc0;
       const code = high === 0 ? byte : high;
-      const instruction = INSTRUCTIONS.get(code);
+      const instruction = INSTRUCTIONS[code];
       if (!instruction) throw reader.error(`call frame instruction 0x${byte.toString(16)} is unknown`, start);
       const before = this.#location;
       const from = this.#state;
-      const next = instruction(new Step(this, reader, start), byte & 0x3f);
+      const next = instruction(step.begin(start), byte & 0x3f);
       if (typeof next === 'number') {
         this.#advance(next, reader, start);
         if (this.#location > before && !this.#tell(from, before, visit)) return false;
@@ -178,7 +180,13 @@ class Interpreter {
 
   #row({ cfa, rules }: State): FrameRow | undefined {
     const { signal, returnAddress } = this.#common;
-    return cfa && { cfa, rules, signal, returnAddress };
+    if (!cfa) return undefined;
+    const said = new Map<number, Rule>();
+    for (let register = 0; register < rules.length; register++) {
+      const rule = rules[register];
+      if (rule) said.set(register, rule);
+    }
+    return { cfa, rules: said, signal, returnAddress };
   }
 
   get state(): State {
@@ -201,7 +209,7 @@ class Interpreter {
     return register < this.#registers.names.length;
   }
   initialRule(register: number): Rule | undefined {
-    return this.#common.initial.rules.get(register);
+    return this.#common.initial.rules[register];
   }
   get inCommon(): boolean {
     return this.#function === undefined;
@@ -218,16 +226,21 @@ class Interpreter {
   }
 }
 
-/** One instruction: its operands, and what it makes of the state. */
+/** One instruction after the other: its operands, and what it makes of the state. */
 class Step {
   readonly reader: SectionReader;
   readonly #of: Interpreter;
-  readonly #at: number;
+  #at = 0;
 
-  constructor(of: Interpreter, reader: SectionReader, at: number) {
+  constructor(of: Interpreter, reader: SectionReader) {
     this.#of = of;
     this.reader = reader;
+  }
+
+  /** The next one, at that place. */
+  begin(at: number): this {
     this.#at = at;
+    return this;
   }
 
   error(reason: string): Error {
@@ -272,9 +285,8 @@ class Step {
   rule(register: number, rule: Rule | undefined): State {
     const { state } = this.#of;
     if (!this.#of.isKept(register)) return state;
-    const rules = new Map(state.rules);
-    if (rule) rules.set(register, rule);
-    else rules.delete(register);
+    const rules = state.rules.slice();
+    rules[register] = rule;
     return { cfa: state.cfa, rules };
   }
   cfa(cfa: CfaRule): State {
@@ -312,8 +324,16 @@ const ruled =
     return step.rule(register, rule(step));
   };
 
+function byNumber(list: readonly (readonly [code: number, instruction: Instruction])[]) {
+  const found: (Instruction | undefined)[] = Array(Math.max(...list.map(([code]) => code)) + 1).fill(
+    undefined,
+  );
+  for (const [code, instruction] of list) found[code] = instruction;
+  return found;
+}
+
 /** DW_CFA_*, by number; those with an operand in their low bits by the high ones. */
-const INSTRUCTIONS: ReadonlyMap<number, Instruction> = new Map<number, Instruction>([
+const INSTRUCTIONS: readonly (Instruction | undefined)[] = byNumber([
   // advance_loc, offset, restore
   [0x40, (step, low) => step.further(low)],
   [0x80, (step, low) => step.rule(low, atCfa(step.factored(step.reader.uleb())))],

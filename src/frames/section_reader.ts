@@ -107,6 +107,8 @@ export class SectionReader {
 
   uleb(): number {
     const start = this.at;
+    // Most are of one byte.
+    if (!this.done && this.from.view.getUint8(start) < 0x80) return this.u8();
     let value = 0n;
     for (let bits = 0n; ; bits += 7n) {
       if (bits >= 70n) throw this.error('a number of more than 64 bits', start);

@@ -59,12 +59,24 @@ describe('version 2 of SFrame', () => {
     expect(func).toMatchObject({ right: 0, wrong: 0 });
     expect(func?.unreliable).toBe(func?.reached);
   });
+});
 
-  it('has, as binutils 2.44 writes it, the place of a register that is the caller’s again', () => {
-    const found = check(parse(bytesOf('written-v2.o')), 'sframe');
-    expect(found.places.filter(({ verdict }) => verdict === 'wrong, declared reliable')).toMatchObject([
-      { place: 'pushes+0xc', truth: { prevFp: 'register' }, answer: { prevFpRight: false } },
-    ]);
+describe.each(['written-v2.o', 'written-v3.o'])('SFrame of %s, as binutils write it', (name) => {
+  it('still has rbp on the stack where a cold part has taken it off: wrong, and declared reliable', () => {
+    const elf = parse(bytesOf(name));
+    const wrong = check(elf, 'sframe').places.filter(({ verdict }) => verdict === 'wrong, declared reliable');
+    const found = wrong.find(({ place }) => place === 'gives_up.cold+0x2');
+    expect(found).toMatchObject({
+      stand: 'preempted',
+      truth: { prevSp: 8, prevFp: 'register' },
+      answer: { prevSp: 8, returnAddressRight: true, prevFpRight: false },
+    });
+    // What it is made from is right.
+    expect(check(elf, 'dwarf').functions.find((one) => one.name === 'gives_up')).toMatchObject({
+      right: 9,
+      unreliable: 0,
+      wrong: 0,
+    });
   });
 });
 

@@ -45,7 +45,7 @@ describe('klpemu check --unwinder all', () => {
       code: 'ENOEXEC',
       message: expect.stringContaining('SFrame version 1'),
     });
-    expect(found('dwarf').check).toMatchObject({ instructions: 55, reached: 55 });
+    expect(found('dwarf').check).toMatchObject({ instructions: 64, reached: 64 });
     expect(
       summary.unwinders.map(({ without, failed }: { without: number; failed: number }) => [without, failed]),
     ).toEqual([

@@ -17,6 +17,7 @@ import { tryObject } from './try_object.ts';
 const MODULES = new URL('../../fixtures/modules/', import.meta.url);
 /** Of later kernels, with the tables and annotations that those have. */
 const LATER = new URL('../../fixtures/objects/annotated/', import.meta.url);
+const TABLES = new URL('../../fixtures/objects/unwinders/', import.meta.url);
 const FILE = 'klpdemo_target.ko';
 const bytes = Uint8Array.from(readFileSync(new URL(FILE, MODULES)));
 
@@ -142,14 +143,20 @@ describe('broken modules', () => {
     readdirSync(folder).flatMap((file) => (/\.k?o$/.test(file) ? fileURLToPath(new URL(file, folder)) : [])),
   );
 
+  const tables = readdirSync(TABLES).filter((file) => /-(v2|v3|debug)\.o$/.test(file));
+  const withTables = tables.map((file) => fileURLToPath(new URL(file, TABLES)));
+  const withSFrame = withTables.filter((path) => !path.endsWith('-debug.o'));
+
   test.each([
-    ['orc', 600],
-    ['check', 300],
-  ] as const)('of klpemu %s get a report or an error, none of them late', async (command, to) => {
+    ['orc', 600, paths],
+    ['check', 300, paths],
+    ['sframe', 300, withSFrame],
+    ['dwarf', 300, withTables],
+  ] as const)('of klpemu %s get a report or an error, none of them late', async (command, to, broken) => {
     const outcomes: Record<string, number> = {};
     const failures: Failure[] = [];
     await tryShare(
-      { command, from: 0, to, seed: 7, file: join(dir, `${command}.ko`), victims: paths },
+      { command, from: 0, to, seed: 7, file: join(dir, `${command}.ko`), victims: broken },
       (report) => {
         failures.push(...report.failures);
         for (const [name, n] of Object.entries(report.outcomes)) outcomes[name] = (outcomes[name] ?? 0) + n;

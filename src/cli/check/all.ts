@@ -6,6 +6,7 @@ import { counted, percent, whole } from '../numbers.ts';
 import { resourcesUsed } from '../resources.ts';
 import { type Colors, colorsFor, print, printError, printFolded, tableColumns } from '../terminal.ts';
 import type { CheckReport } from './file.ts';
+import { named } from './report.ts';
 
 const NAMES: Readonly<Record<Unwinder, string>> = {
   orc: 'ORC',
@@ -68,7 +69,7 @@ export function printAll(
   const sums = sumsByUnwinder(reports);
   if (json) {
     const summary = { unwinders: sums, ms: Math.round(ms), ...resourcesUsed() };
-    print(`${JSON.stringify({ objects: reports, summary })}\n`);
+    print(`${JSON.stringify({ objects: reports, summary }, named)}\n`);
     return;
   }
   const rows = sums.map((row) => [

@@ -69,7 +69,7 @@ export function printChecks(reports: readonly CheckReport[], options: CheckRepor
 }
 
 /** A replacer for JSON: what is said of the frame pointer has its name on the port. */
-function named(_key: string, value: unknown): unknown {
+export function named(_key: string, value: unknown): unknown {
   if (typeof value !== 'object' || value === null || !('prevFp' in value || 'prevFpRight' in value))
     return value;
   const name = `prev${FP_FIELD[0].toUpperCase()}${FP_FIELD.slice(1)}`;
