@@ -172,7 +172,7 @@ function table(results: readonly (readonly [version: number, result: Result])[])
 /** Why an unwinder that goes by a table is wrong there, as far as the answer shows it. */
 function reason({ entry, answer, place }: Place): string {
   if (entry === 'none') {
-    return place.startsWith('__SCT__') ? 'no row: a trampoline of static calls' : 'no row: other code';
+    return place.startsWith('__SCT__') ? 'no row: a trampoline of static calls' : 'no row for the function';
   }
   if (!answer.returnAddressRight || answer.prevSp === undefined) return 'a row with the caller elsewhere';
   return answer.prevBpRight ? 'a row with another stack pointer' : 'a row with another place of rbp';

@@ -70,6 +70,21 @@ describe('an SFrame table', () => {
     }
   });
 
+  it('of version 3 marks code that an interrupt enters, as DWARF does', () => {
+    for (const { functions } of [sframe('written-v3'), dwarf('written-v3'), dwarf('written-debug')]) {
+      const marked = functions.filter((func) => {
+        let signal = false;
+        func.eachRow((_, row) => {
+          signal ||= row()?.signal === true;
+          return 'more';
+        });
+        return signal;
+      });
+      const entered = object('written-v3.o').symbol('entered');
+      expect(marked.map(({ start }) => start)).toEqual([Number(entered?.value)]);
+    }
+  });
+
   it('has its functions where the DWARF table has them, whatever its version', () => {
     for (const name of SFRAMES) {
       const known = new Set(

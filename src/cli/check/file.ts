@@ -47,6 +47,9 @@ export interface CheckReport {
   readonly several?: readonly string[];
 }
 
+/** Wrong places of a verdict that a comparison has of an object: enough to count them by why. */
+const MOST_COMPARED = 5000;
+
 let guest: CheckGuest | undefined;
 
 export function checkFile({ path, unwinder, compared, into = false, format: wanted }: CheckJob): CheckReport {
@@ -68,7 +71,7 @@ export function checkFile({ path, unwinder, compared, into = false, format: want
     const checker = new ObjectChecker(guest, elf, {
       unwinder,
       into,
-      timed: compared ?? false,
+      ...(compared ? { timed: true, listed: MOST_COMPARED } : {}),
       ...(orc ? { orc } : {}),
       ...(own ? { format: own } : {}),
     });
