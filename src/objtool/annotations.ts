@@ -49,6 +49,7 @@ export class Annotations {
       const seen = new Uint8Array(view.byteLength / size);
       for (let i = 0; i < (relocs?.count ?? 0); i++) {
         const at = relocs?.offset[i] ?? 0;
+        if (at + size > view.byteLength) throw elf.error('relocation outside its section', name, at);
         if (at % size !== relocated[0]) throw elf.error('rows of no known size', name, at);
         const number = view.getUint32(at + type, true);
         const said = types[number];

@@ -99,6 +99,13 @@ describe('an error names the section and the place', () => {
     );
   });
 
+  it('of an annotation behind the end of the list', () => {
+    const size = parse(bytesOf('annotated-7.3.o')).section('.discard.annotate_insn')?.size ?? 0;
+    expect(() => read(resized('annotated-7.3.o', '.discard.annotate_insn', size - 8))).toThrow(
+      `relocation outside its section (section .discard.annotate_insn, offset 0x${(size - 8).toString(16)})`,
+    );
+  });
+
   it('of rows whose size is none that any kernel has', () => {
     expect(() => read(resized('annotated-7.3.o', '__bug_table', 33))).toThrow(
       /rows of no known size \(section __bug_table\)/,
