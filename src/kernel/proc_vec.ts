@@ -26,6 +26,13 @@ export function procInt(text: string): Written | number {
   return BigInt.asIntN(32, found.value) === found.value ? found : -UAPI.EINVAL;
 }
 
+/** An unsigned int. Mirrors proc_douintvec(). */
+export function procUnsignedInt(text: string): Written | number {
+  const found = procUnsignedLong(text);
+  if (typeof found === 'number') return found;
+  return found.value > 0xffff_ffffn ? -UAPI.EINVAL : found;
+}
+
 /** An unsigned long. */
 export function procUnsignedLong(text: string): Written | number {
   const found = procLong(text);

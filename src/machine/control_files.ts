@@ -6,9 +6,24 @@ import type { Ftrace } from '../ftrace/ftrace.ts';
 import { availableFilterFunctions, dynFtraceTotalInfo, enabledFunctions } from '../ftrace/report.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import { procInt } from '../kernel/proc_vec.ts';
+import { procInt, procUnsignedInt } from '../kernel/proc_vec.ts';
 import { UAPI } from '../kernel/uapi.ts';
 import type { Livepatch } from '../livepatch/core.ts';
+import type { Oops } from './traps/oops.ts';
+
+/** kern_exit_table of kernel/exit.c. */
+export function oopsLimitFile({ sysctls }: FileSystem, oops: Oops): void {
+  sysctls.add('kernel/oops_limit', {
+    mode: 0o644,
+    read: () => String(oops.limit),
+    write: (text) => {
+      const written = procUnsignedInt(text);
+      if (typeof written === 'number') return written;
+      oops.limit = Number(written.value);
+      return written.consumed;
+    },
+  });
+}
 
 export function makeControlFiles(
   core: KernelCore,

@@ -21,6 +21,7 @@ import { kernelParts } from './boot/kernel_parts.ts';
 import { patchingParts, useBundles } from './boot/patching.ts';
 import { startKernel } from './boot/start_kernel.ts';
 import { trapParts } from './boot/trap_parts.ts';
+import { oopsLimitFile } from './control_files.ts';
 import { Executor } from './cpu/executor.ts';
 import { HostCallDispatch } from './cpu/hostcall_dispatch.ts';
 import { RunLoop } from './cpu/run_loop.ts';
@@ -87,6 +88,7 @@ export class Machine {
     const versions = new VersionTruth(core, livepatch);
     const truth = new TransitionTruth(core, livepatch, traces, smp.cpus, versions.gaps, ftrace);
     const trapping = trapParts(core, smp, kernel, patching, traces, image);
+    oopsLimitFile(fs, trapping.oops);
     const { oops, traps, watchdog } = trapping;
 
     const framePointers = options.unwinder === 'frame pointer';

@@ -99,8 +99,11 @@ describe('bundle.md, the variation: paused from user space', () => {
     w.insmod('asker'); // sleeps in the function that is patched next
     const before = w.modules();
     const tool = w.machine.spawn('modprobe_paused', [path('core'), '', path('p1_core')]);
-    w.machine.runFor(2e6);
-    // It is in that load: the transition waits for it, and the tool for the transition with its next step.
+    const { modules } = w.machine.inspect;
+    // In small steps, so that it is still in the load of the patch module, however long what comes before takes. The
+    // transition waits for that, and the tool for the transition with its next step.
+    for (let step = 0; step < 1000 && !modules.find('klpbundle_p1_core'); step++) w.machine.runFor(2e4);
+    expect(w.machine.inspect.modules.find('klpbundle_p1_core')).toBeDefined();
     expect(w.wait(w.startEnable(bundleOf('slow', ['p1_asker'])))).toBe(0);
     expect(w.modules()).toContain('klpbundle_core');
     const gate = w.machine.inspect.bundles?.gate;

@@ -27,10 +27,16 @@ export interface Ended {
   readonly alive: boolean;
 }
 
-export async function attack(args: string, options: MachineOptions = {}): Promise<Ended> {
+/** @param before called on the machine before the module is loaded */
+export async function attack(
+  args: string,
+  options: MachineOptions = {},
+  before: (machine: Machine) => void = () => {},
+): Promise<Ended> {
   const machine = await Machine.boot({ seed: 1, cpus: 2, heap: 16 << 20, instructionNs: 4000, ...options });
   try {
     machine.addFile('/attacks.ko', ko);
+    before(machine);
     const task = machine.insmod('/attacks.ko', args);
     return ending(
       machine,

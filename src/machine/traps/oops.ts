@@ -38,6 +38,9 @@ export class GuestPanic extends Error {
   }
 }
 
+/** kernel.oops_limit */
+const OOPS_LIMIT = 10_000;
+
 /** The register file that an oops is about. */
 interface OopsSite {
   readonly cpu: number;
@@ -51,6 +54,10 @@ export class Oops {
   readonly #stackTrace: StackTrace;
   readonly #workqueue: Workqueue;
   #dieCounter = 0;
+  /** Tasks that an oops has ended; from the limit's on the kernel panics, where the limit is not 0. */
+  #ended = 0;
+  /** Written by users: an unsigned int. */
+  limit = OOPS_LIMIT;
   /** exec_summary_regs: those of the first oops, printed again after every one. */
   #summary: PtRegs | undefined;
   /** Set once the kernel has panicked. */
@@ -145,6 +152,12 @@ export class Oops {
   /** show_opcodes() of a task's own user code. */
   userOpcodes(cpu: number, ip: Addr): string[] {
     return showOpcodes(ip, true, true, this.#dumpOptions(cpu, true));
+  }
+
+  /** The end of make_task_dead(): what an oops leaks each time is not to be had without bound. */
+  countOne(cpu: number): void {
+    if (++this.#ended >= this.limit && this.limit !== 0)
+      this.panic(cpu, `Oopsed too often (kernel.oops_limit is ${this.limit | 0})`);
   }
 
   /** panic(): `regs` are what ran; without them, what the CPU is at. */

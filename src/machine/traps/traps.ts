@@ -152,6 +152,7 @@ export class Traps implements TrapKernel {
         percpu.readU32('__preempt_count', call.cpu) & this.#core.kernel.constants.PREEMPT_NEED_RESCHED;
       percpu.writeU32('__preempt_count', call.cpu, resched >>> 0);
     }
+    this.#oops.countOne(call.cpu);
     if (!task.isExiting) return false;
     printk.alert('Fixing recursive fault but reboot is needed!');
     mem.writeU32(task.addr + BigInt(this.#taskStruct.exit_state), this.#core.kernel.constants.EXIT_DEAD);
