@@ -11,8 +11,12 @@ import { orcFormatOf, readOrc } from '../objtool/orc_format_of.ts';
 import { readCode } from '../objtool/orc_gen.ts';
 import { type OrcRows, rowsAt } from '../objtool/orc_rows.ts';
 import { bytesOf, undecodedPlaces } from '../objtool/undecoded.ts';
+import { wasKernel } from '../objtool/vmlinux.ts';
+import { CalledPlaces } from './called_places.ts';
 import type { CheckGuest } from './check_guest.ts';
 import { EngineExecutor } from './engine_executor.ts';
+import { CALLED, type Entered, enteredBy, saysRegisters } from './entered.ts';
+import { Forms } from './forms.ts';
 import { FrameMap } from './frame_map.ts';
 import { rulesOf } from './frame_rules.ts';
 import { readFrames } from './frame_tables.ts';
@@ -102,8 +106,14 @@ export class ObjectChecker {
   /** The same, where it need not be asked at each instruction. */
   readonly #quick: QuickJudge | undefined;
   readonly #walk: Walk;
+  readonly #forms: Forms;
   readonly #engine: EngineExecutor;
   readonly #ranges: readonly TextRange[];
+  /** Of ORC: others have none for code that is not called. */
+  readonly #hasRows: boolean;
+  /** Code of an object that is not called has no type of functions, and is not judged. */
+  readonly #isKernel: boolean;
+  readonly #calls: CalledPlaces;
   /** By instruction the worst verdict; 0 where none was given. */
   readonly #worst: Uint8Array;
   readonly #frames: FrameMap | undefined;
@@ -141,9 +151,14 @@ export class ObjectChecker {
     this.#frames = options.unwinder === 'fp' ? new FrameMap(guest, code, text) : undefined;
     this.#worst = new Uint8Array(code.count + 1);
     const visitor = { at: (insn: number) => this.#at(insn), call: (insn: number) => this.#call(insn) };
+    this.#calls = new CalledPlaces(code, (func) => this.#enteredBy(func).how === 'called');
+    this.#forms = new Forms(code, text);
     this.#walk = new Walk(code, text, visitor, optionsOfWalk(guest, options.into));
     const executor: EngineExecutor = new EngineExecutor(guest, this.#walk, options.into);
     this.#engine = executor;
+    executor.hasRegisters = (func) => this.#hasRegisters(func);
+    this.#isKernel = subject instanceof ElfObject && wasKernel(subject);
+    this.#hasRows = table !== undefined;
     const placed = frames && elf && FrameTable.of(elf, frames, (section) => text.start[section]);
     this.#table = frames?.format;
     this.#timer = options.timed ? new FrameTimer() : undefined;
@@ -163,7 +178,7 @@ export class ObjectChecker {
     this.#listedOf.clear();
     this.#omitted = 0;
     for (const func of this.#functions()) {
-      this.#walk.explore(func, this.#engine);
+      this.#explore(func);
       const list = instructions.of(func);
       functions.push(this.#reportOf(func, list, this.#walk.ends));
       if (this.#frames) frames.push(this.#frames.report(func, Array.from(list)));
@@ -195,29 +210,42 @@ export class ObjectChecker {
 
   #at(insn: number): void {
     if (!this.#isJudged(insn)) return;
-    const ip = this.#ip(insn);
+    const ip = this.#forms.ip(insn);
+    const home = this.#forms.home(insn);
     if (this.#timer && !this.#watch) this.#timer.at(() => this.#judge.frameWalk(ip));
-    if (this.#quick && !this.#watch && this.#quick.rightAt(ip)) {
-      if (this.#worst[insn] === 0) this.#worst[insn] = GRAVITY.right;
+    if (this.#isQuick && this.#quick?.rightAt(ip)) {
+      if (this.#worst[home] === 0) this.#worst[home] = GRAVITY.right;
       return;
     }
-    this.#consider(insn, 'interrupted', ip);
+    this.#consider(home, 'interrupted', ip);
     // Frame pointers have nothing to say across an interrupt: such a trace is rejected at once.
-    if (!this.#frames) this.#consider(insn, 'preempted', ip);
+    // Nor has anything that is entered with interrupts off: what may come there has a stack of its own.
+    if (!this.#frames && this.#engine.entered.how === 'called') this.#consider(home, 'preempted', ip);
   }
 
   #call(insn: number): void {
     // In its own place nothing is called: ftrace's trampoline makes the frames that its call has not.
     if (!this.#isJudged(insn) || this.#frames?.isFentry(insn)) return;
-    const ip = this.#walk.behind(insn);
-    if (this.#quick && !this.#watch && this.#quick.rightCalled(ip)) return;
-    this.#consider(insn, 'called', ip);
+    const ip = (this.#forms.ip(insn) + this.#code.length[insn]) | 0;
+    if (this.#isQuick && this.#quick?.rightCalled(ip)) return;
+    this.#consider(this.#forms.home(insn), 'called', ip);
+  }
+
+  /** What is known of other functions holds of those that are entered as they are. */
+  get #isQuick(): boolean {
+    return !this.#watch && this.#engine.entered === CALLED;
   }
 
   /** Jumps out of functions are followed; what is no function (entry code, thunks) is not judged. */
   #isJudged(insn: number): boolean {
     const code = this.#code;
-    return code.func[insn] !== 0 && !code.input.sections[code.section[insn]].replacement;
+    const home = this.#forms.home(insn);
+    if (home === 0 || code.func[home] === 0 || code.input.sections[code.section[home]].replacement)
+      return false;
+    // Frame pointers go by the code as it is.
+    if (this.#frames && home !== insn) return false;
+    // What entry code calls is judged by itself.
+    return this.#engine.entered.how === 'called' || !this.#walk.ends.isForeign(home);
   }
 
   /**
@@ -247,9 +275,33 @@ export class ObjectChecker {
     this.#guest.loadText(this.#engineText);
     // Where it has been before does not count.
     this.#walk.visits.clear();
-    this.#walk.explore(func, this.#engine);
+    this.#explore(func);
     this.#watch = undefined;
     this.#proved = func;
+  }
+
+  /** From its entry, as its table says that it is entered. */
+  #explore(func: number): void {
+    const entered = this.#enteredBy(func);
+    // What others call has a caller, and what returns was called, whatever its table says.
+    const isCalled = entered.how === 'first on its stack' ? this.#calls.has(func) : this.#calls.returns(func);
+    this.#engine.entered = isCalled && entered.how !== 'called' ? CALLED : entered;
+    this.#walk.explore(func, this.#engine);
+    this.#engine.entered = CALLED;
+  }
+
+  /** What the first row of its table says. */
+  #enteredBy(func: number): Entered {
+    if (!this.#hasRows || !this.#isKernel) return CALLED;
+    const { section, value } = this.#code.input.symbols;
+    return enteredBy(this.#judge.entryAt(this.#walk.text.start[section[func]] + value[func]));
+  }
+
+  #hasRegisters(func: number): boolean {
+    const { section, value, size } = this.#code.input.symbols;
+    const start = this.#walk.text.start[section[func]] + value[func];
+    if (this.#walk.text.start[section[func]] === 0 || !this.#hasRows) return false;
+    return this.#judge.someRow(start, start + size[func], saysRegisters);
   }
 
   #ip(insn: number): number {

@@ -6,7 +6,7 @@
 
 import { BY_FP, BY_SP, type CheckedInsn, INTERRUPT, NO_STORE } from '../arch/checking.ts';
 import type { StopKind } from '../guest/engine.ts';
-import { IN_ALTS, INSN_JUMP_CONDITIONAL } from '../objtool/insn.ts';
+import { IN_ALT_GROUP, IN_ALTS, INSN_JUMP_CONDITIONAL, INSN_RETURN } from '../objtool/insn.ts';
 import {
   BLOCK,
   CALLER_FP_LO,
@@ -20,13 +20,14 @@ import {
   TEXT_BASE,
   TEXT_LO,
 } from './check_guest.ts';
+import { areUsers, CALLED, makeUsers, OTHER_STACK, putRegisters, REGS_AT } from './entered.ts';
 import type { ForkState } from './fork_stack.ts';
 import { type LiveFrame, MAX_DEPTH } from './live_frames.ts';
 import { CALLER_SAVED } from './paths.ts';
 import { loadSaved, SavedWords } from './saved_registers.ts';
 import { putLong } from './stack_words.ts';
 import { NO_MEMORY, Skips, UNKNOWN_TO_ENGINE } from './step_over.ts';
-import { FP, INSNS, PC, REGISTERS, SP } from './target.ts';
+import { FP, INSNS, PC, REGISTERS, SP, TARGET } from './target.ts';
 import type { Executor, Steps, Walk } from './walk.ts';
 
 /** Bytes that an array takes whose size is not known. */
@@ -34,6 +35,15 @@ const ARRAY = 64;
 /** Repetitions of a string instruction that code may have set, and how often it is repeated where nobody did. */
 const [MOST_REPETITIONS, REPETITIONS] = [0x1000, 8];
 const RETURN = (ENTRY_SP - STACK_LO) >>> 2;
+const registerOf = (name: string): number => REGISTERS.ofPtRegs[TARGET.ptRegs.words.indexOf(name)] ?? 0;
+/** Low half of what it gives back. */
+const RESULT = 2 * registerOf(TARGET.ptRegs.result);
+/** Low half of what a function is given first. */
+const ARGUMENT = 2 * registerOf(TARGET.ptRegs.args[0]);
+const POINTER_LO = Number(POINTER);
+/** Text of nobody's caller. */
+const ELSEWHERE = CALLER_LO + 0x300;
+const TEXT_HALF_WORD = 0xffffffff;
 const NO_FRAMES: readonly LiveFrame[] = [];
 
 export class EngineExecutor implements Executor, Steps {
@@ -43,12 +53,17 @@ export class EngineExecutor implements Executor, Steps {
   /** The stack and the registers at the instruction that is visited. */
   readonly words: Uint32Array;
   readonly halves: Uint32Array;
+  /** How the function is entered that is explored. */
+  entered = CALLED;
+  /** Of a function: whether its table speaks of registers. */
+  hasRegisters: (func: number) => boolean = () => false;
   #lowest = ENTRY_SP;
   readonly #guest: CheckGuest;
   readonly #walk: Walk;
   readonly #state: ForkState;
   readonly #insn = INSNS.newInsn();
   readonly #saved = new SavedWords();
+  readonly #decoder = TARGET.code.decoder();
   readonly #into: boolean;
 
   /** `into`: calls within the object are followed too, not only stepped over. */
@@ -68,12 +83,17 @@ export class EngineExecutor implements Executor, Steps {
 
   enter(): void {
     this.#guest.prepare(this.#lowest);
-    this.#lowest = ENTRY_SP;
+    const { entered } = this;
+    this.#lowest = entered.sp;
+    if (entered.how !== 'called') {
+      putRegisters(this.words, entered);
+      this.#lowest = Math.min(entered.sp, REGS_AT);
+    }
     this.frames = NO_FRAMES;
     const { context } = this.#guest;
     context.regs.fill(POINTER, 0, REGISTERS.general);
     const { halves } = context;
-    halves[SP] = ENTRY_SP;
+    halves[SP] = entered.sp;
     halves[SP + 1] = STACK_HALF;
     loadSaved(halves);
     context.regs[REGISTERS.flags] = REGISTERS.flagsAtEntry;
@@ -89,17 +109,46 @@ export class EngineExecutor implements Executor, Steps {
 
   onStack(): boolean {
     if (isOnStack(this.#guest.context.halves)) return true;
+    if (this.#switchesStack()) return true;
     this.#walk.ends.deadEnds.add('stack pointer left the stack');
     return false;
+  }
+
+  /** Entry code takes another stack from memory: an empty one, or where what it copies from the old one goes. */
+  #switchesStack(): boolean {
+    const { context } = this.#guest;
+    const { how } = this.entered;
+    if (how === 'called' || context.halves[SP + 1] === STACK_HALF) return false;
+    if (how !== 'first on its stack') makeUsers(this.words);
+    context.halves[SP] = how === 'first on its stack' ? ENTRY_SP : OTHER_STACK;
+    context.halves[SP + 1] = STACK_HALF;
+    context.touch();
+    return true;
+  }
+
+  /** Nobody of the kernel called it, and nobody was interrupted. */
+  get hasNoCaller(): boolean {
+    const { how } = this.entered;
+    if (how === 'called' || this.frames.length > 0) return false;
+    return how === 'first on its stack' || areUsers(this.words);
   }
 
   advance(insn: number): number {
     const walk = this.#walk;
     const { sp } = this;
     if (sp < this.#lowest) this.#lowest = sp;
+    if (walk.code.type[insn] === INSN_RETURN) this.#returnToText();
     walk.visit(insn, sp);
     this.#forkFrom(insn);
     return walk.step(insn, this);
+  }
+
+  /** A thunk puts where it goes in the place of its return address: what it was given is an address of text then. */
+  #returnToText(): void {
+    const { context, words } = this.#guest;
+    const at = (context.halves[SP] - STACK_LO) >>> 2;
+    if (words[at] === POINTER_LO && words[at + 1] === 0)
+      putLong(words, context.halves[SP], ELSEWHERE, 0xffffffff);
   }
 
   execute(insn: number): boolean {
@@ -207,6 +256,8 @@ export class EngineExecutor implements Executor, Steps {
   call(insn: number, next: number): number {
     const { context } = this.#guest;
     this.#walk.visitor.call(insn);
+    const inside = this.#insideReplacement(insn) || this.#leavesRegisters(insn);
+    if (inside !== 0) return inside;
     const callee = this.frames.length < MAX_DEPTH ? this.#calleeOf(insn) : 0;
     if (callee === 0) {
       this.#called(insn);
@@ -237,13 +288,43 @@ export class EngineExecutor implements Executor, Steps {
     return section === 0 || !input.sections[section]?.text ? 0 : code.at(section, input.symbols.value[func]);
   }
 
+  /** Where a call goes to that stays in its replacement, as those that fill the return stack buffer do; 0 for others. */
+  #insideReplacement(insn: number): number {
+    const { code } = this.#walk;
+    const { section, offset, flags, altGroups, input } = code;
+    const group = flags[insn] & IN_ALT_GROUP ? altGroups.get(insn) : undefined;
+    if (!group?.original) return 0;
+    this.#decoder.decode(input.sections[section[insn]].bytes, offset[insn]);
+    const dest = code.at(section[insn], this.#decoder.target);
+    if (dest === 0 || altGroups.get(dest) !== group) return 0;
+    this.pushReturn(insn);
+    return dest;
+  }
+
+  /**
+   * First instruction of what entry code calls that leaves registers on the stack where its return address was, or takes
+   * another stack: that is executed as it is. 0 for others.
+   */
+  #leavesRegisters(insn: number): number {
+    const { code } = this.#walk;
+    const func = code.callDest[insn];
+    if (this.entered.how === 'called' || func === 0 || !this.hasRegisters(func)) return 0;
+    this.pushReturn(insn);
+    return code.at(code.input.symbols.section[func], code.input.symbols.value[func]);
+  }
+
   tailCall(insn: number): number {
+    if (this.entered.how !== 'called' && this.#walk.ends.isForeign(insn)) {
+      this.#called(insn);
+      return this.return();
+    }
     return this.#calleeOf(insn);
   }
 
   return(): number {
     const frame = this.frames.at(-1);
     const { context } = this.#guest;
+    if (this.entered.how !== 'called') return this.#returnAsItIs();
     // A path that lost its stack is no return to there.
     if (!frame || context.halves[SP] !== frame.sp - 8) return 0;
     this.frames = this.frames.slice(0, -1);
@@ -252,14 +333,34 @@ export class EngineExecutor implements Executor, Steps {
     return frame.next;
   }
 
+  /** To where the stack says; 0 where that is none of the text under check. */
+  #returnAsItIs(): number {
+    const { context, words } = this.#guest;
+    const { halves } = context;
+    const at = (halves[SP] - STACK_LO) >>> 2;
+    if (halves[SP + 1] !== STACK_HALF || words[at + 1] !== TEXT_HALF_WORD) return 0;
+    const next = this.#walk.insnAt(words[at]);
+    if (next === 0) return 0;
+    halves[SP] += 8;
+    context.touch();
+    return next;
+  }
+
   /** What a callee leaves: nothing known in the registers that it need not save. */
   #called(insn: number): void {
     if (this.#walk.isFentry(insn)) return;
     const { context } = this.#guest;
     const { halves } = context;
+    // What entry code gives the address of its registers to may move them, and says where they are: where they were.
+    const hasRegisters = this.entered.how !== 'called' && halves[ARGUMENT + 1] === STACK_HALF;
+    const registers = halves[ARGUMENT];
     for (let i = 0; i < CALLER_SAVED.length; i++) {
       halves[2 * CALLER_SAVED[i]] = BLOCK;
       halves[2 * CALLER_SAVED[i] + 1] = 0;
+    }
+    if (hasRegisters) {
+      halves[RESULT] = registers;
+      halves[RESULT + 1] = STACK_HALF;
     }
     context.touch();
   }

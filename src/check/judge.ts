@@ -10,6 +10,7 @@ import {
   ORC_REG_PREV_SP,
   ORC_REG_UNDEFINED,
   ORC_TYPE_CALL,
+  type OrcEntry,
   type OrcTable,
   orcTableFromEntries,
   unpackOrcEntry,
@@ -18,6 +19,7 @@ import type { FrameTable } from '../frames/frame_table.ts';
 import { type FrameRow, rowText } from '../frames/rows.ts';
 import { OrcLookup } from '../unwind/orc_lookup.ts';
 import { MAX_STACK_ENTRIES, StackTrace } from '../unwind/stacktrace.ts';
+import { NONE } from '../unwind/unwind_state.ts';
 import { callerRowAt } from './caller_rows.ts';
 import { CALLER_LO, CALLER_SIZE, LAST_CALLER_LO, STACK_LO } from './check_layout.ts';
 import { FrameRowFacts, USES_FP, USES_OTHERS } from './frame_row_facts.ts';
@@ -56,6 +58,8 @@ export interface JudgedState {
   readonly halves: Uint32Array;
   /** Calls that were followed, the innermost last. */
   readonly frames?: readonly LiveFrame[];
+  /** It is the first that runs on its stack: nothing is to be found. */
+  readonly hasNoCaller?: boolean;
 }
 
 export class Judge {
@@ -122,12 +126,33 @@ export class Judge {
     // Nobody asks frame pointers for the stack pointer; of a realigned stack they would not know it.
     const spRight = this.#kind === 'fp' || answer.prevSp === this.#innermost.sp - STACK_LO;
     const right = spRight && answer.returnAddressRight && answer.prevFpRight;
-    if (right && this.#outerRight()) return 'right';
+    if (this.#state.hasNoCaller ? this.#isAtEnd() : right && this.#outerRight()) return 'right';
     const stored =
       stand !== 'interrupted'
         ? this.#trace.stackTraceSaveTskReliable(this.#task, this.#entries)
         : this.#trace.stackTraceSaveRegsReliable(this.#task, this.#regs, this.#entries);
     return stored >= 0 ? 'wrong, declared reliable' : 'wrong, declared unreliable';
+  }
+
+  /** Whether the walk ended well: at the last frame, or with the registers of a user. */
+  #isAtEnd(): boolean {
+    const { unwinder } = this.#trace;
+    return !unwinder.error && (unwinder.done || (unwinder.regs !== NONE && unwinder.userMode()));
+  }
+
+  /** The row in force at an address; undefined for none. */
+  entryAt(ip: number): OrcEntry | undefined {
+    const index = this.#lookup.find(ip);
+    return index < 0 ? undefined : unpackOrcEntry(this.#lookup.hit, index);
+  }
+
+  /** Whether one of the rows between two addresses is as asked. */
+  someRow(from: number, to: number, wanted: (row: OrcEntry) => boolean): boolean {
+    const table = this.#orc;
+    if (!table) return false;
+    for (let row = this.rowAt(from); row >= 0 && row < table.count && table.ip[row] < to; row++)
+      if (wanted(unpackOrcEntry(table, row))) return true;
+    return false;
   }
 
   /** The number of the row in force at an address, below 0 for none, and what it goes by. */
@@ -231,7 +256,14 @@ export class Judge {
     const frame = this.#innermost;
     const prevFp =
       frame === OUTERMOST ? fp : whereIs(frame.fpLow, frame.fpHigh, FP_REGISTER, words, halves, frame.sp - 8);
-    return { returnAddress: frame.sp - 8 - sp, prevSp: frame.sp - sp, prevFp, saved };
+    const hasNoCaller = this.#state.hasNoCaller === true;
+    return {
+      returnAddress: frame.sp - 8 - sp,
+      prevSp: frame.sp - sp,
+      prevFp,
+      saved,
+      ...(hasNoCaller ? { hasNoCaller } : {}),
+    };
   }
 
   #start(stand: Stand, ip: number): void {

@@ -29,6 +29,8 @@ export interface Truth {
   readonly prevFp: Whereabouts;
   /** The same of the other registers that a function gives back as they were. */
   readonly saved: Readonly<Record<string, Whereabouts>>;
+  /** It is the first that runs on its stack: the walk is to end there. The rest says nothing then. */
+  readonly hasNoCaller?: boolean;
 }
 
 /** What an unwinder made of it: undefined where it found no frame. */

@@ -154,6 +154,16 @@ export class Walk {
   ip(insn: number): number {
     return (this.text.start[this.code.section[insn]] + this.code.offset[insn]) | 0;
   }
+  /** The instruction at an address (low half); 0 for none. */
+  insnAt(ip: number): number {
+    const address = ip >>> 0;
+    const { sections } = this.code.input;
+    const index = sections.findIndex(({ bytes }, i) => {
+      const start = this.text.start[i];
+      return start !== 0 && address >= start && address < start + bytes.length;
+    });
+    return index < 0 ? 0 : this.code.at(index, address - this.text.start[index]);
+  }
   /** Low half of the address behind it, signed. */
   behind(insn: number): number {
     return (this.ip(insn) + this.code.length[insn]) | 0;

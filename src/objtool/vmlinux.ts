@@ -44,10 +44,17 @@ export function parseKernelObject(bytes: Uint8Array, file: string, port: KernelP
   const elf = KernelFile.is(bytes)
     ? new Unlinker(new KernelFile(bytes, file, port), port).object()
     : parseElf(bytes, file, port.elf);
+  if (KernelFile.is(bytes)) linked.add(elf);
   const kind = objectKind(elf);
   if (kind !== undefined) throw elf.error(`it is ${kind}`);
   return elf;
 }
+
+/** Of those that somebody still has. */
+const linked = new WeakSet<ElfObject>();
+
+/** Whether an object was a kernel, whose hand-written code is not told from functions by its symbols. */
+export const wasKernel = (elf: ElfObject): boolean => linked.has(elf);
 
 /** Tables of 4-byte distances from their own fields: the rows that they may have. */
 const RELATIVE: Readonly<Record<string, readonly RowForm[]>> = {

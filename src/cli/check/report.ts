@@ -188,7 +188,8 @@ function answerText({ prevSp, prevFpRight, returnAddressRight }: UnwinderAnswer)
   return `prev sp = ${SP_NAME}${plus(prevSp)}, return address ${address}, prev ${FP_FIELD} ${fp}`;
 }
 
-function truthText({ returnAddress, prevSp, prevFp, saved }: Truth): string {
+function truthText({ returnAddress, prevSp, prevFp, saved, hasNoCaller }: Truth): string {
+  if (hasNoCaller) return 'the last frame of its stack: there is no caller';
   const at = whereaboutsText;
   // Those that are where a caller left them say nothing.
   const others = Object.entries(saved).filter(([, found]) => found !== 'register');

@@ -61,7 +61,8 @@ function verdictOf({ verdict, answer }: ProofAt): ProofVerdict {
   return answer.prevSp === undefined && verdict === 'wrong, declared unreliable' ? 'no answer' : 'wrong';
 }
 
-function truthText({ prevSp, prevFp }: Truth): string {
+function truthText({ prevSp, prevFp, hasNoCaller }: Truth): string {
+  if (hasNoCaller) return 'it is the last frame of its stack';
   const fp =
     typeof prevFp === 'number'
       ? `lies at sp+${prevFp}`

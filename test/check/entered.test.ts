@@ -1,0 +1,91 @@
+// Code of a kernel that is not called: entered as the first row of its table says, and judged by what is true then.
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
+import { CheckGuest } from '../../src/check/check_guest.ts';
+import { ObjectChecker } from '../../src/check/check_object.ts';
+import type { FunctionReport, ObjectCheck } from '../../src/check/verdicts.ts';
+import { parseKernelObject } from '../../src/objtool/vmlinux.ts';
+import { entryKernel } from '../vmlinuz/entry_kernel.ts';
+
+let guest: CheckGuest;
+beforeAll(() => {
+  guest = new CheckGuest();
+});
+afterAll(() => guest.close());
+
+const check = (bytes: Uint8Array): ObjectCheck =>
+  new ObjectChecker(guest, parseKernelObject(bytes, 'vmlinux', X86_64), {
+    unwinder: 'orc',
+    format: '6.1',
+  }).check();
+const of = ({ functions }: ObjectCheck, name: string): FunctionReport =>
+  functions.find((one) => one.name === name) as FunctionReport;
+
+/** `push %rax; push %rbx; iretq`: an error code and two registers over an interrupt's frame. */
+const PUSHES = [0x50, 0x53, 0x48, 0xcf];
+const CALL_ROW = { sp: 8, reg: 5, type: 0 };
+
+describe('code of a kernel that is entered', () => {
+  it("with an interrupt's frame is right where its rows find that", () => {
+    const rows = [8, 16, 24].map((sp, at) => ({ at, sp, reg: 5, type: 2 }));
+    const found = check(entryKernel([{ name: 'asm_exc_test', code: PUSHES, rows }]));
+    expect(of(found, 'asm_exc_test')).toMatchObject({ instructions: 3, reached: 3, right: 3 });
+  });
+
+  it('with an error code of which a row knows nothing is wrong there', () => {
+    const rows = [8, 16, 16].map((sp, at) => ({ at, sp, reg: 5, type: 2 }));
+    const found = check(entryKernel([{ name: 'asm_exc_test', code: PUSHES, rows }]));
+    expect(of(found, 'asm_exc_test').right).toBe(2);
+    expect(found.places.map(({ place, stand }) => [place, stand])).toEqual([
+      ['asm_exc_test+0x2', 'interrupted'],
+    ]);
+  });
+
+  it('with all registers is right where its rows find them', () => {
+    const rows = [0, 8, 16].map((sp, at) => ({ at, sp, reg: 5, type: 1 }));
+    const found = check(entryKernel([{ name: 'error_test', code: PUSHES, rows }]));
+    expect(of(found, 'error_test')).toMatchObject({ reached: 3, right: 3 });
+  });
+
+  it('first on its stack has no caller, and a row that finds one is wrong', () => {
+    const end = { sp: 0, reg: 0, type: 0, end: true };
+    const code = [0x50, 0x58, 0x48, 0xcf];
+    expect(of(check(entryKernel([{ name: 'entry', code, rows: [{ at: 0, ...end }] }])), 'entry').right).toBe(
+      3,
+    );
+    const rows = [
+      { at: 0, ...end },
+      { at: 1, sp: 16, reg: 5, type: 0 },
+      { at: 2, ...end },
+    ];
+    const found = check(entryKernel([{ name: 'entry', code, rows }]));
+    expect(of(found, 'entry').right).toBe(2);
+    expect(found.places[0].truth.hasNoCaller).toBe(true);
+  });
+
+  it('by a call of others has a caller, though its first row says that there is none', () => {
+    const thunk = { name: 'thunk', code: [0x90, 0xc3], rows: [{ at: 0, sp: 0, reg: 0, type: 0, end: true }] };
+    // call thunk, which is 16 bytes on; ret
+    const caller = { name: 'caller', code: [0xe8, 11, 0, 0, 0, 0xc3], rows: [{ at: 0, ...CALL_ROW }] };
+    const found = check(entryKernel([caller, thunk]));
+    expect(of(found, 'caller')).toMatchObject({ right: 2 });
+    expect(of(found, 'thunk')).toMatchObject({ right: 0, wrong: 2 });
+  });
+
+  it('and returns was called, though its first row says that it has registers', () => {
+    const rows = [{ at: 0, sp: 0, reg: 5, type: 1 }];
+    const found = check(entryKernel([{ name: 'function', code: [0x90, 0xc3], rows }]));
+    expect(of(found, 'function').right).toBe(0);
+  });
+
+  it('that puts where it goes in place of its return address is wrong there, and declared reliable', () => {
+    // call over an int3; mov %rax,(%rsp); ret: a retpoline.
+    const code = [0xe8, 1, 0, 0, 0, 0xcc, 0x48, 0x89, 0x04, 0x24, 0xc3];
+    const found = check(entryKernel([{ name: 'retpoline', code, rows: [{ at: 0, ...CALL_ROW }] }]));
+    expect(found.places.filter(({ verdict }) => verdict === 'wrong, declared reliable')).toMatchObject([
+      { place: 'retpoline+0x6' },
+      { place: 'retpoline+0xa' },
+    ]);
+  });
+});

@@ -1,0 +1,61 @@
+// A kernel of some functions with the rows of their ORC table, in the layout of 6.1; stripped, with kallsyms.
+
+import { kallsymsBytes } from './kallsyms_bytes.ts';
+import { linkedElf } from './linked_elf.ts';
+
+interface Row {
+  /** From the function's beginning. */
+  readonly at: number;
+  readonly sp: number;
+  /** 5 is the stack pointer, 0 undefined. */
+  readonly reg: number;
+  /** 0 call, 1 registers, 2 an interrupt's frame. */
+  readonly type: number;
+  readonly end?: boolean;
+}
+
+interface EntryFunction {
+  readonly name: string;
+  readonly code: readonly number[];
+  readonly rows: readonly Row[];
+}
+
+const TEXT = 0xffffffff81000000n;
+const ORC_IP = 0xffffffff81100000n;
+const ORC = 0xffffffff81110000n;
+const NAMES = 0xffffffff81120000n;
+const ALIGN = 16;
+const AX = 6;
+const A = 2;
+
+/** What tells the format of the table. */
+const PLAIN: EntryFunction = { name: 'plain', code: [0xc3], rows: [{ at: 0, sp: 8, reg: 5, type: 0 }] };
+
+/** One behind the other, at multiples of 16, and a plain one. */
+export function entryKernel(tested: readonly EntryFunction[]): Uint8Array {
+  const functions = [...tested, PLAIN];
+  const text = Buffer.alloc(functions.length * ALIGN, 0xcc);
+  const rows = functions.flatMap(({ code, rows: own }, i) => {
+    text.set(code, i * ALIGN);
+    return own.map((row) => ({ ...row, at: i * ALIGN + row.at }));
+  });
+  rows.push({ at: text.length, sp: 0, reg: 0, type: 0 });
+  const ips = Buffer.alloc(rows.length * 4);
+  const orc = Buffer.alloc(rows.length * 6);
+  rows.forEach(({ at, sp, reg, type, end = false }, i) => {
+    ips.writeInt32LE(Number(TEXT - ORC_IP) + at - i * 4, i * 4);
+    orc.writeInt16LE(sp, i * 6);
+    orc[i * 6 + 4] = reg;
+    orc[i * 6 + 5] = type | (end ? 4 : 0);
+  });
+  const symbols = [
+    { address: TEXT, type: 'T', name: '_stext' },
+    ...functions.map(({ name }, i) => ({ address: TEXT + BigInt(i * ALIGN), type: 'T', name })),
+  ];
+  return linkedElf([
+    { name: '.text', address: TEXT, flags: AX, bytes: text },
+    { name: '.orc_unwind_ip', address: ORC_IP, flags: A, bytes: ips },
+    { name: '.orc_unwind', address: ORC, flags: A, bytes: orc },
+    { name: '.rodata', address: NAMES, flags: A, bytes: kallsymsBytes(symbols, '4.6', NAMES).bytes },
+  ]);
+}
