@@ -50,11 +50,10 @@ export class FrameTable {
     for (const { func, start } of placed) {
       if (start < end) throw elf.error('two functions of the table overlap', func.table, func.at);
       if (start > end) columns.add(end, undefined);
-      let last = start;
       columns.add(start, undefined);
       func.eachRow((offset, row) => {
-        last = start + offset;
-        columns.add(last, row());
+        columns.add(start + offset, row());
+        if (columns.isTooLarge) throw elf.error('more rows than any kernel has', func.table, func.at);
         return 'more';
       });
       end = start + func.size;
@@ -102,12 +101,26 @@ function lastUpTo(numbers: Uint32Array, limit: number): number {
   return last;
 }
 
+/** Places where another row begins: several times those of a whole kernel. */
+const MOST_PLACES = 1 << 24;
+/**
+ * Letters of all rows that differ, each as reports have it: what they take in memory goes with that, and what it takes to
+ * tell them apart with its square, where they are very long (V8 hashes those by their length alone).
+ */
+const MOST_TEXT = 16 << 20;
+
 class Columns {
   readonly #registers: FrameRegisters;
   readonly from: number[] = [];
   readonly row: number[] = [];
   readonly rows: FrameRow[] = [];
   readonly #known = new Map<string, number>();
+  #text = 0;
+
+  /** Whether it is more than any kernel's tables are. */
+  get isTooLarge(): boolean {
+    return this.from.length > MOST_PLACES || this.#text > MOST_TEXT;
+  }
 
   constructor(registers: FrameRegisters) {
     this.#registers = registers;
@@ -128,6 +141,7 @@ class Columns {
     const known = this.#known.get(text);
     if (known !== undefined) return known;
     this.#known.set(text, this.rows.length);
+    this.#text += text.length;
     return this.rows.push(row) - 1;
   }
 }

@@ -7,6 +7,7 @@ import { parseElf } from '../../src/elf/elf_object.ts';
 import { ElfError } from '../../src/elf/error.ts';
 import { readDwarfFrames } from '../../src/frames/dwarf.ts';
 import { FrameTable } from '../../src/frames/frame_table.ts';
+import { atCfa, byRegister, type FunctionFrames } from '../../src/frames/rows.ts';
 import { readSFrame } from '../../src/frames/sframe.ts';
 import { OBJECTS, TABLES } from './readelf.ts';
 
@@ -121,6 +122,37 @@ describe('an SFrame table', () => {
     ],
   ])('with %s is refused', (_, change, reason) => {
     expect(said('written-v3.o', '.sframe', change)).toMatch(reason);
+  });
+});
+
+describe('rows of a table', () => {
+  it('may not be more than any kernel has: each differs, and is long', () => {
+    const elf = parseElf(readFileSync(new URL('written-v3.o', OBJECTS)), 'written-v3.o', X86_64.elf);
+    const long = TABLES.registers.names.map((name) => name.padEnd(100_000, '_'));
+    let told = 0;
+    const endless: FunctionFrames = {
+      section: elf.section('.text')?.index ?? 0,
+      start: 0,
+      size: 0x10000000,
+      table: '.eh_frame',
+      at: 0x18,
+      eachRow: (visit) => {
+        while (told < 0x10000000) {
+          const rules = new Map([[6, atCfa(-8 * told)]]);
+          visit(told++, () => ({ cfa: byRegister(7, 8), rules, signal: false, returnAddress: 16 }));
+        }
+      },
+    };
+    const frames = {
+      format: 'DWARF',
+      bytes: 0,
+      registers: { ...TABLES.registers, names: long },
+      functions: [endless],
+    };
+    expect(() => FrameTable.of(elf, frames, () => 0xc0000000)).toThrow(
+      'written-v3.o: more rows than any kernel has (section .eh_frame, offset 0x18)',
+    );
+    expect(told).toBeLessThan(1000);
   });
 });
 

@@ -8,7 +8,7 @@ import { engineOption } from '../engine_option.ts';
 const EXIT_CODES = `
 Exit codes:
   0  all was looked at, and no place is wrong and declared reliable
-  1  one is; or of an object not a single answer is right
+  1  one is, with all by any unwinder; or of an object not a single answer is right
   2  bad usage, or an object that cannot be used, or not as a whole: a table that
      cannot be read, bytes that are no instruction, code that no path gets to
      because one before it could not be followed, a function that runs out of itself`;
