@@ -29,6 +29,7 @@ export type { Inspect } from './machine/inspect.ts';
 export type { MachineOptions } from './machine/machine.ts';
 export { Machine } from './machine/machine.ts';
 export { MachineError } from './machine/machine_error.ts';
+export { KernelFileError } from './machine/native/find.ts';
 export { MachineOptionError } from './machine/option_table.ts';
 export { GuestPanic } from './machine/traps/oops.ts';
 export type { TruthCheck } from './machine/truth/checks.ts';

@@ -10,7 +10,7 @@ import { scopedKey } from './keys.ts';
 import { Layout } from './layout.ts';
 import type { AsmPort } from './port.ts';
 import { Preprocessor, Scope } from './preprocess.ts';
-import { type Label, Program, type Section, type SymbolType } from './program.ts';
+import { type Label, type Mark, Program, type Section, type SymbolType } from './program.ts';
 import { Reader } from './reader.ts';
 
 export { AsmError };
@@ -63,6 +63,11 @@ export interface AsmImage {
 export interface AsmOptions {
   /** Section name to address; the others follow as usual. */
   bases?: Partial<Record<string, bigint>>;
+  /**
+   * Names of symbols that are somewhere else, and where: what refers to them goes there. The image has them at their own
+   * addresses all the same, but for their fentry sites.
+   */
+  places?: ReadonlyMap<string, bigint>;
   /** Constants, seen by every source. One too large for 32 bits may be branched to. */
   defines?: Record<string, number | bigint>;
 }
@@ -126,7 +131,7 @@ export function assembleImageFor(
 ): AsmImage {
   const program = readSources(sources, options, port);
   checkNames(program);
-  const layout = new Layout(program, options.bases ?? {}, port.fillNops);
+  const layout = new Layout(program, options.bases ?? {}, port.fillNops, options.places);
   const none = new Map<string, bigint>();
   const sections = [...program.sections.values()].map(
     (section: Section): AsmSection => ({
@@ -139,12 +144,27 @@ export function assembleImageFor(
   return {
     sections: sections.filter((s) => s.size > 0),
     symbols: collectSymbols(program, layout),
-    fentrySites: program.fentry.map((mark) => layout.address(mark)),
+    fentrySites: program.fentry
+      .filter((mark) => !isElsewhere(program, layout, mark))
+      .map((mark) => layout.address(mark)),
     hints: program.hints.map((mark) => ({ addr: layout.address(mark), ...mark.hint })),
     exports: program.exports.map(({ name, gpl }) => ({ name, gpl })),
     noreturn: [...new Set(program.noreturn.map(({ name }) => name))],
     deadEnds: program.deadEnds.map((mark) => layout.address(mark)),
   };
+}
+
+/** Whether a mark is in a function that another one stands for. */
+function isElsewhere(program: Program, layout: Layout, { section, item }: Mark): boolean {
+  const labels = [...program.globals.values(), ...program.locals.values()];
+  return labels.some(
+    (label) =>
+      label.type === 'func' &&
+      label.section === section &&
+      label.item <= item &&
+      item < label.end &&
+      layout.placeOf(label) !== undefined,
+  );
 }
 
 /** A few instructions for an address; `symbols` may be branched to and referred to. */

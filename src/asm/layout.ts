@@ -48,10 +48,18 @@ export class Layout {
   readonly bases = new Map<string, bigint>();
 
   readonly #fillNops: (gap: Uint8Array) => void;
+  /** Symbols by name that are somewhere else: what refers to them goes there. */
+  readonly #places: ReadonlyMap<string, bigint>;
 
-  constructor(program: Program, bases: Partial<Record<string, bigint>>, fillNops: (gap: Uint8Array) => void) {
+  constructor(
+    program: Program,
+    bases: Partial<Record<string, bigint>>,
+    fillNops: (gap: Uint8Array) => void,
+    places: ReadonlyMap<string, bigint> = new Map(),
+  ) {
     this.program = program;
     this.#fillNops = fillNops;
+    this.#places = places;
     for (const section of program.sections.values()) this.relax(section);
     for (const [name, after] of FOLLOWS) this.bases.set(name, bases[name] ?? this.baseAfter(after));
     this.checkOverlap();
@@ -109,13 +117,18 @@ export class Layout {
   localTarget(section: Section, item: BranchItem): number {
     const label = this.program.locals.get((item.target.terms[0] as { name: string }).name);
     // An undefined label, or one elsewhere, is reported when the branch is written.
-    if (!label || label.section !== section) return Number.MAX_SAFE_INTEGER;
+    if (!label || label.section !== section || this.#places.has(label.name)) return Number.MAX_SAFE_INTEGER;
     return ((this.offsets.get(section) as number[])[label.item] as number) + Number(item.target.num);
   }
 
   address(mark: Mark): bigint {
     const offset = (this.offsets.get(mark.section) as number[])[mark.item] as number;
     return (this.bases.get(mark.section.name) as bigint) + BigInt(offset);
+  }
+
+  /** Where a symbol is instead of here. */
+  placeOf(label: Label): bigint | undefined {
+    return this.#places.size === 0 || label.name === '.' ? undefined : this.#places.get(label.name);
   }
 
   labelSize(label: Label): number {
@@ -127,7 +140,7 @@ export class Layout {
     let sum = value.num;
     for (const { name, sign } of value.terms) {
       const label = this.program.find(name);
-      const address = label ? this.address(label) : external.get(nameOfKey(name));
+      const address = label ? (this.placeOf(label) ?? this.address(label)) : external.get(nameOfKey(name));
       if (address === undefined) {
         const shown = nameOfKey(name).replace(/#\d+$/, 'f');
         throw new AsmError(place, `undefined symbol '${shown}'`, shown);

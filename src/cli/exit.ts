@@ -1,5 +1,6 @@
 // How klpemu ends: exit codes, and each error in one line (an object with --json), printed once.
 
+import { KernelFileError } from '../machine/native/find.ts';
 import { type Problem, ScenarioError } from '../scenario/error.ts';
 import { print, printError } from './terminal.ts';
 
@@ -32,7 +33,8 @@ interface ErrorObject {
 
 /** Prints an error and sets the exit code. */
 export function fail(error: unknown, json: boolean): void {
-  const usage = error instanceof ScenarioError || error instanceof UsageError || ofSystem(error);
+  const usage =
+    [ScenarioError, UsageError, KernelFileError].some((kind) => error instanceof kind) || ofSystem(error);
   process.exitCode = usage ? EXIT.usage : EXIT.machine;
   const objects = errorObjects(error);
   if (json) {

@@ -29,5 +29,10 @@ export const allowFilesOption = () =>
   );
 export const seedOption = () =>
   new Option('--seed <number>', "seed of the machine's choices, instead of the scenario's").argParser(seed);
+export const kernelOption = () =>
+  new Option(
+    '--kernel <file>',
+    'a vmlinuz that is put under the machine, or the release of an installed one',
+  );
 export const atOption = () =>
   new Option('--at <time>', 'virtual time since boot (1.2s, 800ms)').argParser(time);

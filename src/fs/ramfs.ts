@@ -10,7 +10,7 @@ import { namesBelow } from './debugfs.ts';
 import { readIter, writeIter } from './iov_iter.ts';
 
 /** Characters kept at least of one stream of one process; what is older goes. */
-const OUTPUT_MAX = 1 << 20;
+const OUTPUT_MAX = 8 << 20;
 
 /** Bytes that one file may have. */
 const FILE_MAX = 16 << 20;

@@ -79,6 +79,8 @@ export interface MapListener {
 }
 
 interface MemoryGeometry {
+  /** Bytes from IMAGE_BASE on that the kernel's image can lie in. */
+  readonly image?: number;
   /** Bytes of heap (direct map). */
   readonly heap: number;
   /** Bytes behind it, in the direct map too, of what no heap gives out. */
@@ -152,7 +154,7 @@ export class GuestMemory {
       ram += bytes;
       return w;
     };
-    const image = window('image', IMAGE_BASE, IMAGE_WINDOW);
+    const image = window('image', IMAGE_BASE, geometry.image ?? IMAGE_WINDOW);
     const modules = window('modules', MODULES_VADDR, geometry.modules ?? MODULE_WINDOW);
     const heap = window('heap', PAGE_OFFSET, geometry.heap + (geometry.behindHeap ?? 0));
     const stacks = window(

@@ -14,7 +14,7 @@ import { BUILT_IN, type Constants, type KernelDescription, type Structs } from '
 import { OUR_CONSTANTS, OUR_STRUCTS } from './private_layout.ts';
 
 /** Something of the built-in description that another kernel does not have. */
-class AbsentError extends Error {
+export class AbsentError extends Error {
   readonly code = 'ENOTSUP';
   constructor(release: string, name: string) {
     super(`kernel ${release} has no ${name}, which this machine asks for`);
@@ -90,6 +90,42 @@ export function describeKernel(btf: Btf, { release, vermagic, layoutCrc }: Named
   const description = { release, vermagic, structs: structs as Structs, constants: constants as Constants };
   return { description, absent };
 }
+
+/** As data that can be kept: without what is absent. */
+export function plainDescription({
+  release,
+  vermagic,
+  structs,
+  constants,
+}: KernelDescription): KernelDescription {
+  const parts = Object.entries(structs).map(([name, one]) => [
+    name,
+    { ...one, fields: { ...one.fields }, bitfields: { ...one.bitfields } },
+  ]);
+  return { release, vermagic, structs: Object.fromEntries(parts), constants: { ...constants } };
+}
+
+/** A description that was kept, with errors again where something is absent. */
+export function withAbsent(plain: KernelDescription, absent: readonly string[]): KernelDescription {
+  const structs: Readonly<Record<string, { readonly fields: object; readonly bitfields: object }>> =
+    plain.structs;
+  for (const name of absent) {
+    const lacks = { get: () => raise(new AbsentError(plain.release, name)) };
+    const [, whole] = /^sizeof (\w+)$/.exec(name) ?? [];
+    const [, struct, field] = /^(\w+)\.(\w+)$/.exec(name) ?? [];
+    if (whole !== undefined) Object.defineProperty(structs[whole], 'size', lacks);
+    else if (struct === undefined) Object.defineProperty(plain.constants, name, lacks);
+    else {
+      const isBits = Object.hasOwn(BITFIELDS[struct] ?? {}, field);
+      Object.defineProperty(isBits ? structs[struct].bitfields : structs[struct].fields, field, lacks);
+    }
+  }
+  return plain;
+}
+
+const BITFIELDS: Readonly<Record<string, object>> = Object.fromEntries(
+  Object.entries(BUILT_IN.structs).map(([name, { bitfields }]) => [name, bitfields]),
+);
 
 function raise(error: Error): never {
   throw error;

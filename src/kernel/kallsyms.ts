@@ -27,6 +27,8 @@ export interface ResolvedSymbol extends KernelSymbol {
 export interface ExportedSymbol {
   readonly addr: Addr;
   readonly gpl: boolean;
+  /** Of the image; a module has those of its own. */
+  readonly crc?: number;
   /** Module that exports it; undefined for the image. */
   readonly module?: string;
 }
@@ -66,6 +68,7 @@ export class Kallsyms {
   /** By address that was asked for, until the tables change. */
   readonly #found = new Map<Addr, ResolvedSymbol>();
   #serial = 0;
+  readonly #preferred = new Map<string, Addr>();
   readonly #exports = new Map<string, ExportedSymbol>();
   /** Names that each module exports. */
   readonly #exportsOf = new Map<string, string[]>();
@@ -121,9 +124,17 @@ export class Kallsyms {
     return same.filter((symbol) => symbol.name.startsWith(prefix));
   }
 
-  /** The first image symbol of that name. @throws Error when there is none: the image lacks what it needs. */
+  /** Of a name that the image has several times, which one the machine means. */
+  prefer(name: string, addr: Addr): void {
+    this.#preferred.set(name, addr);
+  }
+
+  /**
+   * The image's symbol that the machine means by a name: the first, where nothing is said.
+   * @throws Error when there is none: the image lacks what it needs.
+   */
   require(name: string): Addr {
-    const found = this.lookupName(name);
+    const found = this.#preferred.get(name) ?? this.lookupName(name);
     if (found === undefined) throw new Error(`the guest kernel image has no symbol ${name}`);
     return found;
   }

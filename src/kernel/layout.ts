@@ -34,6 +34,7 @@ export const LAYOUT = {
       comm: 2976,
       fs: 3040,
       files: 3048,
+      nsproxy: 3064,
       signal: 3072,
       blocked: 3088,
       pending: 3112,

@@ -16,7 +16,7 @@ import { imageLookup, userPrograms } from './boot/boot.ts';
 import { fileSystem } from './boot/files.ts';
 import { type MadeMemory, makeCore, makeMemory } from './boot/hardware.ts';
 import { onExit, onFork, onStackGone } from './boot/hooks.ts';
-import { type KernelImage, loadKernelImage } from './boot/image.ts';
+import { type KernelImage, loadKernelImage, loadRealImage } from './boot/image.ts';
 import { kernelParts } from './boot/kernel_parts.ts';
 import { patchingParts, useBundles } from './boot/patching.ts';
 import { startKernel } from './boot/start_kernel.ts';
@@ -29,6 +29,7 @@ import { Smp } from './cpu/smp.ts';
 import { blockSink, watchedExecutor } from './cpu/watched_exec.ts';
 import type { Inspect } from './inspect.ts';
 import { ModuleCalls } from './modules/module_calls.ts';
+import { openKernel } from './native/cache.ts';
 import { completeOptions, IMAGES, type MachineOptions } from './options.ts';
 import { peekSysfs } from './peek_sysfs.ts';
 import { checksMade, type TruthCheck } from './truth/checks.ts';
@@ -50,9 +51,9 @@ export class Machine {
 
   /**
    * Makes a machine and boots it: idle tasks run, init, kthreadd and the workers exist.
-   * @param kernel whose structures the image is assembled for
+   * @param kernel whose structures the image is assembled for, where the options name no kernel's file
    * @param arch the instruction set's port
-   * @throws MachineOptionError, EngineError, UnicornNotFoundError, InstallationError, AsmError, ObjtoolError, HostCallError
+   * @throws MachineOptionError, KernelFileError, EngineError, UnicornNotFoundError, InstallationError, AsmError, ObjtoolError, HostCallError
    */
   static async boot(
     options: MachineOptions = {},
@@ -60,8 +61,12 @@ export class Machine {
     arch: Arch = X86_64,
   ): Promise<Machine> {
     const all = completeOptions(options);
-    const image = await loadKernelImage(IMAGES[all.unwinder], kernel, arch);
-    const mem = makeMemory(arch, kernel, all);
+    const flavour = IMAGES[all.unwinder];
+    const image =
+      all.kernel === ''
+        ? await loadKernelImage(flavour, kernel, arch)
+        : await loadRealImage(openKernel(all.kernel, arch), arch, flavour);
+    const mem = makeMemory(arch, image, all);
     try {
       return new Machine(image, arch, all, mem);
     } catch (error) {

@@ -24,6 +24,8 @@ export interface MachineOptions {
   readonly protection?: boolean;
   /** Virtual ns that an instruction takes. */
   readonly instructionNs?: number;
+  /** A kernel's file, vmlinuz or vmlinux, that is put under the machine (docs/your-kernel.md); '' for the built-in one. */
+  readonly kernel?: string;
   /** Dynamic debug of kernel/livepatch: its pr_debug() lines. */
   readonly debug?: boolean;
   /** /proc/cmdline */

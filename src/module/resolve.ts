@@ -35,6 +35,7 @@ interface FoundSymbol {
   readonly gpl: boolean;
   readonly owner: Module | undefined;
   readonly export: ModuleExport | undefined;
+  readonly crc: number | undefined;
 }
 
 /** find_symbol(). A GPL-only symbol does not exist for a module that is not GPL compatible. */
@@ -43,7 +44,9 @@ function findSymbol(ctx: ResolveContext, name: string, gplOk: boolean): FoundSym
   if (!found || (found.gpl && !gplOk)) return undefined;
   const owner = found.module === undefined ? undefined : ctx.modules.find(found.module);
   if (found.module !== undefined && !owner) return undefined;
-  return { addr: found.addr, gpl: found.gpl, owner, export: owner?.exports.find((e) => e.name === name) };
+  const exported = owner?.exports.find((e) => e.name === name);
+  // The built-in image's have none; a real kernel's have.
+  return { addr: found.addr, gpl: found.gpl, owner, export: exported, crc: exported?.crc ?? found.crc };
 }
 
 /** The address, undefined for a symbol that nobody exports, or -errno. */
@@ -57,8 +60,7 @@ function resolveSymbol(
   if (!found) return undefined;
   if (found.gpl) mod.usingGplOnlySymbols = true;
   if (!inheritTaint(ctx, mod, load, found.owner, name)) return undefined;
-  // Symbols of the image carry no checksum.
-  if (checkVersion(ctx.core, load, found.export?.crc, name) !== undefined) return neg('EINVAL');
+  if (checkVersion(ctx.core, load, found.crc, name) !== undefined) return neg('EINVAL');
   if (!namespaceImported(ctx, mod, load, found, name)) return neg('EINVAL');
   if (found.owner) {
     const err = ctx.modules.ref(mod, found.owner);

@@ -5,10 +5,11 @@ import type { Scenario } from './scenario.ts';
 
 export const DEFAULT_SEED = 1;
 
-/** What the scenario leaves open is left to the machine. @param seed instead of the scenario's. */
+/** What the scenario leaves open is left to the machine. @param seed and kernel, instead of the scenario's. */
 export function machineSettings(
   { machine }: Pick<Scenario, 'machine'>,
   seed: number | undefined,
+  kernel?: string,
 ): MachineSettings {
   const { tasks, instruction, ...rest } = machine;
   const settings = {
@@ -16,6 +17,7 @@ export function machineSettings(
     maxTasks: tasks,
     instructionNs: instruction,
     seed: seed ?? machine.seed ?? DEFAULT_SEED,
+    kernel: kernel ?? machine.kernel,
   };
   return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
 }

@@ -133,9 +133,16 @@ class Builder {
       file,
       name: name ?? basename(file).replace(/\.ya?ml$/, ''),
       about: (about ?? '').trim(),
-      machine: machine ?? {},
+      machine: this.#machine(machine ?? {}),
       limit,
     };
+  }
+
+  /** A kernel is a release, or a file as any other that a scenario names. */
+  #machine(machine: Scenario['machine']): Scenario['machine'] {
+    const { kernel } = machine;
+    if (!kernel?.includes('/')) return machine;
+    return { ...machine, kernel: this.#onHost(kernel, ['machine', 'kernel']) ?? kernel };
   }
 
   #modules(): ModuleFile[] {

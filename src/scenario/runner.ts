@@ -46,6 +46,8 @@ export interface RunObserver {
 export interface RunOptions {
   /** Instead of the scenario's. */
   readonly seed?: number;
+  /** A kernel's file or release, instead of the scenario's. */
+  readonly kernel?: string;
   /** Virtual ns at which to stop, wherever the scenario is. */
   readonly stopAt?: number;
   readonly observers?: readonly RunObserver[];
@@ -93,7 +95,7 @@ export class ScenarioRun {
   readonly #begun: { readonly step: Step; readonly t: number }[] = [];
 
   static async boot(scenario: Scenario, options: RunOptions = {}): Promise<ScenarioRun> {
-    const settings = machineSettings(scenario, options.seed);
+    const settings = machineSettings(scenario, options.seed, options.kernel);
     const machine = await (options.boot ?? bootMachine)(settings);
     return new ScenarioRun(scenario, machine, settings, options);
   }

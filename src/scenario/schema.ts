@@ -49,6 +49,7 @@ const machine = object({
   instruction: opt(ranged(duration, MACHINE_OPTIONS.instructionNs)),
   cmdline: opt(text.check(z.maxLength(MACHINE_OPTIONS.cmdline.max), z.regex(/^[^\0\n]*$/))),
   model: opt(z.enum(MACHINE_OPTIONS.model.choices)),
+  kernel: opt(text.check(z.minLength(1), z.maxLength(MACHINE_OPTIONS.kernel.max), z.regex(/^[^\0\n]*$/))),
 });
 
 const taskShape = {

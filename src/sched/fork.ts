@@ -75,6 +75,9 @@ export class Fork {
     const task = new TaskStruct(this.#core, addr, slot);
     mem.writeU64(addr + BigInt(this.#taskStruct.stack), base);
     mem.writeU64(addr + BigInt(this.#taskStruct.stack_canary), this.#canary());
+    // What the built-in kernel has nothing of.
+    const namespaces = this.#core.symbols.lookupName('init_nsproxy');
+    if (namespaces !== undefined) mem.writeU64(addr + BigInt(this.#taskStruct.nsproxy), namespaces);
     task.patchState = this.#constants.KLP_UNDEFINED;
     task.state = this.#constants.TASK_NEW;
     return task;

@@ -5,7 +5,7 @@
 
 import type { KernelSection, LinkedKernel } from './linked_kernel.ts';
 
-interface KernelExport {
+export interface KernelExport {
   readonly name: string;
   /** Low half; of a per-CPU symbol that is linked at zero, its offset. */
   readonly address: number;

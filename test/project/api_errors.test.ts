@@ -44,6 +44,7 @@ const EXPORTED = new Map(
 
 /** Errors that never leave the API, and what becomes of them. */
 const INSIDE: Readonly<Record<string, string>> = {
+  AbsentError: 'a KernelFileError: what a machine lacks of a kernel',
   ElfError: 'what a module is refused with: the errno of who loads it, and the log; a problem of a scenario',
   RelocationError: 'as ElfError',
   UnpackError: 'as ElfError',

@@ -2,7 +2,7 @@
 
 import type { Command } from 'commander';
 import { engineOption } from '../engine_option.ts';
-import { allowFilesOption, EXIT_CODES, seedOption } from '../scenario_options.ts';
+import { allowFilesOption, EXIT_CODES, kernelOption, seedOption } from '../scenario_options.ts';
 import { shipped } from '../shipped.ts';
 
 export function addDemo(root: Command): void {
@@ -32,6 +32,7 @@ function runOptions(command: Command): Command {
     .addOption(seedOption())
     .addOption(allowFilesOption())
     .addOption(engineOption())
+    .addOption(kernelOption())
     .option('--json', 'the report as one JSON object')
     .option('--trace <file>', "every event of the machine, as JSON lines; '-' for standard output")
     .option('-q, --quiet', 'the closing tables only')

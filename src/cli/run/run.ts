@@ -16,6 +16,7 @@ import { Progress } from './progress.ts';
 
 interface RunCommandOptions extends FileAccess {
   readonly seed?: number;
+  readonly kernel?: string;
   readonly json?: boolean;
   readonly trace?: string;
   readonly quiet?: boolean;
@@ -55,6 +56,7 @@ async function runAndTell(
   ];
   const report = await runScenario(scenario, {
     ...(options.seed === undefined ? {} : { seed: options.seed }),
+    ...(options.kernel === undefined ? {} : { kernel: options.kernel }),
     observers,
   });
   if (!silent) await narrator.end();

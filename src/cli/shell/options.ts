@@ -5,11 +5,13 @@ import { basename, join } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { MODULE_FILE } from '../../elf/unpack.ts';
 import { packageRoot } from '../../guest/package_root.ts';
+import { KernelFileError } from '../../machine/native/find.ts';
 import { MACHINE_OPTIONS } from '../../machine/option_table.ts';
 import { INSTRUCTION_LIMIT, type Interrupt } from '../../shell/interrupt.ts';
 import type { Shell } from '../../shell/shell.ts';
 import { engineOption } from '../engine_option.ts';
 import { systemReason, UsageError } from '../exit.ts';
+import { kernelOption } from '../scenario_options.ts';
 import { printError } from '../terminal.ts';
 
 /** Name of the machine of `klpemu up` where none is given. */
@@ -23,6 +25,8 @@ export interface ShellMachineOptions {
   readonly shadow?: boolean;
   readonly debug?: boolean;
   readonly model?: 'classic' | 'bundle';
+  /** A kernel's file, or a release that is installed. */
+  readonly kernel?: string;
   /** Instructions that a command may execute. */
   readonly limit?: number;
 }
@@ -62,6 +66,7 @@ export function machineOptions(command: Command): Command {
         model.choices,
       ),
     )
+    .addOption(kernelOption())
     .addOption(
       new Option(
         '--limit <instructions>',
@@ -92,7 +97,7 @@ export async function bootShell(options: ShellMachineOptions, host: ShellHost = 
     import('../../machine/machine.ts'),
     import('../../shell/shell.ts'),
   ]);
-  const { cpus, seed, unwinder, shadow, debug, model } = options;
+  const { cpus, seed, unwinder, shadow, debug, model, kernel } = options;
   const machine = await Machine.boot({
     ...(cpus === undefined ? {} : { cpus }),
     ...(seed === undefined ? {} : { seed }),
@@ -100,7 +105,8 @@ export async function bootShell(options: ShellMachineOptions, host: ShellHost = 
     ...(shadow === undefined ? {} : { shadow }),
     ...(debug === undefined ? {} : { debug }),
     ...(model === undefined ? {} : { model }),
-  });
+    ...(kernel === undefined ? {} : { kernel }),
+  }).catch(asUsage);
   machine.runFor(SETTLE_NS);
   const shell = new Shell(machine, {
     modules: () => moduleFiles(dirs),
@@ -110,6 +116,12 @@ export async function bootShell(options: ShellMachineOptions, host: ShellHost = 
   const { warn = (line: string) => printError(`${line}\n`) } = host;
   shell.context.modules.depmod().warnings.forEach(warn);
   return shell;
+}
+
+/** A kernel that no machine takes is the user's to change. */
+function asUsage(error: unknown): never {
+  if (error instanceof KernelFileError) throw new UsageError(error.message);
+  throw error;
 }
 
 function checkDirectory(dir: string): void {

@@ -63,16 +63,25 @@ export function imageSymbols(image: AsmImage): Kallsyms {
   return kallsyms;
 }
 
+/** What has an entry in a table (bug.inc, smap.inc) has a label for its sake; the kernel knows no such symbol. */
+const isKernels = ({ section, name }: AsmSymbol): boolean =>
+  !section.startsWith('.user') && section !== PERCPU && !TABLE_LABEL.test(name);
+
+/** With their sizes. @param isWanted by name */
+export function kernelSymbols(image: AsmImage, isWanted: (name: string) => boolean): KernelSymbol[] {
+  return sizedByNext(
+    image,
+    image.symbols.filter((s) => isKernels(s) && isWanted(s.name)),
+  );
+}
+
 const symbolsOf = perImage((image: AsmImage) => {
-  // What has an entry in a table (bug.inc, smap.inc) has a label for its sake; the kernel knows no such symbol.
-  const inKernel = (s: AsmSymbol) => !s.section.startsWith('.user') && s.section !== PERCPU;
-  const kernel = image.symbols.filter((s) => inKernel(s) && !TABLE_LABEL.test(s.name));
   const byName = new Map(image.symbols.filter((s) => s.global).map((s) => [s.name, s]));
   const exports = image.exports.flatMap(({ name, gpl }): [string, ExportedSymbol][] => {
     const symbol = byName.get(name);
     return symbol ? [[name, { addr: symbol.addr, gpl }]] : [];
   });
-  return { symbols: sortSymbols(sizedByNext(image, kernel)), exports };
+  return { symbols: sortSymbols(kernelSymbols(image, () => true)), exports };
 });
 
 /** As kallsyms has it: a symbol reaches to the next address that has one, or to the end of its section. */
@@ -92,7 +101,7 @@ function sizedByNext(image: AsmImage, symbols: readonly AsmSymbol[]): KernelSymb
   });
 }
 
-interface PerCpuTemplate {
+export interface PerCpuTemplate {
   readonly bytes: Uint8Array;
   readonly symbols: ReadonlyMap<string, Addr>;
   /** Of those the exported ones. */
@@ -132,9 +141,13 @@ export function imageText(image: AsmImage): readonly [Addr, Addr] {
 }
 
 /** What the unwinder knows at first: the image's text, with its ORC table. */
-export function imageLookup({ asm, orc }: KernelImage): OrcLookup {
+export function imageLookup({ asm, orc, real }: KernelImage): OrcLookup {
   const [start, end] = imageText(asm);
   const lookup = new OrcLookup();
+  if (real) {
+    const { text, orc: table } = real.native;
+    lookup.addText({ name: 'vmlinux', ranges: [{ start: lo32(text.addr), size: text.size }], orc: table });
+  }
   lookup.addText({ name: 'vmlinux', ranges: [{ start: lo32(start), size: Number(end - start) }], orc });
   return lookup;
 }

@@ -2,11 +2,10 @@
 
 import type { Arch } from '../../arch/arch.ts';
 import type { Addr } from '../../guest/addr.ts';
-import { MODULES_VADDR } from '../../guest/addr.ts';
+import { IMAGE_BASE, MODULES_VADDR } from '../../guest/addr.ts';
 import { HostFunctions } from '../../guest/hostcall.ts';
 import { GuestMemory } from '../../guest/memory.ts';
 import type { KernelCore } from '../../kernel/core.ts';
-import type { KernelDescription } from '../../kernel/description.ts';
 import { EventLog } from '../../kernel/events.ts';
 import { FaultInject } from '../../kernel/fault_inject.ts';
 import { PerCpu } from '../../kernel/percpu.ts';
@@ -17,20 +16,29 @@ import { type TaskStruct, TaskTable } from '../../kernel/task_struct.ts';
 import { FIRST_MODULE } from '../../module/module_alloc.ts';
 import { mmPoolSize } from '../../sched/mm_struct.ts';
 import type { Smp } from '../cpu/smp.ts';
+import { isJoined, joinedPerCpu, joinedSymbols, joinText, mapNative } from '../native/join.ts';
 import type { MachineOptions } from '../options.ts';
 import { imageSymbols, mapImage, percpuTemplate, publishCpus } from './boot.ts';
 import type { KernelImage } from './image.ts';
 
+/** Bytes that our own image takes at most, behind a real kernel. */
+const OWN_IMAGE = 1 << 20;
+
 export type MadeMemory = ReturnType<typeof makeMemory>;
 
 /** The engine, and memory over what it allocates: host memory that it shares, or memory of its own. */
-export function makeMemory(arch: Arch, { structs }: KernelDescription, options: Required<MachineOptions>) {
+export function makeMemory(
+  arch: Arch,
+  { kernel: { structs }, real }: KernelImage,
+  options: Required<MachineOptions>,
+) {
   const engine = arch.makeEngine(options.engine);
   const apart = options.protection && engine.keepApart !== undefined;
   if (apart) engine.keepApart?.();
   const stacks = options.maxTasks + options.cpus + 8;
   const memory = new GuestMemory(
     {
+      ...(real ? { image: Number(real.native.end - IMAGE_BASE) + OWN_IMAGE } : {}),
       heap: options.heap,
       behindHeap: mmPoolSize(structs.mm_struct.size, stacks),
       stacks,
@@ -51,13 +59,20 @@ export function makeCore(
   smp: Smp,
   options: Required<MachineOptions>,
 ): KernelCore {
+  const joined = isJoined(image) ? image : undefined;
+  if (joined) mapNative(mem, joined.real.native, apart);
   mapImage(mem, image.asm);
   for (const [addr, bytes] of apart ? (arch.protection?.sites(image.asm) ?? []) : [])
     mem.pokeText(addr, bytes);
-  const symbols = imageSymbols(image.asm);
+  if (joined) joinText(mem, joined, arch);
+  const symbols = joined ? joinedSymbols(joined) : imageSymbols(image.asm);
   engine.loadTables(mem, (name) => symbols.require(name));
   const slab = new Slab(mem);
-  const { bytes, symbols: percpuSymbols, exported } = percpuTemplate(image.asm);
+  const {
+    bytes,
+    symbols: percpuSymbols,
+    exported,
+  } = joined ? joinedPerCpu(joined) : percpuTemplate(image.asm);
   const percpu = new PerCpu(mem, slab, bytes, options.cpus, percpuSymbols);
   publishCpus(mem, symbols, percpu.base);
   const clock = { now: () => smp.now() };

@@ -10,11 +10,15 @@ import { deserialize, serialize } from 'node:v8';
 import { isMainThread } from 'node:worker_threads';
 import type { Arch } from '../../arch/arch.ts';
 import { X86_64 } from '../../arch/x86_64/x86_64.ts';
-import type { AsmImage, AsmSource } from '../../asm/assembler.ts';
+import type { AsmImage, AsmOptions, AsmSource } from '../../asm/assembler.ts';
 import { type OrcTable, orcTableFromEntries } from '../../elf/orc.ts';
 import { packageRoot } from '../../guest/package_root.ts';
 import { BUILT_IN, type KernelDescription } from '../../kernel/description.ts';
 import { UAPI } from '../../kernel/uapi.ts';
+import type { OpenedKernel } from '../native/cache.ts';
+import { KernelFileError } from '../native/find.ts';
+import { type Hosting, hostingOf } from '../native/hosted.ts';
+import type { NativeKernel } from '../native/native_kernel.ts';
 
 /** What is kept on disk. */
 interface Assembled {
@@ -25,6 +29,13 @@ interface Assembled {
 export interface KernelImage extends Assembled {
   /** The kernel that it was assembled for. */
   readonly kernel: KernelDescription;
+  /** The real kernel that it lies behind. */
+  readonly real?: RealKernel;
+}
+
+export interface RealKernel {
+  readonly native: NativeKernel;
+  readonly hosting: Hosting;
 }
 
 /** Which unwinder the kernel is configured for: with frame pointers its code keeps one in rbp. */
@@ -57,20 +68,53 @@ export async function loadKernelImage(
   return image;
 }
 
+/** The image behind a real kernel, assembled for its description. @throws KernelFileError, AsmError */
+export async function loadRealImage(
+  { native, description }: OpenedKernel,
+  arch: Arch,
+  flavour: ImageFlavour,
+): Promise<KernelImage> {
+  if (flavour !== 'orc')
+    throw new KernelFileError(`kernel ${description.release} has ORC tables, and no ${flavour}s in its code`);
+  const known = behind.get(native);
+  if (known) return known;
+  const { asm } = await loadKernelImage('orc', BUILT_IN, arch);
+  const hosting = hostingOf(asm, native);
+  const folder = join(packageRoot(), '.cache', 'image');
+  const image = { ...(await cachedImage('orc', folder, description, arch, { native, hosting })) };
+  behind.set(native, image);
+  return image;
+}
+
+const behind = new WeakMap<NativeKernel, KernelImage>();
+
 /** The image from a folder that caches it, or assembled and put there. @throws AsmError */
 export async function cachedImage(
   flavour: ImageFlavour,
   folder: string,
   kernel: KernelDescription = BUILT_IN,
   arch: Arch = X86_64,
+  real?: RealKernel,
 ): Promise<KernelImage> {
   const root = packageRoot();
   const sources = inOrder(arch.imageSources(root));
   const defines = { ...asmDefines(kernel), ...FLAVOURS[flavour] };
+  const where = real ? placement(real) : {};
   // Of images without a checksum the names were without the number.
-  const file = join(folder, `${imageKey(root, sources, defines, arch)}.2.bin`);
-  return { ...(readCachedImage(file) ?? (await assemble(sources, defines, arch, file))), kernel };
+  const file = join(folder, `${imageKey(root, sources, defines, arch, where)}.2.bin`);
+  const image = readCachedImage(file) ?? (await assemble(sources, { defines, ...where }, arch, file));
+  return { ...image, kernel, ...(real ? { real } : {}) };
 }
+
+/** Behind everything that a real kernel has. */
+function placement({ native, hosting }: RealKernel): Where {
+  return {
+    bases: { '.text': native.end, '.data..percpu': BigInt(Math.ceil(native.percpu.length / 64) * 64) },
+    places: hosting.places,
+  };
+}
+
+type Where = Pick<AsmOptions, 'bases' | 'places'>;
 
 /** .inc files first, then by path: the order in which the image has them. */
 function inOrder(sources: readonly AsmSource[]): AsmSource[] {
@@ -89,8 +133,15 @@ function walk(dir: string): string[] {
 type Defines = Readonly<Record<string, number | bigint>>;
 
 /** A hash of the sources, of what they are assembled with, and of the assembler and ORC generator themselves, with the port's parts. */
-function imageKey(root: string, sources: readonly AsmSource[], defines: Defines, arch: Arch): string {
+function imageKey(
+  root: string,
+  sources: readonly AsmSource[],
+  defines: Defines,
+  arch: Arch,
+  { bases = {}, places = new Map() }: Where,
+): string {
   const hash = createHash('sha256');
+  for (const [name, value] of [...Object.entries(bases), ...places]) hash.update(`${name} at ${value}\n`);
   for (const [name, value] of Object.entries(defines)) hash.update(`${name}=${value}\n`);
   for (const { path, text } of sources) hash.update(`${path}\0${text}\0`);
   hash.update(readFileSync(join(root, 'package.json')));
@@ -146,7 +197,7 @@ export function asmDefines({ structs, constants }: KernelDescription): Defines {
 
 async function assemble(
   sources: AsmSource[],
-  defines: Defines,
+  options: AsmOptions,
   arch: Arch,
   cacheFile: string,
 ): Promise<Assembled> {
@@ -155,7 +206,7 @@ async function assemble(
     import('../../objtool/orc_gen.ts'),
     arch.assembler(),
   ]);
-  const asm = assembleImageFor(port, sources, { defines });
+  const asm = assembleImageFor(port, sources, options);
   const image = {
     asm,
     orc: arch.code ? generateOrc(asm, arch.code).table : orcTableFromEntries([]),

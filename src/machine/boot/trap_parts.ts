@@ -22,7 +22,7 @@ export function trapParts(
   image: KernelImage,
 ) {
   const oops = new Oops(core, smp.cpus, moduleList, stackTrace, workqueue);
-  const sites = new ExceptionSites(core, image.asm, moduleList, ftrace, shadow);
+  const sites = new ExceptionSites(core, image, moduleList, ftrace, shadow);
   const traps = new Traps(core, smp.cpus, sites, oops, exit);
   const watchdog = new Watchdog(core, sched, oops);
   onTick(core, smp, timers, sched, watchdog);

@@ -1,17 +1,17 @@
 // What is where an exception happened: a site that is being changed, an instruction with a fix-up, a WARN() or BUG(), a
 // program of user space. Mirrors poke_int3_handler(), fixup_exception(), find_bug() in what it asks whom.
 
+import type { Table } from '../../arch/module_text.ts';
 import { ptRegsOffset } from '../../arch/pt_regs.ts';
 import type { ExceptionEntry } from '../../arch/traps.ts';
-import type { AsmImage } from '../../asm/assembler.ts';
 import type { Ftrace } from '../../ftrace/ftrace.ts';
 import { type Addr, lo32 } from '../../guest/addr.ts';
 import { PAGE_SIZE } from '../../guest/memory.ts';
 import type { KernelCore } from '../../kernel/core.ts';
-import type { KernelSymbol } from '../../kernel/kallsyms.ts';
 import { findBug, moduleFindBug, searchExtable, searchModuleExtable } from '../../module/extable.ts';
 import type { ModuleList } from '../../module/modules.ts';
 import type { ShadowStacks } from '../../unwind/shadow.ts';
+import type { KernelImage } from '../boot/image.ts';
 
 /** A struct bug_entry: the WARN() or BUG() that an undefined instruction stands for. */
 export interface BugSite {
@@ -29,13 +29,13 @@ export class ExceptionSites {
   readonly #ftrace: Ftrace;
   readonly #shadow: ShadowStacks | undefined;
   readonly #spAt: bigint;
-  readonly #imageBugs: readonly KernelSymbol[];
-  readonly #imageExtables: readonly KernelSymbol[];
+  readonly #imageBugs: readonly Table[];
+  readonly #imageExtables: readonly Table[];
   readonly #user: { readonly addr: Addr; readonly size: number } | undefined;
 
   constructor(
     core: KernelCore,
-    image: AsmImage,
+    { asm: image, real }: KernelImage,
     modules: ModuleList,
     ftrace: Ftrace,
     shadow: ShadowStacks | undefined,
@@ -47,9 +47,9 @@ export class ExceptionSites {
     const { ptRegs } = core.arch;
     this.#spAt = BigInt(ptRegsOffset(ptRegs, ptRegs.sp));
     const own = [...core.symbols.all()].filter((s) => !s.module && s.name.startsWith('__'));
-    const tables = (prefix: string): KernelSymbol[] => own.filter((s) => s.name.startsWith(prefix));
-    this.#imageBugs = tables('__bug_table_');
-    this.#imageExtables = tables('__ex_table_');
+    const tables = (prefix: string): Table[] => own.filter((s) => s.name.startsWith(prefix));
+    this.#imageBugs = [...tables('__bug_table_'), ...(real ? [real.native.bugs] : [])];
+    this.#imageExtables = [...tables('__ex_table_'), ...(real ? [real.native.extable] : [])];
     this.#user = image.sections.find((s) => s.name === '.user.text');
   }
 

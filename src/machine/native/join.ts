@@ -1,0 +1,117 @@
+// One kernel of a real one and ours: its segments in memory, entries that lead to ours, data that is one, symbols of both.
+//
+// Invariant: text is written by pokeText alone, and before anything runs.
+
+import type { Arch } from '../../arch/arch.ts';
+import type { AsmImage, AsmSymbol } from '../../asm/assembler.ts';
+import { perImage } from '../../asm/per_image.ts';
+import type { Addr } from '../../guest/addr.ts';
+import type { GuestMemory } from '../../guest/memory.ts';
+import { Kallsyms, type KernelSymbol, sortSymbols } from '../../kernel/kallsyms.ts';
+import { kernelSymbols, type PerCpuTemplate, percpuTemplate } from '../boot/boot.ts';
+import type { KernelImage, RealKernel } from '../boot/image.ts';
+import { high, type NativeKernel } from './native_kernel.ts';
+
+/** An image that lies behind a real kernel. */
+type JoinedImage = KernelImage & { readonly real: RealKernel };
+
+export const isJoined = (image: KernelImage): image is JoinedImage => image.real !== undefined;
+
+const PERCPU = '.data..percpu';
+/** jmp rel32 */
+const JUMP_SIZE = 5;
+const LETTERS: readonly string[] = Array.from({ length: 256 }, (_, code) => String.fromCharCode(code));
+
+/** The real kernel's segments, as they are when it has booted. @param apart user memory is protected from the kernel */
+export function mapNative(mem: GuestMemory, { segments, protecting }: NativeKernel, apart: boolean): void {
+  for (const { start, size, protection, bytes } of segments) {
+    mem.map(start, size, protection);
+    if (bytes.length > 0) mem.pokeText(start, bytes);
+  }
+  if (apart) for (const [addr, bytes] of protecting) mem.pokeText(addr, bytes);
+}
+
+/** Entries that lead to ours, and what ours begins with in data of both. */
+export function joinText(mem: GuestMemory, { asm, real }: JoinedImage, { moduleText }: Arch): void {
+  const { places, jumps } = real.hosting;
+  for (const symbol of asm.symbols) {
+    const entry = jumps.get(symbol.name);
+    if (entry !== undefined) mem.pokeText(entry, moduleText.branches.jump(entry, symbol.addr, JUMP_SIZE));
+    const place = places.get(symbol.name);
+    const bytes = place === undefined ? undefined : initialBytes(asm, symbol);
+    if (place !== undefined && bytes && symbol.section !== PERCPU) mem.writeBytes(place, bytes);
+  }
+}
+
+/** Of an object: nothing for text, and for what begins as zeroes. */
+function initialBytes({ sections }: AsmImage, { section, addr, size }: AsmSymbol): Uint8Array | undefined {
+  const home = sections.find(({ name }) => name === section);
+  if (!home || section === '.text' || section === '.bss') return undefined;
+  const from = Number(addr - home.addr);
+  return home.bytes.subarray(from, from + size);
+}
+
+/** Those of both, and what the real kernel exports. */
+export function joinedSymbols(image: JoinedImage): Kallsyms {
+  const { own, sorted } = symbolsOf(image);
+  const kallsyms = new Kallsyms();
+  kallsyms.addSorted(undefined, sorted);
+  for (const { name, addr } of own) kallsyms.prefer(name, addr);
+  for (const { name, address, gpl, crc } of image.real.native.exports) {
+    const real = address < 0x8000_0000 ? BigInt(address) : high(address);
+    const addr = image.real.hosting.ours.has(name) ? kallsyms.require(name) : real;
+    kallsyms.addExport(name, { addr, gpl, ...(crc === undefined ? {} : { crc }) });
+  }
+  return kallsyms;
+}
+
+const symbolsOf = perImage(({ asm, real }: JoinedImage) => {
+  const own = kernelSymbols(asm, (name) => !real.hosting.places.has(name));
+  return { own, sorted: sortSymbols([...realSymbols(real), ...own]) };
+});
+
+/** Those of the real kernel, but for what is ours. */
+function realSymbols({ native, hosting }: RealKernel): KernelSymbol[] {
+  const { low, high: upper, types, names } = native.symbols;
+  const symbols: KernelSymbol[] = [];
+  let end = names.length;
+  for (let i = names.length - 1; i >= 0; i--) {
+    if (i + 1 < names.length && (low[i + 1] !== low[i] || upper[i + 1] !== upper[i])) end = i + 1;
+    const addr = (BigInt(upper[i]) << 32n) | BigInt(low[i]);
+    if (hosting.ours.get(names[i]) === addr) continue;
+    // No address is in a per-CPU symbol: it is an offset.
+    const size = upper[i] === 0 || end >= names.length ? 0 : low[end] - low[i];
+    symbols.push({ name: names[i], addr, size, type: LETTERS[types[i]] });
+  }
+  return symbols.reverse();
+}
+
+/** The real kernel's area, and behind it ours. */
+export const joinedPerCpu = perImage(({ asm, real }: JoinedImage): PerCpuTemplate => {
+  const { native, hosting } = real;
+  const own = percpuTemplate(asm);
+  const section = asm.sections.find((s) => s.name === PERCPU);
+  const start = Number(section?.addr ?? native.percpu.length);
+  const bytes = new Uint8Array(start + own.bytes.length);
+  bytes.set(native.percpu);
+  bytes.set(own.bytes, start);
+  const symbols = new Map([...own.symbols].map(([name, addr]) => [name, hosting.places.get(name) ?? addr]));
+  for (const symbol of asm.symbols) {
+    const isMoved = symbol.section === PERCPU && hosting.places.has(symbol.name);
+    const initial = isMoved ? initialBytes(asm, symbol) : undefined;
+    if (initial) bytes.set(initial, Number(symbols.get(symbol.name)));
+  }
+  // What is exported is the real kernel's word.
+  return { bytes, symbols, exported: [] };
+});
+
+/** Fentry sites of all functions that run: real ones that ours stand for have none. */
+export const joinedSites = perImage(({ asm, real }: JoinedImage): readonly Addr[] => {
+  const { replaced } = real.hosting;
+  let at = 0;
+  const native = real.native.fentrySites.filter((site) => {
+    while (at < replaced.length && replaced[at].addr + BigInt(replaced[at].size) <= site) at++;
+    return at >= replaced.length || site < replaced[at].addr;
+  });
+  return [...native, ...asm.fentrySites];
+});

@@ -1,0 +1,100 @@
+// A real kernel under the machine: its own functions run, are livepatched and come back, byte for byte.
+
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Machine } from '../../src/machine/machine.ts';
+import { DEBIAN_KERNELS, vmlinuzOf } from '../vmlinuz/debian_kernels.ts';
+
+const PATCH = readFileSync(join(import.meta.dirname, '../../fixtures/modules/klpdemo_patch_vmlinux.ko'));
+/** What the template replaces: the names of others are put in its place. */
+const NAME = 'cmdline_proc_show';
+const file = vmlinuzOf('6.1');
+
+function run(machine: Machine, program: string, args: readonly string[]): string {
+  const task = machine.spawn(program, args);
+  machine.runUntil(() => machine.exitStatus(task) !== undefined, 60e9);
+  expect([program, ...args, machine.exitStatus(task)]).toEqual([program, ...args, 0]);
+  return machine.stdout(task);
+}
+
+function settled(machine: Machine): void {
+  expect(machine.runUntil(() => !machine.inspect.livepatch.transitionPatch, 60e9)).toBe(true);
+}
+
+/** The template, for another function: its name is not longer. */
+function patchOf(name: string): Uint8Array {
+  const bytes = Buffer.from(PATCH);
+  for (let at = bytes.indexOf(`\0${NAME}\0`); at >= 0; at = bytes.indexOf(`\0${NAME}\0`, at + 1))
+    bytes.write(name.padEnd(NAME.length, '\0'), at + 1, 'latin1');
+  return new Uint8Array(bytes);
+}
+
+describe.skipIf(!file)('Debian 6.1 under the machine', () => {
+  let machine: Machine;
+  beforeAll(async () => {
+    machine = await Machine.boot({ kernel: file as string });
+  });
+  afterAll(() => machine?.close());
+
+  const load = (bytes: Uint8Array): void => {
+    machine.addFile('/lib/modules/patch.ko', bytes);
+    const task = machine.insmod('/lib/modules/patch.ko');
+    machine.runUntil(() => machine.exitStatus(task) !== undefined, 60e9);
+    expect([machine.exitStatus(task), machine.dmesg().at(-1)]).toEqual([0, expect.anything()]);
+    settled(machine);
+  };
+  const unload = (): void => {
+    run(machine, 'echo', ['0', '/sys/kernel/livepatch/klpdemo_patch_vmlinux/enabled']);
+    settled(machine);
+    run(machine, 'rmmod', ['klpdemo_patch_vmlinux']);
+  };
+
+  it('answers /proc/version and /proc/cmdline by its own functions', () => {
+    const version = run(machine, 'cat', ['/proc/version']);
+    expect(version).toMatch(new RegExp(`^Linux version ${DEBIAN_KERNELS['6.1'].release} .* Debian 6\\.1\\.`));
+    expect(run(machine, 'cat', ['/proc/cmdline'])).toBe('BOOT_IMAGE=klpemu root=/dev/ram0 quiet\n');
+    const { symbols } = machine.inspect.core;
+    for (const name of ['version_proc_show', NAME])
+      expect(symbols.matches(name, undefined).map(({ addr }) => addr < 0xffffffff82000000n)).toEqual([true]);
+  });
+
+  it('has the fentry sites of all of its functions, and its symbols', () => {
+    const { ftrace, core } = machine.inspect;
+    expect(ftrace.disabled).toBe(false);
+    expect(ftrace.records.count).toBeGreaterThan(37_000);
+    const lines = run(machine, 'cat', ['/proc/kallsyms']).trimEnd().split('\n');
+    expect(lines.length).toBe([...core.symbols.all()].length);
+    expect(lines.length).toBeGreaterThan(94_000);
+  });
+
+  it('has its own cmdline_proc_show livepatched, and back', () => {
+    load(new Uint8Array(PATCH));
+    expect(run(machine, 'cat', ['/proc/cmdline'])).toBe('klpdemo: this command line was livepatched\n');
+    unload();
+    expect(run(machine, 'cat', ['/proc/cmdline'])).toBe('BOOT_IMAGE=klpemu root=/dev/ram0 quiet\n');
+  });
+
+  it('has livepatches of functions that are drawn from all of them, and is byte for byte as before', () => {
+    const { ftrace, core, livepatch } = machine.inspect;
+    const { symbols, mem } = core;
+    const names = [...ftrace.records.all()]
+      .map(({ ip }) => symbols.lookup(ip))
+      .flatMap((found) => (found && found.offset === 0 && !found.module ? [found.name] : []))
+      .filter((name) => name.length <= NAME.length && symbols.matches(name, undefined).length === 1);
+    const step = Math.floor(names.length / COUNT);
+    const drawn = Array.from({ length: COUNT }, (_, i) => names[i * step + (i % step)]);
+    const [start, size] = [0xffffffff81000000n, 0xe00000];
+    const before = mem.readBytes(start, size);
+    for (const name of drawn) {
+      load(patchOf(name));
+      const site = symbols.matches(name, undefined)[0].addr;
+      expect([name, mem.readU8(site)]).toEqual([name, 0xe8]);
+      unload();
+    }
+    expect(Buffer.compare(mem.readBytes(start, size), before)).toBe(0);
+    expect(livepatch.transitionPatch).toBeUndefined();
+  });
+});
+
+const COUNT = 300;
