@@ -2,7 +2,7 @@
 // and lists in fixtures/modules/README.md every symbol the modules import. Some are built once more: into
 // fixtures/modules/frame-pointer as for a kernel with CONFIG_UNWINDER_FRAME_POINTER, into fixtures/modules/ibt as for
 // one with CONFIG_X86_KERNEL_IBT.
-// The module of fixtures/attacks is built, too.
+// The module of fixtures/attacks is built, too, and those of fixtures/split.
 //
 //   node scripts/run.mjs build-fixtures
 //
@@ -21,12 +21,17 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { X86_64 } from '../src/arch/x86_64/x86_64.ts';
+import { SHN_UNDEF } from '../src/elf/constants.ts';
+import { parseElf } from '../src/elf/elf_object.ts';
+import { klpConvert } from '../src/elf/klp_convert.ts';
 import { kernelBuildDir } from './kernel-headers.ts';
 import { ROOT } from './root.ts';
 import { run } from './setup/run.ts';
 
 const modulesDir = join(ROOT, 'fixtures/modules');
 const attacksDir = join(ROOT, 'fixtures/attacks');
+const splitDir = join(ROOT, 'fixtures/split');
 
 /** Modules that are built once more, for a kernel of another configuration. */
 interface Variant {
@@ -65,6 +70,8 @@ export function main(): void {
   buildInto(FRAME_POINTER.dir, build, FRAME_POINTER);
   buildInto(attacksDir, build, { sources: attacksDir });
   buildInto(IBT.dir, build, IBT);
+  buildInto(splitDir, build, { sources: splitDir });
+  for (const ko of modulesIn(splitDir)) resolveByLivepatch(join(splitDir, ko));
   const imports = writeImports();
   console.log(`${modulesIn(modulesDir).length} modules, ${imports} imported symbols`);
 }
@@ -146,6 +153,20 @@ function markLivepatchRelocations(file: string): void {
     if (text(strings + elf.readUInt32LE(s)).startsWith('.klp.sym.')) elf.writeUInt16LE(0xff20, s + 6);
   }
   writeFileSync(file, elf);
+}
+
+/** What a target of fixtures/split has and does not export, a patch module has from livepatch. */
+function resolveByLivepatch(file: string): void {
+  const elf = parseElf(readFileSync(file), file, X86_64.elf);
+  const listed = elf.symbols.flatMap(({ name, shndx }) => {
+    const [, object] = /(?:^|__SC[KT]__)(klpsplit_t\d)_/.exec(name) ?? [];
+    return object !== undefined && shndx === SHN_UNDEF ? [{ object, name, sympos: 0 }] : [];
+  });
+  if (listed.length === 0) return;
+  const { bytes } = klpConvert(elf, new Map(listed.map((symbol) => [symbol.name, [symbol]])), {
+    forSplit: true,
+  });
+  writeFileSync(file, bytes);
 }
 
 function modulesIn(dir: string): string[] {

@@ -88,6 +88,20 @@ export interface CodeRegisters {
  */
 export type NoteOperand = (at: number, relocation: number, target: number, bias: number) => void;
 
+/** Code, and what it needs to be told by relocations. */
+interface Forwarder {
+  readonly bytes: Readonly<Uint8Array>;
+  readonly argument: Operand;
+  readonly callee: Operand;
+}
+
+interface Operand {
+  readonly offset: number;
+  /** Of its relocation, as ELF numbers them. */
+  readonly type: number;
+  readonly addend: bigint;
+}
+
 /** A port's code. Mirrors arch_decode_instruction(), arch_initial_func_cfi_state() and what stands beside them. */
 export interface CodeArch {
   readonly registers: CodeRegisters;
@@ -131,6 +145,8 @@ export interface CodeArch {
   addsRegister(bytes: Uint8Array, at: number, place: number): boolean;
   /** A byte that is an instruction nobody may run. */
   readonly trapByte: number;
+  /** A function that calls another with one address, and returns what that does. */
+  readonly forwarder: Forwarder;
   /** Types of relocations of data: 4 bytes that count from their own place, and whole addresses. */
   readonly distance: number;
   readonly wholeAddress: number;

@@ -70,6 +70,12 @@ export class Bundle {
     this.#byObject = new Map(this.members.map((member) => [member.spec.object, member]));
   }
 
+  /** Members in the order in which they are loaded: that for vmlinux first, for it may export what others share. */
+  loadOrder(): readonly Member[] {
+    const kernel = (member: Member): boolean => member.spec.object === 'vmlinux';
+    return [...this.members.filter(kernel), ...this.members.filter((member) => !kernel(member))];
+  }
+
   /** States of its members: first of live ones, as they are in memory, then of others, as their files have them. */
   states(home: StructHome): KlpState[] {
     const live = this.members.flatMap(({ patch }) => (patch ? [...statesIn(home, patch)] : []));

@@ -154,10 +154,10 @@ export class Bundles {
   }
 
   *#bringUp(bundle: Bundle, file: BundleFile, call: HostCall): HostGenerator<number> {
-    for (const [i, member] of bundle.members.entries()) {
+    for (const member of bundle.loadOrder()) {
       const { object } = member.spec;
       if (object !== 'vmlinux' && !this.#loaded(object)) continue;
-      const ret = yield* this.#members.load(bundle, member, file.members[i].bytes);
+      const ret = yield* this.#members.load(bundle, member, file.members[member.place].bytes);
       if (ret !== 0) {
         yield* this.#takeDown(bundle);
         return ret;
@@ -201,7 +201,7 @@ export class Bundles {
 
   /** Members out of memory, the last first; blobs given back. */
   *#takeDown(bundle: Bundle): HostGenerator<void> {
-    for (const member of [...bundle.members].reverse()) yield* this.#members.unload(member);
+    for (const member of [...bundle.loadOrder()].reverse()) yield* this.#members.unload(member);
     this.#bundles.splice(this.#bundles.indexOf(bundle), 1);
     bundle.free();
   }

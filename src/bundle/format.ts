@@ -9,6 +9,7 @@ import { ElfError } from '../elf/error.ts';
 import type { ElfMachine } from '../elf/machine.ts';
 import { readModInfo } from '../elf/modinfo.ts';
 import { BUILT_IN, type KernelDescription } from '../kernel/description.ts';
+import { type Contents, checkNoCycle, contentsOf } from './contents.ts';
 import { BundleError } from './error.ts';
 import { type FileState, klpPatchOf } from './klp_objects.ts';
 import { type Manifest, type ManifestMember, parseManifest } from './manifest.ts';
@@ -19,6 +20,7 @@ export interface BundleMember extends ManifestMember {
   readonly module: string;
   /** System states that the file has. */
   readonly states: readonly FileState[];
+  readonly contents: Contents;
   readonly bytes: Uint8Array;
 }
 
@@ -59,6 +61,7 @@ export function readBundle(
   const names = new Set(members.map((member) => member.module));
   if (names.size < members.length) throw new BundleError('EINVAL', 'two members are modules of one name');
   checkStates(members);
+  checkNoCycle(members);
   return { ...manifest, members };
 }
 
@@ -90,13 +93,14 @@ function verifyMember(
 ): BundleMember {
   if (sha256(bytes) !== member.sha256)
     throw new BundleError('EBADMSG', `member ${member.file} is not the file whose SHA-256 the manifest has`);
-  const { name, object, states } = patchModule(member.file, bytes, machine, kernel);
+  const elf = parsed(member.file, bytes, machine);
+  const { name, object, states } = patchOf(member.file, elf, kernel);
   if (object !== member.object)
     throw new BundleError(
       'EINVAL',
       `member ${member.file} is for object ${object}, not for ${member.object}`,
     );
-  return { ...member, module: name, states, bytes };
+  return { ...member, module: name, states, contents: readable(() => contentsOf(elf)), bytes };
 }
 
 /** Name of a patch module, its object, the functions of that which it replaces, its states. @throws BundleError */
@@ -105,8 +109,18 @@ export function patchModule(
   bytes: Uint8Array,
   machine: ElfMachine,
   kernel: KernelDescription = BUILT_IN,
-): { name: string; object: string; functions: readonly string[]; states: readonly FileState[] } {
-  const elf = parsed(file, bytes, machine);
+): PatchModule {
+  return patchOf(file, parsed(file, bytes, machine), kernel);
+}
+
+interface PatchModule {
+  readonly name: string;
+  readonly object: string;
+  readonly functions: readonly string[];
+  readonly states: readonly FileState[];
+}
+
+function patchOf(file: string, elf: ElfObject, kernel: KernelDescription): PatchModule {
   const info = readModInfo(elf);
   if (info.get('livepatch') !== 'Y') throw new BundleError('ENOEXEC', `${file} is no livepatch module`);
   const patch = klpPatchOf(elf, kernel.structs);
@@ -122,8 +136,12 @@ export function patchModule(
 }
 
 function parsed(file: string, bytes: Uint8Array, machine: ElfMachine): ElfObject {
+  return readable(() => parseElf(bytes, file, machine));
+}
+
+function readable<T>(read: () => T): T {
   try {
-    return parseElf(bytes, file, machine);
+    return read();
   } catch (error) {
     if (error instanceof ElfError) throw new BundleError('ENOEXEC', error.message);
     throw error;

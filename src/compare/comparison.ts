@@ -2,14 +2,12 @@
 // object is known, so that whatever cannot be run is told with its place before anything runs.
 
 import { readFileSync } from 'node:fs';
-import { X86_64 } from '../arch/x86_64/x86_64.ts';
-import { BundleError } from '../bundle/error.ts';
-import { patchModule } from '../bundle/format.ts';
 import { unpack } from '../elf/unpack.ts';
 import { type Problem, ScenarioError } from '../scenario/error.ts';
 import type { FileAccess } from '../scenario/host_file.ts';
 import { loadComparison } from '../scenario/parse.ts';
 import type { Comparison, LocatedModule, PatchStep } from '../scenario/scenario.ts';
+import { bundledFiles, bundlingProblem } from './bundled.ts';
 
 export interface Workload extends Comparison {
   /** Of each of its modules, by name. */
@@ -32,15 +30,14 @@ export function readWorkload(file: string, access: FileAccess = {}): Workload {
 /** A bundle is made with the modules that its members are for. */
 function memberProblem({ place, path, module }: LocatedModule, bytes: Workload['bytes']): Problem[] {
   try {
-    const { object } = patchModule(
-      `${module.name}.ko`,
-      bytes.get(module.name) ?? new Uint8Array(),
-      X86_64.elf,
-    );
-    if (object === 'vmlinux' || bytes.has(object)) return [];
-    return [{ place, path, reason: `'${module.name}' is for '${object}', which is to be in 'modules'` }];
+    const files = bundledFiles(module.name, bytes.get(module.name) ?? new Uint8Array(), 'bundle');
+    const missing = files.filter(({ object }) => object !== 'vmlinux' && !bytes.has(object));
+    return missing.map(({ object }) => ({
+      place,
+      path,
+      reason: `'${module.name}' is for '${object}', which is to be in 'modules'`,
+    }));
   } catch (error) {
-    if (!(error instanceof BundleError)) throw error;
-    return [{ place, path, reason: error.message }];
+    return [{ place, path, reason: bundlingProblem(error) }];
   }
 }

@@ -1,7 +1,7 @@
 // A scenario with `models` on a machine of one model: its steps, one after the other, with the faults that they ask for.
 
 import { readFileSync } from 'node:fs';
-import { createBundle, patchModule } from '../bundle/format.ts';
+import { createBundle } from '../bundle/format.ts';
 import { FAULT_POINTS, type Fault, type FaultAttr } from '../kernel/fault_inject.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import { Machine } from '../machine/machine.ts';
@@ -9,6 +9,7 @@ import { startAction } from '../scenario/actions.ts';
 import { faultAttr } from '../scenario/faults.ts';
 import { machineSettings } from '../scenario/machine_settings.ts';
 import type { ActionStep, ComparedStep, Model, PatchStep, TaskSpec } from '../scenario/scenario.ts';
+import { bundledFiles } from './bundled.ts';
 import type { Workload } from './comparison.ts';
 import { type Counts, countOn } from './count.ts';
 import { leftBehind, lookAt } from './left.ts';
@@ -261,10 +262,10 @@ class Run {
   #enableBundle(members: readonly string[]): boolean {
     const machine = this.#machine;
     const { elf } = machine.inspect.core.arch;
-    const files = members.map((member) => ({ file: `${member}.ko`, bytes: this.#bytes(member) }));
-    const objects = files.map(({ file, bytes }) => patchModule(file, bytes, elf).object);
-    const targets = objects.filter((o) => o !== 'vmlinux').map((o) => [o, this.#bytes(o)] as const);
     const name = `bundle${++this.#bundles}`;
+    const files = members.flatMap((member) => bundledFiles(member, this.#bytes(member), name));
+    const objects = files.map(({ object }) => object);
+    const targets = objects.filter((o) => o !== 'vmlinux').map((o) => [o, this.#bytes(o)] as const);
     const bytes = createBundle({ name, version: '1', replace: false, files, targets: new Map(targets) }, elf);
     machine.addFile(`/lib/${name}.klpb`, bytes);
     return this.#finished(`enable ${name}`, this.#doer(machine.spawn('echo', [`/lib/${name}.klpb`, ENABLE])));

@@ -4,7 +4,8 @@
 // scripts/livepatch/klp-convert.c: annotations in `.klp.module_relocs.OBJECT` sections, or a list.
 //
 // Invariant: sections and symbols keep their indexes; every relocation is in the output once, in one or the other
-// kind of section; none is put where the kernel would apply it too late.
+// kind of section; none is put where the kernel would apply it too late, unless
+// the module is split before it is loaded.
 
 import {
   RELA_SIZE,
@@ -38,8 +39,16 @@ export interface KlpConversion {
   readonly unmatched: readonly string[];
 }
 
-/** @param listed where symbols are, by name. @throws ElfError */
-export function klpConvert(elf: ElfObject, listed: ReadonlyMap<string, readonly KlpSymbol[]>): KlpConversion {
+/**
+ * @param listed where symbols are, by name
+ * @param forSplit it becomes a bundle, in which nothing is resolved too late; before that it is not to be loaded
+ * @throws ElfError
+ */
+export function klpConvert(
+  elf: ElfObject,
+  listed: ReadonlyMap<string, readonly KlpSymbol[]>,
+  { forSplit = false } = {},
+): KlpConversion {
   const { symtab, strtab } = elf;
   const kind = objectKind(elf);
   if (kind !== undefined) throw elf.error(`it is ${kind}`);
@@ -55,7 +64,7 @@ export function klpConvert(elf: ElfObject, listed: ReadonlyMap<string, readonly 
     if (target) converted.set(symbol.index, target);
     else unresolved.push(symbol.name);
   }
-  const split = splitRelocations(elf, converted, annotations.sections);
+  const split = splitRelocations(elf, converted, annotations.sections, !forSplit);
   const counts = new Map<number, number>();
   for (const { rows } of split.added) {
     for (const { symbol } of rows) counts.set(symbol.index, (counts.get(symbol.index) ?? 0) + 1);
@@ -147,6 +156,7 @@ function splitRelocations(
   elf: ElfObject,
   converted: ReadonlyMap<number, KlpSymbol>,
   annotations: readonly ElfSection[],
+  checks: boolean,
 ): { left: { rela: ElfSection; rows: readonly ElfRelocation[] }[]; added: Added[] } {
   const left: { rela: ElfSection; rows: readonly ElfRelocation[] }[] = [];
   const added = new Map<string, Added>();
@@ -167,7 +177,7 @@ function splitRelocations(
     for (const row of rows) {
       const symbol = converted.get(row.symbol.index);
       if (!symbol) continue;
-      checkPlace(elf, early, target, row, symbol);
+      if (checks) checkPlace(elf, early, target, row, symbol);
       const name = `.klp.rela.${symbol.object}.${target.name}`;
       const key = `${target.index} ${name}`;
       const section = added.get(key) ?? { name, info: target.index, rows: [] };

@@ -7,12 +7,14 @@
 import type { CodeArch } from '../../arch/code.ts';
 import {
   SHF_ALLOC,
+  SHF_EXECINSTR,
   SHF_WRITE,
   SHN_LIVEPATCH,
   SHN_UNDEF,
   SHT_PROGBITS,
   STB_GLOBAL,
   STB_LOCAL,
+  STT_FUNC,
   STT_OBJECT,
   STT_SECTION,
 } from '../../elf/constants.ts';
@@ -27,7 +29,7 @@ import { bySection, hasBytes, type Place } from './places.ts';
 import type { MemberPlan, SplitPlan } from './plan.ts';
 import { fateOf, isCode, isThisModule } from './sections.ts';
 import { memberModInfo, memberVersions } from './texts.ts';
-import type { Pointer, Uber } from './uber.ts';
+import type { Pointer, Uber, UberObject } from './uber.ts';
 
 interface SplitContext {
   readonly graph: Graph;
@@ -61,6 +63,9 @@ class MemberBuilder {
   /** Of shared state that is in another member. */
   readonly #shared = new Set<string>();
 
+  /** Where it is made here. */
+  #init: { readonly part: Part; readonly symbol: NewSymbol } | undefined;
+
   constructor(context: SplitContext, member: MemberPlan) {
     this.#context = context;
     this.#member = member;
@@ -74,6 +79,7 @@ class MemberBuilder {
     const { elf } = this.#context.graph.places;
     for (const section of elf.sections) if (fateOf(section) === 'atoms') this.#place(section);
     this.#addSymbols();
+    this.#addInit();
     for (const section of elf.sections) this.#fill(section);
     this.#addExports();
     this.#addTexts();
@@ -202,7 +208,7 @@ class MemberBuilder {
       const shift = this.#at(atom) - atom.start;
       const changed = atom === uber.patch?.atom ? this.#patchPlaces(uber.patch) : undefined;
       for (const place of graph.placesOf(atom)) {
-        const relocation = changed?.has(place.offset) ? changed.get(place.offset) : this.#target(place);
+        const relocation = changed?.has(place.offset) ? changed.get(place.offset) : this.#targetOrInit(place);
         if (relocation)
           part.relocations.push({ ...relocation, offset: place.offset + shift, type: place.type });
       }
@@ -237,31 +243,68 @@ class MemberBuilder {
     return changed;
   }
 
+  /** A table of livepatch's structures, made here. */
+  #table(name: string, size: number): { part: Part; add: (offset: number, target: Target) => void } {
+    const flags = SHF_ALLOC | SHF_WRITE;
+    const part = this.#addPart(
+      { name, type: SHT_PROGBITS, flags, align: 32, entsize: 0 },
+      new Uint8Array(size),
+    );
+    const type = this.#context.code.wholeAddress;
+    return { part, add: (offset, target) => part.relocations.push({ ...target, offset, type }) };
+  }
+
   /** The member's one klp_object, and the end of its table; which ends a table of functions, too. */
   #objects(): Part {
     const { size, fields } = this.#context.kernel.structs.klp_object;
     const { patched } = this.#member;
-    const section = {
-      name: '.data.klp_object',
-      type: SHT_PROGBITS,
-      flags: SHF_ALLOC | SHF_WRITE,
-      align: 32,
-      entsize: 0,
-    };
-    const part = this.#addPart(section, new Uint8Array(2 * size));
-    const add = (offset: number, target: Target): void => {
-      part.relocations.push({ ...target, offset, type: this.#context.code.wholeAddress });
-    };
+    const { part, add } = this.#table('.data.klp_object', 2 * size);
     if (patched?.namePointer) add(fields.name, this.#target(patched.namePointer.place));
-    add(
-      fields.funcs,
-      patched?.funcs
-        ? this.#target(patched.funcs.place)
-        : { symbol: this.#sectionSymbol(part), addend: BigInt(size) },
-    );
+    if (patched?.funcs) add(fields.funcs, this.#target(patched.funcs.place));
+    else if (patched)
+      add(fields.funcs, { symbol: this.#sectionSymbol(this.#functions(patched)), addend: 0n });
+    else add(fields.funcs, { symbol: this.#sectionSymbol(part), addend: BigInt(size) });
     for (const [name, { place }] of patched?.callbacks ?? [])
       add(fields[`callbacks_${name}`], this.#target(place));
     return part;
+  }
+
+  #functions({ functions }: UberObject): Part {
+    const { size, fields } = this.#context.kernel.structs.klp_func;
+    const { part, add } = this.#table('.data.klp_func', (functions.length + 1) * size);
+    const view = new DataView(part.data.buffer);
+    for (const [i, { oldName, newFunc, sympos }] of functions.entries()) {
+      add(i * size + fields.old_name, this.#target(oldName.place));
+      add(i * size + fields.new_func, this.#target(newFunc.place));
+      view.setBigUint64(i * size + fields.old_sympos, sympos, true);
+    }
+    return part;
+  }
+
+  /** klp_patch and init of a member, where the module's init makes the one and is not the other. */
+  #addInit(): void {
+    const { kernel, code, uber } = this.#context;
+    if (uber.patch) return;
+    const { size, fields } = kernel.structs.klp_patch;
+    const { part: patch, add } = this.#table('.data.klp_patch', size);
+    const module = this.#symbols.find(({ name }) => name === '__this_module');
+    if (!module) throw this.#elf.error("it has no symbol '__this_module'");
+    add(fields.mod, { symbol: module, addend: 0n });
+    add(fields.objs, { symbol: this.#sectionSymbol(this.#objects()), addend: 0n });
+    const { bytes, argument, callee } = code.forwarder;
+    const name = this.#parts.some((part) => part.name === '.init.text') ? '.init.text.klp' : '.init.text';
+    const flags = SHF_ALLOC | SHF_EXECINSTR;
+    const text = this.#addPart(
+      { name, type: SHT_PROGBITS, flags, align: 1, entsize: 0 },
+      new Uint8Array(bytes),
+    );
+    const enable = this.#import('klp_enable_patch', STB_GLOBAL, SHN_UNDEF);
+    text.relocations.push({ ...argument, symbol: this.#sectionSymbol(patch) });
+    text.relocations.push({ ...callee, symbol: enable });
+    const init = { name: 'init_module', bind: STB_GLOBAL, type: STT_FUNC, section: text, value: 0n };
+    const symbol: NewSymbol = { ...init, size: bytes.length };
+    this.#symbols.push(symbol);
+    this.#init = { part: text, symbol };
   }
 
   #fillRows(section: ElfSection): void {
@@ -295,6 +338,11 @@ class MemberBuilder {
       const found = orc.rowsFor(section, this.#atomsOf(section), (atom) => this.#at(atom), part.data.length);
       for (const { at, entry } of found) rows.push({ part, at, entry });
     }
+    const start = this.#init && orc.startOf(this.#context.uber.init);
+    if (this.#init && start) {
+      rows.push({ part: this.#init.part, at: 0, entry: start });
+      rows.push({ part: this.#init.part, at: this.#init.part.data.length, entry: orc.undefinedEntry });
+    }
     const ip = this.#addPart(orc.ip, new Uint8Array(rows.length * 4), orc.ip.index);
     this.#addPart(orc.table, new Uint8Array(Buffer.concat(rows.map(({ entry }) => entry))), orc.table.index);
     for (const [i, { part, at }] of rows.entries())
@@ -304,6 +352,13 @@ class MemberBuilder {
         symbol: this.#sectionSymbol(part),
         addend: BigInt(at),
       });
+  }
+
+  /** struct module has the init that is made here in place of the one that the module had. */
+  #targetOrInit(place: Place): Target {
+    const { fields } = this.#context.kernel.structs.module;
+    const isInit = this.#init && isThisModule(place.section) && place.offset === fields.init;
+    return isInit && this.#init ? { symbol: this.#init.symbol, addend: 0n } : this.#target(place);
   }
 
   /** What a place refers to, in the member. */

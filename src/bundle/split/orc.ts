@@ -47,6 +47,12 @@ export class OrcRows {
     return ip && table && ip.size > 0 ? new OrcRows(elf, places, ip, table) : undefined;
   }
 
+  /** What is known at the first instruction of a function. */
+  startOf(atom: Atom | undefined): Uint8Array | undefined {
+    const all = this.#bySection.get(atom?.section.index ?? 0);
+    return atom && all?.[lastBefore(all, atom.start)]?.entry;
+  }
+
   /**
    * Of one section of a member's text.
    * @param atoms in order, @param startOf where each of them is now, @param size of the section

@@ -28,6 +28,8 @@ export interface Place extends ElfRelocation {
   readonly width: number;
   /** The section, by its index, and the offset in it that is meant; of a symbol that the module has. */
   readonly to: { readonly section: number; readonly offset: number } | undefined;
+  /** Where the instruction begins that has it; -1 in data. */
+  readonly insn: number;
   /** A register is added to it: it may lie before what is meant. */
   readonly indexed: boolean;
   readonly late: LateSymbol | undefined;
@@ -67,6 +69,8 @@ export class Places {
       const fate = fateOf(section);
       if (fate === 'dropped' || fate === 'made') continue;
       const rows = (tables.get(section.index) ?? []).flatMap((rela) => this.#rowsOf(rela, section));
+      if (rows.length > 0 && !hasBytes(section))
+        throw elf.error('relocations of what the file has no bytes of', section.name);
       rows.sort((a, b) => a.row.offset - b.row.offset);
       this.#checkOverlap(section, rows);
       if (isCode(section)) this.#code.set(section.index, this.#decode(section, rows));
@@ -154,7 +158,7 @@ export class Places {
       const offset = Number(symbol.value + row.addend) + bias;
       const to = symbol.section && late === undefined ? { section: symbol.section.index, offset } : undefined;
       const indexed = !!insn && !relative && this.#arch.addsRegister(bytes, insn.start, row.offset);
-      return { ...row, section, width, to, indexed, late };
+      return { ...row, section, width, to, insn: insn?.start ?? -1, indexed, late };
     });
   }
 

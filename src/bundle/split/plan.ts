@@ -9,6 +9,7 @@ import type { ElfSection } from '../../elf/elf_object.ts';
 import type { Atom } from './atoms.ts';
 import type { Graph } from './graph.ts';
 import { exportName, LONGEST_NAME, memberName, UNNAMED_KERNEL } from './names.ts';
+import type { Place } from './places.ts';
 import { isThisModule, refusal } from './sections.ts';
 import type { Uber, UberObject } from './uber.ts';
 
@@ -43,6 +44,9 @@ export class SplitRefused extends Error {
 
 /** What an init or exit may call: what it does then is the same once a member as once a module. */
 const MAY_CALL = /^(klp_enable_patch|_?printk|__fentry__|__stack_chk_fail|__x86_\w+thunk\w*)$/;
+/** An init that makes a klp_patch of tables, and that members do not have. */
+const MAY_CALL_TO_MAKE =
+  /^(klp_\w+|k[mzc]alloc\w*|__kmalloc\w*|kmalloc\w*|k?v?free\w*|(mem|str)(set|cpy|cmp)|__this_module)$/;
 
 export function planSplit(graph: Graph, uber: Uber, bundle: string): SplitPlan {
   return new Planner(graph, uber, bundle).plan();
@@ -69,8 +73,10 @@ class Planner {
     const { objects } = this.#uber;
     const roots = objects.map((object) => rootsOf(object));
     const reached = roots.map((from) => this.#graph.reach(from, this.#isOwn));
-    const entry = this.#entry();
-    this.#checkEntry(entry, reached);
+    const { init, exit, patch } = this.#uber;
+    // An init that makes a klp_patch has done its work.
+    const entry = this.#entry(patch ? [init, exit] : [exit]);
+    this.#checkEntry(this.#entry([init, exit]), reached);
     const shared = this.#shared(reached);
     const patched: (UberObject | undefined)[] = [...objects];
     if (shared.size > 0 && !objects.some(({ name }) => name === UNNAMED_KERNEL)) patched.unshift(undefined);
@@ -116,10 +122,9 @@ class Planner {
   }
 
   /** What init and exit have for themselves: each member has a copy. */
-  #entry(): Set<Atom> {
-    const { init, exit } = this.#uber;
+  #entry(from: readonly (Atom | undefined)[]): Set<Atom> {
     return this.#graph.reach(
-      [init, exit].filter((atom) => atom !== undefined),
+      from.filter((atom) => atom !== undefined),
       this.#isOwn,
     );
   }
@@ -135,7 +140,23 @@ class Planner {
         seen.add(atom);
       }
     }
+    const code = [...new Set(reached.flatMap((atoms) => [...atoms].filter((atom) => atom.code)))];
+    while (shared.size > 0 && code.some((atom) => this.#addKept(shared, atom)));
     return shared;
+  }
+
+  /** An address that one instruction puts into shared state must not go with the member that has put it there. */
+  #addKept(shared: Set<Atom>, code: Atom): boolean {
+    const before = shared.size;
+    const kept = new Set<number>();
+    const places = this.#graph.placesOf(code);
+    const meant = (place: Place): Atom | undefined => this.#graph.meant(place);
+    for (const place of places) if (shared.has(meant(place) as Atom)) kept.add(place.insn);
+    for (const place of places) {
+      const atom = kept.has(place.insn) ? meant(place) : undefined;
+      if (atom) shared.add(atom);
+    }
+    return shared.size > before;
   }
 
   /** Its own code asks for states, or has them at hand: without anybody who does, the first member has them. */
@@ -172,7 +193,7 @@ class Planner {
   #checkEntry(entry: ReadonlySet<Atom>, reached: readonly ReadonlySet<Atom>[]): void {
     for (const atom of entry) {
       for (const { symbol, section, offset } of this.#graph.placesOf(atom)) {
-        if (!atom.code || symbol.shndx !== SHN_UNDEF || MAY_CALL.test(symbol.name)) continue;
+        if (!atom.code || symbol.shndx !== SHN_UNDEF || this.#mayUse(symbol.name)) continue;
         this.#refuse(section, offset, `'${atom.label}' uses ${symbol.name}, and would once a member`);
       }
       const used = reached.some((atoms) => atoms.has(atom));
@@ -183,9 +204,13 @@ class Planner {
     }
   }
 
+  #mayUse(name: string): boolean {
+    return MAY_CALL.test(name) || (this.#uber.patch === undefined && MAY_CALL_TO_MAKE.test(name));
+  }
+
   #checkMember({ object, atoms }: MemberPlan, shared: ReadonlySet<Atom>): void {
     for (const atom of atoms) {
-      for (const { to, section, offset } of this.#uber.tables.has(atom) ? [] : this.#graph.edges(atom)) {
+      for (const { to, section, offset } of this.#own.has(atom) ? [] : this.#graph.edges(atom)) {
         if (!atoms.has(to) && !shared.has(to))
           this.#refuse(
             section,

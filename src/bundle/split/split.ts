@@ -1,6 +1,7 @@
 // From one uber patch module to patch modules of one object each: the steps, and what became of what.
 
 import type { CodeArch } from '../../arch/code.ts';
+import { SHN_LORESERVE } from '../../elf/constants.ts';
 import { parseElf } from '../../elf/elf_object.ts';
 import type { ElfMachine } from '../../elf/machine.ts';
 import { readModInfo } from '../../elf/modinfo.ts';
@@ -12,6 +13,9 @@ import { OrcRows } from './orc.ts';
 import { Places } from './places.ts';
 import { type MemberPlan, planSplit, type SplitPlan } from './plan.ts';
 import { readUber } from './uber.ts';
+
+/** Offset of e_shnum. */
+const E_SHNUM = 60;
 
 export { SplitRefused } from './plan.ts';
 
@@ -54,7 +58,11 @@ export function splitUber(
   port: Port,
   kernel: KernelDescription = BUILT_IN,
 ): Split {
-  const elf = parseElf(bytes, file, port.elf, { extended: false });
+  const elf = parseElf(bytes, file, port.elf);
+  const count = elf.sections.length;
+  const most = SHN_LORESERVE - 1;
+  if (count > most)
+    throw elf.error(`${count} sections are more than the ${most} that a module may have`, undefined, E_SHNUM);
   const info = readModInfo(elf);
   if (info.get('livepatch') !== 'Y') throw elf.error("not a livepatch: no 'livepatch=Y' in .modinfo");
   if (!elf.symtab) throw elf.error('no symbol table');

@@ -1,5 +1,6 @@
 // What an uber module says that it patches: objects, their functions, callbacks, and system states, each as the place in
-// the file that says so. Forms: struct klp_patch in the data (kbuild).
+// the file that says so. Forms: struct klp_patch in the data (kbuild); tables of which init makes one, those of klp-build
+// (.init.klp_objects, .init.klp_funcs) and of kpatch-build (.kpatch.funcs, .kpatch.callbacks.*).
 //
 // Invariant: no object is there twice, each has a function, and each function is the module's own.
 
@@ -10,6 +11,7 @@ import type { Atom } from './atoms.ts';
 import type { Graph } from './graph.ts';
 import { UNNAMED_KERNEL } from './names.ts';
 import type { Place } from './places.ts';
+import { checkUber } from './uber_check.ts';
 
 const CALLBACKS = ['pre_patch', 'post_patch', 'pre_unpatch', 'post_unpatch'] as const;
 
@@ -21,7 +23,7 @@ export interface Pointer {
   readonly offset: number;
 }
 
-interface UberFunction {
+export interface UberFunction {
   readonly name: string;
   readonly sympos: bigint;
   readonly oldName: Pointer;
@@ -40,7 +42,7 @@ export interface UberObject {
 
 export interface Uber {
   readonly objects: readonly UberObject[];
-  /** struct klp_patch, where the module has one. */
+  /** struct klp_patch, where the module has one; else its init makes it, and each member has one that is made here. */
   readonly patch: Pointer | undefined;
   readonly states: Pointer | undefined;
   readonly replace: boolean;
@@ -53,11 +55,18 @@ export interface Uber {
 /** @throws ElfError */
 export function readUber(graph: Graph, kernel: KernelDescription): Uber {
   const reader = new Reader(graph, kernel);
-  const uber = reader.kbuild();
-  if (!uber) throw graph.places.elf.error('it has no struct klp_patch');
-  check(graph, uber);
+  const uber = reader.klpBuild() ?? reader.kpatchBuild() ?? reader.kbuild();
+  if (!uber)
+    throw graph.places.elf.error('it has no struct klp_patch, and no tables of klp-build or kpatch-build');
+  checkUber(graph, uber);
   return uber;
 }
+
+/** Of klp-build: struct klp_object_ext and klp_func_ext. */
+const OBJECT_EXT = { size: 64, funcs: 8, callbacks: 16, count: 56 };
+const FUNC_EXT = { size: 24, newFunc: 8, sympos: 16 };
+/** struct kpatch_patch_func */
+const KPATCH_FUNC = { size: 56, sympos: 32, name: 40, object: 48 };
 
 class Reader {
   readonly #graph: Graph;
@@ -67,6 +76,97 @@ class Reader {
   constructor(graph: Graph, kernel: KernelDescription) {
     this.#graph = graph;
     this.#kernel = kernel;
+  }
+
+  /** struct klp_object_ext and klp_func_ext, with a number of functions in place of an end. */
+  klpBuild(): Uber | undefined {
+    const section = this.#section('.init.klp_objects');
+    if (!section) return undefined;
+    const bytes = this.#graph.places.elf.view(section);
+    const objects: UberObject[] = [];
+    for (let at = 0; at + OBJECT_EXT.size <= section.size; at += OBJECT_EXT.size) {
+      const namePointer = this.#pointer(section, at);
+      const funcs = this.#pointer(section, at + OBJECT_EXT.funcs);
+      const count = bytes.getUint32(at + OBJECT_EXT.count, true);
+      const rows = Array.from({
+        length: funcs ? Math.min(count, section.size + funcs.atom.section.size) : 0,
+      });
+      objects.push({
+        name: namePointer ? this.#text(namePointer) : UNNAMED_KERNEL,
+        namePointer,
+        functions: rows.map((_, i) => {
+          const { atom, offset } = funcs as Pointer;
+          const row = offset + i * FUNC_EXT.size;
+          return this.#function(atom.section, row, row + FUNC_EXT.newFunc, row + FUNC_EXT.sympos);
+        }),
+        callbacks: this.#callbacks((i) => this.#pointer(section, at + OBJECT_EXT.callbacks + 8 * i)),
+        funcs: undefined,
+      });
+    }
+    return this.#made(objects);
+  }
+
+  /** struct kpatch_patch_func, a row a function, and struct kpatch_*_callback. */
+  kpatchBuild(): Uber | undefined {
+    const section = this.#section('.kpatch.funcs');
+    if (!section) return undefined;
+    const objects = new Map<string, { namePointer: Pointer; functions: UberFunction[] }>();
+    for (let at = 0; at + KPATCH_FUNC.size <= section.size; at += KPATCH_FUNC.size) {
+      const namePointer = this.#pointer(section, at + KPATCH_FUNC.object);
+      if (!namePointer) throw this.#graph.places.elf.error('a function without an object', section.name, at);
+      const name = this.#text(namePointer);
+      const object = objects.get(name) ?? { namePointer, functions: [] };
+      objects.set(name, object);
+      object.functions.push(this.#function(section, at + KPATCH_FUNC.name, at, at + KPATCH_FUNC.sympos));
+    }
+    return this.#made(
+      [...objects].map(([name, { namePointer, functions }]) => ({
+        name,
+        namePointer: name === UNNAMED_KERNEL ? undefined : namePointer,
+        functions,
+        callbacks: this.#callbacks((i) => this.#kpatchCallback(CALLBACKS[i], name)),
+        funcs: undefined,
+      })),
+    );
+  }
+
+  #kpatchCallback(callback: string, object: string): Pointer | undefined {
+    const section = this.#section(`.kpatch.callbacks.${callback}`);
+    for (let at = 0; section && at + 16 <= section.size; at += 16) {
+      const name = this.#pointer(section, at + 8);
+      if (name && this.#text(name) === object) return this.#pointer(section, at);
+    }
+    return undefined;
+  }
+
+  #section(name: string): ElfSection | undefined {
+    const section = this.#graph.places.elf.section(name);
+    return section && section.size > 0 ? section : undefined;
+  }
+
+  /** With a klp_patch that init makes. */
+  #made(objects: readonly UberObject[]): Uber {
+    const tables = this.#graph.atoms.all.filter(({ section }) =>
+      /^\.(init\.klp_|kpatch\.)/.test(section.name),
+    );
+    return {
+      objects,
+      patch: undefined,
+      states: undefined,
+      replace: false,
+      // Strings are no tables.
+      tables: new Set(tables.filter(({ section }) => section.name !== '.kpatch.strings')),
+      ...this.#entryPoints(),
+    };
+  }
+
+  #callbacks(at: (index: number) => Pointer | undefined): UberObject['callbacks'] {
+    return new Map(
+      CALLBACKS.flatMap((name, i) => {
+        const pointer = at(i);
+        return pointer ? [[name, pointer] as const] : [];
+      }),
+    );
   }
 
   /** The struct klp_patch is that whose first word is relocated to __this_module. */
@@ -125,15 +225,11 @@ class Reader {
       const namePointer = this.#pointer(section, at + fields.name);
       const funcs = this.#pointer(section, at + fields.funcs);
       if (!namePointer && !funcs) break;
-      const callbacks = CALLBACKS.flatMap((name) => {
-        const pointer = this.#pointer(section, at + fields[`callbacks_${name}`]);
-        return pointer ? [[name, pointer] as const] : [];
-      });
       objects.push({
         name: namePointer ? this.#text(namePointer) : UNNAMED_KERNEL,
         namePointer,
         functions: funcs ? this.#functions(funcs) : [],
-        callbacks: new Map(callbacks),
+        callbacks: this.#callbacks((i) => this.#pointer(section, at + fields[`callbacks_${CALLBACKS[i]}`])),
         funcs,
       });
     }
@@ -142,21 +238,28 @@ class Reader {
 
   #functions(funcs: Pointer): UberFunction[] {
     const { size, fields } = this.#kernel.structs.klp_func;
-    const { elf } = this.#graph.places;
     const { section } = funcs.atom;
-    const bytes = elf.view(section);
     const functions: UberFunction[] = [];
     for (let at = funcs.offset; at + size <= funcs.atom.end; at += size) {
-      const oldName = this.#pointer(section, at + fields.old_name);
-      const newFunc = this.#pointer(section, at + fields.new_func);
-      if (!oldName && !newFunc) break;
-      const name = oldName ? this.#text(oldName) : '?';
-      if (!oldName || !newFunc?.atom.code) {
-        throw elf.error(`'${name}': no replacement of it is in the module`, section.name, at);
-      }
-      functions.push({ name, sympos: bytes.getBigUint64(at + fields.old_sympos, true), oldName, newFunc });
+      const places = [at + fields.old_name, at + fields.new_func].map((offset) =>
+        this.#pointer(section, offset),
+      );
+      if (!places.some((pointer) => pointer)) break;
+      functions.push(
+        this.#function(section, at + fields.old_name, at + fields.new_func, at + fields.old_sympos),
+      );
     }
     return functions;
+  }
+
+  #function(section: ElfSection, nameAt: number, newAt: number, symposAt: number): UberFunction {
+    const { elf } = this.#graph.places;
+    const oldName = this.#pointer(section, nameAt);
+    const newFunc = this.#pointer(section, newAt);
+    const name = oldName ? this.#text(oldName) : '?';
+    if (!oldName || !newFunc?.atom.code)
+      throw elf.error(`'${name}': no replacement of it is in the module`, section.name, newAt);
+    return { name, sympos: elf.view(section).getBigUint64(symposAt, true), oldName, newFunc };
   }
 
   #text({ atom, offset }: Pointer): string {
@@ -173,42 +276,4 @@ class Reader {
     const atom = place && this.#graph.meant(place);
     return place?.to && atom ? { place, atom, offset: place.to.offset } : undefined;
   }
-}
-
-/** @throws ElfError */
-function check(graph: Graph, { objects, patch }: Uber): void {
-  const { elf } = graph.places;
-  const where = [patch?.atom.section.name, patch?.offset] as const;
-  if (objects.length === 0) throw elf.error('it patches no object', ...where);
-  const roots = new Map<Atom, { object: string; fn: UberFunction }>();
-  for (const [i, { name, functions }] of objects.entries()) {
-    if (objects.findIndex((o) => o.name === name) !== i)
-      throw elf.error(`object '${name}' is there twice`, ...where);
-    if (functions.length === 0)
-      throw elf.error(`object '${name}' has no functions: its member would be empty`, ...where);
-    for (const fn of functions) {
-      const other = roots.get(fn.newFunc.atom);
-      if (other && other.object !== name && other.fn.newFunc.offset !== fn.newFunc.offset)
-        throw fallen(graph, fn.newFunc.offset, [fn.name, name], [other.fn.name, other.object]);
-      roots.set(fn.newFunc.atom, { object: name, fn });
-    }
-  }
-  for (const [atom, { object, fn }] of roots) {
-    for (const { to, flows, offset } of graph.edges(atom)) {
-      const other = flows && roots.get(to);
-      if (other && other.object !== object)
-        throw fallen(graph, offset, [fn.name, object], [other.fn.name, other.object], atom.section.name);
-    }
-  }
-}
-
-function fallen(
-  { places }: Graph,
-  offset: number,
-  [one, of]: readonly [string, string],
-  [other, ofOther]: readonly [string, string],
-  section?: string,
-): Error {
-  const what = `the replacements of '${one}' (${of}) and '${other}' (${ofOther}) fall into each other`;
-  return places.elf.error(what, section, offset);
 }

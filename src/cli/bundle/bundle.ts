@@ -2,7 +2,8 @@
 
 import { basename } from 'node:path';
 import { X86_64 } from '../../arch/x86_64/x86_64.ts';
-import { type BundleFile, createBundle, readBundle } from '../../bundle/format.ts';
+import { takenFrom } from '../../bundle/contents.ts';
+import { type BundleFile, type BundleMember, createBundle, readBundle } from '../../bundle/format.ts';
 import { moduleName } from '../../elf/unpack.ts';
 import { type FittedColumn, fittedTable } from '../fitted_table.ts';
 import { counted } from '../numbers.ts';
@@ -37,8 +38,10 @@ export function create(file: string, members: readonly string[], options: Create
 
 export function inspect(file: string, options: { readonly json?: boolean }): void {
   const bundle = checked(file, () => readBundle(bytesOf(file), X86_64.elf));
-  const members = bundle.members.map(({ bytes, states, ...member }) => ({
+  const members = bundle.members.map(({ bytes, states, contents, ...member }) => ({
     ...member,
+    ...contents,
+    taken: Object.fromEntries(takenFrom({ file: member.file, contents }, bundle.members)),
     size: bytes.length,
     states: states.map(({ id, version }) => ({ id: Number(id), version })),
   }));
@@ -72,7 +75,34 @@ function textOf({ name, version, replace, members }: BundleFile): string {
   const table = fittedTable(COLUMNS, rows, tableColumns());
   const states = new Map(members.flatMap((m) => m.states.map(({ id, version: of }) => [id, of])));
   const text = [...states].map(([id, of]) => `state ${id}, version ${of}\n`).join('');
-  return `${name} ${version}${replace ? ', replaces all older' : ''}\n${table}\n${text}`;
+  const details = members.map((member) => detailsOf(member, members)).join('');
+  return `${name} ${version}${replace ? ', replaces all older' : ''}\n${table}\n${text}${details}`;
+}
+
+/** What a member has, exports, shares with others, and what of it would be relocated late in the classic model. */
+function detailsOf(member: BundleMember, members: BundleFile['members']): string {
+  const { object, contents } = member;
+  const { functions, data, exports, relocations } = contents;
+  const elsewhere = new Set(
+    members.filter((m) => m !== member).flatMap((m) => [...m.contents.functions, ...m.contents.data]),
+  );
+  const taken = [...takenFrom(member, members)].map(([name, owner]) => `${name} of ${owner}`);
+  const lines = [
+    ['functions', functions],
+    ['data', data],
+    ['in other members, too', [...functions, ...data].filter((name) => elsewhere.has(name))],
+    ['exports', exports],
+    ['takes', taken],
+  ] as const;
+  const { late, ordinary } = relocations;
+  const relocated =
+    late + ordinary > 0
+      ? `  relocations against symbols of objects: ${ordinary} ordinary, ${late} in sections of livepatch's\n`
+      : '';
+  const text = lines
+    .filter(([, names]) => names.length > 0)
+    .map(([what, names]) => `  ${what}: ${names.join(', ')}\n`);
+  return `${object}:\n${text.join('')}${relocated}`;
 }
 
 const unpackedName = (path: string): string => basename(path).replace(/\.(xz|zst|gz)$/, '');

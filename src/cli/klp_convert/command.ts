@@ -9,6 +9,7 @@ export function addKlpConvert(root: Command): void {
     .argument('<in>', 'livepatch module with unresolved symbols (.ko)')
     .argument('<out>', 'where the converted one is written')
     .option('-s, --symbols <file...>', 'lists of OBJECT.SYMBOL,POSITION lines, or Symbols.list files')
+    .option('--for-split', 'it is split into a bundle before it is loaded: nothing is resolved too late then')
     .option('--json', 'what was converted, as one JSON object')
     .addHelpText(
       'after',

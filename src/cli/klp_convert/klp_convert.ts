@@ -14,6 +14,7 @@ import { writeNamed } from '../write_whole.ts';
 
 interface KlpConvertOptions {
   readonly symbols?: readonly string[];
+  readonly forSplit?: boolean;
   readonly json?: boolean;
 }
 
@@ -25,7 +26,9 @@ export function convert(input: string, output: string, options: KlpConvertOption
         listed.set(name, [...(listed.get(name) ?? []), ...where]);
       }
     }
-    return klpConvert(parseElf(readObject(input), input, X86_64.elf), listed);
+    return klpConvert(parseElf(readObject(input), input, X86_64.elf), listed, {
+      forSplit: options.forSplit === true,
+    });
   });
   writeNamed(output, conversion.bytes);
   const { bytes: _, ...told } = conversion;

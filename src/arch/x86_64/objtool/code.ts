@@ -44,7 +44,7 @@ import {
   opCode,
 } from '../../code.ts';
 import { ENDBR64 } from '../insn.ts';
-import { R_X86_64_64, R_X86_64_PC32 } from '../module/relocation.ts';
+import { R_X86_64_32S, R_X86_64_64, R_X86_64_PC32, R_X86_64_PLT32 } from '../module/relocation.ts';
 import { fillingBefore } from './filling.ts';
 import { operands } from './operands.ts';
 import { ORC } from './orc.ts';
@@ -104,6 +104,13 @@ const probe = new Insn();
 const isAt = (wanted: Readonly<Uint8Array>, bytes: Uint8Array, at: number): boolean =>
   at >= 0 && wanted.every((byte, i) => bytes[at + i] === byte);
 
+/** endbr64; mov $argument, %rdi; jmp callee */
+const FORWARDER: CodeArch['forwarder'] = {
+  bytes: Uint8Array.of(...ENDBR64, 0x48, 0xc7, 0xc7, 0, 0, 0, 0, 0xe9, 0, 0, 0, 0),
+  argument: { offset: 7, type: R_X86_64_32S, addend: 0n },
+  callee: { offset: 12, type: R_X86_64_PLT32, addend: -4n },
+};
+
 const NO_BASE = 5;
 
 /** A displacement beside a base or an index, and not an immediate behind it. */
@@ -140,6 +147,7 @@ export const CODE: CodeArch = {
   },
   addsRegister: (bytes, offset, place) => addsRegister(bytes, offset, place),
   trapByte: 0xcc,
+  forwarder: FORWARDER,
   distance: R_X86_64_PC32,
   wholeAddress: R_X86_64_64,
 };

@@ -1,0 +1,43 @@
+// What no uber module may say of its objects.
+
+import type { Atom } from './atoms.ts';
+import type { Graph } from './graph.ts';
+import type { Uber, UberFunction } from './uber.ts';
+
+/** @throws ElfError */
+export function checkUber(graph: Graph, { objects, patch }: Uber): void {
+  const { elf } = graph.places;
+  const where = [patch?.atom.section.name, patch?.offset] as const;
+  if (objects.length === 0) throw elf.error('it patches no object', ...where);
+  const roots = new Map<Atom, { object: string; fn: UberFunction }>();
+  for (const [i, { name, functions }] of objects.entries()) {
+    if (objects.findIndex((o) => o.name === name) !== i)
+      throw elf.error(`object '${name}' is there twice`, ...where);
+    if (functions.length === 0)
+      throw elf.error(`object '${name}' has no functions: its member would be empty`, ...where);
+    for (const fn of functions) {
+      const other = roots.get(fn.newFunc.atom);
+      if (other && other.object !== name && other.fn.newFunc.offset !== fn.newFunc.offset)
+        throw fallen(graph, fn.newFunc.offset, [fn.name, name], [other.fn.name, other.object]);
+      roots.set(fn.newFunc.atom, { object: name, fn });
+    }
+  }
+  for (const [atom, { object, fn }] of roots) {
+    for (const { to, flows, offset } of graph.edges(atom)) {
+      const other = flows && roots.get(to);
+      if (other && other.object !== object)
+        throw fallen(graph, offset, [fn.name, object], [other.fn.name, other.object], atom.section.name);
+    }
+  }
+}
+
+function fallen(
+  { places }: Graph,
+  offset: number,
+  [one, of]: readonly [string, string],
+  [other, ofOther]: readonly [string, string],
+  section?: string,
+): Error {
+  const what = `the replacements of '${one}' (${of}) and '${other}' (${ofOther}) fall into each other`;
+  return places.elf.error(what, section, offset);
+}
