@@ -4,7 +4,9 @@ import { X86_64 } from '../arch/x86_64/x86_64.ts';
 import { BundleError } from '../bundle/error.ts';
 import { patchModule } from '../bundle/format.ts';
 import { SplitRefused, splitUber } from '../bundle/split/split.ts';
+import { parseElf } from '../elf/elf_object.ts';
 import { ElfError } from '../elf/error.ts';
+import { readModInfo } from '../elf/modinfo.ts';
 
 interface BundledFile {
   readonly file: string;
@@ -19,9 +21,18 @@ export function bundledFiles(module: string, bytes: Uint8Array, bundle: string):
   try {
     return [{ file, object: patchModule(file, bytes, elf).object, bytes }];
   } catch (error) {
-    if (!(error instanceof BundleError) || !code) throw error;
+    if (!(error instanceof BundleError) || !code || !isLivepatch(bytes, file)) throw error;
     // Without a struct klp_patch in its data, or with one of several objects.
     return splitUber(bytes, file, bundle, { elf, code }).members;
+  }
+}
+
+function isLivepatch(bytes: Uint8Array, file: string): boolean {
+  try {
+    return readModInfo(parseElf(bytes, file, X86_64.elf)).get('livepatch') === 'Y';
+  } catch (error) {
+    if (error instanceof ElfError) return false;
+    throw error;
   }
 }
 

@@ -24,6 +24,8 @@ export interface Measures extends Counts {
   failed: string[];
   /** What was made to fail, in words. */
   injected: string[];
+  /** What each step that reads has read. */
+  said: string[];
   /** What each step that failed for a fault left behind. */
   left: string[][];
   /** Of steps with `faults: every`. */
@@ -119,6 +121,7 @@ class Run {
   /** By the names of the scenario. */
   readonly #spawned = new Map<string, TaskStruct[]>();
   readonly #failed: string[] = [];
+  readonly #said: string[] = [];
   readonly #injected: string[] = [];
   readonly #left: string[][] = [];
   #bundles = 0;
@@ -218,7 +221,11 @@ class Run {
         ? `unload ${step.target}`
         : step.command;
     const task = this.#doer(startAction(this.#machine, step));
-    if (!step.background) return this.#finished(name, task);
+    if (!step.background) {
+      const succeeded = this.#finished(name, task);
+      if (step.verb === 'read') this.#said.push(this.#machine.stdout(task));
+      return succeeded;
+    }
     this.#background.push({ name, task });
     return true;
   }
@@ -286,6 +293,7 @@ class Run {
     return {
       ...this.#counts,
       failed: this.#failed,
+      said: this.#said,
       injected: this.#injected,
       left: this.#left,
       points,

@@ -19,6 +19,12 @@ export const PRIVATE_LAYOUT = {
     fields: { node: 0, node_next: 0, node_pprev: 8, rcu_head: 16, obj: 32, id: 40, data: 48 },
     bitfields: {},
   },
+  /** include/linux/livepatch_external.h, which patch modules of klp-build have since 6.19 */
+  klp_object_ext: { size: 64, fields: { name: 0, funcs: 8, callbacks: 16, nr_funcs: 56 }, bitfields: {} },
+  klp_func_ext: { size: 24, fields: { old_name: 0, new_func: 8, sympos: 16 }, bitfields: {} },
+  /** Of kpatch, kmod/patch/kpatch-patch.h; its callbacks, of whatever name, have one form. */
+  kpatch_patch_func: { size: 56, fields: { new_addr: 0, sympos: 32, name: 40, objname: 48 }, bitfields: {} },
+  kpatch_callback: { size: 16, fields: { callback: 0, objname: 8 }, bitfields: {} },
   /** kernel/trace/trace.h */
   ftrace_hash: { size: 48, fields: { size_bits: 0, buckets: 8, count: 16 }, bitfields: {} },
   /** fs/proc/internal.h: vfs_inode ends it. */

@@ -4,7 +4,7 @@
 //
 // Invariant: symbol numbers are those of the file, and in range; a value too large for any section is -1.
 
-import { RELA_SIZE, SHF_RELA_LIVEPATCH, SHT_RELA, SYM_SIZE } from '../elf/constants.ts';
+import { RELA_SIZE, SHT_RELA, SYM_SIZE } from '../elf/constants.ts';
 import type { ElfObject, ElfSection } from '../elf/elf_object.ts';
 import { SymbolSections } from '../elf/symbol_sections.ts';
 import { type RelocTable, SymbolTable } from './input.ts';
@@ -31,7 +31,8 @@ export class ElfTables {
     this.#elf = elf;
     this.symbols = readSymbols(elf);
     for (const section of elf.sections) {
-      if (section.type !== SHT_RELA || section.flags & SHF_RELA_LIVEPATCH) continue;
+      // Those that livepatch resolves are places that lead elsewhere like any other.
+      if (section.type !== SHT_RELA) continue;
       const list = this.#relaOf.get(section.info);
       if (list) list.push(section);
       else this.#relaOf.set(section.info, [section]);

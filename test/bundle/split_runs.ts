@@ -31,7 +31,7 @@ export const targetsOf = (name: string): string[] =>
 
 /** @param when targets come, before the patch is enabled or after it */
 export async function runUber(name: string, model: 'classic' | 'bundle', when: When): Promise<Seen> {
-  const world = await World.boot({ model, cpus: 1 });
+  const world = await World.boot({ model });
   try {
     return new Run(world, model).all(name, when);
   } finally {

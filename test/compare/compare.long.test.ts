@@ -29,7 +29,8 @@ function both(name: string, stride = 1): Promise<Compared> {
 }
 
 async function compareBoth(name: string, stride: number): Promise<Compared> {
-  const work = readWorkload(join(ROOT, 'fixtures/bundles', `${name}.yaml`));
+  const folder = name === 'split' ? 'split' : 'bundles';
+  const work = readWorkload(join(ROOT, 'fixtures', folder, `${name}.yaml`));
   const classic = await runModel(work, 'classic', stride);
   const bundle = await runModel(work, 'bundle', stride);
   const shown: Shown[] = [
@@ -48,6 +49,7 @@ const WORKLOADS = [
   'slow_init',
   'faults',
   'late_faults',
+  'split',
 ] as const;
 
 describe('what the comparison must show', () => {
@@ -69,6 +71,14 @@ describe('what the comparison must show', () => {
     expect(bundle.delays[0]).toBeGreaterThan(1e8);
     expect([classic.insideTransition, bundle.insideTransition]).toEqual([1, 0]);
     expect(table).toMatch(/^loads and unloads delayed +0 +1$/m);
+  });
+
+  it('what is read of a patch module for several objects is what is read of its split', async () => {
+    const { classic, bundle, table } = await both('split');
+    expect(classic.said).toHaveLength(3);
+    expect(classic.said[0]).toContain('a 48');
+    expect(bundle.said).toEqual(classic.said);
+    expect(table).toMatch(/^files read \(3\) that say something else than under classic +0 +0$/m);
   });
 
   it('a transition is delayed by the load of a module in one model only', async () => {
@@ -184,7 +194,9 @@ describe('docs/bundle.md', () => {
   const text = readFileSync(join(ROOT, 'docs/bundle.md'), 'utf8');
   /** Tables, by the workload that was named last before them. */
   const tables = [
-    ...text.matchAll(/`(?:fixtures\/bundles\/)?(\w+)\.yaml`(?:(?!\.yaml`)[\s\S])*?\n\n((?: {4}.*\n)+)/g),
+    ...text.matchAll(
+      /`(?:fixtures\/(?:bundles|split)\/)?(\w+)\.yaml`(?:(?!\.yaml`)[\s\S])*?\n\n((?: {4}.*\n)+)/g,
+    ),
   ]
     .map(([, name, block]) => ({ name, lines: block.split('\n').map(normal).filter(Boolean) }))
     .filter(({ lines }) => lines[0] === 'classic bundle');

@@ -76,7 +76,8 @@ class Planner {
     const { init, exit, patch } = this.#uber;
     // An init that makes a klp_patch has done its work.
     const entry = this.#entry(patch ? [init, exit] : [exit]);
-    this.#checkEntry(this.#entry([init, exit]), reached);
+    // Of a module that becomes one member, init and exit do what they did.
+    if (!patch || objects.length > 1) this.#checkEntry(this.#entry([init, exit]), reached);
     const shared = this.#shared(reached);
     const patched: (UberObject | undefined)[] = [...objects];
     if (shared.size > 0 && !objects.some(({ name }) => name === UNNAMED_KERNEL)) patched.unshift(undefined);

@@ -2,7 +2,7 @@
 // the file that says so. Forms: struct klp_patch in the data (kbuild); tables of which init makes one, those of klp-build
 // (.init.klp_objects, .init.klp_funcs) and of kpatch-build (.kpatch.funcs, .kpatch.callbacks.*).
 //
-// Invariant: no object is there twice, each has a function, and each function is the module's own.
+// Invariant: no object is there twice, each has a function or a callback, and each function is the module's own.
 
 import type { ElfSection } from '../../elf/elf_object.ts';
 import { type ElfPointer, readThisModule } from '../../elf/module_object.ts';
@@ -10,7 +10,7 @@ import type { KernelDescription } from '../../kernel/description.ts';
 import type { Atom } from './atoms.ts';
 import type { Graph } from './graph.ts';
 import { UNNAMED_KERNEL } from './names.ts';
-import type { Place } from './places.ts';
+import { hasBytes, type Place } from './places.ts';
 import { checkUber } from './uber_check.ts';
 
 const CALLBACKS = ['pre_patch', 'post_patch', 'pre_unpatch', 'post_unpatch'] as const;
@@ -62,12 +62,6 @@ export function readUber(graph: Graph, kernel: KernelDescription): Uber {
   return uber;
 }
 
-/** Of klp-build: struct klp_object_ext and klp_func_ext. */
-const OBJECT_EXT = { size: 64, funcs: 8, callbacks: 16, count: 56 };
-const FUNC_EXT = { size: 24, newFunc: 8, sympos: 16 };
-/** struct kpatch_patch_func */
-const KPATCH_FUNC = { size: 56, sympos: 32, name: 40, object: 48 };
-
 class Reader {
   readonly #graph: Graph;
   readonly #kernel: KernelDescription;
@@ -82,12 +76,15 @@ class Reader {
   klpBuild(): Uber | undefined {
     const section = this.#section('.init.klp_objects');
     if (!section) return undefined;
+    const { klp_object_ext, klp_func_ext } = this.#kernel.structs;
+    const { fields } = klp_object_ext;
+    const func = klp_func_ext.fields;
     const bytes = this.#graph.places.elf.view(section);
     const objects: UberObject[] = [];
-    for (let at = 0; at + OBJECT_EXT.size <= section.size; at += OBJECT_EXT.size) {
-      const namePointer = this.#pointer(section, at);
-      const funcs = this.#pointer(section, at + OBJECT_EXT.funcs);
-      const count = bytes.getUint32(at + OBJECT_EXT.count, true);
+    for (let at = 0; at + klp_object_ext.size <= section.size; at += klp_object_ext.size) {
+      const namePointer = this.#pointer(section, at + fields.name);
+      const funcs = this.#pointer(section, at + fields.funcs);
+      const count = bytes.getUint32(at + fields.nr_funcs, true);
       const rows = Array.from({
         length: funcs ? Math.min(count, section.size + funcs.atom.section.size) : 0,
       });
@@ -96,10 +93,10 @@ class Reader {
         namePointer,
         functions: rows.map((_, i) => {
           const { atom, offset } = funcs as Pointer;
-          const row = offset + i * FUNC_EXT.size;
-          return this.#function(atom.section, row, row + FUNC_EXT.newFunc, row + FUNC_EXT.sympos);
+          const row = offset + i * klp_func_ext.size;
+          return this.#function(atom.section, row + func.old_name, row + func.new_func, row + func.sympos);
         }),
-        callbacks: this.#callbacks((i) => this.#pointer(section, at + OBJECT_EXT.callbacks + 8 * i)),
+        callbacks: this.#callbacks((i) => this.#pointer(section, at + fields.callbacks + 8 * i)),
         funcs: undefined,
       });
     }
@@ -110,14 +107,17 @@ class Reader {
   kpatchBuild(): Uber | undefined {
     const section = this.#section('.kpatch.funcs');
     if (!section) return undefined;
+    const { size, fields } = this.#kernel.structs.kpatch_patch_func;
     const objects = new Map<string, { namePointer: Pointer; functions: UberFunction[] }>();
-    for (let at = 0; at + KPATCH_FUNC.size <= section.size; at += KPATCH_FUNC.size) {
-      const namePointer = this.#pointer(section, at + KPATCH_FUNC.object);
+    for (let at = 0; at + size <= section.size; at += size) {
+      const namePointer = this.#pointer(section, at + fields.objname);
       if (!namePointer) throw this.#graph.places.elf.error('a function without an object', section.name, at);
       const name = this.#text(namePointer);
       const object = objects.get(name) ?? { namePointer, functions: [] };
       objects.set(name, object);
-      object.functions.push(this.#function(section, at + KPATCH_FUNC.name, at, at + KPATCH_FUNC.sympos));
+      object.functions.push(
+        this.#function(section, at + fields.name, at + fields.new_addr, at + fields.sympos),
+      );
     }
     return this.#made(
       [...objects].map(([name, { namePointer, functions }]) => ({
@@ -132,16 +132,17 @@ class Reader {
 
   #kpatchCallback(callback: string, object: string): Pointer | undefined {
     const section = this.#section(`.kpatch.callbacks.${callback}`);
-    for (let at = 0; section && at + 16 <= section.size; at += 16) {
-      const name = this.#pointer(section, at + 8);
-      if (name && this.#text(name) === object) return this.#pointer(section, at);
+    const { size, fields } = this.#kernel.structs.kpatch_callback;
+    for (let at = 0; section && at + size <= section.size; at += size) {
+      const name = this.#pointer(section, at + fields.objname);
+      if (name && this.#text(name) === object) return this.#pointer(section, at + fields.callback);
     }
     return undefined;
   }
 
   #section(name: string): ElfSection | undefined {
     const section = this.#graph.places.elf.section(name);
-    return section && section.size > 0 ? section : undefined;
+    return section && section.size > 0 && hasBytes(section) ? section : undefined;
   }
 
   /** With a klp_patch that init makes. */

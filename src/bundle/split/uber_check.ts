@@ -10,11 +10,14 @@ export function checkUber(graph: Graph, { objects, patch }: Uber): void {
   const where = [patch?.atom.section.name, patch?.offset] as const;
   if (objects.length === 0) throw elf.error('it patches no object', ...where);
   const roots = new Map<Atom, { object: string; fn: UberFunction }>();
-  for (const [i, { name, functions }] of objects.entries()) {
+  for (const [i, { name, functions, callbacks }] of objects.entries()) {
     if (objects.findIndex((o) => o.name === name) !== i)
       throw elf.error(`object '${name}' is there twice`, ...where);
-    if (functions.length === 0)
-      throw elf.error(`object '${name}' has no functions: its member would be empty`, ...where);
+    if (functions.length === 0 && callbacks.size === 0)
+      throw elf.error(
+        `object '${name}' has no functions and no callbacks: its member would be empty`,
+        ...where,
+      );
     for (const fn of functions) {
       const other = roots.get(fn.newFunc.atom);
       if (other && other.object !== name && other.fn.newFunc.offset !== fn.newFunc.offset)

@@ -43,9 +43,21 @@ const POINT_ROWS: typeof ROWS = [
   ['  after which the step failed once more', (m) => String(m.points.lasting)],
 ];
 
-function rowsFor(work: Workload): typeof ROWS {
+/** What steps have read under a model, beside the first one. */
+function saidRows(work: Workload, [first]: readonly Shown[]): typeof ROWS {
+  const reads = work.steps.filter((step) => isDoing(step) && step.verb === 'read').length;
+  if (reads === 0) return [];
+  const other = ({ said }: Measures): number =>
+    Array.from({ length: reads }).filter((_, i) => said[i] !== first.measures.said[i]).length;
+  return [
+    [`files read (${reads}) that say something else than under ${first.model}`, (m) => String(other(m))],
+  ];
+}
+
+function rowsFor(work: Workload, all: readonly Shown[]): typeof ROWS {
   const doing = work.steps.filter(isDoing);
   return [
+    ...saidRows(work, all),
     ...ROWS,
     ...(doing.some(({ faults }) => faults.length > 0) ? FAULT_ROWS : []),
     ...(doing.some(({ everyFault }) => everyFault) ? POINT_ROWS : []),
@@ -90,7 +102,7 @@ export function tableOf(
   all: readonly Shown[],
   width: number = Number.POSITIVE_INFINITY,
 ): string {
-  const rows = rowsFor(work).map(([name, of]) => [
+  const rows = rowsFor(work, all).map(([name, of]) => [
     name,
     ...all.map(({ measures }) => listText(of(measures))),
   ]);
