@@ -152,6 +152,7 @@ describe('broken modules', () => {
     ['check', 300, paths],
     ['sframe', 300, withSFrame],
     ['dwarf', 300, withTables],
+    ['kernel', 300, []],
   ] as const)('of klpemu %s get a report or an error, none of them late', async (command, to, broken) => {
     const outcomes: Record<string, number> = {};
     const failures: Failure[] = [];

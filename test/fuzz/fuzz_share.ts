@@ -4,11 +4,13 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { type CheckReport, checkFile } from '../../src/cli/check/file.ts';
 import { type OrcReport, orcObject } from '../../src/cli/orc/object.ts';
-import { type Kind, Victim } from './mutations.ts';
+import { ElfError } from '../../src/elf/error.ts';
+import { KernelVictim, readWholeKernel } from './kernel_victim.ts';
+import { Victim } from './mutations.ts';
 import { Random } from './random.ts';
 
-/** The tables of `check --unwinder sframe` and `dwarf` are commands of their own. */
-export const COMMANDS = ['orc', 'check', 'sframe', 'dwarf'] as const;
+/** The tables of `check --unwinder sframe` and `dwarf` are commands of their own; `kernel` is all that is done with an image. */
+export const COMMANDS = ['orc', 'check', 'sframe', 'dwarf', 'kernel'] as const;
 export type Command = (typeof COMMANDS)[number];
 
 export interface Share {
@@ -25,7 +27,7 @@ export interface Share {
 export interface Failure {
   readonly index: number;
   readonly name: string;
-  readonly kinds: readonly Kind[];
+  readonly kinds: readonly string[];
   readonly why: string;
 }
 
@@ -48,7 +50,10 @@ const REPORT_EVERY_MS = 500;
 
 export async function tryShare(share: Share, tell: (report: Report) => void): Promise<void> {
   const { from, to, seed, file } = share;
-  const victims = share.victims.map((path) => new Victim(readFileSync(path), path));
+  const victims =
+    share.command === 'kernel'
+      ? KernelVictim.all()
+      : share.victims.map((path) => new Victim(readFileSync(path), path));
   const outcomes: Record<string, number> = {};
   const failures: Failure[] = [];
   let [done, slowest, told] = [0, 0, performance.now()];
@@ -85,8 +90,9 @@ export async function tryShare(share: Share, tell: (report: Report) => void): Pr
 }
 
 /** Whether what came before has changed the answers for an object that is whole. */
-async function soundness({ command, victims }: Share): Promise<() => Promise<string | undefined>> {
-  const path = victims[victims.length - 1];
+async function soundness({ command, victims, file }: Share): Promise<() => Promise<string | undefined>> {
+  const path = command === 'kernel' ? `${file}.whole` : victims[victims.length - 1];
+  if (command === 'kernel') writeFileSync(path, KernelVictim.all()[0].whole());
   const answer = async (): Promise<string> => {
     const { ms, ...report } = { ms: 0, ...(await run(command, path)) };
     return JSON.stringify(report);
@@ -99,6 +105,11 @@ async function soundness({ command, victims }: Share): Promise<() => Promise<str
 async function run(command: Command, path: string, output?: string): Promise<OrcReport | CheckReport> {
   const job = { path, diff: true, dump: true, ...(output ? { output } : {}) };
   if (command === 'orc') return orcObject(job);
+  if (command === 'kernel') {
+    readWholeKernel(path);
+    const report = await orcObject({ path, diff: true, dump: false });
+    return report.error ? report : checkFile({ path, unwinder: 'orc' });
+  }
   return checkFile({ path, unwinder: command === 'check' ? 'orc' : command });
 }
 
@@ -109,6 +120,7 @@ async function tryFile(command: Command, path: string): Promise<{ outcome: strin
     if (!error) return { outcome: 'reports' };
     return error.code === 'EINTERNAL' ? { outcome: 'crashes', why: error.message } : { outcome: error.code };
   } catch (error) {
+    if (error instanceof ElfError) return { outcome: error.code };
     return { outcome: 'crashes', why: (error as Error).stack ?? `${error}` };
   }
 }

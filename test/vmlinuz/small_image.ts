@@ -5,13 +5,14 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { SYM_SIZE } from '../../src/elf/constants.ts';
+import { packageRoot } from '../../src/guest/package_root.ts';
 import { LinkedKernel } from '../../src/vmlinuz/linked_kernel.ts';
 import { btfBytes } from '../btf/btf_bytes.ts';
 import { kallsymsBytes, type Layout, type Listed } from './kallsyms_bytes.ts';
 import { linkedElf, type Section } from './linked_elf.ts';
 import { bzImage, type PackingName } from './packed_kernel.ts';
 
-export const VMLINUX = join(import.meta.dirname, '../../fixtures/objects/vmlinux/vmlinux');
+export const VMLINUX = join(packageRoot(), 'fixtures/objects/vmlinux/vmlinux');
 const HALF = 0xffffffff00000000n;
 const FUNC = 2;
 
