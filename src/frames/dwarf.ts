@@ -1,4 +1,5 @@
-// Call frame information of DWARF: `.eh_frame` and `.debug_frame` of objects before they are linked.
+// Call frame information of DWARF: `.eh_frame` and `.debug_frame` of objects that are not linked, or no more
+// (src/objtool/vmlinux.ts).
 // Mirrors DWARF 5, 6.4, and for .eh_frame the Linux Standard Base's "Exception Frames".
 //
 // Invariant: every entry lies within its section, every function within its text, and no two overlap; programs are
@@ -179,8 +180,11 @@ class SectionEntries {
     if ((relative !== PE_ABSOLUTE && relative !== PE_PCREL) || encoding & PE_INDIRECT) {
       throw reader.error(`FDE with addresses of the encoding 0x${encoding.toString(16)}`);
     }
-    const target = this.#from.target(reader.take(width), width, relative === PE_PCREL, 'start of a function');
+    const start = reader.take(width);
     const size = reader.integer(width, false);
+    // Of code that the linker threw away the place is 0.
+    if (!this.#from.hasRelocation(start) && isZero(this.#from.bytes, start, width)) return undefined;
+    const target = this.#from.target(start, width, relative === PE_PCREL, 'start of a function');
     if (size > target.section.size - target.offset) {
       throw reader.error(`function of ${size} bytes runs out of ${target.section.name}`, at);
     }
@@ -208,5 +212,8 @@ function formatOf(reader: SectionReader, encoding: number): readonly [size: numb
   if (!format) throw reader.error(`addresses of the encoding 0x${encoding.toString(16)}`);
   return format;
 }
+
+const isZero = (bytes: Uint8Array, at: number, size: number): boolean =>
+  bytes.subarray(at, at + size).every((byte) => byte === 0);
 
 const printable = (text: string): string => text.replace(/[^ -~]/g, '?').slice(0, 20);

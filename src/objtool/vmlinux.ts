@@ -77,6 +77,8 @@ const CARVED: readonly (readonly [name: string, start: string, stop: string])[] 
   ['.orc_unwind', '__start_orc_unwind', '__stop_orc_unwind'],
 ];
 const ADDRESSES = '__mcount_loc';
+/** Not in memory: the starts of functions are its only words that are addresses of text. */
+const DEBUG_FRAME = '.debug_frame';
 
 /** A run of addresses that is of one section of the object. */
 interface Loaded {
@@ -175,6 +177,11 @@ class Unlinker {
       else if (name.startsWith('.rodata')) this.#relocateWords(data, builder);
       else if (RELATIVE[name]) this.#relocateTable(name, data, start, builder);
       if (builder.count > 0) changes.push(relaSection(name, builder));
+    }
+    for (const section of elf.sectionsNamed(DEBUG_FRAME)) {
+      const builder = new RelaBuilder();
+      this.#relocateWords(elf.data(section), builder);
+      if (builder.count > 0) changes.push(relaSection(DEBUG_FRAME, builder));
     }
     return parseElf(inOne(rewriteElf(elf, changes)), elf.file, elf.machine);
   }

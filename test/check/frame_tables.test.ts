@@ -10,6 +10,7 @@ import type { ObjectCheck, Unwinder } from '../../src/check/verdicts.ts';
 import { type ElfObject, parseElf } from '../../src/elf/elf_object.ts';
 import type { FrameRow, FunctionFrames, ObjectFrames } from '../../src/frames/rows.ts';
 import { inputFromElf } from '../../src/objtool/elf_input.ts';
+import { parseKernelObject } from '../../src/objtool/vmlinux.ts';
 import { OBJECTS } from '../frames/readelf.ts';
 
 const TABLES = ['sframe', 'dwarf'] as const;
@@ -150,6 +151,40 @@ describe('a wrong row in the bytes of a table', () => {
       });
     },
   );
+});
+
+describe('a linked kernel with .debug_frame', () => {
+  const read = (change: (bytes: Uint8Array, table: number) => void = () => {}): ElfObject => {
+    const bytes = bytesOf('linked');
+    change(bytes, Buffer.from(bytes.buffer).indexOf(Buffer.from([0x0e, 0xd0, 0x02])));
+    return parseKernelObject(bytes, 'linked', X86_64);
+  };
+
+  it('is right in all functions, and says nothing of code that was thrown away', () => {
+    const found = check(read(), 'dwarf');
+    expect(found.functions.map(({ name }) => name)).toEqual(
+      expect.arrayContaining(['aligned_variable', 'panic']),
+    );
+    expect(found.functions.map(({ name }) => name)).not.toContain('thrown_away');
+    expect(found.right).toBeGreaterThan(190);
+    expect(places(found)).toEqual(['flags+0x1']);
+  });
+
+  it('has a wrong row reported at its instructions', () => {
+    // DW_CFA_def_cfa_offset of 336.
+    const found = check(
+      read((bytes, at) => {
+        bytes[at + 1] = 0xd8;
+      }),
+      'dwarf',
+    );
+    expect(places(found).filter((place) => !place.startsWith('flags'))).toEqual([
+      'locals+0x11',
+      'locals+0x14',
+      'locals+0x19',
+      'locals+0x1d',
+    ]);
+  });
 });
 
 /** The frames with the CFA of one row further up. */
