@@ -159,8 +159,11 @@ export class SpecialSections {
       return relocs ? [{ data: this.#elf.data(section), relocs }] : [];
     });
     if (tables.length === 0) return { rows: [], form: forms[0] };
-    const form = forms.find((f) =>
-      tables.every(({ data, relocs }) => data.length % f.size === 0 && fits(f, relocs)),
+    const whole = forms.filter((f) => tables.every(({ data }) => data.length % f.size === 0));
+    // Rows of 8 bytes, two by two, look like rows of 16 in which something is missing.
+    const [form] = [ALL, SOME].flatMap(
+      (least) =>
+        whole.find((f) => tables.every(({ data, relocs }) => rowsFit(f, relocs, data.length) >= least)) ?? [],
     );
     if (!form) throw this.#elf.error('rows of no known size', name);
     const { size } = form;
@@ -230,12 +233,19 @@ export class SpecialSections {
   }
 }
 
-/** All relocations lie in fields of the rows. */
-function fits({ size, relocated }: RowForm, { count, offset }: RelocTable): boolean {
-  const isField = new Uint8Array(size);
-  for (const field of relocated) isField[field] = 1;
-  for (let i = 0; i < count; i++) if (isField[offset[i] % size] === 0) return false;
-  return true;
+/** Every row has all relocations of its form; some, of those that it may have, the first among them; others. */
+const [ALL, SOME, OTHER] = [2, 1, 0];
+
+function rowsFit({ size, relocated }: RowForm, { count, offset }: RelocTable, length: number): number {
+  const has = new Uint8Array(length / size);
+  for (let i = 0; i < count; i++) {
+    const field = relocated.indexOf(offset[i] % size);
+    if (field < 0) return OTHER;
+    has[Math.floor(offset[i] / size)] |= 1 << field;
+  }
+  const all = (1 << relocated.length) - 1;
+  if (has.every((bits) => bits === all)) return ALL;
+  return has.every((bits) => bits & 1) ? SOME : OTHER;
 }
 
 /** By end of an instruction, one more than its start. */

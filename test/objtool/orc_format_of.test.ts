@@ -205,18 +205,24 @@ function withLaterBugs(elf: ElfObject): ElfObject {
     longer.set(rows.subarray(row * 12, row * 12 + 4), row * 16);
     longer.set(rows.subarray(row * 12 + 4, row * 12 + 12), row * 16 + 8);
   }
-  const moved = Uint8Array.from(elf.data(relas));
-  const view = new DataView(moved.buffer);
-  for (let at = 0; at < moved.length; at += 24) {
-    const offset = view.getUint32(at, true);
-    view.setUint32(at, Math.floor(offset / 12) * 16 + (offset % 12 === 0 ? 0 : 8), true);
+  // The format is where the file's name is: each of the rows has both.
+  const moved: Uint8Array[] = [];
+  for (let at = 0; at < relas.size; at += 24) {
+    const relocation = elf.data(relas).slice(at, at + 24);
+    const view = new DataView(relocation.buffer);
+    const offset = view.getUint32(0, true);
+    const row = Math.floor(offset / 12) * 16;
+    for (const field of offset % 12 === 0 ? [0] : [4, 8]) {
+      view.setUint32(0, row + field, true);
+      moved.push(relocation.slice());
+    }
   }
   const { type, flags, align, entsize } = table;
   const changes = [
     { name: table.name, type, flags, align, entsize, data: longer },
     {
       ...{ name: relas.name, type: relas.type, flags: relas.flags, align: relas.align, entsize: 24 },
-      ...{ data: moved, link: '.symtab', info: table.name },
+      ...{ data: Buffer.concat(moved), link: '.symtab', info: table.name },
     },
   ];
   return parseElf(Buffer.concat(rewriteElf(elf, changes)), elf.file, X86_64.elf);
