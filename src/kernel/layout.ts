@@ -44,6 +44,8 @@ export const LAYOUT = {
       patch_state: 5212,
       thread: 5376,
       thread_sp: 5400,
+      thread_fpu_fpstate: 5584,
+      thread_fpu___fpstate: 5632,
     },
     bitfields: {},
   },

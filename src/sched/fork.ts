@@ -75,12 +75,20 @@ export class Fork {
     const task = new TaskStruct(this.#core, addr, slot);
     mem.writeU64(addr + BigInt(this.#taskStruct.stack), base);
     mem.writeU64(addr + BigInt(this.#taskStruct.stack_canary), this.#canary());
-    // What the built-in kernel has nothing of.
-    const namespaces = this.#core.symbols.lookupName('init_nsproxy');
-    if (namespaces !== undefined) mem.writeU64(addr + BigInt(this.#taskStruct.nsproxy), namespaces);
+    this.#forNative(addr);
     task.patchState = this.#constants.KLP_UNDEFINED;
     task.state = this.#constants.TASK_NEW;
     return task;
+  }
+
+  /** What functions of a real kernel find of a task, and the built-in one has nothing of: namespaces, and FPU registers. */
+  #forNative(addr: Addr): void {
+    const { mem, symbols } = this.#core;
+    const namespaces = symbols.lookupName('init_nsproxy');
+    if (namespaces === undefined) return;
+    const { nsproxy, thread_fpu_fpstate, thread_fpu___fpstate } = this.#taskStruct;
+    mem.writeU64(addr + BigInt(nsproxy), namespaces);
+    mem.writeU64(addr + BigInt(thread_fpu_fpstate), addr + BigInt(thread_fpu___fpstate));
   }
 
   /** get_random_canary(): the lowest byte is 0, so that no string copies over it unnoticed. */

@@ -81,6 +81,8 @@ const ABSENT: Readonly<Record<string, readonly string[]>> = {
     ...CONSTANTS,
   ],
   '7.3': [
+    'task_struct.thread_fpu_fpstate',
+    'task_struct.thread_fpu___fpstate',
     'ftrace_ops.local_hash_regex_lock_wait_list',
     'module.num_gpl_syms',
     'module.gpl_syms',

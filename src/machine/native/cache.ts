@@ -25,8 +25,8 @@ export interface OpenedKernel {
   readonly hash: string;
 }
 
-/** Of what is kept: another number where NativeKernel is another, or is made otherwise. */
-const FORMAT = 2;
+/** Of what is kept: another number where NativeKernel or the description has other members, or is made otherwise. */
+const FORMAT = 3;
 const CHECKSUM_SIZE = 32;
 
 const opened = new Map<string, OpenedKernel>();
