@@ -243,26 +243,6 @@ SYM_FUNC_END(irqentry_exit)
 
 # --- exceptions: each decides by a host function what the kernel would do ---------------------------
 
-.macro EXCEPTION name:req, host:req
-SYM_FUNC_START(\name)
-    FRAME_BEGIN
-    push    rbx
-    mov     rbx, rdi
-    call    \host                       # rdi: pt_regs, rsi: error code; the signal of an oops, or 0
-    test    eax, eax
-    jz      .Lhandled
-    mov     edi, eax
-    call    rewind_stack_and_make_dead
-.Lhandled:
-    mov     rdi, rbx
-    call    irqentry_exit
-    pop     rbx
-    FRAME_END
-    RET
-SYM_FUNC_END(\name)
-HOST_FUNC_NOTRACE \host
-.endm
-
 EXCEPTION exc_divide_error, do_error_trap
 EXCEPTION exc_int3, do_int3
 EXCEPTION exc_invalid_op, handle_invalid_op

@@ -51,41 +51,6 @@ SYM_CODE_START(ret_from_fork)
     jmp     .Luser
 SYM_CODE_END(ret_from_fork)
 
-.macro IDTENTRY name:req, cfunc:req, has_error_code=0, gap=0
-SYM_CODE_START(\name)
-    UNWIND_HINT_IRET_REGS offset=\has_error_code*8
-    ASM_CLAC                            # what is interrupted may be at a user's memory
-    cld
-    .if \has_error_code == 0
-    push    -1                          # orig_ax: no syscall to restart
-    .endif
-    .if \gap
-    # From the kernel: room for 6 words, in which the int3 handler can emulate a call.
-    test    byte ptr [rsp+16], 3
-    jnz     .Lno_gap
-    .rept 6
-    push    qword ptr [rsp+5*8]
-    .endr
-    UNWIND_HINT_IRET_REGS offset=8
-.Lno_gap:
-    UNWIND_HINT_IRET_REGS offset=8
-    .endif
-    PUSH_AND_CLEAR_REGS
-    ENCODE_FRAME_POINTER
-    test    byte ptr [rsp+pt_regs_cs], 3
-    jz      .Lfrom_kernel
-    swapgs
-.Lfrom_kernel:
-    mov     rdi, rsp
-    .if \has_error_code
-    mov     rsi, [rsp+pt_regs_orig_ax]
-    mov     qword ptr [rsp+pt_regs_orig_ax], -1
-    .endif
-    call    \cfunc
-    jmp     error_return
-SYM_CODE_END(\name)
-.endm
-
 IDTENTRY asm_exc_divide_error, exc_divide_error
 IDTENTRY asm_exc_int3, exc_int3, gap=1
 IDTENTRY asm_exc_invalid_op, exc_invalid_op

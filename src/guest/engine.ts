@@ -27,6 +27,8 @@ export type StopKind =
   | 'watchpoint'
   /** Memory: not mapped, or against its protection; the PC is at the instruction. */
   | 'page fault'
+  /** An operation on floating-point numbers raised an exception that is not masked; the PC is at the instruction. */
+  | 'floating point'
   /** What else an instruction may not do, a division by zero for one: the PC is at it. */
   | 'exception';
 

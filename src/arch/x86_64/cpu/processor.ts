@@ -29,6 +29,7 @@ const VECTORS = [
   'asm_exc_general_protection',
   'asm_exc_page_fault',
   'asm_exc_double_fault',
+  'asm_exc_simd_coprocessor_error',
   'asm_sysvec_apic_timer_interrupt',
   'asm_sysvec_reschedule_ipi',
 ] as const;
@@ -98,6 +99,9 @@ export class X86Processor implements Processor {
         return;
       case 'page fault':
         this.#pageFault(stop);
+        return;
+      case 'floating point':
+        this.#enter(vectors.asm_exc_simd_coprocessor_error);
         return;
       case 'exception':
         if (this.#isDivision()) this.#enter(vectors.asm_exc_divide_error);

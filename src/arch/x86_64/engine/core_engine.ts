@@ -50,7 +50,7 @@ Object.assign(KINDS, {
   [K.STOP_PAGE_FAULT]: 'page fault',
   [K.STOP_PROTECTION]: 'exception',
   [K.STOP_DIVIDE]: 'exception',
-  [K.STOP_SIMD]: 'exception',
+  [K.STOP_SIMD]: 'floating point',
   [K.STOP_BREAKPOINT]: 'breakpoint',
   [K.STOP_WATCHED]: 'watchpoint',
 });

@@ -66,7 +66,9 @@ function clearAxDx(put: Fixed['put']): void {
   put('dx', 0n);
 }
 
-export type TrapName = 'X86_TRAP_DE' | 'X86_TRAP_UD' | 'X86_TRAP_GP' | 'X86_TRAP_PF';
+export type TrapName = 'X86_TRAP_DE' | 'X86_TRAP_UD' | 'X86_TRAP_GP' | 'X86_TRAP_PF' | 'X86_TRAP_XF';
+/** Of the numbers of traps the one that no module needs. */
+const X86_TRAP_XF = 19;
 
 /** fixup_exception(): true when the interrupted code goes on elsewhere. */
 export function fixupException(traps: Interrupted, regs: Addr, trap: TrapName): boolean {
@@ -80,7 +82,7 @@ export function fixupException(traps: Interrupted, regs: Addr, trap: TrapName): 
     put,
     reg: PT_REGS_BY_NUMBER[(entry.data >> 8) & 15],
     imm: BigInt(entry.data >> 16),
-    trap: BigInt(traps.kernel.constants[trap]),
+    trap: BigInt(trap === 'X86_TRAP_XF' ? X86_TRAP_XF : traps.kernel.constants[trap]),
   });
   if (entry.data & FLAG_CLEAR_AX) put('ax', 0n);
   if (entry.data & FLAG_CLEAR_DX) put('dx', 0n);

@@ -34,6 +34,7 @@ export class X86Traps implements Interrupted {
       do_error_trap: (call) => this.#errorTrap(call, 'divide error', 'X86_TRAP_DE', SIGFPE),
       handle_invalid_op: (call) => this.#invalidOp(call),
       do_general_protection: (call) => this.#generalProtection(call),
+      math_error: (call) => this.#mathError(call),
       handle_page_fault: (call) => pageFaults.handle(call),
       handle_stack_overflow: (call) => this.#doubleFault(call),
       stack_chk_panic: (call) => this.#stackChk(call),
@@ -91,6 +92,17 @@ export class X86Traps implements Interrupted {
     const bytes = mem.readBytes(regs, PT_REGS_SIZE);
     const file = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
     return this.#die(call, what + gpHint(file, read), 0);
+  }
+
+  /** math_error() of #XM. A user's is told of by its signal alone. */
+  #mathError(call: HostCall): Verdict {
+    const regs = call.args[0];
+    if (this.userMode(regs)) {
+      this.kernel.forceSig(call, SIGFPE);
+      return HANDLED;
+    }
+    if (fixupException(this, regs, 'X86_TRAP_XF')) return HANDLED;
+    return this.#die(call, 'simd exception', 0);
   }
 
   #doubleFault(call: HostCall): Verdict {
