@@ -239,6 +239,11 @@ export class GuestMemory {
     return offset;
   }
 
+  /** Pages of the buffer that somebody may have written to. */
+  get pagesTouched(): number {
+    return this.#touched.reduce((sum, mark) => sum + mark, 0);
+  }
+
   isMapped(addr: Addr, size = 1): boolean {
     return this.#find(addr, size) >= 0;
   }
