@@ -2,6 +2,7 @@
 
 import { UAPI } from './uapi.ts';
 
+const DEBUG = Boolean(process.env.KLPEMU_DEBUG);
 const NAMES = new Map<number, string>();
 for (const [name, value] of Object.entries(UAPI)) {
   if (/^E[A-Z0-9]+$/.test(name) && !NAMES.has(value)) NAMES.set(value, name);
@@ -12,7 +13,10 @@ export function errnoName(errno: number): string | undefined {
   return NAMES.get(errno);
 }
 
-/** An error that a system call hands to its caller as -errno. */
+/**
+ * An error that a system call hands to its caller as -errno. Guests get thousands of them: where in klpemu each came from
+ * is noted only for whoever debugs it.
+ */
 export class KernelError extends Error {
   readonly code: string;
   readonly errno: number;
@@ -20,7 +24,10 @@ export class KernelError extends Error {
   /** @param errno positive, of UAPI. */
   constructor(errno: number, what: string) {
     const code = errnoName(errno) ?? `errno ${errno}`;
+    const limit = Error.stackTraceLimit;
+    if (!DEBUG) Error.stackTraceLimit = 0;
     super(`${what}: ${code}`);
+    Error.stackTraceLimit = limit;
     this.name = 'KernelError';
     this.code = code;
     this.errno = errno;
