@@ -5,7 +5,7 @@
 // start of a transition, belongs to what is under way and does not wait.
 
 import type { Addr } from '../guest/addr.ts';
-import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
+import type { HostCall, HostGenerator, HostResult } from '../guest/hostcall.ts';
 import { type KernelCore, negErrno } from '../kernel/core.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import { UAPI } from '../kernel/uapi.ts';
@@ -111,9 +111,12 @@ export class Gate {
 
   /** A task dies, perhaps in a load: who waited for that goes on. */
   *forget(task: TaskStruct): HostGenerator<void> {
-    this.#waits.delete(task);
+    const waited = this.#waits.delete(task);
     this.#dead.delete(task);
-    if (!this.#loads.delete(task)) return;
+    if (!this.#loads.delete(task)) {
+      if (waited) yield* this.#wake();
+      return;
+    }
     this.#core.printk.err(`livepatch: ${task} died while it loaded or unloaded a module`);
     this.#setCount('loads', this.#loads.size);
     yield* this.#wake();
@@ -130,8 +133,21 @@ export class Gate {
   }
 
   /** klp_gate_try(how, interrupted): 1 it is the caller's, 0 it is to sleep, else -errno. */
-  try(call: HostCall): bigint | number {
+  try(call: HostCall): HostResult | HostGenerator {
     const task = this.#core.currentOf(call);
+    const waited = this.#waits.get(task);
+    const result = this.#try(task, call);
+    // Loads that were behind it in the queue may have woken before it, and gone back to sleep.
+    const isNext = waited !== undefined && !this.#waits.has(task) && this.#waits.size > 0;
+    return isNext ? this.#wakeThen(result) : result;
+  }
+
+  *#wakeThen(result: bigint | number): HostGenerator<bigint | number> {
+    yield* this.#wake();
+    return result;
+  }
+
+  #try(task: TaskStruct, call: HostCall): bigint | number {
     const how = Number(call.args[0]);
     const fault = this.#core.faults?.check(
       'klp_gate_lock',
@@ -154,10 +170,17 @@ export class Gate {
       this.#ownerText = this.#stack(task);
       return true;
     }
-    if (mine === 0 && task !== this.#owner && (this.held || this.#transitionWaits())) return false;
+    const mayPass = mine > 0 || task === this.#owner;
+    if (!mayPass && (this.held || this.#transitionWaits() || this.#isBehind(task))) return false;
     this.#loads.set(task, mine + 1);
     this.#setCount('loads', this.#loads.size);
     return true;
+  }
+
+  /** Another load waits that came before: on several CPUs the later one may be woken first. */
+  #isBehind(task: TaskStruct): boolean {
+    const [first] = this.waits;
+    return first !== undefined && first.task !== task;
   }
 
   #transitionWaits(): boolean {

@@ -28,7 +28,7 @@ export class BundleModel implements LivepatchModel {
     this.#bundles = bundles;
   }
 
-  tryGate(call: HostCall): HostResult {
+  tryGate(call: HostCall): HostResult | HostGenerator {
     return this.#bundles.gate.try(call);
   }
 

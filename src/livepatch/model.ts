@@ -38,7 +38,7 @@ interface PatchModel {
 /** What loads and unloads of modules ask. */
 interface ModuleModel {
   /** klp_gate_try(): 1, or 0 where the task has to wait; -errno. */
-  tryGate(call: HostCall): HostResult;
+  tryGate(call: HostCall): HostResult | HostGenerator;
   /**
    * A module's text is not executable before moduleComing() has returned, and its livepatch relocations are resolved
    * with all others.
