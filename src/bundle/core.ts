@@ -32,6 +32,12 @@ interface FilePort {
   lookup(path: string): { readonly bytes: Uint8Array } | undefined;
 }
 
+/** Which task another one waits for. */
+interface AwaitedPort {
+  by(task: TaskStruct): TaskStruct | undefined;
+  onWait: ((call: HostCall) => HostGenerator<void>) | undefined;
+}
+
 export class Bundles {
   readonly gate: Gate;
   readonly #core: KernelCore;
@@ -50,6 +56,7 @@ export class Bundles {
     loader: ModuleLoader,
     files: FilePort,
     stack: StackPort,
+    awaited: AwaitedPort,
   ) {
     this.#core = core;
     this.#livepatch = livepatch;
@@ -60,7 +67,9 @@ export class Bundles {
       (task) => stack.format(task),
       (task, call) => this.#waitedFor(task, call),
       () => this.#klp.transitionPatch?.name ?? this.#bundles.at(-1)?.name ?? '?',
+      (task) => awaited.by(task),
     );
+    awaited.onWait = (call) => this.gate.checkWaits(call);
     this.#members = new Members(core, livepatch, loader);
     this.#type = bundleType(livepatch.context, livepatch.patchInit.patchType);
     addEnableFile(

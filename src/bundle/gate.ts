@@ -30,6 +30,7 @@ export class Gate {
   readonly #stack: (task: TaskStruct) => string[];
   readonly #waitedFor: (task: TaskStruct, call: HostCall) => string | undefined;
   readonly #transition: () => string;
+  readonly #awaitedBy: (task: TaskStruct) => TaskStruct | undefined;
   /** Loads and unloads under way, and how deep they are nested. */
   readonly #loads = new Map<TaskStruct, number>();
   readonly #waits = new Map<TaskStruct, GateWait>();
@@ -43,17 +44,20 @@ export class Gate {
    * @param stack lines of /proc/PID/stack.
    * @param waitedFor the function on the task's stack that the transition under way waits for.
    * @param transition the transition under way, for messages.
+   * @param awaitedBy the task that a task waits for, as far as that is known.
    */
   constructor(
     core: KernelCore,
     stack: (task: TaskStruct) => string[],
     waitedFor: (task: TaskStruct, call: HostCall) => string | undefined,
     transition: () => string,
+    awaitedBy: (task: TaskStruct) => TaskStruct | undefined,
   ) {
     this.#core = core;
     this.#stack = stack;
     this.#waitedFor = waitedFor;
     this.#transition = transition;
+    this.#awaitedBy = awaitedBy;
   }
 
   get held(): boolean {
@@ -124,7 +128,8 @@ export class Gate {
 
   /** Tasks that wait without a way back, now that a transition has begun. */
   *checkWaits(call: HostCall): HostGenerator<void> {
-    for (const { task, how } of this.waits) if (this.#deadlocked(task, how, call)) this.#dead.add(task);
+    for (const { task, how } of this.waits)
+      if (!this.#dead.has(task) && this.#deadlocked(task, how, call)) this.#dead.add(task);
     if (this.#dead.size > 0) yield* this.#wake();
   }
 
@@ -199,9 +204,10 @@ export class Gate {
     return how & GATE.noRestart ? EINTR : ERESTARTSYS;
   }
 
-  /** Such a wait ends when the transition does, which waits for this very task. */
+  /** Such a wait ends when the transition does, which waits for this very task; or for a load that does. */
   #deadlocked(task: TaskStruct, how: number, call: HostCall): boolean {
-    if (!(how & GATE.noRestart) || !this.held) return false;
+    if (!(how & GATE.noRestart)) return false;
+    if (!this.held) return this.#transitionWaits() && this.#loadWaitsFor(task);
     const func = this.#waitedFor(task, call);
     if (func === undefined) return false;
     const { printk } = this.#core;
@@ -213,6 +219,21 @@ export class Gate {
     for (const line of this.#stack(task)) printk.err(`livepatch:  ${line}`);
     printk.err(`livepatch: stack that began the transition of '${name}':`);
     for (const line of this.#ownerText) printk.err(`livepatch:  ${line}`);
+    return true;
+  }
+
+  /** A transition waits until that load is over, and whoever comes now waits for the transition. */
+  #loadWaitsFor(task: TaskStruct): boolean {
+    const load = this.loading.find((other) => this.#awaitedBy(other) === task);
+    if (!load) return false;
+    const { printk } = this.#core;
+    printk.err(
+      `livepatch: deadlock: ${task} waits for a transition, which waits for the load of ${load}, which waits for it`,
+    );
+    for (const one of [task, load]) {
+      printk.err(`livepatch: stack of ${one}:`);
+      for (const line of this.#stack(one)) printk.err(`livepatch:  ${line}`);
+    }
     return true;
   }
 

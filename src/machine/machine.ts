@@ -86,7 +86,7 @@ export class Machine {
     const { ftrace, livepatch, loader } = patching;
 
     const fs = fileSystem(core, kernel, patching, traces, options.cmdline);
-    const bundles = options.model === 'bundle' ? useBundles(core, patching, fs, traces) : undefined;
+    const bundles = options.model === 'bundle' ? useBundles(core, patching, fs, traces, kernel) : undefined;
     const modules = new ModuleCalls(core, kernel.format, loader, livepatch, fs);
     const users = new UserTasks(core, kernel.sched, kernel.fork, fs, userPrograms(image.asm));
 

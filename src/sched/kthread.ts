@@ -9,6 +9,7 @@ import { SlabError } from '../kernel/slab.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import { UAPI } from '../kernel/uapi.ts';
 import { type FormatContext, vsprintfGuest } from '../kernel/vsprintf.ts';
+import { Awaited } from './awaited.ts';
 import type { Sched } from './core.ts';
 import type { Exit } from './exit.ts';
 import type { Fork } from './fork.ts';
@@ -24,6 +25,7 @@ interface Kthread {
 }
 
 export class Kthreads {
+  readonly awaited = new Awaited();
   readonly #core: KernelCore;
   readonly #constants: Constants;
   readonly #request: Structs['kthread_create_info'];
@@ -134,7 +136,16 @@ export class Kthreads {
     if (!task || !thread) return -UAPI.EINTR;
     thread.shouldStop = true;
     this.#sched.wakeUpState(task, this.#constants.TASK_NORMAL);
-    yield { call: this.#core.symbols.require('wait_for_completion'), args: [thread.exited] };
+    const current = this.#core.currentOf(call);
+    const wait = { call: this.#core.symbols.require('wait_for_completion'), args: [thread.exited] };
+    yield* this.awaited.during(
+      current,
+      call,
+      () => task,
+      function* () {
+        yield wait;
+      },
+    );
     this.#forget(task, thread);
     return thread.result;
   }

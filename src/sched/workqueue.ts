@@ -299,8 +299,14 @@ export class Workqueue {
   *#flush(work: Addr, call: HostCall): HostGenerator<boolean> {
     if (this.#timers.del(work + this.#timerAt)) this.#timerFn(work);
     const waited = this.#pending(work) || this.#running(work);
-    while (this.#pending(work) || this.#running(work)) yield* this.#wait(work, this.#core.currentOf(call));
+    const task = this.#core.currentOf(call);
+    const worker = () => this.#workers.find(({ current }) => current === work)?.task;
+    if (waited) yield* this.#kthreads.awaited.during(task, call, worker, () => this.#untilDone(work, task));
     return waited;
+  }
+
+  *#untilDone(work: Addr, task: TaskStruct): HostGenerator<void> {
+    while (this.#pending(work) || this.#running(work)) yield* this.#wait(work, task);
   }
 
   *#cancelSync(work: Addr, call: HostCall, delayed: boolean): HostGenerator<boolean> {

@@ -47,6 +47,27 @@ describe('bundle.md 1: who waits on the gate', () => {
     expect(ended[0]).toBe('klpbundle_core');
   });
 
+  it.each([10, 600])('a thread that an unload waits for does not wait behind a transition: %i ms', (ms) => {
+    w.machine.addFile('/lib/modules/klpbundle_core.ko', ko('core'));
+    w.insmod('asker'); // asks for a module after half a second
+    w.machine.runFor(ms * 1e6);
+    const unload = w.machine.spawn('rmmod', ['klpbundle_asker']); // waits for its thread
+    w.machine.runFor(SECOND / 20);
+    const enable = w.startEnable(bundleOf('v1', ['p1_vmlinux']));
+    expect(w.wait(unload)).toBe(0);
+    expect(w.wait(enable)).toBe(0);
+    if (ms > 500) return;
+    expect(w.has(`klpbundle_asker: request_module returned -${UAPI.EDEADLK}`)).toBe(true);
+    const at = w.machine.dmesg().findIndex((line) => line.includes('livepatch: deadlock:'));
+    const text = w.machine.dmesg().slice(at).join('\n');
+    expect(text).toMatch(
+      /klpbundle_asker:\d+ waits for a transition, which waits for the load of rmmod:\d+, which waits for it/,
+    );
+    expect(text).toMatch(
+      /stack of klpbundle_asker:[\s\S]*klp_gate_lock[\s\S]*stack of rmmod:[\s\S]*kthread_stop/,
+    );
+  });
+
   it('an unload waits too, and is woken', () => {
     w.insmod('core');
     slow();

@@ -53,8 +53,9 @@ export function useBundles(
   { livepatch, loader }: PatchingParts,
   { ramfs }: FileSystem,
   stack: Traces,
+  { kthreads }: KernelParts,
 ): Bundles {
-  const bundles = new Bundles(core, livepatch, loader, ramfs, stack);
+  const bundles = new Bundles(core, livepatch, loader, ramfs, stack, kthreads.awaited);
   livepatch.use(new BundleModel(core, bundles));
   return bundles;
 }
