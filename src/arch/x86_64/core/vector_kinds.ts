@@ -13,11 +13,18 @@ export const COUNT = 0x200;
 /** Of a load or store: the address must be a multiple of its bytes. */
 export const ALIGNED = 0x100;
 
+/** Of a load or store under a mask: the address must be a multiple of all bytes, or all may be accessed whatever the mask. */
+export const MASKED_ALIGNED = 0x10000;
+export const MASKED_WHOLE = 0x20000;
+
 // Of whole registers and memory: vector_move.ts, vector_permute.ts, vector_state.ts.
 export const MOVES = 384;
 /** a <- memory at b + disp: bytes in imm, and ALIGNED */
 export const V_LOAD = 384;
-/** the same, of one element, again and again: 64 bytes */
+/**
+ * the same, again and again: 64 bytes. imm is its bytes | elements of the result << 8 | element bytes << 16; where c is a
+ * mask register, only elements of memory that it has somewhere are accessed
+ */
 export const V_LOAD_BROADCAST = 385;
 /** memory at b + disp <- a */
 export const V_STORE = 386;
@@ -61,7 +68,7 @@ export const V_XSAVE = 404;
 export const V_XRSTOR = 405;
 /** a <- b where the mask register c has a bit, else a or (imm >> 8: 1) 0; element bytes in imm */
 export const V_MERGE = 406;
-/** memory at b + disp <- a where the mask register c has a bit; imm is element bytes | bytes << 8 */
+/** memory at b + disp <- a where the mask register c has a bit; imm is element bytes | bytes << 8 | MASKED_ */
 export const V_STORE_MASKED = 407;
 /** and back; what has no bit is not accessed, and 0 */
 export const V_LOAD_MASKED = 408;

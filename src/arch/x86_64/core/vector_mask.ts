@@ -6,7 +6,8 @@ import { LANE, STOP } from './layout';
 import { mayWrite } from './memory';
 import { a, address, b, c, imm } from './state';
 import * as K from './vector_kinds';
-import { readBytes, writeBytes } from './vector_memory';
+import { MASKED_ALIGNED, MASKED_WHOLE } from './vector_kinds';
+import { aligned, readBytes, writable, writeBytes } from './vector_memory';
 import { clearAbove, elementOf, signAt } from './vector_operands';
 
 /** @returns false after a fault */
@@ -46,6 +47,8 @@ function storeMasked(op: u32): bool {
   const bytes = (<u32>imm(op) >> 8) & 0xff;
   const mask = load<u64>(c(op));
   const va = address(op);
+  if ((imm(op) & MASKED_ALIGNED) != 0 && !aligned(va, bytes)) return false;
+  if ((imm(op) & MASKED_WHOLE) != 0 && !writable(va, bytes)) return false;
   for (let at: u32 = 0, i: u32 = 0; at < bytes; at += size, i++) {
     if (has(mask, i) && (!mayWrite(va + at) || !mayWrite(va + at + size - 1))) return false;
   }
@@ -57,6 +60,7 @@ function loadMasked(op: u32): bool {
   const size = <u32>imm(op) & 0xff;
   const bytes = (<u32>imm(op) >> 8) & 0xff;
   const mask = load<u64>(c(op));
+  if ((imm(op) & MASKED_ALIGNED) != 0 && !aligned(address(op), bytes)) return false;
   for (let at: u32 = 0, i: u32 = 0; at < bytes; at += size, i++) {
     if (!has(mask, i)) memory.fill(a(op) + at, 0, size);
     else if (!readBytes(address(op) + at, size, a(op) + at)) return false;

@@ -11,8 +11,8 @@ export function readBytes(va: u64, bytes: u32, to: u32): bool {
     store<u64>(to + at, read<u64>(va + at));
     if (stopped()) return false;
   }
-  for (; at + 4 <= bytes; at += 4) store<u32>(to + at, read<u32>(va + at));
-  for (; at < bytes; at++) store<u8>(to + at, read<u8>(va + at));
+  for (; at + 4 <= bytes && !stopped(); at += 4) store<u32>(to + at, read<u32>(va + at));
+  for (; at < bytes && !stopped(); at++) store<u8>(to + at, read<u8>(va + at));
   return !stopped();
 }
 

@@ -48,9 +48,22 @@ function loadVector(op: u32): bool {
   return readBytes(address(op), bytes, a(op));
 }
 function loadBroadcast(op: u32): bool {
-  const size = <u32>imm(op);
-  if (!readBytes(address(op), size, a(op))) return false;
+  const size = <u32>imm(op) & 0xff;
+  if (c(op) == 0 && !readBytes(address(op), size, a(op))) return false;
+  if (c(op) != 0 && !readMasked(op, size)) return false;
   repeat(a(op), a(op), size, VECTOR_REGISTER);
+  return true;
+}
+/** Each element of memory that some element of the result is of. */
+function readMasked(op: u32, size: u32): bool {
+  const elements = (<u32>imm(op) >> 8) & 0xff;
+  const element = (<u32>imm(op) >> 16) & 0xff;
+  const mask = load<u64>(c(op));
+  for (let at: u32 = 0; at < size; at += element) {
+    let isWanted = false;
+    for (let i = at / element; i < elements; i += size / element) isWanted = isWanted || ((mask >> i) & 1) != 0;
+    if (isWanted && !readBytes(address(op) + at, element, a(op) + at)) return false;
+  }
   return true;
 }
 function storeVector(op: u32): bool {

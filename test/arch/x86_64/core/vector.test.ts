@@ -44,6 +44,35 @@ describe('vector registers', () => {
   });
 });
 
+describe('maskmovdqu', () => {
+  const text = 'movdqu xmm3, [rdi]; movdqu xmm4, [rdi + 16]; mov rdi, [rdi + 32]; maskmovdqu xmm3, xmm4';
+  const start = async (mask: readonly [bigint, bigint], to: bigint): Promise<VectorBench> => {
+    const bench = new VectorBench();
+    bench.put(0, 0x0706050403020100n, 0x0f0e0d0c0b0a0908n, ...mask, to);
+    bench.setBytes(0x100, 'ee'.repeat(18));
+    return bench;
+  };
+
+  it('writes the bytes whose mask byte has its sign, and no other', async () => {
+    const bench = await start([0x80007f00ff00ff81n, 0x7f7f7f7f7f7f7f80n], DATA + 0x101n);
+    expect((await bench.run(text)).kind).toBe('halt');
+    expect(bench.bytes(0x100, 18)).toBe(`ee0001ee03eeeeee0708${'ee'.repeat(8)}`);
+  });
+
+  it('writes nothing, and faults nowhere, where no byte is to be written', async () => {
+    const bench = await start([0x7f7f7f7f7f7f7f7fn, 0n], DATA + BigInt(DATA_SIZE));
+    expect((await bench.run(text)).kind).toBe('halt');
+  });
+
+  it('faults before it writes the first byte, where it may not write one of them', async () => {
+    const bench = await start([0x80n, 0x8000000000000000n], DATA + BigInt(DATA_SIZE - 8));
+    const stop = await bench.run(text);
+    expect([stop.kind, stop.access]).toEqual(['page fault', 'write']);
+    expect(stop.faultAddr).toBe(DATA + BigInt(DATA_SIZE + 7));
+    expect(bench.get(DATA_SIZE - 8)).toEqual([0n]);
+  });
+});
+
 describe('a shift of vectors', () => {
   it('counts by what its count was before, where it writes over it', async () => {
     const bench = new VectorBench();

@@ -178,3 +178,58 @@ describe('a NaN', () => {
     expect(await flags('comisd', bitsOf(0), bitsOf(-0))).toEqual([0x40n, 0x1f80n]);
   });
 });
+
+describe('approximations', () => {
+  const text =
+    'movaps xmm1, [rdi]; rcpps xmm0, xmm1; movups [rdi + 16], xmm0; rsqrtps xmm2, xmm1; movups [rdi + 32], xmm2';
+  const words = (bits: readonly bigint[]): bigint[] =>
+    bits.flatMap((word) => [word & 0xffffffffn, word >> 32n]);
+  const approximated = async (x: bigint): Promise<{ reciprocal: bigint; ofRoot: bigint }> => {
+    bench.put(0, x | (x << 32n), x | (x << 32n), 0n, 0n, 0n, 0n);
+    await bench.run(text);
+    const [first, ofFirst] = [words(bench.get(16, 2)), words(bench.get(32, 2))];
+    // All four elements are of the same number.
+    expect(new Set(first).size).toBe(1);
+    expect(new Set(ofFirst).size).toBe(1);
+    return { reciprocal: first[0] as bigint, ofRoot: ofFirst[0] as bigint };
+  };
+  /** What the manual allows. */
+  const MOST = 1.5 * 2 ** -12;
+
+  it('are within the error that the manual allows', async () => {
+    const normal = fc.integer({ min: 0x00800000, max: 0x7e7fffff }).map(BigInt);
+    await fc.assert(
+      fc.asyncProperty(normal, fc.boolean(), async (bits, negative) => {
+        const { reciprocal, ofRoot } = await approximated(bits);
+        const exact = 1 / singleOf(bits);
+        // A result that would be denormal is 0.
+        if (exact >= 2 ** -126)
+          expect(Math.abs(singleOf(reciprocal) - exact) / exact).toBeLessThanOrEqual(MOST);
+        const root = 1 / Math.sqrt(singleOf(bits));
+        expect(Math.abs(singleOf(ofRoot) - root) / root).toBeLessThanOrEqual(MOST);
+        if (!negative) return;
+        const other = await approximated(bits | 0x80000000n);
+        expect(other).toEqual({ reciprocal: reciprocal | 0x80000000n, ofRoot: 0xffc00000n });
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it('have infinity for zero and what is denormal, zero for infinity, and keep NaNs', async () => {
+    const rows = [
+      [0x00000000n, 0x7f800000n, 0x7f800000n],
+      [0x80000000n, 0xff800000n, 0xff800000n],
+      [0x00000001n, 0x7f800000n, 0x7f800000n],
+      [0x807fffffn, 0xff800000n, 0xff800000n],
+      [0x7f800000n, 0x00000000n, 0x00000000n],
+      [0xff800000n, 0x80000000n, 0xffc00000n],
+      [0x7f812345n, 0x7fc12345n, 0x7fc12345n],
+      [0x7effffffn, 0x00000000n, undefined],
+    ] as const;
+    for (const [x, reciprocal, ofRoot] of rows) {
+      const found = await approximated(x);
+      expect(found.reciprocal, x.toString(16)).toBe(reciprocal);
+      if (ofRoot !== undefined) expect(found.ofRoot, x.toString(16)).toBe(ofRoot);
+    }
+  });
+});

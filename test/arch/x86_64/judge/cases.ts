@@ -21,6 +21,7 @@ import { Draw, seedOf } from './draw.ts';
 import { encode } from './encode.ts';
 import type { Form } from './form.ts';
 import { areasOf, type Place, READABLE, SEGMENTS, WRITABLE } from './layout.ts';
+import { bytesOf, shapeOf } from './vectors.ts';
 
 /** CF PF AF ZF SF OF. */
 export const STATUS = 0x8d5;
@@ -37,7 +38,7 @@ export interface Case {
   readonly bytes: Uint8Array;
   /** In the order of a context: the general ones, RIP, RFLAGS. */
   readonly regs: BigUint64Array;
-  /** Of 16 bytes each, or 32 where the form names ymm. */
+  /** As the form's registers are (vectors.ts). */
   readonly vectors: Uint8Array;
   /** What memory holds beside its first bytes. */
   readonly windows: readonly Window[];
@@ -114,13 +115,12 @@ class CaseMaker {
     if (this.#form.mnemonic === 'leave') this.#window(this.#regs[REG.rbp]);
     if (this.#form.mnemonic === 'enter') this.#frames();
     if (this.#regs[REG.rsp] !== target) this.#window(this.#regs[REG.rsp]);
-    const width = { xmm: 16, ymm: 32 }[this.#form.registers as string] ?? 0;
     return {
       form: this.#form,
       place,
       bytes: encoded.bytes,
       regs: this.#regs,
-      vectors: this.#vectors(16 * width),
+      vectors: this.#vectors(bytesOf(shapeOf(this.#form))),
       windows: this.#windows,
     };
   }

@@ -3,7 +3,8 @@
 import { REG } from '../../../../src/arch/x86_64/context.ts';
 import { type Case, STATUS } from './cases.ts';
 import type { Outcome } from './rig.ts';
-import { resultIsUndefined, undefinedFlags } from './undefined_flags.ts';
+import { isApproximate, resultIsUndefined, undefinedFlags } from './undefined_flags.ts';
+import { shapeOf } from './vectors.ts';
 
 const NAMES = Object.keys(REG);
 const JUDGED_FLAGS = STATUS | 0x400;
@@ -23,18 +24,26 @@ function normal(outcome: Outcome): Outcome {
   return canonical ? outcome : { ...outcome, kind: 'exception', fault: undefined, regs };
 }
 
+/** Of two results that are each within 1.5 * 2^-12 of what is exact; with room for that to be small. */
+const NEAR = 3.01 * 2 ** -12;
+
+/** Numbers of 4 bytes that are the same, or near: what is infinite, zero or no number is the same. */
+export function areNear(ours: Uint8Array, theirs: Uint8Array): boolean {
+  const [x, y] = [ours, theirs].map((bytes) => new Float32Array(bytes.slice().buffer));
+  const [bits, others] = [x, y].map(({ buffer }) => new Uint32Array(buffer));
+  return x.every((value, i) => bits[i] === others[i] || Math.abs(value - y[i]) <= NEAR * Math.abs(y[i]));
+}
+
 /** @returns what differs, in words; empty where nothing does */
 export function differences(one: Case, theirs: Outcome, others: Outcome): string[] {
   const said: string[] = [];
   const [a, b] = [normal(theirs), normal(others)];
-  const differ = (what: string, of: (outcome: Outcome) => string): void => {
-    if (of(a) !== of(b)) said.push(`${what} ${of(a)} / ${of(b)}`);
+  const differ = (what: string, x: string, y: string): void => {
+    if (x !== y) said.push(`${what} ${x} / ${y}`);
   };
-  differ(
-    'stop',
-    ({ kind, fault, executed }) =>
-      `${kind}${fault ? ` ${fault}` : ''}${one.form.repeat ? '' : ` after ${executed}`}`,
-  );
+  const stopOf = ({ kind, fault, executed }: Outcome): string =>
+    `${kind}${fault ? ` ${fault}` : ''}${one.form.repeat ? '' : ` after ${executed}`}`;
+  differ('stop', stopOf(a), stopOf(b));
   if (resultIsUndefined(one)) return said;
   for (let i = 0; i < 17; i++) {
     if (a.regs[i] !== b.regs[i]) said.push(`${NAMES[i]} ${hex(a.regs[i])} / ${hex(b.regs[i])}`);
@@ -45,14 +54,27 @@ export function differences(one: Case, theirs: Outcome, others: Outcome): string
       ? undefinedFlags(one)
       : 0;
   const mask = BigInt(JUDGED_FLAGS & ~open);
-  differ('flags', ({ regs }) => flagNames(regs[REG.rflags] & mask));
-  const width = one.vectors.length / 16;
-  for (let i = 0; a.vectors && b.vectors && width > 0 && i < 16; i++) {
-    differ(`${one.form.registers}${i}`, ({ vectors }) => {
-      return Buffer.from((vectors as Uint8Array).subarray(width * i, width * (i + 1))).toString('hex');
-    });
-  }
+  differ('flags', flagNames(a.regs[REG.rflags] & mask), flagNames(b.regs[REG.rflags] & mask));
+  if (a.vectors && b.vectors) compareVectors(one, a.vectors, b.vectors, differ);
   return said;
+}
+
+function compareVectors(
+  one: Case,
+  ours: Uint8Array,
+  theirs: Uint8Array,
+  differ: (what: string, a: string, b: string) => void,
+): void {
+  if (Buffer.compare(ours, theirs) === 0) return;
+  const { count, bytes, masks } = shapeOf(one.form);
+  const compare = (name: string, at: number, size: number): void => {
+    const [x, y] = [ours.subarray(at, at + size), theirs.subarray(at, at + size)];
+    if (Buffer.compare(x, y) === 0) return;
+    if (isApproximate(one) && areNear(x, y)) return;
+    differ(name, Buffer.from(x).toString('hex'), Buffer.from(y).toString('hex'));
+  };
+  for (let i = 0; i < count; i++) compare(`${one.form.registers}${i}`, bytes * i, bytes);
+  for (let i = 0; i < masks; i++) compare(`k${i}`, count * bytes + 8 * i, 8);
 }
 
 const FLAGS: readonly (readonly [bigint, string])[] = [

@@ -2,6 +2,7 @@
 //
 // The address that a memory operand is to have is given; what its registers must hold for that is part of the result.
 
+import * as iced from 'iced-x86';
 import { decodeAt, FLOW_MASK, FLOW_NEXT, Insn } from '../../../../src/isa/decoder.ts';
 import { FORM } from '../../../../src/isa/facts.ts';
 import { FORM_ONE } from '../../../../src/isa/opcodes.ts';
@@ -42,6 +43,8 @@ interface Operand {
   readonly fixed: Map<number, bigint>;
   /** A displacement from the end of the instruction: where it is in `bytes`. */
   readonly relativeAt?: number;
+  /** A displacement of one byte, and the register that is to hold what is left of the address. */
+  readonly byte?: { readonly value: bigint; readonly base: number } | undefined;
 }
 
 const little = (value: bigint, size: number): number[] =>
@@ -63,18 +66,26 @@ class Encoder {
   encode(): Encoded {
     const form = this.#form;
     const draw = this.#draw;
-    const reg = form.ext ?? draw.below(16);
+    const evex = form.vex?.length !== undefined;
+    const reg = form.ext ?? draw.below(evex && !form.name.includes(' k1') ? 32 : evex ? 8 : 16);
     let operand: Operand = { rex: 0, bytes: [], fixed: new Map() };
     if (form.operand === 'register') operand = this.#register(reg);
     if (form.operand === 'memory') operand = this.#memory(reg & 7);
+    const high = operand.rex >> 2;
     const inOpcode = form.inOpcode ? draw.below(16) : 0;
-    let rex = operand.rex | (form.wide ? 8 : 0);
-    if (form.operand !== 'none' && reg > 7) rex |= 4;
+    let rex = (operand.rex & 3) | (form.wide ? 8 : 0);
+    if (form.operand !== 'none' && reg & 8) rex |= 4;
     if (inOpcode > 7) rex |= 1;
     const opcode = [...form.opcode];
     if (form.inOpcode) opcode[opcode.length - 1] = (opcode[opcode.length - 1] & 0xf8) | (inOpcode & 7);
     const prefixes = [...this.#segment(), ...(this.#wanted.short ? [0x67] : []), ...form.prefixes];
-    const early = form.vex ? this.#vex(form.vex, rex) : rex || draw.once(5) ? [0x40 | rex] : [];
+    const early = evex
+      ? this.#evex(form.vex as Vex, rex, reg, high)
+      : form.vex
+        ? this.#vex(form.vex, rex)
+        : rex || draw.once(5)
+          ? [0x40 | rex]
+          : [];
     const head = [...prefixes, ...early, ...opcode];
     const constant = this.#constant();
     const bytes = [...head, ...operand.bytes, ...constant];
@@ -82,7 +93,25 @@ class Encoder {
       const disp = this.#wanted.target - (this.#wanted.at + BigInt(bytes.length));
       bytes.splice(head.length + operand.relativeAt, 4, ...little(disp, 4));
     }
+    if (evex && operand.byte) scaled(operand.fixed, operand.byte, bytes);
     return { bytes: Uint8Array.from(bytes), fixed: operand.fixed, reg };
+  }
+
+  /** Bits that are inverted: of REX, the upper sixteen registers, the source. A mask, and with it zeros; a broadcast. */
+  #evex({ map, prefix, source, length = 0 }: Vex, rex: number, reg: number, high: number): number[] {
+    const draw = this.#draw;
+    const register = source ? draw.below(32) : 0;
+    const mask = draw.once(2) ? draw.below(8) : 0;
+    const broadcasts = this.#form.operand === 'memory' && draw.once(4);
+    const zeroes = mask !== 0 && draw.once(2);
+    // In a register operand X is one more bit of its number.
+    const first = (~rex & 5) | (this.#form.operand === 'register' ? (high ? 0 : 2) : ~rex & 2);
+    return [
+      0x62,
+      (first << 5) | (reg & 16 ? 0 : 0x10) | map,
+      ((rex & 8) << 4) | ((~register & 15) << 3) | 4 | prefix,
+      (zeroes ? 0x80 : 0) | (length << 5) | (broadcasts ? 0x10 : 0) | (register & 16 ? 0 : 8) | mask,
+    ];
   }
 
   /** Of three bytes, or two where they say all. The bits of REX are inverted in it, and so is the register. */
@@ -102,9 +131,19 @@ class Encoder {
     return [this.#draw.oneOf([0x26, 0x2e, 0x36, 0x3e])];
   }
 
+  /** Its rm is a vector register of EVEX, and no general one. */
+  get #hasUpperRm(): boolean {
+    const { vex, name } = this.#form;
+    return vex?.length !== undefined && !/, r\d+/.test(name);
+  }
+
   #register(reg: number): Operand {
-    const rm = this.#form.rm ?? this.#draw.below(16);
-    return { rex: rm >> 3, bytes: [0xc0 | ((reg & 7) << 3) | (rm & 7)], fixed: new Map() };
+    const rm = this.#form.rm ?? this.#draw.below(this.#hasUpperRm ? 32 : 16);
+    return {
+      rex: ((rm >> 3) & 1) | ((rm >> 4) << 2),
+      bytes: [0xc0 | ((reg & 7) << 3) | (rm & 7)],
+      fixed: new Map(),
+    };
   }
 
   #memory(reg: number): Operand {
@@ -160,6 +199,7 @@ class Encoder {
       rex: base >> 3,
       bytes: [(mod << 6) | (reg << 3) | (base & 7), ...sib, ...disp],
       fixed: new Map([[base, this.#rest(this.#wanted.target - value)]]),
+      byte: mod === 1 ? { value, base } : undefined,
     };
   }
 
@@ -183,6 +223,7 @@ class Encoder {
         [index, offset],
         [base, this.#rest(rest)],
       ]),
+      byte: mod === 1 ? { value, base } : undefined,
     };
   }
 
@@ -214,6 +255,21 @@ class Encoder {
       (facts & FLOW_MASK) !== FLOW_NEXT && immediate === 2 ? BigInt(8 * this.#draw.below(40)) : undefined;
     return [...little(near ?? this.#draw.value(), immediate), ...more];
   }
+}
+
+/** EVEX counts a displacement of one byte in operands: the other decoder says of how many bytes. */
+function scaled(
+  fixed: Map<number, bigint>,
+  { value, base }: { value: bigint; base: number },
+  bytes: number[],
+): void {
+  const decoder = new iced.Decoder(64, Uint8Array.from(bytes), iced.DecoderOptions.None);
+  const theirs = decoder.decode();
+  const displacement = theirs.memoryDisplacement;
+  theirs.free();
+  decoder.free();
+  const held = fixed.get(base) as bigint;
+  fixed.set(base, BigInt.asUintN(64, held - (BigInt.asIntN(64, displacement) - value)));
 }
 
 const decoded = new Insn();

@@ -30,7 +30,7 @@ export interface Form {
   readonly inOpcode: boolean;
   readonly immediate: number;
   /** Registers that its operands name, beside the general ones. */
-  readonly registers: 'general' | 'xmm' | 'ymm' | 'mm' | 'other';
+  readonly registers: 'general' | 'xmm' | 'ymm' | 'zmm' | 'mm' | 'other';
   /** What the project's table says of it; 0 with VEX. */
   readonly facts: number;
   readonly vex: Vex | undefined;
@@ -46,6 +46,8 @@ export interface Vex {
   readonly long: boolean;
   /** It names one more register. */
   readonly source: boolean;
+  /** Of EVEX: 0, 1 and 2 for 128, 256 and 512 bits. */
+  readonly length?: number;
 }
 
 export const formKey = (code: iced.Code, operand: Operand, repeat: Repeat): string =>

@@ -9,6 +9,7 @@ import * as iced from 'iced-x86';
 import { decodeAt, Insn, LOCKABLE } from '../../../../src/isa/decoder.ts';
 import { FORM } from '../../../../src/isa/facts.ts';
 import { FORM_0F, FORM_0F3A, FORM_0F38, FORM_ONE } from '../../../../src/isa/opcodes.ts';
+import { evexForms } from './evex_forms.ts';
 import { type Form, formKey, infoOf, nameOf, operandOf, type Repeat, repeatOf } from './form.ts';
 import { vexForms } from './vex_forms.ts';
 
@@ -117,4 +118,4 @@ class Catalogue {
   }
 }
 
-export const FORMS: readonly Form[] = [...new Catalogue().build(), ...vexForms()];
+export const FORMS: readonly Form[] = [...new Catalogue().build(), ...vexForms(), ...evexForms()];

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import * as iced from 'iced-x86';
 import { ELF_MACHINE } from '../../../../src/arch/x86_64/module/relocation.ts';
 import { parseElf } from '../../../../src/elf/elf_object.ts';
+import { MODULE_FILE, unpack } from '../../../../src/elf/unpack.ts';
 import { decodeAt, Insn } from '../../../../src/isa/decoder.ts';
 import { formKey, operandOf, type Repeat, repeatOf } from './form.ts';
 
@@ -53,9 +54,11 @@ class Counter {
 /** Of every section of code of every module below a folder. */
 export function countForms(folder: string): Counted {
   const counter = new Counter();
-  const files = (readdirSync(folder, { recursive: true }) as string[]).filter((name) => name.endsWith('.ko'));
+  const files = (readdirSync(folder, { recursive: true }) as string[]).filter((name) =>
+    MODULE_FILE.test(name),
+  );
   for (const file of files.sort()) {
-    const elf = parseElf(readFileSync(join(folder, file)), file, ELF_MACHINE);
+    const elf = parseElf(unpack(readFileSync(join(folder, file)), file), file, ELF_MACHINE);
     for (const section of elf.sections) if (section.flags & SHF_EXECINSTR) counter.count(elf.data(section));
   }
   return { counts: counter.counts };

@@ -27,6 +27,7 @@ export const AREAS = [DATA, HEAP, STACK];
 export interface FunctionText {
   readonly name: string;
   readonly offset: number;
+  readonly size: number;
 }
 
 /** A section of code whose relocations lead to the areas, and its functions. */
@@ -107,7 +108,7 @@ export function imagesOf(elf: ElfObject): TextImage[] {
       const inSection = elf.symbols.filter(
         (symbol) => symbol.type === STT_FUNC && symbol.section === section,
       );
-      const functions = inSection.map(({ name, value }) => ({ name, offset: Number(value) }));
+      const functions = inSection.map(({ name, value, size }) => ({ name, offset: Number(value), size }));
       let computes = false;
       for (const { value, size } of inSection)
         computes = endWhereAsked(bytes, Number(value), Number(value) + size) || computes;

@@ -14,6 +14,7 @@ import {
   AREA_BYTES,
   AREAS,
   DATA,
+  type FunctionText,
   HEAP,
   HLT_AT,
   STACK,
@@ -21,7 +22,15 @@ import {
   TEXT,
   type TextImage,
 } from './function_images.ts';
-import { differInNans, type Ended, type KnownEnd, knownEnd, OTHER_NAN } from './function_known.ts';
+import {
+  differInNans,
+  differInUpperHalf,
+  type Ended,
+  type KnownEnd,
+  knownEnd,
+  OTHER_NAN,
+  UPPER_HALF,
+} from './function_known.ts';
 
 const TABLES = PAGE_OFFSET + 0x80000n;
 const HLT = 0xf4;
@@ -253,16 +262,17 @@ export class FunctionCourt {
   ): void {
     this.#subject.load(image);
     this.#judge.load(image);
-    for (const { name, offset } of image.functions) {
+    for (const func of image.functions) {
+      const { name } = func;
       if (!isHeard(name)) continue;
       this.#tally.functions++;
-      for (let i = 0; i < states; i++) this.#hearState(`${file} ${name}`, image, offset, i, most);
+      for (let i = 0; i < states; i++) this.#hearState(`${file} ${name}`, image, func, i, most);
     }
   }
 
-  #hearState(name: string, image: TextImage, offset: number, number: number, most: number): void {
+  #hearState(name: string, image: TextImage, func: FunctionText, number: number, most: number): void {
     const seed = (seedOf(name) + Math.imul(number, 0x9e3779b1)) >>> 0;
-    const state = this.#states.draw(seed, TEXT + BigInt(offset));
+    const state = this.#states.draw(seed, TEXT + BigInt(func.offset));
     let a = this.#subject.run(state, most);
     let b = this.#judge.run(state, most);
     const tally = this.#tally;
@@ -276,15 +286,25 @@ export class FunctionCourt {
       if (a.executed > common) a = this.#subject.run(state, common);
       if (b.executed > common) b = this.#judge.run(state, common);
     }
-    const said = [...differ(a, b, known), ...this.#memoryDifferences()];
-    if (
-      said.length > 0 &&
-      image.computes &&
-      !known &&
-      differInNans(a, b, this.#subject.memory, this.#judge.memory)
-    )
-      count(tally.known, OTHER_NAN.name);
-    else if (said.length > 0) tally.differences.push({ name, seed, said });
+    const inMemory = this.#memoryDifferences();
+    const said = [...differ(a, b, known), ...inMemory];
+    if (said.length === 0) return;
+    const why = known ? undefined : this.#explained(a, b, inMemory.length > 0, image, func);
+    if (why) count(tally.known, why.name);
+    else tally.differences.push({ name, seed, said });
+  }
+
+  /** What else than its end is known to be another. */
+  #explained(
+    a: Ended,
+    b: Ended,
+    inMemory: boolean,
+    { bytes, computes }: TextImage,
+    { offset, size }: FunctionText,
+  ): Pick<KnownEnd, 'name'> | undefined {
+    if (computes && differInNans(a, b, this.#subject.memory, this.#judge.memory)) return OTHER_NAN;
+    if (!inMemory && differInUpperHalf(a, b, bytes.subarray(offset, offset + size))) return UPPER_HALF;
+    return undefined;
   }
 
   /** What was found since it was asked last. */

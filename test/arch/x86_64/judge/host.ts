@@ -1,7 +1,7 @@
 // Asks the processor of this computer what became of cases of ring 3.
 
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { REG } from '../../../../src/arch/x86_64/context.ts';
@@ -9,6 +9,7 @@ import type { Case, Window } from './cases.ts';
 import { WINDOW } from './cases.ts';
 import { RECORD, writeHostProgram } from './host_program.ts';
 import type { Outcome } from './rig.ts';
+import { shapeOf } from './vectors.ts';
 
 export interface HostOutcome extends Outcome {
   /** What the windows of the case hold afterwards. */
@@ -26,6 +27,15 @@ export const hostCannotJudge = (): string | undefined =>
     ? undefined
     : `the host is ${process.platform} on ${process.arch}`;
 
+/** With bytes, words and vectors of every length. */
+export const hostHasAvx512 = (): boolean => {
+  if (hostCannotJudge()) return false;
+  const flags = /^flags\s*:(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1]?.split(' ') ?? [];
+  return ['avx512f', 'avx512vl', 'avx512bw', 'avx512dq', 'vaes', 'vpclmulqdq'].every((flag) =>
+    flags.includes(flag),
+  );
+};
+
 export class Host {
   readonly #folder: string;
   readonly #program: string;
@@ -37,7 +47,7 @@ export class Host {
 
   static async open(): Promise<Host> {
     const host = new Host(mkdtempSync(join(tmpdir(), 'klpemu-judge-')));
-    await writeHostProgram(host.#program);
+    await writeHostProgram(host.#program, hostHasAvx512());
     return host;
   }
 
@@ -81,12 +91,7 @@ function writeRecord(one: Case, into: Buffer): void {
   into.writeBigUInt64LE(BigInt(one.steps ?? 1), RECORD.steps);
   into.fill(0xf4, RECORD.code, RECORD.code + RECORD.codeBytes);
   into.set(one.bytes, RECORD.code);
-  const width = one.vectors.length / 16;
-  for (let i = 0; i < 16 && width > 0; i++) {
-    into.set(one.vectors.subarray(i * width, i * width + 16), RECORD.vectors + 16 * i);
-    if (width === 32)
-      into.set(one.vectors.subarray(i * width + 16, (i + 1) * width), RECORD.vectors + 256 + 16 * i);
-  }
+  for (const [at, from, bytes] of placesOf(one)) into.set(one.vectors.subarray(at, at + bytes), from);
   one.windows.forEach(({ addr, bytes }, i) => {
     const at = RECORD.windows + i * (8 + WINDOW);
     into.writeBigUInt64LE(addr, at);
@@ -101,17 +106,30 @@ function readRecord(one: Case, record: Buffer): HostOutcome {
     const at = RECORD.windows + i * (8 + WINDOW) + 8;
     return { addr, bytes: record.subarray(at, at + WINDOW) };
   });
-  return { ...ending(one, record, regs), regs, vectors: vectorsOf(record, one.vectors.length / 16), windows };
+  return { ...ending(one, record, regs), regs, vectors: vectorsOf(one, record), windows };
 }
 
-/** The frame of a signal has the upper halves of all ymm registers behind all lower ones. */
-function vectorsOf(record: Buffer, width: number): Uint8Array {
-  const vectors = new Uint8Array(16 * width);
-  for (let i = 0; i < 16 && width > 0; i++) {
-    const low = RECORD.vectors + 16 * i;
-    vectors.set(record.subarray(low, low + 16), i * width);
-    if (width === 32) vectors.set(record.subarray(low + 256, low + 272), i * width + 16);
+/** Of a case's vectors: where in them is what, where it is in the record, and its bytes. Upper parts are apart there. */
+function placesOf({ form }: Case): [at: number, inRecord: number, bytes: number][] {
+  const { count, bytes, masks } = shapeOf(form);
+  const places: [number, number, number][] = [];
+  for (let i = 0; i < count; i++) {
+    const at = i * bytes;
+    if (i > 15) {
+      places.push([at, RECORD.zmmUpper + 64 * (i - 16), 64]);
+      continue;
+    }
+    places.push([at, RECORD.vectors + 16 * i, 16]);
+    if (bytes > 16) places.push([at + 16, RECORD.vectors + 256 + 16 * i, 16]);
+    if (bytes > 32) places.push([at + 32, RECORD.zmmHigh + 32 * i, 32]);
   }
+  if (masks > 0) places.push([count * bytes, RECORD.masks, 8 * masks]);
+  return places;
+}
+
+function vectorsOf(one: Case, record: Buffer): Uint8Array {
+  const vectors = new Uint8Array(one.vectors.length);
+  for (const [at, from, bytes] of placesOf(one)) vectors.set(record.subarray(from, from + bytes), at);
   return vectors;
 }
 

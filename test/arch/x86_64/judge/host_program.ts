@@ -13,7 +13,7 @@ import { areasOf, initialBytes, SEGMENTS, USER, WRITABLE } from './layout.ts';
 
 /** Bytes of a case, and where in it what is. */
 export const RECORD = {
-  bytes: 0x780,
+  bytes: 0xe00,
   regs: 0,
   trap: 0x90,
   error: 0x98,
@@ -27,6 +27,10 @@ export const RECORD = {
   vectors: 0x140,
   windows: 0x340,
   windowCount: 4,
+  /** Upper halves of the first sixteen zmm registers, the others whole, masks. */
+  zmmHigh: 0x780,
+  zmmUpper: 0x980,
+  masks: 0xd80,
 } as const;
 
 /** Where no stack pointer comes to by chance: the kernel would take it for being on the stack of signals. */
@@ -42,6 +46,12 @@ const SAVED_RIP = 168;
 const [SAVED_ERROR, SAVED_TRAP, SAVED_ADDRESS, SAVED_VECTORS] = [192, 200, 216, 224];
 /** In the area of XSAVE. */
 const [XMM, XSTATE_BV, YMM_HIGH] = [160, 512, 576];
+/** Of AVX-512 the place depends on the processor: by component, where it is kept, and what of the record it is. */
+const COMPONENTS = [
+  { number: 5, kept: 0x20, at: RECORD.masks, bytes: 64 },
+  { number: 6, kept: 0x18, at: RECORD.zmmHigh, bytes: 512 },
+  { number: 7, kept: 0x10, at: RECORD.zmmUpper, bytes: 1024 },
+];
 const SIGNALS = { ILL: 4, TRAP: 5, BUS: 7, FPE: 8, SEGV: 11 };
 const TRAP_FLAG = 0x100;
 
@@ -91,13 +101,34 @@ const setBase = (what: number, base: bigint): string => `
   syscall
 `;
 
-const PROGRAM = `
+const findComponent = ({ number, kept }: (typeof COMPONENTS)[number]): string => `
+  mov eax, 13
+  mov ecx, ${number}
+  cpuid
+  mov [${STARTED - BigInt(kept)}], rbx
+`;
+const saveComponent = ({ kept, at, bytes }: (typeof COMPONENTS)[number]): string => `
+  mov rsi, [r13 - ${kept}]
+  add rsi, r14
+  lea rdi, [r12 + ${at}]
+  ${copy(bytes)}
+`;
+const loadComponent = ({ kept, at, bytes }: (typeof COMPONENTS)[number]): string => `
+  lea rsi, [r12 + ${at}]
+  mov rdi, [r13 - ${kept}]
+  add rdi, r14
+  ${copy(bytes)}
+`;
+
+/** @param hasAvx512 the processor has it, and the system keeps it */
+const programText = (hasAvx512: boolean): string => `
   lea rdi, [rip + .Lstack]
   xor esi, esi
   mov eax, 131
   syscall
 ${Object.values(SIGNALS).map(onSignal).join('')}
 ${areasOf(USER).map(touch).join('')}
+${hasAvx512 ? COMPONENTS.map(findComponent).join('') : ''}
 ${setBase(0x1002, SEGMENTS.fs.base)}
 ${setBase(0x1001, SEGMENTS.gs.base)}
   int3
@@ -137,6 +168,7 @@ ${SAVED.map((at, i) => `mov rax, [rbx + ${at}]\nmov [r12 + ${8 * i}], rax`).join
   ${copy(256)}
   lea rsi, [r14 + ${YMM_HIGH}]
   ${copy(256)}
+  ${hasAvx512 ? COMPONENTS.map(saveComponent).join('') : ''}
   ${EXCHANGE_WINDOWS}
   mov edi, 1
   mov rsi, r12
@@ -171,7 +203,8 @@ ${SAVED.map((at, i) => `mov rax, [r12 + ${8 * i}]\nmov [rbx + ${at}], rax`).join
   ${copy(256)}
   lea rdi, [r14 + ${YMM_HIGH}]
   ${copy(256)}
-  or qword ptr [r14 + ${XSTATE_BV}], 7
+  ${hasAvx512 ? COMPONENTS.map(loadComponent).join('') : ''}
+  or qword ptr [r14 + ${XSTATE_BV}], ${hasAvx512 ? 0xe7 : 7}
   ret
 .Lend:
   xor edi, edi
@@ -199,8 +232,8 @@ interface Segment {
   readonly size: number;
 }
 
-async function segments(): Promise<Segment[]> {
-  const code = await assembleSnippet(PROGRAM, BASE);
+async function segments(hasAvx512: boolean): Promise<Segment[]> {
+  const code = await assembleSnippet(programText(hasAvx512), BASE);
   const all: Segment[] = [
     { addr: BASE, flags: 7, bytes: code, size: 0x20000 },
     { addr: USER.code, flags: 7, bytes: new Uint8Array(PAGE_SIZE).fill(0xf4), size: PAGE_SIZE },
@@ -214,8 +247,8 @@ async function segments(): Promise<Segment[]> {
 }
 
 /** Writes the program: an executable file of ELF. */
-export async function writeHostProgram(path: string): Promise<void> {
-  const all = await segments();
+export async function writeHostProgram(path: string, hasAvx512: boolean): Promise<void> {
+  const all = await segments(hasAvx512);
   const head = Buffer.alloc(PAGE_SIZE);
   Buffer.from('7f454c46020101', 'hex').copy(head);
   head.writeUInt16LE(2, 16); // ET_EXEC

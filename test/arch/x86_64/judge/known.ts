@@ -118,6 +118,11 @@ export const UNICORN_IS_WRONG: readonly Known[] = [
       is(difference, /^(addsub|h?add|h?sub|mul|div|min|max|sqrt|cvt|dpp)/) && onlyOf(difference, /^[xy]mm/),
   },
   {
+    name: 'computes rcpps and rsqrtps of what is denormal, and results that are',
+    right: 'manual, RCPPS and RSQRTPS: they are zeros; and the host',
+    applies: (difference) => is(difference, /^(rcp|rsqrt)[ps]s$/) && onlyOf(difference, /^xmm/),
+  },
+  {
     name: 'reads the destination after it is written, where it is the source, too',
     right: 'manual, PHADD and PHSUB: every sum is of the operands as they were',
     applies: (difference) => is(difference, /^ph(add|sub)/) && onlyOf(difference, /^[xy]mm/),
@@ -195,6 +200,25 @@ export const HOST_ANSWERS_OTHERWISE: readonly Known[] = [
     right:
       'the core: manual, SHA1RNDS4 and its like, exceptions of type 4; another processor than this host may',
     applies: (difference) => is(difference, /^sha(1|256)/) && endsAs(difference.subject, 'exception'),
+  },
+  {
+    name: 'asks for no alignment where a mask has no element that is accessed',
+    right: 'the core: manual 2.8, exceptions of type E1; another processor than this host may',
+    applies: (difference) =>
+      is(difference, /^vmov(ap[sd]|dqa(32|64))$/) &&
+      difference.one.form.registers === 'zmm' &&
+      endsAs(difference.subject, 'exception') &&
+      endsAs(difference.judge, 'budget'),
+  },
+  {
+    name: 'reports the first byte of the page that an operand under a mask runs into',
+    right: 'both: the manual leaves open which of the bytes that fault is reported',
+    applies: (difference) => {
+      const [ours, theirs] = [faultOf(difference.subject), faultOf(difference.judge)];
+      const samePage = ours && theirs && ours.addr / 4096n === theirs.addr / 4096n;
+      const first = samePage && ours.access === theirs.access && theirs.addr % BigInt(PAGE_SIZE) === 0n;
+      return difference.one.form.registers === 'zmm' && first === true && onlyOf(difference, /^stop/);
+    },
   },
   {
     name: 'reports the first byte of what maskmovdqu may write',

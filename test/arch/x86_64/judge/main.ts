@@ -1,10 +1,6 @@
 // Judges an engine: every form's states against Unicorn and the host, in processes of their own, because Unicorn may
-// end its process. Prints what differs, and writes docs/processor.md where that is asked for.
-//
-//   node scripts/run.mjs judge [--states N] [--only REGEX] [--subject core|unicorn] [--write] [--results FILE]
-//   node scripts/run.mjs judge --functions DIR [--states N] [--every N]
-//   node scripts/run.mjs judge --frequency DIR
-//   node scripts/run.mjs judge --coverage NAME=DIR...
+// end its process. Prints what differs, and writes docs/processor.md where that is asked for. `judge --help` says of what
+// else it can be asked (scripts/judge.ts).
 
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';

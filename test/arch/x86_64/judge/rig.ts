@@ -5,7 +5,9 @@ import { REG } from '../../../../src/arch/x86_64/context.ts';
 import type { CpuContext, Stop } from '../../../../src/guest/engine.ts';
 import { GuestMemory, PAGE_SIZE, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../../../src/guest/memory.ts';
 import type { Case } from './cases.ts';
+import type { Form } from './form.ts';
 import { areasOf, initialBytes, KERNEL, type Place, READABLE, SEGMENTS, USER, WRITABLE } from './layout.ts';
+import { shapeOf } from './vectors.ts';
 
 /** Instead of what an engine needs of the kernel's image: its tables. */
 const TABLES = KERNEL.far + 0x80000n;
@@ -17,6 +19,7 @@ const VECTORS: ReadonlyMap<Place, bigint> = new Map(
 const MOVES = [
   { bytes: 16, load: 0x800n, save: 0x900n },
   { bytes: 32, load: 0xa00n, save: 0xb00n },
+  { bytes: 64, load: 0xc00n, save: 0xe00n },
 ] as const;
 
 const HLT = 0xf4;
@@ -30,24 +33,30 @@ export interface Outcome {
   readonly executed: number;
   readonly fault: string | undefined;
   readonly regs: BigUint64Array;
-  /** Of 16 or 32 bytes each, where an instruction of the form can have written one. */
+  /** As the case has them, where an instruction of the form can have written one. */
   readonly vectors: Uint8Array | undefined;
 }
 
 /**
- * movups or vmovups between memory at [rsi] and each vector register; 0x10 loads, 0x11 stores.
+ * movups or vmovups between memory at [rsi] and each vector register; 0x10 loads, 0x11 stores. And kmovq of each mask.
  * @param bytes of a register
  */
 function moves(opcode: number, bytes: number): Uint8Array {
   const code: number[] = [];
-  for (let i = 0; i < 16; i++) {
-    const short = i > 7 ? [0x44, 0x0f] : [0x0f];
-    const wide = [0xc5, i > 7 ? 0x7c : 0xfc];
-    const at = bytes * i;
-    code.push(...(bytes === 32 ? wide : short), opcode, 0x86 | ((i & 7) << 3), at & 0xff, at >> 8, 0, 0);
+  const { count, masks } = shapeOf({ registers: REGISTERS[bytes] } as Form);
+  const operand = (i: number, at: number): number[] => [0x86 | ((i & 7) << 3), at & 0xff, at >> 8, 0, 0];
+  for (let i = 0; i < count; i++) {
+    const short = i & 8 ? [0x44, 0x0f] : [0x0f];
+    const wide = [0xc5, i & 8 ? 0x7c : 0xfc];
+    const widest = [0x62, 0x61 | (i & 8 ? 0 : 0x80) | (i & 16 ? 0 : 0x10), 0x7c, 0x48];
+    code.push(...({ 16: short, 32: wide, 64: widest }[bytes] as number[]), opcode, ...operand(i, bytes * i));
   }
+  for (let i = 0; i < masks; i++)
+    code.push(0xc4, 0xe1, 0xf8, opcode === 0x10 ? 0x90 : 0x91, ...operand(i, bytes * count + 8 * i));
   return Uint8Array.from(code);
 }
+
+const REGISTERS: Readonly<Record<number, Form['registers']>> = { 16: 'xmm', 32: 'ymm', 64: 'zmm' };
 
 interface Area {
   readonly offset: number;
@@ -121,8 +130,8 @@ export class Rig {
     const { place } = one;
     const context = this.#contexts.get(place) as CpuContext;
     const mem = this.mem;
-    const moves = MOVES[['xmm', 'ymm'].indexOf(one.form.registers)];
-    const lacks = moves && this.#moveVectors(place, context, moves.load, one.vectors);
+    const moves = MOVES.find(({ bytes }) => REGISTERS[bytes] === one.form.registers);
+    const lacks = moves && this.#moveVectors(place, context, moves.load, one.form, one.vectors);
     if (lacks)
       return { kind: 'engine error', executed: 0, fault: lacks, regs: one.regs.slice(), vectors: undefined };
     const at = one.regs[REG.rip];
@@ -137,12 +146,18 @@ export class Rig {
     );
     mem.pokeText(at, NOTHING.subarray(0, one.bytes.length));
     if (!moves) return outcome;
-    this.#moveVectors(place, context, moves.save);
-    return { ...outcome, vectors: mem.readBytes(VECTORS.get(place) as bigint, 16 * moves.bytes) };
+    this.#moveVectors(place, context, moves.save, one.form);
+    return { ...outcome, vectors: mem.readBytes(VECTORS.get(place) as bigint, one.vectors.length) };
   }
 
   /** @returns why they cannot be moved */
-  #moveVectors(place: Place, context: CpuContext, code: bigint, values?: Uint8Array): string | undefined {
+  #moveVectors(
+    place: Place,
+    context: CpuContext,
+    code: bigint,
+    form: Form,
+    values?: Uint8Array,
+  ): string | undefined {
     const at = VECTORS.get(place) as bigint;
     if (values) this.mem.writeBytes(at, values);
     context.regs.fill(0n);
@@ -150,7 +165,8 @@ export class Rig {
     context.regs[REG.rsi] = at;
     context.regs[REG.rflags] = 2n;
     context.touch();
-    const { kind } = this.#engine.run(context, 16);
+    const { count, masks } = shapeOf(form);
+    const { kind } = this.#engine.run(context, count + masks);
     return kind === 'budget' ? undefined : `movups: ${kind}`;
   }
 

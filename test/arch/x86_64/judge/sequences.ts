@@ -36,6 +36,7 @@ const STACK_KINDS = new Set<number>([0, STACK.PUSH, STACK.POP]);
 
 const isSimple = (form: Form): boolean =>
   unjudgedBecause(form) === undefined &&
+  form.registers !== 'zmm' &&
   (form.facts & FLOW_MASK) === FLOW_NEXT &&
   (form.facts & (STRING | FLAGS)) === 0 &&
   STACK_KINDS.has(form.facts & STACK_MASK) &&

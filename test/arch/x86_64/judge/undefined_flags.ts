@@ -90,11 +90,11 @@ export function undefinedFlags(one: Case): number {
 }
 
 /** rsqrt and rcp: a relative error of 1.5 * 2^-12 is allowed, and every processor has another one. */
-const APPROXIMATE = /^v?(rsqrt|rcp)[ps]s$/;
+export const isApproximate = ({ form }: Case): boolean => /^v?(rsqrt|rcp)[ps]s$/.test(form.mnemonic);
 
 /** The manual leaves the operand itself undefined, too: nothing can be compared. */
 export function resultIsUndefined(one: Case): boolean {
   const { mnemonic } = one.form;
-  if (APPROXIMATE.test(mnemonic) || (mnemonic === 'bswap' && bitsOf(one) === 16)) return true;
+  if (mnemonic === 'bswap' && bitsOf(one) === 16) return true;
   return (mnemonic === 'shld' || mnemonic === 'shrd') && countOf(one) > bitsOf(one);
 }

@@ -20,11 +20,18 @@ import {
   W1,
 } from './vector_rows.ts';
 
+/** Beside arithmetic, what is element by element: under a mask only elements that count are read. */
+const BY_ELEMENT = new Set<number>([
+  ...[V.VPTERNLOG, V.VPSLLVD, V.VPSLLVQ, V.VPSRLVD, V.VPSRLVQ, V.VPSRAVD],
+  ...[V.PROLD, V.PROLQ, V.PSLLW, V.PSLLD, V.PSLLQ, V.PSRLW, V.PSRLD, V.PSRLQ, V.PSRAW, V.PSRAD],
+]);
+const isByElement = (kind: number): boolean => kind < V.INTEGER_END || BY_ELEMENT.has(kind);
+
 /** reg <- first op rm. What is not element by element reads all of its memory, whatever the mask. */
 export const packed =
   (kind: number): TranslateVector =>
   (v) => {
-    const c = kind < V.INTEGER_END ? v.wholeUnderMask() : v.whole;
+    const c = isByElement(kind) ? v.wholeUnderMask() : v.whole;
     v.to(v.reg, kind, { b: v.first, c, imm: v.constant });
   };
 /** The same, and EVEX has no mask for it. */
@@ -36,7 +43,7 @@ const packedWhole =
 const single =
   (kind: number): TranslateVector =>
   (v) => {
-    const c = v.whole;
+    const c = isByElement(kind) ? v.wholeUnderMask() : v.whole;
     v.to(v.reg, kind, { b: c, c, imm: v.constant });
   };
 /** By a count that is in the low half of rm, 16 bytes of memory. */
@@ -54,7 +61,7 @@ const shiftByConstant =
     const kind = kinds[v.insn.reg & 7];
     if (kind === undefined || (v.ofMemory && !v.evex)) return false;
     if (!v.evex && (kind === V.PROLD || kind === V.PROLQ)) return false;
-    const b = v.ofMemory ? v.whole : v.rm;
+    const b = v.ofMemory ? v.wholeUnderMask() : v.rm;
     v.to(v.vex ? v.other : v.rm, kind, { b, imm: v.constant, byConstant: true });
   };
 
@@ -71,7 +78,7 @@ const toMask =
   (predicate: number, signed: boolean): TranslateVector =>
   (v) => {
     if (v.zeroes) return false;
-    const c = v.whole;
+    const c = v.wholeUnderMask();
     const imm = BigInt(predicate | (v.element << 8) | (signed ? 0x10000 : 0));
     const under = BigInt(v.maskNumber === 0 ? 0 : v.maskCell) << 32n;
     v.writer.op(V.V_COMPARE, { a: maskReg(v), b: v.first, c, imm: imm | under, disp: v.lanes });

@@ -41,7 +41,7 @@ const store =
     const bytes = 16 * v.lanes;
     const at = v.memory(bytes);
     if (v.maskNumber !== 0) {
-      const imm = BigInt(v.element | (bytes << 8));
+      const imm = BigInt(v.element | (bytes << 8) | (isAligned ? V.MASKED_ALIGNED : 0));
       v.writer.op(V.V_STORE_MASKED, { a: v.reg, c: v.maskCell, ...at, imm });
     } else v.writer.op(V.V_STORE, { a: v.reg, ...at, imm: BigInt(bytes | (isAligned ? V.ALIGNED : 0)) });
   };
@@ -157,7 +157,7 @@ const blendv =
 const broadcast =
   (bytes: number): TranslateVector =>
   (v) => {
-    v.to(v.reg, V.V_BROADCAST, { c: v.narrow(bytes), imm: BigInt(bytes) });
+    v.to(v.reg, V.V_BROADCAST, { c: v.broadcastSource(bytes), imm: BigInt(bytes) });
   };
 /** VPBROADCASTB and its like, from a general register. */
 const broadcastGeneral: TranslateVector = (v) => {
@@ -177,8 +177,16 @@ const extractLanes =
     const place = v.insn.imm & ((16 * v.lanes) / bytes - 1);
     const from = v.reg + place * bytes;
     if (!v.ofMemory) return v.to(v.rm, V.V_MOV, { c: from, lanes: bytes / 16 });
-    if (v.maskNumber !== 0) return false;
-    v.writer.op(V.V_STORE, { a: from, ...v.memory(bytes), imm: BigInt(bytes) });
+    if (v.zeroes) return false;
+    const at = v.memory(bytes);
+    if (v.maskNumber === 0) v.writer.op(V.V_STORE, { a: from, ...at, imm: BigInt(bytes) });
+    else
+      v.writer.op(V.V_STORE_MASKED, {
+        a: from,
+        c: v.maskCell,
+        ...at,
+        imm: v.element | (bytes << 8) | V.MASKED_WHOLE,
+      });
   };
 const perm128: TranslateVector = (v) => {
   const c = v.whole;

@@ -145,9 +145,7 @@ export class VectorOperands {
   source(bytes: number, isAligned = !this.vex && bytes === 16): number {
     if (!this.ofMemory) return this.rm;
     if (this.evex && vex.broadcasts(this.#bits)) {
-      const at = this.memory(this.element);
-      this.writer.op(V.V_LOAD_BROADCAST, { a: VECTOR_T0, ...at, imm: this.element });
-      return VECTOR_T0;
+      return this.#broadcast(this.element, false);
     }
     const at = this.memory(bytes);
     if (bytes === 4 || bytes === 8) {
@@ -158,6 +156,19 @@ export class VectorOperands {
     this.writer.op(V.V_LOAD, { a: VECTOR_T0, ...at, imm });
     return VECTOR_T0;
   }
+  /** So many bytes of memory again and again; under the mask only elements that it has are read. */
+  #broadcast(bytes: number, underMask: boolean): number {
+    const at = this.memory(bytes);
+    const elements = (16 * this.lanes) / this.element;
+    const c = underMask && this.maskNumber !== 0 ? this.maskCell : 0;
+    const imm = bytes | (elements << 8) | (this.element << 16);
+    this.writer.op(V.V_LOAD_BROADCAST, { a: VECTOR_T0, c, ...at, imm });
+    return VECTOR_T0;
+  }
+  /** What VBROADCASTx repeats. */
+  broadcastSource(bytes: number): number {
+    return this.ofMemory && this.maskNumber !== 0 ? this.#broadcast(bytes, true) : this.narrow(bytes);
+  }
   /** One as long as the instruction's vectors. */
   get whole(): number {
     return this.source(16 * this.lanes);
@@ -165,12 +176,14 @@ export class VectorOperands {
   /** The same, of which only elements under the mask are accessed. */
   wholeUnderMask(isAligned = !this.vex): number {
     const bytes = 16 * this.lanes;
-    if (!this.ofMemory || this.maskNumber === 0 || this.broadcasts) return this.source(bytes, isAligned);
-    return this.underMask(bytes, this.element);
+    if (!this.ofMemory || this.maskNumber === 0) return this.source(bytes, isAligned);
+    return this.broadcasts
+      ? this.#broadcast(this.element, true)
+      : this.underMask(bytes, this.element, isAligned);
   }
   /** Memory, of which only elements of so many bytes under the mask are accessed. */
-  underMask(bytes: number, element: number): number {
-    const imm = element | (bytes << 8);
+  underMask(bytes: number, element: number, isAligned = false): number {
+    const imm = element | (bytes << 8) | (isAligned ? V.MASKED_ALIGNED : 0);
     this.writer.op(V.V_LOAD_MASKED, { a: VECTOR_T0, c: this.maskCell, ...this.memory(bytes), imm });
     return VECTOR_T0;
   }
