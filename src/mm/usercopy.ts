@@ -28,14 +28,17 @@ interface Refused {
   readonly size: bigint;
 }
 
+/** [start, end) */
+type Range = readonly [Addr, Addr];
+
 /**
- * @param text [start, end) of the image's text.
+ * @param texts of the image.
  * @param heap what knows the object that an address lies in.
  */
-export function defineUsercopy(core: KernelCore, text: readonly [Addr, Addr], heap: Heap): void {
+export function defineUsercopy(core: KernelCore, texts: readonly Range[], heap: Heap): void {
   // bool usercopy_refused(ptr, n, to_user): says why, before the BUG() of usercopy_abort().
   core.host.define('usercopy_refused', (call) => {
-    const refused = check(core, call, text, heap);
+    const refused = check(core, call, texts, heap);
     if (!refused) return 0;
     const toUser = (call.args[2] & 0xffn) !== 0n;
     const what = toUser ? 'exposure attempt detected from' : 'overwrite attempt detected to';
@@ -47,12 +50,7 @@ export function defineUsercopy(core: KernelCore, text: readonly [Addr, Addr], he
   });
 }
 
-function check(
-  core: KernelCore,
-  call: HostCall,
-  [low, high]: readonly [Addr, Addr],
-  heap: Heap,
-): Refused | undefined {
+function check(core: KernelCore, call: HostCall, texts: readonly Range[], heap: Heap): Refused | undefined {
   const [ptr, size] = call.args;
   const end = ptr + size;
   if (BigInt.asUintN(64, end - 1n) < ptr) {
@@ -71,6 +69,6 @@ function check(
     if (object.cache === 'kmalloc-large') return { name: 'page alloc', offset, size };
     return { name: 'SLUB object', detail: object.cache, offset, size };
   }
-  if (ptr < high && end > low) return { name: 'kernel text', offset: ptr - low, size };
-  return undefined;
+  const text = texts.find(([low, high]) => ptr < high && end > low);
+  return text && { name: 'kernel text', offset: ptr - text[0], size };
 }

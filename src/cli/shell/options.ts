@@ -19,6 +19,8 @@ export const DEFAULT_NAME = 'default';
 
 export interface ShellMachineOptions {
   readonly dir?: readonly string[];
+  /** Those of a kernel, beside `dir`. */
+  readonly modules?: string;
   readonly cpus?: number;
   readonly seed?: number;
   readonly unwinder?: 'orc' | 'frame pointer' | 'none';
@@ -68,6 +70,9 @@ export function machineOptions(command: Command): Command {
     )
     .addOption(kernelOption())
     .addOption(
+      new Option('--modules <dir>', "that kernel's modules, as /lib/modules/RELEASE has them: another --dir"),
+    )
+    .addOption(
       new Option(
         '--limit <instructions>',
         `how many a command may execute before it is given up, all CPUs together (default: ${INSTRUCTION_LIMIT})`,
@@ -91,7 +96,8 @@ const SETTLE_NS = 10e6;
 export async function bootShell(options: ShellMachineOptions, host: ShellHost = {}): Promise<Shell> {
   const fixtures =
     options.unwinder === 'frame pointer' ? 'fixtures/modules/frame-pointer' : 'fixtures/modules';
-  const dirs = options.dir ?? [join(packageRoot(), fixtures)];
+  const named = [...(options.dir ?? []), ...(options.modules === undefined ? [] : [options.modules])];
+  const dirs = named.length > 0 ? named : [join(packageRoot(), fixtures)];
   for (const dir of dirs) checkDirectory(dir);
   const [{ Machine }, { Shell }] = await Promise.all([
     import('../../machine/machine.ts'),

@@ -140,6 +140,14 @@ export function imageText(image: AsmImage): readonly [Addr, Addr] {
   return [text.addr, text.addr + BigInt(text.size)];
 }
 
+/** A real kernel's text, where there is one, and ours. */
+export function kernelTexts({ asm, real }: KernelImage): (readonly [Addr, Addr])[] {
+  const own = imageText(asm);
+  if (!real) return [own];
+  const { addr, size } = real.native.text;
+  return [[addr, addr + BigInt(size)], own];
+}
+
 /** What the unwinder knows at first: the image's text, with its ORC table. */
 export function imageLookup({ asm, orc, real }: KernelImage): OrcLookup {
   const [start, end] = imageText(asm);

@@ -23,7 +23,7 @@ import { Workqueue } from '../../sched/workqueue.ts';
 import { Rcu } from '../cpu/rcu.ts';
 import type { Smp } from '../cpu/smp.ts';
 import type { MachineOptions } from '../options.ts';
-import { imageText } from './boot.ts';
+import { kernelTexts } from './boot.ts';
 import type { KernelImage } from './image.ts';
 
 /** The kobjects of sysfs, the image's own kernel_kobj among them. */
@@ -48,7 +48,7 @@ export function kernelParts(
   const timers = new Timers(core, sched);
   const rcu = new Rcu(core, sched, timers, smp.cpus);
   const mm = defineMm(core, format, rcu);
-  defineUsercopy(core, imageText(image.asm), mm);
+  defineUsercopy(core, kernelTexts(image), mm);
   defineRandom(core, seed ^ 0x72616e64);
   defineTime(core, timers);
   defineWait(core, sched);
