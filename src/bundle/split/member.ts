@@ -29,7 +29,7 @@ import { bySection, hasBytes, type Place } from './places.ts';
 import type { MemberPlan, SplitPlan } from './plan.ts';
 import { fateOf, isCode, isThisModule } from './sections.ts';
 import { memberModInfo, memberVersions } from './texts.ts';
-import type { Pointer, Uber, UberObject } from './uber.ts';
+import type { Pointer, Uber, UberObject } from './uber_tables.ts';
 
 interface SplitContext {
   readonly graph: Graph;

@@ -11,7 +11,7 @@ import type { Graph } from './graph.ts';
 import { exportName, LONGEST_NAME, memberName, UNNAMED_KERNEL } from './names.ts';
 import type { Place } from './places.ts';
 import { isThisModule, refusal } from './sections.ts';
-import type { Uber, UberObject } from './uber.ts';
+import type { Uber, UberObject } from './uber_tables.ts';
 
 export interface MemberPlan {
   readonly object: string;

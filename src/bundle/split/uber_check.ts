@@ -2,7 +2,7 @@
 
 import type { Atom } from './atoms.ts';
 import type { Graph } from './graph.ts';
-import type { Uber, UberFunction } from './uber.ts';
+import type { Uber, UberFunction } from './uber_tables.ts';
 
 /** @throws ElfError */
 export function checkUber(graph: Graph, { objects, patch }: Uber): void {
