@@ -7,10 +7,13 @@ interface Explanation {
   readonly object: RegExp;
   /** Of the function. */
   readonly place: RegExp;
+  /** What klpemu says of the difference, where that has to be it. */
+  readonly reason?: RegExp;
   readonly why: string;
 }
 
-const ANY = /^/;
+/** A kernel is linked in another way. */
+const ANY_MODULE = /^(?!vmlinu)/;
 
 const OF_TABLES: readonly Explanation[] = [
   {
@@ -22,8 +25,9 @@ const OF_TABLES: readonly Explanation[] = [
       '(6.18 and later: vmw_send_msg); the mark was in a .discard section. Our table has answers, true ones.',
   },
   {
-    object: ANY,
+    object: ANY_MODULE,
     place: /^\.(?:text|init\.text|exit\.text)\+0x[0-9a-f]+$/,
+    reason: /lost its symbol/,
     why:
       'A weak function that another one overrides: linking the module took its symbol and left its code, which ' +
       'nothing calls. From 6.12 on objtool runs behind that link, and sees no function; we find it by its call to ' +
@@ -51,12 +55,15 @@ const OF_ANSWERS: readonly Explanation[] = [
 
 const nameOf = (file: string): string => (file.split('/').at(-1) ?? file).replace(/\.ko(?:\.\w+)?$/, '');
 
-const find = (all: readonly Explanation[], file: string, place: string): string | undefined =>
-  all.find((known) => known.object.test(nameOf(file)) && known.place.test(place))?.why;
+const find = (all: readonly Explanation[], file: string, place: string, said?: string): string | undefined =>
+  all.find(({ object, place: places, reason }) => {
+    if (!object.test(nameOf(file)) || !places.test(place)) return false;
+    return said === undefined || reason === undefined || reason.test(said);
+  })?.why;
 
-/** Why the two tables differ there. */
-export const whyTablesDiffer = (file: string, place: string): string | undefined =>
-  find(OF_TABLES, file, place);
+/** Why the two tables differ there, of which klpemu gives that reason. */
+export const whyTablesDiffer = (file: string, place: string, reason: string): string | undefined =>
+  find(OF_TABLES, file, place, reason);
 
 /** Why the table is not true there. */
 export const whyAnswersAreWrong = (file: string, place: string): string | undefined =>

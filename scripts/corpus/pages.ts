@@ -126,8 +126,8 @@ function orcList({ objects }: OrcResult): string[] {
 function objectDifferences(file: string, functions: ReadonlyMap<string, readonly Difference[]>): string[] {
   const groups = new Map<string, string[]>();
   for (const [name, differences] of functions) {
-    const why = whyTablesDiffer(file, name) ?? 'Not explained.';
     const [first] = differences;
+    const why = whyTablesDiffer(file, name, first.reason) ?? 'Not explained.';
     const said = `${first.class} (${first.reason}). ${execution(differences)} ${why}`;
     groups.set(said, [...(groups.get(said) ?? []), `\`${name}\``]);
   }

@@ -72,6 +72,19 @@ describe('a page of the corpus', () => {
     expect(unknown).toContain('Not explained.');
   });
 
+  it('takes for an overridden weak function only what has lost its symbol, and only in a module', () => {
+    const page = (file: string, reason: string): string => {
+      const results = resultsOf('7.3', file, '.text+0x10+0x0');
+      const [object] = results.modules.orc?.objects ?? [];
+      Object.assign(object.agreement?.differences[0] ?? {}, { reason });
+      return kernelPage(results);
+    };
+    const lost = 'no entry for the whole function: it has lost its symbol, as weak ones do';
+    expect(page('kvm.ko', lost)).toContain('A weak function that another one overrides');
+    expect(page('kvm.ko', 'two answers')).toContain('Not explained.');
+    expect(page('vmlinuz', lost)).toContain('Not explained.');
+  });
+
   it('says of what was not looked at that it was not', () => {
     expect(kernelPage(resultsOf('6.12', 'a.ko', 'f+0x1'))).toMatch(/## The image\n\nNot looked at\.\n$/);
   });
