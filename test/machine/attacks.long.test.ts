@@ -11,7 +11,7 @@ const ENDS: readonly (readonly [how: string, says: RegExp, attacks: string[]])[]
     'exit 0',
     /survived/,
     names(`
-      avx avx_broadcast avx512 time_stamps state_all trap_flag gdt_empty gdt_empty_ss
+      time_stamps trap_flag gdt_empty gdt_empty_ss
       sti_hlt plain_hlt rep_hlt branch_over_a_far_jump far_return_kernel only_nops cr0_no_protection cr3_elsewhere
       cr4_zero cr4_ones cr8_both_ways dr7_no_breakpoint dr7_breakpoint dr7_all dr_read msr_read_tsc
       msr_efer_zero msr_lstar idt_empty segments_probed stack_segment_zero port_in port_out port_string cache_flush
@@ -23,7 +23,7 @@ const ENDS: readonly (readonly [how: string, says: RegExp, attacks: string[]])[]
     'exit 139',
     /invalid opcode: 0000 \[#1\]/,
     names(`
-      x87 x87_unmasked
+      avx avx_broadcast avx512 state_all x87 x87_unmasked
       lock_hlt monitor_mwait far_call_register far_jump_register far_jump_register_rex far_jump_register_16 lock_nop
       lock_mov lock_mov_memory lock_cmp lock_add_register lock_bt_register lock_bt_memory lock_bts_register
       lock_cmpxchg_register lock_ud2 lock_syscall lock_rex_late undefined_2 undefined_1 undefined_0 not_in_64_bit
