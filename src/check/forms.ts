@@ -1,5 +1,5 @@
-// The two forms of an alternative at the one place where the kernel has them: the original, whose no-ops it makes one
-// instruction of where they are not replaced, and the replacement, which is copied over it.
+// The two forms of an alternative at the one place where the kernel has them: the original, and the replacement, which is
+// copied over it. Of no-ops that follow each other there the kernel makes one instruction.
 // Mirrors apply_alternatives() and optimize_nops() of arch/x86/kernel/alternative.c.
 //
 // Invariant: an address that is judged is one that an instruction pointer can have.
@@ -31,7 +31,8 @@ export class Forms {
     const { section, offset, flags, altGroups } = this.#code;
     const group = flags[insn] & IN_ALT_GROUP ? altGroups.get(insn) : undefined;
     if (!group) return insn;
-    if (!group.original) return this.first(insn) === insn ? insn : 0;
+    if (this.first(insn) !== insn) return 0;
+    if (!group.original) return insn;
     const { first, last } = group.original;
     const at = offset[first] + offset[insn] - offset[group.first];
     let home = first;
@@ -39,12 +40,12 @@ export class Forms {
     return section[home] === section[first] ? home : 0;
   }
 
-  /** Of no-ops that follow each other in an original the first, which all of them become; of others itself. */
+  /** Of no-ops that follow each other in either form the first, which all of them become; of others itself. */
   first(insn: number): number {
     const { flags, type, altGroups } = this.#code;
     if (type[insn] !== INSN_NOP || !(flags[insn] & IN_ALT_GROUP)) return insn;
     const group = altGroups.get(insn);
-    if (!group || group.original) return insn;
+    if (!group) return insn;
     let first = insn;
     while (first > group.first && type[first - 1] === INSN_NOP) first--;
     return first;
