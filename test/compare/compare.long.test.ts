@@ -76,7 +76,8 @@ describe('what the comparison must show', () => {
   it('what is read of a patch module for several objects is what is read of its split', async () => {
     const { classic, bundle, table } = await both('split');
     expect(classic.said).toHaveLength(3);
-    expect(classic.said[0]).toContain('a 48');
+    // Of a replacement: originals say less than a hundred.
+    for (const text of classic.said) expect(text).toMatch(/^a \d{4}$/m);
     expect(bundle.said).toEqual(classic.said);
     expect(table).toMatch(/^files read \(3\) that say something else than under classic +0 +0$/m);
   });
