@@ -77,8 +77,9 @@ export function unjudgedBecause(form: Form): string | undefined {
   if (registers === 'mm')
     return 'MMX: nothing of the kernel computes with it, and kvm alone moves its registers, for guests';
   if (registers === 'other') return 'names a segment, control or debug register';
-  if (registers === 'zmm' && !EVEX_IN_MODULES.has(key)) return FEW_STATES.avx512;
-  if (vex !== undefined && registers !== 'zmm' && !isInCorpus(key)) return FEW_STATES.avx;
+  if (/^v(ld|st)mxcsr$/.test(mnemonic)) return BY_MNEMONIC.get(mnemonic);
+  if (vex?.length !== undefined && !EVEX_IN_MODULES.has(key)) return FEW_STATES.avx512;
+  if (vex !== undefined && vex.length === undefined && !isInCorpus(key)) return FEW_STATES.avx;
   const byFlow = BY_FLOW.get(facts & FLOW_MASK);
   if (byFlow) return byFlow;
   if (opcode.length === 2 && (opcode[1] & 0xf6) === 0xa0 && (mnemonic === 'push' || mnemonic === 'pop')) {

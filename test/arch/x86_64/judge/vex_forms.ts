@@ -93,7 +93,8 @@ class VexCatalogue {
       rm: undefined,
       inOpcode: false,
       immediate: insn.immSize,
-      registers: info.registers,
+      // Masks are part of what AVX-512 has.
+      registers: /^k/.test(info.text) ? 'zmm' : info.registers,
       facts: 0,
       vex: { map, prefix: last & 3, long: (last & 4) !== 0, source },
     });
