@@ -360,8 +360,9 @@ export class ObjectChecker {
     const [end] = ends.deadEnds;
     let unseen = 0;
     for (let i = 0; i < list.length; i++) {
+      // No-ops that become one instruction are as that is.
       const insn = list[i];
-      const worst = this.#worst[insn];
+      const worst = this.#worst[this.#forms.first(insn)];
       counts[worst]++;
       if (worst !== 0) continue;
       const never = NEVER_EXECUTED.get(this.#code.type[insn]);
