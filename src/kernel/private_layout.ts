@@ -73,11 +73,15 @@ export const PRIVATE_LAYOUT = {
   kthread_create_info: { size: 16, fields: { threadfn: 0, data: 8 }, bitfields: {} },
 } as const;
 
-/** No kernel's: they are what they are in every description. */
+/** No kernel's, or in the tables of modules for any: they are what they are in every description. */
 export const OUR_STRUCTS: ReadonlySet<string> = new Set([
   'debugfs_fsdata',
   'klp_gate',
   'kthread_create_info',
+  'klp_object_ext',
+  'klp_func_ext',
+  'kpatch_patch_func',
+  'kpatch_callback',
 ]);
 
 /** Of which the built-in description keeps less than 6.1 has, or has it elsewhere. */

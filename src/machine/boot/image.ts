@@ -188,9 +188,10 @@ function sayUnusable(file: string, reason: string): void {
 /** What asm/ knows of C: `struct_field`, `sizeof_struct` the constants, and those of the ABI. */
 export function asmDefines({ structs, constants }: KernelDescription): Defines {
   const defines: Record<string, number | bigint> = { ...UAPI, ...constants };
-  for (const [name, { size, fields }] of Object.entries(structs)) {
-    defines[`sizeof_${name}`] = size;
-    for (const [field, offset] of Object.entries(fields)) defines[`${name}_${field}`] = offset;
+  for (const [name, struct] of Object.entries(structs)) {
+    // A structure that a kernel does not have has no size, and asking for it is an error.
+    if (Object.keys(struct).includes('size')) defines[`sizeof_${name}`] = struct.size;
+    for (const [field, offset] of Object.entries(struct.fields)) defines[`${name}_${field}`] = offset;
   }
   return defines;
 }
