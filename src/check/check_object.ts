@@ -362,7 +362,7 @@ export class ObjectChecker {
     for (let i = 0; i < list.length; i++) {
       // No-ops that become one instruction are as that is.
       const insn = list[i];
-      const worst = this.#worst[this.#forms.first(insn)];
+      const worst = Math.max(this.#worst[insn], this.#worst[this.#forms.first(insn)]);
       counts[worst]++;
       if (worst !== 0) continue;
       const never = NEVER_EXECUTED.get(this.#code.type[insn]);
