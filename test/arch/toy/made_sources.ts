@@ -17,6 +17,7 @@ const NOT_OURS = new Set([
   'do_general_protection',
   'handle_page_fault',
   'handle_stack_overflow',
+  'math_error',
   'stack_chk_panic',
 ]);
 /** The image is kept by its sources: what makes instructions of them is named in one. */
