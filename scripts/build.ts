@@ -2,8 +2,9 @@
 //
 //   node scripts/run.mjs build [--no-types] [--force]
 //
-// Modules that are imported lazily stay files of their own, and native and WebAssembly packages stay outside,
-// so that starting the CLI reads only what the command needs. What is up to date is not built again.
+// The CLI's program is one script, of which V8's compiled code can be kept (src/cli/main.ts). Of the other entries
+// modules that are imported lazily stay files of their own. Native and WebAssembly packages stay outside.
+// What is up to date is not built again.
 
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -17,7 +18,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { type BuildOptions, build as esbuild } from 'esbuild';
 import { ScriptError } from './errors.ts';
 import { ROOT } from './root.ts';
@@ -26,8 +27,9 @@ const at = (path: string): string => join(ROOT, path);
 
 /** Packages with a native library or a WebAssembly file next to them, and the bundler itself. */
 const EXTERNAL = ['esbuild', 'koffi', '@alexaltea/keystone-js', '@alexaltea/capstone-js', 'iced-x86'];
+const PROGRAM = 'src/cli/program.ts';
+const LAUNCHER = 'src/cli/main.ts';
 const ENTRIES = [
-  'src/cli/main.ts',
   'src/cli/orc/worker.ts',
   'src/cli/check/worker.ts',
   'src/cli/session/machine_child.ts',
@@ -52,6 +54,15 @@ const COMMON = {
   format: 'esm',
   target: 'node20',
   logLevel: 'warning',
+} as const satisfies BuildOptions;
+
+const IN_DIST = {
+  ...COMMON,
+  outdir: at('dist'),
+  outbase: at('src'),
+  minifyWhitespace: true,
+  minifySyntax: true,
+  external: EXTERNAL,
 } as const satisfies BuildOptions;
 
 export async function main(flags: readonly string[]): Promise<void> {
@@ -80,20 +91,39 @@ export async function buildProgram(path: string): Promise<string> {
 /** Each entry by itself: what they share would otherwise be cut into many small files, all read at every start. */
 async function bundle(): Promise<void> {
   rmSync(at('dist/chunks'), { recursive: true, force: true });
-  await Promise.all(ENTRIES.map(bundleEntry));
+  await Promise.all([bundleProgram(), ...ENTRIES.map(bundleEntry)]);
+}
+
+/** The program as the launcher wraps it, then the launcher, which knows its name. */
+async function bundleProgram(): Promise<void> {
+  const { metafile } = await esbuild({
+    ...IN_DIST,
+    entryPoints: [at(PROGRAM)],
+    entryNames: '[dir]/[name]-[hash]',
+    outExtension: { '.js': '.cjs' },
+    metafile: true,
+    format: 'cjs',
+    charset: 'ascii',
+    supported: { 'dynamic-import': false },
+    define: { 'import.meta.url': 'PROGRAM_URL' },
+  });
+  const name = basename(Object.keys(metafile.outputs)[0] as string);
+  await esbuild({
+    ...IN_DIST,
+    entryPoints: [at(LAUNCHER)],
+    define: { PROGRAM: JSON.stringify(name) },
+  });
+  for (const other of readdirSync(at('dist/cli'))) {
+    if (/^program-.*\.cjs$/.test(other) && other !== name) rmSync(at(join('dist/cli', other)));
+  }
 }
 
 async function bundleEntry(entry: string): Promise<void> {
   await esbuild({
-    ...COMMON,
+    ...IN_DIST,
     entryPoints: [at(entry)],
-    outdir: at('dist'),
-    outbase: at('src'),
     chunkNames: 'chunks/[name]-[hash]',
     splitting: true,
-    minifyWhitespace: true,
-    minifySyntax: true,
-    external: EXTERNAL,
     banner: { js: REQUIRE },
   });
 }

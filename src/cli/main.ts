@@ -1,75 +1,75 @@
 #!/usr/bin/env node
-// The command line: a folder a command, loaded when it is the one that is called.
+// Starts the program, with the code that V8 compiled of it when the same command was first executed.
+//
+// The program is one file, whose name the build puts in here. Its compiled code is kept on disk, a file a command, and
+// is used only as it was written: V8 looks at its version and flags, and at the length of the source, at nothing else.
 
-import { Command, CommanderError } from 'commander';
-import { addBundle } from './bundle/command.ts';
-import { addCheck } from './check/command.ts';
-import { addCompare } from './compare/command.ts';
-import { addDisas } from './disas/command.ts';
-import { heedEngineOption } from './engine_option.ts';
-import { EXIT, fail, watchOutput } from './exit.ts';
-import { addHelp, MODULES_SHORTLY } from './help/command.ts';
-import { addKlpConvert } from './klp_convert/command.ts';
-import { addLayout } from './layout/command.ts';
-import { addOrc } from './orc/command.ts';
-import { addDemo, addRun } from './run/command.ts';
-import { EXIT_CODES } from './scenario_options.ts';
-import { addShellCommands } from './shell/command.ts';
-import { withShippedPaths } from './shipped.ts';
-import { addStack } from './stack/command.ts';
-import { addSymbols } from './symbols/command.ts';
-import { print, printError } from './terminal.ts';
+import { createHash } from 'node:crypto';
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { Script } from 'node:vm';
+import type { main } from './program.ts';
 
-function program(): Command {
-  const root = new Command('klpemu')
-    .description('x86_64 machine-code patching emulator for kernel livepatch')
-    .version(VERSION)
-    .addHelpText(
-      'after',
-      `${EXIT_CODES}\n\n${MODULES_SHORTLY}\n\nExamples:\n  klpemu demo\n  klpemu run fixtures/scenarios/demo.yaml`,
-    );
-  root.showHelpAfterError('(klpemu --help tells how)');
-  addDemo(root);
-  addRun(root);
-  addStack(root);
-  addDisas(root);
-  addOrc(root);
-  addBundle(root);
-  addCompare(root);
-  addShellCommands(root);
-  addCheck(root);
-  addSymbols(root);
-  addLayout(root);
-  addKlpConvert(root);
-  addHelp(root);
-  heedEngineOption(root);
-  for (const command of withSubcommands(root)) {
-    command.exitOverride();
-    command.configureOutput({
-      writeOut: (text) => print(withShippedPaths(text)),
-      writeErr: (text) => printError(withShippedPaths(text)),
-      outputError: (text, write) => write(text.replace(/^error: /, 'klpemu: ')),
+/** File of the program, beside this one: its name has the hash of what is in it. */
+declare const PROGRAM: string;
+
+interface Program {
+  readonly main: typeof main;
+}
+
+const FOLDER = fileURLToPath(new URL('../../.cache/code', import.meta.url));
+const CHECKSUM_SIZE = 32;
+
+const checksumOf = (bytes: Uint8Array): Buffer => createHash('sha256').update(bytes).digest();
+
+/** Where the code of a command is kept, undefined when it is none by its looks. */
+function fileOf(command: string | undefined): string | undefined {
+  if (!command || !/^[a-z][a-z-]{0,30}$/.test(command)) return undefined;
+  return `${FOLDER}/${PROGRAM}.${process.version}.${process.arch}.${command}`;
+}
+
+function readCode(file: string): Buffer | undefined {
+  try {
+    const bytes = readFileSync(file);
+    const code = bytes.subarray(CHECKSUM_SIZE);
+    return checksumOf(code).equals(bytes.subarray(0, CHECKSUM_SIZE)) ? code : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** In the place of what is there, and of the code of other programs. */
+function keepCode(file: string, code: Buffer): void {
+  try {
+    mkdirSync(FOLDER, { recursive: true });
+    for (const name of readdirSync(FOLDER)) {
+      if (!name.startsWith(PROGRAM)) rmSync(`${FOLDER}/${name}`, { force: true });
+    }
+    writeFileSync(`${file}.${process.pid}`, Buffer.concat([checksumOf(code), code]));
+    renameSync(`${file}.${process.pid}`, file);
+  } catch {
+    // A cache that cannot be written costs time, nothing else.
+  }
+}
+
+function load(command: string | undefined): Program {
+  const url = new URL(PROGRAM, import.meta.url);
+  const filename = fileURLToPath(url);
+  const file = fileOf(command);
+  const cachedData = file === undefined ? undefined : readCode(file);
+  // The build writes ASCII.
+  const source = `(function(module,require,PROGRAM_URL){${readFileSync(filename, 'latin1')}\n})`;
+  const script = new Script(source, { filename, ...(cachedData ? { cachedData } : {}) });
+  if (file !== undefined && (!cachedData || script.cachedDataRejected)) {
+    process.once('exit', (status) => {
+      // Another status may be that of a word that is no command.
+      if (status === 0) keepCode(file, script.createCachedData());
     });
   }
-  return root;
+  const module = { exports: {} };
+  script.runInThisContext()(module, createRequire(url), url.href);
+  return module.exports as Program;
 }
 
-function withSubcommands(command: Command): Command[] {
-  return [command, ...command.commands.flatMap(withSubcommands)];
-}
-
-/** From package.json; a test holds it against that. */
-const VERSION = '0.1.0';
-
-async function main(argv: readonly string[]): Promise<void> {
-  watchOutput();
-  try {
-    await program().parseAsync(argv);
-  } catch (error) {
-    // Commander has printed its own.
-    if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
-    else fail(error, argv.includes('--json'));
-  }
-}
-
-await main(process.argv);
+await load(process.argv[2]).main(process.argv);

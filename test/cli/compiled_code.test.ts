@@ -1,0 +1,104 @@
+// The code that V8 compiled of the program is kept, a file a command, in an installation of the test's own.
+
+import { spawnSync } from 'node:child_process';
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { ROOT } from './klpemu.ts';
+
+const ARGS = ['run', join(ROOT, 'fixtures/scenarios/smallest.yaml')];
+
+describe('compiled code of the program', () => {
+  let root: string;
+  let folder: string;
+
+  beforeAll(() => {
+    spawnSync(process.execPath, ['scripts/run.mjs', 'build', '--no-types'], { cwd: ROOT, stdio: 'inherit' });
+  });
+
+  beforeEach(() => {
+    root = mkdtempSync(join(tmpdir(), 'klpemu-code-'));
+    folder = join(root, '.cache/code');
+    for (const name of ['src', 'asm', 'data', 'fixtures', 'node_modules'])
+      symlinkSync(join(ROOT, name), join(root, name));
+    copyFileSync(join(ROOT, 'package.json'), join(root, 'package.json'));
+    mkdirSync(join(root, '.cache'));
+    mkdirSync(join(ROOT, '.cache/image'), { recursive: true });
+    symlinkSync(join(ROOT, '.cache/image'), join(root, '.cache/image'));
+    mkdirSync(join(root, 'dist/cli'), { recursive: true });
+    for (const name of readdirSync(join(ROOT, 'dist/cli')).filter((name) =>
+      /^(main\.js|program-.*\.cjs)$/.test(name),
+    ))
+      copyFileSync(join(ROOT, 'dist/cli', name), join(root, 'dist/cli', name));
+  });
+
+  afterEach(() => rmSync(root, { recursive: true, force: true }));
+
+  function klpemu(...args: string[]) {
+    const { status, stdout, stderr } = spawnSync(
+      process.execPath,
+      [join(root, 'dist/cli/main.js'), ...args],
+      {
+        encoding: 'utf8',
+      },
+    );
+    return { status, stdout, stderr };
+  }
+
+  function kept(): string {
+    const names = readdirSync(folder);
+    expect(names).toHaveLength(1);
+    return join(folder, names[0] as string);
+  }
+
+  it('is kept by the first run and left alone by the next, which prints the same', () => {
+    const first = klpemu(...ARGS);
+    expect(first).toMatchObject({ status: 0, stderr: '' });
+    const { ino } = statSync(kept());
+    expect(klpemu(...ARGS)).toEqual(first);
+    expect(statSync(kept()).ino).toBe(ino);
+  });
+
+  it('is not used when it is damaged or cut short, and made anew', () => {
+    const first = klpemu(...ARGS);
+    const whole = readFileSync(kept());
+    const damaged = Uint8Array.from(whole);
+    damaged[whole.length >> 1] = (damaged[whole.length >> 1] as number) ^ 0xff;
+    for (const bytes of [damaged, whole.subarray(0, 1000), new Uint8Array(0)]) {
+      const file = kept();
+      writeFileSync(file, bytes);
+      const { ino } = statSync(file);
+      expect(klpemu(...ARGS)).toEqual(first);
+      expect(statSync(kept()).ino).not.toBe(ino);
+    }
+  });
+
+  it('takes the place of what was kept of another program', () => {
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, 'program-OLDER.cjs.run'), '');
+    klpemu(...ARGS);
+    expect(kept()).toMatch(/\.run$/);
+    expect(statSync(kept()).size).toBeGreaterThan(1000);
+  });
+
+  it('is not kept of a word that is no command', () => {
+    expect(klpemu('frob').status).toBe(2);
+    expect(() => readdirSync(folder)).toThrow('ENOENT');
+  });
+
+  it('is done without where nothing can be written', () => {
+    writeFileSync(folder, '');
+    expect(klpemu(...ARGS)).toMatchObject({ status: 0, stderr: '' });
+  });
+});
