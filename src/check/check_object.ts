@@ -23,6 +23,7 @@ import { readFrames } from './frame_tables.ts';
 import { FrameTimer } from './frame_timer.ts';
 import { FunctionLists } from './function_lists.ts';
 import { Judge, type TextRange } from './judge.ts';
+import { isBeyond } from './live_frames.ts';
 import { loadText } from './loaded_text.ts';
 import type { PathEnds } from './paths.ts';
 import { QuickJudge } from './quick_judge.ts';
@@ -231,9 +232,9 @@ export class ObjectChecker {
     this.#consider(this.#forms.home(insn), 'called', ip);
   }
 
-  /** What is known of other functions holds of those that are entered as they are. */
+  /** What is known of other functions holds of those that are entered as they are, and have that frame. */
   get #isQuick(): boolean {
-    return !this.#watch && this.#engine.entered === CALLED;
+    return !this.#watch && this.#engine.entered === CALLED && this.#engine.frames.length === 0;
   }
 
   /** Jumps out of functions are followed; what is no function (entry code, thunks) is not judged. */
@@ -317,7 +318,8 @@ export class ObjectChecker {
     }
     const worst = this.#worst[insn];
     this.#worst[insn] = Math.max(worst, GRAVITY[verdict]);
-    if (this.#engine.frames.length === 0) this.#frames?.note(insn, stand, verdict);
+    if (this.#engine.frames.length === 0 || isBeyond(this.#engine.frames))
+      this.#frames?.note(insn, stand, verdict);
     // The same instruction called and interrupted, or reached twice, is one place.
     if (verdict === 'right' || this.#worst[insn] === worst) return;
     // Those that matter most are listed however many others there are.

@@ -6,7 +6,15 @@
 
 import { BY_FP, BY_SP, type CheckedInsn, INTERRUPT, NO_STORE } from '../arch/checking.ts';
 import type { StopKind } from '../guest/engine.ts';
-import { IN_ALT_GROUP, IN_ALTS, INSN_JUMP_CONDITIONAL, INSN_RETURN } from '../objtool/insn.ts';
+import {
+  IN_ALT_GROUP,
+  IN_ALTS,
+  INSN_JUMP_CONDITIONAL,
+  INSN_RETURN,
+  OP_POP,
+  OP_POP_OTHER,
+  opKind,
+} from '../objtool/insn.ts';
 import {
   BLOCK,
   CALLER_FP_LO,
@@ -22,7 +30,7 @@ import {
 } from './check_guest.ts';
 import { areUsers, CALLED, makeUsers, OTHER_STACK, putRegisters, REGS_AT } from './entered.ts';
 import type { ForkState } from './fork_stack.ts';
-import { type LiveFrame, MAX_DEPTH } from './live_frames.ts';
+import { isBeyond, isHeld, type LiveFrame, MAX_DEPTH, OUTERMOST, withoutInnermost } from './live_frames.ts';
 import { CALLER_SAVED } from './paths.ts';
 import { loadSaved, SavedWords } from './saved_registers.ts';
 import { putLong } from './stack_words.ts';
@@ -172,6 +180,7 @@ export class EngineExecutor implements Executor, Steps {
     // An array on the stack that was indexed by a number of nobody's, a list in the frame that links to nowhere.
     if (strays) this.#saved.putBack(this.#guest.words);
     if (halves[SP] !== sp && INSNS.makesRoom(decoded)) this.#makeRoom(sp);
+    if (halves[SP] > sp) this.#noteDropped(insn, sp);
     this.#putReturnsBack();
     return true;
   }
@@ -222,10 +231,26 @@ export class EngineExecutor implements Executor, Steps {
     context.touch();
   }
 
+  /**
+   * A return address that the stack pointer has passed, and that is in no register and nowhere further up, is nobody's:
+   * the frame is gone without a return. One that was popped is somewhere, and what a return was turned to has none of its own.
+   */
+  #noteDropped(insn: number, before: number): void {
+    const { halves, words } = this;
+    const frame = this.frames.at(-1) ?? OUTERMOST;
+    if (halves[SP] < frame.sp || before >= frame.sp) return;
+    if (this.entered !== CALLED || !isOnStack(halves)) return;
+    const op = opKind(this.#walk.code.opCode[insn]);
+    if (op === OP_POP || op === OP_POP_OTHER || isHeld(frame, halves, words)) return;
+    this.frames = withoutInnermost(this.frames);
+  }
+
   #putReturnsBack(): void {
     const { words } = this.#guest;
-    words[RETURN] = CALLER_LO + 0x200;
-    words[RETURN + 1] = 0xffffffff;
+    if (!isBeyond(this.frames)) {
+      words[RETURN] = CALLER_LO + 0x200;
+      words[RETURN + 1] = 0xffffffff;
+    }
     if (this.frames.length === 0) return;
     for (const { sp, returnIp } of this.frames) putLong(words, sp - 8, returnIp, 0xffffffff);
   }

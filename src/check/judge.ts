@@ -23,7 +23,7 @@ import { NONE } from '../unwind/unwind_state.ts';
 import { callerRowAt } from './caller_rows.ts';
 import { CALLER_LO, CALLER_SIZE, LAST_CALLER_LO, STACK_LO } from './check_layout.ts';
 import { FrameRowFacts, USES_FP, USES_OTHERS } from './frame_row_facts.ts';
-import { type LiveFrame, OUTERMOST } from './live_frames.ts';
+import { isBeyond, type LiveFrame, OUTERMOST } from './live_frames.ts';
 import { INTERRUPT_ENTRIES, INTERRUPT_FRAMES, PreemptedStack } from './preempted_stack.ts';
 import { whereabouts, whereIs } from './saved_registers.ts';
 import { putLong } from './stack_words.ts';
@@ -324,7 +324,8 @@ export class Judge {
   /** Whether the walk goes on through the other calls that were followed, to the caller of the first. */
   #outerRight(): boolean {
     const frames = this.#state.frames ?? [];
-    for (let i = frames.length - 2; i >= -1 && frames.length > 0; i--) {
+    const last = isBeyond(frames) ? 0 : -1;
+    for (let i = frames.length - 2; i >= last && frames.length > 0; i--) {
       this.#trace.unwinder.next();
       const frame = frames[i] ?? OUTERMOST;
       const { prevSp, returnAddressRight, prevFpRight } = this.#answer(frame);

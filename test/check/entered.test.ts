@@ -79,6 +79,43 @@ describe('code of a kernel that is entered', () => {
     expect(of(found, 'function').right).toBe(0);
   });
 
+  it('and has dropped its return address is returned to whoever called its caller', () => {
+    // lea 8(%rsp),%rsp; ret: as where a call was made for what the processor makes of it.
+    const code = [0x48, 0x8d, 0x64, 0x24, 0x08, 0xc3];
+    const judged = (sp: number): ObjectCheck =>
+      check(
+        entryKernel([
+          {
+            name: 'drops',
+            code,
+            rows: [
+              { at: 0, ...CALL_ROW },
+              { ...CALL_ROW, at: 5, sp },
+            ],
+          },
+        ]),
+      );
+    expect(of(judged(8), 'drops')).toMatchObject({ reached: 2, right: 2 });
+    const found = judged(0);
+    expect(of(found, 'drops').right).toBe(1);
+    expect(found.places).toMatchObject([{ place: 'drops+0x5', truth: { prevSp: 8, returnAddress: 0 } }]);
+  });
+
+  it('and has its return address in a register is returned to by that', () => {
+    // pop %rcx; jmp *%rcx; and: mov (%rsp),%rcx; lea 8(%rsp),%rsp; jmp *%rcx
+    const popped = [0x59, 0xff, 0xe1];
+    const moved = [0x48, 0x8b, 0x0c, 0x24, 0x48, 0x8d, 0x64, 0x24, 0x08, 0xff, 0xe1];
+    const rows = [{ at: 0, ...CALL_ROW }];
+    const found = check(
+      entryKernel([
+        { name: 'popped', code: popped, rows },
+        { name: 'moved', code: moved, rows },
+      ]),
+    );
+    expect(of(found, 'popped')).toMatchObject({ reached: 2, right: 1 });
+    expect(of(found, 'moved')).toMatchObject({ reached: 3, right: 2 });
+  });
+
   it('that puts where it goes in place of its return address is wrong there, and declared reliable', () => {
     // call over an int3; mov %rax,(%rsp); ret: a retpoline.
     const code = [0xe8, 1, 0, 0, 0, 0xcc, 0x48, 0x89, 0x04, 0x24, 0xc3];

@@ -43,7 +43,7 @@ const THUNKS = [
   'r14',
   'r15',
 ];
-const RETURNS = { rewind_stack_and_make_dead: 2, srso_safe_ret: 1, srso_alias_safe_ret: 1 };
+const RETURNS = { rewind_stack_and_make_dead: 2 };
 
 const KERNELS: Readonly<Record<'6.1' | '6.12' | '7.3', Expected>> = {
   '6.1': {
