@@ -1,9 +1,9 @@
 // Debian's kernels, for the long tests: from a folder that KLPEMU_KERNELS names, or from its archive to .cache/kernels.
 // Nothing of them enters the repository. What cannot be had is said, and its tests are skipped.
 
-import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { withArchive } from '../../scripts/debian/archive.ts';
 
 interface DebianKernel {
   readonly release: string;
@@ -57,31 +57,5 @@ function find(folder: string, { release }: DebianKernel): string | undefined {
 }
 
 function fetchKernel({ package: name, suite }: DebianKernel): void {
-  const apt = join(CACHE, 'apt');
-  for (const folder of ['lists/partial', 'cache/archives/partial'])
-    mkdirSync(join(apt, folder), { recursive: true });
-  writeFileSync(join(apt, 'status'), '');
-  writeFileSync(
-    join(apt, 'sources.list'),
-    `deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian ${suite} main\n`,
-  );
-  const options = {
-    'Dir::Etc::sourcelist': join(apt, 'sources.list'),
-    'Dir::Etc::sourceparts': '-',
-    'Dir::State::Lists': join(apt, 'lists'),
-    'Dir::State::status': join(apt, 'status'),
-    'Dir::Cache': join(apt, 'cache'),
-    'APT::Architecture': 'amd64',
-    'Acquire::Languages': 'none',
-  };
-  const flags = Object.entries(options).flatMap(([key, value]) => ['-o', `${key}=${value}`]);
-  const run = (command: string, args: readonly string[]): void => {
-    execFileSync(command, args, { cwd: apt, stdio: ['ignore', 'ignore', 'pipe'], timeout: 600_000 });
-  };
-  run('apt-get', [...flags, 'update', '-q']);
-  run('apt-get', [...flags, 'download', '-q', name]);
-  const deb = readdirSync(apt).find((file) => file.endsWith('.deb'));
-  if (!deb) throw new Error('apt-get brought no package');
-  run('dpkg-deb', ['-x', deb, CACHE]);
-  rmSync(join(apt, deb));
+  withArchive([suite], (archive) => archive.unpack(name, CACHE));
 }

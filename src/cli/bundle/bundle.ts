@@ -7,7 +7,7 @@ import { type BundleFile, type BundleMember, createBundle, readBundle } from '..
 import { moduleName } from '../../elf/unpack.ts';
 import { type FittedColumn, fittedTable } from '../fitted_table.ts';
 import { counted } from '../numbers.ts';
-import { print, printFolded, tableColumns } from '../terminal.ts';
+import { print, printFolded, tableColumns, toTerminal } from '../terminal.ts';
 import { writeNamed } from '../write_whole.ts';
 import { bytesOf, checked } from './files.ts';
 
@@ -79,18 +79,23 @@ function textOf({ name, version, replace, members }: BundleFile): string {
   return `${name} ${version}${replace ? ', replaces all older' : ''}\n${table}\n${text}${details}`;
 }
 
+/** What kbuild gives each module; only --json lists it. */
+const OF_EVERY_MODULE =
+  /^(?:__UNIQUE_ID_\w+|____versions|_note_\d+|__this_module|init_module|cleanup_module)$/;
+
 /** What a member has, exports, shares with others, and what of it would be relocated late in the classic model. */
 function detailsOf(member: BundleMember, members: BundleFile['members']): string {
   const { object, contents } = member;
   const { functions, data, exports, relocations } = contents;
+  const own = (names: readonly string[]): string[] => names.filter((name) => !OF_EVERY_MODULE.test(name));
   const elsewhere = new Set(
     members.filter((m) => m !== member).flatMap((m) => [...m.contents.functions, ...m.contents.data]),
   );
   const taken = [...takenFrom(member, members)].map(([name, owner]) => `${name} of ${owner}`);
   const lines = [
-    ['functions', functions],
-    ['data', data],
-    ['in other members, too', [...functions, ...data].filter((name) => elsewhere.has(name))],
+    ['functions', own(functions)],
+    ['data', own(data)],
+    ['in other members, too', own([...functions, ...data]).filter((name) => elsewhere.has(name))],
     ['exports', exports],
     ['takes', taken],
   ] as const;
@@ -102,7 +107,7 @@ function detailsOf(member: BundleMember, members: BundleFile['members']): string
   const text = lines
     .filter(([, names]) => names.length > 0)
     .map(([what, names]) => `  ${what}: ${names.join(', ')}\n`);
-  return `${object}:\n${text.join('')}${relocated}`;
+  return toTerminal([`${object}:`, ...`${text.join('')}${relocated}`.split('\n')]).join('\n');
 }
 
 const unpackedName = (path: string): string => basename(path).replace(/\.(xz|zst|gz)$/, '');

@@ -52,7 +52,7 @@ export function addCheck(root: Command): void {
     .option('-q, --quiet', 'only what is wrong or fails, and the sums')
     .addHelpText(
       'after',
-      `${EXIT_CODES}\n\nExamples:\n  klpemu check /lib/modules/$(uname -r)/kernel/fs\n  klpemu check --unwinder fp --functions fixtures/modules/frame-pointer/klpdemo_target.ko\n  klpemu check --unwinder all fixtures/objects/unwinders/compiled-v3.o`,
+      `${EXIT_CODES}\n\nExamples:\n  klpemu check /lib/modules/$(uname -r)/kernel/fs\n  klpemu check --unwinder fp --functions fixtures/modules/frame-pointer/klpdemo_target.ko\n  klpemu check --unwinder all --functions fs/fuse/dir.o`,
     )
     .action(async (objects: string[], options) => (await import('./check.ts')).check(objects, options));
 }
