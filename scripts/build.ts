@@ -20,6 +20,7 @@ import {
 } from 'node:fs';
 import { basename, join } from 'node:path';
 import { type BuildOptions, build as esbuild } from 'esbuild';
+import { digestOfMakers } from '../src/machine/boot/image_makers.ts';
 import { ScriptError } from './errors.ts';
 import { ROOT } from './root.ts';
 
@@ -56,6 +57,9 @@ const COMMON = {
   logLevel: 'warning',
 } as const satisfies BuildOptions;
 
+/** A kernel image that is cached is of the code in dist. */
+const DEFINE = { IMAGE_MAKERS: JSON.stringify({ x86_64: digestOfMakers(ROOT, 'x86_64') }) };
+
 const IN_DIST = {
   ...COMMON,
   outdir: at('dist'),
@@ -63,6 +67,7 @@ const IN_DIST = {
   minifyWhitespace: true,
   minifySyntax: true,
   external: EXTERNAL,
+  define: DEFINE,
 } as const satisfies BuildOptions;
 
 export async function main(flags: readonly string[]): Promise<void> {
@@ -105,7 +110,9 @@ async function bundleProgram(): Promise<void> {
     format: 'cjs',
     charset: 'ascii',
     supported: { 'dynamic-import': false },
-    define: { 'import.meta.url': 'PROGRAM_URL' },
+    define: { ...DEFINE, 'import.meta.url': 'PROGRAM_URL' },
+    banner: { js: '(function(module,require,PROGRAM_URL){' },
+    footer: { js: '})' },
   });
   const name = basename(Object.keys(metafile.outputs)[0] as string);
   await esbuild({

@@ -58,9 +58,11 @@ function load(command: string | undefined): Program {
   const filename = fileURLToPath(url);
   const file = fileOf(command);
   const cachedData = file === undefined ? undefined : readCode(file);
-  // The build writes ASCII.
-  const source = `(function(module,require,PROGRAM_URL){${readFileSync(filename, 'latin1')}\n})`;
-  const script = new Script(source, { filename, ...(cachedData ? { cachedData } : {}) });
+  // A function of (module, require, PROGRAM_URL), in ASCII.
+  const script = new Script(readFileSync(filename, 'latin1'), {
+    filename,
+    ...(cachedData ? { cachedData } : {}),
+  });
   if (file !== undefined && (!cachedData || script.cachedDataRejected)) {
     process.once('exit', (status) => {
       // Another status may be that of a word that is no command.

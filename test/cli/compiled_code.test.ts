@@ -15,6 +15,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { digestOfMakers } from '../../src/machine/boot/image_makers.ts';
 import { ROOT } from './klpemu.ts';
 
 const ARGS = ['run', join(ROOT, 'fixtures/scenarios/smallest.yaml')];
@@ -95,6 +96,12 @@ describe('compiled code of the program', () => {
   it('is not kept of a word that is no command', () => {
     expect(klpemu('frob').status).toBe(2);
     expect(() => readdirSync(folder)).toThrow('ENOENT');
+  });
+
+  it('knows of which assembler and ORC generator it is, for the images that it caches', () => {
+    const name = readdirSync(join(root, 'dist/cli')).find((file) => file.startsWith('program-')) as string;
+    const program = readFileSync(join(root, 'dist/cli', name), 'latin1');
+    expect(program).toContain(digestOfMakers(ROOT, 'x86_64'));
   });
 
   it('is done without where nothing can be written', () => {

@@ -4,7 +4,7 @@
 // nor a damaged one is ever used; where it cannot be written the image is assembled anew each time.
 
 import { createHash } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { deserialize, serialize } from 'node:v8';
 import { isMainThread } from 'node:worker_threads';
@@ -19,6 +19,7 @@ import type { OpenedKernel } from '../native/cache.ts';
 import { KernelFileError } from '../native/find.ts';
 import { type Hosting, hostingOf } from '../native/hosted.ts';
 import type { NativeKernel } from '../native/native_kernel.ts';
+import { makersOf } from './image_makers.ts';
 
 /** What is kept on disk. */
 interface Assembled {
@@ -122,13 +123,6 @@ function inOrder(sources: readonly AsmSource[]): AsmSource[] {
   return [...sources].sort((a, b) => order(a) - order(b) || (a.path < b.path ? -1 : 1));
 }
 
-function walk(dir: string): string[] {
-  return readdirSync(dir, { withFileTypes: true }).flatMap((entry) => {
-    const path = join(dir, entry.name);
-    return entry.isDirectory() ? walk(path) : [path];
-  });
-}
-
 /** What asm/ is assembled with, by name. */
 type Defines = Readonly<Record<string, number | bigint>>;
 
@@ -145,18 +139,8 @@ function imageKey(
   for (const [name, value] of Object.entries(defines)) hash.update(`${name}=${value}\n`);
   for (const { path, text } of sources) hash.update(`${path}\0${text}\0`);
   hash.update(readFileSync(join(root, 'package.json')));
-  const port = ['asm', 'objtool', 'unwind/orc_registers.ts'].map((topic) => `src/arch/${arch.name}/${topic}`);
-  for (const part of ['src/isa', 'src/asm', 'src/objtool', 'src/elf/orc.ts', ...port]) {
-    for (const path of filesOf(join(root, part))) hash.update(readFileSync(path));
-  }
+  hash.update(makersOf(root, arch.name));
   return hash.digest('hex').slice(0, 32);
-}
-
-/** The files of a folder, or the file; none where an installed package has no sources. */
-function filesOf(path: string): string[] {
-  const stat = statSync(path, { throwIfNoEntry: false });
-  if (!stat) return [];
-  return stat.isDirectory() ? walk(path).sort() : [path];
 }
 
 /** SHA-256 of what follows it: the first bytes of a cached image. */
