@@ -43,19 +43,40 @@ export interface FrameWords {
   readonly depths: Uint32Array;
 }
 
-/** A call of an ftrace trampoline from an fentry site, or a trampoline's return. */
-export interface TrampolineNote {
-  readonly what: 'entered' | 'left';
-  /** Instructions of the run before the block that ended so. */
-  readonly executed: number;
+/** Words of a note, signed: a call of an ftrace trampoline from an fentry site, or a trampoline's return. */
+export const NOTED = {
+  /** One of the constants below; else it is a return. */
+  what: 0,
   /** The stack it was on: index of its slot; -1 when it was on none. */
-  readonly slot: number;
+  slot: 1,
   /** Low half of the return address that the call left, or of where the return led to. */
-  readonly address: number;
+  address: 2,
+  /** Instructions of the run before the block that ended so. */
+  executed: 3,
   /** The address of the task that executed it, its halves, and its state then, in the words of TaskWords. */
-  readonly taskHi: number;
-  readonly taskLo: number;
-  readonly state: number;
+  taskLo: 4,
+  taskHi: 5,
+  state: 6,
+  /** Low half of where a call led to. */
+  target: 7,
+} as const;
+export const NOTED_WORDS = 8;
+/** A call that turned out to lead elsewhere: it says nothing. */
+export const NOTED_OTHER = 0;
+export const NOTED_CALL = 1;
+
+/** Notes of a run, in their order: two for each call of a patched function, so they are words and not objects. */
+export class TrampolineNotes {
+  words = new Int32Array(NOTED_WORDS * 64);
+  count = 0;
+
+  /** For so many words in all. */
+  makeRoom(size: number): void {
+    if (size <= this.words.length) return;
+    const grown = new Int32Array(2 * size);
+    grown.set(this.words);
+    this.words = grown;
+  }
 }
 
 /** What is noted of the current task: where its pointer lies in the per-CPU data, and its state in what it points to. */
@@ -76,8 +97,8 @@ export interface FrameNotes {
   run(context: CpuContext, max: number): Stop;
   /** The same to the end of a block at most. */
   runBlock(context: CpuContext, max: number): Stop;
-  /** Trampolines that the last run entered and left, in their order. */
-  readonly trampolines: readonly TrampolineNote[];
+  /** Trampolines that the last run entered and left, until the next run. */
+  readonly trampolines: Readonly<TrampolineNotes>;
 }
 
 export interface Execution {

@@ -4,7 +4,7 @@
 // Two ways, as the engine is: it notes frames itself (NotedExecutor), or a block at a time is looked at (ShadowExecutor).
 // Invariant: who is told of calls and blocks is told before what ended the run is served, and by the clock of its time.
 
-import type { FrameNotes } from '../../arch/blocks.ts';
+import { type FrameNotes, NOTED, NOTED_CALL, NOTED_OTHER, NOTED_WORDS } from '../../arch/blocks.ts';
 import { fromHalves } from '../../guest/addr.ts';
 import type { Engine, Stop } from '../../guest/engine.ts';
 import type { KernelCore } from '../../kernel/core.ts';
@@ -74,25 +74,32 @@ class NotedExecutor implements WatchedExecutor {
     const pc = cpu.context.halves[this.#pc];
     const stop = this.onBlock ? this.#notes.runBlock(cpu.context, max) : this.#notes.run(cpu.context, max);
     this.onBlock?.(pc, stop.executed);
-    if (this.#notes.trampolines.length > 0) this.#tell(cpu);
+    if (this.#notes.trampolines.count > 0) this.#tell(cpu);
     return stop;
   }
 
   #tell(cpu: Cpu): void {
     const began = cpu.clock;
+    const { words, count } = this.#notes.trampolines;
     // Most are of one task: it is looked for once.
     let [task, hi, lo]: [TaskStruct | undefined, number, number] = [undefined, 0, 0];
-    for (const note of this.#notes.trampolines) {
-      const { executed, slot, address, state } = note;
-      cpu.clock = began + executed * this.#nsPerInstruction;
-      if (note.what === 'entered') this.#calls.entered(state, slot, address - this.#callSize);
-      else {
-        if (!task || lo !== note.taskLo || hi !== note.taskHi) {
-          [hi, lo] = [note.taskHi, note.taskLo];
-          task = this.#taskAt(cpu, hi, lo);
-        }
-        this.#calls.left(task, state, slot, address);
+    for (let note = 0; note < count * NOTED_WORDS; note += NOTED_WORDS) {
+      const what = words[note];
+      if (what === NOTED_OTHER) continue;
+      cpu.clock = began + words[note + NOTED.executed] * this.#nsPerInstruction;
+      const slot = words[note + NOTED.slot];
+      const address = words[note + NOTED.address];
+      const state = words[note + NOTED.state];
+      if (what === NOTED_CALL) {
+        this.#calls.entered(state, slot, (address - this.#callSize) | 0);
+        continue;
       }
+      if (!task || lo !== words[note + NOTED.taskLo] || hi !== words[note + NOTED.taskHi]) {
+        hi = words[note + NOTED.taskHi];
+        lo = words[note + NOTED.taskLo];
+        task = this.#taskAt(cpu, hi, lo);
+      }
+      this.#calls.left(task, state, slot, address);
     }
     cpu.clock = began;
   }

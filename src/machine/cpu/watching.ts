@@ -4,7 +4,7 @@ import type { Stop } from '../../guest/engine.ts';
 import type { TaskStruct } from '../../kernel/task_struct.ts';
 import type { Cpu } from './cpu.ts';
 
-/** Who wants to know of calls through ftrace trampolines. Addresses by their low halves. */
+/** Who wants to know of calls through ftrace trampolines. Addresses by their low halves, signed or not. */
 export interface TrampolineCalls {
   /** @param patchState the task's, as it calls. @param slot the stack it is on */
   entered(patchState: number, slot: number, site: number): void;

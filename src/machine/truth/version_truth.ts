@@ -2,6 +2,9 @@
 // patch_state and the func_stack say it must get. Seen at the trampoline's return, which is where the
 // choice takes effect. Mirrors the rule of klp_ftrace_handler(), worked out apart from its code.
 //
+// It is asked at each call of a patched function: low halves of addresses are signed here, which V8 keeps without memory
+// of their own, and what a site's stack is, is looked for when stacks or modules have changed.
+//
 // Invariant: a task never gets a version that is not its own: old and new are never mixed. The kernel
 // itself leaves one gap, which is counted and told, not hidden: see docs/findings.md.
 
@@ -18,19 +21,43 @@ interface Replacement {
   readonly version: number;
 }
 
+/** An fentry site that has called a trampoline. */
+interface Site {
+  readonly addr: number;
+  /** The functions that are patched in place of its own, the newest first, as of a generation. */
+  stack: readonly Replacement[] | undefined;
+  generation: number;
+}
+
+/**
+ * The trampolines that a stack is in, innermost last: the site that called each, and the version due at the entry. What
+ * is behind `depth` counts no more: arrays that shrink and grow at each call would be allocated at each call.
+ */
+interface Inside {
+  readonly slot: number;
+  depth: number;
+  readonly sites: Site[];
+  readonly due: number[];
+}
+
 export class VersionTruth {
   readonly #core: KernelCore;
   readonly #unpatched: number;
   /** Bytes of the call at an fentry site. */
   readonly #callSize: number;
-  /** Functions that are patched, the newest first, by what they patch. Low halves. */
+  /** Functions that are patched, the newest first, by what they patch. */
   readonly #stacks = new Map<number, Replacement[]>();
-  /** Fentry sites whose trampoline each stack is in, innermost last, and the version due at the entry. Low halves. */
-  readonly #inside = new Map<number, { site: number; due: number }[]>();
+  /** By stack slot. */
+  readonly #inside = new Map<number, Inside>();
+  /** The one asked for last, of a slot or of none. */
+  #last: Inside = { slot: -2, depth: 0, sites: [], due: [] };
+  readonly #sites = new Map<number, Site>();
+  /** The site asked for last. */
+  #site: Site = { addr: 0, stack: undefined, generation: -1 };
+  /** Of the stacks, and of where functions are. */
+  #generation = 0;
   /** Tasks that run a version which was theirs when it was chosen, and no more when they got it. */
   readonly gaps = new Set<TaskStruct>();
-  /** Where the function of an fentry site begins, which an endbr64 may come before. Low halves. */
-  readonly #entries = new Map<number, number>();
   /** Calls checked, and such gaps among them. */
   calls = 0;
   gapCalls = 0;
@@ -40,25 +67,29 @@ export class VersionTruth {
     this.#unpatched = core.kernel.constants.KLP_UNPATCHED;
     this.#callSize = core.arch.fentry.size;
     livepatch.patching.onChange.push((func, patched) => this.#changed(func, patched));
-    core.events.subscribe(() => this.#entries.clear(), ['module']);
+    core.events.subscribe(() => this.#generation++, ['module']);
   }
 
   /** An fentry site has called a trampoline. Low halves; `slot` is the stack it is on, patchState its task's then. */
   entered(patchState: number, slot: number, site: number): void {
-    const entry = { site, due: this.#expected(site, patchState) };
-    const inside = this.#inside.get(slot);
-    if (inside) inside.push(entry);
-    else this.#inside.set(slot, [entry]);
+    const called = this.#siteAt(site | 0);
+    const inside = this.#insideOf(slot);
+    const depth = inside.depth++;
+    inside.sites[depth] = called;
+    inside.due[depth] = this.#expected(called, patchState);
   }
 
   /** A trampoline has returned, to the rest of the site's function or to another version. @throws GroundTruthError */
   left(task: TaskStruct, patchState: number, slot: number, target: number): void {
-    const entry = this.#inside.get(slot)?.pop();
-    if (entry === undefined) return;
-    const { site, due } = entry;
-    const expected = this.#expected(site, patchState);
+    const inside = this.#insideOf(slot);
+    if (inside.depth === 0) return;
+    const depth = --inside.depth;
+    const called = inside.sites[depth];
+    const due = inside.due[depth];
+    const expected = this.#expected(called, patchState);
+    const site = called.addr;
     this.calls++;
-    const got = target === site + this.#callSize ? 0 : target;
+    const got = (target | 0) === ((site + this.#callSize) | 0) ? 0 : target | 0;
     if (got === expected) this.#tell('call', task, patchState, site, got);
     else if (got === due) {
       // Switched, or the patch gone, between the handler's choice and the return that takes it.
@@ -81,8 +112,9 @@ export class VersionTruth {
   }
 
   /** The new function that the task must get; 0 for the original code. */
-  #expected(site: number, patchState: number): number {
-    const stack = this.#stacks.get(this.#entryOf(site));
+  #expected(site: Site, patchState: number): number {
+    if (site.generation !== this.#generation) this.#renew(site);
+    const { stack } = site;
     if (!stack) return 0;
     let [first] = stack;
     if (patchState === this.#unpatched && first.func.transition) {
@@ -93,9 +125,10 @@ export class VersionTruth {
   }
 
   #changed(func: KlpFunc, patched: boolean): void {
-    const entry = lo32(func.oldFunc);
+    this.#generation++;
+    const entry = lo32(func.oldFunc) | 0;
     const stack = this.#stacks.get(entry) ?? [];
-    if (patched) stack.unshift({ func, version: func.nop ? 0 : lo32(func.newFunc) });
+    if (patched) stack.unshift({ func, version: func.nop ? 0 : lo32(func.newFunc) | 0 });
     else
       stack.splice(
         stack.findIndex((one) => one.func.addr === func.addr),
@@ -105,13 +138,33 @@ export class VersionTruth {
     else this.#stacks.delete(entry);
   }
 
-  #entryOf(site: number): number {
-    let entry = this.#entries.get(site);
-    if (entry === undefined) {
-      entry = lo32(this.#core.symbols.lookup(addrOf(site))?.addr ?? 0n) || site;
-      this.#entries.set(site, entry);
+  #insideOf(slot: number): Inside {
+    if (this.#last.slot === slot) return this.#last;
+    let inside = this.#inside.get(slot);
+    if (!inside) {
+      inside = { slot, depth: 0, sites: [], due: [] };
+      this.#inside.set(slot, inside);
     }
-    return entry;
+    this.#last = inside;
+    return inside;
+  }
+
+  #siteAt(addr: number): Site {
+    if (this.#site.addr === addr) return this.#site;
+    let site = this.#sites.get(addr);
+    if (!site) {
+      site = { addr, stack: undefined, generation: -1 };
+      this.#sites.set(addr, site);
+    }
+    this.#site = site;
+    return site;
+  }
+
+  /** Its function may begin before it: an endbr64 comes first. */
+  #renew(site: Site): void {
+    const entry = lo32(this.#core.symbols.lookup(addrOf(site.addr))?.addr ?? 0n) | 0;
+    site.stack = this.#stacks.get(entry || site.addr);
+    site.generation = this.#generation;
   }
 
   #name(lo: number): string {
@@ -123,10 +176,11 @@ export class VersionTruth {
 
   /** A task is gone. */
   forget(slot: number): void {
-    this.#inside.delete(slot);
+    const inside = this.#inside.get(slot);
+    if (inside) inside.depth = 0;
   }
 }
 
 function addrOf(lo: number): Addr {
-  return (BigInt(TEXT_HI) << 32n) | BigInt(lo);
+  return (BigInt(TEXT_HI) << 32n) | BigInt(lo >>> 0);
 }

@@ -229,6 +229,13 @@ function wrote(at: u32): void {
   return loadSlowly<T>(va, READ);
 }
 
+/** Address in linear memory of what may be read there, if that is among the recent translations; else 0. No access. */
+// @ts-expect-error: decorator
+@inline export function translated<T>(va: u64): u32 {
+  const entry = tlb + (<u32>(va >> 8) & 0xff0);
+  return load<u64>(entry) == (va & ~(PAGE_MASK ^ (sizeof<T>() - 1))) ? <u32>va + load<u32>(entry, 8) : 0;
+}
+
 /** A read of what the same instruction writes afterwards: it must be writable. */
 // @ts-expect-error: decorator
 @inline export function readToWrite<T>(va: u64): T {

@@ -30,7 +30,7 @@ import {
   STORE_QUEUE,
   TASK_STATE,
 } from './layout';
-import { ramOf } from './memory';
+import { ramOf, translated } from './memory';
 import { seenAt } from './observe';
 import { RSP } from './state';
 
@@ -90,10 +90,11 @@ const OPERATION: u32 = ~31;
   const noted = load<u64>(frame);
   const cell = depthCell(lo);
   const depth = depthOf(lo);
-  if (after == sp + 8 && load<u32>(cell) == depth) {
+  if (after != sp + 8) noteStackPointer(after);
+  else if (load<u32>(cell) == depth) {
     store<u64>(frame, 0);
     store<u32>(cell, depth - 8);
-  } else noteStackPointer(after);
+  } else if (load<u32>(cell) > depth - 8) clearBelow(lo, depth - 8); // it called others from further down
   const behind = <u32>(noted >> 32) & OPERATION;
   return behind != 0 && <u32>load<u16>(behind) == GOTO && load<u64>(behind, OP_IMM) == target ? behind : 0;
 }
@@ -106,13 +107,17 @@ export function noteStackPointer(sp: u64): void {
   if (load<u32>(depthCell(lo)) > depth) clearBelow(lo, depth);
 }
 
+/** Up to so many bytes are cleared one by one: to fill memory is a call of the engine's that costs more. */
+const FEW: i32 = 512;
+
 /** Forgets the frames of lo's stack that lie deeper than `depth`. */
 function clearBelow(lo: u32, depth: u32): void {
   const cell = depthCell(lo);
   const end = load<u32>(FRAMES) + ((lo >> SLOT_BITS) + 1) * STACK;
   let frame = end - ((load<u32>(cell) + 7) & ~7);
   const whole = end - ((depth + 7) & ~7);
-  if (frame < whole) memory.fill(frame, 0, whole - frame);
+  if (<i32>(whole - frame) > FEW) memory.fill(frame, 0, whole - frame);
+  else for (; frame < whole; frame += 8) store<u64>(frame, 0);
   // A stack pointer that is not aligned leaves a frame that is at or above it.
   if ((depth & 7) != 0 && ((load<u32>(whole, 4) >> LOW_SHIFT) & 7) < 8 - (depth & 7)) store<u64>(whole, 0);
   store<u32>(cell, depth);
@@ -136,20 +141,25 @@ export function noteTrampoline(what: u32, addr: u64, target: u64, left: i32): bo
   const sp = load<u64>(RSP);
   const count = load<u32>(NOTE_COUNT);
   const note = NOTES + count * NOTE_SIZE;
-  const task = peek(load<u64>(GS_BASE) + load<u32>(CURRENT_TASK));
+  const task = peek<u64>(load<u64>(GS_BASE) + load<u32>(CURRENT_TASK));
   store<u32>(note, what, NOTE_WHAT);
   store<i32>(note, isStack(sp) ? <i32>((<u32>sp - 1) >> SLOT_BITS) : -1, NOTE_SLOT);
   store<u32>(note, <u32>addr, NOTE_ADDRESS);
   store<i32>(note, left, NOTE_LEFT);
   store<u64>(note, task, NOTE_TASK);
   store<u32>(note, <u32>target, NOTE_TARGET);
-  store<u32>(note, <u32>peek(task + load<u32>(TASK_STATE)), NOTE_STATE);
+  store<u32>(note, peek<u32>(task + load<u32>(TASK_STATE)), NOTE_STATE);
   store<u32>(NOTE_COUNT, count + 1);
   return count + 1 == NOTES_MOST;
 }
 
-/** Looks at 8 bytes of memory as the context sees them, whatever its protection; 0 where there are none. */
-function peek(addr: u64): u64 {
+/** Looks at memory as the context sees it, whatever its protection; 0 where there is none. */
+// @ts-expect-error: decorator
+@inline function peek<T>(addr: u64): T {
+  const at = load<u32>(STORE_QUEUE) == 0 ? translated<T>(addr) : 0;
+  return at != 0 ? load<T>(at) : <T>peekSlowly(addr);
+}
+function peekSlowly(addr: u64): u64 {
   const ram = ramOf(addr);
   if (ram == 0xffffffff || load<u8>(load<u32>(PAGES) + (ram >> 12)) == 0) return 0;
   const at = load<u32>(RAM) + ram;

@@ -12,7 +12,15 @@ import {
   type SharedAllocator,
 } from '../../../guest/memory.ts';
 import type { Observer } from '../../../guest/observer.ts';
-import type { FrameNotes, FrameWords, TaskWords, TrampolineNote } from '../../blocks.ts';
+import {
+  type FrameNotes,
+  type FrameWords,
+  NOTED,
+  NOTED_CALL,
+  NOTED_OTHER,
+  type TaskWords,
+  TrampolineNotes,
+} from '../../blocks.ts';
 import type { ArchEngine } from '../../engine.ts';
 import * as K from '../core/kinds.ts';
 import * as L from '../core/layout.ts';
@@ -68,6 +76,7 @@ export class CoreEngine implements ArchEngine, FrameNotes {
   #buffer!: ArrayBuffer;
   #view!: DataView;
   #bytes!: Uint8Array;
+  #words!: Int32Array;
   /** Undefined once it was left to others. */
   #memory: WebAssembly.Memory | undefined;
   #memoryAccess!: MachineMemory;
@@ -79,7 +88,7 @@ export class CoreEngine implements ArchEngine, FrameNotes {
   /** Where frames are noted, and trampolines that the last run entered or left. */
   #frames!: FrameWords;
   #isTrampoline: IsTrampoline = () => false;
-  #noted: TrampolineNote[] = [];
+  readonly #noted = new TrampolineNotes();
   #apart = false;
   #observer: CoreObserver | undefined;
   readonly #machine = new MachineInstructions();
@@ -111,6 +120,7 @@ export class CoreEngine implements ArchEngine, FrameNotes {
     this.#buffer = this.#memory.buffer as ArrayBuffer;
     this.#view = new DataView(this.#buffer);
     this.#bytes = new Uint8Array(this.#buffer);
+    this.#words = new Int32Array(this.#buffer);
     this.#memoryAccess = new MachineMemory(this.#core, this.#view);
     this.#pages = L.TABLES;
     this.#contextsAt = contexts;
@@ -211,7 +221,7 @@ export class CoreEngine implements ArchEngine, FrameNotes {
   }
 
   #counted(context: CoreContext, max: number, oneBlock: 0 | 1): Stop {
-    if (this.#noted.length > 0) this.#noted = [];
+    this.#noted.count = 0;
     const observer = this.#observer;
     const stop = observer?.isOn
       ? observer.run(context, max, oneBlock, this.#stop, (most, one, done) =>
@@ -230,7 +240,7 @@ export class CoreEngine implements ArchEngine, FrameNotes {
   get frames(): FrameWords {
     return this.#frames;
   }
-  get trampolines(): readonly TrampolineNote[] {
+  get trampolines(): TrampolineNotes {
     return this.#noted;
   }
   begin({ current, state }: TaskWords, isTrampoline: IsTrampoline): void {
@@ -275,23 +285,32 @@ export class CoreEngine implements ArchEngine, FrameNotes {
     }
   }
 
-  /** @param budget instructions of the run that its notes count down from */
+  /**
+   * NOTED has the words in the core's order, who writes what is left of the budget where `executed` is.
+   * @param budget instructions of the run that its notes count down from
+   */
   #takeNotes(budget: number): void {
-    const view = this.#view;
-    const end = L.NOTES + this.#get(L.NOTE_COUNT) * L.NOTE_SIZE;
-    for (let note = L.NOTES; note < end; note += L.NOTE_SIZE) {
-      const entered = this.#get(note + L.NOTE_WHAT) === L.ENTERED;
-      if (entered && !this.#isTrampoline(this.#get(note + L.NOTE_TARGET))) continue;
-      this.#noted.push({
-        what: entered ? 'entered' : 'left',
-        executed: budget - view.getInt32(note + L.NOTE_LEFT, true),
-        slot: view.getInt32(note + L.NOTE_SLOT, true),
-        address: this.#get(note + L.NOTE_ADDRESS),
-        taskHi: this.#get(note + L.NOTE_TASK + 4),
-        taskLo: this.#get(note + L.NOTE_TASK),
-        state: view.getInt32(note + L.NOTE_STATE, true),
-      });
+    const noted = this.#noted;
+    const size = L.NOTE_SIZE / 4;
+    const from = L.NOTES / 4;
+    let to = noted.count * size;
+    const end = from + this.#get(L.NOTE_COUNT) * size;
+    noted.makeRoom(to + end - from);
+    const { words } = noted;
+    words.set(this.#words.subarray(from, end), to);
+    // Text does not change meanwhile: of calls to the same place one is looked at.
+    let target = 0;
+    let isTrampoline = false;
+    for (const last = to + end - from; to < last; to += size) {
+      words[to + NOTED.executed] = budget - words[to + NOTED.executed];
+      if (words[to] !== NOTED_CALL) continue;
+      if (words[to + NOTED.target] !== target) {
+        target = words[to + NOTED.target];
+        isTrampoline = this.#isTrampoline(target >>> 0);
+      }
+      if (!isTrampoline) words[to] = NOTED_OTHER;
     }
+    noted.count = to / size;
     this.#set(L.NOTE_COUNT, 0);
   }
 
