@@ -24,6 +24,9 @@ import { DeadEnds } from './noreturn.ts';
 const RETURN_THUNK = 1;
 const RETPOLINE = 2;
 
+/** Its own name, and that of code which runs where the kernel is not mapped yet. */
+const THUNKS_OF_RETURN: ReadonlySet<string> = new Set(['__x86_return_thunk', '__pi___x86_return_thunk']);
+
 export class Destinations {
   readonly #code: CodeTable;
   readonly #deadEnds: DeadEnds;
@@ -95,6 +98,11 @@ export class Destinations {
       return;
     }
     const dest = this.#section === 0 ? 0 : code.at(this.#section, this.#offset);
+    // Where a kernel is linked nothing else says so of code that is of no function.
+    if (func[insn] === 0 && this.#isReturnThunk(dest)) {
+      code.type[insn] = INSN_RETURN;
+      return;
+    }
     const within = dest !== 0 && func[dest] !== 0 && func[dest] === func[insn];
     if (this.#symbol !== 0 && func[insn] !== 0 && !(within && code.parent[this.#symbol] === 0)) {
       code.callDest[insn] = this.#symbol;
@@ -105,6 +113,11 @@ export class Destinations {
       return;
     }
     if (!this.#leavesFunction(insn, dest)) jumpDest[insn] = dest;
+  }
+
+  #isReturnThunk(insn: number): boolean {
+    const func = this.#code.func[insn];
+    return func !== 0 && this.#kind(func) === RETURN_THUNK && this.#isStart(insn, func);
   }
 
   /** A jump into another function: its cold part, or a tail call, which is noted. */
@@ -230,8 +243,11 @@ export class Destinations {
     const known = this.#kinds[symbol];
     if (known !== 0) return known - 1;
     const name = this.#code.input.symbols.name(symbol);
-    const kind =
-      name === '__x86_return_thunk' ? RETURN_THUNK : name.startsWith('__x86_indirect_') ? RETPOLINE : 0;
+    const kind = THUNKS_OF_RETURN.has(name)
+      ? RETURN_THUNK
+      : name.startsWith('__x86_indirect_')
+        ? RETPOLINE
+        : 0;
     this.#kinds[symbol] = kind + 1;
     return kind;
   }

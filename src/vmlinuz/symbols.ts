@@ -6,6 +6,8 @@
 // that are left, a function begins where the code before it neither runs on into it nor jumps to it. What has no name, as
 // a weak function that another one overrides, begins at its call of __fentry__.
 //
+// Hand-written code to which the fixups of several functions lead is of none of them, and ends the one before it.
+//
 // Invariant: functions of a section do not overlap, but for those that begin at the same place.
 
 import type { CodeArch } from '../arch/code.ts';
@@ -21,12 +23,13 @@ import {
   INSN_RETURN,
   INSN_TRAP,
 } from '../arch/code.ts';
+import { type Fixups, fixupsOf } from './fixups.ts';
 import type { Kallsyms } from './kallsyms.ts';
 import { KERNEL_HALF, type KernelSection, type LinkedKernel } from './linked_kernel.ts';
 
 export const KIND_OBJECT = 0;
 export const KIND_FUNCTION = 1;
-/** Inside of a function. */
+/** Inside of a function, or where code begins that is of no function. */
 export const KIND_LABEL = 2;
 /** Of the linker: where something begins or ends. */
 export const KIND_MARK = 3;
@@ -85,6 +88,7 @@ class SymbolSizes {
   readonly #section: Int32Array;
   readonly #size: Uint32Array;
   readonly #codeInData: readonly CodeRange[];
+  readonly #fixups: Fixups;
   /** Names that are there with a prefix. */
   readonly #prefixed = new Set<string>();
 
@@ -102,6 +106,7 @@ class SymbolSizes {
     this.#section = new Int32Array(names.count);
     this.#size = new Uint32Array(names.count);
     this.#codeInData = codeInData(kernel);
+    this.#fixups = fixupsOf(kernel);
   }
 
   symbols(): KernelSymbols {
@@ -154,18 +159,37 @@ class SymbolSizes {
   }
 
   #kindOf(i: number, name: string, before: number): number {
-    if (ALWAYS.test(name) || PREFIX.test(name) || this.#prefixed.has(name)) return KIND_FUNCTION;
-    if (this.#functions?.has(name) || (SUFFIX.test(name) && !name.startsWith('.'))) return KIND_FUNCTION;
+    if (this.#isNamedAsOne(name)) return KIND_FUNCTION;
     if (MARK.test(name)) return KIND_MARK;
     const { low } = this.#names;
     const isAlone = before < 0 || this.#section[before] !== this.#section[i];
     if (isAlone || low[before] === low[i]) return KIND_FUNCTION;
+    if (this.#fixups.get(low[i])?.some((from) => from < low[before])) return KIND_LABEL;
     // Hand-written functions are aligned; a label is only where it happens to be.
     const isAligned = low[i] % ALIGNMENT === 0;
     if (isAligned && !this.#functions) return KIND_FUNCTION;
     if (name.startsWith('.') || (name.endsWith('_end') && !isAligned)) return KIND_LABEL;
     const { runs, jumps } = this.#waysInto(low[before], low[i]);
     return runs || (jumps && !isAligned) ? KIND_LABEL : KIND_FUNCTION;
+  }
+
+  #isNamedAsOne(name: string): boolean {
+    if (ALWAYS.test(name) || PREFIX.test(name) || this.#prefixed.has(name)) return true;
+    return this.#functions?.has(name) === true || (SUFFIX.test(name) && !name.startsWith('.'));
+  }
+
+  /** Where code begins that fixups of other functions lead to, within none of C's. `functions`: by address. */
+  #sharedFixups(functions: readonly number[]): number[] {
+    const { low } = this.#names;
+    const ownerOf = (address: number): number =>
+      functions[firstAbove(functions, (i) => low[i] > address) - 1];
+    return [...this.#fixups].flatMap(([to, sources]) => {
+      const owner = ownerOf(to);
+      if (owner === undefined || low[owner] === to) return [];
+      // A function and what was split off from it are one.
+      const family = this.#text[owner].replace(SUFFIX, '');
+      return sources.some((from) => this.#text[ownerOf(from)]?.replace(SUFFIX, '') !== family) ? [to] : [];
+    });
   }
 
   /** Whether code from a place on runs into another one, or has a jump to it. */
@@ -209,7 +233,7 @@ class SymbolSizes {
       if (!section?.isText) continue;
       starts[i] = section.start + this.#code.functionStart(this.#kernel.data(section), site - section.start);
     }
-    return starts.sort();
+    return starts;
   }
 
   #addressOf(name: string): number | undefined {
@@ -221,8 +245,12 @@ class SymbolSizes {
 
   #findSizes(code: readonly number[]): void {
     const { low } = this.#names;
-    const traced = this.#tracedStarts();
-    let unnamed = traced.length - 1;
+    const functions = code.filter((i) => this.#kind[i] === KIND_FUNCTION);
+    const unnamedStarts = Uint32Array.from([
+      ...this.#tracedStarts(),
+      ...this.#sharedFixups(functions),
+    ]).sort();
+    let unnamed = unnamedStarts.length - 1;
     let next = -1;
     for (let k = code.length - 1; k >= 0; k--) {
       const i = code[k];
@@ -234,7 +262,8 @@ class SymbolSizes {
       const section = this.#kernel.sections[this.#section[i]];
       const isSame = next >= 0 && this.#section[next] === section.index;
       let end = isSame ? low[next] : this.#endOf(section, low[i]);
-      for (; unnamed >= 0 && traced[unnamed] > low[i]; unnamed--) end = Math.min(end, traced[unnamed]);
+      for (; unnamed >= 0 && unnamedStarts[unnamed] > low[i]; unnamed--)
+        end = Math.min(end, unnamedStarts[unnamed]);
       this.#size[i] = this.#sizeOf(low[i], end, section, this.#text[i]);
       next = i;
     }
@@ -253,6 +282,17 @@ class SymbolSizes {
     const from = start - section.start;
     return end - start - this.#code.fillingBefore(bytes, from, end - section.start);
   }
+}
+
+/** Of a sorted list, how many come before the first one of which it is true. */
+function firstAbove(list: readonly number[], isAbove: (one: number) => boolean): number {
+  let [low, high] = [0, list.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (isAbove(list[middle])) high = middle;
+    else low = middle + 1;
+  }
+  return low;
 }
 
 const ALIGNMENT = 16;

@@ -24,6 +24,7 @@ const TEXT = 0xffffffff81000000n;
 const ORC_IP = 0xffffffff81100000n;
 const ORC = 0xffffffff81110000n;
 const NAMES = 0xffffffff81120000n;
+const FIXUPS = 0xffffffff81130000n;
 const ALIGN = 16;
 const AX = 6;
 const A = 2;
@@ -31,8 +32,11 @@ const A = 2;
 /** What tells the format of the table. */
 const PLAIN: EntryFunction = { name: 'plain', code: [0xc3], rows: [{ at: 0, sp: 8, reg: 5, type: 0 }] };
 
-/** One behind the other, at multiples of 16, and a plain one. */
-export function entryKernel(tested: readonly EntryFunction[]): Uint8Array {
+/** One behind the other, at multiples of 16, and a plain one. `fixups`: of exceptions, from and to offsets in text. */
+export function entryKernel(
+  tested: readonly EntryFunction[],
+  fixups: readonly (readonly [from: number, to: number])[] = [],
+): Uint8Array {
   const functions = [...tested, PLAIN];
   const text = Buffer.alloc(functions.length * ALIGN, 0xcc);
   const rows = functions.flatMap(({ code, rows: own }, i) => {
@@ -48,6 +52,13 @@ export function entryKernel(tested: readonly EntryFunction[]): Uint8Array {
     orc[i * 6 + 4] = reg;
     orc[i * 6 + 5] = type | (end ? 4 : 0);
   });
+  const table = Buffer.alloc(fixups.length * 12);
+  fixups.forEach((row, i) => {
+    row.forEach((to, field) => {
+      const at = i * 12 + field * 4;
+      table.writeInt32LE(Number(TEXT - FIXUPS) + to - at, at);
+    });
+  });
   const symbols = [
     { address: TEXT, type: 'T', name: '_stext' },
     ...functions.map(({ name }, i) => ({ address: TEXT + BigInt(i * ALIGN), type: 'T', name })),
@@ -57,5 +68,6 @@ export function entryKernel(tested: readonly EntryFunction[]): Uint8Array {
     { name: '.orc_unwind_ip', address: ORC_IP, flags: A, bytes: ips },
     { name: '.orc_unwind', address: ORC, flags: A, bytes: orc },
     { name: '.rodata', address: NAMES, flags: A, bytes: kallsymsBytes(symbols, '4.6', NAMES).bytes },
+    ...(fixups.length === 0 ? [] : [{ name: '__ex_table', address: FIXUPS, flags: A, bytes: table }]),
   ]);
 }
