@@ -51,6 +51,8 @@ export interface CheckOptions {
   readonly orc?: OrcRows;
   /** How the object's own is to be read, where the object does not say. */
   readonly format?: OrcFormat;
+  /** The object's instructions, where they have been read: they are not changed. */
+  readonly code?: Code;
   /** Calls within the object are followed as well, and all frames that are live then are asked for. */
   readonly into?: boolean;
   /** How long a frame takes is measured as well. */
@@ -75,7 +77,7 @@ export interface CheckSubject {
   readonly except?: ReadonlySet<string>;
 }
 
-function fromElf(elf: ElfObject, { unwinder, orc, format }: CheckOptions): CheckSubject {
+function fromElf(elf: ElfObject, { unwinder, orc, format, code }: CheckOptions): CheckSubject {
   if (unwinder !== 'orc') {
     return {
       input: inputFromElf(elf, TARGET.code, format),
@@ -86,7 +88,7 @@ function fromElf(elf: ElfObject, { unwinder, orc, format }: CheckOptions): Check
   }
   const own = orc ? format : (orcFormatOf(elf, TARGET.code.orc, format)?.format ?? format);
   return {
-    input: inputFromElf(elf, TARGET.code, own),
+    input: code?.input ?? inputFromElf(elf, TARGET.code, own),
     orc: orc ? undefined : readOrc(elf, TARGET.code.orc, own),
   };
 }
@@ -135,7 +137,7 @@ export class ObjectChecker {
   constructor(guest: CheckGuest, subject: ElfObject | CheckSubject, options: CheckOptions) {
     const { input, orc, loaded, except, frames, elf } =
       subject instanceof ElfObject ? fromElf(subject, options) : subject;
-    const code = readCode(input);
+    const code = options.code ?? readCode(input);
     const text = loadText(code, loaded);
     if (guest.engine.readsAhead) replaceRefused(text, code);
     this.#guest = guest;

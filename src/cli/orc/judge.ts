@@ -10,6 +10,7 @@ import type { ProofAt, Truth } from '../../check/verdicts.ts';
 import type { ElfObject } from '../../elf/elf_object.ts';
 import { type Judge, NOT_REACHED, type ProofVerdict } from '../../objtool/diff.ts';
 import type { KnownFormat } from '../../objtool/orc_format_of.ts';
+import type { OrcResult } from '../../objtool/orc_gen.ts';
 import type { OrcRows } from '../../objtool/orc_rows.ts';
 
 /** The first in a function takes its exploration, twice. */
@@ -22,14 +23,19 @@ let guest: CheckGuest | undefined;
 /** @throws EngineError where there is none to execute with */
 export function judgeOf(
   elf: ElfObject,
-  ours: OrcRows,
+  { rows: ours, code }: OrcResult,
   theirs: OrcRows,
   format: OrcFormat | undefined,
 ): Judge {
   guest ??= new CheckGuest();
   const judges = [ours, theirs].map(
     (orc) =>
-      new ObjectChecker(guest as CheckGuest, elf, { unwinder: 'orc', orc, ...(format ? { format } : {}) }),
+      new ObjectChecker(guest as CheckGuest, elf, {
+        unwinder: 'orc',
+        orc,
+        code,
+        ...(format ? { format } : {}),
+      }),
   );
   let left = MOST_PROOFS;
   return (section, offset) => {

@@ -174,7 +174,7 @@ async function compare(
   if (agreement.differences.length === 0) return agreement;
   const { dismissJudge, judgeOf } = await import('./judge.ts');
   try {
-    return diffOrc(result, theirs, judgeOf(elf, result.rows, theirs, format), several);
+    return diffOrc(result, theirs, judgeOf(elf, result, theirs, format), several);
   } catch (error) {
     // Without an engine, or in text that it cannot hold, differences stay unproved.
     if (process.env.KLPEMU_DEBUG) printError(`${(error as Error).stack}\n`);
