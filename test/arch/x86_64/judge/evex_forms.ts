@@ -3,7 +3,8 @@
 import * as iced from 'iced-x86';
 import { decodeAt, Insn } from '../../../../src/isa/decoder.ts';
 import { Executor } from './executor.ts';
-import { type Form, formKey, infoOf, nameOf, operandOf } from './form.ts';
+import { type Form, formKey, operandOf } from './form.ts';
+import { prefixedForm } from './prefixed_form.ts';
 
 /** ModRM of a register and of memory. */
 const OPERANDS = [0xc1, 0x01];
@@ -39,9 +40,6 @@ function* candidates(): Generator<Candidate> {
   }
 }
 
-/** Addresses of many elements at once: the index is a vector. */
-const isGather = (text: string): boolean => /\bvm(32|64)[xyz]\b/.test(text);
-
 class EvexCatalogue {
   readonly #found = new Map<string, Form>();
   readonly #bytes = new Uint8Array(16);
@@ -71,26 +69,15 @@ class EvexCatalogue {
     const key = formKey(code, operand, undefined);
     const source = (second & 0x78) !== 0x78;
     if (this.#found.has(key) && !source) return;
-    const info = infoOf(code);
-    if (isGather(info.text)) return;
-    this.#found.set(key, {
-      key,
-      name: nameOf(info.text, operand, undefined),
-      mnemonic: iced.Mnemonic[info.mnemonic].toLowerCase(),
+    const form = prefixedForm(insn, {
       code,
-      operand,
-      repeat: undefined,
-      prefixes: [],
       wide: second >> 7 === 1,
       opcode: [opcode],
       ext: isGroup(map, opcode) ? (modrm >> 3) & 7 : undefined,
-      rm: undefined,
-      inOpcode: false,
-      immediate: insn.immSize,
       registers: 'zmm',
-      facts: 0,
       vex: { map, prefix: second & 3, long: false, source, length: third >> 5 },
     });
+    if (form) this.#found.set(key, form);
   }
 }
 

@@ -1,8 +1,9 @@
-// The forms that a VEX prefix begins. EVEX is not among them: no processor that is described has AVX-512.
+// The forms that a VEX prefix begins; those of EVEX are in evex_forms.ts.
 
 import * as iced from 'iced-x86';
 import { decodeAt, Insn } from '../../../../src/isa/decoder.ts';
-import { type Form, formKey, infoOf, nameOf, operandOf } from './form.ts';
+import { type Form, formKey, infoOf, operandOf } from './form.ts';
+import { prefixedForm } from './prefixed_form.ts';
 
 /** ModRM of a register and of memory. */
 const OPERANDS = [0xc1, 0x01];
@@ -39,9 +40,6 @@ function* candidates(): Generator<Candidate> {
   }
 }
 
-/** Addresses of many elements at once: the index is a vector. */
-const isGather = (text: string): boolean => /\bvm(32|64)[xy]\b/.test(text);
-
 class VexCatalogue {
   readonly #found = new Map<string, Form>();
   readonly #exts = new Map<string, Set<number>>();
@@ -77,27 +75,17 @@ class VexCatalogue {
     this.#exts.set(key, exts.add((modrm >> 3) & 7));
     const source = (last & 0x78) !== 0x78;
     if (this.#found.has(key) && !source) return;
-    const info = infoOf(code);
-    if (isGather(info.text)) return;
-    this.#found.set(key, {
-      key,
-      name: nameOf(info.text, operand, undefined),
-      mnemonic: iced.Mnemonic[info.mnemonic].toLowerCase(),
+    const { text, registers } = infoOf(code);
+    const form = prefixedForm(insn, {
       code,
-      operand,
-      repeat: undefined,
-      prefixes: [],
       wide: last >> 7 === 1,
       opcode: [opcode],
       ext: insn.hasModrm ? (modrm >> 3) & 7 : undefined,
-      rm: undefined,
-      inOpcode: false,
-      immediate: insn.immSize,
       // Masks are part of what AVX-512 has.
-      registers: /^k/.test(info.text) ? 'zmm' : info.registers,
-      facts: 0,
+      registers: /^k/.test(text) ? 'zmm' : registers,
       vex: { map, prefix: last & 3, long: (last & 4) !== 0, source },
     });
+    if (form) this.#found.set(key, form);
   }
 }
 
