@@ -21,6 +21,7 @@ import {
 import { basename, join } from 'node:path';
 import { type BuildOptions, build as esbuild } from 'esbuild';
 import { digestOfMakers } from '../src/machine/boot/image_makers.ts';
+import { digestOfReaders } from '../src/vmlinuz/readers.ts';
 import { ScriptError } from './errors.ts';
 import { ROOT } from './root.ts';
 
@@ -57,8 +58,11 @@ const COMMON = {
   logLevel: 'warning',
 } as const satisfies BuildOptions;
 
-/** A kernel image that is cached is of the code in dist. */
-const DEFINE = { IMAGE_MAKERS: JSON.stringify({ x86_64: digestOfMakers(ROOT, 'x86_64') }) };
+/** What is cached, images and symbols of kernels, is of the code in dist. */
+const DEFINE = {
+  IMAGE_MAKERS: JSON.stringify({ x86_64: digestOfMakers(ROOT, 'x86_64') }),
+  KERNEL_READERS: JSON.stringify({ x86_64: digestOfReaders(ROOT, 'x86_64') }),
+};
 
 const IN_DIST = {
   ...COMMON,

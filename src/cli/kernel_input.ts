@@ -1,12 +1,30 @@
 // Kernels and types that commands are given as files; what is wrong with one is the user's affair.
 
+import { join } from 'node:path';
 import { X86_64 } from '../arch/x86_64/x86_64.ts';
 import { Btf } from '../btf/btf.ts';
 import { parseElf } from '../elf/elf_object.ts';
 import { ElfError } from '../elf/error.ts';
+import { packageRoot } from '../guest/package_root.ts';
+import { DiskCache } from '../vmlinuz/disk_cache.ts';
+import { KernelCache } from '../vmlinuz/kept_kernel.ts';
 import { KernelFile } from '../vmlinuz/kernel_file.ts';
 import { UsageError } from './exit.ts';
 import { readObject } from './object_files.ts';
+
+/** What no disk is full by: seven kernels or so. */
+const MOST_KEPT = 512 << 20;
+/** Smaller files are unpacked and read in milliseconds. */
+const LEAST_KEPT = 1 << 20;
+
+let cache: KernelCache | undefined;
+
+/** Of kernels between runs; where it cannot be written each run unpacks its own. */
+export function kernelCache(): KernelCache {
+  const folder = join(packageRoot(), '.cache', 'vmlinuz');
+  cache ??= new KernelCache(new DiskCache(folder, MOST_KEPT), X86_64.name, LEAST_KEPT);
+  return cache;
+}
 
 /** @throws UsageError where a file cannot be used */
 export function readable<T>(run: () => T): T {
@@ -20,7 +38,7 @@ export function readable<T>(run: () => T): T {
 
 /** A bzImage or a vmlinux. @throws ElfError */
 export function openKernel(path: string): KernelFile {
-  return new KernelFile(readObject(path), path, X86_64);
+  return new KernelFile(readObject(path), path, X86_64, kernelCache());
 }
 
 /** Of a kernel, a module, or a file of /sys/kernel/btf. @throws UsageError, ElfError */
@@ -28,7 +46,7 @@ export function openBtf(path: string, base?: Btf): Btf {
   const bytes = readObject(path);
   if (isBtf(bytes)) return new Btf(bytes, { file: path }, base);
   if (KernelFile.is(bytes)) {
-    const { btf } = new KernelFile(bytes, path, X86_64);
+    const { btf } = new KernelFile(bytes, path, X86_64, kernelCache());
     if (btf) return btf;
   } else {
     const elf = parseElf(bytes, path, X86_64.elf);

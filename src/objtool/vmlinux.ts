@@ -30,6 +30,7 @@ import {
   ORC_IP,
   type RowForm,
 } from '../elf/table_rows.ts';
+import type { KernelCache } from '../vmlinuz/kept_kernel.ts';
 import { KernelFile, type KernelPort } from '../vmlinuz/kernel_file.ts';
 import { KERNEL_HALF, type KernelSection } from '../vmlinuz/linked_kernel.ts';
 import { type CodeRange, codeInData } from '../vmlinuz/symbols.ts';
@@ -40,9 +41,14 @@ const TYPE_AT = 16;
 const FLAGS_AT = 8;
 
 /** An object, or a kernel turned into one: a bzImage, or a vmlinux with symbols or without. @throws ElfError */
-export function parseKernelObject(bytes: Uint8Array, file: string, port: KernelPort): ElfObject {
+export function parseKernelObject(
+  bytes: Uint8Array,
+  file: string,
+  port: KernelPort,
+  cache?: KernelCache,
+): ElfObject {
   const elf = KernelFile.is(bytes)
-    ? new Unlinker(new KernelFile(bytes, file, port), port).object()
+    ? new Unlinker(new KernelFile(bytes, file, port, cache), port).object()
     : parseElf(bytes, file, port.elf);
   if (KernelFile.is(bytes)) linked.add(elf);
   const kind = objectKind(elf);

@@ -66,15 +66,18 @@ export function isBzImage(bytes: Uint8Array): boolean {
   return view.getUint32(HEADER_MAGIC) === 0x48647253 && view.getUint16(BOOT_FLAG, true) === 0xaa55;
 }
 
-interface Payload {
+export interface Payload {
   /** gzip, xz, zstd, lz4; `nothing` for one that is not packed. */
   readonly packing: string;
   readonly packed: number;
-  readonly kernel: Uint8Array;
+  /** Of the kernel, as the image has it. */
+  readonly size: number;
+  /** An ELF file of that size. @throws ElfError */
+  unpack(): Uint8Array;
 }
 
-/** The kernel of a bzImage: an ELF file. @throws ElfError */
-export function unpackBzImage(bytes: Uint8Array, file: string): Payload {
+/** What a bzImage holds. @throws ElfError */
+export function payloadOf(bytes: Uint8Array, file: string): Payload {
   const fail = (reason: string, offset?: number): never => {
     throw new ElfError(file, reason, { offset });
   };
@@ -99,14 +102,17 @@ export function unpackBzImage(bytes: Uint8Array, file: string): Payload {
   }
   if (payload.length < packing.trailer + 4) fail('no payload', start);
   const isPacked = packing.name !== 'nothing';
-  const claimed = isPacked ? viewOf(payload).getUint32(payload.length - 4, true) : payload.length;
-  if (claimed > KERNEL_MAX) fail(`the image says that its kernel has ${claimed} bytes`, start + length - 4);
-  const kernel = unpacked(packing, payload, claimed, file, start);
-  if (claimed !== kernel.length) {
-    const reason = `its kernel has ${kernel.length} bytes unpacked, and the image says ${claimed}`;
-    fail(reason, start + length - 4);
-  }
-  return { packing: packing.name, packed: length, kernel };
+  const size = isPacked ? viewOf(payload).getUint32(payload.length - 4, true) : payload.length;
+  if (size > KERNEL_MAX) fail(`the image says that its kernel has ${size} bytes`, start + length - 4);
+  const unpack = (): Uint8Array => {
+    const kernel = unpacked(packing, payload, size, file, start);
+    if (size === kernel.length) return kernel;
+    return fail(
+      `its kernel has ${kernel.length} bytes unpacked, and the image says ${size}`,
+      start + length - 4,
+    );
+  };
+  return { packing: packing.name, packed: length, size, unpack };
 }
 
 function unpacked(

@@ -48,7 +48,7 @@ export function readKallsyms(kernel: LinkedKernel): Kallsyms | undefined {
         continue;
       }
       const addresses = findAddresses(kernel, section, tokens, names);
-      if (addresses) return new KallsymsTable(data, tokens, names, addresses);
+      if (addresses) return kallsymsAt(kernel, { section: section.index, tokens, names, addresses });
       damaged ??= { section: section.name, at: names.start, what: 'no addresses to the names' };
     }
   }
@@ -303,7 +303,27 @@ class NameReader {
   }
 }
 
+/** Where they were found, and what came of their addresses: what a cache keeps. */
+export interface KallsymsPlace {
+  readonly section: number;
+  readonly tokens: Tokens;
+  readonly names: Names;
+  readonly addresses: Addresses;
+}
+
+/** @param all as readKallsyms() found them */
+export function kallsymsPlace(all: Kallsyms): KallsymsPlace {
+  if (all instanceof KallsymsTable) return all.place;
+  throw new TypeError('symbols of no kernel');
+}
+
+/** Once more, in the same kernel. */
+export function kallsymsAt(kernel: LinkedKernel, place: KallsymsPlace): Kallsyms {
+  return new KallsymsTable(kernel.data(kernel.sections[place.section]), place);
+}
+
 class KallsymsTable implements Kallsyms {
+  readonly place: KallsymsPlace;
   readonly count: number;
   readonly encoding: KallsymsEncoding;
   readonly low: Uint32Array;
@@ -311,7 +331,10 @@ class KallsymsTable implements Kallsyms {
   readonly types: Uint8Array;
   readonly #names: NameReader;
 
-  constructor(data: Uint8Array, tokens: Tokens, names: Names, { encoding, low, high }: Addresses) {
+  constructor(data: Uint8Array, place: KallsymsPlace) {
+    const { tokens, names, addresses } = place;
+    const { encoding, low, high } = addresses;
+    this.place = place;
     this.count = names.count;
     this.encoding = encoding;
     this.low = low;

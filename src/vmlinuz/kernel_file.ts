@@ -6,8 +6,9 @@ import type { CheckableArch } from '../arch/arch.ts';
 import { Btf } from '../btf/btf.ts';
 import { KIND } from '../btf/kinds.ts';
 import { SHT_SYMTAB } from '../elf/constants.ts';
-import { isBzImage, unpackBzImage } from './bzimage.ts';
+import { isBzImage, type Payload, payloadOf } from './bzimage.ts';
 import { type Kallsyms, readKallsyms } from './kallsyms.ts';
+import type { KernelCache } from './kept_kernel.ts';
 import { isLinkedKernel, LinkedKernel } from './linked_kernel.ts';
 import { type KernelSymbols, symbolsOf } from './symbols.ts';
 
@@ -20,17 +21,20 @@ export class KernelFile {
   /** How the image has it packed; undefined for a vmlinux. */
   readonly packing: string | undefined;
   readonly #port: KernelPort;
+  readonly #kept: ReturnType<KernelCache['of']>;
   #kallsyms: { readonly found: Kallsyms | undefined } | undefined;
   #btf: { readonly found: Btf | undefined } | undefined;
   #symbols: KernelSymbols | undefined;
 
-  /** @throws ElfError */
-  constructor(bytes: Uint8Array, file: string, port: KernelPort) {
+  /** @param cache of what takes long. @throws ElfError */
+  constructor(bytes: Uint8Array, file: string, port: KernelPort, cache?: KernelCache) {
     this.file = file;
     this.#port = port;
-    const payload = isBzImage(bytes) ? unpackedOnce(bytes, file) : undefined;
+    this.#kept = cache?.of(bytes);
+    const payload = isBzImage(bytes) ? payloadOf(bytes, file) : undefined;
     this.packing = payload?.packing;
-    this.kernel = new LinkedKernel(payload?.kernel ?? bytes, file, port.elf);
+    const kernel = payload ? unpackedOnce(bytes, payload, this.#kept) : bytes;
+    this.kernel = new LinkedKernel(kernel, file, port.elf);
   }
 
   /** Whether a file is one, by its magic. */
@@ -65,8 +69,14 @@ export class KernelFile {
 
   /** @throws ElfError */
   get symbols(): KernelSymbols {
-    this.#symbols ??= symbolsOf(this.kernel, this.kallsyms, this.#port.code, this.#functions());
+    this.#symbols ??= this.#kept?.symbols(this.kernel) ?? this.#workedOut();
     return this.#symbols;
+  }
+
+  #workedOut(): KernelSymbols {
+    const symbols = symbolsOf(this.kernel, this.kallsyms, this.#port.code, this.#functions());
+    this.#kept?.keepSymbols(symbols);
+    return symbols;
   }
 
   #functions(): ReadonlySet<string> | undefined {
@@ -75,10 +85,18 @@ export class KernelFile {
   }
 }
 
-const known = new WeakMap<Uint8Array, ReturnType<typeof unpackBzImage>>();
+const known = new WeakMap<Uint8Array, Uint8Array>();
 
-function unpackedOnce(bytes: Uint8Array, file: string): ReturnType<typeof unpackBzImage> {
-  const payload = known.get(bytes) ?? unpackBzImage(bytes, file);
-  known.set(bytes, payload);
-  return payload;
+function unpackedOnce(
+  bytes: Uint8Array,
+  { size, unpack }: Payload,
+  kept: ReturnType<KernelCache['of']>,
+): Uint8Array {
+  let kernel = known.get(bytes) ?? kept?.kernel(size);
+  if (!kernel) {
+    kernel = unpack();
+    kept?.keepKernel(kernel);
+  }
+  known.set(bytes, kernel);
+  return kernel;
 }

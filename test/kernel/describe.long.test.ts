@@ -6,12 +6,12 @@ import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { describeFile } from '../../src/kernel/describe.ts';
 import { BUILT_IN, type KernelDescription } from '../../src/kernel/description.ts';
 import { SHORTENED } from '../../src/kernel/private_layout.ts';
-import { unpackBzImage } from '../../src/vmlinuz/bzimage.ts';
+import { payloadOf } from '../../src/vmlinuz/bzimage.ts';
 import { LinkedKernel } from '../../src/vmlinuz/linked_kernel.ts';
 import { DEBIAN_KERNELS, vmlinuzOf } from '../vmlinuz/debian_kernels.ts';
 
 function describeVmlinuz(file: string) {
-  const { kernel } = unpackBzImage(readFileSync(file), file);
+  const kernel = payloadOf(readFileSync(file), file).unpack();
   return describeFile(new LinkedKernel(kernel, file, X86_64.elf));
 }
 

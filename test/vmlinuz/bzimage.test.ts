@@ -1,7 +1,7 @@
 // The kernel of a bzImage, however it is packed, and images that are damaged.
 
 import { describe, expect, it } from 'vitest';
-import { isBzImage, unpackBzImage } from '../../src/vmlinuz/bzimage.ts';
+import { isBzImage, payloadOf } from '../../src/vmlinuz/bzimage.ts';
 import { bzImage, PACKINGS } from './packed_kernel.ts';
 
 /** Larger than a chunk of xz and a block of zstd. */
@@ -13,14 +13,15 @@ describe.each(PACKINGS)('a kernel packed by %s', (packing) => {
   const image = bzImage(KERNEL, packing);
 
   it('is unpacked', () => {
-    const { kernel, packing: said } = unpackBzImage(image, 'vmlinuz');
+    const { packing: said, unpack } = payloadOf(image, 'vmlinuz');
+    const kernel = unpack();
     expect(said).toBe(packing);
     expect(Buffer.compare(kernel, KERNEL)).toBe(0);
   });
 
   it('is an error where the image is cut, wherever that is', () => {
     for (let length = 0; length < image.length - 64; length += 4099) {
-      expect(() => unpackBzImage(image.slice(0, length), 'vmlinuz')).toThrow(
+      expect(() => payloadOf(image.slice(0, length), 'vmlinuz').unpack()).toThrow(
         length < 0x250
           ? /^vmlinuz: no bzImage/
           : /^vmlinuz: the image is cut off: its payload has \d+ bytes, of which \d+ are there/,
@@ -31,8 +32,8 @@ describe.each(PACKINGS)('a kernel packed by %s', (packing) => {
   it('is an error where its size is another, but where nothing says one', () => {
     if (packing === 'nothing') return;
     const wrong = bzImage(KERNEL, packing, KERNEL.length + 1);
-    if (packing === 'gzip') expect(unpackBzImage(wrong, 'vmlinuz').kernel.length).toBe(KERNEL.length);
-    else expect(() => unpackBzImage(wrong, 'vmlinuz')).toThrow(/^vmlinuz: its kernel/);
+    if (packing === 'gzip') expect(payloadOf(wrong, 'vmlinuz').unpack().length).toBe(KERNEL.length);
+    else expect(() => payloadOf(wrong, 'vmlinuz').unpack()).toThrow(/^vmlinuz: its kernel/);
   });
 
   it('is an error where its payload is shorter than what was packed', () => {
@@ -40,7 +41,7 @@ describe.each(PACKINGS)('a kernel packed by %s', (packing) => {
     const short = image.slice();
     const view = new DataView(short.buffer);
     view.setUint32(0x24c, view.getUint32(0x24c, true) - 5000, true);
-    expect(() => unpackBzImage(short, 'vmlinuz')).toThrow(/^vmlinuz: (its kernel|the image says)/);
+    expect(() => payloadOf(short, 'vmlinuz').unpack()).toThrow(/^vmlinuz: (its kernel|the image says)/);
   });
 });
 
@@ -49,15 +50,15 @@ describe('an image whose kernel cannot be unpacked', () => {
     const image = bzImage(KERNEL, 'nothing');
     const at = 4 * 512 + 100;
     image.set([0x42, 0x5a, 0x68], at);
-    expect(() => unpackBzImage(image, 'vmlinuz')).toThrow(
+    expect(() => payloadOf(image, 'vmlinuz').unpack()).toThrow(
       'vmlinuz: its kernel is packed by bzip2; gzip, xz, zstd, lz4 are read (offset 0x864)',
     );
     image.set([1, 2, 3], at);
-    expect(() => unpackBzImage(image, 'vmlinuz')).toThrow('packed by nothing that is known');
+    expect(() => payloadOf(image, 'vmlinuz').unpack()).toThrow('packed by nothing that is known');
   });
 
   it('that claims more memory than a kernel has takes none', () => {
-    expect(() => unpackBzImage(bzImage(KERNEL, 'zstd', 0xfffffff0), 'vmlinuz')).toThrow(
+    expect(() => payloadOf(bzImage(KERNEL, 'zstd', 0xfffffff0), 'vmlinuz').unpack()).toThrow(
       'vmlinuz: the image says that its kernel has 4294967280 bytes',
     );
   });
@@ -65,7 +66,7 @@ describe('an image whose kernel cannot be unpacked', () => {
   it('of a protocol without a place of the kernel says so', () => {
     const image = bzImage(KERNEL, 'gzip');
     image[0x206] = 7;
-    expect(() => unpackBzImage(image, 'vmlinuz')).toThrow('boot protocol 2.7, which tells no place');
+    expect(() => payloadOf(image, 'vmlinuz').unpack()).toThrow('boot protocol 2.7, which tells no place');
   });
 });
 

@@ -16,6 +16,7 @@ import { readOrcAs } from '../../objtool/orc_format.ts';
 import { type KnownFormat, orcFormatOf, possibleOrcFormats } from '../../objtool/orc_format_of.ts';
 import { parseKernelObject } from '../../objtool/vmlinux.ts';
 import { errorMessage } from '../exit.ts';
+import { kernelCache } from '../kernel_input.ts';
 import { readObject } from '../object_files.ts';
 import { printError } from '../terminal.ts';
 
@@ -58,7 +59,7 @@ export function checkFile({ path, unwinder, compared, into = false, format: want
   const whose = compared ? { unwinder } : {};
   let used = false;
   try {
-    const elf = parseKernelObject(readObject(path), path, X86_64);
+    const elf = parseKernelObject(readObject(path), path, X86_64, kernelCache());
     const bytes = tableBytes(elf, unwinder);
     if (compared && bytes === undefined) return { file: path, ms: ms(), ...whose, missing: true };
     const hasTable = elf.lastSection('.orc_unwind') && elf.lastSection('.orc_unwind_ip');

@@ -25,6 +25,7 @@ import { writeOrc } from '../../objtool/orc_write.ts';
 import { type UndecodedPlace, undecodedPlaces } from '../../objtool/undecoded.ts';
 import { parseKernelObject } from '../../objtool/vmlinux.ts';
 import { errorMessage } from '../exit.ts';
+import { kernelCache } from '../kernel_input.ts';
 import { readObject } from '../object_files.ts';
 import { printError } from '../terminal.ts';
 import { writeWhole } from '../write_whole.ts';
@@ -79,7 +80,7 @@ async function makeReport(job: OrcJob): Promise<OrcReport> {
   const bytes = readObject(job.path);
   const elf =
     job.output === undefined
-      ? parseKernelObject(bytes, job.path, X86_64)
+      ? parseKernelObject(bytes, job.path, X86_64, kernelCache())
       : parseElf(bytes, job.path, X86_64.elf);
   const { own, format } = formatsOf(elf, job, await byExecution(elf, job));
   const result = createOrc(inputFromElf(elf, X86_64.code, own?.format));
