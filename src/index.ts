@@ -31,6 +31,7 @@ export { Machine } from './machine/machine.ts';
 export { MachineError } from './machine/machine_error.ts';
 export { KernelFileError } from './machine/native/find.ts';
 export { MachineOptionError } from './machine/option_table.ts';
+export { ScheduleError } from './machine/schedule.ts';
 export { GuestPanic } from './machine/traps/oops.ts';
 export type { TruthCheck } from './machine/truth/checks.ts';
 export { GroundTruthError } from './machine/truth/traces.ts';

@@ -1,6 +1,7 @@
 // How klpemu ends: exit codes, and each error in one line (an object with --json), printed once.
 
 import { KernelFileError } from '../machine/native/find.ts';
+import { ScheduleError } from '../machine/schedule.ts';
 import { type Problem, ScenarioError } from '../scenario/error.ts';
 import { print, printError } from './terminal.ts';
 
@@ -34,7 +35,8 @@ interface ErrorObject {
 /** Prints an error and sets the exit code. */
 export function fail(error: unknown, json: boolean): void {
   const usage =
-    [ScenarioError, UsageError, KernelFileError].some((kind) => error instanceof kind) || ofSystem(error);
+    [ScenarioError, UsageError, KernelFileError, ScheduleError].some((kind) => error instanceof kind) ||
+    ofSystem(error);
   process.exitCode = usage ? EXIT.usage : EXIT.machine;
   const objects = errorObjects(error);
   if (json) {

@@ -29,6 +29,11 @@ export const allowFilesOption = () =>
   );
 export const seedOption = () =>
   new Option('--seed <number>', "seed of the machine's choices, instead of the scenario's").argParser(seed);
+export const scheduleOption = () =>
+  new Option(
+    '--schedule <text>',
+    'what is done to the order of events, as explore prints it (docs/explore.md)',
+  );
 export const kernelOption = () =>
   new Option(
     '--kernel <file>',

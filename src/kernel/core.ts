@@ -6,6 +6,7 @@ import type { Arch } from '../arch/arch.ts';
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostFunctions } from '../guest/hostcall.ts';
 import type { GuestMemory } from '../guest/memory.ts';
+import type { Choices } from './choices.ts';
 import type { KernelDescription } from './description.ts';
 import type { EventLog } from './events.ts';
 import type { FaultInject } from './fault_inject.ts';
@@ -36,6 +37,8 @@ export interface KernelCore {
   readonly tasks: TaskTable;
   readonly host: HostFunctions;
   readonly random: SeededRandom;
+  /** Whatever an order of events depends on. */
+  readonly choices: Choices;
   /** Faults on request; without it nothing fails that would not. */
   readonly faults?: FaultInject;
   /** Number of emulated CPUs. */

@@ -19,6 +19,7 @@ import type { Workqueue } from '../sched/workqueue.ts';
 import type { Executor } from './cpu/executor.ts';
 import type { RunLoop } from './cpu/run_loop.ts';
 import type { Smp } from './cpu/smp.ts';
+import type { Steering } from './cpu/steering.ts';
 import type { BlockSink } from './cpu/watching.ts';
 import type { ModuleCalls } from './modules/module_calls.ts';
 import type { Oops } from './traps/oops.ts';
@@ -62,6 +63,8 @@ export interface Inspect {
   /** Runs the engine; counts instructions. */
   readonly executor: Executor;
   readonly loop: RunLoop;
+  /** Does what a schedule says. */
+  readonly steering: Steering;
   /** The user tasks that were started here. */
   readonly users: UserTasks;
   /** The ground truth of transitions. */

@@ -10,9 +10,9 @@ import type { ArchEngine } from '../arch/engine.ts';
 import { X86_64 } from '../arch/x86_64/x86_64.ts';
 import { BUILT_IN, type KernelDescription } from '../kernel/description.ts';
 import type { EventLog } from '../kernel/events.ts';
-import { SeededRandom } from '../kernel/random.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import { imageLookup, userPrograms } from './boot/boot.ts';
+import { makeChance } from './boot/chance.ts';
 import { fileSystem } from './boot/files.ts';
 import { type MadeMemory, makeCore, makeMemory } from './boot/hardware.ts';
 import { onExit, onFork, onStackGone } from './boot/hooks.ts';
@@ -26,12 +26,14 @@ import { Executor } from './cpu/executor.ts';
 import { HostCallDispatch } from './cpu/hostcall_dispatch.ts';
 import { RunLoop } from './cpu/run_loop.ts';
 import { Smp } from './cpu/smp.ts';
+import { Steering } from './cpu/steering.ts';
 import { blockSink, watchedExecutor } from './cpu/watched_exec.ts';
 import type { Inspect } from './inspect.ts';
 import { ModuleCalls } from './modules/module_calls.ts';
 import { openKernel } from './native/cache.ts';
 import { completeOptions, IMAGES, type MachineOptions } from './options.ts';
 import { peekSysfs } from './peek_sysfs.ts';
+import { parseSchedule } from './schedule.ts';
 import { checksMade, type TruthCheck } from './truth/checks.ts';
 import { Traces } from './truth/traces.ts';
 import { TransitionTruth } from './truth/transition_truth.ts';
@@ -53,7 +55,7 @@ export class Machine {
    * Makes a machine and boots it: idle tasks run, init, kthreadd and the workers exist.
    * @param kernel whose structures the image is assembled for, where the options name no kernel's file
    * @param arch the instruction set's port
-   * @throws MachineOptionError, KernelFileError, EngineError, UnicornNotFoundError, InstallationError, AsmError, ObjtoolError, HostCallError
+   * @throws MachineOptionError, ScheduleError, KernelFileError, EngineError, UnicornNotFoundError, InstallationError, AsmError, ObjtoolError, HostCallError
    */
   static async boot(
     options: MachineOptions = {},
@@ -77,8 +79,10 @@ export class Machine {
 
   private constructor(image: KernelImage, arch: Arch, options: Required<MachineOptions>, made: MadeMemory) {
     const { memory, engine } = made;
-    const smp = new Smp(new SeededRandom(options.seed ^ 0x5bd1e995));
-    const core = makeCore(image, arch, made, smp, options);
+    const schedule = options.schedule === '' ? undefined : parseSchedule(options.schedule);
+    const chance = makeChance(schedule?.seed ?? options.seed);
+    const smp = new Smp(chance.choices);
+    const core = makeCore(image, arch, made, smp, chance, options);
     const lookup = imageLookup(image);
     const traces = new Traces(core, engine, lookup, options, smp.cpus);
     const kernel = kernelParts(core, smp, image, options);
@@ -112,11 +116,13 @@ export class Machine {
 
     const files = { fs, modules, bundles, users };
     const checks = { traces, truth, versions };
-    const running = { smp, executor, loop, onBlocks: blockSink(watched) };
+    const steering = new Steering(core, smp, kernel.sched, kernel.timers, executor);
+    const running = { smp, executor, loop, steering, onBlocks: blockSink(watched) };
     this.inspect = { core, ...kernel, ...patching, ...files, ...checks, ...trapping, ...running };
     this.options = options;
     this.events = core.events;
     this.#engine = engine;
+    if (schedule) steering.follow(schedule);
     startKernel(this.inspect, image, engine);
   }
 
@@ -174,6 +180,15 @@ export class Machine {
     return this.inspect.loop.runUntil(condition, limitNs);
   }
 
+  /**
+   * Runs to an exact number of instructions since boot, of all CPUs, and stops between two of them; what runs on from there
+   * is as if it had not stopped. @returns false when nothing is left to execute before
+   * @throws GuestPanic, GroundTruthError, HostCallError, MachineError
+   */
+  runToInstruction(count: number): boolean {
+    return this.inspect.loop.runToInstruction(count);
+  }
+
   /** The exit code of a task that has ended (0 to 255; 128 + n for signal n); undefined while it lives. */
   exitStatus(task: TaskStruct): number | undefined {
     return this.inspect.users.exitStatus(task);
@@ -203,6 +218,11 @@ export class Machine {
   checks(): TruthCheck[] {
     const { traces, truth, versions } = this.inspect;
     return checksMade(traces, truth, versions);
+  }
+
+  /** What of the machine's schedule has not come to pass, a sentence each. */
+  unmetSchedule(): string[] {
+    return this.inspect.steering.unmet();
   }
 
   /** Why the transition that is under way is not over; undefined when none is. */

@@ -49,6 +49,8 @@ export const MACHINE_OPTIONS = {
   /** Virtual ns. 10,000 instructions a tick: seconds of virtual time are cheap to pass. */
   instructionNs: { type: 'number', default: 400, min: 1, max: 1_000_000 },
   debug: { type: 'boolean', default: false },
+  /** Of the order of events: schedule.ts. */
+  schedule: { type: 'text', default: '', max: 65536 },
   /** A file: a kernel's vmlinuz or vmlinux that is put under the machine. None: the built-in one. */
   kernel: { type: 'text', default: '', max: 4095 },
   model: { type: 'choice', default: 'classic', choices: ['classic', 'bundle'] },

@@ -30,6 +30,8 @@ export interface MachineOptions {
   readonly debug?: boolean;
   /** /proc/cmdline */
   readonly cmdline?: string;
+  /** What is done to the order of events (schedule.ts), as a text; '' for nothing. */
+  readonly schedule?: string;
   /** How livepatches meet modules that come and go: as the kernel has it, or by bundles (docs/bundle.md). */
   readonly model?: 'classic' | 'bundle';
 }

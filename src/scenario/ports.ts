@@ -33,6 +33,8 @@ export interface ScenarioMachine {
   /** Why the transition that is under way is not over. */
   why(): Explanation | undefined;
   readText(path: string): string;
+  /** What of its schedule has not come to pass. */
+  unmetSchedule?(): string[];
   checks(): { name: string; count: number }[];
   close(): void;
 }

@@ -48,6 +48,8 @@ export interface RunOptions {
   readonly seed?: number;
   /** A kernel's file or release, instead of the scenario's. */
   readonly kernel?: string;
+  /** What is done to the order of events (docs/explore.md), instead of the scenario's. */
+  readonly schedule?: string;
   /** Virtual ns at which to stop, wherever the scenario is. */
   readonly stopAt?: number;
   readonly observers?: readonly RunObserver[];
@@ -95,7 +97,7 @@ export class ScenarioRun {
   readonly #begun: { readonly step: Step; readonly t: number }[] = [];
 
   static async boot(scenario: Scenario, options: RunOptions = {}): Promise<ScenarioRun> {
-    const settings = machineSettings(scenario, options.seed, options.kernel);
+    const settings = machineSettings(scenario, options.seed, options.kernel, options.schedule);
     const machine = await (options.boot ?? bootMachine)(settings);
     return new ScenarioRun(scenario, machine, settings, options);
   }
@@ -154,6 +156,12 @@ export class ScenarioRun {
       await this.#steps();
       this.#judge.faultsCame(this.scenario.faults, faults);
       for (const check of this.scenario.expect) await this.#judge.check(check);
+      const unmet = this.machine.unmetSchedule?.() ?? [];
+      if (unmet.length > 0)
+        this.#judge.expected(this.#stepAt(0), {
+          expected: 'a run that the schedule fits',
+          seen: unmet.join('\n'),
+        });
       for (const { hole, failure } of unexpectedHoles(this.scenario, this.world))
         this.#judge.expected(this.#stepAt(hole.t), failure);
     } catch (error) {

@@ -47,6 +47,7 @@ const machine = object({
   shadow: opt(flag),
   protection: opt(flag),
   instruction: opt(ranged(duration, MACHINE_OPTIONS.instructionNs)),
+  schedule: opt(text.check(z.maxLength(MACHINE_OPTIONS.schedule.max), z.regex(/^[^\0\n]*$/))),
   cmdline: opt(text.check(z.maxLength(MACHINE_OPTIONS.cmdline.max), z.regex(/^[^\0\n]*$/))),
   model: opt(z.enum(MACHINE_OPTIONS.model.choices)),
   kernel: opt(text.check(z.minLength(1), z.maxLength(MACHINE_OPTIONS.kernel.max), z.regex(/^[^\0\n]*$/))),

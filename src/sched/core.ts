@@ -1,5 +1,5 @@
 // Who runs next, and who wakes. Mirrors kernel/sched/core.c, with one queue a CPU and no priorities:
-// the next task is drawn from the queue by the machine's seeded generator.
+// the next task of a queue is a choice (src/kernel/choices.ts).
 //
 // Invariant: a task with on_rq set is current or in exactly one queue; a task that is on a CPU is
 // queued nowhere else, so nobody runs on a stack that another CPU has not left.
@@ -35,6 +35,8 @@ export class Sched {
   readonly #smp: SmpPort;
   readonly #rqs: RunQueue[] = [];
   readonly #bound = new Map<TaskStruct, number>();
+  /** Ready to run, and kept from it. */
+  readonly #held = new Set<TaskStruct>();
   /** Times a task gave up the CPU by its own will: what RCU tasks counts. */
   readonly #voluntary = new Map<TaskStruct, number>();
   /** Called when a dead task's stack is left for good. */
@@ -190,7 +192,8 @@ export class Sched {
   tick(cpu: number): void {
     const rq = this.#rq(cpu);
     rq.ticks++;
-    if (rq.queue.length > 0 && (this.curr(cpu).isIdle || rq.ticks >= TIMESLICE_TICKS)) this.reschedCurr(cpu);
+    if (this.#ready(rq).length > 0 && (this.curr(cpu).isIdle || rq.ticks >= TIMESLICE_TICKS))
+      this.reschedCurr(cpu);
   }
 
   /** What __schedule() decides: puts the current task away as its state says, and draws the next. */
@@ -224,12 +227,26 @@ export class Sched {
     return next.addr;
   }
 
+  /** Those of a queue that may run now. */
+  #ready(rq: RunQueue): TaskStruct[] {
+    return this.#held.size === 0 ? rq.queue : rq.queue.filter((task) => !this.#held.has(task));
+  }
+
+  /** A task is not given a CPU until it is let go, as one that has used up the quota of its group. */
+  hold(task: TaskStruct): void {
+    this.#held.add(task);
+  }
+
+  letGo(task: TaskStruct): void {
+    if (this.#held.delete(task) && task.onRq && !task.onCpu) this.reschedCurr(task.cpu);
+  }
+
   #draw(rq: RunQueue): TaskStruct | undefined {
-    if (rq.queue.length === 0) return undefined;
-    // Whoever has waited longest, most of the time; now and then another, so that orders vary.
-    const n = rq.queue.length;
-    const index = n > 1 && this.#core.random.below(4) === 0 ? this.#core.random.below(n) : 0;
-    return rq.queue.splice(index, 1)[0];
+    const ready = this.#ready(rq);
+    if (ready.length === 0) return undefined;
+    const next = ready[this.#core.choices.choose('task', ready.length)];
+    rq.queue.splice(rq.queue.indexOf(next), 1);
+    return next;
   }
 
   /** signal_pending_state(): a signal keeps the task from sleeping in this state. */
@@ -243,5 +260,6 @@ export class Sched {
   #forget(task: TaskStruct): void {
     this.#bound.delete(task);
     this.#voluntary.delete(task);
+    this.#held.delete(task);
   }
 }

@@ -67,7 +67,7 @@ export class Locking {
   #mutexUnlock(lock: Addr): void {
     const queue = this.#queue(lock);
     this.#core.mem.writeU64(lock + this.#ownerAt, queue.length > 0 ? MUTEX_FLAG_WAITERS : 0n);
-    if (queue.length > 0) this.#sched.wakeUpProcess(queue[0]);
+    if (queue.length > 0) this.#sched.wakeUpProcess(this.#oneOf(queue));
   }
 
   #completionTryOrWait(call: HostCall): number {
@@ -98,8 +98,8 @@ export class Locking {
     const { mem } = this.#core;
     const done = mem.readU32(x + this.#doneAt);
     if (done !== 0xffffffff) mem.writeU32(x + this.#doneAt, done + 1);
-    const first = this.#queue(x)[0];
-    if (first) this.#sched.wakeUpProcess(first);
+    const queue = this.#queue(x);
+    if (queue.length > 0) this.#sched.wakeUpProcess(this.#oneOf(queue));
   }
 
   #completeAll(x: Addr): void {
@@ -110,6 +110,10 @@ export class Locking {
   /** A task that died while it waited waits no more. */
   forget(task: TaskStruct): void {
     for (const queue of this.#waiters.values()) this.#leave(queue, task);
+  }
+
+  #oneOf(queue: readonly TaskStruct[]): TaskStruct {
+    return queue[this.#core.choices.choose('waiter', queue.length)];
   }
 
   #queue(addr: Addr): TaskStruct[] {

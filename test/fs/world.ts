@@ -9,6 +9,7 @@ import type { Addr } from '../../src/guest/addr.ts';
 import { VMALLOC_START } from '../../src/guest/addr.ts';
 import { HostFunctions } from '../../src/guest/hostcall.ts';
 import { GuestMemory, PROT_EXEC, PROT_READ, PROT_WRITE, USER_STACK_BASE } from '../../src/guest/memory.ts';
+import { Choices, QuietChooser } from '../../src/kernel/choices.ts';
 import type { KernelCore } from '../../src/kernel/core.ts';
 import { BUILT_IN } from '../../src/kernel/description.ts';
 import { EventLog } from '../../src/kernel/events.ts';
@@ -102,6 +103,7 @@ export class World {
       tasks: new TaskTable(),
       host: new HostFunctions(),
       random: new SeededRandom(1),
+      choices: new Choices(new QuietChooser()),
       cpus: 1,
       taints: 0,
       here: () => 0,

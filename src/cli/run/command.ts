@@ -2,7 +2,13 @@
 
 import type { Command } from 'commander';
 import { engineOption } from '../engine_option.ts';
-import { allowFilesOption, EXIT_CODES, kernelOption, seedOption } from '../scenario_options.ts';
+import {
+  allowFilesOption,
+  EXIT_CODES,
+  kernelOption,
+  scheduleOption,
+  seedOption,
+} from '../scenario_options.ts';
 import { shipped } from '../shipped.ts';
 
 export function addDemo(root: Command): void {
@@ -33,6 +39,7 @@ function runOptions(command: Command): Command {
     .addOption(allowFilesOption())
     .addOption(engineOption())
     .addOption(kernelOption())
+    .addOption(scheduleOption())
     .option('--json', 'the report as one JSON object')
     .option('--trace <file>', "every event of the machine, as JSON lines; '-' for standard output")
     .option('-q, --quiet', 'the closing tables only')

@@ -17,6 +17,7 @@ import { Progress } from './progress.ts';
 interface RunCommandOptions extends FileAccess {
   readonly seed?: number;
   readonly kernel?: string;
+  readonly schedule?: string;
   readonly json?: boolean;
   readonly trace?: string;
   readonly quiet?: boolean;
@@ -57,6 +58,7 @@ async function runAndTell(
   const report = await runScenario(scenario, {
     ...(options.seed === undefined ? {} : { seed: options.seed }),
     ...(options.kernel === undefined ? {} : { kernel: options.kernel }),
+    ...(options.schedule === undefined ? {} : { schedule: options.schedule }),
     observers,
   });
   if (!silent) await narrator.end();

@@ -1,5 +1,6 @@
 // klpemu exec: one command in the machine that is up, or with --pipe as many as a script has.
 
+import { parseSchedule } from '../../machine/schedule.ts';
 import { EXIT, UsageError } from '../exit.ts';
 import { toBytes, writeResult } from '../shell/text.ts';
 import { printError } from '../terminal.ts';
@@ -11,18 +12,22 @@ import { requireConnection } from './socket.ts';
 interface ExecOptions {
   readonly name: string;
   readonly pipe?: boolean;
+  readonly schedule?: string;
 }
 
 export async function exec(words: readonly string[], options: ExecOptions): Promise<void> {
   if (options.pipe) {
     if (words.length > 0) throw new UsageError('--pipe reads its commands from standard input');
+    if (options.schedule !== undefined) throw new UsageError('a schedule is of one command, not of --pipe');
     await pipe(options.name);
     return;
   }
   if (words.length === 0) throw new UsageError('no command: klpemu exec -- COMMAND [ARGUMENT]...');
   const bytes = words.map(toBytes);
   // One word is a line of the shell's language, several are a command and its arguments.
-  const request = bytes.length === 1 ? { line: bytes[0] } : { words: bytes };
+  if (options.schedule !== undefined) parseSchedule(options.schedule);
+  const scheduled = options.schedule === undefined ? {} : { schedule: options.schedule };
+  const request = { ...(bytes.length === 1 ? { line: bytes[0] } : { words: bytes }), ...scheduled };
   finish(await ask(options.name, request));
 }
 

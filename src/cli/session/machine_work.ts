@@ -4,9 +4,14 @@ import type { Result } from '../../shell/result.ts';
 
 /** Text is one character a byte, as everywhere in the shell. */
 export type Work =
-  | { readonly line: string }
+  /** @param schedule what is done to the order of events from now on, until the command ends */
+  | { readonly line: string; readonly schedule?: string }
   /** @param put a file that the command finds in the guest while it runs; its bytes are in base64. */
-  | { readonly words: readonly string[]; readonly put?: { readonly bytes: string; readonly to: string } }
+  | {
+      readonly words: readonly string[];
+      readonly put?: { readonly bytes: string; readonly to: string };
+      readonly schedule?: string;
+    }
   /** Continuations of the last word of a line. */
   | { readonly complete: string };
 

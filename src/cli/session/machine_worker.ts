@@ -2,11 +2,12 @@
 // which is looked at between slices.
 
 import { parentPort, workerData } from 'node:worker_threads';
+import { parseSchedule } from '../../machine/schedule.ts';
 import { complete } from '../../shell/complete.ts';
 import { Interrupt } from '../../shell/interrupt.ts';
 import type { Result } from '../../shell/result.ts';
 import type { Shell } from '../../shell/shell.ts';
-import { UsageError } from '../exit.ts';
+import { EXIT, UsageError } from '../exit.ts';
 import { bootShell, type ShellMachineOptions } from '../shell/options.ts';
 import type { FromMachine, Reply, ToMachine, Work } from './machine_work.ts';
 
@@ -41,7 +42,7 @@ async function serve(id: number, work: Work): Promise<Reply> {
   const parts: Result[] = [];
   let reply: Reply;
   try {
-    reply = await answer(work, parts);
+    reply = await scheduled(work, () => answer(work, parts));
   } catch (error) {
     // What was there before it failed is not lost.
     const stdout = parts.map((part) => part.stdout).join('');
@@ -59,6 +60,21 @@ async function serve(id: number, work: Work): Promise<Reply> {
     ...(parts.some((part) => part.clear) ? { clear: true } : {}),
     now: guest.machine.now(),
   };
+}
+
+/** Follows the schedule of the request, and tells what of it did not come to pass. */
+async function scheduled(work: Work, serve: () => Promise<Reply>): Promise<Reply> {
+  if ('complete' in work || work.schedule === undefined) return serve();
+  const { steering } = shell.context.guest.machine.inspect;
+  steering.follow(parseSchedule(work.schedule));
+  try {
+    const reply = await serve();
+    const unmet = steering.unmet().map((line) => `klpemu: schedule: ${line}\n`);
+    if (unmet.length === 0) return reply;
+    return { ...reply, status: reply.status || EXIT.failed, stderr: reply.stderr + unmet.join('') };
+  } finally {
+    steering.end();
+  }
 }
 
 async function answer(work: Work, parts: Result[]): Promise<Reply> {

@@ -31,9 +31,14 @@ export function parseRequest(line: string): Request | string {
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     return 'a request is a JSON object';
-  const { line: text, words, put, pipe, interrupt, state, down } = value as Record<string, unknown>;
-  if (typeof text === 'string') return { line: text };
-  if (words !== undefined) return wordsRequest(words, put);
+  const { line: text, words, put, schedule, pipe, interrupt, state, down } = value as Record<string, unknown>;
+  if (schedule !== undefined && typeof schedule !== 'string') return 'a schedule is a text';
+  const scheduled = schedule === undefined ? {} : { schedule };
+  if (typeof text === 'string') return { line: text, ...scheduled };
+  if (words !== undefined) {
+    const request = wordsRequest(words, put);
+    return typeof request === 'string' ? request : { ...request, ...scheduled };
+  }
   if (pipe === true) return { pipe };
   if (interrupt === true) return { interrupt };
   if (state === true) return { state };

@@ -1,6 +1,7 @@
 // The commands that drive a machine by hand or from a script: shell, up, exec, down, why.
 
 import { type Command, Option } from 'commander';
+import { scheduleOption } from '../scenario_options.ts';
 import { DEFAULT_NAME, machineOptions } from './options.ts';
 
 const nameOption = () => new Option('--name <name>', 'which machine').default(DEFAULT_NAME);
@@ -37,6 +38,7 @@ Examples:
     .description('run a command in the machine that is up')
     .argument('[command...]', 'a command and its arguments; a single word is a line of the shell')
     .addOption(nameOption())
+    .addOption(scheduleOption())
     .option(
       '--pipe',
       'command lines from standard input; for each `STATUS STDOUT-BYTES STDERR-BYTES` and those bytes',

@@ -7,11 +7,12 @@ import { MODULE_FILE } from '../../elf/unpack.ts';
 import { packageRoot } from '../../guest/package_root.ts';
 import { KernelFileError } from '../../machine/native/find.ts';
 import { MACHINE_OPTIONS } from '../../machine/option_table.ts';
+import { ScheduleError } from '../../machine/schedule.ts';
 import { INSTRUCTION_LIMIT, type Interrupt } from '../../shell/interrupt.ts';
 import type { Shell } from '../../shell/shell.ts';
 import { engineOption } from '../engine_option.ts';
 import { systemReason, UsageError } from '../exit.ts';
-import { kernelOption } from '../scenario_options.ts';
+import { kernelOption, scheduleOption } from '../scenario_options.ts';
 import { printError } from '../terminal.ts';
 
 /** Name of the machine of `klpemu up` where none is given. */
@@ -29,6 +30,7 @@ export interface ShellMachineOptions {
   readonly model?: 'classic' | 'bundle';
   /** A kernel's file, or a release that is installed. */
   readonly kernel?: string;
+  readonly schedule?: string;
   /** Instructions that a command may execute. */
   readonly limit?: number;
 }
@@ -69,6 +71,7 @@ export function machineOptions(command: Command): Command {
       ),
     )
     .addOption(kernelOption())
+    .addOption(scheduleOption())
     .addOption(
       new Option('--modules <dir>', "that kernel's modules, as /lib/modules/RELEASE has them: another --dir"),
     )
@@ -103,7 +106,7 @@ export async function bootShell(options: ShellMachineOptions, host: ShellHost = 
     import('../../machine/machine.ts'),
     import('../../shell/shell.ts'),
   ]);
-  const { cpus, seed, unwinder, shadow, debug, model, kernel } = options;
+  const { cpus, seed, unwinder, shadow, debug, model, kernel, schedule } = options;
   const machine = await Machine.boot({
     ...(cpus === undefined ? {} : { cpus }),
     ...(seed === undefined ? {} : { seed }),
@@ -112,6 +115,7 @@ export async function bootShell(options: ShellMachineOptions, host: ShellHost = 
     ...(debug === undefined ? {} : { debug }),
     ...(model === undefined ? {} : { model }),
     ...(kernel === undefined ? {} : { kernel }),
+    ...(schedule === undefined ? {} : { schedule }),
   }).catch(asUsage);
   machine.runFor(SETTLE_NS);
   const shell = new Shell(machine, {
@@ -126,7 +130,7 @@ export async function bootShell(options: ShellMachineOptions, host: ShellHost = 
 
 /** A kernel that no machine takes is the user's to change. */
 function asUsage(error: unknown): never {
-  if (error instanceof KernelFileError) throw new UsageError(error.message);
+  if (error instanceof KernelFileError || error instanceof ScheduleError) throw new UsageError(error.message);
   throw error;
 }
 

@@ -48,6 +48,9 @@ function scriptText(script: string | undefined, command: string | undefined): st
 async function runScript(session: Shell, text: string, errexit: boolean): Promise<void> {
   const { status } = await session.execute(text, { errexit, script: true, onResult: writeResult });
   process.exitCode = session.exited ?? status;
+  const unmet = session.context.guest.machine.unmetSchedule();
+  for (const line of unmet) printError(`klpemu: schedule: ${line}\n`);
+  if (unmet.length > 0) process.exitCode ||= EXIT.failed;
 }
 
 /** A person types: the machine is in a process of its own, so that keys are heard whatever it does. */

@@ -10,7 +10,6 @@ import { EventLog } from '../../kernel/events.ts';
 import { FaultInject } from '../../kernel/fault_inject.ts';
 import { PerCpu } from '../../kernel/percpu.ts';
 import { Printk } from '../../kernel/printk.ts';
-import { SeededRandom } from '../../kernel/random.ts';
 import { Slab } from '../../kernel/slab.ts';
 import { type TaskStruct, TaskTable } from '../../kernel/task_struct.ts';
 import { FIRST_MODULE } from '../../module/module_alloc.ts';
@@ -19,6 +18,7 @@ import type { Smp } from '../cpu/smp.ts';
 import { isJoined, joinedPerCpu, joinedSymbols, joinText, mapNative } from '../native/join.ts';
 import type { MachineOptions } from '../options.ts';
 import { imageSymbols, mapImage, percpuTemplate, publishCpus } from './boot.ts';
+import type { Chance } from './chance.ts';
 import type { KernelImage } from './image.ts';
 
 /** Bytes that our own image takes at most, behind a real kernel. */
@@ -57,6 +57,7 @@ export function makeCore(
   arch: Arch,
   { memory: mem, engine, apart }: MadeMemory,
   smp: Smp,
+  chance: Chance,
   options: Required<MachineOptions>,
 ): KernelCore {
   const joined = isJoined(image) ? image : undefined;
@@ -95,7 +96,8 @@ export function makeCore(
     percpu,
     tasks,
     host: new HostFunctions(),
-    random: new SeededRandom(options.seed),
+    random: chance.random,
+    choices: chance.choices,
     faults,
     cpus: options.cpus,
     protection: apart,

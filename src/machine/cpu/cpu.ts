@@ -18,6 +18,8 @@ export class Cpu {
   wakesAt: number | undefined;
   /** Halted with interrupts off: executes nothing any more. */
   stopped = false;
+  /** Stands still until then (virtual ns), or until no other CPU has anything to do. */
+  heldUntil: number | undefined;
   /** Interrupts that wait to be let in. */
   tickPending = false;
   reschedulePending = false;

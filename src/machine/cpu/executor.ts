@@ -29,6 +29,14 @@ export class Executor {
   readonly #pc: number;
   /** Instructions executed since boot, on all CPUs. */
   instructions = 0;
+  /** A run is left when as many have been executed; what is left of it is `rest`. */
+  stopAt = Number.POSITIVE_INFINITY;
+  /** What is left of a run that was left at stopAt: its budget, and when it would have looked at interrupts. */
+  rest: { readonly left: number; readonly look: number } | undefined;
+  /** From this many instructions on, onSteer is asked before each step. */
+  steerAt = Number.POSITIVE_INFINITY;
+  /** What a schedule does to a CPU (steering.ts). @returns whether it did anything; it may move steerAt */
+  onSteer: (cpu: Cpu) => boolean = () => false;
   /** Told of a breakpoint or watchpoint of the engine's observer; the CPU's slice is over. */
   onObserved: ((cpu: Cpu, kind: 'breakpoint' | 'watchpoint') => void) | undefined;
 
@@ -57,18 +65,41 @@ export class Executor {
 
   /** Executes up to `budget` instructions; fewer when the CPU halts or wakes another. @returns how many. */
   run(cpu: Cpu, budget: number): number {
-    let left = budget;
-    // How much is left when pending interrupts are looked at next. The shadow stack makes runs shorter, and must not make
-    // interrupts come earlier.
-    let look = budget;
     cpu.sliceOver = false;
+    this.rest = undefined;
+    return this.#run(cpu, budget, budget);
+  }
+
+  /** Goes on with what is left of a run. @param most instructions */
+  goOn(cpu: Cpu, most: number): number {
+    const { left, look } = this.rest ?? { left: 0, look: 0 };
+    this.rest = undefined;
+    const cut = Math.max(0, left - most);
+    return this.#run(cpu, left - cut, Math.max(0, look - cut));
+  }
+
+  /**
+   * @param from how much is left when pending interrupts are looked at next. The shadow stack makes runs shorter, and must
+   *   not make interrupts come earlier.
+   */
+  #run(cpu: Cpu, budget: number, from: number): number {
+    let left = budget;
+    let look = from;
     while (left > 0 && !cpu.halted && !cpu.sliceOver) {
+      if (this.instructions >= this.steerAt && this.onSteer(cpu)) {
+        look = left;
+        if (cpu.sliceOver) break;
+      }
+      if (this.instructions >= this.stopAt) {
+        this.rest = { left, look };
+        break;
+      }
       if (left <= look) {
         this.#deliverPending(cpu);
         const waiting = cpu.tickPending || cpu.reschedulePending;
         look = waiting ? Math.max(0, left - PENDING_CHUNK) : 0;
       }
-      const max = left - look;
+      const max = Math.min(left - look, this.#toNextStop());
       const stop = this.#execute(cpu, max);
       left -= stop.executed;
       cpu.clock += stop.executed * this.#nsPerInstruction;
@@ -79,6 +110,16 @@ export class Executor {
       }
     }
     return budget - left;
+  }
+
+  /** Instructions to where somebody wants to look. */
+  #toNextStop(): number {
+    const { instructions, steerAt, stopAt } = this;
+    // Of those that are behind, one is for another CPU.
+    return Math.min(
+      steerAt > instructions ? steerAt - instructions : Number.POSITIVE_INFINITY,
+      stopAt - instructions,
+    );
   }
 
   #execute(cpu: Cpu, max: number): Stop {
@@ -107,6 +148,7 @@ export class Executor {
     if (cpu.context.halves[this.#pc] === this.#idleHalt) return;
     // Stores that wait become visible before an interrupt is taken.
     this.#engine.observer?.release(cpu.context);
+    if (this.#core.choices.choose('ipi', 2) === 1) return;
     if (cpu.tickPending) {
       cpu.tickPending = false;
       cpu.processor.interrupt('timer');

@@ -1,5 +1,5 @@
 // The loop that runs a machine: one CPU for a slice, then the next one that has something to do, and when none has, time
-// passes to the next timer. Which CPU and for how long is drawn from the seed.
+// passes to the next timer. Which CPU and for how long are choices (src/kernel/choices.ts).
 
 import type { KernelCore } from '../../kernel/core.ts';
 import type { Timers } from '../../sched/timer.ts';
@@ -43,6 +43,10 @@ export class RunLoop {
     const smp = this.#smp;
     const timers = this.#timers;
     if (this.#oops.panicked) throw this.#oops.panicked;
+    if (this.#executor.rest) {
+      this.#rest(limitNs);
+      return true;
+    }
     let cpu = smp.next();
     if (!cpu) {
       this.#someCpuIsLeft();
@@ -54,7 +58,7 @@ export class RunLoop {
       }
       smp.advanceTo(due);
       const idle = smp.cpus.filter((one) => !one.stopped);
-      cpu = idle[this.#core.random.below(idle.length)];
+      cpu = idle[this.#core.choices.choose('timer', idle.length)];
       cpu.wake();
       cpu.tickPending = true;
       cpu.nextTick = nextTickAfter(cpu.clock, this.#timers.tickNs);
@@ -94,9 +98,21 @@ export class RunLoop {
     }
     const toTick = Math.max(1, Math.ceil((cpu.nextTick - cpu.clock) / ns));
     const toLimit = Math.max(1, Math.ceil((limitNs - cpu.clock) / ns));
+    return this.#execute(cpu, () => this.#executor.run(cpu, Math.min(max, toTick, toLimit)));
+  }
+
+  /** The slice that was left at an instruction goes on. */
+  #rest(limitNs: number): void {
+    const { current } = this.#smp;
+    if (!current) return;
+    const toLimit = Math.max(1, Math.ceil((limitNs - current.clock) / this.#instructionNs));
+    this.#execute(current, () => this.#executor.goOn(current, toLimit));
+  }
+
+  #execute(cpu: Cpu, run: () => number): number {
     this.#smp.executing = true;
     try {
-      return this.#executor.run(cpu, Math.min(max, toTick, toLimit));
+      return run();
     } catch (error) {
       throw isUnforeseen(error) ? this.#unforeseen(cpu, error) : error;
     } finally {
@@ -108,6 +124,21 @@ export class RunLoop {
     const core = this.#core;
     const where = `CPU ${cpu.id}, ${core.current(cpu.id)} at ${core.sym(cpu.pc)}`;
     return new MachineError(`internal error: ${error.message} (${where})`, { cause: error });
+  }
+
+  /**
+   * Runs until as many instructions have been executed since boot, and stops between two of them, in the midst of a slice: what
+   * runs on from there runs as if nothing had been. @returns false when nothing is left to execute before
+   */
+  runToInstruction(count: number): boolean {
+    const executor = this.#executor;
+    executor.stopAt = count;
+    try {
+      while (executor.instructions < count) if (!this.step()) return false;
+      return true;
+    } finally {
+      executor.stopAt = Number.POSITIVE_INFINITY;
+    }
   }
 
   /** Runs for virtual ns. */

@@ -1,10 +1,10 @@
 // The emulated CPUs as a set: who runs next and for how long, interrupts between them, idle time.
 //
-// CPUs have clocks of their own; the one that is furthest behind runs, for a slice drawn from the seeded
-// generator, so that the orders of their steps vary with the seed and never by chance.
+// CPUs have clocks of their own; the one that is furthest behind runs, for a slice whose length is a choice
+// (src/kernel/choices.ts), so that the orders of their steps vary with the seed and never by chance.
 
 import type { HostGenerator } from '../../guest/hostcall.ts';
-import type { SeededRandom } from '../../kernel/random.ts';
+import type { Choices } from '../../kernel/choices.ts';
 import type { Cpu } from './cpu.ts';
 
 /** Instructions of a slice while several CPUs run: at least, and how many more at most. */
@@ -13,17 +13,19 @@ const SLICE_SPREAD = 1984;
 
 export class Smp {
   readonly cpus: Cpu[] = [];
-  readonly #random: SeededRandom;
+  readonly choices: Choices;
   /** The CPU that executes now. */
   current: Cpu | undefined;
   /** Whether it is in the midst of a slice: what happens now is its doing. */
   executing = false;
   #latest = 0;
+  /** Those that stand still, oldest first. */
+  readonly #held: Cpu[] = [];
   /** Times each CPU was given a slice: what text_poke_sync() waits on. */
   readonly #turns: number[] = [];
 
-  constructor(random: SeededRandom) {
-    this.#random = random;
+  constructor(choices: Choices) {
+    this.choices = choices;
   }
 
   add(cpu: Cpu): void {
@@ -65,17 +67,9 @@ export class Smp {
     return this.cpus[id].halted;
   }
 
-  /** The CPU whose turn it is; undefined when all are halted. Ties go to one drawn at random. */
+  /** The CPU whose turn it is; undefined when all are halted. */
   next(): Cpu | undefined {
-    let best: Cpu | undefined;
-    let ties = 0;
-    for (const cpu of this.cpus) {
-      if (!goesOn(cpu)) continue;
-      if (!best || due(cpu) < due(best)) {
-        best = cpu;
-        ties = 1;
-      } else if (due(cpu) === due(best) && this.#random.below(++ties) === 0) best = cpu;
-    }
+    const best = this.#held.length > 0 ? this.#nextBesideHeld() : this.#furthestBehind(this.cpus);
     if (!best) return undefined;
     this.#turns[best.id]++;
     best.clock = due(best);
@@ -83,10 +77,41 @@ export class Smp {
     return best;
   }
 
+  /** Of those that are equally far each may be taken. */
+  #furthestBehind(cpus: readonly Cpu[]): Cpu | undefined {
+    let best: Cpu | undefined;
+    let ties = 0;
+    for (const cpu of cpus) {
+      if (!goesOn(cpu)) continue;
+      if (!best || due(cpu) < due(best)) {
+        best = cpu;
+        ties = 1;
+      } else if (due(cpu) === due(best) && this.choices.choose('cpu', ++ties) === 0) best = cpu;
+    }
+    return best;
+  }
+
+  #nextBesideHeld(): Cpu | undefined {
+    const best = this.#furthestBehind(this.cpus.filter((cpu) => cpu.heldUntil === undefined));
+    const [held] = this.#held;
+    if (best && due(best) < (held.heldUntil as number)) return best;
+    this.#held.shift();
+    held.heldUntil = undefined;
+    held.clock = Math.max(held.clock, this.now());
+    return held;
+  }
+
+  /** A CPU stands still, until the others have nothing to do; those that stand still go on in the order in which they began. */
+  hold(cpu: Cpu, until: number): void {
+    cpu.heldUntil = until;
+    cpu.sliceOver = true;
+    this.#held.push(cpu);
+  }
+
   /** Instructions of the next slice: as many as fit when the CPU is alone. */
   slice(cpu: Cpu): number {
     const alone = this.cpus.every((other) => other === cpu || !goesOn(other));
-    return alone ? Number.MAX_SAFE_INTEGER : SLICE_MIN + this.#random.below(SLICE_SPREAD);
+    return alone ? Number.MAX_SAFE_INTEGER : SLICE_MIN + this.choices.choose('slice', SLICE_SPREAD);
   }
 
   /**
