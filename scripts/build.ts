@@ -2,8 +2,9 @@
 //
 //   node scripts/run.mjs build [--no-types] [--force]
 //
-// The CLI's program is one script, of which V8's compiled code can be kept (src/cli/main.ts). Of the other entries
-// modules that are imported lazily stay files of their own. Native and WebAssembly packages stay outside.
+// The CLI's program is one script, of which V8's compiled code can be kept, for the process and its threads
+// (src/cli/main.ts). Everything in dist/cli is CommonJS. Of the public API modules that are imported lazily stay files of
+// their own. Native and WebAssembly packages stay outside.
 // What is up to date is not built again.
 
 import { spawnSync } from 'node:child_process';
@@ -31,13 +32,11 @@ const at = (path: string): string => join(ROOT, path);
 const EXTERNAL = ['esbuild', 'koffi', '@alexaltea/keystone-js', '@alexaltea/capstone-js', 'iced-x86'];
 const PROGRAM = 'src/cli/program.ts';
 const LAUNCHER = 'src/cli/main.ts';
-const ENTRIES = [
-  'src/cli/orc/worker.ts',
-  'src/cli/check/worker.ts',
-  'src/cli/session/machine_child.ts',
-  'src/cli/session/machine_worker.ts',
-  'src/index.ts',
-];
+/** The process, and kinds of threads. */
+const LAUNCHED = ['', 'check/worker', 'orc/worker', 'session/machine_worker'];
+/** It only passes messages on, and has no need of the program. */
+const RELAY = 'src/cli/session/machine_child.ts';
+const API = 'src/index.ts';
 const SETTINGS = ['package-lock.json', 'tsconfig.json', 'scripts/build.ts'];
 
 /** CommonJS packages in the bundle ask for Node's modules by require, which is made when one does. */
@@ -97,13 +96,14 @@ export async function buildProgram(path: string): Promise<string> {
   return outfile;
 }
 
-/** Each entry by itself: what they share would otherwise be cut into many small files, all read at every start. */
 async function bundle(): Promise<void> {
   rmSync(at('dist/chunks'), { recursive: true, force: true });
-  await Promise.all([bundleProgram(), ...ENTRIES.map(bundleEntry)]);
+  mkdirSync(at('dist/cli'), { recursive: true });
+  writeFileSync(at('dist/cli/package.json'), '{ "type": "commonjs" }\n');
+  await Promise.all([bundleProgram(), bundleRelay(), bundleApi()]);
 }
 
-/** The program as the launcher wraps it, then the launcher, which knows its name. */
+/** The program as the launcher wraps it, then the launchers, which know its name. */
 async function bundleProgram(): Promise<void> {
   const { metafile } = await esbuild({
     ...IN_DIST,
@@ -119,20 +119,35 @@ async function bundleProgram(): Promise<void> {
     footer: { js: '})' },
   });
   const name = basename(Object.keys(metafile.outputs)[0] as string);
-  await esbuild({
-    ...IN_DIST,
-    entryPoints: [at(LAUNCHER)],
-    define: { PROGRAM: JSON.stringify(name) },
-  });
+  await Promise.all(LAUNCHED.map((thread) => bundleLauncher(thread, JSON.stringify(name))));
   for (const other of readdirSync(at('dist/cli'))) {
     if (/^program-.*\.cjs$/.test(other) && other !== name) rmSync(at(join('dist/cli', other)));
   }
 }
 
-async function bundleEntry(entry: string): Promise<void> {
+async function bundleLauncher(thread: string, program: string): Promise<void> {
   await esbuild({
     ...IN_DIST,
-    entryPoints: [at(entry)],
+    entryPoints: [{ in: at(LAUNCHER), out: join('cli', thread || 'main') }],
+    format: 'cjs',
+    define: { PROGRAM: program, THREAD: JSON.stringify(thread) },
+  });
+}
+
+async function bundleRelay(): Promise<void> {
+  await esbuild({
+    ...IN_DIST,
+    entryPoints: [at(RELAY)],
+    format: 'cjs',
+    define: { 'import.meta.url': 'FILE_URL' },
+    banner: { js: "const FILE_URL=require('node:url').pathToFileURL(__filename).href;" },
+  });
+}
+
+async function bundleApi(): Promise<void> {
+  await esbuild({
+    ...IN_DIST,
+    entryPoints: [at(API)],
     chunkNames: 'chunks/[name]-[hash]',
     splitting: true,
     banner: { js: REQUIRE },

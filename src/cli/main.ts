@@ -1,77 +1,74 @@
 #!/usr/bin/env node
-// Starts the program, with the code that V8 compiled of it when the same command was first executed.
+// Starts the program, in a process or in one of its threads, with the code that V8 compiled of it when the same command
+// or a thread of the same kind was first executed.
 //
-// The program is one file, whose name the build puts in here. Its compiled code is kept on disk, a file a command, and
-// is used only as it was written: V8 looks at its version and flags, and at the length of the source, at nothing else.
+// The program is one file, whose name the build puts in here. It makes this one for the process, and once for each kind
+// of thread, in CommonJS: Node's loader of other modules would take longer than all that is done here.
 
-import { createHash } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { Script } from 'node:vm';
-import type { main } from './program.ts';
+import { raiseBytecodeBudget } from '../guest/v8_budgets.ts';
+import { CompiledCode } from './compiled_code.ts';
+import type { main, startThread } from './program.ts';
 
-/** File of the program, beside this one: its name has the hash of what is in it. */
+/** File of the program, in dist/cli: its name has the hash of what is in it. */
 declare const PROGRAM: string;
+/** Which thread, such as check/worker; empty for the process. */
+declare const THREAD: string;
 
 interface Program {
   readonly main: typeof main;
+  readonly startThread: typeof startThread;
 }
 
-const FOLDER = fileURLToPath(new URL('../../.cache/code', import.meta.url));
-const CHECKSUM_SIZE = 32;
+/** dist/cli. */
+const HERE = join(
+  __dirname,
+  ...THREAD.split('/')
+    .slice(1)
+    .map(() => '..'),
+);
 
-const checksumOf = (bytes: Uint8Array): Buffer => createHash('sha256').update(bytes).digest();
-
-/** Where the code of a command is kept, undefined when it is none by its looks. */
-function fileOf(command: string | undefined): string | undefined {
-  if (!command || !/^[a-z][a-z-]{0,30}$/.test(command)) return undefined;
-  return `${FOLDER}/${PROGRAM}.${process.version}.${process.arch}.${command}`;
+/** Under which name the code of a command is kept, undefined when it is none by its looks. */
+function nameOf([command, ...args]: readonly string[]): string | undefined {
+  // What is compiled to show it is little of the command.
+  if (args.includes('--help') || args.includes('-h')) return undefined;
+  if (command === undefined || command.startsWith('-')) return 'no_command';
+  return /^[a-z][a-z-]{0,30}$/.test(command) ? command : undefined;
 }
 
-function readCode(file: string): Buffer | undefined {
-  try {
-    const bytes = readFileSync(file);
-    const code = bytes.subarray(CHECKSUM_SIZE);
-    return checksumOf(code).equals(bytes.subarray(0, CHECKSUM_SIZE)) ? code : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-/** In the place of what is there, and of the code of other programs. */
-function keepCode(file: string, code: Buffer): void {
-  try {
-    mkdirSync(FOLDER, { recursive: true });
-    for (const name of readdirSync(FOLDER)) {
-      if (!name.startsWith(PROGRAM)) rmSync(`${FOLDER}/${name}`, { force: true });
-    }
-    writeFileSync(`${file}.${process.pid}`, Buffer.concat([checksumOf(code), code]));
-    renameSync(`${file}.${process.pid}`, file);
-  } catch {
-    // A cache that cannot be written costs time, nothing else.
-  }
-}
-
-function load(command: string | undefined): Program {
-  const url = new URL(PROGRAM, import.meta.url);
-  const filename = fileURLToPath(url);
-  const file = fileOf(command);
-  const cachedData = file === undefined ? undefined : readCode(file);
+function load(name: string | undefined): { program: Program; keepCode: () => void } {
+  const filename = join(HERE, PROGRAM);
+  const code =
+    name === undefined ? undefined : new CompiledCode(join(HERE, '../../.cache/code'), PROGRAM, name);
+  const cachedData = code?.read();
   // A function of (module, require, PROGRAM_URL), in ASCII.
   const script = new Script(readFileSync(filename, 'latin1'), {
     filename,
     ...(cachedData ? { cachedData } : {}),
   });
-  if (file !== undefined && (!cachedData || script.cachedDataRejected)) {
-    process.once('exit', (status) => {
-      // Another status may be that of a word that is no command.
-      if (status === 0) keepCode(file, script.createCachedData());
-    });
-  }
+  const isKept = cachedData !== undefined && !script.cachedDataRejected;
   const module = { exports: {} };
-  script.runInThisContext()(module, createRequire(url), url.href);
-  return module.exports as Program;
+  script.runInThisContext()(module, require, pathToFileURL(filename).href);
+  return {
+    program: module.exports as Program,
+    keepCode: () => {
+      if (!isKept) code?.keep(script.createCachedData());
+    },
+  };
 }
 
-await load(process.argv[2]).main(process.argv);
+raiseBytecodeBudget();
+if (THREAD) {
+  const { program, keepCode } = load(THREAD.replaceAll('/', '_'));
+  void program.startThread(THREAD, keepCode);
+} else {
+  const { program, keepCode } = load(nameOf(process.argv.slice(2)));
+  // Bad usage may be that of a word that is no command, and is not what a command compiles.
+  process.once('exit', (status) => {
+    if (status !== 2) keepCode();
+  });
+  void program.main(process.argv);
+}

@@ -70,3 +70,22 @@ export async function main(argv: readonly string[]): Promise<void> {
     else fail(error, argv.includes('--json'));
   }
 }
+
+/** Programs of threads, which answer messages. */
+const THREADS: Readonly<Record<string, () => Promise<unknown>>> = {
+  'check/worker': () => import('./check/worker.ts'),
+  'orc/worker': () => import('./orc/worker.ts'),
+  'session/machine_worker': () => import('./session/machine_worker.ts'),
+};
+/** By which message most of what a thread executes has been compiled. */
+const SETTLED = 8;
+
+/** @param settled called once, if the thread lives so long */
+export async function startThread(name: string, settled: () => void): Promise<void> {
+  const { parentPort } = await import('node:worker_threads');
+  let messages = 0;
+  parentPort?.on('message', () => {
+    if (++messages === SETTLED) settled();
+  });
+  await THREADS[name]?.();
+}

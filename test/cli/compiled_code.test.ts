@@ -37,10 +37,11 @@ describe('compiled code of the program', () => {
     mkdirSync(join(root, '.cache'));
     mkdirSync(join(ROOT, '.cache/image'), { recursive: true });
     symlinkSync(join(ROOT, '.cache/image'), join(root, '.cache/image'));
-    mkdirSync(join(root, 'dist/cli'), { recursive: true });
-    for (const name of readdirSync(join(ROOT, 'dist/cli')).filter((name) =>
-      /^(main\.js|program-.*\.cjs)$/.test(name),
-    ))
+    mkdirSync(join(root, 'dist/cli/check'), { recursive: true });
+    const names = readdirSync(join(ROOT, 'dist/cli')).filter((name) =>
+      /^(main\.js|package\.json|program-.*\.cjs)$/.test(name),
+    );
+    for (const name of [...names, 'check/worker.js'])
       copyFileSync(join(ROOT, 'dist/cli', name), join(root, 'dist/cli', name));
   });
 
@@ -102,6 +103,40 @@ describe('compiled code of the program', () => {
     const name = readdirSync(join(root, 'dist/cli')).find((file) => file.startsWith('program-')) as string;
     const program = readFileSync(join(root, 'dist/cli', name), 'latin1');
     expect(program).toContain(digestOfMakers(ROOT, 'x86_64'));
+  });
+
+  it('is not kept of help, which compiles little of the command', () => {
+    expect(klpemu('run', '--help').status).toBe(0);
+    expect(() => readdirSync(folder)).toThrow('ENOENT');
+  });
+
+  it.each([
+    [1, 'a load that does not fail as expected', ['klpdemo_target.ko, exit: ENOMEM']],
+    [3, 'an oops that is not expected', ['klpdemo_target.ko', 'klpdemo_bad_null.ko, exit: killed']],
+  ])('is kept of a run that ends with %i: %s', (status, _, loads) => {
+    for (const module of loads.map((load) => load.split(',')[0] as string))
+      copyFileSync(join(ROOT, 'fixtures/modules', module), join(root, module));
+    const scenario = join(root, 'scenario.yaml');
+    writeFileSync(scenario, `steps:\n${loads.map((load) => `  - { load: ${load} }\n`).join('')}`);
+    expect(klpemu('run', scenario)).toMatchObject({ status, stderr: '' });
+    expect(kept()).toMatch(/\.run$/);
+  });
+
+  it('is kept of a thread once it has worked for a while, and is used by the next', () => {
+    const objects = Array.from({ length: 17 }, (_, i) => {
+      const copy = join(root, `object${i}.ko`);
+      copyFileSync(join(ROOT, 'fixtures/modules/klpdemo_target.ko'), copy);
+      return copy;
+    });
+    const check = () => klpemu('check', '-j', '2', '--json', ...objects);
+    const first = check();
+    expect(first.status).toBe(0);
+    const names = readdirSync(folder).map((name) => name.replace(/.*\./, ''));
+    expect(names.sort()).toEqual(['check', 'check_worker']);
+    const worker = join(folder, readdirSync(folder).find((name) => name.endsWith('worker')) as string);
+    const { ino } = statSync(worker);
+    expect(check().status).toBe(0);
+    expect(statSync(worker).ino).toBe(ino);
   });
 
   it('is done without where nothing can be written', () => {

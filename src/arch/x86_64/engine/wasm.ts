@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { EngineError } from '../../../guest/engine.ts';
 import { packageRoot } from '../../../guest/package_root.ts';
+import { withLoopBudget } from '../../../guest/v8_budgets.ts';
 
 /** What the module exports (core/index.ts). Addresses in linear memory are unsigned, but come signed from a call. */
 export interface CoreExports {
@@ -42,7 +43,7 @@ function coreModule(): WebAssembly.Module {
   } catch {
     throw new EngineError(`${path} is missing: npm run build makes it`);
   }
-  compiled = new WebAssembly.Module(bytes);
+  compiled = withLoopBudget(() => new WebAssembly.Module(bytes));
   return compiled;
 }
 
