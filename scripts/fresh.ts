@@ -41,6 +41,8 @@ interface Arguments {
 interface Outcome {
   readonly who: string;
   readonly failures: string[];
+  /** Tests and files that failed, by name. */
+  readonly failedTests: string[];
   passed: number;
   failed: number;
   skipped: number;
@@ -51,7 +53,14 @@ interface TestReport {
   readonly numPassedTests: number;
   readonly numFailedTests: number;
   readonly numPendingTests: number;
-  readonly testResults: readonly { status: string; assertionResults: readonly unknown[] }[];
+  readonly testResults: readonly FileReport[];
+}
+
+/** A test file in a report of vitest. */
+interface FileReport {
+  readonly name: string;
+  readonly status: string;
+  readonly assertionResults: readonly { status: string; fullName: string }[];
 }
 
 export async function main(args: string[]): Promise<void> {
@@ -168,6 +177,7 @@ async function tryAs(chroot: Chroot, user: string, logs: string): Promise<Outcom
   const result: Outcome = {
     who,
     failures: [],
+    failedTests: [],
     passed: 0,
     failed: 0,
     skipped: 0,
@@ -212,9 +222,17 @@ function readReport(path: string, result: Outcome): void {
   }
   const report = JSON.parse(readFileSync(path, 'utf8')) as TestReport;
   const broken = report.testResults.filter((f) => f.status === 'failed' && f.assertionResults.length === 0);
+  result.failedTests.push(...report.testResults.flatMap(failedIn).map((name) => `${result.who}: ${name}`));
   result.passed = report.numPassedTests;
   result.failed = report.numFailedTests + broken.length;
   result.skipped = report.numPendingTests;
+}
+
+/** What failed in a file; the file itself where it did not get as far as its tests. */
+function failedIn({ name, status, assertionResults }: FileReport): string[] {
+  const file = name.replace(/^.*\/(?=test\/)/, '');
+  if (status === 'failed' && !assertionResults.length) return [file];
+  return assertionResults.filter((t) => t.status === 'failed').map(({ fullName }) => `${file}: ${fullName}`);
 }
 
 function versionsIn(log: string): string {
@@ -232,7 +250,10 @@ function finish(release: string, results: readonly Outcome[], report: string | u
   }
   const sum = (key: 'passed' | 'failed'): number => results.reduce((total, result) => total + result[key], 0);
   const numFailedTests = sum('failed') || results.filter(({ failures }) => failures.length).length;
-  if (report) writeFileSync(report, JSON.stringify({ numPassedTests: sum('passed'), numFailedTests }));
+  const failedTests = results.flatMap((result) => result.failedTests);
+  for (const test of failedTests) say(`failed: ${test}`);
+  if (report)
+    writeFileSync(report, JSON.stringify({ numPassedTests: sum('passed'), numFailedTests, failedTests }));
 }
 
 function tail(log: string): string {
