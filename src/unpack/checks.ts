@@ -1,22 +1,44 @@
 // The checksums of packed formats: CRC32 (IEEE 802.3) and CRC64 (ECMA-182) of xz, XXH64 of zstd.
 // Node has none of them in every version that we run on.
 
-/** Of a polynomial in reversed bits that fits a word. */
-const CRC32_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
+/** Of one byte, and behind it those of the byte with one to seven bytes of zeros behind: a step takes eight bytes. */
+const CRC32 = new Int32Array(8 * 256);
+for (let byte = 0; byte < 256; byte++) {
   let crc = byte;
   for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
-  return crc;
-});
+  CRC32[byte] = crc;
+}
+for (let i = 256; i < CRC32.length; i++) {
+  const before = CRC32[i - 256];
+  CRC32[i] = (before >>> 8) ^ CRC32[before & 0xff];
+}
 
 export function crc32(bytes: Uint8Array): number {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const words = bytes.length & ~7;
   let crc = -1;
-  for (let i = 0; i < bytes.length; i++) crc = (crc >>> 8) ^ CRC32_TABLE[(crc ^ bytes[i]) & 0xff];
+  for (let at = 0; at < words; at += 8) {
+    const low = crc ^ view.getInt32(at, true);
+    const high = view.getInt32(at + 4, true);
+    const ofLow =
+      CRC32[0x700 + (low & 0xff)] ^
+      CRC32[0x600 + ((low >>> 8) & 0xff)] ^
+      CRC32[0x500 + ((low >>> 16) & 0xff)] ^
+      CRC32[0x400 + (low >>> 24)];
+    const ofHigh =
+      CRC32[0x300 + (high & 0xff)] ^
+      CRC32[0x200 + ((high >>> 8) & 0xff)] ^
+      CRC32[0x100 + ((high >>> 16) & 0xff)] ^
+      CRC32[high >>> 24];
+    crc = ofLow ^ ofHigh;
+  }
+  for (let i = words; i < bytes.length; i++) crc = (crc >>> 8) ^ CRC32[(crc ^ bytes[i]) & 0xff];
   return ~crc >>> 0;
 }
 
-/** In halves: a step is then a few operations on words. */
-const CRC64_LOW = new Int32Array(256);
-const CRC64_HIGH = new Int32Array(256);
+/** The same for up to three bytes of zeros, in halves: a step takes four bytes, in operations on words. */
+const CRC64_LOW = new Int32Array(4 * 256);
+const CRC64_HIGH = new Int32Array(4 * 256);
 for (let byte = 0; byte < 256; byte++) {
   let [low, high] = [byte, 0];
   for (let bit = 0; bit < 8; bit++) {
@@ -28,11 +50,27 @@ for (let byte = 0; byte < 256; byte++) {
   CRC64_LOW[byte] = low;
   CRC64_HIGH[byte] = high;
 }
+for (let i = 256; i < CRC64_LOW.length; i++) {
+  const [low, high] = [CRC64_LOW[i - 256], CRC64_HIGH[i - 256]];
+  CRC64_LOW[i] = ((low >>> 8) | (high << 24)) ^ CRC64_LOW[low & 0xff];
+  CRC64_HIGH[i] = (high >>> 8) ^ CRC64_HIGH[low & 0xff];
+}
 
 export function crc64(bytes: Uint8Array): bigint {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const words = bytes.length & ~3;
   let low = -1;
   let high = -1;
-  for (let i = 0; i < bytes.length; i++) {
+  for (let at = 0; at < words; at += 4) {
+    const word = low ^ view.getInt32(at, true);
+    const a = 0x300 + (word & 0xff);
+    const b = 0x200 + ((word >>> 8) & 0xff);
+    const c = 0x100 + ((word >>> 16) & 0xff);
+    const d = word >>> 24;
+    low = high ^ CRC64_LOW[a] ^ CRC64_LOW[b] ^ CRC64_LOW[c] ^ CRC64_LOW[d];
+    high = CRC64_HIGH[a] ^ CRC64_HIGH[b] ^ CRC64_HIGH[c] ^ CRC64_HIGH[d];
+  }
+  for (let i = words; i < bytes.length; i++) {
     const at = (low ^ bytes[i]) & 0xff;
     low = ((low >>> 8) | (high << 24)) ^ CRC64_LOW[at];
     high = (high >>> 8) ^ CRC64_HIGH[at];

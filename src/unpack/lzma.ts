@@ -8,7 +8,6 @@ import { UnpackError } from './error.ts';
 const STATES = 12;
 const POSITIONS = 16;
 const HALF = 1024;
-const SIGN = 0x80000000 | 0;
 const LITERAL = 0x300;
 
 /** Lengths: two choices, then trees of 3, 3 and 8 bits, the first two by position. */
@@ -115,7 +114,7 @@ export class LzmaDecoder {
     const chance = probs[index];
     const bound = Math.imul(this.#range >>> 11, chance);
     let bit = 0;
-    if ((this.#code ^ SIGN) < (bound ^ SIGN)) {
+    if (this.#code >>> 0 < bound >>> 0) {
       this.#range = bound;
       probs[index] = chance + ((2048 - chance) >> 5);
     } else {
@@ -134,32 +133,68 @@ export class LzmaDecoder {
     this.#code = (this.#code << 8) | this.#input[this.#at++];
   }
 
+  /**
+   * A bit at each node of a tree, the highest first. Most bits are of trees: range and code are local meanwhile.
+   * @param leaves how many, a power of 2
+   * @param from the node to begin at, above the leaves
+   * @returns the leaf, counted from `leaves` on
+   */
+  #leaf(base: number, leaves: number, from = 1): number {
+    const probs = this.#probs;
+    let range = this.#range;
+    let code = this.#code;
+    let node = from;
+    do {
+      const chance = probs[base + node];
+      const bound = Math.imul(range >>> 11, chance);
+      if (code >>> 0 < bound >>> 0) {
+        range = bound;
+        probs[base + node] = chance + ((2048 - chance) >> 5);
+        node <<= 1;
+      } else {
+        range = (range - bound) | 0;
+        code = (code - bound) | 0;
+        probs[base + node] = chance - (chance >> 5);
+        node = (node << 1) | 1;
+      }
+      if (range >>> 24 === 0) {
+        range <<= 8;
+        code = (code << 8) | this.#input[this.#at++];
+      }
+    } while (node < leaves);
+    this.#range = range;
+    this.#code = code;
+    return node;
+  }
+
   #tree(base: number, bits: number): number {
-    let node = 1;
-    for (let i = 0; i < bits; i++) node = (node << 1) | this.#bit(base + node);
-    return node - (1 << bits);
+    return this.#leaf(base, 1 << bits) - (1 << bits);
   }
 
   #reverseTree(base: number, bits: number): number {
-    let node = 1;
+    let leaf = this.#leaf(base, 1 << bits);
     let value = 0;
-    for (let i = 0; i < bits; i++) {
-      const bit = this.#bit(base + node);
-      node = (node << 1) | bit;
-      value |= bit << i;
-    }
+    for (let i = 0; i < bits; i++, leaf >>= 1) value = (value << 1) | (leaf & 1);
     return value;
   }
 
   #direct(bits: number): number {
+    let range = this.#range;
+    let code = this.#code;
     let value = 0;
     for (let i = 0; i < bits; i++) {
-      this.#range >>>= 1;
-      const bit = (this.#code ^ SIGN) < (this.#range ^ SIGN) ? 0 : 1;
-      if (bit) this.#code = (this.#code - this.#range) | 0;
-      if (this.#range >>> 24 === 0) this.#normalize();
-      value = (value << 1) | bit;
+      range >>>= 1;
+      // All ones where the code is below.
+      const below = ((code - range) | 0) >> 31;
+      code = (code - (range & ~below)) | 0;
+      value = (value << 1) + 1 + below;
+      if (range >>> 24 === 0) {
+        range <<= 8;
+        code = (code << 8) | this.#input[this.#at++];
+      }
     }
+    this.#range = range;
+    this.#code = code;
     return value;
   }
 
@@ -169,22 +204,46 @@ export class LzmaDecoder {
     const before = pos > this.#base ? output[pos - 1] : 0;
     const context = (((pos - this.#base) & this.#literalMask) << this.#lc) | (before >> (8 - this.#lc));
     const base = LITERALS + LITERAL * context;
-    let node = 1;
-    if (this.#state >= LITERAL_STATES) {
-      // After a match the byte is not the one that would have gone on with it, so that one is part of the context.
-      let other = this.#byteBack(this.#rep0);
-      do {
-        const expected = (other >> 7) & 1;
-        other <<= 1;
-        const bit = this.#bit(base + ((1 + expected) << 8) + node);
-        node = (node << 1) | bit;
-        if (bit !== expected) break;
-      } while (node < 0x100);
-    }
-    while (node < 0x100) node = (node << 1) | this.#bit(base + node);
-    output[pos] = node;
+    const node = this.#state >= LITERAL_STATES ? this.#afterMatch(base, this.#byteBack(this.#rep0)) : 1;
+    output[pos] = node < 0x100 ? this.#leaf(base, 0x100, node) : node;
     this.#pos = pos + 1;
     this.#state = AFTER_LITERAL[this.#state];
+  }
+
+  /**
+   * After a match the byte is not the one that would have gone on with it, so that one is part of the context, up to and
+   * with the first bit in which they differ. @returns the node behind it
+   */
+  #afterMatch(base: number, other: number): number {
+    const probs = this.#probs;
+    let range = this.#range;
+    let code = this.#code;
+    let node = 1;
+    for (let bits = other << 1, same = true; same && node < 0x100; bits <<= 1) {
+      const expected = bits & 0x100;
+      const index = base + 0x100 + expected + node;
+      const chance = probs[index];
+      const bound = Math.imul(range >>> 11, chance);
+      if (code >>> 0 < bound >>> 0) {
+        range = bound;
+        probs[index] = chance + ((2048 - chance) >> 5);
+        node <<= 1;
+        same = expected === 0;
+      } else {
+        range = (range - bound) | 0;
+        code = (code - bound) | 0;
+        probs[index] = chance - (chance >> 5);
+        node = (node << 1) | 1;
+        same = expected !== 0;
+      }
+      if (range >>> 24 === 0) {
+        range <<= 8;
+        code = (code << 8) | this.#input[this.#at++];
+      }
+    }
+    this.#range = range;
+    this.#code = code;
+    return node;
   }
 
   /** Sets the distance, too: rep0. */

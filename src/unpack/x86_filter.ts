@@ -14,11 +14,12 @@ const near = (byte: number): boolean => byte === 0 || byte === 0xff;
 export function unfilterX86(bytes: Uint8Array, origin: number): void {
   /** Bit k: the byte k + 1 back was an opcode that was left alone. */
   let alone = 0;
-  for (let i = 0; i + OPERAND < bytes.length; i++) {
-    if ((bytes[i] & 0xfe) !== 0xe8) {
-      alone = (alone << 1) & 7;
-      continue;
-    }
+  const end = bytes.length - OPERAND;
+  for (let i = 0; i < end; i++) {
+    const from = i;
+    while (i < end && (bytes[i] & 0xfe) !== 0xe8) i++;
+    if (i === end) return;
+    if (alone !== 0) alone = i - from < 3 ? (alone << (i - from)) & 7 : 0;
     const distance = DISTANCE[alone];
     const overlaps = distance === undefined || (distance > 0 && near(bytes[i + OPERAND - distance]));
     if (overlaps || !near(bytes[i + OPERAND])) {
