@@ -52,14 +52,17 @@ export class CalledPlaces {
   }
 
   #find(): ReadonlySet<number> {
-    const { count, type, callDest, func } = this.#code;
+    const { count, type, callDest, func, input } = this.#code;
     const places = new Set<number>();
+    const isKnown = new Uint8Array(input.symbols.count);
     for (let insn = 1; insn < count; insn++) {
       const dest = callDest[insn];
+      if (dest === 0 || isKnown[dest]) continue;
       const kind = type[insn];
       const isBranch = kind === INSN_CALL || kind === INSN_JUMP || kind === INSN_JUMP_CONDITIONAL;
-      if (dest === 0 || !isBranch || func[insn] === 0 || func[insn] === dest) continue;
-      if (!places.has(this.#place(dest)) && this.#isCalled(func[insn])) places.add(this.#place(dest));
+      if (!isBranch || func[insn] === 0 || func[insn] === dest || !this.#isCalled(func[insn])) continue;
+      isKnown[dest] = 1;
+      places.add(this.#place(dest));
     }
     return places;
   }

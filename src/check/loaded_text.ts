@@ -5,7 +5,7 @@
 // them: the instructions are those that the object's code was decoded to, whatever its relocations say.
 
 import { lo32 } from '../guest/addr.ts';
-import type { CodeSection } from '../objtool/input.ts';
+import type { CodeSection, ObjtoolInput } from '../objtool/input.ts';
 import type { Code } from '../objtool/insn.ts';
 import { DATA_MIDDLE, MAX_TEXT, TEXT_BASE, TEXT_LO } from './check_layout.ts';
 import { INSNS, TARGET } from './target.ts';
@@ -22,8 +22,17 @@ export interface LoadedText {
   addrOf(section: number): bigint;
 }
 
-/** `input`: with relocations that the code was decoded without, where those of its text are resolved. */
-export function loadText(code: Code, input = code.input): LoadedText {
+/** Of code that somebody still has: those who check it by different tables share its text. */
+const known = new WeakMap<Code, LoadedText>();
+
+/** `loaded`: with relocations that the code was decoded without, where those of its text are resolved. */
+export function loadText(code: Code, loaded?: ObjtoolInput): LoadedText {
+  const text = (loaded ? undefined : known.get(code)) ?? textOf(code, loaded ?? code.input);
+  if (!loaded) known.set(code, text);
+  return text;
+}
+
+function textOf(code: Code, input: ObjtoolInput): LoadedText {
   const start = new Uint32Array(input.sections.length);
   let size = 0;
   input.sections.forEach((section, i) => {

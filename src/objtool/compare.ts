@@ -27,27 +27,27 @@ export function comparedText(input: ObjtoolInput): Map<number, number> {
   return sizes;
 }
 
-/** Rows of one section in the kernel's order. */
-function sectionRows(rows: OrcRows): Map<number, number[]> {
-  const bySection = new Map<number, number[]>();
-  const unsorted = new Set<number>();
-  let list: number[] = [];
-  for (let i = 0, last = -1; i < rows.count; i++) {
-    const section = rows.section[i];
-    if (section !== last) {
-      list = bySection.get(section) ?? [];
-      bySection.set(section, list);
-      last = section;
-    }
-    const before = list.at(-1);
-    if (before !== undefined && rows.offset[before] >= rows.offset[i]) unsorted.add(section);
-    list.push(i);
+/** Numbers of rows, by section in the kernel's order. */
+export function sectionRows({ count, section, offset, flags }: OrcRows): Map<number, Int32Array> {
+  const bySection = new Map<number, Int32Array>();
+  const strength = (i: number): number => (isWeakTerminator(flags[i]) ? 0 : 1);
+  const sizes = new Map<number, number>();
+  for (let from = 0, to = 0; from < count; from = to) {
+    while (to < count && section[to] === section[from]) to++;
+    sizes.set(section[from], (sizes.get(section[from]) ?? 0) + to - from);
   }
-  const strength = (i: number): number => (isWeakTerminator(rows.flags[i]) ? 0 : 1);
-  for (const section of unsorted) {
-    bySection
-      .get(section)
-      ?.sort((a, b) => rows.offset[a] - rows.offset[b] || strength(a) - strength(b) || a - b);
+  const filled = new Map<number, number>();
+  for (let from = 0, to = 0; from < count; from = to) {
+    const index = section[from];
+    const list = bySection.get(index) ?? new Int32Array(sizes.get(index) ?? 0);
+    bySection.set(index, list);
+    let at = filled.get(index) ?? 0;
+    for (; to < count && section[to] === index; to++) list[at++] = to;
+    filled.set(index, at);
+  }
+  for (const list of bySection.values()) {
+    const rises = list.every((row, i) => i === 0 || offset[list[i - 1]] < offset[row]);
+    if (!rises) list.sort((a, b) => offset[a] - offset[b] || strength(a) - strength(b) || a - b);
   }
   return bySection;
 }
@@ -69,16 +69,19 @@ export function compareOrc(
   const out: OrcDifference[] = [];
   const [first, second] = [sectionRows(ours), sectionRows(theirs)];
   for (const [section, limit] of limits) {
-    compareSection(ours, first.get(section) ?? [], theirs, second.get(section) ?? [], section, limit, out);
+    const [a, b] = [first.get(section) ?? NO_ROWS, second.get(section) ?? NO_ROWS];
+    compareSection(ours, a, theirs, b, section, limit, out);
   }
   return out;
 }
 
+const NO_ROWS = new Int32Array(0);
+
 function compareSection(
   ours: OrcRows,
-  a: readonly number[],
+  a: Int32Array,
   theirs: OrcRows,
-  b: readonly number[],
+  b: Int32Array,
   section: number,
   limit: number,
   out: OrcDifference[],

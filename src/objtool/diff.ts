@@ -5,7 +5,7 @@
 
 import type { OrcPort } from '../arch/orc.ts';
 import { ORC_REG_UNDEFINED, type OrcEntry, unpackOrcEntry } from '../elf/orc.ts';
-import { comparedText, compareOrc, type OrcDifference } from './compare.ts';
+import { comparedText, compareOrc, type OrcDifference, sectionRows } from './compare.ts';
 import { type Code, IN_DEAD_END, IN_VISITED, INSN_BUG, INSN_CALL } from './insn.ts';
 import type { OrcResult } from './orc_gen.ts';
 import type { OrcRows } from './orc_rows.ts';
@@ -109,6 +109,7 @@ class Classifier {
   readonly #judge: Judge | undefined;
   readonly #several: boolean;
   readonly #noAnswer = new Map<number, boolean>();
+  #theirRows: ReadonlyMap<number, Int32Array> | undefined;
 
   constructor({ code, rows }: OrcResult, theirs: OrcRows, judge: Judge | undefined, several: boolean) {
     this.#several = several;
@@ -201,7 +202,8 @@ class Classifier {
     if (silent === undefined) {
       const { section, value, size } = this.#code.input.symbols;
       const [start, end] = [value[func], value[func] + size[func]];
-      silent = !hasAnswer(this.#theirs, section[func], start, end);
+      this.#theirRows ??= sectionRows(this.#theirs);
+      silent = !hasAnswer(this.#theirs, this.#theirRows.get(section[func]) ?? NO_ROWS, start, end);
       this.#noAnswer.set(func, silent);
     }
     return silent;
@@ -254,13 +256,18 @@ const answer = (rows: OrcRows, row: number): OrcEntry => (row < 0 ? NO_ANSWER : 
 
 const isUndefined = ({ spReg, end }: OrcEntry): boolean => spReg === ORC_REG_UNDEFINED && !end;
 
-/** Any defined answer for a range. */
-function hasAnswer(rows: OrcRows, section: number, start: number, end: number): boolean {
-  let before: OrcEntry = NO_ANSWER;
-  for (let i = 0; i < rows.count; i++) {
-    if (rows.section[i] !== section || rows.offset[i] >= end) continue;
-    if (rows.offset[i] <= start) before = answer(rows, i);
-    else if (!isUndefined(answer(rows, i))) return true;
+const NO_ROWS = new Int32Array(0);
+
+/** Any defined answer for a range, by the rows of its section. */
+function hasAnswer(rows: OrcRows, order: Int32Array, start: number, end: number): boolean {
+  let [low, high] = [0, order.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (rows.offset[order[middle]] <= start) low = middle + 1;
+    else high = middle;
   }
-  return !isUndefined(before);
+  if (low > 0 && !isUndefined(answer(rows, order[low - 1]))) return true;
+  for (let i = low; i < order.length && rows.offset[order[i]] < end; i++)
+    if (!isUndefined(answer(rows, order[i]))) return true;
+  return false;
 }

@@ -348,7 +348,7 @@ function asObject(
   port: KernelPort,
   pieces: readonly CodeRange[],
 ): ElfObject {
-  const copy = Uint8Array.from(bytes);
+  const copy = new Uint8Array(bytes);
   const view = new DataView(copy.buffer);
   view.setUint16(TYPE_AT, ET_REL, true);
   const elf = parseElf(copy, file, port.elf);

@@ -102,7 +102,7 @@ function contentOf(bytes: Uint8Array, { checksum, unpacked }: Frame, limit: numb
   if ((unpacked ?? 0) > limit) throw new UnpackError('too-large');
   try {
     // Into its place at once where the checksum tells of one that does not fill it.
-    if (unpacked !== undefined && checksum) return decompress(bytes, new Uint8Array(unpacked));
+    if (unpacked !== undefined && checksum) return intoPlace(bytes, unpacked);
     const content = inPieces(bytes, limit);
     if (content.length !== (unpacked ?? content.length)) throw new UnpackError('damaged');
     return content;
@@ -110,6 +110,14 @@ function contentOf(bytes: Uint8Array, { checksum, unpacked }: Frame, limit: numb
     if (error instanceof UnpackError) throw error;
     throw new UnpackError('damaged');
   }
+}
+
+/** fzstd compares the room with a number, for which a text of all its bytes would be made. */
+function intoPlace(bytes: Uint8Array, size: number): Uint8Array {
+  const content = new Uint8Array(size);
+  const room = Object.defineProperty(new Uint8Array(content.buffer), Symbol.toPrimitive, { value: () => 0 });
+  const { length } = decompress(bytes, room);
+  return length === size ? content : content.subarray(0, length);
 }
 
 function inPieces(bytes: Uint8Array, limit: number): Uint8Array {
