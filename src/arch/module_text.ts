@@ -43,7 +43,7 @@ export interface PatchCount {
 export interface FeatureSet {
   /** @throws Error for a name that the port does not know */
   hasNamed(name: string): boolean;
-  /** Whether an entry of a table of alternatives, by what it asks for, is to be patched in. */
+  /** Whether the CPU has a feature, by the kernel's number of it. */
   selector(kernel: KernelNumbers): (asked: number) => boolean;
 }
 

@@ -26,6 +26,8 @@ export interface OrcPort {
   readonly formats: ReadonlyMap<OrcFormat, OrcFormatRule>;
   /** The one of the kernel that machines have, by which their modules' tables are read. */
   readonly own: OrcFormat;
+  /** The one of a kernel by what its .orc_header has; of one without a header its own. Undefined for an unknown hash. */
+  byHash(hash: string | undefined): OrcFormatRule | undefined;
   /** The one of an object without header, by the version of its kernel (601 is 6.1); undefined for one too new to know. */
   byVersion(version: number): OrcFormat | undefined;
   /** Numbers in rows of the stack pointer and of the frame pointer. */

@@ -11,6 +11,7 @@ import { kernelIdentity } from '../vmlinuz/identity.ts';
 import type { LinkedKernel } from '../vmlinuz/linked_kernel.ts';
 import { CHANGED, ofRelease } from './defines.ts';
 import { BUILT_IN, type Constants, type KernelDescription, type Structs } from './description.ts';
+import { LATER_MEMBERS, LATER_STRUCTS } from './later_layout.ts';
 import { OUR_CONSTANTS, OUR_STRUCTS } from './private_layout.ts';
 
 /** Something of the built-in description that another kernel does not have. */
@@ -32,7 +33,8 @@ interface Named {
   readonly release: string;
   readonly vermagic: string;
   /** Of module_layout; none in a kernel without CONFIG_MODVERSIONS. */
-  readonly layoutCrc?: number | undefined;
+  readonly layoutCrc: number | undefined;
+  readonly orcHash: string | undefined;
 }
 
 /** What is the same under another name: of the compiler's (#define rcu_head callback_head), or of later kernels. */
@@ -63,11 +65,13 @@ export function describeFile(kernel: LinkedKernel): Described {
   if (btf.named('klp_patch', KIND.struct).length === 0)
     throw kernel.error('it cannot be livepatched: it was built without CONFIG_LIVEPATCH');
   const layoutCrc = readExports(kernel).find(({ name }) => name === 'module_layout')?.crc;
-  return describeKernel(btf, { ...kernelIdentity(kernel), layoutCrc });
+  const header = kernel.section('.orc_header');
+  const orcHash = header && Buffer.from(kernel.data(header)).toString('hex');
+  return describeKernel(btf, { ...kernelIdentity(kernel), layoutCrc, orcHash });
 }
 
 /** @throws ElfError for types that contradict themselves */
-export function describeKernel(btf: Btf, { release, vermagic, layoutCrc }: Named): Described {
+export function describeKernel(btf: Btf, { release, vermagic, layoutCrc, orcHash }: Named): Described {
   const absent: string[] = [];
   const lacks = (name: string): PropertyDescriptor => {
     absent.push(name);
@@ -80,29 +84,34 @@ export function describeKernel(btf: Btf, { release, vermagic, layoutCrc }: Named
       OUR_STRUCTS.has(name) ? builtIn : structFrom(btf, name, builtIn, lacks),
     ]),
   );
+  addLater(btf, structs);
   const constants = {};
   const enumerators = enumeratorsOf(btf);
   for (const [name, builtIn] of Object.entries(BUILT_IN.constants)) {
-    const value =
-      name === 'MODULE_LAYOUT_CRC' ? layoutCrc : constantIn(name, builtIn, enumerators.get(name), release);
+    const value = constantIn(name, builtIn, enumerators.get(name), release);
     Object.defineProperty(constants, name, value === undefined ? lacks(name) : { value, enumerable: true });
   }
-  const description = { release, vermagic, structs: structs as Structs, constants: constants as Constants };
-  return { description, absent };
+  return {
+    description: {
+      release,
+      vermagic,
+      layoutCrc,
+      orcHash,
+      structs: structs as Structs,
+      constants: constants as Constants,
+    },
+    absent,
+  };
 }
 
 /** As data that can be kept: without what is absent. */
-export function plainDescription({
-  release,
-  vermagic,
-  structs,
-  constants,
-}: KernelDescription): KernelDescription {
+export function plainDescription(description: KernelDescription): KernelDescription {
+  const { structs, constants } = description;
   const parts = Object.entries(structs).map(([name, one]) => [
     name,
     { ...one, fields: { ...one.fields }, bitfields: { ...one.bitfields } },
   ]);
-  return { release, vermagic, structs: Object.fromEntries(parts), constants: { ...constants } };
+  return { ...description, structs: Object.fromEntries(parts), constants: { ...constants } };
 }
 
 /** A description that was kept, with errors again where something is absent. */
@@ -186,6 +195,31 @@ function structFrom(
     fields: { value: fields, enumerable: true },
     bitfields: { value: bitfields, enumerable: true },
   });
+}
+
+/** What later kernels have beyond the built-in one: as far as this one has it. */
+function addLater(btf: Btf, structs: Record<string, object>): void {
+  for (const [name, members] of Object.entries(LATER_MEMBERS))
+    Object.assign((structs[name] as Row).fields, pick(btf, name, members)?.fields);
+  for (const [name, members] of Object.entries(LATER_STRUCTS)) {
+    const found = pick(btf, name, members);
+    if (found) structs[name] = { ...found, bitfields: {} };
+  }
+}
+
+function pick(
+  btf: Btf,
+  name: string,
+  members: readonly string[],
+): { readonly size: number; readonly fields: object } | undefined {
+  const type = btf.named(name, KIND.struct).find((one) => btf.members(one).length > 0);
+  if (type === undefined) return undefined;
+  const { fields } = membersOf(btf, type);
+  const found = members.flatMap((member): [string, number][] => {
+    const offset = fields.get(member);
+    return offset === undefined ? [] : [[member, offset]];
+  });
+  return { size: btf.size(type), fields: Object.fromEntries(found) };
 }
 
 function sizeOf(btf: Btf, name: string, type: number): number {

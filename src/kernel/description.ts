@@ -3,6 +3,7 @@
 //
 // Invariant: whoever reads or writes a structure of the guest takes the offsets from the core it belongs to.
 
+import type { LaterMembers, LaterStructs } from './later_layout.ts';
 import { CONSTANTS, LAYOUT, STRINGS } from './layout.ts';
 import { PRIVATE_CONSTANTS, PRIVATE_LAYOUT } from './private_layout.ts';
 
@@ -15,9 +16,9 @@ interface BitField {
 }
 
 /** One structure: its size and the offsets of its members in bytes. */
-interface StructLayout<Fields, Bits> {
+interface StructLayout<Fields, Bits, Later> {
   readonly size: number;
-  readonly fields: Offsets<Fields>;
+  readonly fields: Offsets<Fields> & Later;
   readonly bitfields: { readonly [Name in keyof Bits]: BitField };
 }
 
@@ -28,12 +29,15 @@ type KnownConstants = typeof CONSTANTS & typeof PRIVATE_CONSTANTS;
 export type Structs = {
   readonly [Name in keyof KnownStructs]: StructLayout<
     KnownStructs[Name]['fields'],
-    KnownStructs[Name]['bitfields']
+    KnownStructs[Name]['bitfields'],
+    LaterMembers<Name>
   >;
-};
+} & LaterStructs;
 
 export type Constants = {
-  readonly [Name in keyof KnownConstants]: KnownConstants[Name] extends bigint ? bigint : number;
+  readonly [Name in keyof Omit<KnownConstants, 'MODULE_LAYOUT_CRC'>]: KnownConstants[Name] extends bigint
+    ? bigint
+    : number;
 };
 
 export interface KernelDescription {
@@ -41,6 +45,10 @@ export interface KernelDescription {
   readonly release: string;
   /** VERMAGIC_STRING, with the space at its end. */
   readonly vermagic: string;
+  /** CRC of module_layout, which modules have to agree with; none in a kernel without CONFIG_MODVERSIONS. */
+  readonly layoutCrc: number | undefined;
+  /** What its modules have in .orc_header, in hexadecimal: which layout ORC entries have. None up to 6.2. */
+  readonly orcHash: string | undefined;
   readonly structs: Structs;
   readonly constants: Constants;
 }
@@ -58,10 +66,14 @@ export function buildFlags({ vermagic }: KernelDescription): string[] {
   return flags;
 }
 
+const { MODULE_LAYOUT_CRC, ...HEADER_CONSTANTS } = CONSTANTS;
+
 /** The kernel that the built-in image stands for: Debian's 6.1. */
 export const BUILT_IN: KernelDescription = {
   release: STRINGS.UTS_RELEASE,
   vermagic: STRINGS.VERMAGIC_STRING,
-  structs: { ...LAYOUT, ...PRIVATE_LAYOUT },
-  constants: { ...CONSTANTS, ...PRIVATE_CONSTANTS },
+  layoutCrc: MODULE_LAYOUT_CRC,
+  orcHash: undefined,
+  structs: { ...LAYOUT, ...PRIVATE_LAYOUT } as Structs,
+  constants: { ...HEADER_CONSTANTS, ...PRIVATE_CONSTANTS },
 };

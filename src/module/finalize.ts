@@ -14,6 +14,7 @@ import { OrcTableError, orcTableFromSections } from '../elf/orc.ts';
 import { severalSections } from '../elf/several_sections.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import type { Structs } from '../kernel/description.ts';
+import type { LaterStructs } from '../kernel/later_layout.ts';
 import { injected } from './error.ts';
 import { sortExtable } from './extable.ts';
 import { addKallsyms } from './kallsyms.ts';
@@ -22,7 +23,7 @@ import { readJumpTable, readStaticCallSites } from './patch_sites.ts';
 import type { ModuleLoaderPorts } from './ports.ts';
 
 /** A structure, or bytes. */
-type Element = keyof Structs | number;
+type Element = Exclude<keyof Structs, keyof LaterStructs> | number;
 
 /** Pointer and count members of struct module, and the section and the elements they come from. */
 const TABLES = [
@@ -166,8 +167,7 @@ function moduleFinalize(core: KernelCore, ports: ModuleLoaderPorts, mod: Module)
 function loadOrc(mod: Module, core: KernelCore): void {
   const ip = mod.lastSections.get('.orc_unwind_ip');
   const orc = mod.lastSections.get('.orc_unwind');
-  const port = core.arch.code?.orc;
-  const layout = port?.formats.get(port.own);
+  const layout = core.arch.code?.orc.byHash(core.kernel.orcHash);
   if (!ip?.size || !orc?.size || !layout) return;
   const { mem } = core;
   try {

@@ -60,6 +60,9 @@ const MASKS: readonly (readonly [number, number])[] = [
   [SHF_ALLOC, 0],
 ];
 
+/** The one of writable data, which what has none of the flags follows at once. */
+const DATA_PASS = 3;
+
 /** Not kept in memory though allocatable: read once by the loader, or copied elsewhere. */
 const NOT_LOADED = new Set(['.modinfo', '__versions', '.data..percpu']);
 /** Writable until init has run. */
@@ -74,13 +77,20 @@ export function loadFlags(section: ElfSection): number {
 /** @param keepAll all symbols stay after init, as livepatch modules need it */
 export function layoutModule(elf: ElfObject, keepAll: boolean, structs: Structs): ModuleLayout {
   const places = new Map<number, Place>();
-  const core = layoutRegion(elf, 'core', places);
-  const init = layoutRegion(elf, 'init', places);
+  // As one of several allocations writable data has the symbol tables directly behind it.
+  const lastPadded = structs.module.fields.mem === undefined ? MASKS.length : DATA_PASS;
+  const core = layoutRegion(elf, 'core', places, lastPadded);
+  const init = layoutRegion(elf, 'init', places, lastPadded);
   const symtab = layoutSymtab(elf, core, init, places, { keepAll, structs });
   return { core, init, places, symtab };
 }
 
-function layoutRegion(elf: ElfObject, region: Region, places: Map<number, Place>): RegionLayout {
+function layoutRegion(
+  elf: ElfObject,
+  region: Region,
+  places: Map<number, Place>,
+  lastPadded: number,
+): RegionLayout {
   const layout: RegionLayout = { size: 0, textSize: 0, roSize: 0, roAfterInitSize: 0 };
   MASKS.forEach(([all, none], pass) => {
     for (const section of elf.sections) {
@@ -90,7 +100,7 @@ function layoutRegion(elf: ElfObject, region: Region, places: Map<number, Place>
       const offset = takeSpace(layout, section.size, section.align);
       places.set(section.index, { section, region, offset });
     }
-    if (pass !== 3) layout.size = pageAlign(layout.size);
+    if (pass !== DATA_PASS && pass < lastPadded) layout.size = pageAlign(layout.size);
     if (pass === 0) layout.textSize = layout.size;
     if (pass === 1) layout.roSize = layout.size;
     // Nothing of init outlives it, so there is nothing to protect after it.

@@ -8,7 +8,7 @@ import type { Addr } from '../guest/addr.ts';
 import { PROT_EXEC, PROT_READ, PROT_WRITE } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { ModuleError } from './error.ts';
-import type { ModuleLayout, Place, Region, RegionLayout } from './layout.ts';
+import type { ModuleLayout, Place, Region } from './layout.ts';
 import type { LoadInfo } from './load_info.ts';
 import { Module } from './module.ts';
 import type { ModuleLoaderPorts } from './ports.ts';
@@ -42,8 +42,8 @@ export function moveModule(
   const addr = placeAddress(place, base);
   const { elf, info, name } = load;
   const mod = new Module(core, { name, elf, info, layout, addr, coreBase, initBase });
-  writeLayout(mod, 'core', coreBase, layout.core);
-  writeLayout(mod, 'init', initBase, layout.init);
+  mod.writeRegion('core', coreBase, layout.core);
+  mod.writeRegion('init', initBase, layout.init);
   return mod;
 }
 
@@ -55,14 +55,6 @@ function allocate(ports: ModuleLoaderPorts, size: number): Addr {
   const base = ports.area.alloc(size);
   if (base === undefined) throw new ModuleError('ENOMEM', `no module memory for ${size} bytes`);
   return base;
-}
-
-function writeLayout(mod: Module, region: Region, base: Addr, layout: RegionLayout): void {
-  mod.writeField(`${region}_layout_base`, base);
-  mod.writeField32(`${region}_layout_size`, layout.size);
-  mod.writeField32(`${region}_layout_text_size`, layout.textSize);
-  mod.writeField32(`${region}_layout_ro_size`, layout.roSize);
-  mod.writeField32(`${region}_layout_ro_after_init_size`, layout.roAfterInitSize);
 }
 
 /** Address of a section that was loaded; 0 for one that was not. */
@@ -106,7 +98,7 @@ function protect(core: KernelCore, base: Addr, start: number, end: number, prot:
 export function freeInit(core: KernelCore, ports: ModuleLoaderPorts, mod: Module): void {
   const base = mod.base('init');
   if (base === 0n) return;
-  writeLayout(mod, 'init', 0n, { size: 0, textSize: 0, roSize: 0, roAfterInitSize: 0 });
+  mod.writeRegion('init', 0n, { size: 0, textSize: 0, roSize: 0, roAfterInitSize: 0 });
   release(core, ports, base, mod.layout.init.size);
 }
 

@@ -1,5 +1,5 @@
 // One loaded module: struct module in guest memory, and what the loader knows about it beside that.
-// Mirrors struct module of include/linux/module.h, with Debian's 6.1 layout.
+// Mirrors struct module of include/linux/module.h.
 //
 // Invariant: a field that guest code can read lives only in guest memory.
 
@@ -12,7 +12,8 @@ import type { GuestMemory } from '../guest/memory.ts';
 import type { KernelDescription, Structs } from '../kernel/description.ts';
 import type { StructHome } from '../kernel/struct_home.ts';
 import { type SymtabAddresses, symbolValue, symtabAddresses, writeSymbolValue } from './kallsyms.ts';
-import type { ModuleLayout, Place, Region } from './layout.ts';
+import type { ModuleLayout, Place, Region, RegionLayout } from './layout.ts';
+import { type ModuleMemory, moduleMemory } from './module_memory.ts';
 import type { JumpEntry, StaticCallSite } from './patch_sites.ts';
 import { moduleTaintLetters, type TaintName, taintBit } from './taint.ts';
 
@@ -40,6 +41,9 @@ export interface ModuleExport {
   readonly crc: number | undefined;
   readonly namespace: string | undefined;
 }
+
+/** Of those that every kernel's description has, or names as absent. */
+type ModuleField = Exclude<keyof Structs['module']['fields'], 'mem'>;
 
 interface ModuleParts {
   readonly name: string;
@@ -85,6 +89,7 @@ export class Module {
   readonly #mem: GuestMemory;
   readonly #kernel: KernelDescription;
   readonly #fields: Structs['module']['fields'];
+  readonly #memory: ModuleMemory;
   readonly #coreBase: Addr;
 
   constructor({ mem, kernel }: StructHome, parts: ModuleParts) {
@@ -96,6 +101,7 @@ export class Module {
     this.info = parts.info;
     this.layout = parts.layout;
     this.addr = parts.addr;
+    this.#memory = moduleMemory({ mem, kernel }, parts.addr);
     this.#coreBase = parts.coreBase;
     this.sections = sectionTables(parts, 'first');
     this.lastSections = sectionTables(parts, 'last');
@@ -175,20 +181,17 @@ export class Module {
   /** Base of a region; 0 for init once it was freed. */
   base(region: Region): Addr {
     if (this.freed) return region === 'core' ? this.#coreBase : 0n;
-    return this.#mem.readU64(
-      this.addr + BigInt(region === 'core' ? this.#fields.core_layout_base : this.#fields.init_layout_base),
-    );
+    return this.#memory.base(region);
   }
   size(region: Region): number {
-    if (this.freed) return 0;
-    return this.#mem.readU32(
-      this.addr + BigInt(region === 'core' ? this.#fields.core_layout_size : this.#fields.init_layout_size),
-    );
+    return this.freed ? 0 : this.#memory.size(region);
   }
   textSize(region: Region): number {
-    if (this.freed) return 0;
-    const field = region === 'core' ? this.#fields.core_layout_text_size : this.#fields.init_layout_text_size;
-    return this.#mem.readU32(this.addr + BigInt(field));
+    return this.freed ? 0 : this.#memory.textSize(region);
+  }
+  /** What struct module says from now on of a region. */
+  writeRegion(region: Region, base: Addr, layout: RegionLayout): void {
+    this.#memory.write(region, base, layout);
   }
 
   /** within_module() */
@@ -212,10 +215,10 @@ export class Module {
   }
 
   /** A field of struct module by its name in the kernel's description. */
-  writeField(field: keyof Structs['module']['fields'], value: bigint | number): void {
+  writeField(field: ModuleField, value: bigint | number): void {
     this.#mem.writeU64(this.addr + BigInt(this.#fields[field]), BigInt(value));
   }
-  writeField32(field: keyof Structs['module']['fields'], value: number): void {
+  writeField32(field: ModuleField, value: number): void {
     this.#mem.writeU32(this.addr + BigInt(this.#fields[field]), value);
   }
 

@@ -39,7 +39,7 @@ function versionOf({ kernel }: KernelCore, { elf, versions }: LoadInfo, name: st
 
 /** check_modstruct_version(): before anything in struct module is used. @throws ModuleError */
 export function checkModstructVersion(core: KernelCore, load: LoadInfo): void {
-  const problem = checkVersion(core, load, core.kernel.constants.MODULE_LAYOUT_CRC, 'module_layout');
+  const problem = checkVersion(core, load, core.kernel.layoutCrc, 'module_layout');
   if (problem !== undefined) throw foreign(core, load, problem);
   // 6.1 does not look at the size, and would read on behind a smaller one; only force comes this far with another.
   if (load.thisModule.size === core.kernel.structs.module.size) return;

@@ -133,7 +133,7 @@ export function forgeModule(how: ForgedModule = {}): Uint8Array {
   self.write(name.slice(0, 55), BUILT_IN.structs.module.fields.name, 'latin1');
   const info = `name=${name}\0license=GPL\0vermagic=${BUILT_IN.vermagic}\0retpoline=Y\0${how.modinfo ?? ''}`;
   const versions = Buffer.alloc(64);
-  versions.writeUInt32LE(BUILT_IN.constants.MODULE_LAYOUT_CRC, 0);
+  versions.writeUInt32LE(BUILT_IN.layoutCrc as number, 0);
   versions.write('module_layout', 8, 'latin1');
   return forgeElf([
     { name: '.text', type: 1, flags: 6, data: text, align: 16n },

@@ -101,6 +101,5 @@ const ABSENT: Readonly<Record<string, readonly string[]>> = {
     ...PARAVIRT,
     'orc_entry.end',
     ...CONSTANTS,
-    'MODULE_LAYOUT_CRC',
   ],
 };

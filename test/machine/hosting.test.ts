@@ -3,6 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { assembleImageFor } from '../../src/asm/assembler.ts';
+import { BUILT_IN } from '../../src/kernel/description.ts';
 import { hostingOf } from '../../src/machine/native/hosted.ts';
 import type { NativeKernel } from '../../src/machine/native/native_kernel.ts';
 
@@ -62,7 +63,7 @@ const at = (low: number): bigint => 0xffffffff00000000n | BigInt(low);
 describe('a real kernel and ours', async () => {
   const port = await X86_64.assembler();
   const own = assembleImageFor(port, [{ path: 'a.s', text: SOURCE }], {});
-  const hosting = hostingOf(own, native);
+  const hosting = hostingOf(own, native, BUILT_IN);
 
   it('have functions of both in ours, by a jump from the real entry where there is room for one', () => {
     expect([...hosting.jumps].sort()).toEqual([

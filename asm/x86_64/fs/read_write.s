@@ -170,7 +170,9 @@ SYM_FUNC_END(rw_verify_area)
 .Lstream_\@:
     mov     byte ptr [rsp+rw_iter+iov_iter_iter_type], ITER_UBUF
     mov     byte ptr [rsp+rw_iter+iov_iter_data_source], \data_source
+.ifdef iov_iter_user_backed
     mov     byte ptr [rsp+rw_iter+iov_iter_user_backed], 1
+.endif
     mov     [rsp+rw_iter+iov_iter_count], r13
     mov     [rsp+rw_iter+iov_iter_ubuf], r12
 .endm

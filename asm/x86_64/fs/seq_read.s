@@ -28,7 +28,9 @@ SYM_FUNC_START(seq_read)
     mov     [rsp+seq_read_iov+iovec_iov_len], rdx
     lea     rax, [rsp+seq_read_iov]
     mov     byte ptr [rsp+seq_read_iter_at+iov_iter_iter_type], ITER_IOVEC
+.ifdef iov_iter_user_backed
     mov     byte ptr [rsp+seq_read_iter_at+iov_iter_user_backed], 1
+.endif
     mov     [rsp+seq_read_iter_at+iov_iter_count], rdx
     mov     [rsp+seq_read_iter_at+iov_iter_iov], rax
     mov     qword ptr [rsp+seq_read_iter_at+iov_iter_nr_segs], 1

@@ -80,7 +80,7 @@ export async function loadRealImage(
   const known = behind.get(native);
   if (known) return known;
   const { asm } = await loadKernelImage('orc', BUILT_IN, arch);
-  const hosting = hostingOf(asm, native);
+  const hosting = hostingOf(asm, native, description);
   const folder = join(packageRoot(), '.cache', 'image');
   const image = { ...(await cachedImage('orc', folder, description, arch, { native, hosting })) };
   behind.set(native, image);

@@ -9,6 +9,7 @@
 
 import type { AsmImage, AsmSymbol } from '../../asm/assembler.ts';
 import type { Addr } from '../../guest/addr.ts';
+import type { KernelDescription } from '../../kernel/description.ts';
 import type { NativeKernel } from './native_kernel.ts';
 
 /** Functions of both of which the real one runs. */
@@ -29,6 +30,57 @@ const BESIDE: ReadonlyMap<string, string> = new Map([
   ['default_read_file', 'debugfs_create_u8'],
   ['default_write_file', 'debugfs_create_u8'],
 ]);
+/**
+ * Functions of ours that later kernels have by another name, with the same arguments by their types (BTF): seen in 6.12.117
+ * and 7.3.4. There ours has that name.
+ */
+const LATER_NAMES: ReadonlyMap<string, string> = new Map([
+  // 6.10, allocation profiling
+  ['__kmalloc', '__kmalloc_noprof'],
+  ['kmalloc_trace', '__kmalloc_cache_noprof'],
+  ['kmalloc_node_trace', '__kmalloc_cache_node_noprof'],
+  ['kmalloc_large', '__kmalloc_large_noprof'],
+  ['kmalloc_large_node', '__kmalloc_large_node_noprof'],
+  ['kmem_cache_alloc', 'kmem_cache_alloc_noprof'],
+  ['kmemdup', 'kmemdup_noprof'],
+  ['krealloc', 'krealloc_noprof'],
+  ['vmalloc', 'vmalloc_noprof'],
+  ['vzalloc', 'vzalloc_noprof'],
+  ['__vmalloc', '__vmalloc_noprof'],
+  ['__get_free_pages', 'get_free_pages_noprof'],
+  ['get_zeroed_page', 'get_zeroed_page_noprof'],
+  // 6.6: the check itself is inline, and what is left is asked again
+  ['__list_add_valid', '__list_add_valid_or_report'],
+  ['__list_del_entry_valid', '__list_del_entry_valid_or_report'],
+  // 6.8
+  ['seq_puts', '__seq_puts'],
+  ['strscpy', 'sized_strscpy'],
+  // 6.15
+  ['init_timer_key', 'timer_init_key'],
+]);
+
+/**
+ * Per-CPU data of ours that kernels have inside of another object, or by another name: the first of these that a kernel
+ * has. `less`: what of ours comes before it. Where none is there it is the one of the same name.
+ */
+const PERCPU_PLACES: Readonly<Record<string, readonly PerCpuPlace[]>> = {
+  // struct pcpu_hot: 6.2 to 6.14.
+  current_task: [{ symbol: 'pcpu_hot', member: 'current_task' }],
+  __preempt_count: [{ symbol: 'pcpu_hot', member: 'preempt_count' }],
+  cpu_number: [{ symbol: 'pcpu_hot', member: 'cpu_number' }],
+  cpu_current_top_of_stack: [{ symbol: 'pcpu_hot', member: 'top_of_stack' }],
+  // Of 16 bits, and behind it a flag that only code of hosted functions looks at; a variable of its own from 6.15 on.
+  irq_stat: [{ symbol: 'pcpu_hot', member: 'softirq_pending' }, { symbol: '__softirq_pending' }],
+  // From 6.15 on the canary is where the kernel likes.
+  fixed_percpu_data: [{ symbol: '__stack_chk_guard', less: 40 }],
+};
+
+interface PerCpuPlace {
+  readonly symbol: string;
+  readonly member?: keyof NonNullable<KernelDescription['structs']['pcpu_hot']>['fields'];
+  readonly less?: number;
+}
+
 /** Marks where text begins and ends, which are no functions. */
 const MARK = /_(?:start|end)$/;
 /** jmp rel32 */
@@ -47,6 +99,8 @@ export interface Hosting {
   readonly places: ReadonlyMap<string, Addr>;
   /** Functions whose real entry jumps to ours: of each where that is. */
   readonly jumps: ReadonlyMap<string, Addr>;
+  /** Names that the real kernel has for functions of ours, where they are others. */
+  readonly names: ReadonlyMap<string, string>;
   /** Addresses of real symbols, by name, that ours are instead: of what is jumped away from, and of data that is ours alone. */
   readonly ours: ReadonlyMap<string, Addr>;
   /** Bytes of the real functions that are jumped away from, by address. */
@@ -54,17 +108,25 @@ export interface Hosting {
 }
 
 /** @param image ours, in any place */
-export function hostingOf(image: AsmImage, native: NativeKernel): Hosting {
+export function hostingOf(image: AsmImage, native: NativeKernel, { structs }: KernelDescription): Hosting {
   const unique = uniqueSymbols(native);
   const places = new Map<string, Addr>();
   const jumps = new Map<string, Addr>();
   const ours = new Map<string, Addr>();
   const replaced: { addr: Addr; size: number }[] = [];
+  const names = new Map<string, string>();
   const counts = new Map<string, number>();
   for (const { name } of image.symbols) counts.set(name, (counts.get(name) ?? 0) + 1);
   for (const symbol of image.symbols) {
-    const real = unique.get(symbol.name);
+    const inside = symbol.section === PERCPU ? percpuPlace(symbol.name, unique, structs) : undefined;
+    if (inside !== undefined) {
+      places.set(symbol.name, inside);
+      continue;
+    }
+    const name = unique.has(symbol.name) ? symbol.name : (LATER_NAMES.get(symbol.name) ?? symbol.name);
+    const real = unique.get(name);
     if (!real || counts.get(symbol.name) !== 1) continue;
+    if (name !== symbol.name) names.set(symbol.name, name);
     if (isData(symbol)) {
       if (real.isPercpu === (symbol.section === PERCPU) && symbol.size <= real.size)
         places.set(symbol.name, real.addr);
@@ -79,11 +141,25 @@ export function hostingOf(image: AsmImage, native: NativeKernel): Hosting {
   }
   for (const { name, section } of image.symbols) {
     const isKernel = !section.startsWith('.user') && section !== PERCPU;
-    const real = unique.get(name);
-    if (isKernel && real && !places.has(name)) ours.set(name, real.addr);
+    const there = names.get(name) ?? name;
+    const real = unique.get(there);
+    if (isKernel && real && !places.has(name)) ours.set(there, real.addr);
   }
   replaced.sort((a, b) => (a.addr < b.addr ? -1 : 1));
-  return { places, jumps, ours, replaced };
+  return { places, jumps, names, ours, replaced };
+}
+
+function percpuPlace(
+  name: string,
+  unique: ReadonlyMap<string, NativeSymbol>,
+  { pcpu_hot }: KernelDescription['structs'],
+): Addr | undefined {
+  for (const { symbol, member, less = 0 } of PERCPU_PLACES[name] ?? []) {
+    const object = unique.get(symbol);
+    const offset = member === undefined ? 0 : pcpu_hot?.fields[member];
+    if (object && offset !== undefined) return object.addr + BigInt(offset - less);
+  }
+  return undefined;
 }
 
 /** Labels, as of a name for another one's first word, count as what they stand in. */

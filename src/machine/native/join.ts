@@ -66,7 +66,11 @@ export function joinedSymbols(image: JoinedImage): Kallsyms {
 }
 
 const symbolsOf = perImage(({ asm, real }: JoinedImage) => {
-  const own = kernelSymbols(asm, (name) => !real.hosting.places.has(name));
+  const { places, names } = real.hosting;
+  const own = kernelSymbols(asm, (name) => !places.has(name)).map((symbol) => {
+    const name = names.get(symbol.name);
+    return name === undefined ? symbol : { ...symbol, name };
+  });
   return { own, sorted: sortSymbols([...realSymbols(real), ...own]) };
 });
 

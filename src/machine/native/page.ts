@@ -13,7 +13,7 @@ export function functionsPage(image: KernelImage): string {
   const functions = names.filter((_, i) => high[i] !== 0 && isText(types[i])).length;
   const ours = new Set(image.asm.fentrySites).size;
   const sites = joinedSites(image).length;
-  const jumps = [...hosting.jumps.keys()].sort();
+  const jumps = [...hosting.jumps.keys()].map((name) => hosting.names.get(name) ?? name).sort();
   const functionsOfAsm = new Set(
     image.asm.symbols.filter(({ section }) => section === '.text').map(({ name }) => name),
   );

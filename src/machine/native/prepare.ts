@@ -62,7 +62,7 @@ export function prepareNative(file: KernelFile, arch: Arch): Prepared {
     symbols,
     fentrySites: fentrySites(kernel, marks),
     text: marks.table('_stext', '_etext'),
-    orc: orcOf(kernel, arch),
+    orc: orcOf(kernel, description, arch),
     exports: readExports(kernel),
     extable: marks.table('__start___ex_table', '__stop___ex_table'),
     bugs: marks.table('__start___bug_table', '__stop___bug_table'),
@@ -169,13 +169,10 @@ function fentrySites(kernel: LinkedKernel, marks: Marks): bigint[] {
   return Array.from(Float64Array.from(sites).sort(), high);
 }
 
-function orcOf(kernel: LinkedKernel, arch: Arch): OrcTable {
+function orcOf(kernel: LinkedKernel, { orcHash }: KernelDescription, arch: Arch): OrcTable {
   const [ip, orc] = [kernel.section('.orc_unwind_ip'), kernel.section('.orc_unwind')];
-  const port = arch.code?.orc;
-  const layout = port?.formats.get(port.own);
-  if (!ip || !orc || !layout)
-    throw kernel.error('it has no ORC tables: it was built without CONFIG_UNWINDER_ORC');
-  if (kernel.section('.orc_header'))
-    throw kernel.error('its ORC tables are of a format that the machine does not go by yet');
+  if (!ip || !orc) throw kernel.error('it has no ORC tables: it was built without CONFIG_UNWINDER_ORC');
+  const layout = arch.code?.orc.byHash(orcHash);
+  if (!layout) throw kernel.error(`its ORC tables are of a format that is not known (${orcHash})`);
   return orcTableFromSections(kernel.data(ip), high(ip.start), kernel.data(orc), layout);
 }

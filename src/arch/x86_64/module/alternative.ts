@@ -17,6 +17,7 @@ import {
   type Table,
 } from '../../module_text.ts';
 import { CALL, CALL_SIZE, genInsn, INT3, JMP8, JMP32, RET, targetOf } from '../insn.ts';
+import { joinNops, movedCode } from './moved_code.ts';
 
 /** Length of the instruction at an offset; 0 when it does not decode. */
 export type InsnLength = (bytes: Uint8Array, offset: number) => number;
@@ -29,49 +30,133 @@ export function nopBytes(size: number): Uint8Array {
 interface Alternative {
   readonly instr: Addr;
   readonly repl: Addr;
-  readonly instrLen: number;
+  instrLen: number;
   readonly replLen: number;
-  readonly cpuid: number;
+  /** The feature, and whether its absence is asked for. */
+  readonly feature: number;
+  readonly absent: boolean;
+  /** A `call *` through a pointer becomes a call of what it leads to. */
+  readonly isDirectCall: boolean;
 }
 
-function* readAlternatives(mem: ModuleBytes, table: Table, kernel: KernelNumbers): Iterable<Alternative> {
-  const { size, fields } = kernel.structs.alt_instr;
+/** Of the member `flags`, which rows of 14 bytes have (6.3, and direct calls from 6.8 on). */
+const [ALT_FLAG_NOT, ALT_FLAG_DIRECT_CALL] = [1, 2];
+
+function readAlternatives(mem: ModuleBytes, table: Table, kernel: KernelNumbers): Alternative[] {
+  const { size } = kernel.structs.alt_instr;
+  const fields: Readonly<Record<string, number | undefined>> = kernel.structs.alt_instr.fields;
+  const asks = ownFlags(kernel);
+  const rows: Alternative[] = [];
   for (let at = table.addr; at < table.addr + BigInt(table.size); at += BigInt(size)) {
-    yield {
-      instr: followRelative(mem, at + BigInt(fields.instr_offset)),
-      repl: followRelative(mem, at + BigInt(fields.repl_offset)),
-      instrLen: mem.readU8(at + BigInt(fields.instrlen)),
-      replLen: mem.readU8(at + BigInt(fields.replacementlen)),
-      cpuid: mem.readU16(at + BigInt(fields.cpuid)),
-    };
+    const place = (member: string): Addr => at + BigInt(fields[member] ?? 0);
+    rows.push({
+      instr: followRelative(mem, place('instr_offset')),
+      repl: followRelative(mem, place('repl_offset')),
+      instrLen: mem.readU8(place('instrlen')),
+      replLen: mem.readU8(place('replacementlen')),
+      ...asks(mem.readU16(place('cpuid')), fields.flags === undefined ? 0 : mem.readU16(place('flags'))),
+    });
   }
+  return rows;
 }
+
+type Asks = Pick<Alternative, 'feature' | 'absent' | 'isDirectCall'>;
+
+/** How an entry says what it asks for: in a bit of cpuid, or in flags of their own. */
+function ownFlags({ structs, constants }: KernelNumbers): (cpuid: number, flags: number) => Asks {
+  if (hasOwnFlags({ structs }))
+    return (feature, flags) => ({
+      feature,
+      absent: (flags & ALT_FLAG_NOT) !== 0,
+      isDirectCall: (flags & ALT_FLAG_DIRECT_CALL) !== 0,
+    });
+  const inverted = Number(constants.ALTINSTR_FLAG_INV);
+  return (cpuid) => ({
+    feature: cpuid & ~inverted,
+    absent: (cpuid & inverted) !== 0,
+    isDirectCall: false,
+  });
+}
+
+const hasOwnFlags = ({ structs }: Pick<KernelNumbers, 'structs'>): boolean =>
+  structs.alt_instr.fields.flags !== undefined;
+
+/** What a port's tables are applied with, beside the context. */
+type NameLookup = Pick<FinalizeContext, 'lookupName'>;
 
 /** Puts in the alternatives that the CPU's features select, and makes long nops of the short ones in all sites. */
 export function applyAlternatives(
-  { mem, features, kernel }: FinalizeContext,
+  { mem, features, kernel, lookupName }: FinalizeContext,
   table: Table,
   insnLength: InsnLength,
 ): PatchCount {
   const count = newCount();
-  const selects = features.selector(kernel);
-  for (const { instr, repl, instrLen, replLen, cpuid } of readAlternatives(mem, table, kernel)) {
+  const isPresent = features.selector(kernel);
+  const rows = readAlternatives(mem, table, kernel);
+  const later = hasOwnFlags(kernel);
+  if (later) extendOverlapping(rows);
+  for (const row of rows) {
+    const { instr, repl, instrLen, replLen } = row;
     if (replLen > instrLen || !mem.isMapped(instr, instrLen) || !mem.isMapped(repl, replLen)) {
       count.warnings.push(`alternative at ${hex(instr)} of ${instrLen} bytes cannot take ${replLen}`);
       continue;
     }
     let code = mem.readBytes(instr, instrLen);
-    if (selects(cpuid)) {
-      code = replaced(mem.readBytes(repl, replLen), repl, instr, instrLen);
-      count.patched++;
-    } else {
+    if (isPresent(row.feature) === row.absent) {
       count.kept++;
+    } else {
+      const replacement = row.isDirectCall
+        ? directCall(mem, row, code, lookupName)
+        : mem.readBytes(repl, replLen);
+      code = later
+        ? movedCode(replacement, repl, instr, instrLen)
+        : replaced(replacement, repl, instr, instrLen);
+      count.patched++;
     }
-    optimizeNops(code, insnLength);
+    if (later) joinNops(code);
+    else optimizeNops(code, insnLength);
     mem.writeBytes(instr, code);
   }
   return count;
 }
+
+/** From 6.10 on entries of one place are all as long as the longest of them. */
+function extendOverlapping(rows: readonly Alternative[]): void {
+  for (let i = 0; i + 1 < rows.length; i++) {
+    const [row, next] = [rows[i], rows[i + 1]];
+    if (row.instr !== next.instr) continue;
+    let last = i + 1;
+    while (last + 1 < rows.length && rows[last + 1].instr === row.instr) last++;
+    const all = rows.slice(i, last + 1);
+    const longest = Math.max(...all.map(({ instrLen }) => instrLen));
+    for (const one of all) one.instrLen = longest;
+    i = last;
+  }
+}
+
+/**
+ * alt_replace_call(): a call of what the pointer at the site holds, from where the replacement stands. That is a call of
+ * BUG_func(), and stays it where the pointer is none; a function that does nothing is not called.
+ */
+function directCall(
+  mem: ModuleBytes,
+  { instr, repl, replLen }: Alternative,
+  code: Uint8Array,
+  lookupName: NameLookup['lookupName'],
+): Uint8Array {
+  const replacement = mem.readBytes(repl, replLen);
+  const isIndirect = code.length >= INDIRECT_CALL_SIZE && INDIRECT_CALL.every((byte, i) => code[i] === byte);
+  if (!isIndirect || replacement[0] !== CALL) return replacement;
+  const pointer = instr + BigInt(INDIRECT_CALL_SIZE + new DataView(code.buffer).getInt32(2, true));
+  const held = mem.isMapped(pointer, 8) ? mem.readBytes(pointer, 8) : new Uint8Array(8);
+  const target = new DataView(held.buffer).getBigUint64(0, true);
+  if (target === 0n) return replacement;
+  return target === lookupName('nop_func') ? new Uint8Array(0) : genInsn(CALL, repl, target);
+}
+
+/** call *disp(%rip) */
+const INDIRECT_CALL = [0xff, 0x15];
+const INDIRECT_CALL_SIZE = 6;
 
 /** The replacement as it must read at the site, padded with one-byte nops. */
 function replaced(replacement: Uint8Array, repl: Addr, instr: Addr, instrLen: number): Uint8Array {

@@ -54,11 +54,9 @@ export class CpuFeatures implements FeatureSet {
     return this.#present.has(known(name));
   }
 
-  /** By the field cpuid: ALTINSTR_FLAG_INV asks for absence. */
-  selector({ constants }: KernelNumbers): (cpuid: number) => boolean {
-    const inv = Number(constants.ALTINSTR_FLAG_INV);
+  selector({ constants }: KernelNumbers): (asked: number) => boolean {
     const present = new Set([...this.#present].map((name) => Number(constants[`X86_FEATURE_${name}`])));
-    return (cpuid) => present.has(cpuid & ~inv) !== ((cpuid & inv) !== 0);
+    return (asked) => present.has(asked);
   }
 }
 

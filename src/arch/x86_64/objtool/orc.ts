@@ -38,9 +38,15 @@ function text({ spReg, spOffset, fpReg, fpOffset, type, end }: OrcEntry): string
   return `sp:${place(spReg, spOffset)} bp:${place(fpReg, fpOffset)} type:${kind} end:${end ? 1 : 0}`;
 }
 
+const OWN = '6.1';
+
 export const ORC: OrcPort = {
   formats: ORC_LAYOUTS,
-  own: '6.1',
+  own: OWN,
+  byHash(hash) {
+    if (hash === undefined) return ORC_LAYOUTS.get(OWN);
+    return [...ORC_LAYOUTS.values()].find((rule) => rule.hash === hash);
+  },
   byVersion(version) {
     if (version > NEWEST_KERNEL) return undefined;
     return [...ORC_FORMATS].reverse().find((format) => versionNumber(format) <= version) ?? ORC_FORMATS[0];

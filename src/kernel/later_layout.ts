@@ -1,0 +1,37 @@
+// Members and structures that kernels later than the built-in one have, where something moved or changed its kind: who
+// reads them goes by the one that is there.
+//
+// Each with the release from which it holds, read in its sources and seen in the types of Debian's 6.12.117 and 7.3.4.
+
+/** Of structures that the built-in description has, too. */
+export const LATER_MEMBERS = {
+  /** 6.3: what an entry asks for has flags of its own, and rows have 14 bytes. */
+  alt_instr: ['flags'],
+  /** 6.4: memory by kinds (module_memory), in the place of core_layout and init_layout. */
+  module: ['mem'],
+} as const;
+
+/** Whole ones, with the members that are asked for. */
+export const LATER_STRUCTS = {
+  /** 6.4 */
+  module_memory: ['base', 'size'],
+  /** 6.2 to 6.14: what is hot of a CPU's data in one object. */
+  pcpu_hot: ['current_task', 'preempt_count', 'cpu_number', 'top_of_stack', 'softirq_pending'],
+} as const;
+
+type Members<Table, Name> = Name extends keyof Table
+  ? Table[Name] extends readonly (infer Member extends string)[]
+    ? { readonly [M in Member]?: number }
+    : never
+  : object;
+
+/** The later members of a structure of the built-in description. */
+export type LaterMembers<Name> = Members<typeof LATER_MEMBERS, Name>;
+
+export type LaterStructs = {
+  readonly [Name in keyof typeof LATER_STRUCTS]?: {
+    readonly size: number;
+    readonly fields: { readonly [M in (typeof LATER_STRUCTS)[Name][number]]: number };
+    readonly bitfields: object;
+  };
+};
