@@ -75,7 +75,7 @@ EXPORT_SYMBOL(mutex_unlock)
 
 # --- completions -------------------------------------------------------------------------------------
 
-.macro WAIT_FOR_COMPLETION name:req, state:req
+.macro WAIT_FOR_COMPLETION name:req, state
 SYM_FUNC_START(\name)
     FENTRY
     FRAME_BEGIN
@@ -83,9 +83,16 @@ SYM_FUNC_START(\name)
     push    rbx
     sub     rsp, 8
     mov     rbx, rdi
+    .ifb \state
+    mov     rbp_r12, rsi
+    .endif
 .Lagain:
     mov     rdi, rbx
+    .ifb \state
+    mov     rsi, rbp_r12
+    .else
     mov     esi, \state
+    .endif
     call    try_or_wait_for_completion  # 0: done; 1: queued, state set; -ERESTARTSYS
     test    eax, eax
     jle     .Lout
@@ -103,6 +110,7 @@ EXPORT_SYMBOL(\name)
 .endm
 WAIT_FOR_COMPLETION wait_for_completion, TASK_UNINTERRUPTIBLE
 WAIT_FOR_COMPLETION wait_for_completion_interruptible, TASK_INTERRUPTIBLE
+WAIT_FOR_COMPLETION wait_for_completion_state
 
 SYM_FUNC_START_LOCAL(__sched_text_end)
     RET

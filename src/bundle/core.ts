@@ -78,6 +78,10 @@ export class Bundles {
     );
   }
 
+  get context() {
+    return this.#livepatch.context;
+  }
+
   get #klp() {
     return this.#livepatch.context;
   }

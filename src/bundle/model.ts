@@ -4,6 +4,7 @@ import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator, HostResult } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
+import { aliveModule } from '../livepatch/context.ts';
 import type { LivepatchModel, ModuleWait } from '../livepatch/model.ts';
 import { statesIn } from '../livepatch/state.ts';
 import type { KlpPatch, KlpState } from '../livepatch/structs.ts';
@@ -19,7 +20,10 @@ const HOW: Readonly<Record<ModuleWait, number>> = {
 };
 
 export class BundleModel implements LivepatchModel {
-  readonly synchronous = true;
+  readonly pausesComing = true;
+  readonly resolvesAtLoad = true;
+  /** Only of its own object, which outlives a member. */
+  readonly livepatchesKeepNone = false;
   readonly #core: KernelCore;
   readonly #bundles: Bundles;
 
@@ -52,6 +56,8 @@ export class BundleModel implements LivepatchModel {
     return this.#bundles.freed(patch, forced);
   }
 
+  *removeModuleWork(): HostGenerator<void> {}
+
   /** A bundle stands for the states of all its members. */
   states(patch: KlpPatch): Iterable<KlpState> {
     return this.#bundles.of(patch)?.states(this.#core) ?? statesIn(this.#core, patch);
@@ -63,6 +69,14 @@ export class BundleModel implements LivepatchModel {
   }
 
   clearObjectRelocs(): void {}
+
+  findObjectModule(name: string): Addr | undefined {
+    return aliveModule(this.#bundles.context, name);
+  }
+
+  breaksRecursion(): boolean {
+    return false;
+  }
 
   lockModules(wait: ModuleWait): HostGenerator<number> {
     return this.#bundles.gate.lock(HOW[wait]);

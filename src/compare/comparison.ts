@@ -21,10 +21,23 @@ export function readWorkload(file: string, access: FileAccess = {}): Workload {
   const bytes = new Map(modules.map(({ name, path }) => [name, unpack(readFileSync(path), path)]));
   const members = steps
     .filter((step): step is PatchStep => step.verb === 'patch')
-    .flatMap((step) => (models.includes('bundle') ? step.members : []));
+    .flatMap((step) => (models.some((model) => model !== 'classic') ? step.members : []));
   const problems = members.flatMap((member) => memberProblem(member, bytes));
+  if (problems.length === 0 && models.includes('per-object modules'))
+    for (const step of steps) if (step.verb === 'patch') problems.push(...mainProblem(step, bytes));
   if (problems.length > 0) throw new ScenarioError(problems);
   return { ...comparison, bytes };
+}
+
+/** By the module for vmlinux the others of a livepatch are known. */
+function mainProblem({ members: [first, ...rest] }: PatchStep, bytes: Workload['bytes']): Problem[] {
+  if (!first) return [];
+  const files = [first, ...rest].flatMap(({ module }) =>
+    bundledFiles(module.name, bytes.get(module.name) ?? new Uint8Array(), 'patch'),
+  );
+  if (files.some(({ object }) => object === 'vmlinux')) return [];
+  const { place, path } = first;
+  return [{ place, path, reason: "under 'per-object modules' one of 'patch' is to be for vmlinux" }];
 }
 
 /** A bundle is made with the modules that its members are for. */

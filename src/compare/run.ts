@@ -9,6 +9,7 @@ import { startAction } from '../scenario/actions.ts';
 import { faultAttr } from '../scenario/faults.ts';
 import { machineSettings } from '../scenario/machine_settings.ts';
 import type { ActionStep, ComparedStep, Model, PatchStep, TaskSpec } from '../scenario/scenario.ts';
+import { makeSubmodules } from '../submodules/make.ts';
 import { bundledFiles } from './bundled.ts';
 import type { Workload } from './comparison.ts';
 import { type Counts, countOn } from './count.ts';
@@ -253,11 +254,12 @@ class Run {
     return task;
   }
 
-  /** The same patch modules: loaded one by one until one fails, or as one bundle. */
+  /** The same patch modules: loaded one by one until one fails, as one bundle, or as modules that modprobe loads. */
   #patch({ members, classic }: PatchStep): boolean {
     const machine = this.#machine;
-    if (machine.options.model === 'bundle')
-      return this.#enableBundle(members.map(({ module }) => module.name));
+    const names = members.map(({ module }) => module.name);
+    if (machine.options.model === 'bundle') return this.#enableBundle(names);
+    if (machine.options.model === 'per-object modules') return this.#enableSubmodules(names);
     for (const [i, { module }] of classic.entries()) {
       if (i > 0) this.#settle();
       if (!this.#finished(`enable ${module.name}`, this.#doer(machine.insmod(module.guestPath))))
@@ -276,6 +278,15 @@ class Run {
     const bytes = createBundle({ name, version: '1', replace: false, files, targets: new Map(targets) }, elf);
     machine.addFile(`/lib/${name}.klpb`, bytes);
     return this.#finished(`enable ${name}`, this.#doer(machine.spawn('echo', [`/lib/${name}.klpb`, ENABLE])));
+  }
+
+  #enableSubmodules(members: readonly string[]): boolean {
+    const machine = this.#machine;
+    const name = `patch${++this.#bundles}`;
+    const files = members.flatMap((member) => bundledFiles(member, this.#bytes(member), name));
+    const modules = makeSubmodules(name, files, machine.inspect.core.arch.elf);
+    for (const { file, bytes } of modules) machine.addFile(`/lib/modules/${file}`, bytes);
+    return this.#finished(`enable ${name}`, this.#doer(machine.insmod(`/lib/modules/${name}.ko`)));
   }
 
   #finished(what: string, task: TaskStruct): boolean {

@@ -95,6 +95,16 @@ export class FileSystem {
     return this.#namei.lookup(path);
   }
 
+  /** The same of a symbolic link itself. */
+  lstat(path: string): Omit<Target, 'open'> | undefined {
+    return this.#namei.lookup(path, undefined, false);
+  }
+
+  /** What a symbolic link says; undefined where there is none. */
+  readlink(path: string): string | undefined {
+    return this.#namei.readlink(path);
+  }
+
   /** Names in a directory, as ls shows them; undefined where there is none. */
   list(path: string): string[] | undefined {
     return this.#namei.list(path);

@@ -3,7 +3,7 @@
 
 import type { Addr } from '../guest/addr.ts';
 import { KernelError } from '../kernel/errno.ts';
-import type { Sysfs } from '../kernel/sysfs.ts';
+import type { Sysfs, SysfsLink } from '../kernel/sysfs.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import { UAPI } from '../kernel/uapi.ts';
 import type { FsContext } from './context.ts';
@@ -17,7 +17,7 @@ import type { Sysctls } from './sysctl.ts';
 
 /** What stat() says of a path, and how it is opened. */
 export interface Target {
-  readonly kind: 'file' | 'directory' | 'device';
+  readonly kind: 'file' | 'directory' | 'device' | 'link';
   /** Permission bits. */
   readonly mode: number;
   /** Bytes. */
@@ -80,9 +80,17 @@ export class Namei {
     return target.open(flags);
   }
 
-  /** The target of a path, relative ones taken from /; undefined for none. @param task for /proc/self. */
-  lookup(path: string, task?: TaskStruct): Target | undefined {
-    const parts = normalize(path);
+  /**
+   * The target of a path, relative ones taken from /; undefined for none.
+   * @param task for /proc/self
+   * @param follow a symbolic link that the path ends in
+   */
+  lookup(path: string, task?: TaskStruct, follow = true): Target | undefined {
+    const parts = this.#normalize(path);
+    if (!follow && !path.endsWith('/')) {
+      const link = this.#link(parts);
+      if (link) return { kind: 'link', mode: link.mode, size: 0, nlink: 1, open: () => eloop(path) };
+    }
     if (parts[0] === 'proc') return this.#proc(parts.slice(1), task);
     if (parts[0] === 'sys') return this.#sys(`/${parts.slice(1).join('/')}`);
     return this.#other(`/${parts.join('/')}`);
@@ -90,7 +98,7 @@ export class Namei {
 
   /** Names in a directory, in the order of ls; undefined where there is none. */
   list(path: string): string[] | undefined {
-    const parts = normalize(path);
+    const parts = this.#normalize(path);
     if (this.lookup(path)?.kind !== 'directory') return undefined;
     const names = new Set(this.#names(parts));
     if (parts.length === 0) for (const mount of ['proc', 'sys', 'dev']) names.add(mount);
@@ -121,7 +129,7 @@ export class Namei {
 
   /** A path that leads nowhere, opened: a new file where O_CREAT asks for one and there can be one. */
   #create(path: string, flags: number, task: TaskStruct | undefined): Addr {
-    const parts = normalize(path);
+    const parts = this.#normalize(path);
     for (let i = 1; i < parts.length; i++) {
       const found = this.lookup(parts.slice(0, i).join('/'), task);
       if (found && found.kind !== 'directory') throw new KernelError(UAPI.ENOTDIR, path);
@@ -134,6 +142,29 @@ export class Namei {
     if (path.endsWith('/')) throw new KernelError(UAPI.EISDIR, path);
     const { ramfs } = this.#mounts;
     return ramfs.openFile(ramfs.add(`/${parts.join('/')}`, new Uint8Array()), flags);
+  }
+
+  /** What a symbolic link says; undefined where there is none. */
+  readlink(path: string): string | undefined {
+    return path.endsWith('/') ? undefined : this.#link(this.#normalize(path))?.text;
+  }
+
+  #link([first, ...rest]: readonly string[]): SysfsLink | undefined {
+    const node = first === 'sys' ? this.#mounts.sysfs.lookup(`/${rest.join('/')}`, 'itself') : undefined;
+    return node?.kind === 'link' ? node : undefined;
+  }
+
+  /** The names on a path, with . and .. taken out: .. of what a link leads to. */
+  #normalize(path: string): string[] {
+    let parts: string[] = [];
+    for (const part of path.split('/')) {
+      if (part === '..') {
+        const link = this.#link(parts);
+        if (link) parts = ['sys', ...link.target.path.split('/').filter(Boolean)];
+        parts.pop();
+      } else if (part !== '' && part !== '.') parts.push(part);
+    }
+    return parts;
   }
 
   #directory(mode = 0o555, nlink = 2): Target {
@@ -262,12 +293,7 @@ function underDebugfs(path: string): string | undefined {
   return path.startsWith(`${DEBUGFS}/`) ? path.slice(DEBUGFS.length + 1) : undefined;
 }
 
-/** The names on a path, with . and .. taken out. */
-function normalize(path: string): string[] {
-  const parts: string[] = [];
-  for (const part of path.split('/')) {
-    if (part === '..') parts.pop();
-    else if (part !== '' && part !== '.') parts.push(part);
-  }
-  return parts;
+/** open() of a link itself. */
+function eloop(path: string): never {
+  throw new KernelError(UAPI.ELOOP, path);
 }

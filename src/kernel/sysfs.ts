@@ -76,6 +76,36 @@ export class SysfsFile {
   }
 }
 
+/** A symbolic link to a directory, as sysfs_create_link() makes one. */
+export class SysfsLink {
+  readonly kind = 'link';
+  readonly name: string;
+  readonly mode = 0o777;
+  readonly size = 0;
+  readonly parent: SysfsDir;
+  readonly target: SysfsDir;
+  removed = false;
+
+  constructor(parent: SysfsDir, name: string, target: SysfsDir) {
+    this.parent = parent;
+    this.name = name;
+    this.target = target;
+  }
+
+  get path(): string {
+    return `${this.parent.path}/${this.name}`;
+  }
+
+  /** kernfs_get_target_path(): from the link's directory up to where both paths meet, and down to the target. */
+  get text(): string {
+    const from = this.parent.path.split('/');
+    const to = this.target.path.split('/');
+    let common = 0;
+    while (common < from.length && common < to.length && from[common] === to[common]) common++;
+    return [...from.slice(common).map(() => '..'), ...to.slice(common)].join('/');
+  }
+}
+
 export class SysfsDir {
   readonly kind = 'directory';
   readonly name: string;
@@ -139,6 +169,14 @@ export class SysfsDir {
     return file;
   }
 
+  /** @returns the new link; undefined when the name is taken (EEXIST). */
+  addLink(name: string, target: SysfsDir): SysfsLink | undefined {
+    if (this.#entries.has(name)) return undefined;
+    const link = new SysfsLink(this, name, target);
+    this.#entries.set(name, link);
+    return link;
+  }
+
   /** Removes one entry and all below it. */
   remove(name: string): void {
     const node = this.#entries.get(name);
@@ -149,7 +187,7 @@ export class SysfsDir {
   }
 }
 
-export type SysfsNode = SysfsDir | SysfsFile;
+export type SysfsNode = SysfsDir | SysfsFile | SysfsLink;
 
 export class Sysfs {
   readonly root = new SysfsDir('', undefined);
@@ -165,12 +203,16 @@ export class Sysfs {
     return dir;
   }
 
-  lookup(path: string): SysfsNode | undefined {
+  /** Follows links, but for one that the path ends in where that itself is wanted. */
+  lookup(path: string, wanted?: 'what it leads to'): SysfsDir | SysfsFile | undefined;
+  lookup(path: string, wanted: 'itself'): SysfsNode | undefined;
+  lookup(path: string, wanted = 'what it leads to'): SysfsNode | undefined {
     let node: SysfsNode | undefined = this.root;
     for (const name of path.split('/').filter(Boolean)) {
+      if (node?.kind === 'link') node = node.target;
       if (node?.kind !== 'directory') return undefined;
       node = node.get(name);
     }
-    return node;
+    return node?.kind === 'link' && wanted !== 'itself' ? node.target : node;
   }
 }

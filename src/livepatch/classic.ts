@@ -3,9 +3,10 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
-import type { KernelCore } from '../kernel/core.ts';
 import { UAPI } from '../kernel/uapi.ts';
 import type { Module } from '../module/module.ts';
+import type { KlpContext } from './context.ts';
+import { aliveModule } from './context.ts';
 import type { LivepatchModel } from './model.ts';
 import { statesIn } from './state.ts';
 import type { KlpPatch, KlpState } from './structs.ts';
@@ -14,7 +15,7 @@ const { EINVAL, ENOSYS } = UAPI;
 
 /** What of kernel/livepatch/core.c this model leaves as it is. */
 interface LivepatchCore {
-  readonly context: { readonly core: KernelCore };
+  readonly context: KlpContext;
   enablePatch(patch: Addr, call: HostCall): HostGenerator<number>;
   moduleComing(mod: Addr): HostGenerator<number>;
   moduleGoing(mod: Addr): HostGenerator<void>;
@@ -23,7 +24,9 @@ interface LivepatchCore {
 }
 
 export class ClassicModel implements LivepatchModel {
-  readonly synchronous = false;
+  readonly pausesComing: boolean = false;
+  readonly resolvesAtLoad: boolean = false;
+  readonly livepatchesKeepNone: boolean = false;
   readonly #livepatch: LivepatchCore;
 
   constructor(livepatch: LivepatchCore) {
@@ -49,6 +52,9 @@ export class ClassicModel implements LivepatchModel {
 
   *freed(): HostGenerator<void> {}
 
+  /** No livepatch module goes by itself. */
+  *removeModuleWork(_work: Addr): HostGenerator<void> {}
+
   states(patch: KlpPatch): Iterable<KlpState> {
     return statesIn(this.#livepatch.context.core, patch);
   }
@@ -59,6 +65,15 @@ export class ClassicModel implements LivepatchModel {
 
   clearObjectRelocs(patchModule: Addr, objectName: string): void {
     this.#livepatch.clearObjectRelocs(patchModule, objectName);
+  }
+
+  /** Only a module that klp_module_coming() knows, and klp_module_going() does not. */
+  findObjectModule(name: string): Addr | undefined {
+    return aliveModule(this.#livepatch.context, name);
+  }
+
+  breaksRecursion(_module: string): boolean {
+    return false;
   }
 
   lockModules(): HostGenerator<number> {
@@ -91,7 +106,7 @@ export class ClassicModel implements LivepatchModel {
 }
 
 /** An answer that nobody sleeps for. */
-function* atOnce<T>(value: T): HostGenerator<T> {
+export function* atOnce<T>(value: T): HostGenerator<T> {
   yield* [];
   return value;
 }

@@ -162,3 +162,9 @@ export class KlpContext {
     return condition;
   }
 }
+
+/** The module of a name between klp_module_coming() and klp_module_going(). */
+export function aliveModule(klp: KlpContext, name: string): Addr | undefined {
+  const mod = klp.ports.modules.findModule(name);
+  return mod !== undefined && klp.moduleAlive(mod) ? mod : undefined;
+}

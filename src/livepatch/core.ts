@@ -63,6 +63,7 @@ export class Livepatch {
         const patch = call.args[0] - BigInt(core.kernel.structs.klp_patch.fields.free_work);
         return this.#freePatchWork(new KlpPatch(core, patch));
       },
+      klp_remove_module_work_fn: (call) => this.model.removeModuleWork(call.args[0]),
       klp_get_state: (call) => klpGetState(this.context, new KlpPatch(core, call.args[0]), call.args[1]),
       klp_find_prev_state: (call) => klpFindPrevState(this.context, call.args[0]),
       klp_trace_patch_state: (call) => {
@@ -139,8 +140,15 @@ export class Livepatch {
     yield* this.context.model.freed(patch, forced);
   }
 
-  /** klp_enable_patch(). @returns 0 or -errno. */
-  *enablePatch(addr: Addr, call: HostCall): HostGenerator<number> {
+  /**
+   * klp_enable_patch(). @returns 0 or -errno.
+   * @param gather what is to be done between the patch's first initialization and the rest, under klp_mutex
+   */
+  *enablePatch(
+    addr: Addr,
+    call: HostCall,
+    gather?: (patch: KlpPatch) => HostGenerator<number>,
+  ): HostGenerator<number> {
     const klp = this.context;
     const patch = new KlpPatch(klp.core, addr);
     const invalid = this.#check(patch);
@@ -157,7 +165,9 @@ export class Livepatch {
       return -UAPI.ENODEV;
     }
     this.patchInit.early(patch);
-    let ret = yield* this.patchInit.init(patch);
+    let ret = 0;
+    if (gather) ret = yield* gather(patch);
+    if (ret === 0) ret = yield* this.patchInit.init(patch);
     if (ret === 0) ret = yield* this.enableLocked(patch, call);
     if (ret !== 0) this.patchInit.freeStart(patch);
     yield* klp.unlock();

@@ -23,6 +23,8 @@ export class PatchInit {
   readonly #root: SysfsDir;
   readonly #types: KlpTypes & { readonly func: KobjType };
   readonly #freeWorkFn: Addr;
+  /** Told of an object that nobody refers to any more. */
+  onObjectReleased: ((object: KlpObject) => void) | undefined;
 
   /** @param root /sys/kernel/livepatch */
   constructor(klp: KlpContext, root: SysfsDir, attributes: KlpTypes) {
@@ -112,12 +114,9 @@ export class PatchInit {
     return object.isLoaded ? this.objectLoaded(patch, object) : 0;
   }
 
-  /** klp_find_object_module(): only a module that klp_module_coming() knows, and klp_module_going() does not. */
   #findModule(object: KlpObject): void {
     const { name } = object;
-    if (name === undefined) return;
-    const mod = this.#klp.ports.modules.findModule(name);
-    if (mod !== undefined && this.#klp.moduleAlive(mod)) object.mod = mod;
+    if (name !== undefined) object.mod = this.#klp.model.findObjectModule(name) ?? 0n;
   }
 
   *#initFunc(object: KlpObject, func: KlpFunc): HostGenerator<number> {
@@ -275,6 +274,7 @@ export class PatchInit {
   #releaseObject(kobj: Addr): void {
     const { slab } = this.#klp.core;
     const object = objectOfKobj(this.#klp.core, kobj);
+    this.onObjectReleased?.(object);
     if (!object.dynamic) return;
     slab.free(object.namePointer);
     slab.free(object.addr);

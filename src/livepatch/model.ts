@@ -1,5 +1,5 @@
 // How livepatches meet modules that come and go. The livepatch core, the module loader and the machine ask a model
-// wherever the two that there are differ: the kernel's own (classic.ts) and that of bundles (src/bundle).
+// wherever those that there are differ: the kernel's own (classic.ts), bundles (src/bundle), submodules (src/submodules).
 //
 // Invariant: every question has an answer in every model; who asks does not know which one it is.
 
@@ -25,12 +25,16 @@ interface PatchModel {
   transitionBegin(): HostGenerator<number>;
   /** A transition has come to its end. */
   transitionEnd(): HostGenerator<void>;
+  /** klp_remove_module_work_fn(): @param work its work_struct */
+  removeModuleWork(work: Addr): HostGenerator<void>;
   /** A patch has left the livepatch core; not under klp_mutex. */
   freed(patch: KlpPatch, forced: boolean): HostGenerator<void>;
   /** The system states that a patch stands for. */
   states(patch: KlpPatch): Iterable<KlpState>;
   /** The object of a patch is there: what is resolved against it only then. 0, or -errno with the reason in the log. */
   applyObjectRelocs(patchModule: Addr, objectName: string): number;
+  /** klp_find_object_module(): the module that a named object of a patch is for, where it counts as loaded. */
+  findObjectModule(name: string): Addr | undefined;
   /** The object goes: undoes that. */
   clearObjectRelocs(patchModule: Addr, objectName: string): void;
 }
@@ -39,11 +43,14 @@ interface PatchModel {
 interface ModuleModel {
   /** klp_gate_try(): 1, or 0 where the task has to wait; -errno. */
   tryGate(call: HostCall): HostResult | HostGenerator;
-  /**
-   * A module's text is not executable before moduleComing() has returned, and its livepatch relocations are resolved
-   * with all others.
-   */
-  readonly synchronous: boolean;
+  /** A module's text is not executable before moduleComing() has returned. */
+  readonly pausesComing: boolean;
+  /** The livepatch relocations of a module are resolved with all others, for its object is there. */
+  readonly resolvesAtLoad: boolean;
+  /** A livepatch module keeps no module whose symbols it uses. */
+  readonly livepatchesKeepNone: boolean;
+  /** Whether a load under the name of a module that is loading fails at once, instead of waiting for that one. */
+  breaksRecursion(module: string): boolean;
   /** Before a load or an unload: 0 or -errno; unlockModules() of the same task after it. */
   lockModules(wait: ModuleWait): HostGenerator<number>;
   unlockModules(task: TaskStruct): HostGenerator<void>;

@@ -18,7 +18,7 @@ import { type MadeMemory, makeCore, makeMemory } from './boot/hardware.ts';
 import { onExit, onFork, onStackGone } from './boot/hooks.ts';
 import { type KernelImage, loadKernelImage, loadRealImage } from './boot/image.ts';
 import { kernelParts } from './boot/kernel_parts.ts';
-import { patchingParts, useBundles } from './boot/patching.ts';
+import { patchingParts, useBundles, useSubmodules } from './boot/patching.ts';
 import { startKernel } from './boot/start_kernel.ts';
 import { trapParts } from './boot/trap_parts.ts';
 import { oopsLimitFile } from './control_files.ts';
@@ -30,6 +30,7 @@ import { Steering } from './cpu/steering.ts';
 import { blockSink, watchedExecutor } from './cpu/watched_exec.ts';
 import type { Inspect } from './inspect.ts';
 import { ModuleCalls } from './modules/module_calls.ts';
+import { UsermodeHelper } from './modules/usermode_helper.ts';
 import { openKernel } from './native/cache.ts';
 import { completeOptions, IMAGES, type MachineOptions } from './options.ts';
 import { peekSysfs } from './peek_sysfs.ts';
@@ -93,6 +94,10 @@ export class Machine {
     const bundles = options.model === 'bundle' ? useBundles(core, patching, fs, traces, kernel) : undefined;
     const modules = new ModuleCalls(core, kernel.format, loader, livepatch, fs);
     const users = new UserTasks(core, kernel.sched, kernel.fork, fs, userPrograms(image.asm));
+    if (options.model === 'per-object modules') {
+      modules.helper = new UsermodeHelper(core, { fs, users, ...kernel });
+      useSubmodules(patching, modules);
+    }
 
     const versions = new VersionTruth(core, livepatch);
     const truth = new TransitionTruth(core, livepatch, traces, smp.cpus, versions.gaps, ftrace);

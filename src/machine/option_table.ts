@@ -53,7 +53,7 @@ export const MACHINE_OPTIONS = {
   schedule: { type: 'text', default: '', max: 65536 },
   /** A file: a kernel's vmlinuz or vmlinux that is put under the machine. None: the built-in one. */
   kernel: { type: 'text', default: '', max: 4095 },
-  model: { type: 'choice', default: 'classic', choices: ['classic', 'bundle'] },
+  model: { type: 'choice', default: 'classic', choices: ['classic', 'bundle', 'per-object modules'] },
   /** COMMAND_LINE_SIZE, with its NUL. */
   cmdline: { type: 'text', default: 'BOOT_IMAGE=klpemu root=/dev/ram0 quiet', max: 2047 },
 } as const satisfies Record<string, OptionRow>;

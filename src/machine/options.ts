@@ -5,6 +5,8 @@ import type { UnwinderKind } from '../arch/x86_64/unwind/unwinders.ts';
 import type { ImageFlavour } from './boot/image.ts';
 import { checkedOptions } from './option_table.ts';
 
+export type PatchModelName = 'classic' | 'bundle' | 'per-object modules';
+
 export interface MachineOptions {
   /** Ranges and defaults of all of them: option_table.ts. */
   readonly cpus?: number;
@@ -32,8 +34,11 @@ export interface MachineOptions {
   readonly cmdline?: string;
   /** What is done to the order of events (schedule.ts), as a text; '' for nothing. */
   readonly schedule?: string;
-  /** How livepatches meet modules that come and go: as the kernel has it, or by bundles (docs/bundle.md). */
-  readonly model?: 'classic' | 'bundle';
+  /**
+   * How livepatches meet modules that come and go: as the kernel has it, by bundles (docs/bundle.md), or by modules that
+   * a helper loads (docs/submodules.md).
+   */
+  readonly model?: PatchModelName;
 }
 
 /** Every option, those that are given and the defaults. @throws MachineOptionError */

@@ -55,7 +55,7 @@ export class ModuleFormation {
     checkModstructVersion(this.#core, load);
     const mod = this.#layoutAndAllocate(load, request.flags ?? 0, undo);
     mod.patches = request.patches;
-    mod.paused = this.#ports.synchronous === true;
+    mod.paused = this.#ports.klp?.pausesComing === true;
     yield* this.#addUnformed(mod, undo);
     this.#noteSignature(load, mod);
     this.#percpuAlloc(load, mod, undo);
@@ -91,6 +91,8 @@ export class ModuleFormation {
     const busy = (): boolean => old()?.state === 'COMING' || old()?.state === 'UNFORMED';
     const found = old();
     if (found) {
+      if (busy() && this.#ports.klp?.breaksRecursion(mod.name))
+        throw new ModuleError('EEXIST', `${mod.name} is loading, and its livepatch waits for this load`);
       const wait = { core: this.#core, ports: this.#ports };
       const interrupted = busy() ? yield* waitEvent(wait, () => !busy()) : 0;
       if (interrupted !== 0) throw new ModuleError(-interrupted, `${mod.name} is loading, and a signal came`);
@@ -144,15 +146,15 @@ export class ModuleFormation {
     const sectionBase = (index: number): Addr =>
       index === load.pcpu?.index ? percpu : sectionAddress(mod, index);
     yield* simplifySymbols(ctx, mod, load, mod.kallsyms.init.symtab, sectionBase);
-    if (load.livepatch && this.#ports.synchronous)
-      resolveOrdinary(this.#core, this.#ports.klpFindObjectSymbol, mod);
+    const early = this.#ports.klp?.resolvesAtLoad === true;
+    if (load.livepatch && early) resolveOrdinary(this.#core, this.#ports.klpFindObjectSymbol, mod);
     applyRelocations(this.#core, mod, (rela, write) =>
       applySectionRelocs(
         this.#core,
         this.#ports.klpFindObjectSymbol,
         mod,
         rela,
-        this.#ports.synchronous ? undefined : 'vmlinux',
+        early ? undefined : 'vmlinux',
         write,
       ),
     );

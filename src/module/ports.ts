@@ -44,16 +44,21 @@ export interface ModulePerCpu {
 /** klp_find_object_symbol(): the address of a symbol; undefined, with the reason in the log. */
 export type FindObjectSymbol = (object: string | undefined, name: string, sympos: bigint) => Addr | undefined;
 
+/** The part of src/livepatch/model.ts that the loader asks. */
+interface KlpRules {
+  readonly pausesComing: boolean;
+  readonly resolvesAtLoad: boolean;
+  readonly livepatchesKeepNone: boolean;
+  breaksRecursion(module: string): boolean;
+}
+
 export interface ModuleLoaderPorts {
   readonly area: ModuleArea;
   /** Writes text that is executable already. */
   readonly pokeText: (addr: Addr, bytes: Uint8Array) => void;
   readonly hooks?: ModuleHooks;
-  /**
-   * The bundle model: a module's text is not executable before klpModuleComing() has returned, and livepatch
-   * relocations are resolved with all others.
-   */
-  readonly synchronous?: boolean;
+  /** What the livepatch model says of modules; what is left out is as in the kernel. */
+  readonly klp?: KlpRules;
   readonly percpu?: ModulePerCpu;
   readonly features?: FeatureSet;
   /** VERMAGIC_STRING of the running kernel. */

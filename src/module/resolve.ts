@@ -62,7 +62,7 @@ function resolveSymbol(
   if (!inheritTaint(ctx, mod, load, found.owner, name)) return undefined;
   if (checkVersion(ctx.core, load, found.crc, name) !== undefined) return neg('EINVAL');
   if (!namespaceImported(ctx, mod, load, found, name)) return neg('EINVAL');
-  if (found.owner) {
+  if (found.owner && !(mod.isLivepatch && ctx.ports.klp?.livepatchesKeepNone)) {
     const err = ctx.modules.ref(mod, found.owner);
     if (err !== 0) return err;
   }

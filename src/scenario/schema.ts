@@ -170,7 +170,12 @@ export const scenarioSchema = object({
   models: opt(
     z
       .array(z.enum(MACHINE_OPTIONS.model.choices))
-      .check(z.refine((all) => all.length > 1 && new Set(all).size === all.length, 'must be two models')),
+      .check(
+        z.refine(
+          (all) => all.length > 1 && new Set(all).size === all.length,
+          'must be two models or more, each once',
+        ),
+      ),
   ),
   machine: opt(machine),
   limit: opt(duration),

@@ -81,16 +81,21 @@ export class Locking {
       task.state = this.#constants.TASK_RUNNING;
       return 0;
     }
-    if (
-      Number(state) === this.#constants.TASK_INTERRUPTIBLE &&
-      (task.testTif('TIF_SIGPENDING') || task.testTif('TIF_NOTIFY_SIGNAL'))
-    ) {
+    if (this.#signalPending(task, Number(state))) {
       this.#leave(queue, task);
       return -ERESTARTSYS;
     }
     if (!queue.includes(task)) queue.push(task);
     task.state = Number(state);
     return 1;
+  }
+
+  /** signal_pending_state(): no user task has handlers, so that a signal which is more than the fake one is fatal. */
+  #signalPending(task: TaskStruct, state: number): boolean {
+    const { TASK_INTERRUPTIBLE, TASK_WAKEKILL } = this.#constants;
+    if (state & TASK_INTERRUPTIBLE)
+      return task.testTif('TIF_SIGPENDING') || task.testTif('TIF_NOTIFY_SIGNAL');
+    return (state & TASK_WAKEKILL) !== 0 && task.testTif('TIF_SIGPENDING');
   }
 
   /** complete() */

@@ -8,19 +8,17 @@ import { type BundleFile, readBundle } from '../bundle/format.ts';
 import { type ElfObject, parseElf } from '../elf/elf_object.ts';
 import { ElfError } from '../elf/error.ts';
 import type { ElfMachine } from '../elf/machine.ts';
-import { undefinedSymbols } from '../elf/module_object.ts';
 import { MODULE_FILE, moduleName, unpack } from '../elf/unpack.ts';
 import { latin1Bytes } from '../fs/context.ts';
 import type { Machine } from '../machine/machine.ts';
+import {
+  directDependencies,
+  loadOrder,
+  type ModuleFile,
+  moduleFile,
+  symbolOwners,
+} from '../module/dependencies.ts';
 import { modulesKlp, type PatchModule, patchModulesOf } from './modules_klp.ts';
-
-interface ModuleFile {
-  readonly name: string;
-  /** Absolute, in the guest. */
-  readonly path: string;
-  readonly imports: readonly string[];
-  readonly exports: readonly string[];
-}
 
 /** Where module files come from. */
 type ModuleSource = () => Iterable<{ readonly name: string; readonly bytes: Uint8Array }>;
@@ -59,9 +57,8 @@ export class ModuleStore {
     for (const { name, bytes } of this.#source?.() ?? []) this.add(name, bytes);
     const warnings: string[] = [];
     const files = this.#files(warnings);
-    const owners = new Map<string, ModuleFile>();
-    for (const file of files) for (const symbol of file.exports) owners.set(symbol, file);
-    const direct = new Map(files.map((file) => [file, directDependencies(file, owners)]));
+    const owners = symbolOwners(files);
+    const direct = (file: ModuleFile) => directDependencies(file, owners);
     let dep = '';
     for (const file of files) {
       const order = loadOrder(file, direct, warnings);
@@ -207,54 +204,10 @@ function readModule(
   warnings: string[],
 ): ModuleFile | undefined {
   try {
-    const elf = parseElf(unpack(bytes, path), path, machine);
-    const imports = undefinedSymbols(elf).map((s) => s.name);
-    const exports = exportedNames(elf);
-    return { name: moduleName(path), path, imports, exports };
+    return moduleFile(path, parseElf(unpack(bytes, path), path, machine));
   } catch (error) {
     const why = error instanceof ElfError ? error.withoutFile : (error as Error).message;
     warnings.push(`depmod: ERROR: failed to load symbols from ${path}: ${why}`);
     return undefined;
   }
-}
-
-/** EXPORT_SYMBOL() leaves an object `__ksymtab_NAME` for each. */
-function exportedNames(elf: ElfObject): string[] {
-  const prefix = '__ksymtab_';
-  return elf.symbols.flatMap(({ name, section }) =>
-    section?.name.startsWith(prefix.slice(0, -1)) && name.startsWith(prefix)
-      ? [name.slice(prefix.length)]
-      : [],
-  );
-}
-
-function directDependencies(file: ModuleFile, owners: ReadonlyMap<string, ModuleFile>): ModuleFile[] {
-  const found = new Set<ModuleFile>();
-  for (const symbol of file.imports) {
-    const owner = owners.get(symbol);
-    if (owner && owner !== file) found.add(owner);
-  }
-  return [...found];
-}
-
-/** All that a module needs, each after what needs it: modules.dep is read from the right. */
-function loadOrder(
-  file: ModuleFile,
-  direct: ReadonlyMap<ModuleFile, readonly ModuleFile[]>,
-  warnings: string[],
-): ModuleFile[] {
-  const order: ModuleFile[] = [];
-  const state = new Map<ModuleFile, 'open' | 'done'>();
-  const visit = (at: ModuleFile): void => {
-    state.set(at, 'open');
-    for (const next of direct.get(at) ?? []) {
-      if (state.get(next) === 'open')
-        warnings.push(`depmod: ERROR: Cycle detected: ${at.name} -> ${next.name} -> ${at.name}`);
-      else if (!state.has(next)) visit(next);
-    }
-    state.set(at, 'done');
-    if (at !== file) order.push(at);
-  };
-  visit(file);
-  return order.reverse();
 }

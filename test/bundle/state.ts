@@ -75,7 +75,9 @@ function filesOf(dir: SysfsDir): string[] {
   return dir
     .entries()
     .flatMap((node) =>
-      node.kind === 'directory' ? [`${node.path}/`, ...filesOf(node)] : [textOfFile(node)],
+      node.kind === 'directory'
+        ? [`${node.path}/`, ...filesOf(node)]
+        : [node.kind === 'link' ? `${node.path} -> ${node.text}` : textOfFile(node)],
     );
 }
 

@@ -68,9 +68,11 @@ describe('a workload that is wrong', () => {
   });
 
   it('names two models, and leaves the machine without one', () => {
-    expect(problemsIn('models: [bundle]\nsteps: []\n')).toBe('work.yaml:1:9: models: must be two models');
+    expect(problemsIn('models: [bundle]\nsteps: []\n')).toBe(
+      'work.yaml:1:9: models: must be two models or more, each once',
+    );
     expect(problemsIn('models: [classic, bundel]\n')).toBe(
-      "work.yaml:1:19: models[1]: must be 'classic' or 'bundle', not 'bundel'",
+      "work.yaml:1:19: models[1]: must be 'classic', 'bundle' or 'per-object modules', not 'bundel'",
     );
     expect(problemsIn('models: [classic, bundle]\nmachine: { model: bundle }\n')).toContain(
       "work.yaml:2:12: machine.model: 'model' does not go with 'models'",

@@ -10,7 +10,7 @@ no_parameters:
     .byte   0
 
 # rdi: path, rsi: flags of finit_module, rdx: parameters; what that returns, or what open does.
-SYM_FUNC_START_LOCAL(load_file)
+SYM_FUNC_START(load_file)
     push    rbx
     push    r14
     mov     rbx, rsi

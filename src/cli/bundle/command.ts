@@ -49,6 +49,7 @@ Example:
       .addHelpText('after', `\nExample:\n  klpemu bundle ${name} fixtures/bundles/v1.klpb`)
       .action(async (file: string, options) => (await import('./bundle.ts'))[name](file, options));
   }
+  addSubmodules(bundle);
   addEnabling(bundle);
 }
 
@@ -87,6 +88,28 @@ Example:
     .action(async (file: string, options) => {
       (await import('./split.ts')).split(file, { ...options, targets });
     });
+}
+
+function addSubmodules(bundle: Command): void {
+  bundle
+    .command('submodules')
+    .description('write the members of a bundle as modules of the model of per-object modules')
+    .argument('<file>', 'bundle (.klpb) with a member for vmlinux')
+    .requiredOption('-o, --output <folder>', 'where to: NAME.ko and NAME__OBJECT.ko')
+    .option('--json', 'as one JSON object')
+    .addHelpText(
+      'after',
+      `
+Exit codes:
+  0  the modules are written
+  2  bad usage, a file that is no bundle, or a bundle without a member for vmlinux; nothing is written
+
+Example:
+  klpemu bundle create fix.klpb fixtures/modules/klpbundle_p1_vmlinux.ko fixtures/modules/klpbundle_p1_core.ko --name fix
+  klpemu bundle submodules fix.klpb -o modules
+  klpemu shell --model 'per-object modules' --file modules`,
+    )
+    .action(async (file: string, options) => (await import('./submodules.ts')).submodules(file, options));
 }
 
 const EXIT_CODES = `

@@ -14,7 +14,7 @@ Exit codes:
 export function addCompare(root: Command): void {
   root
     .command('compare')
-    .description('run one scenario under the classic and the bundle model and compare')
+    .description('run one scenario under several models (classic, bundle, per-object modules) and compare')
     .argument('<file>', "scenario (YAML) with 'models'")
     .addOption(allowFilesOption())
     .addOption(engineOption())

@@ -7,6 +7,7 @@ import { MODULE_FILE } from '../../elf/unpack.ts';
 import { packageRoot } from '../../guest/package_root.ts';
 import { KernelFileError } from '../../machine/native/find.ts';
 import { MACHINE_OPTIONS } from '../../machine/option_table.ts';
+import type { PatchModelName } from '../../machine/options.ts';
 import { ScheduleError } from '../../machine/schedule.ts';
 import { INSTRUCTION_LIMIT, type Interrupt } from '../../shell/interrupt.ts';
 import type { Shell } from '../../shell/shell.ts';
@@ -27,7 +28,7 @@ export interface ShellMachineOptions {
   readonly unwinder?: 'orc' | 'frame pointer' | 'none';
   readonly shadow?: boolean;
   readonly debug?: boolean;
-  readonly model?: 'classic' | 'bundle';
+  readonly model?: PatchModelName;
   /** A kernel's file, or a release that is installed. */
   readonly kernel?: string;
   readonly schedule?: string;

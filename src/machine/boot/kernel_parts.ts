@@ -57,5 +57,5 @@ export function kernelParts(
   const exit = new Exit(core, sched, fork, locking);
   const kthreads = new Kthreads(core, sched, fork, exit, locking, format);
   const workqueue = new Workqueue(core, sched, timers, kthreads);
-  return { format, sched, timers, rcu, mm, fork, exit, kthreads, workqueue };
+  return { format, sched, timers, rcu, mm, locking, fork, exit, kthreads, workqueue };
 }

@@ -12,9 +12,11 @@ import { Livepatch } from '../../livepatch/core.ts';
 import { FIRST_MODULE, ModuleArena } from '../../module/module_alloc.ts';
 import { ModuleList } from '../../module/modules.ts';
 import { ReservedChunk } from '../../module/percpu.ts';
+import { SubmodulesModel } from '../../submodules/model.ts';
 import type { OrcLookup } from '../../unwind/orc_lookup.ts';
 import type { Smp } from '../cpu/smp.ts';
 import { lateRelocations, makeLoader, moduleHooks } from '../modules/loader.ts';
+import type { ModuleCalls } from '../modules/module_calls.ts';
 import { ModuleHeap } from '../modules/module_heap.ts';
 import { ModuleText } from '../modules/module_text.ts';
 import type { MachineOptions } from '../options.ts';
@@ -45,6 +47,17 @@ export function patchingParts(
   const places = { modules: moduleList, area: moduleArena, percpu: modulePercpu };
   const loader = makeLoader(core, places, { hooks, ftrace, livepatch }, cmdline);
   return { moduleArena, ftrace, sysfs, moduleList, livepatch, modulePercpu, loader };
+}
+
+/** Patches have a module an object, which a helper in user space loads: before the first of them. */
+export function useSubmodules({ livepatch, loader }: PatchingParts, modules: ModuleCalls): void {
+  const { modules: list } = loader;
+  const model = new SubmodulesModel(livepatch, {
+    modules: list,
+    requestModule: (name) => modules.request(name),
+    deleteModule: (mod) => modules.putAndDelete(mod),
+  });
+  livepatch.use(model);
 }
 
 /** Patches come in bundles, instead of one module each: before the first of them. */

@@ -81,8 +81,8 @@ export function makeLoader(
     blacklist: bootParam(commandLine, 'module_blacklist')?.split(',') ?? [],
     sigEnforce: /^(|1|y|on)$/i.test(bootParam(commandLine, 'module.sig_enforce') ?? 'no'),
     klpFindObjectSymbol: livepatch.findObjectSymbol.bind(livepatch),
-    get synchronous(): boolean {
-      return livepatch.model.synchronous;
+    get klp() {
+      return livepatch.model;
     },
   };
   return new ModuleLoader(core, ports, modules);

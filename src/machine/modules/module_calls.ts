@@ -20,6 +20,7 @@ import type { ModuleLoader } from '../../module/main.ts';
 import type { Module } from '../../module/module.ts';
 import { refcountFunctions } from '../../module/refcount.ts';
 import { MODULE_INIT_PAUSED, PausedModules } from './paused_modules.ts';
+import type { UsermodeHelper } from './usermode_helper.ts';
 
 const { EFAULT, ENOENT } = UAPI;
 /** Longest argument string of a module that is read from user memory. */
@@ -41,6 +42,8 @@ export class ModuleCalls {
   readonly #fs: FileSystem;
   readonly #livepatch: Livepatch;
   readonly #paused: PausedModules;
+  /** request_module() is modprobe's; without it the calling task loads the module itself. */
+  helper: UsermodeHelper | undefined;
 
   constructor(
     core: KernelCore,
@@ -121,6 +124,7 @@ export class ModuleCalls {
     const core = this.#core;
     const args = core.arch.varargs.callArgs(core.mem, call, 2);
     const name = vsprintfGuest(this.#format, call.args[1], args).replaceAll('-', '_');
+    if (this.helper) return BigInt.asUintN(64, BigInt(yield* this.helper.modprobe(name)));
     if (this.loader.modules.find(name)) return 0n;
     const found = fileOfModule(name, this.#fs.list(MODULES_DIR) ?? []);
     const file = `${MODULES_DIR}/${found}`;
@@ -129,6 +133,23 @@ export class ModuleCalls {
     const bytes = this.#unpacked(node.bytes, file);
     if (!bytes) return negErrno(UAPI.ENOEXEC);
     return yield* this.#gated(call, 'no restart', () => this.#load(call, { bytes, file }));
+  }
+
+  /** request_module() by the kernel's own code. @returns what it returns */
+  *request(name: string): HostGenerator<number> {
+    const { slab, mem, symbols } = this.#core;
+    const fmt = slab.tryAlloc(name.length + 1, 'module name');
+    if (fmt === 0n) return -UAPI.ENOMEM;
+    mem.writeCString(fmt, name);
+    const result = yield { call: symbols.require('__request_module'), args: [1, fmt] };
+    slab.free(fmt);
+    return Number(BigInt.asIntN(32, result));
+  }
+
+  /** module_put_and_delete() */
+  *putAndDelete(mod: Module): HostGenerator<void> {
+    this.loader.modules.put(mod);
+    yield* this.loader.deleteModule(mod.name);
   }
 
   /** A load or unload, which the model may have wait. */

@@ -1,6 +1,6 @@
 // The directory of a module in /sys/module. Mirrors kernel/module/sysfs.c: attributes, sections, notes, parameters.
 //
-// holders is there, and empty: there are no symbolic links.
+// Invariant: holders of a module has a link to each module that uses its symbols, for as long as that has a directory.
 
 import { hex16 } from '../../guest/addr.ts';
 import type { HostGenerator } from '../../guest/hostcall.ts';
@@ -30,14 +30,23 @@ export function makeModuleDirectory(core: KernelCore, sysfs: Sysfs, mod: Module)
     const attribute = paramAttribute(core, readKernelParam(core, param.addr));
     if (attribute) sysfs.mkdirs(`/module/${mod.name}/parameters`).addFile(attribute);
   }
+  for (const used of mod.uses) holdersOf(sysfs, used)?.addLink(mod.name, dir);
 }
 
 export function* removeModuleDirectory(core: KernelCore, sysfs: Sysfs, mod: Module): HostGenerator<void> {
+  // del_usage_links()
+  for (const used of mod.uses) holdersOf(sysfs, used)?.remove(mod.name);
   const modules = sysfs.mkdirs('/module');
   const dir = modules.get(mod.name);
   modules.remove(mod.name);
   // A task may be in the functions of a parameter.
   if (dir?.kind === 'directory') yield* dir.drain(core.symbols.require('schedule_timeout_uninterruptible'));
+}
+
+/** What add_usage_links() puts links into. */
+function holdersOf(sysfs: Sysfs, used: Module): SysfsDir | undefined {
+  const holders = sysfs.lookup(`/module/${used.name}/holders`);
+  return holders?.kind === 'directory' ? holders : undefined;
 }
 
 /** add_sect_attrs(): where each section was put. */

@@ -16,6 +16,7 @@ const USAGES: Readonly<Record<string, string>> = {
   insmod_nonblock: 'PATH',
   kill: 'PID SIGNAL',
   load_paused: 'PATH',
+  modprobe: 'NAME [FILE..]',
   modprobe_paused: 'PATH [PARAMETERS [MEMBER..]]',
   pause: '',
   reader: 'PATH MS [ROUNDS]',

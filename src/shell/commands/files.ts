@@ -1,4 +1,4 @@
-// Commands on the tree of files: ls, stat, test, mkdir, rm. Nothing is opened: they look at the tree from outside,
+// Commands on the tree of files: ls, stat, readlink, test, mkdir, rm. Nothing is opened: they look at the tree from outside,
 // and no time passes.
 
 import type { Target } from '../../fs/namei.ts';
@@ -15,10 +15,15 @@ function statOf(shell: ShellContext, path: string): Stat | undefined {
   return path === '' ? undefined : shell.guest.machine.inspect.fs.stat(path);
 }
 
+/** Of a symbolic link itself; with a slash behind it, of what it leads to. */
+function lstatOf(shell: ShellContext, path: string): Stat | undefined {
+  return path === '' ? undefined : shell.guest.machine.inspect.fs.lstat(path);
+}
+
 /** `drwxr-xr-x` */
 function modeText({ kind, mode }: Stat): string {
   const bits = ['r', 'w', 'x'];
-  let text = { file: '-', directory: 'd', device: 'c' }[kind];
+  let text = { file: '-', directory: 'd', device: 'c', link: 'l' }[kind];
   for (let i = 8; i >= 0; i--) text += mode & (1 << i) ? bits[(8 - i) % 3] : '-';
   return text;
 }
@@ -26,6 +31,7 @@ function modeText({ kind, mode }: Stat): string {
 function kindText({ kind, size }: Stat): string {
   if (kind === 'directory') return 'directory';
   if (kind === 'device') return 'character special file';
+  if (kind === 'link') return 'symbolic link';
   return size === 0 ? 'regular empty file' : 'regular file';
 }
 
@@ -44,10 +50,11 @@ const ls: Command = {
     const files: Entry[] = [];
     const directories: string[] = [];
     for (const path of paths) {
-      const stat = statOf(shell, path);
+      // A long listing is of a link itself; a short one, of the directory that it leads to.
+      const stat = flags.has('l') || flags.has('d') ? lstatOf(shell, path) : statOf(shell, path);
       if (!stat) output.error(`ls: cannot access '${path}': No such file or directory`, 2);
       else if (stat.kind === 'directory' && !flags.has('d')) directories.push(path);
-      else files.push({ name: path, stat });
+      else files.push(entry(shell, path, path, stat));
     }
     output.stdout += listing(files, flags.has('l'));
     directories.forEach((path, i) => {
@@ -63,14 +70,22 @@ const ls: Command = {
 interface Entry {
   readonly name: string;
   readonly stat: Stat;
+  /** Of a symbolic link. */
+  readonly to: string | undefined;
 }
+
+const entry = (shell: ShellContext, name: string, path: string, stat: Stat): Entry => ({
+  name,
+  stat,
+  to: stat.kind === 'link' ? shell.guest.machine.inspect.fs.readlink(path) : undefined,
+});
 
 function entriesOf(shell: ShellContext, path: string, all: boolean): Entry[] {
   const { fs } = shell.guest.machine.inspect;
   const entries: Entry[] = [];
   const add = (name: string, at: string): void => {
-    const stat = fs.stat(at);
-    if (stat) entries.push({ name, stat });
+    const stat = fs.lstat(at);
+    if (stat) entries.push(entry(shell, name, at, stat));
   };
   if (all) {
     add('.', path);
@@ -85,9 +100,9 @@ function listing(entries: readonly Entry[], long: boolean): string {
   const links = Math.max(...entries.map(({ stat }) => String(stat.nlink).length));
   const sizes = Math.max(...entries.map(({ stat }) => String(stat.size).length));
   return entries
-    .map(({ name, stat }) => {
+    .map(({ name, stat, to }) => {
       const columns = [String(stat.nlink).padStart(links), 'root root', String(stat.size).padStart(sizes)];
-      return `${modeText(stat)} ${columns.join(' ')} ${BOOT_DATE} ${name}\n`;
+      return `${modeText(stat)} ${columns.join(' ')} ${BOOT_DATE} ${name}${to === undefined ? '' : ` -> ${to}`}\n`;
     })
     .join('');
 }
@@ -97,7 +112,8 @@ const STAT_DIRECTIVES: Readonly<Record<string, (path: string, stat: Stat) => str
   A: (_, stat) => modeText(stat),
   a: (_, stat) => stat.mode.toString(8),
   F: (_, stat) => kindText(stat),
-  f: (_, stat) => ({ file: 0o100000, directory: 0o40000, device: 0o20000 })[stat.kind].toString(16),
+  f: (_, stat) =>
+    ({ file: 0o100000, directory: 0o40000, device: 0o20000, link: 0o120000 })[stat.kind].toString(16),
   G: () => 'root',
   g: () => 0,
   h: (_, stat) => stat.nlink,
@@ -115,13 +131,13 @@ const stat: Command = {
   summary: 'mode, owner and size of files of the guest',
   completes: 'paths',
   run: ({ args, shell }) => {
-    const { values, operands, unknown } = parseOptions(args, ['L'], ['c', 'format', 'printf']);
+    const { flags, values, operands, unknown } = parseOptions(args, ['L'], ['c', 'format', 'printf']);
     if (unknown) return failed(`stat: invalid option -- '${unknown.slice(1)}'`);
     if (operands.length === 0) return failed('stat: missing operand');
     const format = values.get('c') ?? values.get('format') ?? '%A %a %U:%G %F size=%s nlink=%h %n';
     const output = new Output();
     for (const path of operands) {
-      const found = statOf(shell, path);
+      const found = flags.has('L') ? statOf(shell, path) : lstatOf(shell, path);
       if (!found) output.error(`stat: cannot statx '${path}': No such file or directory`);
       else {
         const text = format.replace(/%(.)/g, (whole, c: string) =>
@@ -129,6 +145,25 @@ const stat: Command = {
         );
         output.line(text);
       }
+    }
+    return output.result();
+  },
+};
+
+const readlink: Command = {
+  name: 'readlink',
+  usage: 'readlink PATH...',
+  summary: 'what symbolic links of the guest say',
+  completes: 'paths',
+  run: ({ args, shell }) => {
+    const { operands, unknown } = parseOptions(args, []);
+    if (unknown) return failed(`readlink: invalid option -- '${unknown.slice(1)}'`);
+    if (operands.length === 0) return failed('readlink: missing operand');
+    const output = new Output();
+    for (const path of operands) {
+      const text = shell.guest.machine.inspect.fs.readlink(path);
+      if (text === undefined) output.status = 1;
+      else output.line(text);
     }
     return output.result();
   },
@@ -182,6 +217,8 @@ const UNARY: Readonly<Record<string, (shell: ShellContext, operand: string) => b
   '-e': (shell, path) => statOf(shell, path) !== undefined,
   '-f': (shell, path) => statOf(shell, path)?.kind === 'file',
   '-d': (shell, path) => statOf(shell, path)?.kind === 'directory',
+  '-h': (shell, path) => lstatOf(shell, path)?.kind === 'link',
+  '-L': (shell, path) => lstatOf(shell, path)?.kind === 'link',
   '-c': (shell, path) => statOf(shell, path)?.kind === 'device',
   '-r': (shell, path) => statOf(shell, path) !== undefined,
   '-w': (shell, path) => statOf(shell, path) !== undefined,
@@ -229,4 +266,12 @@ function testCommand(name: 'test' | '['): Command {
   };
 }
 
-export const FILE_COMMANDS: readonly Command[] = [ls, stat, mkdir, rm, testCommand('test'), testCommand('[')];
+export const FILE_COMMANDS: readonly Command[] = [
+  ls,
+  stat,
+  readlink,
+  mkdir,
+  rm,
+  testCommand('test'),
+  testCommand('['),
+];
