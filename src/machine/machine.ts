@@ -30,7 +30,6 @@ import { Steering } from './cpu/steering.ts';
 import { blockSink, watchedExecutor } from './cpu/watched_exec.ts';
 import type { Inspect } from './inspect.ts';
 import { ModuleCalls } from './modules/module_calls.ts';
-import { UsermodeHelper } from './modules/usermode_helper.ts';
 import { openKernel } from './native/cache.ts';
 import { completeOptions, IMAGES, type MachineOptions } from './options.ts';
 import { peekSysfs } from './peek_sysfs.ts';
@@ -94,10 +93,8 @@ export class Machine {
     const bundles = options.model === 'bundle' ? useBundles(core, patching, fs, traces, kernel) : undefined;
     const modules = new ModuleCalls(core, kernel.format, loader, livepatch, fs);
     const users = new UserTasks(core, kernel.sched, kernel.fork, fs, userPrograms(image.asm));
-    if (options.model === 'per-object modules') {
-      modules.helper = new UsermodeHelper(core, { fs, users, ...kernel });
-      useSubmodules(patching, modules);
-    }
+    if (options.model === 'per-object modules')
+      useSubmodules(core, patching, modules, { fs, users, ...kernel });
 
     const versions = new VersionTruth(core, livepatch);
     const truth = new TransitionTruth(core, livepatch, traces, smp.cpus, versions.gaps, ftrace);

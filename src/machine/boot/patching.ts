@@ -19,6 +19,7 @@ import { lateRelocations, makeLoader, moduleHooks } from '../modules/loader.ts';
 import type { ModuleCalls } from '../modules/module_calls.ts';
 import { ModuleHeap } from '../modules/module_heap.ts';
 import { ModuleText } from '../modules/module_text.ts';
+import { type HelperParts, UsermodeHelper } from '../modules/usermode_helper.ts';
 import type { MachineOptions } from '../options.ts';
 import type { Traces } from '../truth/traces.ts';
 import { type KernelParts, kernelKobjects } from './kernel_parts.ts';
@@ -50,7 +51,13 @@ export function patchingParts(
 }
 
 /** Patches have a module an object, which a helper in user space loads: before the first of them. */
-export function useSubmodules({ livepatch, loader }: PatchingParts, modules: ModuleCalls): void {
+export function useSubmodules(
+  core: KernelCore,
+  { livepatch, loader }: PatchingParts,
+  modules: ModuleCalls,
+  parts: HelperParts,
+): void {
+  modules.helper = new UsermodeHelper(core, parts);
   const { modules: list } = loader;
   const model = new SubmodulesModel(livepatch, {
     modules: list,

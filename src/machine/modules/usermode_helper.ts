@@ -29,7 +29,7 @@ import type { UserTasks } from '../user/user_tasks.ts';
 
 const MODULES_DIR = '/lib/modules';
 
-interface Parts {
+export interface HelperParts {
   readonly fs: FileSystem;
   readonly users: UserTasks;
   readonly sched: Sched;
@@ -39,12 +39,12 @@ interface Parts {
 
 export class UsermodeHelper {
   readonly #core: KernelCore;
-  readonly #parts: Parts;
+  readonly #parts: HelperParts;
   /** The completion that ends with a helper. */
   readonly #running = new Map<TaskStruct, { readonly done: bigint; code: number | undefined }>();
   readonly #read = new WeakMap<Uint8Array, ModuleFile>();
 
-  constructor(core: KernelCore, parts: Parts) {
+  constructor(core: KernelCore, parts: HelperParts) {
     this.#core = core;
     this.#parts = parts;
     parts.exit.onExit.push((task, code) => {
