@@ -126,6 +126,8 @@ export interface CodeArch {
   functionStart(bytes: Uint8Array, site: number): number;
   /** How many bytes before `end`, back to `start` at most, only fill up to where the next function begins. */
   fillingBefore(bytes: Uint8Array, start: number, end: number): number;
+  /** A call of the hypervisor by the instruction of a system call, which comes back. */
+  isHypercall(bytes: Uint8Array, offset: number): boolean;
   /** The instruction of BUG() and WARN(), by name. */
   readonly bug: string;
   /** An instruction after which a guest runs, up to its exit. */

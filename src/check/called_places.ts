@@ -3,12 +3,23 @@
 import {
   type Code,
   INSN_CALL,
+  INSN_CALL_DYNAMIC,
   INSN_JUMP,
   INSN_JUMP_CONDITIONAL,
+  INSN_JUMP_DYNAMIC,
   INSN_RETURN,
   someInsnOfFunc,
 } from '../objtool/insn.ts';
 import { fentrySymbols } from './paths.ts';
+
+/** Through a thunk of the object's own, too. */
+const BRANCHES: ReadonlySet<number> = new Set([
+  INSN_CALL,
+  INSN_CALL_DYNAMIC,
+  INSN_JUMP,
+  INSN_JUMP_CONDITIONAL,
+  INSN_JUMP_DYNAMIC,
+]);
 
 export class CalledPlaces {
   readonly #code: Code;
@@ -59,8 +70,8 @@ export class CalledPlaces {
       const dest = callDest[insn];
       if (dest === 0 || isKnown[dest]) continue;
       const kind = type[insn];
-      const isBranch = kind === INSN_CALL || kind === INSN_JUMP || kind === INSN_JUMP_CONDITIONAL;
-      if (!isBranch || func[insn] === 0 || func[insn] === dest || !this.#isCalled(func[insn])) continue;
+      if (!BRANCHES.has(kind) || func[insn] === 0 || func[insn] === dest || !this.#isCalled(func[insn]))
+        continue;
       isKnown[dest] = 1;
       places.add(this.#place(dest));
     }

@@ -32,7 +32,7 @@ export function addAlternatives(code: CodeTable): void {
     }
     const to = wayOf(code, alternative, from, fillers);
     if (to === 0 || (alternative.kind === 'replace' && code.flags[to] & IN_IGNORE_ARM)) continue;
-    if (alternative.skip) code.flags[from] |= IN_IGNORE_ALTS;
+    if (alternative.skip) code.flags[from] |= IN_IGNORE_ARM;
     addWay(code, from, to);
   }
 }

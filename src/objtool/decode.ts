@@ -51,6 +51,7 @@ export class CodeTable implements Code {
   readonly endOf: Int32Array;
   readonly parent: Int32Array;
   readonly cold: Int32Array;
+  readonly entry: Uint8Array;
   readonly funcs: number[] = [];
   readonly warnings: string[] = [];
   readonly undecoded: Undecoded[] = [];
@@ -100,6 +101,8 @@ export class CodeTable implements Code {
     this.endOf = new Int32Array(sections.length);
     this.parent = new Int32Array(symbols.count);
     this.cold = new Int32Array(symbols.count);
+    this.entry = new Uint8Array(symbols.count);
+    for (const symbol of input.entryCode ?? []) this.entry[symbol] = 1;
     const functions = this.#sortedFunctions();
     const spans = spansOf(functions, symbols);
     for (let i = 1; i < sections.length; i++) {
@@ -256,7 +259,7 @@ export class CodeTable implements Code {
 
   #claim(insn: number, func: number): void {
     this.func[insn] = func;
-    if (this.type[insn] !== INSN_CONTEXT_SWITCH) return;
+    if (this.type[insn] !== INSN_CONTEXT_SWITCH || this.entry[func]) return;
     const { bytes } = this.input.sections[this.section[insn]];
     const returns = this.#arch.returnToSelf(bytes, this.offset[insn]);
     if (!returns) return;

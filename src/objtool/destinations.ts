@@ -2,9 +2,11 @@
 // Mirrors add_jump_destinations(), add_call_destinations() and add_dead_ends() of
 // tools/objtool/check.c.
 
+import { OP_POP, opCode } from '../arch/code.ts';
 import { type CodeTable, DESTINATION_KNOWN, linkCold } from './decode.ts';
 import { type RelocTable, SYM_FUNC, SYM_SECTION } from './input.ts';
 import {
+  callableAt,
   find,
   IN_DEAD_END,
   IN_IGNORE,
@@ -16,6 +18,7 @@ import {
   INSN_JUMP_DYNAMIC,
   INSN_JUMP_DYNAMIC_CONDITIONAL,
   INSN_RETURN,
+  nextInSection,
   OP_PUSH_OTHER,
   warn,
 } from './insn.ts';
@@ -26,6 +29,9 @@ const RETPOLINE = 2;
 
 /** Its own name, and that of code which runs where the kernel is not mapped yet. */
 const THUNKS_OF_RETURN: ReadonlySet<string> = new Set(['__x86_return_thunk', '__pi___x86_return_thunk']);
+
+/** Behind the one that never returns, before the stack is given back. */
+const MOST_CALLS = 2;
 
 export class Destinations {
   readonly #code: CodeTable;
@@ -82,7 +88,8 @@ export class Destinations {
 
   #addJump(insn: number): void {
     const code = this.#code;
-    const { jumpDest, func } = code;
+    const { jumpDest } = code;
+    const from = callableAt(code, insn);
     if (code.reloc[insn] === DESTINATION_KNOWN) return;
     this.#readTarget(insn);
     jumpDest[insn] = 0;
@@ -91,6 +98,7 @@ export class Destinations {
     if (kind === RETPOLINE) {
       const conditional = code.type[insn] === INSN_JUMP_CONDITIONAL;
       code.type[insn] = conditional ? INSN_JUMP_DYNAMIC_CONDITIONAL : INSN_JUMP_DYNAMIC;
+      this.#noteThunk(insn, named);
       return;
     }
     if (kind === RETURN_THUNK) {
@@ -98,13 +106,8 @@ export class Destinations {
       return;
     }
     const dest = this.#section === 0 ? 0 : code.at(this.#section, this.#offset);
-    // Where a kernel is linked nothing else says so of code that is of no function.
-    if (func[insn] === 0 && this.#isReturnThunk(dest)) {
-      code.type[insn] = INSN_RETURN;
-      return;
-    }
-    const within = dest !== 0 && func[dest] !== 0 && func[dest] === func[insn];
-    if (this.#symbol !== 0 && func[insn] !== 0 && !(within && code.parent[this.#symbol] === 0)) {
+    const within = dest !== 0 && from !== 0 && code.func[dest] === from;
+    if (this.#symbol !== 0 && from !== 0 && !(within && code.parent[this.#symbol] === 0)) {
       code.callDest[insn] = this.#symbol;
       return;
     }
@@ -115,15 +118,16 @@ export class Destinations {
     if (!this.#leavesFunction(insn, dest)) jumpDest[insn] = dest;
   }
 
-  #isReturnThunk(insn: number): boolean {
-    const func = this.#code.func[insn];
-    return func !== 0 && this.#kind(func) === RETURN_THUNK && this.#isStart(insn, func);
+  /** Where a thunk is code of the object itself, it is called all the same. */
+  #noteThunk(insn: number, thunk: number): void {
+    const code = this.#code;
+    if (code.input.isLinked && code.parent[thunk] !== 0) code.callDest[insn] = code.parent[thunk];
   }
 
   /** A jump into another function: its cold part, or a tail call, which is noted. */
   #leavesFunction(insn: number, dest: number): boolean {
     const code = this.#code;
-    const from = code.func[insn];
+    const from = callableAt(code, insn);
     const to = code.func[dest];
     if (from === 0 || to === 0 || from === to) return false;
     if (this.#isCold(to) && !this.#isCold(from)) {
@@ -156,8 +160,10 @@ export class Destinations {
     const relocated = code.reloc[insn] !== 0;
     this.#readTarget(insn);
     code.jumpDest[insn] = 0;
-    if (this.#kind(this.#namedTarget()) === RETPOLINE) {
+    const named = this.#namedTarget();
+    if (this.#kind(named) === RETPOLINE) {
       code.type[insn] = INSN_CALL_DYNAMIC;
+      this.#noteThunk(insn, named);
       code.opCode[insn] = 0;
       return;
     }
@@ -168,12 +174,26 @@ export class Destinations {
       return;
     }
     const { symbols } = code.input;
-    if (!relocated && code.func[insn] !== 0 && symbols.type[dest] !== SYM_FUNC) {
+    if (!relocated && callableAt(code, insn) !== 0 && symbols.type[dest] !== SYM_FUNC) {
       warn(code, insn, 'unsupported call to non-function');
     }
     code.callDest[insn] = dest;
     code.opCode[insn] = 0;
-    if (this.#deadEnds.has(dest)) code.flags[insn] |= IN_DEAD_END;
+    if (this.#deadEnds.has(dest) && !this.#isOnAnotherStack(insn)) code.flags[insn] |= IN_DEAD_END;
+  }
+
+  /**
+   * A call between taking another stack and going back to one's own: the source says of it that execution goes on, as of
+   * any (ASM_CALL_ARG* of asm/irq_stack.h), and a linked kernel does not.
+   */
+  #isOnAnotherStack(insn: number): boolean {
+    const code = this.#code;
+    if (!code.input.isLinked) return false;
+    let next = nextInSection(code, insn);
+    for (let calls = 0; code.type[next] === INSN_CALL && calls < MOST_CALLS; calls++)
+      next = nextInSection(code, next);
+    const { sp } = code.input.arch.registers;
+    return next !== 0 && code.func[next] === code.func[insn] && code.opCode[next] === opCode(OP_POP, 0, sp);
   }
 
   /** A call within the function: a jump that leaves a return address behind. */
@@ -232,10 +252,10 @@ export class Destinations {
       : (this.#labelAt.get(dest) ?? 0);
   }
 
-  /** In an assembled image nothing is relocated: names are at the destinations. */
+  /** In an assembled image nothing is relocated, in a linked kernel what leaves its section: names are at the destinations. */
   #namedTarget(): number {
     if (this.#symbol !== 0) return this.#symbol;
-    return this.#relocs ? 0 : this.#symbolThere();
+    return this.#relocs && !this.#code.input.isLinked ? 0 : this.#symbolThere();
   }
 
   #kind(symbol: number): number {

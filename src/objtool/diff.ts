@@ -4,11 +4,23 @@
 // (`judge`); without it only what the object itself proves is classified, and the rest is open.
 
 import type { OrcPort } from '../arch/orc.ts';
-import { ORC_REG_UNDEFINED, type OrcEntry, unpackOrcEntry } from '../elf/orc.ts';
+import { ORC_REG_UNDEFINED, ORC_TYPE_CALL, type OrcEntry, unpackOrcEntry } from '../elf/orc.ts';
 import { comparedText, compareOrc, type OrcDifference, sectionRows } from './compare.ts';
-import { type Code, IN_DEAD_END, IN_VISITED, INSN_BUG, INSN_CALL } from './insn.ts';
+import {
+  type Code,
+  IN_DEAD_END,
+  IN_VISITED,
+  INSN_BUG,
+  INSN_CALL,
+  INSN_CONTEXT_SWITCH,
+  INSN_JUMP,
+  INSN_JUMP_DYNAMIC,
+  INSN_NOP,
+  INSN_RETURN,
+  INSN_TRAP,
+} from './insn.ts';
 import type { OrcResult } from './orc_gen.ts';
-import type { OrcRows } from './orc_rows.ts';
+import { OrcRowFinder, type OrcRows } from './orc_rows.ts';
 
 export type DifferenceClass = 'ours wrong' | 'information no longer in the object' | 'theirs wrong' | 'open';
 
@@ -108,6 +120,7 @@ class Classifier {
   readonly #theirs: OrcRows;
   readonly #judge: Judge | undefined;
   readonly #several: boolean;
+  #finder: OrcRowFinder | undefined;
   readonly #noAnswer = new Map<number, boolean>();
   #theirRows: ReadonlyMap<number, Int32Array> | undefined;
 
@@ -162,12 +175,19 @@ class Classifier {
     }
     const insn = insnAround(code, section, start);
     const func = code.func[insn];
+    if (func !== 0 && code.entry[func]) return lost(ENTRY_CODE);
     if (code.at(section, start) !== insn) return open('inside an instruction that may be replaced');
     if (isUndefined(theirs) && func !== 0 && this.#theyAreSilentIn(func)) {
       if (this.#several) return open('no entry in the table that the kernel reads, of several');
       return lost(this.#whySilent(func));
     }
     if (!isUndefined(ours) || code.flags[insn] & IN_VISITED) return open('two answers');
+    if (
+      func !== 0 &&
+      code.undecoded.some((u) => u.section === section && u.end === code.input.symbols.value[func])
+    )
+      return open('instructions lie over each other there');
+    if (this.#isLostFunction(insn)) return lost(LOST_SYMBOL);
     if (func === 0) return lost('in no function: the source says with hints how the stack is there');
     const before = this.#deadEndBefore(insn);
     if (before !== 0 && code.type[before] === INSN_BUG) {
@@ -183,8 +203,31 @@ class Classifier {
   #whySilent(func: number): string {
     const { unnamed } = this.#code.input;
     return unnamed !== undefined && func >= unnamed
-      ? 'no entry for the whole function: it has lost its symbol, as weak ones do that another overrides'
-      : 'no entry for the whole function: the source says it is not to be looked at';
+      ? `no entry for the whole function: ${LOST_SYMBOL}`
+      : NOT_LOOKED_AT;
+  }
+
+  /** No way leads to a place, and the other table has a function, or a part of one that no jump leads to, begin there. */
+  #isLostFunction(insn: number): boolean {
+    const code = this.#code;
+    const { func, flags, type } = code;
+    const isUnreached = (i: number): boolean => (flags[i] & IN_VISITED) === 0 && func[i] === func[insn];
+    let first = insn;
+    while (first > 1 && code.section[first - 1] === code.section[insn] && isUnreached(first - 1)) first--;
+    while (first < insn && (type[first] === INSN_NOP || type[first] === INSN_TRAP)) first++;
+    if (type[first] === INSN_NOP || type[first] === INSN_TRAP) return false;
+    const { symbols } = code.input;
+    const isCold = func[first] !== 0 && symbols.name(func[first]).includes('.cold');
+    if (isCold && code.offset[first] === symbols.value[func[first]]) return true;
+    const { sp } = this.#orc;
+    const { spReg, spOffset, type: kind } = this.#theirsAt(code.section[first], code.offset[first]);
+    const { callFrame } = code.input.arch.registers;
+    return spReg === sp && spOffset === callFrame && kind === ORC_TYPE_CALL && endsBefore(code, first);
+  }
+
+  #theirsAt(section: number, offset: number): OrcEntry {
+    this.#finder ??= new OrcRowFinder(this.#theirs);
+    return answer(this.#theirs, this.#finder.at(section, offset));
   }
 
   /** What keeps us from an instruction: the one before the unreached run that it is in, if nothing goes on there. */
@@ -222,10 +265,18 @@ interface Verdict {
   readonly reason: string;
 }
 
+const LOST_SYMBOL = 'it has lost its symbol, as weak ones do that another overrides';
+const NOT_LOOKED_AT = 'no entry for the whole function: the source says it is not to be looked at';
+const ENTRY_CODE = 'entry code: the source says with hints how the stack is there';
+
 const lost = (reason: string): Verdict => ({ class: 'information no longer in the object', reason });
 const open = (reason: string): Verdict => ({ class: 'open', reason });
 
 function byProof({ ours, theirs }: Proof, found: Verdict): Verdict {
+  // What the source said and is gone is no fault of either table.
+  if (found.reason === ENTRY_CODE || found.reason === NOT_LOOKED_AT) return found;
+  if (ours === 'right' && theirs === 'wrong')
+    return { class: 'theirs wrong', reason: 'execution says otherwise' };
   if (ours === 'wrong') return { class: 'ours wrong', reason: 'execution says otherwise' };
   if (found.class !== 'open') return found;
   if (theirs === 'wrong') return { class: 'theirs wrong', reason: 'execution says otherwise' };
@@ -233,6 +284,19 @@ function byProof({ ours, theirs }: Proof, found: Verdict): Verdict {
     ours === theirs ? `${ours} by execution, like theirs` : `${ours} by execution; theirs: ${theirs}`,
   );
 }
+
+/** Nothing goes on from before an instruction to it, but for what fills up. */
+function endsBefore(code: Code, insn: number): boolean {
+  const { section, type, flags } = code;
+  let before = insn - 1;
+  while (before > 0 && (type[before] === INSN_NOP || type[before] === INSN_TRAP)) before--;
+  if (section[before] !== section[insn]) return true;
+  // At once behind a call that never returns something may be wrong with what we take it for.
+  if (flags[before] & IN_DEAD_END) return before < insn - 1;
+  return ENDS.has(type[before]);
+}
+
+const ENDS: ReadonlySet<number> = new Set([INSN_RETURN, INSN_JUMP, INSN_JUMP_DYNAMIC, INSN_CONTEXT_SWITCH]);
 
 /** The instruction that a place is in; 0 for none. */
 function insnAround(code: Code, section: number, offset: number): number {

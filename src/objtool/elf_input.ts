@@ -2,7 +2,7 @@
 // special sections say.
 // Mirrors the reading half of tools/objtool/elf.c; special_sections.ts has special.c.
 
-import type { CodeArch } from '../arch/code.ts';
+import { type CodeArch, INSN_BUG } from '../arch/code.ts';
 import type { OrcFormat } from '../arch/orc.ts';
 import { SHF_EXECINSTR, SHT_RELA } from '../elf/constants.ts';
 import type { ElfObject, ElfSection } from '../elf/elf_object.ts';
@@ -21,6 +21,7 @@ import {
 import { LATER_NORETURNS } from './noreturn.ts';
 import { SpecialSections } from './special_sections.ts';
 import { SymbolRanges } from './symbol_ranges.ts';
+import { wasKernel } from './vmlinux.ts';
 
 /** Code that stands in for other code, and is laid out by it. */
 const isReplacement = (name: string): boolean => name === '.altinstr_replacement' || name === '.altinstr_aux';
@@ -51,11 +52,12 @@ export function inputFromElf(elf: ElfObject, arch: CodeArch, format?: OrcFormat)
     arch,
     sections,
     symbols,
+    ...(wasKernel(elf) ? { isLinked: true } : {}),
     unnamed: tables.symbols.count,
     hints: [...special.hints(), ...guestHints(elf, sections, symbols, arch)],
     noreturn: version >= 602 ? LATER_NORETURNS : new Set(),
     deadEnds: special.deadEnds(),
-    reachable: special.reachable(),
+    reachable: [...special.reachable(), ...warnTraps(elf, sections, arch)],
     alternatives: special.alternatives(),
     sharedOriginals: version >= 604,
     ignored: special.ignored(),
@@ -160,6 +162,26 @@ function withUnnamedFunctions(
     table.set(count + i, section, offset, end(i) - offset, SYM_FUNC, BIND_LOCAL);
   });
   return table;
+}
+
+/** WARN() of 7.x calls this one, whose trap comes back: the source says so. */
+const WARN_TRAP = '__WARN_trap';
+/** It is among its first instructions. */
+const MOST_BEFORE_TRAP = 4;
+
+function warnTraps(elf: ElfObject, sections: readonly CodeSection[], arch: CodeArch): CodeMark[] {
+  const symbol = elf.symbol(WARN_TRAP);
+  const section = symbol?.section?.index;
+  if (symbol?.type !== SYM_FUNC || section === undefined || !sections[section].text) return [];
+  const { bytes } = sections[section];
+  const decoder = arch.decoder();
+  let offset = Number(symbol.value);
+  for (let i = 0; i < MOST_BEFORE_TRAP && offset < bytes.length; i++, offset += decoder.length) {
+    decoder.decode(bytes, offset);
+    if (decoder.length === 0) return [];
+    if (decoder.type === INSN_BUG) return [{ section, offset }];
+  }
+  return [];
 }
 
 /** From vmresume over the failure's jumps and vmlaunch. */

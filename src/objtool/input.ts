@@ -118,7 +118,7 @@ export interface CodeAlternative {
   /** Bytes replaced, and bytes of the replacement. */
   readonly fromLength: number;
   readonly toLength: number;
-  /** Not followed. */
+  /** What it replaces is not followed. */
   readonly skip?: boolean;
 }
 
@@ -134,6 +134,10 @@ export interface ObjtoolInput {
   /** Symbols from this one on are not the object's: they stand for functions that lost theirs. */
   readonly unnamed?: number;
   readonly hints: readonly CodeHint[];
+  /** Functions by their symbols that nothing calls: what holds of callable code only does not of them. */
+  readonly entryCode?: ReadonlySet<number>;
+  /** It was linked to the end, and its hints are gone: what fails on one way of a function says nothing of the others. */
+  readonly isLinked?: boolean;
   /** Functions that never return, beside those that objtool knows. */
   readonly noreturn: Names;
   /** Instructions after which nothing runs. */

@@ -76,6 +76,8 @@ export interface Code {
   readonly parent: Int32Array;
   /** By symbol: the cold part of a function; 0 for none. */
   readonly cold: Int32Array;
+  /** By symbol: 1 for a function that nothing calls. */
+  readonly entry: Uint8Array;
   /** Symbols of callable functions, without aliases, by section and offset. */
   readonly funcs: readonly number[];
   readonly warnings: string[];
@@ -87,11 +89,15 @@ export interface Code {
   release(): void;
 }
 
+/** The callable function that an instruction belongs to; 0 for none. */
+export const callableAt = ({ func, entry }: Code, insn: number): number =>
+  entry[func[insn]] ? 0 : func[insn];
+
 export const find = (code: Code, mark: CodeMark): number => code.at(mark.section, mark.offset);
 
 /** A jump out of a callable function to another one. */
 export function isSiblingCall(code: Code, insn: number): boolean {
-  if (code.func[insn] === 0) return false;
+  if (callableAt(code, insn) === 0) return false;
   const type = code.type[insn];
   if (type === INSN_JUMP_DYNAMIC) return !isJumpTableJump(code, insn);
   return (type === INSN_JUMP || type === INSN_JUMP_CONDITIONAL) && code.callDest[insn] !== 0;

@@ -3,7 +3,7 @@
 // their names must be known: those of 6.1, and of later kernels' noreturns.h.
 
 import { BIND_GLOBAL, BIND_WEAK, type Names } from './input.ts';
-import { type Code, INSN_RETURN, isSiblingCall, someInsnOfFunc } from './insn.ts';
+import { type Code, callableAt, INSN_RETURN, isSiblingCall, someInsnOfFunc } from './insn.ts';
 
 const GLOBAL_NORETURNS: ReadonlySet<string> = new Set(
   `__invalid_creds __module_put_and_kthread_exit __reiserfs_panic __stack_chk_fail
@@ -80,7 +80,7 @@ export class DeadEnds {
     if (bind === BIND_WEAK) return false;
     const func = code.parent[symbol];
     const first = func === 0 ? 0 : code.at(symbols.section[func], symbols.value[func]);
-    if (first === 0 || symbols.size[func] === 0 || code.func[first] === 0) return false;
+    if (first === 0 || symbols.size[func] === 0 || callableAt(code, first) === 0) return false;
     this.#returning ??= functionsWithReturn(code);
     if (this.#returning[func] || this.#returning[code.cold[func]]) return false;
     // A tail call instead of a return: it depends on what is called.

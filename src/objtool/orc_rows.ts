@@ -11,6 +11,33 @@ export interface OrcRows extends OrcColumns {
   readonly offset: Int32Array;
 }
 
+/** Looks up rows by place. */
+export class OrcRowFinder {
+  readonly #rows: OrcRows;
+  /** By section. */
+  readonly #first = new Map<number, number>();
+
+  constructor(rows: OrcRows) {
+    this.#rows = rows;
+    for (let row = rows.count - 1; row >= 0; row--) this.#first.set(rows.section[row], row);
+  }
+
+  /** The one in force at a place; -1 for none. */
+  at(section: number, offset: number): number {
+    const { section: sections, offset: offsets, count } = this.#rows;
+    const first = this.#first.get(section);
+    if (first === undefined) return -1;
+    let [low, high] = [first, count];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      // Sections are not in order, and of one its rows are together.
+      if (sections[middle] === section && offsets[middle] <= offset) low = middle + 1;
+      else high = middle;
+    }
+    return low > first ? low - 1 : -1;
+  }
+}
+
 export class OrcRowsBuilder {
   count = 0;
   section = new Uint32Array(1024);

@@ -4,13 +4,14 @@
 // Invariant: of a conditional jump, the jump is followed before the next instruction, and
 // other ways before either, so that on a mismatch the state that stays is the one objtool
 // keeps. The ways still to go are on a list and not on the call stack: functions of any
-// length are fine. The first warning ends the function.
+// length are fine. The first warning ends the function; where hints are gone, the way that it is on.
 
 import { UNDEFINED } from '../arch/code.ts';
 import { CFA_BASE, type CfiTable, cfiMismatch, FUNC_CFI, hasModifiedFrame, INIT_CFI, NO_CFI } from './cfi.ts';
 import { SYM_SECTION } from './input.ts';
 import {
   type Code,
+  callableAt,
   IN_ALT_GROUP,
   IN_ALTS,
   IN_DEAD_END,
@@ -86,7 +87,7 @@ class Walk {
       if (this.#problem !== undefined && this.#code.warnings.length < MAX_WARNINGS) {
         this.#code.warnings.push(this.#problem);
       }
-      todo.length = 0;
+      if (!this.#code.input.isLinked) todo.length = 0;
     }
   }
 
@@ -104,12 +105,12 @@ class Walk {
   /** Straight on from `insn` until the way ends; false if it ends badly. */
   #branch(start: number, resume: boolean): boolean {
     const code = this.#code;
-    const { flags, func, parent, cfi, opCode, type } = code;
+    const { flags, func, parent, entry, cfi, opCode, type } = code;
     let insn = start;
     for (let entered = resume; ; entered = false) {
       const flag = flags[insn];
       if (!entered) {
-        if (this.#func !== 0 && func[insn] !== 0 && this.#func !== parent[func[insn]]) {
+        if (this.#func !== 0 && func[insn] !== 0 && this.#func !== parent[func[insn]] && !entry[func[insn]]) {
           return this.#fallsThrough(insn);
         }
         if (flag & IN_VISITED) {
@@ -222,7 +223,7 @@ class Walk {
       this.#cfi = result;
       return true;
     }
-    if (result === CFI_UNDEFINED && code.func[insn] === 0) return true;
+    if (result === CFI_UNDEFINED && callableAt(code, insn) === 0) return true;
     const hintFollows = next !== 0 && (code.flags[next] & IN_HINT) !== 0;
     if (result === CFI_UNSUPPORTED_MODIFICATION && hintFollows) return true;
     return this.#fail(insn, CFI_PROBLEMS[result]);
@@ -250,6 +251,7 @@ class Walk {
       case INSN_CONTEXT_SWITCH:
         if (this.#func === 0) return STOP;
         if (next !== 0 && code.flags[next] & IN_HINT) break;
+        if (next !== 0 && this.#isHypercall(insn)) break;
         this.#fail(insn, 'unsupported instruction in callable function');
         return STOP;
       case INSN_STD:
@@ -268,6 +270,14 @@ class Walk {
         break;
     }
     return code.flags[insn] & IN_DEAD_END ? STOP : GO;
+  }
+
+  /** The source has hints around it, which a linked kernel has not. */
+  #isHypercall(insn: number): boolean {
+    const { input, section, offset } = this.#code;
+    return (
+      input.isLinked === true && input.arch.isHypercall(input.sections[section[insn]].bytes, offset[insn])
+    );
   }
 
   #jump(insn: number, next: number): number {
@@ -315,7 +325,7 @@ export function validateCode(code: Code, cfis: CfiTable): void {
   for (const func of code.funcs) {
     if (symbols.size[func] === 0)
       code.warnings.push(`${symbols.name(func)}() is missing an ELF size annotation`);
-    if (code.parent[func] !== func) continue;
+    if (code.parent[func] !== func || code.entry[func]) continue;
     const first = code.at(symbols.section[func], symbols.value[func]);
     if (first !== 0 && !(code.flags[first] & (IN_VISITED | IN_IGNORE))) {
       walk.run(first, code.parent[code.func[first]] || func, FUNC_CFI);
@@ -324,7 +334,8 @@ export function validateCode(code: Code, cfis: CfiTable): void {
   for (let insn = 1; insn < code.count && code.input.hints.length > 0; insn++) {
     const flags = code.flags[insn];
     if (!(flags & IN_HINT) || flags & (IN_VISITED | IN_IGNORE)) continue;
-    walk.run(insn, code.func[insn] === 0 ? 0 : code.parent[code.func[insn]], INIT_CFI);
+    const func = callableAt(code, insn);
+    walk.run(insn, func === 0 ? 0 : code.parent[func], INIT_CFI);
   }
   if (code.warnings.length === 0) warnUnreachable(code);
 }

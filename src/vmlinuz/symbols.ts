@@ -89,6 +89,7 @@ class SymbolSizes {
   readonly #size: Uint32Array;
   readonly #codeInData: readonly CodeRange[];
   readonly #fixups: Fixups;
+  #fixupPlaces: readonly number[] | undefined;
   /** Names that are there with a prefix. */
   readonly #prefixed = new Set<string>();
 
@@ -170,7 +171,15 @@ class SymbolSizes {
     if (isAligned && !this.#functions) return KIND_FUNCTION;
     if (name.startsWith('.') || (name.endsWith('_end') && !isAligned)) return KIND_LABEL;
     const { runs, jumps } = this.#waysInto(low[before], low[i]);
+    // Where fixups lead before it, what follows up to it is code, and no filling.
+    if (!isAligned && this.#isFixupBetween(low[before], low[i])) return KIND_LABEL;
     return runs || (jumps && !isAligned) ? KIND_LABEL : KIND_FUNCTION;
+  }
+
+  #isFixupBetween(start: number, end: number): boolean {
+    this.#fixupPlaces ??= [...this.#fixups.keys()].sort((a, b) => a - b);
+    const at = firstAbove(this.#fixupPlaces, (place) => place > start);
+    return at < this.#fixupPlaces.length && this.#fixupPlaces[at] < end;
   }
 
   #isNamedAsOne(name: string): boolean {

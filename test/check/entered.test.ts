@@ -79,6 +79,15 @@ describe('code of a kernel that is entered', () => {
     expect(of(found, 'function').right).toBe(0);
   });
 
+  it('and returns by the thunk of returns was called, too', () => {
+    const rows = [{ at: 0, sp: 0, reg: 5, type: 1 }];
+    const thunk = { name: '__x86_return_thunk', code: [0xc3], rows: [{ at: 0, ...CALL_ROW }] };
+    // nop; jmp __x86_return_thunk
+    const code = [0x90, 0xe9, 10, 0, 0, 0];
+    const found = check(entryKernel([{ name: 'function', code, rows }, thunk]));
+    expect(of(found, 'function').right).toBe(0);
+  });
+
   it('and has dropped its return address is returned to whoever called its caller', () => {
     // lea 8(%rsp),%rsp; ret: as where a call was made for what the processor makes of it.
     const code = [0x48, 0x8d, 0x64, 0x24, 0x08, 0xc3];

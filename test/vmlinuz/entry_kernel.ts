@@ -1,7 +1,7 @@
 // A kernel of some functions with the rows of their ORC table, in the layout of 6.1; stripped, with kallsyms.
 
 import { kallsymsBytes } from './kallsyms_bytes.ts';
-import { linkedElf } from './linked_elf.ts';
+import { linkedElf, type Section } from './linked_elf.ts';
 
 interface Row {
   /** From the function's beginning. */
@@ -14,13 +14,13 @@ interface Row {
   readonly end?: boolean;
 }
 
-interface EntryFunction {
+export interface EntryFunction {
   readonly name: string;
   readonly code: readonly number[];
   readonly rows: readonly Row[];
 }
 
-const TEXT = 0xffffffff81000000n;
+export const TEXT = 0xffffffff81000000n;
 const ORC_IP = 0xffffffff81100000n;
 const ORC = 0xffffffff81110000n;
 const NAMES = 0xffffffff81120000n;
@@ -29,13 +29,27 @@ const ALIGN = 16;
 const AX = 6;
 const A = 2;
 
+interface More {
+  /** Symbols of text, by offset. */
+  readonly labels?: Readonly<Record<string, number>>;
+  readonly sections?: readonly Section[];
+}
+
 /** What tells the format of the table. */
-const PLAIN: EntryFunction = { name: 'plain', code: [0xc3], rows: [{ at: 0, sp: 8, reg: 5, type: 0 }] };
+const PLAIN: EntryFunction = {
+  name: 'plain',
+  code: [0xc3],
+  rows: [
+    { at: 0, sp: 8, reg: 5, type: 0 },
+    { at: 1, sp: 0, reg: 0, type: 0 },
+  ],
+};
 
 /** One behind the other, at multiples of 16, and a plain one. `fixups`: of exceptions, from and to offsets in text. */
 export function entryKernel(
   tested: readonly EntryFunction[],
   fixups: readonly (readonly [from: number, to: number])[] = [],
+  { labels = {}, sections = [] }: More = {},
 ): Uint8Array {
   const functions = [...tested, PLAIN];
   const text = Buffer.alloc(functions.length * ALIGN, 0xcc);
@@ -62,12 +76,14 @@ export function entryKernel(
   const symbols = [
     { address: TEXT, type: 'T', name: '_stext' },
     ...functions.map(({ name }, i) => ({ address: TEXT + BigInt(i * ALIGN), type: 'T', name })),
-  ];
+    ...Object.entries(labels).map(([name, at]) => ({ address: TEXT + BigInt(at), type: 't', name })),
+  ].sort((a, b) => Number(a.address - b.address));
   return linkedElf([
     { name: '.text', address: TEXT, flags: AX, bytes: text },
     { name: '.orc_unwind_ip', address: ORC_IP, flags: A, bytes: ips },
     { name: '.orc_unwind', address: ORC, flags: A, bytes: orc },
     { name: '.rodata', address: NAMES, flags: A, bytes: kallsymsBytes(symbols, '4.6', NAMES).bytes },
+    ...sections,
     ...(fixups.length === 0 ? [] : [{ name: '__ex_table', address: FIXUPS, flags: A, bytes: table }]),
   ]);
 }

@@ -93,6 +93,23 @@ describe('code that fixups of several functions lead to', () => {
     expect(analysed(kernel)).toEqual(reached([0, 3], [16, 19], [24, 27], [32, 33]));
   });
 
+  it('is of none of them where its name stands behind what no-ops begin, which are filled in later', () => {
+    // Both lead to three no-ops before the name: one that takes the lock off, in another form.
+    const kernel = entryKernel(
+      [
+        { name: 'reads_1', code: READS, rows },
+        { name: 'reads_2', code: [...READS, 0x90, 0x90, 0x90, ...HANDLES], rows },
+      ],
+      [
+        [0, 19],
+        [16, 19],
+      ],
+      { labels: { handles: 22 } },
+    );
+    expect(symbolsOf(kernel)).toMatchObject({ reads_2: [KIND_FUNCTION, 3], handles: [KIND_LABEL, 0] });
+    expect(analysed(kernel)).toEqual(reached([0, 3], [16, 25], [32, 33]));
+  });
+
   it('is of the function, and of what was split off from it, where nobody else has fixups there', () => {
     const code = [...READS, ...FILLED, ...HANDLES];
     const alone = entryKernel([{ name: 'reads', code, rows }], [[0, 8]]);

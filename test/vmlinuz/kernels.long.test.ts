@@ -43,6 +43,7 @@ const THUNKS = [
   'r14',
   'r15',
 ];
+const CALLEE_SAVED = /^(rbx|rbp|r1[2-5])$/;
 const RETURNS = { rewind_stack_and_make_dead: 2 };
 
 const KERNELS: Readonly<Record<'6.1' | '6.12' | '7.3', Expected>> = {
@@ -60,7 +61,10 @@ const KERNELS: Readonly<Record<'6.1' | '6.12' | '7.3', Expected>> = {
       entry_ibpb: 1,
       __switch_to_asm: 1,
       relocate_kernel: 27,
-      ...Object.fromEntries(THUNKS.map((name) => [`__x86_indirect_thunk_${name}`, 2])),
+      // Behind the push of where it goes, too, where that is none of the caller's registers.
+      ...Object.fromEntries(
+        THUNKS.map((name) => [`__x86_indirect_thunk_${name}`, CALLEE_SAVED.test(name) ? 2 : 3]),
+      ),
     },
   },
   '6.12': {

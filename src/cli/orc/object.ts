@@ -10,6 +10,7 @@ import { type ElfObject, parseElf } from '../../elf/elf_object.ts';
 import { severalSections } from '../../elf/several_sections.ts';
 import { type Agreement, diffOrc } from '../../objtool/diff.ts';
 import { inputFromElf } from '../../objtool/elf_input.ts';
+import { withEntryCode } from '../../objtool/entry_code.ts';
 import { dumpOrc } from '../../objtool/orc_dump.ts';
 import { encodeOrc, readOrcAs } from '../../objtool/orc_format.ts';
 import {
@@ -23,7 +24,7 @@ import { createOrc, type OrcResult } from '../../objtool/orc_gen.ts';
 import type { OrcRows } from '../../objtool/orc_rows.ts';
 import { writeOrc } from '../../objtool/orc_write.ts';
 import { type UndecodedPlace, undecodedPlaces } from '../../objtool/undecoded.ts';
-import { parseKernelObject } from '../../objtool/vmlinux.ts';
+import { parseKernelObject, wasKernel } from '../../objtool/vmlinux.ts';
 import { errorMessage } from '../exit.ts';
 import { kernelCache } from '../kernel_input.ts';
 import { readObject } from '../object_files.ts';
@@ -83,8 +84,11 @@ async function makeReport(job: OrcJob): Promise<OrcReport> {
       ? parseKernelObject(bytes, job.path, X86_64, kernelCache())
       : parseElf(bytes, job.path, X86_64.elf);
   const { own, format } = formatsOf(elf, job, await byExecution(elf, job));
-  const result = createOrc(inputFromElf(elf, X86_64.code, own?.format));
-  const theirs = job.diff ? ownTable(elf, own) : undefined;
+  const isKernel = wasKernel(elf);
+  const table = job.diff || isKernel ? ownTable(elf, own) : undefined;
+  const theirs = job.diff ? table : undefined;
+  const input = inputFromElf(elf, X86_64.code, own?.format);
+  const result = createOrc(isKernel && table ? withEntryCode(input, table) : input);
   const agreement = theirs && (await compare(elf, result, theirs, own?.format));
   if (job.output !== undefined) save(job.path, job.output, written(elf, result.rows, format));
   const undecoded = undecodedPlaces(result.code);

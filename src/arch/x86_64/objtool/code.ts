@@ -75,6 +75,22 @@ function insnType({ facts, flow }: Insn): number {
   return FLOW_TYPES[flow] ?? INSN_OTHER;
 }
 
+/** `ud2` and a name, by which a hypervisor is asked to execute what follows: XEN_EMULATE_PREFIX, and KVM's. */
+const EMULATE_PREFIXES = [
+  Uint8Array.of(0x0f, 0x0b, 0x78, 0x65, 0x6e),
+  Uint8Array.of(0x0f, 0x0b, 0x6b, 0x76, 0x6d),
+];
+
+function emulatePrefix(bytes: Uint8Array, offset: number): number {
+  if (bytes[offset] !== 0x0f || bytes[offset + 1] !== 0x0b) return 0;
+  return EMULATE_PREFIXES.find((prefix) => isAt(prefix, bytes, offset))?.length ?? 0;
+}
+
+/** erets, eretu: in processors without FRED the same bytes are clac, of which prefixes say nothing. */
+const EVENT_RETURN = Uint8Array.of(0x0f, 0x01, 0xca);
+const isEventReturn = (bytes: Uint8Array, offset: number): boolean =>
+  (bytes[offset] === 0xf2 || bytes[offset] === 0xf3) && isAt(EVENT_RETURN, bytes, offset + 1);
+
 class Decoder implements CodeDecoder {
   readonly #insn = new Insn();
   length = 0;
@@ -84,9 +100,10 @@ class Decoder implements CodeDecoder {
   opOffset = 0;
 
   decode(bytes: Uint8Array, offset: number): void {
-    const insn = decodeAt(bytes, offset, offset, this.#insn);
-    this.length = insn.length;
-    this.type = insnType(insn);
+    const prefix = emulatePrefix(bytes, offset);
+    const insn = decodeAt(bytes, offset + prefix, offset + prefix, this.#insn);
+    this.length = insn.length === 0 ? 0 : insn.length + prefix;
+    this.type = isEventReturn(bytes, offset) ? INSN_CONTEXT_SWITCH : insnType(insn);
     this.target = insn.target;
     this.op = stackOp(insn);
     this.opOffset = stackOpOffset;
@@ -136,6 +153,7 @@ export const CODE: CodeArch = {
     isAt(ENDBR64, bytes, site - ENDBR64.length) ? site - ENDBR64.length : site,
   fillingBefore,
   bug: 'ud2',
+  isHypercall: (bytes, offset) => decodeAt(bytes, offset, offset, probe).flow === FLOW_SYSCALL,
   isGuestEntry: (bytes, offset) => isAt(VMRESUME, bytes, offset),
   userAccessFeature: X86_FEATURE_SMAP,
   // It counts from its own field, and the address from the instruction's end.
