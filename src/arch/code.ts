@@ -4,6 +4,7 @@
 // Invariant: registers are numbers from 0 on that mean nothing but to the port; the names below 0 are places that are
 // no register.
 
+import type { MakeConstantReader } from './constants.ts';
 import type { OrcPort } from './orc.ts';
 
 /** Kinds of instructions. */
@@ -130,6 +131,8 @@ export interface CodeArch {
   isHypercall(bytes: Uint8Array, offset: number): boolean;
   /** The instruction of BUG() and WARN(), by name. */
   readonly bug: string;
+  /** Which constants a function hands on. */
+  readonly constants: MakeConstantReader;
   /** An instruction after which a guest runs, up to its exit. */
   isGuestEntry(bytes: Uint8Array, offset: number): boolean;
   /** Replacements for this CPU feature are not followed: they only let the kernel touch user memory. */

@@ -18,6 +18,7 @@ import { withShippedPaths } from './shipped.ts';
 import { addStack } from './stack/command.ts';
 import { addSymbols } from './symbols/command.ts';
 import { print, printError } from './terminal.ts';
+import { addVet } from './vet/command.ts';
 
 function program(): Command {
   const root = new Command('klpemu')
@@ -37,6 +38,7 @@ function program(): Command {
   addCompare(root);
   addShellCommands(root);
   addCheck(root);
+  addVet(root);
   addSymbols(root);
   addLayout(root);
   addKlpConvert(root);

@@ -768,7 +768,6 @@ export const LAYOUT = {
       attr: 64,
       attr_open: 72,
       priv: 96,
-      id: 104,
       flags: 112,
       mode: 114,
     },

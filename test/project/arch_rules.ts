@@ -33,7 +33,7 @@ const BY_CHANCE = /^(si_(meminfo|swapinfo|mem_extra)|ibt_endbr_seal|hlt_play_dea
 /** By itself the name of an event in traces and reports, which a port's breakpoint is whatever it is called. */
 const EVENT = 'int3';
 /** Which folders may name the port as a whole, to hand it on. */
-const MAY_CHOOSE = /^(machine|check|cli|scenario|compare)\/|^index\.ts$/;
+const MAY_CHOOSE = /^(machine|check|cli|scenario|compare|vet)\/|^index\.ts$/;
 /** Whose business the decoder's tables are: nobody's; the public face hands the disassembler on. */
 const DECODER_USERS = /^index\.ts$/;
 

@@ -45,6 +45,7 @@ import {
 } from '../../code.ts';
 import { ENDBR64 } from '../insn.ts';
 import { R_X86_64_32S, R_X86_64_64, R_X86_64_PC32, R_X86_64_PLT32 } from '../module/relocation.ts';
+import { Constants } from './constants.ts';
 import { fillingBefore } from './filling.ts';
 import { operands } from './operands.ts';
 import { ORC } from './orc.ts';
@@ -154,6 +155,7 @@ export const CODE: CodeArch = {
   fillingBefore,
   bug: 'ud2',
   isHypercall: (bytes, offset) => decodeAt(bytes, offset, offset, probe).flow === FLOW_SYSCALL,
+  constants: (current) => new Constants(current),
   isGuestEntry: (bytes, offset) => isAt(VMRESUME, bytes, offset),
   userAccessFeature: X86_FEATURE_SMAP,
   // It counts from its own field, and the address from the instruction's end.

@@ -1,0 +1,188 @@
+// A kernel as a patch's functions are looked for in it: its functions by name, as its own kallsyms has them, its text before
+// anything of the machine's stands in it, its fentry sites, and its call graph.
+//
+// Invariant: nothing here is the machine's own where a real kernel is given.
+
+import { createHash } from 'node:crypto';
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { deserialize, serialize } from 'node:v8';
+import type { CheckableArch } from '../arch/arch.ts';
+import { type Calls, readCalls, type TextRun } from '../callgraph/calls.ts';
+import type { GraphPart } from '../callgraph/graph.ts';
+import { lo32 } from '../guest/addr.ts';
+import { PROT_EXEC } from '../guest/memory.ts';
+import { packageRoot } from '../guest/package_root.ts';
+import type { KernelDescription } from '../kernel/description.ts';
+import { loadKernelImage, loadRealImage } from '../machine/boot/image.ts';
+import { type OpenedKernel, openKernel } from '../machine/native/cache.ts';
+import { kernelPath } from '../machine/native/find.ts';
+import { KernelFile } from '../vmlinuz/kernel_file.ts';
+
+export interface KernelSymbol {
+  readonly name: string;
+  /** Low half. */
+  readonly start: number;
+  readonly size: number;
+  /** nm's letter. */
+  readonly type: string;
+}
+
+export interface KernelCode {
+  readonly description: KernelDescription;
+  /** A file, or ''. */
+  readonly kernel: string;
+  /** Functions and data, ascending. */
+  readonly symbols: readonly KernelSymbol[];
+  readonly runs: readonly TextRun[];
+  /** Low halves of fentry sites. */
+  readonly sites: ReadonlySet<number>;
+  /** It is gone when the kernel has booted. */
+  isInit(start: number): boolean;
+  /** Low half of where the per-CPU variable is that points to the running task. */
+  readonly current: number;
+  readonly part: GraphPart;
+  /** Where the machine's own functions are that stand for the kernel's, and where the kernel has those. */
+  readonly aliases: ReadonlyMap<number, number>;
+}
+
+const TEXT = /^[tw]$/i;
+/** What fills the room before a function, in later kernels. */
+const PREFIX = /^__(?:pfx|cfi)_/;
+
+/** Of calls that are kept: another number where Calls has other members, or is made otherwise. */
+const FORMAT = 2;
+
+/** @param kernel '' for the built-in one. @throws KernelFileError */
+export async function kernelCode(kernel: string, arch: CheckableArch): Promise<KernelCode> {
+  return kernel === '' ? builtIn(arch) : realKernel(kernel, arch);
+}
+
+async function builtIn(arch: CheckableArch): Promise<KernelCode> {
+  const { asm, kernel: description } = await loadKernelImage('orc', undefined, arch);
+  const text = asm.sections.find(({ name }) => name === '.text');
+  const inText = asm.symbols.filter(({ section }) => section === '.text');
+  const symbols = inText
+    .map(({ name, addr, global, type, size }) => ({
+      name,
+      start: lo32(addr),
+      size,
+      type: global ? 'T' : 't',
+      isFunction: type === 'func' || type === 'code',
+    }))
+    .sort((a, b) => a.start - b.start);
+  const functions = symbols.filter(({ isFunction }) => isFunction);
+  const runs = text ? [{ start: lo32(text.addr), bytes: text.bytes }] : [];
+  const current = asm.symbols.find(({ name }) => name === 'current_task');
+  const starts = [...new Set(functions.map(({ start }) => start))];
+  return {
+    description,
+    kernel: '',
+    symbols: functions,
+    runs,
+    sites: new Set(asm.fentrySites.map(lo32)),
+    isInit: () => false,
+    current: current ? lo32(current.addr) : -1,
+    part: partOf(undefined, readCalls(arch.code, runs, starts), functions),
+    aliases: new Map(),
+  };
+}
+
+async function realKernel(kernel: string, arch: CheckableArch): Promise<KernelCode> {
+  const opened = openKernel(kernel, arch);
+  const { native, description, hash } = opened;
+  const { low, high, types, names } = native.symbols;
+  const symbols: KernelSymbol[] = [];
+  let current = -1;
+  let initBegin = 0;
+  let initEnd = 0;
+  for (let i = 0, next = 0; i < names.length; i++) {
+    if (names[i] === 'current_task' || (names[i] === 'pcpu_hot' && current < 0)) current = low[i];
+    if (names[i] === '__init_begin') initBegin = low[i];
+    if (names[i] === '__init_end') initEnd = low[i];
+    if (high[i] === 0 || PREFIX.test(names[i])) continue;
+    const type = String.fromCharCode(types[i]);
+    if (next <= i) for (next = i + 1; next < names.length && low[next] === low[i]; ) next++;
+    const size = next < names.length ? Math.max(0, low[next] - low[i]) : 0;
+    if (TEXT.test(type)) symbols.push({ name: names[i], start: low[i], size, type });
+  }
+  const runs = native.segments
+    .filter(({ protection }) => protection & PROT_EXEC)
+    .map(({ start, bytes }) => ({ start: lo32(start), bytes }));
+  const starts = [...new Set(symbols.map(({ start }) => start))];
+  const { calls, init } = keptCode(hash, () => {
+    const init = initText(kernelPath(kernel), arch);
+    return { calls: readCalls(arch.code, [...runs, ...init], starts), init };
+  });
+  return {
+    description,
+    kernel,
+    symbols,
+    runs: [...runs, ...init],
+    sites: new Set(native.fentrySites.map(lo32)),
+    isInit: (start) => start >= initBegin && start < initEnd,
+    current,
+    part: partOf(undefined, calls, symbols),
+    aliases: await aliasesOf(opened, arch),
+  };
+}
+
+async function aliasesOf(opened: OpenedKernel, arch: CheckableArch): Promise<ReadonlyMap<number, number>> {
+  const { asm, real } = await loadRealImage(opened, arch, 'orc');
+  const { jumps = new Map(), places = new Map() } = real?.hosting ?? {};
+  const aliases = new Map<number, number>();
+  for (const { name, addr, section } of asm.symbols) {
+    const there = jumps.get(name) ?? places.get(name);
+    if (section === '.text' && there !== undefined) aliases.set(lo32(addr), lo32(there));
+  }
+  return aliases;
+}
+
+/** @param symbols ascending; of several at one address the first has its name */
+export function partOf(
+  module: string | undefined,
+  calls: Calls,
+  symbols: readonly { readonly name: string; readonly start: number }[],
+): GraphPart {
+  const names = new Map<number, string>();
+  for (const { name, start } of symbols) if (!names.has(start)) names.set(start, name);
+  return { module, calls, nameAt: (start) => names.get(start) ?? `0x${start.toString(16)}` };
+}
+
+const CHECKSUM_SIZE = 32;
+const checksum = (bytes: Uint8Array): Buffer => createHash('sha256').update(bytes).digest();
+
+/** Of a kernel that has booted it is gone: who made the threads that are there was in it. */
+function initText(file: string, { elf, code }: CheckableArch): TextRun[] {
+  const { kernel } = new KernelFile(new Uint8Array(readFileSync(file)), file, { elf, code });
+  const section = kernel.section('.init.text');
+  return section ? [{ start: section.start, bytes: kernel.data(section).slice() }] : [];
+}
+
+/** What is kept of a kernel. */
+interface KeptCode {
+  readonly calls: Calls;
+  readonly init: readonly TextRun[];
+}
+
+/** From the cache beside the kernel's, or made and put there. */
+function keptCode(hash: string, make: () => KeptCode): KeptCode {
+  const path = join(packageRoot(), '.cache', 'kernels', `${hash}.calls.${FORMAT}.bin`);
+  try {
+    const bytes = readFileSync(path);
+    const data = bytes.subarray(CHECKSUM_SIZE);
+    if (checksum(data).equals(bytes.subarray(0, CHECKSUM_SIZE))) return deserialize(data) as KeptCode;
+  } catch {
+    // It is made.
+  }
+  const kept = make();
+  const data = serialize(kept);
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(`${path}.${process.pid}`, Buffer.concat([checksum(data), data]));
+    renameSync(`${path}.${process.pid}`, path);
+  } catch {
+    // A cache that cannot be written costs time, nothing else.
+  }
+  return kept;
+}

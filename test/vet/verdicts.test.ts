@@ -1,0 +1,188 @@
+// The verdict on livepatches that are good, and on mutants of them that each do one thing wrong.
+
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
+import type { Finding, Part } from '../../src/vet/finding.ts';
+import { ModuleLibrary } from '../../src/vet/module_library.ts';
+import { Vet, type VetOptions, type VetReport } from '../../src/vet/vet.ts';
+import { MODULES, Mutant } from './mutant.ts';
+
+const library = new ModuleLibrary(X86_64.elf, MODULES);
+const OPTIONS: VetOptions = { kernel: '', modules: library, olds: [], vmlinuxOnly: false, tell: () => {} };
+
+async function vet(bytes: Uint8Array, options: Partial<VetOptions> = {}): Promise<VetReport> {
+  const vetting = await Vet.of(X86_64, { ...OPTIONS, ...options });
+  return vetting.vet({ path: 'patch.ko', bytes });
+}
+
+const fixture = (name: string): Uint8Array => new Uint8Array(readFileSync(join(MODULES, `${name}.ko`)));
+
+/** Sentences of a weight, with what is below them. */
+function told({ findings }: VetReport, weight: Finding['weight'], part?: Part): string[] {
+  return findings
+    .filter((finding) => finding.weight === weight && (part === undefined || finding.part === part))
+    .map(({ about, text, lines = [] }) =>
+      [`${about === undefined ? '' : `${about}: `}${text}`, ...lines].join('\n'),
+    );
+}
+
+describe('a good livepatch', () => {
+  it('of the kernel is told to be good, with each thing that was done', async () => {
+    const report = await vet(fixture('klpdemo_patch_vmlinux'));
+    expect([told(report, 'bad'), told(report, 'not seen'), report.verdict]).toEqual([[], [], 'good']);
+    expect(told(report, 'good', 'comes and goes')).toEqual([
+      'enable, disable, unload',
+      'enable again',
+      'reversed in the middle of enabling',
+      'reversed in the middle of disabling',
+      'replaced by a copy of itself',
+      'each allocation of enabling fails once: 14, and nothing is left behind',
+    ]);
+    expect(told(report, 'good', 'patchable')[0]).toMatch(
+      /^cmdline_proc_show: found once in vmlinux, at ffffffff810\w+, \d+ bytes, fentry site at its start$/,
+    );
+  });
+
+  it('of a module is tried with that module before, during and after, and is told where it can sleep', async () => {
+    const report = await vet(fixture('klpdemo_patch_sympos'));
+    expect([told(report, 'bad'), told(report, 'not seen'), report.verdict]).toEqual([[], [], 'good']);
+    expect(told(report, 'good', 'comes and goes')).toEqual(
+      expect.arrayContaining([
+        'klpdemo_target goes and comes while it is enabled',
+        'klpdemo_target comes after it',
+        'klpdemo_target goes and comes during its transition',
+        expect.stringMatching(
+          /^each allocation of loading klpdemo_target under it fails once: \d+, and nothing/,
+        ),
+      ]),
+    );
+    expect(told(report, 'good', 'patchable')[0]).toMatch(
+      /^klpdemo_twin: number 2 of 2 in klpdemo_target, at /,
+    );
+  });
+
+  it('that comes after others is tried on top of them', async () => {
+    const olds = [{ path: 'old.ko', bytes: fixture('klpdemo_patch_vmlinux') }];
+    const report = await vet(fixture('klpdemo_state_a'), { olds, params: 'replace=1 version1=1' });
+    expect(told(report, 'bad')).toEqual([]);
+    expect(told(report, 'good', 'comes and goes')).toContain(
+      'on top of what it comes after: the old ones are replaced',
+    );
+  });
+
+  it('is not called good where a module that it is for was not looked at', async () => {
+    const modules = new ModuleLibrary(X86_64.elf, undefined);
+    const report = await vet(fixture('klpdemo_patch_sympos'), { modules });
+    expect(report.verdict).toBe('not all seen');
+    expect(told(report, 'not seen', 'loads')).toEqual([
+      'klpdemo_target, which it is for, is not looked at: no --modules says where',
+    ]);
+  });
+
+  it('may be asked for what it does to the kernel alone', async () => {
+    const modules = new ModuleLibrary(X86_64.elf, undefined);
+    const report = await vet(fixture('klpdemo_patch_sympos'), { modules, vmlinuxOnly: true });
+    expect([told(report, 'bad'), report.verdict]).toEqual([[], 'good']);
+    expect(told(report, 'told', 'loads')).toEqual(['klpdemo_target is left out, as was asked: 1 functions']);
+  });
+});
+
+/** What is wrong with a mutant, where it is seen, and in which words. */
+const MUTANTS: readonly {
+  readonly what: string;
+  readonly make: () => Mutant;
+  readonly part: Part;
+  readonly words: RegExp;
+  readonly params?: string;
+}[] = [
+  {
+    what: 'a relocation of a type that there is not',
+    make: () =>
+      new Mutant('klpdemo_patch_vmlinux').relocationType('klpdemo_new_cmdline_proc_show', 'seq_printf', 99),
+    part: 'loads',
+    words: /loading it failed with ENOEXEC\n.*Unknown rela relocation: 99/,
+  },
+  {
+    what: 'an addend by which a call goes into the middle of a function',
+    make: () => new Mutant('klpdemo_patch_vmlinux').addend('klpdemo_new_cmdline_proc_show', 'seq_printf', 4n),
+    part: 'unwinder',
+    words:
+      /1 of its branches lead to where no function begins\nklpdemo_new_cmdline_proc_show\+0x\w+\/0x\w+ \[klpdemo_patch_vmlinux\] goes to seq_printf\+0x4\//,
+  },
+  {
+    what: 'a callee that no kernel has',
+    make: () => new Mutant('klpdemo_patch_vmlinux').importName('seq_printf', 'seq_primtf'),
+    part: 'loads',
+    words: /loading it failed with ENOENT\nklpdemo_patch_vmlinux: Unknown symbol seq_primtf \(err -2\)/,
+  },
+  {
+    what: 'a sympos behind the last',
+    make: () => {
+      const mutant = new Mutant('klpdemo_patch_sympos');
+      return mutant.u64(mutant.offsetOf('funcs') + 16, 3n);
+    },
+    part: 'patchable',
+    words: /klpdemo_twin: sympos is 3, and klpdemo_target has 2\n1: ffffffffc0\w+, \d+ bytes\n2: /,
+  },
+  {
+    what: 'another object than the one that has its function',
+    make: () =>
+      new Mutant('klpdemo_patch_sympos').string('.rodata.str1.1', 'klpdemo_target', 'klpdemo_calls'),
+    part: 'patchable',
+    words: /klpdemo_twin: klpdemo_calls has no function of that name/,
+  },
+  {
+    what: 'a checksum of another kernel',
+    make: () => new Mutant('klpdemo_patch_vmlinux').crc('module_layout'),
+    part: 'loads',
+    words:
+      /loading it failed with ENOEXEC\nklpdemo_patch_vmlinux: disagrees about version of symbol module_layout/,
+  },
+  {
+    what: 'a function without fentry site',
+    make: () =>
+      new Mutant('klpdemo_patch_vmlinux').string('.rodata.str1.1', 'cmdline_proc_show', '__schedule'),
+    part: 'patchable',
+    words: /__schedule: found once in vmlinux, at ffffffff81\w+, \d+ bytes: no fentry site/,
+  },
+  {
+    what: 'a new function whose ORC rows are wrong',
+    make: () => new Mutant('klpdemo_patch_vmlinux').orcStackOffsets(8),
+    part: 'unwinder',
+    words:
+      /at \d+ of 10 instructions in 3 functions a stack trace is wrong and called reliable\nklpdemo_new_/,
+  },
+  {
+    what: 'a callback that fails',
+    make: () => new Mutant('klpdemo_patch_both'),
+    params: 'pre_patch_ret=-19',
+    part: 'loads',
+    words: /loading it failed with ENODEV\n[\s\S]*pre-patch callback failed for object 'vmlinux'/,
+  },
+  {
+    what: 'a callback that leaks',
+    make: () => new Mutant('klpdemo_state_a').withoutCall('post_unpatch', 'kfree'),
+    params: 'version1=1',
+    part: 'comes and goes',
+    words:
+      /it leaves something behind\n8 bytes that pre_patch\+0x\w+\/0x\w+ \[klpdemo_state_a\] took, and nobody has freed/,
+  },
+  {
+    what: 'the main loop of a kernel thread',
+    make: () => new Mutant('klpdemo_patch_target').string('.rodata.str1.1', 'klpdemo_round', 'klpdemo_main'),
+    part: 'stall',
+    words: /klpdemo_main: is the main loop of a kernel thread that \w+ makes: such a thread never leaves it/,
+  },
+];
+
+describe('a mutant', () => {
+  it.each(MUTANTS)('with $what is not good, and told why', async ({ make, part, words, params }) => {
+    const report = await vet(make().bytes, params === undefined ? {} : { params });
+    expect([told(report, 'bad', part).join('\n'), report.verdict]).toEqual([
+      expect.stringMatching(words),
+      'not good',
+    ]);
+  });
+});
