@@ -17,6 +17,7 @@ import { klpIncompatibleState } from '../livepatch/state.ts';
 import { KlpPatch } from '../livepatch/structs.ts';
 import type { ModuleLoader } from '../module/main.ts';
 import type { Module } from '../module/module.ts';
+import { type AwaitedPort, Awaits } from './awaits.ts';
 import { Bundle, type Member } from './bundle.ts';
 import { BundleError } from './error.ts';
 import { type BundleFile, readBundle } from './format.ts';
@@ -32,10 +33,9 @@ interface FilePort {
   lookup(path: string): { readonly bytes: Uint8Array } | undefined;
 }
 
-/** Which task another one waits for. */
-interface AwaitedPort {
-  by(task: TaskStruct): TaskStruct | undefined;
-  onWait: ((call: HostCall) => HostGenerator<void>) | undefined;
+/** Which task another one waits for, and who is told when a wait begins. */
+interface WaitsPort extends AwaitedPort {
+  onWait(told: (call: HostCall) => HostGenerator<void>): void;
 }
 
 export class Bundles {
@@ -56,7 +56,7 @@ export class Bundles {
     loader: ModuleLoader,
     files: FilePort,
     stack: StackPort,
-    awaited: AwaitedPort,
+    awaited: WaitsPort,
   ) {
     this.#core = core;
     this.#livepatch = livepatch;
@@ -67,9 +67,9 @@ export class Bundles {
       (task) => stack.format(task),
       (task, call) => this.#waitedFor(task, call),
       () => this.#klp.transitionPatch?.name ?? this.#bundles.at(-1)?.name ?? '?',
-      (task) => awaited.by(task),
+      new Awaits(core, loader.modules, (task) => stack.format(task), awaited),
     );
-    awaited.onWait = (call) => this.gate.checkWaits(call);
+    awaited.onWait((call) => this.gate.checkWaits(call));
     this.#members = new Members(core, livepatch, loader);
     this.#type = bundleType(livepatch.context, livepatch.patchInit.patchType);
     addEnableFile(

@@ -9,6 +9,7 @@ import type { HostCall, HostGenerator, HostResult } from '../guest/hostcall.ts';
 import { type KernelCore, negErrno } from '../kernel/core.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import { UAPI } from '../kernel/uapi.ts';
+import type { Awaits } from './awaits.ts';
 
 /** What klp_gate_lock() is asked for; bits. */
 export const GATE = { load: 0, transition: 1, nonblock: 2, noRestart: 4 } as const;
@@ -30,7 +31,7 @@ export class Gate {
   readonly #stack: (task: TaskStruct) => string[];
   readonly #waitedFor: (task: TaskStruct, call: HostCall) => string | undefined;
   readonly #transition: () => string;
-  readonly #awaitedBy: (task: TaskStruct) => TaskStruct | undefined;
+  readonly #awaits: Awaits;
   /** Loads and unloads under way, and how deep they are nested. */
   readonly #loads = new Map<TaskStruct, number>();
   readonly #waits = new Map<TaskStruct, GateWait>();
@@ -44,20 +45,20 @@ export class Gate {
    * @param stack lines of /proc/PID/stack.
    * @param waitedFor the function on the task's stack that the transition under way waits for.
    * @param transition the transition under way, for messages.
-   * @param awaitedBy the task that a task waits for, as far as that is known.
+   * @param awaits who waits for whom
    */
   constructor(
     core: KernelCore,
     stack: (task: TaskStruct) => string[],
     waitedFor: (task: TaskStruct, call: HostCall) => string | undefined,
     transition: () => string,
-    awaitedBy: (task: TaskStruct) => TaskStruct | undefined,
+    awaits: Awaits,
   ) {
     this.#core = core;
     this.#stack = stack;
     this.#waitedFor = waitedFor;
     this.#transition = transition;
-    this.#awaitedBy = awaitedBy;
+    this.#awaits = awaits;
   }
 
   get held(): boolean {
@@ -208,33 +209,56 @@ export class Gate {
   #deadlocked(task: TaskStruct, how: number, call: HostCall): boolean {
     if (!(how & GATE.noRestart)) return false;
     if (!this.held) return this.#transitionWaits() && this.#loadWaitsFor(task);
-    const func = this.#waitedFor(task, call);
-    if (func === undefined) return false;
+    const found = this.#heldUp(task, call);
+    if (!found) return false;
     const { printk } = this.#core;
     const name = this.#transition();
+    const [first, ...others] = found.path;
+    const it = first === task ? 'it' : `${first}`;
     printk.err(
-      `livepatch: deadlock: ${task} waits for the transition of '${name}', which waits for it to leave ${func}`,
+      `livepatch: deadlock: ${task} waits for the transition of '${name}', which waits for ${it} to leave ${found.func}${chain(others)}`,
     );
-    printk.err(`livepatch: stack of ${task}:`);
-    for (const line of this.#stack(task)) printk.err(`livepatch:  ${line}`);
+    this.#printStacks(first === task ? [task] : [task, ...found.path.slice(0, -1)]);
     printk.err(`livepatch: stack that began the transition of '${name}':`);
     for (const line of this.#ownerText) printk.err(`livepatch:  ${line}`);
     return true;
   }
 
-  /** A transition waits until that load is over, and whoever comes now waits for the transition. */
-  #loadWaitsFor(task: TaskStruct): boolean {
-    const load = this.loading.find((other) => this.#awaitedBy(other) === task);
-    if (!load) return false;
+  /** The task itself in a function that the transition waits for it to leave; or another, which waits for it. */
+  #heldUp(
+    task: TaskStruct,
+    call: HostCall,
+  ): { readonly func: string; readonly path: readonly TaskStruct[] } | undefined {
+    const own = this.#waitedFor(task, call);
+    if (own !== undefined) return { func: own, path: [task] };
+    for (const other of this.#core.tasks.processes()) {
+      const path = other === task ? undefined : this.#awaits.path(other, task);
+      const func = path && this.#waitedFor(other, call);
+      if (path && func !== undefined) return { func, path };
+    }
+    return undefined;
+  }
+
+  #printStacks(tasks: readonly TaskStruct[]): void {
     const { printk } = this.#core;
-    printk.err(
-      `livepatch: deadlock: ${task} waits for a transition, which waits for the load of ${load}, which waits for it`,
-    );
-    for (const one of [task, load]) {
+    for (const one of tasks) {
       printk.err(`livepatch: stack of ${one}:`);
       for (const line of this.#stack(one)) printk.err(`livepatch:  ${line}`);
     }
-    return true;
+  }
+
+  /** A transition waits until that load is over, and whoever comes now waits for the transition. */
+  #loadWaitsFor(task: TaskStruct): boolean {
+    for (const load of this.loading) {
+      const path = this.#awaits.path(load, task);
+      if (!path) continue;
+      this.#core.printk.err(
+        `livepatch: deadlock: ${task} waits for a transition, which waits for the load of ${load}${chain(path.slice(1))}`,
+      );
+      this.#printStacks([task, ...path.slice(0, -1)]);
+      return true;
+    }
+    return false;
   }
 
   #leave(task: TaskStruct, how: number, result: number): bigint | number {
@@ -258,4 +282,9 @@ export class Gate {
   #setCount(which: GateCount, count: number): void {
     this.#core.mem.writeU32(this.#at(which), count);
   }
+}
+
+/** `, which waits for X, which waits for it`: the last of them is the task that is spoken of. */
+function chain(tasks: readonly TaskStruct[]): string {
+  return tasks.map((task, i) => `, which waits for ${i === tasks.length - 1 ? 'it' : task}`).join('');
 }

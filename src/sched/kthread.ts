@@ -9,7 +9,7 @@ import { SlabError } from '../kernel/slab.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import { UAPI } from '../kernel/uapi.ts';
 import { type FormatContext, vsprintfGuest } from '../kernel/vsprintf.ts';
-import { Awaited } from './awaited.ts';
+import type { Awaited } from './awaited.ts';
 import type { Sched } from './core.ts';
 import type { Exit } from './exit.ts';
 import type { Fork } from './fork.ts';
@@ -25,7 +25,6 @@ interface Kthread {
 }
 
 export class Kthreads {
-  readonly awaited = new Awaited();
   readonly #core: KernelCore;
   readonly #constants: Constants;
   readonly #request: Structs['kthread_create_info'];
@@ -117,6 +116,10 @@ export class Kthreads {
     return task;
   }
 
+  get awaited(): Awaited {
+    return this.#locking.awaited;
+  }
+
   #exited(task: TaskStruct): void {
     const thread = this.#threads.get(task);
     if (!thread) return;
@@ -138,7 +141,7 @@ export class Kthreads {
     this.#sched.wakeUpState(task, this.#constants.TASK_NORMAL);
     const current = this.#core.currentOf(call);
     const wait = { call: this.#core.symbols.require('wait_for_completion'), args: [thread.exited] };
-    yield* this.awaited.during(
+    yield* this.#locking.awaited.during(
       current,
       call,
       () => task,

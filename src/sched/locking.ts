@@ -5,11 +5,12 @@
 // waits, as in the kernel, so that the guest's fast paths see the truth.
 
 import type { Addr } from '../guest/addr.ts';
-import type { HostCall } from '../guest/hostcall.ts';
+import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import type { Constants } from '../kernel/description.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import { UAPI } from '../kernel/uapi.ts';
+import { Awaited } from './awaited.ts';
 import type { Sched } from './core.ts';
 
 const MUTEX_FLAG_WAITERS = 1n;
@@ -22,6 +23,7 @@ export class Locking {
   readonly #doneAt: bigint;
   readonly #sched: Sched;
   readonly #waiters = new Map<Addr, TaskStruct[]>();
+  readonly awaited = new Awaited();
 
   constructor(core: KernelCore, sched: Sched) {
     this.#core = core;
@@ -38,7 +40,42 @@ export class Locking {
     });
   }
 
-  #mutexTryOrWait(call: HostCall): number {
+  #mutexTryOrWait(call: HostCall): number | HostGenerator<number> {
+    const [lock] = call.args;
+    const task = this.#core.currentOf(call);
+    const owner = (): TaskStruct | undefined =>
+      this.#core.tasks.byAddr(this.#core.mem.readU64(lock + this.#ownerAt) & ~7n);
+    const begins = (): void => this.awaited.mutexSleep(task, owner);
+    const ended = (): void => this.awaited.mutexSleepEnded(task);
+    const free = owner() === undefined;
+    return this.#asWait(call, free, begins, ended, () => this.#mutexTry(call));
+  }
+
+  /** One try of a wait; who wants to know is told before the task goes to sleep for the first time. */
+  #asWait(
+    call: HostCall,
+    free: boolean,
+    begins: () => void,
+    ended: () => void,
+    attempt: () => number,
+  ): number | HostGenerator<number> {
+    const { onWait } = this.awaited;
+    if (free || !onWait) {
+      const result = attempt();
+      if (result <= 0) ended();
+      else begins();
+      return result;
+    }
+    return (function* () {
+      begins();
+      yield* onWait(call);
+      const result = attempt();
+      if (result <= 0) ended();
+      return result;
+    })();
+  }
+
+  #mutexTry(call: HostCall): number {
     const lock = call.args[0];
     const task = this.#core.currentOf(call);
     const queue = this.#queue(lock);
@@ -70,7 +107,16 @@ export class Locking {
     if (queue.length > 0) this.#sched.wakeUpProcess(this.#oneOf(queue));
   }
 
-  #completionTryOrWait(call: HostCall): number {
+  #completionTryOrWait(call: HostCall): number | HostGenerator<number> {
+    const [x] = call.args;
+    const task = this.#core.currentOf(call);
+    const begins = (): void => this.awaited.completionSleep(task, x);
+    const ended = (): void => this.awaited.completionSleepEnded(task);
+    const free = this.#core.mem.readU32(x + this.#doneAt) > 0;
+    return this.#asWait(call, free, begins, ended, () => this.#completionTry(call));
+  }
+
+  #completionTry(call: HostCall): number {
     const [x, state] = call.args;
     const task = this.#core.currentOf(call);
     const queue = this.#queue(x);
@@ -114,6 +160,7 @@ export class Locking {
 
   /** A task that died while it waited waits no more. */
   forget(task: TaskStruct): void {
+    this.awaited.forget(task);
     for (const queue of this.#waiters.values()) this.#leave(queue, task);
   }
 

@@ -48,6 +48,12 @@ export class Timers {
     this.#define();
   }
 
+  /** Functions of struct timer_list that are to expire. */
+  pendingFunctions(): Addr[] {
+    const timers = [...this.#pending.values()].flatMap(({ due }) => ('timer' in due ? [due.timer] : []));
+    return timers.map((timer) => this.#core.mem.readU64(timer + BigInt(this.#timerList.function)));
+  }
+
   #define(): void {
     const core = this.#core;
     const current = (cpu: number) => core.current(cpu);

@@ -300,7 +300,7 @@ export class Workqueue {
     if (this.#timers.del(work + this.#timerAt)) this.#timerFn(work);
     const waited = this.#pending(work) || this.#running(work);
     const task = this.#core.currentOf(call);
-    const worker = () => this.#workers.find(({ current }) => current === work)?.task;
+    const worker = () => this.#workerOf(work);
     if (waited) yield* this.#kthreads.awaited.during(task, call, worker, () => this.#untilDone(work, task));
     return waited;
   }
@@ -311,11 +311,31 @@ export class Workqueue {
 
   *#cancelSync(work: Addr, call: HostCall, delayed: boolean): HostGenerator<boolean> {
     let was = this.#grab(work, delayed);
-    while (this.#running(work)) {
-      yield* this.#wait(work, this.#core.currentOf(call));
-      was = this.#grab(work, delayed) || was; // it may have queued itself
-    }
-    return was;
+    if (!this.#running(work)) return was;
+    const task = this.#core.currentOf(call);
+    const { awaited } = this.#kthreads;
+    return yield* awaited.during(
+      task,
+      call,
+      () => this.#workerOf(work),
+      function* (this: Workqueue): HostGenerator<boolean> {
+        while (this.#running(work)) {
+          yield* this.#wait(work, task);
+          was = this.#grab(work, delayed) || was; // it may have queued itself
+        }
+        return was;
+      }.bind(this),
+    );
+  }
+
+  #workerOf(work: Addr): TaskStruct | undefined {
+    return this.#workers.find(({ current }) => current === work)?.task;
+  }
+
+  /** Functions of works that are queued, or will be when their time comes. */
+  pendingFunctions(): Addr[] {
+    const works = [...this.#queues.flat().map(({ work }) => work), ...this.#delayed.keys()];
+    return works.map((work) => this.#core.mem.readU64(work + this.#funcAt));
   }
 
   *#wait(work: Addr, task: TaskStruct): HostGenerator<void> {

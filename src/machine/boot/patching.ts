@@ -6,8 +6,10 @@ import { Bundles } from '../../bundle/core.ts';
 import { BundleModel } from '../../bundle/model.ts';
 import type { FileSystem } from '../../fs/filesystem.ts';
 import { Ftrace } from '../../ftrace/ftrace.ts';
+import type { HostCall, HostGenerator } from '../../guest/hostcall.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 import { Sysfs } from '../../kernel/sysfs.ts';
+import type { TaskStruct } from '../../kernel/task_struct.ts';
 import { Livepatch } from '../../livepatch/core.ts';
 import { FIRST_MODULE, ModuleArena } from '../../module/module_alloc.ts';
 import { ModuleList } from '../../module/modules.ts';
@@ -73,9 +75,18 @@ export function useBundles(
   { livepatch, loader }: PatchingParts,
   { ramfs }: FileSystem,
   stack: Traces,
-  { kthreads }: KernelParts,
+  { locking, workqueue, timers }: KernelParts,
 ): Bundles {
-  const bundles = new Bundles(core, livepatch, loader, ramfs, stack, kthreads.awaited);
+  const { awaited } = locking;
+  const waits = {
+    by: (task: TaskStruct) => awaited.by(task),
+    completionOf: (task: TaskStruct) => awaited.completionOf(task),
+    pendingFunctions: () => [...workqueue.pendingFunctions(), ...timers.pendingFunctions()],
+    onWait: (told: (call: HostCall) => HostGenerator<void>) => {
+      awaited.onWait = told;
+    },
+  };
+  const bundles = new Bundles(core, livepatch, loader, ramfs, stack, waits);
   livepatch.use(new BundleModel(core, bundles));
   return bundles;
 }
