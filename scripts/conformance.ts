@@ -1,6 +1,6 @@
 // npm run conformance: the kernel's own livepatch selftests on the emulated machine.
 //
-//   node scripts/run.mjs conformance [machine options of klpemu up]
+//   node scripts/run.mjs conformance [machine options of klpemu shell]
 //
 // The test scripts run as they are, but for the places where they reach for their machine (conformance/rewrite.ts); the
 // modules are those of lib/livepatch, built by kbuild untouched. Each test compares the kernel log with what it expects.
@@ -11,7 +11,6 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { rewrite, testNames } from './conformance/rewrite.ts';
 import { ensureSources } from './conformance/sources.ts';
-import { ScriptError } from './errors.ts';
 import { ROOT } from './root.ts';
 import { log, run } from './setup/run.ts';
 
@@ -43,7 +42,7 @@ export async function main(args: readonly string[]): Promise<void> {
   const started = performance.now();
   const shares = share(expected, Math.min(MACHINES, availableParallelism()));
   const results = await Promise.all(
-    shares.map((names, i) => onMachine(`conformance-${process.pid}-${i}`, modules, scripts, names, args)),
+    shares.map((names) => runScripts(['shell', '--pipe', '--dir', modules, ...args], scripts, names)),
   );
   report(expected, new Map(results.flatMap((each) => [...each])), performance.now() - started);
 }
@@ -74,39 +73,17 @@ function share(expected: Expected, machines: number): string[][] {
   return shares.map(({ names }) => names).filter((names) => names.length > 0);
 }
 
-async function onMachine(
-  name: string,
-  modules: string,
-  scripts: string,
-  names: readonly string[],
-  args: readonly string[],
-): Promise<Map<string, ScriptResult>> {
-  const up = spawn(process.execPath, [cli, 'up', '--foreground', '--name', name, '--dir', modules, ...args], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const ended = new Promise((resolve) => up.on('exit', resolve));
-  try {
-    await new Promise((resolve, reject) => {
-      up.stdout.once('data', resolve);
-      up.on('exit', () => reject(new ScriptError('klpemu up failed')));
-    });
-    return await runScripts(name, scripts, names);
-  } finally {
-    up.kill();
-    await ended;
-  }
-}
-
-/** Runs scripts, one after the other. */
+/** Runs scripts, one after the other, on a machine of their own. */
 async function runScripts(
-  machine: string,
+  machine: readonly string[],
   dir: string,
   names: readonly string[],
 ): Promise<Map<string, ScriptResult>> {
-  const client = [process.execPath, cli, 'exec', '--pipe', '--name', machine];
   const driver = join(ROOT, 'scripts/conformance/run.sh');
   const files = names.map((name) => join(dir, name));
-  const child = spawn('bash', [driver, ...client, '--', ...files], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn('bash', [driver, process.execPath, cli, ...machine, '--', ...files], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   const results = new Map<string, ScriptResult>();
   let script = newScript();
   let since = performance.now();

@@ -1,6 +1,6 @@
 # Sourced by the rewritten selftests: the commands that they use on their machine are carried out on the emulated one.
 #
-# Descriptor 9 takes command lines, 8 gives `STATUS STDOUT-BYTES STDERR-BYTES` and those bytes for each: the two ends of `klpemu exec --pipe`. Nothing is started for a command, so that one costs well under a millisecond.
+# Descriptor 9 takes command lines, 8 gives `STATUS STDOUT-BYTES STDERR-BYTES` and those bytes for each: the two ends of `klpemu shell --pipe`. Nothing is started for a command, so that one costs well under a millisecond.
 
 export LC_ALL=C
 

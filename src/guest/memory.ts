@@ -333,10 +333,15 @@ export class GuestMemory {
   /** A NUL-terminated string of at most `max` bytes, read as latin1. @throws GuestMemoryError */
   readCString(addr: Addr, max = 4096): string {
     let out = '';
-    for (let i = 0; i < max; i++) {
-      const byte = this.readU8(addr + BigInt(i));
-      if (byte === 0) break;
-      out += String.fromCharCode(byte);
+    for (let at = addr; out.length < max; at = addr + BigInt(out.length)) {
+      // What follows in its page is mapped as well, and follows in the buffer.
+      const offset = this.offsetOf(at, 1);
+      const end = Math.min(offset + max - out.length, (offset | (PAGE_SIZE - 1)) + 1);
+      for (let i = offset; i < end; i++) {
+        const byte = this.u8[i];
+        if (byte === 0) return out;
+        out += String.fromCharCode(byte);
+      }
     }
     return out;
   }
@@ -382,11 +387,11 @@ export class GuestMemory {
     this.u8.set(bytes, this.#writable(addr, bytes.length));
   }
   /** Writes a latin1 string and its NUL. */
+  /** One byte a character, and a NUL. */
   writeCString(addr: Addr, text: string): void {
-    this.writeBytes(
-      addr,
-      Uint8Array.from([...`${text}\0`], (c) => c.charCodeAt(0)),
-    );
+    const bytes = new Uint8Array(text.length + 1);
+    for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+    this.writeBytes(addr, bytes);
   }
   fill(addr: Addr, size: number, byte: number): void {
     const offset = this.#writable(addr, size);

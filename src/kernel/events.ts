@@ -81,11 +81,10 @@ export type EventSink = (event: KernelEvent) => void;
 
 /** The ordered log: sinks see each event once, in order, as it happens. */
 export class EventLog {
-  readonly #sinks = new Set<Subscription>();
+  readonly #subscriptions = new Set<Subscription>();
   readonly #now: () => { t: number; cpu: number };
-  /** Sinks that want every event; and those that want a type, by type. */
-  #all = 0;
-  readonly #wanted = new Map<EventType, number>();
+  /** Who wants a type, in the order of the subscriptions: found when it is first asked for. */
+  readonly #wanting = new Map<EventType, readonly Subscription[]>();
 
   /** @param now virtual time and CPU at the moment of emission. */
   constructor(now: () => { t: number; cpu: number }) {
@@ -94,14 +93,16 @@ export class EventLog {
 
   /** Does anybody want events of this type? For callers whose event costs something to make. */
   listens(type: EventType): boolean {
-    return (this.#all > 0 && !ASIDE.has(type)) || (this.#wanted.get(type) ?? 0) > 0;
+    return this.#wantedBy(type).length > 0;
   }
 
   emit(body: EventBody): void {
-    if (!this.listens(body.type)) return;
-    const event = { ...this.#now(), ...body } as KernelEvent;
-    const aside = ASIDE.has(event.type);
-    for (const { sink, types } of this.#sinks) if (types ? types.includes(event.type) : !aside) sink(event);
+    const subscriptions = this.#wantedBy(body.type);
+    if (subscriptions.length === 0) return;
+    const { t, cpu } = this.#now();
+    const event = { t, cpu, ...body };
+    // One that a sink before it has taken out sees it no more.
+    for (const each of subscriptions) if (this.#subscriptions.has(each)) each.sink(event);
   }
 
   /**
@@ -110,16 +111,21 @@ export class EventLog {
    */
   subscribe(sink: EventSink, types?: readonly EventType[]): () => void {
     const subscription = { sink, types };
-    this.#sinks.add(subscription);
-    this.#count(types, 1);
+    this.#subscriptions.add(subscription);
+    this.#wanting.clear();
     return () => {
-      if (this.#sinks.delete(subscription)) this.#count(types, -1);
+      this.#subscriptions.delete(subscription);
+      this.#wanting.clear();
     };
   }
 
-  #count(types: readonly EventType[] | undefined, by: number): void {
-    if (!types) this.#all += by;
-    for (const type of types ?? []) this.#wanted.set(type, (this.#wanted.get(type) ?? 0) + by);
+  #wantedBy(type: EventType): readonly Subscription[] {
+    let wanting = this.#wanting.get(type);
+    if (!wanting) {
+      wanting = [...this.#subscriptions].filter(({ types }) => types?.includes(type) ?? !ASIDE.has(type));
+      this.#wanting.set(type, wanting);
+    }
+    return wanting;
   }
 }
 

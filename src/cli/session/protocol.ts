@@ -4,7 +4,8 @@
 // those bytes: what a shell script can read with `read -N`. The character ETX (Ctrl-C) as a line ends the command that
 // runs; it gets no answer of its own.
 
-import type { Work } from './machine_work.ts';
+import { toBytes } from '../shell/text.ts';
+import type { Reply, Work } from './machine_work.ts';
 
 export type Request =
   | Exclude<Work, { readonly complete: string }>
@@ -54,4 +55,10 @@ function wordsRequest(words: unknown, put: unknown): Request | string {
   if (typeof bytes !== 'string' || typeof to !== 'string' || !to.startsWith('/'))
     return 'put has bytes (in base64) and to (a path of the guest)';
   return { words, put: { bytes, to } };
+}
+
+/** What a pipe says of a command line: text of one character a byte. */
+export function pipeAnswer({ status, stdout, stderr, failure }: Reply): string {
+  const errors = failure === undefined ? stderr : `${stderr}klpemu: ${toBytes(failure)}\n`;
+  return `${status} ${stdout.length} ${errors.length}\n${stdout}${errors}`;
 }

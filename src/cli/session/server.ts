@@ -5,10 +5,9 @@
 
 import { chmodSync, existsSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
-import { toBytes } from '../shell/text.ts';
 import type { MachineProcess } from './machine_process.ts';
 import type { Reply } from './machine_work.ts';
-import { PIPE_INTERRUPT, parseRequest, REQUEST_MAX, type Request } from './protocol.ts';
+import { PIPE_INTERRUPT, parseRequest, pipeAnswer, REQUEST_MAX, type Request } from './protocol.ts';
 import { releaseName, type SessionPaths } from './socket.ts';
 
 type Command = Extract<Request, { readonly line: string } | { readonly words: readonly string[] }>;
@@ -103,11 +102,7 @@ export class SessionServer {
 
   #pipeLine(socket: Socket, line: string): void {
     if (line === PIPE_INTERRUPT) this.#interrupt(socket);
-    else
-      this.#ask(socket, { line }, ({ status, stdout, stderr, failure }) => {
-        const errors = failure === undefined ? stderr : `${stderr}klpemu: ${toBytes(failure)}\n`;
-        send(socket, `${status} ${stdout.length} ${errors.length}\n${stdout}${errors}`, 'latin1');
-      });
+    else this.#ask(socket, { line }, (reply) => send(socket, pipeAnswer(reply), 'latin1'));
   }
 
   /** @param told not called when the client was gone before its turn came. */

@@ -15,11 +15,16 @@ export function addShellCommands(root: Command): void {
   )
     .option('-c, --command <text>', 'run this text')
     .option('-e, --errexit', 'end at the first command that fails')
+    .option(
+      '--pipe',
+      'command lines from standard input; for each `STATUS STDOUT-BYTES STDERR-BYTES` and those bytes',
+    )
     .addHelpText(
       'after',
       `
 The exit code is that of the last command, or of \`exit N\`; of a command that was given up at --limit it is 124, of
-one that Ctrl-C ended 130.
+one that Ctrl-C ended 130. With --pipe each answer has the one of its line, and the exit code is 3 when the machine has
+failed.
 
 Examples:
   klpemu shell

@@ -9,24 +9,39 @@ import { EXIT, systemReason, UsageError } from '../exit.ts';
 import { MachineProcess } from '../session/machine_process.ts';
 import { colorsFor, print, printError, visible } from '../terminal.ts';
 import { bootShell, type ShellMachineOptions } from './options.ts';
+import { servePipe } from './pipe.ts';
 import { fromBytes, toBytes, writeResult } from './text.ts';
 
 interface ShellCommandOptions extends ShellMachineOptions {
   readonly errexit?: boolean;
   readonly command?: string;
+  readonly pipe?: boolean;
 }
 
 const HISTORY_LINES = 1000;
 
 export async function shell(script: string | undefined, options: ShellCommandOptions): Promise<void> {
+  if (options.pipe) {
+    if (script !== undefined || options.command !== undefined)
+      throw new UsageError('--pipe reads its commands from standard input');
+    await withSession(options, servePipe);
+    return;
+  }
   const text = scriptText(script, options.command);
   if (text === undefined) {
     await interact(options);
     return;
   }
+  await withSession(options, (session) => runScript(session, text, options.errexit ?? false));
+}
+
+async function withSession(
+  options: ShellCommandOptions,
+  work: (session: Shell) => Promise<void>,
+): Promise<void> {
   const session = await bootShell(options);
   try {
-    await runScript(session, text, options.errexit ?? false);
+    await work(session);
   } finally {
     session.context.guest.machine.close();
   }
