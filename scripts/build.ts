@@ -33,7 +33,7 @@ const EXTERNAL = ['esbuild', 'koffi', '@alexaltea/keystone-js', '@alexaltea/caps
 const PROGRAM = 'src/cli/program.ts';
 const LAUNCHER = 'src/cli/main.ts';
 /** The process, and kinds of threads. */
-const LAUNCHED = ['', 'check/worker', 'orc/worker', 'session/machine_worker'];
+const LAUNCHED = ['', 'check/worker', 'explore/worker', 'orc/worker', 'session/machine_worker'];
 /** It only passes messages on, and has no need of the program. */
 const RELAY = 'src/cli/session/machine_child.ts';
 const API = 'src/index.ts';

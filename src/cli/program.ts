@@ -7,6 +7,7 @@ import { addCompare } from './compare/command.ts';
 import { addDisas } from './disas/command.ts';
 import { heedEngineOption } from './engine_option.ts';
 import { EXIT, fail, watchOutput } from './exit.ts';
+import { addExplore } from './explore/command.ts';
 import { addHelp, MODULES_SHORTLY } from './help/command.ts';
 import { addKlpConvert } from './klp_convert/command.ts';
 import { addLayout } from './layout/command.ts';
@@ -36,6 +37,7 @@ function program(): Command {
   addOrc(root);
   addBundle(root);
   addCompare(root);
+  addExplore(root);
   addShellCommands(root);
   addCheck(root);
   addVet(root);
@@ -76,6 +78,7 @@ export async function main(argv: readonly string[]): Promise<void> {
 /** Programs of threads, which answer messages. */
 const THREADS: Readonly<Record<string, () => Promise<unknown>>> = {
   'check/worker': () => import('./check/worker.ts'),
+  'explore/worker': () => import('./explore/worker.ts'),
   'orc/worker': () => import('./orc/worker.ts'),
   'session/machine_worker': () => import('./session/machine_worker.ts'),
 };

@@ -17,6 +17,7 @@ import type { Kthreads } from '../sched/kthread.ts';
 import type { Timers } from '../sched/timer.ts';
 import type { Workqueue } from '../sched/workqueue.ts';
 import type { Executor } from './cpu/executor.ts';
+import type { HostCallDispatch } from './cpu/hostcall_dispatch.ts';
 import type { RunLoop } from './cpu/run_loop.ts';
 import type { Smp } from './cpu/smp.ts';
 import type { Steering } from './cpu/steering.ts';
@@ -60,6 +61,8 @@ export interface Inspect {
   readonly watchdog: Watchdog;
   /** The CPUs, and whose turn it is. */
   readonly smp: Smp;
+  /** Serves what guest code asks of TypeScript. */
+  readonly host: HostCallDispatch;
   /** Runs the engine; counts instructions. */
   readonly executor: Executor;
   readonly loop: RunLoop;

@@ -119,7 +119,7 @@ export class Machine {
     const files = { fs, modules, bundles, users };
     const checks = { traces, truth, versions };
     const steering = new Steering(core, smp, kernel.sched, kernel.timers, executor);
-    const running = { smp, executor, loop, steering, onBlocks: blockSink(watched) };
+    const running = { smp, host, executor, loop, steering, onBlocks: blockSink(watched) };
     this.inspect = { core, ...kernel, ...patching, ...files, ...checks, ...trapping, ...running };
     this.options = options;
     this.events = core.events;

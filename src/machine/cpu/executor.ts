@@ -35,6 +35,8 @@ export class Executor {
   rest: { readonly left: number; readonly look: number } | undefined;
   /** From this many instructions on, onSteer is asked before each step. */
   steerAt = Number.POSITIVE_INFINITY;
+  /** onSteer is asked before each step, wherever it is. */
+  steersAlways = false;
   /** What a schedule does to a CPU (steering.ts). @returns whether it did anything; it may move steerAt */
   onSteer: (cpu: Cpu) => boolean = () => false;
   /** Told of a breakpoint or watchpoint of the engine's observer; the CPU's slice is over. */
@@ -86,7 +88,7 @@ export class Executor {
     let left = budget;
     let look = from;
     while (left > 0 && !cpu.halted && !cpu.sliceOver) {
-      if (this.instructions >= this.steerAt && this.onSteer(cpu)) {
+      if ((this.steersAlways || this.instructions >= this.steerAt) && this.onSteer(cpu)) {
         look = left;
         if (cpu.sliceOver) break;
       }
@@ -106,7 +108,8 @@ export class Executor {
       this.instructions += stop.executed;
       if (stop.kind !== 'budget') {
         this.#serve(cpu, stop);
-        look = left;
+        // To be observed changes nothing.
+        if (stop.kind !== 'breakpoint' && stop.kind !== 'watchpoint') look = left;
       }
     }
     return budget - left;

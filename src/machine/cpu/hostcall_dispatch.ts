@@ -59,6 +59,8 @@ export class HostCallDispatch {
   readonly #result: number;
   /** Where the low half of the PC is in a context's halves. */
   readonly #pc: number;
+  /** Told of each part of a host function, from where guest code left off to where it goes on. */
+  onServed: ((cpu: Cpu, name: string) => void) | undefined;
   /** By low half of the address behind a halt. */
   readonly #stubs: ReadonlyMap<number, Stub>;
   /** Suspended host functions, innermost last, by stack slot. */
@@ -94,6 +96,7 @@ export class HostCallDispatch {
     this.#core.mem.space = cpu.context.space ?? 0;
     if (stub.phase === 'entered') this.#enter(cpu, stub);
     else this.#resume(cpu, stub);
+    this.onServed?.(cpu, stub.name);
     return true;
   }
 

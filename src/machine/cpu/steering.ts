@@ -42,6 +42,8 @@ export class Steering {
   /** Who chose before the schedule. */
   #before: Chooser | undefined;
   readonly missed: Missed[] = [];
+  /** Told of each action of the schedule before it is done. */
+  onAct: ((action: Action) => void) | undefined;
 
   constructor(core: KernelCore, smp: Smp, sched: Sched, timers: Timers, executor: Executor) {
     this.#core = core;
@@ -99,12 +101,14 @@ export class Steering {
   /** Before an instruction of a CPU. @returns whether something was done */
   #steer(cpu: Cpu): boolean {
     let done = false;
+    if (this.#executor.instructions < this.#executor.steerAt) return done;
     for (let action = this.#actions[this.#next]; action; action = this.#actions[++this.#next]) {
       const here = this.#executor.instructions - this.#origin;
       // Another CPU begins its slice at the same instruction.
       if (here < action.at || (here === action.at && action.cpu !== cpu.id)) break;
       if (here > action.at) this.missed.push({ action, why: 'its CPU did not execute there' });
       else {
+        this.onAct?.(action);
         this.act(cpu, action.kind);
         done = true;
       }

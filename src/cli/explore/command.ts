@@ -1,0 +1,69 @@
+// The options of klpemu explore.
+
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { parseDuration } from '../../scenario/units.ts';
+import { allowFilesOption, scheduleOption } from '../scenario_options.ts';
+
+const EXIT_CODES = `
+Exit codes:
+  0  nothing was found, and the searcher has done all that it has to do
+  1  something was found: its schedule is printed
+  2  bad usage, or a scenario that cannot be used
+  4  nothing was found until the time was over: what is left is said`;
+
+export function addExplore(root: Command): void {
+  root
+    .command('explore')
+    .description('look for an order of events in which a scenario goes wrong')
+    .argument('<file>', 'scenario (YAML) of ordinary operations')
+    .addOption(
+      new Option('--searcher <name>', 'which orders are tried')
+        .choices(['bounded', 'pct', 'random', 'replay', 'determinism'])
+        .default('pct'),
+    )
+    .addOption(number('--preemptions <number>', 'at most so many in one run', 1, 16).default(2))
+    .addOption(number('--seed <number>', 'of pct, random and determinism', 0, 0xffffffff).default(1))
+    .addOption(
+      new Option('--time <time>', 'how long (60s, 5m), of the clock of the host')
+        .argParser(time)
+        .default(60_000, '60s'),
+    )
+    .addOption(number('--threads <number>', 'how many runs at once (default: one a processor)', 1, 256))
+    .addOption(
+      new Option(
+        '--known <kinds>',
+        'kinds of findings, by commas, that are counted and not stopped at',
+      ).argParser(kinds),
+    )
+    .option('--state <file>', 'go on from where the file says, and leave there what is not done')
+    .addOption(scheduleOption())
+    .addOption(allowFilesOption())
+    .option('--json', 'as one JSON object')
+    .addHelpText(
+      'after',
+      `${EXIT_CODES}\n\nExample:\n  klpemu explore fixtures/scenarios/explore_gap.yaml --time 60s`,
+    )
+    .action(async (file: string, options) => (await import('./explore.ts')).exploreFile(file, options));
+}
+
+function number(flags: string, text: string, min: number, max: number): Option {
+  return new Option(flags, text).argParser((word: string) => {
+    const value = Number(word);
+    if (/^\d+$/.test(word) && value >= min && value <= max) return value;
+    throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
+  });
+}
+
+function time(text: string): number {
+  const ns = parseDuration(text);
+  if (ns !== undefined && ns >= 1e9) return ns / 1e6;
+  throw new InvalidArgumentError('It must be a duration of at least a second: 60s, 5m.');
+}
+
+const KINDS = ['gap', 'hole', 'failure', 'warning', 'exit', 'stuck', 'expectation', 'audit'];
+
+function kinds(text: string): string[] {
+  const words = text.split(',');
+  if (words.every((word) => KINDS.includes(word))) return words;
+  throw new InvalidArgumentError(`There are ${KINDS.join(', ')}.`);
+}

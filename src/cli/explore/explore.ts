@@ -1,0 +1,212 @@
+// klpemu explore: looks for an order of events in which a scenario goes wrong, on all processors.
+
+import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { drawn, type Line, Story } from '../../explore/counterexample.ts';
+import { type Execution, execute, learnPoints } from '../../explore/execution.ts';
+import { type Explored, explore } from '../../explore/explore.ts';
+import type { Problem, ProblemKind } from '../../explore/judges.ts';
+import type { Points } from '../../explore/points.ts';
+import type { Searcher } from '../../explore/searcher.ts';
+import { SEARCHERS, type SearcherName } from '../../explore/searchers/index.ts';
+import type { FileAccess } from '../../scenario/host_file.ts';
+import type { Scenario } from '../../scenario/scenario.ts';
+import { EXIT, UsageError } from '../exit.ts';
+import { counted, whole } from '../numbers.ts';
+import { open } from '../scenario.ts';
+import { columns, print, toTerminal } from '../terminal.ts';
+import { workProgress } from '../work_progress.ts';
+import { ThreadPlace } from './places.ts';
+import { readState, stateKey, writeState } from './state.ts';
+
+interface ExploreCommandOptions extends FileAccess {
+  readonly searcher: SearcherName;
+  readonly preemptions: number;
+  readonly seed: number;
+  /** ms */
+  readonly time: number;
+  readonly threads?: number;
+  readonly known?: readonly ProblemKind[];
+  readonly state?: string;
+  readonly schedule?: string;
+  readonly json?: boolean;
+}
+
+/** Nothing was found, and not all was looked at. */
+const NOT_ALL = 4;
+
+export async function exploreFile(file: string, options: ExploreCommandOptions): Promise<void> {
+  if ((options.searcher === 'replay') !== (options.schedule !== undefined))
+    throw new UsageError('--schedule goes with --searcher replay, and replay needs one');
+  const started = performance.now();
+  const scenario = await open(file, options);
+  const { points } = await learnPoints(scenario);
+  const first = await execute(scenario, points, { base: 'q', decisions: [] });
+  const fresh = first.problems.filter(({ kind }) => !options.known?.includes(kind));
+  const key = stateKey(
+    readFileSync(file, 'utf8'),
+    options.searcher,
+    options.preemptions,
+    options.seed,
+    VERSION,
+  );
+  const search = new Search(scenario, points, first, options, key);
+  const explored: Explored =
+    fresh.length > 0
+      ? {
+          schedules: 1,
+          pointless: 0,
+          visits: first.visits.length,
+          depth: 0,
+          complete: false,
+          known: {},
+          found: first,
+        }
+      : await search.run(file, started);
+  const ms = performance.now() - started;
+  const told = explored.found ? await counterexample(scenario, points, explored.found) : undefined;
+  if (options.json) printJson(explored, points, told, ms);
+  else printText(scenario, explored, points, told, ms);
+  process.exitCode = explored.found ? EXIT.failed : explored.complete ? EXIT.ok : NOT_ALL;
+}
+
+/** State files of other versions have other points. */
+const VERSION = 1;
+
+class Search {
+  readonly #scenario: Scenario;
+  readonly #points: Points;
+  readonly #options: ExploreCommandOptions;
+  readonly #searcher: Searcher;
+  readonly #key: string;
+  readonly #before: { readonly schedules: number; readonly pointless: number };
+
+  constructor(
+    scenario: Scenario,
+    points: Points,
+    first: Execution,
+    options: ExploreCommandOptions,
+    key: string,
+  ) {
+    this.#scenario = scenario;
+    this.#points = points;
+    this.#options = options;
+    this.#key = key;
+    const saved = options.state === undefined ? undefined : readState(options.state, key);
+    this.#before = saved ?? { schedules: 0, pointless: 0 };
+    this.#searcher = SEARCHERS[options.searcher]({
+      preemptions: options.preemptions,
+      seed: options.seed,
+      visits: first.visits.length,
+      ...(saved ? { state: saved.searcher } : {}),
+      ...(options.schedule === undefined ? {} : { schedule: options.schedule }),
+    });
+  }
+
+  async run(file: string, started: number): Promise<Explored> {
+    const { time, threads = availableParallelism(), known, json, allowFiles = false } = this.#options;
+    const start = { file, allowFiles, points: this.#points };
+    const count = this.#options.searcher === 'replay' ? 1 : threads;
+    const places = Array.from({ length: count }, () => new ThreadPlace(start));
+    const bar = await workProgress(FORMAT, time, json ? { json } : {});
+    let interrupted = false;
+    const onInterrupt = (): void => {
+      interrupted = true;
+    };
+    process.once('SIGINT', onInterrupt);
+    try {
+      const explored = await explore({
+        searcher: this.#searcher,
+        places,
+        here: (plan) => execute(this.#scenario, this.#points, plan),
+        ...(known ? { known } : {}),
+        isOver: () => interrupted || performance.now() - started >= time,
+        progress: ({ schedules, visits, depth }) =>
+          bar?.update(Math.min(time, performance.now() - started), {
+            now: `${whole(schedules)} schedules, ${whole(visits)} points, depth ${depth}`,
+          }),
+      });
+      return this.#saved(explored);
+    } finally {
+      process.off('SIGINT', onInterrupt);
+      bar?.stop();
+      await Promise.all(places.map((place) => place.close()));
+    }
+  }
+
+  #saved(explored: Explored): Explored {
+    const schedules = this.#before.schedules + explored.schedules;
+    const pointless = this.#before.pointless + explored.pointless;
+    const { state } = this.#options;
+    if (state !== undefined)
+      writeState(state, { of: this.#key, schedules, pointless, searcher: this.#searcher.state });
+    return { ...explored, schedules, pointless };
+  }
+}
+
+const FORMAT = '  [{bar}] {now}';
+
+interface Told {
+  readonly lines: readonly Line[];
+  readonly problems: readonly Problem[];
+  readonly schedule: string;
+}
+
+/** Runs it once more, and listens. */
+async function counterexample(scenario: Scenario, points: Points, found: Execution): Promise<Told> {
+  const story = new Story();
+  const again = await execute(scenario, points, found.plan, { tell: story });
+  const problems = again.problems.length > 0 ? again.problems : found.problems;
+  return { lines: story.about(problems), problems, schedule: found.schedule };
+}
+
+function printText(
+  { file, name }: Scenario,
+  explored: Explored,
+  points: Points,
+  told: Told | undefined,
+  ms: number,
+): void {
+  const { schedules, pointless, visits, known, complete } = explored;
+  const lines: string[] = [];
+  if (told) {
+    lines.push(`found in '${name}':`, '', drawn(told.lines, told.problems, columns()), '');
+    lines.push(`klpemu run ${shellWord(file)} --schedule ${told.schedule}`, '');
+  }
+  for (const [kind, count] of Object.entries(known))
+    lines.push(`known, and gone on: ${kind} in ${counted(count, 'schedule')}`);
+  lines.push(
+    `${counted(schedules, 'schedule')} (${whole(pointless)} changed nothing) over ${whole(pointCount(points))} points, ` +
+      `${whole(visits)} times come to, in ${(ms / 1000).toFixed(1)} s`,
+  );
+  if (!told)
+    lines.push(
+      complete ? 'nothing was found: all was looked at' : 'nothing was found; not all was looked at',
+    );
+  print(
+    `${lines
+      .flatMap((line) => line.split('\n'))
+      .flatMap((line) => (line.startsWith('klpemu run ') ? [line] : toTerminal([line])))
+      .join('\n')}\n`,
+  );
+}
+
+function printJson(explored: Explored, points: Points, told: Told | undefined, ms: number): void {
+  const { schedules, pointless, visits, depth, known, complete } = explored;
+  const base = {
+    schedules,
+    pointless,
+    points: pointCount(points),
+    visits,
+    depth,
+    known,
+    complete,
+    ms: Math.round(ms),
+  };
+  print(`${JSON.stringify({ ...base, ...(told ? { found: told } : {}) })}\n`);
+}
+
+const pointCount = ({ text, trampoline, host }: Points): number => text.size + trampoline.size + host.size;
+
+const shellWord = (word: string): string =>
+  /^[\w./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;

@@ -1,0 +1,230 @@
+// One run of a scenario under a plan: what it came to, what was done there, what was wrong with it, and the schedule that
+// does it again.
+//
+// Invariant: the same scenario, points and plan are the same execution.
+
+import { createHash } from 'node:crypto';
+import type { KernelEvent } from '../kernel/events.ts';
+import type { Cpu } from '../machine/cpu/cpu.ts';
+import { Machine } from '../machine/machine.ts';
+import { type Action, parseSchedule, scheduleText } from '../machine/schedule.ts';
+import type { RunReport } from '../scenario/report.ts';
+import { ScenarioRun } from '../scenario/runner.ts';
+import type { Scenario } from '../scenario/scenario.ts';
+import { traceLine } from '../scenario/trace.ts';
+import { audit } from './audit.ts';
+import { type Problem, problemsOf } from './judges.ts';
+import type { Plan } from './plan.ts';
+import { Learner, type Points } from './points.ts';
+
+/** A point that a run came to. */
+export interface Visit {
+  /** Instructions executed before. */
+  readonly at: number;
+  readonly cpu: number;
+  readonly pid: number;
+  /** `function+0xoffset`, or a host function's name. */
+  readonly point: string;
+}
+
+export interface Execution {
+  readonly plan: Plan;
+  readonly visits: readonly Visit[];
+  readonly problems: readonly Problem[];
+  readonly schedule: string;
+  /** Nothing else could run where something was held: the run is the one without its last decision, and was not run to its end. */
+  readonly pointless: boolean;
+  readonly instructions: number;
+  /** Of its events, where it was asked for. */
+  readonly hash?: string;
+}
+
+export interface ExecutionOptions {
+  /** Changes the machine before it runs: tests put variants of parts in their place. */
+  readonly prepare?: (machine: Machine) => void;
+  readonly hash?: boolean;
+  /** Told of each event, and of each point that is come to. */
+  readonly tell?: {
+    event(event: KernelEvent): void;
+    visit(visit: Visit, comm: string): void;
+    action(action: Action): void;
+  };
+}
+
+/** Ends a run from which nothing more is to be learnt. */
+class Pointless extends Error {
+  override readonly name = 'Pointless';
+  readonly code = 'EPOINTLESS';
+}
+
+/** Runs a scenario once, undisturbed, and finds its points. */
+export async function learnPoints(
+  scenario: Scenario,
+  { prepare }: ExecutionOptions = {},
+): Promise<{ readonly points: Points; readonly report: RunReport }> {
+  let learner: Learner | undefined;
+  const run = await ScenarioRun.boot(scenario, {
+    schedule: 'q',
+    boot: async (settings) => {
+      const machine = await Machine.boot(settings);
+      prepare?.(machine);
+      learner = new Learner(machine, observerOf(machine));
+      return machine;
+    },
+  });
+  try {
+    const report = await run.run();
+    return { points: (learner as Learner).points, report };
+  } finally {
+    run.close();
+  }
+}
+
+/** An engine that observes nothing cannot be explored. */
+export class ExploreError extends Error {
+  readonly code = 'EEXPLORE';
+  constructor(message: string) {
+    super(message);
+    this.name = 'ExploreError';
+  }
+}
+
+function observerOf(machine: Machine) {
+  const { observer } = machine.inspect.executor;
+  if (!observer)
+    throw new ExploreError('exploring takes the processor of our own: this engine observes nothing');
+  return observer;
+}
+
+export async function execute(
+  scenario: Scenario,
+  points: Points,
+  plan: Plan,
+  options: ExecutionOptions = {},
+): Promise<Execution> {
+  let steered: SteeredRun | undefined;
+  const hash = options.hash ? createHash('sha256') : undefined;
+  const run = await ScenarioRun.boot(scenario, {
+    schedule: plan.base,
+    boot: async (settings) => {
+      const machine = await Machine.boot(settings);
+      options.prepare?.(machine);
+      if (hash) machine.events.subscribe((event) => void hash.update(`${traceLine(event)}\n`));
+      if (options.tell) machine.events.subscribe((event) => options.tell?.event(event));
+      steered = new SteeredRun(machine, points, plan, options);
+      return machine;
+    },
+  });
+  const { visits, actions, machine } = steered as unknown as SteeredRun;
+  try {
+    const report = await run.run();
+    const pointless = report.failure?.code === 'EPOINTLESS';
+    return {
+      plan,
+      visits,
+      problems: pointless ? [] : problemsOf(scenario, report, report.failure ? [] : audit(machine)),
+      schedule: scheduleOf(plan, actions),
+      pointless,
+      instructions: machine.inspect.executor.instructions,
+      ...(hash ? { hash: hash.digest('hex') } : {}),
+    };
+  } finally {
+    run.close();
+  }
+}
+
+function scheduleOf({ base }: Plan, actions: readonly Action[]): string {
+  const schedule = parseSchedule(base);
+  const all = [...schedule.actions, ...actions].sort((a, b) => a.at - b.at);
+  return scheduleText({ ...schedule, actions: all });
+}
+
+class SteeredRun {
+  readonly machine: Machine;
+  readonly visits: Visit[] = [];
+  readonly actions: Action[] = [];
+  readonly #points: Points;
+  readonly #plan: Plan;
+  readonly #tell: ExecutionOptions['tell'];
+  readonly #names = new Map<bigint, string>();
+  /** What each CPU has come to and has not been asked about. */
+  readonly #came: (string | undefined)[] = [];
+  #next = 0;
+  /** Where a CPU began to stand still. */
+  #held: { readonly cpu: Cpu; readonly at: number } | undefined;
+
+  constructor(machine: Machine, points: Points, plan: Plan, { tell }: ExecutionOptions) {
+    this.machine = machine;
+    this.#points = points;
+    this.#plan = plan;
+    this.#tell = tell;
+    const { executor, host, core } = machine.inspect;
+    this.#breakpoints();
+    core.events.subscribe(() => this.#breakpoints(), ['ftrace']);
+    executor.onObserved = (cpu) => {
+      cpu.sliceOver = false;
+      this.#came[cpu.id] = this.#nameOf(cpu.pc);
+    };
+    host.onServed = (cpu, name) => {
+      if (points.host.has(name)) this.#came[cpu.id] = name;
+    };
+    machine.inspect.steering.onAct = (action) => tell?.action(action);
+    executor.steersAlways = true;
+    const base = executor.onSteer;
+    executor.onSteer = (cpu) => base(cpu) || this.#steer(cpu);
+  }
+
+  #breakpoints(): void {
+    const { ftrace } = this.machine.inspect;
+    const { text, trampoline } = this.#points;
+    const copies = ftrace.trampolines
+      .list()
+      .flatMap(({ start }) => [...trampoline].map((offset) => start + BigInt(offset)));
+    observerOf(this.machine).breakAt([...text.keys(), ...copies]);
+  }
+
+  #nameOf(pc: bigint): string {
+    let name = this.#names.get(pc);
+    if (name === undefined) {
+      const { core, ftrace } = this.machine.inspect;
+      const trampoline = ftrace.trampolines.at(pc);
+      name = trampoline
+        ? `ftrace_trampoline+0x${(pc - trampoline.start).toString(16)}`
+        : core.sym(pc).replace(/\/0x[0-9a-f]+/, '');
+      this.#names.set(pc, name);
+    }
+    return name;
+  }
+
+  #steer(cpu: Cpu): boolean {
+    const at = this.machine.inspect.executor.instructions;
+    if (this.#held) {
+      // Nobody else had anything to do: as if it had not stood still.
+      if (this.#held.cpu === cpu && this.#held.at === at) throw new Pointless();
+      this.#held = undefined;
+    }
+    const point = this.#came[cpu.id];
+    if (point === undefined) return false;
+    this.#came[cpu.id] = undefined;
+    const task = this.machine.inspect.core.current(cpu.id);
+    // An idle task that looks whether there is anything to do.
+    if (task.isIdle && !point.includes('klp_')) return false;
+    const index = this.visits.length;
+    const visit = { at, cpu: cpu.id, pid: task.pid, point };
+    this.visits.push(visit);
+    this.#tell?.visit(visit, task.comm);
+    const decision = this.#plan.decisions[this.#next];
+    if (decision?.visit !== index) return false;
+    this.#next++;
+    return this.#act(cpu, decision.kind, at);
+  }
+
+  #act(cpu: Cpu, kind: Action['kind'], at: number): boolean {
+    const action = { kind, cpu: cpu.id, at };
+    this.actions.push(action);
+    this.#tell?.action(action);
+    this.machine.inspect.steering.act(cpu, kind);
+    if (kind === 'h') this.#held = { cpu, at };
+    return true;
+  }
+}

@@ -1,0 +1,66 @@
+// What of guest memory is livepatch's: which part of which object an address is in, by the kernel's names.
+//
+// Invariant: it is asked of the machine as it is now; patches, functions and tasks come and go.
+
+import { type Addr, lo32 } from '../guest/addr.ts';
+import type { Inspect } from '../machine/inspect.ts';
+
+/** Names of guest variables that are livepatch's own, and their bytes. */
+const VARIABLES = { klp_target_state: 4, klp_transition_patch: 8, klp_patches: 16, klp_ops: 16 } as const;
+
+interface Range {
+  readonly addr: Addr;
+  readonly start: number;
+  readonly size: number;
+  readonly name: string;
+}
+
+export class LivepatchData {
+  readonly #inspect: Inspect;
+  /** By low half of the address: all of it is in the heap, the image or modules, which differ there. */
+  #ranges: Range[] = [];
+
+  constructor(inspect: Inspect) {
+    this.#inspect = inspect;
+    this.renew();
+  }
+
+  /** To be called when something may have come or gone. */
+  renew(): void {
+    const { core, livepatch } = this.#inspect;
+    const { structs } = core.kernel;
+    const ranges: Range[] = [];
+    const add = (addr: Addr, size: number, name: string): void => {
+      ranges.push({ addr, start: lo32(addr), size, name });
+    };
+    for (const [name, size] of Object.entries(VARIABLES)) add(core.symbols.require(name), size, name);
+    for (const task of [...core.tasks.processes(), ...core.tasks.idle]) {
+      add(task.addr + BigInt(structs.task_struct.fields.patch_state), 4, 'patch_state');
+      add(task.addr + BigInt(structs.task_struct.fields.thread_info_flags), 8, 'thread_info.flags');
+    }
+    for (const ops of livepatch.patching.allOps()) add(ops, structs.klp_ops.fields.fops, 'klp_ops');
+    for (const patch of livepatch.patches())
+      for (const object of patch.objects())
+        for (const func of object.funcs()) add(func.addr, structs.klp_func.size, 'klp_func');
+    this.#ranges = ranges.sort((a, b) => a.start - b.start);
+  }
+
+  /** The object that an access is to; undefined: not livepatch's. */
+  nameOf(addr: Addr): string | undefined {
+    const at = lo32(addr);
+    let [low, high] = [0, this.#ranges.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#ranges[middle].start <= at) low = middle + 1;
+      else high = middle;
+    }
+    const range = this.#ranges[low - 1];
+    return range && at < range.start + range.size ? range.name : undefined;
+  }
+
+  /** All of it, as text that can be compared. */
+  contents(): string {
+    const { mem } = this.#inspect.core;
+    return this.#ranges.map(({ addr, size }) => Buffer.from(mem.view(addr, size)).toString('latin1')).join();
+  }
+}

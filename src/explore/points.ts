@@ -1,0 +1,107 @@
+// Where an order of events can matter to livepatch: its points, found by running a scenario once and looking.
+//
+// An instruction that accesses what livepatch reads and writes without a lock (livepatch_data.ts) is a point, and so is the
+// start of each block of a trampoline. A part of a host function is one, at its end, when it has changed any of that, or text,
+// the set of functions that are traced, of modules or of tasks.
+
+import type { Addr } from '../guest/addr.ts';
+import type { Observer } from '../guest/observer.ts';
+import type { EventType } from '../kernel/events.ts';
+import type { Machine } from '../machine/machine.ts';
+import { LivepatchData } from './livepatch_data.ts';
+
+/** What a point accesses, by the object's name. */
+type Touched = Readonly<Record<string, 'read' | 'write'>>;
+
+/** As plain data: it goes from one thread to others. */
+export interface Points {
+  /** Instructions of kernel and modules, by address. */
+  readonly text: ReadonlyMap<Addr, Touched>;
+  /** Offsets from the start of a trampoline. */
+  readonly trampoline: ReadonlySet<number>;
+  /** Host functions by name. */
+  readonly host: ReadonlyMap<string, Touched>;
+}
+
+/** What tells that a host function has changed something that others see. */
+const CHANGES: readonly EventType[] = [
+  'poke',
+  'ftrace',
+  'module',
+  'klp_module',
+  'task',
+  'patch_state',
+  'transition',
+  'gate',
+];
+
+/** Looks at a machine while it runs; nothing of its run changes. */
+export class Learner {
+  readonly #machine: Machine;
+  readonly #observer: Observer;
+  readonly #data: LivepatchData;
+  readonly #text = new Map<Addr, Record<string, 'read' | 'write'>>();
+  readonly #trampoline = new Set<number>();
+  readonly #host = new Map<string, Record<string, 'read' | 'write'>>();
+  #changed: string | undefined;
+  #contents = '';
+
+  constructor(machine: Machine, observer: Observer) {
+    this.#machine = machine;
+    this.#observer = observer;
+    this.#data = new LivepatchData(machine.inspect);
+    observer.trace(['accesses', 'blocks']);
+    machine.events.subscribe(({ type }) => {
+      this.#changed = type;
+    }, CHANGES);
+    const { executor, host } = machine.inspect;
+    executor.steersAlways = true;
+    executor.onSteer = () => {
+      this.#look();
+      return false;
+    };
+    host.onServed = (_, name) => this.#served(name);
+  }
+
+  get points(): Points {
+    return { text: this.#text, trampoline: this.#trampoline, host: this.#host };
+  }
+
+  /** Between two runs of the engine: the trace has room for the longest. */
+  #look(): void {
+    const { events, lost } = this.#observer.takeTrace();
+    if (lost > 0) throw new Error(`${lost} accesses were not noted`);
+    if (events.length === 0) return;
+    this.#data.renew();
+    const { trampolines } = this.#machine.inspect.ftrace;
+    for (const { what, pc, addr } of events) {
+      if (what === 'block') {
+        const trampoline = trampolines.at(pc);
+        if (trampoline) this.#trampoline.add(Number(pc - trampoline.start));
+      } else if (what === 'read' || what === 'write') {
+        const name = this.#data.nameOf(addr);
+        if (name !== undefined) note(this.#text, pc, name, what);
+      }
+    }
+  }
+
+  #served(host: string): void {
+    this.#data.renew();
+    const contents = this.#data.contents();
+    if (contents !== this.#contents) note(this.#host, host, 'livepatch', 'write');
+    this.#contents = contents;
+    if (this.#changed !== undefined) note(this.#host, host, this.#changed, 'write');
+    this.#changed = undefined;
+  }
+}
+
+function note<K>(
+  points: Map<K, Record<string, 'read' | 'write'>>,
+  point: K,
+  name: string,
+  what: 'read' | 'write',
+): void {
+  const known = points.get(point) ?? {};
+  points.set(point, known);
+  if (known[name] !== 'write') known[name] = what;
+}

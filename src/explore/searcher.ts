@@ -1,0 +1,40 @@
+// What a searcher is: it says which plan comes next, and hears what came of each. Several may be under way at once.
+
+import type { Plan } from './plan.ts';
+
+/** What a searcher hears of an execution. */
+export interface Outcome {
+  readonly plan: Plan;
+  /** Points that it came to. */
+  readonly visits: number;
+  readonly pointless: boolean;
+  /** Something was wrong with it. */
+  readonly found: boolean;
+  /** Of its events, where the searcher asked for it. */
+  readonly hash?: string;
+}
+
+export interface Searcher {
+  /** Executions are to have a hash. */
+  readonly hashes?: boolean;
+  /** undefined: nothing more to be done now; once nothing is under way, at all. */
+  next(): Plan | undefined;
+  /** @returns a sentence where the searcher itself finds something wrong */
+  done(outcome: Outcome): string | undefined;
+  /** What it has done and what is left, for one that comes after it. */
+  readonly state: SearcherState;
+}
+
+/** Plain data. */
+export type SearcherState = Readonly<Record<string, unknown>>;
+
+export interface SearcherOptions {
+  readonly preemptions: number;
+  readonly seed: number;
+  /** Points that the run comes to without any decision. */
+  readonly visits: number;
+  /** That of a searcher before, which this one goes on from. */
+  readonly state?: SearcherState;
+  /** For `replay`. */
+  readonly schedule?: string;
+}

@@ -1,0 +1,84 @@
+// One run under a plan: its points, what is done there, and the schedule that does it again.
+
+import { describe, expect, it } from 'vitest';
+import { type Execution, execute, learnPoints } from '../../src/explore/execution.ts';
+import { shrink } from '../../src/explore/shrink.ts';
+import { runScenario } from '../../src/scenario/runner.ts';
+import { fixture } from './explore.ts';
+
+const scenario = fixture('explore_gap');
+const { points } = await learnPoints(scenario);
+const first = await execute(scenario, points, { base: 'q', decisions: [] }, { hash: true });
+
+/** The last time that the reader comes to a point before the patch is disabled. */
+function lastBeforeDisable(pattern: RegExp, { visits }: Execution = first): number {
+  const disabled = visits.findIndex(({ point }) => point === 'enabled_store');
+  const reader = visits.find(({ point }) => point.startsWith('klp_ftrace_handler'))?.pid;
+  return visits.findLastIndex((one, i) => i < disabled && one.pid === reader && pattern.test(one.point));
+}
+
+describe('points', () => {
+  it('are where livepatch data is accessed, found by running', () => {
+    const byPoint = new Set(first.visits.map(({ point }) => point.replace(/\+.*/, '')));
+    for (const name of [
+      'klp_ftrace_handler',
+      'klp_update_patch_state',
+      'ftrace_trampoline',
+      'klp_enable_patch',
+    ])
+      expect(byPoint).toContain(name);
+    const touched = [...points.text.values()].flatMap((one) => Object.keys(one));
+    expect(new Set(touched)).toEqual(
+      new Set(['klp_func', 'klp_ops', 'klp_target_state', 'patch_state', 'thread_info.flags']),
+    );
+    expect(Object.keys(points.host.get('enabled_store') ?? {})).toContain('livepatch');
+  });
+});
+
+describe('an execution', () => {
+  it('without decisions is the run of the quiet choices, and finds nothing', async () => {
+    const report = await runScenario(scenario, { schedule: 'q' });
+    expect(report.ok).toBe(true);
+    expect(first.problems).toEqual([]);
+    expect(first.schedule).toBe('q');
+    const again = await execute(scenario, points, first.plan, { hash: true });
+    expect(again.hash).toBe(first.hash);
+  });
+
+  it('that preempts a task behind the choice of its version finds the gap; its schedule runs it again', async () => {
+    const visit = lastBeforeDisable(/^klp_ftrace_handler/);
+    const found = await execute(scenario, points, { base: 'q', decisions: [{ visit, kind: 'p' }] });
+    expect(found.problems).toMatchObject([{ kind: 'gap' }]);
+    expect(found.problems[0].text).toMatch(
+      /^reader:\d+ runs klpdemo_new_cmdline_proc_show \[klpdemo_patch_vmlinux\] for cmdline_proc_show\(\): chosen before/,
+    );
+    const report = await runScenario(scenario, { schedule: found.schedule });
+    expect(report.gaps).toMatchObject([{ comm: 'reader', func: 'cmdline_proc_show' }]);
+    const replayed = await execute(scenario, points, { base: found.schedule, decisions: [] });
+    expect(replayed.problems).toEqual(found.problems);
+  });
+
+  it('in which a CPU stands still while no other has anything to do is not run to its end', async () => {
+    const executions: Execution[] = [];
+    for (const visit of [0, 1, 2])
+      executions.push(await execute(scenario, points, { base: 'q', decisions: [{ visit, kind: 'h' }] }));
+    expect(executions.some(({ pointless }) => pointless)).toBe(true);
+    for (const { pointless, instructions } of executions)
+      expect(instructions < first.instructions).toBe(pointless);
+  });
+
+  it('is made small: what it does not need goes', async () => {
+    const run = (plan: Execution['plan']) => execute(scenario, points, plan);
+    const early = {
+      visit: first.visits.findIndex(({ point }) => point === 'klp_enable_patch'),
+      kind: 'h' as const,
+    };
+    const one = await run({ base: 'q', decisions: [early] });
+    const visit = lastBeforeDisable(/^klp_ftrace_handler/, one);
+    const both = await run({ base: 'q', decisions: [early, { visit, kind: 'p' }] });
+    expect(both.problems.map(({ kind }) => kind)).toEqual(['gap']);
+    const small = await shrink(both, run);
+    expect(small.plan.decisions.map(({ kind }) => kind)).toEqual(['p']);
+    expect(small.problems[0].kind).toBe('gap');
+  });
+});

@@ -1,0 +1,62 @@
+// What tests of exploring share: scenarios of the fixtures, explored in this thread.
+
+import { join } from 'node:path';
+import { type Execution, type ExecutionOptions, execute, learnPoints } from '../../src/explore/execution.ts';
+import { type Explored, explore } from '../../src/explore/explore.ts';
+import type { ProblemKind } from '../../src/explore/judges.ts';
+import type { Points } from '../../src/explore/points.ts';
+import { SEARCHERS, type SearcherName } from '../../src/explore/searchers/index.ts';
+import { loadScenario } from '../../src/scenario/parse.ts';
+import type { Scenario } from '../../src/scenario/scenario.ts';
+
+const root = join(import.meta.dirname, '../..');
+
+export const fixture = (name: string): Scenario =>
+  loadScenario(join(root, `fixtures/scenarios/${name}.yaml`));
+
+export interface Wanted {
+  readonly searcher?: SearcherName;
+  readonly preemptions?: number;
+  readonly seed?: number;
+  /** Schedules. */
+  readonly most: number;
+  readonly known?: readonly ProblemKind[];
+  readonly prepare?: ExecutionOptions['prepare'];
+}
+
+interface Result extends Explored {
+  readonly points: Points;
+  /** The run without decisions. */
+  readonly first: Execution;
+}
+
+/** Explores until something is found, or `most` schedules are done. */
+export async function explored(scenario: Scenario, wanted: Wanted): Promise<Result> {
+  const { searcher = 'pct', preemptions = 2, seed = 1, most, known = [], prepare } = wanted;
+  const options = prepare ? { prepare } : {};
+  const { points } = await learnPoints(scenario, options);
+  const first = await execute(scenario, points, { base: 'q', decisions: [] }, options);
+  const here = (plan: Execution['plan']) => execute(scenario, points, plan, options);
+  let done = 0;
+  const result = await explore({
+    searcher: SEARCHERS[searcher]({ preemptions, seed, visits: first.visits.length }),
+    places: [
+      {
+        run: async (plan, hash) => {
+          done++;
+          const {
+            visits,
+            pointless,
+            problems,
+            hash: made,
+          } = await execute(scenario, points, plan, { ...options, hash });
+          return { visits: visits.length, pointless, problems, ...(made ? { hash: made } : {}) };
+        },
+      },
+    ],
+    here,
+    known,
+    isOver: () => done >= most,
+  });
+  return { ...result, points, first };
+}

@@ -1,0 +1,106 @@
+// Searchers of schedules: what they try, and that they try it once.
+
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { planText } from '../../src/explore/plan.ts';
+import type { Searcher, SearcherOptions, SearcherState } from '../../src/explore/searcher.ts';
+import { SEARCHERS } from '../../src/explore/searchers/index.ts';
+
+const OPTIONS: SearcherOptions = { preemptions: 2, seed: 1, visits: 5 };
+
+/** Has a searcher do all that it has, in runs of as many points. @returns its plans */
+function all(searcher: Searcher, visits: number, most = Number.POSITIVE_INFINITY): string[] {
+  const plans: string[] = [];
+  for (let plan = searcher.next(); plan && plans.length < most; plan = searcher.next()) {
+    plans.push(planText(plan));
+    searcher.done({ plan, visits, pointless: false, found: false });
+  }
+  return plans;
+}
+
+describe('the bounded searcher', () => {
+  it('tries each set of decisions once, those with fewer first', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 3 }), (visits, preemptions) => {
+        const plans = all(SEARCHERS.bounded({ ...OPTIONS, visits, preemptions }), visits);
+        const choose = (k: number): number => (k === 0 ? 1 : (choose(k - 1) * (visits - k + 1)) / k);
+        let expected = 0;
+        for (let k = 1; k <= preemptions; k++) expected += choose(k) * 2 ** k;
+        expect(plans.length).toBe(expected);
+        expect(new Set(plans).size).toBe(expected);
+        const depths = plans.map((plan) => plan.split(' ').length);
+        expect(depths).toEqual(depths.toSorted((a, b) => a - b));
+      }),
+    );
+  });
+
+  it('goes on from its state: nothing is left out, nothing done twice', () => {
+    const whole = all(SEARCHERS.bounded(OPTIONS), 5);
+    for (const cut of [0, 1, 7, 12, 30]) {
+      const first = SEARCHERS.bounded(OPTIONS);
+      const done: string[] = [];
+      for (let i = 0; i < cut; i++) {
+        const plan = first.next();
+        if (!plan) break;
+        done.push(planText(plan));
+        first.done({ plan, visits: 5, pointless: false, found: false });
+      }
+      const state = JSON.parse(JSON.stringify(first.state)) as SearcherState;
+      expect([...done, ...all(SEARCHERS.bounded({ ...OPTIONS, state }), 5)]).toEqual(whole);
+    }
+  });
+
+  it('goes on from no decision that changed nothing', () => {
+    const searcher = SEARCHERS.bounded(OPTIONS);
+    const plans: string[] = [];
+    for (let plan = searcher.next(); plan; plan = searcher.next()) {
+      plans.push(planText(plan));
+      searcher.done({ plan, visits: 5, pointless: plan.decisions[0].kind === 'h', found: false });
+    }
+    expect(plans.some((plan) => /^q h\d+ /.test(plan))).toBe(false);
+    expect(plans.some((plan) => /^q p\d+ h/.test(plan))).toBe(true);
+  });
+});
+
+describe('searchers by chance', () => {
+  it.each(['pct', 'random'] as const)('%s: the same seed, the same plans; another seed, others', (name) => {
+    const plans = (seed: number) => all(SEARCHERS[name]({ ...OPTIONS, seed, visits: 100 }), 100, 50);
+    expect(plans(3)).toEqual(plans(3));
+    expect(plans(3)).not.toEqual(plans(4));
+  });
+
+  it.each(['pct', 'random'] as const)(
+    '%s has no more decisions than it may, each at a point there is',
+    (name) => {
+      for (const preemptions of [1, 2, 4]) {
+        const searcher = SEARCHERS[name]({ ...OPTIONS, preemptions, visits: 40 });
+        const depths = new Set<number>();
+        for (let i = 0; i < 200; i++) {
+          const decisions = searcher.next()?.decisions ?? [];
+          depths.add(decisions.length);
+          expect(decisions.length).toBeLessThanOrEqual(preemptions);
+          for (const { visit } of decisions) expect(visit).toBeLessThan(40);
+        }
+        expect(depths.has(preemptions)).toBe(true);
+      }
+    },
+  );
+});
+
+describe('the searcher for determinism', () => {
+  it('runs each plan twice, and finds two that differ', () => {
+    const searcher = SEARCHERS.determinism(OPTIONS);
+    const told: (string | undefined)[] = [];
+    for (const hash of ['a', 'a', 'b', 'c']) {
+      const plan = searcher.next();
+      if (plan) told.push(searcher.done({ plan, visits: 5, pointless: false, found: false, hash }));
+    }
+    expect(told).toEqual([undefined, undefined, undefined, 'two runs of one schedule have different events']);
+  });
+});
+
+describe('replay', () => {
+  it('runs its schedule once', () => {
+    expect(all(SEARCHERS.replay({ ...OPTIONS, schedule: 'q,p0@7' }), 5)).toEqual(['q,p0@7']);
+  });
+});
