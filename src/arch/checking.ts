@@ -74,6 +74,8 @@ export interface CheckedInsns {
   /** Its part of the stack alone, in bytes, where its other operand is nowhere; undefined where it has none apart. */
   deltaAlone(insn: CheckedInsn): number | undefined;
 
+  /** Surely leaves the stack, its pointer and the frame pointer as they are, with nothing special about it. */
+  isPlain(insn: CheckedInsn): boolean;
   /** VECTOR and the others; -1 for an instruction that every engine executes. */
   skipped(insn: CheckedInsn): number;
   /** Bytes that one which is stepped over takes off the stack all the same. */

@@ -128,6 +128,8 @@ export class ObjectChecker {
   readonly #table: string | undefined;
   readonly #timer: FrameTimer | undefined;
   #omitted = 0;
+  /** Of the instruction that at() was told last: its answers were right, by its row and the stack alone. */
+  #isRight = false;
   /** Of one function, by instruction: who asks about one place often asks about others near it. */
   readonly #proofs = new Map<number, ProofAt>();
   #proved = 0;
@@ -153,7 +155,11 @@ export class ObjectChecker {
     const table = rows && rowsAt(rows, text.addrOf);
     this.#frames = options.unwinder === 'fp' ? new FrameMap(guest, code, text) : undefined;
     this.#worst = new Uint8Array(code.count + 1);
-    const visitor = { at: (insn: number) => this.#at(insn), call: (insn: number) => this.#call(insn) };
+    const visitor = {
+      at: (insn: number) => this.#at(insn),
+      still: (insn: number, ip: number) => this.#still(insn, ip),
+      call: (insn: number) => this.#call(insn),
+    };
     this.#calls = new CalledPlaces(code, (func) => this.#enteredBy(func).how === 'called');
     this.#forms = new Forms(code, text);
     this.#walk = new Walk(code, text, visitor, optionsOfWalk(guest, options.into));
@@ -212,18 +218,26 @@ export class ObjectChecker {
   }
 
   #at(insn: number): void {
+    this.#isRight = false;
     if (!this.#isJudged(insn)) return;
     const ip = this.#forms.ip(insn);
     const home = this.#forms.home(insn);
     if (this.#timer && !this.#watch) this.#timer.at(() => this.#judge.frameWalk(ip));
     if (this.#isQuick && this.#quick?.rightAt(ip)) {
       if (this.#worst[home] === 0) this.#worst[home] = GRAVITY.right;
+      this.#isRight = home === insn && this.#timer === undefined;
       return;
     }
     this.#consider(home, 'interrupted', ip);
     // Frame pointers have nothing to say across an interrupt: such a trace is rejected at once.
     // Nor has anything that is entered with interrupts off: what may come there has a stack of its own.
     if (!this.#frames && this.#engine.entered.how === 'called') this.#consider(home, 'preempted', ip);
+  }
+
+  /** What was right is right where the same row says it, with the same stack. */
+  #still(insn: number, ip: number): void {
+    if (!this.#isRight || !this.#judge.isInRow(ip)) this.#at(insn);
+    else if (this.#worst[insn] === 0) this.#worst[insn] = GRAVITY.right;
   }
 
   #call(insn: number): void {

@@ -10,6 +10,7 @@ import {
   IN_ALT_GROUP,
   IN_ALTS,
   INSN_JUMP_CONDITIONAL,
+  INSN_OTHER,
   INSN_RETURN,
   OP_POP,
   OP_POP_OTHER,
@@ -73,6 +74,8 @@ export class EngineExecutor implements Executor, Steps {
   readonly #saved = new SavedWords();
   readonly #decoder = TARGET.code.decoder();
   readonly #into: boolean;
+  /** Of the instruction that was executed last. */
+  #wasPlain = false;
 
   /** `into`: calls within the object are followed too, not only stepped over. */
   constructor(guest: CheckGuest, walk: Walk, into = false) {
@@ -148,7 +151,31 @@ export class EngineExecutor implements Executor, Steps {
     if (walk.code.type[insn] === INSN_RETURN) this.#returnToText();
     walk.visit(insn, sp);
     this.#forkFrom(insn);
-    return walk.step(insn, this);
+    const next = walk.step(insn, this);
+    return this.#wasPlain && next === insn + 1 ? this.#straightOn(next, sp) : next;
+  }
+
+  /**
+   * Behind a plain instruction, those that follow it as long as they are plain as well: nothing leads elsewhere there, and
+   * of the state only registers change that frames do not hang on. Where the path goes on, 0 where it ends.
+   */
+  #straightOn(from: number, sp: number): number {
+    const walk = this.#walk;
+    const { code, visitor } = walk;
+    const { type, flags, func, length } = code;
+    const isForeign = walk.ends.isForeign(from);
+    let ip = walk.ip(from);
+    let insn = from;
+    while (type[insn] === INSN_OTHER && flags[insn] === 0 && func[insn] === func[from] && insn < code.count) {
+      if (!walk.visits.enter(insn, sp)) return 0;
+      if (isForeign) walk.noteForeign(insn);
+      visitor.still(insn, ip);
+      if (!this.execute(insn)) return 0;
+      ip = (ip + length[insn]) | 0;
+      insn++;
+      if (!this.#wasPlain) break;
+    }
+    return insn;
   }
 
   /** A thunk puts where it goes in the place of its return address: what it was given is an address of text then. */
@@ -166,6 +193,8 @@ export class EngineExecutor implements Executor, Steps {
     const ip = this.#walk.ip(insn);
     const at = (ip - TEXT_LO) >>> 0;
     const decoded = INSNS.decode(text.bytes, at, ip, this.#insn);
+    this.#wasPlain = INSNS.isPlain(decoded);
+    if (this.#wasPlain) return this.#executePlain(insn, decoded, ip);
     const why = INSNS.skipped(decoded);
     if (why >= 0) {
       if (why === INTERRUPT || engine.cannot(why)) return this.#stepOver(decoded, why);
@@ -183,6 +212,15 @@ export class EngineExecutor implements Executor, Steps {
     if (halves[SP] > sp) this.#noteDropped(insn, sp);
     this.#putReturnsBack();
     return true;
+  }
+
+  /** Nothing of the stack is to be looked at before or behind it. */
+  #executePlain(insn: number, decoded: CheckedInsn, ip: number): boolean {
+    const { context, engine } = this.#guest;
+    context.halves[PC] = ip;
+    context.halves[PC + 1] = 0xffffffff;
+    const stop = engine.step(context, decoded, this.#walk.text.bytes, (ip - TEXT_LO) >>> 0, TEXT_BASE);
+    return stop === undefined || this.#stopped(insn, decoded, stop, -1);
   }
 
   /** Where it may write over what is the caller's, that is noted first. */

@@ -168,6 +168,10 @@ export class Judge {
     this.#rowTo = row + 1 < count ? addresses[row + 1] | 0 : this.#rowFrom;
     return row;
   }
+  /** Whether an address is surely in the row that was asked for last. */
+  isInRow(ip: number): boolean {
+    return this.#facts === undefined && ip >= this.#rowFrom && ip < this.#rowTo;
+  }
   /** What a row says: rows that say the same have one number, in the order in which they are first asked for. */
   rowKind(row: number): number {
     // Those of other tables are one object for all that say the same.

@@ -36,6 +36,11 @@ export class Visits {
     return count >= this.#most;
   }
 
+  /** Notes a visit that has() would say no to. False: a path has nothing to look for there. */
+  enter(insn: number, sp: number): boolean {
+    return !this.has(insn, sp) && this.note(insn, sp);
+  }
+
   /** False, and nothing is noted, where it has been often enough. */
   note(insn: number, sp: number): boolean {
     const count = this.count[insn];

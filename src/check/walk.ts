@@ -109,6 +109,11 @@ export class Walk {
     this.visitor.at(insn);
   }
 
+  /** Of a visit in another function than the one that is explored. */
+  noteForeign(insn: number): void {
+    if (!this.#into) this.ends.visit(insn);
+  }
+
   /** One instruction. Where the path goes on: 0 where it ends. */
   step(insn: number, steps: Steps): number {
     const { code, ends } = this;

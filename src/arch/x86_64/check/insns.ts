@@ -25,6 +25,7 @@ import {
 } from '../../checking.ts';
 import { REG } from '../context.ts';
 import { R_X86_64_32S, R_X86_64_PC32 } from '../module/relocation.ts';
+import { isPlain } from './plain.ts';
 import { stackStore, storesOn } from './stack_store.ts';
 
 function skipped({ facts, flow, opcode, vex }: Insn): number {
@@ -93,6 +94,7 @@ export const INSNS: CheckedInsns = {
   storesAt: (insn, halves, high) => stackStore(insn as Insn, halves, high),
   makesRoom: (insn) => makesRoom(insn as Insn),
   deltaAlone: (insn) => deltaAlone(insn as Insn),
+  isPlain: (insn) => isPlain(insn as Insn),
   skipped: (insn) => skipped(insn as Insn),
   takesOff: (insn) => takesOff(insn as Insn),
   isRefused: isRefusedAt,

@@ -140,7 +140,9 @@ export class Translator {
     this.#instruction(i);
     w.index = 1;
     w.plain(GOTO);
-    this.#header(block, base, 1);
+    // Where a block begins is of use to those that are found by it.
+    w.setCell(block + BLOCK_COUNT, 1);
+    w.setCell(block + BLOCK_SIZE, 1);
   }
 
   /** @returns whether the block may go on behind it */
