@@ -39,6 +39,9 @@ export const BUG_ENTRY: readonly (RowForm & { readonly flags: number })[] = [
   { size: 8, relocated: [0], flags: 4 },
 ];
 
+/** With a format, and without the file's name, as 7.x has it without CONFIG_DEBUG_BUGVERBOSE: as long as the first above. */
+export const BUG_ENTRY_7: typeof BUG_ENTRY = [BUG_ENTRY[1], { size: 12, relocated: [0, 4], flags: 8 }];
+
 /** struct jump_entry: the branch, where it leads, its key. */
 export const JUMP_ENTRY: readonly RowForm[] = [{ size: 16, relocated: [0, 4, 8] }];
 

@@ -38,7 +38,7 @@ export function inputFromElf(elf: ElfObject, arch: CodeArch, format?: OrcFormat)
   checkSizes(elf);
   const tables = ElfTables.of(elf);
   const version = kernelVersion(elf) ?? leastVersion(elf, format);
-  const special = new SpecialSections(elf, tables, arch, version >= 604, format);
+  const special = new SpecialSections(elf, tables, arch, version, format);
   const sections = elf.sections.map((section): CodeSection => {
     const { index, name } = section;
     const [text, rodata] = [isText(section), isRodata(name)];

@@ -8,6 +8,7 @@ import type { ElfObject, ElfSection } from '../elf/elf_object.ts';
 import {
   ALT_INSTR,
   BUG_ENTRY,
+  BUG_ENTRY_7,
   EXCEPTION_ENTRY,
   JUMP_ENTRY,
   type RowForm,
@@ -55,15 +56,17 @@ export class SpecialSections {
   readonly #tables: ElfTables;
   readonly #arch: CodeArch;
   readonly #since64: boolean;
+  readonly #bugRows: typeof BUG_ENTRY;
   readonly #rule: OrcFormatRule;
   readonly #annotations: Annotations;
 
-  /** `since64`: of a kernel whose hints are numbered as in 6.4; `format`: by whose numbers they name registers. */
-  constructor(elf: ElfObject, tables: ElfTables, arch: CodeArch, since64 = false, format = arch.orc.own) {
+  /** `version`: of its kernel, 100 times the major number and the minor; `format`: by whose numbers hints name registers. */
+  constructor(elf: ElfObject, tables: ElfTables, arch: CodeArch, version: number, format = arch.orc.own) {
     this.#elf = elf;
     this.#tables = tables;
     this.#arch = arch;
-    this.#since64 = since64;
+    this.#since64 = version >= 604;
+    this.#bugRows = version >= 700 ? BUG_ENTRY_7 : BUG_ENTRY;
     this.#rule = orcFormatRule(arch.orc, format);
     this.#annotations = new Annotations(elf, tables);
   }
@@ -75,7 +78,7 @@ export class SpecialSections {
 
   /** ud2 of WARN(), after which execution goes on. */
   reachable(): CodeMark[] {
-    const { view, rows, form } = this.#rows('__bug_table', BUG_ENTRY);
+    const { view, rows, form } = this.#rows('__bug_table', this.#bugRows);
     const marks: CodeMark[] = [];
     for (const { at, first } of rows)
       if (first && view && view.getUint16(at + form.flags, true) & BUGFLAG_WARNING) marks.push(first);

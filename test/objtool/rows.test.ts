@@ -15,8 +15,8 @@ const read = (file: string): ElfObject =>
   );
 
 /** Bytes from the stack pointer to the caller's at an offset of a function, by our table; 0 for no answer. */
-function answer(elf: ElfObject, name: string, at: number): number {
-  const { rows } = createOrc(inputFromElf(elf, X86_64.code));
+function answer(elf: ElfObject, name: string, at: number, format?: '7.2'): number {
+  const { rows } = createOrc(inputFromElf(elf, X86_64.code, format));
   const offset = Number(elf.symbol(name)?.value) + at;
   let found = 0;
   for (let i = 0; i < rows.count; i++) if (rows.offset[i] <= offset) found = i;
@@ -34,6 +34,20 @@ describe.each(['8-12', '12-12', '12-14', '16-14'])('rows of %s bytes', (sizes) =
   it('of .altinstructions say what replaces what', () => {
     expect([0, 1, 2, 3, 5].map((at) => answer(elf, 'replaced', at))).toEqual([8, 16, 16, 8, 8]);
   });
+});
+
+it('rows of __bug_table of 12 bytes have their flags before the padding from 7.x on, where no names of files are', () => {
+  const elf = read('rows-12-12.o');
+  const bytes = Uint8Array.from(elf.bytes);
+  const { offset, size } = elf.section('__bug_table') ?? { offset: 0, size: 0 };
+  const view = new DataView(bytes.buffer);
+  for (let row = offset; row < offset + size; row += 12) {
+    view.setUint16(row + 8, view.getUint16(row + 10, true), true);
+    view.setUint16(row + 10, 0, true);
+  }
+  const later = parseElf(bytes, 'x.o', X86_64.elf);
+  expect(answer(later, 'warns', 3, '7.2')).toBe(16);
+  expect(answer(later, 'dies', 3, '7.2')).toBe(0);
 });
 
 it.each([
