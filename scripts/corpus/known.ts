@@ -2,20 +2,13 @@
 //
 // Invariant: a page says of a place that is not here that nobody has explained it.
 
-interface Explanation {
-  /** Of the module, without `.ko` and what it is packed with. */
-  readonly object: RegExp;
-  /** Of the function. */
-  readonly place: RegExp;
-  /** What klpemu says of the difference, where that has to be it. */
-  readonly reason?: RegExp;
-  readonly why: string;
-}
+import type { Explanation } from './explanation.ts';
+import { IMAGE_ANSWERS, IMAGE_TABLES } from './known_images.ts';
 
-/** A kernel is linked in another way. */
+/** A kernel is linked in another way: images have explanations of their own. */
 const ANY_MODULE = /^(?!vmlinu)/;
 
-const OF_TABLES: readonly Explanation[] = [
+const OF_MODULES: readonly Explanation[] = [
   {
     object: /^vmwgfx$/,
     place: /^(?:__pfx_)?vmw_(?:send|recv)_msg(?:\.cold)?$/,
@@ -35,6 +28,8 @@ const OF_TABLES: readonly Explanation[] = [
   },
 ];
 
+const OF_TABLES: readonly Explanation[] = [...OF_MODULES, ...IMAGE_TABLES];
+
 const OF_ANSWERS: readonly Explanation[] = [
   {
     object: /^kvm-(?:intel|amd)$/,
@@ -50,7 +45,8 @@ const OF_ANSWERS: readonly Explanation[] = [
       'The stack pointer is moved up, above the return address, by `sub $-8` behind `and $-32`: the frame that the ' +
       'entry leads to is true, and not above the stack pointer.',
   },
-  ...OF_TABLES,
+  ...OF_MODULES,
+  ...IMAGE_ANSWERS,
 ];
 
 const nameOf = (file: string): string => (file.split('/').at(-1) ?? file).replace(/\.ko(?:\.\w+)?$/, '');
