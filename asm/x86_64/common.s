@@ -231,7 +231,11 @@ SYM_FUNC_START(irqentry_exit)
 .Lkernel:
     test    dword ptr [rdi+pt_regs_flags], X86_EFLAGS_IF # off: nothing to preempt
     jz      .Lout
+.if PREEMPT_NEED_RESCHED == 0x80000000
     cmp     dword ptr gs:[__preempt_count], 0 # count 0 and need_resched
+.else
+    cmp     qword ptr gs:[__preempt_count], 0
+.endif
     jne     .Lout
     sub     rsp, 8
     call    preempt_schedule_irq

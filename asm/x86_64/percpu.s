@@ -25,7 +25,11 @@ SYM_DATA_END(cpu_current_top_of_stack)
 
 # INIT_PREEMPT_COUNT | PREEMPT_NEED_RESCHED (inverted: nobody waits)
 SYM_DATA_START(__preempt_count)
+.if PREEMPT_NEED_RESCHED == 0x80000000
     .long   0x80000001
+.else
+    .quad   0x8000000000000001
+.endif
 SYM_DATA_END(__preempt_count)
 EXPORT_SYMBOL(__preempt_count)
 

@@ -79,7 +79,7 @@ export class TrampolineNotes {
   }
 }
 
-/** What is noted of the current task: where its pointer lies in the per-CPU data, and its state in what it points to. */
+/** What is noted of the current task: where its pointer lies from the per-CPU base, as a signed number of 32 bits, and its state in what it points to. */
 export interface TaskWords {
   readonly current: number;
   readonly state: number;

@@ -8,6 +8,7 @@ import type { KernelCore } from '../kernel/core.ts';
 import type { Constants, Structs } from '../kernel/description.ts';
 import { noFail } from '../kernel/fault_inject.ts';
 import { initListHead } from '../kernel/list.ts';
+import { initWaitList } from '../kernel/mutex.ts';
 import { SlabError } from '../kernel/slab.ts';
 import { UAPI } from '../kernel/uapi.ts';
 import type { FormatContext } from '../kernel/vsprintf.ts';
@@ -22,6 +23,8 @@ export class FsContext {
   readonly procInode: Structs['proc_inode']['fields'];
   readonly #file: Structs['file']['fields'];
   readonly #inode: Structs['inode']['fields'];
+  /** Where a file has how many use it, and what stands there for one: from 6.13 on that is 0 (file_ref_t). */
+  readonly fileCount: { readonly at: number; readonly one: bigint };
   readonly mem: GuestMemory;
   readonly format: FormatContext;
   readonly #ends = new Map<Addr, FileEnd>();
@@ -34,6 +37,8 @@ export class FsContext {
     this.procInode = core.kernel.structs.proc_inode.fields;
     this.#file = core.kernel.structs.file.fields;
     this.#inode = core.kernel.structs.inode.fields;
+    const { f_ref } = this.#file;
+    this.fileCount = f_ref === undefined ? { at: this.#file.f_count, one: 1n } : { at: f_ref, one: 0n };
     this.mem = core.mem;
     this.format = format;
   }
@@ -78,8 +83,8 @@ export class FsContext {
     mem.writeU32(file + BigInt(this.#file.f_flags), flags);
     mem.writeU64(file + BigInt(this.#file.f_op), this.symbol(fop));
     mem.writeU64(file + BigInt(this.#file.f_inode), inode);
-    mem.writeU64(file + BigInt(this.#file.f_count), 1n);
-    initListHead(this.core, file + BigInt(this.#file.f_pos_lock_wait_list));
+    mem.writeU64(file + BigInt(this.fileCount.at), this.fileCount.one);
+    initWaitList(core, file, this.#file, 'f_pos_lock_wait_list');
     if (options.end) this.#ends.set(file, options.end);
     return file;
   }

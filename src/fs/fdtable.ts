@@ -21,7 +21,7 @@ export class FdTables {
     this.#filesStruct = fs.core.kernel.structs.files_struct.fields;
     this.#fdtable = fs.core.kernel.structs.fdtable.fields;
     this.#taskFilesAt = BigInt(fs.core.kernel.structs.task_struct.fields.files);
-    this.#fCountAt = BigInt(fs.core.kernel.structs.file.fields.f_count);
+    this.#fCountAt = BigInt(fs.fileCount.at);
   }
 
   /** A new empty table for a task without one. */

@@ -10,7 +10,7 @@ import { negErrno } from '../kernel/core.ts';
 import type { Structs } from '../kernel/description.ts';
 import { noFail } from '../kernel/fault_inject.ts';
 import { writeCut } from '../kernel/lib.ts';
-import { initListHead } from '../kernel/list.ts';
+import { initMutex } from '../kernel/mutex.ts';
 import type { SysfsFile } from '../kernel/sysfs.ts';
 import { UAPI } from '../kernel/uapi.ts';
 import { vsprintfGuest } from '../kernel/vsprintf.ts';
@@ -140,7 +140,7 @@ export class Kernfs {
     mem.writeU64(of + BigInt(this.#kernfsOpenFile.kn), node.kn);
     mem.writeU64(of + BigInt(this.#kernfsOpenFile.file), file);
     mem.writeU64(of + BigInt(this.#kernfsOpenFile.seq_file), seq);
-    initListHead(this.#fs.core, of + BigInt(this.#kernfsOpenFile.mutex + this.#mutex.wait_list));
+    initMutex(this.#fs.core, of + BigInt(this.#kernfsOpenFile.mutex));
     return 0;
   }
 

@@ -7,7 +7,7 @@ import type { HostFunction } from '../guest/hostcall.ts';
 import { GuestMemoryError } from '../guest/memory.ts';
 import { negErrno } from '../kernel/core.ts';
 import type { Structs } from '../kernel/description.ts';
-import { initListHead } from '../kernel/list.ts';
+import { initWaitList } from '../kernel/mutex.ts';
 import { UAPI } from '../kernel/uapi.ts';
 import { vsprintfGuest } from '../kernel/vsprintf.ts';
 import { type FsContext, latin1Bytes, latin1Text } from './context.ts';
@@ -53,7 +53,7 @@ export class SeqFiles {
     const { mem, core } = this.#fs;
     const m = core.slab.tryAlloc(this.#fs.core.kernel.structs.seq_file.size, 'seq_file');
     if (m === 0n) return negErrno(UAPI.ENOMEM);
-    initListHead(this.#fs.core, m + BigInt(this.#seqFile.lock_wait_list));
+    initWaitList(core, m, this.#seqFile, 'lock_wait_list');
     mem.writeU64(m + BigInt(this.#seqFile.op), ops);
     mem.writeU64(m + BigInt(this.#seqFile.file), file);
     mem.writeU64(file + this.#privateDataAt, m);

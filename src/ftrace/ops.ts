@@ -8,7 +8,7 @@ import type { Addr } from '../guest/addr.ts';
 import type { GuestMemory } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import type { Constants, Structs } from '../kernel/description.ts';
-import { initListHead } from '../kernel/list.ts';
+import { initWaitList } from '../kernel/mutex.ts';
 import type { StructHome } from '../kernel/struct_home.ts';
 
 export class FtraceOps {
@@ -83,7 +83,7 @@ export class FtraceOps {
   /** ftrace_ops_init(): once, before anything is asked of it. */
   init(): void {
     if (this.has(this.#constants.FTRACE_OPS_FL_INITIALIZED)) return;
-    initListHead(this.#home, this.addr + BigInt(this.#fields.local_hash_regex_lock_wait_list));
+    initWaitList(this.#home, this.addr, this.#fields, 'local_hash_regex_lock_wait_list');
     this.#set(this.#fields.func_hash, this.addr + BigInt(this.#fields.local_hash));
     this.flags |= this.#constants.FTRACE_OPS_FL_INITIALIZED;
   }

@@ -53,6 +53,10 @@ export interface KernelDescription {
   readonly constants: Constants;
 }
 
+/** Whether a kernel has a row of its structures: what is absent is an error to read (describe.ts). */
+export const hasRow = <Fields extends object>(fields: Fields, name: keyof Fields): boolean =>
+  Object.getOwnPropertyDescriptor(fields, name)?.enumerable === true;
+
 /** Virtual ns of a jiffy. */
 export const tickNs = ({ constants }: KernelDescription): number => 1e9 / constants.HZ;
 

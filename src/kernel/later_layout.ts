@@ -7,14 +7,21 @@
 export const LATER_MEMBERS = {
   /** 6.3: what an entry asks for has flags of its own, and rows have 14 bytes. */
   alt_instr: ['flags'],
-  /** 6.4: memory by kinds (module_memory), in the place of core_layout and init_layout. */
-  module: ['mem'],
+  /**
+   * 6.4: memory by kinds (module_memory), in the place of core_layout and init_layout. 7.x: which exports are
+   * GPL's is in a table of its own.
+   */
+  module: ['mem', 'flagstab'],
+  /** 6.13: a count of those who use a file that is one less than them. */
+  file: ['f_ref'],
 } as const;
 
 /** Whole ones, with the members that are asked for. */
 export const LATER_STRUCTS = {
   /** 6.4 */
   module_memory: ['base', 'size'],
+  /** Behind a task from 6.16 on, and not in its thread_struct. */
+  fpu: ['fpstate', '__fpstate'],
   /** 6.2 to 6.14: what is hot of a CPU's data in one object. */
   pcpu_hot: ['current_task', 'preempt_count', 'cpu_number', 'top_of_stack', 'softirq_pending'],
 } as const;

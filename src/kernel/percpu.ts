@@ -1,5 +1,5 @@
 // Per-CPU data: one copy of .data..percpu for each CPU, found by the per-CPU base of its context.
-// Mirrors setup_per_cpu_areas(): a per-CPU symbol's value is its offset in the area.
+// Mirrors setup_per_cpu_areas(): a per-CPU symbol's value is its offset in the area, or where the image has the first copy.
 
 import type { Addr } from '../guest/addr.ts';
 import { type GuestMemory, PAGE_SIZE } from '../guest/memory.ts';
@@ -9,33 +9,37 @@ import type { Slab } from './slab.ts';
 const MODULE_RESERVE = 8 << 10;
 
 export class PerCpu {
-  /** Where the copy of each CPU begins. */
+  /** What is to be added to a per-CPU symbol's value for each CPU: the base of its gs. */
   readonly base: readonly Addr[];
-  /** Where in each area the variables of modules go: an offset and a size in bytes. */
-  readonly reserved: { readonly start: number; readonly size: number };
+  /** Where the variables of modules go: the value of a symbol there, and a size in bytes. */
+  readonly reserved: { readonly start: Addr; readonly size: number };
   readonly #mem: GuestMemory;
   readonly #symbols: ReadonlyMap<string, Addr>;
   /** Offsets of each CPU's copy in the guest's buffer, by symbol. */
   readonly #offsets = new Map<string, number[]>();
 
-  /** @param symbols per-CPU symbol names and their offsets in the area. */
+  /**
+   * @param symbols values of per-CPU symbols by name
+   * @param linkedAt value of a symbol at the beginning of an area: 0 up to 6.14, an address in the image from then on
+   */
   constructor(
     mem: GuestMemory,
     slab: Slab,
     template: Uint8Array,
     cpus: number,
     symbols: ReadonlyMap<string, Addr>,
+    linkedAt = 0n,
   ) {
     this.#mem = mem;
     this.#symbols = symbols;
     const start = pageAlign(template.length);
-    this.reserved = { start, size: MODULE_RESERVE };
+    this.reserved = { start: linkedAt + BigInt(start), size: MODULE_RESERVE };
     this.base = Array.from({ length: cpus }, () => {
       // A variable may be aligned to a page, which large allocations are not.
       const area = slab.alloc(start + MODULE_RESERVE + PAGE_SIZE, 'percpu area');
       const base = area + BigInt(pageAlign(Number(area & 0xffff_ffffn)) - Number(area & 0xffff_ffffn));
       mem.writeBytes(base, template);
-      return base;
+      return BigInt.asUintN(64, base - linkedAt);
     });
   }
 
@@ -43,7 +47,7 @@ export class PerCpu {
   address(name: string, cpu: number): Addr {
     const offset = this.#symbols.get(name);
     if (offset === undefined) throw new Error(`${name} is not a per-CPU symbol`);
-    return this.base[cpu] + offset;
+    return BigInt.asUintN(64, this.base[cpu] + offset);
   }
 
   #offset(name: string, cpu: number): number {
@@ -61,11 +65,12 @@ export class PerCpu {
   writeU64(name: string, cpu: number, value: bigint): void {
     this.#mem.view64.setBigUint64(this.#offset(name, cpu), value, true);
   }
-  readU32(name: string, cpu: number): number {
-    return this.#mem.view64.getUint32(this.#offset(name, cpu), true);
+  /** @param behind bytes behind the symbol */
+  readU32(name: string, cpu: number, behind = 0): number {
+    return this.#mem.view64.getUint32(this.#offset(name, cpu) + behind, true);
   }
-  writeU32(name: string, cpu: number, value: number): void {
-    this.#mem.view64.setUint32(this.#offset(name, cpu), value, true);
+  writeU32(name: string, cpu: number, value: number, behind = 0): void {
+    this.#mem.view64.setUint32(this.#offset(name, cpu) + behind, value, true);
   }
 }
 

@@ -212,6 +212,8 @@ function readExports({ mem, kernel }: KernelCore, mod: Module): ModuleExport[] {
   ] as const) {
     const table = mod.sections.get(name);
     const crcs = mod.sections.get(crcName);
+    // From 7.x on there is one table, and flags beside it.
+    const flags = gpl ? undefined : mod.sections.get('__kflagstab');
     const count = Math.floor((table?.size ?? 0) / size);
     for (let i = 0; i < count && table; i++) {
       const at = table.addr + BigInt(i * size);
@@ -221,12 +223,15 @@ function readExports({ mem, kernel }: KernelCore, mod: Module): ModuleExport[] {
         name: mem.readCString(followRelative(mem, at + BigInt(fields.name_offset))),
         namespace: mem.readS32(namespace) === 0 ? undefined : mem.readCString(followRelative(mem, namespace)),
         crc: crcs && crcs.size >= i * 4 + 4 ? mem.readU32(crcs.addr + BigInt(i * 4)) : undefined,
-        gpl,
+        gpl: gpl || (flags !== undefined && i < flags.size && isGpl(mem.readU8(flags.addr + BigInt(i)))),
       });
     }
   }
   return exports;
 }
+
+const KFLAG_GPL = 1;
+const isGpl = (flags: number): boolean => (flags & KFLAG_GPL) !== 0;
 
 function report(mod: Module, section: string, entries: number, note: string): void {
   mod.reports.push({ section, applied: true, entries, note });

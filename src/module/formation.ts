@@ -7,7 +7,7 @@ import type { Addr } from '../guest/addr.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import { PAGE_SIZE } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
-import type { Structs } from '../kernel/description.ts';
+import { hasRow, type Structs } from '../kernel/description.ts';
 import { initListHead } from '../kernel/list.ts';
 import { injected, ModuleError } from './error.ts';
 import { findModuleSections, postRelocation } from './finalize.ts';
@@ -167,7 +167,8 @@ export class ModuleFormation {
     if (args === null) throw new ModuleError('EFAULT', `the parameters of ${mod.name} are not to be read`);
     const copy = this.#core.slab.alloc(args.length + 1, `arguments of ${mod.name}`);
     this.#core.mem.writeCString(copy, args);
-    mod.writeField('args', copy);
+    mod.args = copy;
+    if (hasRow(this.#module, 'args')) mod.writeField('args', copy);
     undo.push(() => this.#core.slab.free(copy));
     return args;
   }

@@ -144,12 +144,16 @@ function checkVermagic(core: KernelCore, ports: ModuleLoaderPorts, load: LoadInf
   const magic = flags & MODULE_INIT_IGNORE_VERMAGIC ? undefined : load.info.get('vermagic');
   if (magic === undefined) {
     forceLoad(core, load, 'bad vermagic');
-  } else if (!sameMagic(magic, wanted, load.versions !== undefined)) {
+  } else if (!sameMagic(magic, wanted, hasCrcs(core, load))) {
     const reason = `${load.name}: version magic '${magic}' should be '${wanted}'`;
     core.printk.err(reason);
     throw foreign(core, load, reason);
   }
 }
+
+/** Where the kernel was built with CONFIG_MODVERSIONS, too. */
+const hasCrcs = ({ kernel }: KernelCore, { versions }: LoadInfo): boolean =>
+  kernel.layoutCrc !== undefined && versions !== undefined;
 
 /** The kernel's version does not count when every symbol has a checksum. */
 function sameMagic(a: string, b: string, hasCrcs: boolean): boolean {

@@ -214,7 +214,7 @@ export class ModuleLoader {
     this.#hooks.unwindModuleFree?.(mod);
     this.modules.remove(mod);
     const { mem, slab } = this.#core;
-    slab.free(mem.readU64(mod.addr + BigInt(this.#module.args)));
+    slab.free(mod.args);
     const percpu = mem.readU64(mod.addr + BigInt(this.#module.percpu));
     if (mem.readU32(mod.addr + BigInt(this.#module.percpu_size)) > 0) this.#ports.percpu?.free(percpu);
     freeModuleMemory(this.#core, this.#ports, mod);

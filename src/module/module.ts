@@ -43,7 +43,7 @@ export interface ModuleExport {
 }
 
 /** Of those that every kernel's description has, or names as absent. */
-type ModuleField = Exclude<keyof Structs['module']['fields'], 'mem'>;
+type ModuleField = Exclude<keyof Structs['module']['fields'], 'mem' | 'flagstab'>;
 
 interface ModuleParts {
   readonly name: string;
@@ -78,6 +78,8 @@ export class Module {
   readonly uses = new Set<Module>();
   /** Its symbol tables in guest memory. */
   readonly kallsyms: { readonly core: SymtabAddresses; readonly init: SymtabAddresses };
+  /** The copy of its parameters, which struct module has as `args` up to 6.x. */
+  args: Addr = 0n;
   /** Its memory was given back. */
   freed = false;
   /** In memory and relocated, its text without execute permission. */

@@ -26,8 +26,9 @@ export class ReservedChunk implements ModulePerCpu {
   alloc(size: number, align: number, owner: string): Addr | undefined {
     if ((this.#core.faults?.check('kmalloc', owner) ?? 0) !== 0) return undefined;
     const { reserved } = this.#core.percpu;
-    const end = reserved.start + reserved.size;
-    let start = roundUp(reserved.start, align);
+    // The chunk begins a page, and no alignment is larger than one.
+    const end = reserved.size;
+    let start = 0;
     let index = 0;
     for (; index < this.#used.length && start + size > this.#used[index].start; index++) {
       const { start: from, size: bytes } = this.#used[index];
@@ -39,11 +40,12 @@ export class ReservedChunk implements ModulePerCpu {
       return undefined;
     }
     this.#used.splice(index, 0, { start, size, owner });
-    return BigInt(start);
+    return reserved.start + BigInt(start);
   }
 
   free(offset: Addr): void {
-    this.#used = this.#used.filter((range) => BigInt(range.start) !== offset);
+    const { reserved } = this.#core.percpu;
+    this.#used = this.#used.filter((range) => reserved.start + BigInt(range.start) !== offset);
   }
 
   /** Whose variables are there, by place. */
@@ -52,7 +54,8 @@ export class ReservedChunk implements ModulePerCpu {
   }
 
   copy(offset: Addr, bytes: Uint8Array): void {
-    for (const base of this.#core.percpu.base) this.#core.mem.writeBytes(base + offset, bytes);
+    for (const base of this.#core.percpu.base)
+      this.#core.mem.writeBytes(BigInt.asUintN(64, base + offset), bytes);
   }
 }
 

@@ -9,6 +9,7 @@ import type { HostCall } from '../guest/hostcall.ts';
 import { GuestMemoryError } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import type { Constants } from '../kernel/description.ts';
+import { setNeedResched } from '../kernel/preempt_count.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 
 /** What the scheduler needs of the emulated CPUs. */
@@ -162,12 +163,7 @@ export class Sched {
   /** resched_curr(): the CPU's task goes through schedule() soon. */
   reschedCurr(cpu: number): void {
     this.curr(cpu).setTif('TIF_NEED_RESCHED');
-    const { percpu } = this.#core;
-    percpu.writeU32(
-      '__preempt_count',
-      cpu,
-      (percpu.readU32('__preempt_count', cpu) & ~this.#constants.PREEMPT_NEED_RESCHED) >>> 0,
-    );
+    setNeedResched(this.#core, cpu, true);
     this.#smp.sendReschedule(cpu);
   }
 
@@ -204,9 +200,7 @@ export class Sched {
     const prev = tasks.curr[call.cpu];
     this.onSchedule(call.cpu);
     prev.clearTif('TIF_NEED_RESCHED');
-    const { percpu } = this.#core;
-    const count = percpu.readU32('__preempt_count', call.cpu);
-    percpu.writeU32('__preempt_count', call.cpu, (count | this.#constants.PREEMPT_NEED_RESCHED) >>> 0);
+    setNeedResched(this.#core, call.cpu, false);
     if (!preempted) this.#voluntary.set(prev, this.voluntarySwitches(prev) + 1);
     if (!preempted && prev.state !== this.#constants.TASK_RUNNING) {
       if (this.#signalPendingState(prev)) prev.state = this.#constants.TASK_RUNNING;

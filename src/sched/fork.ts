@@ -10,7 +10,7 @@ import type { HostCall } from '../guest/hostcall.ts';
 import { PROT_READ, PROT_WRITE, USER_STACK_SLOT } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { negErrno } from '../kernel/core.ts';
-import type { Constants, Structs } from '../kernel/description.ts';
+import { type Constants, hasRow, type Structs } from '../kernel/description.ts';
 import { KernelError } from '../kernel/errno.ts';
 import { SlabError } from '../kernel/slab.ts';
 import { TaskStruct } from '../kernel/task_struct.ts';
@@ -29,6 +29,9 @@ interface UserTaskSpec {
   readonly entry: Addr;
   readonly argv: readonly string[];
 }
+
+/** Whether the FPU registers of a task are a member of it, and not behind it. */
+const hasFpu = (fields: Structs['task_struct']['fields']): boolean => hasRow(fields, 'thread_fpu_fpstate');
 
 export class Fork {
   readonly #core: KernelCore;
@@ -61,7 +64,9 @@ export class Fork {
   /** A task_struct and a kernel stack with nothing on it. @throws SlabError ENOMEM, KernelError EAGAIN */
   #alloc(): TaskStruct {
     const { mem, slab } = this.#core;
-    const addr = slab.alloc(this.#core.kernel.structs.task_struct.size, 'task_struct');
+    const { task_struct, fpu } = this.#core.kernel.structs;
+    const behind = hasFpu(this.#taskStruct) ? 0 : (fpu?.size ?? 0);
+    const addr = slab.alloc(task_struct.size + behind, 'task_struct');
     const slot = this.#freeStacks.pop() ?? this.#nextStack++;
     if (slot >= mem.geometry.stacks) {
       this.#nextStack--;
@@ -86,9 +91,14 @@ export class Fork {
     const { mem, symbols } = this.#core;
     const namespaces = symbols.lookupName('init_nsproxy');
     if (namespaces === undefined) return;
-    const { nsproxy, thread_fpu_fpstate, thread_fpu___fpstate } = this.#taskStruct;
-    mem.writeU64(addr + BigInt(nsproxy), namespaces);
-    mem.writeU64(addr + BigInt(thread_fpu_fpstate), addr + BigInt(thread_fpu___fpstate));
+    mem.writeU64(addr + BigInt(this.#taskStruct.nsproxy), namespaces);
+    const { task_struct, fpu } = this.#core.kernel.structs;
+    const inside = hasFpu(this.#taskStruct);
+    if (!inside && !fpu) return;
+    const [pointer, state] = inside
+      ? [this.#taskStruct.thread_fpu_fpstate, this.#taskStruct.thread_fpu___fpstate]
+      : [fpu?.fields.fpstate ?? 0, fpu?.fields.__fpstate ?? 0].map((at) => task_struct.size + at);
+    mem.writeU64(addr + BigInt(pointer), addr + BigInt(state));
   }
 
   /** get_random_canary(): the lowest byte is 0, so that no string copies over it unnoticed. */

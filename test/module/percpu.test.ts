@@ -69,7 +69,8 @@ describe('the reserved chunk', () => {
       fc.property(fc.array(fc.record({ ask: sizes, free: fc.boolean() }), { maxLength: 30 }), (steps) => {
         const chunk = new ReservedChunk(core);
         const live: { at: number; size: number }[] = [];
-        const { start, size: room } = core.percpu.reserved;
+        const { size: room } = core.percpu.reserved;
+        const start = Number(core.percpu.reserved.start);
         for (const { ask, free } of steps) {
           if (free && live.length > 0) chunk.free(BigInt(live.shift()?.at ?? 0));
           const at = chunk.alloc(ask.size, ask.align, 'test');

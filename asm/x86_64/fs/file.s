@@ -5,6 +5,24 @@
 
 .section .text
 
+# How many use a file: f_count, or from 6.13 on f_ref, which is one less.
+.macro FILE_GET file
+.ifdef file_f_count
+    lock inc     qword ptr [\file+file_f_count]
+.else
+    lock inc     qword ptr [\file+file_f_ref]
+.endif
+.endm
+.macro FILE_USED_ONCE file, once
+.ifdef file_f_count
+    cmp     qword ptr [\file+file_f_count], 1
+    jbe     \once
+.else
+    cmp     qword ptr [\file+file_f_ref], 0
+    jle     \once
+.endif
+.endm
+
 # The file of edi, a descriptor, in \file; to \none where there is none. The table is in rcx then, struct fdtable in
 # \fdt, the files in \slots and the descriptor in r\index. Uses rax.
 .macro FILE_OF_FD index, fdt, slots, file, none
@@ -29,7 +47,7 @@ SYM_FUNC_START(__fdget)
     # A table of one task only needs no reference: nobody else can close the file meanwhile.
     cmp     dword ptr [rcx+files_struct_count], 1
     je      .Lend
-    lock inc     qword ptr [rax+file_f_count]
+    FILE_GET rax
     or      rax, FDPUT_FPUT
     jmp     __x86_return_thunk
 .Lnone:
@@ -50,8 +68,7 @@ SYM_FUNC_START(__fdget_pos)
     je      .Lend
     test    dword ptr [rdi+file_f_mode], FMODE_ATOMIC_POS
     je      .Lend
-    cmp     qword ptr [rdi+file_f_count], 1
-    jbe     .Lend
+    FILE_USED_ONCE rdi, .Lend
     or      rbx, FDPUT_POS_UNLOCK
     add     rdi, file_f_pos_lock
     call    mutex_lock
@@ -145,8 +162,13 @@ EXPORT_SYMBOL(filp_close)
 # void fput(rdi file)
 SYM_FUNC_START(fput)
     FENTRY
+.ifdef file_f_count
     lock dec     qword ptr [rdi+file_f_count]
     TAIL_CALL_IF e, __fput
+.else
+    lock dec     qword ptr [rdi+file_f_ref]
+    TAIL_CALL_IF s, __fput
+.endif
     jmp     __x86_return_thunk
 SYM_FUNC_END(fput)
 EXPORT_SYMBOL(fput)

@@ -106,6 +106,8 @@ export interface PerCpuTemplate {
   readonly symbols: ReadonlyMap<string, Addr>;
   /** Of those the exported ones. */
   readonly exported: readonly string[];
+  /** The value of a symbol at its beginning. */
+  readonly linkedAt: Addr;
 }
 
 /** Template and symbols of the per-CPU area. */
@@ -116,6 +118,7 @@ export const percpuTemplate = perImage((image: AsmImage): PerCpuTemplate => {
     bytes: section?.bytes ?? new Uint8Array(),
     symbols: new Map(symbols.map((s) => [s.name, s.addr])),
     exported: symbols.filter((s) => image.exports.some((e) => e.name === s.name)).map((s) => s.name),
+    linkedAt: 0n,
   };
 });
 

@@ -73,8 +73,9 @@ export function makeCore(
     bytes,
     symbols: percpuSymbols,
     exported,
+    linkedAt,
   } = joined ? joinedPerCpu(joined) : percpuTemplate(image.asm);
-  const percpu = new PerCpu(mem, slab, bytes, options.cpus, percpuSymbols);
+  const percpu = new PerCpu(mem, slab, bytes, options.cpus, percpuSymbols, linkedAt);
   publishCpus(mem, symbols, percpu.base);
   const clock = { now: () => smp.now() };
   const events = new EventLog(() => ({ t: smp.now(), cpu: smp.current?.id ?? 0 }));

@@ -110,7 +110,10 @@ export async function cachedImage(
 /** Behind everything that a real kernel has. */
 function placement({ native, hosting }: RealKernel): Where {
   return {
-    bases: { '.text': native.end, '.data..percpu': BigInt(Math.ceil(native.percpu.length / 64) * 64) },
+    bases: {
+      '.text': native.end,
+      '.data..percpu': native.percpuStart + BigInt(Math.ceil(native.percpu.length / 64) * 64),
+    },
     places: hosting.places,
   };
 }

@@ -3,6 +3,7 @@
 
 import type { HostGenerator } from '../../guest/hostcall.ts';
 import type { KernelCore } from '../../kernel/core.ts';
+import { preemptCount } from '../../kernel/preempt_count.ts';
 import type { TaskStruct } from '../../kernel/task_struct.ts';
 import type { Sched } from '../../sched/core.ts';
 import type { Timers } from '../../sched/timer.ts';
@@ -48,8 +49,8 @@ export class Rcu {
 
   #quiescent(id: number): boolean {
     const cpu = this.#cpus[id];
-    const { PREEMPT_NEED_RESCHED, HARDIRQ_OFFSET } = this.#core.kernel.constants;
-    const count = this.#core.percpu.readU32('__preempt_count', id) & ~PREEMPT_NEED_RESCHED;
+    const { HARDIRQ_OFFSET } = this.#core.kernel.constants;
+    const count = preemptCount(this.#core, id);
     // The CPU that looks does so in the tick: what it interrupted had interrupts on.
     if (id === this.#core.here()) return count === HARDIRQ_OFFSET;
     const idle = cpu.halted && cpu.wakesAt === undefined && !cpu.stopped;

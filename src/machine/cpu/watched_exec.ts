@@ -5,7 +5,7 @@
 // Invariant: who is told of calls and blocks is told before what ended the run is served, and by the clock of its time.
 
 import { type FrameNotes, NOTED, NOTED_CALL, NOTED_OTHER, NOTED_WORDS } from '../../arch/blocks.ts';
-import { fromHalves } from '../../guest/addr.ts';
+import { fromHalves, lo32 } from '../../guest/addr.ts';
 import type { Engine, Stop } from '../../guest/engine.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 import type { TaskStruct } from '../../kernel/task_struct.ts';
@@ -64,7 +64,7 @@ class NotedExecutor implements WatchedExecutor {
     this.#callSize = core.arch.fentry.size;
     const { percpu, kernel } = core;
     const task = {
-      current: Number(percpu.address('current_task', 0) - percpu.base[0]),
+      current: lo32(percpu.address('current_task', 0) - percpu.base[0]),
       state: kernel.structs.task_struct.fields.patch_state,
     };
     notes.begin(task, (lo) => lookup.ftraceTrampoline(lo) !== 0);

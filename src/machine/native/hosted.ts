@@ -170,7 +170,8 @@ const isFunction = ({ section, type, name }: AsmSymbol): boolean =>
   section === '.text' && (type === 'func' || type === 'code') && !MARK.test(name);
 
 /** By name, those of which there is one, or one of several that BESIDE tells. */
-function uniqueSymbols({ symbols }: NativeKernel): ReadonlyMap<string, NativeSymbol> {
+function uniqueSymbols(native: NativeKernel): ReadonlyMap<string, NativeSymbol> {
+  const { symbols } = native;
   const { names } = symbols;
   const first = new Map<string, number>();
   const several = new Map<string, number[]>();
@@ -180,10 +181,10 @@ function uniqueSymbols({ symbols }: NativeKernel): ReadonlyMap<string, NativeSym
     else several.set(names[i], [...(several.get(names[i]) ?? [before]), i]);
   }
   const found = new Map<string, NativeSymbol>();
-  for (const [name, i] of first) if (!several.has(name)) found.set(name, symbolAt(symbols, i));
+  for (const [name, i] of first) if (!several.has(name)) found.set(name, symbolAt(native, i));
   for (const [name, beside] of BESIDE) {
     const anchor = found.get(beside);
-    const all = several.get(name)?.map((i) => symbolAt(symbols, i)) ?? [];
+    const all = several.get(name)?.map((i) => symbolAt(native, i)) ?? [];
     const distance = ({ addr }: NativeSymbol): number => Math.abs(Number(addr - (anchor?.addr ?? 0n)));
     if (anchor && all.length > 0)
       found.set(
@@ -195,12 +196,19 @@ function uniqueSymbols({ symbols }: NativeKernel): ReadonlyMap<string, NativeSym
 }
 
 /** Its size reaches to the next address that has a symbol. */
-function symbolAt({ low, high, types, names }: NativeKernel['symbols'], i: number): NativeSymbol {
+function symbolAt(
+  { symbols: { low, high, types, names }, percpu, percpuStart }: NativeKernel,
+  i: number,
+): NativeSymbol {
   let next = i + 1;
   while (next < names.length && low[next] === low[i] && high[next] === high[i]) next++;
   const size = next < names.length && high[next] === high[i] ? low[next] - low[i] : 0;
-  const isPercpu = isAbsolute(types[i]) && high[i] === 0;
-  return { addr: (BigInt(high[i]) << 32n) | BigInt(low[i]), size, isPercpu };
+  const addr = (BigInt(high[i]) << 32n) | BigInt(low[i]);
+  const isPercpu =
+    percpuStart === 0n
+      ? isAbsolute(types[i]) && high[i] === 0
+      : addr >= percpuStart && addr < percpuStart + BigInt(percpu.length);
+  return { addr, size, isPercpu };
 }
 
 const isAbsolute = (type: number): boolean => type === 'A'.charCodeAt(0) || type === 'a'.charCodeAt(0);

@@ -95,7 +95,7 @@ export const joinedPerCpu = perImage(({ asm, real }: JoinedImage): PerCpuTemplat
   const { native, hosting } = real;
   const own = percpuTemplate(asm);
   const section = asm.sections.find((s) => s.name === PERCPU);
-  const start = Number(section?.addr ?? native.percpu.length);
+  const start = section === undefined ? native.percpu.length : Number(section.addr - native.percpuStart);
   const bytes = new Uint8Array(start + own.bytes.length);
   bytes.set(native.percpu);
   bytes.set(own.bytes, start);
@@ -103,10 +103,10 @@ export const joinedPerCpu = perImage(({ asm, real }: JoinedImage): PerCpuTemplat
   for (const symbol of asm.symbols) {
     const isMoved = symbol.section === PERCPU && hosting.places.has(symbol.name);
     const initial = isMoved ? initialBytes(asm, symbol) : undefined;
-    if (initial) bytes.set(initial, Number(symbols.get(symbol.name)));
+    if (initial) bytes.set(initial, Number((symbols.get(symbol.name) as Addr) - native.percpuStart));
   }
   // What is exported is the real kernel's word.
-  return { bytes, symbols, exported: [] };
+  return { bytes, symbols, exported: [], linkedAt: native.percpuStart };
 });
 
 /** Fentry sites of all functions that run: real ones that ours stand for have none. */

@@ -34,6 +34,8 @@ export interface NativeKernel {
   readonly protecting: readonly (readonly [bigint, Uint8Array])[];
   /** What each CPU's area begins with. */
   readonly percpu: Uint8Array;
+  /** Value of a per-CPU symbol at its beginning: 0, or from 6.15 on an address. */
+  readonly percpuStart: bigint;
   /** The first page behind it. */
   readonly end: bigint;
   readonly symbols: NativeSymbols;

@@ -39,10 +39,7 @@ export function prepareNative(file: KernelFile, arch: Arch): Prepared {
   const { kernel } = file;
   const { description, absent } = describeFile(kernel);
   const percpu = kernel.section('.data..percpu');
-  if (percpu?.start !== 0)
-    throw kernel.error(
-      `${description.release} has its per-CPU data at an address, not from 0 on: such kernels cannot be booted yet`,
-    );
+  if (!percpu) throw kernel.error('it has no per-CPU data: it was built without CONFIG_SMP');
   const symbols = nativeSymbols(file.kallsyms);
   const marks = new Marks(kernel, symbols);
   const segments = segmentsOf(kernel, marks);
@@ -58,6 +55,7 @@ export function prepareNative(file: KernelFile, arch: Arch): Prepared {
       differences(start, plain.view(start, size), protecting.view(start, size)),
     ),
     percpu: kernel.data(percpu).slice(),
+    percpuStart: percpu.start === 0 ? 0n : high(percpu.start),
     end: high(pageUp(marks.at('_end'))),
     symbols,
     fentrySites: fentrySites(kernel, marks),

@@ -11,6 +11,7 @@ import type { PtRegs } from '../../arch/unwinders.ts';
 import { type Addr, isKernelAddress, isUserRange } from '../../guest/addr.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 import { buildFlags } from '../../kernel/description.ts';
+import { preemptCount } from '../../kernel/preempt_count.ts';
 import { KERN_DEFAULT, KERN_WARNING } from '../../kernel/printk.ts';
 import { debugLocksOff, printTainted } from '../../kernel/taint.ts';
 import type { TaskStruct } from '../../kernel/task_struct.ts';
@@ -98,9 +99,7 @@ export class Oops {
   }
 
   preemptCount(cpu: number): number {
-    return (
-      this.#core.percpu.readU32('__preempt_count', cpu) & ~this.#core.kernel.constants.PREEMPT_NEED_RESCHED
-    );
+    return preemptCount(this.#core, cpu);
   }
 
   /**

@@ -9,6 +9,7 @@ import type { HostCall, HostFunctions } from '../../guest/hostcall.ts';
 import { type GuestMemory, PAGE_SIZE } from '../../guest/memory.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 import type { Constants, Structs } from '../../kernel/description.ts';
+import { setPreemptCount } from '../../kernel/preempt_count.ts';
 import { KERN_CRIT, KERN_DEFAULT, KERN_WARNING } from '../../kernel/printk.ts';
 import type { TaskStruct } from '../../kernel/task_struct.ts';
 import type { Exit } from '../../sched/exit.ts';
@@ -135,7 +136,7 @@ export class Traps implements TrapKernel {
 
   /** make_task_dead() up to do_exit(). Returns 1 when the task was exiting already. */
   #makeTaskDead(call: HostCall): boolean {
-    const { printk, percpu, mem } = this.#core;
+    const { printk, mem } = this.#core;
     const task = this.#core.currentOf(call);
     const cpu = this.#cpus[call.cpu];
     const note = (what: string) => printk.info(`note: ${task.comm}[${task.pid}] exited with ${what}`);
@@ -148,9 +149,7 @@ export class Traps implements TrapKernel {
     const count = this.#oops.preemptCount(call.cpu);
     if (count !== 0) {
       note(`preempt_count ${count}`);
-      const resched =
-        percpu.readU32('__preempt_count', call.cpu) & this.#core.kernel.constants.PREEMPT_NEED_RESCHED;
-      percpu.writeU32('__preempt_count', call.cpu, resched >>> 0);
+      setPreemptCount(this.#core, call.cpu, 0);
     }
     this.#oops.countOne(call.cpu);
     if (!task.isExiting) return false;

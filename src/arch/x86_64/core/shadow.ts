@@ -141,7 +141,7 @@ export function noteTrampoline(what: u32, addr: u64, target: u64, left: i32): bo
   const sp = load<u64>(RSP);
   const count = load<u32>(NOTE_COUNT);
   const note = NOTES + count * NOTE_SIZE;
-  const task = peek<u64>(load<u64>(GS_BASE) + load<u32>(CURRENT_TASK));
+  const task = peek<u64>(load<u64>(GS_BASE) + <u64>(<i64>load<i32>(CURRENT_TASK)));
   store<u32>(note, what, NOTE_WHAT);
   store<i32>(note, isStack(sp) ? <i32>((<u32>sp - 1) >> SLOT_BITS) : -1, NOTE_SLOT);
   store<u32>(note, <u32>addr, NOTE_ADDRESS);
