@@ -39,6 +39,8 @@ export interface RunObserver {
   actionEnded?(action: ActionRun): void;
   snapshot?(step: Extract<Step, { verb: 'snapshot' }>, world: World): Promise<void> | void;
   expectation?(result: Expectation): void;
+  /** The last step is done, and the machine still there. */
+  ended?(): void;
   /** Between two slices: for what takes time, such as printing. */
   flush?(): Promise<void> | void;
 }
@@ -169,6 +171,7 @@ export class ScenarioRun {
       if (!(error instanceof StopRun)) failure = failureOf(error);
     }
     await this.#flush();
+    for (const observer of this.#observers) observer.ended?.();
     return this.#report(failure ?? unexpectedOops(this.scenario, this.world));
   }
 

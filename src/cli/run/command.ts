@@ -42,6 +42,10 @@ function runOptions(command: Command): Command {
     .addOption(scheduleOption())
     .option('--json', 'the report as one JSON object')
     .option('--trace <file>', "every event of the machine, as JSON lines; '-' for standard output")
+    .option(
+      '--coverage [function]',
+      'which functions and blocks of guest text were executed; with text, the blocks of functions with it in their name',
+    )
     .option('-q, --quiet', 'the closing tables only')
     .option('-v, --verbose', 'also each step of text poking, and who starts and ends');
 }

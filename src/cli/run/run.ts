@@ -2,6 +2,8 @@
 
 import { closeSync, openSync } from 'node:fs';
 import type { KernelEvent } from '../../kernel/events.ts';
+import { type Coverage, coverageOf, startCoverage } from '../../machine/coverage.ts';
+import type { Machine, MachineOptions } from '../../machine/machine.ts';
 import type { FileAccess } from '../../scenario/host_file.ts';
 import type { RunReport } from '../../scenario/report.ts';
 import type { RunObserver } from '../../scenario/runner.ts';
@@ -19,6 +21,7 @@ interface RunCommandOptions extends FileAccess {
   readonly kernel?: string;
   readonly schedule?: string;
   readonly json?: boolean;
+  readonly coverage?: string | true;
   readonly trace?: string;
   readonly quiet?: boolean;
   readonly verbose?: boolean;
@@ -50,12 +53,15 @@ async function runAndTell(
   };
   const narrator = new Narrator({ colors, width: columns(), verbose: options.verbose === true, write });
   if (!silent) write(heading(scenario, colors));
+  const covered = options.coverage === undefined ? undefined : new Covered();
   const observers: RunObserver[] = [
     ...(trace ? [trace] : []),
     ...(silent ? [] : [narrator]),
     ...(progress ? [progress] : []),
+    ...(covered ? [covered] : []),
   ];
   const report = await runScenario(scenario, {
+    ...(covered ? { boot: covered.boot } : {}),
     ...(options.seed === undefined ? {} : { seed: options.seed }),
     ...(options.kernel === undefined ? {} : { kernel: options.kernel }),
     ...(options.schedule === undefined ? {} : { schedule: options.schedule }),
@@ -63,12 +69,35 @@ async function runAndTell(
   });
   if (!silent) await narrator.end();
   progress?.hide();
-  if (options.json) print(`${JSON.stringify(report, jsonValue)}\n`);
+  const coverage = covered?.coverage;
+  if (options.json) print(`${JSON.stringify(coverage ? { ...report, coverage } : report, jsonValue)}\n`);
   else if (options.trace !== '-') {
     const { summary } = await import('./summary.ts');
     write(`${silent ? '' : '\n'}${summary(report, colors)}`);
+    if (coverage) {
+      const { coverageText } = await import('./coverage.ts');
+      print(`\n${coverageText(coverage, options.coverage ?? true)}\n`);
+    }
   }
   return report;
+}
+
+/** Counts what a run executes. */
+class Covered implements RunObserver {
+  coverage: Coverage | undefined;
+  #machine: Machine | undefined;
+
+  readonly boot = async (settings: MachineOptions): Promise<Machine> => {
+    const { Machine } = await import('../../machine/machine.ts');
+    const machine = await Machine.boot(settings);
+    startCoverage(machine.inspect);
+    this.#machine = machine;
+    return machine;
+  };
+
+  ended(): void {
+    this.coverage = this.#machine && coverageOf(this.#machine.inspect);
+  }
 }
 
 /** Kernel lines stay as they are; what stands below them, with its indentation, fits the terminal. */
