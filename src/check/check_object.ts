@@ -28,6 +28,7 @@ import { loadText } from './loaded_text.ts';
 import type { PathEnds } from './paths.ts';
 import { QuickJudge } from './quick_judge.ts';
 import { replaceRefused, withoutSkipped } from './refused.ts';
+import { SavedRules } from './saved_rules.ts';
 import { TARGET } from './target.ts';
 import { countsOf, GRAVITY, notCoveredOf } from './totals.ts';
 import type {
@@ -126,6 +127,7 @@ export class ObjectChecker {
   readonly #guest: CheckGuest;
   readonly #except: ReadonlySet<string>;
   readonly #table: string | undefined;
+  readonly #savedRules: SavedRules | undefined;
   readonly #timer: FrameTimer | undefined;
   #omitted = 0;
   /** Of the instruction that at() was told last: its answers were right, by its row and the stack alone. */
@@ -170,6 +172,8 @@ export class ObjectChecker {
     this.#hasRows = table !== undefined;
     const placed = frames && elf && FrameTable.of(elf, frames, (section) => text.start[section]);
     this.#table = frames?.format;
+    this.#savedRules =
+      placed && options.unwinder === 'dwarf' ? new SavedRules(placed, code.count + 1) : undefined;
     this.#timer = options.timed ? new FrameTimer() : undefined;
     this.#judge = new Judge(executor, this.#ranges, { orc: table, frames: placed }, options.unwinder);
     this.#quick = !(table || placed) || options.into ? undefined : new QuickJudge(this.#judge, executor);
@@ -202,6 +206,9 @@ export class ObjectChecker {
       places: this.#places,
       omitted: this.#omitted,
       ...(this.#table && { table: this.#table }),
+      ...(this.#savedRules && {
+        savedRules: this.#savedRules.report((insn: number) => placeName(this.#code, insn)),
+      }),
       ...(this.#timer && { frameTime: this.#timer.time }),
       ...(this.#frames && { frames: this.#frameMap(frames, this.#frames.outside()) }),
     };
@@ -222,6 +229,8 @@ export class ObjectChecker {
     if (!this.#isJudged(insn)) return;
     const ip = this.#forms.ip(insn);
     const home = this.#forms.home(insn);
+    if (this.#savedRules && !this.#watch && this.#engine.frames.length === 0)
+      this.#savedRules.at(home, ip, this.#engine.words, this.#guest.context.halves);
     if (this.#timer && !this.#watch) this.#timer.at(() => this.#judge.frameWalk(ip));
     if (this.#isQuick && this.#quick?.rightAt(ip)) {
       if (this.#worst[home] === 0) this.#worst[home] = GRAVITY.right;

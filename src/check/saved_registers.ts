@@ -20,6 +20,14 @@ const LOWS = SAVED.map((_, i) =>
 );
 const HIGHS = SAVED.map((_, i) => (i === 0 ? STACK_HALF : Number(POINTER >> 32n)));
 
+/** Of the others than the frame pointer, what each has at a function's entry. */
+export const SAVED_VALUES = SAVED.map(({ name, number }, i) => ({
+  name,
+  number,
+  low: LOWS[i],
+  high: HIGHS[i],
+})).slice(1);
+
 /** From POINTER to those that are addresses of memory, multiples of 8. */
 export const SAVED_DISTANCES = LOWS.slice(1).map((_, i) => (i + 1) * ODD_DISTANCE);
 

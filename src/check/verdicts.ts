@@ -108,10 +108,24 @@ export interface ObjectCheck {
   readonly omitted: number;
   /** What the unwinder went by, where that has versions. */
   readonly table?: string;
+  /** Of registers that are given back; only of tables that say where they are. */
+  readonly savedRules?: SavedRulesReport;
   /** How long it took from an interrupt's registers to the caller of the function; only where that was asked for. */
   readonly frameTime?: FrameTime;
   /** What frame pointers alone would be wrong about; only where that was asked for. */
   readonly frames?: FrameMapReport;
+}
+
+/** Registers that a function gives back, without the frame pointer, where a table says that they are. */
+export interface SavedRulesReport {
+  /** That the table has a row for. */
+  readonly instructions: number;
+  readonly right: number;
+  /** Where it says, and that is below the stack pointer: an interrupt writes over it. */
+  readonly below: number;
+  readonly wrong: number;
+  /** Of those that are not right. */
+  readonly places: readonly { readonly place: string; readonly registers: readonly string[] }[];
 }
 
 export interface FrameTime {

@@ -107,6 +107,44 @@ describe('DWARF tables of code by hand', () => {
   });
 });
 
+describe('registers that a function gives back, by DWARF', () => {
+  it('are where the table says, in compiled code', () => {
+    const { savedRules, reached } = check(parse(bytesOf('compiled-v3.o')), 'dwarf');
+    expect(savedRules).toMatchObject({
+      instructions: reached,
+      right: reached,
+      wrong: 0,
+      below: 0,
+      places: [],
+    });
+  });
+
+  it('are wrong at the instructions that a wrong rule is in force at, which is no verdict of a trace', () => {
+    // DW_CFA_offset of rbx, a word lower: from +0x13 to its pop at +0x4d.
+    const found = check(
+      planted('compiled-v3.o', '.eh_frame', [0x38, 0x83, 0x07], [0x38, 0x83, 0x08]),
+      'dwarf',
+    );
+    const { savedRules } = found;
+    expect(savedRules?.wrong).toBeGreaterThan(10);
+    expect(savedRules?.places[0]).toEqual({ place: 'saves+0x13', registers: ['rbx'] });
+    expect(savedRules?.places.every(({ place }) => place.startsWith('saves+'))).toBe(true);
+    expect(found.wrong).toBe(0);
+  });
+
+  it('are below the stack pointer where a rule outlives the pop, and an interrupt would write over them', () => {
+    // DW_CFA_nop instead of DW_CFA_restore of rbx.
+    const elf = planted('compiled-v3.o', '.eh_frame', [0x7b, 0xc3, 0x0e, 0x30], [0x7b, 0, 0x0e, 0x30]);
+    const { savedRules } = check(elf, 'dwarf');
+    expect(savedRules).toMatchObject({ wrong: 0, below: 6 });
+    expect(savedRules?.places[0]).toEqual({ place: 'saves+0x4e', registers: ['rbx'] });
+  });
+
+  it('are not asked of SFrame, which says nothing of them', () => {
+    expect(check(parse(bytesOf('compiled-v3.o')), 'sframe').savedRules).toBeUndefined();
+  });
+});
+
 /** The object with some bytes of a section in another's place, of which there is one. */
 function planted(
   name: string,

@@ -7,6 +7,7 @@ import {
   isAllLookedAt,
   type NotLookedAt,
   type ObjectCheck,
+  type SavedRulesReport,
   type Truth,
   type UnwinderAnswer,
   type WrongPlace,
@@ -114,8 +115,21 @@ function details(
   const skips = Object.entries(check.skippedBecause).map(([why, n]) => `${whole(n)} ${why}`);
   if (options.functions && skips.length > 0) lines.push(`  stepped over: ${skips.join(', ')}`);
   if (reasons.length > 0) lines.push(`  not covered: ${reasons.join(', ')}`);
+  if (check.savedRules) lines.push(savedRulesLine(check.savedRules));
   if (check.notLookedAt) lines.push(...notLookedAtLines(check.notLookedAt));
   return lines.length === 0 ? [] : [colors.bold(file), ...lines];
+}
+
+/** Of what the caller's walk needs none of: it is no verdict. */
+function savedRulesLine({ instructions, right, below, wrong, places }: SavedRulesReport): string {
+  const parts = [
+    `${whole(right)} of ${whole(instructions)} instructions right`,
+    ...(below > 0 ? [`${whole(below)} below the stack pointer`] : []),
+    ...(wrong > 0 ? [`${whole(wrong)} wrong`] : []),
+  ];
+  const [first] = places;
+  const example = first ? `, as ${first.place} (${first.registers.join(', ')})` : '';
+  return `  other registers that are given back, by the table: ${parts.join(', ')}${example}`;
 }
 
 /** A line for each kind; of many places the first. */
