@@ -48,6 +48,9 @@ const isRustNoreturn = (name: string): boolean =>
 /** Those that objtool knows since 6.2, of symbols of any kind. */
 export const LATER_NORETURNS: Names = { has: (name) => LATER.has(name) || isRustNoreturn(name) };
 
+/** By its name alone: of any release. */
+export const isNoreturn = (name: string): boolean => GLOBAL_NORETURNS.has(name) || LATER_NORETURNS.has(name);
+
 /** How many tail calls are followed. */
 const MAX_DEPTH = 5;
 
