@@ -8,7 +8,7 @@ import type { Branch, Place, Places } from './places.ts';
 import { fateOf, OWNER_AT, rowSize } from './sections.ts';
 
 /** A row of a table, which goes where its owner goes. */
-interface Row {
+export interface Row {
   readonly section: ElfSection;
   readonly start: number;
   readonly end: number;
@@ -35,17 +35,18 @@ export class Graph {
   readonly atoms: Atoms;
   readonly places: Places;
   readonly #nodes: readonly Node[];
+  /** Rows of a table by the index of its section and of the row, and what each is about. */
+  readonly #rows = new Map<number, { readonly size: number; readonly owners: Map<number, [Row, Atom]> }>();
 
   /** @throws ElfError */
   constructor(places: Places, structs: Structs) {
     this.places = places;
     this.atoms = new Atoms(places);
     this.#nodes = this.atoms.all.map(() => ({ edges: [], places: [], branches: [], rows: [] }));
-    for (const section of places.elf.sections) {
-      const fate = fateOf(section);
-      if (fate === 'atoms') this.#addSection(section);
-      if (fate === 'rows') this.#addRows(section, structs);
-    }
+    // Code may refer to rows.
+    for (const section of places.elf.sections)
+      if (fateOf(section) === 'rows') this.#addRows(section, structs);
+    for (const section of places.elf.sections) if (fateOf(section) === 'atoms') this.#addSection(section);
   }
 
   edges(atom: Atom): readonly Edge[] {
@@ -62,9 +63,23 @@ export class Graph {
     return this.#nodes[atom.id].rows;
   }
 
-  /** The atom that a relocation means; undefined for what is not the module's. */
-  meant({ to, symbol }: Place): Atom | undefined {
+  /** The row of a table that a relocation means. */
+  rowMeant(place: Place): Row | undefined {
+    return this.#rowAt(place)?.[0];
+  }
+
+  #rowAt({ to }: Place): [Row, Atom] | undefined {
     if (!to) return undefined;
+    const table = this.#rows.get(to.section);
+    return table?.owners.get(Math.floor(to.offset / table.size));
+  }
+
+  /** The atom that a relocation means, or that the row is about which it means; undefined for what is not the module's. */
+  meant(place: Place): Atom | undefined {
+    const { to, symbol } = place;
+    if (!to) return undefined;
+    const row = this.#rowAt(place);
+    if (row) return row[1];
     // Whatever is added to a name, the name says what is meant.
     const own = symbol.name !== '' && symbol.section ? Number(symbol.value) : to.offset;
     return this.atoms.at(to.section, own);
@@ -121,6 +136,8 @@ export class Graph {
       const row = Math.floor(place.offset / size);
       byRow.set(row, [...(byRow.get(row) ?? []), place]);
     }
+    const owners = new Map<number, [Row, Atom]>();
+    this.#rows.set(section.index, { size, owners });
     for (const [row, mine] of byRow) {
       const start = row * size;
       const owner = (OWNER_AT[section.name] ?? [0])
@@ -128,7 +145,9 @@ export class Graph {
         .find((place) => place !== undefined);
       const atom = owner && this.meant(owner);
       if (!atom) throw elf.error('a row is about nothing that the module has', section.name, start);
-      this.#nodes[atom.id].rows.push({ section, start, end: start + size, places: mine });
+      const made = { section, start, end: start + size, places: mine };
+      owners.set(row, [made, atom]);
+      this.#nodes[atom.id].rows.push(made);
       for (const place of mine) if (place !== owner) this.#link(atom, place);
     }
   }

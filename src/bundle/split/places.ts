@@ -90,7 +90,9 @@ export class Places {
   #rowsOf(rela: ElfSection, section: ElfSection): Row[] {
     const livepatch = (rela.flags & SHF_RELA_LIVEPATCH) !== 0;
     const owner = livepatch ? this.#ownerOf(rela, section) : undefined;
-    return this.elf.relocationTable(rela.index).map((row) => {
+    // Of no width is one that does nothing: klp-build leaves them where it has made livepatch relocations of others.
+    const rows = this.elf.relocationTable(rela.index).filter(({ type }) => this.#widthOf(type) !== 0);
+    return rows.map((row) => {
       const late = row.symbol.shndx === SHN_LIVEPATCH ? this.#lateSymbol(rela, row) : undefined;
       if (livepatch && !late)
         throw this.elf.error(
@@ -110,11 +112,16 @@ export class Places {
           rela.name,
           row.offset,
         );
-      const width = this.elf.machine.relocations.get(row.type)?.width;
+      const width = this.#widthOf(row.type);
       if (width === undefined)
         throw this.elf.error(`relocation of the unknown type ${row.type}`, rela.name, row.offset);
       return { row, late, width };
     });
+  }
+
+  /** Bytes that a relocation of that type writes; undefined for an unknown one. */
+  #widthOf(type: number): number | undefined {
+    return this.elf.machine.relocations.get(type)?.width;
   }
 
   /** The object in a name `.klp.rela.OBJECT.SECTION`, whose section has to be the one that is relocated. */

@@ -43,10 +43,11 @@ export class SplitRefused extends Error {
 }
 
 /** What an init or exit may call: what it does then is the same once a member as once a module. */
-const MAY_CALL = /^(klp_enable_patch|_?printk|__fentry__|__stack_chk_fail|__x86_\w+thunk\w*)$/;
+const MAY_CALL =
+  /^(klp_enable_patch|_?printk|__fentry__|__stack_chk_fail|__ref_stack_chk_guard|__x86_\w+thunk\w*)$/;
 /** An init that makes a klp_patch of tables, and that members do not have; lists are checked as they are linked. */
 const MAY_CALL_TO_MAKE =
-  /^(klp_\w+|k[mzc]alloc\w*|__kmalloc\w*|kmalloc\w*|k?v?free\w*|(mem|str)(set|cpy|cmp)|__list_(add|del_entry)_valid\w*|__this_module)$/;
+  /^(klp_\w+|k[mzc]alloc\w*|__kmalloc\w*|kmalloc\w*|k?v?free\w*|(mem|str)(set|cpy|cmp)|__list_(add|del_entry)_valid\w*|__SCT__WARN_trap|__this_module)$/;
 
 export function planSplit(graph: Graph, uber: Uber, bundle: string): SplitPlan {
   return new Planner(graph, uber, bundle).plan();

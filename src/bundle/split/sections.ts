@@ -48,6 +48,7 @@ const ROWS: Readonly<Record<string, readonly RowForm[]>> = {
   '.printk_index': bytes(8),
   __tracepoints_ptrs: bytes(4),
   ___srcu_struct_ptrs: bytes(8),
+  __patchable_function_entries: bytes(8),
   _ftrace_events: bytes(8),
   _ftrace_eval_map: bytes(8),
   __bpf_raw_tp_map: bytes(32),
@@ -71,6 +72,8 @@ export function fateOf({ name, flags, type }: ElfSection): SectionFate {
   if (name === '.modinfo' || name === '__versions') return 'made';
   if (name === '.comment' || name === '.note.GNU-stack') return 'whole';
   if (!(flags & SHF_ALLOC) || name === '.note.gnu.build-id') return 'dropped';
+  // What klp-build has made livepatch relocations of.
+  if (name.startsWith('__klp_relocs.')) return 'dropped';
   if (name === '.orc_unwind' || name === '.orc_unwind_ip') return 'orc';
   if (name.startsWith('.note') || name === '.orc_header' || name === '.BTF') return 'whole';
   if (Object.hasOwn(ROWS, name) || name === '__param') return 'rows';

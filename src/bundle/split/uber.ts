@@ -177,7 +177,13 @@ class Reader {
     const atomOf = (pointer: ElfPointer | undefined): Atom | undefined =>
       pointer?.symbol.section &&
       this.#graph.atoms.at(pointer.symbol.section.index, Number(pointer.symbol.value + pointer.addend));
-    return { init: atomOf(mod.init), exit: atomOf(mod.exit) };
+    // By name, which is the same in modules of all kernels; where the pointer lies is not.
+    const named = (name: string): ElfPointer | undefined =>
+      elf.relocations(mod.section.index).find(({ symbol }) => symbol.name === name);
+    return {
+      init: atomOf(named('init_module') ?? mod.init),
+      exit: atomOf(named('cleanup_module') ?? mod.exit),
+    };
   }
 
   #objects(objs: Pointer): UberObject[] {
