@@ -121,6 +121,8 @@ export class ObjectChecker {
   /** By instruction the worst verdict; 0 where none was given. */
   readonly #worst: Uint8Array;
   readonly #frames: FrameMap | undefined;
+  /** Of one function, by verdict. */
+  readonly #countsOf = new Uint32Array(4);
   readonly #places: WrongPlace[] = [];
   readonly #listed: number;
   readonly #listedOf = new Map<Verdict, number>();
@@ -382,22 +384,12 @@ export class ObjectChecker {
   }
 
   #reportOf(func: number, list: Int32Array, ends: PathEnds): FunctionReport {
-    const counts = [0, 0, 0, 0];
-    const notCovered: Record<string, number> = {};
-    const [end] = ends.deadEnds;
-    let unseen = 0;
-    for (let i = 0; i < list.length; i++) {
-      // No-ops that become one instruction are as that is.
-      const insn = list[i];
-      const worst = Math.max(this.#worst[insn], this.#worst[this.#forms.first(insn)]);
-      counts[worst]++;
-      if (worst !== 0) continue;
-      const never = NEVER_EXECUTED.get(this.#code.type[insn]);
-      const reason = never ?? end ?? 'no path leads there';
-      if (!never && end) unseen++;
-      notCovered[reason] = (notCovered[reason] ?? 0) + 1;
-    }
+    const counts = this.#countsOf;
+    counts.fill(0);
+    const worst = this.#worst;
+    for (let i = 0; i < list.length; i++) counts[worst[list[i]] || this.#worstOfFirst(list[i])]++;
     const [missing, right, unreliable, wrong] = counts;
+    const { notCovered, unseen } = missing === 0 ? ALL_COVERED : this.#notCoveredOf(list, ends);
     const name = this.#code.input.symbols.name(func);
     const reached = list.length - missing;
     const falls = this.#fallsOf(name, ends);
@@ -412,6 +404,25 @@ export class ObjectChecker {
       ...(unseen === 0 ? {} : { unseen }),
       ...(falls.length === 0 ? {} : { falls }),
     };
+  }
+
+  /** No-ops that become one instruction are as that is. */
+  #worstOfFirst(insn: number): number {
+    return this.#worst[this.#forms.first(insn)];
+  }
+
+  #notCoveredOf(list: Int32Array, { deadEnds }: PathEnds) {
+    const notCovered: Record<string, number> = {};
+    const [end] = deadEnds;
+    let unseen = 0;
+    for (const insn of list) {
+      if (this.#worst[insn] !== 0 || this.#worstOfFirst(insn) !== 0) continue;
+      const never = NEVER_EXECUTED.get(this.#code.type[insn]);
+      const reason = never ?? end ?? 'no path leads there';
+      if (!never && end) unseen++;
+      notCovered[reason] = (notCovered[reason] ?? 0) + 1;
+    }
+    return { notCovered, unseen };
   }
 
   #fallsOf(name: string, { falls, offSection }: PathEnds): string[] {
@@ -432,6 +443,8 @@ export class ObjectChecker {
     };
   }
 }
+
+const ALL_COVERED = { notCovered: {}, unseen: 0 };
 
 /** Where no path leads, by kind of instruction. */
 const NEVER_EXECUTED: ReadonlyMap<number, string> = new Map([

@@ -11,23 +11,23 @@ export class FunctionLists {
 
   constructor({ func, parent, input, firstOf, endOf }: Code) {
     const starts = new Int32Array(input.symbols.count + 2);
-    const each = (visit: (insn: number, f: number) => void): void => {
-      input.sections.forEach(({ replacement }, index) => {
-        if (replacement) return;
-        for (let insn = firstOf[index]; insn < endOf[index]; insn++) {
-          const own = func[insn];
-          if (own !== 0) visit(insn, parent[own] || own);
-        }
-      });
-    };
-    each((_, f) => starts[f + 2]++);
+    const sections = input.sections.flatMap(({ replacement }, index) => (replacement ? [] : [index]));
+    for (const index of sections) {
+      for (let insn = firstOf[index]; insn < endOf[index]; insn++) {
+        const own = func[insn];
+        if (own !== 0) starts[(parent[own] || own) + 2]++;
+      }
+    }
     for (let f = 2; f < starts.length; f++) starts[f] += starts[f - 1];
     this.#insns = new Int32Array(starts[starts.length - 1]);
     const insns = this.#insns;
     // Each start moves to the next one's while the lists are filled.
-    each((insn, f) => {
-      insns[starts[f + 1]++] = insn;
-    });
+    for (const index of sections) {
+      for (let insn = firstOf[index]; insn < endOf[index]; insn++) {
+        const own = func[insn];
+        if (own !== 0) insns[starts[(parent[own] || own) + 1]++] = insn;
+      }
+    }
     this.#starts = starts;
   }
 

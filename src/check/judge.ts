@@ -36,6 +36,8 @@ const CALLERS = orcTableFromEntries([
   ...INTERRUPT_ENTRIES,
   { ...NO_FP, ip: LAST_CALLER_LO, spOffset: 0, spReg: ORC_REG_UNDEFINED, end: true },
 ]);
+/** By what rows of ORC say. */
+const KIND_OF = new Map<number, number>();
 const REGISTER_OF = REGISTERS.ofPtRegs;
 const PT_REGS = TARGET.ptRegs;
 const IP = PT_REGS.words.indexOf(PT_REGS.pc);
@@ -72,9 +74,8 @@ export class Judge {
   #row = -1;
   #rowFrom = 0;
   #rowTo = 0;
-  /** By row one more than what it says, as numbered in `kindOf`; 0 where nobody asked yet. */
+  /** By row one more than what it says, as numbered in KIND_OF; 0 where nobody asked yet. */
   readonly #kinds: Uint32Array;
-  readonly #kindOf = new Map<number, number>();
   readonly #trace: StackTrace;
   #timedTrace: StackTrace | undefined;
   readonly #source: UnwindSource & { readonly ptRegs: PtRegsLayout };
@@ -168,11 +169,15 @@ export class Judge {
     this.#rowTo = row + 1 < count ? addresses[row + 1] | 0 : this.#rowFrom;
     return row;
   }
+  /** Whether rows have kinds that mean the same in other tables. */
+  get hasSharedKinds(): boolean {
+    return this.#facts === undefined;
+  }
   /** Whether an address is surely in the row that was asked for last. */
   isInRow(ip: number): boolean {
     return this.#facts === undefined && ip >= this.#rowFrom && ip < this.#rowTo;
   }
-  /** What a row says: rows that say the same have one number, in the order in which they are first asked for. */
+  /** What a row says: rows that say the same have one number, in whatever table of the process they are. */
   rowKind(row: number): number {
     // Those of other tables are one object for all that say the same.
     if (this.#facts) return row;
@@ -180,10 +185,10 @@ export class Judge {
     if (kinds[row] !== 0) return kinds[row] - 1;
     const { flags, spOffset, fpOffset } = this.#orc as OrcTable;
     const what = flags[row] * 2 ** 32 + ((spOffset[row] << 16) | (fpOffset[row] & 0xffff));
-    let kind = this.#kindOf.get(what);
+    let kind = KIND_OF.get(what);
     if (kind === undefined) {
-      kind = this.#kindOf.size;
-      this.#kindOf.set(what, kind);
+      kind = KIND_OF.size;
+      KIND_OF.set(what, kind);
     }
     kinds[row] = kind + 1;
     return kind;

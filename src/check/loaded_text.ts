@@ -6,7 +6,7 @@
 
 import { lo32 } from '../guest/addr.ts';
 import type { CodeSection, ObjtoolInput } from '../objtool/input.ts';
-import type { Code } from '../objtool/insn.ts';
+import { type Code, INSN_CALL, INSN_JUMP, INSN_JUMP_CONDITIONAL } from '../objtool/insn.ts';
 import { DATA_MIDDLE, MAX_TEXT, TEXT_BASE, TEXT_LO } from './check_layout.ts';
 import { INSNS, TARGET } from './target.ts';
 
@@ -82,7 +82,12 @@ const [before, after] = [INSNS.newInsn(), INSNS.newInsn()];
 function isOperand(code: Code, index: number, offset: number, width: number, relocated: Uint8Array): boolean {
   let from = offset - 1;
   while (from >= 0 && from > offset - TARGET.longestInsn && code.at(index, from) === 0) from--;
-  if (from < 0 || code.at(index, from) === 0) return false;
+  const insn = from < 0 ? 0 : code.at(index, from);
+  if (insn === 0) return false;
+  const type = code.type[insn];
+  const isBranch = type === INSN_CALL || type === INSN_JUMP || type === INSN_JUMP_CONDITIONAL;
+  // Nothing else is at the end of a branch, and it is not executed.
+  if (isBranch && from + code.length[insn] === offset + width) return true;
   INSNS.decode(code.input.sections[index].bytes, from, 0, before);
   if (from + before.length < offset + width) return false;
   INSNS.decode(relocated, from, 0, after);

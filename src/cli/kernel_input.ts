@@ -21,8 +21,11 @@ let cache: KernelCache | undefined;
 
 /** Of kernels between runs; where it cannot be written each run unpacks its own. */
 export function kernelCache(): KernelCache {
-  const folder = join(packageRoot(), '.cache', 'vmlinuz');
-  cache ??= new KernelCache(new DiskCache(folder, MOST_KEPT), X86_64.name, LEAST_KEPT);
+  cache ??= new KernelCache(
+    new DiskCache(join(packageRoot(), '.cache', 'vmlinuz'), MOST_KEPT),
+    X86_64.name,
+    LEAST_KEPT,
+  );
   return cache;
 }
 

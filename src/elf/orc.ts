@@ -140,9 +140,7 @@ export function orcTableFromEntries(
 export function sortOrcTable(table: OrcTable): OrcTable {
   if (isSorted(table)) return table;
   const { count, ip, flags } = table;
-  const order = new Uint32Array(count);
-  for (let i = 0; i < count; i++) order[i] = i;
-  order.sort((a, b) => ip[a] - ip[b] || strength(flags[a]) - strength(flags[b]) || a - b);
+  const order = orderOf(table);
   const sorted = allocate(count);
   for (let i = 0; i < count; i++) {
     const from = order[i];
@@ -153,6 +151,23 @@ export function sortOrcTable(table: OrcTable): OrcTable {
   }
   return sorted;
 }
+
+/** Numbers sort many times faster than by a comparison: address above, then strength, then the place in the table. */
+function orderOf({ count, ip, flags }: OrcTable): Uint32Array {
+  const order = new Uint32Array(count);
+  if (count > MOST_KEYS) {
+    for (let i = 0; i < count; i++) order[i] = i;
+    return order.sort((a, b) => ip[a] - ip[b] || strength(flags[a]) - strength(flags[b]) || a - b);
+  }
+  const keys = new Float64Array(count);
+  for (let i = 0; i < count; i++) keys[i] = (ip[i] * 2 + strength(flags[i])) * MOST_KEYS + i;
+  keys.sort();
+  for (let i = 0; i < count; i++) order[i] = keys[i] % MOST_KEYS;
+  return order;
+}
+
+/** Rows that fit a key below an address of 32 bits. */
+const MOST_KEYS = 2 ** 20;
 
 /**
  * Index of the rightmost entry with ip <= the given one, within [first, last]; -1 for an empty table.

@@ -53,6 +53,8 @@ export class CheckCore extends CoreEngine implements CheckEngine {
   #fresh!: Uint32Array;
   #freshVectors!: Uint32Array;
   #machine = new MachineInstructions();
+  /** It may keep what an instruction wrote. */
+  #hasMachineWork = false;
 
   override readonly allocate: SharedAllocator = (bytes) => {
     const memory = super.allocateMemory(bytes);
@@ -87,7 +89,8 @@ export class CheckCore extends CoreEngine implements CheckEngine {
   reset(): void {
     this.#words.set(this.#fresh, REGS / 4);
     this.#words.set(this.#freshVectors, ZMM / 4);
-    this.#machine = new MachineInstructions();
+    if (this.#hasMachineWork) this.#machine = new MachineInstructions();
+    this.#hasMachineWork = false;
   }
 
   override newContext(): CpuContext {
@@ -103,6 +106,7 @@ export class CheckCore extends CoreEngine implements CheckEngine {
 
   #doForCore(insn: Insn, rip: Addr): StopKind | undefined {
     const context = this.#context;
+    this.#hasMachineWork = true;
     context.regs[REG.rip] = rip;
     const parts = { context, executed: 0n, memory: this.#memory };
     for (let repetition = 0; repetition < MOST_REPETITIONS; repetition++) {
