@@ -1,30 +1,15 @@
 import { defineConfig } from 'vitest/config';
 
-/**
- * Each file has a process of its own there: it goes by the engine or the environment that it sets, or compares what a
- * process leaves. Elsewhere a process goes on with the next file, and the program's modules are read once.
- */
-const OWN_PROCESS = ['arch', 'cli', 'project', 'properties', 'scenario'].map((folder) => `test/${folder}/**`);
-
 /** What takes many seconds a file: npm run test:long. */
 const long = process.env.KLPEMU_LONG === '1';
 
-const pattern = long ? '*.long.test.ts' : '*.test.ts';
-const include = [`test/**/${pattern}`];
-const exclude = long ? [] : ['test/**/*.long.test.ts'];
-
 export default defineConfig({
   test: {
-    projects: [
-      {
-        extends: true,
-        test: { name: 'shared', include, exclude: [...exclude, ...OWN_PROCESS], isolate: long },
-      },
-      {
-        extends: true,
-        test: { name: 'own', include: OWN_PROCESS.map((folder) => `${folder}/${pattern}`), exclude },
-      },
-    ],
+    include: [`test/**/${long ? '*.long.test.ts' : '*.test.ts'}`],
+    exclude: long ? [] : ['test/**/*.long.test.ts'],
+    // Reading the program's modules takes longer than most files: a process goes on with the next file. So no file changes
+    // anything for others: the environment, the engine, what a module holds.
+    isolate: long,
     globalSetup: ['test/core_built.ts'],
     setupFiles: ['test/property_runs.ts'],
     // Unicorn's engines hold native state: processes end it for certain.
