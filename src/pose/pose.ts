@@ -154,6 +154,7 @@ export class PosedTask {
       // It sleeps on as what it is; the guest in whose event this happens has no part in it.
       if (!(error instanceof PoseError)) throw error;
       this.failure = error;
+      this.#say(`is not posed: ${error.message}`);
       this.#stop();
     }
     return this.isStanding;
@@ -197,7 +198,12 @@ export class PosedTask {
     for (const one of made.frames) shadow?.call(base + one.at, one.address);
     for (const { location, address } of frames.slice(0, OF_SCHEDULER - 1).reverse())
       shadow?.call(location + delta, address);
+    this.#say(`is posed: it stands in ${this.chain.join(' > ')}`);
     if (this.#state === 'uninterruptible') task.state = core.kernel.constants.TASK_UNINTERRUPTIBLE;
+  }
+
+  #say(what: string): void {
+    this.#machine.events.emit({ type: 'note', text: `${this.task} ${what}` });
   }
 
   /** Its time is over, or it was woken: the stack is as it was when it went to sleep. */

@@ -201,18 +201,36 @@ class Builder {
   }
 
   #task(raw: RawTask, start: number, at: Path): TaskSpec {
-    const name = raw.name ?? raw.comm ?? raw.program;
-    const wrong = programProblem(raw.program, raw.args ?? []);
-    if (wrong !== undefined) this.#problem([...at, 'program'], wrong);
+    const { program, args, ...pose } = raw.pose ? this.#posed(raw, at) : this.#program(raw, at);
+    const name = raw.name ?? raw.comm ?? (raw.pose ? 'posed' : program);
     return {
       name,
-      program: raw.program,
-      args: raw.args ?? [],
+      program,
+      args,
+      ...pose,
       comm: raw.comm ?? name.slice(0, 15),
       count: raw.count ?? 1,
       start,
       place: this.#source.place(at),
     };
+  }
+
+  #program(raw: RawTask, at: Path): Pick<TaskSpec, 'program' | 'args'> {
+    const { program = '', args = [] } = raw;
+    if (raw.program === undefined) this.#problem(at, "needs a 'program', or a 'pose'");
+    for (const key of ['for', 'state'] as const)
+      if (raw[key] !== undefined) this.#problem([...at, key], "belongs to a task with a 'pose'");
+    const wrong = raw.program === undefined ? undefined : programProblem(program, args);
+    if (wrong !== undefined) this.#problem([...at, 'program'], wrong);
+    return { program, args };
+  }
+
+  #posed(raw: RawTask, at: Path): Pick<TaskSpec, 'program' | 'args' | 'pose'> {
+    const { pose: chain = [], for: ns, state = 'interruptible' } = raw;
+    for (const key of ['program', 'args'] as const)
+      if (raw[key] !== undefined) this.#problem([...at, key], "a task has either a 'program' or a 'pose'");
+    if (ns === undefined) this.#problem([...at, 'pose'], "needs 'for': how long it stands there");
+    return { program: 'posed', args: [], pose: { chain, ms: (ns ?? 0) / 1e6, state } };
   }
 }
 

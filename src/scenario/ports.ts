@@ -4,6 +4,7 @@ import type { KernelCore } from '../kernel/core.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { MachineOptions } from '../machine/options.ts';
 import type { Explanation } from '../machine/why.ts';
+import type { PoseSpec } from './scenario.ts';
 
 /** What a scenario may say of its machine: any option, but how much room there is for modules. */
 export type MachineSettings = Omit<MachineOptions, 'moduleArea'>;
@@ -37,6 +38,20 @@ export interface ScenarioMachine {
   unmetSchedule?(): string[];
   checks(): { name: string; count: number }[];
   close(): void;
+}
+
+/** Starts a task that stands in a chain of functions. @throws PoseError */
+export type StartPosed = (pose: PoseSpec, comm: string) => TaskStruct;
+
+/** Loaded only where a task is posed. */
+export async function posing(machine: ScenarioMachine): Promise<StartPosed> {
+  const [{ Machine }, { PoseError }, { Pose }] = await Promise.all([
+    import('../machine/machine.ts'),
+    import('../pose/error.ts'),
+    import('../pose/pose.ts'),
+  ]);
+  if (!(machine instanceof Machine)) throw new PoseError('tasks are posed on a machine alone');
+  return ({ chain, ms, state }, comm) => new Pose(machine, chain).start({ ms, state, comm }).task;
 }
 
 export type BootMachine = (settings: MachineSettings) => Promise<ScenarioMachine>;

@@ -10,10 +10,18 @@ import type { Fault } from '../kernel/fault_inject.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import { startAction } from './actions.ts';
 import { evaluate } from './checks.ts';
+import { ScenarioError } from './error.ts';
 import { faultAttr } from './faults.ts';
 import { Judge } from './judge.ts';
 import { DEFAULT_SEED, machineSettings } from './machine_settings.ts';
-import { type BootMachine, bootMachine, type MachineSettings, type ScenarioMachine } from './ports.ts';
+import {
+  type BootMachine,
+  bootMachine,
+  type MachineSettings,
+  posing,
+  type ScenarioMachine,
+  type StartPosed,
+} from './ports.ts';
 import { Recorder } from './recorder.ts';
 import {
   actionReport,
@@ -22,7 +30,7 @@ import {
   type MachineFailure,
   type RunReport,
 } from './report.ts';
-import type { ActionStep, CheckBase, FaultSpec, Scenario, Step, TaskSpec } from './scenario.ts';
+import type { ActionStep, CheckBase, FaultSpec, PoseSpec, Scenario, Step, TaskSpec } from './scenario.ts';
 import { trampolineHandler } from './text.ts';
 import { unexpectedHoles, unexpectedOops } from './unexpected.ts';
 import { isInVain, loadable, whyOpen } from './unfinished.ts';
@@ -95,13 +103,17 @@ export class ScenarioRun {
   readonly #stopAt: number;
   /** Tasks not started yet, by time. */
   #waiting: TaskSpec[];
+  /** Where the scenario has posed tasks. */
+  #startPosed: StartPosed | undefined;
   /** Steps that have begun, and when. */
   readonly #begun: { readonly step: Step; readonly t: number }[] = [];
 
   static async boot(scenario: Scenario, options: RunOptions = {}): Promise<ScenarioRun> {
     const settings = machineSettings(scenario, options.seed, options.kernel, options.schedule);
     const machine = await (options.boot ?? bootMachine)(settings);
-    return new ScenarioRun(scenario, machine, settings, options);
+    const run = new ScenarioRun(scenario, machine, settings, options);
+    if (isPosed(scenario)) run.#startPosed = await posing(machine);
+    return run;
   }
 
   private constructor(
@@ -264,8 +276,20 @@ export class ScenarioRun {
     }
   }
 
-  #spawn({ name, program, args, comm, count }: TaskSpec): void {
-    for (let i = 0; i < count; i++) this.world.know(this.machine.spawn(program, [...args], { comm }), name);
+  #spawn(spec: TaskSpec): void {
+    const { name, program, args, comm, count, pose } = spec;
+    for (let i = 0; i < count; i++)
+      this.world.know(pose ? this.#pose(spec) : this.machine.spawn(program, [...args], { comm }), name);
+  }
+
+  /** @throws ScenarioError where no task can stand there */
+  #pose({ pose, comm, place }: TaskSpec): TaskStruct {
+    try {
+      return (this.#startPosed as StartPosed)(pose as PoseSpec, comm);
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== 'EPOSE') throw error;
+      throw new ScenarioError([{ place, path: 'pose', reason: (error as Error).message }]);
+    }
   }
 
   /** @returns the action that the step started, if it did. */
@@ -395,3 +419,6 @@ function failureOf(error: unknown): MachineFailure {
   if (typeof code !== 'string') throw error;
   return { code, message: error.message };
 }
+
+const isPosed = ({ tasks, steps }: Scenario): boolean =>
+  tasks.some(({ pose }) => pose) || steps.some((step) => step.verb === 'spawn' && step.task.pose);

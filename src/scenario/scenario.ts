@@ -46,10 +46,19 @@ export interface GuestFile {
   readonly from?: string;
 }
 
+export interface PoseSpec {
+  /** Functions, outermost first. */
+  readonly chain: readonly string[];
+  readonly ms: number;
+  readonly state: 'interruptible' | 'uninterruptible';
+}
+
 export interface TaskSpec {
   readonly name: string;
   readonly program: string;
   readonly args: readonly string[];
+  /** Instead of a program. */
+  readonly pose?: PoseSpec;
   readonly comm: string;
   readonly count: number;
   readonly start: number;

@@ -55,7 +55,11 @@ const machine = object({
 
 const taskShape = {
   name: opt(text),
-  program: text,
+  program: opt(text),
+  /** Instead of a program: the functions that it stands in, for how long, and in which state. */
+  pose: opt(z.array(text).check(z.minLength(2), z.maxLength(64))),
+  for: opt(duration),
+  state: opt(z.enum(['interruptible', 'uninterruptible'])),
   args: opt(z.array(scalar)),
   comm: opt(text.check(z.minLength(1), z.maxLength(15))),
   count: opt(count.check(z.maximum(MACHINE_OPTIONS.maxTasks.max))),

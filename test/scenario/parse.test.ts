@@ -98,6 +98,7 @@ expect:
     'coming_going',
     'demo',
     'force',
+    'posed',
     'replace',
     'reversal',
     'smallest',
@@ -126,7 +127,6 @@ steps:
       "2:9: machine.cpus: must be a number, not 'many'",
       "3:13: machine.unwinder: must be 'orc', 'frame pointer' or 'none', not 'dwarf'",
       "4:3: machine.hep: unknown key 'hep'; did you mean 'heap'?",
-      '6:5: tasks[0].program: is missing',
       "6:7: tasks[0].progam: unknown key 'progam'; did you mean 'program'?",
       '8:9: steps[0].at: must be a duration with a unit (250ms, 1.5s, 10us)',
     ]);
@@ -202,6 +202,22 @@ steps:
       expect.stringMatching(/^5:17: expect\.dmesg\[1\]: not a regular expression/),
       "6:28: expect.exit.status: 'EWHAT' is not the name of an errno",
       '7:12: expect.blocked.task: is missing',
+    ]);
+  });
+
+  it('tell what a posed task lacks, and what does not go with a pose', () => {
+    expect(
+      problems(`tasks:
+  - { pose: [msleep, schedule] }
+  - { pose: [msleep, schedule], for: 1s, program: pause }
+  - { program: pause, for: 1s }
+  - { name: nothing }
+`),
+    ).toEqual([
+      "2:13: tasks[0].pose: needs 'for': how long it stands there",
+      "3:51: tasks[1].program: a task has either a 'program' or a 'pose'",
+      "4:28: tasks[2].for: belongs to a task with a 'pose'",
+      "5:5: tasks[3]: needs a 'program', or a 'pose'",
     ]);
   });
 
