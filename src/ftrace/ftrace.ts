@@ -10,11 +10,13 @@ import { sameBytes } from '../guest/bytes.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import type { Constants } from '../kernel/description.ts';
+import { holds } from '../kernel/release.ts';
 import { UAPI } from '../kernel/uapi.ts';
 import { ftraceBug } from './bug.ts';
 import { type FtraceRec, FtraceRecords, isValid, recCount } from './dyn_ftrace.ts';
 import { FtraceOps } from './ops.ts';
 import type { FtracePorts } from './ports.ts';
+import { FTRACE } from './since.ts';
 import { type Poke, TextPoke } from './text_poke.ts';
 import { Trampolines } from './trampoline.ts';
 
@@ -29,6 +31,7 @@ export class Ftrace {
   /** /proc/sys/kernel/ftrace_enabled: any int, on unless it is 0. */
   enabled = 1;
   readonly #core: KernelCore;
+  #toldDeprecated = false;
   readonly #fentry: FentrySite;
   readonly #constants: Constants;
   readonly #ports: FtracePorts;
@@ -244,6 +247,7 @@ export class Ftrace {
   }
 
   *#setEnabled(value: number): HostGenerator<number> {
+    if (holds(this.#core.kernel, FTRACE.enabledIsDeprecated)) return this.#setDeprecated(value);
     const was = this.enabled !== 0;
     this.enabled = value;
     if (was === (value !== 0)) return 0;
@@ -252,6 +256,16 @@ export class Ftrace {
       return -UAPI.EBUSY;
     }
     yield* this.#replaceCode(this.records.all());
+    return 0;
+  }
+
+  /** A value of ftrace_enabled where that turns nothing off any more. */
+  #setDeprecated(value: number): number {
+    if (!this.#toldDeprecated)
+      this.#core.printk.info('The ftrace_enabled file is deprecated and no longer disables ftrace');
+    this.#toldDeprecated = true;
+    if (value === 0) return -UAPI.EOPNOTSUPP;
+    this.enabled = value;
     return 0;
   }
 

@@ -4,8 +4,10 @@
 import type { Addr } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import type { KernelSymbol } from '../kernel/kallsyms.ts';
+import { holds } from '../kernel/release.ts';
 import { type FtraceRec, isValid, recCount } from './dyn_ftrace.ts';
 import type { Ftrace } from './ftrace.ts';
+import { FTRACE } from './since.ts';
 
 /** struct dyn_ftrace entries on a page. */
 const ENTRIES_PER_PAGE = 256;
@@ -18,7 +20,9 @@ export function enabledFunctions(core: KernelCore, ftrace: Ftrace): string {
     if (recCount(core, rec) === 0) continue;
     text += siteName(core, rec);
     text += ` (${recCount(core, rec)})${rec.flags & FTRACE_FL_REGS ? ' R' : '  '}`;
-    text += `${rec.flags & FTRACE_FL_IPMODIFY ? ' I' : '  '}  `;
+    const isRedirected = (rec.flags & FTRACE_FL_IPMODIFY) !== 0;
+    text += `${isRedirected ? ' I' : '  '}  `;
+    if (holds(core.kernel, FTRACE.modifiedColumn)) text += isRedirected ? '   M ' : '     ';
     text += `${trampolineText(core, ftrace, rec.target)}\n`;
   }
   return text;

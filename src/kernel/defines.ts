@@ -5,6 +5,8 @@
 // for the releases between two that have it the same. What changed somewhere between two is not known there, and what
 // was never looked at (before the first, behind the last) is not guessed either.
 
+import { compareSeries } from './release.ts';
+
 /** Where they were seen: 6.1.0-56, 6.12.117, 7.3.4. */
 export const SEEN = ['6.1', '6.12', '7.3'] as const;
 
@@ -55,13 +57,6 @@ export const CHANGED: ReadonlyMap<string, readonly (number | bigint | null)[]> =
   row('ORC_REG_SP', 5, 5, 3),
   row('ORC_REG_BP_INDIRECT', 8, 8, 10),
 ]);
-
-/** By releases, `6.12.117+deb13-amd64` and `6.2-rc1`: negative where the first is the older. */
-function compareSeries(a: string, b: string): number {
-  const parts = (release: string) => /^(\d+)\.(\d+)/.exec(release)?.slice(1).map(Number) ?? [0, 0];
-  const [[majorA, minorA], [majorB, minorB]] = [parts(a), parts(b)];
-  return majorA - majorB || minorA - minorB;
-}
 
 /** The value of a constant in a release, from one of the columns of SEEN; undefined where that is not known, or it has none. */
 export function ofRelease<T>(values: readonly (T | null)[], release: string): T | undefined {

@@ -35,6 +35,8 @@ interface Named {
   /** Of module_layout; none in a kernel without CONFIG_MODVERSIONS. */
   readonly layoutCrc: number | undefined;
   readonly orcHash: string | undefined;
+  /** linux_banner, which has the package's name. */
+  readonly banner: string;
 }
 
 /** What is the same under another name: of the compiler's (#define rcu_head callback_head), or of later kernels. */
@@ -71,7 +73,10 @@ export function describeFile(kernel: LinkedKernel): Described {
 }
 
 /** @throws ElfError for types that contradict themselves */
-export function describeKernel(btf: Btf, { release, vermagic, layoutCrc, orcHash }: Named): Described {
+export function describeKernel(
+  btf: Btf,
+  { release, vermagic, layoutCrc, orcHash, banner }: Named,
+): Described {
   const absent: string[] = [];
   const lacks = (name: string): PropertyDescriptor => {
     absent.push(name);
@@ -97,6 +102,7 @@ export function describeKernel(btf: Btf, { release, vermagic, layoutCrc, orcHash
       vermagic,
       layoutCrc,
       orcHash,
+      packageId: /#\d+ .*?( [A-Z]\w+ [0-9]\S*)(?: \(\S+\))?\n/.exec(banner)?.[1] ?? '',
       structs: structs as Structs,
       constants: constants as Constants,
     },

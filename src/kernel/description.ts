@@ -49,6 +49,8 @@ export interface KernelDescription {
   readonly layoutCrc: number | undefined;
   /** What its modules have in .orc_header, in hexadecimal: which layout ORC entries have. None up to 6.2. */
   readonly orcHash: string | undefined;
+  /** LINUX_PACKAGE_ID, as a dump ends its first line with it: ` Debian 6.1.192-2`, with its space. Empty for none. */
+  readonly packageId: string;
   readonly structs: Structs;
   readonly constants: Constants;
 }
@@ -78,6 +80,7 @@ export const BUILT_IN: KernelDescription = {
   vermagic: STRINGS.VERMAGIC_STRING,
   layoutCrc: MODULE_LAYOUT_CRC,
   orcHash: undefined,
+  packageId: ' Debian 6.1.192-2',
   structs: { ...LAYOUT, ...PRIVATE_LAYOUT } as Structs,
   constants: { ...HEADER_CONSTANTS, ...PRIVATE_CONSTANTS },
 };

@@ -8,6 +8,7 @@ import type { HostGenerator } from '../guest/hostcall.ts';
 import { type KernelCore, negErrno } from './core.ts';
 import type { Structs } from './description.ts';
 import { initListHead } from './list.ts';
+import { holds, type Since } from './release.ts';
 import type { Sysfs, SysfsAttribute, SysfsDir } from './sysfs.ts';
 import { UAPI } from './uapi.ts';
 
@@ -16,6 +17,9 @@ export interface KobjType {
   readonly attributes?: (kobj: Addr) => readonly SysfsAttribute[];
   readonly release?: (kobj: Addr) => void;
 }
+
+/** From which release on pr_fmt() of lib/kobject.c is the file's own. */
+const PREFIXED: Since = { release: '6.12', seen: '6.12.117, 7.3.4', not: '6.1' };
 
 export class Kobjects {
   readonly #core: KernelCore;
@@ -126,13 +130,14 @@ export class Kobjects {
     // It has no parent any more: what release() would put was not taken.
     mem.writeU64(kobj + BigInt(this.#kobject.parent), 0n);
     const name = this.#nameOf(kobj);
+    const said = holds(this.#core.kernel, PREFIXED) ? 'kobject: ' : '';
     if (error === -UAPI.EEXIST) {
       const why = "don't try to register things with the same name in the same directory.";
-      printk.err(`kobject_add_internal failed for ${name} with -EEXIST, ${why}`);
+      printk.err(`${said}kobject_add_internal failed for ${name} with -EEXIST, ${why}`);
       return;
     }
     const of = parent === 0n ? "'none'" : this.#nameOf(parent);
-    printk.err(`kobject_add_internal failed for ${name} (error: ${error} parent: ${of})`);
+    printk.err(`${said}kobject_add_internal failed for ${name} (error: ${error} parent: ${of})`);
   }
 
   #initialized(kobj: Addr, what: string): boolean {

@@ -58,3 +58,12 @@ export function printTainted({ kernel, taints }: Pick<KernelCore, 'kernel' | 'ta
   }
   return `Tainted: ${letters.join('')}`;
 }
+
+/** print_tainted_verbose(): `[O]=OOT_MODULE` of each that is set, in the order of their bits. */
+export function taintNames({ kernel, taints }: Pick<KernelCore, 'kernel' | 'taints'>): string[] {
+  return Object.entries(TAINT_LETTERS)
+    .map(([name, letter]) => ({ name, letter, bit: kernel.constants[name as keyof typeof TAINT_LETTERS] }))
+    .filter(({ bit }) => taints & (1 << bit))
+    .sort((a, b) => a.bit - b.bit)
+    .map(({ name, letter }) => `[${letter}]=${name.replace('TAINT_', '')}`);
+}

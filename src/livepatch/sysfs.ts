@@ -3,9 +3,12 @@
 
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import { kstrtobool } from '../kernel/lib.ts';
+import { holds } from '../kernel/release.ts';
+import type { SysfsAttribute } from '../kernel/sysfs.ts';
 import { UAPI } from '../kernel/uapi.ts';
 import type { KlpContext } from './context.ts';
 import type { KlpTypes } from './init.ts';
+import { LIVEPATCH } from './since.ts';
 import { type KlpPatch, objectOfKobj, patchOfKobj } from './structs.ts';
 
 const { EINVAL } = UAPI;
@@ -34,6 +37,7 @@ export function klpAttributes(klp: KlpContext, actions: PatchActions): KlpTypes 
           },
           { name: 'transition', mode: 0o444, show: () => line(klp.isInTransition(patch)) },
           { name: 'force', mode: 0o200, store: (text) => forceStore(klp, actions, patch, text) },
+          ...laterAttributes(klp, patch),
         ];
       },
     },
@@ -43,6 +47,21 @@ export function klpAttributes(klp: KlpContext, actions: PatchActions): KlpTypes 
       ],
     },
   };
+}
+
+/** What later kernels have beside them. */
+function laterAttributes(klp: KlpContext, patch: KlpPatch): SysfsAttribute[] {
+  const { kernel } = klp.core;
+  const mode = 0o444;
+  const order = (): number => [...klp.patches()].findIndex(({ addr }) => addr === patch.addr) + 1;
+  return [
+    ...(holds(kernel, LIVEPATCH.replaceFile)
+      ? [{ name: 'replace', mode, show: () => line(patch.replace) }]
+      : []),
+    ...(holds(kernel, LIVEPATCH.stackOrderFile)
+      ? [{ name: 'stack_order', mode, show: () => `${order()}\n` }]
+      : []),
+  ];
 }
 
 /** 0 disables, or turns a transition round, which 1 does too; a disabled patch cannot be enabled again. */

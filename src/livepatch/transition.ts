@@ -10,12 +10,14 @@ import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import type { Constants } from '../kernel/description.ts';
 import type { DebugSite } from '../kernel/dynamic_debug.ts';
 import type { SwitchWay } from '../kernel/events.ts';
+import { holds } from '../kernel/release.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import { StackCheck } from './check_stack.ts';
 import type { KlpContext } from './context.ts';
 import { DEBUG } from './debug_sites.ts';
 import type { Patching } from './patch.ts';
 import { roundJiffiesRelative } from './round_jiffies.ts';
+import { LIVEPATCH } from './since.ts';
 import type { KlpPatch } from './structs.ts';
 
 /** Retries, one a second, between two rounds of fake signals. */
@@ -254,11 +256,16 @@ export class Transition {
       `'${patch.name}': reversing transition from ${this.#word(target)} to ${this.#word(back)}`,
     );
     this.#event('reversing');
-    patch.enabled = !patch.enabled;
-    klp.targetState = back;
+    const turn = (): void => {
+      patch.enabled = !patch.enabled;
+      klp.targetState = back;
+    };
+    const last = holds(klp.core.kernel, LIVEPATCH.reversesLast);
+    if (!last) turn();
     for (const task of this.#tasks()) task.clearTif('TIF_PATCH_PENDING');
     // A klp_update_patch_state() that saw the flag before may still be about to read the target.
     yield* klp.synchronize();
+    if (last) turn();
     this.start();
   }
 

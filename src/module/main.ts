@@ -7,6 +7,7 @@
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import type { Structs } from '../kernel/description.ts';
+import { holds } from '../kernel/release.ts';
 import { addTaint } from '../kernel/taint.ts';
 import { UAPI } from '../kernel/uapi.ts';
 import { updateSites } from './branch_sites.ts';
@@ -18,6 +19,7 @@ import type { Module } from './module.ts';
 import { ModuleList, neg } from './modules.ts';
 import { ModuleParams } from './params.ts';
 import { type ModuleHooks, type ModuleLoaderPorts, settle } from './ports.ts';
+import { MODULES } from './since.ts';
 
 export type LoadResult =
   | { readonly ok: true; readonly module: Module }
@@ -162,7 +164,8 @@ export class ModuleLoader {
     const ret = mod.init === 0n ? 0 : yield* this.#callInit(mod);
     if (ret < 0) {
       yield* this.#initFailed(mod);
-      throw new ModuleError(-ret, `init of ${mod.name} returned ${ret}`);
+      const isBusy = -ret === UAPI.EEXIST && holds(this.#core.kernel, MODULES.existsIsBusy);
+      throw new ModuleError(isBusy ? UAPI.EBUSY : -ret, `init of ${mod.name} returned ${ret}`);
     }
     mod.state = 'LIVE';
     events.emit({ type: 'module', name: mod.name, state: 'LIVE' });

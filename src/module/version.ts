@@ -2,8 +2,10 @@
 // Mirrors kernel/module/version.c, and the check of struct module that kernel/module/main.c has from 6.4 on.
 
 import type { KernelCore } from '../kernel/core.ts';
+import { holds } from '../kernel/release.ts';
 import { foreign } from './foreign.ts';
 import { forceLoad, type LoadInfo } from './load_info.ts';
+import { MODULES } from './since.ts';
 
 /** check_version(): the checksum that it was built against; without any it is loaded by force. The problem, logged. */
 export function checkVersion(
@@ -39,9 +41,14 @@ function versionOf({ kernel }: KernelCore, { elf, versions }: LoadInfo, name: st
 
 /** check_modstruct_version(): before anything in struct module is used. @throws ModuleError */
 export function checkModstructVersion(core: KernelCore, load: LoadInfo): void {
+  if (holds(core.kernel, MODULES.sizeComesFirst)) checkSize(core, load);
   const problem = checkVersion(core, load, core.kernel.layoutCrc, 'module_layout');
   if (problem !== undefined) throw foreign(core, load, problem);
   // 6.1 does not look at the size, and would read on behind a smaller one; only force comes this far with another.
+  checkSize(core, load);
+}
+
+function checkSize(core: KernelCore, load: LoadInfo): void {
   if (load.thisModule.size === core.kernel.structs.module.size) return;
   const words =
     ".gnu.linkonce.this_module section size must match the kernel's built struct module size at run time";

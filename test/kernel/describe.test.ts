@@ -58,6 +58,7 @@ const described = (release: string) =>
     vermagic: `${release} SMP `,
     layoutCrc: undefined,
     orcHash: undefined,
+    banner: '',
   });
 
 describe('the description of a kernel by its types', () => {

@@ -13,7 +13,8 @@ import type { KernelCore } from '../../kernel/core.ts';
 import { buildFlags } from '../../kernel/description.ts';
 import { preemptCount } from '../../kernel/preempt_count.ts';
 import { KERN_DEFAULT, KERN_WARNING } from '../../kernel/printk.ts';
-import { debugLocksOff, printTainted } from '../../kernel/taint.ts';
+import { holds } from '../../kernel/release.ts';
+import { debugLocksOff, printTainted, taintNames } from '../../kernel/taint.ts';
 import type { TaskStruct } from '../../kernel/task_struct.ts';
 import type { ModuleList } from '../../module/modules.ts';
 import { printModules } from '../../module/procfs.ts';
@@ -21,12 +22,11 @@ import type { Workqueue } from '../../sched/workqueue.ts';
 import { type DumpOptions, showOpcodes, showRegs, showTrace } from '../../unwind/dumpstack.ts';
 import type { StackTrace } from '../../unwind/stacktrace.ts';
 import type { Cpu } from '../cpu/cpu.ts';
+import { DUMPS } from './since.ts';
 
 /** init_utsname()->release and the first word of version. */
 /** `6.1.0-56-amd64 #1` */
 export const kernelVersion = ({ kernel }: KernelCore): string => `${kernel.release} #1`;
-/** LINUX_PACKAGE_ID: it begins with a space of its own. */
-export const PACKAGE_ID = ' Debian 6.1.192-2';
 const END_TRACE = '---[ end trace 0000000000000000 ]---';
 
 /** The guest kernel has stopped for good: its log says why. */
@@ -184,8 +184,13 @@ export class Oops {
   #printInfo(cpu: number): string[] {
     const task = this.#core.current(cpu);
     const tainted = printTainted(this.#core);
+    const { kernel } = this.#core;
+    const named = holds(kernel, DUMPS.uidAndTaintNames);
+    const taints = named ? taintNames(this.#core) : [];
+    const who = `CPU: ${cpu} ${named ? 'UID: 0 ' : ''}PID: ${task.pid} Comm: ${task.comm}`;
     return [
-      `CPU: ${cpu} PID: ${task.pid} Comm: ${task.comm} ${tainted} ${kernelVersion(this.#core)} ${PACKAGE_ID}`,
+      `${who} ${tainted} ${kernelVersion(this.#core)} ${kernel.packageId}`,
+      ...(taints.length > 0 ? [`Tainted: ${taints.join(', ')}`] : []),
       `Hardware name: klpemu (emulated ${this.#core.arch.name})`,
       ...this.workerInfo(task),
     ];

@@ -12,7 +12,7 @@ import { printTainted } from '../../kernel/taint.ts';
 import type { TaskStruct } from '../../kernel/task_struct.ts';
 import type { Sched } from '../../sched/core.ts';
 import type { Cpu } from '../cpu/cpu.ts';
-import { kernelVersion, type Oops, PACKAGE_ID } from './oops.ts';
+import { kernelVersion, type Oops } from './oops.ts';
 
 const SECOND = 1e9;
 /** watchdog_thresh: a soft lockup is twice as long, and is looked for five times in that. */
@@ -151,7 +151,9 @@ export class Watchdog {
     const { printk } = this.#core;
     const seconds = Math.floor((now - sleep.since) / SECOND);
     printk.err(`INFO: task ${task.comm}:${task.pid} blocked for more than ${seconds} seconds.`);
-    printk.err(`      ${printTainted(this.#core)} ${kernelVersion(this.#core)}${PACKAGE_ID}`);
+    printk.err(
+      `      ${printTainted(this.#core)} ${kernelVersion(this.#core)}${this.#core.kernel.packageId}`,
+    );
     printk.log(KERN_ERR, '"echo 0 > /proc/sys/kernel/hung_task_timeout_secs" disables this message.');
     this.#showTask(task);
   }

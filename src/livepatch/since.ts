@@ -1,0 +1,12 @@
+// What kernels after 6.1 do otherwise in kernel/livepatch, each from which release on.
+
+import type { Since } from '../kernel/release.ts';
+
+export const LIVEPATCH = {
+  /** /sys/kernel/livepatch/PATCH/replace */
+  replaceFile: { release: '6.11', seen: '6.12.117, 7.3.4', not: '6.1' },
+  /** /sys/kernel/livepatch/PATCH/stack_order: 1 for the lowest, counted anew when one goes. */
+  stackOrderFile: { release: '6.14', seen: '7.3.4', not: '6.12.117' },
+  /** klp_reverse_transition() turns the target round when no task can still be switching to the old one. */
+  reversesLast: { release: '6.4', seen: 'read in its source', not: '6.1' },
+} as const satisfies Record<string, Since>;

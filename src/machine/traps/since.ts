@@ -1,0 +1,8 @@
+// What kernels after 6.1 print otherwise of an oops and in a dump, each from which release on.
+
+import type { Since } from '../../kernel/release.ts';
+
+export const DUMPS = {
+  /** `CPU: 1 UID: 0 PID: 12`, and a line that has the taints by name. */
+  uidAndTaintNames: { release: '6.12', seen: '6.12.117, 7.3.4', not: '6.1' },
+} as const satisfies Record<string, Since>;
