@@ -19,7 +19,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { type BuildOptions, build as esbuild } from 'esbuild';
 import { digestOfMakers } from '../src/machine/boot/image_makers.ts';
 import { digestOfReaders } from '../src/vmlinuz/readers.ts';
@@ -89,11 +89,41 @@ export async function build({ types = false, force = false } = {}): Promise<void
   if (types) await unlessUpToDate('types', stamp, emitDeclarations);
 }
 
-/** Bundles one program that is not part of dist, such as a benchmark; returns its path. */
+/**
+ * Bundles one program that is not part of dist, such as a benchmark; returns its path. Its name is of what is in it:
+ * a program that starts more processes of itself starts the same, whatever is bundled meanwhile.
+ */
 export async function buildProgram(path: string): Promise<string> {
-  const outfile = at(join('.cache', path.replace(/\.ts$/, '.mjs')));
-  await esbuild({ ...COMMON, entryPoints: [at(path)], outfile, external: EXTERNAL, banner: { js: REQUIRE } });
-  return outfile;
+  const { outputFiles } = await esbuild({
+    ...COMMON,
+    entryPoints: [at(path)],
+    external: EXTERNAL,
+    banner: { js: REQUIRE },
+    write: false,
+  });
+  const { contents } = outputFiles[0];
+  const name = basename(path, '.ts');
+  const digest = createHash('sha256').update(contents).digest('hex').slice(0, 12);
+  const folder = at(join('.cache', dirname(path)));
+  const file = join(folder, `${name}-${digest}.mjs`);
+  mkdirSync(folder, { recursive: true });
+  removeOldPrograms(folder, name);
+  if (existsSync(file)) return file;
+  writeFileSync(`${file}.${process.pid}`, contents);
+  renameSync(`${file}.${process.pid}`, file);
+  return file;
+}
+
+/** Nothing that was bundled so long ago runs any more. */
+const OLD_PROGRAM_MS = 24 * 3600 * 1000;
+
+function removeOldPrograms(folder: string, name: string): void {
+  const before = Date.now() - OLD_PROGRAM_MS;
+  for (const other of readdirSync(folder)) {
+    const file = join(folder, other);
+    const changed = statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+    if (other.startsWith(`${name}-`) && changed < before) rmSync(file, { force: true });
+  }
 }
 
 async function bundle(): Promise<void> {

@@ -54,7 +54,7 @@ export const V_PERMQ = 397;
 export const V_PERMD = 398;
 /** VZEROUPPER, and with imm 1 VZEROALL */
 export const V_ZERO_UPPER = 399;
-/** MXCSR <- c. #GP for bits that are reserved */
+/** MXCSR <- c. #GP for bits that are reserved. With imm 1 the control word of x87, which has none of those */
 export const V_LDMXCSR = 400;
 /** a <- MXCSR */
 export const V_STMXCSR = 401;

@@ -27,6 +27,10 @@ const COMPACTED: u64 = <u64>1 << 63;
 export function state(kind: i32, op: u32): bool {
   switch (kind) {
     case V_LDMXCSR:
+      if (imm(op) != 0) {
+        loadControl(load<u32>(c(op)));
+        return true;
+      }
       if ((load<u32>(c(op)) & ~MXCSR_MASK) != 0) return protectionFault();
       store<u32>(MXCSR, load<u32>(c(op)));
       return true;
@@ -38,6 +42,11 @@ export function state(kind: i32, op: u32): bool {
     case V_XSAVE: return xsave(address(op), imm(op) != 0);
     default: return xrstor(address(op));
   }
+}
+
+/** Of x87: bit 6 is one always, and bits that are reserved zero. */
+function loadControl(word: u32): void {
+  store<u16>(X87, <u16>((word & 0x1f3f) | 0x40));
 }
 
 function protectionFault(): bool {
@@ -69,8 +78,10 @@ function fxrstor(va: u64): bool {
 }
 
 function takeFpu(there: bool): void {
-  if (there) memory.copy(X87, SAVE_IMAGE, X87_SIZE);
-  else {
+  if (there) {
+    memory.copy(X87, SAVE_IMAGE, X87_SIZE);
+    loadControl(load<u16>(SAVE_IMAGE));
+  } else {
     memory.fill(X87, 0, X87_SIZE);
     store<u16>(X87, 0x37f);
   }

@@ -12,6 +12,7 @@ import type { CoreContext } from './core_context.ts';
 import { cpuid } from './cpuid.ts';
 import type { MachineMemory } from './machine_memory.ts';
 import { CONTROL, MSR_TSC, MSRS, type Register, type Written } from './registers.ts';
+import { descriptorOf, isLoadable, isReadable, isStack, isWritable } from './segments.ts';
 
 /** What the engine lends for one instruction. */
 interface MachineParts {
@@ -29,16 +30,6 @@ const [RAX, RCX, RDX, RBX, RSP, RSI, RDI, RIP] = [0, 1, 2, 3, 4, 6, 7, 16];
 const LOW = 0xffffffffn;
 const DIRECTION = 0x400n;
 const ZERO_FLAG = 0x40n;
-
-/** Selectors that the GDT has (gdt.ts), and the limits and rights that lsl and lar read of them. */
-const SELECTORS: Readonly<Record<number, { readonly limit: bigint; readonly rights: bigint }>> = {
-  8: { limit: LOW, rights: 0xcf9b00n },
-  16: { limit: LOW, rights: 0xaf9b00n },
-  24: { limit: LOW, rights: 0xcf9300n },
-  32: { limit: LOW, rights: 0xcffb00n },
-  40: { limit: LOW, rights: 0xcff300n },
-  48: { limit: LOW, rights: 0xaffb00n },
-};
 
 export class MachineInstructions {
   readonly #written: Written = new Map();
@@ -95,24 +86,28 @@ export class MachineInstructions {
   device(insn: Insn, parts: MachineParts): Outcome {
     const { context, memory } = parts;
     const { regs } = context;
-    this.#again = insn.rep !== 0 && regs[RCX] !== 0n;
+    const bits = insn.addr32 ? 32 : 64;
+    const left = BigInt.asUintN(bits, regs[RCX]);
+    this.#again = insn.rep !== 0 && left !== 0n;
     if (insn.rep !== 0 && !this.#again) return 'done';
     const size = insn.opcode & 1 ? (insn.opsize16 ? 2 : 4) : 1;
     const isInput = insn.opcode < 0x6e;
     const pointer = isInput ? RDI : RSI;
+    const at = BigInt.asUintN(bits, regs[pointer]);
     const ones = (1n << BigInt(8 * size)) - 1n;
     const isAccessed = isInput
-      ? memory.write(regs[pointer], size, ones)
-      : memory.read(regs[pointer], size) !== undefined;
+      ? memory.write(at, size, ones)
+      : memory.read(inSegment(insn, at, context), size) !== undefined;
     if (!isAccessed) return 'page fault';
     const down = (context.cell(RFLAGS - REGS) & DIRECTION) !== 0n;
-    regs[pointer] = BigInt.asUintN(64, regs[pointer] + BigInt(down ? -size : size));
-    if (insn.rep !== 0) regs[RCX] = BigInt.asUintN(64, regs[RCX] - 1n);
+    regs[pointer] = BigInt.asUintN(bits, at + BigInt(down ? -size : size));
+    if (insn.rep !== 0) regs[RCX] = left - 1n;
     return 'done';
   }
 }
 
-const isKernel = ({ context }: MachineParts): boolean => context.cell(CPL - REGS) === 0n;
+const privilegeOf = ({ context }: MachineParts): number => Number(context.cell(CPL - REGS));
+const isKernel = (parts: MachineParts): boolean => privilegeOf(parts) === 0;
 
 /** Of the kernel alone. */
 const privileged =
@@ -124,6 +119,9 @@ const privileged =
 function addressOf(insn: Insn, { context }: MachineParts): bigint {
   const { regs } = context;
   const at = operandAddress(insn, regs[RIP], (n) => regs[n]);
+  return inSegment(insn, at, context);
+}
+function inSegment(insn: Insn, at: bigint, context: CoreContext): bigint {
   const cut = insn.addr32 ? BigInt.asUintN(32, at) : at;
   const base = insn.segment === 0x64 ? FS_BASE : insn.segment === 0x65 ? GS_BASE : undefined;
   return BigInt.asUintN(64, base === undefined ? cut : cut + context.cell(base - REGS));
@@ -173,12 +171,38 @@ const writeSegment: Execute = (_, insn, parts) => {
   const register = insn.reg & 7;
   if (register === 1 || register > 5) return 'undefined';
   const selector = take(insn, parts);
-  if (selector === undefined) return 'page fault';
-  if (selector > 3n && !SELECTORS[Number(selector & ~7n)]) return 'protection';
-  if (register === 2 && selector < 4n && !isKernel(parts)) return 'protection';
+  return selector === undefined ? 'page fault' : loadSegment(register, selector, parts);
+};
+function loadSegment(register: number, selector: bigint, parts: MachineParts): Outcome {
+  const mayLoad = register === 2 ? isStack : isLoadable;
+  if (!mayLoad(selector, privilegeOf(parts))) return 'protection';
   // fs and gs: a flat segment begins at 0
   if (register > 3) parts.context.setCell((register === 4 ? FS_BASE : GS_BASE) - REGS, 0n);
   return 'done';
+}
+
+/** 0f a1 and 0f a9: pop of fs and gs. */
+const popSegment: Execute = (_, insn, parts) => {
+  const { regs } = parts.context;
+  const size = insn.opsize16 && !(insn.rex & REX_W) ? 2 : 8;
+  const popped = parts.memory.read(regs[RSP], size);
+  if (popped === undefined) return 'page fault';
+  const outcome = loadSegment(insn.opcode === 0x0fa1 ? 4 : 5, popped & 0xffffn, parts);
+  if (outcome === 'done') regs[RSP] = BigInt.asUintN(64, regs[RSP] + BigInt(size));
+  return outcome;
+};
+
+/** 0f b2 lss, 0f b4 lfs, 0f b5 lgs: an offset, and a selector behind it. */
+const loadFarPointer: Execute = (_, insn, parts) => {
+  if (insn.mod === 3) return 'undefined';
+  const size = farSize(insn);
+  const at = addressOf(insn, parts);
+  const offset = parts.memory.read(at, size);
+  const selector = offset === undefined ? offset : parts.memory.read(at + BigInt(size), 2);
+  if (offset === undefined || selector === undefined) return 'page fault';
+  const outcome = loadSegment(insn.opcode & 7, selector, parts);
+  if (outcome === 'done') setRegister(parts.context.regs, insn.reg, size, offset);
+  return outcome;
 };
 
 /** 0f 00: sldt str lldt ltr verr verw */
@@ -191,14 +215,8 @@ const group6: Execute = (_, insn, parts) => {
   if (selector === undefined) return 'page fault';
   // lldt of anything but nothing, ltr of anything: the GDT has no such descriptor
   if (ext < 4) return ext === 2 && selector < 4n ? 'done' : 'protection';
-  setZero(parts, ext === 4 ? isKnown(selector) : isWritable(selector));
+  setZero(parts, (ext === 4 ? isReadable : isWritable)(selector, privilegeOf(parts)));
   return 'done';
-};
-const isKnown = (selector: bigint): boolean => SELECTORS[Number(selector & ~7n)] !== undefined;
-/** Of data segments the second bit of the type says it. */
-const isWritable = (selector: bigint): boolean => {
-  const rights = SELECTORS[Number(selector & ~7n)]?.rights ?? 0n;
-  return (rights & 0x800n) === 0n && (rights & 0x200n) !== 0n;
 };
 function setZero({ context }: MachineParts, zero: boolean): void {
   const flags = context.cell(RFLAGS - REGS);
@@ -209,7 +227,7 @@ function setZero({ context }: MachineParts, zero: boolean): void {
 const ofSelector: Execute = (_, insn, parts) => {
   const selector = take(insn, parts);
   if (selector === undefined) return 'page fault';
-  const found = SELECTORS[Number(selector & ~7n)];
+  const found = descriptorOf(selector, privilegeOf(parts));
   setZero(parts, found !== undefined);
   if (!found) return 'done';
   const value = insn.opcode === 0x0f02 ? found.rights : found.limit;
@@ -290,9 +308,12 @@ const identify: Execute = (machine, _, { context: { regs } }) => {
   return 'done';
 };
 
-/** Whether code may go to a segment: that of its own privilege, and of 64 bits. */
-const isOwnCode = (selector: bigint, parts: MachineParts): boolean =>
-  selector === (isKernel(parts) ? 0x10n : 0x33n);
+const ownCode = (parts: MachineParts): bigint => (isKernel(parts) ? 0x10n : 0x33n);
+/** Whether a return may go to a segment: that of its own privilege, and of 64 bits. */
+const isOwnCode = (selector: bigint, parts: MachineParts): boolean => selector === ownCode(parts);
+/** And a call or jump: it may ask for more privilege, which it does not get. */
+const isOwnCodeToCall = (selector: bigint, parts: MachineParts): boolean =>
+  selector <= ownCode(parts) && selector >> 2n === ownCode(parts) >> 2n;
 const isCanonical = (addr: bigint): boolean => BigInt.asUintN(64, BigInt.asIntN(48, addr)) === addr;
 
 /** Bytes of an offset: 8 with REX.W, else 4 or 2. */
@@ -322,10 +343,10 @@ const farBranch: Execute = (_, insn, parts) => {
   const rip = memory.read(at, size);
   const selector = rip === undefined ? rip : memory.read(at + BigInt(size), 2);
   if (rip === undefined || selector === undefined) return 'page fault';
-  if (!isOwnCode(selector, parts) || !isCanonical(rip)) return 'protection';
+  if (!isOwnCodeToCall(selector, parts) || !isCanonical(rip)) return 'protection';
   if ((insn.reg & 7) === 3) {
     const back = BigInt.asUintN(8 * size, regs[RIP] + BigInt(insn.length));
-    const frame = back | (selector << BigInt(8 * size));
+    const frame = back | (ownCode(parts) << BigInt(8 * size));
     if (!memory.write(regs[RSP] - BigInt(2 * size), 2 * size, frame)) return 'page fault';
     regs[RSP] -= BigInt(2 * size);
   }
@@ -354,7 +375,11 @@ const ROWS: readonly (readonly [from: number, to: number, execute: Execute])[] =
   [0x0f31, 0x0f31, rdtsc],
   [0x0f32, 0x0f32, privileged(rdmsr)],
   [0x0f33, 0x0f33, privileged(rdtsc)], // rdpmc: no counter but time
+  [0x0fa1, 0x0fa1, popSegment],
   [0x0fa2, 0x0fa2, identify],
+  [0x0fa9, 0x0fa9, popSegment],
+  [0x0fb2, 0x0fb2, loadFarPointer],
+  [0x0fb4, 0x0fb5, loadFarPointer],
 ];
 const BY_OPCODE: ReadonlyMap<number, Execute> = new Map(
   ROWS.flatMap(([from, to, execute]) =>

@@ -9,6 +9,7 @@ import {
   DIVIDES,
   FLAGS,
   FLOW_CALL_INDIRECT,
+  FLOW_FAR,
   FLOW_JMP_INDIRECT,
   FLOW_MASK,
   FLOW_NEXT,
@@ -19,13 +20,21 @@ import {
 } from '../../../../src/isa/decoder.ts';
 import { Draw, seedOf } from './draw.ts';
 import { encode } from './encode.ts';
-import type { Form } from './form.ts';
+import { type Form, IMAGE } from './form.ts';
 import { areasOf, type Place, READABLE, SEGMENTS, WRITABLE } from './layout.ts';
 import { bytesOf, shapeOf } from './vectors.ts';
 
 /** CF PF AF ZF SF OF. */
 export const STATUS = 0x8d5;
 const DF = 0x400;
+
+/** Behind an instruction that sets a control word: it is stored below the stack pointer. */
+const WITNESS: Readonly<Record<string, readonly number[]>> = Object.fromEntries([
+  ...['ldmxcsr', 'vldmxcsr', 'fxrstor'].map((name) => [name, [0x0f, 0xae, 0x5c, 0x24, 0xf8]]), // stmxcsr
+  ...['fldcw', 'fninit', 'fxrstor64'].map((name) => [name, [0xd9, 0x7c, 0x24, 0xf8]]), // fnstcw
+  ['fnclex', [0xdd, 0x7c, 0x24, 0xf8]], // fnstsw
+  ['swapgs', [0x65, 0x48, 0x89, 0x24, 0x24]], // mov gs:[rsp], rsp
+]);
 
 export interface Window {
   readonly addr: bigint;
@@ -95,7 +104,9 @@ class CaseMaker {
       draw.once(8) && this.#takesSegment() ? (short || draw.once(2) ? SEGMENTS.fs : SEGMENTS.gs) : undefined;
     const base = segment?.base ?? 0n;
     const near = short || draw.once(3);
-    const target = (near ? place.near : draw.oneOf([place.far, place.near])) + spot(draw);
+    const isImage = IMAGE.test(this.#form.mnemonic);
+    const at16 = (near ? place.near : draw.oneOf([place.far, place.near])) + spot(draw);
+    const target = isImage && !draw.once(4) ? at16 & -64n : at16; // they are to be aligned mostly
     const keepRsp = (facts & STACK_MASK) !== 0;
     const inReach =
       target - place.near < 0x8000n && target - place.near > -0x8000n && segment !== SEGMENTS.gs;
@@ -115,10 +126,15 @@ class CaseMaker {
     if (this.#form.mnemonic === 'leave') this.#window(this.#regs[REG.rbp]);
     if (this.#form.mnemonic === 'enter') this.#frames();
     if (this.#regs[REG.rsp] !== target) this.#window(this.#regs[REG.rsp]);
+    if (isImage) this.#image(target);
+    if ((facts & FLOW_MASK) === FLOW_FAR)
+      this.#farPointer(this.#form.operand === 'memory' ? target : undefined);
+    const witness = WITNESS[this.#form.mnemonic] ?? [];
     return {
       form: this.#form,
       place,
-      bytes: encoded.bytes,
+      bytes: Uint8Array.of(...encoded.bytes, ...witness),
+      ...(witness.length > 0 && { steps: 2 }),
       regs: this.#regs,
       vectors: this.#vectors(bytesOf(shapeOf(this.#form))),
       windows: this.#windows,
@@ -188,6 +204,34 @@ class CaseMaker {
     this.#window(first);
     this.#window(first + BigInt(WINDOW));
     this.#window(this.#regs[REG.rbp]);
+  }
+
+  /** An offset and a selector, mostly of code that there is: at an address, or on the stack. */
+  #farPointer(target: bigint | undefined): void {
+    const draw = this.#draw;
+    if (draw.once(4)) return;
+    const { wide, prefixes } = this.#form;
+    const size = wide ? 8 : prefixes.includes(0x66) ? 2 : 4;
+    const at = target ?? this.#regs[REG.rsp];
+    const pointer = Buffer.alloc(10);
+    pointer.writeBigUInt64LE(this.#place.code + BigInt(draw.below(0x400)), 0);
+    pointer.writeUInt16LE(draw.oneOf([0x33, 0x33, 0x33, 0x30, 0x32, 0x2b, 0x10, 0]), size);
+    for (const { addr, bytes } of this.#windows) {
+      const from = Number(at - addr);
+      if (from >= 0 && from + size + 2 <= WINDOW) bytes.set(pointer.subarray(0, size + 2), from);
+    }
+  }
+
+  /** The rest of an image of registers. It is rarely one that can be loaded, but for what this makes of it. */
+  #image(target: bigint): void {
+    this.#window(target + BigInt(WINDOW - 64));
+    this.#window(target + BigInt(2 * WINDOW - 64));
+    for (const { addr, bytes } of this.#windows) {
+      const at = Number(target - addr) + 24; // MXCSR, and what of its bits there are
+      if (at >= 0 && at + 4 <= WINDOW && !this.#draw.once(4)) {
+        bytes.fill(0, at + 2, at + 4);
+      }
+    }
   }
 
   /** How far the operand is from its address, by the bit that the register names. */

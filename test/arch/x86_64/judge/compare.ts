@@ -8,6 +8,8 @@ import { shapeOf } from './vectors.ts';
 
 const NAMES = Object.keys(REG);
 const JUDGED_FLAGS = STATUS | 0x400;
+/** IF and AC: of a process they are the host's. */
+const KERNEL_FLAGS = 0x40200;
 
 const hex = (value: bigint): string => `0x${value.toString(16)}`;
 
@@ -53,7 +55,8 @@ export function differences(one: Case, theirs: Outcome, others: Outcome): string
     : a.kind === 'budget'
       ? undefinedFlags(one)
       : 0;
-  const mask = BigInt(JUDGED_FLAGS & ~open);
+  const judged = one.place.user ? JUDGED_FLAGS : JUDGED_FLAGS | KERNEL_FLAGS;
+  const mask = BigInt(judged & ~open);
   differ('flags', flagNames(a.regs[REG.rflags] & mask), flagNames(b.regs[REG.rflags] & mask));
   if (a.vectors && b.vectors) compareVectors(one, a.vectors, b.vectors, differ);
   return said;
@@ -83,8 +86,10 @@ const FLAGS: readonly (readonly [bigint, string])[] = [
   [0x10n, 'A'],
   [0x40n, 'Z'],
   [0x80n, 'S'],
+  [0x200n, 'I'],
   [0x400n, 'D'],
   [0x800n, 'O'],
+  [0x40000n, 'L'],
 ];
 
 const flagNames = (flags: bigint): string => FLAGS.map(([bit, name]) => (flags & bit ? name : '-')).join('');

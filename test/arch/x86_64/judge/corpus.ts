@@ -18,16 +18,3 @@ export const CORPUS: ReadonlyMap<string, number> = new Map(
 );
 
 export const CORPUS_INSTRUCTIONS: number = [...CORPUS.values()].reduce((sum, count) => sum + count, 0);
-
-/**
- * Keys of forms that EVEX begins, in modules of 6.1.0-56, 6.12.117+deb13 or 7.3.4+deb13: what `--frequency` prints of
- * those, without the counts.
- */
-export const EVEX_IN_MODULES: ReadonlySet<string> = new Set(
-  readFileSync(join(packageRoot(), 'test/arch/x86_64/judge/corpus_evex.txt'), 'utf8').trimEnd().split('\n'),
-);
-
-const codes = new Set([...CORPUS.keys()].map((key) => key.split(' ')[0]));
-
-/** Some instruction of the form is in a module, wherever its operand is. */
-export const isInCorpus = (key: string): boolean => codes.has(key.split(' ')[0]);

@@ -6,6 +6,7 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, statSync } from
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { packageRoot } from '../../../../src/guest/package_root.ts';
+import { coreDigest } from './built.ts';
 import { type Coverage, coverageOf } from './coverage.ts';
 import { findings, keep } from './findings.ts';
 
@@ -18,6 +19,7 @@ interface Checked {
 }
 
 export interface Covered extends Coverage {
+  readonly build: string;
   /** The kernel's release. */
   readonly name: string;
   readonly check: Checked;
@@ -96,7 +98,7 @@ export function judgeCoverage(wanted: readonly string[]): number {
       console.error(`judge: ${folder} has no modules`);
       return 2;
     }
-    const covered = { name, ...coverage, check: checkOf(folder) };
+    const covered = { build: coreDigest(), name, ...coverage, check: checkOf(folder) };
     tell(covered);
     found.set(name, covered);
   }

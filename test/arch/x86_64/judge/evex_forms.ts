@@ -75,7 +75,7 @@ class EvexCatalogue {
       opcode: [opcode],
       ext: isGroup(map, opcode) ? (modrm >> 3) & 7 : undefined,
       registers: 'zmm',
-      vex: { map, prefix: second & 3, long: false, source, length: third >> 5 },
+      vex: { map, prefix: second & 3, long: false, source, length: third >> 5, executed: true },
     });
     if (form) this.#found.set(key, form);
   }

@@ -10,6 +10,7 @@ import type { Verdict } from './session.ts';
 const FILE = join(packageRoot(), 'test/arch/x86_64/judge/findings.json');
 
 export interface SequencesFound {
+  readonly build: string;
   readonly sequences: number;
   readonly unicorn: Verdict;
   readonly host: Verdict;

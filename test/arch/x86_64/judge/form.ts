@@ -48,7 +48,12 @@ export interface Vex {
   readonly source: boolean;
   /** Of EVEX: 0, 1 and 2 for 128, 256 and 512 bits. */
   readonly length?: number;
+  /** The core has it. */
+  readonly executed: boolean;
 }
+
+/** Of names: memory that is an image of many registers. */
+export const IMAGE = /^(fx|x)(save|rstor)/;
 
 export const formKey = (code: iced.Code, operand: Operand, repeat: Repeat): string =>
   `${iced.Code[code]} ${operand}${repeat ? ` ${repeat}` : ''}`;

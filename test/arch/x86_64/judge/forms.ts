@@ -10,7 +10,7 @@ import { decodeAt, Insn, LOCKABLE } from '../../../../src/isa/decoder.ts';
 import { FORM } from '../../../../src/isa/facts.ts';
 import { FORM_0F, FORM_0F3A, FORM_0F38, FORM_ONE } from '../../../../src/isa/opcodes.ts';
 import { evexForms } from './evex_forms.ts';
-import { type Form, formKey, infoOf, nameOf, operandOf, type Repeat, repeatOf } from './form.ts';
+import { type Form, formKey, IMAGE, infoOf, nameOf, operandOf, type Repeat, repeatOf } from './form.ts';
 import { vexForms } from './vex_forms.ts';
 
 const MAPS: readonly { bytes: readonly number[]; form: (opcode: number) => number }[] = [
@@ -86,9 +86,10 @@ class Catalogue {
     if (this.#found.has(key)) return;
     const opcode = insn.hasModrm ? bytes.slice(0, -1) : bytes;
     const info = infoOf(code);
+    const name = nameOf(info.text, operand, repeat);
     this.#found.set(key, {
       key,
-      name: nameOf(info.text, operand, repeat),
+      name,
       mnemonic: iced.Mnemonic[info.mnemonic].toLowerCase(),
       code,
       operand,
@@ -100,7 +101,7 @@ class Catalogue {
       rm: modrm === undefined ? undefined : modrm & 7,
       inOpcode: info.inOpcode,
       immediate: insn.immSize,
-      registers: info.registers,
+      registers: IMAGE.test(name) ? 'xmm' : info.registers,
       facts: insn.facts,
       vex: undefined,
     });

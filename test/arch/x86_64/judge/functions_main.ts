@@ -9,6 +9,7 @@ import { ELF_MACHINE } from '../../../../src/arch/x86_64/module/relocation.ts';
 import { UnicornEngine } from '../../../../src/arch/x86_64/unicorn/unicorn.ts';
 import { parseElf } from '../../../../src/elf/elf_object.ts';
 import { MODULE_FILE, unpack } from '../../../../src/elf/unpack.ts';
+import { coreDigest } from './built.ts';
 import { keep } from './findings.ts';
 import { imagesOf } from './function_images.ts';
 import { FunctionCourt, type FunctionTally } from './functions.ts';
@@ -163,6 +164,7 @@ function judgeShare(folder: string, share: readonly string[], states: number): F
 }
 
 export interface FunctionsFound extends FunctionsAnswer {
+  readonly build: string;
   /** The kernel's release. */
   readonly name: string;
   readonly modules: number;
@@ -189,6 +191,6 @@ export function judgeFolder(wanted: string, states: number, every: number): numb
     `${files.length} modules, ${functions} functions, ${heard} states, ${instructions} instructions, ${differences.length} differences`,
   );
   if (name !== undefined && differences.length === 0)
-    keep({ functions: { name, modules: files.length, ...answer } });
+    keep({ functions: { build: coreDigest(), name, modules: files.length, ...answer } });
   return differences.length > 0 ? 1 : 0;
 }

@@ -43,9 +43,11 @@ const SIGNAL_STACK_BYTES = 0x10000n;
 /** Where the kernel saves the registers of a context, in struct ucontext. */
 const SAVED = [144, 152, 136, 128, 160, 120, 112, 104, 40, 48, 56, 64, 72, 80, 88, 96, 168, 176];
 const SAVED_RIP = 168;
+/** cs, gs, fs, ss; and what a process of 64 bits has. */
+const [SAVED_SELECTORS, SELECTORS] = [184, '0x002b000000000033'];
 const [SAVED_ERROR, SAVED_TRAP, SAVED_ADDRESS, SAVED_VECTORS] = [192, 200, 216, 224];
 /** In the area of XSAVE. */
-const [XMM, XSTATE_BV, YMM_HIGH] = [160, 512, 576];
+const [MXCSR, XMM, XSTATE_BV, YMM_HIGH] = [24, 160, 512, 576];
 /** Of AVX-512 the place depends on the processor: by component, where it is kept, and what of the record it is. */
 const COMPONENTS = [
   { number: 5, kept: 0x20, at: RECORD.masks, bytes: 64 },
@@ -129,8 +131,6 @@ const programText = (hasAvx512: boolean): string => `
 ${Object.values(SIGNALS).map(onSignal).join('')}
 ${areasOf(USER).map(touch).join('')}
 ${hasAvx512 ? COMPONENTS.map(findComponent).join('') : ''}
-${setBase(0x1002, SEGMENTS.fs.base)}
-${setBase(0x1001, SEGMENTS.gs.base)}
   int3
 
 .Lhandler:
@@ -178,6 +178,21 @@ ${SAVED.map((at, i) => `mov rax, [rbx + ${at}]\nmov [r12 + ${8 * i}], rax`).join
   cmp rax, ${RECORD.bytes}
   jne .Lfail
 .Lnext:
+  xor eax, eax
+  mov ds, eax
+  mov es, eax
+${setBase(0x1002, SEGMENTS.fs.base)}
+${setBase(0x1001, SEGMENTS.gs.base)}
+  xor eax, eax
+  mov rdi, r14
+  mov ecx, ${XMM / 8}
+  mov r15d, [r14 + ${MXCSR} + 4]
+  rep stosq
+  mov [r14 + ${MXCSR} + 4], r15d
+  mov word ptr [r14], 0x37f
+  mov dword ptr [r14 + ${MXCSR}], 0x1f80
+  mov rax, ${SELECTORS}
+  mov [rbx + ${SAVED_SELECTORS}], rax
   xor r15d, r15d
 .Lread:
   xor edi, edi

@@ -5,7 +5,7 @@ import { expect, it } from 'vitest';
 import { NO_UNICORN } from '../../../guest/unicorn_there.ts';
 import { FORMS } from './forms.ts';
 import { judgeFunctions, modulesIn } from './functions_main.ts';
-import { judgeBeyondModules, judgeForms, judgeSequences, type Result } from './session.ts';
+import { judgeForms, judgeSequences, type Result } from './session.ts';
 
 it('executes every form as its judges do, but where it is known who is right', async () => {
   const open: (string | undefined)[] = [];
@@ -29,10 +29,4 @@ it.skipIf(NO_UNICORN)('executes functions of modules as Unicorn does', () => {
   const { differences, states } = judgeFunctions(modulesIn(modules), 60);
   expect(differences).toEqual([]);
   expect(states).toBeGreaterThan(10_000);
-});
-
-it('executes what it has of AVX beside what modules contain as the host does', async () => {
-  const open: (string | undefined)[] = [];
-  await judgeBeyondModules(30, ({ executed, host }) => executed && open.push(host.first));
-  expect(open.filter(Boolean)).toEqual([]);
 });

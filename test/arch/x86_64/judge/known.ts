@@ -4,6 +4,7 @@
 
 import { REG } from '../../../../src/arch/x86_64/context.ts';
 import { PAGE_SIZE } from '../../../../src/guest/memory.ts';
+import { FLOW_FAR, FLOW_MASK } from '../../../../src/isa/decoder.ts';
 import { STATUS } from './cases.ts';
 import type { Outcome } from './rig.ts';
 import type { Difference } from './trial.ts';
@@ -36,7 +37,69 @@ const isRipRelative = ({ one }: Difference): boolean => {
 };
 const hasRex = ({ one }: Difference): boolean => one.bytes.some((byte) => byte >> 4 === 4);
 
+const zeroFlag = (outcome: Outcome | undefined): boolean =>
+  ((outcome?.regs[REG.rflags] ?? 0n) & 0x40n) !== 0n;
+/** An offset of 64 bits and a selector behind it. */
+const isWideFarPointer = ({ one }: Difference): boolean => /m16:64/.test(one.form.name);
+
 export const UNICORN_IS_WRONG: readonly Known[] = [
+  {
+    name: 'has a device at every port, which answers 0',
+    right: 'both: the machine has none, and the bus reads as ones',
+    applies: (difference) => is(difference, /^ins?[bwd]?$/) && onlyOf(difference, /^(rax|memory)/),
+  },
+  {
+    name: 'loads nothing into ss for whoever asks',
+    right: 'manual, MOV and LSS: #GP where RPL is not CPL',
+    applies: (difference) =>
+      is(difference, /^(mov|lss)$/) &&
+      difference.one.form.operand !== 'none' &&
+      /sreg|^lss/.test(difference.one.form.name) &&
+      endsAs(difference.subject, 'exception') &&
+      endsAs(difference.judge, 'budget'),
+  },
+  {
+    name: 'reads 6 bytes for m16:64',
+    right: 'manual, LSS, CALL and JMP: an offset of 64 bits with REX.W',
+    applies: isWideFarPointer,
+  },
+  {
+    name: 'has no bits 16 to 19 in what lar reads',
+    right: 'both: the manual leaves them open',
+    applies: (difference) => is(difference, /^lar$/) && onlyOf(difference, /^r/),
+  },
+  {
+    name: 'takes bits of MXCSR that there are not',
+    right: 'manual, LDMXCSR and FXRSTOR: #GP; and the host',
+    applies: (difference) =>
+      is(difference, /^(ldmxcsr|fxrstor(64)?)$/) &&
+      endsAs(difference.subject, 'exception') &&
+      (difference.judge?.executed ?? 0) > 0,
+  },
+  {
+    name: 'keeps bits of the control word of x87 that there are not',
+    right: 'the host: bit 6 is one always, bits that are reserved are zero',
+    applies: (difference) => is(difference, /^(fldcw|fxrstor64)$/) && onlyOf(difference, /^memory/),
+  },
+  {
+    name: 'writes an image of registers up to the page that faults',
+    right: 'manual 6.5: an instruction that faults has changed nothing',
+    applies: (difference) =>
+      is(difference, /^fxsave/) &&
+      endsAs(difference.subject, 'page fault') &&
+      endsAs(difference.judge, 'page fault'),
+  },
+  {
+    name: 'leaves bytes of an image of registers as they are',
+    right: 'the host, which writes zeros to them',
+    applies: (difference) => is(difference, /^fxsave/) && onlyOf(difference, /^memory/),
+  },
+  {
+    name: 'does not look whether the line of clflush is there',
+    right: 'manual, CLFLUSH: #PF as for a load; and the host',
+    applies: (difference) =>
+      is(difference, /^clflush(opt)?$/) && hasFaulted(difference) && endsAs(difference.judge, 'budget'),
+  },
   {
     name: 'reports the read of an operand that is read and written',
     right: 'manual 4.7: the access that caused the fault; processors take such an operand as written',
@@ -55,7 +118,7 @@ export const UNICORN_IS_WRONG: readonly Known[] = [
     right: 'manual 6.5: an instruction that faults has changed nothing; the address is of the second page',
     applies: (difference) => {
       const { subject, judge, said } = difference;
-      if (!hasFaulted(difference)) return false;
+      if (!hasFaulted(difference) && !is(difference, /^swapgs$/)) return false;
       const [ours, theirs] = [faultOf(subject), faultOf(judge)];
       const samePage = ours && theirs && ours.addr / 4096n === theirs.addr / 4096n;
       const crossing = samePage && ours.addr % BigInt(PAGE_SIZE) === 0n;
@@ -151,6 +214,45 @@ export const UNICORN_IS_WRONG: readonly Known[] = [
 ];
 
 export const HOST_ANSWERS_OTHERWISE: readonly Known[] = [
+  {
+    name: 'has descriptors that the machine does not have',
+    right: "both: the table of descriptors is the system's",
+    applies: (difference) =>
+      is(difference, /^(lar|lsl|verr|verw)$/) && zeroFlag(difference.judge) && !zeroFlag(difference.subject),
+  },
+  {
+    name: 'reads 6 bytes for m16:64, as AMD has it',
+    right: 'the core: manual, LSS, CALL and JMP: an offset of 64 bits with REX.W',
+    applies: isWideFarPointer,
+  },
+  {
+    name: 'goes to code of 32 bits, which no program of the machine is',
+    right: 'both: the machine executes code of 64 bits alone',
+    applies: (difference) =>
+      (difference.one.form.facts & FLOW_MASK) === FLOW_FAR &&
+      endsAs(difference.subject, 'exception') &&
+      (difference.judge?.regs[REG.rsp] ?? 0n) >> 32n === 0n,
+  },
+  {
+    name: 'has no no-op of 0f 0d with a register, as AMD has it',
+    right: 'the core: manual, table A-3: a reserved no-op',
+    applies: (difference) =>
+      is(difference, /^reservednop$/) && endsAs(difference.judge, 'undefined instruction'),
+  },
+  {
+    name: 'has bit 17 of MXCSR, as AMD has it',
+    right: "the core: manual, FXSAVE: MXCSR_MASK is the processor's own",
+    applies: (difference) => is(difference, /^fxsave/) && onlyOf(difference, /^memory \S+ 00(\w+) \/ 02\1$/),
+  },
+  {
+    name: 'reports another byte of an image of registers',
+    right: 'both: the manual leaves open which of the bytes that fault is reported',
+    applies: (difference) => {
+      const [ours, theirs] = [faultOf(difference.subject), faultOf(difference.judge)];
+      const isWithin = ours && theirs && theirs.addr - ours.addr > 0n && theirs.addr - ours.addr < 512n;
+      return is(difference, /^fx(save|rstor)/) && isWithin === true && onlyOf(difference, /^stop/);
+    },
+  },
   {
     name: 'has memory in the upper half, which is the host kernel',
     right: 'both: what is mapped there is not the same',

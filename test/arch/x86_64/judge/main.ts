@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
+import { coreDigest } from './built.ts';
 import { judgeCoverage } from './coverage_main.ts';
 import { keep } from './findings.ts';
 import { FORMS } from './forms.ts';
@@ -88,7 +89,7 @@ async function judgeAllSequences(wanted: number): Promise<void> {
     `${sequences} sequences, ${unicorn.states} compared with Unicorn, ${host.states} with the host, ${open} differences`,
   );
   if (open > 0) process.exitCode = 1;
-  else if (values.write) keep({ sequences: { sequences, unicorn, host } });
+  else if (values.write) keep({ sequences: { build: coreDigest(), sequences, unicorn, host } });
 }
 
 function together(verdicts: readonly Verdict[]): Verdict {

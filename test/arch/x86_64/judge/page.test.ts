@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
 import { FORMS } from './forms.ts';
-import { unjudgedList } from './page.ts';
+import { oneRingList, unjudgedList } from './page.ts';
 import { unjudgedBecause } from './scope.ts';
 
 const PAGE = readFileSync(fileURLToPath(new URL('../../../../docs/processor.md', import.meta.url)), 'utf8');
@@ -42,4 +42,5 @@ it('the page has no difference that is of no known case', () => {
 
 it('the page gives the reason of every form that random states say nothing of', () => {
   expect(PAGE).toContain(unjudgedList());
+  expect(PAGE).toContain(oneRingList());
 });

@@ -7,7 +7,7 @@ import type { Form } from './form.ts';
 import { FORMS } from './forms.ts';
 import { KNOWN_ENDS, OTHER_NAN, UPPER_HALF } from './function_known.ts';
 import { HOST_ANSWERS_OTHERWISE, UNICORN_IS_WRONG } from './known.ts';
-import { unjudgedBecause } from './scope.ts';
+import { onlyRing, unjudgedBecause } from './scope.ts';
 import type { Result, Verdict } from './session.ts';
 
 const whole = (n: number): string => n.toLocaleString('en-US');
@@ -79,6 +79,30 @@ function missingList(forms: readonly Form[], found: Findings): string {
         `- ${reason} (${of.length} forms): ${[...new Set(of.map(({ mnemonic }) => mnemonic))].join(' ')}`,
     )
     .join('\n');
+}
+
+/** Of the table of today: forms of which the states of one ring say nothing, by the reason. */
+export const oneRingList = (): string =>
+  grouped(
+    FORMS.filter((form) => unjudgedBecause(form) === undefined && onlyRing(form) !== undefined),
+    (form) => onlyRing(form)?.reason as string,
+  )
+    .map(([reason, of]) => `- ${reason} (${of.length} forms): ${mnemonicsOf(of)}`)
+    .join('\n');
+
+/** Which builds of the processor the page is of. */
+function buildsOf(results: readonly Result[], { coverage = [], functions, sequences }: Findings): string {
+  const found: [string, string | undefined][] = [
+    ...results.map(({ build }): [string, string] => ['forms', build]),
+    ...coverage.map(({ name, build }): [string, string] => [`what of ${name} is executed`, build]),
+    ...(sequences ? [['sequences', sequences.build] as [string, string]] : []),
+    ...(functions ? [['functions', functions.build] as [string, string]] : []),
+  ];
+  const builds = grouped(found, ([, build = 'an earlier one']) => build);
+  if (builds.length === 1)
+    return `All of this page was found with one build of the processor: ${builds[0][0]}.\n`;
+  const rows = builds.map(([build, of]) => `${build} (${[...new Set(of.map(([what]) => what))].join(', ')})`);
+  return `This page was found with several builds of the processor: ${rows.join('; ')}.\n`;
 }
 
 /** Of the table of today. */
@@ -211,6 +235,7 @@ export function processorPage(all: readonly Result[], found = findings()): strin
     `${whole(executed.length)} forms, at least ${whole(Math.min(...executed.map((r) => r.states)))} states each: ${whole(sum(executed.map((r) => r.unicorn.states)))} compared with`,
     `Unicorn, ${whole(sum(executed.map((r) => r.host.states)))} with the host, ${whole(open)} differences that are of no known case. Of the`,
     `${whole(CORPUS_INSTRUCTIONS)} instructions of the modules of Debian's kernel 6.1.0-56, ${percent(covered, CORPUS_INSTRUCTIONS)} are of these forms.\n`,
+    buildsOf([...executed, ...alike], found),
     ...coverageSection(found),
     '## Where Unicorn is wrong\n',
     `${knownTable(executed, 'unicorn')}\n`,
@@ -221,6 +246,10 @@ export function processorPage(all: readonly Result[], found = findings()): strin
     '## Forms that are judged\n',
     'A known case is a state in which a judge is known to be wrong or the manual leaves open what happens: the tables above.\n',
     `${judgedTable(executed)}\n`,
+    '## Forms of which random states are of one ring\n',
+    'The others of which only one judge has states are of ring 3: what VEX and EVEX begin, far transfers, and pcmpestri and its like,',
+    'which Unicorn lacks or ends its process at; the host does not ask which ring it is in.\n',
+    `${oneRingList()}\n`,
     '## Forms that no random state says anything of\n',
     `${unjudgedList()}\n`,
     ...(missing.length + alike.length > 0 ? ['## Forms that are not executed\n'] : []),

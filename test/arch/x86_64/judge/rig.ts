@@ -7,6 +7,7 @@ import { GuestMemory, PAGE_SIZE, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../
 import type { Case } from './cases.ts';
 import type { Form } from './form.ts';
 import { areasOf, initialBytes, KERNEL, type Place, READABLE, SEGMENTS, USER, WRITABLE } from './layout.ts';
+import { isOfMachine } from './scope.ts';
 import { shapeOf } from './vectors.ts';
 
 /** Instead of what an engine needs of the kernel's image: its tables. */
@@ -15,18 +16,49 @@ const TABLES = KERNEL.far + 0x80000n;
 const VECTORS: ReadonlyMap<Place, bigint> = new Map(
   [KERNEL, USER].map((place) => [place, place.far + 0xa0000n]),
 );
-/** In the page of code, behind what is judged. */
+/** From the page of code on, in one of its own: it stays translated where what is judged changes all the time. */
+const OWN_PAGE = 0x2000n;
 const MOVES = [
-  { bytes: 16, load: 0x800n, save: 0x900n },
-  { bytes: 32, load: 0xa00n, save: 0xb00n },
-  { bytes: 64, load: 0xc00n, save: 0xe00n },
+  { bytes: 16, load: OWN_PAGE + 0x800n, save: OWN_PAGE + 0x900n },
+  { bytes: 32, load: OWN_PAGE + 0xa00n, save: OWN_PAGE + 0xb00n },
+  { bytes: 64, load: OWN_PAGE + 0xc00n, save: OWN_PAGE + 0xe00n },
 ] as const;
+/** Likewise, of the kernel's. */
+const RESET = OWN_PAGE + 0x500n;
+const RESET_STEPS = 40;
 
 const HLT = 0xf4;
 /** Repetitions that a case can ask for, and more. */
 const MOST = 64;
 /** All of the page that is not the instruction: Unicorn translates what comes behind it, too, and must not meet remains. */
 const NOTHING = new Uint8Array(144).fill(HLT);
+
+const MSR = { fs: 0xc0000100n, gs: 0xc0000101n, kernelGs: 0xc0000102n };
+const bytesOf = (value: bigint): number[] =>
+  Array.from({ length: 4 }, (_, i) => Number((value >> BigInt(8 * i)) & 0xffn));
+/** mov ecx, eax, edx; wrmsr */
+const writeMsr = (msr: bigint, value: bigint): number[] => [
+  ...[0xb9, ...bytesOf(msr), 0xb8, ...bytesOf(value), 0xba, ...bytesOf(value >> 32n)],
+  ...[0x0f, 0x30],
+];
+/** Of x87 and SSE, as fxrstor takes it: control words, and zeros. Behind what vector registers take of the page. */
+const IMAGE_AT = (VECTORS.get(KERNEL) as bigint) + 0xc00n;
+function initialImage(): Uint8Array {
+  const image = Buffer.alloc(512);
+  image.writeUInt16LE(0x37f, 0);
+  image.writeUInt32LE(0x1f80, 24);
+  return image;
+}
+function resetMachine(): Uint8Array {
+  return Uint8Array.of(
+    ...[0x31, 0xc0, 0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xe0, 0x8e, 0xe8], // xor eax, eax; mov ds, es, fs, gs of it
+    ...writeMsr(MSR.fs, SEGMENTS.fs.base),
+    ...writeMsr(MSR.gs, SEGMENTS.gs.base),
+    ...writeMsr(MSR.kernelGs, 0n),
+    ...[0x0f, 0x20, 0xe0, 0x0d, 0, 6, 0, 0, 0x0f, 0x22, 0xe0], // CR4: OSFXSR, OSXMMEXCPT
+    ...[0x48, 0xb8, ...bytesOf(IMAGE_AT), ...bytesOf(IMAGE_AT >> 32n), 0x0f, 0xae, 0x08, HLT], // fxrstor of the image
+  );
+}
 
 export interface Outcome {
   readonly kind: Stop['kind'] | 'engine error';
@@ -84,11 +116,16 @@ export class Rig {
   #furnish(place: Place): void {
     const mem = this.mem;
     mem.map(place.code, PAGE_SIZE, PROT_READ | PROT_EXEC);
+    mem.map(place.code + OWN_PAGE, PAGE_SIZE, PROT_READ | PROT_EXEC);
     mem.map(VECTORS.get(place) as bigint, PAGE_SIZE, PROT_READ | PROT_WRITE);
     mem.pokeText(place.code, new Uint8Array(PAGE_SIZE).fill(HLT));
     for (const { bytes, load, save } of MOVES) {
       mem.pokeText(place.code + load, moves(0x10, bytes));
       mem.pokeText(place.code + save, moves(0x11, bytes));
+    }
+    if (!place.user) {
+      mem.pokeText(place.code + RESET, resetMachine());
+      mem.writeBytes(IMAGE_AT, initialImage());
     }
     const areas = areasOf(place).map((base): Area => {
       const initial = initialBytes(base);
@@ -100,30 +137,22 @@ export class Rig {
     });
     this.#areas.set(place, areas);
     const context = this.#engine.newContext();
-    this.#setBases(context);
+    this.#resetMachine(context);
     context.setUserMode(place.user);
     this.#contexts.set(place, context);
   }
 
-  /** Of the two segments that have one: by wrmsr, which the kernel executes. */
-  #setBases(context: CpuContext): void {
-    const { code } = KERNEL;
-    this.mem.pokeText(code, Uint8Array.of(0x0f, 0x30));
-    for (const [msr, { base }] of [
-      [0xc0000100n, SEGMENTS.fs],
-      [0xc0000101n, SEGMENTS.gs],
-    ] as const) {
-      context.regs[REG.rip] = code;
-      context.regs[REG.rcx] = msr;
-      context.regs[REG.rax] = base & 0xffffffffn;
-      context.regs[REG.rdx] = base >> 32n;
-      context.regs[REG.rflags] = 2n;
-      context.touch();
-      const { kind } = this.#engine.run(context, 1);
-      if (kind !== 'budget') throw new Error(`wrmsr: ${kind}`);
-    }
+  /** Selectors, segment bases, control words of x87 and SSE: as every state has them. The kernel executes it. */
+  #resetMachine(context: CpuContext): void {
+    const { regs } = context;
+    regs.fill(0n);
+    regs[REG.rip] = KERNEL.code + RESET;
+    regs[REG.rflags] = 2n;
+    context.touch();
+    context.setUserMode(false);
+    const { kind } = this.#engine.run(context, RESET_STEPS);
+    if (kind !== 'halt') throw new Error(`the machine's state: ${kind}`);
     context.perCpuBase = SEGMENTS.gs.base;
-    this.mem.pokeText(code, NOTHING.subarray(0, 2));
   }
 
   execute(one: Case): Outcome {
@@ -145,9 +174,19 @@ export class Rig {
       one.steps ?? 1,
     );
     mem.pokeText(at, NOTHING.subarray(0, one.bytes.length));
-    if (!moves) return outcome;
-    this.#moveVectors(place, context, moves.save, one.form);
-    return { ...outcome, vectors: mem.readBytes(VECTORS.get(place) as bigint, one.vectors.length) };
+    const judged = moves
+      ? { ...outcome, vectors: this.#savedVectors(place, context, moves.save, one) }
+      : outcome;
+    if (isOfMachine(one.form)) {
+      this.#resetMachine(context);
+      context.setUserMode(place.user);
+    }
+    return judged;
+  }
+
+  #savedVectors(place: Place, context: CpuContext, code: bigint, { form, vectors }: Case): Uint8Array {
+    this.#moveVectors(place, context, code, form);
+    return this.mem.readBytes(VECTORS.get(place) as bigint, vectors.length);
   }
 
   /** @returns why they cannot be moved */

@@ -24,7 +24,7 @@ import { encode } from './encode.ts';
 import type { Form } from './form.ts';
 import { FORMS } from './forms.ts';
 import { KERNEL, type Place, SEGMENTS, USER, WRITABLE } from './layout.ts';
-import { isBeyondUnicorn, unjudgedBecause } from './scope.ts';
+import { isBeyondUnicorn, isOfMachine, unjudgedBecause } from './scope.ts';
 
 /** Its result is open, or known to be another one on some judge: cases of their own say which (known.ts). */
 const OPEN =
@@ -36,6 +36,7 @@ const STACK_KINDS = new Set<number>([0, STACK.PUSH, STACK.POP]);
 
 const isSimple = (form: Form): boolean =>
   unjudgedBecause(form) === undefined &&
+  !isOfMachine(form) &&
   form.registers !== 'zmm' &&
   (form.facts & FLOW_MASK) === FLOW_NEXT &&
   (form.facts & (STRING | FLAGS)) === 0 &&

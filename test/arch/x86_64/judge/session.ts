@@ -4,13 +4,13 @@ import type { ArchEngine } from '../../../../src/arch/engine.ts';
 import { CoreEngine } from '../../../../src/arch/x86_64/engine/core_engine.ts';
 import { UnicornEngine } from '../../../../src/arch/x86_64/unicorn/unicorn.ts';
 import { NO_UNICORN } from '../../../guest/unicorn_there.ts';
+import { coreDigest } from './built.ts';
 import { describeCase } from './compare.ts';
 import type { Form } from './form.ts';
-import { FORMS } from './forms.ts';
 import { Host, hostCannotJudge, hostHasAvx512 } from './host.ts';
 import { HOST_ANSWERS_OTHERWISE, type Known, knownAs, UNICORN_IS_WRONG } from './known.ts';
 import { Rig } from './rig.ts';
-import { FEW_STATES, isBeyondUnicorn, unjudgedBecause } from './scope.ts';
+import { isBeyondUnicorn, isOfMachine, unjudgedBecause } from './scope.ts';
 import { SEQUENCE, sequences } from './sequences.ts';
 import { Court, type Difference, type Judgement, type Trial } from './trial.ts';
 
@@ -32,6 +32,8 @@ export interface Verdict {
 }
 
 export interface Result {
+  /** The build that was judged (built.ts). */
+  readonly build: string;
   readonly key: string;
   readonly name: string;
   readonly states: number;
@@ -73,6 +75,7 @@ const turn = (difference: Difference): Difference => ({
 
 export function resultOf({ form, states, kinds, unicorn, host }: Trial, subject: string): Result {
   return {
+    build: coreDigest(),
     key: form.key,
     name: form.name,
     states,
@@ -103,26 +106,6 @@ export async function judgeSequences(states: number, tell: (result: Result) => v
   unicorn?.close();
 }
 
-/** Whether only few states of a form are compared. */
-const isOfFew = (form: Form): boolean =>
-  Object.values<string | undefined>(FEW_STATES).includes(unjudgedBecause(form));
-
-/** Forms of AVX that no module contains: by the host, as far as it has them. */
-export async function judgeBeyondModules(states: number, tell: (result: Result) => void): Promise<void> {
-  if (hostCannotJudge()) return;
-  const rig = new Rig('core', SUBJECTS.core);
-  const host = await Host.open();
-  const court = new Court(rig, undefined, true);
-  const forms = FORMS.filter(isOfFew).filter(({ registers }) => registers !== 'zmm' || hostHasAvx512());
-  for (const form of forms) {
-    const trial = court.hear(form, states, false);
-    court.ask(host);
-    tell(resultOf(trial, 'core'));
-  }
-  host.close();
-  rig.close();
-}
-
 /** Forms that the host is asked about at once. */
 const TOGETHER = 16;
 
@@ -138,7 +121,8 @@ export async function judgeForms(
   const host = hostCannotJudge() ? undefined : await Host.open();
   const court = new Court(rig, unicorn, host !== undefined);
   const judged = forms.filter(
-    (form) => !unjudgedBecause(form) && !(subject === 'unicorn' && isBeyondUnicorn(form)),
+    (form) =>
+      !unjudgedBecause(form) && !(subject === 'unicorn' && (isBeyondUnicorn(form) || isOfMachine(form))),
   );
   const rest = hostHasAvx512() ? judged : judged.filter(({ registers }) => registers !== 'zmm');
   for (let i = 0; i < rest.length; i += TOGETHER) {

@@ -6,7 +6,7 @@ import type { Form } from './form.ts';
 import type { Host, HostOutcome } from './host.ts';
 import { KERNEL, type Place, USER } from './layout.ts';
 import type { Outcome, Rig } from './rig.ts';
-import { isBeyondUnicorn } from './scope.ts';
+import { isBeyondUnicorn, onlyRing } from './scope.ts';
 import { resultIsUndefined } from './undefined_flags.ts';
 
 export interface Difference {
@@ -41,11 +41,12 @@ interface Pending {
   readonly windows: readonly Window[];
 }
 
-/** Half of them in ring 0, half in ring 3; all there where nobody judges ring 0. */
+/** Half of them in ring 0, half in ring 3; all in one where nobody judges the other. */
 export function* casesOf(form: Form, states: number): Generator<Case> {
   let made = 0;
+  const only = isBeyondUnicorn(form) ? USER : onlyRing(form)?.ring === 0 ? KERNEL : undefined;
   for (let number = 0; made < states && number < 4 * states; number++) {
-    const one = makeCase(form, number & 1 || isBeyondUnicorn(form) ? USER : KERNEL, number);
+    const one = makeCase(form, only ?? (number & 1 ? USER : KERNEL), number);
     if (!one) continue;
     made++;
     yield one;
@@ -131,18 +132,26 @@ const windowsOf = (one: Case, { mem }: Rig): Window[] =>
   one.windows.map(({ addr, bytes }) => ({ addr, bytes: mem.readBytes(addr, bytes.length) }));
 
 const windowDifferences = (windows: readonly Window[], { windows: others }: HostOutcome): string[] =>
-  windows.flatMap(({ addr, bytes }, i) => firstDifference(`0x${addr.toString(16)}`, bytes, others[i].bytes));
+  windows.flatMap(({ addr, bytes }, i) => firstDifferences(`0x${addr.toString(16)}`, bytes, others[i].bytes));
 
 function memoryDifferences(place: Place, a: Rig, b: Rig): string[] {
   const others = b.memoryOf(place);
   return a
     .memoryOf(place)
-    .flatMap((bytes, area) => firstDifference(['near', 'far', 'stack'][area], bytes, others[area]));
+    .flatMap((bytes, area) => firstDifferences(['near', 'far', 'stack'][area], bytes, others[area]));
 }
 
-function firstDifference(name: string, bytes: Uint8Array, others: Uint8Array): string[] {
+/** Words in which it differs that are said. */
+const MOST_SAID = 4;
+
+function firstDifferences(name: string, bytes: Uint8Array, others: Uint8Array): string[] {
   if (Buffer.compare(bytes, others) === 0) return [];
-  const at = bytes.findIndex((byte, i) => byte !== others[i]);
-  const show = (of: Uint8Array): string => Buffer.from(of.subarray(at, at + 8)).toString('hex');
-  return [`memory ${name}+0x${at.toString(16)} ${show(bytes)} / ${show(others)}`];
+  const said: string[] = [];
+  const show = (of: Uint8Array, at: number): string => Buffer.from(of.subarray(at, at + 8)).toString('hex');
+  for (let at = 0; at < bytes.length && said.length < MOST_SAID; at++) {
+    if (bytes[at] === others[at]) continue;
+    said.push(`memory ${name}+0x${at.toString(16)} ${show(bytes, at)} / ${show(others, at)}`);
+    at += 7;
+  }
+  return said;
 }

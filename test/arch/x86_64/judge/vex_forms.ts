@@ -2,6 +2,7 @@
 
 import * as iced from 'iced-x86';
 import { decodeAt, Insn } from '../../../../src/isa/decoder.ts';
+import { Executor } from './executor.ts';
 import { type Form, formKey, infoOf, operandOf } from './form.ts';
 import { prefixedForm } from './prefixed_form.ts';
 
@@ -46,6 +47,7 @@ class VexCatalogue {
   readonly #bytes = new Uint8Array(16);
   readonly #insn = new Insn();
   readonly #theirs = new iced.Instruction();
+  readonly #executor = new Executor();
 
   build(): Form[] {
     for (const candidate of candidates()) this.#look(candidate);
@@ -76,6 +78,7 @@ class VexCatalogue {
     const source = (last & 0x78) !== 0x78;
     if (this.#found.has(key) && !source) return;
     const { text, registers } = infoOf(code);
+    const executed = this.#executor.executes(insn, this.#bytes, 0);
     const form = prefixedForm(insn, {
       code,
       wide: last >> 7 === 1,
@@ -83,7 +86,7 @@ class VexCatalogue {
       ext: insn.hasModrm ? (modrm >> 3) & 7 : undefined,
       // Masks are part of what AVX-512 has.
       registers: /^k/.test(text) ? 'zmm' : registers,
-      vex: { map, prefix: last & 3, long: (last & 4) !== 0, source },
+      vex: { map, prefix: last & 3, long: (last & 4) !== 0, source, executed },
     });
     if (form) this.#found.set(key, form);
   }

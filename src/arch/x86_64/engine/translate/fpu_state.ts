@@ -3,7 +3,7 @@
 //
 // What computes with x87 registers is #UD: no module contains any.
 
-import { D, LOAD, MOV, NOP, STORE, W } from '../../core/kinds.ts';
+import { D, LOAD, MOV, NOP, Q, STORE, W } from '../../core/kinds.ts';
 import { REGS, T0, VECTOR_USED, X87, ZERO } from '../../core/layout.ts';
 import * as V from '../../core/vector_kinds.ts';
 import type { Instruction, Translate } from './instruction.ts';
@@ -61,14 +61,15 @@ const storeWord =
   };
 const loadControl: Translate = (i) => {
   uses(i);
-  i.w.op(LOAD + W, { a: CONTROL, ...memoryOf(i.w, i.insn, i.next) });
+  i.w.op(LOAD + W, { a: T0, ...memoryOf(i.w, i.insn, i.next) });
+  i.w.op(V.V_LDMXCSR, { c: T0, imm: 1 });
 };
-/** FNINIT: no exception is unmasked, no register is full. */
+/** FNINIT: no exception is unmasked, no register is full; no instruction or operand is the last. */
 const initialise: Translate = (i) => {
   uses(i);
-  i.w.op(MOV + W, { a: CONTROL, b: i.w.immCell, imm: 0x37f });
-  i.w.op(MOV + W, { a: STATUS, b: ZERO });
-  i.w.op(MOV + W, { a: X87 + 4, b: ZERO });
+  i.w.op(MOV + Q, { a: CONTROL, b: i.w.immCell, imm: 0x37f });
+  i.w.op(MOV + Q, { a: X87 + 8, b: ZERO });
+  i.w.op(MOV + Q, { a: X87 + 16, b: ZERO });
 };
 const clearExceptions: Translate = (i) => {
   uses(i);

@@ -24,9 +24,10 @@ import {
   readRm,
   segmentBase,
   sizeOf,
+  stackSize,
 } from './operands.ts';
 
-const { B, D, Q } = K;
+const { B, D, Q, W } = K;
 const RCX_CELL = REGS + 8;
 
 const sizeByOpcode = ({ insn }: Parameters<Translate>[0]): number => (insn.opcode & 1 ? sizeOf(insn) : B);
@@ -40,11 +41,12 @@ const sysret: Translate = (i) => (i.insn.rex & REX_W ? i.w.plain(K.SYSRET) : sto
 const group7: Translate = (i) => {
   const { w, insn } = i;
   if (insn.mod !== 3) return byEngine(i);
+  const isOther = insn.rep !== 0 || insn.opsize16; // erets and eretu, of an extension that cpuid does not tell of
   switch (((insn.reg & 7) << 3) | (insn.rm & 7)) {
     case 0o12:
-      return i.user ? false : w.plain(K.CLAC);
+      return i.user || isOther ? false : w.plain(K.CLAC);
     case 0o13:
-      return i.user ? false : w.plain(K.STAC);
+      return i.user || isOther ? false : w.plain(K.STAC);
     case 0o70:
       w.plain(K.SWAPGS);
       return;
@@ -176,14 +178,15 @@ const byteSwap: Translate = ({ w, insn }) => {
 };
 
 /** a0 a8: selectors of fs and gs are 0. */
-const pushSegment: Translate = ({ w }) => w.cells(K.PUSH, 0, ZERO);
+const pushSegment: Translate = ({ w, insn }) => w.cells(stackSize(insn) === W ? K.PUSH16 : K.PUSH, 0, ZERO);
 
 /** ae: fences; rdfsbase and others with f3 are undefined, as CR4 has it. */
 const group15: Translate = (i) => {
   const { w, insn } = i;
   const ext = insn.reg & 7;
   if (insn.mod === 3) {
-    return insn.rep === 0 && ext >= 5 ? w.plain(K.NOP) : false; // lfence mfence sfence
+    // lfence mfence sfence; tpause with 66 is of an extension that cpuid does not tell of
+    return insn.rep === 0 && ext >= 5 && !(insn.opsize16 && ext === 6) ? w.plain(K.NOP) : false;
   }
   if (insn.rep !== 0 || (insn.opsize16 && ext < 6)) return false;
   if (ext === 7 || insn.opsize16) {
@@ -212,16 +215,20 @@ const ROWS: readonly Row[] = [
   [0x80, 0x8f, jcc],
   [0x90, 0x9f, setcc],
   [0xa0, 0xa0, pushSegment],
+  [0xa1, 0xa1, byEngine], // pop of fs
   [0xa2, 0xa2, byEngine], // cpuid
   [0xa3, 0xa3, bit(K.BT)],
   [0xa4, 0xa5, doubleShift],
   [0xa8, 0xa8, pushSegment],
+  [0xa9, 0xa9, byEngine], // pop of gs
   [0xab, 0xab, bit(K.BTS)],
   [0xac, 0xad, doubleShift],
   [0xae, 0xae, group15],
   [0xaf, 0xaf, imul],
   [0xb0, 0xb1, cmpxchg],
+  [0xb2, 0xb2, byEngine], // lss
   [0xb3, 0xb3, bit(K.BTR)],
+  [0xb4, 0xb5, byEngine], // lfs lgs
   [0xb6, 0xb7, extend],
   [0xb8, 0xb8, bitScan],
   [0xb9, 0xb9, undefinedInstruction],
