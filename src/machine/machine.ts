@@ -29,6 +29,7 @@ import { Smp } from './cpu/smp.ts';
 import { Steering } from './cpu/steering.ts';
 import { blockSink, watchedExecutor } from './cpu/watched_exec.ts';
 import type { Inspect } from './inspect.ts';
+import { fromOutside } from './machine_error.ts';
 import { ModuleCalls } from './modules/module_calls.ts';
 import { openKernel } from './native/cache.ts';
 import { completeOptions, IMAGES, type MachineOptions } from './options.ts';
@@ -140,10 +141,12 @@ export class Machine {
 
   /**
    * Starts a program of asm/x86_64/user as a user task, as a shell would.
-   * @throws MachineError for an unknown one, KernelError, SlabError where there is no room for another task
+   * @throws MachineError for an unknown one, and where the kernel's memory is broken; KernelError, SlabError where there is no room for another task
    */
   spawn(program: string, args: readonly string[] = [], options: { comm?: string } = {}): TaskStruct {
-    return this.inspect.users.spawn(program, args, options.comm ?? program);
+    return fromOutside(`${program} cannot be started`, () =>
+      this.inspect.users.spawn(program, args, options.comm ?? program),
+    );
   }
 
   /** Names of the programs that can be started. */
@@ -204,7 +207,7 @@ export class Machine {
 
   /** Lines of /proc/PID/stack. */
   stack(task: TaskStruct): string[] {
-    return this.inspect.traces.format(task);
+    return fromOutside('the stack cannot be read', () => this.inspect.traces.format(task));
   }
 
   dmesg(): string[] {
@@ -213,7 +216,7 @@ export class Machine {
 
   /** The text of a sysfs file, looked at from outside: no task reads it and no time passes. @throws MachineError */
   readText(path: string): string {
-    return peekSysfs(this.inspect.sysfs, path);
+    return fromOutside(`${path} cannot be read`, () => peekSysfs(this.inspect.sysfs, path));
   }
 
   /** What was held against the ground truth so far. */
@@ -229,7 +232,7 @@ export class Machine {
 
   /** Why the transition that is under way is not over; undefined when none is. */
   why(): Explanation | undefined {
-    return explainTransition(this.inspect);
+    return fromOutside('the transition cannot be explained', () => explainTransition(this.inspect));
   }
 
   close(): void {

@@ -34,6 +34,22 @@ describe('a machine throws', () => {
     expect(error).toMatchObject({ code: 'EINVAL', option: 'cpus' });
   });
 
+  it('MachineError for what cannot be done in a kernel whose memory was overwritten', async () => {
+    machine = await Machine.boot(SMALL);
+    const { mem, tasks } = machine.inspect.core;
+    for (const { addr } of [...tasks.curr, tasks.byPid(1) ?? tasks.curr[0]]) {
+      mem.writeBytes(addr, new Uint8Array(2048).fill(0x41));
+    }
+    const error = thrownBy(() => machine?.spawn('cat', ['/proc/cmdline']));
+    expect(error).toBeInstanceOf(MachineError);
+    expect(error).toMatchObject({
+      code: 'EMACHINE',
+      message: expect.stringMatching(
+        /^cat cannot be started: the kernel's memory is broken: .* at 0x[0-9a-f]+$/,
+      ),
+    });
+  });
+
   it('MachineError for a program and a file that there are not', async () => {
     machine = await Machine.boot(SMALL);
     expect(thrownBy(() => machine?.spawn('no-such'))).toBeInstanceOf(MachineError);

@@ -3,7 +3,7 @@
 
 import type { KernelCore } from '../../kernel/core.ts';
 import type { Timers } from '../../sched/timer.ts';
-import { isUnforeseen, MachineError } from '../machine_error.ts';
+import { brokenMemory, isUnforeseen, MachineError } from '../machine_error.ts';
 import type { Oops } from '../traps/oops.ts';
 import type { Watchdog } from '../traps/watchdog.ts';
 import type { Cpu } from './cpu.ts';
@@ -114,7 +114,9 @@ export class RunLoop {
     try {
       return run();
     } catch (error) {
-      throw isUnforeseen(error) ? this.#unforeseen(cpu, error) : error;
+      throw isUnforeseen(error)
+        ? this.#unforeseen(cpu, error)
+        : brokenMemory(`CPU ${cpu.id} cannot go on`, error);
     } finally {
       this.#smp.executing = false;
     }

@@ -10,6 +10,7 @@ import { REG } from '../context.ts';
 import { WRITE } from '../core/kinds.ts';
 import * as L from '../core/layout.ts';
 import type { BlockCache } from './block_cache.ts';
+import { BreakpointsMet } from './breakpoints_met.ts';
 import type { CoreContext } from './core_context.ts';
 import { HostWrites } from './host_writes.ts';
 import { ObservedInstructions } from './translate/observed.ts';
@@ -37,7 +38,7 @@ export class CoreObserver implements Observer {
   /** Contexts by the number that they have in events. */
   readonly #contexts: CoreContext[] = [];
   readonly #queues = new Map<CoreContext, number>();
-  readonly #brokeAt = new Map<CoreContext, Addr>();
+  readonly #met = new BreakpointsMet();
   #breakpoints: ReadonlySet<Addr> = new Set();
   #watches: readonly WatchedRange[] = [];
   #traced: ReadonlySet<Traced> = new Set();
@@ -65,7 +66,7 @@ export class CoreObserver implements Observer {
   breakAt(addresses: Iterable<Addr>): void {
     const before = this.#breakpoints;
     this.#breakpoints = new Set(addresses);
-    this.#brokeAt.clear();
+    this.#met.clear();
     this.#observeCode();
     const changed = [...before, ...this.#breakpoints].filter(
       (addr) => before.has(addr) !== this.#breakpoints.has(addr),
@@ -219,9 +220,12 @@ export class CoreObserver implements Observer {
       return Object.assign(idle, { kind: 'watchpoint', executed: 0 });
     }
     this.#enter(context);
-    const brokeAt = this.#brokeAt.get(context);
-    this.#brokeAt.delete(context);
-    let stop = this.#passing(brokeAt === context.regs[REG.rip], () => execute(max, oneBlock, 0));
+    let stop = this.#passing(this.#met.take(context), () => execute(max, oneBlock, 0));
+    // Back from an interrupt at one that was told of before it.
+    while (stop.kind === 'breakpoint' && stop.executed < max && this.#met.take(context)) {
+      const before = stop.executed;
+      stop = this.#passing(true, () => execute(max, oneBlock, before));
+    }
     while (stop.kind === 'watchpoint') {
       // Before an access to what is watched: once more, and this time it is looked at.
       const before = stop.executed;
@@ -231,7 +235,7 @@ export class CoreObserver implements Observer {
       if (!isDone || stop.kind !== 'budget' || oneBlock === 1 || stop.executed >= max) break;
       stop = execute(max, oneBlock, stop.executed);
     }
-    if (stop.kind === 'breakpoint') this.#brokeAt.set(context, context.regs[REG.rip]);
+    if (stop.kind === 'breakpoint') this.#met.add(context);
     if (this.#holds && !WAITING.has(stop.kind)) this.release(context);
     this.#hostWrites.look();
     return stop;

@@ -54,6 +54,28 @@ describe('breakpoints', () => {
     for (const context of contexts) expect(bare.run(context, 100).kind).toBe('halt');
   });
 
+  it('are told of once where an interrupt comes between them and their instruction', async () => {
+    // The handler is behind hlt.
+    await bare.code('inc rax\ninc rbx\nhlt\ncall 1f\niretq\n1: push rbx\njmp 2f\n2: pop rbx\nret');
+    const handler = at(7);
+    observer.breakAt([at(3)]);
+    const context = bare.context();
+    expect(bare.run(context, 100)).toMatchObject({ kind: 'breakpoint', executed: 1 });
+    const { regs } = context;
+    const [from, stack] = [rip(context), regs[REG.rsp]];
+    const frame = [0x18n, stack, 2n, 0x10n, from];
+    frame.forEach((word, i) => {
+      bare.mem.writeU64(stack - 8n * BigInt(i + 1), word);
+    });
+    regs[REG.rsp] = stack - 40n;
+    regs[REG.rip] = handler;
+    context.touch();
+    expect(bare.run(context, 100)).toMatchObject({ kind: 'halt' });
+    expect([regs[REG.rbx], regs[REG.rsp]]).toEqual([1n, stack]);
+    // And the next time that anybody comes by it is told of again.
+    expect(bare.run(bare.context(), 100)).toMatchObject({ kind: 'breakpoint', executed: 1 });
+  });
+
   it('can be set in code that was executed, at the first instruction, and are gone when they are', async () => {
     await bare.code('inc rax\ninc rbx\nhlt');
     expect(bare.run(bare.context(), 100).kind).toBe('halt');
