@@ -10,6 +10,7 @@ import { kernelModules } from './kernel_modules.ts';
 
 const built = kernelModules();
 const modules = typeof built === 'string' ? new Map<string, Uint8Array>() : built;
+const without = typeof built === 'string' ? ` (${built})` : '';
 
 const DEMO = '/sys/kernel/livepatch/test_klp_callbacks_demo';
 const BUSY = '[MODULE_STATE_LIVE] Normal state';
@@ -89,7 +90,7 @@ const ENABLING = [
   SLEEPS,
 ];
 
-describe.skipIf(modules.size === 0)('a stalled transition, as on a real kernel', () => {
+describe.skipIf(modules.size === 0)(`a stalled transition, as on a real kernel${without}`, () => {
   beforeAll(async () => {
     machine = await Machine.boot({ debug: true });
     const store = [...modules].map(([name, bytes]) => ({ name: `${name}.ko`, bytes }));

@@ -15,6 +15,7 @@ const SIZEOF_INT = 4;
 
 const built = kernelModules();
 const modules: KernelModules = typeof built === 'string' ? new Map() : built;
+const without = typeof built === 'string' ? ` (${built})` : '';
 if (typeof built === 'string') console.warn(`samples/livepatch are not tried: ${built}`);
 
 let machine: Machine;
@@ -50,7 +51,7 @@ const log = () => machine.dmesg().map((line) => line.replace(/^\[.*?\] /, ''));
 const said = (text: string) => log().some((line) => line.includes(text));
 const count = (pattern: RegExp) => log().filter((line) => pattern.test(line)).length;
 
-describe.skipIf(modules.size === 0)("the kernel's livepatch modules", () => {
+describe.skipIf(modules.size === 0)(`the kernel's livepatch modules${without}`, () => {
   afterEach(() => machine.close());
 
   it('import nothing that the machine lacks', async () => {
@@ -84,7 +85,7 @@ describe.skipIf(modules.size === 0)("the kernel's livepatch modules", () => {
   });
 });
 
-describe.skipIf(modules.size === 0)('livepatch-shadow-mod', () => {
+describe.skipIf(modules.size === 0)(`livepatch-shadow-mod${without}`, () => {
   beforeAll(boot);
 
   it('leaks an int for each dummy', () => {
@@ -133,7 +134,7 @@ describe.skipIf(modules.size === 0)('livepatch-shadow-mod', () => {
   });
 });
 
-describe.skipIf(modules.size === 0)('livepatch-callbacks-demo', () => {
+describe.skipIf(modules.size === 0)(`livepatch-callbacks-demo${without}`, () => {
   afterEach(() => machine.close());
   const DEMO = 'livepatch_callbacks_demo';
   const MOD = 'livepatch_callbacks_mod';

@@ -8,6 +8,7 @@ import { kernelModules } from './kernel_modules.ts';
 
 const built = kernelModules();
 const modules = typeof built === 'string' ? new Map<string, Uint8Array>() : built;
+const without = typeof built === 'string' ? ` (${built})` : '';
 if (typeof built === 'string') console.warn(`samples/livepatch are not split: ${built}`);
 
 const bytesOf = (name: string): Uint8Array => modules.get(name) as Uint8Array;
@@ -49,7 +50,7 @@ async function run(
     .flatMap((line) => /\w+_callback: .*|\w+_callbacks_\w+_init.*|busymod_work.*/.exec(line) ?? []);
 }
 
-describe.skipIf(modules.size === 0)("the kernel's livepatch modules, split", () => {
+describe.skipIf(modules.size === 0)(`the kernel's livepatch modules, split${without}`, () => {
   it('are for one object, or for several', () => {
     const patches = [
       'livepatch_sample',

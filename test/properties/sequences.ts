@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import type { KernelEvent } from '../../src/kernel/events.ts';
 import { FAULT_POINTS, type Fault, type FaultPoint } from '../../src/kernel/fault_inject.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
+import type { MachineOptions } from '../../src/machine/machine.ts';
 import { checkInvariants, pictureOf } from './audit.ts';
 import { Session, TARGET_PARAMETERS } from './session.ts';
 
@@ -374,8 +375,9 @@ function differences(key: string, start: unknown, end: unknown): string[] {
 export async function runSequence(
   { seed, cpus, instructionNs, steps }: Sequence,
   observe?: (event: KernelEvent) => void,
+  options: MachineOptions = {},
 ): Promise<Tally> {
-  const session = await Session.boot({ seed, cpus, instructionNs });
+  const session = await Session.boot({ seed, cpus, instructionNs, ...options });
   if (observe) session.machine.events.subscribe(observe);
   const run = new SequenceRun(session, steps);
   try {
