@@ -14,6 +14,8 @@ const MXCSR_RESET: u32 = 0x1f80;
 const AT_MXCSR: u32 = 24;
 const AT_XMM: u32 = 160;
 const END_OF_XMM: u32 = 416;
+/** What FXSAVE and FXRSTOR access, though the rest is nobody's. */
+const IMAGE: u32 = 512;
 const AT_HEADER: u32 = 512;
 const AT_YMM: u32 = 576;
 const END_OF_YMM: u32 = 832;
@@ -63,13 +65,13 @@ function makeImage(): void {
 }
 
 function fxsave(va: u64): bool {
-  if (!aligned(va, 16)) return false;
+  if (!aligned(va, 16) || !writable(va, IMAGE)) return false;
   makeImage();
   return writeBytes(va, END_OF_XMM, SAVE_IMAGE);
 }
 
 function fxrstor(va: u64): bool {
-  if (!aligned(va, 16) || !readBytes(va, END_OF_XMM, SAVE_IMAGE)) return false;
+  if (!aligned(va, 16) || !readBytes(va, IMAGE, SAVE_IMAGE)) return false;
   if ((load<u32>(SAVE_IMAGE + AT_MXCSR) & ~MXCSR_MASK) != 0) return protectionFault();
   takeFpu(true);
   takeSse(true);

@@ -287,9 +287,7 @@ class CaseMaker {
   }
 
   #vectors(bytes: number): Uint8Array {
-    const words = new BigUint64Array(bytes / 8);
-    for (let i = 0; i < words.length; i++) words[i] = this.#draw.value();
-    return new Uint8Array(words.buffer);
+    return this.#draw.values(bytes / 8);
   }
 }
 

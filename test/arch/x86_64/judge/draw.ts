@@ -23,6 +23,14 @@ const BORDERS = [
   0x100n,
 ].concat([7n, 8n, 15n, 16n, 31n, 32n, 63n].flatMap((bit) => [(1n << bit) - 1n, 1n << bit, (1n << bit) + 1n]));
 
+/** Halves of the borders and of their negatives: low, high. */
+const halvesOf = (value: bigint): readonly [number, number] => [
+  Number(value & 0xffffffffn),
+  Number((value >> 32n) & 0xffffffffn),
+];
+const HALVES = BORDERS.map(halvesOf);
+const NEGATIVE_HALVES = BORDERS.map((value) => halvesOf(BigInt.asUintN(64, -value)));
+
 export class Draw {
   readonly #random: SeededRandom;
   constructor(seed: number) {
@@ -56,6 +64,24 @@ export class Draw {
       default:
         return this.u64();
     }
+  }
+  /** As many values, one behind the other: hundreds of registers' worth, without a number of 64 bits between. */
+  values(count: number): Uint8Array<ArrayBuffer> {
+    const halves = new Uint32Array(2 * count);
+    const random = this.#random;
+    for (let i = 0; i < halves.length; i += 2) {
+      const way = random.below(8);
+      if (way < 3) {
+        const [low, high] = (way < 2 ? HALVES : NEGATIVE_HALVES)[random.below(BORDERS.length)];
+        halves[i] = low;
+        halves[i + 1] = high;
+        continue;
+      }
+      if (way > 4) halves[i + 1] = random.next();
+      halves[i] = random.next();
+      if (way === 3 && halves[i] >>> 31) halves[i + 1] = 0xffffffff;
+    }
+    return new Uint8Array(halves.buffer);
   }
   /** Of a size that 4 divides. */
   bytes(size: number): Uint8Array<ArrayBuffer> {
