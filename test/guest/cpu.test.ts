@@ -53,6 +53,15 @@ describe.each(ENGINES)('the CPU port on %s:', (engine) => {
       expect(rip(short)).toBe(2n);
     });
 
+    it('ends at a division by zero and at a wrong selector, whatever byte is before them', async () => {
+      for (const before of ['mov eax, 0xcc000000', 'mov eax, 0x12cd0000']) {
+        await bare.code(`xor ecx, ecx\n${before}\ndiv ecx\nhlt`);
+        expect(bare.run(bare.context(), 100), before).toMatchObject({ kind: 'exception', executed: 2 });
+        await bare.code(`mov ecx, 0x1234\n${before}\nmov ds, ecx\nhlt`);
+        expect(bare.run(bare.context(), 100), before).toMatchObject({ kind: 'exception', executed: 2 });
+      }
+    });
+
     it('ends behind int3 and int n, at ud2 and at what no CPU knows', async () => {
       await bare.code('nop\nint3\nnop\nint 0x21\nnop\nud2');
       const context = bare.context();

@@ -78,10 +78,16 @@ class UnicornContext implements CpuContext {
   touch(): void {
     this.dirty = true;
   }
-  /** The exception that ended the run is delivered by the caller: the engine must not wait for the end of that. */
-  exceptionDelivered(): void {
-    this.bytes.fill(0xff, this.#cal.exception, this.#cal.exception + 4);
+  /**
+   * The exception that ended the run is delivered by the caller: the engine must not wait for the end of that.
+   * @returns whether there was one: an interrupt that was asked for, int3 or int n, is none
+   */
+  exceptionDelivered(): boolean {
+    const { exception } = this.#cal;
+    const was = this.bytes.subarray(exception, exception + 4).some((byte) => byte !== 0xff);
+    this.bytes.fill(0xff, exception, exception + 4);
     this.dirty = true;
+    return was;
   }
   /** Its segments become those of ring 3 or ring 0. */
   setUserMode(user: boolean): void {
@@ -241,6 +247,8 @@ export class UnicornEngine implements ArchEngine {
     this.#contexts.push(ptr);
     const context = new UnicornContext(ptr, viewContext(this.#lib, this.#uc, ptr, this.#cal.from), this.#cal);
     context.setUserMode(false);
+    // It is a copy of what the engine is in: an exception of another context is none of this one's.
+    context.exceptionDelivered();
     return context;
   }
 
@@ -309,7 +317,7 @@ export class UnicornEngine implements ArchEngine {
       return stop;
     }
     stop.executed = counter - 1;
-    ctx.exceptionDelivered();
+    const isException = ctx.exceptionDelivered();
     if (this.#faultType !== 0) {
       stop.kind = 'page fault';
       stop.faultAddr = this.#faultAddr;
@@ -321,8 +329,9 @@ export class UnicornEngine implements ArchEngine {
     } else if (err === UC_ERR.INSN_INVALID) stop.kind = 'undefined instruction';
     else if (err === UC_ERR.EXCEPTION) {
       const rip = ctx.regs[REG.rip];
-      // cc: int3, cd ib: int n; both leave RIP behind them.
-      const isInt = this.#codeAt(rip - 1n) === 0xcc || this.#codeAt(rip - 2n) === 0xcd;
+      // cc: int3, cd ib: int n; both leave RIP behind them. An exception is where it came of, and what is before it
+      // may be anything.
+      const isInt = !isException && (this.#codeAt(rip - 1n) === 0xcc || this.#codeAt(rip - 2n) === 0xcd);
       stop.kind = isInt ? 'trap' : 'exception';
       if (isInt) stop.executed = counter;
     } else throw new EngineError(`the engine stopped: ${this.#lib.strerror(err)} (${err})`);

@@ -86,6 +86,157 @@ it('what is the kernel’s is a general protection fault for users', async () =>
   expect((await runUser('rdtsc\nud2')).executed).toBe(1);
 });
 
+describe('segments', () => {
+  const ZF = 0x40n;
+  const rights = async (selector: number) => {
+    const { regs } = await run(`mov ecx, ${selector}\nlar eax, ecx`);
+    return regs[REG.rflags] & ZF ? regs[REG.rax] : undefined;
+  };
+
+  it('are known to whom their privilege allows it: lar, lsl, verr, verw', async () => {
+    expect(await rights(0x10)).toBe(0xaf9b00n);
+    expect(await rights(0x2b)).toBe(0xcff300n);
+    // Asked for with privilege 3; of the local table; none.
+    for (const selector of [0x13, 0x14, 0, 3, 0x38])
+      expect(await rights(selector), `${selector}`).toBe(undefined);
+    await bare.code('mov ecx, 0x10\nlar eax, ecx\nud2', USER_TEXT_BASE);
+    const context = bare.context({ rip: USER_TEXT_BASE, rsp: USER_STACK });
+    context.setUserMode(true);
+    bare.run(context, 10);
+    expect(context.regs[REG.rflags] & ZF).toBe(0n);
+  });
+
+  it.each([
+    ['mov ss, ecx', 0x18, 'halt'],
+    ['mov ss, ecx', 0, 'halt'],
+    ['mov ss, ecx', 1, 'exception'],
+    ['mov ss, ecx', 0x2b, 'exception'],
+    ['mov ds, ecx', 3, 'halt'],
+    ['mov ds, ecx', 0x2b, 'halt'],
+    ['mov ds, ecx', 0x1b, 'exception'],
+    ['mov ds, ecx', 0x1c, 'exception'],
+    ['mov es, ecx', 0x40, 'exception'],
+  ])('%s of %i ends with %s, in the kernel', async (text, selector, kind) => {
+    expect((await run(`mov ecx, ${selector}\n${text}`)).stop.kind).toBe(kind);
+  });
+
+  it('fs and gs are pushed and popped, of 2 and 8 bytes, and begin at 0 then', async () => {
+    const { stop, regs } = await run(
+      'push fs\n.byte 0x66, 0x0f, 0xa0\nmov rbx, rsp\n.byte 0x66, 0x0f, 0xa1\npop fs\nmov rcx, fs:[rax]',
+      { rax: DATA },
+    );
+    expect(stop.kind).toBe('halt');
+    expect([regs[REG.rbx], regs[REG.rsp]]).toEqual([STACK_TOP - 10n, STACK_TOP]);
+    expect((await run('push 0x40\npop fs')).stop).toMatchObject({ kind: 'exception', executed: 1 });
+  });
+
+  it('are loaded with an offset by lss, lfs and lgs', async () => {
+    bare.mem.writeBytes(DATA, Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8, 0x2b, 0));
+    const { stop, regs } = await run('.byte 0x48, 0x0f, 0xb4, 0x08', { rax: DATA }); // lfs rcx, [rax]
+    expect([stop.kind, regs[REG.rcx]]).toEqual(['halt', 0x0807060504030201n]);
+    bare.mem.writeBytes(DATA, Uint8Array.of(1, 2, 3, 4, 0x40, 0));
+    expect((await run('.byte 0x0f, 0xb5, 0x08', { rax: DATA })).stop.kind).toBe('exception');
+    expect((await run('.byte 0x0f, 0xb5, 0xc8')).stop.kind).toBe('undefined instruction');
+  });
+
+  it('outs reads from the segment of its prefix, and ins and outs count as wide as addresses are', async () => {
+    const base = 'mov ecx, 0xc0000100\nmov eax, 0x1000\nxor edx, edx\nwrmsr\n';
+    expect((await run(`${base}.byte 0x64\noutsb`, { rsi: DATA - 0x1000n })).stop.kind).toBe('halt');
+    expect((await run('.byte 0x64\noutsb', { rsi: DATA - 0x1000n })).stop.kind).toBe('page fault');
+    const { regs } = await run('.byte 0x67\nrep outsb', { rsi: 0x1_0000_0000n, rcx: 0x5_0000_0000n });
+    expect([regs[REG.rsi], regs[REG.rcx]]).toEqual([0x1_0000_0000n, 0x5_0000_0000n]);
+  });
+});
+
+describe('tables, and registers of the machine', () => {
+  it('that are asked for are what the machine is made of: sgdt, sidt, str, sldt, smsw', async () => {
+    bare.mem.writeBytes(DATA, new Uint8Array(64).fill(0xaa));
+    const { regs } = await run(`sgdt [rbx]\nsidt [rbx + 16]\nstr ecx\nsldt edx\nsmsw rsi`, { rbx: DATA });
+    expect([...bare.mem.readBytes(DATA, 11)]).toEqual([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xaa]);
+    expect([...bare.mem.readBytes(DATA + 16n, 11)]).toEqual([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xaa]);
+    expect([REG.rcx, REG.rdx, REG.rsi].map((r) => regs[r])).toEqual([0x40n, 0n, 0x33n]);
+  });
+
+  it('that are loaded are read, and change nothing: lgdt, lidt, lmsw, invlpg, wbinvd', async () => {
+    expect(
+      (await run('lgdt [rbx]\nlidt [rbx]\nlmsw ax\ninvlpg [rbx]\nwbinvd', { rbx: DATA })).stop.kind,
+    ).toBe('halt');
+    expect((await run('lgdt [rbx]', { rbx: 0x1000n })).stop).toMatchObject({
+      kind: 'page fault',
+      access: 'read',
+      faultAddr: 0x1000n,
+    });
+  });
+
+  it('lldt takes nothing alone, ltr nothing at all', async () => {
+    expect((await run('xor eax, eax\nlldt ax')).stop.kind).toBe('halt');
+    for (const text of ['mov eax, 0x18\nlldt ax', 'mov eax, 0x40\nltr ax'])
+      expect((await run(text)).stop, text).toMatchObject({ kind: 'exception', executed: 1 });
+  });
+
+  it('CR0, CR2, CR4 and CR8 keep what may be written to them; CR1 is none', async () => {
+    const { regs } = await run(
+      'mov rax, cr0\nmov ecx, 0x1234\nmov cr2, rcx\nmov rdx, cr2\nmov ecx, 5\nmov cr8, rcx\nmov rsi, cr8',
+    );
+    expect([REG.rax, REG.rdx, REG.rsi].map((r) => regs[r])).toEqual([0x80050033n, 0x1234n, 5n]);
+    expect((await run('mov ecx, 0x10\nmov cr8, rcx')).stop).toMatchObject({ kind: 'exception', executed: 1 });
+    expect((await run('.byte 0x0f, 0x20, 0xc8')).stop.kind).toBe('undefined instruction'); // mov rax, cr1
+  });
+
+  it('debug registers are left to whoever runs the engine', async () => {
+    expect((await run('mov rax, dr7')).stop).toMatchObject({ kind: 'refused', executed: 0 });
+    expect((await runUser('mov rax, dr7')).kind).toBe('exception');
+  });
+
+  it('rdpmc counts as the time stamp counter does', async () => {
+    const { regs } = await run('rdtsc\nmov rbx, rax\nxor ecx, ecx\nrdpmc\nsub rax, rbx');
+    expect(regs[REG.rax]).toBe(3n);
+  });
+});
+
+describe('what cpuid does not tell of', () => {
+  it.each([
+    ['tpause', '66 0f ae f0'],
+    ['erets', 'f2 0f 01 ca'],
+    ['eretu', 'f3 0f 01 ca'],
+    ['rdfsbase', 'f3 0f ae c0'],
+    ['rdrand', '0f c7 f0'],
+    ['rdpid', 'f3 0f c7 f8'],
+    ['xgetbv', '0f 01 d0'],
+    ['monitor', '0f 01 c8'],
+    ['rdpkru', '0f 01 ee'],
+    ['vmcall', '0f 01 c1'],
+    ['fadd', 'd8 c1'],
+    ['paddb of MMX', '0f fc c1'],
+  ])('is an undefined instruction: %s', (_, bytes) => {
+    bare.mem.pokeText(
+      TEXT,
+      Uint8Array.from(bytes.split(' '), (byte) => Number.parseInt(byte, 16)),
+    );
+    expect(bare.run(bare.context(), 1).kind).toBe('undefined instruction');
+  });
+});
+
+describe('what x87 has without numbers', () => {
+  it('the control word has a bit that is always one, and none that are reserved', async () => {
+    const { regs } = await run(
+      'mov word ptr [rsp - 8], 0xffbf\nfldcw [rsp - 8]\nfnstcw [rsp - 16]\nmov ax, [rsp - 16]\nfninit\nfnstcw [rsp - 16]\nmov bx, [rsp - 16]',
+    );
+    expect([regs[REG.rax], regs[REG.rbx]]).toEqual([0x1f7fn, 0x37fn]);
+  });
+
+  it('an image of registers is 512 bytes, whatever of it is used', async () => {
+    const end = DATA + 0x10000n;
+    for (const text of ['fxsave [rbx]', 'fxrstor [rbx]']) {
+      expect((await run(text, { rbx: end - 512n })).stop.kind, text).toBe('halt');
+      expect((await run(text, { rbx: end - 496n })).stop, text).toMatchObject({
+        kind: 'page fault',
+        faultAddr: end,
+      });
+    }
+  });
+});
+
 describe('far transfers', () => {
   // push 0x10; lea rax, [rip+N]; push rax; lretq
   const farReturn = (over: number) => [0x6a, 0x10, 0x48, 0x8d, 0x05, 3 + over, 0, 0, 0, 0x50, 0x48, 0xcb];
@@ -103,6 +254,23 @@ describe('far transfers', () => {
     expect(bare.run(bare.context(), 10)).toMatchObject({ kind: 'exception', executed: 3 });
     bare.mem.pokeText(TEXT, Uint8Array.of(0xff, 0x28)); // ljmp [rax]: the selector is 0
     expect(bare.run(bare.context({ rax: DATA }), 10)).toMatchObject({ kind: 'exception', executed: 0 });
+  });
+
+  it('by a call may ask for more privilege, push the own selector, and return', async () => {
+    // lcall [rbx] of 4 bytes; behind it hlt; the callee returns by retf
+    bare.mem.pokeText(TEXT, Uint8Array.of(0xff, 0x1b, 0xf4));
+    const target = USER_TEXT_BASE;
+    bare.mem.pokeText(target, Uint8Array.of(0xff, 0x1b, 0x90));
+    bare.mem.pokeText(target + 0x80n, Uint8Array.of(0xcb));
+    const pointer = USER_STACK - 0x100n;
+    bare.mem.writeU64(pointer, (0x30n << 32n) | (target + 0x80n));
+    const context = bare.context({ rip: target, rsp: USER_STACK, rbx: pointer });
+    context.setUserMode(true);
+    expect(bare.run(context, 1).kind).toBe('budget');
+    expect([context.regs[REG.rip], context.regs[REG.rsp]]).toEqual([target + 0x80n, USER_STACK - 8n]);
+    expect(bare.mem.readU64(USER_STACK - 8n)).toBe((0x33n << 32n) | (target + 2n));
+    expect(bare.run(context, 1).kind).toBe('budget');
+    expect([context.regs[REG.rip], context.regs[REG.rsp]]).toEqual([target + 2n, USER_STACK]);
   });
 
   it('through a register are no instructions', () => {
