@@ -45,7 +45,7 @@ interface Pending {
 export function* casesOf(form: Form, states: number): Generator<Case> {
   let made = 0;
   const only = isBeyondUnicorn(form) ? USER : onlyRing(form)?.ring === 0 ? KERNEL : undefined;
-  for (let number = 0; made < states && number < 4 * states; number++) {
+  for (let number = 0; made < states && number < 8 * states; number++) {
     const one = makeCase(form, only ?? (number & 1 ? USER : KERNEL), number);
     if (!one) continue;
     made++;
