@@ -11,7 +11,7 @@ const ENDS: readonly (readonly [how: string, says: RegExp, attacks: string[]])[]
     'exit 0',
     /survived/,
     names(`
-      time_stamps trap_flag gdt_empty gdt_empty_ss
+      time_stamps trap_flag gdt_empty
       sti_hlt plain_hlt rep_hlt branch_over_a_far_jump far_return_kernel only_nops cr0_no_protection cr3_elsewhere
       cr4_zero cr4_ones cr8_both_ways dr7_no_breakpoint dr7_breakpoint dr7_all dr_read msr_read_tsc
       msr_efer_zero msr_lstar idt_empty segments_probed stack_segment_zero port_in port_out port_string cache_flush
@@ -37,7 +37,7 @@ const ENDS: readonly (readonly [how: string, says: RegExp, attacks: string[]])[]
     'exit 139',
     /general protection fault.*: 0\d\d\d \[#1\]/,
     names(`
-      msr_read_none move_unaligned
+      msr_read_none move_unaligned gdt_empty_ss
       too_long far_jump_memory far_call_memory far_return_user far_return_nowhere iret_zeros int_80 int_double_fault
       int_nmi   dr7_high task_register local_table compare_16_unaligned jump_not_canonical own_stack`),
   ],

@@ -100,9 +100,9 @@ function buildsOf(results: readonly Result[], { coverage = [], functions, sequen
   ];
   const builds = grouped(found, ([, build = 'an earlier one']) => build);
   if (builds.length === 1)
-    return `All of this page was found with one build of the processor: ${builds[0][0]}.\n`;
+    return `All of this page was found with one build of the processor, whose sources have the digest ${builds[0][0]}.\n`;
   const rows = builds.map(([build, of]) => `${build} (${[...new Set(of.map(([what]) => what))].join(', ')})`);
-  return `This page was found with several builds of the processor: ${rows.join('; ')}.\n`;
+  return `This page was found with several builds of the processor, by the digests of their sources: ${rows.join('; ')}.\n`;
 }
 
 /** Of the table of today. */
