@@ -159,16 +159,20 @@ interface BundleSource {
 }
 
 /** Makes a bundle and reads it back. @throws BundleError */
-export function createBundle(source: BundleSource, machine: ElfMachine): Uint8Array {
+export function createBundle(
+  source: BundleSource,
+  machine: ElfMachine,
+  kernel: KernelDescription = BUILT_IN,
+): Uint8Array {
   const members = source.files.map(({ file, bytes }): ManifestMember => {
-    const { object } = patchModule(file, bytes, machine);
+    const { object } = patchModule(file, bytes, machine, kernel);
     return { file, object, ...targetOf(object, file, bytes, source.targets, machine), sha256: sha256(bytes) };
   });
   const { name, version, replace } = source;
   const text = `${JSON.stringify({ name, version, replace, members }, null, 2)}\n`;
   const manifest = { name: MANIFEST, bytes: new Uint8Array(Buffer.from(text)) };
   const tar = writeTar([manifest, ...source.files.map(({ file, bytes }) => ({ name: file, bytes }))]);
-  readBundle(tar, machine);
+  readBundle(tar, machine, kernel);
   return tar;
 }
 

@@ -7,6 +7,7 @@ import { SplitRefused, splitUber } from '../bundle/split/split.ts';
 import { parseElf } from '../elf/elf_object.ts';
 import { ElfError } from '../elf/error.ts';
 import { readModInfo } from '../elf/modinfo.ts';
+import { BUILT_IN, type KernelDescription } from '../kernel/description.ts';
 
 interface BundledFile {
   readonly file: string;
@@ -15,15 +16,20 @@ interface BundledFile {
 }
 
 /** @param bundle its name @throws BundleError, ElfError or SplitRefused */
-export function bundledFiles(module: string, bytes: Uint8Array, bundle: string): readonly BundledFile[] {
+export function bundledFiles(
+  module: string,
+  bytes: Uint8Array,
+  bundle: string,
+  kernel: KernelDescription = BUILT_IN,
+): readonly BundledFile[] {
   const file = `${module}.ko`;
   const { elf, code } = X86_64;
   try {
-    return [{ file, object: patchModule(file, bytes, elf).object, bytes }];
+    return [{ file, object: patchModule(file, bytes, elf, kernel).object, bytes }];
   } catch (error) {
     if (!(error instanceof BundleError) || !code || !isLivepatch(bytes, file)) throw error;
     // Without a struct klp_patch in its data, or with one of several objects.
-    return splitUber(bytes, file, bundle, { elf, code }).members;
+    return splitUber(bytes, file, bundle, { elf, code }, kernel).members;
   }
 }
 

@@ -270,12 +270,15 @@ class Run {
 
   #enableBundle(members: readonly string[]): boolean {
     const machine = this.#machine;
-    const { elf } = machine.inspect.core.arch;
+    const { arch, kernel } = machine.inspect.core;
     const name = `bundle${++this.#bundles}`;
-    const files = members.flatMap((member) => bundledFiles(member, this.#bytes(member), name));
+    const files = members.flatMap((member) =>
+      bundledFiles(member, this.#bytes(member), name, machine.inspect.core.kernel),
+    );
     const objects = files.map(({ object }) => object);
     const targets = objects.filter((o) => o !== 'vmlinux').map((o) => [o, this.#bytes(o)] as const);
-    const bytes = createBundle({ name, version: '1', replace: false, files, targets: new Map(targets) }, elf);
+    const source = { name, version: '1', replace: false, files, targets: new Map(targets) };
+    const bytes = createBundle(source, arch.elf, kernel);
     machine.addFile(`/lib/${name}.klpb`, bytes);
     return this.#finished(`enable ${name}`, this.#doer(machine.spawn('echo', [`/lib/${name}.klpb`, ENABLE])));
   }
@@ -283,8 +286,10 @@ class Run {
   #enableSubmodules(members: readonly string[]): boolean {
     const machine = this.#machine;
     const name = `patch${++this.#bundles}`;
-    const files = members.flatMap((member) => bundledFiles(member, this.#bytes(member), name));
-    const modules = makeSubmodules(name, files, machine.inspect.core.arch.elf);
+    const files = members.flatMap((member) =>
+      bundledFiles(member, this.#bytes(member), name, machine.inspect.core.kernel),
+    );
+    const modules = makeSubmodules(name, files, machine.inspect.core.arch.elf, machine.inspect.core.kernel);
     for (const { file, bytes } of modules) machine.addFile(`/lib/modules/${file}`, bytes);
     return this.#finished(`enable ${name}`, this.#doer(machine.insmod(`/lib/modules/${name}.ko`)));
   }

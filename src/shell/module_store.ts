@@ -122,7 +122,7 @@ export class ModuleStore {
     const bundles = new Map<string, BundleFile>();
     for (const path of this.#paths(this.dir, /\.klpb$/)) {
       try {
-        bundles.set(path, readBundle(bytesOf(path), this.#elf));
+        bundles.set(path, readBundle(bytesOf(path), this.#elf, this.#machine.inspect.core.kernel));
       } catch (error) {
         if (!(error instanceof BundleError)) throw error;
         warnings.push(`depmod: ERROR: ${path}: ${error.message}`);

@@ -18,6 +18,7 @@ const splitOf = (name: string) => splitUber(bytesOf(name), `${name}.ko`, 'fix', 
 const SEVERAL: readonly (readonly [string, readonly string[]])[] = [
   ['livepatch_callbacks_demo', ['livepatch_callbacks_mod', 'livepatch_callbacks_busymod']],
   ['test_klp_callbacks_demo', ['test_klp_callbacks_mod']],
+  ['test_klp_callbacks_demo', ['test_klp_callbacks_busy', 'test_klp_callbacks_mod']],
 ];
 
 const worlds: World[] = [];
@@ -70,6 +71,24 @@ describe.skipIf(modules.size === 0)(`the kernel's livepatch modules, split${with
     const sizes = [...patches, ...tests].map((name) => splitOf(name).members.length);
     expect(sizes).toEqual([1, 1, 1, 3, 1, 1, 3, 1, 1, 1, 1]);
   });
+
+  it.each(['classic', 'bundle'] as const)(
+    'test_klp_callbacks_busy after its patch waits in its init for ever, as in the kernel: %s',
+    async (model) => {
+      // Its work completes what init waits for, and the replacement of that does not.
+      const w = await World.boot({ model });
+      worlds.push(w);
+      w.machine.addFile('/lib/demo.ko', bytesOf('test_klp_callbacks_demo'));
+      if (model === 'classic') expect(w.wait(w.machine.insmod('/lib/demo.ko', ''))).toBe(0);
+      else expect(w.enable(bundleOfSplit(splitOf('test_klp_callbacks_demo')))).toBe(0);
+      w.settled();
+      w.machine.addFile('/lib/busy.ko', bytesOf('test_klp_callbacks_busy'));
+      const load = w.machine.insmod('/lib/busy.ko', '');
+      expect(w.wait(load, 10e9)).toBeUndefined();
+      expect(w.has('patched_work_func')).toBe(true);
+      expect(w.machine.stack(load)[0]).toContain('test_klp_callbacks_busy_init');
+    },
+  );
 
   it.each(SEVERAL)('%s calls its callbacks as it does whole', async (patch, targets) => {
     const classic = await run(patch, targets, 'classic');

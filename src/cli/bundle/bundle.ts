@@ -10,12 +10,14 @@ import { counted } from '../numbers.ts';
 import { print, printFolded, tableColumns, toTerminal } from '../terminal.ts';
 import { writeNamed } from '../write_whole.ts';
 import { bytesOf, checked } from './files.ts';
+import { layoutOf } from './kernel.ts';
 
 interface CreateOptions {
   readonly name: string;
   readonly bundleVersion: string;
   readonly replace?: boolean;
   readonly targets: readonly string[];
+  readonly kernel?: string;
 }
 
 export function create(file: string, members: readonly string[], options: CreateOptions): void {
@@ -30,14 +32,20 @@ export function create(file: string, members: readonly string[], options: Create
         targets: new Map(targets),
       },
       X86_64.elf,
+      layoutOf(options.kernel),
     ),
   );
   writeNamed(file, bytes);
   printFolded(`${file}: ${counted(bytes.length, 'byte')}, ${counted(members.length, 'member')}\n`);
 }
 
-export function inspect(file: string, options: { readonly json?: boolean }): void {
-  const bundle = checked(file, () => readBundle(bytesOf(file), X86_64.elf));
+interface LookOptions {
+  readonly json?: boolean;
+  readonly kernel?: string;
+}
+
+export function inspect(file: string, options: LookOptions): void {
+  const bundle = checked(file, () => readBundle(bytesOf(file), X86_64.elf, layoutOf(options.kernel)));
   const members = bundle.members.map(({ bytes, states, contents, ...member }) => ({
     ...member,
     ...contents,
@@ -49,8 +57,10 @@ export function inspect(file: string, options: { readonly json?: boolean }): voi
   else print(textOf(bundle));
 }
 
-export function verify(file: string, options: { readonly json?: boolean }): void {
-  const { name, version, members } = checked(file, () => readBundle(bytesOf(file), X86_64.elf));
+export function verify(file: string, options: LookOptions): void {
+  const { name, version, members } = checked(file, () =>
+    readBundle(bytesOf(file), X86_64.elf, layoutOf(options.kernel)),
+  );
   if (options.json) print(`${JSON.stringify({ file, ok: true, name, version })}\n`);
   else
     printFolded(`${file}: ${name} ${version}, ${counted(members.length, 'member')}, as the manifest says\n`);

@@ -3,6 +3,12 @@
 import { type Command, Option } from 'commander';
 import { DEFAULT_NAME } from '../shell/options.ts';
 
+const layoutOption = (): Option =>
+  new Option(
+    '--kernel <file>',
+    'kernel whose structures the modules have: a vmlinuz or vmlinux, or the release of an installed one',
+  );
+
 export function addBundle(root: Command): void {
   const bundle = root
     .command('bundle')
@@ -17,6 +23,7 @@ export function addBundle(root: Command): void {
     .requiredOption('--name <name>', 'name of the bundle')
     .option('--bundle-version <text>', 'its version', '1')
     .option('--replace', 'it replaces all older bundles')
+    .addOption(layoutOption())
     .option(
       '--target <file>',
       'a target module, whose srcversion members are for; may be repeated',
@@ -45,6 +52,7 @@ Example:
       .command(name)
       .description(text)
       .argument('<file>', 'bundle (.klpb)')
+      .addOption(layoutOption())
       .option('--json', 'as one JSON object')
       .addHelpText('after', `\nExample:\n  klpemu bundle ${name} fixtures/bundles/v1.klpb`)
       .action(async (file: string, options) => (await import('./bundle.ts'))[name](file, options));
@@ -72,6 +80,7 @@ function addSplit(bundle: Command): void {
         return targets;
       },
     )
+    .addOption(layoutOption())
     .option('--json', 'as one JSON object')
     .addHelpText(
       'after',
@@ -96,6 +105,7 @@ function addSubmodules(bundle: Command): void {
     .description('write the members of a bundle as modules of the model of per-object modules')
     .argument('<file>', 'bundle (.klpb) with a member for vmlinux')
     .requiredOption('-o, --output <folder>', 'where to: NAME.ko and NAME__OBJECT.ko')
+    .addOption(layoutOption())
     .option('--json', 'as one JSON object')
     .addHelpText(
       'after',

@@ -4,11 +4,13 @@ import { X86_64 } from '../../arch/x86_64/x86_64.ts';
 import { createBundle } from '../../bundle/format.ts';
 import { type Split, type SplitMember, SplitRefused, splitUber } from '../../bundle/split/split.ts';
 import { moduleName } from '../../elf/unpack.ts';
+import type { KernelDescription } from '../../kernel/description.ts';
 import { EXIT, UsageError } from '../exit.ts';
 import { counted } from '../numbers.ts';
 import { print, printError, printFolded } from '../terminal.ts';
 import { writeNamed } from '../write_whole.ts';
 import { bytesOf, checked } from './files.ts';
+import { layoutOf } from './kernel.ts';
 
 interface SplitOptions {
   readonly output?: string;
@@ -17,6 +19,7 @@ interface SplitOptions {
   readonly bundleVersion: string;
   readonly replace?: boolean;
   readonly targets: readonly string[];
+  readonly kernel?: string;
   readonly json?: boolean;
 }
 
@@ -25,7 +28,8 @@ export function split(file: string, options: SplitOptions): void {
   if (output === undefined && !options.dryRun)
     throw new UsageError('name the bundle to write with -o, or ask for --dry-run');
   const name = options.name ?? moduleName(file);
-  const made = checked(file, () => parts(file, name, json));
+  const kernel = layoutOf(options.kernel);
+  const made = checked(file, () => parts(file, name, json, kernel));
   if (!made) return;
   const targets = options.targets.map((path) => [moduleName(path), bytesOf(path)] as const);
   const bytes = checked(file, () =>
@@ -38,6 +42,7 @@ export function split(file: string, options: SplitOptions): void {
         targets: new Map(targets),
       },
       X86_64.elf,
+      kernel,
     ),
   );
   if (json) print(`${JSON.stringify(objectOf(made, name))}\n`);
@@ -49,11 +54,11 @@ export function split(file: string, options: SplitOptions): void {
 }
 
 /** Undefined for a module that cannot be split, which has been told. */
-function parts(file: string, name: string, json: boolean): Split | undefined {
+function parts(file: string, name: string, json: boolean, kernel: KernelDescription): Split | undefined {
   const { elf, code } = X86_64;
   if (!code) throw new UsageError('this port has no decoder of code');
   try {
-    return splitUber(bytesOf(file), file, name, { elf, code });
+    return splitUber(bytesOf(file), file, name, { elf, code }, kernel);
   } catch (error) {
     if (!(error instanceof SplitRefused)) throw error;
     process.exitCode = EXIT.failed;

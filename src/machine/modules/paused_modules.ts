@@ -42,7 +42,7 @@ export class PausedModules {
   patchedBy(file: string, bytes: Uint8Array): string | number | undefined {
     if (this.#byFile.size === 0) return undefined;
     try {
-      const { name, object } = patchModule(file, bytes, this.#core.arch.elf);
+      const { name, object } = patchModule(file, bytes, this.#core.arch.elf, this.#core.kernel);
       const target = this.#loader.modules.find(object);
       if (!target?.held) return undefined;
       return this.#livepatch.model.joins(object, name, bytes) || object;
