@@ -51,10 +51,16 @@ const ONLY_BEYOND: readonly LiveFrame[] = [BEYOND];
 /** Whether there is no outermost frame any more. */
 export const isBeyond = (frames: readonly LiveFrame[]): boolean => frames[0] === BEYOND;
 
-/** Whether a return address is in a register, or on the stack from the stack pointer on. */
-export function isHeld({ returnIp }: LiveFrame, halves: Uint32Array, words: Uint32Array): boolean {
-  for (let i = 0; i < REGISTERS.general; i++)
-    if (halves[2 * i] === returnIp >>> 0 && halves[2 * i + 1] === TEXT_HALF) return true;
+/**
+ * Whether a return address is in a register, or on the stack from the stack pointer on; or a register has the caller's stack
+ * pointer, as where a function realigns its own: it leads back to it.
+ */
+export function isHeld({ returnIp, sp }: LiveFrame, halves: Uint32Array, words: Uint32Array): boolean {
+  for (let i = 0; i < REGISTERS.general; i++) {
+    const [low, high] = [halves[2 * i], halves[2 * i + 1]];
+    if (low === returnIp >>> 0 && high === TEXT_HALF) return true;
+    if (2 * i !== SP && low === sp && high === STACK_HALF) return true;
+  }
   return findLong(words, halves[SP], STACK_LO + STACK_SIZE, returnIp, TEXT_HALF) !== undefined;
 }
 

@@ -110,6 +110,22 @@ describe('code of a kernel that is entered', () => {
     expect(found.places).toMatchObject([{ place: 'drops+0x5', truth: { prevSp: 8, returnAddress: 0 } }]);
   });
 
+  it("and keeps the caller's stack pointer has dropped nothing, where its own stands above it", () => {
+    // lea 8(%rsp),%r10; sub $-8,%rsp; nop; lea -8(%r10),%rsp; ret
+    const code = [0x4c, 0x8d, 0x54, 0x24, 0x08, 0x48, 0x83, 0xec, 0xf8, 0x90, 0x49, 0x8d, 0x62, 0xf8, 0xc3];
+    const rows = [
+      { at: 0, ...CALL_ROW },
+      { at: 5, sp: 0, reg: 6, type: 0 },
+      { at: 14, ...CALL_ROW },
+    ];
+    const found = check(entryKernel([{ name: 'realigns', code, rows }]));
+    expect(of(found, 'realigns')).toMatchObject({ reached: 5, right: 3, unreliable: 2, wrong: 0 });
+    expect(found.places[0]).toMatchObject({
+      place: 'realigns+0x9',
+      truth: { prevSp: 0 },
+    });
+  });
+
   it('and has its return address in a register is returned to by that', () => {
     // pop %rcx; jmp *%rcx; and: mov (%rsp),%rcx; lea 8(%rsp),%rsp; jmp *%rcx
     const popped = [0x59, 0xff, 0xe1];
