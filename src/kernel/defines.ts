@@ -66,3 +66,20 @@ export function ofRelease<T>(values: readonly (T | null)[], release: string): T 
   if (!isSeen && (after === 0 || values[after - 1] !== values[after])) return undefined;
   return values[after] ?? undefined;
 }
+
+/** Why constants of a release are not known; undefined where all are. */
+export function whyUnknown(release: string): string | undefined {
+  if (compareSeries(release, SEEN[0]) < 0)
+    return `it is older than ${SEEN[0]}, the oldest that was looked at`;
+  const newest = SEEN[SEEN.length - 1];
+  if (compareSeries(release, newest) > 0) return `it is later than ${newest}, the latest that was looked at`;
+  const after = SEEN.findIndex((seen) => compareSeries(release, seen) <= 0);
+  if (compareSeries(release, SEEN[after]) === 0) return undefined;
+  const names = [...CHANGED].flatMap(([name, values]) => (values[after - 1] === values[after] ? [] : [name]));
+  if (names.length === 0) return undefined;
+  const some = names.slice(0, MOST_NAMED).join(', ');
+  const more = names.length > MOST_NAMED ? ` and ${names.length - MOST_NAMED} more` : '';
+  return `what changed between ${SEEN[after - 1]} and ${SEEN[after]} was not looked at in it (${some}${more})`;
+}
+
+const MOST_NAMED = 3;

@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from 'vitest';
 import { Btf } from '../../src/btf/btf.ts';
-import { CHANGED, ofRelease, SEEN } from '../../src/kernel/defines.ts';
+import { CHANGED, ofRelease, SEEN, whyUnknown } from '../../src/kernel/defines.ts';
 import { describeKernel } from '../../src/kernel/describe.ts';
 import { BUILT_IN } from '../../src/kernel/description.ts';
 import { btfBytes } from '../btf/btf_bytes.ts';
@@ -120,5 +120,21 @@ describe('a constant that changes between two releases', () => {
       expect(values).toHaveLength(SEEN.length);
       expect([name, values[0]]).toEqual([name, constants[name]]);
     }
+  });
+});
+
+describe('a release that nobody looked at', () => {
+  it.each([
+    ['6.1.0-56-amd64', undefined],
+    ['7.3.4+deb13-amd64', undefined],
+    ['5.10.0-30-amd64', 'it is older than 6.1, the oldest that was looked at'],
+    ['7.4-rc1', 'it is later than 7.3, the latest that was looked at'],
+    [
+      '6.18.15',
+      'what changed between 6.12 and 7.3 was not looked at in it (TIF_SIGPENDING, TIF_NEED_RESCHED, TIF_PATCH_PENDING',
+    ],
+  ])('%s is told, and why', (release, reason) => {
+    if (reason === undefined) expect(whyUnknown(release)).toBeUndefined();
+    else expect(whyUnknown(release)).toContain(reason);
   });
 });

@@ -10,6 +10,7 @@ import type { FeatureSet, FinalizeContext } from '../../arch/module_text.ts';
 import { type OrcTable, orcTableFromSections } from '../../elf/orc.ts';
 import { IMAGE_BASE, lo32 } from '../../guest/addr.ts';
 import { GuestMemory, PAGE_SIZE, PROT_READ, PROT_WRITE } from '../../guest/memory.ts';
+import { whyUnknown } from '../../kernel/defines.ts';
 import { describeFile } from '../../kernel/describe.ts';
 import type { KernelDescription } from '../../kernel/description.ts';
 import { readStaticCallSites, updateStaticCalls } from '../../module/patch_sites.ts';
@@ -38,6 +39,9 @@ export interface Prepared {
 export function prepareNative(file: KernelFile, arch: Arch): Prepared {
   const { kernel } = file;
   const { description, absent } = describeFile(kernel);
+  const unknown = whyUnknown(description.release);
+  if (unknown !== undefined)
+    throw kernel.error(`kernel ${description.release} cannot be booted here: ${unknown}`);
   const percpu = kernel.section('.data..percpu');
   if (!percpu) throw kernel.error('it has no per-CPU data: it was built without CONFIG_SMP');
   const symbols = nativeSymbols(file.kallsyms);
