@@ -88,7 +88,7 @@ function place(result: u32, count: u32, highest: bool): u64 {
   return highest ? 31 - clz<u32>(result) : ctz<u32>(result);
 }
 function writeMask(result: u32, size: u32, ofElements: bool, clears: bool): void {
-  memory.fill(ZMM, 0, clears ? VECTOR_REGISTER : 16);
+  memory.fill(ZMM, 0, clears ? <usize>VECTOR_REGISTER : <usize>16);
   if (!ofElements) store<u32>(ZMM, result);
   else for (let at: u32 = 0, i: u32 = 0; at < 16; at += size, i++) storeElement(ZMM + at, size, (result >> i) & 1 ? ~(<u64>0) : 0);
 }
