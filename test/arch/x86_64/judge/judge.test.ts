@@ -59,7 +59,7 @@ const without = missing.filter(Boolean).join('; ');
 describe.skipIf(NO_UNICORN && noHost)(`the core${without && ` (${without})`}`, () => {
   const results: Result[] = [];
   beforeAll(async () => {
-    await judgeForms(FORMS, 'core', 16, (result) => results.push(result));
+    await judgeForms(FORMS, 'core', 8, (result) => results.push(result));
   });
 
   it('does what its judges do, but where it is known who is right', () => {
