@@ -14,6 +14,7 @@ import type { Scenario } from '../scenario/scenario.ts';
 import { traceLine } from '../scenario/trace.ts';
 import { audit } from './audit.ts';
 import { type Problem, problemsOf } from './judges.ts';
+import { FLAGS } from './livepatch_data.ts';
 import type { Plan } from './plan.ts';
 import { Learner, type Points } from './points.ts';
 
@@ -43,6 +44,8 @@ export interface ExecutionOptions {
   /** Changes the machine before it runs: tests put variants of parts in their place. */
   readonly prepare?: (machine: Machine) => void;
   readonly hash?: boolean;
+  /** Only points with this in their name are come to. */
+  readonly at?: string;
   /** Told of each event, and of each point that is come to. */
   readonly tell?: {
     event(event: KernelEvent): void;
@@ -146,18 +149,22 @@ class SteeredRun {
   readonly #points: Points;
   readonly #plan: Plan;
   readonly #tell: ExecutionOptions['tell'];
+  readonly #at: string;
   readonly #names = new Map<bigint, string>();
+  /** Points that read flags, and touch nothing else. */
+  readonly #flagsOnly = new Set<string>();
   /** What each CPU has come to and has not been asked about. */
   readonly #came: (string | undefined)[] = [];
   #next = 0;
   /** Where a CPU began to stand still. */
   #held: { readonly cpu: Cpu; readonly at: number } | undefined;
 
-  constructor(machine: Machine, points: Points, plan: Plan, { tell }: ExecutionOptions) {
+  constructor(machine: Machine, points: Points, plan: Plan, { tell, at = '' }: ExecutionOptions) {
     this.machine = machine;
     this.#points = points;
     this.#plan = plan;
     this.#tell = tell;
+    this.#at = at;
     const { executor, host, core } = machine.inspect;
     this.#breakpoints();
     core.events.subscribe(() => this.#breakpoints(), ['ftrace']);
@@ -192,6 +199,9 @@ class SteeredRun {
         ? `ftrace_trampoline+0x${(pc - trampoline.start).toString(16)}`
         : core.sym(pc).replace(/\/0x[0-9a-f]+/, '');
       this.#names.set(pc, name);
+      const touched = this.#points.text.get(pc);
+      if (touched && Object.entries(touched).every(([what, how]) => what === FLAGS && how === 'read'))
+        this.#flagsOnly.add(name);
     }
     return name;
   }
@@ -206,9 +216,12 @@ class SteeredRun {
     const point = this.#came[cpu.id];
     if (point === undefined) return false;
     this.#came[cpu.id] = undefined;
+    if (!point.includes(this.#at)) return false;
     const task = this.machine.inspect.core.current(cpu.id);
     // An idle task that looks whether there is anything to do.
     if (task.isIdle && !point.includes('klp_')) return false;
+    // Who looks at flags finds nothing of livepatch there outside of a transition.
+    if (this.#flagsOnly.has(point) && !this.machine.inspect.livepatch.transitionPatch) return false;
     const index = this.visits.length;
     const visit = { at, cpu: cpu.id, pid: task.pid, point };
     this.visits.push(visit);

@@ -90,7 +90,11 @@ export async function explore(options: ExploreOptions): Promise<Explored> {
   if (!hit) return result;
   const { plan, problems } = hit;
   const first = await options.here(plan);
-  return { ...result, found: await shrink({ ...first, problems }, options.here) };
+  const small = await shrink({ ...first, problems }, options.here);
+  return {
+    ...result,
+    found: { ...small, problems: small.problems.filter(({ kind }) => !known.includes(kind)) },
+  };
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };

@@ -8,6 +8,9 @@ import type { Inspect } from '../machine/inspect.ts';
 /** Names of guest variables that are livepatch's own, and their bytes. */
 const VARIABLES = { klp_target_state: 4, klp_transition_patch: 8, klp_patches: 16, klp_ops: 16 } as const;
 
+/** The word of TIF_ bits: most who read it look for others. */
+export const FLAGS = 'thread_info.flags';
+
 interface Range {
   readonly addr: Addr;
   readonly start: number;
@@ -36,7 +39,7 @@ export class LivepatchData {
     for (const [name, size] of Object.entries(VARIABLES)) add(core.symbols.require(name), size, name);
     for (const task of [...core.tasks.processes(), ...core.tasks.idle]) {
       add(task.addr + BigInt(structs.task_struct.fields.patch_state), 4, 'patch_state');
-      add(task.addr + BigInt(structs.task_struct.fields.thread_info_flags), 8, 'thread_info.flags');
+      add(task.addr + BigInt(structs.task_struct.fields.thread_info_flags), 8, FLAGS);
     }
     for (const ops of livepatch.patching.allOps()) add(ops, structs.klp_ops.fields.fops, 'klp_ops');
     for (const patch of livepatch.patches())
@@ -58,9 +61,14 @@ export class LivepatchData {
     return range && at < range.start + range.size ? range.name : undefined;
   }
 
-  /** All of it, as text that can be compared. */
+  /** All of it, as text that can be compared; of flags the one that is livepatch's. */
   contents(): string {
-    const { mem } = this.#inspect.core;
-    return this.#ranges.map(({ addr, size }) => Buffer.from(mem.view(addr, size)).toString('latin1')).join();
+    const { mem, kernel } = this.#inspect.core;
+    const pending = 1 << kernel.constants.TIF_PATCH_PENDING;
+    return this.#ranges
+      .map(({ addr, size, name }) =>
+        name === FLAGS ? mem.readU32(addr) & pending : Buffer.from(mem.view(addr, size)).toString('latin1'),
+      )
+      .join();
   }
 }

@@ -22,6 +22,7 @@ export interface Wanted {
   readonly most: number;
   readonly known?: readonly ProblemKind[];
   readonly prepare?: ExecutionOptions['prepare'];
+  readonly at?: string;
 }
 
 interface Result extends Explored {
@@ -32,8 +33,8 @@ interface Result extends Explored {
 
 /** Explores until something is found, or `most` schedules are done. */
 export async function explored(scenario: Scenario, wanted: Wanted): Promise<Result> {
-  const { searcher = 'pct', preemptions = 2, seed = 1, most, known = [], prepare } = wanted;
-  const options = prepare ? { prepare } : {};
+  const { searcher = 'pct', preemptions = 2, seed = 1, most, known = [], prepare, at = '' } = wanted;
+  const options = { at, ...(prepare ? { prepare } : {}) };
   const { points } = await learnPoints(scenario, options);
   const first = await execute(scenario, points, { base: 'q', decisions: [] }, options);
   const here = (plan: Execution['plan']) => execute(scenario, points, plan, options);

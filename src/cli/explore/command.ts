@@ -35,6 +35,7 @@ export function addExplore(root: Command): void {
         'kinds of findings, by commas, that are counted and not stopped at',
       ).argParser(kinds),
     )
+    .option('--at <text>', 'only at points with this in their name, such as klp_ftrace_handler')
     .option('--state <file>', 'go on from where the file says, and leave there what is not done')
     .addOption(scheduleOption())
     .addOption(allowFilesOption())

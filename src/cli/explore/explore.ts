@@ -29,6 +29,7 @@ interface ExploreCommandOptions extends FileAccess {
   readonly known?: readonly ProblemKind[];
   readonly state?: string;
   readonly schedule?: string;
+  readonly at?: string;
   readonly json?: boolean;
 }
 
@@ -41,13 +42,14 @@ export async function exploreFile(file: string, options: ExploreCommandOptions):
   const started = performance.now();
   const scenario = await open(file, options);
   const { points } = await learnPoints(scenario);
-  const first = await execute(scenario, points, { base: 'q', decisions: [] });
+  const first = await execute(scenario, points, { base: 'q', decisions: [] }, { at: options.at ?? '' });
   const fresh = first.problems.filter(({ kind }) => !options.known?.includes(kind));
   const key = stateKey(
     readFileSync(file, 'utf8'),
     options.searcher,
     options.preemptions,
     options.seed,
+    options.at ?? '',
     VERSION,
   );
   const search = new Search(scenario, points, first, options, key);
@@ -64,7 +66,9 @@ export async function exploreFile(file: string, options: ExploreCommandOptions):
         }
       : await search.run(file, started);
   const ms = performance.now() - started;
-  const told = explored.found ? await counterexample(scenario, points, explored.found) : undefined;
+  const told = explored.found
+    ? await counterexample(scenario, points, explored.found, options.at ?? '')
+    : undefined;
   if (options.json) printJson(explored, points, told, ms);
   else printText(scenario, explored, points, told, ms);
   process.exitCode = explored.found ? EXIT.failed : explored.complete ? EXIT.ok : NOT_ALL;
@@ -105,7 +109,8 @@ class Search {
 
   async run(file: string, started: number): Promise<Explored> {
     const { time, threads = availableParallelism(), known, json, allowFiles = false } = this.#options;
-    const start = { file, allowFiles, points: this.#points };
+    const { at = '' } = this.#options;
+    const start = { file, allowFiles, points: this.#points, at };
     const count = this.#options.searcher === 'replay' ? 1 : threads;
     const places = Array.from({ length: count }, () => new ThreadPlace(start));
     const bar = await workProgress(FORMAT, time, json ? { json } : {});
@@ -118,7 +123,7 @@ class Search {
       const explored = await explore({
         searcher: this.#searcher,
         places,
-        here: (plan) => execute(this.#scenario, this.#points, plan),
+        here: (plan) => execute(this.#scenario, this.#points, plan, { at }),
         ...(known ? { known } : {}),
         isOver: () => interrupted || performance.now() - started >= time,
         progress: ({ schedules, visits, depth }) =>
@@ -153,9 +158,14 @@ interface Told {
 }
 
 /** Runs it once more, and listens. */
-async function counterexample(scenario: Scenario, points: Points, found: Execution): Promise<Told> {
+async function counterexample(
+  scenario: Scenario,
+  points: Points,
+  found: Execution,
+  at: string,
+): Promise<Told> {
   const story = new Story();
-  const again = await execute(scenario, points, found.plan, { tell: story });
+  const again = await execute(scenario, points, found.plan, { tell: story, at });
   const problems = again.problems.length > 0 ? again.problems : found.problems;
   return { lines: story.about(problems), problems, schedule: found.schedule };
 }

@@ -11,6 +11,7 @@ export interface WorkerStart {
   readonly file: string;
   readonly allowFiles: boolean;
   readonly points: Points;
+  readonly at: string;
 }
 
 export interface WorkerJob {
@@ -18,11 +19,11 @@ export interface WorkerJob {
   readonly hash: boolean;
 }
 
-const { file, allowFiles, points } = workerData as WorkerStart;
+const { file, allowFiles, points, at } = workerData as WorkerStart;
 const scenario = loadScenario(file, { allowFiles });
 
 parentPort?.on('message', async ({ plan, hash }: WorkerJob) => {
-  const { visits, pointless, problems, hash: made } = await execute(scenario, points, plan, { hash });
+  const { visits, pointless, problems, hash: made } = await execute(scenario, points, plan, { hash, at });
   const executed: Executed = { visits: visits.length, pointless, problems, ...(made ? { hash: made } : {}) };
   parentPort?.postMessage(executed);
 });

@@ -1,4 +1,4 @@
-// PCT over the points (Burckhardt et al., ASPLOS 2010): the run is quiet but for as many changes of who goes on as the depth
+// PCT over the points (Burckhardt et al., ASPLOS 2010): the run is quiet, or every other time that of a seed, but for as many changes of who goes on as the depth
 // says, at points drawn evenly. Of a mistake that takes d of them, each run finds it with a probability of 1/points^d at least.
 //
 // The first half of the runs has one change; what takes more is rarer, and what takes one is the easier to read.
@@ -30,7 +30,8 @@ export class PctSearcher implements Searcher {
     const at = new Set<number>();
     while (at.size < Math.min(depth, this.#visits)) at.add(random.below(this.#visits));
     const decisions = [...at].sort((a, b) => a - b).map((visit) => ({ visit, kind: KINDS[random.below(2)] }));
-    return { base: 'q', decisions };
+    // Seeds have tasks on other CPUs than the quiet choices.
+    return { base: this.#made % 2 === 1 ? 'q' : `s${this.#made}`, decisions };
   }
 
   done({ visits }: Outcome): undefined {

@@ -47,7 +47,7 @@ export class RunLoop {
       this.#rest(limitNs);
       return true;
     }
-    let cpu = smp.next();
+    let cpu = smp.next(timers.next());
     if (!cpu) {
       this.#someCpuIsLeft();
       if (this.#hungTasks(limitNs)) return true;
@@ -57,7 +57,7 @@ export class RunLoop {
         return false;
       }
       smp.advanceTo(due);
-      const idle = smp.cpus.filter((one) => !one.stopped);
+      const idle = smp.idle();
       cpu = idle[this.#core.choices.choose('timer', idle.length)];
       cpu.wake();
       cpu.tickPending = true;

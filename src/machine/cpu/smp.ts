@@ -10,6 +10,8 @@ import type { Cpu } from './cpu.ts';
 /** Instructions of a slice while several CPUs run: at least, and how many more at most. */
 const SLICE_MIN = 64;
 const SLICE_SPREAD = 1984;
+/** Slices of others while a CPU stands still: what spins until it goes on is not to do so for long. */
+const MOST_TURNS_BESIDE_HELD = 256;
 
 export class Smp {
   readonly cpus: Cpu[] = [];
@@ -21,6 +23,8 @@ export class Smp {
   #latest = 0;
   /** Those that stand still, oldest first. */
   readonly #held: Cpu[] = [];
+  /** Slices that others had while the oldest of them stands still. */
+  #turnsBesideHeld = 0;
   /** Times each CPU was given a slice: what text_poke_sync() waits on. */
   readonly #turns: number[] = [];
 
@@ -67,9 +71,12 @@ export class Smp {
     return this.cpus[id].halted;
   }
 
-  /** The CPU whose turn it is; undefined when all are halted. */
-  next(): Cpu | undefined {
-    const best = this.#held.length > 0 ? this.#nextBesideHeld() : this.#furthestBehind(this.cpus);
+  /**
+   * The CPU whose turn it is; undefined when all are halted, or stand still until a timer comes.
+   * @param timer when the next one is due
+   */
+  next(timer?: number): Cpu | undefined {
+    const best = this.#held.length > 0 ? this.#nextBesideHeld(timer) : this.#furthestBehind(this.cpus);
     if (!best) return undefined;
     this.#turns[best.id]++;
     best.clock = due(best);
@@ -91,17 +98,26 @@ export class Smp {
     return best;
   }
 
-  #nextBesideHeld(): Cpu | undefined {
+  #nextBesideHeld(timer: number | undefined): Cpu | undefined {
     const best = this.#furthestBehind(this.cpus.filter((cpu) => cpu.heldUntil === undefined));
     const [held] = this.#held;
-    if (best && due(best) < (held.heldUntil as number)) return best;
+    const until = held.heldUntil as number;
+    const isPatient = this.#turnsBesideHeld++ < MOST_TURNS_BESIDE_HELD;
+    if (best && isPatient && due(best) < until) return best;
+    if (!best && timer !== undefined && timer < until && this.idle().length > 0) return undefined;
     this.#held.shift();
+    this.#turnsBesideHeld = 0;
     held.heldUntil = undefined;
     held.clock = Math.max(held.clock, this.now());
     return held;
   }
 
-  /** A CPU stands still, until the others have nothing to do; those that stand still go on in the order in which they began. */
+  /** Those that can take a timer while nobody has anything to do. */
+  idle(): Cpu[] {
+    return this.cpus.filter((cpu) => !cpu.stopped && cpu.heldUntil === undefined);
+  }
+
+  /** A CPU stands still, until the others have nothing to do before `until`; those that stand still go on in the order in which they began. */
   hold(cpu: Cpu, until: number): void {
     cpu.heldUntil = until;
     cpu.sliceOver = true;

@@ -1,7 +1,7 @@
 // Does to a machine what a schedule says: CPUs that stand still, tasks that are preempted, at an exact instruction.
 //
 // A CPU stands still as that of a virtual machine does whose host runs something else: the others go on until none of them
-// has anything to do, or for HOLD_NS. A task that is preempted stays off the CPU for PREEMPT_NS, as one whose group has used
+// has anything to do, for HOLD_NS at most. A task that is preempted stays off the CPU for PREEMPT_NS, as one whose group has used
 // up its quota; what its CPU has to do besides goes on. Nothing else is changed, so that whatever comes of it can happen.
 //
 // Invariant: without a schedule it is asked nothing.
@@ -17,8 +17,8 @@ import type { Cpu } from './cpu.ts';
 import type { Executor } from './executor.ts';
 import type { Smp } from './smp.ts';
 
-/** How long a CPU stands still at most, virtual ns: a lock that it has is waited for by spinning. */
-const HOLD_NS = 10e6;
+/** How long a CPU stands still at most, virtual ns: over one retry of a transition. */
+const HOLD_NS = 1.1e9;
 /** How long a task is kept from the CPU: over two retries of a transition. */
 const PREEMPT_NS = 2.5e9;
 
