@@ -130,7 +130,33 @@ export class ElfObject {
 
   /** The first defined symbol of that name. */
   symbol(name: string): ElfSymbol | undefined {
-    return this.symbols.find((s) => s.name === name && s.shndx !== 0);
+    const symbols = this.#symbols ?? this.#symbolsNamed(name);
+    return symbols.find((s) => s.name === name && s.shndx !== 0);
+  }
+
+  /** Those that may be: all of them, unless the string table says more. Of a kernel there are 200,000. */
+  #symbolsNamed(name: string): readonly ElfSymbol[] {
+    const { symtab, strtab } = this;
+    if (!symtab || !strtab) return [];
+    const { buffer, byteOffset, length } = this.data(strtab);
+    const strings = Buffer.from(buffer, byteOffset, length);
+    if (!strings.includes(`${name}\0`, 0, 'latin1')) return [];
+    const nameAt = strings.indexOf(`\0${name}\0`, 0, 'latin1') + 1;
+    // A name may be the end of another one.
+    if (nameAt === 0) return this.symbols;
+    const view = this.view(symtab);
+    for (let at = 0; at < symtab.size; at += SYM_SIZE) {
+      if (view.getUint32(at, true) !== nameAt || view.getUint16(at + 6, true) === 0) continue;
+      return [
+        this.#parseSymbol(
+          view,
+          new StringTable(this.data(strtab)),
+          new SymbolSections(this, symtab),
+          at / SYM_SIZE,
+        ),
+      ];
+    }
+    return this.symbols;
   }
 
   /** SHT_RELA sections in file order. */

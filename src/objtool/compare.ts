@@ -27,8 +27,20 @@ export function comparedText(input: ObjtoolInput): Map<number, number> {
   return sizes;
 }
 
+/** Of rows that somebody still has. */
+const ordered = new WeakMap<OrcRows, ReadonlyMap<number, Int32Array>>();
+
 /** Numbers of rows, by section in the kernel's order. */
-export function sectionRows({ count, section, offset, flags }: OrcRows): Map<number, Int32Array> {
+export function sectionRows(rows: OrcRows): ReadonlyMap<number, Int32Array> {
+  let found = ordered.get(rows);
+  if (!found) {
+    found = sortedRows(rows);
+    ordered.set(rows, found);
+  }
+  return found;
+}
+
+function sortedRows({ count, section, offset, flags }: OrcRows): Map<number, Int32Array> {
   const bySection = new Map<number, Int32Array>();
   const strength = (i: number): number => (isWeakTerminator(flags[i]) ? 0 : 1);
   const sizes = new Map<number, number>();
@@ -46,8 +58,9 @@ export function sectionRows({ count, section, offset, flags }: OrcRows): Map<num
     filled.set(index, at);
   }
   for (const list of bySection.values()) {
-    const rises = list.every((row, i) => i === 0 || offset[list[i - 1]] < offset[row]);
-    if (!rises) list.sort((a, b) => offset[a] - offset[b] || strength(a) - strength(b) || a - b);
+    let last = 1;
+    while (last < list.length && offset[list[last - 1]] < offset[list[last]]) last++;
+    if (last < list.length) list.sort((a, b) => offset[a] - offset[b] || strength(a) - strength(b) || a - b);
   }
   return bySection;
 }

@@ -106,6 +106,8 @@ class Unlinker {
   readonly #port: KernelPort;
   readonly #elf: ElfObject;
   readonly #loaded: readonly Loaded[];
+  /** What an address was in last: others are near it. */
+  #lastAt: Loaded | undefined;
   readonly #symbols: Uint8Array;
   readonly #strings: Uint8Array;
   /** Code that lies in sections of data: a section of its own each, behind those of the file. */
@@ -275,6 +277,13 @@ class Unlinker {
 
   /** The section that an address lies in, its end included where nothing else begins there. */
   #at(address: number): Loaded | undefined {
+    const last = this.#lastAt;
+    if (last && address > last.start && address < last.end) return last;
+    this.#lastAt = this.#find(address);
+    return this.#lastAt;
+  }
+
+  #find(address: number): Loaded | undefined {
     const loaded = this.#loaded;
     let [low, high] = [0, loaded.length];
     while (low < high) {
