@@ -49,6 +49,8 @@ export const CHANGED: ReadonlyMap<string, readonly (number | bigint | null)[]> =
   row('ALTINSTR_FLAG_INV', 0x8000, null, null),
   // arch/x86/include/asm/cpufeatures.h
   row('X86_FEATURE_LFENCE_RDTSC', 114, 642, 642),
+  // arch/x86/include/asm/ibt.h: seen in sealed functions
+  row('SEALED_ENTRY', 0x1f0f66, 0x1f0f66, 0xd6401f0f),
   // arch/x86/include/asm/orc_types.h
   row('ORC_REG_PREV_SP', 1, 1, 8),
   row('ORC_REG_DX', 2, 2, 2),

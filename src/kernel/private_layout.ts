@@ -105,6 +105,8 @@ export const PRIVATE_CONSTANTS = {
   DEBUGFS_REMOVED: -0x80000000,
   /** kernel/livepatch/shadow.c */
   KLP_SHADOW_HASH_BITS: 12,
+  /** arch/x86/include/asm/ibt.h, gen_endbr_poison(): a nop of four bytes in the place of an endbr64. */
+  SEALED_ENTRY: 0x1f0f66,
 } as const;
 
 /** Of files that no types come from: ours, and two that the kernel keeps to a .c file. */

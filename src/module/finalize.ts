@@ -55,7 +55,6 @@ const NOT_APPLIED: readonly (readonly [string, Element, string])[] = [
   ['__bpf_raw_tp_map', 'bpf_raw_event_map', 'no BPF'],
   ['__dyndbg', '_ddebug', 'no dynamic debug: pr_debug() stays off'],
   ['___srcu_struct_ptrs', 8, 'static SRCU structures are not initialised'],
-  ['.ibt_endbr_seal', 4, 'no IBT on this CPU'],
   ['.altinstr_aux', 1, 'text of alternatives that test at run time; used as it is'],
   ['.BTF', 1, 'type information is not read'],
 ];

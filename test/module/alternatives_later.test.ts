@@ -2,7 +2,7 @@
 // that become direct, and replacements of several instructions that are moved.
 
 import { describe, expect, it } from 'vitest';
-import { applyAlternatives } from '../../src/arch/x86_64/module/alternative.ts';
+import { applyAlternatives, sealEndbr } from '../../src/arch/x86_64/module/alternative.ts';
 import { CpuFeatures } from '../../src/arch/x86_64/module/cpu_features.ts';
 import { insnLength } from '../../src/arch/x86_64/module/module_text.ts';
 import { joinNops, movedCode } from '../../src/arch/x86_64/module/moved_code.ts';
@@ -122,5 +122,22 @@ describe('code that is moved', () => {
     // A second time nothing changes.
     if (size <= 11) joinNops(code);
     expect(hex(code)).toBe(expected);
+  });
+});
+
+describe('an endbr64 that is sealed', () => {
+  it.each([
+    ['6.12', 0x1f0f66, '660f1f00'],
+    ['7.3', 0xd6401f0f, '0f1f40d6'],
+  ])('becomes the nop of %s, and where there is none nothing changes', (_, poison, expected) => {
+    const mem = new GuestMemory({ image: PAGE_SIZE, heap: PAGE_SIZE, stacks: 1, modules: PAGE_SIZE });
+    mem.map(IMAGE_BASE, PAGE_SIZE, PROT_READ | PROT_WRITE);
+    mem.writeBytes(TEXT, Uint8Array.of(0xf3, 0x0f, 0x1e, 0xfa, 0x53, 0x53, 0x53, 0x53));
+    for (const [i, site] of [TEXT, TEXT + 4n].entries()) {
+      const at = TABLE + BigInt(4 * i);
+      mem.writeU32(at, Number(BigInt.asUintN(32, site - at)));
+    }
+    const { patched, warnings } = sealEndbr(mem, { addr: TABLE, size: 8 }, poison);
+    expect([patched, warnings.length, hex(mem.readBytes(TEXT, 8))]).toEqual([1, 1, `${expected}53535353`]);
   });
 });

@@ -26,7 +26,7 @@ export interface OpenedKernel {
 }
 
 /** Of what is kept: another number where NativeKernel or the description has other members, or is made otherwise. */
-const FORMAT = 8;
+const FORMAT = 9;
 const CHECKSUM_SIZE = 32;
 
 const opened = new Map<string, OpenedKernel>();

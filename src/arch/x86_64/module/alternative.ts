@@ -16,7 +16,7 @@ import {
   type PatchCount,
   type Table,
 } from '../../module_text.ts';
-import { CALL, CALL_SIZE, genInsn, INT3, JMP8, JMP32, RET, targetOf } from '../insn.ts';
+import { CALL, CALL_SIZE, ENDBR64, genInsn, INT3, JMP8, JMP32, RET, targetOf } from '../insn.ts';
 import { joinNops, movedCode } from './moved_code.ts';
 
 /** Length of the instruction at an offset; 0 when it does not decode. */
@@ -281,6 +281,25 @@ function indirectBranch(
   if (bytes.length > length) return undefined;
   while (bytes.length < length) bytes.push(0x90);
   return Uint8Array.from(bytes);
+}
+
+/**
+ * apply_seal_endbr(): functions that are called by their names only are no targets of indirect branches, whether the CPU
+ * asks or not.
+ */
+export function sealEndbr(mem: ModuleBytes, table: Table, poison: number): PatchCount {
+  const count = newCount();
+  const sealed = Uint8Array.of(poison, poison >>> 8, poison >>> 16, poison >>> 24);
+  for (const addr of siteAddresses(mem, table)) {
+    const bytes = mem.isMapped(addr, ENDBR64.length) ? mem.readBytes(addr, ENDBR64.length) : sealed;
+    if (ENDBR64.every((byte, i) => bytes[i] === byte)) {
+      mem.writeBytes(addr, sealed);
+      count.patched++;
+    } else {
+      count.warnings.push(`no endbr64 at ${hex(addr)}, which is to be sealed`);
+    }
+  }
+  return count;
 }
 
 /**

@@ -7,6 +7,7 @@ import {
   applyRetpolines,
   applyReturns,
   type InsnLength,
+  sealEndbr,
   smpUnlock,
 } from './alternative.ts';
 import { BRANCHES } from './branches.ts';
@@ -49,6 +50,15 @@ const TABLES: readonly SiteTable[] = [
     entry: 'alt_instr',
     what: 'alternative taken',
     apply: (context, table) => applyAlternatives(context, table, insnLength),
+  },
+  {
+    section: '.ibt_endbr_seal',
+    entry: 4,
+    what: 'endbr64 sealed',
+    apply: ({ mem, kernel, lookupName }, table) =>
+      lookupName('apply_seal_endbr') === undefined
+        ? 'the kernel was built without CONFIG_X86_KERNEL_IBT'
+        : sealEndbr(mem, table, Number(kernel.constants.SEALED_ENTRY)),
   },
   {
     section: '.smp_locks',
