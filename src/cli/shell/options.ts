@@ -67,9 +67,10 @@ export function machineOptions(command: Command): Command {
     .addOption(engineOption())
     .option('--no-shadow', 'without the shadow stack that checks every reliable trace: faster')
     .addOption(
-      new Option('--model <model>', 'livepatches as the kernel has them, or patch bundles').choices(
-        model.choices,
-      ),
+      new Option(
+        '--model <model>',
+        'livepatches as the kernel has them, patch bundles, or a module an object',
+      ).choices(model.choices),
     )
     .addOption(kernelOption())
     .addOption(scheduleOption())
