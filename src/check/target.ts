@@ -3,13 +3,13 @@
 // Invariant: indices are taken once, here; hot loops read constants.
 
 import type { CheckEngine, InactiveFrame } from '../arch/checking.ts';
-import { ENGINE_OPTION } from '../arch/engine.ts';
+import { ENGINE_OPTION, type EngineName } from '../arch/engine.ts';
 import { X86_64 } from '../arch/x86_64/x86_64.ts';
 
 const { registers, insns, frames, inactive, makeEngine, tables, unwound } = X86_64.checking;
 
 export const TARGET = X86_64;
-export const openEngine = (): CheckEngine => makeEngine(ENGINE_OPTION.default);
+export const openEngine = (name: EngineName = ENGINE_OPTION.default): CheckEngine => makeEngine(name);
 export const REGISTERS = registers;
 export const INSNS = insns;
 export const INACTIVE: InactiveFrame = inactive;

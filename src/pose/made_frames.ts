@@ -7,7 +7,7 @@
 import { INSN_CALL, INSN_CALL_DYNAMIC, INSN_JUMP, INSN_JUMP_CONDITIONAL } from '../arch/code.ts';
 import { CheckGuest, POINTER, STACK_BASE, STACK_HALF, STACK_LO, STACK_SIZE } from '../check/check_guest.ts';
 import { loadSaved } from '../check/saved_registers.ts';
-import { FP, INSNS, PC, REGISTERS, SP } from '../check/target.ts';
+import { FP, INSNS, openEngine, PC, REGISTERS, SP } from '../check/target.ts';
 import { fromHalves, TEXT_HI } from '../guest/addr.ts';
 import type { GuestMemory } from '../guest/memory.ts';
 import { PoseError } from './error.ts';
@@ -125,12 +125,12 @@ export class FrameMaker {
   }
 }
 
-/** One for all: each time it begins anew. */
+/** One for all: each time it begins anew. On the core, whatever the machine is on: it executes instructions that are nowhere. */
 let shared: CheckGuest | undefined;
 
 function sharedGuest(): CheckGuest {
   if (!shared) {
-    shared = new CheckGuest();
+    shared = new CheckGuest(openEngine('core'));
     shared.loadText(new Uint8Array(16));
   }
   return shared;
