@@ -188,6 +188,31 @@ describe('tables, and registers of the machine', () => {
     expect((await runUser('mov rax, dr7')).kind).toBe('exception');
   });
 
+  it('iretq takes all of its frame, sysretq goes on in ring 3, invd does nothing', async () => {
+    bare.mem.pokeText(TEXT, Uint8Array.of(0x48, 0xcf));
+    [TEXT + 0x100n, 0x10n, 0xd7n, STACK_TOP - 64n, 0x18n].forEach((word, i) => {
+      bare.mem.writeU64(STACK_TOP - 40n + 8n * BigInt(i), word);
+    });
+    const left = bare.context({ rsp: STACK_TOP - 40n });
+    expect(bare.run(left, 1)).toMatchObject({ kind: 'budget', executed: 1 });
+    expect([left.regs[REG.rip], left.regs[REG.rsp], left.regs[REG.rflags] & 0xd7n, left.userMode]).toEqual([
+      TEXT + 0x100n,
+      STACK_TOP - 64n,
+      0xd7n,
+      false,
+    ]);
+    bare.mem.pokeText(TEXT, Uint8Array.of(0x48, 0x0f, 0x07));
+    const back = bare.context({ rcx: USER_TEXT_BASE, r11: 0x202n });
+    expect(bare.run(back, 1)).toMatchObject({ kind: 'budget', executed: 1 });
+    expect([back.regs[REG.rip], back.regs[REG.rflags] & 0x200n, back.userMode]).toEqual([
+      USER_TEXT_BASE,
+      0x200n,
+      true,
+    ]);
+    bare.mem.pokeText(TEXT, Uint8Array.of(0x0f, 0x08, 0xf4));
+    expect(bare.run(bare.context(), 10)).toMatchObject({ kind: 'halt', executed: 2 });
+  });
+
   it('rdpmc counts as the time stamp counter does', async () => {
     const { regs } = await run('rdtsc\nmov rbx, rax\nxor ecx, ecx\nrdpmc\nsub rax, rbx');
     expect(regs[REG.rax]).toBe(3n);
