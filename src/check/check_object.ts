@@ -236,7 +236,7 @@ export class ObjectChecker {
     if (this.#timer && !this.#watch) this.#timer.at(() => this.#judge.frameWalk(ip));
     if (this.#isQuick && this.#quick?.rightAt(ip)) {
       if (this.#worst[home] === 0) this.#worst[home] = GRAVITY.right;
-      this.#isRight = home === insn && this.#timer === undefined;
+      this.#isRight = home === insn && this.#timer === undefined && this.#judge.hangsOnFrame(ip);
       return;
     }
     this.#consider(home, 'interrupted', ip);

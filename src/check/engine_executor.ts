@@ -151,6 +151,8 @@ export class EngineExecutor implements Executor, Steps {
     if (walk.code.type[insn] === INSN_RETURN) this.#returnToText();
     walk.visit(insn, sp);
     this.#forkFrom(insn);
+    // Calls and branches are not executed here.
+    this.#wasPlain = false;
     const next = walk.step(insn, this);
     return this.#wasPlain && next === insn + 1 ? this.#straightOn(next, sp) : next;
   }

@@ -173,6 +173,11 @@ export class Judge {
   get hasSharedKinds(): boolean {
     return this.#facts === undefined;
   }
+  /** Whether a right answer there hangs on nothing but the stack, its pointer and the frame pointer. */
+  hangsOnFrame(ip: number): boolean {
+    const row = this.rowAt(ip);
+    return row >= 0 && (this.rowUses(row) & USES_OTHERS) === 0;
+  }
   /** Whether an address is surely in the row that was asked for last. */
   isInRow(ip: number): boolean {
     return this.#facts === undefined && ip >= this.#rowFrom && ip < this.#rowTo;
