@@ -8,5 +8,5 @@ export const LIVEPATCH = {
   /** /sys/kernel/livepatch/PATCH/stack_order: 1 for the lowest, counted anew when one goes. */
   stackOrderFile: { release: '6.14', seen: '7.3.4', not: '6.12.117' },
   /** klp_reverse_transition() turns the target round when no task can still be switching to the old one. */
-  reversesLast: { release: '6.4', seen: 'read in its source', not: '6.1' },
+  reversesLast: { release: '6.4', seen: '6.12.117, 7.3.4', not: '6.1' },
 } as const satisfies Record<string, Since>;

@@ -82,7 +82,9 @@ describe('a page of the corpus', () => {
     const lost = 'no entry for the whole function: it has lost its symbol, as weak ones do';
     expect(page('kvm.ko', lost)).toContain('A weak function that another one overrides');
     expect(page('kvm.ko', 'two answers')).toContain('Not explained.');
-    expect(page('vmlinuz', lost)).toContain('A weak function that another one overrides, or what was split off');
+    expect(page('vmlinuz', lost)).toContain(
+      'A weak function that another one overrides, or what was split off',
+    );
     expect(page('vmlinuz', 'two answers')).toContain('Not explained.');
   });
 
