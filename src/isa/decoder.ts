@@ -97,8 +97,8 @@ function signedAt(bytes: Uint8Array, at: number, size: number): number {
 }
 
 /**
- * Decodes the instruction at `offset`, whose address ends in `ipLo`. `into` is filled and returned;
- * by default one object shared by all callers.
+ * Decodes the instruction at `offset`, whose address ends in `ipLo`. `into` is filled and returned, every field of it,
+ * whatever was in it; by default one object shared by all callers.
  */
 export function decodeAt(bytes: Uint8Array, offset: number, ipLo: number, into: Insn = shared): Insn {
   const insn = into;
@@ -110,8 +110,16 @@ export function decodeAt(bytes: Uint8Array, offset: number, ipLo: number, into: 
   insn.locked = false;
   insn.opsize16 = false;
   insn.vex = false;
+  insn.vexBits = 0;
+  insn.opcode = 0;
   insn.hasModrm = false;
+  insn.mod = 0;
+  insn.reg = 0;
+  insn.rm = 0;
   insn.hasSib = false;
+  insn.sibBase = 0;
+  insn.sibIndex = 0;
+  insn.sibScale = 0;
   insn.ripRelative = false;
   insn.target = 0;
   insn.disp = 0;

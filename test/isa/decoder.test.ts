@@ -173,3 +173,28 @@ describe('a block', () => {
     expect(blockLength(bytes, 3, 0x81000003).repeats).toBe(false);
   });
 });
+
+describe('what is decoded into', () => {
+  const sixteen = fc.uint8Array({ minLength: 16, maxLength: 16 });
+
+  test('has no field of an instruction that was in it before', () => {
+    fc.assert(
+      fc.property(sixteen, sixteen, (before, bytes) => {
+        const used = new Insn();
+        decodeAt(before, 0, 0, used);
+        expect({ ...decodeAt(bytes, 0, 0, used) }).toEqual({ ...decodeAt(bytes, 0, 0, new Insn()) });
+      }),
+    );
+  });
+
+  test.each([
+    ['an index', 'mov ecx, [rax+rbx*4]', 'mov ecx, [rax]'],
+    ['operands', 'mov ecx, [rax+rbx*4]', 'ret'],
+    ['a prefix of AVX', 'vpaddd ymm1, ymm2, ymm3', 'nop'],
+  ])('has not %s of one before', async (_, before, source) => {
+    const used = new Insn();
+    decodeAt(await assembleSnippet(before, 0n), 0, 0, used);
+    const bytes = await assembleSnippet(source, 0n);
+    expect({ ...decodeAt(bytes, 0, 0, used) }).toEqual({ ...decodeAt(bytes, 0, 0, new Insn()) });
+  });
+});
