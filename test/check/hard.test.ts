@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ORC_REG_R10 } from '../../src/arch/x86_64/unwind/orc_registers.ts';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { CheckGuest } from '../../src/check/check_guest.ts';
 import { ObjectChecker } from '../../src/check/check_object.ts';
@@ -159,5 +160,28 @@ describe('the truth', () => {
     const kept = check().places.filter(({ place }) => place.startsWith('kept'));
     expect(kept.map(({ truth }) => whereaboutsText(truth.prevFp))).toEqual(['in r12', 'in r12']);
     expect(kept.map(({ truth }) => truth.saved.r12)).toEqual([0, 0]);
+  });
+});
+
+describe('entries that go by another register than stack and frame pointer', () => {
+  it('are wrong from where the register is another number, though nothing touched the stack', () => {
+    // lea 0x8(%rsp),%r10; nop; xor %r10d,%r10d; four nops; ret
+    const code = `4c8d542408904531d2${'90'.repeat(4)}c3`;
+    const elf = withData(['behind', 0, code]);
+    const orc = readOrc(elf, X86_64.code.orc) as OrcRows;
+    const [flags, spOffset] = [orc.flags.slice(), orc.spOffset.slice()];
+    const text = elf.section('.text')?.index;
+    const start = offsetOf('behind');
+    orc.offset.forEach((at, row) => {
+      if (orc.section[row] !== text || at < start || at >= start + code.length / 2) return;
+      flags[row] = (flags[row] & ~0xf) | ORC_REG_R10;
+      spOffset[row] = 0;
+    });
+    const found = new ObjectChecker(guest, elf, {
+      unwinder: 'orc',
+      orc: { ...orc, flags, spOffset },
+    }).check();
+    const places = found.places.map(({ place }) => place).filter((place) => place.startsWith('behind'));
+    expect(places).toEqual(['0x0', '0x9', '0xa', '0xb', '0xc', '0xd'].map((at) => `behind+${at}`));
   });
 });
