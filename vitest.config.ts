@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 /** What takes many seconds a file: npm run test:long. */
@@ -14,8 +15,8 @@ export default defineConfig({
     setupFiles: ['test/property_runs.ts'],
     // Unicorn's engines hold native state: processes end it for certain.
     pool: 'forks',
-    // Vitest would leave one CPU idle, half of a small machine.
-    maxWorkers: '100%',
+    // Vitest would leave one CPU idle, half of a small machine; and workers wait for the processes that some tests start.
+    maxWorkers: long ? '100%' : Math.ceil(1.5 * availableParallelism()),
     // Only what hangs is to end by the clock: a computer with other work to do is no reason to fail.
     testTimeout: 900_000,
     hookTimeout: 900_000,
