@@ -1,5 +1,5 @@
 // How long a whole kernel takes, image and all, beside its modules in the same run: `klpemu check` and `klpemu orc
-// --diff` of a vmlinuz, and of the ten modules that the other benchmarks have, by processor time an instruction.
+// --diff` of a vmlinuz, and of the modules that the other benchmarks have, by processor time an instruction.
 //
 //   npm run bench kernel
 //

@@ -70,7 +70,7 @@ describe.each(['6.1', '6.12', '7.3'] as const)('Debian %s under the machine', (s
     patch = moduleFor(new Uint8Array(PATCH), openKernel(file, X86_64));
   });
   beforeEach((context) => {
-    if (!file) context.skip();
+    if (!file) context.skip(`the image of Debian's ${series} is not here and could not be fetched`);
   });
   afterAll(() => machine?.close());
 
