@@ -3,19 +3,16 @@
 //
 // Invariant: nothing here is the machine's own where a real kernel is given.
 
-import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { deserialize, serialize } from 'node:v8';
 import type { CheckableArch } from '../arch/arch.ts';
 import { type Calls, readCalls, type TextRun } from '../callgraph/calls.ts';
 import type { GraphPart } from '../callgraph/graph.ts';
 import { lo32 } from '../guest/addr.ts';
 import { PROT_EXEC } from '../guest/memory.ts';
-import { packageRoot } from '../guest/package_root.ts';
 import type { KernelDescription } from '../kernel/description.ts';
 import { loadKernelImage, loadRealImage } from '../machine/boot/image.ts';
-import { type OpenedKernel, openKernel } from '../machine/native/cache.ts';
+import { keptKernels, type OpenedKernel, openKernel } from '../machine/native/cache.ts';
 import { kernelPath } from '../machine/native/find.ts';
 import { KernelFile } from '../vmlinuz/kernel_file.ts';
 
@@ -149,9 +146,6 @@ export function partOf(
   return { module, calls, nameAt: (start) => names.get(start) ?? `0x${start.toString(16)}` };
 }
 
-const CHECKSUM_SIZE = 32;
-const checksum = (bytes: Uint8Array): Buffer => createHash('sha256').update(bytes).digest();
-
 /** Of a kernel that has booted it is gone: who made the threads that are there was in it. */
 function initText(file: string, { elf, code }: CheckableArch): TextRun[] {
   const { kernel } = new KernelFile(new Uint8Array(readFileSync(file)), file, { elf, code });
@@ -165,24 +159,12 @@ interface KeptCode {
   readonly init: readonly TextRun[];
 }
 
-/** From the cache beside the kernel's, or made and put there. */
+/** From the cache, or made and put there. */
 function keptCode(hash: string, make: () => KeptCode): KeptCode {
-  const path = join(packageRoot(), '.cache', 'kernels', `${hash}.calls.${FORMAT}.bin`);
-  try {
-    const bytes = readFileSync(path);
-    const data = bytes.subarray(CHECKSUM_SIZE);
-    if (checksum(data).equals(bytes.subarray(0, CHECKSUM_SIZE))) return deserialize(data) as KeptCode;
-  } catch {
-    // It is made.
-  }
+  const name = `${hash}.calls.${FORMAT}.bin`;
+  const bytes = keptKernels.read(name);
+  if (bytes) return deserialize(bytes) as KeptCode;
   const kept = make();
-  const data = serialize(kept);
-  try {
-    mkdirSync(dirname(path), { recursive: true });
-    writeFileSync(`${path}.${process.pid}`, Buffer.concat([checksum(data), data]));
-    renameSync(`${path}.${process.pid}`, path);
-  } catch {
-    // A cache that cannot be written costs time, nothing else.
-  }
+  keptKernels.write(name, [serialize(kept)]);
   return kept;
 }

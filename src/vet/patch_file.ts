@@ -4,6 +4,8 @@ import type { CheckableArch } from '../arch/arch.ts';
 import { Graph } from '../bundle/split/graph.ts';
 import { Places } from '../bundle/split/places.ts';
 import { readUber } from '../bundle/split/uber.ts';
+import type { Pointer } from '../bundle/split/uber_tables.ts';
+import { STT_FUNC } from '../elf/constants.ts';
 import { type ElfObject, parseElf } from '../elf/elf_object.ts';
 import { ElfError } from '../elf/error.ts';
 import { readModInfo } from '../elf/modinfo.ts';
@@ -75,11 +77,10 @@ export function readPatch(
     const objects = uber.objects.map(
       ({ name, functions, callbacks }): PatchedObject => ({
         module: name === KERNEL ? undefined : name,
-        functions: functions.map(({ name: old, sympos, newFunc: { atom, offset } }) => ({
+        functions: functions.map(({ name: old, sympos, newFunc }) => ({
           name: old,
           sympos: Number(sympos),
-          newName: atom.symbol?.name ?? atom.label,
-          newSize: Number(atom.symbol?.size ?? 0n) || atom.end - offset,
+          ...newFunction(elf, newFunc),
         })),
         callbacks: [...callbacks.keys()],
       }),
@@ -89,6 +90,21 @@ export function readPatch(
     if (!(error instanceof ElfError)) throw error;
     return { ...about, objects: [], unread: error.message };
   }
+}
+
+/** What fills the room before a function, in later kernels, and falls into it: a piece of code begins with that symbol. */
+const PREFIX = /^__(?:pfx|cfi)_/;
+
+/** The function that begins where the pointer leads to. */
+function newFunction(elf: ElfObject, { atom, offset }: Pointer): Pick<NewFunction, 'newName' | 'newSize'> {
+  const symbol = elf.symbols.find(
+    ({ section, value, type, name }) =>
+      type === STT_FUNC &&
+      section?.index === atom.section.index &&
+      Number(value) === offset &&
+      !PREFIX.test(name),
+  );
+  return { newName: symbol?.name ?? atom.label, newSize: Number(symbol?.size ?? 0n) || atom.end - offset };
 }
 
 function nameOf(elf: ElfObject, { structs, constants }: KernelDescription): string | undefined {

@@ -37,12 +37,14 @@ const KEPT = /^(worker|kernfs_node)$/;
 
 /** How many live allocations there are of each owner and size. */
 export function heapOf(machine: Machine): Record<string, number> {
-  const kworkers = tasksOf(machine).filter((task) => task.comm.startsWith('kworker/')).length;
-  const counts = new Map<string, number>([
-    [`task_struct ${machine.inspect.core.kernel.structs.task_struct.size}`, -kworkers],
-  ]);
+  let kworkers = tasksOf(machine).filter((task) => task.comm.startsWith('kworker/')).length;
+  const counts = new Map<string, number>();
   for (const { owner, size } of machine.inspect.core.slab.live()) {
     if (KEPT.test(owner)) continue;
+    if (owner === 'task_struct' && kworkers > 0) {
+      kworkers--;
+      continue;
+    }
     const key = `${owner} ${size}`;
     counts.set(key, (counts.get(key) ?? 0) + 1);
   }

@@ -4,8 +4,10 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
+import { BUILT_IN } from '../../src/kernel/description.ts';
 import type { Finding, Part } from '../../src/vet/finding.ts';
 import { ModuleLibrary } from '../../src/vet/module_library.ts';
+import { readPatch } from '../../src/vet/patch_file.ts';
 import { Vet, type VetOptions, type VetReport } from '../../src/vet/vet.ts';
 import { MODULES, Mutant } from './mutant.ts';
 
@@ -86,6 +88,17 @@ describe('a good livepatch', () => {
     const report = await vet(fixture('klpdemo_patch_sympos'), { modules, vmlinuxOnly: true });
     expect([told(report, 'bad'), report.verdict]).toEqual([[], 'good']);
     expect(told(report, 'told', 'loads')).toEqual(['klpdemo_target is left out, as was asked: 1 functions']);
+  });
+});
+
+describe('the file of a livepatch', () => {
+  it('tells new functions by their names where the compiler has left room before each', () => {
+    const path = join(MODULES, '../split/real/klpreal_build.ko');
+    const { objects } = readPatch(path, new Uint8Array(readFileSync(path)), X86_64, BUILT_IN);
+    expect(objects.map(({ module, functions }) => [module, functions.map((one) => one.newName)])).toEqual([
+      ['klpsplit_t1', ['klpsplit_t1_a', 'klpsplit_t1_b']],
+      ['klpsplit_t2', ['klpsplit_t2_a', 'klpsplit_t2_b']],
+    ]);
   });
 });
 

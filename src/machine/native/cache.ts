@@ -1,11 +1,10 @@
 // Kernels that were made ready once: in memory for this process, and on disk between runs, by the hash of their file.
 //
-// What is kept has a checksum over all of it; a damaged one is said and made anew, and where nothing can be written each run
-// makes it anew.
+// Invariant: what is kept on disk is what was made, and of no more bytes than its limit (DiskCache).
 
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { deserialize, serialize } from 'node:v8';
 import { isMainThread } from 'node:worker_threads';
 import type { Arch } from '../../arch/arch.ts';
@@ -13,6 +12,7 @@ import { ElfError } from '../../elf/error.ts';
 import { packageRoot } from '../../guest/package_root.ts';
 import { AbsentError, plainDescription, withAbsent } from '../../kernel/describe.ts';
 import type { KernelDescription } from '../../kernel/description.ts';
+import { DiskCache } from '../../vmlinuz/disk_cache.ts';
 import { KernelFile } from '../../vmlinuz/kernel_file.ts';
 import { KernelFileError, kernelPath } from './find.ts';
 import type { NativeKernel } from './native_kernel.ts';
@@ -27,7 +27,11 @@ export interface OpenedKernel {
 
 /** Of what is kept: another number where NativeKernel or the description has other members, or is made otherwise. */
 const FORMAT = 9;
-const CHECKSUM_SIZE = 32;
+/** A dozen kernels, each with what is worked out of it. */
+const MOST_KEPT = 512 << 20;
+
+/** What is worked out of kernels' files, by their hash. */
+export const keptKernels = new DiskCache(join(packageRoot(), '.cache', 'kernels'), MOST_KEPT);
 
 const opened = new Map<string, OpenedKernel>();
 
@@ -41,8 +45,7 @@ export function openKernel(name: string, arch: Arch): OpenedKernel {
   const hash = createHash('sha256').update(bytes).digest('hex').slice(0, 32);
   const known = opened.get(hash);
   if (known) return known;
-  const path = join(packageRoot(), '.cache', 'kernels', `${hash}.${FORMAT}.bin`);
-  const kernel = kept(path, hash) ?? prepared(bytes, file, arch, path, hash);
+  const kernel = kept(hash) ?? prepared(bytes, file, arch, hash);
   opened.set(hash, kernel);
   return kernel;
 }
@@ -55,19 +58,13 @@ function contents(file: string): Uint8Array {
   }
 }
 
-function prepared(bytes: Uint8Array, file: string, arch: Arch, path: string, hash: string): OpenedKernel {
+const nameOf = (hash: string): string => `${hash}.${FORMAT}.bin`;
+
+function prepared(bytes: Uint8Array, file: string, arch: Arch, hash: string): OpenedKernel {
   if (!KernelFile.is(bytes)) throw new KernelFileError(`${file}: no kernel: neither a bzImage nor a vmlinux`);
   if (isMainThread && process.stderr.isTTY) process.stderr.write(`klpemu: ${file} is made ready, once\n`);
   const { native, description, absent } = readWhole(bytes, file, arch);
-  const data = packed({ native, description, absent });
-  try {
-    mkdirSync(dirname(path), { recursive: true });
-    const checksum = createHash('sha256').update(data).digest();
-    writeFileSync(`${path}.${process.pid}`, Buffer.concat([checksum, data]));
-    renameSync(`${path}.${process.pid}`, path);
-  } catch {
-    // A cache that cannot be written costs time, nothing else.
-  }
+  keptKernels.write(nameOf(hash), packed({ native, description, absent }));
   return { native, description, hash };
 }
 
@@ -84,24 +81,15 @@ function readWhole(bytes: Uint8Array, file: string, arch: Arch): Prepared {
   }
 }
 
-function kept(path: string, hash: string): OpenedKernel | undefined {
-  let bytes: Buffer;
-  try {
-    bytes = readFileSync(path);
-  } catch {
-    return undefined;
-  }
-  const data = bytes.subarray(CHECKSUM_SIZE);
-  if (!createHash('sha256').update(data).digest().equals(bytes.subarray(0, CHECKSUM_SIZE))) {
-    if (isMainThread) process.stderr.write(`klpemu: ${path}: it is damaged; the kernel is made ready anew\n`);
-    return undefined;
-  }
+function kept(hash: string): OpenedKernel | undefined {
+  const data = keptKernels.read(nameOf(hash));
+  if (!data) return undefined;
   const { native, description, absent } = unpacked(data);
   return { native, description: withAbsent(description, absent), hash };
 }
 
 /** What is not bytes of segments, its length before it; behind it those, so that they need not be copied once more. */
-function packed({ native, description, absent }: Prepared): Buffer {
+function packed({ native, description, absent }: Prepared): Uint8Array[] {
   const segments = native.segments.map((segment) => ({ ...segment, bytes: segment.bytes.length }));
   const head = serialize({
     native: { ...native, segments },
@@ -110,11 +98,11 @@ function packed({ native, description, absent }: Prepared): Buffer {
   });
   const length = Buffer.alloc(HEAD_LENGTH);
   length.writeUInt32LE(head.length);
-  return Buffer.concat([length, head, ...native.segments.map(({ bytes }) => bytes)]);
+  return [length, head, ...native.segments.map(({ bytes }) => bytes)];
 }
 
-function unpacked(data: Buffer): Prepared {
-  const start = HEAD_LENGTH + data.readUInt32LE();
+function unpacked(data: Uint8Array): Prepared {
+  const start = HEAD_LENGTH + new DataView(data.buffer, data.byteOffset).getUint32(0, true);
   const { native, description, absent } = deserialize(data.subarray(HEAD_LENGTH, start));
   let at = start;
   const segments = native.segments.map((segment: { readonly bytes: number }) => {
