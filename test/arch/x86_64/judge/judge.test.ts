@@ -66,6 +66,14 @@ describe.skipIf(NO_UNICORN && noHost)(`the core${without && ` (${without})`}`, (
     const open = results.filter(({ executed, unicorn, host }) => executed && unicorn.open + host.open > 0);
     expect(open.flatMap(({ unicorn, host }) => [unicorn.first, host.first]).filter(Boolean)).toEqual([]);
   });
+
+  it('tells no form of what those before it met', async () => {
+    const open: (string | undefined)[] = [];
+    const those = (mnemonics: RegExp) => FORMS.filter((form) => mnemonics.test(form.mnemonic));
+    const forms = [...those(/^(sqrt|div|cvt)ps/), ...those(/^(v?stmxcsr|fxsave)$/)];
+    await judgeForms(forms, 'core', 8, ({ unicorn, host }) => open.push(unicorn.first, host.first));
+    expect(open.filter(Boolean)).toEqual([]);
+  });
 });
 
 describe.skipIf(NO_UNICORN || noHost)(`the host, asked about Unicorn${without && ` (${without})`}`, () => {

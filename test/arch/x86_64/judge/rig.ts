@@ -158,6 +158,9 @@ export class Rig {
   execute(one: Case): Outcome {
     const { place } = one;
     const context = this.#contexts.get(place) as CpuContext;
+    // MXCSR keeps what forms of vectors met: what asks for it must not be told of those before.
+    if (isOfMachine(one.form)) this.#resetMachine(context);
+    context.setUserMode(place.user);
     const mem = this.mem;
     const moves = MOVES.find(({ bytes }) => REGISTERS[bytes] === one.form.registers);
     const lacks = moves && this.#moveVectors(place, context, moves.load, one.form, one.vectors);

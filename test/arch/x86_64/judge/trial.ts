@@ -92,25 +92,43 @@ export class Court {
     const forHost = this.#askHost && one.place.user;
     const other = byUnicorn && !forHost ? this.#unicorn : undefined;
     if (other) {
-      judge(trial.unicorn, one, outcome, other.execute(one), () =>
-        memoryDifferences(one.place, subject, other),
-      );
+      const answer = other.execute(one);
+      const said = whatDiffers(one, outcome, answer, () => memoryDifferences(one.place, subject, other));
+      judge(trial.unicorn, one, outcome, answer, said);
       other.restore(one.place);
     }
     if (forHost) this.#pending.push({ trial, one, outcome, windows: windowsOf(one, subject) });
     subject.restore(one.place);
   }
 
-  /** Asks the host about all states of ring 3 since it was asked last. */
+  /**
+   * Asks the host about all states of ring 3 since it was asked last. What differs is asked once more, of another process:
+   * a process has its stack at an address that is drawn, at times where a state has its memory.
+   */
   ask(host: Host | undefined): void {
     const pending = this.#pending.splice(0);
     if (!host) return;
     const answers = host.execute(pending.map(({ one }) => one));
-    pending.forEach(({ trial, one, outcome, windows }, i) => {
-      const answer = answers[i];
-      judge(trial.host, one, outcome, answer, () => windowDifferences(windows, answer as HostOutcome));
+    const differs = pending.map((of, i) => saidOfHost(of, answers[i]).length > 0);
+    const again = host.execute(pending.filter((_, i) => differs[i]).map(({ one }) => one));
+    pending.forEach((of, i) => {
+      const answer = differs[i] ? again.shift() : answers[i];
+      judge(of.trial.host, of.one, of.outcome, answer, saidOfHost(of, answer));
     });
   }
+}
+
+const saidOfHost = ({ one, outcome, windows }: Pending, answer: HostOutcome | undefined): string[] =>
+  whatDiffers(one, outcome, answer, () => windowDifferences(windows, answer as HostOutcome));
+
+function whatDiffers(
+  one: Case,
+  subject: Outcome,
+  other: Outcome | undefined,
+  memory: () => string[],
+): string[] {
+  if (!other) return ['the process ended'];
+  return [...differences(one, subject, other), ...(resultIsUndefined(one) ? [] : memory())];
 }
 
 function judge(
@@ -118,13 +136,10 @@ function judge(
   one: Case,
   subject: Outcome,
   other: Outcome | undefined,
-  memory: () => string[],
+  said: readonly string[],
 ): void {
   into.states++;
   count(into.kinds, other?.kind ?? 'process ended');
-  const said = other
-    ? [...differences(one, subject, other), ...(resultIsUndefined(one) ? [] : memory())]
-    : ['the process ended'];
   if (said.length > 0) into.differences.push({ one, said, subject, judge: other });
 }
 
