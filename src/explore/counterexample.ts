@@ -64,10 +64,11 @@ export class Story implements NonNullable<ExecutionOptions['tell']> {
     this.#lines.push({ cpu, text, ...(OF_A_TASK.test(name) ? { pid } : {}) });
   }
 
-  action({ kind, cpu }: Action): void {
+  action({ kind, cpu, stores }: Action): void {
     this.#first ??= this.#lines.length;
-    const text = kind === 'h' ? 'stands still' : `${this.#who[cpu]} is preempted`;
-    this.#lines.push({ cpu, text: `>>> ${text}, in ${this.#inside[cpu]}()` });
+    const text = kind === 'p' ? `${this.#who[cpu]} is preempted` : 'stands still';
+    const seen = kind === 'w' ? `: others see ${stores} of its last stores` : '';
+    this.#lines.push({ cpu, text: `>>> ${text}, in ${this.#inside[cpu]}()${seen}` });
     // Whoever is there next is told of again.
     this.#inside[cpu] = '';
   }

@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto';
 import type { KernelEvent } from '../kernel/events.ts';
 import type { Cpu } from '../machine/cpu/cpu.ts';
+import { FLAGS } from '../machine/livepatch_data.ts';
 import { Machine } from '../machine/machine.ts';
 import { type Action, parseSchedule, scheduleText } from '../machine/schedule.ts';
 import type { RunReport } from '../scenario/report.ts';
@@ -14,8 +15,7 @@ import type { Scenario } from '../scenario/scenario.ts';
 import { traceLine } from '../scenario/trace.ts';
 import { audit } from './audit.ts';
 import { type Problem, problemsOf } from './judges.ts';
-import { FLAGS } from './livepatch_data.ts';
-import type { Plan } from './plan.ts';
+import { type Decision, type Plan, QUIET } from './plan.ts';
 import { Learner, type Points } from './points.ts';
 
 /** A point that a run came to. */
@@ -26,6 +26,8 @@ export interface Visit {
   readonly pid: number;
   /** `function+0xoffset`, or a host function's name. */
   readonly point: string;
+  /** How many of the host function's stores may wait there. */
+  readonly stores: number;
 }
 
 export interface Execution {
@@ -44,7 +46,7 @@ export interface ExecutionOptions {
   /** Changes the machine before it runs: tests put variants of parts in their place. */
   readonly prepare?: (machine: Machine) => void;
   readonly hash?: boolean;
-  /** Only points with this in their name are come to. */
+  /** Only points with this, or one of these that commas are between, in their name are come to. */
   readonly at?: string;
   /** Told of each event, and of each point that is come to. */
   readonly tell?: {
@@ -67,7 +69,7 @@ export async function learnPoints(
 ): Promise<{ readonly points: Points; readonly report: RunReport }> {
   let learner: Learner | undefined;
   const run = await ScenarioRun.boot(scenario, {
-    schedule: 'q',
+    schedule: QUIET,
     boot: async (settings) => {
       const machine = await Machine.boot(settings);
       prepare?.(machine);
@@ -125,7 +127,7 @@ export async function execute(
     return {
       plan,
       visits,
-      problems: pointless ? [] : problemsOf(scenario, report, report.failure ? [] : audit(machine)),
+      problems: pointless ? [] : problemsOf(scenario, report, report.failure ? [] : audited(machine)),
       schedule: scheduleOf(plan, actions),
       pointless,
       instructions: machine.inspect.executor.instructions,
@@ -134,6 +136,12 @@ export async function execute(
   } finally {
     run.close();
   }
+}
+
+function audited(machine: Machine): string[] {
+  // A run may end while a CPU stands still.
+  machine.inspect.steering.stores.show();
+  return audit(machine);
 }
 
 function scheduleOf({ base }: Plan, actions: readonly Action[]): string {
@@ -149,7 +157,7 @@ class SteeredRun {
   readonly #points: Points;
   readonly #plan: Plan;
   readonly #tell: ExecutionOptions['tell'];
-  readonly #at: string;
+  readonly #at: readonly string[];
   readonly #names = new Map<bigint, string>();
   /** Points that read flags, and touch nothing else. */
   readonly #flagsOnly = new Set<string>();
@@ -164,7 +172,7 @@ class SteeredRun {
     this.#points = points;
     this.#plan = plan;
     this.#tell = tell;
-    this.#at = at;
+    this.#at = at.split(',');
     const { executor, host, core } = machine.inspect;
     this.#breakpoints();
     core.events.subscribe(() => this.#breakpoints(), ['ftrace']);
@@ -216,28 +224,34 @@ class SteeredRun {
     const point = this.#came[cpu.id];
     if (point === undefined) return false;
     this.#came[cpu.id] = undefined;
-    if (!point.includes(this.#at)) return false;
+    if (!this.#at.some((part) => point.includes(part))) return false;
     const task = this.machine.inspect.core.current(cpu.id);
     // An idle task that looks whether there is anything to do.
     if (task.isIdle && !point.includes('klp_')) return false;
     // Who looks at flags finds nothing of livepatch there outside of a transition.
     if (this.#flagsOnly.has(point) && !this.machine.inspect.livepatch.transitionPatch) return false;
     const index = this.visits.length;
-    const visit = { at, cpu: cpu.id, pid: task.pid, point };
+    const stores = this.machine.inspect.steering.stores.waiting(cpu);
+    const visit = { at, cpu: cpu.id, pid: task.pid, point, stores };
     this.visits.push(visit);
     this.#tell?.visit(visit, task.comm);
     const decision = this.#plan.decisions[this.#next];
     if (decision?.visit !== index) return false;
     this.#next++;
-    return this.#act(cpu, decision.kind, at);
+    return this.#act(cpu, decision, at, stores);
   }
 
-  #act(cpu: Cpu, kind: Action['kind'], at: number): boolean {
-    const action = { kind, cpu: cpu.id, at };
+  #act(cpu: Cpu, { kind, stores = 0 }: Decision, at: number, waiting: number): boolean {
+    const action: Action =
+      kind !== 'w'
+        ? { kind, cpu: cpu.id, at }
+        : waiting === 0
+          ? { kind: 'h', cpu: cpu.id, at }
+          : { kind, cpu: cpu.id, at, stores: stores % waiting };
     this.actions.push(action);
     this.#tell?.action(action);
-    this.machine.inspect.steering.act(cpu, kind);
-    if (kind === 'h') this.#held = { cpu, at };
+    this.machine.inspect.steering.act(cpu, action);
+    if (action.kind !== 'p') this.#held = { cpu, at };
     return true;
   }
 }

@@ -6,12 +6,13 @@
 import type { Execution } from './execution.ts';
 import type { Problem, ProblemKind } from './judges.ts';
 import type { Plan } from './plan.ts';
-import type { Searcher } from './searcher.ts';
+import type { Searcher, Stores } from './searcher.ts';
 import { shrink } from './shrink.ts';
 
 /** What comes back of an execution. */
 export interface Executed {
   readonly visits: number;
+  readonly stores: Stores;
   readonly pointless: boolean;
   readonly problems: readonly Problem[];
   readonly hash?: string;
@@ -20,6 +21,15 @@ export interface Executed {
 export interface Place {
   run(plan: Plan, hash: boolean): Promise<Executed>;
 }
+
+/** An execution as plain data. */
+export function executedOf({ visits, pointless, problems, hash }: Execution): Executed {
+  const made = hash === undefined ? {} : { hash };
+  return { visits: visits.length, stores: storesOf(visits), pointless, problems, ...made };
+}
+
+export const storesOf = (visits: Execution['visits']): Stores =>
+  visits.flatMap(({ stores }, visit) => (stores > 0 ? [[visit, stores] as const] : []));
 
 interface ExploreOptions {
   readonly searcher: Searcher;

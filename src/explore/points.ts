@@ -7,8 +7,8 @@
 import type { Addr } from '../guest/addr.ts';
 import type { Observer } from '../guest/observer.ts';
 import type { EventType } from '../kernel/events.ts';
+import { LivepatchData } from '../machine/livepatch_data.ts';
 import type { Machine } from '../machine/machine.ts';
-import { LivepatchData } from './livepatch_data.ts';
 
 /** What a point accesses, by the object's name. */
 type Touched = Readonly<Record<string, 'read' | 'write'>>;
@@ -49,7 +49,7 @@ export class Learner {
   constructor(machine: Machine, observer: Observer) {
     this.#machine = machine;
     this.#observer = observer;
-    this.#data = new LivepatchData(machine.inspect);
+    this.#data = new LivepatchData(machine.inspect.core, machine.inspect.livepatch);
     observer.trace(['accesses', 'blocks']);
     machine.events.subscribe(({ type }) => {
       this.#changed = type;

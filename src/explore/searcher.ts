@@ -1,12 +1,20 @@
 // What a searcher is: it says which plan comes next, and hears what came of each. Several may be under way at once.
 
-import type { Plan } from './plan.ts';
+import type { Decision, Plan } from './plan.ts';
+
+export type Kind = Decision['kind'];
+export const KINDS: readonly Kind[] = ['p', 'h', 'w'];
+
+/** Of points that a run came to. */
+export type Stores = readonly (readonly [visit: number, stores: number])[];
 
 /** What a searcher hears of an execution. */
 export interface Outcome {
   readonly plan: Plan;
   /** Points that it came to. */
   readonly visits: number;
+  /** Those where stores wait: which, and how many do. */
+  readonly stores: Stores;
   readonly pointless: boolean;
   /** Something was wrong with it. */
   readonly found: boolean;
@@ -33,6 +41,9 @@ export interface SearcherOptions {
   readonly seed: number;
   /** Points that the run comes to without any decision. */
   readonly visits: number;
+  readonly stores: Stores;
+  /** What may be done; all, where nothing is said. */
+  readonly kinds?: readonly Kind[];
   /** That of a searcher before, which this one goes on from. */
   readonly state?: SearcherState;
   /** For `replay`. */

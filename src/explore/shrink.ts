@@ -5,10 +5,9 @@
 
 import type { Execution, Visit } from './execution.ts';
 import { problemKey } from './judges.ts';
-import type { Decision, Plan } from './plan.ts';
+import { type Decision, type Plan, QUIET } from './plan.ts';
 
-interface Place extends Pick<Visit, 'point' | 'pid'> {
-  readonly kind: Decision['kind'];
+interface Place extends Pick<Visit, 'point' | 'pid'>, Omit<Decision, 'visit'> {
   /** Times the task comes to the point before. */
   readonly nth: number;
 }
@@ -25,7 +24,7 @@ export async function shrink(found: Execution, run: Run): Promise<Execution> {
     best = execution;
     return true;
   };
-  if (best.plan.base !== 'q') await tries('q', placesOf(best));
+  if (best.plan.base !== QUIET) await tries(QUIET, placesOf(best));
   for (let smaller = true; smaller; ) {
     smaller = false;
     const places = placesOf(best);
@@ -36,11 +35,11 @@ export async function shrink(found: Execution, run: Run): Promise<Execution> {
 }
 
 function placesOf({ plan, visits }: Execution): Place[] {
-  return plan.decisions.flatMap(({ visit, kind }) => {
+  return plan.decisions.flatMap(({ visit, ...what }) => {
     const at = visits[visit];
     if (!at) return [];
     const nth = visits.slice(0, visit).filter((one) => isSame(one, at)).length;
-    return [{ point: at.point, pid: at.pid, kind, nth }];
+    return [{ point: at.point, pid: at.pid, ...what, nth }];
   });
 }
 
@@ -50,13 +49,14 @@ const isSame = (a: Pick<Visit, 'point' | 'pid'>, b: Pick<Visit, 'point' | 'pid'>
 /** The run that has these, one after the other; undefined where one is not come to, or changes nothing. */
 async function locate(base: string, places: readonly Place[], run: Run): Promise<Execution | undefined> {
   let execution = await run({ base, decisions: [] });
-  for (const place of places) {
+  for (const { kind, stores, ...place } of places) {
+    const what = stores === undefined ? { kind } : { kind, stores };
     const { decisions } = execution.plan;
     const from = (decisions.at(-1)?.visit ?? -1) + 1;
     let left = place.nth;
     const visit = execution.visits.findIndex((one, i) => isSame(one, place) && left-- === 0 && i >= from);
     if (visit < 0) return undefined;
-    execution = await run({ base, decisions: [...decisions, { visit, kind: place.kind }] });
+    execution = await run({ base, decisions: [...decisions, { visit, ...what }] });
     if (execution.pointless) return undefined;
   }
   return execution;

@@ -16,7 +16,8 @@ import type { Addr } from './addr.ts';
 
 export type HostRequest =
   | { readonly call: Addr; readonly args?: readonly (bigint | number)[] }
-  | { readonly relax: true };
+  /** waits: what was stored since the host function last went on may become visible to others one by one (exploring). */
+  | { readonly relax: true; readonly waits?: true };
 
 /** What the caller gets; nothing is 0. */
 export type HostResult = bigint | number | boolean | undefined | void;

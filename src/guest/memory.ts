@@ -143,6 +143,8 @@ export class GuestMemory {
   readonly #listeners: MapListener[] = [];
   /** The address space, by its number from 1 on, that addresses of users are in: that of the CPU that something is done for. */
   space = 0;
+  /** Told of each store of the host's to data of the guest, before it is made: offset in the buffer, bytes. */
+  onStore: ((addr: Addr, offset: number, size: number) => void) | undefined;
 
   /** @param allocate a page-aligned host buffer, from the engine's binding; plain memory without an engine. */
   constructor(geometry: MemoryGeometry, allocate: SharedAllocator = plainBuffer) {
@@ -401,6 +403,7 @@ export class GuestMemory {
   #writable(addr: Addr, size: number): number {
     const offset = this.offsetOf(addr, size);
     if (this.#pages[offset >>> 12] & PROT_EXEC) throw new GuestMemoryError('write to executable text', addr);
+    this.onStore?.(addr, offset, size);
     return offset;
   }
 }

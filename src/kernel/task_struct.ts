@@ -34,6 +34,7 @@ export class TaskStruct {
     return this.#u32[(this.#at + field) >>> 2];
   }
   #set(field: number, value: number): void {
+    this.#mem.onStore?.(this.addr + BigInt(field & ~3), (this.#at + field) & ~3, 4);
     this.#u32[(this.#at + field) >>> 2] = value;
   }
 

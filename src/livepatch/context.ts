@@ -24,6 +24,8 @@ export class KlpContext {
   readonly options: LivepatchOptions;
   /** The kernel's own, until another takes its place: before anything is loaded. */
   model: LivepatchModel;
+  /** While exploring: a host function pauses behind stores that others read without a lock. */
+  pauses = false;
   readonly dynamicDebug = new DynamicDebug();
   /** Head of klp_patches and of klp_ops. */
   readonly patchesHead: Addr;
@@ -69,6 +71,15 @@ export class KlpContext {
     this.#targetState = at('klp_target_state');
     this.#signalsCnt = at('klp_signals_cnt');
     this.#sync = at('klp_sync');
+  }
+
+  /** Behind stores that others read without a lock: other CPUs may come to see them one by one. */
+  *stored(): HostGenerator<void> {
+    if (this.pauses) yield { relax: true, waits: true };
+  }
+  /** Before anything is decided by what others may have changed meanwhile. */
+  *decides(): HostGenerator<void> {
+    if (this.pauses) yield { relax: true };
   }
 
   *lock(): HostGenerator<void> {

@@ -200,6 +200,7 @@ export class Livepatch {
     if (klp.warnOn(patch.enabled, 'core.c __klp_enable_patch')) return -UAPI.EINVAL;
     klp.notice(`enabling patch '${patch.name}'`);
     this.transition.init(patch, this.context.constants.KLP_PATCHED);
+    yield* klp.stored();
     for (const object of patch.objects()) {
       if (!object.isLoaded) continue;
       const ret = yield* this.#patchLoaded(object);
@@ -210,6 +211,7 @@ export class Livepatch {
     }
     this.transition.start();
     patch.enabled = true;
+    yield* klp.stored();
     yield* this.transition.tryComplete(call);
     return 0;
   }
@@ -240,11 +242,13 @@ export class Livepatch {
     if (klp.warnOn(!patch.enabled, 'core.c __klp_disable_patch')) return -UAPI.EINVAL;
     if (klp.transitionPatch) return -UAPI.EBUSY;
     this.transition.init(patch, this.context.constants.KLP_UNPATCHED);
+    yield* klp.stored();
     for (const object of patch.objects()) {
       if (object.patched) yield* klp.callback(object, 'pre_unpatch');
     }
     this.transition.start();
     patch.enabled = false;
+    yield* klp.stored();
     yield* this.transition.tryComplete(call);
     return 0;
   }

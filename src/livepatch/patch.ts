@@ -104,6 +104,7 @@ export class Patching {
     const ops = this.findOps(func.oldFunc);
     if (ops !== undefined) {
       listAdd(core, func.stackNode, ops + BigInt(this.#klpOps.func_stack));
+      yield* this.#klp.stored();
     } else {
       const ret = yield* this.#newOps(func);
       if (ret !== 0) return ret;
@@ -167,6 +168,7 @@ export class Patching {
       this.#freeOps(func, ops);
     } else {
       listDelRcu(this.#klp.core, func.stackNode);
+      yield* klp.stored();
     }
     this.#changed(func, false);
   }

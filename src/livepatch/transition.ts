@@ -95,10 +95,12 @@ export class Transition {
     const patch = klp.transitionPatch;
     klp.warnOn(klp.targetState === this.#constants.KLP_UNDEFINED, 'transition.c klp_try_complete_transition');
     if (!patch) return;
+    yield* klp.decides();
     if (!(yield* this.#trySwitchAll(patch, call))) {
       this.#retryLater(call.cpu);
       return;
     }
+    yield* klp.decides();
     yield* this.#complete(patch);
     if (!patch.enabled) this.#end.freePatchAsync(patch);
     else if (patch.replace) this.#end.freeReplacedAsync(patch);
@@ -204,12 +206,14 @@ export class Transition {
       yield* klp.synchronize();
     }
     for (const func of this.#funcs(patch)) func.transition = false;
+    yield* klp.stored();
     // No handler may have read func->transition as true and read patch_state only after the reset below.
     if (target === this.#constants.KLP_PATCHED) yield* klp.synchronize();
     for (const task of this.#tasks()) {
       if (task.testTif('TIF_PATCH_PENDING')) klp.warnOn(true, 'transition.c klp_complete_transition');
       task.patchState = this.#constants.KLP_UNDEFINED;
     }
+    yield* klp.stored();
     for (const object of patch.objects()) {
       if (!object.isLoaded) continue;
       if (target === this.#constants.KLP_PATCHED) yield* klp.callback(object, 'post_patch');
@@ -263,10 +267,12 @@ export class Transition {
     const last = holds(klp.core.kernel, LIVEPATCH.reversesLast);
     if (!last) turn();
     for (const task of this.#tasks()) task.clearTif('TIF_PATCH_PENDING');
+    yield* klp.stored();
     // A klp_update_patch_state() that saw the flag before may still be about to read the target.
     yield* klp.synchronize();
     if (last) turn();
     this.start();
+    yield* klp.stored();
   }
 
   /** klp_force_transition(): switches the rest, wherever they stand. */

@@ -27,6 +27,7 @@ import { HostCallDispatch } from './cpu/hostcall_dispatch.ts';
 import { RunLoop } from './cpu/run_loop.ts';
 import { Smp } from './cpu/smp.ts';
 import { Steering } from './cpu/steering.ts';
+import { WaitingStores } from './cpu/waiting_stores.ts';
 import { blockSink, watchedExecutor } from './cpu/watched_exec.ts';
 import type { Inspect } from './inspect.ts';
 import { fromOutside } from './machine_error.ts';
@@ -119,7 +120,14 @@ export class Machine {
 
     const files = { fs, modules, bundles, users };
     const checks = { traces, truth, versions };
-    const steering = new Steering(core, smp, kernel.sched, kernel.timers, executor);
+    const steering = new Steering(
+      core,
+      smp,
+      kernel.sched,
+      kernel.timers,
+      executor,
+      new WaitingStores(core, livepatch, host, kernel.fork),
+    );
     const running = { smp, host, executor, loop, steering, onBlocks: blockSink(watched) };
     this.inspect = { core, ...kernel, ...patching, ...files, ...checks, ...trapping, ...running };
     this.options = options;

@@ -2,6 +2,7 @@
 //
 //   q,p1@20418          from the quiet choices on (src/kernel/choices.ts): at instruction 20418 the task of CPU 1 is preempted
 //   s7,h0@5000,c12=1    from seed 7 on: CPU 0 stands still at instruction 5000, and choice 12 is 1
+//   q+,w0@5000/3        CPU 0 stands still behind a host function of livepatch, of whose stores others see the first 3
 //
 // Instructions and choices are counted from where the schedule begins, over all CPUs.
 //
@@ -10,13 +11,16 @@
 import type { ChoiceKind, Chooser } from '../kernel/choices.ts';
 
 /**
- * h: the CPU stands still, as one whose host runs something else. p: its task is preempted, and kept from the CPU.
+ * h: the CPU stands still, as one whose host runs something else. p: its task is preempted, and kept from the CPU. w: it
+ * stands still, and of what the host function has stored that it executes others see the first `stores` stores.
  */
 export interface Action {
-  readonly kind: 'h' | 'p';
+  readonly kind: 'h' | 'p' | 'w';
   readonly cpu: number;
   /** Instructions executed before it. */
   readonly at: number;
+  /** w: how many are visible. */
+  readonly stores?: number;
 }
 
 /** A choice that is another than the base's. */
@@ -30,6 +34,8 @@ export interface Schedule {
   readonly base: 'quiet' | 'seeded';
   /** Of the chances; undefined for the machine's own. */
   readonly seed?: number;
+  /** Host functions of livepatch pause behind their stores. */
+  readonly pauses?: boolean;
   readonly actions: readonly Action[];
   readonly overrides: readonly Override[];
 }
@@ -64,23 +70,26 @@ export function parseSchedule(text: string): Schedule {
   return { ...parseBase(base), actions, overrides };
 }
 
-function parseBase(text: string): Pick<Schedule, 'base' | 'seed'> {
-  if (text === 'q') return { base: 'quiet' };
-  const [, seed] = /^s(\d{0,10})$/.exec(text) ?? [];
+function parseBase(text: string): Pick<Schedule, 'base' | 'seed' | 'pauses'> {
+  const [, kind = '', plus] = /^(.*?)(\+?)$/.exec(text) ?? [];
+  const pauses = plus === '+' ? { pauses: true } : {};
+  if (kind === 'q') return { base: 'quiet', ...pauses };
+  const [, seed] = /^s(\d{0,10})$/.exec(kind) ?? [];
   if (seed === undefined || Number(seed) > 0xffffffff)
     throw new ScheduleError("schedule: begins with 'q' (quiet) or 's' and a seed below 2^32");
-  return seed === '' ? { base: 'seeded' } : { base: 'seeded', seed: Number(seed) };
+  return seed === '' ? { base: 'seeded', ...pauses } : { base: 'seeded', seed: Number(seed), ...pauses };
 }
 
 function parseAction(part: string): Action {
-  const [, kind, cpu, at] = /^([hp])(\d{1,2})@(\d{1,16})$/.exec(part) ?? [];
-  if (kind === undefined) {
+  const [, kind, cpu, at, stores] = /^([hpw])(\d{1,2})@(\d{1,16})(?:\/(\d{1,6}))?$/.exec(part) ?? [];
+  if (kind === undefined || (kind === 'w') !== (stores !== undefined)) {
     const shown = JSON.stringify(part.slice(0, 40));
     throw new ScheduleError(
-      `schedule: ${shown} is none of hCPU@INSTRUCTION, pCPU@INSTRUCTION, cCHOICE=VALUE`,
+      `schedule: ${shown} is none of hCPU@INSTRUCTION, pCPU@INSTRUCTION, wCPU@INSTRUCTION/STORES, cCHOICE=VALUE`,
     );
   }
-  return { kind: kind as Action['kind'], cpu: Number(cpu), at: whole(at, part) };
+  const action = { kind: kind as Action['kind'], cpu: Number(cpu), at: whole(at, part) };
+  return stores === undefined ? action : { ...action, stores: Number(stores) };
 }
 
 function whole(digits: string, part: string): number {
@@ -89,8 +98,8 @@ function whole(digits: string, part: string): number {
   throw new ScheduleError(`schedule: ${part}: a number is too large`);
 }
 
-export function scheduleText({ base, seed, actions, overrides }: Schedule): string {
-  const first = base === 'quiet' ? 'q' : `s${seed ?? ''}`;
+export function scheduleText({ base, seed, pauses, actions, overrides }: Schedule): string {
+  const first = `${base === 'quiet' ? 'q' : `s${seed ?? ''}`}${pauses ? '+' : ''}`;
   return [
     first,
     ...actions.map(actionText),
@@ -98,7 +107,8 @@ export function scheduleText({ base, seed, actions, overrides }: Schedule): stri
   ].join(',');
 }
 
-export const actionText = ({ kind, cpu, at }: Action): string => `${kind}${cpu}@${at}`;
+export const actionText = ({ kind, cpu, at, stores }: Action): string =>
+  `${kind}${cpu}@${at}${stores === undefined ? '' : `/${stores}`}`;
 
 /** Chooses as the base does, but for the overrides; and notes where another chooser differs from the base. */
 export class ScheduleChooser implements Chooser {

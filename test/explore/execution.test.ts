@@ -2,13 +2,14 @@
 
 import { describe, expect, it } from 'vitest';
 import { type Execution, execute, learnPoints } from '../../src/explore/execution.ts';
+import { QUIET } from '../../src/explore/plan.ts';
 import { shrink } from '../../src/explore/shrink.ts';
 import { runScenario } from '../../src/scenario/runner.ts';
 import { fixture } from './explore.ts';
 
 const scenario = fixture('explore_gap');
 const { points } = await learnPoints(scenario);
-const first = await execute(scenario, points, { base: 'q', decisions: [] }, { hash: true });
+const first = await execute(scenario, points, { base: QUIET, decisions: [] }, { hash: true });
 
 /** The last time that the reader comes to a point before the patch is disabled. */
 function lastBeforeDisable(pattern: RegExp): number {
@@ -39,17 +40,17 @@ describe('points', () => {
 
 describe('an execution', () => {
   it('without decisions is the run of the quiet choices, and finds nothing', async () => {
-    const report = await runScenario(scenario, { schedule: 'q' });
+    const report = await runScenario(scenario, { schedule: QUIET });
     expect(report.ok).toBe(true);
     expect(first.problems).toEqual([]);
-    expect(first.schedule).toBe('q');
+    expect(first.schedule).toBe(QUIET);
     const again = await execute(scenario, points, first.plan, { hash: true });
     expect(again.hash).toBe(first.hash);
   });
 
   it('that preempts a task behind the choice of its version finds the gap; its schedule runs it again', async () => {
     const visit = lastBeforeDisable(/^klp_ftrace_handler/);
-    const found = await execute(scenario, points, { base: 'q', decisions: [{ visit, kind: 'p' }] });
+    const found = await execute(scenario, points, { base: QUIET, decisions: [{ visit, kind: 'p' }] });
     expect(found.problems).toMatchObject([{ kind: 'gap' }]);
     expect(found.problems[0].text).toMatch(
       /^reader:\d+ runs klpdemo_new_cmdline_proc_show \[klpdemo_patch_vmlinux\] for cmdline_proc_show\(\): chosen before/,
@@ -63,7 +64,7 @@ describe('an execution', () => {
   it('in which a CPU stands still while no other has anything to do is not run to its end', async () => {
     const executions: Execution[] = [];
     for (const visit of [0, 1, 2])
-      executions.push(await execute(scenario, points, { base: 'q', decisions: [{ visit, kind: 'h' }] }));
+      executions.push(await execute(scenario, points, { base: QUIET, decisions: [{ visit, kind: 'h' }] }));
     expect(executions.some(({ pointless }) => pointless)).toBe(true);
     for (const { pointless, instructions } of executions)
       expect(instructions < first.instructions).toBe(pointless);
@@ -72,9 +73,9 @@ describe('an execution', () => {
   it('is made small: what it does not need goes', async () => {
     const run = (plan: Execution['plan']) => execute(scenario, points, plan);
     const needed = { visit: lastBeforeDisable(/^klp_ftrace_handler/), kind: 'p' as const };
-    const one = await run({ base: 'q', decisions: [needed] });
+    const one = await run({ base: QUIET, decisions: [needed] });
     const late = { visit: one.visits.length - 1, kind: 'p' as const };
-    const both = await run({ base: 'q', decisions: [needed, late] });
+    const both = await run({ base: QUIET, decisions: [needed, late] });
     expect(both.problems.map(({ kind }) => kind)).toEqual(['gap']);
     expect((await shrink(both, run)).plan.decisions).toEqual([needed]);
   });

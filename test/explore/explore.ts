@@ -2,9 +2,11 @@
 
 import { join } from 'node:path';
 import { type Execution, type ExecutionOptions, execute, learnPoints } from '../../src/explore/execution.ts';
-import { type Explored, explore } from '../../src/explore/explore.ts';
+import { type Explored, executedOf, explore, storesOf } from '../../src/explore/explore.ts';
 import type { ProblemKind } from '../../src/explore/judges.ts';
+import { QUIET } from '../../src/explore/plan.ts';
 import type { Points } from '../../src/explore/points.ts';
+import type { Kind } from '../../src/explore/searcher.ts';
 import { SEARCHERS, type SearcherName } from '../../src/explore/searchers/index.ts';
 import { loadScenario } from '../../src/scenario/parse.ts';
 import type { Scenario } from '../../src/scenario/scenario.ts';
@@ -26,6 +28,7 @@ export interface Wanted {
   readonly known?: readonly ProblemKind[];
   readonly prepare?: ExecutionOptions['prepare'];
   readonly at?: string;
+  readonly kinds?: readonly Kind[];
 }
 
 interface Result extends Explored {
@@ -36,25 +39,25 @@ interface Result extends Explored {
 
 /** Explores until something is found, or `most` schedules are done. */
 export async function explored(scenario: Scenario, wanted: Wanted): Promise<Result> {
-  const { searcher = 'pct', preemptions = 2, seed = 1, most, known = [], prepare, at = '' } = wanted;
+  const { searcher = 'pct', preemptions = 2, seed = 1, most, known = [], prepare, at = '', kinds } = wanted;
   const options = { at, ...(prepare ? { prepare } : {}) };
   const { points } = await learnPoints(scenario, options);
-  const first = await execute(scenario, points, { base: 'q', decisions: [] }, options);
+  const first = await execute(scenario, points, { base: QUIET, decisions: [] }, options);
   const here = (plan: Execution['plan']) => execute(scenario, points, plan, options);
   let done = 0;
   const result = await explore({
-    searcher: SEARCHERS[searcher]({ preemptions, seed, visits: first.visits.length }),
+    searcher: SEARCHERS[searcher]({
+      preemptions,
+      seed,
+      visits: first.visits.length,
+      stores: storesOf(first.visits),
+      ...(kinds ? { kinds } : {}),
+    }),
     places: [
       {
         run: async (plan, hash) => {
           done++;
-          const {
-            visits,
-            pointless,
-            problems,
-            hash: made,
-          } = await execute(scenario, points, plan, { ...options, hash });
-          return { visits: visits.length, pointless, problems, ...(made ? { hash: made } : {}) };
+          return executedOf(await execute(scenario, points, plan, { ...options, hash }));
         },
       },
     ],

@@ -6,14 +6,14 @@ import { planText } from '../../src/explore/plan.ts';
 import type { Searcher, SearcherOptions, SearcherState } from '../../src/explore/searcher.ts';
 import { SEARCHERS } from '../../src/explore/searchers/index.ts';
 
-const OPTIONS: SearcherOptions = { preemptions: 2, seed: 1, visits: 5 };
+const OPTIONS: SearcherOptions = { preemptions: 2, seed: 1, visits: 5, stores: [] };
 
 /** Has a searcher do all that it has, in runs of as many points. @returns its plans */
 function all(searcher: Searcher, visits: number, most = Number.POSITIVE_INFINITY): string[] {
   const plans: string[] = [];
   for (let plan = searcher.next(); plan && plans.length < most; plan = searcher.next()) {
     plans.push(planText(plan));
-    searcher.done({ plan, visits, pointless: false, found: false });
+    searcher.done({ plan, visits, stores: [], pointless: false, found: false });
   }
   return plans;
 }
@@ -43,7 +43,7 @@ describe('the bounded searcher', () => {
         const plan = first.next();
         if (!plan) break;
         done.push(planText(plan));
-        first.done({ plan, visits: 5, pointless: false, found: false });
+        first.done({ plan, visits: 5, stores: [], pointless: false, found: false });
       }
       const state = JSON.parse(JSON.stringify(first.state)) as SearcherState;
       expect([...done, ...all(SEARCHERS.bounded({ ...OPTIONS, state }), 5)]).toEqual(whole);
@@ -55,10 +55,25 @@ describe('the bounded searcher', () => {
     const plans: string[] = [];
     for (let plan = searcher.next(); plan; plan = searcher.next()) {
       plans.push(planText(plan));
-      searcher.done({ plan, visits: 5, pointless: plan.decisions[0].kind === 'h', found: false });
+      searcher.done({ plan, visits: 5, stores: [], pointless: plan.decisions[0].kind === 'h', found: false });
     }
-    expect(plans.some((plan) => /^q h\d+ /.test(plan))).toBe(false);
-    expect(plans.some((plan) => /^q p\d+ h/.test(plan))).toBe(true);
+    expect(plans.some((plan) => /^q\+ h\d+ /.test(plan))).toBe(false);
+    expect(plans.some((plan) => /^q\+ p\d+ h/.test(plan))).toBe(true);
+  });
+});
+
+describe('where stores wait', () => {
+  const stores = [[3, 2]] as const;
+
+  it('the bounded searcher tries each number of them that others may see', () => {
+    const plans = all(SEARCHERS.bounded({ ...OPTIONS, preemptions: 1, stores }), 5);
+    expect(plans.filter((plan) => plan.includes(' w'))).toEqual(['q+ w3/0', 'q+ w3/1']);
+  });
+
+  it('they are all that is done, where that is wanted', () => {
+    const options = { ...OPTIONS, preemptions: 1, stores, kinds: ['w'] as const };
+    expect(all(SEARCHERS.bounded(options), 5)).toEqual(['q+ w3/0', 'q+ w3/1']);
+    for (const plan of all(SEARCHERS.pct(options), 5, 20)) expect(plan).toMatch(/ w3\/[01]$/);
   });
 });
 
@@ -93,7 +108,8 @@ describe('the searcher for determinism', () => {
     const told: (string | undefined)[] = [];
     for (const hash of ['a', 'a', 'b', 'c']) {
       const plan = searcher.next();
-      if (plan) told.push(searcher.done({ plan, visits: 5, pointless: false, found: false, hash }));
+      if (plan)
+        told.push(searcher.done({ plan, visits: 5, stores: [], pointless: false, found: false, hash }));
     }
     expect(told).toEqual([undefined, undefined, undefined, 'two runs of one schedule have different events']);
   });

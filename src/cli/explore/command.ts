@@ -35,7 +35,10 @@ export function addExplore(root: Command): void {
         'kinds of findings, by commas, that are counted and not stopped at',
       ).argParser(kinds),
     )
-    .option('--at <text>', 'only at points with this in their name, such as klp_ftrace_handler')
+    .option('--at <text>', 'only at points with this, or one of several by commas, in their name')
+    .addOption(
+      new Option('--do <letters>', 'only this, by commas: p, h, w as in schedules').argParser(things),
+    )
     .option('--state <file>', 'go on from where the file says, and leave there what is not done')
     .addOption(scheduleOption())
     .addOption(allowFilesOption())
@@ -59,6 +62,12 @@ function time(text: string): number {
   const ns = parseDuration(text);
   if (ns !== undefined && ns >= 1e9) return ns / 1e6;
   throw new InvalidArgumentError('It must be a duration of at least a second: 60s, 5m.');
+}
+
+function things(text: string): string[] {
+  const letters = text.split(',');
+  if (letters.every((letter) => ['p', 'h', 'w'].includes(letter))) return letters;
+  throw new InvalidArgumentError('There are p, h, w.');
 }
 
 const KINDS = ['gap', 'hole', 'failure', 'warning', 'exit', 'stuck', 'expectation', 'audit'];

@@ -4,10 +4,11 @@ import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { drawn, type Line, Story } from '../../explore/counterexample.ts';
 import { type Execution, execute, learnPoints } from '../../explore/execution.ts';
-import { type Explored, explore } from '../../explore/explore.ts';
+import { type Explored, explore, storesOf } from '../../explore/explore.ts';
 import type { Problem, ProblemKind } from '../../explore/judges.ts';
+import { QUIET } from '../../explore/plan.ts';
 import type { Points } from '../../explore/points.ts';
-import type { Searcher } from '../../explore/searcher.ts';
+import type { Kind, Searcher } from '../../explore/searcher.ts';
 import { SEARCHERS, type SearcherName } from '../../explore/searchers/index.ts';
 import type { FileAccess } from '../../scenario/host_file.ts';
 import type { Scenario } from '../../scenario/scenario.ts';
@@ -30,6 +31,7 @@ interface ExploreCommandOptions extends FileAccess {
   readonly state?: string;
   readonly schedule?: string;
   readonly at?: string;
+  readonly do?: readonly Kind[];
   readonly json?: boolean;
 }
 
@@ -42,7 +44,7 @@ export async function exploreFile(file: string, options: ExploreCommandOptions):
   const started = performance.now();
   const scenario = await open(file, options);
   const { points } = await learnPoints(scenario);
-  const first = await execute(scenario, points, { base: 'q', decisions: [] }, { at: options.at ?? '' });
+  const first = await execute(scenario, points, { base: QUIET, decisions: [] }, { at: options.at ?? '' });
   const fresh = first.problems.filter(({ kind }) => !options.known?.includes(kind));
   const key = stateKey(
     readFileSync(file, 'utf8'),
@@ -50,6 +52,7 @@ export async function exploreFile(file: string, options: ExploreCommandOptions):
     options.preemptions,
     options.seed,
     options.at ?? '',
+    options.do?.join() ?? '',
     VERSION,
   );
   const search = new Search(scenario, points, first, options, key);
@@ -75,7 +78,7 @@ export async function exploreFile(file: string, options: ExploreCommandOptions):
 }
 
 /** State files of other versions have other points. */
-const VERSION = 1;
+const VERSION = 2;
 
 class Search {
   readonly #scenario: Scenario;
@@ -102,6 +105,8 @@ class Search {
       preemptions: options.preemptions,
       seed: options.seed,
       visits: first.visits.length,
+      stores: storesOf(first.visits),
+      ...(options.do ? { kinds: options.do } : {}),
       ...(saved ? { state: saved.searcher } : {}),
       ...(options.schedule === undefined ? {} : { schedule: options.schedule }),
     });

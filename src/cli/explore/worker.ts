@@ -2,7 +2,7 @@
 
 import { parentPort, workerData } from 'node:worker_threads';
 import { execute } from '../../explore/execution.ts';
-import type { Executed } from '../../explore/explore.ts';
+import { executedOf } from '../../explore/explore.ts';
 import type { Plan } from '../../explore/plan.ts';
 import type { Points } from '../../explore/points.ts';
 import { loadScenario } from '../../scenario/parse.ts';
@@ -23,7 +23,6 @@ const { file, allowFiles, points, at } = workerData as WorkerStart;
 const scenario = loadScenario(file, { allowFiles });
 
 parentPort?.on('message', async ({ plan, hash }: WorkerJob) => {
-  const { visits, pointless, problems, hash: made } = await execute(scenario, points, plan, { hash, at });
-  const executed: Executed = { visits: visits.length, pointless, problems, ...(made ? { hash: made } : {}) };
-  parentPort?.postMessage(executed);
+  const execution = await execute(scenario, points, plan, { hash, at });
+  parentPort?.postMessage(executedOf(execution));
 });

@@ -5,27 +5,40 @@
 //
 // Invariant: each set of decisions is run once; the state is all that is left to do.
 
-import type { Decision, Plan } from '../plan.ts';
-import type { Outcome, Searcher, SearcherOptions, SearcherState } from '../searcher.ts';
+import { type Decision, type Plan, QUIET } from '../plan.ts';
+import {
+  KINDS,
+  type Kind,
+  type Outcome,
+  type Searcher,
+  type SearcherOptions,
+  type SearcherState,
+  type Stores,
+} from '../searcher.ts';
 
 /** All plans that have these decisions, and one more at a point from `next` on, before `end`. */
 interface Prefix {
   readonly decisions: readonly Decision[];
   readonly next: number;
-  readonly kind: 0 | 1;
+  /** Which of the things that can be done there. */
+  readonly thing: number;
   readonly end: number;
+  /** Points where stores wait, and how many do. */
+  readonly stores: Stores;
 }
-
-const KINDS = ['p', 'h'] as const;
 
 export class BoundedSearcher implements Searcher {
   readonly #preemptions: number;
+  readonly #kinds: readonly Kind[];
   /** By how many decisions they have. */
   readonly #queue: Prefix[];
 
-  constructor({ preemptions, visits, state }: SearcherOptions) {
+  constructor({ preemptions, visits, stores, kinds = KINDS, state }: SearcherOptions) {
     this.#preemptions = preemptions;
-    this.#queue = state ? [...(state.queue as Prefix[])] : [{ decisions: [], next: 0, kind: 0, end: visits }];
+    this.#kinds = kinds;
+    this.#queue = state
+      ? [...(state.queue as Prefix[])]
+      : [{ decisions: [], next: 0, thing: 0, end: visits, stores }];
   }
 
   /** Resuming does once more what was under way. */
@@ -35,25 +48,41 @@ export class BoundedSearcher implements Searcher {
 
   /** Plans that are known to be left, without what they lead to. */
   get left(): number {
-    return this.#queue.reduce((sum, { next, kind, end }) => sum + 2 * (end - next) - kind, 0);
+    return this.#queue.reduce((sum, { next, thing, end, stores }) => {
+      let all = 0;
+      for (let visit = next; visit < end; visit++) all += this.#things(visit, stores).length;
+      return sum + all - thing;
+    }, 0);
+  }
+
+  #things(visit: number, stores: Stores): Decision[] {
+    const waiting = stores.find(([at]) => at === visit)?.[1] ?? 0;
+    return this.#kinds.flatMap((kind): Decision[] =>
+      kind === 'w'
+        ? Array.from({ length: waiting }, (_, visible) => ({ visit, kind, stores: visible }))
+        : [{ visit, kind }],
+    );
   }
 
   next(): Plan | undefined {
-    const first = this.#queue[0];
-    if (!first) return undefined;
-    const { decisions, next, kind, end } = first;
-    const plan: Plan = { base: 'q', decisions: [...decisions, { visit: next, kind: KINDS[kind] }] };
-    const rest: Prefix = { decisions, next: next + kind, kind: kind === 0 ? 1 : 0, end };
-    if (rest.next < end) this.#queue[0] = rest;
-    else this.#queue.shift();
-    return plan;
+    for (let first = this.#queue[0]; first; first = this.#queue[0]) {
+      const { decisions, next, thing, end, stores } = first;
+      const here = this.#things(next, stores);
+      if (thing < here.length) {
+        this.#queue[0] = { ...first, thing: thing + 1 };
+        return { base: QUIET, decisions: [...decisions, here[thing]] };
+      }
+      if (next + 1 < end) this.#queue[0] = { ...first, next: next + 1, thing: 0 };
+      else this.#queue.shift();
+    }
+    return undefined;
   }
 
-  done({ plan: { decisions }, visits, pointless, found }: Outcome): undefined {
+  done({ plan: { decisions }, visits, stores, pointless, found }: Outcome): undefined {
     const last = decisions.at(-1);
     // What goes on from where something was wrong is about that.
     if (!last || pointless || found || decisions.length >= this.#preemptions) return;
     const next = last.visit + 1;
-    if (next < visits) this.#queue.push({ decisions, next, kind: 0, end: visits });
+    if (next < visits) this.#queue.push({ decisions, next, thing: 0, end: visits, stores });
   }
 }

@@ -20,7 +20,7 @@ export class RandomSearcher implements Searcher {
   next(): Plan {
     const { preemptions, seed, visits } = this.#options;
     const random = new SeededRandom(seed + this.#made);
-    const base = `s${(seed + this.#made++) >>> 0}`;
+    const base = `s${(seed + this.#made++) >>> 0}+`;
     const count = random.below(preemptions + 1);
     const at = [...new Set(Array.from({ length: count }, () => random.below(visits)))].sort((a, b) => a - b);
     return { base, decisions: at.map((visit) => ({ visit, kind: random.below(2) === 0 ? 'p' : 'h' })) };

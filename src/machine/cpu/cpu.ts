@@ -20,6 +20,8 @@ export class Cpu {
   stopped = false;
   /** Stands still until then (virtual ns), or until no other CPU has anything to do. */
   heldUntil: number | undefined;
+  /** What is to be done before it goes on. */
+  beforeGoingOn: (() => void) | undefined;
   /** Interrupts that wait to be let in. */
   tickPending = false;
   reschedulePending = false;

@@ -61,6 +61,9 @@ export class HostCallDispatch {
   readonly #pc: number;
   /** Told of each part of a host function, from where guest code left off to where it goes on. */
   onServed: ((cpu: Cpu, name: string) => void) | undefined;
+  /** Told before it and behind it what it stores; whether that may become visible one by one. */
+  stores: { begin(): void; end(cpu: Cpu, waits: boolean): void } | undefined;
+  #waits = false;
   /** By low half of the address behind a halt. */
   readonly #stubs: ReadonlyMap<number, Stub>;
   /** Suspended host functions, innermost last, by stack slot. */
@@ -94,8 +97,11 @@ export class HostCallDispatch {
     const stub = this.#stubs.get(cpu.context.halves[this.#pc]);
     if (!stub || cpu.context.userMode) return false;
     this.#core.mem.space = cpu.context.space ?? 0;
+    this.#waits = false;
+    this.stores?.begin();
     if (stub.phase === 'entered') this.#enter(cpu, stub);
     else this.#resume(cpu, stub);
+    this.stores?.end(cpu, this.#waits);
     this.onServed?.(cpu, stub.name);
     return true;
   }
@@ -146,6 +152,7 @@ export class HostCallDispatch {
   #request(cpu: Cpu, stub: Stub, request: HostRequest): void {
     const { regs } = cpu.context;
     if ('relax' in request) {
+      this.#waits = request.waits === true;
       cpu.pc = stub.halt + BigInt(this.#arch.offsets.relax);
       return;
     }

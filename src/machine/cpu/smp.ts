@@ -108,6 +108,7 @@ export class Smp {
     this.#held.shift();
     this.#turnsBesideHeld = 0;
     held.heldUntil = undefined;
+    held.beforeGoingOn?.();
     held.clock = Math.max(held.clock, this.now());
     return held;
   }

@@ -16,6 +16,7 @@ import { type Action, actionText, type Schedule, ScheduleChooser } from '../sche
 import type { Cpu } from './cpu.ts';
 import type { Executor } from './executor.ts';
 import type { Smp } from './smp.ts';
+import type { WaitingStores } from './waiting_stores.ts';
 
 /** How long a CPU stands still at most, virtual ns: over one retry of a transition. */
 const HOLD_NS = 1.1e9;
@@ -34,6 +35,8 @@ export class Steering {
   readonly #sched: Sched;
   readonly #timers: Timers;
   readonly #executor: Executor;
+  /** Of livepatch's host functions. */
+  readonly stores: WaitingStores;
   #actions: readonly Action[] = [];
   #next = 0;
   /** Instructions that had been executed when the schedule began. */
@@ -45,7 +48,15 @@ export class Steering {
   /** Told of each action of the schedule before it is done. */
   onAct: ((action: Action) => void) | undefined;
 
-  constructor(core: KernelCore, smp: Smp, sched: Sched, timers: Timers, executor: Executor) {
+  constructor(
+    core: KernelCore,
+    smp: Smp,
+    sched: Sched,
+    timers: Timers,
+    executor: Executor,
+    stores: WaitingStores,
+  ) {
+    this.stores = stores;
     this.#core = core;
     this.#smp = smp;
     this.#sched = sched;
@@ -59,6 +70,7 @@ export class Steering {
     this.#before = this.#core.choices.chooser;
     this.#chooser = new ScheduleChooser(this.#base(schedule), schedule.overrides);
     this.#core.choices.use(this.#chooser);
+    this.stores.watch(schedule.pauses === true);
     this.#actions = schedule.actions;
     this.#next = 0;
     this.#origin = this.#executor.instructions;
@@ -79,6 +91,7 @@ export class Steering {
   end(): void {
     if (this.#before) this.#core.choices.use(this.#before);
     this.#before = undefined;
+    this.stores.watch(false);
     this.#actions = [];
     this.#aim();
   }
@@ -109,17 +122,22 @@ export class Steering {
       if (here > action.at) this.missed.push({ action, why: 'its CPU did not execute there' });
       else {
         this.onAct?.(action);
-        this.act(cpu, action.kind);
-        done = true;
+        if (this.act(cpu, action)) done = true;
+        else this.missed.push({ action, why: 'no so many stores wait there' });
       }
     }
     this.#aim();
     return done;
   }
 
-  act(cpu: Cpu, kind: Action['kind']): void {
+  /** @returns whether it could be done */
+  act(cpu: Cpu, { kind, stores = 0 }: Pick<Action, 'kind' | 'stores'>): boolean {
     if (kind === 'p') this.#preempt(cpu);
-    else this.#smp.hold(cpu, this.#smp.now() + HOLD_NS);
+    else {
+      if (kind === 'w' && !this.stores.hide(cpu, stores)) return false;
+      this.#smp.hold(cpu, this.#smp.now() + HOLD_NS);
+    }
+    return true;
   }
 
   #preempt(cpu: Cpu): void {

@@ -3,7 +3,8 @@
 // Invariant: it is asked of the machine as it is now; patches, functions and tasks come and go.
 
 import { type Addr, lo32 } from '../guest/addr.ts';
-import type { Inspect } from '../machine/inspect.ts';
+import type { KernelCore } from '../kernel/core.ts';
+import type { Livepatch } from '../livepatch/core.ts';
 
 /** Names of guest variables that are livepatch's own, and their bytes. */
 const VARIABLES = { klp_target_state: 4, klp_transition_patch: 8, klp_patches: 16, klp_ops: 16 } as const;
@@ -19,18 +20,21 @@ interface Range {
 }
 
 export class LivepatchData {
-  readonly #inspect: Inspect;
+  readonly #core: KernelCore;
+  readonly #livepatch: Livepatch;
   /** By low half of the address: all of it is in the heap, the image or modules, which differ there. */
   #ranges: Range[] = [];
 
-  constructor(inspect: Inspect) {
-    this.#inspect = inspect;
+  constructor(core: KernelCore, livepatch: Livepatch) {
+    this.#core = core;
+    this.#livepatch = livepatch;
     this.renew();
   }
 
   /** To be called when something may have come or gone. */
   renew(): void {
-    const { core, livepatch } = this.#inspect;
+    const core = this.#core;
+    const livepatch = this.#livepatch;
     const { structs } = core.kernel;
     const ranges: Range[] = [];
     const add = (addr: Addr, size: number, name: string): void => {
@@ -63,7 +67,7 @@ export class LivepatchData {
 
   /** All of it, as text that can be compared; of flags the one that is livepatch's. */
   contents(): string {
-    const { mem, kernel } = this.#inspect.core;
+    const { mem, kernel } = this.#core;
     const pending = 1 << kernel.constants.TIF_PATCH_PENDING;
     return this.#ranges
       .map(({ addr, size, name }) =>
