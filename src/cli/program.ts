@@ -14,6 +14,7 @@ import { addLayout } from './layout/command.ts';
 import { addOrc } from './orc/command.ts';
 import { addDemo, addRun } from './run/command.ts';
 import { EXIT_CODES } from './scenario_options.ts';
+import { addSchema } from './schema/command.ts';
 import { addShellCommands } from './shell/command.ts';
 import { withShippedPaths } from './shipped.ts';
 import { addStack } from './stack/command.ts';
@@ -44,6 +45,7 @@ function program(): Command {
   addSymbols(root);
   addLayout(root);
   addKlpConvert(root);
+  addSchema(root);
   addHelp(root);
   heedEngineOption(root);
   for (const command of withSubcommands(root)) {

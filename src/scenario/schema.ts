@@ -34,16 +34,21 @@ const UNWINDERS = MACHINE_OPTIONS.unwinder.choices;
 
 /** A number in the range that a machine's option has. */
 const ranged = <T extends z.ZodMiniType<number>>(value: T, row: NumberRow) =>
-  value.check(z.refine((number) => inRange(row, number as number), { error: `must be ${wantedText(row)}` }));
+  value.check(
+    z.refine((number) => inRange(row, number as number), { error: `must be ${wantedText(row)}` }),
+    z.meta({ description: wantedText(row) }),
+  );
+
+const whole = (row: NumberRow) => ranged(z.int().check(z.meta({ minimum: row.min, maximum: row.max })), row);
 
 const machine = object({
-  cpus: opt(ranged(z.int(), MACHINE_OPTIONS.cpus)),
-  seed: opt(ranged(z.int(), MACHINE_OPTIONS.seed)),
+  cpus: opt(whole(MACHINE_OPTIONS.cpus)),
+  seed: opt(whole(MACHINE_OPTIONS.seed)),
   unwinder: opt(z.enum(UNWINDERS)),
   engine: opt(z.enum(MACHINE_OPTIONS.engine.choices)),
   debug: opt(flag),
   heap: opt(ranged(size, MACHINE_OPTIONS.heap)),
-  tasks: opt(ranged(z.int(), MACHINE_OPTIONS.maxTasks)),
+  tasks: opt(whole(MACHINE_OPTIONS.maxTasks)),
   shadow: opt(flag),
   protection: opt(flag),
   instruction: opt(ranged(duration, MACHINE_OPTIONS.instructionNs)),

@@ -44,7 +44,7 @@ export const scalar = z.pipe(
 /** A value that is made of a string, or a reason why not. */
 function parsed<T>(wanted: string, parse: (text: string) => T | undefined) {
   return z.pipe(
-    z.string({ error: `must be ${wanted}` }),
+    z.string({ error: `must be ${wanted}` }).check(z.meta({ description: wanted })),
     z.transform((value, ctx): T => {
       const result = parse(value);
       if (result !== undefined) return result;
