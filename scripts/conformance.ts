@@ -1,20 +1,24 @@
 // npm run conformance: the kernel's own livepatch selftests on the emulated machine.
 //
-//   node scripts/run.mjs conformance [machine options of klpemu shell]
+//   node scripts/run.mjs conformance [--kernel 6.1|6.12|7.3] [machine options of klpemu shell]
 //
-// The test scripts run as they are, but for the places where they reach for their machine (conformance/rewrite.ts); the
+// With --kernel they are that kernel's own, with modules built against its headers, on its image; without, those of 6.1 on the
+// built-in kernel. The test scripts run as they are, but for the places where they reach for their machine (conformance/rewrite.ts); the
 // modules are those of lib/livepatch, built by kbuild untouched. Each test compares the kernel log with what it expects.
 
 import { spawn } from 'node:child_process';
-import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { rewrite, testNames } from './conformance/rewrite.ts';
-import { ensureSources } from './conformance/sources.ts';
+import { ensureKernelSources, ensureSources, type Sources } from './conformance/sources.ts';
+import { ScriptUsageError } from './errors.ts';
 import { ROOT } from './root.ts';
 import { log, run } from './setup/run.ts';
 
 const cache = join(ROOT, '.cache/conformance');
+/** Of the kernels that are fetched, with those of the long tests. */
+const kernels = join(ROOT, '.cache/kernels');
 const cli = join(ROOT, 'dist/cli/main.js');
 /** Machines at once, where there are CPUs for them: each runs some of the scripts. */
 const MACHINES = 2;
@@ -36,15 +40,35 @@ interface ScriptResult {
 }
 
 export async function main(args: readonly string[]): Promise<void> {
-  const { modules, tests } = ensureSources(cache, { run, log });
-  const scripts = join(cache, 'scripts');
+  const { version, rest } = kernelOption(args);
+  const { modules, tests, machine } = sources(version);
+  const scripts = join(cache, version ?? '', 'scripts');
   const expected = rewriteAll(tests, scripts);
+  symlinkSync(modules, join(scripts, 'test_modules'));
   const started = performance.now();
   const shares = share(expected, Math.min(MACHINES, availableParallelism()));
   const results = await Promise.all(
-    shares.map((names) => runScripts(['shell', '--pipe', '--dir', modules, ...args], scripts, names)),
+    shares.map((names) =>
+      runScripts(['shell', '--pipe', '--dir', modules, ...machine, ...rest], scripts, names),
+    ),
   );
   report(expected, new Map(results.flatMap((each) => [...each])), performance.now() - started);
+}
+
+/** `--kernel VERSION`, and the other arguments. @throws ScriptUsageError where the version is missing */
+function kernelOption(args: readonly string[]): { version: string | undefined; rest: readonly string[] } {
+  const at = args.findIndex((arg) => arg === '--kernel' || arg.startsWith('--kernel='));
+  if (at < 0) return { version: undefined, rest: args };
+  const inOne = args[at].includes('=');
+  const version = inOne ? args[at].slice('--kernel='.length) : args[at + 1];
+  if (!version) throw new ScriptUsageError('--kernel wants a version: 6.1, 6.12 or 7.3');
+  return { version, rest: [...args.slice(0, at), ...args.slice(at + (inOne ? 1 : 2))] };
+}
+
+function sources(version: string | undefined): Sources & { readonly machine: readonly string[] } {
+  if (version === undefined) return { ...ensureSources(cache, { run, log }), machine: [] };
+  const found = ensureKernelSources(cache, kernels, version, { run, log });
+  return { ...found, machine: ['--kernel', found.image] };
 }
 
 /** Writes the rewritten scripts. */
@@ -82,6 +106,8 @@ async function runScripts(
   const driver = join(ROOT, 'scripts/conformance/run.sh');
   const files = names.map((name) => join(dir, name));
   const child = spawn('bash', [driver, process.execPath, cli, ...machine, '--', ...files], {
+    // Where the tests look for test_modules.
+    cwd: dir,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const results = new Map<string, ScriptResult>();

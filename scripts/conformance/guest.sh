@@ -7,7 +7,7 @@ export LC_ALL=C
 # The machine is gone: the whole script ends, whichever subshell has noticed.
 guest_lost() {
 	echo "the machine does not answer" >&2
-	kill -KILL $$
+	builtin kill -KILL $$
 	exit 70
 }
 
@@ -45,13 +45,42 @@ guest_exists() {
 	guest test -e "$1"
 }
 
+# guest_names DIRECTORY - what `DIRECTORY/*` stands for
+guest_names() {
+	local name names
+	names=$(guest ls "$1")
+	[[ -n $names ]] || { echo "$1/*"; return; }
+	for name in $names; do echo "$1/$name"; done
+}
+
+# guest_start PROGRAM - one of the guest's in the background; its pid is in GUEST_PID
+guest_start() {
+	GUEST_PID=$(guest start "$@")
+}
+
+# Modules of the tests lie where the machine has those that it was given. They are built, and built of themselves by nobody.
+export KDIR=.
+GUEST_MODULES=/lib/modules/$(guest uname -r)/extra
+
+# guest_module COMMAND WORD... - with the places of modules, and told by the names that the test has for them
+guest_module() {
+	local status text
+	text=$(guest "${@/#test_modules\//$GUEST_MODULES/}" 2>&1)
+	status=$?
+	[[ -z $text ]] || printf '%s\n' "${text//$GUEST_MODULES\//test_modules/}"
+	return "$status"
+}
+
+insmod() { guest_module insmod "$@" >&2; }
+modinfo() { guest_module modinfo "$@"; }
 modprobe() { guest modprobe "$@"; }
 rmmod() { guest rmmod "$@"; }
-modinfo() { guest modinfo "$@"; }
 dmesg() { guest dmesg "$@"; }
 sysctl() { guest sysctl "$@"; }
 sleep() { guest sleep "$@"; }
 stat() { guest stat "$@"; }
+kill() { guest kill "$@"; }
+getconf() { guest nproc; }
 # Whoever runs this is root in the guest.
 id() { echo 0; }
 

@@ -1,14 +1,20 @@
 // Turns the kernel's livepatch selftests into scripts that drive the emulated machine: where a command or a path is the
 // machine's, it is led there. What is tested and what is expected stays as it is: texts in quotes are left alone.
 
-/** A redirection is the shell's own: no function can take its place. */
-const REDIRECTION = / > (\/(?:dev\/kmsg|sys\/\S+|proc\/\S+))/y;
+/** A redirection is the shell's own: no function can take its place. Later kernels have their directories in variables. */
+const REDIRECTION = /[ \t]> (\/(?:dev\/kmsg|sys\/\S+|proc\/\S+)|"\$SYSFS_\w+[^"]*")/y;
 /** These also stand in quotes, as text that is to be evaluated. */
 const ANYWHERE = [
   // A condition is the shell's own too.
   { from: /\[\[ (! )?-e ("[^"]*"|[^\s"]+) \]\]/g, to: '$1guest_exists $2' },
+  { from: /\[\[ -f ("\$\w*SYSFS_[^"]*") \]\]/g, to: 'guest test -f $1' },
+  // Names of a directory.
+  { from: /=\((\/sys\/[\w/]+|\$SYSFS_\w+)\/\*\)/g, to: '=($(guest_names $1))' },
   // A command with a slash in its name is never a function.
   { from: /\/bin\/stat\b/g, to: 'stat' },
+  // A program of the host is none of the machine's: it has one that does the same.
+  { from: /\.\/test_klp-call_getpid &/g, to: 'guest_start syscalls' },
+  { from: /"\$!"/g, to: '"$GUEST_PID"' },
 ];
 
 /** One script; functions.sh also gets the functions of guest.sh. */
@@ -50,5 +56,5 @@ function lineEnd(text: string, at: number): number {
 
 /** Names of the tests in a script, in order. */
 export function testNames(text: string): string[] {
-  return [...text.matchAll(/^start_test "([^"]*)"/gm)].map(([, name]) => name);
+  return [...text.matchAll(/^\t*start_test "([^"]*)"/gm)].map(([, name]) => name);
 }

@@ -76,6 +76,26 @@ export class DebianArchive {
     return policy.startsWith(`${name}:`);
   }
 
+  /** Names of packages that one depends on, each the first of its alternatives, without versions. */
+  dependencies(name: string): string[] {
+    const said = capture('apt-cache', [...this.#options, 'show', '--no-all-versions', name]);
+    const depends = /^Depends: (.*)$/m.exec(said)?.[1] ?? '';
+    return depends.split(/,\s*/).flatMap((one) => /^[\w.+-]+/.exec(one)?.[0] ?? []);
+  }
+
+  /** Unpacks packages and all that they depend on into a folder that has nothing yet. No script of theirs is run. */
+  unpackWhole(names: readonly string[], into: string): void {
+    const folder = mkdtempSync(join(this.#dir, 'debs-'));
+    mkdirSync(join(folder, 'partial'));
+    const options = [...this.#options, '-o', `Dir::Cache::archives=${folder}`];
+    const install = ['install', '-q', '-y', '--download-only', '--no-install-recommends'];
+    capture('apt-get', [...options, ...install, ...names]);
+    mkdirSync(into, { recursive: true });
+    for (const deb of readdirSync(folder).filter((file) => file.endsWith('.deb')))
+      capture('dpkg-deb', ['-x', join(folder, deb), into]);
+    rmSync(folder, { recursive: true });
+  }
+
   /**
    * Unpacks a package into a folder, beside what is there. `names`: with `|` between names that one package has in
    * different releases. @returns the name of its file, which has the version

@@ -27,6 +27,23 @@ describe('rewriting', () => {
     );
   });
 
+  it('leads what later kernels have in variables to the machine, and their program', () => {
+    expect(
+      rewrite('x.sh', 'echo 1 > "$SYSFS_TRACING_DIR/tracing_on"\n\t| sed -e "/# x/d" \\\n\t> "$SYSFS_X/y"'),
+    ).toBe(
+      'echo 1 | guest_write "$SYSFS_TRACING_DIR/tracing_on"\n\t| sed -e "/# x/d" \\\n | guest_write "$SYSFS_X/y"',
+    );
+    expect(rewrite('x.sh', '[[ -f "$SYSFS_KLP_DIR/$mod" ]]; [[ ! -f "test_modules/$mod.ko" ]]')).toBe(
+      'guest test -f "$SYSFS_KLP_DIR/$mod"; [[ ! -f "test_modules/$mod.ko" ]]',
+    );
+    expect(rewrite('x.sh', "mods=(/sys/kernel/livepatch/*); 'mods=($SYSFS_KLP_DIR/*)'")).toBe(
+      "mods=($(guest_names /sys/kernel/livepatch)); 'mods=($(guest_names $SYSFS_KLP_DIR))'",
+    );
+    expect(rewrite('x.sh', './test_klp-call_getpid &\npids[$i]="$!"')).toBe(
+      'guest_start syscalls\npids[$i]="$GUEST_PID"',
+    );
+  });
+
   it('leaves texts and comments as they are', () => {
     const text = [
       "# it's > /dev/kmsg",
@@ -40,10 +57,9 @@ describe('rewriting', () => {
   });
 
   it('knows the tests of a script', () => {
-    expect(testNames('start_test "one"\n\tstart_test "no"\nstart_test "two three"\n')).toEqual([
-      'one',
-      'two three',
-    ]);
+    expect(
+      testNames('start_test "one"\n\tstart_test "if"\nx; start_test "no"\nstart_test "two three"\n'),
+    ).toEqual(['one', 'if', 'two three']);
   });
 });
 

@@ -42,6 +42,13 @@ function printable(text: string): string {
   );
 }
 
+const nproc: Command = {
+  name: 'nproc',
+  usage: 'nproc',
+  summary: 'how many CPUs there are',
+  run: ({ shell }) => ok(`${shell.guest.machine.options.cpus}\n`),
+};
+
 const ps: Command = {
   name: 'ps',
   usage: 'ps',
@@ -229,6 +236,7 @@ const constant = (name: string, status: number): Command => ({
 export const SYSTEM_COMMANDS: readonly Command[] = [
   dmesg,
   ps,
+  nproc,
   sysctl,
   sleep,
   kill,

@@ -1,0 +1,52 @@
+// The kernels of Debian that the machine boots (docs/your-kernel.md): one release each, that later ones in the archive do
+// not change what is tried, and the package that has its image.
+
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { withArchive } from './archive.ts';
+
+interface BootedKernel {
+  readonly release: string;
+  readonly package: string;
+  readonly suite: string;
+}
+
+export const BOOTED = {
+  '6.1': {
+    release: '6.1.0-56-amd64',
+    package: 'linux-image-6.1.0-56-amd64-unsigned',
+    suite: 'bookworm',
+  },
+  '6.12': {
+    release: '6.12.117+deb13-amd64',
+    package: 'linux-image-6.12.117+deb13-amd64',
+    suite: 'trixie',
+  },
+  '7.3': {
+    release: '7.3.4+deb13-amd64',
+    package: 'linux-binary-7.3.4+deb13-amd64',
+    suite: 'trixie-backports',
+  },
+} as const satisfies Record<string, BootedKernel>;
+
+export type BootedVersion = keyof typeof BOOTED;
+
+/** The vmlinuz of a release: from the folder that KLPEMU_KERNELS names, or from Debian's archive to `cache`. @throws ScriptError */
+export function bootedImage(version: BootedVersion, cache: string): string | undefined {
+  const kernel = BOOTED[version];
+  const folders = [process.env.KLPEMU_KERNELS, cache].filter((folder) => folder !== undefined);
+  const known = folders.map((folder) => find(folder, kernel)).find((file) => file !== undefined);
+  if (known) return known;
+  withArchive([kernel.suite], (archive) => archive.unpack(kernel.package, cache));
+  return find(cache, kernel);
+}
+
+/** As the package has it, in the folder or in one a series. */
+function find(folder: string, { release }: BootedKernel): string | undefined {
+  const roots = existsSync(folder) ? ['.', ...readdirSync(folder)] : [];
+  return roots
+    .flatMap((root) =>
+      [`boot/vmlinuz-${release}`, `usr/lib/modules/${release}/vmlinuz`].map((at) => join(folder, root, at)),
+    )
+    .find((file) => existsSync(file));
+}
