@@ -10,6 +10,7 @@ import type { Execution } from './blocks.ts';
 import type { Checking } from './checking.ts';
 import type { CodeArch } from './code.ts';
 import type { ContextRegisters } from './context.ts';
+import type { DebugPort } from './debug.ts';
 import type { Disassemble } from './disassembly.ts';
 import type { MakeEngine } from './engine.ts';
 import type { FentrySite } from './fentry.ts';
@@ -82,6 +83,9 @@ export interface Arch {
 
   /** Who finds callers on a stack, by the name that a machine's option has for it. */
   readonly unwinders: Readonly<Record<string, UnwinderPort>>;
+
+  /** What a debugger asks; undefined where there is none. */
+  readonly debug?: DebugPort;
 
   /** What a check of real code asks. */
   readonly checking: Checking | undefined;

@@ -8,6 +8,7 @@ import { addDisas } from './disas/command.ts';
 import { heedEngineOption } from './engine_option.ts';
 import { EXIT, fail, watchOutput } from './exit.ts';
 import { addExplore } from './explore/command.ts';
+import { addGdb } from './gdb/command.ts';
 import { addHelp, MODULES_SHORTLY } from './help/command.ts';
 import { addKlpConvert } from './klp_convert/command.ts';
 import { addLayout } from './layout/command.ts';
@@ -39,6 +40,7 @@ function program(): Command {
   addBundle(root);
   addCompare(root);
   addExplore(root);
+  addGdb(root);
   addShellCommands(root);
   addCheck(root);
   addVet(root);

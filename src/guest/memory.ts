@@ -185,8 +185,13 @@ export class GuestMemory {
   /** Names the engine that shares the buffer, or another: each is told of every later change, in this order. */
   attach(listener: MapListener): void {
     this.#listeners.push(listener);
+    listener.windows?.(this.windows());
+  }
+
+  /** How address space lies in the buffer. */
+  windows(): AddressWindow[] {
     const stacks = { hi: STACK_HI, lo: 0, span: this.#stackSpan, ram: this.#stackRam, stacks: true };
-    listener.windows?.([...this.#windows.map((w) => ({ ...w, stacks: false })), stacks]);
+    return [...this.#windows.map((w) => ({ ...w, stacks: false })), stacks];
   }
 
   /**

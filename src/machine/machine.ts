@@ -11,7 +11,7 @@ import { X86_64 } from '../arch/x86_64/x86_64.ts';
 import { BUILT_IN, type KernelDescription } from '../kernel/description.ts';
 import type { EventLog } from '../kernel/events.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
-import { imageLookup, userPrograms } from './boot/boot.ts';
+import { imageLookup, userPrograms, userText } from './boot/boot.ts';
 import { makeChance } from './boot/chance.ts';
 import { fileSystem } from './boot/files.ts';
 import { type MadeMemory, makeCore, makeMemory } from './boot/hardware.ts';
@@ -94,7 +94,7 @@ export class Machine {
     const fs = fileSystem(core, kernel, patching, traces, options.cmdline);
     const bundles = options.model === 'bundle' ? useBundles(core, patching, fs, traces, kernel) : undefined;
     const modules = new ModuleCalls(core, kernel.format, loader, livepatch, fs);
-    const users = new UserTasks(core, kernel.sched, kernel.fork, fs, userPrograms(image.asm));
+    const users = new UserTasks(core, kernel, fs, userPrograms(image.asm), userText(image.asm));
     if (options.model === 'per-object modules')
       useSubmodules(core, patching, modules, { fs, users, ...kernel });
 

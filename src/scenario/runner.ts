@@ -65,7 +65,12 @@ export interface RunOptions {
   readonly observers?: readonly RunObserver[];
   /** How machines are made; tests may have another way. */
   readonly boot?: BootMachine;
+  /** Who has the machine run, as runUntil() of it does: a debugger stops in between. */
+  readonly drive?: Drive;
 }
+
+/** As ScenarioMachine.runUntil(). Nothing else happens until it is done. */
+type Drive = (machine: ScenarioMachine, condition: () => boolean, limitNs: number) => Promise<boolean>;
 
 /** Virtual time between two moments at which observers are served. */
 const SLICE = 5e6;
@@ -101,6 +106,7 @@ export class ScenarioRun {
   readonly #observers: readonly RunObserver[];
   readonly #settings: MachineSettings;
   readonly #stopAt: number;
+  readonly #drive: Drive | undefined;
   /** Tasks not started yet, by time. */
   #waiting: TaskSpec[];
   /** Where the scenario has posed tasks. */
@@ -127,6 +133,7 @@ export class ScenarioRun {
     this.#settings = settings;
     this.#observers = options.observers ?? [];
     this.#stopAt = options.stopAt ?? Number.POSITIVE_INFINITY;
+    this.#drive = options.drive;
     this.#waiting = scenario.tasks.toSorted((a, b) => a.start - b.start);
     const { tasks } = machine.inspect.core;
     const facts = new Recorder({
@@ -235,7 +242,8 @@ export class ScenarioRun {
       if (now >= scenario.limit) throw new LimitError(this.#limitText());
       const next = this.#waiting[0]?.start ?? Number.POSITIVE_INFINITY;
       const end = Math.min(until, this.#stopAt, scenario.limit, next, now + SLICE);
-      machine.runUntil(stop, end - now);
+      if (this.#drive) await this.#drive(machine, stop, end - now);
+      else machine.runUntil(stop, end - now);
       for (const action of this.world.actions) if (action.endedAt !== undefined) this.#judge.action(action);
     }
   }

@@ -61,6 +61,12 @@ export class Fork {
     });
   }
 
+  /** The number of the address space that a task's program is in; 0 of a kernel thread's, which has none. */
+  spaceOf(task: TaskStruct): number {
+    const mm = this.#mm.of(task);
+    return mm === 0n ? 0 : this.#mm.stackOf(mm).space;
+  }
+
   /** A task_struct and a kernel stack with nothing on it. @throws SlabError ENOMEM, KernelError EAGAIN */
   #alloc(): TaskStruct {
     const { mem, slab } = this.#core;

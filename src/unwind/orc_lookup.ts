@@ -24,6 +24,15 @@ interface TrampolineSpec {
   readonly template: number;
 }
 
+/** A piece of text: low half of its first address, bytes, and its table or what it is a copy of. */
+export interface Text {
+  readonly name: string;
+  readonly start: number;
+  readonly size: number;
+  readonly orc?: OrcTable;
+  readonly template?: number;
+}
+
 export interface TextHandle {
   readonly name: string;
   readonly ids: readonly number[];
@@ -154,6 +163,21 @@ export class OrcLookup implements TextTable {
   /** The name under which the text at `ip` was added. */
   nameAt(ip: number): string | undefined {
     return this.rangeAt(ip)?.name;
+  }
+
+  /** All text, as it was added. */
+  *texts(): IterableIterator<Text> {
+    for (const range of this.ranges) {
+      if (range === null) continue;
+      const { name, start, size, orc, template } = range;
+      yield {
+        name,
+        start,
+        size,
+        ...(orc ? { orc } : {}),
+        ...(template === 0 ? {} : { template: template >>> 0 }),
+      };
+    }
   }
 
   private rangeAt(ip: number): TextRange | null {

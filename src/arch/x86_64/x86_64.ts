@@ -13,6 +13,7 @@ import { CR4 } from './control_registers.ts';
 import { X86Blocks } from './cpu/blocks.ts';
 import { X86Processor } from './cpu/processor.ts';
 import { TextGuard } from './cpu/text_guard.ts';
+import { DEBUG } from './debug/debug.ts';
 import { CoreEngine } from './engine/core_engine.ts';
 import { FENTRY } from './fentry.ts';
 import { MODULE_TEXT } from './module/module_text.ts';
@@ -57,5 +58,6 @@ export const X86_64: CheckableArch = {
   protection: PROTECTION,
   moduleText: MODULE_TEXT,
   unwinders: UNWINDERS,
+  debug: DEBUG,
   checking: CHECKING,
 };

@@ -163,6 +163,12 @@ export function imageLookup({ asm, orc, real }: KernelImage): OrcLookup {
   return lookup;
 }
 
+/** All functions of user programs, and the programs themselves, by name. */
+export const userText = perImage(
+  (image: AsmImage): ReadonlyMap<string, Addr> =>
+    new Map(image.symbols.filter((s) => s.section === '.user.text').map((s) => [s.name, s.addr])),
+);
+
 /** Entry points of user programs, by name. */
 export const userPrograms = perImage((image: AsmImage): ReadonlyMap<string, Addr> => {
   const programs = image.symbols.filter((s) => s.section === '.user.text' && s.type === 'code');

@@ -27,6 +27,8 @@ export class GroundTruthError extends Error {
 
 export class Traces {
   readonly stackTrace: StackTrace;
+  /** Which text there is, with its tables. */
+  readonly lookup: OrcLookup;
   readonly shadow: ShadowStacks | undefined;
   readonly #core: KernelCore;
   readonly #cpus: readonly Cpu[];
@@ -45,6 +47,7 @@ export class Traces {
     cpus: readonly Cpu[],
   ) {
     this.#core = core;
+    this.lookup = lookup;
     this.#cpus = cpus;
     this.#pcWord = ptRegsOffset(core.arch.ptRegs, core.arch.ptRegs.pc) / 4;
     const arena = { words: core.mem.stackWords };

@@ -17,17 +17,20 @@ export class UserTasks {
   readonly #fork: Fork;
   readonly #fs: FileSystem;
   readonly #programs: ReadonlyMap<string, Addr>;
+  /** Where each function of their text begins. */
+  readonly text: ReadonlyMap<string, Addr>;
   readonly #pids = new WeakMap<TaskStruct, number>();
   readonly #statuses = new WeakMap<TaskStruct, number>();
 
   constructor(
     core: KernelCore,
-    sched: Sched,
-    fork: Fork,
+    { sched, fork }: { readonly sched: Sched; readonly fork: Fork },
     fs: FileSystem,
     programs: ReadonlyMap<string, Addr>,
+    text: ReadonlyMap<string, Addr>,
   ) {
     this.#core = core;
+    this.text = text;
     this.#sched = sched;
     this.#fork = fork;
     this.#fs = fs;

@@ -1,0 +1,53 @@
+// The options of klpemu gdb.
+
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { allowFilesOption, atOption, kernelOption, scheduleOption, seedOption } from '../scenario_options.ts';
+
+const EXIT_CODES = `
+Exit codes:
+  0  the debugger ended it, or has detached and the rest of the scenario went as expected
+  1  it has detached, and an expectation failed then
+  2  bad usage, or a scenario that cannot be used
+  3  it has detached, and the guest panicked or the machine failed then`;
+
+export function addGdb(root: Command): void {
+  root
+    .command('gdb')
+    .description('have gdb debug a scenario, forwards and backwards (docs/gdb.md)')
+    .argument('<file>', 'scenario (YAML)')
+    .addOption(atOption())
+    .addOption(
+      new Option('--at-instruction <number>', 'instructions since boot, of all CPUs, instead').argParser(
+        whole(Number.MAX_SAFE_INTEGER),
+      ),
+    )
+    .addOption(
+      new Option('--port <number>', 'a TCP port of this computer alone; 0 takes any that is free')
+        .argParser(whole(0xffff))
+        .default(1234),
+    )
+    .option('--socket <path>', 'a unix socket instead of a port')
+    .option('--stdio', 'standard input and output instead: gdb starts it itself')
+    .addOption(seedOption())
+    .addOption(scheduleOption())
+    .addOption(kernelOption())
+    .addOption(allowFilesOption())
+    .addHelpText(
+      'after',
+      `${EXIT_CODES}
+
+Examples:
+  klpemu gdb fixtures/scenarios/demo.yaml --at 1s
+  gdb -ex 'target remote localhost:1234'
+  gdb -ex 'target remote | klpemu gdb --stdio fixtures/scenarios/demo.yaml'`,
+    )
+    .action(async (file: string, options) => (await import('./gdb.ts')).gdb(file, options));
+}
+
+function whole(max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (/^\d+$/.test(text) && value <= max) return value;
+    throw new InvalidArgumentError(`It must be a whole number from 0 to ${max}.`);
+  };
+}

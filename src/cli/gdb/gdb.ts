@@ -1,0 +1,89 @@
+// klpemu gdb: a scenario at a moment, with a debugger at it.
+
+import type { DrivenRun } from '../../gdb/driven_run.ts';
+import { DebugError } from '../../gdb/error.ts';
+import { DebugServer, serveStreams } from '../../gdb/server.ts';
+import { Session } from '../../gdb/session.ts';
+import { Timeline } from '../../gdb/timeline.ts';
+import type { Scenario } from '../../scenario/scenario.ts';
+import { EXIT, systemReason, UsageError } from '../exit.ts';
+import { open } from '../scenario.ts';
+import { print, printError } from '../terminal.ts';
+
+interface GdbOptions {
+  readonly at?: number;
+  readonly atInstruction?: number;
+  readonly port: number;
+  readonly socket?: string;
+  readonly stdio?: boolean;
+  readonly seed?: number;
+  readonly schedule?: string;
+  readonly kernel?: string;
+  readonly allowFiles?: boolean;
+}
+
+export async function gdb(file: string, options: GdbOptions): Promise<void> {
+  if (options.at !== undefined && options.atInstruction !== undefined)
+    throw new UsageError('--at and --at-instruction are both a moment: one of them');
+  if (options.stdio && options.socket !== undefined)
+    throw new UsageError('--stdio and --socket are both where the debugger is: one of them');
+  const scenario = await open(file, { allowFiles: options.allowFiles ?? false });
+  const { session, timeline } = await begin(scenario, options);
+  try {
+    const how = options.stdio
+      ? await serveStreams(session, process.stdin, process.stdout)
+      : await serve(session, options);
+    if (how === 'detached') await finish(session);
+  } finally {
+    session.close();
+    timeline.close();
+    process.stdin.pause();
+  }
+}
+
+async function begin(scenario: Scenario, options: GdbOptions) {
+  const { seed, schedule, kernel, at, atInstruction } = options;
+  const timeline = new Timeline(scenario, {
+    ...(seed === undefined ? {} : { seed }),
+    ...(schedule === undefined ? {} : { schedule }),
+    ...(kernel === undefined ? {} : { kernel }),
+  });
+  let run: DrivenRun | undefined;
+  try {
+    run = await timeline.boot();
+    const session = new Session(run, timeline);
+    if (at !== undefined) await session.goTo({ time: at });
+    if (atInstruction !== undefined) await session.goTo({ position: atInstruction });
+    return { session, timeline };
+  } catch (error) {
+    run?.close();
+    throw error instanceof DebugError ? new UsageError(error.message) : error;
+  }
+}
+
+async function serve(session: Session, { port, socket }: GdbOptions) {
+  const server = new DebugServer(session);
+  const address = socket === undefined ? { port } : { path: socket };
+  const where = await server.listen(address).catch((error) => {
+    throw new UsageError(`${socket ?? `port ${port}`} cannot be used: ${systemReason(error)}`);
+  });
+  const leave = (): void => {
+    server.close(socket);
+    process.exit(EXIT.ok);
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, leave);
+  print(`gdb -ex 'target remote ${where}'\n`);
+  const how = await server.done;
+  server.close(socket);
+  return how;
+}
+
+/** The debugger is gone, and the scenario goes on to its end. */
+async function finish(session: Session): Promise<void> {
+  session.points.clear();
+  const report = await session.finish();
+  if (!report) return;
+  if (report.failure) printError(`klpemu: ${report.failure.message}\n`);
+  const failed = report.expectations.some(({ ok }) => !ok);
+  process.exitCode = report.failure ? EXIT.machine : failed ? EXIT.failed : EXIT.ok;
+}

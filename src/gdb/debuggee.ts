@@ -1,0 +1,23 @@
+// A machine in the hands of a debugger: it executes when it is told to, up to an instruction, and stands still in between.
+
+import type { Machine } from '../machine/machine.ts';
+import type { RunReport } from '../scenario/report.ts';
+
+export interface Debuggee {
+  readonly machine: Machine;
+  /** Of a scenario that is over. */
+  readonly report: RunReport | undefined;
+  /** Why nothing more is to be executed. */
+  readonly over: string | undefined;
+  /**
+   * Executes until so many instructions have been executed since boot, executor.stopAt is reached, interrupt() is called
+   * or all is over.
+   */
+  go(to: number): Promise<void>;
+  /** It is to stop as soon as it can. */
+  interrupt(): void;
+  close(): void;
+}
+
+/** Where a machine is: instructions executed since boot. */
+export const positionOf = ({ machine }: Debuggee): number => machine.inspect.executor.instructions;

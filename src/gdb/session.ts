@@ -1,0 +1,379 @@
+// What a debugger does with a machine: has it go on, step, and stop; forwards and, where its history can be executed again,
+// backwards.
+//
+// Invariant: a machine whose memory or registers the debugger has written has another history, and no way back.
+
+import type { TaskStruct } from '../kernel/task_struct.ts';
+import type { Machine } from '../machine/machine.ts';
+import type { RunReport } from '../scenario/report.ts';
+import { type Debuggee, positionOf } from './debuggee.ts';
+import { runToTime } from './moments.ts';
+import { Lookout, type Met, Points, type WatchPoint } from './points.ts';
+import { libraries } from './symbol_files.ts';
+import { allTasks, currentTask, taskOf, threadOf } from './threads.ts';
+
+type Reason =
+  | { readonly kind: 'step' | 'interrupt' | 'library' }
+  /** The history begins, or ends, here. */
+  | { readonly kind: 'begin' | 'end' }
+  | { readonly kind: 'breakpoint'; readonly addr: bigint }
+  | { readonly kind: 'watchpoint'; readonly point: WatchPoint };
+
+export interface Stop {
+  readonly thread: number;
+  readonly reason: Reason;
+}
+
+/** By the instructions executed before it, or by virtual time in ns. */
+type Moment = { readonly position: number } | { readonly time: number };
+
+/** What is there of a machine's history. */
+interface History {
+  /** The same machine when it had executed fewer instructions. */
+  at(position: number): Promise<Debuggee>;
+}
+
+export class Session {
+  readonly points = new Points();
+  readonly #history: History | undefined;
+  #run: Debuggee;
+  #lookout: Lookout;
+  /** What stopped the machine. */
+  #met: Met | undefined;
+  /** A step waits for a task to come to its next instruction. */
+  #awaited: { readonly task: TaskStruct; readonly addr: bigint } | undefined;
+  #isInterrupted = false;
+  /** Modules and trampolines that the debugger knows of. */
+  #told = '';
+  #watchesLibraries = false;
+  /** Where it was written to by the debugger. */
+  changedAt: number | undefined;
+  /** A stop that is told of when the debugger has heard of the modules there. */
+  #held: Stop | undefined;
+
+  /** @param history undefined: there is no way back */
+  constructor(run: Debuggee, history?: History) {
+    this.#history = history;
+    this.#run = run;
+    this.#lookout = this.#lookAt(run);
+  }
+
+  #lookAt(run: Debuggee): Lookout {
+    const lookout = new Lookout(run.machine);
+    lookout.onMet = (met) => this.#onMet(met);
+    const { executor } = run.machine.inspect;
+    run.machine.events.subscribe(() => {
+      if (this.#run === run && this.#watchesLibraries && this.#isNews())
+        executor.stopAt = executor.instructions;
+    }, ['module', 'ftrace']);
+    return lookout;
+  }
+
+  get machine(): Machine {
+    return this.#run.machine;
+  }
+  get position(): number {
+    return positionOf(this.#run);
+  }
+  get over(): string | undefined {
+    return this.#run.over;
+  }
+  get goesBack(): boolean {
+    return this.#history !== undefined;
+  }
+
+  /** The thread that was executed last. */
+  get thread(): number {
+    return threadOf(this.machine, currentTask(this.machine));
+  }
+  task(thread: number): TaskStruct | undefined {
+    return taskOf(this.machine, thread);
+  }
+  tasks(): TaskStruct[] {
+    return allTasks(this.machine);
+  }
+
+  /** The debugger has asked which modules there are. */
+  toldLibraries(): void {
+    this.#watchesLibraries = true;
+    this.#told = this.#libraries();
+  }
+  #libraries(): string {
+    return libraries(this.machine)
+      .map(({ file }) => file)
+      .join('\n');
+  }
+  #isNews(): boolean {
+    return this.#libraries() !== this.#told;
+  }
+
+  interrupt(): void {
+    this.#isInterrupted = true;
+    this.#run.interrupt();
+  }
+
+  /** The debugger has changed something. @returns whether that is news */
+  changed(): boolean {
+    const isFirst = this.changedAt === undefined;
+    this.changedAt ??= this.position;
+    return isFirst;
+  }
+
+  #onMet(met: Met): boolean {
+    const { point } = met;
+    if ('breakpoint' in point && !this.points.breakpoints.has(point.breakpoint)) {
+      const task = this.machine.inspect.core.current(met.cpu.id);
+      if (this.#awaited?.task !== task || this.#awaited.addr !== point.breakpoint) return false;
+    }
+    this.#met = met;
+    return true;
+  }
+
+  /** Goes on until something is met. */
+  async continue(): Promise<Stop> {
+    const held = this.#takeHeld();
+    if (held) return held;
+    this.#lookout.set(this.points.breakpoints.keys(), this.points.watchpoints);
+    await this.#go(Number.POSITIVE_INFINITY);
+    return this.#stopped({ kind: 'interrupt' });
+  }
+
+  /** A task executes one instruction, when its turn comes. */
+  async step(thread: number): Promise<Stop> {
+    const held = this.#takeHeld();
+    if (held) return held;
+    const task = this.task(thread);
+    if (!task) return this.continue();
+    if (!this.#isNext(task)) {
+      const other = await this.#comesTo(task);
+      if (other) return other;
+    }
+    this.#lookout.set([], this.points.watchpoints);
+    await this.#go(this.position + 1);
+    return this.#stopped({ kind: 'step' }, thread);
+  }
+
+  /** Steps while the task is in [from, to), or until something is met. */
+  async stepRange(thread: number, from: bigint, to: bigint): Promise<Stop> {
+    for (;;) {
+      const stop = await this.step(thread);
+      const task = this.task(thread);
+      const pc = task && this.#pc(task);
+      if (stop.reason.kind !== 'step' || pc === undefined) return stop;
+      if (this.points.breakpoints.has(pc)) return { thread, reason: { kind: 'breakpoint', addr: pc } };
+      if (pc < from || pc >= to) return stop;
+      if (this.#isInterrupted) return this.#stopped({ kind: 'interrupt' }, thread);
+    }
+  }
+
+  /** It is in the midst of a slice, and the task's own CPU goes on. */
+  #isNext(task: TaskStruct): boolean {
+    const { executor } = this.machine.inspect;
+    return executor.rest !== undefined && currentTask(this.machine) === task;
+  }
+
+  /** Runs until a task is to execute its next instruction. @returns what came before */
+  async #comesTo(task: TaskStruct): Promise<Stop | undefined> {
+    const addr = this.#pc(task);
+    if (addr === undefined) return this.continue();
+    const { breakpoints, watchpoints } = this.points;
+    this.#awaited = { task, addr };
+    this.#lookout.set([...breakpoints.keys(), addr], watchpoints);
+    await this.#go(Number.POSITIVE_INFINITY);
+    this.#awaited = undefined;
+    const point = this.#met?.point;
+    if (point && 'breakpoint' in point && point.breakpoint === addr && currentTask(this.machine) === task) {
+      this.#met = undefined;
+      return undefined;
+    }
+    return this.#stopped({ kind: 'interrupt' });
+  }
+
+  #pc(task: TaskStruct): bigint | undefined {
+    const { core, smp } = this.machine.inspect;
+    const port = core.arch.debug;
+    const cpu = smp.cpus.find(({ id }) => core.current(id) === task);
+    if (cpu) return cpu.pc;
+    return task.stackSlot < 0 ? undefined : port?.ofInactive(core.mem, task.sp)[port.pc];
+  }
+
+  async #go(to: number): Promise<void> {
+    this.#met = undefined;
+    await this.#run.go(to);
+  }
+
+  /** @param otherwise why it stopped, where nothing else is known */
+  #stopped(otherwise: Reason, thread = this.thread): Stop {
+    const met = this.#met;
+    this.#met = undefined;
+    const isInterrupted = this.#isInterrupted;
+    this.#isInterrupted = false;
+    if (met) return this.#stopOf(met);
+    if (this.#watchesLibraries && this.#isNews()) return { thread: this.thread, reason: { kind: 'library' } };
+    if (isInterrupted) return { thread: this.thread, reason: { kind: 'interrupt' } };
+    if (this.over !== undefined) return { thread: this.thread, reason: { kind: 'end' } };
+    return { thread, reason: otherwise };
+  }
+
+  #stopOf({ cpu, point }: Met): Stop {
+    const { core } = this.machine.inspect;
+    const thread = threadOf(this.machine, core.current(cpu.id));
+    return 'breakpoint' in point
+      ? { thread, reason: { kind: 'breakpoint', addr: point.breakpoint } }
+      : { thread, reason: { kind: 'watchpoint', point } };
+  }
+
+  #takeHeld(): Stop | undefined {
+    const held = this.#held;
+    this.#held = undefined;
+    return held;
+  }
+
+  /** A stop at another moment: the debugger first hears which modules there were. */
+  #arrived(stop: Stop): Stop {
+    if (!this.#watchesLibraries || !this.#isNews()) return stop;
+    this.#held = stop;
+    return { thread: stop.thread, reason: { kind: 'library' } };
+  }
+
+  /** Back to the last moment before this one at which something was met. */
+  async reverseContinue(): Promise<Stop> {
+    const held = this.#takeHeld();
+    if (held) return held;
+    const history = this.#way();
+    if (!history) return { thread: this.thread, reason: { kind: 'begin' } };
+    const last = await this.#lastMet(history, this.position);
+    if (!last) {
+      await this.#use(await history.at(0));
+      return this.#arrived({ thread: this.thread, reason: { kind: 'begin' } });
+    }
+    if (!last.isBefore) {
+      await this.#use(await history.at(last.position));
+      return this.#arrived({ thread: last.thread, reason: last.reason });
+    }
+    // Right before its instruction, as somebody finds it who comes from before.
+    const run = await history.at(Math.max(0, last.position - 1));
+    await this.#use(run);
+    this.#lookout.set(this.points.breakpoints.keys(), []);
+    while (this.over === undefined && this.position <= last.position) {
+      await this.#go(Number.POSITIVE_INFINITY);
+      if (this.#met?.position === last.position) break;
+    }
+    this.#met = undefined;
+    return this.#arrived({ thread: last.thread, reason: last.reason });
+  }
+
+  /** The same history once more, up to a moment: what was met last before it. */
+  async #lastMet(history: History, before: number) {
+    const run = await history.at(0);
+    const lookout = new Lookout(run.machine);
+    let last: { position: number; thread: number; reason: Reason; isBefore: boolean } | undefined;
+    const { core } = run.machine.inspect;
+    lookout.onMet = ({ cpu, point, position }) => {
+      const isBefore = 'breakpoint' in point;
+      // Backwards, an access is undone: the moment is that before its instruction.
+      const at = isBefore ? position : position - 1;
+      if (at >= before) return false;
+      const thread = threadOf(run.machine, core.current(cpu.id));
+      const reason: Reason = isBefore
+        ? { kind: 'breakpoint', addr: point.breakpoint }
+        : { kind: 'watchpoint', point };
+      last = { position: at, thread, reason, isBefore };
+      return false;
+    };
+    lookout.set(this.points.breakpoints.keys(), this.points.watchpoints);
+    await run.go(before);
+    run.close();
+    return last;
+  }
+
+  /** Back to before the last instruction that a task executed. */
+  async reverseStep(thread: number): Promise<Stop> {
+    const held = this.#takeHeld();
+    if (held) return held;
+    const history = this.#way();
+    const here = this.position;
+    const begin: Stop = { thread: this.thread, reason: { kind: 'begin' } };
+    if (!history || here === 0) return begin;
+    for (let window = 1; ; window *= WINDOW_GROWS) {
+      const from = Math.max(0, here - window);
+      const run = await history.at(from);
+      const found = await lastOf(run, thread, here);
+      if (found === positionOf(run)) {
+        await this.#use(run);
+        return this.#arrived({ thread, reason: { kind: 'step' } });
+      }
+      run.close();
+      if (found !== undefined) {
+        await this.#use(await history.at(found));
+        return this.#arrived({ thread, reason: { kind: 'step' } });
+      }
+      if (from === 0) {
+        await this.#use(await history.at(0));
+        return this.#arrived({ ...begin, thread: this.thread });
+      }
+    }
+  }
+
+  /** To any moment. @returns false: there is no way */
+  async goTo(moment: Moment): Promise<boolean> {
+    const isAhead =
+      'position' in moment ? moment.position >= this.position : moment.time >= this.machine.now();
+    if (!isAhead) {
+      const history = this.#way();
+      if (!history) return false;
+      await this.#use(await history.at('position' in moment ? moment.position : 0));
+    }
+    this.#lookout.set([], []);
+    if ('position' in moment) await this.#run.go(moment.position);
+    else await runToTime(this.#run, moment.time);
+    this.#met = undefined;
+    return true;
+  }
+
+  #way(): History | undefined {
+    return this.changedAt === undefined ? this.#history : undefined;
+  }
+
+  async #use(run: Debuggee): Promise<void> {
+    this.#run.close();
+    this.#run = run;
+    this.#met = undefined;
+    this.#lookout = this.#lookAt(run);
+  }
+
+  /** To the end, whatever is met. */
+  async finish(): Promise<RunReport | undefined> {
+    this.#watchesLibraries = false;
+    this.#lookout.set([], []);
+    while (this.over === undefined) await this.#run.go(Number.POSITIVE_INFINITY);
+    return this.#run.report;
+  }
+
+  close(): void {
+    this.#run.close();
+  }
+}
+
+/** How much further back each time a task's last instruction is looked for. */
+const WINDOW_GROWS = 32;
+
+/** Before which instruction, of those up to `end`, the last of a task stands; the machine goes there but for the last one. */
+async function lastOf(run: Debuggee, thread: number, end: number): Promise<number | undefined> {
+  const { machine } = run;
+  let last: number | undefined;
+  for (let at = positionOf(run); at < end && run.over === undefined; at = positionOf(run)) {
+    const { executor } = machine.inspect;
+    const isKnown = executor.rest !== undefined;
+    const before = isKnown ? threadOf(machine, currentTask(machine)) : undefined;
+    // The moment that is looked for, unless it is found out only by going on.
+    if (at === end - 1 && before === thread) return at;
+    const owners = new Map(machine.inspect.smp.cpus.map(({ id }) => [id, machine.inspect.core.current(id)]));
+    await run.go(at + 1);
+    const cpu = machine.inspect.smp.current;
+    const owner = cpu && owners.get(cpu.id);
+    if (owner && threadOf(machine, owner) === thread) last = at;
+    if (positionOf(run) === at) break;
+  }
+  return last;
+}

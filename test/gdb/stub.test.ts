@@ -1,0 +1,179 @@
+// The protocol as packets, without a gdb: what is answered, that nothing is lost, that nothing broken breaks it.
+
+import { afterEach, describe, expect, it } from 'vitest';
+import { framed } from '../../src/gdb/packet.ts';
+import { Client } from './client.ts';
+import { fuzzStub } from './fuzz.ts';
+
+let client: Client;
+afterEach(() => client.close());
+
+const start = async (): Promise<Client> => {
+  client = await Client.start('explore_gap');
+  return client;
+};
+const hex = (value: bigint): string => value.toString(16);
+
+describe('a stub', () => {
+  it('has every task as a thread, with name, state and patch_state', async () => {
+    const { ask } = bound(await start());
+    const threads = Buffer.from(await ask('qXfer:threads:read::0,7000'), 'latin1').toString();
+    expect(threads).toMatch(/^l<\?xml/);
+    expect(threads).toContain('name="reader">runnable, patch_state -1 (undefined)</thread>');
+    expect(threads).toContain('name="swapper/1">CPU 1');
+    expect(await ask('qfThreadInfo')).toMatch(/^m1,2,/);
+    expect(await ask('qsThreadInfo')).toBe('l');
+  });
+
+  it('shows the bytes of a site as they are, with a breakpoint on it', async () => {
+    const { ask } = bound(await start());
+    const site = hex(client.address('cmdline_proc_show'));
+    const nop = '0f1f440000';
+    expect(await ask(`m${site},5`)).toBe(nop);
+    await ask(`Z0,${site},1`);
+    expect(await ask('vCont;c')).toMatch(/^T05.*thread:/);
+    expect(await ask(`m${site},5`)).toBe(nop);
+    // From when the patch is in, the site is a call.
+    await client.monitor('goto 150ms');
+    expect(await ask(`m${site},1`)).toBe('e8');
+    expect(await ask('vCont;c')).toMatch(/^T05/);
+    expect(await ask(`m${site},1`)).toBe('e8');
+  });
+
+  it('steps one instruction of one task, and goes back by one', async () => {
+    const { ask } = bound(await start());
+    await ask(`Z1,${hex(client.address('klp_ftrace_handler'))},1`);
+    await ask('qSupported:swbreak+;hwbreak+');
+    const stop = await ask('vCont;c');
+    expect(stop).toContain('hwbreak:;');
+    const thread = /thread:([0-9a-f]+);/.exec(stop)?.[1];
+    const here = client.session.position;
+    const registers = await ask('g');
+    expect(await ask(`vCont;s:${thread};c`)).toContain(`thread:${thread};`);
+    expect(client.session.position).toBe(here + 1);
+    expect(await ask('g')).not.toBe(registers);
+    expect(await ask('bs')).toContain(`thread:${thread};`);
+    expect(client.session.position).toBe(here);
+    expect(await ask('g')).toBe(registers);
+  });
+
+  it('goes back to what wrote a byte of text, and to the beginning when nothing did before', async () => {
+    const { ask } = bound(await start());
+    await client.monitor('goto 150ms');
+    const site = hex(client.address('cmdline_proc_show'));
+    await ask(`Z2,${site},1`);
+    const before: string[] = [];
+    for (let i = 0; i < 3; i++) {
+      const stop = await ask('bc');
+      if (stop.includes('replaylog:begin')) break;
+      expect(stop).toContain(`watch:${site};`);
+      before.push(await ask(`m${site},1`));
+    }
+    expect(before).toEqual(['cc', '0f']);
+    expect(client.session.position).toBe(0);
+  });
+
+  it('steps a task that sleeps when its turn comes', async () => {
+    const { ask } = bound(await start());
+    await client.monitor('goto 60ms');
+    const reader = client.session.tasks().find(({ comm }) => comm === 'reader');
+    const id = hex(BigInt(reader?.pid ?? 0));
+    expect(client.session.thread).not.toBe(reader?.pid);
+    await ask(`Hg${id}`);
+    const from = client.session.machine.inspect.core.sym(BigInt(`0x${pc(await ask('g'))}`));
+    expect(from).toContain('__schedule');
+    expect(await ask(`vCont;s:${id}`)).toContain(`thread:${id};`);
+    const to = client.session.machine.inspect.core.sym(BigInt(`0x${pc(await ask('g'))}`));
+    expect(to).toContain('__schedule');
+    expect(to).not.toBe(from);
+    expect(client.session.thread).toBe(reader?.pid);
+  });
+
+  it('says once that what was written to has another history, and has no way back then', async () => {
+    const { ask } = bound(await start());
+    await ask('vCont;s:1');
+    const data = hex(client.address('jiffies_64'));
+    expect(await ask(`M${data},1:2a`)).toBe('OK');
+    expect(await ask(`M${data},1:2b`)).toBe('OK');
+    expect(client.said.match(/another history/g)).toHaveLength(1);
+    expect(await ask('bs')).toContain('replaylog:begin');
+    expect(await ask(`m${data},1`)).toBe('2b');
+  });
+
+  it('sends an answer again that came damaged, and asks for a packet again that did', async () => {
+    await start();
+    const ask = client.ask.bind(client);
+    const answer = await ask('qC');
+    client.sent = '';
+    client.raw('-');
+    expect(client.sent).toBe(framed(answer));
+    client.raw('$qC#00');
+    expect(client.sent).toBe(`${framed(answer)}-`);
+    expect(await ask('QStartNoAckMode')).toBe('OK');
+    client.sent = '';
+    await ask('qC');
+    expect(client.sent).toBe(framed(answer));
+  });
+
+  it('waits for the other half of a packet', async () => {
+    await start();
+    const whole = framed('qC');
+    client.raw(whole.slice(0, 3));
+    expect(client.sent).toBe('');
+    client.raw(whole.slice(3));
+    await new Promise(setImmediate);
+    expect(client.sent).toMatch(/^\+\$QC[0-9a-f]+#..$/);
+  });
+
+  it('stops the machine when its debugger goes while it executes, and it goes on for the next', async () => {
+    await start();
+    const { session, timeline } = client;
+    client.raw(framed('vCont;c'));
+    client.lost();
+    expect(await client.done).toBe('lost');
+    const at = session.position;
+    client = new Client(session, timeline);
+    expect(await client.ask('vCont;s:1')).toMatch(/^T05/);
+    expect(session.position).toBeGreaterThan(at);
+  });
+
+  it('stops at Ctrl-C', async () => {
+    await start();
+    const stopped = client.ask('vCont;c');
+    client.raw('\x03');
+    expect(await stopped).toMatch(/^T02/);
+  });
+
+  it.each([
+    'Z0,zz,1',
+    'm,',
+    'mffff',
+    'M0,4:0',
+    'G00',
+    'Pff=0',
+    'vCont;r0:1',
+    'vCont;x',
+    'Hgzz',
+    'qRcmd,z',
+    'Tzz',
+  ])('answers %s with an error', async (packet) => {
+    await start();
+    const { position } = client.session;
+    expect(await client.ask(packet)).toMatch(/^E[0-9a-f]{2}$/);
+    expect(client.session.position).toBe(position);
+    expect(client.session.changedAt).toBeUndefined();
+  });
+
+  it('answers a thousand broken packets one by one, and is as it was', async () => {
+    await start();
+    await fuzzStub(client, 1000, 1);
+  });
+});
+
+/** ask(), as a function. */
+const bound = (one: Client) => ({ ask: (packet: string) => one.ask(packet) });
+
+/** The 17th register of a `g` packet, most significant digit first. */
+function pc(registers: string): string {
+  return (registers.slice(256, 272).match(/../g) ?? []).reverse().join('');
+}
