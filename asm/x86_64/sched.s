@@ -134,6 +134,13 @@ SYM_FUNC_START_LOCAL(__schedule)
     sub     rsp, 0x18
     mov     r12d, edi
     GET_CURRENT rbx
+.ifdef KLP_IN_SCHEDULE
+    # klp_sched_try_switch(): compiled out, but for the time of a transition.
+    UNWIND_HINT_SAVE
+SYM_INNER_LABEL(__branch_at_klp_sched)
+    NOP5
+.Ltried:
+.endif
     cli
     mov     rdi, rbx
     mov     esi, r12d
@@ -179,6 +186,14 @@ SYM_FUNC_START_LOCAL(__schedule)
     pop     r15
     pop     rbp
     RET
+.ifdef KLP_IN_SCHEDULE
+SYM_INNER_LABEL(__branch_to_klp_sched)
+    UNWIND_HINT_RESTORE
+    test    dword ptr [rbx+task_struct___state], TASK_FREEZABLE
+    jz      .Ltried
+    call    __klp_sched_try_switch
+    jmp     .Ltried
+.endif
 SYM_FUNC_END(__schedule)
 
 # The last thing a task does.
@@ -302,6 +317,30 @@ SYM_FUNC_START_LOCAL(preempt_schedule_common)
     RET
 SYM_FUNC_END(preempt_schedule_common)
 
+.ifdef KLP_IN_COND_RESCHED
+# Returns 1 when it let another task run.
+SYM_FUNC_START(__cond_resched)
+    FENTRY
+    FRAME_BEGIN
+    # should_resched(0): the bit that says that somebody waits is inverted.
+    cmp     dword ptr gs:[__preempt_count], 0
+    jne     .Lno
+    pushfq
+    pop     rax
+    test    eax, X86_EFLAGS_IF
+    jz      .Lno
+    call    preempt_schedule_common
+    mov     eax, 1
+    FRAME_END
+    RET
+.Lno:
+    xor     eax, eax
+    FRAME_END
+    RET
+SYM_FUNC_END(__cond_resched)
+EXPORT_SYMBOL(__cond_resched)
+.endif
+
 # From the exit of a kernel-mode interrupt: interrupts are off and will be off again on return.
 SYM_FUNC_START(preempt_schedule_irq)
     FRAME_BEGIN
@@ -394,7 +433,7 @@ SYM_FUNC_START(do_nanosleep)
     call    hrtimer_sleeper_start
     mov     r12, rax                    # ns at which it expires
 .Lagain:
-    mov     dword ptr [rbx+task_struct___state], TASK_INTERRUPTIBLE
+    mov     dword ptr [rbx+task_struct___state], TASK_INTERRUPTIBLE | TASK_FREEZABLE
     mov     rdi, r12
     call    hrtimer_expired
     test    eax, eax

@@ -19,6 +19,10 @@ EXPORT_SYMBOL(__SCT__\name)
 .endm
 
 STATIC_CALL_RET0 might_resched
+.ifdef KLP_IN_COND_RESCHED
+STATIC_CALL_TRAMP cond_resched, __static_call_return0
+.else
 STATIC_CALL_RET0 cond_resched
+.endif
 STATIC_CALL_TRAMP preempt_schedule, preempt_schedule_thunk
 STATIC_CALL_TRAMP preempt_schedule_notrace, preempt_schedule_notrace_thunk

@@ -32,6 +32,8 @@ const TRANSITION: Readonly<Record<string, string>> = {
 
 const WAYS = {
   'stack check': 'klp_try_switch_task()',
+  cond_resched: '__klp_sched_try_switch(), cond_resched()',
+  'freezable sleep': '__klp_sched_try_switch(), __schedule()',
   'kernel exit': 'klp_update_patch_state(), kernel exit',
   'idle loop': 'klp_update_patch_state(), idle loop',
   fork: 'klp_copy_process()',

@@ -395,6 +395,13 @@ export class Ftrace {
     yield* this.#unlock(this.#sym.textMutex);
   }
 
+  /** text_poke_bp() of each under text_mutex, as many at once as a batch has room for. */
+  *pokeLive(pokes: readonly Poke[]): HostGenerator<void> {
+    yield* this.#lock(this.#sym.textMutex);
+    yield* this.textPoke.batch(pokes);
+    yield* this.#unlock(this.#sym.textMutex);
+  }
+
   /** ftrace_verify_code() */
   #verify(ip: Addr, expected: Uint8Array): number {
     const { mem } = this.#core;

@@ -41,6 +41,7 @@ export type HostFunction = (call: HostCall) => HostResult | HostGenerator;
 /** The table from names of host functions to their TypeScript parts. */
 export class HostFunctions {
   readonly #functions = new Map<string, HostFunction>();
+  readonly #offered = new Map<string, HostFunction>();
 
   /** @throws Error when the name is taken: two parts of the kernel claim one function. */
   define(name: string, fn: HostFunction): void {
@@ -53,10 +54,16 @@ export class HostFunctions {
     for (const [name, fn] of Object.entries(functions)) this.define(name, fn);
   }
 
-  get(name: string): HostFunction | undefined {
-    return this.#functions.get(name);
+  /** Of functions that not every kernel has: those for which the image has a stub. */
+  offerAll(functions: Readonly<Record<string, HostFunction>>): void {
+    for (const [name, fn] of Object.entries(functions)) this.#offered.set(name, fn);
   }
 
+  get(name: string): HostFunction | undefined {
+    return this.#functions.get(name) ?? this.#offered.get(name);
+  }
+
+  /** Those that must have a stub. */
   names(): IterableIterator<string> {
     return this.#functions.keys();
   }

@@ -4,7 +4,14 @@
 import type { Addr } from '../guest/addr.ts';
 
 /** How a task came to its patch_state. */
-export type SwitchWay = 'stack check' | 'kernel exit' | 'idle loop' | 'fork' | 'force';
+export type SwitchWay =
+  | 'stack check'
+  | 'cond_resched'
+  | 'freezable sleep'
+  | 'kernel exit'
+  | 'idle loop'
+  | 'fork'
+  | 'force';
 
 export type EventBody =
   | { type: 'printk'; level: number; text: string }

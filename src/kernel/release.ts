@@ -15,10 +15,13 @@ export function compareSeries(a: string, b: string): number {
 /** Something that holds from a release on. */
 export interface Since {
   readonly release: string;
+  /** The release from which on it does not any more. */
+  readonly before?: string;
   /** In which kernels it was seen to hold; `not`: to the last in which it did not. */
   readonly seen: string;
   readonly not: string;
 }
 
 export const holds = ({ release }: Pick<KernelDescription, 'release'>, since: Since): boolean =>
-  compareSeries(release, since.release) >= 0;
+  compareSeries(release, since.release) >= 0 &&
+  (since.before === undefined || compareSeries(release, since.before) < 0);

@@ -55,6 +55,7 @@ export class Livepatch {
 
   #defineHostFunctions(): void {
     const { core } = this.context;
+    core.host.offerAll({ klp_try_switch_task: (call) => this.transition.trySwitchItself(call) });
     core.host.defineAll({
       klp_enable_patch: (call) => this.#enableFromGuest(call),
       klp_gate_try: (call) => this.model.tryGate(call),
@@ -209,7 +210,7 @@ export class Livepatch {
       yield* this.transition.cancel();
       return ret;
     }
-    this.transition.start();
+    yield* this.transition.start();
     patch.enabled = true;
     yield* klp.stored();
     yield* this.transition.tryComplete(call);
@@ -246,7 +247,7 @@ export class Livepatch {
     for (const object of patch.objects()) {
       if (object.patched) yield* klp.callback(object, 'pre_unpatch');
     }
-    this.transition.start();
+    yield* this.transition.start();
     patch.enabled = false;
     yield* klp.stored();
     yield* this.transition.tryComplete(call);

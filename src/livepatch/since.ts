@@ -9,4 +9,10 @@ export const LIVEPATCH = {
   stackOrderFile: { release: '6.14', seen: '7.3.4', not: '6.12.117' },
   /** klp_reverse_transition() turns the target round when no task can still be switching to the old one. */
   reversesLast: { release: '6.4', seen: '6.12.117, 7.3.4', not: '6.1' },
+  /** A task asks klp_try_switch_task() for itself, by __klp_sched_try_switch(), while a transition is under way... */
+  triesItself: { release: '6.4', seen: '6.12.117, 6.18.15, 7.3.4', not: '6.1' },
+  /** ...where it calls cond_resched(), whose static call goes by klp_cond_resched() then; */
+  inCondResched: { release: '6.4', before: '6.16', seen: '6.12.117', not: '6.1, 6.18.15' },
+  /** ...or in __schedule(), as it goes to sleep with TASK_FREEZABLE, by the static key klp_sched_try_switch_key. */
+  inSchedule: { release: '6.16', seen: '6.18.15, 7.3.4', not: '6.12.117' },
 } as const satisfies Record<string, Since>;

@@ -17,6 +17,7 @@ import type { KlpContext } from './context.ts';
 import { DEBUG } from './debug_sites.ts';
 import type { Patching } from './patch.ts';
 import { roundJiffiesRelative } from './round_jiffies.ts';
+import { SelfSwitching } from './self_switching.ts';
 import { LIVEPATCH } from './since.ts';
 import type { KlpPatch } from './structs.ts';
 
@@ -39,6 +40,7 @@ export class Transition {
   readonly #constants: Constants;
   readonly #patching: Patching;
   readonly #end: TransitionEnd;
+  readonly #self: SelfSwitching;
   /** Virtual ns at which tasks could begin to switch, last time. */
   get startedAt(): number {
     return this.#started;
@@ -50,6 +52,7 @@ export class Transition {
     this.#constants = klp.constants;
     this.#patching = patching;
     this.#end = end;
+    this.#self = new SelfSwitching(klp.core);
   }
 
   #word(state: number): string {
@@ -78,7 +81,7 @@ export class Transition {
   }
 
   /** klp_start_transition(): tasks can switch from now on. */
-  start(): void {
+  *start(): HostGenerator<void> {
     const klp = this.#klp;
     const target = klp.targetState;
     klp.warnOn(target === this.#constants.KLP_UNDEFINED, 'transition.c klp_start_transition');
@@ -86,6 +89,7 @@ export class Transition {
     this.#started = klp.core.clock.now();
     this.#event('starting');
     for (const task of this.#tasks()) if (task.patchState !== target) task.setTif('TIF_PATCH_PENDING');
+    yield* this.#self.enable();
     klp.signalsCnt = 0;
   }
 
@@ -101,6 +105,7 @@ export class Transition {
       return;
     }
     yield* klp.decides();
+    yield* this.#self.disable();
     yield* this.#complete(patch);
     if (!patch.enabled) this.#end.freePatchAsync(patch);
     else if (patch.replace) this.#end.freeReplacedAsync(patch);
@@ -146,8 +151,23 @@ export class Transition {
     return true;
   }
 
+  /** klp_try_switch_task(), called by the task that it is about. */
+  trySwitchItself(call: HostCall): boolean {
+    const { core, transitionPatch, targetState } = this.#klp;
+    const task = core.tasks.byAddr(call.args[0]);
+    if (!task || !transitionPatch || task.patchState === targetState) return true;
+    const check = new StackCheck(this.#patching, transitionPatch, targetState);
+    return this.#trySwitch(task, targetState, check, call, this.#self.way);
+  }
+
   /** klp_try_switch_task() */
-  #trySwitch(task: TaskStruct, target: number, check: StackCheck, call: HostCall): boolean {
+  #trySwitch(
+    task: TaskStruct,
+    target: number,
+    check: StackCheck,
+    call: HostCall,
+    way: SwitchWay = 'stack check',
+  ): boolean {
     const { core, ports, options } = this.#klp;
     if (!options.reliableStacktrace) return false;
     if (ports.sched.taskCurr(task) && task !== core.currentOf(call)) {
@@ -167,7 +187,7 @@ export class Transition {
     }
     task.clearTif('TIF_PATCH_PENDING');
     task.patchState = target;
-    this.#switched(task, target, 'stack check');
+    this.#switched(task, target, way);
     return true;
   }
 
@@ -271,7 +291,7 @@ export class Transition {
     // A klp_update_patch_state() that saw the flag before may still be about to read the target.
     yield* klp.synchronize();
     if (last) turn();
-    this.start();
+    yield* this.start();
     yield* klp.stored();
   }
 

@@ -142,7 +142,7 @@ export class PosedTask {
     if (this.#kept || this.#hasLeft || this.failure) return this.isStanding;
     const { core, traces } = this.#machine.inspect;
     const { task } = this;
-    if (task.onCpu || task.state !== core.kernel.constants.TASK_INTERRUPTIBLE) return false;
+    if (task.onCpu || (task.state & core.kernel.constants.TASK_INTERRUPTIBLE) === 0) return false;
     const { shadow } = traces;
     const frames = shadow?.frames(task.stackSlot, task.spLo) ?? [];
     const name = (low: number): string => core.symbols.nameOf(fromHalves(0xffffffff, low - 1)) ?? '';

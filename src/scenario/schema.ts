@@ -82,7 +82,15 @@ const fault = object({ ...faultShape, by: opt(text) });
 const task = object({ ...taskShape, start: opt(duration) });
 
 const blocked = object({ task: scalar, on: opt(text), why: opt(pattern), stack: opt(oneOrMany(pattern)) });
-export const WAYS = ['stack check', 'kernel exit', 'idle loop', 'fork', 'force'] as const;
+export const WAYS = [
+  'stack check',
+  'cond_resched',
+  'freezable sleep',
+  'kernel exit',
+  'idle loop',
+  'fork',
+  'force',
+] as const;
 const switched = object({ task: scalar, way: opt(z.enum(WAYS)), by: opt(duration) });
 const done = object({
   patch: text,

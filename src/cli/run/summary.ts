@@ -11,7 +11,14 @@ import { expectationText } from './expectation_text.ts';
 
 const KLP_PATCHED = 1;
 /** Ways that have a column when any task went by them. */
-const WAYS: readonly SwitchWay[] = ['stack check', 'kernel exit', 'idle loop', 'force'];
+const WAYS: readonly SwitchWay[] = [
+  'stack check',
+  'cond_resched',
+  'freezable sleep',
+  'kernel exit',
+  'idle loop',
+  'force',
+];
 
 export function summary(report: RunReport, colors: Colors): string {
   const parts = [

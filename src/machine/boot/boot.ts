@@ -26,7 +26,7 @@ const PROTECTION: Readonly<Record<string, number>> = {
   '.user.data': PROT_READ | PROT_WRITE,
 };
 /** Labels of instructions that tables speak of. */
-const TABLE_LABEL = /^__(?:bug_at|ex_at|ex_to|stac_at|clac_at)_/;
+const TABLE_LABEL = /^__(?:bug_at|branch_at|branch_to|ex_at|ex_to|stac_at|clac_at)_/;
 const PERCPU = '.data..percpu';
 
 /** Maps the image's sections with their protections, and the user stacks. */

@@ -19,6 +19,7 @@ import type { OpenedKernel } from '../native/cache.ts';
 import { KernelFileError } from '../native/find.ts';
 import { type Hosting, hostingOf } from '../native/hosted.ts';
 import type { NativeKernel } from '../native/native_kernel.ts';
+import { featuresOf } from './features.ts';
 import { makersOf } from './image_makers.ts';
 
 /** What is kept on disk. */
@@ -79,9 +80,11 @@ export async function loadRealImage(
     throw new KernelFileError(`kernel ${description.release} has ORC tables, and no ${flavour}s in its code`);
   const known = behind.get(native);
   if (known) return known;
-  const { asm } = await loadKernelImage('orc', BUILT_IN, arch);
-  const hosting = hostingOf(asm, native, description);
   const folder = join(packageRoot(), '.cache', 'image');
+  // Its symbols, wherever they come to lie: what it has of its own depends on the release.
+  const alone = { ...BUILT_IN, release: description.release };
+  const { asm } = await cachedImage('orc', folder, alone, arch, 'alone');
+  const hosting = hostingOf(asm, native, description);
   const image = { ...(await cachedImage('orc', folder, description, arch, { native, hosting })) };
   behind.set(native, image);
   return image;
@@ -89,17 +92,23 @@ export async function loadRealImage(
 
 const behind = new WeakMap<NativeKernel, KernelImage>();
 
-/** The image from a folder that caches it, or assembled and put there. @throws AsmError */
+/**
+ * The image from a folder that caches it, or assembled and put there.
+ * @param behindWhich the real kernel that it lies behind; `alone`: as it would be behind one, at its own addresses
+ * @throws AsmError
+ */
 export async function cachedImage(
   flavour: ImageFlavour,
   folder: string,
   kernel: KernelDescription = BUILT_IN,
   arch: Arch = X86_64,
-  real?: RealKernel,
+  behindWhich?: RealKernel | 'alone',
 ): Promise<KernelImage> {
   const root = packageRoot();
   const sources = inOrder(arch.imageSources(root));
-  const defines = { ...asmDefines(kernel), ...FLAVOURS[flavour] };
+  const real = behindWhich === 'alone' ? undefined : behindWhich;
+  const features = featuresOf(kernel, behindWhich !== undefined);
+  const defines = { ...asmDefines(kernel), ...features, ...FLAVOURS[flavour] };
   const where = real ? placement(real) : {};
   // Of images without a checksum the names were without the number.
   const file = join(folder, `${imageKey(root, sources, defines, arch, where)}.2.bin`);

@@ -11,6 +11,7 @@ import type { KernelCore } from '../../kernel/core.ts';
 import { Sysfs } from '../../kernel/sysfs.ts';
 import type { TaskStruct } from '../../kernel/task_struct.ts';
 import { Livepatch } from '../../livepatch/core.ts';
+import { BranchUpdates } from '../../module/branch_updates.ts';
 import { FIRST_MODULE, ModuleArena } from '../../module/module_alloc.ts';
 import { ModuleList } from '../../module/modules.ts';
 import { ReservedChunk } from '../../module/percpu.ts';
@@ -48,7 +49,8 @@ export function patchingParts(
   const hooks = moduleHooks(core, ftrace, livepatch, new ModuleText(lookup), sysfs, heap);
   const modulePercpu = new ReservedChunk(core);
   const places = { modules: moduleList, area: moduleArena, percpu: modulePercpu };
-  const loader = makeLoader(core, places, { hooks, ftrace, livepatch }, cmdline);
+  const branches = new BranchUpdates(core, moduleList, (changes) => ftrace.pokeLive(changes));
+  const loader = makeLoader(core, places, { hooks, ftrace, livepatch, branches }, cmdline);
   return { moduleArena, ftrace, sysfs, moduleList, livepatch, modulePercpu, loader };
 }
 

@@ -7,6 +7,7 @@ import type { KernelCore } from '../../kernel/core.ts';
 import type { Sysfs } from '../../kernel/sysfs.ts';
 import { UAPI } from '../../kernel/uapi.ts';
 import type { Livepatch } from '../../livepatch/core.ts';
+import type { BranchUpdates } from '../../module/branch_updates.ts';
 import { LivepatchModules } from '../../module/livepatch.ts';
 import { ModuleLoader } from '../../module/main.ts';
 import type { ModuleArea } from '../../module/module_alloc.ts';
@@ -63,13 +64,14 @@ interface ModuleUsers {
   readonly hooks: ModuleHooks;
   readonly ftrace: Ftrace;
   readonly livepatch: Livepatch;
+  readonly branches: BranchUpdates;
 }
 
 /** @param commandLine module_blacklist= and module.sig_enforce are taken from it. */
 export function makeLoader(
   core: KernelCore,
   { modules, area, percpu }: ModulePlaces,
-  { hooks, ftrace, livepatch }: ModuleUsers,
+  { hooks, ftrace, livepatch, branches }: ModuleUsers,
   commandLine: string,
 ): ModuleLoader {
   const ports = {
@@ -81,6 +83,7 @@ export function makeLoader(
     blacklist: bootParam(commandLine, 'module_blacklist')?.split(',') ?? [],
     sigEnforce: /^(|1|y|on)$/i.test(bootParam(commandLine, 'module.sig_enforce') ?? 'no'),
     klpFindObjectSymbol: livepatch.findObjectSymbol.bind(livepatch),
+    staticCallKey: (trampoline: bigint) => branches.keyOf(trampoline),
     get klp() {
       return livepatch.model;
     },

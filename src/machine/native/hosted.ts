@@ -13,9 +13,29 @@ import type { KernelDescription } from '../../kernel/description.ts';
 import type { NativeKernel } from './native_kernel.ts';
 
 /** Functions of both of which the real one runs. */
-const NATIVE_FUNCTIONS: ReadonlySet<string> = new Set(['cmdline_proc_show', 'version_proc_show']);
-/** What fentry sites call on disk. */
-const NATIVE_CODE: ReadonlySet<string> = new Set(['__fentry__']);
+const NATIVE_FUNCTIONS: ReadonlySet<string> = new Set([
+  'cmdline_proc_show',
+  'version_proc_show',
+  '__cond_resched',
+  'klp_cond_resched',
+  '__klp_sched_try_switch',
+  'sched_dynamic_klp_enable',
+  'sched_dynamic_klp_disable',
+  '__static_call_return0',
+]);
+/** What fentry sites call on disk, and trampolines of static calls whose keys are the real kernel's. */
+const NATIVE_CODE: ReadonlySet<string> = new Set([
+  '__fentry__',
+  '__SCT__cond_resched',
+  '__SCT__might_resched',
+]);
+/** Data of which the real one is kept as the kernel's own boot left it. */
+export const NATIVE_DATA: ReadonlySet<string> = new Set([
+  '__SCK__cond_resched',
+  'preempt_dynamic_mode',
+  '__start_static_call_tramp_key',
+  '__stop_static_call_tramp_key',
+]);
 /**
  * Static functions that the real kernel has several of by their names: beside which other symbol of the same .c file the
  * one is that ours stands for.
@@ -127,7 +147,8 @@ export function hostingOf(image: AsmImage, native: NativeKernel, { structs }: Ke
     const real = unique.get(name);
     if (!real || counts.get(symbol.name) !== 1) continue;
     if (name !== symbol.name) names.set(symbol.name, name);
-    if (isData(symbol)) {
+    if (NATIVE_DATA.has(symbol.name)) places.set(symbol.name, real.addr);
+    else if (isData(symbol)) {
       if (real.isPercpu === (symbol.section === PERCPU) && symbol.size <= real.size)
         places.set(symbol.name, real.addr);
     } else if (isFunction(symbol)) {

@@ -10,6 +10,7 @@ import type { GuestMemory } from '../../guest/memory.ts';
 import { Kallsyms, type KernelSymbol, sortSymbols } from '../../kernel/kallsyms.ts';
 import { kernelSymbols, type PerCpuTemplate, percpuTemplate } from '../boot/boot.ts';
 import type { KernelImage, RealKernel } from '../boot/image.ts';
+import { NATIVE_DATA } from './hosted.ts';
 import { high, type NativeKernel } from './native_kernel.ts';
 
 /** An image that lies behind a real kernel. */
@@ -38,7 +39,8 @@ export function joinText(mem: GuestMemory, { asm, real }: JoinedImage, { moduleT
     const entry = jumps.get(symbol.name);
     if (entry !== undefined) mem.pokeText(entry, moduleText.branches.jump(entry, symbol.addr, JUMP_SIZE));
     const place = places.get(symbol.name);
-    const bytes = place === undefined ? undefined : initialBytes(asm, symbol);
+    const isTaken = place !== undefined && !NATIVE_DATA.has(symbol.name);
+    const bytes = isTaken ? initialBytes(asm, symbol) : undefined;
     if (place !== undefined && bytes && symbol.section !== PERCPU) mem.writeBytes(place, bytes);
   }
 }

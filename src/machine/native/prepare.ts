@@ -21,13 +21,15 @@ import type { LinkedKernel } from '../../vmlinuz/linked_kernel.ts';
 import { high, Marks, type NativeKernel, nativeSymbols, segmentsOf, trimmed } from './native_kernel.ts';
 
 /** What preempt_dynamic_init() makes of static calls where preemption is voluntary, as the built-in kernel has it. */
-const PREEMPTION: readonly (readonly [key: string, func: string | undefined])[] = [
-  ['__SCK__cond_resched', '__cond_resched'],
-  ['__SCK__might_resched', '__cond_resched'],
-  ['__SCK__preempt_schedule', undefined],
-  ['__SCK__preempt_schedule_notrace', undefined],
-  ['__SCK__irqentry_exit_cond_resched', undefined],
+const PREEMPTION: readonly (readonly [name: string, func: string | undefined])[] = [
+  ['cond_resched', '__cond_resched'],
+  ['might_resched', '__cond_resched'],
+  ['preempt_schedule', undefined],
+  ['preempt_schedule_notrace', undefined],
+  ['irqentry_exit_cond_resched', undefined],
 ];
+/** preempt_dynamic_voluntary */
+const PREEMPT_VOLUNTARY = 1;
 
 export interface Prepared {
   readonly native: NativeKernel;
@@ -128,11 +130,16 @@ class Pieces {
   #staticCalls(mem: GuestMemory): void {
     const marks = this.#marks;
     const func = BigInt(this.#description.structs.static_call_key.fields.func);
+    const { branches } = this.#arch.moduleText;
     for (const [name, target] of PREEMPTION) {
-      const key = marks.find(name);
-      if (key !== undefined)
-        mem.writeU64(high(key) + func, target === undefined ? 0n : high(marks.at(target)));
+      const [key, tramp] = [marks.find(`__SCK__${name}`), marks.find(`__SCT__${name}`)];
+      const to = target === undefined ? 0n : high(marks.at(target));
+      if (key !== undefined) mem.writeU64(high(key) + func, to);
+      if (key !== undefined && tramp !== undefined)
+        mem.writeBytes(high(tramp), branches.staticCall(high(tramp), to, true));
     }
+    const mode = marks.find('preempt_dynamic_mode');
+    if (mode !== undefined) mem.writeU32(high(mode), PREEMPT_VOLUNTARY);
     const table = marks.table('__start_static_call_sites', '__stop_static_call_sites');
     const sites = readStaticCallSites({ mem, kernel: this.#description }, table);
     const poke = (addr: bigint, bytes: Uint8Array): void => mem.writeBytes(addr, bytes);

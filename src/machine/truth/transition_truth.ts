@@ -19,7 +19,15 @@ import { GroundTruthError, type Traces } from './traces.ts';
 import { type Piece, pieceAt } from './version.ts';
 
 /** Ways of switching that are consistent; force is not. */
-const VERIFIED: ReadonlySet<string> = new Set(['stack check', 'kernel exit', 'idle loop']);
+const VERIFIED: ReadonlySet<string> = new Set([
+  'stack check',
+  'cond_resched',
+  'freezable sleep',
+  'kernel exit',
+  'idle loop',
+]);
+/** Those of them that klp_check_stack() decides. */
+const BY_STACK: ReadonlySet<string> = new Set(['stack check', 'cond_resched', 'freezable sleep']);
 
 /** Offset in a call's bytes that liveFunctions() makes of its return address. */
 const CALL_END = 4;
@@ -134,7 +142,7 @@ export class TransitionTruth {
     const live = this.#live(task, this.#leaving);
     const text = (name: string): string => `${task} switches while it stands in ${name}`;
     // On its way out of the kernel, or in the idle loop, a task stands in nothing, whatever its stack is compared with.
-    if (this.#judge(livepatch, task, live, way === 'stack check', text)) this.switches++;
+    if (this.#judge(livepatch, task, live, BY_STACK.has(way), text)) this.switches++;
   }
 
   /**

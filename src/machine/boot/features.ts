@@ -1,0 +1,19 @@
+// Parts of asm/ that not every kernel has, by the names that they are assembled with.
+
+import type { KernelDescription } from '../../kernel/description.ts';
+import { holds } from '../../kernel/release.ts';
+import { LIVEPATCH } from '../../livepatch/since.ts';
+
+const FEATURES = {
+  KLP_TRIES_ITSELF: LIVEPATCH.triesItself,
+  KLP_IN_COND_RESCHED: LIVEPATCH.inCondResched,
+  KLP_IN_SCHEDULE: LIVEPATCH.inSchedule,
+} as const;
+
+/** @param isReal the image lies behind a real kernel */
+export function featuresOf(kernel: KernelDescription, isReal: boolean): Record<string, number> {
+  const names = Object.entries(FEATURES).flatMap(([name, since]) => (holds(kernel, since) ? [name] : []));
+  // Code of its own changes its branches.
+  if (isReal || names.length > 0) names.push('BRANCH_UPDATES');
+  return Object.fromEntries(names.map((name) => [name, 1]));
+}
