@@ -1,0 +1,130 @@
+// npm run oracle: the same operations on a real kernel in QEMU and on the emulated machine that is booted on that kernel;
+// the first difference is shown, lines side by side.
+
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
+import { fetchKernel, KERNELS } from './debian/kernels.ts';
+import { ScriptUsageError } from './errors.ts';
+import { type OracleArguments, readArguments, USAGE } from './oracle/arguments.ts';
+import { type Difference, firstDifference, sideBySide } from './oracle/difference.ts';
+import { runEmulated } from './oracle/emulated.ts';
+import { modulesFor } from './oracle/modules.ts';
+import { REASONS } from './oracle/normalise.ts';
+import { sequencesOf } from './oracle/operations.ts';
+import { MachineFailure, type Outcome } from './oracle/outcome.ts';
+import { requireQemu, runReal } from './oracle/qemu.ts';
+import { fetchUserspace } from './oracle/userspace.ts';
+import { ROOT } from './root.ts';
+import { log } from './setup/run.ts';
+
+const cache = join(ROOT, '.cache/oracle');
+/** Of both machines. */
+const CMDLINE = 'console=ttyS0 quiet panic=-1 log_buf_len=4M';
+
+export async function main(args: string[]): Promise<void> {
+  const options = readArguments(args, Object.keys(KERNELS));
+  if (options === 'help') {
+    console.log(
+      `${USAGE}\n\nTaken for the same on both machines:\n${REASONS.map((why) => `  ${why}`).join('\n')}`,
+    );
+    return;
+  }
+  const kernel = fetchKernel(options.kernel, join(ROOT, '.cache/corpus'));
+  const modules = options.modules ?? modulesFor(kernel, cache);
+  const { cpus, kvm, stall: stallSeconds } = options;
+  const common = { modules, cmdline: CMDLINE, cpus, stallSeconds };
+  const kept: Kept[] = [];
+  const known = options.against === undefined ? [] : readKept(options.against);
+  const results: SequenceResult[] = [];
+  for (const [i, { name, operations }] of sequencesOf(options, kernel.release).entries()) {
+    const real = await attempt(() => {
+      const found = known.find((one) => isDeepStrictEqual(one.operations, operations));
+      if (found) return Promise.resolve([...found.outcomes]);
+      if (options.against !== undefined) log(`${options.against} has no ${name}`);
+      requireQemu();
+      return runReal(operations, { ...common, kernel, kvm, userspace: fetchUserspace(cache) });
+    });
+    kept.push({ operations, outcomes: real.outcomes });
+    if (options.record) writeFileSync(options.record, `${JSON.stringify(kept)}\n`);
+    const emulated = await attempt(() =>
+      runEmulated(operations, { ...common, kernel: kernel.image, seed: options.seed + i }),
+    );
+    const result = compared(name, operations, real, emulated);
+    if (!options.json) print(kernel.release, result);
+    results.push(result);
+  }
+  finish(options, kernel.release, results);
+}
+
+/** What a machine did, and what it failed with. */
+interface Attempt {
+  readonly outcomes: readonly Outcome[];
+  readonly failure?: MachineFailure;
+}
+
+async function attempt(work: () => Promise<Outcome[]>): Promise<Attempt> {
+  try {
+    return { outcomes: await work() };
+  } catch (error) {
+    if (!(error instanceof MachineFailure)) throw error;
+    return { outcomes: error.outcomes, failure: error };
+  }
+}
+
+/** What a real machine did, to be compared again. */
+interface Kept {
+  readonly operations: readonly string[];
+  readonly outcomes: readonly Outcome[];
+}
+
+function readKept(file: string): Kept[] {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as Kept[];
+  } catch (error) {
+    throw new ScriptUsageError(`${file}: ${(error as Error).message}`);
+  }
+}
+
+interface SequenceResult {
+  readonly name: string;
+  readonly operations: number;
+  readonly identical: number;
+  readonly difference: Difference | undefined;
+  readonly failures: readonly string[];
+}
+
+function compared(
+  name: string,
+  operations: readonly string[],
+  real: Attempt,
+  emulated: Attempt,
+): SequenceResult {
+  const difference = firstDifference(operations, real.outcomes, emulated.outcomes);
+  return {
+    name,
+    operations: operations.length,
+    identical: difference?.index ?? Math.min(real.outcomes.length, emulated.outcomes.length),
+    difference,
+    failures: [real.failure, emulated.failure].flatMap((failure) => (failure ? [failure.message] : [])),
+  };
+}
+
+function print(release: string, { name, operations, identical, difference, failures }: SequenceResult): void {
+  if (difference) {
+    console.log(`${name}, operation ${difference.index + 1}: ${difference.operation}`);
+    console.log(sideBySide(difference));
+  }
+  for (const failure of failures) console.error(`klpemu: ${failure}`);
+  console.log(`${release}, ${name}: ${identical} of ${operations} operations identical`);
+}
+
+function finish({ json }: OracleArguments, release: string, results: readonly SequenceResult[]): void {
+  const sum = (key: 'operations' | 'identical'): number =>
+    results.reduce((total, result) => total + result[key], 0);
+  const [operations, identical] = [sum('operations'), sum('identical')];
+  if (json) console.log(JSON.stringify({ release, operations, identical, sequences: results }, null, 2));
+  else if (results.length > 1) console.log(`${release}: ${identical} of ${operations} operations identical`);
+  if (results.some(({ difference }) => difference)) process.exitCode = 1;
+  else if (identical < operations) process.exitCode = 3;
+}
