@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander';
 import { addBundle } from './bundle/command.ts';
 import { addCheck } from './check/command.ts';
 import { addCompare } from './compare/command.ts';
+import { addCompletion } from './completion/command.ts';
 import { addDisas } from './disas/command.ts';
 import { heedEngineOption } from './engine_option.ts';
 import { EXIT, fail, watchOutput } from './exit.ts';
@@ -12,6 +13,8 @@ import { addGdb } from './gdb/command.ts';
 import { addHelp, MODULES_SHORTLY } from './help/command.ts';
 import { addKlpConvert } from './klp_convert/command.ts';
 import { addLayout } from './layout/command.ts';
+import { addMan } from './man/command.ts';
+import { addNew } from './new/command.ts';
 import { addOrc } from './orc/command.ts';
 import { addDemo, addRun } from './run/command.ts';
 import { EXIT_CODES } from './scenario_options.ts';
@@ -47,7 +50,10 @@ function program(): Command {
   addSymbols(root);
   addLayout(root);
   addKlpConvert(root);
+  addNew(root);
   addSchema(root);
+  addCompletion(root);
+  addMan(root);
   addHelp(root);
   heedEngineOption(root);
   for (const command of withSubcommands(root)) {
