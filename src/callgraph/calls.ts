@@ -113,6 +113,8 @@ class CallReader {
       const { length, type } = decoder;
       // One that does not end with its function is none.
       if (length === 0 || at + length > end) {
+        // Sections of a module are set apart by zeroes.
+        if (bytes.subarray(at - base, end - base).every((byte) => byte === 0)) break;
         unread++;
         at++;
         continue;

@@ -3,7 +3,7 @@
 //
 // Invariant: an edge is a branch that stands in the text; nothing is guessed, and nothing that stands there is left out.
 
-import { BY_CALL, BY_INDIRECT_CALL, BY_INDIRECT_JUMP, BY_JUMP, type Calls, lowerBound } from './calls.ts';
+import { BY_CALL, BY_INDIRECT_JUMP, BY_JUMP, type Calls, lowerBound } from './calls.ts';
 
 /** Text of the kernel, or of a module. */
 export interface GraphPart {
@@ -33,13 +33,22 @@ const NO_CALLEE =
 interface Place {
   readonly part: GraphPart;
   readonly base: number;
+  /** Of each branch the function that it leads to, or into; -1 for none. Worked out when it is asked for. */
+  targets: Int32Array | undefined;
 }
+
+/** What callers are told of a function's name. */
+const IS_THUNK = 1;
+const IS_NO_CALLEE = 2;
+const IS_COLD = 4;
 
 export class CallGraph {
   readonly #places: Place[] = [];
   /** Starts of all functions, ascending, and which number each has. */
-  readonly #starts: number[] = [];
-  readonly #numbers: number[] = [];
+  #starts = new Uint32Array();
+  #numbers = new Uint32Array();
+  /** IS_* of each function. */
+  #kinds: Uint8Array | undefined;
   readonly #edges = new Map<number, readonly Edge[]>();
   /** By a cold part whose it is. */
   #owners: Int32Array | undefined;
@@ -53,16 +62,23 @@ export class CallGraph {
   /** @param aliases addresses that stand for functions which are elsewhere, and where those are */
   constructor(parts: readonly GraphPart[], aliases: ReadonlyMap<number, number> = new Map()) {
     this.#aliases = aliases;
-    const all: { start: number; number: number }[] = [];
     for (const part of parts) {
-      this.#places.push({ part, base: this.#count });
-      for (const [i, start] of part.calls.starts.entries()) all.push({ start, number: this.#count + i });
+      this.#places.push({ part, base: this.#count, targets: undefined });
       this.#count += part.calls.starts.length;
     }
-    all.sort((a, b) => a.start - b.start);
-    for (const { start, number } of all) {
-      this.#starts.push(start);
-      this.#numbers.push(number);
+    this.#order();
+  }
+
+  /** Parts lie behind each other, and each is ascending. */
+  #order(): void {
+    this.#starts = new Uint32Array(this.#count);
+    this.#numbers = new Uint32Array(this.#count);
+    let at = 0;
+    const filled = this.#places.filter(({ part }) => part.calls.starts.length > 0);
+    for (const { part, base } of filled.sort((a, b) => a.part.calls.starts[0] - b.part.calls.starts[0])) {
+      this.#starts.set(part.calls.starts, at);
+      for (let i = 0; i < part.calls.starts.length; i++) this.#numbers[at + i] = base + i;
+      at += part.calls.starts.length;
     }
   }
 
@@ -158,16 +174,33 @@ export class CallGraph {
   /** Places in it that call nobody knows what. */
   indirect(func: number): number[] {
     return this.#pieces(func).flatMap((piece) => {
-      const { part, base } = this.#placeOf(piece);
-      const { first, to, at, how } = part.calls;
+      const place = this.#placeOf(piece);
+      const { first, at } = place.part.calls;
+      const targets = this.#targetsOf(place);
       const places: number[] = [];
-      for (let i = first[piece - base]; i < first[piece - base + 1]; i++) {
-        const unknown = how[i] === BY_INDIRECT_CALL || how[i] === BY_INDIRECT_JUMP;
-        const callee = unknown ? -1 : this.at(to[i]);
-        if (unknown || callee < 0 || THUNK.test(this.name(callee))) places.push(at[i]);
-      }
+      for (let i = first[piece - place.base]; i < first[piece - place.base + 1]; i++)
+        if (targets[i] < 0 || this.#is(targets[i], IS_THUNK)) places.push(at[i]);
       return places;
     });
+  }
+
+  /** Branches of a module's code, or of the kernel's, to functions of these names. */
+  branchesTo(
+    names: ReadonlySet<string>,
+    module: string | undefined,
+  ): { readonly from: number; readonly to: number; readonly at: number }[] {
+    const wanted = new Uint8Array(this.#count);
+    for (let func = 0; func < this.#count; func++) if (names.has(this.name(func))) wanted[func] = 1;
+    const found: { from: number; to: number; at: number }[] = [];
+    for (const place of this.#places.filter(({ part }) => part.module === module)) {
+      const { starts, first, at } = place.part.calls;
+      const targets = this.#targetsOf(place);
+      for (let i = 0; i < starts.length; i++)
+        for (let b = first[i]; b < first[i + 1]; b++)
+          if (targets[b] >= 0 && wanted[targets[b]] === 1)
+            found.push({ from: this.owner(place.base + i), to: targets[b], at: at[b] });
+    }
+    return found;
   }
 
   /** It never returns: it has no return, and what it ends in has none. */
@@ -178,19 +211,21 @@ export class CallGraph {
 
   /** Who calls it directly. */
   callers(func: number): readonly number[] {
-    if (!this.#callers) {
-      const callers = new Map<number, number[]>();
-      for (let from = 0; from < this.#count; from++) {
-        if (this.owner(from) !== from) continue;
-        for (const { to } of this.callees(from)) {
-          const known = callers.get(to);
-          if (!known) callers.set(to, [from]);
-          else if (known.at(-1) !== from) known.push(from);
-        }
-      }
-      this.#callers = callers;
-    }
+    this.#callers ??= this.#findCallers();
     return this.#callers.get(func) ?? [];
+  }
+
+  #findCallers(): ReadonlyMap<number, readonly number[]> {
+    const callers = new Map<number, number[]>();
+    for (let from = 0; from < this.#count; from++) {
+      if (this.owner(from) !== from) continue;
+      for (const { to } of this.callees(from)) {
+        const known = callers.get(to);
+        if (!known) callers.set(to, [from]);
+        else if (known.at(-1) !== from) known.push(from);
+      }
+    }
+    return callers;
   }
 
   #pieces(func: number): number[] {
@@ -203,18 +238,41 @@ export class CallGraph {
     return found;
   }
 
+  #targetsOf(place: Place): Int32Array {
+    if (!place.targets) {
+      const { to, how } = place.part.calls;
+      const targets = new Int32Array(to.length).fill(-1);
+      for (let i = 0; i < to.length; i++)
+        if (how[i] === BY_CALL || how[i] === BY_JUMP) targets[i] = this.at(to[i]);
+      place.targets = targets;
+    }
+    return place.targets;
+  }
+
+  #is(func: number, kind: number): boolean {
+    if (!this.#kinds) {
+      this.#kinds = new Uint8Array(this.#count);
+      for (let i = 0; i < this.#count; i++) {
+        const name = this.name(i);
+        this.#kinds[i] =
+          (THUNK.test(name) ? IS_THUNK : 0) |
+          (NO_CALLEE.test(name) ? IS_NO_CALLEE : 0) |
+          (COLD.test(name) ? IS_COLD : 0);
+      }
+    }
+    return (this.#kinds[func] & kind) !== 0;
+  }
+
   #edgesOf(piece: number, owner: number): Edge[] {
-    const { part, base } = this.#placeOf(piece);
-    const { first, to, at, how } = part.calls;
+    const place = this.#placeOf(piece);
+    const { first, at, how } = place.part.calls;
+    const targets = this.#targetsOf(place);
     const edges: Edge[] = [];
-    for (let i = first[piece - base]; i < first[piece - base + 1]; i++) {
-      if (how[i] !== BY_CALL && how[i] !== BY_JUMP) continue;
-      const target = this.at(to[i]);
-      if (target < 0) continue;
-      const callee = this.owner(target);
-      const name = this.name(callee);
+    for (let i = first[piece - place.base]; i < first[piece - place.base + 1]; i++) {
+      if (targets[i] < 0) continue;
+      const callee = this.owner(targets[i]);
       if (callee === owner && how[i] === BY_JUMP) continue;
-      if (THUNK.test(name) || NO_CALLEE.test(name)) continue;
+      if (this.#is(callee, IS_THUNK | IS_NO_CALLEE)) continue;
       edges.push({ to: callee, at: at[i], isTail: how[i] === BY_JUMP });
     }
     return edges;
@@ -224,14 +282,16 @@ export class CallGraph {
   #findOwners(): void {
     const owners = new Int32Array(this.#count).fill(-1);
     const parts = new Map<number, number[]>();
-    for (const { part, base } of this.#places) {
-      const { starts, first, to, how } = part.calls;
+    for (const place of this.#places) {
+      const { part, base } = place;
+      const { starts, first, how } = part.calls;
+      const targets = this.#targetsOf(place);
       for (let i = 0; i < starts.length; i++) {
+        if (this.#is(base + i, IS_COLD)) continue;
         for (let b = first[i]; b < first[i + 1]; b++) {
           if (how[b] !== BY_JUMP) continue;
-          const target = this.at(to[b]);
-          if (target < 0 || target === base + i || !COLD.test(this.name(target))) continue;
-          if (COLD.test(part.nameAt(starts[i]))) continue;
+          const target = targets[b];
+          if (target < 0 || target === base + i || !this.#is(target, IS_COLD)) continue;
           const isNamed = this.name(target).replace(COLD, '') === part.nameAt(starts[i]);
           if (owners[target] < 0 || isNamed) owners[target] = base + i;
         }
@@ -248,13 +308,15 @@ export class CallGraph {
     const dead = new Uint8Array(this.#count);
     const returns = (func: number): boolean =>
       this.#pieces(func).some((piece) => {
-        const { part, base } = this.#placeOf(piece);
-        const { first, to, how } = part.calls;
+        const place = this.#placeOf(piece);
+        const { part, base } = place;
+        const { first, how } = part.calls;
+        const targets = this.#targetsOf(place);
         if (part.calls.returns[piece - base] === 1) return true;
         for (let i = first[piece - base]; i < first[piece - base + 1]; i++) {
           if (how[i] === BY_INDIRECT_JUMP) return true;
           if (how[i] !== BY_JUMP) continue;
-          const target = this.at(to[i]);
+          const target = targets[i];
           if (target < 0) return true;
           const callee = this.owner(target);
           if (callee !== func && dead[callee] === 0) return true;

@@ -77,6 +77,11 @@ export class FtraceRecords {
     return rec && rec.ip <= end ? rec : undefined;
   }
 
+  /** Those of all modules. */
+  *ofModules(): IterableIterator<FtraceRec> {
+    for (const [module, records] of this.#groups) if (module !== undefined) yield* records;
+  }
+
   *all(): IterableIterator<FtraceRec> {
     for (const records of this.#groups.values()) yield* records;
   }

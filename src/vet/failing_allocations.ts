@@ -2,10 +2,11 @@
 
 import type { FaultAttr } from '../kernel/fault_inject.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
+import { type Cycle, WayFailed } from './cycle.ts';
 import { differences } from './differences.ts';
 import type { Finding } from './finding.ts';
 import { checkInvariants } from './invariants.ts';
-import { type Cycle, found, ofError, WayFailed } from './lifecycle.ts';
+import { found, ofError } from './lifecycle.ts';
 import { pictureOf } from './picture.ts';
 import type { Outcome } from './world.ts';
 

@@ -1,11 +1,13 @@
 // What must hold of a machine whatever was done to it: livepatch's lists, states of tasks, fentry sites, frames on stacks.
 
+import type { Bundle } from '../bundle/bundle.ts';
 import type { FtraceOps } from '../ftrace/ops.ts';
 import { type Addr, lo32, TEXT_HI } from '../guest/addr.ts';
 import { sameBytes } from '../guest/bytes.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { KlpFunc } from '../livepatch/structs.ts';
 import type { Machine } from '../machine/machine.ts';
+import { unusualSites } from './image_text.ts';
 
 /** ops on ftrace_ops_list. */
 export function registeredOps(machine: Machine): FtraceOps[] {
@@ -106,6 +108,7 @@ function states(machine: Machine): string[] {
 function objects(machine: Machine): string[] {
   const wrong: string[] = [];
   const klpAlive = BigInt(machine.inspect.core.kernel.structs.module.fields.klp_alive);
+  const bundles = machine.inspect.bundles?.list() ?? [];
   for (const patch of machine.inspect.livepatch.patches()) {
     for (const object of patch.objects()) {
       const { name } = object;
@@ -118,10 +121,16 @@ function objects(machine: Machine): string[] {
       if (alive && !object.patched && patch.enabled)
         wrong.push(`${patch.name}/${name} is loaded, and not patched`);
     }
-    if (!machine.inspect.modules.loader.modules.byAddr(patch.mod)) wrong.push('a patch whose module is gone');
+    // A bundle's patch has a struct module of its own, which is on no list; what is live of it are its members.
+    const bundle = bundles.find((one) => one.patch.addr === patch.addr);
+    const modules = bundle ? liveMembers(bundle) : [patch.mod];
+    if (modules.some((mod) => !machine.inspect.modules.loader.modules.byAddr(mod)))
+      wrong.push('a patch whose module is gone');
   }
   return wrong;
 }
+
+const liveMembers = ({ members }: Bundle): Addr[] => members.flatMap(({ module }) => module?.addr ?? []);
 
 /** Every fentry site is a nop or the call that its ops ask for. */
 function text(machine: Machine): string[] {
@@ -133,7 +142,8 @@ function text(machine: Machine): string[] {
   }
   const { nop, call } = core.arch.fentry;
   const { FTRACE_REF_MAX } = core.kernel.constants;
-  for (const rec of ftrace.records.all()) {
+  const listened = [...opsAt.keys()].flatMap((ip) => ftrace.records.at(ip) ?? []);
+  for (const rec of new Set([...unusualSites(machine), ...listened, ...ftrace.records.ofModules()])) {
     const where = (): string => core.sym(rec.ip);
     if (!core.mem.isMapped(rec.ip, nop.length)) {
       wrong.push(`a record at ${rec.ip.toString(16)}, which is not mapped`);

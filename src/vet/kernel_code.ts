@@ -48,7 +48,7 @@ const TEXT = /^[tw]$/i;
 const PREFIX = /^__(?:pfx|cfi)_/;
 
 /** Of calls that are kept: another number where Calls has other members, or is made otherwise. */
-const FORMAT = 2;
+const FORMAT = 3;
 
 /** @param kernel '' for the built-in one. @throws KernelFileError */
 export async function kernelCode(kernel: string, arch: CheckableArch): Promise<KernelCode> {

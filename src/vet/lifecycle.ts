@@ -3,113 +3,17 @@
 //
 // Invariant: after each way the machine is as it was before it, or the finding says what is left.
 
-import { errnoName } from '../kernel/errno.ts';
+import { UAPI } from '../kernel/uapi.ts';
+import { type Cycle, NotTried, WayFailed } from './cycle.ts';
 import { differences } from './differences.ts';
 import type { Finding, Weight } from './finding.ts';
 import { checkInvariants } from './invariants.ts';
-import type { PatchFile } from './patch_file.ts';
 import { pictureOf } from './picture.ts';
 import { renamed } from './renamed.ts';
-import type { LoadedModule, Outcome, World } from './world.ts';
 
-/** What one way came to. */
-export class WayFailed extends Error {
-  readonly code = 'EVET';
-  readonly lines: readonly string[];
-  constructor(message: string, lines: readonly string[] = []) {
-    super(message);
-    this.name = 'WayFailed';
-    this.lines = lines;
-  }
-}
-
-/** A way was not gone, and why. */
-class NotTried extends WayFailed {
-  override readonly name = 'NotTried';
-}
-
-export const exitText = (exit: number | undefined): string => {
-  if (exit === undefined) return 'did not return';
-  return `failed with ${errnoName(exit) ?? `exit code ${exit}`}`;
-};
-
-interface Way {
+export interface Way {
   readonly name: string;
   run(cycle: Cycle): string | undefined;
-}
-
-/** What is done with the patch, each step with its own error. */
-export class Cycle {
-  readonly world: World;
-  readonly patch: PatchFile;
-  /** Modules that it is for, which the library has. */
-  readonly targets: readonly string[];
-  readonly olds: readonly PatchFile[];
-
-  constructor(world: World, patch: PatchFile, targets: readonly string[], olds: readonly PatchFile[]) {
-    this.world = world;
-    this.patch = patch;
-    this.targets = targets;
-    this.olds = olds;
-  }
-
-  /** @throws WayFailed */
-  step(what: string, { exit, log }: Outcome): void {
-    if (exit !== 0) throw new WayFailed(`${what} ${exitText(exit)}`, log);
-  }
-
-  settled(what: string): void {
-    const { world } = this;
-    if (world.settled()) return;
-    const blocked = world.machine.why()?.blocked ?? [];
-    const lines = blocked
-      .slice(0, 4)
-      .flatMap(({ comm, pid, state, reason, function: func, stack }) => [
-        `${comm}:${pid} (${state}): ${reason}${func === undefined ? '' : ` ${func}`}`,
-        ...stack.map((line) => `  ${line}`),
-      ]);
-    throw new WayFailed(`${what}: the transition is not over after 40 s`, lines);
-  }
-
-  on(patch: LoadedModule = this.patch): void {
-    this.step(`loading ${patch.name}`, this.world.load(patch));
-    this.settled(`enabling ${patch.name}`);
-  }
-
-  off({ name }: Pick<PatchFile, 'name'> = this.patch): void {
-    this.step(`disabling ${name}`, this.world.setEnabled(name, '0'));
-    this.settled(`disabling ${name}`);
-    this.gone(name);
-  }
-
-  /** It is disabled, or replaced: its module can be unloaded. */
-  gone(name: string): void {
-    if (!this.world.freed(name)) throw new WayFailed(`${name} is disabled, and its module still in use`);
-    this.step(`unloading ${name}`, this.world.unload(name));
-  }
-
-  targetOn(name: string): void {
-    const outcome = this.world.loadFromLibrary(name);
-    if (!outcome) throw new NotTried(`${name} is not there`);
-    this.step(`loading ${name}`, outcome);
-  }
-
-  targetOff(name: string): void {
-    this.step(`unloading ${name}`, this.world.unload(name));
-  }
-
-  /** Is every object whose module is there patched, and no other? */
-  complete(): void {
-    const { world, patch } = this;
-    const found = world.machine.inspect.livepatch.patches().find(({ name }) => name === patch.name);
-    for (const object of found?.objects() ?? []) {
-      const isThere = object.name === undefined || world.isLoaded(object.name);
-      if (object.patched !== isThere)
-        throw new WayFailed(`${object.name ?? 'vmlinux'} is ${object.patched ? '' : 'not '}patched`);
-    }
-    const wrong = checkInvariants(world.machine);
-    if (wrong.length > 0) throw new WayFailed('what must hold of a machine does not', wrong);
-  }
 }
 
 const WAYS: readonly Way[] = [
@@ -141,7 +45,7 @@ const WAYS: readonly Way[] = [
       cycle.step('reversing', world.setEnabled(patch.name, '0'));
       letGo();
       cycle.settled('the reversed transition');
-      cycle.gone(patch.name);
+      cycle.gone();
       return undefined;
     },
   },
@@ -189,23 +93,66 @@ const TARGET_WAYS: readonly ((target: string) => Way)[] = [
       return undefined;
     },
   }),
-  (target) => ({
-    name: `${target} goes and comes during its transition`,
-    run: (cycle) => {
-      const { world, patch } = cycle;
-      const letGo = world.hold();
-      cycle.step(`loading ${patch.name}`, world.load(patch));
-      if (!world.inTransition) throw new NotTried('nothing held its transition');
-      cycle.targetOff(target);
-      cycle.targetOn(target);
-      letGo();
-      cycle.settled('the transition');
-      cycle.complete();
-      cycle.off();
-      return undefined;
-    },
-  }),
 ];
+
+/** Where a load is served in the middle of a transition, and where it waits for its end. */
+const DURING: Readonly<Record<'module' | 'bundle', readonly ((target: string) => Way)[]>> = {
+  module: [
+    (target) => ({
+      name: `${target} goes and comes during its transition`,
+      run: (cycle) => {
+        const { world, patch } = cycle;
+        const letGo = world.hold();
+        cycle.step(`loading ${patch.name}`, world.load(patch));
+        if (!world.inTransition) throw new NotTried('nothing held its transition');
+        cycle.targetOff(target);
+        cycle.targetOn(target);
+        letGo();
+        cycle.settled('the transition');
+        cycle.complete();
+        cycle.off();
+        return undefined;
+      },
+    }),
+  ],
+  bundle: [
+    (target) => ({
+      name: `${target} cannot go during its transition`,
+      run: (cycle) => {
+        const { world, patch } = cycle;
+        const letGo = world.hold();
+        cycle.step(`enabling ${patch.name}`, world.load(patch));
+        if (!world.inTransition) throw new NotTried('nothing held its transition');
+        const { exit, log } = world.unload(target);
+        if (exit !== UAPI.EBUSY) throw new WayFailed(`unloading ${target} ended with ${exit}`, log);
+        letGo();
+        cycle.settled('the transition');
+        cycle.complete();
+        cycle.off();
+        return undefined;
+      },
+    }),
+    (target) => ({
+      name: `${target} comes when its transition is over`,
+      run: (cycle) => {
+        const { world, patch } = cycle;
+        cycle.targetOff(target);
+        const letGo = world.hold();
+        cycle.step(`enabling ${patch.name}`, world.load(patch));
+        if (!world.inTransition) throw new NotTried('nothing held its transition');
+        const loading = world.begin(target);
+        if (!loading) throw new NotTried(`${target} is not there`);
+        if (world.isLive(target)) throw new WayFailed(`${target} is live in the middle of the transition`);
+        letGo();
+        cycle.settled('the transition');
+        cycle.step(`loading ${target}`, loading());
+        cycle.complete();
+        cycle.off();
+        return undefined;
+      },
+    }),
+  ],
+};
 
 const REPLACING: Way = {
   name: 'on top of what it comes after',
@@ -217,7 +164,7 @@ const REPLACING: Way = {
     const left = olds.filter(({ name }) => world.isEnabled(name));
     const replaces = world.replaces(patch.name);
     if (replaces && left.length > 0) throw new WayFailed(`${left[0].name} is not replaced`);
-    for (const old of olds) if (!left.includes(old)) cycle.gone(old.name);
+    for (const old of olds) if (!left.includes(old)) cycle.gone(old);
     cycle.off();
     for (const old of [...left].reverse()) cycle.off(old);
     return replaces ? 'the old ones are replaced' : 'the old ones stay: it has no `replace`';
@@ -234,7 +181,7 @@ const REPLACED: Way = {
     cycle.on(copy);
     const replaces = world.replaces(copy.name);
     if (replaces && world.isEnabled(patch.name)) throw new WayFailed('it is not replaced');
-    if (replaces) cycle.gone(patch.name);
+    if (replaces) cycle.gone();
     cycle.off(copy);
     if (replaces) return undefined;
     cycle.off();
@@ -246,7 +193,9 @@ const REPLACED: Way = {
 export function comesAndGoes(cycle: Cycle, tell: (way: string) => void = () => {}): Finding[] {
   const ways = [
     ...WAYS,
-    ...cycle.targets.flatMap((target) => TARGET_WAYS.map((way) => way(target))),
+    ...cycle.targets.flatMap((target) =>
+      [...TARGET_WAYS, ...DURING[cycle.patch.isBundle ? 'bundle' : 'module']].map((way) => way(target)),
+    ),
     ...(cycle.olds.length > 0 ? [REPLACING] : []),
     REPLACED,
   ];
@@ -272,7 +221,7 @@ export const found = (weight: Weight, text: string, lines: readonly string[] = [
   ...(lines.length > 0 ? { lines } : {}),
 });
 
-function goneWay(cycle: Cycle, way: Way): Finding {
+export function goneWay(cycle: Cycle, way: Way): Finding {
   const { world } = cycle;
   const before = pictureOf(world.machine);
   const objects = new Set(world.objects().map(({ addr }) => addr));

@@ -52,13 +52,17 @@ export class VetError extends Error {
 
 const KERNEL = 'vmlinux';
 
-/** @throws VetError for what is no livepatch, ElfError for what is no object of the machine */
+/**
+ * @param isMember of a bundle
+ * @throws VetError for what is no livepatch, ElfError for what is no object of the machine
+ */
 export function readPatch(
   path: string,
   bytes: Uint8Array,
   arch: CheckableArch,
   kernel: KernelDescription,
   params = '',
+  isMember = false,
 ): PatchFile {
   const elf = parseElf(bytes, path, arch.elf);
   const info = readModInfo(elf);
@@ -73,7 +77,7 @@ export function readPatch(
     builtFor: info.get('vermagic')?.split(' ', 1)[0],
   };
   try {
-    const uber = readUber(new Graph(new Places(elf, arch.code), kernel.structs), kernel);
+    const uber = readUber(new Graph(new Places(elf, arch.code, isMember), kernel.structs), kernel);
     const objects = uber.objects.map(
       ({ name, functions, callbacks }): PatchedObject => ({
         module: name === KERNEL ? undefined : name,

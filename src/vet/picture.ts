@@ -2,10 +2,11 @@
 // leave as it was.
 
 import { createHash } from 'node:crypto';
-import { type Addr, hex, lo32 } from '../guest/addr.ts';
+import { hex, lo32 } from '../guest/addr.ts';
 import type { SysfsDir } from '../kernel/sysfs.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { Module } from '../module/module.ts';
+import { type ImageRun, imageRuns } from './image_text.ts';
 import { locked, registeredOps, tasksOf } from './invariants.ts';
 
 /** Everything that operations change, as text that can be compared. @param withText all text as well */
@@ -18,7 +19,7 @@ export function pictureOf(machine: Machine, withText = true): Record<string, unk
     modules: modules.loader.modules.all.map((mod) => moduleText(mod)),
     ops: registeredOps(machine).length,
     trampolines: ftrace.trampolines.list().length,
-    records: [...ftrace.records.all()].length,
+    records: ftrace.records.count,
     patches: livepatch.patches().map((patch) => `${patch.name} ${patch.enabled}`),
     objects: livepatch
       .patches()
@@ -62,20 +63,10 @@ function treeOf(dir: SysfsDir | undefined, depth = 0): string[] {
 
 /** The image's text and every module's, with the fentry sites as they are when nobody listens. */
 function textHash(machine: Machine): Record<string, string> {
-  const { core, modules, ftrace } = machine.inspect;
+  const { modules } = machine.inspect;
   const hashes: Record<string, string> = {};
-  const note = (name: string | undefined, runs: readonly TextRun[]): void => {
-    const hash = createHash('sha1');
-    for (const { start, size } of runs) {
-      const copy = core.mem.readBytes(start, size);
-      // Calls of trampolines depend on where those are.
-      for (const rec of ftrace.records.group(name)) {
-        const at = lo32(rec.ip) - lo32(start);
-        if (rec.target !== 0n && at >= 0 && at < size) copy.set(core.arch.fentry.nop, at);
-      }
-      hash.update(copy);
-    }
-    hashes[name ?? 'vmlinux'] = `${hex(runs[0].start)} ${hash.digest('hex').slice(0, 12)}`;
+  const note = (name: string | undefined, runs: readonly ImageRun[]): void => {
+    hashes[name ?? 'vmlinux'] = `${hex(runs[0].start)} ${digestOf(machine, name, runs)}`;
   };
   note(undefined, imageRuns(machine));
   for (const mod of modules.loader.modules.all)
@@ -83,28 +74,26 @@ function textHash(machine: Machine): Record<string, string> {
   return hashes;
 }
 
-interface TextRun {
-  readonly start: Addr;
-  readonly size: number;
+/** What text was when it was looked at last, and its digest: to compare it takes a tenth of the time. */
+const lastText = new WeakMap<Machine, { readonly bytes: Buffer; readonly digest: string }>();
+
+function digestOf(machine: Machine, name: string | undefined, runs: readonly ImageRun[]): string {
+  const bytes = Buffer.concat(runs.map((run) => plainText(machine, name, run)));
+  const last = name === undefined ? lastText.get(machine) : undefined;
+  if (last?.bytes.equals(bytes)) return last.digest;
+  const digest = createHash('sha1').update(bytes).digest('hex').slice(0, 12);
+  if (name === undefined) lastText.set(machine, { bytes, digest });
+  return digest;
 }
 
-/** From the first fentry site to the last; a kernel with ours behind it has text in two places. */
-function imageRuns(machine: Machine): readonly TextRun[] {
-  const known = runsOf.get(machine);
-  if (known) return known;
+/** Calls of trampolines depend on where those are. */
+function plainText(machine: Machine, name: string | undefined, { start, size }: ImageRun): Uint8Array {
   const { core, ftrace } = machine.inspect;
-  const { size } = core.arch.fentry;
-  const runs: { start: Addr; size: number }[] = [];
-  for (const { ip } of ftrace.records.group(undefined)) {
-    const last = runs.at(-1);
-    const gap = last ? Number(ip - last.start) - last.size : 0;
-    if (last && core.mem.isMapped(last.start + BigInt(last.size - 1), gap + size))
-      last.size = Number(ip - last.start) + size;
-    else runs.push({ start: ip, size });
+  const copy = core.mem.readBytes(start, size);
+  for (const rec of ftrace.records.group(name)) {
+    if (rec.target === 0n) continue;
+    const at = lo32(rec.ip) - lo32(start);
+    if (at >= 0 && at < size) copy.set(core.arch.fentry.nop, at);
   }
-  runsOf.set(machine, runs);
-  return runs;
+  return copy;
 }
-
-/** The image's sites stay where they are. */
-const runsOf = new WeakMap<Machine, readonly TextRun[]>();

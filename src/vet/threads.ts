@@ -21,15 +21,11 @@ export interface FoundThreads {
 export function findThreads(graph: CallGraph, reader: CodeReader, module: string | undefined): FoundThreads {
   const threads: FoundThread[] = [];
   let unknown = 0;
-  for (let func = 0; func < graph.count; func++) {
-    if (graph.module(func) !== module || graph.owner(func) !== func) continue;
-    for (const { to, at } of graph.callees(func)) {
-      if (!MAKES_THREADS.has(graph.name(to))) continue;
-      const start = reader.argumentAt(func, at, 0);
-      const thread = start === undefined ? -1 : graph.at(start);
-      if (start === undefined || thread < 0 || graph.start(thread) !== start) unknown++;
-      else threads.push({ start, maker: graph.name(func) });
-    }
+  for (const { from, at } of graph.branchesTo(MAKES_THREADS, module)) {
+    const start = reader.argumentAt(from, at, 0);
+    const thread = start === undefined ? -1 : graph.at(start);
+    if (start === undefined || thread < 0 || graph.start(thread) !== start) unknown++;
+    else threads.push({ start, maker: graph.name(from) });
   }
   return { threads, unknown };
 }

@@ -8,17 +8,21 @@ import { CallGraph, type GraphPart } from '../callgraph/graph.ts';
 import { fromHalves, TEXT_HI } from '../guest/addr.ts';
 import { type CodeObject, kernelObject, moduleObject } from './code_object.ts';
 import { CodeReader } from './code_reader.ts';
+import { Cycle } from './cycle.ts';
 import { failingAllocations } from './failing_allocations.ts';
 import { type Finding, PARTS, type Part, type Verdict, verdictOf } from './finding.ts';
 import { type KernelCode, kernelCode } from './kernel_code.ts';
-import { Cycle, comesAndGoes, ofError } from './lifecycle.ts';
+import { comesAndGoes, ofError } from './lifecycle.ts';
 import { loads } from './loads.ts';
 import { ModuleCode } from './module_code.ts';
 import type { ModuleLibrary } from './module_library.ts';
-import { type PatchFile, readPatch } from './patch_file.ts';
+import type { PatchFile } from './patch_file.ts';
 import { type Located, locate, patchable } from './patchable.ts';
 import { StallForecast } from './stall.ts';
+import { readSubject, type Subject } from './subject.ts';
+import { targetsOf } from './targets.ts';
 import { type FoundThreads, findThreads } from './threads.ts';
+import { together } from './together.ts';
 import { soundForUnwinder, strays } from './unwinder.ts';
 import { World } from './world.ts';
 
@@ -70,22 +74,57 @@ export class Vet {
   }
 
   /** @throws VetError, ElfError for a file that is no livepatch */
-  async vet({ path, bytes }: VetInput): Promise<VetReport> {
+  async vet(input: VetInput): Promise<VetReport> {
     const started = performance.now();
     const { description } = this.#code;
-    const patch = readPatch(path, bytes, this.#arch, description, this.#options.params);
-    const olds = this.#options.olds.map((old) => readPatch(old.path, old.bytes, this.#arch, description));
+    const patch = this.#read(input, this.#options.params);
+    const olds = this.#options.olds.map((old) => this.#read(old));
     const run = new VetRun(this.#code, this.#arch, this.#options, this.#kernelObject, patch, olds);
-    const findings = await run.findings();
-    return {
-      file: path,
-      patch: patch.name,
-      kernel: description.release,
-      verdict: verdictOf(findings),
-      findings: PARTS.flatMap((part) => findings.filter((finding) => finding.part === part)),
-      ms: Math.round(performance.now() - started),
-    };
+    return reportOf(input.path, patch.name, description.release, await run.findings(), started);
   }
+
+  /** All of them on one machine, in this order. @throws as vet() */
+  async together(inputs: readonly VetInput[]): Promise<VetReport> {
+    const started = performance.now();
+    const { kernel, modules, params, tell } = this.#options;
+    const subjects = inputs.map((input) => this.#read(input, params));
+    const { names, findings } = targetsOf(subjects, this.#options);
+    const world = await World.boot(kernel, modules, hasBundle(subjects));
+    try {
+      return reportOf(
+        inputs.map(({ path }) => path).join(', '),
+        subjects.map(({ name }) => name).join(', '),
+        this.#code.description.release,
+        [...findings, ...together(world, subjects, names, tell)],
+        started,
+      );
+    } finally {
+      world.close();
+    }
+  }
+
+  #read({ path, bytes }: VetInput, params?: string): Subject {
+    return readSubject(path, bytes, this.#arch, this.#code.description, params);
+  }
+}
+
+const hasBundle = (subjects: readonly Subject[]): boolean => subjects.some(({ isBundle }) => isBundle);
+
+function reportOf(
+  file: string,
+  patch: string,
+  kernel: string,
+  findings: readonly Finding[],
+  started: number,
+): VetReport {
+  return {
+    file,
+    patch,
+    kernel,
+    verdict: verdictOf(findings),
+    findings: PARTS.flatMap((part) => findings.filter((finding) => finding.part === part)),
+    ms: Math.round(performance.now() - started),
+  };
 }
 
 class VetRun {
@@ -93,8 +132,8 @@ class VetRun {
   readonly #arch: CheckableArch;
   readonly #options: VetOptions;
   readonly #kernelObject: CodeObject;
-  readonly #patch: PatchFile;
-  readonly #olds: readonly PatchFile[];
+  readonly #patch: Subject;
+  readonly #olds: readonly Subject[];
   readonly #findings: Finding[] = [];
 
   constructor(
@@ -102,8 +141,8 @@ class VetRun {
     arch: CheckableArch,
     options: VetOptions,
     kernel: CodeObject,
-    patch: PatchFile,
-    olds: readonly PatchFile[],
+    patch: Subject,
+    olds: readonly Subject[],
   ) {
     this.#code = code;
     this.#arch = arch;
@@ -115,13 +154,22 @@ class VetRun {
 
   async findings(): Promise<readonly Finding[]> {
     const { kernel, modules, tell } = this.#options;
-    if (this.#patch.unread !== undefined)
-      this.#note('patchable', 'not seen', `its file does not say what it patches: ${this.#patch.unread}`);
-    tell('its code');
-    this.#findings.push(...soundForUnwinder(this.#patch));
-    const targets = this.#targets();
+    for (const member of this.#patch.members) {
+      if (member.unread !== undefined)
+        this.#note(
+          'patchable',
+          'not seen',
+          `its file does not say what it patches: ${member.unread}`,
+          member,
+        );
+      tell('its code');
+      for (const finding of soundForUnwinder(member))
+        this.#findings.push({ ...this.#of(member), ...finding });
+    }
+    const { names: targets, findings } = targetsOf([this.#patch], this.#options);
+    this.#findings.push(...findings);
     tell('loading');
-    const world = await World.boot(kernel, modules);
+    const world = await World.boot(kernel, modules, hasBundle([this.#patch, ...this.#olds]));
     try {
       this.#onMachine(world, targets);
     } finally {
@@ -168,44 +216,27 @@ class VetRun {
     else this.#findings.push(...failingAllocations(cycle, tell));
   }
 
-  /** Modules that it is for and that can be loaded; the others are said. */
-  #targets(): string[] {
-    const { modules, vmlinuxOnly } = this.#options;
-    const wanted = this.#patch.objects.flatMap(({ module, functions }) =>
-      module === undefined ? [] : [{ module, count: functions.length }],
-    );
-    if (vmlinuxOnly) {
-      for (const { module, count } of wanted)
-        this.#note('loads', 'told', `${module} is left out, as was asked: ${count} functions`);
-      return [];
-    }
-    return wanted.flatMap(({ module }) => {
-      if (modules.order(module)) return [module];
-      const where =
-        modules.folder === undefined ? 'no --modules says where' : `it is not in ${modules.folder}`;
-      this.#note('loads', 'not seen', `${module}, which it is for, is not looked at: ${where}`);
-      return [];
-    });
-  }
-
   #functions({ machine, codes }: World, targets: readonly string[], isLoaded: boolean): void {
     const there = targets.filter((target) => machine.inspect.modules.find(target));
     const objects = new Map([[undefined as string | undefined, this.#kernelObject]]);
     for (const target of there) objects.set(target, moduleObject(machine, target));
-    const located = this.#patch.objects.flatMap(({ module, functions }) => {
+    const located = this.#objects().flatMap(({ module, functions }) => {
       const object = objects.get(module);
       return object ? functions.map((one) => locate(object, one)) : [];
     });
     for (const one of located) this.#findings.push(...patchable(one));
-    const own = isLoaded ? new ModuleCode(machine, this.#patch.name) : codes.get(this.#patch.name);
+    const own = this.#patch.members.flatMap(({ name }) => {
+      const isThere = isLoaded && machine.inspect.modules.find(name) !== undefined;
+      return (isThere ? new ModuleCode(machine, name) : codes.get(name)) ?? [];
+    });
     const known = there.flatMap((target) => codes.get(target) ?? []);
     const { graph, reader } = this.#read(
-      [...known, ...(own ? [own] : [])].map((code) => code.part('core')),
-      [...known, ...(own ? [own] : [])].map(({ core }) => core),
+      [...known, ...own].map((code) => code.part('core')),
+      [...known, ...own].map(({ core }) => core),
     );
     const place = (address: number): string =>
       machine.inspect.core.symbols.format(fromHalves(TEXT_HI, address));
-    if (own) this.#findings.push(...strays(graph, own.name, place));
+    for (const { name } of own) this.#findings.push(...strays(graph, name, place));
     this.#stall(graph, reader, located, known, own);
   }
 
@@ -214,7 +245,7 @@ class VetRun {
     reader: CodeReader,
     located: readonly Located[],
     targets: readonly ModuleCode[],
-    own: ModuleCode | undefined,
+    own: readonly ModuleCode[],
   ): void {
     const found = [findThreads(graph, reader, undefined), ...targets.map((code) => this.#threadsOf(code))];
     const threads = new Map(
@@ -226,10 +257,18 @@ class VetRun {
       if (func >= 0) this.#findings.push(...forecast.of({ name, func, isNew }));
     };
     for (const { wanted, symbol } of located) say(wanted.name, symbol?.start, false);
-    if (!own)
-      this.#note('stall', 'not seen', 'its own functions are not looked at: they never were in memory');
-    for (const { functions } of own ? this.#patch.objects : [])
-      for (const { newName } of functions) say(newName, own?.find(newName), true);
+    for (const member of this.#patch.members) {
+      const code = own.find(({ name }) => name === member.name);
+      if (!code)
+        this.#note(
+          'stall',
+          'not seen',
+          'its own functions are not looked at: they never were in memory',
+          member,
+        );
+      for (const { functions } of code ? member.objects : [])
+        for (const { newName } of functions) say(newName, code?.find(newName), true);
+    }
     const unknown = found.reduce((sum, one) => sum + one.unknown, 0);
     if (unknown > 0)
       this.#note(
@@ -257,7 +296,16 @@ class VetRun {
     return { graph, reader };
   }
 
-  #note(part: Part, weight: Finding['weight'], text: string): void {
-    this.#findings.push({ part, weight, text });
+  #objects(): PatchFile['objects'] {
+    return this.#patch.members.flatMap(({ objects }) => objects);
+  }
+
+  /** What says that a finding is about one of several modules. */
+  #of({ name }: PatchFile): Pick<Finding, 'about'> {
+    return this.#patch.members.length > 1 ? { about: name } : {};
+  }
+
+  #note(part: Part, weight: Finding['weight'], text: string, member?: PatchFile): void {
+    this.#findings.push({ part, weight, ...(member ? this.#of(member) : {}), text });
   }
 }

@@ -26,11 +26,15 @@ export interface Outcome {
   readonly log: readonly string[];
 }
 
-export interface LoadedModule {
+interface LoadedModule {
   readonly name: string;
   readonly bytes: Uint8Array;
   readonly params?: string;
+  /** Enabled as a bundle is, by its path. */
+  readonly isBundle?: boolean;
 }
+
+const ENABLE_BUNDLE = '/sys/kernel/livepatch_bundle/enable';
 
 export class World {
   readonly machine: Machine;
@@ -47,8 +51,10 @@ export class World {
   }
 
   /** @throws KernelFileError */
-  static async boot(kernel: string, modules: ModuleLibrary): Promise<World> {
-    const world = new World(await Machine.boot({ ...FAST, ...(kernel === '' ? {} : { kernel }) }), modules);
+  static async boot(kernel: string, modules: ModuleLibrary, withBundles: boolean): Promise<World> {
+    const model = withBundles ? 'bundle' : 'classic';
+    const options = { ...FAST, model, ...(kernel === '' ? {} : { kernel }) } as const;
+    const world = new World(await Machine.boot(options), modules);
     world.machine.runFor(10e6);
     return world;
   }
@@ -61,10 +67,24 @@ export class World {
   };
 
   /** Loads a module, after those that it needs. @param by told of the task that does it, before it runs */
-  load({ name, bytes, params = '' }: LoadedModule, by?: (task: TaskStruct) => void): Outcome {
-    const path = `/lib/modules/${name}.ko`;
+  load(module: LoadedModule, by?: (task: TaskStruct) => void): Outcome {
+    return this.#run(() => this.#loading(module), by);
+  }
+
+  #loading({ name, bytes, params = '', isBundle = false }: LoadedModule): TaskStruct {
+    const path = isBundle ? `/lib/${name}.klpb` : `/lib/modules/${name}.ko`;
     this.machine.addFile(path, bytes);
-    return this.#run(() => this.machine.insmod(path, params), by);
+    return isBundle ? this.machine.spawn('echo', [path, ENABLE_BUNDLE]) : this.machine.insmod(path, params);
+  }
+
+  /** Begins to load a module of the library, all that it needs being there. @returns waits for the end */
+  begin(name: string): (() => Outcome) | undefined {
+    const module = this.modules.order(name)?.at(-1);
+    if (!module) return undefined;
+    this.#log = [];
+    const task = this.#loading(module);
+    this.machine.runFor(2 * SECOND);
+    return () => this.#ended(task);
   }
 
   /** Of the library, with what it needs. @returns undefined where it has none of that name */
@@ -94,6 +114,10 @@ export class World {
     this.#log = [];
     const task = start();
     by?.(task);
+    return this.#ended(task);
+  }
+
+  #ended(task: TaskStruct): Outcome {
     this.machine.runUntil(() => this.machine.exitStatus(task) !== undefined, TASK_NS);
     return { exit: this.machine.exitStatus(task), log: this.#log };
   }
@@ -105,6 +129,18 @@ export class World {
 
   isLoaded(name: string): boolean {
     return this.machine.inspect.modules.find(name) !== undefined;
+  }
+
+  /** Its init has run. */
+  isLive(name: string): boolean {
+    return this.machine.inspect.modules.find(name)?.state === 'LIVE';
+  }
+
+  /** Nothing of a bundle is left. */
+  isAway(bundle: string): boolean {
+    const { livepatch } = this.machine.inspect;
+    const isThere = (): boolean => livepatch.patches().some(({ name }) => name === bundle);
+    return this.machine.runUntil(() => !isThere(), 10 * SECOND);
   }
 
   isEnabled(patch: string): boolean {

@@ -17,12 +17,9 @@ export function rest(w: World): Record<string, unknown> {
   w.machine.runFor(2 * SECOND);
   const gate = w.machine.inspect.bundles?.gate;
   expect([gate?.held, gate?.waits]).toEqual([false, []]);
-  expect(checkInvariants(w.machine).filter((wrong) => !ABOUT_OWNERS.test(wrong))).toEqual([]);
+  expect(checkInvariants(w.machine)).toEqual([]);
   return { ...stateOf(w.machine), callbacks: { ...w.callbacks } };
 }
-
-/** A bundle's patch has a struct module of its own, which is on no list. */
-const ABOUT_OWNERS = /^a patch whose module is gone$/;
 
 export function stateOf(machine: Machine): Record<string, unknown> {
   return {

@@ -50,6 +50,9 @@ describe('klpemu vet', () => {
       '       klpdemo_patch_vmlinux: disagrees about version of symbol module_layout\n',
     );
     expect(stdout).toContain(`${stale}: not good (1 against it, 2 not looked at)\n`);
+    expect(stdout.trimEnd().split('\n').at(-1)).toMatch(
+      /stale\.ko: not good \(1 against it, 1 not looked at\)$/,
+    );
   });
 
   it('says by exit code 2 that not all was looked at, unless that was asked for', () => {
@@ -75,6 +78,8 @@ describe('klpemu vet', () => {
     [['vet'], /missing required argument 'patch'/],
     [['vet', 'nothing.ko'], /^klpemu: nothing\.ko: no such file\n$/],
     [['vet', 'fixtures/modules/klpdemo_target.ko'], /klpdemo_target\.ko: not a livepatch: no 'livepatch=Y'/],
+    [['vet', 'fixtures/bundles/bad_hash.klpb'], /bad_hash\.klpb: member \S+ is not the file whose SHA-256/],
+    [['vet', 'fixtures/bundles/v1.klpb', '--params', 'a=1'], /v1\.klpb: a bundle takes no parameters/],
     [['vet', 'README.md'], /^klpemu: README\.md: /],
     [['vet', GOOD, '--modules', '/nowhere'], /^klpemu: \/nowhere: no such directory\n$/],
     [['vet', GOOD, '--kernel', '9.9-none'], /^klpemu: no file and no installed kernel '9\.9-none'/],

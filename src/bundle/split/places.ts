@@ -55,14 +55,19 @@ interface Code {
 
 export class Places {
   readonly elf: ElfObject;
+  readonly isMember: boolean;
   readonly #arch: CodeArch;
   readonly #bySection = new Map<number, readonly Place[]>();
   readonly #code = new Map<number, Code>();
 
-  /** @throws ElfError */
-  constructor(elf: ElfObject, arch: CodeArch) {
+  /**
+   * @param isMember its object is there when it is relocated: any relocation may be to a symbol that livepatch resolves
+   * @throws ElfError
+   */
+  constructor(elf: ElfObject, arch: CodeArch, isMember = false) {
     this.elf = elf;
     this.#arch = arch;
+    this.isMember = isMember;
     const tables = new Map<number, ElfSection[]>();
     for (const rela of elf.relaSections) tables.set(rela.info, [...(tables.get(rela.info) ?? []), rela]);
     for (const section of elf.sections) {
@@ -100,13 +105,13 @@ export class Places {
           rela.name,
           row.offset,
         );
-      if (late && owner === undefined)
+      if (late && owner === undefined && !this.isMember)
         throw this.elf.error(
           `symbol '${row.symbol.name}' is livepatch's, and the section is not`,
           rela.name,
           row.offset,
         );
-      if (late && late.object !== owner && [late.object, owner].includes('vmlinux'))
+      if (late && owner !== undefined && late.object !== owner && [late.object, owner].includes('vmlinux'))
         throw this.elf.error(
           `'${late.name}' of ${late.object} is relocated with what belongs to ${owner}`,
           rela.name,

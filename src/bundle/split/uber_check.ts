@@ -13,7 +13,7 @@ export function checkUber(graph: Graph, { objects, patch }: Uber): void {
   for (const [i, { name, functions, callbacks }] of objects.entries()) {
     if (objects.findIndex((o) => o.name === name) !== i)
       throw elf.error(`object '${name}' is there twice`, ...where);
-    if (functions.length === 0 && callbacks.size === 0)
+    if (functions.length === 0 && callbacks.size === 0 && !graph.places.isMember)
       throw elf.error(
         `object '${name}' has no functions and no callbacks: its member would be empty`,
         ...where,

@@ -16,7 +16,10 @@ export function addVet(root: Command): void {
     .description(
       'the verdict on livepatches: whether they load, can be patched in, are sound for the unwinder, may stall, and come and go',
     )
-    .argument('<patch...>', 'livepatch modules (.ko, also .xz, .zst, .gz)')
+    .argument(
+      '<patch...>',
+      'livepatch modules (.ko, also .xz, .zst, .gz) and bundles (.klpb); of several each alone, then all in this order',
+    )
     .addOption(kernelOption())
     .addOption(
       new Option(

@@ -36,8 +36,12 @@ async function reportsOf(paths: readonly string[], options: VetCommandOptions): 
   const tell = progress(json);
   const vet = await Vet.of(X86_64, { kernel, modules, params, olds, vmlinuxOnly, tell });
   const reports: VetReport[] = [];
-  for (const input of inputs) {
-    const report = await vet.vet(input);
+  const asks = [
+    ...inputs.map((input) => () => vet.vet(input)),
+    ...(inputs.length > 1 ? [() => vet.together(inputs)] : []),
+  ];
+  for (const ask of asks) {
+    const report = await ask();
     tell('');
     reports.push(report);
     if (!json) print(reportText(report));
