@@ -143,8 +143,13 @@ describe('bundle.md 1: who waits on the gate', () => {
     ).toBe(true);
     const enable = blocked(w.startEnable(bundleOf('p1', ['p1_core'])));
     expect(why(enable)).toMatch(/^waits on the gate for loads under way: insmod:\d+$/);
+    const { mem, symbols, kernel } = machine.inspect.core;
+    const loads = () =>
+      mem.readU32(symbols.require('klp_gate') + BigInt(kernel.structs.klp_gate.fields.loads));
+    expect(loads()).toBe(1);
     expect(w.wait(load)).toBe(128 + SIGKILL);
     expect(w.has(/livepatch: insmod:\d+ died while it loaded or unloaded a module/)).toBe(true);
+    expect(loads()).toBe(0);
     expect(w.wait(enable, SECOND)).toBe(0);
     expect(w.settled()).toBe(true);
     expect(w.says('core')).toBe(100); // patched

@@ -13,7 +13,7 @@ import type { Addr } from '../../src/guest/addr.ts';
 import { type HostCall, HostFunctions, type HostGenerator } from '../../src/guest/hostcall.ts';
 import { GuestMemory, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../src/guest/memory.ts';
 import type { KernelCore } from '../../src/kernel/core.ts';
-import { BUILT_IN } from '../../src/kernel/description.ts';
+import { BUILT_IN, type KernelDescription } from '../../src/kernel/description.ts';
 import { EventLog, type KernelEvent } from '../../src/kernel/events.ts';
 import { Kallsyms } from '../../src/kernel/kallsyms.ts';
 import { Kobjects } from '../../src/kernel/kobject.ts';
@@ -84,6 +84,7 @@ function assemble(): Promise<AsmImage> {
 export interface WorldOptions extends Partial<LivepatchOptions> {
   readonly cpus?: number;
   readonly tasks?: number;
+  readonly kernel?: KernelDescription;
 }
 
 /** What a task's stack check is told: return addresses, or an error. */
@@ -103,8 +104,8 @@ export class World {
   readonly returns = new Map<string, bigint>();
   /** Runs in the place of a guest function, by name. */
   readonly guest = new Map<string, (args: readonly (bigint | number)[]) => bigint | void>();
-  /** At each sync of cores, and each wait of RCU tasks: what other CPUs do meanwhile. */
-  readonly during: { sync?: () => void; rcu?: (what: string) => void } = {};
+  /** At each sync of cores, each wait of RCU tasks, each work on all CPUs: what other CPUs do meanwhile. */
+  readonly during: { sync?: () => void; rcu?: (what: string) => void; eachCpu?: () => void } = {};
   /** What a livepatch module's init does to its struct klp_patch before it enables it. */
   beforeEnable: (patch: KlpPatch) => void = () => {};
   readonly stacks = new Map<TaskStruct, FakeStack>();
@@ -126,7 +127,7 @@ export class World {
     const cpus = options.cpus ?? 2;
     const tasks = options.tasks ?? 3;
     const mem = new GuestMemory({ heap: (2 << 20) + (tasks + cpus) * 12288, stacks: 1 });
-    this.core = this.#makeCore(mem, cpus);
+    this.core = this.#makeCore(mem, cpus, options.kernel ?? BUILT_IN);
     this.#mapImage(mem);
     this.#nextStub = { addr: 0xffffffff81100000n };
     mem.map(this.#nextStub.addr, 0x4000, PROT_READ | PROT_EXEC);
@@ -159,12 +160,12 @@ export class World {
     this.current = core.tasks.byPid(1) as TaskStruct;
   }
 
-  #makeCore(mem: GuestMemory, cpus: number): KernelCore {
+  #makeCore(mem: GuestMemory, cpus: number, kernel: KernelDescription): KernelCore {
     const events = new EventLog(() => ({ t: this.now, cpu: 0 }));
     events.subscribe((e) => this.events.push(e));
     const symbols = new Kallsyms();
     const core = {
-      kernel: BUILT_IN,
+      kernel,
       arch: X86_64,
       mem,
       clock: { now: () => this.now },
@@ -262,6 +263,7 @@ export class World {
           queueDelayedWork: (work, delayNs) => this.queued.push({ work, delayNs }) > 0,
           *scheduleOnEachCpu(fn) {
             world.calls.push(`each cpu: ${world.core.symbols.nameOf(fn)}`);
+            world.during.eachCpu?.();
             yield { relax: true };
           },
         },

@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { BUILT_IN } from '../../src/kernel/description.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
-import { checkInvariants } from '../properties/audit.ts';
+import { checkInvariants, heapOf } from '../properties/audit.ts';
 import { Session, TARGET_PARAMETERS } from '../properties/session.ts';
 
 const C = BUILT_IN.constants;
@@ -69,6 +69,33 @@ describe('while a thread holds up the transition', () => {
     expect(named('klpdemo_worker')).toEqual([]);
     expect(session.settled()).toBe(true);
     expect(session.insmod('target')).toBe(0);
+  });
+});
+
+describe('a fork that fails for want of memory', () => {
+  it('leaves no task, nor anything of one, wherever it fails', async () => {
+    session = await Session.boot({ cpus: 1 });
+    const { machine } = session;
+    const first = machine.spawn('forker', ['1', '1']);
+    expect(session.ended(first)).toBe(0);
+    machine.runFor(SECOND / 50);
+    const before = heapOf(machine);
+    let failed = 0;
+    for (let nth = 1; ; nth++) {
+      const parent = machine.spawn('forker', ['1', '1']);
+      const fault = machine.inspect.core.faults?.arm({
+        point: 'kmalloc',
+        nth,
+        by: (task) => task === parent,
+      });
+      session.ended(parent);
+      machine.runFor(SECOND / 50);
+      expect(named('forker')).toEqual([]);
+      expect(heapOf(machine)).toEqual(before);
+      if (fault?.injected.length === 0) break;
+      failed++;
+    }
+    expect(failed).toBeGreaterThan(3);
   });
 });
 

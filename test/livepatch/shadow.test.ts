@@ -97,6 +97,36 @@ describe('a shadow variable', () => {
   });
 });
 
+describe('a shadow variable that points to itself, as the head of a list does', () => {
+  it('is constructed where it stays', () => {
+    const ctor = world.define(([, data]) => {
+      world.core.mem.writeU64(data, data);
+      world.core.mem.writeU64(data + 8n, data);
+      return 0;
+    });
+    for (const make of [alloc, getOrAlloc]) {
+      const data = make(0x1000n, 1n, 16, ctor);
+      expect([world.core.mem.readU64(data), world.core.mem.readU64(data + 8n)]).toEqual([data, data]);
+      world.call('klp_shadow_free', 0x1000n, 1n, 0n);
+    }
+  });
+
+  it('is destructed where it is, and before its memory is gone', () => {
+    const data = alloc(0x1000n, 1n, 16);
+    const seen: bigint[] = [];
+    world.call(
+      'klp_shadow_free_all',
+      1n,
+      world.define((args) => {
+        seen.push(...args.slice(0, 2), BigInt(world.core.slab.used()));
+        return 0;
+      }),
+    );
+    expect(seen.slice(0, 2)).toEqual([0x1000n, data]);
+    expect(world.core.slab.used()).toBeLessThan(Number(seen[2]));
+  });
+});
+
 describe('klp_shadow_free_all', () => {
   it('frees all of an identifier, each through the destructor, and leaves the others', () => {
     const gone: bigint[] = [];

@@ -13,6 +13,9 @@ import { OrcLookup } from '../../src/unwind/orc_lookup.ts';
 /** Their frames are those of the function that called them, and of the one above it: not made of one push. */
 const TRAMPOLINES = ['ftrace_caller', 'ftrace_regs_caller'];
 
+/** lea rbp, [rsp+1]: the lowest bit says that it is no frame. */
+const ENCODED = Buffer.of(0x48, 0x8d, 0x6c, 0x24, 0x01);
+
 let image: KernelImage;
 let orcImage: KernelImage;
 beforeAll(async () => {
@@ -24,6 +27,17 @@ function textOf({ asm }: KernelImage) {
   const text = asm.sections.find((s) => s.name === '.text');
   if (!text) throw new Error('no text');
   return text;
+}
+
+function firstCall(code: Uint8Array): number {
+  let at = 0;
+  for (
+    let { flow, length } = decodeAt(code, 0, 0);
+    flow !== FLOW_CALL;
+    { flow, length } = decodeAt(code, at, 0)
+  )
+    at += length;
+  return at;
 }
 
 /** rbp is the frame pointer, and the caller's is saved where it points (in a realigned frame too). */
@@ -58,6 +72,22 @@ describe('the image of a kernel with frame pointers', () => {
     const all = [...calls(image)];
     expect(all.filter(({ orc }) => !hasFrame(orc)).map(({ place }) => place)).toEqual([]);
     expect(all.length).toBeGreaterThan(500);
+  });
+
+  it('has, at each entry of an interrupt or exception, a frame pointer to the registers before its first call', () => {
+    const text = textOf(image);
+    const entries = image.asm.symbols.filter(({ name }) => /^asm_(exc|sysvec)_/.test(name));
+    expect(entries.length).toBeGreaterThanOrEqual(8);
+    for (const { name, addr, size } of [
+      ...entries,
+      ...image.asm.symbols.filter((s) => s.name === 'ftrace_regs_caller'),
+    ]) {
+      const offset = Number(addr - text.addr);
+      const code = Buffer.from(text.bytes.subarray(offset, offset + size));
+      const encoded = code.indexOf(ENCODED);
+      expect(encoded, name).toBeGreaterThan(0);
+      expect(encoded, name).toBeLessThan(firstCall(code));
+    }
   });
 
   it('has the functions, the host functions and the exports that the image without them has', () => {

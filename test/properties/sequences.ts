@@ -1,134 +1,24 @@
 // Random sequences of everything that can be done to a machine with livepatches, and what must hold after each
 // step and at the end. A sequence is plain data, so that a failing one can be made smaller, printed and run again.
+//
+// What is wrong: an invariant (audit.ts), a warning or taint (complaints.ts), an operation that ends as it cannot
+// (outcomes.ts), what is left behind; and the ground truth of the machine itself.
 
-import fc from 'fast-check';
 import type { KernelEvent } from '../../src/kernel/events.ts';
-import { FAULT_POINTS, type Fault, type FaultPoint } from '../../src/kernel/fault_inject.ts';
+import type { Fault, FaultPoint } from '../../src/kernel/fault_inject.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import type { MachineOptions } from '../../src/machine/machine.ts';
 import { checkInvariants, pictureOf } from './audit.ts';
+import { Complaints } from './complaints.ts';
+import { bundleBytes, type Kind, MODULE_FILES, moduleBytes, OPTIONS_OF } from './modules.ts';
+import { outcomes, type Situation, situationOf, unloading } from './outcomes.ts';
 import { Session, TARGET_PARAMETERS } from './session.ts';
+import type { Action, Sequence, Step } from './steps.ts';
+
+export { type Sequence, sequence } from './steps.ts';
 
 const MS = 1e6;
 const SECOND = 1e9;
-
-const PATCHES = ['patch_target', 'patch_both', 'patch_vmlinux', 'patch_sympos'] as const;
-type Patch = (typeof PATCHES)[number];
-
-/** What a user task is started for. `which` counts those that there are at that moment. */
-type Action =
-  | { do: 'load'; module: Patch | 'target'; args: string }
-  | { do: 'unload'; which: number }
-  | { do: 'disable'; which: number }
-  | { do: 'turn' | 'force' }
-  | { do: 'write'; patch: Patch; file: 'enabled' | 'force'; text: string }
-  | { do: 'block'; on: boolean }
-  | { do: 'read'; path: string };
-
-export type Step =
-  | (Action & { wait: boolean; fault?: StepFault })
-  | { do: 'spawn'; program: string; args: string[] }
-  | { do: 'signal'; which: number; signal: number }
-  | { do: 'pass'; ms: number };
-
-interface StepFault {
-  point: 'allocation' | FaultPoint;
-  nth: number;
-}
-
-export interface Sequence {
-  seed: number;
-  cpus: number;
-  instructionNs: number;
-  steps: Step[];
-}
-
-const module = fc.constantFrom('target' as const, ...PATCHES);
-const patch = fc.constantFrom(...PATCHES);
-
-const fault: fc.Arbitrary<StepFault> = fc.oneof(
-  fc.record({ point: fc.constant('allocation' as const), nth: fc.integer({ min: 1, max: 30 }) }),
-  fc.record({
-    point: fc.constantFrom(...FAULT_POINTS.filter((point) => !point.endsWith('alloc'))),
-    nth: fc.integer({ min: 1, max: 3 }),
-  }),
-);
-
-const ARGS: Record<Patch | 'target', readonly string[]> = {
-  target: [
-    'period_ms=20 hold_ms=10 work_ms=10 show_ms=10',
-    'period_ms=50 hold_ms=200 show_ms=30',
-    'period_ms=20 hold_ms=10 block=1',
-    '',
-  ],
-  patch_both: ['', 'replace=1', 'pre_patch_ret=-19', 'replace=1'],
-  patch_target: [''],
-  patch_vmlinux: [''],
-  patch_sympos: [''],
-};
-const load: fc.Arbitrary<Action> = module.chain((name) =>
-  fc.constantFrom(...ARGS[name]).map((args) => ({ do: 'load', module: name, args })),
-);
-
-const PATHS = ['/proc/klpdemo', '/proc/cmdline', '/proc/meminfo', '/proc/modules'];
-const PROGRAMS: readonly [string, ...string[]][] = [
-  ['reader', '/proc/klpdemo', '0'],
-  ['reader', '/proc/klpdemo', '15'],
-  ['reader', '/proc/cmdline', '1'],
-  ['reader', '/proc/meminfo', '5'],
-  ['forker', '20'],
-  ['sleep', '100000'],
-  ['spin'],
-  ['syscalls'],
-  ['yield'],
-];
-
-const weighted = <T>(...of: [number, fc.Arbitrary<T>][]): fc.Arbitrary<T> =>
-  fc.oneof(...of.map(([weight, arbitrary]) => ({ weight, arbitrary })));
-
-const action = weighted<Action>(
-  [8, load],
-  [3, fc.nat(4).map((which) => ({ do: 'unload', which }))],
-  [4, fc.nat(3).map((which) => ({ do: 'disable', which }))],
-  [4, fc.constant({ do: 'turn' })],
-  [1, fc.constant({ do: 'force' })],
-  [
-    1,
-    fc
-      .tuple(patch, fc.constantFrom('0', '1'))
-      .map(([name, text]) => ({ do: 'write', patch: name, file: 'enabled', text })),
-  ],
-  [
-    1,
-    fc
-      .tuple(patch, fc.constantFrom('0', '1', 'x'))
-      .map(([name, text]) => ({ do: 'write', patch: name, file: 'force', text })),
-  ],
-  [2, fc.boolean().map((on) => ({ do: 'block', on }))],
-  [2, fc.constantFrom(...PATHS).map((path) => ({ do: 'read', path }))],
-);
-
-const step = weighted<Step>(
-  [
-    19,
-    fc
-      .tuple(action, fc.boolean(), weighted<StepFault | undefined>([5, fc.constant(undefined)], [1, fault]))
-      .map(([one, wait, failing]) => (failing ? { ...one, wait, fault: failing } : { ...one, wait })),
-  ],
-  [3, fc.constantFrom(...PROGRAMS).map(([program, ...args]) => ({ do: 'spawn', program, args }))],
-  [
-    2,
-    fc.tuple(fc.nat(5), fc.constantFrom(9, 15)).map(([which, signal]) => ({ do: 'signal', which, signal })),
-  ],
-  [4, fc.constantFrom(1, 4, 10, 40, 200, 1100, 3000).map((ms) => ({ do: 'pass', ms }))],
-);
-
-export const sequence: fc.Arbitrary<Sequence> = fc.record({
-  seed: fc.integer({ min: 1, max: 0x7fffffff }),
-  cpus: fc.constantFrom(1, 2, 3),
-  instructionNs: fc.constantFrom(20_000, 10_000, 4_000),
-  steps: fc.array(step, { minLength: 1, maxLength: 14, size: 'max' }),
-});
 
 /** A sequence that broke a rule: what, after which step. */
 export class SequenceError extends Error {
@@ -146,24 +36,44 @@ const PATIENCE = 20 * SECOND;
 /** What happened in sequences, by name. */
 export type Tally = Record<string, number>;
 
+/** A bundle's patch has a struct module of its own, which is on no list. */
+const ABOUT_OWNERS = 'a patch whose module is gone';
+/** A task that a signal ended has this, or more, as its exit status. */
+const SIGNALLED = 128;
+
 class SequenceRun {
   readonly #s: Session;
   readonly #steps: readonly Step[];
+  readonly #kind: Kind;
+  readonly #complaints: Complaints;
+  /** Of patches with system states, by name. */
+  readonly #args = new Map<string, string>();
   /** Tasks of steps that may not have ended yet, and those that go on until they are killed. */
   #doers: TaskStruct[] = [];
   #spawned: TaskStruct[] = [];
+  /** They do nothing at all. */
+  #crowd: TaskStruct[] = [];
   #forced = false;
   readonly tally: Tally = {};
 
-  constructor(session: Session, steps: readonly Step[]) {
+  constructor(session: Session, { steps, kind = 'plain' }: Sequence) {
     this.#s = session;
     this.#steps = steps;
+    this.#kind = kind;
+    this.#complaints = new Complaints(session.machine);
+    this.#count(kind);
   }
 
-  run(): void {
+  #count(name: string): void {
+    this.tally[name] = (this.tally[name] ?? 0) + 1;
+  }
+
+  run(crowd: number): void {
     const { machine } = this.#s;
     machine.runFor(20 * MS);
     const start = pictureOf(machine);
+    for (let i = 0; i < crowd; i++) this.#crowd.push(machine.spawn('sleep', ['100000000']));
+    if (crowd > 0) this.#count('crowd');
     this.#listen();
     this.#steps.forEach((one, i) => {
       this.#do(one);
@@ -174,17 +84,14 @@ class SequenceRun {
   }
 
   #listen(): void {
-    const count = (name: string): void => {
-      this.tally[name] = (this.tally[name] ?? 0) + 1;
-    };
     this.#s.machine.events.subscribe(
       (event) => {
-        if (event.type !== 'transition') count(event.type);
+        if (event.type !== 'transition') this.#count(event.type);
         else if (event.what !== 'initializing' && event.what !== 'completing')
-          count(`transition ${event.what}`);
+          this.#count(`transition ${event.what}`);
         if (event.type === 'transition' && event.what === 'forcing') this.#forced = true;
       },
-      ['transition', 'fault', 'hole', 'gap', 'int3', 'blocked'],
+      ['transition', 'fault', 'hole', 'gap', 'int3', 'blocked', 'klp_relocs', 'gate'],
     );
   }
 
@@ -214,7 +121,11 @@ class SequenceRun {
     const { livepatch, modules } = s.machine.inspect;
     switch (one.do) {
       case 'load':
-        return s.startInsmod(one.module, one.args);
+        return this.#load(MODULE_FILES[one.module], one.args);
+      case 'bundle':
+        if (this.#kind !== 'bundle') return undefined;
+        s.machine.addFile('/lib/x.klpb', bundleBytes(one.bundle, one.replace));
+        return s.startEcho('/lib/x.klpb', '/sys/kernel/livepatch_bundle/enable');
       case 'unload': {
         const all = modules.loader.modules.visible;
         return all.length === 0 ? undefined : s.machine.rmmod(all[one.which % all.length].name);
@@ -230,12 +141,20 @@ class SequenceRun {
       case 'force':
         return livepatch.transitionPatch && s.startWrite(livepatch.transitionPatch.name, 'force', '1');
       case 'write':
-        return s.startWrite(`klpdemo_${one.patch}`, one.file, one.text);
+        return s.startWrite(MODULE_FILES[one.patch], one.file, one.text);
       case 'block':
         return s.startEcho(one.on ? '1' : '0', `${TARGET_PARAMETERS}/block`);
       case 'read':
         return s.machine.spawn('cat', [one.path]);
     }
+  }
+
+  #load(name: string, args: string): TaskStruct | undefined {
+    const bytes = moduleBytes(this.#kind, name);
+    if (!bytes) return undefined;
+    const path = `/lib/modules/${name}.ko`;
+    this.#s.machine.addFile(path, bytes);
+    return this.#s.machine.insmod(path, args);
   }
 
   #alive(task: TaskStruct): boolean {
@@ -246,8 +165,11 @@ class SequenceRun {
     return this.#s.machine.spawn('kill', [String(this.#s.machine.inspect.users.pidOf(task)), String(signal)]);
   }
 
-  #act(one: Action & { wait: boolean; fault?: StepFault }): void {
+  #act(one: Action & { wait: boolean; fault?: { point: 'allocation' | FaultPoint; nth: number } }): void {
     const { machine } = this.#s;
+    this.#doers = this.#doers.filter((task) => this.#alive(task) || this.#judge(one.do, task));
+    const alone = this.#doers.length === 0;
+    const situation = situationOf(machine, this.#args);
     let doer: TaskStruct | undefined;
     let fault: Fault | undefined;
     if (one.fault) {
@@ -255,20 +177,48 @@ class SequenceRun {
       const points: FaultPoint[] = point === 'allocation' ? ['kmalloc', 'module_alloc'] : [point];
       fault = machine.inspect.core.faults?.arm({ point: points, nth, by: (task) => task === doer });
     }
+    const unloaded = one.do === 'unload' ? [...situation.modules.keys()] : [];
     doer = this.#begin(one);
     if (!doer) {
       if (fault) machine.inspect.core.faults?.disarm(fault);
       return;
     }
+    if (one.do === 'load' && !situation.modules.has(MODULE_FILES[one.module]))
+      this.#args.set(MODULE_FILES[one.module], one.args);
     if (one.wait) this.#s.ended(doer, PATIENCE);
     else machine.runFor(MS);
-    if (this.#alive(doer)) this.#doers.push(doer);
-    else if (fault) machine.inspect.core.faults?.disarm(fault);
+    if (this.#alive(doer)) {
+      this.#doers.push(doer);
+      return;
+    }
+    if (fault) machine.inspect.core.faults?.disarm(fault);
+    const undisturbed = alone && (fault?.injected.length ?? 0) === 0 && this.#kind !== 'bundle';
+    const name = one.do === 'unload' ? unloaded[one.which % unloaded.length] : undefined;
+    this.#judge(one.do, doer, undisturbed ? this.#possible(one, situation, name) : undefined);
+  }
+
+  /** @param name of what is unloaded */
+  #possible(one: Action, now: Situation, name: string | undefined): ReadonlySet<number> | undefined {
+    // References are given back by works, later.
+    if (name !== undefined) return new Set([0, unloading(name, now)]);
+    return outcomes(one, now);
+  }
+
+  /** Nobody kills what a step began. @returns false, for filters */
+  #judge(what: string, task: TaskStruct, possible?: ReadonlySet<number>): false {
+    const exit = this.#s.machine.exitStatus(task) ?? 0;
+    this.#count(possible ? 'outcomes foreseen' : 'outcomes not foreseen');
+    if (exit < SIGNALLED && (possible?.has(exit) ?? true)) return false;
+    throw new SequenceError(what, [
+      `${task} ends with ${exit}, not with ${[...(possible ?? ['less than 128'])].join(' or ')}`,
+    ]);
   }
 
   #check(where: string): void {
-    const wrong = checkInvariants(this.#s.machine);
-    for (const oops of this.#s.oopses) if (oops.type === 'oops') wrong.push(oops.text);
+    const wrong = checkInvariants(this.#s.machine).filter(
+      (one) => this.#kind !== 'bundle' || one !== ABOUT_OWNERS,
+    );
+    wrong.push(...this.#complaints.all());
     if (wrong.length > 0) throw new SequenceError(where, wrong);
   }
 
@@ -282,6 +232,7 @@ class SequenceRun {
       if (s.ended(task, 120 * SECOND) !== undefined) continue;
       throw new SequenceError('at the end', [`${task} does not end: ${machine.stack(task).join(' ')}`]);
     }
+    for (const task of this.#doers) this.#judge('in the background', task);
     // It may have come in only now.
     this.#unblock();
     this.#settle();
@@ -293,7 +244,11 @@ class SequenceRun {
       this.#settle();
       this.#check(`after disabling ${name}`);
     }
+    // The newest first, which may use others.
     for (const mod of machine.inspect.modules.loader.modules.visible) this.#unload(mod.name);
+    for (const task of this.#crowd) machine.inspect.exit.sendSignal(task, 9);
+    const { tasks } = machine.inspect.core;
+    machine.runUntil(() => !this.#crowd.some((task) => tasks.byAddr(task.addr) === task), PATIENCE);
     machine.runFor(2 * SECOND);
     this.#check('at the end');
   }
@@ -314,7 +269,10 @@ class SequenceRun {
 
   #unload(name: string): void {
     const s = this.#s;
-    s.freed(name.replace('klpdemo_', ''));
+    const mod = () => s.machine.inspect.modules.find(name);
+    s.machine.runUntil(() => (mod()?.refcount ?? 0) === 0, 10 * SECOND);
+    // A member of a bundle goes with it.
+    if (!mod()) return;
     const exit = s.wait(s.machine.rmmod(name));
     if (exit === 0 || (this.#forced && name !== 'klpdemo_target')) return;
     throw new SequenceError('at the end', [`${name} cannot be unloaded: ${exit}`]);
@@ -373,15 +331,19 @@ function differences(key: string, start: unknown, end: unknown): string[] {
  * @throws SequenceError, or what the machine throws.
  */
 export async function runSequence(
-  { seed, cpus, instructionNs, steps }: Sequence,
+  one: Sequence,
   observe?: (event: KernelEvent) => void,
   options: MachineOptions = {},
 ): Promise<Tally> {
-  const session = await Session.boot({ seed, cpus, instructionNs, ...options });
+  const { seed, cpus, instructionNs, kind = 'plain', tasksPerRelax, crowd = 0 } = one;
+  const room = crowd > 0 ? { maxTasks: 64 + crowd } : {};
+  const session = await Session.boot({ seed, cpus, instructionNs, ...room, ...OPTIONS_OF[kind], ...options });
   if (observe) session.machine.events.subscribe(observe);
-  const run = new SequenceRun(session, steps);
+  if (tasksPerRelax !== undefined)
+    Object.assign(session.machine.inspect.livepatch.context.options, { tasksPerRelax });
+  const run = new SequenceRun(session, one);
   try {
-    run.run();
+    run.run(crowd);
     return run.tally;
   } finally {
     session.machine.close();

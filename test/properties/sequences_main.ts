@@ -11,6 +11,29 @@ const BATCH = 25;
 /** Sequences that a process runs in its life, at most: of the first ones half is for V8, which compiles what they run. */
 const SHARE = 2500;
 
+/**
+ * What a thousand sequences must have done, at least, or they have looked at less than they say: about half of what they do.
+ * Asked of a run of as many as are enough for that.
+ */
+const FLOOR: Tally = {
+  'transition complete': 600,
+  'transition reversing': 70,
+  'transition forcing': 15,
+  'transition canceling': 10,
+  blocked: 400,
+  fault: 60,
+  klp_relocs: 5,
+  gate: 8,
+  crowd: 8,
+  'outcomes foreseen': 300,
+  plain: 350,
+  ibt: 50,
+  packed: 50,
+  'frame pointer': 40,
+  bundle: 60,
+};
+const ENOUGH = 400;
+
 interface Failure {
   readonly seed: number;
   readonly path: string;
@@ -69,6 +92,17 @@ class Run {
     for (const [name, times] of Object.entries(this.#tally).sort()) {
       console.log(`${String(times).padStart(9)}  ${name}`);
     }
+  }
+
+  /** What happened less often than it must. */
+  missing(): string[] {
+    if (this.#done < ENOUGH) return [];
+    return Object.entries(FLOOR)
+      .map(
+        ([name, often]) => [name, this.#tally[name] ?? 0, Math.floor((often * this.#done) / 1000)] as const,
+      )
+      .filter(([, times, least]) => times < least)
+      .map(([name, times, least]) => `${name}: ${times}, not ${least} or more`);
   }
 
   /** One process after the other, until there is nothing left to start. */
@@ -136,7 +170,9 @@ async function main(args: readonly string[]): Promise<void> {
   const count = Number(args.find((arg, i) => /^\d+$/.test(arg) && args[i - 1] !== '--seed') ?? 1000);
   const run = new Run(Number(option('--seed') ?? 1), count);
   await run.all();
-  if (run.failures > 0) process.exitCode = 1;
+  const missing = run.missing();
+  for (const one of missing) console.log(`TOO LITTLE happened of ${one}`);
+  if (run.failures > 0 || missing.length > 0) process.exitCode = 1;
 }
 
 await main(process.argv.slice(2));
