@@ -2,9 +2,12 @@
 
 import type { Machine } from '../machine/machine.ts';
 import type { RunReport } from '../scenario/report.ts';
+import type { TextWrites } from './text_writes.ts';
 
 export interface Debuggee {
   readonly machine: Machine;
+  /** Since its boot; undefined where nobody has noted them. */
+  readonly textWrites?: TextWrites;
   /** Of a scenario that is over. */
   readonly report: RunReport | undefined;
   /** Why nothing more is to be executed. */

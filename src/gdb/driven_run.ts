@@ -9,6 +9,7 @@ import { type RunOptions, ScenarioRun } from '../scenario/runner.ts';
 import type { Scenario } from '../scenario/scenario.ts';
 import type { Debuggee } from './debuggee.ts';
 import { DebugError } from './error.ts';
+import { TextWrites } from './text_writes.ts';
 
 /** For how long, in ms of the host's clock, nothing else is heard. */
 const HEARS_AFTER = 20;
@@ -19,6 +20,7 @@ export type DrivenOptions = Pick<RunOptions, 'seed' | 'kernel' | 'schedule' | 'o
 
 export class DrivenRun implements Debuggee {
   readonly machine: Machine;
+  readonly textWrites: TextWrites;
   report: RunReport | undefined;
   readonly #run: ScenarioRun;
   /** Has the machine go on. */
@@ -44,6 +46,7 @@ export class DrivenRun implements Debuggee {
   private constructor(run: ScenarioRun, machine: Machine) {
     this.#run = run;
     this.machine = machine;
+    this.textWrites = new TextWrites(machine);
   }
 
   #start(): Promise<void> {

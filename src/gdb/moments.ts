@@ -12,7 +12,7 @@ export async function runToTime(run: Debuggee, ns: number): Promise<void> {
   executor.onSteer = (cpu) => {
     const done = onSteer(cpu);
     const left = Math.max(0, Math.ceil((ns - cpu.clock) / instructionNs));
-    executor.stopAt = Math.min(executor.stopAt, executor.instructions + left);
+    executor.stopAt = executor.instructions + left;
     return done;
   };
   try {

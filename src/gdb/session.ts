@@ -31,6 +31,8 @@ type Moment = { readonly position: number } | { readonly time: number };
 interface History {
   /** The same machine when it had executed fewer instructions. */
   at(position: number): Promise<Debuggee>;
+  /** Somebody may want to go back from there, step by step. */
+  prepare(position: number): void;
 }
 
 export class Session {
@@ -242,7 +244,8 @@ export class Session {
     if (held) return held;
     const history = this.#way();
     if (!history) return { thread: this.thread, reason: { kind: 'begin' } };
-    const last = await this.#lastMet(history, this.position);
+    const known = this.#lastTextWrite();
+    const last = known === 'unknown' ? await this.#lastMet(history, this.position) : known;
     if (!last) {
       await this.#use(await history.at(0));
       return this.#arrived({ thread: this.thread, reason: { kind: 'begin' } });
@@ -263,11 +266,24 @@ export class Session {
     return this.#arrived({ thread: last.thread, reason: last.reason });
   }
 
+  /** Where nothing but writes of text is looked for, they are known. */
+  #lastTextWrite(): LastMet | undefined | 'unknown' {
+    const { breakpoints, watchpoints } = this.points;
+    const { textWrites } = this.#run;
+    if (!textWrites || breakpoints.size > 0 || !watchpoints.every((point) => textWrites.covers(point)))
+      return 'unknown';
+    const found = textWrites.last(watchpoints, this.position);
+    if (!found) return undefined;
+    const { write, point } = found;
+    const reason = { kind: 'watchpoint', point } as const;
+    return { position: write.position - 1, thread: write.thread, reason, isBefore: false };
+  }
+
   /** The same history once more, up to a moment: what was met last before it. */
-  async #lastMet(history: History, before: number) {
+  async #lastMet(history: History, before: number): Promise<LastMet | undefined> {
     const run = await history.at(0);
     const lookout = new Lookout(run.machine);
-    let last: { position: number; thread: number; reason: Reason; isBefore: boolean } | undefined;
+    let last: LastMet | undefined;
     const { core } = run.machine.inspect;
     lookout.onMet = ({ cpu, point, position }) => {
       const isBefore = 'breakpoint' in point;
@@ -301,6 +317,7 @@ export class Session {
       const found = await lastOf(run, thread, here);
       if (found === positionOf(run)) {
         await this.#use(run);
+        history.prepare(found);
         return this.#arrived({ thread, reason: { kind: 'step' } });
       }
       run.close();
@@ -353,6 +370,15 @@ export class Session {
   close(): void {
     this.#run.close();
   }
+}
+
+/** What was met last before a moment. */
+interface LastMet {
+  readonly position: number;
+  readonly thread: number;
+  readonly reason: Reason;
+  /** The moment is that before the instruction at a breakpoint. */
+  readonly isBefore: boolean;
 }
 
 /** How much further back each time a task's last instruction is looked for. */

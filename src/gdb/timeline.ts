@@ -12,13 +12,17 @@ import { type DrivenOptions, DrivenRun } from './driven_run.ts';
 
 /** Machines that wait at earlier moments; each takes some MiB. */
 const MOST_KEPT = 4;
+/** Instructions before a moment at which a machine is kept for steps back from it, and from where on that is worth it. */
+const NEAR = 5000;
+const FAR = 1_000_000;
 
 export class Timeline {
   readonly #scenario: Scenario;
   readonly #options: DrivenOptions;
   readonly #kept: DrivenRun[] = [];
-  /** How many machines were booted. */
-  booted = 0;
+  /** One that is on its way to where it will be kept. */
+  #coming: { readonly run: Promise<DrivenRun>; readonly done: Promise<void> } | undefined;
+  #isClosed = false;
 
   constructor(scenario: Scenario, options: DrivenOptions = {}) {
     this.#scenario = scenario;
@@ -27,12 +31,12 @@ export class Timeline {
 
   /** A machine at its first moment. */
   boot(): Promise<DrivenRun> {
-    this.booted++;
     return DrivenRun.boot(this.#scenario, this.#options);
   }
 
   /** A machine of its own that has executed so many instructions, or all there are. */
   async at(position: number): Promise<DrivenRun> {
+    await this.#coming?.done;
     const run = this.#take(position) ?? (await this.boot());
     await run.go(position);
     return run;
@@ -49,17 +53,32 @@ export class Timeline {
     return best;
   }
 
-  get kept(): number[] {
-    return this.#kept.map(positionOf);
+  /** Has a machine come near a moment while nothing else is asked for: the way back from there is a short one then. */
+  prepare(position: number): void {
+    const isNear = (run: DrivenRun): boolean =>
+      positionOf(run) < position && positionOf(run) >= position - 2 * NEAR;
+    if (this.#coming || this.#isClosed || position < FAR || this.#kept.some(isNear)) return;
+    const run = this.boot();
+    this.#coming = { run, done: this.#prepare(run, position - NEAR) };
+  }
+
+  async #prepare(booting: Promise<DrivenRun>, position: number): Promise<void> {
+    const run = await booting;
+    if (!this.#isClosed) await run.go(position);
+    this.#coming = undefined;
+    if (this.#isClosed) run.close();
+    else this.#keep(run);
   }
 
   /** For later; the one that waits longest goes. */
-  keep(run: DrivenRun): void {
+  #keep(run: DrivenRun): void {
     this.#kept.push(run);
     if (this.#kept.length > MOST_KEPT) this.#kept.shift()?.close();
   }
 
   close(): void {
+    this.#isClosed = true;
+    void this.#coming?.run.then((run) => run.interrupt());
     for (const run of this.#kept.splice(0)) run.close();
   }
 }
