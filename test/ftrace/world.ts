@@ -40,6 +40,8 @@ const PLAIN = [
   'mutex_lock',
   'mutex_unlock',
   'delayed_work_timer_fn',
+  'sched_dynamic_klp_enable',
+  'sched_dynamic_klp_disable',
   'preempt_schedule_notrace',
   'schedule_timeout_uninterruptible',
   '__x86_return_thunk',
