@@ -29,6 +29,8 @@ export interface ExportedSymbol {
   readonly gpl: boolean;
   /** Of the image; a module has those of its own. */
   readonly crc?: number;
+  /** Of the image, as its checksum is: only modules that import it may use the symbol. */
+  readonly namespace?: string;
   /** Module that exports it; undefined for the image. */
   readonly module?: string;
 }

@@ -25,6 +25,7 @@ import {
 import { freeModuleMemory, moveModule, protectModule, sectionAddress } from './memory.ts';
 import { MODULE_REF_BASE, type Module } from './module.ts';
 import type { ModuleList } from './modules.ts';
+import { checkImports } from './namespaces.ts';
 import { type MayCall, type ModuleHooks, type ModuleLoaderPorts, settle } from './ports.ts';
 import { applyRelocations } from './relocate.ts';
 import { checkExportVersions, simplifySymbols, verifyExportedSymbols, waitEvent } from './resolve.ts';
@@ -145,6 +146,7 @@ export class ModuleFormation {
     const percpu = this.#core.mem.readU64(mod.addr + BigInt(this.#module.percpu));
     const sectionBase = (index: number): Addr =>
       index === load.pcpu?.index ? percpu : sectionAddress(mod, index);
+    checkImports(this.#core, load, mod);
     yield* simplifySymbols(ctx, mod, load, mod.kallsyms.init.symtab, sectionBase);
     const early = this.#ports.klp?.resolvesAtLoad === true;
     if (load.livepatch && early) resolveOrdinary(this.#core, this.#ports.klpFindObjectSymbol, mod);

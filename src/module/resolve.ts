@@ -18,8 +18,9 @@ import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { injected, ModuleError } from './error.ts';
 import { addTaint, type LoadInfo } from './load_info.ts';
-import type { Module, ModuleExport } from './module.ts';
+import type { Module } from './module.ts';
 import { type ModuleList, neg } from './modules.ts';
+import { isImported } from './namespaces.ts';
 import type { ModuleLoaderPorts } from './ports.ts';
 import { testTaint } from './taint.ts';
 import { checkVersion } from './version.ts';
@@ -34,8 +35,8 @@ interface FoundSymbol {
   readonly addr: Addr;
   readonly gpl: boolean;
   readonly owner: Module | undefined;
-  readonly export: ModuleExport | undefined;
   readonly crc: number | undefined;
+  readonly namespace: string | undefined;
 }
 
 /** find_symbol(). A GPL-only symbol does not exist for a module that is not GPL compatible. */
@@ -44,9 +45,9 @@ function findSymbol(ctx: ResolveContext, name: string, gplOk: boolean): FoundSym
   if (!found || (found.gpl && !gplOk)) return undefined;
   const owner = found.module === undefined ? undefined : ctx.modules.find(found.module);
   if (found.module !== undefined && !owner) return undefined;
-  const exported = owner?.exports.find((e) => e.name === name);
-  // The built-in image's have none; a real kernel's have.
-  return { addr: found.addr, gpl: found.gpl, owner, export: exported, crc: exported?.crc ?? found.crc };
+  // The built-in image's have neither checksum nor namespace; a real kernel's have.
+  const { crc, namespace } = owner?.exports.find((e) => e.name === name) ?? found;
+  return { addr: found.addr, gpl: found.gpl, owner, crc: crc ?? found.crc, namespace };
 }
 
 /** The address, undefined for a symbol that nobody exports, or -errno. */
@@ -61,7 +62,7 @@ function resolveSymbol(
   if (found.gpl) mod.usingGplOnlySymbols = true;
   if (!inheritTaint(ctx, mod, load, found.owner, name)) return undefined;
   if (checkVersion(ctx.core, load, found.crc, name) !== undefined) return neg('EINVAL');
-  if (!namespaceImported(ctx, mod, load, found, name)) return neg('EINVAL');
+  if (!isImported(ctx.core, load, mod, name, found.namespace)) return neg('EINVAL');
   if (found.owner && !(mod.isLivepatch && ctx.ports.klp?.livepatchesKeepNone)) {
     const err = ctx.modules.ref(mod, found.owner);
     if (err !== 0) return err;
@@ -89,21 +90,6 @@ function inheritTaint(
     mod.taints = load.taints;
   }
   return true;
-}
-
-/** verify_namespace_is_imported() */
-function namespaceImported(
-  { core }: ResolveContext,
-  mod: Module,
-  load: LoadInfo,
-  found: FoundSymbol,
-  name: string,
-): boolean {
-  const namespace = found.export?.namespace;
-  if (!namespace || load.info.getAll('import_ns').includes(namespace)) return true;
-  const line = `module uses symbol (${name}) from namespace ${namespace}, but does not import it.`;
-  core.printk.err(`${mod.name}: ${line}`);
-  return false;
 }
 
 /** How long to wait for a module that is still loading: 30 s of virtual time. */

@@ -59,10 +59,15 @@ export function joinedSymbols(image: JoinedImage): Kallsyms {
   const kallsyms = new Kallsyms();
   kallsyms.addSorted(undefined, sorted);
   for (const { name, addr } of own) kallsyms.prefer(name, addr);
-  for (const { name, address, gpl, crc } of image.real.native.exports) {
+  for (const { name, address, gpl, crc, namespace } of image.real.native.exports) {
     const real = address < 0x8000_0000 ? BigInt(address) : high(address);
     const addr = image.real.hosting.ours.has(name) ? kallsyms.require(name) : real;
-    kallsyms.addExport(name, { addr, gpl, ...(crc === undefined ? {} : { crc }) });
+    kallsyms.addExport(name, {
+      addr,
+      gpl,
+      ...(crc === undefined ? {} : { crc }),
+      ...(namespace === '' ? {} : { namespace }),
+    });
   }
   return kallsyms;
 }
