@@ -43,6 +43,10 @@ function runOptions(command: Command): Command {
     .option('--json', 'the report as one JSON object')
     .option('--trace <file>', "every event of the machine, as JSON lines; '-' for standard output")
     .option(
+      '--perfetto <file>',
+      'CPUs, tasks, patch_state and transitions as trace events, for ui.perfetto.dev',
+    )
+    .option(
       '--coverage [function]',
       'which functions and blocks of guest text were executed; with text, the blocks of functions with it in their name',
     )

@@ -23,6 +23,7 @@ interface RunCommandOptions extends FileAccess {
   readonly json?: boolean;
   readonly coverage?: string | true;
   readonly trace?: string;
+  readonly perfetto?: string;
   readonly quiet?: boolean;
   readonly verbose?: boolean;
 }
@@ -30,18 +31,23 @@ interface RunCommandOptions extends FileAccess {
 export async function run(file: string, options: RunCommandOptions): Promise<void> {
   const scenario = await open(file, options);
   const trace = options.trace === undefined ? undefined : new TraceFile(options.trace);
+  const perfetto =
+    options.perfetto === undefined
+      ? undefined
+      : new (await import('./perfetto.ts')).PerfettoFile(options.perfetto);
+  const files = [trace, perfetto].filter((file) => file !== undefined);
   try {
-    const report = await runAndTell(scenario, options, trace);
+    const report = await runAndTell(scenario, options, files);
     process.exitCode = report.failure ? EXIT.machine : report.ok ? EXIT.ok : EXIT.failed;
   } finally {
-    trace?.close();
+    for (const file of files) file.close();
   }
 }
 
 async function runAndTell(
   scenario: Scenario,
   options: RunCommandOptions,
-  trace: TraceFile | undefined,
+  files: readonly RunObserver[],
 ): Promise<RunReport> {
   const { runScenario } = await import('../../scenario/runner.ts');
   const colors = colorsFor(process.stdout);
@@ -55,7 +61,7 @@ async function runAndTell(
   if (!silent) write(heading(scenario, colors));
   const covered = options.coverage === undefined ? undefined : new Covered();
   const observers: RunObserver[] = [
-    ...(trace ? [trace] : []),
+    ...files,
     ...(silent ? [] : [narrator]),
     ...(progress ? [progress] : []),
     ...(covered ? [covered] : []),
