@@ -267,6 +267,16 @@ HOST_FUNC _printk_deferred
 EXPORT_SYMBOL_GPL(_printk_deferred)
 HOST_FUNC __warn_printk
 EXPORT_SYMBOL(__warn_printk)
+.ifdef WARN_IS_TRAP
+
+# void __WARN_trap(rdi bug, ...): the arguments are those of the message. Mirrors arch/x86/entry/entry.S.
+SYM_FUNC_START(__WARN_trap)
+    .byte   0x67, 0x48, 0x0f, 0xb9, 0x3a # ud1 (%edx), %rdi
+    jmp     __x86_return_thunk
+SYM_FUNC_END(__WARN_trap)
+EXPORT_SYMBOL(__WARN_trap)
+
+.endif
 HOST_FUNC ___ratelimit
 EXPORT_SYMBOL(___ratelimit)
 

@@ -85,6 +85,8 @@ export interface BranchSites {
   staticCallFault(mem: ModuleBytes, site: Addr): string | undefined;
   /** A call of `func`, or a tail call; of 0: nothing is done, or the function returns. All are of one size. */
   staticCall(site: Addr, func: Addr, tail: boolean): Uint8Array;
+  /** What stands at a site instead of a call of the function of a name. */
+  readonly inlinedCalls: Readonly<Record<string, Uint8Array>>;
 }
 
 /** One relocation, for messages about it. */

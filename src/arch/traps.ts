@@ -57,6 +57,8 @@ export interface TrapKernel {
   readonly protection: boolean;
   /** report_bug(): what the undefined instruction at `pc` stands for, once that is printed. */
   reportBug(call: HostCall, regs: Addr, pc: Addr): 'none' | 'warning' | 'bug';
+  /** report_bug_entry(): the same of a struct bug_entry. */
+  reportBugEntry(call: HostCall, regs: Addr, entry: Addr): 'warning' | 'bug';
   /** The mapping of user text that an address is in. */
   userText(addr: Addr): { readonly start: Addr; readonly size: number } | undefined;
   /** show_opcodes() of the current task's own user code. */

@@ -12,6 +12,8 @@ export const LATER_MEMBERS = {
    * GPL's is in a table of its own.
    */
   module: ['mem', 'flagstab'],
+  /** 6.19: the format of a WARN() that is a trap with arguments. */
+  bug_entry: ['format_disp'],
   /** 6.13: a count of those who use a file that is one less than them. */
   file: ['f_ref'],
 } as const;

@@ -4,7 +4,7 @@
 import type { Addr } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import type { Module } from './module.ts';
-import { updateJumpLabels, updateStaticCalls } from './patch_sites.ts';
+import { inlinedCalls, updateJumpLabels, updateStaticCalls } from './patch_sites.ts';
 import type { ModuleLoaderPorts } from './ports.ts';
 
 /** Sets every site of a COMING module, and reports what was done on the module. */
@@ -15,7 +15,8 @@ export function updateSites(core: KernelCore, ports: ModuleLoaderPorts, mod: Mod
   const inside = mod.jumpEntries.filter((e) => !mod.contains(e.key));
   const jumps = updateJumpLabels(branches, core, inside, poke);
   const target = (key: Addr): Addr | undefined => staticCallTarget(core, ports, key);
-  const calls = updateStaticCalls(branches, mem, mod.staticCallSites, { target, poke });
+  const inlined = inlinedCalls(branches, (name) => core.symbols.matches(name, undefined)[0]?.addr);
+  const calls = updateStaticCalls(branches, mem, mod.staticCallSites, { target, poke, inlined });
   for (const [section, total, result] of [
     ['__jump_table', mod.jumpEntries.length, jumps],
     ['.static_call_sites', mod.staticCallSites.length, calls],

@@ -59,6 +59,8 @@ interface BugEntry {
   /** BUGFLAG_ bits; without BUGFLAG_WARNING (1) it is a BUG(). */
   readonly flags: number;
   readonly flagsAt: Addr;
+  /** Of its message, where the entry has one. */
+  readonly format?: Addr;
 }
 
 /** module_find_bug(): the WARN() or BUG() whose ud2 is at an address. */
@@ -69,17 +71,30 @@ export function moduleFindBug(home: StructHome, mod: Module, addr: Addr): BugEnt
 
 /** The entry of a bug table for the ud2 at an address. */
 export function findBug(home: StructHome, table: Table, addr: Addr): BugEntry | undefined {
-  const { mem } = home;
-  const { size, fields } = home.kernel.structs.bug_entry;
-  for (let at = table.addr; at < table.addr + BigInt(table.size); at += BigInt(size)) {
-    if (followRelative(mem, at + BigInt(fields.bug_addr_disp)) !== addr) continue;
-    const flagsAt = at + BigInt(fields.flags);
-    return {
-      file: mem.readCString(followRelative(mem, at + BigInt(fields.file_disp))),
-      line: mem.readU16(at + BigInt(fields.line)),
-      flags: mem.readU16(flagsAt),
-      flagsAt,
-    };
-  }
+  const { size } = home.kernel.structs.bug_entry;
+  for (let at = table.addr; at < table.addr + BigInt(table.size); at += BigInt(size))
+    if (bugAddr(home, at) === addr) return readBug(home, at);
   return undefined;
+}
+
+/** bug_addr(): the instruction that a struct bug_entry is of. */
+export function bugAddr({ mem, kernel }: StructHome, entry: Addr): Addr {
+  return followRelative(mem, entry + BigInt(kernel.structs.bug_entry.fields.bug_addr_disp));
+}
+
+/** A struct bug_entry. */
+export function readBug({ mem, kernel }: StructHome, entry: Addr): BugEntry {
+  const { fields } = kernel.structs.bug_entry;
+  const flagsAt = entry + BigInt(fields.flags);
+  const { format_disp: formatAt } = fields;
+  const format = formatAt === undefined ? 0 : mem.readS32(entry + BigInt(formatAt));
+  return {
+    file: mem.readCString(followRelative(mem, entry + BigInt(fields.file_disp))),
+    line: mem.readU16(entry + BigInt(fields.line)),
+    flags: mem.readU16(flagsAt),
+    flagsAt,
+    ...(formatAt === undefined || format === 0
+      ? {}
+      : { format: followRelative(mem, entry + BigInt(formatAt)) }),
+  };
 }

@@ -98,6 +98,20 @@ interface StaticCallPorts {
   /** What a key calls now: an address, 0 for nothing, undefined for a key that nobody knows. */
   readonly target: (key: Addr) => Addr | undefined;
   readonly poke: PokeText;
+  /** Code that stands for a call of some functions (inlinedCalls()). */
+  readonly inlined?: ReadonlyMap<Addr, Uint8Array>;
+}
+
+/** By their addresses, the functions that are not called where a site is. @param find undefined for one that a kernel has not */
+export function inlinedCalls(
+  { inlinedCalls: byName }: BranchSites,
+  find: (name: string) => Addr | undefined,
+): ReadonlyMap<Addr, Uint8Array> {
+  const found = Object.entries(byName).flatMap(([name, code]): [Addr, Uint8Array][] => {
+    const addr = find(name);
+    return addr === undefined ? [] : [[addr, code]];
+  });
+  return new Map(found);
 }
 
 /**
@@ -108,7 +122,7 @@ export function updateStaticCalls(
   branches: BranchSites,
   mem: ModuleBytes,
   sites: readonly StaticCallSite[],
-  { target, poke }: StaticCallPorts,
+  { target, poke, inlined }: StaticCallPorts,
 ): SiteResult {
   const result: SiteResult = { patched: 0, kept: 0, warnings: [] };
   for (const site of sites) {
@@ -122,7 +136,8 @@ export function updateStaticCalls(
       result.warnings.push(fault);
       continue;
     }
-    const code = branches.staticCall(site.addr, func, site.tail);
+    const inline = site.tail ? undefined : inlined?.get(func);
+    const code = inline ?? branches.staticCall(site.addr, func, site.tail);
     if (sameBytes(mem.readBytes(site.addr, code.length), code)) {
       result.kept++;
       continue;

@@ -35,3 +35,6 @@ export function targetOf(ip: Addr, insn: Uint8Array): Addr {
   const disp = insn[1] | (insn[2] << 8) | (insn[3] << 16) | (insn[4] << 24);
   return BigInt.asUintN(64, ip + 5n + BigInt(disp));
 }
+
+/** ud1 (%edx),%rdi: WARN() of 7.x, of the struct bug_entry that the register points to (ASM_UD1 of asm/bug.h). */
+export const UD1_WARN = Uint8Array.of(0x67, 0x48, 0x0f, 0xb9, 0x3a);

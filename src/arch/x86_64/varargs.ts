@@ -1,6 +1,8 @@
 // Variadic arguments as the x86-64 ABI passes them: six registers, then the stack; and va_list.
 
+import { ptRegsOffset } from '../pt_regs.ts';
 import type { Varargs } from '../varargs.ts';
+import { PT_REGS } from './pt_regs.ts';
 
 /** Bytes of the six registers in a va_list's save area. */
 const REGISTER_BYTES = 48;
@@ -15,6 +17,18 @@ export const VARARGS: Varargs = {
     return () => {
       const index = next++;
       return index < 6 ? call.args[index] : mem.readU64(call.sp + STACK_ARGS + BigInt((index - 6) * 8));
+    };
+  },
+
+  // __warn_args()
+  trapArgs(mem, regs, fixed, callee) {
+    const word = (name: string): bigint => mem.readU64(regs + BigInt(ptRegsOffset(PT_REGS, name)));
+    const stack = word(PT_REGS.sp) + (word(PT_REGS.pc) === callee ? STACK_ARGS : 0n);
+    let next = fixed;
+    return () => {
+      const index = next++;
+      const { args } = PT_REGS;
+      return index < args.length ? word(args[index]) : mem.readU64(stack + BigInt((index - args.length) * 8));
     };
   },
 

@@ -3,11 +3,13 @@
 import type { KernelDescription } from '../../kernel/description.ts';
 import { holds } from '../../kernel/release.ts';
 import { LIVEPATCH } from '../../livepatch/since.ts';
+import { DUMPS } from '../traps/since.ts';
 
 const FEATURES = {
   KLP_TRIES_ITSELF: LIVEPATCH.triesItself,
   KLP_IN_COND_RESCHED: LIVEPATCH.inCondResched,
   KLP_IN_SCHEDULE: LIVEPATCH.inSchedule,
+  WARN_IS_TRAP: DUMPS.warningSaysWhereFirst,
 } as const;
 
 /** @param isReal the image lies behind a real kernel */

@@ -16,14 +16,14 @@ import type { PatchingParts } from './patching.ts';
 export function trapParts(
   core: KernelCore,
   smp: Smp,
-  { workqueue, exit, sched, timers }: KernelParts,
+  { workqueue, exit, sched, timers, format }: KernelParts,
   { moduleList, ftrace }: PatchingParts,
   { stackTrace, shadow }: Traces,
   image: KernelImage,
 ) {
   const oops = new Oops(core, smp.cpus, moduleList, stackTrace, workqueue);
   const sites = new ExceptionSites(core, image, moduleList, ftrace, shadow);
-  const traps = new Traps(core, smp.cpus, sites, oops, exit);
+  const traps = new Traps(core, smp.cpus, sites, oops, exit, format);
   const watchdog = new Watchdog(core, sched, oops);
   onTick(core, smp, timers, sched, watchdog);
   return { oops, traps, watchdog };

@@ -28,6 +28,7 @@ const NATIVE_CODE: ReadonlySet<string> = new Set([
   '__fentry__',
   '__SCT__cond_resched',
   '__SCT__might_resched',
+  '__WARN_trap',
 ]);
 /** Data of which the real one is kept as the kernel's own boot left it. */
 export const NATIVE_DATA: ReadonlySet<string> = new Set([

@@ -13,7 +13,7 @@ import { GuestMemory, PAGE_SIZE, PROT_READ, PROT_WRITE } from '../../guest/memor
 import { whyUnknown } from '../../kernel/defines.ts';
 import { describeFile } from '../../kernel/describe.ts';
 import type { KernelDescription } from '../../kernel/description.ts';
-import { readStaticCallSites, updateStaticCalls } from '../../module/patch_sites.ts';
+import { inlinedCalls, readStaticCallSites, updateStaticCalls } from '../../module/patch_sites.ts';
 import { readExports } from '../../vmlinuz/exports.ts';
 import { kernelIdentity } from '../../vmlinuz/identity.ts';
 import type { KernelFile } from '../../vmlinuz/kernel_file.ts';
@@ -144,7 +144,11 @@ class Pieces {
     const sites = readStaticCallSites({ mem, kernel: this.#description }, table);
     const poke = (addr: bigint, bytes: Uint8Array): void => mem.writeBytes(addr, bytes);
     const target = (key: bigint): bigint => mem.readU64(key + func);
-    updateStaticCalls(this.#arch.moduleText.branches, mem, sites, { target, poke });
+    const find = (name: string): bigint | undefined => {
+      const at = marks.find(name);
+      return at === undefined ? undefined : high(at);
+    };
+    updateStaticCalls(branches, mem, sites, { target, poke, inlined: inlinedCalls(branches, find) });
   }
 }
 

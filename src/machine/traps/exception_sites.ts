@@ -8,7 +8,14 @@ import type { Ftrace } from '../../ftrace/ftrace.ts';
 import { type Addr, lo32 } from '../../guest/addr.ts';
 import { PAGE_SIZE } from '../../guest/memory.ts';
 import type { KernelCore } from '../../kernel/core.ts';
-import { findBug, moduleFindBug, searchExtable, searchModuleExtable } from '../../module/extable.ts';
+import {
+  bugAddr,
+  findBug,
+  moduleFindBug,
+  readBug,
+  searchExtable,
+  searchModuleExtable,
+} from '../../module/extable.ts';
 import type { ModuleList } from '../../module/modules.ts';
 import type { ShadowStacks } from '../../unwind/shadow.ts';
 import type { KernelImage } from '../boot/image.ts';
@@ -21,6 +28,8 @@ export interface BugSite {
   readonly flags: number;
   /** Where the flags lie. */
   readonly flagsAt: Addr;
+  /** The message that comes before it, in kernels that have one there. */
+  readonly format?: Addr;
 }
 
 export class ExceptionSites {
@@ -73,6 +82,11 @@ export class ExceptionSites {
     const mod = this.#modules.moduleAddress(addr);
     if (mod) return moduleFindBug(this.#core, mod, addr);
     return this.#imageBugs.map((table) => findBug(this.#core, table, addr)).find((bug) => bug);
+  }
+
+  /** The WARN() of a struct bug_entry, and where it is. @throws GuestMemoryError for what is none */
+  bugOf(entry: Addr): { readonly bug: BugSite; readonly pc: Addr } {
+    return { bug: readBug(this.#core, entry), pc: bugAddr(this.#core, entry) };
   }
 
   /** The mapping of user text that an address is in. */

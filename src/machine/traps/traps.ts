@@ -10,12 +10,18 @@ import { type GuestMemory, PAGE_SIZE } from '../../guest/memory.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 import type { Constants, Structs } from '../../kernel/description.ts';
 import { setPreemptCount } from '../../kernel/preempt_count.ts';
-import { KERN_CRIT, KERN_DEFAULT, KERN_WARNING } from '../../kernel/printk.ts';
+import { KERN_CRIT, KERN_DEFAULT, KERN_INFO, KERN_WARNING } from '../../kernel/printk.ts';
+import { holds } from '../../kernel/release.ts';
 import type { TaskStruct } from '../../kernel/task_struct.ts';
+import { type FormatContext, vsprintfGuest } from '../../kernel/vsprintf.ts';
 import type { Exit } from '../../sched/exit.ts';
 import type { Cpu } from '../cpu/cpu.ts';
 import type { BugSite, ExceptionSites } from './exception_sites.ts';
 import type { Oops } from './oops.ts';
+import { DUMPS } from './since.ts';
+
+/** include/asm-generic/bug.h of 6.19: the message has arguments. */
+const BUGFLAG_ARGS = 1 << 4;
 
 export class Traps implements TrapKernel {
   readonly mem: GuestMemory;
@@ -27,10 +33,21 @@ export class Traps implements TrapKernel {
   readonly #sites: ExceptionSites;
   readonly #oops: Oops;
   readonly #exit: Exit;
+  readonly #format: FormatContext;
+  readonly #isLater: boolean;
   /** What is on a kernel stack is given up, by its slot: no host function on it goes on. */
   readonly onAbandonStack: ((slot: number) => void)[] = [];
 
-  constructor(core: KernelCore, cpus: readonly Cpu[], sites: ExceptionSites, oops: Oops, exit: Exit) {
+  constructor(
+    core: KernelCore,
+    cpus: readonly Cpu[],
+    sites: ExceptionSites,
+    oops: Oops,
+    exit: Exit,
+    format: FormatContext,
+  ) {
+    this.#format = format;
+    this.#isLater = holds(core.kernel, DUMPS.warningSaysWhereFirst);
     this.mem = core.mem;
     this.host = core.host;
     this.constants = core.kernel.constants;
@@ -94,9 +111,18 @@ export class Traps implements TrapKernel {
   }
 
   reportBug(call: HostCall, regs: Addr, pc: Addr): 'none' | 'warning' | 'bug' {
-    const { printk, mem } = this.#core;
     const bug = this.#sites.findBug(pc);
-    if (!bug) return 'none';
+    return bug ? this.#report(call, regs, bug, pc) : 'none';
+  }
+
+  reportBugEntry(call: HostCall, regs: Addr, entry: Addr): 'warning' | 'bug' {
+    const { bug, pc } = this.#sites.bugOf(entry);
+    return this.#report(call, regs, bug, pc);
+  }
+
+  /** __report_bug() */
+  #report(call: HostCall, regs: Addr, bug: BugSite, pc: Addr): 'warning' | 'bug' {
+    const { printk, mem } = this.#core;
     const { BUGFLAG_WARNING, BUGFLAG_ONCE, BUGFLAG_DONE } = this.#core.kernel.constants;
     const warning = (bug.flags & BUGFLAG_WARNING) !== 0;
     if (warning && bug.flags & BUGFLAG_ONCE) {
@@ -104,7 +130,8 @@ export class Traps implements TrapKernel {
       mem.writeU16(bug.flagsAt, bug.flags | BUGFLAG_DONE);
     }
     if ((bug.flags & this.#core.kernel.constants.BUGFLAG_NO_CUT_HERE) === 0) {
-      printk.log(KERN_DEFAULT, '------------[ cut here ]------------');
+      printk.log(this.#isLater ? KERN_INFO : KERN_DEFAULT, '------------[ cut here ]------------');
+      if (bug.format !== undefined) this.#sayFormat(regs, bug.format, bug.flags);
     }
     if (warning) this.#warn(call, regs, bug, pc);
     else if (bug.file) printk.log(KERN_CRIT, `kernel BUG at ${bug.file}:${bug.line}!`);
@@ -112,12 +139,27 @@ export class Traps implements TrapKernel {
     return warning ? 'warning' : 'bug';
   }
 
+  /** The message of a WARN() that traps with its arguments where a call has them. */
+  #sayFormat(regs: Addr, format: Addr, flags: number): void {
+    const { printk, mem, arch, symbols } = this.#core;
+    if (mem.readU8(format) === 0) return;
+    if ((flags & BUGFLAG_ARGS) === 0) {
+      printk.warn(mem.readCString(format));
+      return;
+    }
+    const callee = symbols.matches('__WARN_trap', undefined)[0]?.addr;
+    printk.guest(vsprintfGuest(this.#format, format, arch.varargs.trapArgs(mem, regs, 1, callee)));
+  }
+
   /** __warn() */
   #warn(call: HostCall, regs: Addr, bug: BugSite, pc: Addr): void {
     const { cpu } = call;
     const task = this.#core.currentOf(call);
     const at = bug.file ? `${bug.file}:${bug.line} ` : '';
-    const text = `WARNING: CPU: ${cpu} PID: ${task.pid} at ${at}${this.#core.sym(pc)}`;
+    const where = this.#core.sym(pc);
+    const text = this.#isLater
+      ? `WARNING: ${at}at ${where}, CPU#${cpu}: ${task.comm}/${task.pid}`
+      : `WARNING: CPU: ${cpu} PID: ${task.pid} at ${at}${where}`;
     this.#core.printk.log(KERN_WARNING, text);
     this.#oops.printModules();
     this.#oops.showRegs(cpu, this.#oops.regsAt(regs));

@@ -51,6 +51,7 @@ const BRANCHES: BranchSites = {
   nop: () => encode('add'),
   staticCallReach: INSN_SIZE,
   staticCallFault: (mem, site) => (insnAt(mem, site) ? undefined : 'no instruction'),
+  inlinedCalls: {},
   staticCall(site, func, tail) {
     if (func === 0n) return tail ? encode('br', { b: R.lr }) : encode('add');
     return tail ? jump(site, func) : encode('bl', { a: R.lr, imm: distance(site, func) });

@@ -273,6 +273,8 @@ const VARARGS: Varargs = {
     let next = fixed;
     return () => call.args[next++] ?? 0n;
   },
+  // Nothing traps with arguments here.
+  trapArgs: () => () => 0n,
   vaList(mem, list) {
     let at = list;
     return () => {

@@ -5,7 +5,7 @@ import type { Addr } from '../../../guest/addr.ts';
 import { hex } from '../../../guest/addr.ts';
 import { sameBytes } from '../../../guest/bytes.ts';
 import type { BranchSites, ModuleBytes } from '../../module_text.ts';
-import { CALL, genInsn, INT3, JMP8, JMP32, RET } from '../insn.ts';
+import { CALL, genInsn, INT3, JMP8, JMP32, RET, UD1_WARN } from '../insn.ts';
 import { nopBytes } from './alternative.ts';
 
 /** 2 or 5 bytes, by the jump or nop at the site. */
@@ -41,4 +41,6 @@ export const BRANCHES: BranchSites = {
   staticCallReach: 6,
   staticCallFault,
   staticCall,
+  // warninsn of 7.x: the trap itself
+  inlinedCalls: { __WARN_trap: UD1_WARN },
 };

@@ -9,6 +9,7 @@ import type { HostCall } from '../../../guest/hostcall.ts';
 import { KERN_EMERG, KERN_INFO } from '../../../kernel/printk.ts';
 import { ptRegsOffset } from '../../pt_regs.ts';
 import type { GuardedStack, TrapKernel, TrapTask } from '../../traps.ts';
+import { UD1_WARN } from '../insn.ts';
 import { PT_REGS, PT_REGS_SIZE, type PtRegsName } from '../pt_regs.ts';
 import { RFLAGS } from '../rflags.ts';
 import { fixupException, type TrapName } from './fixup.ts';
@@ -18,6 +19,11 @@ import { PageFaults } from './page_fault.ts';
 import { HANDLED, SIGFPE, SIGILL, SIGSEGV, SIGTRAP, type Verdict } from './verdict.ts';
 
 const LEN_UD2 = 2n;
+/** By their numbers. */
+const REGISTERS: readonly PtRegsName[] = [
+  ...(['ax', 'cx', 'dx', 'bx', 'sp', 'bp', 'si', 'di'] as const),
+  ...(['r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15'] as const),
+];
 /** From the stack pointer of a function that keeps a frame and was called by another: the return address of that one. */
 const CALLER_OF_CALLER = 16n;
 
@@ -73,11 +79,27 @@ export class X86Traps implements Interrupted {
   #invalidOp(call: HostCall): Verdict {
     const regs = call.args[0];
     const ip = this.reg(regs, 'ip');
+    const entry = this.userMode(regs) ? undefined : this.#warnEntry(regs, ip);
+    if (entry !== undefined && this.kernel.reportBugEntry(call, regs, entry) === 'warning') {
+      this.setReg(regs, 'ip', ip + BigInt(UD1_WARN.length));
+      return HANDLED;
+    }
     if (!this.userMode(regs) && this.kernel.reportBug(call, regs, ip) === 'warning') {
       this.setReg(regs, 'ip', ip + LEN_UD2);
       return HANDLED;
     }
     return this.#errorTrap(call, 'invalid opcode', 'X86_TRAP_UD', SIGILL);
+  }
+
+  /** decode_bug() of BUG_UD1_WARN, `ud1 (%edx),%reg`: the struct bug_entry that the register points to. */
+  #warnEntry(regs: Addr, ip: Addr): Addr | undefined {
+    const { mem } = this.kernel;
+    if (!mem.isMapped(ip, UD1_WARN.length)) return undefined;
+    const [size, rex, first, opcode, modrm] = mem.readBytes(ip, UD1_WARN.length);
+    const isWarn = size === UD1_WARN[0] && first === UD1_WARN[2] && opcode === UD1_WARN[3];
+    // REX.W, and REX.R of the register; mod 0, and the base rdx.
+    if (!isWarn || (rex & ~4) !== UD1_WARN[1] || (modrm & 0xc7) !== 2) return undefined;
+    return this.reg(regs, REGISTERS[((rex & 4) << 1) | ((modrm >> 3) & 7)]);
   }
 
   #generalProtection(call: HostCall): Verdict {
