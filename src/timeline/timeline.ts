@@ -12,21 +12,21 @@ interface Span {
   to: number;
 }
 
-export interface Run extends Span {
+interface Run extends Span {
   readonly task: TaskRow;
   readonly cpu: number;
   /** It did not leave the CPU by itself. */
   preempted: boolean;
 }
 
-export interface State extends Span {
+interface State extends Span {
   /** KLP_PATCHED (1) or KLP_UNPATCHED (0). */
   readonly state: number;
   /** How it came to it; undefined where the transition began so, or the task was born so. */
   readonly way?: SwitchWay;
 }
 
-export interface Blocked {
+interface Blocked {
   readonly t: number;
   readonly why: string;
   readonly func?: string;
