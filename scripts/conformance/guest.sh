@@ -1,8 +1,12 @@
 # Sourced by the rewritten selftests: the commands that they use on their machine are carried out on the emulated one.
 #
-# Descriptor 9 takes command lines, 8 gives `STATUS STDOUT-BYTES STDERR-BYTES` and those bytes for each: the two ends of `klpemu shell --pipe`. Nothing is started for a command, so that one costs well under a millisecond.
+# Descriptor 9 takes command lines, 8 gives `STATUS STDOUT-BYTES STDERR-BYTES` and those bytes for each: the two ends of a machine of
+# `klpemu shell --pipe`. Nothing is started for a command, so that one costs well under a
+# millisecond.
 
 export LC_ALL=C
+# The end of a pipe is this shell: one process less for each `| guest_write`.
+shopt -s lastpipe
 
 # The machine is gone: the whole script ends, whichever subshell has noticed.
 guest_lost() {
@@ -29,9 +33,23 @@ guest() {
 
 # guest_write PATH - standard input into a file of the guest, as `> PATH` would
 guest_write() {
-	local text status out err
+	local text
 	IFS= read -r -d '' text
-	printf 'echo -n %s > %s\n' "${text@Q}" "${1@Q}" >&9
+	guest_put "$1" "$text"
+}
+
+# guest_echo PATH [-n] TEXT - what `echo [-n] TEXT > PATH` writes, without a process
+guest_echo() {
+	case $2 in
+	-n) guest_put "$1" "$3" ;;
+	*) guest_put "$1" "$2"$'\n' ;;
+	esac
+}
+
+# guest_put PATH TEXT
+guest_put() {
+	local text status out err
+	printf 'echo -n %s > %s\n' "${2@Q}" "${1@Q}" >&9
 	read -r status out err <&8 || guest_lost
 	if [[ $err -gt 0 ]]; then
 		IFS= read -r -N "$err" text <&8

@@ -3,6 +3,8 @@
 
 /** A redirection is the shell's own: no function can take its place. Later kernels have their directories in variables. */
 const REDIRECTION = /[ \t]> (\/(?:dev\/kmsg|sys\/\S+|proc\/\S+)|"\$SYSFS_\w+[^"]*")/y;
+/** What is redirected, when that is all of its line: an echo of one word. */
+const ECHO = /(?<=^\s*)echo ((?:-n )?(?:"[^"]*"|[\w.]+))$/;
 /** These also stand in quotes, as text that is to be evaluated. */
 const ANYWHERE = [
   // A condition is the shell's own too.
@@ -25,7 +27,7 @@ export function rewrite(name: string, text: string): string {
   return out.replace(/^(?!#)/m, '. "$(dirname "$0")/guest.sh"\n');
 }
 
-/** Redirections outside quotes and comments become pipes. */
+/** Redirections outside quotes and comments become pipes, or what takes the text itself. */
 function redirect(text: string): string {
   let out = '';
   let quote = '';
@@ -35,7 +37,9 @@ function redirect(text: string): string {
     const found = quote === '' && REDIRECTION.exec(text);
     let end = at + 1;
     if (found) {
-      out += ` | guest_write ${found[1]}`;
+      const echo = ECHO.exec(out.slice(out.lastIndexOf('\n') + 1));
+      if (echo) out = `${out.slice(0, -echo[0].length)}guest_echo ${found[1]} ${echo[1]}`;
+      else out += ` | guest_write ${found[1]}`;
       at += found[0].length;
       continue;
     }

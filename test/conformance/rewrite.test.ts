@@ -14,7 +14,13 @@ const PATCH = 'klpdemo_patch_vmlinux';
 describe('rewriting', () => {
   it('leads redirections, conditions and absolute commands to the machine', () => {
     expect(rewrite('x.sh', 'echo 0 > /sys/kernel/livepatch/"$mod"/enabled\n')).toBe(
-      'echo 0 | guest_write /sys/kernel/livepatch/"$mod"/enabled\n',
+      'guest_echo /sys/kernel/livepatch/"$mod"/enabled 0\n',
+    );
+    expect(rewrite('x.sh', '\techo -n "a $b" > /dev/kmsg || die\n')).toBe(
+      '\tguest_echo /dev/kmsg -n "a $b" || die\n',
+    );
+    expect(rewrite('x.sh', 'echo a b > /dev/kmsg; x | echo c > /dev/kmsg')).toBe(
+      'echo a b | guest_write /dev/kmsg; x | echo c | guest_write /dev/kmsg',
     );
     expect(rewrite('x.sh', `loop_until '[[ ! -e "/sys/module/$mod" ]]'`)).toBe(
       `loop_until '! guest_exists "/sys/module/$mod"'`,
