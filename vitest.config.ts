@@ -1,18 +1,26 @@
 import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
+import { NATIVE_FILES, nativeModules } from './test/native_modules.ts';
 
 /** What takes many seconds a file: npm run test:long. */
 const long = process.env.KLPEMU_LONG === '1';
 
+/** Which tests a module is in only Vite knows, of what it runs itself: asked for by a watch, by `related`, and by Stryker. */
+const followed =
+  process.env.STRYKER_MUTATOR_WORKER !== undefined ||
+  process.argv.some((arg) => ['--watch', '-w', 'watch', 'related'].includes(arg));
+
 export default defineConfig({
+  plugins: followed ? [] : [nativeModules()],
   test: {
+    server: { deps: { external: [NATIVE_FILES] } },
     include: [`test/**/${long ? '*.long.test.ts' : '*.test.ts'}`],
     exclude: long ? [] : ['test/**/*.long.test.ts'],
     // Reading the program's modules takes longer than most files: a process goes on with the next file. So no file changes
     // anything for others: the environment, the engine, what a module holds.
     isolate: long,
     globalSetup: ['test/core_built.ts'],
-    setupFiles: ['test/property_runs.ts'],
+    setupFiles: ['test/property_runs.ts', 'test/bytecode_budget.ts'],
     // Unicorn's engines hold native state: processes end it for certain.
     pool: 'forks',
     // Vitest would leave one CPU idle, half of a small machine; and workers wait for the processes that some tests start.

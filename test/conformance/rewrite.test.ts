@@ -37,7 +37,7 @@ describe('rewriting', () => {
     expect(
       rewrite('x.sh', 'echo 1 > "$SYSFS_TRACING_DIR/tracing_on"\n\t| sed -e "/# x/d" \\\n\t> "$SYSFS_X/y"'),
     ).toBe(
-      'echo 1 | guest_write "$SYSFS_TRACING_DIR/tracing_on"\n\t| sed -e "/# x/d" \\\n | guest_write "$SYSFS_X/y"',
+      'guest_echo "$SYSFS_TRACING_DIR/tracing_on" 1\n\t| sed -e "/# x/d" \\\n | guest_write "$SYSFS_X/y"',
     );
     expect(rewrite('x.sh', '[[ -f "$SYSFS_KLP_DIR/$mod" ]]; [[ ! -f "test_modules/$mod.ko" ]]')).toBe(
       'guest test -f "$SYSFS_KLP_DIR/$mod"; [[ ! -f "test_modules/$mod.ko" ]]',
