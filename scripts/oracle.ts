@@ -4,10 +4,10 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import { fetchKernel, KERNELS } from './debian/kernels.ts';
-import { ScriptUsageError } from './errors.ts';
+import { BOOTED, bootedImage } from './debian/booted.ts';
+import { ScriptError, ScriptUsageError } from './errors.ts';
 import { type OracleArguments, readArguments, USAGE } from './oracle/arguments.ts';
-import { type Difference, firstDifference, sideBySide } from './oracle/difference.ts';
+import { type Difference, differences, sideBySide } from './oracle/difference.ts';
 import { runEmulated } from './oracle/emulated.ts';
 import { modulesFor } from './oracle/modules.ts';
 import { REASONS } from './oracle/normalise.ts';
@@ -23,38 +23,41 @@ const cache = join(ROOT, '.cache/oracle');
 const CMDLINE = 'console=ttyS0 quiet panic=-1 log_buf_len=4M';
 
 export async function main(args: string[]): Promise<void> {
-  const options = readArguments(args, Object.keys(KERNELS));
+  const options = readArguments(args, Object.keys(BOOTED) as (keyof typeof BOOTED)[]);
   if (options === 'help') {
     console.log(
       `${USAGE}\n\nTaken for the same on both machines:\n${REASONS.map((why) => `  ${why}`).join('\n')}`,
     );
     return;
   }
-  const kernel = fetchKernel(options.kernel, join(ROOT, '.cache/corpus'));
-  const modules = options.modules ?? modulesFor(kernel, cache);
+  const { release } = BOOTED[options.kernel];
+  const kernel = bootedImage(options.kernel, join(ROOT, '.cache/kernels'));
+  if (kernel === undefined)
+    throw new ScriptError(`${BOOTED[options.kernel].package} of Debian holds no vmlinuz`);
+  const modules = options.modules ?? modulesFor(options.kernel, cache);
   const { cpus, kvm, stall: stallSeconds } = options;
   const common = { modules, cmdline: CMDLINE, cpus, stallSeconds };
   const kept: Kept[] = [];
   const known = options.against === undefined ? [] : readKept(options.against);
   const results: SequenceResult[] = [];
-  for (const [i, { name, operations }] of sequencesOf(options, kernel.release).entries()) {
+  for (const [i, { name, operations }] of sequencesOf(options, release).entries()) {
     const real = await attempt(() => {
       const found = known.find((one) => isDeepStrictEqual(one.operations, operations));
       if (found) return Promise.resolve([...found.outcomes]);
       if (options.against !== undefined) log(`${options.against} has no ${name}`);
       requireQemu();
-      return runReal(operations, { ...common, kernel, kvm, userspace: fetchUserspace(cache) });
+      return runReal(operations, { ...common, kernel, release, kvm, userspace: fetchUserspace(cache) });
     });
     kept.push({ operations, outcomes: real.outcomes });
     if (options.record) writeFileSync(options.record, `${JSON.stringify(kept)}\n`);
     const emulated = await attempt(() =>
-      runEmulated(operations, { ...common, kernel: kernel.image, seed: options.seed + i }),
+      runEmulated(operations, { ...common, kernel, seed: options.seed + i }),
     );
-    const result = compared(name, operations, real, emulated);
-    if (!options.json) print(kernel.release, result);
+    const result = compared(name, operations, real, emulated, options.all);
+    if (!options.json) print(release, result);
     results.push(result);
   }
-  finish(options, kernel.release, results);
+  finish(options, release, results);
 }
 
 /** What a machine did, and what it failed with. */
@@ -90,7 +93,8 @@ interface SequenceResult {
   readonly name: string;
   readonly operations: number;
   readonly identical: number;
-  readonly difference: Difference | undefined;
+  /** The first one; all, where they are asked for. */
+  readonly differences: readonly Difference[];
   readonly failures: readonly string[];
 }
 
@@ -99,23 +103,24 @@ function compared(
   operations: readonly string[],
   real: Attempt,
   emulated: Attempt,
+  all: boolean,
 ): SequenceResult {
-  const difference = firstDifference(operations, real.outcomes, emulated.outcomes);
+  const found = [...differences(operations, real.outcomes, emulated.outcomes)];
   return {
     name,
     operations: operations.length,
-    identical: difference?.index ?? Math.min(real.outcomes.length, emulated.outcomes.length),
-    difference,
+    identical: found[0]?.index ?? Math.min(real.outcomes.length, emulated.outcomes.length),
+    differences: all ? found : found.slice(0, 1),
     failures: [real.failure, emulated.failure].flatMap((failure) => (failure ? [failure.message] : [])),
   };
 }
 
-function print(release: string, { name, operations, identical, difference, failures }: SequenceResult): void {
-  if (difference) {
+function print(release: string, { name, operations, identical, ...result }: SequenceResult): void {
+  for (const difference of result.differences) {
     console.log(`${name}, operation ${difference.index + 1}: ${difference.operation}`);
     console.log(sideBySide(difference));
   }
-  for (const failure of failures) console.error(`klpemu: ${failure}`);
+  for (const failure of result.failures) console.error(`klpemu: ${failure}`);
   console.log(`${release}, ${name}: ${identical} of ${operations} operations identical`);
 }
 
@@ -125,6 +130,6 @@ function finish({ json }: OracleArguments, release: string, results: readonly Se
   const [operations, identical] = [sum('operations'), sum('identical')];
   if (json) console.log(JSON.stringify({ release, operations, identical, sequences: results }, null, 2));
   else if (results.length > 1) console.log(`${release}: ${identical} of ${operations} operations identical`);
-  if (results.some(({ difference }) => difference)) process.exitCode = 1;
+  if (results.some((result) => result.differences.length > 0)) process.exitCode = 1;
   else if (identical < operations) process.exitCode = 3;
 }

@@ -1,6 +1,7 @@
 // What `npm run oracle` is asked.
 
 import { parseArgs } from 'node:util';
+import type { BootedVersion } from '../debian/booted.ts';
 import { ScriptUsageError } from '../errors.ts';
 
 export const USAGE = `usage: npm run oracle -- --kernel 6.1|6.12|7.3 [WHAT] [OPTION]...
@@ -19,6 +20,7 @@ What is run there and there:
   --kvm                the real kernel runs on the processor: not the same every time
   --record FILE        keeps what the real kernel did
   --against FILE       takes that instead of running it again, as far as the operations are the same
+  --all                every operation that differs, not the first one alone
   --json               the result as JSON
   --help
 
@@ -28,7 +30,7 @@ failed before the operations were over.
 Example: npm run oracle -- --kernel 6.1 --random 200 --seed 3`;
 
 export interface OracleArguments {
-  readonly kernel: string;
+  readonly kernel: BootedVersion;
   readonly script: string | undefined;
   readonly random: number;
   readonly livepatches: readonly string[];
@@ -39,21 +41,26 @@ export interface OracleArguments {
   readonly kvm: boolean;
   readonly record: string | undefined;
   readonly against: string | undefined;
+  readonly all: boolean;
   readonly json: boolean;
 }
 
 /** @throws ScriptUsageError */
-export function readArguments(args: readonly string[], kernels: readonly string[]): OracleArguments | 'help' {
+export function readArguments(
+  args: readonly string[],
+  kernels: readonly BootedVersion[],
+): OracleArguments | 'help' {
   const { values } = parsed(args);
   if (values.help) return 'help';
-  if (values.kernel === undefined || !kernels.includes(values.kernel))
+  const kernel = kernels.find((version) => version === values.kernel);
+  if (kernel === undefined)
     throw new ScriptUsageError(`--kernel ${values.kernel ?? 'is missing'}: ${kernels.join(', ')}\n${USAGE}`);
   const whats = [values.script, values.random, values.livepatch].filter((one) => one !== undefined);
   if (whats.length > 1) throw new ScriptUsageError('one of --script, --random and --livepatch can be given');
   if (values.kvm && values.against)
     throw new ScriptUsageError('--against runs no real kernel: --kvm has no sense');
   return {
-    kernel: values.kernel,
+    kernel,
     script: values.script,
     random: number('random', values.random, 100, 1_000_000),
     livepatches: values.livepatch ?? [],
@@ -64,6 +71,7 @@ export function readArguments(args: readonly string[], kernels: readonly string[
     kvm: values.kvm ?? false,
     record: values.record,
     against: values.against,
+    all: values.all ?? false,
     json: values.json ?? false,
   };
 }
@@ -86,6 +94,7 @@ function parsed(args: readonly string[]) {
         kvm: flag,
         record: text,
         against: text,
+        all: flag,
         json: flag,
         help: flag,
       },

@@ -13,19 +13,18 @@ export interface Difference {
   readonly line: number;
 }
 
-/** Of the operations that both carried out. */
-export function firstDifference(
+/** Of the operations that both carried out, in their order. */
+export function* differences(
   operations: readonly string[],
   real: readonly Outcome[],
   emulated: readonly Outcome[],
-): Difference | undefined {
+): IterableIterator<Difference> {
   const count = Math.min(real.length, emulated.length);
   for (let index = 0; index < count; index++) {
     const [a, b] = [comparable(real[index]), comparable(emulated[index])];
     const line = firstLine(a, b);
-    if (line !== undefined) return { index, operation: operations[index], real: a, emulated: b, line };
+    if (line !== undefined) yield { index, operation: operations[index], real: a, emulated: b, line };
   }
-  return undefined;
 }
 
 function firstLine(a: readonly string[], b: readonly string[]): number | undefined {

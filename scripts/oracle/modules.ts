@@ -1,17 +1,62 @@
-// The modules that both machines get: those of fixtures/modules.
+// The modules that both machines get: those of fixtures/modules that the generator speaks of, as checked in for the kernel
+// that they were built for, and built by kbuild with the headers of any other.
 
-import { readdirSync, readFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
-import type { UnpackedKernel } from '../debian/kernels.ts';
-import { ScriptUsageError } from '../errors.ts';
+import { withArchive } from '../debian/archive.ts';
+import { BOOTED, type BootedVersion } from '../debian/booted.ts';
+import { KbuildRoot } from '../debian/kbuild_root.ts';
+import { KERNELS } from '../debian/kernels.ts';
 import { ROOT } from '../root.ts';
+import { log } from '../setup/run.ts';
+import { MODULE_NAMES } from './vocabulary.ts';
 
 const FIXTURES = join(ROOT, 'fixtures/modules');
+/** Modules of more than one object, by their objects. */
+const OBJECTS: Readonly<Record<string, readonly string[]>> = {
+  klpdemo_target: ['klpdemo_target_main', 'klpdemo_target_twin'],
+};
 
-/** The folder of the modules for a kernel. @throws ScriptUsageError where they cannot be built */
-export function modulesFor({ release }: UnpackedKernel, _cache: string): string {
-  const [first] = readdirSync(FIXTURES).filter((name) => name.endsWith('.ko'));
-  // What is checked in was built for one kernel.
-  if (readFileSync(join(FIXTURES, first), 'latin1').includes(`vermagic=${release} `)) return FIXTURES;
-  throw new ScriptUsageError(`no modules for ${release}: --modules names a folder of them`);
+/** The folder of the modules for a kernel. Every step is skipped when its result is there. @throws ScriptError */
+export function modulesFor(version: BootedVersion, cache: string): string {
+  const { release } = BOOTED[version];
+  const first = readFileSync(join(FIXTURES, `${MODULE_NAMES[0]}.ko`), 'latin1');
+  if (first.includes(`vermagic=${release} `)) return FIXTURES;
+  const modules = join(cache, `modules-${release}`);
+  if (existsSync(modules)) return modules;
+  log(`fetching headers of ${release} and the compiler of its modules, and building modules (some minutes)`);
+  const work = `${modules}.part`;
+  rmSync(work, { recursive: true, force: true });
+  try {
+    makeSource(join(work, 'source'));
+    withArchive(KERNELS[version], (archive) => {
+      const root = KbuildRoot.unpack(archive, release, join(work, 'root'));
+      root.build(join(work, 'source'), join(work, 'modules'), ['KBUILD_MODPOST_WARN=1', 'KCFLAGS=-g0']);
+    });
+    renameSync(join(work, 'modules'), modules);
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+  return modules;
+}
+
+function makeSource(folder: string): void {
+  mkdirSync(folder, { recursive: true });
+  for (const name of readdirSync(FIXTURES))
+    if (/\.[ch]$/.test(name)) cpSync(join(FIXTURES, name), join(folder, name));
+  const lines = MODULE_NAMES.flatMap((name) => {
+    const objects = OBJECTS[name];
+    const own = objects ? [`${name}-y := ${objects.map((one) => `${one}.o`).join(' ')}`] : [];
+    return [...own, `obj-m += ${name}.o`];
+  });
+  writeFileSync(join(folder, 'Kbuild'), `${lines.join('\n')}\n`);
 }

@@ -36,13 +36,29 @@ const LOG_RULES: readonly Rule[] = [
     from: /^(CPU:|WARNING: CPU:) \d+ (UID: \d+ )?PID: \d+/,
     to: '$1 N PID: N',
   },
+  {
+    why: 'functions of the kernel image that are hosted are other code',
+    from: /^(WARNING: CPU: N PID: N at \S+ \w+)\+0x[0-9a-f]+\/0x[0-9a-f]+$/,
+    to: '$1',
+  },
+  {
+    why: 'functions of the kernel image that are hosted are other code',
+    from: /^(RIP: 0010:\w+)\+0x[0-9a-f]+\/0x[0-9a-f]+$/,
+    to: '$1',
+  },
+  { why: 'no thread-local storage; where per-CPU areas lie', from: /^FS: .*/, to: 'FS: *' },
+  { why: 'no page tables, and another processor', from: /^CR2: .*/, to: 'CR2: *' },
   { why: 'the machine is another', from: /^Hardware name: .*/, to: 'Hardware name: *' },
   {
     why: 'the name of the program: the emulated shell writes by itself what bash writes',
     from: /\bComm: \S+/,
     to: 'Comm: *',
   },
-  { why: 'the kernel hashes addresses', from: /kobject: \([0-9a-fx]+\)/, to: 'kobject: (*)' },
+  {
+    why: 'the kernel hashes addresses',
+    from: /kobject: \(([0-9a-f]+|\(____ptrval____\))\)/,
+    to: 'kobject: (*)',
+  },
 ];
 
 /** Lines that only one of the two has. */

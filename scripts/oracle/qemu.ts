@@ -7,7 +7,6 @@ import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import type { UnpackedKernel } from '../debian/kernels.ts';
 import { ScriptUsageError } from '../errors.ts';
 import { ROOT } from '../root.ts';
 import { capture, log } from '../setup/run.ts';
@@ -24,7 +23,9 @@ const LINE_MS = 60_000;
 const POLLS = 10;
 
 export interface RealOptions {
-  readonly kernel: UnpackedKernel;
+  /** Its vmlinuz, and its release as uname -r says it. */
+  readonly kernel: string;
+  readonly release: string;
   /** Folder of the .ko files that both machines have in /lib/modules/RELEASE/extra. */
   readonly modules: string;
   readonly userspace: string;
@@ -88,7 +89,7 @@ function argumentsOf(
     ...['-cpu', 'qemu64', '-smp', String(cpus), '-m', '1024'],
     ...['-display', 'none', '-monitor', 'none', '-no-reboot', '-nodefaults'],
     ...['-serial', `file:${console}`, '-serial', `file:${result}`],
-    ...['-kernel', kernel.image, '-initrd', initrd, '-append', cmdline],
+    ...['-kernel', kernel, '-initrd', initrd, '-append', cmdline],
   ];
 }
 
@@ -118,16 +119,13 @@ function qemu(args: readonly string[], limitMs: number): Promise<string> {
 }
 
 function initramfs(operations: readonly string[], options: RealOptions): Buffer {
-  const { kernel, modules, userspace, stallSeconds, files = new Map() } = options;
+  const { release, modules, userspace, stallSeconds, files = new Map() } = options;
   const archive = new CpioArchive();
   addUserspace(archive, userspace);
   for (const file of readdirSync(modules)
     .filter((name) => name.endsWith('.ko'))
     .sort())
-    archive.file(
-      `usr/lib/modules/${kernel.release}/extra/${basename(file)}`,
-      readFileSync(join(modules, file)),
-    );
+    archive.file(`usr/lib/modules/${release}/extra/${basename(file)}`, readFileSync(join(modules, file)));
   archive.file('init', readFileSync(join(ROOT, 'scripts/oracle/init.sh')), 0o755);
   archive.file('oracle/script', operations.map((line) => `${line}\n`).join(''));
   archive.file('oracle/options', `settle_tries=${stallSeconds * POLLS}\n`);

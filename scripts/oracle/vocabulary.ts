@@ -97,6 +97,8 @@ export const PATCHES: readonly PatchModule[] = [
   }),
 ];
 
+/** A module that is not there. */
+const ABSENT = 'klpdemo_no_such_module';
 /** Patches that no kernel takes, and modules whose load fails. */
 export const REFUSED: readonly (readonly [name: string, ...parameters: string[]])[] = [
   ['klpdemo_bad_ambiguous'],
@@ -108,8 +110,17 @@ export const REFUSED: readonly (readonly [name: string, ...parameters: string[]]
   ['klpdemo_bad_names', 'what=empty'],
   ['klpdemo_bad_notrace'],
   ['klpdemo_bad_small'],
-  ['klpdemo_no_such_module'],
+  [ABSENT],
 ];
+
+/** Every module that is named, and there is. */
+export const MODULE_NAMES: readonly string[] = [
+  ...new Set([
+    ...TARGETS.map(({ name }) => name),
+    ...PATCHES.map(({ name }) => name),
+    ...REFUSED.map(([name]) => name),
+  ]),
+].filter((name) => name !== ABSENT);
 
 /** Files of a livepatch's folder: there, of later kernels, or of none. */
 export const PATCH_FILES = ['enabled', 'transition', 'force', 'signal', 'replace', 'stack_order'];

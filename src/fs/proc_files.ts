@@ -18,6 +18,8 @@ export interface ProcTexts {
   modules?(): string;
   /** Time that the CPUs were idle, ns. */
   idleNs?(): number;
+  /** Init functions of modules that ftrace remembers, for /proc/kallsyms. */
+  initFunctions?(): readonly { readonly name: string; readonly addr: Addr; readonly module: string }[];
   /** Trampolines that ftrace has made, for /proc/kallsyms. */
   trampolines?(): readonly Addr[];
 }
@@ -44,7 +46,7 @@ export function makeProcFiles(
   };
   show('uptime_proc_show', () => `${seconds(core.clock.now())} ${seconds(texts.idleNs?.() ?? 0)}\n`);
   show('m_show', () => texts.modules?.() ?? '');
-  show('s_show', () => kallsymsText(core, texts.trampolines?.() ?? []));
+  show('s_show', () => kallsymsText(core, texts));
   defineMemory(fs);
   proc.createSingle('cmdline', 'cmdline_proc_show');
   proc.createSingle('meminfo', 'meminfo_proc_show', { permanent: true });
@@ -75,13 +77,16 @@ function addTaint(core: KernelCore, text: string): number {
   return written.consumed;
 }
 
-/** Symbols of the image and of modules, then ftrace_mod_get_kallsym(): trampolines of ftrace. */
-function kallsymsText(core: KernelCore, trampolines: readonly Addr[]): string {
+/** Symbols of the image and of modules, then ftrace_mod_get_kallsym(): init functions that are gone, trampolines of ftrace. */
+function kallsymsText(core: KernelCore, texts: ProcTexts): string {
   let text = '';
   for (const s of core.symbols.all()) {
     text += `${hex16(s.addr)} ${s.type} ${s.name}${s.module === undefined ? '' : `\t[${s.module}]`}\n`;
   }
-  for (const addr of trampolines) text += `${hex16(addr)} t ftrace_trampoline\t[__builtin__ftrace]\n`;
+  for (const { addr, name, module } of texts.initFunctions?.() ?? [])
+    text += `${hex16(addr)} T ${name}\t[${module}]\n`;
+  for (const addr of texts.trampolines?.() ?? [])
+    text += `${hex16(addr)} t ftrace_trampoline\t[__builtin__ftrace]\n`;
   return text;
 }
 

@@ -14,6 +14,7 @@ import { holds } from '../kernel/release.ts';
 import { UAPI } from '../kernel/uapi.ts';
 import { ftraceBug } from './bug.ts';
 import { type FtraceRec, FtraceRecords, isValid, recCount } from './dyn_ftrace.ts';
+import { InitFunctions } from './init_functions.ts';
 import { FtraceOps } from './ops.ts';
 import type { FtracePorts } from './ports.ts';
 import { FTRACE } from './since.ts';
@@ -26,6 +27,7 @@ export class Ftrace {
   readonly records = new FtraceRecords();
   readonly textPoke: TextPoke;
   readonly trampolines: Trampolines;
+  readonly initFunctions: InitFunctions;
   /** Set for ever by a failed check: nothing is patched any more (ftrace_kill). */
   disabled = false;
   /** /proc/sys/kernel/ftrace_enabled: any int, on unless it is 0. */
@@ -44,6 +46,7 @@ export class Ftrace {
     this.#ports = ports;
     this.textPoke = new TextPoke(core, ports.smp);
     this.trampolines = new Trampolines(core, ports);
+    this.initFunctions = new InitFunctions(core);
     this.#sym = imageSymbols(core);
   }
 
@@ -104,12 +107,15 @@ export class Ftrace {
 
   /** ftrace_release_mod(): the module's text is about to go. */
   releaseMod(module: string): void {
+    this.initFunctions.forget(module);
     this.#forget(this.records.remove(module));
   }
 
   /** ftrace_free_mem(): a module's init text goes, [start, end). */
   freeMem(module: string, start: Addr, end: Addr): void {
-    this.#forget(this.records.removeRange(module, start, end));
+    const gone = this.records.removeRange(module, start, end);
+    if (this.#registered().length > 0) this.initFunctions.save(module, gone);
+    this.#forget(gone);
   }
 
   #forget(records: readonly FtraceRec[]): void {

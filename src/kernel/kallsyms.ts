@@ -1,8 +1,9 @@
 // Which symbol is at an address, and which addresses a name has. Mirrors kernel/kallsyms.c and the
 // exported-symbol lookup of kernel/module/main.c (find_symbol).
 //
-// Image and module symbols live here together; each module's go with the module. Names may repeat
-// (static functions): kallsyms_on_each_match_symbol order is ascending address within an object.
+// Image and module symbols live here together; each module's go with the module. Names may repeat (static functions):
+// within the image they are asked by ascending address, within a module in the order of its symbol table
+// (module_kallsyms_on_each_symbol()), which /proc/kallsyms shows too.
 
 import { type Addr, hi32, lo32 } from '../guest/addr.ts';
 import { PAGE_SHIFT } from '../guest/memory.ts';
@@ -39,7 +40,9 @@ export interface ExportedSymbol {
 interface SortedSymbols {
   /** Ascending by address. */
   readonly symbols: readonly KernelSymbol[];
-  /** Symbols of each name, ascending by address. */
+  /** Of a module: in the order of its symbol table. */
+  readonly listed?: readonly KernelSymbol[];
+  /** Symbols of each name: of the image ascending by address, of a module as they are listed. */
   readonly byName: ReadonlyMap<string, readonly KernelSymbol[]>;
   /** Symbols with a dot in their names, by what is before the first one. */
   readonly dotted: ReadonlyMap<string, readonly KernelSymbol[]>;
@@ -61,6 +64,10 @@ export function sortSymbols(symbols: readonly KernelSymbol[]): SortedSymbols {
   return { symbols: sorted, byName, dotted };
 }
 
+function sortModuleSymbols(symbols: readonly KernelSymbol[]): SortedSymbols {
+  return { ...sortSymbols(symbols), listed: symbols, byName: grouped(symbols, (symbol) => symbol.name) };
+}
+
 /** Addresses that are remembered with their symbols, at most. */
 const MOST_FOUND = 4096;
 
@@ -77,7 +84,7 @@ export class Kallsyms {
 
   /** Adds the image's (module undefined) or a module's symbols. */
   add(module: string | undefined, symbols: readonly KernelSymbol[]): void {
-    this.addSorted(module, sortSymbols(symbols));
+    this.addSorted(module, module === undefined ? sortSymbols(symbols) : sortModuleSymbols(symbols));
   }
 
   addSorted(module: string | undefined, sorted: SortedSymbols): void {
@@ -114,7 +121,7 @@ export class Kallsyms {
     return this.#exports.get(name);
   }
 
-  /** Every symbol of that name in one object (module undefined: the image), ascending by address. */
+  /** Every symbol of that name in one object (module undefined: the image), in the order in which a sympos counts them. */
   matches(name: string, module: string | undefined): readonly KernelSymbol[] {
     return this.#tables.get(module)?.byName.get(name) ?? [];
   }
@@ -212,7 +219,8 @@ export class Kallsyms {
     const image = this.#tables.get(undefined);
     const modules = [...this.#tables.values()].filter((table) => table !== image).reverse();
     for (const table of image ? [image, ...modules] : modules) {
-      for (const s of table.symbols) yield table.module === undefined ? s : { ...s, module: table.module };
+      for (const s of table.listed ?? table.symbols)
+        yield table.module === undefined ? s : { ...s, module: table.module };
     }
   }
 }

@@ -24,7 +24,10 @@ interface KernelIdentity {
 export function kernelIdentity(kernel: LinkedKernel): KernelIdentity {
   const banner = findText(kernel, BANNER, 2048, (text) => {
     const release = text.slice(BANNER.length).split(' ', 1)[0];
-    return text.endsWith('\n') && release.length < LONGEST_RELEASE && RELEASE.test(release);
+    // The image may have it twice: weak, from before the last link, when the build had no number yet.
+    return (
+      / #\d/.test(text) && text.endsWith('\n') && release.length < LONGEST_RELEASE && RELEASE.test(release)
+    );
   });
   if (banner === undefined)
     throw kernel.error('it does not say which kernel it is: there is no linux_banner');

@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import { readArguments } from '../../scripts/oracle/arguments.ts';
 import { CpioArchive } from '../../scripts/oracle/cpio.ts';
-import { firstDifference, sideBySide } from '../../scripts/oracle/difference.ts';
+import { type Difference, differences, sideBySide } from '../../scripts/oracle/difference.ts';
 import { generate } from '../../scripts/oracle/generator.ts';
 import { comparable } from '../../scripts/oracle/normalise.ts';
 import { sequencesOf } from '../../scripts/oracle/operations.ts';
@@ -102,16 +102,16 @@ describe('what is compared', () => {
     ['a missing line of the log', outcome('', { log: [{ level: 6, text: 'a' }] }), outcome('')],
     ['where a line was written to', outcome('a\n'), outcome('', { stderr: 'a\n' })],
   ])('differs by %s', (_, real, emulated) => {
-    expect(firstDifference(['op'], [real], [emulated])).toMatchObject({ index: 0, operation: 'op' });
+    expect([...differences(['op'], [real], [emulated])]).toMatchObject([{ index: 0, operation: 'op' }]);
   });
 
   it('is shown side by side, from the first line that differs, without control characters', () => {
-    const difference = firstDifference(
+    const [difference] = differences(
       ['a', 'b'],
       [outcome(''), outcome('x\n\x1b[2J')],
       [outcome(''), outcome('x\ny')],
     );
-    const text = sideBySide(difference as NonNullable<typeof difference>);
+    const text = sideBySide(difference as Difference);
     expect(difference).toMatchObject({ index: 1, line: 1 });
     expect(text.split('\n').filter((line) => line.startsWith('>'))).toEqual([
       `> ${'\\x1b[2J'.padEnd(70)} | y`,
@@ -119,7 +119,7 @@ describe('what is compared', () => {
   });
 
   it('is nothing where one machine carried out nothing', () => {
-    expect(firstDifference(['a'], [], [outcome('')])).toBeUndefined();
+    expect([...differences(['a'], [], [outcome('')])]).toEqual([]);
   });
 });
 

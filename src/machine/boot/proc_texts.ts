@@ -23,6 +23,7 @@ export function procTexts(
         .join(''),
     wchan: (task) => traces.wchan(task),
     workerSuffix: (task) => workqueue.suffix(task),
+    initFunctions: () => ftrace.initFunctions.list(),
     trampolines: () => ftrace.trampolines.list().map(({ start }) => start),
   };
 }
