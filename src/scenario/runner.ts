@@ -186,6 +186,8 @@ export class ScenarioRun {
       for (const { hole, failure } of unexpectedHoles(this.scenario, this.world))
         this.#judge.expected(this.#stepAt(hole.t), failure);
     } catch (error) {
+      // The scenario cannot be used, though that shows only now.
+      if (error instanceof ScenarioError) throw error;
       if (error instanceof LimitError) await this.#tellLimit();
       if (!(error instanceof StopRun)) failure = failureOf(error);
     }

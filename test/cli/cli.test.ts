@@ -171,6 +171,16 @@ describe('klpemu run', () => {
     expect(status).toBe(2);
   });
 
+  it('exits with 2 for a pose that nobody can stand in, though that shows in the middle of the run', () => {
+    const path = scenario(
+      'pose',
+      'steps:\n  - wait: 1ms\n  - spawn: { pose: [cmdline_proc_show, schedule], for: 1s }\n',
+    );
+    const { status, stderr } = klpemu('run', path, '--quiet');
+    const reason = 'cmdline_proc_show: no way of direct branches leads to a call of schedule';
+    expect([status, stderr]).toEqual([2, `${path}:3:12: pose: ${reason}\n`]);
+  });
+
   it('exits with 3 for an oops that was not expected', () => {
     const path = scenario('oops', `steps: [{ load: ${MODULES}/klpdemo_bad_null.ko, exit: killed }]`);
     const { status, stdout } = klpemu('run', path);
