@@ -6,6 +6,7 @@
 
 import type { MakeConstantReader } from './constants.ts';
 import type { OrcPort } from './orc.ts';
+import type { OriginReader } from './origins.ts';
 
 /** Kinds of instructions. */
 export const INSN_OTHER = 0;
@@ -133,6 +134,8 @@ export interface CodeArch {
   readonly bug: string;
   /** Which constants a function hands on. */
   readonly constants: MakeConstantReader;
+  /** Where pointers came from. */
+  readonly origins: OriginReader;
   /** An instruction after which a guest runs, up to its exit. */
   isGuestEntry(bytes: Uint8Array, offset: number): boolean;
   /** Replacements for this CPU feature are not followed: they only let the kernel touch user memory. */

@@ -5,6 +5,7 @@ import type { Smp } from '../cpu/smp.ts';
 import { ExceptionSites } from '../traps/exception_sites.ts';
 import { Oops } from '../traps/oops.ts';
 import { Traps } from '../traps/traps.ts';
+import { UnsetObject } from '../traps/unset_object.ts';
 import { Watchdog } from '../traps/watchdog.ts';
 import type { Traces } from '../truth/traces.ts';
 import { onTick } from './hooks.ts';
@@ -21,7 +22,9 @@ export function trapParts(
   { stackTrace, shadow }: Traces,
   image: KernelImage,
 ) {
-  const oops = new Oops(core, smp.cpus, moduleList, stackTrace, workqueue);
+  const origins = core.arch.code?.origins;
+  const unset = image.real && origins && shadow && new UnsetObject(core, image.real, origins, shadow);
+  const oops = new Oops(core, smp.cpus, moduleList, stackTrace, workqueue, unset);
   const sites = new ExceptionSites(core, image, moduleList, ftrace, shadow);
   const traps = new Traps(core, smp.cpus, sites, oops, exit, format);
   const watchdog = new Watchdog(core, sched, oops);

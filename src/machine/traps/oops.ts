@@ -23,6 +23,7 @@ import { type DumpOptions, showOpcodes, showRegs, showTrace } from '../../unwind
 import type { StackTrace } from '../../unwind/stacktrace.ts';
 import type { Cpu } from '../cpu/cpu.ts';
 import { DUMPS } from './since.ts';
+import type { UnsetObject } from './unset_object.ts';
 
 /** init_utsname()->release and the first word of version. */
 /** `6.1.0-56-amd64 #1` */
@@ -54,6 +55,8 @@ export class Oops {
   readonly #modules: ModuleList;
   readonly #stackTrace: StackTrace;
   readonly #workqueue: Workqueue;
+  /** Where a real kernel is under the machine. */
+  readonly #unset: UnsetObject | undefined;
   #dieCounter = 0;
   /** Tasks that an oops has ended; from the limit's on the kernel panics, where the limit is not 0. */
   #ended = 0;
@@ -70,8 +73,10 @@ export class Oops {
     modules: ModuleList,
     stackTrace: StackTrace,
     workqueue: Workqueue,
+    unset: UnsetObject | undefined,
   ) {
     this.#core = core;
+    this.#unset = unset;
     this.#cpus = cpus;
     this.#modules = modules;
     this.#stackTrace = stackTrace;
@@ -120,6 +125,8 @@ export class Oops {
     this.#core.taints |= 1 << this.#core.kernel.constants.TAINT_DIE;
     this.endTrace();
     this.#say(showRegs(this.#summary ?? regs, this.#dumpOptions(cpu, true), this.#systemRegs(cpu)));
+    const unset = this.#unset?.explain(cpu, regs);
+    if (unset !== undefined) printk.log(KERN_DEFAULT, unset);
     const text = printk.since(from).map((r) => r.text);
     events.emit({ type: 'oops', pid: task.pid, comm: task.comm, text: text.join('\n') });
     if (options.nmi || this.inInterrupt(cpu)) this.panic(cpu, 'Fatal exception in interrupt', regs);

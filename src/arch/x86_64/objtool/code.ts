@@ -49,6 +49,7 @@ import { Constants } from './constants.ts';
 import { fillingBefore } from './filling.ts';
 import { operands } from './operands.ts';
 import { ORC } from './orc.ts';
+import { ORIGINS } from './origins.ts';
 import { HINT_BASES, REGISTERS, SP } from './registers.ts';
 import { stackOp, stackOpOffset } from './stack_op.ts';
 
@@ -156,6 +157,7 @@ export const CODE: CodeArch = {
   bug: 'ud2',
   isHypercall: (bytes, offset) => decodeAt(bytes, offset, offset, probe).flow === FLOW_SYSCALL,
   constants: (current) => new Constants(current),
+  origins: ORIGINS,
   isGuestEntry: (bytes, offset) => isAt(VMRESUME, bytes, offset),
   userAccessFeature: X86_FEATURE_SMAP,
   // It counts from its own field, and the address from the instruction's end.
