@@ -18,7 +18,7 @@ import {
 /** How a branch leaves its function. */
 export const BY_CALL = 0;
 export const BY_JUMP = 1;
-export const BY_INDIRECT_CALL = 2;
+const BY_INDIRECT_CALL = 2;
 export const BY_INDIRECT_JUMP = 3;
 
 /** A run of text, by the low half of its address. */

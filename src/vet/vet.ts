@@ -83,7 +83,7 @@ export class Vet {
     return reportOf(input.path, patch.name, description.release, await run.findings(), started);
   }
 
-  /** All of them on one machine, in this order. @throws as vet() */
+  /** All of them on one machine, in this order. @throws VetError, ElfError */
   async together(inputs: readonly VetInput[]): Promise<VetReport> {
     const started = performance.now();
     const { kernel, modules, params, tell } = this.#options;
