@@ -14,6 +14,8 @@ export default defineConfig({
   plugins: followed ? [] : [nativeModules()],
   test: {
     server: { deps: { external: [NATIVE_FILES] } },
+    // What Vite makes of a test file is kept, by what is in it.
+    experimental: { fsModuleCache: !followed, fsModuleCachePath: '.cache/vitest' },
     include: [`test/**/${long ? '*.long.test.ts' : '*.test.ts'}`],
     exclude: long ? [] : ['test/**/*.long.test.ts'],
     // Reading the program's modules takes longer than most files: a process goes on with the next file. So no file changes

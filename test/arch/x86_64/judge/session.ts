@@ -106,8 +106,8 @@ export async function judgeSequences(states: number, tell: (result: Result) => v
   unicorn?.close();
 }
 
-/** Forms that the host is asked about at once. */
-const TOGETHER = 16;
+/** States that the host is asked about at once, of as many forms as have them: a process each time. */
+const TOGETHER = 4000;
 
 /** Judges forms one after the other; those that no random states say anything of are left out. */
 export async function judgeForms(
@@ -125,9 +125,10 @@ export async function judgeForms(
       !unjudgedBecause(form) && !(subject === 'unicorn' && (isBeyondUnicorn(form) || isOfMachine(form))),
   );
   const rest = hostHasAvx512() ? judged : judged.filter(({ registers }) => registers !== 'zmm');
-  for (let i = 0; i < rest.length; i += TOGETHER) {
+  const together = Math.max(1, Math.floor(TOGETHER / states));
+  for (let i = 0; i < rest.length; i += together) {
     const trials = rest
-      .slice(i, i + TOGETHER)
+      .slice(i, i + together)
       .map((form) => court.hear(form, states, !isBeyondUnicorn(form)));
     court.ask(host);
     for (const trial of trials) tell(resultOf(trial, subject));
