@@ -126,6 +126,11 @@ HOST_FUNC_NOTRACE klp_trace_patch_state
 HOST_FUNC_NOTRACE klp_handler_warn
 HOST_FUNC klp_enable_patch
 EXPORT_SYMBOL_GPL(klp_enable_patch)
+.ifdef KLP_FINDS_SECTIONS
+# void *klp_find_section_by_name(rdi mod, rsi name, rdx size): the real one reads mod->klp_info, which the machine keeps itself.
+HOST_FUNC klp_find_section_by_name
+EXPORT_SYMBOL_GPL(klp_find_section_by_name)
+.endif
 HOST_FUNC klp_transition_work_fn
 HOST_FUNC klp_free_patch_work_fn
 HOST_FUNC klp_get_state

@@ -97,6 +97,12 @@ interface Forwarder {
   readonly callee: Operand;
 }
 
+interface Returner {
+  readonly bytes: Readonly<Uint8Array>;
+  readonly callee: Forwarder['callee'];
+  readonly by: string;
+}
+
 interface Operand {
   readonly offset: number;
   /** Of its relocation, as ELF numbers them. */
@@ -155,6 +161,8 @@ export interface CodeArch {
   readonly trapByte: number;
   /** A function that calls another with one address, and returns what that does. */
   readonly forwarder: Forwarder;
+  /** A function that does nothing, and leaves by another that all kernels export. */
+  readonly returner: Returner;
   /** Types of relocations of data: 4 bytes that count from their own place, and whole addresses. */
   readonly distance: number;
   readonly wholeAddress: number;

@@ -55,7 +55,10 @@ export class Livepatch {
 
   #defineHostFunctions(): void {
     const { core } = this.context;
-    core.host.offerAll({ klp_try_switch_task: (call) => this.transition.trySwitchItself(call) });
+    core.host.offerAll({
+      klp_try_switch_task: (call) => this.transition.trySwitchItself(call),
+      klp_find_section_by_name: ({ args: [mod, name, size] }) => this.#findSection(mod, name, size),
+    });
     core.host.defineAll({
       klp_enable_patch: (call) => this.#enableFromGuest(call),
       klp_gate_try: (call) => this.model.tryGate(call),
@@ -132,6 +135,14 @@ export class Livepatch {
 
   *#enableFromGuest(call: HostCall): HostGenerator<bigint> {
     return negErrno(-(yield* this.context.model.enable(call.args[0], call)));
+  }
+
+  /** klp_find_section_by_name(): its address, and its size where `size` points to; NULL and 0 without one. */
+  #findSection(mod: Addr, name: Addr, size: Addr): Addr {
+    const { core, ports } = this.context;
+    const section = ports.modules.sectionOf(mod, core.mem.readCString(name));
+    core.mem.writeU64(size, BigInt(section?.size ?? 0));
+    return section?.addr ?? 0n;
   }
 
   /** klp_free_patch_work_fn() */

@@ -28,6 +28,8 @@ interface ModulePort {
   findModule(name: string): Addr | undefined;
   /** Values of a module's symbols of a name, in symbol table order: the order by which sympos counts. */
   symbolsNamed(mod: Addr, name: string): readonly Addr[];
+  /** A section that was loaded; undefined where there is none of the name. */
+  sectionOf(mod: Addr, name: string): { readonly addr: Addr; readonly size: number } | undefined;
   tryModuleGet(mod: Addr): boolean;
   modulePut(mod: Addr): void;
   /**

@@ -15,4 +15,6 @@ export const LIVEPATCH = {
   inCondResched: { release: '6.4', before: '6.16', seen: '6.12.117', not: '6.1, 6.18.15' },
   /** ...or in __schedule(), as it goes to sleep with TASK_FREEZABLE, by the static key klp_sched_try_switch_key. */
   inSchedule: { release: '6.16', seen: '6.18.15, 7.3.4', not: '6.12.117' },
+  /** Inits that klp-build makes find their tables by klp_find_section_by_name(). */
+  findsSections: { release: '6.19', seen: '7.3.4', not: '6.18.15' },
 } as const satisfies Record<string, Since>;

@@ -36,6 +36,10 @@ export class LivepatchModules {
     return this.#modules.byAddr(mod)?.symbolsNamed(name) ?? [];
   }
 
+  sectionOf(mod: Addr, name: string): { readonly addr: Addr; readonly size: number } | undefined {
+    return this.#modules.byAddr(mod)?.sections.get(name);
+  }
+
   tryModuleGet(mod: Addr): boolean {
     const found = this.#modules.byAddr(mod);
     return found !== undefined && this.#modules.tryGet(found);

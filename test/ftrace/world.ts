@@ -271,6 +271,7 @@ export class World {
         },
         modules: {
           findModule: (name) => modules.find(name)?.addr,
+          sectionOf: (mod, name) => modules.byAddr(mod)?.sections.get(name),
           symbolsNamed: (mod, name) => by(mod)?.symbolsNamed(name) ?? [],
           tryModuleGet: (mod) => {
             const found = by(mod);

@@ -12,7 +12,7 @@ import type { KernelDescription } from '../../kernel/description.ts';
 import type { Atom } from './atoms.ts';
 import type { Graph, Row } from './graph.ts';
 import { MemberObject, type Part, type Target } from './member_object.ts';
-import { addExports, addInit, addObjects } from './member_tables.ts';
+import { addExit, addExports, addInit, addObjects } from './member_tables.ts';
 import type { OrcRows } from './orc.ts';
 import { bySection, hasBytes, type Place } from './places.ts';
 import type { MemberPlan, SplitPlan } from './plan.ts';
@@ -43,7 +43,8 @@ class MemberBuilder {
   /** Of shared state that is in another member. */
   readonly #shared = new Set<string>();
   /** Where it is made here. */
-  #init: { readonly part: Part; readonly symbol: NewSymbol } | undefined;
+  /** Init and exit that are made here, with those of the module that they are instead of. */
+  #made: readonly { readonly atom: Atom | undefined; readonly part: Part; readonly symbol: NewSymbol }[] = [];
 
   constructor(context: SplitContext, member: MemberPlan) {
     this.#context = context;
@@ -64,7 +65,10 @@ class MemberBuilder {
       if (fateOf(section) === 'rows') this.#placeRows(section);
     }
     this.#addSymbols();
-    if (!uber.patch) this.#init = addInit(this.#tables, patched);
+    if (!uber.patch) {
+      const exit = uber.exit ? [{ atom: uber.exit, ...addExit(this.#tables) }] : [];
+      this.#made = [{ atom: uber.init, ...addInit(this.#tables, patched) }, ...exit];
+    }
     for (const section of elf.sections) this.#fill(section);
     const mine = [...plan.shared].filter(([atom]) => atoms.has(atom));
     addExports(this.#tables, mine, (atom) => ({ part: this.#partOf(atom), at: this.#at(atom) }));
@@ -149,7 +153,7 @@ class MemberBuilder {
       const shift = this.#at(atom) - atom.start;
       const changed = atom === uber.patch?.atom ? this.#patchPlaces(uber.patch) : undefined;
       for (const place of graph.placesOf(atom)) {
-        const relocation = changed?.has(place.offset) ? changed.get(place.offset) : this.#targetOrInit(place);
+        const relocation = changed?.has(place.offset) ? changed.get(place.offset) : this.#targetOrMade(place);
         if (relocation)
           part.relocations.push({ ...relocation, offset: place.offset + shift, type: place.type });
       }
@@ -225,10 +229,11 @@ class MemberBuilder {
       const found = orc.rowsFor(section, this.#atomsOf(section), (atom) => this.#at(atom), part.data.length);
       for (const { at, entry } of found) rows.push({ part, at, entry });
     }
-    const start = this.#init && orc.startOf(this.#context.uber.init);
-    if (this.#init && start) {
-      rows.push({ part: this.#init.part, at: 0, entry: start });
-      rows.push({ part: this.#init.part, at: this.#init.part.data.length, entry: orc.undefinedEntry });
+    for (const { atom, part } of this.#made) {
+      const start = orc.startOf(atom);
+      if (!start) continue;
+      rows.push({ part, at: 0, entry: start });
+      rows.push({ part, at: part.data.length, entry: orc.undefinedEntry });
     }
     const ip = this.#out.addPart(orc.ip, new Uint8Array(rows.length * 4), orc.ip.index);
     this.#out.addPart(
@@ -245,12 +250,11 @@ class MemberBuilder {
       });
   }
 
-  /** struct module has the init that is made here in place of the one that the module had. */
-  #targetOrInit(place: Place): Target {
-    const { init } = this.#context.uber;
-    const isInit =
-      init && this.#init && isThisModule(place.section) && this.#context.graph.meant(place) === init;
-    return isInit && this.#init ? { symbol: this.#init.symbol, addend: 0n } : this.#target(place);
+  /** struct module has the init and the exit that are made here in place of those that the module had. */
+  #targetOrMade(place: Place): Target {
+    const meant = isThisModule(place.section) ? this.#context.graph.meant(place) : undefined;
+    const made = meant && this.#made.find(({ atom }) => atom === meant);
+    return made ? { symbol: made.symbol, addend: 0n } : this.#target(place);
   }
 
   /** What a place refers to, in the member. */

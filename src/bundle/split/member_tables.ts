@@ -80,6 +80,19 @@ export function addInit(
   return { part: text, symbol };
 }
 
+/** An exit that does nothing, where the module's frees what its init made: without one no module can be removed. */
+export function addExit({ out, code }: TableContext): { readonly part: Part; readonly symbol: NewSymbol } {
+  const { bytes, callee, by } = code.returner;
+  const name = out.parts.some((part) => part.name === '.exit.text') ? '.exit.text.klp' : '.exit.text';
+  const flags = SHF_ALLOC | SHF_EXECINSTR;
+  const part = out.addPart({ name, type: SHT_PROGBITS, flags, align: 1, entsize: 0 }, new Uint8Array(bytes));
+  part.relocations.push({ ...callee, symbol: out.import(by, STB_GLOBAL, SHN_UNDEF) });
+  const exit = { name: 'cleanup_module', bind: STB_GLOBAL, type: STT_FUNC, section: part, value: 0n };
+  const symbol: NewSymbol = { ...exit, size: bytes.length };
+  out.symbols.push(symbol);
+  return { part, symbol };
+}
+
 /** By EXPORT_SYMBOL_GPL(). @param mine shared state that the member has, by the name of its export, and where it is */
 export function addExports(
   { out, kernel, code, elf }: TableContext,

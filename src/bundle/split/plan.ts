@@ -75,8 +75,8 @@ class Planner {
     const roots = objects.map((object) => rootsOf(object));
     const reached = roots.map((from) => this.#graph.reach(from, this.#isOwn));
     const { init, exit, patch } = this.#uber;
-    // An init that makes a klp_patch has done its work.
-    const entry = this.#entry(patch ? [init, exit] : [exit]);
+    // An init that makes a klp_patch has done its work, and the exit that frees that one has none.
+    const entry = this.#entry(patch ? [init, exit] : []);
     // Of a module that becomes one member, init and exit do what they did.
     if (!patch || objects.length > 1) this.#checkEntry(this.#entry([init, exit]), reached);
     const shared = this.#shared(reached);

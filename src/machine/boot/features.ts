@@ -9,6 +9,7 @@ const FEATURES = {
   KLP_TRIES_ITSELF: LIVEPATCH.triesItself,
   KLP_IN_COND_RESCHED: LIVEPATCH.inCondResched,
   KLP_IN_SCHEDULE: LIVEPATCH.inSchedule,
+  KLP_FINDS_SECTIONS: LIVEPATCH.findsSections,
   WARN_IS_TRAP: DUMPS.warningSaysWhereFirst,
 } as const;
 

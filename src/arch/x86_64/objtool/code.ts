@@ -130,6 +130,13 @@ const FORWARDER: CodeArch['forwarder'] = {
   callee: { offset: 12, type: R_X86_64_PLT32, addend: -4n },
 };
 
+/** endbr64; jmp callee */
+const RETURNER: CodeArch['returner'] = {
+  bytes: Uint8Array.of(...ENDBR64, 0xe9, 0, 0, 0, 0),
+  callee: { offset: 5, type: R_X86_64_PLT32, addend: -4n },
+  by: '__x86_return_thunk',
+};
+
 const NO_BASE = 5;
 
 /** A displacement beside a base or an index, and not an immediate behind it. */
@@ -170,6 +177,7 @@ export const CODE: CodeArch = {
   addsRegister: (bytes, offset, place) => addsRegister(bytes, offset, place),
   trapByte: 0xcc,
   forwarder: FORWARDER,
+  returner: RETURNER,
   distance: R_X86_64_PC32,
   wholeAddress: R_X86_64_64,
 };
