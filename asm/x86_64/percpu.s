@@ -53,3 +53,11 @@ SYM_DATA_END(cpu_tss_rw)
 SYM_DATA_START(double_fault_stack)
     .quad   0
 SYM_DATA_END(double_fault_stack)
+# The probe whose handlers run (kprobes.s), and of several at one place that whose turn it is.
+SYM_DATA_START(current_kprobe)
+    .quad   0
+SYM_DATA_END(current_kprobe)
+
+SYM_DATA_START(kprobe_instance)
+    .quad   0
+SYM_DATA_END(kprobe_instance)

@@ -2,7 +2,7 @@
 // make in it comes through debugfs_create.ts.
 
 import type { Addr } from '../guest/addr.ts';
-import type { HostFile } from './host_files.ts';
+import type { HostFile, OpeningHostFile } from './host_files.ts';
 
 /** A file with file_operations of a module's. */
 interface GuestFile {
@@ -12,7 +12,7 @@ interface GuestFile {
   open(flags: number): Addr;
 }
 
-type DebugFile = HostFile | GuestFile;
+type DebugFile = HostFile | OpeningHostFile | GuestFile;
 
 export class DebugFs {
   readonly #files = new Map<string, DebugFile>();

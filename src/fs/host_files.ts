@@ -19,8 +19,19 @@ export interface HostFile {
   write?(text: string, call: HostCall): number | HostGenerator<number>;
 }
 
+/** A file that is another thing at each open(). */
+export interface OpeningHostFile {
+  /** Permission bits. */
+  readonly mode: number;
+  /** @param flags of open() @throws KernelError */
+  opened(flags: number): Omit<HostFile, 'mode'> & {
+    /** After the last close(). */
+    release?(): HostGenerator<void>;
+  };
+}
+
 interface Open {
-  readonly spec: HostFile;
+  readonly spec: Omit<HostFile, 'mode'>;
   /** As it was at the first read. */
   bytes?: Uint8Array;
 }
@@ -48,8 +59,20 @@ export class HostFiles {
   }
 
   /** @param fop name of its file_operations. */
-  openFile(spec: HostFile, flags: number, fop = 'host_file_operations', type: number = UAPI.S_IFREG): Addr {
-    const file = this.#fs.allocFile(fop, flags, type | spec.mode, { end: (f) => this.#open.delete(f) });
+  openFile(
+    host: HostFile | OpeningHostFile,
+    flags: number,
+    fop = 'host_file_operations',
+    type: number = UAPI.S_IFREG,
+  ): Addr {
+    const spec = 'opened' in host ? host.opened(flags) : host;
+    const release = 'release' in spec ? spec.release : undefined;
+    const file = this.#fs.allocFile(fop, flags, type | host.mode, {
+      end: (f) => {
+        this.#open.delete(f);
+        return release?.();
+      },
+    });
     this.#open.set(file, { spec });
     return file;
   }

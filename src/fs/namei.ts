@@ -48,6 +48,8 @@ export interface Device extends HostFile {
 
 /** Where debugfs is mounted, below /sys. */
 const DEBUGFS = '/kernel/debug';
+/** tracefs, which debugfs has as its directory tracing, too. */
+const TRACEFS = '/kernel/tracing';
 
 const DEVICES: Readonly<Record<string, StreamName>> = {
   '/dev/console': 'stdout',
@@ -120,7 +122,7 @@ export class Namei {
       if (debug !== undefined) return debugfs.names(debug);
       const node = sysfs.lookup(`/${below}`);
       const own = node?.kind === 'directory' ? node.entries().map((entry) => entry.name) : [];
-      return below === 'kernel' ? [...own, 'debug'] : own;
+      return below === 'kernel' ? [...own, 'debug', 'tracing'] : own;
     }
     const dir = `/${[first, ...rest].filter(Boolean).join('/')}`;
     const nodes = [...Object.keys(DEVICES), ...devices.keys()].map((path) => path.slice('/dev/'.length));
@@ -290,6 +292,7 @@ const S_IFCHR = 0o020000;
 /** The path below debugfs's mount point of a path below /sys; undefined for one that is not there. */
 function underDebugfs(path: string): string | undefined {
   if (path === DEBUGFS) return '';
+  if (path === TRACEFS || path.startsWith(`${TRACEFS}/`)) return path.slice('/kernel/'.length);
   return path.startsWith(`${DEBUGFS}/`) ? path.slice(DEBUGFS.length + 1) : undefined;
 }
 

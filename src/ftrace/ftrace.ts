@@ -38,6 +38,8 @@ export class Ftrace {
   readonly #constants: Constants;
   readonly #ports: FtracePorts;
   readonly #sym: ReturnType<typeof imageSymbols>;
+  /** Filters of registered ops, by their address, as they were last read. */
+  readonly #sets = new Map<Addr, ReadonlySet<Addr> | 'all'>();
 
   constructor(core: KernelCore, ports: FtracePorts) {
     this.#core = core;
@@ -97,7 +99,7 @@ export class Ftrace {
     for (const rec of this.records.group(module)) {
       if (!isValid(this.#core, rec)) continue;
       rec.flags = (rec.flags & ~this.#constants.FTRACE_FL_DISABLED) >>> 0;
-      for (const ops of this.#registered()) if (ops.traces(rec.ip)) this.#count(rec, ops, 1);
+      for (const ops of this.#registered()) if (this.#traces(ops, rec.ip)) this.#count(rec, ops, 1);
       const target = this.#wanted(rec);
       if (target === rec.target) continue;
       this.textPoke.early(rec.ip, this.#fentry.call(rec.ip, target));
@@ -119,7 +121,10 @@ export class Ftrace {
   }
 
   #forget(records: readonly FtraceRec[]): void {
-    for (const ops of this.#registered()) for (const rec of records) ops.removeIp(this.#core, rec.ip);
+    for (const ops of this.#registered()) {
+      for (const rec of records) ops.removeIp(this.#core, rec.ip);
+      this.#sets.delete(ops.addr);
+    }
   }
 
   /** ftrace_location(): the fentry site at an address, or of the function that starts there; 0 when there is none. */
@@ -150,14 +155,43 @@ export class Ftrace {
     const live = ops.has(this.#constants.FTRACE_OPS_FL_ENABLED);
     if (live && ops.has(this.#constants.FTRACE_OPS_FL_IPMODIFY) && !remove && this.#ipmodifyTaken([site]))
       return -UAPI.EBUSY;
+    return yield* this.#withFilter(ops, () => {
+      if (reset) ops.clearIps(this.#core);
+      if (remove) return ops.removeIp(this.#core, site) ? 0 : -UAPI.ENOENT;
+      const has = (ops.filterIps() ?? []).includes(site);
+      return has || ops.addIp(this.#core, site) ? 0 : -UAPI.ENOMEM;
+    });
+  }
+
+  /** ftrace_hash_move_and_update_ops(): the filter is these sites; of none, every site. @returns 0 or -errno */
+  *setFilter(opsAddr: Addr, sites: Iterable<Addr>): HostGenerator<number> {
+    if (this.disabled) return -UAPI.ENODEV;
+    const ops = this.ops(opsAddr);
+    ops.init();
+    yield* this.#lock(this.#sym.ftraceLock);
+    const result = yield* this.#withFilter(ops, () => {
+      ops.clearIps(this.#core);
+      for (const site of sites) if (!ops.addIp(this.#core, site)) return -UAPI.ENOMEM;
+      return 0;
+    });
+    yield* this.#unlock(this.#sym.ftraceLock);
+    return result;
+  }
+
+  /** Changes the filter of an ops that may be registered: its sites are then those of the new one. */
+  *#withFilter(ops: FtraceOps, change: () => number): HostGenerator<number> {
+    const live = ops.has(this.#constants.FTRACE_OPS_FL_ENABLED);
     const touched = new Set(live ? this.#recordsOf(ops) : []);
-    for (const rec of touched) this.#count(rec, ops, -1);
-    if (reset) ops.clearIps(this.#core);
-    let result = 0;
-    if (remove) result = ops.removeIp(this.#core, site) ? 0 : -UAPI.ENOENT;
-    else if (!(ops.filterIps() ?? []).includes(site) && !ops.addIp(this.#core, site)) result = -UAPI.ENOMEM;
+    for (const rec of touched) {
+      this.#markIpmodify(rec, ops, false);
+      this.#count(rec, ops, -1);
+    }
+    this.#sets.delete(ops.addr);
+    const result = change();
+    this.#sets.delete(ops.addr);
     if (live) {
       for (const rec of this.#recordsOf(ops)) {
+        this.#markIpmodify(rec, ops, true);
         this.#count(rec, ops, 1);
         touched.add(rec);
       }
@@ -227,8 +261,7 @@ export class Ftrace {
     ops.func = ops.savedFunc;
     const records = this.#recordsOf(ops);
     for (const rec of records) {
-      if (ops.has(this.#constants.FTRACE_OPS_FL_IPMODIFY))
-        rec.flags = (rec.flags & ~this.#constants.FTRACE_FL_IPMODIFY) >>> 0;
+      this.#markIpmodify(rec, ops, false);
       this.#count(rec, ops, -1);
     }
     ops.flags = (ops.flags & ~this.#constants.FTRACE_OPS_FL_ENABLED) | this.#constants.FTRACE_OPS_FL_REMOVING;
@@ -281,9 +314,15 @@ export class Ftrace {
     const ips = ops.filterIps();
     if (!ips) return -UAPI.EINVAL;
     if (this.#ipmodifyTaken(ips)) return -UAPI.EBUSY;
-    for (const rec of this.#recordsOf(ops))
-      rec.flags = (rec.flags | this.#constants.FTRACE_FL_IPMODIFY) >>> 0;
+    for (const rec of this.#recordsOf(ops)) this.#markIpmodify(rec, ops, true);
     return 0;
+  }
+
+  /** A site that an ops which changes the ip has, or has no longer. */
+  #markIpmodify(rec: FtraceRec, ops: FtraceOps, has: boolean): void {
+    const { FTRACE_OPS_FL_IPMODIFY, FTRACE_FL_IPMODIFY } = this.#constants;
+    if (!ops.has(FTRACE_OPS_FL_IPMODIFY)) return;
+    rec.flags = (has ? rec.flags | FTRACE_FL_IPMODIFY : rec.flags & ~FTRACE_FL_IPMODIFY) >>> 0;
   }
 
   #ipmodifyTaken(ips: readonly Addr[]): boolean {
@@ -312,7 +351,17 @@ export class Ftrace {
 
   /** Registered ops that trace a record, latest first. */
   #opsAt(rec: FtraceRec): FtraceOps[] {
-    return this.#registered().filter((ops) => ops.traces(rec.ip));
+    return this.#registered().filter((ops) => this.#traces(ops, rec.ip));
+  }
+
+  #traces(ops: FtraceOps, ip: Addr): boolean {
+    let set = this.#sets.get(ops.addr);
+    if (set === undefined) {
+      const ips = ops.filterIps();
+      set = ips ? new Set(ips) : 'all';
+      this.#sets.set(ops.addr, set);
+    }
+    return set === 'all' || set.has(ip);
   }
 
   /** do_for_each_ftrace_op() */
@@ -328,6 +377,7 @@ export class Ftrace {
   }
 
   #addToList(ops: FtraceOps): void {
+    this.#sets.delete(ops.addr);
     ops.next = this.#core.mem.readU64(this.#sym.opsList);
     this.#core.mem.writeU64(this.#sym.opsList, ops.addr);
   }

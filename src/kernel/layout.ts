@@ -172,6 +172,21 @@ export const LAYOUT = {
     },
     bitfields: {},
   },
+  kprobe: {
+    size: 128,
+    fields: {
+      hlist_next: 0,
+      list_next: 16,
+      nmissed: 32,
+      addr: 40,
+      symbol_name: 48,
+      offset: 56,
+      pre_handler: 64,
+      post_handler: 72,
+      flags: 120,
+    },
+    bitfields: {},
+  },
   ftrace_ops: {
     size: 184,
     fields: {
@@ -924,6 +939,11 @@ export const CONSTANTS = {
   FTRACE_OPS_FL_ALLOC_TRAMP: 2048,
   FTRACE_OPS_FL_IPMODIFY: 4096,
   FTRACE_OPS_FL_PERMANENT: 65536,
+  KPROBE_FLAG_GONE: 1,
+  KPROBE_FLAG_DISABLED: 2,
+  KPROBE_FLAG_OPTIMIZED: 4,
+  KPROBE_FLAG_FTRACE: 8,
+  KPROBE_FLAG_ON_FUNC_ENTRY: 16,
   FTRACE_FL_REGS: 1073741824,
   FTRACE_FL_TRAMP: 268435456,
   FTRACE_FL_IPMODIFY: 67108864,

@@ -9,6 +9,9 @@ import type { KernelCore } from '../kernel/core.ts';
 import { procInt, procUnsignedInt } from '../kernel/proc_vec.ts';
 import { UAPI } from '../kernel/uapi.ts';
 import type { Livepatch } from '../livepatch/core.ts';
+import { kprobeFiles } from '../tracing/kprobe_files.ts';
+import { traceFiles } from '../tracing/trace_files.ts';
+import type { PatchingParts } from './boot/patching.ts';
 import type { Oops } from './traps/oops.ts';
 
 /** kern_exit_table of kernel/exit.c. */
@@ -30,6 +33,7 @@ export function makeControlFiles(
   { sysctls, debugfs }: FileSystem,
   ftrace: Ftrace,
   livepatch: Livepatch,
+  { kprobes, events, tracer }: PatchingParts['tracing'],
 ): void {
   sysctls.add('kernel/ftrace_enabled', {
     mode: 0o644,
@@ -48,6 +52,8 @@ export function makeControlFiles(
     read: () => dynamicDebug.control(),
     write: (text) => dynamicDebug.write(text),
   });
+  for (const [name, file] of kprobeFiles(core, kprobes)) debugfs.add(`kprobes/${name}`, file);
+  traceFiles(core, debugfs, ftrace, tracer, events);
   debugfs.add('tracing/enabled_functions', { mode: 0o444, read: () => enabledFunctions(core, ftrace) });
   debugfs.add('tracing/available_filter_functions', {
     mode: 0o444,

@@ -24,6 +24,8 @@ interface GrepOptions {
   readonly ignoreCase?: boolean;
   /** The whole line must match. */
   readonly wholeLine?: boolean;
+  /** What matches has no letter, digit or _ before it or behind it. */
+  readonly wholeWord?: boolean;
 }
 
 export interface GrepPattern {
@@ -39,12 +41,13 @@ export function grepPattern(patterns: readonly string[], options: GrepOptions): 
     .map((pattern) => source(pattern, options));
   const any = sources.map((s) => `(?:${s})`).join('|');
   const flags = RE2JS.LONGEST_MATCH | (options.ignoreCase ? RE2JS.CASE_INSENSITIVE : 0);
-  const pattern = compiled(options.wholeLine ? `^(?:${any})$` : any, flags);
+  const word = options.wholeWord ? `(?:^|\\W)(${any})(?:\\W|$)` : `(${any})`;
+  const pattern = compiled(options.wholeLine ? `^(${any})$` : word, flags);
   return {
     test: (line) => pattern.matcher(line).find(),
     first: (line) => {
       const matcher = pattern.matcher(line);
-      return matcher.find() ? (matcher.group() ?? undefined) : undefined;
+      return matcher.find() ? (matcher.group(1) ?? undefined) : undefined;
     },
   };
 }

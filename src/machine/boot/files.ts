@@ -11,12 +11,12 @@ import { procTexts } from './proc_texts.ts';
 export function fileSystem(
   core: KernelCore,
   { format, workqueue }: KernelParts,
-  { sysfs, moduleList, ftrace, livepatch }: PatchingParts,
+  { sysfs, moduleList, ftrace, livepatch, tracing }: PatchingParts,
   traces: Traces,
   commandLine: string,
 ): FileSystem {
   const texts = procTexts(moduleList, traces, workqueue, ftrace);
   const fs = new FileSystem(core, format, { sysfs, commandLine, texts });
-  makeControlFiles(core, fs, ftrace, livepatch);
+  makeControlFiles(core, fs, ftrace, livepatch, tracing);
   return fs;
 }

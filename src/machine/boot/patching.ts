@@ -16,6 +16,10 @@ import { FIRST_MODULE, ModuleArena } from '../../module/module_alloc.ts';
 import { ModuleList } from '../../module/modules.ts';
 import { ReservedChunk } from '../../module/percpu.ts';
 import { SubmodulesModel } from '../../submodules/model.ts';
+import { FunctionTracer } from '../../tracing/function_tracer.ts';
+import { KprobeEvents } from '../../tracing/kprobe_events.ts';
+import { Kprobes } from '../../tracing/kprobes.ts';
+import { TraceBuffer } from '../../tracing/trace_buffer.ts';
 import type { OrcLookup } from '../../unwind/orc_lookup.ts';
 import type { Smp } from '../cpu/smp.ts';
 import { lateRelocations, makeLoader, moduleHooks } from '../modules/loader.ts';
@@ -42,16 +46,23 @@ export function patchingParts(
   const sysfs = new Sysfs();
   const kobjects = kernelKobjects(core, sysfs);
   const moduleList = new ModuleList(core);
+  const kprobes = new Kprobes(core, ftrace, moduleList);
+  const buffer = new TraceBuffer(core);
+  const tracing = {
+    kprobes,
+    events: new KprobeEvents(core, kprobes, buffer),
+    tracer: new FunctionTracer(core, ftrace, buffer),
+  };
   const klpPorts = { sched, workqueue, modules: lateRelocations(core, moduleList, ftrace), stack: traces };
   const klpOptions = { reliableStacktrace: traces.stackTrace.haveReliableStack, debug };
   const livepatch = new Livepatch(core, ftrace, kobjects, klpPorts, klpOptions);
   const heap = new ModuleHeap(mm, moduleList, livepatch);
-  const hooks = moduleHooks(core, ftrace, livepatch, new ModuleText(lookup), sysfs, heap);
+  const hooks = moduleHooks(core, ftrace, livepatch, new ModuleText(lookup), sysfs, heap, tracing);
   const modulePercpu = new ReservedChunk(core);
   const places = { modules: moduleList, area: moduleArena, percpu: modulePercpu };
   const branches = new BranchUpdates(core, moduleList, (changes) => ftrace.pokeLive(changes));
   const loader = makeLoader(core, places, { hooks, ftrace, livepatch, branches }, cmdline);
-  return { moduleArena, ftrace, sysfs, moduleList, livepatch, modulePercpu, loader };
+  return { moduleArena, ftrace, tracing, sysfs, moduleList, livepatch, modulePercpu, loader };
 }
 
 /** Patches have a module an object, which a helper in user space loads: before the first of them. */

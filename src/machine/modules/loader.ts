@@ -13,6 +13,8 @@ import { ModuleLoader } from '../../module/main.ts';
 import type { ModuleArea } from '../../module/module_alloc.ts';
 import type { ModuleList } from '../../module/modules.ts';
 import type { ModuleHooks, ModulePerCpu } from '../../module/ports.ts';
+import type { FunctionTracer } from '../../tracing/function_tracer.ts';
+import type { Kprobes } from '../../tracing/kprobes.ts';
 import type { ModuleHeap } from './module_heap.ts';
 import { makeModuleDirectory, removeModuleDirectory } from './module_sysfs.ts';
 import type { ModuleText } from './module_text.ts';
@@ -25,19 +27,27 @@ export function moduleHooks(
   text: ModuleText,
   sysfs: Sysfs,
   heap: ModuleHeap,
+  { kprobes, tracer }: { readonly kprobes: Kprobes; readonly tracer: FunctionTracer },
 ): ModuleHooks {
   return {
     ftraceModuleInit: (mod) => ftrace.moduleInit(mod.name, mod.fentrySites),
     ftraceModuleEnable: (mod) => ftrace.moduleEnable(mod.name),
-    ftraceReleaseMod: (mod) => ftrace.releaseMod(mod.name),
-    ftraceFreeMem: (mod, start, end) => ftrace.freeMem(mod.name, start, end),
+    ftraceReleaseMod: (mod) => {
+      ftrace.releaseMod(mod.name);
+      tracer.forget((ip) => mod.contains(ip));
+    },
+    ftraceFreeMem: (mod, start, end) => {
+      ftrace.freeMem(mod.name, start, end);
+      tracer.forget((ip) => ip >= start && ip < end);
+    },
     klpModuleComing: (mod) => livepatch.model.moduleComing(mod, mod.held),
     klpModuleGoing: (mod) => livepatch.model.moduleGoing(mod),
     unwindModuleInit: (mod) => text.add(mod),
     unwindModuleFree: (mod) => text.remove(mod),
     modSysfsSetup: (mod) => makeModuleDirectory(core, sysfs, mod),
     modSysfsTeardown: (mod) => removeModuleDirectory(core, sysfs, mod),
-    notify: (mod, state) => {
+    *notify(mod, state): HostGenerator<void> {
+      if (state !== 'COMING') yield* kprobes.moduleGoes(mod, state === 'LIVE');
       if (state === 'LIVE') {
         text.removeInit(mod);
         heap.live(mod);

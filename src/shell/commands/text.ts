@@ -77,7 +77,7 @@ function unescaped(text: string): string {
 
 const grep: Command = {
   name: 'grep',
-  usage: 'grep [-q] [-E | -F] [-v] [-c] [-x] [-i] [-n] [-o] [-e] PATTERN [FILE]...',
+  usage: 'grep [-q] [-E | -F] [-v] [-c] [-x] [-w] [-i] [-n] [-o] [-e] PATTERN [FILE]...',
   summary: 'lines that match a pattern; status 1 when there are none',
   completes: 'paths',
   run: (invocation) => {
@@ -88,6 +88,7 @@ const grep: Command = {
       'v',
       'c',
       'x',
+      'w',
       'i',
       'n',
       'o',
@@ -111,6 +112,7 @@ const grep: Command = {
         fixed: has('F'),
         ignoreCase: has('i'),
         wholeLine: has('x'),
+        wholeWord: has('w'),
       });
     } catch (error) {
       return failed(`grep: ${(error as Error).message}`, 2);

@@ -1,0 +1,195 @@
+// Probes that are made by words: tracefs' kprobe_events, kprobe_profile and events/. Mirrors kernel/trace/trace_kprobe.c and
+// trace_dynevent.c, for probes at the entry of a function that record where they were hit.
+
+import { latin1Bytes } from '../fs/context.ts';
+import type { Addr } from '../guest/addr.ts';
+import type { HostGenerator } from '../guest/hostcall.ts';
+import type { KernelCore } from '../kernel/core.ts';
+import { holds } from '../kernel/release.ts';
+import { UAPI } from '../kernel/uapi.ts';
+import { KprobeStruct } from './kprobe_struct.ts';
+import type { Kprobes } from './kprobes.ts';
+import { TRACING } from './since.ts';
+import type { TraceBuffer } from './trace_buffer.ts';
+
+const GROUP = 'kprobes';
+/** is_good_name() */
+const NAME = /^[A-Za-z_]\w*$/;
+const LONGEST_NAME = 63;
+const OFFSET = /^(.*?)([+-])(0x[0-9a-fA-F]+|\d+)$/;
+
+export interface KprobeEvent {
+  readonly group: string;
+  readonly name: string;
+  /** As it was named. */
+  readonly symbol: string;
+  readonly offset: number;
+  readonly probe: KprobeStruct;
+  readonly text: Addr;
+  enabled: boolean;
+  hits: number;
+}
+
+export class KprobeEvents {
+  readonly #core: KernelCore;
+  readonly #kprobes: Kprobes;
+  readonly #dispatcher: Addr;
+  readonly #events: KprobeEvent[] = [];
+
+  constructor(core: KernelCore, kprobes: Kprobes, buffer: TraceBuffer) {
+    this.#core = core;
+    this.#kprobes = kprobes;
+    this.#dispatcher = core.symbols.require('kprobe_dispatcher');
+    core.host.define('kprobe_trace_func', ({ cpu, args: [at, , rflags] }) => {
+      const event = this.#events.find(({ probe }) => probe.at === at);
+      if (!event?.enabled) return;
+      event.hits++;
+      const addr = event.probe.get('addr');
+      buffer.record(cpu, rflags, () => `${event.name}: (${buffer.symbol(addr, true)})`);
+    });
+  }
+
+  get all(): readonly KprobeEvent[] {
+    return this.#events;
+  }
+
+  get isBusy(): boolean {
+    return this.#events.some((event) => event.enabled);
+  }
+
+  /** The file kprobe_events. */
+  text(): string {
+    return this.#events
+      .map(({ group, name, symbol, offset }) => `p:${group}/${name} ${symbol}${offset ? `+${offset}` : ''}\n`)
+      .join('');
+  }
+
+  /** The file kprobe_profile. */
+  profile(): string {
+    return this.#events
+      .map(({ name, hits, probe }) => {
+        const numbers = [hits, Number(probe.get('nmissed'))].map((n) => String(n).padStart(15));
+        return `  ${name.padEnd(44)} ${numbers.join(' ')}\n`;
+      })
+      .join('');
+  }
+
+  /** create_or_delete_trace_kprobe(), a command a line. @returns 0 or -errno: those before it are done */
+  *command(line: string): HostGenerator<number> {
+    const words = line.replace(/#.*/, '').trim().split(/\s+/);
+    const [what = ''] = words;
+    if (what === '') return 0;
+    if (what.startsWith('-')) return yield* this.#delete(what);
+    if (!what.startsWith('p') && !what.startsWith('r')) return -UAPI.EINVAL;
+    if (words.length < 2) return -UAPI.EINVAL;
+    // Return probes, and what is to be fetched, are not there.
+    if (what.startsWith('r') || words.length > 2) return -UAPI.EOPNOTSUPP;
+    return yield* this.#create(what, words[1]);
+  }
+
+  *#create(what: string, place: string): HostGenerator<number> {
+    const parsed = OFFSET.exec(place);
+    const [symbol, offset] = parsed ? [parsed[1], Number(parsed[3])] : [place, 0];
+    if (/^\d/.test(place) || (parsed && parsed[2] === '-')) return -UAPI.EINVAL;
+    const named = parseName(what, symbol, offset);
+    if (typeof named === 'number') return named;
+    const failed = this.#checkSymbol(symbol, offset);
+    if (failed !== 0) return failed;
+    return yield* this.#append({ ...named, symbol, offset });
+  }
+
+  /** validate_probe_symbol() and within_notrace_func() */
+  #checkSymbol(symbol: string, offset: number): number {
+    const { symbols, kernel, printk } = this.#core;
+    const start = symbols.lookupName(symbol);
+    const isOne = symbol.includes(':') || symbols.matches(symbol, undefined).length <= 1;
+    if (start === undefined || !isOne) {
+      if (holds(kernel, TRACING.badSymbolIsInvalid)) return -UAPI.EINVAL;
+      return start === undefined ? -UAPI.ENOENT : -UAPI.EADDRNOTAVAIL;
+    }
+    if (typeof this.#kprobes.place(start) !== 'number') return 0;
+    printk.warn(`trace_kprobe: Could not probe notrace function ${symbol}${offset ? `+${offset}` : ''}`);
+    return -UAPI.EINVAL;
+  }
+
+  *#append(made: Pick<KprobeEvent, 'group' | 'name' | 'symbol' | 'offset'>): HostGenerator<number> {
+    // append_trace_kprobe(): an event may have several probes, each at another place.
+    const others = this.#events.filter(({ group, name }) => group === made.group && name === made.name);
+    if (others.some(({ symbol, offset }) => symbol === made.symbol && offset === made.offset))
+      return -UAPI.EEXIST;
+    const enabled = others.some((event) => event.enabled);
+    const { slab, mem, kernel } = this.#core;
+    const { size, fields } = kernel.structs.kprobe;
+    const at = slab.tryAlloc(size, 'trace_kprobe');
+    const text = at === 0n ? 0n : slab.tryAlloc(made.symbol.length + 1, 'trace_kprobe symbol');
+    if (text === 0n) {
+      if (at !== 0n) slab.free(at);
+      return -UAPI.ENOMEM;
+    }
+    mem.writeBytes(text, latin1Bytes(`${made.symbol}\0`));
+    const probe = new KprobeStruct(this.#core, at);
+    probe.set('symbol_name', text);
+    mem.writeU32(at + BigInt(fields.offset), made.offset);
+    probe.set('pre_handler', this.#dispatcher);
+    probe.flags = enabled ? 0 : kernel.constants.KPROBE_FLAG_DISABLED;
+    const failed = yield* this.#kprobes.register(at);
+    if (failed !== 0) {
+      slab.free(text);
+      slab.free(at);
+      return failed;
+    }
+    this.#events.push({ ...made, probe, text, enabled, hits: 0 });
+    return 0;
+  }
+
+  *#delete(what: string): HostGenerator<number> {
+    const [group, name] = splitName(what.replace(/^-:?/, ''));
+    if (!what.startsWith('-:')) return -UAPI.EINVAL;
+    const found = this.#events.filter(
+      (event) => event.name === name && (group === undefined || event.group === group),
+    );
+    if (found.length === 0) return -UAPI.ENOENT;
+    if (found.some((event) => event.enabled)) return -UAPI.EBUSY;
+    for (const event of found) yield* this.#remove(event);
+    return 0;
+  }
+
+  /** dyn_events_release_all(): of which none is enabled. */
+  *removeAll(): HostGenerator<void> {
+    for (const event of [...this.#events]) yield* this.#remove(event);
+  }
+
+  *#remove(event: KprobeEvent): HostGenerator<void> {
+    yield* this.#kprobes.unregister([event.probe.at]);
+    this.#events.splice(this.#events.indexOf(event), 1);
+    this.#core.slab.free(event.text);
+    this.#core.slab.free(event.probe.at);
+  }
+
+  /** events/GROUP/NAME/enable @returns 0 or -errno */
+  *enable(event: KprobeEvent, on: boolean): HostGenerator<number> {
+    if (event.enabled === on) return 0;
+    const { at } = event.probe;
+    const failed = on ? yield* this.#kprobes.enable(at) : yield* this.#kprobes.disable(at);
+    if (failed === 0) event.enabled = on;
+    return failed;
+  }
+}
+
+/** [GRP/]EVENT */
+function splitName(text: string): [string | undefined, string] {
+  const at = text.search(/[/.]/);
+  return at < 0 ? [undefined, text] : [text.slice(0, at), text.slice(at + 1)];
+}
+
+/** traceprobe_parse_event_name(), and the name of a probe that is given none. */
+function parseName(what: string, symbol: string, offset: number): { group: string; name: string } | number {
+  const own = `p_${symbol.replaceAll(/[:.]/g, '_')}_${offset}`.slice(0, LONGEST_NAME);
+  if (what === 'p') return { group: GROUP, name: own };
+  if (!what.startsWith('p:')) return -UAPI.EINVAL;
+  const [group = GROUP, name] = splitName(what.slice(2));
+  if (!NAME.test(group) || group.length > LONGEST_NAME) return -UAPI.EINVAL;
+  if (name === '') return what.endsWith('/') ? { group, name: own } : -UAPI.EINVAL;
+  if (!NAME.test(name) || name.length > LONGEST_NAME) return -UAPI.EINVAL;
+  return { group, name };
+}

@@ -1,0 +1,124 @@
+// What tracers and probes record, and the text of tracefs' trace. Mirrors kernel/trace/trace.c and trace_output.c:
+// tracing_gen_ctx, trace_print_lat_fmt, print_trace_header.
+//
+// A ring a CPU: the latest MOST entries of each are kept. Names of functions are looked up as it is read.
+
+import type { Addr } from '../guest/addr.ts';
+import type { KernelCore } from '../kernel/core.ts';
+import { preemptCount } from '../kernel/preempt_count.ts';
+
+/** Entries of a CPU: what 1408 KiB hold of the function tracer's, 28 bytes each. */
+const MOST = 51_000;
+const IF = 0x200n;
+const NS_PER_US = 1000;
+
+/** Where and when something was recorded. */
+interface TraceContext {
+  readonly cpu: number;
+  readonly t: number;
+  readonly pid: number;
+  readonly comm: string;
+  /** As the kernel prints them: irqs, need-resched, interrupts, preemption, migration. */
+  readonly flags: string;
+}
+
+interface TraceEntry extends TraceContext {
+  text(): string;
+}
+
+export class TraceBuffer {
+  /** tracing_on */
+  on = true;
+  readonly #core: KernelCore;
+  readonly #rings: TraceEntry[][];
+  #written = 0;
+
+  constructor(core: KernelCore) {
+    this.#core = core;
+    this.#rings = Array.from({ length: core.cpus }, () => []);
+  }
+
+  /** @param rflags as the handler found them. @param text of the entry, made as it is read */
+  record(cpu: number, rflags: bigint, text: () => string): void {
+    if (!this.on) return;
+    const ring = this.#rings[cpu];
+    // Cut seldom: each cut copies what is kept.
+    if (ring.length >= 2 * MOST) ring.splice(0, ring.length - MOST);
+    ring.push({ ...this.#context(cpu, rflags), text });
+    this.#written++;
+  }
+
+  reset(): void {
+    for (const ring of this.#rings) ring.length = 0;
+    this.#written = 0;
+  }
+
+  /** tracing_gen_ctx_dec(): the handler's own disabling of preemption is not counted. */
+  #context(cpu: number, rflags: bigint): TraceContext {
+    const { core, task } = { core: this.#core, task: this.#core.current(cpu) };
+    const { NMI_MASK, HARDIRQ_MASK, SOFTIRQ_OFFSET } = core.kernel.constants;
+    const count = preemptCount(core, cpu);
+    const flags =
+      irqsOff(rflags, softirqsOff(count, SOFTIRQ_OFFSET)) +
+      (task.testTif('TIF_NEED_RESCHED') ? 'N' : '.') +
+      interrupts((count & NMI_MASK) !== 0, (count & HARDIRQ_MASK) !== 0, (count & SOFTIRQ_OFFSET) !== 0) +
+      digit(Math.max((count & PREEMPT_MASK) - 1, 0)) +
+      '.';
+    return { cpu, t: core.clock.now(), pid: task.pid, comm: task.comm, flags };
+  }
+
+  /** The file trace. */
+  text(tracer: string): string {
+    const kept = this.#rings.flatMap((ring) => ring.slice(-MOST)).sort((a, b) => a.t - b.t);
+    let text = `# tracer: ${tracer}\n#\n`;
+    text += `# entries-in-buffer/entries-written: ${kept.length}/${this.#written}   #P:${this.#core.cpus}\n`;
+    text += HEADER;
+    for (const entry of kept) text += line(entry);
+    return text;
+  }
+
+  /** seq_print_ip_sym(): of an address in code. */
+  symbol(addr: Addr, withOffset: boolean): string {
+    const found = this.#core.symbols.lookup(addr);
+    if (!found) return `0x${addr.toString(16)}`;
+    if (!withOffset) return found.name;
+    return this.#core.symbols.format(addr);
+  }
+}
+
+const PREEMPT_MASK = 0xff;
+
+const HEADER = `#
+#                                _-----=> irqs-off/BH-disabled
+#                               / _----=> need-resched
+#                              | / _---=> hardirq/softirq
+#                              || / _--=> preempt-depth
+#                              ||| / _-=> migrate-disable
+#                              |||| /     delay
+#           TASK-PID     CPU#  |||||  TIMESTAMP  FUNCTION
+#              | |         |   |||||     |         |
+`;
+
+function line({ cpu, t, pid, comm, flags, text }: TraceEntry): string {
+  const us = Math.round(t / NS_PER_US);
+  const time = `${String(Math.floor(us / 1e6)).padStart(5)}.${String(us % 1e6).padStart(6, '0')}`;
+  const task = `${(pid === 0 ? '<idle>' : comm).padStart(16)}-${String(pid).padEnd(7)}`;
+  return `${task} [${String(cpu).padStart(3, '0')}] ${flags} ${time}: ${text()}\n`;
+}
+
+/** softirq_count() without what serving them counts. */
+const softirqsOff = (count: number, offset: number): boolean => (count & 0xff00 & ~offset) !== 0;
+
+function irqsOff(rflags: bigint, bhOff: boolean): string {
+  const off = (rflags & IF) === 0n;
+  return off ? (bhOff ? 'D' : 'd') : bhOff ? 'b' : '.';
+}
+
+function interrupts(nmi: boolean, hard: boolean, soft: boolean): string {
+  if (nmi) return hard ? 'Z' : 'z';
+  if (hard) return soft ? 'H' : 'h';
+  return soft ? 's' : '.';
+}
+
+/** Of four bits. */
+const digit = (value: number): string => (value === 0 ? '.' : Math.min(value, 15).toString(16));

@@ -1,0 +1,168 @@
+// The files of tracefs. Mirrors kernel/trace/trace.c, trace_events.c and ftrace.c; those that only show what ftrace has are
+// src/ftrace/report.ts's.
+
+import type { DebugFs } from '../fs/debugfs.ts';
+import type { HostFile, OpeningHostFile } from '../fs/host_files.ts';
+import type { Ftrace } from '../ftrace/ftrace.ts';
+import type { HostGenerator } from '../guest/hostcall.ts';
+import type { KernelCore } from '../kernel/core.ts';
+import { KernelError } from '../kernel/errno.ts';
+import { kstrtobool } from '../kernel/lib.ts';
+import { UAPI } from '../kernel/uapi.ts';
+import { changeFilter, filterText } from './filter.ts';
+import type { FunctionTracer } from './function_tracer.ts';
+import { TRACERS } from './function_tracer.ts';
+import type { KprobeEvent, KprobeEvents } from './kprobe_events.ts';
+
+const READ = 0o440;
+const WRITE = 0o640;
+const ROOT = 'tracing';
+
+const writes = (flags: number): boolean => (flags & UAPI.O_ACCMODE) !== UAPI.O_RDONLY;
+const cuts = (flags: number): boolean => writes(flags) && (flags & UAPI.O_TRUNC) !== 0;
+
+export function traceFiles(
+  core: KernelCore,
+  debugfs: DebugFs,
+  ftrace: Ftrace,
+  tracer: FunctionTracer,
+  events: KprobeEvents,
+): void {
+  const { buffer } = tracer;
+  const files: Record<string, HostFile | OpeningHostFile> = {
+    available_tracers: { mode: READ, read: () => `${TRACERS.join(' ')}\n` },
+    current_tracer: {
+      mode: WRITE,
+      read: () => `${tracer.current}\n`,
+      *write(text) {
+        const failed = yield* tracer.set(text.trim());
+        return failed < 0 ? failed : text.length;
+      },
+    },
+    tracing_on: {
+      mode: WRITE,
+      read: () => `${buffer.on ? 1 : 0}\n`,
+      write: (text) => {
+        const value = number(text);
+        if (value === undefined) return -UAPI.EINVAL;
+        buffer.on = value !== 0;
+        return text.length;
+      },
+    },
+    trace: {
+      mode: WRITE,
+      opened: (flags) => {
+        if (cuts(flags)) buffer.reset();
+        return { read: () => buffer.text(tracer.current), write: (text) => text.length };
+      },
+    },
+    set_ftrace_filter: filterFile(core, ftrace, tracer, 'filter', 'all functions enabled'),
+    set_ftrace_notrace: filterFile(core, ftrace, tracer, 'notrace', 'no functions disabled'),
+    kprobe_events: eventsFile(debugfs, events),
+    kprobe_profile: { mode: READ, read: () => events.profile() },
+  };
+  for (const [name, file] of Object.entries(files)) debugfs.add(`${ROOT}/${name}`, file);
+}
+
+/** kstrtoul() with base 10. */
+function number(text: string): number | undefined {
+  const digits = /^\+?(\d+)\n?$/.exec(text)?.[1];
+  return digits === undefined ? undefined : Number(digits);
+}
+
+/** What is written to a filter holds from the close() on: ftrace_regex_open(), ftrace_regex_release(). */
+function filterFile(
+  core: KernelCore,
+  ftrace: Ftrace,
+  tracer: FunctionTracer,
+  which: 'filter' | 'notrace',
+  none: string,
+): OpeningHostFile {
+  return {
+    mode: WRITE,
+    opened: (flags) => {
+      const read = (): string => filterText(core, ftrace, tracer[which], none);
+      if (!writes(flags)) return { read };
+      const changed = new Set(cuts(flags) ? [] : tracer[which]);
+      return {
+        read,
+        write: (text) => {
+          const failed = changeFilter(core, ftrace, changed, text);
+          return failed < 0 ? failed : text.length;
+        },
+        *release(): HostGenerator<void> {
+          const { filter, notrace } = tracer;
+          yield* which === 'filter'
+            ? tracer.setFilters(changed, notrace)
+            : tracer.setFilters(filter, changed);
+        },
+      };
+    },
+  };
+}
+
+/** probes_open(), probes_write(): opened to be cut, all probes go, unless one of them is enabled. */
+function eventsFile(debugfs: DebugFs, events: KprobeEvents): OpeningHostFile {
+  return {
+    mode: WRITE,
+    opened: (flags) => {
+      if (cuts(flags) && events.isBusy) throw new KernelError(UAPI.EBUSY, 'kprobe_events');
+      let cut = cuts(flags);
+      const clear = function* (): HostGenerator<void> {
+        if (cut) yield* events.removeAll();
+        cut = false;
+        showEvents(debugfs, events);
+      };
+      return {
+        read: () => events.text(),
+        *write(text): HostGenerator<number> {
+          yield* clear();
+          for (const line of text.split('\n')) {
+            const failed = yield* events.command(line);
+            showEvents(debugfs, events);
+            if (failed < 0) return failed;
+          }
+          return text.length;
+        },
+        *release(): HostGenerator<void> {
+          yield* clear();
+        },
+      };
+    },
+  };
+}
+
+/** The directories of events: one a group, and one an event in it. */
+function showEvents(debugfs: DebugFs, events: KprobeEvents): void {
+  const root = `${ROOT}/events`;
+  debugfs.remove(root);
+  for (const group of new Set(events.all.map((event) => event.group))) {
+    const members = (): KprobeEvent[] => events.all.filter((event) => event.group === group);
+    debugfs.add(`${root}/${group}/enable`, enableFile(events, members));
+  }
+  for (const event of events.all)
+    debugfs.add(
+      `${root}/${event.group}/${event.name}/enable`,
+      enableFile(events, () => [event]),
+    );
+}
+
+/** event_enable_write(), system_enable_read(): 0, 1, or X where some are and some are not. */
+function enableFile(events: KprobeEvents, members: () => readonly KprobeEvent[]): HostFile {
+  return {
+    mode: WRITE,
+    read: () => {
+      const on = new Set(members().map((event) => event.enabled));
+      return on.size > 1 ? 'X\n' : on.has(true) ? '1\n' : '0\n';
+    },
+    *write(text) {
+      const on = kstrtobool(text);
+      if (on === undefined) return -UAPI.EINVAL;
+      for (const event of members()) {
+        const failed = yield* events.enable(event, on);
+        if (failed !== 0) return failed;
+      }
+      return text.length;
+    },
+  };
+}
