@@ -14,8 +14,12 @@ SYM_FUNC_START(function_trace_call)
     TRACE_RECURSION_LOCK TRACE_FTRACE_START, .Lout
     mov     rdi, r12
     mov     rsi, rbx
+    # irqs_disabled()
     pushfq
     pop     rdx
+    not     edx
+    shr     edx, 9
+    and     edx, 1
     call    trace_function
     TRACE_RECURSION_UNLOCK
 .Lout:
@@ -27,7 +31,7 @@ SYM_FUNC_START(function_trace_call)
     RET
 SYM_FUNC_END(function_trace_call)
 
-# void trace_function(rdi ip, rsi parent ip, rdx flags of the processor)
+# void trace_function(rdi ip, rsi parent ip, edx: interrupts are off)
 HOST_FUNC_NOTRACE trace_function
 
 .section .data

@@ -168,8 +168,12 @@ SYM_FUNC_END(aggr_post_handler)
 SYM_FUNC_START(kprobe_dispatcher)
     FRAME_BEGIN
     sub     rsp, 8
+    # irqs_disabled()
     pushfq
     pop     rdx
+    not     edx
+    shr     edx, 9
+    and     edx, 1
     call    kprobe_trace_func
     xor     eax, eax
     add     rsp, 8

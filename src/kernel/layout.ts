@@ -176,6 +176,7 @@ export const LAYOUT = {
     size: 128,
     fields: {
       hlist_next: 0,
+      hlist_pprev: 8,
       list_next: 16,
       nmissed: 32,
       addr: 40,

@@ -25,8 +25,12 @@ export class FunctionTracer {
     this.#ftrace = ftrace;
     this.buffer = buffer;
     this.#ops = core.symbols.require('global_ops');
-    core.host.define('trace_function', ({ cpu, args: [ip, parent, rflags] }) => {
-      buffer.record(cpu, rflags, () => `${buffer.symbol(ip, false)} <-${buffer.symbol(parent, false)}`);
+    core.host.define('trace_function', ({ cpu, args: [ip, parent, irqsOff] }) => {
+      buffer.record(
+        cpu,
+        irqsOff !== 0n,
+        () => `${buffer.symbol(ip, false)} <-${buffer.symbol(parent, false)}`,
+      );
     });
   }
 

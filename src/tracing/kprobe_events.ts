@@ -40,12 +40,12 @@ export class KprobeEvents {
     this.#core = core;
     this.#kprobes = kprobes;
     this.#dispatcher = core.symbols.require('kprobe_dispatcher');
-    core.host.define('kprobe_trace_func', ({ cpu, args: [at, , rflags] }) => {
+    core.host.define('kprobe_trace_func', ({ cpu, args: [at, , irqsOff] }) => {
       const event = this.#events.find(({ probe }) => probe.at === at);
       if (!event?.enabled) return;
       event.hits++;
       const addr = event.probe.get('addr');
-      buffer.record(cpu, rflags, () => `${event.name}: (${buffer.symbol(addr, true)})`);
+      buffer.record(cpu, irqsOff !== 0n, () => `${event.name}: (${buffer.symbol(addr, true)})`);
     });
   }
 

@@ -6,7 +6,7 @@ import type { KernelCore } from '../kernel/core.ts';
 import type { Structs } from '../kernel/description.ts';
 import { initListHead, listAdd, listDelRcu, listEntries, listIsSingular } from '../kernel/list.ts';
 
-export const KPROBE_TABLE_SIZE = 64;
+const KPROBE_TABLE_SIZE = 64;
 /** GOLDEN_RATIO_64 of include/linux/hash.h */
 const GOLDEN_RATIO_64 = 0x61c8864680b583ebn;
 const KPROBE_HASH_BITS = 6n;
@@ -100,6 +100,11 @@ export class KprobeTable {
       yield new KprobeStruct(this.#core, node - next);
   }
 
+  /** Of a node in a bucket, what says where the pointer to it is. */
+  #pprev(node: Addr): Addr {
+    return node + BigInt(this.#fields.hlist_pprev - this.#fields.hlist_next);
+  }
+
   /** get_kprobe() */
   find(addr: Addr): KprobeStruct | undefined {
     for (const probe of this.#bucket(this.#bucketOf(addr))) if (probe.get('addr') === addr) return probe;
@@ -112,8 +117,8 @@ export class KprobeTable {
     const head = this.#bucketOf(probe.get('addr'));
     const first = mem.readU64(head);
     mem.writeU64(probe.node, first);
-    mem.writeU64(probe.node + 8n, head);
-    if (first !== 0n) mem.writeU64(first + 8n, probe.node);
+    mem.writeU64(this.#pprev(probe.node), head);
+    if (first !== 0n) mem.writeU64(this.#pprev(first), probe.node);
     mem.writeU64(head, probe.node);
   }
 
@@ -121,10 +126,10 @@ export class KprobeTable {
   remove(probe: KprobeStruct): void {
     const { mem, kernel } = this.#core;
     const next = mem.readU64(probe.node);
-    const pprev = mem.readU64(probe.node + 8n);
+    const pprev = mem.readU64(this.#pprev(probe.node));
     mem.writeU64(pprev, next);
-    if (next !== 0n) mem.writeU64(next + 8n, pprev);
-    mem.writeU64(probe.node + 8n, kernel.constants.LIST_POISON2);
+    if (next !== 0n) mem.writeU64(this.#pprev(next), pprev);
+    mem.writeU64(this.#pprev(probe.node), kernel.constants.LIST_POISON2);
   }
 
   /** One probe an address, in the order of /sys/kernel/debug/kprobes/list. */

@@ -13,9 +13,6 @@ import type { Module } from '../module/module.ts';
 import type { ModuleList } from '../module/modules.ts';
 import { KprobeStruct, KprobeTable } from './kprobe_struct.ts';
 
-/** Longest name that is read from a module. */
-const KSYM_NAME_LEN = 512;
-
 interface Armed {
   readonly ops: Addr;
   count: number;
@@ -115,10 +112,11 @@ export class Kprobes {
 
   /** _kprobe_addr() and check_kprobe_address_safe(): the fentry site of what the probe names, or -errno. */
   #placeOf(probe: KprobeStruct): { addr: Addr; isEntry: boolean } | number {
-    const { symbols, mem } = this.#core;
+    const { symbols, mem, kernel } = this.#core;
     const [given, named] = [probe.get('addr'), probe.get('symbol_name')];
     if ((given !== 0n) === (named !== 0n)) return -UAPI.EINVAL;
-    const start = named === 0n ? given : symbols.lookupName(mem.readCString(named, KSYM_NAME_LEN));
+    const start =
+      named === 0n ? given : symbols.lookupName(mem.readCString(named, kernel.constants.KSYM_NAME_LEN));
     if (start === undefined) return -UAPI.ENOENT;
     return this.place(start + BigInt(probe.offset));
   }

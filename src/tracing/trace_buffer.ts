@@ -9,7 +9,6 @@ import { preemptCount } from '../kernel/preempt_count.ts';
 
 /** Entries of a CPU: what 1408 KiB hold of the function tracer's, 28 bytes each. */
 const MOST = 51_000;
-const IF = 0x200n;
 const NS_PER_US = 1000;
 
 /** Where and when something was recorded. */
@@ -38,13 +37,13 @@ export class TraceBuffer {
     this.#rings = Array.from({ length: core.cpus }, () => []);
   }
 
-  /** @param rflags as the handler found them. @param text of the entry, made as it is read */
-  record(cpu: number, rflags: bigint, text: () => string): void {
+  /** @param irqsOff in the handler. @param text of the entry, made as it is read */
+  record(cpu: number, irqsOff: boolean, text: () => string): void {
     if (!this.on) return;
     const ring = this.#rings[cpu];
     // Cut seldom: each cut copies what is kept.
     if (ring.length >= 2 * MOST) ring.splice(0, ring.length - MOST);
-    ring.push({ ...this.#context(cpu, rflags), text });
+    ring.push({ ...this.#context(cpu, irqsOff), text });
     this.#written++;
   }
 
@@ -54,12 +53,12 @@ export class TraceBuffer {
   }
 
   /** tracing_gen_ctx_dec(): the handler's own disabling of preemption is not counted. */
-  #context(cpu: number, rflags: bigint): TraceContext {
+  #context(cpu: number, irqsOff: boolean): TraceContext {
     const { core, task } = { core: this.#core, task: this.#core.current(cpu) };
-    const { NMI_MASK, HARDIRQ_MASK, SOFTIRQ_OFFSET } = core.kernel.constants;
+    const { NMI_MASK, HARDIRQ_MASK, SOFTIRQ_OFFSET, PREEMPT_MASK } = core.kernel.constants;
     const count = preemptCount(core, cpu);
     const flags =
-      irqsOff(rflags, softirqsOff(count, SOFTIRQ_OFFSET)) +
+      held(irqsOff, softirqsOff(count, SOFTIRQ_OFFSET)) +
       (task.testTif('TIF_NEED_RESCHED') ? 'N' : '.') +
       interrupts((count & NMI_MASK) !== 0, (count & HARDIRQ_MASK) !== 0, (count & SOFTIRQ_OFFSET) !== 0) +
       digit(Math.max((count & PREEMPT_MASK) - 1, 0)) +
@@ -86,8 +85,6 @@ export class TraceBuffer {
   }
 }
 
-const PREEMPT_MASK = 0xff;
-
 const HEADER = `#
 #                                _-----=> irqs-off/BH-disabled
 #                               / _----=> need-resched
@@ -109,9 +106,8 @@ function line({ cpu, t, pid, comm, flags, text }: TraceEntry): string {
 /** softirq_count() without what serving them counts. */
 const softirqsOff = (count: number, offset: number): boolean => (count & 0xff00 & ~offset) !== 0;
 
-function irqsOff(rflags: bigint, bhOff: boolean): string {
-  const off = (rflags & IF) === 0n;
-  return off ? (bhOff ? 'D' : 'd') : bhOff ? 'b' : '.';
+function held(irqsOff: boolean, bhOff: boolean): string {
+  return irqsOff ? (bhOff ? 'D' : 'd') : bhOff ? 'b' : '.';
 }
 
 function interrupts(nmi: boolean, hard: boolean, soft: boolean): string {
