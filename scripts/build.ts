@@ -130,7 +130,7 @@ async function bundle(): Promise<void> {
   rmSync(at('dist/chunks'), { recursive: true, force: true });
   mkdirSync(at('dist/cli'), { recursive: true });
   writeFileSync(at('dist/cli/package.json'), '{ "type": "commonjs" }\n');
-  await Promise.all([bundleProgram(), bundleRelay(), bundleApi()]);
+  await Promise.all([bundleProgram(), bundleRelay(), bundleApi(), bundlePage()]);
 }
 
 /** The program as the launcher wraps it, then the launchers, which know its name. */
@@ -181,6 +181,21 @@ async function bundleApi(): Promise<void> {
     chunkNames: 'chunks/[name]-[hash]',
     splitting: true,
     banner: { js: REQUIRE },
+  });
+}
+
+/** What the page of a run is made with, for browsers. */
+async function bundlePage(): Promise<void> {
+  await esbuild({
+    bundle: true,
+    minify: true,
+    logLevel: 'warning',
+    entryPoints: [at('src/timeline/page/main.ts'), at('src/timeline/page/page.css')],
+    entryNames: 'page',
+    outdir: at('dist/timeline'),
+    format: 'iife',
+    target: ['chrome109', 'firefox102', 'safari16'],
+    charset: 'utf8',
   });
 }
 

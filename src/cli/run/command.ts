@@ -43,6 +43,10 @@ function runOptions(command: Command): Command {
     .option('--json', 'the report as one JSON object')
     .option('--trace <file>', "every event of the machine, as JSON lines; '-' for standard output")
     .option(
+      '--html <file>',
+      'a page with a picture of the run, stacks and dmesg at each moment, for a browser',
+    )
+    .option(
       '--perfetto <file>',
       'CPUs, tasks, patch_state and transitions as trace events, for ui.perfetto.dev',
     )

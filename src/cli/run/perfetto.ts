@@ -1,46 +1,31 @@
 // --perfetto: a run in the Trace Event Format, written when it is over, whatever came of it.
 
-import { closeSync, openSync } from 'node:fs';
 import { TimelineObserver } from '../../timeline/observer.ts';
 import { traceEvents } from '../../timeline/perfetto.ts';
-import { systemReason, UsageError } from '../exit.ts';
-import { writeWhole } from '../write_whole.ts';
+import type { Timeline } from '../../timeline/timeline.ts';
+import { OutputFile } from './output_file.ts';
 
 /** Events that are written at once. */
 const AT_ONCE = 4096;
 
 export class PerfettoFile extends TimelineObserver {
-  readonly #path: string;
-  readonly #fd: number;
+  readonly #file: OutputFile;
 
-  /** @throws UsageError when it cannot be written: before anything is run */
+  /** @throws UsageError when it cannot be written */
   constructor(path: string) {
     super();
-    this.#path = path;
-    try {
-      this.#fd = openSync(path, 'w');
-    } catch (error) {
-      throw new UsageError(`${path}: ${systemReason(error)}`);
-    }
+    this.#file = new OutputFile(path);
   }
 
   /** Writes the whole run. @throws UsageError */
-  close(): void {
-    try {
-      const timeline = this.finish();
-      const texts = timeline ? eventTexts(timeline) : [];
-      writeWhole(this.#fd, Buffer.from('{"displayTimeUnit":"ns","traceEvents":[\n'));
-      for (const text of texts) writeWhole(this.#fd, Buffer.from(text));
-      writeWhole(this.#fd, Buffer.from(']}\n'));
-    } catch (error) {
-      throw new UsageError(`${this.#path}: ${systemReason(error)}`);
-    } finally {
-      closeSync(this.#fd);
-    }
+  write(): void {
+    const timeline = this.finish();
+    this.#file.write(timeline ? textOf(timeline) : ['{"traceEvents":[]}\n']);
   }
 }
 
-function* eventTexts(timeline: Parameters<typeof traceEvents>[0]): Generator<string> {
+function* textOf(timeline: Timeline): Generator<string> {
+  yield '{"displayTimeUnit":"ns","traceEvents":[\n';
   let lines: string[] = [];
   let before = '';
   for (const event of traceEvents(timeline)) {
@@ -50,5 +35,6 @@ function* eventTexts(timeline: Parameters<typeof traceEvents>[0]): Generator<str
     before = ',\n';
     lines = [];
   }
-  if (lines.length > 0) yield `${before}${lines.join(',\n')}\n`;
+  if (lines.length > 0) yield `${before}${lines.join(',\n')}`;
+  yield '\n]}\n';
 }

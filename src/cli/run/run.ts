@@ -23,6 +23,7 @@ interface RunCommandOptions extends FileAccess {
   readonly json?: boolean;
   readonly coverage?: string | true;
   readonly trace?: string;
+  readonly html?: string;
   readonly perfetto?: string;
   readonly quiet?: boolean;
   readonly verbose?: boolean;
@@ -31,17 +32,25 @@ interface RunCommandOptions extends FileAccess {
 export async function run(file: string, options: RunCommandOptions): Promise<void> {
   const scenario = await open(file, options);
   const trace = options.trace === undefined ? undefined : new TraceFile(options.trace);
-  const perfetto =
-    options.perfetto === undefined
-      ? undefined
-      : new (await import('./perfetto.ts')).PerfettoFile(options.perfetto);
-  const files = [trace, perfetto].filter((file) => file !== undefined);
+  const pictures = await picturesOf(options);
   try {
-    const report = await runAndTell(scenario, options, files);
+    const report = await runAndTell(scenario, options, [...(trace ? [trace] : []), ...pictures]);
+    for (const picture of pictures) picture.write(report, scenario);
     process.exitCode = report.failure ? EXIT.machine : report.ok ? EXIT.ok : EXIT.failed;
   } finally {
-    for (const file of files) file.close();
+    trace?.close();
   }
+}
+
+interface PictureFile extends RunObserver {
+  write(report: RunReport, scenario: Scenario): void;
+}
+
+async function picturesOf({ html, perfetto }: RunCommandOptions): Promise<PictureFile[]> {
+  return [
+    ...(html === undefined ? [] : [new (await import('./html.ts')).HtmlFile(html)]),
+    ...(perfetto === undefined ? [] : [new (await import('./perfetto.ts')).PerfettoFile(perfetto)]),
+  ];
 }
 
 async function runAndTell(

@@ -1,0 +1,31 @@
+// Files that a run is written to when it is over: opened before it begins, so that nothing is run in vain.
+
+import { closeSync, openSync } from 'node:fs';
+import { systemReason, UsageError } from '../exit.ts';
+import { writeWhole } from '../write_whole.ts';
+
+export class OutputFile {
+  readonly #path: string;
+  readonly #fd: number;
+
+  /** @throws UsageError when it cannot be written */
+  constructor(path: string) {
+    this.#path = path;
+    try {
+      this.#fd = openSync(path, 'w');
+    } catch (error) {
+      throw new UsageError(`${path}: ${systemReason(error)}`);
+    }
+  }
+
+  /** Writes all of it, and closes the file. @throws UsageError */
+  write(parts: Iterable<string>): void {
+    try {
+      for (const part of parts) writeWhole(this.#fd, Buffer.from(part));
+    } catch (error) {
+      throw new UsageError(`${this.#path}: ${systemReason(error)}`);
+    } finally {
+      closeSync(this.#fd);
+    }
+  }
+}

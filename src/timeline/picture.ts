@@ -1,0 +1,87 @@
+// What a picture of a run needs beside its timeline: where each task stood while it did not run, and what rewritten
+// sites were in assembly language.
+//
+// A stack is taken when something happens after its task has left the CPU: until it is executed again, it is the same.
+
+import type { KernelEvent } from '../kernel/events.ts';
+import type { TaskStruct } from '../kernel/task_struct.ts';
+import type { ScenarioMachine } from '../scenario/ports.ts';
+import { nameTarget } from '../scenario/text.ts';
+import { hexBytes } from '../scenario/trace.ts';
+import type { World } from '../scenario/world.ts';
+import { TimelineObserver } from './observer.ts';
+
+interface Slept {
+  readonly pid: number;
+  readonly comm: string;
+  /** When it left the CPU. */
+  readonly t: number;
+  readonly stack: readonly string[];
+}
+
+export interface RewrittenSite {
+  readonly t: number;
+  readonly where: string;
+  readonly what: 'register' | 'unregister';
+  /** Bytes and what they are. */
+  readonly before: string;
+  readonly after: string;
+}
+
+export class PictureObserver extends TimelineObserver {
+  readonly slept: Slept[] = [];
+  readonly sites: RewrittenSite[] = [];
+  #machine: ScenarioMachine | undefined;
+  /** Have left a CPU, and nothing has happened since. */
+  #leaving: { readonly task: TaskStruct; readonly t: number }[] = [];
+  readonly #unread: (KernelEvent & { type: 'ftrace' })[] = [];
+
+  override booted(world: World): void {
+    super.booted(world);
+    this.#machine = world.machine;
+    for (const task of world.machine.inspect.core.tasks.processes()) this.#leaving.push({ task, t: 0 });
+  }
+
+  override event(event: KernelEvent): void {
+    super.event(event);
+    this.#takeStacks();
+    if (event.type === 'ftrace') this.#unread.push(event);
+    if (event.type !== 'sched') return;
+    const pid = Number(event.prev.slice(event.prev.lastIndexOf(':') + 1));
+    const task = pid === 0 ? undefined : this.#machine?.inspect.core.tasks.byPid(pid);
+    if (task) this.#leaving.push({ task, t: event.t });
+  }
+
+  #takeStacks(): void {
+    const { tasks } = this.#machine?.inspect.core ?? {};
+    this.#leaving = this.#leaving.filter(({ task, t }) => {
+      if (tasks?.byAddr(task.addr) !== task) return false;
+      if (task.onCpu !== 0) return tasks.curr.includes(task) === false;
+      const { pid, comm } = task;
+      this.slept.push({ pid, comm, t, stack: this.#machine?.stack(task) ?? [] });
+      return false;
+    });
+  }
+
+  /** Disassembles the bytes of then. */
+  async flush(): Promise<void> {
+    const machine = this.#machine;
+    if (!machine || this.#unread.length === 0) return;
+    const disassemble = await machine.inspect.core.arch.loadDisassembler();
+    const symbolize = (addr: bigint): string | undefined => {
+      const target = nameTarget(machine, addr);
+      return target && `0x${addr.toString(16)} <${target}>`;
+    };
+    for (const { t, ip, where, what, before, after } of this.#unread.splice(0)) {
+      const line = (bytes: Uint8Array): string =>
+        `${hexBytes(bytes)}  ${disassemble(bytes, ip, { symbolize })
+          .map((insn) => insn.text)
+          .join('; ')}`;
+      this.sites.push({ t, where, what, before: line(before), after: line(after) });
+    }
+  }
+
+  ended(): void {
+    this.#takeStacks();
+  }
+}
