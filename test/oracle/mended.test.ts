@@ -73,3 +73,23 @@ describe('a kernel', () => {
     expect(kernelIdentity(kernel as unknown as LinkedKernel).banner).toBe(of('1'));
   });
 });
+
+describe('modprobe -r', () => {
+  it('asks those that the module needed in the order of their load: one that another of them used stays', async () => {
+    const machine = await Machine.boot({ cpus: 1 });
+    try {
+      const names = ['klpbundle_core', 'klpbundle_mid', 'klpbundle_top'];
+      const shell = new Shell(machine, {
+        modules: () =>
+          names.map((name) => ({ name: `${name}.ko`, bytes: readFileSync(join(MODULES, `${name}.ko`)) })),
+      });
+      shell.context.modules.depmod();
+      await shell.execute('modprobe klpbundle_top');
+      expect(await shell.execute('modprobe -r klpbundle_top')).toMatchObject({ status: 0, stderr: '' });
+      const { stdout } = await shell.execute('cat /proc/modules');
+      expect(stdout.split('\n').map((line) => line.split(' ')[0])).toEqual(['klpbundle_core', '']);
+    } finally {
+      machine.close();
+    }
+  });
+});

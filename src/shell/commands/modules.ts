@@ -209,7 +209,10 @@ function insertResult(name: string, { code, signal }: Ended, options: ModprobeOp
   return failed(`${head}: ${errnoText(code)}`);
 }
 
-/** modprobe -r: the module, and then those it needed that nobody uses any more. */
+/**
+ * modprobe -r: the module, and then of those it needed, in the order in which they were loaded, each that nobody uses: one
+ * that only another of them used stays.
+ */
 function unload(shell: ShellContext, wanted: string, options: ModprobeOptions): Result {
   const paths = shell.modules.resolve(wanted) ?? [wanted];
   const name = moduleName(wanted);
@@ -219,7 +222,7 @@ function unload(shell: ShellContext, wanted: string, options: ModprobeOptions): 
   }
   if (useOf(shell, name).refcnt > 0) return failed(`modprobe: FATAL: Module ${name} is in use.`);
   const output = new Output();
-  for (const path of [...paths].reverse()) {
+  for (const path of [paths[paths.length - 1], ...paths.slice(0, -1)]) {
     const each = moduleName(path);
     if (!loaded(shell, each) || useOf(shell, each).refcnt > 0) continue;
     if (options.verbose) output.line(`rmmod ${each}`);
