@@ -44,6 +44,8 @@ export class Sched {
   onTaskDead: (task: TaskStruct) => void = () => {};
   /** sched_submit_work(): called when a task is about to sleep. */
   onTaskSleeping: (task: TaskStruct) => void = () => {};
+  /** fatal_signal_pending(): by whom signals are kept. */
+  fatalSignalPending: (task: TaskStruct) => boolean = () => false;
   /** Called when a CPU goes through schedule(). */
   onSchedule: (cpu: number) => void = () => {};
 
@@ -248,7 +250,7 @@ export class Sched {
     const { TASK_INTERRUPTIBLE, TASK_WAKEKILL } = this.#constants;
     if ((task.state & (TASK_INTERRUPTIBLE | TASK_WAKEKILL)) === 0) return false;
     if (!task.testTif('TIF_SIGPENDING') && !task.testTif('TIF_NOTIFY_SIGNAL')) return false;
-    return (task.state & TASK_INTERRUPTIBLE) !== 0;
+    return (task.state & TASK_INTERRUPTIBLE) !== 0 || this.fatalSignalPending(task);
   }
 
   #forget(task: TaskStruct): void {

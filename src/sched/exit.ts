@@ -15,6 +15,12 @@ import type { Fork } from './fork.ts';
 import type { Locking } from './locking.ts';
 
 const { ECHILD, ESRCH, EINVAL, EFAULT, ERESTARTSYS, SIGKILL } = UAPI;
+/**
+ * Those of which the default is the end, at once: complete_signal() makes SIGKILL of them for the whole group. One with a core is
+ * dealt with by the task itself; others stop it or are nothing.
+ */
+const ENDS_AT_ONCE: ReadonlySet<number> = new Set([1, 2, SIGKILL, 10, 12, 13, 14, 15, 16, 26, 27, 29, 30]);
+const FIRST_REAL_TIME = 32;
 const WNOHANG = 1n;
 /** do_wait_children: the caller sleeps and asks again (asm/x86_64/exit.s). */
 const WAIT_SLEEP = -1000;
@@ -44,6 +50,7 @@ export class Exit {
     this.#sched = sched;
     this.#fork = fork;
     this.#locking = locking;
+    sched.fatalSignalPending = (task) => this.#fatalSignalPending(task);
     sched.onTaskDead = (task) => this.#putTaskStack(task);
     const exitNotify = (call: HostCall) => this.#exitNotify(call);
     const getSignal = (call: HostCall) => this.#getSignal(call);
@@ -170,11 +177,15 @@ export class Exit {
     const pending = this.#pendingSignals.get(task) ?? [];
     this.#pendingSignals.set(task, [...pending, sig]);
     task.setTif('TIF_SIGPENDING');
-    const states =
-      sig === SIGKILL
-        ? this.#constants.TASK_INTERRUPTIBLE | this.#constants.TASK_WAKEKILL
-        : this.#constants.TASK_INTERRUPTIBLE;
+    const states = endsAtOnce(sig)
+      ? this.#constants.TASK_INTERRUPTIBLE | this.#constants.TASK_WAKEKILL
+      : this.#constants.TASK_INTERRUPTIBLE;
     if (!this.#sched.wakeUpState(task, states)) this.#sched.kickProcess(task);
+  }
+
+  /** fatal_signal_pending(): what ends a sleep that nothing else does. */
+  #fatalSignalPending(task: TaskStruct): boolean {
+    return this.#pendingSignals.get(task)?.some(endsAtOnce) ?? false;
   }
 
   /** get_signal(): clears TIF_NOTIFY_SIGNAL; a pending signal is fatal. */
@@ -190,3 +201,5 @@ export class Exit {
     return 0;
   }
 }
+
+const endsAtOnce = (sig: number): boolean => ENDS_AT_ONCE.has(sig) || sig >= FIRST_REAL_TIME;

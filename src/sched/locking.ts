@@ -136,12 +136,12 @@ export class Locking {
     return 1;
   }
 
-  /** signal_pending_state(): no user task has handlers, so that a signal which is more than the fake one is fatal. */
+  /** signal_pending_state() */
   #signalPending(task: TaskStruct, state: number): boolean {
     const { TASK_INTERRUPTIBLE, TASK_WAKEKILL } = this.#constants;
     if (state & TASK_INTERRUPTIBLE)
       return task.testTif('TIF_SIGPENDING') || task.testTif('TIF_NOTIFY_SIGNAL');
-    return (state & TASK_WAKEKILL) !== 0 && task.testTif('TIF_SIGPENDING');
+    return (state & TASK_WAKEKILL) !== 0 && this.#sched.fatalSignalPending(task);
   }
 
   /** complete() */
