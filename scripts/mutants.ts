@@ -1,36 +1,135 @@
-// Mutation testing: the code is made wrong in one place, and the tests are to notice.
+// Mutation testing: the code is made wrong in one place, and the tests are to notice. docs/mutants.md.
 //
-//   npm run mutants -- named [TEXT]            the mistakes of test/mutants/named.ts, all or those with TEXT in their names
+//   npm run mutants -- [FOLDER...] [--sample N] [--seed N] [--all]     mutants of Stryker's, of folders of src/
+//   npm run mutants -- asm [FILE...] [--sample N] [--seed N] [--all]   of the guest's own text
+//   npm run mutants -- named [TEXT]                                    of test/mutants/named.ts
+//   npm run mutants -- ci                                              a few of both latter, always the same
 //
-// Exits with 1 when a mutant survives that nothing is known of, with 2 when it was called wrongly.
+// Exits with 1 when a mutant survives that test/mutants/known.ts does not know, with 2 when it was called wrongly.
 
+import { KNOWN } from '../test/mutants/known.ts';
 import { NAMED, type NamedMutant } from '../test/mutants/named.ts';
 import { ScriptUsageError } from './errors.ts';
+import { asmKey } from './mutants/asm.ts';
+import { draw } from './mutants/draw.ts';
+import { FOLDERS, GUEST_FILES } from './mutants/folders.ts';
+import { guestMutants, runGuest } from './mutants/guest.ts';
 import { runNamed } from './mutants/named.ts';
+import { sourceKey, testSources } from './mutants/stryker.ts';
 import { Tree } from './mutants/tree.ts';
 import { inWords, type Verdict } from './mutants/verdict.ts';
 
-const USAGE = 'usage: npm run mutants -- named [TEXT]';
+const USAGE = `usage: npm run mutants -- [FOLDER...] [--sample N] [--seed N] [--all], of ${Object.keys(FOLDERS).join(', ')}
+       npm run mutants -- asm [FILE...] [--sample N] [--seed N] [--all]
+       npm run mutants -- named [TEXT]
+       npm run mutants -- ci`;
 /** After which the tests of one mutant are ended. */
 const PATIENCE_MS = 300_000;
+const SAMPLE = 20;
+/** Of `ci`, of each kind: what two processors do in under two minutes. */
+const CI_EACH = 6;
 
-export async function main([what, ...args]: readonly string[]): Promise<void> {
-  if (what !== 'named') throw new ScriptUsageError(USAGE);
-  await named(args);
+interface Options {
+  readonly names: readonly string[];
+  readonly size: number;
+  readonly seed: number;
 }
 
-async function named([text = '', ...more]: readonly string[]): Promise<void> {
-  const chosen = NAMED.filter(({ name }) => name.includes(text));
-  if (more.length > 0 || chosen.length === 0) throw new ScriptUsageError(USAGE);
+export async function main(args: readonly string[]): Promise<void> {
+  const { names, size, seed } = parsed(args);
+  const [what = '', ...rest] = names;
+  const unnoticed = await run(what, rest, names, { size, seed });
+  if (unnoticed.length === 0) return;
+  for (const one of unnoticed) console.log(`NOT NOTICED: ${one}`);
+  process.exitCode = 1;
+}
+
+async function run(
+  what: string,
+  rest: readonly string[],
+  names: readonly string[],
+  sample: { readonly size: number; readonly seed: number },
+): Promise<string[]> {
+  if (what === 'named') return named(NAMED.filter(({ name }) => name.includes(rest.join(' '))));
+  if (what === 'asm') return guest(rest.length ? rest : GUEST_FILES, sample);
+  if (what === 'ci') {
+    const seed = sample.seed;
+    const few = draw(NAMED, ({ name }) => name, CI_EACH, seed);
+    return [...(await named(few)), ...(await guest(['livepatch.s', 'shadow.s'], { size: CI_EACH, seed }))];
+  }
+  const folders = names.length ? names : Object.keys(FOLDERS);
+  const unnoticed: string[] = [];
+  for (const folder of folders) {
+    if (!Object.hasOwn(FOLDERS, folder)) throw new ScriptUsageError(USAGE);
+    unnoticed.push(...(await sources(folder, sample)));
+  }
+  return unnoticed;
+}
+
+function parsed(args: readonly string[]): Options {
+  const names: string[] = [];
+  let [size, seed] = [SAMPLE, 1];
+  for (let i = 0; i < args.length; i++) {
+    const number = /^\d{1,9}$/.test(args[i + 1] ?? '') ? Number(args[i + 1]) : undefined;
+    if (args[i] === '--all') size = Number.MAX_SAFE_INTEGER;
+    else if (args[i] === '--sample' && number !== undefined) [size, i] = [number, i + 1];
+    else if (args[i] === '--seed' && number !== undefined) [seed, i] = [number, i + 1];
+    else if (args[i].startsWith('-')) throw new ScriptUsageError(USAGE);
+    else names.push(args[i]);
+  }
+  return { names, size, seed };
+}
+
+const noticed = ({ is }: Verdict): boolean => is !== 'survived';
+const isKnown = (key: string): boolean => KNOWN.some(({ mutant }) => mutant === key);
+
+async function named(mutants: readonly NamedMutant[]): Promise<string[]> {
+  if (mutants.length === 0) throw new ScriptUsageError(USAGE);
   const tree = new Tree('named');
-  const alive: NamedMutant[] = [];
-  await runNamed(tree, chosen, PATIENCE_MS, (mutant, verdict) => {
-    if (!noticed(verdict)) alive.push(mutant);
+  const alive: string[] = [];
+  await runNamed(tree, mutants, PATIENCE_MS, (mutant, verdict) => {
+    if (!noticed(verdict) || verdict.is === 'refused') alive.push(mutant.name);
     console.log(`${inWords(verdict)}: ${mutant.name}`);
   });
   tree.remove();
-  console.log(`${chosen.length} mistakes, ${alive.length} not noticed`);
-  if (alive.length > 0) process.exitCode = 1;
+  console.log(`${mutants.length} mistakes with names: ${mutants.length - alive.length} noticed`);
+  return alive;
 }
 
-const noticed = ({ is }: Verdict): boolean => is === 'killed' || is === 'timeout';
+async function guest(files: readonly string[], { size, seed }: Omit<Options, 'names'>): Promise<string[]> {
+  const all = guestMutants(files);
+  const chosen = draw(all, asmKey, size, seed);
+  const tree = new Tree('asm');
+  const verdicts = new Map<string, Verdict>();
+  await runGuest(tree, chosen, PATIENCE_MS, (mutant, verdict) => {
+    verdicts.set(asmKey(mutant), verdict);
+    console.log(`${inWords(verdict)}: ${asmKey(mutant)}`);
+  });
+  tree.remove();
+  const count = (...which: readonly Verdict['is'][]): number =>
+    [...verdicts.values()].filter(({ is }) => which.includes(is)).length;
+  const alive = [...verdicts].filter(([, verdict]) => !noticed(verdict)).map(([key]) => key);
+  const known = alive.filter(isKnown).length;
+  console.log(
+    `asm: ${chosen.length} of ${all.length} mutants, seed ${seed}: ${count('killed', 'timeout')} killed, ` +
+      `${count('refused')} refused by the assembler or the tables, ${alive.length} survived, ${known} of them known`,
+  );
+  return alive.filter((key) => !isKnown(key));
+}
+
+async function sources(folder: string, sample: Omit<Options, 'names'>): Promise<string[]> {
+  const tree = new Tree(folder);
+  const mutants = await testSources(tree, folder, sample);
+  tree.remove();
+  const of = (...which: readonly string[]) => mutants.filter(({ status }) => which.includes(status));
+  const killed = of('Killed', 'Timeout', 'RuntimeError').length;
+  const survived = of('Survived');
+  const keys = survived.map(sourceKey);
+  const known = keys.filter(isKnown).length;
+  for (const mutant of survived) console.log(`survived: ${mutant.place}: ${sourceKey(mutant)}`);
+  console.log(
+    `${folder}: ${killed + survived.length} of ${mutants.length} mutants, seed ${sample.seed}: ${killed} killed, ` +
+      `${survived.length} survived, ${known} of them known; ${of('NoCoverage').length} of all are where no test comes to`,
+  );
+  return keys.filter((key) => !isKnown(key));
+}

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { NamedMutant } from '../../test/mutants/named.ts';
 import { ScriptError } from '../errors.ts';
 import type { Tree } from './tree.ts';
-import { type Verdict, verdictOf } from './verdict.ts';
+import { mustPass, type Verdict, verdictOf } from './verdict.ts';
 
 /** @throws ScriptError when the text that it changes is not there, or not once */
 export function mutatedText({ name, file, edits }: NamedMutant, text: string): string {
@@ -23,6 +23,11 @@ export async function runNamed(
   ms: number,
   told: (mutant: NamedMutant, verdict: Verdict) => void,
 ): Promise<void> {
+  await mustPass(
+    tree,
+    mutants.flatMap(({ tests }) => tests),
+    ms,
+  );
   for (const mutant of mutants) {
     const missing = mutant.tests.find((file) => !existsSync(join(tree.root, file)));
     if (missing !== undefined) throw new ScriptError(`'${mutant.name}': there is no ${missing}`);

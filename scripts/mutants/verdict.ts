@@ -3,6 +3,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { ScriptError } from '../errors.ts';
 import type { Tree } from './tree.ts';
 
 export type Verdict =
@@ -43,6 +44,12 @@ export async function verdictOf(tree: Tree, files: readonly string[], ms: number
   return existsSync(json)
     ? reasonIn(JSON.parse(readFileSync(json, 'utf8')) as Report)
     : { is: 'killed', by: `the tests ended with ${over}` };
+}
+
+/** Tests that fail as it is would notice every mutant. @throws ScriptError */
+export async function mustPass(tree: Tree, files: readonly string[], ms: number): Promise<void> {
+  const verdict = await verdictOf(tree, [...new Set(files)], ms);
+  if (verdict.is !== 'survived') throw new ScriptError(`without any mutant: ${inWords(verdict)}`);
 }
 
 const REFUSED = /AsmError|OrcGenError/;

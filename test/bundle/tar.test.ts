@@ -87,6 +87,13 @@ describe('bundle.md, words: the tar of a bundle', () => {
     );
   });
 
+  it('says what is wrong: no header of a tar, one that is damaged', () => {
+    expect(() => readTar(new Uint8Array(BLOCK).fill(0x41))).toThrow('no tar header at byte 0');
+    const bytes = writeTar(entries);
+    bytes[0] ^= 1;
+    expect(() => readTar(bytes)).toThrow('the tar header at byte 0 is damaged');
+  });
+
   it('holds regular files only', () => {
     writeFileSync(join(dir, 'a'), 'a');
     tar('-cf', 'dir.tar', '--transform=s,^,x/,', '--no-recursion', '.', 'a');

@@ -103,6 +103,16 @@ describe('the ORC lookup', () => {
     expect(lookup.find(MODULE + 0x1000)).toBe(-1);
   });
 
+  it('has room for 65,534 pieces of text, refuses one more, and takes it when another has gone', () => {
+    const lookup = new OrcLookup();
+    const add = (i: number) =>
+      lookup.addText({ name: 'm', ranges: [{ start: 0x80000000 + i * 4096, size: 16 }] });
+    const handles = Array.from({ length: 65_534 }, (_, i) => add(i));
+    expect(() => add(65_534)).toThrow(TextRangeError);
+    lookup.remove(handles[7]);
+    expect(add(65_534).ids).toHaveLength(1);
+  });
+
   it('refuses text that overlaps other text or is not in kernel space, and adds none of it', () => {
     const lookup = new OrcLookup();
     lookup.addText({ name: 'vmlinux', ranges: [{ start: IMAGE, size: 0x100 }] });
@@ -113,6 +123,15 @@ describe('the ORC lookup', () => {
     expect(() => add(fresh, { start: 0x400000, size: 0x1000 })).toThrow('not in kernel space');
     expect(() => add(fresh, { start: MODULE, size: 0 })).toThrow('not in kernel space');
     expect(() => add({ start: 0xfffff000, size: 0x2000 })).toThrow('not in kernel space');
+    const codes = [fresh, { start: IMAGE + 0xff, size: 1 }, { start: 0x400000, size: 1 }].map((range) => {
+      try {
+        lookup.remove(add(range));
+        return 'added';
+      } catch (error) {
+        return (error as TextRangeError).code;
+      }
+    });
+    expect(codes).toEqual(['added', 'EEXIST', 'EINVAL']);
     expect(lookup.kernelTextAddress(MODULE)).toBe(false);
     expect(add({ start: 0xfffff000, size: 0x1000 }).ids).toHaveLength(1);
   });

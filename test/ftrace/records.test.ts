@@ -1,0 +1,65 @@
+// Records of fentry sites: which is found by an address, what is told of one that changes, which can be made to fail.
+
+import { afterEach, describe, expect, it } from 'vitest';
+import { enabledFunctions } from '../../src/ftrace/report.ts';
+import { FTRACE } from '../../src/ftrace/since.ts';
+import { BUILT_IN } from '../../src/kernel/description.ts';
+import { UAPI } from '../../src/kernel/uapi.ts';
+import { Session } from '../properties/session.ts';
+import { World } from './world.ts';
+
+const PATCH = 'klpdemo_patch_vmlinux';
+
+describe('a record', () => {
+  it('is found by its whole address, and by a range that it lies in', async () => {
+    const { ftrace, ...world } = await World.boot();
+    const site = world.core.symbols.require('cmdline_proc_show');
+    const { records } = ftrace;
+    expect(records.at(site)?.ip).toBe(site);
+    expect(records.at(site - (1n << 32n))).toBeUndefined();
+    expect(records.at(site + 1n)).toBeUndefined();
+    const inRange = (from: bigint, to: bigint) => records.inRange(undefined, site + from, site + to)?.ip;
+    expect([inRange(-4n, 0n), inRange(0n, 0n), inRange(-4n, 4n)]).toEqual([site, site, site]);
+    expect([inRange(1n, 4n), inRange(-4n, -1n)]).toEqual([undefined, undefined]);
+  });
+
+  it('is told of when it changes, with its bytes before and after', async () => {
+    const world = await World.boot();
+    world.load(PATCH);
+    const changes = () =>
+      world.events.flatMap((e) =>
+        e.type === 'ftrace' ? [[e.what, e.where, e.before?.[0], e.after?.[0]]] : [],
+      );
+    expect(changes()).toEqual([['register', expect.stringContaining('cmdline_proc_show+0x0/'), 0x0f, 0xe8]]);
+    world.echo('0', `/kernel/livepatch/${PATCH}/enabled`);
+    expect(changes()).toHaveLength(2);
+    expect(changes()[1]).toEqual(['unregister', changes()[0][1], 0xe8, 0x0f]);
+  });
+
+  it('has a column more in enabled_functions from 6.12 on', async () => {
+    const world = await World.boot({ kernel: { ...BUILT_IN, release: FTRACE.modifiedColumn.release } });
+    world.load(PATCH);
+    expect(enabledFunctions(world.core, world.ftrace)).toMatch(
+      /^cmdline_proc_show \(1\) {3}I {5}M \ttramp: /,
+    );
+    world.echo('0', `/kernel/livepatch/${PATCH}/enabled`);
+    expect(enabledFunctions(world.core, world.ftrace)).toBe('');
+  });
+});
+
+describe('the registration of one function', () => {
+  let session: Session;
+  afterEach(() => session.machine.close());
+
+  it('can be made to fail by its name, and that of others goes on', async () => {
+    session = await Session.boot();
+    const { faults } = session.machine.inspect.core;
+    faults?.arm({ point: 'register_ftrace_function', of: 'klpdemo_no_such_function' });
+    const fault = faults?.arm({ point: 'register_ftrace_function', of: 'cmdline_proc_show' });
+    expect(session.insmod('target')).toBe(0);
+    expect(session.insmod('patch_target')).toBe(0);
+    expect(session.settled()).toBe(true);
+    expect(session.insmod('patch_vmlinux')).toBe(UAPI.EBUSY);
+    expect(fault?.injected).toEqual([expect.stringContaining('cmdline_proc_show')]);
+  });
+});
