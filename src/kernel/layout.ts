@@ -779,7 +779,6 @@ export const LAYOUT = {
       active: 4,
       parent: 8,
       name: 16,
-      hash: 56,
       dir: 64,
       attr: 64,
       attr_open: 72,

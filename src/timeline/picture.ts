@@ -19,7 +19,7 @@ interface Slept {
   readonly stack: readonly string[];
 }
 
-export interface RewrittenSite {
+interface RewrittenSite {
   readonly t: number;
   readonly where: string;
   readonly what: 'register' | 'unregister';

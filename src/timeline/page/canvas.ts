@@ -360,7 +360,7 @@ const SHAPES: Readonly<Record<string, readonly (readonly [number, number])[]>> =
 function mark(context: CanvasRenderingContext2D, way: string, x: number, y: number): void {
   const shape = SHAPES[way] ?? SHAPES['stack check'];
   context.beginPath();
-  for (const [dx, dy] of shape) context.lineTo(x + dx, y + dy);
+  for (const [right, down] of shape) context.lineTo(x + right, y + down);
   context.closePath();
   context.fill();
 }
