@@ -40,13 +40,13 @@ export interface Prepared {
 /** @throws ElfError for a kernel that the machine cannot take, with the reason */
 export function prepareNative(file: KernelFile, arch: Arch): Prepared {
   const { kernel } = file;
+  const symbols = nativeSymbols(file.kallsyms);
   const { description, absent } = describeFile(kernel);
   const unknown = whyUnknown(description.release);
   if (unknown !== undefined)
     throw kernel.error(`kernel ${description.release} cannot be booted here: ${unknown}`);
   const percpu = kernel.section('.data..percpu');
   if (!percpu) throw kernel.error('it has no per-CPU data: it was built without CONFIG_SMP');
-  const symbols = nativeSymbols(file.kallsyms);
   const marks = new Marks(kernel, symbols);
   const segments = segmentsOf(kernel, marks);
   const pieces = new Pieces(kernel, marks, description, arch);
