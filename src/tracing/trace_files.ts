@@ -143,7 +143,9 @@ function showEvents(debugfs: DebugFs, events: KprobeEvents): void {
   for (const event of events.all)
     debugfs.add(
       `${root}/${event.group}/${event.name}/enable`,
-      enableFile(events, () => [event]),
+      enableFile(events, () =>
+        events.all.filter(({ group, name }) => group === event.group && name === event.name),
+      ),
     );
 }
 

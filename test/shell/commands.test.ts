@@ -48,6 +48,15 @@ describe('grep, head, tail, wc', () => {
     await sh("echo -e 'one\\ntwo\\nthree\\n1+1' > /tmp/lines");
   });
 
+  it('grep -w finds whole words', async () => {
+    await sh("echo -e 'proc_show\\ncmdline_proc_show <-a' > /tmp/words");
+    expect(await sh('grep -w proc_show /tmp/words')).toBe('proc_show\n');
+    expect(await sh('grep -Fwq cmdline_proc_show /tmp/words && grep -wo cmdline_proc_show /tmp/words')).toBe(
+      'cmdline_proc_show\n',
+    );
+    expect(await sh('grep -w cmdline /tmp/words')).toBe('[exit status 1]\n');
+  });
+
   it.each([
     ['grep o /tmp/lines', 'one\ntwo\n'],
     ['grep -c o /tmp/lines', '2\n'],
@@ -150,5 +159,11 @@ describe('completion', () => {
     expect(offers('cat /proc/cmd')).toEqual(['/proc/cmdline ']);
     expect(offers('echo 0 > /sys/kernel/d')).toEqual(['/sys/kernel/debug/']);
     expect(offers('cat /nowhere/')).toEqual([]);
+  });
+});
+
+describe('nproc', () => {
+  it('says how many CPUs there are', async () => {
+    expect(await sh('nproc')).toBe(`${session.machine.options.cpus}\n`);
   });
 });

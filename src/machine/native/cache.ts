@@ -26,7 +26,7 @@ export interface OpenedKernel {
 }
 
 /** Of what is kept: another number where NativeKernel or the description has other members, or is made otherwise. */
-const FORMAT = 12;
+const FORMAT = 14;
 /** A dozen kernels, each with what is worked out of it. */
 const MOST_KEPT = 512 << 20;
 
