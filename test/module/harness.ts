@@ -26,6 +26,8 @@ export function fixture(name: string): Uint8Array {
 }
 
 const IMAGE = 0xffffffff81000000n;
+/** Room for modules: each harness has a buffer of its own, which V8 collects its heap for. */
+const ROOM = 4 << 20;
 const NOT_EXPORTED = new Set(['klpdemo_no_such_symbol']);
 
 export interface Call {
@@ -46,7 +48,7 @@ export class Rig {
   #next = IMAGE;
 
   constructor(ports: Partial<ModuleLoaderPorts> = {}, cpus = 2) {
-    const mem = new GuestMemory({ heap: 1 << 20, stacks: 1 });
+    const mem = new GuestMemory({ heap: 1 << 20, stacks: 1, modules: ROOM });
     mem.map(IMAGE, 0x10000, PROT_READ | PROT_WRITE);
     const events = new EventLog(() => ({ t: 0, cpu: 0 }));
     events.subscribe((e) => this.events.push(e));
