@@ -123,13 +123,14 @@ async function sources(folder: string, sample: Omit<Options, 'names'>): Promise<
   tree.remove();
   const of = (...which: readonly string[]) => mutants.filter(({ status }) => which.includes(status));
   const killed = of('Killed', 'Timeout', 'RuntimeError').length;
-  const survived = of('Survived');
+  // Where no test comes to, none notices.
+  const survived = of('Survived', 'NoCoverage');
   const keys = survived.map(sourceKey);
   const known = keys.filter(isKnown).length;
   for (const mutant of survived) console.log(`survived: ${mutant.place}: ${sourceKey(mutant)}`);
   console.log(
     `${folder}: ${killed + survived.length} of ${mutants.length} mutants, seed ${sample.seed}: ${killed} killed, ` +
-      `${survived.length} survived, ${known} of them known; ${of('NoCoverage').length} of all are where no test comes to`,
+      `${survived.length} survived, ${known} of them known; of those ${of('NoCoverage').length} are where no test comes to`,
   );
   return keys.filter((key) => !isKnown(key));
 }

@@ -36,6 +36,20 @@ describe('a record', () => {
     expect(changes()[1]).toEqual(['unregister', changes()[0][1], 0xe8, 0x0f]);
   });
 
+  it('has a trampoline of the name that kallsyms gives it, and pokes are told of to who listens', async () => {
+    const world = await World.boot();
+    world.load(PATCH);
+    const [trampoline] = world.ftrace.trampolines.list();
+    expect(world.trampolines.get(Number(trampoline.start & 0xffffffffn))).toMatchObject({
+      name: '__builtin__ftrace',
+    });
+    const pokes = world.events.flatMap((e) =>
+      e.type === 'poke' && e.where.startsWith('cmdline_proc_show') ? [e.step] : [],
+    );
+    // That of the boot, of a site that nobody executes yet, was one store.
+    expect(pokes).toEqual(['whole', 'int3', 'tail', 'first byte']);
+  });
+
   it('has a column more in enabled_functions from 6.12 on', async () => {
     const world = await World.boot({ kernel: { ...BUILT_IN, release: FTRACE.modifiedColumn.release } });
     world.load(PATCH);

@@ -43,6 +43,11 @@ describe('a module that a patch refuses', () => {
         if (named) callbacks.push(name);
         return named && name === 'pre_patch' ? BigInt.asUintN(64, -16n) : 0n;
       });
+    const told: string[][] = [];
+    world.core.events.subscribe(
+      (e) => e.type === 'klp_object' && told.push([e.what, e.patch, e.object]),
+      ['klp_object'],
+    );
     const heap = world.core.slab.used();
     expect(world.load('klpdemo_target')).toMatchObject({ ok: false, code: 'EBUSY' });
     expect(targets().map((object) => [object.mod, object.patched])).toEqual([
@@ -61,6 +66,11 @@ describe('a module that a patch refuses', () => {
         .includes(true),
     ).toBe(false);
     expect(world.core.slab.used()).toBe(heap);
+    expect(told).toEqual([
+      ['apply', 'klpdemo_patch_target', 'klpdemo_target'],
+      ['apply', 'klpdemo_patch_both', 'klpdemo_target'],
+      ['revert', 'klpdemo_patch_target', 'klpdemo_target'],
+    ]);
     expect(world.klpLog.slice(-4)).toEqual([
       "applying patch 'klpdemo_patch_both' to loading module 'klpdemo_target'",
       "pre-patch callback failed for object 'klpdemo_target'",

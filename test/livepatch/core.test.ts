@@ -145,6 +145,13 @@ describe('a patch that cannot be enabled', () => {
     ]);
   });
 
+  it('is canceled, which is told with the state that it goes back to', () => {
+    world.load('klpdemo_target');
+    world.load('klpdemo_bad_notrace');
+    const told = world.events.flatMap((e) => (e.type === 'transition' ? [`${e.what} ${e.target}`] : []));
+    expect(told).toEqual(['initializing 1', 'canceling 1', 'completing 0', 'complete 0']);
+  });
+
   it('is busy while another is in transition', () => {
     world.load('klpdemo_target');
     world.running.add(world.core.tasks.idle[1]);
@@ -178,6 +185,7 @@ describe('stacking and replacing', () => {
     world.load('klpdemo_patch_vmlinux');
     world.load('klpdemo_patch_target');
     const heap = world.core.slab.live().filter((a) => a.owner.includes('nop')).length;
+    const replaced = world.livepatch.patches();
     world.replacing();
     expect(world.load('klpdemo_patch_both')).toMatchObject({ ok: true });
     world.work();
@@ -185,6 +193,7 @@ describe('stacking and replacing', () => {
     expect(root?.kind === 'directory' && root.entries().map((e) => e.name)).toEqual(['klpdemo_patch_both']);
     expect(world.bytesAt(world.sym('cmdline_proc_show'))).toBe(NOP5);
     expect(world.bytesAt(site())).toMatch(/^e8/);
+    expect(replaced.map((patch) => patch.enabled)).toEqual([false, false]);
     expect(world.core.slab.live().filter((a) => a.owner.includes('nop')).length).toBe(heap);
     expect(world.loader.modules.find('klpdemo_patch_vmlinux')?.refcount).toBe(0);
     expect(world.unload('klpdemo_patch_vmlinux')).toBe(0);

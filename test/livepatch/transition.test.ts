@@ -296,6 +296,11 @@ describe('whatever tasks do', () => {
 });
 
 describe('round_jiffies_relative', () => {
+  it('keeps three jiffies between one CPU and the next', () => {
+    const at = [0, 1, 2, 7].map((cpu) => roundJiffiesRelative(C.HZ, C.HZ, cpu, 0.4e9) / (1e9 / C.HZ));
+    expect(at.map((jiffies) => (at[0] - jiffies + C.HZ) % C.HZ)).toEqual([0, 3, 6, 21]);
+  });
+
   it('falls on one jiffy of the second for each CPU, a quarter to five quarters of a second from now', () => {
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 1e12 }), fc.integer({ min: 0, max: 7 }), (now, cpu) => {

@@ -27,6 +27,8 @@ describe('the stack trace that /proc/PID/stack prints', () => {
     const text = formatProcStack(w.entries, 1, (addr) => `msleep+0x${(addr & 0xfn).toString(16)}/0x40`);
     expect(text).toBe('[<0>] msleep+0x0/0x40\n');
     expect(w.trace.getWchan(w.task)).toBe(made.msleep);
+    w.task.onCpu = 1;
+    expect(w.trace.getWchan(w.task)).toBe(0);
   });
 
   it('skips as many entries as asked, and stops when the array is full', () => {
@@ -66,6 +68,19 @@ describe('a trace from registers', () => {
     const user = packPtRegs({ ip: 0x401000n, cs: 0x33n, sp: 0x7ffd00001000n });
     expect(w.trace.stackTraceSaveRegs(w.task, user, w.entries)).toBe(1);
     expect(w.trace.stackTraceSaveRegsReliable(w.task, user, w.entries)).toBe(0);
+  });
+
+  it('is not reliable where their address is no text of the kernel: also if its lower half is', () => {
+    const w = new World();
+    const stack = w
+      .userStack()
+      .call(w.text.frame(ORC.bp()))
+      .call(w.text.frame(ORC.sp(40)));
+    w.text.addTo(w.lookup);
+    const regs = stack.regs();
+    expect(w.trace.stackTraceSaveRegsReliable(w.task, regs, w.entries)).toBeGreaterThan(1);
+    regs[33] = 0xfffffffe;
+    expect(w.trace.stackTraceSaveRegsReliable(w.task, regs, w.entries)).toBeLessThan(0);
   });
 
   it('is unreliable where the registers stand outside kernel text', () => {
