@@ -1,6 +1,7 @@
 // The command line: a folder a command, whose code is executed when it is the one that is called.
 
 import { Command, CommanderError } from 'commander';
+import { addBack } from './back/command.ts';
 import { addBundle } from './bundle/command.ts';
 import { addCheck } from './check/command.ts';
 import { addCompare } from './compare/command.ts';
@@ -44,6 +45,7 @@ function program(): Command {
   addCompare(root);
   addExplore(root);
   addGdb(root);
+  addBack(root);
   addShellCommands(root);
   addCheck(root);
   addVet(root);

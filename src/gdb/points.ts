@@ -123,6 +123,8 @@ export class Lookout {
 
   /** Host functions write guest memory directly. */
   #written(cpu: Cpu): void {
+    // Where memory has come since there is nothing that it could be compared with.
+    if ([...this.#seen].some(([point, before]) => before.length !== this.#bytes(point).length)) this.#look();
     const changed = [...this.#seen].find(
       ([point, before]) => Buffer.compare(before, this.#bytes(point)) !== 0,
     );

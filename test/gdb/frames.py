@@ -7,6 +7,7 @@ class Frames(gdb.Command):
         super().__init__("klpemu-frames", gdb.COMMAND_USER)
 
     def invoke(self, arg, from_tty):
+        chosen = gdb.selected_thread()
         for thread in sorted(gdb.selected_inferior().threads(), key=lambda one: one.ptid[1]):
             thread.switch()
             frame, found = gdb.newest_frame(), []
@@ -14,5 +15,6 @@ class Frames(gdb.Command):
                 found.append("%x" % frame.pc())
                 frame = frame.older()
             print("%d %s" % (thread.ptid[1] or thread.ptid[2], " ".join(found)))
+        chosen.switch()
 
 Frames()

@@ -1,0 +1,84 @@
+// From a moment back to the last time that something was so.
+
+import { afterEach, describe, expect, it } from 'vitest';
+import { comeTo, lastBefore } from '../../src/gdb/back.ts';
+import { positionOf } from '../../src/gdb/debuggee.ts';
+import { DebugError } from '../../src/gdb/error.ts';
+import { soughtOf } from '../../src/gdb/sought.ts';
+import { Timeline } from '../../src/gdb/timeline.ts';
+import { loadScenario } from '../../src/scenario/parse.ts';
+
+let timeline: Timeline;
+afterEach(() => timeline.close());
+
+async function back(from: string, to: string) {
+  timeline = new Timeline(loadScenario('fixtures/scenarios/explore_gap.yaml'));
+  const run = await comeTo(timeline, from);
+  const before = positionOf(run);
+  try {
+    const sought = soughtOf(to, run.machine);
+    return { sought, before, found: await lastBefore(timeline, sought, before) };
+  } finally {
+    run.close();
+  }
+}
+
+/** What is at a place before and behind the instruction that was found. */
+async function around(position: number, addr: bigint, size: number) {
+  const run = await timeline.at(position);
+  try {
+    const bytes = () => Buffer.from(run.machine.inspect.core.mem.readBytes(addr, size)).toString('hex');
+    const before = bytes();
+    await run.go(position + 1);
+    return [before, bytes()];
+  } finally {
+    run.close();
+  }
+}
+
+describe('the way back', () => {
+  it('leads from where patching is complete to the write of the last byte of a site', async () => {
+    const { sought, found, before } = await back('patching complete', 'write cmdline_proc_show/5');
+    expect(found?.task).toMatch(/^insmod:/);
+    expect(found?.position).toBeLessThan(before);
+    const { addr, size } = (sought as Extract<typeof sought, { kind: 'access' }>).point;
+    const [from, to] = await around(found?.position ?? 0, addr, size);
+    expect(from.slice(0, 2)).toBe('cc');
+    expect(to.slice(0, 2)).toBe('e8');
+    // The tail was written right before.
+    expect(found?.events.some((event) => event.type === 'poke' && event.step === 'tail')).toBe(true);
+  });
+
+  it('leads to the switch of a task', async () => {
+    const { sought, found } = await back('patching complete', 'change reader.patch_state');
+    const { addr, size } = (sought as Extract<typeof sought, { kind: 'access' }>).point;
+    // When the transition is over no task has a state any more.
+    expect(await around(found?.position ?? 0, addr, size)).toEqual(['01000000', 'ffffffff']);
+  });
+
+  it('leads to a call of a function, and to a line of the log', async () => {
+    const call = await back('200ms', 'call klp_ftrace_handler');
+    expect(call.found?.task).toMatch(/^reader:/);
+    timeline.close();
+    const line = await back('200ms', 'dmesg starting patching');
+    expect(line.found?.task).toMatch(/^insmod:/);
+    expect(line.found?.position).toBeLessThan(call.found?.position ?? 0);
+  });
+
+  it('says when there was none', async () => {
+    expect((await back('50ms', 'call klp_ftrace_handler')).found).toBeUndefined();
+  });
+
+  it.each([
+    ['50ms', 'write nosuch', /no symbol nosuch/],
+    ['50ms', 'write 0x1000/0', /no number of bytes/],
+    ['50ms', 'change nobody.patch_state', /no task is nobody/],
+    ['50ms', 'change nobody.nothing', /no field that is known/],
+    ['50ms', 'hop', /nothing that can be looked for/],
+    ['nobody says that', 'write jiffies_64', /no line of the log/],
+  ])('from %s to %s is refused with a reason', async (from, to, reason) => {
+    const refused = back(from, to);
+    await expect(refused).rejects.toThrow(DebugError);
+    await expect(refused).rejects.toThrow(reason);
+  });
+});
