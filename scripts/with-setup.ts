@@ -1,7 +1,7 @@
 // What `npm run demo`, `npm test`, `npm run bench` and others run: sees to all that is missing, builds, and starts the
 // one asked for.
 //
-//   node scripts/run.mjs with-setup demo|test|bench|sequences|conformance|corpus|behaviour|fuzz|unwinders|oracle [ARGUMENT...]
+//   node scripts/run.mjs with-setup demo|test|bench|sequences|conformance|corpus|behaviour|fuzz|unwinders|oracle|planted|pairs [ARGUMENT...]
 //
 // Every step is skipped when its result exists.
 
@@ -32,6 +32,8 @@ const program =
 const TARGETS: Readonly<Record<string, Target>> = {
   demo: async (args) => [['dist/cli/main.js', 'demo', ...args]],
   test: async (args) => [['node_modules/vitest/vitest.mjs', 'run', ...args]],
+  planted: script('planted'),
+  pairs: script('pairs'),
   conformance: script('conformance'),
   corpus: script('corpus'),
   behaviour: script('behaviour/main'),

@@ -39,6 +39,7 @@ interface WaitsPort extends AwaitedPort {
 }
 
 export class Bundles {
+  readonly awaits: Awaits;
   readonly gate: Gate;
   readonly #core: KernelCore;
   readonly #livepatch: Livepatch;
@@ -62,12 +63,13 @@ export class Bundles {
     this.#livepatch = livepatch;
     this.#loader = loader;
     this.#files = files;
+    this.awaits = new Awaits(core, loader.modules, (task) => stack.format(task), awaited);
     this.gate = new Gate(
       core,
       (task) => stack.format(task),
       (task, call) => this.#waitedFor(task, call),
       () => this.#klp.transitionPatch?.name ?? this.#bundles.at(-1)?.name ?? '?',
-      new Awaits(core, loader.modules, (task) => stack.format(task), awaited),
+      this.awaits,
     );
     awaited.onWait((call) => this.gate.checkWaits(call));
     this.#members = new Members(core, livepatch, loader);

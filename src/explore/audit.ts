@@ -6,7 +6,7 @@ import type { Machine } from '../machine/machine.ts';
 export function audit(machine: Machine): string[] {
   const { core, livepatch } = machine.inspect;
   const { KLP_UNDEFINED } = core.kernel.constants;
-  const wrong: string[] = [];
+  const wrong: string[] = [...strayObjects(machine), ...waitsForEver(machine)];
   if (livepatch.transitionPatch) return wrong;
   if (livepatch.targetState !== KLP_UNDEFINED)
     wrong.push(`klp_target_state is ${livepatch.targetState} outside of a transition`);
@@ -27,4 +27,36 @@ export function audit(machine: Machine): string[] {
       if (!func.patched) wrong.push(`${func.oldName} is on a func_stack and not patched`);
   }
   return wrong;
+}
+
+/** Objects of patches whose module is not there, or is another one. */
+function strayObjects({ inspect: { livepatch } }: Machine): string[] {
+  const { modules } = livepatch.context.ports;
+  return livepatch
+    .patches()
+    .flatMap((patch) => patch.objects().map((object) => ({ patch, object })))
+    .filter(
+      ({ object }) =>
+        object.isModule && object.mod !== 0n && modules.findModule(object.displayName) !== object.mod,
+    )
+    .map(({ patch, object }) => {
+      const left = object.patched ? 'is patched' : 'has obj->mod set';
+      return `object '${object.displayName}' of '${patch.name}' ${left}, and its module is not there`;
+    });
+}
+
+/** Who sleeps on the gate between loads and transitions though nobody holds it, or though who holds it waits for him. */
+function waitsForEver({ inspect: { core, bundles } }: Machine): string[] {
+  const gate = bundles?.gate;
+  if (!gate) return [];
+  const { TASK_RUNNING } = core.kernel.constants;
+  const waiting = [...core.tasks.processes()].filter((task) => gate.why(task) !== undefined);
+  const asleep = waiting.filter((task) => task.state !== TASK_RUNNING);
+  if (asleep.length === 0 || gate.held) return [];
+  const { loading } = gate;
+  if (loading.length === 0)
+    return asleep.map((task) => `${task} sleeps on the gate, which nobody holds: its wake-up is lost`);
+  if (loading.some((task) => task.state === TASK_RUNNING)) return [];
+  const chain = asleep.map((task) => `${task} ${gate.why(task)}`);
+  return [`a deadlock: ${chain.join('; ')}; ${loading.join(', ')} asleep`];
 }

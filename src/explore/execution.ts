@@ -127,7 +127,7 @@ export async function execute(
     return {
       plan,
       visits,
-      problems: pointless ? [] : problemsOf(scenario, report, report.failure ? [] : audited(machine)),
+      problems: pointless ? [] : problemsOf(scenario, report, isWhole(report) ? audited(machine) : []),
       schedule: scheduleOf(plan, actions),
       pointless,
       instructions: machine.inspect.executor.instructions,
@@ -137,6 +137,9 @@ export async function execute(
     run.close();
   }
 }
+
+/** A run that had no time left is one whose machine can be looked at. */
+const isWhole = ({ failure }: RunReport): boolean => failure === undefined || failure.code === 'ELIMIT';
 
 function audited(machine: Machine): string[] {
   // A run may end while a CPU stands still.
@@ -163,6 +166,8 @@ class SteeredRun {
   readonly #flagsOnly = new Set<string>();
   /** What each CPU has come to and has not been asked about. */
   readonly #came: (string | undefined)[] = [];
+  /** The host function that each CPU asks in whether others are so far. */
+  readonly #asks: (string | undefined)[] = [];
   #next = 0;
   /** Where a CPU began to stand still. */
   #held: { readonly cpu: Cpu; readonly at: number } | undefined;
@@ -181,7 +186,11 @@ class SteeredRun {
       this.#came[cpu.id] = this.#nameOf(cpu.pc);
     };
     host.onServed = (cpu, name) => {
-      if (points.host.has(name)) this.#came[cpu.id] = name;
+      if (!points.host.has(name)) return;
+      // Who asks again and again whether others are so far might as well have stood still at the first time.
+      const asks = host.polls ? name : undefined;
+      if (asks === undefined || this.#asks[cpu.id] !== asks) this.#came[cpu.id] = name;
+      this.#asks[cpu.id] = asks;
     };
     machine.inspect.steering.onAct = (action) => tell?.action(action);
     executor.steersAlways = true;

@@ -16,8 +16,10 @@ import type { Addr } from './addr.ts';
 
 export type HostRequest =
   | { readonly call: Addr; readonly args?: readonly (bigint | number)[] }
-  /** waits: what was stored since the host function last went on may become visible to others one by one (exploring). */
-  | { readonly relax: true; readonly waits?: true };
+  /**
+   * polls: the host function only asks whether others are so far, and does so again. waits: what was stored since the host function last went on may become visible to others one by one (exploring).
+   */
+  | { readonly relax: true; readonly polls?: true; readonly waits?: true };
 
 /** What the caller gets; nothing is 0. */
 export type HostResult = bigint | number | boolean | undefined | void;

@@ -2,7 +2,7 @@
 //
 // Invariant: it is asked of the machine as it is now; patches, functions and tasks come and go.
 
-import { type Addr, lo32 } from '../guest/addr.ts';
+import { type Addr, hi32, lo32 } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import type { Livepatch } from '../livepatch/core.ts';
 
@@ -22,7 +22,7 @@ interface Range {
 export class LivepatchData {
   readonly #core: KernelCore;
   readonly #livepatch: Livepatch;
-  /** By low half of the address: all of it is in the heap, the image or modules, which differ there. */
+  /** By low half of the address: all of it is in the heap, the image or modules, which differ there. Stacks do not. */
   #ranges: Range[] = [];
 
   constructor(core: KernelCore, livepatch: Livepatch) {
@@ -62,7 +62,8 @@ export class LivepatchData {
       else high = middle;
     }
     const range = this.#ranges[low - 1];
-    return range && at < range.start + range.size ? range.name : undefined;
+    const isInside = range !== undefined && at < range.start + range.size && hi32(addr) === hi32(range.addr);
+    return isInside ? range.name : undefined;
   }
 
   /** All of it, as text that can be compared; of flags the one that is livepatch's. */

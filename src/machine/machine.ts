@@ -20,14 +20,13 @@ import { type KernelImage, loadKernelImage, loadRealImage } from './boot/image.t
 import { kernelParts } from './boot/kernel_parts.ts';
 import { patchingParts, useBundles, useSubmodules } from './boot/patching.ts';
 import { startKernel } from './boot/start_kernel.ts';
+import { makeSteering } from './boot/steering.ts';
 import { trapParts } from './boot/trap_parts.ts';
 import { oopsLimitFile } from './control_files.ts';
 import { Executor } from './cpu/executor.ts';
 import { HostCallDispatch } from './cpu/hostcall_dispatch.ts';
 import { RunLoop } from './cpu/run_loop.ts';
 import { Smp } from './cpu/smp.ts';
-import { Steering } from './cpu/steering.ts';
-import { WaitingStores } from './cpu/waiting_stores.ts';
 import { blockSink, watchedExecutor } from './cpu/watched_exec.ts';
 import type { Inspect } from './inspect.ts';
 import { fromOutside } from './machine_error.ts';
@@ -120,14 +119,7 @@ export class Machine {
 
     const files = { fs, modules, bundles, users };
     const checks = { traces, truth, versions };
-    const steering = new Steering(
-      core,
-      smp,
-      kernel.sched,
-      kernel.timers,
-      executor,
-      new WaitingStores(core, livepatch, host, kernel.fork),
-    );
+    const steering = makeSteering(core, kernel, livepatch, { smp, host, executor });
     const running = { smp, host, executor, loop, steering, onBlocks: blockSink(watched) };
     this.inspect = { core, ...kernel, ...patching, ...files, ...checks, ...trapping, ...running };
     this.options = options;

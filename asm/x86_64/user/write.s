@@ -52,3 +52,43 @@ SYM_CODE_START(write)
     mov     eax, __NR_exit_group
     syscall
 SYM_CODE_END(write)
+
+# fork_reader PATH MS [ROUNDS]: forks a child that reads PATH as reader does, once, and exits; waits for it, and sleeps MS
+# milliseconds.
+SYM_CODE_START(fork_reader)
+    UNWIND_HINT_EMPTY
+    mov     r15, rsp
+    mov     rdi, [r15+24]
+    call    atoi
+    mov     r14, rax
+    xor     r13d, r13d
+    cmp     qword ptr [r15], 4
+    jl      .Lloop
+    mov     rdi, [r15+32]
+    call    atoi
+    mov     r13, rax
+.Lloop:
+    mov     eax, __NR_fork
+    syscall
+    test    rax, rax
+    jz      .Lchild
+    mov     rdi, rax
+    xor     esi, esi
+    xor     edx, edx
+    xor     r10d, r10d
+    mov     eax, __NR_wait4
+    syscall
+    mov     rdi, r14
+    call    sleep_ms
+    dec     r13
+    jnz     .Lloop
+    xor     edi, edi
+    mov     eax, __NR_exit_group
+    syscall
+.Lchild:
+    mov     rdi, [r15+16]
+    call    copy_to_stdout
+    xor     edi, edi
+    mov     eax, __NR_exit_group
+    syscall
+SYM_CODE_END(fork_reader)

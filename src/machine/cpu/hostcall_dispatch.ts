@@ -64,6 +64,8 @@ export class HostCallDispatch {
   /** Told before it and behind it what it stores; whether that may become visible one by one. */
   stores: { begin(): void; end(cpu: Cpu, waits: boolean): void } | undefined;
   #waits = false;
+  /** The part that was served last has only asked whether others are so far. */
+  polls = false;
   /** By low half of the address behind a halt. */
   readonly #stubs: ReadonlyMap<number, Stub>;
   /** Suspended host functions, innermost last, by stack slot. */
@@ -98,6 +100,7 @@ export class HostCallDispatch {
     if (!stub || cpu.context.userMode) return false;
     this.#core.mem.space = cpu.context.space ?? 0;
     this.#waits = false;
+    this.polls = false;
     this.stores?.begin();
     if (stub.phase === 'entered') this.#enter(cpu, stub);
     else this.#resume(cpu, stub);
@@ -153,6 +156,7 @@ export class HostCallDispatch {
     const { regs } = cpu.context;
     if ('relax' in request) {
       this.#waits = request.waits === true;
+      this.polls = request.polls === true;
       cpu.pc = stub.halt + BigInt(this.#arch.offsets.relax);
       return;
     }

@@ -47,7 +47,8 @@ export class RunLoop {
       this.#rest(limitNs);
       return true;
     }
-    let cpu = smp.next(timers.next());
+    // What is done from outside at that time is as a timer.
+    let cpu = smp.next(Math.min(timers.next() ?? Number.POSITIVE_INFINITY, limitNs));
     if (!cpu) {
       this.#someCpuIsLeft();
       if (this.#hungTasks(limitNs)) return true;

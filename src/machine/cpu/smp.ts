@@ -113,6 +113,11 @@ export class Smp {
     return held;
   }
 
+  /** Whether one stands still. */
+  get holds(): boolean {
+    return this.#held.length > 0;
+  }
+
   /** Those that can take a timer while nobody has anything to do. */
   idle(): Cpu[] {
     return this.cpus.filter((cpu) => !cpu.stopped && cpu.heldUntil === undefined);
@@ -140,7 +145,7 @@ export class Smp {
     const before = [...this.#turns];
     const behind = () =>
       this.cpus.some((c) => c !== self && answers(c) && this.#turns[c.id] === before[c.id]);
-    do yield { relax: true };
+    do yield { relax: true, polls: true };
     while (behind());
   }
 }

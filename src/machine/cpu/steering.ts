@@ -57,6 +57,10 @@ export class Steering {
     stores: WaitingStores,
   ) {
     this.stores = stores;
+    // Who waits for a CPU that stands still has no need of whole slices.
+    stores.onPolls = (cpu) => {
+      if (smp.holds) cpu.sliceOver = true;
+    };
     this.#core = core;
     this.#smp = smp;
     this.#sched = sched;

@@ -36,6 +36,8 @@ export class WaitingStores {
   /** The CPU that made them, where they may wait. */
   #of: Cpu | undefined;
   #hidden: readonly Store[] = [];
+  /** Told of a CPU that only asks whether others are so far. */
+  onPolls: ((cpu: Cpu) => void) | undefined;
 
   constructor(core: KernelCore, livepatch: Livepatch, host: HostCallDispatch, fork: Fork) {
     this.#core = core;
@@ -85,6 +87,7 @@ export class WaitingStores {
   /** A part of a host function is over. */
   #end(cpu: Cpu, waits: boolean): void {
     this.#core.mem.onStore = undefined;
+    if (this.#host.polls) this.onPolls?.(cpu);
     const data = this.#data;
     if (!waits || !data) {
       this.#made = [];

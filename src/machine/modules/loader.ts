@@ -88,7 +88,10 @@ export function makeLoader(
     area,
     percpu,
     hooks,
-    waitEvent: (condition: () => boolean, timeoutNs: number) => waitEvent(core, condition, timeoutNs),
+    waitEvent: (condition: () => boolean, timeoutNs: number) => {
+      const wait = waitEvent(core, condition, timeoutNs);
+      return Number.isFinite(timeoutNs) ? wait : outsideOfGate(core, livepatch, wait);
+    },
     pokeText: (addr: bigint, bytes: Uint8Array) => ftrace.textPoke.early(addr, bytes),
     blacklist: bootParam(commandLine, 'module_blacklist')?.split(',') ?? [],
     sigEnforce: /^(|1|y|on)$/i.test(bootParam(commandLine, 'module.sig_enforce') ?? 'no'),
@@ -99,6 +102,22 @@ export function makeLoader(
     },
   };
   return new ModuleLoader(core, ports, modules);
+}
+
+/**
+ * A load that waits for another one of the same name, which it does for as long as that takes and before it has done anything,
+ * keeps nobody waiting: the other's init may be about to begin a transition, which waits for loads under way.
+ */
+function* outsideOfGate(
+  core: KernelCore,
+  livepatch: Livepatch,
+  wait: HostGenerator<number>,
+): HostGenerator<number> {
+  const { model } = livepatch;
+  yield* model.unlockModules(core.current(core.here()));
+  const result = yield* wait;
+  const locked = yield* model.lockModules('restart');
+  return result === 0 ? -locked : result;
 }
 
 /** wait_event_interruptible_timeout(module_wq, ...): looks once a jiffy. */

@@ -10,6 +10,7 @@ const USAGES: Readonly<Record<string, string>> = {
   crash: 'N',
   echo: 'TEXT PATH',
   fork_pointer: '',
+  fork_reader: 'PATH MS [ROUNDS]',
   forker: 'MS [ROUNDS]',
   hold_paused: 'PATH [PARAMETERS [MEMBER..]]',
   insmod: 'PATH [PARAMETERS [FLAGS]]',

@@ -1,0 +1,222 @@
+// npm run pairs [-- --preemptions N] [--model classic|bundle] [--state FILE] [--seconds N] [--most N] [PAIR...]: explores each pair of
+// operations on livepatch, done at the same time, in the core as it is: all schedules of up to N things done. Prints what it looked
+// at; ends with 1 and the schedule where something is found, with 4 where not all was looked at.
+//
+// It goes on from --state, a file, and leaves there what is not done.
+
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { execute, learnPoints } from '../src/explore/execution.ts';
+import { executedOf, storesOf } from '../src/explore/explore.ts';
+import { type Plan, QUIET } from '../src/explore/plan.ts';
+import type { SearcherState } from '../src/explore/searcher.ts';
+import { BoundedSearcher } from '../src/explore/searchers/bounded.ts';
+import { parseScenario } from '../src/scenario/parse.ts';
+import type { Scenario } from '../src/scenario/scenario.ts';
+import { ScriptUsageError } from './errors.ts';
+import { ROOT } from './root.ts';
+
+interface Operation {
+  /** Has to be done before, each to its end. */
+  readonly before?: readonly string[];
+  readonly step: string;
+}
+
+const LOADED = 'load: klpdemo_patch_vmlinux';
+const TARGET = 'load: klpdemo_target\n    params: { hold_ms: 1, period_ms: 1000, work_ms: 1 }';
+const done = (patch: string): string => `until: { done: { patch: ${patch} } }\n    within: 20s`;
+const ENABLED = [LOADED, done('klpdemo_patch_vmlinux')];
+
+/** Those that are about the same patch come one after the other, in this order. */
+const OPERATIONS: Readonly<Record<string, Operation>> = {
+  enable: { step: LOADED },
+  disable: { before: ENABLED, step: 'disable: klpdemo_patch_vmlinux' },
+  reverse: { before: [LOADED], step: 'disable: klpdemo_patch_vmlinux' },
+  replace: { before: [TARGET, ...ENABLED], step: 'load: klpdemo_patch_both\n    params: { replace: 1 }' },
+  force: { before: [LOADED], step: 'force: klpdemo_patch_vmlinux' },
+  load: { step: TARGET },
+  unload: { before: [TARGET], step: 'unload: klpdemo_target' },
+  fork: { step: 'spawn: { name: forker, program: forker, args: [1, 2] }' },
+  exit: { before: ['spawn: { name: sleeper, program: pause }'], step: 'kill: sleeper\n    signal: 9' },
+};
+
+const MODELS = ['classic', 'bundle'] as const;
+
+export const PAIRS = Object.keys(OPERATIONS).flatMap((a, i, names) =>
+  names.slice(i).map((b) => [a, b] as const),
+);
+
+export function pairScenario(a: string, b: string, model: (typeof MODELS)[number]): Scenario {
+  const steps = [...new Set([...(OPERATIONS[a].before ?? []), ...(OPERATIONS[b].before ?? [])])];
+  const background = (step: string): string =>
+    /^(spawn|kill)/.test(step) ? `  - ${step}` : `  - ${step}\n    background: true`;
+  const text = `name: ${a} and ${b} at the same time, ${model}
+machine: { cpus: 2, schedule: q, model: ${model}, heap: 16MiB, tasks: 64 }
+limit: 30s
+modules:
+  - ../modules/klpdemo_target.ko
+  - ../modules/klpdemo_patch_vmlinux.ko
+  - ../modules/klpdemo_patch_both.ko
+tasks:
+  - { name: reader, program: reader, args: [/proc/cmdline, 300] }
+steps:
+${steps.map((step) => `  - ${step}`).join('\n')}
+${background(OPERATIONS[a].step)}
+${background(OPERATIONS[b].step)}
+  - wait: 3s
+`.replace('steps:\n\n', 'steps:\n');
+  const scenario = parseScenario(text, join(ROOT, 'fixtures/scenarios/pair.yaml'));
+  return { ...scenario, machine: { ...scenario.machine, engine: 'core' } };
+}
+
+interface PairState {
+  readonly schedules: number;
+  readonly pointless: number;
+  readonly points: number;
+  readonly visits: number;
+  /** Processor time, s. */
+  readonly seconds: number;
+  readonly known: Readonly<Record<string, number>>;
+  readonly complete: boolean;
+  readonly found?: string;
+  readonly searcher: SearcherState;
+}
+
+interface Options {
+  preemptions: number;
+  seconds: number;
+  most: number;
+  state: string | undefined;
+  models: readonly (typeof MODELS)[number][];
+  pairs: string[];
+}
+
+function options(args: readonly string[]): Options {
+  const all: Options = {
+    preemptions: 1,
+    seconds: Number.POSITIVE_INFINITY,
+    most: Number.POSITIVE_INFINITY,
+    state: undefined,
+    models: MODELS,
+    pairs: [],
+  };
+  for (let i = 0; i < args.length; i++) {
+    const [name, value = ''] = [args[i], args[i + 1]];
+    if (!name.startsWith('--')) {
+      all.pairs.push(name);
+      continue;
+    }
+    i++;
+    if (name === '--state') all.state = value;
+    else if (name === '--model' && MODELS.some((model) => model === value))
+      all.models = [value as (typeof MODELS)[number]];
+    else if (['--preemptions', '--seconds', '--most'].includes(name) && Number(value) > 0)
+      all[name.slice(2) as 'preemptions' | 'seconds' | 'most'] = Number(value);
+    else throw new ScriptUsageError(`pairs: ${name} ${value}: not known`);
+  }
+  return all;
+}
+
+export async function main(args: readonly string[]): Promise<void> {
+  const { preemptions, seconds, most, state: file, models, pairs } = options(args);
+  const saved: Record<string, PairState> =
+    file !== undefined && existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {};
+  const end = performance.now() + seconds * 1000;
+  let isWhole = true;
+  for (const model of models)
+    for (const [a, b] of PAIRS) {
+      const name = `${a}+${b}`;
+      if (pairs.length > 0 && !pairs.includes(name)) continue;
+      const key = `${model} ${name} ${preemptions}`;
+      const before = saved[key];
+      if (!before?.complete && performance.now() < end) {
+        const state = await explorePair(pairScenario(a, b, model), preemptions, before, end, most);
+        saved[key] = state;
+        if (file !== undefined) writeWhole(file, saved);
+        tell(key, state);
+      }
+      isWhole &&= saved[key]?.complete === true;
+      if (saved[key]?.found !== undefined) process.exitCode = 1;
+    }
+  total(saved);
+  if (!isWhole) process.exitCode ??= 4;
+}
+
+async function explorePair(
+  scenario: Scenario,
+  preemptions: number,
+  before: PairState | undefined,
+  end: number,
+  most: number,
+): Promise<PairState> {
+  const cpu = process.cpuUsage();
+  const { points } = await learnPoints(scenario);
+  const first = await execute(scenario, points, { base: QUIET, decisions: [] });
+  const searcher = new BoundedSearcher({
+    preemptions,
+    seed: 1,
+    visits: first.visits.length,
+    stores: storesOf(first.visits),
+    ...(before ? { state: before.searcher } : {}),
+  });
+  let { schedules, pointless } = before ?? { schedules: 0, pointless: 0 };
+  const known: Record<string, number> = { ...before?.known };
+  let found: string | undefined = wrong(first) && `${first.schedule}: ${wrong(first)}`;
+  let plan: Plan | undefined;
+  let left = most;
+  while (found === undefined && left-- > 0 && performance.now() < end) {
+    plan = searcher.next();
+    if (!plan) break;
+    const execution = await execute(scenario, points, plan);
+    schedules++;
+    if (execution.pointless) pointless++;
+    for (const kind of new Set(execution.problems.map((one) => one.kind)))
+      known[kind] = (known[kind] ?? 0) + 1;
+    searcher.done({ plan, ...executedOf(execution), found: execution.problems.length > 0 });
+    const problem = wrong(execution);
+    if (problem !== undefined) found = `${execution.schedule}: ${problem}`;
+  }
+  const { user, system } = process.cpuUsage(cpu);
+  return {
+    schedules,
+    pointless,
+    points: points.text.size + points.trampoline.size + points.host.size,
+    visits: first.visits.length,
+    seconds: (before?.seconds ?? 0) + (user + system) / 1e6,
+    known,
+    complete: found === undefined && plan === undefined && left >= 0 && schedules > 0,
+    ...(found === undefined ? {} : { found }),
+    searcher: searcher.state,
+  };
+}
+
+/** What the kernel is known to do (docs/findings.md) is counted, and gone on from. */
+const KNOWN: ReadonlySet<string> = new Set(['gap', 'hole']);
+
+function wrong({ problems }: Awaited<ReturnType<typeof execute>>): string | undefined {
+  const all = problems.filter(({ kind }) => !KNOWN.has(kind));
+  return all.length > 0 ? all.map(({ text }) => text).join(' | ') : undefined;
+}
+
+function tell(
+  key: string,
+  { schedules, pointless, points, visits, seconds, known, complete, found }: PairState,
+): void {
+  const counts = Object.entries(known).map(([kind, count]) => `, ${kind} ${count}`);
+  process.stdout.write(
+    `${key}: ${schedules} schedules (${pointless} changed nothing), ${points} points, ${visits} times come to, ${seconds.toFixed(0)} s${counts.join('')}, ${found ?? (complete ? 'all' : 'not all')}\n`,
+  );
+}
+
+function total(saved: Readonly<Record<string, PairState>>): void {
+  const all = Object.values(saved);
+  const sum = (of: (state: PairState) => number): number => all.reduce((one, state) => one + of(state), 0);
+  process.stdout.write(
+    `${all.filter(({ complete }) => complete).length} of ${all.length} begun are whole: ${sum((one) => one.schedules)} schedules (${sum((one) => one.pointless)} changed nothing), ${sum((one) => one.seconds).toFixed(0)} s of processor time\n`,
+  );
+}
+
+function writeWhole(file: string, saved: Readonly<Record<string, PairState>>): void {
+  writeFileSync(`${file}.new`, JSON.stringify(saved));
+  renameSync(`${file}.new`, file);
+}
