@@ -42,6 +42,24 @@ const IS_THUNK = 1;
 const IS_NO_CALLEE = 2;
 const IS_COLD = 4;
 
+const kernelTargets = new WeakMap<Calls, Int32Array>();
+const kindsOf = new WeakMap<GraphPart, Uint8Array>();
+
+function kinds(part: GraphPart): Uint8Array {
+  const known = kindsOf.get(part);
+  if (known) return known;
+  const made = Uint8Array.from(part.calls.starts, (start) => {
+    const name = part.nameAt(start);
+    return (
+      (THUNK.test(name) ? IS_THUNK : 0) |
+      (NO_CALLEE.test(name) ? IS_NO_CALLEE : 0) |
+      (COLD.test(name) ? IS_COLD : 0)
+    );
+  });
+  kindsOf.set(part, made);
+  return made;
+}
+
 export class CallGraph {
   readonly #places: Place[] = [];
   /** Starts of all functions, ascending, and which number each has. */
@@ -240,25 +258,25 @@ export class CallGraph {
 
   #targetsOf(place: Place): Int32Array {
     if (!place.targets) {
-      const { to, how } = place.part.calls;
-      const targets = new Int32Array(to.length).fill(-1);
-      for (let i = 0; i < to.length; i++)
-        if (how[i] === BY_CALL || how[i] === BY_JUMP) targets[i] = this.at(to[i]);
-      place.targets = targets;
+      // The kernel is the first part, and none of its branches leads into a module: they are the same in each graph.
+      const kept = place.base === 0 && place.part.module === undefined ? kernelTargets : undefined;
+      place.targets = kept?.get(place.part.calls) ?? this.#resolve(place.part.calls);
+      kept?.set(place.part.calls, place.targets);
     }
     return place.targets;
+  }
+
+  #resolve({ to, how }: Calls): Int32Array {
+    const targets = new Int32Array(to.length).fill(-1);
+    for (let i = 0; i < to.length; i++)
+      if (how[i] === BY_CALL || how[i] === BY_JUMP) targets[i] = this.at(to[i]);
+    return targets;
   }
 
   #is(func: number, kind: number): boolean {
     if (!this.#kinds) {
       this.#kinds = new Uint8Array(this.#count);
-      for (let i = 0; i < this.#count; i++) {
-        const name = this.name(i);
-        this.#kinds[i] =
-          (THUNK.test(name) ? IS_THUNK : 0) |
-          (NO_CALLEE.test(name) ? IS_NO_CALLEE : 0) |
-          (COLD.test(name) ? IS_COLD : 0);
-      }
+      for (const { part, base } of this.#places) this.#kinds.set(kinds(part), base);
     }
     return (this.#kinds[func] & kind) !== 0;
   }
