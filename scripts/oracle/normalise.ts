@@ -23,6 +23,11 @@ const RULES: readonly Rule[] = [
     to: 'sh: ',
   },
   {
+    why: 'functions of the kernel image that are hosted are other code',
+    from: /\b(klp_ftrace_handler\+0x0)\/0x[0-9a-f]+/g,
+    to: '$1',
+  },
+  {
     why: 'files of the emulated machine keep no times',
     from: /\b[A-Z][a-z]{2} [ \d]\d +(\d\d:\d\d|\d{4}) /g,
     to: 'DATE ',
@@ -46,6 +51,11 @@ const LOG_RULES: readonly Rule[] = [
     from: /^(RIP: 0010:\w+)\+0x[0-9a-f]+\/0x[0-9a-f]+$/,
     to: '$1',
   },
+  {
+    why: 'functions of the kernel image that are hosted are other code',
+    from: /^(WARNING: \S+ at \w+)\+0x[0-9a-f]+\/0x[0-9a-f]+, CPU#\d+: .*$/,
+    to: '$1',
+  },
   { why: 'no thread-local storage; where per-CPU areas lie', from: /^FS: .*/, to: 'FS: *' },
   { why: 'no page tables, and another processor', from: /^CR2: .*/, to: 'CR2: *' },
   { why: 'the machine is another', from: /^Hardware name: .*/, to: 'Hardware name: *' },
@@ -66,6 +76,10 @@ const LEFT_OUT: readonly Left[] = [
   {
     why: 'frames of the kernel image, where hosted functions stand for several of its own',
     line: /^ \S+\+0x[0-9a-f]+\/0x[0-9a-f]+$/,
+  },
+  {
+    why: 'debugfs/tracing of the emulated machine is no mount',
+    line: /^NOTICE: Automounting of tracing to debugfs/,
   },
   { why: 'stale words of the stack', line: /^ \? / },
   { why: 'interrupts run on the task stack', line: /^ <\/?(IRQ|TASK)>$/ },

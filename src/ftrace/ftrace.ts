@@ -300,12 +300,14 @@ export class Ftrace {
 
   /** A value of ftrace_enabled where that turns nothing off any more. */
   #setDeprecated(value: number): number {
+    if (value !== 0) {
+      this.enabled = value;
+      return 0;
+    }
     if (!this.#toldDeprecated)
       this.#core.printk.info('The ftrace_enabled file is deprecated and no longer disables ftrace');
     this.#toldDeprecated = true;
-    if (value === 0) return -UAPI.EOPNOTSUPP;
-    this.enabled = value;
-    return 0;
+    return -UAPI.EOPNOTSUPP;
   }
 
   /** ftrace_hash_ipmodify_enable() */

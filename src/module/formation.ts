@@ -202,7 +202,9 @@ export class ModuleFormation {
             { start: textEnd, end },
           ];
     });
-    const exported = new Set(mod.exports.filter((e) => !e.gpl).map((e) => e.name));
+    // is_exported() asks the one table that there is; where exports under the GPL have their own, it does not know them.
+    const oneTable = !hasRow(this.#core.kernel.structs.module.fields, 'gpl_syms');
+    const exported = new Set(mod.exports.filter((e) => oneTable || !e.gpl).map((e) => e.name));
     const { mem, symbols } = this.#core;
     symbols.add(mod.name, moduleKallsyms(mem, mod.symbolTable, mod.symbols, regions, exported));
   }

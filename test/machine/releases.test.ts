@@ -46,9 +46,13 @@ describe.each([
     expect(run('cat', '/sys/kernel/debug/tracing/enabled_functions').text).toContain(
       `cmdline_proc_show ${column}`,
     );
+    const deprecated = (): number =>
+      machine.dmesg().filter((line) => line.endsWith('deprecated and no longer disables ftrace')).length;
+    // Only a 0 is told so.
+    expect(run('echo', '1', '/proc/sys/kernel/ftrace_enabled').status).toBe(0);
+    expect(deprecated()).toBe(0);
     for (let i = 0; i < 2; i++) expect(run('echo', '0', '/proc/sys/kernel/ftrace_enabled').status).toBe(off);
-    const told = machine.dmesg().filter((line) => line.endsWith('deprecated and no longer disables ftrace'));
-    expect(told.length).toBe(off === EOPNOTSUPP ? 1 : 0);
+    expect(deprecated()).toBe(off === EOPNOTSUPP ? 1 : 0);
     expect(run('cat', '/proc/sys/kernel/ftrace_enabled').text).toBe('1\n');
     run('echo', '0', `/sys/kernel/livepatch/${NAME}/enabled`);
     run('echo', '1', `/sys/kernel/livepatch/${NAME}/enabled`);
@@ -59,6 +63,18 @@ describe.each([
       '[E]=UNSIGNED_MODULE',
       '[K]=LIVEPATCH',
     ]);
+  });
+});
+
+describe('a dump', () => {
+  it.each([
+    ['6.12.117', '#1  Debian 6.1.192-2'],
+    ['7.3.4', '#1 PREEMPT(lazy)  Debian 6.1.192-2 '],
+  ])('on %s ends the line of who it is with what that kernel has there', async (release, end) => {
+    machine = await Machine.boot(SMALL, { ...BUILT_IN, release });
+    machine.inspect.oops.dumpStack(0);
+    const line = machine.dmesg().find((one) => one.includes(' Comm: '));
+    expect(line?.slice(line.indexOf('#1'))).toBe(end);
   });
 });
 

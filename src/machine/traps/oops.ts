@@ -28,6 +28,8 @@ import type { UnsetObject } from './unset_object.ts';
 /** init_utsname()->release and the first word of version. */
 /** `6.1.0-56-amd64 #1` */
 export const kernelVersion = ({ kernel }: KernelCore): string => `${kernel.release} #1`;
+/** preempt_model_str() of Debian's, which boots so. */
+const PREEMPT_MODEL = 'PREEMPT(lazy) ';
 const END_TRACE = '---[ end trace 0000000000000000 ]---';
 
 /** The guest kernel has stopped for good: its log says why. */
@@ -193,10 +195,11 @@ export class Oops {
     const tainted = printTainted(this.#core);
     const { kernel } = this.#core;
     const named = holds(kernel, DUMPS.uidAndTaintNames);
+    const model = holds(kernel, DUMPS.namesPreemptModel) ? PREEMPT_MODEL : '';
     const taints = named ? taintNames(this.#core) : [];
     const who = `CPU: ${cpu} ${named ? 'UID: 0 ' : ''}PID: ${task.pid} Comm: ${task.comm}`;
     return [
-      `${who} ${tainted} ${kernelVersion(this.#core)} ${kernel.packageId}`,
+      `${who} ${tainted} ${kernelVersion(this.#core)} ${model}${kernel.packageId}${model === '' ? '' : ' '}`,
       ...(taints.length > 0 ? [`Tainted: ${taints.join(', ')}`] : []),
       `Hardware name: klpemu (emulated ${this.#core.arch.name})`,
       ...this.workerInfo(task),
