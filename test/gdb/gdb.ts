@@ -32,6 +32,8 @@ export function gdb(
     `target remote | ${klpemu}`,
     ...commands.flatMap((command, i) => [`echo \\n<<${i}>>\\n`, command]),
     'echo \\n<<end>>\\n',
+    // Detached from, the scenario would go on to its end.
+    'kill',
   ];
   const { stdout } = spawnSync(
     'sh',
