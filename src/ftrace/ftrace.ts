@@ -305,7 +305,7 @@ export class Ftrace {
       return 0;
     }
     if (!this.#toldDeprecated)
-      this.#core.printk.info('The ftrace_enabled file is deprecated and no longer disables ftrace');
+      this.#core.printk.warn('The ftrace_enabled file is deprecated and no longer disables ftrace');
     this.#toldDeprecated = true;
     return -UAPI.EOPNOTSUPP;
   }
