@@ -32,7 +32,7 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
   enable: { step: LOADED },
   disable: { before: ENABLED, step: 'disable: klpdemo_patch_vmlinux' },
   reverse: { before: [LOADED], step: 'disable: klpdemo_patch_vmlinux' },
-  replace: { before: [TARGET, ...ENABLED], step: 'load: klpdemo_patch_both\n    params: { replace: 1 }' },
+  replace: { before: ENABLED, step: 'load: klpdemo_state_a\n    params: { replace: 1 }' },
   force: { before: [LOADED], step: 'force: klpdemo_patch_vmlinux' },
   load: { step: TARGET },
   unload: { before: [TARGET], step: 'unload: klpdemo_target' },
@@ -56,7 +56,7 @@ limit: 30s
 modules:
   - ../modules/klpdemo_target.ko
   - ../modules/klpdemo_patch_vmlinux.ko
-  - ../modules/klpdemo_patch_both.ko
+  - ../modules/klpdemo_state_a.ko
 tasks:
   - { name: reader, program: reader, args: [/proc/cmdline, 300] }
 steps:
