@@ -1,0 +1,169 @@
+// A transition that begins, one that is turned round, one that is forced, with tasks that are preempted at each instruction of the places where livepatch and its tasks meet: the
+// trampoline and the handler, klp_update_patch_state(), entry and exit work, the breakpoint of text poking. The places are found by
+// running, each is a schedule of one decision, and each schedule is a run of its own from boot.
+
+import { describe, expect, it } from 'vitest';
+import type { TaskStruct } from '../../src/kernel/task_struct.ts';
+import { checkInvariants } from '../properties/audit.ts';
+import { Complaints } from '../properties/complaints.ts';
+import { Session, TARGET_PARAMETERS } from '../properties/session.ts';
+
+const MS = 1e6;
+const SECOND = 1e9;
+
+const PLACES: Readonly<Record<string, RegExp>> = {
+  trampoline: /^trampoline$/,
+  handler: /^klp_ftrace_handler$/,
+  'klp_update_patch_state()': /^klp_update_patch_state$/,
+  'entry and exit work':
+    /^(entry_SYSCALL_64\w*|do_syscall_64|syscall_exit_to_user_mode|exit_to_user_mode_\w+|irqentry_exit\w*|error_return|swapgs_restore\w*)$/,
+  'text poking': /^(asm_exc_int3|exc_int3|do_int3\w*|poke_int3_handler)$/,
+};
+
+interface Kind {
+  /** Until the moment from which on the reader is looked at. */
+  readonly before: (s: Session) => void;
+  readonly transition: (s: Session) => TaskStruct[];
+  /** What a reader of /proc/cmdline sees in the end. */
+  readonly patched: boolean;
+}
+
+const BLOCKED = 'period_ms=20 hold_ms=1 block=1';
+const write = (s: Session, name: string, file: 'enabled' | 'force', text: string): TaskStruct =>
+  s.startWrite(`klpdemo_${name}`, file, text);
+
+/** With a thread of the target blocked in a function that patch_both replaces, its transition lasts for as long as that. */
+const KINDS: Readonly<Record<string, Kind>> = {
+  'a patch is enabled': {
+    before: () => {},
+    transition: (s) => [s.startInsmod('patch_vmlinux')],
+    patched: true,
+  },
+  'a transition is turned round': {
+    before: (s) => {
+      s.insmod('target', BLOCKED);
+      s.machine.runFor(200 * MS);
+      s.insmod('patch_vmlinux');
+      s.settled();
+      s.insmod('patch_both', 'replace=1');
+    },
+    transition: (s) => [write(s, 'patch_both', 'enabled', '0')],
+    patched: true,
+  },
+  'a transition is forced': {
+    before: (s) => {
+      s.insmod('target', BLOCKED);
+      s.machine.runFor(200 * MS);
+      s.insmod('patch_vmlinux');
+      s.settled();
+      s.insmod('patch_both', 'replace=1');
+    },
+    transition: (s) => [write(s, 'patch_both', 'force', '1')],
+    patched: false,
+  },
+};
+
+interface Life {
+  readonly session: Session;
+  readonly reader: TaskStruct;
+}
+
+async function live(
+  kind: Kind,
+  schedule: string,
+  atBegin?: (s: Session) => void,
+): Promise<Life & { doers: TaskStruct[] }> {
+  const session = await Session.boot({ cpus: 2, instructionNs: 4000, schedule });
+  kind.before(session);
+  session.machine.runFor(10 * MS);
+  const reader = session.machine.spawn('reader', ['/proc/cmdline', '0']);
+  session.machine.runFor(8 * MS);
+  atBegin?.(session);
+  const doers = kind.transition(session);
+  return { session, reader, doers };
+}
+
+/** Seeds after which a place that no task came to is one that none comes to. */
+const SEEDS = 12;
+
+/**
+ * A schedule for each instruction that a task executes in such a place during the transition: the first time that it does. Of the first
+ * seed with which one comes there.
+ */
+async function schedulesOf(kind: Kind, place: RegExp): Promise<string[]> {
+  for (let seed = 1; seed <= SEEDS; seed++) {
+    const schedules = await schedulesOfSeed(kind, place, seed);
+    if (schedules.length > 0) return schedules;
+  }
+  return [];
+}
+
+async function schedulesOfSeed(kind: Kind, place: RegExp, seed: number): Promise<string[]> {
+  const points = new Map<string, string>();
+  const trace = (s: Session): void => s.machine.inspect.executor.observer?.trace(['blocks']);
+  const { session } = await live(kind, `s${seed}`, trace);
+  const { machine } = session;
+  const { core, executor, ftrace, smp } = machine.inspect;
+  const nameOf = (pc: bigint): string | undefined =>
+    ftrace.trampolines.at(pc) ? 'trampoline' : core.symbols.nameOf(pc);
+  for (let i = 0; i < 60; i++) {
+    machine.runFor(1 * MS);
+    const { events } = executor.observer?.takeTrace() ?? { events: [] };
+    events.forEach((event, at) => {
+      const next = events[at + 1];
+      if (!next || !place.test(nameOf(event.pc) ?? '')) return;
+      const cpu = smp.cpus.findIndex(({ context }) => context === event.context);
+      for (let n = event.number; n < next.number; n++) {
+        const where = `${event.pc}+${n - event.number}`;
+        if (!points.has(where)) points.set(where, `s${seed},p${cpu}@${n}`);
+      }
+    });
+  }
+  machine.close();
+  return [...points.values()];
+}
+
+/** What went wrong where the reader is preempted at that instruction. */
+async function preemptedAt(kind: Kind, schedule: string): Promise<string[]> {
+  const { session, reader, doers } = await live(kind, schedule);
+  const { machine } = session;
+  try {
+    const complaints = new Complaints(machine);
+    for (const doer of doers)
+      if (session.ended(doer) !== 0) return [`${doer} ends with ${machine.exitStatus(doer)}`];
+    if (machine.inspect.modules.find('klpdemo_target'))
+      session.wait(session.startEcho('0', `${TARGET_PARAMETERS}/block`));
+    const wrong = session.settled() ? [] : ['the transition does not end'];
+    machine.runFor(2 * SECOND);
+    wrong.push(...complaints.all(), ...checkInvariants(machine));
+    if (machine.exitStatus(reader) !== undefined) wrong.push('the reader has ended');
+    const seen = session.cat('/proc/cmdline').includes('livepatched');
+    if (seen !== kind.patched) wrong.push(`/proc/cmdline is ${seen ? '' : 'not '}patched`);
+    return wrong;
+  } finally {
+    machine.close();
+  }
+}
+
+/**
+ * Where no task comes to while the transition is begun: of these two kinds the sites are written at their completion, a second later; and force leaves nobody who would switch by himself.
+ */
+const UNSEEN: ReadonlySet<string> = new Set([
+  'a transition is turned round: text poking',
+  'a transition is forced: text poking',
+  'a transition is forced: klp_update_patch_state()',
+]);
+
+describe.each(Object.entries(KINDS))(
+  'while %s, a task may be preempted at each instruction of',
+  (words, kind) => {
+    it.each(Object.entries(PLACES))('%s', async (name, place) => {
+      const schedules = await schedulesOf(kind, place);
+      expect(schedules.length > 0, `${schedules.length} schedules`).toBe(!UNSEEN.has(`${words}: ${name}`));
+      const wrong: string[] = [];
+      for (const schedule of schedules)
+        wrong.push(...(await preemptedAt(kind, schedule)).map((text) => `${schedule}: ${text}`));
+      expect(wrong).toEqual([]);
+    });
+  },
+);
