@@ -1,0 +1,48 @@
+// The demo on each of Debian's kernels that the machine boots, with modules that kbuild makes of the same sources with that
+// kernel's headers and compiler (scripts/oracle/modules.ts).
+
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { modulesFor } from '../../scripts/oracle/modules.ts';
+import { loadScenario } from '../../src/scenario/parse.ts';
+import { runScenario } from '../../src/scenario/runner.ts';
+import { vmlinuzOf } from '../vmlinuz/debian_kernels.ts';
+
+const ROOT = join(import.meta.dirname, '../..');
+const MODULES = ['klpdemo_target', 'klpdemo_patch_both'];
+const images = { '6.1': vmlinuzOf('6.1'), '6.12': vmlinuzOf('6.12'), '7.3': vmlinuzOf('7.3') };
+
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'klpemu-demo-'));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** The demo as a file of its own, with a kernel under its machine and the modules of that one beside it. */
+function demoOn(kernel: string, modules: string): string {
+  const text = readFileSync(join(ROOT, 'fixtures/scenarios/demo.yaml'), 'utf8');
+  for (const place of ['scenarios', 'modules']) mkdirSync(join(folder, place), { recursive: true });
+  for (const name of MODULES) cpSync(join(modules, `${name}.ko`), join(folder, `modules/${name}.ko`));
+  const file = join(folder, 'scenarios/demo.yaml');
+  writeFileSync(file, text.replace('\nmachine:\n', `\nmachine:\n  kernel: ${JSON.stringify(kernel)}\n`));
+  return file;
+}
+
+describe.each(['6.1', '6.12', '7.3'] as const)('the demo on Debian %s', (series) => {
+  it('sees all that it expects', async (context) => {
+    const image = images[series];
+    if (!image) return context.skip(`the image of Debian's ${series} is not here and could not be fetched`);
+    let modules: string;
+    try {
+      modules = modulesFor(series, join(ROOT, '.cache/oracle'));
+    } catch (error) {
+      return context.skip(`modules for ${series} could not be built: ${(error as Error).message}`);
+    }
+    const report = await runScenario(loadScenario(demoOn(image, modules), { allowFiles: true }));
+    expect(report.expectations.filter((one) => !one.ok)).toEqual([]);
+    expect([report.failure, report.ok, report.expectations.length]).toEqual([undefined, true, 33]);
+    expect(report.counters?.mixed).toBe(0);
+  });
+});
