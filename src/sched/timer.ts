@@ -54,6 +54,11 @@ export class Timers {
     return timers.map((timer) => this.#core.mem.readU64(timer + BigInt(this.#timerList.function)));
   }
 
+  /** A sleep that ends by itself. */
+  wakes(task: TaskStruct): boolean {
+    return [...this.#pending.values()].some(({ due }) => 'wake' in due && due.wake === task);
+  }
+
   #define(): void {
     const core = this.#core;
     const current = (cpu: number) => core.current(cpu);

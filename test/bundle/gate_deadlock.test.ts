@@ -29,6 +29,7 @@ describe('a thread that a load waits for, and that asks for a module, is told of
   it.each([
     ['stop', 'kthread_stop', 'klpbundle_waits'],
     ['completion', 'klpbundle_waits_init', 'klpbundle_waits'],
+    ['event', 'klpbundle_waits_init', 'klpbundle_waits'],
     ['mutex', 'klpbundle_waits_init', 'klpbundle_waits'],
     ['cancel', 'cancel_work_sync', 'kworker'],
   ])('how=%s', (how, function_, comm) => {
@@ -53,6 +54,17 @@ describe('a thread that a load waits for, and that asks for a module, is told of
     expect(log).toMatch(
       /of insmod:\d+, which waits for klpbundle_middl:\d+, which waits for it\n[\s\S]*stack of insmod[\s\S]*stack of klpbundle_middl:/,
     );
+  });
+
+  it('not where the wait ends by itself', () => {
+    const { load, log } = meet('how=timeout');
+    expect([load, log, asked(UAPI.EDEADLK)]).toEqual([0, '', false]);
+  });
+
+  it('not where another thread of the module could wake the load', () => {
+    const { load, log } = meet('how=event others=1');
+    expect([log, asked(UAPI.EDEADLK)]).toEqual(['', false]);
+    expect(load).toBe(0);
   });
 
   it('not where another thread of the module could complete what the load waits for', () => {

@@ -95,6 +95,7 @@ export function useBundles(
     by: (task: TaskStruct) => awaited.by(task),
     completionOf: (task: TaskStruct) => awaited.completionOf(task),
     pendingFunctions: () => [...workqueue.pendingFunctions(), ...timers.pendingFunctions()],
+    wakesByItself: (task: TaskStruct) => timers.wakes(task),
     onWait: (told: (call: HostCall) => HostGenerator<void>) => {
       awaited.onWait = told;
     },
