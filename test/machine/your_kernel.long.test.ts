@@ -21,7 +21,11 @@ const NAME = 'cmdline_proc_show';
 const KERNELS = {
   '6.1': { sites: 37_000, symbols: 94_000, modules: ['bch', 'lru_cache', 'raid6_pq', 'sch_netem'] },
   '6.12': { sites: 42_000, symbols: 166_000, modules: ['bch', 'lru_cache', 'raid6_pq', 'sch_netem'] },
-  '7.3': { sites: 46_000, symbols: 209_000, modules: ['bch', 'lru_cache', 'nls_utf8', 'raid6_pq', 'sch_netem'] },
+  '7.3': {
+    sites: 46_000,
+    symbols: 209_000,
+    modules: ['bch', 'lru_cache', 'nls_utf8', 'raid6_pq', 'sch_netem'],
+  },
 } as const;
 
 function run(machine: Machine, program: string, args: readonly string[]): string {
