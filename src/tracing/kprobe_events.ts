@@ -33,13 +33,11 @@ export interface KprobeEvent {
 export class KprobeEvents {
   readonly #core: KernelCore;
   readonly #kprobes: Kprobes;
-  readonly #dispatcher: Addr;
   readonly #events: KprobeEvent[] = [];
 
   constructor(core: KernelCore, kprobes: Kprobes, buffer: TraceBuffer) {
     this.#core = core;
     this.#kprobes = kprobes;
-    this.#dispatcher = core.symbols.require('kprobe_dispatcher');
     core.host.define('kprobe_trace_func', ({ cpu, args: [at, , irqsOff] }) => {
       const event = this.#events.find(({ probe }) => probe.at === at);
       if (!event?.enabled) return;
@@ -130,7 +128,7 @@ export class KprobeEvents {
     const probe = new KprobeStruct(this.#core, at);
     probe.set('symbol_name', text);
     mem.writeU32(at + BigInt(fields.offset), made.offset);
-    probe.set('pre_handler', this.#dispatcher);
+    probe.set('pre_handler', this.#core.symbols.require('kprobe_dispatcher'));
     probe.flags = enabled ? 0 : kernel.constants.KPROBE_FLAG_DISABLED;
     const failed = yield* this.#kprobes.register(at);
     if (failed !== 0) {

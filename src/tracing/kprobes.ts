@@ -25,7 +25,7 @@ export class Kprobes {
   readonly #modules: ModuleList;
   readonly #plain: Armed;
   readonly #ipmodify: Armed;
-  readonly #sym: Readonly<Record<'mutex' | 'lock' | 'unlock' | 'rcu' | 'pre' | 'post', Addr>>;
+  readonly #sym: Readonly<Record<'mutex' | 'lock' | 'unlock' | 'rcu', Addr>>;
   #allDisarmed = false;
 
   constructor(core: KernelCore, ftrace: Ftrace, modules: ModuleList) {
@@ -41,10 +41,13 @@ export class Kprobes {
       lock: at('mutex_lock'),
       unlock: at('mutex_unlock'),
       rcu: at('synchronize_rcu'),
-      pre: at('aggr_pre_handler'),
-      post: at('aggr_post_handler'),
     };
     this.#define();
+  }
+
+  /** Guest code that calls all probes of a place: what a port without kprobes does not have, nobody asks for. */
+  #aggregate(when: 'pre' | 'post'): Addr {
+    return this.#core.symbols.require(`aggr_${when}_handler`);
   }
 
   #define(): void {
@@ -155,7 +158,7 @@ export class Kprobes {
       aggregator.flags = (aggregator.flags & ~KPROBE_FLAG_GONE) | KPROBE_FLAG_DISABLED;
     probe.addTo(aggregator);
     if (probe.get('post_handler') !== 0n && aggregator.get('post_handler') === 0n)
-      aggregator.set('post_handler', this.#sym.post);
+      aggregator.set('post_handler', this.#aggregate('post'));
     if (!aggregator.has(KPROBE_FLAG_DISABLED) || probe.isDisabled) return 0;
     aggregator.flags &= ~KPROBE_FLAG_DISABLED;
     const failed = this.#allDisarmed ? 0 : yield* this.#arm(aggregator);
@@ -168,7 +171,7 @@ export class Kprobes {
   }
 
   #isAggregator(probe: KprobeStruct): boolean {
-    return probe.get('pre_handler') === this.#sym.pre;
+    return probe.get('pre_handler') === this.#aggregate('pre');
   }
 
   /** alloc_aggr_kprobe() and init_aggr_kprobe(): takes the place of the one that is there. */
@@ -179,9 +182,9 @@ export class Kprobes {
     const aggregator = new KprobeStruct(this.#core, at);
     aggregator.set('addr', probe.get('addr'));
     aggregator.flags = probe.flags & ~kernel.constants.KPROBE_FLAG_OPTIMIZED;
-    aggregator.set('pre_handler', this.#sym.pre);
+    aggregator.set('pre_handler', this.#aggregate('pre'));
     if (probe.get('post_handler') !== 0n && !probe.has(kernel.constants.KPROBE_FLAG_GONE))
-      aggregator.set('post_handler', this.#sym.post);
+      aggregator.set('post_handler', this.#aggregate('post'));
     aggregator.initList();
     probe.addTo(aggregator);
     this.table.remove(probe);

@@ -11,7 +11,7 @@ import type { Machine } from '../../src/machine/machine.ts';
 const CONSTANTS = BUILT_IN.constants;
 const LAYOUT = BUILT_IN.structs;
 
-const { TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, TASK_KILLABLE, TASK_IDLE } = CONSTANTS;
+const { TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, TASK_KILLABLE, TASK_IDLE, TASK_FREEZABLE } = CONSTANTS;
 const SIGTERM = 15;
 const SWITCH = ['__schedule', 'schedule'];
 
@@ -73,7 +73,7 @@ describe('a kernel thread asleep for a time', () => {
     ['schedule_timeout_uninterruptible', 2, TASK_UNINTERRUPTIBLE, TIMEOUT],
     ['schedule_timeout_killable', 2, TASK_KILLABLE, TIMEOUT],
     ['schedule_timeout_idle', 2, TASK_IDLE, TIMEOUT],
-    ['hrtimer_nanosleep', 8e6, TASK_INTERRUPTIBLE, NANOSLEEP],
+    ['hrtimer_nanosleep', 8e6, TASK_INTERRUPTIBLE | TASK_FREEZABLE, NANOSLEEP],
   ])('in %s', (fn, arg, state, above) => {
     const task = thread(fn, arg);
     untilAsleep(task);
@@ -190,14 +190,14 @@ describe('a user task blocked in a system call', () => {
   const ENTRY = ['do_syscall_64', 'entry_SYSCALL_64_after_hwframe'];
   const NANO = ['__x64_sys_nanosleep', ...ENTRY];
 
-  it.each<readonly [string, string[], string[]]>([
-    ['pause', [], [...SWITCH, '__x64_sys_pause', ...ENTRY]],
-    ['sleep', ['10', '1'], [...NANOSLEEP, ...NANO]],
-    ['forker', ['20', '1'], [...SWITCH, 'do_wait', 'kernel_wait4', '__x64_sys_wait4', ...ENTRY]],
-  ])('%s', (program, args, functions) => {
+  it.each<readonly [string, string[], string[], number]>([
+    ['pause', [], [...SWITCH, '__x64_sys_pause', ...ENTRY], 0],
+    ['sleep', ['10', '1'], [...NANOSLEEP, ...NANO], TASK_FREEZABLE],
+    ['forker', ['20', '1'], [...SWITCH, 'do_wait', 'kernel_wait4', '__x64_sys_wait4', ...ENTRY], 0],
+  ])('%s', (program, args, functions, besides) => {
     const task = machine.spawn(program, args);
     untilAsleep(task);
-    expect(task.state).toBe(TASK_INTERRUPTIBLE);
+    expect(task.state).toBe(TASK_INTERRUPTIBLE | besides);
     expect(blockedIn(task)).toEqual(functions);
     if (program === 'pause') machine.inspect.exit.sendSignal(task, SIGTERM);
     expect(stepper.toEnd(task)).toBe(program === 'pause' ? 128 + SIGTERM : 0);
