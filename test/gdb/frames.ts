@@ -48,7 +48,7 @@ export async function compareFrames(scenario: string, moments: readonly number[]
         frames
           .trim()
           .split('\n')
-          .map((line) => line.split(' '))
+          .map((line) => line.trim().split(' '))
           .map(([id, ...pcs]) => [Number(id), pcs.map((pc) => BigInt(`0x${pc}`))]),
       );
       for (const task of allTasks(run.machine)) {
