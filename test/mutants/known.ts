@@ -142,4 +142,24 @@ export const KNOWN: readonly Known[] = [
     is: 'open',
     why: 'found by a sample; no test of those that are run on it',
   },
+  {
+    mutant: 'unwind/shadow.ts: at < 0 -> at >= 0',
+    is: 'open',
+    why: 'found by a sample; no test of those that are run on it',
+  },
+  {
+    mutant: 'unwind/stacktrace.ts: skip === 0 -> skip !== 0',
+    is: 'open',
+    why: 'found by a sample; no test of those that are run on it',
+  },
+  {
+    mutant: 'unwind/stacktrace.ts: ipHi !== 0xffffffff -> false',
+    is: 'open',
+    why: 'found by a sample; no test of those that are run on it',
+  },
+  {
+    mutant: 'unwind/stacktrace.ts: task.onCpu !== 0 -> false',
+    is: 'open',
+    why: 'found by a sample; no test of those that are run on it',
+  },
 ];
