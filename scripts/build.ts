@@ -22,6 +22,7 @@ import {
 import { basename, dirname, join } from 'node:path';
 import { type BuildOptions, build as esbuild } from 'esbuild';
 import { digestOfMakers } from '../src/machine/boot/image_makers.ts';
+import { digestOfKernelMakers } from '../src/machine/native/makers.ts';
 import { digestOfReaders } from '../src/vmlinuz/readers.ts';
 import { ScriptError } from './errors.ts';
 import { ROOT } from './root.ts';
@@ -60,6 +61,7 @@ const COMMON = {
 /** What is cached, images and symbols of kernels, is of the code in dist. */
 const DEFINE = {
   IMAGE_MAKERS: JSON.stringify({ x86_64: digestOfMakers(ROOT, 'x86_64') }),
+  KERNEL_MAKERS: JSON.stringify({ x86_64: digestOfKernelMakers(ROOT, 'x86_64') }),
   KERNEL_READERS: JSON.stringify({ x86_64: digestOfReaders(ROOT, 'x86_64') }),
 };
 

@@ -12,7 +12,7 @@ import { lo32 } from '../guest/addr.ts';
 import { PROT_EXEC } from '../guest/memory.ts';
 import type { KernelDescription } from '../kernel/description.ts';
 import { loadKernelImage, loadRealImage } from '../machine/boot/image.ts';
-import { keptKernels, type OpenedKernel, openKernel } from '../machine/native/cache.ts';
+import { keptKernels, keptName, type OpenedKernel, openKernel } from '../machine/native/cache.ts';
 import { kernelPath } from '../machine/native/find.ts';
 import { KernelFile } from '../vmlinuz/kernel_file.ts';
 
@@ -46,9 +46,6 @@ export interface KernelCode {
 const TEXT = /^[tw]$/i;
 /** What fills the room before a function, in later kernels. */
 const PREFIX = /^__(?:pfx|cfi)_/;
-
-/** Of calls that are kept: another number where Calls has other members, or is made otherwise. */
-const FORMAT = 3;
 
 /** @param kernel '' for the built-in one. @throws KernelFileError */
 export async function kernelCode(kernel: string, arch: CheckableArch): Promise<KernelCode> {
@@ -107,7 +104,7 @@ async function realKernel(kernel: string, arch: CheckableArch): Promise<KernelCo
     .filter(({ protection }) => protection & PROT_EXEC)
     .map(({ start, bytes }) => ({ start: lo32(start), bytes }));
   const starts = [...new Set(symbols.map(({ start }) => start))];
-  const { calls, init } = keptCode(hash, () => {
+  const { calls, init } = keptCode(hash, arch.name, () => {
     const init = initText(kernelPath(kernel), arch);
     return { calls: readCalls(arch.code, [...runs, ...init], starts), init };
   });
@@ -160,8 +157,8 @@ interface KeptCode {
 }
 
 /** From the cache, or made and put there. */
-function keptCode(hash: string, make: () => KeptCode): KeptCode {
-  const name = `${hash}.calls.${FORMAT}.bin`;
+function keptCode(hash: string, port: string, make: () => KeptCode): KeptCode {
+  const name = keptName(hash, port, 'calls');
   const bytes = keptKernels.read(name);
   if (bytes) return deserialize(bytes) as KeptCode;
   const kept = make();

@@ -1,4 +1,5 @@
-// Mutants that tests do not notice, looked at one by one: each with the reason why nobody could, or what would have to be there.
+// Mutants that tests do not notice: each with the reason why nobody could, or what would have to be there, or the word that
+// nobody has looked at it yet.
 // By what they are (asmKey, sourceKey), not by lines.
 
 interface Known {
@@ -43,7 +44,7 @@ export const KNOWN: readonly Known[] = [
   {
     mutant: 'asm/x86_64/shadow.s: __klp_shadow_get_or_alloc: drop: mov [rcx+klp_shadow_node_pprev], rbx -> ',
     is: 'open',
-    why: 'found by a sample; no test of those that are run on it',
+    why: 'not looked at: a sample found it, and no test of its folder notices it',
   },
   {
     mutant: 'asm/x86_64/livepatch.s: __klp_unpatch_object: drop: ud2 -> ',
@@ -54,112 +55,113 @@ export const KNOWN: readonly Known[] = [
     mutant:
       'asm/x86_64/shadow.s: __klp_shadow_get_or_alloc: exchange: mov [rbx+klp_shadow_node_next], rcx; mov [rbx+klp_shadow_node_pprev], rax -> mov [rbx+klp_shadow_node_pprev], rax; mov [rbx+klp_shadow_node_next], rcx',
     is: 'open',
-    why: 'found by a sample; no test of those that are run on it',
+    why: 'not looked at: a sample found it, and no test of its folder notices it',
   },
   {
     mutant: 'asm/x86_64/shadow.s: SHADOW_LOCK: offset: mov [rsp], rax -> mov [rsp+8], rax',
     is: 'open',
-    why: 'found by a sample; no test of those that are run on it',
+    why: 'not looked at: a sample found it, and no test of its folder notices it',
   },
   {
     mutant: 'livepatch/classic.ts: -EINVAL -> +EINVAL',
     is: 'open',
-    why: 'found by a sample; no test of those that are run on it',
+    why: 'not looked at: a sample found it, and no test of its folder notices it',
   },
   {
     mutant: 'livepatch/core.ts: -UAPI.EBUSY -> +UAPI.EBUSY',
     is: 'open',
-    why: 'found by a sample; no test of those that are run on it',
+    why: 'not looked at: a sample found it, and no test of its folder notices it',
   },
   {
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: it is a mutant of a template
     mutant:
       "livepatch/core.ts: { klp.warn(`failed to initialize patch '${patch.name}' for m ... '${name}' (${ret})`); return ret; } -> {}",
     is: 'open',
-    why: 'found by a sample; no test of those that are run on it',
+    why: 'not looked at: a sample found it, and no test of its folder notices it',
   },
   {
     mutant: 'livepatch/transition.ts: !task || !transitionPatch -> !task && !transitionPatch',
     is: 'open',
-    why: 'found by a sample; no test of those that are run on it',
+    why: 'not looked at: a sample found it, and no test of its folder notices it',
   },
   {
     mutant: 'livepatch/transition.ts: to === this.#constants.KLP_PATCHED -> false',
     is: 'open',
-    why: 'found by a sample; no test of those that are run on it',
+    why: 'not looked at: a sample found it, and no test of its folder notices it',
   },
   {
     mutant: "livepatch/transition.ts: !core.events.listens('blocked') -> false",
     is: 'open',
-    why: 'found by a sample; no test of those that are run on it',
+    why: 'not looked at: a sample found it, and no test of its folder notices it',
   },
   {
     mutant: 'ftrace/ftrace.ts: mem.readU64(this.#sym.opsList) === ops.addr -> true',
     is: 'open',
-    why: 'found by a sample; no test of those that are run on it',
+    why: 'not looked at: a sample found it, and no test of its folder notices it',
   },
   {
     mutant: 'ftrace/ftrace.ts: o.addr !== ops.addr -> true',
     is: 'open',
-    why: 'found by a sample; no test of those that are run on it',
+    why: 'not looked at: a sample found it, and no test of its folder notices it',
   },
   {
     mutant: 'ftrace/init_functions.ts: [{ name: found.name, addr: found.addr, module }] -> []',
     is: 'open',
-    why: 'found by a sample; no test of those that are run on it',
+    why: 'not looked at: a sample found it, and no test of its folder notices it',
   },
   {
     mutant: 'ftrace/ftrace.ts: this.#registered().length > 0 -> this.#registered().length >= 0',
     is: 'open',
-    why: 'found by a sample; no test of those that are run on it',
+    why: 'not looked at: a sample found it, and no test of its folder notices it',
   },
   {
     mutant: 'ftrace/text_poke.ts: \'poke\' -> ""',
     is: 'open',
-    why: 'found by a sample; no test of those that are run on it',
+    why: 'not looked at: a sample found it, and no test of its folder notices it',
   },
   {
     mutant: 'ftrace/text_poke.ts: breakpoint -> true',
     is: 'open',
-    why: 'found by a sample; no test of those that are run on it',
+    why: 'not looked at: a sample found it, and no test of its folder notices it',
   },
   {
     mutant: 'unwind/shadow.ts: at < 0 -> at >= 0',
     is: 'open',
-    why: 'found by a sample; no test of those that are run on it',
+    why: 'not looked at: a sample found it, and no test of its folder notices it',
   },
   {
     mutant: 'unwind/stacktrace.ts: skip === 0 -> skip !== 0',
     is: 'open',
-    why: 'found by a sample; no test of those that are run on it',
+    why: 'not looked at: a sample found it, and no test of its folder notices it',
   },
   {
     mutant: 'unwind/stacktrace.ts: ipHi !== 0xffffffff -> false',
     is: 'open',
-    why: 'found by a sample; no test of those that are run on it',
+    why: 'not looked at: a sample found it, and no test of its folder notices it',
   },
   {
     mutant: 'unwind/stacktrace.ts: task.onCpu !== 0 -> false',
     is: 'open',
-    why: 'found by a sample; no test of those that are run on it',
+    why: 'not looked at: a sample found it, and no test of its folder notices it',
   },
   {
     mutant: 'unwind/shadow.ts: at < 0 -> at >= 0',
     is: 'open',
-    why: 'found by a sample; no test of those that are run on it',
+    why: 'not looked at: a sample found it, and no test of its folder notices it',
   },
   {
     mutant: 'unwind/stacktrace.ts: skip === 0 -> skip !== 0',
     is: 'open',
-    why: 'found by a sample; no test of those that are run on it',
+    why: 'not looked at: a sample found it, and no test of its folder notices it',
   },
   {
     mutant: 'unwind/stacktrace.ts: ipHi !== 0xffffffff -> false',
     is: 'open',
-    why: 'found by a sample; no test of those that are run on it',
+    why: 'not looked at: a sample found it, and no test of its folder notices it',
   },
   {
     mutant: 'unwind/stacktrace.ts: task.onCpu !== 0 -> false',
     is: 'open',
-    why: 'found by a sample; no test of those that are run on it',
+    why: 'not looked at: a sample found it, and no test of its folder notices it',
   },
 ];

@@ -15,6 +15,7 @@ import type { KernelDescription } from '../../kernel/description.ts';
 import { DiskCache } from '../../vmlinuz/disk_cache.ts';
 import { KernelFile } from '../../vmlinuz/kernel_file.ts';
 import { KernelFileError, kernelPath } from './find.ts';
+import { kernelMakersOf } from './makers.ts';
 import type { NativeKernel } from './native_kernel.ts';
 import { type Prepared, prepareNative } from './prepare.ts';
 
@@ -25,8 +26,6 @@ export interface OpenedKernel {
   readonly hash: string;
 }
 
-/** Of what is kept: another number where NativeKernel or the description has other members, or is made otherwise. */
-const FORMAT = 14;
 /** A dozen kernels, each with what is worked out of it. */
 const MOST_KEPT = 512 << 20;
 
@@ -45,7 +44,7 @@ export function openKernel(name: string, arch: Arch): OpenedKernel {
   const hash = createHash('sha256').update(bytes).digest('hex').slice(0, 32);
   const known = opened.get(hash);
   if (known) return known;
-  const kernel = kept(hash) ?? prepared(bytes, file, arch, hash);
+  const kernel = kept(hash, arch) ?? prepared(bytes, file, arch, hash);
   opened.set(hash, kernel);
   return kernel;
 }
@@ -58,13 +57,15 @@ function contents(file: string): Uint8Array {
   }
 }
 
-const nameOf = (hash: string): string => `${hash}.${FORMAT}.bin`;
+/** Of a kernel as this code makes it ready. @param kind what is kept of it */
+export const keptName = (hash: string, port: string, kind: string): string =>
+  `${hash}.${kernelMakersOf(port).slice(0, 16)}.${kind}.bin`;
 
 function prepared(bytes: Uint8Array, file: string, arch: Arch, hash: string): OpenedKernel {
   if (!KernelFile.is(bytes)) throw new KernelFileError(`${file}: no kernel: neither a bzImage nor a vmlinux`);
   if (isMainThread && process.stderr.isTTY) process.stderr.write(`klpemu: ${file} is made ready, once\n`);
   const { native, description, absent } = readWhole(bytes, file, arch);
-  keptKernels.write(nameOf(hash), packed({ native, description, absent }));
+  keptKernels.write(keptName(hash, arch.name, 'machine'), packed({ native, description, absent }));
   return { native, description, hash };
 }
 
@@ -81,8 +82,8 @@ function readWhole(bytes: Uint8Array, file: string, arch: Arch): Prepared {
   }
 }
 
-function kept(hash: string): OpenedKernel | undefined {
-  const data = keptKernels.read(nameOf(hash));
+function kept(hash: string, arch: Arch): OpenedKernel | undefined {
+  const data = keptKernels.read(keptName(hash, arch.name, 'machine'));
   if (!data) return undefined;
   const { native, description, absent } = unpacked(data);
   return { native, description: withAbsent(description, absent), hash };
