@@ -73,8 +73,8 @@ export const KNOWN: readonly Known[] = [
     why: 'not looked at: a sample found it, and no test of its folder notices it',
   },
   {
-    // biome-ignore lint/suspicious/noTemplateCurlyInString: it is a mutant of a template
     mutant:
+      // biome-ignore lint/suspicious/noTemplateCurlyInString: it is a mutant of a template
       "livepatch/core.ts: { klp.warn(`failed to initialize patch '${patch.name}' for m ... '${name}' (${ret})`); return ret; } -> {}",
     is: 'open',
     why: 'not looked at: a sample found it, and no test of its folder notices it',
