@@ -163,6 +163,8 @@ const OBJECTS: Readonly<Record<string, readonly [() => Uint8Array, RegExp | unde
   ],
 };
 
+/** For modules: what is forged is large. */
+const ROOM = 96 * MIB;
 /** A file of a few MiB is read in less; several times that on a busy computer. */
 const MEMORY_MAX = 700 * MIB;
 
@@ -172,7 +174,7 @@ describe('a forged object', () => {
   it.each(Object.entries(OBJECTS))('is loaded, or refused with a reason: %s', (_what, [make, refusal]) => {
     const bytes = make();
     const before = process.memoryUsage().rss;
-    const rig = new Rig();
+    const rig = new Rig({}, 2, ROOM);
     try {
       const elf = parseElf(bytes, 'forged.ko', X86_64.elf);
       rig.exportAll(

@@ -26,7 +26,7 @@ export function fixture(name: string): Uint8Array {
 }
 
 const IMAGE = 0xffffffff81000000n;
-/** Room for modules: each harness has a buffer of its own, which V8 collects its heap for. */
+/** Bytes for modules, mostly enough: each harness has a buffer of its own, which V8 collects its heap for. */
 const ROOM = 4 << 20;
 const NOT_EXPORTED = new Set(['klpdemo_no_such_symbol']);
 
@@ -47,8 +47,8 @@ export class Rig {
   readonly returns = new Map<string, bigint>();
   #next = IMAGE;
 
-  constructor(ports: Partial<ModuleLoaderPorts> = {}, cpus = 2) {
-    const mem = new GuestMemory({ heap: 1 << 20, stacks: 1, modules: ROOM });
+  constructor(ports: Partial<ModuleLoaderPorts> = {}, cpus = 2, room = ROOM) {
+    const mem = new GuestMemory({ heap: 1 << 20, stacks: 1, modules: room });
     mem.map(IMAGE, 0x10000, PROT_READ | PROT_WRITE);
     const events = new EventLog(() => ({ t: 0, cpu: 0 }));
     events.subscribe((e) => this.events.push(e));

@@ -6,8 +6,8 @@ import { allowFilesOption, kernelOption, scheduleOption, seedOption } from '../s
 const EXIT_CODES = `
 Exit codes:
   0  found
-  1  it never was so before that moment, or that moment never comes
-  2  bad usage, or a scenario that cannot be used`;
+  1  it never was so before that moment
+  2  bad usage, a scenario that cannot be used, or a moment that never comes`;
 
 export function addBack(root: Command): void {
   root
