@@ -123,5 +123,13 @@ const LATER: Readonly<Record<string, readonly string[]>> = {
     'sizeof pcpu_hot',
     ...HOT.map((member) => `pcpu_hot.${member}`),
   ],
-  '7.3': ['module.mem', 'module.flagstab', 'file.f_ref', 'alt_instr.flags', ...MEMORY, ...FPU],
+  '7.3': [
+    'module.mem',
+    'module.flagstab',
+    'file.f_ref',
+    'bug_entry.format_disp',
+    'alt_instr.flags',
+    ...MEMORY,
+    ...FPU,
+  ],
 };
