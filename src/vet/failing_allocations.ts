@@ -2,7 +2,7 @@
 
 import type { FaultAttr } from '../kernel/fault_inject.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
-import { type Cycle, WayFailed } from './cycle.ts';
+import { type Cycle, NotTried, WayFailed } from './cycle.ts';
 import { differences } from './differences.ts';
 import type { Finding } from './finding.ts';
 import { checkInvariants } from './invariants.ts';
@@ -11,7 +11,7 @@ import { pictureOf } from './picture.ts';
 import type { Outcome } from './world.ts';
 
 const ALLOCATIONS: FaultAttr['point'] = ['kmalloc', 'module_alloc'];
-/** More than any operation takes. */
+/** More than most operations take. */
 const MOST = 500;
 
 interface Operation {
@@ -75,7 +75,7 @@ export function failingAllocations(cycle: Cycle, tell: (what: string) => void = 
   return findings;
 }
 
-/** @returns how many there are. @throws WayFailed */
+/** @returns how many there are. @throws WayFailed, NotTried where there are too many */
 function walk(cycle: Cycle, operation: Operation): number {
   const { world } = cycle;
   let before = rest(cycle);
@@ -96,7 +96,7 @@ function walk(cycle: Cycle, operation: Operation): number {
     if (injected === undefined) return nth - 1;
     before = after;
   }
-  throw new WayFailed(`more than ${MOST} allocations`);
+  throw new NotTried(`more than the first ${MOST}, which left nothing behind`);
 }
 
 function rest({ world }: Cycle): Record<string, unknown> {

@@ -85,15 +85,26 @@ function forgetName(copy: Buffer, elf: ElfObject): void {
   }
 }
 
-/** The last letter of each name is another one, wherever it ends a string. */
+/**
+ * The first letter of each name is another one: all begin alike in a bundle that was split, and end in numbers, so that no
+ * two of them become one, and their order stays.
+ */
 function renameSymbols(bytes: Uint8Array, elf: ElfObject, names: ReadonlySet<string>): void {
   for (const section of elf.sections.filter(({ name }) => NAMES.includes(name))) {
     const part = Buffer.from(bytes.buffer, bytes.byteOffset + section.offset, section.size);
     for (const name of names) {
-      const ending = `${name}\0`;
-      const last = name.endsWith('2') ? '3' : '2';
-      for (let at = part.indexOf(ending, 0, 'latin1'); at >= 0; at = part.indexOf(ending, at + 1, 'latin1'))
-        part.write(last, at + name.length - 1, 'latin1');
+      const other = otherLetter(name);
+      const whole = `${name}\0`;
+      for (let at = part.indexOf(whole, 0, 'latin1'); at >= 0; at = part.indexOf(whole, at + 1, 'latin1')) {
+        // Not the end of another one, which shares its string.
+        if (at === 0 || part[at - 1] === 0) part.write(other, at, 'latin1');
+      }
     }
   }
+}
+
+/** Capital for small and small for capital. */
+function otherLetter([first]: string): string {
+  if (!/[a-z]/i.test(first)) return '@';
+  return first === first.toLowerCase() ? first.toUpperCase() : first.toLowerCase();
 }

@@ -11,7 +11,8 @@ describe('explore finds', () => {
   });
 
   it('the hole that force leaves', async () => {
-    const { found } = await explored(fixture('explore_force'), { most: 600 });
+    // In some orders the thread is in step with the retries, and sleeps in the function at each: that is not looked for.
+    const { found } = await explored(fixture('explore_force'), { most: 600, known: ['expectation'] });
     expect(
       found?.problems.some(({ kind, text }) => kind === 'hole' && /left there by force/.test(text)),
     ).toBe(true);

