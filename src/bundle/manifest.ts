@@ -39,7 +39,7 @@ export function parseManifest(text: string): Manifest {
   const twice = duplicateKey(text);
   if (twice !== undefined)
     throw new BundleError('EINVAL', `bundle.json: the field '${twice}' is there twice`);
-  const result = manifest.safeParse(json);
+  const result = manifest.safeParse(json, { error: () => 'Invalid input' });
   if (!result.success) throw new BundleError('EINVAL', `bundle.json: ${reasonOf(result.error.issues[0])}`);
   checkMembers(result.data.members);
   return result.data;

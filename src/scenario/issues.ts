@@ -7,6 +7,9 @@ import { type Path, pathText, type YamlSource } from './source.ts';
 
 type Issue = z.core.$ZodIssue;
 
+/** The message of an issue for which the schema has no words: ours are said, whatever language a program has told zod to speak. */
+export const UNSAID = 'Invalid input';
+
 /** Why the key of old livepatches is refused. */
 export const IMMEDIATE =
   "'immediate' is not part of livepatch any more (since Linux 4.16): a transition that does not end is ended " +
@@ -55,7 +58,7 @@ const isOtherType = (issue: Issue): boolean =>
 
 function unionReason(issue: z.core.$ZodIssueInvalidUnion): string {
   if (issue.input === undefined) return 'is missing';
-  if (issue.message !== 'Invalid input') return issue.message;
+  if (issue.message !== UNSAID) return issue.message;
   const wanted = issue.errors.flatMap((branch) =>
     branch.map((one) => ('expected' in one ? one.expected : '')),
   );
@@ -75,7 +78,7 @@ function unknownKey(path: Path, known: string, source: YamlSource): Problem {
 function reasonOf(issue: Issue): string {
   switch (issue.code) {
     case 'invalid_type':
-      if (issue.message !== 'Invalid input') return issue.message;
+      if (issue.message !== UNSAID) return issue.message;
       if (issue.input === undefined) return 'is missing';
       return `must be ${word(issue.expected)}${got(issue.input)}`;
     case 'invalid_value':

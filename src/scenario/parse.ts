@@ -9,7 +9,7 @@ import { isCompared, isRun, notCompared, onlyCompared, type Refusal } from './co
 import { type Problem, ScenarioError } from './error.ts';
 import { buildFaults } from './faults.ts';
 import { type FileAccess, FileTooLargeError, hostFile, readScenarioBytes } from './host_file.ts';
-import { problemsOf } from './issues.ts';
+import { problemsOf, UNSAID } from './issues.ts';
 import { otherThanText, packingProblem } from './other_files.ts';
 import type { Comparison, GuestFile, ModuleFile, Scenario, TaskSpec } from './scenario.ts';
 import { type RawScenario, type RawTask, scenarioSchema } from './schema.ts';
@@ -62,7 +62,10 @@ export function loadComparison(file: string, access: FileAccess = {}): Compariso
 function parsed(text: string, file: string): { raw: RawScenario; source: YamlSource } {
   const source = new YamlSource(text, file);
   if (source.value === null) throw new ScenarioError([source.problem([], 'the scenario is empty')]);
-  const result = scenarioSchema.safeParse(source.value, { reportInput: true });
+  const result = scenarioSchema.safeParse(source.value, {
+    reportInput: true,
+    error: () => UNSAID,
+  });
   if (!result.success) throw new ScenarioError(problemsOf(result.error.issues, source));
   return { raw: result.data, source };
 }

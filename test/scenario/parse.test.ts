@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import * as z from 'zod/mini';
 import { ScenarioError } from '../../src/scenario/error.ts';
 import { loadScenario, parseScenario } from '../../src/scenario/parse.ts';
 import type { ActionStep } from '../../src/scenario/scenario.ts';
@@ -137,6 +138,17 @@ steps:
     expect(problems('')).toEqual(['1:1: : the scenario is empty']);
     expect(problems('a: 1\na: 2')).toEqual([expect.stringContaining('2:1: : Map keys must be unique')]);
     expect(problems('- a')).toEqual(['1:1: : must be a map, not a list']);
+  });
+
+  it('have our words, whatever language a program has told the library of schemas to speak', () => {
+    const { localeError, ...before } = z.config();
+    z.config({ localeError: () => 'quelque chose' });
+    try {
+      expect(problems('- a')).toEqual(['1:1: : must be a map, not a list']);
+      expect(problems('machine: { cpus: many }')[0]).toMatch(/must be a number, not 'many'$/);
+    } finally {
+      z.config({ ...before, localeError } as Parameters<typeof z.config>[0]);
+    }
   });
 
   it('refuse immediate and name force', () => {

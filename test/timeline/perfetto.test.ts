@@ -2,7 +2,7 @@
 
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import { loadScenario } from '../../src/scenario/parse.ts';
 import type { RunReport } from '../../src/scenario/report.ts';
 import { runScenario } from '../../src/scenario/runner.ts';
@@ -17,7 +17,7 @@ const EVENT = z.discriminatedUnion('ph', [
   z.strictObject({
     ...track,
     ph: z.literal('M'),
-    args: z.strictObject({ name: z.string().optional(), sort_index: z.int().optional() }),
+    args: z.strictObject({ name: z.optional(z.string()), sort_index: z.optional(z.int()) }),
   }),
   z.strictObject({ ...track, ph: z.literal('X'), ts, dur: z.number().check(z.gte(0)), args }),
   z.strictObject({
@@ -25,7 +25,7 @@ const EVENT = z.discriminatedUnion('ph', [
     ph: z.literal('i'),
     ts,
     s: z.enum(['t', 'p', 'g']),
-    cat: z.string().optional(),
+    cat: z.optional(z.string()),
     args,
   }),
   z.strictObject({ ...track, ph: z.literal('C'), ts, args: z.record(z.string(), z.number()) }),
