@@ -16,6 +16,7 @@ import { ftraceBug } from './bug.ts';
 import { type FtraceRec, FtraceRecords, isValid, recCount } from './dyn_ftrace.ts';
 import { InitFunctions } from './init_functions.ts';
 import { FtraceOps } from './ops.ts';
+import { OpsList } from './ops_list.ts';
 import type { FtracePorts } from './ports.ts';
 import { FTRACE } from './since.ts';
 import { type Poke, TextPoke } from './text_poke.ts';
@@ -38,8 +39,7 @@ export class Ftrace {
   readonly #constants: Constants;
   readonly #ports: FtracePorts;
   readonly #sym: ReturnType<typeof imageSymbols>;
-  /** Filters of registered ops, by their address, as they were last read. */
-  readonly #sets = new Map<Addr, ReadonlySet<Addr> | 'all'>();
+  readonly #list: OpsList;
 
   constructor(core: KernelCore, ports: FtracePorts) {
     this.#core = core;
@@ -49,6 +49,7 @@ export class Ftrace {
     this.textPoke = new TextPoke(core, ports.smp);
     this.trampolines = new Trampolines(core, ports);
     this.initFunctions = new InitFunctions(core);
+    this.#list = new OpsList(core);
     this.#sym = imageSymbols(core);
   }
 
@@ -99,7 +100,7 @@ export class Ftrace {
     for (const rec of this.records.group(module)) {
       if (!isValid(this.#core, rec)) continue;
       rec.flags = (rec.flags & ~this.#constants.FTRACE_FL_DISABLED) >>> 0;
-      for (const ops of this.#registered()) if (this.#traces(ops, rec.ip)) this.#count(rec, ops, 1);
+      for (const ops of this.#list.tracing(rec.ip)) this.#count(rec, ops, 1);
       const target = this.#wanted(rec);
       if (target === rec.target) continue;
       this.textPoke.early(rec.ip, this.#fentry.call(rec.ip, target));
@@ -116,14 +117,14 @@ export class Ftrace {
   /** ftrace_free_mem(): a module's init text goes, [start, end). */
   freeMem(module: string, start: Addr, end: Addr): void {
     const gone = this.records.removeRange(module, start, end);
-    if (this.#registered().length > 0) this.initFunctions.save(module, gone);
+    if (this.#list.registered().length > 0) this.initFunctions.save(module, gone);
     this.#forget(gone);
   }
 
   #forget(records: readonly FtraceRec[]): void {
-    for (const ops of this.#registered()) {
+    for (const ops of this.#list.registered()) {
       for (const rec of records) ops.removeIp(this.#core, rec.ip);
-      this.#sets.delete(ops.addr);
+      this.#list.filterChanged(ops);
     }
   }
 
@@ -186,9 +187,9 @@ export class Ftrace {
       this.#markIpmodify(rec, ops, false);
       this.#count(rec, ops, -1);
     }
-    this.#sets.delete(ops.addr);
+    this.#list.filterChanged(ops);
     const result = change();
-    this.#sets.delete(ops.addr);
+    this.#list.filterChanged(ops);
     if (live) {
       for (const rec of this.#recordsOf(ops)) {
         this.#markIpmodify(rec, ops, true);
@@ -224,13 +225,13 @@ export class Ftrace {
     if (!this.enabled && ops.has(this.#constants.FTRACE_OPS_FL_PERMANENT)) return -UAPI.EBUSY;
     // The list first, then the rest: a failure below takes it out again.
     ops.flags |= this.#constants.FTRACE_OPS_FL_DYNAMIC;
-    this.#addToList(ops);
+    this.#list.add(ops);
     ops.savedFunc = ops.func;
     if (ops.trampoline === 0n) this.trampolines.create(ops, ops.func);
     ops.flags |= this.#constants.FTRACE_OPS_FL_ENABLED | this.#constants.FTRACE_OPS_FL_ADDING;
     const ipmodify = this.#ipmodifyEnable(ops);
     if (ipmodify < 0) {
-      this.#removeFromList(ops);
+      this.#list.remove(ops);
       ops.flags &= ~(this.#constants.FTRACE_OPS_FL_ENABLED | this.#constants.FTRACE_OPS_FL_ADDING);
       this.trampolines.free(ops);
       return ipmodify;
@@ -238,7 +239,7 @@ export class Ftrace {
     for (const rec of this.#recordsOf(ops)) this.#count(rec, ops, 1);
     yield* this.#runUpdate(ops, 'register');
     if (this.disabled) {
-      this.#removeFromList(ops);
+      this.#list.remove(ops);
       return -UAPI.ENODEV;
     }
     ops.flags &= ~this.#constants.FTRACE_OPS_FL_ADDING;
@@ -257,7 +258,7 @@ export class Ftrace {
   *#shutdown(ops: FtraceOps): HostGenerator<number> {
     if (this.disabled) return -UAPI.ENODEV;
     if (!ops.has(this.#constants.FTRACE_OPS_FL_ENABLED)) return -UAPI.EBUSY;
-    this.#removeFromList(ops);
+    this.#list.remove(ops);
     ops.func = ops.savedFunc;
     const records = this.#recordsOf(ops);
     for (const rec of records) {
@@ -290,7 +291,10 @@ export class Ftrace {
     const was = this.enabled !== 0;
     this.enabled = value;
     if (was === (value !== 0)) return 0;
-    if (value === 0 && this.#registered().some((ops) => ops.has(this.#constants.FTRACE_OPS_FL_PERMANENT))) {
+    if (
+      value === 0 &&
+      this.#list.registered().some((ops) => ops.has(this.#constants.FTRACE_OPS_FL_PERMANENT))
+    ) {
       this.enabled = 1;
       return -UAPI.EBUSY;
     }
@@ -342,7 +346,7 @@ export class Ftrace {
   /** __ftrace_hash_rec_update() for one record: one ops more or less. */
   #count(rec: FtraceRec, ops: FtraceOps, by: 1 | -1): void {
     rec.flags = (rec.flags + by) >>> 0;
-    const others = this.#opsAt(rec).filter((o) => o.addr !== ops.addr);
+    const others = this.#list.tracing(rec.ip).filter((o) => o.addr !== ops.addr);
     const regs = by === 1 ? [...others, ops] : others;
     let flags = rec.flags & ~(this.#constants.FTRACE_FL_TRAMP | this.#constants.FTRACE_FL_REGS);
     if (recCount(this.#core, rec) === 1 && regs[0]?.trampoline) flags |= this.#constants.FTRACE_FL_TRAMP;
@@ -351,49 +355,11 @@ export class Ftrace {
     rec.flags = flags >>> 0;
   }
 
-  /** Registered ops that trace a record, latest first. */
-  #opsAt(rec: FtraceRec): FtraceOps[] {
-    return this.#registered().filter((ops) => this.#traces(ops, rec.ip));
-  }
-
-  #traces(ops: FtraceOps, ip: Addr): boolean {
-    let set = this.#sets.get(ops.addr);
-    if (set === undefined) {
-      const ips = ops.filterIps();
-      set = ips ? new Set(ips) : 'all';
-      this.#sets.set(ops.addr, set);
-    }
-    return set === 'all' || set.has(ip);
-  }
-
-  /** do_for_each_ftrace_op() */
-  #registered(): FtraceOps[] {
-    const list: FtraceOps[] = [];
-    let addr = this.#core.mem.readU64(this.#sym.opsList);
-    while (addr !== this.#sym.listEnd && addr !== 0n) {
-      const ops = this.ops(addr);
-      list.push(ops);
-      addr = ops.next;
-    }
-    return list;
-  }
-
-  #addToList(ops: FtraceOps): void {
-    this.#sets.delete(ops.addr);
-    ops.next = this.#core.mem.readU64(this.#sym.opsList);
-    this.#core.mem.writeU64(this.#sym.opsList, ops.addr);
-  }
-
-  #removeFromList(ops: FtraceOps): void {
-    const { mem } = this.#core;
-    if (mem.readU64(this.#sym.opsList) === ops.addr) mem.writeU64(this.#sym.opsList, ops.next);
-    for (const other of this.#registered()) if (other.next === ops.addr) other.next = ops.next;
-  }
-
   /** ftrace_get_addr_new(): what a record's site should call; 0 for a nop. */
   #wanted(rec: FtraceRec): Addr {
     if (recCount(this.#core, rec) === 0 || !this.enabled) return 0n;
-    const own = rec.flags & this.#constants.FTRACE_FL_TRAMP ? this.#opsAt(rec)[0]?.trampoline : undefined;
+    const own =
+      rec.flags & this.#constants.FTRACE_FL_TRAMP ? this.#list.tracing(rec.ip)[0]?.trampoline : undefined;
     if (own) return own;
     return (
       rec.flags & this.#constants.FTRACE_FL_REGS ? this.trampolines.regsCaller : this.trampolines.caller
@@ -420,7 +386,7 @@ export class Ftrace {
    */
   *#updateTraceFunc(): HostGenerator<void> {
     const { mem } = this.#core;
-    const func = this.#registered().length > 0 ? this.#sym.listFunc : this.#sym.stub;
+    const func = this.#list.registered().length > 0 ? this.#sym.listFunc : this.#sym.stub;
     yield* this.#lock(this.#sym.textMutex);
     for (const ip of [this.#sym.call, this.#sym.regsCall]) {
       const insn = this.#fentry.call(ip, func);
@@ -498,8 +464,6 @@ function imageSymbols(core: KernelCore) {
     call: at(arch.trampoline.caller.call),
     regsCall: at(arch.trampoline.regsCaller.call),
     listFunc: at('arch_ftrace_ops_list_func'),
-    opsList: at('ftrace_ops_list_head'),
-    listEnd: at('ftrace_list_end'),
     traceOp: at('function_trace_op'),
     ftraceLock: at('ftrace_lock'),
     textMutex: at('text_mutex'),

@@ -1,0 +1,67 @@
+// ftrace_ops_list: who is registered, latest first, and which of them trace a site. Mirrors add_ftrace_ops(),
+// remove_ftrace_ops() and ftrace_ops_test() of kernel/trace/ftrace.c.
+//
+// Invariant: the list is the guest's; a filter that was read is read again when its ops is registered anew or told to have
+// another one.
+
+import type { Addr } from '../guest/addr.ts';
+import type { KernelCore } from '../kernel/core.ts';
+import { FtraceOps } from './ops.ts';
+
+export class OpsList {
+  readonly #core: KernelCore;
+  readonly #head: Addr;
+  readonly #end: Addr;
+  /** Filters of registered ops, by their address, as they were last read. */
+  readonly #filters = new Map<Addr, ReadonlySet<Addr> | 'all'>();
+
+  constructor(core: KernelCore) {
+    this.#core = core;
+    this.#head = core.symbols.require('ftrace_ops_list_head');
+    this.#end = core.symbols.require('ftrace_list_end');
+  }
+
+  /** do_for_each_ftrace_op() */
+  registered(): FtraceOps[] {
+    const list: FtraceOps[] = [];
+    let addr = this.#core.mem.readU64(this.#head);
+    while (addr !== this.#end && addr !== 0n) {
+      const ops = new FtraceOps(this.#core, addr);
+      list.push(ops);
+      addr = ops.next;
+    }
+    return list;
+  }
+
+  /** Those that trace the site. */
+  tracing(ip: Addr): FtraceOps[] {
+    return this.registered().filter((ops) => this.#traces(ops, ip));
+  }
+
+  #traces(ops: FtraceOps, ip: Addr): boolean {
+    let filter = this.#filters.get(ops.addr);
+    if (filter === undefined) {
+      const ips = ops.filterIps();
+      filter = ips ? new Set(ips) : 'all';
+      this.#filters.set(ops.addr, filter);
+    }
+    return filter === 'all' || filter.has(ip);
+  }
+
+  /** Its filter is another one. */
+  filterChanged(ops: FtraceOps): void {
+    this.#filters.delete(ops.addr);
+  }
+
+  add(ops: FtraceOps): void {
+    this.filterChanged(ops);
+    ops.next = this.#core.mem.readU64(this.#head);
+    this.#core.mem.writeU64(this.#head, ops.addr);
+  }
+
+  remove(ops: FtraceOps): void {
+    const { mem } = this.#core;
+    if (mem.readU64(this.#head) === ops.addr) mem.writeU64(this.#head, ops.next);
+    for (const other of this.registered()) if (other.next === ops.addr) other.next = ops.next;
+  }
+}
