@@ -117,14 +117,30 @@ export class Traces {
     this.shadow?.fork(task.spLo + firstReturn, lo32(this.#core.symbols.require('ret_from_fork')));
   }
 
-  /** Lines of /proc/PID/stack. */
+  /** Lines as /proc/PID/stack has them; of a task that is executed, from where the CPU was stopped: none in user mode. */
   format(task: TaskStruct): string[] {
-    const cpu = task.onCpu ? this.#cpus.find(({ id }) => this.#core.current(id) === task) : undefined;
-    if (task.onCpu && !cpu) return [];
+    const { symbols } = this.#core;
+    if (!task.onCpu) {
+      const count = this.stackTrace.stackTraceSaveTsk(task, this.#entries);
+      return lines(formatProcStack(this.#entries, count, (addr) => symbols.formatReturn(addr)));
+    }
+    const cpu = this.#cpus.find(({ id }) => this.#core.current(id) === task);
     const regs = cpu && this.cpuRegs(cpu);
-    const count = this.stackTrace.stackTraceSaveTsk(task, this.#entries, 0, regs);
-    const text = formatProcStack(this.#entries, count, (addr) => this.#core.symbols.formatReturn(addr));
-    return text.split('\n').filter(Boolean);
+    if (!regs || this.#isUser(regs)) return [];
+    const count = this.stackTrace.stackTraceSaveRegs(task, regs, this.#entries);
+    // The first is an instruction, the others are behind calls.
+    let isFirst = true;
+    const symbolize = (addr: bigint): string => {
+      const text = isFirst ? symbols.format(addr) : symbols.formatReturn(addr);
+      isFirst = false;
+      return text;
+    };
+    return lines(formatProcStack(this.#entries, count, symbolize));
+  }
+
+  #isUser(regs: PtRegs): boolean {
+    const { ptRegs } = this.#core.arch;
+    return ptRegs.mode.isUser(regs[ptRegsOffset(ptRegs, ptRegs.mode.word) / 4]);
   }
 
   wchan(task: TaskStruct): string | undefined {
@@ -132,3 +148,5 @@ export class Traces {
     return lo === 0 ? undefined : this.#core.symbols.nameOf((BigInt(TEXT_HI) << 32n) | BigInt(lo));
   }
 }
+
+const lines = (text: string): string[] => text.split('\n').filter(Boolean);
