@@ -4,11 +4,6 @@
 
 .section .user.text
 
-.macro SYS nr:req
-    mov     eax, \nr
-    syscall
-.endm
-
 # rdi: decimal string; the number in rax. Clobbers rdi, rdx.
 SYM_FUNC_START(atoi)
     xor     eax, eax
@@ -121,15 +116,7 @@ SYM_CODE_END(sleep)
 SYM_CODE_START(reader)
     UNWIND_HINT_EMPTY
     mov     r15, rsp
-    mov     rdi, [r15+24]
-    call    atoi
-    mov     r14, rax
-    xor     r13d, r13d
-    cmp     qword ptr [r15], 4
-    jl      .Lloop
-    mov     rdi, [r15+32]
-    call    atoi
-    mov     r13, rax
+    MS_AND_ROUNDS
 .Lloop:
     mov     rdi, [r15+16]
     call    copy_to_stdout

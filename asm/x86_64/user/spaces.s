@@ -2,11 +2,6 @@
 
 .section .user.text
 
-.macro SYS nr:req
-    mov     eax, \nr
-    syscall
-.endm
-
 # rdi: pid, rsi: where its status is to go, or 0
 .macro WAIT_FOR
     xor     edx, edx

@@ -58,15 +58,7 @@ SYM_CODE_END(write)
 SYM_CODE_START(fork_reader)
     UNWIND_HINT_EMPTY
     mov     r15, rsp
-    mov     rdi, [r15+24]
-    call    atoi
-    mov     r14, rax
-    xor     r13d, r13d
-    cmp     qword ptr [r15], 4
-    jl      .Lloop
-    mov     rdi, [r15+32]
-    call    atoi
-    mov     r13, rax
+    MS_AND_ROUNDS
 .Lloop:
     mov     eax, __NR_fork
     syscall
