@@ -3,7 +3,7 @@
 // Invariant: a packet that came damaged is asked for again, an answer that came damaged is sent again; whatever comes, the
 // machine is left as it is.
 
-import { DebugError } from './error.ts';
+import { DebugError } from '../history/error.ts';
 import { hexText } from './hex.ts';
 import { Monitor } from './monitor.ts';
 import { framed, PacketReader } from './packet.ts';

@@ -1,7 +1,7 @@
 // `Z` and `z`: break- and watchpoints are set and taken away.
 
+import type { WatchPoint } from '../history/points.ts';
 import { countOf, numberOf } from './hex.ts';
-import type { WatchPoint } from './points.ts';
 import type { Session } from './session.ts';
 
 const [EINVAL, ENOSPC, OK, UNSUPPORTED] = ['E16', 'E1c', 'OK', ''];

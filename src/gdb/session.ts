@@ -3,14 +3,14 @@
 //
 // Invariant: a machine whose memory or registers the debugger has written has another history, and no way back.
 
+import { type Debuggee, lastTask, positionOf } from '../history/debuggee.ts';
+import { runToTime } from '../history/moments.ts';
+import { Lookout, type Met, Points, type WatchPoint } from '../history/points.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { RunReport } from '../scenario/report.ts';
-import { type Debuggee, positionOf } from './debuggee.ts';
-import { runToTime } from './moments.ts';
-import { Lookout, type Met, Points, type WatchPoint } from './points.ts';
 import { libraries } from './symbol_files.ts';
-import { allTasks, currentTask, taskOf, threadOf } from './threads.ts';
+import { allTasks, taskOf, threadOf } from './threads.ts';
 
 type Reason =
   | { readonly kind: 'step' | 'interrupt' | 'library' }
@@ -86,7 +86,7 @@ export class Session {
 
   /** The thread that was executed last. */
   get thread(): number {
-    return threadOf(this.machine, currentTask(this.machine));
+    return threadOf(this.machine, lastTask(this.machine));
   }
   task(thread: number): TaskStruct | undefined {
     return taskOf(this.machine, thread);
@@ -171,7 +171,7 @@ export class Session {
   /** It is in the midst of a slice, and the task's own CPU goes on. */
   #isNext(task: TaskStruct): boolean {
     const { executor } = this.machine.inspect;
-    return executor.rest !== undefined && currentTask(this.machine) === task;
+    return executor.rest !== undefined && lastTask(this.machine) === task;
   }
 
   /** Runs until a task is to execute its next instruction. @returns what came before */
@@ -184,7 +184,7 @@ export class Session {
     await this.#go(Number.POSITIVE_INFINITY);
     this.#awaited = undefined;
     const point = this.#met?.point;
-    if (point && 'breakpoint' in point && point.breakpoint === addr && currentTask(this.machine) === task) {
+    if (point && 'breakpoint' in point && point.breakpoint === addr && lastTask(this.machine) === task) {
       this.#met = undefined;
       return undefined;
     }
@@ -276,7 +276,8 @@ export class Session {
     if (!found) return undefined;
     const { write, point } = found;
     const reason = { kind: 'watchpoint', point } as const;
-    return { position: write.position - 1, thread: write.thread, reason, isBefore: false };
+    const thread = threadOf(this.machine, write.task);
+    return { position: write.position - 1, thread, reason, isBefore: false };
   }
 
   /** The same history once more, up to a moment: what was met last before it. */
@@ -391,7 +392,7 @@ async function lastOf(run: Debuggee, thread: number, end: number): Promise<numbe
   for (let at = positionOf(run); at < end && run.over === undefined; at = positionOf(run)) {
     const { executor } = machine.inspect;
     const isKnown = executor.rest !== undefined;
-    const before = isKnown ? threadOf(machine, currentTask(machine)) : undefined;
+    const before = isKnown ? threadOf(machine, lastTask(machine)) : undefined;
     // The moment that is looked for, unless it is found out only by going on.
     if (at === end - 1 && before === thread) return at;
     const owners = new Map(machine.inspect.smp.cpus.map(({ id }) => [id, machine.inspect.core.current(id)]));

@@ -4,8 +4,8 @@
 // Invariant: every packet has exactly one answer, whatever is in it; a malformed one is an error, and changes nothing.
 
 import type { DebugPort } from '../arch/debug.ts';
+import { DebugError } from '../history/error.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
-import { DebugError } from './error.ts';
 import { readMemory, writeMemory } from './guest_memory.ts';
 import { bytesOf, countOf, fromLittleEndian, hexOf, hexText, littleEndian, numberOf, textOf } from './hex.ts';
 import { HostFiles } from './host_files.ts';

@@ -36,12 +36,6 @@ export function cpuOf(machine: Machine, task: TaskStruct): Cpu | undefined {
   return smp.cpus.find(({ id }) => core.current(id) === task);
 }
 
-/** The task of the CPU that was executed last. */
-export function currentTask(machine: Machine): TaskStruct {
-  const { core, smp } = machine.inspect;
-  return core.current((smp.current ?? smp.cpus[0]).id);
-}
-
 const TRANSITION = { '-1': 'undefined', '0': 'unpatched', '1': 'patched' } as const;
 
 /** What `info threads` has beside its name. */

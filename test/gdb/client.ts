@@ -1,10 +1,10 @@
 // A debugger's side of the protocol, in the same process: packets out, answers back.
 
 import { Connection } from '../../src/gdb/connection.ts';
-import type { DrivenOptions } from '../../src/gdb/driven_run.ts';
 import { escaped, framed, PacketReader } from '../../src/gdb/packet.ts';
 import { Session } from '../../src/gdb/session.ts';
-import { Timeline } from '../../src/gdb/timeline.ts';
+import { Checkpoints } from '../../src/history/checkpoints.ts';
+import type { DrivenOptions } from '../../src/history/driven_run.ts';
 import { loadScenario } from '../../src/scenario/parse.ts';
 import type { Scenario } from '../../src/scenario/scenario.ts';
 
@@ -13,7 +13,7 @@ const scenario = (name: string): Scenario =>
 
 export class Client {
   readonly session: Session;
-  readonly timeline: Timeline;
+  readonly checkpoints: Checkpoints;
   readonly #connection: Connection;
   readonly #reader = new PacketReader();
   /** What the stub said to the person, and what it has sent that nobody has read. */
@@ -23,13 +23,13 @@ export class Client {
   sent = '';
 
   static async start(name: string, options: DrivenOptions = {}): Promise<Client> {
-    const timeline = new Timeline(scenario(name), options);
-    return new Client(new Session(await timeline.boot(), timeline), timeline);
+    const checkpoints = new Checkpoints(scenario(name), options);
+    return new Client(new Session(await checkpoints.boot(), checkpoints), checkpoints);
   }
 
-  constructor(session: Session, timeline: Timeline) {
+  constructor(session: Session, checkpoints: Checkpoints) {
     this.session = session;
-    this.timeline = timeline;
+    this.checkpoints = checkpoints;
     this.#connection = new Connection(session, (bytes) => this.#hear(bytes));
   }
 
@@ -76,6 +76,6 @@ export class Client {
 
   close(): void {
     this.session.close();
-    this.timeline.close();
+    this.checkpoints.close();
   }
 }

@@ -1,8 +1,8 @@
 // Frames that gdb's own unwinder finds, held against the reliable trace of each task at the same instruction.
 
 import { expect } from 'vitest';
-import { DrivenRun } from '../../src/gdb/driven_run.ts';
 import { allTasks, cpuOf, threadOf } from '../../src/gdb/threads.ts';
+import { DrivenRun } from '../../src/history/driven_run.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import type { Machine } from '../../src/machine/machine.ts';
 import { loadScenario } from '../../src/scenario/parse.ts';

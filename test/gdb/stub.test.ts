@@ -127,12 +127,12 @@ describe('a stub', () => {
 
   it('stops the machine when its debugger goes while it executes, and it goes on for the next', async () => {
     await start();
-    const { session, timeline } = client;
+    const { session, checkpoints } = client;
     client.raw(framed('vCont;c'));
     client.lost();
     expect(await client.done).toBe('lost');
     const at = session.position;
-    client = new Client(session, timeline);
+    client = new Client(session, checkpoints);
     expect(await client.ask('vCont;s:1')).toMatch(/^T05/);
     expect(session.position).toBeGreaterThan(at);
   });

@@ -1,20 +1,20 @@
 // klpemu back: the last moment before another at which something was so, with stack, code and the events before it.
 
-import { comeTo, type FoundMoment, lastBefore } from '../../gdb/back.ts';
-import { positionOf } from '../../gdb/debuggee.ts';
-import { DebugError } from '../../gdb/error.ts';
-import { type Sought, soughtOf } from '../../gdb/sought.ts';
-import { Timeline } from '../../gdb/timeline.ts';
+import { comeTo, type FoundMoment, lastBefore } from '../../history/back.ts';
+import { Checkpoints } from '../../history/checkpoints.ts';
+import { positionOf } from '../../history/debuggee.ts';
+import { DebugError } from '../../history/error.ts';
+import { eventText } from '../../history/event_text.ts';
+import { type Sought, soughtOf } from '../../history/sought.ts';
 import type { Machine } from '../../machine/machine.ts';
 import type { FileAccess } from '../../scenario/host_file.ts';
+import { insnText } from '../../scenario/insn_text.ts';
 import { listCode, nameTarget } from '../../scenario/text.ts';
 import { hexBytes, jsonValue } from '../../scenario/trace.ts';
 import { formatDuration } from '../../scenario/units.ts';
 import { EXIT, UsageError } from '../exit.ts';
-import { insnText } from '../insn_text.ts';
 import { open } from '../scenario.ts';
 import { print, toTerminalUnder } from '../terminal.ts';
-import { eventText } from './event_text.ts';
 
 interface BackOptions extends FileAccess {
   readonly from: string;
@@ -31,29 +31,29 @@ const LISTED = 24;
 export async function back(file: string, options: BackOptions): Promise<void> {
   const scenario = await open(file, options);
   const { seed, schedule, kernel } = options;
-  const timeline = new Timeline(scenario, {
+  const checkpoints = new Checkpoints(scenario, {
     ...(seed === undefined ? {} : { seed }),
     ...(schedule === undefined ? {} : { schedule }),
     ...(kernel === undefined ? {} : { kernel }),
   });
   try {
-    const { sought, before } = await resolve(timeline, options);
-    const found = await lastBefore(timeline, sought, before);
+    const { sought, before } = await resolve(checkpoints, options);
+    const found = await lastBefore(checkpoints, sought, before);
     if (!found) {
       say(options, { file, before, found: null }, `no ${sought.what} before instruction ${before}\n`);
       process.exitCode = EXIT.failed;
       return;
     }
-    await tell(file, options, timeline, sought, found);
+    await tell(file, options, checkpoints, sought, found);
   } finally {
-    timeline.close();
+    checkpoints.close();
   }
 }
 
 /** What is looked for, by the names of the moment from which is looked back. */
-async function resolve(timeline: Timeline, { from, to }: BackOptions) {
+async function resolve(checkpoints: Checkpoints, { from, to }: BackOptions) {
   try {
-    const run = await comeTo(timeline, from);
+    const run = await comeTo(checkpoints, from);
     try {
       return { sought: soughtOf(to, run.machine), before: positionOf(run) };
     } finally {
@@ -67,11 +67,11 @@ async function resolve(timeline: Timeline, { from, to }: BackOptions) {
 async function tell(
   file: string,
   options: BackOptions,
-  timeline: Timeline,
+  checkpoints: Checkpoints,
   sought: Sought,
   { position, cpu, task, events }: FoundMoment,
 ): Promise<void> {
-  const run = await timeline.at(position);
+  const run = await checkpoints.at(position);
   try {
     const { machine } = run;
     const { core, smp } = machine.inspect;

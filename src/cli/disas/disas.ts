@@ -2,12 +2,12 @@
 
 import type { DisassembledInsn } from '../../arch/disassembly.ts';
 import { didYouMean } from '../../kernel/nearest.ts';
+import { insnText } from '../../scenario/insn_text.ts';
 import type { ScenarioMachine } from '../../scenario/ports.ts';
 import { listCode, nameTarget, siteAddr } from '../../scenario/text.ts';
 import { jsonValue } from '../../scenario/trace.ts';
 import { parseSite, type SiteRef } from '../../scenario/values.ts';
 import { EXIT, UsageError } from '../exit.ts';
-import { insnText } from '../insn_text.ts';
 import { atMoment, type MomentOptions } from '../scenario.ts';
 import { colorsFor, print, printError, toTerminalUnder } from '../terminal.ts';
 

@@ -1,10 +1,10 @@
 // klpemu gdb: a scenario at a moment, with a debugger at it.
 
-import type { DrivenRun } from '../../gdb/driven_run.ts';
-import { DebugError } from '../../gdb/error.ts';
 import { DebugServer, serveStreams } from '../../gdb/server.ts';
 import { Session } from '../../gdb/session.ts';
-import { Timeline } from '../../gdb/timeline.ts';
+import { Checkpoints } from '../../history/checkpoints.ts';
+import type { DrivenRun } from '../../history/driven_run.ts';
+import { DebugError } from '../../history/error.ts';
 import type { Scenario } from '../../scenario/scenario.ts';
 import { EXIT, systemReason, UsageError } from '../exit.ts';
 import { open } from '../scenario.ts';
@@ -28,7 +28,7 @@ export async function gdb(file: string, options: GdbOptions): Promise<void> {
   if (options.stdio && options.socket !== undefined)
     throw new UsageError('--stdio and --socket are both where the debugger is: one of them');
   const scenario = await open(file, { allowFiles: options.allowFiles ?? false });
-  const { session, timeline } = await begin(scenario, options);
+  const { session, checkpoints } = await begin(scenario, options);
   try {
     const how = options.stdio
       ? await serveStreams(session, process.stdin, process.stdout)
@@ -36,25 +36,25 @@ export async function gdb(file: string, options: GdbOptions): Promise<void> {
     if (how === 'detached') await finish(session);
   } finally {
     session.close();
-    timeline.close();
+    checkpoints.close();
     process.stdin.pause();
   }
 }
 
 async function begin(scenario: Scenario, options: GdbOptions) {
   const { seed, schedule, kernel, at, atInstruction } = options;
-  const timeline = new Timeline(scenario, {
+  const checkpoints = new Checkpoints(scenario, {
     ...(seed === undefined ? {} : { seed }),
     ...(schedule === undefined ? {} : { schedule }),
     ...(kernel === undefined ? {} : { kernel }),
   });
   let run: DrivenRun | undefined;
   try {
-    run = await timeline.boot();
-    const session = new Session(run, timeline);
+    run = await checkpoints.boot();
+    const session = new Session(run, checkpoints);
     if (at !== undefined) await session.goTo({ time: at });
     if (atInstruction !== undefined) await session.goTo({ position: atInstruction });
-    return { session, timeline };
+    return { session, checkpoints };
   } catch (error) {
     run?.close();
     throw error instanceof DebugError ? new UsageError(error.message) : error;

@@ -5,13 +5,13 @@ import type { EventType, KernelEvent } from '../../kernel/events.ts';
 import { logPrefix } from '../../kernel/printk.ts';
 import { holeLine } from '../../machine/truth/hole_text.ts';
 import { exitText } from '../../scenario/exit_text.ts';
+import { insnText } from '../../scenario/insn_text.ts';
 import type { RunObserver } from '../../scenario/runner.ts';
 import type { Step } from '../../scenario/scenario.ts';
 import { nameTarget, siteAddr } from '../../scenario/text.ts';
 import { hexBytes } from '../../scenario/trace.ts';
 import { formatDuration } from '../../scenario/units.ts';
 import type { ActionRun, World } from '../../scenario/world.ts';
-import { insnText } from '../insn_text.ts';
 import { type Colors, wrap } from '../terminal.ts';
 
 interface NarrateOptions {

@@ -16,7 +16,7 @@ const MOST_KEPT = 4;
 const NEAR = 5000;
 const FAR = 1_000_000;
 
-export class Timeline {
+export class Checkpoints {
   readonly #scenario: Scenario;
   readonly #options: DrivenOptions;
   readonly #kept: DrivenRun[] = [];

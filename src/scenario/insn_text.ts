@@ -1,7 +1,7 @@
 // One instruction of a listing in a line, in columns as objdump has them.
 
 import type { DisassembledInsn } from '../arch/disassembly.ts';
-import { hexBytes } from '../scenario/trace.ts';
+import { hexBytes } from './trace.ts';
 
 /** Bytes that stand beside an instruction. */
 const BYTE_COLUMN = 7;

@@ -1,23 +1,23 @@
 // From a moment back to the last time that something was so.
 
 import { afterEach, describe, expect, it } from 'vitest';
-import { comeTo, lastBefore } from '../../src/gdb/back.ts';
-import { positionOf } from '../../src/gdb/debuggee.ts';
-import { DebugError } from '../../src/gdb/error.ts';
-import { soughtOf } from '../../src/gdb/sought.ts';
-import { Timeline } from '../../src/gdb/timeline.ts';
+import { comeTo, lastBefore } from '../../src/history/back.ts';
+import { Checkpoints } from '../../src/history/checkpoints.ts';
+import { positionOf } from '../../src/history/debuggee.ts';
+import { DebugError } from '../../src/history/error.ts';
+import { soughtOf } from '../../src/history/sought.ts';
 import { loadScenario } from '../../src/scenario/parse.ts';
 
-let timeline: Timeline;
-afterEach(() => timeline.close());
+let checkpoints: Checkpoints;
+afterEach(() => checkpoints.close());
 
 async function back(from: string, to: string) {
-  timeline = new Timeline(loadScenario('fixtures/scenarios/explore_gap.yaml'));
-  const run = await comeTo(timeline, from);
+  checkpoints = new Checkpoints(loadScenario('fixtures/scenarios/explore_gap.yaml'));
+  const run = await comeTo(checkpoints, from);
   const before = positionOf(run);
   try {
     const sought = soughtOf(to, run.machine);
-    return { sought, before, found: await lastBefore(timeline, sought, before) };
+    return { sought, before, found: await lastBefore(checkpoints, sought, before) };
   } finally {
     run.close();
   }
@@ -25,7 +25,7 @@ async function back(from: string, to: string) {
 
 /** What is at a place before and behind the instruction that was found. */
 async function around(position: number, addr: bigint, size: number) {
-  const run = await timeline.at(position);
+  const run = await checkpoints.at(position);
   try {
     const bytes = () => Buffer.from(run.machine.inspect.core.mem.readBytes(addr, size)).toString('hex');
     const before = bytes();
@@ -59,7 +59,7 @@ describe('the way back', () => {
   it('leads to a call of a function, and to a line of the log', async () => {
     const call = await back('200ms', 'call klp_ftrace_handler');
     expect(call.found?.task).toMatch(/^reader:/);
-    timeline.close();
+    checkpoints.close();
     const line = await back('200ms', 'dmesg starting patching');
     expect(line.found?.task).toMatch(/^insmod:/);
     expect(line.found?.position).toBeLessThan(call.found?.position ?? 0);

@@ -2,12 +2,12 @@
 
 import type { KernelEvent } from '../kernel/events.ts';
 import { parseDuration } from '../scenario/units.ts';
+import type { Checkpoints } from './checkpoints.ts';
 import type { DrivenRun } from './driven_run.ts';
 import { DebugError } from './error.ts';
 import { runToTime } from './moments.ts';
 import { Lookout } from './points.ts';
 import type { Sought } from './sought.ts';
-import type { Timeline } from './timeline.ts';
 
 /** Events that are told of before a moment. */
 const TOLD = 3;
@@ -23,8 +23,8 @@ export interface FoundMoment {
 }
 
 /** Brings a machine to the moment from which is looked back. @param from a time, `instruction N`, or a text of the log @throws DebugError when it never comes */
-export async function comeTo(timeline: Timeline, from: string): Promise<DrivenRun> {
-  const run = await timeline.boot();
+export async function comeTo(checkpoints: Checkpoints, from: string): Promise<DrivenRun> {
+  const run = await checkpoints.boot();
   const time = parseDuration(from);
   const [, position] = /^instruction (\d{1,15})$/.exec(from) ?? [];
   if (time !== undefined) await runToTime(run, time);
@@ -54,11 +54,11 @@ async function toLine(run: DrivenRun, text: string): Promise<boolean> {
 
 /** @returns undefined: never, before that moment */
 export async function lastBefore(
-  timeline: Timeline,
+  checkpoints: Checkpoints,
   sought: Sought,
   before: number,
 ): Promise<FoundMoment | undefined> {
-  const run = await timeline.boot();
+  const run = await checkpoints.boot();
   const { core, executor, smp } = run.machine.inspect;
   const recent: KernelEvent[] = [];
   let found: FoundMoment | undefined;

@@ -1,9 +1,9 @@
 // A run that a debugger stops, looks at and has go on is the run that nobody has touched.
 
 import { afterEach, describe, expect, it } from 'vitest';
-import { DrivenRun } from '../../src/gdb/driven_run.ts';
-import { runToTime } from '../../src/gdb/moments.ts';
-import { Lookout } from '../../src/gdb/points.ts';
+import { DrivenRun } from '../../src/history/driven_run.ts';
+import { runToTime } from '../../src/history/moments.ts';
+import { Lookout } from '../../src/history/points.ts';
 import { loadScenario } from '../../src/scenario/parse.ts';
 import { runScenario } from '../../src/scenario/runner.ts';
 import { traceLine } from '../../src/scenario/trace.ts';

@@ -1,8 +1,8 @@
 // An event in a line, for a person who asks what came before a moment.
 
-import type { KernelEvent } from '../../kernel/events.ts';
-import { logPrefix } from '../../kernel/printk.ts';
-import { hexBytes, traceLine } from '../../scenario/trace.ts';
+import type { KernelEvent } from '../kernel/events.ts';
+import { logPrefix } from '../kernel/printk.ts';
+import { hexBytes, traceLine } from '../scenario/trace.ts';
 
 type Text<K extends KernelEvent['type']> = (event: Extract<KernelEvent, { type: K }>) => string;
 

@@ -2,16 +2,17 @@
 // of it again. Text has one writer, GuestMemory.pokeText(), and tells of each time.
 
 import { isKernelAddress, lo32 } from '../guest/addr.ts';
+import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { Machine } from '../machine/machine.ts';
+import { lastTask } from './debuggee.ts';
 import type { WatchPoint } from './points.ts';
-import { currentTask, threadOf } from './threads.ts';
 
 interface TextWrite {
   readonly addr: bigint;
   readonly size: number;
   /** Instructions executed then: behind the one that called the writer. */
   readonly position: number;
-  readonly thread: number;
+  readonly task: TaskStruct;
 }
 
 export class TextWrites {
@@ -24,8 +25,7 @@ export class TextWrites {
     core.mem.attach({
       unmap() {},
       invalidate: (addr, size) => {
-        const thread = threadOf(machine, currentTask(machine));
-        this.#writes.push({ addr, size, position: executor.instructions, thread });
+        this.#writes.push({ addr, size, position: executor.instructions, task: lastTask(machine) });
       },
     });
   }
