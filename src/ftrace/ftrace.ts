@@ -1,12 +1,11 @@
-// Which fentry sites call what. Mirrors kernel/trace/ftrace.c and arch/x86/kernel/ftrace.c:
-// ftrace_init, ftrace_module_init, register_ftrace_function, ftrace_set_filter_ip, ftrace_replace_code.
+// Which fentry sites call what. Mirrors kernel/trace/ftrace.c: ftrace_init, ftrace_module_init,
+// register_ftrace_function, ftrace_set_filter_ip; site_code.ts changes their bytes.
 //
 // Invariant: outside ftrace_lock every site is a nop when no ops traces it; the one ops' own
 // trampoline when it is alone; ftrace_caller or ftrace_regs_caller when several share the site.
 
 import type { FentrySite } from '../arch/fentry.ts';
 import type { Addr } from '../guest/addr.ts';
-import { sameBytes } from '../guest/bytes.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import type { Constants } from '../kernel/description.ts';
@@ -19,6 +18,7 @@ import { FtraceOps } from './ops.ts';
 import { OpsList } from './ops_list.ts';
 import type { FtracePorts } from './ports.ts';
 import { FTRACE } from './since.ts';
+import { SiteCode } from './site_code.ts';
 import { type Poke, TextPoke } from './text_poke.ts';
 import { Trampolines } from './trampoline.ts';
 
@@ -40,6 +40,7 @@ export class Ftrace {
   readonly #ports: FtracePorts;
   readonly #sym: ReturnType<typeof imageSymbols>;
   readonly #list: OpsList;
+  readonly #code: SiteCode;
 
   constructor(core: KernelCore, ports: FtracePorts) {
     this.#core = core;
@@ -50,6 +51,7 @@ export class Ftrace {
     this.trampolines = new Trampolines(core, ports);
     this.initFunctions = new InitFunctions(core);
     this.#list = new OpsList(core);
+    this.#code = new SiteCode(core, this.textPoke);
     this.#sym = imageSymbols(core);
   }
 
@@ -62,7 +64,7 @@ export class Ftrace {
   init(sites: readonly Addr[]): number {
     for (const rec of this.records.add(undefined, sites, 0)) {
       const expected = this.#fentry.call(rec.ip, this.#sym.fentry);
-      const failed = this.#verify(rec.ip, expected);
+      const failed = this.#code.verify(rec.ip, expected);
       if (failed) {
         ftraceBug(this.#core, failed, rec, expected, INITIALIZING);
         this.disabled = true;
@@ -81,11 +83,11 @@ export class Ftrace {
     if (this.disabled || sites.length === 0) return 0;
     for (const rec of this.records.add(module, sites, this.#constants.FTRACE_FL_DISABLED)) {
       const expected = this.#fentry.call(rec.ip, this.#sym.fentry);
-      const failed = this.#verify(rec.ip, expected);
+      const failed = this.#code.verify(rec.ip, expected);
       if (failed) {
-        if (failed === -UAPI.EINVAL) yield* this.#warn('ftrace_module_init', 1);
+        if (failed === -UAPI.EINVAL) yield* this.#code.warn('ftrace_module_init', 1);
         ftraceBug(this.#core, failed, rec, expected, INITIALIZING);
-        yield* this.#warn('ftrace_module_init', 0);
+        yield* this.#code.warn('ftrace_module_init', 0);
         this.disabled = true;
         return failed;
       }
@@ -371,7 +373,10 @@ export class Ftrace {
     const { mem, events } = this.#core;
     const records = this.#recordsOf(ops);
     const sites = records.map((rec) => ({ rec, before: mem.readBytes(rec.ip, this.#fentry.size) }));
-    yield* this.#updateTraceFunc();
+    // update_ftrace_function(): several ops, or one that may go at any time, need the function that walks the list
+    yield* this.#code.updateStaticCallers(
+      this.#list.registered().length > 0 ? this.#sym.listFunc : this.#sym.stub,
+    );
     yield* this.#replaceCode(records);
     for (const { rec, before } of sites) {
       const after = mem.readBytes(rec.ip, this.#fentry.size);
@@ -380,63 +385,19 @@ export class Ftrace {
     }
   }
 
-  /**
-   * update_ftrace_function() and ftrace_update_ftrace_func(): what the static callers call. Several
-   * ops, or one that may go at any time, need the function that walks the list.
-   */
-  *#updateTraceFunc(): HostGenerator<void> {
-    const { mem } = this.#core;
-    const func = this.#list.registered().length > 0 ? this.#sym.listFunc : this.#sym.stub;
-    yield* this.#lock(this.#sym.textMutex);
-    for (const ip of [this.#sym.call, this.#sym.regsCall]) {
-      const insn = this.#fentry.call(ip, func);
-      if (!sameBytes(mem.view(ip, this.#fentry.size), insn)) yield* this.textPoke.poke(ip, insn);
-    }
-    yield* this.#unlock(this.#sym.textMutex);
-  }
-
-  /** ftrace_replace_code(), for the records whose count changed: checks all, then pokes all. */
+  /** Sites whose records changed. A site that is not as it should be ends ftrace for good. */
   *#replaceCode(records: Iterable<FtraceRec>): HostGenerator<void> {
-    const pokes: (Poke & { rec: FtraceRec; target: Addr })[] = [];
-    for (const rec of records) {
-      const target = rec.flags & this.#constants.FTRACE_FL_DISABLED ? 0n : this.#wanted(rec);
-      if (target === rec.target) continue;
-      const expected = rec.target === 0n ? this.#fentry.nop : this.#fentry.call(rec.ip, rec.target);
-      const failed = this.#verify(rec.ip, expected);
-      if (failed) {
-        if (failed === -UAPI.EINVAL) yield* this.#warn('ftrace_verify_code', 0);
-        ftraceBug(this.#core, failed, rec, expected, bugType(rec.target, target));
-        yield* this.#warn('ftrace_bug', 0);
-        this.disabled = true;
-        return;
-      }
-      const insn = target === 0n ? this.#fentry.nop : this.#fentry.call(rec.ip, target);
-      pokes.push({ addr: rec.ip, insn, rec, target });
-    }
-    for (const { rec, target } of pokes) rec.target = target;
-    yield* this.#lock(this.#sym.textMutex);
-    yield* this.textPoke.batch(pokes);
-    yield* this.#unlock(this.#sym.textMutex);
+    const { FTRACE_FL_DISABLED } = this.#constants;
+    const changes = [...records].map((rec) => ({
+      rec,
+      target: rec.flags & FTRACE_FL_DISABLED ? 0n : this.#wanted(rec),
+    }));
+    if (!(yield* this.#code.replace(changes))) this.disabled = true;
   }
 
-  /** text_poke_bp() of each under text_mutex, as many at once as a batch has room for. */
-  *pokeLive(pokes: readonly Poke[]): HostGenerator<void> {
-    yield* this.#lock(this.#sym.textMutex);
-    yield* this.textPoke.batch(pokes);
-    yield* this.#unlock(this.#sym.textMutex);
-  }
-
-  /** ftrace_verify_code() */
-  #verify(ip: Addr, expected: Uint8Array): number {
-    const { mem } = this.#core;
-    if (!mem.isMapped(ip, this.#fentry.size)) return -UAPI.EFAULT;
-    return sameBytes(mem.view(ip, this.#fentry.size), expected) ? 0 : -UAPI.EINVAL;
-  }
-
-  /** The function of the image that warns, and the way to it. */
-  *#warn(name: string, arg: number): HostGenerator<void> {
-    const call = this.#core.symbols.matches(name, undefined)[0]?.addr;
-    if (call !== undefined) yield { call, args: [arg] };
+  /** text_poke_bp() of each under text_mutex. */
+  pokeLive(pokes: readonly Poke[]): HostGenerator<void> {
+    return this.#code.pokeLive(pokes);
   }
 
   *#lock(mutex: Addr): HostGenerator<void> {
@@ -447,13 +408,6 @@ export class Ftrace {
   }
 }
 
-function bugType(from: Addr, to: Addr): string {
-  if (to === 0n) return 'Setting ftrace call site to NOP';
-  return from === 0n
-    ? 'Setting ftrace call site to call ftrace function'
-    : 'Updating ftrace call site to call a different ftrace function';
-}
-
 /** What the image defines for ftrace and for locking. */
 function imageSymbols(core: KernelCore) {
   const { arch } = core;
@@ -461,12 +415,8 @@ function imageSymbols(core: KernelCore) {
   return {
     fentry: at(arch.fentry.entry),
     stub: at('ftrace_stub'),
-    call: at(arch.trampoline.caller.call),
-    regsCall: at(arch.trampoline.regsCaller.call),
     listFunc: at('arch_ftrace_ops_list_func'),
-    traceOp: at('function_trace_op'),
     ftraceLock: at('ftrace_lock'),
-    textMutex: at('text_mutex'),
     mutexLock: at('mutex_lock'),
     mutexUnlock: at('mutex_unlock'),
   };
