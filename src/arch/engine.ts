@@ -19,7 +19,7 @@ export interface ArchEngine extends Engine {
 }
 
 /** What may execute a machine: the core of our own, or the library that judges it. */
-const ENGINES = ['core', 'unicorn'] as const;
+export const ENGINES = ['core', 'unicorn'] as const;
 export type EngineName = (typeof ENGINES)[number];
 
 /** The row of the option `engine`. KLPEMU_ENGINE says it for whoever says nothing: all tests can be run on either. */
