@@ -3,7 +3,8 @@
 //
 // Invariant: a machine whose memory or registers the debugger has written has another history, and no way back.
 
-import { type Debuggee, lastTask, positionOf } from '../history/debuggee.ts';
+import { type Debuggee, positionOf } from '../history/debuggee.ts';
+import { lastTask } from '../history/last_task.ts';
 import { runToTime } from '../history/moments.ts';
 import { Lookout, type Met, Points, type WatchPoint } from '../history/points.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';

@@ -1,6 +1,5 @@
 // A machine in the hands of a debugger: it executes when it is told to, up to an instruction, and stands still in between.
 
-import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { RunReport } from '../scenario/report.ts';
 import type { TextWrites } from './text_writes.ts';
@@ -25,8 +24,3 @@ export interface Debuggee {
 
 /** Where a machine is: instructions executed since boot. */
 export const positionOf = ({ machine }: Debuggee): number => machine.inspect.executor.instructions;
-
-/** The task of the CPU that was executed last. */
-export function lastTask({ inspect: { core, smp } }: Machine): TaskStruct {
-  return core.current((smp.current ?? smp.cpus[0]).id);
-}

@@ -4,7 +4,7 @@
 import { isKernelAddress, lo32 } from '../guest/addr.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { Machine } from '../machine/machine.ts';
-import { lastTask } from './debuggee.ts';
+import { lastTask } from './last_task.ts';
 import type { WatchPoint } from './points.ts';
 
 interface TextWrite {
