@@ -15,7 +15,7 @@ import type { FtraceRec } from './dyn_ftrace.ts';
 import type { Poke, TextPoke } from './text_poke.ts';
 
 /** What a record's site is to call; 0 for a nop. */
-export interface SiteChange {
+interface SiteChange {
   readonly rec: FtraceRec;
   readonly target: Addr;
 }
