@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { createBundle } from '../bundle/format.ts';
+import type { KernelEvent } from '../kernel/events.ts';
 import { FAULT_POINTS, type Fault, type FaultAttr } from '../kernel/fault_inject.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import { Machine } from '../machine/machine.ts';
@@ -52,6 +53,15 @@ const ENABLE = '/sys/kernel/livepatch_bundle/enable';
 /** Until the work that frees what has gone has run. */
 const REST = 2e9;
 
+/** Told of the run under a model, of which each failure point has none. */
+export interface ModelObserver {
+  begin(machine: Machine): void;
+  event(event: KernelEvent): void;
+  /** When it has begun, and between two steps. */
+  flush(): Promise<void>;
+  ended(): void;
+}
+
 /**
  * @param stride of `faults: every`: 1 for all of them, 2 for every other one
  * @param onPoint called after each of them, with how many there were
@@ -61,12 +71,19 @@ export async function runModel(
   model: Model,
   stride = 1,
   onPoint: (tried: number) => void = () => {},
+  observer?: ModelObserver,
 ): Promise<Measures> {
   const points = await everyFault(work, model, stride, onPoint);
-  const run = await Run.boot(work, model);
+  const run = await Run.boot(work, model, observer);
   try {
-    for (const step of work.steps) run.step(step);
-    return run.finish(points);
+    for (const step of work.steps) {
+      run.step(step);
+      await observer?.flush();
+    }
+    const measures = run.finish(points);
+    await observer?.flush();
+    observer?.ended();
+    return measures;
   } finally {
     run.close();
   }
@@ -127,9 +144,12 @@ class Run {
   readonly #left: string[][] = [];
   #bundles = 0;
 
-  static async boot(work: Workload, model: Model): Promise<Run> {
+  static async boot(work: Workload, model: Model, observer?: ModelObserver): Promise<Run> {
     const machine = await Machine.boot({ ...machineSettings(work, undefined), model });
     try {
+      observer?.begin(machine);
+      await observer?.flush();
+      if (observer) machine.events.subscribe((event) => observer.event(event));
       return new Run(machine, work);
     } catch (error) {
       machine.close();

@@ -9,6 +9,8 @@ import type { Problem } from './judges.ts';
 export interface Line {
   readonly cpu: number;
   readonly text: string;
+  /** Virtual ns; undefined for what stands for others. */
+  readonly t?: number;
 }
 
 interface Noted extends Line {
@@ -55,7 +57,7 @@ export class Story implements NonNullable<ExecutionOptions['tell']> {
   /** Who was last seen on each CPU. */
   readonly #who: string[] = [];
 
-  visit({ cpu, pid, point }: Visit, comm: string): void {
+  visit({ cpu, pid, point }: Visit, comm: string, t: number): void {
     const name = point.replace(/\+0x[0-9a-f]+.*$/, '');
     const who = `${comm}:${pid}`;
     if (this.#inside[cpu] === name && this.#who[cpu] === who) return;
@@ -63,14 +65,14 @@ export class Story implements NonNullable<ExecutionOptions['tell']> {
     this.#who[cpu] = who;
     if (!LIVEPATCHS_OWN.test(name)) return;
     const text = `${who} ${name === 'ftrace_trampoline' ? 'ftrace trampoline' : `${name}()`}`;
-    this.#lines.push({ cpu, text, ...(OF_A_TASK.test(name) ? { pid } : {}) });
+    this.#lines.push({ cpu, text, t, ...(OF_A_TASK.test(name) ? { pid } : {}) });
   }
 
-  action({ kind, cpu, stores }: Action): void {
+  action({ kind, cpu, stores }: Action, t: number): void {
     this.#first ??= this.#lines.length;
     const text = kind === 'p' ? `${this.#who[cpu]} is preempted` : 'stands still';
     const seen = kind === 'w' ? `: others see ${stores} of its last stores` : '';
-    this.#lines.push({ cpu, text: `>>> ${text}, in ${this.#inside[cpu]}()${seen}` });
+    this.#lines.push({ cpu, text: `>>> ${text}, in ${this.#inside[cpu]}()${seen}`, t });
     // Whoever is there next is told of again.
     this.#inside[cpu] = '';
   }
@@ -79,7 +81,7 @@ export class Story implements NonNullable<ExecutionOptions['tell']> {
     const text = textOf(event);
     if (text === undefined) return;
     const whose = 'pid' in event && !isWrong(event) ? { pid: event.pid } : {};
-    this.#lines.push({ cpu: event.cpu, text, ...whose });
+    this.#lines.push({ cpu: event.cpu, text, t: event.t, ...whose });
     if (isWrong(event)) this.#broke ??= this.#lines.length;
   }
 

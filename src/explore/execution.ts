@@ -10,7 +10,7 @@ import { FLAGS } from '../machine/livepatch_data.ts';
 import { Machine } from '../machine/machine.ts';
 import { type Action, parseSchedule, scheduleText } from '../machine/schedule.ts';
 import type { RunReport } from '../scenario/report.ts';
-import { ScenarioRun } from '../scenario/runner.ts';
+import { type RunObserver, ScenarioRun } from '../scenario/runner.ts';
 import type { Scenario } from '../scenario/scenario.ts';
 import { traceLine } from '../scenario/trace.ts';
 import { audit } from './audit.ts';
@@ -38,6 +38,7 @@ export interface Execution {
   /** Nothing else could run where something was held: the run is the one without its last decision, and was not run to its end. */
   readonly pointless: boolean;
   readonly instructions: number;
+  readonly report: RunReport;
   /** Of its events, where it was asked for. */
   readonly hash?: string;
 }
@@ -51,9 +52,12 @@ export interface ExecutionOptions {
   /** Told of each event, and of each point that is come to. */
   readonly tell?: {
     event(event: KernelEvent): void;
-    visit(visit: Visit, comm: string): void;
-    action(action: Action): void;
+    /** @param t virtual ns */
+    visit(visit: Visit, comm: string, t: number): void;
+    action(action: Action, t: number): void;
   };
+  /** Of the scenario's run. */
+  readonly observers?: readonly RunObserver[];
 }
 
 /** Ends a run from which nothing more is to be learnt. */
@@ -111,6 +115,7 @@ export async function execute(
   const hash = options.hash ? createHash('sha256') : undefined;
   const run = await ScenarioRun.boot(scenario, {
     schedule: plan.base,
+    ...(options.observers ? { observers: options.observers } : {}),
     boot: async (settings) => {
       const machine = await Machine.boot(settings);
       options.prepare?.(machine);
@@ -131,6 +136,7 @@ export async function execute(
       schedule: scheduleOf(plan, actions),
       pointless,
       instructions: machine.inspect.executor.instructions,
+      report,
       ...(hash ? { hash: hash.digest('hex') } : {}),
     };
   } finally {
@@ -192,7 +198,8 @@ class SteeredRun {
       if (asks === undefined || this.#asks[cpu.id] !== asks) this.#came[cpu.id] = name;
       this.#asks[cpu.id] = asks;
     };
-    machine.inspect.steering.onAct = (action) => tell?.action(action);
+    machine.inspect.steering.onAct = (action) =>
+      tell?.action(action, machine.inspect.smp.cpus[action.cpu].clock);
     executor.steersAlways = true;
     const base = executor.onSteer;
     executor.onSteer = (cpu) => base(cpu) || this.#steer(cpu);
@@ -243,7 +250,7 @@ class SteeredRun {
     const stores = this.machine.inspect.steering.stores.waiting(cpu);
     const visit = { at, cpu: cpu.id, pid: task.pid, point, stores };
     this.visits.push(visit);
-    this.#tell?.visit(visit, task.comm);
+    this.#tell?.visit(visit, task.comm, cpu.clock);
     const decision = this.#plan.decisions[this.#next];
     if (decision?.visit !== index) return false;
     this.#next++;
@@ -258,7 +265,7 @@ class SteeredRun {
           ? { kind: 'h', cpu: cpu.id, at }
           : { kind, cpu: cpu.id, at, stores: stores % waiting };
     this.actions.push(action);
-    this.#tell?.action(action);
+    this.#tell?.action(action, cpu.clock);
     this.machine.inspect.steering.act(cpu, action);
     if (action.kind !== 'p') this.#held = { cpu, at };
     return true;

@@ -5,14 +5,18 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { packageRoot } from '../guest/package_root.ts';
-import type { PageData } from './page_format.ts';
+import type { PageFile } from './page_format.ts';
 
 /** Made by the build, of src/timeline/page. */
 const PROGRAM = 'dist/timeline/page.js';
 const STYLE = 'dist/timeline/page.css';
 
 /** @throws Error of the system where the build has not made the page's program */
-export function* html(data: PageData): Generator<string> {
+export function* html(file: PageFile): Generator<string> {
+  yield* page(file.runs[0]?.data.title ?? '', file);
+}
+
+function* page(title: string, data: PageFile): Generator<string> {
   const read = (path: string): string => readFileSync(join(packageRoot(), path), 'utf8');
   yield `<!doctype html>
 <html lang="en">
@@ -20,7 +24,7 @@ export function* html(data: PageData): Generator<string> {
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
-<title>${escaped(data.title)} - klpemu</title>
+<title>${escaped(title)} - klpemu</title>
 <style>
 ${read(STYLE)}</style>
 </head>

@@ -1,6 +1,7 @@
 // Makes the timeline of a run.
 
 import type { KernelEvent } from '../kernel/events.ts';
+import type { ScenarioMachine } from '../scenario/ports.ts';
 import type { RunObserver } from '../scenario/runner.ts';
 import type { World } from '../scenario/world.ts';
 import { Timeline } from './timeline.ts';
@@ -10,6 +11,11 @@ export class TimelineObserver implements RunObserver {
   #now: () => number = () => 0;
 
   booted({ machine }: World): void {
+    this.begin(machine);
+  }
+
+  /** @param machine that has executed nothing but its boot */
+  begin(machine: ScenarioMachine): void {
     const { tasks, cpus } = machine.inspect.core;
     this.#timeline = new Timeline([...tasks.idle, ...tasks.processes()], cpus);
     this.#now = () => machine.now();

@@ -7,20 +7,32 @@ import type { PageData } from './page_format.ts';
 import type { PictureObserver } from './picture.ts';
 import type { Mark, TaskRow, Timeline } from './timeline.ts';
 
-interface Told {
-  readonly about: string;
-  readonly report: RunReport;
-}
+/** What is told of a run beside what happened in it. */
+type Told = Pick<PageData, 'title' | 'about' | 'machine' | 'outcome'> & {
+  /** It ended because the machine could not go on. */
+  readonly failed: boolean;
+};
 
-export function pageData(timeline: Timeline, picture: PictureObserver, { about, report }: Told): PageData {
-  const index = new Map(timeline.tasks.map((task, i) => [task, i]));
-  const stacks = new Stacks();
+/** Of a scenario's run. */
+export function toldOf(report: RunReport, about: string): Told {
   const { machine, ok, failure } = report;
   return {
     title: report.scenario,
     about,
     machine: `${machine.cpus} CPUs, seed ${machine.seed}, unwinder ${machine.unwinder}`,
     outcome: { ok, text: outcomeOf(report) },
+    failed: failure !== undefined,
+  };
+}
+
+/** What a picture has beside its timeline. */
+type Pictured = Pick<PictureObserver, 'slept' | 'sites'>;
+
+export function pageData(timeline: Timeline, picture: Pictured, { failed, ...told }: Told): PageData {
+  const index = new Map(timeline.tasks.map((task, i) => [task, i]));
+  const stacks = new Stacks();
+  return {
+    ...told,
     end: timeline.end,
     cpus: timeline.cpus.length,
     tasks: timeline.tasks.map(({ pid, comm, from, to, exit }) => ({
@@ -28,7 +40,7 @@ export function pageData(timeline: Timeline, picture: PictureObserver, { about, 
       comm,
       from,
       to,
-      lives: exit === undefined && to === timeline.end && failure === undefined,
+      lives: exit === undefined && to === timeline.end && !failed,
     })),
     runs: runsOf(timeline, index),
     ...statesOf(timeline, index),
@@ -106,7 +118,7 @@ function blockedOf(timeline: Timeline, stacks: Stacks): PageData['blocked'] {
     .sort((a, b) => a.t - b.t);
 }
 
-function sleptOf(timeline: Timeline, { slept }: PictureObserver, stacks: Stacks): PageData['slept'] {
+function sleptOf(timeline: Timeline, { slept }: Pictured, stacks: Stacks): PageData['slept'] {
   const byPid = new Map<number, number[]>();
   for (const [i, { pid }] of timeline.tasks.entries()) byPid.set(pid, [...(byPid.get(pid) ?? []), i]);
   const rows = slept.flatMap(({ pid, t, stack }) => {

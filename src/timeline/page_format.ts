@@ -2,6 +2,36 @@
 //
 // Times are virtual ns since boot, in order; `task` is an index of tasks, `stack` one of stacks.
 
+/** What stands in the file: one run, or several of the same scenario that are looked at one beside the other. */
+export interface PageFile {
+  readonly runs: readonly PageRun[];
+  /** What was counted in each of them, a column a run behind the first. */
+  readonly table?: { readonly heads: readonly string[]; readonly rows: readonly (readonly string[])[] };
+  /** Of an order of events in which it goes wrong. */
+  readonly story?: PageStory;
+}
+
+interface PageRun {
+  /** Which of several it is. */
+  readonly label: string;
+  readonly data: PageData;
+}
+
+interface PageStory {
+  /** What went wrong, in a sentence each. */
+  readonly problems: readonly string[];
+  /** By which the run is had again. */
+  readonly command: string;
+  readonly lines: readonly PageStoryLine[];
+}
+
+interface PageStoryLine {
+  /** -1 where it is of none. */
+  readonly cpu: number;
+  readonly text: string;
+  readonly t?: number;
+}
+
 export interface PageData {
   readonly title: string;
   readonly about: string;

@@ -3,12 +3,12 @@
 //
 // A stack is taken when something happens after its task has left the CPU: until it is executed again, it is the same.
 
+import type { Arch } from '../arch/arch.ts';
 import type { KernelEvent } from '../kernel/events.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { ScenarioMachine } from '../scenario/ports.ts';
 import { nameTarget } from '../scenario/text.ts';
 import { hexBytes } from '../scenario/trace.ts';
-import type { World } from '../scenario/world.ts';
 import { TimelineObserver } from './observer.ts';
 
 interface Slept {
@@ -18,6 +18,8 @@ interface Slept {
   readonly t: number;
   readonly stack: readonly string[];
 }
+
+type Disassemble = Awaited<ReturnType<Arch['loadDisassembler']>>;
 
 interface RewrittenSite {
   readonly t: number;
@@ -32,20 +34,24 @@ export class PictureObserver extends TimelineObserver {
   readonly slept: Slept[] = [];
   readonly sites: RewrittenSite[] = [];
   #machine: ScenarioMachine | undefined;
+  #disassemble: Disassemble | undefined;
   /** Have left a CPU, and nothing has happened since. */
   #leaving: { readonly task: TaskStruct; readonly t: number }[] = [];
   readonly #unread: (KernelEvent & { type: 'ftrace' })[] = [];
 
-  override booted(world: World): void {
-    super.booted(world);
-    this.#machine = world.machine;
-    for (const task of world.machine.inspect.core.tasks.processes()) this.#leaving.push({ task, t: 0 });
+  override begin(machine: ScenarioMachine): void {
+    super.begin(machine);
+    this.#machine = machine;
+    for (const task of machine.inspect.core.tasks.processes()) this.#leaving.push({ task, t: 0 });
   }
 
   override event(event: KernelEvent): void {
     super.event(event);
     this.#takeStacks();
-    if (event.type === 'ftrace') this.#unread.push(event);
+    if (event.type === 'ftrace') {
+      if (this.#disassemble) this.#site(event);
+      else this.#unread.push(event);
+    }
     if (event.type !== 'sched') return;
     const pid = Number(event.prev.slice(event.prev.lastIndexOf(':') + 1));
     const task = pid === 0 ? undefined : this.#machine?.inspect.core.tasks.byPid(pid);
@@ -63,22 +69,23 @@ export class PictureObserver extends TimelineObserver {
     });
   }
 
-  /** Disassembles the bytes of then. */
+  /** Has what is needed to read rewritten sites as they are rewritten, with the names of then. */
   async flush(): Promise<void> {
-    const machine = this.#machine;
-    if (!machine || this.#unread.length === 0) return;
-    const disassemble = await machine.inspect.core.arch.loadDisassembler();
+    this.#disassemble ??= await this.#machine?.inspect.core.arch.loadDisassembler();
+    for (const event of this.#unread.splice(0)) this.#site(event);
+  }
+
+  #site({ t, ip, where, what, before, after }: KernelEvent & { type: 'ftrace' }): void {
+    const machine = this.#machine as ScenarioMachine;
     const symbolize = (addr: bigint): string | undefined => {
       const target = nameTarget(machine, addr);
       return target && `0x${addr.toString(16)} <${target}>`;
     };
-    for (const { t, ip, where, what, before, after } of this.#unread.splice(0)) {
-      const line = (bytes: Uint8Array): string =>
-        `${hexBytes(bytes)}  ${disassemble(bytes, ip, { symbolize })
-          .map((insn) => insn.text)
-          .join('; ')}`;
-      this.sites.push({ t, where, what, before: line(before), after: line(after) });
-    }
+    const line = (bytes: Uint8Array): string => {
+      const insns = this.#disassemble?.(bytes, ip, { symbolize }) ?? [];
+      return `${hexBytes(bytes)}  ${insns.map(({ text }) => text).join('; ')}`;
+    };
+    this.sites.push({ t, where, what, before: line(before), after: line(after) });
   }
 
   ended(): void {

@@ -10,6 +10,17 @@ const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/go
 /** Why no page can be opened; undefined where one can. */
 export const NO_BROWSER = CHROMIUM === undefined ? 'no chromium here: apt-get install chromium' : undefined;
 
+interface Drawn {
+  readonly [what: string]: number;
+}
+/** What the page offers to programs. */
+export interface KlpemuPage {
+  draw(): Drawn;
+  look(view: { from?: number; to?: number; top?: number }): Drawn;
+  select(t: number): void;
+  readonly view: { readonly from: number; readonly to: number; readonly moment: number };
+}
+
 export class Pages {
   readonly #browser: Browser;
   /** What pages have said was wrong. */

@@ -6,20 +6,10 @@ import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Cli } from '../cli/klpemu.ts';
-import { NO_BROWSER, Pages } from './browser.ts';
+import { type KlpemuPage, NO_BROWSER, Pages } from './browser.ts';
 
 const SCENARIO = 'fixtures/scenarios/reversal.yaml';
 
-interface Drawn {
-  readonly [what: string]: number;
-}
-/** What the page offers to programs. */
-interface KlpemuPage {
-  draw(): Drawn;
-  look(view: { from?: number; to?: number; top?: number }): Drawn;
-  select(t: number): void;
-  readonly view: { readonly from: number; readonly to: number; readonly moment: number };
-}
 declare const klpemuPage: KlpemuPage;
 
 interface TraceEvent {
@@ -159,6 +149,29 @@ describe.skipIf(NO_BROWSER)(`the page of a run${NO_BROWSER ? ` (${NO_BROWSER})` 
     const data = readFileSync(file, 'utf8');
     const [, json = ''] = /<script type="application\/json" id="run">([\s\S]*?)<\/script>/.exec(data) ?? [];
     expect(json).not.toContain('<');
-    expect(JSON.parse(json)).toMatchObject({ outcome: { ok: true } });
+    expect(JSON.parse(json)).toMatchObject({ runs: [{ data: { outcome: { ok: true } } }] });
+  });
+
+  it('prints on white paper, with the whole log, whatever colours the screen has', async () => {
+    const dark = await pages.page(file, 1000, 'dark');
+    await dark.evaluate(`addEventListener('beforeprint', () => {
+      const canvas = document.querySelector('canvas');
+      const pixels = canvas.getContext('2d').getImageData(0, 0, 160, canvas.height).data;
+      let [lit, inked] = [0, 0];
+      for (let i = 0; i < pixels.length; i += 4) {
+        if (pixels[i + 3] < 200) continue;
+        if (pixels[i] > 225) lit++;
+        if (pixels[i] < 60) inked++;
+      }
+      globalThis.printed = { lit, inked };
+    })`);
+    const pdf = await dark.pdf();
+    expect(pdf.subarray(0, 5).toString()).toBe('%PDF-');
+    const { lit, inked } = (await dark.evaluate('printed')) as { lit: number; inked: number };
+    expect(inked).toBeGreaterThan(100);
+    expect(lit).toBe(0);
+    // Behind it the screen is as it was.
+    expect(await dark.evaluate('document.documentElement.hasAttribute("data-printing")')).toBe(false);
+    await dark.close();
   });
 });

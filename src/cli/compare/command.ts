@@ -19,6 +19,10 @@ export function addCompare(root: Command): void {
     .addOption(allowFilesOption())
     .addOption(engineOption())
     .option('--json', 'as one JSON object')
-    .addHelpText('after', `${EXIT_CODES}\n\nExample:\n  klpemu compare fixtures/bundles/middle.yaml`)
+    .option('--html <file>', 'a page with the run under each model, and the table, for a browser')
+    .addHelpText(
+      'after',
+      `${EXIT_CODES}\n\nExample:\n  klpemu compare fixtures/bundles/middle.yaml --html middle.html`,
+    )
     .action(async (file: string, options) => (await import('./compare.ts')).compare(file, options));
 }

@@ -1,7 +1,7 @@
 // klpemu compare: one scenario under the models that it names, and a table of what each did.
 
 import { readWorkload, type Workload } from '../../compare/comparison.ts';
-import { isDoing, type Measures, runModel } from '../../compare/run.ts';
+import { isDoing, type Measures, type ModelObserver, runModel } from '../../compare/run.ts';
 import type { FileAccess } from '../../scenario/host_file.ts';
 import type { Model } from '../../scenario/scenario.ts';
 import { formatDuration } from '../../scenario/units.ts';
@@ -66,6 +66,7 @@ function rowsFor(work: Workload, all: readonly Shown[]): typeof ROWS {
 
 interface CompareOptions extends FileAccess {
   readonly json?: boolean;
+  readonly html?: string;
 }
 
 /** What was counted under one model. */
@@ -76,8 +77,15 @@ export interface Shown {
 
 export async function compare(file: string, options: CompareOptions): Promise<void> {
   const work = readWorkload(file, options);
+  const { html } = options;
+  const page = html === undefined ? undefined : new (await import('./page.ts')).ComparedPage(html, work);
   const all: Shown[] = [];
-  for (const model of work.models) all.push({ model, measures: await measured(work, model, options) });
+  for (const model of work.models) {
+    const measures = await measured(work, model, options, page?.observer(model));
+    all.push({ model, measures });
+    page?.ran(measures);
+  }
+  page?.write(tableCells(work, all));
   const doing = work.steps.filter(isDoing).length;
   const nothingDone = all.some(({ measures: { failed } }) => failed.length > 0 && failed.length === doing);
   process.exitCode = nothingDone ? EXIT.failed : EXIT.ok;
@@ -87,13 +95,26 @@ export async function compare(file: string, options: CompareOptions): Promise<vo
 }
 
 /** Failure points may be thousands, each a machine of its own. */
-async function measured(work: Workload, model: Model, options: CompareOptions): Promise<Measures> {
+async function measured(
+  work: Workload,
+  model: Model,
+  options: CompareOptions,
+  observer: ModelObserver | undefined,
+): Promise<Measures> {
   const progress = await workProgress(`  ${model}: {value} failure points tried {now}`, 1, options);
   try {
-    return await runModel(work, model, 1, (tried) => progress?.update(tried));
+    return await runModel(work, model, 1, (tried) => progress?.update(tried), observer);
   } finally {
     progress?.stop();
   }
+}
+
+function tableCells(work: Workload, all: readonly Shown[]): { heads: string[]; rows: string[][] } {
+  const rows = rowsFor(work, all).map(([name, of]) => [
+    name,
+    ...all.map(({ measures }) => listText(of(measures))),
+  ]);
+  return { heads: ['', ...all.map(({ model }) => model)], rows };
 }
 
 /** In a file its lines are whole: it is compared with others. */
@@ -102,11 +123,8 @@ export function tableOf(
   all: readonly Shown[],
   width: number = Number.POSITIVE_INFINITY,
 ): string {
-  const rows = rowsFor(work, all).map(([name, of]) => [
-    name,
-    ...all.map(({ measures }) => listText(of(measures))),
-  ]);
-  const columns: FittedColumn[] = ['', ...all.map(({ model }) => model)].map((head) => ({ head, text: 16 }));
+  const { heads, rows } = tableCells(work, all);
+  const columns: FittedColumn[] = heads.map((head) => ({ head, text: 16 }));
   const heading = toTerminal([work.name, ...(work.about ? work.about.split('\n') : [])], 0);
   return `${heading.join('\n')}\n\n${fittedTable(columns, rows, width)}\n`;
 }

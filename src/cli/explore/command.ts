@@ -43,9 +43,13 @@ export function addExplore(root: Command): void {
     .addOption(scheduleOption())
     .addOption(allowFilesOption())
     .option('--json', 'as one JSON object')
+    .option(
+      '--html <file>',
+      'a page of the run that was found, with what led to it; written where one is found',
+    )
     .addHelpText(
       'after',
-      `${EXIT_CODES}\n\nExample:\n  klpemu explore fixtures/scenarios/explore_gap.yaml --time 60s`,
+      `${EXIT_CODES}\n\nExample:\n  klpemu explore fixtures/scenarios/explore_gap.yaml --time 60s --html gap.html`,
     )
     .action(async (file: string, options) => (await import('./explore.ts')).exploreFile(file, options));
 }

@@ -17,6 +17,7 @@ import { counted, whole } from '../numbers.ts';
 import { open } from '../scenario.ts';
 import { columns, print, toTerminal } from '../terminal.ts';
 import { workProgress } from '../work_progress.ts';
+import type { FoundPage } from './page.ts';
 import { ThreadPlace } from './places.ts';
 import { readState, stateKey, writeState } from './state.ts';
 
@@ -33,6 +34,7 @@ interface ExploreCommandOptions extends FileAccess {
   readonly at?: string;
   readonly do?: readonly Kind[];
   readonly json?: boolean;
+  readonly html?: string;
 }
 
 /** Nothing was found, and not all was looked at. */
@@ -43,6 +45,8 @@ export async function exploreFile(file: string, options: ExploreCommandOptions):
     throw new UsageError('--schedule goes with --searcher replay, and replay needs one');
   const started = performance.now();
   const scenario = await open(file, options);
+  const { html } = options;
+  const page = html === undefined ? undefined : new (await import('./page.ts')).FoundPage(html);
   const { points } = await learnPoints(scenario);
   const first = await execute(scenario, points, { base: QUIET, decisions: [] }, { at: options.at ?? '' });
   const fresh = first.problems.filter(({ kind }) => !options.known?.includes(kind));
@@ -70,8 +74,9 @@ export async function exploreFile(file: string, options: ExploreCommandOptions):
       : await search.run(file, started);
   const ms = performance.now() - started;
   const told = explored.found
-    ? await counterexample(scenario, points, explored.found, options.at ?? '')
+    ? await counterexample(scenario, points, explored.found, options.at ?? '', page)
     : undefined;
+  if (!told) page?.discard();
   if (options.json) printJson(explored, points, told, ms);
   else printText(scenario, explored, points, told, ms);
   process.exitCode = explored.found ? EXIT.failed : explored.complete ? EXIT.ok : NOT_ALL;
@@ -168,15 +173,23 @@ async function counterexample(
   points: Points,
   found: Execution,
   at: string,
+  page: FoundPage | undefined,
 ): Promise<Told> {
   const story = new Story();
-  const again = await execute(scenario, points, found.plan, { tell: story, at });
+  const observers = page ? [page] : [];
+  const again = await execute(scenario, points, found.plan, { tell: story, at, observers });
   const problems = again.problems.length > 0 ? again.problems : found.problems;
-  return { lines: story.about(problems), problems, schedule: found.schedule };
+  const { schedule } = found;
+  const lines = story.about(problems);
+  page?.write(again.report, scenario, { problems, lines, command: runAgain(scenario, schedule) });
+  return { lines, problems, schedule };
 }
 
+const runAgain = ({ file }: Scenario, schedule: string): string =>
+  `klpemu run ${shellWord(file)} --schedule ${schedule}`;
+
 function printText(
-  { file, name }: Scenario,
+  scenario: Scenario,
   explored: Explored,
   points: Points,
   told: Told | undefined,
@@ -185,8 +198,8 @@ function printText(
   const { schedules, pointless, visits, known, complete } = explored;
   const lines: string[] = [];
   if (told) {
-    lines.push(`found in '${name}':`, '', drawn(told.lines, told.problems, columns()), '');
-    lines.push(`klpemu run ${shellWord(file)} --schedule ${told.schedule}`, '');
+    lines.push(`found in '${scenario.name}':`, '', drawn(told.lines, told.problems, columns()), '');
+    lines.push(runAgain(scenario, told.schedule), '');
   }
   for (const [kind, count] of Object.entries(known))
     lines.push(`known, and gone on: ${kind} in ${counted(count, 'schedule')}`);

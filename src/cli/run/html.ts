@@ -3,7 +3,7 @@
 import type { RunReport } from '../../scenario/report.ts';
 import type { Scenario } from '../../scenario/scenario.ts';
 import { html } from '../../timeline/html.ts';
-import { pageData } from '../../timeline/page_data.ts';
+import { pageData, toldOf } from '../../timeline/page_data.ts';
 import { PictureObserver } from '../../timeline/picture.ts';
 import { OutputFile } from './output_file.ts';
 
@@ -19,6 +19,11 @@ export class HtmlFile extends PictureObserver {
   /** Writes the whole run. @throws UsageError */
   write(report: RunReport, { about }: Scenario): void {
     const timeline = this.finish();
-    this.#file.write(timeline ? html(pageData(timeline, this, { about, report })) : []);
+    if (!timeline) {
+      this.#file.write([]);
+      return;
+    }
+    const data = pageData(timeline, this, toldOf(report, about));
+    this.#file.write(html({ runs: [{ label: report.scenario, data }] }));
   }
 }

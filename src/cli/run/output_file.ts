@@ -1,6 +1,6 @@
 // Files that a run is written to when it is over: opened before it begins, so that nothing is run in vain.
 
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, rmSync } from 'node:fs';
 import { systemReason, UsageError } from '../exit.ts';
 import { writeWhole } from '../write_whole.ts';
 
@@ -27,5 +27,11 @@ export class OutputFile {
     } finally {
       closeSync(this.#fd);
     }
+  }
+
+  /** There is nothing to write: nobody is to take an older file, or an empty one, for it. */
+  discard(): void {
+    closeSync(this.#fd);
+    rmSync(this.#path, { force: true });
   }
 }

@@ -27,6 +27,7 @@ export interface Drawn {
   transitions: number;
   log: number;
   pokes: number;
+  troubles: number;
 }
 
 const nothing = (): Drawn => ({
@@ -37,6 +38,7 @@ const nothing = (): Drawn => ({
   transitions: 0,
   log: 0,
   pokes: 0,
+  troubles: 0,
 });
 
 interface Colors {
@@ -52,7 +54,8 @@ interface Colors {
 
 export class Picture {
   drawn = nothing();
-  readonly #run: Run;
+  /** What is drawn from now on. */
+  run: Run;
   readonly #canvas: HTMLCanvasElement;
   readonly #context: CanvasRenderingContext2D;
   #width = 0;
@@ -60,7 +63,7 @@ export class Picture {
   #colors: Colors | undefined;
 
   constructor(run: Run, canvas: HTMLCanvasElement) {
-    this.#run = run;
+    this.run = run;
     this.#canvas = canvas;
     this.#context = canvas.getContext('2d') as CanvasRenderingContext2D;
   }
@@ -133,10 +136,13 @@ export class Picture {
         this.#transitions(lane.patch, y, view);
         break;
       case 'log':
-        this.drawn.log += this.#ticks(this.#run.data.log, y, view);
+        this.drawn.log += this.#ticks(this.run.data.log, y, view);
         break;
       case 'text':
-        this.drawn.pokes += this.#ticks(this.#run.data.pokes, y, view);
+        this.drawn.pokes += this.#ticks(this.run.data.pokes, y, view);
+        break;
+      case 'troubles':
+        this.drawn.troubles += this.#ticks(this.run.data.troubles, y, view, colors.moment);
         break;
       case 'task':
         this.#task(lane.task, y, view);
@@ -168,11 +174,11 @@ export class Picture {
 
   #cpu(cpu: number, y: number, view: View): void {
     const context = this.#context;
-    const { runs, tasks } = this.#run.data;
+    const { runs, tasks } = this.run.data;
     const colors = this.#colors as Colors;
     const isBusy = (row: number): boolean => tasks[runs.task[row]].pid !== 0;
     this.drawn.runs += this.#bars(
-      this.#run.cpus[cpu],
+      this.run.cpus[cpu],
       view,
       (row, x, width) => {
         context.fillStyle = colors.run;
@@ -183,7 +189,7 @@ export class Picture {
         context.rect(x, y, width, LANE_HEIGHT);
         context.clip();
         context.fillStyle = colors.text;
-        context.fillText(this.#run.nameOf(runs.task[row]), x + 4, y + LANE_HEIGHT / 2);
+        context.fillText(this.run.nameOf(runs.task[row]), x + 4, y + LANE_HEIGHT / 2);
         context.restore();
       },
       isBusy,
@@ -192,10 +198,10 @@ export class Picture {
 
   #task(task: number, y: number, view: View): void {
     const context = this.#context;
-    const { states, tasks } = this.#run.data;
+    const { states, tasks } = this.run.data;
     const colors = this.#colors as Colors;
     const { from, to, lives } = tasks[task];
-    const [born, gone] = [this.#x(from, view), this.#x(lives ? this.#run.data.end : to, view)];
+    const [born, gone] = [this.#x(from, view), this.#x(lives ? this.run.data.end : to, view)];
     context.fillStyle = colors.line;
     context.fillRect(
       Math.max(born, LABELS),
@@ -203,14 +209,14 @@ export class Picture {
       Math.max(0, gone - Math.max(born, LABELS)),
       1,
     );
-    this.drawn.states += this.#bars(this.#run.states[task], view, (row, x, width) => {
+    this.drawn.states += this.#bars(this.run.states[task], view, (row, x, width) => {
       context.fillStyle = states.state[row] === 1 ? colors.patched : colors.unpatched;
       context.fillRect(x, y + 3, width, 9);
       // Not by its colour alone: what is not patched is hollow.
       if (states.state[row] === 1 || width < 4) return;
       context.clearRect(x + 1, y + 6, width - 2, 3);
     });
-    this.#bars(this.#run.runs[task], view, (_, x, width) => {
+    this.#bars(this.run.runs[task], view, (_, x, width) => {
       context.fillStyle = colors.run;
       context.fillRect(x, y + 14, width, 4);
     });
@@ -220,9 +226,9 @@ export class Picture {
   /** A mark at each switch, by its way, and at each moment at which it could not. */
   #switches(task: number, y: number, view: View): void {
     const context = this.#context;
-    const { states, blocked, ways } = this.#run.data;
+    const { states, blocked, ways } = this.run.data;
     const colors = this.#colors as Colors;
-    const { row } = this.#run.states[task];
+    const { row } = this.run.states[task];
     for (let i = 0; i < row.length; i++) {
       const [at, way] = [states.from[row[i]], states.way[row[i]]];
       if (way < 0 || at < view.from || at > view.to) continue;
@@ -230,7 +236,7 @@ export class Picture {
       context.fillStyle = colors.mark;
       mark(context, ways[way], this.#x(at, view), y + 7);
     }
-    const rows = this.#run.blocked[task];
+    const rows = this.run.blocked[task];
     for (let i = countUpTo(rows, view.from - 1, (each) => blocked[each].t); i < rows.length; i++) {
       const { t } = blocked[rows[i]];
       if (t > view.to) break;
@@ -242,7 +248,7 @@ export class Picture {
   #transitions(patch: string, y: number, view: View): void {
     const context = this.#context;
     const colors = this.#colors as Colors;
-    for (const each of this.#run.data.transitions) {
+    for (const each of this.run.data.transitions) {
       if (each.patch !== patch || each.to < view.from || each.from > view.to) continue;
       this.drawn.transitions++;
       const [x, right] = [Math.max(this.#x(each.from, view), LABELS), this.#x(each.to, view)];
@@ -270,9 +276,14 @@ export class Picture {
   }
 
   /** @returns how many are there */
-  #ticks(rows: readonly { readonly t: number }[], y: number, view: View): number {
+  #ticks(
+    rows: readonly { readonly t: number }[],
+    y: number,
+    view: View,
+    color = (this.#colors as Colors).mark,
+  ): number {
     const context = this.#context;
-    context.fillStyle = (this.#colors as Colors).mark;
+    context.fillStyle = color;
     let count = 0;
     let before = -1;
     for (let i = countUpTo(rows, view.from - 1, ({ t }) => t); i < rows.length && rows[i].t <= view.to; i++) {

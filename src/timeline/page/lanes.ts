@@ -5,7 +5,7 @@ import type { Run } from './run.ts';
 export type Lane =
   | { readonly kind: 'cpu'; readonly cpu: number; readonly label: string }
   | { readonly kind: 'transitions'; readonly patch: string; readonly label: string }
-  | { readonly kind: 'log' | 'text'; readonly label: string }
+  | { readonly kind: 'log' | 'text' | 'troubles'; readonly label: string }
   | { readonly kind: 'task'; readonly task: number; readonly label: string };
 
 /** Pixels. */
@@ -22,6 +22,7 @@ export function lanesOf(run: Run, wanted: string): Lane[] {
   return [
     ...Array.from({ length: data.cpus }, (_, cpu): Lane => ({ kind: 'cpu', cpu, label: `CPU ${cpu}` })),
     ...patches.map((patch): Lane => ({ kind: 'transitions', patch, label: patch })),
+    ...(data.troubles.length > 0 ? [{ kind: 'troubles', label: 'went wrong' } as const] : []),
     { kind: 'log', label: 'dmesg' },
     { kind: 'text', label: 'text written' },
     ...tasks.map((task): Lane => ({ kind: 'task', task, label: run.nameOf(task) })),

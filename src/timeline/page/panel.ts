@@ -2,6 +2,7 @@
 //
 // Invariant: text of the run becomes text of elements, never markup.
 
+import type { PageFile } from '../page_format.ts';
 import { timeText } from './canvas.ts';
 import { countUpTo, type Run } from './run.ts';
 
@@ -17,23 +18,33 @@ export function element(tag: string, className = '', text = ''): HTMLElement {
 }
 
 export class Panel {
-  readonly #run: Run;
+  /** What is told of from now on. */
+  run: Run;
   readonly #moment = element('h2', 'moment');
   readonly #tasks = element('div', 'tasks');
   readonly #sites = element('div', 'sites');
   readonly #log = element('div', 'log');
+  readonly #troubles = element('div', 'troubles');
 
   /** @param select called with a moment that somebody chose here */
-  constructor(run: Run, into: HTMLElement, select: (t: number) => void) {
-    this.#run = run;
+  constructor(
+    run: Run,
+    into: HTMLElement,
+    select: (t: number) => void,
+    { table, story }: Pick<PageFile, 'table' | 'story'>,
+  ) {
+    this.run = run;
     this.#moment.setAttribute('aria-live', 'polite');
+    if (story) into.append(section('What went wrong', storyOf(story)));
+    if (table) into.append(section('Counted', tableOf(table)));
     into.append(
       this.#moment,
+      this.#troubles,
       section('Tasks', this.#tasks),
       section('Fentry sites', this.#sites),
       section('dmesg', this.#log),
     );
-    this.#log.addEventListener('click', (event) => {
+    into.addEventListener('click', (event) => {
       const t = (event.target as HTMLElement).dataset.t;
       if (t !== undefined) select(Number(t));
     });
@@ -42,13 +53,20 @@ export class Panel {
   /** @param wanted part of the names of tasks, and of lines of the log */
   show(t: number, wanted: string): void {
     this.#moment.textContent = `At ${timeText(t)}`;
+    this.#showTroubles();
     this.#showTasks(t, wanted);
     this.#showSites(t);
     this.#showLog(t, wanted);
   }
 
+  /** All of the run: whoever opens it is to see them first. */
+  #showTroubles(): void {
+    const rows = this.run.data.troubles.map(({ t, text }) => timed('line blocked', t, text));
+    this.#troubles.replaceChildren(...rows);
+  }
+
   #showTasks(t: number, wanted: string): void {
-    const run = this.#run;
+    const run = this.run;
     const tasks = run.data.tasks.map((_, task) => task);
     const there = tasks.filter(
       (task) => run.data.tasks[task].pid !== 0 && run.livesAt(task, t) && run.nameOf(task).includes(wanted),
@@ -60,7 +78,7 @@ export class Panel {
   }
 
   #task(task: number, t: number): HTMLElement {
-    const run = this.#run;
+    const run = this.run;
     const row = element('details', 'task') as HTMLDetailsElement;
     row.open = true;
     row.dataset.pid = String(run.data.tasks[task].pid);
@@ -80,17 +98,17 @@ export class Panel {
 
   /** Why it could not switch when it was looked at last; empty where it has switched since, or could. */
   #blockedAt(task: number, t: number): string {
-    const { blocked, transitions } = this.#run.data;
-    const rows = this.#run.blocked[task];
+    const { blocked, transitions } = this.run.data;
+    const rows = this.run.blocked[task];
     const last = blocked[rows[countUpTo(rows, t, (row) => blocked[row].t) - 1]];
     const transition = transitions.find(({ from, to }) => t >= from && t <= to);
     if (!last || !transition || last.t < transition.from) return '';
-    if (this.#run.stateAt(task, t) === transition.target) return '';
+    if (this.run.stateAt(task, t) === transition.target) return '';
     return `could not switch: ${last.why}`;
   }
 
   #showSites(t: number): void {
-    const rows = this.#run.sitesAt(t).map((site) => {
+    const rows = this.run.sitesAt(t).map((site) => {
       const row = element('div', 'site');
       row.append(element('strong', '', site.where), element('pre', '', site.after));
       row.append(element('small', '', `since ${timeText(site.t)}; before: ${site.before}`));
@@ -101,20 +119,55 @@ export class Panel {
 
   /** Lines around the moment, the last one before it in the middle. */
   #showLog(t: number, wanted: string): void {
-    const { log } = this.#run.data;
+    const { log } = this.run.data;
     const lines = wanted === '' ? log : log.filter(({ text, t: at }) => text.includes(wanted) || at === t);
     const now = countUpTo(lines, t, (line) => line.t);
     const from = Math.max(0, Math.min(now - MOST / 2, lines.length - MOST));
-    const rows = lines.slice(from, from + MOST).map((line, i) => {
-      const row = element('button', from + i < now ? 'line' : 'line later', line.text);
-      row.dataset.t = String(line.t);
-      return row;
-    });
+    const rows = lines
+      .slice(from, from + MOST)
+      .map((line, i) => timed(from + i < now ? 'line' : 'line later', line.t, line.text));
     this.#log.replaceChildren(...rows);
     // Not scrollIntoView(), which moves all that is around it, too.
     const last = rows[now - from - 1];
     if (last) this.#log.scrollTop = last.offsetTop - this.#log.clientHeight / 2;
   }
+}
+
+/** A line that leads to its moment. */
+function timed(className: string, t: number, text: string): HTMLElement {
+  const made = element('button', className, text);
+  made.dataset.t = String(t);
+  return made;
+}
+
+/** A column a CPU, as a maintainer draws it. */
+function storyOf({ problems, command, lines }: NonNullable<PageFile['story']>): HTMLElement {
+  const cpus = [...new Set(lines.map(({ cpu }) => cpu).filter((cpu) => cpu >= 0))].sort((a, b) => a - b);
+  const grid = element('div', 'story');
+  grid.style.gridTemplateColumns = `repeat(${Math.max(1, cpus.length)}, minmax(0, 1fr))`;
+  grid.append(...cpus.map((cpu) => element('strong', '', `CPU ${cpu}`)));
+  for (const [i, { cpu, text, t }] of lines.entries()) {
+    const line = t === undefined ? element('span', 'line', text) : timed('line', t, text);
+    line.style.gridArea = `${i + 2} / ${Math.max(0, cpus.indexOf(cpu)) + 1}`;
+    grid.append(line);
+  }
+  const made = element('div');
+  made.append(...problems.map((text) => element('p', 'blocked', text)), grid);
+  made.append(element('p', '', 'This run again:'), element('pre', 'command', command));
+  return made;
+}
+
+function tableOf({ heads, rows }: NonNullable<PageFile['table']>): HTMLElement {
+  const made = element('table');
+  const head = element('tr');
+  head.append(...heads.map((text) => element('th', '', text)));
+  made.append(head);
+  for (const cells of rows) {
+    const row = element('tr');
+    row.append(...cells.map((text, i) => element(i === 0 ? 'th' : 'td', '', text)));
+    made.append(row);
+  }
+  return made;
 }
 
 function section(title: string, content: HTMLElement): HTMLElement {

@@ -36,6 +36,15 @@ export class Run {
     );
   }
 
+  /** Moments at which something happened, in order. */
+  moments(): readonly number[] {
+    const { log, transitions, states, pokes, troubles } = this.data;
+    const switched = states.from.filter((_, i) => states.way[i] >= 0);
+    const marks = [log, pokes, troubles].flatMap((rows) => rows.map(({ t }) => t));
+    const all = [...marks, ...switched, ...transitions.map(({ from }) => from)];
+    return [...new Set(all)].sort((a, b) => a - b);
+  }
+
   nameOf(task: number): string {
     const { pid, comm } = this.data.tasks[task];
     return pid === 0 ? comm : `${comm}:${pid}`;
