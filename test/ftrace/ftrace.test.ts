@@ -33,6 +33,9 @@ function newOps(flags = 0, handler = 'ftrace_stub'): FtraceOps {
   return ops;
 }
 
+const hex = (bytes: Iterable<number>): string =>
+  [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join(' ');
+
 function traceOne(name: string, flags = 0): FtraceOps {
   const ops = newOps(flags);
   expect(world.run(world.ftrace.setFilterIp(ops.addr, world.sym(name), false))).toBe(0);
@@ -119,6 +122,56 @@ describe('register_ftrace_function', () => {
     expect(world.core.mem.readBytes(site, 5)).toEqual(callInsn(site, first.trampoline));
   });
 
+  it('sends a site to ftrace_regs_caller while one of its ops wants all registers, and says so of no other', () => {
+    traceOne('vfs_read');
+    const regs = traceOne('vfs_read', C.FTRACE_OPS_FL_SAVE_REGS);
+    const site = world.sym('vfs_read');
+    const listFunc = world.core.sym(world.sym('arch_ftrace_ops_list_func'));
+    expect(world.core.mem.readBytes(site, 5)).toEqual(callInsn(site, world.sym('ftrace_regs_caller')));
+    expect(enabledFunctions(world.core, world.ftrace)).toBe(`vfs_read (2) R    ->${listFunc}\n`);
+    // While both are registered its filter becomes another one: what it wanted of the site goes with it.
+    expect(world.run(world.ftrace.setFilter(regs.addr, [world.sym('do_idle')]))).toBe(0);
+    expect(enabledFunctions(world.core, world.ftrace)).toMatch(
+      /^vfs_read \(1\) {6}\ttramp: .*\ndo_idle \(1\) R {4}\ttramp: .*\n$/,
+    );
+    expect(world.core.mem.readBytes(site, 5)).not.toEqual(callInsn(site, world.sym('ftrace_regs_caller')));
+  });
+
+  it('has the static callers walk the list while anything is registered, and call the stub when nothing is', () => {
+    const calls = () =>
+      ['ftrace_call', 'ftrace_regs_call'].map((name) => {
+        const at = world.sym(name);
+        const to = ['ftrace_stub', 'arch_ftrace_ops_list_func'];
+        const bytes = world.bytesAt(at);
+        return to.find((one) => bytes === hex(callInsn(at, world.sym(one))));
+      });
+    const ops = traceOne('vfs_read');
+    expect(calls()).toEqual(['arch_ftrace_ops_list_func', 'arch_ftrace_ops_list_func']);
+    world.run(world.ftrace.unregisterFunction(ops.addr));
+    expect(calls()).toEqual(['ftrace_stub', 'ftrace_stub']);
+  });
+
+  it('takes any of three ops out of the list, and leaves the others in it', () => {
+    const list = () => {
+      const addrs: bigint[] = [];
+      for (let at = world.core.mem.readU64(world.sym('ftrace_ops_list_head')); at !== end && at !== 0n; ) {
+        addrs.push(at);
+        at = world.ftrace.ops(at).next;
+      }
+      return addrs;
+    };
+    const end = world.sym('ftrace_list_end');
+    for (const gone of [0, 1, 2]) {
+      const all = [traceOne('vfs_read'), traceOne('vfs_read'), traceOne('do_idle')];
+      const addrs = all.map(({ addr }) => addr).reverse();
+      expect(list()).toEqual(addrs);
+      world.run(world.ftrace.unregisterFunction(addrs[gone]));
+      expect(list()).toEqual(addrs.filter((_, i) => i !== gone));
+      for (const addr of list()) world.run(world.ftrace.unregisterFunction(addr));
+      expect(list()).toEqual([]);
+    }
+  });
+
   it('finds no site in a function without one', () => {
     const ops = newOps();
     const none = world.sym('notrace_function');
@@ -184,6 +237,27 @@ describe('modules', () => {
     for (const site of live) expect(world.bytesAt(site)).toBe(NOP5);
     expect(world.unload('klpdemo_target')).toBe(0);
     expect(dynFtraceTotalInfo(world.ftrace)).toBe(before);
+  });
+
+  it('leave the names of their init functions behind while something traces, the last function first', () => {
+    const load = () => {
+      world.load('klpdemo_target');
+      return world.ftrace.initFunctions.list().map(({ name, module }) => `${module}:${name}`);
+    };
+    expect(load()).toEqual([]);
+    world.unload('klpdemo_target');
+    traceOne('vfs_read');
+    const listed = load();
+    expect(listed).toContain('klpdemo_target:klpdemo_target_init');
+    const sites = world.ftrace.initFunctions.list().map(({ addr }) => addr);
+    expect(sites).toEqual([...sites].sort((a, b) => (a < b ? 1 : -1)));
+    world.load('klpdemo_patch_vmlinux');
+    const modules = world.ftrace.initFunctions.list().map(({ module }) => module);
+    expect(modules[0]).toBe('klpdemo_patch_vmlinux');
+    world.unload('klpdemo_target');
+    expect(new Set(world.ftrace.initFunctions.list().map(({ module }) => module))).toEqual(
+      new Set(['klpdemo_patch_vmlinux']),
+    );
   });
 
   it('are listed with their name', () => {

@@ -1,7 +1,7 @@
 // Records of fentry sites: which is found by an address, what is told of one that changes, which can be made to fail.
 
 import { afterEach, describe, expect, it } from 'vitest';
-import { enabledFunctions } from '../../src/ftrace/report.ts';
+import { availableFilterFunctions, enabledFunctions } from '../../src/ftrace/report.ts';
 import { FTRACE } from '../../src/ftrace/since.ts';
 import { BUILT_IN } from '../../src/kernel/description.ts';
 import { UAPI } from '../../src/kernel/uapi.ts';
@@ -21,6 +21,27 @@ describe('a record', () => {
     const inRange = (from: bigint, to: bigint) => records.inRange(undefined, site + from, site + to)?.ip;
     expect([inRange(-4n, 0n), inRange(0n, 0n), inRange(-4n, 4n)]).toEqual([site, site, site]);
     expect([inRange(1n, 4n), inRange(-4n, -1n)]).toEqual([undefined, undefined]);
+  });
+
+  it('is of the function that it stands at the start of; one farther inside is of none, and never enabled', async () => {
+    const { ftrace, core } = await World.boot();
+    const start = core.symbols.require('ftrace_caller');
+    const { maxOffset } = core.arch.fentry;
+    const at = (offset: number) => {
+      const [rec] = ftrace.records.add(
+        'weak',
+        [start + BigInt(offset)],
+        core.kernel.constants.FTRACE_FL_DISABLED,
+      );
+      ftrace.moduleEnable('weak');
+      const line = availableFilterFunctions(core, ftrace).trimEnd().split('\n').at(-1);
+      ftrace.releaseMod('weak');
+      return [line, rec.flags & core.kernel.constants.FTRACE_FL_DISABLED ? 'off' : 'on'];
+    };
+    expect(at(0)).toEqual(['ftrace_caller [weak]', 'on']);
+    expect(at(maxOffset)).toEqual(['ftrace_caller [weak]', 'on']);
+    const far = maxOffset + 1;
+    expect(at(far)).toEqual([`__ftrace_invalid_address___${far} [weak]`, 'off']);
   });
 
   it('is told of when it changes, with its bytes before and after', async () => {

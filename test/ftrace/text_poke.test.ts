@@ -1,7 +1,10 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { callInsn, NOP5 } from '../../src/arch/x86_64/insn.ts';
+import { TextPoke } from '../../src/ftrace/text_poke.ts';
+import type { KernelCore } from '../../src/kernel/core.ts';
 import { BUILT_IN } from '../../src/kernel/description.ts';
+import { EventLog } from '../../src/kernel/events.ts';
 import { World } from './world.ts';
 
 const LAYOUT = BUILT_IN.structs;
@@ -70,6 +73,85 @@ describe('text_poke_bp_batch', () => {
     };
     world.run(world.ftrace.textPoke.poke(site, NOP5 as Uint8Array));
     expect(world.bytesAt(site)).toBe('0f 1f 44 00 00');
+  });
+
+  it('tells of a CPU that it carried over: where, and by what, with the function that a call is of', () => {
+    const site = world.sym('vfs_read');
+    world.during.sync = () => {
+      if (world.core.mem.readU8(site) === 0xcc) world.ftrace.textPoke.breakpointHandler(trapAt(site).regs);
+    };
+    const told = () => world.events.flatMap((e) => (e.type === 'int3' ? [[e.where, e.emulated]] : []));
+    const where = world.core.sym(site);
+    world.run(world.ftrace.textPoke.poke(site, callInsn(site, world.sym('ftrace_caller'))));
+    const call = `call ${world.core.sym(world.sym('ftrace_caller'))}`;
+    expect(told()).toEqual([
+      [where, call],
+      [where, call],
+    ]);
+    world.run(world.ftrace.textPoke.poke(site, NOP5 as Uint8Array));
+    expect(told().slice(2)).toEqual([
+      [where, 'nop'],
+      [where, 'nop'],
+    ]);
+  });
+
+  it('is busy from the first step to the last', () => {
+    const site = world.sym('vfs_read');
+    const { textPoke } = world.ftrace;
+    const seen: boolean[] = [];
+    world.during.sync = () => seen.push(textPoke.busy);
+    expect(textPoke.busy).toBe(false);
+    world.run(textPoke.poke(site, callInsn(site, world.sym('ftrace_caller'))));
+    expect([...seen, textPoke.busy]).toEqual([true, true, true, false]);
+  });
+
+  it('tells of pokes to who listens to them only', () => {
+    const told: string[] = [];
+    const core = { ...world.core, events: new EventLog(() => ({ t: 0, cpu: 0 })) } as unknown as KernelCore;
+    const poke = new TextPoke(core, {
+      *syncCores() {
+        yield { relax: true };
+      },
+    });
+    poke.early(world.sym('vfs_read'), NOP5 as Uint8Array);
+    core.events.subscribe((e) => told.push(e.type), ['poke']);
+    poke.early(world.sym('vfs_read'), NOP5 as Uint8Array);
+    expect(told).toEqual(['poke']);
+  });
+
+  it('needs one store, and one sync, where the hardware has no need of a breakpoint', () => {
+    const arch = { ...world.core.arch, poking: { breakpoint: undefined } };
+    const seen: string[] = [];
+    const site = world.sym('vfs_read');
+    const poke = new TextPoke({ ...world.core, arch } as KernelCore, {
+      *syncCores() {
+        seen.push(world.bytesAt(site));
+        yield { relax: true };
+      },
+    });
+    world.run(poke.poke(site, callInsn(site, world.sym('do_idle'))));
+    expect(seen).toEqual([world.bytesAt(site)]);
+    expect(seen[0].slice(0, 2)).toBe('e8');
+    expect(poke.breakpointHandler(trapAt(site).regs)).toBe(false);
+    expect(world.events.at(-1)).toMatchObject({ type: 'poke', step: 'whole' });
+  });
+
+  it('pokes more sites than a batch has room for in batches, by address', () => {
+    const page = world.area.alloc(4096) as bigint;
+    const nop = NOP5 as Uint8Array;
+    const pokes = Array.from({ length: 257 }, (_, i) => ({
+      addr: page + BigInt(8 * i),
+      insn: nop,
+    })).reverse();
+    for (const { addr } of pokes) world.ftrace.textPoke.early(addr, nop);
+    const begun = world.events.length;
+    world.run(world.ftrace.textPoke.batch(pokes));
+    const first = world.events
+      .slice(begun)
+      .flatMap((e) => (e.type === 'poke' && e.step === 'int3' ? [e.addr] : []));
+    expect(first).toEqual(pokes.map(({ addr }) => addr).reverse());
+    const steps = world.events.slice(begun).flatMap((e) => (e.type === 'poke' ? [e.step] : []));
+    expect(steps.lastIndexOf('int3')).toBe(3 * 256);
   });
 
   it('leaves an int3 that is not its own, or from user mode, alone', () => {

@@ -80,6 +80,41 @@ describe('a call trace', () => {
     expect(lines.slice(7)).toEqual([' f0+0x10/0x40', ' </TASK>']);
   });
 
+  it('of the task that dumps itself has the code bytes of its system call, and of no other task', () => {
+    const w = new World();
+    const stack = w.userStack().call(w.text.frame(ORC.sp(24)));
+    w.text.addTo(w.lookup);
+    const readCode = (addr: bigint, size: number, userMode: boolean) =>
+      userMode && addr === 0x7ffff7e12345n - 42n ? new Uint8Array(size) : undefined;
+    const codeOf = (current?: boolean) =>
+      showTrace(w.trace.unwinder, w.task, { regs: stack.regs() }, { ...options, readCode, current }).filter(
+        (line) => line.startsWith('Code: 00 00'),
+      );
+    expect(codeOf(true)).toHaveLength(1);
+    expect(codeOf(false)).toEqual([]);
+    expect(codeOf()).toEqual([]);
+  });
+
+  it('begins at a stack address that is asked for, taken up to the next whole word', () => {
+    const w = new World();
+    const stack = w
+      .kthreadStack()
+      .call(w.text.frame(ORC.sp(24)))
+      .call(w.text.frame(ORC.sp(40)));
+    w.text.addTo(w.lookup);
+    const regs = stack.regs();
+    const from = (offset: number) =>
+      showTrace(w.trace.unwinder, w.task, { regs, stack: stack.address(offset) }, options).slice(2, -1);
+    const [inner] = stack.locations;
+    expect(from(inner - 7)).toEqual([' f2+0x10/0x40', ' f0+0x10/0x40']);
+    expect(from(inner)).toEqual([' f2+0x10/0x40', ' f0+0x10/0x40']);
+    expect(from(inner + 1)).toEqual([' ? f0+0x10/0x40']);
+    expect(from(THREAD_SIZE - 8)).toEqual([]);
+    const off = (offset: number) =>
+      showTrace(w.trace.unwinder, w.task, { regs, stack: stack.address(offset) }, options);
+    expect(off(THREAD_SIZE)).toEqual(['Call Trace:']);
+  });
+
   it('goes on with clues only, when the walk is lost', () => {
     const w = new World();
     const stack = w

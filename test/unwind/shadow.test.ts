@@ -101,6 +101,84 @@ describe('the shadow stack', () => {
     expect(cpu.truth()).toEqual([IMAGE + 1]);
   });
 
+  it('follows a CPU that was carried over a breakpoint: its registers lie lower, above them what the call left', () => {
+    const cpu = new Cpu();
+    cpu.call(IMAGE + 1);
+    const above = cpu.sp;
+    const regs = cpu.interrupt(IMAGE + 0x50);
+    const lower = regs - 16;
+    cpu.write(lower + 128, IMAGE + 0x300);
+    cpu.write(above - 8, IMAGE + 0x55);
+    cpu.shadow.emulated(lower, above - 8);
+    expect(cpu.truth()).toEqual([IMAGE + 0x300, IMAGE + 0x55, IMAGE + 1]);
+    expect(cpu.shadow.frames(1).map(({ kind, pushed }) => [kind, pushed])).toEqual([
+      ['regs', IMAGE + 0x50],
+      ['call', IMAGE + 0x55],
+      ['call', IMAGE + 1],
+    ]);
+    cpu.shadow.interruptReturned(above - 8);
+    expect(cpu.truth()).toEqual([IMAGE + 0x55, IMAGE + 1]);
+    cpu.shadow.ret(above);
+    expect(cpu.truth()).toEqual([IMAGE + 1]);
+    // Nothing is interrupted now: there is nothing to carry over.
+    cpu.shadow.emulated(lower, above - 8);
+    expect(cpu.truth()).toEqual([IMAGE + 1]);
+  });
+
+  it('follows one that was carried over by a jump, and leaves registers alone that lie below', () => {
+    const cpu = new Cpu();
+    cpu.call(IMAGE + 1);
+    const regs = cpu.interrupt(IMAGE + 0x50);
+    cpu.write(regs - 16 + 128, IMAGE + 0x56);
+    cpu.shadow.emulated(regs - 16);
+    expect(cpu.truth()).toEqual([IMAGE + 0x56, IMAGE + 1]);
+    cpu.shadow.emulated(regs);
+    expect(cpu.shadow.frames(1)[0].location).toBe(regs - 16 + 128);
+    cpu.shadow.emulated(regs - 16);
+    expect(cpu.truth()).toEqual([IMAGE + 0x56, IMAGE + 1]);
+  });
+
+  it('has the frames at and above a stack pointer that is asked for, and none of a stack that is not there', () => {
+    const cpu = new Cpu();
+    cpu.call(IMAGE + 1);
+    const first = cpu.sp;
+    cpu.call(IMAGE + 2);
+    const pushed = (sp: number) => cpu.shadow.frames(1, sp).map((frame) => frame.pushed);
+    expect(pushed(cpu.sp)).toEqual([IMAGE + 2, IMAGE + 1]);
+    expect(pushed(cpu.sp + 1)).toEqual([IMAGE + 1]);
+    expect(pushed(first)).toEqual([IMAGE + 1]);
+    for (const slot of [-1, 3, 4]) {
+      expect(cpu.shadow.frames(slot)).toEqual([]);
+      cpu.shadow.release(slot);
+    }
+    // In the guard below a stack is no frame.
+    cpu.shadow.call(cpu.begin - 8, IMAGE + 3);
+    expect(cpu.truth()).toEqual([IMAGE + 2, IMAGE + 1]);
+  });
+
+  it('knows a frame to the byte, where the stack pointer is not aligned', () => {
+    const cpu = new Cpu();
+    cpu.sp -= 3;
+    cpu.call(IMAGE + 1);
+    expect(cpu.shadow.frames(1)[0].location).toBe(cpu.sp);
+    cpu.shadow.switchStack(cpu.sp);
+    expect(cpu.shadow.frames(1)).toHaveLength(1);
+    cpu.shadow.switchStack(cpu.sp + 1);
+    expect(cpu.shadow.frames(1)).toHaveLength(0);
+  });
+
+  it('counts the function that a task stands in as live, by its own address', () => {
+    const cpu = new Cpu();
+    cpu.interrupt(0x401000, 0x33);
+    cpu.call(IMAGE + 0x100);
+    cpu.interrupt(IMAGE + 0x200);
+    const by = (ip: number) => (ip < IMAGE + 0x400 ? Math.floor((ip - IMAGE) / 0x100) : undefined);
+    // Behind a call that does not return stands the next function; an interrupt hit where it says.
+    expect([...cpu.shadow.liveFunctions(1, IMAGE + 0x300, by)]).toEqual([3, 2, 0]);
+    expect([...cpu.shadow.liveFunctions(1, undefined, by)]).toEqual([2, 0]);
+    expect([...cpu.shadow.liveFunctions(1, IMAGE + 0x500, by)]).toEqual([2, 0]);
+  });
+
   it('keeps the frames of a task that is switched out, each stack its own', () => {
     const cpu = new Cpu();
     cpu.call(IMAGE + 1);

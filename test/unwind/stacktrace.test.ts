@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { packPtRegs } from '../../src/arch/x86_64/pt_regs.ts';
+import { PT_SP, packPtRegs } from '../../src/arch/x86_64/pt_regs.ts';
 import { UAPI } from '../../src/kernel/uapi.ts';
+import { STACK_HI, THREAD_SIZE } from '../../src/unwind/stack_slots.ts';
 import { formatProcStack } from '../../src/unwind/stacktrace.ts';
 import { ORC, type StackBuilder } from './stack_builder.ts';
 import { World } from './world.ts';
@@ -93,6 +94,86 @@ describe('a trace from registers', () => {
   });
 });
 
+describe('a trace that skips', () => {
+  const three = (w: World): StackBuilder => {
+    const stack = w.userStack();
+    for (let i = 0; i < 3; i++) stack.call(w.text.frame(ORC.bp()));
+    w.text.addTo(w.lookup);
+    return stack;
+  };
+
+  it('counts the address of the registers as its first entry', () => {
+    const w = new World();
+    const stack = three(w);
+    const regs = stack.regs();
+    const all = [regs[32], ...stack.entries];
+    for (let skip = 0; skip < 5; skip++) {
+      const count = w.trace.stackTraceSaveRegs(w.task, regs, w.entries, skip);
+      expect([...w.entries.subarray(0, count)]).toEqual(all.slice(skip));
+    }
+    const one = new Uint32Array(1);
+    expect(w.trace.stackTraceSaveRegs(w.task, regs, one)).toBe(1);
+    expect([...one]).toEqual(all.slice(0, 1));
+    expect(w.trace.stackTraceSaveRegs(w.task, regs, one, 2)).toBe(1);
+    expect([...one]).toEqual(all.slice(2, 3));
+    expect(w.trace.stackTraceSaveRegs(w.task, regs, new Uint32Array(0))).toBe(0);
+  });
+
+  it.each(['orc', 'frame pointer'] as const)('counts the asking function itself likewise: %s', (unwinder) => {
+    const w = new World(unwinder);
+    const stack = three(w);
+    const regs = stack.regs();
+    const all = [regs[32], ...stack.entries];
+    for (let skip = 0; skip < 5; skip++) {
+      const count = w.trace.stackTraceSaveTsk(w.task, w.entries, skip, regs);
+      expect([...w.entries.subarray(0, count)]).toEqual(all.slice(skip));
+    }
+    const one = new Uint32Array(1);
+    expect(w.trace.stackTraceSaveTsk(w.task, one, 0, regs)).toBe(1);
+    expect([...one]).toEqual(all.slice(0, 1));
+    expect(w.trace.stackTraceSaveTsk(w.task, new Uint32Array(0), 0, regs)).toBe(0);
+  });
+});
+
+describe('a reliable trace of the task that asks', () => {
+  it.each(['orc', 'frame pointer'] as const)('begins where it stands: %s', (unwinder) => {
+    const w = new World(unwinder);
+    const stack = w.userStack().call(w.text.frame(ORC.bp())).call(w.text.frame(ORC.bp()));
+    w.text.addTo(w.lookup);
+    const regs = stack.regs();
+    const count = w.trace.stackTraceSaveCurrentReliable(w.task, regs, w.entries);
+    expect([...w.entries.subarray(0, count)]).toEqual([regs[32], ...stack.entries]);
+    // One that fills the array may be a part of a longer one.
+    for (let size = 0; size <= count; size++) {
+      const some = new Uint32Array(size);
+      expect(w.trace.stackTraceSaveCurrentReliable(w.task, regs, some)).toBe(-UAPI.EINVAL);
+    }
+    expect(w.trace.stackTraceSaveCurrentReliable(w.task, regs, new Uint32Array(count + 1))).toBe(count);
+  });
+
+  it('starts anew each time, whatever the trace before left', () => {
+    const w = new World();
+    const { stack } = sleeper(w);
+    for (let i = 0; i < 2; i++) expect(w.walk()).toEqual(stack.entries);
+    w.task.stackSlot = -1;
+    expect(w.trace.explainTskReliable(w.task)).toEqual({ ok: true, entries: [] });
+  });
+
+  it('of a kernel that keeps frames is not reliable from the registers of an interrupt', () => {
+    const w = new World('frame pointer');
+    const stack = w.userStack().call(w.text.frame(ORC.bp()));
+    w.text.addTo(w.lookup);
+    expect(w.trace.explainRegsReliable(w.task, stack.regs())).toMatchObject({
+      ok: false,
+      errno: UAPI.EINVAL,
+      reason: `kernel mode registers on the stack: interrupted at 0xffffffff${stack.regs()[32].toString(16)}`,
+      frame: 0,
+    });
+    const user = packPtRegs({ ip: 0x401000n, cs: 0x33n, sp: 0x7ffd00001000n });
+    expect(w.trace.explainRegsReliable(w.task, user)).toEqual({ ok: true, entries: [] });
+  });
+});
+
 describe('an architecture without reliable stack traces', () => {
   it('says so, and still guesses what may be on a stack', () => {
     const w = new World('none');
@@ -109,6 +190,42 @@ describe('an architecture without reliable stack traces', () => {
     });
     const count = w.trace.stackTraceSaveTsk(w.task, w.entries);
     expect([...w.entries.subarray(0, count)]).toEqual(stack.entries);
+    const regs = stack.regs();
+    expect(w.trace.stackTraceSaveRegsReliable(w.task, regs, w.entries)).toBe(-UAPI.ENOSYS);
+    expect(w.trace.stackTraceSaveCurrentReliable(w.task, regs, w.entries)).toBe(-UAPI.ENOSYS);
+    // What it guesses of a task that executes is no wait channel.
+    expect(w.trace.getWchan(w.task)).toBe(stack.entries[0]);
+    w.task.onCpu = 1;
+    expect(w.trace.getWchan(w.task)).toBe(0);
+  });
+
+  it('guesses from the stack pointer of registers upwards, and nothing off the stack', () => {
+    const w = new World('none');
+    const stack = w
+      .kthreadStack()
+      .call(w.text.frame(ORC.sp(24)))
+      .call(w.text.frame(ORC.sp(40)));
+    w.text.addTo(w.lookup);
+    const regs = stack.regs();
+    const guess = () => [...w.entries.subarray(0, w.trace.stackTraceSaveRegs(w.task, regs, w.entries))];
+    const own = regs[32];
+    expect(guess()).toEqual([own, ...stack.entries]);
+    // A word that is only half on the stack pointer counts from the next whole one on.
+    regs[PT_SP / 4] = stack.address(stack.locations[0] + 1);
+    expect(guess()).toEqual([own, ...stack.entries.slice(1)]);
+    regs[PT_SP / 4] = stack.address(stack.locations[0]);
+    expect(guess()).toEqual([own, ...stack.entries]);
+    for (const off of [-8, THREAD_SIZE, -0x30000, 0x30000]) {
+      regs[PT_SP / 4] = stack.address(off);
+      expect(guess()).toEqual([own]);
+    }
+    // The same low half, 4 GiB farther.
+    regs[PT_SP / 4] = stack.address(stack.locations[0]);
+    regs[PT_SP / 4 + 1] = STACK_HI + 1;
+    expect(guess()).toEqual([own]);
+    regs[PT_SP / 4 + 1] = STACK_HI - 1;
+    expect(guess()).toEqual([own]);
+    expect(w.trace.unwinder.next()).toBe(false);
   });
 });
 
