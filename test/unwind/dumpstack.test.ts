@@ -86,13 +86,16 @@ describe('a call trace', () => {
     w.text.addTo(w.lookup);
     const readCode = (addr: bigint, size: number, userMode: boolean) =>
       userMode && addr === 0x7ffff7e12345n - 42n ? new Uint8Array(size) : undefined;
-    const codeOf = (current?: boolean) =>
-      showTrace(w.trace.unwinder, w.task, { regs: stack.regs() }, { ...options, readCode, current }).filter(
-        (line) => line.startsWith('Code: 00 00'),
-      );
-    expect(codeOf(true)).toHaveLength(1);
-    expect(codeOf(false)).toEqual([]);
-    expect(codeOf()).toEqual([]);
+    const codeOf = (current: { current?: boolean }) =>
+      showTrace(
+        w.trace.unwinder,
+        w.task,
+        { regs: stack.regs() },
+        { ...options, readCode, ...current },
+      ).filter((line) => line.startsWith('Code: 00 00'));
+    expect(codeOf({ current: true })).toHaveLength(1);
+    expect(codeOf({ current: false })).toEqual([]);
+    expect(codeOf({})).toEqual([]);
   });
 
   it('begins at a stack address that is asked for, taken up to the next whole word', () => {
