@@ -1,7 +1,9 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { callInsn } from '../../src/arch/x86_64/insn.ts';
+import { recCount } from '../../src/ftrace/dyn_ftrace.ts';
 import type { FtraceOps } from '../../src/ftrace/ops.ts';
 import { dynFtraceTotalInfo, enabledFunctions, trampolineKallsyms } from '../../src/ftrace/report.ts';
+import { FTRACE } from '../../src/ftrace/since.ts';
 import { BUILT_IN } from '../../src/kernel/description.ts';
 import { UAPI } from '../../src/kernel/uapi.ts';
 import { World } from './world.ts';
@@ -64,6 +66,214 @@ describe('ftrace_init', () => {
   });
 });
 
+describe('a site that does not hold what it should', () => {
+  const log = (from: number) => world.dmesg.slice(from).filter((line) => !line.includes('ftrace bug'));
+  const flags = (ip: bigint) => world.ftrace.records.at(ip)?.flags.toString(16);
+
+  it('of the image ends ftrace at boot', async () => {
+    const fresh = await World.boot();
+    const bad = fresh.sym('notrace_function');
+    expect(fresh.ftrace.init([bad])).toBe(-UAPI.EINVAL);
+    expect(fresh.ftrace.disabled).toBe(true);
+    expect(fresh.dmesg).toContain('Initializing ftrace call sites');
+    expect(world.ftrace.disabled).toBe(false);
+  });
+
+  it.each([
+    ['Setting ftrace call site to call ftrace function', 'register'],
+    ['Setting ftrace call site to NOP', 'unregister'],
+    ['Updating ftrace call site to call a different ftrace function', 'register a second'],
+  ])("is told of with what was to be done: '%s'", (what, how) => {
+    const site = world.sym('vfs_read');
+    const ops = how === 'register' ? newOps() : traceOne('vfs_read');
+    const second = how === 'register a second' ? newOps() : ops;
+    world.run(world.ftrace.setFilterIp(second.addr, site, false));
+    world.core.mem.pokeText(site, Uint8Array.of(0x0f, 0x0b, 0x90, 0x90, 0x90));
+    if (how === 'unregister') world.run(world.ftrace.unregisterFunction(ops.addr));
+    else world.run(world.ftrace.registerFunction(second.addr));
+    expect(world.ftrace.disabled).toBe(true);
+    expect(world.dmesg).toEqual(
+      expect.arrayContaining([
+        what,
+        ' actual:   0f:0b:90:90:90',
+        `ftrace record flags: ${flags(site)}`,
+        expect.stringMatching(how === 'register' ? /^ expected: 0f:1f:44:00:00$/ : /^ expected: e8:/),
+      ]),
+    );
+    // Nothing was poked.
+    expect(world.bytesAt(site)).toBe('0f 0b 90 90 90');
+  });
+
+  it('and cannot be read says that it faulted', () => {
+    const away = 0xffffffffa0000000n;
+    const begun = world.dmesg.length;
+    expect(world.run(world.ftrace.moduleInit('gone', [away]))).toBe(-UAPI.EFAULT);
+    expect(log(begun)[0]).toBe('ftrace faulted on modifying ');
+    expect(log(begun).filter((line) => line.includes('actual'))).toEqual([]);
+  });
+
+  it('leaves nothing that ftrace does any more: all answer -ENODEV, modules come without', () => {
+    const ops = traceOne('vfs_read');
+    world.run(world.ftrace.moduleInit('broken', [world.sym('notrace_function')]));
+    const site = world.sym('do_idle');
+    const other = newOps();
+    const answers = [
+      world.ftrace.setFilterIp(other.addr, site, false),
+      world.ftrace.setFilter(other.addr, [site]),
+      world.ftrace.registerFunction(other.addr),
+      world.ftrace.unregisterFunction(ops.addr),
+      world.ftrace.setEnabled(0),
+    ].map((call) => world.run(call));
+    expect(answers).toEqual(Array(5).fill(-UAPI.ENODEV));
+    expect(world.run(world.ftrace.moduleInit('next', [world.sym('notrace_function')]))).toBe(0);
+    expect(world.ftrace.records.group('next')).toEqual([]);
+    expect(world.load('klpdemo_target')).toMatchObject({ ok: true });
+  });
+});
+
+describe('ops that trace every function', () => {
+  it('have each site, those of a module that comes later, and none when they go', () => {
+    const ops = newOps();
+    expect(world.run(world.ftrace.registerFunction(ops.addr))).toBe(0);
+    for (const site of world.image.fentrySites)
+      expect(world.core.mem.readBytes(site, 5)).toEqual(callInsn(site, ops.trampoline));
+    world.load('klpdemo_target');
+    const round = world.sym('klpdemo_target:klpdemo_round');
+    expect(world.core.mem.readBytes(round, 5)).toEqual(callInsn(round, ops.trampoline));
+    expect(world.run(world.ftrace.unregisterFunction(ops.addr))).toBe(0);
+    expect(world.bytesAt(round)).toBe(NOP5);
+    expect(enabledFunctions(world.core, world.ftrace)).toBe('');
+  });
+
+  it('leave a site alone that another filter is about', () => {
+    const all = newOps();
+    world.run(world.ftrace.registerFunction(all.addr));
+    const one = traceOne('vfs_read');
+    const count = (name: string) => world.ftrace.records.at(world.sym(name));
+    expect(recCount(world.core, count('vfs_read') as never)).toBe(2);
+    expect(recCount(world.core, count('do_idle') as never)).toBe(1);
+    world.run(world.ftrace.unregisterFunction(all.addr));
+    expect(world.bytesAt(world.sym('do_idle'))).toBe(NOP5);
+    expect(world.core.mem.readBytes(world.sym('vfs_read'), 5)).toEqual(
+      callInsn(world.sym('vfs_read'), one.trampoline),
+    );
+  });
+});
+
+describe('the filter of an ops', () => {
+  it('has a site once, however often it is added, and is empty again when all is taken out', () => {
+    const ops = newOps();
+    const sites = ['vfs_read', 'do_idle', 'meminfo_proc_show'].map((name) => world.sym(name));
+    for (const site of [...sites, ...sites])
+      expect(world.run(world.ftrace.setFilterIp(ops.addr, site, false))).toBe(0);
+    expect(ops.filterIps()).toEqual([...sites].reverse());
+    expect(sites.map((site) => ops.traces(site))).toEqual([true, true, true]);
+    expect(ops.traces(world.sym('cmdline_proc_show'))).toBe(false);
+    // From the middle, the end, and the last.
+    for (const [site, left] of [
+      [1, [2, 0]],
+      [0, [2]],
+      [2, undefined],
+    ] as const) {
+      expect(world.run(world.ftrace.setFilterIp(ops.addr, sites[site], true))).toBe(0);
+      expect(ops.filterIps()).toEqual(left?.map((i) => sites[i]));
+    }
+    // An empty one means every function.
+    expect(ops.traces(sites[0])).toBe(true);
+  });
+
+  it('is another one when it is set anew: the last reset counts, and a site without fentry is refused', () => {
+    const ops = newOps();
+    const [a, b] = ['vfs_read', 'do_idle'].map((name) => world.sym(name));
+    world.run(world.ftrace.setFilterIp(ops.addr, a, false));
+    world.run(world.ftrace.setFilterIp(ops.addr, b, false, true));
+    expect(ops.filterIps()).toEqual([b]);
+    expect(world.run(world.ftrace.setFilter(ops.addr, [a, b]))).toBe(0);
+    expect(ops.filterIps()).toEqual([b, a]);
+    expect(world.run(world.ftrace.setFilter(ops.addr, []))).toBe(0);
+    expect(ops.filterIps()).toBeUndefined();
+  });
+
+  it('moves a registered ops to its new sites at once', () => {
+    const ops = traceOne('vfs_read');
+    const [a, b] = ['vfs_read', 'do_idle'].map((name) => world.sym(name));
+    expect(world.run(world.ftrace.setFilterIp(ops.addr, b, false))).toBe(0);
+    expect(world.core.mem.readBytes(b, 5)).toEqual(callInsn(b, ops.trampoline));
+    expect(world.run(world.ftrace.setFilterIp(ops.addr, a, true))).toBe(0);
+    expect(world.bytesAt(a)).toBe(NOP5);
+    expect(enabledFunctions(world.core, world.ftrace)).toMatch(/^do_idle \(1\)[^\n]*\n$/);
+  });
+
+  it('of one that changes the ip takes no site that another has, but may take one again that is free', () => {
+    traceOne('vfs_read', C.FTRACE_OPS_FL_IPMODIFY);
+    const second = traceOne('do_idle', C.FTRACE_OPS_FL_IPMODIFY);
+    const add = (name: string, remove = false) =>
+      world.run(world.ftrace.setFilterIp(second.addr, world.sym(name), remove));
+    expect(add('vfs_read')).toBe(-UAPI.EBUSY);
+    expect(add('meminfo_proc_show')).toBe(0);
+    expect(add('do_idle', true)).toBe(0);
+    const third = newOps(C.FTRACE_OPS_FL_IPMODIFY);
+    world.run(world.ftrace.setFilterIp(third.addr, world.sym('meminfo_proc_show'), false));
+    expect(world.run(world.ftrace.registerFunction(third.addr))).toBe(-UAPI.EBUSY);
+    world.run(world.ftrace.setFilterIp(third.addr, world.sym('do_idle'), false, true));
+    expect(world.run(world.ftrace.registerFunction(third.addr))).toBe(0);
+  });
+
+  it('is as it was where there is no memory, with the heap as it was', () => {
+    const { slab } = world.core;
+    const tryAlloc = slab.tryAlloc.bind(slab);
+    const ops = newOps();
+    const site = world.sym('vfs_read');
+    for (const failing of ['ftrace_hash', 'ftrace_hash buckets', 'ftrace_func_entry']) {
+      const used = slab.used();
+      slab.tryAlloc = (size, owner) => (owner === failing ? 0n : tryAlloc(size, owner));
+      expect(world.run(world.ftrace.setFilterIp(ops.addr, site, false))).toBe(-UAPI.ENOMEM);
+      expect(world.run(world.ftrace.setFilter(ops.addr, [site]))).toBe(-UAPI.ENOMEM);
+      slab.tryAlloc = tryAlloc;
+      expect(ops.filterIps()).toBeUndefined();
+      expect(slab.used()).toBe(used);
+    }
+    expect(world.run(world.ftrace.setFilterIp(ops.addr, site, false))).toBe(0);
+    slab.tryAlloc = () => 0n;
+    expect(world.run(world.ftrace.setFilterIp(ops.addr, world.sym('do_idle'), false))).toBe(-UAPI.ENOMEM);
+    expect(ops.filterIps()).toEqual([site]);
+  });
+});
+
+describe('where a function is traced', () => {
+  it('is its own first site, asked for by the function or by the site; nothing inside of it', () => {
+    const { ftrace } = world;
+    const read = world.sym('vfs_read');
+    expect(ftrace.location(read)).toBe(read);
+    for (const off of [1n, -1n]) expect(ftrace.location(read + off)).toBe(0n);
+    expect(ftrace.location(world.sym('notrace_function'))).toBe(0n);
+    expect(ftrace.location(0x1000n)).toBe(0n);
+    // Behind an instruction of indirect branch tracking.
+    const func = world.sym('ftrace_caller');
+    ftrace.records.add('endbr', [func + 4n]);
+    const { symbols } = world.core;
+    const lookup = symbols.lookup.bind(symbols);
+    symbols.lookup = (addr) => {
+      const found = lookup(addr);
+      return found && found.addr === func ? { ...found, module: 'endbr' } : found;
+    };
+    expect(ftrace.location(func)).toBe(func + 4n);
+    expect(ftrace.location(func + 1n)).toBe(0n);
+    expect(ftrace.location(func + 4n)).toBe(func + 4n);
+  });
+
+  it('is told in pages of 256 sites, and by groups', () => {
+    const { records } = world.ftrace;
+    const image = records.count;
+    expect(dynFtraceTotalInfo(world.ftrace)).toBe(`${image} pages:1 groups: 1\n`);
+    const sites = Array.from({ length: 257 - image }, (_, i) => 0xffffffffa0000000n + BigInt(i));
+    records.add('many', sites.slice(1));
+    expect(dynFtraceTotalInfo(world.ftrace)).toBe('256 pages:1 groups: 2\n');
+    records.add('one', [0xffffffffa0000000n]);
+    expect(dynFtraceTotalInfo(world.ftrace)).toBe('257 pages:2 groups: 3\n');
+  });
+});
+
 describe('register_ftrace_function', () => {
   it('makes the site call a trampoline whose bytes are those of the real kernel', () => {
     const ops = traceOne('cmdline_proc_show', C.FTRACE_OPS_FL_IPMODIFY);
@@ -103,9 +313,45 @@ describe('register_ftrace_function', () => {
     expect(enabledFunctions(world.core, world.ftrace)).toContain('cmdline_proc_show (1)   I  \ttramp:');
   });
 
+  it('refuses an ops that is registered already, or is gone', () => {
+    const ops = traceOne('vfs_read');
+    expect(world.run(world.ftrace.registerFunction(ops.addr))).toBe(-UAPI.EBUSY);
+    const gone = newOps(C.FTRACE_OPS_FL_DELETED);
+    expect(world.run(world.ftrace.registerFunction(gone.addr))).toBe(-UAPI.EINVAL);
+    // Flags that others read while it registers are gone when it has.
+    expect(ops.flags & (C.FTRACE_OPS_FL_ADDING | C.FTRACE_OPS_FL_REMOVING)).toBe(0);
+    expect(ops.has(C.FTRACE_OPS_FL_ENABLED)).toBe(true);
+    expect(ops.savedFunc).toBe(ops.func);
+    world.run(world.ftrace.unregisterFunction(ops.addr));
+    expect(ops.flags & (C.FTRACE_OPS_FL_ENABLED | C.FTRACE_OPS_FL_REMOVING)).toBe(0);
+  });
+
+  it('goes by the static caller where there is no memory for a trampoline of its own', () => {
+    const alloc = world.area.alloc.bind(world.area);
+    world.area.alloc = () => undefined;
+    const ops = traceOne('vfs_read');
+    world.area.alloc = alloc;
+    const site = world.sym('vfs_read');
+    expect(ops.trampoline).toBe(0n);
+    expect(world.core.mem.readBytes(site, 5)).toEqual(callInsn(site, world.sym('ftrace_caller')));
+    expect(world.run(world.ftrace.unregisterFunction(ops.addr))).toBe(0);
+    expect(world.bytesAt(site)).toBe(NOP5);
+  });
+
+  it('finds a trampoline by any address in it', () => {
+    const ops = traceOne('vfs_read');
+    const { trampolines } = world.ftrace;
+    const end = ops.trampoline + BigInt(ops.trampolineSize);
+    const at = [ops.trampoline - 1n, ops.trampoline, end - 1n, end].map((ip) => trampolines.at(ip)?.ops);
+    expect(at).toEqual([undefined, ops.addr, ops.addr, undefined]);
+    const [symbol] = trampolineKallsyms(world.ftrace);
+    expect(symbol).toMatchObject({ size: ops.trampolineSize, type: 't' });
+  });
+
   it('refuses an ops that changes the ip of every function', () => {
     const ops = newOps(C.FTRACE_OPS_FL_IPMODIFY);
     expect(world.run(world.ftrace.registerFunction(ops.addr))).toBe(-UAPI.EINVAL);
+    expect(ops.flags & (C.FTRACE_OPS_FL_ENABLED | C.FTRACE_OPS_FL_ADDING)).toBe(0);
   });
 
   it('sends a site with two ops to ftrace_caller, which walks the list; and back when one goes', () => {
@@ -214,6 +460,36 @@ describe('ftrace_enabled', () => {
     world.run(world.ftrace.unregisterFunction(ops.addr));
     expect(world.run(world.ftrace.setEnabled(0))).toBe(0);
     expect(world.run(world.ftrace.registerFunction(ops.addr))).toBe(-UAPI.EBUSY);
+  });
+
+  it('is any int: what is not 0 is on, and a change from on to on changes nothing', () => {
+    const ops = traceOne('vfs_read');
+    for (const value of [1, 2, -1]) {
+      expect(world.run(world.ftrace.setEnabled(value))).toBe(0);
+      expect(world.ftrace.enabled).toBe(value);
+      expect(world.bytesAt(world.sym('vfs_read'))).toMatch(/^e8/);
+    }
+    world.run(world.ftrace.setEnabled(0));
+    // While it is off ops register all the same, and are called from when it is on.
+    world.run(world.ftrace.unregisterFunction(ops.addr));
+    const other = traceOne('do_idle');
+    expect(world.bytesAt(world.sym('do_idle'))).toBe(NOP5);
+    world.run(world.ftrace.setEnabled(1));
+    const site = world.sym('do_idle');
+    expect(world.core.mem.readBytes(site, 5)).toEqual(callInsn(site, other.trampoline));
+  });
+
+  it('turns nothing off any more from some release on, and says so once', async () => {
+    world = await World.boot({ kernel: { ...BUILT_IN, release: FTRACE.enabledIsDeprecated.release } });
+    traceOne('vfs_read');
+    const begun = world.dmesg.length;
+    for (let i = 0; i < 2; i++) expect(world.run(world.ftrace.setEnabled(0))).toBe(-UAPI.EOPNOTSUPP);
+    expect(world.dmesg.slice(begun)).toEqual([
+      'The ftrace_enabled file is deprecated and no longer disables ftrace',
+    ]);
+    expect(world.bytesAt(world.sym('vfs_read'))).toMatch(/^e8/);
+    expect(world.run(world.ftrace.setEnabled(7))).toBe(0);
+    expect(world.ftrace.enabled).toBe(7);
   });
 
   it('turns other sites into nops, and back', () => {
