@@ -171,15 +171,15 @@ EXPORT_SYMBOL(prepare_to_wait_exclusive)
 SYM_FUNC_START(prepare_to_wait_event)
     WAIT_BEGIN
     QUEUE_LOCK
-    # signal_pending_state(). No task here has signal handlers: every signal is fatal.
+    # signal_pending_state(): any signal ends an interruptible sleep, a fatal one a killable sleep.
     GET_CURRENT rax
     test    r12d, TASK_INTERRUPTIBLE | TASK_WAKEKILL
     jz      .Lwait
-    test    dword ptr [rax+task_struct_thread_info_flags], _TIF_SIGPENDING
-    jnz     .Lsignal
-    test    r12d, TASK_INTERRUPTIBLE
+    test    dword ptr [rax+task_struct_thread_info_flags], _TIF_SIGPENDING | _TIF_NOTIFY_SIGNAL
     jz      .Lwait
-    test    dword ptr [rax+task_struct_thread_info_flags], _TIF_NOTIFY_SIGNAL
+    test    r12d, TASK_INTERRUPTIBLE
+    jnz     .Lsignal
+    test    dword ptr [rax+task_struct_pending_signal], 1 << (SIGKILL - 1)
     jz      .Lwait
 .Lsignal:
     # Off the queue: an exclusive wakeup must not be spent on a task that goes away.

@@ -38,6 +38,7 @@ export const LAYOUT = {
       signal: 3072,
       blocked: 3088,
       pending: 3112,
+      pending_signal: 3128,
       mems_allowed: 3456,
       rcu: 4968,
       trace_recursion: 5080,

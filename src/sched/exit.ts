@@ -21,6 +21,8 @@ const { ECHILD, ESRCH, EINVAL, EFAULT, ERESTARTSYS, SIGKILL } = UAPI;
  */
 const ENDS_AT_ONCE: ReadonlySet<number> = new Set([1, 2, SIGKILL, 10, 12, 13, 14, 15, 16, 26, 27, 29, 30]);
 const FIRST_REAL_TIME = 32;
+/** Of SIGKILL in a sigset_t. */
+const KILLED = 1 << (SIGKILL - 1);
 const WNOHANG = 1n;
 /** do_wait_children: the caller sleeps and asks again (asm/x86_64/exit.s). */
 const WAIT_SLEEP = -1000;
@@ -177,15 +179,23 @@ export class Exit {
     const pending = this.#pendingSignals.get(task) ?? [];
     this.#pendingSignals.set(task, [...pending, sig]);
     task.setTif('TIF_SIGPENDING');
+    if (endsAtOnce(sig)) this.#setKilled(task);
     const states = endsAtOnce(sig)
       ? this.#constants.TASK_INTERRUPTIBLE | this.#constants.TASK_WAKEKILL
       : this.#constants.TASK_INTERRUPTIBLE;
     if (!this.#sched.wakeUpState(task, states)) this.#sched.kickProcess(task);
   }
 
+  /** complete_signal(): the thread's own SIGKILL, which guest code looks for as well. */
+  #setKilled(task: TaskStruct): void {
+    const { mem } = this.#core;
+    const at = task.addr + BigInt(this.#taskStruct.pending_signal);
+    mem.writeU32(at, mem.readU32(at) | KILLED);
+  }
+
   /** fatal_signal_pending(): what ends a sleep that nothing else does. */
   #fatalSignalPending(task: TaskStruct): boolean {
-    return this.#pendingSignals.get(task)?.some(endsAtOnce) ?? false;
+    return (this.#core.mem.readU32(task.addr + BigInt(this.#taskStruct.pending_signal)) & KILLED) !== 0;
   }
 
   /** get_signal(): clears TIF_NOTIFY_SIGNAL; a pending signal is fatal. */
