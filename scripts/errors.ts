@@ -12,3 +12,9 @@ export class ScriptUsageError extends ScriptError {
   override readonly code = 'EUSAGE';
   override readonly exitStatus = 2;
 }
+
+/** What a script needs of its surroundings is not there: an archive, or the right to make namespaces. Not a fault of what it does. */
+export class UnavailableError extends ScriptError {
+  override readonly name = 'UnavailableError';
+  override readonly code = 'EUNAVAILABLE';
+}

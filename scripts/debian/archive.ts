@@ -6,9 +6,22 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ScriptError } from '../errors.ts';
+import { ScriptError, UnavailableError } from '../errors.ts';
 import { debianMirror, debianSecurityMirror } from '../fresh/network.ts';
-import { capture } from '../setup/run.ts';
+import { type CommandOptions, capture } from '../setup/run.ts';
+
+/** apt's answer. @throws UnavailableError where there is no apt, or it cannot reach its archive */
+function apt(
+  program: 'apt-get' | 'apt-cache',
+  args: readonly string[],
+  options: CommandOptions = {},
+): string {
+  try {
+    return capture(program, args, options);
+  } catch (error) {
+    throw new UnavailableError((error as Error).message, { cause: error });
+  }
+}
 
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 const STABLE = ['bookworm', 'trixie'];
@@ -17,12 +30,12 @@ export class DebianArchive {
   readonly #dir: string;
   readonly #options: readonly string[];
 
-  /** @throws ScriptError where the machine has no Debian archive, or it cannot be reached */
+  /** @throws UnavailableError where the machine has no Debian archive, or it cannot be reached */
   constructor(releases: readonly string[]) {
     this.#dir = mkdtempSync(join(tmpdir(), `klpemu-debian-${releases[0]}-`));
     try {
       this.#options = this.#prepare(releases);
-      capture('apt-get', [...this.#options, 'update', '-q']);
+      apt('apt-get', [...this.#options, 'update', '-q']);
     } catch (error) {
       this.close();
       throw error;
@@ -36,7 +49,7 @@ export class DebianArchive {
   #prepare(releases: readonly string[]): string[] {
     const dir = this.#dir;
     const mirror = debianMirror();
-    if (!mirror) throw new ScriptError('no Debian archive is among the sources of apt here');
+    if (!mirror) throw new UnavailableError('no Debian archive is among the sources of apt here');
     const signedBy = existsSync(KEYRING) ? ` signed-by=${KEYRING}` : '';
     const security = debianSecurityMirror();
     const sources = releases.flatMap((release) => [
@@ -65,20 +78,20 @@ export class DebianArchive {
 
   /** Packages whose names begin so. */
   names(prefix: string): string[] {
-    return capture('apt-cache', [...this.#options, 'pkgnames', prefix])
+    return apt('apt-cache', [...this.#options, 'pkgnames', prefix])
       .split('\n')
       .filter((name) => name.startsWith(prefix))
       .sort();
   }
 
   #has(name: string): boolean {
-    const policy = capture('apt-cache', [...this.#options, 'policy', name]);
+    const policy = apt('apt-cache', [...this.#options, 'policy', name]);
     return policy.startsWith(`${name}:`);
   }
 
   /** Names of packages that one depends on, each the first of its alternatives, without versions. */
   dependencies(name: string): string[] {
-    const said = capture('apt-cache', [...this.#options, 'show', '--no-all-versions', name]);
+    const said = apt('apt-cache', [...this.#options, 'show', '--no-all-versions', name]);
     const depends = /^Depends: (.*)$/m.exec(said)?.[1] ?? '';
     return depends.split(/,\s*/).flatMap((one) => /^[\w.+-]+/.exec(one)?.[0] ?? []);
   }
@@ -89,7 +102,7 @@ export class DebianArchive {
     mkdirSync(join(folder, 'partial'));
     const options = [...this.#options, '-o', `Dir::Cache::archives=${folder}`];
     const install = ['install', '-q', '-y', '--download-only', '--no-install-recommends'];
-    capture('apt-get', [...options, ...install, ...names]);
+    apt('apt-get', [...options, ...install, ...names]);
     mkdirSync(into, { recursive: true });
     for (const deb of readdirSync(folder).filter((file) => file.endsWith('.deb')))
       capture('dpkg-deb', ['-x', join(folder, deb), into]);
@@ -104,7 +117,7 @@ export class DebianArchive {
     const all = names.split('|');
     const name = all.length === 1 ? names : (all.find((one) => this.#has(one)) ?? all[0]);
     const folder = mkdtempSync(join(this.#dir, 'deb-'));
-    capture('apt-get', [...this.#options, 'download', '-q', name], { cwd: folder });
+    apt('apt-get', [...this.#options, 'download', '-q', name], { cwd: folder });
     const deb = readdirSync(folder).find((file) => file.endsWith('.deb'));
     if (!deb) throw new ScriptError(`apt-get download left no package of ${name}`);
     mkdirSync(into, { recursive: true });

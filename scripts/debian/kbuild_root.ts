@@ -5,7 +5,7 @@
 
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { ScriptError } from '../errors.ts';
+import { ScriptError, UnavailableError } from '../errors.ts';
 import { capture } from '../setup/run.ts';
 import type { DebianArchive } from './archive.ts';
 
@@ -64,6 +64,11 @@ export class KbuildRoot {
     // Who is root needs no namespace of users, and may be where there are none.
     const user = process.getuid?.() === 0 ? [] : ['--map-root-user'];
     const inside = ['env', '-i', path, 'LC_ALL=C', ...command];
+    try {
+      capture('unshare', ['--mount', ...user, 'true']);
+    } catch (error) {
+      throw new UnavailableError(`no namespaces can be made here: ${(error as Error).message}`);
+    }
     capture('unshare', ['--mount', ...user, 'sh', '-c', script, 'sh', this.#root, ...inside]);
   }
 }

@@ -5,9 +5,9 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { modulesFor } from '../../scripts/oracle/modules.ts';
 import { loadScenario } from '../../src/scenario/parse.ts';
 import { runScenario } from '../../src/scenario/runner.ts';
+import { fixturesFor } from '../vmlinuz/debian_fixtures.ts';
 import { vmlinuzOf } from '../vmlinuz/debian_kernels.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -34,13 +34,9 @@ describe.each(['6.1', '6.12', '7.3'] as const)('the demo on Debian %s', (series)
   it('sees all that it expects', async (context) => {
     const image = images[series];
     if (!image) return context.skip(`the image of Debian's ${series} is not here and could not be fetched`);
-    let modules: string;
-    try {
-      modules = modulesFor(series, join(ROOT, '.cache/oracle'));
-    } catch (error) {
-      return context.skip(`modules for ${series} could not be built: ${(error as Error).message}`);
-    }
-    const report = await runScenario(loadScenario(demoOn(image, modules), { allowFiles: true }));
+    const modules = fixturesFor(series);
+    if ('why' in modules) return context.skip(modules.why);
+    const report = await runScenario(loadScenario(demoOn(image, modules.folder), { allowFiles: true }));
     expect(report.expectations.filter((one) => !one.ok)).toEqual([]);
     expect([report.failure, report.ok, report.expectations.length]).toEqual([undefined, true, 33]);
     expect(report.counters?.mixed).toBe(0);
