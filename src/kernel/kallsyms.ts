@@ -7,17 +7,9 @@
 
 import { type Addr, hi32, lo32 } from '../guest/addr.ts';
 import { PAGE_SHIFT } from '../guest/memory.ts';
+import { type KernelSymbol, type ObjectSymbols, SortedSymbols, stem } from './object_symbols.ts';
 
-export interface KernelSymbol {
-  readonly name: string;
-  readonly addr: Addr;
-  /** Bytes; for text up to the next symbol where the object gives none. */
-  readonly size: number;
-  /** Bytes that the object gives it, where `size` goes on to the next symbol or the end of the pages. */
-  readonly ownSize?: number;
-  /** nm letter: T t D d B b R r ... */
-  readonly type: string;
-}
+export type { KernelSymbol } from './object_symbols.ts';
 
 export interface ResolvedSymbol extends KernelSymbol {
   /** Module name; undefined for the image. */
@@ -36,43 +28,19 @@ export interface ExportedSymbol {
   readonly module?: string;
 }
 
-/** Symbols of one object, in the orders in which they are asked for. */
-interface SortedSymbols {
-  /** Ascending by address. */
-  readonly symbols: readonly KernelSymbol[];
-  /** Of a module: in the order of its symbol table. */
-  readonly listed?: readonly KernelSymbol[];
-  /** Symbols of each name: of the image ascending by address, of a module as they are listed. */
-  readonly byName: ReadonlyMap<string, readonly KernelSymbol[]>;
-  /** Symbols with a dot in their names, by what is before the first one. */
-  readonly dotted: ReadonlyMap<string, readonly KernelSymbol[]>;
-}
-
-interface SymbolTable extends SortedSymbols {
-  readonly module: string | undefined;
+interface ModuleTable {
+  readonly module: string;
+  readonly symbols: SortedSymbols;
   /** Which came first: tables are asked in this order. */
   readonly serial: number;
-}
-
-export function sortSymbols(symbols: readonly KernelSymbol[]): SortedSymbols {
-  const sorted = [...symbols].sort((a, b) => (a.addr < b.addr ? -1 : a.addr > b.addr ? 1 : 0));
-  const byName = grouped(sorted, (symbol) => symbol.name);
-  const dotted = grouped(
-    sorted.filter(({ name }) => name.indexOf('.') > 0),
-    stem,
-  );
-  return { symbols: sorted, byName, dotted };
-}
-
-function sortModuleSymbols(symbols: readonly KernelSymbol[]): SortedSymbols {
-  return { ...sortSymbols(symbols), listed: symbols, byName: grouped(symbols, (symbol) => symbol.name) };
 }
 
 /** Addresses that are remembered with their symbols, at most. */
 const MOST_FOUND = 4096;
 
 export class Kallsyms {
-  readonly #tables = new Map<string | undefined, SymbolTable>();
+  #image: ObjectSymbols | undefined;
+  readonly #modules = new Map<string, ModuleTable>();
   readonly #modulesAt = new TablesByPage();
   /** By address that was asked for, until the tables change. */
   readonly #found = new Map<Addr, ResolvedSymbol>();
@@ -82,26 +50,31 @@ export class Kallsyms {
   /** Names that each module exports. */
   readonly #exportsOf = new Map<string, string[]>();
 
-  /** Adds the image's (module undefined) or a module's symbols. */
-  add(module: string | undefined, symbols: readonly KernelSymbol[]): void {
-    this.addSorted(module, module === undefined ? sortSymbols(symbols) : sortModuleSymbols(symbols));
+  addImage(symbols: ObjectSymbols): void {
+    this.#found.clear();
+    this.#image = symbols;
   }
 
-  addSorted(module: string | undefined, sorted: SortedSymbols): void {
+  /** Adds the image's (module undefined) or a module's symbols. @param listed a module's in the order of its symbol table */
+  add(module: string | undefined, listed: readonly KernelSymbol[]): void {
+    if (module === undefined) {
+      this.addImage(new SortedSymbols(listed));
+      return;
+    }
     this.#found.clear();
-    const old = this.#tables.get(module);
-    const table = { module, ...sorted, serial: old?.serial ?? this.#serial++ };
-    this.#tables.set(module, table);
-    if (module === undefined) return;
+    const old = this.#modules.get(module);
+    const symbols = new SortedSymbols(listed, listed);
+    const table = { module, symbols, serial: old?.serial ?? this.#serial++ };
+    this.#modules.set(module, table);
     if (old) this.#modulesAt.remove(old);
     this.#modulesAt.add(table);
   }
 
   remove(module: string): void {
     this.#found.clear();
-    const table = this.#tables.get(module);
+    const table = this.#modules.get(module);
     if (table) this.#modulesAt.remove(table);
-    this.#tables.delete(module);
+    this.#modules.delete(module);
     for (const name of this.#exportsOf.get(module) ?? []) {
       if (this.#exports.get(name)?.module === module) this.#exports.delete(name);
     }
@@ -123,13 +96,13 @@ export class Kallsyms {
 
   /** Every symbol of that name in one object (module undefined: the image), in the order in which a sympos counts them. */
   matches(name: string, module: string | undefined): readonly KernelSymbol[] {
-    return this.#tables.get(module)?.byName.get(name) ?? [];
+    return this.#symbolsOf(module)?.named(name) ?? [];
   }
 
   /** Symbols of one object whose names are this one, a dot, and more; ascending by address. */
   derived(name: string, module: string | undefined): readonly KernelSymbol[] {
     const prefix = `${name}.`;
-    const same = this.#tables.get(module)?.dotted.get(stem({ name })) ?? [];
+    const same = this.#symbolsOf(module)?.dotted(stem(name)) ?? [];
     return same.filter((symbol) => symbol.name.startsWith(prefix));
   }
 
@@ -152,8 +125,8 @@ export class Kallsyms {
   lookupName(name: string): Addr | undefined {
     const colon = name.indexOf(':');
     if (colon > 0) return this.matches(name.slice(colon + 1), name.slice(0, colon))[0]?.addr;
-    for (const table of this.#tables.values()) {
-      const found = table.byName.get(name)?.[0];
+    for (const symbols of this.#objects()) {
+      const [found] = symbols.named(name);
       if (found) return found.addr;
     }
     return undefined;
@@ -169,12 +142,11 @@ export class Kallsyms {
   }
 
   #lookup(addr: Addr): ResolvedSymbol | undefined {
-    const image = this.#tables.get(undefined);
-    const symbol = image && covering(image.symbols, addr);
+    const symbol = this.#image?.covering(addr);
     if (symbol) return { ...symbol, offset: Number(addr - symbol.addr) };
     for (const { module, symbols } of this.#modulesAt.at(addr)) {
-      const found = covering(symbols, addr);
-      if (found) return { ...found, offset: Number(addr - found.addr), module: module as string };
+      const found = symbols.covering(addr);
+      if (found) return { ...found, offset: Number(addr - found.addr), module };
     }
     return undefined;
   }
@@ -216,12 +188,18 @@ export class Kallsyms {
 
   /** All symbols with their module, image first, then the module that came last: /proc/kallsyms order. */
   *all(): IterableIterator<KernelSymbol & { module?: string }> {
-    const image = this.#tables.get(undefined);
-    const modules = [...this.#tables.values()].filter((table) => table !== image).reverse();
-    for (const table of image ? [image, ...modules] : modules) {
-      for (const s of table.listed ?? table.symbols)
-        yield table.module === undefined ? s : { ...s, module: table.module };
-    }
+    yield* this.#image?.listed() ?? [];
+    for (const { module, symbols } of [...this.#modules.values()].reverse())
+      for (const symbol of symbols.listed()) yield { ...symbol, module };
+  }
+
+  #symbolsOf(module: string | undefined): ObjectSymbols | undefined {
+    return module === undefined ? this.#image : this.#modules.get(module)?.symbols;
+  }
+
+  *#objects(): Generator<ObjectSymbols> {
+    if (this.#image) yield this.#image;
+    for (const { symbols } of this.#modules.values()) yield symbols;
   }
 }
 
@@ -230,16 +208,16 @@ const MANY_PAGES = 1 << 14;
 
 /** The tables that have a symbol on a page: so that a look-up costs the same for any number of modules. */
 class TablesByPage {
-  readonly #pages = new Map<number, SymbolTable[]>();
-  #everywhere: readonly SymbolTable[] = [];
+  readonly #pages = new Map<number, ModuleTable[]>();
+  #everywhere: readonly ModuleTable[] = [];
 
-  add(table: SymbolTable): void {
+  add(table: ModuleTable): void {
     const pages = pagesOf(table);
     if (!pages) this.#everywhere = inOrder([...this.#everywhere, table]);
     for (const page of pages ?? []) this.#pages.set(page, inOrder([...(this.#pages.get(page) ?? []), table]));
   }
 
-  remove(table: SymbolTable): void {
+  remove(table: ModuleTable): void {
     this.#everywhere = this.#everywhere.filter((t) => t !== table);
     for (const page of pagesOf(table) ?? []) {
       const left = this.#pages.get(page)?.filter((t) => t !== table) ?? [];
@@ -249,16 +227,16 @@ class TablesByPage {
   }
 
   /** First come, first asked. */
-  at(addr: Addr): readonly SymbolTable[] {
+  at(addr: Addr): readonly ModuleTable[] {
     const here = this.#pages.get(pageOf(addr));
     if (this.#everywhere.length === 0) return here ?? NO_TABLES;
     return here ? inOrder([...here, ...this.#everywhere]) : this.#everywhere;
   }
 }
 
-const NO_TABLES: readonly SymbolTable[] = [];
+const NO_TABLES: readonly ModuleTable[] = [];
 
-function inOrder(tables: SymbolTable[]): SymbolTable[] {
+function inOrder(tables: ModuleTable[]): ModuleTable[] {
   return tables.sort((a, b) => a.serial - b.serial);
 }
 
@@ -268,46 +246,13 @@ function pageOf(addr: Addr): number {
 }
 
 /** Pages on which the table has a symbol; undefined when it has one that is too large to list. */
-function pagesOf(table: SymbolTable): Set<number> | undefined {
+function pagesOf(table: ModuleTable): Set<number> | undefined {
   const pages = new Set<number>();
-  for (const { addr, size } of table.symbols) {
+  for (const { addr, size } of table.symbols.symbols) {
     if (size <= 0) continue;
     if (size > MANY_PAGES << PAGE_SHIFT) return undefined;
     const last = pageOf(addr + BigInt(size - 1));
     for (let page = pageOf(addr); page <= last; page++) pages.add(page);
   }
   return pages;
-}
-
-function stem({ name }: Pick<KernelSymbol, 'name'>): string {
-  const dot = name.indexOf('.');
-  return dot < 0 ? name : name.slice(0, dot);
-}
-
-function grouped(symbols: readonly KernelSymbol[], by: (symbol: KernelSymbol) => string) {
-  const groups = new Map<string, KernelSymbol[]>();
-  for (const symbol of symbols) {
-    const key = by(symbol);
-    const same = groups.get(key);
-    if (same) same.push(symbol);
-    else groups.set(key, [symbol]);
-  }
-  return groups;
-}
-
-function covering(symbols: readonly KernelSymbol[], addr: Addr): KernelSymbol | undefined {
-  let low = 0;
-  let high = symbols.length;
-  while (low < high) {
-    const mid = (low + high) >>> 1;
-    if (symbols[mid].addr <= addr) low = mid + 1;
-    else high = mid;
-  }
-  // Walk back over labels and zero-sized symbols that start later but do not cover it.
-  for (let i = low - 1; i >= 0 && i >= low - 16; i--) {
-    if (addr >= symbols[i].addr + BigInt(symbols[i].size)) continue;
-    while (i > 0 && symbols[i - 1].addr === symbols[i].addr && symbols[i - 1].size > 0) i--; // the first alias
-    return symbols[i];
-  }
-  return undefined;
 }

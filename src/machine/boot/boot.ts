@@ -12,7 +12,8 @@ import {
   PROT_WRITE,
   USER_STACK_SLOT,
 } from '../../guest/memory.ts';
-import { type ExportedSymbol, Kallsyms, type KernelSymbol, sortSymbols } from '../../kernel/kallsyms.ts';
+import { type ExportedSymbol, Kallsyms, type KernelSymbol } from '../../kernel/kallsyms.ts';
+import { SortedSymbols } from '../../kernel/object_symbols.ts';
 import { OrcLookup } from '../../unwind/orc_lookup.ts';
 import { MachineError } from '../machine_error.ts';
 import type { KernelImage } from './image.ts';
@@ -58,7 +59,7 @@ function letter(symbol: AsmSymbol): string {
 export function imageSymbols(image: AsmImage): Kallsyms {
   const kallsyms = new Kallsyms();
   const { symbols, exports } = symbolsOf(image);
-  kallsyms.addSorted(undefined, symbols);
+  kallsyms.addImage(symbols);
   for (const [name, symbol] of exports) kallsyms.addExport(name, symbol);
   return kallsyms;
 }
@@ -81,7 +82,7 @@ const symbolsOf = perImage((image: AsmImage) => {
     const symbol = byName.get(name);
     return symbol ? [[name, { addr: symbol.addr, gpl }]] : [];
   });
-  return { symbols: sortSymbols(kernelSymbols(image, () => true)), exports };
+  return { symbols: new SortedSymbols(kernelSymbols(image, () => true)), exports };
 });
 
 /** As kallsyms has it: a symbol reaches to the next address that has one, or to the end of its section. */

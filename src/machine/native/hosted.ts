@@ -130,7 +130,7 @@ export interface Hosting {
 
 /** @param image ours, in any place */
 export function hostingOf(image: AsmImage, native: NativeKernel, { structs }: KernelDescription): Hosting {
-  const unique = uniqueSymbols(native);
+  const unique = uniqueSymbols(native, namesAskedFor(image));
   const places = new Map<string, Addr>();
   const jumps = new Map<string, Addr>();
   const ours = new Map<string, Addr>();
@@ -191,13 +191,24 @@ const isData = ({ section, name, global }: AsmSymbol): boolean =>
 const isFunction = ({ section, type, name }: AsmSymbol): boolean =>
   section === '.text' && (type === 'func' || type === 'code') && !MARK.test(name);
 
-/** By name, those of which there is one, or one of several that BESIDE tells. */
-function uniqueSymbols(native: NativeKernel): ReadonlyMap<string, NativeSymbol> {
+/** The names by which the real kernel could have what ours are for. */
+function namesAskedFor(image: AsmImage): ReadonlySet<string> {
+  return new Set([
+    ...image.symbols.map(({ name }) => name),
+    ...LATER_NAMES.values(),
+    ...[...BESIDE].flat(),
+    ...Object.values(PERCPU_PLACES).flatMap((places) => places.map(({ symbol }) => symbol)),
+  ]);
+}
+
+/** By name, of those that are asked for the ones of which there is one, or one of several that BESIDE tells. */
+function uniqueSymbols(native: NativeKernel, wanted: ReadonlySet<string>): ReadonlyMap<string, NativeSymbol> {
   const { symbols } = native;
   const { names } = symbols;
   const first = new Map<string, number>();
   const several = new Map<string, number[]>();
   for (let i = 0; i < names.length; i++) {
+    if (!wanted.has(names[i])) continue;
     const before = first.get(names[i]);
     if (before === undefined) first.set(names[i], i);
     else several.set(names[i], [...(several.get(names[i]) ?? [before]), i]);

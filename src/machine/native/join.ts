@@ -5,9 +5,10 @@
 import type { Arch } from '../../arch/arch.ts';
 import type { AsmImage, AsmSymbol } from '../../asm/assembler.ts';
 import { perImage } from '../../asm/per_image.ts';
-import type { Addr } from '../../guest/addr.ts';
+import { type Addr, hi32, lo32 } from '../../guest/addr.ts';
 import type { GuestMemory } from '../../guest/memory.ts';
-import { Kallsyms, type KernelSymbol, sortSymbols } from '../../kernel/kallsyms.ts';
+import { Kallsyms, type KernelSymbol } from '../../kernel/kallsyms.ts';
+import { ColumnSymbols, type SymbolColumns } from '../../kernel/object_symbols.ts';
 import { kernelSymbols, type PerCpuTemplate, percpuTemplate } from '../boot/boot.ts';
 import type { KernelImage, RealKernel } from '../boot/image.ts';
 import { NATIVE_DATA } from './hosted.ts';
@@ -21,7 +22,6 @@ export const isJoined = (image: KernelImage): image is JoinedImage => image.real
 const PERCPU = '.data..percpu';
 /** jmp rel32 */
 const JUMP_SIZE = 5;
-const LETTERS: readonly string[] = Array.from({ length: 256 }, (_, code) => String.fromCharCode(code));
 
 /** The real kernel's segments, as they are when it has booted. @param apart user memory is protected from the kernel */
 export function mapNative(mem: GuestMemory, { segments, protecting }: NativeKernel, apart: boolean): void {
@@ -55,9 +55,9 @@ function initialBytes({ sections }: AsmImage, { section, addr, size }: AsmSymbol
 
 /** Those of both, and what the real kernel exports. */
 export function joinedSymbols(image: JoinedImage): Kallsyms {
-  const { own, sorted } = symbolsOf(image);
+  const { own, symbols } = symbolsOf(image);
   const kallsyms = new Kallsyms();
-  kallsyms.addSorted(undefined, sorted);
+  kallsyms.addImage(symbols);
   for (const { name, addr } of own) kallsyms.prefer(name, addr);
   for (const { name, address, gpl, crc, namespace } of image.real.native.exports) {
     const real = address < 0x8000_0000 ? BigInt(address) : high(address);
@@ -78,24 +78,50 @@ const symbolsOf = perImage(({ asm, real }: JoinedImage) => {
     const name = names.get(symbol.name);
     return name === undefined ? symbol : { ...symbol, name };
   });
-  return { own, sorted: sortSymbols([...realSymbols(real), ...own]) };
+  return { own, symbols: new ColumnSymbols(columnsOf(real, own)) };
 });
 
-/** Those of the real kernel, but for what is ours. */
-function realSymbols({ native, hosting }: RealKernel): KernelSymbol[] {
-  const { low, high: upper, types, names } = native.symbols;
-  const symbols: KernelSymbol[] = [];
-  let end = names.length;
-  for (let i = names.length - 1; i >= 0; i--) {
-    if (i + 1 < names.length && (low[i + 1] !== low[i] || upper[i + 1] !== upper[i])) end = i + 1;
-    const addr = (BigInt(upper[i]) << 32n) | BigInt(low[i]);
-    if (hosting.ours.get(names[i]) === addr) continue;
+/** Those of the real kernel, but for what is ours; and ours. */
+function columnsOf({ native, hosting }: RealKernel, own: readonly KernelSymbol[]): SymbolColumns {
+  const { names, low, high: upper, types } = native.symbols;
+  const most = names.length + own.length;
+  const made = {
+    names: [] as string[],
+    low: new Uint32Array(most),
+    high: new Uint32Array(most),
+    sizes: new Uint32Array(most),
+    types: new Uint8Array(most),
+  };
+  const add = (name: string, lower: number, higher: number, size: number, type: number): void => {
+    const i = made.names.push(name) - 1;
+    made.low[i] = lower;
+    made.high[i] = higher;
+    made.sizes[i] = size;
+    made.types[i] = type;
+  };
+  const sorted = [...own].sort((a, b) => (a.addr < b.addr ? -1 : a.addr > b.addr ? 1 : 0));
+  let next = 0;
+  const addOwn = ({ name, addr, size, type }: KernelSymbol): void =>
+    add(name, lo32(addr), hi32(addr), size, type.charCodeAt(0));
+  let end = 0;
+  names.forEach((name, i) => {
+    for (; next < sorted.length && isBelow(sorted[next].addr, low[i], upper[i]); next++) addOwn(sorted[next]);
+    if (end <= i) {
+      end = i + 1;
+      while (end < names.length && low[end] === low[i] && upper[end] === upper[i]) end++;
+    }
+    const address = hosting.ours.get(name);
+    if (address !== undefined && lo32(address) === low[i] && hi32(address) === upper[i]) return;
     // No address is in a per-CPU symbol: it is an offset.
     const size = upper[i] === 0 || end >= names.length ? 0 : low[end] - low[i];
-    symbols.push({ name: names[i], addr, size, type: LETTERS[types[i]] });
-  }
-  return symbols.reverse();
+    add(name, low[i], upper[i], size, types[i]);
+  });
+  for (; next < sorted.length; next++) addOwn(sorted[next]);
+  return made;
 }
+
+const isBelow = (addr: Addr, low: number, high: number): boolean =>
+  hi32(addr) < high || (hi32(addr) === high && lo32(addr) < low);
 
 /** The real kernel's area, and behind it ours. */
 export const joinedPerCpu = perImage(({ asm, real }: JoinedImage): PerCpuTemplate => {
