@@ -111,6 +111,7 @@ function* resolveSymbolWait(
   if ((yield* waitEvent(ctx, retry, RESOLVE_TIMEOUT_NS)) !== 0) {
     const owner = ctx.core.symbols.findExport(name)?.module ?? '';
     ctx.core.printk.warn(`${mod.name}: gave up waiting for init of module ${owner}.`);
+    return neg('EBUSY');
   }
   return result;
 }

@@ -88,10 +88,8 @@ export function makeLoader(
     area,
     percpu,
     hooks,
-    waitEvent: (condition: () => boolean, timeoutNs: number) => {
-      const wait = waitEvent(core, condition, timeoutNs);
-      return Number.isFinite(timeoutNs) ? wait : outsideOfGate(core, livepatch, wait);
-    },
+    waitEvent: (condition: () => boolean, timeoutNs: number) =>
+      outsideOfGate(core, livepatch, waitEvent(core, condition, timeoutNs)),
     pokeText: (addr: bigint, bytes: Uint8Array) => ftrace.textPoke.early(addr, bytes),
     blacklist: bootParam(commandLine, 'module_blacklist')?.split(',') ?? [],
     sigEnforce: /^(|1|y|on)$/i.test(bootParam(commandLine, 'module.sig_enforce') ?? 'no'),
@@ -105,8 +103,9 @@ export function makeLoader(
 }
 
 /**
- * A load that waits for another one of the same name, which it does for as long as that takes and before it has done anything,
- * keeps nobody waiting: the other's init may be about to begin a transition, which waits for loads under way.
+ * A load that waits for another one, of the same name or with a symbol that it needs, keeps nobody waiting: the other's init may be
+ * about to begin a transition, which waits for loads under way. It has done nothing yet that a transition could meet: its module is
+ * not formed, and who exports the symbol is referenced.
  */
 function* outsideOfGate(
   core: KernelCore,
