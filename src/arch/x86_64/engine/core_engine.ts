@@ -28,7 +28,7 @@ import { writeGdt } from '../gdt.ts';
 import { BlockCache } from './block_cache.ts';
 import { CoreContext } from './core_context.ts';
 import { CoreObserver } from './core_observer.ts';
-import { leaveMemory, MOST_CONTEXTS, type Places, placesFor, takeMemory } from './linear_memory.ts';
+import { type LinearMemory, leaveMemory, MOST_CONTEXTS, takeMemory } from './linear_memory.ts';
 import { MachineInstructions, type Outcome } from './machine_instructions.ts';
 import { MachineMemory } from './machine_memory.ts';
 import type { IsTrampoline } from './translate/instruction.ts';
@@ -78,9 +78,8 @@ export class CoreEngine implements ArchEngine, FrameNotes {
   #bytes!: Uint8Array;
   #words!: Int32Array;
   /** Undefined once it was left to others. */
-  #memory: WebAssembly.Memory | undefined;
+  #memory: LinearMemory | undefined;
   #memoryAccess!: MachineMemory;
-  #places: Places | undefined;
   #pages = 0;
   /** Where those of the emulated CPUs lie, behind RAM, and how many there are. */
   #contextsAt = 0;
@@ -106,18 +105,16 @@ export class CoreEngine implements ArchEngine, FrameNotes {
   readonly allocate: SharedAllocator = (bytes, stacks) => this.allocateMemory(bytes, stacks);
 
   protected allocateMemory(bytes: number, stacks = 0): ReturnType<SharedAllocator> {
-    const places = placesFor(bytes, stacks);
-    const { ram, ramPages, pageBlocks, touched, contexts, frames, depths } = places;
     try {
-      this.#memory = takeMemory(places);
+      this.#memory = takeMemory(bytes, stacks);
     } catch {
       throw new EngineError(
         `no ${Math.ceil(bytes / (1 << 20))} MiB of address space for guest memory: is there a limit (ulimit -v)? A smaller moduleArea or heap takes less`,
       );
     }
-    this.#places = places;
-    this.#core = instantiate(this.#memory);
-    this.#buffer = this.#memory.buffer as ArrayBuffer;
+    const { ram, ramPages, pageBlocks, touched, contexts, frames, depths } = this.#memory.places;
+    this.#core = instantiate(this.#memory.memory);
+    this.#buffer = this.#memory.memory.buffer as ArrayBuffer;
     this.#view = new DataView(this.#buffer);
     this.#bytes = new Uint8Array(this.#buffer);
     this.#words = new Int32Array(this.#buffer);
@@ -347,7 +344,7 @@ export class CoreEngine implements ArchEngine, FrameNotes {
   }
 
   close(): void {
-    if (this.#memory && this.#places) leaveMemory(this.#memory, this.#places);
+    if (this.#memory) leaveMemory(this.#memory);
     this.#memory = undefined;
   }
 }

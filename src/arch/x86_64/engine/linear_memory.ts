@@ -14,9 +14,15 @@ const WASM_PAGE = 65536;
 export const MOST_CONTEXTS = 4096;
 /** Memories that are kept. */
 const MOST_KEPT = 2;
+/** What RAM and stacks are rounded up to, so that machines of nearly the same size have use for each other's. Address space alone. */
+const RAM_STEP = 8 << 20;
+const STACKS_STEP = 128 * THREAD_SIZE;
 
 /** Where the parts begin that depend on the size of RAM. */
 export interface Places {
+  /** Bytes that there are for RAM, and those of task stacks that there is room to note frames of. */
+  readonly bytes: number;
+  readonly stacks: number;
   readonly ram: number;
   readonly ramPages: number;
   readonly pageBlocks: number;
@@ -29,8 +35,7 @@ export interface Places {
   readonly size: number;
 }
 
-/** @param stacks bytes of RAM that are task stacks */
-export function placesFor(bytes: number, stacks: number): Places {
+function placesFor(bytes: number, stacks: number): Places {
   const ramPages = Math.ceil(bytes / PAGE_SIZE);
   const pageBlocks = align(TABLES + ramPages, 4);
   const touched = pageBlocks + 4 * ramPages;
@@ -39,31 +44,42 @@ export function placesFor(bytes: number, stacks: number): Places {
   const frames = align(contexts + MOST_CONTEXTS * CONTEXT_STRIDE, WASM_PAGE);
   const depths = frames + stacks;
   const size = Math.ceil((depths + 4 * (stacks / THREAD_SIZE)) / WASM_PAGE);
-  return { ram, ramPages, pageBlocks, touched, contexts, frames, depths, size };
+  return { bytes, stacks, ram, ramPages, pageBlocks, touched, contexts, frames, depths, size };
 }
 
-interface Kept {
+/** A memory, and where things lie in it: there may be more of it than was asked for. */
+export interface LinearMemory {
   readonly memory: WebAssembly.Memory;
   readonly places: Places;
 }
-const kept: Kept[] = [];
+const kept: LinearMemory[] = [];
 
-/** @throws RangeError when there is no address space for it */
-export function takeMemory({ size, ram }: Places): WebAssembly.Memory {
-  const at = kept.findIndex(({ places }) => places.size === size && places.ram === ram);
+/**
+ * @param stacks bytes of RAM that are task stacks
+ * @throws RangeError when there is no address space for it
+ */
+export function takeMemory(bytes: number, stacks: number): LinearMemory {
+  const wanted = placesFor(align(bytes, RAM_STEP), align(stacks, STACKS_STEP));
+  const at = kept.findIndex(
+    ({ places }) =>
+      places.bytes >= bytes && places.stacks >= stacks && places.bytes <= wanted.bytes + RAM_STEP,
+  );
   const [found] = at < 0 ? [] : kept.splice(at, 1);
-  if (!found) return new WebAssembly.Memory({ initial: size, maximum: size });
+  if (!found) {
+    const { size } = wanted;
+    return { memory: new WebAssembly.Memory({ initial: size, maximum: size }), places: wanted };
+  }
   clear(found);
-  return found.memory;
+  return found;
 }
 
 /** A memory that nobody uses any more. What was read of it before is to be read no more. */
-export function leaveMemory(memory: WebAssembly.Memory, places: Places): void {
-  kept.unshift({ memory, places });
+export function leaveMemory(left: LinearMemory): void {
+  kept.unshift(left);
   kept.length = Math.min(kept.length, MOST_KEPT);
 }
 
-function clear({ memory: { buffer }, places }: Kept): void {
+function clear({ memory: { buffer }, places }: LinearMemory): void {
   const { ram, ramPages, touched, contexts, frames, depths } = places;
   const bytes = new Uint8Array(buffer);
   const marks = bytes.subarray(touched, touched + ramPages);
