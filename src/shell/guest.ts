@@ -57,7 +57,12 @@ const O_APPEND = 0o2000;
 /** The `write` program's exit code says by this that the open had succeeded. */
 const WRITE_FAILED = 0x80;
 
+/** Has the machine run as Machine.runUntil() does; nothing else happens on it until it is done. */
+export type Drive = (condition: () => boolean, ns: number) => Promise<boolean>;
+
 export interface GuestOptions {
+  /** A debugger stops in between. */
+  readonly drive?: Drive;
   readonly interrupt?: Interrupt;
   /** Of all CPUs, for one command. */
   readonly instructionLimit?: number;
@@ -70,6 +75,7 @@ export class Guest {
   readonly machine: Machine;
   readonly interrupt: Interrupt;
   readonly instructionLimit: number;
+  readonly #drive: Drive;
   /** What the machine has failed with: it cannot go on, but it can still be looked at. */
   failure: Error | undefined;
   /** Instructions executed when the command began. */
@@ -79,6 +85,7 @@ export class Guest {
     this.machine = machine;
     this.interrupt = options.interrupt ?? new Interrupt();
     this.instructionLimit = options.instructionLimit ?? INSTRUCTION_LIMIT;
+    this.#drive = options.drive ?? (async (condition, ns) => machine.runUntil(condition, ns));
   }
 
   /** A command begins: what it may execute is counted from here. */
@@ -90,10 +97,11 @@ export class Guest {
    * Runs until a condition holds, virtual ns have passed, somebody wants no more or the command's limit is reached.
    * @throws GuestPanic, MachineError: from then on always that
    */
-  runUntil(condition: () => boolean, ns: number): boolean {
-    return this.#guarded(() =>
-      this.machine.runUntil(() => condition() || this.stopped() !== undefined, ns) ? condition() : false,
-    );
+  runUntil(condition: () => boolean, ns: number): Promise<boolean> {
+    return this.#guarded(async () => {
+      const held = await this.#drive(() => condition() || this.stopped() !== undefined, ns);
+      return held && condition();
+    });
   }
 
   /** Why what was to be run to has not come. */
@@ -110,10 +118,10 @@ export class Guest {
     if (why === 'limit') throw new GuestTimeout(`given up after ${this.#limitText(why)}`);
   }
 
-  #guarded<T>(run: () => T): T {
+  async #guarded<T>(run: () => Promise<T>): Promise<T> {
     if (this.failure) throw this.failure;
     try {
-      return run();
+      return await run();
     } catch (error) {
       this.failure = error instanceof Error ? error : new Error(String(error));
       throw this.failure;
@@ -124,17 +132,17 @@ export class Guest {
    * Runs a program of the guest to its end. @param args words, without the program's name.
    * @throws GivenUp, GuestPanic
    */
-  run(program: string, args: readonly string[], options: RunOptions = {}): Ended {
+  async run(program: string, args: readonly string[], options: RunOptions = {}): Promise<Ended> {
     const { machine } = this;
     if (this.failure) throw this.failure;
     const task = machine.spawn(program, args, { comm: options.comm ?? program });
     const pid = machine.inspect.users.pidOf(task);
     const ended = (): boolean => machine.inspect.users.waitStatus(task) !== undefined;
     if (options.stdin !== undefined) machine.inspect.fs.terminal.type(pid, latin1Bytes(options.stdin));
-    this.runUntil(ended, TIME_LIMIT);
+    await this.runUntil(ended, TIME_LIMIT);
     const { stdout } = machine.inspect.fs.terminal.outputOf(pid);
     machine.inspect.fs.terminal.forget(pid);
-    if (!ended()) this.#giveUp(task, ended);
+    if (!ended()) await this.#giveUp(task, ended);
     const status = machine.inspect.users.waitStatus(task) as number;
     const signal = status & 0x7f;
     if (signal !== 0) return { pid, code: undefined, signal, stdout };
@@ -142,15 +150,15 @@ export class Guest {
   }
 
   /** Ends a program by a signal, as a terminal does, and says what has become of it. */
-  #giveUp(task: TaskStruct, ended: () => boolean): never {
+  async #giveUp(task: TaskStruct, ended: () => boolean): Promise<never> {
     const { machine } = this;
     const why = this.stopped();
     const stack = machine.stack(task).map((line) => `\n  ${line}`);
     const signal = why === 'interrupted' ? UAPI.SIGINT : UAPI.SIGKILL;
-    this.#guarded(() => {
+    await this.#guarded(async () => {
       machine.inspect.exit.sendSignal(task, signal);
       const until = machine.inspect.executor.instructions + GRACE_INSTRUCTIONS;
-      machine.runUntil(() => ended() || machine.inspect.executor.instructions >= until, GRACE_NS);
+      await this.#drive(() => ended() || machine.inspect.executor.instructions >= until, GRACE_NS);
     });
     const stood = `it stood in${stack.join('')}`;
     const left = ended() ? '' : `pid ${task.pid} goes on in the kernel, where no signal reaches it; `;
@@ -166,17 +174,17 @@ export class Guest {
   }
 
   /** The text of a file, or the errno of opening or reading it. @param comm who reads it. */
-  read(path: string, comm: string): string | number {
-    const ended = this.run('cat', [path], { comm });
+  async read(path: string, comm: string): Promise<string | number> {
+    const ended = await this.run('cat', [path], { comm });
     if (ended.code === 0) return ended.stdout;
     return ended.code ?? UAPI.EINTR;
   }
 
   /** `> path` or `>> path`: undefined when all went well. @param comm who writes. */
-  write(path: string, text: string, append: boolean, comm: string): FileError | undefined {
+  async write(path: string, text: string, append: boolean, comm: string): Promise<FileError | undefined> {
     const { O_WRONLY, O_CREAT, O_TRUNC } = UAPI;
     const flags = O_WRONLY | O_CREAT | (append ? O_APPEND : O_TRUNC);
-    const { code, signal } = this.run('write', [path, String(flags)], { comm, stdin: text });
+    const { code, signal } = await this.run('write', [path, String(flags)], { comm, stdin: text });
     if (code === 0) return undefined;
     if (code === undefined) return { errno: signal === undefined ? UAPI.EIO : UAPI.EINTR, at: 'write' };
     return { errno: code & ~WRITE_FAILED, at: code & WRITE_FAILED ? 'write' : 'open' };

@@ -10,7 +10,7 @@ const LIVEPATCH = '/sys/kernel/livepatch';
  * Patch modules that are to be loaded for a target, in order. undefined: the kernel is to do it, because no bundle asks
  * for the target, or one does whose patch module modules.klp does not have.
  */
-export function membersToLoad(shell: ShellContext, target: string): string[] | undefined {
+export async function membersToLoad(shell: ShellContext, target: string): Promise<string[] | undefined> {
   const { guest, modules } = shell;
   const asking = (guest.machine.inspect.fs.list(LIVEPATCH) ?? []).filter((name) =>
     guest.exists(`${LIVEPATCH}/${name}/${target}/blob`),
@@ -20,7 +20,7 @@ export function membersToLoad(shell: ShellContext, target: string): string[] | u
   const found: { order: number; path: string }[] = [];
   for (const name of asking) {
     const path = listed.get(name);
-    const order = guest.read(`${LIVEPATCH}/${name}/stack_order`, 'modprobe');
+    const order = await guest.read(`${LIVEPATCH}/${name}/stack_order`, 'modprobe');
     if (path === undefined || typeof order === 'number') return undefined;
     found.push({ order: Number(order), path });
   }
@@ -41,6 +41,6 @@ export function loadPaused(
   path: string,
   params: string,
   members: readonly string[],
-): Ended {
+): Promise<Ended> {
   return shell.guest.run('modprobe_paused', [path, params, ...members], { comm: 'modprobe' });
 }

@@ -21,7 +21,7 @@ export async function letPass(
   const end = machine.now() + ns;
   for (;;) {
     const left = end - machine.now();
-    if (guest.runUntil(done, Math.min(left, PIECE_NS))) return 'done';
+    if (await guest.runUntil(done, Math.min(left, PIECE_NS))) return 'done';
     guest.stopIfAsked();
     if (left <= PIECE_NS) return 'time is up';
     // Who asks in this very thread must come to speak.

@@ -177,13 +177,13 @@ export class Shell {
     // echo has no other effect, so that its text can be written in the same open.
     const plain = name === 'echo' || words.length === 0;
     if (!plain) {
-      const early = guest.write(path, '', redirect.append, name);
+      const early = await guest.write(path, '', redirect.append, name);
       if (early) return failed(`${self}${path}: ${errnoText(early.errno)}`);
     }
     const result = words.length === 0 ? ok() : await this.#command(words, stdin);
     const text = result.stdout;
     if (!plain && text === '') return { ...result, stdout: '' };
-    const error = guest.write(path, text, redirect.append || !plain, name);
+    const error = await guest.write(path, text, redirect.append || !plain, name);
     if (!error) return { ...result, stdout: '' };
     if (error.at === 'open') return failed(`${self}${path}: ${errnoText(error.errno)}`);
     const who = name === 'echo' ? `${self}echo` : name;

@@ -71,7 +71,7 @@ async function enable(job: Job, operand: string): Promise<Result> {
   const path = operand.includes('/') ? operand : shell.modules.bundlePath(operand);
   if (!shell.guest.exists(path)) return refused(job, `${path}: No such file or directory`, 'ENOENT');
   const before = new Set(bundles.list());
-  const problem = written(job, path, `/sys${ENABLE_FILE}`, `${path} is not enabled`);
+  const problem = await written(job, path, `/sys${ENABLE_FILE}`, `${path} is not enabled`);
   if (problem) return problem;
   const enabled = bundles.list().find((bundle) => !before.has(bundle));
   // A transition can be over, and the bundle with it, before anybody looks.
@@ -81,16 +81,21 @@ async function enable(job: Job, operand: string): Promise<Result> {
 async function disable(job: Job, name: string): Promise<Result> {
   const bundle = job.bundles.list().find((each) => each.name === name);
   if (!bundle) return refused(job, `no bundle '${name}' is enabled`, 'ENOENT');
-  const problem = written(job, '0', `/sys/kernel/livepatch/${name}/enabled`, `'${name}' is not disabled`);
+  const problem = await written(
+    job,
+    '0',
+    `/sys/kernel/livepatch/${name}/enabled`,
+    `'${name}' is not disabled`,
+  );
   return problem ?? settled(job, bundle);
 }
 
 /** Writes to a file of the kernel. @returns what is to be said when that fails */
-function written(job: Job, text: string, file: string, what: string): Result | undefined {
+async function written(job: Job, text: string, file: string, what: string): Promise<Result | undefined> {
   const { guest } = job.shell;
   const { printk } = guest.machine.inspect.core;
   const from = printk.nextSeq;
-  const error = guest.write(file, `${text}\n`, false, 'bundle');
+  const error = await guest.write(file, `${text}\n`, false, 'bundle');
   if (!error) return undefined;
   const log = printk.since(from).filter(isReason);
   const code = errnoName(error.errno) ?? `errno ${error.errno}`;

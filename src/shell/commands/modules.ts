@@ -20,16 +20,16 @@ const INSMOD_ERRORS: Readonly<Record<number, string>> = {
 };
 
 /** @param flags of finit_module() */
-function loadFile(
+async function loadFile(
   shell: ShellContext,
   comm: string,
   path: string,
   params: readonly string[],
   flags = 0,
-): Ended {
+): Promise<Ended> {
   const text = comm === 'insmod' ? params.join(' ') : paramText(params);
   const words = [path, text, ...(flags === 0 ? [] : [String(flags)])];
-  const ended = shell.guest.run('insmod', words, { comm });
+  const ended = await shell.guest.run('insmod', words, { comm });
   return shell.guest.machine.inspect.modules.unnoticed.has(ended.pid) ? { ...ended, code: 0 } : ended;
 }
 
@@ -53,7 +53,7 @@ const insmod: Command = {
   usage: 'insmod FILE [PARAM=VALUE]...',
   summary: 'load a module from a file',
   completes: 'paths',
-  run: ({ args, shell }) => {
+  run: async ({ args, shell }) => {
     const { operands, unknown } = parseInsmod(args);
     if (unknown) return failed(`insmod: ${unknownOption(unknown)}`);
     const [path, ...params] = operands;
@@ -62,7 +62,7 @@ const insmod: Command = {
       return failed(`insmod: ERROR: could not load module ${path}: ${errnoText(UAPI.ENOENT)}`);
     const unread = unreadable(shell, path);
     if (unread) return failed(`insmod: ERROR: could not insert module ${path}: ${unread}`);
-    const ended = loadFile(shell, 'insmod', path, params);
+    const ended = await loadFile(shell, 'insmod', path, params);
     if (ended.signal !== undefined) return failed(killedText(ended.signal), signalStatus(ended.signal));
     if (ended.code === 0) return ok();
     const errno = ended.code ?? 0;
@@ -126,7 +126,7 @@ const modprobe: Command = {
     'modprobe [-n] [-v] [-q] [-f] [--first-time] MODULE [PARAM=VALUE]... | modprobe -r MODULE... | modprobe -D MODULE',
   summary: 'load a module and those it needs, or unload them with -r',
   completes: 'modules',
-  run: ({ args, shell }) => {
+  run: async ({ args, shell }) => {
     const { flags, operands, unknown } = parseOptions(args, [...FLAGS, ...LONG_FLAGS]);
     if (unknown) return failed(`modprobe: ${unknownOption(unknown)}`);
     if (operands.length === 0) return failed('modprobe: ERROR: missing parameters. See -h.');
@@ -141,19 +141,19 @@ const modprobe: Command = {
         (has('f', 'force', 'force-vermagic') ? MODULE_INIT_IGNORE_VERMAGIC : 0),
     };
     const output = new Output();
-    if (has('r', 'remove')) for (const name of operands) output.add(unload(shell, name, options));
-    else if (has('a', 'all')) for (const name of operands) output.add(insert(shell, name, [], options));
-    else output.add(insert(shell, operands[0], operands.slice(1), options));
+    if (has('r', 'remove')) for (const name of operands) output.add(await unload(shell, name, options));
+    else if (has('a', 'all')) for (const name of operands) output.add(await insert(shell, name, [], options));
+    else output.add(await insert(shell, operands[0], operands.slice(1), options));
     return output.result();
   },
 };
 
-function insert(
+async function insert(
   shell: ShellContext,
   wanted: string,
   params: readonly string[],
   options: ModprobeOptions,
-): Result {
+): Promise<Result> {
   const paths = shell.modules.resolve(wanted);
   if (!paths) {
     const text = `modprobe: FATAL: Module ${wanted} not found in directory ${shell.modules.dir}`;
@@ -168,22 +168,22 @@ function insert(
   for (const [i, path] of paths.entries()) {
     const own = i === paths.length - 1;
     if (!own && loaded(shell, moduleName(path))) continue;
-    output.add(insertOne(shell, path, own ? params : [], options));
+    output.add(await insertOne(shell, path, own ? params : [], options));
     if (output.status !== 0) break;
   }
   return output.result();
 }
 
-function insertOne(
+async function insertOne(
   shell: ShellContext,
   path: string,
   params: readonly string[],
   options: ModprobeOptions,
-): Result {
-  const members = membersToLoad(shell, moduleName(path));
+): Promise<Result> {
+  const members = await membersToLoad(shell, moduleName(path));
   const output = new Output();
   for (const need of needsOfMembers(shell, path, members ?? [])) {
-    if (!loaded(shell, moduleName(need))) output.add(insertOne(shell, need, [], options));
+    if (!loaded(shell, moduleName(need))) output.add(await insertOne(shell, need, [], options));
     if (output.status !== 0) return output.result();
   }
   if (options.verbose) {
@@ -192,8 +192,8 @@ function insertOne(
   }
   if (options.dryRun) return output.result();
   const ended = members
-    ? loadPaused(shell, path, paramText(params), members)
-    : loadFile(shell, 'modprobe', path, params, options.flags);
+    ? await loadPaused(shell, path, paramText(params), members)
+    : await loadFile(shell, 'modprobe', path, params, options.flags);
   const refused = members && ended.stdout !== '' ? ended.stdout : path;
   output.add(insertResult(moduleName(refused), ended, options));
   return output.result();
@@ -213,7 +213,7 @@ function insertResult(name: string, { code, signal }: Ended, options: ModprobeOp
  * modprobe -r: the module, and then of those it needed, in the order in which they were loaded, each that nobody uses: one
  * that only another of them used stays.
  */
-function unload(shell: ShellContext, wanted: string, options: ModprobeOptions): Result {
+async function unload(shell: ShellContext, wanted: string, options: ModprobeOptions): Promise<Result> {
   const paths = shell.modules.resolve(wanted) ?? [wanted];
   const name = moduleName(wanted);
   if (!loaded(shell, name)) {
@@ -227,7 +227,7 @@ function unload(shell: ShellContext, wanted: string, options: ModprobeOptions): 
     if (!loaded(shell, each) || useOf(shell, each).refcnt > 0) continue;
     if (options.verbose) output.line(`rmmod ${each}`);
     if (options.dryRun) continue;
-    const { code, signal } = shell.guest.run('rmmod', [each], { comm: 'modprobe' });
+    const { code, signal } = await shell.guest.run('rmmod', [each], { comm: 'modprobe' });
     if (signal !== undefined) output.error(killedText(signal), signalStatus(signal));
     else if (code !== 0) output.error(`modprobe: FATAL: could not remove '${each}': ${errnoText(code ?? 0)}`);
   }
@@ -249,26 +249,26 @@ const rmmod: Command = {
   usage: 'rmmod [-f] MODULE...',
   summary: 'unload modules',
   completes: 'loaded modules',
-  run: ({ args, shell }) => {
+  run: async ({ args, shell }) => {
     const { operands, flags, unknown } = parseOptions(args, ['f', 'force', 's', 'syslog', 'v', 'verbose']);
     if (unknown) return failed(`rmmod: ${unknownOption(unknown)}`);
     if (operands.length === 0) return failed('rmmod: ERROR: missing module name.');
     const output = new Output();
     const force = flags.has('f') || flags.has('force');
-    for (const operand of operands) output.add(removeOne(shell, moduleName(operand), force));
+    for (const operand of operands) output.add(await removeOne(shell, moduleName(operand), force));
     return output.result();
   },
 };
 
 /** With -f rmmod asks nothing, and libkmod and it both say what the kernel answered. */
-function removeOne(shell: ShellContext, name: string, force: boolean): Result {
+async function removeOne(shell: ShellContext, name: string, force: boolean): Promise<Result> {
   if (!force) {
     if (!loaded(shell, name)) return failed(`rmmod: ERROR: Module ${name} is not currently loaded`);
     const { refcnt, holders } = useOf(shell, name);
     if (holders.length > 0) return failed(`rmmod: ERROR: Module ${name} is in use by: ${holders.join(' ')}`);
     if (refcnt > 0) return failed(`rmmod: ERROR: Module ${name} is in use`);
   }
-  const { code, signal } = shell.guest.run('rmmod', force ? [name, 'force'] : [name]);
+  const { code, signal } = await shell.guest.run('rmmod', force ? [name, 'force'] : [name]);
   if (signal !== undefined) return failed(killedText(signal), signalStatus(signal));
   if (code === 0) return ok();
   const why = errnoText(code ?? 0);
@@ -282,8 +282,8 @@ const lsmod: Command = {
   name: 'lsmod',
   usage: 'lsmod',
   summary: 'modules that are loaded, from /proc/modules',
-  run: ({ shell }) => {
-    const text = shell.guest.read('/proc/modules', 'lsmod');
+  run: async ({ shell }) => {
+    const text = await shell.guest.read('/proc/modules', 'lsmod');
     if (typeof text === 'number') return failed(`Error: could not get list of modules: ${errnoText(text)}`);
     const output = new Output();
     output.line('Module                  Size  Used by');

@@ -84,7 +84,7 @@ const sysctl: Command = {
   usage: 'sysctl [-n] [-q] NAME[=VALUE]... | sysctl -a',
   summary: 'read and write the values of /proc/sys',
   completes: 'sysctls',
-  run: ({ args, shell }) => {
+  run: async ({ args, shell }) => {
     const { flags, operands, unknown } = parseOptions(args, SYSCTL_FLAGS);
     if (unknown) return failed(`sysctl: unrecognized option '${unknown}'`);
     const bare = flags.has('n') || flags.has('values');
@@ -92,7 +92,7 @@ const sysctl: Command = {
     const output = new Output();
     const names = flags.has('a') || flags.has('all') ? sysctlNames(shell) : operands;
     if (names.length === 0) return failed('sysctl: no variables specified');
-    for (const operand of names) output.add(sysctlOne(shell, operand, bare, quiet));
+    for (const operand of names) output.add(await sysctlOne(shell, operand, bare, quiet));
     return output.result();
   },
 };
@@ -112,18 +112,23 @@ export function sysctlNames(shell: ShellContext): string[] {
   return names;
 }
 
-function sysctlOne(shell: ShellContext, operand: string, bare: boolean, quiet: boolean): Result {
+async function sysctlOne(
+  shell: ShellContext,
+  operand: string,
+  bare: boolean,
+  quiet: boolean,
+): Promise<Result> {
   const at = operand.indexOf('=');
   const name = (at < 0 ? operand : operand.slice(0, at)).trim().replaceAll('/', '.');
   const path = `/proc/sys/${name.replaceAll('.', '/')}`;
   if (!shell.guest.exists(path)) return failed(`sysctl: cannot stat ${path}: No such file or directory`);
   if (at < 0) {
-    const text = shell.guest.read(path, 'sysctl');
+    const text = await shell.guest.read(path, 'sysctl');
     if (typeof text === 'number') return failed(`sysctl: reading key "${name}": ${errnoText(text)}`);
     return ok(bare ? text : `${name} = ${text}`);
   }
   const value = operand.slice(at + 1).trim();
-  const error = shell.guest.write(path, `${value}\n`, false, 'sysctl');
+  const error = await shell.guest.write(path, `${value}\n`, false, 'sysctl');
   if (error) return failed(`sysctl: setting key "${name}": ${errnoText(error.errno)}`);
   if (quiet) return ok();
   return ok(bare ? `${value}\n` : `${name} = ${value}\n`);
@@ -151,7 +156,7 @@ const kill: Command = {
   usage: 'kill [-SIGNAL] PID... | kill -l',
   summary: 'send a signal to a user task',
   completes: 'tasks',
-  run: ({ args, shell }) => {
+  run: async ({ args, shell }) => {
     const [first = '', ...rest] = args;
     if (first === '-l')
       return ok(
@@ -170,7 +175,7 @@ const kill: Command = {
         output.error(`${shell.self}kill: ${pid}: arguments must be process or job IDs`);
         continue;
       }
-      const { code } = shell.guest.run('kill', [pid, String(signal)]);
+      const { code } = await shell.guest.run('kill', [pid, String(signal)]);
       if (code !== 0) output.error(`${shell.self}kill: (${pid}) - ${errnoText(code ?? 0)}`);
     }
     return output.result();
@@ -183,7 +188,7 @@ const start: Command = {
   name: 'start',
   usage: 'start PROGRAM [ARGUMENT]...',
   summary: 'start a program of the guest in the background, and print its pid',
-  run: ({ args, shell }) => {
+  run: async ({ args, shell }) => {
     const [program, ...rest] = args;
     const { machine } = shell.guest;
     if (program === undefined)
@@ -198,7 +203,7 @@ const start: Command = {
     const task = machine.spawn(program, rest);
     const { pid } = task;
     // Long enough to come to its first sleep.
-    shell.guest.runUntil(() => false, START_NS);
+    await shell.guest.runUntil(() => false, START_NS);
     return ok(`${pid}\n`);
   },
 };

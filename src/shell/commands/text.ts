@@ -7,17 +7,17 @@ import { type GrepPattern, grepPattern } from '../regex.ts';
 import { failed, Output, ok, type Result } from '../result.ts';
 
 /** Text of each operand, `-` and none being the standard input. Files that cannot be read are complained about. */
-function* inputs(
+async function* inputs(
   name: string,
   { stdin, shell }: Invocation,
   paths: readonly string[],
   output: Output,
   status = 1,
-): IterableIterator<{ path: string | undefined; text: string }> {
+): AsyncIterableIterator<{ path: string | undefined; text: string }> {
   for (const path of paths.length > 0 ? paths : ['-']) {
     if (path === '-') yield { path: undefined, text: stdin ?? '' };
     else {
-      const text = shell.guest.read(path, name);
+      const text = await shell.guest.read(path, name);
       if (typeof text === 'string') yield { path, text };
       else output.error(`${name}: ${path}: ${errnoText(text)}`, status);
     }
@@ -43,11 +43,11 @@ const cat: Command = {
   usage: 'cat [FILE]...',
   summary: 'read files of the guest',
   completes: 'paths',
-  run: (invocation) => {
+  run: async (invocation) => {
     const { operands, unknown } = parseOptions(invocation.args, ['u']);
     if (unknown) return invalidOption('cat', unknown);
     const output = new Output();
-    for (const { text } of inputs('cat', invocation, operands, output)) output.stdout += text;
+    for await (const { text } of inputs('cat', invocation, operands, output)) output.stdout += text;
     return output.result();
   },
 };
@@ -80,7 +80,7 @@ const grep: Command = {
   usage: 'grep [-q] [-E | -F] [-v] [-c] [-x] [-w] [-i] [-n] [-o] [-e] PATTERN [FILE]...',
   summary: 'lines that match a pattern; status 1 when there are none',
   completes: 'paths',
-  run: (invocation) => {
+  run: async (invocation) => {
     const flagNames = [
       'q',
       'E',
@@ -119,7 +119,7 @@ const grep: Command = {
     }
     const output = new Output();
     let matched = false;
-    for (const { path, text } of inputs('grep', invocation, paths, output, 2)) {
+    for await (const { path, text } of inputs('grep', invocation, paths, output, 2)) {
       const lines = linesOf(text);
       const hits = lines.flatMap((line, i) => (pattern.test(line) !== has('v', 'invert-match') ? [i] : []));
       if (hits.length > 0) matched = true;
@@ -156,7 +156,7 @@ function endCommand(name: 'head' | 'tail', keep: (lines: string[], n: number) =>
     usage: `${name} [-n LINES] [FILE]...`,
     summary: name === 'head' ? 'the first lines' : 'the last lines; from line N on with -n +N',
     completes: 'paths',
-    run: (invocation) => {
+    run: async (invocation) => {
       const { values, operands, unknown } = parseOptions(invocation.args, ['q'], ['n', 'lines'], {
         numbers: true,
       });
@@ -164,7 +164,7 @@ function endCommand(name: 'head' | 'tail', keep: (lines: string[], n: number) =>
       const wanted = values.get('n') ?? values.get('lines') ?? '10';
       if (!/^[+-]?\d+$/.test(wanted)) return failed(`${name}: invalid number of lines: '${wanted}'`);
       const output = new Output();
-      for (const { path, text } of inputs(name, invocation, operands, output)) {
+      for await (const { path, text } of inputs(name, invocation, operands, output)) {
         if (operands.length > 1) output.line(`==> ${path ?? 'standard input'} <==`);
         const lines = linesOf(text);
         const from = wanted.startsWith('+') && name === 'tail';
@@ -183,12 +183,12 @@ const wc: Command = {
   usage: 'wc [-l] [-w] [-c] [FILE]...',
   summary: 'count lines, words and bytes',
   completes: 'paths',
-  run: (invocation) => {
+  run: async (invocation) => {
     const { flags, operands, unknown } = parseOptions(invocation.args, ['l', 'w', 'c', 'm']);
     if (unknown) return invalidOption('wc', unknown);
     const which = ['l', 'w', 'c'].filter((flag) => flags.size === 0 || flags.has(flag));
     const output = new Output();
-    for (const { path, text } of inputs('wc', invocation, operands, output)) {
+    for await (const { path, text } of inputs('wc', invocation, operands, output)) {
       const counts: Readonly<Record<string, number>> = {
         l: text.split('\n').length - 1,
         w: text.split(/\s+/).filter(Boolean).length,
