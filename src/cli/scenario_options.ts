@@ -41,3 +41,16 @@ export const kernelOption = () =>
   );
 export const atOption = () =>
   new Option('--at <time>', 'virtual time since boot (1.2s, 800ms)').argParser(time);
+
+interface RunSettings {
+  readonly seed?: number;
+  readonly schedule?: string;
+  readonly kernel?: string;
+}
+
+/** Of all options, what says which run it is. */
+export const runSettings = ({ seed, schedule, kernel }: RunSettings): RunSettings => ({
+  ...(seed === undefined ? {} : { seed }),
+  ...(schedule === undefined ? {} : { schedule }),
+  ...(kernel === undefined ? {} : { kernel }),
+});

@@ -1,10 +1,13 @@
 // What the person at the debugger asks beside its protocol: `monitor why`, and the like.
 //
-// Invariant: but for `goto` nothing of it has the machine execute anything.
+// Invariant: but for `goto` nothing of it has the machine execute anything; `back` executes its history in others.
 
+import { backText } from '../history/back_text.ts';
+import { DebugError } from '../history/error.ts';
+import { SOUGHT_USAGE } from '../history/sought.ts';
 import { formatDuration, parseDuration } from '../scenario/units.ts';
 import { Shell } from '../shell/shell.ts';
-import type { Session } from './session.ts';
+import type { Moment, Session } from './session.ts';
 
 interface MonitorCommand {
   readonly usage: string;
@@ -40,7 +43,16 @@ const COMMANDS: Readonly<Record<string, MonitorCommand>> = {
     run: ({ machine }) => transition(machine),
   },
   schedule: { usage: 'schedule', text: 'where the machine is, and how to come here again', run: schedule },
-  goto: { usage: 'goto TIME | goto instruction N', text: 'to another moment of the same history', run: goTo },
+  back: {
+    usage: 'back WHAT',
+    text: 'the last moment before this one at which something was so: write, change, call, dmesg (docs/gdb.md)',
+    run: back,
+  },
+  goto: {
+    usage: 'goto TIME | goto instruction N | goto dmesg TEXT',
+    text: 'to another moment of the same history',
+    run: goTo,
+  },
 };
 
 /** Commands, by name. */
@@ -81,11 +93,38 @@ function schedule({ machine, position, changedAt }: Session): string {
   return `${how}, instruction ${position} at ${formatDuration(machine.now())}${other}`;
 }
 
-async function goTo(session: Session, [first = '', second = '']: readonly string[]): Promise<string> {
+async function back(session: Session, words: readonly string[]): Promise<string> {
+  if (words.length === 0) return `klpemu: back WHAT, which is ${SOUGHT_USAGE}`;
+  return answered(async () => {
+    const answer = await session.back(words.join(' '));
+    return answer ? backText(answer, (position) => `monitor goto instruction ${position}`) : NO_WAY;
+  });
+}
+
+const NO_WAY = 'klpemu: there is no way back from here';
+
+async function goTo(session: Session, words: readonly string[]): Promise<string> {
+  const moment = momentOf(words);
+  if (!moment) return `klpemu: ${COMMANDS.goto.usage}`;
+  return answered(async () => {
+    if (!(await session.goTo(moment))) return NO_WAY;
+    return `${schedule(session)}\n'maintenance flush register-cache' and 'thread' have gdb look again`;
+  });
+}
+
+function momentOf([first = '', ...rest]: readonly string[]): Moment | undefined {
   const time = parseDuration(first);
-  const isPosition = first === 'instruction' && /^\d{1,15}$/.test(second);
-  if (time === undefined && !isPosition) return 'klpemu: goto TIME (1.2s), or goto instruction N';
-  const moment = time === undefined ? { position: Number(second) } : { time };
-  if (!(await session.goTo(moment))) return 'klpemu: there is no way back from here';
-  return `${schedule(session)}\n'maintenance flush register-cache' and 'thread' have gdb look again`;
+  if (time !== undefined) return { time };
+  if (first === 'instruction' && /^\d{1,15}$/.test(rest[0] ?? '')) return { position: Number(rest[0]) };
+  return first === 'dmesg' && rest.length > 0 ? { line: rest.join(' ') } : undefined;
+}
+
+/** What is not to be had is said. */
+async function answered(work: () => Promise<string>): Promise<string> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof DebugError) return `klpemu: ${error.message}`;
+    throw error;
+  }
 }

@@ -3,15 +3,16 @@
 //
 // Invariant: a machine whose memory or registers the debugger has written has another history, and no way back.
 
+import { type BackAnswer, goBack, type Past } from '../history/back.ts';
 import { type Debuggee, positionOf } from '../history/debuggee.ts';
-import { lastTask } from '../history/last_task.ts';
-import { runToTime } from '../history/moments.ts';
+import { DebugError } from '../history/error.ts';
+import { runToLine, runToTime } from '../history/moments.ts';
 import { Lookout, type Met, Points, type WatchPoint } from '../history/points.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { RunReport } from '../scenario/report.ts';
 import { libraries } from './symbol_files.ts';
-import { allTasks, taskOf, threadOf } from './threads.ts';
+import { allTasks, idleThread, lastTask, taskOf, threadOf } from './threads.ts';
 
 type Reason =
   | { readonly kind: 'step' | 'interrupt' | 'library' }
@@ -25,13 +26,11 @@ export interface Stop {
   readonly reason: Reason;
 }
 
-/** By the instructions executed before it, or by virtual time in ns. */
-type Moment = { readonly position: number } | { readonly time: number };
+/** By the instructions executed before it, by virtual time in ns, or by the first line of the log that has a text. */
+export type Moment = { readonly position: number } | { readonly time: number } | { readonly line: string };
 
 /** What is there of a machine's history. */
-interface History {
-  /** The same machine when it had executed fewer instructions. */
-  at(position: number): Promise<Debuggee>;
+interface History extends Past {
   /** Somebody may want to go back from there, step by step. */
   prepare(position: number): void;
 }
@@ -277,7 +276,7 @@ export class Session {
     if (!found) return undefined;
     const { write, point } = found;
     const reason = { kind: 'watchpoint', point } as const;
-    const thread = threadOf(this.machine, write.task);
+    const thread = write.pid === 0 ? idleThread(write.cpu) : write.pid;
     return { position: write.position - 1, thread, reason, isBefore: false };
   }
 
@@ -334,8 +333,9 @@ export class Session {
     }
   }
 
-  /** To any moment. @returns false: there is no way */
+  /** To any moment. @returns false: there is no way @throws DebugError for a line that never comes */
   async goTo(moment: Moment): Promise<boolean> {
+    if ('line' in moment) return this.#goToLine(moment.line);
     const isAhead =
       'position' in moment ? moment.position >= this.position : moment.time >= this.machine.now();
     if (!isAhead) {
@@ -347,6 +347,24 @@ export class Session {
     if ('position' in moment) await this.#run.go(moment.position);
     else await runToTime(this.#run, moment.time);
     this.#met = undefined;
+    return true;
+  }
+
+  /** The last moment before this one at which something was so. @returns undefined: there is no way back @throws DebugError */
+  async back(what: string): Promise<BackAnswer | undefined> {
+    const history = this.#way();
+    return history && goBack(history, what, this.#run);
+  }
+
+  async #goToLine(text: string): Promise<boolean> {
+    const history = this.#way();
+    if (!history) return false;
+    const run = await history.at(0);
+    if (!(await runToLine(run, text))) {
+      run.close();
+      throw new DebugError(`no line of the log has '${text}'`);
+    }
+    await this.#use(run);
     return true;
   }
 

@@ -7,9 +7,12 @@ import type { Machine } from '../machine/machine.ts';
 /** PID_MAX_LIMIT: no task has a higher one. */
 const MOST_PIDS = 4194304;
 
+/** Of the idle task of a CPU. */
+export const idleThread = (cpu: number): number => MOST_PIDS + 1 + cpu;
+
 export function threadOf(machine: Machine, task: TaskStruct): number {
   const idle = machine.inspect.core.tasks.idle.indexOf(task);
-  return idle < 0 ? task.pid : MOST_PIDS + 1 + idle;
+  return idle < 0 ? task.pid : idleThread(idle);
 }
 
 /** Those that are on a CPU are there, too, when they are in no list any more. */
@@ -34,6 +37,11 @@ export function taskOf(machine: Machine, thread: number): TaskStruct | undefined
 export function cpuOf(machine: Machine, task: TaskStruct): Cpu | undefined {
   const { core, smp } = machine.inspect;
   return smp.cpus.find(({ id }) => core.current(id) === task);
+}
+
+/** The task of the CPU that was executed last. */
+export function lastTask({ inspect: { core, smp } }: Machine): TaskStruct {
+  return core.current((smp.current ?? smp.cpus[0]).id);
 }
 
 const TRANSITION = { '-1': 'undefined', '0': 'unpatched', '1': 'patched' } as const;

@@ -6,9 +6,8 @@
 // Invariant: the same scenario, seed and schedule are the same execution, whoever looks at it; no more than MOST_KEPT
 // machines are kept beside the one that is debugged.
 
-import type { Scenario } from '../scenario/scenario.ts';
 import { positionOf } from './debuggee.ts';
-import { type DrivenOptions, DrivenRun } from './driven_run.ts';
+import { type BootProgram, DrivenRun } from './driven_run.ts';
 
 /** Machines that wait at earlier moments; each takes some MiB. */
 const MOST_KEPT = 4;
@@ -17,21 +16,19 @@ const NEAR = 5000;
 const FAR = 1_000_000;
 
 export class Checkpoints {
-  readonly #scenario: Scenario;
-  readonly #options: DrivenOptions;
+  readonly #program: BootProgram;
   readonly #kept: DrivenRun[] = [];
   /** One that is on its way to where it will be kept. */
   #coming: { readonly run: Promise<DrivenRun>; readonly done: Promise<void> } | undefined;
   #isClosed = false;
 
-  constructor(scenario: Scenario, options: DrivenOptions = {}) {
-    this.#scenario = scenario;
-    this.#options = options;
+  constructor(program: BootProgram) {
+    this.#program = program;
   }
 
   /** A machine at its first moment. */
   boot(): Promise<DrivenRun> {
-    return DrivenRun.boot(this.#scenario, this.#options);
+    return DrivenRun.boot(this.#program);
   }
 
   /** A machine of its own that has executed so many instructions, or all there are. */

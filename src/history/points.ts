@@ -24,6 +24,8 @@ export interface Met {
   /** Instructions executed then: before the one at a breakpoint, behind the one that accessed what is watched. */
   readonly position: number;
   readonly point: { readonly breakpoint: bigint } | WatchPoint;
+  /** What is watched is not what it was. */
+  readonly changed: boolean;
 }
 
 /** What a debugger has set. */
@@ -81,7 +83,7 @@ export class Lookout {
     executor.onObserved = (cpu, kind) => {
       cpu.sliceOver = false;
       if (kind === 'breakpoint')
-        this.#tell({ cpu, position: executor.instructions, point: { breakpoint: cpu.pc } });
+        this.#tell({ cpu, position: executor.instructions, point: { breakpoint: cpu.pc }, changed: false });
       else this.#accessed(cpu, this.#observer.hits);
     };
     host.onServed = (cpu) => {
@@ -117,8 +119,10 @@ export class Lookout {
       return;
     }
     const point = this.#watchpoints.find((one) => hits.some((hit) => touches(one, hit)));
+    const before = point && this.#seen.get(point);
+    const changed = before !== undefined && Buffer.compare(before, this.#bytes(point as WatchPoint)) !== 0;
     this.#look();
-    if (point) this.#tell({ cpu, position: this.#machine.inspect.executor.instructions, point });
+    if (point) this.#tell({ cpu, position: this.#machine.inspect.executor.instructions, point, changed });
   }
 
   /** Host functions write guest memory directly. */
@@ -130,7 +134,12 @@ export class Lookout {
     );
     if (!changed) return;
     this.#look();
-    this.#tell({ cpu, position: this.#machine.inspect.executor.instructions, point: changed[0] });
+    this.#tell({
+      cpu,
+      position: this.#machine.inspect.executor.instructions,
+      point: changed[0],
+      changed: true,
+    });
   }
 
   #tell(met: Met): void {

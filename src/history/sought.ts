@@ -6,11 +6,17 @@ import { DebugError } from './error.ts';
 import type { WatchPoint } from './points.ts';
 
 export type Sought =
-  | { readonly kind: 'access'; readonly what: string; readonly point: WatchPoint }
+  /** @param changes what is written differs from what was there */
+  | {
+      readonly kind: 'access';
+      readonly what: string;
+      readonly point: WatchPoint;
+      readonly changes: boolean;
+    }
   | { readonly kind: 'call'; readonly what: string; readonly addr: bigint }
   | { readonly kind: 'line'; readonly what: string; readonly text: string };
 
-const USAGE =
+export const SOUGHT_USAGE =
   "'write ADDRESS' or 'write ADDRESS/BYTES', 'change TASK.patch_state', 'change FUNCTION->transition', 'call FUNCTION', 'dmesg TEXT'";
 const WORD_BYTES = 4;
 
@@ -27,7 +33,7 @@ export function soughtOf(text: string, machine: Machine): Sought {
     case 'dmesg':
       return { kind: 'line', what: `line with '${rest}'`, text: rest };
     default:
-      throw new DebugError(`'${text}' is nothing that can be looked for; ${USAGE}`);
+      throw new DebugError(`'${text}' is nothing that can be looked for; ${SOUGHT_USAGE}`);
   }
 }
 
@@ -36,7 +42,7 @@ function written(rest: string, machine: Machine): Sought {
   const size = Number(bytes);
   if (!/^\d{1,4}$/.test(bytes) || size < 1) throw new DebugError(`'${bytes}' is no number of bytes`);
   const addr = addressOf(place.trim(), machine);
-  return { kind: 'access', what: `write to ${rest}`, point: { addr, size, access: 'write' } };
+  return { kind: 'access', what: `write to ${rest}`, point: { addr, size, access: 'write' }, changes: false };
 }
 
 /** A symbol, a symbol and an offset, or a number. */
@@ -81,4 +87,5 @@ const access = (what: string, addr: bigint, size: number): Sought => ({
   kind: 'access',
   what: `change of ${what}`,
   point: { addr, size, access: 'write' },
+  changes: true,
 });

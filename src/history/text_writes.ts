@@ -2,9 +2,7 @@
 // of it again. Text has one writer, GuestMemory.pokeText(), and tells of each time.
 
 import { isKernelAddress, lo32 } from '../guest/addr.ts';
-import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { Machine } from '../machine/machine.ts';
-import { lastTask } from './last_task.ts';
 import type { WatchPoint } from './points.ts';
 
 interface TextWrite {
@@ -12,7 +10,9 @@ interface TextWrite {
   readonly size: number;
   /** Instructions executed then: behind the one that called the writer. */
   readonly position: number;
-  readonly task: TaskStruct;
+  /** Whose that was: 0 is the idle task of that CPU. */
+  readonly pid: number;
+  readonly cpu: number;
 }
 
 export class TextWrites {
@@ -21,11 +21,13 @@ export class TextWrites {
 
   constructor(machine: Machine) {
     this.#machine = machine;
-    const { core, executor } = machine.inspect;
+    const { core, executor, smp } = machine.inspect;
     core.mem.attach({
       unmap() {},
       invalidate: (addr, size) => {
-        this.#writes.push({ addr, size, position: executor.instructions, task: lastTask(machine) });
+        const cpu = smp.current?.id ?? 0;
+        const { pid } = core.current(cpu);
+        this.#writes.push({ addr, size, position: executor.instructions, pid, cpu });
       },
     });
   }

@@ -4,7 +4,7 @@ import { Connection } from '../../src/gdb/connection.ts';
 import { escaped, framed, PacketReader } from '../../src/gdb/packet.ts';
 import { Session } from '../../src/gdb/session.ts';
 import { Checkpoints } from '../../src/history/checkpoints.ts';
-import type { DrivenOptions } from '../../src/history/driven_run.ts';
+import { type DrivenOptions, scenarioProgram } from '../../src/history/driven_run.ts';
 import { loadScenario } from '../../src/scenario/parse.ts';
 import type { Scenario } from '../../src/scenario/scenario.ts';
 
@@ -23,7 +23,7 @@ export class Client {
   sent = '';
 
   static async start(name: string, options: DrivenOptions = {}): Promise<Client> {
-    const checkpoints = new Checkpoints(scenario(name), options);
+    const checkpoints = new Checkpoints(scenarioProgram(scenario(name), options));
     return new Client(new Session(await checkpoints.boot(), checkpoints), checkpoints);
   }
 

@@ -2,7 +2,7 @@
 
 import { expect } from 'vitest';
 import { allTasks, cpuOf, threadOf } from '../../src/gdb/threads.ts';
-import { DrivenRun } from '../../src/history/driven_run.ts';
+import { DrivenRun, scenarioProgram } from '../../src/history/driven_run.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import type { Machine } from '../../src/machine/machine.ts';
 import { loadScenario } from '../../src/scenario/parse.ts';
@@ -30,7 +30,7 @@ export async function compareFrames(scenario: string, moments: readonly number[]
     'klpemu-frames',
   ]);
   const printed = gdb(scenario, '', commands, ['source test/gdb/frames.py']);
-  const boot = () => DrivenRun.boot(loadScenario(`fixtures/scenarios/${scenario}.yaml`));
+  const boot = () => DrivenRun.boot(scenarioProgram(loadScenario(`fixtures/scenarios/${scenario}.yaml`)));
   let run = await boot();
   const counts = { traces: 0, frames: 0, unreliable: 0 };
   try {

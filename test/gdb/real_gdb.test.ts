@@ -3,9 +3,12 @@
 import { describe, expect, it } from 'vitest';
 import { gdb, noGdb } from './gdb.ts';
 
+/** From where the demo's patch is complete. */
+const COMPLETE = `--at-dmesg "klpdemo_patch_both': patching complete"`;
+
 describe.skipIf(noGdb)(`gdb at the demo${noGdb ? ` (${noGdb})` : ''}`, () => {
   it('goes back from where patching is complete to the instruction that wrote the int3', () => {
-    const [dmesg, patched, , call, , int3, stack, site, threads] = gdb('demo', '--at 4.83s', [
+    const [dmesg, patched, , call, , int3, stack, site, threads] = gdb('demo', COMPLETE, [
       'monitor dmesg 40',
       'x/5xb meminfo_proc_show',
       'watch *(unsigned char *)meminfo_proc_show',

@@ -34,7 +34,7 @@ describe('a stub', () => {
     expect(await ask('vCont;c')).toMatch(/^T05.*thread:/);
     expect(await ask(`m${site},5`)).toBe(nop);
     // From when the patch is in, the site is a call.
-    await client.monitor('goto 150ms');
+    await client.monitor('goto dmesg patching complete');
     expect(await ask(`m${site},1`)).toBe('e8');
     expect(await ask('vCont;c')).toMatch(/^T05/);
     expect(await ask(`m${site},1`)).toBe('e8');
@@ -59,7 +59,7 @@ describe('a stub', () => {
 
   it('goes back to what wrote a byte of text, and to the beginning when nothing did before', async () => {
     const { ask } = bound(await start());
-    await client.monitor('goto 150ms');
+    await client.monitor('goto dmesg patching complete');
     const site = hex(client.address('cmdline_proc_show'));
     await ask(`Z2,${site},1`);
     const before: string[] = [];
@@ -71,6 +71,38 @@ describe('a stub', () => {
     }
     expect(before).toEqual(['cc', '0f']);
     expect(client.session.position).toBe(0);
+  });
+
+  it('answers monitor back with the last moment at which something was so, and stays where it is', async () => {
+    await start();
+    await client.monitor('goto dmesg patching complete');
+    const { position } = client.session;
+    for (const [what, told] of [
+      ['write cmdline_proc_show', /^write to cmdline_proc_show: cc -> e8\ninsmod:\d+ on CPU/],
+      ['change reader.patch_state', /^change of reader\.patch_state: 01 00 00 00 -> ff ff ff ff\n/],
+      ['change cmdline_proc_show->transition', /^change of cmdline_proc_show->transition: 01 -> 00\n/],
+      ['call klp_ftrace_handler', /^call of klp_ftrace_handler\nreader:\d+ on CPU/],
+      ['dmesg starting patching transition', /^line with 'starting patching transition'\ninsmod:/],
+    ] as const) {
+      const text = await client.monitor(`back ${what}`);
+      expect(text).toMatch(told);
+      expect(text).toMatch(
+        /\ncode:\n[\s\S]*\nbefore it:\n(?: {2}.*\n){3}there: monitor goto instruction \d+\n$/,
+      );
+      expect(client.session.position).toBe(position);
+    }
+    const [, there] =
+      /goto (instruction (\d+))/.exec(await client.monitor('back write cmdline_proc_show')) ?? [];
+    await client.monitor(`goto ${there}`);
+    expect(await client.ask(`m${hex(client.address('cmdline_proc_show'))},1`)).toBe('cc');
+    expect(await client.monitor('back write cmdline_proc_show')).toMatch(/: 0f -> cc\n/);
+    expect(await client.monitor('back hop')).toMatch(/^klpemu: 'hop' is nothing that can be looked for/);
+    expect(await client.monitor('back call klp_unpatch_object')).toMatch(
+      /^klpemu: no symbol klp_unpatch_object/,
+    );
+    expect(await client.monitor('goto dmesg nobody says that')).toBe(
+      "klpemu: no line of the log has 'nobody says that'\n",
+    );
   });
 
   it('steps a task that sleeps when its turn comes', async () => {

@@ -1,9 +1,10 @@
 // A run that a debugger stops, looks at and has go on is the run that nobody has touched.
 
 import { afterEach, describe, expect, it } from 'vitest';
-import { DrivenRun } from '../../src/history/driven_run.ts';
+import { DrivenRun, scenarioProgram } from '../../src/history/driven_run.ts';
 import { runToTime } from '../../src/history/moments.ts';
 import { Lookout } from '../../src/history/points.ts';
+import type { KernelEvent } from '../../src/kernel/events.ts';
 import { loadScenario } from '../../src/scenario/parse.ts';
 import { runScenario } from '../../src/scenario/runner.ts';
 import { traceLine } from '../../src/scenario/trace.ts';
@@ -23,10 +24,8 @@ async function undisturbed(): Promise<string[]> {
 
 async function driven(): Promise<{ run: DrivenRun; lines: string[] }> {
   const lines: string[] = [];
-  run = await DrivenRun.boot(SCENARIO, {
-    ...SEED,
-    observers: [{ event: (event) => lines.push(traceLine(event)) }],
-  });
+  const observers = [{ event: (event: KernelEvent) => lines.push(traceLine(event)) }];
+  run = await DrivenRun.boot(scenarioProgram(SCENARIO, { ...SEED, observers }));
   return { run, lines };
 }
 

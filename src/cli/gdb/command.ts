@@ -21,6 +21,7 @@ export function addGdb(root: Command): void {
         whole(Number.MAX_SAFE_INTEGER),
       ),
     )
+    .option('--at-dmesg <text>', 'behind the first line of the log that has it, instead')
     .addOption(
       new Option('--port <number>', 'a TCP port of this computer alone; 0 takes any that is free')
         .argParser(whole(0xffff))
@@ -38,6 +39,7 @@ export function addGdb(root: Command): void {
 
 Examples:
   klpemu gdb fixtures/scenarios/demo.yaml --at 1s
+  klpemu gdb fixtures/scenarios/demo.yaml --at-dmesg 'patching complete'
   gdb -ex 'target remote localhost:1234'
   gdb -ex 'target remote | klpemu gdb --stdio fixtures/scenarios/demo.yaml'`,
     )

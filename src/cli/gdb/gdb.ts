@@ -1,18 +1,20 @@
 // klpemu gdb: a scenario at a moment, with a debugger at it.
 
 import { DebugServer, serveStreams } from '../../gdb/server.ts';
-import { Session } from '../../gdb/session.ts';
+import { type Moment, Session } from '../../gdb/session.ts';
 import { Checkpoints } from '../../history/checkpoints.ts';
-import type { DrivenRun } from '../../history/driven_run.ts';
+import { type DrivenRun, scenarioProgram } from '../../history/driven_run.ts';
 import { DebugError } from '../../history/error.ts';
 import type { Scenario } from '../../scenario/scenario.ts';
 import { EXIT, systemReason, UsageError } from '../exit.ts';
 import { open } from '../scenario.ts';
+import { runSettings } from '../scenario_options.ts';
 import { print, printError } from '../terminal.ts';
 
 interface GdbOptions {
   readonly at?: number;
   readonly atInstruction?: number;
+  readonly atDmesg?: string;
   readonly port: number;
   readonly socket?: string;
   readonly stdio?: boolean;
@@ -23,12 +25,11 @@ interface GdbOptions {
 }
 
 export async function gdb(file: string, options: GdbOptions): Promise<void> {
-  if (options.at !== undefined && options.atInstruction !== undefined)
-    throw new UsageError('--at and --at-instruction are both a moment: one of them');
+  const moment = momentOf(options);
   if (options.stdio && options.socket !== undefined)
     throw new UsageError('--stdio and --socket are both where the debugger is: one of them');
   const scenario = await open(file, { allowFiles: options.allowFiles ?? false });
-  const { session, checkpoints } = await begin(scenario, options);
+  const { session, checkpoints } = await begin(scenario, options, moment);
   try {
     const how = options.stdio
       ? await serveStreams(session, process.stdin, process.stdout)
@@ -41,19 +42,25 @@ export async function gdb(file: string, options: GdbOptions): Promise<void> {
   }
 }
 
-async function begin(scenario: Scenario, options: GdbOptions) {
-  const { seed, schedule, kernel, at, atInstruction } = options;
-  const checkpoints = new Checkpoints(scenario, {
-    ...(seed === undefined ? {} : { seed }),
-    ...(schedule === undefined ? {} : { schedule }),
-    ...(kernel === undefined ? {} : { kernel }),
-  });
+function momentOf({ at, atInstruction, atDmesg }: GdbOptions): Moment | undefined {
+  const moments: readonly (Moment | undefined)[] = [
+    at === undefined ? undefined : { time: at },
+    atInstruction === undefined ? undefined : { position: atInstruction },
+    atDmesg === undefined ? undefined : { line: atDmesg },
+  ];
+  const [moment, another] = moments.filter((one) => one !== undefined);
+  if (another !== undefined)
+    throw new UsageError('--at, --at-instruction and --at-dmesg are each a moment: one of them');
+  return moment;
+}
+
+async function begin(scenario: Scenario, options: GdbOptions, moment: Moment | undefined) {
+  const checkpoints = new Checkpoints(scenarioProgram(scenario, runSettings(options)));
   let run: DrivenRun | undefined;
   try {
     run = await checkpoints.boot();
     const session = new Session(run, checkpoints);
-    if (at !== undefined) await session.goTo({ time: at });
-    if (atInstruction !== undefined) await session.goTo({ position: atInstruction });
+    if (moment !== undefined) await session.goTo(moment);
     return { session, checkpoints };
   } catch (error) {
     run?.close();
