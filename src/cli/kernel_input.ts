@@ -12,8 +12,8 @@ import { KernelFile } from '../vmlinuz/kernel_file.ts';
 import { UsageError } from './exit.ts';
 import { readObject } from './object_files.ts';
 
-/** What no disk is full by: seven kernels or so. */
-const MOST_KEPT = 512 << 20;
+/** What no disk is full by: six kernels or so, and the objects that were made of them. */
+const MOST_KEPT = 1024 << 20;
 /** Smaller files are unpacked and read in milliseconds. */
 const LEAST_KEPT = 1 << 20;
 

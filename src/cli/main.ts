@@ -9,7 +9,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Script } from 'node:vm';
-import { raiseBytecodeBudget } from '../guest/v8_budgets.ts';
+import { compileLoopsAtOnce, raiseBytecodeBudget } from '../guest/v8_budgets.ts';
 import { CompiledCode } from './compiled_code.ts';
 import type { main, startThread } from './program.ts';
 
@@ -60,7 +60,11 @@ function load(name: string | undefined): { program: Program; keepCode: () => voi
   };
 }
 
+/** Commands, and threads, that are mostly long loops over instructions. */
+const OF_LOOPS: ReadonlySet<string | undefined> = new Set(['check', 'orc', 'check/worker', 'orc/worker']);
+
 raiseBytecodeBudget();
+if (OF_LOOPS.has(THREAD || process.argv[2])) compileLoopsAtOnce();
 if (THREAD) {
   const { program, keepCode } = load(THREAD.replaceAll('/', '_'));
   void program.startThread(THREAD, keepCode);

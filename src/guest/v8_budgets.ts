@@ -37,6 +37,14 @@ export function withLoopBudget<T>(compile: () => T): T {
   }
 }
 
+/**
+ * A loop that turned out to be long is compiled at once, not in a thread beside while it goes on without: for commands that
+ * go over millions of instructions in one loop after the other.
+ */
+export function compileLoopsAtOnce(): void {
+  if (own) setFlagsFromString('--no-concurrent-osr');
+}
+
 /** For the rest of the process: four times V8's, with which a process of seconds takes no more time than without. */
 export function raiseBytecodeBudget(): void {
   if (own?.bytecode) setFlagsFromString(`--interrupt-budget=${4 * own.bytecode}`);

@@ -30,6 +30,7 @@ import {
   ORC_IP,
   type RowForm,
 } from '../elf/table_rows.ts';
+import { isBzImage } from '../vmlinuz/bzimage.ts';
 import type { KernelCache } from '../vmlinuz/kept_kernel.ts';
 import { KernelFile, type KernelPort } from '../vmlinuz/kernel_file.ts';
 import { KERNEL_HALF, type KernelSection } from '../vmlinuz/linked_kernel.ts';
@@ -47,13 +48,22 @@ export function parseKernelObject(
   port: KernelPort,
   cache?: KernelCache,
 ): ElfObject {
-  const elf = KernelFile.is(bytes)
-    ? new Unlinker(new KernelFile(bytes, file, port, cache), port).object()
-    : parseElf(bytes, file, port.elf);
-  if (KernelFile.is(bytes)) linked.add(elf);
+  const isKernel = KernelFile.is(bytes);
+  const elf = parseElf(isKernel ? unlinked(bytes, file, port, cache) : bytes, file, port.elf);
+  if (isKernel) linked.add(elf);
   const kind = objectKind(elf);
   if (kind !== undefined) throw elf.error(`it is ${kind}`);
   return elf;
+}
+
+/** Of an image, as it was made before, where that is kept: one with debug information would leave no room for others. */
+function unlinked(bytes: Uint8Array, file: string, port: KernelPort, cache?: KernelCache): Uint8Array {
+  const kept = isBzImage(bytes) ? cache?.of(bytes) : undefined;
+  const before = kept?.object();
+  if (before) return before;
+  const object = new Unlinker(new KernelFile(bytes, file, port, cache), port).object();
+  kept?.keepObject(object);
+  return object;
 }
 
 /** Of those that somebody still has. */
@@ -152,7 +162,7 @@ class Unlinker {
     return runs.filter((run) => run.start < run.end);
   }
 
-  object(): ElfObject {
+  object(): Uint8Array {
     const elf = this.#elf;
     // These first: what is added is numbered in this order.
     const changes: SectionChange[] = this.#pieces.map(({ section, start, end }) => {
@@ -191,7 +201,7 @@ class Unlinker {
       this.#relocateWords(elf.data(section), builder);
       if (builder.count > 0) changes.push(relaSection(DEBUG_FRAME, builder));
     }
-    return parseElf(inOne(rewriteElf(elf, changes)), elf.file, elf.machine);
+    return inOne(rewriteElf(elf, changes));
   }
 
   /** Symbols by offset in their sections, and one for each section. */

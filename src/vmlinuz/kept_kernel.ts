@@ -1,7 +1,8 @@
-// What of a kernel's image takes long to come by, as it is kept on disk: what was packed in it, and its symbols.
+// What of a kernel's image takes long to come by, as it is kept on disk: what was packed in it, its symbols, and the object
+// that it could have been (src/objtool/vmlinux.ts).
 //
-// Invariants: the name of what is kept has the hash of the file; that of symbols, also the digest of the code that worked
-// them out.
+// Invariants: the name of what is kept has the hash of the file; that of what was worked out, also the digest of the code
+// that did so.
 
 import { createHash } from 'node:crypto';
 import { deserialize, serialize } from 'node:v8';
@@ -53,8 +54,16 @@ class KeptKernel {
     this.#disk.write(this.#name('kernel'), [kernel]);
   }
 
+  object(): Uint8Array | undefined {
+    return this.#disk.read(this.#workedOut('object'));
+  }
+
+  keepObject(object: Uint8Array): void {
+    this.#disk.write(this.#workedOut('object'), [object]);
+  }
+
   symbols(kernel: LinkedKernel): KernelSymbols | undefined {
-    const bytes = this.#disk.read(this.#symbolsName());
+    const bytes = this.#disk.read(this.#workedOut('symbols'));
     if (!bytes) return undefined;
     const { kallsyms, ...symbols } = deserialize(bytes) as Kept;
     const names = kallsymsAt(kernel, kallsyms);
@@ -63,11 +72,11 @@ class KeptKernel {
 
   keepSymbols({ names, count: _, ...symbols }: KernelSymbols): void {
     const kept: Kept = { kallsyms: kallsymsPlace(names), ...symbols };
-    this.#disk.write(this.#symbolsName(), [serialize(kept)]);
+    this.#disk.write(this.#workedOut('symbols'), [serialize(kept)]);
   }
 
-  #symbolsName(): string {
-    return this.#name(`${readersOf(this.#port).slice(0, 16)}.symbols`);
+  #workedOut(what: string): string {
+    return this.#name(`${readersOf(this.#port).slice(0, 16)}.${what}`);
   }
 
   #name(what: string): string {

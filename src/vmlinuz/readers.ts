@@ -1,4 +1,4 @@
-// What reads a kernel's image, as one digest: symbols that are kept on disk are of the code that worked them out.
+// What reads a kernel's image, as one digest: what is kept of it on disk is of the code that worked it out.
 
 import { packageRoot } from '../guest/package_root.ts';
 import { digestOfSources } from '../guest/sources_digest.ts';
@@ -17,6 +17,7 @@ export function readersOf(port: string): string {
 
 /** Of the sources in a checkout. */
 export function digestOfReaders(root: string, port: string): string {
-  const parts = ['src/vmlinuz', 'src/unpack', 'src/btf', 'src/isa', 'src/elf', `src/arch/${port}/objtool`];
+  const folders = ['vmlinuz', 'unpack', 'btf', 'isa', 'elf', 'objtool', `arch/${port}/objtool`];
+  const parts = folders.map((folder) => `src/${folder}`);
   return digestOfSources(root, parts);
 }

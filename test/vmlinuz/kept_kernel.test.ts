@@ -85,6 +85,21 @@ describe('the cache of kernels', () => {
     expect(plain.equals(object(cache))).toBe(true);
   });
 
+  it('serves them with the object that was made the first time, and makes it anew where that is damaged', () => {
+    const cache = cacheIn(folder);
+    const object = () =>
+      Buffer.from(parseKernelObject(Uint8Array.from(IMAGE), 'vmlinuz', X86_64, cache).bytes);
+    const plain = object();
+    const name = readdirSync(folder).find((one) => one.endsWith('.object')) as string;
+    const other = Uint8Array.from(plain);
+    other[other.length - 1] ^= 1;
+    new DiskCache(folder, MOST).write(name, [other]);
+    expect(object().equals(other)).toBe(true);
+    writeFileSync(join(folder, name), readFileSync(join(folder, name)).fill(1, 40, 80));
+    expect(object().equals(plain)).toBe(true);
+    expect(said).toEqual([expect.stringContaining(`${name}: it is damaged`)]);
+  });
+
   it('is never believed with a bit that flipped: the file is named, and made anew', () => {
     const right = told(open());
     const cache = cacheIn(folder);
