@@ -9,6 +9,9 @@ import type { Sched } from '../../sched/core.ts';
 import type { Timers } from '../../sched/timer.ts';
 import type { Cpu } from './cpu.ts';
 
+/** Preemption as init_idle() leaves it. */
+const IDLE_COUNT = 1;
+
 export class Rcu {
   readonly #core: KernelCore;
   readonly #nestingAt: bigint;
@@ -52,7 +55,9 @@ export class Rcu {
     const { HARDIRQ_OFFSET } = this.#core.kernel.constants;
     const count = preemptCount(this.#core, id);
     // The CPU that looks does so in the tick: what it interrupted had interrupts on.
-    if (id === this.#core.here()) return count === HARDIRQ_OFFSET;
+    // The idle task has preemption off all the time (rcu_is_cpu_rrupt_from_idle()).
+    if (id === this.#core.here())
+      return count === HARDIRQ_OFFSET + (this.#core.current(id).isIdle ? IDLE_COUNT : 0);
     const idle = cpu.halted && cpu.wakesAt === undefined && !cpu.stopped;
     return idle || cpu.context.userMode || (count === 0 && cpu.processor.interruptsOn);
   }
