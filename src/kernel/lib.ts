@@ -7,12 +7,16 @@ import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostFunction } from '../guest/hostcall.ts';
 import type { GuestMemory } from '../guest/memory.ts';
 import { type KernelCore, negErrno } from './core.ts';
+import { KERN_INFO, KERN_WARNING } from './printk.ts';
+import { holds, type Since } from './release.ts';
 import { storeInteger } from './store_integer.ts';
 import { UAPI } from './uapi.ts';
 import { type FormatContext, vsprintfGuest } from './vsprintf.ts';
 import { vsscanf } from './vsscanf.ts';
 
 const INT_MAX = 0x7fffffffn;
+/** A WARN() traps with its words, and its cut is at KERN_INFO: those of the machine's own text are told so, too. */
+const CUT_IS_INFO: Since = { release: '6.19', seen: '7.3.4', not: '6.18.15' };
 
 /** Writes text and a NUL into `size` bytes at buf, cut where it must be. @returns the uncut length. */
 export function writeCut(mem: GuestMemory, buf: Addr, size: bigint, text: string): number {
@@ -41,6 +45,7 @@ export function defineLib(core: KernelCore, ctx: FormatContext): void {
 
 function printkFunctions(core: KernelCore, ctx: FormatContext): Record<string, HostFunction> {
   const { mem, printk } = core;
+  const cutLevel = holds(core.kernel, CUT_IS_INFO) ? KERN_INFO : KERN_WARNING;
   const emit = (format: Addr, args: ArgSource): number => {
     const text = vsprintfGuest(ctx, format, args);
     printk.guest(text);
@@ -52,7 +57,7 @@ function printkFunctions(core: KernelCore, ctx: FormatContext): Record<string, H
     vprintk: (call) => emit(call.args[0], core.arch.varargs.vaList(mem, call.args[1])),
     // WARN(): the text comes before the ud2 that reports where.
     __warn_printk: (call) => {
-      printk.warn('------------[ cut here ]------------');
+      printk.log(cutLevel, '------------[ cut here ]------------');
       emit(call.args[0], core.arch.varargs.callArgs(mem, call, 1));
     },
     // Nothing is held back.

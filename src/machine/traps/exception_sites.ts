@@ -19,6 +19,8 @@ import {
 import type { ModuleList } from '../../module/modules.ts';
 import type { ShadowStacks } from '../../unwind/shadow.ts';
 import type { KernelImage } from '../boot/image.ts';
+import type { NativeKernel } from '../native/native_kernel.ts';
+import { kernelLine } from './kernel_lines.ts';
 
 /** A struct bug_entry: the WARN() or BUG() that an undefined instruction stands for. */
 export interface BugSite {
@@ -38,7 +40,8 @@ export class ExceptionSites {
   readonly #ftrace: Ftrace;
   readonly #shadow: ShadowStacks | undefined;
   readonly #spAt: bigint;
-  readonly #imageBugs: readonly Table[];
+  readonly #ownBugs: readonly Table[];
+  readonly #native: NativeKernel | undefined;
   readonly #imageExtables: readonly Table[];
   readonly #user: { readonly addr: Addr; readonly size: number } | undefined;
 
@@ -57,7 +60,8 @@ export class ExceptionSites {
     this.#spAt = BigInt(ptRegsOffset(ptRegs, ptRegs.sp));
     const own = [...core.symbols.all()].filter((s) => !s.module && s.name.startsWith('__'));
     const tables = (prefix: string): Table[] => own.filter((s) => s.name.startsWith(prefix));
-    this.#imageBugs = [...tables('__bug_table_'), ...(real ? [real.native.bugs] : [])];
+    this.#ownBugs = tables('__bug_table_');
+    this.#native = real?.native;
     this.#imageExtables = [...tables('__ex_table_'), ...(real ? [real.native.extable] : [])];
     this.#user = image.sections.find((s) => s.name === '.user.text');
   }
@@ -81,7 +85,11 @@ export class ExceptionSites {
   findBug(addr: Addr): BugSite | undefined {
     const mod = this.#modules.moduleAddress(addr);
     if (mod) return moduleFindBug(this.#core, mod, addr);
-    return this.#imageBugs.map((table) => findBug(this.#core, table, addr)).find((bug) => bug);
+    const own = this.#ownBugs.map((table) => findBug(this.#core, table, addr)).find((bug) => bug);
+    const native = this.#native;
+    if (!native) return own;
+    if (!own) return findBug(this.#core, native.bugs, addr);
+    return { ...own, ...kernelLine(this.#core, native, this.#ownBugs, addr) };
   }
 
   /** The WARN() of a struct bug_entry, and where it is. @throws GuestMemoryError for what is none */
