@@ -204,10 +204,12 @@ function orErrno(work: () => Addr): Addr {
   }
 }
 
-/** devkmsg_write(): a record of its own, with the level that a `<N>` in front asks for. */
+const LOG_USER = 1;
+
+/** devkmsg_write(): a record of its own, with the level and the facility that a `<N>` in front asks for; never the kernel's. */
 function devkmsgWrite(core: KernelCore, text: string): number {
   const prefix = /^<(\d+)>/.exec(text);
-  const level = prefix ? Number(prefix[1]) & 7 : KERN_DEFAULT;
-  core.printk.log(level, text.slice(prefix?.[0].length ?? 0));
+  const asked = prefix ? Number(prefix[1]) : KERN_DEFAULT;
+  core.printk.log(asked & 7, text.slice(prefix?.[0].length ?? 0), asked >> 3 || LOG_USER);
   return text.length;
 }

@@ -21,6 +21,8 @@ export interface LogRecord {
   readonly t: number;
   readonly level: number;
   readonly text: string;
+  /** Of syslog(3), where it is another than the kernel's own, which is 0. */
+  readonly facility?: number;
 }
 
 /** `[   24.853468] ` as print_time() writes it. */
@@ -64,9 +66,10 @@ export class Printk {
   }
 
   /** One message; newlines split it into records, as the kernel's record splitting does. */
-  log(level: number, text: string): void {
+  log(level: number, text: string, facility = 0): void {
+    const from = facility === 0 ? {} : { facility };
     for (const line of text.replace(/\n$/, '').split('\n')) {
-      const record = { seq: this.nextSeq++, t: this.#now(), level, text: line };
+      const record = { seq: this.nextSeq++, t: this.#now(), level, text: line, ...from };
       // Formatted size: prefix, text, newline and NUL.
       this.#ring.push(record, Math.min(PREFIX_SIZE + line.length + 2, LOG_LINE_MAX));
       this.#events.emit({ type: 'printk', level, text: line });

@@ -13,10 +13,24 @@ import { signalNames, signalNumber } from '../signals.ts';
 
 const dmesg: Command = {
   name: 'dmesg',
-  usage: 'dmesg [-C | -c] [-t]',
-  summary: 'the kernel log; -C clears it, -c prints and clears, -t leaves out the times',
+  usage: 'dmesg [-C | -c] [-r | -t]',
+  summary: 'the kernel log; -C clears it, -c prints and clears, -r has facility and level, -t no times',
   run: ({ args, shell }) => {
-    const flagNames = ['C', 'c', 't', 'clear', 'read-clear', 'notime', 'n', 'w', 'follow', 'H', 'T'];
+    const flagNames = [
+      'C',
+      'c',
+      'r',
+      't',
+      'clear',
+      'read-clear',
+      'raw',
+      'notime',
+      'n',
+      'w',
+      'follow',
+      'H',
+      'T',
+    ];
     const { flags, unknown } = parseOptions(args, flagNames, ['n', 'console-level', 'l', 'level']);
     if (unknown) return failed(`dmesg: invalid option -- '${unknown.slice(1)}'`);
     if (flags.has('w') || flags.has('follow'))
@@ -26,10 +40,11 @@ const dmesg: Command = {
     const clears = ['C', 'c', 'clear', 'read-clear'].some((flag) => flags.has(flag));
     if (clears) shell.dmesgFrom = printk.nextSeq;
     if (flags.has('C') || flags.has('clear') || flags.has('n')) return ok();
-    const bare = flags.has('t') || flags.has('notime');
+    const raw = flags.has('r') || flags.has('raw');
+    const bare = !raw && (flags.has('t') || flags.has('notime'));
     let text = '';
-    for (const record of printk.since(from))
-      text += `${bare ? '' : logPrefix(record.t)}${printable(record.text)}\n`;
+    for (const { t, text: line, level, facility = 0 } of printk.since(from))
+      text += `${raw ? `<${(facility << 3) | level}>` : ''}${bare ? '' : logPrefix(t)}${printable(line)}\n`;
     return ok(text);
   },
 };
