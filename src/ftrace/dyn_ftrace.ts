@@ -31,6 +31,9 @@ export class FtraceRecords {
   /** Image first, then modules in load order; ascending by ip in each. */
   readonly #groups = new Map<string | undefined, readonly FtraceRec[]>();
   readonly #byIp = new Map<number, FtraceRec>();
+  /** The group of the image as it is shown, where that is not the order of its addresses. */
+  #shown: readonly FtraceRec[] | undefined;
+  #places: ReadonlyMap<Addr, Addr> = new Map();
 
   add(module: string | undefined, sites: readonly Addr[], flags = 0): readonly FtraceRec[] {
     const sorted = [...sites].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
@@ -38,6 +41,20 @@ export class FtraceRecords {
     this.#groups.set(module, records);
     for (const rec of records) this.#byIp.set(lo32(rec.ip), rec);
     return records;
+  }
+
+  /** Sites of the image that stand where the kernel has them, whose text is elsewhere: of each its place there. */
+  showAt(places: ReadonlyMap<Addr, Addr>): void {
+    this.#places = places;
+    this.#shown = undefined;
+  }
+
+  /** Made when somebody looks: most machines are never asked. */
+  #asShown(records: readonly FtraceRec[]): readonly FtraceRec[] {
+    if (this.#places.size === 0) return records;
+    const at = ({ ip }: FtraceRec): Addr => this.#places.get(ip) ?? ip;
+    this.#shown ??= [...records].sort((a, b) => (at(a) < at(b) ? -1 : 1));
+    return this.#shown;
   }
 
   /** The records of a group in [start, end) go. */
@@ -82,8 +99,10 @@ export class FtraceRecords {
     for (const [module, records] of this.#groups) if (module !== undefined) yield* records;
   }
 
+  /** As they are listed. */
   *all(): IterableIterator<FtraceRec> {
-    for (const records of this.#groups.values()) yield* records;
+    for (const [module, records] of this.#groups)
+      yield* module === undefined ? this.#asShown(records) : records;
   }
 
   get count(): number {

@@ -339,7 +339,9 @@ export class Ftrace {
 
   #recordsOf(ops: FtraceOps): FtraceRec[] {
     const ips = ops.filterIps();
-    const records = ips ? ips.map((ip) => this.records.at(ip)) : [...this.records.all()];
+    // ftrace_check_work_func(): functions that the linker threw away are disabled before anyone can trace.
+    const all = (): FtraceRec[] => [...this.records.all()].filter((rec) => isValid(this.#core, rec));
+    const records = ips ? ips.map((ip) => this.records.at(ip)) : all();
     return records.filter(
       (rec) => rec !== undefined && !(rec.flags & this.#constants.FTRACE_FL_DISABLED),
     ) as FtraceRec[];

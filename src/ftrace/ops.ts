@@ -168,6 +168,16 @@ export class FtraceOps {
     return false;
   }
 
+  /** Another address in the place of one, wherever the filter has it. */
+  renameIp(from: Addr, to: Addr): void {
+    const hash = this.#filter;
+    if (hash === 0n) return;
+    for (const entry of this.#entries(hash)) {
+      const at = entry + BigInt(this.#entry.ip);
+      if (this.#mem.readU64(at) === from) this.#mem.writeU64(at, to);
+    }
+  }
+
   /** Empties the filter (ftrace_free_filter). */
   clearIps(core: KernelCore): void {
     for (const ip of this.filterIps() ?? []) this.removeIp(core, ip);

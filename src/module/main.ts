@@ -74,7 +74,7 @@ export class ModuleLoader {
     const undo: Undo[] = [];
     try {
       const { mod, args } = yield* this.#formation.form(request, undo);
-      this.#hooks.ftraceModuleEnable?.(mod);
+      yield* settle(this.#hooks.ftraceModuleEnable?.(mod));
       this.#paused.set(mod, { args, undo });
       return { ok: true, module: mod };
     } catch (error) {
@@ -114,7 +114,7 @@ export class ModuleLoader {
   /** Everything before init runs. @throws ModuleError */
   *#form(request: LoadRequest, undo: Undo[]): HostGenerator<Module> {
     const { mod, args } = yield* this.#formation.form(request, undo);
-    this.#hooks.ftraceModuleEnable?.(mod);
+    yield* settle(this.#hooks.ftraceModuleEnable?.(mod));
     yield* this.#activate(mod, args, undo);
     return mod;
   }

@@ -15,7 +15,7 @@ export interface ModuleHooks {
   /** UNFORMED, text writable: turn the fentry sites of `mod.fentrySites` into nops. */
   ftraceModuleInit?(mod: Module): MayCall<unknown>;
   /** COMING: sites may be patched from now on. */
-  ftraceModuleEnable?(mod: Module): void;
+  ftraceModuleEnable?(mod: Module): MayCall<void>;
   ftraceReleaseMod?(mod: Module): void;
   /** The init text goes: forget sites in [start, end). */
   ftraceFreeMem?(mod: Module, start: Addr, end: Addr): void;

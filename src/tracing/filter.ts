@@ -1,7 +1,7 @@
 // What set_ftrace_filter and set_ftrace_notrace are told. Mirrors ftrace_process_regex() and match_records() of
 // kernel/trace/ftrace.c: words of a name with `*`, `?` and `[...]`, `!` before what goes, `:mod:NAME` behind for a module's.
 
-import type { FtraceRec } from '../ftrace/dyn_ftrace.ts';
+import { type FtraceRec, isValid } from '../ftrace/dyn_ftrace.ts';
 import type { Ftrace } from '../ftrace/ftrace.ts';
 import type { Addr } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
@@ -9,28 +9,87 @@ import { UAPI } from '../kernel/uapi.ts';
 
 const MODULE = ':mod:';
 
-/** @returns 0, or -EINVAL for a word that no function has: those before it are done. */
-export function changeFilter(core: KernelCore, ftrace: Ftrace, filter: Set<Addr>, text: string): number {
-  for (const word of text.split(/[\s\0]+/).filter(Boolean)) {
-    const removes = word.startsWith('!');
-    const found = matching(core, ftrace, removes ? word.slice(1) : word);
-    if (found.length === 0) return -UAPI.EINVAL;
-    for (const { ip } of found) {
-      if (removes) filter.delete(ip);
-      else filter.add(ip);
-    }
-  }
-  return 0;
+/** Words for the functions of a module that is not there yet, as they were written. */
+export interface AwaitedFilter {
+  readonly pattern: string;
+  readonly module: string;
 }
 
-function matching({ symbols }: KernelCore, ftrace: Ftrace, word: string): FtraceRec[] {
+export interface Filter {
+  /** Sites; in place of one whose module has gone, 0: a filter that had something never means every function. */
+  readonly sites: ReadonlySet<Addr>;
+  /** Latest first. */
+  readonly awaited: readonly AwaitedFilter[];
+}
+
+export const NO_FILTER: Filter = { sites: new Set(), awaited: [] };
+
+interface Changed {
+  readonly filter: Filter;
+  /** 0, or -EINVAL for a word that no function has: those before it are done. */
+  readonly status: number;
+}
+
+export function changeFilter(
+  core: KernelCore,
+  ftrace: Ftrace,
+  old: Filter,
+  text: string,
+  isLoaded: (module: string) => boolean,
+): Changed {
+  let filter = old;
+  for (const word of text.split(/[\s\0]+/).filter(Boolean)) {
+    const changed = changedBy(core, ftrace, filter, word) ?? awaiting(filter, word, isLoaded);
+    if (!changed) return { filter, status: -UAPI.EINVAL };
+    filter = changed;
+  }
+  return { filter, status: 0 };
+}
+
+/** match_records() @returns undefined where no function has the word */
+function changedBy(core: KernelCore, ftrace: Ftrace, filter: Filter, word: string): Filter | undefined {
+  const removes = word.startsWith('!');
+  const found = matching(core, ftrace, removes ? word.slice(1) : word);
+  if (found.length === 0) return undefined;
+  const sites = new Set(filter.sites);
+  for (const { ip } of found) {
+    if (removes) sites.delete(ip);
+    else sites.add(ip);
+  }
+  return { ...filter, sites };
+}
+
+/** cache_mod(): kept for the module, or with `!` forgotten. @returns undefined for what is neither */
+function awaiting(filter: Filter, word: string, isLoaded: (module: string) => boolean): Filter | undefined {
+  if (!word.includes(MODULE)) return undefined;
+  const [pattern, module] = word.split(MODULE);
+  if (!pattern.startsWith('!'))
+    return isLoaded(module) ? undefined : { ...filter, awaited: [{ pattern, module }, ...filter.awaited] };
+  const gone = pattern.slice(1);
+  const awaited = filter.awaited.filter(
+    (one) => one.module !== module || (gone !== '*' && one.pattern !== gone),
+  );
+  return awaited.length === filter.awaited.length ? undefined : { ...filter, awaited };
+}
+
+/** process_cached_mods(): what waited for a module holds of its functions. */
+export function cameFor(core: KernelCore, ftrace: Ftrace, filter: Filter, module: string): Filter {
+  let changed: Filter = { ...filter, awaited: filter.awaited.filter((one) => one.module !== module) };
+  for (const one of filter.awaited)
+    if (one.module === module)
+      changed = changedBy(core, ftrace, changed, `${one.pattern}${MODULE}${module}`) ?? changed;
+  return changed;
+}
+
+/** Without those that ftrace never touches, as their functions were thrown away. */
+function matching(core: KernelCore, ftrace: Ftrace, word: string): FtraceRec[] {
   const [pattern, module] = word.includes(MODULE) ? word.split(MODULE) : [word, undefined];
   const name = globRegex(pattern === '' ? '*' : pattern);
   const inModule = module === undefined ? undefined : globRegex(module);
   const found: FtraceRec[] = [];
   for (const rec of ftrace.records.all()) {
     if (inModule && !(rec.module !== undefined && inModule.test(rec.module))) continue;
-    if (name.test(symbols.lookup(rec.ip)?.name ?? '')) found.push(rec);
+    if (name.test(core.symbols.lookup(rec.ip)?.name ?? '') && isValid(core, rec)) found.push(rec);
   }
   return found;
 }
@@ -54,15 +113,16 @@ function globRegex(glob: string): RegExp {
 export function filterText(
   { symbols }: KernelCore,
   ftrace: Ftrace,
-  filter: ReadonlySet<Addr>,
+  { sites, awaited }: Filter,
   none: string,
 ): string {
-  if (filter.size === 0) return `#### ${none} ####\n`;
-  let text = '';
-  for (const rec of ftrace.records.all()) {
-    if (!filter.has(rec.ip)) continue;
-    const name = symbols.lookup(rec.ip)?.name ?? '';
-    text += rec.module === undefined ? `${name}\n` : `${name} [${rec.module}]\n`;
-  }
+  let text = sites.size + awaited.length === 0 ? `#### ${none} ####\n` : '';
+  if (sites.size > 0)
+    for (const rec of ftrace.records.all()) {
+      if (!sites.has(rec.ip)) continue;
+      const name = symbols.lookup(rec.ip)?.name ?? '';
+      text += rec.module === undefined ? `${name}\n` : `${name} [${rec.module}]\n`;
+    }
+  for (const { pattern, module } of awaited) text += `${pattern}${MODULE}${module}\n`;
   return text;
 }

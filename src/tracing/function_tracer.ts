@@ -6,7 +6,12 @@ import type { Addr } from '../guest/addr.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { UAPI } from '../kernel/uapi.ts';
+import type { ModuleList } from '../module/modules.ts';
+import { cameFor, type Filter, NO_FILTER } from './filter.ts';
 import type { TraceBuffer } from './trace_buffer.ts';
+
+/** Where no function can be. */
+const NO_SITE = 0n;
 
 export const TRACERS = ['function', 'nop'] as const;
 type Tracer = (typeof TRACERS)[number];
@@ -14,14 +19,18 @@ type Tracer = (typeof TRACERS)[number];
 export class FunctionTracer {
   readonly buffer: TraceBuffer;
   current: Tracer = 'nop';
-  /** Sites of set_ftrace_filter; of none: all. */
-  filter: ReadonlySet<Addr> = new Set();
-  /** Sites of set_ftrace_notrace. */
-  notrace: ReadonlySet<Addr> = new Set();
+  /** Of set_ftrace_filter: where it is empty, all functions. */
+  filter: Filter = NO_FILTER;
+  /** Of set_ftrace_notrace. */
+  notrace: Filter = NO_FILTER;
+  readonly #core: KernelCore;
+  readonly #modules: ModuleList;
   readonly #ftrace: Ftrace;
   readonly #ops: Addr;
 
-  constructor(core: KernelCore, ftrace: Ftrace, buffer: TraceBuffer) {
+  constructor(core: KernelCore, ftrace: Ftrace, buffer: TraceBuffer, modules: ModuleList) {
+    this.#modules = modules;
+    this.#core = core;
     this.#ftrace = ftrace;
     this.buffer = buffer;
     this.#ops = core.symbols.require('global_ops');
@@ -50,25 +59,43 @@ export class FunctionTracer {
   }
 
   /** ftrace_regex_release(): filters as they were written. */
-  *setFilters(filter: ReadonlySet<Addr>, notrace: ReadonlySet<Addr>): HostGenerator<void> {
+  *setFilters(filter: Filter, notrace: Filter): HostGenerator<void> {
     this.filter = filter;
     this.notrace = notrace;
     yield* this.#ftrace.setFilter(this.#ops, this.#sites());
   }
 
-  *#sites(): Iterable<Addr> {
-    if (this.notrace.size === 0) {
-      yield* this.filter;
-      return;
-    }
-    const all = this.filter.size > 0 ? this.filter : [...this.#ftrace.records.all()].map((rec) => rec.ip);
-    for (const ip of all) if (!this.notrace.has(ip)) yield ip;
+  /** None for every function: that nothing is left is told by a site that there is not. */
+  #sites(): ReadonlySet<Addr> {
+    const { filter, notrace } = this;
+    const isAll = filter.sites.size === 0 && filter.awaited.length === 0;
+    if (isAll && notrace.sites.size === 0) return filter.sites;
+    const all = isAll ? [...this.#ftrace.records.all()].map((rec) => rec.ip) : [...filter.sites];
+    const left = new Set(all.filter((ip) => !notrace.sites.has(ip)));
+    return left.size === 0 ? new Set([NO_SITE]) : left;
   }
 
-  /** Sites of a module that has gone are in no filter any more. */
+  /** module_exists() */
+  isLoaded(module: string): boolean {
+    return this.#modules.find(module) !== undefined;
+  }
+
+  /** process_cached_mods() */
+  *moduleComes(module: string): HostGenerator<void> {
+    const waits = ({ awaited }: Filter): boolean => awaited.some((one) => one.module === module);
+    if (!waits(this.filter) && !waits(this.notrace)) return;
+    const came = (filter: Filter): Filter => cameFor(this.#core, this.#ftrace, filter, module);
+    yield* this.setFilters(came(this.filter), came(this.notrace));
+  }
+
+  /** clear_mod_from_hashes(): in the place of a site whose module has gone is none. */
   forget(isGone: (ip: Addr) => boolean): void {
-    const kept = (sites: ReadonlySet<Addr>): ReadonlySet<Addr> =>
-      new Set([...sites].filter((ip) => !isGone(ip)));
+    const ops = this.#ftrace.ops(this.#ops);
+    for (const ip of ops.filterIps() ?? []) if (isGone(ip)) ops.renameIp(ip, NO_SITE);
+    const kept = (filter: Filter): Filter => ({
+      ...filter,
+      sites: new Set([...filter.sites].map((ip) => (isGone(ip) ? NO_SITE : ip))),
+    });
     this.filter = kept(this.filter);
     this.notrace = kept(this.notrace);
   }

@@ -9,7 +9,7 @@ import type { KernelCore } from '../kernel/core.ts';
 import { KernelError } from '../kernel/errno.ts';
 import { kstrtobool } from '../kernel/lib.ts';
 import { UAPI } from '../kernel/uapi.ts';
-import { changeFilter, filterText } from './filter.ts';
+import { changeFilter, filterText, NO_FILTER } from './filter.ts';
 import type { FunctionTracer } from './function_tracer.ts';
 import { TRACERS } from './function_tracer.ts';
 import type { KprobeEvent, KprobeEvents } from './kprobe_events.ts';
@@ -44,8 +44,8 @@ export function traceFiles(
       read: () => `${buffer.on ? 1 : 0}\n`,
       write: (text) => {
         const value = number(text);
-        if (value === undefined) return -UAPI.EINVAL;
-        buffer.on = value !== 0;
+        if (typeof value === 'number') return value;
+        buffer.on = value !== 0n;
         return text.length;
       },
     },
@@ -64,10 +64,14 @@ export function traceFiles(
   for (const [name, file] of Object.entries(files)) debugfs.add(`${ROOT}/${name}`, file);
 }
 
-/** kstrtoul() with base 10. */
-function number(text: string): number | undefined {
+const ULONG_MAX = (1n << 64n) - 1n;
+
+/** kstrtoul() with base 10. @returns or -errno */
+function number(text: string): bigint | number {
   const digits = /^\+?(\d+)\n?$/.exec(text)?.[1];
-  return digits === undefined ? undefined : Number(digits);
+  if (digits === undefined) return -UAPI.EINVAL;
+  const value = BigInt(digits);
+  return value > ULONG_MAX ? -UAPI.ERANGE : value;
 }
 
 /** What is written to a filter holds from the close() on: ftrace_regex_open(), ftrace_regex_release(). */
@@ -83,12 +87,15 @@ function filterFile(
     opened: (flags) => {
       const read = (): string => filterText(core, ftrace, tracer[which], none);
       if (!writes(flags)) return { read };
-      const changed = new Set(cuts(flags) ? [] : tracer[which]);
+      let changed = cuts(flags) ? NO_FILTER : tracer[which];
       return {
         read,
         write: (text) => {
-          const failed = changeFilter(core, ftrace, changed, text);
-          return failed < 0 ? failed : text.length;
+          const { filter, status } = changeFilter(core, ftrace, changed, text, (name) =>
+            tracer.isLoaded(name),
+          );
+          changed = filter;
+          return status < 0 ? status : text.length;
         },
         *release(): HostGenerator<void> {
           const { filter, notrace } = tracer;

@@ -74,6 +74,38 @@ describe('a kernel', () => {
   });
 });
 
+describe('one CPU', () => {
+  it('has grace periods that end, though it is the idle task that the tick interrupts', async () => {
+    const machine = await Machine.boot({ cpus: 1 });
+    try {
+      const shell = new Shell(machine, { modules: () => [] });
+      const events = '/sys/kernel/tracing/kprobe_events';
+      await shell.execute(`echo 'p:one version_proc_show' > ${events}`);
+      expect(await shell.execute(`echo > ${events}`)).toMatchObject({ status: 0, stderr: '' });
+      expect((await shell.execute(`cat ${events}`)).stdout).toBe('');
+    } finally {
+      machine.close();
+    }
+  });
+});
+
+describe('dmesg -r', () => {
+  it('has facility and level of each record: what users write is of their own facility', async () => {
+    const machine = await Machine.boot({ cpus: 1 });
+    try {
+      const shell = new Shell(machine, { modules: () => [] });
+      await shell.execute(
+        'dmesg -C; echo one > /dev/kmsg; echo "<3>two" > /dev/kmsg; echo "<30>three" > /dev/kmsg',
+      );
+      machine.inspect.core.printk.err('four');
+      const { stdout } = await shell.execute('dmesg -r');
+      expect(stdout.replace(/\[.*?\] /g, '')).toBe('<12>one\n<11>two\n<30>three\n<3>four\n');
+    } finally {
+      machine.close();
+    }
+  });
+});
+
 describe('modprobe -r', () => {
   it('asks those that the module needed in the order of their load: one that another of them used stays', async () => {
     const machine = await Machine.boot({ cpus: 1 });

@@ -85,7 +85,40 @@ describe('the function tracer', () => {
     await sh(
       'echo 0 > /sys/kernel/livepatch/klpdemo_patch_vmlinux/enabled; sleep 3; rmmod klpdemo_patch_vmlinux',
     );
-    expect(await sh(`cat ${T}/set_ftrace_filter`)).toBe('#### all functions enabled ####\n');
+    // The filter had something: it never comes to mean every function.
+    expect(await sh(`cat ${T}/set_ftrace_filter`)).toBe('');
+    expect(await sh(`cat ${T}/enabled_functions`)).toBe('');
+  });
+
+  it('keeps a filter for a module that is not there yet, until it comes', async () => {
+    const filter = `${T}/set_ftrace_filter`;
+    await sh(`echo ':mod:klpdemo_target' > ${filter}; echo 'klpdemo_sh*:mod:klpdemo_target' >> ${filter}`);
+    await sh(
+      `echo '*:mod:klpdemo_none' >> ${filter}; echo function > ${T}/current_tracer; cat /proc/cmdline`,
+    );
+    expect(await sh(`cat ${filter} ${T}/enabled_functions`)).toBe(
+      '*:mod:klpdemo_none\nklpdemo_sh*:mod:klpdemo_target\n:mod:klpdemo_target\n',
+    );
+    await sh('modprobe klpdemo_target');
+    const found = (await sh(`cat ${filter}`)).trimEnd().split('\n');
+    expect(found).toContain('klpdemo_proc_show [klpdemo_target]');
+    expect(found.at(-1)).toBe('*:mod:klpdemo_none');
+    expect(await sh(`grep -c klpdemo_target ${T}/enabled_functions`)).toBe(`${found.length - 1}\n`);
+    await sh(`echo '!*:mod:klpdemo_none' >> ${filter}`);
+    expect(await sh(`echo '!*:mod:klpdemo_none' >> ${filter}`)).toContain('Invalid argument');
+    expect(await sh(`echo 'x:mod:klpdemo_target' >> ${filter}`)).toContain('Invalid argument');
+    expect(await sh(`cat ${filter}`)).not.toContain(':mod:');
+    await sh(`echo nop > ${T}/current_tracer; echo > ${filter}`);
+    expect(await sh(`cat ${filter}`)).toBe('#### all functions enabled ####\n');
+  });
+
+  it('traces nothing where set_ftrace_notrace has all that the filter has', async () => {
+    await sh(
+      `echo cmdline_proc_show > ${T}/set_ftrace_filter; echo cmdline_proc_show > ${T}/set_ftrace_notrace`,
+    );
+    await sh(`echo function > ${T}/current_tracer; cat /proc/cmdline; cat /proc/version`);
+    expect(await sh(`cat ${T}/enabled_functions`)).toBe('');
+    expect(await lines()).toEqual([]);
   });
 
   it('has files that refuse what they refuse', async () => {
@@ -99,6 +132,7 @@ describe('the function tracer', () => {
       'nosuch > set_ftrace_filter',
     ])
       expect(await sh(`echo ${word.replace('> ', `> ${T}/`)}`)).toContain('Invalid argument');
+    expect(await sh(`echo 99999999999999999999999 > ${T}/tracing_on`)).toContain('Numerical result');
     expect(await sh(`echo 2 > ${T}/tracing_on; cat ${T}/tracing_on`)).toBe('1\n');
   });
 

@@ -51,7 +51,7 @@ export function patchingParts(
   const tracing = {
     kprobes,
     events: new KprobeEvents(core, kprobes, buffer),
-    tracer: new FunctionTracer(core, ftrace, buffer),
+    tracer: new FunctionTracer(core, ftrace, buffer, moduleList),
   };
   const klpPorts = { sched, workqueue, modules: lateRelocations(core, moduleList, ftrace), stack: traces };
   const klpOptions = { reliableStacktrace: traces.stackTrace.haveReliableStack, debug };

@@ -8,7 +8,7 @@ import type { Sched } from '../../sched/core.ts';
 import type { Fork } from '../../sched/fork.ts';
 import type { Workqueue } from '../../sched/workqueue.ts';
 import type { Smp } from '../cpu/smp.ts';
-import { isJoined, joinedSites } from '../native/join.ts';
+import { isJoined, joinedPlaces, joinedSites } from '../native/join.ts';
 import type { Traces } from '../truth/traces.ts';
 import type { UserTasks } from '../user/user_tasks.ts';
 import type { KernelImage } from './image.ts';
@@ -29,6 +29,7 @@ interface Booting {
 export function startKernel(parts: Booting, image: KernelImage, engine: Engine): void {
   const { core, smp, sched, fork, ftrace, traces, users, workqueue } = parts;
   ftrace.init(isJoined(image) ? joinedSites(image) : image.asm.fentrySites);
+  if (isJoined(image)) ftrace.records.showAt(joinedPlaces(image));
   for (let id = 0; id < core.cpus; id++)
     smp.add(startCpu(id, core, engine, fork, (regs) => traces.shadow?.interrupt(regs)));
   const wake = (task: TaskStruct): void => {

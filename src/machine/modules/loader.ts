@@ -31,14 +31,17 @@ export function moduleHooks(
 ): ModuleHooks {
   return {
     ftraceModuleInit: (mod) => ftrace.moduleInit(mod.name, mod.fentrySites),
-    ftraceModuleEnable: (mod) => ftrace.moduleEnable(mod.name),
+    *ftraceModuleEnable(mod): HostGenerator<void> {
+      ftrace.moduleEnable(mod.name);
+      yield* tracer.moduleComes(mod.name);
+    },
     ftraceReleaseMod: (mod) => {
-      ftrace.releaseMod(mod.name);
       tracer.forget((ip) => mod.contains(ip));
+      ftrace.releaseMod(mod.name);
     },
     ftraceFreeMem: (mod, start, end) => {
-      ftrace.freeMem(mod.name, start, end);
       tracer.forget((ip) => ip >= start && ip < end);
+      ftrace.freeMem(mod.name, start, end);
     },
     klpModuleComing: (mod) => livepatch.model.moduleComing(mod, mod.held),
     klpModuleGoing: (mod) => livepatch.model.moduleGoing(mod),

@@ -22,6 +22,8 @@ export const isJoined = (image: KernelImage): image is JoinedImage => image.real
 const PERCPU = '.data..percpu';
 /** jmp rel32 */
 const JUMP_SIZE = 5;
+/** How far behind its function's beginning a fentry site is: behind an endbr64, or at once. */
+const SITE_OFFSETS = [0n, 4n];
 
 /** The real kernel's segments, as they are when it has booted. @param apart user memory is protected from the kernel */
 export function mapNative(mem: GuestMemory, { segments, protecting }: NativeKernel, apart: boolean): void {
@@ -140,6 +142,18 @@ export const joinedPerCpu = perImage(({ asm, real }: JoinedImage): PerCpuTemplat
   }
   // What is exported is the real kernel's word.
   return { bytes, symbols, exported: [], linkedAt: native.percpuStart };
+});
+
+/** Sites of ours that stand for a real function's: where that one begins. */
+export const joinedPlaces = perImage(({ asm, real }: JoinedImage): ReadonlyMap<Addr, Addr> => {
+  const sites = new Set(asm.fentrySites);
+  const places = new Map<Addr, Addr>();
+  for (const { name, addr } of asm.symbols) {
+    const there = real.hosting.jumps.get(name);
+    const site = SITE_OFFSETS.map((offset) => addr + offset).find((at) => sites.has(at));
+    if (there !== undefined && site !== undefined) places.set(site, there);
+  }
+  return places;
 });
 
 /** Fentry sites of all functions that run: real ones that ours stand for have none. */
