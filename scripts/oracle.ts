@@ -40,7 +40,9 @@ export async function main(args: string[]): Promise<void> {
   const kept: Kept[] = [];
   const known = options.against === undefined ? [] : readKept(options.against);
   const results: SequenceResult[] = [];
-  for (const [i, { name, operations }] of sequencesOf(options, release).entries()) {
+  const isAgain = options.isDefault && options.against !== undefined;
+  const sequences = isAgain ? known : sequencesOf(options, release);
+  for (const [i, { name, operations }] of sequences.entries()) {
     const real = await attempt(() => {
       const found = known.find((one) => isDeepStrictEqual(one.operations, operations));
       if (found) return Promise.resolve([...found.outcomes]);
@@ -48,7 +50,7 @@ export async function main(args: string[]): Promise<void> {
       requireQemu();
       return runReal(operations, { ...common, kernel, release, kvm, userspace: fetchUserspace(cache) });
     });
-    kept.push({ operations, outcomes: real.outcomes });
+    kept.push({ name, operations, outcomes: real.outcomes });
     if (options.record) writeFileSync(options.record, `${JSON.stringify(kept)}\n`);
     const emulated = await attempt(() =>
       runEmulated(operations, { ...common, kernel, seed: options.seed + i }),
@@ -77,6 +79,7 @@ async function attempt(work: () => Promise<Outcome[]>): Promise<Attempt> {
 
 /** What a real machine did, to be compared again. */
 interface Kept {
+  readonly name: string;
   readonly operations: readonly string[];
   readonly outcomes: readonly Outcome[];
 }

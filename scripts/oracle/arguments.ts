@@ -19,7 +19,8 @@ What is run there and there:
   --stall SECONDS      how long a transition that does not end is waited for, in the machine's time (20)
   --kvm                the real kernel runs on the processor: not the same every time
   --record FILE        keeps what the real kernel did
-  --against FILE       takes that instead of running it again, as far as the operations are the same
+  --against FILE       takes that instead of running it again, as far as the operations are the same; with nothing of the
+                       above, the operations are those of the file
   --all                every operation that differs, not the first one alone
   --json               the result as JSON
   --help
@@ -33,6 +34,8 @@ export interface OracleArguments {
   readonly kernel: BootedVersion;
   readonly script: string | undefined;
   readonly random: number;
+  /** None was asked for: what there is else decides. */
+  readonly isDefault: boolean;
   readonly livepatches: readonly string[];
   readonly modules: string | undefined;
   readonly seed: number;
@@ -63,6 +66,7 @@ export function readArguments(
     kernel,
     script: values.script,
     random: number('random', values.random, 100, 1_000_000),
+    isDefault: whats.length === 0,
     livepatches: values.livepatch ?? [],
     modules: values.modules,
     seed: number('seed', values.seed, 1, 0xffffffff),

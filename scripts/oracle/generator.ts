@@ -2,6 +2,7 @@
 // known without running anything, so that most operations speak of what is there.
 
 import { SeededRandom } from '../../src/kernel/random.ts';
+import { type Source, TracingRows } from './tracing_rows.ts';
 import {
   BOOLEANS,
   LOOKS,
@@ -42,6 +43,18 @@ const KINDS: readonly (readonly [weight: number, kind: Kind])[] = [
   [6, (draw) => draw.one(draw.target().looks) ?? 'lsmod'],
   [2, (draw) => `echo ${quoted(draw.one(['1', '1', '1', '0', 'x', '2', '']))} > ${FTRACE_ENABLED}`],
   [2, (draw) => `grep ${draw.one(['klpdemo_new', 'klpbundle_core', 'ftrace_trampoline'])} /proc/kallsyms`],
+  [4, (draw) => draw.order()],
+  [5, ({ tracing }) => tracing.tracer()],
+  [8, ({ tracing }) => tracing.filter()],
+  [2, ({ tracing }) => tracing.notrace()],
+  [12, ({ tracing }) => tracing.run()],
+  [16, ({ tracing }) => tracing.look()],
+  [4, ({ tracing }) => tracing.switchOn()],
+  [9, ({ tracing }) => tracing.probe()],
+  [8, ({ tracing }) => tracing.enable()],
+  [2, ({ tracing }) => tracing.allProbes()],
+  [3, (draw) => draw.load(draw.tracing.module())],
+  [5, ({ tracing }) => tracing.parameter()],
 ];
 const TOTAL = KINDS.reduce((sum, [weight]) => sum + weight, 0);
 
@@ -53,7 +66,8 @@ export function generate(count: number, seed: number, release: string): string[]
 
 const quoted = (word: string): string => (/^[\w.-]+$/.test(word) ? word : `'${word}'`);
 
-class Draw {
+class Draw implements Source {
+  readonly tracing = new TracingRows(this);
   readonly #random: SeededRandom;
   readonly #release: string;
   readonly #loaded = new Set<string>();
@@ -76,14 +90,14 @@ class Draw {
     return list[this.#random.below(list.length)];
   }
 
-  #chance(percent: number): boolean {
+  chance(percent: number): boolean {
     return this.#random.below(100) < percent;
   }
 
   /** One that was loaded, mostly; any, else. */
   #known<T extends { name: string }>(all: readonly T[]): T {
     const there = all.filter(({ name }) => this.#loaded.has(name));
-    return there.length > 0 && this.#chance(92) ? this.one(there) : this.one(all);
+    return there.length > 0 && this.chance(92) ? this.one(there) : this.one(all);
   }
 
   target(): TargetModule {
@@ -104,7 +118,7 @@ class Draw {
 
   load([name, ...parameters]: readonly string[]): string {
     const words = parameters.map(quoted).join(' ');
-    const command = this.#chance(60)
+    const command = this.chance(60)
       ? `modprobe ${name}`
       : `insmod ${EXTRA}/${this.#release}/extra/${name}.ko`;
     return words === '' ? command : `${command} ${words}`;
@@ -120,21 +134,31 @@ class Draw {
 
   #loadOf({ name, parameters }: TargetModule | PatchModule): string {
     const given = parameters
-      .filter(() => this.#chance(25))
+      .filter(() => this.chance(25))
       .map(({ name: word, values }) => `${word}=${this.one(values)}`);
-    if (this.#chance(3)) given.push(this.one(['nothing=1', 'nothing', 'replace', 'block=maybe', 'depth=x']));
+    if (this.chance(3)) given.push(this.one(['nothing=1', 'nothing', 'replace', 'block=maybe', 'depth=x']));
     this.#loaded.add(name);
     return this.load([name, ...given]);
   }
 
   unload(): string {
     const name = this.module();
-    if (this.#chance(50)) this.#loaded.delete(name);
+    if (this.chance(50)) this.#loaded.delete(name);
     return this.one([`rmmod ${name}`, `rmmod ${name}`, `modprobe -r ${name}`]);
   }
 
+  /** Several modules at once, whatever needs whatever. */
+  order(): string {
+    const names = [this.module(), this.module()].join(' ');
+    if (this.chance(40)) {
+      for (const name of names.split(' ')) this.#loaded.add(name);
+      return `modprobe -a ${names}`;
+    }
+    return this.one([`rmmod ${names}`, `modprobe -r ${names}`, `modprobe --first-time ${this.module()}`]);
+  }
+
   enable(): string {
-    const value = this.#chance(75) ? '0' : this.#chance(60) ? '1' : this.one(BOOLEANS);
+    const value = this.chance(75) ? '0' : this.chance(60) ? '1' : this.one(BOOLEANS);
     return `echo ${quoted(value)} > ${this.folder()}/enabled`;
   }
 

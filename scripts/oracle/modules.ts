@@ -1,6 +1,7 @@
 // The modules that both machines get: those of fixtures/modules that the generator speaks of, as checked in for the kernel
 // that they were built for, and built by kbuild with the headers of any other.
 
+import { createHash } from 'node:crypto';
 import {
   cpSync,
   existsSync,
@@ -34,7 +35,7 @@ export function modulesFor(version: BootedVersion, cache: string): string {
   const { release } = BOOTED[version];
   const first = readFileSync(join(FIXTURES, `${MODULE_NAMES[0]}.ko`), 'latin1');
   if (first.includes(`vermagic=${release} `)) return FIXTURES;
-  const modules = join(cache, `modules-${release}`);
+  const modules = join(cache, `modules-${release}-${digestOfSources()}`);
   if (existsSync(modules)) return modules;
   log(`fetching headers of ${release} and the compiler of its modules, and building modules (some minutes)`);
   const work = `${modules}.part`;
@@ -52,10 +53,18 @@ export function modulesFor(version: BootedVersion, cache: string): string {
   return modules;
 }
 
+const sources = (): string[] => readdirSync(FIXTURES).filter((name) => /\.[ch]$/.test(name));
+
+/** What was built of other sources, or for other names, is none of these. */
+function digestOfSources(): string {
+  const digest = createHash('sha256').update(MODULE_NAMES.join(' '));
+  for (const name of sources().sort()) digest.update(name).update(readFileSync(join(FIXTURES, name)));
+  return digest.digest('hex').slice(0, 12);
+}
+
 function makeSource(folder: string): void {
   mkdirSync(folder, { recursive: true });
-  for (const name of readdirSync(FIXTURES))
-    if (/\.[ch]$/.test(name)) cpSync(join(FIXTURES, name), join(folder, name));
+  for (const name of sources()) cpSync(join(FIXTURES, name), join(folder, name));
   const lines = MODULE_NAMES.flatMap((name) => {
     const objects = OBJECTS[name];
     const own = objects ? [`${name}-y := ${objects.map((one) => `${one}.o`).join(' ')}`] : [];

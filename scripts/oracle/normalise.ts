@@ -24,8 +24,18 @@ const RULES: readonly Rule[] = [
   },
   {
     why: 'functions of the kernel image that are hosted are other code',
-    from: /\b(klp_ftrace_handler\+0x0)\/0x[0-9a-f]+/g,
+    from: /\b(klp_ftrace_handler\+0x0|function_trace_call\+0x0|kprobe_ftrace_handler\+0x0|arch_ftrace_ops_list_func\+0x0)\/0x[0-9a-f]+/g,
     to: '$1',
+  },
+  {
+    why: 'functions of the kernel image that are hosted are other code',
+    from: /^( .*\((?:meminfo|uptime)_proc_show\+0x0)\/0x[0-9a-f]+\)$/,
+    to: '$1)',
+  },
+  {
+    why: 'in a trace: tasks are numbered by what ran before, their names by who reads, and when they had to go is a matter of time',
+    from: /^ +\S+-\d+ +(\[\d{3}\]) (.).(...) +\d+\.\d{6}: /,
+    to: 'TASK $1 $2?$3 TIME: ',
   },
   {
     why: 'files of the emulated machine keep no times',

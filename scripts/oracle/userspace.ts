@@ -1,6 +1,7 @@
 // The user space of the real machine: Debian 12's bash, coreutils, kmod and what they need, fetched and unpacked in
 // .cache/oracle; nothing is installed. It is always Debian 12's: klpemu's shell has the words of those versions.
 
+import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { withArchive } from '../debian/archive.ts';
@@ -15,17 +16,20 @@ const PACKAGES = [
   'kmod',
   'mawk',
   'mount',
+  'procps',
   'sed',
   'util-linux',
   'util-linux-extra',
   'libacl1',
   'libattr1',
   'libblkid1',
+  'libc-bin',
   'libc6',
   'libgmp10',
   'liblzma5',
   'libmount1',
   'libpcre2-8-0',
+  'libproc2-0',
   'libselinux1',
   'libsmartcols1',
   'libssl3',
@@ -35,9 +39,9 @@ const PACKAGES = [
 ];
 /** Programs that operations start, and those of init.sh. */
 const PROGRAMS = (
-  'bash cat chmod cp cut date dd depmod diff dmesg echo env expr false grep head id insmod kill kmod ls lsmod mawk ' +
-  'mkdir mkfifo modinfo modprobe mount mv rm rmmod sed seq sleep sort stat stty tail test timeout touch tr true umount ' +
-  'uname uniq wc which [ basename dirname readlink tee tac mktemp'
+  'bash cat chmod comm cp cut date dd depmod diff dmesg echo env expr false getconf grep head id insmod kill kmod ls lsmod mawk ' +
+  'mkdir mkfifo modinfo modprobe mount mv rm rmmod sed seq sleep sort stat stty sysctl tail test timeout touch tr true umount ' +
+  'uname uniq wc which [ basename dirname readlink tee tac mktemp paste'
 ).split(' ');
 const LIBRARY = /(^|\/)(lib|lib64)\/(x86_64-linux-gnu\/)?[^/]+\.so[^/]*$/;
 const PROGRAM = /(^|\/)s?bin\/([^/]+)$/;
@@ -54,7 +58,9 @@ const MERGED = ['bin', 'sbin', 'lib', 'lib64'];
 
 /** The folder that it is unpacked in. */
 export function fetchUserspace(cache: string): string {
-  const folder = join(cache, 'userspace');
+  // Of another list of packages it would lack some.
+  const digest = createHash('sha256').update(PACKAGES.join(' ')).digest('hex').slice(0, 12);
+  const folder = join(cache, `userspace-${digest}`);
   if (existsSync(folder)) return folder;
   log('fetching bash, coreutils and kmod of Debian 12');
   const part = `${folder}.part`;

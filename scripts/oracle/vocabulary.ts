@@ -119,14 +119,53 @@ export const MODULE_NAMES: readonly string[] = [
     ...TARGETS.map(({ name }) => name),
     ...PATCHES.map(({ name }) => name),
     ...REFUSED.map(([name]) => name),
+    'klpdemo_kprobe',
   ]),
 ].filter((name) => name !== ABSENT);
 
 /** Files of a livepatch's folder: there, of later kernels, or of none. */
 export const PATCH_FILES = ['enabled', 'transition', 'force', 'signal', 'replace', 'stack_order'];
 /** Words for a file that takes a truth value. */
-export const BOOLEANS = ['0', '1', 'Y', 'n', 'on', 'off', 'x', '2', '-1', '0x', '', ' 1', 'yes', 'true'];
-export const NUMBERS = ['0', '1', '7', '-5', 'x', '', '0x10', '3000000000', '1 2'];
+export const BOOLEANS = [
+  ...[
+    '0',
+    '1',
+    'Y',
+    'n',
+    'on',
+    'off',
+    'x',
+    '2',
+    '-1',
+    '0x',
+    '',
+    ' 1',
+    'yes',
+    'true',
+    'oN',
+    'OFF',
+    'of',
+    'o',
+    't',
+    'F',
+  ],
+  ...['1 0', '01', '1'.repeat(100), 'x'.repeat(600)],
+];
+export const NUMBERS = [
+  '0',
+  '1',
+  '7',
+  '-5',
+  'x',
+  '',
+  '0x10',
+  '010',
+  '08',
+  '+3',
+  '3000000000',
+  '1 2',
+  '9'.repeat(400),
+];
 
 export const MODULE_FILES = ['refcnt', 'initstate', 'taint', 'coresize', 'version', 'srcversion', 'uevent'];
 
