@@ -10,7 +10,7 @@ import { UAPI } from '../kernel/uapi.ts';
 const MODULE = ':mod:';
 
 /** Words for the functions of a module that is not there yet, as they were written. */
-export interface AwaitedFilter {
+interface AwaitedFilter {
   readonly pattern: string;
   readonly module: string;
 }
