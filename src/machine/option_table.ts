@@ -44,8 +44,16 @@ export const MACHINE_OPTIONS = {
   /** Tasks at once; PID_MAX_DEFAULT is the most that the kernel has. */
   maxTasks: { type: 'number', default: 512, min: 16, max: 32768 },
   shadow: { type: 'boolean', default: true },
-  /** Kernel and users are kept apart, each process has its address space: where the engine can do that. */
-  protection: { type: 'boolean', default: true },
+  /**
+   * Kernel and users are kept apart, each process has its address space: where the engine can do that.
+   * KLPEMU_PROTECTION=off says no for whoever says nothing: a comparison with an engine that cannot.
+   */
+  protection: {
+    type: 'boolean',
+    get default(): boolean {
+      return process.env.KLPEMU_PROTECTION !== 'off';
+    },
+  },
   /** Virtual ns. 10,000 instructions a tick: seconds of virtual time are cheap to pass. */
   instructionNs: { type: 'number', default: 400, min: 1, max: 1_000_000 },
   debug: { type: 'boolean', default: false },
