@@ -186,14 +186,18 @@ async function bundleApi(): Promise<void> {
   });
 }
 
-/** What the page of a run is made with, for browsers. */
+/** What the pages of runs and of live machines are made with, for browsers. */
 async function bundlePage(): Promise<void> {
   await esbuild({
     bundle: true,
     minify: true,
     logLevel: 'warning',
-    entryPoints: [at('src/timeline/page/main.ts'), at('src/timeline/page/page.css')],
-    entryNames: 'page',
+    entryPoints: [
+      { in: at('src/timeline/page/main.ts'), out: 'page' },
+      { in: at('src/timeline/page/page.css'), out: 'page' },
+      { in: at('src/timeline/page/live.ts'), out: 'live' },
+      { in: at('src/timeline/page/live.css'), out: 'live' },
+    ],
     outdir: at('dist/timeline'),
     format: 'iife',
     target: ['chrome109', 'firefox102', 'safari16'],

@@ -20,6 +20,7 @@ import { addOrc } from './orc/command.ts';
 import { addDemo, addRun } from './run/command.ts';
 import { EXIT_CODES } from './scenario_options.ts';
 import { addSchema } from './schema/command.ts';
+import { addServe } from './serve/command.ts';
 import { addShellCommands } from './shell/command.ts';
 import { withShippedPaths } from './shipped.ts';
 import { addStack } from './stack/command.ts';
@@ -47,6 +48,7 @@ function program(): Command {
   addGdb(root);
   addBack(root);
   addShellCommands(root);
+  addServe(root);
   addCheck(root);
   addVet(root);
   addSymbols(root);

@@ -40,6 +40,22 @@ ${read(PROGRAM)}</script>
 `;
 }
 
+/** The page beside a live machine: its program and its style are files beside it. */
+export const livePage = (): string => `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>a live machine - klpemu</title>
+<link rel="stylesheet" href="live.css">
+</head>
+<body class="live">
+<noscript>This page draws a machine of klpemu by its own program, which is switched off.</noscript>
+<script src="live.js"></script>
+</body>
+</html>
+`;
+
 const ENTITIES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
 const escaped = (text: string): string => text.replace(/[&<>"]/g, (char) => ENTITIES[char]);
 /** No text of the run ends the element that it is in, or begins a comment. */

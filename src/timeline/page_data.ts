@@ -1,32 +1,30 @@
 // The data of a page: a timeline and what its picture needs, in columns.
 
 import { logPrefix } from '../kernel/printk.ts';
-import type { RunReport } from '../scenario/report.ts';
 import { hexBytes } from '../scenario/trace.ts';
 import type { PageData } from './page_format.ts';
-import type { PictureObserver } from './picture.ts';
 import type { Mark, TaskRow, Timeline } from './timeline.ts';
 
 /** What is told of a run beside what happened in it. */
-type Told = Pick<PageData, 'title' | 'about' | 'machine' | 'outcome'> & {
+export type Told = Pick<PageData, 'title' | 'about' | 'machine' | 'outcome'> & {
   /** It ended because the machine could not go on. */
   readonly failed: boolean;
 };
 
-/** Of a scenario's run. */
-export function toldOf(report: RunReport, about: string): Told {
-  const { machine, ok, failure } = report;
-  return {
-    title: report.scenario,
-    about,
-    machine: `${machine.cpus} CPUs, seed ${machine.seed}, unwinder ${machine.unwinder}`,
-    outcome: { ok, text: outcomeOf(report) },
-    failed: failure !== undefined,
-  };
+/** What a picture has beside its timeline. */
+export interface Pictured {
+  /** Where tasks that left a CPU stood from then on. */
+  readonly slept: readonly SleptRow[];
+  readonly sites: PageData['sites'];
 }
 
-/** What a picture has beside its timeline. */
-type Pictured = Pick<PictureObserver, 'slept' | 'sites'>;
+export interface SleptRow {
+  readonly pid: number;
+  readonly comm: string;
+  /** When it left the CPU. */
+  readonly t: number;
+  readonly stack: readonly string[];
+}
 
 export function pageData(timeline: Timeline, picture: Pictured, { failed, ...told }: Told): PageData {
   const index = new Map(timeline.tasks.map((task, i) => [task, i]));
@@ -51,13 +49,6 @@ export function pageData(timeline: Timeline, picture: Pictured, { failed, ...tol
     sites: picture.sites,
     ...marksOf(timeline),
   };
-}
-
-function outcomeOf({ ok, failure, expectations, endedAt }: RunReport): string {
-  const after = `${endedAt / 1e9}s of virtual time`;
-  if (failure) return `${failure.message}; after ${after}`;
-  const held = expectations.filter((each) => each.ok).length;
-  return `${held} of ${expectations.length} expectations held${ok ? '' : ': FAILED'}; ${after}`;
 }
 
 /** Each stack once. */

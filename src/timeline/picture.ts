@@ -10,29 +10,14 @@ import type { ScenarioMachine } from '../scenario/ports.ts';
 import { nameTarget } from '../scenario/text.ts';
 import { hexBytes } from '../scenario/trace.ts';
 import { TimelineObserver } from './observer.ts';
-
-interface Slept {
-  readonly pid: number;
-  readonly comm: string;
-  /** When it left the CPU. */
-  readonly t: number;
-  readonly stack: readonly string[];
-}
+import type { SleptRow } from './page_data.ts';
+import type { PageData } from './page_format.ts';
 
 type Disassemble = Awaited<ReturnType<Arch['loadDisassembler']>>;
 
-interface RewrittenSite {
-  readonly t: number;
-  readonly where: string;
-  readonly what: 'register' | 'unregister';
-  /** Bytes and what they are. */
-  readonly before: string;
-  readonly after: string;
-}
-
 export class PictureObserver extends TimelineObserver {
-  readonly slept: Slept[] = [];
-  readonly sites: RewrittenSite[] = [];
+  readonly slept: SleptRow[] = [];
+  readonly sites: PageData['sites'][number][] = [];
   #machine: ScenarioMachine | undefined;
   #disassemble: Disassemble | undefined;
   /** Have left a CPU, and nothing has happened since. */

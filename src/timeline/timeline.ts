@@ -4,7 +4,6 @@
 // Invariant: rows are in the order of time, and what is in one row does not overlap.
 
 import type { KernelEvent, SwitchWay } from '../kernel/events.ts';
-import type { TaskStruct } from '../kernel/task_struct.ts';
 
 /** Virtual ns since boot. */
 interface Span {
@@ -17,6 +16,8 @@ interface Run extends Span {
   readonly cpu: number;
   /** It did not leave the CPU by itself. */
   preempted: boolean;
+  /** It has not ended: `to` is as far as is known. */
+  isUnderWay: boolean;
 }
 
 interface State extends Span {
@@ -76,9 +77,6 @@ const MARKS: ReadonlySet<string> = new Set([
   'int3',
 ]);
 const isMark = (event: KernelEvent): event is Mark['event'] => MARKS.has(event.type);
-/** `to` of a run that has not ended. */
-const UNDER_WAY = -1;
-const isUnderWay = (run: Run): boolean => run.to === UNDER_WAY;
 
 export class Timeline {
   /** By CPU, what it executed. */
@@ -96,7 +94,7 @@ export class Timeline {
   readonly #unborn = new Map<number, State>();
 
   /** @param tasks that are there when it begins, idle ones among them */
-  constructor(tasks: readonly Pick<TaskStruct, 'pid' | 'comm'>[], cpus: number) {
+  constructor(tasks: readonly Pick<TaskRow, 'pid' | 'comm'>[], cpus: number) {
     for (let cpu = 0; cpu < cpus; cpu++) this.cpus.push([]);
     for (const { pid, comm } of tasks) this.#add(pid, comm, 0);
   }
@@ -111,13 +109,13 @@ export class Timeline {
     else if (event.type === 'blocked') this.#blocked(event);
   }
 
-  /** Ends what is under way. @param t moment at which the run ended */
+  /** What is under way is so up to there; more may come. @param t moment at which the run ended, or up to which it is known */
   finish(t: number): void {
     this.end = Math.max(this.end, t);
     for (const task of this.#named.values()) {
       if (this.#alive.has(task)) task.to = this.end;
       const [run, state] = [task.runs.at(-1), task.states.at(-1)];
-      if (run && isUnderWay(run)) run.to = this.end;
+      if (run?.isUnderWay) run.to = this.end;
       if (state && this.current && this.#alive.has(task)) state.to = this.end;
     }
     const { current } = this;
@@ -150,18 +148,17 @@ export class Timeline {
   #sched({ t, cpu, prev, next, preempted }: KernelEvent & { type: 'sched' }): void {
     const before = this.#row(prev, t);
     const run = before.runs.at(-1);
-    if (run && isUnderWay(run)) Object.assign(run, { to: t, preempted });
+    if (run?.isUnderWay) Object.assign(run, { to: t, preempted, isUnderWay: false });
     // Nobody was told when it began.
-    else this.#run(before, cpu, before.from, t, preempted);
+    else this.#run({ task: before, cpu, from: before.from, to: t, preempted, isUnderWay: false });
     // One that has exited has its last moments behind that.
     if (!this.#alive.has(before)) before.to = t;
-    this.#run(this.#row(next, t), cpu, t, UNDER_WAY, false);
+    this.#run({ task: this.#row(next, t), cpu, from: t, to: t, preempted: false, isUnderWay: true });
   }
 
-  #run(task: TaskRow, cpu: number, from: number, to: number, preempted: boolean): void {
-    const run: Run = { task, cpu, from, to, preempted };
-    task.runs.push(run);
-    this.cpus[cpu].push(run);
+  #run(run: Run): void {
+    run.task.runs.push(run);
+    this.cpus[run.cpu].push(run);
   }
 
   /** @param name `comm:pid` */

@@ -5,8 +5,9 @@ import type { Problem } from '../../explore/judges.ts';
 import type { RunReport } from '../../scenario/report.ts';
 import type { Scenario } from '../../scenario/scenario.ts';
 import { html } from '../../timeline/html.ts';
-import { pageData, toldOf } from '../../timeline/page_data.ts';
+import { pageData } from '../../timeline/page_data.ts';
 import { PictureObserver } from '../../timeline/picture.ts';
+import { toldOf } from '../../timeline/told.ts';
 import { OutputFile } from '../run/output_file.ts';
 
 interface Found {

@@ -3,8 +3,9 @@
 import type { RunReport } from '../../scenario/report.ts';
 import type { Scenario } from '../../scenario/scenario.ts';
 import { html } from '../../timeline/html.ts';
-import { pageData, toldOf } from '../../timeline/page_data.ts';
+import { pageData } from '../../timeline/page_data.ts';
 import { PictureObserver } from '../../timeline/picture.ts';
+import { toldOf } from '../../timeline/told.ts';
 import { OutputFile } from './output_file.ts';
 
 export class HtmlFile extends PictureObserver {

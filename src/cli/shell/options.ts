@@ -5,10 +5,12 @@ import { basename, join } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { MODULE_FILE } from '../../elf/unpack.ts';
 import { packageRoot } from '../../guest/package_root.ts';
+import type { Machine } from '../../machine/machine.ts';
 import { KernelFileError } from '../../machine/native/find.ts';
 import { MACHINE_OPTIONS } from '../../machine/option_table.ts';
 import type { PatchModelName } from '../../machine/options.ts';
 import { ScheduleError } from '../../machine/schedule.ts';
+import type { Drive } from '../../shell/guest.ts';
 import { INSTRUCTION_LIMIT, type Interrupt } from '../../shell/interrupt.ts';
 import type { Shell } from '../../shell/shell.ts';
 import { engineOption } from '../engine_option.ts';
@@ -41,6 +43,10 @@ interface ShellHost {
   /** Hears what depmod has to say of the modules. */
   readonly warn?: (line: string) => void;
   readonly interrupt?: Interrupt;
+  /** Has the machine run, for its commands. */
+  readonly drive?: (machine: Machine) => Drive;
+  /** Called before it executes what comes behind its boot. */
+  readonly booted?: (machine: Machine) => void;
 }
 
 /** Adds the options that say what machine is booted. */
@@ -119,9 +125,11 @@ export async function bootShell(options: ShellMachineOptions, host: ShellHost = 
     ...(kernel === undefined ? {} : { kernel }),
     ...(schedule === undefined ? {} : { schedule }),
   }).catch(asUsage);
+  host.booted?.(machine);
   machine.runFor(SETTLE_NS);
   const shell = new Shell(machine, {
     modules: () => moduleFiles(dirs),
+    ...(host.drive ? { drive: host.drive(machine) } : {}),
     ...(host.interrupt ? { interrupt: host.interrupt } : {}),
     ...(options.limit === undefined ? {} : { instructionLimit: options.limit }),
   });

@@ -31,14 +31,18 @@ export class Page {
   #run: Run;
   #isDue = false;
 
-  /** @param runs the first is shown first */
-  constructor(runs: readonly { readonly label: string; readonly run: Run }[], beside: Beside = {}) {
+  /** @param runs the first is shown first @param keys that others heed */
+  constructor(
+    runs: readonly { readonly label: string; readonly run: Run }[],
+    beside: Beside = {},
+    keys = '',
+  ) {
     this.#runs = runs;
     this.#run = runs[0].run;
     this.#view = { from: 0, to: this.#whole, top: 0, moment: 0 };
     this.#canvas = element('canvas', 'picture') as HTMLCanvasElement;
     const side = element('aside');
-    document.body.append(this.#header(), this.#canvas, side);
+    document.body.append(this.#header(keys), this.#canvas, side);
     this.#picture = new Picture(this.#run, this.#canvas);
     this.#panel = new Panel(this.#run, side, (t) => this.select(t, true), beside);
     this.#listen();
@@ -63,7 +67,18 @@ export class Page {
     this.#redraw();
   }
 
-  #header(): HTMLElement {
+  /** Looks at what has become of a run that goes on. Who looked at its end, or at all of it, goes on doing so. @param isOther it is another run */
+  follow(run: Run, isOther: boolean): void {
+    const view = this.#view;
+    const before = this.#run.data.end;
+    const end = Math.max(LEAST_SPAN, run.data.end);
+    if (isOther || (view.from === 0 && view.to >= before)) Object.assign(view, { from: 0, to: end });
+    else if (view.to >= before) Object.assign(view, { from: view.from + end - view.to, to: end });
+    if (isOther || view.moment >= before) view.moment = end;
+    this.show(run);
+  }
+
+  #header(more: string): HTMLElement {
     const header = element('header');
     this.#search.type = 'search';
     this.#search.placeholder = 'task, or line of dmesg';
@@ -75,7 +90,7 @@ export class Page {
       tab.dataset.run = String(i);
       this.#tabs.append(tab);
     }
-    const keys = element('p', 'keys', KEYS_SHORTLY + (this.#runs.length > 1 ? KEY_OF_RUNS : ''));
+    const keys = element('p', 'keys', KEYS_SHORTLY + (this.#runs.length > 1 ? KEY_OF_RUNS : '') + more);
     header.append(this.#said, this.#tabs, keys, this.#search);
     return header;
   }

@@ -20,6 +20,8 @@ export function element(tag: string, className = '', text = ''): HTMLElement {
 export class Panel {
   /** What is told of from now on. */
   run: Run;
+  /** Tasks whose stacks nobody wants to see. */
+  readonly #closed = new Set<number>();
   readonly #moment = element('h2', 'moment');
   readonly #tasks = element('div', 'tasks');
   readonly #sites = element('div', 'sites');
@@ -80,8 +82,13 @@ export class Panel {
   #task(task: number, t: number): HTMLElement {
     const run = this.run;
     const row = element('details', 'task') as HTMLDetailsElement;
-    row.open = true;
-    row.dataset.pid = String(run.data.tasks[task].pid);
+    const { pid } = run.data.tasks[task];
+    row.open = !this.#closed.has(pid);
+    row.addEventListener('toggle', () => {
+      if (row.open) this.#closed.delete(pid);
+      else this.#closed.add(pid);
+    });
+    row.dataset.pid = String(pid);
     const [cpu, state] = [run.cpuAt(task, t), run.stateAt(task, t)];
     const head = element('summary', '', run.nameOf(task));
     if (state !== undefined)

@@ -57,13 +57,13 @@ export class Run {
 
   /** The CPU that executes it then; undefined for none. */
   cpuAt(task: number, t: number): number | undefined {
-    const row = rowAt(this.runs[task], t);
+    const row = rowAt(this.runs[task], t, this.data.end);
     return row === undefined ? undefined : this.data.runs.cpu[row];
   }
 
   /** 0 or 1; undefined while no transition is under way. */
   stateAt(task: number, t: number): number | undefined {
-    const row = rowAt(this.states[task], t);
+    const row = rowAt(this.states[task], t, this.data.end);
     return row === undefined ? undefined : this.data.states.state[row];
   }
 
@@ -117,7 +117,10 @@ export function firstBehind({ to }: Rows, t: number): number {
   return countUpTo(to, t, (end) => end);
 }
 
-function rowAt({ from, to, row }: Rows, t: number): number | undefined {
+/** @param end of the run: what is so up to there is so there, too */
+function rowAt({ from, to, row }: Rows, t: number, end: number): number | undefined {
   const at = countUpTo(from, t, (start) => start) - 1;
-  return at >= 0 && (t < to[at] || (to[at] === from[at] && t === to[at])) ? row[at] : undefined;
+  if (at < 0) return undefined;
+  const isThere = t < to[at] || (t === to[at] && (to[at] === from[at] || t === end));
+  return isThere ? row[at] : undefined;
 }
