@@ -19,7 +19,7 @@ const RAM_STEP = 8 << 20;
 const STACKS_STEP = 128 * THREAD_SIZE;
 
 /** Where the parts begin that depend on the size of RAM. */
-export interface Places {
+interface Places {
   /** Bytes that there are for RAM, and those of task stacks that there is room to note frames of. */
   readonly bytes: number;
   readonly stacks: number;
