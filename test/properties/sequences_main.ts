@@ -9,7 +9,7 @@ import { runSequence, type Sequence, sequence, type Tally } from './sequences.ts
 /** Sequences that one seed stands for, and after which a process tells how far it is. */
 const BATCH = 25;
 /** Sequences that a process runs in its life, at most: of the first ones half is for V8, which compiles what they run. */
-const SHARE = 2500;
+const SHARE = 5000;
 
 /**
  * What a thousand sequences must have done, at least, or they have looked at less than they say: about half of what they do.

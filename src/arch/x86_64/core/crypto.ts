@@ -27,10 +27,9 @@ export function crypto(kind: i32, x: v128, y: v128, constant: u32): v128 {
 
 // AES
 
-/** The multiplicative inverse in GF(2^8), then an affine map: made once. */
+/** The multiplicative inverse in GF(2^8), then an affine map: made when they are asked for first. */
 const SBOX = memory.data(256);
 const INVERSE_SBOX = memory.data(256);
-let boxesMade = false;
 
 function rotl8(x: u32, by: u32): u32 {
   return ((x << by) | (x >> (8 - by))) & 0xff;
@@ -38,7 +37,6 @@ function rotl8(x: u32, by: u32): u32 {
 
 /** Walks through the field by its generator 3, and with its inverse in step. */
 function makeBoxes(): void {
-  boxesMade = true;
   let p: u32 = 1;
   let q: u32 = 1;
   do {
@@ -58,7 +56,7 @@ function setBox(x: u32, s: u32): void {
 }
 
 function mapped(x: v128, box: usize): v128 {
-  if (!boxesMade) makeBoxes();
+  if (load<u8>(SBOX) == 0) makeBoxes();
   v128.store(LANE, x);
   for (let i: u32 = 0; i < 16; i++) store<u8>(LANE + i, load<u8>(box + load<u8>(LANE + i)));
   return v128.load(LANE);

@@ -4,11 +4,20 @@ import { addBlock, forgetLookups, invalidatePage } from './blocks';
 import { enterContext, leaveContext } from './context';
 import { FETCH, STOP_BUDGET } from './kinds';
 import { STOP } from './layout';
+import { forgetPlanted } from './leave';
 import { run, runFrom } from './loop';
-import { flushTlb, ramOf, translate } from './memory';
+import { choosePrivilege, chooseSpace, flushTlb, ramOf, translate } from './memory';
 import { drainQueue, observeRead, observeWrite } from './observe';
 
 export { addBlock, drainQueue, enterContext, flushTlb, forgetLookups, invalidatePage, observeRead, observeWrite, ramOf };
+
+/** For another machine, whose memory says nothing of the one before: nor does what is not in memory. */
+export function begin(): void {
+  forgetPlanted();
+  choosePrivilege();
+  chooseSpace();
+  flushTlb();
+}
 
 /** Executes a context. @returns a STOP_ */
 export function runContext(context: u32, budget: i32, oneBlock: bool): i32 {

@@ -56,6 +56,11 @@ export function end(stop: u32, rip: u64, left: i32): i32 {
   return <i32>stop;
 }
 
+/** No operation has anything written over it any more. */
+export function forgetPlanted(): void {
+  planted = 0;
+}
+
 /** Makes the block end before its instruction number `at`. */
 export function plant(block: u32, at: i32): void {
   let op = block + L.BLOCK_HEADER;

@@ -32,7 +32,7 @@ import { type LinearMemory, leaveMemory, MOST_CONTEXTS, takeMemory } from './lin
 import { MachineInstructions, type Outcome } from './machine_instructions.ts';
 import { MachineMemory } from './machine_memory.ts';
 import type { IsTrampoline } from './translate/instruction.ts';
-import { type CoreExports, instantiate } from './wasm.ts';
+import type { CoreExports } from './wasm.ts';
 
 /** Bits of core/memory.ts. */
 const PAGE_USER = 8;
@@ -107,14 +107,15 @@ export class CoreEngine implements ArchEngine, FrameNotes {
   protected allocateMemory(bytes: number, stacks = 0): ReturnType<SharedAllocator> {
     try {
       this.#memory = takeMemory(bytes, stacks);
-    } catch {
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
       throw new EngineError(
         `no ${Math.ceil(bytes / (1 << 20))} MiB of address space for guest memory: is there a limit (ulimit -v)? A smaller moduleArea or heap takes less`,
       );
     }
     const { ram, ramPages, pageBlocks, touched, contexts, frames, depths } = this.#memory.places;
-    this.#core = instantiate(this.#memory.memory);
-    this.#buffer = this.#memory.memory.buffer as ArrayBuffer;
+    this.#core = this.#memory.core;
+    this.#buffer = this.#memory.buffer;
     this.#view = new DataView(this.#buffer);
     this.#bytes = new Uint8Array(this.#buffer);
     this.#words = new Int32Array(this.#buffer);

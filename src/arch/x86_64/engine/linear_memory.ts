@@ -1,5 +1,6 @@
 // The core's linear memory: what lies where behind the fixed part (core/layout.ts), and memories that closed machines have
-// left. A new one costs address space, its pages one by one, and a collection of JavaScript's heap, which counts it.
+// left. A new one costs address space, its pages one by one, and a collection of JavaScript's heap, which counts it; and V8
+// compiles the ways into the core anew.
 //
 // Invariant: a memory that is taken is all zero but for the arena, of which nothing is read that was not written since.
 // So every page of RAM that somebody may have written is marked: by the core as it fills its table of translations, by
@@ -8,6 +9,7 @@
 import { THREAD_SIZE } from '../../../guest/addr.ts';
 import { PAGE_SIZE } from '../../../guest/memory.ts';
 import { ARENA, CONTEXT_STRIDE, TABLES } from '../core/layout.ts';
+import { type CoreExports, instantiate } from './wasm.ts';
 
 const WASM_PAGE = 65536;
 /** Contexts, at most: none is given back before the engine is closed. */
@@ -47,9 +49,10 @@ function placesFor(bytes: number, stacks: number): Places {
   return { bytes, stacks, ram, ramPages, pageBlocks, touched, contexts, frames, depths, size };
 }
 
-/** A memory, and where things lie in it: there may be more of it than was asked for. */
+/** A memory, the core over it, and where things lie in it: there may be more of it than was asked for. */
 export interface LinearMemory {
-  readonly memory: WebAssembly.Memory;
+  readonly buffer: ArrayBuffer;
+  readonly core: CoreExports;
   readonly places: Places;
 }
 const kept: LinearMemory[] = [];
@@ -67,9 +70,11 @@ export function takeMemory(bytes: number, stacks: number): LinearMemory {
   const [found] = at < 0 ? [] : kept.splice(at, 1);
   if (!found) {
     const { size } = wanted;
-    return { memory: new WebAssembly.Memory({ initial: size, maximum: size }), places: wanted };
+    const memory = new WebAssembly.Memory({ initial: size, maximum: size });
+    return { buffer: memory.buffer as ArrayBuffer, core: instantiate(memory), places: wanted };
   }
   clear(found);
+  found.core.begin();
   return found;
 }
 
@@ -79,7 +84,7 @@ export function leaveMemory(left: LinearMemory): void {
   kept.length = Math.min(kept.length, MOST_KEPT);
 }
 
-function clear({ memory: { buffer }, places }: LinearMemory): void {
+function clear({ buffer, places }: LinearMemory): void {
   const { ram, ramPages, touched, contexts, frames, depths } = places;
   const bytes = new Uint8Array(buffer);
   const marks = bytes.subarray(touched, touched + ramPages);

@@ -8,6 +8,8 @@ import { withLoopBudget } from '../../../guest/v8_budgets.ts';
 
 /** What the module exports (core/index.ts). Addresses in linear memory are unsigned, but come signed from a call. */
 export interface CoreExports {
+  /** Before anything else: another machine may have been here. */
+  begin(): void;
   /** @returns a STOP_ */
   runContext(context: number, budget: number, oneBlock: number): number;
   /** Executes a block with the registers that are there. @returns a STOP_ */

@@ -63,6 +63,18 @@ describe('the memory that a closed machine leaves', () => {
     expect(await told()).toEqual(first);
   });
 
+  it('is taken by one that needs a little less', async () => {
+    const buffers = new Set<ArrayBufferLike>();
+    for (const more of [0, -1, -2, 0].map((mib) => mib << 20)) {
+      const machine = await Machine.boot({ ...SMALL, heap: SMALL.heap + more, maxTasks: more < 0 ? 60 : 64 });
+      const { u8 } = machine.inspect.core.mem;
+      buffers.add(u8.buffer);
+      expect(u8.byteOffset + u8.byteLength).toBeLessThan(u8.buffer.byteLength);
+      machine.close();
+    }
+    expect(buffers.size).toBe(1);
+  });
+
   it('is given to one only, and to nobody while its machine lives', async () => {
     const [one, other] = [await Machine.boot(SMALL), await Machine.boot(SMALL)];
     const bufferOf = (machine: Machine): ArrayBufferLike => machine.inspect.core.mem.u8.buffer;
