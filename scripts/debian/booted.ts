@@ -8,6 +8,8 @@ import { withArchive } from './archive.ts';
 interface BootedKernel {
   readonly release: string;
   readonly package: string;
+  /** Where another package has the modules. */
+  readonly modules?: string;
   readonly suite: string;
 }
 
@@ -25,6 +27,7 @@ export const BOOTED = {
   '7.3': {
     release: '7.3.4+deb13-amd64',
     package: 'linux-binary-7.3.4+deb13-amd64',
+    modules: 'linux-modules-7.3.4+deb13-amd64',
     suite: 'trixie-backports',
   },
 } as const satisfies Record<string, BootedKernel>;
@@ -41,12 +44,29 @@ export function bootedImage(version: BootedVersion, cache: string): string | und
   return find(cache, kernel);
 }
 
+/** The modules of a release, /lib/modules/RELEASE: where its image is, or from Debian's archive to `cache`. @throws ScriptError */
+export function bootedModules(version: BootedVersion, cache: string): string | undefined {
+  const kernel: BootedKernel = BOOTED[version];
+  const folders = [process.env.KLPEMU_KERNELS, cache].filter((folder) => folder !== undefined);
+  const known = folders.map((folder) => findModules(folder, kernel)).find((one) => one !== undefined);
+  if (known) return known;
+  withArchive([kernel.suite], (archive) => archive.unpack(kernel.modules ?? kernel.package, cache));
+  return findModules(cache, kernel);
+}
+
+function findModules(folder: string, { release }: BootedKernel): string | undefined {
+  return rootsIn(folder)
+    .flatMap((root) => ['lib/modules', 'usr/lib/modules'].map((at) => join(folder, root, at, release)))
+    .find((path) => existsSync(join(path, 'kernel')));
+}
+
 /** As the package has it, in the folder or in one a series. */
 function find(folder: string, { release }: BootedKernel): string | undefined {
-  const roots = existsSync(folder) ? ['.', ...readdirSync(folder)] : [];
-  return roots
+  return rootsIn(folder)
     .flatMap((root) =>
       [`boot/vmlinuz-${release}`, `usr/lib/modules/${release}/vmlinuz`].map((at) => join(folder, root, at)),
     )
     .find((file) => existsSync(file));
 }
+
+const rootsIn = (folder: string): string[] => (existsSync(folder) ? ['.', ...readdirSync(folder)] : []);

@@ -139,13 +139,11 @@ export class FsContext {
 /** Bytes of a latin1 text. */
 export function latin1Bytes(text: string): Uint8Array {
   const bytes = new Uint8Array(text.length);
-  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  Buffer.from(bytes.buffer).write(text, 'latin1');
   return bytes;
 }
 
 /** Text of bytes, one character a byte. */
 export function latin1Text(bytes: Uint8Array): string {
-  let text = '';
-  for (let i = 0; i < bytes.length; i += 8192) text += String.fromCharCode(...bytes.subarray(i, i + 8192));
-  return text;
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
 }

@@ -33,6 +33,8 @@ export class Ftrace {
   disabled = false;
   /** /proc/sys/kernel/ftrace_enabled: any int, on unless it is 0. */
   enabled = 1;
+  /** Run when the sites of an ops call, or no longer call, its handler. */
+  readonly onUpdated: (() => void)[] = [];
   readonly #core: KernelCore;
   #toldDeprecated = false;
   readonly #fentry: FentrySite;
@@ -374,12 +376,14 @@ export class Ftrace {
   *#runUpdate(ops: FtraceOps, what: 'register' | 'unregister'): HostGenerator<void> {
     const { mem, events } = this.#core;
     const records = this.#recordsOf(ops);
-    const sites = records.map((rec) => ({ rec, before: mem.readBytes(rec.ip, this.#fentry.size) }));
+    const told = events.listens('ftrace') ? records : [];
+    const sites = told.map((rec) => ({ rec, before: mem.readBytes(rec.ip, this.#fentry.size) }));
     // update_ftrace_function(): several ops, or one that may go at any time, need the function that walks the list
     yield* this.#code.updateStaticCallers(
       this.#list.registered().length > 0 ? this.#sym.listFunc : this.#sym.stub,
     );
     yield* this.#replaceCode(records);
+    for (const hook of this.onUpdated) hook();
     for (const { rec, before } of sites) {
       const after = mem.readBytes(rec.ip, this.#fentry.size);
       const where = this.#core.sym(rec.ip);

@@ -88,8 +88,11 @@ export class TransitionTruth {
         if (!this.#forced) this.#check(livepatch);
         this.#forced = false;
       },
-      ['patch_state', 'transition', 'module', 'ftrace'],
+      ['patch_state', 'transition', 'module'],
     );
+    ftrace.onUpdated.push(() => {
+      this.#leaving = undefined;
+    });
     core.events.subscribe(
       (event) => {
         if (event.type !== 'task' || event.what !== 'exit') return;

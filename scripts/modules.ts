@@ -1,0 +1,102 @@
+// npm run modules: which of a distribution's modules load on the emulated machine with their kernel under it, and what keeps
+// the others out.
+//
+//   node scripts/run.mjs modules --kernel 6.1|6.12|7.3 [--only FOLDER]...    tries them, and keeps the results in .cache/modules
+//   node scripts/run.mjs modules --page                                      writes docs/kernel-modules.md of what is kept
+//
+// Every module below kernel/ is loaded, with those that it needs; nothing is unloaded. A folder that was tried is not tried again
+// by the same code, so that a run can be ended and taken up. Exit code 0: every module was tried.
+
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { MODULE_FILE, moduleName } from '../src/elf/unpack.ts';
+import { BOOTED, type BootedVersion, bootedImage, bootedModules } from './debian/booted.ts';
+import { ScriptError, ScriptUsageError } from './errors.ts';
+import { modulesPage, type TriedKernel } from './modules/page.ts';
+import { ModuleTrial, type TriedModule } from './modules/try.ts';
+import { ROOT } from './root.ts';
+import { log } from './setup/run.ts';
+
+const CACHE = join(ROOT, '.cache/modules');
+const KERNELS = join(ROOT, '.cache/kernels');
+const PAGE = join(ROOT, 'docs/kernel-modules.md');
+const USAGE = `usage: npm run modules -- --kernel ${Object.keys(BOOTED).join('|')} [--only FOLDER]... | --page`;
+
+export async function main(args: readonly string[]): Promise<void> {
+  if (args.length === 1 && args[0] === '--page') return writePage();
+  const { version, only } = parsed(args);
+  const image = bootedImage(version, KERNELS);
+  const folder = bootedModules(version, KERNELS);
+  if (image === undefined || folder === undefined)
+    throw new ScriptError(`image or modules of ${BOOTED[version].release} cannot be had`);
+  const root = join(folder, 'kernel');
+  const folders = only.length > 0 ? only : foldersOf(root);
+  const trial = new ModuleTrial(image, folder);
+  try {
+    for (const one of folders) await tryFolder(trial, version, root, one);
+  } finally {
+    trial.close();
+  }
+}
+
+function parsed(args: readonly string[]): { version: BootedVersion; only: string[] } {
+  let version: string | undefined;
+  const only: string[] = [];
+  for (let i = 0; i < args.length; i += 2) {
+    const value = args[i + 1];
+    if (value === undefined) throw new ScriptUsageError(USAGE);
+    if (args[i] === '--kernel') version = value;
+    else if (args[i] === '--only') only.push(value);
+    else throw new ScriptUsageError(USAGE);
+  }
+  if (version === undefined || !Object.hasOwn(BOOTED, version)) throw new ScriptUsageError(USAGE);
+  return { version: version as BootedVersion, only };
+}
+
+/** Of two words where there are many modules: each is kept when it is done. */
+function foldersOf(root: string): string[] {
+  return readdirSync(root).flatMap((name) =>
+    ['drivers', 'net', 'sound', 'fs'].includes(name)
+      ? readdirSync(join(root, name)).map((below) => `${name}/${below}`)
+      : [name],
+  );
+}
+
+async function tryFolder(
+  trial: ModuleTrial,
+  version: BootedVersion,
+  root: string,
+  folder: string,
+): Promise<void> {
+  const { release } = BOOTED[version];
+  const kept = join(CACHE, release, `${folder.replaceAll('/', '.')}.json`);
+  if (existsSync(kept)) return;
+  const names = filesIn(join(root, folder)).map(moduleName).sort();
+  const tried: TriedModule[] = [];
+  for (const name of names)
+    tried.push({ name, folder: folder.split('/')[0], outcome: await trial.outcome(name) });
+  mkdirSync(join(CACHE, release), { recursive: true });
+  writeFileSync(kept, `${JSON.stringify(tried)}\n`);
+  const runs = tried.filter(({ outcome }) => outcome.kind === 'runs').length;
+  log(`${release} ${folder}: ${runs} of ${tried.length} load`);
+}
+
+/** Modules of a folder, or the one file of that name. */
+function filesIn(path: string): string[] {
+  if (MODULE_FILE.test(path)) return [path];
+  return readdirSync(path, { recursive: true, encoding: 'utf8' }).filter((file) => MODULE_FILE.test(file));
+}
+
+function writePage(): void {
+  const kernels = Object.values(BOOTED).flatMap(({ release }): TriedKernel[] => {
+    const folder = join(CACHE, release);
+    if (!existsSync(folder)) return [];
+    const modules = readdirSync(folder).flatMap(
+      (file) => JSON.parse(readFileSync(join(folder, file), 'utf8')) as TriedModule[],
+    );
+    return [{ release, modules }];
+  });
+  if (kernels.length === 0) throw new ScriptUsageError(`nothing was tried yet: ${USAGE}`);
+  writeFileSync(PAGE, modulesPage(kernels));
+  console.log(PAGE);
+}
