@@ -4,8 +4,8 @@
 //   node scripts/run.mjs modules --kernel 6.1|6.12|7.3 [--only FOLDER]...    tries them, and keeps the results in .cache/modules
 //   node scripts/run.mjs modules --page                                      writes docs/kernel-modules.md of what is kept
 //
-// Every module below kernel/ is loaded, with those that it needs; nothing is unloaded. A folder that was tried is not tried again
-// by the same code, so that a run can be ended and taken up. Exit code 0: every module was tried.
+// Every module below kernel/ is loaded, with those that it needs; nothing is unloaded. A folder whose results are kept is not tried
+// again, so that a run can be ended and taken up: to try it anew, delete them. Exit code 0: every module was tried.
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

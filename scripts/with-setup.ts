@@ -1,7 +1,7 @@
 // What `npm run demo`, `npm test`, `npm run bench` and others run: sees to all that is missing, builds, and starts the
 // one asked for.
 //
-//   node scripts/run.mjs with-setup demo|test|bench|sequences|conformance|corpus|behaviour|fuzz|unwinders|oracle|planted|pairs [ARGUMENT...]
+//   node scripts/run.mjs with-setup demo|test|bench|sequences|conformance|corpus|behaviour|fuzz|unwinders|oracle|modules|planted|pairs [ARGUMENT...]
 //
 // Every step is skipped when its result exists.
 
@@ -39,6 +39,7 @@ const TARGETS: Readonly<Record<string, Target>> = {
   behaviour: script('behaviour/main'),
   unwinders: script('unwinders'),
   oracle: script('oracle'),
+  modules: script('modules'),
   sequences: program('test/properties/sequences_main.ts'),
   fuzz: program('test/fuzz/fuzz_main.ts'),
   // Each benchmark named, or all, in a process of its own; options go to each.

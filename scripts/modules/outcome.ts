@@ -6,7 +6,12 @@ export type Outcome =
   /** Its init, or the loader, gave an error; the kernel goes on. */
   | { readonly kind: 'refused'; readonly errno: number; readonly said: string }
   /** It faulted: in which function, by which object, where that is told, and in the init of which module. */
-  | { readonly kind: 'oops'; readonly where: string; readonly object: string | undefined; readonly said: string }
+  | {
+      readonly kind: 'oops';
+      readonly where: string;
+      readonly object: string | undefined;
+      readonly said: string;
+    }
   /** It did not come back in its time: where it stands. */
   | { readonly kind: 'waits'; readonly where: string }
   /** One that it needs does not load. */
@@ -16,7 +21,8 @@ export type Outcome =
 
 const OBJECT = /^klpemu: .* goes by (\S+): this machine does not set that up$/;
 const RIP = /^RIP: 0010:(\S+?)\+0x/;
-const BUG = /^(?:BUG: |Oops|general protection fault|kernel BUG at |divide error|invalid opcode|Kernel panic)/;
+const BUG =
+  /^(?:BUG: |Oops|general protection fault|kernel BUG at |divide error|invalid opcode|Kernel panic)/;
 
 /** @param log what was logged, without times. @returns undefined where nothing of it is an oops */
 export function oopsIn(log: readonly string[]): Extract<Outcome, { kind: 'oops' }> | undefined {

@@ -101,15 +101,13 @@ function reasonRows(modules: readonly TriedModule[]): string[] {
   const rest = rows.slice(MOST_REASONS);
   const more = rest.reduce((sum, { names }) => sum + names.length, 0);
   return [
-    ...rows
-      .slice(0, MOST_REASONS)
-      .map(
-        ({ reason, names }) =>
-          `| ${reason.by} | ${reason.how} | ${names.length} | ${names
-            .slice(0, MOST_NAMES)
-            .map((name) => `\`${name}\``)
-            .join(', ')} |`,
-      ),
+    ...rows.slice(0, MOST_REASONS).map(
+      ({ reason, names }) =>
+        `| ${reason.by} | ${reason.how} | ${names.length} | ${names
+          .slice(0, MOST_NAMES)
+          .map((name) => `\`${name}\``)
+          .join(', ')} |`,
+    ),
     ...(more > 0 ? [`| ${rest.length} others | | ${more} | |`] : []),
   ];
 }

@@ -105,8 +105,8 @@ export class ModuleTrial {
       if (status === 0) return { kind: 'runs' };
       if (status !== undefined)
         return { kind: 'refused', errno: status, said: logged().find((line) => line !== '') ?? '' };
-      const [top = ""] = machine.stack(task);
-      return { kind: 'waits', where: top.replace(/^\[<0>\] /, "").split('+')[0] };
+      const [top = ''] = machine.stack(task);
+      return { kind: 'waits', where: top.replace(/^\[<0>\] /, '').split('+')[0] };
     } catch (error) {
       return oopsIn(logged()) ?? { kind: 'ended', said: (error as Error).message.split('\n')[0] };
     }

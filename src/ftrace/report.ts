@@ -67,6 +67,13 @@ export function availableFilterFunctions(core: KernelCore, ftrace: Ftrace): stri
   return text;
 }
 
+/** available_filter_functions_addrs: each site before its name. */
+export function availableFilterFunctionsAddrs(core: KernelCore, ftrace: Ftrace): string {
+  let text = '';
+  for (const rec of ftrace.records.all()) text += `${rec.ip.toString(16)} ${siteName(core, rec)}\n`;
+  return text;
+}
+
 /** Trampolines as /proc/kallsyms lists them; no other symbol look-up finds them. */
 export function trampolineKallsyms(ftrace: Ftrace): (KernelSymbol & { module: string })[] {
   return ftrace.trampolines.list().map((t) => ({

@@ -55,15 +55,18 @@ export class Kallsyms {
     this.#image = symbols;
   }
 
-  /** Adds the image's (module undefined) or a module's symbols. @param listed a module's in the order of its symbol table */
-  add(module: string | undefined, listed: readonly KernelSymbol[]): void {
+  /**
+   * Adds the image's (module undefined) or a module's symbols, those in the order of its symbol table.
+   * @param shown in /proc/kallsyms, where that are more
+   */
+  add(module: string | undefined, found: readonly KernelSymbol[], shown = found): void {
     if (module === undefined) {
-      this.addImage(new SortedSymbols(listed));
+      this.addImage(new SortedSymbols(found));
       return;
     }
     this.#found.clear();
     const old = this.#modules.get(module);
-    const symbols = new SortedSymbols(listed, listed);
+    const symbols = new SortedSymbols(found, shown);
     const table = { module, symbols, serial: old?.serial ?? this.#serial++ };
     this.#modules.set(module, table);
     if (old) this.#modulesAt.remove(old);

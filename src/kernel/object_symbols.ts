@@ -21,7 +21,7 @@ export interface ObjectSymbols {
   listed(): Iterable<KernelSymbol>;
   /** The last one at or below the address, inside its size; the first of several there. */
   covering(addr: Addr): KernelSymbol | undefined;
-  /** Those of a name, in the order of listed(). */
+  /** Those of a name: of the image by address, of a module in the order of its symbol table. */
   named(name: string): readonly KernelSymbol[];
   /** Those whose names are this stem, a dot, and more, by address. */
   dotted(stem: string): readonly KernelSymbol[];
@@ -45,11 +45,11 @@ export class SortedSymbols implements ObjectSymbols {
   readonly #byName: ReadonlyMap<string, readonly KernelSymbol[]>;
   readonly #dotted: ReadonlyMap<string, readonly KernelSymbol[]>;
 
-  /** @param listed where the object has an order of its own */
+  /** @param listed of an object that has an order of its own: `symbols` are in it, too */
   constructor(symbols: readonly KernelSymbol[], listed?: readonly KernelSymbol[]) {
     this.symbols = [...symbols].sort((a, b) => (a.addr < b.addr ? -1 : a.addr > b.addr ? 1 : 0));
     this.#listed = listed ?? this.symbols;
-    this.#byName = grouped(this.#listed, ({ name }) => name);
+    this.#byName = grouped(listed === undefined ? this.symbols : symbols, ({ name }) => name);
     this.#dotted = grouped(
       this.symbols.filter(({ name }) => name.indexOf('.') > 0),
       ({ name }) => stem(name),

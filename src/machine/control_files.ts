@@ -3,10 +3,17 @@
 
 import type { FileSystem } from '../fs/filesystem.ts';
 import type { Ftrace } from '../ftrace/ftrace.ts';
-import { availableFilterFunctions, dynFtraceTotalInfo, enabledFunctions } from '../ftrace/report.ts';
+import {
+  availableFilterFunctions,
+  availableFilterFunctionsAddrs,
+  dynFtraceTotalInfo,
+  enabledFunctions,
+} from '../ftrace/report.ts';
+import { FTRACE } from '../ftrace/since.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { procInt, procUnsignedInt } from '../kernel/proc_vec.ts';
+import { holds } from '../kernel/release.ts';
 import { UAPI } from '../kernel/uapi.ts';
 import type { Livepatch } from '../livepatch/core.ts';
 import { kprobeFiles } from '../tracing/kprobe_files.ts';
@@ -59,5 +66,10 @@ export function makeControlFiles(
     mode: 0o444,
     read: () => availableFilterFunctions(core, ftrace),
   });
+  if (holds(core.kernel, FTRACE.addressesShown))
+    debugfs.add('tracing/available_filter_functions_addrs', {
+      mode: 0o444,
+      read: () => availableFilterFunctionsAddrs(core, ftrace),
+    });
   debugfs.add('tracing/dyn_ftrace_total_info', { mode: 0o444, read: () => dynFtraceTotalInfo(ftrace) });
 }

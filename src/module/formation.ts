@@ -206,7 +206,8 @@ export class ModuleFormation {
     const oneTable = !hasRow(this.#core.kernel.structs.module.fields, 'gpl_syms');
     const exported = new Set(mod.exports.filter((e) => oneTable || !e.gpl).map((e) => e.name));
     const { mem, symbols } = this.#core;
-    symbols.add(mod.name, moduleKallsyms(mem, mod.symbolTable, mod.symbols, regions, exported));
+    const { found, shown } = moduleKallsyms(mem, mod.symbolTable, mod.symbols, regions, exported);
+    symbols.add(mod.name, found, shown);
   }
 
   #unpublish(mod: Module): void {

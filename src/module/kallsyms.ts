@@ -100,6 +100,13 @@ export function writeSymbolValue(mem: GuestMemory, table: SymtabAddresses, index
   mem.writeU64(table.symtab + BigInt(index * SYM_SIZE + SYM_VALUE), value);
 }
 
+interface ModuleSymbols {
+  /** Those that are found by name or address, in the order of the symbol table. */
+  readonly found: readonly KernelSymbol[];
+  /** Those that /proc/kallsyms shows: of a livepatch also what it takes from elsewhere. */
+  readonly shown: readonly KernelSymbol[];
+}
+
 /**
  * What the machine's kallsyms is to know of a module. A symbol reaches to the next one of its region, as
  * find_kallsyms_symbol() has it: a size in the object file does not count.
@@ -110,22 +117,27 @@ export function moduleKallsyms(
   symbols: readonly ElfSymbol[],
   regions: readonly { readonly start: Addr; readonly end: Addr }[],
   exported: ReadonlySet<string>,
-): KernelSymbol[] {
-  const live = symbols
+): ModuleSymbols {
+  const all = symbols
     .map((symbol, i) => ({ symbol, addr: symbolValue(mem, table, i) }))
-    .filter(({ symbol }) => symbol.index > 0 && symbol.shndx !== SHN_UNDEF && isNameShown(symbol.name));
+    .filter(({ symbol }) => symbol.index > 0 && isNameShown(symbol.name));
+  const live = all.filter(({ symbol }) => symbol.shndx !== SHN_UNDEF);
   const starts = [...new Set(live.map((s) => s.addr))].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
   const next = new Map(starts.map((addr, i) => [addr, starts[i + 1]]));
-  return live.map(({ symbol, addr }) => {
+  const made = all.map(({ symbol, addr }) => {
+    const letter = elfType(symbol);
+    if (symbol.shndx === SHN_UNDEF)
+      return { name: symbol.name, addr, size: 0, type: letter.toLowerCase(), isTaken: true };
     const end = regions.find((r) => addr >= r.start && addr < r.end)?.end ?? addr;
     const following = next.get(addr);
     const limit = following !== undefined && following < end ? following : end;
-    const letter = elfType(symbol);
     const type = exported.has(symbol.name) ? letter.toUpperCase() : letter;
     const size = Number(limit - addr);
     const own = symbol.size > 0 && symbol.size < size ? { ownSize: symbol.size } : {};
-    return { name: symbol.name, addr, size, ...own, type };
+    return { name: symbol.name, addr, size, ...own, type, isTaken: false };
   });
+  const plain = ({ isTaken: _, ...symbol }: (typeof made)[number]): KernelSymbol => symbol;
+  return { found: made.filter(({ isTaken }) => !isTaken).map(plain), shown: made.map(plain) };
 }
 
 /** is_arm_mapping_symbol(), which every architecture applies. */

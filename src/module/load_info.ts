@@ -13,6 +13,7 @@ import type { KernelCore } from '../kernel/core.ts';
 import { addTaint as addKernelTaint } from '../kernel/taint.ts';
 import { injected, ModuleError } from './error.ts';
 import { foreign } from './foreign.ts';
+import { checkModuleSize } from './module_size.ts';
 import type { ModuleLoaderPorts } from './ports.ts';
 import { type TaintName, taintBit, testTaint } from './taint.ts';
 
@@ -119,6 +120,7 @@ export function checkModinfo(
   flags: number,
 ): void {
   checkVermagic(core, ports, load, flags);
+  checkModuleSize(core, load);
   const { info, name } = load;
   injected(core, 'check_modinfo', name);
   if (!info.has('intree')) {

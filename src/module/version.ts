@@ -5,6 +5,7 @@ import type { KernelCore } from '../kernel/core.ts';
 import { holds } from '../kernel/release.ts';
 import { foreign } from './foreign.ts';
 import { forceLoad, type LoadInfo } from './load_info.ts';
+import { checkModuleSize } from './module_size.ts';
 import { MODULES } from './since.ts';
 
 /** check_version(): the checksum that it was built against; without any it is loaded by force. The problem, logged. */
@@ -41,17 +42,7 @@ function versionOf({ kernel }: KernelCore, { elf, versions }: LoadInfo, name: st
 
 /** check_modstruct_version(): before anything in struct module is used. @throws ModuleError */
 export function checkModstructVersion(core: KernelCore, load: LoadInfo): void {
-  if (holds(core.kernel, MODULES.sizeComesFirst)) checkSize(core, load);
+  if (holds(core.kernel, MODULES.sizeComesFirst)) checkModuleSize(core, load);
   const problem = checkVersion(core, load, core.kernel.layoutCrc, 'module_layout');
   if (problem !== undefined) throw foreign(core, load, problem);
-  // 6.1 does not look at the size, and would read on behind a smaller one; only force comes this far with another.
-  checkSize(core, load);
-}
-
-function checkSize(core: KernelCore, load: LoadInfo): void {
-  if (load.thisModule.size === core.kernel.structs.module.size) return;
-  const words =
-    ".gnu.linkonce.this_module section size must match the kernel's built struct module size at run time";
-  core.printk.err(`module ${load.name}: ${words}`);
-  throw foreign(core, load, `${load.name}: ${words}`);
 }

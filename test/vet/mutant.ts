@@ -80,6 +80,17 @@ export class Mutant {
     return this;
   }
 
+  /** As string(), in the first section of constants that has it: compilers put them into one or the other. */
+  text(from: string, to: string): this {
+    const home = this.#elf.sections.find(
+      (section) =>
+        section.name.startsWith('.rodata') &&
+        Buffer.from(this.#elf.data(section)).includes(`${from}\0`, 0, 'latin1'),
+    );
+    if (!home) throw new Error(`the fixture has no text ${from}`);
+    return this.string(home.name, from, to);
+  }
+
   /** Of a symbol that the module takes from elsewhere. */
   importName(from: string, to: string): this {
     return this.string('.strtab', from, to);
@@ -94,6 +105,24 @@ export class Mutant {
   word(section: string, at: number, value: bigint): this {
     this.#view.setBigUint64(this.section(section).offset + at, value, true);
     return this;
+  }
+
+  /** A word of an object of data. */
+  dataWord(symbol: string, at: number, value: bigint): this {
+    return this.u64(this.offsetOf(symbol) + at, value);
+  }
+
+  /** A pointer in an object of data is NULL: nothing is put there. */
+  withoutPointer(symbol: string, at: number): this {
+    const { section, value } = this.symbol(symbol);
+    const where = value + BigInt(at);
+    for (const rela of this.#elf.relaSections.filter(({ info }) => info === section?.index)) {
+      const index = this.#elf.relocations(rela.info).findIndex(({ offset }) => BigInt(offset) === where);
+      if (index < 0) continue;
+      this.#view.setUint32(rela.offset + RELA_SIZE * index + 8, 0, true);
+      return this;
+    }
+    throw new Error(`nothing is relocated at ${symbol}+${at}`);
   }
 
   /** Where its bytes are. */
