@@ -103,6 +103,33 @@ describe('the ORC lookup', () => {
     expect(lookup.find(MODULE + 0x1000)).toBe(-1);
   });
 
+  it('tells all text as it was added, with what a trampoline is a copy of', () => {
+    const lookup = new OrcLookup();
+    const orc = table(IMAGE);
+    lookup.addText({ name: 'vmlinux', ranges: [{ start: IMAGE, size: 0x100 }], orc });
+    lookup.addText({ name: 'bare', ranges: [{ start: IMAGE + 0x1000, size: 0x10 }], orc: table() });
+    const handle = lookup.addTrampoline({ name: 'a', start: MODULE, size: 0x40, template: IMAGE + 0x30 });
+    const copy = { name: 'a', start: MODULE, size: 0x40, template: IMAGE + 0x30 };
+    const texts = [
+      { name: 'vmlinux', start: IMAGE, size: 0x100, orc },
+      { name: 'bare', start: IMAGE + 0x1000, size: 0x10 },
+    ];
+    expect([...lookup.texts()]).toEqual([...texts, copy]);
+    lookup.remove(handle);
+    expect([...lookup.texts()]).toEqual(texts);
+    expect(lookup.find(IMAGE + 0x1000)).toBe(-1);
+  });
+
+  it('is not mistaken about a handle whose number another has now', () => {
+    const lookup = new OrcLookup();
+    const add = (name: string) => lookup.addText({ name, ranges: [{ start: MODULE, size: 0x10 }] });
+    const old = add('old');
+    lookup.remove(old);
+    add('new');
+    lookup.remove(old);
+    expect(lookup.nameAt(MODULE)).toBe('new');
+  });
+
   it('has room for 65,534 pieces of text, refuses one more, and takes it when another has gone', () => {
     const lookup = new OrcLookup();
     const add = (i: number) =>

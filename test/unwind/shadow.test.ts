@@ -156,6 +156,15 @@ describe('the shadow stack', () => {
     expect(cpu.truth()).toEqual([IMAGE + 2, IMAGE + 1]);
   });
 
+  it('reads a frame at the lowest word of a stack', () => {
+    const cpu = new Cpu();
+    cpu.sp = cpu.begin + 8;
+    cpu.call(IMAGE + 1);
+    expect(cpu.truth()).toEqual([IMAGE + 1]);
+    cpu.ret();
+    expect(cpu.truth()).toEqual([]);
+  });
+
   it('knows a frame to the byte, where the stack pointer is not aligned', () => {
     const cpu = new Cpu();
     cpu.sp -= 3;

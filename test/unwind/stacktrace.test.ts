@@ -3,7 +3,7 @@ import { PT_SP, packPtRegs } from '../../src/arch/x86_64/pt_regs.ts';
 import { UAPI } from '../../src/kernel/uapi.ts';
 import { STACK_HI, THREAD_SIZE } from '../../src/unwind/stack_slots.ts';
 import { formatProcStack } from '../../src/unwind/stacktrace.ts';
-import { ORC, type StackBuilder } from './stack_builder.ts';
+import { ORC, StackBuilder } from './stack_builder.ts';
 import { World } from './world.ts';
 
 /** A task asleep in schedule(), called from msleep(), called from a system call. */
@@ -51,6 +51,43 @@ describe('the stack trace that /proc/PID/stack prints', () => {
     const count = w.trace.stackTraceSaveTsk(w.task, w.entries, 0, stack.regs());
     const own = stack.regs()[32];
     expect([...w.entries.subarray(0, count)]).toEqual([own, ...stack.entries]);
+  });
+
+  it('is of the first stack of all as of any other', () => {
+    const w = new World();
+    const stack = new StackBuilder(w.arena, 0).taskRegs(true).outermost(w.syscallEntry);
+    stack.call(w.text.frame(ORC.bp())).call(w.text.frame(ORC.bp())).switchOut(w.task);
+    w.task.stackSlot = 0;
+    w.text.addTo(w.lookup);
+    const count = w.trace.stackTraceSaveTsk(w.task, w.entries);
+    expect([...w.entries.subarray(0, count)]).toEqual(stack.entries);
+    expect(w.trace.getWchan(w.task)).toBe(stack.entries[0]);
+    expect(w.walk()).toEqual(stack.entries);
+  });
+
+  it('reads words of the stack at any byte', () => {
+    const w = new World();
+    const { stack } = sleeper(w);
+    w.trace.stackTraceSaveTsk(w.task, w.entries);
+    const at = 0x100;
+    stack.put(at, 0x33221100, 0x77665544);
+    stack.put(at + 8, 0xbbaa9988, 0xffeeddcc);
+    const words = [0, 1, 2, 3, 4, 5, 8].map((off) => w.trace.unwinder.wordAt(at + off)?.toString(16));
+    expect(words).toEqual([
+      '7766554433221100',
+      '8877665544332211',
+      '9988776655443322',
+      'aa99887766554433',
+      'bbaa998877665544',
+      'ccbbaa9988776655',
+      'ffeeddccbbaa9988',
+    ]);
+    const { wordAt, textWordAt } = w.trace.unwinder;
+    expect([-1, THREAD_SIZE - 7].map((off) => wordAt.call(w.trace.unwinder, off))).toEqual([
+      undefined,
+      undefined,
+    ]);
+    expect(textWordAt.call(w.trace.unwinder, THREAD_SIZE - 8)).toBeDefined();
   });
 
   it('is empty for a task without a stack', () => {

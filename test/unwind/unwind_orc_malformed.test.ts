@@ -202,6 +202,9 @@ describe('a stack that is not as the table says', () => {
     stack.put(regs - 0x200 + 16 + PT_BP, stack.address(regs - 0x200), 0xffffc900);
     w.text.addTo(w.lookup);
     expect(w.trace.stackTraceSaveTskReliable(w.task, w.entries)).toBe(-UAPI.EINVAL);
+    // Also where there is room for whatever comes.
+    expect(w.trace.stackTraceSaveTskReliable(w.task, new Uint32Array(100_000))).toBe(-UAPI.EINVAL);
+    expect(w.trace.unwinder.failureText()).toBe('stack walk does not end at %s');
     expect(regs).toBeGreaterThan(PT_REGS_SIZE);
   });
 
