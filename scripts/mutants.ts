@@ -1,10 +1,11 @@
 // Mutation testing: the code is made wrong in one place, and the tests are to notice. docs/mutants.md.
 //
-//   npm run mutants -- [FOLDER...] [--sample N] [--seed N] [--all]     mutants of Stryker's, of folders of src/
-//   npm run mutants -- asm [FILE...] [--sample N] [--seed N] [--all]   of the guest's own text
+//   npm run mutants -- [FOLDER...] [--sample N] [--seed N] [--all] [--figures]     mutants of Stryker's, of folders of src/
+//   npm run mutants -- asm [FILE...] [--sample N] [--seed N] [--all] [--figures]   of the guest's own text
 //   npm run mutants -- named [TEXT]                                    of test/mutants/named.ts
 //   npm run mutants -- ci                                              a few of both latter, always the same
 //
+// --figures writes what came of it into the table of docs/mutants.md.
 // Exits with 1 when a mutant survives that test/mutants/known.ts does not know, with 2 when it was called wrongly.
 
 import { KNOWN } from '../test/mutants/known.ts';
@@ -12,6 +13,7 @@ import { NAMED, type NamedMutant } from '../test/mutants/named.ts';
 import { ScriptUsageError } from './errors.ts';
 import { asmKey } from './mutants/asm.ts';
 import { draw } from './mutants/draw.ts';
+import { writeFigures } from './mutants/figures.ts';
 import { FOLDERS, GUEST_FILES } from './mutants/folders.ts';
 import { guestMutants, runGuest } from './mutants/guest.ts';
 import { runNamed } from './mutants/named.ts';
@@ -19,8 +21,8 @@ import { sourceKey, testSources } from './mutants/stryker.ts';
 import { Tree } from './mutants/tree.ts';
 import { inWords, type Verdict } from './mutants/verdict.ts';
 
-const USAGE = `usage: npm run mutants -- [FOLDER...] [--sample N] [--seed N] [--all], of ${Object.keys(FOLDERS).join(', ')}
-       npm run mutants -- asm [FILE...] [--sample N] [--seed N] [--all]
+const USAGE = `usage: npm run mutants -- [FOLDER...] [--sample N] [--seed N] [--all] [--figures], of ${Object.keys(FOLDERS).join(', ')}
+       npm run mutants -- asm [FILE...] [--sample N] [--seed N] [--all] [--figures]
        npm run mutants -- named [TEXT]
        npm run mutants -- ci`;
 /** After which the tests of one mutant are ended. */
@@ -29,16 +31,20 @@ const SAMPLE = 20;
 /** Of `ci`, of each kind: what two processors do in under two minutes. */
 const CI_EACH = 6;
 
-interface Options {
-  readonly names: readonly string[];
+interface Sample {
   readonly size: number;
   readonly seed: number;
+  readonly figures: boolean;
+}
+
+interface Options extends Sample {
+  readonly names: readonly string[];
 }
 
 export async function main(args: readonly string[]): Promise<void> {
-  const { names, size, seed } = parsed(args);
+  const { names, ...sample } = parsed(args);
   const [what = '', ...rest] = names;
-  const unnoticed = await run(what, rest, names, { size, seed });
+  const unnoticed = await run(what, rest, names, sample);
   if (unnoticed.length === 0) return;
   for (const one of unnoticed) console.log(`NOT NOTICED: ${one}`);
   process.exitCode = 1;
@@ -48,14 +54,15 @@ async function run(
   what: string,
   rest: readonly string[],
   names: readonly string[],
-  sample: { readonly size: number; readonly seed: number },
+  sample: Sample,
 ): Promise<string[]> {
   if (what === 'named') return named(NAMED.filter(({ name }) => name.includes(rest.join(' '))));
   if (what === 'asm') return guest(rest.length ? rest : GUEST_FILES, sample);
   if (what === 'ci') {
     const seed = sample.seed;
     const few = draw(NAMED, ({ name }) => name, CI_EACH, seed);
-    return [...(await named(few)), ...(await guest(['livepatch.s', 'shadow.s'], { size: CI_EACH, seed }))];
+    const each = { size: CI_EACH, seed, figures: false };
+    return [...(await named(few)), ...(await guest(['livepatch.s', 'shadow.s'], each))];
   }
   const folders = names.length ? names : Object.keys(FOLDERS);
   const unnoticed: string[] = [];
@@ -68,20 +75,22 @@ async function run(
 
 function parsed(args: readonly string[]): Options {
   const names: string[] = [];
-  let [size, seed] = [SAMPLE, 1];
+  let [size, seed, figures] = [SAMPLE, 1, false];
   for (let i = 0; i < args.length; i++) {
     const number = /^\d{1,9}$/.test(args[i + 1] ?? '') ? Number(args[i + 1]) : undefined;
-    if (args[i] === '--all') size = Number.MAX_SAFE_INTEGER;
+    if (args[i] === '--figures') figures = true;
+    else if (args[i] === '--all') size = Number.MAX_SAFE_INTEGER;
     else if (args[i] === '--sample' && number !== undefined) [size, i] = [number, i + 1];
     else if (args[i] === '--seed' && number !== undefined) [seed, i] = [number, i + 1];
     else if (args[i].startsWith('-')) throw new ScriptUsageError(USAGE);
     else names.push(args[i]);
   }
-  return { names, size, seed };
+  return { names, size, seed, figures };
 }
 
 const noticed = ({ is }: Verdict): boolean => is !== 'survived';
-const isKnown = (key: string): boolean => KNOWN.some(({ mutant }) => mutant === key);
+const isKnown = (key: string, as?: 'equivalent'): boolean =>
+  KNOWN.some(({ mutant, is }) => mutant === key && (as === undefined || is === as));
 
 async function named(mutants: readonly NamedMutant[]): Promise<string[]> {
   if (mutants.length === 0) throw new ScriptUsageError(USAGE);
@@ -96,7 +105,7 @@ async function named(mutants: readonly NamedMutant[]): Promise<string[]> {
   return alive;
 }
 
-async function guest(files: readonly string[], { size, seed }: Omit<Options, 'names'>): Promise<string[]> {
+async function guest(files: readonly string[], { size, seed, figures }: Sample): Promise<string[]> {
   const all = guestMutants(files);
   const chosen = draw(all, asmKey, size, seed);
   const tree = new Tree('asm');
@@ -109,15 +118,19 @@ async function guest(files: readonly string[], { size, seed }: Omit<Options, 'na
   const count = (...which: readonly Verdict['is'][]): number =>
     [...verdicts.values()].filter(({ is }) => which.includes(is)).length;
   const alive = [...verdicts].filter(([, verdict]) => !noticed(verdict)).map(([key]) => key);
-  const known = alive.filter(isKnown).length;
+  const known = alive.filter((key) => isKnown(key)).length;
+  const equivalent = alive.filter((key) => isKnown(key, 'equivalent')).length;
+  const killed = count('killed', 'timeout');
+  if (figures)
+    writeFigures({ of: 'asm', mutants: all.length, seed, run: killed + alive.length, killed, equivalent });
   console.log(
-    `asm: ${chosen.length} of ${all.length} mutants, seed ${seed}: ${count('killed', 'timeout')} killed, ` +
+    `asm: ${chosen.length} of ${all.length} mutants, seed ${seed}: ${killed} killed, ` +
       `${count('refused')} refused by the assembler or the tables, ${alive.length} survived, ${known} of them known`,
   );
   return alive.filter((key) => !isKnown(key));
 }
 
-async function sources(folder: string, sample: Omit<Options, 'names'>): Promise<string[]> {
+async function sources(folder: string, sample: Sample): Promise<string[]> {
   const tree = new Tree(folder);
   const mutants = await testSources(tree, folder, sample);
   tree.remove();
@@ -126,10 +139,14 @@ async function sources(folder: string, sample: Omit<Options, 'names'>): Promise<
   // Where no test comes to, none notices.
   const survived = of('Survived', 'NoCoverage');
   const keys = survived.map(sourceKey);
-  const known = keys.filter(isKnown).length;
+  const known = keys.filter((key) => isKnown(key)).length;
+  const equivalent = keys.filter((key) => isKnown(key, 'equivalent')).length;
+  const run = killed + survived.length;
+  if (sample.figures)
+    writeFigures({ of: folder, mutants: mutants.length, seed: sample.seed, run, killed, equivalent });
   for (const mutant of survived) console.log(`survived: ${mutant.place}: ${sourceKey(mutant)}`);
   console.log(
-    `${folder}: ${killed + survived.length} of ${mutants.length} mutants, seed ${sample.seed}: ${killed} killed, ` +
+    `${folder}: ${run} of ${mutants.length} mutants, seed ${sample.seed}: ${killed} killed, ` +
       `${survived.length} survived, ${known} of them known; of those ${of('NoCoverage').length} are where no test comes to`,
   );
   return keys.filter((key) => !isKnown(key));

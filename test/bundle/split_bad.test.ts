@@ -3,6 +3,7 @@
 
 import { describe, expect, it } from 'vitest';
 import { checkNoCycle } from '../../src/bundle/contents.ts';
+import { exportName, memberName } from '../../src/bundle/split/names.ts';
 import { SplitRefused } from '../../src/bundle/split/split.ts';
 import { type ElfObject, parseElf } from '../../src/elf/elf_object.ts';
 import { uber } from './split_runs.ts';
@@ -116,6 +117,21 @@ describe('a module that contradicts itself', () => {
     expect(() => split(elf.bytes)).toThrow(/a branch leads out of its section \(section .text, offset 0x/);
   });
 
+  it('has bytes that are no instruction, or an instruction that reaches into the next function', () => {
+    const broken = (at: number, ...bytes: number[]): ElfObject => {
+      const elf = open('o2');
+      const text = elf.section('.text');
+      if (text) elf.data(text).set(bytes, at);
+      return elf;
+    };
+    const at = Number(open('o2').symbol('new_b1')?.value);
+    expect(() => split(broken(at + 5, 0x06).bytes)).toThrow(
+      `damaged.ko: no instruction can be decoded (section .text, offset 0x${(at + 5).toString(16)})`,
+    );
+    // In the place of the jump before it, one of ten bytes.
+    expect(() => split(broken(at - 5, 0x48, 0xb8).bytes)).toThrow(/an instruction reaches into the next function/);
+  });
+
   it('is no patch module', () => {
     expect(() => split(koOf('klpdemo_target'))).toThrow("not a livepatch: no 'livepatch=Y' in .modinfo");
   });
@@ -131,6 +147,24 @@ function reasons(bytes: Uint8Array): readonly string[] {
     throw error;
   }
 }
+
+describe('names of members', () => {
+  it('have at most 55 letters', () => {
+    const nameOf = (length: number): string => 'x'.repeat(length - '_klpsplit_t1'.length);
+    expect(splitOf('o2', nameOf(55), uber('o2')).members[0].file).toBe(`${nameOf(55)}_klpsplit_t1.ko`);
+    expect(() => splitOf('o2', nameOf(56), uber('o2'))).toThrow(SplitRefused);
+  });
+
+  it('of what they export have at most 50, by a checksum of eight digits where they would have more', () => {
+    expect(exportName('fix', 'a'.repeat(46))).toBe(`fix.${'a'.repeat(46)}`);
+    const long = Array.from({ length: 64 }, (_, i) => exportName('fix', `${'a'.repeat(47)}${i}`));
+    for (const name of long) expect(name).toMatch(/^fix\.a{37}\.[0-9a-f]{8}$/);
+    expect(new Set(long).size).toBe(64);
+    // Some of the checksums begin with a zero.
+    expect(long.some((name) => name.includes('.0'))).toBe(true);
+    expect(memberName('a-b.c', 'vmlinux')).toBe('a_b_c_vmlinux');
+  });
+});
 
 describe('a module that cannot be split', () => {
   it('would have a member that refers to an object that may be away', () => {

@@ -88,6 +88,74 @@ describe('a shadow variable', () => {
     expect([get(0x1000n, 1n), lock()]).toEqual([0n, 0]);
   });
 
+  /** Somebody else makes it, while memory for it is had and before the lock is. */
+  const raced = (obj: bigint, id: bigint): { readonly theirs: () => bigint } => {
+    const { mem, slab, kernel } = world.core;
+    const { fields, size } = kernel.structs.klp_shadow;
+    let node = 0n;
+    slab.fault = () => {
+      slab.fault = undefined;
+      node = slab.alloc(size + 8, 'theirs');
+      mem.writeU64(node + BigInt(fields.obj), obj);
+      mem.writeU64(node + BigInt(fields.id), id);
+      mem.writeU64(bucketOf(obj), node);
+      mem.writeU64(node + BigInt(fields.node_pprev), bucketOf(obj));
+      return false;
+    };
+    return { theirs: () => node + BigInt(fields.data) };
+  };
+  const bucketOf = (obj: bigint): bigint => {
+    const bits = BigInt(world.core.kernel.constants.KLP_SHADOW_HASH_BITS);
+    return (
+      world.sym('klp_shadow_hash') + 8n * (BigInt.asUintN(64, obj * 0x61c8864680b583ebn) >> (64n - bits))
+    );
+  };
+
+  it('that somebody else has made meanwhile is the one that get_or_alloc gives, and the memory is given back', () => {
+    const { theirs } = raced(0x1000n, 1n);
+    const used = world.core.slab.used();
+    const built: bigint[] = [];
+    const ctor = world.define(([obj]) => {
+      built.push(obj);
+      return 0;
+    });
+    expect(getOrAlloc(0x1000n, 1n, 8, ctor)).toBe(theirs());
+    expect(built).toEqual([]);
+    expect(shadows.list()).toHaveLength(1);
+    const { size } = world.core.kernel.structs.klp_shadow;
+    expect([lock(), world.core.slab.live().filter((one) => one.size === size + 8).length]).toEqual([0, 1]);
+    expect(world.core.slab.used()).toBeGreaterThan(used);
+  });
+
+  it('is in a chain whose links lead both ways, wherever one is taken out', () => {
+    const { mem, kernel } = world.core;
+    const { node_next: next, node_pprev: back, obj: at } = kernel.structs.klp_shadow.fields;
+    // The same object in one bucket, by its identifiers.
+    const ids = [1n, 2n, 3n, 4n];
+    const chain = (): bigint[] => {
+      const found: bigint[] = [];
+      for (let link = bucketOf(0x1000n), node = mem.readU64(link); node !== 0n; ) {
+        expect(mem.readU64(node + BigInt(back))).toBe(link);
+        found.push(mem.readU64(node + BigInt(kernel.structs.klp_shadow.fields.id)));
+        expect(mem.readU64(node + BigInt(at))).toBe(0x1000n);
+        link = node + BigInt(next);
+        node = mem.readU64(link);
+      }
+      return found;
+    };
+    for (const id of ids) alloc(0x1000n, id);
+    expect(chain()).toEqual([4n, 3n, 2n, 1n]);
+    for (const [gone, left] of [
+      [2n, [4n, 3n, 1n]],
+      [4n, [3n, 1n]],
+      [1n, [3n]],
+      [3n, []],
+    ] as const) {
+      world.call('klp_shadow_free', 0x1000n, gone, 0n);
+      expect(chain()).toEqual(left);
+    }
+  });
+
   it('is found by its own key among many in the same buckets', () => {
     const objects = Array.from({ length: 500 }, (_, i) => 0xffff888000100000n + BigInt(i * 64));
     const data = objects.map((obj, i) => alloc(obj, BigInt(i % 3)));
