@@ -37,6 +37,8 @@ const NOP5 = Uint8Array.of(0x0f, 0x1f, 0x44, 0, 0);
 const SCRATCH = 0xffffffffc4000000n;
 const BUDGET = 2_000_000;
 const REGS = LAYOUT.pt_regs.fields;
+/** What a function gives back as it was: rbx, rbp, r12 to r15. */
+const KEPT = [REG.rbx, REG.rbp, REG.r12, REG.r13, REG.r14, REG.r15];
 const ARGS = [REG.rdi, REG.rsi, REG.rdx, REG.rcx, REG.r8, REG.r9];
 
 /** Guest user memory that tests may write: the user stacks. */
@@ -170,8 +172,15 @@ export class World {
     this.core.mem.writeU64(regs[REG.rsp], SCRATCH);
     regs[REG.rip] = typeof fn === 'string' ? this.sym(fn) : fn;
     regs[REG.rflags] = 2n;
+    KEPT.forEach((reg, i) => {
+      regs[reg] = BigInt(0x6b657074 + i);
+    });
+    const sp = regs[REG.rsp] + 8n;
     context.touch();
     this.#run();
+    const lost = KEPT.filter((reg, i) => regs[reg] !== BigInt(0x6b657074 + i));
+    if (lost.length > 0 || regs[REG.rsp] !== sp)
+      throw new Error(`${fn} has not given back registers ${lost.join(', ')}, or the stack pointer`);
     return regs[REG.rax];
   }
 

@@ -44,6 +44,15 @@ describe('a record', () => {
     expect(at(far)).toEqual([`__ftrace_invalid_address___${far} [weak]`, 'off']);
   });
 
+  it('has its name in available_filter_functions, the image first and by address', async () => {
+    const world = await World.boot();
+    const sites = [...world.image.fentrySites].sort((a, b) => (a < b ? -1 : 1));
+    const names = sites.map((site) => world.core.symbols.nameOf(site));
+    expect(availableFilterFunctions(world.core, world.ftrace)).toBe(
+      names.map((name) => `${name}\n`).join(''),
+    );
+  });
+
   it('is told of when it changes, with its bytes before and after', async () => {
     const world = await World.boot();
     world.load(PATCH);

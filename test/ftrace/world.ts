@@ -330,6 +330,7 @@ export class World {
   }
 
   #guestCall(addr: Addr, args: readonly (bigint | number)[]): bigint {
+    if (typeof addr !== 'bigint') throw new Error('a call of nothing');
     const name = this.core.symbols.nameOf(addr) ?? '?';
     if (!name.startsWith('mutex_')) this.calls.push(name);
     const stub = this.guest.get(name);

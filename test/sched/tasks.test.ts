@@ -7,7 +7,7 @@ import { MS, World } from './world.ts';
 
 const SIGKILL = 9;
 const SIGTERM = 15;
-const [FORK, WAIT4, KILL, PAUSE, EXIT_GROUP, GETPID] = [57, 61, 62, 34, 231, 39];
+const [FORK, WAIT4, KILL, PAUSE, EXIT_GROUP, GETPID, SCHED_YIELD] = [57, 61, 62, 34, 231, 39, 24];
 
 let world: World;
 beforeEach(async () => {
@@ -27,6 +27,14 @@ describe('fork', () => {
       `${sys(FORK)}\ntest eax, eax\njz 1f\nmov ebx, eax\nmov edi, eax\nsub rsp, 16\nmov rsi, rsp\nxor edx, edx\n` +
         `xor r10d, r10d\n${sys(WAIT4)}\nmov edi, [rsp]\nshr edi, 8\ncmp eax, ebx\njne 2f\ninc edi\n` +
         `2: mov eax, ${EXIT_GROUP}\nsyscall\n1: ${exit('41')}`,
+    );
+    expect(ended(task)).toBe(true);
+    expect(status(task)).toBe(42);
+  });
+
+  it('yields its CPU by sched_yield(), and goes on behind it', async () => {
+    const task = await world.user(
+      `mov ebx, 5\n${sys(SCHED_YIELD)}\nlea edi, [rbx+rax+37]\n${sys(EXIT_GROUP)}`,
     );
     expect(ended(task)).toBe(true);
     expect(status(task)).toBe(42);

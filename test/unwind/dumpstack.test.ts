@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { PT_REGS_SIZE, packPtRegs } from '../../src/arch/x86_64/pt_regs.ts';
+import { PT_CS, PT_REGS_SIZE, packPtRegs } from '../../src/arch/x86_64/pt_regs.ts';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { BUILT_IN, buildFlags } from '../../src/kernel/description.ts';
 import { type DumpOptions, showOpcodes, showRegs, showTrace } from '../../src/unwind/dumpstack.ts';
@@ -96,6 +96,21 @@ describe('a call trace', () => {
     expect(codeOf({ current: true })).toHaveLength(1);
     expect(codeOf({ current: false })).toEqual([]);
     expect(codeOf({})).toEqual([]);
+  });
+
+  it('has no code bytes of user mode for registers that are not those of its system call', () => {
+    const w = new World();
+    const stack = w.kthreadStack().call(w.text.frame(ORC.sp(24)));
+    const user = new Map([[PT_CS, [0x33, 0] as const]]);
+    stack
+      .interrupt(w.text.frame(ORC.regs()), user)
+      .call(w.text.frame(ORC.sp(8)))
+      .switchOut(w.task);
+    w.text.addTo(w.lookup);
+    const readCode = (_: bigint, size: number) => new Uint8Array(size);
+    const lines = showTrace(w.trace.unwinder, w.task, {}, { ...options, readCode, current: true });
+    expect(lines.some((line) => line.startsWith('RIP: 0033:'))).toBe(true);
+    expect(lines.filter((line) => line.startsWith('Code:'))).toEqual([]);
   });
 
   it('begins at a stack address that is asked for, taken up to the next whole word', () => {

@@ -160,6 +160,8 @@ describe('the ORC lookup', () => {
     });
     expect(codes).toEqual(['added', 'EEXIST', 'EINVAL']);
     expect(lookup.kernelTextAddress(MODULE)).toBe(false);
-    expect(add({ start: 0xfffff000, size: 0x1000 }).ids).toHaveLength(1);
+    const top = { start: 0xfffff000, size: 0x1000 };
+    expect(add(top).ids).toHaveLength(1);
+    expect(() => add(top)).toThrow('text of m overlaps m');
   });
 });

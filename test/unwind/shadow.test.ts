@@ -156,6 +156,18 @@ describe('the shadow stack', () => {
     expect(cpu.truth()).toEqual([IMAGE + 2, IMAGE + 1]);
   });
 
+  it('forgets a frame for good: one that is called below its place does not bring it back', () => {
+    const cpu = new Cpu();
+    cpu.call(IMAGE + 1);
+    cpu.call(IMAGE + 2);
+    cpu.call(IMAGE + 3);
+    cpu.ret();
+    cpu.ret();
+    cpu.sp -= 64;
+    cpu.call(IMAGE + 4);
+    expect(cpu.truth()).toEqual([IMAGE + 4, IMAGE + 1]);
+  });
+
   it('reads a frame at the lowest word of a stack', () => {
     const cpu = new Cpu();
     cpu.sp = cpu.begin + 8;
