@@ -129,7 +129,9 @@ describe('a module that contradicts itself', () => {
       `damaged.ko: no instruction can be decoded (section .text, offset 0x${(at + 5).toString(16)})`,
     );
     // In the place of the jump before it, one of ten bytes.
-    expect(() => split(broken(at - 5, 0x48, 0xb8).bytes)).toThrow(/an instruction reaches into the next function/);
+    expect(() => split(broken(at - 5, 0x48, 0xb8).bytes)).toThrow(
+      /an instruction reaches into the next function/,
+    );
   });
 
   it('is no patch module', () => {
