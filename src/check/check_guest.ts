@@ -40,7 +40,8 @@ const NEAR_SAVED = 0x400;
 const BELOW = 0x200;
 const POINTERS = Uint32Array.from({ length: AROUND / 4 }, (_, i) => (i % 2 === 0 ? BLOCK : 0));
 const POINTERS_NEAR = POINTERS.subarray(0, NEAR / 4);
-const POINTERS_NEAR_SAVED = POINTERS.subarray(0, NEAR_SAVED / 4);
+/** Of both sides. */
+const POINTERS_NEAR_SAVED = POINTERS.subarray(0, (2 * NEAR_SAVED) / 4);
 
 export class CheckGuest {
   readonly engine: CheckEngine;
@@ -85,14 +86,13 @@ export class CheckGuest {
     this.#mapped = Math.ceil((bytes.length + 16) / PAGE_SIZE) * PAGE_SIZE;
     this.#windows(this.#mapped);
     engine.map(TEXT_BASE, this.#mapped, 5, TEXT_AT);
-    this.#fillPointers(0, POINTERS);
+    this.#fillPointers(POINTERS);
   }
 
-  /** On both sides of a pointer into the block. */
-  #fillPointers(distance: number, words: Uint32Array): void {
-    const at = distance / 4;
-    this.#block.set(words, at);
-    this.#block.set(words, (at === 0 ? this.#block.length : at) - words.length);
+  /** On both sides of the pointer, where the block begins and the one before it ends. */
+  #fillPointers(words: Uint32Array): void {
+    this.#block.set(words);
+    this.#block.set(words, this.#block.length - words.length);
   }
 
   /** `lowest`: of the stack pointers since the last time. The processor, the stack as a caller leaves it, memory near pointers. */
@@ -103,8 +103,9 @@ export class CheckGuest {
     const from = Math.min(this.#from, Math.max(0, (lowest - BELOW - STACK_LO) >> 2));
     words.set(this.#stack.subarray(from), from);
     this.#from = words.length;
-    this.#fillPointers(0, POINTERS_NEAR);
-    for (const distance of SAVED_DISTANCES) this.#fillPointers(distance, POINTERS_NEAR_SAVED);
+    this.#fillPointers(POINTERS_NEAR);
+    for (let i = 0; i < SAVED_DISTANCES.length; i++)
+      this.#block.set(POINTERS_NEAR_SAVED, (SAVED_DISTANCES[i] - NEAR_SAVED) / 4);
   }
 
   close(): void {

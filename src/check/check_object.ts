@@ -6,7 +6,7 @@ import { FrameTable } from '../frames/frame_table.ts';
 import type { ObjectFrames } from '../frames/rows.ts';
 import { inputFromElf } from '../objtool/elf_input.ts';
 import type { ObjtoolInput } from '../objtool/input.ts';
-import { type Code, INSN_BUG, INSN_NOP, INSN_TRAP, placeName } from '../objtool/insn.ts';
+import { type Code, IN_ALT_GROUP, INSN_BUG, INSN_NOP, INSN_TRAP, placeName } from '../objtool/insn.ts';
 import { orcFormatOf, readOrc } from '../objtool/orc_format_of.ts';
 import { readCode } from '../objtool/orc_gen.ts';
 import { type OrcRows, rowsAt } from '../objtool/orc_rows.ts';
@@ -117,6 +117,8 @@ export class ObjectChecker {
   readonly #hasRows: boolean;
   /** Code of an object that is not called has no type of functions, and is not judged. */
   readonly #isKernel: boolean;
+  /** By section: 1 where code stands that is copied over other code. */
+  readonly #isReplacement: Uint8Array;
   readonly #calls: CalledPlaces;
   /** By instruction the worst verdict; 0 where none was given. */
   readonly #worst: Uint8Array;
@@ -146,6 +148,7 @@ export class ObjectChecker {
     const code = options.code ?? readCode(input);
     const text = loadText(code, loaded);
     if (guest.engine.readsAhead) replaceRefused(text, code);
+    this.#isReplacement = Uint8Array.from(input.sections, ({ replacement }) => Number(replacement));
     this.#guest = guest;
     this.#except = except ?? new Set();
     this.#code = code;
@@ -194,9 +197,8 @@ export class ObjectChecker {
     this.#omitted = 0;
     for (const func of this.#functions()) {
       this.#explore(func);
-      const list = instructions.of(func);
-      functions.push(this.#reportOf(func, list, this.#walk.ends));
-      if (this.#frames) frames.push(this.#frames.report(func, Array.from(list)));
+      functions.push(this.#reportOf(func, instructions, this.#walk.ends));
+      if (this.#frames) frames.push(this.#frames.report(func, Array.from(instructions.of(func))));
     }
     const { skips } = this.#engine;
     return {
@@ -228,9 +230,9 @@ export class ObjectChecker {
 
   #at(insn: number): void {
     this.#isRight = false;
-    if (!this.#isJudged(insn)) return;
-    const ip = this.#forms.ip(insn);
-    const home = this.#forms.home(insn);
+    const home = this.#code.flags[insn] & IN_ALT_GROUP ? this.#forms.home(insn) : insn;
+    if (!this.#isJudged(insn, home)) return;
+    const ip = home === insn ? this.#ip(insn) : this.#forms.ip(insn);
     if (this.#savedRules && !this.#watch && this.#engine.frames.length === 0)
       this.#savedRules.at(home, ip, this.#engine.words, this.#guest.context.halves);
     if (this.#timer && !this.#watch) this.#timer.at(() => this.#judge.frameWalk(ip));
@@ -253,7 +255,7 @@ export class ObjectChecker {
 
   #call(insn: number): void {
     // In its own place nothing is called: ftrace's trampoline makes the frames that its call has not.
-    if (!this.#isJudged(insn) || this.#frames?.isFentry(insn)) return;
+    if (!this.#isJudged(insn, this.#forms.home(insn)) || this.#frames?.isFentry(insn)) return;
     const ip = (this.#forms.ip(insn) + this.#code.length[insn]) | 0;
     if (this.#isQuick && this.#quick?.rightCalled(ip)) return;
     this.#consider(this.#forms.home(insn), 'called', ip);
@@ -265,11 +267,9 @@ export class ObjectChecker {
   }
 
   /** Jumps out of functions are followed; what is no function (entry code, thunks) is not judged. */
-  #isJudged(insn: number): boolean {
+  #isJudged(insn: number, home: number): boolean {
     const code = this.#code;
-    const home = this.#forms.home(insn);
-    if (home === 0 || code.func[home] === 0 || code.input.sections[code.section[home]].replacement)
-      return false;
+    if (home === 0 || code.func[home] === 0 || this.#isReplacement[code.section[home]] !== 0) return false;
     // Frame pointers go by the code as it is.
     if (this.#frames && home !== insn) return false;
     // What entry code calls is judged by itself.
@@ -383,19 +383,24 @@ export class ObjectChecker {
     );
   }
 
-  #reportOf(func: number, list: Int32Array, ends: PathEnds): FunctionReport {
+  #reportOf(func: number, lists: FunctionLists, ends: PathEnds): FunctionReport {
     const counts = this.#countsOf;
-    counts.fill(0);
+    counts[0] = counts[1] = counts[2] = counts[3] = 0;
     const worst = this.#worst;
-    for (let i = 0; i < list.length; i++) counts[worst[list[i]] || this.#worstOfFirst(list[i])]++;
-    const [missing, right, unreliable, wrong] = counts;
-    const { notCovered, unseen } = missing === 0 ? ALL_COVERED : this.#notCoveredOf(list, ends);
+    const instructions = lists.length(func);
+    for (let i = 0; i < instructions; i++) {
+      const insn = lists.at(func, i);
+      counts[worst[insn] || this.#worstOfFirst(insn)]++;
+    }
+    const missing = counts[0];
+    const [right, unreliable, wrong] = [counts[1], counts[2], counts[3]];
+    const { notCovered, unseen } = missing === 0 ? ALL_COVERED : this.#notCoveredOf(lists.of(func), ends);
     const name = this.#code.input.symbols.name(func);
-    const reached = list.length - missing;
+    const reached = instructions - missing;
     const falls = this.#fallsOf(name, ends);
     return {
       name,
-      instructions: list.length,
+      instructions,
       reached,
       right,
       unreliable,
@@ -426,6 +431,7 @@ export class ObjectChecker {
   }
 
   #fallsOf(name: string, { falls, offSection }: PathEnds): string[] {
+    if (falls.size === 0 && !offSection) return NO_FALLS;
     // What stands before a function for its callers' use runs into it.
     if (name.startsWith('__cfi_') || name.startsWith('__pfx_')) return [];
     const names = [...falls].map((func) => this.#code.input.symbols.name(func));
@@ -444,6 +450,7 @@ export class ObjectChecker {
   }
 }
 
+const NO_FALLS: string[] = [];
 const ALL_COVERED = { notCovered: {}, unseen: 0 };
 
 /** Where no path leads, by kind of instruction. */

@@ -172,7 +172,7 @@ export class EngineExecutor implements Executor, Steps {
       if (!walk.visits.enter(insn, sp)) return 0;
       if (isForeign) walk.noteForeign(insn);
       visitor.still(insn, ip);
-      if (!this.execute(insn)) return 0;
+      if (!this.#executeAt(insn, ip)) return 0;
       ip = (ip + length[insn]) | 0;
       insn++;
       if (!this.#wasPlain) break;
@@ -189,10 +189,13 @@ export class EngineExecutor implements Executor, Steps {
   }
 
   execute(insn: number): boolean {
+    return this.#executeAt(insn, this.#walk.ip(insn));
+  }
+
+  #executeAt(insn: number, ip: number): boolean {
     const { text } = this.#walk;
     const { context, engine } = this.#guest;
     const { halves } = context;
-    const ip = this.#walk.ip(insn);
     const at = (ip - TEXT_LO) >>> 0;
     const decoded = INSNS.decode(text.bytes, at, ip, this.#insn);
     this.#wasPlain = INSNS.isPlain(decoded);

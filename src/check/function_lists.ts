@@ -34,4 +34,14 @@ export class FunctionLists {
   of(func: number): Int32Array {
     return this.#insns.subarray(this.#starts[func], this.#starts[func + 1]);
   }
+
+  /** How many a function has. */
+  length(func: number): number {
+    return this.#starts[func + 1] - this.#starts[func];
+  }
+
+  /** One of a function's, by its place among them. */
+  at(func: number, place: number): number {
+    return this.#insns[this.#starts[func] + place];
+  }
 }

@@ -33,10 +33,11 @@ export const SAVED_DISTANCES = LOWS.slice(1).map((_, i) => (i + 1) * ODD_DISTANC
 
 /** The values at a function's entry. */
 export function loadSaved(halves: Uint32Array): void {
-  SAVED.forEach(({ number }, i) => {
-    halves[2 * number] = LOWS[i];
-    halves[2 * number + 1] = HIGHS[i];
-  });
+  for (let i = 0; i < SAVED.length; i++) {
+    const at = 2 * SAVED[i].number;
+    halves[at] = LOWS[i];
+    halves[at + 1] = HIGHS[i];
+  }
 }
 
 /** Where a value is: in a register that may hold it, or on the stack below an address. */
