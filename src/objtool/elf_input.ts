@@ -19,12 +19,9 @@ import {
   SymbolTable,
 } from './input.ts';
 import { LATER_NORETURNS } from './noreturn.ts';
-import { SpecialSections } from './special_sections.ts';
+import { isReplacement, SpecialSections } from './special_sections.ts';
 import { SymbolRanges } from './symbol_ranges.ts';
 import { wasKernel } from './vmlinux.ts';
-
-/** Code that stands in for other code, and is laid out by it. */
-const isReplacement = (name: string): boolean => name === '.altinstr_replacement' || name === '.altinstr_aux';
 
 const isText = (section: ElfSection): boolean => (section.flags & SHF_EXECINSTR) !== 0;
 
@@ -37,8 +34,9 @@ const isRodata = (name: string): boolean => name.startsWith('.rodata') && !name.
 export function inputFromElf(elf: ElfObject, arch: CodeArch, format?: OrcFormat): ObjtoolInput {
   checkSizes(elf);
   const tables = ElfTables.of(elf);
-  const version = kernelVersion(elf) ?? leastVersion(elf, format);
-  const special = new SpecialSections(elf, tables, arch, version, format);
+  const known = kernelVersion(elf);
+  const version = known ?? leastVersion(elf, format);
+  const special = new SpecialSections(elf, tables, arch, { version, isKnown: known !== undefined }, format);
   const sections = elf.sections.map((section): CodeSection => {
     const { index, name } = section;
     const [text, rodata] = [isText(section), isRodata(name)];
@@ -63,6 +61,7 @@ export function inputFromElf(elf: ElfObject, arch: CodeArch, format?: OrcFormat)
     ignored: special.ignored(),
     ignoredAlternatives: special.ignoredAlternatives(),
     ignoredArms: special.ignoredArms(),
+    unsureArms: special.unsureArms(),
     innerCalls: special.innerCalls(),
   };
 }

@@ -84,6 +84,15 @@ export class OrcRowsBuilder {
   }
 }
 
+export function isSameRows(a: OrcRows, b: OrcRows): boolean {
+  for (let i = 0; i < a.count; i++) {
+    if (a.section[i] !== b.section[i] || a.offset[i] !== b.offset[i] || a.flags[i] !== b.flags[i])
+      return false;
+    if (a.spOffset[i] !== b.spOffset[i] || a.fpOffset[i] !== b.fpOffset[i]) return false;
+  }
+  return a.count === b.count;
+}
+
 /** The rows as the kernel has them once the sections have addresses. */
 export function rowsAt(rows: OrcRows, addrOf: (section: number) => bigint): OrcTable {
   const { count, section, offset } = rows;

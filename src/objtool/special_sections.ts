@@ -20,6 +20,18 @@ import type { CodeAlternative, CodeHint, CodeHintKind, CodeMark, RelocTable } fr
 import { orcFormatRule } from './orc_format.ts';
 
 const BUGFLAG_WARNING = 1;
+/** Since then an annotation leaves out one of several alternatives; before, all of them. */
+const SAYS_ARMS = 615;
+
+/** Code that stands in for other code, and is laid out by it. */
+export const isReplacement = (name: string): boolean =>
+  name === '.altinstr_replacement' || name === '.altinstr_aux';
+
+/** Its kernel, 100 times the major number and the minor: the object says so, or no earlier one has such an object. */
+interface OfKernel {
+  readonly version: number;
+  readonly isKnown: boolean;
+}
 /** What _ASM_EXTABLE_EX once added to an address. */
 const EXTABLE_EX = 0x7ffffff0;
 
@@ -59,9 +71,12 @@ export class SpecialSections {
   readonly #bugRows: typeof BUG_ENTRY;
   readonly #rule: OrcFormatRule;
   readonly #annotations: Annotations;
+  readonly #of: OfKernel;
 
-  /** `version`: of its kernel, 100 times the major number and the minor; `format`: by whose numbers hints name registers. */
-  constructor(elf: ElfObject, tables: ElfTables, arch: CodeArch, version: number, format = arch.orc.own) {
+  /** `format`: by whose numbers hints name registers. */
+  constructor(elf: ElfObject, tables: ElfTables, arch: CodeArch, of: OfKernel, format = arch.orc.own) {
+    const { version } = of;
+    this.#of = of;
     this.#elf = elf;
     this.#tables = tables;
     this.#arch = arch;
@@ -99,12 +114,29 @@ export class SpecialSections {
   }
 
   ignoredAlternatives(): CodeMark[] {
-    return this.#marks('.discard.ignore_alts');
+    const marks = this.#marks('.discard.ignore_alts');
+    return this.#saysArms ? marks : [...marks, ...this.#annotations.of('arm is ignored')];
   }
 
   /** First instructions of an original, or of a replacement, that is not to be looked at: since 6.15. */
   ignoredArms(): readonly CodeMark[] {
-    return this.#annotations.of('arm is ignored');
+    return this.#saysArms ? this.#annotations.of('arm is ignored') : [];
+  }
+
+  /** Those where nothing tells whether the kernel is older: it would have said it of originals only. */
+  unsureArms(): readonly CodeMark[] {
+    const { version, isKnown } = this.#of;
+    // That list came later than arms.
+    if (isKnown || version >= SAYS_ARMS || this.#elf.section('.discard.annotate_data')) return [];
+    const marks = this.#annotations.of('arm is ignored');
+    const { sections } = this.#elf;
+    return marks.some(({ section }) => isReplacement(sections[section].name)) ? [] : marks;
+  }
+
+  /** What 6.13 and 6.14 say of all alternatives of an instruction, later kernels say of one of them, by the same number. */
+  get #saysArms(): boolean {
+    const { version, isKnown } = this.#of;
+    return !isKnown || version >= SAYS_ARMS;
   }
 
   /** Calls that stay within their function, and leave a return address behind. */

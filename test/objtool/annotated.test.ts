@@ -2,15 +2,17 @@
 // section, and of 7.3, where two lists have it. The tables in the fixtures are those of the two kernels' objtool.
 
 import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
+import { orcObject } from '../../src/cli/orc/object.ts';
 import { type ElfObject, parseElf } from '../../src/elf/elf_object.ts';
 import { diffOrc } from '../../src/objtool/diff.ts';
 import { inputFromElf } from '../../src/objtool/elf_input.ts';
 import { encodeOrc } from '../../src/objtool/orc_format.ts';
 import { orcFormatOf, readOrc } from '../../src/objtool/orc_format_of.ts';
-import { createOrc } from '../../src/objtool/orc_gen.ts';
-import type { OrcRows } from '../../src/objtool/orc_rows.ts';
+import { createEarlierOrc, createOrc } from '../../src/objtool/orc_gen.ts';
+import { isSameRows, type OrcRows } from '../../src/objtool/orc_rows.ts';
 
 const ORC = X86_64.code.orc;
 const bytesOf = (file: string): Uint8Array =>
@@ -60,6 +62,47 @@ describe.each([
       if (rows.section[i] === symbol?.shndx && rows.offset[i] <= offset) found = i;
     }
     expect(result.rows.flags[found] & 0xf).not.toBe(0);
+  });
+});
+
+describe('alternatives that are left out, of which 6.13 and 6.14 meant all and later kernels mean one', () => {
+  const text = (elf: ElfObject, { count, section, offset, spOffset, flags }: OrcRows): string[] =>
+    Array.from({ length: count }, (_, i) => {
+      const { name } = elf.sections[section[i]];
+      return `${name}+${offset[i]} ${spOffset[i]} ${flags[i]}`;
+    });
+  const table = (file: string): string[] => {
+    const elf = parse(bytesOf(file));
+    return text(elf, createOrc(inputFromElf(elf, X86_64.code, '6.4')).rows);
+  };
+  // The code is the same.
+  const of612 = table('annotated-6.12.o');
+
+  it('are those of the kernel that the object names: the table is that of 6.12, where they had a list of their own', () => {
+    expect(table('annotated-6.14-magic.o')).toEqual(of612);
+    expect(inputFromElf(parse(bytesOf('annotated-6.14-magic.o')), X86_64.code).unsureArms).toEqual([]);
+  });
+
+  it('are in doubt where it names none: the later reading is made, and the earlier one is another', () => {
+    const elf = parse(bytesOf('annotated-6.13.o'));
+    const input = inputFromElf(elf, X86_64.code, '6.4');
+    expect(input.unsureArms).toHaveLength(1);
+    const earlier = createEarlierOrc(input) as OrcRows;
+    expect(text(elf, earlier)).toEqual(of612);
+    expect(isSameRows(earlier, createOrc(input).rows)).toBe(false);
+  });
+
+  it('are in no doubt where a replacement is meant, or a later list is there', () => {
+    const { unsureArms } = inputFromElf(parse(bytesOf('annotated-7.3.o')), X86_64.code, '7.2');
+    expect(unsureArms).toEqual([]);
+  });
+
+  it('are said to be in doubt by orc', async () => {
+    const path = fileURLToPath(new URL('../../fixtures/objects/annotated/annotated-6.13.o', import.meta.url));
+    const { warnings } = await orcObject({ path, diff: false, dump: false, format: '6.4' });
+    expect(warnings).toEqual([
+      expect.stringMatching(/^nothing tells whether alternatives are left out as in 6\.13/),
+    ]);
   });
 });
 

@@ -11,6 +11,7 @@ import { severalSections } from '../../elf/several_sections.ts';
 import { type Agreement, diffOrc } from '../../objtool/diff.ts';
 import { inputFromElf } from '../../objtool/elf_input.ts';
 import { withEntryCode } from '../../objtool/entry_code.ts';
+import type { ObjtoolInput } from '../../objtool/input.ts';
 import { dumpOrc } from '../../objtool/orc_dump.ts';
 import { encodeOrc, readOrcAs } from '../../objtool/orc_format.ts';
 import {
@@ -20,8 +21,8 @@ import {
   possibleOrcFormats,
   readOrc,
 } from '../../objtool/orc_format_of.ts';
-import { createOrc, type OrcResult } from '../../objtool/orc_gen.ts';
-import type { OrcRows } from '../../objtool/orc_rows.ts';
+import { createEarlierOrc, createOrc, type OrcResult } from '../../objtool/orc_gen.ts';
+import { isSameRows, type OrcRows } from '../../objtool/orc_rows.ts';
 import { writeOrc } from '../../objtool/orc_write.ts';
 import { type UndecodedPlace, undecodedPlaces } from '../../objtool/undecoded.ts';
 import { parseKernelObject, wasKernel } from '../../objtool/vmlinux.ts';
@@ -97,13 +98,22 @@ async function makeReport(job: OrcJob): Promise<OrcReport> {
     ...(format ? { format } : {}),
     ...counts(result),
     ...(undecoded.length > 0 ? { undecoded } : {}),
-    warnings: [...result.warnings, ...unread(elf)],
+    warnings: [...result.warnings, ...unsure(input, result), ...unread(elf)],
     ...(job.output === undefined ? {} : { output: job.output }),
     ...(agreement ? { agreement } : {}),
     ...(job.dump ? { dump: dumpOrc(elf, result.rows, ORC) } : {}),
   };
   result.code.release();
   return report;
+}
+
+/** Where it makes a difference. */
+function unsure(input: ObjtoolInput, { rows }: OrcResult): string[] {
+  const earlier = createEarlierOrc(input);
+  if (!earlier || isSameRows(earlier, rows)) return [];
+  return [
+    'nothing tells whether alternatives are left out as in 6.13 and 6.14, or as since 6.15: the entries are those of the latter',
+  ];
 }
 
 function unread(elf: ElfObject): string[] {
@@ -145,10 +155,10 @@ function formatsOf(
   return { own: ownFormat(elf, wanted), format: orcFormatToWrite(elf, ORC, wanted) };
 }
 
-/** Of a table that is not read, for what else hangs on it. */
+/** Of a table that is not read, or not there, for what else hangs on it: hints, and the kernel's rules. */
 function ownFormat(elf: ElfObject, wanted: OrcFormat): KnownFormat | undefined {
   try {
-    return orcFormatOf(elf, ORC);
+    return orcFormatOf(elf, ORC) ?? orcFormatOf(elf, ORC, wanted);
   } catch {
     return orcFormatOf(elf, ORC, wanted);
   }
