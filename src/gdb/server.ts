@@ -10,17 +10,21 @@ import type { Farewell } from './stub.ts';
 /** A port of this computer alone (0: any), or the path of a socket. */
 type Address = { readonly port: number } | { readonly path: string };
 
+/** @returns how it ended, when it has */
+export type Serve = (socket: Socket) => Promise<Farewell | 'lost'>;
+
 const LOOPBACK = '127.0.0.1';
 
 export class DebugServer {
-  readonly #session: Session;
+  readonly #serve: Serve;
   readonly #server: Server;
   #busy = false;
   readonly done: Promise<Farewell>;
   #end: (how: Farewell) => void = () => {};
 
-  constructor(session: Session) {
-    this.#session = session;
+  /** @param serve serves one debugger */
+  constructor(serve: Serve) {
+    this.#serve = serve;
     this.#server = createServer((socket) => this.#accept(socket));
     this.done = new Promise((resolve) => {
       this.#end = resolve;
@@ -51,18 +55,10 @@ export class DebugServer {
     }
     this.#busy = true;
     socket.setNoDelay(true);
-    const connection = connect(
-      this.#session,
-      (bytes) => void socket.write(bytes, 'latin1'),
-      (hears) => socket.setEncoding('latin1').on('data', hears),
-    );
     socket.on('error', () => socket.destroy());
-    socket.on('close', () => connection.lost());
-    void connection.done.then((how) => {
+    void this.#serve(socket).then((how) => {
       this.#busy = false;
       socket.end();
-      // What it has set is its own.
-      this.#session.points.clear();
       if (how !== 'lost') this.#end(how);
     });
   }
@@ -72,6 +68,22 @@ export class DebugServer {
     if (path !== undefined) rmSync(path, { force: true });
   }
 }
+
+/** Serves those who come to a session, one after the other. */
+export const toSession =
+  (session: Session): Serve =>
+  async (socket) => {
+    const connection = connect(
+      session,
+      (bytes) => void socket.write(bytes, 'latin1'),
+      (hears) => socket.setEncoding('latin1').on('data', hears),
+    );
+    socket.on('close', () => connection.lost());
+    const how = await connection.done;
+    // What it has set is its own.
+    session.points.clear();
+    return how;
+  };
 
 /** Serves whoever is at the other end of a pipe. @returns how it ended */
 export function serveStreams(

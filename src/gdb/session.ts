@@ -50,6 +50,11 @@ export class Session {
   #watchesLibraries = false;
   /** Where it was written to by the debugger. */
   changedAt: number | undefined;
+  /** Of a machine that others have execute, that machine: the others are its past. */
+  readonly #present: Debuggee | undefined;
+  /** What is looked for. */
+  #wanted: readonly [breakpoints: Iterable<bigint>, watchpoints: readonly WatchPoint[]] = [[], []];
+  #unsubscribe: () => void = () => {};
   /** A stop that is told of when the debugger has heard of the modules there. */
   #held: Stop | undefined;
 
@@ -57,6 +62,7 @@ export class Session {
   constructor(run: Debuggee, history?: History) {
     this.#history = history;
     this.#run = run;
+    this.#present = run.letGo ? run : undefined;
     this.#lookout = this.#lookAt(run);
   }
 
@@ -64,7 +70,8 @@ export class Session {
     const lookout = new Lookout(run.machine);
     lookout.onMet = (met) => this.#onMet(met);
     const { executor } = run.machine.inspect;
-    run.machine.events.subscribe(() => {
+    this.#unsubscribe();
+    this.#unsubscribe = run.machine.events.subscribe(() => {
       if (this.#run === run && this.#watchesLibraries && this.#isNews())
         executor.stopAt = executor.instructions;
     }, ['module', 'ftrace']);
@@ -114,10 +121,16 @@ export class Session {
     this.#run.interrupt();
   }
 
+  /** It is the past of a machine that is there: what has been is not changed. */
+  get isPast(): boolean {
+    return this.#present !== undefined && this.#run !== this.#present;
+  }
+
   /** The debugger has changed something. @returns whether that is news */
   changed(): boolean {
     const isFirst = this.changedAt === undefined;
     this.changedAt ??= this.position;
+    this.#run.changed?.();
     return isFirst;
   }
 
@@ -135,8 +148,8 @@ export class Session {
   async continue(): Promise<Stop> {
     const held = this.#takeHeld();
     if (held) return held;
-    this.#lookout.set(this.points.breakpoints.keys(), this.points.watchpoints);
-    await this.#go(Number.POSITIVE_INFINITY);
+    this.#lookFor(this.points.breakpoints.keys(), this.points.watchpoints);
+    await this.#go('let go');
     return this.#stopped({ kind: 'interrupt' });
   }
 
@@ -150,7 +163,7 @@ export class Session {
       const other = await this.#comesTo(task);
       if (other) return other;
     }
-    this.#lookout.set([], this.points.watchpoints);
+    this.#lookFor([], this.points.watchpoints);
     await this.#go(this.position + 1);
     return this.#stopped({ kind: 'step' }, thread);
   }
@@ -180,7 +193,7 @@ export class Session {
     if (addr === undefined) return this.continue();
     const { breakpoints, watchpoints } = this.points;
     this.#awaited = { task, addr };
-    this.#lookout.set([...breakpoints.keys(), addr], watchpoints);
+    this.#lookFor([...breakpoints.keys(), addr], watchpoints);
     await this.#go(Number.POSITIVE_INFINITY);
     this.#awaited = undefined;
     const point = this.#met?.point;
@@ -199,9 +212,24 @@ export class Session {
     return task.stackSlot < 0 ? undefined : port?.ofInactive(core.mem, task.sp)[port.pc];
   }
 
-  async #go(to: number): Promise<void> {
+  #lookFor(breakpoints: Iterable<bigint>, watchpoints: readonly WatchPoint[]): void {
+    this.#wanted = [[...breakpoints], watchpoints];
+    this.#lookout.set(...this.#wanted);
+  }
+
+  /** @param to 'let go': as far as it goes by itself */
+  async #go(to: number | 'let go'): Promise<void> {
     this.#met = undefined;
-    await this.#run.go(to);
+    const end = to === 'let go' ? Number.POSITIVE_INFINITY : to;
+    if (this.#present && this.isPast) {
+      const now = positionOf(this.#present);
+      await this.#run.go(Math.min(end, now));
+      if (this.#met || this.#isInterrupted || this.position < now) return;
+      await this.#use(this.#present);
+      this.#lookout.set(...this.#wanted);
+    }
+    if (to === 'let go' && this.#run.letGo) await this.#run.letGo();
+    else await this.#run.go(end);
   }
 
   /** @param otherwise why it stopped, where nothing else is known */
@@ -257,7 +285,7 @@ export class Session {
     // Right before its instruction, as somebody finds it who comes from before.
     const run = await history.at(Math.max(0, last.position - 1));
     await this.#use(run);
-    this.#lookout.set(this.points.breakpoints.keys(), []);
+    this.#lookFor(this.points.breakpoints.keys(), []);
     while (this.over === undefined && this.position <= last.position) {
       await this.#go(Number.POSITIVE_INFINITY);
       if (this.#met?.position === last.position) break;
@@ -343,7 +371,16 @@ export class Session {
       if (!history) return false;
       await this.#use(await history.at('position' in moment ? moment.position : 0));
     }
-    this.#lookout.set([], []);
+    const { isPast } = this;
+    if (
+      isPast &&
+      this.#present &&
+      ('position' in moment
+        ? moment.position >= positionOf(this.#present)
+        : moment.time >= this.#present.machine.now())
+    )
+      await this.#use(this.#present);
+    this.#lookFor([], []);
     if ('position' in moment) await this.#run.go(moment.position);
     else await runToTime(this.#run, moment.time);
     this.#met = undefined;
@@ -373,7 +410,7 @@ export class Session {
   }
 
   async #use(run: Debuggee): Promise<void> {
-    this.#run.close();
+    if (this.#run !== run) this.#run.close();
     this.#run = run;
     this.#met = undefined;
     this.#lookout = this.#lookAt(run);
@@ -382,13 +419,16 @@ export class Session {
   /** To the end, whatever is met. */
   async finish(): Promise<RunReport | undefined> {
     this.#watchesLibraries = false;
-    this.#lookout.set([], []);
+    this.#lookFor([], []);
     while (this.over === undefined) await this.#run.go(Number.POSITIVE_INFINITY);
     return this.#run.report;
   }
 
   close(): void {
+    this.#unsubscribe();
+    this.#lookout.set([], []);
     this.#run.close();
+    if (this.isPast) new Lookout((this.#present as Debuggee).machine).set([], []);
   }
 }
 

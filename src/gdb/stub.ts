@@ -102,6 +102,7 @@ export class Stub {
     const known = index === undefined ? undefined : this.#port.registers[index];
     if (!known || bits === undefined || value.length !== 2 * known.bytes) return EINVAL;
     if (!task) return ESRCH;
+    if (this.#isPast()) return EPERM;
     if (!this.#values().set(task, index as number, bits)) return EPERM;
     this.#changed();
     return OK;
@@ -112,6 +113,7 @@ export class Stub {
     const total = this.#port.registers.reduce((sum, { bytes }) => sum + 2 * bytes, 0);
     if (!task) return ESRCH;
     if (text.length !== total || !/^(?:[0-9a-fx]{2})*$/i.test(text)) return EINVAL;
+    if (this.#isPast()) return EPERM;
     const before = this.#values().all(task);
     const set: [number, bigint][] = [];
     let at = 0;
@@ -147,6 +149,7 @@ export class Stub {
     if (at < 0 || !range || data?.length !== range.size) return EINVAL;
     const task = this.#task() ?? this.#session.tasks()[0];
     if (data.length === 0) return OK;
+    if (this.#isPast()) return EPERM;
     if (!writeMemory(this.#session.machine, task, range.addr, data)) return EFAULT;
     this.#changed();
     return OK;
@@ -273,6 +276,13 @@ export class Stub {
   leave(how: Farewell): string {
     this.farewell = how;
     return OK;
+  }
+
+  /** What has been is not changed, which is said. */
+  #isPast(): boolean {
+    const { isPast } = this.#session;
+    if (isPast) this.#say('klpemu: this is the past of a machine that is up: it cannot be changed\n');
+    return isPast;
   }
 
   #task(): TaskStruct | undefined {

@@ -15,6 +15,8 @@ import { type Sought, soughtOf } from './sought.ts';
 
 /** Events that are told of before a moment. */
 const TOLD = 3;
+/** Those of the instruction that did it are none of them. */
+const MOST_RECENT = 64;
 /** Bytes of code that are listed. */
 const LISTED = 24;
 
@@ -58,7 +60,11 @@ export interface BackAnswer {
  * @param from a time, `instruction N`, or a text of the log; or a machine that stands at that moment
  * @throws DebugError when one of them means nothing, or that moment never comes
  */
-export async function goBack(past: Past, to: string, from: string | Debuggee): Promise<BackAnswer> {
+export async function goBack(
+  past: Past,
+  to: string,
+  from: string | Pick<Debuggee, 'machine'>,
+): Promise<BackAnswer> {
   const run = typeof from === 'string' ? await comeTo(past, from) : from;
   try {
     const sought = soughtOf(to, run.machine);
@@ -66,7 +72,7 @@ export async function goBack(past: Past, to: string, from: string | Debuggee): P
     const found = await lastBefore(past, sought, before);
     return { what: sought.what, from: before, found: found && (await told(past, sought, found)) };
   } finally {
-    if (run !== from) run.close();
+    if (typeof from === 'string') (run as Debuggee).close();
   }
 }
 
@@ -90,17 +96,19 @@ type Place = Pick<FoundMoment, 'position' | 'cpu' | 'task' | 'events'>;
 async function lastBefore(past: Past, sought: Sought, before: number): Promise<Place | undefined> {
   const run = await past.at(0);
   const { core, executor, smp } = run.machine.inspect;
-  const recent: KernelEvent[] = [];
+  const recent: { readonly event: KernelEvent; readonly position: number }[] = [];
   let found: Place | undefined;
   const note = (position: number, cpu: number): void => {
-    if (position < before) found = { position, cpu, task: String(core.current(cpu)), events: [...recent] };
+    if (position >= before) return;
+    const events = recent.filter((one) => one.position <= position).map(({ event }) => event);
+    found = { position, cpu, task: String(core.current(cpu)), events: events.slice(-TOLD) };
   };
   run.machine.events.subscribe((event) => {
     if (sought.kind === 'line' && event.type === 'printk' && event.text.includes(sought.text))
       note(executor.instructions - 1, smp.current?.id ?? 0);
     if (event.type === 'sched' || event.type === 'wakeup') return;
-    recent.push(event);
-    if (recent.length > TOLD) recent.shift();
+    recent.push({ event, position: executor.instructions });
+    if (recent.length > MOST_RECENT) recent.shift();
   });
   const lookout = new Lookout(run.machine);
   lookout.onMet = ({ position, cpu, point, changed }) => {

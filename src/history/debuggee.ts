@@ -17,10 +17,18 @@ export interface Debuggee {
    * or all is over.
    */
   go(to: number): Promise<void>;
+  /**
+   * Of a machine that others have execute: they do so, until it stands still by executor.stopAt or interrupt(), or all is
+   * over. undefined: it goes on as far as it is told to, and no further.
+   */
+  letGo?(): Promise<void>;
+  /** A debugger has written to it. */
+  changed?(): void;
   /** It is to stop as soon as it can. */
   interrupt(): void;
   close(): void;
 }
 
 /** Where a machine is: instructions executed since boot. */
-export const positionOf = ({ machine }: Debuggee): number => machine.inspect.executor.instructions;
+export const positionOf = ({ machine }: Pick<Debuggee, 'machine'>): number =>
+  machine.inspect.executor.instructions;

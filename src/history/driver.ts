@@ -29,6 +29,11 @@ export class Driver {
     return this.#goOn !== undefined;
   }
 
+  /** interrupt() has been called, and nothing has stopped for it yet, or it stands still for it. */
+  get isToStop(): boolean {
+    return this.#isToStop;
+  }
+
   /** Machine.runUntil(), with stops. */
   async drive(condition: () => boolean, ns: number): Promise<boolean> {
     const machine = this.#machine;

@@ -6,7 +6,7 @@ import { KernelError } from '../kernel/errno.ts';
 import { UAPI } from '../kernel/uapi.ts';
 import type { Machine } from '../machine/machine.ts';
 import { holeLine } from '../machine/truth/hole_text.ts';
-import type { ShellContext } from './command.ts';
+import type { Past, ShellContext } from './command.ts';
 import { commandTable, helpText } from './commands/index.ts';
 import { errnoText } from './errno_text.ts';
 import { Guest, GuestInterrupted, type GuestOptions, GuestTimeout } from './guest.ts';
@@ -36,6 +36,7 @@ const TOLD = ['note', 'hole'] as const;
 const SELF = 'klpemu';
 
 interface ShellOptions extends GuestOptions {
+  readonly past?: Past;
   /** Module files to be put below /lib/modules/RELEASE; asked again by each depmod. */
   readonly modules?: () => Iterable<{ readonly name: string; readonly bytes: Uint8Array }>;
 }
@@ -64,6 +65,7 @@ export class Shell {
       dmesgFrom: 0,
       self: `${SELF}: `,
       commands: commandTable(),
+      past: options.past,
     };
   }
 

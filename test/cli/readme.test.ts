@@ -50,7 +50,7 @@ describe('README.md', () => {
   it('shows a shell session as it is', async () => {
     const [command, ...lines] = blockWith('$ klpemu shell');
     expect(command).toBe('$ klpemu shell');
-    const shell = await bootShell({});
+    const { shell } = await bootShell({});
     const steps = lines.join('\n').split(/^# /m).slice(1);
     expect(steps.length).toBeGreaterThan(5);
     for (const step of steps) {

@@ -1,12 +1,12 @@
-// A debugger's side of the protocol, in the same process: packets out, answers back.
+// A debugger at a scenario, in the same process.
 
 import { Connection } from '../../src/gdb/connection.ts';
-import { escaped, framed, PacketReader } from '../../src/gdb/packet.ts';
 import { Session } from '../../src/gdb/session.ts';
 import { Checkpoints } from '../../src/history/checkpoints.ts';
 import { type DrivenOptions, scenarioProgram } from '../../src/history/driven_run.ts';
 import { loadScenario } from '../../src/scenario/parse.ts';
 import type { Scenario } from '../../src/scenario/scenario.ts';
+import { PacketClient } from './packet_client.ts';
 
 const scenario = (name: string): Scenario =>
   loadScenario(`fixtures/scenarios/${name}.yaml`, { allowFiles: false });
@@ -15,12 +15,7 @@ export class Client {
   readonly session: Session;
   readonly checkpoints: Checkpoints;
   readonly #connection: Connection;
-  readonly #reader = new PacketReader();
-  /** What the stub said to the person, and what it has sent that nobody has read. */
-  said = '';
-  readonly #answers: string[] = [];
-  #wake: () => void = () => {};
-  sent = '';
+  readonly #line = new PacketClient();
 
   static async start(name: string, options: DrivenOptions = {}): Promise<Client> {
     const checkpoints = new Checkpoints(scenarioProgram(scenario(name), options));
@@ -30,23 +25,24 @@ export class Client {
   constructor(session: Session, checkpoints: Checkpoints) {
     this.session = session;
     this.checkpoints = checkpoints;
-    this.#connection = new Connection(session, (bytes) => this.#hear(bytes));
+    this.#connection = new Connection(session, (bytes) => this.#line.hear(bytes));
+    this.#line.connect((bytes) => this.#connection.take(bytes));
   }
 
-  #hear(bytes: string): void {
-    this.sent += bytes;
-    for (const incoming of this.#reader.take(bytes)) {
-      if (!('packet' in incoming)) continue;
-      const { packet } = incoming;
-      if (/^O[0-9a-f]+$/.test(packet)) this.said += Buffer.from(packet.slice(1), 'hex').toString();
-      else this.#answers.push(packet);
-    }
-    this.#wake();
+  /** What the stub said to the person, and what it has sent. */
+  get said(): string {
+    return this.#line.said;
+  }
+  get sent(): string {
+    return this.#line.sent;
+  }
+  set sent(text: string) {
+    this.#line.sent = text;
   }
 
   /** Bytes as they are. */
   raw(bytes: string): void {
-    this.#connection.take(bytes);
+    this.#line.bytes(bytes);
   }
   get done() {
     return this.#connection.done;
@@ -54,20 +50,11 @@ export class Client {
   lost(): void {
     this.#connection.lost();
   }
-
-  async ask(packet: string): Promise<string> {
-    this.#answers.length = 0;
-    this.raw(framed(escaped(packet)));
-    while (this.#answers.length === 0)
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    return this.#answers.shift() as string;
+  ask(packet: string): Promise<string> {
+    return this.#line.ask(packet);
   }
-
-  async monitor(line: string): Promise<string> {
-    const answer = await this.ask(`qRcmd,${Buffer.from(line).toString('hex')}`);
-    return answer === 'OK' ? '' : Buffer.from(answer, 'hex').toString();
+  monitor(line: string): Promise<string> {
+    return this.#line.monitor(line);
   }
 
   address(symbol: string): bigint {

@@ -11,7 +11,7 @@ export const noGdb: string | undefined =
 
 let isBuilt = false;
 /** What is up to date is not built again. */
-function build(): void {
+export function build(): void {
   if (!isBuilt)
     spawnSync(process.execPath, ['scripts/run.mjs', 'build', '--no-types'], { cwd: ROOT, stdio: 'inherit' });
   isBuilt = true;
@@ -24,16 +24,30 @@ export function gdb(
   commands: readonly string[],
   prepare: readonly string[] = [],
 ): string[] {
+  return gdbAt(`fixtures/scenarios/${scenario}.yaml ${at}`, commands, prepare);
+}
+
+/** The program, in the place of which `klpemu` stands. */
+export const KLPEMU = `${process.execPath} dist/cli/main.js`;
+
+/** @param what scenario and options of klpemu gdb @param last what ends it: detached from, a scenario would go on to its end */
+export function gdbAt(
+  what: string,
+  commands: readonly string[],
+  prepare: readonly string[] = [],
+  last = 'kill',
+): string[] {
   build();
-  const klpemu = `${process.execPath} dist/cli/main.js gdb --stdio fixtures/scenarios/${scenario}.yaml ${at}`;
+  const klpemu = `${KLPEMU} gdb --stdio ${what}`;
   const all = [
     ...['set pagination off', 'set confirm off', 'set width 0', 'set debuginfod enabled off'],
+    // On a computer that is busy the machine comes up late.
+    'set remotetimeout 300',
     ...prepare,
     `target remote | ${klpemu}`,
     ...commands.flatMap((command, i) => [`echo \\n<<${i}>>\\n`, command]),
     'echo \\n<<end>>\\n',
-    // Detached from, the scenario would go on to its end.
-    'kill',
+    last,
   ];
   const { stdout } = spawnSync(
     'sh',

@@ -5,7 +5,7 @@ import { allowFilesOption, atOption, kernelOption, scheduleOption, seedOption } 
 
 const EXIT_CODES = `
 Exit codes:
-  0  the debugger ended it, or has detached and the rest of the scenario went as expected
+  0  the debugger ended it, or has left a machine that is up, or has detached and the rest of the scenario went as expected
   1  it has detached, and an expectation failed then
   2  bad usage, or a scenario that cannot be used
   3  it has detached, and the guest panicked or the machine failed then`;
@@ -13,8 +13,9 @@ Exit codes:
 export function addGdb(root: Command): void {
   root
     .command('gdb')
-    .description('have gdb debug a scenario, forwards and backwards (docs/gdb.md)')
-    .argument('<file>', 'scenario (YAML)')
+    .description('have gdb debug a scenario or a machine that is up, forwards and backwards (docs/gdb.md)')
+    .argument('[file]', 'scenario (YAML)')
+    .option('--attach <name>', 'a machine that klpemu up has started, instead of a scenario')
     .addOption(atOption())
     .addOption(
       new Option('--at-instruction <number>', 'instructions since boot, of all CPUs, instead').argParser(
@@ -41,9 +42,10 @@ Examples:
   klpemu gdb fixtures/scenarios/demo.yaml --at 1s
   klpemu gdb fixtures/scenarios/demo.yaml --at-dmesg 'patching complete'
   gdb -ex 'target remote localhost:1234'
-  gdb -ex 'target remote | klpemu gdb --stdio fixtures/scenarios/demo.yaml'`,
+  gdb -ex 'target remote | klpemu gdb --stdio fixtures/scenarios/demo.yaml'
+  klpemu up && gdb -ex 'target remote | klpemu gdb --stdio --attach default'`,
     )
-    .action(async (file: string, options) => (await import('./gdb.ts')).gdb(file, options));
+    .action(async (file: string | undefined, options) => (await import('./gdb.ts')).gdb(file, options));
 }
 
 function whole(max: number): (text: string) => number {

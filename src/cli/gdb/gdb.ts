@@ -1,6 +1,6 @@
 // klpemu gdb: a scenario at a moment, with a debugger at it.
 
-import { DebugServer, serveStreams } from '../../gdb/server.ts';
+import { DebugServer, type Serve, serveStreams, toSession } from '../../gdb/server.ts';
 import { type Moment, Session } from '../../gdb/session.ts';
 import { Checkpoints } from '../../history/checkpoints.ts';
 import { type DrivenRun, scenarioProgram } from '../../history/driven_run.ts';
@@ -10,8 +10,13 @@ import { EXIT, systemReason, UsageError } from '../exit.ts';
 import { open } from '../scenario.ts';
 import { runSettings } from '../scenario_options.ts';
 import { print, printError } from '../terminal.ts';
+import { attach, relay } from './attach.ts';
+
+/** Options that say which run it is, and which moment. */
+const OF_A_SCENARIO = ['at', 'atInstruction', 'atDmesg', 'seed', 'schedule', 'kernel', 'allowFiles'] as const;
 
 interface GdbOptions {
+  readonly attach?: string;
   readonly at?: number;
   readonly atInstruction?: number;
   readonly atDmesg?: string;
@@ -24,16 +29,45 @@ interface GdbOptions {
   readonly allowFiles?: boolean;
 }
 
-export async function gdb(file: string, options: GdbOptions): Promise<void> {
-  const moment = momentOf(options);
+export async function gdb(file: string | undefined, options: GdbOptions): Promise<void> {
   if (options.stdio && options.socket !== undefined)
     throw new UsageError('--stdio and --socket are both where the debugger is: one of them');
+  const moment = momentOf(options);
+  if (options.attach !== undefined) {
+    if (file !== undefined || OF_A_SCENARIO.some((name) => options[name] !== undefined))
+      throw new UsageError(
+        '--attach is to a machine that is up, at this moment: with no scenario, and no other moment',
+      );
+    await debugMachine(options.attach, options);
+  } else {
+    if (file === undefined) throw new UsageError('a scenario, or --attach NAME');
+    await debugScenario(file, options, moment);
+  }
+}
+
+/** One debugger, at a machine that is up: it goes on when that leaves. */
+async function debugMachine(name: string, options: GdbOptions): Promise<void> {
+  const machine = await attach(name);
+  try {
+    if (options.stdio) await relay(process.stdin, process.stdout, machine);
+    else
+      await serve(async (socket) => {
+        await relay(socket, socket, machine);
+        return 'detached';
+      }, options);
+  } finally {
+    machine.destroy();
+    process.stdin.pause();
+  }
+}
+
+async function debugScenario(file: string, options: GdbOptions, moment: Moment | undefined): Promise<void> {
   const scenario = await open(file, { allowFiles: options.allowFiles ?? false });
   const { session, checkpoints } = await begin(scenario, options, moment);
   try {
     const how = options.stdio
       ? await serveStreams(session, process.stdin, process.stdout)
-      : await serve(session, options);
+      : await serve(toSession(session), options);
     if (how === 'detached') await finish(session);
   } finally {
     session.close();
@@ -68,8 +102,8 @@ async function begin(scenario: Scenario, options: GdbOptions, moment: Moment | u
   }
 }
 
-async function serve(session: Session, { port, socket }: GdbOptions) {
-  const server = new DebugServer(session);
+async function serve(each: Serve, { port, socket }: GdbOptions) {
+  const server = new DebugServer(each);
   const address = socket === undefined ? { port } : { path: socket };
   const where = await server.listen(address).catch((error) => {
     throw new UsageError(`${socket ?? `port ${port}`} cannot be used: ${systemReason(error)}`);

@@ -71,7 +71,7 @@ export class Ride {
     const warnings: string[] = [];
     let picture: LivePicture | undefined;
     let ride: Ride | undefined;
-    const shell = await bootShell(options, {
+    const { shell } = await bootShell(options, {
       warn: (line) => warnings.push(line),
       booted: (machine) => {
         picture = new LivePicture(machine);

@@ -33,6 +33,7 @@ export class MachineProcess {
   #id = 0;
   #serving = 0;
   #said = '';
+  #debugger: { came(refused?: string): void; hears(bytes: string): void; left(): void } | undefined;
   #lastWords = '';
   /** Why there is no machine any more. */
   death: string | undefined;
@@ -57,6 +58,9 @@ export class MachineProcess {
     this.#child.on('message', (message: FromMachine) => {
       if ('died' in message) this.#said = message.died;
       else if ('id' in message) this.#answer(message.id, message.reply);
+      else if ('debugged' in message) this.#debugger?.came(message.refused);
+      else if ('answered' in message) this.#debugger?.hears(message.answered);
+      else if ('left' in message) this.#debugger?.left();
     });
     this.#child.on('error', (error) => this.#died(error.message));
     // What it has said last comes before this, other than with `exit`.
@@ -112,6 +116,31 @@ export class MachineProcess {
     if (this.#serving !== 0) this.#send({ interrupt: this.#serving });
   }
 
+  /** A debugger comes. @returns what it says from now on goes to that; why it cannot debug */
+  async debug(
+    hears: (bytes: string) => void,
+    left: () => void,
+  ): Promise<{ say(bytes: string): void; gone(): void } | string> {
+    if (this.death !== undefined) return this.death;
+    if (this.#debugger) return 'a debugger is at it already';
+    const refused = await new Promise<string | undefined>((came) => {
+      const end = (): void => {
+        this.#debugger = undefined;
+        left();
+      };
+      this.#debugger = { came, hears, left: end };
+      this.#send({ debugger: 'comes' });
+    });
+    if (refused !== undefined) {
+      this.#debugger = undefined;
+      return refused;
+    }
+    return {
+      say: (said) => this.#send({ said }),
+      gone: () => this.#send({ debugger: 'is gone' }),
+    };
+  }
+
   /** Ends the machine, at once: it has nothing that could be kept. */
   kill(): void {
     this.death ??= 'the machine was ended';
@@ -129,6 +158,8 @@ export class MachineProcess {
     this.death ??= reason;
     for (const resolve of this.#waiting.values()) resolve(this.#dead());
     this.#waiting.clear();
+    this.#debugger?.came(this.death);
+    this.#debugger?.left();
   }
 
   #dead(): Reply {

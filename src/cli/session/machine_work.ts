@@ -32,7 +32,10 @@ export type ToMachine =
   | { readonly boot: import('../shell/options.ts').ShellMachineOptions }
   | { readonly id: number; readonly work: Work }
   /** The request that is to be ended. */
-  | { readonly interrupt: number };
+  | { readonly interrupt: number }
+  /** Of a debugger: it comes, says something (one character a byte), is gone. */
+  | { readonly debugger: 'comes' | 'is gone' }
+  | { readonly said: string };
 
 /** From the machine's process. */
 export type FromMachine =
@@ -40,4 +43,9 @@ export type FromMachine =
   /** @param usage it is the user's mistake */
   | { readonly notBooted: string; readonly usage: boolean }
   | { readonly id: number; readonly reply: Reply }
-  | { readonly died: string };
+  | { readonly died: string }
+  /** To the debugger that came: why it cannot debug, where it cannot. */
+  | { readonly debugged: true; readonly refused?: string }
+  | { readonly answered: string }
+  /** It has left. */
+  | { readonly left: true };

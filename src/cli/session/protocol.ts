@@ -14,6 +14,8 @@ export type Request =
   | { readonly interrupt: true }
   /** Whether the machine lives, and is at a command; answered at once. */
   | { readonly state: true }
+  /** What follows is gdb's remote protocol, in both directions, when that is answered. */
+  | { readonly gdb: true }
   | { readonly down: true };
 
 /** What ends a command of a pipe, as a line. */
@@ -32,7 +34,17 @@ export function parseRequest(line: string): Request | string {
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     return 'a request is a JSON object';
-  const { line: text, words, put, schedule, pipe, interrupt, state, down } = value as Record<string, unknown>;
+  const {
+    line: text,
+    words,
+    put,
+    schedule,
+    pipe,
+    interrupt,
+    state,
+    gdb,
+    down,
+  } = value as Record<string, unknown>;
   if (schedule !== undefined && typeof schedule !== 'string') return 'a schedule is a text';
   const scheduled = schedule === undefined ? {} : { schedule };
   if (typeof text === 'string') return { line: text, ...scheduled };
@@ -43,8 +55,9 @@ export function parseRequest(line: string): Request | string {
   if (pipe === true) return { pipe };
   if (interrupt === true) return { interrupt };
   if (state === true) return { state };
+  if (gdb === true) return { gdb };
   if (down === true) return { down };
-  return 'a request has line, words, pipe, interrupt, state or down';
+  return 'a request has line, words, pipe, interrupt, state, gdb or down';
 }
 
 function wordsRequest(words: unknown, put: unknown): Request | string {

@@ -63,19 +63,45 @@ export class SessionServer {
   #accept(socket: Socket): void {
     let text = '';
     let pipe = false;
+    let relayed: ((bytes: string) => void) | undefined;
     socket.on('close', () => this.#interrupt(socket));
     socket.setEncoding('latin1');
     socket.on('error', () => socket.destroy());
     socket.on('data', (chunk: string) => {
+      if (relayed) {
+        relayed(chunk);
+        return;
+      }
       text += chunk;
       for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n')) {
         const line = text.slice(0, end);
         text = text.slice(end + 1);
         if (pipe) this.#pipeLine(socket, line);
+        else if (isDebugger(line)) relayed = this.#debugger(socket);
         else pipe = this.#requestLine(socket, line);
       }
       if (text.length > REQUEST_MAX) this.#refuse(socket, `a request has at most ${REQUEST_MAX} bytes`);
     });
+  }
+
+  /** A debugger comes. @returns where what it says goes */
+  #debugger(socket: Socket): (bytes: string) => void {
+    let say = (_: string): void => {};
+    this.#whenUp(async (machine) => {
+      const at = await machine.debug(
+        (bytes) => send(socket, bytes, 'latin1'),
+        () => socket.destroySoon(),
+      );
+      if (typeof at === 'string') {
+        this.#refuse(socket, at);
+        return;
+      }
+      say = (bytes) => at.say(bytes);
+      socket.on('close', () => at.gone());
+      if (socket.destroyed) at.gone();
+      else send(socket, '{"gdb":true}\n');
+    });
+    return (bytes) => say(bytes);
   }
 
   /** The client does not wait any more for the command that runs. */
@@ -91,7 +117,8 @@ export class SessionServer {
     else if ('interrupt' in request) this.#interrupt(socket);
     else if ('state' in request) this.#state(socket);
     else if ('down' in request) this.#down(socket);
-    else this.#ask(socket, request, (reply) => send(socket, `${JSON.stringify(reply)}\n`));
+    else if (!('gdb' in request))
+      this.#ask(socket, request, (reply) => send(socket, `${JSON.stringify(reply)}\n`));
     return false;
   }
 
@@ -153,6 +180,11 @@ export class SessionServer {
   #whenUp(work: (machine: MachineProcess) => void): void {
     this.#machine.then(work, () => {});
   }
+}
+
+function isDebugger(line: string): boolean {
+  const request = parseRequest(line);
+  return typeof request !== 'string' && 'gdb' in request;
 }
 
 function send(socket: Socket, text: string, encoding: 'utf8' | 'latin1' = 'utf8'): void {

@@ -10,13 +10,15 @@ import { KernelFileError } from '../../machine/native/find.ts';
 import { MACHINE_OPTIONS } from '../../machine/option_table.ts';
 import type { PatchModelName } from '../../machine/options.ts';
 import { ScheduleError } from '../../machine/schedule.ts';
+import type { Past } from '../../shell/command.ts';
 import type { Drive } from '../../shell/guest.ts';
-import { INSTRUCTION_LIMIT, type Interrupt } from '../../shell/interrupt.ts';
+import { INSTRUCTION_LIMIT, Interrupt } from '../../shell/interrupt.ts';
 import type { Shell } from '../../shell/shell.ts';
 import { engineOption } from '../engine_option.ts';
 import { systemReason, UsageError } from '../exit.ts';
 import { kernelOption, scheduleOption } from '../scenario_options.ts';
 import { printError } from '../terminal.ts';
+import type { ShellPast } from './past.ts';
 
 /** Name of the machine of `klpemu up` where none is given. */
 export const DEFAULT_NAME = 'default';
@@ -42,11 +44,18 @@ export interface ShellMachineOptions {
 interface ShellHost {
   /** Hears what depmod has to say of the modules. */
   readonly warn?: (line: string) => void;
-  readonly interrupt?: Interrupt;
-  /** Has the machine run, for its commands. */
+  /** Asked between slices: whether somebody wants no more of the command. */
+  readonly interrupted?: () => boolean;
+  /** Has the machine run, for its commands: it can be held then. */
   readonly drive?: (machine: Machine) => Drive;
   /** Called before it executes what comes behind its boot. */
   readonly booted?: (machine: Machine) => void;
+}
+
+/** A shell, and what is done with it. */
+export interface KeptShell {
+  readonly shell: Shell;
+  readonly past: ShellPast;
 }
 
 /** Adds the options that say what machine is booted. */
@@ -103,13 +112,52 @@ function wholeNumber(min: number, max: number): (text: string) => number {
 /** Virtual ns in which a machine that has just been booted comes to rest. */
 const SETTLE_NS = 10e6;
 
-/** Boots a machine and gives it a shell. @throws UsageError for a directory that is none */
-export async function bootShell(options: ShellMachineOptions, host: ShellHost = {}): Promise<Shell> {
-  const fixtures =
-    options.unwinder === 'frame pointer' ? 'fixtures/modules/frame-pointer' : 'fixtures/modules';
-  const named = [...(options.dir ?? []), ...(options.modules === undefined ? [] : [options.modules])];
+/** Boots a machine and gives it a shell; what is done with it is kept. @throws UsageError for a directory that is none */
+export async function bootShell(options: ShellMachineOptions, host: ShellHost = {}): Promise<KeptShell> {
+  const dirs = directories(options);
+  const { ShellPast } = await import('./past.ts');
+  const past = new ShellPast((again) =>
+    shellOn(options, {
+      past: again.past,
+      drive: () => again.drive,
+      machine: () => {},
+      interrupt: new Interrupt(again.interrupted),
+      modules: () => moduleFiles(dirs, again.checkFile),
+      warn: () => {},
+    }),
+  );
+  const { warn = (line: string) => printError(`${line}\n`), interrupted = () => false } = host;
+  const shell = await shellOn(options, {
+    ...(host.drive ? { drive: host.drive } : {}),
+    ...(host.booted ? { booted: host.booted } : {}),
+    machine: (machine) => past.begin(machine),
+    interrupt: past.interrupt(interrupted),
+    modules: () => moduleFiles(dirs, (path) => past.read(path)),
+    past,
+    warn,
+  });
+  return { shell, past };
+}
+
+/** Where its modules are. */
+function directories({ unwinder, dir = [], modules }: ShellMachineOptions): readonly string[] {
+  const fixtures = unwinder === 'frame pointer' ? 'fixtures/modules/frame-pointer' : 'fixtures/modules';
+  const named = [...dir, ...(modules === undefined ? [] : [modules])];
   const dirs = named.length > 0 ? named : [join(packageRoot(), fixtures)];
-  for (const dir of dirs) checkDirectory(dir);
+  for (const each of dirs) checkDirectory(each);
+  return dirs;
+}
+
+interface ShellParts extends Required<Pick<ShellHost, 'warn'>> {
+  readonly drive?: (machine: Machine) => Drive;
+  readonly booted?: (machine: Machine) => void;
+  readonly machine: (machine: Machine) => void;
+  readonly interrupt: Interrupt;
+  readonly modules: () => Iterable<{ name: string; bytes: Uint8Array }>;
+  readonly past: Past;
+}
+
+async function shellOn(options: ShellMachineOptions, parts: ShellParts): Promise<Shell> {
   const [{ Machine }, { Shell }] = await Promise.all([
     import('../../machine/machine.ts'),
     import('../../shell/shell.ts'),
@@ -125,15 +173,15 @@ export async function bootShell(options: ShellMachineOptions, host: ShellHost = 
     ...(kernel === undefined ? {} : { kernel }),
     ...(schedule === undefined ? {} : { schedule }),
   }).catch(asUsage);
-  host.booted?.(machine);
+  parts.booted?.(machine);
   machine.runFor(SETTLE_NS);
+  parts.machine(machine);
+  const { interrupt, modules, past, drive, warn } = parts;
   const shell = new Shell(machine, {
-    modules: () => moduleFiles(dirs),
-    ...(host.drive ? { drive: host.drive(machine) } : {}),
-    ...(host.interrupt ? { interrupt: host.interrupt } : {}),
+    ...{ interrupt, modules, past },
+    ...(drive ? { drive: drive(machine) } : {}),
     ...(options.limit === undefined ? {} : { instructionLimit: options.limit }),
   });
-  const { warn = (line: string) => printError(`${line}\n`) } = host;
   shell.context.modules.depmod().warnings.forEach(warn);
   return shell;
 }
@@ -150,7 +198,10 @@ function checkDirectory(dir: string): void {
 }
 
 /** All modules and bundles of the directories and those below; of two with one name, the one that is less deep down. */
-function* moduleFiles(dirs: readonly string[]): IterableIterator<{ name: string; bytes: Uint8Array }> {
+function* moduleFiles(
+  dirs: readonly string[],
+  reads: (path: string) => void,
+): IterableIterator<{ name: string; bytes: Uint8Array }> {
   const found = new Map<string, string>();
   const depth = (path: string): number => path.split('/').length;
   for (const dir of dirs) {
@@ -163,7 +214,10 @@ function* moduleFiles(dirs: readonly string[]): IterableIterator<{ name: string;
       if (!found.has(name) && isFile(join(dir, file))) found.set(name, join(dir, file));
     }
   }
-  for (const path of found.values()) yield { name: basename(path), bytes: bytesOf(path) };
+  for (const path of found.values()) {
+    reads(path);
+    yield { name: basename(path), bytes: bytesOf(path) };
+  }
 }
 
 const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() === true;

@@ -2,21 +2,21 @@
 // gives them. The machine is this process's own, so that nothing stands between a script and it.
 
 import { readSync } from 'node:fs';
-import type { Shell } from '../../shell/shell.ts';
 import { EXIT } from '../exit.ts';
 import { pipeAnswer } from '../session/protocol.ts';
 import { replyTo } from '../session/reply.ts';
 import { whenReady, writeWhole } from '../write_whole.ts';
+import type { KeptShell } from './options.ts';
 
 const STDIN = 0;
 const STDOUT = 1;
 const CHUNK = 65536;
 
 /** Ends with standard input. */
-export async function servePipe(shell: Shell): Promise<void> {
+export async function servePipe({ shell, past }: KeptShell): Promise<void> {
   let failed = false;
   for (const line of linesOf(STDIN)) {
-    const reply = await replyTo(shell, { line });
+    const reply = await past.perform(shell, (on) => replyTo(on, { line }));
     failed ||= reply.failure !== undefined;
     if (!isRead(Buffer.from(pipeAnswer(reply), 'latin1'))) break;
   }

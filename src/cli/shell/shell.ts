@@ -4,11 +4,10 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
-import type { Shell } from '../../shell/shell.ts';
 import { EXIT, systemReason, UsageError } from '../exit.ts';
 import { MachineProcess } from '../session/machine_process.ts';
 import { colorsFor, print, printError, visible } from '../terminal.ts';
-import { bootShell, type ShellMachineOptions } from './options.ts';
+import { bootShell, type KeptShell, type ShellMachineOptions } from './options.ts';
 import { servePipe } from './pipe.ts';
 import { fromBytes, toBytes, writeResult } from './text.ts';
 
@@ -32,18 +31,18 @@ export async function shell(script: string | undefined, options: ShellCommandOpt
     await interact(options);
     return;
   }
-  await withSession(options, (session) => runScript(session, text, options.errexit ?? false));
+  await withSession(options, (kept) => runScript(kept, text, options.errexit ?? false));
 }
 
 async function withSession(
   options: ShellCommandOptions,
-  work: (session: Shell) => Promise<void>,
+  work: (kept: KeptShell) => Promise<void>,
 ): Promise<void> {
-  const session = await bootShell(options);
+  const kept = await bootShell(options);
   try {
-    await work(session);
+    await work(kept);
   } finally {
-    session.context.guest.machine.close();
+    kept.shell.context.guest.machine.close();
   }
 }
 
@@ -60,10 +59,12 @@ function scriptText(script: string | undefined, command: string | undefined): st
   return process.stdin.isTTY ? undefined : readFileSync(0, 'latin1');
 }
 
-async function runScript(session: Shell, text: string, errexit: boolean): Promise<void> {
-  const { status } = await session.execute(text, { errexit, script: true, onResult: writeResult });
-  process.exitCode = session.exited ?? status;
-  const unmet = session.context.guest.machine.unmetSchedule();
+async function runScript({ shell, past }: KeptShell, text: string, errexit: boolean): Promise<void> {
+  const { status } = await past.perform(shell, (on) =>
+    on.execute(text, { errexit, script: true, ...(on === shell ? { onResult: writeResult } : {}) }),
+  );
+  process.exitCode = shell.exited ?? status;
+  const unmet = shell.context.guest.machine.unmetSchedule();
   for (const line of unmet) printError(`klpemu: schedule: ${line}\n`);
   if (unmet.length > 0) process.exitCode ||= EXIT.failed;
 }

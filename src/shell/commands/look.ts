@@ -1,4 +1,4 @@
-// Commands that look into the machine, which no real shell has: stack, disas, why.
+// Commands that look into the machine, which no real shell has: stack, disas, why, back.
 
 import type { Addr } from '../../guest/addr.ts';
 import { didYouMean } from '../../kernel/nearest.ts';
@@ -148,4 +148,21 @@ const why: Command = {
   },
 };
 
-export const LOOK_COMMANDS: readonly Command[] = [stack, disas, why];
+const back: Command = {
+  name: 'back',
+  usage:
+    "back [--from TIME|'instruction N'|TEXT] [--json] write ADDRESS[/BYTES] | change TASK.FIELD | change 'FUNCTION->transition' | call FUNCTION | dmesg TEXT",
+  summary: 'the last moment at which something was so: who did it, with stack, code and the events before it',
+  completes: 'symbols',
+  run: async ({ args, shell }) => {
+    const { flags, values, operands, unknown } = parseOptions(args, ['json'], ['from']);
+    if (unknown) return failed(`back: unrecognized option '${unknown}'`, 2);
+    if (operands.length === 0) return failed(`back: to what? (${back.usage})`, 2);
+    if (!shell.past) return failed('back: what was done with this machine was not kept', 2);
+    const answer = await shell.past.back(operands.join(' '), values.get('from'), flags.has('json'));
+    if ('refused' in answer) return failed(`back: ${answer.refused}`, 2);
+    return { ...ok(answer.text), status: answer.found ? 0 : 1 };
+  },
+};
+
+export const LOOK_COMMANDS: readonly Command[] = [stack, disas, why, back];
