@@ -10,6 +10,10 @@ const followed =
   process.env.STRYKER_MUTATOR_WORKER !== undefined ||
   process.argv.some((arg) => ['--watch', '-w', 'watch', 'related'].includes(arg));
 
+// Node reads a system's certificates each time it starts, which takes it twice as long as all else of that. Tests start hundreds
+// of processes, and none asks a server; some of the long ones do.
+if (!long) delete process.env.NODE_EXTRA_CA_CERTS;
+
 export default defineConfig({
   plugins: followed ? [] : [nativeModules()],
   test: {

@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { buildProgram } from '../built_program.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const MODULES = join(ROOT, 'fixtures/modules');
@@ -10,8 +11,7 @@ const SMALLEST = 'fixtures/scenarios/smallest.yaml';
 let dir: string;
 
 beforeAll(() => {
-  // What is up to date is not built again.
-  spawnSync(process.execPath, ['scripts/run.mjs', 'build', '--no-types'], { cwd: ROOT, stdio: 'inherit' });
+  buildProgram();
   dir = mkdtempSync(join(tmpdir(), 'klpemu-cli-'));
 });
 afterAll(() => rmSync(dir, { recursive: true, force: true }));

@@ -16,6 +16,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { digestOfMakers } from '../../src/machine/boot/image_makers.ts';
+import { buildProgram } from '../built_program.ts';
 import { ROOT } from './klpemu.ts';
 
 const ARGS = ['run', join(ROOT, 'fixtures/scenarios/smallest.yaml')];
@@ -25,7 +26,7 @@ describe('compiled code of the program', () => {
   let folder: string;
 
   beforeAll(() => {
-    spawnSync(process.execPath, ['scripts/run.mjs', 'build', '--no-types'], { cwd: ROOT, stdio: 'inherit' });
+    buildProgram();
   });
 
   beforeEach(() => {

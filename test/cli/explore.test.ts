@@ -44,7 +44,19 @@ describe('klpemu explore', () => {
 
   it('says that not all was looked at, and goes on from what it has left in a file', () => {
     const state = join(cli.dir, 'state');
-    const args = [GAP, '--searcher', 'bounded', '--known', 'gap', '--time', '1s', '--state', state];
+    const args = [
+      GAP,
+      '--searcher',
+      'bounded',
+      '--known',
+      'gap',
+      '--time',
+      '1s',
+      '--threads',
+      '1',
+      '--state',
+      state,
+    ];
     const first = json(...args);
     expect(first).toMatchObject({ status: 4, report: { complete: false } });
     expect(existsSync(state)).toBe(true);

@@ -5,6 +5,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { buildProgram } from '../built_program.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const hasTerminal = spawnSync('script', ['--version']).status === 0;
@@ -43,7 +44,7 @@ const PROMPT = '#';
 
 describe.skipIf(!hasTerminal)('klpemu shell on a terminal', () => {
   beforeEach(async () => {
-    spawnSync(process.execPath, ['scripts/run.mjs', 'build', '--no-types'], { cwd: ROOT, stdio: 'inherit' });
+    buildProgram();
     dir = mkdtempSync(join(tmpdir(), 'klpemu-terminal-'));
     seen = '';
     const command = `${process.execPath} dist/cli/main.js shell`;

@@ -5,6 +5,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { buildProgram } from '../built_program.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const MODULES = join(ROOT, 'fixtures/modules');
@@ -13,8 +14,7 @@ let dir: string;
 const at = (name: string): string => join(dir, name);
 
 beforeAll(() => {
-  // What is up to date is not built again.
-  spawnSync(process.execPath, ['scripts/run.mjs', 'build', '--no-types'], { cwd: ROOT, stdio: 'inherit' });
+  buildProgram();
   dir = mkdtempSync(join(tmpdir(), 'klpemu-convert-'));
   writeFileSync(at('list'), 'vmlinux.cmdline_proc_show\n');
 });

@@ -4,6 +4,7 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { buildProgram } from '../built_program.ts';
 
 export const ROOT = join(import.meta.dirname, '../..');
 const MAIN = 'dist/cli/main.js';
@@ -19,7 +20,7 @@ export class Cli {
   readonly env: NodeJS.ProcessEnv;
 
   constructor() {
-    spawnSync(process.execPath, ['scripts/run.mjs', 'build', '--no-types'], { cwd: ROOT, stdio: 'inherit' });
+    buildProgram();
     this.dir = mkdtempSync(join(tmpdir(), 'klpemu-cli-'));
     this.env = { ...process.env, XDG_RUNTIME_DIR: this.dir };
   }

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { rewrite, testNames } from '../../scripts/conformance/rewrite.ts';
+import { buildProgram } from '../built_program.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const PATCH = 'klpdemo_patch_vmlinux';
@@ -102,7 +103,7 @@ exit 5
   const klpemu = (...args: string[]) => spawnSync(process.execPath, [cli, ...args], { env, stdio: 'ignore' });
 
   beforeAll(() => {
-    spawnSync(process.execPath, ['scripts/run.mjs', 'build', '--no-types'], { cwd: ROOT, stdio: 'inherit' });
+    buildProgram();
     dir = mkdtempSync(join(tmpdir(), 'klpemu-conformance-'));
     env = { ...process.env, XDG_RUNTIME_DIR: dir };
     klpemu('up', '--name', 'test');

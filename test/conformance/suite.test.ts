@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { buildProgram } from '../built_program.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 
@@ -11,7 +12,7 @@ const isBuilt = existsSync(join(ROOT, '.cache/conformance/.built'));
 
 describe("the kernel's livepatch selftests", () => {
   it.skipIf(!isBuilt)(`all pass${isBuilt ? '' : ' (not here: npm run conformance fetches them)'}`, () => {
-    spawnSync(process.execPath, ['scripts/run.mjs', 'build', '--no-types'], { cwd: ROOT, stdio: 'inherit' });
+    buildProgram();
     const { status, stdout } = spawnSync(process.execPath, ['scripts/run.mjs', 'conformance'], {
       cwd: ROOT,
       encoding: 'utf8',
