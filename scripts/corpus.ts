@@ -3,6 +3,7 @@
 //   node scripts/run.mjs corpus [orc] [check] [--kernel VERSION|all] [--only modules|image] [--modules DIR] [--no-page | --pages]
 //
 // The packages go to .cache/corpus, never into the repository; what is there already is not fetched again.
+// A run is held against the one before it of the same packages: what differs but for times and memory is said.
 // Results: .cache/corpus/VERSION.json; docs/corpus/VERSION.md; the comparison of all kernels that have results, in
 // docs/corpus.md between its markers.
 
@@ -11,7 +12,15 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { comparison, type KernelResults, kernelPage } from './corpus/pages.ts';
-import { COMMANDS, type Command, klpemu, type Results, SUBJECTS, type Subject } from './corpus/results.ts';
+import {
+  COMMANDS,
+  type Command,
+  firstDifference,
+  klpemu,
+  type Results,
+  SUBJECTS,
+  type Subject,
+} from './corpus/results.ts';
 import { fetchKernel, KERNELS } from './debian/kernels.ts';
 import { ScriptUsageError } from './errors.ts';
 import { ROOT } from './root.ts';
@@ -40,9 +49,10 @@ function look(version: string, commands: readonly Command[], wanted: readonly Su
   for (const command of commands) {
     for (const subject of wanted) {
       log(`${command} of ${version}: ${kernel[subject]}`);
-      Object.assign(subjects[subject], {
-        [command]: klpemu(command, kernel[subject], CACHE, `${version}-${subject}`),
-      });
+      const last = subjects[subject][command];
+      const now = klpemu(command, kernel[subject], CACHE, `${version}-${subject}`);
+      if (last) log(compared(last, now));
+      Object.assign(subjects[subject], { [command]: now });
       const { packages, release } = kernel;
       const results: KernelResults = {
         version,
@@ -54,6 +64,14 @@ function look(version: string, commands: readonly Command[], wanted: readonly Su
       writeFileSync(fileOf(version), JSON.stringify(results));
     }
   }
+}
+
+/** With the run before: whatever is said hangs on nothing but the program and the packages. */
+function compared(last: unknown, now: unknown): string {
+  const difference = firstDifference(last, now);
+  return difference === undefined
+    ? 'the same as the last run, but for times and memory'
+    : `another than the last run, first in ${difference}`;
 }
 
 function writePages(versions: readonly string[]): void {

@@ -89,3 +89,19 @@ export function klpemu<C extends Command>(
   }
   return JSON.parse(readFileSync(output, 'utf8')) as Results[C];
 }
+
+/** What of a result may be another in each run. */
+const OF_RUNS: ReadonlySet<string> = new Set(['ms', 'cpuMs', 'peakMemory']);
+
+/** Where two results of one command first differ, but for times and memory: `objects.12.check.right`; undefined where nowhere. */
+export function firstDifference(a: unknown, b: unknown): string | undefined {
+  if (Object.is(a, b)) return undefined;
+  if (typeof a !== 'object' || typeof b !== 'object' || !a || !b) return '';
+  const [left, right] = [a as Record<string, unknown>, b as Record<string, unknown>];
+  for (const key of new Set([...Object.keys(left), ...Object.keys(right)])) {
+    if (OF_RUNS.has(key)) continue;
+    const inside = firstDifference(left[key], right[key]);
+    if (inside !== undefined) return inside === '' ? key : `${key}.${inside}`;
+  }
+  return undefined;
+}

@@ -2,6 +2,7 @@
 
 import { describe, expect, it } from 'vitest';
 import { comparison, type KernelResults, kernelPage } from '../../scripts/corpus/pages.ts';
+import { firstDifference } from '../../scripts/corpus/results.ts';
 import { newest } from '../../scripts/debian/kernels.ts';
 
 describe('of the packages in an archive', () => {
@@ -28,6 +29,27 @@ describe('of the packages in an archive', () => {
   it('there may be none of a version', () => {
     expect(newest('6.18', names, image)).toBeUndefined();
     expect(newest('6', names, image)).toBe('linux-image-6.12.117+deb13-amd64');
+  });
+});
+
+describe('a run that is held against the one before', () => {
+  const objects = (right: number, ms: number) => ({
+    summary: { right, ms, cpuMs: ms, peakMemory: ms },
+    objects: [{ file: 'a.ko', ms, check: { right } }],
+  });
+
+  it('is the same whatever its times and its memory are', () => {
+    expect(firstDifference(objects(7, 1), objects(7, 2))).toBeUndefined();
+  });
+
+  it('is another where any answer is, which is named', () => {
+    expect(firstDifference(objects(7, 1), objects(8, 1))).toBe('summary.right');
+    const other = { ...objects(7, 1), objects: [...objects(7, 1).objects, { file: 'b.ko' }] };
+    expect(firstDifference(objects(7, 1), other)).toBe('objects.1');
+    expect(firstDifference(other, objects(7, 1))).toBe('objects.1');
+    expect(firstDifference({ objects: [{ file: 'a.ko' }] }, { objects: [{ file: 'b.ko' }] })).toBe(
+      'objects.0.file',
+    );
   });
 });
 
