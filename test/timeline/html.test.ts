@@ -109,6 +109,34 @@ describe.skipIf(NO_BROWSER)(`the page of a run${NO_BROWSER ? ` (${NO_BROWSER})` 
     expect(compared).toBeGreaterThan(3);
   });
 
+  it('says who wrote each byte of text, and who ran since the byte before', async () => {
+    const pokes = of('poke');
+    const last = pokes.at(-1) as TraceEvent;
+    await page.evaluate((t) => klpemuPage.select(t), last.t);
+    const lines = await page.locator('.written .line').allTextContents();
+    expect(lines).toHaveLength(24);
+    /** Who the trace says that a CPU executed then. */
+    const on = (cpu: unknown, t: number): string =>
+      String(trace.findLast((event) => event.type === 'sched' && event.cpu === cpu && event.t <= t)?.next);
+    const ranBetween = (from: number, to: number, writer: string): string[] => {
+      const cpus = [...new Set(of('sched').map(({ cpu }) => cpu))];
+      const before = cpus.map((cpu) => on(cpu, from));
+      const during = of('sched', from, to).map(({ next }) => String(next));
+      return [...new Set([...before, ...during])].filter((name) => !/^swapper/.test(name) && name !== writer);
+    };
+    for (const [i, poke] of pokes.slice(-24).reverse().entries()) {
+      const { cpu, t, where, step, before, after } = poke;
+      const by = on(cpu, t);
+      expect(lines[i]).toContain(`${by} on CPU ${cpu}: ${where}, ${step}: ${before} \u2192 ${after}`);
+      const since = pokes[pokes.indexOf(poke) - 1];
+      const [, names = ''] = /since the bytes before ran: (.*)$/.exec(lines[i]) ?? [];
+      const told = names === 'nobody else' ? [] : names.split(', ');
+      expect([...told].sort(), lines[i]).toEqual(ranBetween(since.t, t, by).sort());
+    }
+    await page.locator('.written .line small').first().click();
+    expect(await page.evaluate(() => klpemuPage.view.moment)).toBe(last.t);
+  });
+
   it('goes from event to event, zooms and looks for names by the keyboard', async () => {
     const state = () => page.evaluate(() => ({ ...klpemuPage.view }));
     await page.keyboard.press('0');

@@ -8,6 +8,9 @@ import { countUpTo, type Run } from './run.ts';
 
 /** Rows that are made at once: who wants others looks for them. */
 const MOST = 200;
+/** Writes to text, and names of who ran between two of them. */
+const MOST_POKES = 24;
+const MOST_NAMES = 8;
 const STATES: Readonly<Record<number, string>> = { 0: 'unpatched', 1: 'patched' };
 
 export function element(tag: string, className = '', text = ''): HTMLElement {
@@ -25,6 +28,7 @@ export class Panel {
   readonly #moment = element('h2', 'moment');
   readonly #tasks = element('div', 'tasks');
   readonly #sites = element('div', 'sites');
+  readonly #written = element('div', 'written');
   readonly #log = element('div', 'log');
   readonly #troubles = element('div', 'troubles');
 
@@ -44,10 +48,11 @@ export class Panel {
       this.#troubles,
       section('Tasks', this.#tasks),
       section('Fentry sites', this.#sites),
+      section('Text written', this.#written),
       section('dmesg', this.#log),
     );
     into.addEventListener('click', (event) => {
-      const t = (event.target as HTMLElement).dataset.t;
+      const t = (event.target as HTMLElement).closest<HTMLElement>('[data-t]')?.dataset.t;
       if (t !== undefined) select(Number(t));
     });
   }
@@ -58,6 +63,7 @@ export class Panel {
     this.#showTroubles();
     this.#showTasks(t, wanted);
     this.#showSites(t);
+    this.#showWritten(t, wanted);
     this.#showLog(t, wanted);
   }
 
@@ -122,6 +128,35 @@ export class Panel {
       return row;
     });
     this.#sites.replaceChildren(...(rows.length > 0 ? rows : [element('p', '', 'none was rewritten yet')]));
+  }
+
+  /** Who wrote which bytes up to the moment, the last first, and who ran since the bytes before. */
+  #showWritten(t: number, wanted: string): void {
+    const { run } = this;
+    const { pokes } = run.data;
+    const up = pokes.slice(
+      0,
+      countUpTo(pokes, t, (poke) => poke.t),
+    );
+    const named = wanted === '' ? [] : up.filter(({ where }) => where.includes(wanted));
+    const shown = (named.length > 0 ? named : up).slice(-MOST_POKES - 1);
+    const rows = shown.map(({ t: at, cpu, where, step, before, after }, i) => {
+      const who = run.whoAt(cpu, at);
+      const by = who === undefined ? `CPU ${cpu}` : `${run.nameOf(who)} on CPU ${cpu}`;
+      const row = timed('line', at, `${timeText(at)} ${by}: ${where}, ${step}: ${before} \u2192 ${after}`);
+      const since = shown[i - 1];
+      if (since) row.append(element('small', 'between', this.#between(since.t, at, who)));
+      return row;
+    });
+    if (shown.length > MOST_POKES) rows.shift();
+    this.#written.replaceChildren(...(rows.length > 0 ? rows.reverse() : [element('p', '', 'none yet')]));
+  }
+
+  #between(from: number, to: number, writer: number | undefined): string {
+    const others = this.run.ranBetween(from, to).filter((task) => task !== writer);
+    const names = others.slice(0, MOST_NAMES).map((task) => this.run.nameOf(task));
+    const more = others.length > MOST_NAMES ? ` and ${others.length - MOST_NAMES} more` : '';
+    return `\nsince the bytes before ran: ${names.join(', ') || 'nobody else'}${more}`;
   }
 
   /** Lines around the moment, the last one before it in the middle. */

@@ -75,6 +75,24 @@ export class Run {
     return at < 0 ? undefined : stacks[slept.stack[rows[at]]];
   }
 
+  /** Who was executed by a CPU. */
+  whoAt(cpu: number, t: number): number | undefined {
+    const row = rowAt(this.cpus[cpu], t, this.data.end);
+    return row === undefined ? undefined : this.data.runs.task[row];
+  }
+
+  /** Tasks that were executed at some time between two moments, on any CPU; idle ones are none. */
+  ranBetween(from: number, to: number): readonly number[] {
+    const { runs, tasks } = this.data;
+    const ran = new Set<number>();
+    for (const rows of this.cpus)
+      for (let i = firstBehind(rows, from); i < rows.row.length && rows.from[i] <= to; i++) {
+        const task = runs.task[rows.row[i]];
+        if (tasks[task].pid !== 0) ran.add(task);
+      }
+    return [...ran];
+  }
+
   /** The last rewriting of each site up to then. */
   sitesAt(t: number): readonly PageData['sites'][number][] {
     const last = new Map<string, PageData['sites'][number]>();
