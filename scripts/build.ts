@@ -30,7 +30,15 @@ import { ROOT } from './root.ts';
 const at = (path: string): string => join(ROOT, path);
 
 /** Packages with a native library or a WebAssembly file next to them, and the bundler itself. */
-const EXTERNAL = ['esbuild', 'koffi', '@alexaltea/keystone-js', '@alexaltea/capstone-js', 'iced-x86'];
+const EXTERNAL = [
+  'esbuild',
+  'koffi',
+  '@alexaltea/keystone-js',
+  '@alexaltea/capstone-js',
+  'iced-x86',
+  'bullmq',
+  'ioredis',
+];
 const PROGRAM = 'src/cli/program.ts';
 const LAUNCHER = 'src/cli/main.ts';
 /** The process, and kinds of threads. */

@@ -8,6 +8,7 @@ import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execute, learnPoints } from '../src/explore/execution.ts';
 import { executedOf, storesOf } from '../src/explore/explore.ts';
+import { States } from '../src/explore/order.ts';
 import { type Plan, QUIET } from '../src/explore/plan.ts';
 import type { SearcherState } from '../src/explore/searcher.ts';
 import { BoundedSearcher } from '../src/explore/searchers/bounded.ts';
@@ -46,7 +47,13 @@ export const PAIRS = Object.keys(OPERATIONS).flatMap((a, i, names) =>
   names.slice(i).map((b) => [a, b] as const),
 );
 
-export function pairScenario(a: string, b: string, model: (typeof MODELS)[number]): Scenario {
+interface Pair {
+  readonly scenario: Scenario;
+  /** The step from which points count, a little before the pair: what is before that has a pair of its own. */
+  readonly fromStep: number;
+}
+
+export function pairScenario(a: string, b: string, model: (typeof MODELS)[number]): Pair {
   const steps = [...new Set([...(OPERATIONS[a].before ?? []), ...(OPERATIONS[b].before ?? [])])];
   const background = (step: string): string =>
     /^(spawn|kill)/.test(step) ? `  - ${step}` : `  - ${step}\n    background: true`;
@@ -61,12 +68,14 @@ tasks:
   - { name: reader, program: reader, args: [/proc/cmdline, 300] }
 steps:
 ${steps.map((step) => `  - ${step}`).join('\n')}
+  - wait: 200ms
 ${background(OPERATIONS[a].step)}
 ${background(OPERATIONS[b].step)}
   - wait: 3s
 `.replace('steps:\n\n', 'steps:\n');
   const scenario = parseScenario(text, join(ROOT, 'fixtures/scenarios/pair.yaml'));
-  return { ...scenario, machine: { ...scenario.machine, engine: 'core' } };
+  const machine = { ...scenario.machine, engine: 'core' as const };
+  return { scenario: { ...scenario, machine }, fromStep: steps.length };
 }
 
 interface PairState {
@@ -74,6 +83,12 @@ interface PairState {
   readonly pointless: number;
   readonly points: number;
   readonly visits: number;
+  /** Those that came to what another had come to, and were not run further. */
+  readonly joined: number;
+  /** Orders of points that runs have come to; of the longest session of several. */
+  readonly states: number;
+  /** Those that come to the same as one that was run. */
+  readonly leftOut: number;
   /** Processor time, s. */
   readonly seconds: number;
   readonly known: Readonly<Record<string, number>>;
@@ -143,7 +158,7 @@ export async function main(args: readonly string[]): Promise<void> {
 }
 
 async function explorePair(
-  scenario: Scenario,
+  { scenario, fromStep }: Pair,
   preemptions: number,
   before: PairState | undefined,
   end: number,
@@ -151,15 +166,18 @@ async function explorePair(
 ): Promise<PairState> {
   const cpu = process.cpuUsage();
   const { points } = await learnPoints(scenario);
-  const first = await execute(scenario, points, { base: QUIET, decisions: [] });
+  const states = new States();
+  const options = { fromStep, states };
+  const first = await execute(scenario, points, { base: QUIET, decisions: [] }, options);
   const searcher = new BoundedSearcher({
     preemptions,
     seed: 1,
     visits: first.visits.length,
     stores: storesOf(first.visits),
+    near: first.footprints.near,
     ...(before ? { state: before.searcher } : {}),
   });
-  let { schedules, pointless } = before ?? { schedules: 0, pointless: 0 };
+  let { schedules, pointless, joined } = before ?? { schedules: 0, pointless: 0, joined: 0 };
   const known: Record<string, number> = { ...before?.known };
   let found: string | undefined = wrong(first) && `${first.schedule}: ${wrong(first)}`;
   let plan: Plan | undefined;
@@ -167,8 +185,9 @@ async function explorePair(
   while (found === undefined && left-- > 0 && performance.now() < end) {
     plan = searcher.next();
     if (!plan) break;
-    const execution = await execute(scenario, points, plan);
+    const execution = await execute(scenario, points, plan, options);
     schedules++;
+    if (execution.isKnown) joined++;
     if (execution.pointless) pointless++;
     for (const kind of new Set(execution.problems.map((one) => one.kind)))
       known[kind] = (known[kind] ?? 0) + 1;
@@ -180,6 +199,9 @@ async function explorePair(
   return {
     schedules,
     pointless,
+    joined,
+    states: Math.max(states.size, before?.states ?? 0),
+    leftOut: searcher.leftOut,
     points: points.text.size + points.trampoline.size + points.host.size,
     visits: first.visits.length,
     seconds: (before?.seconds ?? 0) + (user + system) / 1e6,
@@ -200,11 +222,23 @@ function wrong({ problems }: Awaited<ReturnType<typeof execute>>): string | unde
 
 function tell(
   key: string,
-  { schedules, pointless, points, visits, seconds, known, complete, found }: PairState,
+  {
+    schedules,
+    pointless,
+    joined,
+    states,
+    leftOut,
+    points,
+    visits,
+    seconds,
+    known,
+    complete,
+    found,
+  }: PairState,
 ): void {
   const counts = Object.entries(known).map(([kind, count]) => `, ${kind} ${count}`);
   process.stdout.write(
-    `${key}: ${schedules} schedules (${pointless} changed nothing), ${points} points, ${visits} times come to, ${seconds.toFixed(0)} s${counts.join('')}, ${found ?? (complete ? 'all' : 'not all')}\n`,
+    `${key}: ${schedules} schedules (${pointless} changed nothing, ${joined} joined others), ${leftOut} left out, ${states} states, ${points} points, ${visits} times come to, ${seconds.toFixed(0)} s${counts.join('')}, ${found ?? (complete ? 'all' : 'not all')}\n`,
   );
 }
 
@@ -212,7 +246,7 @@ function total(saved: Readonly<Record<string, PairState>>): void {
   const all = Object.values(saved);
   const sum = (of: (state: PairState) => number): number => all.reduce((one, state) => one + of(state), 0);
   process.stdout.write(
-    `${all.filter(({ complete }) => complete).length} of ${all.length} begun are whole: ${sum((one) => one.schedules)} schedules (${sum((one) => one.pointless)} changed nothing), ${sum((one) => one.seconds).toFixed(0)} s of processor time\n`,
+    `${all.filter(({ complete }) => complete).length} of ${all.length} begun are whole: ${sum((one) => one.schedules)} schedules (${sum((one) => one.pointless)} changed nothing), ${sum((one) => one.leftOut)} left out, ${sum((one) => one.seconds).toFixed(0)} s of processor time\n`,
   );
 }
 

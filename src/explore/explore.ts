@@ -14,6 +14,10 @@ export interface Executed {
   readonly visits: number;
   readonly stores: Stores;
   readonly pointless: boolean;
+  readonly isKnown: boolean;
+  readonly near: readonly number[];
+  readonly met: number;
+  readonly alike: readonly number[];
   readonly problems: readonly Problem[];
   readonly hash?: string;
 }
@@ -23,9 +27,20 @@ export interface Place {
 }
 
 /** An execution as plain data. */
-export function executedOf({ visits, pointless, problems, hash }: Execution): Executed {
+export function executedOf({ visits, pointless, isKnown, footprints, problems, hash }: Execution): Executed {
   const made = hash === undefined ? {} : { hash };
-  return { visits: visits.length, stores: storesOf(visits), pointless, problems, ...made };
+  const { near, met, alike } = footprints;
+  return {
+    visits: visits.length,
+    stores: storesOf(visits),
+    pointless,
+    isKnown,
+    near,
+    met,
+    alike,
+    problems,
+    ...made,
+  };
 }
 
 export const storesOf = (visits: Execution['visits']): Stores =>
@@ -47,6 +62,8 @@ interface Progress {
   readonly schedules: number;
   /** Of them those that changed nothing. */
   readonly pointless: number;
+  /** Of them those that came to what others had come to, and went no further. */
+  readonly joined: number;
   /** The most points that a run came to, and decisions of the longest plan. */
   readonly visits: number;
   readonly depth: number;
@@ -63,7 +80,7 @@ export interface Explored extends Progress {
 
 export async function explore(options: ExploreOptions): Promise<Explored> {
   const { searcher, places, known = [], isOver } = options;
-  const counts = { schedules: 0, pointless: 0, visits: 0, depth: 0 };
+  const counts = { schedules: 0, pointless: 0, joined: 0, visits: 0, depth: 0 };
   const knownCounts: Partial<Record<ProblemKind, number>> = {};
   let hit: { readonly plan: Plan; readonly problems: readonly Problem[] } | undefined;
   let complete = false;
@@ -109,9 +126,14 @@ export async function explore(options: ExploreOptions): Promise<Explored> {
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
-function count(counts: Mutable<Progress>, { decisions }: Plan, { pointless, visits }: Executed): void {
+function count(
+  counts: Mutable<Progress>,
+  { decisions }: Plan,
+  { pointless, isKnown, visits }: Executed,
+): void {
   counts.schedules++;
   if (pointless) counts.pointless++;
+  if (isKnown) counts.joined++;
   counts.visits = Math.max(counts.visits, visits);
   counts.depth = Math.max(counts.depth, decisions.length);
 }

@@ -11,7 +11,7 @@ import { LivepatchData } from '../machine/livepatch_data.ts';
 import type { Machine } from '../machine/machine.ts';
 
 /** What a point accesses, by the object's name. */
-type Touched = Readonly<Record<string, 'read' | 'write'>>;
+export type Touched = Readonly<Record<string, 'read' | 'write'>>;
 
 /** As plain data: it goes from one thread to others. */
 export interface Points {
@@ -24,7 +24,7 @@ export interface Points {
 }
 
 /** What tells that a host function has changed something that others see. */
-const CHANGES: readonly EventType[] = [
+export const CHANGES: readonly EventType[] = [
   'poke',
   'ftrace',
   'module',
@@ -77,12 +77,19 @@ export class Learner {
     for (const { what, pc, addr } of events) {
       if (what === 'block') {
         const trampoline = trampolines.at(pc);
+        if (this.#isOfGate(pc)) note(this.#text, pc, 'gate', 'write');
         if (trampoline) this.#trampoline.add(Number(pc - trampoline.start));
       } else if (what === 'read' || what === 'write') {
         const name = this.#data.nameOf(addr);
         if (name !== undefined) note(this.#text, pc, name, what);
       }
     }
+  }
+
+  /** Of the bundle model: who waits at the gate, and who wakes him. */
+  #isOfGate(pc: Addr): boolean {
+    const { bundles, core } = this.#machine.inspect;
+    return bundles !== undefined && /^(klp_gate_\w+|__wake_up)\+/.test(core.sym(pc));
   }
 
   #served(host: string): void {

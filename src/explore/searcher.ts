@@ -16,6 +16,12 @@ export interface Outcome {
   /** Those where stores wait: which, and how many do. */
   readonly stores: Stores;
   readonly pointless: boolean;
+  /** By point: what is read from there to the next (footprints.ts). */
+  readonly near?: readonly number[];
+  /** What others wrote while the CPU of the last decision stood still. */
+  readonly met?: number;
+  /** Points at which a preemption is the one of the last decision. */
+  readonly alike?: readonly number[];
   /** Something was wrong with it. */
   readonly found: boolean;
   /** Of its events, where the searcher asked for it. */
@@ -29,6 +35,8 @@ export interface Searcher {
   next(): Plan | undefined;
   /** @returns a sentence where the searcher itself finds something wrong */
   done(outcome: Outcome): string | undefined;
+  /** Plans that it left out: they come to the same as others. */
+  readonly leftOut?: number;
   /** What it has done and what is left, for one that comes after it. */
   readonly state: SearcherState;
 }
@@ -42,6 +50,8 @@ export interface SearcherOptions {
   /** Points that the run comes to without any decision. */
   readonly visits: number;
   readonly stores: Stores;
+  /** By point, of that run: what is read from there to the next (footprints.ts). */
+  readonly near?: readonly number[];
   /** What may be done; all, where nothing is said. */
   readonly kinds?: readonly Kind[];
   /** That of a searcher before, which this one goes on from. */

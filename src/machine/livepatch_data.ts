@@ -12,6 +12,9 @@ const VARIABLES = { klp_target_state: 4, klp_transition_patch: 8, klp_patches: 1
 /** The word of TIF_ bits: most who read it look for others. */
 export const FLAGS = 'thread_info.flags';
 
+/** What nameOf() answers. */
+export const DATA_NAMES: readonly string[] = [...Object.keys(VARIABLES), 'patch_state', FLAGS, 'klp_func'];
+
 interface Range {
   readonly addr: Addr;
   readonly start: number;
@@ -54,6 +57,16 @@ export class LivepatchData {
 
   /** The object that an access is to; undefined: not livepatch's. */
   nameOf(addr: Addr): string | undefined {
+    return this.#rangeOf(addr)?.name;
+  }
+
+  /** And which one: a word that no other object has. */
+  objectOf(addr: Addr): string | undefined {
+    const range = this.#rangeOf(addr);
+    return range && `${range.name} ${range.start}`;
+  }
+
+  #rangeOf(addr: Addr): Range | undefined {
     const at = lo32(addr);
     let [low, high] = [0, this.#ranges.length];
     while (low < high) {
@@ -63,7 +76,7 @@ export class LivepatchData {
     }
     const range = this.#ranges[low - 1];
     const isInside = range !== undefined && at < range.start + range.size && hi32(addr) === hi32(range.addr);
-    return isInside ? range.name : undefined;
+    return isInside ? range : undefined;
   }
 
   /** All of it, as text that can be compared; of flags the one that is livepatch's. */

@@ -233,6 +233,11 @@ export class Sched {
     this.#held.add(task);
   }
 
+  /** Whether one is not given a CPU. */
+  get holds(): boolean {
+    return this.#held.size > 0;
+  }
+
   letGo(task: TaskStruct): void {
     if (this.#held.delete(task) && task.onRq && !task.onCpu) this.reschedCurr(task.cpu);
   }

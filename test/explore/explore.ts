@@ -51,6 +51,7 @@ export async function explored(scenario: Scenario, wanted: Wanted): Promise<Resu
       seed,
       visits: first.visits.length,
       stores: storesOf(first.visits),
+      near: first.footprints.near,
       ...(kinds ? { kinds } : {}),
     }),
     places: [

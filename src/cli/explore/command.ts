@@ -40,6 +40,13 @@ export function addExplore(root: Command): void {
       new Option('--do <letters>', 'only this, by commas: p, h, w as in schedules').argParser(things),
     )
     .option('--state <file>', 'go on from where the file says, and leave there what is not done')
+    .addOption(
+      new Option(
+        '--queue <url>',
+        'a Redis server, redis://HOST[:PORT][/DATABASE]: other processes execute the schedules, on other computers too',
+      ).argParser(redisUrl),
+    )
+    .option('--worker', 'be one of these processes, until it is told to end: with --queue, and the same file')
     .addOption(scheduleOption())
     .addOption(allowFilesOption())
     .option('--json', 'as one JSON object')
@@ -66,6 +73,11 @@ function time(text: string): number {
   const ns = parseDuration(text);
   if (ns !== undefined && ns >= 1e9) return ns / 1e6;
   throw new InvalidArgumentError('It must be a duration of at least a second: 60s, 5m.');
+}
+
+function redisUrl(text: string): string {
+  if (URL.canParse(text) && /^rediss?:$/.test(new URL(text).protocol)) return text;
+  throw new InvalidArgumentError('It must be redis://HOST[:PORT][/DATABASE].');
 }
 
 function things(text: string): string[] {

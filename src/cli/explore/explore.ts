@@ -4,8 +4,9 @@ import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { drawn, type Line, Story } from '../../explore/counterexample.ts';
 import { type Execution, execute, learnPoints } from '../../explore/execution.ts';
-import { type Explored, explore, storesOf } from '../../explore/explore.ts';
+import { type Explored, executedOf, explore, type Place, storesOf } from '../../explore/explore.ts';
 import type { Problem, ProblemKind } from '../../explore/judges.ts';
+import { States } from '../../explore/order.ts';
 import { QUIET } from '../../explore/plan.ts';
 import type { Points } from '../../explore/points.ts';
 import type { Kind, Searcher } from '../../explore/searcher.ts';
@@ -19,6 +20,7 @@ import { columns, print, toTerminal } from '../terminal.ts';
 import { workProgress } from '../work_progress.ts';
 import type { FoundPage } from './page.ts';
 import { ThreadPlace } from './places.ts';
+import { RedisQueue, serveQueue } from './redis_queue.ts';
 import { readState, stateKey, writeState } from './state.ts';
 
 interface ExploreCommandOptions extends FileAccess {
@@ -35,6 +37,9 @@ interface ExploreCommandOptions extends FileAccess {
   readonly do?: readonly Kind[];
   readonly json?: boolean;
   readonly html?: string;
+  /** Of a Redis server. */
+  readonly queue?: string;
+  readonly worker?: boolean;
 }
 
 /** Nothing was found, and not all was looked at. */
@@ -43,11 +48,13 @@ const NOT_ALL = 4;
 export async function exploreFile(file: string, options: ExploreCommandOptions): Promise<void> {
   if ((options.searcher === 'replay') !== (options.schedule !== undefined))
     throw new UsageError('--schedule goes with --searcher replay, and replay needs one');
+  if (options.worker && options.queue === undefined) throw new UsageError('--worker goes with --queue');
   const started = performance.now();
   const scenario = await open(file, options);
   const { html } = options;
   const page = html === undefined ? undefined : new (await import('./page.ts')).FoundPage(html);
   const { points } = await learnPoints(scenario);
+  if (options.worker) return await work(file, scenario, points, options);
   const first = await execute(scenario, points, { base: QUIET, decisions: [] }, { at: options.at ?? '' });
   const fresh = first.problems.filter(({ kind }) => !options.known?.includes(kind));
   const key = stateKey(
@@ -65,6 +72,7 @@ export async function exploreFile(file: string, options: ExploreCommandOptions):
       ? {
           schedules: 1,
           pointless: 0,
+          joined: 0,
           visits: first.visits.length,
           depth: 0,
           complete: false,
@@ -77,13 +85,40 @@ export async function exploreFile(file: string, options: ExploreCommandOptions):
     ? await counterexample(scenario, points, explored.found, options.at ?? '', page)
     : undefined;
   if (!told) page?.discard();
-  if (options.json) printJson(explored, points, told, ms);
-  else printText(scenario, explored, points, told, ms);
+  const { leftOut } = search;
+  if (options.json) printJson(explored, leftOut, points, told, ms);
+  else printText(scenario, explored, leftOut, points, told, ms);
   process.exitCode = explored.found ? EXIT.failed : explored.complete ? EXIT.ok : NOT_ALL;
 }
 
 /** State files of other versions have other points. */
-const VERSION = 2;
+const VERSION = 3;
+
+/** What is executed of the same file at the same points has the same name. */
+const queueName = (file: string, { at = '' }: ExploreCommandOptions): string =>
+  `klpemu-explore-${stateKey(readFileSync(file, 'utf8'), at, VERSION)}`;
+
+/** Plans that wait in a queue for whoever takes them. */
+const IN_QUEUE = 64;
+/** How much longer than all may take one may. */
+const GRACE_MS = 120_000;
+
+async function work(
+  file: string,
+  scenario: Scenario,
+  points: Points,
+  options: ExploreCommandOptions,
+): Promise<void> {
+  const { at = '', queue = '' } = options;
+  const states = new States();
+  await serveQueue(
+    queue,
+    queueName(file, options),
+    async ({ plan, hash, joins }) =>
+      executedOf(await execute(scenario, points, plan, { at, hash, ...(joins ? { states } : {}) })),
+    () => print(`executes schedules of '${toTerminal([scenario.name]).join('')}'\n`),
+  );
+}
 
 class Search {
   readonly #scenario: Scenario;
@@ -111,6 +146,7 @@ class Search {
       seed: options.seed,
       visits: first.visits.length,
       stores: storesOf(first.visits),
+      near: first.footprints.near,
       ...(options.do ? { kinds: options.do } : {}),
       ...(saved ? { state: saved.searcher } : {}),
       ...(options.schedule === undefined ? {} : { schedule: options.schedule }),
@@ -118,11 +154,8 @@ class Search {
   }
 
   async run(file: string, started: number): Promise<Explored> {
-    const { time, threads = availableParallelism(), known, json, allowFiles = false } = this.#options;
-    const { at = '' } = this.#options;
-    const start = { file, allowFiles, points: this.#points, at };
-    const count = this.#options.searcher === 'replay' ? 1 : threads;
-    const places = Array.from({ length: count }, () => new ThreadPlace(start));
+    const { time, known, json, at = '' } = this.#options;
+    const { places, close } = await this.#places(file);
     const bar = await workProgress(FORMAT, time, json ? { json } : {});
     let interrupted = false;
     const onInterrupt = (): void => {
@@ -145,8 +178,26 @@ class Search {
     } finally {
       process.off('SIGINT', onInterrupt);
       bar?.stop();
-      await Promise.all(places.map((place) => place.close()));
+      await close();
     }
+  }
+
+  /** Threads of this process; or, with a queue, whoever takes from it. */
+  async #places(file: string): Promise<{ places: readonly Place[]; close: () => Promise<unknown> }> {
+    const { queue, time, threads, searcher, at = '', allowFiles = false } = this.#options;
+    const joins = searcher === 'bounded';
+    const most = searcher === 'replay' ? 1 : threads;
+    if (queue !== undefined) {
+      const redis = await RedisQueue.open(queue, queueName(file, this.#options), joins, time + GRACE_MS);
+      return { places: redis.places(most ?? IN_QUEUE), close: () => redis.close() };
+    }
+    const start = { file, allowFiles, points: this.#points, at, joins };
+    const places = Array.from({ length: most ?? availableParallelism() }, () => new ThreadPlace(start));
+    return { places, close: () => Promise.all(places.map((place) => place.close())) };
+  }
+
+  get leftOut(): number {
+    return this.#searcher.leftOut ?? 0;
   }
 
   #saved(explored: Explored): Explored {
@@ -191,11 +242,12 @@ const runAgain = ({ file }: Scenario, schedule: string): string =>
 function printText(
   scenario: Scenario,
   explored: Explored,
+  leftOut: number,
   points: Points,
   told: Told | undefined,
   ms: number,
 ): void {
-  const { schedules, pointless, visits, known, complete } = explored;
+  const { schedules, pointless, joined, visits, known, complete } = explored;
   const lines: string[] = [];
   if (told) {
     lines.push(`found in '${scenario.name}':`, '', drawn(told.lines, told.problems, columns()), '');
@@ -204,7 +256,7 @@ function printText(
   for (const [kind, count] of Object.entries(known))
     lines.push(`known, and gone on: ${kind} in ${counted(count, 'schedule')}`);
   lines.push(
-    `${counted(schedules, 'schedule')} (${whole(pointless)} changed nothing) over ${whole(pointCount(points))} points, ` +
+    `${counted(schedules, 'schedule')} (${whole(pointless)} changed nothing, ${whole(joined)} joined others; ${whole(leftOut)} left out) over ${whole(pointCount(points))} points, ` +
       `${whole(visits)} times come to, in ${(ms / 1000).toFixed(1)} s`,
   );
   if (!told)
@@ -219,11 +271,19 @@ function printText(
   );
 }
 
-function printJson(explored: Explored, points: Points, told: Told | undefined, ms: number): void {
-  const { schedules, pointless, visits, depth, known, complete } = explored;
+function printJson(
+  explored: Explored,
+  leftOut: number,
+  points: Points,
+  told: Told | undefined,
+  ms: number,
+): void {
+  const { schedules, pointless, joined, visits, depth, known, complete } = explored;
   const base = {
     schedules,
     pointless,
+    joined,
+    leftOut,
     points: pointCount(points),
     visits,
     depth,

@@ -3,8 +3,12 @@
 // The work is a queue of prefixes: a run whose last decision was at one of its points has as successors all that do one thing
 // more at a later one. A decision by which nothing changed has none: its run is that of the prefix before.
 //
-// Invariant: each set of decisions is run once; the state is all that is left to do.
+// Of points between which a CPU only reads the last comes first: to stand still at one before is the same where the others write
+// nothing of what is read between (footprints.ts), and is left out; so is a preemption that comes where another does.
+//
+// Invariant: of each set of decisions it, or one that comes to the same, is run once; the state is all that is left to do.
 
+import { ANYTHING, APART } from '../footprints.ts';
 import { type Decision, type Plan, QUIET } from '../plan.ts';
 import {
   KINDS,
@@ -16,73 +20,139 @@ import {
   type Stores,
 } from '../searcher.ts';
 
+/** Points of one CPU between which it only reads: where to stand still next, and the first. */
+interface Stretch {
+  readonly first: number;
+  at: number;
+  /** What comes of it is not known yet. */
+  isUnderWay: boolean;
+}
+
 /** All plans that have these decisions, and one more at a point from `next` on, before `end`. */
 interface Prefix {
   readonly decisions: readonly Decision[];
-  readonly next: number;
-  /** Which of the things that can be done there. */
-  readonly thing: number;
+  next: number;
+  /** Which of the things besides standing still that can be done there. */
+  thing: number;
   readonly end: number;
   /** Points where stores wait, and how many do. */
   readonly stores: Stores;
+  /** By point, from the first that is left on. */
+  readonly near: readonly number[];
+  /** Where to stand still. */
+  stretches: Stretch[];
+  /** Points at which a preemption is one that was run. */
+  alike: number[];
 }
+
+type Run = Pick<Prefix, 'end' | 'stores' | 'near'>;
 
 export class BoundedSearcher implements Searcher {
   readonly #preemptions: number;
   readonly #kinds: readonly Kind[];
   /** By how many decisions they have. */
   readonly #queue: Prefix[];
+  /** By their decisions. */
+  readonly #prefixes = new Map<string, Prefix>();
+  /** Plans that come to the same as one that was run. */
+  leftOut: number;
 
-  constructor({ preemptions, visits, stores, kinds = KINDS, state }: SearcherOptions) {
+  constructor(options: SearcherOptions) {
+    const { preemptions, visits: end, stores, near = [], kinds = KINDS, state } = options;
     this.#preemptions = preemptions;
     this.#kinds = kinds;
+    this.leftOut = Number(state?.leftOut ?? 0);
     this.#queue = state
-      ? [...(state.queue as Prefix[])]
-      : [{ decisions: [], next: 0, thing: 0, end: visits, stores }];
+      ? (structuredClone(state.queue) as Prefix[])
+      : [this.#prefix([], 0, { end, stores, near })];
+    for (const prefix of this.#queue) this.#prefixes.set(JSON.stringify(prefix.decisions), prefix);
   }
 
-  /** Resuming does once more what was under way. */
   get state(): SearcherState {
-    return { queue: this.#queue };
+    return { queue: this.#queue, leftOut: this.leftOut };
   }
 
-  /** Plans that are known to be left, without what they lead to. */
-  get left(): number {
-    return this.#queue.reduce((sum, { next, thing, end, stores }) => {
-      let all = 0;
-      for (let visit = next; visit < end; visit++) all += this.#things(visit, stores).length;
-      return sum + all - thing;
-    }, 0);
-  }
-
-  #things(visit: number, stores: Stores): Decision[] {
-    const waiting = stores.find(([at]) => at === visit)?.[1] ?? 0;
-    return this.#kinds.flatMap((kind): Decision[] =>
-      kind === 'w'
-        ? Array.from({ length: waiting }, (_, visible) => ({ visit, kind, stores: visible }))
-        : [{ visit, kind }],
-    );
+  #prefix(decisions: readonly Decision[], next: number, { end, stores, near }: Run): Prefix {
+    const stretches: Stretch[] = [];
+    if (this.#kinds.includes('h'))
+      for (let first = next, at = next; at < end; at++) {
+        if (at + 1 < end && (near[at] ?? APART) !== APART) continue;
+        stretches.push({ first, at, isUnderWay: false });
+        first = at + 1;
+      }
+    return { decisions, next, thing: 0, end, stores, near, stretches, alike: [] };
   }
 
   next(): Plan | undefined {
-    for (let first = this.#queue[0]; first; first = this.#queue[0]) {
-      const { decisions, next, thing, end, stores } = first;
-      const here = this.#things(next, stores);
-      if (thing < here.length) {
-        this.#queue[0] = { ...first, thing: thing + 1 };
-        return { base: QUIET, decisions: [...decisions, here[thing]] };
+    for (let i = 0; i < this.#queue.length; ) {
+      const prefix = this.#queue[i];
+      const decision = stand(prefix) ?? this.#other(prefix);
+      if (decision) return { base: QUIET, decisions: [...prefix.decisions, decision] };
+      if (prefix.stretches.length > 0) i++;
+      else {
+        this.#queue.splice(i, 1);
+        this.#prefixes.delete(JSON.stringify(prefix.decisions));
       }
-      if (next + 1 < end) this.#queue[0] = { ...first, next: next + 1, thing: 0 };
-      else this.#queue.shift();
     }
     return undefined;
   }
 
-  done({ plan: { decisions }, visits, stores, pointless, found }: Outcome): undefined {
-    const last = decisions.at(-1);
-    // What goes on from where something was wrong is about that.
-    if (!last || pointless || found || decisions.length >= this.#preemptions) return;
-    const next = last.visit + 1;
-    if (next < visits) this.#queue.push({ decisions, next, thing: 0, end: visits, stores });
+  /** What can be done besides standing still, a point after the other. */
+  #other(prefix: Prefix): Decision | undefined {
+    for (; prefix.next < prefix.end; prefix.next++, prefix.thing = 0) {
+      const things = this.#things(prefix);
+      if (prefix.thing < things.length) return things[prefix.thing++];
+    }
+    return undefined;
   }
+
+  #things({ next: visit, stores, alike, thing }: Prefix): Decision[] {
+    const waiting = stores.find(([at]) => at === visit)?.[1] ?? 0;
+    return this.#kinds.flatMap((kind): Decision[] => {
+      if (kind === 'w') return Array.from({ length: waiting }, (_, stores) => ({ visit, kind, stores }));
+      if (kind === 'h') return [];
+      if (!alike.includes(visit)) return [{ visit, kind }];
+      if (thing === 0) this.leftOut++;
+      return [];
+    });
+  }
+
+  done({ plan: { decisions }, ...outcome }: Outcome): undefined {
+    const last = decisions.at(-1);
+    if (!last) return;
+    this.#learn(decisions, last, outcome);
+    // What goes on from where something was wrong is about that.
+    if (outcome.pointless || outcome.found || decisions.length >= this.#preemptions) return;
+    const { visits: end, stores, near = [] } = outcome;
+    if (last.visit + 1 >= end) return;
+    const prefix = this.#prefix(decisions, last.visit + 1, { end, stores, near });
+    this.#queue.push(prefix);
+    this.#prefixes.set(JSON.stringify(decisions), prefix);
+  }
+
+  #learn(
+    decisions: readonly Decision[],
+    { visit, kind }: Decision,
+    { pointless, met = ANYTHING, alike = [] }: Omit<Outcome, 'plan'>,
+  ): void {
+    const prefix = this.#prefixes.get(JSON.stringify(decisions.slice(0, -1)));
+    if (!prefix) return;
+    if (kind === 'p') prefix.alike.push(...alike.filter((one) => !prefix.alike.includes(one)));
+    const stretch = kind === 'h' && prefix.stretches.find(({ at }) => at === visit);
+    if (!stretch) return;
+    stretch.isUnderWay = false;
+    const written = pointless ? 0 : met;
+    for (stretch.at--; stretch.at >= stretch.first; stretch.at--) {
+      if (written >= ANYTHING || (prefix.near[stretch.at] & written) !== 0) break;
+      this.leftOut++;
+    }
+    if (stretch.at < stretch.first) prefix.stretches = prefix.stretches.filter((one) => one !== stretch);
+  }
+}
+
+function stand({ stretches }: Prefix): Decision | undefined {
+  const stretch = stretches.find(({ isUnderWay }) => !isUnderWay);
+  if (!stretch) return undefined;
+  stretch.isUnderWay = true;
+  return { visit: stretch.at, kind: 'h' };
 }

@@ -38,6 +38,8 @@ export class WaitingStores {
   #hidden: readonly Store[] = [];
   /** Told of a CPU that only asks whether others are so far. */
   onPolls: ((cpu: Cpu) => void) | undefined;
+  /** Told where each part of a host function has stored something, while that is watched. */
+  onMade: ((cpu: Cpu, stores: readonly { readonly addr: bigint }[]) => void) | undefined;
 
   constructor(core: KernelCore, livepatch: Livepatch, host: HostCallDispatch, fork: Fork) {
     this.#core = core;
@@ -87,6 +89,7 @@ export class WaitingStores {
   /** A part of a host function is over. */
   #end(cpu: Cpu, waits: boolean): void {
     this.#core.mem.onStore = undefined;
+    this.onMade?.(cpu, this.#made);
     if (this.#host.polls) this.onPolls?.(cpu);
     const data = this.#data;
     if (!waits || !data) {
