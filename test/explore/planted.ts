@@ -112,6 +112,20 @@ export const PLANTED: readonly Planted[] = [
     wanted: { ...ONE },
     finds: /a deadlock: /,
   },
+  {
+    name: 'noGracePeriodAfterUnpatching',
+    plant: variants.noGracePeriodAfterUnpatching,
+    scenario: 'explore_stack',
+    wanted: { most: 2000, preemptions: 1, at: 'klp_ftrace_handler', kinds: ['h'] },
+    finds: /not its version any more|gets /,
+  },
+  {
+    name: 'wokenTooEarly',
+    plant: variants.wokenTooEarly,
+    scenario: 'explore_gate',
+    wanted: { ...ONE },
+    finds: /wake-up is lost/,
+  },
 ];
 
 /** Those that these scenarios do not show: what is still to be found. */
@@ -153,31 +167,17 @@ export const NOT_FOUND: readonly Planted[] = [
     finds: /outside of a transition|does not|klp_init_transition/,
   },
   {
-    name: 'noGracePeriodAfterUnpatching',
-    plant: variants.noGracePeriodAfterUnpatching,
-    scenario: 'explore_stack',
-    wanted: { ...ONE, at: 'klp_ftrace_handler', kinds: ['h'] },
-    finds: /not its version any more|gets /,
-  },
-  {
     name: 'clearedBeforeGracePeriod',
     plant: variants.clearedBeforeGracePeriod,
     scenario: 'explore_stack',
-    wanted: { ...ONE, at: 'klp_ftrace_handler', kinds: ['h'] },
+    wanted: { most: 2000, preemptions: 1, at: 'klp_ftrace_handler', kinds: ['h'] },
     finds: /not its version any more|gets /,
   },
   {
     name: 'transitionBehindFlags',
     plant: variants.transitionBehindFlags,
-    scenario: 'explore_disable',
-    wanted: { ...ONE, at: 'enabled_store', kinds: ['w'] },
+    scenario: 'explore_gap',
+    wanted: { ...ONE, at: 'enabled_store', kinds: ['h', 'w'] },
     finds: /stands|mixed|gets |not its version/,
-  },
-  {
-    name: 'wokenTooEarly',
-    plant: variants.wokenTooEarly,
-    scenario: 'explore_gate',
-    wanted: { ...ONE },
-    finds: /wake-up is lost/,
   },
 ];
