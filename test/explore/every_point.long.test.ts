@@ -195,8 +195,14 @@ async function preemptedAt(kind: Kind, schedule: string): Promise<string[]> {
   }
 }
 
-/** Where no task comes to: who was not switched by the first pass is held up, and is switched by force. */
-const UNSEEN: ReadonlySet<string> = new Set(['a transition is forced: klp_update_patch_state()']);
+/**
+ * Where no task comes to. Who was not switched by the first pass is held up, and is switched by force. The one site that disabling
+ * takes back is poked with nobody on his way to it: 60 seeds have none.
+ */
+const UNSEEN: ReadonlySet<string> = new Set([
+  'a transition is forced: klp_update_patch_state()',
+  'a patch is disabled: text poking',
+]);
 
 describe.each(Object.entries(KINDS))(
   'while %s, a task may be preempted at each instruction of',

@@ -304,6 +304,22 @@ describe('what cannot be', () => {
   });
 });
 
+describe('what an atomic replace makes up for functions that it takes away', () => {
+  it('has names of its own, each as long as it is', () => {
+    world.load('klpdemo_target');
+    world.load('klpdemo_patch_target');
+    world.load(PATCH);
+    world.running.add(world.core.tasks.idle[1]);
+    const before = new Set(world.core.slab.live().map(({ addr }) => addr));
+    world.replacing();
+    world.load('klpdemo_patch_both');
+    const made = world.core.slab.live().filter(({ addr }) => !before.has(addr));
+    const names = made.filter(({ owner }) => owner === 'klp name');
+    expect(names.length).toBeGreaterThan(0);
+    for (const { addr, size } of names) expect(world.core.mem.readCString(addr).length + 1).toBe(size);
+  });
+});
+
 describe('a write to enabled while another patch is in transition', () => {
   it('disables nothing', () => {
     world.load('klpdemo_target');

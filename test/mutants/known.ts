@@ -134,4 +134,130 @@ export const KNOWN: readonly Known[] = [
     is: 'open',
     why: 'flags of interrupts that are on come back off: tests call shadow functions with interrupts off',
   },
+  {
+    mutant: 'bundle/split/atoms.ts: place.indexed -> false',
+    is: 'open',
+    why: 'a table that code goes through by an index, cut where something refers into its middle: no fixture has one',
+  },
+  {
+    mutant: 'bundle/split/graph.ts: next && code.flowsTo(atom.end, atom.start) -> false',
+    is: 'open',
+    why: 'code that falls into the next function: objtool warns of it, and no fixture has any',
+  },
+  {
+    mutant: 'bundle/split/uber_check.ts: flows && roots.get(to) -> false',
+    is: 'open',
+    why: 'replacements of two objects that fall into each other as code: the test has one that begins inside of the other',
+  },
+  {
+    mutant: 'livepatch/context.ts: { relax: true } -> {}',
+    is: 'open',
+    why: 'a pause while exploring: only explore has it, whose tests are not of the folder',
+  },
+  {
+    mutant: 'livepatch/patch.ts: removed !== 0 -> false',
+    is: 'open',
+    why: 'the warning of a filter from which nothing could be taken: no test has that fail',
+  },
+  {
+    mutant: 'sched/core.ts: this.#held.size === 0 -> false',
+    is: 'equivalent',
+    why: 'of nobody who is held, all are left',
+  },
+  {
+    mutant:
+      'sched/core.ts: (task.state & TASK_INTERRUPTIBLE) !== 0 || this.fatalSignalPending(task) -> (task.state & TASK_INTERRUPTIBLE) !== 0 && this.fatalSignalPending(task)',
+    is: 'open',
+    why: "a signal that is not fatal, between a task's change of state and schedule(): no test meets that moment",
+  },
+  {
+    mutant: 'sched/timer.ts: \'timer\' -> ""',
+    is: 'open',
+    why: 'timers of a module that a wait on the gate asks for: tests of bundles have it, which are not of the folder',
+  },
+  {
+    mutant: 'sched/fork.ts: \'task_struct\' -> ""',
+    is: 'open',
+    why: 'the name of an allocation, which only reports of leaks show',
+  },
+  {
+    mutant: "sched/kthread.ts: typeof task === 'number' -> false",
+    is: 'open',
+    why: 'a kernel thread for which there is no memory',
+  },
+  {
+    mutant:
+      'sched/locking.ts: (): TaskStruct | undefined => this.#core.tasks.byAddr(this.# ... eadU64(lock + this.#ownerAt) & ~7n) -> () => undefined',
+    is: 'open',
+    why: 'who holds a mutex, for the gate: test/bundle/gate_deadlock has it, which is not of the folder',
+  },
+  {
+    mutant:
+      'module/branch_updates.ts: { const { mem } = this.#core; if (mem.readS32(key + this.#en ... ); yield* this.#updateJumps(key); } -> {}',
+    is: 'open',
+    why: 'static keys that are turned on and off: test/livepatch/self_switching has it, which is not of the folder',
+  },
+  {
+    mutant: 'module/livepatch.ts: [] -> ["Stryker was here"]',
+    is: 'open',
+    why: 'symbols of a module that has gone: who asks has just found it',
+  },
+  {
+    mutant: 'module/module.ts: s.index === index -> false',
+    is: 'open',
+    why: 'a symbol table in which a symbol is not at its number',
+  },
+  {
+    mutant:
+      'module/module_memory.ts: { const { module, module_memory } = kernel.structs; if (modu ... .mem); this.#row = module_memory; } -> {}',
+    is: 'open',
+    why: 'modules of later kernels, which tests of other folders boot',
+  },
+  {
+    mutant:
+      'module/params.ts: mod.addr + BigInt(this.#core.kernel.structs.module.fields.klp) -> mod.addr - BigInt(this.#core.kernel.structs.module.fields.klp)',
+    is: 'open',
+    why: "the parameter 'immediate' of a module that is no livepatch",
+  },
+  {
+    mutant: 'module/extable.ts: formatAt === undefined -> false',
+    is: 'open',
+    why: 'a WARN() of later kernels, which tests of other folders have',
+  },
+  {
+    mutant: 'module/modules.ts: \'COMING\' -> ""',
+    is: 'open',
+    why: 'a symbol of a module that still loads: test/bundle/two_loads has it, which is not of the folder',
+  },
+  {
+    mutant: 'module/resolve.ts: mod.isLivepatch && ctx.ports.klp?.livepatchesKeepNone -> false',
+    is: 'open',
+    why: 'the model of modules per object: test/submodules has it, which is not of the folder',
+  },
+  {
+    mutant: 'module/branch_sites.ts: mod.jumpEntries.filter((e) => !mod.contains(e.key)) -> mod.jumpEntries',
+    is: 'open',
+    why: "jump labels of a module's own keys",
+  },
+  {
+    mutant: 'module/finalize.ts: \'__ex_table\' -> ""',
+    is: 'open',
+    why: 'the name of a section in a report of what was done at load',
+  },
+  {
+    mutant: "module/layout.ts: symbol.name === '' -> false",
+    is: 'open',
+    why: 'symbols without a name, of sections, among those that stay',
+  },
+  {
+    mutant:
+      'module/patch_sites.ts: { const { size, fields } = kernel.structs.jump_entry; const  ... 1n) !== 0n, }); } return entries; } -> {}',
+    is: 'open',
+    why: 'jump labels of a module: the test wants ld, and is not of those that Stryker reaches',
+  },
+  {
+    mutant: 'module/resolve.ts: found.module !== undefined && !owner -> false',
+    is: 'open',
+    why: 'an export whose module is on no list',
+  },
 ];

@@ -3,7 +3,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { BUILT_IN, tickNs } from '../../src/kernel/description.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
-import type { MachineOptions } from '../../src/machine/machine.ts';
+import { Machine, type MachineOptions } from '../../src/machine/machine.ts';
 import { MS, World } from './world.ts';
 
 const TICK_NS = tickNs(BUILT_IN);
@@ -139,5 +139,34 @@ describe('a thread bound to a CPU', () => {
     world.machine.runFor(300 * MS);
     expect([0n, 4n].map((at) => world.u32(counts + at))).toEqual([0, 0]);
     expect(world.u32(counts + 8n)).toBeGreaterThan(10);
+  });
+});
+
+describe('a switch of tasks', () => {
+  it('is told to who listens to nothing else', async () => {
+    await boot({ cpus: 1 });
+    const machine = await Machine.boot({ cpus: 1 });
+    try {
+      const told: string[] = [];
+      machine.events.subscribe((e) => told.push(e.type), ['sched']);
+      machine.spawn('pause');
+      machine.runFor(50 * MS);
+      expect(told.length).toBeGreaterThan(1);
+      expect(new Set(told)).toEqual(new Set(['sched']));
+    } finally {
+      machine.close();
+    }
+  });
+});
+
+describe('a task that is bound to another CPU', () => {
+  it('stays on the one that it executes on until it wakes again', async () => {
+    await boot({ cpus: 2 });
+    const { sched } = world.machine.inspect;
+    const task = world.machine.spawn('spin');
+    world.machine.runUntil(() => task.onCpu !== 0, 100 * MS);
+    const { cpu } = task;
+    sched.bind(task, 1 - cpu);
+    expect(task.cpu).toBe(cpu);
   });
 });

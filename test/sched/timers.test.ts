@@ -20,6 +20,17 @@ afterEach(() => world.close());
 
 const tickAfter = (ns: number, ticks: number) => (Math.floor(ns / TICK_NS) + ticks) * TICK_NS;
 
+describe('what is left of a timeout', () => {
+  it('is the jiffies until then, and none where it is over', () => {
+    const { core } = world.machine.inspect;
+    world.machine.runFor(20 * MS);
+    const now = world.machine.inspect.timers.jiffies();
+    const left = (at: bigint) =>
+      core.host.get('jiffies_left')?.({ cpu: 0, args: [BigInt.asUintN(64, at)], sp: 0n, caller: 0n });
+    expect([now + 5n, now, now - 1n, now - 100n].map(left)).toEqual([5n, 0n, 0n, 0n]);
+  });
+});
+
 describe('a sleep', () => {
   it.each([
     ['msleep', 1, 2],

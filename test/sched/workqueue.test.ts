@@ -53,6 +53,34 @@ describe('a work item', () => {
     }
   });
 
+  it('is pending from when it is asked for until it runs, queued or delayed', async () => {
+    const { workqueue, core } = world.machine.inspect;
+    const [now, later] = [await item(), await item()];
+    const fn = (work: Addr) => core.mem.readU64(work + BigInt(W.fields.func));
+    const before = workqueue.pendingFunctions();
+    workqueue.queueWork(now);
+    workqueue.queueDelayedWork(later, 8 * TICK_NS);
+    expect(workqueue.pendingFunctions().filter((one) => !before.includes(one))).toEqual([fn(now), fn(later)]);
+    expect(untilRan(now)).toBe(true);
+    expect(workqueue.pendingFunctions()).toContain(fn(later));
+    expect(untilRan(later)).toBe(true);
+    expect(workqueue.pendingFunctions()).not.toContain(fn(later));
+  });
+
+  it('names its queue behind the name of who works on it, and after that', async () => {
+    const { workqueue, core } = world.machine.inspect;
+    const work = await item('mov edi, 3\ncall schedule_timeout_uninterruptible');
+    workqueue.queueWork(work, 0);
+    expect(untilRan(work)).toBe(true);
+    const suffixes = () =>
+      [...core.tasks.processes()].map((task) => workqueue.suffix(task)).filter((text) => text !== '');
+    expect(suffixes()).toEqual(['+events']);
+    const init = core.tasks.byPid(1);
+    expect(init && workqueue.suffix(init)).toBe('');
+    world.machine.runFor(50 * MS);
+    expect(suffixes()).toEqual(['-events']);
+  });
+
   it('that is queued already is not queued twice; while it runs it is', async () => {
     const { workqueue } = world.machine.inspect;
     const work = await item('mov edi, 3\ncall schedule_timeout_uninterruptible');
