@@ -2,7 +2,7 @@
 // the others out.
 //
 //   node scripts/run.mjs modules --kernel 6.1|6.12|7.3 [--only FOLDER]...    tries them, and keeps the results in .cache/modules
-//   node scripts/run.mjs modules --page                                      writes docs/kernel-modules.md of what is kept
+//   node scripts/run.mjs modules --page                                      writes docs/kernel-modules.md of kernels that were tried whole
 //
 // Every module below kernel/ is loaded, with those that it needs; nothing is unloaded. A folder whose results are kept is not tried
 // again, so that a run can be ended and taken up: to try it anew, delete them. Exit code 0: every module was tried.
@@ -34,6 +34,7 @@ export async function main(args: readonly string[]): Promise<void> {
   const trial = new ModuleTrial(image, folder);
   try {
     for (const one of folders) await tryFolder(trial, version, root, one);
+    if (only.length === 0) writeFileSync(join(CACHE, `${BOOTED[version].release}.done`), '');
   } finally {
     trial.close();
   }
@@ -90,7 +91,7 @@ function filesIn(path: string): string[] {
 function writePage(): void {
   const kernels = Object.values(BOOTED).flatMap(({ release }): TriedKernel[] => {
     const folder = join(CACHE, release);
-    if (!existsSync(folder)) return [];
+    if (!existsSync(join(CACHE, `${release}.done`))) return [];
     const modules = readdirSync(folder).flatMap(
       (file) => JSON.parse(readFileSync(join(folder, file), 'utf8')) as TriedModule[],
     );

@@ -196,13 +196,18 @@ export class World {
     const inactive = core.arch.checking?.inactive;
     if (!inactive) throw new Error(`${core.arch.name} does not say what a sleeping task has on its stack`);
     const task = this.machine.spawn('pause');
-    const sleeping = core.kernel.constants.TASK_INTERRUPTIBLE;
-    this.machine.runUntil(() => task.state === sleeping && !task.onCpu, SECOND);
+    const { TASK_INTERRUPTIBLE: sleeping, TASK_UNINTERRUPTIBLE } = core.kernel.constants;
+    // One that was preempted on its way to sleep is still to run.
+    const isAsleep = (): boolean => task.state === sleeping && task.onRq === 0 && task.onCpu === 0;
+    this.machine.runUntil(isAsleep, SECOND);
     const at = task.sp + BigInt(inactive.pc);
     const address = core.mem.readU64(at);
     core.mem.writeU64(at, 0n);
+    // A transition of more than 15 s sends the fake signal: woken by it, the task would return to nowhere.
+    task.state = TASK_UNINTERRUPTIBLE;
     return () => {
       core.mem.writeU64(at, address);
+      task.state = sleeping;
       const { pid } = task;
       this.#run(() => this.machine.spawn('kill', [String(pid), '9']));
       this.machine.runUntil(() => this.machine.exitStatus(task) !== undefined, SECOND);
