@@ -1,6 +1,6 @@
 // Random operations on the function tracer and on kprobes: their files in tracefs and debugfs, good and bad words, and what
 // makes the functions run. Only functions that run when a file is read are traced, so that what is recorded hangs on the
-// operations alone: no tool of kmod or of the shell reads these files by itself.
+// operations alone: no tool of kmod or of the shell reads these files by itself, as modprobe does /proc/cmdline.
 
 /** What the generator draws with. */
 export interface Source {
@@ -43,7 +43,7 @@ const PATTERNS = [
   '*time_proc_show',
   'meminfo_proc_sh[o]w',
   'klpbundle_*_step',
-  'klpdemo_*_show',
+  'klpdemo_sh*',
   ':mod:klpbundle_core',
   'klpbundle_*:mod:klpbundle_mid',
   'no_such_function',

@@ -33,7 +33,7 @@ function trampolineText(core: KernelCore, ftrace: Ftrace, target: Addr): string 
   if (!own) {
     const { caller, regsCaller } = ftrace.trampolines;
     const template = target === regsCaller.start ? regsCaller : caller;
-    return `->${core.sym(calledBy(core, template.start + BigInt(template.call)))}`;
+    return ` ->${core.sym(calledBy(core, template.start + BigInt(template.call)))}`;
   }
   const ops = ftrace.ops(own.ops);
   const called = calledBy(core, own.start + BigInt(ftrace.trampolines.templateOf(ops).call));

@@ -362,7 +362,7 @@ describe('register_ftrace_function', () => {
     const call = world.sym('ftrace_call');
     expect(world.core.mem.readBytes(call, 5)).toEqual(callInsn(call, world.sym('arch_ftrace_ops_list_func')));
     expect(enabledFunctions(world.core, world.ftrace)).toBe(
-      `vfs_read (2)   I  ->${world.core.sym(world.sym('arch_ftrace_ops_list_func'))}\n`,
+      `vfs_read (2)   I   ->${world.core.sym(world.sym('arch_ftrace_ops_list_func'))}\n`,
     );
     expect(world.run(world.ftrace.unregisterFunction(second.addr))).toBe(0);
     expect(world.core.mem.readBytes(site, 5)).toEqual(callInsn(site, first.trampoline));

@@ -106,7 +106,7 @@ describe('a probe and a livepatch of one function', () => {
       'klpdemo: this command line was livepatched\n',
     );
     expect(await sh(`cat ${SITES}`)).toMatch(
-      /^cmdline_proc_show \(2\) R I {2}->arch_ftrace_ops_list_func\+0x0\/0x[0-9a-f]+\n$/,
+      /^cmdline_proc_show \(2\) R I {3}->arch_ftrace_ops_list_func\+0x0\/0x[0-9a-f]+\n$/,
     );
     expect(await hits()).toEqual(['1', '0', '0']);
     await disable();

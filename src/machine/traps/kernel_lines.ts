@@ -1,5 +1,6 @@
 // Where a WARN() or BUG() of the machine's own text stands in the source of the kernel that it is booted on: by that kernel's
-// own bug table. Our entry is one of a function; the real function's entries, in the order of their lines, are the same ones.
+// own bug table. Our entry is one of a function; the real function's entries of its kind, in the order of their lines, are the
+// same ones.
 
 import type { Table } from '../../arch/module_text.ts';
 import type { Addr } from '../../guest/addr.ts';
@@ -7,7 +8,19 @@ import type { KernelCore } from '../../kernel/core.ts';
 import { bugAddr, readBug } from '../../module/extable.ts';
 import { high, type NativeKernel } from '../native/native_kernel.ts';
 
-type Line = { readonly file: string; readonly line: number };
+interface Line {
+  readonly file: string;
+  readonly line: number;
+}
+
+interface Entry extends Line {
+  readonly at: Addr;
+  /** A BUG(), a WARN_ON(), a WARN(). */
+  readonly kind: string;
+}
+
+/** include/asm-generic/bug.h of 6.19: the message has arguments. */
+export const BUGFLAG_ARGS = 1 << 4;
 
 /** @returns undefined where the real kernel has no such function, or not as many entries in it */
 export function kernelLine(
@@ -20,19 +33,28 @@ export function kernelLine(
   const range = symbol && rangeOf(native, symbol.name);
   if (!range) return undefined;
   const [from, to] = [pc - BigInt(symbol.offset), pc - BigInt(symbol.offset) + BigInt(symbol.size)];
-  const ours = own.flatMap((table) => entriesIn(core, table, from, to));
-  const theirs = entriesIn(core, native.bugs, range.from, range.to);
+  const all = own.flatMap((table) => entriesIn(core, table, from, to));
+  const kind = all.find(({ at }) => at === pc)?.kind;
+  const ours = all.filter((entry) => entry.kind === kind);
+  const theirs = entriesIn(core, native.bugs, range.from, range.to).filter((entry) => entry.kind === kind);
   if (theirs.length !== ours.length) return undefined;
   const { file, line } = theirs[ours.findIndex(({ at }) => at === pc)];
   return { file, line };
 }
 
-function entriesIn(core: KernelCore, table: Table, from: Addr, to: Addr): (Line & { readonly at: Addr })[] {
+function entriesIn(core: KernelCore, table: Table, from: Addr, to: Addr): Entry[] {
   const { size } = core.kernel.structs.bug_entry;
-  const found: (Line & { readonly at: Addr })[] = [];
+  const { BUGFLAG_WARNING, BUGFLAG_NO_CUT_HERE } = core.kernel.constants;
+  const kindOf = (flags: number): string => {
+    if ((flags & BUGFLAG_WARNING) === 0) return 'BUG()';
+    return flags & (BUGFLAG_NO_CUT_HERE | BUGFLAG_ARGS) ? 'WARN()' : 'WARN_ON()';
+  };
+  const found: Entry[] = [];
   for (let entry = table.addr; entry < table.addr + BigInt(table.size); entry += BigInt(size)) {
     const at = bugAddr(core, entry);
-    if (at >= from && at < to) found.push({ ...readBug(core, entry), at });
+    if (at < from || at >= to) continue;
+    const { file, line, flags } = readBug(core, entry);
+    found.push({ file, line, kind: kindOf(flags), at });
   }
   return found.sort((a, b) => a.line - b.line);
 }

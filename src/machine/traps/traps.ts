@@ -17,11 +17,9 @@ import { type FormatContext, vsprintfGuest } from '../../kernel/vsprintf.ts';
 import type { Exit } from '../../sched/exit.ts';
 import type { Cpu } from '../cpu/cpu.ts';
 import type { BugSite, ExceptionSites } from './exception_sites.ts';
+import { BUGFLAG_ARGS } from './kernel_lines.ts';
 import type { Oops } from './oops.ts';
 import { DUMPS } from './since.ts';
-
-/** include/asm-generic/bug.h of 6.19: the message has arguments. */
-const BUGFLAG_ARGS = 1 << 4;
 
 export class Traps implements TrapKernel {
   readonly mem: GuestMemory;
