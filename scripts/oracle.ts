@@ -14,6 +14,7 @@ import { REASONS } from './oracle/normalise.ts';
 import { sequencesOf } from './oracle/operations.ts';
 import { MachineFailure, type Outcome } from './oracle/outcome.ts';
 import { requireQemu, runReal } from './oracle/qemu.ts';
+import { Selftests } from './oracle/selftests.ts';
 import { fetchUserspace } from './oracle/userspace.ts';
 import { ROOT } from './root.ts';
 import { log } from './setup/run.ts';
@@ -34,26 +35,32 @@ export async function main(args: string[]): Promise<void> {
   const kernel = bootedImage(options.kernel, join(ROOT, '.cache/kernels'));
   if (kernel === undefined)
     throw new ScriptError(`${BOOTED[options.kernel].package} of Debian holds no vmlinuz`);
-  const modules = options.modules ?? modulesFor(options.kernel, cache);
+  const selftests = options.selftests ? new Selftests(options.kernel, ROOT) : undefined;
+  const modules = selftests?.modules ?? options.modules ?? modulesFor(options.kernel, cache);
   const { cpus, kvm, stall: stallSeconds } = options;
   const common = { modules, cmdline: CMDLINE, cpus, stallSeconds };
   const kept: Kept[] = [];
   const known = options.against === undefined ? [] : readKept(options.against);
   const results: SequenceResult[] = [];
   const isAgain = options.isDefault && options.against !== undefined;
-  const sequences = isAgain ? known : sequencesOf(options, release);
+  const sequences = isAgain ? known : (selftests?.sequences ?? sequencesOf(options, release));
   for (const [i, { name, operations }] of sequences.entries()) {
     const real = await attempt(() => {
       const found = known.find((one) => isDeepStrictEqual(one.operations, operations));
       if (found) return Promise.resolve([...found.outcomes]);
       if (options.against !== undefined) log(`${options.against} has no ${name}`);
       requireQemu();
-      return runReal(operations, { ...common, kernel, release, kvm, userspace: fetchUserspace(cache) });
+      const files = selftests?.files();
+      const userspace = fetchUserspace(cache);
+      return runReal(operations, { ...common, kernel, release, kvm, userspace, ...(files ? { files } : {}) });
     });
     kept.push({ name, operations, outcomes: real.outcomes });
     if (options.record) writeFileSync(options.record, `${JSON.stringify(kept)}\n`);
-    const emulated = await attempt(() =>
-      runEmulated(operations, { ...common, kernel, seed: options.seed + i }),
+    const seed = options.seed + i;
+    const emulated = await attempt(
+      () =>
+        selftests?.emulated(['--kernel', kernel, '--cpus', String(cpus), '--seed', String(seed)]) ??
+        runEmulated(operations, { ...common, kernel, seed }),
     );
     const result = compared(name, operations, real, emulated, options.all);
     if (!options.json) print(release, result);

@@ -10,6 +10,7 @@ What is run there and there:
   --script FILE        operations, one a line, in the language of klpemu shell (docs/shell.md); empty lines and those
                        that begin with # are none
   --random COUNT       that many operations of the generator, from --seed (the default, with 100)
+  --selftests          the kernel's own livepatch selftests; each script is an operation
   --livepatch NAME     a module of --modules is loaded, looked at, disabled and unloaded; may be given again
 
   --modules DIR        .ko files that both machines get in /lib/modules/RELEASE/extra (default: those of
@@ -36,6 +37,7 @@ export interface OracleArguments {
   readonly random: number;
   /** None was asked for: what there is else decides. */
   readonly isDefault: boolean;
+  readonly selftests: boolean;
   readonly livepatches: readonly string[];
   readonly modules: string | undefined;
   readonly seed: number;
@@ -58,8 +60,11 @@ export function readArguments(
   const kernel = kernels.find((version) => version === values.kernel);
   if (kernel === undefined)
     throw new ScriptUsageError(`--kernel ${values.kernel ?? 'is missing'}: ${kernels.join(', ')}\n${USAGE}`);
-  const whats = [values.script, values.random, values.livepatch].filter((one) => one !== undefined);
-  if (whats.length > 1) throw new ScriptUsageError('one of --script, --random and --livepatch can be given');
+  const whats = [values.script, values.random, values.livepatch, values.selftests].filter(
+    (one) => one !== undefined,
+  );
+  if (whats.length > 1)
+    throw new ScriptUsageError('one of --script, --random, --selftests and --livepatch can be given');
   if (values.kvm && values.against)
     throw new ScriptUsageError('--against runs no real kernel: --kvm has no sense');
   return {
@@ -67,6 +72,7 @@ export function readArguments(
     script: values.script,
     random: number('random', values.random, 100, 1_000_000),
     isDefault: whats.length === 0,
+    selftests: values.selftests ?? false,
     livepatches: values.livepatch ?? [],
     modules: values.modules,
     seed: number('seed', values.seed, 1, 0xffffffff),
@@ -90,6 +96,7 @@ function parsed(args: readonly string[]) {
         kernel: text,
         script: text,
         random: text,
+        selftests: flag,
         livepatch: { type: 'string', multiple: true },
         modules: text,
         seed: text,

@@ -81,6 +81,20 @@ const LOG_RULES: readonly Rule[] = [
   },
 ];
 
+/** Of the selftests. */
+const SCRIPT_RULES: readonly Rule[] = [
+  {
+    why: 'when a selftest began',
+    from: /^(livepatch kselftest timestamp: ).*/,
+    to: '$1TIME',
+  },
+  {
+    why: 'tasks are numbered by what ran before',
+    from: /\bklp_pids=[\d,]+/,
+    to: 'klp_pids=N',
+  },
+];
+
 /** Lines that only one of the two has. */
 const LEFT_OUT: readonly Left[] = [
   {
@@ -108,7 +122,7 @@ const NOTE = /^klpemu: (?!line \d+: |echo: |\/|\S+: command not found)/;
 
 /** Every reason, for those who ask what was taken for the same. */
 export const REASONS: readonly string[] = [
-  ...new Set([...RULES, ...LOG_RULES, ...LEFT_OUT].map(({ why }) => why)),
+  ...new Set([...RULES, ...LOG_RULES, ...SCRIPT_RULES, ...LEFT_OUT].map(({ why }) => why)),
   'notes of klpemu in standard error, beside the words of the command',
   'times of the log',
 ];
@@ -131,5 +145,5 @@ export function comparable({ status, stdout, stderr, log }: Outcome): string[] {
 const linesOf = (text: string): string[] => (text === '' ? [] : text.replace(/\n$/, '').split('\n'));
 
 function logLine({ level, text }: LogLine): string {
-  return `<${level}> ${applied(RULES, applied(LOG_RULES, text))}`;
+  return `<${level}> ${applied(RULES, applied(LOG_RULES, applied(SCRIPT_RULES, text)))}`;
 }

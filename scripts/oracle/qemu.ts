@@ -19,6 +19,8 @@ const PACKAGE = 'qemu-system-x86';
 /** That a line of init.sh may take, and a start; of this computer's time. */
 const START_MS = 300_000;
 const LINE_MS = 60_000;
+/** Or a script. */
+const SCRIPT_MS = 600_000;
 /** Polls of init.sh: ten a second. */
 const POLLS = 10;
 
@@ -34,7 +36,7 @@ export interface RealOptions {
   readonly kvm: boolean;
   /** For how long an operation may leave a transition that does not end, in the machine's time. */
   readonly stallSeconds: number;
-  /** More files of the initramfs. */
+  /** Scripts that operations start, and what they need: more files of the initramfs. */
   readonly files?: ReadonlyMap<string, string | Uint8Array>;
 }
 
@@ -63,7 +65,7 @@ export async function runReal(operations: readonly string[], options: RealOption
   try {
     const [initrd, result, console] = ['initrd', 'result', 'console'].map((name) => join(dir, name));
     writeFileSync(initrd, initramfs(operations, options));
-    const limit = START_MS + LINE_MS * operations.length;
+    const limit = START_MS + (options.files ? SCRIPT_MS : LINE_MS) * operations.length;
     const why = await qemu(argumentsOf(options, initrd, result, console), limit);
     const { outcomes, ended } = readOutcomes(existsSync(result) ? readFileSync(result) : new Uint8Array());
     if (ended && outcomes.length === operations.length) return outcomes;

@@ -14,6 +14,8 @@ export interface FtraceRec {
   flags: number;
   /** What the site calls now; 0 while it is a nop. */
   target: Addr;
+  /** FTRACE_FL_MODIFIED: an ops that changes the ip had it once. */
+  wasModified: boolean;
 }
 
 /** ftrace_rec_count() */
@@ -37,7 +39,7 @@ export class FtraceRecords {
 
   add(module: string | undefined, sites: readonly Addr[], flags = 0): readonly FtraceRec[] {
     const sorted = [...sites].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
-    const records = sorted.map((ip): FtraceRec => ({ ip, module, flags, target: 0n }));
+    const records = sorted.map((ip): FtraceRec => ({ ip, module, flags, target: 0n, wasModified: false }));
     this.#groups.set(module, records);
     for (const rec of records) this.#byIp.set(lo32(rec.ip), rec);
     return records;

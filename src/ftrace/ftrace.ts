@@ -332,6 +332,7 @@ export class Ftrace {
   #markIpmodify(rec: FtraceRec, ops: FtraceOps, has: boolean): void {
     const { FTRACE_OPS_FL_IPMODIFY, FTRACE_FL_IPMODIFY } = this.#constants;
     if (!ops.has(FTRACE_OPS_FL_IPMODIFY)) return;
+    rec.wasModified ||= has;
     rec.flags = (has ? rec.flags | FTRACE_FL_IPMODIFY : rec.flags & ~FTRACE_FL_IPMODIFY) >>> 0;
   }
 

@@ -22,7 +22,7 @@ export function enabledFunctions(core: KernelCore, ftrace: Ftrace): string {
     text += ` (${recCount(core, rec)})${rec.flags & FTRACE_FL_REGS ? ' R' : '  '}`;
     const isRedirected = (rec.flags & FTRACE_FL_IPMODIFY) !== 0;
     text += `${isRedirected ? ' I' : '  '}  `;
-    if (holds(core.kernel, FTRACE.modifiedColumn)) text += isRedirected ? '   M ' : '     ';
+    if (holds(core.kernel, FTRACE.modifiedColumn)) text += rec.wasModified ? '   M ' : '     ';
     text += `${trampolineText(core, ftrace, rec.target)}\n`;
   }
   return text;

@@ -374,7 +374,7 @@ describe('register_ftrace_function', () => {
     const site = world.sym('vfs_read');
     const listFunc = world.core.sym(world.sym('arch_ftrace_ops_list_func'));
     expect(world.core.mem.readBytes(site, 5)).toEqual(callInsn(site, world.sym('ftrace_regs_caller')));
-    expect(enabledFunctions(world.core, world.ftrace)).toBe(`vfs_read (2) R    ->${listFunc}\n`);
+    expect(enabledFunctions(world.core, world.ftrace)).toBe(`vfs_read (2) R     ->${listFunc}\n`);
     // While both are registered its filter becomes another one: what it wanted of the site goes with it.
     expect(world.run(world.ftrace.setFilter(regs.addr, [world.sym('do_idle')]))).toBe(0);
     expect(enabledFunctions(world.core, world.ftrace)).toMatch(

@@ -88,6 +88,8 @@ describe('a record', () => {
     );
     world.echo('0', `/kernel/livepatch/${PATCH}/enabled`);
     expect(enabledFunctions(world.core, world.ftrace)).toBe('');
+    // The M stays for whoever traces it next.
+    expect([...world.ftrace.records.all()].filter((rec) => rec.wasModified)).toHaveLength(1);
   });
 });
 
