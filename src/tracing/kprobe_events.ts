@@ -27,8 +27,13 @@ export interface KprobeEvent {
   readonly probe: KprobeStruct;
   readonly text: Addr;
   enabled: boolean;
+  /** Not while the module that it names is not there. */
+  registered: boolean;
   hits: number;
 }
+
+/** Of `MODULE:FUNCTION`. */
+const moduleOf = (symbol: string): string | undefined => /^(.*?):/.exec(symbol)?.[1];
 
 export class KprobeEvents {
   readonly #core: KernelCore;
@@ -99,6 +104,7 @@ export class KprobeEvents {
   /** validate_probe_symbol() and within_notrace_func() */
   #checkSymbol(symbol: string, offset: number): number {
     const { symbols, kernel, printk } = this.#core;
+    if (this.#awaits(symbol)) return 0;
     const start = symbols.lookupName(symbol);
     const isOne = symbol.includes(':') || symbols.matches(symbol, undefined).length <= 1;
     if (start === undefined || !isOne) {
@@ -108,6 +114,12 @@ export class KprobeEvents {
     if (typeof this.#kprobes.place(start) !== 'number') return 0;
     printk.warn(`trace_kprobe: Could not probe notrace function ${symbol}${offset ? `+${offset}` : ''}`);
     return -UAPI.EINVAL;
+  }
+
+  /** trace_kprobe_module_exist() */
+  #awaits(symbol: string): boolean {
+    const module = moduleOf(symbol);
+    return module !== undefined && !this.#kprobes.isLoaded(module);
   }
 
   *#append(made: Pick<KprobeEvent, 'group' | 'name' | 'symbol' | 'offset'>): HostGenerator<number> {
@@ -129,15 +141,42 @@ export class KprobeEvents {
     probe.set('symbol_name', text);
     mem.writeU32(at + BigInt(fields.offset), made.offset);
     probe.set('pre_handler', this.#core.symbols.require('kprobe_dispatcher'));
-    probe.flags = enabled ? 0 : kernel.constants.KPROBE_FLAG_DISABLED;
-    const failed = yield* this.#kprobes.register(at);
-    if (failed !== 0) {
+    const event = { ...made, probe, text, enabled, registered: false, hits: 0 };
+    const failed = yield* this.#register(event);
+    if (failed === -UAPI.ENOENT && this.#awaits(made.symbol))
+      this.#core.printk.warn(
+        'trace_kprobe: This probe might be able to register after target module is loaded. Continue.',
+      );
+    else if (failed !== 0) {
       slab.free(text);
       slab.free(at);
       return failed;
     }
-    this.#events.push({ ...made, probe, text, enabled, hits: 0 });
+    this.#events.push(event);
     return 0;
+  }
+
+  /** __register_trace_kprobe() @returns 0 or -errno */
+  *#register(event: KprobeEvent): HostGenerator<number> {
+    const { probe, enabled } = event;
+    probe.set('addr', 0n);
+    probe.flags = enabled ? 0 : this.#core.kernel.constants.KPROBE_FLAG_DISABLED;
+    const failed = yield* this.#kprobes.register(probe.at);
+    event.registered = failed === 0;
+    return failed;
+  }
+
+  /** trace_kprobe_module_callback(): probes that name the module are in it from now on. */
+  *moduleComes(module: string): HostGenerator<void> {
+    for (const event of this.#events) {
+      if (moduleOf(event.symbol) !== module) continue;
+      if (event.registered) yield* this.#kprobes.unregister([event.probe.at]);
+      const failed = yield* this.#register(event);
+      if (failed !== 0)
+        this.#core.printk.warn(
+          `trace_kprobe: Failed to re-register probe ${event.name} on ${module}: ${failed}`,
+        );
+    }
   }
 
   *#delete(what: string): HostGenerator<number> {
@@ -158,7 +197,7 @@ export class KprobeEvents {
   }
 
   *#remove(event: KprobeEvent): HostGenerator<void> {
-    yield* this.#kprobes.unregister([event.probe.at]);
+    if (event.registered) yield* this.#kprobes.unregister([event.probe.at]);
     this.#events.splice(this.#events.indexOf(event), 1);
     this.#core.slab.free(event.text);
     this.#core.slab.free(event.probe.at);
@@ -167,8 +206,11 @@ export class KprobeEvents {
   /** events/GROUP/NAME/enable @returns 0 or -errno */
   *enable(event: KprobeEvent, on: boolean): HostGenerator<number> {
     if (event.enabled === on) return 0;
-    const { at } = event.probe;
-    const failed = on ? yield* this.#kprobes.enable(at) : yield* this.#kprobes.disable(at);
+    const { probe } = event;
+    const isGone = probe.has(this.#core.kernel.constants.KPROBE_FLAG_GONE);
+    let failed = 0;
+    if (!on && event.registered) yield* this.#kprobes.disable(probe.at);
+    if (on && event.registered && !isGone) failed = yield* this.#kprobes.enable(probe.at);
     if (failed === 0) event.enabled = on;
     return failed;
   }

@@ -324,6 +324,10 @@ export class Kprobes {
     yield* this.#unlock();
   }
 
+  isLoaded(module: string): boolean {
+    return this.#modules.find(module) !== undefined;
+  }
+
   /** Every probe, those of an aggregator in its place. */
   *listed(): IterableIterator<KprobeStruct> {
     for (const probe of this.table.all()) {

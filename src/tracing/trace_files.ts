@@ -7,7 +7,6 @@ import type { Ftrace } from '../ftrace/ftrace.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { KernelError } from '../kernel/errno.ts';
-import { kstrtobool } from '../kernel/lib.ts';
 import { UAPI } from '../kernel/uapi.ts';
 import { changeFilter, filterText, NO_FILTER } from './filter.ts';
 import type { FunctionTracer } from './function_tracer.ts';
@@ -165,10 +164,11 @@ function enableFile(events: KprobeEvents, members: () => readonly KprobeEvent[])
       return on.size > 1 ? 'X\n' : on.has(true) ? '1\n' : '0\n';
     },
     *write(text) {
-      const on = kstrtobool(text);
-      if (on === undefined) return -UAPI.EINVAL;
+      const value = number(text);
+      if (typeof value === 'number') return value;
+      if (value > 1n) return -UAPI.EINVAL;
       for (const event of members()) {
-        const failed = yield* events.enable(event, on);
+        const failed = yield* events.enable(event, value === 1n);
         if (failed !== 0) return failed;
       }
       return text.length;

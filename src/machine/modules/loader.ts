@@ -14,6 +14,7 @@ import type { ModuleArea } from '../../module/module_alloc.ts';
 import type { ModuleList } from '../../module/modules.ts';
 import type { ModuleHooks, ModulePerCpu } from '../../module/ports.ts';
 import type { FunctionTracer } from '../../tracing/function_tracer.ts';
+import type { KprobeEvents } from '../../tracing/kprobe_events.ts';
 import type { Kprobes } from '../../tracing/kprobes.ts';
 import type { ModuleHeap } from './module_heap.ts';
 import { makeModuleDirectory, removeModuleDirectory } from './module_sysfs.ts';
@@ -27,7 +28,15 @@ export function moduleHooks(
   text: ModuleText,
   sysfs: Sysfs,
   heap: ModuleHeap,
-  { kprobes, tracer }: { readonly kprobes: Kprobes; readonly tracer: FunctionTracer },
+  {
+    kprobes,
+    events,
+    tracer,
+  }: {
+    readonly kprobes: Kprobes;
+    readonly events: KprobeEvents;
+    readonly tracer: FunctionTracer;
+  },
 ): ModuleHooks {
   return {
     ftraceModuleInit: (mod) => ftrace.moduleInit(mod.name, mod.fentrySites),
@@ -50,7 +59,8 @@ export function moduleHooks(
     modSysfsSetup: (mod) => makeModuleDirectory(core, sysfs, mod),
     modSysfsTeardown: (mod) => removeModuleDirectory(core, sysfs, mod),
     *notify(mod, state): HostGenerator<void> {
-      if (state !== 'COMING') yield* kprobes.moduleGoes(mod, state === 'LIVE');
+      if (state === 'COMING') yield* events.moduleComes(mod.name);
+      else yield* kprobes.moduleGoes(mod, state === 'LIVE');
       if (state === 'LIVE') {
         text.removeInit(mod);
         heap.live(mod);
