@@ -228,7 +228,7 @@ export class Ftrace {
     if (ops.has(this.#constants.FTRACE_OPS_FL_ENABLED)) return -UAPI.EBUSY;
     if (!this.enabled && ops.has(this.#constants.FTRACE_OPS_FL_PERMANENT)) return -UAPI.EBUSY;
     // The list first, then the rest: a failure below takes it out again.
-    ops.flags |= this.#constants.FTRACE_OPS_FL_DYNAMIC;
+    if (!this.#isCoreData(ops.addr)) ops.flags |= this.#constants.FTRACE_OPS_FL_DYNAMIC;
     this.#list.add(ops);
     ops.savedFunc = ops.func;
     if (ops.trampoline === 0n) this.trampolines.create(ops, ops.func);
@@ -237,7 +237,7 @@ export class Ftrace {
     if (ipmodify < 0) {
       this.#list.remove(ops);
       ops.flags &= ~(this.#constants.FTRACE_OPS_FL_ENABLED | this.#constants.FTRACE_OPS_FL_ADDING);
-      this.trampolines.free(ops);
+      if (ops.has(this.#constants.FTRACE_OPS_FL_DYNAMIC)) this.trampolines.free(ops);
       return ipmodify;
     }
     for (const rec of this.#recordsOf(ops)) this.#count(rec, ops, 1);
@@ -248,6 +248,12 @@ export class Ftrace {
     }
     ops.flags &= ~this.#constants.FTRACE_OPS_FL_ADDING;
     return 0;
+  }
+
+  /** core_kernel_data(), of an ops */
+  #isCoreData(addr: Addr): boolean {
+    const found = this.#core.symbols.lookup(addr);
+    return found !== undefined && found.module === undefined && found.offset === 0;
   }
 
   /** unregister_ftrace_function(): when it returns, no task is in the handler or on the trampoline. */
@@ -272,6 +278,8 @@ export class Ftrace {
     ops.flags = (ops.flags & ~this.#constants.FTRACE_OPS_FL_ENABLED) | this.#constants.FTRACE_OPS_FL_REMOVING;
     yield* this.#runUpdate(ops, 'unregister');
     ops.flags &= ~this.#constants.FTRACE_OPS_FL_REMOVING;
+    // An ops of the image keeps its trampoline for the next time.
+    if (!ops.has(this.#constants.FTRACE_OPS_FL_DYNAMIC)) return 0;
     // A task may have been preempted on the trampoline: its memory can go only when none is left there.
     yield* this.#ports.rcu.synchronizeRcuTasksRude();
     yield* this.#ports.rcu.synchronizeRcuTasks();
