@@ -33,6 +33,11 @@ const RULES: readonly Rule[] = [
     to: '$1)',
   },
   {
+    why: "in a trace: the text of a module's init has gone when it is read, and what lies there now is named",
+    from: /^( +(?:modprobe|insmod)-\d+ .*: klpbundle_\w+_step <-).*/,
+    to: '$1*',
+  },
+  {
     why: 'in a trace: tasks are numbered by what ran before, their names by who reads, and when they had to go is a matter of time',
     from: /^ +\S+-\d+ +(\[\d{3}\]) (.).(...) +\d+\.\d{6}: /,
     to: 'TASK $1 $2?$3 TIME: ',
