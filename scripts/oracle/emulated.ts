@@ -37,7 +37,10 @@ export async function runEmulated(
     for (const line of operations) {
       const { status, stdout, stderr } = await shell.execute(line);
       settle(machine, stallSeconds);
-      const log = printk.since(seen).map(({ level, text }) => ({ level, text }));
+      // As dmesg -r of Debian 12 has them, whose prefix is the one or the other's bits.
+      const log = printk
+        .since(seen)
+        .map(({ level, text, facility = 0 }) => ({ level: facility | level, text }));
       seen = printk.nextSeq;
       outcomes.push({ status, stdout, stderr, log });
     }

@@ -44,10 +44,13 @@ const dmesg: Command = {
     const bare = !raw && (flags.has('t') || flags.has('notime'));
     let text = '';
     for (const { t, text: line, level, facility = 0 } of printk.since(from))
-      text += `${raw ? `<${(facility << 3) | level}>` : ''}${bare ? '' : logPrefix(t)}${printable(line)}\n`;
+      text += `${raw ? rawPrefix(facility, level) : ''}${bare ? '' : logPrefix(t)}${printable(line)}\n`;
     return ok(text);
   },
 };
+
+/** Of util-linux 2.38 in Debian 12, which takes the facility's number for one in its place: a warning of users is `<5>`. */
+const rawPrefix = (facility: number, level: number): string => `<${facility | level}>`;
 
 /** Control characters of a record by their numbers, as util-linux prints what /dev/kmsg has. */
 function printable(text: string): string {
