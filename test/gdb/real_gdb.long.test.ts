@@ -1,6 +1,8 @@
 // Debian's gdb at the demo, in batch mode: forwards, through what is patched.
 
 import { describe, expect, it } from 'vitest';
+import { execute, learnPoints } from '../../src/explore/execution.ts';
+import { fixture } from '../explore/explore.ts';
 import { gdb, noGdb } from './gdb.ts';
 
 describe.skipIf(noGdb)(`gdb at the demo${noGdb ? ` (${noGdb})` : ''}`, () => {
@@ -85,9 +87,14 @@ describe.skipIf(noGdb)(`gdb at the demo${noGdb ? ` (${noGdb})` : ''}`, () => {
     expect(some).toMatch(/klpdemo_target\.ko/);
   });
 
-  it('shows a task that is preempted in the handler, down to the call that it came by', () => {
-    // docs/explore.md: the reader is preempted there, and has no CPU for 2.5 s.
-    const at = '--schedule q,p0@50403 --at-instruction 52000';
+  it('shows a task that is preempted in the handler, down to the call that it came by', async () => {
+    // Where the reader first comes to a point of the handler it is preempted, and has no CPU for 2.5 s.
+    const scenario = fixture('explore_gap');
+    const { points } = await learnPoints(scenario);
+    const { visits } = await execute(scenario, points, { base: 'q', decisions: [] });
+    const met = visits.find(({ point }) => point.startsWith('klp_ftrace_handler+'));
+    if (!met) throw new Error('nobody comes to the handler');
+    const at = `--schedule q,p${met.cpu}@${met.at} --at-instruction ${met.at + 1500}`;
     const [threads, stack] = gdb('explore_gap', at, ['info threads', 'thread apply 5 bt']);
     expect(threads).toMatch(/5 +Thread \d+ "reader" \(runnable/);
     expect(stack).toMatch(/^#0 .* __schedule \(\)$/m);
