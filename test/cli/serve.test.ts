@@ -228,6 +228,20 @@ describe('klpemu serve', () => {
     });
   });
 
+  it('knows who wrote a byte, though time has passed by itself', async () => {
+    await watcher.paused();
+    const { stdout, status, stderr } = await watcher.typed('back write klpdemo_round');
+    expect([status, stderr]).toEqual([0, '']);
+    expect(stdout).toMatch(/^write to klpdemo_round: cc -> e8\nmodprobe:\d+ on CPU \d, in klp_enable_patch/);
+    const [, there] = /there: back instruction (\d+)/.exec(stdout) ?? [];
+    const poke = watcher.events.findLast(
+      ({ type, where }) => type === 'poke' && String(where).startsWith('klpdemo_round'),
+    );
+    expect(poke).toMatchObject({ step: 'first byte' });
+    expect(Number(there)).toBeGreaterThan(1000);
+    await watcher.asked({ do: 'play' });
+  });
+
   it('stands still when it is told to, and goes on by as many instructions as it is told', async () => {
     const { instructions, now } = await watcher.paused();
     expect(await watcher.stepped({ do: 'step', count: 1 })).toMatchObject({ instructions: instructions + 1 });

@@ -64,7 +64,9 @@ describe.skipIf(NO_BROWSER)(`the page of a live machine${NO_BROWSER ? ` (${NO_BR
     expect(transitions).toBe(1);
     expect(await page.locator('.task[data-pid="1"] .state').textContent()).toBe('patched');
     await page.waitForFunction((before) => klpemuPage.draw().switches > before, switches);
-    await page.waitForFunction(`document.querySelector('.log')?.textContent?.includes('patching complete')`);
+    await expect
+      .poll(() => page.locator('.log').textContent(), { timeout: 30_000 })
+      .toContain('patching complete');
     expect((await state()).mode).toBe('playing');
   });
 

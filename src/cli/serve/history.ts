@@ -24,3 +24,9 @@ export const isSame = (a: Position, b: Position): boolean =>
 
 export const isBehind = (a: Position, b: Position): boolean =>
   a.instructions > b.instructions || a.now > b.now;
+
+/** Virtual ns that pass at once while nothing has to be done. */
+const QUANTUM = 1e6;
+
+/** Up to when time passes at once. */
+export const nextQuantum = (now: number): number => (Math.floor(now / QUANTUM) + 1) * QUANTUM;

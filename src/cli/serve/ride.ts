@@ -2,7 +2,7 @@
 // between any two instructions, of what is typed, too.
 //
 // Invariant: what the machine does is a function of what was typed and between which of its instructions. Where it stood
-// still, for how long and how fast time passed changes nothing: its own time passes to multiples of QUANTUM, what is waited for
+// still, for how long and how fast time passed changes nothing: its own time passes to certain moments (nextQuantum), what is waited for
 // is looked at between slices alone, and what is typed begins between two slices.
 
 import type { Machine } from '../../machine/machine.ts';
@@ -10,11 +10,10 @@ import type { Shell } from '../../shell/shell.ts';
 import { messageOf } from '../session/reply.ts';
 import { bootShell, type ShellMachineOptions } from '../shell/options.ts';
 import { fromBytes, toBytes } from '../shell/text.ts';
-import { isBehind, isSame, type Moment, type Position, type Typed } from './history.ts';
+import { isBehind, isSame, type Moment, nextQuantum, type Position, type Typed } from './history.ts';
 import { LivePicture } from './live_picture.ts';
+import { RiddenPast } from './ridden.ts';
 
-/** Virtual ns that pass at once while nothing has to be done. */
-const QUANTUM = 1e6;
 /** For how long nobody else is heard, ms of the host's clock. */
 const DEAF = 10;
 /** Virtual ns in which something has to be executed that is stepped through. */
@@ -77,6 +76,7 @@ export class Ride {
         picture = new LivePicture(machine);
       },
       drive: () => (condition, ns) => (ride as Ride).#drive(condition, ns),
+      past: new RiddenPast(options, () => ride as Ride),
     });
     ride = new Ride(shell, picture as LivePicture, rider, past, moment);
     return { ride, warnings };
@@ -95,7 +95,7 @@ export class Ride {
     this.#rider = rider;
     this.#past = [...past];
     this.#moment = moment;
-    this.#end = this.#nextQuantum();
+    this.#end = nextQuantum(this.machine.now());
     const { executor } = this.machine.inspect;
     this.machine.events.subscribe(() => {
       if (!this.#toEvent) return;
@@ -228,7 +228,8 @@ export class Ride {
 
   #stepOn(): void {
     const { machine } = this;
-    if (!machine.inspect.executor.rest && machine.now() >= this.#end) this.#end = this.#nextQuantum();
+    if (!machine.inspect.executor.rest && machine.now() >= this.#end)
+      this.#end = nextQuantum(this.machine.now());
     try {
       machine.step(this.#end);
     } catch (error) {
@@ -239,8 +240,6 @@ export class Ride {
   get #isResting(): boolean {
     return this.#isHeld || (!this.#isFree && this.#stepsSince === undefined);
   }
-
-  #nextQuantum = (): number => (Math.floor(this.machine.now() / QUANTUM) + 1) * QUANTUM;
 
   /** What is to be done here. */
   #due(): string | undefined {
@@ -272,7 +271,7 @@ export class Ride {
     }
     shell.exited = undefined;
     this.doing = undefined;
-    this.#end = this.#nextQuantum();
+    this.#end = nextQuantum(this.machine.now());
     if (!this.#isFree) this.#isHeld = true;
     this.#setPace();
   }

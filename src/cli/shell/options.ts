@@ -50,6 +50,8 @@ interface ShellHost {
   readonly drive?: (machine: Machine) => Drive;
   /** Called before it executes what comes behind its boot. */
   readonly booted?: (machine: Machine) => void;
+  /** Of a machine that executes beside what its shell has it do. */
+  readonly past?: Past;
 }
 
 /** A shell, and what is done with it. */
@@ -133,7 +135,7 @@ export async function bootShell(options: ShellMachineOptions, host: ShellHost = 
     machine: (machine) => past.begin(machine),
     interrupt: past.interrupt(interrupted),
     modules: () => moduleFiles(dirs, (path) => past.read(path)),
-    past,
+    past: host.past ?? past,
     warn,
   });
   return { shell, past };
