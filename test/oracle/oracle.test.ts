@@ -150,6 +150,34 @@ describe('the generator', () => {
     expect(drawn.some((line) => new RegExp(`^echo .* > .*/${file}$`).test(line))).toBe(true);
   });
 
+  it.each([
+    'current_tracer',
+    'tracing_on',
+    'set_ftrace_filter',
+    'set_ftrace_notrace',
+    'kprobe_events',
+    'kprobes/enabled',
+    'enable',
+  ])('reads %s and writes to it, as of probes and tracers', (file) => {
+    expect(drawn.some((line) => new RegExp(`^cat .*/${file}$`).test(line))).toBe(true);
+    expect(drawn.some((line) => new RegExp(`^echo .* >>? .*/${file}$`).test(line))).toBe(true);
+  });
+
+  it('never has all functions traced: a filter is written before, and is not emptied while it holds', () => {
+    const filter = /^echo '([^']*)' (>>?) .*\/set_ftrace_filter$/;
+    for (let seed = 1; seed <= 40; seed++) {
+      let [traces, filtered] = [false, false];
+      for (const line of generate(250, seed, '6.1.0-56-amd64')) {
+        const [, words, how] = filter.exec(line) ?? [];
+        if (how === '>') filtered = /\b(version|meminfo|uptime)_proc_show\b/.test(words);
+        if (how === '>>' && words.startsWith('!')) filtered = false;
+        if (line.startsWith('echo function > ')) traces = true;
+        if (/^echo 'nop' > .*current_tracer$/.test(line)) traces = false;
+        expect([seed, line, traces && !filtered]).toEqual([seed, line, false]);
+      }
+    }
+  });
+
   it.each(['insmod', 'rmmod', 'modprobe', 'modprobe -r', 'lsmod', 'ls -l', 'stat', 'grep'])(
     'has %s',
     (command) => {

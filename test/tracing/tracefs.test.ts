@@ -55,6 +55,8 @@ describe('the function tracer', () => {
     await sh(`echo nop > ${T}/current_tracer`);
     expect(await sh(`cat ${T}/enabled_functions`)).toBe('');
     expect(siteBytes()).toEqual(before);
+    // An ops of the image is not dynamic: what was made for it stays.
+    expect(await sh('grep -c builtin__ftrace /proc/kallsyms')).toBe('1\n');
   });
 
   it('records every function without a filter, and gives all text back', async () => {
@@ -162,6 +164,25 @@ describe('the function tracer', () => {
 
 describe('kprobe_events', () => {
   const EVENTS = `${T}/kprobe_events`;
+
+  it('takes a probe of a module that is not there, which is one when the module comes, and again when it comes back', async () => {
+    await sh(
+      `echo 'p:mine klpdemo_target:klpdemo_proc_show' > ${EVENTS}; echo 1 > ${T}/events/kprobes/mine/enable`,
+    );
+    expect(await sh('dmesg -t')).toContain(
+      'trace_kprobe: This probe might be able to register after target module is loaded. Continue.\n',
+    );
+    expect(await sh('cat /sys/kernel/debug/kprobes/list')).toBe('');
+    for (const hits of [1, 2]) {
+      await sh('modprobe klpdemo_target; cat /proc/klpdemo');
+      expect(await sh(`cat ${T}/kprobe_profile`)).toMatch(new RegExp(`^  mine +${hits} +0\\n$`));
+      await sh('rmmod klpdemo_target');
+    }
+    expect(await sh(`echo 2 > ${T}/events/kprobes/mine/enable`)).toContain('Invalid argument');
+    expect(await sh(`echo Y > ${T}/events/kprobes/enable`)).toContain('Invalid argument');
+    await sh(`echo 0 > ${T}/events/kprobes/mine/enable; echo > ${EVENTS}`);
+    expect(await sh(`cat ${EVENTS} /sys/kernel/debug/kprobes/list`)).toBe('');
+  });
 
   it('makes probes that record, and count', async () => {
     expect(await sh(`echo 'p:mine cmdline_proc_show' > ${EVENTS}; cat ${EVENTS}`)).toBe(
