@@ -9,6 +9,9 @@ import type { Livepatch } from '../livepatch/core.ts';
 /** Names of guest variables that are livepatch's own, and their bytes. */
 const VARIABLES = { klp_target_state: 4, klp_transition_patch: 8, klp_patches: 16, klp_ops: 16 } as const;
 
+/** Bytes of a struct list_head. */
+const LIST_HEAD = 16n;
+
 /** The word of TIF_ bits: most who read it look for others. */
 export const FLAGS = 'thread_info.flags';
 
@@ -39,6 +42,7 @@ export class LivepatchData {
     const core = this.#core;
     const livepatch = this.#livepatch;
     const { structs } = core.kernel;
+    const { node } = structs.klp_func.fields;
     const ranges: Range[] = [];
     const add = (addr: Addr, size: number, name: string): void => {
       ranges.push({ addr, start: lo32(addr), size, name });
@@ -51,7 +55,11 @@ export class LivepatchData {
     for (const ops of livepatch.patching.allOps()) add(ops, structs.klp_ops.fields.fops, 'klp_ops');
     for (const patch of livepatch.patches())
       for (const object of patch.objects())
-        for (const func of object.funcs()) add(func.addr, structs.klp_func.size, 'klp_func');
+        for (const { addr } of object.funcs()) {
+          // Its place in the object's list is looked at under klp_mutex alone.
+          add(addr, node, 'klp_func');
+          add(addr + BigInt(node) + LIST_HEAD, structs.klp_func.size - node - Number(LIST_HEAD), 'klp_func');
+        }
     this.#ranges = ranges.sort((a, b) => a.start - b.start);
   }
 

@@ -42,6 +42,7 @@ interface Inside {
 
 export class VersionTruth {
   readonly #core: KernelCore;
+  readonly #livepatch: Livepatch;
   readonly #unpatched: number;
   /** Bytes of the call at an fentry site. */
   readonly #callSize: number;
@@ -64,6 +65,7 @@ export class VersionTruth {
 
   constructor(core: KernelCore, livepatch: Livepatch) {
     this.#core = core;
+    this.#livepatch = livepatch;
     this.#unpatched = core.kernel.constants.KLP_UNPATCHED;
     this.#callSize = core.arch.fentry.size;
     livepatch.patching.onChange.push((func, patched) => this.#changed(func, patched));
@@ -117,11 +119,18 @@ export class VersionTruth {
     const { stack } = site;
     if (!stack) return 0;
     let [first] = stack;
-    if (patchState === this.#unpatched && first.func.transition) {
+    if (patchState === this.#unpatched && this.#isInTransition(first.func)) {
       if (stack.length === 1) return 0;
       first = stack[1];
     }
     return first.version;
+  }
+
+  /** Of the patch of a transition that is under way all functions are, though others may not see func->transition yet. */
+  #isInTransition(func: KlpFunc): boolean {
+    if (func.transition) return true;
+    const objects = this.#livepatch.transitionPatch?.objects() ?? [];
+    return objects.some((object) => object.funcs().some(({ addr }) => addr === func.addr));
   }
 
   #changed(func: KlpFunc, patched: boolean): void {
