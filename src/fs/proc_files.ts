@@ -46,7 +46,12 @@ export function makeProcFiles(
   };
   show('uptime_proc_show', () => `${seconds(core.clock.now())} ${seconds(texts.idleNs?.() ?? 0)}\n`);
   show('m_show', () => texts.modules?.() ?? '');
-  show('s_show', () => kallsymsText(core, texts));
+  core.host.define('s_show', ({ args }) => {
+    // It is asked anew for each size of the buffer: what cannot fit is not made.
+    const fits = core.symbols.imageCount * SHORTEST_SYMBOL < seq.size(args[0]);
+    seq.write(args[0], fits ? kallsymsText(core, texts) : undefined);
+    return 0;
+  });
   defineMemory(fs);
   proc.createSingle('cmdline', 'cmdline_proc_show');
   proc.createSingle('meminfo', 'meminfo_proc_show', { permanent: true });
@@ -76,6 +81,9 @@ function addTaint(core: KernelCore, text: string): number {
   core.taints |= Number(written.value % (1n << BigInt(core.kernel.constants.TAINT_FLAGS_COUNT)));
   return written.consumed;
 }
+
+/** Bytes of a line of /proc/kallsyms: address, letter, a name of one character. */
+const SHORTEST_SYMBOL = 21;
 
 /** Symbols of the image and of modules, then ftrace_mod_get_kallsym(): init functions that are gone, trampolines of ftrace. */
 function kallsymsText(core: KernelCore, texts: ProcTexts): string {

@@ -48,6 +48,11 @@ export class SeqFiles {
     return true;
   }
 
+  /** Of the buffer, in bytes. */
+  size(m: Addr): number {
+    return Number(this.#fs.mem.readU64(m + BigInt(this.#seqFile.size)));
+  }
+
   /** seq_open(): 0 or -ENOMEM. */
   open(file: Addr, ops: Addr): bigint {
     const { mem, core } = this.#fs;

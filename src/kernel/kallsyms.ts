@@ -196,6 +196,11 @@ export class Kallsyms {
       for (const symbol of symbols.listed()) yield { ...symbol, module };
   }
 
+  /** How many the image has. */
+  get imageCount(): number {
+    return this.#image?.count ?? 0;
+  }
+
   #symbolsOf(module: string | undefined): ObjectSymbols | undefined {
     return module === undefined ? this.#image : this.#modules.get(module)?.symbols;
   }

@@ -17,6 +17,8 @@ export interface KernelSymbol {
 }
 
 export interface ObjectSymbols {
+  /** How many listed() has. */
+  readonly count: number;
   /** As /proc/kallsyms has them: of the image ascending by address, of a module in the order of its symbol table. */
   listed(): Iterable<KernelSymbol>;
   /** The last one at or below the address, inside its size; the first of several there. */
@@ -54,6 +56,10 @@ export class SortedSymbols implements ObjectSymbols {
       this.symbols.filter(({ name }) => name.indexOf('.') > 0),
       ({ name }) => stem(name),
     );
+  }
+
+  get count(): number {
+    return this.#listed.length;
   }
 
   listed(): readonly KernelSymbol[] {
@@ -103,6 +109,10 @@ export class ColumnSymbols implements ObjectSymbols {
 
   constructor(columns: SymbolColumns) {
     this.#columns = columns;
+  }
+
+  get count(): number {
+    return this.#columns.names.length;
   }
 
   *listed(): Generator<KernelSymbol> {
