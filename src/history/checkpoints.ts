@@ -3,13 +3,13 @@
 // A machine cannot be copied (host calls under way are generators), so one that has gone on is no earlier moment any more.
 // Some that wait at earlier moments are kept; where none does, a machine boots and executes all of it again.
 //
-// Invariant: the same scenario, seed and schedule are the same execution, whoever looks at it; no more than MOST_KEPT
-// machines are kept beside the one that is debugged.
+// Invariant: the same scenario, seed and schedule are the same execution, whoever looks at it; no more machines are
+// kept than was said beside the one that is debugged.
 
 import { positionOf } from './debuggee.ts';
 import { type BootProgram, DrivenRun } from './driven_run.ts';
 
-/** Machines that wait at earlier moments; each takes some MiB. */
+/** Machines that wait at earlier moments, where nothing else is said; each takes some MiB. */
 const MOST_KEPT = 4;
 /** Instructions before a moment at which a machine is kept for steps back from it, and from where on that is worth it. */
 const NEAR = 5000;
@@ -17,13 +17,16 @@ const FAR = 1_000_000;
 
 export class Checkpoints {
   readonly #program: BootProgram;
+  readonly #mostKept: number;
   readonly #kept: DrivenRun[] = [];
   /** One that is on its way to where it will be kept. */
   #coming: { readonly run: Promise<DrivenRun>; readonly done: Promise<void> } | undefined;
   #isClosed = false;
 
-  constructor(program: BootProgram) {
+  /** @param mostKept machines that may wait at earlier moments */
+  constructor(program: BootProgram, mostKept = MOST_KEPT) {
     this.#program = program;
+    this.#mostKept = mostKept;
   }
 
   /** A machine at its first moment. */
@@ -54,7 +57,8 @@ export class Checkpoints {
   prepare(position: number): void {
     const isNear = (run: DrivenRun): boolean =>
       positionOf(run) < position && positionOf(run) >= position - 2 * NEAR;
-    if (this.#coming || this.#isClosed || position < FAR || this.#kept.some(isNear)) return;
+    if (this.#mostKept === 0 || this.#coming || this.#isClosed || position < FAR || this.#kept.some(isNear))
+      return;
     const run = this.boot();
     this.#coming = { run, done: this.#prepare(run, position - NEAR) };
   }
@@ -70,7 +74,7 @@ export class Checkpoints {
   /** For later; the one that waits longest goes. */
   #keep(run: DrivenRun): void {
     this.#kept.push(run);
-    if (this.#kept.length > MOST_KEPT) this.#kept.shift()?.close();
+    if (this.#kept.length > this.#mostKept) this.#kept.shift()?.close();
   }
 
   close(): void {

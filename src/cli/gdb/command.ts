@@ -30,6 +30,12 @@ export function addGdb(root: Command): void {
     )
     .option('--socket <path>', 'a unix socket instead of a port')
     .option('--stdio', 'standard input and output instead: gdb starts it itself')
+    .addOption(
+      new Option(
+        '--checkpoints <number>',
+        'machines that may wait at earlier moments for the way back, some 3 MiB each (default: 4)',
+      ).argParser(whole(64)),
+    )
     .addOption(seedOption())
     .addOption(scheduleOption())
     .addOption(kernelOption())

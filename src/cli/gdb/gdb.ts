@@ -13,13 +13,23 @@ import { print, printError } from '../terminal.ts';
 import { attach, relay } from './attach.ts';
 
 /** Options that say which run it is, and which moment. */
-const OF_A_SCENARIO = ['at', 'atInstruction', 'atDmesg', 'seed', 'schedule', 'kernel', 'allowFiles'] as const;
+const OF_A_SCENARIO = [
+  'at',
+  'atInstruction',
+  'atDmesg',
+  'seed',
+  'schedule',
+  'kernel',
+  'allowFiles',
+  'checkpoints',
+] as const;
 
 interface GdbOptions {
   readonly attach?: string;
   readonly at?: number;
   readonly atInstruction?: number;
   readonly atDmesg?: string;
+  readonly checkpoints?: number;
   readonly port: number;
   readonly socket?: string;
   readonly stdio?: boolean;
@@ -89,7 +99,7 @@ function momentOf({ at, atInstruction, atDmesg }: GdbOptions): Moment | undefine
 }
 
 async function begin(scenario: Scenario, options: GdbOptions, moment: Moment | undefined) {
-  const checkpoints = new Checkpoints(scenarioProgram(scenario, runSettings(options)));
+  const checkpoints = new Checkpoints(scenarioProgram(scenario, runSettings(options)), options.checkpoints);
   let run: DrivenRun | undefined;
   try {
     run = await checkpoints.boot();

@@ -29,7 +29,7 @@ type Done =
 type Answer = Awaited<ReturnType<Past['back']>>;
 
 /** What a shell takes that is executed again. */
-export interface Again {
+interface Again {
   readonly drive: Drive;
   readonly interrupted: () => boolean;
   readonly past: Past;
