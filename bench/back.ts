@@ -13,7 +13,7 @@ import { parseScenario } from '../src/scenario/parse.ts';
 import { Report } from './lib/report.ts';
 
 const SECONDS = 10;
-const MOMENTS = 12;
+const MOMENTS = 6;
 /** Each next one is that part of the run further: they spread evenly, in no order. */
 const GOLDEN = 0.618_033_988_75;
 const MIB = 2 ** 20;
@@ -62,12 +62,19 @@ const session = new Session(run, checkpoints);
 const ways: Cost[] = [];
 const steps: Cost[] = [];
 const seconds: Cost[] = [];
+const writers: Cost[] = [];
 let most = process.memoryUsage().rss;
 for (let i = 1; i <= MOMENTS; i++) {
   const to = Math.floor(end * ((i * GOLDEN) % 1));
   ways.push(await cost(() => session.goTo({ position: to })));
   steps.push(await cost(() => session.reverseStep(session.thread)));
   seconds.push(await cost(() => session.reverseStep(session.thread)));
+  // Data: nobody has noted who wrote it.
+  const { core } = session.machine.inspect;
+  const addr = core.symbols.require('jiffies_64');
+  session.points.addWatchpoint({ addr, size: 8, access: 'write' });
+  writers.push(await cost(() => session.reverseContinue()));
+  session.points.clear();
   most = Math.max(most, process.memoryUsage().rss);
   await session.goTo({ position: end });
 }
@@ -79,6 +86,7 @@ for (const [name, costs] of [
   ['to an instruction', ways],
   ['to the one before, for the first time', steps],
   ['and to the one before that', seconds],
+  ['to the last write of a datum before it', writers],
 ] as const) {
   report.add({ name: `${name}, on average`, value: average('ms', costs), unit: 'ms' });
   const value = average('processor', costs);

@@ -96,10 +96,11 @@ export class SymbolFiles {
 
   #symbols({ module, texts }: Library): KernelSymbol[] {
     const { core } = this.#machine.inspect;
-    // Absolute symbols and per-CPU variables have no place in memory.
+    // Absolute symbols and per-CPU variables have no place in memory, undefined ones are somebody else's.
     if (module !== undefined)
       return [...core.symbols.all()].filter(
-        (symbol) => symbol.module === module && symbol.addr >= fromHalves(TEXT_HI, 0),
+        ({ module: owner, addr, type }) =>
+          owner === module && addr >= fromHalves(TEXT_HI, 0) && type.toLowerCase() !== 'u',
       );
     const [{ start, size, template }] = texts;
     const name = core.symbols.nameOf(fromHalves(TEXT_HI, template ?? start));

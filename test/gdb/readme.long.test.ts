@@ -11,7 +11,8 @@ const masked = (line: string): string => line.trimEnd().replace(/0x[0-9a-f]{16}/
 
 describe.skipIf(noGdb)(`README.md${noGdb ? ` (${noGdb})` : ''}`, () => {
   it('shows a session with gdb as it is', () => {
-    const [, block = ''] = /\n {4}\$ gdb (?:[^\n]*\n)((?: {4}.*\n)+)/.exec(README) ?? [];
+    const [, at = '', block = ''] =
+      /\n {4}\$ gdb [^\n]*demo\.yaml ([^\n]*)'\n((?: {4}.*\n)+)/.exec(README) ?? [];
     const steps = block
       .replace(/^ {4}/gm, '')
       .split('(gdb) ')
@@ -20,7 +21,7 @@ describe.skipIf(noGdb)(`README.md${noGdb ? ` (${noGdb})` : ''}`, () => {
     expect(steps.length).toBeGreaterThan(3);
     const printed = gdb(
       'demo',
-      '--at 4.83s',
+      at,
       steps.map(([command]) => command),
     );
     for (const [i, [command, ...shown]] of steps.entries()) {

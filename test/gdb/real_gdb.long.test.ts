@@ -87,6 +87,18 @@ describe.skipIf(noGdb)(`gdb at the demo${noGdb ? ` (${noGdb})` : ''}`, () => {
     expect(some).toMatch(/klpdemo_target\.ko/);
   });
 
+  it('has vector registers by their names, as numbers of every kind', () => {
+    const [, xmm, ymm, mxcsr] = gdb('demo', '--at 3s', [
+      'set var $xmm3.v4_int32[1] = 7',
+      'p $xmm3.v4_int32',
+      'p $ymm3.v8_int32',
+      'p $mxcsr',
+    ]);
+    expect(xmm).toMatch(/= \{0, 7, 0, 0\}/);
+    expect(ymm).toMatch(/= \{0, 7, 0, 0, 0, 0, 0, 0\}/);
+    expect(mxcsr).toMatch(/= \[ IM DM ZM OM UM PM \]/);
+  });
+
   it('shows a task that is preempted in the handler, down to the call that it came by', async () => {
     // Where the reader first comes to a point of the handler it is preempted, and has no CPU for 2.5 s.
     const scenario = fixture('explore_gap');
@@ -99,7 +111,7 @@ describe.skipIf(noGdb)(`gdb at the demo${noGdb ? ` (${noGdb})` : ''}`, () => {
     expect(threads).toMatch(/5 +Thread \d+ "reader" \(runnable/);
     expect(stack).toMatch(/^#0 .* __schedule \(\)$/m);
     expect(stack).toMatch(
-      / in preempt_schedule_notrace \(\)\n#\d+ .* in klp_ftrace_handler \(\)\n#\d+ .* in ftrace_trampoline.*\n#\d+ .* in cmdline_proc_show \(\)/,
+      / in preempt_schedule_(?:notrace|irq) \(\)\n[\s\S]*#\d+ .* in klp_ftrace_handler \(\)\n#\d+ .* in ftrace_trampoline.*\n#\d+ .* in cmdline_proc_show \(\)/,
     );
   });
 });

@@ -1,6 +1,7 @@
 // The protocol as packets, without a gdb: what is answered, that nothing is lost, that nothing broken breaks it.
 
 import { afterEach, describe, expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { framed } from '../../src/gdb/packet.ts';
 import { Client } from './client.ts';
 import { fuzzStub } from './fuzz.ts';
@@ -103,6 +104,41 @@ describe('a stub', () => {
     expect(await client.monitor('goto dmesg nobody says that')).toBe(
       "klpemu: no line of the log has 'nobody says that'\n",
     );
+  });
+
+  it('has vector registers that the code works on, read and written', async () => {
+    const { ask } = bound(await start());
+    await ask(`Z1,${hex(client.address('klp_ftrace_handler'))},1`);
+    await ask('vCont;c');
+    const number = (name: string) =>
+      (X86_64.debug?.registers ?? []).findIndex((one) => one.name === name).toString(16);
+    const id = client.session.thread.toString(16);
+    await ask(`Hg${id}`);
+    const low = '8877665544332211';
+    expect(await ask(`P${number('xmm0')}=${low}0011223344556677`)).toBe('OK');
+    expect(await ask(`P${number('ymm0h')}=${'5a'.repeat(16)}`)).toBe('OK');
+    // movq %xmm0, %rax; movq %rax, %xmm1
+    const code = '66480f7ec066480f6ec8';
+    expect(await ask(`M${pc(await ask('g'))},${(code.length / 2).toString(16)}:${code}`)).toBe('OK');
+    for (let i = 0; i < 2; i++) await ask(`vCont;s:${id}`);
+    expect(await ask('p0')).toBe(low);
+    expect(await ask(`p${number('xmm1')}`)).toBe(low + '0'.repeat(16));
+    expect(await ask(`p${number('ymm0h')}`)).toBe('5a'.repeat(16));
+    // After a reset.
+    expect(await ask(`p${number('mxcsr')}`)).toBe('801f0000');
+    expect(await ask(`P${number('mxcsr')}=c01f0000`)).toBe('OK');
+    expect(await ask(`p${number('mxcsr')}`)).toBe('c01f0000');
+    expect(await ask(`p${number('fctrl')}`)).toBe('7f030000');
+    expect(await ask(`p${number('ftag')}`)).toBe('ffff0000');
+    expect(await ask(`P${number('st0')}=${'01'.repeat(10)}`)).toBe('OK');
+    expect(await ask(`p${number('st0')}`)).toBe('01'.repeat(10));
+    // Segment bases.
+    expect(await ask(`P${number('fs_base')}=0010000000000000`)).toBe('OK');
+    expect(await ask(`p${number('fs_base')}`)).toBe('0010000000000000');
+    expect(await ask(`p${number('gs_base')}`)).toMatch(/ff$/);
+    // Of a task that has no CPU nothing is made up.
+    await ask('Hg1');
+    expect(await ask(`p${number('xmm0')}`)).toBe('xx'.repeat(16));
   });
 
   it('steps a task that sleeps when its turn comes', async () => {

@@ -1,5 +1,5 @@
 // The registers of x86-64 as gdb numbers them, and which of them a CPU and a task that is switched out have.
-// Names and order are those of gdb's features org.gnu.gdb.i386.core and org.gnu.gdb.i386.segments.
+// Names and order are those of gdb's features org.gnu.gdb.i386.core, .segments, .sse and .avx.
 //
 // Invariant: what is not known is said to be unavailable; no register is made up.
 
@@ -18,6 +18,7 @@ import {
   INACTIVE_FRAME_RET_ADDR,
   INACTIVE_FRAME_SIZE,
 } from '../inactive_frame.ts';
+import { AVX_REGISTERS, readVector, SSE_REGISTERS, writeVector } from './vectors.ts';
 
 const GENERAL: readonly RegName[] = [
   ...(['rax', 'rbx', 'rcx', 'rdx', 'rsi', 'rdi', 'rbp', 'rsp'] as const),
@@ -38,6 +39,8 @@ export const REGISTERS: readonly DebugRegister[] = [
   ),
   ...named(X87_CONTROL, 4),
   ...named(['fs_base', 'gs_base'], 8),
+  ...SSE_REGISTERS,
+  ...AVX_REGISTERS,
 ];
 
 export const numberOf = (name: string): number => REGISTERS.findIndex((register) => register.name === name);
@@ -46,7 +49,7 @@ const EFLAGS = numberOf('eflags');
 const [CS, SS] = [numberOf('cs'), numberOf('ss')];
 const [FS, GS] = [numberOf('fs_base'), numberOf('gs_base')];
 
-/** Of a CPU. Its vector and x87 registers are not told: kernel code has none. */
+/** Of a CPU. */
 export function ofContext(context: CpuContext): RegisterValues {
   const values: (bigint | undefined)[] = REGISTERS.map(() => undefined);
   GENERAL.forEach((name, i) => {
@@ -59,7 +62,11 @@ export function ofContext(context: CpuContext): RegisterValues {
   // In 64-bit mode these are of no account, and the kernel keeps them 0.
   for (const name of ['ds', 'es', 'fs', 'gs']) values[numberOf(name)] = 0n;
   values[GS] = context.perCpuBase;
-  if (context instanceof CoreContext) values[FS] = context.cell(FS_BASE - REGS);
+  if (!(context instanceof CoreContext)) return values;
+  values[FS] = context.cell(FS_BASE - REGS);
+  REGISTERS.forEach(({ name }, i) => {
+    values[i] ??= readVector(context, name);
+  });
   return values;
 }
 
@@ -87,7 +94,8 @@ export function setInContext(context: CpuContext, register: number, value: bigin
   else if (register === FS && context instanceof CoreContext) context.setCell(FS_BASE - REGS, value);
   else if (register === EFLAGS)
     context.regs[REG.rflags] = (context.regs[REG.rflags] & ~FLAGS_SET) | (value & FLAGS_SET);
-  else return false;
+  else if (!(context instanceof CoreContext) || !writeVector(context, REGISTERS[register].name, value))
+    return false;
   context.touch();
   return true;
 }

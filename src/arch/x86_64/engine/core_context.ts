@@ -2,7 +2,18 @@
 
 import type { Addr } from '../../../guest/addr.ts';
 import type { CpuContext } from '../../../guest/engine.ts';
-import { CONTEXT_SIZE, CPL, CR3, GS_BASE, MXCSR, REGS, X87, ZMM } from '../core/layout.ts';
+import {
+  CONTEXT_SIZE,
+  CPL,
+  CR3,
+  GS_BASE,
+  MXCSR,
+  REGS,
+  VECTOR_OWNER,
+  VECTOR_SIZE,
+  X87,
+  ZMM,
+} from '../core/layout.ts';
 
 /** After a reset; and the control word of the x87 FPU after FNINIT. */
 const MXCSR_RESET = 0x1f80;
@@ -15,6 +26,11 @@ export class CoreContext implements CpuContext {
   readonly halves: Uint32Array;
   readonly #cells: BigUint64Array;
   readonly #space: Uint32Array;
+  readonly #owner: Uint32Array;
+  /** Where its vector registers wait. */
+  readonly #waiting: DataView;
+  /** Where those are that the core works on. */
+  readonly #working: DataView;
 
   /** @param vectorsAt where its vector registers lie */
   constructor(buffer: ArrayBuffer, at: number, vectorsAt = at + CONTEXT_SIZE) {
@@ -23,6 +39,9 @@ export class CoreContext implements CpuContext {
     this.halves = new Uint32Array(buffer, at, 36);
     this.#cells = new BigUint64Array(buffer, at, CONTEXT_SIZE / 8);
     this.#space = new Uint32Array(buffer, at + CR3 - REGS, 1);
+    this.#owner = new Uint32Array(buffer, VECTOR_OWNER, 1);
+    this.#waiting = new DataView(buffer, vectorsAt, VECTOR_SIZE);
+    this.#working = new DataView(buffer, ZMM, VECTOR_SIZE);
     const vectors = new Uint32Array(buffer, vectorsAt);
     vectors[(MXCSR - ZMM) / 4] = MXCSR_RESET;
     vectors[(X87 - ZMM) / 4] = FPU_CONTROL_RESET;
@@ -45,6 +64,11 @@ export class CoreContext implements CpuContext {
   }
   /** The core reads all of it before each run. */
   touch(): void {}
+
+  /** Vector registers, masks, MXCSR and x87, as the core has them from ZMM on. Valid until it runs again. */
+  get vectors(): DataView {
+    return this.#owner[0] === this.at ? this.#working : this.#waiting;
+  }
 
   /** A cell by its offset in bytes. */
   cell(offset: number): bigint {
