@@ -64,6 +64,15 @@ SYM_FUNC_START(switch_mm_irqs_off)
     RET
 SYM_FUNC_END(switch_mm_irqs_off)
 
+# on_cpu of a task: an int, or a byte beside on_rq.
+.macro SET_ON_CPU task:req, value:req
+.ifdef ON_CPU_IS_A_BYTE
+    mov     byte ptr [\task+task_struct_on_cpu], \value
+.else
+    mov     dword ptr [\task+task_struct_on_cpu], \value
+.endif
+.endm
+
 # rdi: the task that ran before. Interrupts are off until here.
 SYM_FUNC_START_LOCAL(finish_task_switch)
     FENTRY
@@ -75,7 +84,7 @@ SYM_FUNC_START_LOCAL(finish_task_switch)
     mov     r12, gs:[runqueue_prev_mm]
     mov     qword ptr gs:[runqueue_prev_mm], 0
     mov     eax, [rbx+task_struct___state]
-    mov     dword ptr [rbx+task_struct_on_cpu], 0
+    SET_ON_CPU rbx, 0
     sti
     cmp     eax, TASK_DEAD
     jne     .Lout
@@ -148,7 +157,7 @@ SYM_INNER_LABEL(__branch_at_klp_sched)
     cmp     rax, rbx
     je      .Lsame
     mov     r13, rax
-    mov     dword ptr [r13+task_struct_on_cpu], 1
+    SET_ON_CPU r13, 1
     mov     rdi, [rbx+task_struct_active_mm]
     mov     rsi, [r13+task_struct_mm]
     test    rsi, rsi

@@ -3,10 +3,16 @@
 
 import { type Addr, fromHalves, lo32, STACK_HI, STACK_SLOT } from '../guest/addr.ts';
 import type { GuestMemory } from '../guest/memory.ts';
-import type { Constants, Structs } from './description.ts';
+import type { Constants, KernelDescription, Structs } from './description.ts';
 import type { StructHome } from './struct_home.ts';
 
 export type Tif = 'TIF_SIGPENDING' | 'TIF_NEED_RESCHED' | 'TIF_PATCH_PENDING' | 'TIF_NOTIFY_SIGNAL';
+
+/** Size in bytes of on_cpu and of on_rq: each an int of its own, or two bytes side by side (seen in 7.3). */
+export function runFlagBytes({ structs }: Pick<KernelDescription, 'structs'>): 1 | 4 {
+  const { on_cpu, on_rq } = structs.task_struct.fields;
+  return on_rq === on_cpu + 1 ? 1 : 4;
+}
 
 export class TaskStruct {
   readonly addr: Addr;
@@ -18,6 +24,7 @@ export class TaskStruct {
   readonly #mem: GuestMemory;
   readonly #fields: Structs['task_struct']['fields'];
   readonly #constants: Constants;
+  readonly #flagBytes: 1 | 4;
 
   /** Wraps an allocated task_struct; the caller fills it. */
   constructor({ mem, kernel }: StructHome, addr: Addr, stackSlot: number) {
@@ -26,10 +33,23 @@ export class TaskStruct {
     this.#mem = mem;
     this.#constants = kernel.constants;
     this.#fields = kernel.structs.task_struct.fields;
+    this.#flagBytes = runFlagBytes(kernel);
     this.#u32 = mem.u32;
     this.#at = mem.offsetOf(addr, kernel.structs.task_struct.size);
   }
 
+  /** on_cpu or on_rq: 0 or 1. */
+  #getFlag(field: number): number {
+    return this.#flagBytes === 1 ? this.#mem.u8[this.#at + field] : this.#get(field);
+  }
+  #setFlag(field: number, value: number): void {
+    if (this.#flagBytes !== 1) {
+      this.#set(field, value);
+      return;
+    }
+    this.#mem.onStore?.(this.addr + BigInt(field), this.#at + field, 1);
+    this.#mem.u8[this.#at + field] = value;
+  }
   #get(field: number): number {
     return this.#u32[(this.#at + field) >>> 2];
   }
@@ -75,17 +95,17 @@ export class TaskStruct {
   }
   /** 1 while a CPU executes it. */
   get onCpu(): number {
-    return this.#get(this.#fields.on_cpu);
+    return this.#getFlag(this.#fields.on_cpu);
   }
   set onCpu(value: number) {
-    this.#set(this.#fields.on_cpu, value);
+    this.#setFlag(this.#fields.on_cpu, value);
   }
   /** 1 while it is on a run queue. */
   get onRq(): number {
-    return this.#get(this.#fields.on_rq);
+    return this.#getFlag(this.#fields.on_rq);
   }
   set onRq(value: number) {
-    this.#set(this.#fields.on_rq, value);
+    this.#setFlag(this.#fields.on_rq, value);
   }
   /** task_cpu(): thread_info.cpu. */
   get cpu(): number {

@@ -2,6 +2,7 @@
 
 import type { KernelDescription } from '../../kernel/description.ts';
 import { holds } from '../../kernel/release.ts';
+import { runFlagBytes } from '../../kernel/task_struct.ts';
 import { LIVEPATCH } from '../../livepatch/since.ts';
 import { DUMPS } from '../traps/since.ts';
 
@@ -16,6 +17,7 @@ const FEATURES = {
 /** @param isReal the image lies behind a real kernel */
 export function featuresOf(kernel: KernelDescription, isReal: boolean): Record<string, number> {
   const names = Object.entries(FEATURES).flatMap(([name, since]) => (holds(kernel, since) ? [name] : []));
+  if (runFlagBytes(kernel) === 1) names.push('ON_CPU_IS_A_BYTE');
   // Code of its own changes its branches.
   if (isReal || names.length > 0) names.push('BRANCH_UPDATES');
   return Object.fromEntries(names.map((name) => [name, 1]));
