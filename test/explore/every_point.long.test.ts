@@ -85,7 +85,9 @@ const KINDS: Readonly<Record<string, Kind>> = {
     transition: (s) => {
       const enable = s.startInsmod('patch_both', 'replace=1');
       const { livepatch } = s.machine.inspect;
-      s.machine.runUntil(() => livepatch.transitionPatch?.name === 'klpdemo_patch_both', SECOND);
+      // The load may be the one that is preempted, which is for longer than a second.
+      const hasBegun = (): boolean => livepatch.transitionPatch?.name === 'klpdemo_patch_both';
+      if (!s.machine.runUntil(hasBegun, 20 * SECOND)) throw new Error('its transition does not begin');
       return [enable, write(s, 'patch_both', 'force', '1')];
     },
     patched: false,
@@ -204,6 +206,15 @@ const UNSEEN: ReadonlySet<string> = new Set([
   'a patch is disabled: text poking',
 ]);
 
+/** Hundreds of instructions, which are the same ones for each kind: of each another share, and all of them where time is no matter. */
+const MANY = 'entry and exit work';
+const SHARES = process.env.KLPEMU_THOROUGH ? 1 : Object.keys(KINDS).length;
+
+function shareOf(schedules: readonly string[], words: string): string[] {
+  const mine = Object.keys(KINDS).indexOf(words) % SHARES;
+  return schedules.filter((_, i) => i % SHARES === mine);
+}
+
 describe.each(Object.entries(KINDS))(
   'while %s, a task may be preempted at each instruction of',
   (words, kind) => {
@@ -211,7 +222,7 @@ describe.each(Object.entries(KINDS))(
       const schedules = await schedulesOf(kind, place);
       expect(schedules.length > 0, `${schedules.length} schedules`).toBe(!UNSEEN.has(`${words}: ${name}`));
       const wrong: string[] = [];
-      for (const schedule of schedules)
+      for (const schedule of name === MANY ? shareOf(schedules, words) : schedules)
         wrong.push(...(await preemptedAt(kind, schedule)).map((text) => `${schedule}: ${text}`));
       expect(wrong).toEqual([]);
     });
