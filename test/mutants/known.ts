@@ -130,6 +130,12 @@ export const KNOWN: readonly Known[] = [
     why: 'behind .Lnull the register is taken from the stack',
   },
   {
+    mutant:
+      'asm/x86_64/shadow.s: __klp_shadow_get_or_alloc: exchange: mov [rbx+klp_shadow_node_next], rcx; mov [rbx+klp_shadow_node_pprev], rax -> mov [rbx+klp_shadow_node_pprev], rax; mov [rbx+klp_shadow_node_next], rcx',
+    is: 'equivalent',
+    why: 'nobody can see the node before the store behind both',
+  },
+  {
     mutant: 'asm/x86_64/shadow.s: SHADOW_LOCK: offset: mov [rsp], rax -> mov [rsp+8], rax',
     is: 'open',
     why: 'flags of interrupts that are on come back off: tests call shadow functions with interrupts off',
