@@ -71,6 +71,18 @@ describe.skipIf(noGdb)(`gdb at the demo${noGdb ? ` (${noGdb})` : ''}`, () => {
     expect(why).toContain('klpdemo_main');
   });
 
+  it('shows the stack of the worker through the function that replaced the one it was in', () => {
+    const at = '--at-dmesg "\'klpdemo_patch_both\': starting unpatching transition"';
+    const [stacks] = gdb('demo', at, ['thread apply all -s bt']);
+    const [, worker] = /"klpdemo_worker" .*\n([\s\S]*?)(?:\n\nThread|$)/.exec(stacks) ?? [];
+    expect(worker).toMatch(
+      /^#0 .* __schedule \(\)\n#1 .* schedule \(\)\n#2 .* schedule_timeout \(\)\n#3 .* msleep \(\)\n#4 .* klpdemo_wait \(\) from .*klpdemo_target.ko\n/,
+    );
+    expect(worker).toMatch(
+      /\n#\d+ .* klpdemo_stage_\w+ \(\) from .*klpdemo_target.ko\n#\d+ .* klpdemo_new_round \(\) from .*klpdemo_patch_both.ko\n#\d+ .* klpdemo_main \(\) from .*klpdemo_target.ko\n#\d+ .* kthread \(\)\n#\d+ .* ret_from_fork \(\)$/m,
+    );
+  });
+
   it('notices modules that come: a breakpoint that waits for one is met in its first call', () => {
     const [, none, pending, met, stack, some] = gdb('demo', '', [
       'set breakpoint pending on',
