@@ -22,6 +22,7 @@ export class Locking {
   readonly #ownerAt: bigint;
   readonly #doneAt: bigint;
   readonly #sched: Sched;
+  /** By the address of what they wait for, which may be on a stack: gone with the last of them. */
   readonly #waiters = new Map<Addr, TaskStruct[]>();
   readonly awaited = new Awaited();
 
@@ -78,23 +79,20 @@ export class Locking {
   #mutexTry(call: HostCall): number {
     const lock = call.args[0];
     const task = this.#core.currentOf(call);
-    const queue = this.#queue(lock);
     const owner = this.#core.mem.readU64(lock + this.#ownerAt) & ~7n;
     if (owner === 0n) {
-      this.#leave(queue, task);
-      this.#core.mem.writeU64(lock + this.#ownerAt, task.addr | (queue.length > 0 ? MUTEX_FLAG_WAITERS : 0n));
+      this.#leave(lock, task);
+      const flags = this.#waitersFor(lock).length > 0 ? MUTEX_FLAG_WAITERS : 0n;
+      this.#core.mem.writeU64(lock + this.#ownerAt, task.addr | flags);
       task.state = this.#constants.TASK_RUNNING;
       return 0;
     }
     const state = Number(call.args[1]);
-    if (
-      state === this.#constants.TASK_INTERRUPTIBLE &&
-      (task.testTif('TIF_SIGPENDING') || task.testTif('TIF_NOTIFY_SIGNAL'))
-    ) {
-      this.#leave(queue, task);
+    if (this.#signalPending(task, state)) {
+      this.#leave(lock, task);
       return -EINTR;
     }
-    if (!queue.includes(task)) queue.push(task);
+    this.#enter(lock, task);
     this.#core.mem.writeU64(lock + this.#ownerAt, owner | MUTEX_FLAG_WAITERS);
     task.state = state;
     return 1;
@@ -102,7 +100,7 @@ export class Locking {
 
   /** Mirrors mutex_unlock(): the first waiter is woken, and competes for the lock. */
   #mutexUnlock(lock: Addr): void {
-    const queue = this.#queue(lock);
+    const queue = this.#waitersFor(lock);
     this.#core.mem.writeU64(lock + this.#ownerAt, queue.length > 0 ? MUTEX_FLAG_WAITERS : 0n);
     if (queue.length > 0) this.#sched.wakeUpProcess(this.#oneOf(queue));
   }
@@ -119,19 +117,18 @@ export class Locking {
   #completionTry(call: HostCall): number {
     const [x, state] = call.args;
     const task = this.#core.currentOf(call);
-    const queue = this.#queue(x);
     const done = this.#core.mem.readU32(x + this.#doneAt);
     if (done > 0) {
-      this.#leave(queue, task);
+      this.#leave(x, task);
       if (done !== 0xffffffff) this.#core.mem.writeU32(x + this.#doneAt, done - 1); // UINT_MAX: complete_all()
       task.state = this.#constants.TASK_RUNNING;
       return 0;
     }
     if (this.#signalPending(task, Number(state))) {
-      this.#leave(queue, task);
+      this.#leave(x, task);
       return -ERESTARTSYS;
     }
-    if (!queue.includes(task)) queue.push(task);
+    this.#enter(x, task);
     task.state = Number(state);
     return 1;
   }
@@ -149,36 +146,40 @@ export class Locking {
     const { mem } = this.#core;
     const done = mem.readU32(x + this.#doneAt);
     if (done !== 0xffffffff) mem.writeU32(x + this.#doneAt, done + 1);
-    const queue = this.#queue(x);
+    const queue = this.#waitersFor(x);
     if (queue.length > 0) this.#sched.wakeUpProcess(this.#oneOf(queue));
   }
 
   #completeAll(x: Addr): void {
     this.#core.mem.writeU32(x + this.#doneAt, 0xffffffff);
-    for (const task of this.#queue(x)) this.#sched.wakeUpProcess(task);
+    for (const task of this.#waitersFor(x)) this.#sched.wakeUpProcess(task);
   }
 
   /** A task that died while it waited waits no more. */
   forget(task: TaskStruct): void {
     this.awaited.forget(task);
-    for (const queue of this.#waiters.values()) this.#leave(queue, task);
+    for (const addr of [...this.#waiters.keys()]) this.#leave(addr, task);
   }
 
   #oneOf(queue: readonly TaskStruct[]): TaskStruct {
     return queue[this.#core.choices.choose('waiter', queue.length)];
   }
 
-  #queue(addr: Addr): TaskStruct[] {
-    let queue = this.#waiters.get(addr);
-    if (!queue) {
-      queue = [];
-      this.#waiters.set(addr, queue);
-    }
-    return queue;
+  #waitersFor(addr: Addr): readonly TaskStruct[] {
+    return this.#waiters.get(addr) ?? [];
   }
 
-  #leave(queue: TaskStruct[], task: TaskStruct): void {
-    const i = queue.indexOf(task);
-    if (i >= 0) queue.splice(i, 1);
+  #enter(addr: Addr, task: TaskStruct): void {
+    const queue = this.#waiters.get(addr);
+    if (!queue) this.#waiters.set(addr, [task]);
+    else if (!queue.includes(task)) queue.push(task);
+  }
+
+  #leave(addr: Addr, task: TaskStruct): void {
+    const queue = this.#waiters.get(addr);
+    const at = queue?.indexOf(task) ?? -1;
+    if (!queue || at < 0) return;
+    queue.splice(at, 1);
+    if (queue.length === 0) this.#waiters.delete(addr);
   }
 }
