@@ -2,7 +2,7 @@
 // operations on livepatch, done at the same time, in the core as it is: all schedules of up to N things done. Prints what it looked
 // at; ends with 1 and the schedule where something is found, with 4 where not all was looked at.
 //
-// It goes on from --state, a file, and leaves there what is not done.
+// It goes on from --state, a file of its own version, and leaves there what is not done.
 
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -97,6 +97,14 @@ interface PairState {
   readonly searcher: SearcherState;
 }
 
+/** What a state file is. */
+interface Kept {
+  readonly version: number;
+  readonly pairs: Record<string, PairState>;
+}
+/** Another one where points or what a schedule says have changed. */
+const VERSION = 2;
+
 interface Options {
   preemptions: number;
   seconds: number;
@@ -134,8 +142,7 @@ function options(args: readonly string[]): Options {
 
 export async function main(args: readonly string[]): Promise<void> {
   const { preemptions, seconds, most, state: file, models, pairs } = options(args);
-  const saved: Record<string, PairState> =
-    file !== undefined && existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {};
+  const saved = file === undefined ? {} : savedIn(file);
   const end = performance.now() + seconds * 1000;
   let isWhole = true;
   for (const model of models)
@@ -147,7 +154,7 @@ export async function main(args: readonly string[]): Promise<void> {
       if (!before?.complete && performance.now() < end) {
         const state = await explorePair(pairScenario(a, b, model), preemptions, before, end, most);
         saved[key] = state;
-        if (file !== undefined) writeWhole(file, saved);
+        if (file !== undefined) writeWhole(file, { version: VERSION, pairs: saved });
         tell(key, state);
       }
       isWhole &&= saved[key]?.complete === true;
@@ -155,6 +162,15 @@ export async function main(args: readonly string[]): Promise<void> {
     }
   total(saved);
   if (!isWhole) process.exitCode ??= 4;
+}
+
+/** @throws ScriptUsageError for a file of another version, whose points and decisions are not those of now */
+function savedIn(file: string): Record<string, PairState> {
+  if (!existsSync(file)) return {};
+  const kept = JSON.parse(readFileSync(file, 'utf8')) as Partial<Kept>;
+  if (kept.version !== VERSION || kept.pairs === undefined)
+    throw new ScriptUsageError(`pairs: ${file} is of another version: begin with a new file`);
+  return kept.pairs;
 }
 
 async function explorePair(
@@ -250,7 +266,7 @@ function total(saved: Readonly<Record<string, PairState>>): void {
   );
 }
 
-function writeWhole(file: string, saved: Readonly<Record<string, PairState>>): void {
-  writeFileSync(`${file}.new`, JSON.stringify(saved));
+function writeWhole(file: string, kept: Kept): void {
+  writeFileSync(`${file}.new`, JSON.stringify(kept));
   renameSync(`${file}.new`, file);
 }
