@@ -315,6 +315,17 @@ describe('klpemu serve', () => {
     await expect(ask(url, url.pathname)).rejects.toThrow(/ECONNREFUSED/);
   });
 
+  it('says that the guest panicked, and ends by a signal with 3 then', async () => {
+    const dying = cli.start(['serve']);
+    const at = new URL(await new Promise<string>((resolve) => dying.child.stdout?.once('data', resolve)));
+    const present = new Watcher(at);
+    await present.asked({ line: 'kill -9 1; sleep 1' });
+    await present.until(() => present.state?.failure !== undefined);
+    expect(present.state?.failure).toContain('Attempted to kill init!');
+    dying.child.kill('SIGINT');
+    expect((await dying.ended).status).toBe(3);
+  });
+
   it('has exit code 2 for a port that somebody has, or that is none', async () => {
     const first = cli.start(['serve']);
     const taken = new URL(await new Promise<string>((resolve) => first.child.stdout?.once('data', resolve)));

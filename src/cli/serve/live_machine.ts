@@ -10,7 +10,6 @@ import type { LiveMessage, LiveSaid, LiveState } from '../../timeline/live_forma
 import type { ShellMachineOptions } from '../shell/options.ts';
 import { fromBytes, toBytes } from '../shell/text.ts';
 import { isBefore, type Moment, type Typed } from './history.ts';
-
 import { Ride } from './ride.ts';
 import { type Control, controlOf, HELP } from './words.ts';
 
