@@ -5,15 +5,7 @@
 
 results=$1
 shift
-machine=()
-while [[ $1 != -- ]]; do
-	machine+=("$1")
-	shift
-done
-shift
-coproc GUEST { exec "${machine[@]}"; }
-# A coprocess's own descriptors, and what is duplicated from them, are closed in programs; what is opened is not.
-exec 8<"/proc/self/fd/${GUEST[0]}" 9>"/proc/self/fd/${GUEST[1]}" {GUEST[0]}<&- {GUEST[1]}>&-
+. "${0%/*}/../conformance/machine.sh"
 
 n=0
 for script; do
