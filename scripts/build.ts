@@ -107,7 +107,8 @@ export async function buildProgram(path: string): Promise<string> {
   const { outputFiles } = await esbuild({
     ...COMMON,
     entryPoints: [at(path)],
-    external: EXTERNAL,
+    // a browser's driver finds its own files beside itself
+    external: [...EXTERNAL, 'playwright-core'],
     banner: { js: REQUIRE },
     write: false,
   });
