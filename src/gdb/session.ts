@@ -11,20 +11,10 @@ import { Lookout, type Met, Points, type WatchPoint } from '../history/points.ts
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { RunReport } from '../scenario/report.ts';
+import { lastMet, lastStep, lastTextWrite } from './last_met.ts';
+import type { Reason, Stop } from './stop.ts';
 import { libraries } from './symbol_files.ts';
-import { allTasks, idleThread, lastTask, taskOf, threadOf } from './threads.ts';
-
-type Reason =
-  | { readonly kind: 'step' | 'interrupt' | 'library' }
-  /** The history begins, or ends, here. */
-  | { readonly kind: 'begin' | 'end' }
-  | { readonly kind: 'breakpoint'; readonly addr: bigint }
-  | { readonly kind: 'watchpoint'; readonly point: WatchPoint };
-
-export interface Stop {
-  readonly thread: number;
-  readonly reason: Reason;
-}
+import { allTasks, lastTask, taskOf, threadOf } from './threads.ts';
 
 /** By the instructions executed before it, by virtual time in ns, or by the first line of the log that has a text. */
 export type Moment = { readonly position: number } | { readonly time: number } | { readonly line: string };
@@ -272,8 +262,8 @@ export class Session {
     if (held) return held;
     const history = this.#way();
     if (!history) return { thread: this.thread, reason: { kind: 'begin' } };
-    const known = this.#lastTextWrite();
-    const last = known === 'unknown' ? await this.#lastMet(history, this.position) : known;
+    const known = lastTextWrite(this.#run, this.points);
+    const last = known === 'unknown' ? await lastMet(history, this.points, this.position) : known;
     if (!last) {
       await this.#use(await history.at(0));
       return this.#arrived({ thread: this.thread, reason: { kind: 'begin' } });
@@ -294,44 +284,6 @@ export class Session {
     return this.#arrived({ thread: last.thread, reason: last.reason });
   }
 
-  /** Where nothing but writes of text is looked for, they are known. */
-  #lastTextWrite(): LastMet | undefined | 'unknown' {
-    const { breakpoints, watchpoints } = this.points;
-    const { textWrites } = this.#run;
-    if (!textWrites || breakpoints.size > 0 || !watchpoints.every((point) => textWrites.covers(point)))
-      return 'unknown';
-    const found = textWrites.last(watchpoints, this.position);
-    if (!found) return undefined;
-    const { write, point } = found;
-    const reason = { kind: 'watchpoint', point } as const;
-    const thread = write.pid === 0 ? idleThread(write.cpu) : write.pid;
-    return { position: write.position - 1, thread, reason, isBefore: false };
-  }
-
-  /** The same history once more, up to a moment: what was met last before it. */
-  async #lastMet(history: History, before: number): Promise<LastMet | undefined> {
-    const run = await history.at(0);
-    const lookout = new Lookout(run.machine);
-    let last: LastMet | undefined;
-    const { core } = run.machine.inspect;
-    lookout.onMet = ({ cpu, point, position }) => {
-      const isBefore = 'breakpoint' in point;
-      // Backwards, an access is undone: the moment is that before its instruction.
-      const at = isBefore ? position : position - 1;
-      if (at >= before) return false;
-      const thread = threadOf(run.machine, core.current(cpu.id));
-      const reason: Reason = isBefore
-        ? { kind: 'breakpoint', addr: point.breakpoint }
-        : { kind: 'watchpoint', point };
-      last = { position: at, thread, reason, isBefore };
-      return false;
-    };
-    lookout.set(this.points.breakpoints.keys(), this.points.watchpoints);
-    await run.go(before);
-    run.close();
-    return last;
-  }
-
   /** Back to before the last instruction that a task executed. */
   async reverseStep(thread: number): Promise<Stop> {
     const held = this.#takeHeld();
@@ -340,25 +292,14 @@ export class Session {
     const here = this.position;
     const begin: Stop = { thread: this.thread, reason: { kind: 'begin' } };
     if (!history || here === 0) return begin;
-    for (let window = 1; ; window *= WINDOW_GROWS) {
-      const from = Math.max(0, here - window);
-      const run = await history.at(from);
-      const found = await lastOf(run, thread, here);
-      if (found === positionOf(run)) {
-        await this.#use(run);
-        history.prepare(found);
-        return this.#arrived({ thread, reason: { kind: 'step' } });
-      }
-      run.close();
-      if (found !== undefined) {
-        await this.#use(await history.at(found));
-        return this.#arrived({ thread, reason: { kind: 'step' } });
-      }
-      if (from === 0) {
-        await this.#use(await history.at(0));
-        return this.#arrived({ ...begin, thread: this.thread });
-      }
+    const run = await lastStep(history, thread, here);
+    if (run) {
+      await this.#use(run);
+      history.prepare(this.position);
+      return this.#arrived({ thread, reason: { kind: 'step' } });
     }
+    await this.#use(await history.at(0));
+    return this.#arrived({ ...begin, thread: this.thread });
   }
 
   /** To any moment. @returns false: there is no way @throws DebugError for a line that never comes */
@@ -430,36 +371,4 @@ export class Session {
     this.#run.close();
     if (this.isPast) new Lookout((this.#present as Debuggee).machine).set([], []);
   }
-}
-
-/** What was met last before a moment. */
-interface LastMet {
-  readonly position: number;
-  readonly thread: number;
-  readonly reason: Reason;
-  /** The moment is that before the instruction at a breakpoint. */
-  readonly isBefore: boolean;
-}
-
-/** How much further back each time a task's last instruction is looked for. */
-const WINDOW_GROWS = 32;
-
-/** Before which instruction, of those up to `end`, the last of a task stands; the machine goes there but for the last one. */
-async function lastOf(run: Debuggee, thread: number, end: number): Promise<number | undefined> {
-  const { machine } = run;
-  let last: number | undefined;
-  for (let at = positionOf(run); at < end && run.over === undefined; at = positionOf(run)) {
-    const { executor } = machine.inspect;
-    const isKnown = executor.rest !== undefined;
-    const before = isKnown ? threadOf(machine, lastTask(machine)) : undefined;
-    // The moment that is looked for, unless it is found out only by going on.
-    if (at === end - 1 && before === thread) return at;
-    const owners = new Map(machine.inspect.smp.cpus.map(({ id }) => [id, machine.inspect.core.current(id)]));
-    await run.go(at + 1);
-    const cpu = machine.inspect.smp.current;
-    const owner = cpu && owners.get(cpu.id);
-    if (owner && threadOf(machine, owner) === thread) last = at;
-    if (positionOf(run) === at) break;
-  }
-  return last;
 }

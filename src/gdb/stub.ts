@@ -14,7 +14,8 @@ import { Documents, OBJECT_NAMES } from './objects.ts';
 import { escaped, PACKET_MAX } from './packet.ts';
 import { breakOrWatch } from './point_packets.ts';
 import { TaskRegisters } from './registers.ts';
-import type { Session, Stop } from './session.ts';
+import type { Session } from './session.ts';
+import type { Stop } from './stop.ts';
 import { SymbolFiles } from './symbol_files.ts';
 import { threadOf, threadText } from './threads.ts';
 
