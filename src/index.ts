@@ -59,7 +59,7 @@ export type {
 } from './scenario/recorder.ts';
 export { Recorder } from './scenario/recorder.ts';
 export type { ActionReport, Counters, Expectation, MachineFailure, RunReport } from './scenario/report.ts';
-export type { RunObserver, RunOptions } from './scenario/runner.ts';
+export type { RunObserver, RunOptions } from './scenario/run_options.ts';
 export { runScenario, ScenarioRun } from './scenario/runner.ts';
 export type { Check, Scenario, Step, TaskSpec } from './scenario/scenario.ts';
 export { traceLine } from './scenario/trace.ts';

@@ -10,7 +10,7 @@ import type { Reason } from './stop.ts';
 import { idleThread, lastTask, threadOf } from './threads.ts';
 
 /** What was met last before a moment. */
-export interface LastMet {
+interface LastMet {
   readonly position: number;
   readonly thread: number;
   readonly reason: Reason;

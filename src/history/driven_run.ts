@@ -2,7 +2,8 @@
 
 import { Machine } from '../machine/machine.ts';
 import type { RunReport } from '../scenario/report.ts';
-import { type RunOptions, ScenarioRun } from '../scenario/runner.ts';
+import type { RunOptions } from '../scenario/run_options.ts';
+import { ScenarioRun } from '../scenario/runner.ts';
 import type { Scenario } from '../scenario/scenario.ts';
 import type { Drive } from '../shell/guest.ts';
 import type { Debuggee } from './debuggee.ts';

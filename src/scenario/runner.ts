@@ -5,7 +5,6 @@
 
 import { readFileSync } from 'node:fs';
 import { unpack } from '../elf/unpack.ts';
-import type { EventType, KernelEvent } from '../kernel/events.ts';
 import type { Fault } from '../kernel/fault_inject.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import { startAction } from './actions.ts';
@@ -14,14 +13,7 @@ import { ScenarioError } from './error.ts';
 import { faultAttr } from './faults.ts';
 import { Judge } from './judge.ts';
 import { DEFAULT_SEED, machineSettings } from './machine_settings.ts';
-import {
-  type BootMachine,
-  bootMachine,
-  type MachineSettings,
-  posing,
-  type ScenarioMachine,
-  type StartPosed,
-} from './ports.ts';
+import { bootMachine, type MachineSettings, posing, type ScenarioMachine, type StartPosed } from './ports.ts';
 import { Recorder } from './recorder.ts';
 import {
   actionReport,
@@ -30,47 +22,13 @@ import {
   type MachineFailure,
   type RunReport,
 } from './report.ts';
+import type { Drive, RunObserver, RunOptions } from './run_options.ts';
 import type { ActionStep, CheckBase, FaultSpec, PoseSpec, Scenario, Step, TaskSpec } from './scenario.ts';
 import { trampolineHandler } from './text.ts';
 import { unexpectedHoles, unexpectedOops } from './unexpected.ts';
 import { isInVain, loadable, whyOpen } from './unfinished.ts';
 import { formatDuration } from './units.ts';
 import { type ActionRun, World } from './world.ts';
-
-/** Told of everything in the order in which it happens; none of it changes the run. */
-export interface RunObserver {
-  booted?(world: World): void;
-  /** Types of events that it wants; all, when it has none of these. */
-  readonly eventTypes?: readonly EventType[];
-  event?(event: KernelEvent): void;
-  stepStarted?(step: Step, t: number): void;
-  actionEnded?(action: ActionRun): void;
-  snapshot?(step: Extract<Step, { verb: 'snapshot' }>, world: World): Promise<void> | void;
-  expectation?(result: Expectation): void;
-  /** The last step is done, and the machine still there. */
-  ended?(): void;
-  /** Between two slices: for what takes time, such as printing. */
-  flush?(): Promise<void> | void;
-}
-
-export interface RunOptions {
-  /** Instead of the scenario's. */
-  readonly seed?: number;
-  /** A kernel's file or release, instead of the scenario's. */
-  readonly kernel?: string;
-  /** What is done to the order of events (docs/explore.md), instead of the scenario's. */
-  readonly schedule?: string;
-  /** Virtual ns at which to stop, wherever the scenario is. */
-  readonly stopAt?: number;
-  readonly observers?: readonly RunObserver[];
-  /** How machines are made; tests may have another way. */
-  readonly boot?: BootMachine;
-  /** Who has the machine run, as runUntil() of it does: a debugger stops in between. */
-  readonly drive?: Drive;
-}
-
-/** As ScenarioMachine.runUntil(). Nothing else happens until it is done. */
-type Drive = (machine: ScenarioMachine, condition: () => boolean, limitNs: number) => Promise<boolean>;
 
 /** Virtual time between two moments at which observers are served. */
 const SLICE = 5e6;

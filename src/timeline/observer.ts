@@ -2,7 +2,7 @@
 
 import type { KernelEvent } from '../kernel/events.ts';
 import type { ScenarioMachine } from '../scenario/ports.ts';
-import type { RunObserver } from '../scenario/runner.ts';
+import type { RunObserver } from '../scenario/run_options.ts';
 import type { World } from '../scenario/world.ts';
 import { Timeline } from './timeline.ts';
 

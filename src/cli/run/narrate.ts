@@ -6,7 +6,7 @@ import { logPrefix } from '../../kernel/printk.ts';
 import { holeLine } from '../../machine/truth/hole_text.ts';
 import { exitText } from '../../scenario/exit_text.ts';
 import { insnText } from '../../scenario/insn_text.ts';
-import type { RunObserver } from '../../scenario/runner.ts';
+import type { RunObserver } from '../../scenario/run_options.ts';
 import type { Step } from '../../scenario/scenario.ts';
 import { nameTarget, siteAddr } from '../../scenario/text.ts';
 import { hexBytes } from '../../scenario/trace.ts';

@@ -1,6 +1,6 @@
 // How many tasks have switched, as a bar at the bottom of a terminal while a transition is under way.
 
-import type { RunObserver } from '../../scenario/runner.ts';
+import type { RunObserver } from '../../scenario/run_options.ts';
 import type { World } from '../../scenario/world.ts';
 import { visible } from '../terminal.ts';
 

@@ -6,7 +6,7 @@ import { type Coverage, coverageOf, startCoverage } from '../../machine/coverage
 import type { Machine, MachineOptions } from '../../machine/machine.ts';
 import type { FileAccess } from '../../scenario/host_file.ts';
 import type { RunReport } from '../../scenario/report.ts';
-import type { RunObserver } from '../../scenario/runner.ts';
+import type { RunObserver } from '../../scenario/run_options.ts';
 import type { Scenario } from '../../scenario/scenario.ts';
 import { jsonValue, traceLine } from '../../scenario/trace.ts';
 import { EXIT, systemReason, UsageError } from '../exit.ts';
