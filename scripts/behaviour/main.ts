@@ -3,7 +3,7 @@
 // recorded is compared byte for byte. Exit code 0: the same; 1: something differs, which is named with its first
 // difference. A folder of recordings that --keep left (DIR/before or DIR/after) stands for its commit. With --engines,
 // the guest of BEFORE is executed by the one and that of AFTER by the other: `. . --engines core,unicorn`. Two that differ do without
-// address spaces, which Unicorn has not, but where a scenario asks for them.
+// address spaces, which Unicorn has not, but where a scenario asks for them; what `check` has to step over is left out.
 //
 // A change that is said to change no behaviour is shown by this.
 
@@ -54,7 +54,7 @@ export async function main(args: string[]): Promise<void> {
 interface Wanted {
   readonly sequences: number;
   readonly engine: string;
-  /** Kernel and users in one address space. */
+  /** Two engines are compared: kernel and users in one address space. */
   readonly isOneSpace: boolean;
 }
 
@@ -68,6 +68,7 @@ async function recordCommit(commit: string, to: string, wanted: Wanted): Promise
     process.env.KLPEMU_ENGINE = wanted.engine;
     return await record(checkout, to, {
       sequences: wanted.sequences,
+      isOfEngine: wanted.isOneSpace,
       say: (line) => console.log(`  ${line}`),
     });
   } finally {
