@@ -133,6 +133,13 @@ export const PLANTED: readonly Planted[] = [
     wanted: { ...ONE, at: 'enabled_store', kinds: ['h', 'w'] },
     finds: /patch_state 0 calls cmdline_proc_show and gets klpdemo_new/,
   },
+  {
+    name: 'clearedBeforeGracePeriod',
+    plant: variants.clearedBeforeGracePeriod,
+    scenario: 'explore_upper',
+    wanted: { ...ONE, at: 'klp_ftrace_handler', kinds: ['h'] },
+    finds: /not its version any more|gets /,
+  },
 ];
 
 /** Those that these scenarios do not show: what is still to be found. */
@@ -178,12 +185,5 @@ export const NOT_FOUND: readonly Planted[] = [
     scenario: 'explore_cond_resched',
     wanted: { ...ONE, at: 'kthread_should_stop' },
     finds: /outside of a transition|does not|klp_init_transition/,
-  },
-  {
-    name: 'clearedBeforeGracePeriod',
-    plant: variants.clearedBeforeGracePeriod,
-    scenario: 'explore_stack',
-    wanted: { most: 2000, preemptions: 1, at: 'klp_ftrace_handler', kinds: ['h'] },
-    finds: /not its version any more|gets /,
   },
 ];
