@@ -140,6 +140,14 @@ export const PLANTED: readonly Planted[] = [
     wanted: { ...ONE, at: 'klp_ftrace_handler', kinds: ['h'] },
     finds: /not its version any more|gets /,
   },
+  {
+    name: 'preemptedInCondResched',
+    plant: variants.preemptedInCondResched,
+    scenario: 'explore_cond_resched',
+    wanted: { ...ONE, known: ['gap'], at: 'kthread_should_stop' },
+    finds: /has patch_state 1 outside of a transition/,
+    without: variants.switchInCondResched,
+  },
 ];
 
 /** Those that these scenarios do not show: what is still to be found. */
@@ -178,12 +186,5 @@ export const NOT_FOUND: readonly Planted[] = [
       kinds: ['h', 'w'],
     },
     finds: /mixed/,
-  },
-  {
-    name: 'preemptedInCondResched',
-    plant: variants.preemptedInCondResched,
-    scenario: 'explore_cond_resched',
-    wanted: { ...ONE, at: 'kthread_should_stop' },
-    finds: /outside of a transition|does not|klp_init_transition/,
   },
 ];

@@ -1,6 +1,7 @@
 // Mistakes that this code had, or could have, each planted in a machine by replacing a part of it through its port.
 
 import type { HostCall, HostFunction, HostGenerator } from '../../src/guest/hostcall.ts';
+import { preemptCount, setPreemptCount } from '../../src/kernel/preempt_count.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import type { KlpPatch } from '../../src/livepatch/structs.ts';
 import type { Machine } from '../../src/machine/machine.ts';
@@ -224,23 +225,41 @@ export const noGracePeriodAtInit: Plant = (machine) => {
 
 // How tasks switch
 
-/** cond_resched() switches the task that calls it, and does not keep it from being preempted meanwhile. */
-export const preemptedInCondResched: Plant = (machine) => {
+/**
+ * cond_resched() switches the task that calls it, here in kthread_should_stop(): the target is read, the stack looked at, and
+ * then both are written, without a lock, as klp_try_switch_task() does with its own task.
+ */
+function switchesInCondResched(machine: Machine, isPreemptible: boolean): void {
   const { core, livepatch } = machine.inspect;
+  const { KLP_PATCHED, KLP_UNPATCHED } = core.kernel.constants;
+  const disable = ({ cpu }: HostCall, by: 1 | -1): void => {
+    if (!isPreemptible) setPreemptCount(core, cpu, preemptCount(core, cpu) + by);
+  };
   replaceHost(machine, 'kthread_should_stop', function* (call, original) {
     const task = core.currentOf(call);
     if (task.testTif('TIF_PATCH_PENDING')) {
-      const target = livepatch.targetState;
-      const inside = machine.stack(task).some((line) => /klpdemo_(new_)?(round|check)/.test(line));
+      disable(call, 1);
+      const to = livepatch.targetState;
+      const isInside = machine.stack(task).some((line) => /klpdemo_(new_)?(round|check)/.test(line));
       yield* meanwhile();
-      if (!inside) {
+      if (!isInside) {
         task.clearTif('TIF_PATCH_PENDING');
-        task.patchState = target;
+        task.patchState = to;
+        const from = to === KLP_PATCHED ? KLP_UNPATCHED : KLP_PATCHED;
+        const { pid, comm } = task;
+        core.events.emit({ type: 'patch_state', pid, comm, from, to, way: 'cond_resched', sinceNs: 0 });
       }
+      disable(call, -1);
     }
     return original(call) as bigint;
   });
-};
+}
+
+/** With preemption disabled, which klp_synchronize_transition() waits for: no mistake. */
+export const switchInCondResched: Plant = (machine) => switchesInCondResched(machine, false);
+
+/** It may be preempted between. */
+export const preemptedInCondResched: Plant = (machine) => switchesInCondResched(machine, true);
 
 // Grace periods
 
