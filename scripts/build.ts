@@ -102,11 +102,12 @@ export async function build({ types = false, force = false } = {}): Promise<void
 /**
  * Bundles one program that is not part of dist, such as a benchmark; returns its path. Its name is of what is in it:
  * a program that starts more processes of itself starts the same, whatever is bundled meanwhile.
+ * @param root of the checkout that it is of
  */
-export async function buildProgram(path: string): Promise<string> {
+export async function buildProgram(path: string, root = ROOT): Promise<string> {
   const { outputFiles } = await esbuild({
     ...COMMON,
-    entryPoints: [at(path)],
+    entryPoints: [join(root, path)],
     // a browser's driver finds its own files beside itself
     external: [...EXTERNAL, 'playwright-core'],
     banner: { js: REQUIRE },
@@ -115,7 +116,7 @@ export async function buildProgram(path: string): Promise<string> {
   const { contents } = outputFiles[0];
   const name = basename(path, '.ts');
   const digest = createHash('sha256').update(contents).digest('hex').slice(0, 12);
-  const folder = at(join('.cache', dirname(path)));
+  const folder = join(root, '.cache', dirname(path));
   const file = join(folder, `${name}-${digest}.mjs`);
   mkdirSync(folder, { recursive: true });
   removeOldPrograms(folder, name);

@@ -17,9 +17,9 @@ import { writeFigures } from './mutants/figures.ts';
 import { FOLDERS, GUEST_FILES } from './mutants/folders.ts';
 import { guestMutants, runGuest } from './mutants/guest.ts';
 import { runNamed } from './mutants/named.ts';
-import { sourceKey, testSources } from './mutants/stryker.ts';
+import { runSources, type SourceMutant, sourceKey, testSources } from './mutants/stryker.ts';
 import { Tree } from './mutants/tree.ts';
-import { inWords, type Verdict } from './mutants/verdict.ts';
+import { inWords, isBySequences, type Verdict } from './mutants/verdict.ts';
 
 const USAGE = `usage: npm run mutants -- [FOLDER...] [--sample N] [--seed N] [--all] [--figures], of ${Object.keys(FOLDERS).join(', ')}
        npm run mutants -- asm [FILE...] [--sample N] [--seed N] [--all] [--figures]
@@ -121,8 +121,9 @@ async function guest(files: readonly string[], { size, seed, figures }: Sample):
   const known = alive.filter((key) => isKnown(key)).length;
   const equivalent = alive.filter((key) => isKnown(key, 'equivalent')).length;
   const killed = count('killed', 'timeout');
-  if (figures)
-    writeFigures({ of: 'asm', mutants: all.length, seed, run: killed + alive.length, killed, equivalent });
+  const bySequences = [...verdicts.values()].filter(isBySequences).length;
+  const counts = { run: killed + alive.length, killed, bySequences, equivalent };
+  if (figures) writeFigures({ of: 'asm', mutants: all.length, seed, ...counts });
   console.log(
     `asm: ${chosen.length} of ${all.length} mutants, seed ${seed}: ${killed} killed, ` +
       `${count('refused')} refused by the assembler or the tables, ${alive.length} survived, ${known} of them known`,
@@ -133,21 +134,26 @@ async function guest(files: readonly string[], { size, seed, figures }: Sample):
 async function sources(folder: string, sample: Sample): Promise<string[]> {
   const tree = new Tree(folder);
   const mutants = await testSources(tree, folder, sample);
-  tree.remove();
   const of = (...which: readonly string[]) => mutants.filter(({ status }) => which.includes(status));
-  const killed = of('Killed', 'Timeout', 'RuntimeError').length;
   // Where no test comes to, none notices.
-  const survived = of('Survived', 'NoCoverage');
+  const survived: SourceMutant[] = [];
+  let bySequences = 0;
+  await runSources(tree, of('Survived', 'NoCoverage'), (mutant, verdict) => {
+    if (noticed(verdict)) bySequences++;
+    else survived.push(mutant);
+    console.log(`${inWords(verdict)}: ${mutant.place}: ${sourceKey(mutant)}`);
+  });
+  tree.remove();
+  const killed = of('Killed', 'Timeout', 'RuntimeError').length + bySequences;
   const keys = survived.map(sourceKey);
   const known = keys.filter((key) => isKnown(key)).length;
   const equivalent = keys.filter((key) => isKnown(key, 'equivalent')).length;
   const run = killed + survived.length;
-  if (sample.figures)
-    writeFigures({ of: folder, mutants: mutants.length, seed: sample.seed, run, killed, equivalent });
-  for (const mutant of survived) console.log(`survived: ${mutant.place}: ${sourceKey(mutant)}`);
+  const counts = { run, killed, bySequences, equivalent };
+  if (sample.figures) writeFigures({ of: folder, mutants: mutants.length, seed: sample.seed, ...counts });
   console.log(
-    `${folder}: ${run} of ${mutants.length} mutants, seed ${sample.seed}: ${killed} killed, ` +
-      `${survived.length} survived, ${known} of them known; of those ${of('NoCoverage').length} are where no test comes to`,
+    `${folder}: ${run} of ${mutants.length} mutants, seed ${sample.seed}: ${killed} killed, ${bySequences} of them by sequences, ` +
+      `${survived.length} survived, ${known} of them known; no test comes to ${of('NoCoverage').length}`,
   );
   return keys.filter((key) => !isKnown(key));
 }

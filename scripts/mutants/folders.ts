@@ -22,6 +22,9 @@ export const FOLDERS: Readonly<Record<string, Folder>> = {
       'machine/parameters',
       'livepatch/core',
       'livepatch/klp_convert',
+      'livepatch/self_switching',
+      'bundle/two_loads',
+      'submodules/',
     ],
   },
   bundle: {
@@ -29,7 +32,15 @@ export const FOLDERS: Readonly<Record<string, Folder>> = {
     without: ['bundle/many_members', 'bundle/split_real'],
   },
   sched: {
-    tests: ['sched/', 'machine/sleeping', 'machine/idle', 'machine/percpu_works', 'livepatch/born_and_gone'],
+    tests: [
+      'sched/',
+      'machine/sleeping',
+      'machine/idle',
+      'machine/percpu_works',
+      'livepatch/born_and_gone',
+      'livepatch/signals',
+      'bundle/gate_deadlock',
+    ],
   },
 };
 

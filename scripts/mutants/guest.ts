@@ -1,4 +1,4 @@
-// Mutants of asm/, each in a copy of the checkout, before the tests of its file.
+// Mutants of asm/, each in a copy of the checkout, before the tests of its file, and random sequences where these notice nothing.
 
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,7 +7,7 @@ import { ROOT } from '../root.ts';
 import { type AsmMutant, asmMutants } from './asm.ts';
 import { testsOfGuest } from './folders.ts';
 import type { Tree } from './tree.ts';
-import { mustPass, type Verdict, verdictOf } from './verdict.ts';
+import { mustPass, sequencesMustPass, type Verdict, verdictOf, verdictOfSequences } from './verdict.ts';
 
 /** @param files below asm/x86_64. @throws ScriptUsageError when one is not there */
 export function guestMutants(files: readonly string[]): AsmMutant[] {
@@ -30,8 +30,13 @@ export async function runGuest(
     mutants.flatMap(({ file }) => testsOfGuest(file)),
     ms,
   );
+  const forSequences = await sequencesMustPass(tree);
   for (const mutant of mutants) {
     const tests = testsOfGuest(mutant.file);
-    told(mutant, await tree.with(mutant.file, mutant.text, () => verdictOf(tree, tests, ms)));
+    const judged = async (): Promise<Verdict> => {
+      const verdict = await verdictOf(tree, tests, ms);
+      return verdict.is === 'survived' ? verdictOfSequences(tree, forSequences) : verdict;
+    };
+    told(mutant, await tree.with(mutant.file, mutant.text, judged));
   }
 }

@@ -7,6 +7,7 @@ import { build } from 'esbuild';
 import { ROOT } from '../root.ts';
 import { FOLDERS } from './folders.ts';
 import type { Tree } from './tree.ts';
+import { sequencesMustPass, type Verdict, verdictOfSequences } from './verdict.ts';
 
 export interface SourceMutant {
   /** Below src/. */
@@ -15,6 +16,8 @@ export interface SourceMutant {
   readonly place: string;
   readonly before: string;
   readonly after: string;
+  /** Its file with it. */
+  readonly text: () => string;
   readonly status:
     | 'Killed'
     | 'Survived'
@@ -68,21 +71,43 @@ export async function testSources(
   const results = await new Stryker(options as never).runMutationTest();
   return results.map(({ fileName, location, replacement, status }) => {
     const file = fileName.replace(/.*\/src\//, '');
-    const text = readFileSync(join(ROOT, 'src', file), 'utf8');
+    const text = readFileSync(join(tree.root, 'src', file), 'utf8');
     return {
       file,
       place: `${file}:${location.start.line}:${location.start.column}`,
       before: short(textAt(text, location)),
       after: short(replacement ?? ''),
+      text: () => withText(text, location, replacement ?? ''),
       status,
     };
   });
+}
+
+/** What random sequences say of mutants that no test noticed. @param told of each as it is known */
+export async function runSources(
+  tree: Tree,
+  mutants: readonly SourceMutant[],
+  told: (mutant: SourceMutant, verdict: Verdict) => void,
+): Promise<void> {
+  if (mutants.length === 0) return;
+  const ms = await sequencesMustPass(tree);
+  for (const mutant of mutants) {
+    const judged = () => verdictOfSequences(tree, ms);
+    told(mutant, await tree.with(`src/${mutant.file}`, mutant.text(), judged));
+  }
 }
 
 /** Lines and columns from 1. */
 interface Location {
   readonly start: { readonly line: number; readonly column: number };
   readonly end: { readonly line: number; readonly column: number };
+}
+
+function withText(text: string, { start, end }: Location, replacement: string): string {
+  const lines = text.split('\n');
+  const [first, last] = [lines[start.line - 1], lines[end.line - 1]];
+  const changed = first.slice(0, start.column - 1) + replacement + last.slice(end.column - 1);
+  return [...lines.slice(0, start.line - 1), changed, ...lines.slice(end.line)].join('\n');
 }
 
 function textAt(text: string, { start, end }: Location): string {

@@ -3,6 +3,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { buildProgram } from '../build.ts';
 import { ScriptError } from '../errors.ts';
 import type { Tree } from './tree.ts';
 
@@ -46,9 +47,37 @@ export async function verdictOf(tree: Tree, files: readonly string[], ms: number
     : { is: 'killed', by: `the tests ended with ${over}` };
 }
 
+/** Of `npm run sequences`, which come after the tests: for what these do not notice. */
+export const SEQUENCES = 200;
+/** Of a machine with much else to do. */
+const FOR_SEQUENCES_MS = 900_000;
+const SLOWER = 3;
+
+/** What random sequences say, of the tree as it is. */
+export async function verdictOfSequences(tree: Tree, ms: number): Promise<Verdict> {
+  const program = await buildProgram('test/properties/sequences_main.ts', tree.root);
+  const over = await ends([program, String(SEQUENCES), '--seed', '1', '--first'], tree.root, ms);
+  if (over === 'timeout') return { is: 'timeout' };
+  return over === 0 ? { is: 'survived' } : { is: 'killed', by: A_SEQUENCE };
+}
+
+const A_SEQUENCE = `one of ${SEQUENCES} sequences`;
+export const isBySequences = (verdict: Verdict): boolean =>
+  verdict.is === 'killed' && verdict.by === A_SEQUENCE;
+
 /** Tests that fail as it is would notice every mutant. @throws ScriptError */
 export async function mustPass(tree: Tree, files: readonly string[], ms: number): Promise<void> {
-  const verdict = await verdictOf(tree, [...new Set(files)], ms);
+  mustSurvive(await verdictOf(tree, [...new Set(files)], ms));
+}
+
+/** As do sequences that do. @returns after which time they will not end. @throws ScriptError */
+export async function sequencesMustPass(tree: Tree): Promise<number> {
+  const started = performance.now();
+  mustSurvive(await verdictOfSequences(tree, FOR_SEQUENCES_MS));
+  return 60_000 + SLOWER * (performance.now() - started);
+}
+
+function mustSurvive(verdict: Verdict): void {
   if (verdict.is !== 'survived') throw new ScriptError(`without any mutant: ${inWords(verdict)}`);
 }
 

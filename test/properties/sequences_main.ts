@@ -1,5 +1,6 @@
 // `npm run sequences -- COUNT [--seed N]`: runs random sequences in as many processes as there are processors, and
-// prints the seed and the smallest form of one that fails.
+// prints the seed and the smallest form of one that fails. With --first one that fails ends it, and is printed as it is: for who asks
+// only whether one does.
 
 import { fork } from 'node:child_process';
 import { availableParallelism } from 'node:os';
@@ -33,6 +34,7 @@ const FLOOR: Tally = {
   bundle: 60,
 };
 const ENOUGH = 400;
+const FIRST = '--first';
 
 interface Failure {
   readonly seed: number;
@@ -44,13 +46,18 @@ interface Failure {
 type Message = { done: number; tally: Tally } | { failure: Failure };
 
 /** A worker: batches from `seed` on, each with a seed of its own. */
-async function work(seed: number, count: number): Promise<void> {
+async function work(seed: number, count: number, first: boolean): Promise<void> {
+  // Whom it works for is gone.
+  process.on('disconnect', () => process.exit());
+  process.channel?.unref();
   for (let done = 0; done < count; done += BATCH) {
     const numRuns = Math.min(BATCH, count - done);
     const own = (seed + done) | 0;
     const tally: Tally = {};
     const property = fc.asyncProperty(sequence, async (one) => add(tally, await runSequence(one)));
-    const result = await fc.check(property, { seed: own, numRuns, unbiased: true });
+    const result = await fc.check(property, {
+      ...{ seed: own, numRuns, unbiased: true, endOnFailure: first },
+    });
     if (result.failed) {
       const { counterexamplePath, numShrinks, counterexample, errorInstance: thrown } = result;
       const error = thrown instanceof Error ? (thrown.stack ?? thrown.message) : `${thrown}`;
@@ -71,15 +78,17 @@ const tell = (message: Message): void => void process.send?.(message);
 class Run {
   readonly #seed: number;
   readonly #count: number;
+  readonly #first: boolean;
   readonly #startedAt = performance.now();
   readonly #tally: Tally = {};
   failures = 0;
   #started = 0;
   #done = 0;
 
-  constructor(seed: number, count: number) {
+  constructor(seed: number, count: number, first: boolean) {
     this.#seed = seed;
     this.#count = count;
+    this.#first = first;
   }
 
   async all(): Promise<void> {
@@ -116,7 +125,8 @@ class Run {
   }
 
   #process(seed: number, count: number): Promise<void> {
-    const child = fork(process.argv[1], ['--worker', String(seed), String(count)]);
+    const args = ['--worker', String(seed), String(count), ...(this.#first ? [FIRST] : [])];
+    const child = fork(process.argv[1], args);
     child.on('message', (message: Message) => this.#message(message));
     return new Promise((resolve, reject) => {
       child.on('error', reject);
@@ -132,6 +142,8 @@ class Run {
     if ('failure' in message) {
       this.failures++;
       report(message.failure);
+      // The others end with the channel to this one.
+      if (this.#first) process.exit(1);
       return;
     }
     this.#done += message.done;
@@ -161,14 +173,14 @@ async function main(args: readonly string[]): Promise<void> {
     const at = args.indexOf(name);
     return at < 0 ? undefined : args[at + 1];
   };
-  if (args[0] === '--worker') return work(Number(args[1]), Number(args[2]));
+  if (args[0] === '--worker') return work(Number(args[1]), Number(args[2]), args.includes(FIRST));
   const replay = option('--replay');
   if (replay !== undefined) {
     await runSequence(JSON.parse(replay) as Sequence);
     return;
   }
   const count = Number(args.find((arg, i) => /^\d+$/.test(arg) && args[i - 1] !== '--seed') ?? 1000);
-  const run = new Run(Number(option('--seed') ?? 1), count);
+  const run = new Run(Number(option('--seed') ?? 1), count, args.includes(FIRST));
   await run.all();
   const missing = run.missing();
   for (const one of missing) console.log(`TOO LITTLE happened of ${one}`);
