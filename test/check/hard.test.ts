@@ -165,8 +165,8 @@ describe('the truth', () => {
 
 describe('entries that go by another register than stack and frame pointer', () => {
   it('are wrong from where the register is another number, though nothing touched the stack', () => {
-    // lea 0x8(%rsp),%r10; nop; xor %r10d,%r10d; four nops; ret
-    const code = `4c8d542408904531d2${'90'.repeat(4)}c3`;
+    // lea 0x8(%rsp),%r10; mov %ecx,%eax; xor %r10d,%r10d; mov %ecx,%eax; nop; ret
+    const code = '4c8d54240889c84531d289c890c3';
     const elf = withData(['behind', 0, code]);
     const orc = readOrc(elf, X86_64.code.orc) as OrcRows;
     const [flags, spOffset] = [orc.flags.slice(), orc.spOffset.slice()];
@@ -182,6 +182,6 @@ describe('entries that go by another register than stack and frame pointer', () 
       orc: { ...orc, flags, spOffset },
     }).check();
     const places = found.places.map(({ place }) => place).filter((place) => place.startsWith('behind'));
-    expect(places).toEqual(['0x0', '0x9', '0xa', '0xb', '0xc', '0xd'].map((at) => `behind+${at}`));
+    expect(places).toEqual(['0x0', '0xa', '0xc', '0xd'].map((at) => `behind+${at}`));
   });
 });
