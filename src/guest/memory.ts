@@ -89,6 +89,8 @@ interface MemoryGeometry {
   readonly stacks: number;
   /** Every program has its stack at the same address, in a space of its own. */
   readonly spaces?: boolean;
+  /** False where there are no programs, nor room for them. */
+  readonly users?: false;
   /** Bytes from MODULES_VADDR on that modules and trampolines can lie in. */
   readonly modules?: number;
 }
@@ -149,7 +151,8 @@ export class GuestMemory {
   /** @param allocate a page-aligned host buffer, from the engine's binding; plain memory without an engine. */
   constructor(geometry: MemoryGeometry, allocate: SharedAllocator = plainBuffer) {
     this.geometry = geometry;
-    const userStacks = Math.max(USER_STACK_WINDOW_MIN, geometry.stacks * USER_STACK_SLOT);
+    const hasUsers = geometry.users ?? true;
+    const userStacks = hasUsers ? Math.max(USER_STACK_WINDOW_MIN, geometry.stacks * USER_STACK_SLOT) : 0;
     let ram = 0;
     const window = (name: string, base: Addr, span: number, bytes = span, spaces = 0): Window => {
       const w = { name, hi: hi32(base), lo: lo32(base), span, ram, spaces };
@@ -165,7 +168,7 @@ export class GuestMemory {
       geometry.stacks * STACK_SLOT,
       geometry.stacks * THREAD_SIZE,
     );
-    const userText = window('user text', USER_TEXT_BASE, USER_TEXT_WINDOW);
+    const userText = window('user text', USER_TEXT_BASE, hasUsers ? USER_TEXT_WINDOW : 0);
     const spaces = userStacks / USER_STACK_SLOT;
     const userStack = geometry.spaces
       ? window('user stack', USER_STACK_BASE, USER_STACK_SLOT, userStacks, spaces)

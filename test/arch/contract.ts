@@ -236,7 +236,7 @@ function describePoking({ arch, poked }: Contract): void {
 
 /** A trap of the breakpoint at SITE, with a stack above its registers. */
 function trapped(arch: Arch, size: number): { mem: GuestMemory; regs: Addr; sp: Addr } {
-  const mem = new GuestMemory({ heap: 1 << 16, stacks: 1 });
+  const mem = new GuestMemory({ heap: 1 << 16, stacks: 1, modules: 4 << 20, users: false });
   const regs = SITE + 0x100000n;
   mem.map(regs, 0x1000, PROT_READ | PROT_WRITE);
   const sp = regs + 0x800n;
@@ -293,7 +293,7 @@ function describeModuleText({ arch, described, jumpLabels }: Contract): void {
   });
 
   it.each(jumpLabels)('has jump labels of %i bytes, a jump or a nop, that are told apart', (size) => {
-    const mem = new GuestMemory({ heap: 1 << 16, stacks: 1 });
+    const mem = new GuestMemory({ heap: 1 << 16, stacks: 1, modules: 4 << 20, users: false });
     mem.map(SITE, 0x1000, PROT_READ | PROT_WRITE);
     for (const isJump of [true, false]) {
       const insn = isJump ? branches.jump(SITE, SITE + 0x40n, size) : branches.nop(size);

@@ -1,8 +1,7 @@
 // Members as objects: their unwind tables are those that their code gives, and a check of each says of its functions what
 // a check of the whole module says of them.
 
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { CheckGuest } from '../../src/check/check_guest.ts';
+import { describe, expect, it } from 'vitest';
 import { ObjectChecker } from '../../src/check/check_object.ts';
 import type { FunctionReport } from '../../src/check/verdicts.ts';
 import { type ElfObject, parseElf } from '../../src/elf/elf_object.ts';
@@ -11,15 +10,11 @@ import { inputFromElf } from '../../src/objtool/elf_input.ts';
 import { readOrc } from '../../src/objtool/orc_format_of.ts';
 import { createOrc } from '../../src/objtool/orc_gen.ts';
 import type { OrcRows } from '../../src/objtool/orc_rows.ts';
+import { checkGuest } from '../check/guest.ts';
 import { uber } from './split_runs.ts';
 import { koOf, PORT, splitOf } from './split_world.ts';
 
-let guest: CheckGuest;
-beforeAll(() => {
-  guest = new CheckGuest();
-});
-afterAll(() => guest.close());
-
+const guest = checkGuest();
 const MODULES: readonly (readonly [string, Uint8Array])[] = [
   ['klpdemo_patch_both', koOf('klpdemo_patch_both')],
   ...[

@@ -1,23 +1,22 @@
 // Objects before the last link do not say how their ORC entries are laid out: what execution says of each reading.
 
 import { readFileSync } from 'node:fs';
-import { afterAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { formatBorneOut } from '../../src/check/borne_out.ts';
-import { CheckGuest } from '../../src/check/check_guest.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { inputFromElf } from '../../src/objtool/elf_input.ts';
 import { possibleOrcFormats } from '../../src/objtool/orc_format_of.ts';
 import { createOrc } from '../../src/objtool/orc_gen.ts';
 import { writeOrc } from '../../src/objtool/orc_write.ts';
+import { checkGuest } from './guest.ts';
 
 const ORC = X86_64.code.orc;
 const OBJECTS = new URL('../../fixtures/objects/', import.meta.url);
 const read = (file: string) => parseElf(readFileSync(new URL(file, OBJECTS)), file, X86_64.elf);
 
 describe('the format of an object that does not tell', () => {
-  const guest = new CheckGuest();
-  afterAll(() => guest.close());
+  const guest = checkGuest();
   const told = (elf: ReturnType<typeof read>) =>
     formatBorneOut(guest, elf, ORC, possibleOrcFormats(elf, ORC));
 

@@ -2,10 +2,9 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { ORC_REG_BP, ORC_REG_SP } from '../../src/arch/x86_64/unwind/orc_registers.ts';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
-import { CheckGuest } from '../../src/check/check_guest.ts';
 import { type CheckOptions, ObjectChecker } from '../../src/check/check_object.ts';
 import type { ObjectCheck } from '../../src/check/verdicts.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
@@ -13,18 +12,14 @@ import { orcSearch, orcSpReg } from '../../src/elf/orc.ts';
 import { decodeAt, type Insn } from '../../src/isa/decoder.ts';
 import { readOrc } from '../../src/objtool/orc_format_of.ts';
 import type { OrcRows } from '../../src/objtool/orc_rows.ts';
+import { checkGuest } from './guest.ts';
 
 const MODULE = join(import.meta.dirname, '../../fixtures/modules/klpdemo_target.ko');
 const OTHER = join(import.meta.dirname, '../../fixtures/modules/klpdemo_patch_target.ko');
 const bytes = Uint8Array.from(readFileSync(MODULE));
 const elf = parseElf(bytes, MODULE, X86_64.elf);
 const rows = readOrc(elf, X86_64.code.orc) as OrcRows;
-let guest: CheckGuest;
-
-beforeAll(() => {
-  guest = new CheckGuest();
-});
-afterAll(() => guest.close());
+const guest = checkGuest();
 
 function check(options: Partial<CheckOptions> = {}, object = elf): ObjectCheck {
   return new ObjectChecker(guest, object, { unwinder: 'orc', listed: 10_000, ...options }).check();

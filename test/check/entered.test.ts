@@ -1,19 +1,14 @@
 // Code of a kernel that is not called: entered as the first row of its table says, and judged by what is true then.
 
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
-import { CheckGuest } from '../../src/check/check_guest.ts';
 import { ObjectChecker } from '../../src/check/check_object.ts';
 import type { FunctionReport, ObjectCheck } from '../../src/check/verdicts.ts';
 import { parseKernelObject } from '../../src/objtool/vmlinux.ts';
 import { entryKernel } from '../vmlinuz/entry_kernel.ts';
+import { checkGuest } from './guest.ts';
 
-let guest: CheckGuest;
-beforeAll(() => {
-  guest = new CheckGuest();
-});
-afterAll(() => guest.close());
-
+const guest = checkGuest();
 const check = (bytes: Uint8Array): ObjectCheck =>
   new ObjectChecker(guest, parseKernelObject(bytes, 'vmlinux', X86_64), {
     unwinder: 'orc',

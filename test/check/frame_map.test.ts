@@ -2,21 +2,16 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
-import { CheckGuest } from '../../src/check/check_guest.ts';
 import { ObjectChecker } from '../../src/check/check_object.ts';
 import type { FrameMapReport, FrameReport, ObjectCheck } from '../../src/check/verdicts.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { decodeAt } from '../../src/isa/decoder.ts';
+import { checkGuest } from './guest.ts';
 
 const FIXTURES = join(import.meta.dirname, '../../fixtures');
-let guest: CheckGuest;
-beforeAll(() => {
-  guest = new CheckGuest();
-});
-afterAll(() => guest.close());
-
+const guest = checkGuest();
 function checked(path: string, bytes = read(path)): ObjectCheck & { readonly frames: FrameMapReport } {
   const found = new ObjectChecker(guest, parseElf(bytes, path, X86_64.elf), { unwinder: 'fp' }).check();
   if (!found.frames) throw new Error('no map');

@@ -1,9 +1,8 @@
 // Real code under the check by SFrame and DWARF tables, and faults planted in them.
 
 import { readFileSync } from 'node:fs';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
-import { CheckGuest } from '../../src/check/check_guest.ts';
 import { ObjectChecker } from '../../src/check/check_object.ts';
 import { readFrames } from '../../src/check/frame_tables.ts';
 import type { ObjectCheck, Unwinder } from '../../src/check/verdicts.ts';
@@ -12,14 +11,10 @@ import type { FrameRow, FunctionFrames, ObjectFrames } from '../../src/frames/ro
 import { inputFromElf } from '../../src/objtool/elf_input.ts';
 import { parseKernelObject } from '../../src/objtool/vmlinux.ts';
 import { OBJECTS } from '../frames/readelf.ts';
+import { checkGuest } from './guest.ts';
 
 const TABLES = ['sframe', 'dwarf'] as const;
-let guest: CheckGuest;
-beforeAll(() => {
-  guest = new CheckGuest();
-});
-afterAll(() => guest.close());
-
+const guest = checkGuest();
 const bytesOf = (name: string): Uint8Array => Uint8Array.from(readFileSync(new URL(name, OBJECTS)));
 const parse = (bytes: Uint8Array): ElfObject => parseElf(bytes, 'planted.o', X86_64.elf);
 

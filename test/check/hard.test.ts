@@ -2,10 +2,9 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { ORC_REG_R10 } from '../../src/arch/x86_64/unwind/orc_registers.ts';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
-import { CheckGuest } from '../../src/check/check_guest.ts';
 import { ObjectChecker } from '../../src/check/check_object.ts';
 import { whereaboutsText } from '../../src/check/saved_registers.ts';
 import { type FunctionReport, isAllLookedAt, type ObjectCheck } from '../../src/check/verdicts.ts';
@@ -15,16 +14,12 @@ import { inputFromElf } from '../../src/objtool/elf_input.ts';
 import { readOrc } from '../../src/objtool/orc_format_of.ts';
 import { createOrc } from '../../src/objtool/orc_gen.ts';
 import type { OrcRows } from '../../src/objtool/orc_rows.ts';
+import { checkGuest } from './guest.ts';
 
 const FILE = 'hard.o';
 const bytes = readFileSync(join(import.meta.dirname, '../../fixtures/objects/hard', FILE));
 const original = parseElf(bytes, FILE, X86_64.elf);
-let guest: CheckGuest;
-
-beforeAll(() => {
-  guest = new CheckGuest();
-});
-afterAll(() => guest.close());
+const guest = checkGuest();
 
 const offsetOf = (name: string): number => Number(original.symbols.find((s) => s.name === name)?.value);
 

@@ -3,9 +3,8 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
-import { CheckGuest } from '../../src/check/check_guest.ts';
 import { ObjectChecker } from '../../src/check/check_object.ts';
 import type { FunctionReport, ObjectCheck } from '../../src/check/verdicts.ts';
 import { SHDR_SIZE, SHF_EXECINSTR, SHT_PROGBITS, SHT_SYMTAB } from '../../src/elf/constants.ts';
@@ -14,18 +13,17 @@ import { inputFromElf } from '../../src/objtool/elf_input.ts';
 import { readOrc } from '../../src/objtool/orc_format_of.ts';
 import { createOrc } from '../../src/objtool/orc_gen.ts';
 import { parseKernelObject } from '../../src/objtool/vmlinux.ts';
+import { checkGuest } from './guest.ts';
 
 const OBJECTS = join(import.meta.dirname, '../../fixtures/objects');
 const VMLINUX = join(OBJECTS, 'vmlinux/vmlinux');
 const read = (path: string): Uint8Array => Uint8Array.from(readFileSync(path));
 
 let elf: ElfObject;
-let guest: CheckGuest;
+const guest = checkGuest();
 beforeAll(() => {
   elf = parseKernelObject(read(VMLINUX), VMLINUX, X86_64);
-  guest = new CheckGuest();
 });
-afterAll(() => guest.close());
 
 function check(object: ElfObject): ObjectCheck {
   return new ObjectChecker(guest, object, { unwinder: 'orc' }).check();

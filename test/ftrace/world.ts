@@ -34,6 +34,8 @@ const LAYOUT = BUILT_IN.structs;
 const ROOT = join(import.meta.dirname, '../..');
 /** Room for modules: few tests load much, and each world has a buffer of its own, which V8 collects its heap for. */
 const MODULES = 4 << 20;
+/** And for the image, with the stubs that are made behind its text. */
+const IMAGE_ROOM = 2 << 20;
 
 /** Functions of the image that nothing of ours defines, each with an fentry site. */
 const TRACED = ['cmdline_proc_show', 'meminfo_proc_show', 'vfs_read', 'do_idle', 'exit_to_user_mode_loop'];
@@ -130,7 +132,8 @@ export class World {
     this.image = image;
     const cpus = options.cpus ?? 2;
     const tasks = options.tasks ?? 3;
-    const mem = new GuestMemory({ heap: (2 << 20) + (tasks + cpus) * 12288, stacks: 1, modules: MODULES });
+    const heap = (2 << 20) + (tasks + cpus) * 12288;
+    const mem = new GuestMemory({ image: IMAGE_ROOM, heap, stacks: 1, modules: MODULES, users: false });
     this.core = this.#makeCore(mem, cpus, options.kernel ?? BUILT_IN);
     this.#mapImage(mem);
     this.#nextStub = { addr: 0xffffffff81100000n };

@@ -29,7 +29,7 @@ const STACK = VMALLOC_START + BigInt(STACK_SLOT - THREAD_SIZE);
 
 let mem: GuestMemory;
 beforeEach(() => {
-  mem = new GuestMemory({ heap: 1 << 20, stacks: 3 });
+  mem = new GuestMemory({ heap: 1 << 20, stacks: 3, modules: 1 << 20 });
 });
 
 function fault(addr: bigint, reason: RegExp) {

@@ -12,6 +12,12 @@ let image: KernelImage;
 let good: Buffer;
 let said: string[];
 const file = (): string => join(folder, readdirSync(folder)[0]);
+/** Not over the bytes that are there: ext4 has those on the disk before it goes on. */
+const put = (bytes: Uint8Array | string): void => {
+  const path = file();
+  rmSync(path);
+  writeFileSync(path, bytes);
+};
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'klpemu-image-'));
@@ -20,7 +26,7 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 beforeEach(() => {
-  writeFileSync(file(), good);
+  put(good);
   said = [];
   vi.spyOn(process.stderr, 'write').mockImplementation((line) => {
     said.push(String(line));
@@ -40,7 +46,7 @@ describe('the cached image', () => {
       fc.property(fc.nat(good.length - 1), fc.nat(7), (at, bit) => {
         const bytes = Buffer.from(good);
         bytes[at] ^= 1 << bit;
-        writeFileSync(file(), bytes);
+        put(bytes);
         said = [];
         expect(readCachedImage(file())).toBeUndefined();
         expect(said).toEqual([`klpemu: ${file()}: it is damaged; the image is made anew\n`]);
@@ -64,14 +70,14 @@ describe('the cached image', () => {
       Buffer.from('{"version":1}'),
       good.subarray(0, -1),
     ]) {
-      writeFileSync(file(), bytes);
+      put(bytes);
       expect(readCachedImage(file())).toBeUndefined();
     }
     expect(said).toHaveLength(4);
   });
 
   it('is made anew, the same, in place of what is damaged', async () => {
-    writeFileSync(file(), good.subarray(100));
+    put(good.subarray(100));
     expect(await cachedImage('orc', folder)).toEqual(image);
     expect(readFileSync(file()).equals(good)).toBe(true);
     expect(said).toHaveLength(1);

@@ -48,7 +48,7 @@ export class Rig {
   #next = IMAGE;
 
   constructor(ports: Partial<ModuleLoaderPorts> = {}, cpus = 2, room = ROOM) {
-    const mem = new GuestMemory({ heap: 1 << 20, stacks: 1, modules: room });
+    const mem = new GuestMemory({ image: 1 << 20, heap: 1 << 20, stacks: 1, modules: room, users: false });
     mem.map(IMAGE, 0x10000, PROT_READ | PROT_WRITE);
     const events = new EventLog(() => ({ t: 0, cpu: 0 }));
     events.subscribe((e) => this.events.push(e));

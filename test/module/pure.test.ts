@@ -35,7 +35,11 @@ describe('one argument after the other', () => {
 
 describe('the module area', () => {
   const arena = (): ModuleArena =>
-    new ModuleArena(new GuestMemory({ heap: 4096, stacks: 1, modules: 4 << 20 }), FIRST_MODULE, 1 << 20);
+    new ModuleArena(
+      new GuestMemory({ image: 4096, heap: 4096, stacks: 1, modules: 4 << 20, users: false }),
+      FIRST_MODULE,
+      1 << 20,
+    );
 
   it('gives out the lowest gap, a guard page after each area', () => {
     const area = arena();

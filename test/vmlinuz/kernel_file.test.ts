@@ -1,10 +1,9 @@
 // A kernel as it is installed, packed and stripped, read as the object with symbols that it was linked from.
 
 import { readFileSync } from 'node:fs';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { layoutOf } from '../../src/btf/layout.ts';
-import { CheckGuest } from '../../src/check/check_guest.ts';
 import { ObjectChecker } from '../../src/check/check_object.ts';
 import type { ObjectCheck } from '../../src/check/verdicts.ts';
 import type { ElfObject } from '../../src/elf/elf_object.ts';
@@ -12,17 +11,16 @@ import { readOrc } from '../../src/objtool/orc_format_of.ts';
 import { parseKernelObject } from '../../src/objtool/vmlinux.ts';
 import { KernelFile } from '../../src/vmlinuz/kernel_file.ts';
 import { KIND_FUNCTION, KIND_LABEL, KIND_MARK, KIND_OBJECT } from '../../src/vmlinuz/symbols.ts';
+import { checkGuest } from '../check/guest.ts';
 import { LAYOUTS, type Layout } from './kallsyms_bytes.ts';
 import { PACKINGS } from './packed_kernel.ts';
 import { SYMBOLS, smallImage, VMLINUX } from './small_image.ts';
 
 let linked: ElfObject;
-let guest: CheckGuest;
+const guest = checkGuest();
 beforeAll(() => {
   linked = parseKernelObject(Uint8Array.from(readFileSync(VMLINUX)), VMLINUX, X86_64);
-  guest = new CheckGuest();
 });
-afterAll(() => guest.close());
 
 const check = (object: ElfObject): ObjectCheck =>
   new ObjectChecker(guest, object, { unwinder: 'orc' }).check();

@@ -17,7 +17,7 @@ export const MOST_CONTEXTS = 4096;
 /** Memories that are kept. */
 const MOST_KEPT = 2;
 /** What RAM and stacks are rounded up to, so that machines of nearly the same size have use for each other's. Address space alone. */
-const RAM_STEP = 8 << 20;
+const RAM_STEP = 64 << 20;
 const STACKS_STEP = 128 * THREAD_SIZE;
 
 /** Where the parts begin that depend on the size of RAM. */
@@ -63,16 +63,15 @@ const kept: LinearMemory[] = [];
  */
 export function takeMemory(bytes: number, stacks: number): LinearMemory {
   const wanted = placesFor(align(bytes, RAM_STEP), align(stacks, STACKS_STEP));
-  const at = kept.findIndex(
-    ({ places }) =>
-      places.bytes >= bytes && places.stacks >= stacks && places.bytes <= wanted.bytes + RAM_STEP,
-  );
-  const [found] = at < 0 ? [] : kept.splice(at, 1);
+  const [found] = kept
+    .filter(({ places }) => places.bytes >= bytes && places.stacks >= stacks)
+    .sort((a, b) => a.places.bytes - b.places.bytes);
   if (!found) {
     const { size } = wanted;
     const memory = new WebAssembly.Memory({ initial: size, maximum: size });
     return { buffer: memory.buffer as ArrayBuffer, core: instantiate(memory), places: wanted };
   }
+  kept.splice(kept.indexOf(found), 1);
   clear(found);
   found.core.begin();
   return found;

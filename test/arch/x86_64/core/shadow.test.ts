@@ -172,6 +172,8 @@ describe('the frames that the core notes', () => {
             if (kind !== 'budget') break;
           }
           expect(bench.frames()).toEqual([]);
+          bench.engine.close();
+          model.bench.engine.close();
         },
       ),
       { numRuns: 60 },
