@@ -22,19 +22,20 @@ const finding = (weight: Finding['weight'], text: string, lines: readonly string
   ...(lines.length > 0 ? { lines } : {}),
 });
 
+/** One for all files: it is of the size of the largest module. */
+let guest: CheckGuest | undefined;
+
 export function soundForUnwinder({ elf }: PatchFile): Finding[] {
   if (!elf.lastSection('.orc_unwind') || !elf.lastSection('.orc_unwind_ip'))
     return [
       finding('bad', 'it has no ORC tables: no stack with one of its functions on it can be relied upon'),
     ];
-  const guest = new CheckGuest();
+  guest ??= new CheckGuest();
   try {
     return verdicts(checked(guest, { elf }));
   } catch (error) {
     if (!(error instanceof ElfError)) throw error;
     return [finding('not seen', `its code cannot be checked: ${error.message}`)];
-  } finally {
-    guest.close();
   }
 }
 

@@ -21,6 +21,7 @@ import {
 } from '../core/layout.ts';
 import { CoreContext } from '../engine/core_context.ts';
 import { CoreEngine, FAILED, KINDS } from '../engine/core_engine.ts';
+import { newMemory } from '../engine/linear_memory.ts';
 import { MachineInstructions } from '../engine/machine_instructions.ts';
 import { MachineMemory } from '../engine/machine_memory.ts';
 import { Translator } from '../engine/translate/translator.ts';
@@ -57,7 +58,7 @@ export class CheckCore extends CoreEngine implements CheckEngine {
   #hasMachineWork = false;
 
   override readonly allocate: SharedAllocator = (bytes) => {
-    const memory = super.allocateMemory(bytes);
+    const memory = super.allocateMemory(bytes, 0, newMemory);
     const { core, buffer } = this.parts;
     this.#core = core;
     this.#words = new Uint32Array(buffer, 0, ARENA / 4);

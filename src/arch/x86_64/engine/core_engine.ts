@@ -104,9 +104,9 @@ export class CoreEngine implements ArchEngine, FrameNotes {
 
   readonly allocate: SharedAllocator = (bytes, stacks) => this.allocateMemory(bytes, stacks);
 
-  protected allocateMemory(bytes: number, stacks = 0): ReturnType<SharedAllocator> {
+  protected allocateMemory(bytes: number, stacks = 0, take = takeMemory): ReturnType<SharedAllocator> {
     try {
-      this.#memory = takeMemory(bytes, stacks);
+      this.#memory = take(bytes, stacks);
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
       throw new EngineError(

@@ -58,23 +58,26 @@ export interface LinearMemory {
 const kept: LinearMemory[] = [];
 
 /**
+ * One that a closed machine has left, where there is any that is large enough.
  * @param stacks bytes of RAM that are task stacks
  * @throws RangeError when there is no address space for it
  */
 export function takeMemory(bytes: number, stacks: number): LinearMemory {
-  const wanted = placesFor(align(bytes, RAM_STEP), align(stacks, STACKS_STEP));
   const [found] = kept
     .filter(({ places }) => places.bytes >= bytes && places.stacks >= stacks)
     .sort((a, b) => a.places.bytes - b.places.bytes);
-  if (!found) {
-    const { size } = wanted;
-    const memory = new WebAssembly.Memory({ initial: size, maximum: size });
-    return { buffer: memory.buffer as ArrayBuffer, core: instantiate(memory), places: wanted };
-  }
+  if (!found) return newMemory(align(bytes, RAM_STEP), align(stacks, STACKS_STEP));
   kept.splice(kept.indexOf(found), 1);
   clear(found);
   found.core.begin();
   return found;
+}
+
+/** One that nobody else has had, nor will. @throws RangeError when there is no address space for it */
+export function newMemory(bytes: number, stacks: number): LinearMemory {
+  const places = placesFor(bytes, stacks);
+  const memory = new WebAssembly.Memory({ initial: places.size, maximum: places.size });
+  return { buffer: memory.buffer as ArrayBuffer, core: instantiate(memory), places };
 }
 
 /** A memory that nobody uses any more. What was read of it before is to be read no more. */
