@@ -6,7 +6,6 @@
 
 import type { FentrySite } from '../arch/fentry.ts';
 import type { Addr } from '../guest/addr.ts';
-import { sameBytes } from '../guest/bytes.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { UAPI } from '../kernel/uapi.ts';
@@ -47,7 +46,7 @@ export class SiteCode {
   verify(ip: Addr, expected: Uint8Array): number {
     const { mem } = this.#core;
     if (!mem.isMapped(ip, this.#fentry.size)) return -UAPI.EFAULT;
-    return sameBytes(mem.view(ip, this.#fentry.size), expected) ? 0 : -UAPI.EINVAL;
+    return mem.holds(ip, expected) ? 0 : -UAPI.EINVAL;
   }
 
   /** ftrace_replace_code(). @returns whether all sites were as they should be: nothing is changed otherwise */
@@ -80,7 +79,7 @@ export class SiteCode {
     yield { call: this.#lock, args: [this.#textMutex] };
     for (const ip of this.#calls) {
       const insn = this.#fentry.call(ip, func);
-      if (!sameBytes(mem.view(ip, this.#fentry.size), insn)) yield* this.#poke.poke(ip, insn);
+      if (!mem.holds(ip, insn)) yield* this.#poke.poke(ip, insn);
     }
     yield { call: this.#unlock, args: [this.#textMutex] };
   }

@@ -312,6 +312,12 @@ export class GuestMemory {
     for (const listener of this.#listeners) listener.invalidate?.(addr, bytes.length);
   }
 
+  /** As pokeText(), of text that is read from somewhere straight to where it lies. */
+  loadText(addr: Addr, size: number, read: (into: Uint8Array) => void): void {
+    read(this.view(addr, size));
+    for (const listener of this.#listeners) listener.invalidate?.(addr, size);
+  }
+
   readU8(addr: Addr): number {
     return this.u8[this.offsetOf(addr, 1)];
   }
@@ -332,6 +338,13 @@ export class GuestMemory {
   readBytes(addr: Addr, size: number): Uint8Array {
     const offset = this.offsetOf(addr, size);
     return this.u8.slice(offset, offset + size);
+  }
+
+  /** Whether the bytes there are these. @throws GuestMemoryError */
+  holds(addr: Addr, bytes: Readonly<Uint8Array>): boolean {
+    const offset = this.offsetOf(addr, bytes.length);
+    for (let i = 0; i < bytes.length; i++) if (this.u8[offset + i] !== bytes[i]) return false;
+    return true;
   }
 
   /** The bytes themselves, no copy: for reading. Writing through it is for non-executable memory only. */

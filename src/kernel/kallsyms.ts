@@ -47,6 +47,8 @@ export class Kallsyms {
   #serial = 0;
   readonly #preferred = new Map<string, Addr>();
   readonly #exports = new Map<string, ExportedSymbol>();
+  /** The image's, where those are too many to be listed at each boot. */
+  #imageExport: (name: string) => ExportedSymbol | undefined = () => undefined;
   /** Names that each module exports. */
   readonly #exportsOf = new Map<string, string[]>();
 
@@ -92,9 +94,14 @@ export class Kallsyms {
     else this.#exportsOf.set(symbol.module, [name]);
   }
 
+  /** What the image exports. */
+  exportBy(find: (name: string) => ExportedSymbol | undefined): void {
+    this.#imageExport = find;
+  }
+
   /** find_symbol(): only what is exported. */
   findExport(name: string): ExportedSymbol | undefined {
-    return this.#exports.get(name);
+    return this.#exports.get(name) ?? this.#imageExport(name);
   }
 
   /** Every symbol of that name in one object (module undefined: the image), in the order in which a sympos counts them. */

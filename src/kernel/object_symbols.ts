@@ -1,9 +1,8 @@
-// Symbols of one object, image or module, in the orders in which they are asked for: as objects, and as columns where there
-// are a real kernel's 200,000 of them.
+// Symbols of one object, image or module, in the orders in which they are asked for.
 //
 // Invariant: once made they do not change.
 
-import { type Addr, hi32, lo32 } from '../guest/addr.ts';
+import type { Addr } from '../guest/addr.ts';
 
 export interface KernelSymbol {
   readonly name: string;
@@ -30,7 +29,7 @@ export interface ObjectSymbols {
 }
 
 /** Labels and symbols without size that are gone back over for one that covers an address. */
-const MOST_LABELS = 16;
+export const MOST_LABELS = 16;
 
 /** What stands before the first dot. */
 export function stem(name: string): string {
@@ -86,107 +85,8 @@ export class SortedSymbols implements ObjectSymbols {
   }
 }
 
-/** Ascending by address. */
-export interface SymbolColumns {
-  readonly names: readonly string[];
-  readonly low: Uint32Array;
-  readonly high: Uint32Array;
-  readonly sizes: Uint32Array;
-  /** Codes of nm's letters. */
-  readonly types: Uint8Array;
-}
-
-const LETTERS: readonly string[] = Array.from({ length: 256 }, (_, code) => String.fromCharCode(code));
-
-/** What hangs on names is worked out when the first name is asked for. */
-export class ColumnSymbols implements ObjectSymbols {
-  readonly #columns: SymbolColumns;
-  readonly #made = new Map<number, KernelSymbol>();
-  #byName: ReadonlyMap<string, number> | undefined;
-  /** The next one of the same name; behind the last one, and of most, -1. */
-  #next = new Int32Array(0);
-  #dotted: ReadonlyMap<string, readonly number[]> | undefined;
-
-  constructor(columns: SymbolColumns) {
-    this.#columns = columns;
-  }
-
-  get count(): number {
-    return this.#columns.names.length;
-  }
-
-  *listed(): Generator<KernelSymbol> {
-    for (let i = 0; i < this.#columns.names.length; i++) yield this.#symbol(i);
-  }
-
-  covering(addr: Addr): KernelSymbol | undefined {
-    const { low, high, sizes, names } = this.#columns;
-    const [below, above] = [lo32(addr), hi32(addr)];
-    const last = lastBelow(names.length, (i) => high[i] < above || (high[i] === above && low[i] <= below));
-    const isSame = (i: number, j: number): boolean => low[i] === low[j] && high[i] === high[j];
-    for (let i = last; i >= 0 && i > last - MOST_LABELS; i--) {
-      if ((above - high[i]) * 2 ** 32 + (below - low[i]) >= sizes[i]) continue;
-      while (i > 0 && isSame(i - 1, i) && sizes[i - 1] > 0) i--; // the first alias
-      return this.#kept(i);
-    }
-    return undefined;
-  }
-
-  named(name: string): readonly KernelSymbol[] {
-    this.#byName ??= this.#chains();
-    const found: KernelSymbol[] = [];
-    for (let i = this.#byName.get(name) ?? -1; i >= 0; i = this.#next[i]) found.push(this.#kept(i));
-    return found;
-  }
-
-  dotted(name: string): readonly KernelSymbol[] {
-    this.#dotted ??= this.#stems();
-    return this.#dotted.get(name)?.map((i) => this.#kept(i)) ?? NONE;
-  }
-
-  /** The first of each name; each other one is behind the one before it. */
-  #chains(): ReadonlyMap<string, number> {
-    const { names } = this.#columns;
-    const first = new Map<string, number>();
-    const next = new Int32Array(names.length).fill(-1);
-    for (let i = names.length - 1; i >= 0; i--) {
-      const behind = first.get(names[i]);
-      if (behind !== undefined) next[i] = behind;
-      first.set(names[i], i);
-    }
-    this.#next = next;
-    return first;
-  }
-
-  #stems(): ReadonlyMap<string, readonly number[]> {
-    const stems = new Map<string, number[]>();
-    this.#columns.names.forEach((name, i) => {
-      if (name.indexOf('.') <= 0) return;
-      const same = stems.get(stem(name));
-      if (same) same.push(i);
-      else stems.set(stem(name), [i]);
-    });
-    return stems;
-  }
-
-  /** What was asked for by name or address is the same object each time. */
-  #kept(i: number): KernelSymbol {
-    const known = this.#made.get(i);
-    if (known) return known;
-    const symbol = this.#symbol(i);
-    this.#made.set(i, symbol);
-    return symbol;
-  }
-
-  #symbol(i: number): KernelSymbol {
-    const { names, low, high, sizes, types } = this.#columns;
-    const addr = (BigInt(high[i]) << 32n) | BigInt(low[i]);
-    return { name: names[i], addr, size: sizes[i], type: LETTERS[types[i]] };
-  }
-}
-
 /** The last index of which something holds that holds of all before it; -1 where there is none. */
-function lastBelow(length: number, holds: (i: number) => boolean): number {
+export function lastBelow(length: number, holds: (i: number) => boolean): number {
   let low = 0;
   let high = length;
   while (low < high) {

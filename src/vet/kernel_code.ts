@@ -87,22 +87,21 @@ async function realKernel(kernel: string, arch: CheckableArch): Promise<KernelCo
   const { native, description, hash } = opened;
   const { low, high, types, names } = native.symbols;
   const symbols: KernelSymbol[] = [];
-  let current = -1;
-  let initBegin = 0;
-  let initEnd = 0;
+  const addressOf = (name: string): number | undefined => names.numbers(name).map((i) => low[i])[0];
+  const current = addressOf('current_task') ?? addressOf('pcpu_hot') ?? -1;
+  const [initBegin, initEnd] = [addressOf('__init_begin') ?? 0, addressOf('__init_end') ?? 0];
   for (let i = 0, next = 0; i < names.length; i++) {
-    if (names[i] === 'current_task' || (names[i] === 'pcpu_hot' && current < 0)) current = low[i];
-    if (names[i] === '__init_begin') initBegin = low[i];
-    if (names[i] === '__init_end') initEnd = low[i];
-    if (high[i] === 0 || PREFIX.test(names[i])) continue;
-    const type = String.fromCharCode(types[i]);
     if (next <= i) for (next = i + 1; next < names.length && low[next] === low[i]; ) next++;
+    const type = String.fromCharCode(types[i]);
+    if (high[i] === 0 || !TEXT.test(type)) continue;
+    const name = names.at(i);
+    if (PREFIX.test(name)) continue;
     const size = next < names.length ? Math.max(0, low[next] - low[i]) : 0;
-    if (TEXT.test(type)) symbols.push({ name: names[i], start: low[i], size, type });
+    symbols.push({ name, start: low[i], size, type });
   }
   const runs = native.segments
     .filter(({ protection }) => protection & PROT_EXEC)
-    .map(({ start, bytes }) => ({ start: lo32(start), bytes }));
+    .map(({ start, content }) => ({ start: lo32(start), bytes: content.bytes() }));
   const starts = [...new Set(symbols.map(({ start }) => start))];
   const { calls, init } = keptCode(hash, arch.name, () => {
     const init = initText(kernelPath(kernel), arch);
@@ -113,7 +112,7 @@ async function realKernel(kernel: string, arch: CheckableArch): Promise<KernelCo
     kernel,
     symbols,
     runs: [...runs, ...init],
-    sites: new Set(native.fentrySites.map(lo32)),
+    sites: new Set(native.fentrySites),
     isInit: (start) => start >= initBegin && start < initEnd,
     current,
     part: partOf(undefined, calls, symbols),

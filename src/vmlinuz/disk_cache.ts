@@ -6,9 +6,12 @@
 
 import { createHash } from 'node:crypto';
 import {
+  closeSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
+  readSync,
   renameSync,
   rmSync,
   statSync,
@@ -42,15 +45,47 @@ export class DiskCache {
     }
     const data = bytes.subarray(CHECKSUM_SIZE);
     if (!checksum([data]).equals(bytes.subarray(0, CHECKSUM_SIZE))) {
-      if (isMainThread) process.stderr.write(`klpemu: ${path}: it is damaged; it is made anew\n`);
-      this.#quietly(() => rmSync(path));
+      this.drop(name);
       return undefined;
     }
-    this.#quietly(() => {
-      const now = new Date();
-      utimesSync(path, now, now);
-    });
+    this.#quietly(() => this.#used(path));
     return data;
+  }
+
+  /**
+   * Fills an array with what was written from an offset on, without a look at the checksum: whoever calls it has one.
+   * @returns whether there was as much
+   */
+  readInto(name: string, from: number, into: Uint8Array): boolean {
+    let file: number | undefined;
+    try {
+      file = openSync(join(this.folder, name), 'r');
+      for (let done = 0; done < into.length; ) {
+        const read = readSync(file, into, done, into.length - done, CHECKSUM_SIZE + from + done);
+        if (read === 0) return false;
+        done += read;
+      }
+      return true;
+    } catch {
+      return false;
+    } finally {
+      if (file !== undefined) closeSync(file);
+    }
+  }
+
+  /** Whether there is a file of that name with so much in it; it counts as used. */
+  has(name: string, size: number): boolean {
+    const path = join(this.folder, name);
+    if (statSync(path, { throwIfNoEntry: false })?.size !== size + CHECKSUM_SIZE) return false;
+    this.#quietly(() => this.#used(path));
+    return true;
+  }
+
+  /** It is not what was written. */
+  drop(name: string): void {
+    const path = join(this.folder, name);
+    if (isMainThread) process.stderr.write(`klpemu: ${path}: it is damaged; it is made anew\n`);
+    this.#quietly(() => rmSync(path));
   }
 
   write(name: string, pieces: readonly Uint8Array[]): void {
@@ -86,6 +121,11 @@ export class DiskCache {
       rmSync(file.path, { force: true });
       total -= file.size;
     }
+  }
+
+  #used(path: string): void {
+    const now = new Date();
+    utimesSync(path, now, now);
   }
 
   #quietly(run: () => void): void {

@@ -31,7 +31,7 @@ export function moduleFor(
     return { name, index, type, flags, align, entsize, data, linkIndex: link, infoIndex: info };
   };
   const of = (name: string): Buffer => Buffer.from(elf.data(elf.section(name) as ElfSection));
-  const crcs = new Map(native.exports.map(({ name, crc }) => [name, crc]));
+  const crcs = new Map([...native.exports].map(({ name, crc }) => [name, crc]));
   const orc =
     description.orcHash === undefined ? [] : [changed('.orc_unwind', orcFor(of('.orc_unwind'), description))];
   const header: SectionChange[] =

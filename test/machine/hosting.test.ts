@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { assembleImageFor } from '../../src/asm/assembler.ts';
 import { BUILT_IN } from '../../src/kernel/description.ts';
+import { PackedNames } from '../../src/kernel/packed_names.ts';
 import { hostingOf } from '../../src/machine/native/hosted.ts';
 import type { NativeKernel } from '../../src/machine/native/native_kernel.ts';
 
@@ -54,7 +55,7 @@ const native = {
     low: Uint32Array.from(REAL, ([low]) => low),
     high: new Uint32Array(REAL.length).fill(0xffffffff),
     types: Uint8Array.from(REAL, ([, type]) => type.charCodeAt(0)),
-    names: REAL.map(([, , name]) => name),
+    names: PackedNames.of(REAL.length, (i) => REAL[i][2]),
   },
 } as unknown as NativeKernel;
 

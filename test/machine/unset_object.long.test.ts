@@ -20,7 +20,7 @@ function calling(name: string): Uint8Array {
     bytes.write(name.padEnd(CALLEE.length, '\0'), at, 'latin1');
     // In __versions its checksum stands before it.
     const crcOf = (wanted: string): number =>
-      openKernel(kernel as string, X86_64).native.exports.find((one) => one.name === wanted)?.crc ?? 0;
+      openKernel(kernel as string, X86_64).native.exports.find(wanted)?.crc ?? 0;
     if (bytes.readUInt32LE(at - 8) === crcOf(CALLEE)) bytes.writeUInt32LE(crcOf(name), at - 8);
   }
   return new Uint8Array(bytes);

@@ -203,18 +203,13 @@ function namesAskedFor(image: AsmImage): ReadonlySet<string> {
 
 /** By name, of those that are asked for the ones of which there is one, or one of several that BESIDE tells. */
 function uniqueSymbols(native: NativeKernel, wanted: ReadonlySet<string>): ReadonlyMap<string, NativeSymbol> {
-  const { symbols } = native;
-  const { names } = symbols;
-  const first = new Map<string, number>();
-  const several = new Map<string, number[]>();
-  for (let i = 0; i < names.length; i++) {
-    if (!wanted.has(names[i])) continue;
-    const before = first.get(names[i]);
-    if (before === undefined) first.set(names[i], i);
-    else several.set(names[i], [...(several.get(names[i]) ?? [before]), i]);
-  }
+  const several = new Map<string, readonly number[]>();
   const found = new Map<string, NativeSymbol>();
-  for (const [name, i] of first) if (!several.has(name)) found.set(name, symbolAt(native, i));
+  for (const name of wanted) {
+    const numbers = native.symbols.names.numbers(name);
+    if (numbers.length === 1) found.set(name, symbolAt(native, numbers[0]));
+    else if (numbers.length > 1) several.set(name, numbers);
+  }
   for (const [name, beside] of BESIDE) {
     const anchor = found.get(beside);
     const all = several.get(name)?.map((i) => symbolAt(native, i)) ?? [];
@@ -230,12 +225,12 @@ function uniqueSymbols(native: NativeKernel, wanted: ReadonlySet<string>): Reado
 
 /** Its size reaches to the next address that has a symbol. */
 function symbolAt(
-  { symbols: { low, high, types, names }, percpu, percpuStart }: NativeKernel,
+  { symbols: { low, high, types }, percpu, percpuStart }: NativeKernel,
   i: number,
 ): NativeSymbol {
   let next = i + 1;
-  while (next < names.length && low[next] === low[i] && high[next] === high[i]) next++;
-  const size = next < names.length && high[next] === high[i] ? low[next] - low[i] : 0;
+  while (next < low.length && low[next] === low[i] && high[next] === high[i]) next++;
+  const size = next < low.length && high[next] === high[i] ? low[next] - low[i] : 0;
   const addr = (BigInt(high[i]) << 32n) | BigInt(low[i]);
   const isPercpu =
     percpuStart === 0n

@@ -7,8 +7,9 @@ import type { AsmImage, AsmSymbol } from '../../asm/assembler.ts';
 import { perImage } from '../../asm/per_image.ts';
 import { type Addr, hi32, lo32 } from '../../guest/addr.ts';
 import type { GuestMemory } from '../../guest/memory.ts';
+import { ColumnSymbols } from '../../kernel/column_symbols.ts';
 import { Kallsyms, type KernelSymbol } from '../../kernel/kallsyms.ts';
-import { ColumnSymbols, type SymbolColumns } from '../../kernel/object_symbols.ts';
+import { SortedSymbols } from '../../kernel/object_symbols.ts';
 import { kernelSymbols, type PerCpuTemplate, percpuTemplate } from '../boot/boot.ts';
 import type { KernelImage, RealKernel } from '../boot/image.ts';
 import { NATIVE_DATA } from './hosted.ts';
@@ -27,9 +28,9 @@ const SITE_OFFSETS = [0n, 4n];
 
 /** The real kernel's segments, as they are when it has booted. @param apart user memory is protected from the kernel */
 export function mapNative(mem: GuestMemory, { segments, protecting }: NativeKernel, apart: boolean): void {
-  for (const { start, size, protection, bytes } of segments) {
+  for (const { start, size, protection, content } of segments) {
     mem.map(start, size, protection);
-    if (bytes.length > 0) mem.pokeText(start, bytes);
+    if (content.length > 0) mem.loadText(start, content.length, (into) => content.copyTo(into));
   }
   if (apart) for (const [addr, bytes] of protecting) mem.pokeText(addr, bytes);
 }
@@ -58,72 +59,43 @@ function initialBytes({ sections }: AsmImage, { section, addr, size }: AsmSymbol
 /** Those of both, and what the real kernel exports. */
 export function joinedSymbols(image: JoinedImage): Kallsyms {
   const { own, symbols } = symbolsOf(image);
+  const { native, hosting } = image.real;
   const kallsyms = new Kallsyms();
   kallsyms.addImage(symbols);
   for (const { name, addr } of own) kallsyms.prefer(name, addr);
-  for (const { name, address, gpl, crc, namespace } of image.real.native.exports) {
+  kallsyms.exportBy((name) => {
+    const found = native.exports.find(name);
+    if (!found) return undefined;
+    const { address, gpl, crc, namespace } = found;
     const real = address < 0x8000_0000 ? BigInt(address) : high(address);
-    const addr = image.real.hosting.ours.has(name) ? kallsyms.require(name) : real;
-    kallsyms.addExport(name, {
-      addr,
+    return {
+      addr: hosting.ours.has(name) ? kallsyms.require(name) : real,
       gpl,
       ...(crc === undefined ? {} : { crc }),
       ...(namespace === '' ? {} : { namespace }),
-    });
-  }
+    };
+  });
   return kallsyms;
 }
 
+/** Those of the real kernel, but for what is ours; and ours. */
 const symbolsOf = perImage(({ asm, real }: JoinedImage) => {
-  const { places, names } = real.hosting;
+  const { places, names, ours } = real.hosting;
+  const columns = real.native.symbols;
   const own = kernelSymbols(asm, (name) => !places.has(name)).map((symbol) => {
     const name = names.get(symbol.name);
     return name === undefined ? symbol : { ...symbol, name };
   });
-  return { own, symbols: new ColumnSymbols(columnsOf(real, own)) };
+  const hidden = [...ours].flatMap(([name, address]) =>
+    columns.names
+      .numbers(name)
+      .filter((i) => columns.low[i] === lo32(address) && columns.high[i] === hi32(address)),
+  );
+  return { own, symbols: new ColumnSymbols(columns, new SortedSymbols(own), new Set(hidden)) };
 });
 
-/** Those of the real kernel, but for what is ours; and ours. */
-function columnsOf({ native, hosting }: RealKernel, own: readonly KernelSymbol[]): SymbolColumns {
-  const { names, low, high: upper, types } = native.symbols;
-  const most = names.length + own.length;
-  const made = {
-    names: [] as string[],
-    low: new Uint32Array(most),
-    high: new Uint32Array(most),
-    sizes: new Uint32Array(most),
-    types: new Uint8Array(most),
-  };
-  const add = (name: string, lower: number, higher: number, size: number, type: number): void => {
-    const i = made.names.push(name) - 1;
-    made.low[i] = lower;
-    made.high[i] = higher;
-    made.sizes[i] = size;
-    made.types[i] = type;
-  };
-  const sorted = [...own].sort((a, b) => (a.addr < b.addr ? -1 : a.addr > b.addr ? 1 : 0));
-  let next = 0;
-  const addOwn = ({ name, addr, size, type }: KernelSymbol): void =>
-    add(name, lo32(addr), hi32(addr), size, type.charCodeAt(0));
-  let end = 0;
-  names.forEach((name, i) => {
-    for (; next < sorted.length && isBelow(sorted[next].addr, low[i], upper[i]); next++) addOwn(sorted[next]);
-    if (end <= i) {
-      end = i + 1;
-      while (end < names.length && low[end] === low[i] && upper[end] === upper[i]) end++;
-    }
-    const address = hosting.ours.get(name);
-    if (address !== undefined && lo32(address) === low[i] && hi32(address) === upper[i]) return;
-    // No address is in a per-CPU symbol: it is an offset.
-    const size = upper[i] === 0 || end >= names.length ? 0 : low[end] - low[i];
-    add(name, low[i], upper[i], size, types[i]);
-  });
-  for (; next < sorted.length; next++) addOwn(sorted[next]);
-  return made;
-}
-
-const isBelow = (addr: Addr, low: number, high: number): boolean =>
-  hi32(addr) < high || (hi32(addr) === high && lo32(addr) < low);
+/** Our own text's and data's, as they are called in that kernel. */
+export const ownSymbols = (image: JoinedImage): readonly KernelSymbol[] => symbolsOf(image).own;
 
 /** The real kernel's area, and behind it ours. */
 export const joinedPerCpu = perImage(({ asm, real }: JoinedImage): PerCpuTemplate => {
@@ -160,9 +132,11 @@ export const joinedPlaces = perImage(({ asm, real }: JoinedImage): ReadonlyMap<A
 export const joinedSites = perImage(({ asm, real }: JoinedImage): readonly Addr[] => {
   const { replaced } = real.hosting;
   let at = 0;
-  const native = real.native.fentrySites.filter((site) => {
-    while (at < replaced.length && replaced[at].addr + BigInt(replaced[at].size) <= site) at++;
-    return at >= replaced.length || site < replaced[at].addr;
-  });
-  return [...native, ...asm.fentrySites];
+  const sites: Addr[] = [];
+  for (const site of real.native.fentrySites) {
+    while (at < replaced.length && lo32(replaced[at].addr) + replaced[at].size <= site) at++;
+    if (at >= replaced.length || site < lo32(replaced[at].addr)) sites.push(high(site));
+  }
+  sites.push(...asm.fentrySites);
+  return sites;
 });

@@ -6,9 +6,11 @@
 import type { Table } from '../../arch/module_text.ts';
 import type { OrcTable } from '../../elf/orc.ts';
 import { PAGE_SIZE, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../guest/memory.ts';
-import type { KernelExport } from '../../vmlinuz/exports.ts';
+import type { SymbolColumns } from '../../kernel/column_symbols.ts';
+import { PackedNames } from '../../kernel/packed_names.ts';
 import type { Kallsyms } from '../../vmlinuz/kallsyms.ts';
 import type { KernelSection, LinkedKernel } from '../../vmlinuz/linked_kernel.ts';
+import type { PackedExports } from './packed_exports.ts';
 
 /** Whole pages of one protection. */
 interface NativeSegment {
@@ -16,16 +18,16 @@ interface NativeSegment {
   readonly size: number;
   readonly protection: number;
   /** What it begins with; the rest is zero. */
-  readonly bytes: Uint8Array;
+  readonly content: SegmentContent;
 }
 
-/** All symbols in order of their addresses, as columns. */
-interface NativeSymbols {
-  readonly low: Uint32Array;
-  readonly high: Uint32Array;
-  /** nm's letters. */
-  readonly types: Uint8Array;
-  readonly names: readonly string[];
+/** The bytes of a segment, wherever they are. */
+export interface SegmentContent {
+  readonly length: number;
+  /** Puts them there. */
+  copyTo(into: Uint8Array): void;
+  /** Not to be changed. */
+  bytes(): Uint8Array;
 }
 
 export interface NativeKernel {
@@ -38,12 +40,12 @@ export interface NativeKernel {
   readonly percpuStart: bigint;
   /** The first page behind it. */
   readonly end: bigint;
-  readonly symbols: NativeSymbols;
-  /** Ascending, those of init functions not among them. */
-  readonly fentrySites: readonly bigint[];
+  readonly symbols: SymbolColumns;
+  /** Low halves, ascending, those of init functions not among them. */
+  readonly fentrySites: Uint32Array;
   readonly text: Table;
   readonly orc: OrcTable;
-  readonly exports: readonly KernelExport[];
+  readonly exports: PackedExports;
   readonly extable: Table;
   readonly bugs: Table;
   /** linux_banner */
@@ -64,14 +66,16 @@ export class Marks {
   readonly #found = new Map<string, number>();
   readonly #thunks = new Map<number, string>();
 
-  constructor(kernel: LinkedKernel, symbols: NativeSymbols) {
+  constructor(kernel: LinkedKernel, symbols: SymbolColumns) {
     this.#kernel = kernel;
-    symbols.names.forEach((name, i) => {
-      if (symbols.high[i] === 0) return;
-      if (!this.#found.has(name)) this.#found.set(name, symbols.low[i]);
+    let i = 0;
+    for (const name of symbols.names) {
+      const at = symbols.low[i];
+      if (symbols.high[i++] === 0) continue;
+      if (!this.#found.has(name)) this.#found.set(name, at);
       // At the first of them stands the name of them all, too.
-      if (THUNK.test(name)) this.#thunks.set(symbols.low[i], name);
-    });
+      if (THUNK.test(name)) this.#thunks.set(at, name);
+    }
   }
 
   find(name: string): number | undefined {
@@ -93,10 +97,17 @@ export class Marks {
   }
 }
 
-export function nativeSymbols(kallsyms: Kallsyms): NativeSymbols {
+export function nativeSymbols(kallsyms: Kallsyms): SymbolColumns {
   const { count, low, high: upper, types } = kallsyms;
-  return { low, high: upper, types, names: Array.from({ length: count }, (_, i) => kallsyms.name(i)) };
+  return { low, high: upper, types, names: PackedNames.of(count, (i) => kallsyms.name(i)) };
 }
+
+/** Of bytes that are in memory. */
+export const contentOf = (bytes: Uint8Array): SegmentContent => ({
+  length: bytes.length,
+  copyTo: (into) => into.set(bytes),
+  bytes: () => bytes,
+});
 
 /** Sections by page and protection: those that stay when the kernel has booted. */
 export function segmentsOf(

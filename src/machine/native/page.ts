@@ -10,7 +10,9 @@ export function functionsPage(image: KernelImage): string {
   if (!isJoined(image)) throw new Error('the built-in kernel has no functions but hosted ones');
   const { native, hosting } = image.real;
   const { names, types, high } = native.symbols;
-  const functions = names.filter((_, i) => high[i] !== 0 && isText(types[i])).length;
+  const functions = Array.from({ length: names.length }, (_, i) => high[i] !== 0 && isText(types[i])).filter(
+    Boolean,
+  ).length;
   const ours = new Set(image.asm.fentrySites).size;
   const sites = joinedSites(image).length;
   const jumps = [...hosting.jumps.keys()].map((name) => hosting.names.get(name) ?? name).sort();

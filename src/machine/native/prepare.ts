@@ -18,7 +18,16 @@ import { readExports } from '../../vmlinuz/exports.ts';
 import { kernelIdentity } from '../../vmlinuz/identity.ts';
 import type { KernelFile } from '../../vmlinuz/kernel_file.ts';
 import type { LinkedKernel } from '../../vmlinuz/linked_kernel.ts';
-import { high, Marks, type NativeKernel, nativeSymbols, segmentsOf, trimmed } from './native_kernel.ts';
+import {
+  contentOf,
+  high,
+  Marks,
+  type NativeKernel,
+  nativeSymbols,
+  segmentsOf,
+  trimmed,
+} from './native_kernel.ts';
+import { PackedExports } from './packed_exports.ts';
 
 /** What preempt_dynamic_init() makes of static calls where preemption is voluntary, as the built-in kernel has it. */
 const PREEMPTION: readonly (readonly [name: string, func: string | undefined])[] = [
@@ -55,7 +64,7 @@ export function prepareNative(file: KernelFile, arch: Arch): Prepared {
   const native: NativeKernel = {
     segments: segments.map((segment) => ({
       ...segment,
-      bytes: trimmed(plain.view(segment.start, segment.size)),
+      content: contentOf(trimmed(plain.view(segment.start, segment.size))),
     })),
     protecting: segments.flatMap(({ start, size }) =>
       differences(start, plain.view(start, size), protecting.view(start, size)),
@@ -67,7 +76,7 @@ export function prepareNative(file: KernelFile, arch: Arch): Prepared {
     fentrySites: fentrySites(kernel, marks),
     text: marks.table('_stext', '_etext'),
     orc: orcOf(kernel, description, arch),
-    exports: readExports(kernel),
+    exports: PackedExports.of(readExports(kernel)),
     extable: marks.table('__start___ex_table', '__stop___ex_table'),
     bugs: marks.table('__start___bug_table', '__stop___bug_table'),
     banner: kernelIdentity(kernel).banner,
@@ -168,7 +177,7 @@ function differences(start: bigint, before: Uint8Array, after: Uint8Array): [big
 }
 
 /** Those of functions that are there when init memory is gone. The linker leaves zeroes for functions that it dropped. */
-function fentrySites(kernel: LinkedKernel, marks: Marks): bigint[] {
+function fentrySites(kernel: LinkedKernel, marks: Marks): Uint32Array {
   const start = marks.at('__start_mcount_loc');
   const bytes = kernel.read(start, marks.at('__stop_mcount_loc') - start);
   if (!bytes) throw kernel.error('its table of fentry sites is not in the file');
@@ -179,7 +188,7 @@ function fentrySites(kernel: LinkedKernel, marks: Marks): bigint[] {
     const low = view.getUint32(at, true);
     if (low !== 0 && !(low >= initBegin && low < initEnd)) sites.push(low);
   }
-  return Array.from(Float64Array.from(sites).sort(), high);
+  return Uint32Array.from(sites).sort();
 }
 
 function orcOf(kernel: LinkedKernel, { orcHash }: KernelDescription, arch: Arch): OrcTable {

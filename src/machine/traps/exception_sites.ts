@@ -4,6 +4,7 @@
 import type { Table } from '../../arch/module_text.ts';
 import { ptRegsOffset } from '../../arch/pt_regs.ts';
 import type { ExceptionEntry } from '../../arch/traps.ts';
+import { perImage } from '../../asm/per_image.ts';
 import type { Ftrace } from '../../ftrace/ftrace.ts';
 import { type Addr, lo32 } from '../../guest/addr.ts';
 import { PAGE_SIZE } from '../../guest/memory.ts';
@@ -18,7 +19,9 @@ import {
 } from '../../module/extable.ts';
 import type { ModuleList } from '../../module/modules.ts';
 import type { ShadowStacks } from '../../unwind/shadow.ts';
+import { kernelSymbols } from '../boot/boot.ts';
 import type { KernelImage } from '../boot/image.ts';
+import { isJoined, ownSymbols } from '../native/join.ts';
 import type { NativeKernel } from '../native/native_kernel.ts';
 import { kernelLine } from './kernel_lines.ts';
 
@@ -34,6 +37,13 @@ export interface BugSite {
   readonly format?: Addr;
 }
 
+/** Those of our own text. */
+const ownTables = perImage((image: KernelImage) => {
+  const own = isJoined(image) ? ownSymbols(image) : kernelSymbols(image.asm, () => true);
+  const tables = (prefix: string): Table[] => own.filter(({ name }) => name.startsWith(prefix));
+  return { bugs: tables('__bug_table_'), extables: tables('__ex_table_') };
+});
+
 export class ExceptionSites {
   readonly #core: KernelCore;
   readonly #modules: ModuleList;
@@ -47,22 +57,22 @@ export class ExceptionSites {
 
   constructor(
     core: KernelCore,
-    { asm: image, real }: KernelImage,
+    joined: KernelImage,
     modules: ModuleList,
     ftrace: Ftrace,
     shadow: ShadowStacks | undefined,
   ) {
+    const { asm: image, real } = joined;
     this.#core = core;
     this.#modules = modules;
     this.#ftrace = ftrace;
     this.#shadow = shadow;
     const { ptRegs } = core.arch;
     this.#spAt = BigInt(ptRegsOffset(ptRegs, ptRegs.sp));
-    const own = [...core.symbols.all()].filter((s) => !s.module && s.name.startsWith('__'));
-    const tables = (prefix: string): Table[] => own.filter((s) => s.name.startsWith(prefix));
-    this.#ownBugs = tables('__bug_table_');
+    const { bugs, extables } = ownTables(joined);
+    this.#ownBugs = bugs;
     this.#native = real?.native;
-    this.#imageExtables = [...tables('__ex_table_'), ...(real ? [real.native.extable] : [])];
+    this.#imageExtables = [...extables, ...(real ? [real.native.extable] : [])];
     this.#user = image.sections.find((s) => s.name === '.user.text');
   }
 

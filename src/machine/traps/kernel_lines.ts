@@ -62,8 +62,8 @@ function entriesIn(core: KernelCore, table: Table, from: Addr, to: Addr): Entry[
 /** Of a function that the kernel has once by its name: up to what lies behind it. */
 function rangeOf({ symbols }: NativeKernel, name: string): { from: Addr; to: Addr } | undefined {
   const { names, low } = symbols;
-  const i = names.indexOf(name);
-  if (i < 0 || names.indexOf(name, i + 1) >= 0) return undefined;
+  const [i, another] = names.numbers(name);
+  if (i === undefined || another !== undefined) return undefined;
   let next = i + 1;
   while (next < low.length && low[next] === low[i]) next++;
   return { from: high(low[i]), to: next < low.length ? high(low[next]) : high(low[i]) + 1n };

@@ -97,7 +97,7 @@ export class UnsetObject {
     const segment = this.#real.native.segments.find(
       ({ start, size }) => addr >= start && addr < start + BigInt(size),
     );
-    return segment && padded(segment.bytes, Number(addr - segment.start));
+    return segment && padded(segment.content.bytes(), Number(addr - segment.start));
   }
 
   #areaBytes(offset: number): Uint8Array | undefined {

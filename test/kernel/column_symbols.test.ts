@@ -1,0 +1,98 @@
+// A real kernel's symbols as columns give the answers that a plain list of them gives.
+
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { hi32, lo32 } from '../../src/guest/addr.ts';
+import { ColumnSymbols } from '../../src/kernel/column_symbols.ts';
+import { type KernelSymbol, SortedSymbols, stem } from '../../src/kernel/object_symbols.ts';
+import { PackedNames } from '../../src/kernel/packed_names.ts';
+
+const BASE = 0xffffffff81000000n;
+const NAMES = ['a', 'ab', 'a.b', 'a.cold', 'b', 'b.cold', 'b.part.0', 'ab.isra.0', '.', 'x', '\xe9'];
+
+const name = fc.constantFrom(...NAMES);
+const namesOf = (all: readonly string[]): PackedNames => PackedNames.of(all.length, (i) => all[i]);
+
+/** Ascending; several may be at one address. */
+const real = fc
+  .array(fc.tuple(fc.nat(3), name, fc.constantFrom('t', 'T', 'd')), { minLength: 1, maxLength: 40 })
+  .map((steps) => {
+    let at = BASE;
+    return steps.map(([step, name, type]) => {
+      at += BigInt(8 * step);
+      return { name, type, addr: at };
+    });
+  });
+
+/** Sizes to the next address that has a symbol. */
+const sized = (symbols: readonly Omit<KernelSymbol, 'size'>[]): KernelSymbol[] =>
+  symbols.map((symbol) => {
+    const next = symbols.find(({ addr }) => addr > symbol.addr);
+    return { ...symbol, size: next ? Number(next.addr - symbol.addr) : 0 };
+  });
+
+function columnsOf(symbols: readonly Omit<KernelSymbol, 'size'>[]) {
+  return {
+    names: namesOf(symbols.map(({ name }) => name)),
+    low: Uint32Array.from(symbols, ({ addr }) => lo32(addr)),
+    high: Uint32Array.from(symbols, ({ addr }) => hi32(addr)),
+    types: Uint8Array.from(symbols, ({ type }) => type.charCodeAt(0)),
+  };
+}
+
+describe('names in columns', () => {
+  it('are those that went in, and have the numbers of those of a plain list', () => {
+    fc.assert(
+      fc.property(
+        fc.array(name, { maxLength: 60 }),
+        fc.constantFrom(...NAMES, 'none', '\u0161'),
+        (all, one) => {
+          const packed = namesOf(all);
+          const numbers = (is: (text: string) => boolean): number[] =>
+            all.flatMap((text, i) => (is(text) ? [i] : []));
+          expect([...packed]).toEqual(all);
+          expect(packed.numbers(one)).toEqual(numbers((text) => text === one));
+          expect(packed.withStem(one)).toEqual(
+            numbers((text) => text.indexOf('.') > 0 && text.startsWith(`${one}.`)),
+          );
+        },
+      ),
+    );
+  });
+});
+
+describe('symbols in columns', () => {
+  it('are found by address and by name as in a plain list, those that are hidden nowhere', () => {
+    fc.assert(
+      fc.property(real, fc.array(name, { maxLength: 8 }), fc.array(fc.nat(39)), (found, ownNames, gone) => {
+        const all = sized(found);
+        const hidden = new Set(gone.filter((i) => i < all.length));
+        const behind = (all.at(-1)?.addr ?? BASE) + 64n;
+        const own = ownNames.map((name, i) => ({ name, addr: behind + BigInt(16 * i), size: 16, type: 't' }));
+        const symbols = new ColumnSymbols(columnsOf(found), new SortedSymbols(own), hidden);
+        const plain = new SortedSymbols([...all.filter((_, i) => !hidden.has(i)), ...own]);
+        expect([...symbols.listed()]).toEqual([...plain.listed()]);
+        expect(symbols.count).toBe(plain.count);
+        for (const one of NAMES) {
+          expect(symbols.named(one)).toEqual(plain.named(one));
+          expect(symbols.dotted(one)).toEqual(
+            plain.dotted(stem(one)).filter(({ name }) => stem(name) === one),
+          );
+        }
+        for (let at = BASE - 8n; at < behind + 160n; at += 4n)
+          expect(symbols.covering(at)).toEqual(plain.covering(at));
+      }),
+    );
+  });
+
+  it('have no size where they are offsets into per-CPU areas', () => {
+    const offsets = [
+      { name: 'a', type: 'A', addr: 0n },
+      { name: 'b', type: 'A', addr: 0x40n },
+      { name: 'x', type: 'T', addr: BASE },
+    ];
+    const symbols = new ColumnSymbols(columnsOf(offsets), new SortedSymbols([]), new Set());
+    expect(symbols.named('a')).toEqual([{ ...offsets[0], size: 0 }]);
+    expect(symbols.covering(8n)).toBeUndefined();
+  });
+});
