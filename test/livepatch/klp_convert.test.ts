@@ -32,7 +32,7 @@ function insmod(s: Session, list?: string): number {
 function displacements({ machine }: Session): number[] {
   const { core } = machine.inspect;
   const at = core.symbols.require('klpdemo_patch_local:klpdemo_new_show_version');
-  return [0x2bn, 0x47n].map((offset) => core.mem.readS32(at + offset));
+  return [0x13n, 0x2fn].map((offset) => core.mem.readS32(at + offset));
 }
 
 const SEEN = /^klpdemo version local: twin 102\nBOOT_IMAGE=/;

@@ -36,6 +36,40 @@ describe('a patch that is forced while it goes', () => {
   });
 });
 
+describe('the judges look at', () => {
+  const machine = { seed: 5, cpus: 2, instructionNs: 10_000 } as const;
+  const settled = { do: 'pass', ms: 3000 } as const;
+
+  it('the shadow variables that a replaced patch left, which are given back when it comes again', async () => {
+    const tally = await runSequence({
+      ...machine,
+      steps: [
+        { do: 'load', module: 'patch_shadow', args: '', wait: true },
+        settled,
+        { do: 'read', path: '/proc/cmdline', wait: true },
+        { do: 'load', module: 'patch_both', args: 'replace=1', wait: true },
+        settled,
+      ],
+    });
+    expect(tally).toMatchObject({ 'shadows given back': 1, 'transition complete': 5 });
+  });
+
+  it('rounds of a target that several patches replace parts of', async () => {
+    const tally = await runSequence({
+      ...machine,
+      steps: [
+        { do: 'load', module: 'target', args: '', wait: true },
+        { do: 'load', module: 'patch_target', args: '', wait: true },
+        settled,
+        { do: 'load', module: 'patch_local', args: '', wait: true },
+        settled,
+        { do: 'read', path: '/proc/klpdemo', wait: true },
+      ],
+    });
+    expect(tally).toMatchObject({ 'transition complete': 4 });
+  });
+});
+
 describe('sequences that went wrong once', () => {
   const found: readonly [string, Sequence][] = [
     [

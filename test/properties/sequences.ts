@@ -38,9 +38,6 @@ export type Tally = Record<string, number>;
 
 /** A bundle's patch has a struct module of its own, which is on no list. */
 const ABOUT_OWNERS = 'a patch whose module is gone';
-/** Judges by what the target is without a livepatch, and so is at odds with those that patch the same rounds. */
-const ABOUT_ORIGINAL = MODULE_FILES.patch_local;
-const OF_ROUNDS = [MODULE_FILES.patch_target, MODULE_FILES.patch_both];
 /** Gives its shadow variables back in a callback, which the kernel does not call of a patch that is replaced. */
 const HAS_SHADOWS = MODULE_FILES.patch_shadow;
 const SHADOW = '__klp_shadow_get_or_alloc';
@@ -61,10 +58,10 @@ class SequenceRun {
   /** They do nothing at all. */
   #crowd: TaskStruct[] = [];
   #forced = false;
-  /** Of two patches each counts the other's rounds as mixed. */
-  #atOdds = false;
-  /** Shadow variables that nobody gives back. */
+  /** A patch that has shadow variables was replaced: they are there until it comes again. */
   #leftShadows = false;
+  /** It cannot come again. */
+  #keepsShadows = false;
   readonly tally: Tally = {};
 
   constructor(session: Session, { steps, kind = 'plain' }: Sequence) {
@@ -109,9 +106,8 @@ class SequenceRun {
   #noteTransition(what: string): void {
     if (what === 'forcing') this.#forced = true;
     const { livepatch } = this.#s.machine.inspect;
-    const there = new Set<string>(livepatch.patches().map(({ name }) => name));
-    if (there.has(ABOUT_ORIGINAL) && OF_ROUNDS.some((name) => there.has(name))) this.#atOdds = true;
-    if (there.has(HAS_SHADOWS) && livepatch.transitionPatch?.replace) this.#leftShadows = true;
+    if (!livepatch.transitionPatch?.replace) return;
+    if (livepatch.patches().some(({ name }) => name === HAS_SHADOWS)) this.#leftShadows = true;
   }
 
   #do(one: Step): void {
@@ -257,19 +253,38 @@ class SequenceRun {
     this.#settle();
     this.#check('after the steps');
     this.#mixed();
-    for (const { name } of machine.inspect.livepatch.patches().reverse()) {
-      const exit = s.wait(s.startWrite(name, 'enabled', '0'));
-      if (exit !== 0) throw new SequenceError('at the end', [`${name} cannot be disabled: ${exit}`]);
-      this.#settle();
-      this.#check(`after disabling ${name}`);
-    }
+    this.#disableAll();
     // The newest first, which may use others.
     for (const mod of machine.inspect.modules.loader.modules.visible) this.#unload(mod.name);
+    if (this.#leftShadows) this.#giveShadowsBack();
     for (const task of this.#crowd) machine.inspect.exit.sendSignal(task, 9);
     const { tasks } = machine.inspect.core;
     machine.runUntil(() => !this.#crowd.some((task) => tasks.byAddr(task.addr) === task), PATIENCE);
     machine.runFor(2 * SECOND);
     this.#check('at the end');
+  }
+
+  #disableAll(): void {
+    const s = this.#s;
+    for (const { name } of s.machine.inspect.livepatch.patches().reverse()) {
+      const exit = s.wait(s.startWrite(name, 'enabled', '0'));
+      if (exit !== 0) throw new SequenceError('at the end', [`${name} cannot be disabled: ${exit}`]);
+      this.#settle();
+      this.#check(`after disabling ${name}`);
+    }
+  }
+
+  /** The patch that made them comes and goes once more: its callback gives back what those before it left. */
+  #giveShadowsBack(): void {
+    // A transition that was forced keeps its modules for ever.
+    this.#keepsShadows = this.#s.machine.inspect.modules.find(HAS_SHADOWS) !== undefined;
+    if (this.#keepsShadows) return;
+    this.#count('shadows given back');
+    const task = this.#load(HAS_SHADOWS, '');
+    if (!task || this.#s.wait(task) !== 0) throw new SequenceError('at the end', [`no ${HAS_SHADOWS}`]);
+    this.#settle();
+    this.#disableAll();
+    this.#unload(HAS_SHADOWS);
   }
 
   #unblock(): void {
@@ -300,13 +315,8 @@ class SequenceRun {
   /** The target counts rounds, works and reads in which old and new met. */
   #mixed(): void {
     const { machine } = this.#s;
-    if (
-      this.#forced ||
-      this.#atOdds ||
-      machine.inspect.versions.gapCalls > 0 ||
-      !machine.inspect.modules.find('klpdemo_target')
-    )
-      return;
+    const mayMix = this.#forced || machine.inspect.versions.gapCalls > 0;
+    if (mayMix || !machine.inspect.modules.find('klpdemo_target')) return;
     const text = this.#s.cat('/proc/klpdemo');
     if (!/^mixed 0$/m.test(text)) throw new SequenceError('at the end', [`/proc/klpdemo has ${text}`]);
   }
@@ -325,7 +335,7 @@ class SequenceRun {
     const heap = Object.entries(end.heap as Record<string, number>);
     const others = heap.filter(
       ([owner]) =>
-        !kept.some((name) => owner.includes(name)) && !(this.#leftShadows && owner.startsWith(SHADOW)),
+        !kept.some((name) => owner.includes(name)) && !(this.#keepsShadows && owner.startsWith(SHADOW)),
     );
     wrong.push(...differences('heap', start.heap, Object.fromEntries(others)));
     if (wrong.length > 0) throw new SequenceError('at the end, against the start', wrong);
