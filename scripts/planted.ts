@@ -4,17 +4,16 @@
 import { drawn, Story } from '../src/explore/counterexample.ts';
 import { execute } from '../src/explore/execution.ts';
 import { explored, fixture } from '../test/explore/explore.ts';
-import { NOT_FOUND, PLANTED } from '../test/explore/planted.ts';
+import { PLANTED } from '../test/explore/planted.ts';
 
 export async function main(names: readonly string[]): Promise<void> {
-  const known = [...PLANTED, ...NOT_FOUND].map(({ name }) => name as string);
+  const known = PLANTED.map(({ name }) => name as string);
   const unknown = names.find((name) => !known.includes(name));
   if (unknown !== undefined)
     throw Object.assign(new Error(`no such mistake: ${unknown}; there are ${known.join(', ')}`), {
       exitStatus: 2,
     });
-  const wanted = names.length === 0 ? PLANTED : [...PLANTED, ...NOT_FOUND];
-  for (const planted of wanted) {
+  for (const planted of PLANTED) {
     if (names.length > 0 && !names.includes(planted.name)) continue;
     if (!(await found(planted))) process.exitCode = 1;
   }

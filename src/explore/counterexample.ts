@@ -43,7 +43,8 @@ const WAYS = {
 } as const;
 
 /** Functions that are told of when a CPU comes to them; and of them those that only matter of a task that is looked at. */
-const LIVEPATCHS_OWN = /^(klp_|__klp|ftrace_trampoline$|enabled_store|force_store|copy_process|__do_sys_)/;
+const LIVEPATCHS_OWN =
+  /^(klp_|__klp|ftrace_trampoline$|enabled_store|force_store|copy_process|kthread_create_on_node|kthread_should_stop|__do_sys_)/;
 const OF_A_TASK = /^(klp_ftrace_handler|klp_update_patch_state|klp_trace_patch_state|ftrace_trampoline)$/;
 
 /** Listens to an execution. */

@@ -175,16 +175,18 @@ export const PLANTED: readonly Planted[] = [
     },
     finds: /mixed/,
   },
-];
-
-/** Those that these scenarios do not show: what is still to be found. */
-export const NOT_FOUND: readonly Planted[] = [
   {
     name: 'copiedAtTwoMoments',
     plant: variants.copiedAtTwoMoments,
     scenario: 'explore_fork',
-    wanted: { searcher: 'bounded', preemptions: 2, most: 800, at: 'copy_process', kinds: ['h', 'p'] },
-    finds: /TIF_PATCH_PENDING outside|WARNING: .*klp_complete_transition/,
+    wanted: {
+      searcher: 'bounded',
+      preemptions: 2,
+      most: 1500,
+      at: 'kthread_create_on_node,enabled_store',
+      kinds: ['h'],
+    },
+    finds: /WARNING: .*klp_complete_transition/,
     without: variants.forkTakesTime,
   },
 ];

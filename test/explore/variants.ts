@@ -86,33 +86,35 @@ export const onlyFailingUnpatched: Plant = ({ inspect: { livepatch } }) => {
 
 // Fork
 
-/** copy_process() with time between what it copies first, and klp_copy_process(): no mistake by itself. */
-function slowFork(machine: Machine, early: (parent: TaskStruct) => void): void {
+/** Ms until kthreadd comes to make a thread that it is asked for. */
+const KTHREADD_MS = 20;
+
+/**
+ * kthread_create() sleeps until kthreadd has come to it, whose copy_process() takes time between dup_task_struct() and
+ * klp_copy_process(): no mistake by itself.
+ */
+function slowKthreadd(machine: Machine, dup: (kthreadd: TaskStruct) => (child: TaskStruct) => void): void {
   const { core } = machine.inspect;
-  replaceHost(machine, 'copy_process', function* (call, original) {
+  replaceHost(machine, 'kthread_create_on_node', function* (call, original) {
+    yield { call: core.symbols.require('msleep'), args: [KTHREADD_MS] };
+    const copied = dup(core.tasks.byPid(2) as TaskStruct);
     yield* meanwhile();
-    early(core.currentOf(call));
-    yield* meanwhile();
-    return original(call) as bigint;
+    const addr = original(call) as bigint;
+    const child = core.tasks.byAddr(addr);
+    if (child) copied(child);
+    return addr;
   });
 }
 
-/** No mistake: other CPUs run in the midst of copy_process(). */
-export const forkTakesTime: Plant = (machine) => slowFork(machine, () => {});
+/** No mistake: other CPUs run in the midst of it. */
+export const forkTakesTime: Plant = (machine) => slowKthreadd(machine, () => () => {});
 
 /** The child has TIF_PATCH_PENDING as dup_task_struct() found it, and patch_state as klp_copy_process() does. */
-export const copiedAtTwoMoments: Plant = (machine) => {
-  const { livepatch } = machine.inspect;
-  const pending = new Map<number, boolean>();
-  slowFork(machine, (parent) => pending.set(parent.pid, parent.testTif('TIF_PATCH_PENDING')));
-  const copy = livepatch.copyProcess.bind(livepatch);
-  livepatch.copyProcess = (parent, child) => {
-    copy(parent, child);
-    const was = pending.get(parent.pid);
-    if (was === true) child.setTif('TIF_PATCH_PENDING');
-    if (was === false) child.clearTif('TIF_PATCH_PENDING');
-  };
-};
+export const copiedAtTwoMoments: Plant = (machine) =>
+  slowKthreadd(machine, (kthreadd) => {
+    const isPending = kthreadd.testTif('TIF_PATCH_PENDING');
+    return (child) => (isPending ? child.setTif('TIF_PATCH_PENDING') : child.clearTif('TIF_PATCH_PENDING'));
+  });
 
 /** klp_try_complete_transition() lets others run between two tasks, which a kernel with tasklist_lock does not: no mistake where the list is alive. */
 export const walkTakesTime: Plant = ({ inspect: { livepatch } }) => {
