@@ -2,11 +2,11 @@
 // kernel/module/procfs.c, kernel/kallsyms.c, kernel/sysctl.c.
 
 import type { Addr } from '../guest/addr.ts';
-import { hex16 } from '../guest/addr.ts';
 import { PAGE_SHIFT, PAGE_SIZE } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { writeCut } from '../kernel/lib.ts';
 import { procUnsignedLong } from '../kernel/proc_vec.ts';
+import { SymbolLines } from '../kernel/symbol_lines.ts';
 import type { FsContext } from './context.ts';
 import type { ProcTree } from './proc_tree.ts';
 import type { SeqFiles } from './seq_file.ts';
@@ -84,18 +84,18 @@ function addTaint(core: KernelCore, text: string): number {
 
 /** Bytes of a line of /proc/kallsyms: address, letter, a name of one character. */
 const SHORTEST_SYMBOL = 21;
+/** As many as most have at most. */
+const USUAL_SYMBOL = 56;
 
 /** Symbols of the image and of modules, then ftrace_mod_get_kallsym(): init functions that are gone, trampolines of ftrace. */
-function kallsymsText(core: KernelCore, texts: ProcTexts): string {
-  let text = '';
-  for (const s of core.symbols.all()) {
-    text += `${hex16(s.addr)} ${s.type} ${s.name}${s.module === undefined ? '' : `\t[${s.module}]`}\n`;
-  }
+function kallsymsText(core: KernelCore, texts: ProcTexts): Uint8Array {
+  const lines = new SymbolLines(core.symbols.imageCount * USUAL_SYMBOL);
+  core.symbols.show(lines);
   for (const { addr, name, module } of texts.initFunctions?.() ?? [])
-    text += `${hex16(addr)} T ${name}\t[${module}]\n`;
+    lines.add(addr, 'T', `${name}\t[${module}]`);
   for (const addr of texts.trampolines?.() ?? [])
-    text += `${hex16(addr)} t ftrace_trampoline\t[__builtin__ftrace]\n`;
-  return text;
+    lines.add(addr, 't', 'ftrace_trampoline\t[__builtin__ftrace]');
+  return lines.bytes;
 }
 
 /** si_meminfo(), si_swapinfo(), and si_mem_extra() for the words behind it in meminfo_proc_show()'s frame. */

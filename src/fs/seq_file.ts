@@ -31,10 +31,10 @@ export class SeqFiles {
   }
 
   /**
-   * seq_write() of a text, as a show function of TypeScript's uses it; without one, of what never fits.
+   * seq_write() of a text, or of bytes, as a show function of TypeScript's uses it; without one, of what never fits.
    * False when it did not fit.
    */
-  write(m: Addr, text: string | undefined): boolean {
+  write(m: Addr, text: string | Uint8Array | undefined): boolean {
     const { mem } = this.#fs;
     const size = mem.readU64(m + BigInt(this.#seqFile.size));
     const count = mem.readU64(m + BigInt(this.#seqFile.count));
@@ -43,7 +43,10 @@ export class SeqFiles {
       mem.writeU64(m + BigInt(this.#seqFile.count), size);
       return false;
     }
-    mem.writeBytes(mem.readU64(m + BigInt(this.#seqFile.buf)) + count, latin1Bytes(text));
+    mem.writeBytes(
+      mem.readU64(m + BigInt(this.#seqFile.buf)) + count,
+      typeof text === 'string' ? latin1Bytes(text) : text,
+    );
     mem.writeU64(m + BigInt(this.#seqFile.count), end);
     return true;
   }

@@ -16,6 +16,8 @@ export interface FtraceRec {
   target: Addr;
   /** FTRACE_FL_MODIFIED: an ops that changes the ip had it once. */
   wasModified: boolean;
+  /** Of the image's, whose symbols never change, once it was asked. */
+  isValid?: boolean;
 }
 
 /** ftrace_rec_count() */
@@ -24,9 +26,12 @@ export function recCount({ kernel }: KernelCore, rec: FtraceRec): number {
 }
 
 /** test_for_valid_rec(), without its mark in the record. */
-export function isValid({ symbols, arch }: KernelCore, { ip }: FtraceRec): boolean {
-  const found = symbols.lookup(ip);
-  return found !== undefined && found.offset <= arch.fentry.maxOffset;
+export function isValid({ symbols, arch }: KernelCore, rec: FtraceRec): boolean {
+  if (rec.isValid !== undefined) return rec.isValid;
+  const offset = symbols.offsetAt(rec.ip);
+  const isValid = offset !== undefined && offset <= arch.fentry.maxOffset;
+  if (rec.module === undefined) rec.isValid = isValid;
+  return isValid;
 }
 
 export class FtraceRecords {

@@ -403,11 +403,8 @@ export class Ftrace {
   /** Sites whose records changed. A site that is not as it should be ends ftrace for good. */
   *#replaceCode(records: Iterable<FtraceRec>): HostGenerator<void> {
     const { FTRACE_FL_DISABLED } = this.#constants;
-    const changes = [...records].map((rec) => ({
-      rec,
-      target: rec.flags & FTRACE_FL_DISABLED ? 0n : this.#wanted(rec),
-    }));
-    if (!(yield* this.#code.replace(changes))) this.disabled = true;
+    const wanted = (rec: FtraceRec): Addr => (rec.flags & FTRACE_FL_DISABLED ? 0n : this.#wanted(rec));
+    if (!(yield* this.#code.replace(records, wanted))) this.disabled = true;
   }
 
   /** text_poke_bp() of each under text_mutex. */

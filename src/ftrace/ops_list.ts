@@ -14,6 +14,8 @@ export class OpsList {
   readonly #end: Addr;
   /** Filters of registered ops, by their address, as they were last read. */
   readonly #filters = new Map<Addr, ReadonlySet<Addr> | 'all'>();
+  /** What asks them in guest memory, by their address: for all sites at once they are asked 50,000 times. */
+  readonly #known = new Map<Addr, FtraceOps>();
 
   constructor(core: KernelCore) {
     this.#core = core;
@@ -26,7 +28,8 @@ export class OpsList {
     const list: FtraceOps[] = [];
     let addr = this.#core.mem.readU64(this.#head);
     while (addr !== this.#end && addr !== 0n) {
-      const ops = new FtraceOps(this.#core, addr);
+      const ops = this.#known.get(addr) ?? new FtraceOps(this.#core, addr);
+      this.#known.set(addr, ops);
       list.push(ops);
       addr = ops.next;
     }
@@ -61,6 +64,7 @@ export class OpsList {
 
   remove(ops: FtraceOps): void {
     const { mem } = this.#core;
+    this.#known.delete(ops.addr);
     if (mem.readU64(this.#head) === ops.addr) mem.writeU64(this.#head, ops.next);
     for (const other of this.registered()) if (other.next === ops.addr) other.next = ops.next;
   }

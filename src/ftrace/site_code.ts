@@ -13,10 +13,25 @@ import { ftraceBug } from './bug.ts';
 import type { FtraceRec } from './dyn_ftrace.ts';
 import type { Poke, TextPoke } from './text_poke.ts';
 
-/** What a record's site is to call; 0 for a nop. */
-interface SiteChange {
+/** Its instruction is made when its batch comes: there may be 50,000 of them. */
+class SitePoke implements Poke {
   readonly rec: FtraceRec;
   readonly target: Addr;
+  readonly #made: (ip: Addr, target: Addr) => Uint8Array;
+
+  constructor(rec: FtraceRec, target: Addr, made: (ip: Addr, target: Addr) => Uint8Array) {
+    this.rec = rec;
+    this.target = target;
+    this.#made = made;
+  }
+
+  get addr(): Addr {
+    return this.rec.ip;
+  }
+
+  get insn(): Uint8Array {
+    return this.#made(this.rec.ip, this.target);
+  }
 }
 
 export class SiteCode {
@@ -49,10 +64,16 @@ export class SiteCode {
     return mem.holds(ip, expected) ? 0 : -UAPI.EINVAL;
   }
 
-  /** ftrace_replace_code(). @returns whether all sites were as they should be: nothing is changed otherwise */
-  *replace(changes: Iterable<SiteChange>): HostGenerator<boolean> {
-    const pokes: (Poke & SiteChange)[] = [];
-    for (const { rec, target } of changes) {
+  /**
+   * ftrace_replace_code().
+   * @param wanted what a record's site is to call; 0 for a nop
+   * @returns whether all sites were as they should be: nothing is changed otherwise
+   */
+  *replace(records: Iterable<FtraceRec>, wanted: (rec: FtraceRec) => Addr): HostGenerator<boolean> {
+    const pokes: SitePoke[] = [];
+    const made = (ip: Addr, target: Addr): Uint8Array => this.#instruction(ip, target);
+    for (const rec of records) {
+      const target = wanted(rec);
       if (target === rec.target) continue;
       const expected = this.#instruction(rec.ip, rec.target);
       const failed = this.verify(rec.ip, expected);
@@ -62,7 +83,7 @@ export class SiteCode {
         yield* this.warn('ftrace_bug', 0);
         return false;
       }
-      pokes.push({ addr: rec.ip, insn: this.#instruction(rec.ip, target), rec, target });
+      pokes.push(new SitePoke(rec, target, made));
     }
     for (const { rec, target } of pokes) rec.target = target;
     yield* this.pokeLive(pokes);

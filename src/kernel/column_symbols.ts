@@ -11,6 +11,7 @@ import {
   type SortedSymbols,
 } from './object_symbols.ts';
 import type { PackedNames } from './packed_names.ts';
+import type { SymbolLines } from './symbol_lines.ts';
 
 /** Ascending by address. */
 export interface SymbolColumns {
@@ -24,7 +25,7 @@ export interface SymbolColumns {
 const LETTERS: readonly string[] = Array.from({ length: 256 }, (_, code) => String.fromCharCode(code));
 
 /** As kallsyms has it, a symbol reaches to the next address that has one. No address is in a per-CPU symbol: it is an offset. */
-export function sizeInColumns({ low, high }: SymbolColumns, i: number): number {
+function sizeInColumns({ low, high }: SymbolColumns, i: number): number {
   if (high[i] === 0) return 0;
   let end = i + 1;
   while (end < low.length && low[end] === low[i] && high[end] === high[i]) end++;
@@ -59,11 +60,34 @@ export class ColumnSymbols implements ObjectSymbols {
     while (next < own.length) yield own[next++];
   }
 
-  covering(addr: Addr): KernelSymbol | undefined {
-    return this.#own.covering(addr) ?? this.#covering(lo32(addr), hi32(addr));
+  show(lines: SymbolLines, behind: string): void {
+    const { names, low, high, types } = this.#columns;
+    const own = this.#own.symbols;
+    const addOwn = ({ addr, type, name }: KernelSymbol): void => lines.add(addr, type, `${name}${behind}`);
+    let next = 0;
+    for (let i = 0; i < low.length; i++) {
+      while (next < own.length && isBelow(own[next].addr, low[i], high[i])) addOwn(own[next++]);
+      if (!this.#hidden.has(i)) lines.addBytes(high[i], low[i], types[i], names, i, behind);
+    }
+    while (next < own.length) addOwn(own[next++]);
   }
 
-  #covering(below: number, above: number): KernelSymbol | undefined {
+  covering(addr: Addr): KernelSymbol | undefined {
+    const own = this.#own.covering(addr);
+    if (own) return own;
+    const i = this.#covering(lo32(addr), hi32(addr));
+    return i < 0 ? undefined : this.#kept(i);
+  }
+
+  offsetAt(addr: Addr): number | undefined {
+    const own = this.#own.offsetAt(addr);
+    if (own !== undefined) return own;
+    const i = this.#covering(lo32(addr), hi32(addr));
+    const { low, high } = this.#columns;
+    return i < 0 ? undefined : (hi32(addr) - high[i]) * 2 ** 32 + (lo32(addr) - low[i]);
+  }
+
+  #covering(below: number, above: number): number {
     const { low, high } = this.#columns;
     const last = lastBelow(low.length, (i) => high[i] < above || (high[i] === above && low[i] <= below));
     for (let i = last; i >= 0 && i > last - MOST_LABELS; i--) {
@@ -72,9 +96,9 @@ export class ColumnSymbols implements ObjectSymbols {
       let first = i;
       for (let j = i - 1; j >= 0 && low[j] === low[i] && high[j] === high[i]; j--)
         if (!this.#hidden.has(j)) first = j;
-      return this.#kept(first);
+      return first;
     }
-    return undefined;
+    return -1;
   }
 
   named(name: string): readonly KernelSymbol[] {

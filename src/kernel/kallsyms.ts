@@ -8,6 +8,7 @@
 import { type Addr, hi32, lo32 } from '../guest/addr.ts';
 import { PAGE_SHIFT } from '../guest/memory.ts';
 import { type KernelSymbol, type ObjectSymbols, SortedSymbols, stem } from './object_symbols.ts';
+import type { SymbolLines } from './symbol_lines.ts';
 
 export type { KernelSymbol } from './object_symbols.ts';
 
@@ -161,6 +162,11 @@ export class Kallsyms {
     return undefined;
   }
 
+  /** How far behind the beginning of the symbol that covers it an address is, without more to be known of it. */
+  offsetAt(addr: Addr): number | undefined {
+    return this.#image?.offsetAt(addr) ?? this.#lookup(addr)?.offset;
+  }
+
   /** kallsyms_lookup_size_offset(): size and offset for an address. */
   sizeAndOffset(addr: Addr): { size: number; offset: number } | undefined {
     const found = this.lookup(addr);
@@ -201,6 +207,13 @@ export class Kallsyms {
     yield* this.#image?.listed() ?? [];
     for (const { module, symbols } of [...this.#modules.values()].reverse())
       for (const symbol of symbols.listed()) yield { ...symbol, module };
+  }
+
+  /** Their lines in /proc/kallsyms, in that order. */
+  show(lines: SymbolLines): void {
+    this.#image?.show(lines, '');
+    for (const { module, symbols } of [...this.#modules.values()].reverse())
+      symbols.show(lines, `\t[${module}]`);
   }
 
   /** How many the image has. */

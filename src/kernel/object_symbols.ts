@@ -3,6 +3,7 @@
 // Invariant: once made they do not change.
 
 import type { Addr } from '../guest/addr.ts';
+import type { SymbolLines } from './symbol_lines.ts';
 
 export interface KernelSymbol {
   readonly name: string;
@@ -20,8 +21,12 @@ export interface ObjectSymbols {
   readonly count: number;
   /** As /proc/kallsyms has them: of the image ascending by address, of a module in the order of its symbol table. */
   listed(): Iterable<KernelSymbol>;
+  /** Lines of /proc/kallsyms of them. @param behind each name */
+  show(lines: SymbolLines, behind: string): void;
   /** The last one at or below the address, inside its size; the first of several there. */
   covering(addr: Addr): KernelSymbol | undefined;
+  /** How far behind the beginning of what covers it the address is; undefined where nothing does. */
+  offsetAt(addr: Addr): number | undefined;
   /** Those of a name: of the image by address, of a module in the order of its symbol table. */
   named(name: string): readonly KernelSymbol[];
   /** Those whose names are this stem, a dot, and more, by address. */
@@ -65,6 +70,10 @@ export class SortedSymbols implements ObjectSymbols {
     return this.#listed;
   }
 
+  show(lines: SymbolLines, behind: string): void {
+    for (const { addr, type, name } of this.#listed) lines.add(addr, type, `${name}${behind}`);
+  }
+
   covering(addr: Addr): KernelSymbol | undefined {
     const { symbols } = this;
     const last = lastBelow(symbols.length, (i) => symbols[i].addr <= addr);
@@ -74,6 +83,11 @@ export class SortedSymbols implements ObjectSymbols {
       return symbols[i];
     }
     return undefined;
+  }
+
+  offsetAt(addr: Addr): number | undefined {
+    const found = this.covering(addr);
+    return found && Number(addr - found.addr);
   }
 
   named(name: string): readonly KernelSymbol[] {

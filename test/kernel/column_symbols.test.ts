@@ -2,10 +2,11 @@
 
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { hi32, lo32 } from '../../src/guest/addr.ts';
+import { hex16, hi32, lo32 } from '../../src/guest/addr.ts';
 import { ColumnSymbols } from '../../src/kernel/column_symbols.ts';
 import { type KernelSymbol, SortedSymbols, stem } from '../../src/kernel/object_symbols.ts';
 import { PackedNames } from '../../src/kernel/packed_names.ts';
+import { SymbolLines } from '../../src/kernel/symbol_lines.ts';
 
 const BASE = 0xffffffff81000000n;
 const NAMES = ['a', 'ab', 'a.b', 'a.cold', 'b', 'b.cold', 'b.part.0', 'ab.isra.0', '.', 'x', '\xe9'];
@@ -73,14 +74,21 @@ describe('symbols in columns', () => {
         const plain = new SortedSymbols([...all.filter((_, i) => !hidden.has(i)), ...own]);
         expect([...symbols.listed()]).toEqual([...plain.listed()]);
         expect(symbols.count).toBe(plain.count);
+        const lines = new SymbolLines(1);
+        symbols.show(lines, '');
+        expect(Buffer.from(lines.bytes).toString('latin1')).toBe(
+          [...plain.listed()].map(({ addr, type, name }) => `${hex16(addr)} ${type} ${name}\n`).join(''),
+        );
         for (const one of NAMES) {
           expect(symbols.named(one)).toEqual(plain.named(one));
           expect(symbols.dotted(one)).toEqual(
             plain.dotted(stem(one)).filter(({ name }) => stem(name) === one),
           );
         }
-        for (let at = BASE - 8n; at < behind + 160n; at += 4n)
+        for (let at = BASE - 8n; at < behind + 160n; at += 4n) {
           expect(symbols.covering(at)).toEqual(plain.covering(at));
+          expect(symbols.offsetAt(at)).toBe(plain.offsetAt(at));
+        }
       }),
     );
   });
