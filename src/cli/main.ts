@@ -33,8 +33,8 @@ const HERE = join(
 
 /** Under which name the code of a command is kept, undefined when it is none by its looks. */
 function nameOf([command, ...args]: readonly string[]): string | undefined {
-  // What is compiled to show it is little of the command.
-  if (args.includes('--help') || args.includes('-h')) return undefined;
+  // What is compiled to show it is little of the command, and nearly the same for all.
+  if (args.includes('--help') || args.includes('-h')) return 'help_option';
   if (command === undefined || command.startsWith('-')) return 'no_command';
   return /^[a-z][a-z-]{0,30}$/.test(command) ? command : undefined;
 }
