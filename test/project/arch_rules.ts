@@ -154,8 +154,10 @@ function rulesBroken(file: string, tokens: readonly Token[], i: number): Rule[] 
 export function offences(file: string, source: string): Offence[] {
   const lines = source.split('\n');
   const tokens = tokensOf(source);
-  return tokens.flatMap(({ at }, i) => {
-    const line = source.slice(0, at).split('\n').length;
-    return rulesBroken(file, tokens, i).map((rule) => ({ rule, line, text: lines[line - 1].trim() }));
-  });
+  return tokens.flatMap(({ at }, i) =>
+    rulesBroken(file, tokens, i).map((rule) => {
+      const line = source.slice(0, at).split('\n').length;
+      return { rule, line, text: lines[line - 1].trim() };
+    }),
+  );
 }
