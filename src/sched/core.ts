@@ -108,11 +108,6 @@ export class Sched {
     return task.onCpu !== 0;
   }
 
-  /** Waiting tasks of a CPU. */
-  queueLength(cpu: number): number {
-    return this.#rq(cpu).queue.length;
-  }
-
   /** Times the task has given up a CPU by its own will. */
   voluntarySwitches(task: TaskStruct): number {
     return this.#voluntary.get(task) ?? 0;

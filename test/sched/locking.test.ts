@@ -103,6 +103,25 @@ describe('a mutex', () => {
   });
 });
 
+describe('who waits for a mutex no longer', () => {
+  it('is not given it, wherever he stood among those who wait', async () => {
+    await boot();
+    const lock = world.zeroed(LAYOUT.mutex.size);
+    const hold = await world.kernel(
+      'push rbx\nmov rbx, rdi\ncall mutex_lock\nmov edi, 5\ncall schedule_timeout_uninterruptible\nmov rdi, rbx\ncall mutex_unlock\npop rbx\nret',
+    );
+    const owner = world.thread(hold, lock);
+    expect(world.untilAsleep(owner)).toBe(true);
+    const first = world.thread(hold, lock);
+    expect(world.untilAsleep(first)).toBe(true);
+    const second = world.thread('mutex_lock_interruptible', lock);
+    expect(world.untilAsleep(second)).toBe(true);
+    world.machine.inspect.sched.setNotifySignal(second);
+    expect(world.untilGone([second, owner, first])).toBe(true);
+    expect(world.machine.inspect.core.mem.readU64(lock)).toBe(0n);
+  });
+});
+
 describe('a completion', () => {
   const DONE = BigInt(LAYOUT.completion.fields.done);
 
@@ -149,5 +168,30 @@ describe('a completion', () => {
     for (const task of [deaf, hears]) world.machine.inspect.sched.setNotifySignal(task);
     world.machine.runFor(20 * MS);
     expect([world.gone(deaf), world.gone(hears)]).toEqual([false, true]);
+  });
+});
+
+describe('who is told something before he sleeps', () => {
+  const { TASK_INTERRUPTIBLE, TASK_KILLABLE, TASK_UNINTERRUPTIBLE } = BUILT_IN.constants;
+
+  it.each([
+    ['TIF_SIGPENDING', TASK_INTERRUPTIBLE, true],
+    ['TIF_NOTIFY_SIGNAL', TASK_INTERRUPTIBLE, true],
+    ['TIF_SIGPENDING', TASK_KILLABLE, false],
+    ['TIF_NOTIFY_SIGNAL', TASK_KILLABLE, false],
+    ['TIF_SIGPENDING', TASK_UNINTERRUPTIBLE, false],
+    ['TIF_NEED_RESCHED', TASK_INTERRUPTIBLE, false],
+  ] as const)('by %s: in state %i he does not sleep: %s', async (flag, state, awake) => {
+    await boot();
+    const at = BigInt(LAYOUT.task_struct.fields.__state);
+    const fn = await world.kernel(
+      `sub rsp, 8\nmov rax, gs:[$current_task]\nmov dword ptr [rax+${at}], ${state}\ncall schedule\nadd rsp, 8\nret`,
+    );
+    const { kthreads, sched } = world.machine.inspect;
+    const task = kthreads.create(fn, 0n, 'waiter');
+    task.setTif(flag);
+    sched.wakeUpProcess(task);
+    world.machine.runFor(50 * MS);
+    expect(world.gone(task)).toBe(awake);
   });
 });

@@ -170,3 +170,26 @@ describe('a task that is bound to another CPU', () => {
     expect(task.cpu).toBe(cpu);
   });
 });
+
+describe('a task that is held', () => {
+  it('is given no CPU until it is let go, and then takes it from who has it', async () => {
+    await boot({ cpus: 1 });
+    const [held, other] = ['held', 'other'].map((comm) => world.machine.spawn('spin', [], { comm }));
+    const { sched, core } = world.machine.inspect;
+    sched.hold(held);
+    expect(sched.holds).toBe(true);
+    world.machine.runFor(20 * TICK_NS);
+    const turns = switches(held).to;
+    world.machine.runFor(20 * TICK_NS);
+    expect([switches(held).to, core.tasks.curr[0]]).toEqual([turns, other]);
+    const asked = (): boolean => other.testTif('TIF_NEED_RESCHED');
+    expect(world.machine.runUntil(() => core.tasks.curr[0] === other && !asked(), 20 * TICK_NS)).toBe(true);
+    sched.letGo(held);
+    expect([asked(), sched.holds]).toEqual([true, false]);
+    expect(world.machine.runUntil(() => core.tasks.curr[0] === held, 20 * TICK_NS)).toBe(true);
+    expect(world.machine.runUntil(() => core.tasks.curr[0] === other && !asked(), 90 * TICK_NS)).toBe(true);
+    // Nobody held it any more.
+    sched.letGo(held);
+    expect(asked()).toBe(false);
+  });
+});
