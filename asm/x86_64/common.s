@@ -38,6 +38,7 @@ SYM_FUNC_END(syscall_exit_to_user_mode)
 
 # rdi: pt_regs; interrupts are off
 SYM_FUNC_START_LOCAL(exit_to_user_mode_prepare)
+    FENTRY_OF_KERNEL
     FRAME_BEGIN
     GET_CURRENT rax
     mov     rsi, [rax+task_struct_thread_info_flags]
@@ -165,6 +166,7 @@ SYM_FUNC_END(sysvec_reschedule_ipi)
 
 # Timers that are due run here, as softirqs do, unless this interrupted one.
 SYM_FUNC_START_LOCAL(irq_exit_rcu)
+    FENTRY_OF_KERNEL
     FRAME_BEGIN
     test    dword ptr gs:[__preempt_count], SOFTIRQ_MASK | HARDIRQ_MASK | NMI_MASK
     jnz     .Lnested
@@ -179,6 +181,7 @@ SYM_FUNC_START_LOCAL(irq_exit_rcu)
 SYM_FUNC_END(irq_exit_rcu)
 
 SYM_FUNC_START(__do_softirq)
+    FENTRY_OF_KERNEL
     push    rbp
     mov     rbp, rsp
     add     dword ptr gs:[__preempt_count], SOFTIRQ_OFFSET
@@ -247,7 +250,7 @@ SYM_FUNC_END(irqentry_exit)
 
 # --- exceptions: each decides by a host function what the kernel would do ---------------------------
 
-EXCEPTION exc_divide_error, do_error_trap
+EXCEPTION exc_divide_error, do_error_trap, traced=1
 EXCEPTION exc_int3, do_int3
 EXCEPTION exc_invalid_op, handle_invalid_op
 EXCEPTION exc_general_protection, do_general_protection

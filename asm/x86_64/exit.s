@@ -31,6 +31,7 @@ SYM_FUNC_START(__x64_sys_sched_yield)
 SYM_FUNC_END(__x64_sys_sched_yield)
 
 SYM_FUNC_START_LOCAL(do_sched_yield)
+    FENTRY_OF_KERNEL
     FRAME_BEGIN
     push    rbx
     call    yield_task

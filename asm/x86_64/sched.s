@@ -207,6 +207,7 @@ SYM_FUNC_END(__schedule)
 
 # The last thing a task does.
 SYM_FUNC_START(do_task_dead)
+    FENTRY_OF_KERNEL
     push    rbp
     mov     rbp, rsp
     GET_CURRENT rax
@@ -352,6 +353,7 @@ EXPORT_SYMBOL(__cond_resched)
 
 # From the exit of a kernel-mode interrupt: interrupts are off and will be off again on return.
 SYM_FUNC_START(preempt_schedule_irq)
+    FENTRY_OF_KERNEL
     FRAME_BEGIN
     push    rbp_r12
     push    rbx

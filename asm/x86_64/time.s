@@ -38,6 +38,7 @@ TIME_FUNC \name
 # void __const_udelay(rdi xloops), __udelay(rdi us), __ndelay(rdi ns): a loop of about as long, at the 400 ns an
 # instruction takes unless the machine was told otherwise.
 SYM_FUNC_START(__const_udelay)
+    FENTRY_OF_KERNEL
     mov     rax, rdi
     xor     edx, edx
     mov     ecx, (1 << 32) / USEC_PER_SEC + 1 # loops of a microsecond
@@ -48,6 +49,7 @@ SYM_FUNC_END(__const_udelay)
 EXPORT_SYMBOL(__const_udelay)
 
 SYM_FUNC_START(__udelay)
+    FENTRY_OF_KERNEL
     inc     rdi
 .Lloop:
     dec     rdi
@@ -58,6 +60,7 @@ SYM_FUNC_END(__udelay)
 EXPORT_SYMBOL(__udelay)
 
 SYM_FUNC_START(__ndelay)
+    FENTRY_OF_KERNEL
     shr     rdi, 10
     TAIL_CALL __udelay
 SYM_FUNC_END(__ndelay)

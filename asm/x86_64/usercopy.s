@@ -25,6 +25,7 @@ EXPORT_SYMBOL(__check_object_size)
 
 # Its text came before.
 SYM_FUNC_START(usercopy_abort)
+    FENTRY_OF_KERNEL
 __bug_at_usercopy_abort:
     ud2
 SYM_FUNC_END(usercopy_abort)

@@ -4,4 +4,4 @@
 .section .text
 
 IDTENTRY asm_exc_simd_coprocessor_error, exc_simd_coprocessor_error, far=1
-EXCEPTION exc_simd_coprocessor_error, math_error
+EXCEPTION exc_simd_coprocessor_error, math_error, traced=1

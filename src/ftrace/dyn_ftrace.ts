@@ -34,13 +34,31 @@ export function isValid({ symbols, arch }: KernelCore, rec: FtraceRec): boolean 
   return isValid;
 }
 
+/** Sites as a real kernel has them whose functions are in part somewhere else in memory. */
+export interface KernelSites {
+  /** Of a record in such a function: the site there. */
+  readonly places: ReadonlyMap<Addr, Addr>;
+  /** All of the image by address, also those of functions that have no record here. */
+  readonly listed: () => readonly KernelSite[];
+}
+
+export interface KernelSite {
+  readonly ip: Addr;
+  readonly name: string;
+}
+
+/** What the kernel calls a site of a function, or one whose function the linker threw away. */
+export const functionAtSite = (name: string | undefined, offset: number, maxOffset: number): string =>
+  name !== undefined && offset <= maxOffset ? name : `__ftrace_invalid_address___${offset}`;
+
 export class FtraceRecords {
   /** Image first, then modules in load order; ascending by ip in each. */
   readonly #groups = new Map<string | undefined, readonly FtraceRec[]>();
   readonly #byIp = new Map<number, FtraceRec>();
   /** The group of the image as it is shown, where that is not the order of its addresses. */
   #shown: readonly FtraceRec[] | undefined;
-  #places: ReadonlyMap<Addr, Addr> = new Map();
+  #kernel: KernelSites | undefined;
+  #names: ReadonlyMap<Addr, string> | undefined;
 
   add(module: string | undefined, sites: readonly Addr[], flags = 0): readonly FtraceRec[] {
     const sorted = [...sites].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
@@ -50,16 +68,38 @@ export class FtraceRecords {
     return records;
   }
 
-  /** Sites of the image that stand where the kernel has them, whose text is elsewhere: of each its place there. */
-  showAt(places: ReadonlyMap<Addr, Addr>): void {
-    this.#places = places;
+  /** The image's are shown as that kernel has them. */
+  showAs(kernel: KernelSites): void {
+    this.#kernel = kernel;
     this.#shown = undefined;
+    this.#names = undefined;
+  }
+
+  /** print_rec(): the name of a site's function. */
+  nameOf({ symbols, arch }: KernelCore, { ip, module }: FtraceRec): string {
+    const kernel = module === undefined ? this.#kernel : undefined;
+    if (kernel) {
+      this.#names ??= new Map(kernel.listed().map((site) => [site.ip, site.name]));
+      const name = this.#names.get(kernel.places.get(ip) ?? ip);
+      if (name !== undefined) return name;
+    }
+    const found = symbols.lookup(ip);
+    return functionAtSite(found?.name, found?.offset ?? 0, arch.fentry.maxOffset);
+  }
+
+  /** All that the kernel lists, by address: the image's first, then modules in load order. */
+  *listed(core: KernelCore): IterableIterator<{ ip: Addr; name: string; module: string | undefined }> {
+    if (this.#kernel) for (const site of this.#kernel.listed()) yield { ...site, module: undefined };
+    for (const [module, records] of this.#groups)
+      if (module !== undefined || !this.#kernel)
+        for (const rec of records) yield { ip: rec.ip, name: this.nameOf(core, rec), module };
   }
 
   /** Made when somebody looks: most machines are never asked. */
   #asShown(records: readonly FtraceRec[]): readonly FtraceRec[] {
-    if (this.#places.size === 0) return records;
-    const at = ({ ip }: FtraceRec): Addr => this.#places.get(ip) ?? ip;
+    const places = this.#kernel?.places;
+    if (!places) return records;
+    const at = ({ ip }: FtraceRec): Addr => places.get(ip) ?? ip;
     this.#shown ??= [...records].sort((a, b) => (at(a) < at(b) ? -1 : 1));
     return this.#shown;
   }

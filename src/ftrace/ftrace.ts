@@ -62,8 +62,12 @@ export class Ftrace {
     return new FtraceOps(this.#core, addr);
   }
 
-  /** ftrace_init(): the image's `call __fentry__` sites become nops, in one write each, before anything runs. */
-  init(sites: readonly Addr[]): number {
+  /**
+   * ftrace_init(): the image's `call __fentry__` sites become nops, in one write each, before anything runs.
+   * @param untraced such calls in functions that the kernel has without a site: nops, and nothing more
+   */
+  init(sites: readonly Addr[], untraced: readonly Addr[] = []): number {
+    for (const ip of untraced) this.textPoke.early(ip, this.#fentry.nop);
     for (const rec of this.records.add(undefined, sites, 0)) {
       const expected = this.#fentry.call(rec.ip, this.#sym.fentry);
       const failed = this.#code.verify(rec.ip, expected);

@@ -5,7 +5,7 @@ import type { Addr } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import type { KernelSymbol } from '../kernel/kallsyms.ts';
 import { holds } from '../kernel/release.ts';
-import { type FtraceRec, isValid, recCount } from './dyn_ftrace.ts';
+import { recCount } from './dyn_ftrace.ts';
 import type { Ftrace } from './ftrace.ts';
 import { FTRACE } from './since.ts';
 
@@ -18,7 +18,7 @@ export function enabledFunctions(core: KernelCore, ftrace: Ftrace): string {
   let text = '';
   for (const rec of ftrace.records.all()) {
     if (recCount(core, rec) === 0) continue;
-    text += siteName(core, rec);
+    text += siteName(ftrace.records.nameOf(core, rec), rec.module);
     text += ` (${recCount(core, rec)})${rec.flags & FTRACE_FL_REGS ? ' R' : '  '}`;
     const isRedirected = (rec.flags & FTRACE_FL_IPMODIFY) !== 0;
     text += `${isRedirected ? ' I' : '  '}  `;
@@ -52,25 +52,21 @@ export function dynFtraceTotalInfo(ftrace: Ftrace): string {
 }
 
 /** print_rec() */
-function siteName(core: KernelCore, rec: FtraceRec): string {
-  const found = core.symbols.lookup(rec.ip);
-  const name = found && isValid(core, rec) ? found.name : `__ftrace_invalid_address___${found?.offset ?? 0}`;
-  return rec.module === undefined ? name : `${name} [${rec.module}]`;
-}
+const siteName = (name: string, module: string | undefined): string =>
+  module === undefined ? name : `${name} [${module}]`;
 
 /** available_filter_functions */
 export function availableFilterFunctions(core: KernelCore, ftrace: Ftrace): string {
   let text = '';
-  for (const rec of ftrace.records.all()) {
-    text += `${siteName(core, rec)}\n`;
-  }
+  for (const { name, module } of ftrace.records.listed(core)) text += `${siteName(name, module)}\n`;
   return text;
 }
 
 /** available_filter_functions_addrs: each site before its name. */
 export function availableFilterFunctionsAddrs(core: KernelCore, ftrace: Ftrace): string {
   let text = '';
-  for (const rec of ftrace.records.all()) text += `${rec.ip.toString(16)} ${siteName(core, rec)}\n`;
+  for (const { ip, name, module } of ftrace.records.listed(core))
+    text += `${ip.toString(16)} ${siteName(name, module)}\n`;
   return text;
 }
 

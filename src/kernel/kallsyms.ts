@@ -41,6 +41,7 @@ const MOST_FOUND = 4096;
 
 export class Kallsyms {
   #image: ObjectSymbols | undefined;
+  #imageListed: ObjectSymbols | undefined;
   readonly #modules = new Map<string, ModuleTable>();
   readonly #modulesAt = new TablesByPage();
   /** By address that was asked for, until the tables change. */
@@ -53,9 +54,11 @@ export class Kallsyms {
   /** Names that each module exports. */
   readonly #exportsOf = new Map<string, string[]>();
 
-  addImage(symbols: ObjectSymbols): void {
+  /** @param listed what /proc/kallsyms shows of the image, where that is something else */
+  addImage(symbols: ObjectSymbols, listed = symbols): void {
     this.#found.clear();
     this.#image = symbols;
+    this.#imageListed = listed;
   }
 
   /**
@@ -202,7 +205,7 @@ export class Kallsyms {
     return this.lookup(addr)?.name;
   }
 
-  /** All symbols with their module, image first, then the module that came last: /proc/kallsyms order. */
+  /** All symbols with their module, image first, then the module that came last. */
   *all(): IterableIterator<KernelSymbol & { module?: string }> {
     yield* this.#image?.listed() ?? [];
     for (const { module, symbols } of [...this.#modules.values()].reverse())
@@ -211,14 +214,14 @@ export class Kallsyms {
 
   /** Their lines in /proc/kallsyms, in that order. */
   show(lines: SymbolLines): void {
-    this.#image?.show(lines, '');
+    this.#imageListed?.show(lines, '');
     for (const { module, symbols } of [...this.#modules.values()].reverse())
       symbols.show(lines, `\t[${module}]`);
   }
 
-  /** How many the image has. */
+  /** How many of the image are listed. */
   get imageCount(): number {
-    return this.#image?.count ?? 0;
+    return this.#imageListed?.count ?? 0;
   }
 
   #symbolsOf(module: string | undefined): ObjectSymbols | undefined {

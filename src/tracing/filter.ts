@@ -89,7 +89,7 @@ function matching(core: KernelCore, ftrace: Ftrace, word: string): FtraceRec[] {
   const found: FtraceRec[] = [];
   for (const rec of ftrace.records.all()) {
     if (inModule && !(rec.module !== undefined && inModule.test(rec.module))) continue;
-    if (name.test(core.symbols.lookup(rec.ip)?.name ?? '') && isValid(core, rec)) found.push(rec);
+    if (name.test(ftrace.records.nameOf(core, rec)) && isValid(core, rec)) found.push(rec);
   }
   return found;
 }
@@ -111,7 +111,7 @@ function globRegex(glob: string): RegExp {
 
 /** As t_show() lists it. @param none what stands there for an empty one */
 export function filterText(
-  { symbols }: KernelCore,
+  core: KernelCore,
   ftrace: Ftrace,
   { sites, awaited }: Filter,
   none: string,
@@ -120,7 +120,7 @@ export function filterText(
   if (sites.size > 0)
     for (const rec of ftrace.records.all()) {
       if (!sites.has(rec.ip)) continue;
-      const name = symbols.lookup(rec.ip)?.name ?? '';
+      const name = ftrace.records.nameOf(core, rec);
       text += rec.module === undefined ? `${name}\n` : `${name} [${rec.module}]\n`;
     }
   for (const { pattern, module } of awaited) text += `${pattern}${MODULE}${module}\n`;

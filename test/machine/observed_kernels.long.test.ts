@@ -3,6 +3,7 @@
 //
 // Left out is what docs/differences.md and docs/your-kernel.md say is ours: addresses, and sizes and frames of hosted functions.
 
+import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -25,7 +26,11 @@ const SECOND = 1e9;
 interface Facts {
   readonly symbols: number;
   readonly padding: number;
-  /** Names in available_filter_functions of a kind. How many there are in all is not compared: some are of hosted functions. */
+  /** Lines of available_filter_functions without modules, and what they and the second and third words of /proc/kallsyms hash to. */
+  readonly sites: number;
+  readonly listed: string;
+  readonly named: string;
+  /** Names in available_filter_functions of a kind. */
   readonly traced: Readonly<Record<'ambiguous' | 'compiled', number>>;
   readonly first: readonly string[];
   readonly firstSymbol: RegExp;
@@ -40,6 +45,9 @@ interface Facts {
 const FACTS: Readonly<Record<Series, Facts>> = {
   '6.1': {
     symbols: 94_266,
+    sites: 38_252,
+    listed: 'bb978083a5a3f17940fa5e636248b67481018b6ec214d272fe3b86b6a45d8964',
+    named: '4e4313ecd6ed52bafbab05e0a321e377e822256e47294b7e19da2ed496e2ee1b',
     padding: 0,
     traced: { ambiguous: 209, compiled: 857 },
     first: ['__traceiter_initcall_level', '__traceiter_initcall_start'],
@@ -52,6 +60,9 @@ const FACTS: Readonly<Record<Series, Facts>> = {
   },
   '6.12': {
     symbols: 166_932,
+    sites: 42_853,
+    listed: '238738d25c29d7dcc30bf289ae7348e7c7b233549120425c4368c9af7181d12b',
+    named: '215d408f20d1d11397fd1d5d86cd7b13fb3f7c61ffcf1e7d0927349590b2bd9e',
     padding: 51_844,
     traced: { ambiguous: 234, compiled: 1062 },
     first: ['__traceiter_initcall_level', '__probestub_initcall_level'],
@@ -64,6 +75,9 @@ const FACTS: Readonly<Record<Series, Facts>> = {
   },
   '7.3': {
     symbols: 209_812,
+    sites: 47_382,
+    listed: '5ac5152e90911934e5ddc21f91b6b6af62665246faf13ea96fa0c96a457579c8',
+    named: 'e7ebbf034bdfd12134f38eafc6cd53feff53bc200b585b07a0be25d6b143d6d0',
     padding: 58_614,
     traced: { ambiguous: 252, compiled: 1175 },
     first: ['trace_initcall_level_cb', 'trace_initcall_start_cb', 'run_init_process'],
@@ -75,6 +89,8 @@ const FACTS: Readonly<Record<Series, Facts>> = {
     busySize: 12288,
   },
 };
+
+const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
 
 const found = Object.fromEntries(SERIES.map((series) => [series, selftestsOf(series)]));
 
@@ -154,6 +170,26 @@ describe.each(SERIES)('Debian %s as it was seen', (series) => {
     expect(addresses.status).toBe(isLater ? 0 : 1);
     if (isLater) expect(addresses.stdout).toMatch(new RegExp(`^ffffffff8\\w+4 ${facts.first[0]}\n$`));
     expect(await out(`cat ${TRACING}/enabled_functions`)).toBe('');
+  });
+
+  it('lists its functions and its symbols line for line', async () => {
+    const listed = await sh(`cat ${TRACING}/available_filter_functions`);
+    expect(listed.stdout.split('\n').length - 1).toBe(facts.sites);
+    expect(sha256(listed.stdout)).toBe(facts.listed);
+    expect(sha256((await sh("cut -d' ' -f2- /proc/kallsyms")).stdout)).toBe(facts.named);
+  });
+
+  it('can trace each of them but for few', async () => {
+    const { core, ftrace } = machine.inspect;
+    const here = new Set([...ftrace.records.all()].map((rec) => ftrace.records.nameOf(core, rec)));
+    const without = [...ftrace.records.listed(core)].flatMap(({ name }) => (here.has(name) ? [] : [name]));
+    expect(without.filter((name) => !name.startsWith('__ftrace_invalid_address___')).sort()).toEqual([
+      'do_int3',
+      'handle_stack_overflow',
+      'kprobe_ftrace_handler',
+      ...(isLater ? ['ret_from_fork'] : []),
+    ]);
+    expect(ftrace.records.count).toBe(facts.sites - without.length);
   });
 
   it('has a livepatch in sysfs, in /proc/kallsyms and at the function as it has it', async () => {

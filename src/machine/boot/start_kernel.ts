@@ -8,7 +8,7 @@ import type { Sched } from '../../sched/core.ts';
 import type { Fork } from '../../sched/fork.ts';
 import type { Workqueue } from '../../sched/workqueue.ts';
 import type { Smp } from '../cpu/smp.ts';
-import { isJoined, joinedPlaces, joinedSites } from '../native/join.ts';
+import { isJoined, joinedSites, kernelSites, untracedSites } from '../native/join.ts';
 import type { Traces } from '../truth/traces.ts';
 import type { UserTasks } from '../user/user_tasks.ts';
 import type { KernelImage } from './image.ts';
@@ -28,8 +28,10 @@ interface Booting {
 /** From a kernel in memory to one that runs: fentry sites, CPUs with their idle tasks, init, kthreadd, the workers. */
 export function startKernel(parts: Booting, image: KernelImage, engine: Engine): void {
   const { core, smp, sched, fork, ftrace, traces, users, workqueue } = parts;
-  ftrace.init(isJoined(image) ? joinedSites(image) : image.asm.fentrySites);
-  if (isJoined(image)) ftrace.records.showAt(joinedPlaces(image));
+  if (isJoined(image)) {
+    ftrace.init(joinedSites(image), untracedSites(image));
+    ftrace.records.showAs(kernelSites(image, core.arch.fentry.maxOffset));
+  } else ftrace.init(image.asm.fentrySites);
   for (let id = 0; id < core.cpus; id++)
     smp.add(startCpu(id, core, engine, fork, (regs) => traces.shadow?.interrupt(regs)));
   const wake = (task: TaskStruct): void => {

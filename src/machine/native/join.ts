@@ -5,7 +5,8 @@
 import type { Arch } from '../../arch/arch.ts';
 import type { AsmImage, AsmSymbol } from '../../asm/assembler.ts';
 import { perImage } from '../../asm/per_image.ts';
-import { type Addr, hi32, lo32 } from '../../guest/addr.ts';
+import { functionAtSite, type KernelSite, type KernelSites } from '../../ftrace/dyn_ftrace.ts';
+import { type Addr, hi32, IMAGE_BASE, lo32 } from '../../guest/addr.ts';
 import type { GuestMemory } from '../../guest/memory.ts';
 import { ColumnSymbols } from '../../kernel/column_symbols.ts';
 import { Kallsyms, type KernelSymbol } from '../../kernel/kallsyms.ts';
@@ -61,7 +62,7 @@ export function joinedSymbols(image: JoinedImage): Kallsyms {
   const { own, symbols } = symbolsOf(image);
   const { native, hosting } = image.real;
   const kallsyms = new Kallsyms();
-  kallsyms.addImage(symbols);
+  kallsyms.addImage(symbols, new ColumnSymbols(native.symbols, new SortedSymbols([]), new Set()));
   for (const { name, addr } of own) kallsyms.prefer(name, addr);
   kallsyms.exportBy((name) => {
     const found = native.exports.find(name);
@@ -116,27 +117,53 @@ export const joinedPerCpu = perImage(({ asm, real }: JoinedImage): PerCpuTemplat
   return { bytes, symbols, exported: [], linkedAt: native.percpuStart };
 });
 
-/** Sites of ours that stand for a real function's: where that one begins. */
-export const joinedPlaces = perImage(({ asm, real }: JoinedImage): ReadonlyMap<Addr, Addr> => {
+/** Sites of ours that stand for a real function's, which has one: where that is. */
+const joinedPlaces = perImage(({ asm, real }: JoinedImage): ReadonlyMap<Addr, Addr> => {
   const sites = new Set(asm.fentrySites);
+  const theirs = new Set(real.native.fentrySites);
   const places = new Map<Addr, Addr>();
   for (const { name, addr } of asm.symbols) {
-    const there = real.hosting.jumps.get(name);
+    const begin = real.hosting.jumps.get(name);
+    if (begin === undefined) continue;
+    const there = SITE_OFFSETS.map((offset) => begin + offset).find((at) => theirs.has(lo32(at)));
     const site = SITE_OFFSETS.map((offset) => addr + offset).find((at) => sites.has(at));
     if (there !== undefined && site !== undefined) places.set(site, there);
   }
   return places;
 });
 
-/** Fentry sites of all functions that run: real ones that ours stand for have none. */
-export const joinedSites = perImage(({ asm, real }: JoinedImage): readonly Addr[] => {
-  const { replaced } = real.hosting;
+/** Those of functions that the kernel has not, or has without a site: nobody can trace them. */
+export const untracedSites = perImage((image: JoinedImage): readonly Addr[] => {
+  const places = joinedPlaces(image);
+  return image.asm.fentrySites.filter((site) => !places.has(site));
+});
+
+/** Fentry sites of all functions that run: real ones that ours stand for have none, ours have theirs. */
+export const joinedSites = perImage((image: JoinedImage): readonly Addr[] => {
+  const { native, hosting } = image.real;
+  const { replaced } = hosting;
   let at = 0;
   const sites: Addr[] = [];
-  for (const site of real.native.fentrySites) {
+  for (const site of native.fentrySites) {
     while (at < replaced.length && lo32(replaced[at].addr) + replaced[at].size <= site) at++;
     if (at >= replaced.length || site < lo32(replaced[at].addr)) sites.push(high(site));
   }
-  sites.push(...asm.fentrySites);
+  sites.push(...joinedPlaces(image).keys());
   return sites;
 });
+
+/** The sites by the kernel's own tables: __mcount_loc and kallsyms. */
+export const kernelSites = (image: JoinedImage, maxOffset: number): KernelSites => ({
+  places: joinedPlaces(image),
+  listed: () => listedSites(image, maxOffset),
+});
+
+/** kallsyms_lookup() of each: the first name of the last address that has one. */
+function listedSites({ real: { native } }: JoinedImage, maxOffset: number): KernelSite[] {
+  const { names, low, high: upper } = native.symbols;
+  let at = upper.findIndex((word) => word === hi32(IMAGE_BASE));
+  return Array.from(native.fentrySites, (site) => {
+    for (let next = at; next < low.length && low[next] <= site; next++) if (low[next] !== low[at]) at = next;
+    return { ip: high(site), name: functionAtSite(names.at(at), site - low[at], maxOffset) };
+  });
+}

@@ -1,7 +1,7 @@
 // The page of native and hosted functions of a kernel, as the machine has them (docs/native-functions.md).
 
 import type { KernelImage } from '../boot/image.ts';
-import { isJoined, joinedSites } from './join.ts';
+import { isJoined, joinedSites, untracedSites } from './join.ts';
 
 const LINE = 116;
 
@@ -13,7 +13,7 @@ export function functionsPage(image: KernelImage): string {
   const functions = Array.from({ length: names.length }, (_, i) => high[i] !== 0 && isText(types[i])).filter(
     Boolean,
   ).length;
-  const ours = new Set(image.asm.fentrySites).size;
+  const ours = new Set(image.asm.fentrySites).size - untracedSites(image).length;
   const sites = joinedSites(image).length;
   const jumps = [...hosting.jumps.keys()].map((name) => hosting.names.get(name) ?? name).sort();
   const functionsOfAsm = new Set(
