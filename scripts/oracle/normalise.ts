@@ -33,6 +33,11 @@ const RULES: readonly Rule[] = [
     to: '$1)',
   },
   {
+    why: 'where a trampoline lies: what a module had there before may give it a name',
+    from: /\btramp: [^(]+\((?=\w)/g,
+    to: 'tramp: ADDRESS (',
+  },
+  {
     why: "in a trace: the text of a module's init has gone when it is read, and what lies there now is named",
     from: /^( +(?:modprobe|insmod)-\d+ .*: klpbundle_\w+_step <-).*/,
     to: '$1*',
