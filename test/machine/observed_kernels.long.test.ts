@@ -189,7 +189,6 @@ describe.each(SERIES)('Debian %s as it was seen', (series) => {
       'kprobe_ftrace_handler',
       ...(isLater ? ['ret_from_fork'] : []),
     ]);
-    expect(ftrace.records.count).toBe(facts.sites - without.length);
   });
 
   it('has a livepatch in sysfs, in /proc/kallsyms and at the function as it has it', async () => {
