@@ -5,78 +5,14 @@
 // It goes on from --state, a file of its own version, and leaves there what is not done.
 
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { execute, learnPoints } from '../src/explore/execution.ts';
 import { executedOf, storesOf } from '../src/explore/explore.ts';
 import { States } from '../src/explore/order.ts';
 import { type Plan, QUIET } from '../src/explore/plan.ts';
 import type { SearcherState } from '../src/explore/searcher.ts';
 import { BoundedSearcher } from '../src/explore/searchers/bounded.ts';
-import { parseScenario } from '../src/scenario/parse.ts';
-import type { Scenario } from '../src/scenario/scenario.ts';
 import { ScriptUsageError } from './errors.ts';
-import { ROOT } from './root.ts';
-
-interface Operation {
-  /** Has to be done before, each to its end. */
-  readonly before?: readonly string[];
-  readonly step: string;
-}
-
-const LOADED = 'load: klpdemo_patch_vmlinux';
-const TARGET = 'load: klpdemo_target\n    params: { hold_ms: 1, period_ms: 1000, work_ms: 1 }';
-const done = (patch: string): string => `until: { done: { patch: ${patch} } }\n    within: 20s`;
-const ENABLED = [LOADED, done('klpdemo_patch_vmlinux')];
-
-/** Those that are about the same patch come one after the other, in this order. */
-const OPERATIONS: Readonly<Record<string, Operation>> = {
-  enable: { step: LOADED },
-  disable: { before: ENABLED, step: 'disable: klpdemo_patch_vmlinux' },
-  reverse: { before: [LOADED], step: 'disable: klpdemo_patch_vmlinux' },
-  replace: { before: ENABLED, step: 'load: klpdemo_state_a\n    params: { replace: 1 }' },
-  force: { before: [LOADED], step: 'force: klpdemo_patch_vmlinux' },
-  load: { step: TARGET },
-  unload: { before: [TARGET], step: 'unload: klpdemo_target' },
-  fork: { step: 'spawn: { name: forker, program: forker, args: [1, 2] }' },
-  exit: { before: ['spawn: { name: sleeper, program: pause }'], step: 'kill: sleeper\n    signal: 9' },
-};
-
-const MODELS = ['classic', 'bundle'] as const;
-
-export const PAIRS = Object.keys(OPERATIONS).flatMap((a, i, names) =>
-  names.slice(i).map((b) => [a, b] as const),
-);
-
-interface Pair {
-  readonly scenario: Scenario;
-  /** The step from which points count, a little before the pair: what is before that has a pair of its own. */
-  readonly fromStep: number;
-}
-
-export function pairScenario(a: string, b: string, model: (typeof MODELS)[number]): Pair {
-  const steps = [...new Set([...(OPERATIONS[a].before ?? []), ...(OPERATIONS[b].before ?? [])])];
-  const background = (step: string): string =>
-    /^(spawn|kill)/.test(step) ? `  - ${step}` : `  - ${step}\n    background: true`;
-  const text = `name: ${a} and ${b} at the same time, ${model}
-machine: { cpus: 2, schedule: q, model: ${model}, heap: 16MiB, tasks: 64 }
-limit: 30s
-modules:
-  - ../modules/klpdemo_target.ko
-  - ../modules/klpdemo_patch_vmlinux.ko
-  - ../modules/klpdemo_state_a.ko
-tasks:
-  - { name: reader, program: reader, args: [/proc/cmdline, 300] }
-steps:
-${steps.map((step) => `  - ${step}`).join('\n')}
-  - wait: 200ms
-${background(OPERATIONS[a].step)}
-${background(OPERATIONS[b].step)}
-  - wait: 3s
-`.replace('steps:\n\n', 'steps:\n');
-  const scenario = parseScenario(text, join(ROOT, 'fixtures/scenarios/pair.yaml'));
-  const machine = { ...scenario.machine, engine: 'core' as const };
-  return { scenario: { ...scenario, machine }, fromStep: steps.length };
-}
+import { MODELS, PAIRS, type Pair, pairScenario } from './pair_scenarios.ts';
 
 interface PairState {
   readonly schedules: number;
@@ -103,7 +39,7 @@ interface Kept {
   readonly pairs: Record<string, PairState>;
 }
 /** Another one where points or what a schedule says have changed. */
-const VERSION = 2;
+const VERSION = 3;
 
 interface Options {
   preemptions: number;
