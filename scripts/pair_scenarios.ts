@@ -35,7 +35,10 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
   exit: { before: 'spawn: { name: sleeper, program: pause }', step: () => 'kill: sleeper\n    signal: 9' },
 };
 
-/** Of the kernel's function that the reader reads by; where a module comes or goes the first is one of that module, too. */
+/**
+ * Of the kernel's function that the reader reads by. Where a module comes or goes the first is one of that module, too; the bundle
+ * model refuses such a patch.
+ */
 const PATCHES = ['klpdemo_patch_vmlinux', 'klpdemo_state_a'];
 const PATCH_OF_MODULE = 'klpdemo_patch_both';
 const READ = { klpdemo_patch_vmlinux: '/proc/cmdline', klpdemo_patch_both: '/proc/meminfo' };
@@ -61,7 +64,8 @@ export interface Pair {
 }
 
 export function pairScenario(a: string, b: string, model: (typeof MODELS)[number]): Pair {
-  const first = /load/.test(`${a} ${b}`) ? PATCH_OF_MODULE : PATCHES[0];
+  const isOfModule = model === 'classic' && /load/.test(`${a} ${b}`);
+  const first = isOfModule ? PATCH_OF_MODULE : PATCHES[0];
   const pair = [OPERATIONS[a], OPERATIONS[b]].map((operation, nth) => ({ operation, nth }));
   const about = pair.filter(({ operation }) => operation.patch);
   // Two take one patch that is there, as it is; two that enable have one each.
