@@ -80,7 +80,7 @@ export async function main(args: readonly string[]): Promise<void> {
   const { preemptions, seconds, most, state: file, models, pairs } = options(args);
   const saved = file === undefined ? {} : savedIn(file);
   const end = performance.now() + seconds * 1000;
-  let isWhole = true;
+  const notWhole: string[] = [];
   for (const model of models)
     for (const [a, b] of PAIRS) {
       const name = `${a}+${b}`;
@@ -93,11 +93,13 @@ export async function main(args: readonly string[]): Promise<void> {
         if (file !== undefined) writeWhole(file, { version: VERSION, pairs: saved });
         tell(key, state);
       }
-      isWhole &&= saved[key]?.complete === true;
+      if (saved[key]?.complete !== true) notWhole.push(key);
       if (saved[key]?.found !== undefined) process.exitCode = 1;
     }
   total(saved);
-  if (!isWhole) process.exitCode ??= 4;
+  if (notWhole.length === 0) return;
+  process.stdout.write(`${notWhole.length} not looked at whole: ${notWhole.join(', ')}\n`);
+  process.exitCode ??= 4;
 }
 
 /** @throws ScriptUsageError for a file of another version, whose points and decisions are not those of now */

@@ -33,8 +33,8 @@ export class States {
 export class Order {
   #sum: Hash = [0, 0];
   readonly #tasks = new Map<string, Hash>();
-  readonly #writes = new Map<string, Hash>();
-  readonly #reads = new Map<string, Hash>();
+  readonly #writes = new Map<string, Accesses>();
+  readonly #reads = new Map<string, Accesses>();
 
   /** All that has happened so far. */
   get state(): number {
@@ -51,26 +51,45 @@ export class Order {
     }
     for (const [name, how] of Object.entries(touched)) {
       const to = how === 'read' ? this.#reads : this.#writes;
-      to.set(name, sum(to.get(name) ?? NONE, hash));
+      const known = to.get(name);
+      if (known) known.hash = sum(known.hash, hash);
+      else to.set(name, { name, kind: kindOf(name), hash: sum(NONE, hash) });
     }
     this.#tasks.set(task, hash);
     this.#sum = sum(this.#sum, hash);
   }
 
   /** All accesses so far to what may be the same. */
-  #before(name: string, accesses: ReadonlyMap<string, Hash>): Hash {
+  #before(name: string, accesses: ReadonlyMap<string, Accesses>): Hash {
     let all = NONE;
-    for (const [other, hash] of accesses) if (areSame(name, other)) all = sum(all, hash);
+    const kind = kindOf(name);
+    for (const other of accesses.values()) if (areSame(name, kind, other)) all = sum(all, other.hash);
     return all;
   }
 }
 
-/** An object has its kind and its place. */
-function areSame(a: string, b: string): boolean {
-  return a === b || a === 'all' || b === 'all' || a === kindOf(b) || b === kindOf(a);
+/** Of an object, a kind of them, or all. */
+interface Accesses {
+  readonly name: string;
+  readonly kind: string;
+  hash: Hash;
 }
 
-const kindOf = (name: string): string => name.split(' ', 1)[0];
+/** An object has its kind and its place. */
+function areSame(name: string, kind: string, other: Accesses): boolean {
+  return (
+    name === other.name ||
+    name === 'all' ||
+    other.name === 'all' ||
+    name === other.kind ||
+    other.name === kind
+  );
+}
+
+function kindOf(name: string): string {
+  const end = name.indexOf(' ');
+  return end < 0 ? name : name.slice(0, end);
+}
 
 /** Who looks at all of livepatch's data. */
 export const READS_ALL: Touched = { all: 'read' };

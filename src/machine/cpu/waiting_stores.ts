@@ -73,17 +73,22 @@ export class WaitingStores {
   #begin(): void {
     this.#made = [];
     this.#of = undefined;
-    const { mem } = this.#core;
-    mem.onStore = (addr, offset, size) => {
-      this.#noteLast();
-      const before = mem.u8.slice(offset, offset + size);
-      this.#made.push({ addr, offset, before, after: before, name: '' });
-    };
+    this.#core.mem.onStore = this.#onStore;
   }
 
-  #noteLast(): void {
-    const last = this.#made.at(-1);
-    if (last) last.after = this.#core.mem.u8.slice(last.offset, last.offset + last.before.length);
+  readonly #onStore = (addr: bigint, offset: number, size: number): void => {
+    const before = this.#core.mem.u8.slice(offset, offset + size);
+    this.#made.push({ addr, offset, before, after: before, name: '' });
+  };
+
+  /** What each has left there: all are taken back, the last first, and made again. */
+  #noteAfter(): void {
+    const { u8 } = this.#core.mem;
+    for (const store of this.#made.toReversed()) {
+      store.after = u8.slice(store.offset, store.offset + store.before.length);
+      u8.set(store.before, store.offset);
+    }
+    for (const { offset, after } of this.#made) u8.set(after, offset);
   }
 
   /** A part of a host function is over. */
@@ -96,7 +101,7 @@ export class WaitingStores {
       this.#made = [];
       return;
     }
-    this.#noteLast();
+    this.#noteAfter();
     data.renew();
     this.#made = this.#made.filter((store) => {
       store.name = data.nameOf(store.addr) ?? '';
