@@ -3,8 +3,9 @@
 
 import type { KernelEvent } from '../kernel/events.ts';
 import type { Action } from '../machine/schedule.ts';
-import type { ExecutionOptions, Visit } from './execution.ts';
+import type { ExecutionOptions } from './execution.ts';
 import type { Problem } from './judges.ts';
+import type { Visit } from './steered_run.ts';
 
 export interface Line {
   readonly cpu: number;

@@ -4,10 +4,6 @@
 // Invariant: the same scenario, points and plan are the same execution.
 
 import { createHash } from 'node:crypto';
-import { lo32 } from '../guest/addr.ts';
-import type { KernelEvent } from '../kernel/events.ts';
-import type { Cpu } from '../machine/cpu/cpu.ts';
-import { FLAGS, LivepatchData } from '../machine/livepatch_data.ts';
 import { Machine } from '../machine/machine.ts';
 import { type Action, parseSchedule, scheduleText } from '../machine/schedule.ts';
 import type { RunReport } from '../scenario/report.ts';
@@ -16,23 +12,11 @@ import { ScenarioRun } from '../scenario/runner.ts';
 import type { Scenario } from '../scenario/scenario.ts';
 import { traceLine } from '../scenario/trace.ts';
 import { audit } from './audit.ts';
-import { Footprints } from './footprints.ts';
+import type { Footprints } from './footprints.ts';
 import { type Problem, problemsOf } from './judges.ts';
-import { EVERYTHING, hostTouches, Order, READS_ALL, type States } from './order.ts';
-import { type Decision, type Plan, QUIET } from './plan.ts';
-import { CHANGES, Learner, type Points, type Touched } from './points.ts';
-
-/** A point that a run came to. */
-export interface Visit {
-  /** Instructions executed before. */
-  readonly at: number;
-  readonly cpu: number;
-  readonly pid: number;
-  /** `function+0xoffset`, or a host function's name. */
-  readonly point: string;
-  /** How many of the host function's stores may wait there. */
-  readonly stores: number;
-}
+import { type Plan, QUIET } from './plan.ts';
+import { Learner, type Points } from './points.ts';
+import { observerOf, SteeredRun, type SteerOptions, type Visit } from './steered_run.ts';
 
 export interface Execution {
   readonly plan: Plan;
@@ -51,37 +35,14 @@ export interface Execution {
   readonly hash?: string;
 }
 
-export interface ExecutionOptions {
+export interface ExecutionOptions extends SteerOptions {
   /** Changes the machine before it runs: tests put variants of parts in their place. */
   readonly prepare?: (machine: Machine) => void;
   readonly hash?: boolean;
-  /** Only points with this, or one of these that commas are between, in their name are come to. */
-  readonly at?: string;
   /** Points count from this step of the scenario on. */
   readonly fromStep?: number;
-  /** What other runs have come to: who comes there goes no further. */
-  readonly states?: States;
-  /** Told of each event, and of each point that is come to. */
-  readonly tell?: {
-    event(event: KernelEvent): void;
-    /** @param t virtual ns */
-    visit(visit: Visit, comm: string, t: number): void;
-    action(action: Action, t: number): void;
-  };
   /** Of the scenario's run. */
   readonly observers?: readonly RunObserver[];
-}
-
-/** Ends a run from which nothing more is to be learnt. */
-class Pointless extends Error {
-  override readonly name = 'Pointless';
-  readonly code = 'EPOINTLESS';
-}
-
-/** Ends a run that goes on as another did. */
-class Known extends Error {
-  override readonly name = 'Known';
-  readonly code = 'EKNOWN';
 }
 
 /** Runs a scenario once, undisturbed, and finds its points. */
@@ -105,22 +66,6 @@ export async function learnPoints(
   } finally {
     run.close();
   }
-}
-
-/** An engine that observes nothing cannot be explored. */
-export class ExploreError extends Error {
-  readonly code = 'EEXPLORE';
-  constructor(message: string) {
-    super(message);
-    this.name = 'ExploreError';
-  }
-}
-
-function observerOf(machine: Machine) {
-  const { observer } = machine.inspect.executor;
-  if (!observer)
-    throw new ExploreError('exploring takes the processor of our own: this engine observes nothing');
-  return observer;
 }
 
 export async function execute(
@@ -195,211 +140,4 @@ function scheduleOf({ base }: Plan, actions: readonly Action[]): string {
   const schedule = parseSchedule(base);
   const all = [...schedule.actions, ...actions].sort((a, b) => a.at - b.at);
   return scheduleText({ ...schedule, actions: all });
-}
-
-interface Came {
-  readonly point: string;
-  /** Of an instruction, which is to be executed. */
-  readonly pc?: bigint;
-  readonly touched: Touched;
-}
-
-class SteeredRun {
-  readonly machine: Machine;
-  readonly visits: Visit[] = [];
-  readonly actions: Action[] = [];
-  readonly footprints: Footprints;
-  readonly #order = new Order();
-  readonly #states: States | undefined;
-  readonly #data: LivepatchData;
-  /** Patches, functions or tasks have come or gone. */
-  #isOld = true;
-  /** What has been changed since a host function was last over. */
-  #changed: Record<string, 'read' | 'write'> = {};
-  /** Points are come to. */
-  counts = true;
-  readonly #points: Points;
-  readonly #plan: Plan;
-  readonly #tell: ExecutionOptions['tell'];
-  readonly #at: readonly string[];
-  readonly #names = new Map<bigint, string>();
-  /** Points that read flags, and touch nothing else. */
-  readonly #flagsOnly = new Set<string>();
-  /** What each CPU has come to and has not been asked about. */
-  readonly #came: (Came | undefined)[] = [];
-  /** And what it does when it goes on. */
-  readonly #does: ((() => void) | undefined)[] = [];
-  /** The host function that each CPU asks in whether others are so far. */
-  readonly #asks: (string | undefined)[] = [];
-  #next = 0;
-  /** Where a CPU began to stand still. */
-  #held: { readonly cpu: Cpu; readonly at: number } | undefined;
-
-  constructor(machine: Machine, points: Points, plan: Plan, { tell, at = '', states }: ExecutionOptions) {
-    this.machine = machine;
-    this.#points = points;
-    this.#plan = plan;
-    this.#tell = tell;
-    this.#at = at.split(',');
-    this.#states = states;
-    machine.events.subscribe(({ type }) => {
-      this.#changed[type] = 'write';
-      this.#isOld = true;
-    }, CHANGES);
-    this.#data = new LivepatchData(machine.inspect.core, machine.inspect.livepatch);
-    machine.inspect.steering.stores.onMade = (cpu, stores) => this.#stored(cpu, stores);
-    this.footprints = new Footprints(machine, points.text);
-    const { executor, host, core } = machine.inspect;
-    this.#breakpoints();
-    core.events.subscribe(() => this.#breakpoints(), ['ftrace']);
-    executor.onObserved = (cpu) => {
-      cpu.sliceOver = false;
-      const { pc } = cpu;
-      this.#came[cpu.id] = { point: this.#nameOf(pc), pc, touched: this.#touchedAt(cpu, pc) };
-    };
-    host.onServed = (cpu, name) => {
-      this.footprints.served();
-      const changed = this.#changed;
-      this.#changed = {};
-      const known = points.host.get(name);
-      if (!known) {
-        // It has not done so before.
-        if (Object.keys(changed).length > 0)
-          this.#order.add(`${core.current(cpu.id)}`, name, { ...READS_ALL, ...changed });
-        return;
-      }
-      // Who asks again and again whether others are so far might as well have stood still at the first time.
-      const asks = host.polls ? name : undefined;
-      if (asks === undefined || this.#asks[cpu.id] !== asks)
-        this.#came[cpu.id] = { point: name, touched: hostTouches(name, known, changed) };
-      this.#asks[cpu.id] = asks;
-    };
-    machine.inspect.steering.onAct = (action) =>
-      tell?.action(action, machine.inspect.smp.cpus[action.cpu].clock);
-    executor.steersAlways = true;
-    const base = executor.onSteer;
-    executor.onSteer = (cpu) => base(cpu) || this.#steer(cpu);
-  }
-
-  #stored(cpu: Cpu, stores: readonly { readonly addr: bigint }[]): void {
-    if (stores.length === 0) return;
-    if (this.#isOld) this.#data.renew();
-    this.#isOld = false;
-    for (const { addr } of stores) {
-      const object = this.#data.objectOf(addr);
-      if (object === undefined) continue;
-      this.#changed[object] = 'write';
-      this.footprints.stored(cpu, this.#data.nameOf(addr) as string);
-    }
-  }
-
-  /** Of what a task has its own is meant. */
-  #touchedAt(cpu: Cpu, pc: bigint): Touched {
-    const touched = this.#points.text.get(pc);
-    if (!touched) return {};
-    const { core } = this.machine.inspect;
-    const { thread_info_flags, patch_state } = core.kernel.structs.task_struct.fields;
-    const task = core.current(cpu.id);
-    const own: Record<string, number> = { [FLAGS]: thread_info_flags, patch_state };
-    return Object.fromEntries(
-      Object.entries(touched).map(([name, how]) => [
-        name in own ? `${name} ${lo32(task.addr + BigInt(own[name]))}` : name,
-        how,
-      ]),
-    );
-  }
-
-  #breakpoints(): void {
-    const { ftrace } = this.machine.inspect;
-    const { text, trampoline } = this.#points;
-    const copies = ftrace.trampolines
-      .list()
-      .flatMap(({ start }) => [...trampoline].map((offset) => start + BigInt(offset)));
-    observerOf(this.machine).breakAt([...text.keys(), ...copies]);
-  }
-
-  #nameOf(pc: bigint): string {
-    let name = this.#names.get(pc);
-    if (name === undefined) {
-      const { core, ftrace } = this.machine.inspect;
-      const trampoline = ftrace.trampolines.at(pc);
-      name = trampoline
-        ? `ftrace_trampoline+0x${(pc - trampoline.start).toString(16)}`
-        : core.sym(pc).replace(/\/0x[0-9a-f]+/, '');
-      this.#names.set(pc, name);
-      const touched = this.#points.text.get(pc);
-      if (touched && Object.entries(touched).every(([what, how]) => what === FLAGS && how === 'read'))
-        this.#flagsOnly.add(name);
-    }
-    return name;
-  }
-
-  #steer(cpu: Cpu): boolean {
-    const at = this.machine.inspect.executor.instructions;
-    if (this.#held) {
-      // Nobody else had anything to do: as if it had not stood still.
-      if (this.#held.cpu === cpu && this.#held.at === at) throw new Pointless();
-      this.#held = undefined;
-    }
-    this.footprints.steps(cpu);
-    this.#does[cpu.id]?.();
-    this.#does[cpu.id] = undefined;
-    const came = this.#came[cpu.id];
-    if (!came) return false;
-    this.#came[cpu.id] = undefined;
-    const acted = this.#comes(cpu, came, at);
-    if (came.pc !== undefined) this.footprints.touches(cpu, came.pc);
-    return acted;
-  }
-
-  #comes(cpu: Cpu, { point, pc, touched }: Came, at: number): boolean {
-    if (!this.counts || !this.#at.some((part) => point.includes(part))) return false;
-    const task = this.machine.inspect.core.current(cpu.id);
-    // An idle task that looks whether there is anything to do.
-    if (task.isIdle && !point.includes('klp_')) return false;
-    // Who looks at flags finds nothing of livepatch there outside of a transition.
-    if (this.#flagsOnly.has(point) && !this.machine.inspect.livepatch.transitionPatch) return false;
-    const index = this.visits.length;
-    const stores = this.machine.inspect.steering.stores.waiting(cpu);
-    const visit = { at, cpu: cpu.id, pid: task.pid, point, stores };
-    this.visits.push(visit);
-    this.footprints.comes(cpu, task);
-    this.#leaveWhereKnown();
-    const happens = (): void => this.#order.add(`${task}`, point, touched);
-    // A host function has done it, an instruction is about to.
-    if (pc === undefined) happens();
-    else this.#does[cpu.id] = happens;
-    this.#tell?.visit(visit, task.comm, cpu.clock);
-    const decision = this.#plan.decisions[this.#next];
-    if (decision?.visit !== index) return false;
-    this.#next++;
-    return this.#act(cpu, decision, at, stores);
-  }
-
-  /** Where nothing more is done to it, and what was done is over. */
-  #leaveWhereKnown(): void {
-    const { smp, sched } = this.machine.inspect;
-    const { decisions } = this.#plan;
-    if (!this.#states || this.#next < decisions.length || smp.holds || sched.holds) return;
-    const { state } = this.#order;
-    if (this.#states.has(state, decisions.length)) throw new Known();
-    this.#states.add(state, decisions.length);
-  }
-
-  #act(cpu: Cpu, { kind, stores = 0 }: Decision, at: number, waiting: number): boolean {
-    const action: Action =
-      kind !== 'w'
-        ? { kind, cpu: cpu.id, at }
-        : waiting === 0
-          ? { kind: 'h', cpu: cpu.id, at }
-          : { kind, cpu: cpu.id, at, stores: stores % waiting };
-    this.actions.push(action);
-    this.#tell?.action(action, cpu.clock);
-    if (action.kind === 'p') this.footprints.preempts();
-    else this.footprints.stands(cpu);
-    if (action.kind === 'w') this.#order.add(`CPU ${cpu.id}`, `${action.stores} stores`, EVERYTHING);
-    this.machine.inspect.steering.act(cpu, action);
-    if (action.kind !== 'p') this.#held = { cpu, at };
-    return true;
-  }
 }

@@ -3,9 +3,10 @@
 // A decision is known by its point, its task, and which time the task comes there: where an earlier decision is gone, the later
 // ones are looked for again.
 
-import type { Execution, Visit } from './execution.ts';
+import type { Execution } from './execution.ts';
 import { problemKey } from './judges.ts';
 import { type Decision, type Plan, QUIET } from './plan.ts';
+import type { Visit } from './steered_run.ts';
 
 interface Place extends Pick<Visit, 'point' | 'pid'>, Omit<Decision, 'visit'> {
   /** Times the task comes to the point before. */

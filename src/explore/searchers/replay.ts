@@ -1,8 +1,8 @@
 // Replay: one plan, once.
 
-import { ExploreError } from '../execution.ts';
 import type { Plan } from '../plan.ts';
 import type { Searcher, SearcherOptions, SearcherState } from '../searcher.ts';
+import { ExploreError } from '../steered_run.ts';
 
 export class ReplaySearcher implements Searcher {
   readonly state: SearcherState = {};
