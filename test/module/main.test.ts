@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { CpuFeatures } from '../../src/arch/x86_64/module/cpu_features.ts';
 import type { Module } from '../../src/module/module.ts';
 import { MODULE_ATTRIBUTES, moduleFlags, printModules, procModules } from '../../src/module/procfs.ts';
+import { refcountFunctions } from '../../src/module/refcount.ts';
 import { fixture, hex, Rig } from './harness.ts';
 
 function loaded(rig: Rig, name: string, args = ''): Module {
@@ -178,6 +179,61 @@ describe('a livepatch module', () => {
     const sites = mod.sections.get('.retpoline_sites');
     const site = sites && sites.addr + BigInt(rig.core.mem.readS32(sites.addr));
     expect(site && hex(rig.core.mem.readBytes(site, 5))).toBe('ffd00f1f00');
+  });
+});
+
+describe('what is said of a module', () => {
+  it('from the staging directory: that nobody knows its quality, by a taint as well', () => {
+    const rig = new Rig();
+    const bytes = fixture('klpdemo_target');
+    const at = Buffer.from(bytes).indexOf('description=klpemu');
+    bytes.set(Buffer.from('staging=Y\0'), at);
+    expect(rig.load(bytes).ok).toBe(true);
+    const line =
+      'klpdemo_target: module is from the staging directory, the quality is unknown, you have been warned.';
+    expect(rig.dmesg).toContain(line);
+    expect(rig.core.taints & (1 << rig.core.kernel.constants.TAINT_CRAP)).not.toBe(0);
+  });
+
+  it('whose init returns what is neither 0 nor an error: that, and that it is loaded anyway', () => {
+    const rig = new Rig();
+    const { addr } = loaded(rig, 'klpdemo_target');
+    rig.core.host.get('do_init_module_warn')?.({ cpu: 0, args: [addr, 7n], sp: 0n, caller: 0n });
+    expect(rig.dmesg.slice(-2)).toEqual([
+      "do_init_module: 'klpdemo_target'->init suspiciously returned 7, it should follow 0/-E convention",
+      'do_init_module: loading module anyway...',
+    ]);
+  });
+});
+
+describe('references that guest code counts', () => {
+  it('are those of the module at the address; of the kernel, at none, there is always one', () => {
+    const rig = new Rig();
+    const mod = loaded(rig, 'klpdemo_target');
+    const functions = refcountFunctions(rig.loader.modules);
+    const call = (name: string, addr: bigint) =>
+      functions[name]({ cpu: 0, args: [addr], sp: 0n, caller: 0n });
+    expect([call('try_module_get', 0n), call('module_refcount', 0n)]).toEqual([true, -1n]);
+    expect(call('try_module_get', mod.addr)).toBe(true);
+    call('__module_get', mod.addr);
+    expect([mod.refcount, call('module_refcount', mod.addr)]).toEqual([2, 2n]);
+    call('module_put', mod.addr);
+    call('module_put', 0n);
+    expect(mod.refcount).toBe(1);
+  });
+
+  it('and a module that is not formed yet is found by nobody but who asks for it', () => {
+    const rig = new Rig();
+    const mod = loaded(rig, 'klpdemo_target');
+    const { modules } = rig.loader;
+    const found = () => [
+      modules.find(mod.name),
+      modules.find(mod.name, true),
+      modules.moduleAddress(symbol(rig, 'klpdemo_round')),
+    ];
+    expect([found(), modules.visible]).toEqual([[mod, mod, mod], [mod]]);
+    mod.state = 'UNFORMED';
+    expect([found(), modules.visible]).toEqual([[undefined, mod, undefined], []]);
   });
 });
 

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { followRelative } from '../../src/arch/module_text.ts';
 import { nopBytes, optimizeNops } from '../../src/arch/x86_64/module/alternative.ts';
 import { CpuFeatures } from '../../src/arch/x86_64/module/cpu_features.ts';
 import { insnLength } from '../../src/arch/x86_64/module/module_text.ts';
@@ -12,7 +13,7 @@ import { SHF_ALLOC, SHF_MERGE, SHF_STRINGS, SHT_NOBITS } from '../../src/elf/con
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { THIS_MODULE_SECTION } from '../../src/elf/module_object.ts';
 import { BUILT_IN } from '../../src/kernel/description.ts';
-import { moduleFindBug, searchModuleExtable } from '../../src/module/extable.ts';
+import { moduleFindBug, searchExtable, searchModuleExtable, sortExtable } from '../../src/module/extable.ts';
 import { sectionAddress } from '../../src/module/memory.ts';
 import type { Module } from '../../src/module/module.ts';
 import type { ModuleLoaderPorts } from '../../src/module/ports.ts';
@@ -163,6 +164,30 @@ describe('tables for faults', () => {
     expect(searchModuleExtable(rig.core, mod, at)?.fixup).toBe(at + 6n);
     expect(searchModuleExtable(rig.core, mod, at + 3n)?.fixup).toBe(at + 6n);
     expect(searchModuleExtable(rig.core, mod, at + 6n)).toBeUndefined();
+  });
+
+  it('entries of the exception table lie by their instructions, each with the fixup that it had', () => {
+    const { size, fields } = rig.core.kernel.structs.exception_table_entry;
+    const { mem } = rig.core;
+    const table = { addr: rig.core.slab.alloc(3 * size, 'test'), size: 3 * size };
+    const from = table.addr + 0x1000n;
+    const entry = (i: number) => table.addr + BigInt(i * size);
+    const distance = (at: bigint) => Number(BigInt.asUintN(32, at));
+    // From behind to before; each goes on 0x100 further.
+    [30n, 10n, 20n].forEach((offset, i) => {
+      const [insnAt, fixupAt] = [entry(i) + BigInt(fields.insn), entry(i) + BigInt(fields.fixup)];
+      mem.writeU32(insnAt, distance(from + offset - insnAt));
+      mem.writeU32(fixupAt, distance(from + offset + 0x100n - fixupAt));
+      mem.writeU32(entry(i) + BigInt(fields.data), i);
+    });
+    expect(sortExtable(rig.core, table)).toBe(3);
+    const insns = [0, 1, 2].map((i) => followRelative(mem, entry(i) + BigInt(fields.insn)));
+    expect(insns).toEqual([from + 10n, from + 20n, from + 30n]);
+    expect(insns.map((insn) => searchExtable(rig.core, table, insn))).toMatchObject([
+      { fixup: from + 0x10an, data: 1 },
+      { fixup: from + 0x114n, data: 2 },
+      { fixup: from + 0x11en, data: 0 },
+    ]);
   });
 
   it('the bug table knows file and line of a ud2', () => {

@@ -50,6 +50,24 @@ describe('the module area', () => {
     expect(area.alloc(4 * 4096)).toBe(FIRST_MODULE);
   });
 
+  it('has all its room in one piece again once everything was given back, in whatever order', () => {
+    const sizes = [3, 1, 2];
+    const orders = [
+      [0, 1, 2],
+      [2, 1, 0],
+      [0, 2, 1],
+      [1, 0, 2],
+    ];
+    for (const order of orders) {
+      const area = arena();
+      const whole = (area: ReturnType<typeof arena>) => area.alloc((1 << 20) - 4096);
+      expect(whole(arena())).toBe(FIRST_MODULE);
+      const given = sizes.map((pages) => area.alloc(pages * 4096) ?? 0n);
+      for (const which of order) area.free(given[which]);
+      expect([area.used(), whole(area)]).toEqual([0, FIRST_MODULE]);
+    }
+  });
+
   it('says when it is full, and of a free of what is not there', () => {
     const area = arena();
     expect(area.alloc(2 << 20)).toBeUndefined();

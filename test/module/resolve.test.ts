@@ -78,6 +78,16 @@ describe('symbols of other modules', () => {
     expect(rig.core.symbols.findExport('shared_plain')?.module).toBe('exporter');
   });
 
+  it('cannot be exported twice either where they are for GPL modules only', () => {
+    const rig = withExporter();
+    const bytes = Buffer.from(object('module-duplicate'));
+    for (let at = bytes.indexOf('shared_plain'); at >= 0; at = bytes.indexOf('shared_plain', at + 1))
+      bytes.write('shared_gpl\0\0', at);
+    const result = rig.run(rig.loader.loadModule({ file: 'duplicate.ko', bytes: new Uint8Array(bytes) }));
+    expect(result).toMatchObject({ ok: false, errno: 8 });
+    expect(rig.dmesg.at(-1)).toBe('duplicate: exports duplicate symbol shared_gpl (owned by exporter)');
+  });
+
   it('are capital letters in kallsyms when they are exported for all', () => {
     const rig = withExporter();
     const letter = (name: string) => rig.core.symbols.matches(name, 'exporter')[0].type;
