@@ -1,11 +1,15 @@
-// What the bounded searcher leaves out comes to the same as what it runs in its place.
+// What the bounded searcher leaves out comes to the same as what it runs in its place, and what joins another run goes on as that.
 
 import { describe, expect, it } from 'vitest';
-import { type Execution, execute, learnPoints } from '../../src/explore/execution.ts';
+import { pairScenario } from '../../scripts/pair_scenarios.ts';
+import { type Execution, type ExecutionOptions, execute, learnPoints } from '../../src/explore/execution.ts';
 import { executedOf, storesOf } from '../../src/explore/explore.ts';
-import { type Decision, QUIET } from '../../src/explore/plan.ts';
+import { States } from '../../src/explore/order.ts';
+import { type Decision, planText, QUIET } from '../../src/explore/plan.ts';
+import type { Points } from '../../src/explore/points.ts';
 import { BoundedSearcher } from '../../src/explore/searchers/bounded.ts';
 import type { KernelEvent } from '../../src/kernel/events.ts';
+import type { Scenario } from '../../src/scenario/scenario.ts';
 import { fixture } from './explore.ts';
 
 /** What livepatch does. */
@@ -17,6 +21,25 @@ const withoutTime = ({ t: _, ...event }: KernelEvent): string =>
     key.endsWith('Ns') ? undefined : typeof value === 'bigint' ? `${value}` : value,
   );
 
+/** A run of a plan, and what livepatch did in it. */
+async function run(
+  scenario: Scenario,
+  points: Points,
+  decisions: readonly Decision[],
+  options: ExecutionOptions = {},
+): Promise<[string[], Execution]> {
+  const events: string[] = [];
+  const tell = {
+    event: (event: KernelEvent): void => {
+      if (LIVEPATCHS.includes(event.type)) events.push(withoutTime(event));
+    },
+    visit() {},
+    action() {},
+  };
+  const execution = await execute(scenario, points, { base: QUIET, decisions }, { ...options, tell });
+  return [events, execution];
+}
+
 /** The first points of a run: some of each kind. */
 const POINTS = 64;
 
@@ -26,19 +49,7 @@ describe.each(['explore_gap'])('%s', (name) => {
   }, async () => {
     const scenario = fixture(name);
     const { points } = await learnPoints(scenario);
-    const run = async (decisions: readonly Decision[]): Promise<[string[], Execution]> => {
-      const events: string[] = [];
-      const tell = {
-        event: (event: KernelEvent): void => {
-          if (LIVEPATCHS.includes(event.type)) events.push(withoutTime(event));
-        },
-        visit() {},
-        action() {},
-      };
-      const execution = await execute(scenario, points, { base: QUIET, decisions }, { tell });
-      return [events, execution];
-    };
-    const [, first] = await run([]);
+    const [, first] = await run(scenario, points, []);
     expect(first.problems).toEqual([]);
     const { near } = first.footprints;
     const searcher = new BoundedSearcher({
@@ -51,7 +62,7 @@ describe.each(['explore_gap'])('%s', (name) => {
     });
     const ran = new Map<string, [string[], Execution]>();
     for (let plan = searcher.next(); plan; plan = searcher.next()) {
-      const [events, execution] = await run(plan.decisions);
+      const [events, execution] = await run(scenario, points, plan.decisions);
       const [{ kind, visit }] = plan.decisions;
       ran.set(`${kind}${visit}`, [events, execution]);
       searcher.done({ plan, ...executedOf(execution), found: execution.problems.length > 0 });
@@ -61,7 +72,7 @@ describe.each(['explore_gap'])('%s', (name) => {
       for (let visit = 0; visit < POINTS; visit++) {
         if (ran.has(`${kind}${visit}`)) continue;
         leftOut++;
-        const [events, execution] = await run([{ visit, kind }]);
+        const [events, execution] = await run(scenario, points, [{ visit, kind }]);
         const others = Array.from({ length: POINTS }, (_, i) => ran.get(`${kind}${i}`));
         const instead =
           kind === 'h'
@@ -73,5 +84,61 @@ describe.each(['explore_gap'])('%s', (name) => {
       }
     expect(leftOut).toBe(searcher.leftOut);
     expect(leftOut).toBeGreaterThan(5);
+  });
+});
+
+/** States, and which run came to each first. */
+class Noted extends States {
+  /** The run that is under way, and where it is. */
+  plan = '';
+  at = 0;
+  readonly first = new Map<number, string>();
+
+  override has(state: number, decisions: number): boolean {
+    this.at = state;
+    return super.has(state, decisions);
+  }
+  override add(state: number, decisions: number): void {
+    if (!this.has(state, decisions)) this.first.set(state, this.plan);
+    super.add(state, decisions);
+  }
+}
+
+describe.each([['enable', 'load']])('%s and %s', (a, b) => {
+  it('what joins another run has its problems, and livepatch does the same in it to the end', {
+    timeout: 600_000,
+  }, async () => {
+    const { scenario, fromStep } = pairScenario(a, b, 'classic');
+    const { points } = await learnPoints(scenario);
+    const [, first] = await run(scenario, points, [], { fromStep });
+    const searcher = new BoundedSearcher({
+      preemptions: 1,
+      seed: 1,
+      visits: first.visits.length,
+      stores: storesOf(first.visits),
+      near: first.footprints.near,
+    });
+    const states = new Noted();
+    const ran = new Map<string, [string[], Execution]>();
+    const joined: { readonly decisions: readonly Decision[]; readonly to: string }[] = [];
+    for (let plan = searcher.next(); plan; plan = searcher.next()) {
+      states.plan = planText(plan);
+      const done = await run(scenario, points, plan.decisions, { fromStep, states });
+      const { isKnown, problems } = done[1];
+      if (isKnown) joined.push({ decisions: plan.decisions, to: states.first.get(states.at) as string });
+      ran.set(states.plan, done);
+      searcher.done({ plan, ...executedOf(done[1]), found: problems.length > 0 });
+    }
+    for (const { decisions, to } of joined) {
+      const [events, { problems, schedule }] = await run(scenario, points, decisions, { fromStep });
+      const other = ran.get(to) as [string[], Execution];
+      // It has joined a third one itself behind that.
+      const whole = other[1].isKnown
+        ? await run(scenario, points, other[1].plan.decisions, { fromStep })
+        : other;
+      expect(problems, schedule).toEqual(whole[1].problems);
+      expect(events, schedule).toEqual(whole[0]);
+    }
+    expect(joined.length).toBeGreaterThan(20);
   });
 });
