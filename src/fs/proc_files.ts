@@ -8,6 +8,7 @@ import { writeCut } from '../kernel/lib.ts';
 import { procUnsignedLong } from '../kernel/proc_vec.ts';
 import { SymbolLines } from '../kernel/symbol_lines.ts';
 import type { FsContext } from './context.ts';
+import { printkSysctl } from './printk_sysctl.ts';
 import type { ProcTree } from './proc_tree.ts';
 import type { SeqFiles } from './seq_file.ts';
 import type { Sysctls } from './sysctl.ts';
@@ -59,6 +60,7 @@ export function makeProcFiles(
   proc.createSingle('uptime', 'uptime_proc_show', { permanent: true });
   proc.createSingle('modules', 'm_show', { ops: 'modules_proc_ops' });
   proc.createSingle('kallsyms', 's_show', { ops: 'kallsyms_proc_ops' });
+  printkSysctl(sysctls, core, commandLine);
   sysctls.add('kernel/tainted', {
     mode: 0o644,
     read: () => String(core.taints),

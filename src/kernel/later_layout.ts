@@ -16,6 +16,8 @@ export const LATER_MEMBERS = {
   bug_entry: ['format_disp'],
   /** 6.13: a count of those who use a file that is one less than them. */
   file: ['f_ref'],
+  /** Of every kernel; only native functions look there. */
+  task_struct: ['thread_pid'],
 } as const;
 
 /** Whole ones, with the members that are asked for. */
@@ -26,6 +28,10 @@ export const LATER_STRUCTS = {
   fpu: ['fpstate', '__fpstate'],
   /** 6.2 to 6.14: what is hot of a CPU's data in one object. */
   pcpu_hot: ['current_task', 'preempt_count', 'cpu_number', 'top_of_stack', 'softirq_pending'],
+  /** Of every kernel; only native functions look there. */
+  rq: ['nr_running'],
+  pid_namespace: ['idr'],
+  idr: ['idr_next'],
 } as const;
 
 type Members<Table, Name> = Name extends keyof Table

@@ -18,6 +18,7 @@ import { type MadeMemory, makeCore, makeMemory } from './boot/hardware.ts';
 import { onExit, onFork, onStackGone } from './boot/hooks.ts';
 import { type KernelImage, loadKernelImage, loadRealImage } from './boot/image.ts';
 import { kernelParts } from './boot/kernel_parts.ts';
+import { keepLoadavg } from './boot/loadavg.ts';
 import { patchingParts, useBundles, useSubmodules } from './boot/patching.ts';
 import { startKernel } from './boot/start_kernel.ts';
 import { makeSteering } from './boot/steering.ts';
@@ -116,6 +117,7 @@ export class Machine {
     onStackGone(traps, [host, versions]);
     onFork(kernel.fork, fs, [host, versions], livepatch, traces);
     onExit(core, kernel.exit, livepatch, users, oops);
+    keepLoadavg(core, fs, kernel.sched, kernel.fork);
 
     const files = { fs, modules, bundles, users };
     const checks = { traces, truth, versions };

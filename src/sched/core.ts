@@ -46,6 +46,10 @@ export class Sched {
   onTaskSleeping: (task: TaskStruct) => void = () => {};
   /** fatal_signal_pending(): by whom signals are kept. */
   fatalSignalPending: (task: TaskStruct) => boolean = () => false;
+  /** Called when a CPU has drawn its next task, with how many are runnable there: rq->nr_running. */
+  onPicked: ((cpu: number, running: number) => void) | undefined;
+  /** Called at each tick. */
+  onTick: (() => void) | undefined;
   /** Called when a CPU goes through schedule(). */
   onSchedule: (cpu: number) => void = () => {};
 
@@ -185,6 +189,7 @@ export class Sched {
   tick(cpu: number): void {
     const rq = this.#rq(cpu);
     rq.ticks++;
+    this.onTick?.();
     if (this.#ready(rq).length > 0 && (this.curr(cpu).isIdle || rq.ticks >= TIMESLICE_TICKS))
       this.reschedCurr(cpu);
   }
@@ -215,6 +220,7 @@ export class Sched {
       events.emit({ type: 'sched', prev: `${prev}`, next: `${next}`, preempted });
     }
     if (prev.state === this.#constants.TASK_DEAD) this.#forget(prev);
+    this.onPicked?.(call.cpu, rq.queue.length + (next.isIdle ? 0 : 1));
     return next.addr;
   }
 

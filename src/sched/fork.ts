@@ -46,6 +46,8 @@ export class Fork {
   #nextPid = 1;
   /** Run for every new task, in order: livepatch's klp_copy_process() among them. */
   readonly onFork: ForkHook[] = [];
+  /** Every task that is there from now on, also those without a parent. */
+  readonly onNew: ((task: TaskStruct) => void)[] = [];
 
   constructor(core: KernelCore, sched: Sched, framePointers = false) {
     this.#core = core;
@@ -144,6 +146,7 @@ export class Fork {
     mem.writeU64(task.addr + BigInt(this.#taskStruct.group_leader), task.addr);
     for (const hook of this.onFork) if (parent) hook(parent, task, copied);
     this.#core.tasks.add(task);
+    for (const hook of this.onNew) hook(task);
     this.#core.events.emit({
       type: 'task',
       what: 'new',
