@@ -52,6 +52,13 @@ export interface CheckedRegisters {
   readonly kernelMode: number;
 }
 
+/** Of an instruction behind others, which were not executed yet: it does nothing to the stack or the frame. */
+export const RUN_PLAIN = 0;
+/** The same, but for a store to where registers say. */
+export const RUN_STORE = 1;
+/** Anything else. */
+export const RUN_OTHER = 2;
+
 /** A decoded instruction: the port's own but for its length. */
 export interface CheckedInsn {
   readonly length: number;
@@ -74,8 +81,15 @@ export interface CheckedInsns {
   /** Its part of the stack alone, in bytes, where its other operand is nowhere; undefined where it has none apart. */
   deltaAlone(insn: CheckedInsn): number | undefined;
 
-  /** Surely leaves the stack, its pointer and the frame pointer as they are, with nothing special about it. */
-  isPlain(insn: CheckedInsn): boolean;
+  /**
+   * RUN_PLAIN and the others: one that is RUN_PLAIN surely leaves the stack, its pointer and the frame pointer as they are,
+   * with nothing special about it.
+   */
+  runKind(insn: CheckedInsn): number;
+  /** A bit for each general register that it may write, of those that are not RUN_OTHER. */
+  writes(insn: CheckedInsn): number;
+  /** The same for those that the address of its operand in memory is made of. */
+  addressedBy(insn: CheckedInsn): number;
   /** VECTOR and the others; -1 for an instruction that every engine executes. */
   skipped(insn: CheckedInsn): number;
   /** Bytes that one which is stepped over takes off the stack all the same. */
@@ -85,6 +99,8 @@ export interface CheckedInsns {
   /** Makes what the engine would read otherwise than a processor the same instruction in other bytes, as many. */
   straighten(bytes: Uint8Array, at: number): void;
 
+  /** Whether all that stands at an offset in it is the value of an operand, whichever: not for all of which that is true. */
+  isValueAt(insn: CheckedInsn, offset: number, width: number): boolean;
   /** Whether two instructions differ in no more than the value of an operand. */
   isSameButValue(a: CheckedInsn, b: CheckedInsn): boolean;
   /** Operands that are addresses of memory: where they stand, and the type of a relocation for it. */
@@ -138,6 +154,20 @@ export interface Unwound {
 /** Addresses from one to another. */
 export type Zone = readonly [from: Addr, to: Addr];
 
+/** Instructions one behind the other, executed at once. */
+export interface CheckRun {
+  /** How many it may have. */
+  readonly most: number;
+  /** Those from now on, out of bytes whose first is at the address `base`. */
+  begin(bytes: Uint8Array, base: Addr): void;
+  /** One decoded from an index of the bytes. */
+  add(insn: CheckedInsn, at: number): void;
+  /** @returns how many were executed: all of them, or those before one that stopped the run */
+  execute(): number;
+  /** What stopped it; undefined where the instruction is to be executed by step(). */
+  readonly stop: StopKind | undefined;
+}
+
 /** The engine that a check executes in, an image or not. */
 export interface CheckEngine extends Engine {
   /** Maps memory that it allocated, from an offset of it on. `prot`: as mmap() has it. */
@@ -150,6 +180,8 @@ export interface CheckEngine extends Engine {
   readonly readsAhead: boolean;
   /** Whether it must not be given instructions with this about them (VECTOR and the others). */
   cannot(why: number): boolean;
+  /** Undefined for one that takes instructions one by one. */
+  readonly straightRun?: CheckRun;
   /**
    * Executes one instruction whole, with its repetitions: the one at the PC, decoded from an index of bytes whose
    * first is at the address `base`. @returns what stopped it, undefined when it is done

@@ -6,7 +6,7 @@ import { FrameTable } from '../frames/frame_table.ts';
 import type { ObjectFrames } from '../frames/rows.ts';
 import { inputFromElf } from '../objtool/elf_input.ts';
 import type { ObjtoolInput } from '../objtool/input.ts';
-import { type Code, IN_ALT_GROUP, INSN_BUG, INSN_NOP, INSN_TRAP, placeName } from '../objtool/insn.ts';
+import { type Code, IN_ALT_GROUP, placeName } from '../objtool/insn.ts';
 import { orcFormatOf, readOrc } from '../objtool/orc_format_of.ts';
 import { readCode } from '../objtool/orc_gen.ts';
 import { type OrcRows, rowsAt } from '../objtool/orc_rows.ts';
@@ -22,11 +22,12 @@ import { rulesOf } from './frame_rules.ts';
 import { readFrames } from './frame_tables.ts';
 import { FrameTimer } from './frame_timer.ts';
 import { FunctionLists } from './function_lists.ts';
+import { FunctionReports } from './function_reports.ts';
 import { Judge, type TextRange } from './judge.ts';
 import { isBeyond } from './live_frames.ts';
 import { loadText } from './loaded_text.ts';
-import type { PathEnds } from './paths.ts';
 import { QuickJudge } from './quick_judge.ts';
+import type { QuickAnswers } from './quick_walk.ts';
 import { replaceRefused, withoutSkipped } from './refused.ts';
 import { SavedRules } from './saved_rules.ts';
 import { TARGET } from './target.ts';
@@ -109,6 +110,8 @@ export class ObjectChecker {
   readonly #judge: Judge;
   /** The same, where it need not be asked at each instruction. */
   readonly #quick: QuickJudge | undefined;
+  /** What it knows of instructions that are judged by themselves. */
+  readonly #answers: QuickAnswers | undefined;
   readonly #walk: Walk;
   readonly #forms: Forms;
   readonly #engine: EngineExecutor;
@@ -123,8 +126,6 @@ export class ObjectChecker {
   /** By instruction the worst verdict; 0 where none was given. */
   readonly #worst: Uint8Array;
   readonly #frames: FrameMap | undefined;
-  /** Of one function, by verdict. */
-  readonly #countsOf = new Uint32Array(4);
   readonly #places: WrongPlace[] = [];
   readonly #listed: number;
   readonly #listedOf = new Map<Verdict, number>();
@@ -134,8 +135,6 @@ export class ObjectChecker {
   readonly #savedRules: SavedRules | undefined;
   readonly #timer: FrameTimer | undefined;
   #omitted = 0;
-  /** Of the instruction that at() was told last: its answers were right, by its row and the stack alone. */
-  #isRight = false;
   /** Of one function, by instruction: who asks about one place often asks about others near it. */
   readonly #proofs = new Map<number, ProofAt>();
   #proved = 0;
@@ -164,7 +163,6 @@ export class ObjectChecker {
     this.#worst = new Uint8Array(code.count + 1);
     const visitor = {
       at: (insn: number) => this.#at(insn),
-      still: (insn: number, ip: number) => this.#still(insn, ip),
       call: (insn: number) => this.#call(insn),
     };
     this.#calls = new CalledPlaces(code, (func) => this.#enteredBy(func).how === 'called');
@@ -182,10 +180,12 @@ export class ObjectChecker {
     this.#timer = options.timed ? new FrameTimer() : undefined;
     this.#judge = new Judge(executor, this.#ranges, { orc: table, frames: placed }, options.unwinder);
     this.#quick = !(table || placed) || options.into ? undefined : new QuickJudge(this.#judge, executor);
+    this.#answers = this.#quick && { quick: this.#quick, worst: this.#worst };
   }
 
   check(): ObjectCheck {
     const functions: FunctionReport[] = [];
+    const reports = new FunctionReports(this.#code, this.#forms, this.#worst);
     const frames: FrameReport[] = [];
     const instructions = new FunctionLists(this.#code);
     this.#guest.loadText(this.#engineText);
@@ -195,9 +195,10 @@ export class ObjectChecker {
     this.#places.length = 0;
     this.#listedOf.clear();
     this.#omitted = 0;
+    this.#quick?.prepare(this.#walk);
     for (const func of this.#functions()) {
       this.#explore(func);
-      functions.push(this.#reportOf(func, instructions, this.#walk.ends));
+      functions.push(reports.of(func, instructions, this.#walk.ends));
       if (this.#frames) frames.push(this.#frames.report(func, Array.from(instructions.of(func))));
     }
     const { skips } = this.#engine;
@@ -229,7 +230,6 @@ export class ObjectChecker {
   }
 
   #at(insn: number): void {
-    this.#isRight = false;
     const home = this.#code.flags[insn] & IN_ALT_GROUP ? this.#forms.home(insn) : insn;
     if (!this.#isJudged(insn, home)) return;
     const ip = home === insn ? this.#ip(insn) : this.#forms.ip(insn);
@@ -238,19 +238,12 @@ export class ObjectChecker {
     if (this.#timer && !this.#watch) this.#timer.at(() => this.#judge.frameWalk(ip));
     if (this.#isQuick && this.#quick?.rightAt(ip)) {
       if (this.#worst[home] === 0) this.#worst[home] = GRAVITY.right;
-      this.#isRight = home === insn && this.#timer === undefined && this.#judge.hangsOnFrame(ip);
       return;
     }
     this.#consider(home, 'interrupted', ip);
     // Frame pointers have nothing to say across an interrupt: such a trace is rejected at once.
     // Nor has anything that is entered with interrupts off: what may come there has a stack of its own.
     if (!this.#frames && this.#engine.entered.how === 'called') this.#consider(home, 'preempted', ip);
-  }
-
-  /** What was right is right where the same row says it, with the same stack. */
-  #still(insn: number, ip: number): void {
-    if (!this.#isRight || !this.#judge.isInRow(ip)) this.#at(insn);
-    else if (this.#worst[insn] === 0) this.#worst[insn] = GRAVITY.right;
   }
 
   #call(insn: number): void {
@@ -311,11 +304,16 @@ export class ObjectChecker {
   /** From its entry, as its table says that it is entered. */
   #explore(func: number): void {
     const entered = this.#enteredBy(func);
-    // What others call has a caller, and what returns was called, whatever its table says.
-    const isCalled = entered.how === 'first on its stack' ? this.#calls.has(func) : this.#calls.returns(func);
-    this.#engine.entered = isCalled && entered.how !== 'called' ? CALLED : entered;
+    this.#engine.entered = entered.how !== 'called' && this.#isCalled(func, entered) ? CALLED : entered;
+    const isAsked = this.#watch || this.#timer || this.#savedRules || this.#engine.entered !== CALLED;
+    this.#engine.answers = isAsked ? undefined : this.#answers;
     this.#walk.explore(func, this.#engine);
     this.#engine.entered = CALLED;
+  }
+
+  /** What others call has a caller, and what returns was called, whatever its table says. */
+  #isCalled(func: number, { how }: Entered): boolean {
+    return how === 'first on its stack' ? this.#calls.has(func) : this.#calls.returns(func);
   }
 
   /** What the first row of its table says. */
@@ -383,61 +381,6 @@ export class ObjectChecker {
     );
   }
 
-  #reportOf(func: number, lists: FunctionLists, ends: PathEnds): FunctionReport {
-    const counts = this.#countsOf;
-    counts[0] = counts[1] = counts[2] = counts[3] = 0;
-    const worst = this.#worst;
-    const instructions = lists.length(func);
-    for (let i = 0; i < instructions; i++) {
-      const insn = lists.at(func, i);
-      counts[worst[insn] || this.#worstOfFirst(insn)]++;
-    }
-    const missing = counts[0];
-    const [right, unreliable, wrong] = [counts[1], counts[2], counts[3]];
-    const { notCovered, unseen } = missing === 0 ? ALL_COVERED : this.#notCoveredOf(lists.of(func), ends);
-    const name = this.#code.input.symbols.name(func);
-    const reached = instructions - missing;
-    const falls = this.#fallsOf(name, ends);
-    return {
-      name,
-      instructions,
-      reached,
-      right,
-      unreliable,
-      wrong,
-      ...(missing === 0 ? {} : { notCovered }),
-      ...(unseen === 0 ? {} : { unseen }),
-      ...(falls.length === 0 ? {} : { falls }),
-    };
-  }
-
-  /** No-ops that become one instruction are as that is. */
-  #worstOfFirst(insn: number): number {
-    return this.#worst[this.#forms.first(insn)];
-  }
-
-  #notCoveredOf(list: Int32Array, { deadEnds }: PathEnds) {
-    const notCovered: Record<string, number> = {};
-    const [end] = deadEnds;
-    let unseen = 0;
-    for (const insn of list) {
-      if (this.#worst[insn] !== 0 || this.#worstOfFirst(insn) !== 0) continue;
-      const never = NEVER_EXECUTED.get(this.#code.type[insn]);
-      const reason = never ?? end ?? 'no path leads there';
-      if (!never && end) unseen++;
-      notCovered[reason] = (notCovered[reason] ?? 0) + 1;
-    }
-    return { notCovered, unseen };
-  }
-
-  #fallsOf(name: string, { falls, offSection }: PathEnds): string[] {
-    if (falls.size === 0 && !offSection) return NO_FALLS;
-    // What stands before a function for its callers' use runs into it.
-    if (name.startsWith('__cfi_') || name.startsWith('__pfx_')) return [];
-    const names = [...falls].map((func) => this.#code.input.symbols.name(func));
-    return offSection ? [...names, 'the end of its section'] : names;
-  }
-
   #notLookedAt(functions: readonly FunctionReport[]): NotLookedAt {
     const places = undecodedPlaces(this.#code);
     return {
@@ -449,13 +392,3 @@ export class ObjectChecker {
     };
   }
 }
-
-const NO_FALLS: string[] = [];
-const ALL_COVERED = { notCovered: {}, unseen: 0 };
-
-/** Where no path leads, by kind of instruction. */
-const NEVER_EXECUTED: ReadonlyMap<number, string> = new Map([
-  [INSN_BUG, "marks that nothing executes, as in a static call's trampoline"],
-  [INSN_TRAP, 'traps behind a return or a jump, against speculation'],
-  [INSN_NOP, 'padding'],
-]);

@@ -7,15 +7,14 @@
 import { BY_FP, BY_SP, type CheckedInsn, INTERRUPT, NO_STORE } from '../arch/checking.ts';
 import type { StopKind } from '../guest/engine.ts';
 import {
-  IN_ALT_GROUP,
   IN_ALTS,
   INSN_JUMP_CONDITIONAL,
-  INSN_OTHER,
   INSN_RETURN,
   OP_POP,
   OP_POP_OTHER,
   opKind,
 } from '../objtool/insn.ts';
+import { CallDestinations } from './call_destinations.ts';
 import {
   BLOCK,
   CALLER_FP_LO,
@@ -33,6 +32,7 @@ import { areUsers, CALLED, makeUsers, OTHER_STACK, putRegisters, REGS_AT } from 
 import type { ForkState } from './fork_stack.ts';
 import { isBeyond, isHeld, type LiveFrame, MAX_DEPTH, OUTERMOST, withoutInnermost } from './live_frames.ts';
 import { CALLER_SAVED } from './paths.ts';
+import { type Effects, type QuickAnswers, QuickWalk } from './quick_walk.ts';
 import { loadSaved, SavedWords } from './saved_registers.ts';
 import { putLong } from './stack_words.ts';
 import { NO_MEMORY, Skips, UNKNOWN_TO_ENGINE } from './step_over.ts';
@@ -55,7 +55,7 @@ const ELSEWHERE = CALLER_LO + 0x300;
 const TEXT_HALF_WORD = 0xffffffff;
 const NO_FRAMES: readonly LiveFrame[] = [];
 
-export class EngineExecutor implements Executor, Steps {
+export class EngineExecutor implements Executor, Steps, Effects {
   readonly skips = new Skips();
   /** Calls that the path followed, the innermost last. */
   frames: readonly LiveFrame[] = NO_FRAMES;
@@ -72,10 +72,8 @@ export class EngineExecutor implements Executor, Steps {
   readonly #state: ForkState;
   readonly #insn = INSNS.newInsn();
   readonly #saved = new SavedWords();
-  readonly #decoder = TARGET.code.decoder();
-  readonly #into: boolean;
-  /** Of the instruction that was executed last. */
-  #wasPlain = false;
+  readonly #destinations: CallDestinations;
+  readonly #quick: QuickWalk | undefined;
 
   /** `into`: calls within the object are followed too, not only stepped over. */
   constructor(guest: CheckGuest, walk: Walk, into = false) {
@@ -85,7 +83,22 @@ export class EngineExecutor implements Executor, Steps {
     this.halves = context.halves;
     this.#walk = walk;
     this.#state = { registers: context.halves, words };
-    this.#into = into;
+    this.#destinations = new CallDestinations(walk, into);
+    const { straightRun } = guest.engine;
+    this.#quick = straightRun && new QuickWalk(guest, walk, straightRun, this);
+  }
+
+  /** Of the function that is explored: what need not be asked. */
+  set answers(answers: QuickAnswers | undefined) {
+    if (this.#quick) this.#quick.answers = answers;
+  }
+
+  advanceQuickly(insn: number): number {
+    return this.#quick ? this.#quick.follow(insn) : insn;
+  }
+
+  get hasFrames(): boolean {
+    return this.frames.length > 0;
   }
 
   get sp(): number {
@@ -93,9 +106,10 @@ export class EngineExecutor implements Executor, Steps {
   }
 
   enter(): void {
-    this.#guest.prepare(this.#lowest);
+    this.#guest.prepare(Math.min(this.#lowest, this.#quick?.lowest ?? this.#lowest));
     const { entered } = this;
     this.#lowest = entered.sp;
+    if (this.#quick) this.#quick.lowest = entered.sp;
     if (entered.how !== 'called') {
       putRegisters(this.words, entered);
       this.#lowest = Math.min(entered.sp, REGS_AT);
@@ -151,33 +165,7 @@ export class EngineExecutor implements Executor, Steps {
     if (walk.code.type[insn] === INSN_RETURN) this.#returnToText();
     walk.visit(insn, sp);
     this.#forkFrom(insn);
-    // Calls and branches are not executed here.
-    this.#wasPlain = false;
-    const next = walk.step(insn, this);
-    return this.#wasPlain && next === insn + 1 ? this.#straightOn(next, sp) : next;
-  }
-
-  /**
-   * Behind a plain instruction, those that follow it as long as they are plain as well: nothing leads elsewhere there, and
-   * of the state only registers change that frames do not hang on. Where the path goes on, 0 where it ends.
-   */
-  #straightOn(from: number, sp: number): number {
-    const walk = this.#walk;
-    const { code, visitor } = walk;
-    const { type, flags, func, length } = code;
-    const isForeign = walk.ends.isForeign(from);
-    let ip = walk.ip(from);
-    let insn = from;
-    while (type[insn] === INSN_OTHER && flags[insn] === 0 && func[insn] === func[from] && insn < code.count) {
-      if (!walk.visits.enter(insn, sp)) return 0;
-      if (isForeign) walk.noteForeign(insn);
-      visitor.still(insn, ip);
-      if (!this.#executeAt(insn, ip)) return 0;
-      ip = (ip + length[insn]) | 0;
-      insn++;
-      if (!this.#wasPlain) break;
-    }
-    return insn;
+    return walk.step(insn, this);
   }
 
   /** A thunk puts where it goes in the place of its return address: what it was given is an address of text then. */
@@ -189,17 +177,12 @@ export class EngineExecutor implements Executor, Steps {
   }
 
   execute(insn: number): boolean {
-    return this.#executeAt(insn, this.#walk.ip(insn));
-  }
-
-  #executeAt(insn: number, ip: number): boolean {
     const { text } = this.#walk;
     const { context, engine } = this.#guest;
     const { halves } = context;
+    const ip = this.#walk.ip(insn);
     const at = (ip - TEXT_LO) >>> 0;
     const decoded = INSNS.decode(text.bytes, at, ip, this.#insn);
-    this.#wasPlain = INSNS.isPlain(decoded);
-    if (this.#wasPlain) return this.#executePlain(insn, decoded, ip);
     const why = INSNS.skipped(decoded);
     if (why >= 0) {
       if (why === INTERRUPT || engine.cannot(why)) return this.#stepOver(decoded, why);
@@ -210,22 +193,18 @@ export class EngineExecutor implements Executor, Steps {
     halves[PC] = ip;
     halves[PC + 1] = 0xffffffff;
     const stop = engine.step(context, decoded, text.bytes, at, TEXT_BASE);
-    if (stop !== undefined && !this.#stopped(insn, decoded, stop, why)) return false;
+    if (stop !== undefined && !this.stopped(insn, decoded, stop, why)) return false;
     // An array on the stack that was indexed by a number of nobody's, a list in the frame that links to nowhere.
     if (strays) this.#saved.putBack(this.#guest.words);
-    if (halves[SP] !== sp && INSNS.makesRoom(decoded)) this.#makeRoom(sp);
-    if (halves[SP] > sp) this.#noteDropped(insn, sp);
-    this.#putReturnsBack();
+    this.executed(insn, decoded, sp);
     return true;
   }
 
-  /** Nothing of the stack is to be looked at before or behind it. */
-  #executePlain(insn: number, decoded: CheckedInsn, ip: number): boolean {
-    const { context, engine } = this.#guest;
-    context.halves[PC] = ip;
-    context.halves[PC + 1] = 0xffffffff;
-    const stop = engine.step(context, decoded, this.#walk.text.bytes, (ip - TEXT_LO) >>> 0, TEXT_BASE);
-    return stop === undefined || this.#stopped(insn, decoded, stop, -1);
+  executed(insn: number, decoded: CheckedInsn, sp: number): void {
+    const { halves } = this;
+    if (halves[SP] !== sp && INSNS.makesRoom(decoded)) this.#makeRoom(sp);
+    if (halves[SP] > sp) this.#noteDropped(insn, sp);
+    this.#putReturnsBack();
   }
 
   /** Where it may write over what is the caller's, that is noted first. */
@@ -233,7 +212,7 @@ export class EngineExecutor implements Executor, Steps {
     const { context, words } = this.#guest;
     const store = INSNS.storesOn(insn, context.halves, STACK_HALF);
     if (store === NO_STORE) return false;
-    if (store === BY_SP || (store === BY_FP && this.#hasFrame())) return false;
+    if (store === BY_SP || (store === BY_FP && this.hasFrame())) return false;
     this.#saved.note(words, context.halves[SP]);
     this.#lowest = STACK_LO;
     return true;
@@ -258,7 +237,7 @@ export class EngineExecutor implements Executor, Steps {
   }
 
   /** One that the engine could not execute. False: the path ends there. */
-  #stopped(insn: number, decoded: CheckedInsn, stop: StopKind, why: number): boolean {
+  stopped(insn: number, decoded: CheckedInsn, stop: StopKind, why = -1): boolean {
     if (this.#walk.code.opCode[insn] !== 0 && !this.#withoutMemory(decoded)) return false;
     const other = stop === 'undefined instruction' ? UNKNOWN_TO_ENGINE : NO_MEMORY;
     this.skips.counts[why < 0 ? other : why]++;
@@ -299,7 +278,7 @@ export class EngineExecutor implements Executor, Steps {
   }
 
   /** Whether rbp is a frame pointer: it points to the caller's. */
-  #hasFrame(): boolean {
+  hasFrame(): boolean {
     const { context, words } = this.#guest;
     const at = (context.halves[FP] - STACK_LO) >> 2;
     return context.halves[FP + 1] === STACK_HALF && words[at] === CALLER_FP_LO;
@@ -324,17 +303,20 @@ export class EngineExecutor implements Executor, Steps {
   call(insn: number, next: number): number {
     const { context } = this.#guest;
     this.#walk.visitor.call(insn);
-    const inside = this.#insideReplacement(insn) || this.#leavesRegisters(insn);
-    if (inside !== 0) return inside;
-    const callee = this.frames.length < MAX_DEPTH ? this.#calleeOf(insn) : 0;
+    const inside = this.#insideOf(insn);
+    if (inside !== 0) {
+      this.pushReturn(insn);
+      return inside;
+    }
+    const callee = this.frames.length < MAX_DEPTH ? this.#destinations.callee(insn, this.frames) : 0;
     if (callee === 0) {
-      this.#called(insn);
+      this.called(insn);
       return next;
     }
     const { halves } = context;
     const halvesAtCall = halves.slice();
-    this.#called(insn);
-    this.#fork(next);
+    this.called(insn);
+    this.fork(next);
     halves.set(halvesAtCall);
     const sp = halves[SP];
     this.pushReturn(insn);
@@ -345,48 +327,19 @@ export class EngineExecutor implements Executor, Steps {
     return callee;
   }
 
-  /** First instruction of the function of this object that is called; 0 where calls are not followed, or in a circle. */
-  #calleeOf(insn: number): number {
-    const { code } = this.#walk;
-    const { callDest, input } = code;
-    const func = callDest[insn];
-    if (!this.#into || func === 0 || this.#walk.isFentry(insn)) return 0;
-    if (this.frames.some((frame) => frame.func === func)) return 0;
-    const section = input.symbols.section[func];
-    return section === 0 || !input.sections[section]?.text ? 0 : code.at(section, input.symbols.value[func]);
-  }
-
-  /** Where a call goes to that stays in its replacement, as those that fill the return stack buffer do; 0 for others. */
-  #insideReplacement(insn: number): number {
-    const { code } = this.#walk;
-    const { section, offset, flags, altGroups, input } = code;
-    const group = flags[insn] & IN_ALT_GROUP ? altGroups.get(insn) : undefined;
-    if (!group?.original) return 0;
-    this.#decoder.decode(input.sections[section[insn]].bytes, offset[insn]);
-    const dest = code.at(section[insn], this.#decoder.target);
-    if (dest === 0 || altGroups.get(dest) !== group) return 0;
-    this.pushReturn(insn);
-    return dest;
-  }
-
-  /**
-   * First instruction of what entry code calls that leaves registers on the stack where its return address was, or takes
-   * another stack: that is executed as it is. 0 for others.
-   */
-  #leavesRegisters(insn: number): number {
-    const { code } = this.#walk;
-    const func = code.callDest[insn];
-    if (this.entered.how === 'called' || func === 0 || !this.hasRegisters(func)) return 0;
-    this.pushReturn(insn);
-    return code.at(code.input.symbols.section[func], code.input.symbols.value[func]);
+  /** Where a call goes to that is executed as it is; 0 for others. */
+  #insideOf(insn: number): number {
+    const inside = this.#destinations.insideReplacement(insn);
+    if (inside !== 0 || this.entered.how === 'called') return inside;
+    return this.#destinations.leavesRegisters(insn, this.hasRegisters);
   }
 
   tailCall(insn: number): number {
     if (this.entered.how !== 'called' && this.#walk.ends.isForeign(insn)) {
-      this.#called(insn);
+      this.called(insn);
       return this.return();
     }
-    return this.#calleeOf(insn);
+    return this.#destinations.callee(insn, this.frames);
   }
 
   return(): number {
@@ -415,7 +368,7 @@ export class EngineExecutor implements Executor, Steps {
   }
 
   /** What a callee leaves: nothing known in the registers that it need not save. */
-  #called(insn: number): void {
+  called(insn: number): void {
     if (this.#walk.isFentry(insn)) return;
     const { context } = this.#guest;
     const { halves } = context;
@@ -444,11 +397,11 @@ export class EngineExecutor implements Executor, Steps {
   /** Keeps the state for where else a path goes on from an instruction, before anything of it was executed. */
   #forkFrom(insn: number): void {
     const { flags, type, alts, jumpDest } = this.#walk.code;
-    if (flags[insn] & IN_ALTS) for (const to of alts.get(insn) ?? []) this.#fork(to);
-    if (type[insn] === INSN_JUMP_CONDITIONAL) this.#fork(jumpDest[insn]);
+    if (flags[insn] & IN_ALTS) for (const to of alts.get(insn) ?? []) this.fork(to);
+    if (type[insn] === INSN_JUMP_CONDITIONAL) this.fork(jumpDest[insn]);
   }
 
-  #fork(to: number): void {
+  fork(to: number): void {
     if (to === 0) return;
     const { code, visits, forks } = this.#walk;
     const { sp } = this;

@@ -25,6 +25,7 @@ import { CALLER_LO, CALLER_SIZE, LAST_CALLER_LO, STACK_LO } from './check_layout
 import { FrameRowFacts, USES_FP, USES_OTHERS } from './frame_row_facts.ts';
 import { isBeyond, type LiveFrame, OUTERMOST } from './live_frames.ts';
 import { INTERRUPT_ENTRIES, INTERRUPT_FRAMES, PreemptedStack } from './preempted_stack.ts';
+import { RowKinds } from './row_kinds.ts';
 import { whereabouts, whereIs } from './saved_registers.ts';
 import { putLong } from './stack_words.ts';
 import { FP, FP_REGISTER, INACTIVE, ORC, REGISTERS, SP, TABLES, TARGET, unwoundFrame } from './target.ts';
@@ -37,7 +38,7 @@ const CALLERS = orcTableFromEntries([
   { ...NO_FP, ip: LAST_CALLER_LO, spOffset: 0, spReg: ORC_REG_UNDEFINED, end: true },
 ]);
 /** By what rows of ORC say. */
-const KIND_OF = new Map<number, number>();
+const KINDS = new RowKinds();
 const REGISTER_OF = REGISTERS.ofPtRegs;
 const PT_REGS = TARGET.ptRegs;
 const IP = PT_REGS.words.indexOf(PT_REGS.pc);
@@ -74,7 +75,7 @@ export class Judge {
   #row = -1;
   #rowFrom = 0;
   #rowTo = 0;
-  /** By row one more than what it says, as numbered in KIND_OF; 0 where nobody asked yet. */
+  /** By row one more than what it says, as numbered in KINDS; 0 where nobody asked yet. */
   readonly #kinds: Uint32Array;
   readonly #trace: StackTrace;
   #timedTrace: StackTrace | undefined;
@@ -173,14 +174,10 @@ export class Judge {
   get hasSharedKinds(): boolean {
     return this.#facts === undefined;
   }
-  /** Whether a right answer there hangs on nothing but the stack, its pointer and the frame pointer. */
-  hangsOnFrame(ip: number): boolean {
-    const row = this.rowAt(ip);
-    return row >= 0 && (this.rowUses(row) & USES_OTHERS) === 0;
-  }
-  /** Whether an address is surely in the row that was asked for last. */
-  isInRow(ip: number): boolean {
-    return this.#facts === undefined && ip >= this.#rowFrom && ip < this.#rowTo;
+  /** Up to where, from an address on, the row is in force that rowAt() was asked for there: signed. */
+  rowEndAt(ip: number): number {
+    const isKnown = this.#facts === undefined && ip >= this.#rowFrom && ip < this.#rowTo;
+    return isKnown ? this.#rowTo : ip + 1;
   }
   /** What a row says: rows that say the same have one number, in whatever table of the process they are. */
   rowKind(row: number): number {
@@ -189,12 +186,7 @@ export class Judge {
     const kinds = this.#kinds;
     if (kinds[row] !== 0) return kinds[row] - 1;
     const { flags, spOffset, fpOffset } = this.#orc as OrcTable;
-    const what = flags[row] * 2 ** 32 + ((spOffset[row] << 16) | (fpOffset[row] & 0xffff));
-    let kind = KIND_OF.get(what);
-    if (kind === undefined) {
-      kind = KIND_OF.size;
-      KIND_OF.set(what, kind);
-    }
+    const kind = KINDS.kind(flags[row], (spOffset[row] << 16) | (fpOffset[row] & 0xffff));
     kinds[row] = kind + 1;
     return kind;
   }

@@ -90,6 +90,7 @@ function isOperand(code: Code, index: number, offset: number, width: number, rel
   if (isBranch && from + code.length[insn] === offset + width) return true;
   INSNS.decode(code.input.sections[index].bytes, from, 0, before);
   if (from + before.length < offset + width) return false;
+  if (INSNS.isValueAt(before, offset - from, width)) return true;
   INSNS.decode(relocated, from, 0, after);
   return INSNS.isSameButValue(before, after);
 }

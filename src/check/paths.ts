@@ -9,8 +9,6 @@ import { REGISTERS, TARGET } from './target.ts';
 export interface Visitor {
   /** Before the instruction, with its state in the guest's context. */
   at(insn: number): void;
-  /** The same behind an instruction that left the stack, its pointer and the frame pointer as they were. */
-  still(insn: number, ip: number): void;
   /** At a call, before it. */
   call(insn: number): void;
 }

@@ -36,19 +36,19 @@ export class Visits {
     return count >= this.#most;
   }
 
-  /** Notes a visit that has() would say no to. False: a path has nothing to look for there. */
-  enter(insn: number, sp: number): boolean {
-    return !this.has(insn, sp) && this.note(insn, sp);
-  }
-
   /** False, and nothing is noted, where it has been often enough. */
   note(insn: number, sp: number): boolean {
+    if (this.count[insn] >= this.#most) return false;
+    this.add(insn, sp);
+    return true;
+  }
+
+  /** Where a path has something to look for. */
+  add(insn: number, sp: number): void {
     const count = this.count[insn];
-    if (count >= this.#most) return false;
     this.#seen[insn * this.#most + count] = sp;
     this.count[insn] = count + 1;
     this.#noted[insn >> BLOCK_BITS] = 1;
-    return true;
   }
 
   clear(): void {

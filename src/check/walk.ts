@@ -22,6 +22,8 @@ export interface Executor {
   takeUp(): void;
   /** Whether the stack pointer is where a path can go on; says why not. */
   onStack(): boolean;
+  /** Visits and executes instructions about which nothing is to be asked: the first that is another, 0 where the path ends. */
+  advanceQuickly(insn: number): number;
   /** Visits and executes an instruction; where the path goes on, 0 where it ends. */
   advance(insn: number): number;
 }
@@ -54,7 +56,8 @@ export class Walk {
   readonly visits: Visits;
   readonly ends: PathEnds;
   readonly forks: ForkStack;
-  readonly #fentry: ReadonlySet<number>;
+  /** By symbol. */
+  readonly #isFentry: Uint8Array;
   readonly #into: boolean;
 
   constructor(code: Code, text: LoadedText, visitor: Visitor, options: WalkOptions) {
@@ -64,7 +67,8 @@ export class Walk {
     this.visits = new Visits(code.count + 1, options.mostVisits);
     this.ends = new PathEnds(code);
     this.forks = new ForkStack(options.registerWords);
-    this.#fentry = fentrySymbols(code);
+    this.#isFentry = new Uint8Array(code.input.symbols.count);
+    for (const symbol of fentrySymbols(code)) this.#isFentry[symbol] = 1;
     this.#into = options.into ?? false;
   }
 
@@ -91,7 +95,7 @@ export class Walk {
 
   #follow(from: number, executor: Executor): void {
     for (let insn = from; insn !== 0; ) {
-      insn = this.real(insn);
+      insn = this.real(executor.advanceQuickly(insn));
       if (insn === 0 || this.visits.has(insn, executor.sp) || !executor.onStack()) return;
       insn = executor.advance(insn);
     }
@@ -107,11 +111,6 @@ export class Walk {
   visit(insn: number, sp: number): void {
     if (this.visits.note(insn, sp) && !this.#into) this.ends.visit(insn);
     this.visitor.at(insn);
-  }
-
-  /** Of a visit in another function than the one that is explored. */
-  noteForeign(insn: number): void {
-    if (!this.#into) this.ends.visit(insn);
   }
 
   /** One instruction. Where the path goes on: 0 where it ends. */
@@ -152,7 +151,7 @@ export class Walk {
 
   /** Whether a call leaves all registers alone. */
   isFentry(insn: number): boolean {
-    return this.#fentry.has(this.code.callDest[insn]);
+    return this.#isFentry[this.code.callDest[insn]] !== 0;
   }
 
   /** Low half of an instruction's address, signed: an integer that needs no room of its own. */

@@ -241,7 +241,11 @@ function readModrm(bytes: Uint8Array, start: number, form: number, insn: Insn): 
   return at;
 }
 
+const IMMEDIATE =
+  FORM.IMM8 | FORM.IMM16 | FORM.IMM32 | FORM.IMMZ | FORM.IMMV | FORM.MOFFS | FORM.IMM_TEST | FORM.IMM8_MORE;
+
 function readImmediate(bytes: Uint8Array, start: number, form: number, insn: Insn): number {
+  if ((form & IMMEDIATE) === 0) return start;
   let size = 0;
   if (form & FORM.IMM8) size = 1;
   else if (form & FORM.IMM16) size = 2;

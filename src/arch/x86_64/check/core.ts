@@ -6,7 +6,7 @@ import type { Addr } from '../../../guest/addr.ts';
 import type { CpuContext, StopKind } from '../../../guest/engine.ts';
 import type { SharedAllocator } from '../../../guest/memory.ts';
 import type { Insn } from '../../../isa/decoder.ts';
-import type { CheckEngine, CheckedInsn } from '../../checking.ts';
+import type { CheckEngine, CheckedInsn, CheckRun } from '../../checking.ts';
 import { REG } from '../context.ts';
 import { STOP_BLOCK_END, STOP_MACHINE } from '../core/kinds.ts';
 import {
@@ -14,6 +14,7 @@ import {
   CONTEXT_SIZE,
   ELSEWHERE,
   ELSEWHERE_SIZE,
+  LEFT,
   REGS,
   VECTOR_OWNER,
   VECTOR_SIZE,
@@ -24,7 +25,7 @@ import { CoreEngine, FAILED, KINDS } from '../engine/core_engine.ts';
 import { newMemory } from '../engine/linear_memory.ts';
 import { MachineInstructions } from '../engine/machine_instructions.ts';
 import { MachineMemory } from '../engine/machine_memory.ts';
-import { Translator } from '../engine/translate/translator.ts';
+import { MOST_INSTRUCTIONS, Translator } from '../engine/translate/translator.ts';
 import type { CoreExports } from '../engine/wasm.ts';
 
 /** Repetitions of one instruction, at most. */
@@ -44,10 +45,40 @@ class ExecutingContext extends CoreContext {
   }
 }
 
+/** A block of the core's that is written where the one before it was. */
+class CoreRun implements CheckRun {
+  readonly most = MOST_INSTRUCTIONS;
+  stop: StopKind | undefined;
+  readonly #core: CoreExports;
+  readonly #words: Uint32Array;
+  readonly #translator: Translator;
+
+  constructor(core: CoreExports, words: Uint32Array, translator: Translator) {
+    this.#core = core;
+    this.#words = words;
+    this.#translator = translator;
+  }
+
+  begin(bytes: Uint8Array, base: Addr): void {
+    this.#translator.beginRun(ARENA, base, bytes);
+  }
+  add(insn: CheckedInsn, at: number): void {
+    this.#translator.addToRun(insn as Insn, at);
+  }
+  execute(): number {
+    const count = this.#translator.endRun(ARENA);
+    const why = this.#core.runBlock(ARENA, MOST_REPETITIONS);
+    if (why === STOP_BLOCK_END) return count;
+    this.stop = why === STOP_MACHINE ? undefined : KINDS[why];
+    return MOST_REPETITIONS - this.#words[LEFT / 4];
+  }
+}
+
 export class CheckCore extends CoreEngine implements CheckEngine {
   #core!: CoreExports;
   #words!: Uint32Array;
   #translator!: Translator;
+  #run!: CoreRun;
   #memory!: MachineMemory;
   #context!: ExecutingContext;
   /** The context as it was made, and its vector registers. */
@@ -63,6 +94,7 @@ export class CheckCore extends CoreEngine implements CheckEngine {
     this.#core = core;
     this.#words = new Uint32Array(buffer, 0, ARENA / 4);
     this.#translator = new Translator(buffer);
+    this.#run = new CoreRun(core, this.#words, this.#translator);
     this.#memory = new MachineMemory(core, new DataView(buffer));
     this.#context = new ExecutingContext(this.#core, buffer);
     this.#words[VECTOR_OWNER / 4] = REGS;
@@ -70,6 +102,11 @@ export class CheckCore extends CoreEngine implements CheckEngine {
     this.#freshVectors = this.#words.slice(ZMM / 4, (ZMM + VECTOR_SIZE) / 4);
     return memory;
   };
+
+  /** Of the memory that was allocated last. */
+  get straightRun(): CheckRun {
+    return this.#run;
+  }
 
   readonly readsAhead = false;
   /** It refuses no kind of instruction. */

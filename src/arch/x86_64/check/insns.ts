@@ -25,7 +25,7 @@ import {
 } from '../../checking.ts';
 import { REG } from '../context.ts';
 import { R_X86_64_32S, R_X86_64_PC32 } from '../module/relocation.ts';
-import { isPlain } from './plain.ts';
+import { addressedBy, runKind, writes } from './plain.ts';
 import { stackStore, storesOn } from './stack_store.ts';
 
 function skipped({ facts, flow, opcode, vex }: Insn): number {
@@ -70,6 +70,13 @@ function isSameButValue(a: Insn, b: Insn): boolean {
   return opcode && prefixes && operands && a.sibBase === b.sibBase && a.sibIndex === b.sibIndex;
 }
 
+/** The constant at its end, or what is added to the address of the next instruction. */
+function isValueAt({ length, immSize, ripRelative, vex }: Insn, offset: number, width: number): boolean {
+  if (vex) return false;
+  if (immSize === width && offset === length - width) return true;
+  return ripRelative && width === 4 && offset === length - immSize - width;
+}
+
 const NONE: readonly InsnAddress[] = [];
 
 function addresses(insn: Insn, next: number): readonly InsnAddress[] {
@@ -94,11 +101,14 @@ export const INSNS: CheckedInsns = {
   storesAt: (insn, halves, high) => stackStore(insn as Insn, halves, high),
   makesRoom: (insn) => makesRoom(insn as Insn),
   deltaAlone: (insn) => deltaAlone(insn as Insn),
-  isPlain: (insn) => isPlain(insn as Insn),
+  runKind: (insn) => runKind(insn as Insn),
+  writes: (insn) => writes(insn as Insn),
+  addressedBy: (insn) => addressedBy(insn as Insn),
   skipped: (insn) => skipped(insn as Insn),
   takesOff: (insn) => takesOff(insn as Insn),
   isRefused: isRefusedAt,
   straighten: overwriteEarlyRex,
+  isValueAt: (insn, offset, width) => isValueAt(insn as Insn, offset, width),
   isSameButValue: (a, b) => isSameButValue(a as Insn, b as Insn),
   addresses: (insn, next) => addresses(insn as Insn, next),
   filler: OPCODE.INT3,

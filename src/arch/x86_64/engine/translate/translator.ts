@@ -14,7 +14,7 @@ import { translateVector } from './vector_translate.ts';
 import { OperationWriter } from './writer.ts';
 
 /** Instructions in a block, at most. */
-const MOST_INSTRUCTIONS = 64;
+export const MOST_INSTRUCTIONS = 64;
 /** Operations that one instruction may need, and what ends a block. */
 export const MOST_OPERATIONS = 12 * (MOST_INSTRUCTIONS + 1);
 
@@ -143,6 +143,37 @@ export class Translator {
     // Where a block begins is of use to those that are found by it.
     w.setCell(block + BLOCK_COUNT, 1);
     w.setCell(block + BLOCK_SIZE, 1);
+  }
+
+  /** Begins a block of instructions that are decoded already, out of bytes whose first is at the address `base`. */
+  beginRun(block: number, base: bigint, bytes: Uint8Array): void {
+    const w = this.#writer;
+    const i = this.#i;
+    if (i.bytes !== bytes) i.bytes = bytes;
+    i.user = false;
+    i.next.base = base;
+    w.beginBlock(block);
+    w.index = 0;
+    // Nobody asks where they are.
+    w.start = 0;
+    w.end = 0;
+  }
+  /** One decoded from an index of the bytes, which goes on to the next. */
+  addToRun(insn: Insn, at: number): void {
+    const i = this.#i;
+    if (i.insn !== insn) i.insn = insn;
+    i.at = at;
+    i.next.offset = at + insn.length;
+    this.#instruction(i);
+    this.#writer.index++;
+  }
+  /** @returns how many instructions the block has */
+  endRun(block: number): number {
+    const w = this.#writer;
+    w.plain(GOTO);
+    w.setCell(block + BLOCK_COUNT, w.index);
+    w.setCell(block + BLOCK_SIZE, w.index);
+    return w.index;
   }
 
   /** @returns whether the block may go on behind it */
