@@ -20,7 +20,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { type BuildOptions, build as esbuild } from 'esbuild';
+import type { BuildOptions } from 'esbuild';
 import { digestOfMakers } from '../src/machine/boot/image_makers.ts';
 import { digestOfKernelMakers } from '../src/machine/native/makers.ts';
 import { digestOfReaders } from '../src/vmlinuz/readers.ts';
@@ -28,6 +28,8 @@ import { ScriptError } from './errors.ts';
 import { ROOT } from './root.ts';
 
 const at = (path: string): string => join(ROOT, path);
+/** Where everything is up to date, it is not asked for. */
+const bundler = () => import('esbuild');
 
 /** Packages with a native library or a WebAssembly file next to them, and the bundler itself. */
 const EXTERNAL = [
@@ -67,11 +69,11 @@ const COMMON = {
 } as const satisfies BuildOptions;
 
 /** What is cached, images and symbols of kernels, is of the code in dist. */
-const DEFINE = {
+const digests = () => ({
   IMAGE_MAKERS: JSON.stringify({ x86_64: digestOfMakers(ROOT, 'x86_64') }),
   KERNEL_MAKERS: JSON.stringify({ x86_64: digestOfKernelMakers(ROOT, 'x86_64') }),
   KERNEL_READERS: JSON.stringify({ x86_64: digestOfReaders(ROOT, 'x86_64') }),
-};
+});
 
 const IN_DIST = {
   ...COMMON,
@@ -80,7 +82,6 @@ const IN_DIST = {
   minifyWhitespace: true,
   minifySyntax: true,
   external: EXTERNAL,
-  define: DEFINE,
 } as const satisfies BuildOptions;
 
 export async function main(flags: readonly string[]): Promise<void> {
@@ -105,7 +106,7 @@ export async function build({ types = false, force = false } = {}): Promise<void
  * @param root of the checkout that it is of
  */
 export async function buildProgram(path: string, root = ROOT): Promise<string> {
-  const { outputFiles } = await esbuild({
+  const { outputFiles } = await (await bundler()).build({
     ...COMMON,
     entryPoints: [join(root, path)],
     // a browser's driver finds its own files beside itself
@@ -147,7 +148,7 @@ async function bundle(): Promise<void> {
 
 /** The program as the launcher wraps it, then the launchers, which know its name. */
 async function bundleProgram(): Promise<void> {
-  const { metafile } = await esbuild({
+  const { metafile } = await (await bundler()).build({
     ...IN_DIST,
     entryPoints: [at(PROGRAM)],
     entryNames: '[dir]/[name]-[hash]',
@@ -156,7 +157,7 @@ async function bundleProgram(): Promise<void> {
     format: 'cjs',
     charset: 'ascii',
     supported: { 'dynamic-import': false },
-    define: { ...DEFINE, 'import.meta.url': 'PROGRAM_URL' },
+    define: { ...digests(), 'import.meta.url': 'PROGRAM_URL' },
     banner: { js: '(function(module,require,PROGRAM_URL){' },
     footer: { js: '})' },
   });
@@ -168,7 +169,7 @@ async function bundleProgram(): Promise<void> {
 }
 
 async function bundleLauncher(thread: string, program: string): Promise<void> {
-  await esbuild({
+  await (await bundler()).build({
     ...IN_DIST,
     entryPoints: [{ in: at(LAUNCHER), out: join('cli', thread || 'main') }],
     format: 'cjs',
@@ -177,7 +178,7 @@ async function bundleLauncher(thread: string, program: string): Promise<void> {
 }
 
 async function bundleRelay(): Promise<void> {
-  await esbuild({
+  await (await bundler()).build({
     ...IN_DIST,
     entryPoints: [at(RELAY)],
     format: 'cjs',
@@ -187,10 +188,11 @@ async function bundleRelay(): Promise<void> {
 }
 
 async function bundleApi(): Promise<void> {
-  await esbuild({
+  await (await bundler()).build({
     ...IN_DIST,
     entryPoints: [at(API)],
     chunkNames: 'chunks/[name]-[hash]',
+    define: digests(),
     splitting: true,
     banner: { js: REQUIRE },
   });
@@ -198,7 +200,7 @@ async function bundleApi(): Promise<void> {
 
 /** What the pages of runs and of live machines are made with, for browsers. */
 async function bundlePage(): Promise<void> {
-  await esbuild({
+  await (await bundler()).build({
     bundle: true,
     minify: true,
     logLevel: 'warning',
