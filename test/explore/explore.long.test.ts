@@ -11,8 +11,7 @@ describe('explore finds', () => {
   });
 
   it('the hole that force leaves', async () => {
-    // In some orders the thread is in step with the retries, and sleeps in the function at each: that is not looked for.
-    const { found } = await explored(fixture('explore_force'), { most: 600, known: ['expectation'] });
+    const { found } = await explored(fixture('explore_force'), { most: 600 });
     expect(
       found?.problems.some(({ kind, text }) => kind === 'hole' && /left there by force/.test(text)),
     ).toBe(true);
