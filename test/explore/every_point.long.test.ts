@@ -21,6 +21,8 @@ const PLACES: Readonly<Record<string, RegExp>> = {
 };
 
 interface Kind {
+  /** Of /proc/cmdline at once; one where nothing is said. */
+  readonly readers?: number;
   /** Until the moment from which on the reader is looked at. */
   readonly before: (s: Session) => void;
   readonly transition: (s: Session) => TaskStruct[];
@@ -54,7 +56,9 @@ const KINDS: Readonly<Record<string, Kind>> = {
     transition: (s) => [s.startInsmod('patch_vmlinux')],
     patched: true,
   },
+  // Of one alone 60 seeds have none where he is on his way to the site that is poked; of four at once each of twelve had.
   'a patch is disabled': {
+    readers: 3,
     before: settledWith('patch_vmlinux'),
     transition: (s) => [write(s, 'patch_vmlinux', 'enabled', '0')],
     patched: false,
@@ -96,7 +100,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
 
 interface Life {
   readonly session: Session;
-  readonly reader: TaskStruct;
+  readonly readers: readonly TaskStruct[];
 }
 
 async function live(
@@ -107,11 +111,13 @@ async function live(
   const session = await Session.boot({ cpus: 2, instructionNs: 4000, schedule });
   kind.before(session);
   session.machine.runFor(10 * MS);
-  const reader = session.machine.spawn('reader', ['/proc/cmdline', '0']);
+  const readers = Array.from({ length: kind.readers ?? 1 }, () =>
+    session.machine.spawn('reader', ['/proc/cmdline', '0']),
+  );
   session.machine.runFor(8 * MS);
   atBegin?.(session);
   const doers = kind.transition(session);
-  return { session, reader, doers };
+  return { session, readers, doers };
 }
 
 /** Seeds after which a place that no task came to is one that none comes to. */
@@ -177,7 +183,7 @@ function toTheEnd(s: Session, doers: readonly TaskStruct[], step: () => void): b
 
 /** What went wrong where the reader is preempted at that instruction. */
 async function preemptedAt(kind: Kind, schedule: string): Promise<string[]> {
-  const { session, reader, doers } = await live(kind, schedule);
+  const { session, readers, doers } = await live(kind, schedule);
   const { machine } = session;
   try {
     const complaints = new Complaints(machine);
@@ -188,7 +194,7 @@ async function preemptedAt(kind: Kind, schedule: string): Promise<string[]> {
       if (machine.exitStatus(doer) !== 0) wrong.push(`${doer} ends with ${machine.exitStatus(doer)}`);
     machine.runFor(2 * SECOND);
     wrong.push(...complaints.all(), ...checkInvariants(machine));
-    if (machine.exitStatus(reader) !== undefined) wrong.push('the reader has ended');
+    if (readers.some((reader) => machine.exitStatus(reader) !== undefined)) wrong.push('a reader has ended');
     const seen = session.cat('/proc/cmdline').includes('livepatched');
     if (seen !== kind.patched) wrong.push(`/proc/cmdline is ${seen ? '' : 'not '}patched`);
     return wrong;
@@ -197,14 +203,8 @@ async function preemptedAt(kind: Kind, schedule: string): Promise<string[]> {
   }
 }
 
-/**
- * Where no task comes to. Who was not switched by the first pass is held up, and is switched by force. The one site that disabling
- * takes back is poked with nobody on his way to it: 60 seeds have none.
- */
-const UNSEEN: ReadonlySet<string> = new Set([
-  'a transition is forced: klp_update_patch_state()',
-  'a patch is disabled: text poking',
-]);
+/** Where no task comes to. Who was not switched by the first pass is held up, and is switched by force. */
+const UNSEEN: ReadonlySet<string> = new Set(['a transition is forced: klp_update_patch_state()']);
 
 /** Hundreds of instructions, which are the same ones for each kind: of each another share, and all of them where time is no matter. */
 const MANY = 'entry and exit work';
