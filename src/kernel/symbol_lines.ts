@@ -4,7 +4,8 @@ import { type Addr, hi32, lo32 } from '../guest/addr.ts';
 import type { PackedNames } from './packed_names.ts';
 
 const DIGITS = Uint8Array.from([...'0123456789abcdef'], (digit) => digit.charCodeAt(0));
-const [SPACE, NEWLINE] = [0x20, 0x0a];
+const SPACE = ' '.charCodeAt(0);
+const NEWLINE = '\n'.charCodeAt(0);
 const HALF_SIZE = 8;
 /** Address, blank, letter, blank, newline. */
 const LEAST = 2 * HALF_SIZE + 4;
