@@ -1,9 +1,11 @@
 // npm run oracle: the same operations on a real kernel in QEMU and on the emulated machine that is booted on that kernel;
 // the first difference is shown, lines side by side.
 
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import { X86_64 } from '../src/arch/x86_64/x86_64.ts';
+import { openKernel } from '../src/machine/native/cache.ts';
 import { BOOTED, bootedImage } from './debian/booted.ts';
 import { ScriptError, ScriptUsageError } from './errors.ts';
 import { type OracleArguments, readArguments, USAGE } from './oracle/arguments.ts';
@@ -13,6 +15,7 @@ import { modulesFor } from './oracle/modules.ts';
 import { REASONS } from './oracle/normalise.ts';
 import { sequencesOf } from './oracle/operations.ts';
 import { MachineFailure, type Outcome } from './oracle/outcome.ts';
+import { folderOf, readPatches } from './oracle/patches.ts';
 import { requireQemu, runReal } from './oracle/qemu.ts';
 import { Selftests } from './oracle/selftests.ts';
 import { fetchUserspace } from './oracle/userspace.ts';
@@ -36,14 +39,16 @@ export async function main(args: string[]): Promise<void> {
   if (kernel === undefined)
     throw new ScriptError(`${BOOTED[options.kernel].package} of Debian holds no vmlinuz`);
   const selftests = options.selftests ? new Selftests(options.kernel, ROOT) : undefined;
-  const modules = selftests?.modules ?? options.modules ?? modulesFor(options.kernel, cache);
+  const others = selftests?.modules ?? options.modules ?? modulesFor(options.kernel, cache);
+  const set = options.patches.length > 0 ? patchSet(options.patches, kernel, others) : undefined;
+  const modules = set?.modules ?? others;
   const { cpus, kvm, stall: stallSeconds } = options;
   const common = { modules, cmdline: CMDLINE, cpus, stallSeconds };
   const kept: Kept[] = [];
   const known = options.against === undefined ? [] : readKept(options.against);
   const results: SequenceResult[] = [];
   const isAgain = options.isDefault && options.against !== undefined;
-  const sequences = isAgain ? known : (selftests?.sequences ?? sequencesOf(options, release));
+  const sequences = isAgain ? known : (selftests?.sequences ?? sequencesOf(options, release, set?.patches));
   for (const [i, { name, operations }] of sequences.entries()) {
     const real = await attempt(() => {
       const found = known.find((one) => isDeepStrictEqual(one.operations, operations));
@@ -67,6 +72,21 @@ export async function main(args: string[]): Promise<void> {
     results.push(result);
   }
   finish(options, release, results);
+}
+
+/** A set of livepatches, in a folder of this run's with the other modules. What it is for and is not there is left out, and told. */
+function patchSet(files: readonly string[], kernel: string, others: string) {
+  const modules = join(cache, `patches-${process.pid}`);
+  const read = readPatches(files, openKernel(kernel, X86_64).description);
+  process.once('exit', () => rmSync(modules, { recursive: true, force: true }));
+  const names = folderOf(files, others, modules);
+  const patches = read.map((patch) => {
+    const isThere = (target: string): boolean => names.has(target);
+    for (const target of patch.targets.filter((one) => !isThere(one)))
+      log(`${patch.name} is for ${target}, which is not in ${others}: that is not tried`);
+    return { ...patch, targets: patch.targets.filter(isThere) };
+  });
+  return { modules, patches };
 }
 
 /** What a machine did, and what it failed with. */

@@ -11,6 +11,8 @@ What is run there and there:
                        that begin with # are none
   --random COUNT       that many operations of the generator, from --seed (the default, with 100)
   --selftests          the kernel's own livepatch selftests; each script is an operation
+  --patches FILE...    a set of livepatches (.ko): each alone, with the modules that it is for before it, and coming and
+                       going behind it; then all of them on top of each other, in this order
   --livepatch NAME     a module of --modules is loaded, looked at, disabled and unloaded; may be given again
 
   --modules DIR        .ko files that both machines get in /lib/modules/RELEASE/extra (default: those of
@@ -29,7 +31,8 @@ What is run there and there:
 Exit code: 0 all operations identical, 1 a difference, 2 wrong call, or something that is needed is not here, 3 a machine
 failed before the operations were over.
 
-Example: npm run oracle -- --kernel 6.1 --random 200 --seed 3`;
+Examples: npm run oracle -- --kernel 6.1 --random 200 --seed 3
+          npm run oracle -- --kernel 6.1 --patches fix-a.ko fix-b.ko --modules build/targets`;
 
 export interface OracleArguments {
   readonly kernel: BootedVersion;
@@ -39,6 +42,8 @@ export interface OracleArguments {
   readonly isDefault: boolean;
   readonly selftests: boolean;
   readonly livepatches: readonly string[];
+  /** Files. */
+  readonly patches: readonly string[];
   readonly modules: string | undefined;
   readonly seed: number;
   readonly cpus: number;
@@ -55,16 +60,20 @@ export function readArguments(
   args: readonly string[],
   kernels: readonly BootedVersion[],
 ): OracleArguments | 'help' {
-  const { values } = parsed(args);
+  const { values, positionals } = parsed(args);
   if (values.help) return 'help';
   const kernel = kernels.find((version) => version === values.kernel);
   if (kernel === undefined)
     throw new ScriptUsageError(`--kernel ${values.kernel ?? 'is missing'}: ${kernels.join(', ')}\n${USAGE}`);
-  const whats = [values.script, values.random, values.livepatch, values.selftests].filter(
+  const whats = [values.script, values.random, values.livepatch, values.patches, values.selftests].filter(
     (one) => one !== undefined,
   );
   if (whats.length > 1)
-    throw new ScriptUsageError('one of --script, --random, --selftests and --livepatch can be given');
+    throw new ScriptUsageError(
+      'one of --script, --random, --selftests, --patches and --livepatch can be given',
+    );
+  if (values.patches === undefined && positionals.length > 0)
+    throw new ScriptUsageError(`unexpected argument '${positionals[0]}'\n${USAGE}`);
   if (values.kvm && values.against)
     throw new ScriptUsageError('--against runs no real kernel: --kvm has no sense');
   return {
@@ -74,6 +83,7 @@ export function readArguments(
     isDefault: whats.length === 0,
     selftests: values.selftests ?? false,
     livepatches: values.livepatch ?? [],
+    patches: [...(values.patches ?? []), ...positionals],
     modules: values.modules,
     seed: number('seed', values.seed, 1, 0xffffffff),
     cpus: number('cpus', values.cpus, 1, 8),
@@ -92,12 +102,14 @@ function parsed(args: readonly string[]) {
   try {
     return parseArgs({
       args: [...args],
+      allowPositionals: true,
       options: {
         kernel: text,
         script: text,
         random: text,
         selftests: flag,
         livepatch: { type: 'string', multiple: true },
+        patches: { type: 'string', multiple: true },
         modules: text,
         seed: text,
         cpus: text,

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { ScriptUsageError } from '../errors.ts';
 import type { OracleArguments } from './arguments.ts';
 import { generate } from './generator.ts';
+import { operationsOf, type PatchOfSet } from './patches.ts';
 
 const CONTROL = '/sys/kernel/debug/dynamic_debug/control';
 /** Livepatch says what it does, but for what depends on where a task was at that moment. */
@@ -25,8 +26,10 @@ export interface Sequence {
 export function sequencesOf(
   { script, livepatches, random, seed }: OracleArguments,
   release: string,
+  patches: readonly PatchOfSet[] = [],
 ): Sequence[] {
   if (script !== undefined) return [{ name: script, operations: readScript(script) }];
+  if (patches.length > 0) return [{ name: 'patches', operations: [...PRELUDE, ...operationsOf(patches)] }];
   if (livepatches.length > 0)
     return [{ name: 'livepatches', operations: [...PRELUDE, ...livepatches.flatMap(comesAndGoes)] }];
   return Array.from({ length: Math.ceil(random / SEQUENCE) }, (_, i) => {

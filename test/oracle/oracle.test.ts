@@ -193,7 +193,7 @@ describe('the arguments', () => {
     [['--kernel', '5.10'], /--kernel 5.10: 6.1, 6.12, 7.3/],
     [['--random', '0'], /--random 0: it must be a whole number from 1/],
     [['--cpus', '99'], /--cpus 99/],
-    [['--script', 'a', '--random', '3'], /one of --script, --random, --selftests and --livepatch/],
+    [['--script', 'a', '--random', '3'], /one of --script, --random, --selftests, --patches and --livepatch/],
     [['--nothing'], /Unknown option '--nothing'/],
     [['--script', '/nowhere/at/all'], /\/nowhere\/at\/all: ENOENT/],
   ])('%j are refused in words', (args, words) => {
