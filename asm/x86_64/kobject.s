@@ -1,7 +1,9 @@
 # Kobjects that are made and given a directory in sysfs. Mirrors lib/kobject.c, fs/sysfs/dir.c, fs/sysfs/file.c.
 #
 # Which names a directory has is known to src/kernel/kobject.ts; what is told of a name that cannot be is told from
-# here, so that it has the stack it should have.
+# here, so that it has the stack it should have. Behind a real kernel its own functions do all of it.
+
+.ifndef REAL_KERNEL
 
 .section .text
 
@@ -172,3 +174,12 @@ SYM_DATA_START(kernel_kobj)
     .quad   kernel_kobject
 SYM_DATA_END(kernel_kobj)
 EXPORT_SYMBOL_GPL(kernel_kobj)
+
+.else
+
+.section .text
+
+# release() of kobjects that TypeScript has
+HOST_FUNC_NOTRACE klp_kobj_release
+
+.endif

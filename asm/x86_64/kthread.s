@@ -198,3 +198,21 @@ SYM_FUNC_START(kthreadd)
     jmp     .Lagain
 SYM_FUNC_END(kthreadd)
 NORETURN(kthreadd)
+
+.ifdef REAL_KERNEL
+# struct workqueue_struct *alloc_workqueue(rdi format, esi flags, edx max_active, ...)
+HOST_FUNC alloc_workqueue
+EXPORT_SYMBOL_GPL(alloc_workqueue)
+HOST_FUNC destroy_workqueue
+EXPORT_SYMBOL_GPL(destroy_workqueue)
+HOST_FUNC __flush_workqueue
+EXPORT_SYMBOL(__flush_workqueue)
+HOST_FUNC drain_workqueue
+EXPORT_SYMBOL_GPL(drain_workqueue)
+HOST_FUNC queue_work_node
+EXPORT_SYMBOL_GPL(queue_work_node)
+HOST_FUNC workqueue_set_max_active
+EXPORT_SYMBOL_GPL(workqueue_set_max_active)
+HOST_FUNC work_busy
+EXPORT_SYMBOL_GPL(work_busy)
+.endif

@@ -49,6 +49,31 @@ MM_FUNC kmem_cache_alloc
 MM_FUNC kmem_cache_free
 MM_FUNC kmem_cache_destroy
 
+.ifdef REAL_KERNEL
+# What code of a real kernel, and modules for it, ask besides
+MM_FUNC __kmalloc_node_track_caller
+MM_FUNC __ksize
+MM_FUNC kmem_cache_alloc_lru
+MM_FUNC kmem_cache_alloc_node
+MM_FUNC kmem_cache_alloc_bulk
+MM_FUNC kmem_cache_free_bulk
+MM_FUNC kmem_cache_create_usercopy
+MM_FUNC __kmem_cache_create_args
+MM_FUNC vmalloc_node
+MM_FUNC vzalloc_node
+MM_FUNC __vmalloc_node
+MM_FUNC __vmalloc_node_range
+
+# void __percpu *pcpu_alloc(rdi size, rsi align, rdx reserved, rcx gfp), void free_percpu(rdi pointer)
+HOST_FUNC pcpu_alloc
+MM_FUNC_GPL free_percpu
+
+MM_FUNC_GPL call_rcu
+MM_FUNC_GPL rcu_barrier
+MM_FUNC_GPL synchronize_rcu_expedited
+HOST_FUNC rcu_core
+.endif
+
 # void kvfree_call_rcu(rdi head, rsi offset): kfree_rcu(). A NULL head is kfree_rcu_mightsleep(), of rsi.
 MM_FUNC_GPL kvfree_call_rcu
 MM_FUNC_GPL synchronize_rcu

@@ -193,7 +193,7 @@ export class Bundles {
       for (const member of bundle.members) if (!member.module) addBlobDir(klp, bundle, member);
       ret = yield* livepatch.enableLocked(patch, call);
     }
-    if (ret !== 0) patchInit.freeStart(patch);
+    if (ret !== 0) yield* patchInit.freeStart(patch);
     yield* klp.unlock();
     if (ret === 0) return 0;
     yield* patchInit.freeFinish(patch);

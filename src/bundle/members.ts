@@ -142,7 +142,7 @@ export class Members {
     }
     if (ret !== 0) {
       klp.warn(`bundle '${bundle.name}' failed for module '${name}', refusing to load module '${name}'`);
-      this.#free(bundle, member, object);
+      yield* this.#free(bundle, member, object);
     }
     yield* klp.unlock();
     return ret === 0 ? 0 : this.#failed(bundle, member, -ret, `object '${name}' cannot be patched`);
@@ -158,12 +158,12 @@ export class Members {
     klp.notice(`reverting bundle '${bundle.name}' on unloading module '${member.spec.object}'`);
     yield* patching.unpatchObject(object);
     yield* this.#livepatch.transition.postUnpatch(object);
-    this.#free(bundle, member, object);
+    yield* this.#free(bundle, member, object);
     yield* klp.unlock();
   }
 
-  #free(bundle: Bundle, member: Member, object: KlpObject): void {
-    this.#livepatch.patchInit.freeObject(object);
+  *#free(bundle: Bundle, member: Member, object: KlpObject): HostGenerator<void> {
+    yield* this.#livepatch.patchInit.freeObject(object);
     bundle.noteUnlinked(member);
   }
 }

@@ -11,7 +11,7 @@ import type { Structs } from '../kernel/description.ts';
 import { noFail } from '../kernel/fault_inject.ts';
 import { writeCut } from '../kernel/lib.ts';
 import { initMutex } from '../kernel/mutex.ts';
-import type { SysfsFile } from '../kernel/sysfs.ts';
+import type { GuestAttribute, SysfsFile } from '../kernel/sysfs.ts';
 import { UAPI } from '../kernel/uapi.ts';
 import { vsprintfGuest } from '../kernel/vsprintf.ts';
 import { type FsContext, latin1Bytes, latin1Text } from './context.ts';
@@ -54,6 +54,9 @@ const FUNCTIONS: readonly { path: RegExp; ops: string; show: string; store: stri
 ];
 const SHOWS = ['sysfs_attr_show', 'enabled_show', 'transition_show', 'patched_show', 'param_attr_show'];
 const STORES = ['sysfs_attr_store', 'enabled_store', 'force_store', 'param_attr_store'];
+
+/** A node that is removed, with nobody in its functions. */
+const KN_DEACTIVATED_BIAS = 0x80000001;
 
 interface Node {
   readonly file: SysfsFile;
@@ -103,7 +106,7 @@ export class Kernfs {
       kernfs_fop_open: ({ args }) => this.#open(args[1]),
       kernfs_put_open_node: ({ args }) => this.#close(args[0]),
       kernfs_get_active: ({ args }) => this.#getActive(args[0]),
-      kernfs_put_active: ({ args }) => this.#addActive(args[0], -1),
+      kernfs_put_active: ({ args }) => this.#putActive(args[0]),
       sysfs_emit: (call) => this.#emit(call, 0, 1),
       sysfs_emit_at: (call) => this.#emit(call, Number(BigInt.asIntN(32, call.args[1])), 2),
     });
@@ -144,12 +147,14 @@ export class Kernfs {
     return 0;
   }
 
-  #close(of: Addr): void {
+  *#close(of: Addr): HostGenerator<void> {
     const { mem, core } = this.#fs;
     const kn = mem.readU64(of + BigInt(this.#kernfsOpenFile.kn));
     const node = keptFor(this.#byKn, kn);
     core.slab.free(of);
+    const real = node.opened === 1 ? node.file.guest?.node?.kn : undefined;
     this.#putNode(node);
+    if (real !== undefined) yield { call: this.#fs.symbol('kernfs_put'), args: [real] };
   }
 
   #putNode(node: Node): void {
@@ -186,7 +191,7 @@ export class Kernfs {
   }
 
   /** Of a module's own attribute: the guest's functions find it and its kobject without us. */
-  #moduleNode(file: SysfsFile, kn: Addr, { kobj, attr }: NonNullable<SysfsFile['guest']>): Node {
+  #moduleNode(file: SysfsFile, kn: Addr, { kobj, attr, node }: GuestAttribute): Node {
     const { mem, core } = this.#fs;
     const parent = core.slab.alloc(this.#fs.core.kernel.structs.kernfs_node.size, 'kernfs_node');
     const name = core.slab.alloc(file.name.length + 1, 'attribute name');
@@ -194,9 +199,10 @@ export class Kernfs {
     mem.writeU64(parent + BigInt(this.#kernfsNode.priv), kobj);
     mem.writeU64(kn + BigInt(this.#kernfsNode.parent), parent);
     mem.writeU64(kn + BigInt(this.#kernfsNode.name), name);
-    mem.writeU64(kn + BigInt(this.#kernfsNode.attr_open), this.#fs.symbol('kobj_sysfs_ops'));
+    mem.writeU64(kn + BigInt(this.#kernfsNode.attr_open), node?.ops ?? this.#fs.symbol('kobj_sysfs_ops'));
     mem.writeU64(kn + BigInt(this.#kernfsNode.priv), attr);
     mem.writeU16(kn + BigInt(this.#kernfsNode.mode), UAPI.S_IFREG | file.mode);
+    if (node) mem.writeU32(node.kn, mem.readU32(node.kn) + 1);
     return { file, kn, attr, opened: 0 };
   }
 
@@ -222,16 +228,41 @@ export class Kernfs {
   }
 
   #getActive(kn: Addr): Addr {
+    const real = this.#realNode(kn);
+    if (real !== undefined && (this.#fs.mem.readU32(real + BigInt(this.#kernfsNode.active)) | 0) < 0)
+      return 0n;
     if (this.#byKn.get(kn)?.file.removed) return 0n;
     this.#addActive(kn, 1);
     return kn;
   }
+
+  /** kernfs_drain() waits for the last one who is in a file's functions. */
+  *#putActive(kn: Addr): HostGenerator<void> {
+    this.#addActive(kn, -1);
+    const real = this.#realNode(kn);
+    if (real === undefined) return;
+    const { mem } = this.#fs;
+    if (mem.readU32(real + BigInt(this.#kernfsNode.active)) !== KN_DEACTIVATED_BIAS) return;
+    const { dir_root, parent } = this.#kernfsNode;
+    let at = real;
+    for (let above = at; above !== 0n; above = mem.readU64(above + BigInt(parent))) at = above;
+    const { kernfs_root } = this.#fs.core.kernel.structs;
+    if (!kernfs_root) return;
+    const queue = mem.readU64(at + BigInt(dir_root)) + BigInt(kernfs_root.fields.deactivate_waitq);
+    yield { call: this.#fs.symbol('__wake_up'), args: [queue, this.#fs.constants.TASK_NORMAL, 0, 0] };
+  }
+
+  /** In a real kernel's kernfs. */
+  #realNode(kn: Addr): Addr | undefined {
+    return this.#byKn.get(kn)?.file.guest?.node?.kn ?? (this.#byKn.has(kn) ? undefined : kn);
+  }
+
   #addActive(kn: Addr, by: 1 | -1): void {
-    const at = kn + BigInt(this.#kernfsNode.active);
+    const at = (this.#realNode(kn) ?? kn) + BigInt(this.#kernfsNode.active);
     this.#fs.mem.writeU32(at, (this.#fs.mem.readU32(at) + by) >>> 0);
     // Who removes the directory waits for those who are in the module's functions.
     const file = this.#byKn.get(kn)?.file;
-    if (file?.guest) file.parent.hold(by);
+    if (file?.guest && !file.guest.node) file.parent.hold(by);
   }
 
   *#show(attr: Addr, buf: Addr): HostGenerator {

@@ -167,6 +167,10 @@ export class ProcTree {
     const { mem } = this.#fs;
     const at = (field: number): Addr => entry.addr + BigInt(field);
     mem.writeU64(at(this.#fs.pde.proc_ops), init.procOps ?? 0n);
+    // A directory without is one that a real kernel puts nothing into.
+    const { proc_iops } = this.#fs.core.kernel.structs.proc_dir_entry.fields;
+    const functions = this.#fs.core.symbols.lookupName('proc_dir_inode_operations');
+    if (proc_iops !== undefined && functions !== undefined) mem.writeU64(at(proc_iops), functions);
     mem.writeU64(at(this.#fs.pde.single_show), init.show ?? 0n);
     mem.writeU32(at(this.#fs.pde.state_size), init.stateSize ?? 0);
     mem.writeU64(at(this.#fs.pde.data), init.data ?? 0n);

@@ -8,6 +8,7 @@ import type { HostGenerator } from '../guest/hostcall.ts';
 import { type KernelCore, negErrno } from './core.ts';
 import type { Structs } from './description.ts';
 import { initListHead } from './list.ts';
+import type { RealKobjects } from './real_kobject.ts';
 import { holds, type Since } from './release.ts';
 import type { Sysfs, SysfsAttribute, SysfsDir } from './sysfs.ts';
 import { UAPI } from './uapi.ts';
@@ -32,8 +33,12 @@ export class Kobjects {
   /** Where a kobject is to go while it is being added, if not to its parent's directory. */
   readonly #parents = new Map<Addr, SysfsDir>();
 
-  constructor(core: KernelCore, sysfs: Sysfs) {
+  readonly #real: RealKobjects | undefined;
+
+  /** @param real of a kernel whose own functions do it */
+  constructor(core: KernelCore, sysfs: Sysfs, real?: RealKobjects) {
     this.#core = core;
+    this.#real = real;
     this.#kobject = core.kernel.structs.kobject.fields;
     this.#bits = core.kernel.structs.kobject.bitfields;
     this.#attribute = core.kernel.structs.attribute.fields;
@@ -41,11 +46,12 @@ export class Kobjects {
     this.#defineForModules();
   }
 
-  /** What asm/x86_64/kobject.s calls and exports. */
+  /** What asm/x86_64/kobject.s calls and exports, where the kernel is ours alone. */
   #defineForModules(): void {
     const core = this.#core;
     const self = this;
-    core.host.defineAll({
+    core.host.offerAll({
+      klp_kobj_release: ({ args: [kobj] }) => this.#release(kobj),
       kobject_create: () => this.#create(),
       kobject_set_name_vargs: ({ args }) => this.#setName(args[0], args[1], args[2]),
       kernfs_create_dir_ns: ({ args }) => this.#createDir(args[0]),
@@ -60,7 +66,7 @@ export class Kobjects {
       *kobject_put({ args: [kobj] }): HostGenerator {
         if (kobj === 0n || !self.#initialized(kobj, 'kobject_put')) return;
         if (core.mem.readU32(kobj + BigInt(self.#kobject.kref)) === 1) yield* self.del(kobj);
-        self.put(kobj);
+        self.#put(kobj);
       },
       *kobject_del({ args: [kobj] }): HostGenerator {
         if (kobj !== 0n) yield* self.del(kobj);
@@ -164,9 +170,15 @@ export class Kobjects {
     return negErrno(UAPI.EEXIST);
   }
 
-  /** A kobject of the image that stands for a directory: kernel_kobj. */
+  /** A kobject of the image that stands for a directory: kernel_kobj; of a real kernel one that its boot has made. */
   register(kobj: Addr, path: string): void {
     const { mem } = this.#core;
+    if (this.#real) {
+      const dir = this.#sysfs.mkdirs(path);
+      this.#dirs.set(kobj, dir);
+      this.#real.standsFor(dir, kobj);
+      return;
+    }
     const name = mem.readU64(kobj + BigInt(this.#kobject.name));
     this.init(kobj, {});
     mem.writeU64(kobj + BigInt(this.#kobject.name), name);
@@ -186,6 +198,7 @@ export class Kobjects {
     mem.writeU32(kobj + BigInt(this.#kobject.kref), 1);
     this.#setBit(kobj, this.#bits.state_initialized.bit, true);
     this.#types.set(kobj, type);
+    this.#real?.init(kobj);
   }
 
   /** A kobject of the kernel's own (kobject_create_and_add), known by its path below /sys. */
@@ -201,6 +214,9 @@ export class Kobjects {
   *add(kobj: Addr, parent: Addr | SysfsDir, name: string): HostGenerator<number> {
     const parentDir = typeof parent === 'bigint' ? this.#dirs.get(parent) : parent;
     if (!parentDir) return -UAPI.ENOENT;
+    const real = this.#real?.kobjOf(parent);
+    if (this.#real && real !== undefined)
+      return yield* this.#addReal(this.#real, kobj, real, parentDir, name);
     // A slash would make a path of it; the kernel turns it into '!'.
     const entry = name.replaceAll('/', '!');
     if (entry === '' || parentDir.get(entry)) return yield* this.#addInGuest(kobj, parent, parentDir, name);
@@ -228,6 +244,28 @@ export class Kobjects {
     return 0;
   }
 
+  /** By the real kernel's own kobject_add(), and in our tree, which has the files. */
+  *#addReal(
+    real: RealKobjects,
+    kobj: Addr,
+    parent: Addr,
+    parentDir: SysfsDir,
+    name: string,
+  ): HostGenerator<number> {
+    const entry = name.replaceAll('/', '!');
+    for (const step of ['kobject_add', 'sysfs_create_groups'] as const) {
+      const failed = this.#core.faults?.check(step, entry) ?? 0;
+      if (failed !== 0) return failed;
+    }
+    const ret = yield* real.add(kobj, parent, name);
+    if (ret !== 0) return ret;
+    const dir = parentDir.addDir(entry);
+    if (!dir) return -UAPI.EEXIST;
+    this.#dirs.set(kobj, dir);
+    for (const attribute of this.#types.get(kobj)?.attributes?.(kobj) ?? []) dir.addFile(attribute);
+    return 0;
+  }
+
   get(kobj: Addr): void {
     this.#count(kobj, 1);
   }
@@ -238,10 +276,27 @@ export class Kobjects {
     if (!dir) return;
     dir.parent?.remove(dir.name);
     yield* dir.drain(this.#core.symbols.require('schedule_timeout_uninterruptible'));
+    if (this.#real) yield* this.#real.del(kobj);
   }
 
   /** kobject_put(): the last one takes the directory out of sysfs and releases. */
-  put(kobj: Addr): void {
+  *put(kobj: Addr): HostGenerator<void> {
+    if (this.#real) yield* this.#real.put(kobj);
+    else this.#put(kobj);
+  }
+
+  /** What a real kernel's kobject_cleanup() calls. */
+  #release(kobj: Addr): void {
+    const dir = this.#dirs.get(kobj);
+    if (dir && !dir.removed) dir.parent?.remove(dir.name);
+    this.#dirs.delete(kobj);
+    const type = this.#types.get(kobj);
+    this.#types.delete(kobj);
+    this.#core.mem.fill(kobj, this.#core.kernel.structs.kobject.size, 0);
+    type?.release?.(kobj);
+  }
+
+  #put(kobj: Addr): void {
     if (this.#count(kobj, -1) > 0) return;
     const { mem, slab } = this.#core;
     const dir = this.#dirs.get(kobj);
@@ -257,7 +312,7 @@ export class Kobjects {
     // release() may free the memory that the kobject is part of.
     type?.release?.(kobj);
     slab.free(name);
-    if (parent !== 0n) this.put(parent);
+    if (parent !== 0n) this.#put(parent);
   }
 
   /** `make DIR`: a directory for kernel objects that have no kobject of ours, such as /sys/kernel. */

@@ -9,15 +9,17 @@ export const LATER_MEMBERS = {
   alt_instr: ['flags'],
   /**
    * 6.4: memory by kinds (module_memory), in the place of core_layout and init_layout. 7.x: which exports are
-   * GPL's is in a table of its own.
+   * GPL's is in a table of its own. Of any release: its struct module_kobject.
    */
-  module: ['mem', 'flagstab'],
+  module: ['mem', 'flagstab', 'mkobj'],
   /** 6.19: the format of a WARN() that is a trap with arguments. */
   bug_entry: ['format_disp'],
+  /** Of any release, for a real kernel's own functions: in init_fs, with init_cred, in init_css_set. */
+  task_struct: ['cred', 'real_cred', 'cgroups', 'thread_pid'],
+  /** Of any release: whether a directory of /proc is one for good. */
+  proc_dir_entry: ['proc_iops'],
   /** 6.13: a count of those who use a file that is one less than them. */
   file: ['f_ref'],
-  /** Of every kernel; only native functions look there. */
-  task_struct: ['thread_pid'],
 } as const;
 
 /** Whole ones, with the members that are asked for. */
@@ -26,6 +28,10 @@ export const LATER_STRUCTS = {
   module_memory: ['base', 'size'],
   /** Behind a task from 6.16 on, and not in its thread_struct. */
   fpu: ['fpstate', '__fpstate'],
+  /** In a real kernel of any release: by what its kernfs_drain() waits. */
+  kernfs_root: ['deactivate_waitq'],
+  /** 6.7: the last argument of what makes a cache. */
+  kmem_cache_args: ['ctor'],
   /** 6.2 to 6.14: what is hot of a CPU's data in one object. */
   pcpu_hot: ['current_task', 'preempt_count', 'cpu_number', 'top_of_stack', 'softirq_pending'],
   /** Of every kernel; only native functions look there. */

@@ -322,6 +322,8 @@ export const LAYOUT = {
       name: 0,
       entry: 8,
       parent: 24,
+      kset: 32,
+      ktype: 40,
       kref: 56,
     },
     bitfields: {
@@ -329,10 +331,18 @@ export const LAYOUT = {
       state_in_sysfs: { bit: 481, width: 1 },
     },
   },
+  kset: {
+    size: 96,
+    fields: {
+      kobj: 24,
+    },
+    bitfields: {},
+  },
   kobj_type: {
     size: 48,
     fields: {
       release: 0,
+      sysfs_ops: 8,
     },
     bitfields: {},
   },
@@ -780,9 +790,15 @@ export const LAYOUT = {
       active: 4,
       parent: 8,
       name: 16,
+      rb: 24,
       dir: 64,
+      dir_children: 72,
+      dir_root: 80,
+      symlink_target_kn: 64,
       attr: 64,
+      attr_ops: 64,
       attr_open: 72,
+      attr_size: 80,
       priv: 96,
       flags: 112,
       mode: 114,

@@ -13,6 +13,8 @@ export class PerCpu {
   readonly base: readonly Addr[];
   /** Where the variables of modules go: the value of a symbol there, and a size in bytes. */
   readonly reserved: { readonly start: Addr; readonly size: number };
+  /** Behind it, where alloc_percpu() of a real kernel finds room. */
+  readonly dynamic: { readonly start: Addr; readonly size: number };
   readonly #mem: GuestMemory;
   readonly #symbols: ReadonlyMap<string, Addr>;
   /** Offsets of each CPU's copy in the guest's buffer, by symbol. */
@@ -20,6 +22,7 @@ export class PerCpu {
 
   /**
    * @param symbols values of per-CPU symbols by name
+   * @param dynamic bytes for alloc_percpu()
    * @param linkedAt value of a symbol at the beginning of an area: 0 up to 6.14, an address in the image from then on
    */
   constructor(
@@ -29,14 +32,16 @@ export class PerCpu {
     cpus: number,
     symbols: ReadonlyMap<string, Addr>,
     linkedAt = 0n,
+    dynamic = 0,
   ) {
     this.#mem = mem;
     this.#symbols = symbols;
     const start = pageAlign(template.length);
     this.reserved = { start: linkedAt + BigInt(start), size: MODULE_RESERVE };
+    this.dynamic = { start: linkedAt + BigInt(start + MODULE_RESERVE), size: dynamic };
     this.base = Array.from({ length: cpus }, () => {
       // A variable may be aligned to a page, which large allocations are not.
-      const area = slab.alloc(start + MODULE_RESERVE + PAGE_SIZE, 'percpu area');
+      const area = slab.alloc(start + MODULE_RESERVE + dynamic + PAGE_SIZE, 'percpu area');
       const base = area + BigInt(pageAlign(Number(area & 0xffff_ffffn)) - Number(area & 0xffff_ffffn));
       mem.writeBytes(base, template);
       return BigInt.asUintN(64, base - linkedAt);

@@ -12,14 +12,32 @@ import { UAPI } from './uapi.ts';
 /** What a show gives: the file's text, or -errno. */
 export type ShowResult = string | number;
 
+export interface GuestAttribute {
+  readonly kobj: Addr;
+  readonly attr: Addr;
+  /** In a real kernel's kernfs: its node there, and the struct sysfs_ops of its kobject's type. */
+  readonly node?: { readonly kn: Addr; readonly ops: Addr };
+}
+
+/** A tree of the same root that guest code keeps: what is in a directory, asked for each time. */
+export interface GuestTree {
+  /** @returns undefined where no such directory is */
+  children(path: string): GuestEntry[] | undefined;
+}
+
+export type GuestEntry =
+  | { readonly kind: 'directory'; readonly name: string }
+  | { readonly kind: 'file'; readonly attribute: SysfsAttribute }
+  | { readonly kind: 'link'; readonly name: string; readonly target: string };
+
 export interface SysfsAttribute {
   readonly name: string;
   /** Permission bits: 0o644, 0o444, 0o200. */
   readonly mode: number;
   /** Bytes, of an attribute that is binary; a page for others. */
   readonly size?: number;
-  /** A module's struct kobj_attribute and the kobject that it belongs to: show and store are then its own. */
-  readonly guest?: { readonly kobj: Addr; readonly attr: Addr };
+  /** An attribute of guest code's own and the kobject that it belongs to: show and store are then its own. */
+  readonly guest?: GuestAttribute;
   show?(): ShowResult | HostGenerator<ShowResult>;
   /** Bytes consumed, or -errno. @param call the host call of the task that writes. */
   store?(text: string, call: HostCall): number | HostGenerator<number>;
@@ -114,6 +132,8 @@ export class SysfsDir {
   readonly parent: SysfsDir | undefined;
   removed = false;
   readonly #entries = new Map<string, SysfsNode>();
+  /** Of the root: what guest code has beside it. */
+  guest: GuestTree | undefined;
   /** Functions of files in or below it that run now. */
   #active = 0;
 
@@ -140,17 +160,37 @@ export class SysfsDir {
   /** 2 and one for each directory in it. */
   get nlink(): number {
     let links = 2;
-    for (const node of this.#entries.values()) if (node.kind === 'directory') links++;
+    for (const node of this.entries()) if (node.kind === 'directory') links++;
     return links;
   }
 
-  get(name: string): SysfsNode | undefined {
+  /** Of this tree alone. */
+  own(name: string): SysfsNode | undefined {
     return this.#entries.get(name);
+  }
+
+  get(name: string): SysfsNode | undefined {
+    return this.#entries.get(name) ?? this.#ofGuest().find((node) => node.name === name);
   }
 
   /** Entries by name, as ls shows them. */
   entries(): SysfsNode[] {
-    return [...this.#entries.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+    const own = [...this.#entries.values()];
+    const others = this.#ofGuest().filter(({ name }) => !this.#entries.has(name));
+    return [...own, ...others].sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  get #root(): SysfsDir {
+    return this.parent ? this.parent.#root : this;
+  }
+
+  #ofGuest(): SysfsNode[] {
+    const root = this.#root;
+    return (root.guest?.children(this.path) ?? []).map((entry) => {
+      if (entry.kind === 'directory') return new SysfsDir(entry.name, this);
+      if (entry.kind === 'file') return new SysfsFile(this, entry.attribute);
+      return new SysfsLink(this, entry.name, at(root, entry.target));
+    });
   }
 
   /** @returns the new directory; undefined when the name is taken (EEXIST). */
@@ -187,6 +227,16 @@ export class SysfsDir {
   }
 }
 
+/** A directory at a path, whatever is in it. */
+function at(root: SysfsDir, path: string): SysfsDir {
+  let dir = root;
+  for (const name of path.split('/').filter(Boolean)) {
+    const next = dir.own(name);
+    dir = next?.kind === 'directory' ? next : new SysfsDir(name, dir);
+  }
+  return dir;
+}
+
 export type SysfsNode = SysfsDir | SysfsFile | SysfsLink;
 
 export class Sysfs {
@@ -196,7 +246,7 @@ export class Sysfs {
   mkdirs(path: string): SysfsDir {
     let dir = this.root;
     for (const name of path.split('/').filter(Boolean)) {
-      const next = dir.get(name) ?? dir.addDir(name);
+      const next = dir.own(name) ?? dir.addDir(name);
       if (next?.kind !== 'directory') throw new Error(`sysfs: ${path}: ${name} is a file`);
       dir = next;
     }

@@ -181,7 +181,7 @@ export class Livepatch {
     if (gather) ret = yield* gather(patch);
     if (ret === 0) ret = yield* this.patchInit.init(patch);
     if (ret === 0) ret = yield* this.enableLocked(patch, call);
-    if (ret !== 0) this.patchInit.freeStart(patch);
+    if (ret !== 0) yield* this.patchInit.freeStart(patch);
     yield* klp.unlock();
     if (ret !== 0) yield* this.patchInit.freeFinish(patch);
     return ret;
@@ -280,20 +280,20 @@ export class Livepatch {
       yield* this.patching.unpatchObjects(old);
     }
     yield* this.patching.unpatchObjects(patch, true);
-    this.patchInit.freeObjects(patch, true);
+    yield* this.patchInit.freeObjects(patch, true);
   }
 
   /** klp_free_patch_async(): sysfs goes in a worker's context, for a write to sysfs may have led here. */
-  freePatchAsync(patch: KlpPatch): void {
-    this.patchInit.freeStart(patch);
+  *freePatchAsync(patch: KlpPatch): HostGenerator<void> {
+    yield* this.patchInit.freeStart(patch);
     this.context.ports.workqueue.queueWork(patch.freeWork);
   }
 
   /** klp_free_replaced_patches_async() */
-  freeReplacedAsync(patch: KlpPatch): void {
+  *freeReplacedAsync(patch: KlpPatch): HostGenerator<void> {
     for (const old of this.context.patches()) {
       if (old.addr === patch.addr) return;
-      this.freePatchAsync(old);
+      yield* this.freePatchAsync(old);
     }
   }
 

@@ -227,29 +227,29 @@ export class PatchInit {
   }
 
   /** klp_free_patch_start(): off klp_patches; objects and functions out of sysfs. Under klp_mutex. */
-  freeStart(patch: KlpPatch): void {
+  *freeStart(patch: KlpPatch): HostGenerator<void> {
     if (!listEmpty(this.#klp.core, patch.list)) {
       listDel(this.#klp.core, patch.list);
       initListHead(this.#klp.core, patch.list);
     }
-    this.freeObjects(patch, false);
+    yield* this.freeObjects(patch, false);
   }
 
   /** __klp_free_objects() */
-  freeObjects(patch: KlpPatch, nopsOnly: boolean): void {
-    for (const object of patch.objects()) this.freeObject(object, nopsOnly);
+  *freeObjects(patch: KlpPatch, nopsOnly: boolean): HostGenerator<void> {
+    for (const object of patch.objects()) yield* this.freeObject(object, nopsOnly);
   }
 
-  freeObject(object: KlpObject, nopsOnly = false): void {
+  *freeObject(object: KlpObject, nopsOnly = false): HostGenerator<void> {
     const { kobjects, core } = this.#klp;
     for (const func of object.funcs()) {
       if (nopsOnly && !func.nop) continue;
       listDel(core, func.node);
-      kobjects.put(func.kobj);
+      yield* kobjects.put(func.kobj);
     }
     if (nopsOnly && !object.dynamic) return;
     listDel(core, object.node);
-    kobjects.put(object.kobj);
+    yield* kobjects.put(object.kobj);
   }
 
   /** klp_free_patch_finish(): the last to touch the patch. Not under klp_mutex. */
@@ -257,7 +257,7 @@ export class PatchInit {
     const { mod, forced } = patch;
     // Somebody may be in enabled_store(), waiting for klp_mutex to look at this patch.
     yield* this.#klp.kobjects.del(patch.kobj);
-    this.#klp.kobjects.put(patch.kobj);
+    yield* this.#klp.kobjects.put(patch.kobj);
     // A forced patch's code may still be on a stack: its module stays for ever.
     if (!forced) this.#klp.ports.modules.modulePut(mod);
   }

@@ -30,9 +30,9 @@ interface TransitionEnd {
   /** klp_unpatch_replaced_patches() and klp_discard_nops(). */
   dropReplaced(patch: KlpPatch): HostGenerator<void>;
   /** klp_free_patch_async() */
-  freePatchAsync(patch: KlpPatch): void;
+  freePatchAsync(patch: KlpPatch): HostGenerator<void>;
   /** klp_free_replaced_patches_async() */
-  freeReplacedAsync(patch: KlpPatch): void;
+  freeReplacedAsync(patch: KlpPatch): HostGenerator<void>;
 }
 
 export class Transition {
@@ -107,8 +107,8 @@ export class Transition {
     yield* klp.decides();
     yield* this.#self.disable();
     yield* this.#complete(patch);
-    if (!patch.enabled) this.#end.freePatchAsync(patch);
-    else if (patch.replace) this.#end.freeReplacedAsync(patch);
+    if (!patch.enabled) yield* this.#end.freePatchAsync(patch);
+    else if (patch.replace) yield* this.#end.freeReplacedAsync(patch);
   }
 
   *#trySwitchAll(patch: KlpPatch, call: HostCall): HostGenerator<boolean> {

@@ -33,6 +33,7 @@ import type { Inspect } from './inspect.ts';
 import { fromOutside } from './machine_error.ts';
 import { ModuleCalls } from './modules/module_calls.ts';
 import { openKernel } from './native/cache.ts';
+import { defineInitcalls } from './native/initcalls.ts';
 import { completeOptions, IMAGES, type MachineOptions } from './options.ts';
 import { peekSysfs } from './peek_sysfs.ts';
 import { parseSchedule } from './schedule.ts';
@@ -88,8 +89,8 @@ export class Machine {
     const lookup = imageLookup(image);
     const traces = new Traces(core, engine, lookup, options, smp.cpus);
     const kernel = kernelParts(core, smp, image, options);
-    const patching = patchingParts(core, smp, kernel, traces, lookup, options);
-    const { ftrace, livepatch, loader } = patching;
+    const patching = patchingParts(core, smp, kernel, traces, lookup, options, image.real !== undefined);
+    const { ftrace, livepatch, loader, kobjects } = patching;
 
     const fs = fileSystem(core, kernel, patching, traces, options.cmdline);
     const bundles = options.model === 'bundle' ? useBundles(core, patching, fs, traces, kernel) : undefined;
@@ -104,11 +105,11 @@ export class Machine {
     oopsLimitFile(fs, trapping.oops);
     const { oops, traps, watchdog } = trapping;
 
+    const initcalls = defineInitcalls(core);
     const framePointers = options.unwinder === 'frame pointer';
     const host = new HostCallDispatch(core, arch.hostStubs.find(image.asm), framePointers);
     const { instructionNs: ns } = options;
-    const { shadow } = traces;
-    const watched = shadow && watchedExecutor(core, engine, shadow, lookup, versions, ns);
+    const watched = traces.shadow && watchedExecutor(core, engine, traces.shadow, lookup, versions, ns);
     if (!watched) memory.attach(arch.execution.sweep(engine, memory));
     const idle = arch.findIdleLoop(image.asm);
     const executor = new Executor(engine, core, host, ns, idle, watched);
@@ -128,7 +129,7 @@ export class Machine {
     this.events = core.events;
     this.#engine = engine;
     if (schedule) steering.follow(schedule);
-    startKernel(this.inspect, image, engine);
+    startKernel({ ...this.inspect, kobjects, initcalls }, image, engine);
   }
 
   /** Virtual ns since boot. */

@@ -14,6 +14,9 @@ import type { Kmalloc } from './kmalloc.ts';
 const [KMALLOC_TYPES, KMALLOC_INDEXES] = [4, 14];
 const TYPE_PREFIX = ['kmalloc', 'kmalloc-cg', 'kmalloc-rcl', 'dma-kmalloc'];
 
+/** Behind the return address: a seventh argument. */
+const FIRST_ON_STACK = 8n;
+
 interface Cache {
   readonly name: string;
   readonly objectSize: number;
@@ -69,13 +72,56 @@ export class Caches {
         return this.#make({ name, objectSize: Number(args[1] & 0xffffffffn), ctor: args[4], live: 0 });
       },
       kmem_cache_alloc: (call) => this.#alloc(call),
-      kmem_cache_free: ({ args }) => {
-        const cache = this.#caches.get(args[0]);
-        if (cache && args[1] !== 0n) cache.live--;
-        this.#kmalloc.free(args[1]);
-      },
+      kmem_cache_free: ({ args }) => this.#free(args[0], args[1]),
       kmem_cache_destroy: ({ args }) => this.#destroy(args[0]),
     };
+  }
+
+  /** What a real kernel has besides. */
+  realFunctions(): Record<string, HostFunction> {
+    const { mem, kernel } = this.#core;
+    const make = (name: Addr, size: bigint, ctor: Addr): Addr =>
+      this.#make({ name: mem.readCString(name, 256), objectSize: Number(size & 0xffffffffn), ctor, live: 0 });
+    const ctorAt = kernel.structs.kmem_cache_args?.fields.ctor;
+    return {
+      // (name, size, align, flags, useroffset, usersize, ctor): the last one is on the stack
+      kmem_cache_create_usercopy: ({ args, sp }) => make(args[0], args[1], mem.readU64(sp + FIRST_ON_STACK)),
+      // (name, size, args, flags)
+      __kmem_cache_create_args: ({ args }) =>
+        make(
+          args[0],
+          args[1],
+          args[2] === 0n || ctorAt === undefined ? 0n : mem.readU64(args[2] + BigInt(ctorAt)),
+        ),
+      kmem_cache_alloc_lru: (call) => this.#alloc(call),
+      kmem_cache_alloc_node: (call) => this.#alloc(call),
+      kmem_cache_alloc_bulk: (call) => this.#allocBulk(call),
+      // (cache or NULL, count, objects)
+      kmem_cache_free_bulk: ({ args: [cache, count, objects] }) => {
+        for (let i = 0n; i < count; i++) this.#free(cache, mem.readU64(objects + 8n * i));
+      },
+    };
+  }
+
+  /** (cache, flags, count, objects): all of them, or none and 0. */
+  *#allocBulk(call: HostCall): HostGenerator<number> {
+    const { mem } = this.#core;
+    const [cache, , count, objects] = call.args;
+    for (let i = 0n; i < count; i++) {
+      const object = yield* this.#alloc(call);
+      if (object === 0n) {
+        for (let made = 0n; made < i; made++) this.#free(cache, mem.readU64(objects + 8n * made));
+        return 0;
+      }
+      mem.writeU64(objects + 8n * i, object);
+    }
+    return Number(count);
+  }
+
+  #free(addr: Addr, object: Addr): void {
+    const cache = this.#caches.get(addr);
+    if (cache && object !== 0n) cache.live--;
+    this.#kmalloc.free(object);
   }
 
   *#alloc(call: HostCall): HostGenerator<Addr> {

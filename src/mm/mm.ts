@@ -10,6 +10,7 @@ import { UAPI } from '../kernel/uapi.ts';
 import { type FormatContext, vsprintfGuest } from '../kernel/vsprintf.ts';
 import { Caches } from './caches.ts';
 import { Kmalloc, ZERO_SIZE_PTR } from './kmalloc.ts';
+import { PerCpuAlloc } from './percpu_alloc.ts';
 import type { RcuPort } from './ports.ts';
 
 const { EFAULT, ERANGE } = UAPI;
@@ -26,6 +27,11 @@ export function defineMm(core: KernelCore, format: FormatContext, rcu: RcuPort):
     ...pageFunctions(kmalloc),
     ...copyFunctions(core, kmalloc, format),
     ...caches.hostFunctions(),
+  });
+  core.host.offerAll({
+    ...caches.realFunctions(),
+    ...new PerCpuAlloc(core).hostFunctions(),
+    ...realFunctions(kmalloc),
   });
   core.host.define('copy_from_kernel_nofault_allowed', ({ args: [from, size] }) => {
     if (!isKernelAddress(from)) return negErrno(ERANGE);
@@ -85,6 +91,20 @@ function pageFunctions(kmalloc: Kmalloc): Record<string, HostFunction> {
     __get_free_pages: order,
     get_zeroed_page: (call) => pages(call, 1n),
     free_pages: ({ args }) => kmalloc.free(args[0]),
+  };
+}
+
+/** What a real kernel has besides. */
+function realFunctions(kmalloc: Kmalloc): Record<string, HostFunction> {
+  const pages: HostFunction = (call) =>
+    call.args[0] === 0n ? 0n : kmalloc.alloc(call, roundUp(call.args[0]));
+  return {
+    __kmalloc_node_track_caller: (call) => kmalloc.alloc(call, call.args[0]),
+    __ksize: ({ args }) => kmalloc.sizeOf(args[0]) ?? 0,
+    vmalloc_node: pages,
+    vzalloc_node: pages,
+    __vmalloc_node: pages,
+    __vmalloc_node_range: pages,
   };
 }
 

@@ -125,7 +125,7 @@ export class ModuleLoader {
       undo.push(() => this.params.destroy(mod));
       injected(this.#core, 'parse_args', mod.name);
       yield* this.params.parse(mod, args);
-      this.#sysfsSetup(mod);
+      yield* this.#sysfsSetup(mod);
     } catch (error) {
       // Nobody may take a reference to what is about to go.
       mod.state = 'GOING';
@@ -152,9 +152,9 @@ export class ModuleLoader {
     yield* settle(this.#hooks.notify?.(mod, 'GOING') ?? undefined);
   }
 
-  #sysfsSetup(mod: Module): void {
+  *#sysfsSetup(mod: Module): HostGenerator<void> {
     injected(this.#core, 'mod_sysfs_setup', mod.name);
-    const err = this.#hooks.modSysfsSetup?.(mod) ?? 0;
+    const err = (yield* settle<number | void>(this.#hooks.modSysfsSetup?.(mod) ?? 0)) ?? 0;
     if (err !== 0) throw new ModuleError(-err, `no directory in /sys/module for ${mod.name}`);
   }
 

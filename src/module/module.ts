@@ -43,7 +43,7 @@ export interface ModuleExport {
 }
 
 /** Of those that every kernel's description has, or names as absent. */
-type ModuleField = Exclude<keyof Structs['module']['fields'], 'mem' | 'flagstab'>;
+type ModuleField = Exclude<keyof Structs['module']['fields'], 'mem' | 'flagstab' | 'mkobj'>;
 
 interface ModuleParts {
   readonly name: string;

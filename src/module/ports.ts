@@ -28,7 +28,7 @@ export interface ModuleHooks {
   /** module_notify_list: COMING may be refused with -errno. */
   notify?(mod: Module, state: 'COMING' | 'LIVE' | 'GOING'): MayCall<number | void>;
   /** Directories in /sys/module; 0 or -errno. */
-  modSysfsSetup?(mod: Module): number | void;
+  modSysfsSetup?(mod: Module): MayCall<number | void>;
   modSysfsTeardown?(mod: Module): MayCall<void>;
 }
 

@@ -101,6 +101,16 @@ export class Fork {
     if (namespaces === undefined) return;
     mem.writeU64(addr + BigInt(this.#taskStruct.nsproxy), namespaces);
     const { task_struct, fpu } = this.#core.kernel.structs;
+    const { usage, fs, cred, real_cred, cgroups } = task_struct.fields;
+    for (const [at, name] of [
+      [fs, 'init_fs'],
+      [cred, 'init_cred'],
+      [real_cred, 'init_cred'],
+      [cgroups, 'init_css_set'],
+    ] as const)
+      if (at !== undefined) mem.writeU64(addr + BigInt(at), symbols.require(name));
+    // One of the scheduler and one of who has forked it: who sleeps on a lock takes another for a while.
+    mem.writeU32(addr + BigInt(usage), 2);
     const inside = hasFpu(this.#taskStruct);
     if (!inside && !fpu) return;
     const [pointer, state] = inside

@@ -4,12 +4,13 @@
 // work_struct.data keeps the kernel's WORK_STRUCT_PENDING bit; the order of the queue is the host's.
 
 import type { Addr } from '../guest/addr.ts';
-import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
+import type { HostCall, HostFunction, HostGenerator } from '../guest/hostcall.ts';
 import { GuestMemoryError } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import type { Constants } from '../kernel/description.ts';
 import { noFail } from '../kernel/fault_inject.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
+import { type FormatContext, vsprintfGuest } from '../kernel/vsprintf.ts';
 import type { Sched } from './core.ts';
 import type { Kthreads } from './kthread.ts';
 import type { Timers } from './timer.ts';
@@ -21,6 +22,8 @@ interface Worker {
   current: Addr | undefined;
   /** worker->current_func: the item itself may be gone while its function runs. */
   func: Addr;
+  /** Of what it runs. */
+  wq: Queue | undefined;
   /** worker->desc: the workqueue of what it runs, or ran last. */
   desc: string;
 }
@@ -28,7 +31,15 @@ interface Worker {
 /** A work item and the workqueue that it was queued on. */
 interface Queued {
   readonly work: Addr;
-  readonly wq: string;
+  readonly wq: Queue;
+}
+
+/** struct workqueue_struct */
+interface Queue {
+  readonly name: string;
+  /** How many of its items may run at once. */
+  maxActive: number;
+  active: number;
 }
 
 /** What a worker runs, as print_worker_info() shows it. */
@@ -37,11 +48,31 @@ interface WorkerInfo {
   readonly func: Addr;
 }
 
+/** __WQ_ORDERED and WQ_UNBOUND of include/linux/workqueue.h; WQ_DFL_ACTIVE. */
+const [WQ_ORDERED, WQ_UNBOUND] = [1 << 17, 1 << 1];
+const WQ_DFL_ACTIVE = 256;
+const WQ_NAME_LEN = 24;
+/** As much of one as anybody could look at: nothing is in it. */
+const WQ_SIZE = 512;
+/** WORK_BUSY_PENDING, WORK_BUSY_RUNNING */
+const [BUSY_PENDING, BUSY_RUNNING] = [1, 2];
+
 /** Workqueues of the image: the variable that points to one, and its name. */
 const SYSTEM_QUEUES: Readonly<Record<string, string>> = {
   system_wq: 'events',
   system_long_wq: 'events_long',
   system_unbound_wq: 'events_unbound',
+};
+/** Those that a real kernel has besides, as far as it has them. */
+const MORE_QUEUES: Readonly<Record<string, string>> = {
+  system_highpri_wq: 'events_highpri',
+  system_freezable_wq: 'events_freezable',
+  system_power_efficient_wq: 'events_power_efficient',
+  system_freezable_power_efficient_wq: 'events_freezable_pwr_efficient',
+  system_percpu_wq: 'events',
+  system_dfl_wq: 'events_unbound',
+  system_bh_wq: 'events_bh',
+  system_bh_highpri_wq: 'events_bh_highpri',
 };
 
 /** Workers a CPU may have; another is made when all are busy and work waits. */
@@ -61,14 +92,15 @@ export class Workqueue {
   readonly #kthreads: Kthreads;
   readonly #workers: Worker[] = [];
   readonly #queues: Queued[][];
-  /** Names of workqueues, by the address of struct workqueue_struct. */
-  readonly #names = new Map<Addr, string>();
+  /** By the address of struct workqueue_struct. */
+  readonly #wqs = new Map<Addr, Queue>();
+  readonly #systemWq: Queue = makeQueue(SYSTEM_QUEUES.system_wq);
   /** Where a delayed work goes when its time comes. */
-  readonly #delayed = new Map<Addr, string>();
+  readonly #delayed = new Map<Addr, Queue>();
   /** Tasks that wait for a work item to be neither queued nor running. */
   readonly #flushers = new Map<Addr, TaskStruct[]>();
 
-  constructor(core: KernelCore, sched: Sched, timers: Timers, kthreads: Kthreads) {
+  constructor(core: KernelCore, sched: Sched, timers: Timers, kthreads: Kthreads, format: FormatContext) {
     this.#core = core;
     this.#constants = core.kernel.constants;
     this.#pendingBit = BigInt(core.kernel.constants.WORK_STRUCT_PENDING);
@@ -82,6 +114,7 @@ export class Workqueue {
     this.#queues = Array.from({ length: core.cpus }, () => []);
     sched.onTaskSleeping = (task) => this.#workerSleeping(task);
     this.#define();
+    core.host.offerAll(this.#realFunctions(format));
   }
 
   #define(): void {
@@ -92,21 +125,20 @@ export class Workqueue {
     host.defineAll({
       worker_next_work: ({ args }) => this.#nextWork(args[0]),
       worker_work_done: ({ args }) => this.#workDone(args[0]),
-      queue_work_on: ({ args, cpu }) =>
-        this.queueWork(args[2], this.#cpu(args[0], cpu), this.#nameOf(args[1])),
+      queue_work_on: ({ args, cpu }) => this.queueWork(args[2], this.#cpu(args[0], cpu), this.#wqAt(args[1])),
       queue_delayed_work_on: ({ args, cpu }) =>
         this.queueDelayedWork(
           args[2],
           Number(args[3]) * this.#timers.tickNs,
           this.#cpu(args[0], cpu),
-          this.#nameOf(args[1]),
+          this.#wqAt(args[1]),
         ),
       mod_delayed_work_on: ({ args, cpu }) =>
         this.modDelayedWork(
           args[2],
           Number(args[3]) * this.#timers.tickNs,
           this.#cpu(args[0], cpu),
-          this.#nameOf(args[1]),
+          this.#wqAt(args[1]),
         ),
       delayed_work_timer_fn: ({ args }) => this.#timerFn(args[0] - this.#timerAt),
       cancel_work_sync: cancel,
@@ -123,7 +155,64 @@ export class Workqueue {
     for (const [name, wqName] of Object.entries(SYSTEM_QUEUES)) {
       const wq = this.#core.slab.alloc(64, 'workqueue_struct');
       this.#core.mem.writeU64(this.#core.symbols.require(name), wq);
-      this.#names.set(wq, wqName);
+      this.#wqs.set(wq, name === 'system_wq' ? this.#systemWq : makeQueue(wqName));
+    }
+  }
+
+  /** workqueue_init_early() of a real kernel: those that ours alone has not. */
+  startReal(): void {
+    for (const [name, wqName] of Object.entries(MORE_QUEUES)) {
+      const pointer = this.#core.symbols.lookupName(name);
+      if (pointer !== undefined) this.#core.mem.writeU64(pointer, this.#make(makeQueue(wqName)));
+    }
+  }
+
+  #make(queue: Queue): Addr {
+    const wq = this.#core.slab.tryAlloc(WQ_SIZE, 'workqueue_struct');
+    if (wq !== 0n) this.#wqs.set(wq, queue);
+    return wq;
+  }
+
+  #realFunctions(format: FormatContext): Record<string, HostFunction> {
+    const { mem } = this.#core;
+    return {
+      alloc_workqueue: (call) => {
+        const name = vsprintfGuest(format, call.args[0], format.varargs.callArgs(mem, call, 3));
+        const flags = Number(call.args[1] & 0xffffffffn);
+        const most = Number(BigInt.asIntN(32, call.args[2])) || WQ_DFL_ACTIVE;
+        const ordered = (flags & WQ_ORDERED) !== 0 || ((flags & WQ_UNBOUND) !== 0 && most === 1);
+        return this.#make(makeQueue(name.slice(0, WQ_NAME_LEN - 1), ordered ? 1 : most));
+      },
+      destroy_workqueue: ({ args: [wq] }) => this.#destroy(wq),
+      __flush_workqueue: ({ args: [wq] }) => this.#flushAll(wq),
+      drain_workqueue: ({ args: [wq] }) => this.#flushAll(wq),
+      // (node, wq, work)
+      queue_work_node: ({ args, cpu }) => this.queueWork(args[2], cpu, this.#wqAt(args[1])),
+      workqueue_set_max_active: ({ args: [wq, most] }) => {
+        const queue = this.#wqs.get(wq);
+        if (queue) queue.maxActive = Number(BigInt.asIntN(32, most)) || WQ_DFL_ACTIVE;
+      },
+      work_busy: ({ args: [work] }) =>
+        (this.#pending(work) ? BUSY_PENDING : 0) | (this.#running(work) ? BUSY_RUNNING : 0),
+    };
+  }
+
+  *#destroy(wq: Addr): HostGenerator<void> {
+    const queue = this.#wqs.get(wq);
+    if (!queue) return;
+    yield* this.#flushAll(wq);
+    this.#wqs.delete(wq);
+    this.#core.slab.free(wq);
+  }
+
+  /** Until none of its items is queued or runs, those that they queue counted with them. */
+  *#flushAll(wq: Addr): HostGenerator<void> {
+    const queue = this.#wqAt(wq);
+    for (;;) {
+      const queued = this.#queues.flat().find((one) => one.wq === queue)?.work;
+      const work = queued ?? this.#workers.find((worker) => worker.wq === queue)?.current;
+      if (work === undefined) return;
+      yield* this.#untilDone(work, this.#core.current(this.#core.here()));
     }
   }
 
@@ -135,14 +224,14 @@ export class Workqueue {
     const task = noFail(this.#core.faults, () =>
       this.#kthreads.create(fn, id, `kworker/${cpu}:${index}`, cpu, true),
     );
-    const worker: Worker = { id, task, cpu, current: undefined, func: 0n, desc: '' };
+    const worker: Worker = { id, task, cpu, current: undefined, wq: undefined, func: 0n, desc: '' };
     this.#workers.push(worker);
     this.#sched.wakeUpProcess(task);
     return worker;
   }
 
-  #nameOf(wq: Addr): string {
-    return this.#names.get(wq) ?? SYSTEM_QUEUES.system_wq;
+  #wqAt(wq: Addr): Queue {
+    return this.#wqs.get(wq) ?? this.#systemWq;
   }
 
   #cpu(asked: bigint, here: number): number {
@@ -160,14 +249,14 @@ export class Workqueue {
   }
 
   /** queue_work_on(): false when it was queued already. */
-  queueWork(work: Addr, cpu = 0, wq = SYSTEM_QUEUES.system_wq): boolean {
+  queueWork(work: Addr, cpu = 0, wq = this.#systemWq): boolean {
     if (this.#pending(work)) return false;
     this.#setPending(work, true);
     this.#insert(work, cpu, wq);
     return true;
   }
 
-  #insert(work: Addr, cpu: number, wq: string): void {
+  #insert(work: Addr, cpu: number, wq: Queue): void {
     this.#queues[cpu].push({ work, wq });
     this.#wakeWorker(cpu);
   }
@@ -187,7 +276,7 @@ export class Workqueue {
   }
 
   /** queue_delayed_work_on(): delay in virtual ns. */
-  queueDelayedWork(work: Addr, delayNs: number, cpu = 0, wq = SYSTEM_QUEUES.system_wq): boolean {
+  queueDelayedWork(work: Addr, delayNs: number, cpu = 0, wq = this.#systemWq): boolean {
     if (this.#pending(work)) return false;
     this.#setPending(work, true);
     this.#core.mem.writeU32(work + this.#delayedCpuAt, cpu);
@@ -206,13 +295,13 @@ export class Workqueue {
   }
 
   #timerFn(work: Addr): void {
-    const wq = this.#delayed.get(work) ?? SYSTEM_QUEUES.system_wq;
+    const wq = this.#delayed.get(work) ?? this.#systemWq;
     this.#delayed.delete(work);
     this.#insert(work, this.#core.mem.readU32(work + this.#delayedCpuAt) % this.#core.cpus, wq);
   }
 
   /** mod_delayed_work_on(): true when it was pending. */
-  modDelayedWork(work: Addr, delayNs: number, cpu = 0, wq = SYSTEM_QUEUES.system_wq): boolean {
+  modDelayedWork(work: Addr, delayNs: number, cpu = 0, wq = this.#systemWq): boolean {
     const was = this.#grab(work, true);
     this.queueDelayedWork(work, delayNs, cpu, wq);
     return was;
@@ -239,13 +328,16 @@ export class Workqueue {
 
   #nextWork(id: bigint): bigint {
     const worker = this.#worker(id);
-    const queued = this.#queues[worker.cpu].shift();
-    if (queued === undefined) {
+    const queue = this.#queues[worker.cpu];
+    const next = queue.findIndex(({ wq }) => wq.active < wq.maxActive);
+    if (next < 0) {
       worker.task.state = this.#constants.TASK_IDLE;
       return 0n;
     }
-    const { work } = queued;
-    worker.desc = queued.wq;
+    const [{ work, wq }] = queue.splice(next, 1);
+    wq.active++;
+    worker.wq = wq;
+    worker.desc = wq.name;
     worker.task.state = this.#constants.TASK_RUNNING;
     worker.current = work;
     worker.func = this.#core.mem.readU64(work + this.#funcAt);
@@ -258,7 +350,20 @@ export class Workqueue {
     const worker = this.#worker(id);
     const work = worker.current;
     worker.current = undefined;
+    this.#oneLess(worker);
     if (work !== undefined) this.#notifyFlushers(work);
+  }
+
+  /** What waits for room in its workqueue has some now, on whatever CPU it waits. */
+  #oneLess(worker: Worker): void {
+    const { wq } = worker;
+    worker.wq = undefined;
+    if (!wq) return;
+    wq.active--;
+    this.#queues.forEach((queue, cpu) => {
+      if (cpu !== worker.cpu && queue.some((queued) => queued.wq === wq && wq.maxActive === wq.active + 1))
+        this.#wakeWorker(cpu);
+    });
   }
 
   /** schedule_on_each_cpu(): returns when a worker of every CPU has run the function. */
@@ -359,3 +464,5 @@ export class Workqueue {
     return { wq: worker.desc, func: worker.func };
   }
 }
+
+const makeQueue = (name: string, maxActive = WQ_DFL_ACTIVE): Queue => ({ name, maxActive, active: 0 });

@@ -142,7 +142,7 @@ export class Submodules {
     const ret = yield* this.#enable(patch, object);
     if (ret === 0) return 0;
     submodule.failed = true;
-    patchInit.freeObject(object);
+    yield* patchInit.freeObject(object);
     return ret;
   }
 
@@ -195,7 +195,7 @@ export class Submodules {
         yield* this.#livepatch.transition.postUnpatch(object);
         const submodule = this.#byObject.get(object.addr);
         if (submodule) submodule.going = true;
-        this.#livepatch.patchInit.freeObject(object);
+        yield* this.#livepatch.patchInit.freeObject(object);
       }
     }
   }

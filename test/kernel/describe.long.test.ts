@@ -112,24 +112,38 @@ const MEMORY = ['sizeof module_memory', 'module_memory.base', 'module_memory.siz
 const FPU = ['sizeof fpu', 'fpu.fpstate', 'fpu.__fpstate'];
 const HOT = ['current_task', 'preempt_count', 'cpu_number', 'top_of_stack', 'softirq_pending'];
 
+const TASK = ['task_struct.cred', 'task_struct.real_cred', 'task_struct.cgroups'];
+const KERNFS_ROOT = ['sizeof kernfs_root', 'kernfs_root.deactivate_waitq'];
+const CACHE_ARGS = ['sizeof kmem_cache_args', 'kmem_cache_args.ctor'];
+
 /** In the order of the structures. */
 const LATER: Readonly<Record<string, readonly string[]>> = {
-  '6.1': FPU,
+  '6.1': [...TASK, 'module.mkobj', 'proc_dir_entry.proc_iops', ...FPU, ...KERNFS_ROOT],
   '6.12': [
+    ...TASK,
     'module.mem',
+    'module.mkobj',
     'alt_instr.flags',
+    'proc_dir_entry.proc_iops',
     ...MEMORY,
     ...FPU,
+    ...KERNFS_ROOT,
+    ...CACHE_ARGS,
     'sizeof pcpu_hot',
     ...HOT.map((member) => `pcpu_hot.${member}`),
   ],
   '7.3': [
+    ...TASK,
     'module.mem',
     'module.flagstab',
+    'module.mkobj',
     'file.f_ref',
     'bug_entry.format_disp',
     'alt_instr.flags',
+    'proc_dir_entry.proc_iops',
     ...MEMORY,
     ...FPU,
+    ...KERNFS_ROOT,
+    ...CACHE_ARGS,
   ],
 };

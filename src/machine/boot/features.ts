@@ -19,7 +19,7 @@ export function featuresOf(kernel: KernelDescription, isReal: boolean): Record<s
   const names = Object.entries(FEATURES).flatMap(([name, since]) => (holds(kernel, since) ? [name] : []));
   if (runFlagBytes(kernel) === 1) names.push('ON_CPU_IS_A_BYTE');
   // Code of its own changes its branches.
-  if (isReal) names.push('BEHIND_KERNEL');
+  if (isReal) names.push('BEHIND_KERNEL', 'REAL_KERNEL');
   if (names.length > 0) names.push('BRANCH_UPDATES');
   return Object.fromEntries(names.map((name) => [name, 1]));
 }

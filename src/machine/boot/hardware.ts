@@ -24,6 +24,9 @@ import type { KernelImage } from './image.ts';
 /** Bytes that our own image takes at most, behind a real kernel. */
 const OWN_IMAGE = 1 << 20;
 
+/** For alloc_percpu(), of a real kernel: what it would take chunks for. */
+const PERCPU_DYNAMIC = 512 << 10;
+
 export type MadeMemory = ReturnType<typeof makeMemory>;
 
 /** The engine, and memory over what it allocates: host memory that it shares, or memory of its own. */
@@ -75,7 +78,15 @@ export function makeCore(
     exported,
     linkedAt,
   } = joined ? joinedPerCpu(joined) : percpuTemplate(image.asm);
-  const percpu = new PerCpu(mem, slab, bytes, options.cpus, percpuSymbols, linkedAt);
+  const percpu = new PerCpu(
+    mem,
+    slab,
+    bytes,
+    options.cpus,
+    percpuSymbols,
+    linkedAt,
+    joined ? PERCPU_DYNAMIC : 0,
+  );
   publishCpus(mem, symbols, percpu.base);
   const clock = { now: () => smp.now() };
   const events = new EventLog(() => ({ t: smp.now(), cpu: smp.current?.id ?? 0 }));

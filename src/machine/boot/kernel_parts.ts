@@ -8,6 +8,7 @@ import { Kobjects } from '../../kernel/kobject.ts';
 import { defineLib, formatContext } from '../../kernel/lib.ts';
 import { defineParams } from '../../kernel/params.ts';
 import { defineRandom } from '../../kernel/random_bytes.ts';
+import { RealKobjects } from '../../kernel/real_kobject.ts';
 import type { Sysfs } from '../../kernel/sysfs.ts';
 import { defineMm } from '../../mm/mm.ts';
 import { defineUsercopy } from '../../mm/usercopy.ts';
@@ -26,9 +27,10 @@ import type { MachineOptions } from '../options.ts';
 import { kernelTexts } from './boot.ts';
 import type { KernelImage } from './image.ts';
 
-/** The kobjects of sysfs, the image's own kernel_kobj among them. */
-export function kernelKobjects(core: KernelCore, sysfs: Sysfs): Kobjects {
-  const kobjects = new Kobjects(core, sysfs);
+/** The kobjects of sysfs, the image's own kernel_kobj among them. A real kernel's own are made by its boot. */
+export function kernelKobjects(core: KernelCore, sysfs: Sysfs, isReal: boolean): Kobjects {
+  const kobjects = new Kobjects(core, sysfs, isReal ? new RealKobjects(core) : undefined);
+  if (isReal) return kobjects;
   kobjects.register(core.mem.readU64(core.symbols.require('kernel_kobj')), '/kernel');
   return kobjects;
 }
@@ -56,6 +58,6 @@ export function kernelParts(
   const fork = new Fork(core, sched, unwinder === 'frame pointer');
   const exit = new Exit(core, sched, fork, locking);
   const kthreads = new Kthreads(core, sched, fork, exit, locking, format);
-  const workqueue = new Workqueue(core, sched, timers, kthreads);
+  const workqueue = new Workqueue(core, sched, timers, kthreads, format);
   return { format, sched, timers, rcu, mm, locking, fork, exit, kthreads, workqueue };
 }

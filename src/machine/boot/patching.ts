@@ -40,11 +40,12 @@ export function patchingParts(
   traces: Traces,
   lookup: OrcLookup,
   { cmdline, debug, moduleArea }: Required<MachineOptions>,
+  isReal: boolean,
 ) {
   const moduleArena = new ModuleArena(core.mem, FIRST_MODULE, moduleArea, core);
   const ftrace = new Ftrace(core, { smp, memory: moduleArena, rcu, trampolines: lookup });
   const sysfs = new Sysfs();
-  const kobjects = kernelKobjects(core, sysfs);
+  const kobjects = kernelKobjects(core, sysfs, isReal);
   const moduleList = new ModuleList(core);
   const kprobes = new Kprobes(core, ftrace, moduleList);
   const buffer = new TraceBuffer(core);
@@ -57,12 +58,12 @@ export function patchingParts(
   const klpOptions = { reliableStacktrace: traces.stackTrace.haveReliableStack, debug };
   const livepatch = new Livepatch(core, ftrace, kobjects, klpPorts, klpOptions);
   const heap = new ModuleHeap(mm, moduleList, livepatch);
-  const hooks = moduleHooks(core, ftrace, livepatch, new ModuleText(lookup), sysfs, heap, tracing);
+  const hooks = moduleHooks(core, ftrace, livepatch, new ModuleText(lookup), sysfs, kobjects, heap, tracing);
   const modulePercpu = new ReservedChunk(core);
   const places = { modules: moduleList, area: moduleArena, percpu: modulePercpu };
   const branches = new BranchUpdates(core, moduleList, (changes) => ftrace.pokeLive(changes));
   const loader = makeLoader(core, places, { hooks, ftrace, livepatch, branches }, cmdline);
-  return { moduleArena, ftrace, tracing, sysfs, moduleList, livepatch, modulePercpu, loader };
+  return { moduleArena, ftrace, tracing, sysfs, kobjects, moduleList, livepatch, modulePercpu, loader };
 }
 
 /** Patches have a module an object, which a helper in user space loads: before the first of them. */

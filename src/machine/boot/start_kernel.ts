@@ -2,16 +2,23 @@
 
 import type { Ftrace } from '../../ftrace/ftrace.ts';
 import type { Engine } from '../../guest/engine.ts';
+import { PROT_WRITE } from '../../guest/memory.ts';
 import type { KernelCore } from '../../kernel/core.ts';
+import type { Kobjects } from '../../kernel/kobject.ts';
+import { RealSysfs } from '../../kernel/real_sysfs.ts';
+import type { Sysfs } from '../../kernel/sysfs.ts';
 import type { TaskStruct } from '../../kernel/task_struct.ts';
 import type { Sched } from '../../sched/core.ts';
 import type { Fork } from '../../sched/fork.ts';
 import type { Workqueue } from '../../sched/workqueue.ts';
+import type { RunLoop } from '../cpu/run_loop.ts';
 import type { Smp } from '../cpu/smp.ts';
+import { MachineError } from '../machine_error.ts';
+import type { Initcalls } from '../native/initcalls.ts';
 import { isJoined, joinedSites, kernelSites, untracedSites } from '../native/join.ts';
 import type { Traces } from '../truth/traces.ts';
 import type { UserTasks } from '../user/user_tasks.ts';
-import type { KernelImage } from './image.ts';
+import type { KernelImage, RealKernel } from './image.ts';
 import { startCpu } from './start_cpu.ts';
 
 interface Booting {
@@ -23,6 +30,10 @@ interface Booting {
   readonly traces: Traces;
   readonly users: UserTasks;
   readonly workqueue: Workqueue;
+  readonly loop: RunLoop;
+  readonly initcalls: Initcalls;
+  readonly kobjects: Kobjects;
+  readonly sysfs: Sysfs;
 }
 
 /** From a kernel in memory to one that runs: fentry sites, CPUs with their idle tasks, init, kthreadd, the workers. */
@@ -42,4 +53,45 @@ export function startKernel(parts: Booting, image: KernelImage, engine: Engine):
   wake(fork.createKernelThread(core.symbols.require('kthreadd'), 0n, 'kthreadd', undefined));
   workqueue.start();
   smp.current = smp.cpus[0];
+  if (isJoined(image)) startReal(parts, image, wake);
+}
+
+/** Virtual time that they may take: they take two seconds. */
+const BOOT_NS = 20e9;
+
+/** Pointers to kobjects that boot has made, and their directories. */
+const KOBJECTS = [
+  ['kernel_kobj', '/kernel'],
+  ['klp_root_kobj', '/kernel/livepatch'],
+] as const;
+
+/** The real kernel's own init functions, and then its init memory is gone (free_initmem()). */
+function startReal(
+  { core, fork, loop, initcalls, kobjects, sysfs, workqueue }: Booting,
+  { real }: KernelImage & { readonly real: RealKernel },
+  wake: (task: TaskStruct) => void,
+): void {
+  const { init } = real.native;
+  workqueue.startReal();
+  // Constants that are known as it boots are written into its text and its read-only data, until mark_rodata_ro().
+  const readOnly = real.native.segments.filter(({ protection }) => (protection & PROT_WRITE) === 0);
+  for (const { start, size, protection } of readOnly) core.mem.protect(start, size, protection | PROT_WRITE);
+  const task = fork.createKernelThread(core.symbols.require('kernel_init'), 0n, 'kernel_init', undefined);
+  wake(task);
+  core.printk.booting = true;
+  const isOver = (): boolean => initcalls.done || core.tasks.byPid(task.pid) === undefined;
+  if (!loop.runUntil(isOver, BOOT_NS) || !initcalls.done)
+    throw new MachineError(
+      `kernel ${core.kernel.release} cannot be booted here: ${initcalls.current}() did not come back`,
+    );
+  core.printk.booting = false;
+  for (const { start, size, protection } of readOnly) core.mem.protect(start, size, protection);
+  for (const [symbol, path] of KOBJECTS)
+    kobjects.register(core.mem.readU64(core.symbols.require(symbol)), path);
+  const { kset } = core.kernel.structs;
+  const modules = core.mem.readU64(core.symbols.require('module_kset'));
+  kobjects.register(modules + BigInt(kset.fields.kobj), '/module');
+  sysfs.root.guest = new RealSysfs(core);
+  for (const { start, size } of real.native.segments)
+    if (start >= init.addr && start < init.addr + BigInt(init.size)) core.mem.unmap(start, size);
 }

@@ -1,6 +1,7 @@
 // Grace periods. Mirrors kernel/rcu/tasks.h and tree.c by behaviour: who must have passed through what before
 // memory that code may still be executing in, or reading, can go.
 
+import type { Addr } from '../../guest/addr.ts';
 import type { HostGenerator } from '../../guest/hostcall.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 import { preemptCount } from '../../kernel/preempt_count.ts';
@@ -18,6 +19,8 @@ export class Rcu {
   readonly #sched: Sched;
   readonly #timers: Timers;
   readonly #cpus: readonly Cpu[];
+  /** What call_rcu() was asked for, by the timer that will call it. */
+  readonly #callbacks = new Map<Addr, { readonly head: Addr; readonly func: Addr }>();
 
   constructor(core: KernelCore, sched: Sched, timers: Timers, cpus: readonly Cpu[]) {
     this.#core = core;
@@ -26,6 +29,36 @@ export class Rcu {
     this.#timers = timers;
     this.#cpus = cpus;
     core.host.define('synchronize_rcu', () => this.#synchronizeRcu());
+    core.host.offerAll({
+      call_rcu: ({ args: [head, func] }) => this.#callRcu(head, func),
+      rcu_core: ({ args: [timer] }) => this.#rcuCore(timer),
+      rcu_barrier: () => this.#barrier(),
+      synchronize_rcu_expedited: () => this.#synchronizeRcu(),
+    });
+  }
+
+  /** call_rcu(): the function is called by a timer, for those are called in softirq, too. */
+  #callRcu(head: Addr, func: Addr): void {
+    const { mem, slab, kernel, symbols, clock } = this.#core;
+    const { size, fields } = kernel.structs.timer_list;
+    const timer = slab.alloc(size, 'call_rcu');
+    mem.writeU64(timer + BigInt(fields.function), symbols.require('rcu_core'));
+    this.#callbacks.set(timer, { head, func });
+    this.afterGracePeriod(() => this.#timers.add(timer, clock.now(), { timer }));
+  }
+
+  *#rcuCore(timer: Addr): HostGenerator<void> {
+    const callback = this.#callbacks.get(timer);
+    if (!callback) return;
+    yield { call: callback.func, args: [callback.head] };
+    this.#callbacks.delete(timer);
+    this.#core.slab.free(timer);
+  }
+
+  /** rcu_barrier(): what was asked for until now was called. */
+  *#barrier(): HostGenerator<void> {
+    const before = [...this.#callbacks.keys()];
+    while (before.some((timer) => this.#callbacks.has(timer))) yield* this.#sleep();
   }
 
   /**

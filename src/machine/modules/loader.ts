@@ -4,6 +4,7 @@
 import type { Ftrace } from '../../ftrace/ftrace.ts';
 import type { HostGenerator } from '../../guest/hostcall.ts';
 import type { KernelCore } from '../../kernel/core.ts';
+import type { Kobjects } from '../../kernel/kobject.ts';
 import type { Sysfs } from '../../kernel/sysfs.ts';
 import { UAPI } from '../../kernel/uapi.ts';
 import type { Livepatch } from '../../livepatch/core.ts';
@@ -17,6 +18,7 @@ import type { FunctionTracer } from '../../tracing/function_tracer.ts';
 import type { KprobeEvents } from '../../tracing/kprobe_events.ts';
 import type { Kprobes } from '../../tracing/kprobes.ts';
 import type { ModuleHeap } from './module_heap.ts';
+import { moduleKobject, putModuleKobject } from './module_kobject.ts';
 import { makeModuleDirectory, removeModuleDirectory } from './module_sysfs.ts';
 import type { ModuleText } from './module_text.ts';
 
@@ -27,6 +29,7 @@ export function moduleHooks(
   livepatch: Livepatch,
   text: ModuleText,
   sysfs: Sysfs,
+  kobjects: Kobjects,
   heap: ModuleHeap,
   {
     kprobes,
@@ -56,8 +59,15 @@ export function moduleHooks(
     klpModuleGoing: (mod) => livepatch.model.moduleGoing(mod),
     unwindModuleInit: (mod) => text.add(mod),
     unwindModuleFree: (mod) => text.remove(mod),
-    modSysfsSetup: (mod) => makeModuleDirectory(core, sysfs, mod),
-    modSysfsTeardown: (mod) => removeModuleDirectory(core, sysfs, mod),
+    *modSysfsSetup(mod): HostGenerator<number> {
+      const failed = yield* moduleKobject(core, kobjects, sysfs, mod);
+      if (failed === 0) makeModuleDirectory(core, sysfs, mod);
+      return failed;
+    },
+    *modSysfsTeardown(mod): HostGenerator<void> {
+      yield* removeModuleDirectory(core, sysfs, mod);
+      yield* putModuleKobject(core, kobjects, mod);
+    },
     *notify(mod, state): HostGenerator<void> {
       if (state === 'COMING') yield* events.moduleComes(mod.name);
       else yield* kprobes.moduleGoes(mod, state === 'LIVE');

@@ -58,6 +58,19 @@ const BESIDE: ReadonlyMap<string, string> = new Map([
 const LATER_NAMES: ReadonlyMap<string, string> = new Map([
   // 6.10, allocation profiling
   ['__kmalloc', '__kmalloc_noprof'],
+  ['__kmalloc_node', '__kmalloc_node_noprof'],
+  ['__kmalloc_node_track_caller', '__kmalloc_node_track_caller_noprof'],
+  ['kvmalloc_node', '__kvmalloc_node_noprof'],
+  ['kmem_cache_alloc_lru', 'kmem_cache_alloc_lru_noprof'],
+  ['kmem_cache_alloc_node', 'kmem_cache_alloc_node_noprof'],
+  ['kmem_cache_alloc_bulk', 'kmem_cache_alloc_bulk_noprof'],
+  ['vmalloc_node', 'vmalloc_node_noprof'],
+  ['vzalloc_node', 'vzalloc_node_noprof'],
+  ['__vmalloc_node', '__vmalloc_node_noprof'],
+  ['__vmalloc_node_range', '__vmalloc_node_range_noprof'],
+  ['pcpu_alloc', 'pcpu_alloc_noprof'],
+  // 6.13, for workqueues' locks: seen in 7.3.4
+  ['alloc_workqueue', 'alloc_workqueue_noprof'],
   ['kmalloc_trace', '__kmalloc_cache_noprof'],
   ['kmalloc_node_trace', '__kmalloc_cache_node_noprof'],
   ['kmalloc_large', '__kmalloc_large_noprof'],

@@ -44,6 +44,8 @@ export interface NativeKernel {
   /** Low halves, ascending, those of init functions not among them. */
   readonly fentrySites: Uint32Array;
   readonly text: Table;
+  /** What goes when it has booted. */
+  readonly init: Table;
   readonly orc: OrcTable;
   readonly exports: PackedExports;
   readonly extable: Table;
@@ -56,7 +58,7 @@ const KERNEL_BASE = 0xffffffff00000000n;
 export const high = (low: number): bigint => KERNEL_BASE | BigInt(low);
 
 /** What the machine has no use for, or keeps itself. */
-const NOT_LOADED = /^\.(?:BTF|BTF_ids|orc_\w+|init\.scratch|brk)$/;
+const NOT_LOADED = /^\.(?:BTF|orc_\w+|init\.scratch|brk)$/;
 
 const THUNK = /^__x86_indirect_thunk_r\w+$/;
 
@@ -109,7 +111,10 @@ export const contentOf = (bytes: Uint8Array): SegmentContent => ({
   bytes: () => bytes,
 });
 
-/** Sections by page and protection: those that stay when the kernel has booted. */
+/** Of init memory: the rest of it is tables that nobody asks for any more. */
+const INITIAL = /^(?:\.init\.(?:text|data)|\.exit\.text|runtime_(?:ptr|shift|mask)_\w+)$/;
+
+/** Sections by page and protection. No segment is partly of init memory. */
 export function segmentsOf(
   kernel: LinkedKernel,
   marks: Marks,
@@ -123,7 +128,7 @@ export function segmentsOf(
   const pages = new Map<number, number>();
   for (const section of kernel.loaded) {
     const isInit = section.start >= initBegin && section.start < initEnd;
-    if (isInit || NOT_LOADED.test(section.name)) continue;
+    if ((isInit && !INITIAL.test(section.name)) || NOT_LOADED.test(section.name)) continue;
     const last = Math.floor((section.end - 1) / PAGE_SIZE);
     for (let page = Math.floor(section.start / PAGE_SIZE); page <= last; page++)
       pages.set(page, (pages.get(page) ?? 0) | protectionOf(section));
@@ -133,7 +138,8 @@ export function segmentsOf(
     const start = high(page * PAGE_SIZE);
     const protection = pages.get(page) as number;
     const last = segments.at(-1);
-    if (last && last.start + BigInt(last.size) === start && last.protection === protection)
+    const isEdge = start === high(initBegin) || start === high(initEnd);
+    if (last && !isEdge && last.start + BigInt(last.size) === start && last.protection === protection)
       last.size += PAGE_SIZE;
     else segments.push({ start, size: PAGE_SIZE, protection });
   }

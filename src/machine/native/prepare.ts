@@ -75,6 +75,7 @@ export function prepareNative(file: KernelFile, arch: Arch): Prepared {
     symbols,
     fentrySites: fentrySites(kernel, marks),
     text: marks.table('_stext', '_etext'),
+    init: marks.table('__init_begin', '__init_end'),
     orc: orcOf(kernel, description, arch),
     exports: PackedExports.of(readExports(kernel)),
     extable: marks.table('__start___ex_table', '__stop___ex_table'),
