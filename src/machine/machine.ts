@@ -111,8 +111,7 @@ export class Machine {
     const { instructionNs: ns } = options;
     const watched = traces.shadow && watchedExecutor(core, engine, traces.shadow, lookup, versions, ns);
     if (!watched) memory.attach(arch.execution.sweep(engine, memory));
-    const idle = arch.findIdleLoop(image.asm);
-    const executor = new Executor(engine, core, host, ns, idle, watched);
+    const executor = new Executor(engine, core, host, ns, arch.findIdleLoop(image.asm), watched);
     const loop = new RunLoop(core, smp, kernel.timers, watchdog, oops, executor, ns);
 
     onStackGone(traps, [host, versions]);
