@@ -112,13 +112,17 @@ const MEMORY = ['sizeof module_memory', 'module_memory.base', 'module_memory.siz
 const FPU = ['sizeof fpu', 'fpu.fpstate', 'fpu.__fpstate'];
 const HOT = ['current_task', 'preempt_count', 'cpu_number', 'top_of_stack', 'softirq_pending'];
 
-const TASK = ['task_struct.cred', 'task_struct.real_cred', 'task_struct.cgroups'];
+const TASK = ['cred', 'real_cred', 'cgroups', 'thread_pid'].map((member) => `task_struct.${member}`);
+const COUNTS = [
+  ...['sizeof rq', 'rq.nr_running', 'sizeof pid_namespace', 'pid_namespace.idr'],
+  ...['sizeof idr', 'idr.idr_next'],
+];
 const KERNFS_ROOT = ['sizeof kernfs_root', 'kernfs_root.deactivate_waitq'];
 const CACHE_ARGS = ['sizeof kmem_cache_args', 'kmem_cache_args.ctor'];
 
 /** In the order of the structures. */
 const LATER: Readonly<Record<string, readonly string[]>> = {
-  '6.1': [...TASK, 'module.mkobj', 'proc_dir_entry.proc_iops', ...FPU, ...KERNFS_ROOT],
+  '6.1': [...TASK, 'module.mkobj', 'proc_dir_entry.proc_iops', ...FPU, ...KERNFS_ROOT, ...COUNTS],
   '6.12': [
     ...TASK,
     'module.mem',
@@ -131,6 +135,7 @@ const LATER: Readonly<Record<string, readonly string[]>> = {
     ...CACHE_ARGS,
     'sizeof pcpu_hot',
     ...HOT.map((member) => `pcpu_hot.${member}`),
+    ...COUNTS,
   ],
   '7.3': [
     ...TASK,
@@ -145,5 +150,6 @@ const LATER: Readonly<Record<string, readonly string[]>> = {
     ...FPU,
     ...KERNFS_ROOT,
     ...CACHE_ARGS,
+    ...COUNTS,
   ],
 };

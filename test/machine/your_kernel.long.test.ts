@@ -130,9 +130,11 @@ describe.each(['6.1', '6.12', '7.3'] as const)('Debian %s under the machine', (s
   it('has the fentry sites of all of its functions, and its symbols', () => {
     const { ftrace, core } = machine.inspect;
     expect(ftrace.disabled).toBe(false);
-    expect([...ftrace.records.listed(core)].length).toBe(facts.sites);
+    // Those of the modules that were loaded before come behind them.
+    const own = [...ftrace.records.listed(core)].filter(({ module }) => module === undefined);
+    expect(own.length).toBe(facts.sites);
     const lines = run(machine, 'cat', ['/proc/kallsyms']).trimEnd().split('\n');
-    expect(lines.length).toBe(facts.symbols);
+    expect(lines.filter((line) => !line.endsWith(']')).length).toBe(facts.symbols);
   });
 
   it('has its own cmdline_proc_show livepatched, and back', () => {
