@@ -14,6 +14,7 @@ import { type FormatContext, vsprintfGuest } from '../kernel/vsprintf.ts';
 import type { Sched } from './core.ts';
 import type { Kthreads } from './kthread.ts';
 import type { Timers } from './timer.ts';
+import { type Queue, WorkqueueStructs } from './workqueue_struct.ts';
 
 interface Worker {
   readonly id: bigint;
@@ -34,46 +35,14 @@ interface Queued {
   readonly wq: Queue;
 }
 
-/** struct workqueue_struct */
-interface Queue {
-  readonly name: string;
-  /** How many of its items may run at once. */
-  maxActive: number;
-  active: number;
-}
-
 /** What a worker runs, as print_worker_info() shows it. */
 interface WorkerInfo {
   readonly wq: string;
   readonly func: Addr;
 }
 
-/** __WQ_ORDERED and WQ_UNBOUND of include/linux/workqueue.h; WQ_DFL_ACTIVE. */
-const [WQ_ORDERED, WQ_UNBOUND] = [1 << 17, 1 << 1];
-const WQ_DFL_ACTIVE = 256;
-const WQ_NAME_LEN = 24;
-/** As much of one as anybody could look at: nothing is in it. */
-const WQ_SIZE = 512;
 /** WORK_BUSY_PENDING, WORK_BUSY_RUNNING */
 const [BUSY_PENDING, BUSY_RUNNING] = [1, 2];
-
-/** Workqueues of the image: the variable that points to one, and its name. */
-const SYSTEM_QUEUES: Readonly<Record<string, string>> = {
-  system_wq: 'events',
-  system_long_wq: 'events_long',
-  system_unbound_wq: 'events_unbound',
-};
-/** Those that a real kernel has besides, as far as it has them. */
-const MORE_QUEUES: Readonly<Record<string, string>> = {
-  system_highpri_wq: 'events_highpri',
-  system_freezable_wq: 'events_freezable',
-  system_power_efficient_wq: 'events_power_efficient',
-  system_freezable_power_efficient_wq: 'events_freezable_pwr_efficient',
-  system_percpu_wq: 'events',
-  system_dfl_wq: 'events_unbound',
-  system_bh_wq: 'events_bh',
-  system_bh_highpri_wq: 'events_bh_highpri',
-};
 
 /** Workers a CPU may have; another is made when all are busy and work waits. */
 const MAX_WORKERS = 16;
@@ -92,9 +61,7 @@ export class Workqueue {
   readonly #kthreads: Kthreads;
   readonly #workers: Worker[] = [];
   readonly #queues: Queued[][];
-  /** By the address of struct workqueue_struct. */
-  readonly #wqs = new Map<Addr, Queue>();
-  readonly #systemWq: Queue = makeQueue(SYSTEM_QUEUES.system_wq);
+  readonly #wqs: WorkqueueStructs;
   /** Where a delayed work goes when its time comes. */
   readonly #delayed = new Map<Addr, Queue>();
   /** Tasks that wait for a work item to be neither queued nor running. */
@@ -102,6 +69,7 @@ export class Workqueue {
 
   constructor(core: KernelCore, sched: Sched, timers: Timers, kthreads: Kthreads, format: FormatContext) {
     this.#core = core;
+    this.#wqs = new WorkqueueStructs(core);
     this.#constants = core.kernel.constants;
     this.#pendingBit = BigInt(core.kernel.constants.WORK_STRUCT_PENDING);
     this.#dataAt = BigInt(core.kernel.structs.work_struct.fields.data);
@@ -125,20 +93,21 @@ export class Workqueue {
     host.defineAll({
       worker_next_work: ({ args }) => this.#nextWork(args[0]),
       worker_work_done: ({ args }) => this.#workDone(args[0]),
-      queue_work_on: ({ args, cpu }) => this.queueWork(args[2], this.#cpu(args[0], cpu), this.#wqAt(args[1])),
+      queue_work_on: ({ args, cpu }) =>
+        this.queueWork(args[2], this.#cpu(args[0], cpu), this.#wqs.at(args[1])),
       queue_delayed_work_on: ({ args, cpu }) =>
         this.queueDelayedWork(
           args[2],
           Number(args[3]) * this.#timers.tickNs,
           this.#cpu(args[0], cpu),
-          this.#wqAt(args[1]),
+          this.#wqs.at(args[1]),
         ),
       mod_delayed_work_on: ({ args, cpu }) =>
         this.modDelayedWork(
           args[2],
           Number(args[3]) * this.#timers.tickNs,
           this.#cpu(args[0], cpu),
-          this.#wqAt(args[1]),
+          this.#wqs.at(args[1]),
         ),
       delayed_work_timer_fn: ({ args }) => this.#timerFn(args[0] - this.#timerAt),
       cancel_work_sync: cancel,
@@ -152,25 +121,12 @@ export class Workqueue {
   /** Makes the first worker of each CPU, and points the system queues at something that is not NULL. */
   start(): void {
     for (let cpu = 0; cpu < this.#core.cpus; cpu++) this.#addWorker(cpu);
-    for (const [name, wqName] of Object.entries(SYSTEM_QUEUES)) {
-      const wq = this.#core.slab.alloc(64, 'workqueue_struct');
-      this.#core.mem.writeU64(this.#core.symbols.require(name), wq);
-      this.#wqs.set(wq, name === 'system_wq' ? this.#systemWq : makeQueue(wqName));
-    }
+    this.#wqs.start();
   }
 
-  /** workqueue_init_early() of a real kernel: those that ours alone has not. */
+  /** workqueue_init_early() of a real kernel: the queues that ours alone has not. */
   startReal(): void {
-    for (const [name, wqName] of Object.entries(MORE_QUEUES)) {
-      const pointer = this.#core.symbols.lookupName(name);
-      if (pointer !== undefined) this.#core.mem.writeU64(pointer, this.#make(makeQueue(wqName)));
-    }
-  }
-
-  #make(queue: Queue): Addr {
-    const wq = this.#core.slab.tryAlloc(WQ_SIZE, 'workqueue_struct');
-    if (wq !== 0n) this.#wqs.set(wq, queue);
-    return wq;
+    this.#wqs.startReal();
   }
 
   #realFunctions(format: FormatContext): Record<string, HostFunction> {
@@ -178,36 +134,33 @@ export class Workqueue {
     return {
       alloc_workqueue: (call) => {
         const name = vsprintfGuest(format, call.args[0], format.varargs.callArgs(mem, call, 3));
-        const flags = Number(call.args[1] & 0xffffffffn);
-        const most = Number(BigInt.asIntN(32, call.args[2])) || WQ_DFL_ACTIVE;
-        const ordered = (flags & WQ_ORDERED) !== 0 || ((flags & WQ_UNBOUND) !== 0 && most === 1);
-        return this.#make(makeQueue(name.slice(0, WQ_NAME_LEN - 1), ordered ? 1 : most));
+        return this.#wqs.alloc(
+          name,
+          Number(call.args[1] & 0xffffffffn),
+          Number(BigInt.asIntN(32, call.args[2])),
+        );
       },
       destroy_workqueue: ({ args: [wq] }) => this.#destroy(wq),
       __flush_workqueue: ({ args: [wq] }) => this.#flushAll(wq),
       drain_workqueue: ({ args: [wq] }) => this.#flushAll(wq),
       // (node, wq, work)
-      queue_work_node: ({ args, cpu }) => this.queueWork(args[2], cpu, this.#wqAt(args[1])),
-      workqueue_set_max_active: ({ args: [wq, most] }) => {
-        const queue = this.#wqs.get(wq);
-        if (queue) queue.maxActive = Number(BigInt.asIntN(32, most)) || WQ_DFL_ACTIVE;
-      },
+      queue_work_node: ({ args, cpu }) => this.queueWork(args[2], cpu, this.#wqs.at(args[1])),
+      workqueue_set_max_active: ({ args: [wq, most] }) =>
+        this.#wqs.setMaxActive(wq, Number(BigInt.asIntN(32, most))),
       work_busy: ({ args: [work] }) =>
         (this.#pending(work) ? BUSY_PENDING : 0) | (this.#running(work) ? BUSY_RUNNING : 0),
     };
   }
 
   *#destroy(wq: Addr): HostGenerator<void> {
-    const queue = this.#wqs.get(wq);
-    if (!queue) return;
+    if (!this.#wqs.has(wq)) return;
     yield* this.#flushAll(wq);
-    this.#wqs.delete(wq);
-    this.#core.slab.free(wq);
+    this.#wqs.free(wq);
   }
 
   /** Until none of its items is queued or runs, those that they queue counted with them. */
   *#flushAll(wq: Addr): HostGenerator<void> {
-    const queue = this.#wqAt(wq);
+    const queue = this.#wqs.at(wq);
     for (;;) {
       const queued = this.#queues.flat().find((one) => one.wq === queue)?.work;
       const work = queued ?? this.#workers.find((worker) => worker.wq === queue)?.current;
@@ -230,10 +183,6 @@ export class Workqueue {
     return worker;
   }
 
-  #wqAt(wq: Addr): Queue {
-    return this.#wqs.get(wq) ?? this.#systemWq;
-  }
-
   #cpu(asked: bigint, here: number): number {
     return Number(asked) === this.#constants.WORK_CPU_UNBOUND || Number(asked) >= this.#core.cpus
       ? here
@@ -249,7 +198,7 @@ export class Workqueue {
   }
 
   /** queue_work_on(): false when it was queued already. */
-  queueWork(work: Addr, cpu = 0, wq = this.#systemWq): boolean {
+  queueWork(work: Addr, cpu = 0, wq = this.#wqs.system): boolean {
     if (this.#pending(work)) return false;
     this.#setPending(work, true);
     this.#insert(work, cpu, wq);
@@ -276,7 +225,7 @@ export class Workqueue {
   }
 
   /** queue_delayed_work_on(): delay in virtual ns. */
-  queueDelayedWork(work: Addr, delayNs: number, cpu = 0, wq = this.#systemWq): boolean {
+  queueDelayedWork(work: Addr, delayNs: number, cpu = 0, wq = this.#wqs.system): boolean {
     if (this.#pending(work)) return false;
     this.#setPending(work, true);
     this.#core.mem.writeU32(work + this.#delayedCpuAt, cpu);
@@ -295,13 +244,13 @@ export class Workqueue {
   }
 
   #timerFn(work: Addr): void {
-    const wq = this.#delayed.get(work) ?? this.#systemWq;
+    const wq = this.#delayed.get(work) ?? this.#wqs.system;
     this.#delayed.delete(work);
     this.#insert(work, this.#core.mem.readU32(work + this.#delayedCpuAt) % this.#core.cpus, wq);
   }
 
   /** mod_delayed_work_on(): true when it was pending. */
-  modDelayedWork(work: Addr, delayNs: number, cpu = 0, wq = this.#systemWq): boolean {
+  modDelayedWork(work: Addr, delayNs: number, cpu = 0, wq = this.#wqs.system): boolean {
     const was = this.#grab(work, true);
     this.queueDelayedWork(work, delayNs, cpu, wq);
     return was;
@@ -464,5 +413,3 @@ export class Workqueue {
     return { wq: worker.desc, func: worker.func };
   }
 }
-
-const makeQueue = (name: string, maxActive = WQ_DFL_ACTIVE): Queue => ({ name, maxActive, active: 0 });
