@@ -22,7 +22,7 @@ HOST_FUNC_NOTRACE do_initcalls
 # void *alloc_large_system_hash(rdi name, rsi bucket size, rdx entries, ecx scale, r8d flags, r9 shift, mask, low, high)
 HOST_FUNC_NOTRACE alloc_large_system_hash
 # void text_poke_early(rdi addr, rsi opcode, rdx len)
-HOST_FUNC_NOTRACE text_poke_early
+HOST_FUNC text_poke_early
 # void ptp_classifier_init(void)
 HOST_FUNC_NOTRACE ptp_classifier_init
 

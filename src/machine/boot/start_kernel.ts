@@ -11,6 +11,7 @@ import type { TaskStruct } from '../../kernel/task_struct.ts';
 import type { Sched } from '../../sched/core.ts';
 import type { Fork } from '../../sched/fork.ts';
 import type { Workqueue } from '../../sched/workqueue.ts';
+import type { Executor } from '../cpu/executor.ts';
 import type { RunLoop } from '../cpu/run_loop.ts';
 import type { Smp } from '../cpu/smp.ts';
 import { MachineError } from '../machine_error.ts';
@@ -31,6 +32,7 @@ interface Booting {
   readonly users: UserTasks;
   readonly workqueue: Workqueue;
   readonly loop: RunLoop;
+  readonly executor: Executor;
   readonly initcalls: Initcalls;
   readonly kobjects: Kobjects;
   readonly sysfs: Sysfs;
@@ -56,8 +58,8 @@ export function startKernel(parts: Booting, image: KernelImage, engine: Engine):
   if (isJoined(image)) startReal(parts, image, wake);
 }
 
-/** Virtual time that they may take: they take two seconds. */
-const BOOT_NS = 20e9;
+/** Instructions that they may take: they take four million. */
+const MOST_INSTRUCTIONS = 50e6;
 
 /** Pointers to kobjects that boot has made, and their directories. */
 const KOBJECTS = [
@@ -67,7 +69,7 @@ const KOBJECTS = [
 
 /** The real kernel's own init functions, and then its init memory is gone (free_initmem()). */
 function startReal(
-  { core, fork, loop, initcalls, kobjects, sysfs, workqueue }: Booting,
+  { core, fork, loop, initcalls, kobjects, sysfs, workqueue, executor }: Booting,
   { real }: KernelImage & { readonly real: RealKernel },
   wake: (task: TaskStruct) => void,
 ): void {
@@ -79,8 +81,9 @@ function startReal(
   const task = fork.createKernelThread(core.symbols.require('kernel_init'), 0n, 'kernel_init', undefined);
   wake(task);
   core.printk.booting = true;
-  const isOver = (): boolean => initcalls.done || core.tasks.byPid(task.pid) === undefined;
-  if (!loop.runUntil(isOver, BOOT_NS) || !initcalls.done)
+  const isOver = (): boolean =>
+    initcalls.done || core.tasks.byPid(task.pid) === undefined || executor.instructions > MOST_INSTRUCTIONS;
+  if (!loop.runUntil(isOver, Number.MAX_SAFE_INTEGER) || !initcalls.done)
     throw new MachineError(
       `kernel ${core.kernel.release} cannot be booted here: ${initcalls.current}() did not come back`,
     );
