@@ -130,6 +130,17 @@ export class Timers {
     return this.#pending.delete(key);
   }
 
+  /** The clocks begin anew, after so many ns that do not count: what is armed is due so much earlier. */
+  beginAgain(ns: number): void {
+    const entries = this.#heap.splice(0).filter((entry) => this.#pending.get(entry.key) === entry);
+    for (const entry of entries) {
+      const earlier = { ...entry, at: Math.max(0, entry.at - ns) };
+      this.#pending.set(entry.key, earlier);
+      this.#push(earlier);
+    }
+    this.#core.mem.writeU64(this.#jiffies, this.jiffies());
+  }
+
   isPending(key: Addr | object): boolean {
     return this.#pending.has(key);
   }

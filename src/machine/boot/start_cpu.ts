@@ -20,13 +20,13 @@ export function startCpu(
   interrupted: (regs: number) => void,
 ): Cpu {
   const context = engine.newContext();
-  // Their ticks are spread over a period.
-  const cpu = new Cpu(id, context, core, tickNs(core.kernel) * (1 + id / core.cpus), (regs) =>
-    interrupted(lo32(regs)),
-  );
+  const cpu = new Cpu(id, context, core, firstTick(core, id), (regs) => interrupted(lo32(regs)));
   const { task, sp } = fork.createIdle(id);
   core.percpu.writeU32('cpu_number', id, id);
   core.percpu.writeU64('current_task', id, task.addr);
   cpu.processor.start({ sp, top: task.stackTop, makeStack: () => fork.createStack() });
   return cpu;
 }
+
+/** Their ticks are spread over a period. */
+export const firstTick = (core: KernelCore, id: number): number => tickNs(core.kernel) * (1 + id / core.cpus);

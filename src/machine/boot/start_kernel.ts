@@ -10,6 +10,7 @@ import type { Sysfs } from '../../kernel/sysfs.ts';
 import type { TaskStruct } from '../../kernel/task_struct.ts';
 import type { Sched } from '../../sched/core.ts';
 import type { Fork } from '../../sched/fork.ts';
+import type { Timers } from '../../sched/timer.ts';
 import type { Workqueue } from '../../sched/workqueue.ts';
 import type { Executor } from '../cpu/executor.ts';
 import type { RunLoop } from '../cpu/run_loop.ts';
@@ -20,7 +21,7 @@ import { isJoined, joinedSites, kernelSites, untracedSites } from '../native/joi
 import type { Traces } from '../truth/traces.ts';
 import type { UserTasks } from '../user/user_tasks.ts';
 import type { KernelImage, RealKernel } from './image.ts';
-import { startCpu } from './start_cpu.ts';
+import { firstTick, startCpu } from './start_cpu.ts';
 
 interface Booting {
   readonly core: KernelCore;
@@ -32,6 +33,7 @@ interface Booting {
   readonly users: UserTasks;
   readonly workqueue: Workqueue;
   readonly loop: RunLoop;
+  readonly timers: Timers;
   readonly executor: Executor;
   readonly initcalls: Initcalls;
   readonly kobjects: Kobjects;
@@ -69,7 +71,7 @@ const KOBJECTS = [
 
 /** The real kernel's own init functions, and then its init memory is gone (free_initmem()). */
 function startReal(
-  { core, fork, loop, initcalls, kobjects, sysfs, workqueue, executor }: Booting,
+  { core, fork, loop, initcalls, kobjects, sysfs, workqueue, executor, smp, timers }: Booting,
   { real }: KernelImage & { readonly real: RealKernel },
   wake: (task: TaskStruct) => void,
 ): void {
@@ -88,6 +90,10 @@ function startReal(
       `kernel ${core.kernel.release} cannot be booted here: ${initcalls.current}() did not come back`,
     );
   core.printk.booting = false;
+  // What it took is no time of the machine's: that begins with a kernel that has booted.
+  const took = smp.now();
+  smp.beginAgain(took, (cpu) => firstTick(core, cpu.id));
+  timers.beginAgain(took);
   for (const { start, size, protection } of readOnly) core.mem.protect(start, size, protection);
   for (const [symbol, path] of KOBJECTS)
     kobjects.register(core.mem.readU64(core.symbols.require(symbol)), path);

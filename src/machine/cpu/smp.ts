@@ -44,6 +44,16 @@ export class Smp {
     return this.#latest;
   }
 
+  /** The clocks begin anew, after so many ns that do not count. @param firstTick of a CPU */
+  beginAgain(ns: number, firstTick: (cpu: Cpu) => number): void {
+    this.#latest = 0;
+    for (const cpu of this.cpus) {
+      cpu.clock = 0;
+      cpu.nextTick = firstTick(cpu);
+      if (cpu.wakesAt !== undefined) cpu.wakesAt = Math.max(0, cpu.wakesAt - ns);
+    }
+  }
+
   /** Time passes while nothing runs. */
   advanceTo(ns: number): void {
     if (ns > this.#latest) this.#latest = ns;
