@@ -33,8 +33,11 @@ export function pictureOf(machine: Machine, withText = true): Record<string, unk
 
 const moduleText = (mod: Module): string => `${mod.name} ${mod.state} ${mod.refcount} ${mod.users.size}`;
 
-/** Kworkers are made when work waits and stay; sysfs makes its root's node when the first file is opened. */
-const KEPT = /^(worker|kernfs_node)$/;
+/**
+ * Kworkers are made when work waits and stay; sysfs makes its root's node when the first file is opened. A real kernel keeps
+ * nodes of trees in store, has some for the numbers of its kernfs, which it gives out in turn, and frees them behind a grace period.
+ */
+const KEPT = /^(worker|kernfs_node|call_rcu|__radix_tree_preload|radix_tree_node_alloc(\.\w+)*)$/;
 
 /** How many live allocations there are of each owner and size. */
 export function heapOf(machine: Machine): Record<string, number> {

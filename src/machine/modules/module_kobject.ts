@@ -25,7 +25,9 @@ export function* moduleKobject(
   if (kobj === undefined) return 0;
   kobjects.init(kobj, {});
   core.mem.writeU64(kobj + BigInt(core.kernel.structs.kobject.size), mod.addr);
-  return yield* kobjects.add(kobj, sysfs.mkdirs('/module'), mod.name);
+  const failed = yield* kobjects.add(kobj, sysfs.mkdirs('/module'), mod.name);
+  if (failed !== 0) yield* kobjects.put(kobj);
+  return failed;
 }
 
 export function* putModuleKobject(core: KernelCore, kobjects: Kobjects, mod: Module): HostGenerator<void> {
