@@ -6,6 +6,7 @@
 import type { Addr } from '../guest/addr.ts';
 import { hex } from '../guest/addr.ts';
 import type { HostCall, HostFunction, HostGenerator } from '../guest/hostcall.ts';
+import { GuestMemoryError } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import type { Structs } from '../kernel/description.ts';
 import type { Kmalloc } from './kmalloc.ts';
@@ -126,7 +127,7 @@ export class Caches {
 
   *#alloc(call: HostCall): HostGenerator<Addr> {
     const cache = this.#caches.get(call.args[0]);
-    if (!cache) return 0n;
+    if (!cache) throw new GuestMemoryError('no such cache', call.args[0]);
     const object = this.#kmalloc.alloc(call, BigInt(cache.objectSize), cache.name);
     if (object === 0n) return 0n;
     cache.live++;
