@@ -55,7 +55,9 @@ describe.skipIf(!kernel)('a native function of Debian 6.1 that runs into what wa
     expect(text[line]).toMatch(
       new RegExp(`^klpemu: ${where}\\+0x\\w+/0x\\w+ goes by ${object}: this machine does not set that up$`),
     );
-    expect(text.slice(0, line)).toContainEqual(expect.stringMatching(/^BUG: .*(NULL pointer dereference|page fault)/));
+    expect(text.slice(0, line)).toContainEqual(
+      expect.stringMatching(/^BUG: .*(NULL pointer dereference|page fault)/),
+    );
     expect(text[line - 1]).toMatch(/^CR2: /);
     expect(after).toBe(0);
   });
