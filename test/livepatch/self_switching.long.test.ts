@@ -30,7 +30,8 @@ describe.each([
     { what: 'freezable', does: 'sleeps freezable between two rounds' },
   ] as const)('a thread that $does is switched as that kernel switches it', async ({ what }) => {
     const kernel = openKernel(file as string, X86_64);
-    machine = await Machine.boot({ kernel: file as string, instructionNs: 20_000 });
+    // As slow as it may be where a tick comes each ms: at 20 µs the tick's own instructions would be all that there is.
+    machine = await Machine.boot({ kernel: file as string, instructionNs: 10_000 });
     const fixture = (name: string): Uint8Array =>
       moduleFor(
         new Uint8Array(readFileSync(join(import.meta.dirname, `../../fixtures/modules/${name}.ko`))),
