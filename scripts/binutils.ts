@@ -9,6 +9,7 @@ import { chmodSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } f
 import { join } from 'node:path';
 import { withArchive } from './debian/archive.ts';
 import { ROOT } from './root.ts';
+import { oneAtATime } from './setup/one_at_a_time.ts';
 import { capture } from './setup/run.ts';
 
 export const BINUTILS = join(ROOT, '.cache/binutils');
@@ -26,8 +27,14 @@ const TOOLS = ['as', 'ld', 'objcopy', 'readelf'];
 
 export function fetchBinutils(release: string): void {
   const folder = join(BINUTILS, release);
-  if (existsSync(folder)) return;
-  // Whole or not at all.
+  if (!existsSync(folder))
+    oneAtATime(`${folder}.lock`, () => {
+      if (!existsSync(folder)) fetchTo(folder, release);
+    });
+}
+
+/** Whole or not at all. */
+function fetchTo(folder: string, release: string): void {
   const part = `${folder}.part`;
   rmSync(part, { recursive: true, force: true });
   mkdirSync(join(part, 'root'), { recursive: true });

@@ -3,6 +3,7 @@
 
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { oneAtATime } from '../setup/one_at_a_time.ts';
 import { withArchive } from './archive.ts';
 
 interface BootedKernel {
@@ -36,22 +37,32 @@ export type BootedVersion = keyof typeof BOOTED;
 
 /** The vmlinuz of a release: from the folder that KLPEMU_KERNELS names, or from Debian's archive to `cache`. @throws ScriptError */
 export function bootedImage(version: BootedVersion, cache: string): string | undefined {
-  const kernel = BOOTED[version];
-  const folders = [process.env.KLPEMU_KERNELS, cache].filter((folder) => folder !== undefined);
-  const known = folders.map((folder) => find(folder, kernel)).find((file) => file !== undefined);
-  if (known) return known;
-  withArchive([kernel.suite], (archive) => archive.unpack(kernel.package, cache));
-  return find(cache, kernel);
+  const kernel: BootedKernel = BOOTED[version];
+  return had(find, kernel, kernel.package, cache);
 }
 
 /** The modules of a release, /lib/modules/RELEASE: where its image is, or from Debian's archive to `cache`. @throws ScriptError */
 export function bootedModules(version: BootedVersion, cache: string): string | undefined {
   const kernel: BootedKernel = BOOTED[version];
-  const folders = [process.env.KLPEMU_KERNELS, cache].filter((folder) => folder !== undefined);
-  const known = folders.map((folder) => findModules(folder, kernel)).find((one) => one !== undefined);
+  return had(findModules, kernel, kernel.modules ?? kernel.package, cache);
+}
+
+/** What is half unpacked by another process is waited for. */
+function had(
+  find: (folder: string, kernel: BootedKernel) => string | undefined,
+  kernel: BootedKernel,
+  packageName: string,
+  cache: string,
+): string | undefined {
+  const given = process.env.KLPEMU_KERNELS;
+  const known = given === undefined ? undefined : find(given, kernel);
   if (known) return known;
-  withArchive([kernel.suite], (archive) => archive.unpack(kernel.modules ?? kernel.package, cache));
-  return findModules(cache, kernel);
+  return oneAtATime(join(cache, `${packageName}.lock`), () => {
+    const kept = find(cache, kernel);
+    if (kept) return kept;
+    withArchive([kernel.suite], (archive) => archive.unpack(packageName, cache));
+    return find(cache, kernel);
+  });
 }
 
 function findModules(folder: string, { release }: BootedKernel): string | undefined {

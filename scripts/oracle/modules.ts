@@ -18,6 +18,7 @@ import { BOOTED, type BootedVersion } from '../debian/booted.ts';
 import { KbuildRoot } from '../debian/kbuild_root.ts';
 import { KERNELS } from '../debian/kernels.ts';
 import { ROOT } from '../root.ts';
+import { oneAtATime } from '../setup/one_at_a_time.ts';
 import { log } from '../setup/run.ts';
 import { MODULE_NAMES } from './vocabulary.ts';
 
@@ -36,7 +37,16 @@ export function modulesFor(version: BootedVersion, cache: string): string {
   const first = readFileSync(join(FIXTURES, `${MODULE_NAMES[0]}.ko`), 'latin1');
   if (first.includes(`vermagic=${release} `)) return FIXTURES;
   const modules = join(cache, `modules-${release}-${digestOfSources()}`);
-  if (existsSync(modules)) return modules;
+  if (!existsSync(modules))
+    oneAtATime(`${modules}.lock`, () => {
+      if (!existsSync(modules)) build(version, modules);
+    });
+  return modules;
+}
+
+/** Whole or not at all. */
+function build(version: BootedVersion, modules: string): void {
+  const { release } = BOOTED[version];
   log(`fetching headers of ${release} and the compiler of its modules, and building modules (some minutes)`);
   const work = `${modules}.part`;
   rmSync(work, { recursive: true, force: true });
@@ -50,7 +60,6 @@ export function modulesFor(version: BootedVersion, cache: string): string {
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
-  return modules;
 }
 
 const sources = (): string[] => readdirSync(FIXTURES).filter((name) => /\.[ch]$/.test(name));

@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { withArchive } from '../debian/archive.ts';
+import { oneAtATime } from '../setup/one_at_a_time.ts';
 import { log } from '../setup/run.ts';
 import type { CpioArchive } from './cpio.ts';
 
@@ -61,7 +62,15 @@ export function fetchUserspace(cache: string): string {
   // Of another list of packages it would lack some.
   const digest = createHash('sha256').update(PACKAGES.join(' ')).digest('hex').slice(0, 12);
   const folder = join(cache, `userspace-${digest}`);
-  if (existsSync(folder)) return folder;
+  if (!existsSync(folder))
+    oneAtATime(`${folder}.lock`, () => {
+      if (!existsSync(folder)) fetchTo(folder);
+    });
+  return folder;
+}
+
+/** Whole or not at all. */
+function fetchTo(folder: string): void {
   log('fetching bash, coreutils and kmod of Debian 12');
   const part = `${folder}.part`;
   rmSync(part, { recursive: true, force: true });
@@ -70,7 +79,6 @@ export function fetchUserspace(cache: string): string {
     for (const name of PACKAGES) archive.unpack(name, part);
   });
   renameSync(part, folder);
-  return folder;
 }
 
 export function addUserspace(archive: CpioArchive, folder: string): void {

@@ -161,7 +161,7 @@ export const kernelSites = (image: JoinedImage, maxOffset: number): KernelSites 
 /** kallsyms_lookup() of each: the first name of the last address that has one. */
 function listedSites({ real: { native } }: JoinedImage, maxOffset: number): KernelSite[] {
   const { names, low, high: upper } = native.symbols;
-  let at = upper.findIndex((word) => word === hi32(IMAGE_BASE));
+  let at = upper.indexOf(hi32(IMAGE_BASE));
   return Array.from(native.fentrySites, (site) => {
     for (let next = at; next < low.length && low[next] <= site; next++) if (low[next] !== low[at]) at = next;
     return { ip: high(site), name: functionAtSite(names.at(at), site - low[at], maxOffset) };
