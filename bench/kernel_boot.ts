@@ -63,7 +63,11 @@ function main(): void {
     for (let turn = 1; turn < TURNS; turn++)
       [real, builtIn] = [less(real, start(folder, own)), less(builtIn, start(folder, []))];
     const report = new Report(`a machine on ${kernel}`);
-    report.add({ name: 'processor time of the first start, kept before it or not', value: first.cpu, unit: 'ms' });
+    report.add({
+      name: 'processor time of the first start, kept before it or not',
+      value: first.cpu,
+      unit: 'ms',
+    });
     report.add({
       name: 'processor time, from the cache',
       value: real.cpu,
