@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { X86_64 } from '../src/arch/x86_64/x86_64.ts';
 import { openKernel } from '../src/machine/native/cache.ts';
-import { BOOTED, bootedImage } from './debian/booted.ts';
-import { ScriptError, ScriptUsageError } from './errors.ts';
+import { BOOTED, namedKernel } from './debian/booted.ts';
+import { ScriptUsageError } from './errors.ts';
 import { type OracleArguments, readArguments, USAGE } from './oracle/arguments.ts';
 import { type Difference, differences, sideBySide } from './oracle/difference.ts';
 import { runEmulated } from './oracle/emulated.ts';
@@ -35,9 +35,7 @@ export async function main(args: string[]): Promise<void> {
     return;
   }
   const { release } = BOOTED[options.kernel];
-  const kernel = bootedImage(options.kernel, join(ROOT, '.cache/kernels'));
-  if (kernel === undefined)
-    throw new ScriptError(`${BOOTED[options.kernel].package} of Debian holds no vmlinuz`);
+  const kernel = namedKernel(options.kernel, join(ROOT, '.cache/kernels'));
   const selftests = options.selftests ? new Selftests(options.kernel, ROOT) : undefined;
   const others = selftests?.modules ?? options.modules ?? modulesFor(options.kernel, cache);
   const set = options.patches.length > 0 ? patchSet(options.patches, kernel, others) : undefined;

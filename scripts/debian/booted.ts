@@ -3,6 +3,7 @@
 
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { ScriptError } from '../errors.ts';
 import { oneAtATime } from '../setup/one_at_a_time.ts';
 import { withArchive } from './archive.ts';
 
@@ -40,6 +41,16 @@ export function bootedImage(version: BootedVersion, cache: string): string | und
   const kernel: BootedKernel = BOOTED[version];
   return had(find, kernel, kernel.package, cache);
 }
+
+/** The vmlinuz of a series (6.1); any other word is a file or a release, and stays as it is. @throws ScriptError */
+export function namedKernel(name: string, cache: string): string {
+  if (!isBooted(name)) return name;
+  const image = bootedImage(name, cache);
+  if (image === undefined) throw new ScriptError(`${BOOTED[name].package} of Debian holds no vmlinuz`);
+  return image;
+}
+
+const isBooted = (name: string): name is BootedVersion => Object.hasOwn(BOOTED, name);
 
 /** The modules of a release, /lib/modules/RELEASE: where its image is, or from Debian's archive to `cache`. @throws ScriptError */
 export function bootedModules(version: BootedVersion, cache: string): string | undefined {
