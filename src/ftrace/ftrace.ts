@@ -257,7 +257,7 @@ export class Ftrace {
   /** core_kernel_data(), of an ops */
   #isCoreData(addr: Addr): boolean {
     const found = this.#core.symbols.lookup(addr);
-    return found !== undefined && found.module === undefined && found.offset === 0;
+    return found !== undefined && found.module === undefined;
   }
 
   /** unregister_ftrace_function(): when it returns, no task is in the handler or on the trampoline. */

@@ -27,7 +27,7 @@ export class OpsList {
   registered(): FtraceOps[] {
     const list: FtraceOps[] = [];
     let addr = this.#core.mem.readU64(this.#head);
-    while (addr !== this.#end && addr !== 0n) {
+    while (addr !== this.#end) {
       const ops = this.#known.get(addr) ?? new FtraceOps(this.#core, addr);
       this.#known.set(addr, ops);
       list.push(ops);

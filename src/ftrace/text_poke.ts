@@ -52,7 +52,7 @@ export class TextPoke {
 
   /** text_poke_queue() of each, then text_poke_finish(). The caller holds text_mutex. */
   *batch(pokes: readonly Poke[]): HostGenerator<void> {
-    const sorted = [...pokes].sort((a, b) => (a.addr < b.addr ? -1 : a.addr > b.addr ? 1 : 0));
+    const sorted = [...pokes].sort((a, b) => (a.addr < b.addr ? -1 : 1));
     for (let i = 0; i < sorted.length; i += TP_VEC_MAX)
       yield* this.#batch(sorted.slice(i, i + TP_VEC_MAX).map(({ addr, insn }) => ({ addr, insn })));
   }

@@ -2,7 +2,12 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { callInsn } from '../../src/arch/x86_64/insn.ts';
 import { recCount } from '../../src/ftrace/dyn_ftrace.ts';
 import type { FtraceOps } from '../../src/ftrace/ops.ts';
-import { dynFtraceTotalInfo, enabledFunctions, trampolineKallsyms } from '../../src/ftrace/report.ts';
+import {
+  availableFilterFunctionsAddrs,
+  dynFtraceTotalInfo,
+  enabledFunctions,
+  trampolineKallsyms,
+} from '../../src/ftrace/report.ts';
 import { FTRACE } from '../../src/ftrace/since.ts';
 import { BUILT_IN } from '../../src/kernel/description.ts';
 import { UAPI } from '../../src/kernel/uapi.ts';
@@ -102,6 +107,44 @@ describe('a site that does not hold what it should', () => {
     );
     // Nothing was poked.
     expect(world.bytesAt(site)).toBe('0f 0b 90 90 90');
+    expect(world.calls.slice(-2)).toEqual(['ftrace_verify_code', 'ftrace_bug']);
+  });
+
+  it('is told of with how many trace it, whether all registers are wanted, and what it was to call', () => {
+    const at = (name: string) => world.sym(name);
+    const broken = (name: string, unregistered: FtraceOps) => {
+      const begun = world.dmesg.length;
+      world.core.mem.pokeText(at(name), Uint8Array.of(0x0f, 0x0b, 0x90, 0x90, 0x90));
+      world.run(world.ftrace.unregisterFunction(unregistered.addr));
+      world.ftrace.disabled = false;
+      return world.dmesg.slice(begun).slice(-2);
+    };
+    const regs = traceOne('vfs_read', C.FTRACE_OPS_FL_SAVE_REGS);
+    const plain = traceOne('vfs_read');
+    const walked = at('ftrace_regs_caller').toString(16);
+    expect(broken('vfs_read', plain)).toEqual([' (1) R', ` expected tramp: ${walked}`]);
+    const own = traceOne('do_idle');
+    const trampoline = own.trampoline.toString(16);
+    expect(broken('do_idle', own)).toEqual([' (0)  ', ` expected tramp: ${trampoline}`]);
+    // Of one that nobody had traced the kernel says what most call.
+    const begun = world.dmesg.length;
+    world.core.mem.pokeText(at('meminfo_proc_show'), Uint8Array.of(0x0f, 0x0b, 0x90, 0x90, 0x90));
+    const first = newOps();
+    world.run(world.ftrace.setFilterIp(first.addr, at('meminfo_proc_show'), false));
+    world.run(world.ftrace.registerFunction(first.addr));
+    const caller = at('ftrace_caller').toString(16);
+    expect(world.dmesg.slice(begun).slice(-2)).toEqual([' (1)  ', ` expected tramp: ${caller}`]);
+    expect(regs.has(C.FTRACE_OPS_FL_ENABLED)).toBe(true);
+  });
+
+  it('and is in no page is not compared: ftrace_verify_code does not warn', () => {
+    const away = 0xffffffffa0000000n;
+    world.ftrace.records.add('gone', [away]);
+    const ops = traceOne('vfs_read');
+    world.run(world.ftrace.setFilter(ops.addr, [away]));
+    expect(world.ftrace.disabled).toBe(true);
+    expect(world.calls.filter((name) => /^ftrace_(verify|bug)/.test(name))).toEqual(['ftrace_bug']);
+    expect(world.dmesg).toContain('ftrace faulted on modifying ');
   });
 
   it('and cannot be read says that it faulted', () => {
@@ -180,6 +223,25 @@ describe('the filter of an ops', () => {
     }
     // An empty one means every function.
     expect(ops.traces(sites[0])).toBe(true);
+  });
+
+  it('has nothing taken out that is not in it: -ENOENT, and the others stay', () => {
+    const ops = newOps();
+    const [a, b] = ['vfs_read', 'do_idle'].map((name) => world.sym(name));
+    world.run(world.ftrace.setFilterIp(ops.addr, a, false));
+    expect(world.run(world.ftrace.setFilterIp(ops.addr, b, true))).toBe(-UAPI.ENOENT);
+    expect(ops.filterIps()).toEqual([a]);
+  });
+
+  it('has another address in the place of one, at each place where it stands, and no other', () => {
+    const ops = newOps();
+    ops.init();
+    const [a, b] = ['vfs_read', 'do_idle'].map((name) => world.sym(name));
+    ops.renameIp(a, b);
+    expect(ops.filterIps()).toBeUndefined();
+    world.run(world.ftrace.setFilter(ops.addr, [a, b]));
+    ops.renameIp(a, 1n);
+    expect(ops.filterIps()).toEqual([b, 1n]);
   });
 
   it('is another one when it is set anew: the last reset counts, and a site without fentry is refused', () => {
@@ -324,6 +386,35 @@ describe('register_ftrace_function', () => {
     expect(ops.savedFunc).toBe(ops.func);
     world.run(world.ftrace.unregisterFunction(ops.addr));
     expect(ops.flags & (C.FTRACE_OPS_FL_ENABLED | C.FTRACE_OPS_FL_REMOVING)).toBe(0);
+  });
+
+  it("keeps the trampoline of an ops in the image's data for the next time, and waits for nobody", () => {
+    const { core, ftrace } = world;
+    const waits: string[] = [];
+    world.during.rcu = (what) => waits.push(what);
+    // The whole of a structure's data is the image's, not only its beginning.
+    for (const offset of [0n, BigInt(LAYOUT.ftrace_ops.size)]) {
+      const ops = ftrace.ops(world.sym('two_static_ops') + offset);
+      ops.func = world.sym('ftrace_stub');
+      world.run(ftrace.setFilterIp(ops.addr, world.sym('vfs_read'), false));
+      world.run(ftrace.registerFunction(ops.addr));
+      const { trampoline } = ops;
+      expect(ops.has(C.FTRACE_OPS_FL_DYNAMIC)).toBe(false);
+      expect(world.run(ftrace.unregisterFunction(ops.addr))).toBe(0);
+      expect([ops.trampoline, core.mem.isMapped(trampoline), waits]).toEqual([trampoline, true, []]);
+      world.run(ftrace.registerFunction(ops.addr));
+      const site = world.sym('vfs_read');
+      expect(core.mem.readBytes(site, 5)).toEqual(callInsn(site, trampoline));
+      world.run(ftrace.unregisterFunction(ops.addr));
+    }
+    // What a module has in its data goes with it: its trampoline must not stay.
+    world.load('klpdemo_target');
+    const ofModule = ftrace.ops(world.sym('klpdemo_target:__this_module'));
+    core.mem.writeBytes(ofModule.addr, new Uint8Array(LAYOUT.ftrace_ops.size));
+    ofModule.func = world.sym('ftrace_stub');
+    world.run(ftrace.registerFunction(ofModule.addr));
+    expect(world.run(ftrace.unregisterFunction(ofModule.addr))).toBe(0);
+    expect([ofModule.trampoline, waits]).toEqual([0n, ['rude', 'tasks']]);
   });
 
   it('goes by the static caller where there is no memory for a trampoline of its own', () => {
@@ -536,6 +627,16 @@ describe('modules', () => {
     expect(new Set(world.ftrace.initFunctions.list().map(({ module }) => module))).toEqual(
       new Set(['klpdemo_patch_vmlinux']),
     );
+  });
+
+  it('are listed with their name, and with the address of each site where that is shown', () => {
+    const image = [...world.image.fentrySites].sort((a, b) => (a < b ? -1 : 1));
+    world.load('klpdemo_target');
+    const lines = availableFilterFunctionsAddrs(world.core, world.ftrace).trimEnd().split('\n');
+    const [first] = image;
+    expect(lines[0]).toBe(`${first.toString(16)} ${world.core.symbols.nameOf(first)}`);
+    const round = world.sym('klpdemo_target:klpdemo_round');
+    expect(lines.slice(image.length)).toContain(`${round.toString(16)} klpdemo_round [klpdemo_target]`);
   });
 
   it('are listed with their name', () => {

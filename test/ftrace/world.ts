@@ -65,6 +65,13 @@ SYM_DATA_END(current_task)
 SYM_DATA_START(__preempt_count)
 .quad 0
 SYM_DATA_END(__preempt_count)
+.section .data
+SYM_DATA_START(two_static_ops)
+    MEMBERS
+    MEMBERS_END sizeof_ftrace_ops
+    MEMBERS
+    MEMBERS_END sizeof_ftrace_ops
+SYM_DATA_END(two_static_ops)
 `;
 
 let assembled: Promise<AsmImage> | undefined;

@@ -60,6 +60,16 @@ export const KNOWN: readonly Known[] = [
     why: 'both static callers call the same function',
   },
   {
+    mutant: 'ftrace/report.ts: target === regsCaller.start -> true',
+    is: 'equivalent',
+    why: 'both static callers call the same function',
+  },
+  {
+    mutant: 'ftrace/text_poke.ts: a.addr < b.addr -> a.addr <= b.addr',
+    is: 'equivalent',
+    why: 'no two of a batch are of one address',
+  },
+  {
     mutant: 'ftrace/ops.ts: funcHash === 0n -> false',
     is: 'open',
     why: 'a filter is asked for before ftrace_ops_init(): no caller does',
