@@ -70,8 +70,8 @@ function paths(shell: ShellContext, word: string): string[] {
   const { fs } = shell.guest.machine.inspect;
   const at = word.lastIndexOf('/') + 1;
   const dir = word.slice(0, at);
-  return (fs.list(dir || '/') ?? []).map((name) => {
+  return (fs.list(shell.guest.path(dir || '.')) ?? []).map((name) => {
     const path = `${dir}${name}`;
-    return fs.stat(path)?.kind === 'directory' ? `${path}/` : `${path} `;
+    return fs.stat(shell.guest.path(path))?.kind === 'directory' ? `${path}/` : `${path} `;
   });
 }

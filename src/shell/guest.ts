@@ -78,6 +78,8 @@ export class Guest {
   readonly #drive: Drive;
   /** What the machine has failed with: it cannot go on, but it can still be looked at. */
   failure: Error | undefined;
+  #workingDirectory = '/';
+  #previousDirectory: string | undefined;
   /** Instructions executed when the command began. */
   #from = 0;
 
@@ -173,9 +175,49 @@ export class Guest {
     return `${TIME_LIMIT / 1e9} s of virtual time`;
   }
 
+  /** Where paths that do not begin with / are taken from: absolute. */
+  get workingDirectory(): string {
+    return this.#workingDirectory;
+  }
+
+  /** Before the last change; undefined before the first. */
+  get previousDirectory(): string | undefined {
+    return this.#previousDirectory;
+  }
+
+  /** @param typed of a directory that exists */
+  changeDirectory(typed: string): void {
+    const parts: string[] = [];
+    for (const part of this.path(typed).split('/')) {
+      if (part === '..') parts.pop();
+      else if (part !== '' && part !== '.') parts.push(part);
+    }
+    this.#previousDirectory = this.#workingDirectory;
+    this.#workingDirectory = `/${parts.join('/')}`;
+  }
+
+  /** As a process does whose working directory is /: what it changes it to ends with it. */
+  async fromRoot<T>(work: () => Promise<T>): Promise<T> {
+    const [working, previous] = [this.#workingDirectory, this.#previousDirectory];
+    this.#workingDirectory = '/';
+    this.#previousDirectory = undefined;
+    try {
+      return await work();
+    } finally {
+      this.#workingDirectory = working;
+      this.#previousDirectory = previous;
+    }
+  }
+
+  /** A path as it was typed, from /. The empty one stays what it is: nothing has that name. */
+  path(typed: string): string {
+    if (typed === '' || typed.startsWith('/')) return typed;
+    return `${this.workingDirectory === '/' ? '' : this.workingDirectory}/${typed}`;
+  }
+
   /** The text of a file, or the errno of opening or reading it. @param comm who reads it. */
   async read(path: string, comm: string): Promise<string | number> {
-    const ended = await this.run('cat', [path], { comm });
+    const ended = await this.run('cat', [this.path(path)], { comm });
     if (ended.code === 0) return ended.stdout;
     return ended.code ?? UAPI.EINTR;
   }
@@ -184,7 +226,7 @@ export class Guest {
   async write(path: string, text: string, append: boolean, comm: string): Promise<FileError | undefined> {
     const { O_WRONLY, O_CREAT, O_TRUNC } = UAPI;
     const flags = O_WRONLY | O_CREAT | (append ? O_APPEND : O_TRUNC);
-    const { code, signal } = await this.run('write', [path, String(flags)], { comm, stdin: text });
+    const { code, signal } = await this.run('write', [this.path(path), String(flags)], { comm, stdin: text });
     if (code === 0) return undefined;
     if (code === undefined) return { errno: signal === undefined ? UAPI.EIO : UAPI.EINTR, at: 'write' };
     return { errno: code & ~WRITE_FAILED, at: code & WRITE_FAILED ? 'write' : 'open' };
@@ -192,10 +234,10 @@ export class Guest {
 
   exists(path: string): boolean {
     // ENOENT for an empty path, which is not the root.
-    return path !== '' && this.machine.inspect.fs.stat(path) !== undefined;
+    return path !== '' && this.machine.inspect.fs.stat(this.path(path)) !== undefined;
   }
 
   isDirectory(path: string): boolean {
-    return this.machine.inspect.fs.stat(path)?.kind === 'directory';
+    return this.machine.inspect.fs.stat(this.path(path))?.kind === 'directory';
   }
 }

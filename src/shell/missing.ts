@@ -14,7 +14,7 @@ const INSTEAD: readonly (readonly [string, string])[] = [
   ],
   ['man info apropos', 'help lists the commands, help COMMAND explains one'],
   ['sudo su doas', 'every command is run by root'],
-  ['cd pwd pushd popd', 'there is no working directory: paths begin with /'],
+  ['pushd popd', 'cd changes the working directory, cd - goes back'],
   [
     'export set unset env let local declare read printf',
     'there are no variables: use a shell of the host and klpemu exec',

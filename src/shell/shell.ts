@@ -104,9 +104,13 @@ export class Shell {
     this.context.self = script ? `${SELF}: line ${line}: ` : `${SELF}: `;
   }
 
-  /** Runs one command with its arguments as they are: nothing in them is special. */
+  /**
+   * Runs one command with its arguments as they are: nothing in them is special. It is as a process of its own: the working
+   * directory is / to it, and what it makes of it ends with it.
+   */
   async run(words: readonly string[], stdin?: string): Promise<Result> {
-    const result = await this.#guarded(words, () => this.#command(words, stdin));
+    const { guest } = this.context;
+    const result = await guest.fromRoot(() => this.#guarded(words, () => this.#command(words, stdin)));
     this.context.guest.interrupt.clear();
     this.status = result.status;
     return result;

@@ -23,6 +23,11 @@ describe('klpemu shell --pipe', () => {
     expect(status).toBe(0);
   });
 
+  it('is one process: a line stands where the one before has gone', () => {
+    const { stdout } = cli.run(['shell', '--pipe'], { input: 'cd /sys/kernel\npwd\n' });
+    expect(stdout).toBe('0 0 0\n0 12 0\n/sys/kernel\n');
+  });
+
   it('goes on after a command that an oops has ended', () => {
     const input = 'modprobe klpdemo_target\nmodprobe klpdemo_bad_null\necho on\n';
     const { status, stdout } = cli.run(['shell', '--pipe'], { input });

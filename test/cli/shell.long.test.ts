@@ -96,6 +96,9 @@ describe('klpemu up', () => {
     });
     expect(klpemu(['exec', '--', 'echo', '$?', '>', '/x'])).toMatchObject({ stdout: '$? > /x\n' });
     expect(klpemu(['exec', 'exit 9']).status).toBe(9);
+    // Each is a process of its own.
+    expect(klpemu(['exec', 'cd /sys/kernel; pwd']).stdout).toBe('/sys/kernel\n');
+    expect(klpemu(['exec', 'pwd']).stdout).toBe('/\n');
     expect(klpemu(['exec', 'true']).status).toBe(0);
     expect(klpemu(['why']).stdout).toBe('no transition is under way\n');
     expect(klpemu(['why', '--json']).stdout).toBe('null\n');

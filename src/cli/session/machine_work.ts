@@ -5,7 +5,12 @@ import type { Result } from '../../shell/result.ts';
 /** Text is one character a byte, as everywhere in the shell. */
 export type Work =
   /** @param schedule what is done to the order of events from now on, until the command ends */
-  | { readonly line: string; readonly schedule?: string }
+  | {
+      readonly line: string;
+      readonly schedule?: string;
+      /** It is a process of its own among others: its working directory is / at first, and ends with it. */
+      readonly alone?: boolean;
+    }
   /** @param put a file that the command finds in the guest while it runs; its bytes are in base64. */
   | {
       readonly words: readonly string[];

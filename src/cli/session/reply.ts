@@ -52,7 +52,11 @@ async function answer(shell: Shell, work: Work, parts: Result[]): Promise<Reply>
   if ('complete' in work) {
     return { status: 0, stdout: '', stderr: '', completions: complete(shell.context, work.complete) };
   }
-  if ('line' in work) return shell.execute(work.line, { onResult: (result) => parts.push(result) });
+  if ('line' in work) {
+    const execute = (): Promise<Result> =>
+      shell.execute(work.line, { onResult: (result) => parts.push(result) });
+    return work.alone ? shell.context.guest.fromRoot(execute) : execute();
+  }
   return runWith(shell, work);
 }
 

@@ -140,7 +140,8 @@ export class SessionServer {
       return true;
     };
     this.#whenUp(async (machine) => {
-      const reply = await machine.ask(command, wanted);
+      const work = 'line' in command ? { ...command, alone: true } : command;
+      const reply = await machine.ask(work, wanted);
       if (this.#serving === socket) this.#serving = undefined;
       if (reply) told(reply);
     });

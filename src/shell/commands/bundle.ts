@@ -71,7 +71,7 @@ async function enable(job: Job, operand: string): Promise<Result> {
   const path = operand.includes('/') ? operand : shell.modules.bundlePath(operand);
   if (!shell.guest.exists(path)) return refused(job, `${path}: No such file or directory`, 'ENOENT');
   const before = new Set(bundles.list());
-  const problem = await written(job, path, `/sys${ENABLE_FILE}`, `${path} is not enabled`);
+  const problem = await written(job, shell.guest.path(path), `/sys${ENABLE_FILE}`, `${path} is not enabled`);
   if (problem) return problem;
   const enabled = bundles.list().find((bundle) => !before.has(bundle));
   // A transition can be over, and the bundle with it, before anybody looks.

@@ -12,12 +12,12 @@ type Stat = Omit<Target, 'open'>;
 const BOOT_DATE = 'Jan  1 00:00';
 
 function statOf(shell: ShellContext, path: string): Stat | undefined {
-  return path === '' ? undefined : shell.guest.machine.inspect.fs.stat(path);
+  return path === '' ? undefined : shell.guest.machine.inspect.fs.stat(shell.guest.path(path));
 }
 
 /** Of a symbolic link itself; with a slash behind it, of what it leads to. */
 function lstatOf(shell: ShellContext, path: string): Stat | undefined {
-  return path === '' ? undefined : shell.guest.machine.inspect.fs.lstat(path);
+  return path === '' ? undefined : shell.guest.machine.inspect.fs.lstat(shell.guest.path(path));
 }
 
 /** `drwxr-xr-x` */
@@ -35,7 +35,12 @@ function kindText({ kind, size }: Stat): string {
   return size === 0 ? 'regular empty file' : 'regular file';
 }
 
-const parentOf = (path: string): string => path.replace(/\/+$/, '').replace(/[^/]*$/, '') || '/';
+/** As ramfs has it: from /, without a slash too many. */
+const plain = (shell: ShellContext, path: string): string =>
+  `/${shell.guest.path(path).split('/').filter(Boolean).join('/')}`;
+
+const parentOf = (path: string): string =>
+  path.replace(/\/+$/, '').replace(/[^/]*$/, '') || (path.startsWith('/') ? '/' : '.');
 
 const ls: Command = {
   name: 'ls',
@@ -46,7 +51,7 @@ const ls: Command = {
     const { flags, operands, unknown } = parseOptions(args, ['l', 'a', 'A', 'd', '1']);
     if (unknown) return failed(`ls: invalid option -- '${unknown.slice(1)}'`, 2);
     const output = new Output();
-    const paths = operands.length > 0 ? [...operands].sort() : ['/'];
+    const paths = operands.length > 0 ? [...operands].sort() : ['.'];
     const files: Entry[] = [];
     const directories: string[] = [];
     for (const path of paths) {
@@ -77,21 +82,22 @@ interface Entry {
 const entry = (shell: ShellContext, name: string, path: string, stat: Stat): Entry => ({
   name,
   stat,
-  to: stat.kind === 'link' ? shell.guest.machine.inspect.fs.readlink(path) : undefined,
+  to: stat.kind === 'link' ? shell.guest.machine.inspect.fs.readlink(shell.guest.path(path)) : undefined,
 });
 
 function entriesOf(shell: ShellContext, path: string, all: boolean): Entry[] {
   const { fs } = shell.guest.machine.inspect;
   const entries: Entry[] = [];
   const add = (name: string, at: string): void => {
-    const stat = fs.lstat(at);
+    const stat = fs.lstat(shell.guest.path(at));
     if (stat) entries.push(entry(shell, name, at, stat));
   };
   if (all) {
     add('.', path);
-    add('..', parentOf(path));
+    add('..', `${path}/..`);
   }
-  for (const name of fs.list(path) ?? []) if (all || !name.startsWith('.')) add(name, `${path}/${name}`);
+  for (const name of fs.list(shell.guest.path(path)) ?? [])
+    if (all || !name.startsWith('.')) add(name, `${path}/${name}`);
   return entries;
 }
 
@@ -161,7 +167,7 @@ const readlink: Command = {
     if (operands.length === 0) return failed('readlink: missing operand');
     const output = new Output();
     for (const path of operands) {
-      const text = shell.guest.machine.inspect.fs.readlink(path);
+      const text = shell.guest.machine.inspect.fs.readlink(shell.guest.path(path));
       if (text === undefined) output.status = 1;
       else output.line(text);
     }
@@ -182,10 +188,10 @@ const mkdir: Command = {
       const cannot = `mkdir: cannot create directory '${path}'`;
       const found = statOf(shell, path);
       if (found && !(flags.has('p') && found.kind === 'directory')) output.error(`${cannot}: File exists`);
-      else if (/^\/(proc|sys)\//.test(path)) output.error(`${cannot}: Operation not permitted`);
+      else if (/^\/(proc|sys)\//.test(plain(shell, path))) output.error(`${cannot}: Operation not permitted`);
       else if (!flags.has('p') && statOf(shell, parentOf(path))?.kind !== 'directory')
         output.error(`${cannot}: No such file or directory`);
-      else if (!found) fs.ramfs.mkdir(`/${path.split('/').filter(Boolean).join('/')}`);
+      else if (!found) fs.ramfs.mkdir(plain(shell, path));
     }
     return output.result();
   },
@@ -205,7 +211,7 @@ const rm: Command = {
       if (kind === undefined) {
         if (!flags.has('f')) output.error(`${cannot}: No such file or directory`);
       } else if (kind === 'directory') output.error(`${cannot}: Is a directory`);
-      else if (!shell.guest.machine.inspect.fs.ramfs.remove(`/${path.split('/').filter(Boolean).join('/')}`))
+      else if (!shell.guest.machine.inspect.fs.ramfs.remove(plain(shell, path)))
         output.error(`${cannot}: Operation not permitted`);
     }
     return output.result();

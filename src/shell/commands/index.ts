@@ -4,6 +4,7 @@ import { didYouMean } from '../../kernel/nearest.ts';
 import type { Command } from '../command.ts';
 import { failed, ok } from '../result.ts';
 import { bundle } from './bundle.ts';
+import { DIRECTORY_COMMANDS } from './directory.ts';
 import { FILE_COMMANDS } from './files.ts';
 import { LOOK_COMMANDS } from './look.ts';
 import { modinfo } from './modinfo.ts';
@@ -49,6 +50,7 @@ export function commandTable(): ReadonlyMap<string, Command> {
   const all = [
     ...TEXT_COMMANDS,
     ...FILE_COMMANDS,
+    ...DIRECTORY_COMMANDS,
     ...MODULE_COMMANDS,
     modinfo,
     bundle,

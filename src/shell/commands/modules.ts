@@ -28,7 +28,7 @@ async function loadFile(
   flags = 0,
 ): Promise<Ended> {
   const text = comm === 'insmod' ? params.join(' ') : paramText(params);
-  const words = [path, text, ...(flags === 0 ? [] : [String(flags)])];
+  const words = [shell.guest.path(path), text, ...(flags === 0 ? [] : [String(flags)])];
   const ended = await shell.guest.run('insmod', words, { comm });
   return shell.guest.machine.inspect.modules.unnoticed.has(ended.pid) ? { ...ended, code: 0 } : ended;
 }
@@ -92,7 +92,7 @@ const KMOD_MAGIC = 6;
 /** What libkmod says of a file before the kernel sees it. */
 function unreadable(shell: ShellContext, path: string): string | undefined {
   if (shell.guest.isDirectory(path)) return errnoText(UAPI.EISDIR);
-  const bytes = shell.guest.machine.inspect.fs.ramfs.lookup(path)?.bytes;
+  const bytes = shell.guest.machine.inspect.fs.ramfs.lookup(shell.guest.path(path))?.bytes;
   return bytes && bytes.length < KMOD_MAGIC ? INSMOD_ERRORS[UAPI.EINVAL] : undefined;
 }
 
