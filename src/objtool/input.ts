@@ -153,7 +153,7 @@ export interface ObjtoolInput {
   readonly ignoredAlternatives: readonly CodeMark[];
   /** First instructions of an original, or of a replacement, that is not to be looked at. */
   readonly ignoredArms?: readonly CodeMark[];
-  /** Of these, what kernels of 6.13 and 6.14 would have meant otherwise: `ignoredAlternatives`. Nothing tells which it is of. */
+  /** Of these, what kernels of 6.13 and 6.14 would have meant otherwise: `ignoredAlternatives`. What tells is in unsure_arms.ts. */
   readonly unsureArms?: readonly CodeMark[];
   /** Calls that stay within their function, whatever symbol is there. */
   readonly innerCalls?: readonly CodeMark[];

@@ -178,16 +178,6 @@ export function createOrc(input: ObjtoolInput): OrcResult {
   return { rows: writer.rows.finish(), warnings: code.warnings, code };
 }
 
-/** The entries as they were if annotations that two times meant differently were of the earlier one; undefined where none is. */
-export function createEarlierOrc(input: ObjtoolInput): OrcRows | undefined {
-  const { unsureArms = [], ignoredAlternatives } = input;
-  if (unsureArms.length === 0) return undefined;
-  const earlier = { ...input, ignoredArms: [], ignoredAlternatives: [...ignoredAlternatives, ...unsureArms] };
-  const { rows, code } = createOrc(earlier);
-  code.release();
-  return rows;
-}
-
 /** The table of an assembled image's kernel text. */
 export function generateOrc(
   image: AsmImage,

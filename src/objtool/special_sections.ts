@@ -126,11 +126,23 @@ export class SpecialSections {
   /** Those where nothing tells whether the kernel is older: it would have said it of originals only. */
   unsureArms(): readonly CodeMark[] {
     const { version, isKnown } = this.#of;
-    // That list came later than arms.
-    if (isKnown || version >= SAYS_ARMS || this.#elf.section('.discard.annotate_data')) return [];
+    if (isKnown || version >= SAYS_ARMS) return [];
     const marks = this.#annotations.of('arm is ignored');
+    return marks.length > 0 && this.#isOfArms(marks) ? [] : marks;
+  }
+
+  /**
+   * What no kernel before 6.15 had: a list of rows, code without CFI, a replacement that is left out, and an original that is
+   * because it does not open user memory (before, all of those were known by their feature, and none had a mark).
+   */
+  #isOfArms(marks: readonly CodeMark[]): boolean {
     const { sections } = this.#elf;
-    return marks.some(({ section }) => isReplacement(sections[section].name)) ? [] : marks;
+    if (this.#elf.section('.discard.annotate_data') || this.#annotations.of('no CFI').length > 0) return true;
+    if (marks.some(({ section }) => isReplacement(sections[section].name))) return true;
+    const marked = new Set(marks.map(({ section, offset }) => `${section}+${offset}`));
+    return this.#replacements().some(
+      ({ from, skip }) => skip === true && marked.has(`${from.section}+${from.offset}`),
+    );
   }
 
   /** What 6.13 and 6.14 say of all alternatives of an instruction, later kernels say of one of them, by the same number. */

@@ -1,7 +1,9 @@
 // What the source says beside its code, as objects before the last link have it: of 6.12, where each thing has a
 // section, and of 7.3, where two lists have it. The tables in the fixtures are those of the two kernels' objtool.
 
-import { readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
@@ -11,8 +13,10 @@ import { diffOrc } from '../../src/objtool/diff.ts';
 import { inputFromElf } from '../../src/objtool/elf_input.ts';
 import { encodeOrc } from '../../src/objtool/orc_format.ts';
 import { orcFormatOf, readOrc } from '../../src/objtool/orc_format_of.ts';
-import { createEarlierOrc, createOrc } from '../../src/objtool/orc_gen.ts';
+import { createOrc } from '../../src/objtool/orc_gen.ts';
 import { isSameRows, type OrcRows } from '../../src/objtool/orc_rows.ts';
+import { writeOrc } from '../../src/objtool/orc_write.ts';
+import { createSettledOrc } from '../../src/objtool/unsure_arms.ts';
 
 const ORC = X86_64.code.orc;
 const bytesOf = (file: string): Uint8Array =>
@@ -83,26 +87,68 @@ describe('alternatives that are left out, of which 6.13 and 6.14 meant all and l
     expect(inputFromElf(parse(bytesOf('annotated-6.14-magic.o')), X86_64.code).unsureArms).toEqual([]);
   });
 
+  const path613 = fileURLToPath(
+    new URL('../../fixtures/objects/annotated/annotated-6.13.o', import.meta.url),
+  );
+  const elf613 = parse(bytesOf('annotated-6.13.o'));
+  const input613 = inputFromElf(elf613, X86_64.code, '6.4');
+  const later = createOrc(input613).rows;
+  const { ignoredAlternatives, unsureArms = [] } = input613;
+  const earlier = createOrc({
+    ...input613,
+    ignoredArms: [],
+    ignoredAlternatives: [...ignoredAlternatives, ...unsureArms],
+  }).rows;
+
   it('are in doubt where it names none: the later reading is made, and the earlier one is another', () => {
-    const elf = parse(bytesOf('annotated-6.13.o'));
-    const input = inputFromElf(elf, X86_64.code, '6.4');
-    expect(input.unsureArms).toHaveLength(1);
-    const earlier = createEarlierOrc(input) as OrcRows;
-    expect(text(elf, earlier)).toEqual(of612);
-    expect(isSameRows(earlier, createOrc(input).rows)).toBe(false);
+    expect(unsureArms).toHaveLength(1);
+    const { result, arms } = createSettledOrc(input613, () => undefined);
+    expect(arms).toBe('in doubt');
+    expect(text(elf613, result.rows)).toEqual(text(elf613, later));
+    expect(text(elf613, earlier)).toEqual(of612);
+    expect(isSameRows(earlier, later)).toBe(false);
   });
 
-  it('are in no doubt where a replacement is meant, or a later list is there', () => {
-    const { unsureArms } = inputFromElf(parse(bytesOf('annotated-7.3.o')), X86_64.code, '7.2');
-    expect(unsureArms).toEqual([]);
+  it.each([
+    ['a replacement is meant, and a list of rows is there', () => parse(bytesOf('annotated-7.3.o'))],
+    ['code without CFI is said', () => changed('annotated-6.13.o', '.discard.annotate_insn', 4, 9)],
+    [
+      'what is left out stands for an access to user memory',
+      () => changed('annotated-6.13.o', '.altinstructions', 8, 9 * 32 + 20),
+    ],
+  ])('are in no doubt where %s', (_, object) => {
+    expect(inputFromElf(object(), X86_64.code, '6.4').unsureArms).toEqual([]);
   });
 
-  it('are said to be in doubt by orc', async () => {
-    const path = fileURLToPath(new URL('../../fixtures/objects/annotated/annotated-6.13.o', import.meta.url));
-    const { warnings } = await orcObject({ path, diff: false, dump: false, format: '6.4' });
+  it.each([
+    ['as in 6.13, by its table', earlier],
+    ['as since 6.15, by its table', later],
+  ])('are left out %s, where the object has one', async (arms, rows) => {
+    const folder = mkdtempSync(join(tmpdir(), 'klpemu-arms-'));
+    const path = join(folder, 'own.o');
+    writeFileSync(path, Buffer.concat(writeOrc(elf613, rows, '6.4', X86_64.code)));
+    const { warnings, agreement } = await orcObject({ path, diff: true, dump: false });
+    rmSync(folder, { recursive: true });
+    expect(warnings).toEqual([`alternatives are left out ${arms}`]);
+    expect(agreement?.differences).toEqual([]);
+  });
+
+  it('are in doubt with a table that neither reading makes', () => {
+    const spOffset = later.spOffset.map((offset) => offset + 64);
+    expect(createSettledOrc(input613, () => ({ ...later, spOffset })).arms).toBe('in doubt');
+  });
+
+  it('are said to be in doubt by orc, which then writes no table', async () => {
+    const { warnings } = await orcObject({ path: path613, diff: false, dump: false, format: '6.4' });
     expect(warnings).toEqual([
       expect.stringMatching(/^nothing tells whether alternatives are left out as in 6\.13/),
     ]);
+    const output = join(tmpdir(), 'klpemu-arms-none.o');
+    const { error } = await orcObject({ path: path613, output, diff: false, dump: false, format: '6.4' });
+    expect(error?.message).toMatch(
+      /annotated-6\.13\.o.*nothing tells whether alternatives.*no table is written/,
+    );
+    expect(existsSync(output)).toBe(false);
   });
 });
 

@@ -11,7 +11,6 @@ import { severalSections } from '../../elf/several_sections.ts';
 import { type Agreement, diffOrc } from '../../objtool/diff.ts';
 import { inputFromElf } from '../../objtool/elf_input.ts';
 import { withEntryCode } from '../../objtool/entry_code.ts';
-import type { ObjtoolInput } from '../../objtool/input.ts';
 import { dumpOrc } from '../../objtool/orc_dump.ts';
 import { encodeOrc, readOrcAs } from '../../objtool/orc_format.ts';
 import {
@@ -21,10 +20,11 @@ import {
   possibleOrcFormats,
   readOrc,
 } from '../../objtool/orc_format_of.ts';
-import { createEarlierOrc, createOrc, type OrcResult } from '../../objtool/orc_gen.ts';
-import { isSameRows, type OrcRows } from '../../objtool/orc_rows.ts';
+import { createOrc, type OrcResult } from '../../objtool/orc_gen.ts';
+import type { OrcRows } from '../../objtool/orc_rows.ts';
 import { writeOrc } from '../../objtool/orc_write.ts';
 import { type UndecodedPlace, undecodedPlaces } from '../../objtool/undecoded.ts';
+import { createSettledOrc, type SettledOrc } from '../../objtool/unsure_arms.ts';
 import { parseKernelObject, wasKernel } from '../../objtool/vmlinux.ts';
 import { errorMessage } from '../exit.ts';
 import { kernelCache } from '../kernel_input.ts';
@@ -89,16 +89,19 @@ async function makeReport(job: OrcJob): Promise<OrcReport> {
   const table = job.diff || isKernel ? ownTable(elf, own) : undefined;
   const theirs = job.diff ? table : undefined;
   const input = inputFromElf(elf, X86_64.code, own?.format);
-  const result = createOrc(isKernel && table ? withEntryCode(input, table) : input);
+  const { result, arms } =
+    isKernel && table
+      ? { result: createOrc(withEntryCode(input, table)) }
+      : createSettledOrc(input, () => table ?? ownTable(elf, own));
   const agreement = theirs && (await compare(elf, result, theirs, own?.format));
-  if (job.output !== undefined) save(job.path, job.output, written(elf, result.rows, format));
+  if (job.output !== undefined) save(job.path, job.output, written(elf, result.rows, format, arms));
   const undecoded = undecodedPlaces(result.code);
   const report = {
     file: job.path,
     ...(format ? { format } : {}),
     ...counts(result),
     ...(undecoded.length > 0 ? { undecoded } : {}),
-    warnings: [...result.warnings, ...unsure(input, result), ...unread(elf)],
+    warnings: [...result.warnings, ...armsText(arms), ...unread(elf)],
     ...(job.output === undefined ? {} : { output: job.output }),
     ...(agreement ? { agreement } : {}),
     ...(job.dump ? { dump: dumpOrc(elf, result.rows, ORC) } : {}),
@@ -107,14 +110,15 @@ async function makeReport(job: OrcJob): Promise<OrcReport> {
   return report;
 }
 
-/** Where it makes a difference. */
-function unsure(input: ObjtoolInput, { rows }: OrcResult): string[] {
-  const earlier = createEarlierOrc(input);
-  if (!earlier || isSameRows(earlier, rows)) return [];
-  return [
-    'nothing tells whether alternatives are left out as in 6.13 and 6.14, or as since 6.15: the entries are those of the latter',
-  ];
+/** What is to be said of annotations that two times meant differently. */
+function armsText(arms: SettledOrc['arms']): string[] {
+  if (arms === undefined) return [];
+  if (arms !== 'in doubt') return [`alternatives are left out ${arms}`];
+  return [`${IN_DOUBT}: the entries are those of the latter`];
 }
+
+const IN_DOUBT =
+  'nothing tells whether alternatives are left out as in 6.13 and 6.14, or as since 6.15 (execution cannot: either is true of the form it follows)';
 
 function unread(elf: ElfObject): string[] {
   const several = severalSections(elf);
@@ -164,7 +168,13 @@ function ownFormat(elf: ElfObject, wanted: OrcFormat): KnownFormat | undefined {
   }
 }
 
-function written(elf: ElfObject, rows: OrcRows, known: KnownFormat | undefined): Uint8Array[] {
+function written(
+  elf: ElfObject,
+  rows: OrcRows,
+  known: KnownFormat | undefined,
+  arms: SettledOrc['arms'],
+): Uint8Array[] {
+  if (arms === 'in doubt') throw elf.error(`${IN_DOUBT}: no table is written`);
   const { format, or } = known ?? {};
   if (format === undefined) {
     throw elf.error(
