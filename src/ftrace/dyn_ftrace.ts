@@ -61,7 +61,7 @@ export class FtraceRecords {
   #names: ReadonlyMap<Addr, string> | undefined;
 
   add(module: string | undefined, sites: readonly Addr[], flags = 0): readonly FtraceRec[] {
-    const sorted = [...sites].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
+    const sorted = [...sites].sort((a, b) => (a < b ? -1 : 1));
     const records = sorted.map((ip): FtraceRec => ({ ip, module, flags, target: 0n, wasModified: false }));
     this.#groups.set(module, records);
     for (const rec of records) this.#byIp.set(lo32(rec.ip), rec);

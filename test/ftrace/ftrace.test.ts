@@ -95,7 +95,7 @@ describe('a site that does not hold what it should', () => {
     world.run(world.ftrace.setFilterIp(second.addr, site, false));
     world.core.mem.pokeText(site, Uint8Array.of(0x0f, 0x0b, 0x90, 0x90, 0x90));
     if (how === 'unregister') world.run(world.ftrace.unregisterFunction(ops.addr));
-    else world.run(world.ftrace.registerFunction(second.addr));
+    else expect(world.run(world.ftrace.registerFunction(second.addr))).toBe(-UAPI.ENODEV);
     expect(world.ftrace.disabled).toBe(true);
     expect(world.dmesg).toEqual(
       expect.arrayContaining([
@@ -373,6 +373,26 @@ describe('register_ftrace_function', () => {
     expect(second.trampoline).toBe(0n);
     expect(world.area.used()).toBe(used);
     expect(enabledFunctions(world.core, world.ftrace)).toContain('cmdline_proc_show (1)   I  \ttramp:');
+  });
+
+  it('changes the list and its sites under ftrace_lock, and text under text_mutex', () => {
+    const held: string[] = [];
+    const seen = new Set<string>();
+    const nameOf = (mutex: bigint | number | undefined) => world.core.symbols.nameOf(mutex as bigint) ?? '?';
+    world.guest.set('mutex_lock', ([mutex]) => void held.push(nameOf(mutex)));
+    world.guest.set('mutex_unlock', ([mutex]) => void expect(held.pop()).toBe(nameOf(mutex)));
+    world.during.sync = () => void seen.add(held.join(', '));
+    const ops = traceOne('vfs_read');
+    world.run(world.ftrace.setFilter(ops.addr, [world.sym('do_idle')]));
+    world.run(world.ftrace.setEnabled(0));
+    world.run(world.ftrace.setEnabled(1));
+    world.run(world.ftrace.unregisterFunction(ops.addr));
+    expect([...seen]).toEqual(['ftrace_lock, text_mutex']);
+    // Of no ftrace: static calls and jump labels.
+    seen.clear();
+    const site = world.sym('do_idle');
+    world.run(world.ftrace.pokeLive([{ addr: site, insn: callInsn(site, world.sym('ftrace_caller')) }]));
+    expect([[...seen], held]).toEqual([['text_mutex'], []]);
   });
 
   it('refuses an ops that is registered already, or is gone', () => {

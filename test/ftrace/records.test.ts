@@ -23,6 +23,40 @@ describe('a record', () => {
     expect([inRange(1n, 4n), inRange(-4n, -1n)]).toEqual([undefined, undefined]);
   });
 
+  it('is among those of its module by address, in whatever order its section has them', async () => {
+    const { ftrace } = await World.boot();
+    const { records } = ftrace;
+    const image = [...records.all()];
+    const [a, b, c] = [0n, 16n, 32n].map((offset) => 0xffffffffa0000000n + offset);
+    records.add('m', [c, a, b]);
+    const ips = (of: Iterable<{ ip: bigint }>) => [...of].map(({ ip }) => ip);
+    expect(ips(records.group('m'))).toEqual([a, b, c]);
+    expect(records.inRange('m', a + 1n, c)?.ip).toBe(b);
+    expect(ips(records.ofModules())).toEqual([a, b, c]);
+    expect(ips(records.all())).toEqual([...ips(image), a, b, c]);
+  });
+
+  it('is shown where a kernel has its function, which may be in another order, and by the name it has there', async () => {
+    const world = await World.boot();
+    const { records } = world.ftrace;
+    const [first, second] = [...records.all()].map(({ ip }) => ip);
+    const away = 0xfffffffff0000000n;
+    records.showAs({
+      places: new Map([[first, away]]),
+      listed: () => [
+        { ip: second, name: 'second' },
+        { ip: away, name: 'first' },
+      ],
+    });
+    const ops = world.ftrace.ops(world.core.slab.alloc(BUILT_IN.structs.ftrace_ops.size, 'test ops'));
+    ops.func = world.sym('ftrace_stub');
+    world.run(world.ftrace.setFilter(ops.addr, [first, second]));
+    world.run(world.ftrace.registerFunction(ops.addr));
+    const shown = enabledFunctions(world.core, world.ftrace).trimEnd().split('\n');
+    expect(shown.map((line) => line.split(' ')[0])).toEqual(['second', 'first']);
+    expect(availableFilterFunctions(world.core, world.ftrace)).toBe('second\nfirst\n');
+  });
+
   it('is of the function that it stands at the start of; one farther inside is of none, and never enabled', async () => {
     const { ftrace, core } = await World.boot();
     const start = core.symbols.require('ftrace_caller');

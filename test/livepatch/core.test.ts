@@ -200,6 +200,32 @@ describe('stacking and replacing', () => {
     expect(world.unload('klpdemo_patch_target')).toBe(0);
   });
 
+  it('names what it has not itself by copies: each has room for the whole name, and is missed where there is none', () => {
+    world.load('klpdemo_target');
+    world.load('klpdemo_patch_target');
+    const { slab } = world.core;
+    const tryAlloc = slab.tryAlloc.bind(slab);
+    const sizes: number[] = [];
+    let failing = 0;
+    slab.tryAlloc = (size, owner) => {
+      if (owner === 'klp name' && sizes.push(size) === failing) return 0n;
+      return tryAlloc(size, owner);
+    };
+    const used = slab.used();
+    // Of the object, and of each of its functions.
+    const names = ['klpdemo_target'];
+    for (const { oldName } of world.livepatch.patches()[0].objects()[0].funcs()) names.push(`${oldName}`);
+    for (failing = 1; failing <= names.length; failing++) {
+      sizes.length = 0;
+      world.replacing();
+      expect(world.load('klpdemo_patch_vmlinux')).toMatchObject({ ok: false, code: 'ENOMEM' });
+      expect([sizes.length, slab.used()]).toEqual([failing, used]);
+    }
+    sizes.length = 0;
+    expect(world.load('klpdemo_patch_vmlinux')).toMatchObject({ ok: true });
+    expect(sizes).toEqual(names.map((name) => name.length + 1));
+  });
+
   it('keeps nops on the func_stack for as long as the replacing transition lasts', () => {
     world.load('klpdemo_patch_vmlinux');
     world.running.add(world.core.tasks.idle[1]);
