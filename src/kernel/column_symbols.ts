@@ -1,6 +1,7 @@
 // A real kernel's 200,000 symbols, as columns, and behind them those of what the machine has of its own: one object's.
 //
-// Invariants: once made they do not change; a symbol that is hidden is nowhere.
+// Invariants: once made they do not change; a symbol that is hidden is nowhere. Of a name that the kernel has, there are as
+// many as it has, in its order: an own one is in the place of the one that it stands for.
 
 import { type Addr, hi32, lo32 } from '../guest/addr.ts';
 import {
@@ -34,12 +35,15 @@ function sizeInColumns({ low, high }: SymbolColumns, i: number): number {
 
 export class ColumnSymbols implements ObjectSymbols {
   readonly #columns: SymbolColumns;
-  readonly #hidden: ReadonlySet<number>;
+  readonly #hidden: ReadonlyMap<number, KernelSymbol>;
   readonly #own: SortedSymbols;
   readonly #made = new Map<number, KernelSymbol>();
 
-  /** @param own symbols of the same object beside those of the columns. @param hidden numbers of those that own ones stand for */
-  constructor(columns: SymbolColumns, own: SortedSymbols, hidden: ReadonlySet<number>) {
+  /**
+   * @param own symbols of the same object beside those of the columns
+   * @param hidden numbers of those that own ones stand for, with these
+   */
+  constructor(columns: SymbolColumns, own: SortedSymbols, hidden: ReadonlyMap<number, KernelSymbol>) {
     this.#columns = columns;
     this.#own = own;
     this.#hidden = hidden;
@@ -109,11 +113,11 @@ export class ColumnSymbols implements ObjectSymbols {
     return this.#joined(this.#columns.names.withStem(stem), this.#own.dotted(stem));
   }
 
-  /** By address. */
+  /** In the kernel's order, which a sympos counts in; own ones whose names it has not are behind them. */
   #joined(numbers: readonly number[], own: readonly KernelSymbol[]): readonly KernelSymbol[] {
-    const found = numbers.filter((i) => !this.#hidden.has(i)).map((i) => this.#kept(i));
+    const found = numbers.map((i) => this.#hidden.get(i) ?? this.#kept(i));
     if (own.length === 0) return found;
-    return [...found, ...own].sort((a, b) => (a.addr < b.addr ? -1 : a.addr > b.addr ? 1 : 0));
+    return [...found, ...own.filter(({ name }) => this.#columns.names.numbers(name).length === 0)];
   }
 
   /** What was asked for by name or address is the same object each time. */

@@ -41,6 +41,23 @@ function columnsOf(symbols: readonly Omit<KernelSymbol, 'size'>[]) {
   };
 }
 
+/** Symbols of ours behind the kernel's: some stand for one of these. */
+function joined(found: Parameters<typeof sized>[0], names: readonly string[], gone: readonly number[]) {
+  const all = sized(found);
+  const behind = (all.at(-1)?.addr ?? BASE) + 64n;
+  const ownAt = (name: string, i: number): KernelSymbol => ({
+    name,
+    addr: behind + BigInt(16 * i),
+    size: 16,
+    type: 't',
+  });
+  const numbers = [...new Set(gone.filter((i) => i < all.length))];
+  const standIns = numbers.map((number, i) => ownAt(all[number].name, i));
+  const own = [...standIns, ...names.map((name, i) => ownAt(name, standIns.length + i))];
+  const hidden = new Map(numbers.map((number, i) => [number, standIns[i]]));
+  return { all, own, hidden, behind };
+}
+
 describe('names in columns', () => {
   it('are those that went in, and have the numbers of those of a plain list', () => {
     fc.assert(
@@ -63,13 +80,10 @@ describe('names in columns', () => {
 });
 
 describe('symbols in columns', () => {
-  it('are found by address and by name as in a plain list, those that are hidden nowhere', () => {
+  it('are found by address as in a plain list, those that are hidden nowhere', () => {
     fc.assert(
       fc.property(real, fc.array(name, { maxLength: 8 }), fc.array(fc.nat(39)), (found, ownNames, gone) => {
-        const all = sized(found);
-        const hidden = new Set(gone.filter((i) => i < all.length));
-        const behind = (all.at(-1)?.addr ?? BASE) + 64n;
-        const own = ownNames.map((name, i) => ({ name, addr: behind + BigInt(16 * i), size: 16, type: 't' }));
+        const { all, own, hidden, behind } = joined(found, ownNames, gone);
         const symbols = new ColumnSymbols(columnsOf(found), new SortedSymbols(own), hidden);
         const plain = new SortedSymbols([...all.filter((_, i) => !hidden.has(i)), ...own]);
         expect([...symbols.listed()]).toEqual([...plain.listed()]);
@@ -79,18 +93,47 @@ describe('symbols in columns', () => {
         expect(Buffer.from(lines.bytes).toString('latin1')).toBe(
           [...plain.listed()].map(({ addr, type, name }) => `${hex16(addr)} ${type} ${name}\n`).join(''),
         );
-        for (const one of NAMES) {
-          expect(symbols.named(one)).toEqual(plain.named(one));
-          expect(symbols.dotted(one)).toEqual(
-            plain.dotted(stem(one)).filter(({ name }) => stem(name) === one),
-          );
-        }
-        for (let at = BASE - 8n; at < behind + 160n; at += 4n) {
+        for (let at = BASE - 8n; at < behind + 16n * BigInt(own.length) + 32n; at += 4n) {
           expect(symbols.covering(at)).toEqual(plain.covering(at));
           expect(symbols.offsetAt(at)).toBe(plain.offsetAt(at));
         }
       }),
     );
+  });
+
+  it("are found by name in the kernel's order, and as many as it has, an own one in the place of what it stands for", () => {
+    fc.assert(
+      fc.property(real, fc.array(name, { maxLength: 8 }), fc.array(fc.nat(39)), (found, ownNames, gone) => {
+        const { all, own, hidden } = joined(found, ownNames, gone);
+        const symbols = new ColumnSymbols(columnsOf(found), new SortedSymbols(own), hidden);
+        const known = new Set(all.map(({ name }) => name));
+        const only = own.filter(({ name }) => !known.has(name));
+        const inOrder = [...all.map((symbol, i) => hidden.get(i) ?? symbol), ...only];
+        for (const one of NAMES) {
+          expect(symbols.named(one)).toEqual(inOrder.filter(({ name }) => name === one));
+          expect(symbols.dotted(one)).toEqual(
+            inOrder.filter(({ name }) => name.indexOf('.') > 0 && stem(name) === one),
+          );
+        }
+      }),
+    );
+  });
+
+  it('are counted by a sympos where the kernel has them, wherever ours is', () => {
+    const found = ['show', 'x', 'show', 'show'].map((name, i) => ({
+      name,
+      type: 't',
+      addr: BASE + BigInt(16 * i),
+    }));
+    const ours = { name: 'show', type: 't', addr: BASE + 0x1000n, size: 16 };
+    const other = { name: 'x', type: 't', addr: BASE + 0x1010n, size: 16 };
+    const symbols = new ColumnSymbols(
+      columnsOf(found),
+      new SortedSymbols([ours, other]),
+      new Map([[0, ours]]),
+    );
+    expect(symbols.named('show').map(({ addr }) => addr)).toEqual([ours.addr, BASE + 32n, BASE + 48n]);
+    expect(symbols.named('x').map(({ addr }) => addr)).toEqual([BASE + 16n]);
   });
 
   it('have no size where they are offsets into per-CPU areas', () => {
@@ -99,7 +142,7 @@ describe('symbols in columns', () => {
       { name: 'b', type: 'A', addr: 0x40n },
       { name: 'x', type: 'T', addr: BASE },
     ];
-    const symbols = new ColumnSymbols(columnsOf(offsets), new SortedSymbols([]), new Set());
+    const symbols = new ColumnSymbols(columnsOf(offsets), new SortedSymbols([]), new Map());
     expect(symbols.named('a')).toEqual([{ ...offsets[0], size: 0 }]);
     expect(symbols.covering(8n)).toBeUndefined();
   });

@@ -62,7 +62,7 @@ export function joinedSymbols(image: JoinedImage): Kallsyms {
   const { own, symbols } = symbolsOf(image);
   const { native, hosting } = image.real;
   const kallsyms = new Kallsyms();
-  kallsyms.addImage(symbols, new ColumnSymbols(native.symbols, new SortedSymbols([]), new Set()));
+  kallsyms.addImage(symbols, new ColumnSymbols(native.symbols, new SortedSymbols([]), new Map()));
   for (const { name, addr } of own) kallsyms.prefer(name, addr);
   kallsyms.exportBy((name) => {
     const found = native.exports.find(name);
@@ -87,12 +87,14 @@ const symbolsOf = perImage(({ asm, real }: JoinedImage) => {
     const name = names.get(symbol.name);
     return name === undefined ? symbol : { ...symbol, name };
   });
-  const hidden = [...ours].flatMap(([name, address]) =>
-    columns.names
-      .numbers(name)
-      .filter((i) => columns.low[i] === lo32(address) && columns.high[i] === hi32(address)),
-  );
-  return { own, symbols: new ColumnSymbols(columns, new SortedSymbols(own), new Set(hidden)) };
+  const hidden = new Map<number, KernelSymbol>();
+  for (const symbol of own) {
+    const address = ours.get(symbol.name);
+    if (address === undefined) continue;
+    for (const i of columns.names.numbers(symbol.name))
+      if (columns.low[i] === lo32(address) && columns.high[i] === hi32(address)) hidden.set(i, symbol);
+  }
+  return { own, symbols: new ColumnSymbols(columns, new SortedSymbols(own), hidden) };
 });
 
 /** Our own text's and data's, as they are called in that kernel. */
