@@ -140,6 +140,8 @@ describe('registers that a function gives back, by DWARF', () => {
   });
 });
 
+const [RELIABLE, UNRELIABLE] = ['wrong, declared reliable', 'wrong, declared unreliable'] as const;
+
 /** The object with some bytes of a section in another's place, of which there is one. */
 function planted(
   name: string,
@@ -184,6 +186,40 @@ describe('a wrong row in the bytes of a table', () => {
       });
     },
   );
+});
+
+describe('a fault of each kind in the bytes of a table', () => {
+  // A row from +0x13 on: the CFA is rsp+56, rbp is at CFA-48.
+  const SAVES = [0x13, 0x05, 0x38, 0xd0];
+  it.each([
+    ['sframe', 'register of the CFA', SAVES, [0x13, 0x04], 'saves', 0x13, UNRELIABLE],
+    ['sframe', 'place of rbp', SAVES, [0x13, 0x05, 0x38, 0xd8], 'saves', 0x13, RELIABLE],
+    ['sframe', 'start of a row', SAVES, [0x12], 'saves', 0x12, RELIABLE],
+    // DW_CFA_def_cfa_register, of rbp, and of rbx.
+    [
+      'dwarf',
+      'register of the CFA',
+      [0x46, 0x0d, 0x06, 0x42],
+      [0x46, 0x0d, 0x03],
+      'variable',
+      0x7,
+      UNRELIABLE,
+    ],
+    // DW_CFA_offset of rbp.
+    ['dwarf', 'place of rbp', [0x86, 0x06], [0x86, 0x05], 'saves', 0xf, RELIABLE],
+    // DW_CFA_advance_loc, by 4 and by 3.
+    ['dwarf', 'start of a row', [0x44, 0x0e, 0x38], [0x43], 'saves', 0x12, RELIABLE],
+    // DW_CFA_restore, of rbp and of r12.
+    ['dwarf', 'end of what is said of rbp', [0xc6, 0x0e, 0x28], [0xcc], 'saves', 0x4f, RELIABLE],
+    // DW_CFA_offset of rip, for all functions.
+    ['dwarf', 'place of the return address', [0x90, 0x01], [0x90, 0x02], 'leaf', 0x0, RELIABLE],
+  ] as const)('of %s, %s: is reported at the first instruction that it is wrong at', (...row) => {
+    const [unwinder, , before, after, name, at, verdict] = row;
+    const section = unwinder === 'sframe' ? '.sframe' : '.eh_frame';
+    const found = check(planted('compiled-v3.o', section, before, after), unwinder);
+    const [first] = found.places.filter(({ place }) => !place.startsWith('flags'));
+    expect(first).toMatchObject({ place: `${name}+0x${at.toString(16)}`, verdict });
+  });
 });
 
 describe('a linked kernel with .debug_frame', () => {

@@ -5,7 +5,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { layoutOf } from '../../src/btf/layout.ts';
 import { ObjectChecker } from '../../src/check/check_object.ts';
-import type { ObjectCheck } from '../../src/check/verdicts.ts';
+import type { ObjectCheck, Verdict } from '../../src/check/verdicts.ts';
 import type { ElfObject } from '../../src/elf/elf_object.ts';
 import { readOrc } from '../../src/objtool/orc_format_of.ts';
 import { parseKernelObject } from '../../src/objtool/vmlinux.ts';
@@ -22,6 +22,7 @@ beforeAll(() => {
   linked = parseKernelObject(Uint8Array.from(readFileSync(VMLINUX)), VMLINUX, X86_64);
 });
 
+const [RELIABLE, UNRELIABLE] = ['wrong, declared reliable', 'wrong, declared unreliable'] as const;
 const check = (object: ElfObject): ObjectCheck =>
   new ObjectChecker(guest, object, { unwinder: 'orc' }).check();
 const read = (bytes: Uint8Array): ElfObject => parseKernelObject(bytes, 'vmlinuz', X86_64);
@@ -78,30 +79,55 @@ describe('klpemu check and orc of a bzImage', () => {
     },
   );
 
-  it('report an entry that was made wrong at its instruction', () => {
+  /** struct orc_entry of 6.1: where its fields are, and numbers of registers. */
+  const [SP_OFFSET, BP_OFFSET, REGS, TYPE] = [0, 2, 4, 5];
+  const [PREV_SP, BP, SP, REGS_TYPE, END] = [1, 4, 5, 1, 4];
+  /** What `saves` says when all that it saves is on the stack: sp+40, rbp at prevsp-32. Where it is seen first, and how. */
+  const PLANTED: readonly (readonly [string, number, Verdict, (row: DataView) => void])[] = [
+    ['distance of the stack pointer', 0x9, RELIABLE, (row) => row.setInt16(SP_OFFSET, 48, true)],
+    ['register of the stack pointer', 0x9, RELIABLE, (row) => row.setUint8(REGS, (PREV_SP << 4) | BP)],
+    ['distance of rbp', 0x9, RELIABLE, (row) => row.setInt16(BP_OFFSET, -24, true)],
+    // Before the call it has not been changed.
+    ['place of rbp, its register', 0x25, RELIABLE, (row) => row.setUint8(REGS, SP)],
+    ['type, of registers', 0x9, RELIABLE, (row) => row.setUint8(TYPE, REGS_TYPE)],
+    [
+      'end of the stack',
+      0x9,
+      RELIABLE,
+      (row) => {
+        row.setUint32(SP_OFFSET, 0);
+        row.setUint16(REGS, END << 8, true);
+      },
+    ],
+    ['lack of an answer', 0x9, UNRELIABLE, (row) => row.setUint8(REGS, 0)],
+  ];
+  /** What is reported with nothing planted: code that has no row. */
+  let untouched: ReadonlySet<string>;
+  beforeAll(() => {
+    untouched = new Set(check(read(smallImage())).places.map(({ place }) => place));
+  });
+
+  it.each(PLANTED)('report an entry with a wrong %s, at saves+%i', (_, at, verdict, plant) => {
     const text = linked.section('.text')?.index ?? 0;
     const rows = readOrc(linked, X86_64.code.orc);
-    const value = Number(linked.symbol('crowded')?.value);
-    // The first row of `crowded` that is not its entry's.
+    const value = Number(linked.symbol('saves')?.value);
     const row = [...(rows?.offset ?? [])].findIndex(
-      (offset, i) => rows?.section[i] === text && offset > value,
+      (offset, i) => rows?.section[i] === text && offset === value + 9,
     );
-    const offset = rows?.offset[row] ?? 0;
     expect(row).toBeGreaterThan(0);
     const image = smallImage({
       change: (name, bytes) => {
-        if (name !== '.orc_unwind') return;
-        const view = new DataView(bytes.buffer, bytes.byteOffset);
-        view.setInt16(6 * row, view.getInt16(6 * row, true) + 8, true);
+        if (name === '.orc_unwind') plant(new DataView(bytes.buffer, bytes.byteOffset + 6 * row, 6));
       },
     });
-    const { wrong, places } = check(read(image));
-    expect(wrong).toBeGreaterThan(0);
-    expect(places[0]).toMatchObject({
+    const planted = check(read(image)).places.filter(({ place }) => !untouched.has(place));
+    expect(planted[0]).toMatchObject({
       section: '.text',
-      offset,
-      place: `crowded+0x${(offset - value).toString(16)}`,
+      offset: value + at,
+      place: `saves+0x${at.toString(16)}`,
+      verdict,
     });
+    expect(planted.filter(({ place }) => !place.startsWith('saves+'))).toEqual([]);
   });
 });
 
