@@ -95,6 +95,11 @@ export const KNOWN: readonly Known[] = [
     why: 'a stack that is not there has no depth, and nothing between its lowest frame and its end',
   },
   {
+    mutant: 'unwind/unwind_state.ts: given === null -> false',
+    is: 'equivalent',
+    why: 'only a walk that was given registers begins at them',
+  },
+  {
     mutant: 'ftrace/ops.ts: funcHash === 0n -> false',
     is: 'open',
     why: 'a filter is asked for before ftrace_ops_init(): no caller does',
