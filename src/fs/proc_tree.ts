@@ -106,11 +106,30 @@ export class ProcTree {
 
   /** xlate_proc_name(): the directory that a name with slashes is in, and the last part. */
   #resolve(name: string, parent: Addr): { dir: ProcDirEntry; leaf: string } | undefined {
-    let dir = parent === 0n ? this.root : this.#entries.get(parent);
+    let dir = parent === 0n ? this.root : (this.#entries.get(parent) ?? this.#adopted(parent));
     const parts = name.split('/');
     const leaf = parts.pop() as string;
     for (const part of parts) dir = dir?.children?.get(part);
     return dir?.children ? { dir, leaf } : this.#warn(`name '${name}'`);
+  }
+
+  /**
+   * A directory of / that a real kernel's own code has put together in memory, as proc_net_ns_init() of proc_net.c does /proc/net, which
+   * is a link to it there. It has no mode: its inode is another's.
+   */
+  #adopted(addr: Addr): ProcDirEntry | undefined {
+    const { mem, core, pde } = this.#fs;
+    if (mem.readU64(addr + BigInt(pde.parent)) !== core.symbols.lookupName('proc_root')) return undefined;
+    const entry = new ProcDirEntry(
+      addr,
+      mem.readCString(mem.readU64(addr + BigInt(pde.name))),
+      this.root,
+      true,
+    );
+    mem.writeU16(addr + BigInt(pde.mode), UAPI.S_IFDIR | 0o555);
+    this.#entries.set(addr, entry);
+    if (!this.root.children?.has(entry.name)) this.root.children?.set(entry.name, entry);
+    return entry;
   }
 
   /** proc_register() of what __proc_create() makes; undefined, with a warning, where the name is bad or taken. */

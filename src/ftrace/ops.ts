@@ -142,11 +142,9 @@ export class FtraceOps {
     }
     const bucket = mem.readU64(hash + BigInt(this.#hash.buckets));
     mem.writeU64(entry + BigInt(this.#entry.ip), ip);
-    const first = mem.readU64(bucket);
-    mem.writeU64(entry + BigInt(this.#entry.hlist_next), first);
-    if (first !== 0n) this.#setPprev(first, entry + BigInt(this.#entry.hlist_next));
+    mem.writeU64(entry + BigInt(this.#entry.hlist_next), mem.readU64(bucket));
+    mem.writeU64(entry + BigInt(this.#entry.hlist_pprev), bucket);
     mem.writeU64(bucket, entry);
-    this.#setPprev(entry, bucket);
     mem.writeU64(hash + BigInt(this.#hash.count), mem.readU64(hash + BigInt(this.#hash.count)) + 1n);
     return true;
   }
@@ -160,9 +158,7 @@ export class FtraceOps {
     let link = mem.readU64(hash + BigInt(this.#hash.buckets));
     for (let entry = mem.readU64(link); entry !== 0n; link = entry + next, entry = mem.readU64(link)) {
       if (mem.readU64(entry + BigInt(this.#entry.ip)) !== ip) continue;
-      const behind = mem.readU64(entry + next);
-      mem.writeU64(link, behind);
-      if (behind !== 0n) this.#setPprev(behind, link);
+      mem.writeU64(link, mem.readU64(entry + next));
       core.slab.free(entry);
       const count = mem.readU64(hash + BigInt(this.#hash.count)) - 1n;
       mem.writeU64(hash + BigInt(this.#hash.count), count);
@@ -170,11 +166,6 @@ export class FtraceOps {
       return true;
     }
     return false;
-  }
-
-  /** What points to an entry: the bucket, or the entry before. */
-  #setPprev(entry: Addr, link: Addr): void {
-    this.#mem.writeU64(entry + BigInt(this.#entry.hlist_pprev), link);
   }
 
   /** Another address in the place of one, wherever the filter has it. */

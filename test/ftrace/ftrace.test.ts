@@ -11,7 +11,6 @@ import {
 import { FTRACE } from '../../src/ftrace/since.ts';
 import { BUILT_IN } from '../../src/kernel/description.ts';
 import { UAPI } from '../../src/kernel/uapi.ts';
-import { newOps as opsIn, traceOne as traced } from './traced.ts';
 import { World } from './world.ts';
 
 const C = BUILT_IN.constants;
@@ -34,11 +33,22 @@ beforeEach(async () => {
   world = await World.boot();
 });
 
-const newOps = (flags = 0, handler = 'ftrace_stub'): FtraceOps => opsIn(world, flags, handler);
-const traceOne = (name: string, flags = 0): FtraceOps => traced(world, name, flags);
+function newOps(flags = 0, handler = 'ftrace_stub'): FtraceOps {
+  const ops = world.ftrace.ops(world.core.slab.alloc(LAYOUT.ftrace_ops.size, 'test ops'));
+  ops.func = world.sym(handler);
+  ops.flags = flags;
+  return ops;
+}
 
 const hex = (bytes: Iterable<number>): string =>
   [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join(' ');
+
+function traceOne(name: string, flags = 0): FtraceOps {
+  const ops = newOps(flags);
+  expect(world.run(world.ftrace.setFilterIp(ops.addr, world.sym(name), false))).toBe(0);
+  expect(world.run(world.ftrace.registerFunction(ops.addr))).toBe(0);
+  return ops;
+}
 
 describe('ftrace_init', () => {
   it('turns every fentry call of the image into the five-byte nop', () => {

@@ -55,12 +55,6 @@ describe('a record', () => {
     const shown = enabledFunctions(world.core, world.ftrace).trimEnd().split('\n');
     expect(shown.map((line) => line.split(' ')[0])).toEqual(['second', 'first']);
     expect(availableFilterFunctions(world.core, world.ftrace)).toBe('second\nfirst\n');
-    // Another kernel is shown in its own order, with the image's name where it has none.
-    records.showAs({ places: new Map(), listed: () => [{ ip: second, name: 'other' }] });
-    expect(enabledFunctions(world.core, world.ftrace).match(/^\S+/gm)).toEqual([
-      world.core.symbols.nameOf(first),
-      'other',
-    ]);
   });
 
   it('is of the function that it stands at the start of; one farther inside is of none, and never enabled', async () => {

@@ -47,7 +47,6 @@ describe.skipIf(!kernel)('a native function of Debian 6.1 that runs into what wa
   it.each([
     ['erst_clear', 'erst_clear', 'erst_tab'],
     ['evtchn_put', 'evtchn_to_info', 'evtchn_ops'],
-    ['page_endio', '__mod_lruvec_page_state', 'node_data'],
   ])('%s: the oops of %s is followed by %s, and the machine goes on', async (name, where, object) => {
     const { log, after } = await oopsOf(name);
     const text = log.map((line) => line.replace(/^\[[^\]]*\] /, ''));

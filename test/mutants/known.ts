@@ -95,11 +95,6 @@ export const KNOWN: readonly Known[] = [
     why: 'a stack that is not there has no depth, and nothing between its lowest frame and its end',
   },
   {
-    mutant: 'unwind/unwind_state.ts: given === null -> false',
-    is: 'equivalent',
-    why: 'only a walk that was given registers begins at them',
-  },
-  {
     mutant: 'ftrace/ops.ts: funcHash === 0n -> false',
     is: 'open',
     why: 'a filter is asked for before ftrace_ops_init(): no caller does',
@@ -176,31 +171,9 @@ export const KNOWN: readonly Known[] = [
     why: 'nobody can see the node before the store behind both',
   },
   {
-    mutant:
-      'asm/x86_64/shadow.s: __klp_shadow_get_or_alloc: exchange: mov [rbx+klp_shadow_node_pprev], rax; mov [rax], rbx -> mov [rax], rbx; mov [rbx+klp_shadow_node_pprev], rax',
-    is: 'equivalent',
-    why: 'who follows the list under RCU does not read pprev, who reads it holds the lock',
-  },
-  {
-    mutant:
-      'asm/x86_64/ftrace_64.s: ftrace_regs_caller: exchange: mov [rsp+pt_regs_r12], r12; mov [rsp+pt_regs_r11], r11 -> mov [rsp+pt_regs_r11], r11; mov [rsp+pt_regs_r12], r12',
-    is: 'equivalent',
-    why: 'two places of its own stack, which nobody reads before both are written',
-  },
-  {
     mutant: 'asm/x86_64/shadow.s: SHADOW_LOCK: offset: mov [rsp], rax -> mov [rsp+8], rax',
     is: 'open',
     why: 'flags of interrupts that are on come back off: tests call shadow functions with interrupts off',
-  },
-  {
-    mutant: 'bundle/members.ts: stack.length === 0 -> false',
-    is: 'equivalent',
-    why: 'a task that loads nothing has an empty list or none; it is memory that could be given back',
-  },
-  {
-    mutant: "bundle/split/graph.ts: fateOf(section) === 'atoms' -> true",
-    is: 'equivalent',
-    why: 'a section that is not cut into atoms has none to find',
   },
   {
     mutant: 'bundle/split/atoms.ts: place.indexed -> false',

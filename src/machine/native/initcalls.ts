@@ -13,6 +13,7 @@ const INITCALLS: readonly string[] = [
   'cgroup_init_early wait_bit_init radix_tree_init maple_tree_init softirq_init fork_init signals_init cred_init key_init',
   'uts_ns_init net_ns_init vfs_caches_init pagecache_init seq_file_init proc_init_kmemcache nsfs_init pidfs_init',
   'anon_vma_init',
+  'proc_root_init',
   // driver_init(), and what is before all of it in sysfs
   'ksysfs_init devices_init buses_init classes_init firmware_init hypervisor_init of_core_init platform_bus_init',
   'faux_bus_init auxiliary_bus_init memory_dev_init container_dev_init param_sysfs_init klp_init',
@@ -32,6 +33,7 @@ const INITCALLS: readonly string[] = [
   'leds_init intel_scu_ipc_init devfreq_init ras_init nvmem_init proto_init neigh_init fib_notifier_init',
   'fib_rules_init tc_filter_init tc_action_init nexthop_init devlink_init',
   // fs, device, late
+  'proc_devices_init proc_locks_init proc_filesystems_init proc_execdomains_init crypto_init_proc',
   'iomem_init_inode init_pipe_fs inotify_user_setup eventpoll_init anon_inode_init iomap_init dquot_init',
   'init_ramfs_fs chr_dev_init hwrng_modinit firmware_class_init powercap_init af_unix_init init_devpts_fs',
   'asymmetric_key_init x509_key_init blkdev_init bsg_init deadline_init btree_module_init phy_core_init',
