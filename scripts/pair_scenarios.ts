@@ -57,6 +57,9 @@ export const PAIRS = Object.keys(OPERATIONS).flatMap((a, i, names) =>
   names.slice(i).map((b) => [a, b] as const),
 );
 
+/** The reader reads once more in this time, virtual ns; so much is looked at when a pair is over. */
+export const QUIET_NS = 950e6;
+
 export interface Pair {
   readonly scenario: Scenario;
   /** The step from which points count, a little before the pair: what is before that has a pair of its own. */
@@ -88,11 +91,10 @@ limit: 30s
 modules:
 ${modules.map((name) => `  - ../modules/${name}.ko`).join('\n')}
 tasks:
-  - { name: reader, program: reader, args: [${READ[first as keyof typeof READ]}, 300] }
+  - { name: reader, program: reader, args: [${READ[first as keyof typeof READ]}, 900] }
 steps:
 ${[...steps, 'wait: 200ms'].map((step) => `  - ${step}`).join('\n')}
 ${pair.map((one) => background(one.operation.step(patchOf(one), one.nth))).join('\n')}
-  - wait: 3s
 `;
   const scenario = parseScenario(text, join(ROOT, 'fixtures/scenarios/pair.yaml'));
   const machine = { ...scenario.machine, engine: 'core' as const };

@@ -12,7 +12,7 @@ import { type Plan, QUIET } from '../src/explore/plan.ts';
 import type { SearcherState } from '../src/explore/searcher.ts';
 import { BoundedSearcher } from '../src/explore/searchers/bounded.ts';
 import { ScriptUsageError } from './errors.ts';
-import { MODELS, PAIRS, type Pair, pairScenario } from './pair_scenarios.ts';
+import { MODELS, PAIRS, type Pair, pairScenario, QUIET_NS } from './pair_scenarios.ts';
 
 interface PairState {
   readonly schedules: number;
@@ -39,7 +39,7 @@ interface Kept {
   readonly pairs: Record<string, PairState>;
 }
 /** Another one where points or what a schedule says have changed. */
-const VERSION = 3;
+const VERSION = 4;
 
 interface Options {
   preemptions: number;
@@ -119,9 +119,9 @@ async function explorePair(
   most: number,
 ): Promise<PairState> {
   const cpu = process.cpuUsage();
-  const { points } = await learnPoints(scenario);
+  const { points } = await learnPoints(scenario, { quietNs: QUIET_NS });
   const states = new States();
-  const options = { fromStep, states };
+  const options = { fromStep, states, quietNs: QUIET_NS };
   const first = await execute(scenario, points, { base: QUIET, decisions: [] }, options);
   const searcher = new BoundedSearcher({
     preemptions,

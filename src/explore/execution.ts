@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto';
 import { Machine } from '../machine/machine.ts';
 import { type Action, parseSchedule, scheduleText } from '../machine/schedule.ts';
+import type { ScenarioMachine } from '../scenario/ports.ts';
 import type { RunReport } from '../scenario/report.ts';
 import type { RunObserver } from '../scenario/run_options.ts';
 import { ScenarioRun } from '../scenario/runner.ts';
@@ -41,6 +42,8 @@ export interface ExecutionOptions extends SteerOptions {
   readonly hash?: boolean;
   /** Points count from this step of the scenario on. */
   readonly fromStep?: number;
+  /** Once the scenario is over, virtual ns without a transition behind which the run ends, nobody being held: the rest is no part of it. */
+  readonly quietNs?: number;
   /** Of the scenario's run. */
   readonly observers?: readonly RunObserver[];
 }
@@ -48,11 +51,12 @@ export interface ExecutionOptions extends SteerOptions {
 /** Runs a scenario once, undisturbed, and finds its points. */
 export async function learnPoints(
   scenario: Scenario,
-  { prepare }: ExecutionOptions = {},
+  { prepare, quietNs }: ExecutionOptions = {},
 ): Promise<{ readonly points: Points; readonly report: RunReport }> {
   let learner: Learner | undefined;
   const run = await ScenarioRun.boot(scenario, {
     schedule: QUIET,
+    ...(quietNs === undefined ? {} : { isSettled: quietFor(quietNs) }),
     boot: async (settings) => {
       const machine = await Machine.boot(settings);
       prepare?.(machine);
@@ -87,6 +91,7 @@ export async function execute(
         },
       },
     ],
+    ...(options.quietNs === undefined ? {} : { isSettled: quietFor(options.quietNs) }),
     boot: async (settings) => {
       const machine = await Machine.boot(settings);
       options.prepare?.(machine);
@@ -117,6 +122,18 @@ export async function execute(
   } finally {
     run.close();
   }
+}
+
+/** Whether nobody is held and no transition was under way for so long; who is never let go is the limit's business. */
+function quietFor(ns: number): (machine: ScenarioMachine) => boolean {
+  let quietSince: number | undefined;
+  return (machine) => {
+    const now = machine.now();
+    const isBusy =
+      machine.holds?.() === true || (machine as Machine).inspect.livepatch.transitionPatch !== undefined;
+    quietSince = isBusy ? undefined : (quietSince ?? now);
+    return quietSince !== undefined && now - quietSince >= ns;
+  };
 }
 
 /** Of one that was not run to its end nothing is expected. */

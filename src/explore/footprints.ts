@@ -1,11 +1,12 @@
 // What a run does between its points, as far as that says which orders of events come to the same.
 //
 // Where a CPU only reads between two of its points, and none of what the others write while it stands still at the second,
-// standing still at the first is the same: what is executed between has no part in what the others do. A preemption is
-// the same at all points from where it is asked for on, as long as nothing but guest code of its CPU is executed.
+// standing still at the first is the same: what is executed between has no part in what the others do. So it is where a task
+// is preempted. A preemption is also the same at all points from where it is asked for on, as long as nothing but guest code
+// of its CPU is executed.
 //
-// Invariant: what is not known to be so counts as if it were not: host functions, text that changes, modules that come and go,
-// another CPU's turn, a change of what grace periods look at.
+// Invariant: what is not known to be so counts as if it were not: host functions that access livepatch's data, give the CPU to
+// another task or wake one, text that changes, modules that come and go, another CPU's turn, a change of what grace periods look at.
 
 import type { Addr } from '../guest/addr.ts';
 import { preemptCount } from '../kernel/preempt_count.ts';
@@ -33,16 +34,19 @@ export class Footprints {
   readonly #text: ReadonlyMap<Addr, Touched>;
   /** By point that was come to: what is read from there to the next, in bits; or APART. */
   readonly near: number[] = [];
-  /** What others wrote while the CPU of the last decision stood still. */
+  /** What others wrote while the CPU of the last decision stood still, or its task was kept from one. */
   met = 0;
   /** Points behind the last decision at which a preemption is the same one. */
   readonly alike: number[] = [];
-  /** Host functions, and turns of other CPUs. */
+  /** Host functions that have a part in what others do, and turns of other CPUs. */
   #epoch = 0;
   #last: Cpu | undefined;
   #open: Open | undefined;
   #held: Cpu | undefined;
-  /** The epoch in which a preemption was asked for. */
+  #kept: TaskStruct | undefined;
+  /** Host functions of any kind, and turns of other CPUs. */
+  #turn = 0;
+  /** The turn in which a preemption was asked for. */
   #preempted: number | undefined;
 
   constructor(machine: Machine, text: ReadonlyMap<Addr, Touched>) {
@@ -50,18 +54,26 @@ export class Footprints {
     this.#text = text;
     const { core } = machine.inspect;
     core.events.subscribe(() => this.#meet(ANYTHING), ['poke', 'ftrace', 'module', 'klp_module']);
+    core.events.subscribe(() => {
+      this.#epoch++;
+    }, ['wakeup']);
   }
 
   /** Before a step of a CPU. */
   steps(cpu: Cpu): void {
-    if (this.#last !== cpu) this.#epoch++;
+    if (this.#last !== cpu) {
+      this.#epoch++;
+      this.#turn++;
+    }
     this.#last = cpu;
+    if (this.#kept && !this.#machine.inspect.sched.holds) this.#kept = undefined;
     if (this.#held === cpu) this.#held = undefined;
   }
 
-  /** A part of a host function is over. */
-  served(): void {
-    this.#epoch++;
+  /** A part of a host function is over. @param isApart it has a part in what others do */
+  served(isApart: boolean): void {
+    this.#turn++;
+    if (isApart) this.#epoch++;
   }
 
   /** A CPU is at a point, which counts. */
@@ -73,7 +85,7 @@ export class Footprints {
       this.near.push(isNear ? open.reads : APART);
     }
     this.#open = { cpu, epoch: this.#epoch, mode, reads: 0, writes: false };
-    if (this.#preempted === this.#epoch) this.alike.push(this.near.length);
+    if (this.#preempted === this.#turn) this.alike.push(this.near.length);
   }
 
   /** It executes the instruction of a point, whether that counts or not. */
@@ -86,29 +98,35 @@ export class Footprints {
         this.#open.reads |= bit;
         if (how === 'write') this.#open.writes = true;
       }
-      if (how === 'write' && cpu !== this.#held) this.#meet(bit);
+      if (how === 'write') this.#meet(bit, cpu);
     }
   }
 
   /** From here on it stands still. */
   stands(cpu: Cpu): void {
     this.#held = cpu;
+    this.#kept = undefined;
     this.met = 0;
   }
 
   /** From here on its task is to be preempted. */
-  preempts(): void {
-    this.#preempted = this.#epoch;
+  preempts(task: TaskStruct): void {
+    this.#preempted = this.#turn;
+    this.#held = undefined;
+    this.#kept = task;
+    this.met = 0;
     this.alike.length = 0;
   }
 
   /** A host function has stored to data of this name. */
   stored(cpu: Cpu, name: string): void {
-    if (cpu !== this.#held) this.#meet(bitOf(name));
+    this.#meet(bitOf(name), cpu);
   }
 
-  #meet(bits: number): void {
-    if (this.#held) this.met |= bits;
+  /** @param cpu that does it, where that is known */
+  #meet(bits: number, cpu?: Cpu): void {
+    const isOwn = cpu && (this.#held === cpu || this.#kept === this.#machine.inspect.core.current(cpu.id));
+    if ((this.#held || this.#kept) && !isOwn) this.met |= bits;
   }
 
   /** What others ask of a CPU that stands still: rcu, text_poke_sync(). */

@@ -4,6 +4,8 @@
 // It is kept as a number, so that two runs can be compared at every point: the sum over the points of a hash of each and of those
 // that it is behind (happens-before; of Mazurkiewicz's traces the normal form is the same whatever the order of what commutes).
 //
+// What is no point may still be seen: a check of a stack sees where its task sleeps. So where tasks are is part of the number.
+//
 // Invariant: the same points behind the same ones have the same number.
 
 import type { Touched } from './points.ts';
@@ -36,9 +38,11 @@ export class Order {
   readonly #writes = new Map<string, Accesses>();
   readonly #reads = new Map<string, Accesses>();
 
-  /** All that has happened so far. */
-  get state(): number {
-    return (this.#sum[0] >>> 0) * 0x100000 + ((this.#sum[1] >>> 0) & 0xfffff);
+  /** All that has happened so far, and where those are who wait. @param places of each, as numbers of 32 bits */
+  stateAt(places: readonly number[]): number {
+    let hash = this.#sum;
+    for (let i = 0; i < places.length; i++) hash = mix(hash, [places[i], i]);
+    return (hash[0] >>> 0) * 0x100000 + ((hash[1] >>> 0) & 0xfffff);
   }
 
   /** A task is at a point, and accesses what it does there: objects, kinds of them, or all. */
@@ -93,15 +97,17 @@ function kindOf(name: string): string {
 
 /** Who looks at all of livepatch's data. */
 export const READS_ALL: Touched = { all: 'read' };
-/** Of what host functions that do so are known to have changed. */
-const LIVEPATCHS = ['transition', 'patch_state', 'klp_module', 'gate'];
 export const EVERYTHING: Touched = { all: 'write' };
 
-/** What a part of a host function has accessed: what it has changed, and all, where it is livepatch's. */
-export function hostTouches(name: string, known: Touched, changed: Touched): Touched {
-  const looks = name.includes('klp_') || LIVEPATCHS.some((type) => type in known || type in changed);
-  return looks ? { ...READS_ALL, ...changed } : changed;
-}
+/** What a part of a host function has accessed: what it has changed; and who is known to change anything looks at all. */
+export const hostTouches = (known: Touched, changed: Touched): Touched =>
+  accesses(known) ? { ...READS_ALL, ...changed } : changed;
+
+/** Whether a point accesses anything. */
+export const accesses = (touched: Touched): boolean => {
+  for (const _ in touched) return true;
+  return false;
+};
 
 const sum = ([a, b]: Hash, [c, d]: Hash): Hash => [(a + c) | 0, (b + d) | 0];
 

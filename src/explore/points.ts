@@ -2,7 +2,7 @@
 //
 // An instruction that accesses what livepatch reads and writes without a lock (livepatch_data.ts) is a point, and so is the
 // start of each block of a trampoline. A part of a host function is one, at its end, when it has changed any of that, or text,
-// the set of functions that are traced, of modules or of tasks.
+// the set of functions that are traced, of modules or of tasks; and where a CPU is given to another task.
 
 import type { Addr } from '../guest/addr.ts';
 import type { Observer } from '../guest/observer.ts';
@@ -35,6 +35,9 @@ export const CHANGES: readonly EventType[] = [
   'gate',
 ];
 
+/** The host function that gives the CPU to another task: a point where it does. */
+export const SWITCHES = 'pick_next_task';
+
 /** Looks at a machine while it runs; nothing of its run changes. */
 export class Learner {
   readonly #machine: Machine;
@@ -42,7 +45,7 @@ export class Learner {
   readonly #data: LivepatchData;
   readonly #text = new Map<Addr, Record<string, 'read' | 'write'>>();
   readonly #trampoline = new Set<number>();
-  readonly #host = new Map<string, Record<string, 'read' | 'write'>>();
+  readonly #host = new Map<string, Record<string, 'read' | 'write'>>([[SWITCHES, {}]]);
   #changed: string | undefined;
   #contents = '';
 
@@ -59,6 +62,12 @@ export class Learner {
     executor.onSteer = () => {
       this.#look();
       return false;
+    };
+    // What guest code has changed meanwhile, and who spawns and kills from outside, is not the host function's doing.
+    host.onServing = () => {
+      this.#data.renew();
+      this.#contents = this.#data.contents();
+      this.#changed = undefined;
     };
     host.onServed = (_, name) => this.#served(name);
   }
@@ -96,9 +105,7 @@ export class Learner {
     this.#data.renew();
     const contents = this.#data.contents();
     if (contents !== this.#contents) note(this.#host, host, 'livepatch', 'write');
-    this.#contents = contents;
     if (this.#changed !== undefined) note(this.#host, host, this.#changed, 'write');
-    this.#changed = undefined;
   }
 }
 

@@ -18,7 +18,7 @@ export interface Outcome {
   readonly pointless: boolean;
   /** By point: what is read from there to the next (footprints.ts). */
   readonly near?: readonly number[];
-  /** What others wrote while the CPU of the last decision stood still. */
+  /** What others wrote while the CPU of the last decision stood still, or its task was kept from one. */
   readonly met?: number;
   /** Points at which a preemption is the one of the last decision. */
   readonly alike?: readonly number[];

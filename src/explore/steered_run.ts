@@ -4,14 +4,16 @@
 
 import { lo32 } from '../guest/addr.ts';
 import type { KernelEvent } from '../kernel/events.ts';
+import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { Cpu } from '../machine/cpu/cpu.ts';
+import type { Made } from '../machine/cpu/waiting_stores.ts';
 import { FLAGS, LivepatchData } from '../machine/livepatch_data.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { Action } from '../machine/schedule.ts';
 import { Footprints } from './footprints.ts';
-import { EVERYTHING, hostTouches, Order, READS_ALL, type States } from './order.ts';
+import { accesses, EVERYTHING, hostTouches, Order, READS_ALL, type States } from './order.ts';
 import type { Decision, Plan } from './plan.ts';
-import { CHANGES, type Points, type Touched } from './points.ts';
+import { CHANGES, type Points, SWITCHES, type Touched } from './points.ts';
 
 /** A point that a run came to. */
 export interface Visit {
@@ -99,8 +101,8 @@ export class SteeredRun {
   readonly #came: (Came | undefined)[] = [];
   /** And what it does when it goes on. */
   readonly #does: ((() => void) | undefined)[] = [];
-  /** The host function that each CPU asks in whether others are so far. */
-  readonly #asks: (string | undefined)[] = [];
+  /** The host function that a task asks in whether others are so far, and does so again. */
+  readonly #asks = new Map<TaskStruct, string>();
   #next = 0;
   /** Where a CPU began to stand still. */
   #held: { readonly cpu: Cpu; readonly at: number } | undefined;
@@ -127,23 +129,7 @@ export class SteeredRun {
       const { pc } = cpu;
       this.#came[cpu.id] = { point: this.#nameOf(pc), pc, touched: this.#touchedAt(cpu, pc) };
     };
-    host.onServed = (cpu, name) => {
-      this.footprints.served();
-      const changed = this.#changed;
-      this.#changed = {};
-      const known = points.host.get(name);
-      if (!known) {
-        // It has not done so before.
-        if (Object.keys(changed).length > 0)
-          this.#order.add(`${core.current(cpu.id)}`, name, { ...READS_ALL, ...changed });
-        return;
-      }
-      // Who asks again and again whether others are so far might as well have stood still at the first time.
-      const asks = host.polls ? name : undefined;
-      if (asks === undefined || this.#asks[cpu.id] !== asks)
-        this.#came[cpu.id] = { point: name, touched: hostTouches(name, known, changed) };
-      this.#asks[cpu.id] = asks;
-    };
+    host.onServed = (cpu, name) => this.#served(cpu, name);
     machine.inspect.steering.onAct = (action) =>
       tell?.action(action, machine.inspect.smp.cpus[action.cpu].clock);
     executor.steersAlways = true;
@@ -151,15 +137,50 @@ export class SteeredRun {
     executor.onSteer = (cpu) => base(cpu) || this.#steer(cpu);
   }
 
-  #stored(cpu: Cpu, stores: readonly { readonly addr: bigint }[]): void {
+  /** A part of a host function is over. */
+  #served(cpu: Cpu, name: string): void {
+    const { core, host } = this.machine.inspect;
+    const task = core.current(cpu.id);
+    const changed = this.#changed;
+    this.#changed = {};
+    const known = this.#points.host.get(name);
+    const touched = known ? hostTouches(known, changed) : { ...READS_ALL, ...changed };
+    const switches = name === SWITCHES;
+    this.footprints.served(switches || host.polls || accesses(known ? touched : changed));
+    // It has not done so before; or might as well have stood still when it asked for the first time.
+    if (!known || this.#asksAgain(task, name, host.polls)) {
+      if (accesses(changed)) this.#order.add(`${task}`, name, touched);
+    } else if (accesses(touched) || (switches && this.#switches(cpu, task)))
+      this.#came[cpu.id] = { point: name, touched };
+  }
+
+  /** Whether the CPU is given to another one, which has something to do. */
+  #switches({ id }: Cpu, task: TaskStruct): boolean {
+    const next = this.machine.inspect.core.tasks.curr[id];
+    return next !== task && !next.isIdle;
+  }
+
+  /** Whether a task asks what it has asked before, or sleeps until it does. */
+  #asksAgain(task: TaskStruct, name: string, polls: boolean): boolean {
+    const asks = this.#asks.get(task);
+    if (name === SWITCHES) return asks !== undefined;
+    if (polls) this.#asks.set(task, name);
+    else if (asks === name) this.#asks.delete(task);
+    return polls && asks === name;
+  }
+
+  #stored(cpu: Cpu, stores: readonly Made[]): void {
     if (stores.length === 0) return;
     if (this.#isOld) this.#data.renew();
     this.#isOld = false;
-    for (const { addr } of stores) {
-      const object = this.#data.objectOf(addr);
+    for (const store of stores) {
+      const object = this.#data.objectOf(store.addr);
       if (object === undefined) continue;
-      this.#changed[object] = 'write';
-      this.footprints.stored(cpu, this.#data.nameOf(addr) as string);
+      const name = this.#data.nameOf(store.addr) as string;
+      if (this.#data.isChanged(store.addr, store.before)) {
+        this.#changed[object] = 'write';
+        this.footprints.stored(cpu, name);
+      } else if (name !== FLAGS) this.#changed[object] ??= 'read';
     }
   }
 
@@ -229,13 +250,18 @@ export class SteeredRun {
     if (task.isIdle && !point.includes('klp_')) return false;
     // Who looks at flags finds nothing of livepatch there outside of a transition.
     if (this.#flagsOnly.has(point) && !this.machine.inspect.livepatch.transitionPatch) return false;
+    // Until it asks again, only that a task looks at its flags is seen of it.
+    if (this.#flagsOnly.has(point) && this.#asks.has(task)) return false;
     const index = this.visits.length;
     const stores = this.machine.inspect.steering.stores.waiting(cpu);
     const visit = { at, cpu: cpu.id, pid: task.pid, point, stores };
     this.visits.push(visit);
     this.footprints.comes(cpu, task);
-    this.#leaveWhereKnown();
-    const happens = (): void => this.#order.add(`${task}`, point, touched);
+    // Where nothing is accessed it has come no further.
+    if (accesses(touched)) this.#leaveWhereKnown();
+    const happens = (): void => {
+      if (accesses(touched)) this.#order.add(`${task}`, point, touched);
+    };
     // A host function has done it, an instruction is about to.
     if (pc === undefined) happens();
     else this.#does[cpu.id] = happens;
@@ -251,9 +277,17 @@ export class SteeredRun {
     const { smp, sched } = this.machine.inspect;
     const { decisions } = this.#plan;
     if (!this.#states || this.#next < decisions.length || smp.holds || sched.holds) return;
-    const { state } = this.#order;
+    const state = this.#order.stateAt(this.#places());
     if (this.#states.has(state, decisions.length)) throw new Known();
     this.#states.add(state, decisions.length);
+  }
+
+  /** Where each task is that executes nothing now, as a check of its stack sees it. */
+  #places(): number[] {
+    const { tasks } = this.machine.inspect.core;
+    return [...tasks.processes()].flatMap((task) =>
+      task.onCpu !== 0 ? [task.pid, task.cpu, -1, 0] : [task.pid, task.cpu, task.state, task.spLo],
+    );
   }
 
   #act(cpu: Cpu, { kind, stores = 0 }: Decision, at: number, waiting: number): boolean {
@@ -265,7 +299,7 @@ export class SteeredRun {
           : { kind, cpu: cpu.id, at, stores: stores % waiting };
     this.actions.push(action);
     this.#tell?.action(action, cpu.clock);
-    if (action.kind === 'p') this.footprints.preempts();
+    if (action.kind === 'p') this.footprints.preempts(this.machine.inspect.core.current(cpu.id));
     else this.footprints.stands(cpu);
     if (action.kind === 'w') this.#order.add(`CPU ${cpu.id}`, `${action.stores} stores`, EVERYTHING);
     this.machine.inspect.steering.act(cpu, action);

@@ -15,9 +15,10 @@
 import type { Addr } from './addr.ts';
 
 export type HostRequest =
-  | { readonly call: Addr; readonly args?: readonly (bigint | number)[] }
+  /** polls: the host function only asks whether others are so far, and does so again. */
+  | { readonly call: Addr; readonly args?: readonly (bigint | number)[]; readonly polls?: true }
   /**
-   * polls: the host function only asks whether others are so far, and does so again. waits: what was stored since the host function last went on may become visible to others one by one (exploring).
+   * polls: the same. waits: what was stored since the host function last went on may become visible to others one by one (exploring).
    */
   | { readonly relax: true; readonly polls?: true; readonly waits?: true };
 

@@ -74,6 +74,24 @@ export class LivepatchData {
     return range && `${range.name} ${range.start}`;
   }
 
+  /**
+   * Whether what is there now is something else, of flags the one that is livepatch's.
+   * @param before bytes that were there, of one object
+   */
+  isChanged(addr: Addr, before: Uint8Array): boolean {
+    const { mem, kernel } = this.#core;
+    const range = this.#rangeOf(addr);
+    const now = mem.view(addr, before.length);
+    const { TIF_PATCH_PENDING } = kernel.constants;
+    const pending = (range?.start ?? 0) + (TIF_PATCH_PENDING >> 3) - lo32(addr);
+    return before.some((byte, i) => {
+      const changed = byte ^ now[i];
+      return range?.name !== FLAGS
+        ? changed !== 0
+        : i === pending && ((changed >> (TIF_PATCH_PENDING & 7)) & 1) !== 0;
+    });
+  }
+
   #rangeOf(addr: Addr): Range | undefined {
     const at = lo32(addr);
     let [low, high] = [0, this.#ranges.length];

@@ -232,6 +232,11 @@ export class Machine {
     return this.inspect.steering.unmet();
   }
 
+  /** Whether a CPU stands still, or a task is kept from one, as a schedule says. */
+  holds(): boolean {
+    return this.inspect.smp.holds || this.inspect.sched.holds;
+  }
+
   /** Why the transition that is under way is not over; undefined when none is. */
   why(): Explanation | undefined {
     return fromOutside('the transition cannot be explained', () => explainTransition(this.inspect));

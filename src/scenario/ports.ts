@@ -36,6 +36,8 @@ export interface ScenarioMachine {
   readText(path: string): string;
   /** What of its schedule has not come to pass. */
   unmetSchedule?(): string[];
+  /** Whether a CPU stands still, or a task is kept from one, as a schedule says. */
+  holds?(): boolean;
   checks(): { name: string; count: number }[];
   close(): void;
 }

@@ -32,6 +32,11 @@ export interface RunOptions {
   /** Virtual ns at which to stop, wherever the scenario is. */
   readonly stopAt?: number;
   readonly observers?: readonly RunObserver[];
+  /**
+   * Asked between slices once the last step is done: the run ends where it holds, and is too long at the limit. Without it, where
+   * nobody is held by its schedule any more, or at the limit.
+   */
+  readonly isSettled?: (machine: ScenarioMachine) => boolean;
   /** How machines are made; tests may have another way. */
   readonly boot?: BootMachine;
   /** Who has the machine run, as runUntil() of it does: a debugger stops in between. */

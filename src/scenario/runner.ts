@@ -65,6 +65,7 @@ export class ScenarioRun {
   readonly #settings: MachineSettings;
   readonly #stopAt: number;
   readonly #drive: Drive | undefined;
+  readonly #isSettled: () => boolean;
   /** Tasks not started yet, by time. */
   #waiting: TaskSpec[];
   /** Where the scenario has posed tasks. */
@@ -92,6 +93,8 @@ export class ScenarioRun {
     this.#observers = options.observers ?? [];
     this.#stopAt = options.stopAt ?? Number.POSITIVE_INFINITY;
     this.#drive = options.drive;
+    this.#isSettled = () =>
+      options.isSettled?.(machine) ?? (machine.holds?.() !== true || machine.now() >= scenario.limit);
     this.#waiting = scenario.tasks.toSorted((a, b) => a.start - b.start);
     const { tasks } = machine.inspect.core;
     const facts = new Recorder({
@@ -175,7 +178,7 @@ export class ScenarioRun {
     for (const action of this.world.actions) await this.#finish(action);
     await this.#advance(
       Math.min(this.#stopAt, Number.MAX_SAFE_INTEGER),
-      () => this.#stopAt === Number.POSITIVE_INFINITY,
+      () => this.#stopAt === Number.POSITIVE_INFINITY && this.#isSettled(),
     );
   }
 

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { type Execution, execute, learnPoints } from '../../src/explore/execution.ts';
 import { QUIET } from '../../src/explore/plan.ts';
 import { shrink } from '../../src/explore/shrink.ts';
+import type { Machine } from '../../src/machine/machine.ts';
 import { runScenario } from '../../src/scenario/runner.ts';
 import { fixture } from './explore.ts';
 
@@ -70,6 +71,20 @@ describe('an execution', () => {
       runs.push(await execute(small, learnt.points, { base: QUIET, decisions: [{ visit, kind: 'h' }] }, {}));
     expect(runs.at(-1)).toMatchObject({ pointless: true, problems: [] });
     expect(runs.at(-1)?.instructions).toBeLessThan(whole.instructions);
+  });
+
+  it('does not end while a task is kept from the CPU: what it does next is seen, and its schedule says so to who runs it', async () => {
+    const machines: Machine[] = [];
+    const visit = first.visits.findLastIndex(({ point }) => !point.includes('klp_'));
+    const plan = { base: QUIET, decisions: [{ visit, kind: 'p' as const }] };
+    const late = await execute(scenario, points, plan, { prepare: (machine) => void machines.push(machine) });
+    expect(late.schedule).not.toBe(QUIET);
+    expect(late.instructions).toBeGreaterThan(first.instructions);
+    expect(machines.map((machine) => machine.holds())).toEqual([false]);
+    const report = await runScenario(scenario, { schedule: late.schedule });
+    expect(
+      report.expectations.filter(({ ok, expected = '' }) => !ok && expected.includes('schedule')),
+    ).toEqual([]);
   });
 
   it('is made small: what it does not need goes', async () => {

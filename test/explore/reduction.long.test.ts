@@ -1,7 +1,7 @@
 // What the bounded searcher leaves out comes to the same as what it runs in its place, and what joins another run goes on as that.
 
 import { describe, expect, it } from 'vitest';
-import { pairScenario } from '../../scripts/pair_scenarios.ts';
+import { pairScenario, QUIET_NS } from '../../scripts/pair_scenarios.ts';
 import { type Execution, type ExecutionOptions, execute, learnPoints } from '../../src/explore/execution.ts';
 import { executedOf, storesOf } from '../../src/explore/explore.ts';
 import { States } from '../../src/explore/order.ts';
@@ -74,10 +74,11 @@ describe.each(['explore_gap'])('%s', (name) => {
         leftOut++;
         const [events, execution] = await run(scenario, points, [{ visit, kind }]);
         const others = Array.from({ length: POINTS }, (_, i) => ran.get(`${kind}${i}`));
-        const instead =
-          kind === 'h'
-            ? others.slice(visit).find(Boolean)
-            : others.slice(0, visit).findLast((one) => one?.[1].footprints.alike.includes(visit));
+        const alike =
+          kind === 'p'
+            ? others.slice(0, visit).findLast((one) => one?.[1].footprints.alike.includes(visit))
+            : undefined;
+        const instead = alike ?? others.slice(visit).find(Boolean);
         expect(execution.pointless, `${kind}${visit}`).toBe(instead?.[1].pointless);
         expect(execution.problems, `${kind}${visit}`).toEqual(instead?.[1].problems);
         expect(events, `${kind}${visit}`).toEqual(instead?.[0]);
@@ -104,13 +105,17 @@ class Noted extends States {
   }
 }
 
-describe.each([['enable', 'load']])('%s and %s', (a, b) => {
+describe.each([
+  ['enable', 'load'],
+  ['enable', 'disable'],
+  ['reverse', 'fork'],
+])('%s and %s', (a, b) => {
   it('what joins another run has its problems, and livepatch does the same in it to the end', {
     timeout: 600_000,
   }, async () => {
     const { scenario, fromStep } = pairScenario(a, b, 'classic');
-    const { points } = await learnPoints(scenario);
-    const [, first] = await run(scenario, points, [], { fromStep });
+    const { points } = await learnPoints(scenario, { quietNs: QUIET_NS });
+    const [, first] = await run(scenario, points, [], { fromStep, quietNs: QUIET_NS });
     const searcher = new BoundedSearcher({
       preemptions: 1,
       seed: 1,
@@ -123,18 +128,21 @@ describe.each([['enable', 'load']])('%s and %s', (a, b) => {
     const joined: { readonly decisions: readonly Decision[]; readonly to: string }[] = [];
     for (let plan = searcher.next(); plan; plan = searcher.next()) {
       states.plan = planText(plan);
-      const done = await run(scenario, points, plan.decisions, { fromStep, states });
+      const done = await run(scenario, points, plan.decisions, { fromStep, states, quietNs: QUIET_NS });
       const { isKnown, problems } = done[1];
       if (isKnown) joined.push({ decisions: plan.decisions, to: states.first.get(states.at) as string });
       ran.set(states.plan, done);
       searcher.done({ plan, ...executedOf(done[1]), found: problems.length > 0 });
     }
     for (const { decisions, to } of joined) {
-      const [events, { problems, schedule }] = await run(scenario, points, decisions, { fromStep });
+      const [events, { problems, schedule }] = await run(scenario, points, decisions, {
+        fromStep,
+        quietNs: QUIET_NS,
+      });
       const other = ran.get(to) as [string[], Execution];
       // It has joined a third one itself behind that.
       const whole = other[1].isKnown
-        ? await run(scenario, points, other[1].plan.decisions, { fromStep })
+        ? await run(scenario, points, other[1].plan.decisions, { fromStep, quietNs: QUIET_NS })
         : other;
       expect(problems, schedule).toEqual(whole[1].problems);
       expect(events, schedule).toEqual(whole[0]);

@@ -92,7 +92,7 @@ export async function exploreFile(file: string, options: ExploreCommandOptions):
 }
 
 /** State files of other versions have other points. */
-const VERSION = 3;
+const VERSION = 4;
 
 /** What is executed of the same file at the same points has the same name. */
 const queueName = (file: string, { at = '' }: ExploreCommandOptions): string =>

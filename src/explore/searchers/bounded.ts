@@ -3,8 +3,9 @@
 // The work is a queue of prefixes: a run whose last decision was at one of its points has as successors all that do one thing
 // more at a later one. A decision by which nothing changed has none: its run is that of the prefix before.
 //
-// Of points between which a CPU only reads the last comes first: to stand still at one before is the same where the others write
-// nothing of what is read between (footprints.ts), and is left out; so is a preemption that comes where another does.
+// Of points between which a CPU only reads the last comes first: to stand still at one before, or to be preempted there, is the same
+// where the others write nothing of what is read between (footprints.ts), and is left out; so is a preemption that comes where
+// another does.
 //
 // Invariant: of each set of decisions it, or one that comes to the same, is run once; the state is all that is left to do.
 
@@ -20,8 +21,9 @@ import {
   type Stores,
 } from '../searcher.ts';
 
-/** Points of one CPU between which it only reads: where to stand still next, and the first. */
+/** Points of one CPU between which it only reads: where to do this next, and the first. */
 interface Stretch {
+  readonly kind: 'h' | 'p';
   readonly first: number;
   at: number;
   /** What comes of it is not known yet. */
@@ -32,14 +34,14 @@ interface Stretch {
 interface Prefix {
   readonly decisions: readonly Decision[];
   next: number;
-  /** Which of the things besides standing still that can be done there. */
-  thing: number;
+  /** How many stores are to be visible there. */
+  visible: number;
   readonly end: number;
   /** Points where stores wait, and how many do. */
   readonly stores: Stores;
   /** By point, from the first that is left on. */
   readonly near: readonly number[];
-  /** Where to stand still. */
+  /** Where to stand still, and then where to be preempted. */
   stretches: Stretch[];
   /** Points at which a preemption is one that was run. */
   alike: number[];
@@ -74,19 +76,21 @@ export class BoundedSearcher implements Searcher {
 
   #prefix(decisions: readonly Decision[], next: number, { end, stores, near }: Run): Prefix {
     const stretches: Stretch[] = [];
-    if (this.#kinds.includes('h'))
+    for (const kind of ['h', 'p'] as const) {
+      if (!this.#kinds.includes(kind)) continue;
       for (let first = next, at = next; at < end; at++) {
         if (at + 1 < end && (near[at] ?? APART) !== APART) continue;
-        stretches.push({ first, at, isUnderWay: false });
+        stretches.push({ kind, first, at, isUnderWay: false });
         first = at + 1;
       }
-    return { decisions, next, thing: 0, end, stores, near, stretches, alike: [] };
+    }
+    return { decisions, next, visible: 0, end, stores, near, stretches, alike: [] };
   }
 
   next(): Plan | undefined {
     for (let i = 0; i < this.#queue.length; ) {
       const prefix = this.#queue[i];
-      const decision = stand(prefix) ?? this.#other(prefix);
+      const decision = this.#onStretch(prefix) ?? this.#withStores(prefix);
       if (decision) return { base: QUIET, decisions: [...prefix.decisions, decision] };
       if (prefix.stretches.length > 0) i++;
       else {
@@ -97,24 +101,31 @@ export class BoundedSearcher implements Searcher {
     return undefined;
   }
 
-  /** What can be done besides standing still, a point after the other. */
-  #other(prefix: Prefix): Decision | undefined {
-    for (; prefix.next < prefix.end; prefix.next++, prefix.thing = 0) {
-      const things = this.#things(prefix);
-      if (prefix.thing < things.length) return things[prefix.thing++];
+  #onStretch(prefix: Prefix): Decision | undefined {
+    for (;;) {
+      const stretch = prefix.stretches.find(({ isUnderWay }) => !isUnderWay);
+      if (!stretch) return undefined;
+      const { kind, at: visit } = stretch;
+      if (kind === 'p' && prefix.alike.includes(visit)) {
+        this.leftOut++;
+        stretch.at--;
+        endOf(prefix, stretch);
+        continue;
+      }
+      stretch.isUnderWay = true;
+      return { visit, kind };
     }
-    return undefined;
   }
 
-  #things({ next: visit, stores, alike, thing }: Prefix): Decision[] {
-    const waiting = stores.find(([at]) => at === visit)?.[1] ?? 0;
-    return this.#kinds.flatMap((kind): Decision[] => {
-      if (kind === 'w') return Array.from({ length: waiting }, (_, stores) => ({ visit, kind, stores }));
-      if (kind === 'h') return [];
-      if (!alike.includes(visit)) return [{ visit, kind }];
-      if (thing === 0) this.leftOut++;
-      return [];
-    });
+  /** A point after the other. */
+  #withStores(prefix: Prefix): Decision | undefined {
+    if (!this.#kinds.includes('w')) return undefined;
+    for (; prefix.next < prefix.end; prefix.next++, prefix.visible = 0) {
+      const visit = prefix.next;
+      const waiting = prefix.stores.find(([at]) => at === visit)?.[1] ?? 0;
+      if (prefix.visible < waiting) return { visit, kind: 'w', stores: prefix.visible++ };
+    }
+    return undefined;
   }
 
   done({ plan: { decisions }, ...outcome }: Outcome): undefined {
@@ -138,7 +149,7 @@ export class BoundedSearcher implements Searcher {
     const prefix = this.#prefixes.get(JSON.stringify(decisions.slice(0, -1)));
     if (!prefix) return;
     if (kind === 'p') prefix.alike.push(...alike.filter((one) => !prefix.alike.includes(one)));
-    const stretch = kind === 'h' && prefix.stretches.find(({ at }) => at === visit);
+    const stretch = prefix.stretches.find((one) => one.kind === kind && one.at === visit);
     if (!stretch) return;
     stretch.isUnderWay = false;
     const written = pointless ? 0 : met;
@@ -146,13 +157,10 @@ export class BoundedSearcher implements Searcher {
       if (written >= ANYTHING || (prefix.near[stretch.at] & written) !== 0) break;
       this.leftOut++;
     }
-    if (stretch.at < stretch.first) prefix.stretches = prefix.stretches.filter((one) => one !== stretch);
+    endOf(prefix, stretch);
   }
 }
 
-function stand({ stretches }: Prefix): Decision | undefined {
-  const stretch = stretches.find(({ isUnderWay }) => !isUnderWay);
-  if (!stretch) return undefined;
-  stretch.isUnderWay = true;
-  return { visit: stretch.at, kind: 'h' };
+function endOf(prefix: Prefix, stretch: Stretch): void {
+  if (stretch.at < stretch.first) prefix.stretches = prefix.stretches.filter((one) => one !== stretch);
 }

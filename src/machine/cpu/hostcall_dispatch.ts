@@ -66,6 +66,10 @@ export class HostCallDispatch {
   #waits = false;
   /** The part that was served last has only asked whether others are so far. */
   polls = false;
+  /** And does not sleep until it asks again. */
+  spins = false;
+  /** Told before each part of a host function. */
+  onServing: (() => void) | undefined;
   /** By low half of the address behind a halt. */
   readonly #stubs: ReadonlyMap<number, Stub>;
   /** Suspended host functions, innermost last, by stack slot. */
@@ -101,6 +105,8 @@ export class HostCallDispatch {
     this.#core.mem.space = cpu.context.space ?? 0;
     this.#waits = false;
     this.polls = false;
+    this.spins = false;
+    this.onServing?.();
     this.stores?.begin();
     if (stub.phase === 'entered') this.#enter(cpu, stub);
     else this.#resume(cpu, stub);
@@ -154,9 +160,10 @@ export class HostCallDispatch {
 
   #request(cpu: Cpu, stub: Stub, request: HostRequest): void {
     const { regs } = cpu.context;
+    this.polls = request.polls === true;
     if ('relax' in request) {
       this.#waits = request.waits === true;
-      this.polls = request.polls === true;
+      this.spins = this.polls;
       cpu.pc = stub.halt + BigInt(this.#arch.offsets.relax);
       return;
     }

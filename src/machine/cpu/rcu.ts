@@ -105,7 +105,8 @@ export class Rcu {
 
   /** One jiffy of sleep, in guest code. */
   *#sleep(): HostGenerator<void> {
-    yield { call: this.#core.symbols.require('schedule_timeout_uninterruptible'), args: [1] };
+    const call = this.#core.symbols.require('schedule_timeout_uninterruptible');
+    yield { call, args: [1], polls: true };
   }
 
   /** synchronize_rcu_tasks(): every task that could run has since slept, or left the kernel, by its own will. */

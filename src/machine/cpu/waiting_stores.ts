@@ -15,14 +15,18 @@ import { FLAGS, LivepatchData } from '../livepatch_data.ts';
 import type { Cpu } from './cpu.ts';
 import type { HostCallDispatch } from './hostcall_dispatch.ts';
 
-interface Store {
+/** A store of a host function. */
+export interface Made {
+  readonly addr: bigint;
   /** In the buffer of guest memory. */
   readonly offset: number;
   readonly before: Uint8Array;
+}
+
+interface Store extends Made {
   after: Uint8Array;
   /** Whose data it is, by the kernel's name. */
   name: string;
-  readonly addr: bigint;
 }
 
 export class WaitingStores {
@@ -39,7 +43,7 @@ export class WaitingStores {
   /** Told of a CPU that only asks whether others are so far. */
   onPolls: ((cpu: Cpu) => void) | undefined;
   /** Told where each part of a host function has stored something, while that is watched. */
-  onMade: ((cpu: Cpu, stores: readonly { readonly addr: bigint }[]) => void) | undefined;
+  onMade: ((cpu: Cpu, stores: readonly Made[]) => void) | undefined;
 
   constructor(core: KernelCore, livepatch: Livepatch, host: HostCallDispatch, fork: Fork) {
     this.#core = core;
@@ -95,7 +99,7 @@ export class WaitingStores {
   #end(cpu: Cpu, waits: boolean): void {
     this.#core.mem.onStore = undefined;
     this.onMade?.(cpu, this.#made);
-    if (this.#host.polls) this.onPolls?.(cpu);
+    if (this.#host.spins) this.onPolls?.(cpu);
     const data = this.#data;
     if (!waits || !data) {
       this.#made = [];
