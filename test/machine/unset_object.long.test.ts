@@ -1,5 +1,5 @@
 // A native function that runs into what nobody has set up: the oops is the kernel's, a line behind it names the object, and
-// the machine goes on.
+// the machine goes on. And one that never ends: who waits for it gives it up, and is told where it stands.
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,6 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import { openKernel } from '../../src/machine/native/cache.ts';
+import { Shell } from '../../src/shell/shell.ts';
 import { vmlinuzOf } from '../vmlinuz/debian_kernels.ts';
 
 const kernel = vmlinuzOf('6.1');
@@ -66,5 +67,25 @@ describe.skipIf(!kernel)('a native function of Debian 6.1 that runs into what wa
     expect(log.join('\n')).toMatch(/RIP: 0010:vfs_fsync/);
     expect(log.join('\n')).not.toContain('klpemu: ');
     expect(after).toBe(0);
+  });
+});
+
+describe.skipIf(!kernel)('a native function of Debian 6.1 that never ends', () => {
+  it('is given up, told with its stack, and nothing else stands still', async () => {
+    const machine = await Machine.boot({ kernel: kernel as string });
+    const shell = new Shell(machine, { instructionLimit: 3_000_000 });
+    // Its argument is how often it counts: here a pointer.
+    machine.addFile('/x.ko', calling('__delay'));
+    expect((await shell.execute('insmod /x.ko; sleep 2')).stderr).toBe('');
+    const { status, stderr } = await shell.execute('cat /proc/cmdline');
+    expect(status).toBe(124);
+    expect(stderr).toMatch(/^cat: has not ended after 3,000,000 instructions/);
+    expect(stderr).toMatch(/pid \d+ goes on in the kernel, where no signal reaches it; it stood in/);
+    expect(stderr).toMatch(/delay_loop\+0x\w+\/0x\w+\n.*(?:\n.*)?\bseq_read_iter\+/s);
+    expect(await shell.execute('cat /proc/version')).toMatchObject({ status: 0, stderr: '' });
+    machine.runFor(60e9);
+    expect(machine.dmesg().join('\n')).not.toMatch(/BUG:|Oops/);
+    expect(await shell.execute('grep -c State /proc/1/status')).toMatchObject({ stdout: '1\n' });
+    machine.close();
   });
 });
