@@ -1,4 +1,4 @@
-// The command language: words and quotes, `;` `&&` `||`, `|`, `>` and `>>`, `$?`, comments. As POSIX's shell has them,
+// The command language: words and quotes, `;` `&&` `||`, `|`, `<`, `>` and `>>`, `$?`, comments. As POSIX's shell has them,
 // and nothing of it beyond that: what else a shell would understand is an error here, never taken for a word.
 
 export class ShellSyntaxError extends Error {
@@ -20,6 +20,8 @@ export interface Redirect {
 export interface SimpleCommand {
   readonly words: readonly Word[];
   readonly redirect: Redirect | undefined;
+  /** What is read as the standard input. */
+  readonly input: Word | undefined;
 }
 
 /** Commands whose output is the next one's input. */
@@ -39,10 +41,9 @@ type Token = { readonly line: number } & (
 );
 
 /** Longest first. */
-const OPERATORS = ['&&', '||', '>>', ';', '|', '>', '\n'];
+const OPERATORS = ['&&', '||', '>>', '<<', ';', '|', '>', '<', '\n'];
 /** Characters of a shell that this one does not have, and what they would do. */
 const UNSUPPORTED: Readonly<Record<string, string>> = {
-  '<': 'input redirection',
   '&': 'running in the background (see start)',
   '`': 'command substitution',
   '(': 'a subshell',
@@ -107,11 +108,14 @@ function parseTokens(tokens: readonly Token[], place: { line: number }): Step[] 
   let pipeline: SimpleCommand[] = [];
   let words: Word[] = [];
   let redirect: Redirect | undefined;
+  let input: Word | undefined;
+  const isEmpty = (): boolean => words.length === 0 && !redirect && !input;
   const endCommand = (before: string): void => {
-    if (words.length === 0 && !redirect) throw unexpected(before);
-    pipeline.push({ words, redirect });
+    if (isEmpty()) throw unexpected(before);
+    pipeline.push({ words, redirect, input });
     words = [];
     redirect = undefined;
+    input = undefined;
   };
   const endStep = (before: string): void => {
     endCommand(before);
@@ -126,16 +130,21 @@ function parseTokens(tokens: readonly Token[], place: { line: number }): Step[] 
       continue;
     }
     const { text: operator } = token;
-    if (operator === '>' || operator === '>>') {
+    if (operator === '<<') throw new ShellSyntaxError("`<<': a here-document is not supported");
+    if (operator === '<' || operator === '>' || operator === '>>') {
       const target = tokens[++i];
       if (target?.kind !== 'word') throw unexpected(target?.text ?? '\n');
+      if (operator === '<') {
+        if (input) throw new ShellSyntaxError('only one redirection of the input a command');
+        input = target.word;
+        continue;
+      }
       if (redirect) throw new ShellSyntaxError('only one redirection a command');
       redirect = { append: operator === '>>', target: target.word };
     } else if (operator === '|') endCommand(operator);
     else if (operator === ';' || operator === '\n') {
-      const empty = words.length === 0 && !redirect;
       // An empty line; and lines go on after `|`, `&&` and `||`.
-      if (operator === '\n' && empty) continue;
+      if (operator === '\n' && isEmpty()) continue;
       endStep(operator);
       when = 'always';
     } else {
@@ -143,7 +152,7 @@ function parseTokens(tokens: readonly Token[], place: { line: number }): Step[] 
       when = operator === '&&' ? 'success' : 'failure';
     }
   }
-  if (words.length > 0 || redirect) endStep('end of file');
+  if (!isEmpty()) endStep('end of file');
   else if (pipeline.length > 0 || when !== 'always')
     throw new ShellSyntaxError('syntax error: unexpected end of file');
   return steps;
@@ -188,7 +197,7 @@ function readTokens(text: string, place: { line: number }): Token[] {
 
 /** @throws ShellSyntaxError where a reserved word stands for a command. */
 function refuseReserved(text: string, at: number, before: Token | undefined): void {
-  const operand = before && (before.kind === 'word' || before.text.startsWith('>'));
+  const operand = before && (before.kind === 'word' || /^[<>]/.test(before.text));
   const [word] = operand
     ? []
     : (/^[^\s;|&<>'"\\]+(?=[\s;]|$)/.exec(text.slice(at, at + LONGEST_RESERVED)) ?? []);
@@ -228,8 +237,10 @@ function readWord(text: string, start: number): { word: Word; end: number } {
       at++;
     }
   }
-  if (text[at] === '>' && /^\d+$/.test(text.slice(start, at)))
-    throw new ShellSyntaxError(`\`${text.slice(start, at)}>': only standard output can be redirected`);
+  if ((text[at] === '>' || text[at] === '<') && /^\d+$/.test(text.slice(start, at)))
+    throw new ShellSyntaxError(
+      `\`${text.slice(start, at)}${text[at]}': only standard input and output can be redirected`,
+    );
   return { word: builder.parts, end: Math.min(at, text.length) };
 }
 

@@ -134,10 +134,17 @@ export class Shell {
 
   async #redirected(command: SimpleCommand, stdin: string | undefined): Promise<Result> {
     const words = command.words.map((word) => wordText(word, this.status));
-    const { redirect } = command;
-    return this.#guarded(words, () =>
-      redirect ? this.#toFile(words, redirect, stdin) : this.#command(words, stdin),
-    );
+    const { redirect, input } = command;
+    return this.#guarded(words, async () => {
+      let given = stdin;
+      if (input) {
+        const path = wordText(input, this.status);
+        const text = await this.context.guest.read(path, words[0] ?? SELF);
+        if (typeof text === 'number') return failed(`${this.context.self}${path}: ${errnoText(text)}`);
+        given = text;
+      }
+      return redirect ? this.#toFile(words, redirect, given) : this.#command(words, given);
+    });
   }
 
   /** Runs one command, and tells with it what klpemu has to say of what came in its time. */

@@ -43,6 +43,43 @@ describe('lines', () => {
   });
 });
 
+describe('cut', () => {
+  beforeAll(async () => {
+    await sh("echo -e 'root:x:0\\nnobody\\n:' > /tmp/fields");
+  });
+
+  // As GNU coreutils 9.1 was seen to do.
+  it.each([
+    ['cut -d: -f 3,1 /tmp/fields', 'root:0\nnobody\n\n'],
+    ['cut -s -d : -f2 /tmp/fields', 'x\n\n'],
+    ['echo abcdef | cut -c 1-2,5-', 'abef\n'],
+    ['echo abcdef | cut -b -3', 'abc\n'],
+    ["echo 'a b  c' | cut -d ' ' -f 2-3", 'b \n'],
+    ['cut /tmp/fields', 'cut: you must specify a list of bytes, characters, or fields\n[exit status 1]\n'],
+    ['cut -f 1 -c 1', 'cut: only one list may be specified\n[exit status 1]\n'],
+    ['cut -f 0', 'cut: fields are numbered from 1\n[exit status 1]\n'],
+    ['cut -f 1,,2', 'cut: fields are numbered from 1\n[exit status 1]\n'],
+    ['cut -c x', "cut: invalid byte/character position 'x'\n[exit status 1]\n"],
+    ['cut -f 3-1', 'cut: invalid decreasing range\n[exit status 1]\n'],
+    ['cut -f -', 'cut: invalid range with no endpoint: -\n[exit status 1]\n'],
+    ['cut -d ab -f 1', 'cut: the delimiter must be a single character\n[exit status 1]\n'],
+    ['cut -f 1 /none', 'cut: /none: No such file or directory\n[exit status 1]\n'],
+  ])('%s', async (line, expected) => {
+    expect(await sh(line)).toBe(expected);
+  });
+});
+
+describe('a file as the standard input', () => {
+  it.each([
+    ['wc -l < /proc/version', '1\n'],
+    ['echo no | cat < /proc/version | cut -d " " -f 1', 'Linux\n'],
+    ['cut -c 1-5 < /proc/version > /tmp/cut; cat /tmp/cut', 'Linux\n'],
+    ['wc -l < /none', 'klpemu: /none: No such file or directory\n[exit status 1]\n'],
+  ])('%s', async (line, expected) => {
+    expect(await sh(line)).toBe(expected);
+  });
+});
+
 describe('grep, head, tail, wc', () => {
   beforeAll(async () => {
     await sh("echo -e 'one\\ntwo\\nthree\\n1+1' > /tmp/lines");

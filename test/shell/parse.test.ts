@@ -64,13 +64,25 @@ describe('steps', () => {
   });
 });
 
+describe('redirections', () => {
+  it('are of the input and of the output, in any order, and before the words', () => {
+    const command = { words: [['cat']], redirect: { append: false, target: ['/g'] }, input: ['/f'] };
+    for (const line of ['cat < /f > /g', 'cat >/g</f', '< /f cat > /g'])
+      expect(parse(line)[0].pipeline, line).toEqual([command]);
+  });
+});
+
 describe('what the language does not have', () => {
   it.each([
     ['echo $HOME', 'only $? is supported'],
     ['echo $(x)', 'only $? is supported'],
     ['echo `x`', 'command substitution is not supported'],
-    ['cat < /f', 'input redirection is not supported'],
-    ['cat /f 2> /g', 'only standard output can be redirected'],
+    ['cat << EOF', 'a here-document is not supported'],
+    ['cat <(a)', 'a subshell is not supported'],
+    ['cat < /f < /g', 'only one redirection of the input'],
+    ['cat <', 'near unexpected token `newline'],
+    ['cat 3< /f', 'only standard input and output can be redirected'],
+    ['cat /f 2> /g', 'only standard input and output can be redirected'],
     ['sleep 5 &', 'background'],
     ['(a)', 'a subshell is not supported'],
     ['echo > /a > /b', 'only one redirection'],

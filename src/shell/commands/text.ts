@@ -1,42 +1,11 @@
 // Commands on text: what files and other commands give. Messages and statuses are those of GNU coreutils and grep.
 
-import type { Command, Invocation } from '../command.ts';
-import { errnoText } from '../errno_text.ts';
+import type { Command } from '../command.ts';
 import { parseOptions } from '../options.ts';
 import { type GrepPattern, grepPattern } from '../regex.ts';
-import { failed, Output, ok, type Result } from '../result.ts';
-
-/** Text of each operand, `-` and none being the standard input. Files that cannot be read are complained about. */
-async function* inputs(
-  name: string,
-  { stdin, shell }: Invocation,
-  paths: readonly string[],
-  output: Output,
-  status = 1,
-): AsyncIterableIterator<{ path: string | undefined; text: string }> {
-  for (const path of paths.length > 0 ? paths : ['-']) {
-    if (path === '-') yield { path: undefined, text: stdin ?? '' };
-    else {
-      const text = await shell.guest.read(path, name);
-      if (typeof text === 'string') yield { path, text };
-      else output.error(`${name}: ${path}: ${errnoText(text)}`, status);
-    }
-  }
-}
-
-function linesOf(text: string): string[] {
-  if (text === '') return [];
-  return (text.endsWith('\n') ? text.slice(0, -1) : text).split('\n');
-}
-
-const joined = (lines: readonly string[]): string => lines.map((line) => `${line}\n`).join('');
-
-function invalidOption(name: string, unknown: string, status = 1): Result {
-  const text = unknown.startsWith('--')
-    ? `${name}: unrecognized option '${unknown}'`
-    : `${name}: invalid option -- '${unknown.slice(1)}'`;
-  return failed(text, status);
-}
+import { failed, Output, ok } from '../result.ts';
+import { cut } from './cut.ts';
+import { inputs, invalidOption, joined, linesOf } from './text_input.ts';
 
 const cat: Command = {
   name: 'cat',
@@ -202,4 +171,4 @@ const wc: Command = {
   },
 };
 
-export const TEXT_COMMANDS: readonly Command[] = [cat, echo, grep, head, tail, wc];
+export const TEXT_COMMANDS: readonly Command[] = [cat, cut, echo, grep, head, tail, wc];
