@@ -50,7 +50,10 @@ const ASM: readonly (readonly [start: string, tests: readonly string[]])[] = [
     'livepatch.s',
     ['test/livepatch/order.test.ts', 'test/machine/gap.test.ts', 'test/livepatch/born_and_gone.test.ts'],
   ],
-  ['ftrace_64.s', ['test/machine/gap.test.ts', 'test/livepatch/born_and_gone.test.ts']],
+  [
+    'ftrace_64.s',
+    ['test/machine/gap.test.ts', 'test/livepatch/born_and_gone.test.ts', 'test/ftrace/bug.test.ts'],
+  ],
   ['shadow.s', ['test/livepatch/shadow.test.ts']],
   ['bundle.s', ['test/bundle/gate.test.ts']],
   ['klp_sched.s', ['test/livepatch']],
@@ -58,7 +61,16 @@ const ASM: readonly (readonly [start: string, tests: readonly string[]])[] = [
   ['lib.s', ['test/kernel/guest_lib.test.ts', 'test/fs']],
   ['list_debug.s', ['test/kernel/guest_lib.test.ts', 'test/machine/module_calls.test.ts']],
   ['kobject.s', ['test/machine/module_calls.test.ts', 'test/fs']],
-  ['', ['test/sched', 'test/machine/sleeping.test.ts', 'test/mm']],
+  [
+    '',
+    [
+      'test/sched',
+      'test/machine/sleeping.test.ts',
+      'test/livepatch/signals.test.ts',
+      'test/livepatch/born_and_gone.test.ts',
+      'test/mm',
+    ],
+  ],
 ];
 
 /** Of all of asm/ those whose mistakes would be livepatch's. */

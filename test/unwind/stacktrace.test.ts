@@ -266,6 +266,19 @@ describe('an architecture without reliable stack traces', () => {
   });
 });
 
+describe('a step of a walk', () => {
+  it('says whether it came to a frame; the last is the registers of user mode, in which no return address is', () => {
+    const w = new World();
+    const { stack } = sleeper(w);
+    const { unwinder } = w.trace;
+    unwinder.startInactive(w.task);
+    const seen = [unwinder.returnAddress()];
+    while (unwinder.next()) seen.push(unwinder.returnAddress());
+    expect(seen).toEqual([...stack.entries, 0]);
+    expect([unwinder.done, unwinder.error, unwinder.next()]).toEqual([true, false, false]);
+  });
+});
+
 describe('an explained trace', () => {
   it('has the full addresses of a reliable one', () => {
     const w = new World();
