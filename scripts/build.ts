@@ -22,7 +22,7 @@ import {
 import { basename, dirname, join } from 'node:path';
 import type { BuildOptions } from 'esbuild';
 import { digestOfMakers } from '../src/machine/boot/image_makers.ts';
-import { digestOfKernelMakers } from '../src/machine/native/makers.ts';
+import { digestOfBootMakers, digestOfKernelMakers } from '../src/machine/native/makers.ts';
 import { digestOfReaders } from '../src/vmlinuz/readers.ts';
 import { ScriptError } from './errors.ts';
 import { ROOT } from './root.ts';
@@ -72,6 +72,7 @@ const COMMON = {
 const digests = () => ({
   IMAGE_MAKERS: JSON.stringify({ x86_64: digestOfMakers(ROOT, 'x86_64') }),
   KERNEL_MAKERS: JSON.stringify({ x86_64: digestOfKernelMakers(ROOT, 'x86_64') }),
+  BOOT_MAKERS: JSON.stringify(digestOfBootMakers(ROOT)),
   KERNEL_READERS: JSON.stringify({ x86_64: digestOfReaders(ROOT, 'x86_64') }),
 });
 

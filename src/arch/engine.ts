@@ -16,6 +16,12 @@ export interface ArchEngine extends Engine {
    * An engine that cannot do that lacks it: to it all is one space. Called once, before memory is made.
    */
   keepApart?(): void;
+  /**
+   * Of an engine whose state can be put back: what of it is beside memory, and that of one of the same options, as plain
+   * data. Between two runs.
+   */
+  keep?(): unknown;
+  restore?(kept: unknown): void;
 }
 
 /** What may execute a machine: the core of our own, or the library that judges it. */

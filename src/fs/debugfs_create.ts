@@ -38,8 +38,18 @@ const VALUE_TYPES: Readonly<Record<string, ValueType>> = {
   atomic_t: { bytes: 4, signed: true },
 };
 
+/** What an entry is: a directory, a file with functions of a module's, or one that shows a variable, by its type. */
+interface Kind {
+  readonly type: string;
+  /** Permission bits. */
+  readonly mode: number;
+  /** Of a file's inode, or the variable. */
+  readonly data: Addr;
+}
+
 interface Entry {
   readonly path: string;
+  readonly kind: Kind;
   readonly dentry: Addr;
   /** 0 but for a file with functions of a module's. */
   readonly fsdata: Addr;
@@ -64,9 +74,6 @@ export class DebugfsCreate {
       debugfs_create_dir: ({ args }) => this.#createDir(args[0], args[1]),
       debugfs_create_file: create,
       debugfs_create_file_unsafe: create,
-      debugfs_create_bool: (call) => this.#createValue(call, (at) => this.#bool(at)),
-      debugfs_create_str: (call) => this.#createValue(call, (at) => this.#string(at)),
-      debugfs_create_blob: (call) => this.#createValue(call, (at) => this.#blob(at)),
       debugfs_lookup: ({ args }) => this.#lookup(args[0], args[1])?.dentry ?? 0n,
       *debugfs_remove({ args }): HostGenerator {
         yield* self.#remove(self.#entries.get(args[0]));
@@ -75,10 +82,25 @@ export class DebugfsCreate {
         yield* self.#remove(self.#lookup(args[0], args[1]));
       },
     };
-    for (const [name, type] of Object.entries(VALUE_TYPES)) {
-      functions[`debugfs_create_${name}`] = (call) => this.#createValue(call, (at) => this.#number(at, type));
-    }
+    for (const type of ['bool', 'str', 'blob', ...Object.keys(VALUE_TYPES)])
+      functions[`debugfs_create_${type}`] = (call) => this.#createValue(call, type);
     fs.core.host.defineAll(functions);
+    fs.core.host.keeps('debugfs', this);
+  }
+
+  /** Where none of them is open. */
+  keep(): readonly Entry[] | undefined {
+    const entries = [...this.#entries.values()];
+    return entries.every(({ refs }) => refs === 1) ? entries : undefined;
+  }
+  restore(kept: readonly Entry[]): void {
+    for (const { path } of this.#entries.values()) this.#tree.remove(path);
+    this.#entries.clear();
+    for (const entry of kept) {
+      const own = { ...entry };
+      this.#entries.set(own.dentry, own);
+      this.#show(own);
+    }
   }
 
   /** start_creating(): the path of a new name, or the error pointer that stands for a failure. */
@@ -100,7 +122,7 @@ export class DebugfsCreate {
   }
 
   /** An entry that is not in the tree yet; undefined without memory. @param more bytes of its fsdata. */
-  #add(path: string, more = 0): Entry | undefined {
+  #add(path: string, kind: Kind, more = 0): Entry | undefined {
     const { slab } = this.#fs.core;
     const owner = `debugfs ${path}`;
     const dentry = slab.tryAlloc(this.#fs.core.kernel.structs.dentry.size, owner);
@@ -110,17 +132,34 @@ export class DebugfsCreate {
       slab.free(dentry);
       return undefined;
     }
-    const entry = { path, dentry, fsdata, refs: 1 };
+    const entry = { path, kind, dentry, fsdata, refs: 1 };
     this.#entries.set(dentry, entry);
     return entry;
+  }
+
+  /** In the tree. */
+  #show(entry: Entry): void {
+    const { path, kind } = entry;
+    const { type, mode, data } = kind;
+    if (type === 'dir') this.#tree.addDirectory(path);
+    else if (type === 'file')
+      this.#tree.add(path, { mode, open: (flags) => this.#open(entry, flags, mode, data) });
+    else {
+      const { read, write } = this.#value(type, data);
+      this.#tree.add(path, {
+        mode,
+        ...(mode & 0o444 && read ? { read } : {}),
+        ...(mode & 0o222 && write ? { write } : {}),
+      });
+    }
   }
 
   #createDir(name: Addr, parent: Addr): Addr {
     const path = this.#start(name, parent);
     if (typeof path === 'bigint') return path;
-    const entry = this.#add(path);
+    const entry = this.#add(path, { type: 'dir', mode: 0, data: 0n });
     if (!entry) return negErrno(ENOMEM);
-    this.#tree.addDirectory(path);
+    this.#show(entry);
     return entry.dentry;
   }
 
@@ -130,14 +169,14 @@ export class DebugfsCreate {
     const [name, bits, parent, data, fops] = args;
     const path = this.#start(name, parent);
     if (typeof path === 'bigint') return path;
-    const entry = this.#add(path, this.#fs.core.kernel.structs.debugfs_fsdata.size);
+    const kind = { type: 'file', mode: Number(bits & 0o7777n), data };
+    const entry = this.#add(path, kind, this.#fs.core.kernel.structs.debugfs_fsdata.size);
     if (!entry) return negErrno(ENOMEM);
     mem.writeU64(
       entry.fsdata + BigInt(this.#fsdata.real_fops),
       fops === 0n ? this.#fs.symbol('debugfs_noop_file_operations') : fops,
     );
-    const mode = Number(bits & 0o7777n);
-    this.#tree.add(path, { mode, open: (flags) => this.#open(entry, flags, mode, data) });
+    this.#show(entry);
     return entry.dentry;
   }
 
@@ -161,19 +200,19 @@ export class DebugfsCreate {
   }
 
   /** (name, mode, parent, variable) */
-  #createValue({ args }: HostCall, ops: (at: Addr) => Omit<HostFile, 'mode'>): Addr {
+  #createValue({ args }: HostCall, type: string): Addr {
     const path = this.#start(args[0], args[2]);
     if (typeof path === 'bigint') return path;
-    const entry = this.#add(path);
+    const entry = this.#add(path, { type, mode: Number(args[1] & 0o7777n), data: args[3] });
     if (!entry) return negErrno(ENOMEM);
-    const mode = Number(args[1] & 0o7777n);
-    const { read, write } = ops(args[3]);
-    this.#tree.add(path, {
-      mode,
-      ...(mode & 0o444 && read ? { read } : {}),
-      ...(mode & 0o222 && write ? { write } : {}),
-    });
+    this.#show(entry);
     return entry.dentry;
+  }
+
+  #value(type: string, at: Addr): Omit<HostFile, 'mode'> {
+    if (type === 'bool') return this.#bool(at);
+    if (type === 'str') return this.#string(at);
+    return type === 'blob' ? this.#blob(at) : this.#number(at, VALUE_TYPES[type]);
   }
 
   #number(at: Addr, { bytes, signed = false, hexDigits }: ValueType): Omit<HostFile, 'mode'> {

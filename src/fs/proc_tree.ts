@@ -38,6 +38,17 @@ export class ProcDirEntry {
   }
 }
 
+interface KeptProc {
+  /** As they were made, so that a directory is before what is in it. */
+  readonly entries: readonly {
+    readonly addr: Addr;
+    readonly name: string;
+    readonly parent: Addr | undefined;
+    readonly isDir: boolean;
+  }[];
+  readonly nextInode: number;
+}
+
 export class ProcTree {
   readonly root: ProcDirEntry;
   readonly openers: ProcOpeners;
@@ -52,6 +63,29 @@ export class ProcTree {
     this.openers = new ProcOpeners(fs);
     this.root = this.#allocate('', undefined, UAPI.S_IFDIR | 0o555) as ProcDirEntry;
     fs.core.host.defineAll({ ...this.#makers(), ...this.#removers(), ...this.#setters() });
+    fs.core.host.keeps('proc', this);
+  }
+
+  keep(): KeptProc {
+    const entries = [...this.#entries.values()].map(({ addr, name, parent, children }) => ({
+      addr,
+      name,
+      parent: parent?.addr,
+      isDir: children !== undefined,
+    }));
+    return { entries, nextInode: this.#nextInode };
+  }
+
+  restore({ entries, nextInode }: KeptProc): void {
+    const before = new Map(this.#entries);
+    this.#entries.clear();
+    for (const { addr, name, parent, isDir } of entries) {
+      const dir = parent === undefined ? undefined : this.#entries.get(parent);
+      const entry = before.get(addr) ?? new ProcDirEntry(addr, name, dir, isDir);
+      this.#entries.set(addr, entry);
+      dir?.children?.set(name, entry);
+    }
+    this.#nextInode = nextInode;
   }
 
   /** An entry of the kernel's own with a show function of the image. */

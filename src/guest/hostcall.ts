@@ -41,10 +41,19 @@ export interface HostCall {
 
 export type HostFunction = (call: HostCall) => HostResult | HostGenerator;
 
+/** What host functions keep beside the guest's memory, where a kernel's own boot changes it (machine/native/kept_boot.ts). */
+export interface HostState<T = unknown> {
+  /** As plain data; undefined where something is under way that is none. */
+  keep(): T | undefined;
+  /** Of a machine that is as it was before the boot that this was kept of. */
+  restore(kept: T): void;
+}
+
 /** The table from names of host functions to their TypeScript parts. */
 export class HostFunctions {
   readonly #functions = new Map<string, HostFunction>();
   readonly #offered = new Map<string, HostFunction>();
+  readonly #states = new Map<string, HostState>();
 
   /** @throws Error when the name is taken: two parts of the kernel claim one function. */
   define(name: string, fn: HostFunction): void {
@@ -64,6 +73,15 @@ export class HostFunctions {
 
   get(name: string): HostFunction | undefined {
     return this.#functions.get(name) ?? this.#offered.get(name);
+  }
+
+  /** @param name whose state it is */
+  keeps<T>(name: string, state: HostState<T>): void {
+    this.#states.set(name, state as HostState);
+  }
+
+  get states(): ReadonlyMap<string, HostState> {
+    return this.#states;
   }
 
   /** Those that must have a stub. */

@@ -254,6 +254,22 @@ export class GuestMemory {
     return this.#touched.reduce((sum, mark) => sum + mark, 0);
   }
 
+  /** Those that somebody may have written to, by number. */
+  touchedPages(): Uint32Array {
+    const pages: number[] = [];
+    const marks = this.#touched.subarray(0, this.#pages.length);
+    for (let page = marks.indexOf(1); page >= 0; page = marks.indexOf(1, page + 1)) pages.push(page);
+    return Uint32Array.from(pages);
+  }
+
+  /** Puts back whole pages as they were. Of text only what was never executed. @param bytes of all, in their order */
+  putPages(pages: Uint32Array, bytes: Uint8Array): void {
+    pages.forEach((page, i) => {
+      this.u8.set(bytes.subarray(i * PAGE_SIZE, (i + 1) * PAGE_SIZE), page * PAGE_SIZE);
+      this.#touched[page] = 1;
+    });
+  }
+
   isMapped(addr: Addr, size = 1): boolean {
     return this.#find(addr, size) >= 0;
   }

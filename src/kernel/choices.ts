@@ -17,6 +17,11 @@ export interface Chooser {
   choose(kind: ChoiceKind, count: number): number;
 }
 
+interface KeptChoices {
+  readonly made: number;
+  readonly drawn: readonly Uint32Array[];
+}
+
 /** The port: whoever chooses can be exchanged, and what is chosen is counted. */
 export class Choices implements Chooser {
   #chooser: Chooser;
@@ -33,6 +38,17 @@ export class Choices implements Chooser {
 
   use(chooser: Chooser): void {
     this.#chooser = chooser;
+  }
+
+  /** Of one that draws from a seed. */
+  keep(): KeptChoices | undefined {
+    const chooser = this.#chooser;
+    return chooser instanceof SeededChooser ? { made: this.made, drawn: chooser.keep() } : undefined;
+  }
+  restore({ made, drawn }: KeptChoices): void {
+    if (!(this.#chooser instanceof SeededChooser)) throw new TypeError('choices that draw from no seed');
+    this.made = made;
+    this.#chooser.restore(drawn);
   }
 
   choose(kind: ChoiceKind, count: number): number {
@@ -52,6 +68,14 @@ export class SeededChooser implements Chooser {
   constructor(cpus: SeededRandom, kernel: SeededRandom) {
     this.#cpus = cpus;
     this.#kernel = kernel;
+  }
+
+  keep(): readonly Uint32Array[] {
+    return [this.#cpus.keep(), this.#kernel.keep()];
+  }
+  restore([cpus, kernel]: readonly Uint32Array[]): void {
+    this.#cpus.restore(cpus);
+    this.#kernel.restore(kernel);
   }
 
   choose(kind: ChoiceKind, count: number): number {

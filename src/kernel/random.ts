@@ -30,6 +30,13 @@ export class SeededRandom {
     return result;
   }
 
+  keep(): Uint32Array {
+    return this.#s;
+  }
+  restore(kept: Uint32Array): void {
+    this.#s.set(kept);
+  }
+
   /** A number in [0, bound). */
   below(bound: number): number {
     return this.next() % bound;

@@ -11,6 +11,7 @@ const minimum = (a: bigint, b: bigint): bigint => (a < b ? a : b);
 /** @param seed of a stream of its own: what the guest draws does not move the scheduler's choices. */
 export function defineRandom(core: KernelCore, seed: number): void {
   const random = new SeededRandom(seed);
+  core.host.keeps('random bytes', random);
   const below = ({ args }: HostCall): number => {
     const bound = Number(args[0] & 0xffffffffn);
     return bound === 0 ? random.next() : random.below(bound);

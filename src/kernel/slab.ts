@@ -16,6 +16,20 @@ export class SlabError extends Error {
   }
 }
 
+/** Of a Slab, its live allocations by columns. */
+interface KeptSlab {
+  readonly free: ReadonlyMap<number, readonly Addr[]>;
+  readonly addresses: BigUint64Array;
+  readonly sizes: Uint32Array;
+  readonly slots: Uint32Array;
+  /** Numbers in `names`. */
+  readonly owners: Uint32Array;
+  readonly names: readonly string[];
+  readonly partial: ReadonlyMap<number, { readonly next: number; readonly end: number }>;
+  readonly next: number;
+  readonly used: number;
+}
+
 interface Allocation {
   readonly size: number;
   readonly slot: number;
@@ -79,6 +93,35 @@ export class Slab {
     const list = this.#free.get(allocation.slot);
     if (list) list.push(addr);
     else this.#free.set(allocation.slot, [addr]);
+  }
+
+  keep(): KeptSlab {
+    const live = [...this.#live.values()];
+    const names = [...new Set(live.map(({ owner }) => owner))];
+    const numbers = new Map(names.map((name, i) => [name, i]));
+    return {
+      free: this.#free,
+      addresses: BigUint64Array.from(this.#live.keys()),
+      sizes: Uint32Array.from(live, ({ size }) => size),
+      slots: Uint32Array.from(live, ({ slot }) => slot),
+      owners: Uint32Array.from(live, ({ owner }) => numbers.get(owner) as number),
+      names,
+      partial: this.#partial,
+      next: this.#next,
+      used: this.#used,
+    };
+  }
+
+  restore({ free, addresses, sizes, slots, owners, names, partial, next, used }: KeptSlab): void {
+    this.#free.clear();
+    for (const [slot, list] of free) this.#free.set(slot, [...list]);
+    this.#live.clear();
+    for (let i = 0; i < addresses.length; i++)
+      this.#live.set(addresses[i], { size: sizes[i], slot: slots[i], owner: names[owners[i]] });
+    this.#partial.clear();
+    for (const [slot, left] of partial) this.#partial.set(slot, { ...left });
+    this.#next = next;
+    this.#used = used;
   }
 
   /** Bytes asked for and not freed. */

@@ -128,7 +128,7 @@ export class Machine {
     this.events = core.events;
     this.#engine = engine;
     if (schedule) steering.follow(schedule);
-    startKernel({ ...this.inspect, kobjects, initcalls }, image, engine);
+    startKernel({ ...this.inspect, kobjects, initcalls }, image, engine, options);
   }
 
   /** Virtual ns since boot. */

@@ -36,6 +36,15 @@ export class Caches {
     this.#kmalloc = kmalloc;
     this.#kmemCache = core.kernel.structs.kmem_cache;
     this.#fillKmallocCaches();
+    core.host.keeps('caches', this);
+  }
+
+  keep(): ReadonlyMap<Addr, Cache> {
+    return this.#caches;
+  }
+  restore(kept: ReadonlyMap<Addr, Cache>): void {
+    this.#caches.clear();
+    for (const [addr, cache] of kept) this.#caches.set(addr, { ...cache });
   }
 
   #fillKmallocCaches(): void {

@@ -19,6 +19,14 @@ export class PerCpuAlloc {
 
   constructor(core: KernelCore) {
     this.#core = core;
+    core.host.keeps('percpu pieces', this);
+  }
+
+  keep(): readonly Piece[] {
+    return this.#used;
+  }
+  restore(kept: readonly Piece[]): void {
+    this.#used.splice(0, this.#used.length, ...kept);
   }
 
   hostFunctions(): Record<string, HostFunction> {

@@ -26,6 +26,13 @@ interface RunQueue {
   ticks: number;
 }
 
+/** By the addresses of tasks. */
+interface KeptSched {
+  readonly bound: readonly [Addr, number][];
+  readonly voluntary: readonly [Addr, number][];
+  readonly ticks: readonly number[];
+}
+
 /** Ticks a task may run while others wait. */
 const TIMESLICE_TICKS = 1;
 
@@ -58,6 +65,7 @@ export class Sched {
     this.#constants = core.kernel.constants;
     this.#stateAt = BigInt(core.kernel.structs.task_struct.fields.__state);
     this.#smp = smp;
+    core.host.keeps('sched', this);
     core.host.defineAll({
       pick_next_task: (call) => this.#pickNextTask(call),
       put_task_stack: (call) => this.onTaskDead(this.taskAt(call.args[0])),
@@ -113,6 +121,31 @@ export class Sched {
   }
 
   /** Times the task has given up a CPU by its own will. */
+  /** Between two tasks, where no other one waits. */
+  keep(): KeptSched | undefined {
+    if (this.#held.size > 0 || this.#rqs.some(({ queue }) => queue.length > 0)) return undefined;
+    const byTask = (counts: ReadonlyMap<TaskStruct, number>): [Addr, number][] =>
+      [...counts].map(([{ addr }, count]) => [addr, count]);
+    return {
+      bound: byTask(this.#bound),
+      voluntary: byTask(this.#voluntary),
+      ticks: this.#rqs.map(({ ticks }) => ticks),
+    };
+  }
+
+  restore({ bound, voluntary, ticks }: KeptSched): void {
+    const put = (counts: Map<TaskStruct, number>, kept: readonly [Addr, number][]): void => {
+      counts.clear();
+      for (const [addr, count] of kept) counts.set(this.#core.tasks.byAddr(addr) as TaskStruct, count);
+    };
+    put(this.#bound, bound);
+    put(this.#voluntary, voluntary);
+    this.#rqs.forEach((rq, cpu) => {
+      rq.queue.length = 0;
+      rq.ticks = ticks[cpu];
+    });
+  }
+
   voluntarySwitches(task: TaskStruct): number {
     return this.#voluntary.get(task) ?? 0;
   }

@@ -30,6 +30,12 @@ interface UserTaskSpec {
   readonly argv: readonly string[];
 }
 
+interface KeptFork {
+  readonly freeStacks: readonly number[];
+  readonly nextStack: number;
+  readonly nextPid: number;
+}
+
 /** Whether the FPU registers of a task are a member of it, and not behind it. */
 const hasFpu = (fields: Structs['task_struct']['fields']): boolean => hasRow(fields, 'thread_fpu_fpstate');
 
@@ -57,10 +63,20 @@ export class Fork {
     this.#framePointers = framePointers;
     this.#mm = new MmStructs(core);
     this.#retFromFork = core.symbols.require('ret_from_fork');
+    core.host.keeps('fork', this);
     core.host.defineAll({
       copy_process: (call) => this.#copyProcess(call),
       wake_up_new_task: (call) => this.#wakeUpNewTask(call),
     });
+  }
+
+  keep(): KeptFork {
+    return { freeStacks: this.#freeStacks, nextStack: this.#nextStack, nextPid: this.#nextPid };
+  }
+  restore({ freeStacks, nextStack, nextPid }: KeptFork): void {
+    this.#freeStacks.splice(0, this.#freeStacks.length, ...freeStacks);
+    this.#nextStack = nextStack;
+    this.#nextPid = nextPid;
   }
 
   /** The number of the address space that a task's program is in; 0 of a kernel thread's, which has none. */

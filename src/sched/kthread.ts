@@ -44,6 +44,7 @@ export class Kthreads {
   ) {
     this.#core = core;
     this.#constants = core.kernel.constants;
+    core.host.keeps('kthreads', this);
     this.#request = core.kernel.structs.kthread_create_info;
     this.#sched = sched;
     this.#fork = fork;
@@ -70,6 +71,15 @@ export class Kthreads {
       kthread_stop: stop,
       kthread_bind: (call) => sched.bind(sched.taskAt(call.args[0]), Number(call.args[1])),
     });
+  }
+
+  keep(): [Addr, Kthread][] {
+    return [...this.#threads].map(([{ addr }, thread]) => [addr, thread]);
+  }
+  restore(kept: readonly [Addr, Kthread][]): void {
+    this.#threads.clear();
+    for (const [addr, thread] of kept)
+      this.#threads.set(this.#core.tasks.byAddr(addr) as TaskStruct, { ...thread });
   }
 
   /** kthread() has read its request: the block goes. */

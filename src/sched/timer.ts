@@ -46,6 +46,17 @@ export class Timers {
     this.#sched = sched;
     this.#jiffies = core.symbols.require('jiffies');
     this.#define();
+    core.host.keeps('timers', this);
+  }
+
+  /** How many there were, where none is armed. */
+  keep(): number | undefined {
+    return this.next() === undefined && this.#pending.size === 0 && this.#softirq.length === 0
+      ? this.#seq
+      : undefined;
+  }
+  restore(kept: number): void {
+    this.#seq = kept;
   }
 
   /** Functions of struct timer_list that are to expire. */

@@ -35,6 +35,12 @@ interface Queued {
   readonly wq: Queue;
 }
 
+interface KeptQueues {
+  readonly wqs: readonly [Addr, Queue][];
+  /** What each worker ran last. */
+  readonly last: readonly Pick<Worker, 'func' | 'desc'>[];
+}
+
 /** What a worker runs, as print_worker_info() shows it. */
 interface WorkerInfo {
   readonly wq: string;
@@ -83,6 +89,24 @@ export class Workqueue {
     sched.onTaskSleeping = (task) => this.#workerSleeping(task);
     this.#define();
     core.host.offerAll(this.#realFunctions(format));
+    core.host.keeps('workqueues', this);
+  }
+
+  /** The workqueues, where nothing is queued and there is the first worker of each CPU alone. */
+  keep(): KeptQueues | undefined {
+    const isIdle = this.#workers.every(({ current }) => current === undefined);
+    const isEmpty = this.#queues.every(({ length }) => length === 0) && this.#delayed.size === 0;
+    const isWhole = this.#workers.length === this.#core.cpus && this.#flushers.size === 0;
+    return isIdle && isEmpty && isWhole
+      ? { wqs: this.#wqs.keep(), last: this.#workers.map(({ func, desc }) => ({ func, desc })) }
+      : undefined;
+  }
+
+  restore({ wqs, last }: KeptQueues): void {
+    this.#wqs.restore(wqs);
+    this.#workers.forEach((worker, i) => {
+      Object.assign(worker, last[i]);
+    });
   }
 
   #define(): void {

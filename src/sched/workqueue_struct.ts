@@ -64,6 +64,15 @@ export class WorkqueueStructs {
     }
   }
 
+  keep(): [Addr, Queue][] {
+    return [...this.#at];
+  }
+  restore(kept: readonly [Addr, Queue][]): void {
+    const before = new Map(this.#at);
+    this.#at.clear();
+    for (const [wq, queue] of kept) this.#at.set(wq, Object.assign(before.get(wq) ?? {}, queue));
+  }
+
   at(wq: Addr): Queue {
     return this.#at.get(wq) ?? this.system;
   }

@@ -38,6 +38,8 @@ export interface KernelImage extends Assembled {
 export interface RealKernel {
   readonly native: NativeKernel;
   readonly hosting: Hosting;
+  /** Of its file. */
+  readonly hash: string;
 }
 
 /** Which unwinder the kernel is configured for: with frame pointers its code keeps one in rbp. */
@@ -72,7 +74,7 @@ export async function loadKernelImage(
 
 /** The image behind a real kernel, assembled for its description. @throws KernelFileError, AsmError */
 export async function loadRealImage(
-  { native, description }: OpenedKernel,
+  { native, description, hash }: OpenedKernel,
   arch: Arch,
   flavour: ImageFlavour,
 ): Promise<KernelImage> {
@@ -85,7 +87,7 @@ export async function loadRealImage(
   const alone = { ...BUILT_IN, release: description.release };
   const { asm } = await cachedImage('orc', folder, alone, arch, 'alone');
   const hosting = hostingOf(asm, native, description);
-  const image = { ...(await cachedImage('orc', folder, description, arch, { native, hosting })) };
+  const image = { ...(await cachedImage('orc', folder, description, arch, { native, hosting, hash })) };
   behind.set(native, image);
   return image;
 }

@@ -1,7 +1,7 @@
 // The steps of boot, over parts that are whole: what start_kernel() and rest_init() of init/main.c do.
 
+import type { ArchEngine } from '../../arch/engine.ts';
 import type { Ftrace } from '../../ftrace/ftrace.ts';
-import type { Engine } from '../../guest/engine.ts';
 import { PROT_WRITE } from '../../guest/memory.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 import type { Kobjects } from '../../kernel/kobject.ts';
@@ -13,11 +13,15 @@ import type { Fork } from '../../sched/fork.ts';
 import type { Timers } from '../../sched/timer.ts';
 import type { Workqueue } from '../../sched/workqueue.ts';
 import type { Executor } from '../cpu/executor.ts';
+import type { HostCallDispatch } from '../cpu/hostcall_dispatch.ts';
 import type { RunLoop } from '../cpu/run_loop.ts';
 import type { Smp } from '../cpu/smp.ts';
 import { MachineError } from '../machine_error.ts';
-import type { Initcalls } from '../native/initcalls.ts';
+import { keptKernels } from '../native/cache.ts';
+import { type Initcalls, stateOf } from '../native/initcalls.ts';
 import { isJoined, joinedSites, kernelSites, untracedSites } from '../native/join.ts';
+import { KeptBoot, keptBootName } from '../native/kept_boot.ts';
+import type { MachineOptions } from '../options.ts';
 import type { Traces } from '../truth/traces.ts';
 import type { UserTasks } from '../user/user_tasks.ts';
 import type { KernelImage, RealKernel } from './image.ts';
@@ -35,13 +39,19 @@ interface Booting {
   readonly loop: RunLoop;
   readonly timers: Timers;
   readonly executor: Executor;
+  readonly host: HostCallDispatch;
   readonly initcalls: Initcalls;
   readonly kobjects: Kobjects;
   readonly sysfs: Sysfs;
 }
 
 /** From a kernel in memory to one that runs: fentry sites, CPUs with their idle tasks, init, kthreadd, the workers. */
-export function startKernel(parts: Booting, image: KernelImage, engine: Engine): void {
+export function startKernel(
+  parts: Booting,
+  image: KernelImage,
+  engine: ArchEngine,
+  options: Required<MachineOptions>,
+): void {
   const { core, smp, sched, fork, ftrace, traces, users, workqueue } = parts;
   if (isJoined(image)) {
     ftrace.init(joinedSites(image), untracedSites(image));
@@ -57,7 +67,17 @@ export function startKernel(parts: Booting, image: KernelImage, engine: Engine):
   wake(fork.createKernelThread(core.symbols.require('kthreadd'), 0n, 'kthreadd', undefined));
   workqueue.start();
   smp.current = smp.cpus[0];
-  if (isJoined(image)) startReal(parts, image, wake);
+  if (isJoined(image)) startReal(parts, image, engine, options, wake);
+}
+
+/** Who is told of no core has their states kept here. */
+function keepsAll({ core, smp, executor, host, initcalls }: Booting): void {
+  core.host.keeps('slab', core.slab);
+  core.host.keeps('choices', core.choices);
+  core.host.keeps('smp', smp);
+  core.host.keeps('executor', executor);
+  core.host.keeps('host calls', host);
+  core.host.keeps('initcalls', stateOf(initcalls));
 }
 
 /** Instructions that they may take: they take four million. */
@@ -71,25 +91,26 @@ const KOBJECTS = [
 
 /** The real kernel's own init functions, and then its init memory is gone (free_initmem()). */
 function startReal(
-  { core, fork, loop, initcalls, kobjects, sysfs, workqueue, executor, smp, timers }: Booting,
+  parts: Booting,
   { real }: KernelImage & { readonly real: RealKernel },
+  engine: ArchEngine,
+  options: Required<MachineOptions>,
   wake: (task: TaskStruct) => void,
 ): void {
+  const { core, kobjects, sysfs, workqueue, smp, timers } = parts;
   const { init } = real.native;
   workqueue.startReal();
   // Constants that are known as it boots are written into its text and its read-only data, until mark_rodata_ro().
   const readOnly = real.native.segments.filter(({ protection }) => (protection & PROT_WRITE) === 0);
   for (const { start, size, protection } of readOnly) core.mem.protect(start, size, protection | PROT_WRITE);
-  const task = fork.createKernelThread(core.symbols.require('kernel_init'), 0n, 'kernel_init', undefined);
-  wake(task);
-  core.printk.booting = true;
-  const isOver = (): boolean =>
-    initcalls.done || core.tasks.byPid(task.pid) === undefined || executor.instructions > MOST_INSTRUCTIONS;
-  if (!loop.runUntil(isOver, Number.MAX_SAFE_INTEGER) || !initcalls.done)
-    throw new MachineError(
-      `kernel ${core.kernel.release} cannot be booted here: ${initcalls.current}() did not come back`,
-    );
-  core.printk.booting = false;
+  keepsAll(parts);
+  const name = keptBootName(real.hash, core.arch.name, options);
+  const kept = name === undefined ? undefined : new KeptBoot(core, engine, keptKernels, name);
+  if (!kept?.restore()) {
+    kept?.begin();
+    const called = runInitcalls(parts, wake);
+    kept?.end(called);
+  }
   // What it took is no time of the machine's: that begins with a kernel that has booted.
   const took = smp.now();
   smp.beginAgain(took, (cpu) => firstTick(core, cpu.id));
@@ -103,4 +124,29 @@ function startReal(
   sysfs.root.guest = new RealSysfs(core);
   for (const { start, size } of real.native.segments)
     if (start >= init.addr && start < init.addr + BigInt(init.size)) core.mem.unmap(start, size);
+}
+
+/** A task of its own executes them. @returns the host functions that were called */
+function runInitcalls(
+  { core, fork, loop, initcalls, executor, host }: Booting,
+  wake: (task: TaskStruct) => void,
+): ReadonlySet<string> {
+  const task = fork.createKernelThread(core.symbols.require('kernel_init'), 0n, 'kernel_init', undefined);
+  wake(task);
+  core.printk.booting = true;
+  const called = new Set<string>();
+  const { onServed } = host;
+  host.onServed = (cpu, name) => {
+    called.add(name);
+    onServed?.(cpu, name);
+  };
+  const isOver = (): boolean =>
+    initcalls.done || core.tasks.byPid(task.pid) === undefined || executor.instructions > MOST_INSTRUCTIONS;
+  if (!loop.runUntil(isOver, Number.MAX_SAFE_INTEGER) || !initcalls.done)
+    throw new MachineError(
+      `kernel ${core.kernel.release} cannot be booted here: ${initcalls.current}() did not come back`,
+    );
+  host.onServed = onServed;
+  core.printk.booting = false;
+  return called;
 }

@@ -60,6 +60,14 @@ export class Executor {
     this.#pc = 2 * core.arch.context.pc;
   }
 
+  /** How far it is, where no run was left in its midst. */
+  keep(): number | undefined {
+    return this.rest === undefined ? this.instructions : undefined;
+  }
+  restore(kept: number): void {
+    this.instructions = kept;
+  }
+
   /** What of execution can be observed; undefined where the engine cannot. */
   get observer(): Observer | undefined {
     return this.#engine.observer;

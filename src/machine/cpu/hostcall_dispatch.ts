@@ -216,6 +216,16 @@ export class HostCallDispatch {
     return stack;
   }
 
+  /** On which stacks there was one suspended, where none is now. */
+  keep(): readonly number[] | undefined {
+    const stacks = [...this.#suspended];
+    return stacks.every(([, { length }]) => length === 0) ? stacks.map(([slot]) => slot) : undefined;
+  }
+  restore(slots: readonly number[]): void {
+    this.#suspended.clear();
+    for (const slot of slots) this.#suspended.set(slot, []);
+  }
+
   /** A task is gone: what was suspended on its stack never goes on. */
   forget(slot: number): void {
     this.#suspended.delete(slot);

@@ -13,6 +13,28 @@ const SLICE_SPREAD = 1984;
 /** Slices of others while a CPU stands still: what spins until it goes on is not to do so for long. */
 const MOST_TURNS_BESIDE_HELD = 256;
 
+/** What changes of a CPU beside its context. */
+const OF_A_CPU = [
+  'clock',
+  'halted',
+  'wakesAt',
+  'stopped',
+  'heldUntil',
+  'tickPending',
+  'reschedulePending',
+  'sliceOver',
+  'nextTick',
+] as const satisfies readonly (keyof Cpu)[];
+
+interface KeptCpus {
+  /** By number, OF_A_CPU. */
+  readonly cpus: readonly object[];
+  readonly current: number | undefined;
+  readonly latest: number;
+  readonly turns: readonly number[];
+  readonly besideHeld: number;
+}
+
 export class Smp {
   readonly cpus: Cpu[] = [];
   readonly choices: Choices;
@@ -42,6 +64,29 @@ export class Smp {
     const clock = this.current?.clock ?? 0;
     if (clock > this.#latest) this.#latest = clock;
     return this.#latest;
+  }
+
+  keep(): KeptCpus | undefined {
+    const { cpus } = this;
+    const isKept = this.#held.length === 0 && cpus.every(({ beforeGoingOn }) => beforeGoingOn === undefined);
+    return isKept
+      ? {
+          cpus: cpus.map((cpu) => Object.fromEntries(OF_A_CPU.map((name) => [name, cpu[name]]))),
+          current: this.current?.id,
+          latest: this.#latest,
+          turns: this.#turns,
+          besideHeld: this.#turnsBesideHeld,
+        }
+      : undefined;
+  }
+  restore({ cpus, current, latest, turns, besideHeld }: KeptCpus): void {
+    cpus.forEach((kept, id) => {
+      Object.assign(this.cpus[id], kept);
+    });
+    this.current = current === undefined ? undefined : this.cpus[current];
+    this.#latest = latest;
+    this.#turns.splice(0, this.#turns.length, ...turns);
+    this.#turnsBesideHeld = besideHeld;
   }
 
   /** The clocks begin anew, after so many ns that do not count. @param firstTick of a CPU */

@@ -4,7 +4,7 @@
 // Invariant: they run as machine code, in a task of their own, before anything else does; init memory is gone behind them.
 
 import type { Addr } from '../../guest/addr.ts';
-import type { HostGenerator } from '../../guest/hostcall.ts';
+import type { HostGenerator, HostState } from '../../guest/hostcall.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 
 /** Those that a kernel has not, or has inlined, are left out. */
@@ -47,6 +47,14 @@ export interface Initcalls {
   /** What is executed, or was last. */
   current: string;
 }
+
+/** As a boot that is kept has it. */
+export const stateOf = (initcalls: Initcalls): HostState<Initcalls> => ({
+  keep: () => (initcalls.done ? initcalls : undefined),
+  restore: (kept) => {
+    Object.assign(initcalls, kept);
+  },
+});
 
 export function defineInitcalls(core: KernelCore): Initcalls {
   const state: Initcalls = { done: false, current: '' };

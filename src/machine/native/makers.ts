@@ -6,6 +6,7 @@ import { digestOfSources } from '../../guest/sources_digest.ts';
 
 /** By port; put in by the build. */
 declare const KERNEL_MAKERS: Readonly<Record<string, string>>;
+declare const BOOT_MAKERS: string;
 
 const known = new Map<string, string>();
 
@@ -24,4 +25,32 @@ export function digestOfKernelMakers(root: string, port: string): string {
     root,
     [...parts, ...files].map((part) => `src/${part}`),
   );
+}
+
+let knownBoot: string | undefined;
+
+/** What leads a machine through the boot of a kernel, as one digest: all that it is made of. @param port the instruction set's */
+export function bootMakersOf(port: string): string {
+  knownBoot ??= typeof BOOT_MAKERS === 'undefined' ? digestOfBootMakers(packageRoot()) : BOOT_MAKERS;
+  return `${knownBoot} ${kernelMakersOf(port)}`;
+}
+
+/** Of the sources in a checkout. */
+export function digestOfBootMakers(root: string): string {
+  const parts = [
+    'arch',
+    'asm',
+    'bundle',
+    'elf',
+    'frames',
+    'fs',
+    'ftrace',
+    'guest',
+    'isa',
+    'kernel',
+    'livepatch',
+    'machine',
+  ];
+  const more = ['mm', 'module', 'objtool', 'sched', 'submodules', 'tracing', 'unwind', 'vmlinuz'];
+  return digestOfSources(root, ['asm', ...[...parts, ...more].map((part) => `src/${part}`)]);
 }

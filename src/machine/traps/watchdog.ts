@@ -62,6 +62,19 @@ export class Watchdog {
       this.#cpus.push({ touched: 0, reported: 0, sample: SAMPLE_NS, missedSince: undefined, nmi: 0 });
     }
     sched.onSchedule = (cpu) => this.#touch(this.#cpus[cpu]);
+    core.host.keeps('watchdog', this);
+  }
+
+  /** Where it has not looked for hung tasks yet. */
+  keep(): readonly CpuWatch[] | undefined {
+    return this.#hungCheck === HUNG_TASK_TIMEOUT * SECOND && this.#warnings === HUNG_TASK_WARNINGS
+      ? this.#cpus
+      : undefined;
+  }
+  restore(kept: readonly CpuWatch[]): void {
+    this.#cpus.forEach((watch, cpu) => {
+      Object.assign(watch, kept[cpu]);
+    });
   }
 
   #stamp(): number {

@@ -70,6 +70,24 @@ export const FAILED: Readonly<Record<Exclude<Outcome, 'done'>, StopKind>> = {
 };
 const ACCESSES = ['read', 'write', 'fetch'] as const;
 
+/** What of an engine is beside memory. */
+interface KeptEngine {
+  readonly executed: number;
+  readonly contexts: Uint8Array;
+  /** Where vector code was decoded. */
+  readonly vectors: Uint8Array | undefined;
+  /** Which context's they are; -1: no one's. */
+  readonly owner: number;
+  /** Of each stack that has some. */
+  readonly frames: readonly { readonly slot: number; readonly depth: number; readonly words: Uint32Array }[];
+}
+
+/** Words of the frames that are noted of a stack, from its top down. @param depth bytes */
+function framesOf(slot: number, depth: number): [from: number, to: number] {
+  const end = ((slot + 1) * THREAD_SIZE) / 4;
+  return [end - 2 * Math.ceil(depth / 8), end];
+}
+
 export class CoreEngine implements ArchEngine, FrameNotes {
   #core!: CoreExports;
   #blocks!: BlockCache;
@@ -200,6 +218,34 @@ export class CoreEngine implements ArchEngine, FrameNotes {
   newContext(): CpuContext {
     if (this.#contexts === MOST_CONTEXTS) throw new EngineError(`no more than ${MOST_CONTEXTS} contexts`);
     return new CoreContext(this.#buffer, this.#contextsAt + this.#contexts++ * L.CONTEXT_STRIDE);
+  }
+
+  keep(): KeptEngine {
+    const { words, depths } = this.#frames;
+    const owner = this.#get(L.VECTOR_OWNER);
+    return {
+      executed: this.#executed,
+      contexts: this.#bytes.slice(this.#contextsAt, this.#contextsAt + this.#contexts * L.CONTEXT_STRIDE),
+      vectors: this.#get(L.VECTOR_USED) === 0 ? undefined : this.#bytes.slice(L.ZMM, L.ZMM + L.VECTOR_SIZE),
+      owner: owner === 0 ? -1 : (owner - this.#contextsAt) / L.CONTEXT_STRIDE,
+      frames: Array.from(depths, (depth, slot) => ({ slot, depth }))
+        .filter(({ depth }) => depth > 0)
+        .map(({ slot, depth }) => ({ slot, depth, words: words.slice(...framesOf(slot, depth)) })),
+    };
+  }
+
+  restore({ executed, contexts, vectors, owner, frames }: KeptEngine): void {
+    this.#executed = executed;
+    this.#bytes.set(contexts, this.#contextsAt);
+    if (vectors) {
+      this.#bytes.set(vectors, L.ZMM);
+      this.#set(L.VECTOR_USED, 1);
+      this.#set(L.VECTOR_OWNER, owner < 0 ? 0 : this.#contextsAt + owner * L.CONTEXT_STRIDE);
+    }
+    for (const { slot, depth, words } of frames) {
+      this.#frames.depths[slot] = depth;
+      this.#frames.words.set(words, framesOf(slot, depth)[0]);
+    }
   }
 
   stopBefore(addr: Addr): void {

@@ -1,0 +1,27 @@
+// Host functions that a kernel's init functions may call where their boot is to be kept (kept_boot.ts): what they do is in
+// the guest's memory, or in a state that `HostFunctions.keeps()` was told of.
+//
+// Invariant: one that keeps anything else is not here. test/machine/kept_boot.long.test.ts compares all that a machine is.
+
+export const KEPT_CALLS: ReadonlySet<string> = new Set(
+  [
+    // of memory alone
+    '__module_get module_put try_module_get do_initcalls ptp_classifier_init alloc_large_system_hash init_timer_key',
+    'jiffies_left ktime_get_mono_fast_ns scnprintf si_meminfo snprintf sprintf vsnprintf _printk',
+    // slab, caches, percpu pieces
+    '__get_free_pages __kmalloc __kmalloc_node __kmalloc_node_track_caller kasprintf kfree kfree_const kmalloc_large',
+    'kmalloc_node_trace kmalloc_trace kmemdup kmemdup_nul kstrdup kstrdup_const kvasprintf kvmalloc_node pcpu_alloc',
+    'kmem_cache_alloc kmem_cache_alloc_lru kmem_cache_create kmem_cache_create_usercopy __kmem_cache_create_args',
+    'kmem_cache_free',
+    // random bytes
+    'get_random_bytes get_random_u32',
+    // sched, timers, kthreads, fork: none waits when it is over
+    'add_process_timer timer_delete_sync next_expired_timer hrtimer_interrupt pick_next_task complete complete_all',
+    'mutex_try_or_wait kthread_start exit_files exit_notify put_task_stack synchronize_rcu call_rcu rcu_core',
+    // workqueues
+    'alloc_workqueue worker_next_work',
+    // debugfs, proc
+    'debugfs_create_bool debugfs_create_dir debugfs_create_file debugfs_create_u32 debugfs_remove',
+    '_proc_mkdir proc_mkdir proc_create_seq_private',
+  ].flatMap((names) => names.split(' ')),
+);
