@@ -62,6 +62,8 @@ function options(args: readonly string[]): Options {
   for (let i = 0; i < args.length; i++) {
     const [name, value = ''] = [args[i], args[i + 1]];
     if (!name.startsWith('--')) {
+      if (!PAIRS.some((pair) => pair.join('+') === name))
+        throw new ScriptUsageError(`pairs: ${name}: no such pair`);
       all.pairs.push(name);
       continue;
     }
