@@ -26,4 +26,7 @@ HOST_FUNC text_poke_early
 # void ptp_classifier_init(void)
 HOST_FUNC_NOTRACE ptp_classifier_init
 
+# struct btf *btf_parse_vmlinux(void)
+HOST_FUNC btf_parse_vmlinux
+
 .endif

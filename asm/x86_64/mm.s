@@ -59,6 +59,11 @@ MM_FUNC kmem_cache_alloc_bulk
 MM_FUNC kmem_cache_free_bulk
 MM_FUNC kmem_cache_create_usercopy
 MM_FUNC __kmem_cache_create_args
+MM_FUNC __alloc_pages
+HOST_FUNC __alloc_frozen_pages
+HOST_FUNC free_unref_page
+HOST_FUNC __free_pages_ok
+HOST_FUNC __free_frozen_pages
 MM_FUNC vmalloc_node
 MM_FUNC vzalloc_node
 MM_FUNC __vmalloc_node

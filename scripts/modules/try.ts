@@ -6,6 +6,7 @@ import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import { ModuleLibrary } from '../../src/vet/module_library.ts';
 import { type Outcome, oopsIn } from './outcome.ts';
+import { SoftDependencies } from './soft_dependencies.ts';
 
 export interface TriedModule {
   readonly name: string;
@@ -14,8 +15,10 @@ export interface TriedModule {
   readonly outcome: Outcome;
 }
 
-/** Virtual time that one load may take. */
-const PATIENCE_NS = 40e9;
+type Order = NonNullable<ReturnType<ModuleLibrary['order']>>;
+
+/** Virtual time that one load may take: algorithms are tested by their kernel before anybody has them, RSA for minutes. */
+const PATIENCE_NS = 400e9;
 /** A machine takes that many; then comes another one, so that what they hold of memory goes. */
 const MOST_LOADED = 200;
 const REAL_TIME_MS = 60_000;
@@ -23,17 +26,21 @@ const REAL_TIME_MS = 60_000;
 export class ModuleTrial {
   readonly #kernel: string;
   readonly #library: ModuleLibrary;
+  readonly #soft: SoftDependencies;
   #machine: Machine | undefined;
   /** Those that the machine has. */
   readonly #loaded = new Set<string>();
   /** Of all machines so far. */
   readonly #known = new Map<string, Outcome>();
+  /** Whose outcome is being found: of two that softly need each other one comes without. */
+  readonly #asked = new Set<string>();
   /** Nothing has failed on this machine yet. */
   #isClean = true;
 
   constructor(kernel: string, folder: string) {
     this.#kernel = kernel;
     this.#library = new ModuleLibrary(X86_64.elf, folder);
+    this.#soft = new SoftDependencies(X86_64.elf, folder);
   }
 
   close(): void {
@@ -46,19 +53,22 @@ export class ModuleTrial {
   async outcome(name: string): Promise<Outcome> {
     const known = this.#known.get(name);
     if (known) return known;
+    this.#asked.add(name);
     const outcome = await this.#tried(name);
+    this.#asked.delete(name);
     this.#known.set(name, outcome);
     return outcome;
   }
 
   async #tried(name: string): Promise<Outcome> {
-    const order = this.#library.order(name);
-    if (!order) return { kind: 'needs', module: 'one that is not there' };
-    for (const needed of order.slice(0, -1)) {
+    const hard = this.#library.order(name);
+    if (!hard) return { kind: 'needs', module: 'one that is not there' };
+    for (const needed of hard.slice(0, -1)) {
       const theirs = await this.outcome(needed.name);
       if (theirs.kind === 'needs') return theirs;
       if (theirs.kind !== 'runs') return { kind: 'needs', module: needed.name };
     }
+    const order = await this.#withSoft(hard);
     if (this.#loaded.size > MOST_LOADED) this.close();
     const first = await this.#load(order);
     if (first.kind === 'runs' || this.#wasClean) return first;
@@ -66,9 +76,26 @@ export class ModuleTrial {
     return this.#load(order);
   }
 
+  /** As modprobe has it: those that do not load do not matter. */
+  async #withSoft(hard: Order): Promise<Order> {
+    const order: Order[number][] = [];
+    const add = (one: Order[number]): void => {
+      if (!order.some(({ name }) => name === one.name)) order.push(one);
+    };
+    for (const one of hard) {
+      for (const soft of this.#soft.before(one.bytes, one.name)) {
+        if (!this.#library.has(soft) || this.#asked.has(soft)) continue;
+        if ((await this.outcome(soft)).kind !== 'runs') continue;
+        for (const before of this.#library.order(soft) ?? []) add(before);
+      }
+      add(one);
+    }
+    return order;
+  }
+
   #wasClean = true;
 
-  async #load(order: ReturnType<ModuleLibrary['order']> & object): Promise<Outcome> {
+  async #load(order: Order): Promise<Outcome> {
     this.#machine ??= await this.#boot();
     this.#wasClean = this.#isClean;
     let outcome: Outcome = { kind: 'runs' };

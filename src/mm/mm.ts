@@ -10,6 +10,7 @@ import { UAPI } from '../kernel/uapi.ts';
 import { type FormatContext, vsprintfGuest } from '../kernel/vsprintf.ts';
 import { Caches } from './caches.ts';
 import { Kmalloc, ZERO_SIZE_PTR } from './kmalloc.ts';
+import { Pages } from './pages.ts';
 import { PerCpuAlloc } from './percpu_alloc.ts';
 import type { RcuPort } from './ports.ts';
 
@@ -31,6 +32,7 @@ export function defineMm(core: KernelCore, format: FormatContext, rcu: RcuPort):
   core.host.offerAll({
     ...caches.realFunctions(),
     ...new PerCpuAlloc(core).hostFunctions(),
+    ...new Pages(core, kmalloc).hostFunctions(),
     ...realFunctions(kmalloc),
   });
   core.host.define('copy_from_kernel_nofault_allowed', ({ args: [from, size] }) => {

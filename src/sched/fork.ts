@@ -125,6 +125,12 @@ export class Fork {
       [cgroups, 'init_css_set'],
     ] as const)
       if (at !== undefined) mem.writeU64(addr + BigInt(at), symbols.require(name));
+    const { cpus_ptr, cpus_mask, migration_pending } = task_struct.fields;
+    if (cpus_ptr !== undefined && cpus_mask !== undefined && migration_pending !== undefined) {
+      const every = symbols.require('init_task') + BigInt(cpus_mask);
+      mem.writeBytes(addr + BigInt(cpus_mask), mem.readBytes(every, migration_pending - cpus_mask));
+      mem.writeU64(addr + BigInt(cpus_ptr), addr + BigInt(cpus_mask));
+    }
     // One of the scheduler and one of who has forked it: who sleeps on a lock takes another for a while.
     mem.writeU32(addr + BigInt(usage), 2);
     const inside = hasFpu(this.#taskStruct);

@@ -36,8 +36,8 @@ export class Locking {
       mutex_try_or_wait: (call) => this.#mutexTryOrWait(call),
       __mutex_unlock_slowpath: ({ args }) => this.#mutexUnlock(args[0]),
       try_or_wait_for_completion: (call) => this.#completionTryOrWait(call),
-      complete: ({ args }) => this.complete(args[0]),
-      complete_all: ({ args }) => this.#completeAll(args[0]),
+      complete: ({ args: [x] }) => this.#completed(x, () => this.complete(x), 'swake_up_locked'),
+      complete_all: ({ args: [x] }) => this.#completed(x, () => this.#completeAll(x), 'swake_up_all_locked'),
     });
   }
 
@@ -148,6 +148,27 @@ export class Locking {
     if (done !== 0xffffffff) mem.writeU32(x + this.#doneAt, done + 1);
     const queue = this.#waitersFor(x);
     if (queue.length > 0) this.#sched.wakeUpProcess(this.#oneOf(queue));
+  }
+
+  /**
+   * Who waits by a real kernel's own functions (with a timeout, or killably) is in the completion's list, which they alone
+   * go by: such a one is woken by its kernel's function.
+   */
+  #completed(x: Addr, ours: () => void, theirs: string): HostGenerator | undefined {
+    const { mem, symbols, kernel } = this.#core;
+    const { wait, wait_task_list } = kernel.structs.completion.fields;
+    const list = x + BigInt(wait_task_list);
+    const first = mem.readU64(list);
+    const wake = symbols.lookupName(theirs);
+    const hadOurs = this.#waitersFor(x).length > 0;
+    ours();
+    if (wake === undefined || first === 0n || first === list) return undefined;
+    if (hadOurs && theirs === 'swake_up_locked') return undefined;
+    return this.#wakeNative(wake, x + BigInt(wait));
+  }
+
+  *#wakeNative(wake: Addr, queue: Addr): HostGenerator {
+    yield { call: wake, args: [queue, 0n] };
   }
 
   #completeAll(x: Addr): void {

@@ -69,6 +69,9 @@ const LATER_NAMES: ReadonlyMap<string, string> = new Map([
   ['__vmalloc_node', '__vmalloc_node_noprof'],
   ['__vmalloc_node_range', '__vmalloc_node_range_noprof'],
   ['pcpu_alloc', 'pcpu_alloc_noprof'],
+  ['__alloc_pages', '__alloc_pages_noprof'],
+  // 6.14, of pages without a count: seen in 7.3.4
+  ['__alloc_frozen_pages', '__alloc_frozen_pages_noprof'],
   // 6.13, for workqueues' locks: seen in 7.3.4
   ['alloc_workqueue', 'alloc_workqueue_noprof'],
   ['kmalloc_trace', '__kmalloc_cache_noprof'],

@@ -5,21 +5,23 @@
 
 import type { Addr } from '../../guest/addr.ts';
 import type { HostGenerator, HostState } from '../../guest/hostcall.ts';
-import type { KernelCore } from '../../kernel/core.ts';
+import { type KernelCore, negErrno } from '../../kernel/core.ts';
+import { UAPI } from '../../kernel/uapi.ts';
+import { makePageArray } from '../../mm/pages.ts';
 
 /** Those that a kernel has not, or has inlined, are left out. */
 const INITCALLS: readonly string[] = [
   // start_kernel()
   'cgroup_init_early wait_bit_init radix_tree_init maple_tree_init softirq_init fork_init signals_init cred_init key_init',
   'uts_ns_init net_ns_init vfs_caches_init pagecache_init seq_file_init proc_init_kmemcache nsfs_init pidfs_init',
-  'anon_vma_init',
-  'proc_root_init',
+  'anon_vma_init mem_cgroup_init proc_root_init cpuset_init cgroup_init',
   // driver_init(), and what is before all of it in sysfs
   'ksysfs_init devices_init buses_init classes_init firmware_init hypervisor_init of_core_init platform_bus_init',
   'faux_bus_init auxiliary_bus_init memory_dev_init container_dev_init param_sysfs_init klp_init',
   // do_initcalls(): core, postcore, arch
   'filelock_init init_script_binfmt init_elf_binfmt tracefs_init securityfs_init gpiolib_dev_init regulator_init',
-  'iommu_init sock_init net_inuse_init net_defaults_init init_default_flow_dissectors bdi_class_init mm_sysfs_init',
+  'iommu_init sock_init net_inuse_init net_defaults_init init_default_flow_dissectors netlink_proto_init genl_init',
+  'bdi_class_init mm_sysfs_init kobject_uevent_init',
   'mpi_init gpiolib_sysfs_init pcibus_class_init pci_driver_init backlight_class_init tty_class_init serdev_init',
   'iommu_dev_init mipi_dsi_bus_init devlink_class_init software_node_init wakeup_sources_sysfs_init regmap_initcall',
   'spi_init i2c_init thermal_init init_ladder init_menu cryptomgr_init acpi_pci_init dma_channel_table_init',
@@ -30,15 +32,15 @@ const INITCALLS: readonly string[] = [
   'deflate_mod_init lzo_mod_init lzorle_mod_init init_bio blk_mq_init genhd_device_init blkcg_init sg_pool_init',
   'irq_poll_setup pwm_sysfs_init pci_slot_init fbmem_init pnp_init misc_init iommu_subsys_init dax_core_init',
   'dma_buf_init serio_init input_init rtc_init pps_init ptp_init power_supply_class_init hwmon_init edac_init',
-  'leds_init intel_scu_ipc_init devfreq_init ras_init nvmem_init proto_init neigh_init fib_notifier_init',
-  'fib_rules_init tc_filter_init tc_action_init nexthop_init devlink_init',
+  'leds_init intel_scu_ipc_init devfreq_init ras_init nvmem_init proto_init net_dev_init neigh_init fib_notifier_init',
+  'fib_rules_init pktsched_init tc_filter_init tc_action_init ethnl_init nexthop_init devlink_init',
   // fs, device, late
   'proc_devices_init proc_locks_init proc_filesystems_init proc_execdomains_init crypto_init_proc',
   'iomem_init_inode init_pipe_fs inotify_user_setup eventpoll_init anon_inode_init iomap_init dquot_init',
-  'init_ramfs_fs chr_dev_init hwrng_modinit firmware_class_init powercap_init af_unix_init init_devpts_fs',
-  'asymmetric_key_init x509_key_init blkdev_init bsg_init deadline_init btree_module_init phy_core_init',
+  'init_ramfs_fs chr_dev_init hwrng_modinit firmware_class_init powercap_init inet_init af_unix_init init_devpts_fs',
+  'blacklist_init asymmetric_key_init x509_key_init blkdev_init bsg_init deadline_init btree_module_init phy_core_init',
   'pci_hotplug_init n_null_init devcoredump_init cxl_core_init blackhole_netdev_init ledtrig_disk_init',
-  'packet_init',
+  'sock_diag_init inet6_init packet_init',
 ].flatMap((names) => names.split(' '));
 
 /** How far they are. */
@@ -60,6 +62,8 @@ export function defineInitcalls(core: KernelCore): Initcalls {
   const state: Initcalls = { done: false, current: '' };
   core.host.offerAll({
     *do_initcalls(): HostGenerator {
+      makePageArray(core);
+      yield* oneNode(core);
       for (const name of INITCALLS) {
         const fn = core.symbols.lookupName(name);
         if (fn === undefined) continue;
@@ -67,18 +71,61 @@ export function defineInitcalls(core: KernelCore): Initcalls {
         if (name === 'param_sysfs_init' && core.symbols.lookupName('param_sysfs_builtin_init') === undefined)
           yield* moduleKset(core);
         else yield { call: fn };
+        if (name === 'proc_root_init') yield* networkDirectory(core);
       }
       state.done = true;
     },
     alloc_large_system_hash: ({ args, sp }) => largeHash(core, args, sp),
     // It makes a BPF program, and ends the kernel where it cannot: this machine translates none.
     ptp_classifier_init: () => {},
+    // Types of the kernel are not in memory: who gives functions to BPF programs is told that there are none.
+    btf_parse_vmlinux: () => negErrno(UAPI.ENOENT),
     text_poke_early: ({ args: [addr, opcode, length] }) => {
       core.mem.pokeText(addr, core.mem.readBytes(opcode, Number(length)));
       return addr;
     },
   });
   return state;
+}
+
+/**
+ * What numa_init() and free_area_init() leave of a machine whose memory is one node: of the nodes that may be, the first,
+ * with its pg_data_t. Its zones are empty, as those of a node that is to come: pages are the machine's (src/mm).
+ */
+function* oneNode({ mem, slab, symbols, kernel }: KernelCore): HostGenerator<void> {
+  const count = symbols.require('nr_node_ids');
+  const most = mem.readU32(count);
+  // The first mask of the array is N_POSSIBLE.
+  const possible = symbols.require('node_states');
+  mem.fill(possible, most / 8, 0);
+  mem.writeU64(possible, 1n);
+  mem.writeU32(count, 1);
+  const { pglist_data } = kernel.structs;
+  if (!pglist_data) return;
+  const node = slab.alloc(pglist_data.size, 'pglist_data');
+  mem.writeU64(node + BigInt(pglist_data.fields.per_cpu_nodestats), symbols.require('boot_nodestats'));
+  mem.writeU64(symbols.require('node_data'), node);
+  yield { call: symbols.require('free_area_init_core_hotplug'), args: [node] };
+  // 6.6
+  const generations = symbols.lookupName('lru_gen_init_pgdat');
+  if (generations !== undefined) yield { call: generations, args: [node] };
+}
+
+/** What proc_net_ns_init() makes, as entries that the hosted functions of /proc know: theirs are what it is filled by. */
+function* networkDirectory({ mem, slab, symbols, kernel }: KernelCore): HostGenerator<void> {
+  const made = function* (path: string, parent = 0n): HostGenerator<Addr> {
+    const name = slab.alloc(path.length + 1, 'proc_mkdir');
+    mem.writeCString(name, path);
+    const entry = yield { call: symbols.require('proc_mkdir'), args: [name, parent] };
+    slab.free(name);
+    return entry;
+  };
+  const { net } = kernel.structs;
+  if (!net) return;
+  const first = symbols.require('init_net');
+  const directory = yield* made('net');
+  mem.writeU64(first + BigInt(net.fields.proc_net), directory);
+  mem.writeU64(first + BigInt(net.fields.proc_net_stat), yield* made('stat', directory));
 }
 
 const HASH_ENTRIES = 256;
