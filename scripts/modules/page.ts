@@ -27,7 +27,7 @@ export function modulesPage(kernels: readonly TriedKernel[]): string {
   return [
     '# Modules of Debian on the machine',
     '',
-    'Made by `npm run modules`: every module of the kernel was loaded, with those that it needs, on a machine with that kernel under it',
+    'Made by `npm run modules`: every module of the kernel was loaded, with those that it needs, on a machine with one CPU and that kernel under it',
     '(docs/your-kernel.md). *Load*: its init returned 0. A module that does not was tried on a machine where nothing had gone wrong before.',
     '',
     ...kernels.flatMap(sectionOf),
