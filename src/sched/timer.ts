@@ -10,7 +10,12 @@ import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { Sched } from './core.ts';
 
 /** ns of a jiffy. */
-type Due = { readonly wake: TaskStruct } | { readonly timer: Addr } | { readonly run: () => void };
+type Due =
+  | { readonly wake: TaskStruct }
+  | { readonly timer: Addr }
+  /** A delayed work. */
+  | { readonly work: Addr }
+  | { readonly run: () => void };
 
 interface Entry {
   readonly at: number;
@@ -18,6 +23,15 @@ interface Entry {
   readonly seq: number;
   readonly key: Addr | object;
   readonly due: Due;
+}
+
+/** What is armed, as it is kept: of memory's timers and works. */
+interface KeptTimers {
+  readonly seq: number;
+  /** As the heap has them. */
+  readonly heap: readonly Entry[];
+  /** Places in the heap, in the order in which they were armed. */
+  readonly pending: readonly number[];
 }
 
 export class Timers {
@@ -36,6 +50,8 @@ export class Timers {
   readonly #softirq: Addr[] = [];
   readonly #jiffies: Addr;
   #seq = 0;
+  /** delayed_work_timer_fn() */
+  onDelayedWork: (work: Addr) => void = () => {};
 
   constructor(core: KernelCore, sched: Sched) {
     this.#core = core;
@@ -49,14 +65,24 @@ export class Timers {
     core.host.keeps('timers', this);
   }
 
-  /** How many there were, where none is armed. */
-  keep(): number | undefined {
-    return this.next() === undefined && this.#pending.size === 0 && this.#softirq.length === 0
-      ? this.#seq
-      : undefined;
+  /** What is armed, where no task's sleep is among it and none is due. Those that were disarmed leave the heap. */
+  keep(): KeptTimers | undefined {
+    this.#sortOut();
+    const isPlain = this.#heap.every(({ due }) => 'timer' in due || 'work' in due);
+    if (!isPlain || this.#softirq.length > 0) return undefined;
+    const pending = Array.from(this.#pending.values(), (entry) => this.#heap.indexOf(entry));
+    return { seq: this.#seq, heap: this.#heap, pending };
   }
-  restore(kept: number): void {
-    this.#seq = kept;
+  restore({ seq, heap, pending }: KeptTimers): void {
+    this.#seq = seq;
+    this.#heap.push(...heap);
+    for (const i of pending) this.#pending.set(heap[i].key, heap[i]);
+  }
+
+  /** Takes what was disarmed, or armed anew, out of the heap. */
+  #sortOut(): void {
+    const entries = this.#heap.splice(0).filter((entry) => this.#pending.get(entry.key) === entry);
+    for (const entry of entries) this.#push(entry);
   }
 
   /** Functions of struct timer_list that are to expire. */
@@ -176,7 +202,8 @@ export class Timers {
           this.#core.here(),
           1 << this.#core.kernel.constants.TIMER_SOFTIRQ,
         ); // __raise_softirq_irqoff()
-      } else due.run();
+      } else if ('work' in due) this.onDelayedWork(due.work);
+      else due.run();
     }
   }
 

@@ -37,6 +37,8 @@ interface Queued {
 
 interface KeptQueues {
   readonly wqs: readonly [Addr, Queue][];
+  /** Works whose time has not come, and where they go: the place in wqs; -1: elsewhere. */
+  readonly delayed: readonly [Addr, number][];
   /** What each worker ran last. */
   readonly last: readonly Pick<Worker, 'func' | 'desc'>[];
 }
@@ -86,24 +88,31 @@ export class Workqueue {
     this.#timers = timers;
     this.#kthreads = kthreads;
     this.#queues = Array.from({ length: core.cpus }, () => []);
+    timers.onDelayedWork = (work) => this.#timerFn(work);
     sched.onTaskSleeping = (task) => this.#workerSleeping(task);
     this.#define();
     core.host.offerAll(this.#realFunctions(format));
     core.host.keeps('workqueues', this);
   }
 
-  /** The workqueues, where nothing is queued and there is the first worker of each CPU alone. */
+  /** The workqueues, where nothing waits for a worker and there is the first worker of each CPU alone. */
   keep(): KeptQueues | undefined {
     const isIdle = this.#workers.every(({ current }) => current === undefined);
-    const isEmpty = this.#queues.every(({ length }) => length === 0) && this.#delayed.size === 0;
+    const isEmpty = this.#queues.every(({ length }) => length === 0);
     const isWhole = this.#workers.length === this.#core.cpus && this.#flushers.size === 0;
-    return isIdle && isEmpty && isWhole
-      ? { wqs: this.#wqs.keep(), last: this.#workers.map(({ func, desc }) => ({ func, desc })) }
-      : undefined;
+    if (!isIdle || !isEmpty || !isWhole) return undefined;
+    const wqs = this.#wqs.keep();
+    const delayed = Array.from(this.#delayed, ([work, wq]): [Addr, number] => [
+      work,
+      wqs.findIndex(([, queue]) => queue === wq),
+    ]);
+    return { wqs, delayed, last: this.#workers.map(({ func, desc }) => ({ func, desc })) };
   }
 
-  restore({ wqs, last }: KeptQueues): void {
+  restore({ wqs, delayed, last }: KeptQueues): void {
     this.#wqs.restore(wqs);
+    for (const [work, i] of delayed)
+      this.#delayed.set(work, i < 0 ? this.#wqs.system : this.#wqs.at(wqs[i][0]));
     this.#workers.forEach((worker, i) => {
       Object.assign(worker, last[i]);
     });
@@ -264,7 +273,7 @@ export class Workqueue {
 
   #arm(work: Addr, delayNs: number): void {
     const at = Math.ceil((this.#core.clock.now() + delayNs) / this.#timers.tickNs) * this.#timers.tickNs;
-    this.#timers.add(work + this.#timerAt, at, { run: () => this.#timerFn(work) });
+    this.#timers.add(work + this.#timerAt, at, { work });
   }
 
   #timerFn(work: Addr): void {

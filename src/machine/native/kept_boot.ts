@@ -20,6 +20,7 @@ import { bootMakersOf } from './makers.ts';
 interface Kept {
   readonly engine: unknown;
   readonly space: number;
+  readonly taints: number;
   /** By name, of the host functions'. */
   readonly states: ReadonlyMap<string, unknown>;
   /** Pages of memory that are other ones than before, by number. */
@@ -69,6 +70,7 @@ export class KeptBoot {
     const kept = deserialize(data.subarray(LENGTH, LENGTH + length)) as Kept;
     mem.putPages(kept.pages, data.subarray(LENGTH + length));
     mem.space = kept.space;
+    this.#core.taints = kept.taints;
     for (const [name, state] of host.states) state.restore(kept.states.get(name));
     this.#engine.restore?.(kept.engine);
     return true;
@@ -97,7 +99,8 @@ export class KeptBoot {
       const now = mem.u8.subarray(page * PAGE_SIZE, (page + 1) * PAGE_SIZE);
       return Buffer.compare(now, before.pages.get(page) ?? ZEROES) !== 0;
     });
-    const kept: Kept = { engine: this.#engine.keep?.(), space: mem.space, states, pages };
+    const { taints } = this.#core;
+    const kept: Kept = { engine: this.#engine.keep?.(), space: mem.space, taints, states, pages };
     const header = serialize(kept);
     const length = new Uint8Array(LENGTH);
     new DataView(length.buffer).setUint32(0, header.length, true);
