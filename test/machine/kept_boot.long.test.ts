@@ -93,9 +93,15 @@ describe.each(Object.keys(DEBIAN_KERNELS))('the boot of %s', (series) => {
         states: [...machine.inspect.core.host.states.values()],
       });
       expect(differencesOf(whole(a), whole(b), (path) => MADE_LATER.test(path))).toEqual([]);
-      expect(doings(b)).toEqual(doings(a));
+      const done = doings(a);
+      expect(doings(b)).toEqual(done);
       expect(pagesThatDiffer(a, b)).toEqual([]);
       a.close();
+      // In what the closed one has left of its core, too.
+      const third = await booted(options);
+      expect(third.executed).toBe(false);
+      expect(doings(third.machine)).toEqual(done);
+      third.machine.close();
       b.close();
     },
   );

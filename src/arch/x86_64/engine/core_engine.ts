@@ -82,6 +82,9 @@ interface KeptEngine {
   readonly frames: readonly { readonly slot: number; readonly depth: number; readonly words: Uint32Array }[];
 }
 
+/** Of the second word of a noted frame (core/shadow.ts): an operation is this memory's alone. */
+const WITHOUT_OPERATION = 31;
+
 /** Words of the frames that are noted of a stack, from its top down. @param depth bytes */
 function framesOf(slot: number, depth: number): [from: number, to: number] {
   const end = ((slot + 1) * THREAD_SIZE) / 4;
@@ -230,7 +233,13 @@ export class CoreEngine implements ArchEngine, FrameNotes {
       owner: owner === 0 ? -1 : (owner - this.#contextsAt) / L.CONTEXT_STRIDE,
       frames: Array.from(depths, (depth, slot) => ({ slot, depth }))
         .filter(({ depth }) => depth > 0)
-        .map(({ slot, depth }) => ({ slot, depth, words: words.slice(...framesOf(slot, depth)) })),
+        .map(({ slot, depth }) => ({
+          slot,
+          depth,
+          words: words
+            .slice(...framesOf(slot, depth))
+            .map((word, i) => (i & 1 ? word & WITHOUT_OPERATION : word)),
+        })),
     };
   }
 
