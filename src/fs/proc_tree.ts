@@ -161,6 +161,7 @@ export class ProcTree {
       true,
     );
     mem.writeU16(addr + BigInt(pde.mode), UAPI.S_IFDIR | 0o555);
+    this.#openToAll(addr);
     this.#entries.set(addr, entry);
     if (!this.root.children?.has(entry.name)) this.root.children?.set(entry.name, entry);
     return entry;
@@ -220,10 +221,7 @@ export class ProcTree {
     const { mem } = this.#fs;
     const at = (field: number): Addr => entry.addr + BigInt(field);
     mem.writeU64(at(this.#fs.pde.proc_ops), init.procOps ?? 0n);
-    // A directory without is one that a real kernel puts nothing into.
-    const { proc_iops } = this.#fs.core.kernel.structs.proc_dir_entry.fields;
-    const functions = this.#fs.core.symbols.lookupName('proc_dir_inode_operations');
-    if (proc_iops !== undefined && functions !== undefined) mem.writeU64(at(proc_iops), functions);
+    this.#openToAll(entry.addr);
     mem.writeU64(at(this.#fs.pde.single_show), init.show ?? 0n);
     mem.writeU32(at(this.#fs.pde.state_size), init.stateSize ?? 0);
     mem.writeU64(at(this.#fs.pde.data), init.data ?? 0n);
@@ -235,6 +233,15 @@ export class ProcTree {
     if (mem.readU64(init.procOps + BigInt(this.#procOps.proc_lseek)) !== 0n)
       flags |= this.#fs.constants.PROC_ENTRY_proc_lseek;
     mem.writeU8(at(this.#fs.pde.flags), flags);
+  }
+
+  /** A directory without functions of its inode is one that a real kernel puts nothing into. */
+  #openToAll(entry: Addr): void {
+    const { core, mem } = this.#fs;
+    const { proc_iops } = core.kernel.structs.proc_dir_entry.fields;
+    const functions = core.symbols.lookupName('proc_dir_inode_operations');
+    if (proc_iops !== undefined && functions !== undefined)
+      mem.writeU64(entry + BigInt(proc_iops), functions);
   }
 
   #makers(): Record<string, HostFunction> {
@@ -264,6 +271,7 @@ export class ProcTree {
           stateSize: Number(call.args[4] & 0xffffffffn),
           data: call.args[5],
         }),
+      proc_create_mount_point: (call) => directory(call, 0o555n, 0n, 0n),
       proc_mkdir: (call) => directory(call, 0o555n, call.args[1], 0n),
       proc_mkdir_mode: (call) => directory(call, orDefault(call.args[1]), call.args[2], 0n),
       proc_mkdir_data: (call) => directory(call, orDefault(call.args[1]), call.args[2], call.args[3]),

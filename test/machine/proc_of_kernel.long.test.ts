@@ -35,6 +35,8 @@ describe.each(Object.keys(DEBIAN_KERNELS))('/proc of %s', (series) => {
     expect(present).toEqual(
       expect.arrayContaining(['bus', 'devices', 'driver', 'filesystems', 'fs', 'locks', 'net', 'tty']),
     );
+    // No warning came while it booted.
+    expect(await sh('cat /proc/sys/kernel/tainted')).toBe('0\n');
     expect(await sh('cat /proc/execdomains')).toBe('0-0\tLinux           \t[kernel]\n');
     expect(await sh('ls /proc/tty')).toBe('driver\ndrivers\nldisc\nldiscs\n');
     expect(await sh('grep -x -c "  1 mem" /proc/devices')).toBe('1\n');
@@ -48,10 +50,10 @@ describe.each(Object.keys(DEBIAN_KERNELS))('/proc of %s', (series) => {
       machine.addFile(`/${name}.ko`, bytes);
       expect(await sh(`insmod /${name}.ko`)).toBe('');
     }
-    expect(await sh('ls /proc/fs')).toBe('ext4\njbd2\n');
+    expect(await sh('ls /proc/fs')).toBe('ext4\njbd2\nnfsd\n');
     expect(await sh('grep ext /proc/filesystems')).toBe('\text3\n\text2\n\text4\n');
     for (const { name } of [...order].reverse()) expect(await sh(`rmmod ${name}`)).toBe('');
-    expect(await sh('ls /proc/fs; grep -c ext /proc/filesystems')).toBe('0\n');
+    expect(await sh('ls /proc/fs; grep -c ext /proc/filesystems')).toBe('nfsd\n0\n');
     expect(await sh('dmesg')).not.toMatch(/WARNING|name '/);
   });
 });

@@ -74,7 +74,6 @@ export function defineInitcalls(core: KernelCore): Initcalls {
         if (name === 'param_sysfs_init' && core.symbols.lookupName('param_sysfs_builtin_init') === undefined)
           yield* moduleKset(core);
         else yield { call: fn };
-        if (name === 'proc_root_init') yield* networkDirectory(core);
       }
       state.done = true;
     },
@@ -112,23 +111,6 @@ function* oneNode({ mem, slab, symbols, kernel }: KernelCore): HostGenerator<voi
   // 6.6
   const generations = symbols.lookupName('lru_gen_init_pgdat');
   if (generations !== undefined) yield { call: generations, args: [node] };
-}
-
-/** What proc_net_ns_init() makes, as entries that the hosted functions of /proc know: theirs are what it is filled by. */
-function* networkDirectory({ mem, slab, symbols, kernel }: KernelCore): HostGenerator<void> {
-  const made = function* (path: string, parent = 0n): HostGenerator<Addr> {
-    const name = slab.alloc(path.length + 1, 'proc_mkdir');
-    mem.writeCString(name, path);
-    const entry = yield { call: symbols.require('proc_mkdir'), args: [name, parent] };
-    slab.free(name);
-    return entry;
-  };
-  const { net } = kernel.structs;
-  if (!net) return;
-  const first = symbols.require('init_net');
-  const directory = yield* made('net');
-  mem.writeU64(first + BigInt(net.fields.proc_net), directory);
-  mem.writeU64(first + BigInt(net.fields.proc_net_stat), yield* made('stat', directory));
 }
 
 const HASH_ENTRIES = 256;
