@@ -43,7 +43,7 @@ const INITCALLS: readonly string[] = [
   'sock_diag_init inet6_init packet_init',
 ].flatMap((names) => names.split(' '));
 
-/** Up to 6.12 it waits for the test of an algorithm, and with several CPUs a thread of that is not woken from a semaphore. */
+/** Up to 6.12 it waits for the test of an algorithm, and with several CPUs a thread of that sleeps and is not woken. */
 const ON_ONE_CPU: ReadonlySet<string> = new Set(['inet6_init']);
 
 /** How far they are. */
