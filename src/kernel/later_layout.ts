@@ -39,7 +39,6 @@ export const LATER_STRUCTS = {
   pid_namespace: ['idr'],
   pglist_data: ['per_cpu_nodestats'],
   page: ['_refcount', '_mapcount'],
-  net: ['proc_net', 'proc_net_stat'],
   idr: ['idr_next'],
 } as const;
 

@@ -112,9 +112,13 @@ const MEMORY = ['sizeof module_memory', 'module_memory.base', 'module_memory.siz
 const FPU = ['sizeof fpu', 'fpu.fpstate', 'fpu.__fpstate'];
 const HOT = ['current_task', 'preempt_count', 'cpu_number', 'top_of_stack', 'softirq_pending'];
 
-const TASK = ['cred', 'real_cred', 'cgroups', 'thread_pid'].map((member) => `task_struct.${member}`);
+const TASK = ['cred', 'real_cred', 'cgroups', 'thread_pid', 'cpus_ptr', 'cpus_mask', 'migration_pending'].map(
+  (member) => `task_struct.${member}`,
+);
 const COUNTS = [
   ...['sizeof rq', 'rq.nr_running', 'sizeof pid_namespace', 'pid_namespace.idr'],
+  ...['sizeof pglist_data', 'pglist_data.per_cpu_nodestats'],
+  ...['sizeof page', 'page._refcount', 'page._mapcount'],
   ...['sizeof idr', 'idr.idr_next'],
 ];
 const KERNFS_ROOT = ['sizeof kernfs_root', 'kernfs_root.deactivate_waitq'];
