@@ -206,6 +206,10 @@ export class TaskTable {
   processes(): IterableIterator<TaskStruct> {
     return this.#byPid.values();
   }
+  /** All that have a task_struct: idle tasks, and dead ones that a CPU has not left, too. */
+  known(): IterableIterator<TaskStruct> {
+    return this.#byAddr.values();
+  }
   get size(): number {
     return this.#byPid.size;
   }

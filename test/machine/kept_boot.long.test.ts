@@ -106,6 +106,21 @@ describe.each(Object.keys(DEBIAN_KERNELS))('the boot of %s', (series) => {
     },
   );
 
+  it.skipIf(!kernel)(
+    'is the same on CPUs so slow that something may be under way at its end, kept or not',
+    async () => {
+      const options = { kernel: kernel as string, instructionNs: 10_000 };
+      rmSync(fileOf(options.kernel, options), { force: true });
+      const done = [];
+      for (let turn = 0; turn < 2; turn++) {
+        const { machine } = await booted(options);
+        done.push(doings(machine));
+        machine.close();
+      }
+      expect(done[1]).toEqual(done[0]);
+    },
+  );
+
   it.skipIf(!kernel)('is another one for other options, and executed for another seed', async () => {
     const options = { kernel: kernel as string, cpus: 1 };
     expect(fileOf(options.kernel, options)).not.toBe(fileOf(options.kernel));

@@ -73,6 +73,12 @@ export function keepLoadavg(core: KernelCore, { proc }: FileSystem, sched: Sched
   };
   proc.createSingle('loadavg', 'loadavg_proc_show', { permanent: true });
   let next = PERIOD_NS;
+  core.host.keeps('loadavg', {
+    keep: () => next,
+    restore: (kept: number) => {
+      next = kept;
+    },
+  });
   sched.onTick = () => {
     const periods = Math.floor((clock.now() - next) / PERIOD_NS) + 1;
     if (periods <= 0) return;
