@@ -17,7 +17,7 @@ import { writeFigures } from './mutants/figures.ts';
 import { FOLDERS, GUEST_FILES } from './mutants/folders.ts';
 import { guestMutants, runGuest } from './mutants/guest.ts';
 import { runNamed } from './mutants/named.ts';
-import { runSources, type SourceMutant, sourceKey, testSources } from './mutants/stryker.ts';
+import { rerunTimeouts, runSources, type SourceMutant, sourceKey, testSources } from './mutants/stryker.ts';
 import { Tree } from './mutants/tree.ts';
 import { inWords, isBySequences, type Verdict } from './mutants/verdict.ts';
 
@@ -25,8 +25,6 @@ const USAGE = `usage: npm run mutants -- [FOLDER...] [--sample N] [--seed N] [--
        npm run mutants -- asm [FILE...] [--sample N] [--seed N] [--all] [--figures]
        npm run mutants -- named [TEXT]
        npm run mutants -- ci`;
-/** After which the tests of one mutant are ended. */
-const PATIENCE_MS = 300_000;
 const SAMPLE = 20;
 /** Of `ci`, of each kind: what two processors do in under two minutes. */
 const CI_EACH = 6;
@@ -96,7 +94,7 @@ async function named(mutants: readonly NamedMutant[]): Promise<string[]> {
   if (mutants.length === 0) throw new ScriptUsageError(USAGE);
   const tree = new Tree('named');
   const alive: string[] = [];
-  await runNamed(tree, mutants, PATIENCE_MS, (mutant, verdict) => {
+  await runNamed(tree, mutants, (mutant, verdict) => {
     if (!noticed(verdict) || verdict.is === 'refused') alive.push(mutant.name);
     console.log(`${inWords(verdict)}: ${mutant.name}`);
   });
@@ -110,7 +108,7 @@ async function guest(files: readonly string[], { size, seed, figures }: Sample):
   const chosen = draw(all, asmKey, size, seed);
   const tree = new Tree('asm');
   const verdicts = new Map<string, Verdict>();
-  await runGuest(tree, chosen, PATIENCE_MS, (mutant, verdict) => {
+  await runGuest(tree, chosen, (mutant, verdict) => {
     verdicts.set(asmKey(mutant), verdict);
     console.log(`${inWords(verdict)}: ${asmKey(mutant)}`);
   });
@@ -120,12 +118,13 @@ async function guest(files: readonly string[], { size, seed, figures }: Sample):
   const alive = [...verdicts].filter(([, verdict]) => !noticed(verdict)).map(([key]) => key);
   const known = alive.filter((key) => isKnown(key)).length;
   const equivalent = alive.filter((key) => isKnown(key, 'equivalent')).length;
-  const killed = count('killed', 'timeout');
+  const endless = count('endless');
+  const killed = count('killed') + endless;
   const bySequences = [...verdicts.values()].filter(isBySequences).length;
-  const counts = { run: killed + alive.length, killed, bySequences, equivalent };
+  const counts = { run: killed + alive.length, killed, endless, bySequences, equivalent };
   if (figures) writeFigures({ of: 'asm', mutants: all.length, seed, ...counts });
   console.log(
-    `asm: ${chosen.length} of ${all.length} mutants, seed ${seed}: ${killed} killed, ` +
+    `asm: ${chosen.length} of ${all.length} mutants, seed ${seed}: ${killed} killed, ${endless} of them by tests that do not end, ` +
       `${count('refused')} refused by the assembler or the tables, ${alive.length} survived, ${known} of them known`,
   );
   return alive.filter((key) => !isKnown(key));
@@ -135,24 +134,34 @@ async function sources(folder: string, sample: Sample): Promise<string[]> {
   const tree = new Tree(folder);
   const mutants = await testSources(tree, folder, sample);
   const of = (...which: readonly string[]) => mutants.filter(({ status }) => which.includes(status));
+  const told = (mutant: SourceMutant, verdict: Verdict): void =>
+    console.log(`${inWords(verdict)}: ${mutant.place}: ${sourceKey(mutant)}`);
   // Where no test comes to, none notices.
+  const unnoticed = [...of('Survived', 'NoCoverage')];
+  let [byTests, endless, bySequences] = [of('Killed', 'RuntimeError').length, 0, 0];
+  await rerunTimeouts(tree, of('Timeout'), (mutant, verdict) => {
+    if (verdict.is === 'endless') endless++;
+    else if (noticed(verdict)) byTests++;
+    else unnoticed.push(mutant);
+    told(mutant, verdict);
+  });
   const survived: SourceMutant[] = [];
-  let bySequences = 0;
-  await runSources(tree, of('Survived', 'NoCoverage'), (mutant, verdict) => {
+  await runSources(tree, unnoticed, (mutant, verdict) => {
     if (noticed(verdict)) bySequences++;
     else survived.push(mutant);
-    console.log(`${inWords(verdict)}: ${mutant.place}: ${sourceKey(mutant)}`);
+    told(mutant, verdict);
   });
   tree.remove();
-  const killed = of('Killed', 'Timeout', 'RuntimeError').length + bySequences;
+  const killed = byTests + endless + bySequences;
   const keys = survived.map(sourceKey);
   const known = keys.filter((key) => isKnown(key)).length;
   const equivalent = keys.filter((key) => isKnown(key, 'equivalent')).length;
   const run = killed + survived.length;
-  const counts = { run, killed, bySequences, equivalent };
+  const counts = { run, killed, endless, bySequences, equivalent };
   if (sample.figures) writeFigures({ of: folder, mutants: mutants.length, seed: sample.seed, ...counts });
   console.log(
-    `${folder}: ${run} of ${mutants.length} mutants, seed ${sample.seed}: ${killed} killed, ${bySequences} of them by sequences, ` +
+    `${folder}: ${run} of ${mutants.length} mutants, seed ${sample.seed}: ${killed} killed, ${endless} of them by tests that do not end, ` +
+      `${bySequences} by sequences, ` +
       `${survived.length} survived, ${known} of them known; no test comes to ${of('NoCoverage').length}`,
   );
   return keys.filter((key) => !isKnown(key));

@@ -13,7 +13,9 @@ export interface Figures {
   readonly run: number;
   /** By tests, or by sequences. */
   readonly killed: number;
-  /** Of those, what the tests had not noticed. */
+  /** Of those, by tests that did not end. */
+  readonly endless: number;
+  /** Of those that were killed, what the tests had not noticed. */
   readonly bySequences: number;
   /** Of those that survived, which nothing can tell from the code as it is. */
   readonly equivalent: number;
@@ -21,13 +23,13 @@ export interface Figures {
 
 const PAGE = join(ROOT, 'docs/mutants.md');
 const HEAD =
-  '| of | mutants | seed | run | killed | of them by sequences | equivalent | open | killed of those that are not equivalent |';
+  '| of | mutants | seed | run | killed | of them by tests that do not end | by sequences | equivalent | open | killed of those that are not equivalent |';
 
 /** One row of the table. */
-export function rowOf({ of, mutants, seed, run, killed, bySequences, equivalent }: Figures): string {
+export function rowOf({ of, mutants, seed, run, killed, endless, bySequences, equivalent }: Figures): string {
   const telling = run - equivalent;
   const percent = telling === 0 ? '-' : `${Math.floor((100 * killed) / telling)} %`;
-  const counts = [run, killed, bySequences, equivalent, telling - killed];
+  const counts = [run, killed, endless, bySequences, equivalent, telling - killed];
   const cells = [mutants.toLocaleString('en'), seed, ...counts, percent];
   return `| \`${of}\` | ${cells.join(' | ')} |`;
 }

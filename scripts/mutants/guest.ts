@@ -22,13 +22,11 @@ export function guestMutants(files: readonly string[]): AsmMutant[] {
 export async function runGuest(
   tree: Tree,
   mutants: readonly AsmMutant[],
-  ms: number,
   told: (mutant: AsmMutant, verdict: Verdict) => void,
 ): Promise<void> {
-  await mustPass(
+  const ms = await mustPass(
     tree,
     mutants.flatMap(({ file }) => testsOfGuest(file)),
-    ms,
   );
   const forSequences = await sequencesMustPass(tree);
   for (const mutant of mutants) {

@@ -20,13 +20,11 @@ export function mutatedText({ name, file, edits }: NamedMutant, text: string): s
 export async function runNamed(
   tree: Tree,
   mutants: readonly NamedMutant[],
-  ms: number,
   told: (mutant: NamedMutant, verdict: Verdict) => void,
 ): Promise<void> {
-  await mustPass(
+  const ms = await mustPass(
     tree,
     mutants.flatMap(({ tests }) => tests),
-    ms,
   );
   for (const mutant of mutants) {
     const missing = mutant.tests.find((file) => !existsSync(join(tree.root, file)));

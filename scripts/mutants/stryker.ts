@@ -7,7 +7,7 @@ import { build } from 'esbuild';
 import { ROOT } from '../root.ts';
 import { FOLDERS } from './folders.ts';
 import type { Tree } from './tree.ts';
-import { sequencesMustPass, type Verdict, verdictOfSequences } from './verdict.ts';
+import { mustPass, sequencesMustPass, type Verdict, verdictOf, verdictOfSequences } from './verdict.ts';
 
 export interface SourceMutant {
   /** Below src/. */
@@ -18,6 +18,8 @@ export interface SourceMutant {
   readonly after: string;
   /** Its file with it. */
   readonly text: () => string;
+  /** Test files that come to it; all of the folder's where it is executed as its module is read. */
+  readonly tests: readonly string[];
   readonly status:
     | 'Killed'
     | 'Survived'
@@ -32,7 +34,10 @@ export interface SourceMutant {
 /** What a list of known mutants goes by: no numbers of lines, which change. */
 export const sourceKey = ({ file, before, after }: SourceMutant): string => `${file}: ${before} -> ${after}`;
 
-/** What a thousand lines of instrumented code take longer. */
+/**
+ * What a thousand lines of instrumented code take longer. This is a clock on the wall, which is all that Stryker has: who comes to it
+ * is run again (rerunTimeouts).
+ */
 const TIMEOUT = { timeoutMS: 60_000, timeoutFactor: 3 } as const;
 
 /** @returns all that Stryker knows of the folder's mutants: those that are not in the sample are CompileError */
@@ -44,7 +49,8 @@ export async function testSources(
   const { Stryker } = await import('@stryker-mutator/core');
   const checker = await bundledChecker(tree);
   const configFile = join(tree.root, 'vitest.mutants.config.mjs');
-  writeFileSync(configFile, vitestConfig(testFiles(tree, folder)));
+  const files = testFiles(tree, folder);
+  writeFileSync(configFile, vitestConfig(files));
   process.chdir(tree.root);
   const options = {
     packageManager: 'npm',
@@ -69,7 +75,7 @@ export async function testSources(
     ...TIMEOUT,
   } as const;
   const results = await new Stryker(options as never).runMutationTest();
-  return results.map(({ fileName, location, replacement, status }) => {
+  return results.map(({ fileName, location, replacement, status, static: isStatic, coveredBy }) => {
     const file = fileName.replace(/.*\/src\//, '');
     const text = readFileSync(join(tree.root, 'src', file), 'utf8');
     return {
@@ -78,9 +84,31 @@ export async function testSources(
       before: short(textAt(text, location)),
       after: short(replacement ?? ''),
       text: () => withText(text, location, replacement ?? ''),
+      tests: isStatic || !coveredBy?.length ? files : filesOf(coveredBy),
       status,
     };
   });
+}
+
+/** Stryker names a test by its file and what it is called. */
+const filesOf = (tests: readonly string[]): string[] => [
+  ...new Set(tests.map((test) => test.split('#')[0].replace(/^.*?(?=test\/)/, ''))),
+];
+
+/**
+ * Whether those that Stryker gave up do not end, by the processor time that they take: each by itself, before the test files that come to it.
+ * @param told of each as it is known
+ */
+export async function rerunTimeouts(
+  tree: Tree,
+  mutants: readonly SourceMutant[],
+  told: (mutant: SourceMutant, verdict: Verdict) => void,
+): Promise<void> {
+  for (const mutant of mutants) {
+    const ms = await mustPass(tree, mutant.tests);
+    const judged = () => verdictOf(tree, mutant.tests, ms);
+    told(mutant, await tree.with(`src/${mutant.file}`, mutant.text(), judged));
+  }
 }
 
 /** What random sequences say of mutants that no test noticed. @param told of each as it is known */

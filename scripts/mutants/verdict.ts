@@ -1,17 +1,17 @@
 // What tests say of a tree with a mutant in it: the first test that fails has noticed it.
 
-import { spawn } from 'node:child_process';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildProgram } from '../build.ts';
 import { ScriptError } from '../errors.ts';
 import type { Tree } from './tree.ts';
+import { untilOver } from './until_over.ts';
 
 export type Verdict =
   | { readonly is: 'killed'; readonly by: string }
   | { readonly is: 'survived' }
-  /** The tests did not end: who waits for them notices. */
-  | { readonly is: 'timeout' }
+  /** The tests do not end, by what they took of a processor: who waits for them notices. */
+  | { readonly is: 'endless'; readonly how: 'spins' | 'waits' }
   /** The image does not assemble, or has no frame table, with it: there is nothing to test. */
   | { readonly is: 'refused'; readonly why: string };
 
@@ -28,8 +28,20 @@ interface Report {
   }[];
 }
 
-/** @param files test files, as vitest takes them. @param ms after which they are ended */
-export async function verdictOf(tree: Tree, files: readonly string[], ms: number): Promise<Verdict> {
+/** What something came to, and what it took. */
+export interface Judged {
+  readonly verdict: Verdict;
+  readonly processorMs: number;
+}
+
+/** What may be taken by those that are wrong, of what they take as they are: and by those that are to show what that is. */
+const SLOWER = 4;
+const AND_MS = 30_000;
+const FIRST_MS = 3_600_000;
+const patienceFor = (processorMs: number): number => AND_MS + SLOWER * processorMs;
+
+/** @param files test files, as vitest takes them. @param ms of processor time, after which they are endless */
+async function judgedBy(tree: Tree, files: readonly string[], ms: number): Promise<Judged> {
   const json = join(tree.root, '.cache/report.json');
   rmSync(json, { force: true });
   const args = [
@@ -39,46 +51,54 @@ export async function verdictOf(tree: Tree, files: readonly string[], ms: number
     '--reporter=json',
     `--outputFile=${json}`,
   ];
-  const over = await ends([...args, ...files], tree.root, ms);
-  if (over === 'timeout') return { is: 'timeout' };
-  if (over === 0) return { is: 'survived' };
-  return existsSync(json)
-    ? reasonIn(JSON.parse(readFileSync(json, 'utf8')) as Report)
-    : { is: 'killed', by: `the tests ended with ${over}` };
+  const { with: end, processorMs } = await untilOver([...args, ...files], tree.root, ms);
+  const verdict = ((): Verdict => {
+    if (typeof end !== 'number') return { is: 'endless', how: end };
+    if (end === 0) return { is: 'survived' };
+    return existsSync(json)
+      ? reasonIn(JSON.parse(readFileSync(json, 'utf8')) as Report)
+      : { is: 'killed', by: `the tests ended with ${end}` };
+  })();
+  return { verdict, processorMs };
+}
+
+export async function verdictOf(tree: Tree, files: readonly string[], ms: number): Promise<Verdict> {
+  return (await judgedBy(tree, files, ms)).verdict;
 }
 
 /** Of `npm run sequences`, which come after the tests: for what these do not notice. */
 export const SEQUENCES = 200;
-/** Of a machine with much else to do. */
-const FOR_SEQUENCES_MS = 900_000;
-const SLOWER = 3;
 
-/** What random sequences say, of the tree as it is. */
-export async function verdictOfSequences(tree: Tree, ms: number): Promise<Verdict> {
+async function judgedBySequences(tree: Tree, ms: number): Promise<Judged> {
   const program = await buildProgram('test/properties/sequences_main.ts', tree.root);
-  const over = await ends([program, String(SEQUENCES), '--seed', '1', '--first'], tree.root, ms);
-  if (over === 'timeout') return { is: 'timeout' };
-  return over === 0 ? { is: 'survived' } : { is: 'killed', by: A_SEQUENCE };
+  const args = [program, String(SEQUENCES), '--seed', '1', '--first'];
+  const { with: end, processorMs } = await untilOver(args, tree.root, ms);
+  if (typeof end !== 'number') return { verdict: { is: 'endless', how: end }, processorMs };
+  return { verdict: end === 0 ? { is: 'survived' } : { is: 'killed', by: A_SEQUENCE }, processorMs };
+}
+
+/** What random sequences say, of the tree as it is. @param ms of processor time */
+export async function verdictOfSequences(tree: Tree, ms: number): Promise<Verdict> {
+  return (await judgedBySequences(tree, ms)).verdict;
 }
 
 const A_SEQUENCE = `one of ${SEQUENCES} sequences`;
 export const isBySequences = (verdict: Verdict): boolean =>
   verdict.is === 'killed' && verdict.by === A_SEQUENCE;
 
-/** Tests that fail as it is would notice every mutant. @throws ScriptError */
-export async function mustPass(tree: Tree, files: readonly string[], ms: number): Promise<void> {
-  mustSurvive(await verdictOf(tree, [...new Set(files)], ms));
+/** Tests that fail as it is would notice every mutant. @returns processor time after which they will not end, in ms. @throws ScriptError */
+export async function mustPass(tree: Tree, files: readonly string[]): Promise<number> {
+  return mustSurvive(await judgedBy(tree, [...new Set(files)], FIRST_MS));
 }
 
-/** As do sequences that do. @returns after which time they will not end. @throws ScriptError */
+/** As do sequences that do. @returns processor time after which they will not end, in ms. @throws ScriptError */
 export async function sequencesMustPass(tree: Tree): Promise<number> {
-  const started = performance.now();
-  mustSurvive(await verdictOfSequences(tree, FOR_SEQUENCES_MS));
-  return 60_000 + SLOWER * (performance.now() - started);
+  return mustSurvive(await judgedBySequences(tree, FIRST_MS));
 }
 
-function mustSurvive(verdict: Verdict): void {
+function mustSurvive({ verdict, processorMs }: Judged): number {
   if (verdict.is !== 'survived') throw new ScriptError(`without any mutant: ${inWords(verdict)}`);
+  return patienceFor(processorMs);
 }
 
 const REFUSED = /AsmError|OrcGenError/;
@@ -95,24 +115,9 @@ function reasonIn(report: Report): Verdict {
   return { is: 'killed', by: 'vitest' };
 }
 
-/** The process and all that it started: a worker that spins does not end with its parent. */
-function ends(args: readonly string[], cwd: string, ms: number): Promise<number | 'timeout'> {
-  const child = spawn(process.execPath, args, { cwd, stdio: 'ignore', detached: true });
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
-      resolve('timeout');
-    }, ms);
-    child.on('error', reject);
-    child.on('close', (code) => {
-      clearTimeout(timer);
-      resolve(code ?? 1);
-    });
-  });
-}
-
 /** One line. */
 export function inWords(verdict: Verdict): string {
   if (verdict.is === 'killed') return `killed by '${verdict.by}'`;
+  if (verdict.is === 'endless') return `killed by tests that do not end (one ${verdict.how})`;
   return verdict.is === 'refused' ? `refused: ${verdict.why}` : verdict.is;
 }
