@@ -263,6 +263,9 @@ HOST_FUNC _printk
 EXPORT_SYMBOL(_printk)
 HOST_FUNC vprintk
 EXPORT_SYMBOL(vprintk)
+# int vprintk_emit(edi facility, esi level, rdx dev_info, rcx fmt, r8 args)
+HOST_FUNC vprintk_emit
+EXPORT_SYMBOL(vprintk_emit)
 HOST_FUNC _printk_deferred
 EXPORT_SYMBOL_GPL(_printk_deferred)
 HOST_FUNC __warn_printk

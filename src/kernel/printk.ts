@@ -101,13 +101,16 @@ export class Printk {
     this.log(KERN_DEBUG, text);
   }
 
-  /** A message from the guest: KERN_SOH level prefixes, then text. KERN_CONT goes on with the last record. */
-  guest(message: string): void {
-    let level = KERN_DEFAULT;
+  /**
+   * A message from the guest: KERN_SOH level prefixes, then text. KERN_CONT goes on with the last record.
+   * @param asked its level, whatever its prefix says
+   */
+  guest(message: string, asked?: number): void {
+    let level = asked ?? KERN_DEFAULT;
     let text = message;
     let continued = false;
     while (text.charCodeAt(0) === 1) {
-      if (text[1] >= '0' && text[1] <= '7') level = Number(text[1]);
+      if (asked === undefined && text[1] >= '0' && text[1] <= '7') level = Number(text[1]);
       if (text[1] === 'c') continued = true;
       text = text.slice(2);
     }

@@ -6,37 +6,22 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { bootedModules } from '../../scripts/debian/booted.ts';
 import { SoftDependencies } from '../../scripts/modules/soft_dependencies.ts';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
-import { Machine } from '../../src/machine/machine.ts';
 import { ModuleLibrary } from '../../src/vet/module_library.ts';
-import { DEBIAN_KERNELS, vmlinuzOf } from '../vmlinuz/debian_kernels.ts';
+import { vmlinuzOf } from '../vmlinuz/debian_kernels.ts';
+import { DebianModules, SERIES } from './debian_modules.ts';
 
 const CACHE = join(import.meta.dirname, '../../.cache/kernels');
 
-describe.each(Object.keys(DEBIAN_KERNELS))('on %s', (series) => {
-  const image = vmlinuzOf(series as keyof typeof DEBIAN_KERNELS);
-  const folder = image && bootedModules(series as keyof typeof DEBIAN_KERNELS, CACHE);
-  const library = folder ? new ModuleLibrary(X86_64.elf, folder) : undefined;
-  let machine: Machine;
-  const loaded = new Set<string>();
+describe.each(SERIES)('on %s', (series) => {
+  const modules = new DebianModules(series);
+  const { library } = modules;
 
-  beforeAll(async () => {
-    if (image) machine = await Machine.boot({ kernel: image, cpus: 1 });
-  });
-  afterAll(() => machine?.close());
+  beforeAll(() => modules.boot());
+  afterAll(() => modules.close());
 
   const statusOf = (name: string): number | undefined => {
-    let status: number | undefined = 0;
-    const wanted = [...(library?.has('crc32c_generic') ? ['crc32c_generic'] : []), name];
-    for (const one of wanted.flatMap((each) => library?.order(each) ?? [])) {
-      if (loaded.has(one.name)) continue;
-      machine.addFile(`/${one.name}.ko`, one.bytes);
-      const task = machine.insmod(`/${one.name}.ko`);
-      machine.runUntil(() => machine.exitStatus(task) !== undefined, 400e9);
-      status = machine.exitStatus(task);
-      if (status !== 0) return status;
-      loaded.add(one.name);
-    }
-    return status;
+    const checksum = library?.has('crc32c_generic') ? modules.statusOf('crc32c_generic') : 0;
+    return checksum === 0 ? modules.statusOf(name) : checksum;
   };
 
   it.skipIf(!library).each([

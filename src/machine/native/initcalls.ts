@@ -12,7 +12,7 @@ import { makePageArray } from '../../mm/pages.ts';
 /** Those that a kernel has not, or has inlined, are left out. */
 const INITCALLS: readonly string[] = [
   // start_kernel()
-  'cgroup_init_early wait_bit_init radix_tree_init maple_tree_init softirq_init fork_init signals_init cred_init key_init',
+  'setup_log_buf cgroup_init_early wait_bit_init radix_tree_init maple_tree_init softirq_init fork_init signals_init cred_init key_init',
   'uts_ns_init net_ns_init vfs_caches_init pagecache_init seq_file_init proc_init_kmemcache nsfs_init pidfs_init',
   'anon_vma_init mem_cgroup_init proc_root_init cpuset_init cgroup_init',
   // driver_init(), and what is before all of it in sysfs
