@@ -116,24 +116,30 @@ export class Ftrace {
     }
   }
 
-  /** ftrace_release_mod(): the module's text is about to go. */
-  releaseMod(module: string): void {
+  /**
+   * ftrace_release_mod(): the module's text is about to go. Filters keep its sites, but for those of trace arrays (clearFilter).
+   * @returns the sites that are none any more: none of them where ftrace is off for good
+   */
+  releaseMod(module: string): readonly Addr[] {
     this.initFunctions.forget(module);
-    this.#forget(this.records.remove(module));
+    return this.disabled ? [] : this.records.remove(module).map(({ ip }) => ip);
   }
 
-  /** ftrace_free_mem(): a module's init text goes, [start, end). */
-  freeMem(module: string, start: Addr, end: Addr): void {
+  /** ftrace_free_mem(): a module's init text goes, [start, end). @returns the sites that are none any more */
+  freeMem(module: string, start: Addr, end: Addr): readonly Addr[] {
     const gone = this.records.removeRange(module, start, end);
     if (this.#list.registered().length > 0) this.initFunctions.save(module, gone);
-    this.#forget(gone);
+    return gone.map(({ ip }) => ip);
   }
 
-  #forget(records: readonly FtraceRec[]): void {
-    for (const ops of this.#list.registered()) {
-      for (const rec of records) ops.removeIp(this.#core, rec.ip);
-      this.#list.filterChanged(ops);
-    }
+  /**
+   * clear_mod_from_hash(), clear_func_from_hash(): sites that have gone stay in the filter as an address that no function has, so that
+   * it is no shorter: one without any means every function.
+   */
+  clearFilter(opsAddr: Addr, gone: Iterable<Addr>): void {
+    const ops = this.ops(opsAddr);
+    for (const ip of gone) ops.renameIp(ip, 0n);
+    this.#list.filterChanged(ops);
   }
 
   /** ftrace_location(): the fentry site at an address, or of the function that starts there; 0 when there is none. */

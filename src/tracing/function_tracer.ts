@@ -88,13 +88,13 @@ export class FunctionTracer {
     yield* this.setFilters(came(this.filter), came(this.notrace));
   }
 
-  /** clear_mod_from_hashes(): in the place of a site whose module has gone is none. */
-  forget(isGone: (ip: Addr) => boolean): void {
-    const ops = this.#ftrace.ops(this.#ops);
-    for (const ip of ops.filterIps() ?? []) if (isGone(ip)) ops.renameIp(ip, NO_SITE);
+  /** clear_mod_from_hashes(), clear_func_from_hashes(): in the place of a site that has gone is none. */
+  forget(gone: readonly Addr[]): void {
+    this.#ftrace.clearFilter(this.#ops, gone);
+    const away = new Set(gone);
     const kept = (filter: Filter): Filter => ({
       ...filter,
-      sites: new Set([...filter.sites].map((ip) => (isGone(ip) ? NO_SITE : ip))),
+      sites: new Set([...filter.sites].map((ip) => (away.has(ip) ? NO_SITE : ip))),
     });
     this.filter = kept(this.filter);
     this.notrace = kept(this.notrace);

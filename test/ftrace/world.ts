@@ -246,8 +246,8 @@ export class World {
       hooks: {
         ftraceModuleInit: (mod) => this.ftrace.moduleInit(mod.name, mod.fentrySites),
         ftraceModuleEnable: (mod) => this.ftrace.moduleEnable(mod.name),
-        ftraceFreeMem: (mod, start, end) => this.ftrace.freeMem(mod.name, start, end),
-        ftraceReleaseMod: (mod) => this.ftrace.releaseMod(mod.name),
+        ftraceFreeMem: (mod, start, end) => void this.ftrace.freeMem(mod.name, start, end),
+        ftraceReleaseMod: (mod) => void this.ftrace.releaseMod(mod.name),
         klpModuleComing: (mod) => this.livepatch.moduleComing(mod.addr),
         klpModuleGoing: (mod) => this.livepatch.moduleGoing(mod.addr),
       },

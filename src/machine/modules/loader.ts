@@ -47,14 +47,8 @@ export function moduleHooks(
       ftrace.moduleEnable(mod.name);
       yield* tracer.moduleComes(mod.name);
     },
-    ftraceReleaseMod: (mod) => {
-      tracer.forget((ip) => mod.contains(ip));
-      ftrace.releaseMod(mod.name);
-    },
-    ftraceFreeMem: (mod, start, end) => {
-      tracer.forget((ip) => ip >= start && ip < end);
-      ftrace.freeMem(mod.name, start, end);
-    },
+    ftraceReleaseMod: (mod) => tracer.forget(ftrace.releaseMod(mod.name)),
+    ftraceFreeMem: (mod, start, end) => tracer.forget(ftrace.freeMem(mod.name, start, end)),
     klpModuleComing: (mod) => livepatch.model.moduleComing(mod, mod.held),
     klpModuleGoing: (mod) => livepatch.model.moduleGoing(mod),
     unwindModuleInit: (mod) => text.add(mod),
