@@ -23,8 +23,20 @@ const cli = join(ROOT, 'dist/cli/main.js');
 /** Machines at once, where there are CPUs for them: each runs some of the scripts. */
 const MACHINES = 2;
 
-/** Names of the tests by script. */
-type Expected = ReadonlyMap<string, readonly string[]>;
+/** What a script does with all functions of a kernel, or with all names: it takes as long as so many tests. */
+const LONG_STEPS: readonly { readonly step: RegExp; readonly tests: number }[] = [
+  { step: /^trace_function /gm, tests: 7 },
+  { step: /\/proc\/kallsyms/g, tests: 4 },
+];
+
+interface Script {
+  /** Names of its tests. */
+  readonly tests: readonly string[];
+  /** How long it takes, in tests. */
+  readonly length: number;
+}
+
+type Expected = ReadonlyMap<string, Script>;
 
 interface TestResult {
   readonly name: string;
@@ -75,24 +87,29 @@ function sources(version: string | undefined): Sources & { readonly machine: rea
 function rewriteAll(from: string, to: string): Expected {
   rmSync(to, { recursive: true, force: true });
   mkdirSync(to, { recursive: true });
-  const expected = new Map<string, readonly string[]>();
+  const expected = new Map<string, Script>();
   const files = readdirSync(from).filter((file) => file.endsWith('.sh'));
   for (const name of files.sort()) {
     const text = readFileSync(join(from, name), 'utf8');
     writeFileSync(join(to, name), rewrite(name, text));
-    if (name.startsWith('test-')) expected.set(name, testNames(text));
+    if (!name.startsWith('test-')) continue;
+    const tests = testNames(text);
+    expected.set(name, { tests, length: tests.length + longSteps(text) });
   }
   cpSync(join(ROOT, 'scripts/conformance/guest.sh'), join(to, 'guest.sh'));
   return expected;
 }
 
-/** Scripts for each machine, about as many tests for one as for the other. */
+const longSteps = (text: string): number =>
+  LONG_STEPS.reduce((sum, { step, tests }) => sum + tests * (text.match(step)?.length ?? 0), 0);
+
+/** Scripts for each machine, about as long for one as for the other; the same ones in each run. */
 function share(expected: Expected, machines: number): string[][] {
-  const shares = Array.from({ length: machines }, () => ({ names: [] as string[], tests: 0 }));
-  for (const [name, tests] of [...expected].sort((a, b) => b[1].length - a[1].length)) {
-    const least = shares.reduce((min, each) => (each.tests < min.tests ? each : min));
+  const shares = Array.from({ length: machines }, () => ({ names: [] as string[], length: 0 }));
+  for (const [name, script] of [...expected].sort((a, b) => b[1].length - a[1].length)) {
+    const least = shares.reduce((min, each) => (each.length < min.length ? each : min));
     least.names.push(name);
-    least.tests += tests.length;
+    least.length += script.length;
   }
   return shares.map(({ names }) => names).filter((names) => names.length > 0);
 }
@@ -152,7 +169,7 @@ const newScript = () => ({ tests: [] as TestResult[], output: '' });
 function report(expected: Expected, results: ReadonlyMap<string, ScriptResult>, ms: number): void {
   let passed = 0;
   let count = 0;
-  for (const [script, names] of expected) {
+  for (const [script, { tests: names }] of expected) {
     const result = results.get(script) ?? { tests: [], output: '', errors: 'did not run\n', status: -1 };
     console.log(script);
     for (const name of names) {

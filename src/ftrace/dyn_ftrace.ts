@@ -54,6 +54,7 @@ export const functionAtSite = (name: string | undefined, offset: number, maxOffs
 export class FtraceRecords {
   /** Image first, then modules in load order; ascending by ip in each. */
   readonly #groups = new Map<string | undefined, readonly FtraceRec[]>();
+  /** Those of modules: the image's are more than a table is made of in a millisecond, and never change. */
   readonly #byIp = new Map<number, FtraceRec>();
   /** The group of the image as it is shown, where that is not the order of its addresses. */
   #shown: readonly FtraceRec[] | undefined;
@@ -64,7 +65,7 @@ export class FtraceRecords {
     const sorted = [...sites].sort((a, b) => (a < b ? -1 : 1));
     const records = sorted.map((ip): FtraceRec => ({ ip, module, flags, target: 0n, wasModified: false }));
     this.#groups.set(module, records);
-    for (const rec of records) this.#byIp.set(lo32(rec.ip), rec);
+    if (module !== undefined) for (const rec of records) this.#byIp.set(lo32(rec.ip), rec);
     return records;
   }
 
@@ -131,7 +132,10 @@ export class FtraceRecords {
   /** The record at exactly that address. */
   at(ip: Addr): FtraceRec | undefined {
     const rec = this.#byIp.get(lo32(ip));
-    return rec?.ip === ip ? rec : undefined;
+    if (rec?.ip === ip) return rec;
+    const image = this.group(undefined);
+    const first = image[lowerBound(image, ip)];
+    return first?.ip === ip ? first : undefined;
   }
 
   /** ftrace_location_range(): the first record of the image or of a module in [start, end]. */
@@ -153,7 +157,7 @@ export class FtraceRecords {
   }
 
   get count(): number {
-    return this.#byIp.size;
+    return this.group(undefined).length + this.#byIp.size;
   }
   get groups(): number {
     return this.#groups.size;

@@ -15,7 +15,7 @@ import { ftraceBug } from './bug.ts';
 import { type FtraceRec, FtraceRecords, isValid, recCount } from './dyn_ftrace.ts';
 import { InitFunctions } from './init_functions.ts';
 import { FtraceOps } from './ops.ts';
-import { OpsList } from './ops_list.ts';
+import { OpsList, type Tracer } from './ops_list.ts';
 import type { FtracePorts } from './ports.ts';
 import { FTRACE } from './since.ts';
 import { SiteCode } from './site_code.ts';
@@ -108,8 +108,8 @@ export class Ftrace {
     for (const rec of this.records.group(module)) {
       if (!isValid(this.#core, rec)) continue;
       rec.flags = (rec.flags & ~this.#constants.FTRACE_FL_DISABLED) >>> 0;
-      for (const ops of this.#list.tracing(rec.ip)) this.#count(rec, ops, 1);
-      const target = this.#wanted(rec);
+      for (const ops of this.#list.tracing(rec.ip)) this.#count([rec], ops, 1);
+      const target = this.#wanted(rec, this.#list.tracers());
       if (target === rec.target) continue;
       this.textPoke.early(rec.ip, this.#fentry.call(rec.ip, target));
       rec.target = target;
@@ -197,19 +197,16 @@ export class Ftrace {
   *#withFilter(ops: FtraceOps, change: () => number): HostGenerator<number> {
     const live = ops.has(this.#constants.FTRACE_OPS_FL_ENABLED);
     const touched = new Set(live ? this.#recordsOf(ops) : []);
-    for (const rec of touched) {
-      this.#markIpmodify(rec, ops, false);
-      this.#count(rec, ops, -1);
-    }
+    this.#markIpmodify(touched, ops, false);
+    this.#count(touched, ops, -1);
     this.#list.filterChanged(ops);
     const result = change();
     this.#list.filterChanged(ops);
     if (live) {
-      for (const rec of this.#recordsOf(ops)) {
-        this.#markIpmodify(rec, ops, true);
-        this.#count(rec, ops, 1);
-        touched.add(rec);
-      }
+      const records = this.#recordsOf(ops);
+      this.#markIpmodify(records, ops, true);
+      this.#count(records, ops, 1);
+      for (const rec of records) touched.add(rec);
       yield* this.#replaceCode(touched);
     }
     return result;
@@ -250,8 +247,9 @@ export class Ftrace {
       if (ops.has(this.#constants.FTRACE_OPS_FL_DYNAMIC)) this.trampolines.free(ops);
       return ipmodify;
     }
-    for (const rec of this.#recordsOf(ops)) this.#count(rec, ops, 1);
-    yield* this.#runUpdate(ops, 'register');
+    const records = this.#recordsOf(ops);
+    this.#count(records, ops, 1);
+    yield* this.#runUpdate(ops, records, 'register');
     if (this.disabled) {
       this.#list.remove(ops);
       return -UAPI.ENODEV;
@@ -281,12 +279,10 @@ export class Ftrace {
     this.#list.remove(ops);
     ops.func = ops.savedFunc;
     const records = this.#recordsOf(ops);
-    for (const rec of records) {
-      this.#markIpmodify(rec, ops, false);
-      this.#count(rec, ops, -1);
-    }
+    this.#markIpmodify(records, ops, false);
+    this.#count(records, ops, -1);
     ops.flags = (ops.flags & ~this.#constants.FTRACE_OPS_FL_ENABLED) | this.#constants.FTRACE_OPS_FL_REMOVING;
-    yield* this.#runUpdate(ops, 'unregister');
+    yield* this.#runUpdate(ops, records, 'unregister');
     ops.flags &= ~this.#constants.FTRACE_OPS_FL_REMOVING;
     // An ops of the image keeps its trampoline for the next time.
     if (!ops.has(this.#constants.FTRACE_OPS_FL_DYNAMIC)) return 0;
@@ -342,16 +338,18 @@ export class Ftrace {
     const ips = ops.filterIps();
     if (!ips) return -UAPI.EINVAL;
     if (this.#ipmodifyTaken(ips)) return -UAPI.EBUSY;
-    for (const rec of this.#recordsOf(ops)) this.#markIpmodify(rec, ops, true);
+    this.#markIpmodify(this.#recordsOf(ops), ops, true);
     return 0;
   }
 
-  /** A site that an ops which changes the ip has, or has no longer. */
-  #markIpmodify(rec: FtraceRec, ops: FtraceOps, has: boolean): void {
+  /** Sites that an ops which changes the ip has, or has no longer. */
+  #markIpmodify(records: Iterable<FtraceRec>, ops: FtraceOps, has: boolean): void {
     const { FTRACE_OPS_FL_IPMODIFY, FTRACE_FL_IPMODIFY } = this.#constants;
     if (!ops.has(FTRACE_OPS_FL_IPMODIFY)) return;
-    rec.wasModified ||= has;
-    rec.flags = (has ? rec.flags | FTRACE_FL_IPMODIFY : rec.flags & ~FTRACE_FL_IPMODIFY) >>> 0;
+    for (const rec of records) {
+      rec.wasModified ||= has;
+      rec.flags = (has ? rec.flags | FTRACE_FL_IPMODIFY : rec.flags & ~FTRACE_FL_IPMODIFY) >>> 0;
+    }
   }
 
   #ipmodifyTaken(ips: readonly Addr[]): boolean {
@@ -359,42 +357,60 @@ export class Ftrace {
   }
 
   #recordsOf(ops: FtraceOps): FtraceRec[] {
+    const { FTRACE_FL_DISABLED } = this.#constants;
     const ips = ops.filterIps();
+    const records: FtraceRec[] = [];
+    if (ips) {
+      for (const ip of ips) {
+        const rec = this.records.at(ip);
+        if (rec && !(rec.flags & FTRACE_FL_DISABLED)) records.push(rec);
+      }
+      return records;
+    }
     // ftrace_check_work_func(): functions that the linker threw away are disabled before anyone can trace.
-    const all = (): FtraceRec[] => [...this.records.all()].filter((rec) => isValid(this.#core, rec));
-    const records = ips ? ips.map((ip) => this.records.at(ip)) : all();
-    return records.filter(
-      (rec) => rec !== undefined && !(rec.flags & this.#constants.FTRACE_FL_DISABLED),
-    ) as FtraceRec[];
+    for (const rec of this.records.all())
+      if (!(rec.flags & FTRACE_FL_DISABLED) && isValid(this.#core, rec)) records.push(rec);
+    return records;
   }
 
-  /** __ftrace_hash_rec_update() for one record: one ops more or less. */
-  #count(rec: FtraceRec, ops: FtraceOps, by: 1 | -1): void {
-    rec.flags = (rec.flags + by) >>> 0;
-    const others = this.#list.tracing(rec.ip).filter((o) => o.addr !== ops.addr);
-    const regs = by === 1 ? [...others, ops] : others;
-    let flags = rec.flags & ~(this.#constants.FTRACE_FL_TRAMP | this.#constants.FTRACE_FL_REGS);
-    if (recCount(this.#core, rec) === 1 && regs[0]?.trampoline) flags |= this.#constants.FTRACE_FL_TRAMP;
-    if (regs.some((o) => o.has(this.#constants.FTRACE_OPS_FL_SAVE_REGS)))
-      flags |= this.#constants.FTRACE_FL_REGS;
-    rec.flags = flags >>> 0;
+  /** __ftrace_hash_rec_update() for records that an ops traces from now on, or no longer. */
+  #count(records: Iterable<FtraceRec>, ops: FtraceOps, by: 1 | -1): void {
+    const { FTRACE_FL_TRAMP, FTRACE_FL_REGS, FTRACE_OPS_FL_SAVE_REGS } = this.#constants;
+    const others = this.#list.tracers().filter((other) => other.addr !== ops.addr);
+    const savesRegs = by === 1 && ops.has(FTRACE_OPS_FL_SAVE_REGS);
+    const own = by === 1 ? ops.trampoline : 0n;
+    for (const rec of records) {
+      let [regs, trampoline] = [savesRegs, own];
+      let first = true;
+      for (const other of others) {
+        if (!other.traces(rec.ip)) continue;
+        if (first) trampoline = other.trampoline;
+        first = false;
+        regs ||= other.savesRegs;
+      }
+      let flags = (rec.flags + by) & ~(FTRACE_FL_TRAMP | FTRACE_FL_REGS);
+      if ((flags & this.#constants.FTRACE_REF_MAX) === 1 && trampoline !== 0n) flags |= FTRACE_FL_TRAMP;
+      if (regs) flags |= FTRACE_FL_REGS;
+      rec.flags = flags >>> 0;
+    }
   }
 
   /** ftrace_get_addr_new(): what a record's site should call; 0 for a nop. */
-  #wanted(rec: FtraceRec): Addr {
+  #wanted(rec: FtraceRec, tracers: readonly Tracer[]): Addr {
     if (recCount(this.#core, rec) === 0 || !this.enabled) return 0n;
-    const own =
-      rec.flags & this.#constants.FTRACE_FL_TRAMP ? this.#list.tracing(rec.ip)[0]?.trampoline : undefined;
-    if (own) return own;
-    return (
-      rec.flags & this.#constants.FTRACE_FL_REGS ? this.trampolines.regsCaller : this.trampolines.caller
-    ).start;
+    const { FTRACE_FL_TRAMP, FTRACE_FL_REGS } = this.#constants;
+    const alone = rec.flags & FTRACE_FL_TRAMP ? tracers.find(({ traces }) => traces(rec.ip)) : undefined;
+    if (alone && alone.trampoline !== 0n) return alone.trampoline;
+    return (rec.flags & FTRACE_FL_REGS ? this.trampolines.regsCaller : this.trampolines.caller).start;
   }
 
   /** ftrace_run_update_code(), with the static callers' handler set before any site can come to them. */
-  *#runUpdate(ops: FtraceOps, what: 'register' | 'unregister'): HostGenerator<void> {
+  *#runUpdate(
+    ops: FtraceOps,
+    records: readonly FtraceRec[],
+    what: 'register' | 'unregister',
+  ): HostGenerator<void> {
     const { mem, events } = this.#core;
-    const records = this.#recordsOf(ops);
     const told = events.listens('ftrace') ? records : [];
     const sites = told.map((rec) => ({ rec, before: mem.readBytes(rec.ip, this.#fentry.size) }));
     // update_ftrace_function(): several ops, or one that may go at any time, need the function that walks the list
@@ -413,7 +429,9 @@ export class Ftrace {
   /** Sites whose records changed. A site that is not as it should be ends ftrace for good. */
   *#replaceCode(records: Iterable<FtraceRec>): HostGenerator<void> {
     const { FTRACE_FL_DISABLED } = this.#constants;
-    const wanted = (rec: FtraceRec): Addr => (rec.flags & FTRACE_FL_DISABLED ? 0n : this.#wanted(rec));
+    const tracers = this.#list.tracers();
+    const wanted = (rec: FtraceRec): Addr =>
+      rec.flags & FTRACE_FL_DISABLED ? 0n : this.#wanted(rec, tracers);
     if (!(yield* this.#code.replace(records, wanted))) this.disabled = true;
   }
 

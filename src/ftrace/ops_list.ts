@@ -8,14 +8,21 @@ import type { Addr } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { FtraceOps } from './ops.ts';
 
+/** A registered ops as it was when it was asked: for all sites at once it would be asked 50,000 times. */
+export interface Tracer {
+  readonly addr: Addr;
+  readonly trampoline: Addr;
+  /** FTRACE_OPS_FL_SAVE_REGS */
+  readonly savesRegs: boolean;
+  readonly traces: (ip: Addr) => boolean;
+}
+
 export class OpsList {
   readonly #core: KernelCore;
   readonly #head: Addr;
   readonly #end: Addr;
   /** Filters of registered ops, by their address, as they were last read. */
   readonly #filters = new Map<Addr, ReadonlySet<Addr> | 'all'>();
-  /** What asks them in guest memory, by their address: for all sites at once they are asked 50,000 times. */
-  readonly #known = new Map<Addr, FtraceOps>();
 
   constructor(core: KernelCore) {
     this.#core = core;
@@ -28,8 +35,7 @@ export class OpsList {
     const list: FtraceOps[] = [];
     let addr = this.#core.mem.readU64(this.#head);
     while (addr !== this.#end) {
-      const ops = this.#known.get(addr) ?? new FtraceOps(this.#core, addr);
-      this.#known.set(addr, ops);
+      const ops = new FtraceOps(this.#core, addr);
       list.push(ops);
       addr = ops.next;
     }
@@ -38,17 +44,33 @@ export class OpsList {
 
   /** Those that trace the site. */
   tracing(ip: Addr): FtraceOps[] {
-    return this.registered().filter((ops) => this.#traces(ops, ip));
+    return this.registered().filter((ops) => {
+      const filter = this.#filterOf(ops);
+      return filter === 'all' || filter.has(ip);
+    });
   }
 
-  #traces(ops: FtraceOps, ip: Addr): boolean {
+  /** All of them as they are now: what it says holds until one of them, or the list, is another one. */
+  tracers(): Tracer[] {
+    return this.registered().map((ops) => {
+      const filter = this.#filterOf(ops);
+      return {
+        addr: ops.addr,
+        trampoline: ops.trampoline,
+        savesRegs: ops.has(this.#core.kernel.constants.FTRACE_OPS_FL_SAVE_REGS),
+        traces: filter === 'all' ? () => true : (ip) => filter.has(ip),
+      };
+    });
+  }
+
+  #filterOf(ops: FtraceOps): ReadonlySet<Addr> | 'all' {
     let filter = this.#filters.get(ops.addr);
     if (filter === undefined) {
       const ips = ops.filterIps();
       filter = ips ? new Set(ips) : 'all';
       this.#filters.set(ops.addr, filter);
     }
-    return filter === 'all' || filter.has(ip);
+    return filter;
   }
 
   /** Its filter is another one. */
@@ -64,7 +86,6 @@ export class OpsList {
 
   remove(ops: FtraceOps): void {
     const { mem } = this.#core;
-    this.#known.delete(ops.addr);
     if (mem.readU64(this.#head) === ops.addr) mem.writeU64(this.#head, ops.next);
     for (const other of this.registered()) if (other.next === ops.addr) other.next = ops.next;
   }

@@ -19,7 +19,14 @@ export const ENDBR64: Readonly<Uint8Array> = Uint8Array.of(0xf3, 0x0f, 0x1e, 0xf
 /** text_gen_insn(): opcode and displacement of a five-byte call or jump. */
 export function genInsn(opcode: number, at: Addr, target: Addr): Uint8Array {
   const disp = Number(BigInt.asIntN(32, target - at - 5n));
-  return Uint8Array.of(opcode, disp, disp >> 8, disp >> 16, disp >> 24);
+  // Element by element: Uint8Array.of() takes longer, and each site of a kernel may be wanted.
+  const insn = new Uint8Array(5);
+  insn[0] = opcode;
+  insn[1] = disp;
+  insn[2] = disp >> 8;
+  insn[3] = disp >> 16;
+  insn[4] = disp >> 24;
+  return insn;
 }
 
 /** `e8 disp32`: a call at `ip` of `target`. @throws RangeError when it is more than 2 GiB away. */
