@@ -6,6 +6,8 @@ export interface Result {
   readonly stderr: string;
   /** The screen of whoever looks is to be cleared before. */
   readonly clear?: boolean;
+  /** The program ended there: what it was still to do is not done. */
+  readonly ended?: boolean;
 }
 
 export function ok(stdout = ''): Result {
@@ -22,8 +24,10 @@ export class Output {
   stdout = '';
   stderr = '';
   status = 0;
+  ended = false;
 
   add(result: Result): void {
+    this.ended ||= result.ended ?? false;
     this.stdout += result.stdout;
     this.stderr += result.stderr;
     if (result.status !== 0) this.status = result.status;
@@ -39,7 +43,7 @@ export class Output {
   }
 
   result(): Result {
-    const { status, stdout, stderr } = this;
-    return { status, stdout, stderr };
+    const { status, stdout, stderr, ended } = this;
+    return { status, stdout, stderr, ...(ended ? { ended } : {}) };
   }
 }

@@ -69,6 +69,38 @@ describe('modprobe', () => {
     expect(await sh('depmod; modprobe -n klpdemo_copy')).toBe('');
   });
 
+  it('does nothing more once it has said that something is fatal, which with -a is a warning, and with -q not said', async () => {
+    const rest = async (line: string): Promise<string[]> => [
+      await sh(line),
+      await sh(`lsmod | grep -c klpbundle_core; modprobe klpbundle_core`),
+    ];
+    await sh('modprobe klpdemo_patch_vmlinux; sleep 2; modprobe klpbundle_core');
+    const inUse = 'Module klpdemo_patch_vmlinux is in use.';
+    const both = 'klpdemo_patch_vmlinux klpbundle_core';
+    const failure = '[exit status 1]\n';
+    expect(await rest(`modprobe -r ${both}`)).toEqual([`modprobe: FATAL: ${inUse}\n${failure}`, '1\n']);
+    expect(await rest(`modprobe -r -a ${both}`)).toEqual([`modprobe: WARNING: ${inUse}\n${failure}`, '0\n']);
+    expect(await rest(`modprobe -r -q ${both}`)).toEqual([failure, '0\n']);
+    expect(await rest('modprobe -r klpdemo_absent klpbundle_core')).toEqual([
+      `modprobe: FATAL: Module klpdemo_absent not found.\n${failure}`,
+      '1\n',
+    ]);
+    expect(await rest('modprobe -r --first-time klpbundle_top klpbundle_core')).toEqual([
+      `modprobe: FATAL: Module klpbundle_top is not in kernel.\n${failure}`,
+      '1\n',
+    ]);
+    await sh('modprobe -r klpbundle_core');
+    expect(await rest('modprobe -a klpdemo_absent klpbundle_core')).toEqual([
+      `modprobe: WARNING: Module klpdemo_absent not found in directory ${DIR}\n${failure}`,
+      '1\n',
+    ]);
+  });
+
+  it('of which the module has killed it loads no more', async () => {
+    await sh('modprobe -a klpdemo_bad_null klpbundle_core');
+    expect(await sh('lsmod | grep klpbundle_core')).toBe('[exit status 1]\n');
+  });
+
   it('passes parameters on, and says why the kernel would not have a module', async () => {
     expect(await sh('modprobe klpdemo_bad_import')).toBe(
       "modprobe: ERROR: could not insert 'klpdemo_bad_import': Unknown symbol in module, or unknown parameter (see dmesg)\n[exit status 1]\n",

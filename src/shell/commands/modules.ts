@@ -101,6 +101,7 @@ interface ModprobeOptions {
   readonly verbose: boolean;
   readonly firstTime: boolean;
   readonly quiet: boolean;
+  readonly all: boolean;
   /** MODULE_INIT_IGNORE_* of finit_module(). */
   readonly flags: number;
 }
@@ -136,17 +137,34 @@ const modprobe: Command = {
       verbose: has('v', 'verbose', 'D', 'show-depends'),
       firstTime: has('first-time'),
       quiet: has('q', 'quiet'),
+      all: has('a', 'all'),
       flags:
         (has('f', 'force', 'force-modversion') ? MODULE_INIT_IGNORE_MODVERSIONS : 0) |
         (has('f', 'force', 'force-vermagic') ? MODULE_INIT_IGNORE_VERMAGIC : 0),
     };
+    const isRemoval = has('r', 'remove');
+    if (!isRemoval && !options.all) return insert(shell, operands[0], operands.slice(1), options);
     const output = new Output();
-    if (has('r', 'remove')) for (const name of operands) output.add(await unload(shell, name, options));
-    else if (has('a', 'all')) for (const name of operands) output.add(await insert(shell, name, [], options));
-    else output.add(await insert(shell, operands[0], operands.slice(1), options));
+    for (const name of operands) {
+      output.add(await (isRemoval ? unload(shell, name, options) : insert(shell, name, [], options)));
+      if (output.ended) break;
+    }
     return output.result();
   },
 };
+
+/** modprobe.c's LOG(): fatal, and then it exits; a warning with -a; with -q nothing is said, and it goes on. */
+function complaint(text: string, { quiet, all }: ModprobeOptions): Result {
+  if (quiet) return { status: 1, stdout: '', stderr: '' };
+  if (all) return failed(`modprobe: WARNING: ${text}`);
+  return { ...failed(`modprobe: FATAL: ${text}`), ended: true };
+}
+
+/** Its process is gone. */
+const killed = (signal: number): Result => ({
+  ...failed(killedText(signal), signalStatus(signal)),
+  ended: true,
+});
 
 async function insert(
   shell: ShellContext,
@@ -155,10 +173,7 @@ async function insert(
   options: ModprobeOptions,
 ): Promise<Result> {
   const paths = shell.modules.resolve(wanted);
-  if (!paths) {
-    const text = `modprobe: FATAL: Module ${wanted} not found in directory ${shell.modules.dir}`;
-    return options.quiet ? { status: 1, stdout: '', stderr: '' } : failed(text);
-  }
+  if (!paths) return complaint(`Module ${wanted} not found in directory ${shell.modules.dir}`, options);
   const name = moduleName(paths[paths.length - 1]);
   if (loaded(shell, name) && !(options.dryRun && options.verbose && !options.firstTime)) {
     const text = `modprobe: ERROR: could not insert '${name}': Module already in kernel`;
@@ -200,7 +215,7 @@ async function insertOne(
 }
 
 function insertResult(name: string, { code, signal }: Ended, options: ModprobeOptions): Result {
-  if (signal !== undefined) return failed(killedText(signal), signalStatus(signal));
+  if (signal !== undefined) return killed(signal);
   if (code === undefined || code === 0) return ok();
   const head = `modprobe: ERROR: could not insert '${name}'`;
   if (code === UAPI.EEXIST) return options.firstTime ? failed(`${head}: Module already in kernel`) : ok();
@@ -217,10 +232,10 @@ async function unload(shell: ShellContext, wanted: string, options: ModprobeOpti
   const paths = shell.modules.resolve(wanted) ?? [wanted];
   const name = moduleName(wanted);
   if (!loaded(shell, name)) {
-    if (!shell.modules.resolve(wanted)) return failed(`modprobe: FATAL: Module ${wanted} not found.`);
-    return options.firstTime ? failed(`modprobe: FATAL: Module ${name} is not in kernel.`) : ok();
+    if (!shell.modules.resolve(wanted)) return complaint(`Module ${wanted} not found.`, options);
+    return options.firstTime ? complaint(`Module ${name} is not in kernel.`, options) : ok();
   }
-  if (useOf(shell, name).refcnt > 0) return failed(`modprobe: FATAL: Module ${name} is in use.`);
+  if (useOf(shell, name).refcnt > 0) return complaint(`Module ${name} is in use.`, options);
   const output = new Output();
   for (const path of [paths[paths.length - 1], ...paths.slice(0, -1)]) {
     const each = moduleName(path);
@@ -228,8 +243,10 @@ async function unload(shell: ShellContext, wanted: string, options: ModprobeOpti
     if (options.verbose) output.line(`rmmod ${each}`);
     if (options.dryRun) continue;
     const { code, signal } = await shell.guest.run('rmmod', [each], { comm: 'modprobe' });
-    if (signal !== undefined) output.error(killedText(signal), signalStatus(signal));
-    else if (code !== 0) output.error(`modprobe: FATAL: could not remove '${each}': ${errnoText(code ?? 0)}`);
+    if (signal !== undefined) output.add(killed(signal));
+    else if (code !== 0)
+      output.add(complaint(`could not remove '${each}': ${errnoText(code ?? 0)}`, options));
+    if (output.ended) break;
   }
   return output.result();
 }
