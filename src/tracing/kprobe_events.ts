@@ -186,9 +186,19 @@ export class KprobeEvents {
       (event) => event.name === name && (group === undefined || event.group === group),
     );
     if (found.length === 0) return -UAPI.ENOENT;
-    if (found.some((event) => event.enabled)) return -UAPI.EBUSY;
-    for (const event of found) yield* this.#remove(event);
+    // unregister_trace_kprobe() asks of the last probe of an event alone: by then the others have gone.
+    for (const event of found) {
+      if (event.enabled && !this.#hasSibling(event)) return -UAPI.EBUSY;
+      yield* this.#remove(event);
+    }
     return 0;
+  }
+
+  /** trace_probe_has_sibling() */
+  #hasSibling(event: KprobeEvent): boolean {
+    return this.#events.some(
+      (other) => other !== event && other.group === event.group && other.name === event.name,
+    );
   }
 
   /** dyn_events_release_all(): of which none is enabled. */

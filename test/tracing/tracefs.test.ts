@@ -215,6 +215,15 @@ describe('kprobe_events', () => {
     expect(await sh(`cat /sys/kernel/debug/kprobes/list; ls ${T}/events`)).not.toContain('mine');
   });
 
+  it('of an event that is enabled lets go all probes but the last, and refuses then', async () => {
+    await sh(`echo 'p:mine cmdline_proc_show' > ${EVENTS}; echo 'p:mine version_proc_show' >> ${EVENTS}`);
+    await sh(`echo 'p:mine uptime_proc_show' >> ${EVENTS}; echo 1 > ${T}/events/kprobes/mine/enable`);
+    expect(await sh(`echo -:mine >> ${EVENTS}`)).toContain('Device or resource busy');
+    expect(await sh(`cat ${EVENTS}`)).toBe('p:kprobes/mine uptime_proc_show\n');
+    expect(await sh('grep -c . /sys/kernel/debug/kprobes/list')).toBe('1\n');
+    expect(await sh(`echo 0 > ${T}/events/kprobes/enable; echo -:mine >> ${EVENTS}; cat ${EVENTS}`)).toBe('');
+  });
+
   it('names probes by their place, and has several in one event', async () => {
     await sh(
       `echo 'p cmdline_proc_show' > ${EVENTS}; echo 'p:p_cmdline_proc_show_0 version_proc_show' >> ${EVENTS}`,
