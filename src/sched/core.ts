@@ -92,8 +92,15 @@ export class Sched {
     idle.cpu = cpu;
   }
 
-  /** set_cpus_allowed to one CPU; it takes effect at the next wakeup. */
+  /**
+   * set_cpus_allowed to one CPU; it takes effect at the next wakeup. To one that is not there: select_fallback_rq() finds
+   * none of the task's then, and lets it run on any, in silence where it is a kernel thread.
+   */
   bind(task: TaskStruct, cpu: number): void {
+    if (cpu >= this.#rqs.length) {
+      this.#bound.delete(task);
+      return;
+    }
     this.#bound.set(task, cpu);
     if (!task.onCpu) task.cpu = cpu;
   }

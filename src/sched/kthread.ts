@@ -69,7 +69,7 @@ export class Kthreads {
       },
       kthread_should_stop: (call) => this.#threads.get(core.currentOf(call))?.shouldStop ?? false,
       kthread_stop: stop,
-      kthread_bind: (call) => sched.bind(sched.taskAt(call.args[0]), Number(call.args[1])),
+      kthread_bind: ({ args }) => sched.bind(sched.taskAt(args[0]), Number(BigInt.asUintN(32, args[1]))),
     });
   }
 

@@ -1,5 +1,7 @@
 // Who runs: sharing a CPU, preemption in user and kernel mode, and what holds it off.
 
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { BUILT_IN, tickNs } from '../../src/kernel/description.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
@@ -168,6 +170,20 @@ describe('a task that is bound to another CPU', () => {
     const { cpu } = task;
     sched.bind(task, 1 - cpu);
     expect(task.cpu).toBe(cpu);
+  });
+
+  it('executes on any where there is no such CPU', async () => {
+    await boot({ cpus: 1 });
+    const module = join(import.meta.dirname, '../../fixtures/modules/klpdemo_busy.ko');
+    world.machine.addFile('/klpdemo_busy.ko', new Uint8Array(readFileSync(module)));
+    // Its thread is to be on CPU 1.
+    const insmod = world.machine.insmod('/klpdemo_busy.ko', 'spin=10');
+    world.machine.runUntil(() => world.machine.exitStatus(insmod) !== undefined, 1000 * MS);
+    expect(world.machine.exitStatus(insmod)).toBe(0);
+    const { core } = world.machine.inspect;
+    const isIts = (): boolean => core.tasks.curr[0].comm === 'klpdemo_busy';
+    expect(world.machine.runUntil(isIts, 100 * MS)).toBe(true);
+    expect(world.machine.dmesg().join('\n')).not.toContain('BUG:');
   });
 });
 
