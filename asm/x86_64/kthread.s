@@ -37,6 +37,15 @@ HOST_FUNC_NOTRACE kthread_start
 HOST_FUNC_NOTRACE kthread_set_result
 HOST_FUNC kthread_create_on_node
 EXPORT_SYMBOL(kthread_create_on_node)
+.ifdef REAL_KERNEL
+# Of kthread_create_worker() and its siblings.
+HOST_FUNC __kthread_create_on_node
+# int __sched_setscheduler(rdi task, rsi attr, dl user, cl pi)
+HOST_FUNC __sched_setscheduler
+# void __put_task_struct(rdi task)
+HOST_FUNC __put_task_struct
+EXPORT_SYMBOL_GPL(__put_task_struct)
+.endif
 HOST_FUNC kthread_stop
 EXPORT_SYMBOL(kthread_stop)
 HOST_FUNC kthread_should_stop

@@ -15,7 +15,18 @@ export const LATER_MEMBERS = {
   /** 6.19: the format of a WARN() that is a trap with arguments. */
   bug_entry: ['format_disp'],
   /** Of any release, for a real kernel's own functions: in init_fs, with init_cred, in init_css_set. */
-  task_struct: ['cred', 'real_cred', 'cgroups', 'thread_pid', 'cpus_ptr', 'cpus_mask', 'migration_pending'],
+  task_struct: [
+    ...([
+      'cred',
+      'real_cred',
+      'cgroups',
+      'thread_pid',
+      'cpus_ptr',
+      'cpus_mask',
+      'migration_pending',
+    ] as const),
+    ...(['worker_private', 'policy', 'prio', 'static_prio', 'normal_prio', 'rt_priority'] as const),
+  ],
   /** Of any release: whether a directory of /proc is one for good. */
   proc_dir_entry: ['proc_iops'],
   /** 6.13: a count of those who use a file that is one less than them. */
@@ -36,6 +47,7 @@ export const LATER_STRUCTS = {
   pcpu_hot: ['current_task', 'preempt_count', 'cpu_number', 'top_of_stack', 'softirq_pending'],
   /** Of every kernel; only native functions look there. */
   rq: ['nr_running'],
+  kthread: ['flags', 'threadfn', 'data'],
   pid_namespace: ['idr'],
   pglist_data: ['per_cpu_nodestats'],
   page: ['_refcount', '_mapcount'],

@@ -4,6 +4,7 @@
 // task_struct when nobody waits for it.
 
 import { ptRegsOffset } from '../arch/pt_regs.ts';
+import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { negErrno } from '../kernel/core.ts';
@@ -27,6 +28,9 @@ const WNOHANG = 1n;
 /** do_wait_children: the caller sleeps and asks again (asm/x86_64/exit.s). */
 const WAIT_SLEEP = -1000;
 
+/** Of a task that is there: the scheduler's, and one of who forked it. */
+const OWN_REFERENCES = 2;
+
 export class Exit {
   readonly #core: KernelCore;
   readonly #constants: Constants;
@@ -40,8 +44,12 @@ export class Exit {
   readonly #zombies = new Map<TaskStruct, TaskStruct>();
   readonly #pendingSignals = new Map<TaskStruct, number[]>();
   readonly #dead = new Set<TaskStruct>();
+  /** Gone, while others have references to their structs: functions of a real kernel take such. */
+  readonly #referenced = new Map<Addr, TaskStruct>();
   /** Run in the dying task, in order: files, livepatch, whoever keeps something per task. May call guest code. */
   readonly onExit: ((task: TaskStruct, code: number) => HostGenerator<void> | void)[] = [];
+  /** Its task_struct goes. */
+  readonly onFree: ((task: TaskStruct) => void)[] = [];
 
   constructor(core: KernelCore, sched: Sched, fork: Fork, locking: Locking) {
     this.#core = core;
@@ -56,6 +64,7 @@ export class Exit {
     sched.onTaskDead = (task) => this.#putTaskStack(task);
     const exitNotify = (call: HostCall) => this.#exitNotify(call);
     const getSignal = (call: HostCall) => this.#getSignal(call);
+    core.host.offerAll({ __put_task_struct: ({ args: [task] }) => this.#putTaskStruct(task) });
     core.host.defineAll({
       exit_notify: exitNotify,
       do_wait_children: (call) => this.#doWait(call),
@@ -122,6 +131,27 @@ export class Exit {
   #freeTask(task: TaskStruct): void {
     if (!this.#dead.delete(task)) return;
     this.#core.tasks.forget(task);
+    const { usage } = this.#core.kernel.structs.task_struct.fields;
+    const at = task.addr + BigInt(usage);
+    const others = this.#core.mem.readU32(at) - OWN_REFERENCES;
+    if (others <= 0) {
+      this.#freeStruct(task);
+      return;
+    }
+    this.#core.mem.writeU32(at, others);
+    this.#referenced.set(task.addr, task);
+  }
+
+  /** __put_task_struct(): nobody has it any longer. */
+  #putTaskStruct(addr: Addr): void {
+    const task = this.#referenced.get(addr);
+    if (!task) return;
+    this.#referenced.delete(addr);
+    this.#freeStruct(task);
+  }
+
+  #freeStruct(task: TaskStruct): void {
+    for (const hook of this.onFree) hook(task);
     this.#core.slab.free(task.addr);
   }
 

@@ -293,6 +293,7 @@ export class Fork {
     child.flags = (parent.flags & ~this.#constants.PF_WQ_WORKER) | this.#constants.PF_FORKNOEXEC;
     for (const tif of ['TIF_NEED_RESCHED', 'TIF_SIGPENDING', 'TIF_NOTIFY_SIGNAL'] as const)
       child.clearTif(tif);
+    this.#core.mem.writeU32(child.addr + BigInt(this.#taskStruct.usage), 2);
     for (const field of ['trace_recursion', 'mm', 'active_mm'] as const)
       this.#core.mem.writeU64(child.addr + BigInt(this.#taskStruct[field]), 0n);
   }

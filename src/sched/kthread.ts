@@ -22,7 +22,12 @@ interface Kthread {
   request: Addr;
   /** A struct completion in guest memory: done when the thread is gone. */
   readonly exited: Addr;
+  /** Nobody has it, and nobody stops it. */
+  isGivenUp?: boolean;
 }
+
+/** Bits of `flags` in struct kthread: KTHREAD_SHOULD_STOP and KTHREAD_SHOULD_PARK, seen in 6.1 to 7.3. */
+const [SHOULD_STOP, SHOULD_PARK] = [1n << 1n, 1n << 2n];
 
 export class Kthreads {
   readonly #core: KernelCore;
@@ -51,16 +56,17 @@ export class Kthreads {
     this.#locking = locking;
     this.#kthread = core.symbols.require('kthread');
     exit.onExit.push((task) => this.#exited(task));
+    exit.onFree.push((task) => this.#freeStruct(task));
     const stop = (call: HostCall) => this.#stop(call);
+    core.host.offerAll({
+      // (function, data, node, format, va_list)
+      __kthread_create_on_node: ({ args: [fn, data, , fmt, list] }) =>
+        this.#make(fn, data, vsprintfGuest(format, fmt, format.varargs.vaList(core.mem, list))),
+    });
     core.host.defineAll({
       kthread_create_on_node: (call) => {
         const [fn, data, , fmt] = call.args;
-        const task = this.#tryCreate(
-          fn,
-          data,
-          vsprintfGuest(format, fmt, format.varargs.callArgs(core.mem, call, 4)),
-        );
-        return typeof task === 'number' ? negErrno(task) : task.addr;
+        return this.#make(fn, data, vsprintfGuest(format, fmt, format.varargs.callArgs(core.mem, call, 4)));
       },
       kthread_start: (call) => this.#start(core.currentOf(call)),
       kthread_set_result: (call) => {
@@ -82,12 +88,58 @@ export class Kthreads {
       this.#threads.set(this.#core.tasks.byAddr(addr) as TaskStruct, { ...thread });
   }
 
-  /** kthread() has read its request: the block goes. */
-  #start(task: TaskStruct): void {
+  /** kthread() has read its request: the block goes. One that was stopped before it ran never calls its function. */
+  *#start(task: TaskStruct): HostGenerator<void> {
     const thread = this.#threads.get(task);
-    if (!thread || thread.request === 0n) return;
-    this.#core.slab.free(thread.request);
+    if (!thread) return;
+    if (thread.request !== 0n) this.#core.slab.free(thread.request);
     thread.request = 0n;
+    if (!thread.shouldStop) return;
+    const args = [negErrno(UAPI.EINTR)];
+    yield { call: this.#core.symbols.require('kthread_exit'), args };
+  }
+
+  /** @returns the task's address, or an ERR_PTR() */
+  *#make(fn: Addr, data: Addr, comm: string): HostGenerator<bigint> {
+    const task = this.#tryCreate(fn, data, comm);
+    if (typeof task === 'number') return negErrno(task);
+    const { mem, symbols, kernel } = this.#core;
+    const make = symbols.lookupName('set_kthread_struct');
+    if (make === undefined) return task.addr;
+    if (((yield { call: make, args: [task.addr] }) & 1n) === 0n) return this.#giveUp(task);
+    const struct = this.#structOf(task);
+    const { kthread } = kernel.structs;
+    if (struct !== 0n && kthread) {
+      mem.writeU64(struct + BigInt(kthread.fields.threadfn), fn);
+      mem.writeU64(struct + BigInt(kthread.fields.data), data);
+    }
+    return task.addr;
+  }
+
+  /** Without memory for what belongs to it: it ends without having run. */
+  #giveUp(task: TaskStruct): bigint {
+    const thread = this.#threads.get(task);
+    if (thread) {
+      thread.shouldStop = true;
+      thread.isGivenUp = true;
+    }
+    this.#sched.wakeUpState(task, this.#constants.TASK_NORMAL);
+    return negErrno(UAPI.ENOMEM);
+  }
+
+  /** The struct kthread that functions of a real kernel look at; 0 where there is none. */
+  #structOf(task: TaskStruct): Addr {
+    const at = this.#core.kernel.structs.task_struct.fields.worker_private;
+    if (at === undefined || !task.isKthread) return 0n;
+    return this.#core.mem.readU64(task.addr + BigInt(at));
+  }
+
+  /** free_kthread_struct() */
+  #freeStruct(task: TaskStruct): void {
+    const thread = this.#threads.get(task);
+    if (thread && (!thread.shouldStop || thread.isGivenUp)) this.#forget(task, thread);
+    const struct = this.#structOf(task);
+    if (struct !== 0n) this.#core.slab.free(struct);
   }
 
   /** @returns a positive errno without memory, or without room for another task. */
@@ -134,7 +186,6 @@ export class Kthreads {
     const thread = this.#threads.get(task);
     if (!thread) return;
     this.#locking.complete(thread.exited);
-    if (!thread.shouldStop) this.#forget(task, thread);
   }
 
   #forget(task: TaskStruct, thread: Kthread): void {
@@ -142,13 +193,27 @@ export class Kthreads {
     this.#threads.delete(task);
   }
 
+  /** What functions of a real kernel ask, kthread_should_stop_or_park() among them; one that is parked goes on. */
+  *#tellStruct(task: TaskStruct): HostGenerator<void> {
+    const struct = this.#structOf(task);
+    const { kthread } = this.#core.kernel.structs;
+    if (struct === 0n || !kthread) return;
+    const at = struct + BigInt(kthread.fields.flags);
+    const flags = this.#core.mem.readU64(at);
+    this.#core.mem.writeU64(at, flags | SHOULD_STOP);
+    if ((flags & SHOULD_PARK) !== 0n)
+      yield { call: this.#core.symbols.require('kthread_unpark'), args: [task.addr] };
+  }
+
   /** kthread_stop(): tells it, wakes it, waits until it is gone; returns what it returned. */
   *#stop(call: HostCall): HostGenerator<number> {
-    const task = this.#core.tasks.byAddr(call.args[0]);
+    const task = [...this.#threads.keys()].find(({ addr }) => addr === call.args[0]);
     const thread = task && this.#threads.get(task);
     if (!task || !thread) return -UAPI.EINTR;
     thread.shouldStop = true;
-    this.#sched.wakeUpState(task, this.#constants.TASK_NORMAL);
+    yield* this.#tellStruct(task);
+    // One that ended by itself is there as long as somebody has a reference to it.
+    if (this.#core.tasks.byAddr(task.addr)) this.#sched.wakeUpState(task, this.#constants.TASK_NORMAL);
     const current = this.#core.currentOf(call);
     const wait = { call: this.#core.symbols.require('wait_for_completion'), args: [thread.exited] };
     yield* this.#locking.awaited.during(

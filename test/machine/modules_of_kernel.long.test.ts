@@ -24,4 +24,27 @@ describe.each(SERIES)('on %s', (series) => {
       expect(record?.level).toBe(6);
     },
   );
+
+  it.skipIf(!library)('a thread of works is made, of real-time priority', () => {
+    expect(modules.statusOf('watchdog')).toBe(0);
+    const { core } = modules.machine.inspect;
+    const thread = [...core.tasks.processes()].find(({ comm }) => comm === 'watchdogd');
+    const { policy, rt_priority, prio } = core.kernel.structs.task_struct.fields;
+    const member = (at: number | undefined): number =>
+      core.mem.readU32((thread?.addr ?? 0n) + BigInt(at ?? 0));
+    // SCHED_FIFO, and half of MAX_RT_PRIO.
+    expect([policy, rt_priority, prio].map(member)).toEqual([1, 50, 49]);
+  });
+
+  it.skipIf(!library)('threads on each CPU are made, and stop with their module', () => {
+    expect(modules.statusOf('pktgen')).toBe(0);
+    const { core } = modules.machine.inspect;
+    const threads = (): string[] =>
+      [...core.tasks.processes()].map(({ comm }) => comm).filter((comm) => comm.startsWith('kpktgend_'));
+    expect(threads()).toEqual(['kpktgend_0']);
+    const task = modules.machine.rmmod('pktgen');
+    modules.machine.runUntil(() => modules.machine.exitStatus(task) !== undefined, 60e9);
+    expect([modules.machine.exitStatus(task), threads()]).toEqual([0, []]);
+    expect(modules.machine.dmesg().join('\n')).not.toMatch(/BUG:|Oops|WARNING/);
+  });
 });

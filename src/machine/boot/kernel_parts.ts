@@ -17,6 +17,7 @@ import { Exit } from '../../sched/exit.ts';
 import { Fork } from '../../sched/fork.ts';
 import { Kthreads } from '../../sched/kthread.ts';
 import { Locking } from '../../sched/locking.ts';
+import { definePolicy } from '../../sched/policy.ts';
 import { defineTime } from '../../sched/time.ts';
 import { Timers } from '../../sched/timer.ts';
 import { defineWait } from '../../sched/wait.ts';
@@ -56,6 +57,7 @@ export function kernelParts(
   defineWait(core, sched);
   const locking = new Locking(core, sched);
   const fork = new Fork(core, sched, unwinder === 'frame pointer');
+  definePolicy(core);
   const exit = new Exit(core, sched, fork, locking);
   const kthreads = new Kthreads(core, sched, fork, exit, locking, format);
   const workqueue = new Workqueue(core, sched, timers, kthreads, format);
