@@ -2,6 +2,7 @@
 // Mirrors ftrace_enable_sysctl() of kernel/trace/ftrace.c, lib/dynamic_debug.c, tracefs.
 
 import type { FileSystem } from '../fs/filesystem.ts';
+import type { OpeningHostFile } from '../fs/host_files.ts';
 import type { Ftrace } from '../ftrace/ftrace.ts';
 import {
   availableFilterFunctions,
@@ -12,6 +13,7 @@ import {
 import { FTRACE } from '../ftrace/since.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
+import { KernelError } from '../kernel/errno.ts';
 import { procInt, procUnsignedInt } from '../kernel/proc_vec.ts';
 import { holds } from '../kernel/release.ts';
 import { UAPI } from '../kernel/uapi.ts';
@@ -62,14 +64,23 @@ export function makeControlFiles(
   for (const [name, file] of kprobeFiles(core, kprobes)) debugfs.add(`kprobes/${name}`, file);
   traceFiles(core, debugfs, ftrace, tracer, events);
   debugfs.add('tracing/enabled_functions', { mode: 0o444, read: () => enabledFunctions(core, ftrace) });
-  debugfs.add('tracing/available_filter_functions', {
-    mode: 0o444,
-    read: () => availableFilterFunctions(core, ftrace),
-  });
+  debugfs.add(
+    'tracing/available_filter_functions',
+    availableFile(ftrace, () => availableFilterFunctions(core, ftrace)),
+  );
   if (holds(core.kernel, FTRACE.addressesShown))
-    debugfs.add('tracing/available_filter_functions_addrs', {
-      mode: 0o444,
-      read: () => availableFilterFunctionsAddrs(core, ftrace),
-    });
+    debugfs.add(
+      'tracing/available_filter_functions_addrs',
+      availableFile(ftrace, () => availableFilterFunctionsAddrs(core, ftrace)),
+    );
   debugfs.add('tracing/dyn_ftrace_total_info', { mode: 0o444, read: () => dynFtraceTotalInfo(ftrace) });
 }
+
+/** ftrace_avail_open(), ftrace_avail_addrs_open() */
+const availableFile = (ftrace: Ftrace, read: () => string): OpeningHostFile => ({
+  mode: 0o444,
+  opened: () => {
+    if (ftrace.disabled) throw new KernelError(UAPI.ENODEV, 'ftrace is off for good');
+    return { read };
+  },
+});

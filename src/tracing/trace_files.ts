@@ -84,6 +84,7 @@ function filterFile(
   return {
     mode: WRITE,
     opened: (flags) => {
+      if (ftrace.disabled) throw new KernelError(UAPI.ENODEV, 'ftrace is off for good');
       const read = (): string => filterText(core, ftrace, tracer[which], none);
       if (!writes(flags)) return { read };
       let changed = cuts(flags) ? NO_FILTER : tracer[which];

@@ -138,6 +138,14 @@ describe('the function tracer', () => {
     expect(await sh(`echo 2 > ${T}/tracing_on; cat ${T}/tracing_on`)).toBe('1\n');
   });
 
+  it('has no list of functions and no filters once ftrace is off for good', async () => {
+    const { ftrace } = session.machine.inspect;
+    ftrace.disabled = true;
+    for (const name of ['available_filter_functions', 'set_ftrace_filter', 'set_ftrace_notrace'])
+      expect(await sh(`cat ${T}/${name}`), name).toContain('No such device');
+    expect(await sh(`cat ${T}/enabled_functions`)).toBe('');
+  });
+
   it('takes patterns, more of them, and takes some out', async () => {
     const filter = `${T}/set_ftrace_filter`;
     expect(await sh(`cat ${filter} ${T}/set_ftrace_notrace`)).toBe(
