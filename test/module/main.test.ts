@@ -89,6 +89,9 @@ describe('loading a module built by kbuild', () => {
 
   it('calls __fentry__ at every fentry site, for ftrace to take out', () => {
     expect(mod.fentrySites).toContain(symbol(rig, 'klpdemo_main'));
+    expect(mod.reports).toContainEqual(
+      expect.objectContaining({ section: '__mcount_loc', entries: mod.fentrySites.length }),
+    );
     for (const site of mod.fentrySites.filter((s) => mod.containsText(s))) {
       expect(mem.readU8(site)).toBe(0xe8);
       expect(site + 5n + BigInt(mem.readS32(site + 1n))).toBe(symbol(rig, '__fentry__'));
@@ -131,6 +134,25 @@ describe('parameters', () => {
     loaded(rig, 'klpdemo_target', 'colour=red dyndbg=+p -- rest of it');
     expect(rig.dmesg).toContain("klpdemo_target: unknown parameter 'colour' ignored");
     expect(rig.dmesg).toContain("klpdemo_target: parameters 'rest of it' after `--' ignored");
+    // Of dynamic debug's own, which are no module's, only what is behind the first dot counts.
+    const said = rig.dmesg.length;
+    expect(rig.unload('klpdemo_target')).toBe(0);
+    loaded(rig, 'klpdemo_target', 'other.dyndbg=+p other.dyn.dbg=+p --');
+    const ignored = rig.dmesg.slice(said).filter((line) => line.includes('ignored'));
+    expect(ignored).toEqual(["klpdemo_target: unknown parameter 'other' ignored"]);
+  });
+
+  it("of a livepatch that was built before force came, 'immediate', fail the load with what there is now", () => {
+    const rig = new Rig();
+    const patch = fixture('klpdemo_patch_vmlinux');
+    expect(rig.load(patch, 'immediate=1')).toMatchObject({ ok: false, code: 'EINVAL' });
+    const force = '/sys/kernel/livepatch/klpdemo_patch_vmlinux/force';
+    expect(rig.dmesg).toContain(
+      `klpdemo_patch_vmlinux: livepatch has no 'immediate' since Linux 4.16: what ends a transition is 1 to ${force}`,
+    );
+    // Of another module it is a parameter like any other that nobody knows.
+    loaded(rig, 'klpdemo_target', 'immediate=1');
+    expect(rig.dmesg).toContain("klpdemo_target: unknown parameter 'immediate' ignored");
   });
 
   it.each([

@@ -13,7 +13,13 @@ import { SHF_ALLOC, SHF_MERGE, SHF_STRINGS, SHT_NOBITS } from '../../src/elf/con
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { THIS_MODULE_SECTION } from '../../src/elf/module_object.ts';
 import { BUILT_IN } from '../../src/kernel/description.ts';
-import { moduleFindBug, searchExtable, searchModuleExtable, sortExtable } from '../../src/module/extable.ts';
+import {
+  moduleFindBug,
+  readBug,
+  searchExtable,
+  searchModuleExtable,
+  sortExtable,
+} from '../../src/module/extable.ts';
 import { sectionAddress } from '../../src/module/memory.ts';
 import type { Module } from '../../src/module/module.ts';
 import type { ModuleLoaderPorts } from '../../src/module/ports.ts';
@@ -131,6 +137,35 @@ describe('sites that follow a key', () => {
     expect(code(rig, 'calls', 10, 5)).toBe('c3cccccccc');
   });
 
+  it('static calls whose key is not exported are known by their trampoline, where somebody knows it by that', () => {
+    const bytes = Buffer.from(object('module-sites'));
+    for (let at = bytes.indexOf('static_call_set'); at >= 0; at = bytes.indexOf('static_call_set', at + 1))
+      bytes.write('__SCT__call_set', at);
+    const called = (staticCallKey?: ModuleLoaderPorts['staticCallKey']) => {
+      const rig: Rig = new Rig(staticCallKey ? { staticCallKey } : {});
+      rig.exportAll([
+        'static_key_on',
+        'static_key_off',
+        '__SCT__call_set',
+        'the_key',
+        'static_call_null',
+        'called_now',
+      ]);
+      const at = (name: string) => rig.core.symbols.lookupName(name) ?? 0n;
+      rig.core.mem.writeU64(at('the_key'), at('called_now'));
+      const result = rig.load(new Uint8Array(bytes), '', 'sites.ko');
+      if (!result.ok) throw new Error(result.reason);
+      const site = at('calls');
+      const to = site + 5n + BigInt(rig.core.mem.readS32(site + 1n));
+      const note = result.module.reports.find(({ section }) => section === '.static_call_sites')?.note;
+      return [rig.core.symbols.nameOf(to), note];
+    };
+    const key = (trampoline: bigint) => trampoline + 16n;
+    expect(called(key)).toEqual(['called_now', '3 changed, 0 as built']);
+    expect(called()).not.toContain('called_now');
+    expect(called()[1]).toBe('2 changed, 1 as built');
+  });
+
   it('are poked, because the text is executable by then', () => {
     expect(rig.pokes.map((p) => rig.core.sym(p.addr).split('+')[0])).toEqual([
       'jumps',
@@ -188,6 +223,35 @@ describe('tables for faults', () => {
       { fixup: from + 0x114n, data: 2 },
       { fixup: from + 0x11en, data: 0 },
     ]);
+  });
+
+  it('an entry of the bug table has its message where a later kernel has a place for one', () => {
+    const { mem, slab, kernel } = rig.core;
+    const fields = { bug_addr_disp: 0, format_disp: 4, file_disp: 8, line: 12, flags: 14 };
+    const later = {
+      ...kernel,
+      structs: { ...kernel.structs, bug_entry: { size: 16, fields, bitfields: {} } },
+    };
+    const entry = slab.alloc(64, 'test');
+    const text = (offset: number, words: string) => {
+      mem.writeBytes(entry + BigInt(offset), new TextEncoder().encode(`${words}\0`));
+      return offset;
+    };
+    mem.writeU32(entry + 4n, text(32, 'it warns') - 4);
+    mem.writeU32(entry + 8n, text(48, 'file.c') - 8);
+    mem.writeU16(entry + 12n, 77);
+    mem.writeU16(entry + 14n, 3);
+    const home = { mem, kernel: later as typeof kernel };
+    expect(readBug(home, entry)).toEqual({
+      file: 'file.c',
+      line: 77,
+      flags: 3,
+      flagsAt: entry + 14n,
+      format: entry + 32n,
+    });
+    mem.writeU32(entry + 4n, 0);
+    expect(readBug(home, entry)).not.toHaveProperty('format');
+    expect(readBug(rig.core, entry)).not.toHaveProperty('format');
   });
 
   it('the bug table knows file and line of a ud2', () => {

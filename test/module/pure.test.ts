@@ -18,6 +18,9 @@ describe('one argument after the other', () => {
     ['a=b=c', 'a', 'b=c', ''],
     ['a=', 'a', '', ''],
     ['-- rest', '--', undefined, 'rest'],
+    // A quote that is not closed, and one that does not open the value.
+    ['name="two words', 'name', 'two words', ''],
+    ['name=a"b c" x', 'name', 'a"b c"', 'x'],
   ])('%j', (args, param, value, rest) => {
     expect(nextArg(args)).toEqual({ param, value, rest });
   });

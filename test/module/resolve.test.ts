@@ -3,6 +3,7 @@ import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { SHF_RELA_LIVEPATCH, SHN_LIVEPATCH } from '../../src/elf/constants.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { undefinedSymbols } from '../../src/elf/module_object.ts';
+import type { KernelEvent } from '../../src/kernel/events.ts';
 import { LivepatchModules } from '../../src/module/livepatch.ts';
 import { procModules } from '../../src/module/procfs.ts';
 import { object, Rig } from './harness.ts';
@@ -37,6 +38,26 @@ describe('symbols of other modules', () => {
     const at = symbols.lookupName('use_all') ?? 0n;
     expect(at + 5n + BigInt(mem.readS32(at + 1n))).toBe(symbols.lookupName('shared_plain'));
     expect(mem.readS32(at + 18n)).toBe(0);
+  });
+
+  it('that are GPL-only make their user one that takes nothing of a proprietary module', () => {
+    const rig = new Rig();
+    const exporter = load(rig, 'module-exporter');
+    if (!exporter.ok) throw new Error(exporter.reason);
+    const importer = load(rig, 'module-importer');
+    if (!importer.ok) throw new Error(importer.reason);
+    expect(importer.module.usingGplOnlySymbols).toBe(true);
+    expect(exporter.module.usingGplOnlySymbols).toBe(false);
+    expect(rig.unload('importer')).toBe(0);
+    exporter.module.taints |= 1 << rig.core.kernel.constants.TAINT_PROPRIETARY_MODULE;
+    const bytes = Buffer.from(object('module-importer'));
+    for (let at = bytes.indexOf('shared_plain'); at >= 0; at = bytes.indexOf('shared_plain', at + 1))
+      bytes.write('shared_gpl\0\0', at);
+    const result = rig.run(rig.loader.loadModule({ file: 'importer.ko', bytes: new Uint8Array(bytes) }));
+    expect(result).toMatchObject({ ok: false });
+    expect(rig.dmesg).toContain(
+      'importer: module using GPL-only symbols uses symbols shared_gpl from proprietary module exporter.',
+    );
   });
 
   it('that are GPL-only do not exist for other modules', () => {
@@ -126,7 +147,7 @@ describe('relocations that livepatch resolves later', () => {
     const poke = (addr: bigint, code: Uint8Array): void => rig.core.mem.pokeText(addr, code);
     const port = new LivepatchModules(rig.core, rig.loader.modules, poke);
     const apply = (object: string) => port.applyObjectRelocs(mod.addr, object, ports.klpFindObjectSymbol);
-    return { rig, apply, mod, asked, call: () => rig.core.mem.readS32(mod.base('core') + 1n) };
+    return { rig, apply, port, mod, asked, call: () => rig.core.mem.readS32(mod.base('core') + 1n) };
   }
 
   it('wait for their module, then are applied through text poking', () => {
@@ -137,6 +158,25 @@ describe('relocations that livepatch resolves later', () => {
     expect(apply('klpdemo_target')).toBe(0);
     expect(asked).toEqual([['klpdemo_target', 'klpdemo_twin', 2n]]);
     expect(mod.base('core') + 5n + BigInt(call())).toBe(0xffffffff81000100n);
+  });
+
+  it('are told as they are applied and cleared, of those about the object alone', () => {
+    const { rig, apply, port, mod, call } = rigWith(marked(OBJECT));
+    const told: KernelEvent[] = [];
+    rig.core.events.subscribe((event) => told.push(event), ['klp_relocs']);
+    apply('klpdemo_target');
+    port.clearObjectRelocs(mod.addr, 'another_module');
+    expect(call()).not.toBe(0);
+    port.clearObjectRelocs(mod.addr, 'klpdemo_target');
+    expect(call()).toBe(0);
+    const what = { patch: 'livepatched', object: 'klpdemo_target', count: 1 };
+    expect(told).toMatchObject([
+      { ...what, what: 'apply' },
+      { ...what, what: 'clear' },
+    ]);
+    // And can be applied again.
+    expect(apply('klpdemo_target')).toBe(0);
+    expect(call()).not.toBe(0);
   });
 
   it('are refused under a name that is not of their form', () => {
