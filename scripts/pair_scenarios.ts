@@ -40,8 +40,8 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
  * model refuses such a patch.
  */
 const PATCHES = ['klpdemo_patch_vmlinux', 'klpdemo_state_a'];
-const PATCH_OF_MODULE = 'klpdemo_patch_both';
-const READ = { klpdemo_patch_vmlinux: '/proc/cmdline', klpdemo_patch_both: '/proc/meminfo' };
+const PATCH_OF_MODULE = 'klpdemo_patch_pair';
+const READ = { klpdemo_patch_vmlinux: '/proc/cmdline', klpdemo_patch_pair: '/proc/meminfo' };
 
 const HOW: Readonly<Record<State, (patch: string) => readonly string[]>> = {
   absent: () => [],

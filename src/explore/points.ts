@@ -1,7 +1,7 @@
 // Where an order of events can matter to livepatch: its points, found by running a scenario once and looking.
 //
 // An instruction that accesses what livepatch reads and writes without a lock (livepatch_data.ts) is a point, and so is the
-// start of each block of a trampoline. A part of a host function is one, at its end, when it has changed any of that, or text,
+// start of each block of a trampoline, and of those of the gate's functions behind which its queue is accessed. A part of a host function is one, at its end, when it has changed any of that, or text,
 // the set of functions that are traced, of modules or of tasks; and where a CPU is given to another task.
 
 import type { Addr } from '../guest/addr.ts';
@@ -48,19 +48,31 @@ export class Learner {
   readonly #host = new Map<string, Record<string, 'read' | 'write'>>([[SWITCHES, {}]]);
   #changed: string | undefined;
   #contents = '';
+  /** Of the bundle model: the queue of who waits at the gate, its start and its end. */
+  readonly #queue: readonly [Addr, Addr] | undefined;
+  /** The block of the gate's functions that each CPU was in last. */
+  readonly #gate: (Addr | undefined)[] = [];
+  /** The CPU whose trace is next. */
+  #cpu = 0;
 
   constructor(machine: Machine, observer: Observer) {
     this.#machine = machine;
     this.#observer = observer;
     this.#data = new LivepatchData(machine.inspect.core, machine.inspect.livepatch);
     observer.trace(['accesses', 'blocks']);
+    if (machine.inspect.bundles) {
+      const { symbols, kernel } = machine.inspect.core;
+      const queue = symbols.require('klp_gate_wait_queue');
+      this.#queue = [queue, queue + BigInt(kernel.structs.wait_queue_head.size)];
+    }
     machine.events.subscribe(({ type }) => {
       this.#changed = type;
     }, CHANGES);
     const { executor, host } = machine.inspect;
     executor.steersAlways = true;
-    executor.onSteer = () => {
+    executor.onSteer = ({ id }) => {
       this.#look();
+      this.#cpu = id;
       return false;
     };
     // What guest code has changed meanwhile, and who spawns and kills from outside, is not the host function's doing.
@@ -86,19 +98,27 @@ export class Learner {
     for (const { what, pc, addr } of events) {
       if (what === 'block') {
         const trampoline = trampolines.at(pc);
-        if (this.#isOfGate(pc)) note(this.#text, pc, 'gate', 'write');
+        if (this.#isOfGate(pc)) this.#gate[this.#cpu] = pc;
         if (trampoline) this.#trampoline.add(Number(pc - trampoline.start));
       } else if (what === 'read' || what === 'write') {
         const name = this.#data.nameOf(addr);
+        const gate = this.#gate[this.#cpu];
+        if (gate !== undefined && this.#isOfQueue(addr)) note(this.#text, gate, 'gate', 'write');
         if (name !== undefined) note(this.#text, pc, name, what);
       }
     }
   }
 
-  /** Of the bundle model: who waits at the gate, and who wakes him. */
+  /** Who waits at the gate, and who wakes him. */
   #isOfGate(pc: Addr): boolean {
-    const { bundles, core } = this.#machine.inspect;
-    return bundles !== undefined && /^(klp_gate_\w+|__wake_up)\+/.test(core.sym(pc));
+    return (
+      this.#queue !== undefined &&
+      /^(klp_gate_(lock|wake)|__wake_up)\+/.test(this.#machine.inspect.core.sym(pc))
+    );
+  }
+
+  #isOfQueue(addr: Addr): boolean {
+    return this.#queue !== undefined && this.#queue[0] <= addr && addr < this.#queue[1];
   }
 
   #served(host: string): void {
