@@ -36,6 +36,8 @@ export interface RealOptions {
   readonly kvm: boolean;
   /** For how long an operation may leave a transition that does not end, in the machine's time. */
   readonly stallSeconds: number;
+  /** That an operation may take, of this computer's time; as long as a line or a script may by default. */
+  readonly lineMs?: number;
   /** Scripts that operations start, and what they need: more files of the initramfs. */
   readonly files?: ReadonlyMap<string, string | Uint8Array>;
 }
@@ -65,7 +67,8 @@ export async function runReal(operations: readonly string[], options: RealOption
   try {
     const [initrd, result, console] = ['initrd', 'result', 'console'].map((name) => join(dir, name));
     writeFileSync(initrd, initramfs(operations, options));
-    const limit = START_MS + (options.files ? SCRIPT_MS : LINE_MS) * operations.length;
+    const lineMs = options.lineMs ?? (options.files ? SCRIPT_MS : LINE_MS);
+    const limit = START_MS + lineMs * operations.length;
     const why = await qemu(argumentsOf(options, initrd, result, console), limit);
     const { outcomes, ended } = readOutcomes(existsSync(result) ? readFileSync(result) : new Uint8Array());
     if (ended && outcomes.length === operations.length) return outcomes;
