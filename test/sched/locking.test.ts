@@ -125,6 +125,15 @@ describe('who waits for a mutex no longer', () => {
 describe('a completion', () => {
   const DONE = BigInt(LAYOUT.completion.fields.done);
 
+  it('is done, whatever stands in its list, where the kernel has no waiters of its own', async () => {
+    await boot({ cpus: 1 });
+    const x = world.zeroed(LAYOUT.completion.size);
+    const list = x + BigInt(LAYOUT.completion.fields.wait_task_list);
+    world.machine.inspect.core.mem.writeU64(list, world.zeroed(64));
+    expect(world.untilGone([world.thread('complete', x)])).toBe(true);
+    expect(world.u32(x + DONE)).toBe(1);
+  });
+
   it('lets one waiter go for each complete(), in the order they came', async () => {
     await boot({ cpus: 1 });
     const x = world.zeroed(LAYOUT.completion.size);

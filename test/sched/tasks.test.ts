@@ -28,8 +28,12 @@ describe('fork', () => {
         `xor r10d, r10d\n${sys(WAIT4)}\nmov edi, [rsp]\nshr edi, 8\ncmp eax, ebx\njne 2f\ninc edi\n` +
         `2: mov eax, ${EXIT_GROUP}\nsyscall\n1: ${exit('41')}`,
     );
+    const { pid, comm } = task;
     expect(ended(task)).toBe(true);
     expect(status(task)).toBe(42);
+    const told = world.of('task').filter(({ what }) => what === 'exit');
+    expect(told.map(({ code }) => (code ?? 0) >> 8)).toEqual([41, 42]);
+    expect(told.at(-1)).toMatchObject({ pid, comm });
   });
 
   it('yields its CPU by sched_yield(), and goes on behind it', async () => {

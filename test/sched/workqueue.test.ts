@@ -7,6 +7,7 @@ import { Stepper } from '../../src/check/stepper.ts';
 import type { Addr } from '../../src/guest/addr.ts';
 import { packageRoot } from '../../src/guest/package_root.ts';
 import { BUILT_IN, tickNs } from '../../src/kernel/description.ts';
+import { WorkqueueStructs } from '../../src/sched/workqueue_struct.ts';
 import { MS, World } from './world.ts';
 
 const TICK_NS = tickNs(BUILT_IN);
@@ -114,6 +115,15 @@ describe('delayed work', () => {
     expect(ran(work)).toBe(1);
   });
 
+  it('runs at once where its timer is said to be over, as a kernel that has the timer itself does', async () => {
+    const { workqueue } = world.machine.inspect;
+    const work = await item();
+    workqueue.queueDelayedWork(work, 500 * MS, 1);
+    expect(world.untilGone([call('delayed_work_timer_fn', work + BigInt(D.fields.timer))])).toBe(true);
+    world.machine.runFor(20 * MS);
+    expect([ran(work), world.u32(work + CPU)]).toEqual([1, 1]);
+  });
+
   it('is put off and brought forward by mod_delayed_work()', async () => {
     const { workqueue } = world.machine.inspect;
     const work = await item();
@@ -195,5 +205,30 @@ describe('schedule_on_each_cpu()', () => {
     expect(complete()).toBe(true);
     expect([...on].sort()).toEqual([0, 1, 2]);
     three.close();
+  });
+});
+
+describe('a workqueue that a driver of a real kernel makes', () => {
+  const WQ_UNBOUND = 1 << 1;
+
+  it('is there until it is destroyed, does as many items at once as it says, and one after the other where it is ordered', () => {
+    const { core } = world.machine.inspect;
+    const queues = new WorkqueueStructs(core);
+    const used = core.slab.used();
+    const [few, usual, ordered] = [
+      queues.alloc('few', 0, 3),
+      queues.alloc('usual', 0, 0),
+      queues.alloc('ordered', WQ_UNBOUND, 1),
+    ];
+    expect([few, usual, ordered].map((wq) => [queues.has(wq), queues.at(wq).maxActive])).toEqual([
+      [true, 3],
+      [true, queues.system.maxActive],
+      [true, 1],
+    ]);
+    queues.setMaxActive(few, 5);
+    expect(queues.at(few)).toMatchObject({ name: 'few', maxActive: 5 });
+    for (const wq of [few, usual, ordered]) queues.free(wq);
+    expect([queues.has(few), queues.at(few)]).toEqual([false, queues.system]);
+    expect(core.slab.used()).toBe(used);
   });
 });
