@@ -39,7 +39,7 @@ interface Kept {
   readonly pairs: Record<string, PairState>;
 }
 /** Another one where points or what a schedule says have changed. */
-const VERSION = 5;
+const VERSION = 6;
 
 interface Options {
   preemptions: number;

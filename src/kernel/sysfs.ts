@@ -154,7 +154,7 @@ export class SysfsDir {
 
   /** kernfs_drain(): nobody is in the functions of its files any more; of use once it is removed. */
   *drain(sleep: Addr): HostGenerator<void> {
-    while (this.#active > 0) yield { call: sleep, args: [1] };
+    while (this.#active > 0) yield { call: sleep, args: [1], polls: true };
   }
 
   /** 2 and one for each directory in it. */

@@ -126,7 +126,7 @@ export function* waitEvent(
   const end = core.clock.now() + timeoutNs;
   while (!condition()) {
     if (core.clock.now() >= end) return neg('ETIME');
-    yield { relax: true };
+    yield { relax: true, polls: true };
   }
   return 0;
 }

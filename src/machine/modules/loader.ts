@@ -144,7 +144,7 @@ function* waitEvent(core: KernelCore, condition: () => boolean, timeoutNs: numbe
     const task = core.current(core.here());
     if (core.clock.now() >= end) return -UAPI.ETIME;
     if (task.testTif('TIF_SIGPENDING') || task.testTif('TIF_NOTIFY_SIGNAL')) return -UAPI.ERESTARTSYS;
-    yield { call: sleep, args: [1] };
+    yield { call: sleep, args: [1], polls: true };
   }
   return 0;
 }
