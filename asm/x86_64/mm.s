@@ -52,6 +52,7 @@ MM_FUNC kmem_cache_destroy
 .ifdef REAL_KERNEL
 # What code of a real kernel, and modules for it, ask besides
 MM_FUNC __kmalloc_node_track_caller
+MM_FUNC krealloc_node_align
 MM_FUNC __ksize
 MM_FUNC kmem_cache_alloc_lru
 MM_FUNC kmem_cache_alloc_node

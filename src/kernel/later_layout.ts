@@ -52,6 +52,7 @@ export const LATER_STRUCTS = {
   pglist_data: ['per_cpu_nodestats'],
   page: ['_refcount', '_mapcount'],
   idr: ['idr_next'],
+  cpuinfo_x86: ['x86_clflush_size', 'x86_cache_alignment', 'x86_phys_bits', 'x86_virt_bits'],
 } as const;
 
 type Members<Table, Name> = Name extends keyof Table

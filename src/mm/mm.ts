@@ -49,6 +49,17 @@ function kmallocFunctions(core: KernelCore, kmalloc: Kmalloc): Record<string, Ho
     (call) =>
       kmalloc.alloc(call, call.args[argument]);
   const free: HostFunction = ({ args }) => kmalloc.free(args[0]);
+  const realloc: HostFunction = (call) => {
+    const [old, size] = call.args;
+    const to = kmalloc.alloc(call, size);
+    if (to === 0n || old <= ZERO_SIZE_PTR) return to;
+    const kept = Math.min(kmalloc.sizeOf(old) ?? 0, Number(size));
+    if (kept > 0) mem.writeBytes(to, mem.readBytes(old, kept));
+    kmalloc.free(old);
+    return to;
+  };
+  // 6.18, with alignment and node: seen in 7.3.4
+  core.host.offerAll({ krealloc_node_align: realloc });
   return {
     __kmalloc: sized(0),
     __kmalloc_node: sized(0),
@@ -64,15 +75,7 @@ function kmallocFunctions(core: KernelCore, kmalloc: Kmalloc): Record<string, Ho
     // The kernel's own constants are copied here too: nothing is given back that was not allocated.
     kfree_const: free,
     ksize: ({ args }) => kmalloc.sizeOf(args[0]) ?? 0,
-    krealloc: (call) => {
-      const [old, size] = call.args;
-      const to = kmalloc.alloc(call, size);
-      if (to === 0n || old <= ZERO_SIZE_PTR) return to;
-      const kept = Math.min(kmalloc.sizeOf(old) ?? 0, Number(size));
-      if (kept > 0) mem.writeBytes(to, mem.readBytes(old, kept));
-      kmalloc.free(old);
-      return to;
-    },
+    krealloc: realloc,
     // (head, offset of head in what goes), or (NULL, what goes)
     kvfree_call_rcu: ({ args }) => {
       const [head, offset] = args;

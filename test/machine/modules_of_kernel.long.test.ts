@@ -47,4 +47,27 @@ describe.each(SERIES)('on %s', (series) => {
     expect([modules.machine.exitStatus(task), threads()]).toEqual([0, []]);
     expect(modules.machine.dmesg().join('\n')).not.toMatch(/BUG:|Oops|WARNING/);
   });
+
+  it.skipIf(!library).each([
+    ['aoe', 'how many CPUs are online'],
+    ['button', 'the bus of ACPI'],
+    ['acpi_ipmi', 'the namespace of ACPI'],
+    ['speakup', 'a console'],
+  ])('%s loads, which asks for %s', (name) => {
+    expect(modules.statusOf(name)).toBe(0);
+  });
+
+  it.skipIf(!library)('physical addresses have the bits that the processor says', () => {
+    expect(modules.saidBy('nettel').said.join('\n')).not.toContain('invalid physical address');
+  });
+
+  // Whether the load comes to its end depends on who wakes whom: it is not asked for here.
+  it.skipIf(!library || series !== '7.3')(
+    'memory is made larger as later kernels ask, for words of a device',
+    () => {
+      const { said } = modules.saidBy('vhci_hcd');
+      expect(said).toContain('usb usb1: Product: USB/IP Virtual Host Controller');
+      expect(said.join('\n')).not.toMatch(/BUG:|WARNING/);
+    },
+  );
 });

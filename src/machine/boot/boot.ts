@@ -126,6 +126,11 @@ export const percpuTemplate = perImage((image: AsmImage): PerCpuTemplate => {
 /** setup_per_cpu_areas(), and the masks of CPUs: what guest code goes by for other CPUs' copies. */
 export function publishCpus(mem: GuestMemory, symbols: Kallsyms, base: readonly Addr[]): void {
   mem.writeU32(symbols.require('nr_cpu_ids'), base.length);
+  // Counts that kernels keep beside the masks: the second one from 7.x on.
+  for (const name of ['__num_online_cpus', '__num_possible_cpus']) {
+    const count = symbols.lookupName(name);
+    if (count !== undefined) mem.writeU32(count, base.length);
+  }
   const offsets = symbols.require('__per_cpu_offset');
   const masks = ['possible', 'present', 'online'].map((name) => symbols.require(`__cpu_${name}_mask`));
   for (const [id, area] of base.entries()) {

@@ -81,6 +81,7 @@ const LATER_NAMES: ReadonlyMap<string, string> = new Map([
   ['kmem_cache_alloc', 'kmem_cache_alloc_noprof'],
   ['kmemdup', 'kmemdup_noprof'],
   ['krealloc', 'krealloc_noprof'],
+  ['krealloc_node_align', 'krealloc_node_align_noprof'],
   ['vmalloc', 'vmalloc_noprof'],
   ['vzalloc', 'vzalloc_noprof'],
   ['__vmalloc', '__vmalloc_noprof'],

@@ -8,18 +8,19 @@ import type { HostGenerator, HostState } from '../../guest/hostcall.ts';
 import { type KernelCore, negErrno } from '../../kernel/core.ts';
 import { UAPI } from '../../kernel/uapi.ts';
 import { makePageArray } from '../../mm/pages.ts';
+import { acpiBus, earlyBoot } from './early_boot.ts';
 
 /** Those that a kernel has not, or has inlined, are left out. */
 const INITCALLS: readonly string[] = [
   // start_kernel()
   'setup_log_buf cgroup_init_early wait_bit_init radix_tree_init maple_tree_init softirq_init fork_init signals_init cred_init key_init',
   'uts_ns_init net_ns_init vfs_caches_init pagecache_init seq_file_init proc_init_kmemcache nsfs_init pidfs_init',
-  'anon_vma_init mem_cgroup_init proc_root_init cpuset_init cgroup_init',
+  'anon_vma_init buffer_init n_tty_init con_init mem_cgroup_init proc_root_init cpuset_init cgroup_init',
   // driver_init(), and what is before all of it in sysfs
   'ksysfs_init devices_init buses_init classes_init firmware_init hypervisor_init of_core_init platform_bus_init',
   'faux_bus_init auxiliary_bus_init memory_dev_init container_dev_init param_sysfs_init klp_init',
   // do_initcalls(): core, postcore, arch
-  'filelock_init init_script_binfmt init_elf_binfmt tracefs_init securityfs_init gpiolib_dev_init regulator_init',
+  'fsnotify_init filelock_init init_script_binfmt init_elf_binfmt tracefs_init securityfs_init gpiolib_dev_init regulator_init',
   'iommu_init sock_init net_inuse_init net_defaults_init init_default_flow_dissectors netlink_proto_init genl_init',
   'bdi_class_init mm_sysfs_init kobject_uevent_init',
   'mpi_init gpiolib_sysfs_init pcibus_class_init pci_driver_init backlight_class_init tty_class_init serdev_init',
@@ -65,12 +66,14 @@ export function defineInitcalls(core: KernelCore): Initcalls {
   const state: Initcalls = { done: false, current: '' };
   core.host.offerAll({
     *do_initcalls(): HostGenerator {
+      earlyBoot(core);
       makePageArray(core);
       yield* oneNode(core);
       for (const name of INITCALLS) {
         const fn = core.symbols.lookupName(name);
         if (fn === undefined || (core.cpus > 1 && ON_ONE_CPU.has(name))) continue;
         state.current = name;
+        if (name === 'acpi_pci_init') yield* acpiBus(core);
         if (name === 'param_sysfs_init' && core.symbols.lookupName('param_sysfs_builtin_init') === undefined)
           yield* moduleKset(core);
         else yield { call: fn };

@@ -1,0 +1,42 @@
+// What start_kernel() and setup_arch() leave before any init function, where those cannot be executed: they ask firmware and hardware.
+//
+// Invariant: of the processor that is said which its cpuid says, and of firmware that there is none.
+
+import type { HostGenerator } from '../../guest/hostcall.ts';
+import type { KernelCore } from '../../kernel/core.ts';
+
+/** As cpuid tells of the core: leaf 1, and leaf 0x80000008. */
+const [LINE_SIZE, PHYSICAL_BITS, VIRTUAL_BITS] = [64, 46, 48];
+
+export function earlyBoot(core: KernelCore): void {
+  cpuSizes(core);
+  const { mem, symbols } = core;
+  const console = symbols.lookupName('conswitchp');
+  const dummy = symbols.lookupName('dummy_con');
+  if (console !== undefined && dummy !== undefined) mem.writeU64(console, dummy);
+}
+
+/** early_identify_cpu(): sizes, by which memory is laid out. Who asks for features is told of none. */
+function cpuSizes({ mem, symbols, kernel }: KernelCore): void {
+  const { cpuinfo_x86 } = kernel.structs;
+  const boot = symbols.lookupName('boot_cpu_data');
+  if (!cpuinfo_x86 || boot === undefined) return;
+  const { x86_clflush_size, x86_cache_alignment, x86_phys_bits, x86_virt_bits } = cpuinfo_x86.fields;
+  mem.writeU16(boot + BigInt(x86_clflush_size), LINE_SIZE);
+  mem.writeU32(boot + BigInt(x86_cache_alignment), LINE_SIZE);
+  mem.writeU8(boot + BigInt(x86_phys_bits), PHYSICAL_BITS);
+  mem.writeU8(boot + BigInt(x86_virt_bits), VIRTUAL_BITS);
+}
+
+/**
+ * acpi_bus_init() of a machine without tables: the interpreter with the namespace that is there before any, and the bus,
+ * on which there is no device.
+ */
+export function* acpiBus({ symbols }: KernelCore): HostGenerator<void> {
+  const [subsystem, bus, register] = ['acpi_initialize_subsystem', 'acpi_bus_type', 'bus_register'].map(
+    (name) => symbols.lookupName(name),
+  );
+  if (subsystem === undefined || bus === undefined || register === undefined) return;
+  yield { call: subsystem };
+  yield { call: register, args: [bus] };
+}
