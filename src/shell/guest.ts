@@ -22,6 +22,13 @@ export interface Ended {
 abstract class GivenUp extends Error {
   abstract override readonly name: string;
   abstract readonly code: string;
+  /** What its program had written by then. */
+  readonly stdout: string;
+
+  constructor(message: string, stdout = '') {
+    super(message);
+    this.stdout = stdout;
+  }
 }
 
 /** It would not end. */
@@ -34,6 +41,12 @@ export class GuestTimeout extends GivenUp {
 export class GuestInterrupted extends GivenUp {
   override readonly name = 'GuestInterrupted';
   readonly code = 'EINTR';
+}
+
+/** Its time was over, as `timeout` has set it. */
+export class GuestExpired extends GivenUp {
+  override readonly name = 'GuestExpired';
+  readonly code = 'ETIME';
 }
 
 interface RunOptions {
@@ -54,8 +67,8 @@ const TIME_LIMIT = 3600e9;
 const GRACE_NS = 1e9;
 const GRACE_INSTRUCTIONS = 500_000;
 const O_APPEND = 0o2000;
-/** The `write` program's exit code says by this that the open had succeeded. */
-const WRITE_FAILED = 0x80;
+/** The exit codes of `write` and `head` say by this that what failed came behind the open. */
+const LATER_FAILED = 0x80;
 
 /** Has the machine run as Machine.runUntil() does; nothing else happens on it until it is done. */
 export type Drive = (condition: () => boolean, ns: number) => Promise<boolean>;
@@ -69,7 +82,14 @@ export interface GuestOptions {
 }
 
 /** Why the machine has stopped before what it was to run to. */
-type Stopped = 'interrupted' | 'limit';
+type Stopped = 'interrupted' | 'limit' | 'expired';
+
+/** What ends a program then. */
+const SIGNALS: Readonly<Record<Stopped, number>> = {
+  interrupted: UAPI.SIGINT,
+  expired: UAPI.SIGTERM,
+  limit: UAPI.SIGKILL,
+};
 
 export class Guest {
   readonly machine: Machine;
@@ -82,6 +102,8 @@ export class Guest {
   #previousDirectory: string | undefined;
   /** Instructions executed when the command began. */
   #from = 0;
+  /** Virtual ns at which the command's time is over. */
+  #deadline = Number.POSITIVE_INFINITY;
 
   constructor(machine: Machine, options: GuestOptions = {}) {
     this.machine = machine;
@@ -109,6 +131,7 @@ export class Guest {
   /** Why what was to be run to has not come. */
   stopped(): Stopped | undefined {
     if (this.interrupt.requested) return 'interrupted';
+    if (this.machine.now() >= this.#deadline) return 'expired';
     const executed = this.machine.inspect.executor.instructions - this.#from;
     return executed >= this.instructionLimit ? 'limit' : undefined;
   }
@@ -117,7 +140,19 @@ export class Guest {
   stopIfAsked(): void {
     const why = this.stopped();
     if (why === 'interrupted') throw new GuestInterrupted('');
+    if (why === 'expired') throw new GuestExpired('');
     if (why === 'limit') throw new GuestTimeout(`given up after ${this.#limitText(why)}`);
+  }
+
+  /** @throws GuestExpired when it is not over in virtual ns */
+  async within<T>(ns: number, work: () => Promise<T>): Promise<T> {
+    const outer = this.#deadline;
+    this.#deadline = Math.min(outer, this.machine.now() + ns);
+    try {
+      return await work();
+    } finally {
+      this.#deadline = outer;
+    }
   }
 
   async #guarded<T>(run: () => Promise<T>): Promise<T> {
@@ -141,10 +176,10 @@ export class Guest {
     const pid = machine.inspect.users.pidOf(task);
     const ended = (): boolean => machine.inspect.users.waitStatus(task) !== undefined;
     if (options.stdin !== undefined) machine.inspect.fs.terminal.type(pid, latin1Bytes(options.stdin));
-    await this.runUntil(ended, TIME_LIMIT);
+    await this.runUntil(ended, Math.min(TIME_LIMIT, Math.max(0, this.#deadline - machine.now())));
     const { stdout } = machine.inspect.fs.terminal.outputOf(pid);
     machine.inspect.fs.terminal.forget(pid);
-    if (!ended()) await this.#giveUp(task, ended);
+    if (!ended()) await this.#giveUp(task, ended, stdout);
     const status = machine.inspect.users.waitStatus(task) as number;
     const signal = status & 0x7f;
     if (signal !== 0) return { pid, code: undefined, signal, stdout };
@@ -152,11 +187,11 @@ export class Guest {
   }
 
   /** Ends a program by a signal, as a terminal does, and says what has become of it. */
-  async #giveUp(task: TaskStruct, ended: () => boolean): Promise<never> {
+  async #giveUp(task: TaskStruct, ended: () => boolean, stdout: string): Promise<never> {
     const { machine } = this;
     const why = this.stopped();
     const stack = machine.stack(task).map((line) => `\n  ${line}`);
-    const signal = why === 'interrupted' ? UAPI.SIGINT : UAPI.SIGKILL;
+    const signal = SIGNALS[why ?? 'limit'];
     await this.#guarded(async () => {
       machine.inspect.exit.sendSignal(task, signal);
       const until = machine.inspect.executor.instructions + GRACE_INSTRUCTIONS;
@@ -165,8 +200,10 @@ export class Guest {
     const stood = `it stood in${stack.join('')}`;
     const left = ended() ? '' : `pid ${task.pid} goes on in the kernel, where no signal reaches it; `;
     if (why === 'interrupted')
-      throw new GuestInterrupted(left === '' ? '' : `interrupted, but ${left}${stood}`);
-    throw new GuestTimeout(`has not ended after ${this.#limitText(why)}; ${left}${stood}`);
+      throw new GuestInterrupted(left === '' ? '' : `interrupted, but ${left}${stood}`, stdout);
+    if (why === 'expired')
+      throw new GuestExpired(left === '' ? '' : `its time is over, but ${left}${stood}`, stdout);
+    throw new GuestTimeout(`has not ended after ${this.#limitText(why)}; ${left}${stood}`, stdout);
   }
 
   #limitText(why: Stopped | undefined): string {
@@ -222,6 +259,23 @@ export class Guest {
     return ended.code ?? UAPI.EINTR;
   }
 
+  /** What `head` reads of a file for its first lines, and whether it could go back behind them; or an errno. */
+  async readHead(
+    path: string,
+    lines: number,
+  ): Promise<{ readonly text: string; readonly seekErrno: number | undefined } | number> {
+    const { code, stdout } = await this.run('head', [this.path(path), String(lines)]);
+    if (code === 0) return { text: stdout, seekErrno: undefined };
+    if (code === undefined) return UAPI.EINTR;
+    return code & LATER_FAILED ? { text: stdout, seekErrno: code & ~LATER_FAILED } : code;
+  }
+
+  /** Opens a file and closes it. @returns the errno where that fails */
+  async openForReading(path: string, comm: string): Promise<number | undefined> {
+    const { code } = await this.run('write', [this.path(path), String(UAPI.O_RDONLY)], { comm, stdin: '' });
+    return code === 0 ? undefined : (code ?? UAPI.EINTR);
+  }
+
   /** `> path` or `>> path`: undefined when all went well. @param comm who writes. */
   async write(path: string, text: string, append: boolean, comm: string): Promise<FileError | undefined> {
     const { O_WRONLY, O_CREAT, O_TRUNC } = UAPI;
@@ -229,7 +283,7 @@ export class Guest {
     const { code, signal } = await this.run('write', [this.path(path), String(flags)], { comm, stdin: text });
     if (code === 0) return undefined;
     if (code === undefined) return { errno: signal === undefined ? UAPI.EIO : UAPI.EINTR, at: 'write' };
-    return { errno: code & ~WRITE_FAILED, at: code & WRITE_FAILED ? 'write' : 'open' };
+    return { errno: code & ~LATER_FAILED, at: code & LATER_FAILED ? 'write' : 'open' };
   }
 
   exists(path: string): boolean {

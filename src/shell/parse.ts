@@ -22,6 +22,8 @@ export interface SimpleCommand {
   readonly redirect: Redirect | undefined;
   /** What is read as the standard input. */
   readonly input: Word | undefined;
+  /** Of both, the input's stands first. */
+  readonly inputFirst: boolean;
 }
 
 /** Commands whose output is the next one's input. */
@@ -109,10 +111,11 @@ function parseTokens(tokens: readonly Token[], place: { line: number }): Step[] 
   let words: Word[] = [];
   let redirect: Redirect | undefined;
   let input: Word | undefined;
+  let inputFirst = false;
   const isEmpty = (): boolean => words.length === 0 && !redirect && !input;
   const endCommand = (before: string): void => {
     if (isEmpty()) throw unexpected(before);
-    pipeline.push({ words, redirect, input });
+    pipeline.push({ words, redirect, input, inputFirst });
     words = [];
     redirect = undefined;
     input = undefined;
@@ -137,6 +140,7 @@ function parseTokens(tokens: readonly Token[], place: { line: number }): Step[] 
       if (operator === '<') {
         if (input) throw new ShellSyntaxError('only one redirection of the input a command');
         input = target.word;
+        inputFirst = redirect === undefined;
         continue;
       }
       if (redirect) throw new ShellSyntaxError('only one redirection a command');

@@ -136,15 +136,45 @@ export class Shell {
     const words = command.words.map((word) => wordText(word, this.status));
     const { redirect, input } = command;
     return this.#guarded(words, async () => {
+      const both = redirect !== undefined && input !== undefined;
+      const early = both ? await this.#openBoth(words, redirect, input, command.inputFirst) : undefined;
+      if (early) return early;
       let given = stdin;
       if (input) {
         const path = wordText(input, this.status);
         const text = await this.context.guest.read(path, words[0] ?? SELF);
-        if (typeof text === 'number') return failed(`${this.context.self}${path}: ${errnoText(text)}`);
+        if (typeof text === 'number') return this.#cannotOpen(path, text);
         given = text;
       }
-      return redirect ? this.#toFile(words, redirect, given) : this.#command(words, given);
+      return redirect ? this.#toFile(words, redirect, given, both) : this.#command(words, given);
     });
+  }
+
+  /** Opens both in their order, before anything is read: the second is not opened where the first cannot be. */
+  async #openBoth(
+    words: readonly string[],
+    { target, append }: Redirect,
+    input: SimpleCommand['words'][number],
+    inputFirst: boolean,
+  ): Promise<Result | undefined> {
+    const { guest } = this.context;
+    const name = words[0] ?? SELF;
+    const [from, to] = [wordText(input, this.status), wordText(target, this.status)];
+    const openInput = async (): Promise<Result | undefined> => {
+      const errno = await guest.openForReading(from, name);
+      return errno === undefined ? undefined : this.#cannotOpen(from, errno);
+    };
+    const openOutput = async (): Promise<Result | undefined> => {
+      const error = await guest.write(to, '', append, name);
+      return error && this.#cannotOpen(to, error.errno);
+    };
+    return inputFirst
+      ? ((await openInput()) ?? (await openOutput()))
+      : ((await openOutput()) ?? (await openInput()));
+  }
+
+  #cannotOpen(path: string, errno: number): Result {
+    return failed(`${this.context.self}${path}: ${errnoText(errno)}`);
   }
 
   /** Runs one command, and tells with it what klpemu has to say of what came in its time. */
@@ -172,9 +202,9 @@ export class Shell {
       const who = words[0] === undefined ? self : `${words[0]}: `;
       if (error instanceof GuestInterrupted)
         return error.message === ''
-          ? { ...ok(), status: INTERRUPTED }
-          : failed(`${who}${error.message}`, INTERRUPTED);
-      if (error instanceof GuestTimeout) return failed(`${who}${error.message}`, TIMED_OUT);
+          ? { ...ok(error.stdout), status: INTERRUPTED }
+          : failed(`${who}${error.message}`, INTERRUPTED, error.stdout);
+      if (error instanceof GuestTimeout) return failed(`${who}${error.message}`, TIMED_OUT, error.stdout);
       // No task could be started: the heap is full, or there are as many as there can be.
       if (error instanceof KernelError && error.errno === UAPI.EAGAIN && error !== guest.failure)
         return failed(`${self}fork: retry: ${errnoText(error.errno)}`, 254);
@@ -182,23 +212,28 @@ export class Shell {
     }
   }
 
-  /** The file is opened before the command runs, which does not run when that fails. */
-  async #toFile(words: readonly string[], redirect: Redirect, stdin: string | undefined): Promise<Result> {
+  /** The file is opened before the command runs, which does not run when that fails. @param isOpened it was opened before */
+  async #toFile(
+    words: readonly string[],
+    redirect: Redirect,
+    stdin: string | undefined,
+    isOpened: boolean,
+  ): Promise<Result> {
     const { guest, self } = this.context;
     const path = wordText(redirect.target, this.status);
     const name = words[0] ?? SELF;
     // echo has no other effect, so that its text can be written in the same open.
-    const plain = name === 'echo' || words.length === 0;
-    if (!plain) {
+    const plain = !isOpened && (name === 'echo' || words.length === 0);
+    if (!plain && !isOpened) {
       const early = await guest.write(path, '', redirect.append, name);
-      if (early) return failed(`${self}${path}: ${errnoText(early.errno)}`);
+      if (early) return this.#cannotOpen(path, early.errno);
     }
     const result = words.length === 0 ? ok() : await this.#command(words, stdin);
     const text = result.stdout;
     if (!plain && text === '') return { ...result, stdout: '' };
     const error = await guest.write(path, text, redirect.append || !plain, name);
     if (!error) return { ...result, stdout: '' };
-    if (error.at === 'open') return failed(`${self}${path}: ${errnoText(error.errno)}`);
+    if (error.at === 'open') return this.#cannotOpen(path, error.errno);
     const who = name === 'echo' ? `${self}echo` : name;
     return failed(`${who}: write error: ${errnoText(error.errno)}`, name === 'grep' ? 2 : 1);
   }

@@ -74,6 +74,25 @@ describe('a file as the standard input', () => {
     ['wc -l < /proc/version', '1\n'],
     ['echo no | cat < /proc/version | cut -d " " -f 1', 'Linux\n'],
     ['cut -c 1-5 < /proc/version > /tmp/cut; cat /tmp/cut', 'Linux\n'],
+    // They are opened in their order; what cannot be opened keeps those behind it from being made.
+    [
+      'cat < /none > /tmp/behind; ls /tmp/behind',
+      "klpemu: /none: No such file or directory\nls: cannot access '/tmp/behind': No such file or directory\n[exit status 2]\n",
+    ],
+    ['cat > /tmp/before < /none; ls /tmp/before', '/tmp/before\nklpemu: /none: No such file or directory\n'],
+    ['cat > /no/where < /none', 'klpemu: /no/where: No such file or directory\n[exit status 1]\n'],
+    ['echo text > /tmp/own; cat < /tmp/own > /tmp/own; wc -c /tmp/own', '0 /tmp/own\n'],
+    ['head -n 1 /proc/meminfo | cut -c 1-8', 'MemTotal\n'],
+    ['head -n 0 /proc/meminfo', ''],
+    ['head /none', "head: cannot open '/none' for reading: No such file or directory\n[exit status 1]\n"],
+    ['timeout 1 cat /proc/uptime | wc -l', '1\n'],
+    ['timeout 0.25 sleep 5', '[exit status 124]\n'],
+    ['timeout 2x true', "timeout: invalid time interval '2x'\n[exit status 125]\n"],
+    ['timeout 1', 'timeout: missing operand\n[exit status 125]\n'],
+    [
+      'timeout 1 nosuch',
+      "timeout: failed to run command 'nosuch': No such file or directory\n[exit status 127]\n",
+    ],
     ['wc -l < /none', 'klpemu: /none: No such file or directory\n[exit status 1]\n'],
   ])('%s', async (line, expected) => {
     expect(await sh(line)).toBe(expected);

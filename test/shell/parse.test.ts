@@ -67,8 +67,12 @@ describe('steps', () => {
 describe('redirections', () => {
   it('are of the input and of the output, in any order, and before the words', () => {
     const command = { words: [['cat']], redirect: { append: false, target: ['/g'] }, input: ['/f'] };
-    for (const line of ['cat < /f > /g', 'cat >/g</f', '< /f cat > /g'])
-      expect(parse(line)[0].pipeline, line).toEqual([command]);
+    for (const [line, inputFirst] of [
+      ['cat < /f > /g', true],
+      ['cat >/g</f', false],
+      ['< /f cat > /g', true],
+    ] as const)
+      expect(parse(line)[0].pipeline, line).toEqual([{ ...command, inputFirst }]);
   });
 });
 

@@ -7,11 +7,13 @@ import { nearest } from '../../kernel/nearest.ts';
 const USAGES: Readonly<Record<string, string>> = {
   cat: 'PATH',
   clone_vm: '',
+  copy: 'PATH TO',
   crash: 'N',
   echo: 'TEXT PATH',
   fork_pointer: '',
   fork_reader: 'PATH MS [ROUNDS]',
   forker: 'MS [ROUNDS]',
+  head: 'PATH LINES',
   hold_paused: 'PATH [PARAMETERS [MEMBER..]]',
   insmod: 'PATH [PARAMETERS [FLAGS]]',
   insmod_nonblock: 'PATH',
@@ -31,7 +33,7 @@ const USAGES: Readonly<Record<string, string>> = {
 };
 
 /** Those that are decimal numbers. */
-const NUMBERS = ['MS', 'ROUNDS', 'N', 'PID', 'SIGNAL', 'FLAGS'];
+const NUMBERS = ['MS', 'ROUNDS', 'LINES', 'N', 'PID', 'SIGNAL', 'FLAGS'];
 
 export function programNames(): string[] {
   return Object.keys(USAGES);

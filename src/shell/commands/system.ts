@@ -6,6 +6,7 @@ import type { TaskStruct } from '../../kernel/task_struct.ts';
 import { programNames, programProblem, programUsage } from '../../machine/user/programs.ts';
 import type { Command, ShellContext } from '../command.ts';
 import { errnoText } from '../errno_text.ts';
+import { GuestExpired } from '../guest.ts';
 import { parseOptions } from '../options.ts';
 import { letPass, timeInterval } from '../passing.ts';
 import { failed, Output, ok, type Result } from '../result.ts';
@@ -169,6 +170,35 @@ const sleep: Command = {
   },
 };
 
+/** Exit statuses of timeout. */
+const TIMEOUT = { expired: 124, failed: 125, notFound: 127 };
+
+const timeout: Command = {
+  name: 'timeout',
+  usage: 'timeout SECONDS[ms|s|m|h] COMMAND [ARGUMENT]...',
+  summary: 'run a command, and end what it has started when virtual time has passed; status 124 then',
+  completes: 'commands',
+  run: async ({ args: [time, name, ...args], stdin, shell }) => {
+    if (time === undefined || name === undefined) return failed('timeout: missing operand', TIMEOUT.failed);
+    const ns = timeInterval(time);
+    if (ns === undefined) return failed(`timeout: invalid time interval '${time}'`, TIMEOUT.failed);
+    const command = shell.commands.get(name);
+    if (!command)
+      return failed(`timeout: failed to run command '${name}': No such file or directory`, TIMEOUT.notFound);
+    try {
+      const limit = ns === 0 ? Number.POSITIVE_INFINITY : ns;
+      return await shell.guest.within(limit, async () => command.run({ args, stdin, shell }));
+    } catch (error) {
+      if (!(error instanceof GuestExpired)) throw error;
+      return {
+        status: TIMEOUT.expired,
+        stdout: error.stdout,
+        stderr: error.message === '' ? '' : `timeout: ${error.message}\n`,
+      };
+    }
+  },
+};
+
 const kill: Command = {
   name: 'kill',
   usage: 'kill [-SIGNAL] PID... | kill -l',
@@ -262,6 +292,7 @@ export const SYSTEM_COMMANDS: readonly Command[] = [
   nproc,
   sysctl,
   sleep,
+  timeout,
   kill,
   start,
   uname,

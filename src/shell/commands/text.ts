@@ -1,6 +1,8 @@
 // Commands on text: what files and other commands give. Messages and statuses are those of GNU coreutils and grep.
 
+import { UAPI } from '../../kernel/uapi.ts';
 import type { Command } from '../command.ts';
+import { errnoText } from '../errno_text.ts';
 import { parseOptions } from '../options.ts';
 import { type GrepPattern, grepPattern } from '../regex.ts';
 import { failed, Output, ok } from '../result.ts';
@@ -144,7 +146,41 @@ function endCommand(name: 'head' | 'tail', keep: (lines: string[], n: number) =>
   };
 }
 
-const head = endCommand('head', (lines, n) => (n < 0 ? lines.slice(0, n) : lines.slice(0, n)));
+const allButLast = endCommand('head', (lines, n) => lines.slice(0, n));
+
+/** The first lines of files are read as far as is needed, a buffer at a time: what is behind them may never come. */
+const head: Command = {
+  ...allButLast,
+  run: async (invocation) => {
+    const { values, operands, unknown } = parseOptions(invocation.args, ['q'], ['n', 'lines'], {
+      numbers: true,
+    });
+    const wanted = values.get('n') ?? values.get('lines') ?? '10';
+    if (unknown || !/^\+?\d+$/.test(wanted) || operands.length === 0) return allButLast.run(invocation);
+    const output = new Output();
+    for (const path of operands) {
+      const read =
+        path === '-'
+          ? { text: invocation.stdin ?? '', seekErrno: undefined }
+          : await invocation.shell.guest.readHead(path, Number(wanted));
+      if (typeof read === 'number') {
+        output.error(
+          read === UAPI.EISDIR
+            ? `head: error reading '${path}': ${errnoText(read)}`
+            : `head: cannot open '${path}' for reading: ${errnoText(read)}`,
+        );
+        continue;
+      }
+      if (operands.length > 1) output.line(`==> ${path === '-' ? 'standard input' : path} <==`);
+      const kept = linesOf(read.text).slice(0, Number(wanted));
+      const text = joined(kept);
+      output.stdout += text;
+      if (read.seekErrno !== undefined)
+        output.stderr += `head: ${path}: cannot seek to relative offset ${text.length - read.text.length}: ${errnoText(read.seekErrno)}\n`;
+    }
+    return output.result();
+  },
+};
 const tail = endCommand('tail', (lines, n) => (n === 0 ? [] : lines.slice(-Math.abs(n))));
 
 const wc: Command = {
