@@ -24,7 +24,7 @@ const RULES: readonly Rule[] = [
   },
   {
     why: 'functions of the kernel image that are hosted are other code',
-    from: /\b(klp_ftrace_handler\+0x0|function_trace_call\+0x0|kprobe_ftrace_handler\+0x0|arch_ftrace_ops_list_func\+0x0)\/0x[0-9a-f]+/g,
+    from: /\b(klp_ftrace_handler\+0x0|function_trace_call\+0x0|kprobe_ftrace_handler\+0x0|arch_ftrace_ops_list_func\+0x0|ftrace_stub\+0x0)\/0x[0-9a-f]+/g,
     to: '$1',
   },
   {

@@ -95,6 +95,9 @@ const FILES = [
   `${TRACING}/current_tracer`,
   `${TRACING}/tracing_on`,
   `${TRACING}/trace`,
+  `${TRACING}/trace_pipe`,
+  `${TRACING}/trace_marker`,
+  `${TRACING}/touched_functions`,
   `${TRACING}/set_ftrace_filter`,
   `${TRACING}/set_ftrace_notrace`,
   `${TRACING}/enabled_functions`,
@@ -170,6 +173,10 @@ export class TracingRows {
     return one([
       `grep -E '_(show|step) <-|^#|[a-z]: .[a-z]' ${TRACING}/trace`,
       `grep -E '_(show|step) <-|^#|[a-z]: .[a-z]' ${TRACING}/trace`,
+      `timeout 0.5 cat ${TRACING}/trace_pipe | grep -E '_(show|step) <-|[a-z]: .?[a-z]'`,
+      `timeout 0.5 cat ${TRACING}/trace_pipe | grep -E '_(show|step) <-|[a-z]: .?[a-z]'`,
+      `cut -d' ' -f1 ${TRACING}/touched_functions`,
+      `cat ${TRACING}/trace_marker`,
       `cat ${TRACING}/set_ftrace_filter`,
       `cat ${TRACING}/set_ftrace_notrace`,
       `cat ${TRACING}/current_tracer`,
@@ -196,6 +203,8 @@ export class TracingRows {
       `echo 1 > ${TRACING}/tracing_on`,
       `echo > ${TRACING}/trace`,
       `echo ${quoted(one(['x', '']))} >> ${TRACING}/trace`,
+      `echo ${quoted(one(['mark', 'a longer mark']))} > ${TRACING}/trace_marker`,
+      `echo x > ${TRACING}/trace_pipe`,
     ]);
   }
 

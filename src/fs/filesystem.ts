@@ -110,6 +110,24 @@ export class FileSystem {
     return this.#namei.list(path);
   }
 
+  /** A file of debugfs whose functions are guest code's. @param fop name of its file_operations */
+  guestFile(fop: string, mode: number): { readonly mode: number; open(flags: number): Addr } {
+    return { mode, open: (flags) => this.#fs.allocFile(fop, flags, UAPI.S_IFREG | mode) };
+  }
+
+  /** nonseekable_open() */
+  makeNonseekable(file: Addr): void {
+    const { FMODE_LSEEK, FMODE_PREAD, FMODE_PWRITE } = this.#fs.constants;
+    this.#fs.clearMode(file, FMODE_LSEEK | FMODE_PREAD | FMODE_PWRITE);
+  }
+
+  /** copy_to_user() of a latin1 text. @returns bytes that were written */
+  copyToUser(user: Addr, text: string): number {
+    const size = text.length - this.#fs.faultIn(user, text.length, true);
+    this.#fs.mem.writeBytes(user, latin1Bytes(text.slice(0, size)));
+    return size;
+  }
+
   /** A table of descriptors for a task that has none, with standard input, output and error open. */
   setupStdio(task: TaskStruct): void {
     this.files.create(task);

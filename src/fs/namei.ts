@@ -255,7 +255,7 @@ export class Namei {
   #debugfs(path: string): Target | undefined {
     const { debugfs, hostFiles } = this.#mounts;
     const file = debugfs.lookup(path);
-    if (!file) return debugfs.isDirectory(path) ? this.#directory(path === '' ? 0o700 : 0o755) : undefined;
+    if (!file) return debugfs.isDirectory(path) ? this.#directory(debugDirectoryMode(path)) : undefined;
     const open = 'open' in file ? file.open : (flags: number): Addr => hostFiles.openFile(file, flags);
     return { kind: 'file', mode: file.mode, size: 0, nlink: 1, open };
   }
@@ -294,6 +294,12 @@ function underDebugfs(path: string): string | undefined {
   if (path === DEBUGFS) return '';
   if (path === TRACEFS || path.startsWith(`${TRACEFS}/`)) return path.slice('/kernel/'.length);
   return path.startsWith(`${DEBUGFS}/`) ? path.slice(DEBUGFS.length + 1) : undefined;
+}
+
+/** What is mounted is root's alone; TRACEFS_DEFAULT_MODE. */
+function debugDirectoryMode(path: string): number {
+  if (path === '' || path === 'tracing') return 0o700;
+  return path.startsWith('tracing/') ? 0o750 : 0o755;
 }
 
 /** open() of a link itself. */

@@ -16,6 +16,8 @@ export interface FtraceRec {
   target: Addr;
   /** FTRACE_FL_MODIFIED: an ops that changes the ip had it once. */
   wasModified: boolean;
+  /** FTRACE_FL_TOUCHED: its code was changed for an ops once. */
+  wasTouched: boolean;
   /** Of the image's, whose symbols never change, once it was asked. */
   isValid?: boolean;
 }
@@ -63,7 +65,9 @@ export class FtraceRecords {
 
   add(module: string | undefined, sites: readonly Addr[], flags = 0): readonly FtraceRec[] {
     const sorted = [...sites].sort((a, b) => (a < b ? -1 : 1));
-    const records = sorted.map((ip): FtraceRec => ({ ip, module, flags, target: 0n, wasModified: false }));
+    const records = sorted.map(
+      (ip): FtraceRec => ({ ip, module, flags, target: 0n, wasModified: false, wasTouched: false }),
+    );
     this.#groups.set(module, records);
     if (module !== undefined) for (const rec of records) this.#byIp.set(lo32(rec.ip), rec);
     return records;

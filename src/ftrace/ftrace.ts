@@ -113,6 +113,7 @@ export class Ftrace {
       if (target === rec.target) continue;
       this.textPoke.early(rec.ip, this.#fentry.call(rec.ip, target));
       rec.target = target;
+      rec.wasTouched ||= target !== 0n;
     }
   }
 

@@ -5,19 +5,27 @@ import type { Addr } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import type { KernelSymbol } from '../kernel/kallsyms.ts';
 import { holds } from '../kernel/release.ts';
-import { recCount } from './dyn_ftrace.ts';
+import { type FtraceRec, recCount } from './dyn_ftrace.ts';
 import type { Ftrace } from './ftrace.ts';
 import { FTRACE } from './since.ts';
 
 /** struct dyn_ftrace entries on a page. */
 const ENTRIES_PER_PAGE = 256;
 
-/** /sys/kernel/debug/tracing/enabled_functions, one line a traced site. */
-export function enabledFunctions(core: KernelCore, ftrace: Ftrace): string {
+/** enabled_functions, one line a traced site. */
+export const enabledFunctions = (core: KernelCore, ftrace: Ftrace): string =>
+  siteLines(core, ftrace, (rec) => recCount(core, rec) > 0);
+
+/** touched_functions: also those that were traced once. */
+export const touchedFunctions = (core: KernelCore, ftrace: Ftrace): string =>
+  siteLines(core, ftrace, (rec) => rec.wasTouched);
+
+/** t_show() of an iterator that shows ops. */
+function siteLines(core: KernelCore, ftrace: Ftrace, isShown: (rec: FtraceRec) => boolean): string {
   const { FTRACE_FL_REGS, FTRACE_FL_IPMODIFY } = core.kernel.constants;
   let text = '';
   for (const rec of ftrace.records.all()) {
-    if (recCount(core, rec) === 0) continue;
+    if (!isShown(rec)) continue;
     text += siteName(ftrace.records.nameOf(core, rec), rec.module);
     text += ` (${recCount(core, rec)})${rec.flags & FTRACE_FL_REGS ? ' R' : '  '}`;
     const isRedirected = (rec.flags & FTRACE_FL_IPMODIFY) !== 0;

@@ -85,7 +85,10 @@ export class SiteCode {
       }
       pokes.push(new SitePoke(rec, target, made));
     }
-    for (const { rec, target } of pokes) rec.target = target;
+    for (const { rec, target } of pokes) {
+      rec.target = target;
+      rec.wasTouched ||= target !== 0n;
+    }
     yield* this.pokeLive(pokes);
     return true;
   }

@@ -9,6 +9,7 @@ import {
   availableFilterFunctionsAddrs,
   dynFtraceTotalInfo,
   enabledFunctions,
+  touchedFunctions,
 } from '../ftrace/report.ts';
 import { FTRACE } from '../ftrace/since.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
@@ -18,8 +19,10 @@ import { procInt, procUnsignedInt } from '../kernel/proc_vec.ts';
 import { holds } from '../kernel/release.ts';
 import { UAPI } from '../kernel/uapi.ts';
 import type { Livepatch } from '../livepatch/core.ts';
+import type { Timers } from '../sched/timer.ts';
 import { kprobeFiles } from '../tracing/kprobe_files.ts';
 import { traceFiles } from '../tracing/trace_files.ts';
+import { defineTracePipe } from '../tracing/trace_pipe.ts';
 import type { PatchingParts } from './boot/patching.ts';
 import type { Oops } from './traps/oops.ts';
 
@@ -39,11 +42,13 @@ export function oopsLimitFile({ sysctls }: FileSystem, oops: Oops): void {
 
 export function makeControlFiles(
   core: KernelCore,
-  { sysctls, debugfs }: FileSystem,
+  fs: FileSystem,
   ftrace: Ftrace,
   livepatch: Livepatch,
   { kprobes, events, tracer }: PatchingParts['tracing'],
+  timers: Timers,
 ): void {
+  const { sysctls, debugfs } = fs;
   sysctls.add('kernel/ftrace_enabled', {
     mode: 0o644,
     read: () => (ftrace.disabled ? -UAPI.ENODEV : String(ftrace.enabled)),
@@ -63,22 +68,31 @@ export function makeControlFiles(
   });
   for (const [name, file] of kprobeFiles(core, kprobes)) debugfs.add(`kprobes/${name}`, file);
   traceFiles(core, debugfs, ftrace, tracer, events);
-  debugfs.add('tracing/enabled_functions', { mode: 0o444, read: () => enabledFunctions(core, ftrace) });
-  debugfs.add(
-    'tracing/available_filter_functions',
-    availableFile(ftrace, () => availableFilterFunctions(core, ftrace)),
-  );
-  if (holds(core.kernel, FTRACE.addressesShown))
-    debugfs.add(
-      'tracing/available_filter_functions_addrs',
-      availableFile(ftrace, () => availableFilterFunctionsAddrs(core, ftrace)),
-    );
-  debugfs.add('tracing/dyn_ftrace_total_info', { mode: 0o444, read: () => dynFtraceTotalInfo(ftrace) });
+  defineTracePipe(core, fs, tracer, (timer) => timers.add(timer, core.clock.now(), { timer }));
+  debugfs.add('tracing/trace_pipe', fs.guestFile('tracing_pipe_fops', 0o440));
+  const { addressesShown, touchedShown } = FTRACE;
+  const available = {
+    available_filter_functions: () => availableFilterFunctions(core, ftrace),
+    ...(holds(core.kernel, addressesShown)
+      ? { available_filter_functions_addrs: () => availableFilterFunctionsAddrs(core, ftrace) }
+      : {}),
+  };
+  for (const [name, read] of Object.entries(available))
+    debugfs.add(`tracing/${name}`, availableFile(ftrace, read));
+  const shown = {
+    enabled_functions: () => enabledFunctions(core, ftrace),
+    ...(holds(core.kernel, touchedShown) ? { touched_functions: () => touchedFunctions(core, ftrace) } : {}),
+    dyn_ftrace_total_info: () => dynFtraceTotalInfo(ftrace),
+  };
+  for (const [name, read] of Object.entries(shown)) debugfs.add(`tracing/${name}`, { mode: READ, read });
 }
+
+/** TRACE_MODE_READ */
+const READ = 0o440;
 
 /** ftrace_avail_open(), ftrace_avail_addrs_open() */
 const availableFile = (ftrace: Ftrace, read: () => string): OpeningHostFile => ({
-  mode: 0o444,
+  mode: READ,
   opened: () => {
     if (ftrace.disabled) throw new KernelError(UAPI.ENODEV, 'ftrace is off for good');
     return { read };

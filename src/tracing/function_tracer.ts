@@ -19,6 +19,8 @@ type Tracer = (typeof TRACERS)[number];
 export class FunctionTracer {
   readonly buffer: TraceBuffer;
   current: Tracer = 'nop';
+  /** Open files of trace_pipe: trace_ref. */
+  readers = 0;
   /** Of set_ftrace_filter: where it is empty, all functions. */
   filter: Filter = NO_FILTER;
   /** Of set_ftrace_notrace. */
@@ -48,6 +50,7 @@ export class FunctionTracer {
     const tracer = TRACERS.find((one) => one === name);
     if (tracer === undefined) return -UAPI.EINVAL;
     if (tracer === this.current) return 0;
+    if (this.readers > 0) return -UAPI.EBUSY;
     if (this.current === 'function') yield* this.#ftrace.unregisterFunction(this.#ops);
     this.current = 'nop';
     this.buffer.reset();

@@ -7,11 +7,14 @@ import type { Ftrace } from '../ftrace/ftrace.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { KernelError } from '../kernel/errno.ts';
+import { holds } from '../kernel/release.ts';
 import { UAPI } from '../kernel/uapi.ts';
 import { changeFilter, filterText, NO_FILTER } from './filter.ts';
 import type { FunctionTracer } from './function_tracer.ts';
 import { TRACERS } from './function_tracer.ts';
 import type { KprobeEvent, KprobeEvents } from './kprobe_events.ts';
+import { TRACING } from './since.ts';
+import type { TraceBuffer } from './trace_buffer.ts';
 
 const READ = 0o440;
 const WRITE = 0o640;
@@ -41,10 +44,13 @@ export function traceFiles(
     tracing_on: {
       mode: WRITE,
       read: () => `${buffer.on ? 1 : 0}\n`,
-      write: (text) => {
+      // rb_simple_write(): those that wait for something to read look whether it is the end.
+      *write(text): HostGenerator<number> {
         const value = number(text);
         if (typeof value === 'number') return value;
+        const wasOn = buffer.on;
         buffer.on = value !== 0n;
+        if (wasOn && !buffer.on) yield { call: core.symbols.require('rb_wake_up_waiters'), args: [0n] };
         return text.length;
       },
     },
@@ -55,6 +61,7 @@ export function traceFiles(
         return { read: () => buffer.text(tracer.current), write: (text) => text.length };
       },
     },
+    trace_marker: { mode: 0o220, write: (text, { cpu }) => mark(core, buffer, text, cpu) },
     set_ftrace_filter: filterFile(core, ftrace, tracer, 'filter', 'all functions enabled'),
     set_ftrace_notrace: filterFile(core, ftrace, tracer, 'notrace', 'no functions disabled'),
     kprobe_events: eventsFile(debugfs, events),
@@ -62,6 +69,18 @@ export function traceFiles(
   };
   for (const [name, file] of Object.entries(files)) debugfs.add(`${ROOT}/${name}`, file);
 }
+
+/** tracing_mark_write(): one entry, as much of it as there is room for. */
+function mark(core: KernelCore, buffer: TraceBuffer, text: string, cpu: number): number {
+  if (!buffer.on) return -UAPI.EBADF;
+  const taken = text.slice(0, holds(core.kernel, TRACING.longMarks) ? MARK_SIZE.event : MARK_SIZE.text);
+  const depth = holds(core.kernel, TRACING.marksWithoutPreemption) ? -1 : 0;
+  buffer.record(cpu, false, () => `tracing_mark_write: ${taken.replace(/\n$/, '')}`, depth);
+  return taken.length;
+}
+
+/** TRACE_BUF_SIZE; and what an event of the ring buffer has room for beside a struct print_entry. */
+const MARK_SIZE = { text: 1024, event: 4054 };
 
 const ULONG_MAX = (1n << 64n) - 1n;
 

@@ -4,6 +4,7 @@ import type { KernelDescription } from '../../kernel/description.ts';
 import { holds } from '../../kernel/release.ts';
 import { runFlagBytes } from '../../kernel/task_struct.ts';
 import { LIVEPATCH } from '../../livepatch/since.ts';
+import { TRACING } from '../../tracing/since.ts';
 import { DUMPS } from '../traps/since.ts';
 
 const FEATURES = {
@@ -12,6 +13,7 @@ const FEATURES = {
   KLP_IN_SCHEDULE: LIVEPATCH.inSchedule,
   KLP_FINDS_SECTIONS: LIVEPATCH.findsSections,
   WARN_IS_TRAP: DUMPS.warningSaysWhereFirst,
+  WAIT_ON_PIPE: TRACING.waitsOnPipe,
 } as const;
 
 /** @param isReal the image lies behind a real kernel */

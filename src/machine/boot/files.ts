@@ -10,13 +10,13 @@ import { procTexts } from './proc_texts.ts';
 
 export function fileSystem(
   core: KernelCore,
-  { format, workqueue }: KernelParts,
+  { format, workqueue, timers }: KernelParts,
   { sysfs, moduleList, ftrace, livepatch, tracing }: PatchingParts,
   traces: Traces,
   commandLine: string,
 ): FileSystem {
   const texts = procTexts(moduleList, traces, workqueue, ftrace);
   const fs = new FileSystem(core, format, { sysfs, commandLine, texts });
-  makeControlFiles(core, fs, ftrace, livepatch, tracing);
+  makeControlFiles(core, fs, ftrace, livepatch, tracing, timers);
   return fs;
 }
