@@ -805,6 +805,13 @@ export const LAYOUT = {
     },
     bitfields: {},
   },
+  xa_node: {
+    size: 576,
+    fields: {
+      array: 16,
+    },
+    bitfields: {},
+  },
   open_how: {
     size: 24,
     fields: {

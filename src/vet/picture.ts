@@ -2,7 +2,7 @@
 // leave as it was.
 
 import { createHash } from 'node:crypto';
-import { hex, lo32 } from '../guest/addr.ts';
+import { type Addr, hex, lo32 } from '../guest/addr.ts';
 import type { SysfsDir } from '../kernel/sysfs.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { Module } from '../module/module.ts';
@@ -33,26 +33,62 @@ export function pictureOf(machine: Machine, withText = true): Record<string, unk
 
 const moduleText = (mod: Module): string => `${mod.name} ${mod.state} ${mod.refcount} ${mod.users.size}`;
 
-/**
- * Kworkers are made when work waits and stay; sysfs makes its root's node when the first file is opened. A real kernel keeps
- * nodes of trees in store, has some for the numbers of its kernfs, which it gives out in turn, and frees them behind a grace period.
- */
-const KEPT = /^(worker|kernfs_node|call_rcu|__radix_tree_preload|radix_tree_node_alloc(\.\w+)*)$/;
+/** Kworkers are made when work waits and stay; sysfs makes its root's node when the first file is opened. */
+const KEPT = /^(worker|kernfs_node|call_rcu)$/;
 
-/** How many live allocations there are of each owner and size. */
+/** Who makes the nodes of radix trees and IDRs, which are those of xarrays: some of them in store (lib/radix-tree.c). */
+const TREE_NODE = /^(__radix_tree_preload|(radix_tree_node_alloc|xas_alloc)(\.\w+)*)$/;
+/** Has the tree of the numbers of its files, which are given out in turn: a module's take nodes, whoever loads it. */
+const OF_KERNFS = /^kernfs_create_root(\.\w+)*$/;
+
+interface Allocation {
+  readonly addr: Addr;
+  readonly size: number;
+  readonly owner: string;
+}
+
+/** How many live allocations there are of each owner and size; nodes of trees by the tree. */
 export function heapOf(machine: Machine): Record<string, number> {
   let kworkers = tasksOf(machine).filter((task) => task.comm.startsWith('kworker/')).length;
   const counts = new Map<string, number>();
-  for (const { owner, size } of machine.inspect.core.slab.live()) {
+  const live = machine.inspect.core.slab.live();
+  const homeOf = treeHomes(machine, live);
+  for (const allocation of live) {
+    const { owner, size } = allocation;
     if (KEPT.test(owner)) continue;
     if (owner === 'task_struct' && kworkers > 0) {
       kworkers--;
       continue;
     }
-    const key = `${owner} ${size}`;
+    const home = TREE_NODE.test(owner) ? homeOf(allocation) : owner;
+    if (home === undefined) continue;
+    const key = `${home} ${size}`;
     counts.set(key, (counts.get(key) ?? 0) + 1);
   }
   return Object.fromEntries([...counts].sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** Says in whose tree a node is; undefined for one in store, and for the numbers of kernfs. */
+function treeHomes(machine: Machine, live: readonly Allocation[]): (node: Allocation) => string | undefined {
+  const { core, modules } = machine.inspect;
+  const array = BigInt(core.kernel.structs.xa_node.fields.array);
+  const known = new Map<Addr, string | undefined>();
+  const find = (tree: Addr): string | undefined => {
+    // Nodes in store were made, and put nowhere yet.
+    if (tree === 0n) return undefined;
+    const module = modules.loader.modules.all.find((one) => one.contains(tree));
+    if (module) return `node of a tree of ${module.name}`;
+    const symbol = core.symbols.lookup(tree);
+    if (symbol) return `node of the tree ${symbol.name}`;
+    const home = live.find(({ addr, size }) => tree >= addr && tree < addr + BigInt(size));
+    if (!home) return 'node of a tree that is gone';
+    return OF_KERNFS.test(home.owner) ? undefined : `node of a tree of ${home.owner}`;
+  };
+  return ({ addr }) => {
+    const tree = core.mem.readU64(addr + array);
+    if (!known.has(tree)) known.set(tree, find(tree));
+    return known.get(tree);
+  };
 }
 
 function treeOf(dir: SysfsDir | undefined, depth = 0): string[] {

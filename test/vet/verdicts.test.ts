@@ -10,6 +10,7 @@ import { ModuleLibrary } from '../../src/vet/module_library.ts';
 import { readPatch } from '../../src/vet/patch_file.ts';
 import { Vet, type VetOptions, type VetReport } from '../../src/vet/vet.ts';
 import { MODULES, Mutant } from './mutant.ts';
+import { MUTANTS } from './mutants.ts';
 
 const library = new ModuleLibrary(X86_64.elf, MODULES);
 const OPTIONS: VetOptions = { kernel: '', modules: library, olds: [], vmlinuxOnly: false, tell: () => {} };
@@ -102,97 +103,10 @@ describe('the file of a livepatch', () => {
   });
 });
 
-/** What is wrong with a mutant, where it is seen, and in which words. */
-const MUTANTS: readonly {
-  readonly what: string;
-  readonly make: () => Mutant;
-  readonly part: Part;
-  readonly words: RegExp;
-  readonly params?: string;
-}[] = [
-  {
-    what: 'a relocation of a type that there is not',
-    make: () =>
-      new Mutant('klpdemo_patch_vmlinux').relocationType('klpdemo_new_cmdline_proc_show', 'seq_printf', 99),
-    part: 'loads',
-    words: /loading it failed with ENOEXEC\n.*Unknown rela relocation: 99/,
-  },
-  {
-    what: 'an addend by which a call goes into the middle of a function',
-    make: () => new Mutant('klpdemo_patch_vmlinux').addend('klpdemo_new_cmdline_proc_show', 'seq_printf', 4n),
-    part: 'unwinder',
-    words:
-      /1 of its branches lead to where no function begins\nklpdemo_new_cmdline_proc_show\+0x\w+\/0x\w+ \[klpdemo_patch_vmlinux\] goes to seq_printf\+0x4\//,
-  },
-  {
-    what: 'a callee that no kernel has',
-    make: () => new Mutant('klpdemo_patch_vmlinux').importName('seq_printf', 'seq_primtf'),
-    part: 'loads',
-    words: /loading it failed with ENOENT\nklpdemo_patch_vmlinux: Unknown symbol seq_primtf \(err -2\)/,
-  },
-  {
-    what: 'a sympos behind the last',
-    make: () => {
-      const mutant = new Mutant('klpdemo_patch_sympos');
-      return mutant.u64(mutant.offsetOf('funcs') + 16, 3n);
-    },
-    part: 'patchable',
-    words: /klpdemo_twin: sympos is 3, and klpdemo_target has 2\n1: ffffffffc0\w+, \d+ bytes\n2: /,
-  },
-  {
-    what: 'another object than the one that has its function',
-    make: () =>
-      new Mutant('klpdemo_patch_sympos').string('.rodata.str1.1', 'klpdemo_target', 'klpdemo_calls'),
-    part: 'patchable',
-    words: /klpdemo_twin: klpdemo_calls has no function of that name/,
-  },
-  {
-    what: 'a checksum of another kernel',
-    make: () => new Mutant('klpdemo_patch_vmlinux').crc('module_layout'),
-    part: 'loads',
-    words:
-      /loading it failed with ENOEXEC\nklpdemo_patch_vmlinux: disagrees about version of symbol module_layout/,
-  },
-  {
-    what: 'a function without fentry site',
-    make: () =>
-      new Mutant('klpdemo_patch_vmlinux').string('.rodata.str1.1', 'cmdline_proc_show', '__schedule'),
-    part: 'patchable',
-    words: /__schedule: found once in vmlinux, at ffffffff81\w+, \d+ bytes: no fentry site/,
-  },
-  {
-    what: 'a new function whose ORC rows are wrong',
-    make: () => new Mutant('klpdemo_patch_vmlinux').orcStackOffsets(8),
-    part: 'unwinder',
-    words:
-      /at \d+ of 10 instructions in 3 functions a stack trace is wrong and called reliable\nklpdemo_new_/,
-  },
-  {
-    what: 'a callback that fails',
-    make: () => new Mutant('klpdemo_patch_both'),
-    params: 'pre_patch_ret=-19',
-    part: 'loads',
-    words: /loading it failed with ENODEV\n[\s\S]*pre-patch callback failed for object 'vmlinux'/,
-  },
-  {
-    what: 'a callback that leaks',
-    make: () => new Mutant('klpdemo_state_a').withoutCall('post_unpatch', 'kfree'),
-    params: 'version1=1',
-    part: 'comes and goes',
-    words:
-      /it leaves something behind\n8 bytes that pre_patch\+0x\w+\/0x\w+ \[klpdemo_state_a\] took, and nobody has freed/,
-  },
-  {
-    what: 'the main loop of a kernel thread',
-    make: () => new Mutant('klpdemo_patch_target').string('.rodata.str1.1', 'klpdemo_round', 'klpdemo_main'),
-    part: 'stall',
-    words: /klpdemo_main: is the main loop of a kernel thread that \w+ makes: such a thread never leaves it/,
-  },
-];
-
 describe('a mutant', () => {
   it.each(MUTANTS)('with $what is not good, and told why', async ({ make, part, words, params }) => {
-    const report = await vet(make().bytes, params === undefined ? {} : { params });
+    const mutant = make((name) => new Mutant(name));
+    const report = await vet(mutant.bytes, params === undefined ? {} : { params });
     expect([told(report, 'bad', part).join('\n'), report.verdict]).toEqual([
       expect.stringMatching(words),
       'not good',

@@ -1,5 +1,6 @@
-// The modules of fixtures/observed, with which Debian's kernels were observed, as kbuild makes them with the headers and the
-// compiler of each; built once, in .cache/observed. Where headers cannot be fetched or nothing can be built, that is said.
+// The modules of fixtures/observed, with which Debian's kernels were observed, and of fixtures/vet, as kbuild makes them with the
+// headers and the compiler of each; built once, in .cache/observed and .cache/vet. Where headers cannot be fetched or nothing can
+// be built, that is said.
 
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
@@ -12,18 +13,21 @@ import { KERNELS } from '../../scripts/debian/kernels.ts';
 import { UnavailableError } from '../../scripts/errors.ts';
 import { oneAtATime } from '../../scripts/setup/one_at_a_time.ts';
 
-const SOURCE = join(import.meta.dirname, '../../fixtures/observed');
-const CACHE = join(import.meta.dirname, '../../.cache/observed');
+const ROOT = join(import.meta.dirname, '../..');
+
+type Built = { readonly folder: string } | { readonly why: string };
 
 /** The folder of the .ko files. @throws ScriptError for a build that fails */
-export function observedModules(
-  series: BootedVersion,
-): { readonly folder: string } | { readonly why: string } {
-  const folder = join(CACHE, `${BOOTED[series].release}-${digestOfSources()}`);
+export const observedModules = (series: BootedVersion): Built => builtModules(series, 'observed');
+
+/** @param name folder of the sources below fixtures. @throws ScriptError for a build that fails */
+export function builtModules(series: BootedVersion, name: 'observed' | 'vet'): Built {
+  const source = join(ROOT, 'fixtures', name);
+  const folder = join(ROOT, '.cache', name, `${BOOTED[series].release}-${digestOf(source)}`);
   try {
     if (!existsSync(folder))
       oneAtATime(`${folder}.lock`, () => {
-        if (!existsSync(folder)) build(series, folder);
+        if (!existsSync(folder)) build(series, source, folder);
       });
     return { folder };
   } catch (error) {
@@ -33,14 +37,14 @@ export function observedModules(
 }
 
 /** Whole or not at all. */
-function build(series: BootedVersion, folder: string): void {
+function build(series: BootedVersion, source: string, folder: string): void {
   const work = `${folder}.part`;
   rmSync(work, { recursive: true, force: true });
   mkdirSync(work, { recursive: true });
   try {
     withArchive(KERNELS[series], (archive) => {
       const root = KbuildRoot.unpack(archive, BOOTED[series].release, join(work, 'root'));
-      root.build(SOURCE, join(work, 'modules'));
+      root.build(source, join(work, 'modules'));
     });
     renameSync(join(work, 'modules'), folder);
   } finally {
@@ -48,8 +52,8 @@ function build(series: BootedVersion, folder: string): void {
   }
 }
 
-function digestOfSources(): string {
+function digestOf(source: string): string {
   const digest = createHash('sha256');
-  for (const name of readdirSync(SOURCE).sort()) digest.update(name).update(readFileSync(join(SOURCE, name)));
+  for (const name of readdirSync(source).sort()) digest.update(name).update(readFileSync(join(source, name)));
   return digest.digest('hex').slice(0, 12);
 }
