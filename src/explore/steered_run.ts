@@ -243,8 +243,9 @@ export class SteeredRun {
     return acted;
   }
 
-  #comes(cpu: Cpu, { point, pc, touched }: Came, at: number): boolean {
-    if (!this.counts || !this.#at.some((part) => point.includes(part))) return false;
+  #comes(cpu: Cpu, came: Came, at: number): boolean {
+    const { point, touched } = came;
+    if (!this.counts) return false;
     const task = this.machine.inspect.core.current(cpu.id);
     // An idle task that looks whether there is anything to do.
     if (task.isIdle && !point.includes('klp_')) return false;
@@ -252,6 +253,11 @@ export class SteeredRun {
     if (this.#flagsOnly.has(point) && !this.machine.inspect.livepatch.transitionPatch) return false;
     // Until it asks again, only that a task looks at its flags is seen of it.
     if (this.#flagsOnly.has(point) && this.#asks.has(task)) return false;
+    // Who is not asked to look at it does it all the same: runs that differ in it alone are two.
+    if (!this.#at.some((part) => point.includes(part))) {
+      this.#happens(cpu, task, came);
+      return false;
+    }
     const index = this.visits.length;
     const stores = this.machine.inspect.steering.stores.waiting(cpu);
     const visit = { at, cpu: cpu.id, pid: task.pid, point, stores };
@@ -259,17 +265,21 @@ export class SteeredRun {
     this.footprints.comes(cpu, task);
     // Where nothing is accessed it has come no further.
     if (accesses(touched)) this.#leaveWhereKnown();
-    const happens = (): void => {
-      if (accesses(touched)) this.#order.add(`${task}`, point, touched);
-    };
-    // A host function has done it, an instruction is about to.
-    if (pc === undefined) happens();
-    else this.#does[cpu.id] = happens;
+    this.#happens(cpu, task, came);
     this.#tell?.visit(visit, task.comm, cpu.clock);
     const decision = this.#plan.decisions[this.#next];
     if (decision?.visit !== index) return false;
     this.#next++;
     return this.#act(cpu, decision, at, stores);
+  }
+
+  /** A host function has done it, an instruction is about to. */
+  #happens(cpu: Cpu, task: TaskStruct, { point, pc, touched }: Came): void {
+    const happens = (): void => {
+      if (accesses(touched)) this.#order.add(`${task}`, point, touched);
+    };
+    if (pc === undefined) happens();
+    else this.#does[cpu.id] = happens;
   }
 
   /** Where nothing more is done to it, and what was done is over. */

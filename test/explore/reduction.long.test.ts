@@ -2,43 +2,13 @@
 
 import { describe, expect, it } from 'vitest';
 import { pairScenario, QUIET_NS } from '../../scripts/pair_scenarios.ts';
-import { type Execution, type ExecutionOptions, execute, learnPoints } from '../../src/explore/execution.ts';
+import { type Execution, learnPoints } from '../../src/explore/execution.ts';
 import { executedOf, storesOf } from '../../src/explore/explore.ts';
 import { States } from '../../src/explore/order.ts';
-import { type Decision, planText, QUIET } from '../../src/explore/plan.ts';
-import type { Points } from '../../src/explore/points.ts';
+import { type Decision, planText } from '../../src/explore/plan.ts';
 import { BoundedSearcher } from '../../src/explore/searchers/bounded.ts';
-import type { KernelEvent } from '../../src/kernel/events.ts';
-import type { Scenario } from '../../src/scenario/scenario.ts';
 import { fixture } from './explore.ts';
-
-/** What livepatch does. */
-const LIVEPATCHS = ['transition', 'patch_state', 'klp_module', 'gate', 'ftrace', 'gap', 'hole'];
-
-/** But when it does it. */
-const withoutTime = ({ t: _, ...event }: KernelEvent): string =>
-  JSON.stringify(event, (key, value: unknown) =>
-    key.endsWith('Ns') ? undefined : typeof value === 'bigint' ? `${value}` : value,
-  );
-
-/** A run of a plan, and what livepatch did in it. */
-async function run(
-  scenario: Scenario,
-  points: Points,
-  decisions: readonly Decision[],
-  options: ExecutionOptions = {},
-): Promise<[string[], Execution]> {
-  const events: string[] = [];
-  const tell = {
-    event: (event: KernelEvent): void => {
-      if (LIVEPATCHS.includes(event.type)) events.push(withoutTime(event));
-    },
-    visit() {},
-    action() {},
-  };
-  const execution = await execute(scenario, points, { base: QUIET, decisions }, { ...options, tell });
-  return [events, execution];
-}
+import { run } from './livepatchs.ts';
 
 /** The first points of a run: some of each kind. */
 const POINTS = 64;
