@@ -100,19 +100,15 @@ const FEW: readonly (readonly [string, Few, problems: number])[] = [
 ];
 
 describe('all schedules of two things done', () => {
-  it.each(FEW)(
-    'in %s: the same problems, and livepatch does the same',
-    { timeout: 900_000 },
-    async (_words, few, problems) => {
-      const { scenario, ...options } = few;
-      const { points } = await learnPoints(scenario, options);
-      const runs: Runs = (decisions, more) => run(scenario, points, decisions, { ...options, ...more });
-      const [all, some] = [await everySchedule(runs), await reduced(runs)];
-      expect([...some.problems].sort()).toEqual([...all.problems].sort());
-      expect([...some.outcomes].sort()).toEqual([...all.outcomes].sort());
-      expect(all.problems.size).toBe(problems);
-      expect(all.outcomes.size).toBeGreaterThan(3);
-      expect(some.schedules).toBeLessThan(all.schedules);
-    },
-  );
+  it.each(FEW)('in %s: the same problems, and livepatch does the same', async (_words, few, problems) => {
+    const { scenario, ...options } = few;
+    const { points } = await learnPoints(scenario, options);
+    const runs: Runs = (decisions, more) => run(scenario, points, decisions, { ...options, ...more });
+    const [all, some] = [await everySchedule(runs), await reduced(runs)];
+    expect([...some.problems].sort()).toEqual([...all.problems].sort());
+    expect([...some.outcomes].sort()).toEqual([...all.outcomes].sort());
+    expect(all.problems.size).toBe(problems);
+    expect(all.outcomes.size).toBeGreaterThan(3);
+    expect(some.schedules).toBeLessThan(all.schedules);
+  });
 });
