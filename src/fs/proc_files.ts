@@ -111,8 +111,12 @@ function defineMemory(fs: FsContext): void {
     BigInt(core.tasks.size + core.cpus) * BigInt(core.kernel.constants.THREAD_SIZE);
   core.host.defineAll({
     si_meminfo: ({ args }) => {
+      const free = pages(total - BigInt(core.slab.used()));
+      // NR_FREE_PAGES, by which si_mem_available() of a real kernel goes behind it.
+      const counts = core.symbols.lookupName('vm_zone_stat');
+      if (counts !== undefined) put(counts, 0, free);
       put(args[0], sysinfo.totalram, pages(total));
-      put(args[0], sysinfo.freeram, pages(total - BigInt(core.slab.used())));
+      put(args[0], sysinfo.freeram, free);
       put(args[0], sysinfo.sharedram, 0n);
       put(args[0], sysinfo.bufferram, 0n);
       mem.writeU32(args[0] + BigInt(sysinfo.mem_unit), PAGE_SIZE);

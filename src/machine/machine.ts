@@ -107,7 +107,8 @@ export class Machine {
 
     const initcalls = defineInitcalls(core);
     const framePointers = options.unwinder === 'frame pointer';
-    const host = new HostCallDispatch(core, arch.hostStubs.find(image.asm), framePointers);
+    const stubs = arch.hostStubs.find(image.asm);
+    const host = new HostCallDispatch(core, stubs, framePointers, image.real?.hosting.places);
     const { instructionNs: ns } = options;
     const watched = traces.shadow && watchedExecutor(core, engine, traces.shadow, lookup, versions, ns);
     if (!watched) memory.attach(arch.execution.sweep(engine, memory));

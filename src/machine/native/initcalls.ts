@@ -14,7 +14,7 @@ import { acpiBus, earlyBoot } from './early_boot.ts';
 const INITCALLS: readonly string[] = [
   // start_kernel()
   'setup_log_buf cgroup_init_early wait_bit_init radix_tree_init maple_tree_init softirq_init fork_init signals_init cred_init key_init',
-  'uts_ns_init net_ns_init vfs_caches_init pagecache_init seq_file_init proc_init_kmemcache nsfs_init pidfs_init',
+  'mmap_init uts_ns_init net_ns_init vfs_caches_init pagecache_init seq_file_init proc_init_kmemcache nsfs_init pidfs_init',
   'anon_vma_init buffer_init n_tty_init con_init mem_cgroup_init proc_root_init cpuset_init cgroup_init',
   // driver_init(), and what is before all of it in sysfs
   'ksysfs_init devices_init buses_init classes_init firmware_init hypervisor_init of_core_init platform_bus_init',
