@@ -115,3 +115,20 @@ describe('without reliable stack traces', () => {
     expect(session.wait(session.startWrite('klpdemo_patch_vmlinux', 'force', '1'))).toBe(0);
   });
 });
+
+describe.each(['orc', 'frame pointer'] as const)('with the unwinder %s', (unwinder) => {
+  it('tells by which way a task has switched: an idle one in its loop, another at the exit to user mode', async () => {
+    session = await Session.boot({ unwinder });
+    const ways: [string, string][] = [];
+    session.machine.events.subscribe(
+      (event) => event.type === 'patch_state' && ways.push([event.comm.replace(/\d+$/, ''), event.way]),
+      ['patch_state'],
+    );
+    session.machine.spawn('spin', []);
+    expect(session.insmod('patch_vmlinux')).toBe(0);
+    expect(session.settled()).toBe(true);
+    expect(ways).toContainEqual(['swapper/', 'idle loop']);
+    expect(ways.filter(([comm, way]) => way === 'idle loop' && !comm.startsWith('swapper'))).toEqual([]);
+    expect(ways.filter(([comm, way]) => way === 'kernel exit' && comm.startsWith('swapper'))).toEqual([]);
+  });
+});

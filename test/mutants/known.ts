@@ -132,11 +132,6 @@ export const KNOWN: readonly Known[] = [
     why: 'the warning of an unregistration that fails: no test has one fail',
   },
   {
-    mutant: 'asm/x86_64/livepatch.s: klp_update_patch_state: drop: mov rsi, [rsp+16] -> ',
-    is: 'open',
-    why: 'who called, for a kernel with frame pointers: tests of that kernel do not look by which way tasks switch',
-  },
-  {
     mutant:
       'asm/x86_64/sched.s: do_nanosleep: exchange: jz .Lagain; mov dword ptr [rbx+task_struct___state], TASK_RUNNING -> mov dword ptr [rbx+task_struct___state], TASK_RUNNING; jz .Lagain',
     is: 'equivalent',
