@@ -85,9 +85,14 @@ export class KprobeEvents {
     if (what.startsWith('-')) return yield* this.#delete(what);
     if (!what.startsWith('p') && !what.startsWith('r')) return -UAPI.EINVAL;
     if (words.length < 2) return -UAPI.EINVAL;
-    // Return probes, and what is to be fetched, are not there.
-    if (what.startsWith('r') || words.length > 2) return -UAPI.EOPNOTSUPP;
+    if (what.startsWith('r')) return this.#isNotThere('return probes are not there', line);
+    if (words.length > 2) return this.#isNotThere('arguments of a probe are not there', line);
     return yield* this.#create(what, words[1]);
+  }
+
+  #isNotThere(text: string, line: string): number {
+    this.#core.events.emit({ type: 'note', text: `kprobe_events: ${line.trim()}: ${text}` });
+    return -UAPI.EOPNOTSUPP;
   }
 
   *#create(what: string, place: string): HostGenerator<number> {

@@ -121,7 +121,13 @@ export class Kprobes {
     const start =
       named === 0n ? given : symbols.lookupName(mem.readCString(named, kernel.constants.KSYM_NAME_LEN));
     if (start === undefined) return -UAPI.ENOENT;
-    return this.place(start + BigInt(probe.offset));
+    const place = this.place(start + BigInt(probe.offset));
+    if (place === -UAPI.EOPNOTSUPP)
+      this.#core.events.emit({
+        type: 'note',
+        text: `${this.#core.sym(start + BigInt(probe.offset))}: probes are at fentry sites only, and this is none`,
+      });
+    return place;
   }
 
   /** The fentry site at an address, or of the function that begins there; -errno where a probe cannot be. */

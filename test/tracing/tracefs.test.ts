@@ -263,6 +263,20 @@ describe('kprobe_events', () => {
     expect(await sh(`cat ${EVENTS} /sys/kernel/debug/kprobes/list`)).toBe('');
   });
 
+  it.each([
+    ['r:ret cmdline_proc_show', 'kprobe_events: r:ret cmdline_proc_show: return probes are not there'],
+    ['p cmdline_proc_show m=%di', 'arguments of a probe are not there'],
+    [
+      'p:in cmdline_proc_show+9',
+      'cmdline_proc_show+0x9/0x30: probes are at fentry sites only, and this is none',
+    ],
+  ])('says of %s what this machine does not have', async (command, why) => {
+    const said = await sh(`echo '${command}' > ${EVENTS}`);
+    expect(said).toContain('write error: Operation not supported');
+    expect(said).toContain(why);
+    expect(await sh(`cat ${EVENTS} /sys/kernel/debug/kprobes/list`)).toBe('');
+  });
+
   it('probes a function that a livepatch has replaced, and the new one', async () => {
     await sh(`insmod ${PATCH}; sleep 3`);
     await sh(`echo 'p:old cmdline_proc_show' > ${EVENTS}`);
