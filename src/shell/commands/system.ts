@@ -170,6 +170,7 @@ const sleep: Command = {
   },
 };
 
+const TRY_HELP = "Try 'timeout --help' for more information.";
 /** Exit statuses of timeout. */
 const TIMEOUT = { expired: 124, failed: 125, notFound: 127 };
 
@@ -179,9 +180,11 @@ const timeout: Command = {
   summary: 'run a command, and end what it has started when virtual time has passed; status 124 then',
   completes: 'commands',
   run: async ({ args: [time, name, ...args], stdin, shell }) => {
-    if (time === undefined || name === undefined) return failed('timeout: missing operand', TIMEOUT.failed);
+    if (time === undefined || name === undefined)
+      return failed(`timeout: missing operand\n${TRY_HELP}`, TIMEOUT.failed);
     const ns = timeInterval(time);
-    if (ns === undefined) return failed(`timeout: invalid time interval '${time}'`, TIMEOUT.failed);
+    if (ns === undefined)
+      return failed(`timeout: invalid time interval '${time}'\n${TRY_HELP}`, TIMEOUT.failed);
     const command = shell.commands.get(name);
     if (!command)
       return failed(`timeout: failed to run command '${name}': No such file or directory`, TIMEOUT.notFound);
