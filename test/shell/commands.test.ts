@@ -87,8 +87,14 @@ describe('a file as the standard input', () => {
     ['head /none', "head: cannot open '/none' for reading: No such file or directory\n[exit status 1]\n"],
     ['timeout 1 cat /proc/uptime | wc -l', '1\n'],
     ['timeout 0.25 sleep 5', '[exit status 124]\n'],
-    ['timeout 2x true', "timeout: invalid time interval '2x'\nTry 'timeout --help' for more information.\n[exit status 125]\n"],
-    ['timeout 1', "timeout: missing operand\nTry 'timeout --help' for more information.\n[exit status 125]\n"],
+    [
+      'timeout 2x true',
+      "timeout: invalid time interval '2x'\nTry 'timeout --help' for more information.\n[exit status 125]\n",
+    ],
+    [
+      'timeout 1',
+      "timeout: missing operand\nTry 'timeout --help' for more information.\n[exit status 125]\n",
+    ],
     [
       'timeout 1 nosuch',
       "timeout: failed to run command 'nosuch': No such file or directory\n[exit status 127]\n",
