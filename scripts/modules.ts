@@ -108,17 +108,27 @@ async function tryReal(version: BootedVersion, kernel: string, folder: string): 
   const tried = triedWhole(release);
   if (!tried) throw new ScriptUsageError(`${release} was not tried whole yet: ${USAGE}`);
   requireQemu();
+  const known = realOf(release);
   const names = tried.flatMap(({ name, outcome: { kind } }) =>
     kind === 'runs' || kind === 'needs' ? [] : [name],
   );
   const userspace = fetchUserspace(join(ROOT, '.cache/oracle'));
-  const found = await tryOnReal(names, { kernel, release, folder, userspace });
-  writeFileSync(realResults(release), `${JSON.stringify([...found])}\n`);
+  const asked = names.filter((name) => !known.has(name));
+  await tryOnReal(asked, { kernel, release, folder, userspace }, (name, outcome) => {
+    known.set(name, outcome);
+    writeFileSync(realResults(release), `${JSON.stringify([...known])}\n`);
+  });
   const alike = tried.filter(({ name, outcome }) => {
-    const there = found.get(name);
+    const there = known.get(name);
     return outcome.kind === 'refused' && there?.kind === 'refused' && there.errno === outcome.errno;
   });
   log(`${release}: ${alike.length} of ${names.length} are refused by the real kernel with the same errno`);
+}
+
+/** What is kept of the real kernel, which a module is asked of once. */
+function realOf(release: string): Map<string, RealOutcome> {
+  const file = realResults(release);
+  return new Map(existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as [string, RealOutcome][]) : []);
 }
 
 /** undefined where some folder is not tried. */
@@ -134,11 +144,7 @@ function writePage(): void {
   const kernels = Object.values(BOOTED).flatMap(({ release }): TriedKernel[] => {
     const modules = triedWhole(release);
     if (!modules) return [];
-    const file = realResults(release);
-    const real = new Map(
-      existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as [string, RealOutcome][]) : [],
-    );
-    return [{ release, modules, real }];
+    return [{ release, modules, real: realOf(release) }];
   });
   if (kernels.length === 0) throw new ScriptUsageError(`nothing was tried yet: ${USAGE}`);
   writeFileSync(PAGE, modulesPage(kernels));

@@ -87,23 +87,24 @@ export function realOutcome({ status, stdout, stderr }: Operation): RealOutcome 
   return { kind: 'ended', said: `insmod ended with ${status}: ${stderr.trim()}` };
 }
 
-/** @throws ScriptError without QEMU */
+/** @param found told of each as soon as its machine is done */
 export async function tryOnReal(
   names: readonly string[],
   real: RealKernel,
-): Promise<ReadonlyMap<string, RealOutcome>> {
+  found: (name: string, outcome: RealOutcome) => void,
+): Promise<void> {
   const library = new ModuleLibrary(X86_64.elf, real.folder);
   const soft = new SoftDependencies(X86_64.elf, real.folder);
-  const found = new Map<string, RealOutcome>();
   let left = names;
   while (left.length > 0) {
     const batch = left.slice(0, BATCH);
     const done = await tryBatch(batch, real, library, soft);
-    for (const [i, outcome] of done.entries()) found.set(batch[i], outcome);
-    log(`${real.release}: ${found.size} of ${names.length} tried on the real kernel`);
+    for (const [i, outcome] of done.entries()) found(batch[i], outcome);
+    log(
+      `${real.release}: ${names.length - left.length + done.length} of ${names.length} tried on the real kernel`,
+    );
     left = left.slice(done.length);
   }
-  return found;
 }
 
 async function tryBatch(

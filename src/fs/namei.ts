@@ -87,10 +87,16 @@ export class Namei {
    * @param task for /proc/self
    * @param follow a symbolic link that the path ends in
    */
-  lookup(path: string, task?: TaskStruct, follow = true): Target | undefined {
+  lookup(path: string, task?: TaskStruct, follow = true, followed = 0): Target | undefined {
     const parts = this.#normalize(path);
+    const through = this.#throughProcLink(parts, follow || path.endsWith('/'));
+    if (through !== undefined)
+      return followed < MAXSYMLINKS ? this.lookup(through, task, follow, followed + 1) : eloop(path);
     if (!follow && !path.endsWith('/')) {
       const link = this.#link(parts);
+      const text = parts[0] === 'proc' ? this.#procLink(parts.slice(1)) : undefined;
+      if (text !== undefined)
+        return { kind: 'link', mode: 0o777, size: text.length, nlink: 1, open: () => eloop(path) };
       if (link) return { kind: 'link', mode: link.mode, size: 0, nlink: 1, open: () => eloop(path) };
     }
     if (parts[0] === 'proc') return this.#proc(parts.slice(1), task);
@@ -100,8 +106,10 @@ export class Namei {
 
   /** Names in a directory, in the order of ls; undefined where there is none. */
   list(path: string): string[] | undefined {
-    const parts = this.#normalize(path);
     if (this.lookup(path)?.kind !== 'directory') return undefined;
+    const parts = this.#normalize(path);
+    const through = this.#throughProcLink(parts, true);
+    if (through !== undefined) return this.list(through);
     const names = new Set(this.#names(parts));
     if (parts.length === 0) for (const mount of ['proc', 'sys', 'dev']) names.add(mount);
     return [...names].sort();
@@ -148,7 +156,26 @@ export class Namei {
 
   /** What a symbolic link says; undefined where there is none. */
   readlink(path: string): string | undefined {
-    return path.endsWith('/') ? undefined : this.#link(this.#normalize(path))?.text;
+    if (path.endsWith('/')) return undefined;
+    const parts = this.#normalize(path);
+    return parts[0] === 'proc' ? this.#procLink(parts.slice(1)) : this.#link(parts)?.text;
+  }
+
+  /** The path with the first link of /proc on it replaced by what it says; undefined where there is none. */
+  #throughProcLink([first, ...rest]: readonly string[], isLastFollowed: boolean): string | undefined {
+    if (first !== 'proc') return undefined;
+    for (let i = 1; i <= rest.length; i++) {
+      const text = this.#procLink(rest.slice(0, i));
+      if (text === undefined || (i === rest.length && !isLastFollowed)) continue;
+      const from = text.startsWith('/') ? '' : `/proc/${rest.slice(0, i - 1).join('/')}/`;
+      return [`${from}${text}`, ...rest.slice(i)].join('/');
+    }
+    return undefined;
+  }
+
+  #procLink(parts: readonly string[]): string | undefined {
+    const entry = this.#mounts.proc.lookup(parts.join('/'));
+    return entry && this.#mounts.proc.linkOf(entry);
   }
 
   #link([first, ...rest]: readonly string[]): SysfsLink | undefined {
@@ -303,6 +330,9 @@ function debugDirectoryMode(path: string): number {
 }
 
 /** open() of a link itself. */
+/** include/linux/namei.h */
+const MAXSYMLINKS = 40;
+
 function eloop(path: string): never {
   throw new KernelError(UAPI.ELOOP, path);
 }

@@ -13,6 +13,7 @@ import { type FsContext, latin1Bytes } from './context.ts';
 import { ProcOpeners } from './proc_openers.ts';
 
 const S_IFMT = 0o170000;
+const S_IFLNK = 0o120000;
 
 /** What one entry gets when it is made. */
 interface EntryInit {
@@ -116,12 +117,37 @@ export class ProcTree {
   get(entry: ProcDirEntry): void {
     this.#count(entry, 1);
   }
+  /** What a symbolic link says; undefined of any other entry. */
+  linkOf({ addr }: ProcDirEntry): string | undefined {
+    const { mem, pde } = this.#fs;
+    if ((mem.readU16(addr + BigInt(pde.mode)) & S_IFMT) !== S_IFLNK) return undefined;
+    return mem.readCString(mem.readU64(addr + BigInt(pde.data)), 4096);
+  }
+
+  /** proc_symlink(): the text is a copy, which goes with the entry. */
+  #symlink(name: string, parent: Addr, text: string): Addr {
+    const { mem, core } = this.#fs;
+    // The kernel's own, net and mounts: a task's directory has neither here, and /proc/net is that of the first namespace.
+    if (parent === 0n && text.startsWith('self/')) return 0n;
+    const data = core.slab.tryAlloc(text.length + 1, '/proc link');
+    if (data === 0n) return 0n;
+    mem.writeBytes(data, latin1Bytes(`${text}\0`));
+    const entry = this.#create(name, S_IFLNK | 0o777, parent, { data });
+    if (!entry) {
+      core.slab.free(data);
+      return 0n;
+    }
+    mem.writeU64(entry.addr + BigInt(this.#fs.pde.size), BigInt(text.length));
+    return entry.addr;
+  }
+
   /** pde_put() */
   put(entry: ProcDirEntry): void {
     if (this.#count(entry, -1) > 0) return;
     const { mem, core } = this.#fs;
     const name = mem.readU64(entry.addr + BigInt(this.#fs.pde.name));
     if (name !== entry.addr + BigInt(this.#fs.pde.inline_name)) core.slab.free(name);
+    if (this.linkOf(entry) !== undefined) core.slab.free(mem.readU64(entry.addr + BigInt(this.#fs.pde.data)));
     this.#entries.delete(entry.addr);
     core.slab.free(entry.addr);
   }
@@ -180,7 +206,8 @@ export class ProcTree {
     }
     const isDir = (mode & S_IFMT) === UAPI.S_IFDIR;
     const permissions = mode & 0o7777 || 0o444;
-    const entry = this.#allocate(leaf, dir, isDir ? mode : UAPI.S_IFREG | permissions);
+    const isLink = (mode & S_IFMT) === S_IFLNK;
+    const entry = this.#allocate(leaf, dir, isDir || isLink ? mode : UAPI.S_IFREG | permissions);
     if (!entry) return undefined;
     this.#fill(entry, init);
     dir.children?.set(leaf, entry);
@@ -271,6 +298,8 @@ export class ProcTree {
           stateSize: Number(call.args[4] & 0xffffffffn),
           data: call.args[5],
         }),
+      // (name, parent, text)
+      proc_symlink: (call) => this.#symlink(name(call), call.args[1], mem.readCString(call.args[2], 4096)),
       proc_create_mount_point: (call) => directory(call, 0o555n, 0n, 0n),
       proc_mkdir: (call) => directory(call, 0o555n, call.args[1], 0n),
       proc_mkdir_mode: (call) => directory(call, orDefault(call.args[1]), call.args[2], 0n),

@@ -41,7 +41,8 @@ export function isImported(
 
 function namesModule(namespace: string, module: string): boolean {
   if (!namespace.startsWith(FOR_MODULES)) return false;
-  const names = namespace.slice(FOR_MODULES.length).split(',');
+  // As files have them, while a module's name has no dash (6.17).
+  const names = namespace.slice(FOR_MODULES.length).replaceAll('-', '_').split(',');
   return names.some((name) =>
     name.endsWith('*') ? module.startsWith(name.slice(0, -1)) : name !== '' && name === module,
   );

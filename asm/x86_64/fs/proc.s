@@ -221,6 +221,8 @@ HOST_FUNC proc_create_seq_private
 EXPORT_SYMBOL(proc_create_seq_private)
 HOST_FUNC proc_mkdir
 EXPORT_SYMBOL(proc_mkdir)
+HOST_FUNC proc_symlink
+EXPORT_SYMBOL(proc_symlink)
 HOST_FUNC proc_create_mount_point
 HOST_FUNC proc_mkdir_mode
 EXPORT_SYMBOL(proc_mkdir_mode)

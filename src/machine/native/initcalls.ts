@@ -17,12 +17,12 @@ const INITCALLS: readonly string[] = [
   'mmap_init uts_ns_init net_ns_init vfs_caches_init pagecache_init seq_file_init proc_init_kmemcache nsfs_init pidfs_init',
   'anon_vma_init buffer_init n_tty_init con_init mem_cgroup_init proc_root_init cpuset_init cgroup_init',
   // driver_init(), and what is before all of it in sysfs
-  'ksysfs_init devices_init buses_init classes_init firmware_init hypervisor_init of_core_init platform_bus_init',
+  'ksysfs_init devices_init buses_init classes_init firmware_init hypervisor_init of_core_init platform_bus_init isa_bus_init',
   'faux_bus_init auxiliary_bus_init memory_dev_init container_dev_init param_sysfs_init klp_init',
   // do_initcalls(): core, postcore, arch
   'fsnotify_init filelock_init init_script_binfmt init_elf_binfmt tracefs_init securityfs_init gpiolib_dev_init regulator_init',
   'iommu_init sock_init net_inuse_init net_defaults_init init_default_flow_dissectors netlink_proto_init genl_init',
-  'bdi_class_init mm_sysfs_init kobject_uevent_init',
+  'virtio_init bdi_class_init mm_sysfs_init kobject_uevent_init',
   'mpi_init gpiolib_sysfs_init pcibus_class_init pci_driver_init backlight_class_init tty_class_init serdev_init',
   'iommu_dev_init mipi_dsi_bus_init devlink_class_init software_node_init wakeup_sources_sysfs_init regmap_initcall',
   'spi_init i2c_init thermal_init init_ladder init_menu cryptomgr_init acpi_pci_init dma_channel_table_init',
@@ -32,7 +32,7 @@ const INITCALLS: readonly string[] = [
   'crypto_null_mod_init md5_mod_init sha1_generic_mod_init sha256_generic_mod_init crypto_cbc_module_init aes_init',
   'deflate_mod_init lzo_mod_init lzorle_mod_init init_bio blk_mq_init genhd_device_init blkcg_init sg_pool_init',
   'irq_poll_setup pwm_sysfs_init pci_slot_init fbmem_init pnp_init misc_init iommu_subsys_init dax_core_init',
-  'dma_buf_init serio_init input_init rtc_init pps_init ptp_init power_supply_class_init hwmon_init edac_init',
+  'dma_buf_init serio_init input_init rtc_init phy_init pps_init ptp_init power_supply_class_init hwmon_init edac_init',
   'leds_init intel_scu_ipc_init devfreq_init ras_init nvmem_init proto_init net_dev_init neigh_init fib_notifier_init',
   'fib_rules_init pktsched_init tc_filter_init tc_action_init ethnl_init nexthop_init devlink_init',
   // fs, device, late
@@ -46,6 +46,9 @@ const INITCALLS: readonly string[] = [
 
 /** Up to 6.12 it waits for the test of an algorithm, and with several CPUs a thread of that sleeps and is not woken. */
 const ON_ONE_CPU: ReadonlySet<string> = new Set(['inet6_init']);
+
+/** Names that a function of another kind has, too: of PHYs of any kind, and of those of networks, which are built in on 7.3. */
+const ALSO_ANOTHER: ReadonlySet<string> = new Set(['phy_init']);
 
 /** How far they are. */
 export interface Initcalls {
@@ -70,7 +73,7 @@ export function defineInitcalls(core: KernelCore): Initcalls {
       makePageArray(core);
       yield* oneNode(core);
       for (const name of INITCALLS) {
-        const fn = core.symbols.lookupName(name);
+        const fn = ALSO_ANOTHER.has(name) ? inInitText(core, name) : core.symbols.lookupName(name);
         if (fn === undefined || (core.cpus > 1 && ON_ONE_CPU.has(name))) continue;
         state.current = name;
         if (name === 'acpi_pci_init') yield* acpiBus(core);
@@ -91,6 +94,11 @@ export function defineInitcalls(core: KernelCore): Initcalls {
     },
   });
   return state;
+}
+
+function inInitText({ symbols }: KernelCore, name: string): Addr | undefined {
+  const [from, to] = [symbols.require('_sinittext'), symbols.require('_einittext')];
+  return symbols.matches(name, undefined).find(({ addr }) => addr >= from && addr < to)?.addr;
 }
 
 /**

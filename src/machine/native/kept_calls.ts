@@ -24,7 +24,7 @@ export const KEPT_CALLS: ReadonlySet<string> = new Set(
     'alloc_workqueue worker_next_work worker_work_done queue_work_on queue_delayed_work_on',
     // debugfs, proc
     'debugfs_create_bool debugfs_create_dir debugfs_create_file debugfs_create_u32 debugfs_remove',
-    'proc_create_mount_point _proc_mkdir proc_mkdir proc_mkdir_mode proc_create proc_create_seq_private proc_create_single_data proc_set_user',
+    'proc_symlink proc_create_mount_point _proc_mkdir proc_mkdir proc_mkdir_mode proc_create proc_create_seq_private proc_create_single_data proc_set_user',
     // rcu: its timers are over; taints
     'rcu_barrier kvfree_call_rcu __warn_printk handle_invalid_op',
   ].flatMap((names) => names.split(' ')),
