@@ -60,9 +60,12 @@ function settle(machine: Machine, stallSeconds: number): void {
   const { fs } = machine.inspect;
   const value = (name: string, file: string): string =>
     machine.readText(`${LIVEPATCH}/${name}/${file}`).trim();
+  // As init.sh has it: one whose files are gone already, with its directory on its way, is over.
+  const isThere = (name: string): boolean =>
+    ['enabled', 'transition'].every((file) => fs.list(`${LIVEPATCH}/${name}`)?.includes(file));
   const busy = (): boolean =>
     (fs.list(LIVEPATCH) ?? []).some(
-      (name) => value(name, 'enabled') !== '1' || value(name, 'transition') !== '0',
+      (name) => isThere(name) && (value(name, 'enabled') !== '1' || value(name, 'transition') !== '0'),
     );
   for (let waited = 0; waited < stallSeconds * 1e9 && busy(); waited += POLL_NS) machine.runFor(POLL_NS);
   machine.runFor(POLL_NS);

@@ -106,9 +106,8 @@ export class Machine {
     const { oops, traps, watchdog } = trapping;
 
     const initcalls = defineInitcalls(core);
-    const framePointers = options.unwinder === 'frame pointer';
-    const stubs = arch.hostStubs.find(image.asm);
-    const host = new HostCallDispatch(core, stubs, framePointers, image.real?.hosting.places);
+    const [stubs, native] = [arch.hostStubs.find(image.asm), image.real?.hosting.places];
+    const host = new HostCallDispatch(core, stubs, options.unwinder === 'frame pointer', native);
     const { instructionNs: ns } = options;
     const watched = traces.shadow && watchedExecutor(core, engine, traces.shadow, lookup, versions, ns);
     if (!watched) memory.attach(arch.execution.sweep(engine, memory));
