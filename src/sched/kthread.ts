@@ -5,6 +5,7 @@ import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import { type KernelCore, negErrno } from '../kernel/core.ts';
 import type { Constants, Structs } from '../kernel/description.ts';
 import { KernelError } from '../kernel/errno.ts';
+import { initListHead } from '../kernel/list.ts';
 import { SlabError } from '../kernel/slab.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import { UAPI } from '../kernel/uapi.ts';
@@ -162,6 +163,8 @@ export class Kthreads {
       slab.free(exited);
       throw new SlabError('ENOMEM', `no memory for the request of ${comm}`);
     }
+    const { wait_task_list } = this.#core.kernel.structs.completion.fields;
+    initListHead(this.#core, exited + BigInt(wait_task_list));
     mem.writeU64(request + BigInt(this.#request.fields.threadfn), fn);
     mem.writeU64(request + BigInt(this.#request.fields.data), data);
     let task: TaskStruct;
@@ -182,10 +185,9 @@ export class Kthreads {
     return this.#locking.awaited;
   }
 
-  #exited(task: TaskStruct): void {
+  #exited(task: TaskStruct): HostGenerator<void> | undefined {
     const thread = this.#threads.get(task);
-    if (!thread) return;
-    this.#locking.complete(thread.exited);
+    return thread && this.#locking.completing(thread.exited);
   }
 
   #forget(task: TaskStruct, thread: Kthread): void {

@@ -22,6 +22,8 @@ export class Locking {
   readonly #ownerAt: bigint;
   readonly #doneAt: bigint;
   readonly #sched: Sched;
+  /** complete() of a real kernel. */
+  readonly #native: Addr | undefined;
   /** By the address of what they wait for, which may be on a stack: gone with the last of them. */
   readonly #waiters = new Map<Addr, TaskStruct[]>();
   readonly awaited = new Awaited();
@@ -32,12 +34,16 @@ export class Locking {
     this.#ownerAt = BigInt(core.kernel.structs.mutex.fields.owner);
     this.#doneAt = BigInt(core.kernel.structs.completion.fields.done);
     this.#sched = sched;
+    const isNative = core.symbols.lookupName('swake_up_locked') !== undefined;
+    this.#native = isNative ? core.symbols.require('complete') : undefined;
     core.host.defineAll({
       mutex_try_or_wait: (call) => this.#mutexTryOrWait(call),
-      __mutex_unlock_slowpath: ({ args }) => this.#mutexUnlock(args[0]),
       try_or_wait_for_completion: (call) => this.#completionTryOrWait(call),
-      complete: ({ args: [x] }) => this.#completed(x, () => this.complete(x), 'swake_up_locked'),
-      complete_all: ({ args: [x] }) => this.#completed(x, () => this.#completeAll(x), 'swake_up_all_locked'),
+    });
+    core.host.offerAll({
+      __mutex_unlock_slowpath: ({ args }) => this.#mutexUnlock(args[0]),
+      complete: ({ args: [x] }) => this.#complete(x),
+      complete_all: ({ args: [x] }) => this.#completeAll(x),
     });
   }
 
@@ -141,8 +147,7 @@ export class Locking {
     return (state & TASK_WAKEKILL) !== 0 && this.#sched.fatalSignalPending(task);
   }
 
-  /** complete() */
-  complete(x: Addr): void {
+  #complete(x: Addr): undefined {
     const { mem } = this.#core;
     const done = mem.readU32(x + this.#doneAt);
     if (done !== 0xffffffff) mem.writeU32(x + this.#doneAt, done + 1);
@@ -151,24 +156,12 @@ export class Locking {
   }
 
   /**
-   * Who waits by a real kernel's own functions (with a timeout, or killably) is in the completion's list, which they alone
-   * go by: such a one is woken by its kernel's function.
+   * complete(), for host functions. A real kernel's is its own (machine/native/hosted.ts): who waits is in its list.
+   * @returns undefined where it is done at once
    */
-  #completed(x: Addr, ours: () => void, theirs: string): HostGenerator | undefined {
-    const { mem, symbols, kernel } = this.#core;
-    const { wait, wait_task_list } = kernel.structs.completion.fields;
-    const list = x + BigInt(wait_task_list);
-    const first = mem.readU64(list);
-    const wake = symbols.lookupName(theirs);
-    const hadOurs = this.#waitersFor(x).length > 0;
-    ours();
-    if (wake === undefined || first === 0n || first === list) return undefined;
-    if (hadOurs && theirs === 'swake_up_locked') return undefined;
-    return this.#wakeNative(wake, x + BigInt(wait));
-  }
-
-  *#wakeNative(wake: Addr, queue: Addr): HostGenerator {
-    yield { call: wake, args: [queue, 0n] };
+  completing(x: Addr): HostGenerator<void> | undefined {
+    if (this.#native === undefined) return this.#complete(x);
+    return called(this.#native, x);
   }
 
   #completeAll(x: Addr): void {
@@ -203,4 +196,8 @@ export class Locking {
     queue.splice(at, 1);
     if (queue.length === 0) this.#waiters.delete(addr);
   }
+}
+
+function* called(call: Addr, x: Addr): HostGenerator<void> {
+  yield { call, args: [x] };
 }

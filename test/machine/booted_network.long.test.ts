@@ -12,11 +12,14 @@ import { DebianModules, SERIES } from './debian_modules.ts';
 
 const CACHE = join(import.meta.dirname, '../../.cache/kernels');
 
-describe.each(SERIES)('on %s', (series) => {
+const MACHINES = SERIES.flatMap((series) => [1, 2].map((cpus) => [series, cpus] as const));
+
+// Of two CPUs, one completes while a thread on the other is about to wait, or has been told already.
+describe.each(MACHINES)('on %s, with %i CPUs', (series, cpus) => {
   const modules = new DebianModules(series);
   const { library } = modules;
 
-  beforeAll(() => modules.boot());
+  beforeAll(() => modules.boot(cpus));
   afterAll(() => modules.close());
 
   const statusOf = (name: string): number | undefined => {

@@ -49,9 +49,9 @@ export class UsermodeHelper {
     this.#parts = parts;
     parts.exit.onExit.push((task, code) => {
       const helper = this.#running.get(task);
-      if (!helper) return;
+      if (!helper) return undefined;
       helper.code = code;
-      parts.locking.complete(helper.done);
+      return parts.locking.completing(helper.done);
     });
   }
 

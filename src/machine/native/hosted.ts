@@ -12,8 +12,21 @@ import type { Addr } from '../../guest/addr.ts';
 import type { KernelDescription } from '../../kernel/description.ts';
 import type { NativeKernel } from './native_kernel.ts';
 
+/**
+ * Where tasks sleep until another one has done something. A kernel has more such functions than ours are (with a timeout,
+ * killably, nested), on the same locks: all of them are its own, so that who takes a lock or wakes goes by the one list of
+ * those who wait, under its spinlock.
+ */
+const SLEEPING_LOCKS = [
+  'mutex_lock mutex_lock_interruptible mutex_trylock mutex_unlock __mutex_lock_slowpath __mutex_unlock_slowpath',
+  'complete complete_all wait_for_completion wait_for_completion_interruptible wait_for_completion_state',
+  '__init_waitqueue_head init_wait_entry add_wait_queue add_wait_queue_exclusive remove_wait_queue prepare_to_wait',
+  'prepare_to_wait_exclusive prepare_to_wait_event finish_wait __wake_up __wake_up_locked __wake_up_common',
+  'default_wake_function autoremove_wake_function',
+].flatMap((names) => names.split(' '));
 /** Functions of both of which the real one runs. */
 const NATIVE_FUNCTIONS: ReadonlySet<string> = new Set([
+  ...SLEEPING_LOCKS,
   'cmdline_proc_show',
   'version_proc_show',
   '__cond_resched',

@@ -44,9 +44,6 @@ const INITCALLS: readonly string[] = [
   'sock_diag_init inet6_init packet_init',
 ].flatMap((names) => names.split(' '));
 
-/** Up to 6.12 it waits for the test of an algorithm, and with several CPUs a thread of that sleeps and is not woken. */
-const ON_ONE_CPU: ReadonlySet<string> = new Set(['inet6_init']);
-
 /** Names that a function of another kind has, too: of PHYs of any kind, and of those of networks, which are built in on 7.3. */
 const ALSO_ANOTHER: ReadonlySet<string> = new Set(['phy_init']);
 
@@ -74,7 +71,7 @@ export function defineInitcalls(core: KernelCore): Initcalls {
       yield* oneNode(core);
       for (const name of INITCALLS) {
         const fn = ALSO_ANOTHER.has(name) ? inInitText(core, name) : core.symbols.lookupName(name);
-        if (fn === undefined || (core.cpus > 1 && ON_ONE_CPU.has(name))) continue;
+        if (fn === undefined) continue;
         state.current = name;
         if (name === 'acpi_pci_init') yield* acpiBus(core);
         if (name === 'param_sysfs_init' && core.symbols.lookupName('param_sysfs_builtin_init') === undefined)
