@@ -43,8 +43,8 @@ export class Printk {
   readonly #ring: LogRing<LogRecord>;
   /** Sequence number of the next record. */
   nextSeq = 0;
-  /** What a kernel says while it boots is not kept: dmesg begins where the machine does. */
-  booting = false;
+  /** What a kernel says while it boots, and is not in dmesg, which begins where the machine does; undefined once it has booted. */
+  booting: { readonly level: number; readonly text: string }[] | undefined;
 
   constructor(events: EventLog, now: () => number, cpus = 1) {
     this.#events = events;
@@ -69,7 +69,10 @@ export class Printk {
 
   /** One message; newlines split it into records, as the kernel's record splitting does. */
   log(level: number, text: string, facility = 0): void {
-    if (this.booting) return;
+    if (this.booting) {
+      this.booting.push({ level, text });
+      return;
+    }
     const from = facility === 0 ? {} : { facility };
     for (const line of text.replace(/\n$/, '').split('\n')) {
       const record = { seq: this.nextSeq++, t: this.#now(), level, text: line, ...from };

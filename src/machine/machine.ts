@@ -26,6 +26,7 @@ import { trapParts } from './boot/trap_parts.ts';
 import { oopsLimitFile } from './control_files.ts';
 import { Executor } from './cpu/executor.ts';
 import { HostCallDispatch } from './cpu/hostcall_dispatch.ts';
+import type { Pace } from './cpu/pace.ts';
 import { RunLoop } from './cpu/run_loop.ts';
 import { Smp } from './cpu/smp.ts';
 import { blockSink, watchedExecutor } from './cpu/watched_exec.ts';
@@ -108,11 +109,11 @@ export class Machine {
     const initcalls = defineInitcalls(core);
     const [stubs, native] = [arch.hostStubs.find(image.asm), image.real?.hosting.places];
     const host = new HostCallDispatch(core, stubs, options.unwinder === 'frame pointer', native);
-    const { instructionNs: ns } = options;
-    const watched = traces.shadow && watchedExecutor(core, engine, traces.shadow, lookup, versions, ns);
+    const pace: Pace = { ns: options.instructionNs };
+    const watched = traces.shadow && watchedExecutor(core, engine, traces.shadow, lookup, versions, pace);
     if (!watched) memory.attach(arch.execution.sweep(engine, memory));
-    const executor = new Executor(engine, core, host, ns, arch.findIdleLoop(image.asm), watched);
-    const loop = new RunLoop(core, smp, kernel.timers, watchdog, oops, executor, ns);
+    const executor = new Executor(engine, core, host, pace, arch.findIdleLoop(image.asm), watched);
+    const loop = new RunLoop(core, smp, kernel.timers, watchdog, oops, executor, pace);
 
     onStackGone(traps, [host, versions]);
     onFork(kernel.fork, fs, [host, versions], livepatch, traces);
@@ -128,7 +129,7 @@ export class Machine {
     this.events = core.events;
     this.#engine = engine;
     if (schedule) steering.follow(schedule);
-    startKernel({ ...this.inspect, kobjects, initcalls }, image, engine, options);
+    startKernel({ ...this.inspect, kobjects, initcalls, pace }, image, engine, options);
   }
 
   /** Virtual ns since boot. */

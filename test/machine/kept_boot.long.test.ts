@@ -76,11 +76,11 @@ afterEach(() => {
 describe.each(Object.keys(DEBIAN_KERNELS))('the boot of %s', (series) => {
   const kernel = vmlinuzOf(series as keyof typeof DEBIAN_KERNELS);
 
-  it.skipIf(!kernel)(
-    'is the same from the cache: memory, registers, everything that the host keeps',
-    async () => {
-      const options = { kernel: kernel as string };
-      const file = fileOf(options.kernel);
+  it.skipIf(!kernel).each([1, 2, 5])(
+    'is the same from the cache, of %i CPUs: memory, registers, everything that the host keeps',
+    async (cpus) => {
+      const options = { kernel: kernel as string, cpus };
+      const file = fileOf(options.kernel, options);
       rmSync(file, { force: true });
       const first = await booted(options);
       expect([first.executed, existsSync(file)]).toEqual([true, true]);

@@ -8,6 +8,7 @@ import type { Observer } from '../../guest/observer.ts';
 import type { KernelCore } from '../../kernel/core.ts';
 import type { Cpu } from './cpu.ts';
 import type { HostCallDispatch } from './hostcall_dispatch.ts';
+import type { Pace } from './pace.ts';
 import type { WatchedExecutor } from './watching.ts';
 
 /** Instructions between two looks at whether interrupts are let in, while one waits for it. */
@@ -21,7 +22,7 @@ export class Executor {
   readonly #core: KernelCore;
   readonly #host: HostCallDispatch;
   readonly #watched: WatchedExecutor | undefined;
-  readonly #nsPerInstruction: number;
+  readonly #pace: Pace;
   /** The idle loop's halt, and what is behind it: low halves. */
   readonly #idleHalt: number;
   readonly #idleWoken: number;
@@ -46,7 +47,7 @@ export class Executor {
     engine: Engine,
     core: KernelCore,
     host: HostCallDispatch,
-    nsPerInstruction: number,
+    pace: Pace,
     idle: IdleLoop,
     watched: WatchedExecutor | undefined,
   ) {
@@ -54,7 +55,7 @@ export class Executor {
     this.#core = core;
     this.#host = host;
     this.#watched = watched;
-    this.#nsPerInstruction = nsPerInstruction;
+    this.#pace = pace;
     this.#idleHalt = lo32(idle.halt);
     this.#idleWoken = lo32(idle.woken);
     this.#pc = 2 * core.arch.context.pc;
@@ -112,7 +113,7 @@ export class Executor {
       const max = Math.min(left - look, this.#toNextStop());
       const stop = this.#execute(cpu, max);
       left -= stop.executed;
-      cpu.clock += stop.executed * this.#nsPerInstruction;
+      cpu.clock += stop.executed * this.#pace.ns;
       this.instructions += stop.executed;
       if (stop.kind !== 'budget') {
         this.#serve(cpu, stop);

@@ -8,6 +8,7 @@ import type { Oops } from '../traps/oops.ts';
 import type { Watchdog } from '../traps/watchdog.ts';
 import type { Cpu } from './cpu.ts';
 import type { Executor } from './executor.ts';
+import type { Pace } from './pace.ts';
 import type { Smp } from './smp.ts';
 
 export class RunLoop {
@@ -17,8 +18,7 @@ export class RunLoop {
   readonly #watchdog: Watchdog;
   readonly #oops: Oops;
   readonly #executor: Executor;
-  /** Virtual ns that an instruction takes. */
-  readonly #instructionNs: number;
+  readonly #pace: Pace;
 
   constructor(
     core: KernelCore,
@@ -27,7 +27,7 @@ export class RunLoop {
     watchdog: Watchdog,
     oops: Oops,
     executor: Executor,
-    instructionNs: number,
+    pace: Pace,
   ) {
     this.#core = core;
     this.#smp = smp;
@@ -35,7 +35,7 @@ export class RunLoop {
     this.#watchdog = watchdog;
     this.#oops = oops;
     this.#executor = executor;
-    this.#instructionNs = instructionNs;
+    this.#pace = pace;
   }
 
   /** Executes one slice of one CPU, or lets time pass to the next timer. @returns false when nothing is left to do. */
@@ -90,7 +90,7 @@ export class RunLoop {
 
   /** Runs a CPU for up to `max` instructions, to its next tick, or to a time. @returns instructions executed. */
   runCpu(cpu: Cpu, max: number, limitNs = Number.POSITIVE_INFINITY): number {
-    const ns = this.#instructionNs;
+    const { ns } = this.#pace;
     this.#smp.current = cpu;
     if (cpu.clock >= cpu.nextTick) {
       if (cpu.tickPending) this.#watchdog.tickMissed(cpu);
@@ -106,7 +106,7 @@ export class RunLoop {
   #rest(limitNs: number): void {
     const { current } = this.#smp;
     if (!current) return;
-    const toLimit = Math.max(1, Math.ceil((limitNs - current.clock) / this.#instructionNs));
+    const toLimit = Math.max(1, Math.ceil((limitNs - current.clock) / this.#pace.ns));
     this.#execute(current, () => this.#executor.goOn(current, toLimit));
   }
 

@@ -12,6 +12,7 @@ import type { TaskStruct } from '../../kernel/task_struct.ts';
 import type { OrcLookup } from '../../unwind/orc_lookup.ts';
 import type { ShadowStacks } from '../../unwind/shadow.ts';
 import type { Cpu } from './cpu.ts';
+import type { Pace } from './pace.ts';
 import { ShadowExecutor } from './shadow_exec.ts';
 import type { BlockSink, TrampolineCalls, WatchedExecutor } from './watching.ts';
 
@@ -29,10 +30,10 @@ export function watchedExecutor(
   shadow: ShadowStacks,
   lookup: OrcLookup,
   calls: TrampolineCalls,
-  nsPerInstruction: number,
+  pace: Pace,
 ): WatchedExecutor {
   const notes = core.arch.execution.notes?.(engine);
-  if (notes) return new NotedExecutor(core, notes, lookup, calls, nsPerInstruction);
+  if (notes) return new NotedExecutor(core, notes, lookup, calls, pace);
   const executor = new ShadowExecutor(core, engine, shadow, lookup, calls);
   core.mem.attach(executor.blocks);
   return executor;
@@ -42,24 +43,18 @@ class NotedExecutor implements WatchedExecutor {
   readonly #core: KernelCore;
   readonly #notes: FrameNotes;
   readonly #calls: TrampolineCalls;
-  readonly #nsPerInstruction: number;
+  readonly #pace: Pace;
   /** Where the low half of the PC is in a context's halves. */
   readonly #pc: number;
   /** Bytes of the call at an fentry site. */
   readonly #callSize: number;
   onBlock: BlockSink | undefined;
 
-  constructor(
-    core: KernelCore,
-    notes: FrameNotes,
-    lookup: OrcLookup,
-    calls: TrampolineCalls,
-    nsPerInstruction: number,
-  ) {
+  constructor(core: KernelCore, notes: FrameNotes, lookup: OrcLookup, calls: TrampolineCalls, pace: Pace) {
     this.#core = core;
     this.#notes = notes;
     this.#calls = calls;
-    this.#nsPerInstruction = nsPerInstruction;
+    this.#pace = pace;
     this.#pc = 2 * core.arch.context.pc;
     this.#callSize = core.arch.fentry.size;
     const { percpu, kernel } = core;
@@ -86,7 +81,7 @@ class NotedExecutor implements WatchedExecutor {
     for (let note = 0; note < count * NOTED_WORDS; note += NOTED_WORDS) {
       const what = words[note];
       if (what === NOTED_OTHER) continue;
-      cpu.clock = began + words[note + NOTED.executed] * this.#nsPerInstruction;
+      cpu.clock = began + words[note + NOTED.executed] * this.#pace.ns;
       const slot = words[note + NOTED.slot];
       const address = words[note + NOTED.address];
       const state = words[note + NOTED.state];

@@ -20,7 +20,6 @@ import { bootMakersOf } from './makers.ts';
 interface Kept {
   readonly engine: unknown;
   readonly space: number;
-  readonly taints: number;
   /** By name, of the host functions'. */
   readonly states: ReadonlyMap<string, unknown>;
   /** Pages of memory that are other ones than before, by number. */
@@ -41,7 +40,8 @@ export function keptBootName(
   options: Required<MachineOptions>,
 ): string | undefined {
   if (options.schedule !== '' || options.seed !== MACHINE_OPTIONS.seed.default) return undefined;
-  const { kernel: _, ...others } = options;
+  // It is executed at the same pace on all.
+  const { kernel: _, instructionNs: __, ...others } = options;
   const of = createHash('sha256').update(JSON.stringify(others)).update(bootMakersOf(port));
   return `${hash}.${of.digest('hex').slice(0, 16)}.boot.bin`;
 }
@@ -51,7 +51,9 @@ export class KeptBoot {
   readonly #engine: ArchEngine;
   readonly #disk: DiskCache;
   readonly #name: string;
-  #before: { readonly pages: Map<number, Uint8Array>; readonly tasks: readonly Addr[] } | undefined;
+  #before:
+    | { readonly pages: Map<number, Uint8Array>; readonly tasks: readonly Addr[]; readonly taints: number }
+    | undefined;
 
   /** @param name of keptBootName() */
   constructor(core: KernelCore, engine: ArchEngine, disk: DiskCache, name: string) {
@@ -70,7 +72,6 @@ export class KeptBoot {
     const kept = deserialize(data.subarray(LENGTH, LENGTH + length)) as Kept;
     mem.putPages(kept.pages, data.subarray(LENGTH + length));
     mem.space = kept.space;
-    this.#core.taints = kept.taints;
     for (const [name, state] of host.states) state.restore(kept.states.get(name));
     this.#engine.restore?.(kept.engine);
     return true;
@@ -83,7 +84,7 @@ export class KeptBoot {
     const pages = new Map<number, Uint8Array>();
     for (const page of mem.touchedPages())
       pages.set(page, mem.u8.slice(page * PAGE_SIZE, (page + 1) * PAGE_SIZE));
-    this.#before = { pages, tasks: this.#tasks() };
+    this.#before = { pages, tasks: this.#tasks(), taints: this.#core.taints };
   }
 
   /** It was executed, and all sleep. @param called the host functions that were called */
@@ -91,7 +92,8 @@ export class KeptBoot {
     const before = this.#before;
     this.#before = undefined;
     const { mem, host } = this.#core;
-    if (!before || this.#tasks().join() !== before.tasks.join()) return;
+    if (!before || this.#core.taints !== before.taints || this.#tasks().join() !== before.tasks.join())
+      return;
     if ([...called].some((name) => !KEPT_CALLS.has(name))) return;
     const states = new Map([...host.states].map(([name, state]) => [name, state.keep()]));
     if ([...states.values()].includes(undefined)) return;
@@ -99,8 +101,7 @@ export class KeptBoot {
       const now = mem.u8.subarray(page * PAGE_SIZE, (page + 1) * PAGE_SIZE);
       return Buffer.compare(now, before.pages.get(page) ?? ZEROES) !== 0;
     });
-    const { taints } = this.#core;
-    const kept: Kept = { engine: this.#engine.keep?.(), space: mem.space, taints, states, pages };
+    const kept: Kept = { engine: this.#engine.keep?.(), space: mem.space, states, pages };
     const header = serialize(kept);
     const length = new Uint8Array(LENGTH);
     new DataView(length.buffer).setUint32(0, header.length, true);

@@ -14,12 +14,14 @@ export const KEPT_CALLS: ReadonlySet<string> = new Set(
     'kmalloc_node_trace kmalloc_trace kmemdup kmemdup_nul kstrdup kstrdup_const kvasprintf kvmalloc_node pcpu_alloc',
     'kmem_cache_alloc kmem_cache_alloc_lru kmem_cache_create kmem_cache_create_usercopy __kmem_cache_create_args',
     'kmem_cache_free kmem_cache_alloc_node kmem_cache_alloc_bulk',
-    '__alloc_pages free_unref_page',
+    '__alloc_pages free_unref_page free_pages kfree_sensitive usercopy_refused',
     // random bytes
     'get_random_bytes get_random_u8 get_random_u16 get_random_u32 __get_random_u32_below',
     // sched, timers, kthreads, fork: none waits when it is over
-    'add_process_timer mod_timer mod_delayed_work_on cancel_delayed_work timer_delete_sync next_expired_timer hrtimer_interrupt pick_next_task complete complete_all',
-    'mutex_try_or_wait kthread_start exit_files exit_notify put_task_stack synchronize_rcu call_rcu rcu_core',
+    'add_process_timer mod_timer mod_delayed_work_on cancel_delayed_work timer_delete_sync next_expired_timer hrtimer_interrupt pick_next_task wake_up_process try_to_wake_up',
+    'kthread_create_on_node kthread_start kthread_set_result exit_files exit_notify put_task_stack synchronize_rcu call_rcu rcu_core',
+    // modules: what is asked for is not there yet, and nobody keeps that
+    '__request_module',
     // workqueues
     'alloc_workqueue worker_next_work worker_work_done queue_work_on queue_delayed_work_on',
     // debugfs, proc
