@@ -29,7 +29,7 @@ const RULES: readonly Rule[] = [
   },
   {
     why: 'functions of the kernel image that are hosted are other code',
-    from: /^( .*\((?:meminfo|uptime)_proc_show)\+0x[04]\/0x[0-9a-f]+\)$/,
+    from: /^( .*\((?:meminfo|uptime)_proc_show\+0x[04])\/0x[0-9a-f]+\)$/,
     to: '$1)',
   },
   {

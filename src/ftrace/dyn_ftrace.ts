@@ -39,9 +39,15 @@ export function isValid({ symbols, arch }: KernelCore, rec: FtraceRec): boolean 
 /** Sites as a real kernel has them whose functions are in part somewhere else in memory. */
 export interface KernelSites {
   /** Of a record in such a function: the site there. */
-  readonly places: ReadonlyMap<Addr, Addr>;
+  readonly places: ReadonlyMap<Addr, KernelPlace>;
   /** All of the image by address, also those of functions that have no record here. */
   readonly listed: () => readonly KernelSite[];
+}
+
+export interface KernelPlace {
+  readonly ip: Addr;
+  /** Behind its function's start. */
+  readonly offset: number;
 }
 
 export interface KernelSite {
@@ -85,11 +91,16 @@ export class FtraceRecords {
     const kernel = module === undefined ? this.#kernel : undefined;
     if (kernel) {
       this.#names ??= new Map(kernel.listed().map((site) => [site.ip, site.name]));
-      const name = this.#names.get(kernel.places.get(ip) ?? ip);
+      const name = this.#names.get(kernel.places.get(ip)?.ip ?? ip);
       if (name !== undefined) return name;
     }
     const found = symbols.lookup(ip);
     return functionAtSite(found?.name, found?.offset ?? 0, arch.fentry.maxOffset);
+  }
+
+  /** How far behind its function's start a site is, where the kernel has that function as other code. */
+  kernelOffset(ip: Addr): number | undefined {
+    return this.#kernel?.places.get(ip)?.offset;
   }
 
   /** All that the kernel lists, by address: the image's first, then modules in load order. */
@@ -104,7 +115,7 @@ export class FtraceRecords {
   #asShown(records: readonly FtraceRec[]): readonly FtraceRec[] {
     const places = this.#kernel?.places;
     if (!places) return records;
-    const at = ({ ip }: FtraceRec): Addr => places.get(ip) ?? ip;
+    const at = ({ ip }: FtraceRec): Addr => places.get(ip)?.ip ?? ip;
     this.#shown ??= [...records].sort((a, b) => (at(a) < at(b) ? -1 : 1));
     return this.#shown;
   }

@@ -49,6 +49,8 @@ export class Kallsyms {
   #serial = 0;
   readonly #preferred = new Map<string, Addr>();
   readonly #exports = new Map<string, ExportedSymbol>();
+  /** ftrace_mod_address_lookup() */
+  #formerly: (addr: Addr) => ResolvedSymbol | undefined = () => undefined;
   /** The image's, where those are too many to be listed at each boot. */
   #imageExport: (name: string) => ExportedSymbol | undefined = () => undefined;
   /** Names that each module exports. */
@@ -165,6 +167,16 @@ export class Kallsyms {
     return undefined;
   }
 
+  /** What is asked last for a name: of text that has gone. */
+  nameFormer(find: (addr: Addr) => ResolvedSymbol | undefined): void {
+    this.#formerly = find;
+  }
+
+  /** kallsyms_lookup(): what an address is called, also where its text has gone and is remembered; lookup() knows that no more. */
+  describe(addr: Addr): ResolvedSymbol | undefined {
+    return this.lookup(addr) ?? this.#formerly(addr);
+  }
+
   /** How far behind the beginning of the symbol that covers it an address is, without more to be known of it. */
   offsetAt(addr: Addr): number | undefined {
     return this.#image?.offsetAt(addr) ?? this.#lookup(addr)?.offset;
@@ -186,18 +198,15 @@ export class Kallsyms {
 
   /** %pS: `name+0xoff/0xsize [module]`, or 0x and the address where no symbol covers it. */
   format(addr: Addr): string {
-    const found = this.lookup(addr);
-    if (!found) return `0x${BigInt.asUintN(64, addr).toString(16)}`;
-    const at = `${found.name}+0x${found.offset.toString(16)}/0x${found.size.toString(16)}`;
-    return found.module === undefined ? at : `${at} [${found.module}]`;
+    const found = this.describe(addr);
+    return found ? symbolText(found) : `0x${BigInt.asUintN(64, addr).toString(16)}`;
   }
 
   /** %pB: as %pS, for a return address: a call at the very end of a function belongs to it. */
   formatReturn(addr: Addr): string {
-    const found = this.lookup(addr - 1n);
+    const found = this.describe(addr - 1n);
     if (!found) return `0x${BigInt.asUintN(64, addr).toString(16)}`;
-    const at = `${found.name}+0x${(found.offset + 1).toString(16)}/0x${found.size.toString(16)}`;
-    return found.module === undefined ? at : `${at} [${found.module}]`;
+    return symbolText({ ...found, offset: found.offset + 1 });
   }
 
   /** Name of the function that covers the address, without offset. */
@@ -232,6 +241,12 @@ export class Kallsyms {
     if (this.#image) yield this.#image;
     for (const { symbols } of this.#modules.values()) yield symbols;
   }
+}
+
+/** `name+0xoff/0xsize [module]` */
+export function symbolText({ name, offset, size, module }: ResolvedSymbol): string {
+  const at = `${name}+0x${offset.toString(16)}/0x${size.toString(16)}`;
+  return module === undefined ? at : `${at} [${module}]`;
 }
 
 /** A symbol over more pages than this has its table asked for every address. */

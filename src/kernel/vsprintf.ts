@@ -296,7 +296,7 @@ function errPtr(ptr: Addr, spec: Spec): string {
 
 /** %ps: the name and the module, no offset. */
 function symbolName(symbols: Kallsyms, ptr: Addr): string {
-  const found = symbols.lookup(ptr);
+  const found = symbols.describe(ptr);
   if (!found) return `0x${BigInt.asUintN(64, ptr).toString(16)}`;
   return found.module === undefined ? found.name : `${found.name} [${found.module}]`;
 }

@@ -37,11 +37,7 @@ export class FunctionTracer {
     this.buffer = buffer;
     this.#ops = core.symbols.require('global_ops');
     core.host.define('trace_function', ({ cpu, args: [ip, parent, irqsOff] }) => {
-      buffer.record(
-        cpu,
-        irqsOff !== 0n,
-        () => `${buffer.symbol(ip, false)} <-${buffer.symbol(parent, false)}`,
-      );
+      buffer.record(cpu, irqsOff !== 0n, () => `${buffer.symbol(ip)} <-${buffer.symbol(parent)}`);
     });
   }
 

@@ -5,6 +5,7 @@ import { latin1Bytes } from '../fs/context.ts';
 import type { Addr } from '../guest/addr.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
+import { symbolText } from '../kernel/kallsyms.ts';
 import { holds } from '../kernel/release.ts';
 import { UAPI } from '../kernel/uapi.ts';
 import { KprobeStruct } from './kprobe_struct.ts';
@@ -27,6 +28,8 @@ export interface KprobeEvent {
   readonly probe: KprobeStruct;
   readonly text: Addr;
   enabled: boolean;
+  /** EVENT_FILE_FL_WAS_ENABLED: once, and for good. */
+  wasEnabled: boolean;
   /** Not while the module that it names is not there. */
   registered: boolean;
   hits: number;
@@ -38,17 +41,23 @@ const moduleOf = (symbol: string): string | undefined => /^(.*?):/.exec(symbol)?
 export class KprobeEvents {
   readonly #core: KernelCore;
   readonly #kprobes: Kprobes;
+  readonly #buffer: TraceBuffer;
   readonly #events: KprobeEvent[] = [];
 
   constructor(core: KernelCore, kprobes: Kprobes, buffer: TraceBuffer) {
     this.#core = core;
     this.#kprobes = kprobes;
+    this.#buffer = buffer;
     core.host.define('kprobe_trace_func', ({ cpu, args: [at, , irqsOff] }) => {
       const event = this.#events.find(({ probe }) => probe.at === at);
       if (!event?.enabled) return;
       event.hits++;
       const addr = event.probe.get('addr');
-      buffer.record(cpu, irqsOff !== 0n, () => `${event.name}: (${buffer.symbol(addr, true)})`);
+      const place = (): string => {
+        const found = kprobes.nameOf(addr);
+        return found ? symbolText(found) : `0x${addr.toString(16)}`;
+      };
+      buffer.record(cpu, irqsOff !== 0n, () => `${event.name}: (${place()})`);
     });
   }
 
@@ -133,6 +142,7 @@ export class KprobeEvents {
     if (others.some(({ symbol, offset }) => symbol === made.symbol && offset === made.offset))
       return -UAPI.EEXIST;
     const enabled = others.some((event) => event.enabled);
+    const wasEnabled = others.some((event) => event.wasEnabled);
     const { slab, mem, kernel } = this.#core;
     const { size, fields } = kernel.structs.kprobe;
     const at = slab.tryAlloc(size, 'trace_kprobe');
@@ -146,7 +156,7 @@ export class KprobeEvents {
     probe.set('symbol_name', text);
     mem.writeU32(at + BigInt(fields.offset), made.offset);
     probe.set('pre_handler', this.#core.symbols.require('kprobe_dispatcher'));
-    const event = { ...made, probe, text, enabled, registered: false, hits: 0 };
+    const event = { ...made, probe, text, enabled, wasEnabled, registered: false, hits: 0 };
     const failed = yield* this.#register(event);
     if (failed === -UAPI.ENOENT && this.#awaits(made.symbol))
       this.#core.printk.warn(
@@ -211,8 +221,10 @@ export class KprobeEvents {
     for (const event of [...this.#events]) yield* this.#remove(event);
   }
 
+  /** With the last probe of an event that recorded once the buffer is emptied: event_remove(), tracing_reset_all_online_cpus(). */
   *#remove(event: KprobeEvent): HostGenerator<void> {
     if (event.registered) yield* this.#kprobes.unregister([event.probe.at]);
+    if (event.wasEnabled && !this.#hasSibling(event)) this.#buffer.reset();
     this.#events.splice(this.#events.indexOf(event), 1);
     this.#core.slab.free(event.text);
     this.#core.slab.free(event.probe.at);
@@ -227,6 +239,7 @@ export class KprobeEvents {
     if (!on && event.registered) yield* this.#kprobes.disable(probe.at);
     if (on && event.registered && !isGone) failed = yield* this.#kprobes.enable(probe.at);
     if (failed === 0) event.enabled = on;
+    event.wasEnabled ||= event.enabled;
     return failed;
   }
 }

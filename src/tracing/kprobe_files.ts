@@ -9,7 +9,10 @@ import type { Kprobes } from './kprobes.ts';
 
 export function kprobeFiles(core: KernelCore, kprobes: Kprobes): [string, HostFile][] {
   return [
-    ['list', { mode: 0o400, read: () => [...kprobes.listed()].map((probe) => line(core, probe)).join('') }],
+    [
+      'list',
+      { mode: 0o400, read: () => [...kprobes.listed()].map((probe) => line(core, kprobes, probe)).join('') },
+    ],
     [
       'enabled',
       {
@@ -27,10 +30,10 @@ export function kprobeFiles(core: KernelCore, kprobes: Kprobes): [string, HostFi
 }
 
 /** report_probe(), of a symbol that is known: every probe is at an fentry site. */
-function line({ symbols, kernel }: KernelCore, probe: KprobeStruct): string {
+function line({ kernel }: KernelCore, kprobes: Kprobes, probe: KprobeStruct): string {
   const { KPROBE_FLAG_GONE, KPROBE_FLAG_FTRACE } = kernel.constants;
   const addr = probe.get('addr');
-  const found = symbols.lookup(addr);
+  const found = kprobes.nameOf(addr);
   const where = found
     ? `${found.name}+0x${found.offset.toString(16)}  ${found.module ?? ' '}`
     : `0x${addr.toString(16)}`;

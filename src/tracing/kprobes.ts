@@ -8,6 +8,7 @@ import type { Ftrace } from '../ftrace/ftrace.ts';
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import { type KernelCore, negErrno } from '../kernel/core.ts';
+import type { ResolvedSymbol } from '../kernel/kallsyms.ts';
 import { UAPI } from '../kernel/uapi.ts';
 import type { Module } from '../module/module.ts';
 import type { ModuleList } from '../module/modules.ts';
@@ -140,6 +141,13 @@ export class Kprobes {
     // In the middle of a function the kernel sets a breakpoint; this machine has none to set.
     if (site === 0n) return -UAPI.EOPNOTSUPP;
     return { addr: site, isEntry: true };
+  }
+
+  /** kallsyms_lookup() of a probe's place, which is at the offset that the kernel has it at. */
+  nameOf(addr: Addr): ResolvedSymbol | undefined {
+    const found = this.#core.symbols.describe(addr);
+    const offset = this.#ftrace.records.kernelOffset(addr) ?? found?.offset ?? 0;
+    return found && { ...found, offset };
   }
 
   *#insert(probe: KprobeStruct): HostGenerator<number> {

@@ -155,12 +155,9 @@ export class TraceBuffer {
     return text;
   }
 
-  /** seq_print_ip_sym(): of an address in code. */
-  symbol(addr: Addr, withOffset: boolean): string {
-    const found = this.#core.symbols.lookup(addr);
-    if (!found) return `0x${addr.toString(16)}`;
-    if (!withOffset) return found.name;
-    return this.#core.symbols.format(addr);
+  /** seq_print_sym(), without the offset: of an address in code. */
+  symbol(addr: Addr): string {
+    return this.#core.symbols.describe(addr)?.name ?? `0x${addr.toString(16)}`;
   }
 }
 

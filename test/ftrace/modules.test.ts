@@ -7,6 +7,7 @@ import {
   dynFtraceTotalInfo,
   enabledFunctions,
 } from '../../src/ftrace/report.ts';
+import { TraceBuffer } from '../../src/tracing/trace_buffer.ts';
 import { NOP5, newOps, traceOne } from './ops.ts';
 import { World } from './world.ts';
 
@@ -49,6 +50,26 @@ describe('modules', () => {
     expect(new Set(world.ftrace.initFunctions.list().map(({ module }) => module))).toEqual(
       new Set(['klpdemo_patch_vmlinux']),
     );
+  });
+
+  it('have names for addresses in an init function whose text has gone, which nothing but a name is asked for, until they go', () => {
+    traceOne(world, 'vfs_read');
+    world.load('klpdemo_target');
+    const { symbols } = world.core;
+    const inits = world.ftrace.initFunctions.list();
+    const init = inits.find(({ name }) => name === 'klpdemo_target_init');
+    if (!init) throw new Error('klpdemo_target_init is not remembered');
+    const inside = init.addr + 5n;
+    const size = `0x${init.size.toString(16)}`;
+    expect(symbols.format(inside)).toBe(`klpdemo_target_init+0x5/${size} [klpdemo_target]`);
+    expect(symbols.formatReturn(inside)).toBe(`klpdemo_target_init+0x5/${size} [klpdemo_target]`);
+    expect(new TraceBuffer(world.core).symbol(inside)).toBe('klpdemo_target_init');
+    expect([symbols.lookup(inside), symbols.sizeAndOffset(inside)]).toEqual([undefined, undefined]);
+    expect(world.ftrace.location(init.addr)).toBe(0n);
+    expect(symbols.describe(init.addr + BigInt(init.size))?.name).not.toBe('klpdemo_target_init');
+    world.unload('klpdemo_target');
+    expect(symbols.format(inside)).toBe(`0x${inside.toString(16)}`);
+    expect(new TraceBuffer(world.core).symbol(inside)).toBe(`0x${inside.toString(16)}`);
   });
 
   it('are listed with their name, and with the address of each site where that is shown', () => {

@@ -42,7 +42,7 @@ describe('a record', () => {
     const [first, second] = [...records.all()].map(({ ip }) => ip);
     const away = 0xfffffffff0000000n;
     records.showAs({
-      places: new Map([[first, away]]),
+      places: new Map([[first, { ip: away, offset: 4 }]]),
       listed: () => [
         { ip: second, name: 'second' },
         { ip: away, name: 'first' },
@@ -55,6 +55,7 @@ describe('a record', () => {
     const shown = enabledFunctions(world.core, world.ftrace).trimEnd().split('\n');
     expect(shown.map((line) => line.split(' ')[0])).toEqual(['second', 'first']);
     expect(availableFilterFunctions(world.core, world.ftrace)).toBe('second\nfirst\n');
+    expect([first, second].map((ip) => records.kernelOffset(ip))).toEqual([4, undefined]);
   });
 
   it('is of the function that it stands at the start of; one farther inside is of none, and never enabled', async () => {

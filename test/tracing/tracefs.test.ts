@@ -232,6 +232,27 @@ describe('kprobe_events', () => {
     expect(await sh(`echo 0 > ${T}/events/kprobes/enable; echo -:mine >> ${EVENTS}; cat ${EVENTS}`)).toBe('');
   });
 
+  it('empties the trace with the last probe of an event that recorded once, and with no other', async () => {
+    const marks = async (): Promise<number> => {
+      await sh(`echo mark > ${T}/trace_marker`);
+      return (await lines()).length;
+    };
+    await sh(`echo 'p:mine cmdline_proc_show' > ${EVENTS}; echo 'p:mine version_proc_show' >> ${EVENTS}`);
+    await sh(`echo 'p:idle uptime_proc_show' >> ${EVENTS}`);
+    expect(await marks()).toBe(1);
+    await sh(`echo 1 > ${T}/events/kprobes/mine/enable; echo -:mine >> ${EVENTS}`);
+    expect(await sh(`cat ${EVENTS}`)).toContain('p:kprobes/mine version_proc_show\n');
+    await sh(`echo 0 > ${T}/events/kprobes/mine/enable; echo -:idle >> ${EVENTS}`);
+    expect(await marks()).toBe(2);
+    await sh(`echo -:mine >> ${EVENTS}`);
+    expect(await marks()).toBe(1);
+    await sh(`echo 'p:mine cmdline_proc_show' >> ${EVENTS}; echo > ${EVENTS}`);
+    expect(await marks()).toBe(2);
+    await sh(`echo 'p:mine cmdline_proc_show' >> ${EVENTS}; echo 1 > ${T}/events/kprobes/mine/enable`);
+    await sh(`echo 0 > ${T}/events/kprobes/mine/enable; echo > ${EVENTS}`);
+    expect(await marks()).toBe(1);
+  });
+
   it('names probes by their place, and has several in one event', async () => {
     await sh(
       `echo 'p cmdline_proc_show' > ${EVENTS}; echo 'p:p_cmdline_proc_show_0 version_proc_show' >> ${EVENTS}`,

@@ -5,7 +5,12 @@
 import type { Arch } from '../../arch/arch.ts';
 import type { AsmImage, AsmSymbol } from '../../asm/assembler.ts';
 import { perImage } from '../../asm/per_image.ts';
-import { functionAtSite, type KernelSite, type KernelSites } from '../../ftrace/dyn_ftrace.ts';
+import {
+  functionAtSite,
+  type KernelPlace,
+  type KernelSite,
+  type KernelSites,
+} from '../../ftrace/dyn_ftrace.ts';
 import { type Addr, hi32, IMAGE_BASE, lo32 } from '../../guest/addr.ts';
 import type { GuestMemory } from '../../guest/memory.ts';
 import { ColumnSymbols } from '../../kernel/column_symbols.ts';
@@ -120,16 +125,17 @@ export const joinedPerCpu = perImage(({ asm, real }: JoinedImage): PerCpuTemplat
 });
 
 /** Sites of ours that stand for a real function's, which has one: where that is. */
-const joinedPlaces = perImage(({ asm, real }: JoinedImage): ReadonlyMap<Addr, Addr> => {
+const joinedPlaces = perImage(({ asm, real }: JoinedImage): ReadonlyMap<Addr, KernelPlace> => {
   const sites = new Set(asm.fentrySites);
   const theirs = new Set(real.native.fentrySites);
-  const places = new Map<Addr, Addr>();
+  const places = new Map<Addr, KernelPlace>();
   for (const { name, addr } of asm.symbols) {
     const begin = real.hosting.jumps.get(name);
     if (begin === undefined) continue;
-    const there = SITE_OFFSETS.map((offset) => begin + offset).find((at) => theirs.has(lo32(at)));
+    const there = SITE_OFFSETS.find((offset) => theirs.has(lo32(begin + offset)));
     const site = SITE_OFFSETS.map((offset) => addr + offset).find((at) => sites.has(at));
-    if (there !== undefined && site !== undefined) places.set(site, there);
+    if (there !== undefined && site !== undefined)
+      places.set(site, { ip: begin + there, offset: Number(there) });
   }
   return places;
 });
