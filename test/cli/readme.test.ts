@@ -2,37 +2,17 @@
 // and the excerpt of the demo.
 
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { bootShell } from '../../src/cli/shell/options.ts';
 import { buildProgram } from '../built_program.ts';
+import { blockWith, matches, stepsOf } from './readme_blocks.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
-const README = readFileSync(join(ROOT, 'README.md'), 'utf8');
 
 beforeAll(() => {
   buildProgram();
 });
-
-/** Indented blocks, without their indentation. */
-const blocks = README.split(/\n(?! {4}|\n)[^\n]*/)
-  .map((block) => block.replace(/^ {4}/gm, '').trim())
-  .filter((block) => block !== '');
-
-function blockWith(text: string): string[] {
-  const found = blocks.find((block) => block.includes(text));
-  if (found === undefined) throw new Error(`README.md has no block with ${text}`);
-  return found.split('\n').map((line) => line.trimEnd());
-}
-
-/** Holds lines against a pattern in which `...` is any number of lines. */
-function matches(lines: readonly string[], pattern: readonly string[]): boolean {
-  const [first, ...rest] = pattern;
-  if (first === undefined) return lines.length === 0;
-  if (first.trim() === '...') return rest.length === 0 || lines.some((_, i) => matches(lines.slice(i), rest));
-  return lines[0] === first && matches(lines.slice(1), rest);
-}
 
 /** Without what any change of the guest's code changes: times, pids, addresses, and who left the kernel first. */
 function masked(line: string): string {
@@ -51,13 +31,12 @@ describe('README.md', () => {
     const [command, ...lines] = blockWith('$ klpemu shell');
     expect(command).toBe('$ klpemu shell');
     const { shell } = await bootShell({});
-    const steps = lines.join('\n').split(/^# /m).slice(1);
+    const steps = stepsOf(lines);
     expect(steps.length).toBeGreaterThan(5);
-    for (const step of steps) {
-      const [line, ...shown] = step.trimEnd().split('\n');
+    for (const [line, ...shown] of steps) {
       const { stdout, stderr } = await shell.execute(line);
       const real = (stdout + stderr).trimEnd().split('\n').filter(Boolean);
-      if (!matches(real, shown.filter(Boolean))) expect([line, ...real]).toEqual([line, ...shown]);
+      if (!matches(real, shown)) expect([line, ...real]).toEqual([line, ...shown]);
     }
     shell.context.guest.machine.close();
   });

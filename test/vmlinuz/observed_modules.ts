@@ -1,6 +1,6 @@
 // The modules of fixtures/observed, with which Debian's kernels were observed, and of fixtures/vet, as kbuild makes them with the
-// headers and the compiler of each; built once, in .cache/observed and .cache/vet. Where headers cannot be fetched or nothing can
-// be built, that is said.
+// headers and the compiler of each; built once, in .cache/observed and .cache/vet; so are those of a folder that a test has made.
+// Where headers cannot be fetched or nothing can be built, that is said.
 
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
@@ -15,14 +15,17 @@ import { oneAtATime } from '../../scripts/setup/one_at_a_time.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 
-type Built = { readonly folder: string } | { readonly why: string };
+export type Built = { readonly folder: string } | { readonly why: string };
 
 /** The folder of the .ko files. @throws ScriptError for a build that fails */
 export const observedModules = (series: BootedVersion): Built => builtModules(series, 'observed');
 
 /** @param name folder of the sources below fixtures. @throws ScriptError for a build that fails */
-export function builtModules(series: BootedVersion, name: 'observed' | 'vet'): Built {
-  const source = join(ROOT, 'fixtures', name);
+export const builtModules = (series: BootedVersion, name: 'observed' | 'vet'): Built =>
+  builtFrom(series, join(ROOT, 'fixtures', name), name);
+
+/** @param source folder of the sources and their Kbuild. @param name folder below .cache. @throws ScriptError for a build that fails */
+export function builtFrom(series: BootedVersion, source: string, name: string): Built {
   const folder = join(ROOT, '.cache', name, `${BOOTED[series].release}-${digestOf(source)}`);
   try {
     if (!existsSync(folder))
