@@ -112,14 +112,28 @@ const MEMORY = ['sizeof module_memory', 'module_memory.base', 'module_memory.siz
 const FPU = ['sizeof fpu', 'fpu.fpstate', 'fpu.__fpstate'];
 const HOT = ['current_task', 'preempt_count', 'cpu_number', 'top_of_stack', 'softirq_pending'];
 
-const TASK = ['cred', 'real_cred', 'cgroups', 'thread_pid', 'cpus_ptr', 'cpus_mask', 'migration_pending'].map(
-  (member) => `task_struct.${member}`,
-);
+const TASK = [
+  ...[
+    'cred',
+    'real_cred',
+    'cgroups',
+    'thread_pid',
+    'cpus_ptr',
+    'cpus_mask',
+    'migration_pending',
+    'worker_private',
+  ],
+  ...['policy', 'prio', 'static_prio', 'normal_prio', 'rt_priority'],
+].map((member) => `task_struct.${member}`);
 const COUNTS = [
-  ...['sizeof rq', 'rq.nr_running', 'sizeof pid_namespace', 'pid_namespace.idr'],
+  ...['sizeof rq', 'rq.nr_running', 'sizeof kthread', 'kthread.flags', 'kthread.threadfn', 'kthread.data'],
+  ...['sizeof pid_namespace', 'pid_namespace.idr'],
   ...['sizeof pglist_data', 'pglist_data.per_cpu_nodestats'],
   ...['sizeof page', 'page._refcount', 'page._mapcount'],
-  ...['sizeof idr', 'idr.idr_next'],
+  ...['sizeof idr', 'idr.idr_next', 'sizeof cpuinfo_x86'],
+  ...['clflush_size', 'cache_alignment', 'phys_bits', 'virt_bits'].map(
+    (member) => `cpuinfo_x86.x86_${member}`,
+  ),
 ];
 const KERNFS_ROOT = ['sizeof kernfs_root', 'kernfs_root.deactivate_waitq'];
 const CACHE_ARGS = ['sizeof kmem_cache_args', 'kmem_cache_args.ctor'];
