@@ -99,7 +99,8 @@ function slowKthreadd(machine: Machine, dup: (kthreadd: TaskStruct) => (child: T
     yield { call: core.symbols.require('msleep'), args: [KTHREADD_MS] };
     const copied = dup(core.tasks.byPid(2) as TaskStruct);
     yield* meanwhile();
-    const addr = original(call) as bigint;
+    const made = original(call);
+    const addr = (typeof made === 'object' ? yield* made : made) as bigint;
     const child = core.tasks.byAddr(addr);
     if (child) copied(child);
     return addr;
@@ -182,7 +183,8 @@ function childrenHave({ inspect: { livepatch } }: Machine, state: () => number):
 function lateOnTheList(machine: Machine): void {
   const { core } = machine.inspect;
   replaceHost(machine, 'copy_process', function* (call, original) {
-    const addr = original(call) as bigint;
+    const made = original(call);
+    const addr = (typeof made === 'object' ? yield* made : made) as bigint;
     const child = core.tasks.byAddr(addr);
     if (!child) return addr;
     core.tasks.unlink(child);
