@@ -103,26 +103,33 @@ export class Rcu {
     while (!over) yield* this.#sleep();
   }
 
-  /** One jiffy of sleep, in guest code. */
-  *#sleep(): HostGenerator<void> {
+  /** Sleep in guest code, of so many jiffies. */
+  *#sleep(jiffies = 1): HostGenerator<void> {
     const call = this.#core.symbols.require('schedule_timeout_uninterruptible');
-    yield { call, args: [1], polls: true };
+    yield { call, args: [jiffies], polls: true };
   }
 
-  /** synchronize_rcu_tasks(): every task that could run has since slept, or left the kernel, by its own will. */
+  /**
+   * synchronize_rcu_tasks(): every task that could run has since slept, or left the kernel, by its own will. Looks as
+   * rcu_tasks_wait_gp() does: the first time after HZ / 10, then each time a jiffy later, up to a second.
+   */
   *synchronizeRcuTasks(): HostGenerator<void> {
-    const runnable = [...this.#core.tasks.processes()].filter((t) => t.onRq && !t.isIdle);
-    const waiting = new Map<TaskStruct, number>(runnable.map((t) => [t, this.#sched.voluntarySwitches(t)]));
-    for (;;) {
-      for (const [task, before] of waiting) {
+    // Of the grace periods before and behind that (rcu_tasks_pregp_step(), rcu_tasks_postgp()).
+    yield* this.#sleep();
+    // Who asks sleeps, there in wait_for_completion().
+    const asks = this.#core.current(this.#core.here());
+    const runnable = [...this.#core.tasks.processes()].filter((t) => t.onRq && !t.isIdle && t !== asks);
+    const holdouts = new Map<TaskStruct, number>(runnable.map((t) => [t, this.#sched.voluntarySwitches(t)]));
+    const { HZ } = this.#core.kernel.constants;
+    for (let fract = Math.floor(HZ / 10); holdouts.size > 0; fract = Math.min(fract + 1, HZ)) {
+      yield* this.#sleep(fract);
+      for (const [task, before] of holdouts) {
         const passed = !task.onRq || this.#sched.voluntarySwitches(task) !== before;
         const gone = this.#core.tasks.byAddr(task.addr) !== task;
-        if (passed || gone) waiting.delete(task);
+        if (passed || gone) holdouts.delete(task);
         // rcu_request_urgent_qs_task(): one that has its CPU to itself may not schedule for long.
         else task.setTif('TIF_NEED_RESCHED');
       }
-      yield* this.#sleep();
-      if (waiting.size === 0) return;
     }
   }
 
