@@ -6,7 +6,7 @@
 
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { execute, learnPoints } from '../src/explore/execution.ts';
-import { executedOf, storesOf } from '../src/explore/explore.ts';
+import { courseOf, executedOf } from '../src/explore/explore.ts';
 import { States } from '../src/explore/order.ts';
 import { type Plan, QUIET } from '../src/explore/plan.ts';
 import type { SearcherState } from '../src/explore/searcher.ts';
@@ -39,7 +39,7 @@ interface Kept {
   readonly pairs: Record<string, PairState>;
 }
 /** Another one where points or what a schedule says have changed. */
-const VERSION = 6;
+const VERSION = 7;
 
 interface Options {
   preemptions: number;
@@ -128,9 +128,7 @@ async function explorePair(
   const searcher = new BoundedSearcher({
     preemptions,
     seed: 1,
-    visits: first.visits.length,
-    stores: storesOf(first.visits),
-    near: first.footprints.near,
+    first: courseOf(first),
     ...(before ? { state: before.searcher } : {}),
   });
   let { schedules, pointless, joined } = before ?? { schedules: 0, pointless: 0, joined: 0 };

@@ -29,7 +29,9 @@ export interface Execution {
   /** It came to what another run has come to, with as few decisions, and was not run further. */
   readonly isKnown: boolean;
   /** What it did between its points (footprints.ts). */
-  readonly footprints: Pick<Footprints, 'near' | 'met' | 'alike'>;
+  readonly footprints: Pick<Footprints, 'near' | 'met'>;
+  /** Points at which a CPU that stood still would do so in vain. */
+  readonly alone: readonly number[];
   readonly instructions: number;
   readonly report: RunReport;
   /** Of its events, where it was asked for. */
@@ -97,12 +99,13 @@ export async function execute(
       options.prepare?.(machine);
       if (hash) machine.events.subscribe((event) => void hash.update(`${traceLine(event)}\n`));
       if (options.tell) machine.events.subscribe((event) => options.tell?.event(event));
-      steered = new SteeredRun(machine, points, plan, options);
+      const restsUntil = (time: number): boolean => run.restsUntil(time);
+      steered = new SteeredRun(machine, points, plan, { ...options, restsUntil });
       steered.counts = options.fromStep === undefined;
       return machine;
     },
   });
-  const { visits, actions, machine, footprints } = steered as unknown as SteeredRun;
+  const { visits, actions, machine, footprints, alone } = steered as unknown as SteeredRun;
   try {
     const report = await run.run();
     const pointless = report.failure?.code === 'EPOINTLESS';
@@ -115,6 +118,7 @@ export async function execute(
       pointless,
       isKnown,
       footprints,
+      alone,
       instructions: machine.inspect.executor.instructions,
       report,
       ...(hash ? { hash: hash.digest('hex') } : {}),

@@ -6,18 +6,15 @@
 import type { Execution } from './execution.ts';
 import type { Problem, ProblemKind } from './judges.ts';
 import type { Plan } from './plan.ts';
-import type { Searcher, Stores } from './searcher.ts';
+import { type Course, pointsOf, type Searcher, type Stores } from './searcher.ts';
 import { shrink } from './shrink.ts';
+import { trailOf } from './trail.ts';
 
 /** What comes back of an execution. */
-export interface Executed {
-  readonly visits: number;
-  readonly stores: Stores;
+export interface Executed extends Course {
   readonly pointless: boolean;
   readonly isKnown: boolean;
-  readonly near: readonly number[];
   readonly met: number;
-  readonly alike: readonly number[];
   readonly problems: readonly Problem[];
   readonly hash?: string;
 }
@@ -27,24 +24,19 @@ export interface Place {
 }
 
 /** An execution as plain data. */
-export function executedOf({ visits, pointless, isKnown, footprints, problems, hash }: Execution): Executed {
+export function executedOf(execution: Execution): Executed {
+  const { pointless, isKnown, footprints, problems, hash } = execution;
   const made = hash === undefined ? {} : { hash };
-  const { near, met, alike } = footprints;
-  return {
-    visits: visits.length,
-    stores: storesOf(visits),
-    pointless,
-    isKnown,
-    near,
-    met,
-    alike,
-    problems,
-    ...made,
-  };
+  return { ...courseOf(execution), pointless, isKnown, met: footprints.met, problems, ...made };
 }
 
-export const storesOf = (visits: Execution['visits']): Stores =>
-  visits.flatMap(({ stores }, visit) => (stores > 0 ? [[visit, stores] as const] : []));
+/** What a run came to, as plain data. */
+export const courseOf = ({ visits, footprints, alone }: Execution): Course => ({
+  trail: trailOf(visits),
+  stores: visits.flatMap(({ stores }, visit): Stores => (stores > 0 ? [[visit, stores]] : [])),
+  near: footprints.near,
+  alone,
+});
 
 interface ExploreOptions {
   readonly searcher: Searcher;
@@ -129,11 +121,11 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 function count(
   counts: Mutable<Progress>,
   { decisions }: Plan,
-  { pointless, isKnown, visits }: Executed,
+  { pointless, isKnown, trail }: Executed,
 ): void {
   counts.schedules++;
   if (pointless) counts.pointless++;
   if (isKnown) counts.joined++;
-  counts.visits = Math.max(counts.visits, visits);
+  counts.visits = Math.max(counts.visits, pointsOf({ trail }));
   counts.depth = Math.max(counts.depth, decisions.length);
 }

@@ -2,8 +2,7 @@
 //
 // Where a CPU only reads between two of its points, and none of what the others write while it stands still at the second,
 // standing still at the first is the same: what is executed between has no part in what the others do. So it is where a task
-// is preempted. A preemption is also the same at all points from where it is asked for on, as long as nothing but guest code
-// of its CPU is executed.
+// is preempted.
 //
 // Invariant: what is not known to be so counts as if it were not: host functions that access livepatch's data, give the CPU to
 // another task or wake one, text that changes, modules that come and go, another CPU's turn, a change of what grace periods look at.
@@ -36,18 +35,12 @@ export class Footprints {
   readonly near: number[] = [];
   /** What others wrote while the CPU of the last decision stood still, or its task was kept from one. */
   met = 0;
-  /** Points behind the last decision at which a preemption is the same one. */
-  readonly alike: number[] = [];
   /** Host functions that have a part in what others do, and turns of other CPUs. */
   #epoch = 0;
   #last: Cpu | undefined;
   #open: Open | undefined;
   #held: Cpu | undefined;
   #kept: TaskStruct | undefined;
-  /** Host functions of any kind, and turns of other CPUs. */
-  #turn = 0;
-  /** The turn in which a preemption was asked for. */
-  #preempted: number | undefined;
 
   constructor(machine: Machine, text: ReadonlyMap<Addr, Touched>) {
     this.#machine = machine;
@@ -61,10 +54,7 @@ export class Footprints {
 
   /** Before a step of a CPU. */
   steps(cpu: Cpu): void {
-    if (this.#last !== cpu) {
-      this.#epoch++;
-      this.#turn++;
-    }
+    if (this.#last !== cpu) this.#epoch++;
     this.#last = cpu;
     if (this.#kept && !this.#machine.inspect.sched.holds) this.#kept = undefined;
     if (this.#held === cpu) this.#held = undefined;
@@ -72,7 +62,6 @@ export class Footprints {
 
   /** A part of a host function is over. @param isApart it has a part in what others do */
   served(isApart: boolean): void {
-    this.#turn++;
     if (isApart) this.#epoch++;
   }
 
@@ -85,7 +74,6 @@ export class Footprints {
       this.near.push(isNear ? open.reads : APART);
     }
     this.#open = { cpu, epoch: this.#epoch, mode, reads: 0, writes: false };
-    if (this.#preempted === this.#turn) this.alike.push(this.near.length);
   }
 
   /** It executes the instruction of a point, whether that counts or not. */
@@ -111,11 +99,9 @@ export class Footprints {
 
   /** From here on its task is to be preempted. */
   preempts(task: TaskStruct): void {
-    this.#preempted = this.#turn;
     this.#held = undefined;
     this.#kept = task;
     this.met = 0;
-    this.alike.length = 0;
   }
 
   /** A host function has stored to data of this name. */

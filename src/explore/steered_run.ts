@@ -32,6 +32,8 @@ export interface SteerOptions {
   readonly at?: string;
   /** What other runs have come to: who comes there goes no further. */
   readonly states?: States;
+  /** Whether nothing but what the machine does by itself happens up to a time, virtual ns. */
+  readonly restsUntil?: (time: number) => boolean;
   /** Told of each event, and of each point that is come to. */
   readonly tell?: {
     event(event: KernelEvent): void;
@@ -81,6 +83,9 @@ export class SteeredRun {
   readonly visits: Visit[] = [];
   readonly actions: Action[] = [];
   readonly footprints: Footprints;
+  /** Points at which a CPU that stood still would do so in vain: nobody else has anything to do. */
+  readonly alone: number[] = [];
+  readonly #restsUntil: SteerOptions['restsUntil'];
   readonly #order = new Order();
   readonly #states: States | undefined;
   readonly #data: LivepatchData;
@@ -107,13 +112,19 @@ export class SteeredRun {
   /** Where a CPU began to stand still. */
   #held: { readonly cpu: Cpu; readonly at: number } | undefined;
 
-  constructor(machine: Machine, points: Points, plan: Plan, { tell, at = '', states }: SteerOptions) {
+  constructor(
+    machine: Machine,
+    points: Points,
+    plan: Plan,
+    { tell, at = '', states, restsUntil }: SteerOptions,
+  ) {
     this.machine = machine;
     this.#points = points;
     this.#plan = plan;
     this.#tell = tell;
     this.#at = at.split(',');
     this.#states = states;
+    this.#restsUntil = restsUntil;
     machine.events.subscribe(({ type }) => {
       this.#changed[type] = 'write';
       this.#isOld = true;
@@ -263,6 +274,8 @@ export class SteeredRun {
     const visit = { at, cpu: cpu.id, pid: task.pid, point, stores };
     this.visits.push(visit);
     this.footprints.comes(cpu, task);
+    const { until, isInVain } = this.machine.inspect.steering.standing(cpu);
+    if (isInVain && this.#restsUntil?.(until)) this.alone.push(index);
     // Where nothing is accessed it has come no further.
     if (accesses(touched)) this.#leaveWhereKnown();
     this.#happens(cpu, task, came);

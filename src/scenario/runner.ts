@@ -70,6 +70,8 @@ export class ScenarioRun {
   #waiting: TaskSpec[];
   /** Where the scenario has posed tasks. */
   #startPosed: StartPosed | undefined;
+  /** Whether what is waited for now is still to come, where nothing but the machine can bring it about. */
+  #isToCome: (() => boolean) | undefined;
   /** Steps that have begun, and when. */
   readonly #begun: { readonly step: Step; readonly t: number }[] = [];
 
@@ -114,6 +116,12 @@ export class ScenarioRun {
       if (observer.event) events.subscribe((event) => observer.event?.(event), observer.eventTypes);
       observer.booted?.(this.world);
     }
+  }
+
+  /** Whether nothing but what the machine does by itself happens up to a time, virtual ns. */
+  restsUntil(time: number): boolean {
+    const isLeft = this.#waiting.length === 0 && time < Math.min(this.#stopAt, this.scenario.limit);
+    return isLeft && this.#isToCome?.() === true;
   }
 
   get expectations(): readonly Expectation[] {
@@ -176,6 +184,8 @@ export class ScenarioRun {
       previous = await this.#step(step);
     }
     for (const action of this.world.actions) await this.#finish(action);
+    // Who stands still is waited for.
+    this.#isToCome = () => true;
     await this.#advance(
       Math.min(this.#stopAt, Number.MAX_SAFE_INTEGER),
       () => this.#stopAt === Number.POSITIVE_INFINITY && this.#isSettled(),
@@ -326,7 +336,9 @@ export class ScenarioRun {
 
   /** Runs until an action has exited. */
   async #finish(action: ActionRun): Promise<void> {
+    this.#isToCome = () => action.task.alive;
     await this.#advance(Number.POSITIVE_INFINITY, () => !action.task.alive);
+    this.#isToCome = undefined;
     this.#judge.action(action);
   }
 

@@ -2,7 +2,7 @@
 
 import { join } from 'node:path';
 import { type Execution, type ExecutionOptions, execute, learnPoints } from '../../src/explore/execution.ts';
-import { type Explored, executedOf, explore, storesOf } from '../../src/explore/explore.ts';
+import { courseOf, type Explored, executedOf, explore } from '../../src/explore/explore.ts';
 import type { ProblemKind } from '../../src/explore/judges.ts';
 import { QUIET } from '../../src/explore/plan.ts';
 import type { Points } from '../../src/explore/points.ts';
@@ -49,9 +49,7 @@ export async function explored(scenario: Scenario, wanted: Wanted): Promise<Resu
     searcher: SEARCHERS[searcher]({
       preemptions,
       seed,
-      visits: first.visits.length,
-      stores: storesOf(first.visits),
-      near: first.footprints.near,
+      first: courseOf(first),
       ...(kinds ? { kinds } : {}),
     }),
     places: [

@@ -4,7 +4,7 @@
 import { describe, expect, it } from 'vitest';
 import { pairScenario, QUIET_NS } from '../../scripts/pair_scenarios.ts';
 import { type Execution, type ExecutionOptions, learnPoints } from '../../src/explore/execution.ts';
-import { executedOf, storesOf } from '../../src/explore/explore.ts';
+import { courseOf, executedOf } from '../../src/explore/explore.ts';
 import { problemKey } from '../../src/explore/judges.ts';
 import { States } from '../../src/explore/order.ts';
 import type { Decision } from '../../src/explore/plan.ts';
@@ -59,9 +59,7 @@ async function reduced(runs: Runs): Promise<Seen> {
   const searcher = new BoundedSearcher({
     preemptions: DEPTH,
     seed: 1,
-    visits: first.visits.length,
-    stores: storesOf(first.visits),
-    near: first.footprints.near,
+    first: courseOf(first),
   });
   const states = new States();
   let joined = 0;

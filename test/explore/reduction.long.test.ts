@@ -3,15 +3,22 @@
 import { describe, expect, it } from 'vitest';
 import { pairScenario, QUIET_NS } from '../../scripts/pair_scenarios.ts';
 import { type Execution, learnPoints } from '../../src/explore/execution.ts';
-import { executedOf, storesOf } from '../../src/explore/explore.ts';
+import { courseOf, executedOf } from '../../src/explore/explore.ts';
 import { States } from '../../src/explore/order.ts';
 import { type Decision, planText } from '../../src/explore/plan.ts';
+import type { Course } from '../../src/explore/searcher.ts';
 import { BoundedSearcher } from '../../src/explore/searchers/bounded.ts';
+import { alikeTo, trailOf } from '../../src/explore/trail.ts';
 import { fixture } from './explore.ts';
 import { run } from './livepatchs.ts';
 
 /** The first points of a run: some of each kind. */
 const POINTS = 64;
+
+function firstPoints(first: Execution): Course {
+  const { trail, alone = [], ...course } = courseOf(first);
+  return { ...course, trail: trail.slice(0, 2 * POINTS), alone: alone.filter((point) => point < POINTS) };
+}
 
 describe.each(['explore_gap'])('%s', (name) => {
   it('what is left out has the problems of what was run, and livepatch does the same in it', {
@@ -21,15 +28,13 @@ describe.each(['explore_gap'])('%s', (name) => {
     const { points } = await learnPoints(scenario);
     const [, first] = await run(scenario, points, []);
     expect(first.problems).toEqual([]);
-    const { near } = first.footprints;
     const searcher = new BoundedSearcher({
       preemptions: 1,
       seed: 1,
-      visits: POINTS,
-      stores: storesOf(first.visits),
-      near,
+      first: firstPoints(first),
       kinds: ['h', 'p'],
     });
+    const { trail, alone = [] } = courseOf(first);
     const ran = new Map<string, [string[], Execution]>();
     for (let plan = searcher.next(); plan; plan = searcher.next()) {
       const [events, execution] = await run(scenario, points, plan.decisions);
@@ -44,17 +49,42 @@ describe.each(['explore_gap'])('%s', (name) => {
         leftOut++;
         const [events, execution] = await run(scenario, points, [{ visit, kind }]);
         const others = Array.from({ length: POINTS }, (_, i) => ran.get(`${kind}${i}`));
-        const alike =
-          kind === 'p'
-            ? others.slice(0, visit).findLast((one) => one?.[1].footprints.alike.includes(visit))
-            : undefined;
-        const instead = alike ?? others.slice(visit).find(Boolean);
+        // Up to the next one that was run nobody else does anything.
+        const later = others.findIndex((one, i) => i >= visit && (one !== undefined || alone.includes(i)));
+        if (kind === 'h' && !others[later]) {
+          expect(execution.pointless, `${kind}${visit}`).toBe(true);
+          continue;
+        }
+        const alike = others.findLast(
+          (one, i) => i < visit && one && alikeTo(i, trailOf(one[1].visits), trail).includes(visit),
+        );
+        const instead = (kind === 'p' ? alike : undefined) ?? others[later];
         expect(execution.pointless, `${kind}${visit}`).toBe(instead?.[1].pointless);
         expect(execution.problems, `${kind}${visit}`).toEqual(instead?.[1].problems);
         expect(events, `${kind}${visit}`).toEqual(instead?.[0]);
       }
     expect(leftOut).toBe(searcher.leftOut);
     expect(leftOut).toBeGreaterThan(5);
+  });
+});
+
+describe('to stand still', () => {
+  it('changes nothing at the points that are said to be alone, and something at all others of the pair', async () => {
+    const { scenario, fromStep } = pairScenario('disable', 'force', 'classic');
+    const options = { fromStep, quietNs: QUIET_NS };
+    const { points } = await learnPoints(scenario, options);
+    // The reader is kept from its CPU: for long there is only one who does anything.
+    const first: Decision = { visit: 0, kind: 'p' };
+    const [, { visits, alone }] = await run(scenario, points, [first], options);
+    const begun = visits.findIndex(({ point }) => point === 'force_store');
+    const inVain: number[] = [];
+    for (let visit = begun; visit < visits.length; visit++) {
+      const [, { pointless }] = await run(scenario, points, [first, { visit, kind: 'h' }], options);
+      if (pointless) inVain.push(visit);
+    }
+    expect(inVain).toEqual(alone.filter((visit) => visit >= begun));
+    expect(inVain.length).toBeGreaterThan(3);
+    expect(inVain.length).toBeLessThan(visits.length - begun);
   });
 });
 
@@ -89,9 +119,7 @@ describe.each([
     const searcher = new BoundedSearcher({
       preemptions: 1,
       seed: 1,
-      visits: first.visits.length,
-      stores: storesOf(first.visits),
-      near: first.footprints.near,
+      first: courseOf(first),
     });
     const states = new Noted();
     const ran = new Map<string, [string[], Execution]>();

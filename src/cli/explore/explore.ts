@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { drawn, type Line, Story } from '../../explore/counterexample.ts';
 import { type Execution, execute, learnPoints } from '../../explore/execution.ts';
-import { type Explored, executedOf, explore, type Place, storesOf } from '../../explore/explore.ts';
+import { courseOf, type Explored, executedOf, explore, type Place } from '../../explore/explore.ts';
 import type { Problem, ProblemKind } from '../../explore/judges.ts';
 import { States } from '../../explore/order.ts';
 import { QUIET } from '../../explore/plan.ts';
@@ -92,7 +92,7 @@ export async function exploreFile(file: string, options: ExploreCommandOptions):
 }
 
 /** State files of other versions have other points. */
-const VERSION = 4;
+const VERSION = 5;
 
 /** What is executed of the same file at the same points has the same name. */
 const queueName = (file: string, { at = '' }: ExploreCommandOptions): string =>
@@ -144,9 +144,7 @@ class Search {
     this.#searcher = SEARCHERS[options.searcher]({
       preemptions: options.preemptions,
       seed: options.seed,
-      visits: first.visits.length,
-      stores: storesOf(first.visits),
-      near: first.footprints.near,
+      first: courseOf(first),
       ...(options.do ? { kinds: options.do } : {}),
       ...(saved ? { state: saved.searcher } : {}),
       ...(options.schedule === undefined ? {} : { schedule: options.schedule }),

@@ -5,21 +5,24 @@
 //
 // Of points between which a CPU only reads the last comes first: to stand still at one before, or to be preempted there, is the same
 // where the others write nothing of what is read between (footprints.ts), and is left out; so is a preemption that comes where
-// another does.
+// another does (trail.ts), and to stand still where nobody else has anything to do.
 //
 // Invariant: of each set of decisions it, or one that comes to the same, is run once; the state is all that is left to do.
 
 import { ANYTHING, APART } from '../footprints.ts';
 import { type Decision, type Plan, QUIET } from '../plan.ts';
 import {
+  type Course,
   KINDS,
   type Kind,
   type Outcome,
+  pointsOf,
   type Searcher,
   type SearcherOptions,
   type SearcherState,
   type Stores,
 } from '../searcher.ts';
+import { alikeTo, type Trail } from '../trail.ts';
 
 /** Points of one CPU between which it only reads: where to do this next, and the first. */
 interface Stretch {
@@ -30,13 +33,15 @@ interface Stretch {
   isUnderWay: boolean;
 }
 
-/** All plans that have these decisions, and one more at a point from `next` on, before `end`. */
+/** All plans that have these decisions, and one more at a point from `next` on. */
 interface Prefix {
   readonly decisions: readonly Decision[];
   next: number;
   /** How many stores are to be visible there. */
   visible: number;
-  readonly end: number;
+  readonly trail: Trail;
+  /** Points where to stand still is in vain. */
+  readonly alone: readonly number[];
   /** Points where stores wait, and how many do. */
   readonly stores: Stores;
   /** By point, from the first that is left on. */
@@ -46,8 +51,6 @@ interface Prefix {
   /** Points at which a preemption is one that was run. */
   alike: number[];
 }
-
-type Run = Pick<Prefix, 'end' | 'stores' | 'near'>;
 
 export class BoundedSearcher implements Searcher {
   readonly #preemptions: number;
@@ -60,13 +63,11 @@ export class BoundedSearcher implements Searcher {
   leftOut: number;
 
   constructor(options: SearcherOptions) {
-    const { preemptions, visits: end, stores, near = [], kinds = KINDS, state } = options;
+    const { preemptions, first, kinds = KINDS, state } = options;
     this.#preemptions = preemptions;
     this.#kinds = kinds;
     this.leftOut = Number(state?.leftOut ?? 0);
-    this.#queue = state
-      ? (structuredClone(state.queue) as Prefix[])
-      : [this.#prefix([], 0, { end, stores, near })];
+    this.#queue = state ? (structuredClone(state.queue) as Prefix[]) : [this.#prefix([], 0, first)];
     for (const prefix of this.#queue) this.#prefixes.set(JSON.stringify(prefix.decisions), prefix);
   }
 
@@ -74,7 +75,9 @@ export class BoundedSearcher implements Searcher {
     return { queue: this.#queue, leftOut: this.leftOut };
   }
 
-  #prefix(decisions: readonly Decision[], next: number, { end, stores, near }: Run): Prefix {
+  #prefix(decisions: readonly Decision[], next: number, course: Course): Prefix {
+    const { trail, stores, near = [], alone = [] } = course;
+    const end = pointsOf(course);
     const stretches: Stretch[] = [];
     for (const kind of ['h', 'p'] as const) {
       if (!this.#kinds.includes(kind)) continue;
@@ -84,7 +87,7 @@ export class BoundedSearcher implements Searcher {
         first = at + 1;
       }
     }
-    return { decisions, next, visible: 0, end, stores, near, stretches, alike: [] };
+    return { decisions, next, visible: 0, trail, stores, near, alone, stretches, alike: [] };
   }
 
   next(): Plan | undefined {
@@ -112,6 +115,11 @@ export class BoundedSearcher implements Searcher {
         endOf(prefix, stretch);
         continue;
       }
+      if (kind === 'h' && prefix.alone.includes(visit)) {
+        this.leftOut++;
+        this.#goBack(prefix, stretch, 0);
+        continue;
+      }
       stretch.isUnderWay = true;
       return { visit, kind };
     }
@@ -120,10 +128,11 @@ export class BoundedSearcher implements Searcher {
   /** A point after the other. */
   #withStores(prefix: Prefix): Decision | undefined {
     if (!this.#kinds.includes('w')) return undefined;
-    for (; prefix.next < prefix.end; prefix.next++, prefix.visible = 0) {
+    for (; prefix.next < pointsOf(prefix); prefix.next++, prefix.visible = 0) {
       const visit = prefix.next;
       const waiting = prefix.stores.find(([at]) => at === visit)?.[1] ?? 0;
-      if (prefix.visible < waiting) return { visit, kind: 'w', stores: prefix.visible++ };
+      if (prefix.alone.includes(visit)) this.leftOut += waiting;
+      else if (prefix.visible < waiting) return { visit, kind: 'w', stores: prefix.visible++ };
     }
     return undefined;
   }
@@ -134,9 +143,8 @@ export class BoundedSearcher implements Searcher {
     this.#learn(decisions, last, outcome);
     // What goes on from where something was wrong is about that.
     if (outcome.pointless || outcome.found || decisions.length >= this.#preemptions) return;
-    const { visits: end, stores, near = [] } = outcome;
-    if (last.visit + 1 >= end) return;
-    const prefix = this.#prefix(decisions, last.visit + 1, { end, stores, near });
+    if (last.visit + 1 >= pointsOf(outcome)) return;
+    const prefix = this.#prefix(decisions, last.visit + 1, outcome);
     this.#queue.push(prefix);
     this.#prefixes.set(JSON.stringify(decisions), prefix);
   }
@@ -144,15 +152,20 @@ export class BoundedSearcher implements Searcher {
   #learn(
     decisions: readonly Decision[],
     { visit, kind }: Decision,
-    { pointless, met = ANYTHING, alike = [] }: Omit<Outcome, 'plan'>,
+    { pointless, trail, met = ANYTHING }: Omit<Outcome, 'plan'>,
   ): void {
     const prefix = this.#prefixes.get(JSON.stringify(decisions.slice(0, -1)));
     if (!prefix) return;
-    if (kind === 'p') prefix.alike.push(...alike.filter((one) => !prefix.alike.includes(one)));
+    if (kind === 'p')
+      prefix.alike.push(...alikeTo(visit, trail, prefix.trail).filter((one) => !prefix.alike.includes(one)));
     const stretch = prefix.stretches.find((one) => one.kind === kind && one.at === visit);
     if (!stretch) return;
     stretch.isUnderWay = false;
-    const written = pointless ? 0 : met;
+    this.#goBack(prefix, stretch, pointless ? 0 : met);
+  }
+
+  /** To where it was not the same. @param written by others meanwhile */
+  #goBack(prefix: Prefix, stretch: Stretch, written: number): void {
     for (stretch.at--; stretch.at >= stretch.first; stretch.at--) {
       if (written >= ANYTHING || (prefix.near[stretch.at] & written) !== 0) break;
       this.leftOut++;

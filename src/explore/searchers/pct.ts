@@ -9,6 +9,7 @@ import {
   KINDS,
   type Kind,
   type Outcome,
+  pointsOf,
   type Searcher,
   type SearcherOptions,
   type SearcherState,
@@ -24,11 +25,11 @@ export class PctSearcher implements Searcher {
 
   constructor(options: SearcherOptions) {
     this.#options = options;
-    const { kinds = KINDS, stores } = options;
+    const { kinds = KINDS, first } = options;
     this.#kinds = kinds.filter((kind) => kind !== 'w');
-    this.#stores = new Map(kinds.includes('w') ? stores : []);
+    this.#stores = new Map(kinds.includes('w') ? first.stores : []);
     this.#made = Number(options.state?.made ?? 0);
-    this.#visits = Number(options.state?.visits ?? options.visits);
+    this.#visits = Number(options.state?.visits ?? pointsOf(options.first));
   }
 
   get state(): SearcherState {
@@ -63,7 +64,7 @@ export class PctSearcher implements Searcher {
       : { visit, kind };
   }
 
-  done({ visits }: Outcome): undefined {
-    this.#visits = Math.max(this.#visits, visits);
+  done(outcome: Outcome): undefined {
+    this.#visits = Math.max(this.#visits, pointsOf(outcome));
   }
 }

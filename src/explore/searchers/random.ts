@@ -2,7 +2,7 @@
 
 import { SeededRandom } from '../../kernel/random.ts';
 import type { Plan } from '../plan.ts';
-import type { Searcher, SearcherOptions, SearcherState } from '../searcher.ts';
+import { pointsOf, type Searcher, type SearcherOptions, type SearcherState } from '../searcher.ts';
 
 export class RandomSearcher implements Searcher {
   readonly #options: SearcherOptions;
@@ -18,7 +18,8 @@ export class RandomSearcher implements Searcher {
   }
 
   next(): Plan {
-    const { preemptions, seed, visits } = this.#options;
+    const { preemptions, seed, first } = this.#options;
+    const visits = pointsOf(first);
     const random = new SeededRandom(seed + this.#made);
     const base = `s${(seed + this.#made++) >>> 0}+`;
     const count = random.below(preemptions + 1);

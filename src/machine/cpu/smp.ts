@@ -173,6 +173,14 @@ export class Smp {
     return this.#held.length > 0;
   }
 
+  /** Whether no other one stands still, has anything to do before `until`, or could take a timer before. @param timer when the next one is due */
+  isAlone(cpu: Cpu, until: number, timer: number | undefined): boolean {
+    if (this.#held.length > 0) return false;
+    const others = this.cpus.filter((one) => one !== cpu);
+    if (others.some((one) => goesOn(one) && due(one) < until)) return false;
+    return timer === undefined || timer >= until || others.every(({ stopped }) => stopped);
+  }
+
   /** Those that can take a timer while nobody has anything to do. */
   idle(): Cpu[] {
     return this.cpus.filter((cpu) => !cpu.stopped && cpu.heldUntil === undefined);

@@ -144,6 +144,12 @@ export class Steering {
     return true;
   }
 
+  /** Until when a CPU would stand still that begins to now, and whether by that nothing would change on the machine. */
+  standing(cpu: Cpu): { readonly until: number; readonly isInVain: boolean } {
+    const until = this.#smp.now() + HOLD_NS;
+    return { until, isInVain: this.#smp.isAlone(cpu, until, this.#timers.next()) };
+  }
+
   #preempt(cpu: Cpu): void {
     const task = this.#core.current(cpu.id);
     if (!task.isIdle) this.#keepOff(task);
