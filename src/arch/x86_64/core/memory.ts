@@ -236,6 +236,26 @@ function wrote(at: u32): void {
   return load<u64>(entry) == (va & ~(PAGE_MASK ^ (sizeof<T>() - 1))) ? <u32>va + load<u32>(entry, 8) : 0;
 }
 
+/** As translated(), of any alignment, for the bytes from there to the page's end. */
+// @ts-expect-error: decorator
+@inline export function readableSpan(va: u64): u32 {
+  const entry = tlb + (<u32>(va >> 8) & 0xff0);
+  return load<u64>(entry) == (va & ~PAGE_MASK) ? <u32>va + load<u32>(entry, 8) : 0;
+}
+
+/** As readableSpan(), of what may be written. */
+// @ts-expect-error: decorator
+@inline export function writableSpan(va: u64): u32 {
+  const entry = tlb + TLB_HALF + (<u32>(va >> 8) & 0xff0);
+  return load<u64>(entry) == (va & ~PAGE_MASK) ? <u32>va + load<u32>(entry, 8) : 0;
+}
+
+/** Bytes from an address to the end of its page. */
+// @ts-expect-error: decorator
+@inline export function toPageEnd(va: u64): u32 {
+  return 0x1000 - (<u32>va & 0xfff);
+}
+
 /** A read of what the same instruction writes afterwards: it must be writable. */
 // @ts-expect-error: decorator
 @inline export function readToWrite<T>(va: u64): T {

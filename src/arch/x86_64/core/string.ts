@@ -2,10 +2,11 @@
 //
 // a: the cell of the source's segment base (ZERO for none); c: 1 with an address-size prefix.
 // Repetitions are instructions of their own: each takes one of the budget, and the one that finds rcx at 0, too.
+// Those of MOVS and STOS that stay in pages of recent translations are done at once: nobody could tell them apart.
 
 import { DF, isZero, setSub } from './flags';
 import { LEFT, RFLAGS } from './layout';
-import { read, stopped, write } from './memory';
+import { read, readableSpan, stopped, toPageEnd, writableSpan, write } from './memory';
 import { a, c, get, imm, RAX, RCX, RDI, RSI, set } from './state';
 
 // @ts-expect-error: decorator
@@ -89,10 +90,69 @@ export function scas<T>(op: u32): bool {
   return true;
 }
 
+/** Fewer are done one by one as fast. */
+const MIN_AT_ONCE: u32 = 4;
+
+/**
+ * How many repetitions can be done at once: upwards, with 64-bit addresses, as many as rcx and the budget have.
+ * @param room bytes in which they are to be
+ */
+// @ts-expect-error: decorator
+@inline function repetitionsIn<T>(room: u32, op: u32): u32 {
+  if (c(op) || (load<u64>(RFLAGS) & DF) != 0) return 0;
+  let count = room / sizeof<T>();
+  if (load<u64>(RCX) < <u64>count) count = <u32>load<u64>(RCX);
+  const left = load<i32>(LEFT);
+  if (left < <i32>count) count = left < 0 ? 0 : <u32>left;
+  return count < MIN_AT_ONCE ? 0 : count;
+}
+
+// @ts-expect-error: decorator
+@inline function tookAtOnce(count: u32): void {
+  store<u64>(RCX, load<u64>(RCX) - <u64>count);
+  store<i32>(LEFT, load<i32>(LEFT) - <i32>count);
+}
+
+/** Copies up to the end of the one page or of the other. @returns whether it did; bytes that run into their source go one by one */
+// @ts-expect-error: decorator
+@inline function movsAtOnce<T>(op: u32): bool {
+  const source = load<u64>(a(op)) + load<u64>(RSI);
+  const target = load<u64>(RDI);
+  const from = readableSpan(source);
+  const to = writableSpan(target);
+  if (from == 0 || to == 0) return false;
+  const count = repetitionsIn<T>(min(toPageEnd(source), toPageEnd(target)), op);
+  const size = count * sizeof<T>();
+  if (count == 0 || (to > from && to < from + size)) return false;
+  memory.copy(to, from, size);
+  store<u64>(RSI, load<u64>(RSI) + <u64>size);
+  store<u64>(RDI, target + <u64>size);
+  tookAtOnce(count);
+  return true;
+}
+
+/** Fills up to the end of the page. @returns whether it did */
+// @ts-expect-error: decorator
+@inline function stosAtOnce<T>(op: u32): bool {
+  const target = load<u64>(RDI);
+  const to = writableSpan(target);
+  if (to == 0) return false;
+  const count = repetitionsIn<T>(toPageEnd(target), op);
+  if (count == 0) return false;
+  const size = count * sizeof<T>();
+  const value = get<T>(RAX);
+  if (sizeof<T>() == 1 || value == 0) memory.fill(to, <u8>value, size);
+  else for (let at: u32 = 0; at < size; at += sizeof<T>()) store<T>(to + at, value);
+  store<u64>(RDI, target + <u64>size);
+  tookAtOnce(count);
+  return true;
+}
+
 /** @returns false after a fault, and where no budget is left; LEFT has what is, as all of these */
 export function repMovs<T>(op: u32, left: i32): bool {
   store<i32>(LEFT, left);
   while (index(RCX, op) != 0) {
+    if (movsAtOnce<T>(op)) continue;
     if (!movs<T>(op)) return false;
     countDown(op);
     if (!isBudgetLeft()) return false;
@@ -102,6 +162,7 @@ export function repMovs<T>(op: u32, left: i32): bool {
 export function repStos<T>(op: u32, left: i32): bool {
   store<i32>(LEFT, left);
   while (index(RCX, op) != 0) {
+    if (stosAtOnce<T>(op)) continue;
     if (!stos<T>(op)) return false;
     countDown(op);
     if (!isBudgetLeft()) return false;
