@@ -2,4 +2,4 @@
 
 import { raiseBytecodeBudget } from '../src/guest/v8_budgets.ts';
 
-raiseBytecodeBudget();
+raiseBytecodeBudget(false);

@@ -9,7 +9,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Script } from 'node:vm';
-import { compileLoopsAtOnce, raiseBytecodeBudget } from '../guest/v8_budgets.ts';
+import { compileLoopsAtOnce, keepBytecode, raiseBytecodeBudget } from '../guest/v8_budgets.ts';
 import { CompiledCode } from './compiled_code.ts';
 import type { main, startThread } from './program.ts';
 
@@ -62,8 +62,11 @@ function load(name: string | undefined): { program: Program; keepCode: () => voi
 
 /** Commands, and threads, that are mostly long loops over instructions. */
 const OF_LOOPS: ReadonlySet<string | undefined> = new Set(['check', 'orc', 'check/worker', 'orc/worker']);
+/** Those of many small ones. */
+const OF_MANY: ReadonlySet<string | undefined> = new Set(['shell']);
 
-raiseBytecodeBudget();
+raiseBytecodeBudget(OF_MANY.has(THREAD || process.argv[2]));
+keepBytecode();
 if (OF_LOOPS.has(THREAD || process.argv[2])) compileLoopsAtOnce();
 if (THREAD) {
   const { program, keepCode } = load(THREAD.replaceAll('/', '_'));

@@ -87,6 +87,17 @@ describe('compiled code of the program', () => {
     }
   });
 
+  it('has what was called once, long before the end, when V8 would have forgotten it', () => {
+    klpemu(...ARGS);
+    const whole = statSync(kept()).size;
+    rmSync(kept());
+    // With each collection, of which there are many, what was not called since the last one.
+    const flags = ['--stress-flush-code', '--gc-interval=3000'];
+    const { status } = spawnSync(process.execPath, [...flags, join(root, 'dist/cli/main.js'), ...ARGS]);
+    expect(status).toBe(0);
+    expect(statSync(kept()).size / whole).toBeGreaterThan(0.9);
+  });
+
   it('takes the place of what was kept of another program', () => {
     mkdirSync(folder, { recursive: true });
     writeFileSync(join(folder, 'program-OLDER.cjs.run'), '');
