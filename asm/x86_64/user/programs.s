@@ -131,11 +131,14 @@ SYM_CODE_START(reader)
     SYS __NR_exit_group
 SYM_CODE_END(reader)
 
+# What copy_to_stdout reads at once: half of a stack.
+.set COPIED_AT_ONCE, 0x2000
+
 # rdi: path. 0, or -errno of open or read.
 SYM_FUNC_START(copy_to_stdout)
     push    rbx
     push    rbp
-    sub     rsp, 0x408
+    sub     rsp, COPIED_AT_ONCE + 8
     xor     esi, esi
     xor     edx, edx
     SYS __NR_open
@@ -145,7 +148,7 @@ SYM_FUNC_START(copy_to_stdout)
 .Lread:
     mov     rdi, rbx
     mov     rsi, rsp
-    mov     edx, 0x400
+    mov     edx, COPIED_AT_ONCE
     SYS __NR_read
     mov     rbp, rax
     test    rax, rax
@@ -160,7 +163,7 @@ SYM_FUNC_START(copy_to_stdout)
     SYS __NR_close
     mov     rax, rbp
 .Lout:
-    add     rsp, 0x408
+    add     rsp, COPIED_AT_ONCE + 8
     pop     rbp
     pop     rbx
     ret
