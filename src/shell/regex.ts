@@ -29,6 +29,8 @@ interface GrepOptions {
 }
 
 export interface GrepPattern {
+  /** What each line that matches has in it, where that is known: most lines need not be tried then. */
+  readonly needle: string | undefined;
   test(line: string): boolean;
   /** The first match in a line, the longest there. */
   first(line: string): string | undefined;
@@ -44,12 +46,21 @@ export function grepPattern(patterns: readonly string[], options: GrepOptions): 
   const word = options.wholeWord ? `(?:^|\\W)(${any})(?:\\W|$)` : `(${any})`;
   const pattern = compiled(options.wholeLine ? `^(${any})$` : word, flags);
   return {
+    needle: needleOf(patterns, options),
     test: (line) => pattern.matcher(line).find(),
     first: (line) => {
       const matcher = pattern.matcher(line);
       return matcher.find() ? (matcher.group(1) ?? undefined) : undefined;
     },
   };
+}
+
+/** Of one pattern that is plain but for anchors at its ends. */
+function needleOf(patterns: readonly string[], { fixed, ignoreCase }: GrepOptions): string | undefined {
+  const [pattern] = patterns;
+  if (patterns.length !== 1 || ignoreCase || pattern.includes('\n')) return undefined;
+  const plain = fixed ? pattern : pattern.replace(/^\^|\$$/g, '');
+  return plain === '' || (!fixed && META.test(plain.replaceAll('/', ''))) ? undefined : plain;
 }
 
 function compiled(text: string, flags: number): RE2JS {

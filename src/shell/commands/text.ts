@@ -7,7 +7,7 @@ import { parseOptions } from '../options.ts';
 import { type GrepPattern, grepPattern } from '../regex.ts';
 import { failed, Output, ok } from '../result.ts';
 import { cut } from './cut.ts';
-import { inputs, invalidOption, joined, linesOf } from './text_input.ts';
+import { inputs, invalidOption, joined, linesOf, matchingLines } from './text_input.ts';
 
 const cat: Command = {
   name: 'cat',
@@ -91,16 +91,19 @@ const grep: Command = {
     const output = new Output();
     let matched = false;
     for await (const { path, text } of inputs('grep', invocation, paths, output, 2)) {
-      const lines = linesOf(text);
-      const hits = lines.flatMap((line, i) => (pattern.test(line) !== has('v', 'invert-match') ? [i] : []));
+      const matches = matchingLines(text, pattern, has('v', 'invert-match'));
+      if (has('q', 'quiet')) {
+        if (!matches.next().done) matched = true;
+        continue;
+      }
+      const hits = [...matches];
       if (hits.length > 0) matched = true;
-      if (has('q', 'quiet')) continue;
       const prefix = paths.length > 1 && !has('h') ? `${path ?? '(standard input)'}:` : '';
       if (has('c', 'count')) output.line(`${prefix}${hits.length}`);
       else
-        for (const i of hits) {
-          const shown = has('o') ? (pattern.first(lines[i]) ?? '') : lines[i];
-          output.line(`${prefix}${has('n') ? `${i + 1}:` : ''}${shown}`);
+        for (const { text: line, number } of hits) {
+          const shown = has('o') ? (pattern.first(line) ?? '') : line;
+          output.line(`${prefix}${has('n') ? `${number}:` : ''}${shown}`);
         }
     }
     if (has('s')) output.stderr = '';
