@@ -67,7 +67,8 @@ export class FtraceRecords {
   /** The group of the image as it is shown, where that is not the order of its addresses. */
   #shown: readonly FtraceRec[] | undefined;
   #kernel: KernelSites | undefined;
-  #names: ReadonlyMap<Addr, string> | undefined;
+  /** By the low half of the site's address: all are the image's. */
+  #names: ReadonlyMap<number, string> | undefined;
 
   add(module: string | undefined, sites: readonly Addr[], flags = 0): readonly FtraceRec[] {
     const sorted = [...sites].sort((a, b) => (a < b ? -1 : 1));
@@ -90,8 +91,8 @@ export class FtraceRecords {
   nameOf({ symbols, arch }: KernelCore, { ip, module }: FtraceRec): string {
     const kernel = module === undefined ? this.#kernel : undefined;
     if (kernel) {
-      this.#names ??= new Map(kernel.listed().map((site) => [site.ip, site.name]));
-      const name = this.#names.get(kernel.places.get(ip)?.ip ?? ip);
+      this.#names ??= new Map(kernel.listed().map((site) => [lo32(site.ip), site.name]));
+      const name = this.#names.get(lo32(kernel.places.get(ip)?.ip ?? ip));
       if (name !== undefined) return name;
     }
     const found = symbols.lookup(ip);

@@ -197,9 +197,9 @@ export class Ftrace {
   /** Changes the filter of an ops that may be registered: its sites are then those of the new one. */
   *#withFilter(ops: FtraceOps, change: () => number): HostGenerator<number> {
     const live = ops.has(this.#constants.FTRACE_OPS_FL_ENABLED);
-    const touched = new Set(live ? this.#recordsOf(ops) : []);
-    this.#markIpmodify(touched, ops, false);
-    this.#count(touched, ops, -1);
+    const before = live ? this.#recordsOf(ops) : [];
+    this.#markIpmodify(before, ops, false);
+    this.#count(before, ops, -1);
     this.#list.filterChanged(ops);
     const result = change();
     this.#list.filterChanged(ops);
@@ -207,8 +207,7 @@ export class Ftrace {
       const records = this.#recordsOf(ops);
       this.#markIpmodify(records, ops, true);
       this.#count(records, ops, 1);
-      for (const rec of records) touched.add(rec);
-      yield* this.#replaceCode(touched);
+      yield* this.#replaceCode([...before, ...without(records, before)]);
     }
     return result;
   }
@@ -447,6 +446,17 @@ export class Ftrace {
   *#unlock(mutex: Addr): HostGenerator<void> {
     yield { call: this.#sym.mutexUnlock, args: [mutex] };
   }
+}
+
+/** Records that are not among others: of the two, one may have 50,000. */
+function without(records: readonly FtraceRec[], others: readonly FtraceRec[]): Iterable<FtraceRec> {
+  if (others.length <= records.length) {
+    const known = new Set(others);
+    return known.size === 0 ? records : records.filter((rec) => !known.has(rec));
+  }
+  const left = new Set(records);
+  for (const rec of others) left.delete(rec);
+  return left;
 }
 
 /** What the image defines for ftrace and for locking. */

@@ -13,27 +13,6 @@ import { ftraceBug } from './bug.ts';
 import type { FtraceRec } from './dyn_ftrace.ts';
 import type { Poke, TextPoke } from './text_poke.ts';
 
-/** Its instruction is made when its batch comes: there may be 50,000 of them. */
-class SitePoke implements Poke {
-  readonly rec: FtraceRec;
-  readonly target: Addr;
-  readonly #made: (ip: Addr, target: Addr) => Uint8Array;
-
-  constructor(rec: FtraceRec, target: Addr, made: (ip: Addr, target: Addr) => Uint8Array) {
-    this.rec = rec;
-    this.target = target;
-    this.#made = made;
-  }
-
-  get addr(): Addr {
-    return this.rec.ip;
-  }
-
-  get insn(): Uint8Array {
-    return this.#made(this.rec.ip, this.target);
-  }
-}
-
 export class SiteCode {
   readonly #core: KernelCore;
   readonly #fentry: FentrySite;
@@ -59,9 +38,9 @@ export class SiteCode {
 
   /** ftrace_verify_code(). @returns 0, -EFAULT where nothing is mapped, -EINVAL for other bytes */
   verify(ip: Addr, expected: Uint8Array): number {
-    const { mem } = this.#core;
-    if (!mem.isMapped(ip, this.#fentry.size)) return -UAPI.EFAULT;
-    return mem.holds(ip, expected) ? 0 : -UAPI.EINVAL;
+    const holds = this.#core.mem.holdsThere(ip, expected);
+    if (holds === undefined) return -UAPI.EFAULT;
+    return holds ? 0 : -UAPI.EINVAL;
   }
 
   /**
@@ -70,8 +49,9 @@ export class SiteCode {
    * @returns whether all sites were as they should be: nothing is changed otherwise
    */
   *replace(records: Iterable<FtraceRec>, wanted: (rec: FtraceRec) => Addr): HostGenerator<boolean> {
-    const pokes: SitePoke[] = [];
-    const made = (ip: Addr, target: Addr): Uint8Array => this.#instruction(ip, target);
+    // There may be 50,000: nothing is made for each that outlives its batch.
+    const changed: FtraceRec[] = [];
+    const targets: Addr[] = [];
     for (const rec of records) {
       const target = wanted(rec);
       if (target === rec.target) continue;
@@ -83,13 +63,16 @@ export class SiteCode {
         yield* this.warn('ftrace_bug', 0);
         return false;
       }
-      pokes.push(new SitePoke(rec, target, made));
+      changed.push(rec);
+      targets.push(target);
     }
-    for (const { rec, target } of pokes) {
-      rec.target = target;
-      rec.wasTouched ||= target !== 0n;
+    for (const [i, rec] of changed.entries()) {
+      rec.target = targets[i];
+      rec.wasTouched ||= rec.target !== 0n;
     }
-    yield* this.pokeLive(pokes);
+    yield { call: this.#lock, args: [this.#textMutex] };
+    yield* this.#poke.batchOf(changed, ({ ip, target }) => this.#instruction(ip, target));
+    yield { call: this.#unlock, args: [this.#textMutex] };
     return true;
   }
 

@@ -7,7 +7,6 @@
 import type { Breakpoint, CarryOver } from '../arch/poking.ts';
 import { ptRegsOffset } from '../arch/pt_regs.ts';
 import type { Addr } from '../guest/addr.ts';
-import { sameBytes } from '../guest/bytes.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import type { SmpPort } from './ports.ts';
@@ -21,6 +20,15 @@ export interface Poke {
   readonly insn: Readonly<Uint8Array>;
 }
 
+/** Where an instruction is to be replaced. */
+interface Site {
+  readonly ip: Addr;
+}
+
+/** Whether the first bytes are those. */
+const beginsWith = (bytes: Readonly<Uint8Array>, first: Readonly<Uint8Array>): boolean =>
+  first.every((byte, i) => bytes[i] === byte);
+
 type Step = 'int3' | 'tail' | 'first byte' | 'whole';
 
 export class TextPoke {
@@ -29,8 +37,8 @@ export class TextPoke {
   /** Offsets in struct pt_regs. */
   readonly #pc: bigint;
   readonly #mode: bigint;
-  /** bp_desc: the batch in progress, by address of the breakpoint. */
-  #poking: ReadonlyMap<Addr, CarryOver> | undefined;
+  /** bp_desc: the batch in progress. */
+  #poking: { readonly pokes: readonly Poke[]; readonly carryOvers: readonly CarryOver[] } | undefined;
 
   constructor(core: KernelCore, smp: SmpPort) {
     this.#core = core;
@@ -47,14 +55,28 @@ export class TextPoke {
 
   /** text_poke_early(): in one write, for text that nothing executes yet (boot, module load). */
   early(addr: Addr, insn: Readonly<Uint8Array>): void {
-    this.#write(addr, insn, addr, insn.length, 'whole');
+    this.#write({ addr, insn }, insn, 0, insn.length, 'whole');
   }
 
   /** text_poke_queue() of each, then text_poke_finish(). The caller holds text_mutex. */
   *batch(pokes: readonly Poke[]): HostGenerator<void> {
-    const sorted = [...pokes].sort((a, b) => (a.addr < b.addr ? -1 : 1));
+    yield* this.batchOf(
+      pokes.map(({ addr, insn }) => ({ ip: addr, insn })),
+      ({ insn }) => insn,
+    );
+  }
+
+  /** As batch(), of sites whose instructions are made when their turn comes. */
+  *batchOf<S extends Site>(
+    sites: readonly S[],
+    insnOf: (site: S) => Readonly<Uint8Array>,
+  ): HostGenerator<void> {
+    const isSorted = sites.every(({ ip }, i) => i === 0 || sites[i - 1].ip < ip);
+    const sorted = isSorted ? sites : [...sites].sort((a, b) => (a.ip < b.ip ? -1 : 1));
     for (let i = 0; i < sorted.length; i += TP_VEC_MAX)
-      yield* this.#batch(sorted.slice(i, i + TP_VEC_MAX).map(({ addr, insn }) => ({ addr, insn })));
+      yield* this.#batch(
+        sorted.slice(i, i + TP_VEC_MAX).map((site) => ({ addr: site.ip, insn: insnOf(site) })),
+      );
   }
 
   /** text_poke_bp(): one instruction. The caller holds text_mutex. */
@@ -74,18 +96,15 @@ export class TextPoke {
 
   *#byBreakpoint(breakpoint: Breakpoint, pokes: readonly Poke[]): HostGenerator<void> {
     const head = breakpoint.insn.length;
-    this.#poking = new Map(pokes.map(({ addr, insn }) => [addr, breakpoint.carryOver(addr, insn)]));
-    for (const { addr, insn } of pokes) this.#write(addr, breakpoint.insn, addr, insn.length, 'int3');
+    this.#poking = { pokes, carryOvers: pokes.map(({ addr, insn }) => breakpoint.carryOver(addr, insn)) };
+    for (const poke of pokes) this.#write(poke, breakpoint.insn, 0, head, 'int3');
     yield* this.#smp.syncCores();
-    for (const { addr, insn } of pokes) {
-      if (insn.length > head) {
-        this.#write(addr + BigInt(head), insn.subarray(head), addr, insn.length, 'tail');
-      }
+    for (const poke of pokes) {
+      if (poke.insn.length > head) this.#write(poke, poke.insn, head, poke.insn.length, 'tail');
     }
     yield* this.#smp.syncCores();
-    for (const { addr, insn } of pokes) {
-      const first = insn.subarray(0, head);
-      if (!sameBytes(first, breakpoint.insn)) this.#write(addr, first, addr, insn.length, 'first byte');
+    for (const poke of pokes) {
+      if (!beginsWith(poke.insn, breakpoint.insn)) this.#write(poke, poke.insn, 0, head, 'first byte');
     }
     yield* this.#smp.syncCores();
     this.#poking = undefined;
@@ -103,7 +122,7 @@ export class TextPoke {
     if (!this.#poking || !breakpoint) return false;
     if (arch.ptRegs.mode.isUser(mem.readU32(regs + this.#mode))) return false;
     const site = breakpoint.site(mem.readU64(regs + this.#pc));
-    const carryOver = this.#poking.get(site);
+    const carryOver = this.#poking.carryOvers[this.#poking.pokes.findIndex(({ addr }) => addr === site)];
     if (!carryOver) return false;
     const { text, callee } = carryOver(mem, regs);
     const emulated = callee === undefined ? text : `${text} ${this.#core.sym(callee)}`;
@@ -111,16 +130,16 @@ export class TextPoke {
     return true;
   }
 
-  /** Writes part of the instruction of `size` bytes at `site`, and says what it looked like before and after. */
-  #write(addr: Addr, bytes: Readonly<Uint8Array>, site: Addr, size: number, step: Step): void {
+  /** Writes bytes [from, to) of the instruction's, of those given, and says what it looked like before and after. */
+  #write({ addr, insn }: Poke, bytes: Readonly<Uint8Array>, from: number, to: number, step: Step): void {
     const { mem, events } = this.#core;
     if (!events.listens('poke')) {
-      mem.pokeText(addr, bytes);
+      mem.pokeInsn(addr, bytes, from, to);
       return;
     }
-    const before = mem.readBytes(site, size);
-    mem.pokeText(addr, bytes);
-    const after = mem.readBytes(site, size);
-    events.emit({ type: 'poke', addr: site, where: this.#core.sym(site), step, before, after });
+    const before = mem.readBytes(addr, insn.length);
+    mem.pokeInsn(addr, bytes, from, to);
+    const after = mem.readBytes(addr, insn.length);
+    events.emit({ type: 'poke', addr, where: this.#core.sym(addr), step, before, after });
   }
 }

@@ -74,8 +74,8 @@ export interface MapListener {
   map?(base: Addr, size: number, prot: number, ramOffset: number): void;
   unmap(base: Addr, size: number): void;
   protect?(base: Addr, size: number, prot: number): void;
-  /** The bytes at [addr, addr + size) were changed behind the engine's back. */
-  invalidate?(addr: Addr, size: number): void;
+  /** The bytes at [addr, addr + size), in RAM from `ramOffset` on, were changed behind the engine's back. */
+  invalidate?(addr: Addr, size: number, ramOffset: number): void;
 }
 
 interface MemoryGeometry {
@@ -325,16 +325,26 @@ export class GuestMemory {
    */
   pokeText(addr: Addr, bytes: Uint8Array): void {
     const offset = this.offsetOf(addr, bytes.length);
-    // An instruction, of which a kernel has 50,000 at a time, byte by byte: set() costs more to call.
-    if (bytes.length < 16) for (let i = 0; i < bytes.length; i++) this.u8[offset + i] = bytes[i];
-    else this.u8.set(bytes, offset);
-    for (const listener of this.#listeners) listener.invalidate?.(addr, bytes.length);
+    this.u8.set(bytes, offset);
+    for (const listener of this.#listeners) listener.invalidate?.(addr, bytes.length, offset);
+  }
+
+  /**
+   * As pokeText(), of bytes [from, to) of the instruction at `addr`: a kernel has 50,000 at a time, for which nothing is
+   * cut out of arrays.
+   */
+  pokeInsn(addr: Addr, insn: Readonly<Uint8Array>, from: number, to: number): void {
+    const offset = this.offsetOf(addr, to);
+    for (let i = from; i < to; i++) this.u8[offset + i] = insn[i];
+    for (const listener of this.#listeners)
+      listener.invalidate?.(from === 0 ? addr : addr + BigInt(from), to - from, offset + from);
   }
 
   /** As pokeText(), of text that is read from somewhere straight to where it lies. */
   loadText(addr: Addr, size: number, read: (into: Uint8Array) => void): void {
-    read(this.view(addr, size));
-    for (const listener of this.#listeners) listener.invalidate?.(addr, size);
+    const offset = this.offsetOf(addr, size);
+    read(this.u8.subarray(offset, offset + size));
+    for (const listener of this.#listeners) listener.invalidate?.(addr, size, offset);
   }
 
   readU8(addr: Addr): number {
@@ -362,6 +372,14 @@ export class GuestMemory {
   /** Whether the bytes there are these. @throws GuestMemoryError */
   holds(addr: Addr, bytes: Readonly<Uint8Array>): boolean {
     const offset = this.offsetOf(addr, bytes.length);
+    for (let i = 0; i < bytes.length; i++) if (this.u8[offset + i] !== bytes[i]) return false;
+    return true;
+  }
+
+  /** As holds(), undefined where nothing is mapped. */
+  holdsThere(addr: Addr, bytes: Readonly<Uint8Array>): boolean | undefined {
+    const offset = this.#find(addr, bytes.length);
+    if (offset < 0) return undefined;
     for (let i = 0; i < bytes.length; i++) if (this.u8[offset + i] !== bytes[i]) return false;
     return true;
   }

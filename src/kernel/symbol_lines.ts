@@ -36,13 +36,15 @@ export class SymbolLines {
     behind: string,
   ): void {
     const { bytes, starts } = columns;
-    const [start, end] = [starts[i], starts[i + 1]];
+    const start = starts[i];
+    const end = starts[i + 1];
     this.#begin(high, low, type, end - start + behind.length);
-    const [into, length] = [this.#bytes, this.#length];
-    for (let at = start; at < end; at++) into[length + at - start] = bytes[at];
-    this.#length = length + end - start;
-    this.#text(behind);
-    this.#bytes[this.#length++] = NEWLINE;
+    const into = this.#bytes;
+    let length = this.#length;
+    for (let at = start; at < end; at++) into[length++] = bytes[at];
+    for (let k = 0; k < behind.length; k++) into[length++] = behind.charCodeAt(k);
+    into[length++] = NEWLINE;
+    this.#length = length;
   }
 
   /** What was added so far. */
@@ -64,7 +66,8 @@ export class SymbolLines {
   }
 
   #half(value: number): void {
-    const [into, length] = [this.#bytes, this.#length];
+    const into = this.#bytes;
+    const length = this.#length;
     for (let i = 0; i < HALF_SIZE; i++) into[length + i] = DIGITS[(value >>> (28 - 4 * i)) & 0xf];
     this.#length = length + HALF_SIZE;
   }

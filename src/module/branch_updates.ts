@@ -5,7 +5,7 @@
 // Invariant: text is changed by text poking alone; a site whose text is gone (that of init functions) is left alone.
 
 import { type BranchSites, followRelative, type Table } from '../arch/module_text.ts';
-import type { Addr } from '../guest/addr.ts';
+import { type Addr, lo32 } from '../guest/addr.ts';
 import { sameBytes } from '../guest/bytes.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
@@ -44,8 +44,8 @@ export class BranchUpdates {
   readonly #poke: PokeLive;
   readonly #func: bigint;
   readonly #enabled: bigint;
-  #sites: ReadonlyMap<Addr, readonly StaticCallSite[]> | undefined;
-  #jumps: ReadonlyMap<Addr, readonly JumpEntry[]> | undefined;
+  #sites: ByKey<StaticCallSite> | undefined;
+  #jumps: ByKey<JumpEntry> | undefined;
 
   constructor(core: KernelCore, modules: ModuleList, poke: PokeLive) {
     const { static_call_key, static_key } = core.kernel.structs;
@@ -101,7 +101,7 @@ export class BranchUpdates {
     this.#sites ??= grouped(
       CALL_SITES.flatMap((marks) => this.#read(marks, (table) => readStaticCallSites(this.#core, table))),
     );
-    return this.#sites.get(key) ?? [];
+    return ofKey(this.#sites, key);
   }
 
   #moduleSites(key: Addr, tramp: Addr): StaticCallSite[] {
@@ -142,7 +142,7 @@ export class BranchUpdates {
     this.#jumps ??= grouped(
       JUMP_TABLES.flatMap((marks) => this.#read(marks, (table) => readJumpTable(this.#core, table))),
     );
-    const ours = this.#jumps.get(key) ?? [];
+    const ours = ofKey(this.#jumps, key);
     const theirs = this.#modules.visible.flatMap(({ jumpEntries }) =>
       jumpEntries.filter((entry) => entry.key === key),
     );
@@ -171,12 +171,20 @@ export class BranchUpdates {
 /** preempt_dynamic_full */
 const PREEMPT_FULL = 2;
 
-function grouped<T extends { readonly key: Addr }>(entries: readonly T[]): ReadonlyMap<Addr, readonly T[]> {
-  const groups = new Map<Addr, T[]>();
+/** Entries by the low half of their keys, in their order: a kernel has 15,000, and bigints are slow keys. */
+type ByKey<T> = ReadonlyMap<number, readonly T[]>;
+
+function grouped<T extends { readonly key: Addr }>(entries: readonly T[]): ByKey<T> {
+  const groups = new Map<number, T[]>();
   for (const entry of entries) {
-    const group = groups.get(entry.key);
+    const key = lo32(entry.key);
+    const group = groups.get(key);
     if (group) group.push(entry);
-    else groups.set(entry.key, [entry]);
+    else groups.set(key, [entry]);
   }
   return groups;
+}
+
+function ofKey<T extends { readonly key: Addr }>(groups: ByKey<T>, key: Addr): readonly T[] {
+  return groups.get(lo32(key))?.filter((entry) => entry.key === key) ?? [];
 }

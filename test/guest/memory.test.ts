@@ -111,8 +111,16 @@ describe('text', () => {
     }
     mem.pokeText(IMAGE_BASE, Uint8Array.of(0xcc));
     expect(mem.readU8(IMAGE_BASE)).toBe(0xcc);
+    mem.pokeInsn(IMAGE_BASE + 4n, Uint8Array.of(1, 2, 3), 1, 3);
+    expect(mem.readBytes(IMAGE_BASE + 4n, 3)).toEqual(Uint8Array.of(0, 2, 3));
     mem.unmap(IMAGE_BASE, PAGE_SIZE);
-    expect(calls).toEqual(['map 4096 3 0', 'protect 4096 5', 'invalidate 1', 'unmap 4096']);
+    expect(calls).toEqual([
+      'map 4096 3 0',
+      'protect 4096 5',
+      'invalidate 1 0',
+      'invalidate 2 5',
+      'unmap 4096',
+    ]);
   });
 });
 

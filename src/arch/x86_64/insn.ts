@@ -1,7 +1,7 @@
 // The few instructions that the kernel writes, as bytes. Mirrors arch/x86/include/asm/text-patching.h
 // (text_gen_insn) and arch/x86/include/asm/nops.h.
 
-import type { Addr } from '../../guest/addr.ts';
+import { type Addr, hi32, lo32 } from '../../guest/addr.ts';
 import { OPCODE } from '../../isa/opcodes.ts';
 
 export const { INT3, RET, CALL, JMP32, JMP8, NOP } = OPCODE;
@@ -18,7 +18,11 @@ export const ENDBR64: Readonly<Uint8Array> = Uint8Array.of(0xf3, 0x0f, 0x1e, 0xf
 
 /** text_gen_insn(): opcode and displacement of a five-byte call or jump. */
 export function genInsn(opcode: number, at: Addr, target: Addr): Uint8Array {
-  const disp = Number(BigInt.asIntN(32, target - at - 5n));
+  return withDisp32(opcode, lo32(target) - lo32(at) - 5);
+}
+
+/** @param disp whose low 32 bits count */
+function withDisp32(opcode: number, disp: number): Uint8Array {
   // Element by element: Uint8Array.of() takes longer, and each site of a kernel may be wanted.
   const insn = new Uint8Array(5);
   insn[0] = opcode;
@@ -31,10 +35,10 @@ export function genInsn(opcode: number, at: Addr, target: Addr): Uint8Array {
 
 /** `e8 disp32`: a call at `ip` of `target`. @throws RangeError when it is more than 2 GiB away. */
 export function callInsn(ip: Addr, target: Addr): Uint8Array {
-  const disp = BigInt.asIntN(64, target - ip - 5n);
-  if (disp !== BigInt.asIntN(32, disp))
-    throw new RangeError(`call from ${ip.toString(16)} cannot reach its target`);
-  return genInsn(CALL, ip, target);
+  // As numbers: where the halves are not near, what is lost of the difference makes it no nearer.
+  const disp = ((hi32(target) - hi32(ip)) | 0) * 2 ** 32 + lo32(target) - lo32(ip) - 5;
+  if (disp !== (disp | 0)) throw new RangeError(`call from ${ip.toString(16)} cannot reach its target`);
+  return withDisp32(CALL, disp);
 }
 
 /** Where a call or jmp rel32 at `ip` goes. */

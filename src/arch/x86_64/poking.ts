@@ -11,17 +11,20 @@ import { PT_IP, PT_SP } from './pt_regs.ts';
 const IP = BigInt(PT_IP);
 const SP = BigInt(PT_SP);
 
+/** Where to is worked out for those who come: a kernel has 50,000 sites at a time. */
 const jumpTo =
-  (text: string, target: Addr): CarryOver =>
+  (text: string, target: () => Addr): CarryOver =>
   (mem, regs) => {
-    mem.writeU64(regs + IP, target);
+    mem.writeU64(regs + IP, target());
     return { text };
   };
 
 /** int3_emulate_call(): the entry code has left a gap below the stack for the push. */
 const callOf =
-  (after: Addr, callee: Addr): CarryOver =>
+  (site: Addr, insn: Uint8Array): CarryOver =>
   (mem, regs) => {
+    const callee = targetOf(site, insn);
+    const after = site + BigInt(insn.length);
     const sp = mem.readU64(regs + SP) - 8n;
     mem.writeU64(regs + SP, sp);
     mem.writeU64(sp, after);
@@ -38,15 +41,15 @@ function ret(mem: GuestMemory, regs: Addr) {
 }
 
 function carryOver(site: Addr, insn: Uint8Array): CarryOver {
-  const end = site + BigInt(insn.length);
-  const [opcode, disp8] = insn;
+  const opcode = insn[0];
   if (insn.length === CALL_SIZE) {
-    if (opcode === CALL) return callOf(end, targetOf(site, insn));
-    if (opcode === JMP32) return jumpTo('jmp', targetOf(site, insn));
+    if (opcode === CALL) return callOf(site, insn);
+    if (opcode === JMP32) return jumpTo('jmp', () => targetOf(site, insn));
   }
-  if (opcode === JMP8 && insn.length >= 2) return jumpTo('jmp', site + 2n + BigInt((disp8 << 24) >> 24));
+  if (opcode === JMP8 && insn.length >= 2)
+    return jumpTo('jmp', () => site + 2n + BigInt((insn[1] << 24) >> 24));
   if (opcode === RET) return ret;
-  if (sameBytes(insn, NOP5) || sameBytes(insn, NOP2)) return jumpTo('nop', end);
+  if (sameBytes(insn, NOP5) || sameBytes(insn, NOP2)) return jumpTo('nop', () => site + BigInt(insn.length));
   throw new RangeError(`text_poke: ${[...insn].map((b) => b.toString(16)).join(' ')} cannot be emulated`);
 }
 

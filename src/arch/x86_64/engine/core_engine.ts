@@ -182,8 +182,8 @@ export class CoreEngine implements ArchEngine, FrameNotes {
     this.#setPages(ram, size, prot | MAPPED | (base < KERNEL_HALF ? PAGE_USER : 0));
     this.#core.flushTlb();
   }
-  invalidate(addr: Addr, size: number): void {
-    this.#blocks.invalidate(this.#ramOf(addr), size);
+  invalidate(_addr: Addr, size: number, ramOffset: number): void {
+    this.#blocks.invalidate(ramOffset, size);
   }
 
   keepApart(): void {
