@@ -19,6 +19,7 @@ import { ROOT } from './root.ts';
 import { capture, log } from './setup/run.ts';
 import { ensureUnicorn, probeUnicorn, type UsableUnicorn } from './setup/unicorn.ts';
 
+/** Lists of arguments for Node, or nothing where it is done. */
 type Target = (args: readonly string[]) => Promise<string[][]>;
 
 const script =
@@ -28,13 +29,18 @@ const program =
   (source: string): Target =>
   async (args) => [[await buildProgram(source), ...args]];
 
-/** What each target runs, as lists of arguments for Node. */
+/** What each target runs. */
 const TARGETS: Readonly<Record<string, Target>> = {
   demo: async (args) => [['dist/cli/main.js', 'demo', ...args]],
   test: async (args) => [['node_modules/vitest/vitest.mjs', 'run', ...args]],
   planted: script('planted'),
   pairs: script('pairs'),
-  conformance: script('conformance'),
+  // Not in a process of its own, whose start takes as long as a test.
+  conformance: async (args) => {
+    const { main } = await import('./conformance.ts');
+    await main(args);
+    return [];
+  },
   corpus: script('corpus'),
   behaviour: script('behaviour/main'),
   unwinders: script('unwinders'),

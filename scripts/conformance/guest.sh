@@ -15,19 +15,24 @@ guest_lost() {
 	exit 70
 }
 
-# guest WORD... - run a command in the guest: its output, its errors, its exit status
-guest() {
-	local status out err text
+# guest_ask WORD... - run a command in the guest: its output is in GUEST_OUT, its errors in GUEST_ERR, its exit status the function's
+guest_ask() {
+	local status out err
+	GUEST_OUT='' GUEST_ERR=''
 	printf '%s\n' "${*@Q}" >&9
 	read -r status out err <&8 || guest_lost
-	if [[ $out -gt 0 ]]; then
-		IFS= read -r -N "$out" text <&8
-		printf '%s' "$text"
-	fi
-	if [[ $err -gt 0 ]]; then
-		IFS= read -r -N "$err" text <&8
-		printf '%s' "$text" >&2
-	fi
+	if [[ $out -gt 0 ]]; then IFS= read -r -N "$out" GUEST_OUT <&8; fi
+	if [[ $err -gt 0 ]]; then IFS= read -r -N "$err" GUEST_ERR <&8; fi
+	return "$status"
+}
+
+# guest WORD... - run a command in the guest: its output, its errors, its exit status
+guest() {
+	local status
+	guest_ask "$@"
+	status=$?
+	[[ -z $GUEST_OUT ]] || printf '%s' "$GUEST_OUT"
+	[[ -z $GUEST_ERR ]] || printf '%s' "$GUEST_ERR" >&2
 	return "$status"
 }
 
@@ -78,13 +83,16 @@ guest_start() {
 
 # Modules of the tests lie where the machine has those that it was given. They are built, and built of themselves by nobody.
 export KDIR=.
-GUEST_MODULES=/lib/modules/$(guest uname -r)/extra
+guest_ask uname -r
+GUEST_MODULES=/lib/modules/${GUEST_OUT%$'\n'}/extra
 
 # guest_module COMMAND WORD... - with the places of modules, and told by the names that the test has for them
 guest_module() {
 	local status text
-	text=$(guest "${@/#test_modules\//$GUEST_MODULES/}" 2>&1)
+	guest_ask "${@/#test_modules\//$GUEST_MODULES/}"
 	status=$?
+	text=$GUEST_OUT$GUEST_ERR
+	text=${text%$'\n'}
 	[[ -z $text ]] || printf '%s\n' "${text//$GUEST_MODULES\//test_modules/}"
 	return "$status"
 }
