@@ -81,6 +81,12 @@ export async function execute(
   options: ExecutionOptions = {},
 ): Promise<Execution> {
   let steered: SteeredRun | undefined;
+  // What is before is not looked at: it would cost as much as the rest.
+  const steer = (machine: Machine): SteeredRun => {
+    const restsUntil = (time: number): boolean => run.restsUntil(time);
+    steered = new SteeredRun(machine, points, plan, { ...options, restsUntil });
+    return steered;
+  };
   let steps = 0;
   const hash = options.hash ? createHash('sha256') : undefined;
   const run = await ScenarioRun.boot(scenario, {
@@ -89,7 +95,7 @@ export async function execute(
       ...(options.observers ?? []),
       {
         stepStarted: () => {
-          if (steered && steps++ >= (options.fromStep ?? 0)) steered.counts = true;
+          if (steps++ === options.fromStep) steer(run.machine as Machine);
         },
       },
     ],
@@ -99,15 +105,13 @@ export async function execute(
       options.prepare?.(machine);
       if (hash) machine.events.subscribe((event) => void hash.update(`${traceLine(event)}\n`));
       if (options.tell) machine.events.subscribe((event) => options.tell?.event(event));
-      const restsUntil = (time: number): boolean => run.restsUntil(time);
-      steered = new SteeredRun(machine, points, plan, { ...options, restsUntil });
-      steered.counts = options.fromStep === undefined;
+      if (options.fromStep === undefined) steer(machine);
       return machine;
     },
   });
-  const { visits, actions, machine, footprints, alone } = steered as unknown as SteeredRun;
   try {
     const report = await run.run();
+    const { visits, actions, machine, footprints, alone } = steered ?? steer(run.machine as Machine);
     const pointless = report.failure?.code === 'EPOINTLESS';
     const isKnown = report.failure?.code === 'EKNOWN';
     return {

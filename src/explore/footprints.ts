@@ -47,6 +47,10 @@ export class Footprints {
     this.#text = text;
     const { core } = machine.inspect;
     core.events.subscribe(() => this.#meet(ANYTHING), ['poke', 'ftrace', 'module', 'klp_module']);
+    // What comes of a check depends on where the task stands.
+    machine.inspect.traces.onReliable = (task) => {
+      if (task === this.#kept) this.#meet(ANYTHING);
+    };
     core.events.subscribe(() => {
       this.#epoch++;
     }, ['wakeup']);

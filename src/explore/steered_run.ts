@@ -93,8 +93,6 @@ export class SteeredRun {
   #isOld = true;
   /** What has been changed since a host function was last over. */
   #changed: Record<string, 'read' | 'write'> = {};
-  /** Points are come to. */
-  counts = true;
   readonly #points: Points;
   readonly #plan: Plan;
   readonly #tell: SteerOptions['tell'];
@@ -256,7 +254,6 @@ export class SteeredRun {
 
   #comes(cpu: Cpu, came: Came, at: number): boolean {
     const { point, touched } = came;
-    if (!this.counts) return false;
     const task = this.machine.inspect.core.current(cpu.id);
     // An idle task that looks whether there is anything to do.
     if (task.isIdle && !point.includes('klp_')) return false;

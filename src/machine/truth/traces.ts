@@ -35,6 +35,8 @@ export class Traces {
   /** Where the low half of the PC is in a register file. */
   readonly #pcWord: number;
   readonly #entries = new Uint32Array(MAX_STACK_ENTRIES);
+  /** Told of each task whose stack is about to be checked. */
+  onReliable: ((task: TaskStruct) => void) | undefined;
   /** Reliable traces held against the shadow stack, and frames in them. */
   compared = 0;
   frames = 0;
@@ -77,6 +79,7 @@ export class Traces {
    * @returns their number or -errno. @throws GroundTruthError
    */
   saveReliable(task: TaskStruct, entries: Uint32Array, call: HostCall): number {
+    this.onReliable?.(task);
     const own = task.onCpu !== 0 && task === this.#core.currentOf(call);
     const { stackTrace } = this;
     if (!own) {
