@@ -105,10 +105,7 @@ SYM_CODE_START(modprobe_paused)
     mov     eax, __NR_module_unpause
     syscall
 .Lout:
-    mov     rdi, rax
-    neg     rdi
-    mov     eax, __NR_exit_group
-    syscall
+    EXIT_WITH_ERRNO
 SYM_CODE_END(modprobe_paused)
 
 # hold_paused PATH [PARAMETERS [MEMBER..]]: the same without unpausing: it waits for a signal with the handle open.
@@ -123,10 +120,7 @@ SYM_CODE_START(hold_paused)
     syscall
     jmp     .Lwait
 .Lout:
-    mov     rdi, rax
-    neg     rdi
-    mov     eax, __NR_exit_group
-    syscall
+    EXIT_WITH_ERRNO
 SYM_CODE_END(hold_paused)
 
 # insmod_nonblock PATH: loads it unless a transition is in the way; exits with the errno.
@@ -136,10 +130,7 @@ SYM_CODE_START(insmod_nonblock)
     mov     esi, O_NONBLOCK
     lea     rdx, [rip+no_parameters]
     call    load_file
-    mov     rdi, rax
-    neg     rdi
-    mov     eax, __NR_exit_group
-    syscall
+    EXIT_WITH_ERRNO
 SYM_CODE_END(insmod_nonblock)
 
 # rmmod_wait NAME: unloads it, and waits for a transition that is in the way, which rmmod does not; exits with the errno.
@@ -149,8 +140,5 @@ SYM_CODE_START(rmmod_wait)
     xor     esi, esi
     mov     eax, __NR_delete_module
     syscall
-    mov     rdi, rax
-    neg     rdi
-    mov     eax, __NR_exit_group
-    syscall
+    EXIT_WITH_ERRNO
 SYM_CODE_END(rmmod_wait)

@@ -12,11 +12,7 @@ SYM_CODE_START(head)
     mov     rdi, [r15+24]
     call    atoi
     mov     r12, rax
-    mov     rdi, [r15+16]
-    xor     esi, esi
-    xor     edx, edx
-    SYS __NR_open
-    test    rax, rax
+    OPEN_FIRST_ARGUMENT
     js      .Lfailed
     mov     rbx, rax
     sub     rsp, HEAD_BUFFER
@@ -60,20 +56,14 @@ SYM_CODE_START(head)
 .Ldone:
     xor     eax, eax
 .Lfailed:
-    mov     rdi, rax
-    neg     rdi
-    SYS __NR_exit_group
+    EXIT_WITH_ERRNO
 SYM_CODE_END(head)
 
 # copy PATH TO: to a file, made or cut, until the end; exits with the errno where that fails.
 SYM_CODE_START(copy)
     UNWIND_HINT_EMPTY
     mov     r15, rsp
-    mov     rdi, [r15+16]
-    xor     esi, esi
-    xor     edx, edx
-    SYS __NR_open
-    test    rax, rax
+    OPEN_FIRST_ARGUMENT
     js      .Lfailed
     mov     rbx, rax
     mov     rdi, [r15+24]
@@ -98,7 +88,5 @@ SYM_CODE_START(copy)
     test    rax, rax
     jns     .Lread
 .Lfailed:
-    mov     rdi, rax
-    neg     rdi
-    SYS __NR_exit_group
+    EXIT_WITH_ERRNO
 SYM_CODE_END(copy)

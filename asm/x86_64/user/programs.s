@@ -174,9 +174,7 @@ SYM_CODE_START(cat)
     UNWIND_HINT_EMPTY
     mov     rdi, [rsp+16]
     call    copy_to_stdout
-    mov     rdi, rax
-    neg     rdi
-    SYS __NR_exit_group
+    EXIT_WITH_ERRNO
 SYM_CODE_END(cat)
 
 # echo TEXT PATH: writes TEXT and a newline is part of it; exits with the errno where that fails.
@@ -200,20 +198,14 @@ SYM_CODE_START(echo)
     js      .Lout
     xor     eax, eax
 .Lout:
-    mov     rdi, rax
-    neg     rdi
-    SYS __NR_exit_group
+    EXIT_WITH_ERRNO
 SYM_CODE_END(echo)
 
 # insmod PATH [ARGS [FLAGS]]: finit_module, FLAGS one digit; exits with its errno.
 SYM_CODE_START(insmod)
     UNWIND_HINT_EMPTY
     mov     r15, rsp
-    mov     rdi, [r15+16]
-    xor     esi, esi
-    xor     edx, edx
-    SYS __NR_open
-    test    rax, rax
+    OPEN_FIRST_ARGUMENT
     js      .Lout
     mov     rdi, rax
     mov     rsi, [r15+24]
@@ -226,9 +218,7 @@ SYM_CODE_START(insmod)
 .Lno_flags:
     SYS __NR_finit_module
 .Lout:
-    mov     rdi, rax
-    neg     rdi
-    SYS __NR_exit_group
+    EXIT_WITH_ERRNO
 SYM_CODE_END(insmod)
 
 # rmmod NAME [force]: delete_module with O_NONBLOCK, and with O_TRUNC to force; exits with its errno.
@@ -241,9 +231,7 @@ SYM_CODE_START(rmmod)
     or      esi, 0x200
 .Lno_force:
     SYS __NR_delete_module
-    mov     rdi, rax
-    neg     rdi
-    SYS __NR_exit_group
+    EXIT_WITH_ERRNO
 SYM_CODE_END(rmmod)
 
 # kill PID SIGNAL: exits with the errno where that fails.
@@ -257,9 +245,7 @@ SYM_CODE_START(kill)
     mov     rdi, rbx
     mov     rsi, rax
     SYS __NR_kill
-    mov     rdi, rax
-    neg     rdi
-    SYS __NR_exit_group
+    EXIT_WITH_ERRNO
 SYM_CODE_END(kill)
 
 # forker MS [ROUNDS]: forks a child that sleeps MS milliseconds and exits, and waits for it.

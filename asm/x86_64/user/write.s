@@ -47,10 +47,7 @@ SYM_CODE_START(write)
     mov     eax, __NR_exit_group
     syscall
 .Lfailed:
-    mov     rdi, rax
-    neg     rdi
-    mov     eax, __NR_exit_group
-    syscall
+    EXIT_WITH_ERRNO
 SYM_CODE_END(write)
 
 # fork_reader PATH MS [ROUNDS]: forks a child that reads PATH as reader does, once, and exits; waits for it, and sleeps MS
