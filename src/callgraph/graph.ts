@@ -60,6 +60,20 @@ function kinds(part: GraphPart): Uint8Array {
   return made;
 }
 
+const namedOf = new WeakMap<GraphPart, Map<ReadonlySet<string>, Uint8Array>>();
+
+/** 1 for each function of a part that has one of these names. */
+function named(part: GraphPart, names: ReadonlySet<string>): Uint8Array {
+  const known = namedOf.get(part) ?? new Map<ReadonlySet<string>, Uint8Array>();
+  namedOf.set(part, known);
+  const found =
+    known.get(names) ?? Uint8Array.from(part.calls.starts, (start) => +names.has(part.nameAt(start)));
+  known.set(names, found);
+  return found;
+}
+
+const kernelOwners = new WeakMap<Calls, Int32Array>();
+
 export class CallGraph {
   readonly #places: Place[] = [];
   /** Starts of all functions, ascending, and which number each has. */
@@ -72,7 +86,8 @@ export class CallGraph {
   #owners: Int32Array | undefined;
   #coldParts: ReadonlyMap<number, readonly number[]> | undefined;
   #dead: Uint8Array | undefined;
-  #callers: ReadonlyMap<number, readonly number[]> | undefined;
+  /** Pieces with a branch to a function, or into a cold part of it: from `first[func]` on. */
+  #into: { readonly first: Int32Array; readonly pieces: Int32Array } | undefined;
   #count = 0;
 
   readonly #aliases: ReadonlyMap<number, number>;
@@ -208,7 +223,7 @@ export class CallGraph {
     module: string | undefined,
   ): { readonly from: number; readonly to: number; readonly at: number }[] {
     const wanted = new Uint8Array(this.#count);
-    for (let func = 0; func < this.#count; func++) if (names.has(this.name(func))) wanted[func] = 1;
+    for (const { part, base } of this.#places) wanted.set(named(part, names), base);
     const found: { from: number; to: number; at: number }[] = [];
     for (const place of this.#places.filter(({ part }) => part.module === module)) {
       const { starts, first, at } = place.part.calls;
@@ -229,21 +244,36 @@ export class CallGraph {
 
   /** Who calls it directly. */
   callers(func: number): readonly number[] {
-    this.#callers ??= this.#findCallers();
-    return this.#callers.get(func) ?? [];
+    this.#into ??= this.#findBranches();
+    const { first, pieces } = this.#into;
+    const candidates = new Set<number>();
+    for (let i = first[func]; i < first[func + 1]; i++) candidates.add(this.owner(pieces[i]));
+    return [...candidates]
+      .filter((from) => this.callees(from).some(({ to }) => to === func))
+      .sort((a, b) => a - b);
   }
 
-  #findCallers(): ReadonlyMap<number, readonly number[]> {
-    const callers = new Map<number, number[]>();
-    for (let from = 0; from < this.#count; from++) {
-      if (this.owner(from) !== from) continue;
-      for (const { to } of this.callees(from)) {
-        const known = callers.get(to);
-        if (!known) callers.set(to, [from]);
-        else if (known.at(-1) !== from) known.push(from);
-      }
+  /** Edges are made of those only that are asked for: a kernel has 400,000. */
+  #findBranches(): { first: Int32Array; pieces: Int32Array } {
+    const first = new Int32Array(this.#count + 1);
+    this.#eachBranch((to) => first[to + 1]++);
+    for (let func = 0; func < this.#count; func++) first[func + 1] += first[func];
+    const pieces = new Int32Array(first[this.#count]);
+    const next = first.slice();
+    this.#eachBranch((to, piece) => {
+      pieces[next[to]++] = piece;
+    });
+    return { first, pieces };
+  }
+
+  #eachBranch(note: (to: number, piece: number) => void): void {
+    for (const place of this.#places) {
+      const { starts, first } = place.part.calls;
+      const targets = this.#targetsOf(place);
+      for (let i = 0; i < starts.length; i++)
+        for (let b = first[i]; b < first[i + 1]; b++)
+          if (targets[b] >= 0) note(this.owner(targets[b]), place.base + i);
     }
-    return callers;
   }
 
   #pieces(func: number): number[] {
@@ -303,6 +333,13 @@ export class CallGraph {
     for (const place of this.#places) {
       const { part, base } = place;
       const { starts, first, how } = part.calls;
+      // As with its branches' targets: the kernel's are the same in each graph.
+      const isKernel = base === 0 && part.module === undefined;
+      const kept = isKernel ? kernelOwners.get(part.calls) : undefined;
+      if (kept) {
+        owners.set(kept);
+        continue;
+      }
       const targets = this.#targetsOf(place);
       for (let i = 0; i < starts.length; i++) {
         if (this.#is(base + i, IS_COLD)) continue;
@@ -314,6 +351,7 @@ export class CallGraph {
           if (owners[target] < 0 || isNamed) owners[target] = base + i;
         }
       }
+      if (isKernel) kernelOwners.set(part.calls, owners.slice(0, starts.length));
     }
     owners.forEach((owner, cold) => {
       if (owner >= 0) parts.set(owner, [...(parts.get(owner) ?? []), cold]);

@@ -221,6 +221,11 @@ export class Kallsyms {
       for (const symbol of symbols.listed()) yield { ...symbol, module };
   }
 
+  /** Those of a module, in the order of its symbol table; none of one that is not there. */
+  ofModule(module: string): Iterable<KernelSymbol> {
+    return this.#symbolsOf(module)?.listed() ?? [];
+  }
+
   /** Their lines in /proc/kallsyms, in that order. */
   show(lines: SymbolLines): void {
     this.#imageListed?.show(lines, '');

@@ -1,9 +1,11 @@
 // The image's text and its fentry sites, as they are looked at after each thing that is done to a machine.
 //
-// Invariant: the image's sites stay where they are for as long as the machine lives.
+// Invariant: the image's sites stay where they are for as long as the machine lives, and who writes text tells the memory's
+// listeners (guest/memory.ts): a site that nobody wrote to since it was looked at is as it was.
 
 import type { FtraceRec } from '../ftrace/dyn_ftrace.ts';
 import { type Addr, lo32 } from '../guest/addr.ts';
+import { lastBelow } from '../kernel/object_symbols.ts';
 import type { Machine } from '../machine/machine.ts';
 
 export interface ImageRun {
@@ -31,34 +33,70 @@ export function imageRuns(machine: Machine): readonly ImageRun[] {
   return runs;
 }
 
-const lowOf = new WeakMap<readonly FtraceRec[], Uint32Array>();
+/** To look at all sites takes as long as at so many. */
+const MOST_WRITTEN = 10_000;
 
-function lowIps(records: readonly FtraceRec[]): Uint32Array {
-  const known = lowOf.get(records);
-  if (known) return known;
-  const low = Uint32Array.from(records, ({ ip }) => lo32(ip));
-  lowOf.set(records, low);
-  return low;
+/** Which of the image's sites hold something else than a nop. */
+class OtherThanNops {
+  readonly #machine: Machine;
+  readonly #low: Uint32Array;
+  readonly #marks: Uint8Array;
+  /** Low halves of where text was written since, and how many bytes; undefined: too often, or nothing was looked at yet. */
+  #written: { readonly from: number; readonly size: number }[] | undefined;
+
+  constructor(machine: Machine, records: readonly FtraceRec[]) {
+    this.#machine = machine;
+    this.#low = Uint32Array.from(records, ({ ip }) => lo32(ip));
+    this.#marks = new Uint8Array(records.length);
+    const { mem } = machine.inspect.core;
+    mem.attach({
+      unmap() {},
+      invalidate: (addr, size) => {
+        if (this.#written?.push({ from: lo32(addr), size }) === MOST_WRITTEN) this.#written = undefined;
+      },
+    });
+  }
+
+  /** By number of the record: 1 for such a site. */
+  now(records: readonly FtraceRec[]): Uint8Array {
+    const { mem, arch } = this.#machine.inspect.core;
+    const { nop, size } = arch.fentry;
+    if (!this.#written) this.#lookAtAll();
+    for (const { from, size: length } of this.#written ?? []) {
+      let i = lastBelow(this.#low.length, (at) => this.#low[at] <= from - size) + 1;
+      for (; i < this.#low.length && this.#low[i] < from + length; i++)
+        this.#marks[i] = mem.holdsThere(records[i].ip, nop) ? 0 : 1;
+    }
+    this.#written = [];
+    return this.#marks;
+  }
+
+  #lookAtAll(): void {
+    const { mem, arch } = this.#machine.inspect.core;
+    const [low, marks] = [this.#low, this.#marks];
+    let i = 0;
+    for (const { start, size } of imageRuns(this.#machine)) {
+      const bytes = mem.view(start, size);
+      const base = lo32(start);
+      for (; i < low.length && low[i] - base < size && low[i] >= base; i++)
+        marks[i] = isAt(bytes, low[i] - base, arch.fentry.nop) ? 0 : 1;
+    }
+    marks.fill(1, i);
+  }
 }
+
+const othersOf = new WeakMap<readonly FtraceRec[], OtherThanNops>();
 
 /** The image's records but for those of sites at which a nop stands, and which nobody is said to listen to. */
 export function unusualSites(machine: Machine): FtraceRec[] {
-  const { core, ftrace } = machine.inspect;
-  const { nop } = core.arch.fentry;
-  const records = ftrace.records.group(undefined);
-  const low = lowIps(records);
-  const unusual: FtraceRec[] = [];
-  let i = 0;
-  for (const { start, size } of imageRuns(machine)) {
-    const bytes = core.mem.view(start, size);
-    const base = lo32(start);
-    for (; i < records.length && low[i] - base < size && low[i] >= base; i++) {
-      const rec = records[i];
-      if (rec.flags !== 0 || rec.target !== 0n || !isAt(bytes, low[i] - base, nop)) unusual.push(rec);
-    }
+  const records = machine.inspect.ftrace.records.group(undefined);
+  let others = othersOf.get(records);
+  if (!others) {
+    others = new OtherThanNops(machine, records);
+    othersOf.set(records, others);
   }
-  for (; i < records.length; i++) unusual.push(records[i]);
-  return unusual;
+  const marks = others.now(records);
+  return records.filter((rec, i) => marks[i] === 1 || rec.flags !== 0 || rec.target !== 0n);
 }
 
 function isAt(bytes: Uint8Array, at: number, wanted: Readonly<Uint8Array>): boolean {

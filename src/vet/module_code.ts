@@ -33,9 +33,8 @@ export class ModuleCode {
     this.core = run('core');
     this.init = run('init');
     const symbols: Named[] = [];
-    for (const symbol of core.symbols.all())
-      if (symbol.module === name && /^[tw]$/i.test(symbol.type))
-        symbols.push({ name: symbol.name, start: lo32(symbol.addr) });
+    for (const symbol of core.symbols.ofModule(name))
+      if (/^[tw]$/i.test(symbol.type)) symbols.push({ name: symbol.name, start: lo32(symbol.addr) });
     this.#symbols = symbols.sort((a, b) => a.start - b.start);
     this.#read = (text, starts) => readCalls(code, [text], starts);
   }

@@ -50,22 +50,41 @@ interface Allocation {
 /** How many live allocations there are of each owner and size; nodes of trees by the tree. */
 export function heapOf(machine: Machine): Record<string, number> {
   let kworkers = tasksOf(machine).filter((task) => task.comm.startsWith('kworker/')).length;
-  const counts = new Map<string, number>();
+  const counts = new Map<string, Map<number, number>>();
   const live = machine.inspect.core.slab.live();
   const homeOf = treeHomes(machine, live);
+  // There are few owners, and thousands of allocations.
+  const [isKept, isTreeNode] = [asked(KEPT), asked(TREE_NODE)];
   for (const allocation of live) {
     const { owner, size } = allocation;
-    if (KEPT.test(owner)) continue;
+    if (isKept(owner)) continue;
     if (owner === 'task_struct' && kworkers > 0) {
       kworkers--;
       continue;
     }
-    const home = TREE_NODE.test(owner) ? homeOf(allocation) : owner;
+    const home = isTreeNode(owner) ? homeOf(allocation) : owner;
     if (home === undefined) continue;
-    const key = `${home} ${size}`;
-    counts.set(key, (counts.get(key) ?? 0) + 1);
+    const bySize = counts.get(home) ?? new Map<number, number>();
+    counts.set(home, bySize);
+    bySize.set(size, (bySize.get(size) ?? 0) + 1);
   }
-  return Object.fromEntries([...counts].sort(([a], [b]) => (a < b ? -1 : 1)));
+  const lines = [...counts].flatMap(([home, bySize]) =>
+    Array.from(bySize, ([size, count]) => [`${home} ${size}`, count] as const),
+  );
+  return Object.fromEntries(lines.sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** Whether a text matches, worked out once for each. */
+function asked(pattern: RegExp): (text: string) => boolean {
+  const known = new Map<string, boolean>();
+  return (text) => {
+    let matches = known.get(text);
+    if (matches === undefined) {
+      matches = pattern.test(text);
+      known.set(text, matches);
+    }
+    return matches;
+  };
 }
 
 /** Says in whose tree a node is; undefined for one in store, and for the numbers of kernfs. */
@@ -117,22 +136,51 @@ function textHash(machine: Machine): Record<string, string> {
 const lastText = new WeakMap<Machine, { readonly bytes: Buffer; readonly digest: string }>();
 
 function digestOf(machine: Machine, name: string | undefined, runs: readonly ImageRun[]): string {
-  const bytes = Buffer.concat(runs.map((run) => plainText(machine, name, run)));
   const last = name === undefined ? lastText.get(machine) : undefined;
-  if (last?.bytes.equals(bytes)) return last.digest;
+  if (last && isStill(machine, runs, last.bytes)) return last.digest;
+  const bytes = plainText(machine, name, runs);
   const digest = createHash('sha1').update(bytes).digest('hex').slice(0, 12);
   if (name === undefined) lastText.set(machine, { bytes, digest });
   return digest;
 }
 
-/** Calls of trampolines depend on where those are. */
-function plainText(machine: Machine, name: string | undefined, { start, size }: ImageRun): Uint8Array {
+/** Whether the image's text, as plainText() would have it, is what it was: it is looked at where it lies. */
+function isStill(machine: Machine, runs: readonly ImageRun[], was: Buffer): boolean {
   const { core, ftrace } = machine.inspect;
-  const copy = core.mem.readBytes(start, size);
-  for (const rec of ftrace.records.group(name)) {
-    if (rec.target === 0n) continue;
-    const at = lo32(rec.ip) - lo32(start);
-    if (at >= 0 && at < size) copy.set(core.arch.fentry.nop, at);
+  const { nop } = core.arch.fentry;
+  const called = ftrace.records.group(undefined).filter(({ target }) => target !== 0n);
+  let offset = 0;
+  for (const { start, size } of runs) {
+    const { buffer, byteOffset } = core.mem.view(start, size);
+    const now = Buffer.from(buffer, byteOffset, size);
+    let from = 0;
+    const isSame = (to: number): boolean => now.compare(was, offset + from, offset + to, from, to) === 0;
+    for (const { ip } of called) {
+      const at = lo32(ip) - lo32(start);
+      if (at < 0 || at >= size) continue;
+      if (!isSame(at) || was.compare(nop, 0, nop.length, offset + at, offset + at + nop.length) !== 0)
+        return false;
+      from = at + nop.length;
+    }
+    if (!isSame(size)) return false;
+    offset += size;
+  }
+  return offset === was.length;
+}
+
+/** Calls of trampolines depend on where those are. */
+function plainText(machine: Machine, name: string | undefined, runs: readonly ImageRun[]): Buffer {
+  const { core, ftrace } = machine.inspect;
+  const copy = Buffer.allocUnsafe(runs.reduce((sum, { size }) => sum + size, 0));
+  let offset = 0;
+  for (const { start, size } of runs) {
+    copy.set(core.mem.view(start, size), offset);
+    for (const rec of ftrace.records.group(name)) {
+      if (rec.target === 0n) continue;
+      const at = lo32(rec.ip) - lo32(start);
+      if (at >= 0 && at < size) copy.set(core.arch.fentry.nop, offset + at);
+    }
+    offset += size;
   }
   return copy;
 }

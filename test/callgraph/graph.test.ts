@@ -55,6 +55,17 @@ describe('a call graph', () => {
     ]);
   });
 
+  it('has as callers those that have it among their callees, in order, whichever was asked before', () => {
+    const all = Array.from({ length: found.count }, (_, one) => one);
+    for (const to of all) {
+      const wanted = all.filter(
+        (from) => found.owner(from) === from && found.callees(from).some((edge) => edge.to === to),
+      );
+      expect(graph().callers(to), found.name(to)).toEqual(wanted);
+      expect(found.callers(to), found.name(to)).toEqual(wanted);
+    }
+  });
+
   it("counts what a cold part calls as its function's, which is the one that jumps there", () => {
     expect(names(found.coldParts(func('cold')))).toEqual(['cold.cold']);
     expect(names(found.callees(func('cold')).map(({ to }) => to))).toEqual(['sleep']);
