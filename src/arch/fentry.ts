@@ -23,9 +23,10 @@ export interface FentrySite {
   /**
    * A site at `site` that calls `target`: at a trampoline's start the call's return address, wherever the port keeps
    * it, is `site + size`, and the traced function's own is still to be found.
+   * @param into `size` bytes that it may be written to, for who makes one after the other
    * @throws RangeError for a target out of reach
    */
-  call(site: Addr, target: Addr): Uint8Array;
+  call(site: Addr, target: Addr, into?: Uint8Array): Uint8Array;
   /** What a site holding `insn` calls: target(site, call(site, t)) is t. Undefined for what is no call. */
   target(site: Addr, insn: Uint8Array): Addr | undefined;
 }

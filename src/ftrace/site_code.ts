@@ -52,12 +52,13 @@ export class SiteCode {
     // There may be 50,000: nothing is made for each that outlives its batch.
     const changed: FtraceRec[] = [];
     const targets: Addr[] = [];
+    const scratch = new Uint8Array(this.#fentry.size);
     for (const rec of records) {
       const target = wanted(rec);
       if (target === rec.target) continue;
-      const expected = this.#instruction(rec.ip, rec.target);
-      const failed = this.verify(rec.ip, expected);
+      const failed = this.verify(rec.ip, this.#instruction(rec.ip, rec.target, scratch));
       if (failed) {
+        const expected = this.#instruction(rec.ip, rec.target);
         if (failed === -UAPI.EINVAL) yield* this.warn('ftrace_verify_code', 0);
         ftraceBug(this.#core, failed, rec, expected, bugType(rec.target, target));
         yield* this.warn('ftrace_bug', 0);
@@ -76,8 +77,8 @@ export class SiteCode {
     return true;
   }
 
-  #instruction(ip: Addr, target: Addr): Uint8Array {
-    return target === 0n ? this.#fentry.nop : this.#fentry.call(ip, target);
+  #instruction(ip: Addr, target: Addr, into?: Uint8Array): Uint8Array {
+    return target === 0n ? this.#fentry.nop : this.#fentry.call(ip, target, into);
   }
 
   /** ftrace_update_ftrace_func(): what the static callers call. */

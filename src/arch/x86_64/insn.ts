@@ -22,9 +22,8 @@ export function genInsn(opcode: number, at: Addr, target: Addr): Uint8Array {
 }
 
 /** @param disp whose low 32 bits count */
-function withDisp32(opcode: number, disp: number): Uint8Array {
+function withDisp32(opcode: number, disp: number, insn: Uint8Array = new Uint8Array(5)): Uint8Array {
   // Element by element: Uint8Array.of() takes longer, and each site of a kernel may be wanted.
-  const insn = new Uint8Array(5);
   insn[0] = opcode;
   insn[1] = disp;
   insn[2] = disp >> 8;
@@ -34,11 +33,11 @@ function withDisp32(opcode: number, disp: number): Uint8Array {
 }
 
 /** `e8 disp32`: a call at `ip` of `target`. @throws RangeError when it is more than 2 GiB away. */
-export function callInsn(ip: Addr, target: Addr): Uint8Array {
+export function callInsn(ip: Addr, target: Addr, into?: Uint8Array): Uint8Array {
   // As numbers: where the halves are not near, what is lost of the difference makes it no nearer.
   const disp = ((hi32(target) - hi32(ip)) | 0) * 2 ** 32 + lo32(target) - lo32(ip) - 5;
   if (disp !== (disp | 0)) throw new RangeError(`call from ${ip.toString(16)} cannot reach its target`);
-  return withDisp32(CALL, disp);
+  return withDisp32(CALL, disp, into);
 }
 
 /** Where a call or jmp rel32 at `ip` goes. */
