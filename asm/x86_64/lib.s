@@ -264,7 +264,45 @@ EXPORT_SYMBOL(_printk)
 HOST_FUNC vprintk
 EXPORT_SYMBOL(vprintk)
 # int vprintk_emit(edi facility, esi level, rdx dev_info, rcx fmt, r8 args)
+.ifdef REAL_KERNEL
+# Bytes of a record's text and a NUL.
+.ifdef PRINTK_RECORD_IS_1024
+.set PRINTK_TEXT_MAX, 1024
+.else
+.set PRINTK_TEXT_MAX, 1024 - 32
+.endif
+# The kernel's own vsnprintf() makes the text, while nothing interrupts.
+SYM_FUNC_START(vprintk_emit)
+    FENTRY
+    FRAME_BEGIN
+    push    rbx
+    pushfq
+    cli
+    mov     ebx, esi
+    sub     rsp, PRINTK_TEXT_MAX + 8
+    mov     rdi, rsp
+    mov     esi, PRINTK_TEXT_MAX
+    mov     rdx, rcx
+    mov     rcx, r8
+    call    vsnprintf
+    mov     ecx, PRINTK_TEXT_MAX - 1
+    cmp     eax, ecx
+    cmova   eax, ecx
+    mov     rdi, rsp
+    mov     esi, eax
+    mov     edx, ebx
+    call    printk_store
+    add     rsp, PRINTK_TEXT_MAX + 8
+    popfq
+    pop     rbx
+    FRAME_END
+    jmp     __x86_return_thunk
+SYM_FUNC_END(vprintk_emit)
+# int printk_store(rdi text, esi length, edx level)
+HOST_FUNC_NOTRACE printk_store
+.else
 HOST_FUNC vprintk_emit
+.endif
 EXPORT_SYMBOL(vprintk_emit)
 HOST_FUNC _printk_deferred
 EXPORT_SYMBOL_GPL(_printk_deferred)
@@ -282,6 +320,18 @@ EXPORT_SYMBOL(__WARN_trap)
 .endif
 HOST_FUNC ___ratelimit
 EXPORT_SYMBOL(___ratelimit)
+.ifdef REAL_KERNEL
+
+# kernel/kallsyms.c: int NAME(rdi buffer, rsi address), by which its vsnprintf() knows what an address is called
+HOST_FUNC sprint_symbol
+EXPORT_SYMBOL_GPL(sprint_symbol)
+HOST_FUNC sprint_symbol_build_id
+EXPORT_SYMBOL_GPL(sprint_symbol_build_id)
+HOST_FUNC sprint_symbol_no_offset
+EXPORT_SYMBOL_GPL(sprint_symbol_no_offset)
+HOST_FUNC sprint_backtrace
+HOST_FUNC sprint_backtrace_build_id
+.endif
 
 # lib/vsprintf.c, lib/kasprintf.c
 HOST_FUNC vsnprintf

@@ -17,4 +17,6 @@ export interface Varargs {
   trapArgs(mem: GuestMemory, regs: Addr, fixed: number, callee: Addr | undefined): ArgSource;
   /** The arguments of a guest va_list. Taking one moves the guest's va_list on, as va_arg() does. */
   vaList(mem: GuestMemory, list: Addr): ArgSource;
+  /** The same of a copy, as va_copy() makes: the guest's stays where it is. */
+  vaCopy(mem: GuestMemory, list: Addr): ArgSource;
 }

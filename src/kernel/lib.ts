@@ -46,18 +46,17 @@ export function defineLib(core: KernelCore, ctx: FormatContext): void {
 function printkFunctions(core: KernelCore, ctx: FormatContext): Record<string, HostFunction> {
   const { mem, printk } = core;
   const cutLevel = holds(core.kernel, CUT_IS_INFO) ? KERN_INFO : KERN_WARNING;
-  const emit = (format: Addr, args: ArgSource, level?: number): number => {
-    const text = vsprintfGuest(ctx, format, args);
-    printk.guest(text, level);
-    return text.length;
-  };
+  const emit = (format: Addr, args: ArgSource, level?: number): number =>
+    printk.guest(vsprintfGuest(ctx, format, args), level);
+  core.host.offerAll({
+    // Of devices: who it is of is in the text, and once more in what /dev/kmsg has of it alone.
+    vprintk_emit: ({ args: [, level, , format, list] }) =>
+      emit(format, core.arch.varargs.vaList(mem, list), levelAsked(level)),
+  });
   return {
     _printk: (call) => emit(call.args[0], core.arch.varargs.callArgs(mem, call, 1)),
     _printk_deferred: (call) => emit(call.args[0], core.arch.varargs.callArgs(mem, call, 1)),
     vprintk: (call) => emit(call.args[0], core.arch.varargs.vaList(mem, call.args[1])),
-    // Of devices: who it is of is in the text, and once more in what /dev/kmsg has of it alone.
-    vprintk_emit: ({ args: [, level, , format, list] }) =>
-      emit(format, core.arch.varargs.vaList(mem, list), levelAsked(level)),
     // WARN(): the text comes before the ud2 that reports where.
     __warn_printk: (call) => {
       printk.log(cutLevel, '------------[ cut here ]------------');
@@ -69,7 +68,7 @@ function printkFunctions(core: KernelCore, ctx: FormatContext): Record<string, H
 }
 
 /** LOGLEVEL_DEFAULT and LOGLEVEL_SCHED leave it to the text. */
-function levelAsked(level: bigint): number | undefined {
+export function levelAsked(level: bigint): number | undefined {
   const asked = Number(BigInt.asIntN(32, level));
   return asked < 0 ? undefined : asked;
 }

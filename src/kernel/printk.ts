@@ -2,6 +2,7 @@
 
 import type { EventLog } from './events.ts';
 import { LogRing, logBufLen } from './printk_ringbuffer.ts';
+import type { Since } from './release.ts';
 
 export const KERN_EMERG = 0;
 export const KERN_ALERT = 1;
@@ -32,6 +33,8 @@ export function logPrefix(t: number): string {
   return `[${seconds}.${String(us % 1e6).padStart(6, '0')}] `;
 }
 
+/** PRINTKRB_RECORD_MAX: a record has room for 1,024 bytes of text, its NUL among them; before, LOG_LINE_MAX of them. */
+export const LONGER_RECORDS: Since = { release: '6.3', seen: '6.12.117, 7.3.4', not: '6.1' };
 /** LOG_LINE_MAX: bytes of a message that are kept, its prefix and newline among them. */
 const LOG_LINE_MAX = 1024 - 32;
 /** KERN_SOH and a level: part of what is formatted, and so of the room that is taken. */
@@ -107,8 +110,9 @@ export class Printk {
   /**
    * A message from the guest: KERN_SOH level prefixes, then text. KERN_CONT goes on with the last record.
    * @param asked its level, whatever its prefix says
+   * @returns what vprintk_store() does: characters without those and the newline at the end
    */
-  guest(message: string, asked?: number): void {
+  guest(message: string, asked?: number): number {
     let level = asked ?? KERN_DEFAULT;
     let text = message;
     let continued = false;
@@ -117,12 +121,11 @@ export class Printk {
       if (text[1] === 'c') continued = true;
       text = text.slice(2);
     }
+    const line = text.replace(/\n$/, '');
     const { last } = this.#ring;
-    if (continued && last) {
-      this.#ring.extend({ ...last, text: last.text + text.replace(/\n$/, '') }, message.length + 1);
-      return;
-    }
-    this.log(level, text);
+    if (continued && last) this.#ring.extend({ ...last, text: last.text + line }, message.length + 1);
+    else this.log(level, text);
+    return line.length;
   }
 
   /** The log as dmesg prints it. */

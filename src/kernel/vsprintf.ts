@@ -200,7 +200,7 @@ class Formatter {
     if (bad) return errorString(bad, spec);
     const { mem, kernel, varargs } = this.#ctx;
     const { fmt, va } = kernel.structs.va_format.fields;
-    const args = varargs.vaList(mem, mem.readU64(ptr + BigInt(va)));
+    const args = varargs.vaCopy(mem, mem.readU64(ptr + BigInt(va)));
     return vsprintfGuest(this.#ctx, mem.readU64(ptr + BigInt(fmt)), args);
   }
 
@@ -295,7 +295,7 @@ function errPtr(ptr: Addr, spec: Spec): string {
 }
 
 /** %ps: the name and the module, no offset. */
-function symbolName(symbols: Kallsyms, ptr: Addr): string {
+export function symbolName(symbols: Kallsyms, ptr: Addr): string {
   const found = symbols.describe(ptr);
   if (!found) return `0x${BigInt.asUintN(64, ptr).toString(16)}`;
   return found.module === undefined ? found.name : `${found.name} [${found.module}]`;

@@ -32,6 +32,18 @@ export const VARARGS: Varargs = {
     };
   },
 
+  vaCopy(mem, list) {
+    let gpOffset = mem.readU32(list + VA_LIST.gpOffset);
+    let area = mem.readU64(list + VA_LIST.overflowArgArea);
+    const saved = mem.readU64(list + VA_LIST.regSaveArea);
+    return () => {
+      const from = gpOffset < REGISTER_BYTES ? saved + BigInt(gpOffset) : area;
+      if (gpOffset < REGISTER_BYTES) gpOffset += 8;
+      else area += 8n;
+      return mem.readU64(from);
+    };
+  },
+
   vaList(mem, list) {
     return () => {
       const gpOffset = mem.readU32(list + VA_LIST.gpOffset);

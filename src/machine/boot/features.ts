@@ -1,6 +1,7 @@
 // Parts of asm/ that not every kernel has, by the names that they are assembled with.
 
 import type { KernelDescription } from '../../kernel/description.ts';
+import { LONGER_RECORDS } from '../../kernel/printk.ts';
 import { holds } from '../../kernel/release.ts';
 import { runFlagBytes } from '../../kernel/task_struct.ts';
 import { LIVEPATCH } from '../../livepatch/since.ts';
@@ -13,6 +14,7 @@ const FEATURES = {
   KLP_IN_SCHEDULE: LIVEPATCH.inSchedule,
   KLP_FINDS_SECTIONS: LIVEPATCH.findsSections,
   WARN_IS_TRAP: DUMPS.warningSaysWhereFirst,
+  PRINTK_RECORD_IS_1024: LONGER_RECORDS,
   WAIT_ON_PIPE: TRACING.waitsOnPipe,
 } as const;
 

@@ -4,6 +4,7 @@
 // and of their guest memory: with another, the same seed gives another trace.
 
 import type { KernelCore } from '../../kernel/core.ts';
+import { defineFormatCalls } from '../../kernel/format_calls.ts';
 import { Kobjects } from '../../kernel/kobject.ts';
 import { defineLib, formatContext } from '../../kernel/lib.ts';
 import { defineParams } from '../../kernel/params.ts';
@@ -47,6 +48,7 @@ export function kernelParts(
   const sched = new Sched(core, smp);
   const format = formatContext(core);
   defineLib(core, format);
+  defineFormatCalls(core);
   defineParams(core);
   const timers = new Timers(core, sched);
   const rcu = new Rcu(core, sched, timers, smp.cpus);

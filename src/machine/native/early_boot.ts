@@ -8,9 +8,15 @@ import type { KernelCore } from '../../kernel/core.ts';
 /** As cpuid tells of the core: leaf 1, and leaf 0x80000008. */
 const [LINE_SIZE, PHYSICAL_BITS, VIRTUAL_BITS] = [64, 46, 48];
 
+/** enum crng_init of drivers/char/random.c */
+const CRNG_READY = 2;
+
 export function earlyBoot(core: KernelCore): void {
   cpuSizes(core);
   const { mem, symbols } = core;
+  // Random bytes are the machine's, from the beginning on.
+  const crng = symbols.lookupName('crng_init');
+  if (crng !== undefined) mem.writeU32(crng, CRNG_READY);
   const console = symbols.lookupName('conswitchp');
   const dummy = symbols.lookupName('dummy_con');
   if (console !== undefined && dummy !== undefined) mem.writeU64(console, dummy);

@@ -37,13 +37,12 @@ const NATIVE_FUNCTIONS: ReadonlySet<string> = new Set([
   '__static_call_return0',
   'uptime_proc_show',
   'meminfo_proc_show',
-  // lib/string.c, lib/kstrtox.c, and of lib/vsprintf.c what calls vsnprintf(): that one is ours, which knows the names of hosted
-  // functions (%pS)
+  // lib/string.c, lib/kstrtox.c, lib/vsprintf.c, and what of printk.c is around vprintk_emit()
   ...[
     'memcmp memmove memset memcpy strchr strcmp strcpy strlcpy strlen strncmp strncpy strnlen strrchr strscpy',
     '_find_next_bit _kstrtol _kstrtoul kstrtobool kstrtoint kstrtoll kstrtos16 kstrtos8 kstrtou16 kstrtou8 kstrtouint',
     'kstrtoull simple_strtol simple_strtoll simple_strtoul simple_strtoull sscanf vsscanf snprintf sprintf scnprintf',
-    'vscnprintf vsprintf',
+    'vscnprintf vsprintf vsnprintf _printk _printk_deferred vprintk __warn_printk',
     // fs/seq_file.c
     '__seq_open_private seq_escape_mem seq_list_next seq_list_start_head seq_lseek seq_open seq_open_private seq_pad',
     'seq_printf seq_put_decimal_ll seq_put_decimal_ull seq_put_decimal_ull_width seq_put_hex_ll seq_putc seq_puts',

@@ -28,7 +28,7 @@ const INITCALLS: readonly string[] = [
   'spi_init i2c_init thermal_init init_ladder init_menu cryptomgr_init acpi_pci_init dma_channel_table_init',
   'dma_bus_init iommu_dma_init dmi_id_init',
   // subsys
-  'cgroup_sysfs_init user_namespaces_init default_bdi_init cgwb_init dh_init rsa_init hmac_module_init',
+  'vsprintf_init_hashval cgroup_sysfs_init user_namespaces_init default_bdi_init cgwb_init dh_init rsa_init hmac_module_init',
   'crypto_null_mod_init md5_mod_init sha1_generic_mod_init sha256_generic_mod_init crypto_cbc_module_init aes_init',
   'deflate_mod_init lzo_mod_init lzorle_mod_init init_bio blk_mq_init genhd_device_init blkcg_init sg_pool_init',
   'irq_poll_setup pwm_sysfs_init pci_slot_init fbmem_init pnp_init misc_init iommu_subsys_init dax_core_init',

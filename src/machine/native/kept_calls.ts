@@ -8,7 +8,7 @@ export const KEPT_CALLS: ReadonlySet<string> = new Set(
     // of memory alone
     '__module_get module_put try_module_get do_initcalls ptp_classifier_init alloc_large_system_hash init_timer_key',
     'round_jiffies_up jiffies_to_usecs ktime_get_real_seconds btf_parse_vmlinux static_key_disable',
-    'jiffies_left ktime_get_mono_fast_ns scnprintf si_meminfo snprintf sprintf vsnprintf _printk vprintk_emit',
+    'jiffies_left ktime_get_mono_fast_ns si_meminfo printk_store sprint_symbol sprint_symbol_no_offset',
     // slab, caches, percpu pieces
     '__get_free_pages __kmalloc __kmalloc_node __kmalloc_node_track_caller kasprintf kfree kfree_const kmalloc_large',
     'kmalloc_node_trace kmalloc_trace kmemdup kmemdup_nul kstrdup kstrdup_const kvasprintf kvmalloc_node pcpu_alloc',

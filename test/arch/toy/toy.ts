@@ -275,6 +275,7 @@ const VARARGS: Varargs = {
   },
   // Nothing traps with arguments here.
   trapArgs: () => () => 0n,
+  vaCopy: (mem, list) => VARARGS.vaList(mem, list),
   vaList(mem, list) {
     let at = list;
     return () => {
