@@ -158,7 +158,7 @@ function stringFunctions(core: KernelCore): Record<string, HostFunction> {
       const kps = argOf(core, call.args[1]);
       const text = mem.readCString(
         mem.readU64(kps + BigInt(core.kernel.structs.kparam_string.fields.string)),
-        mem.readU32(kps + BigInt(core.kernel.structs.kparam_string.fields.maxlen)),
+        PAGE_SIZE,
       );
       return writeCut(mem, call.args[0], BigInt(PAGE_SIZE), `${text}\n`);
     },

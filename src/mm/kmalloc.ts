@@ -9,6 +9,7 @@ import { hex } from '../guest/addr.ts';
 import type { HostCall } from '../guest/hostcall.ts';
 import { GuestMemoryError, PAGE_SIZE } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
+import { holds, type Since } from '../kernel/release.ts';
 import { slotSize } from '../kernel/slab.ts';
 import { addTaint, printTainted } from '../kernel/taint.ts';
 import type { RcuPort } from './ports.ts';
@@ -45,8 +46,17 @@ interface Live extends ModuleObject {
   reported: boolean;
 }
 
+/** They allocate for whoever called them, and some of them call each other. */
+const FOR_CALLERS: ReadonlySet<string> = new Set(
+  'kasprintf kvasprintf kvasprintf_const kstrdup_const'.split(' '),
+);
+/** CONFIG_SLAB_BUCKETS: __kmalloc_node_track_caller(size, bucket, flags, node, caller); before it without the bucket. */
+const HAS_BUCKETS: Since = { release: '6.11', seen: '6.12.117, 7.3.4', not: '6.1' };
+
 export class Kmalloc {
   readonly #core: KernelCore;
+  /** The stack of who makes a call, as return addresses, innermost first. */
+  callers: ((call: HostCall) => Iterable<Addr>) | undefined;
   readonly #rcu: RcuPort;
   readonly #live = new Map<Addr, Live>();
 
@@ -78,6 +88,26 @@ export class Kmalloc {
       reported: false,
     });
     return addr;
+  }
+
+  /** For whom kernel code copies something: who called it is an argument. */
+  allocForCaller(call: HostCall): Addr {
+    const { args } = call;
+    const caller = this.#asker(call, args[holds(this.#core.kernel, HAS_BUCKETS) ? 4 : 3]);
+    return this.alloc({ ...call, caller }, args[0]);
+  }
+
+  #asker(call: HostCall, caller: Addr): Addr {
+    const isForCaller = (addr: Addr): boolean =>
+      FOR_CALLERS.has(this.#core.symbols.lookup(addr - 1n)?.name ?? '');
+    if (!isForCaller(caller)) return caller;
+    let isBehind = false;
+    for (const addr of this.callers?.(call) ?? []) {
+      const isOne = isForCaller(addr);
+      if (isBehind && !isOne) return addr;
+      isBehind ||= isOne;
+    }
+    return caller;
   }
 
   #origin(call: HostCall, addr: Addr, module: string): Omit<ModuleObject, 'size'> {

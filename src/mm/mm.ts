@@ -104,7 +104,7 @@ function realFunctions(kmalloc: Kmalloc): Record<string, HostFunction> {
   const pages: HostFunction = (call) =>
     call.args[0] === 0n ? 0n : kmalloc.alloc(call, roundUp(call.args[0]));
   return {
-    __kmalloc_node_track_caller: (call) => kmalloc.alloc(call, call.args[0]),
+    __kmalloc_node_track_caller: (call) => kmalloc.allocForCaller(call),
     __ksize: ({ args }) => kmalloc.sizeOf(args[0]) ?? 0,
     vmalloc_node: pages,
     vzalloc_node: pages,

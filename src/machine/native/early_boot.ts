@@ -4,16 +4,22 @@
 
 import type { HostGenerator } from '../../guest/hostcall.ts';
 import type { KernelCore } from '../../kernel/core.ts';
+import { holds, type Since } from '../../kernel/release.ts';
 
 /** As cpuid tells of the core: leaf 1, and leaf 0x80000008. */
 const [LINE_SIZE, PHYSICAL_BITS, VIRTUAL_BITS] = [64, 46, 48];
 
 /** enum crng_init of drivers/char/random.c */
 const CRNG_READY = 2;
+/** FULL is 3 since the heap SLAB, which had one state more, is gone; 4 before. */
+const SLAB_IS_GONE: Since = { release: '6.8', seen: '6.12.117, 7.3.4', not: '6.1' };
 
 export function earlyBoot(core: KernelCore): void {
   cpuSizes(core);
   const { mem, symbols } = core;
+  // kmem_cache_init_late(): there is a heap from the beginning on, the machine's.
+  const slab = symbols.lookupName('slab_state');
+  if (slab !== undefined) mem.writeU32(slab, holds(core.kernel, SLAB_IS_GONE) ? 3 : 4);
   // Random bytes are the machine's, from the beginning on.
   const crng = symbols.lookupName('crng_init');
   if (crng !== undefined) mem.writeU32(crng, CRNG_READY);

@@ -43,6 +43,25 @@ const NATIVE_FUNCTIONS: ReadonlySet<string> = new Set([
     '_find_next_bit _kstrtol _kstrtoul kstrtobool kstrtoint kstrtoll kstrtos16 kstrtos8 kstrtou16 kstrtou8 kstrtouint',
     'kstrtoull simple_strtol simple_strtoll simple_strtoul simple_strtoull sscanf vsscanf snprintf sprintf scnprintf',
     'vscnprintf vsprintf vsnprintf _printk _printk_deferred vprintk __warn_printk',
+    // mm/util.c, lib/kasprintf.c, lib/list_debug.c, of fs/sysfs/file.c what show() calls
+    'kstrdup kstrdup_const kstrndup kmemdup kmemdup_nul kfree_const kasprintf kvasprintf __list_add_valid',
+    '__list_del_entry_valid sysfs_emit sysfs_emit_at',
+    // kernel/params.c: types but for arrays, which need the lock of parameters
+    ...[
+      'byte',
+      'short',
+      'ushort',
+      'int',
+      'uint',
+      'long',
+      'ulong',
+      'ullong',
+      'hexint',
+      'bool',
+      'invbool',
+      'charp',
+    ].map((type) => `param_get_${type} param_set_${type}`),
+    'param_free_charp param_get_string param_set_copystring',
     // fs/seq_file.c
     '__seq_open_private seq_escape_mem seq_list_next seq_list_start_head seq_lseek seq_open seq_open_private seq_pad',
     'seq_printf seq_put_decimal_ll seq_put_decimal_ull seq_put_decimal_ull_width seq_put_hex_ll seq_putc seq_puts',

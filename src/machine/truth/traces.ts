@@ -6,7 +6,7 @@
 
 import { ptRegsOffset, ptRegsSize } from '../../arch/pt_regs.ts';
 import type { PtRegs } from '../../arch/unwinders.ts';
-import { lo32, TEXT_HI } from '../../guest/addr.ts';
+import { type Addr, lo32, TEXT_HI } from '../../guest/addr.ts';
 import type { Engine } from '../../guest/engine.ts';
 import type { HostCall } from '../../guest/hostcall.ts';
 import type { KernelCore } from '../../kernel/core.ts';
@@ -92,6 +92,17 @@ export class Traces {
     const count = stackTrace.stackTraceSaveCurrentReliable(task, regs, entries);
     if (count >= 0 && this.shadow) this.#check(task, entries, count, lo32(call.sp), regs[this.#pcWord]);
     return count;
+  }
+
+  /** Return addresses on the stack of the task that made a host call, innermost first, as far as they are text. */
+  *callers(call: HostCall): Generator<Addr> {
+    const { unwinder } = this.stackTrace;
+    unwinder.startCurrent(this.#core.currentOf(call), this.cpuRegs(this.#cpus[call.cpu]));
+    for (; !unwinder.done; unwinder.next()) {
+      const lo = unwinder.returnAddress();
+      if (lo === 0) return;
+      yield (BigInt(TEXT_HI) << 32n) | BigInt(lo);
+    }
   }
 
   #check(task: TaskStruct, entries: Uint32Array, count: number, sp: number, ip?: number): void {
