@@ -15,7 +15,7 @@ import { type FsContext, latin1Text } from './context.ts';
 import type { DebugFs } from './debugfs.ts';
 import type { HostFile } from './host_files.ts';
 
-const { EEXIST, EINVAL, ENOMEM, S_IFREG } = UAPI;
+const { EEXIST, EINVAL, ENOMEM, S_IFDIR, S_IFREG } = UAPI;
 
 /** How a variable reads in its file. */
 interface ValueType {
@@ -53,6 +53,8 @@ interface Entry {
   readonly dentry: Addr;
   /** 0 but for a file with functions of a module's. */
   readonly fsdata: Addr;
+  /** Where the kernel has functions of its own that look there; else 0. */
+  readonly inode: Addr;
   /** Open files, and the tree. */
   refs: number;
 }
@@ -122,19 +124,32 @@ export class DebugfsCreate {
   }
 
   /** An entry that is not in the tree yet; undefined without memory. @param more bytes of its fsdata. */
-  #add(path: string, kind: Kind, more = 0): Entry | undefined {
-    const { slab } = this.#fs.core;
-    const owner = `debugfs ${path}`;
-    const dentry = slab.tryAlloc(this.#fs.core.kernel.structs.dentry.size, owner);
-    if (dentry === 0n) return undefined;
-    const fsdata = more === 0 ? 0n : slab.tryAlloc(more, owner);
-    if (more > 0 && fsdata === 0n) {
-      slab.free(dentry);
+  #add(path: string, parent: Addr, kind: Kind, more = 0): Entry | undefined {
+    const { slab, kernel } = this.#fs.core;
+    const { dentry: layout, inode: inodeLayout } = kernel.structs;
+    const sizes = [layout.size, more, layout.fields.d_inode === undefined ? 0 : inodeLayout.size];
+    const parts = sizes.map((size) => (size === 0 ? 0n : slab.tryAlloc(size, `debugfs ${path}`)));
+    if (parts.some((part, i) => part === 0n && sizes[i] > 0)) {
+      for (const part of parts) slab.free(part);
       return undefined;
     }
-    const entry = { path, kind, dentry, fsdata, refs: 1 };
+    const [dentry, fsdata, inode] = parts;
+    const entry = { path, kind, dentry, fsdata, inode, refs: 1 };
+    this.#link(entry, parent);
     this.#entries.set(dentry, entry);
     return entry;
+  }
+
+  /** As the kernel's own functions find it: its inode, which a directory's owner may note something in, and what it is in. */
+  #link({ dentry, inode, kind }: Entry, parent: Addr): void {
+    const { mem, core } = this.#fs;
+    const { d_inode, d_parent } = core.kernel.structs.dentry.fields;
+    if (d_inode === undefined || d_parent === undefined) return;
+    const { i_mode, i_private } = core.kernel.structs.inode.fields;
+    mem.writeU64(dentry + BigInt(d_inode), inode);
+    mem.writeU64(dentry + BigInt(d_parent), parent === 0n ? dentry : parent);
+    mem.writeU16(inode + BigInt(i_mode), kind.mode | (kind.type === 'dir' ? S_IFDIR : S_IFREG));
+    mem.writeU64(inode + BigInt(i_private), kind.data);
   }
 
   /** In the tree. */
@@ -157,7 +172,7 @@ export class DebugfsCreate {
   #createDir(name: Addr, parent: Addr): Addr {
     const path = this.#start(name, parent);
     if (typeof path === 'bigint') return path;
-    const entry = this.#add(path, { type: 'dir', mode: 0, data: 0n });
+    const entry = this.#add(path, parent, { type: 'dir', mode: 0, data: 0n });
     if (!entry) return negErrno(ENOMEM);
     this.#show(entry);
     return entry.dentry;
@@ -170,7 +185,7 @@ export class DebugfsCreate {
     const path = this.#start(name, parent);
     if (typeof path === 'bigint') return path;
     const kind = { type: 'file', mode: Number(bits & 0o7777n), data };
-    const entry = this.#add(path, kind, this.#fs.core.kernel.structs.debugfs_fsdata.size);
+    const entry = this.#add(path, parent, kind, this.#fs.core.kernel.structs.debugfs_fsdata.size);
     if (!entry) return negErrno(ENOMEM);
     mem.writeU64(
       entry.fsdata + BigInt(this.#fsdata.real_fops),
@@ -189,21 +204,23 @@ export class DebugfsCreate {
     const inode = this.#fs.inodeOf(file);
     // In the place where an inode of /proc has its entry.
     mem.writeU64(inode + BigInt(this.#fs.procInode.pde - this.#fs.procInode.vfs_inode), entry.fsdata);
-    mem.writeU64(inode + BigInt(this.#fs.core.kernel.structs.inode.fields.i_private), data);
+    const { inode: inodeLayout, file: fileLayout, path } = this.#fs.core.kernel.structs;
+    mem.writeU64(inode + BigInt(inodeLayout.fields.i_private), data);
+    const at = fileLayout.fields.f_path;
+    if (at !== undefined) mem.writeU64(file + BigInt(at + path.fields.dentry), entry.dentry);
     return file;
   }
 
   #put(entry: Entry): void {
     if (--entry.refs > 0) return;
-    this.#fs.core.slab.free(entry.dentry);
-    this.#fs.core.slab.free(entry.fsdata);
+    for (const part of [entry.dentry, entry.fsdata, entry.inode]) this.#fs.core.slab.free(part);
   }
 
   /** (name, mode, parent, variable) */
   #createValue({ args }: HostCall, type: string): Addr {
     const path = this.#start(args[0], args[2]);
     if (typeof path === 'bigint') return path;
-    const entry = this.#add(path, { type, mode: Number(args[1] & 0o7777n), data: args[3] });
+    const entry = this.#add(path, args[2], { type, mode: Number(args[1] & 0o7777n), data: args[3] });
     if (!entry) return negErrno(ENOMEM);
     this.#show(entry);
     return entry.dentry;

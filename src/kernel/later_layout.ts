@@ -14,12 +14,13 @@ export const LATER_MEMBERS = {
   module: ['mem', 'flagstab', 'mkobj'],
   /** 6.19: the format of a WARN() that is a trap with arguments. */
   bug_entry: ['format_disp'],
-  /** Of any release, for a real kernel's own functions: in init_fs, with init_cred, in init_css_set. */
+  /** Of any release, for a real kernel's own functions: in init_fs, with init_cred, in init_css_set, init_signals. */
   task_struct: [
     ...([
       'cred',
       'real_cred',
       'cgroups',
+      'sighand',
       'thread_pid',
       'cpus_ptr',
       'cpus_mask',
@@ -29,8 +30,10 @@ export const LATER_MEMBERS = {
   ],
   /** Of any release: whether a directory of /proc is one for good. */
   proc_dir_entry: ['proc_iops'],
-  /** 6.13: a count of those who use a file that is one less than them. */
-  file: ['f_ref'],
+  /** 6.13: a count of those who use a file that is one less than them. Of any release: where it is opened. */
+  file: ['f_ref', 'f_path'],
+  /** Of any release: what a real kernel's own functions look at in a directory of debugfs. */
+  dentry: ['d_inode', 'd_parent'],
 } as const;
 
 /** Whole ones, with the members that are asked for. */

@@ -117,12 +117,15 @@ export class Fork {
     if (namespaces === undefined) return;
     mem.writeU64(addr + BigInt(this.#taskStruct.nsproxy), namespaces);
     const { task_struct, fpu } = this.#core.kernel.structs;
-    const { usage, fs, cred, real_cred, cgroups } = task_struct.fields;
+    const { usage, fs, cred, real_cred, cgroups, signal, sighand } = task_struct.fields;
     for (const [at, name] of [
       [fs, 'init_fs'],
       [cred, 'init_cred'],
       [real_cred, 'init_cred'],
       [cgroups, 'init_css_set'],
+      // Limits are there, and whose an allocation is that has no end; signals are the machine's.
+      [signal, 'init_signals'],
+      [sighand, 'init_sighand'],
     ] as const)
       if (at !== undefined) mem.writeU64(addr + BigInt(at), symbols.require(name));
     const { cpus_ptr, cpus_mask, migration_pending } = task_struct.fields;

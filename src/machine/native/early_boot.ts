@@ -16,6 +16,7 @@ const SLAB_IS_GONE: Since = { release: '6.8', seen: '6.12.117, 7.3.4', not: '6.1
 
 export function earlyBoot(core: KernelCore): void {
   cpuSizes(core);
+  cpuTopology(core);
   const { mem, symbols } = core;
   // kmem_cache_init_late(): there is a heap from the beginning on, the machine's.
   const slab = symbols.lookupName('slab_state');
@@ -26,6 +27,22 @@ export function earlyBoot(core: KernelCore): void {
   const console = symbols.lookupName('conswitchp');
   const dummy = symbols.lookupName('dummy_con');
   if (console !== undefined && dummy !== undefined) mem.writeU64(console, dummy);
+}
+
+/** Masks of those that a CPU shares something with. */
+const TOPOLOGY = 'cpu_sibling_map cpu_core_map cpu_die_map cpu_llc_shared_map cpu_l2c_shared_map'.split(' ');
+
+/** smp_prepare_cpus() and set_cpu_sibling_map() of CPUs that share nothing: masks are of memory of their own (CPUMASK_OFFSTACK). */
+function cpuTopology({ mem, slab, symbols, percpu, cpus }: KernelCore): void {
+  for (const name of TOPOLOGY) {
+    const at = symbols.lookupName(name);
+    if (at === undefined) continue;
+    for (let cpu = 0; cpu < cpus; cpu++) {
+      const mask = slab.alloc(8 * Math.ceil(cpus / 64), name);
+      mem.writeU8(mask + BigInt(cpu >> 3), 1 << (cpu & 7));
+      mem.writeU64(BigInt.asUintN(64, percpu.base[cpu] + at), mask);
+    }
+  }
 }
 
 /** early_identify_cpu(): sizes, by which memory is laid out. Who asks for features is told of none. */
