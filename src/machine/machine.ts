@@ -90,7 +90,6 @@ export class Machine {
     const lookup = imageLookup(image);
     const traces = new Traces(core, engine, lookup, options, smp.cpus);
     const kernel = kernelParts(core, smp, image, options);
-    kernel.mm.callers = (call) => traces.callers(call);
     const patching = patchingParts(core, smp, kernel, traces, lookup, options, image.real !== undefined);
     const { ftrace, livepatch, loader, kobjects } = patching;
 

@@ -57,6 +57,7 @@ export function patchingParts(
   const klpPorts = { sched, workqueue, modules: lateRelocations(core, moduleList, ftrace), stack: traces };
   const klpOptions = { reliableStacktrace: traces.stackTrace.haveReliableStack, debug };
   const livepatch = new Livepatch(core, ftrace, kobjects, klpPorts, klpOptions);
+  mm.callers = (call) => traces.callers(call);
   const heap = new ModuleHeap(mm, moduleList, livepatch);
   const hooks = moduleHooks(core, ftrace, livepatch, new ModuleText(lookup), sysfs, kobjects, heap, tracing);
   const modulePercpu = new ReservedChunk(core);
