@@ -68,9 +68,9 @@ export class Ftrace {
    */
   init(sites: readonly Addr[], untraced: readonly Addr[] = []): number {
     for (const ip of untraced) this.textPoke.early(ip, this.#fentry.nop);
-    const expected = new Uint8Array(this.#fentry.size);
+    const scratch = new Uint8Array(this.#fentry.size);
     for (const rec of this.records.add(undefined, sites, 0)) {
-      this.#fentry.call(rec.ip, this.#sym.fentry, expected);
+      const expected = this.#fentry.call(rec.ip, this.#sym.fentry, scratch);
       const failed = this.#code.verify(rec.ip, expected);
       if (failed) {
         ftraceBug(this.#core, failed, rec, expected, INITIALIZING);
