@@ -117,6 +117,7 @@ const TASK = [
     'cred',
     'real_cred',
     'cgroups',
+    'sighand',
     'thread_pid',
     'cpus_ptr',
     'cpus_mask',
@@ -135,18 +136,20 @@ const COUNTS = [
     (member) => `cpuinfo_x86.x86_${member}`,
   ),
 ];
+const PROC_AND_DEBUGFS = ['proc_dir_entry.proc_iops', 'dentry.d_inode', 'dentry.d_parent'];
 const KERNFS_ROOT = ['sizeof kernfs_root', 'kernfs_root.deactivate_waitq'];
 const CACHE_ARGS = ['sizeof kmem_cache_args', 'kmem_cache_args.ctor'];
 
 /** In the order of the structures. */
 const LATER: Readonly<Record<string, readonly string[]>> = {
-  '6.1': [...TASK, 'module.mkobj', 'proc_dir_entry.proc_iops', ...FPU, ...KERNFS_ROOT, ...COUNTS],
+  '6.1': [...TASK, 'module.mkobj', 'file.f_path', ...PROC_AND_DEBUGFS, ...FPU, ...KERNFS_ROOT, ...COUNTS],
   '6.12': [
     ...TASK,
     'module.mem',
     'module.mkobj',
+    'file.f_path',
     'alt_instr.flags',
-    'proc_dir_entry.proc_iops',
+    ...PROC_AND_DEBUGFS,
     ...MEMORY,
     ...FPU,
     ...KERNFS_ROOT,
@@ -161,9 +164,10 @@ const LATER: Readonly<Record<string, readonly string[]>> = {
     'module.flagstab',
     'module.mkobj',
     'file.f_ref',
+    'file.f_path',
     'bug_entry.format_disp',
     'alt_instr.flags',
-    'proc_dir_entry.proc_iops',
+    ...PROC_AND_DEBUGFS,
     ...MEMORY,
     ...FPU,
     ...KERNFS_ROOT,
