@@ -3,27 +3,12 @@
 
 import { describe, expect, it } from 'vitest';
 import type { Addr } from '../../src/guest/addr.ts';
-import type { HostGenerator } from '../../src/guest/hostcall.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import { HeapMachine } from '../mm/machine.ts';
 import { vmlinuzOf } from '../vmlinuz/debian_kernels.ts';
+import { runInTask } from './in_task.ts';
 
 const GFP_KERNEL = 0xcc0;
-
-/** Runs a host's code in a task of a machine. @returns the task's exit status */
-function runIn(machine: Machine, run: (machine: Machine) => HostGenerator<void>): number | undefined {
-  machine.inspect.sysfs.mkdirs('/kernel/livepatch').addFile({
-    name: 'calls',
-    mode: 0o200,
-    *store(written) {
-      yield* run(machine);
-      return written.length;
-    },
-  });
-  const task = machine.spawn('echo', ['1', '/sys/kernel/livepatch/calls']);
-  machine.runUntil(() => machine.exitStatus(task) !== undefined, 600e9);
-  return machine.exitStatus(task);
-}
 
 const kernels = { '6.1': vmlinuzOf('6.1'), '6.12': vmlinuzOf('6.12'), '7.3': vmlinuzOf('7.3') };
 
@@ -35,7 +20,8 @@ describe.each(['6.1', '6.12', '7.3'] as const)('Debian %s', (series) => {
     async () => {
       const machine = await Machine.boot({ cpus: 1, kernel: kernel as string });
       const owners = new Map<string, string | undefined>();
-      const status = runIn(machine, function* ({ inspect: { core } }) {
+      const status = runInTask(machine, function* () {
+        const { core } = machine.inspect;
         const { slab, mem, symbols } = core;
         const text = slab.alloc(64, 'test');
         mem.writeCString(text, 'text %d');
@@ -67,7 +53,8 @@ describe.each(['6.1', '6.12', '7.3'] as const)('Debian %s', (series) => {
 
   it.skipIf(!kernel)('ends who breaks a list, and says how it was broken', async () => {
     const machine = await Machine.boot({ cpus: 1, kernel: kernel as string });
-    const status = runIn(machine, function* ({ inspect: { core } }) {
+    const status = runInTask(machine, function* () {
+      const { core } = machine.inspect;
       const { slab, mem, symbols } = core;
       const check = ['__list_add_valid', '__list_add_valid_or_report'].find(
         (name) => symbols.lookupName(name) !== undefined,

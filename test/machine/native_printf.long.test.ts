@@ -8,6 +8,7 @@ import type { HostGenerator } from '../../src/guest/hostcall.ts';
 import { type FormatContext, vsprintf } from '../../src/kernel/vsprintf.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import { vmlinuzOf } from '../vmlinuz/debian_kernels.ts';
+import { runInTask } from './in_task.ts';
 
 const CASES = 400;
 const BUFFER = 512;
@@ -115,17 +116,7 @@ type Printed = readonly [format: string, length: number, text: string];
 /** Runs a host's code in a task of a machine of that kernel. */
 async function inMachine(kernel: string, run: (machine: Machine) => HostGenerator<void>): Promise<void> {
   const machine = await Machine.boot({ cpus: 1, kernel });
-  machine.inspect.sysfs.mkdirs('/kernel/livepatch').addFile({
-    name: 'calls',
-    mode: 0o200,
-    *store(written) {
-      yield* run(machine);
-      return written.length;
-    },
-  });
-  const task = machine.spawn('echo', ['1', '/sys/kernel/livepatch/calls']);
-  machine.runUntil(() => machine.exitStatus(task) !== undefined, 600e9);
-  expect(machine.exitStatus(task)).toBe(0);
+  expect(runInTask(machine, () => run(machine))).toBe(0);
   machine.close();
 }
 

@@ -7,6 +7,7 @@ import type { Addr } from '../../src/guest/addr.ts';
 import type { GuestMemory } from '../../src/guest/memory.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import { vmlinuzOf } from '../vmlinuz/debian_kernels.ts';
+import { runInTask } from './in_task.ts';
 
 const SIZE = 64;
 const CASES = 60;
@@ -113,7 +114,7 @@ async function results(
   given: readonly Given[],
 ): Promise<ReadonlyMap<string, unknown[]>> {
   const machine = await Machine.boot({ cpus: 1, ...(kernel === undefined ? {} : { kernel }) });
-  const { core, sysfs } = machine.inspect;
+  const { core } = machine.inspect;
   const found = new Map<string, unknown[]>();
   const room = core.slab.alloc(2048, 'test');
   const [a, b] = [room, room + 512n];
@@ -136,37 +137,30 @@ async function results(
     for (const field of [list_head.fields.next, list_head.fields.prev])
       core.mem.writeU64(b + LIST + BigInt(field), b + LIST);
   };
-  sysfs.mkdirs('/kernel/livepatch').addFile({
-    name: 'calls',
-    mode: 0o200,
-    *store(written) {
-      for (const [name, args, result] of CALLS) {
-        const fn = core.symbols.lookupName(name);
-        if (fn === undefined) continue;
-        const all: unknown[] = [];
-        for (const { texts, n } of given) {
-          core.mem.fill(room, 2048, 0x7e);
-          lay();
-          core.mem.writeCString(a, texts[0]);
-          core.mem.writeCString(b, texts[1]);
-          for (const [format, at] of Object.entries(FORMATS)) core.mem.writeCString(b + at, format);
-          const value: bigint = BigInt(yield { call: fn, args: args({ ...places, n }) });
-          // strscpy() copies words, so that there may be zeros behind the end.
-          const copied = /strscpy/.test(name) && n > 0 ? core.mem.readCString(b + 100n) : undefined;
-          if (copied !== undefined) core.mem.fill(b + 100n, 100, 0);
-          const made = madeOf(core.mem, value, result, n, b + VARIABLE);
-          core.mem.fill(b + PARAMS, 192, 0);
-          const bytes = (copied ?? '') + Buffer.from(core.mem.readBytes(room, 2048)).toString('hex');
-          all.push([made ?? shown(value, result, room), core.mem.readCString(page), pointers(bytes, room)]);
-        }
-        found.set(name, all);
+  const status = runInTask(machine, function* () {
+    for (const [name, args, result] of CALLS) {
+      const fn = core.symbols.lookupName(name);
+      if (fn === undefined) continue;
+      const all: unknown[] = [];
+      for (const { texts, n } of given) {
+        core.mem.fill(room, 2048, 0x7e);
+        lay();
+        core.mem.writeCString(a, texts[0]);
+        core.mem.writeCString(b, texts[1]);
+        for (const [format, at] of Object.entries(FORMATS)) core.mem.writeCString(b + at, format);
+        const value: bigint = BigInt(yield { call: fn, args: args({ ...places, n }) });
+        // strscpy() copies words, so that there may be zeros behind the end.
+        const copied = /strscpy/.test(name) && n > 0 ? core.mem.readCString(b + 100n) : undefined;
+        if (copied !== undefined) core.mem.fill(b + 100n, 100, 0);
+        const made = madeOf(core.mem, value, result, n, b + VARIABLE);
+        core.mem.fill(b + PARAMS, 192, 0);
+        const bytes = (copied ?? '') + Buffer.from(core.mem.readBytes(room, 2048)).toString('hex');
+        all.push([made ?? shown(value, result, room), core.mem.readCString(page), pointers(bytes, room)]);
       }
-      return written.length;
-    },
+      found.set(name, all);
+    }
   });
-  const task = machine.spawn('echo', ['1', '/sys/kernel/livepatch/calls']);
-  machine.runUntil(() => machine.exitStatus(task) !== undefined, 600e9);
-  expect(machine.exitStatus(task)).toBe(0);
+  expect(status).toBe(0);
   machine.close();
   return found;
 }
