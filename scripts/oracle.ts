@@ -137,7 +137,7 @@ function compared(
   return {
     name,
     operations: operations.length,
-    identical: found[0]?.index ?? Math.min(real.outcomes.length, emulated.outcomes.length),
+    identical: Math.min(real.outcomes.length, emulated.outcomes.length) - found.length,
     differences: all ? found : found.slice(0, 1),
     failures: [real.failure, emulated.failure].flatMap((failure) => (failure ? [failure.message] : [])),
   };

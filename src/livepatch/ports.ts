@@ -16,8 +16,8 @@ interface SchedPort {
 interface WorkqueuePort {
   /** schedule_work(): a work_struct in guest memory. */
   queueWork(work: Addr): boolean;
-  /** schedule_delayed_work() of a delayed_work in guest memory; delay in ns. */
-  queueDelayedWork(work: Addr, delayNs: number): boolean;
+  /** schedule_delayed_work() of a delayed_work in guest memory; delay in jiffies. */
+  queueDelayedWork(work: Addr, delay: number): boolean;
   /** schedule_on_each_cpu(): returns when a worker of every CPU has run the function. */
   scheduleOnEachCpu(fn: Addr): HostGenerator<void>;
 }

@@ -6,7 +6,7 @@ const CPU_SKEW = 3;
 
 /**
  * @param hz jiffies in a second. @param delay jiffies from now. @param cpu the CPU that asks. @param now virtual ns.
- * @returns ns from now to the jiffy at which the timer fires.
+ * @returns jiffies from now to that at which the timer expires.
  */
 export function roundJiffiesRelative(hz: number, delay: number, cpu: number, now: number): number {
   const nsPerJiffy = 1e9 / hz;
@@ -19,5 +19,5 @@ export function roundJiffiesRelative(hz: number, delay: number, cpu: number, now
   // Down when less than a quarter of a second has passed since the whole one, else up.
   const rounded = (rest < hz / 4 ? skewed - rest : skewed - rest + hz) - cpu * CPU_SKEW;
   const due = rounded > jiffies ? rounded : original;
-  return (due - initial) * nsPerJiffy - now;
+  return due - jiffies;
 }

@@ -1,5 +1,5 @@
 // Timers in virtual time: sleeps, struct timer_list of modules, jiffies.
-// Mirrors kernel/time/timer.c and hrtimer.c by behaviour: a timer expires at a tick.
+// Mirrors kernel/time/timer.c and hrtimer.c by behaviour: a timer expires at a tick, one of the wheel with its bucket (timer_wheel.ts).
 //
 // A timer_list is guest memory; the queue holds its address and when it is due.
 
@@ -8,6 +8,7 @@ import type { KernelCore } from '../kernel/core.ts';
 import { type Structs, tickNs } from '../kernel/description.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { Sched } from './core.ts';
+import { bucketExpiry } from './timer_wheel.ts';
 
 /** ns of a jiffy. */
 type Due =
@@ -101,9 +102,9 @@ export class Timers {
     const current = (cpu: number) => core.current(cpu);
     core.host.defineAll({
       add_process_timer: ({ args, cpu }) => {
-        const at = this.jiffies() + args[1];
-        this.add(args[0], this.#atJiffy(at), { wake: current(cpu) });
-        return at;
+        const expires = this.jiffies() + args[1];
+        this.#addToWheel(args[0], expires, { wake: current(cpu) });
+        return expires;
       },
       jiffies_left: ({ args }) => {
         const left = BigInt.asIntN(64, args[0] - this.jiffies());
@@ -140,13 +141,21 @@ export class Timers {
     return this.#initialJiffies + BigInt(Math.floor(this.#core.clock.now() / this.tickNs));
   }
 
-  #atJiffy(jiffy: bigint): number {
-    return Number(jiffy - this.#initialJiffies) * this.tickNs;
+  #addGuest(timer: Addr, expires: bigint): boolean {
+    this.#core.mem.writeU64(timer + BigInt(this.#timerList.expires), expires);
+    return this.#addToWheel(timer, expires, { timer });
   }
 
-  #addGuest(timer: Addr, jiffy: bigint): boolean {
-    this.#core.mem.writeU64(timer + BigInt(this.#timerList.expires), jiffy);
-    return this.add(timer, this.#atJiffy(jiffy), { timer });
+  /** Arms the timer of a delayed work, for so many jiffies from now. */
+  addWork(timer: Addr, delay: number, work: Addr): void {
+    this.#addToWheel(timer, this.jiffies() + BigInt(delay), { work });
+  }
+
+  #addToWheel(timer: Addr, expires: bigint, due: Due): boolean {
+    const clk = this.jiffies();
+    const delta = Number(BigInt.asIntN(64, expires - clk));
+    const jiffy = bucketExpiry(Number(clk), delta, this.#core.kernel.constants.HZ);
+    return this.add(timer, (jiffy - Number(this.#initialJiffies)) * this.tickNs, due);
   }
 
   /** Arms a timer for a time (virtual ns); true when it was armed already. */

@@ -129,19 +129,9 @@ export class Workqueue {
       queue_work_on: ({ args, cpu }) =>
         this.queueWork(args[2], this.#cpu(args[0], cpu), this.#wqs.at(args[1])),
       queue_delayed_work_on: ({ args, cpu }) =>
-        this.queueDelayedWork(
-          args[2],
-          Number(args[3]) * this.#timers.tickNs,
-          this.#cpu(args[0], cpu),
-          this.#wqs.at(args[1]),
-        ),
+        this.queueDelayedWork(args[2], Number(args[3]), this.#cpu(args[0], cpu), this.#wqs.at(args[1])),
       mod_delayed_work_on: ({ args, cpu }) =>
-        this.modDelayedWork(
-          args[2],
-          Number(args[3]) * this.#timers.tickNs,
-          this.#cpu(args[0], cpu),
-          this.#wqs.at(args[1]),
-        ),
+        this.modDelayedWork(args[2], Number(args[3]), this.#cpu(args[0], cpu), this.#wqs.at(args[1])),
       delayed_work_timer_fn: ({ args }) => this.#timerFn(args[0] - this.#timerAt),
       cancel_work_sync: cancel,
       cancel_delayed_work_sync: cancelDelayed,
@@ -257,23 +247,18 @@ export class Workqueue {
     else if (mine.length < MAX_WORKERS) this.#addWorker(cpu);
   }
 
-  /** queue_delayed_work_on(): delay in virtual ns. */
-  queueDelayedWork(work: Addr, delayNs: number, cpu = 0, wq = this.#wqs.system): boolean {
+  /** queue_delayed_work_on(): delay in jiffies. */
+  queueDelayedWork(work: Addr, delay: number, cpu = 0, wq = this.#wqs.system): boolean {
     if (this.#pending(work)) return false;
     this.#setPending(work, true);
     this.#core.mem.writeU32(work + this.#delayedCpuAt, cpu);
-    if (delayNs <= 0) {
+    if (delay <= 0) {
       this.#insert(work, cpu, wq);
     } else {
       this.#delayed.set(work, wq);
-      this.#arm(work, delayNs);
+      this.#timers.addWork(work + this.#timerAt, delay, work);
     }
     return true;
-  }
-
-  #arm(work: Addr, delayNs: number): void {
-    const at = Math.ceil((this.#core.clock.now() + delayNs) / this.#timers.tickNs) * this.#timers.tickNs;
-    this.#timers.add(work + this.#timerAt, at, { work });
   }
 
   #timerFn(work: Addr): void {
@@ -283,9 +268,9 @@ export class Workqueue {
   }
 
   /** mod_delayed_work_on(): true when it was pending. */
-  modDelayedWork(work: Addr, delayNs: number, cpu = 0, wq = this.#wqs.system): boolean {
+  modDelayedWork(work: Addr, delay: number, cpu = 0, wq = this.#wqs.system): boolean {
     const was = this.#grab(work, true);
-    this.queueDelayedWork(work, delayNs, cpu, wq);
+    this.queueDelayedWork(work, delay, cpu, wq);
     return was;
   }
 

@@ -64,11 +64,13 @@ const KINDS: Readonly<Record<string, Kind>> = {
     patched: false,
   },
   'a patch is replaced': {
+    readers: 3,
     before: settledWith('target', 'patch_vmlinux'),
     transition: (s) => [s.startInsmod('patch_both', 'replace=1')],
     patched: false,
   },
   'a transition is turned round': {
+    readers: 3,
     before: (s) => {
       heldUp(s);
       s.insmod('patch_both', 'replace=1');
@@ -85,6 +87,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
     patched: false,
   },
   'a transition is forced as soon as it has begun': {
+    readers: 3,
     before: heldUp,
     transition: (s) => {
       const enable = s.startInsmod('patch_both', 'replace=1');

@@ -13,7 +13,7 @@ import type { Addr } from '../../src/guest/addr.ts';
 import { type HostCall, HostFunctions, type HostGenerator } from '../../src/guest/hostcall.ts';
 import { GuestMemory, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../src/guest/memory.ts';
 import type { KernelCore } from '../../src/kernel/core.ts';
-import { BUILT_IN, type KernelDescription } from '../../src/kernel/description.ts';
+import { BUILT_IN, type KernelDescription, tickNs } from '../../src/kernel/description.ts';
 import { EventLog, type KernelEvent } from '../../src/kernel/events.ts';
 import { Kallsyms } from '../../src/kernel/kallsyms.ts';
 import { Kobjects } from '../../src/kernel/kobject.ts';
@@ -123,7 +123,7 @@ export class World {
   beforeEnable: (patch: KlpPatch) => void = () => {};
   readonly stacks = new Map<TaskStruct, FakeStack>();
   readonly running = new Set<TaskStruct>();
-  readonly queued: { work: Addr; delayNs: number }[] = [];
+  readonly queued: { work: Addr; delay: number }[] = [];
   readonly signalled: string[] = [];
   readonly trampolines = new Map<number, { start: number; size: number; template: number }>();
   now = 0;
@@ -273,8 +273,8 @@ export class World {
           wakeUpIfIdle: (cpu) => void this.signalled.push(`idle ${cpu}`),
         },
         workqueue: {
-          queueWork: (work) => this.queued.push({ work, delayNs: 0 }) > 0,
-          queueDelayedWork: (work, delayNs) => this.queued.push({ work, delayNs }) > 0,
+          queueWork: (work) => this.queued.push({ work, delay: 0 }) > 0,
+          queueDelayedWork: (work, delay) => this.queued.push({ work, delay }) > 0,
           *scheduleOnEachCpu(fn) {
             world.calls.push(`each cpu: ${world.core.symbols.nameOf(fn)}`);
             world.during.eachCpu?.();
@@ -389,8 +389,8 @@ export class World {
   /** Runs work items that are queued, delayed ones too, until none is or `limit` ran. */
   work(limit = 20): void {
     for (let i = 0; i < limit && this.queued.length > 0; i++) {
-      const { work, delayNs } = this.queued.shift() as { work: Addr; delayNs: number };
-      this.now += delayNs;
+      const { work, delay } = this.queued.shift() as { work: Addr; delay: number };
+      this.now += delay * tickNs(BUILT_IN);
       const fn = this.core.mem.readU64(work + BigInt(LAYOUT.work_struct.fields.func));
       const host = this.core.host.get(this.core.symbols.nameOf(fn) ?? '');
       const result = host?.(this.call(work));

@@ -242,8 +242,7 @@ describe('round_jiffies_relative()', () => {
     // HZ is 250, jiffies begin at 2^32 - 300 * HZ: 46 jiffies behind a whole second.
     const initial = (2 ** 32 - 300 * 250) % 250;
     const due = (now: number, cpu = 0, delay = 250) => {
-      const at = roundJiffiesRelative(250, delay, cpu, now) + now;
-      return Math.round(at / 4e6);
+      return roundJiffiesRelative(250, delay, cpu, now) + now / 4e6;
     };
     const whole = 250 - initial;
     const now = (jiffies: number) => (whole + jiffies) * 4e6;

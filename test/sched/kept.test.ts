@@ -53,7 +53,7 @@ describe('what is kept of a boot', () => {
     world.machine.runFor(10 * MS);
     expect(workqueue.keep()).toBeUndefined();
     world.machine.runFor(100 * MS);
-    workqueue.queueDelayedWork(work, 1000 * MS, 0);
+    workqueue.queueDelayedWork(work, 250, 0);
     const later = workqueue.keep();
     expect(later?.delayed.map(([addr]) => addr)).toContain(work);
     workqueue.restore({ ...(later as NonNullable<typeof later>), delayed: kept?.delayed ?? [] });

@@ -62,6 +62,8 @@ const NATIVE_FUNCTIONS: ReadonlySet<string> = new Set([
       'charp',
     ].map((type) => `param_get_${type} param_set_${type}`),
     'param_free_charp param_get_string param_set_copystring',
+    // kernel/time/sleep_timeout.c: later kernels sleep a jiffy less
+    'msleep msleep_interruptible',
     // fs/seq_file.c
     '__seq_open_private seq_escape_mem seq_list_next seq_list_start_head seq_lseek seq_open seq_open_private seq_pad',
     'seq_printf seq_put_decimal_ll seq_put_decimal_ull seq_put_decimal_ull_width seq_put_hex_ll seq_putc seq_puts',
