@@ -143,7 +143,7 @@ export class Bundles {
 
   /** Where a step can be made to fail. */
   #injected(point: FaultPoint, what: string): void {
-    const failed = this.#core.faults?.check(point, what) ?? 0;
+    const failed = this.#core.faults.check(point, what);
     if (failed !== 0) throw new BundleError(-failed, `${point} of ${what}: a fault`);
   }
 
@@ -372,7 +372,7 @@ export class Bundles {
   /** What is wrong with a target; undefined when it is the one that the member was built for. */
   #wrongTarget(spec: BundleFile['members'][number] | Member['spec'], mod: Module): string | undefined {
     const { file, object, srcversion, vermagic } = spec;
-    if (this.#core.faults?.check('klp_check_target', file)) return `klp_check_target of ${file}: a fault`;
+    if (this.#core.faults.check('klp_check_target', file)) return `klp_check_target of ${file}: a fault`;
     const [field, wanted] = srcversion !== undefined ? ['srcversion', srcversion] : ['vermagic', vermagic];
     const is = mod.info.get(field as string);
     if (is?.trim() === wanted?.trim()) return undefined;

@@ -155,10 +155,7 @@ export class Gate {
 
   #try(task: TaskStruct, call: HostCall): bigint | number {
     const how = Number(call.args[0]);
-    const fault = this.#core.faults?.check(
-      'klp_gate_lock',
-      how & GATE.transition ? 'a transition' : 'a load',
-    );
+    const fault = this.#core.faults.check('klp_gate_lock', how & GATE.transition ? 'a transition' : 'a load');
     if (fault) return this.#leave(task, how, fault);
     if (this.#take(task, how)) return this.#leave(task, how, 1);
     const errno = this.#refusal(task, how, call.args[1] !== 0n, call);

@@ -54,7 +54,7 @@ export class Members {
     if (!registration) return undefined;
     const { spec } = registration.member;
     if (patch.name !== spec.module) return undefined;
-    const fault = this.#core.faults?.check('klp_register_member', spec.module) ?? 0;
+    const fault = this.#core.faults.check('klp_register_member', spec.module);
     if (fault !== 0) return fault;
     const problem = this.problem(patch);
     const [object] = patch.staticObjects();

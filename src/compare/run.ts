@@ -190,9 +190,9 @@ class Run {
     const before = this.#look();
     const { faults: point } = this.#machine.inspect.core;
     const by = (task: TaskStruct): boolean => this.#doers.has(task);
-    const faults: Fault[] = attrs.flatMap((attr) => point?.arm({ ...attr, by }) ?? []);
+    const faults: Fault[] = attrs.map((attr) => point.arm({ ...attr, by }));
     const failed = !this.#do(step);
-    for (const fault of faults) point?.disarm(fault);
+    for (const fault of faults) point.disarm(fault);
     const injected = faults.flatMap((fault) => fault.injected);
     return { failed, injected, left: failed ? leftBehind(before, this.#look()) : [] };
   }

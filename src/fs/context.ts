@@ -6,7 +6,6 @@ import type { GuestMemory } from '../guest/memory.ts';
 import { PAGE_SIZE, PROT_READ, PROT_WRITE } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import type { Constants, Structs } from '../kernel/description.ts';
-import { noFail } from '../kernel/fault_inject.ts';
 import { initListHead } from '../kernel/list.ts';
 import { initWaitList } from '../kernel/mutex.ts';
 import { SlabError } from '../kernel/slab.ts';
@@ -47,7 +46,7 @@ export class FsContext {
   newCompletion(): Addr {
     const { core } = this;
     const { size, fields } = this.core.kernel.structs.completion;
-    const completion = noFail(core.faults, () => core.slab.alloc(size, 'completion'));
+    const completion = core.faults.without(() => core.slab.alloc(size, 'completion'));
     initListHead(this.core, completion + BigInt(fields.wait_task_list));
     return completion;
   }

@@ -8,7 +8,6 @@ import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
 import { keptFor, PAGE_SIZE } from '../guest/memory.ts';
 import { negErrno } from '../kernel/core.ts';
 import type { Structs } from '../kernel/description.ts';
-import { noFail } from '../kernel/fault_inject.ts';
 import { writeCut } from '../kernel/lib.ts';
 import { initMutex } from '../kernel/mutex.ts';
 import type { GuestAttribute, SysfsFile } from '../kernel/sysfs.ts';
@@ -181,7 +180,7 @@ export class Kernfs {
       const kn = this.#fs.core.slab.tryAlloc(this.#fs.core.kernel.structs.kernfs_node.size, 'kernfs_node');
       if (kn === 0n) return undefined;
       // The rest is part of what the kernel made with the directory.
-      node = noFail(this.#fs.core.faults, () => this.#makeNode(file, kn));
+      node = this.#fs.core.faults.without(() => this.#makeNode(file, kn));
       this.#nodes.set(file, node);
       this.#byKn.set(node.kn, node);
       if (!file.guest) this.#byAttr.set(node.attr, node);

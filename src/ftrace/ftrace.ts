@@ -158,7 +158,7 @@ export class Ftrace {
     if (this.disabled) return -UAPI.ENODEV;
     const site = this.location(ip);
     if (site === 0n) return -UAPI.EINVAL;
-    const failed = remove ? 0 : (this.#core.faults?.check('ftrace_set_filter_ip', this.#core.sym(site)) ?? 0);
+    const failed = remove ? 0 : this.#core.faults.check('ftrace_set_filter_ip', this.#core.sym(site));
     if (failed !== 0) return failed;
     const ops = this.ops(opsAddr);
     ops.init();
@@ -222,7 +222,7 @@ export class Ftrace {
     const ops = this.ops(opsAddr);
     ops.init();
     const where = ops.filterIps()?.map((ip) => this.#core.sym(ip));
-    const failed = this.#core.faults?.check('register_ftrace_function', where?.join(' ') ?? 'all') ?? 0;
+    const failed = this.#core.faults.check('register_ftrace_function', where?.join(' ') ?? 'all');
     if (failed !== 0) return failed;
     yield* this.#lock(this.#sym.ftraceLock);
     const result = yield* this.#startup(ops);

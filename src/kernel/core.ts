@@ -40,7 +40,7 @@ export interface KernelCore {
   /** Whatever an order of events depends on. */
   readonly choices: Choices;
   /** Faults on request; without it nothing fails that would not. */
-  readonly faults?: FaultInject;
+  readonly faults: FaultInject;
   /** Number of emulated CPUs. */
   readonly cpus: number;
   /** Kernel and users are kept from each other's memory, and users' programs have address spaces of their own. */

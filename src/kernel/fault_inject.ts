@@ -123,7 +123,7 @@ export class FaultInject {
     this.#faults.delete(fault);
   }
 
-  /** __GFP_NOFAIL: nothing fails in what `work` does. */
+  /** __GFP_NOFAIL: nothing fails in what `work` does, where the kernel allocates nothing, or nobody could hear of a failure. */
   without<T>(work: () => T): T {
     this.#suspended++;
     try {
@@ -144,9 +144,4 @@ export class FaultInject {
     }
     return 0;
   }
-}
-
-/** For what is allocated where the kernel allocates nothing, or nobody could hear of a failure. */
-export function noFail<T>(faults: FaultInject | undefined, work: () => T): T {
-  return faults ? faults.without(work) : work();
 }

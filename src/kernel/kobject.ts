@@ -221,7 +221,7 @@ export class Kobjects {
     const entry = name.replaceAll('/', '!');
     if (entry === '' || parentDir.get(entry)) return yield* this.#addInGuest(kobj, parent, parentDir, name);
     const { mem, slab } = this.#core;
-    const failed = this.#core.faults?.check('kobject_add', entry) ?? 0;
+    const failed = this.#core.faults.check('kobject_add', entry);
     if (failed !== 0) return failed;
     const text = slab.tryAlloc(entry.length + 1, 'kobject name');
     if (text === 0n) return -UAPI.ENOMEM;
@@ -229,7 +229,7 @@ export class Kobjects {
     mem.writeU64(kobj + BigInt(this.#kobject.name), text);
     const dir = parentDir.addDir(entry);
     if (!dir) return -UAPI.EEXIST;
-    const created = this.#core.faults?.check('sysfs_create_groups', entry) ?? 0;
+    const created = this.#core.faults.check('sysfs_create_groups', entry);
     if (created !== 0) {
       parentDir.remove(entry);
       return created;
@@ -254,7 +254,7 @@ export class Kobjects {
   ): HostGenerator<number> {
     const entry = name.replaceAll('/', '!');
     for (const step of ['kobject_add', 'sysfs_create_groups'] as const) {
-      const failed = this.#core.faults?.check(step, entry) ?? 0;
+      const failed = this.#core.faults.check(step, entry);
       if (failed !== 0) return failed;
     }
     const ret = yield* real.add(kobj, parent, name);

@@ -7,7 +7,6 @@ import type { Addr } from '../guest/addr.ts';
 import type { HostFunction, HostGenerator } from '../guest/hostcall.ts';
 import { PAGE_SIZE } from '../guest/memory.ts';
 import { type KernelCore, negErrno } from './core.ts';
-import { noFail } from './fault_inject.ts';
 import { kstrtobool, parseInteger, writeCut } from './lib.ts';
 import { storeInteger } from './store_integer.ts';
 import type { ShowResult, SysfsAttribute } from './sysfs.ts';
@@ -266,7 +265,7 @@ export function paramAttribute(
     *show(): HostGenerator<ShowResult> {
       const get = mem.readU64(param.ops + BigInt(core.kernel.structs.kernel_param_ops.fields.get));
       if (get === 0n) return -UAPI.EPERM;
-      const page = noFail(core.faults, () => core.slab.alloc(PAGE_SIZE, 'parameter text'));
+      const page = core.faults.without(() => core.slab.alloc(PAGE_SIZE, 'parameter text'));
       const length = Number(BigInt.asIntN(32, yield { call: get, args: [page, param.addr] }));
       const text = length < 0 ? length : mem.readCString(page, length);
       core.slab.free(page);
@@ -275,7 +274,7 @@ export function paramAttribute(
     *store(text): HostGenerator<number> {
       const set = mem.readU64(param.ops + BigInt(core.kernel.structs.kernel_param_ops.fields.set));
       if (set === 0n) return -UAPI.EPERM;
-      const copy = noFail(core.faults, () => core.slab.alloc(text.length + 1, 'parameter text'));
+      const copy = core.faults.without(() => core.slab.alloc(text.length + 1, 'parameter text'));
       writeCut(mem, copy, BigInt(text.length + 1), text);
       const error = Number(BigInt.asIntN(32, yield { call: set, args: [copy, param.addr] }));
       core.slab.free(copy);

@@ -171,7 +171,7 @@ export class Livepatch {
       yield* klp.unlock();
       return -UAPI.EINVAL;
     }
-    const noModule = (klp.core.faults?.check('try_module_get', patch.name) ?? 0) !== 0;
+    const noModule = klp.core.faults.check('try_module_get', patch.name) !== 0;
     if (noModule || !klp.ports.modules.tryModuleGet(patch.mod)) {
       yield* klp.unlock();
       return -UAPI.ENODEV;
@@ -242,7 +242,7 @@ export class Livepatch {
 
   /** klp_pre_patch_callback() */
   *prePatch(object: KlpObject): HostGenerator<number> {
-    const failed = this.context.core.faults?.check('klp_pre_patch_callback', object.displayName) ?? 0;
+    const failed = this.context.core.faults.check('klp_pre_patch_callback', object.displayName);
     const ret = failed || (yield* this.context.callback(object, 'pre_patch'));
     object.postUnpatchEnabled = ret === 0;
     return ret;

@@ -99,7 +99,7 @@ export class Patching {
     const { core } = this.#klp;
     if (this.#klp.warnOn(func.oldFunc === 0n, 'patch.c klp_patch_func: no old_func')) return -UAPI.EINVAL;
     if (this.#klp.warnOn(func.patched, 'patch.c klp_patch_func: patched')) return -UAPI.EINVAL;
-    const failed = core.faults?.check('klp_patch_func', func.oldName ?? '') ?? 0;
+    const failed = core.faults.check('klp_patch_func', func.oldName ?? '');
     if (failed !== 0) return failed;
     const ops = this.findOps(func.oldFunc);
     if (ops !== undefined) {

@@ -16,7 +16,7 @@ export function klpFindObjectSymbol(
   name: string,
   sympos: bigint,
 ): Addr | undefined {
-  if ((klp.core.faults?.check('klp_find_object_symbol', name) ?? 0) !== 0) return undefined;
+  if (klp.core.faults.check('klp_find_object_symbol', name) !== 0) return undefined;
   const all = symbolsNamed(klp, objname, name);
   // The kernel stops counting at the one wanted, or at the second when the name should be unique.
   const limit = sympos > 0n ? sympos : 2n;

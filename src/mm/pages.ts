@@ -51,7 +51,7 @@ export class Pages {
     const { page: layout } = kernel.structs;
     if (!layout || order >= BigInt(ORDERS)) return 0n;
     const owner = symbols.lookup(caller - 1n)?.name ?? 'kernel';
-    if ((faults?.check('kmalloc', owner) ?? 0) !== 0) return 0n;
+    if (faults.check('kmalloc', owner) !== 0) return 0n;
     const count = 1 << Number(order);
     const address = slab.tryAlloc(PAGE_SIZE * count, owner);
     if (address === 0n) return 0n;

@@ -45,7 +45,7 @@ export class PerCpuAlloc {
       printk.warn(`illegal size (${size}) or align (${align}) for percpu allocation`);
       return 0n;
     }
-    if ((faults?.check('kmalloc', 'percpu') ?? 0) !== 0) return 0n;
+    if (faults.check('kmalloc', 'percpu') !== 0) return 0n;
     const place = this.#place(size, align);
     if (place === undefined) {
       printk.warn(

@@ -29,7 +29,7 @@ export class ModuleError extends Error {
 
 /** Where a step of a load can be made to fail. @throws ModuleError when it is to fail now. */
 export function injected(core: KernelCore, point: FaultPoint, what: string): void {
-  const failed = core.faults?.check(point, what) ?? 0;
+  const failed = core.faults.check(point, what);
   if (failed !== 0) throw new ModuleError(-failed, `${point} of ${what}: a fault`);
 }
 

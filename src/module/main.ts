@@ -175,7 +175,7 @@ export class ModuleLoader {
 
   /** By way of the image's do_init_module(), whose frame is on the stack of every init. */
   *#callInit(mod: Module): HostGenerator<number> {
-    const failed = this.#core.faults?.check('do_one_initcall', mod.name) ?? 0;
+    const failed = this.#core.faults.check('do_one_initcall', mod.name);
     if (failed !== 0) return failed;
     const caller = this.#core.symbols.matches('do_init_module', undefined)[0]?.addr;
     const result = yield caller === undefined ? { call: mod.init } : { call: caller, args: [mod.addr] };

@@ -59,7 +59,7 @@ export class ModuleArena implements ModuleArea {
 
   alloc(size: number): Addr | undefined {
     const bytes = Math.ceil(size / PAGE_SIZE) * PAGE_SIZE;
-    if ((this.#kernel?.faults?.check('module_alloc', `${bytes} bytes`) ?? 0) !== 0) return undefined;
+    if ((this.#kernel?.faults.check('module_alloc', `${bytes} bytes`) ?? 0) !== 0) return undefined;
     if (bytes === 0) return undefined;
     const taken = bytes + PAGE_SIZE;
     const index = this.#gaps.findIndex(({ base, end }) => base + taken <= end);

@@ -24,7 +24,7 @@ export class ReservedChunk implements ModulePerCpu {
 
   /** @param align a power of two, a page at most. */
   alloc(size: number, align: number, owner: string): Addr | undefined {
-    if ((this.#core.faults?.check('kmalloc', owner) ?? 0) !== 0) return undefined;
+    if (this.#core.faults.check('kmalloc', owner) !== 0) return undefined;
     const { reserved } = this.#core.percpu;
     // The chunk begins a page, and no alignment is larger than one.
     const end = reserved.size;

@@ -161,7 +161,7 @@ export function* simplifySymbols(
       [failed, last] = [neg('ENOEXEC'), problem];
       continue;
     }
-    const fault = ctx.core.faults?.check('resolve_symbol', `${mod.name} ${symbol.name}`) ?? 0;
+    const fault = ctx.core.faults.check('resolve_symbol', `${mod.name} ${symbol.name}`);
     const value = fault || (yield* resolveSymbolWait(ctx, mod, load, symbol.name));
     if (typeof value === 'bigint') {
       mem.writeU64(at, value);

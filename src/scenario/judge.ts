@@ -64,7 +64,7 @@ export class Judge {
   /** Faults that should have come by now; none of them comes any more. */
   faultsCame(specs: readonly FaultSpec[], faults: readonly Fault[]): void {
     faults.forEach((fault, i) => {
-      this.#world.machine.inspect.core.faults?.disarm(fault);
+      this.#world.machine.inspect.core.faults.disarm(fault);
       this.expected(specs[i], faultMissed(specs[i], fault));
     });
   }

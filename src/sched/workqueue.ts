@@ -8,7 +8,6 @@ import type { HostCall, HostFunction, HostGenerator } from '../guest/hostcall.ts
 import { GuestMemoryError } from '../guest/memory.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import type { Constants } from '../kernel/description.ts';
-import { noFail } from '../kernel/fault_inject.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import { type FormatContext, vsprintfGuest } from '../kernel/vsprintf.ts';
 import type { Sched } from './core.ts';
@@ -197,7 +196,7 @@ export class Workqueue {
     const id = BigInt(this.#workers.length + 1);
     const fn = this.#core.symbols.require('worker_thread');
     // Were there no memory, it would be tried again until there is.
-    const task = noFail(this.#core.faults, () =>
+    const task = this.#core.faults.without(() =>
       this.#kthreads.create(fn, id, `kworker/${cpu}:${index}`, cpu, true),
     );
     const worker: Worker = { id, task, cpu, current: undefined, wq: undefined, func: 0n, desc: '' };

@@ -5,7 +5,6 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
-import { noFail } from '../kernel/fault_inject.ts';
 import { initListHead } from '../kernel/list.ts';
 import type { Livepatch } from '../livepatch/core.ts';
 import type { Module } from '../module/module.ts';
@@ -30,7 +29,7 @@ export class Removals {
     const { core, constants, ports } = this.#livepatch.context;
     const { size, fields } = core.kernel.structs.work_struct;
     // Part of struct klp_object there: it is never short of memory.
-    const work = noFail(core.faults, () => core.slab.alloc(size, 'klp_object.remove_work'));
+    const work = core.faults.without(() => core.slab.alloc(size, 'klp_object.remove_work'));
     core.mem.writeU64(work + BigInt(fields.data), BigInt(constants.WORK_STRUCT_NO_POOL));
     initListHead(core, work + BigInt(fields.entry));
     core.mem.writeU64(work + BigInt(fields.func), core.symbols.require('klp_remove_module_work_fn'));

@@ -177,13 +177,11 @@ export class World {
   }
 
   arm(attr: FaultAttr): Fault {
-    const { faults } = this.machine.inspect.core;
-    if (!faults) throw new Error('a machine without fault injection');
-    return faults.arm(attr);
+    return this.machine.inspect.core.faults.arm(attr);
   }
 
   disarm(fault: Fault): void {
-    this.machine.inspect.core.faults?.disarm(fault);
+    this.machine.inspect.core.faults.disarm(fault);
   }
 
   /**

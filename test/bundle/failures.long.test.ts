@@ -67,10 +67,10 @@ function failing(
   injected: string | undefined;
 } {
   let doer: TaskStruct | undefined;
-  const fault = w.machine.inspect.core.faults!.arm({ point: FAULT_POINTS, nth, by: (task) => task === doer });
+  const fault = w.machine.inspect.core.faults.arm({ point: FAULT_POINTS, nth, by: (task) => task === doer });
   doer = start();
   const exit = w.wait(doer);
-  w.machine.inspect.core.faults!.disarm(fault);
+  w.machine.inspect.core.faults.disarm(fault);
   return { exit, injected: fault.injected[0] };
 }
 

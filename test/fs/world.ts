@@ -13,6 +13,7 @@ import { Choices, QuietChooser } from '../../src/kernel/choices.ts';
 import type { KernelCore } from '../../src/kernel/core.ts';
 import { BUILT_IN } from '../../src/kernel/description.ts';
 import { EventLog } from '../../src/kernel/events.ts';
+import { FaultInject } from '../../src/kernel/fault_inject.ts';
 import { defineLib, formatContext } from '../../src/kernel/lib.ts';
 import { defineParams } from '../../src/kernel/params.ts';
 import { PerCpu } from '../../src/kernel/percpu.ts';
@@ -104,6 +105,7 @@ export class World {
       percpu: new PerCpu(mem, slab, template.bytes, 1, template.symbols),
       tasks: new TaskTable(),
       host: new HostFunctions(),
+      faults: new FaultInject(() => this.task),
       random: new SeededRandom(1),
       choices: new Choices(new QuietChooser()),
       cpus: 1,

@@ -15,6 +15,7 @@ import { GuestMemory, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../src/guest/m
 import type { KernelCore } from '../../src/kernel/core.ts';
 import { BUILT_IN, type KernelDescription, tickNs } from '../../src/kernel/description.ts';
 import { EventLog, type KernelEvent } from '../../src/kernel/events.ts';
+import { FaultInject } from '../../src/kernel/fault_inject.ts';
 import { Kallsyms } from '../../src/kernel/kallsyms.ts';
 import { Kobjects } from '../../src/kernel/kobject.ts';
 import { Printk } from '../../src/kernel/printk.ts';
@@ -189,6 +190,7 @@ export class World {
       slab: new Slab(mem),
       tasks: new TaskTable(),
       host: new HostFunctions(),
+      faults: new FaultInject(() => undefined),
       cpus,
       taints: 0,
       here: () => 0,

@@ -83,7 +83,7 @@ describe('a fork that fails for want of memory', () => {
     let failed = 0;
     for (let nth = 1; ; nth++) {
       const parent = machine.spawn('forker', ['1', '1']);
-      const fault = machine.inspect.core.faults?.arm({
+      const fault = machine.inspect.core.faults.arm({
         point: 'kmalloc',
         nth,
         by: (task) => task === parent,

@@ -156,10 +156,10 @@ function rest(s: Session): Record<string, unknown> {
 /** How many calls that could be made to fail there are in the operation. */
 function count(s: Session, operation: Operation, attr: FaultAttr): number {
   let doer: TaskStruct | undefined;
-  const fault = s.machine.inspect.core.faults!.arm({ ...attr, nth: 1e9, by: (task) => task === doer });
+  const fault = s.machine.inspect.core.faults.arm({ ...attr, nth: 1e9, by: (task) => task === doer });
   doer = operation.start(s);
   expect(s.wait(doer)).toBe(0);
-  s.machine.inspect.core.faults!.disarm(fault);
+  s.machine.inspect.core.faults.disarm(fault);
   rest(s);
   operation.undo(s);
   return fault.calls;
@@ -171,10 +171,10 @@ function walk(s: Session, operation: Operation, attr: FaultAttr, max = 400): str
   for (let nth = 1; nth <= max; nth++) {
     const before = rest(s);
     let doer: TaskStruct | undefined;
-    const fault = s.machine.inspect.core.faults!.arm({ ...attr, nth, by: (task) => task === doer });
+    const fault = s.machine.inspect.core.faults.arm({ ...attr, nth, by: (task) => task === doer });
     doer = operation.start(s);
     const exit = s.wait(doer);
-    s.machine.inspect.core.faults!.disarm(fault);
+    s.machine.inspect.core.faults.disarm(fault);
     const [injected] = fault.injected;
     if (injected === undefined) {
       expect(exit).toBe(0);
@@ -238,14 +238,14 @@ describe('a step that fails', () => {
   it.each(errors)("%s: insmod has its error, and the log the kernel's words", async (point, errno, line) => {
     session = await Session.boot();
     enable.before(session);
-    session.machine.inspect.core.faults?.arm({ point });
+    session.machine.inspect.core.faults.arm({ point });
     expect(session.insmod('patch_both')).toBe(errno);
     if (line) expect(session.machine.dmesg().join('\n')).toContain(line);
   });
 
   it('without memory for a trampoline goes by the shared one, and works', async () => {
     session = await Session.boot();
-    session.machine.inspect.core.faults?.arm({ point: 'module_alloc', nth: 3 });
+    session.machine.inspect.core.faults.arm({ point: 'module_alloc', nth: 3 });
     expect(session.insmod('patch_vmlinux')).toBe(0);
     expect(session.settled()).toBe(true);
     expect(session.machine.inspect.ftrace.trampolines.list()).toEqual([]);

@@ -27,10 +27,10 @@ describe('a patch that replaces functions it has not itself', () => {
     const before = klp();
     let failed = 0;
     for (let nth = 1; nth < 400; nth++) {
-      const fault = faults?.arm({ point: ['kmalloc'], nth, by: (task) => task.comm === 'insmod' });
+      const fault = faults.arm({ point: ['kmalloc'], nth, by: (task) => task.comm === 'insmod' });
       const exit = come('patch_sizes', 'replace=1');
-      if (fault) faults?.disarm(fault);
-      if (!fault?.injected.length) break;
+      faults.disarm(fault);
+      if (!fault.injected.length) break;
       expect(exit, `allocation ${nth}`).not.toBe(0);
       failed++;
       session.machine.runFor(1e9);
@@ -42,7 +42,7 @@ describe('a patch that replaces functions it has not itself', () => {
 
 describe('a callback that fails', () => {
   it('keeps the patch from coming', () => {
-    session.machine.inspect.core.faults?.arm({ point: ['klp_pre_patch_callback'], nth: 1 });
+    session.machine.inspect.core.faults.arm({ point: ['klp_pre_patch_callback'], nth: 1 });
     expect(come('patch_both')).not.toBe(0);
     expect(come('patch_both')).toBe(0);
   });

@@ -67,7 +67,7 @@ describe('a livepatch that calls local symbols', () => {
   it('is cleared when the load of its target fails, and the next load is good', async () => {
     session = await Session.boot();
     expect(insmod(session, 'vmlinux.cmdline_proc_show')).toBe(0);
-    session.machine.inspect.core.faults?.arm({ point: 'klp_patch_func' });
+    session.machine.inspect.core.faults.arm({ point: 'klp_patch_func' });
     expect(session.insmod('target')).toBe(UAPI.EINVAL);
     expect(displacements(session)[0]).toBe(0);
     expect(session.insmod('target')).toBe(0);

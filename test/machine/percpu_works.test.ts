@@ -84,7 +84,7 @@ describe('per-CPU variables of a module', () => {
   });
 
   it('are taken back when memory for what comes after them is missing', () => {
-    const arm = (of: string) => machine.inspect.core.faults?.arm({ point: 'kmalloc', of });
+    const arm = (of: string) => machine.inspect.core.faults.arm({ point: 'kmalloc', of });
     arm('arguments of klpdemo_tallies');
     expect(load()).toBe(ENOMEM);
     expect(owners()).toEqual([]);
@@ -95,7 +95,7 @@ describe('per-CPU variables of a module', () => {
     const heap = () => machine.inspect.core.slab.live().map(({ size, owner }) => `${size} ${owner}`);
     load(withSection('size', 8193n));
     const before = heap();
-    machine.inspect.core.faults?.arm({ point: 'kmalloc', of: OWNER });
+    machine.inspect.core.faults.arm({ point: 'kmalloc', of: OWNER });
     expect(load()).toBe(ENOMEM);
     expect(load(withSection('size', 8193n))).toBe(ENOMEM);
     const lines = machine.dmesg().filter((line) => line.includes('Could not allocate'));

@@ -11,6 +11,7 @@ import { GuestMemory, PROT_READ, PROT_WRITE } from '../../src/guest/memory.ts';
 import type { KernelCore } from '../../src/kernel/core.ts';
 import { BUILT_IN } from '../../src/kernel/description.ts';
 import { EventLog, type KernelEvent } from '../../src/kernel/events.ts';
+import { FaultInject } from '../../src/kernel/fault_inject.ts';
 import { Kallsyms } from '../../src/kernel/kallsyms.ts';
 import { defineParams } from '../../src/kernel/params.ts';
 import { Printk } from '../../src/kernel/printk.ts';
@@ -63,6 +64,7 @@ export class Rig {
       symbols,
       slab: new Slab(mem),
       host: new HostFunctions(),
+      faults: new FaultInject(() => undefined),
       cpus,
       taints: 0,
       sym: (addr: Addr) => symbols.format(addr),

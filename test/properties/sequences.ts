@@ -190,12 +190,12 @@ class SequenceRun {
     if (one.fault) {
       const { point, nth } = one.fault;
       const points: FaultPoint[] = point === 'allocation' ? ['kmalloc', 'module_alloc'] : [point];
-      fault = machine.inspect.core.faults?.arm({ point: points, nth, by: (task) => task === doer });
+      fault = machine.inspect.core.faults.arm({ point: points, nth, by: (task) => task === doer });
     }
     const unloaded = one.do === 'unload' ? [...situation.modules.keys()] : [];
     doer = this.#begin(one);
     if (!doer) {
-      if (fault) machine.inspect.core.faults?.disarm(fault);
+      if (fault) machine.inspect.core.faults.disarm(fault);
       return;
     }
     if (one.do === 'load' && !situation.modules.has(MODULE_FILES[one.module]))
@@ -206,7 +206,7 @@ class SequenceRun {
       this.#doers.push(doer);
       return;
     }
-    if (fault) machine.inspect.core.faults?.disarm(fault);
+    if (fault) machine.inspect.core.faults.disarm(fault);
     const undisturbed = alone && (fault?.injected.length ?? 0) === 0 && this.#kind !== 'bundle';
     const name = one.do === 'unload' ? unloaded[one.which % unloaded.length] : undefined;
     this.#judge(one.do, doer, undisturbed ? this.#possible(one, situation, name) : undefined);

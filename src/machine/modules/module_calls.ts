@@ -75,7 +75,7 @@ export class ModuleCalls {
     if (typeof read === 'number') return negErrno(-read);
     const bytes = this.#unpacked(read, 'the module');
     if (!bytes) return negErrno(UAPI.ENOEXEC);
-    const unread = core.faults?.check('kernel_read_file', `fd ${fd}`) ?? 0;
+    const unread = core.faults.check('kernel_read_file', `fd ${fd}`);
     if (unread !== 0) return negErrno(-unread);
     const args = core.mem.readUserString(uargs, ARGS_MAX) ?? null;
     const file = `fd ${fd} of ${task}`;

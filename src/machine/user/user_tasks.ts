@@ -4,7 +4,6 @@
 import type { FileSystem } from '../../fs/filesystem.ts';
 import type { Addr } from '../../guest/addr.ts';
 import type { KernelCore } from '../../kernel/core.ts';
-import { noFail } from '../../kernel/fault_inject.ts';
 import type { TaskStruct } from '../../kernel/task_struct.ts';
 import type { Sched } from '../../sched/core.ts';
 import type { Fork } from '../../sched/fork.ts';
@@ -60,7 +59,7 @@ export class UserTasks {
   /** Starts a program. @throws MachineError for an unknown one. */
   spawn(program: string, args: readonly string[], comm: string): TaskStruct {
     // What comes from outside the machine has no caller that a fault could be told to.
-    const task = noFail(this.#core.faults, () => this.create(program, args, comm));
+    const task = this.#core.faults.without(() => this.create(program, args, comm));
     this.#sched.wakeUpNewTask(task);
     return task;
   }
