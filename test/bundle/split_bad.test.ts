@@ -36,6 +36,23 @@ function rowAt(elf: ElfObject, symbol: string, offset: number): number {
 const OBJECT = { size: 168, funcs: 8 };
 const ADDEND = 16;
 
+/** Members of a module of kpatch-build one of whose sections has another name, and which of them have that section. */
+function withSectionNamed(name: string): unknown {
+  const { members } = splitOf('tables', 'fix', withText(uber('kpatch_data'), '.data.history', name));
+  const has = (bytes: Uint8Array): boolean =>
+    parseElf(bytes, 'member.ko', PORT.elf).section(name) !== undefined;
+  return members.map(({ object, bytes }) => [object, has(bytes)]);
+}
+
+describe('a section that is named as a table', () => {
+  it('is one by how its name begins', () => {
+    const asItIs = withSectionNamed('.data.history');
+    expect(asItIs).toContainEqual(['vmlinux', true]);
+    expect(withSectionNamed('d.kpatch.hist')).toEqual(asItIs);
+    expect(() => withSectionNamed('.kpatch.histo')).toThrow(SplitRefused);
+  });
+});
+
 describe('a module that contradicts itself', () => {
   it('has two relocations of one place', () => {
     const elf = open('o2');
@@ -71,6 +88,23 @@ describe('a module that contradicts itself', () => {
     expect(() => split(bytes)).toThrow(
       /the replacements of 'klpsplit_t2_a' \(klpsplit_t2\) and 'klpsplit_t1_a' \(klpsplit_t1\) fall into each other/,
     );
+  });
+
+  it('has a function of one object whose end runs into one of another, which those of one object may', () => {
+    // e9 jmp __x86_return_thunk becomes b8 mov eax, imm32
+    const withoutReturn = (name: string): Uint8Array => {
+      const elf = open('o2');
+      const symbol = elf.symbol(name);
+      const text = elf.section('.text');
+      const end = (text?.offset ?? 0) + Number(symbol?.value) + Number(symbol?.size);
+      expect(elf.bytes[end - 5]).toBe(0xe9);
+      elf.bytes[end - 5] = 0xb8;
+      return elf.bytes;
+    };
+    expect(() => split(withoutReturn('new_b1'))).toThrow(
+      /'klpsplit_t1_b' \(klpsplit_t1\) and 'klpsplit_t2_a' \(klpsplit_t2\) fall into each other \(section \.text/,
+    );
+    expect(() => split(withoutReturn('new_a1'))).not.toThrow();
   });
 
   it('has an object twice', () => {

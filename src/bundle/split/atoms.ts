@@ -159,7 +159,7 @@ function rangesOf(symbols: readonly ElfSymbol[]): Range[] {
   for (const { value, size, name } of symbols) {
     const start = Number(value);
     const last = ranges.at(-1);
-    if (last && (start < last.end || start === last.start || (prefix === name && start === last.end)))
+    if (last && (start < last.end || start === last.start || prefix === name))
       last.end = Math.max(last.end, start + size);
     else ranges.push({ start, end: start + size });
     const [, follows] = /^__(?:pfx|cfi)_(.*)$/s.exec(name) ?? [];

@@ -15,7 +15,7 @@ export interface Row {
   readonly places: readonly Place[];
 }
 
-interface Edge {
+export interface Edge {
   readonly to: Atom;
   /** Where the reference is: for messages. */
   readonly section: ElfSection;

@@ -230,15 +230,16 @@ function functionStarts(elf: ElfObject, section: ElfSection): number[] {
   return [...starts.sort((a, b) => a - b), Number.POSITIVE_INFINITY];
 }
 
-/** Execution goes on behind what is no branch, and behind one that may not be taken; padding is passed over. */
+/** Execution goes on behind what is no branch, and behind one that may not be taken; padding is passed over, but for one that begins with a trap. */
 function flow(types: ReadonlyMap<number, number>, ends: readonly number[]): Code['flowsTo'] {
   return (offset, from) => {
+    let type: number | undefined;
     for (let i = lowerBound(ends, offset); i >= 0 && ends[i] > from; i--) {
-      const type = types.get(ends[i]);
+      type = types.get(ends[i]);
       if (type !== INSN_NOP && type !== INSN_TRAP)
         return type === INSN_OTHER || type === INSN_JUMP_CONDITIONAL;
     }
-    return false;
+    return type === INSN_NOP;
   };
 }
 

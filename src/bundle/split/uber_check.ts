@@ -1,7 +1,7 @@
 // What no uber module may say of its objects.
 
 import type { Atom } from './atoms.ts';
-import type { Graph } from './graph.ts';
+import type { Edge, Graph } from './graph.ts';
 import type { Uber, UberFunction } from './uber_tables.ts';
 
 /** @throws ElfError */
@@ -26,12 +26,19 @@ export function checkUber(graph: Graph, { objects, patch }: Uber): void {
     }
   }
   for (const [atom, { object, fn }] of roots) {
-    for (const { to, flows, offset } of graph.edges(atom)) {
-      const other = flows && roots.get(to);
-      if (other && other.object !== object)
-        throw fallen(graph, offset, [fn.name, object], [other.fn.name, other.object], atom.section.name);
-    }
+    const end = behind(graph, atom, roots);
+    const other = end && roots.get(end.to);
+    if (other && other.object !== object)
+      throw fallen(graph, end.offset, [fn.name, object], [other.fn.name, other.object], atom.section.name);
   }
+}
+
+/** Where execution comes to behind an atom, over padding. */
+function behind(graph: Graph, atom: Atom, roots: ReadonlyMap<Atom, unknown>): Edge | undefined {
+  const next = (of: Atom): Edge | undefined => graph.edges(of).find(({ flows }) => flows);
+  let edge = next(atom);
+  while (edge && !roots.has(edge.to)) edge = next(edge.to);
+  return edge;
 }
 
 function fallen(
