@@ -5,7 +5,7 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KobjType } from '../kernel/kobject.ts';
-import { initListHead, listAddTail, listDel, listEmpty } from '../kernel/list.ts';
+import { initListHead, listAddTail, listDel } from '../kernel/list.ts';
 import type { SysfsDir } from '../kernel/sysfs.ts';
 import { UAPI } from '../kernel/uapi.ts';
 import type { KlpContext } from './context.ts';
@@ -228,10 +228,9 @@ export class PatchInit {
 
   /** klp_free_patch_start(): off klp_patches; objects and functions out of sysfs. Under klp_mutex. */
   *freeStart(patch: KlpPatch): HostGenerator<void> {
-    if (!listEmpty(this.#klp.core, patch.list)) {
-      listDel(this.#klp.core, patch.list);
-      initListHead(this.#klp.core, patch.list);
-    }
+    // list_del_init() of one that is on no list changes nothing.
+    listDel(this.#klp.core, patch.list);
+    initListHead(this.#klp.core, patch.list);
     yield* this.freeObjects(patch, false);
   }
 

@@ -106,7 +106,7 @@ export class OrcLookup implements TextTable {
   remove(handle: TextHandle): void {
     for (const id of handle.ids) {
       const range = this.ranges[id];
-      if (range === null || range === undefined || range.name !== handle.name) continue;
+      if (range === null || range.name !== handle.name) continue;
       this.ranges[id] = null;
       this.free.push(id);
       const last = pageOf(range.start + range.size - 1);

@@ -165,7 +165,7 @@ export class StackTrace {
     const unwinder = this.unwinder;
     for (unwinder.startInactive(task); !unwinder.done; unwinder.next()) {
       const addr = unwinder.returnAddress();
-      if (addr === 0) return 0;
+      // 0, of what is no text, too.
       if (!this.inSchedFunctions(addr)) return addr;
     }
     return 0;

@@ -7,7 +7,8 @@ import { BundleError } from '../../src/bundle/error.ts';
 import { readBundle, sha256 } from '../../src/bundle/format.ts';
 import { readTar, writeTar } from '../../src/bundle/tar.ts';
 import { UAPI } from '../../src/kernel/uapi.ts';
-import { bundleOf, ko, SECOND, World } from './world.ts';
+import { rest } from './state.ts';
+import { bundleOf, ENABLE, ko, SECOND, World } from './world.ts';
 
 const V1 = ['p1_vmlinux', 'p1_core', 'p1_mid'];
 
@@ -106,6 +107,27 @@ describe('bundle.md 1: the consistency model is synchronous with modules', () =>
     expect(w.has(/klp_gate_lock/)).toBe(true);
     expect(w.has("stack that began the transition of 'slow'")).toBe(true);
     expect(w.has(`klpbundle_asker: request_module returned -${UAPI.EDEADLK}`)).toBe(true);
+  });
+});
+
+describe('bundle.md 3: what fails is undone', () => {
+  it('tells ENOENT of a bundle that is not there, and says nothing', () => {
+    const lines = w.machine.dmesg().length;
+    expect(w.wait(w.machine.spawn('echo', ['/lib/none.klpb', ENABLE]))).toBe(UAPI.ENOENT);
+    expect(w.machine.dmesg()).toHaveLength(lines);
+  });
+
+  it('has no member behind one that could not be registered', () => {
+    w.insmod('core');
+    w.insmod('mid');
+    const before = rest(w);
+    const { faults } = w.machine.inspect.core;
+    const fault = faults.arm({ point: 'klp_register_member', of: 'klpbundle_p1_mid' });
+    expect(w.enable(bundleOf('v1', V1))).toBe(UAPI.EINVAL);
+    expect(fault.injected).toEqual(['klp_register_member of klpbundle_p1_mid']);
+    expect(rest(w)).toEqual(before);
+    faults.disarm(fault);
+    expect(w.enable(bundleOf('v1', V1))).toBe(0);
   });
 });
 

@@ -145,12 +145,26 @@ describe('the registration of one function', () => {
   it('can be made to fail by its name, and that of others goes on', async () => {
     session = await Session.boot();
     const { faults } = session.machine.inspect.core;
-    faults?.arm({ point: 'register_ftrace_function', of: 'klpdemo_no_such_function' });
-    const fault = faults?.arm({ point: 'register_ftrace_function', of: 'cmdline_proc_show' });
+    faults.arm({ point: 'register_ftrace_function', of: 'klpdemo_no_such_function' });
+    const fault = faults.arm({ point: 'register_ftrace_function', of: 'cmdline_proc_show' });
     expect(session.insmod('target')).toBe(0);
     expect(session.insmod('patch_target')).toBe(0);
     expect(session.settled()).toBe(true);
     expect(session.insmod('patch_vmlinux')).toBe(UAPI.EBUSY);
-    expect(fault?.injected).toEqual([expect.stringContaining('cmdline_proc_show')]);
+    expect(fault.injected).toEqual([expect.stringContaining('cmdline_proc_show')]);
+  });
+
+  it('fails with its filter, and then its site was never touched', async () => {
+    session = await Session.boot();
+    const { core, ftrace } = session.machine.inspect;
+    const fault = core.faults.arm({ point: 'ftrace_set_filter_ip', of: 'cmdline_proc_show' });
+    expect(session.insmod('patch_vmlinux')).toBe(UAPI.EINVAL);
+    expect(fault.injected).toHaveLength(1);
+    core.faults.disarm(fault);
+    const record = ftrace.records.at(core.symbols.require('cmdline_proc_show'));
+    expect(record?.wasTouched).toBe(false);
+    expect(session.insmod('patch_vmlinux')).toBe(0);
+    expect(record?.wasTouched).toBe(true);
+    expect(ftrace.records.at(core.symbols.require('vfs_read'))?.wasTouched).toBe(false);
   });
 });

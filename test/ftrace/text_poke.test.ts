@@ -136,6 +136,28 @@ describe('text_poke_bp_batch', () => {
     expect(world.events.at(-1)).toMatchObject({ type: 'poke', step: 'whole' });
   });
 
+  it('writes the first bytes of what begins as a breakpoint does, and goes on otherwise', () => {
+    const { breakpoint } = world.core.arch.poking;
+    const insn = Uint8Array.of(0xcc, 0xcd);
+    const arch = { ...world.core.arch, poking: { breakpoint: { ...breakpoint, insn } } };
+    const poke = new TextPoke({ ...world.core, arch } as KernelCore, {
+      *syncCores() {
+        yield { relax: true };
+      },
+    });
+    const site = world.sym('vfs_read');
+    const carried = breakpoint as NonNullable<typeof breakpoint>;
+    arch.poking.breakpoint.carryOver = () => carried.carryOver(site, NOP5 as Uint8Array);
+    const steps = (bytes: Uint8Array): string[] => {
+      const begun = world.events.length;
+      world.run(poke.poke(site, bytes));
+      expect(world.core.mem.readBytes(site, bytes.length)).toEqual(bytes);
+      return world.events.slice(begun).flatMap((e) => (e.type === 'poke' ? [e.step] : []));
+    };
+    expect(steps(Uint8Array.of(0xcc, 0x90, 0x90))).toEqual(['int3', 'tail', 'first byte']);
+    expect(steps(Uint8Array.of(0xcc, 0xcd, 0x90))).toEqual(['int3', 'tail']);
+  });
+
   it('pokes more sites than a batch has room for in batches, by address', () => {
     const page = world.area.alloc(4096) as bigint;
     const nop = NOP5 as Uint8Array;

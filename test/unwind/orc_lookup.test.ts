@@ -99,6 +99,7 @@ describe('the ORC lookup', () => {
     expect([0, 0xf, 0x10, 0x3f].map((offset) => offsetAt(lookup, MODULE + offset))).toEqual([8, 8, 16, 16]);
     expect(lookup.ftraceTrampoline(MODULE + 0x10)).toBe(IMAGE + 0x40);
     expect(lookup.ftraceTrampoline(IMAGE)).toBe(0);
+    expect(lookup.ftraceTrampoline(0x10)).toBe(0);
     expect(lookup.kernelTextAddress(MODULE + 0x1000)).toBe(true);
     expect(lookup.find(MODULE + 0x1000)).toBe(-1);
   });
