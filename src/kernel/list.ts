@@ -80,10 +80,6 @@ export function listNext(home: StructHome, node: Addr): Addr {
   return new ListHead(home, node).next;
 }
 
-export function listEmpty(home: StructHome, head: Addr): boolean {
-  return listNext(home, head) === head;
-}
-
 export function listIsSingular(home: StructHome, head: Addr): boolean {
   const { next, prev } = new ListHead(home, head);
   return next !== head && next === prev;
