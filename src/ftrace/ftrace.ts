@@ -12,7 +12,8 @@ import type { Constants } from '../kernel/description.ts';
 import { holds } from '../kernel/release.ts';
 import { UAPI } from '../kernel/uapi.ts';
 import { ftraceBug } from './bug.ts';
-import { type FtraceRec, FtraceRecords, isValid, recCount } from './dyn_ftrace.ts';
+import { type FtraceRec, FtraceRecords, isValid } from './dyn_ftrace.ts';
+import { HashRec, without } from './hash_rec.ts';
 import { InitFunctions } from './init_functions.ts';
 import { FtraceOps } from './ops.ts';
 import { OpsList, type Tracer } from './ops_list.ts';
@@ -42,6 +43,7 @@ export class Ftrace {
   readonly #ports: FtracePorts;
   readonly #sym: ReturnType<typeof imageSymbols>;
   readonly #list: OpsList;
+  readonly #rec: HashRec;
   readonly #code: SiteCode;
 
   constructor(core: KernelCore, ports: FtracePorts) {
@@ -53,6 +55,7 @@ export class Ftrace {
     this.trampolines = new Trampolines(core, ports);
     this.initFunctions = new InitFunctions(core);
     this.#list = new OpsList(core);
+    this.#rec = new HashRec(core, this.records, this.#list, this.trampolines);
     this.#code = new SiteCode(core, this.textPoke);
     this.#sym = imageSymbols(core);
   }
@@ -109,7 +112,7 @@ export class Ftrace {
     for (const rec of this.records.group(module)) {
       if (!isValid(this.#core, rec)) continue;
       rec.flags = (rec.flags & ~this.#constants.FTRACE_FL_DISABLED) >>> 0;
-      for (const ops of this.#list.tracing(rec.ip)) this.#count([rec], ops, 1);
+      for (const ops of this.#list.tracing(rec.ip)) this.#rec.count([rec], ops, 1);
       const target = this.#wanted(rec, this.#list.tracers());
       if (target === rec.target) continue;
       this.textPoke.early(rec.ip, this.#fentry.call(rec.ip, target));
@@ -170,7 +173,7 @@ export class Ftrace {
 
   *#updateFilter(ops: FtraceOps, site: Addr, remove: boolean, reset: boolean): HostGenerator<number> {
     const live = ops.has(this.#constants.FTRACE_OPS_FL_ENABLED);
-    if (live && ops.has(this.#constants.FTRACE_OPS_FL_IPMODIFY) && !remove && this.#ipmodifyTaken([site]))
+    if (live && ops.has(this.#constants.FTRACE_OPS_FL_IPMODIFY) && !remove && this.#rec.ipmodifyTaken([site]))
       return -UAPI.EBUSY;
     return yield* this.#withFilter(ops, () => {
       if (reset) ops.clearIps(this.#core);
@@ -198,16 +201,16 @@ export class Ftrace {
   /** Changes the filter of an ops that may be registered: its sites are then those of the new one. */
   *#withFilter(ops: FtraceOps, change: () => number): HostGenerator<number> {
     const live = ops.has(this.#constants.FTRACE_OPS_FL_ENABLED);
-    const before = live ? this.#recordsOf(ops) : [];
-    this.#markIpmodify(before, ops, false);
-    this.#count(before, ops, -1);
+    const before = live ? this.#rec.recordsOf(ops) : [];
+    this.#rec.markIpmodify(before, ops, false);
+    this.#rec.count(before, ops, -1);
     this.#list.filterChanged(ops);
     const result = change();
     this.#list.filterChanged(ops);
     if (live) {
-      const records = this.#recordsOf(ops);
-      this.#markIpmodify(records, ops, true);
-      this.#count(records, ops, 1);
+      const records = this.#rec.recordsOf(ops);
+      this.#rec.markIpmodify(records, ops, true);
+      this.#rec.count(records, ops, 1);
       yield* this.#replaceCode([...before, ...without(records, before)]);
     }
     return result;
@@ -241,15 +244,15 @@ export class Ftrace {
     ops.savedFunc = ops.func;
     if (ops.trampoline === 0n) this.trampolines.create(ops, ops.func);
     ops.flags |= this.#constants.FTRACE_OPS_FL_ENABLED | this.#constants.FTRACE_OPS_FL_ADDING;
-    const ipmodify = this.#ipmodifyEnable(ops);
+    const ipmodify = this.#rec.ipmodifyEnable(ops);
     if (ipmodify < 0) {
       this.#list.remove(ops);
       ops.flags &= ~(this.#constants.FTRACE_OPS_FL_ENABLED | this.#constants.FTRACE_OPS_FL_ADDING);
       if (ops.has(this.#constants.FTRACE_OPS_FL_DYNAMIC)) this.trampolines.free(ops);
       return ipmodify;
     }
-    const records = this.#recordsOf(ops);
-    this.#count(records, ops, 1);
+    const records = this.#rec.recordsOf(ops);
+    this.#rec.count(records, ops, 1);
     yield* this.#runUpdate(ops, records, 'register');
     if (this.disabled) {
       this.#list.remove(ops);
@@ -279,9 +282,9 @@ export class Ftrace {
     if (!ops.has(this.#constants.FTRACE_OPS_FL_ENABLED)) return -UAPI.EBUSY;
     this.#list.remove(ops);
     ops.func = ops.savedFunc;
-    const records = this.#recordsOf(ops);
-    this.#markIpmodify(records, ops, false);
-    this.#count(records, ops, -1);
+    const records = this.#rec.recordsOf(ops);
+    this.#rec.markIpmodify(records, ops, false);
+    this.#rec.count(records, ops, -1);
     ops.flags = (ops.flags & ~this.#constants.FTRACE_OPS_FL_ENABLED) | this.#constants.FTRACE_OPS_FL_REMOVING;
     yield* this.#runUpdate(ops, records, 'unregister');
     ops.flags &= ~this.#constants.FTRACE_OPS_FL_REMOVING;
@@ -333,78 +336,6 @@ export class Ftrace {
     return -UAPI.EOPNOTSUPP;
   }
 
-  /** ftrace_hash_ipmodify_enable() */
-  #ipmodifyEnable(ops: FtraceOps): number {
-    if (!ops.has(this.#constants.FTRACE_OPS_FL_IPMODIFY)) return 0;
-    const ips = ops.filterIps();
-    if (!ips) return -UAPI.EINVAL;
-    if (this.#ipmodifyTaken(ips)) return -UAPI.EBUSY;
-    this.#markIpmodify(this.#recordsOf(ops), ops, true);
-    return 0;
-  }
-
-  /** Sites that an ops which changes the ip has, or has no longer. */
-  #markIpmodify(records: Iterable<FtraceRec>, ops: FtraceOps, has: boolean): void {
-    const { FTRACE_OPS_FL_IPMODIFY, FTRACE_FL_IPMODIFY } = this.#constants;
-    if (!ops.has(FTRACE_OPS_FL_IPMODIFY)) return;
-    for (const rec of records) {
-      rec.wasModified ||= has;
-      rec.flags = (has ? rec.flags | FTRACE_FL_IPMODIFY : rec.flags & ~FTRACE_FL_IPMODIFY) >>> 0;
-    }
-  }
-
-  #ipmodifyTaken(ips: readonly Addr[]): boolean {
-    return ips.some((ip) => ((this.records.at(ip)?.flags ?? 0) & this.#constants.FTRACE_FL_IPMODIFY) !== 0);
-  }
-
-  #recordsOf(ops: FtraceOps): FtraceRec[] {
-    const { FTRACE_FL_DISABLED } = this.#constants;
-    const ips = ops.filterIps();
-    const records: FtraceRec[] = [];
-    if (ips) {
-      for (const ip of ips) {
-        const rec = this.records.at(ip);
-        if (rec && !(rec.flags & FTRACE_FL_DISABLED)) records.push(rec);
-      }
-      return records;
-    }
-    // ftrace_check_work_func(): functions that the linker threw away are disabled before anyone can trace.
-    for (const rec of this.records.all())
-      if (!(rec.flags & FTRACE_FL_DISABLED) && isValid(this.#core, rec)) records.push(rec);
-    return records;
-  }
-
-  /** __ftrace_hash_rec_update() for records that an ops traces from now on, or no longer. */
-  #count(records: Iterable<FtraceRec>, ops: FtraceOps, by: 1 | -1): void {
-    const { FTRACE_FL_TRAMP, FTRACE_FL_REGS, FTRACE_OPS_FL_SAVE_REGS } = this.#constants;
-    const others = this.#list.tracers().filter((other) => other.addr !== ops.addr);
-    const savesRegs = by === 1 && ops.has(FTRACE_OPS_FL_SAVE_REGS);
-    const own = by === 1 ? ops.trampoline : 0n;
-    for (const rec of records) {
-      let [regs, trampoline] = [savesRegs, own];
-      let first = true;
-      for (const other of others) {
-        if (!other.traces(rec.ip)) continue;
-        if (first) trampoline = other.trampoline;
-        first = false;
-        regs ||= other.savesRegs;
-      }
-      let flags = (rec.flags + by) & ~(FTRACE_FL_TRAMP | FTRACE_FL_REGS);
-      if ((flags & this.#constants.FTRACE_REF_MAX) === 1 && trampoline !== 0n) flags |= FTRACE_FL_TRAMP;
-      if (regs) flags |= FTRACE_FL_REGS;
-      rec.flags = flags >>> 0;
-    }
-  }
-
-  /** ftrace_get_addr_new(): what a record's site should call; 0 for a nop. */
-  #wanted(rec: FtraceRec, tracers: readonly Tracer[]): Addr {
-    if (recCount(this.#core, rec) === 0 || !this.enabled) return 0n;
-    const { FTRACE_FL_TRAMP, FTRACE_FL_REGS } = this.#constants;
-    const alone = rec.flags & FTRACE_FL_TRAMP ? tracers.find(({ traces }) => traces(rec.ip)) : undefined;
-    if (alone && alone.trampoline !== 0n) return alone.trampoline;
-    return (rec.flags & FTRACE_FL_REGS ? this.trampolines.regsCaller : this.trampolines.caller).start;
-  }
-
   /** ftrace_run_update_code(), with the static callers' handler set before any site can come to them. */
   *#runUpdate(
     ops: FtraceOps,
@@ -427,6 +358,11 @@ export class Ftrace {
     }
   }
 
+  /** What a record's site should call; 0 for a nop. */
+  #wanted(rec: FtraceRec, tracers: readonly Tracer[]): Addr {
+    return this.enabled ? this.#rec.wanted(rec, tracers) : 0n;
+  }
+
   /** Sites whose records changed. A site that is not as it should be ends ftrace for good. */
   *#replaceCode(records: Iterable<FtraceRec>): HostGenerator<void> {
     const { FTRACE_FL_DISABLED } = this.#constants;
@@ -447,17 +383,6 @@ export class Ftrace {
   *#unlock(mutex: Addr): HostGenerator<void> {
     yield { call: this.#sym.mutexUnlock, args: [mutex] };
   }
-}
-
-/** Records that are not among others: of the two, one may have 50,000. */
-function without(records: readonly FtraceRec[], others: readonly FtraceRec[]): Iterable<FtraceRec> {
-  if (others.length <= records.length) {
-    const known = new Set(others);
-    return known.size === 0 ? records : records.filter((rec) => !known.has(rec));
-  }
-  const left = new Set(records);
-  for (const rec of others) left.delete(rec);
-  return left;
 }
 
 /** What the image defines for ftrace and for locking. */
