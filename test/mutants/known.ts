@@ -50,13 +50,8 @@ export const KNOWN: readonly Known[] = [
     why: 'the registers that a walk begins with have no place on the stack by their number either',
   },
   {
-    mutant: 'ftrace/ftrace.ts: regs[0]?.trampoline -> regs[0].trampoline',
-    is: 'equivalent',
-    why: 'where the count is one, there is one that traces the site',
-  },
-  {
     mutant:
-      'ftrace/ftrace.ts: { const known = new Set(others); return known.size === 0 ? r ... filter((rec) => !known.has(rec)); } -> {}',
+      'ftrace/hash_rec.ts: { const known = new Set(others); return known.size === 0 ? r ... filter((rec) => !known.has(rec)); } -> {}',
     is: 'equivalent',
     why: 'the other way comes to the same records in the same order, and is slower where there are few others',
   },
@@ -81,7 +76,7 @@ export const KNOWN: readonly Known[] = [
     why: 'both static callers call the same function',
   },
   {
-    mutant: 'ftrace/text_poke.ts: a.addr < b.addr -> a.addr <= b.addr',
+    mutant: 'ftrace/text_poke.ts: a.ip < b.ip -> a.ip <= b.ip',
     is: 'equivalent',
     why: 'no two of a batch are of one address',
   },
@@ -154,7 +149,7 @@ export const KNOWN: readonly Known[] = [
     why: 'the state is set anew where the loop begins, and a store changes no flags',
   },
   {
-    mutant: 'asm/x86_64/ftrace_64.s: ftrace_regs_caller: drop: mov [rsp+pt_regs_sp], rcx ->',
+    mutant: 'asm/x86_64/ftrace_64.s: ftrace_regs_caller: drop: mov [rsp+pt_regs_sp], rcx -> ',
     is: 'open',
     why: 'the stack pointer that an ops with all registers is told: no test has a handler that reads it',
   },
@@ -217,11 +212,6 @@ export const KNOWN: readonly Known[] = [
     mutant: 'bundle/split/graph.ts: next && code.flowsTo(atom.end, atom.start) -> false',
     is: 'open',
     why: 'code that falls into the next function: objtool warns of it, and no fixture has any',
-  },
-  {
-    mutant: 'bundle/split/uber_check.ts: flows && roots.get(to) -> false',
-    is: 'open',
-    why: 'replacements of two objects that fall into each other as code: the test has one that begins inside of the other',
   },
   {
     mutant: 'livepatch/context.ts: { relax: true } -> {}',
