@@ -24,7 +24,10 @@ const ENDS_AT_ONCE: ReadonlySet<number> = new Set([1, 2, SIGKILL, 10, 12, 13, 14
 const FIRST_REAL_TIME = 32;
 /** Of SIGKILL in a sigset_t. */
 const KILLED = 1 << (SIGKILL - 1);
-const WNOHANG = 1n;
+const WNOHANG = 1;
+/** And WUNTRACED, WCONTINUED, __WNOTHREAD, __WALL, __WCLONE. */
+const WAIT_OPTIONS = WNOHANG | 2 | 8 | 0x20000000 | 0x40000000 | 0x80000000;
+const INT_MIN = -0x80000000;
 /** do_wait_children: the caller sleeps and asks again (asm/x86_64/exit.s). */
 const WAIT_SLEEP = -1000;
 
@@ -164,7 +167,12 @@ export class Exit {
     const { mem } = this.#core;
     const task = this.#core.currentOf(call);
     const want = Number(BigInt.asIntN(32, this.#syscallArg(call, 0)));
-    const mine = (child: TaskStruct) => this.#parentOf(child) === task && (want === -1 || child.pid === want);
+    const options = Number(BigInt.asIntN(32, this.#syscallArg(call, 2)));
+    if ((options & ~WAIT_OPTIONS) !== 0) return negErrno(EINVAL);
+    if (want === INT_MIN) return negErrno(ESRCH);
+    // 0: of the caller's group, which all its children are of: there is no system call that makes another.
+    const any = want === -1 || want === 0;
+    const mine = (child: TaskStruct) => this.#parentOf(child) === task && (any || child.pid === want);
     const children = [...this.#core.tasks.processes()].filter((t) => !t.isKthread && mine(t));
     const gone = children.find((child) => this.#zombies.has(child) && child.stackSlot < 0);
     if (gone) {
@@ -179,7 +187,7 @@ export class Exit {
       task.state = this.#constants.TASK_RUNNING;
       return negErrno(ECHILD);
     }
-    if (this.#syscallArg(call, 2) & WNOHANG) return 0;
+    if (options & WNOHANG) return 0;
     if (task.testTif('TIF_SIGPENDING') || task.testTif('TIF_NOTIFY_SIGNAL')) {
       task.state = this.#constants.TASK_RUNNING;
       return negErrno(ERESTARTSYS);

@@ -39,6 +39,13 @@ interface KeptFork {
 /** Whether the FPU registers of a task are a member of it, and not behind it. */
 const hasFpu = (fields: Structs['task_struct']['fields']): boolean => hasRow(fields, 'thread_fpu_fpstate');
 
+/** What copy_process() fails with. @throws what was given, where that is no failure of it */
+function errnoOf(error: unknown): number {
+  if (error instanceof SlabError) return ENOMEM;
+  if (error instanceof KernelError) return error.errno;
+  throw error;
+}
+
 export class Fork {
   readonly #core: KernelCore;
   readonly #constants: Constants;
@@ -136,11 +143,10 @@ export class Fork {
     }
     // One of the scheduler and one of who has forked it: who sleeps on a lock takes another for a while.
     mem.writeU32(addr + BigInt(usage), 2);
-    const inside = hasFpu(this.#taskStruct);
-    if (!inside && !fpu) return;
-    const [pointer, state] = inside
-      ? [this.#taskStruct.thread_fpu_fpstate, this.#taskStruct.thread_fpu___fpstate]
-      : [fpu?.fields.fpstate ?? 0, fpu?.fields.__fpstate ?? 0].map((at) => task_struct.size + at);
+    const [pointer, state] =
+      fpu && !hasFpu(this.#taskStruct)
+        ? [fpu.fields.fpstate, fpu.fields.__fpstate].map((at) => task_struct.size + at)
+        : [this.#taskStruct.thread_fpu_fpstate, this.#taskStruct.thread_fpu___fpstate];
     mem.writeU64(addr + BigInt(pointer), addr + BigInt(state));
   }
 
@@ -262,7 +268,7 @@ export class Fork {
     try {
       child = this.#alloc();
     } catch (error) {
-      return negErrno(error instanceof SlabError ? ENOMEM : EAGAIN);
+      return negErrno(errnoOf(error));
     }
     const own = ['stack', 'stack_canary', '__state', 'thread_sp', 'patch_state', 'on_cpu', 'on_rq'] as const;
     const kept = own.map((field) => mem.readU64(child.addr + BigInt(this.#taskStruct[field] & ~7)));
@@ -279,11 +285,11 @@ export class Fork {
       this.#copyMm(parent, child, regs, shared);
       this.#admit(child, parent, true);
     } catch (error) {
-      if (!(error instanceof SlabError || error instanceof KernelError)) throw error;
+      const errno = errnoOf(error);
       this.freeStack(child);
       this.#mm.drop(child);
       this.#core.slab.free(child.addr);
-      return negErrno(error instanceof SlabError ? ENOMEM : error.errno);
+      return negErrno(errno);
     }
     return child.addr;
   }

@@ -2,6 +2,7 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { HostCall, HostGenerator } from '../guest/hostcall.ts';
+import { GuestMemoryError } from '../guest/memory.ts';
 import { type KernelCore, negErrno } from '../kernel/core.ts';
 import type { Constants, Structs } from '../kernel/description.ts';
 import { KernelError } from '../kernel/errno.ts';
@@ -29,6 +30,8 @@ interface Kthread {
 
 /** Bits of `flags` in struct kthread: KTHREAD_SHOULD_STOP and KTHREAD_SHOULD_PARK, seen in 6.1 to 7.3. */
 const [SHOULD_STOP, SHOULD_PARK] = [1n << 1n, 1n << 2n];
+/** Of struct kthread, which a task that is none has not: its pointer is NULL. */
+const [FLAGS_AT, RESULT_AT] = [0n, 12n];
 
 export class Kthreads {
   readonly #core: KernelCore;
@@ -71,10 +74,9 @@ export class Kthreads {
       },
       kthread_start: (call) => this.#start(core.currentOf(call)),
       kthread_set_result: (call) => {
-        const thread = this.#threads.get(core.currentOf(call));
-        if (thread) thread.result = Number(BigInt.asIntN(32, call.args[1]));
+        this.#toKthread(call, RESULT_AT).result = Number(BigInt.asIntN(32, call.args[1]));
       },
-      kthread_should_stop: (call) => this.#threads.get(core.currentOf(call))?.shouldStop ?? false,
+      kthread_should_stop: (call) => this.#toKthread(call, FLAGS_AT).shouldStop,
       kthread_stop: stop,
       kthread_bind: ({ args }) => sched.bind(sched.taskAt(args[0]), Number(BigInt.asUintN(32, args[1]))),
     });
@@ -87,6 +89,13 @@ export class Kthreads {
     this.#threads.clear();
     for (const [addr, thread] of kept)
       this.#threads.set(this.#core.tasks.byAddr(addr) as TaskStruct, { ...thread });
+  }
+
+  /** to_kthread(current). @param at the member that is wanted @throws GuestMemoryError for a task that is no kernel thread */
+  #toKthread(call: HostCall, at: bigint): Kthread {
+    const thread = this.#threads.get(this.#core.currentOf(call));
+    if (!thread) throw new GuestMemoryError('no struct kthread', at);
+    return thread;
   }
 
   /** kthread() has read its request: the block goes. One that was stopped before it ran never calls its function. */

@@ -2,7 +2,9 @@
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { USER_TEXT_BASE } from '../../src/guest/memory.ts';
+import { KernelError } from '../../src/kernel/errno.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
+import { UAPI } from '../../src/kernel/uapi.ts';
 import { MS, World } from './world.ts';
 
 const SIGKILL = 9;
@@ -99,6 +101,73 @@ describe('fork', () => {
     expect(ended(task)).toBe(true);
     expect(status(task)).toBe(10);
   });
+
+  // The first child ends at once, the second after 100,000 instructions, which are 10 ticks.
+  it.each([
+    ['that it names', 'ebx', 2],
+    ['that ends first, of any', '-1', 1],
+    ["that ends first, of the caller's group, which is that of all its children", '0', 1],
+  ])('has wait4 wait for the child %s', async (_, which, first) => {
+    const task = await world.user(
+      `${sys(FORK)}\ntest eax, eax\njz 1f\n${sys(FORK)}\ntest eax, eax\njz 2f\nmov ebx, eax\nsub rsp, 16\n` +
+        `mov edi, ${which}\nmov rsi, rsp\nxor edx, edx\nxor r10d, r10d\n${sys(WAIT4)}\nmov edi, [rsp]\nshr edi, 8\n` +
+        `${sys(EXIT_GROUP)}\n1: ${exit('1')}\n2: mov ecx, 100000\n3: dec ecx\njnz 3b\n${exit('2')}`,
+    );
+    expect(ended(task)).toBe(true);
+    expect(status(task)).toBe(first);
+  });
+
+  it.each([
+    ['an option that there is not', '-1', 4, 'EINVAL'],
+    ['the one number that has no other sign', '0x80000000', 0, 'ESRCH'],
+  ] as const)('has wait4 refuse %s', async (_, which, options, errno) => {
+    const task = await world.user(
+      `${sys(FORK)}\ntest eax, eax\njz 1f\nmov edi, ${which}\nxor esi, esi\nmov edx, ${options}\nxor r10d, r10d\n` +
+        `${sys(WAIT4)}\nneg eax\nmov edi, eax\n${sys(EXIT_GROUP)}\n1: ${exit('0')}`,
+    );
+    expect(ended(task)).toBe(true);
+    expect(status(task)).toBe(UAPI[errno]);
+  });
+
+  it('that fails takes nothing: not even an address space, of which there are as many as tasks', async () => {
+    const small = await World.boot({ cpus: 1, maxTasks: 16 });
+    try {
+      let failures = 0;
+      small.machine.inspect.fork.onFork.unshift((_parent, _child, copied) => {
+        if (copied && failures++ < 40) throw new KernelError(UAPI.ENOMEM, 'a part of copy_process()');
+      });
+      const task = await small.user(
+        `1: ${sys(FORK)}\ncmp rax, -${UAPI.ENOMEM}\nje 1b\ntest eax, eax\njz 2f\n${exit('42')}\n2: ${exit('0')}`,
+      );
+      small.machine.runUntil(() => small.machine.exitStatus(task) !== undefined, 2000 * MS);
+      expect([small.machine.exitStatus(task), failures]).toEqual([42, 41]);
+    } finally {
+      small.close();
+    }
+  });
+
+  it('makes no errno of a mistake of klpemu itself', async () => {
+    world.machine.inspect.fork.onFork.unshift((_parent, _child, copied) => {
+      if (copied) throw new TypeError('a mistake');
+    });
+    await world.user(`${sys(FORK)}\n${exit('0')}`);
+    expect(() => world.machine.runFor(100 * MS)).toThrow('a mistake');
+  });
+
+  it("of a parent that ends first leaves its child to init, which takes note of the child's end", async () => {
+    const { core, exit: ends } = world.machine.inspect;
+    const task = await world.user(`${sys(FORK)}\ntest eax, eax\njz 1f\n${exit('0')}\n1: ${sys(PAUSE)}`, 'p');
+    const { real_parent, parent } = core.kernel.structs.task_struct.fields;
+    expect(world.untilGone([task])).toBe(true);
+    const [child] = [...core.tasks.processes()].filter(({ comm }) => comm === 'p');
+    const init = core.tasks.byPid(1)?.addr;
+    expect([real_parent, parent].map((at) => core.mem.readU64(child.addr + BigInt(at)))).toEqual([
+      init,
+      init,
+    ]);
+    ends.sendSignal(child, SIGTERM);
+    expect(world.untilGone([child])).toBe(true);
+  });
 });
 
 describe('a signal', () => {
@@ -168,6 +237,20 @@ describe('a kernel thread', () => {
     );
     expect(world.untilGone([thread, stopper], 5)).toBe(true); // it was woken: 5 ticks are 20 ms
     expect(world.u32(result)).toBe(77);
+  });
+
+  it.each([
+    ['kthread_should_stop', 0],
+    ['kthread_exit', 12],
+  ])('has what a task that is none has not: %s() finds NULL+%i there', async (fn, at) => {
+    const { fork, sched, core } = world.machine.inspect;
+    const entry = await world.kernel(`call ${fn}\nret`);
+    const task = fork.createKernelThread(entry, 0n, 'no_kthread', core.tasks.byPid(2));
+    sched.wakeUpNewTask(task);
+    expect(world.untilGone([task])).toBe(true);
+    expect(world.machine.dmesg().join('\n')).toContain(
+      `BUG: kernel NULL pointer dereference, address: 00000000000000${at.toString(16).padStart(2, '0')}`,
+    );
   });
 
   it('that stops and is stopped at once is waited for once', async () => {
