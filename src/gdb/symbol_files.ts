@@ -3,7 +3,7 @@
 
 import type { DebugPort } from '../arch/debug.ts';
 import { fromHalves, hex16, TEXT_HI } from '../guest/addr.ts';
-import { USER_TEXT_BASE } from '../guest/memory.ts';
+import { USER_TEXT_BASE } from '../guest/windows.ts';
 import type { KernelSymbol } from '../kernel/kallsyms.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { Text } from '../unwind/orc_lookup.ts';

@@ -9,20 +9,15 @@
 // Invariant: text (executable pages) is never written through this class. Only pokeText, which also
 // throws away the engine's translations, does that.
 
+import { type Addr, hex, hi32, isUserRange, lo32, STACK_HI, STACK_SLOT, THREAD_SIZE } from './addr.ts';
 import {
-  type Addr,
-  hex,
-  hi32,
-  IMAGE_BASE,
-  isUserRange,
-  lo32,
-  MODULES_VADDR,
-  PAGE_OFFSET,
-  STACK_HI,
-  STACK_SLOT,
-  THREAD_SIZE,
-  VMALLOC_START,
-} from './addr.ts';
+  type AddressWindow,
+  layOut,
+  type MemoryGeometry,
+  USER_STACK_BASE,
+  USER_STACK_SLOT,
+  type Window,
+} from './windows.ts';
 
 export const PAGE_SHIFT = 12;
 export const PAGE_SIZE = 1 << PAGE_SHIFT;
@@ -53,20 +48,6 @@ export function keptFor<T>(kept: ReadonlyMap<Addr, T>, addr: Addr): T {
   return found;
 }
 
-/** A part of the address space that has room in RAM, mapped or not. */
-export interface AddressWindow {
-  readonly hi: number;
-  readonly lo: number;
-  /** Bytes of address space. */
-  readonly span: number;
-  /** Offset in the buffer of the window's first byte. */
-  readonly ram: number;
-  /** Of each STACK_SLOT bytes only the upper THREAD_SIZE have room: the rest is guard. */
-  readonly stacks: boolean;
-  /** How many address spaces have `span` bytes of RAM each for it; none where it is the same in all. */
-  readonly spaces?: number;
-}
-
 /** Who is told of a change of the memory map: the CPU engine, and who keeps something that was made of guest code. */
 export interface MapListener {
   /** Once, before anything else: how address space lies in the buffer. */
@@ -76,23 +57,6 @@ export interface MapListener {
   protect?(base: Addr, size: number, prot: number): void;
   /** The bytes at [addr, addr + size), in RAM from `ramOffset` on, were changed behind the engine's back. */
   invalidate?(addr: Addr, size: number, ramOffset: number): void;
-}
-
-interface MemoryGeometry {
-  /** Bytes from IMAGE_BASE on that the kernel's image can lie in. */
-  readonly image?: number;
-  /** Bytes of heap (direct map). */
-  readonly heap: number;
-  /** Bytes behind it, in the direct map too, of what no heap gives out. */
-  readonly behindHeap?: number;
-  /** How many task stacks there can be at once. */
-  readonly stacks: number;
-  /** Every program has its stack at the same address, in a space of its own. */
-  readonly spaces?: boolean;
-  /** False where there are no programs, nor room for them. */
-  readonly users?: false;
-  /** Bytes from MODULES_VADDR on that modules and trampolines can lie in. */
-  readonly modules?: number;
 }
 
 /** A zeroed host buffer of `bytes` from `start` on. @param stacks how many of them are for task stacks */
@@ -106,28 +70,6 @@ interface SharedMemory {
 }
 
 const plainBuffer: SharedAllocator = (bytes) => ({ buffer: new ArrayBuffer(bytes), start: 0 });
-
-const IMAGE_WINDOW = 8 << 20;
-const MODULE_WINDOW = 96 << 20;
-const USER_TEXT_WINDOW = 4 << 20;
-const USER_STACK_WINDOW_MIN = 4 << 20;
-
-/** Bytes of one user stack slot; the lower half is an unmapped guard. */
-export const USER_STACK_SLOT = 0x4000;
-export const USER_TEXT_BASE = 0x400000n;
-export const USER_STACK_BASE = 0x7ffc00000000n;
-
-interface Window {
-  readonly name: string;
-  readonly hi: number;
-  readonly lo: number;
-  /** Bytes of address space. */
-  readonly span: number;
-  /** Offset of the window's first byte in the buffer. */
-  readonly ram: number;
-  /** As in AddressWindow. */
-  readonly spaces: number;
-}
 
 export class GuestMemory {
   /** The whole buffer, page aligned in host memory. */
@@ -151,29 +93,8 @@ export class GuestMemory {
   /** @param allocate a page-aligned host buffer, from the engine's binding; plain memory without an engine. */
   constructor(geometry: MemoryGeometry, allocate: SharedAllocator = plainBuffer) {
     this.geometry = geometry;
-    const hasUsers = geometry.users ?? true;
-    const userStacks = hasUsers ? Math.max(USER_STACK_WINDOW_MIN, geometry.stacks * USER_STACK_SLOT) : 0;
-    let ram = 0;
-    const window = (name: string, base: Addr, span: number, bytes = span, spaces = 0): Window => {
-      const w = { name, hi: hi32(base), lo: lo32(base), span, ram, spaces };
-      ram += bytes;
-      return w;
-    };
-    const image = window('image', IMAGE_BASE, geometry.image ?? IMAGE_WINDOW);
-    const modules = window('modules', MODULES_VADDR, geometry.modules ?? MODULE_WINDOW);
-    const heap = window('heap', PAGE_OFFSET, geometry.heap + (geometry.behindHeap ?? 0));
-    const stacks = window(
-      'stacks',
-      VMALLOC_START,
-      geometry.stacks * STACK_SLOT,
-      geometry.stacks * THREAD_SIZE,
-    );
-    const userText = window('user text', USER_TEXT_BASE, hasUsers ? USER_TEXT_WINDOW : 0);
-    const spaces = userStacks / USER_STACK_SLOT;
-    const userStack = geometry.spaces
-      ? window('user stack', USER_STACK_BASE, USER_STACK_SLOT, userStacks, spaces)
-      : window('user stacks', USER_STACK_BASE, userStacks);
-    this.#windows = [image, modules, heap, userText, userStack];
+    const { windows, stacks, ram } = layOut(geometry);
+    this.#windows = windows;
     this.#stackRam = stacks.ram;
     this.#stackSpan = stacks.span;
     const { buffer, start, touched } = allocate(ram, geometry.stacks * THREAD_SIZE);

@@ -7,7 +7,8 @@
 import type { Addr } from '../guest/addr.ts';
 import { fromHalves, STACK_HI, STACK_SLOT, THREAD_SIZE } from '../guest/addr.ts';
 import type { HostCall } from '../guest/hostcall.ts';
-import { PROT_READ, PROT_WRITE, USER_STACK_SLOT } from '../guest/memory.ts';
+import { PROT_READ, PROT_WRITE } from '../guest/memory.ts';
+import { USER_STACK_SLOT } from '../guest/windows.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { negErrno } from '../kernel/core.ts';
 import { type Constants, hasRow, type Structs } from '../kernel/description.ts';

@@ -11,7 +11,8 @@
 // when both are 0, so that no CPU is in it.
 
 import { type Addr, PAGE_OFFSET } from '../guest/addr.ts';
-import { PAGE_SIZE, PROT_READ, PROT_WRITE, USER_STACK_SLOT } from '../guest/memory.ts';
+import { PAGE_SIZE, PROT_READ, PROT_WRITE } from '../guest/memory.ts';
+import { USER_STACK_SLOT } from '../guest/windows.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import type { Structs } from '../kernel/description.ts';
 import { KernelError } from '../kernel/errno.ts';

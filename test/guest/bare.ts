@@ -6,15 +6,8 @@ import { REG, type RegName } from '../../src/arch/x86_64/context.ts';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { VMALLOC_START } from '../../src/guest/addr.ts';
 import type { CpuContext, Stop } from '../../src/guest/engine.ts';
-import {
-  GuestMemory,
-  PAGE_SIZE,
-  PROT_EXEC,
-  PROT_READ,
-  PROT_WRITE,
-  USER_STACK_BASE,
-  USER_TEXT_BASE,
-} from '../../src/guest/memory.ts';
+import { GuestMemory, PAGE_SIZE, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../src/guest/memory.ts';
+import { USER_STACK_BASE, USER_TEXT_BASE } from '../../src/guest/windows.ts';
 
 import { NO_UNICORN } from './unicorn_there.ts';
 

@@ -3,7 +3,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { REG } from '../../src/arch/x86_64/context.ts';
 import type { CpuContext } from '../../src/guest/engine.ts';
-import { PAGE_SIZE, PROT_EXEC, PROT_READ, PROT_WRITE, USER_TEXT_BASE } from '../../src/guest/memory.ts';
+import { PAGE_SIZE, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../src/guest/memory.ts';
+import { USER_TEXT_BASE } from '../../src/guest/windows.ts';
 import { Bare, DATA, ENGINES, RODATA, STACK_TOP, TEXT, USER_STACK } from './bare.ts';
 
 describe.each(ENGINES)('the CPU port on %s:', (engine) => {

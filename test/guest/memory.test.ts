@@ -18,9 +18,8 @@ import {
   PROT_EXEC,
   PROT_READ,
   PROT_WRITE,
-  USER_STACK_BASE,
-  USER_TEXT_BASE,
 } from '../../src/guest/memory.ts';
+import { USER_STACK_BASE, USER_TEXT_BASE } from '../../src/guest/windows.ts';
 
 const RW = PROT_READ | PROT_WRITE;
 const RX = PROT_READ | PROT_EXEC;

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { hex, hex16 } from '../../src/guest/addr.ts';
-import { USER_STACK_BASE, USER_STACK_SLOT, USER_TEXT_BASE } from '../../src/guest/memory.ts';
+import { USER_STACK_BASE, USER_STACK_SLOT, USER_TEXT_BASE } from '../../src/guest/windows.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import { alignCode, comparable, MODULES, readObserved, withoutTime } from './observed.ts';
 

@@ -3,7 +3,8 @@
 
 import { afterEach, describe, expect, it } from 'vitest';
 import { hi32, PAGE_OFFSET } from '../../src/guest/addr.ts';
-import { PAGE_SIZE, USER_STACK_BASE, USER_STACK_SLOT } from '../../src/guest/memory.ts';
+import { PAGE_SIZE } from '../../src/guest/memory.ts';
+import { USER_STACK_BASE, USER_STACK_SLOT } from '../../src/guest/windows.ts';
 import { BUILT_IN } from '../../src/kernel/description.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import { Machine, type MachineOptions } from '../../src/machine/machine.ts';

@@ -1,7 +1,7 @@
 // Birth, death and waiting: fork, exit, wait4, signals, kernel threads; and that nothing is lost.
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { USER_TEXT_BASE } from '../../src/guest/memory.ts';
+import { USER_TEXT_BASE } from '../../src/guest/windows.ts';
 import { KernelError } from '../../src/kernel/errno.ts';
 import type { TaskStruct } from '../../src/kernel/task_struct.ts';
 import { UAPI } from '../../src/kernel/uapi.ts';

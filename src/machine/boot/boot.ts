@@ -4,14 +4,8 @@
 import type { AsmImage, AsmSymbol } from '../../asm/assembler.ts';
 import { perImage } from '../../asm/per_image.ts';
 import { type Addr, lo32 } from '../../guest/addr.ts';
-import {
-  type GuestMemory,
-  PAGE_SIZE,
-  PROT_EXEC,
-  PROT_READ,
-  PROT_WRITE,
-  USER_STACK_SLOT,
-} from '../../guest/memory.ts';
+import { type GuestMemory, PAGE_SIZE, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../guest/memory.ts';
+import { USER_STACK_SLOT } from '../../guest/windows.ts';
 import { type ExportedSymbol, Kallsyms, type KernelSymbol } from '../../kernel/kallsyms.ts';
 import { SortedSymbols } from '../../kernel/object_symbols.ts';
 import { OrcLookup } from '../../unwind/orc_lookup.ts';

@@ -5,13 +5,9 @@
 
 import { type Addr, THREAD_SIZE } from '../../../guest/addr.ts';
 import { type CpuContext, EngineError, type Stop, type StopKind } from '../../../guest/engine.ts';
-import {
-  type AddressWindow,
-  type GuestMemory,
-  PAGE_SIZE,
-  type SharedAllocator,
-} from '../../../guest/memory.ts';
+import { type GuestMemory, PAGE_SIZE, type SharedAllocator } from '../../../guest/memory.ts';
 import type { Observer } from '../../../guest/observer.ts';
+import type { AddressWindow } from '../../../guest/windows.ts';
 import {
   type FrameNotes,
   type FrameWords,

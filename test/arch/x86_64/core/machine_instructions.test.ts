@@ -2,7 +2,7 @@
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { REG } from '../../../../src/arch/x86_64/context.ts';
-import { USER_TEXT_BASE } from '../../../../src/guest/memory.ts';
+import { USER_TEXT_BASE } from '../../../../src/guest/windows.ts';
 import { Bare, DATA, STACK_TOP, TEXT, USER_STACK } from '../../../guest/bare.ts';
 
 let bare: Bare;

@@ -5,14 +5,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { REG } from '../../../../src/arch/x86_64/context.ts';
 import { MOST_COUNTERS, MOST_EVENTS, MOST_STORES } from '../../../../src/arch/x86_64/core/layout.ts';
 import type { CpuContext } from '../../../../src/guest/engine.ts';
-import {
-  PAGE_SIZE,
-  PROT_EXEC,
-  PROT_READ,
-  PROT_WRITE,
-  USER_STACK_BASE,
-} from '../../../../src/guest/memory.ts';
+import { PAGE_SIZE, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../../../src/guest/memory.ts';
 import type { Observer, WatchedRange } from '../../../../src/guest/observer.ts';
+import { USER_STACK_BASE } from '../../../../src/guest/windows.ts';
 import { Bare, DATA, RODATA, STACK_TOP, TEXT } from '../../../guest/bare.ts';
 
 const PAGE = BigInt(PAGE_SIZE);

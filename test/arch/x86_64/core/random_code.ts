@@ -3,7 +3,8 @@
 
 import { REG } from '../../../../src/arch/x86_64/context.ts';
 import type { CpuContext, StopKind } from '../../../../src/guest/engine.ts';
-import { PAGE_SIZE, USER_TEXT_BASE } from '../../../../src/guest/memory.ts';
+import { PAGE_SIZE } from '../../../../src/guest/memory.ts';
+import { USER_TEXT_BASE } from '../../../../src/guest/windows.ts';
 import { SeededRandom } from '../../../../src/kernel/random.ts';
 import { Bare, DATA, STACK_TOP, TEXT, USER_STACK } from '../../../guest/bare.ts';
 

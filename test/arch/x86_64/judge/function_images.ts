@@ -7,7 +7,7 @@ import { SHF_EXECINSTR, STT_FUNC } from '../../../../src/elf/constants.ts';
 import type { ElfObject, ElfRelocation } from '../../../../src/elf/elf_object.ts';
 import type { ElfSection } from '../../../../src/elf/sections.ts';
 import { MODULES_VADDR, PAGE_OFFSET } from '../../../../src/guest/addr.ts';
-import { USER_STACK_BASE } from '../../../../src/guest/memory.ts';
+import { USER_STACK_BASE } from '../../../../src/guest/windows.ts';
 import { decodeAt, Insn, MACHINE } from '../../../../src/isa/decoder.ts';
 import { seedOf } from './draw.ts';
 

@@ -3,7 +3,8 @@
 // An area is four pages: two that may be written, one that may only be read, one that is not there; none before it.
 
 import { IMAGE_BASE, PAGE_OFFSET } from '../../../../src/guest/addr.ts';
-import { PAGE_SIZE, USER_STACK_BASE, USER_TEXT_BASE } from '../../../../src/guest/memory.ts';
+import { PAGE_SIZE } from '../../../../src/guest/memory.ts';
+import { USER_STACK_BASE, USER_TEXT_BASE } from '../../../../src/guest/windows.ts';
 
 export interface Place {
   readonly user: boolean;
