@@ -186,7 +186,7 @@ export class Sched {
     if (this.curr(cpu).isIdle) this.reschedCurr(cpu);
   }
 
-  /** select_task_rq(): where it was if that CPU idles, else any that idles, else where it was. */
+  /** select_task_rq(): where it was if that CPU idles, else any that idles, else where it was, unless fewer wait elsewhere. */
   #selectCpu(task: TaskStruct): number {
     const bound = this.#bound.get(task);
     if (bound !== undefined) return bound;

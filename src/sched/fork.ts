@@ -18,6 +18,7 @@ import { TaskStruct } from '../kernel/task_struct.ts';
 import { UAPI } from '../kernel/uapi.ts';
 import type { Sched } from './core.ts';
 import { MmStructs } from './mm_struct.ts';
+import { ordinaryPriority } from './policy.ts';
 
 const { CLONE_VM, EAGAIN, ENOMEM } = UAPI;
 
@@ -40,7 +41,7 @@ interface KeptFork {
 /** Whether the FPU registers of a task are a member of it, and not behind it. */
 const hasFpu = (fields: Structs['task_struct']['fields']): boolean => hasRow(fields, 'thread_fpu_fpstate');
 
-/** What copy_process() fails with. @throws what was given, where that is no failure of it */
+/** What copy_process() fails with; what is no failure of it goes on. */
 function errnoOf(error: unknown): number {
   if (error instanceof SlabError) return ENOMEM;
   if (error instanceof KernelError) return error.errno;
@@ -144,6 +145,7 @@ export class Fork {
     }
     // One of the scheduler and one of who has forked it: who sleeps on a lock takes another for a while.
     mem.writeU32(addr + BigInt(usage), 2);
+    ordinaryPriority(this.#core, addr);
     const [pointer, state] =
       fpu && !hasFpu(this.#taskStruct)
         ? [fpu.fields.fpstate, fpu.fields.__fpstate].map((at) => task_struct.size + at)

@@ -4,6 +4,8 @@
 
 import type { Addr } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
+import { holds } from '../kernel/release.ts';
+import { QUEUES } from './since.ts';
 
 /** struct workqueue_struct */
 export interface Queue {
@@ -16,7 +18,8 @@ export interface Queue {
 /** __WQ_ORDERED and WQ_UNBOUND of include/linux/workqueue.h; WQ_DFL_ACTIVE. */
 const [WQ_ORDERED, WQ_UNBOUND] = [1 << 17, 1 << 1];
 const WQ_DFL_ACTIVE = 256;
-const WQ_NAME_LEN = 24;
+/** WQ_NAME_LEN, with the NUL at the end. */
+const [NAME_LEN, LONG_NAME_LEN] = [24, 32];
 /** As much of one as anybody could look at: nothing is in it. */
 const WQ_SIZE = 512;
 /** Workqueues of the image: the variable that points to one, and its name. */
@@ -35,6 +38,11 @@ const MORE_QUEUES: Readonly<Record<string, string>> = {
   system_dfl_wq: 'events_unbound',
   system_bh_wq: 'events_bh',
   system_bh_highpri_wq: 'events_bh_highpri',
+  system_dfl_long_wq: 'events_dfl_long',
+};
+/** What was called otherwise before names could be long. */
+const BEFORE_LONG_NAMES: Readonly<Record<string, string>> = {
+  system_freezable_power_efficient_wq: 'events_freezable_power_efficient',
 };
 
 const makeQueue = (name: string, maxActive = WQ_DFL_ACTIVE): Queue => ({ name, maxActive, active: 0 });
@@ -44,8 +52,13 @@ export class WorkqueueStructs {
   readonly #at = new Map<Addr, Queue>();
   readonly system: Queue = makeQueue(SYSTEM_QUEUES.system_wq);
 
+  readonly #longNames: boolean;
+  /** pr_warn_once() */
+  #warnedOfCut = false;
+
   constructor(core: KernelCore) {
     this.#core = core;
+    this.#longNames = holds(core.kernel, QUEUES.longNames);
   }
 
   /** Points the system queues at something that is not NULL. */
@@ -58,9 +71,10 @@ export class WorkqueueStructs {
   }
 
   startReal(): void {
-    for (const [name, wqName] of Object.entries(MORE_QUEUES)) {
+    const names = this.#longNames ? MORE_QUEUES : { ...MORE_QUEUES, ...BEFORE_LONG_NAMES };
+    for (const [name, wqName] of Object.entries(names)) {
       const pointer = this.#core.symbols.lookupName(name);
-      if (pointer !== undefined) this.#core.mem.writeU64(pointer, this.#make(makeQueue(wqName)));
+      if (pointer !== undefined) this.#core.mem.writeU64(pointer, this.alloc(wqName, 0, 0));
     }
   }
 
@@ -85,7 +99,16 @@ export class WorkqueueStructs {
   alloc(name: string, flags: number, maxActive: number): Addr {
     const most = maxActive || WQ_DFL_ACTIVE;
     const isOrdered = (flags & WQ_ORDERED) !== 0 || ((flags & WQ_UNBOUND) !== 0 && most === 1);
-    return this.#make(makeQueue(name.slice(0, WQ_NAME_LEN - 1), isOrdered ? 1 : most));
+    return this.#make(makeQueue(this.#cut(name), isOrdered ? 1 : most));
+  }
+
+  #cut(name: string): string {
+    const text = name.slice(0, (this.#longNames ? LONG_NAME_LEN : NAME_LEN) - 1);
+    if (text !== name && this.#longNames && !this.#warnedOfCut) {
+      this.#warnedOfCut = true;
+      this.#core.printk.warn(`workqueue: name exceeds WQ_NAME_LEN. Truncating to: ${text}`);
+    }
+    return text;
   }
 
   setMaxActive(wq: Addr, maxActive: number): void {

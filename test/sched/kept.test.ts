@@ -41,6 +41,39 @@ describe('what is kept of a boot', () => {
     expect(fork.keep()).toEqual(kept);
   });
 
+  it('of timers: what is armed, of memory and of works; nothing while a task sleeps by one', () => {
+    const { timers, workqueue, core } = world.machine.inspect;
+    const call = (name: string, ...args: bigint[]) =>
+      core.host.get(name)?.({ cpu: 0, args, sp: 0n, caller: 0n });
+    const [first, second, gone] = [1, 2, 3].map(() => world.zeroed(BUILT_IN.structs.timer_list.size));
+    const work = world.zeroed(D.size);
+    const workTimer = work + BigInt(D.fields.timer);
+    expect(timers.keep()?.heap).toEqual([]);
+    for (const [timer, jiffies] of [
+      [gone, 1],
+      [second, 40],
+      [first, 20],
+    ] as const)
+      call('mod_timer', timer, timers.jiffies() + BigInt(jiffies));
+    call('timer_delete', gone);
+    workqueue.queueDelayedWork(work, 250, 0);
+    const kept = structuredClone(timers.keep()) as NonNullable<ReturnType<typeof timers.keep>>;
+    const next = timers.next();
+    for (const timer of [first, second]) call('timer_delete', timer);
+    call('cancel_delayed_work', work);
+    expect([timers.keep()?.heap, timers.next()]).toEqual([[], undefined]);
+    timers.restore(kept);
+    expect([first, second, gone, workTimer].map((timer) => timers.isPending(timer))).toEqual([
+      true,
+      true,
+      false,
+      true,
+    ]);
+    expect([timers.next(), timers.keep()]).toEqual([next, kept]);
+    expect(world.untilAsleep(world.thread('msleep', 20))).toBe(true);
+    expect(timers.keep()).toBeUndefined();
+  });
+
   it('of workqueues: which there are and what waits for its time; nothing while an item is queued or runs', async () => {
     const { workqueue, core } = world.machine.inspect;
     const kept = workqueue.keep();
@@ -58,5 +91,39 @@ describe('what is kept of a boot', () => {
     expect(later?.delayed.map(([addr]) => addr)).toContain(work);
     workqueue.restore({ ...(later as NonNullable<typeof later>), delayed: kept?.delayed ?? [] });
     expect(workqueue.keep()?.wqs).toEqual(kept?.wqs);
+  });
+
+  it("of workqueues: on which of them a work goes when its time comes, where that is not the system's", async () => {
+    const { workqueue, core } = world.machine.inspect;
+    const pointer = core.symbols.require('system_long_wq');
+    const long = core.mem.readU64(pointer);
+    const later = async () => {
+      const work = world.zeroed(D.size);
+      const sleep = await world.kernel('mov edi, 5\ncall schedule_timeout_uninterruptible\nret');
+      core.mem.writeU64(work + BigInt(W.fields.func), sleep);
+      return work;
+    };
+    const [onLong, onSystem] = [await later(), await later()];
+    const queue = core.host.get('queue_delayed_work_on');
+    const system = core.mem.readU64(core.symbols.require('system_wq'));
+    for (const [wq, work, delay] of [
+      [long, onLong, 10n],
+      [system, onSystem, 30n],
+    ])
+      queue?.({ cpu: 0, args: [0n, wq, work, delay], sp: 0n, caller: 0n });
+    const kept = structuredClone(workqueue.keep()) as NonNullable<ReturnType<typeof workqueue.keep>>;
+    workqueue.restore(kept);
+    expect(workqueue.keep()).toEqual(kept);
+    const working = () =>
+      [...core.tasks.processes()]
+        .map((task) => workqueue.suffix(task))
+        .filter((text) => text.startsWith('+'));
+    const seen = [];
+    for (let i = 0; i < 2; i++) {
+      expect(world.machine.runUntil(() => working().length > 0, 400 * MS)).toBe(true);
+      seen.push(...working());
+      expect(world.machine.runUntil(() => working().length === 0, 100 * MS)).toBe(true);
+    }
+    expect(seen).toEqual(['+events_long', '+events']);
   });
 });

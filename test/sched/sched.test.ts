@@ -127,6 +127,38 @@ describe('a wakeup', () => {
     expect(world.machine.inspect.sched.wakeUpState(task, 2)).toBe(true); // TASK_UNINTERRUPTIBLE
     expect(world.machine.inspect.sched.wakeUpState(task, 3)).toBe(false);
   });
+
+  it.each([
+    ['stays where it was, though another CPU has one less waiting', 2, 0],
+    ['goes where fewer wait, by more than one', 3, 1],
+  ])('of a task, where all CPUs are busy, %s', async (_, busy, cpu) => {
+    await boot({ cpus: 2 });
+    const task = world.thread('msleep', 1000);
+    expect(world.untilAsleep(task)).toBe(true);
+    task.cpu = 0;
+    const spin = await world.kernel('1: jmp 1b');
+    for (let i = 0; i < busy; i++) world.thread(spin, 0n, { cpu: 0 });
+    world.thread(spin, 0n, { cpu: 1 });
+    world.machine.runFor(20 * MS);
+    world.machine.inspect.sched.wakeUpProcess(task);
+    expect(task.cpu).toBe(cpu);
+  });
+
+  it('of a task that says a CPU that is not there reads the offset of its data, which is an oops of who wakes it', async () => {
+    await boot({ cpus: 1 });
+    const { symbols, kernel } = world.machine.inspect.core;
+    const task = world.thread('msleep', 1000);
+    expect(world.untilAsleep(task)).toBe(true);
+    const [none, at] = [5000, task.addr + BigInt(kernel.structs.task_struct.fields.thread_info_cpu)];
+    const wake = await world.kernel(
+      `movabs rax, ${at}\nmov dword ptr [rax], ${none}\ncall wake_up_process\nret`,
+    );
+    expect(world.untilGone([world.thread(wake, task.addr)])).toBe(true);
+    const offset = symbols.require('__per_cpu_offset') + 8n * BigInt(none);
+    expect(world.machine.dmesg().join('\n')).toContain(
+      `BUG: unable to handle page fault for address: ${offset.toString(16)}`,
+    );
+  });
 });
 
 describe('a thread bound to a CPU', () => {
