@@ -1,5 +1,5 @@
 // What is known of a module before any memory is taken for it: its parts, its name, whether this kernel wants it.
-// Mirrors module_sig_check() of signing.c, setup_load_info() and check_modinfo() of kernel/module/main.c.
+// Mirrors setup_load_info() and check_modinfo() of kernel/module/main.c.
 //
 // Invariant: each refusal prints the kernel's line before it throws.
 
@@ -15,11 +15,13 @@ import { injected, ModuleError } from './error.ts';
 import { foreign } from './foreign.ts';
 import { checkModuleSize } from './module_size.ts';
 import type { ModuleLoaderPorts } from './ports.ts';
+import { moduleSigCheck } from './signing.ts';
 import { type TaintName, taintBit, testTaint } from './taint.ts';
 
 /** finit_module() flags. */
 export const MODULE_INIT_IGNORE_MODVERSIONS = 1;
 export const MODULE_INIT_IGNORE_VERMAGIC = 2;
+const MANGLED = MODULE_INIT_IGNORE_MODVERSIONS | MODULE_INIT_IGNORE_VERMAGIC;
 
 export interface LoadRequest {
   /** Names the file in errors. */
@@ -50,7 +52,9 @@ export interface LoadInfo {
 
 /** Parses and checks; prints what the kernel prints. @throws ModuleError */
 export function setupLoadInfo(core: KernelCore, ports: ModuleLoaderPorts, request: LoadRequest): LoadInfo {
-  const bytes = sigCheck(core, ports, request.bytes);
+  const flags = request.flags ?? 0;
+  const isMangled = (flags & MANGLED) !== 0;
+  const bytes = moduleSigCheck(core, request.bytes, isMangled, ports.sigEnforce === true);
   injected(core, 'elf_validity_check', request.file);
   const elf = parsed(core, () => parseElf(bytes, request.file, core.arch.elf, { extended: false }));
   const info = parsed(core, () => readModInfo(elf));
@@ -68,7 +72,7 @@ export function setupLoadInfo(core: KernelCore, ports: ModuleLoaderPorts, reques
     core.printk.err(`Module ${name} is blacklisted`);
     throw new ModuleError('EPERM', `Module ${name} is blacklisted`);
   }
-  const ignoreVersions = ((request.flags ?? 0) & MODULE_INIT_IGNORE_MODVERSIONS) !== 0;
+  const ignoreVersions = (flags & MODULE_INIT_IGNORE_MODVERSIONS) !== 0;
   return {
     elf,
     info,
@@ -88,28 +92,6 @@ export function setupLoadInfo(core: KernelCore, ports: ModuleLoaderPorts, reques
 function allocated(elf: ElfObject, name: string): ElfSection | undefined {
   const section = elf.section(name);
   return section && section.flags & SHF_ALLOC ? section : undefined;
-}
-
-const SIGNATURE_MARKER = '~Module signature appended~\n';
-
-/**
- * The module without a signature that was appended to it. Nothing here holds keys, so a signed module counts as
- * one whose key is unavailable.
- */
-function sigCheck(core: KernelCore, ports: ModuleLoaderPorts, bytes: Uint8Array): Uint8Array {
-  const { size, fields } = core.kernel.structs.module_signature;
-  const at = bytes.length - SIGNATURE_MARKER.length;
-  const signed = at >= size && Buffer.from(bytes.subarray(at)).toString('latin1') === SIGNATURE_MARKER;
-  if (ports.sigEnforce) {
-    const reason = signed ? 'module with unavailable key' : 'unsigned module';
-    core.printk.notice(`Loading of ${reason} is rejected`);
-    throw new ModuleError('EKEYREJECTED', `Loading of ${reason} is rejected`);
-  }
-  if (!signed) return bytes;
-  const length = new DataView(bytes.buffer, bytes.byteOffset + at - size, size).getUint32(fields.sig_len);
-  const end = at - size - length;
-  if (end < 0) throw new ModuleError('ENOEXEC', `signature of ${length} bytes is longer than the module`);
-  return bytes.subarray(0, end);
 }
 
 /** The checks that .modinfo and the section flags allow, and the taints that follow. @throws ModuleError */

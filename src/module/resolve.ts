@@ -17,12 +17,11 @@ import type { Addr } from '../guest/addr.ts';
 import type { HostGenerator } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { injected, ModuleError } from './error.ts';
-import { addTaint, type LoadInfo } from './load_info.ts';
+import { addTaint, forceLoad, type LoadInfo } from './load_info.ts';
 import type { Module } from './module.ts';
 import { type ModuleList, neg } from './modules.ts';
 import { isImported } from './namespaces.ts';
 import type { ModuleLoaderPorts } from './ports.ts';
-import { testTaint } from './taint.ts';
 import { checkVersion } from './version.ts';
 
 interface ResolveContext {
@@ -208,9 +207,7 @@ export function verifyExportedSymbols(ctx: ResolveContext, mod: Module): void {
 /** check_module_license_and_versions(): exports without checksums taint, where the kernel has checksums. */
 export function checkExportVersions(core: KernelCore, load: LoadInfo, mod: Module): void {
   if (core.kernel.layoutCrc === undefined) return;
-  const reason = 'no versions for exported symbols';
   if (!mod.exports.some((e) => e.crc === undefined)) return;
-  if (!testTaint(core, 'TAINT_FORCED_MODULE')) core.printk.warn(`${load.name}: ${reason}: kernel tainted.`);
-  addTaint(core, load, 'TAINT_FORCED_MODULE');
+  forceLoad(core, load, 'no versions for exported symbols');
   mod.taints = load.taints;
 }

@@ -169,3 +169,12 @@ const OBJECTS = join(import.meta.dirname, '../../fixtures/objects');
 export function object(name: string): Uint8Array {
   return new Uint8Array(readFileSync(join(OBJECTS, `${name}.o`)));
 }
+
+/** The file with a string of it changed wherever it stands. @param to no longer than it; the rest is zeroes */
+export function replaced(bytes: Uint8Array, from: string, to: string): Uint8Array {
+  const copy = Buffer.from(bytes);
+  const written = Buffer.from(to.padEnd(from.length, '\0'), 'latin1');
+  if (!copy.includes(from)) throw new Error(`no ${from} in it`);
+  for (let at = copy.indexOf(from); at >= 0; at = copy.indexOf(from, at + 1)) copy.set(written, at);
+  return new Uint8Array(copy);
+}

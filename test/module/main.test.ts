@@ -1,9 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { CpuFeatures } from '../../src/arch/x86_64/module/cpu_features.ts';
-import type { Module } from '../../src/module/module.ts';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
+import { parseElf } from '../../src/elf/elf_object.ts';
+import { MODULE_REF_BASE, type Module } from '../../src/module/module.ts';
 import { MODULE_ATTRIBUTES, moduleFlags, printModules, procModules } from '../../src/module/procfs.ts';
 import { refcountFunctions } from '../../src/module/refcount.ts';
-import { fixture, hex, Rig } from './harness.ts';
+import { fixture, hex, object, Rig, replaced } from './harness.ts';
 
 function loaded(rig: Rig, name: string, args = ''): Module {
   const result = rig.load(fixture(name), args, `${name}.ko`);
@@ -112,6 +114,26 @@ describe('loading a module built by kbuild', () => {
     expect(orc && [...orc.ip].every((ip, i) => i === 0 || ip >= orc.ip[i - 1])).toBe(true);
   });
 
+  it('may write until its init has returned what nobody writes after it', () => {
+    const sites = new Rig();
+    const load = sites.loader.loadModule({ file: 'sites.ko', bytes: object('module-sites') });
+    sites.exportAll([
+      'static_key_on',
+      'static_key_off',
+      'static_call_set',
+      'static_call_null',
+      'slow_popcount',
+      'static_trampoline',
+    ]);
+    expect(load.next().value).toHaveProperty('call');
+    const [made] = sites.loader.modules.all;
+    const table = made.sections.get('__jump_table')?.addr ?? 0n;
+    expect(sites.core.mem.protectionOf(table)).toBe(3);
+    sites.run(load);
+    expect(made.state).toBe('LIVE');
+    expect(sites.core.mem.protectionOf(table)).toBe(1);
+  });
+
   it('has text that can be executed and not written, data that can be written and not executed', () => {
     expect(mem.protectionOf(symbol(rig, 'klpdemo_main'))).toBe(5);
     expect(mem.protectionOf(symbol(rig, '__param_depth'))).toBe(1);
@@ -172,6 +194,45 @@ describe('parameters', () => {
   });
 });
 
+describe('what the ops of a parameter free', () => {
+  /** The module's free() calls, each with the variable that it was given. */
+  const freed = (rig: Rig) => {
+    rig.exportAll(['param_free']);
+    const ops = symbol(rig, 'param_ops_int');
+    rig.core.mem.writeU64(ops + 24n, symbol(rig, 'param_free'));
+    return () => rig.calls.filter(({ name }) => name === 'param_free').map(({ args }) => args[0]);
+  };
+
+  it('goes with the module, of each parameter of that type', () => {
+    const rig = new Rig();
+    const calls = freed(rig);
+    const mod = loaded(rig, 'klpdemo_target');
+    const variables = rig.loader.params
+      .list(mod)
+      .flatMap(({ ops, arg }) => (ops === symbol(rig, 'param_ops_int') ? [arg] : []));
+    expect(variables).toContain(symbol(rig, 'depth'));
+    expect(calls()).toEqual([]);
+    expect(rig.unload('klpdemo_target')).toBe(0);
+    expect(calls()).toEqual(variables);
+  });
+
+  it('goes with a load that fails by then, too', () => {
+    const rig = new Rig();
+    const calls = freed(rig);
+    expect(rig.load(fixture('klpdemo_target'), 'depth=3 period_ms=fast')).toMatchObject({ ok: false });
+    expect(calls().length).toBeGreaterThan(1);
+  });
+
+  it('is nothing where the ops are nowhere', () => {
+    const rig = new Rig();
+    const { symbols } = rig.core;
+    symbols.addExport('param_ops_int', { addr: 0x10n, gpl: false });
+    loaded(rig, 'klpdemo_target');
+    expect(rig.unload('klpdemo_target')).toBe(0);
+    expect(rig.snapshot()).toMatchObject({ modules: [], area: 0 });
+  });
+});
+
 describe('a livepatch module', () => {
   it('taints the kernel once, with its own line', () => {
     const rig = new Rig();
@@ -217,6 +278,40 @@ describe('what is said of a module', () => {
     expect(rig.core.taints & (1 << rig.core.kernel.constants.TAINT_CRAP)).not.toBe(0);
   });
 
+  it('that is not free: that it taints, and by that lock debugging ends', () => {
+    const rig = new Rig();
+    expect(rig.load(replaced(fixture('klpdemo_target'), 'license=GPL', 'license=XYZ')).ok).toBe(true);
+    expect(rig.dmesg.slice(0, 3)).toEqual([
+      'klpdemo_target: loading out-of-tree module taints kernel.',
+      "klpdemo_target: module license 'XYZ' taints kernel.",
+      'Disabling lock debugging due to kernel taint',
+    ]);
+  });
+
+  it('that has sections for what is not there: which, how many entries, and what that means', () => {
+    const rig = new Rig();
+    const bytes = fixture('klpdemo_target');
+    const size = parseElf(bytes, 'x.ko', X86_64.elf).section('.comment')?.size ?? 0;
+    const of = (name: string) => {
+      const result = rig.load(replaced(bytes, '.comment', name));
+      if (!result.ok) throw new Error(result.reason);
+      expect(rig.unload('klpdemo_target')).toBe(0);
+      return result.module.reports.filter(({ applied }) => !applied);
+    };
+    expect(of('.BTF')).toEqual([
+      { section: '.BTF', applied: false, entries: size, note: 'type information is not read' },
+    ]);
+    expect(of('__dyndbg')).toEqual([
+      {
+        section: '__dyndbg',
+        applied: false,
+        entries: Math.floor(size / rig.core.kernel.structs._ddebug.size),
+        note: 'no dynamic debug: pr_debug() stays off',
+      },
+    ]);
+    expect(of('.comment')).toEqual([]);
+  });
+
   it('whose init returns what is neither 0 nor an error: that, and that it is loaded anyway', () => {
     const rig = new Rig();
     const { addr } = loaded(rig, 'klpdemo_target');
@@ -242,6 +337,20 @@ describe('references that guest code counts', () => {
     call('module_put', mod.addr);
     call('module_put', 0n);
     expect(mod.refcount).toBe(1);
+  });
+
+  it('are taken of no module that goes, nor of one whose loader has given up its own', () => {
+    const rig = new Rig();
+    const mod = loaded(rig, 'klpdemo_target');
+    const get = refcountFunctions(rig.loader.modules).try_module_get;
+    const taken = () => [get({ cpu: 0, args: [mod.addr], sp: 0n, caller: 0n }), mod.refcnt];
+    mod.state = 'GOING';
+    expect(taken()).toEqual([false, MODULE_REF_BASE]);
+    mod.state = 'LIVE';
+    mod.refcnt = 0;
+    expect(taken()).toEqual([false, 0]);
+    mod.refcnt = MODULE_REF_BASE;
+    expect(taken()).toEqual([true, MODULE_REF_BASE + 1]);
   });
 
   it('and a module that is not formed yet is found by nobody but who asks for it', () => {

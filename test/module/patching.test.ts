@@ -23,7 +23,7 @@ import {
 import { sectionAddress } from '../../src/module/memory.ts';
 import type { Module } from '../../src/module/module.ts';
 import type { ModuleLoaderPorts } from '../../src/module/ports.ts';
-import { fixture, hex, object, Rig } from './harness.ts';
+import { fixture, hex, object, Rig, replaced } from './harness.ts';
 
 const LAYOUT = BUILT_IN.structs;
 
@@ -138,9 +138,7 @@ describe('sites that follow a key', () => {
   });
 
   it('static calls whose key is not exported are known by their trampoline, where somebody knows it by that', () => {
-    const bytes = Buffer.from(object('module-sites'));
-    for (let at = bytes.indexOf('static_call_set'); at >= 0; at = bytes.indexOf('static_call_set', at + 1))
-      bytes.write('__SCT__call_set', at);
+    const bytes = replaced(object('module-sites'), 'static_call_set', '__SCT__call_set');
     const called = (staticCallKey?: ModuleLoaderPorts['staticCallKey']) => {
       const rig: Rig = new Rig(staticCallKey ? { staticCallKey } : {});
       rig.exportAll([
@@ -153,7 +151,7 @@ describe('sites that follow a key', () => {
       ]);
       const at = (name: string) => rig.core.symbols.lookupName(name) ?? 0n;
       rig.core.mem.writeU64(at('the_key'), at('called_now'));
-      const result = rig.load(new Uint8Array(bytes), '', 'sites.ko');
+      const result = rig.load(bytes, '', 'sites.ko');
       if (!result.ok) throw new Error(result.reason);
       const site = at('calls');
       const to = site + 5n + BigInt(rig.core.mem.readS32(site + 1n));
@@ -164,6 +162,24 @@ describe('sites that follow a key', () => {
     expect(called(key)).toEqual(['called_now', '3 changed, 0 as built']);
     expect(called()).not.toContain('called_now');
     expect(called()[1]).toBe('2 changed, 1 as built');
+  });
+
+  it('hold what their table says, or are warned of and stay', () => {
+    const bytes = object('module-sites').slice();
+    const text = parseElf(bytes.slice(), 'sites.ko', X86_64.elf).section('.text');
+    const fresh: Rig = new Rig();
+    fresh.exportAll(['static_key_on', 'static_key_off', 'static_call_set', 'static_call_null', 'called_now']);
+    const offset = (name: string) => Number((rig.core.symbols.lookupName(name) ?? 0n) - mod.base('core'));
+    const [jumps, calls] = [offset('jumps'), offset('calls')];
+    for (const at of [jumps, calls]) bytes[(text?.offset ?? 0) + at] = 0xcc;
+    const result = fresh.load(bytes, '', 'sites.ko');
+    if (!result.ok) throw new Error(result.reason);
+    const site = (at: number) => `0x${(result.module.base('core') + BigInt(at)).toString(16)}`;
+    expect(fresh.dmesg.filter((line) => line.startsWith('WARNING'))).toEqual([
+      `WARNING: sites: jump_label: unexpected op at ${site(jumps)}`,
+      `WARNING: sites: unexpected static_call insn opcode 0xcc at ${site(calls)}`,
+    ]);
+    expect(['jumps', 'calls'].map((name) => code(fresh, name, 0, 1))).toEqual(['cc', 'cc']);
   });
 
   it('are poked, because the text is executable by then', () => {

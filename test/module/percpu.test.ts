@@ -2,6 +2,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
+import { parseElf } from '../../src/elf/elf_object.ts';
+import { PAGE_SIZE } from '../../src/guest/memory.ts';
 import { BUILT_IN } from '../../src/kernel/description.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import { ReservedChunk } from '../../src/module/percpu.ts';
@@ -55,6 +58,25 @@ describe('per-CPU variables of a module', () => {
       return place;
     });
     expect(new Set(places).size).toBe(1);
+  });
+});
+
+describe('per-CPU variables that are to lie on more than a page', () => {
+  it('lie on a page, and the kernel says so', () => {
+    const bytes = readFileSync(join(MODULES, 'klpdemo_percpu.ko'));
+    const elf = parseElf(new Uint8Array(bytes), 'percpu.ko', X86_64.elf);
+    const header = elf.header.shoff + 64 * (elf.section('.data..percpu')?.index ?? 0);
+    bytes.writeBigUInt64LE(2n * BigInt(PAGE_SIZE), header + 48); // sh_addralign
+    machine.addFile('/aligned.ko', bytes);
+    const { mem } = machine.inspect.core;
+    const task = machine.insmod('/aligned.ko');
+    machine.runUntil(() => machine.exitStatus(task) !== undefined, 1e9);
+    expect(machine.exitStatus(task)).toBe(0);
+    expect(machine.dmesg().join('\n')).toContain('] klpdemo_percpu: per-cpu alignment 8192 > 4096\n');
+    const mod = machine.inspect.modules.loader.modules.find('klpdemo_percpu');
+    const place = mem.readU64((mod?.addr ?? 0n) + BigInt(F.percpu));
+    expect(place % BigInt(PAGE_SIZE)).toBe(0n);
+    expect(unload()).toBe(0);
   });
 });
 

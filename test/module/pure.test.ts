@@ -4,6 +4,7 @@ import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { GuestMemory } from '../../src/guest/memory.ts';
 import { BUILT_IN } from '../../src/kernel/description.ts';
+import { moduleFile } from '../../src/module/dependencies.ts';
 import { layoutModule } from '../../src/module/layout.ts';
 import { FIRST_MODULE, ModuleArena } from '../../src/module/module_alloc.ts';
 import { nextArg } from '../../src/module/params.ts';
@@ -135,5 +136,22 @@ describe('the layout of a module', () => {
         expect(p.offset + p.section.size).toBeLessThanOrEqual(next);
       });
     }
+  });
+});
+
+describe('what a module file gives and takes', () => {
+  it('are the symbols that it exports, and no other that it has; and those that it has not', () => {
+    const file = (name: string) =>
+      moduleFile(`/lib/${name}.ko`, parseElf(fixture(name), `${name}.ko`, X86_64.elf));
+    expect(file('klpdemo_tallies')).toEqual({
+      name: 'klpdemo_tallies',
+      path: '/lib/klpdemo_tallies.ko',
+      exports: ['klpdemo_shared'],
+      imports: expect.arrayContaining(['__fentry__', '__x86_return_thunk']),
+    });
+    expect(file('klpdemo_bad_import')).toMatchObject({
+      exports: [],
+      imports: ['__fentry__', '__x86_return_thunk', 'klpdemo_no_such_symbol'],
+    });
   });
 });

@@ -6,7 +6,7 @@ import { undefinedSymbols } from '../../src/elf/module_object.ts';
 import type { KernelEvent } from '../../src/kernel/events.ts';
 import { LivepatchModules } from '../../src/module/livepatch.ts';
 import { procModules } from '../../src/module/procfs.ts';
-import { object, Rig } from './harness.ts';
+import { fixture, object, Rig, replaced } from './harness.ts';
 
 /** A machine with the exporter loaded; its symbols are the only ones that are exported. */
 function withExporter(): Rig {
@@ -50,10 +50,8 @@ describe('symbols of other modules', () => {
     expect(exporter.module.usingGplOnlySymbols).toBe(false);
     expect(rig.unload('importer')).toBe(0);
     exporter.module.taints |= 1 << rig.core.kernel.constants.TAINT_PROPRIETARY_MODULE;
-    const bytes = Buffer.from(object('module-importer'));
-    for (let at = bytes.indexOf('shared_plain'); at >= 0; at = bytes.indexOf('shared_plain', at + 1))
-      bytes.write('shared_gpl\0\0', at);
-    const result = rig.run(rig.loader.loadModule({ file: 'importer.ko', bytes: new Uint8Array(bytes) }));
+    const bytes = replaced(object('module-importer'), 'shared_plain', 'shared_gpl');
+    const result = rig.run(rig.loader.loadModule({ file: 'importer.ko', bytes }));
     expect(result).toMatchObject({ ok: false });
     expect(rig.dmesg).toContain(
       'importer: module using GPL-only symbols uses symbols shared_gpl from proprietary module exporter.',
@@ -101,12 +99,50 @@ describe('symbols of other modules', () => {
 
   it('cannot be exported twice either where they are for GPL modules only', () => {
     const rig = withExporter();
-    const bytes = Buffer.from(object('module-duplicate'));
-    for (let at = bytes.indexOf('shared_plain'); at >= 0; at = bytes.indexOf('shared_plain', at + 1))
-      bytes.write('shared_gpl\0\0', at);
-    const result = rig.run(rig.loader.loadModule({ file: 'duplicate.ko', bytes: new Uint8Array(bytes) }));
+    const bytes = replaced(object('module-duplicate'), 'shared_plain', 'shared_gpl');
+    const result = rig.run(rig.loader.loadModule({ file: 'duplicate.ko', bytes }));
     expect(result).toMatchObject({ ok: false, errno: 8 });
     expect(rig.dmesg.at(-1)).toBe('duplicate: exports duplicate symbol shared_gpl (owned by exporter)');
+  });
+
+  it('that nobody exports are told all at once, each with a line', () => {
+    const rig = new Rig();
+    const bytes = replaced(fixture('klpdemo_bad_import'), '__fentry__', '__fantry__');
+    const result = rig.run(rig.loader.loadModule({ file: 'x.ko', bytes }));
+    const names = ['__fantry__', 'klpdemo_no_such_symbol'];
+    expect(result).toMatchObject({
+      ok: false,
+      reason: `klpdemo_bad_import: Unknown symbols ${names.join(', ')} (err -2)`,
+    });
+    expect(rig.dmesg.slice(-2)).toEqual(
+      names.map((name) => `klpdemo_bad_import: Unknown symbol ${name} (err -2)`),
+    );
+  });
+
+  it('may be missing where an assembler put it in that nobody asked for: _GLOBAL_OFFSET_TABLE_ alone', () => {
+    const bytes = (name: string) => replaced(fixture('klpdemo_bad_import'), 'klpdemo_no_such_symbol', name);
+    const load = (name: string) => {
+      const rig = new Rig();
+      return rig.run(rig.loader.loadModule({ file: 'x.ko', bytes: bytes(name) }));
+    };
+    expect(load('_GLOBAL_OFFSET_TABLE_')).toMatchObject({ ok: true });
+    expect(load('_GLOBAL_OFFSET_TABLE')).toMatchObject({ ok: false, code: 'ENOENT' });
+  });
+
+  it('without checksums make who exports them one that was loaded by force', () => {
+    const bytes = fixture('klpdemo_tallies');
+    const forced = (bytes: Uint8Array) => {
+      const rig = new Rig({ percpu: { alloc: () => 0n, free: () => {}, copy: () => {} } });
+      const result = rig.load(bytes);
+      if (!result.ok) throw new Error(result.reason);
+      const said = rig.dmesg.filter((line) => line.includes('versions'));
+      return [said, result.module.hasTaint('TAINT_FORCED_MODULE')];
+    };
+    expect(forced(bytes)).toEqual([[], false]);
+    expect(forced(replaced(bytes, '__kcrctab_gpl', '__kcrctab_no'))).toEqual([
+      ['klpdemo_tallies: no versions for exported symbols: kernel tainted.'],
+      true,
+    ]);
   });
 
   it('are capital letters in kallsyms when they are exported for all', () => {

@@ -5,7 +5,7 @@ import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
 import { BUILT_IN } from '../../src/kernel/description.ts';
 import { MODULE_INIT_IGNORE_MODVERSIONS, MODULE_INIT_IGNORE_VERMAGIC } from '../../src/module/load_info.ts';
-import { fixture, Rig } from './harness.ts';
+import { fixture, Rig, replaced } from './harness.ts';
 
 const LAYOUT = BUILT_IN.structs;
 
@@ -67,6 +67,15 @@ describe('a module of another kernel', () => {
       `${NAME} was built for 6.9.7-1-amd64; this machine is 6.1.0-56-amd64: ` +
         'build it with the package linux-headers-6.1.0-56-amd64 (klpemu help modules)',
     ]);
+  });
+
+  it('has no checksum of a symbol that it uses: refused, as one with another', () => {
+    const rig = new Rig();
+    const { core } = rig;
+    const bytes = replaced(fixture(NAME), 'module_layout', 'module_layou_');
+    expect(rig.load(bytes)).toMatchObject({ ok: false, errno: 8 });
+    expect(rig.dmesg).toEqual([`${NAME}: no symbol version for module_layout`]);
+    expect(core.taints).toBe(0);
   });
 
   it('is another build of the same release: the note does not name that as the fault', () => {
