@@ -108,8 +108,8 @@ export function checkModinfo(
   if (!info.has('intree')) {
     taintOnce(core, load, 'TAINT_OOT_MODULE', `${name}: loading out-of-tree module taints kernel.`);
   }
-  if (!info.get('retpoline')?.startsWith('Y')) {
-    core.printk.err('System may be vulnerable to spectre v2');
+  if (!info.has('retpoline')) {
+    core.printk.err('Spectre V2 : System may be vulnerable to spectre v2');
     core.printk.warn(`${name}: loading module not compiled with retpoline compiler.`);
   }
   if (info.has('staging')) {

@@ -223,6 +223,17 @@ describe('relocations that livepatch resolves later', () => {
     expect(rig.area.used()).toBe(0);
   });
 
+  it("of an object may not ask for a symbol of the kernel's", () => {
+    const { rig, apply, asked } = rigWith(
+      replaced(marked(OBJECT), '.klp.sym.klpdemo_target.klpdemo_twin,2', '.klp.sym.vmlinux.klpdemo_twin,2'),
+    );
+    expect(apply('klpdemo_target')).toBe(-22);
+    expect(asked).toEqual([]);
+    expect(rig.dmesg.at(-1)).toBe(
+      "livepatch: invalid access to vmlinux symbol 'klpdemo_twin' from module-specific livepatch relocation section",
+    );
+  });
+
   it('are refused for a symbol that is not marked', () => {
     const { rig, apply } = rigWith(marked(OBJECT, 0xfff1));
     expect(apply('klpdemo_target')).toBe(-22);

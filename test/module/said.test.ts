@@ -1,0 +1,317 @@
+// What is said of a module while it loads, and left in its struct: each line of the kernel's, once it is true.
+
+import { describe, expect, it } from 'vitest';
+import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
+import { SHT_REL } from '../../src/elf/constants.ts';
+import { parseElf } from '../../src/elf/elf_object.ts';
+import { directDependencies, loadOrder, type ModuleFile } from '../../src/module/dependencies.ts';
+import { moduleFlags, procModules } from '../../src/module/procfs.ts';
+import { fixture, object, Rig, replaced } from './harness.ts';
+
+const NAME = 'klpdemo_target';
+const OUT_OF_TREE = `${NAME}: loading out-of-tree module taints kernel.`;
+const UNSIGNED = `${NAME}: module verification failed: signature and/or required key missing - tainting kernel`;
+const UNRELIABLE = 'Disabling lock debugging due to kernel taint';
+
+/** klpdemo_target with another tag of .modinfo in the place of one that it has. */
+const tagged = (from: string, to: string) => replaced(fixture(NAME), from, to);
+
+function load(bytes: Uint8Array, args = '') {
+  const rig = new Rig();
+  const result = rig.load(bytes, args, 'x.ko');
+  return { rig, result, dmesg: rig.dmesg };
+}
+
+describe('what .modinfo says of a module', () => {
+  const spectre = [
+    'Spectre V2 : System may be vulnerable to spectre v2',
+    `${NAME}: loading module not compiled with retpoline compiler.`,
+  ];
+
+  it.each([
+    ['that it is of the tree', 'description=klpemu', 'intree=Y', [UNSIGNED], '(E)'],
+    ['no retpolines', 'retpoline=Y', 'retpolinx=Y', [OUT_OF_TREE, ...spectre, UNSIGNED], '(OE)'],
+    ['retpolines, by whatever value', 'retpoline=Y', 'retpoline=N', [OUT_OF_TREE, UNSIGNED], '(OE)'],
+    [
+      'that it is a test',
+      'description=klpemu',
+      'test=Y',
+      [OUT_OF_TREE, `${NAME}: loading test module taints kernel.`, UNSIGNED],
+      '(OEN)',
+    ],
+    [
+      'no kernel that it was built for',
+      'vermagic=',
+      'vermagix=',
+      [`${NAME}: bad vermagic: kernel tainted.`, UNRELIABLE, OUT_OF_TREE, UNSIGNED],
+      '(FOE)',
+    ],
+    [
+      'no license',
+      'license=GPL',
+      'licensx=GPL',
+      [OUT_OF_TREE, `${NAME}: module license 'unspecified' taints kernel.`, UNRELIABLE, UNSIGNED],
+      '(POE)',
+    ],
+  ])('%s', (_, from, to, lines, flags) => {
+    const { result, dmesg } = load(tagged(from, to));
+    expect(dmesg).toEqual(lines);
+    expect(result.ok && moduleFlags(result.module)).toBe(flags);
+  });
+
+  it.each([
+    ['GPL', true],
+    ['GPL v2', true],
+    ['GPL and additional rights', true],
+    ['Dual BSD/GPL', true],
+    ['Dual MIT/GPL', true],
+    ['Dual MPL/GPL', true],
+    ['GPL v3', false],
+    ['BSD', false],
+    ['', false],
+  ])('a license of %j: whether it is compatible with the GPL, %j', (license, compatible) => {
+    // The description has the room for one.
+    const bytes = replaced(
+      tagged('license=GPL', 'licensx=GPL'),
+      'description=klpemu fixture: a target',
+      `license=${license}`,
+    );
+    const { result, dmesg } = load(bytes);
+    expect(result.ok && result.module.hasTaint('TAINT_PROPRIETARY_MODULE')).toBe(!compatible);
+    expect(dmesg.some((line) => line.includes(`module license '${license}'`))).toBe(!compatible);
+  });
+});
+
+describe('what is wrong with an object', () => {
+  const elf = parseElf(fixture(NAME), 'x.ko', X86_64.elf);
+  /** @param write writes into a copy */
+  function altered(write: (view: DataView) => void): Uint8Array {
+    const bytes = fixture(NAME).slice();
+    write(new DataView(bytes.buffer));
+    return bytes;
+  }
+
+  it('a symbol in a section that there is not', () => {
+    const symbol = elf.symbols.find(({ name }) => name === 'depth');
+    const none = elf.header.shnum + 5;
+    const { result, dmesg } = load(
+      altered((view) =>
+        view.setUint16((elf.symtab?.offset ?? 0) + (symbol?.index ?? 0) * 24 + 6, none, true),
+      ),
+    );
+    expect(result).toMatchObject({ ok: false, code: 'ENOEXEC' });
+    expect(dmesg.at(-1)).toBe(
+      `${NAME}: Symbol depth has an invalid section index ${none} (max ${elf.header.shnum - 1})`,
+    );
+  });
+
+  it('relocations without addends', () => {
+    const header = elf.header.shoff + 64 * (elf.section('.rela.text')?.index ?? 0);
+    const { result, dmesg } = load(altered((view) => view.setUint32(header + 4, SHT_REL, true)));
+    expect(result).toMatchObject({ ok: false, code: 'ENOEXEC' });
+    expect(dmesg.at(-1)).toBe(`module ${NAME}: REL relocation unsupported`);
+  });
+
+  it.each([
+    ['for the part that stays', 0],
+    ['for its init part, for which the other is given back', 1],
+  ])('no room %s', (_, parts) => {
+    const own: Rig = new Rig();
+    const given: bigint[] = [];
+    const area = {
+      alloc: (size: number) => {
+        const base = given.length < parts ? own.area.alloc(size) : undefined;
+        if (base !== undefined) given.push(base);
+        return base;
+      },
+      free: (base: bigint) => own.area.free(base),
+    };
+    const rig = new Rig({ area: area as typeof own.area });
+    expect(rig.load(fixture(NAME))).toMatchObject({
+      ok: false,
+      code: 'ENOMEM',
+      reason: expect.stringMatching(/^no module memory for \d+ bytes$/),
+    });
+    expect([given.length, own.area.used()]).toEqual([parts, 0]);
+  });
+});
+
+describe('the parameters of a module', () => {
+  it.each([
+    ['', 0],
+    ['async_probe', 1],
+    ['async_probe=y', 1],
+    ['async_probe=0', 0],
+    ['async_probe=perhaps', 1],
+  ])('%j: async_probe_requested is %i, and nothing is said', (args, wanted) => {
+    const { rig, result, dmesg } = load(fixture(NAME), args);
+    if (!result.ok) throw new Error(result.reason);
+    const { async_probe_requested } = rig.core.kernel.structs.module.fields;
+    expect(rig.core.mem.readU8(result.module.addr + BigInt(async_probe_requested))).toBe(wanted);
+    expect(dmesg).toEqual([OUT_OF_TREE, UNSIGNED]);
+  });
+
+  it('of which one is dangerous taint by it, when it is set', () => {
+    const elf = parseElf(fixture(NAME), 'x.ko', X86_64.elf);
+    const { size, fields } = new Rig().core.kernel.structs.kernel_param;
+    const bytes = fixture(NAME).slice();
+    const table = elf.section('__param');
+    for (let at = 0; at < (table?.size ?? 0); at += size)
+      bytes[(table?.offset ?? 0) + at + fields.flags] |= 1;
+    const tainted = (rig: Rig) => (rig.core.taints >> rig.core.kernel.constants.TAINT_USER) & 1;
+    const line = 'Setting dangerous option depth - tainting kernel';
+    const set = load(bytes, 'depth=3');
+    expect([set.dmesg.at(-1), tainted(set.rig)]).toEqual([line, 1]);
+    const unset = load(bytes);
+    expect([unset.dmesg.includes(line), tainted(unset.rig)]).toEqual([false, 0]);
+  });
+
+  it.each([
+    [2, `${NAME}: Unknown parameter \`depth'`],
+    [28, `${NAME}: \`3' too large for parameter \`depth'`],
+    [16, `${NAME}: \`3' invalid for parameter \`depth'`],
+  ])('whose ops return -%i: the load fails with it, and says why', (errno, line) => {
+    const rig = new Rig();
+    rig.exportAll(['set_of_its_own']);
+    const at = (name: string) => rig.core.symbols.lookupName(name) ?? 0n;
+    rig.core.mem.writeU64(at('param_ops_int') + 8n, at('set_of_its_own'));
+    rig.returns.set('set_of_its_own', -BigInt(errno));
+    expect(rig.load(fixture(NAME), 'depth=3')).toMatchObject({
+      ok: false,
+      errno,
+      reason: `invalid parameter depth of ${NAME}`,
+    });
+    expect(rig.dmesg.at(-1)).toBe(line);
+  });
+});
+
+describe('who refuses a module', () => {
+  const hooks = {
+    klpModuleComing: ['livepatch refuses module', () => -16],
+    notify: ['a notifier refuses module', () => -16],
+    modSysfsSetup: ['no directory in /sys/module for', () => -16],
+  } as const;
+
+  it.each(Object.entries(hooks))(
+    '%s is named, and its error is that of the load',
+    (hook, [words, refuse]) => {
+      const rig = new Rig({ hooks: { [hook]: refuse } });
+      expect(rig.load(fixture(NAME))).toMatchObject({ ok: false, errno: 16, reason: `${words} ${NAME}` });
+      expect(rig.snapshot()).toMatchObject({ modules: [], area: 0 });
+    },
+  );
+});
+
+describe('/proc/modules', () => {
+  it('tells who uses a module, who goes, and who never does', () => {
+    const rig = new Rig();
+    for (const name of ['module-exporter', 'module-importer'])
+      expect(rig.run(rig.loader.loadModule({ file: 'x.ko', bytes: object(name) })).ok).toBe(true);
+    const [importer, exporter] = rig.loader.modules.all;
+    const users = () =>
+      procModules(rig.loader.modules)
+        .split('\n')
+        .slice(0, 2)
+        .map((line) => line.split(' ').slice(3, 5));
+    expect(users()).toEqual([
+      ['-', 'Live'],
+      ['importer,', 'Live'],
+    ]);
+    importer.state = 'GOING';
+    const { init, exit } = rig.core.kernel.structs.module.fields;
+    rig.core.mem.writeU64(exporter.addr + BigInt(init), exporter.base('core'));
+    rig.core.mem.writeU64(exporter.addr + BigInt(exit), 0n);
+    expect(users()).toEqual([
+      ['-', 'Unloading'],
+      ['importer,[permanent],', 'Live'],
+    ]);
+  });
+
+  it('is not told of a reference that there was not: that is a warning', () => {
+    const { rig, result } = load(fixture(NAME));
+    if (!result.ok) throw new Error(result.reason);
+    result.module.refcnt = 0;
+    rig.loader.modules.put(result.module);
+    expect([result.module.refcnt, rig.dmesg.at(-1)]).toEqual([
+      0,
+      `WARNING: module_put of ${NAME}, which has no references`,
+    ]);
+  });
+});
+
+describe('the struct of a module', () => {
+  /** Its pointers to tables, their counts, the sections, and the bytes of an entry. */
+  const TABLES = [
+    ['kp', 'num_kp', '__param', 40],
+    ['syms', 'num_syms', '__ksymtab', 12],
+    ['gpl_syms', 'num_gpl_syms', '__ksymtab_gpl', 12],
+    ['extable', 'num_exentries', '__ex_table', 12],
+    ['bug_table', 'num_bugs', '__bug_table', 12],
+    ['jump_entries', 'num_jump_entries', '__jump_table', 16],
+    ['static_call_sites', 'num_static_call_sites', '.static_call_sites', 8],
+    ['ftrace_callsites', 'num_ftrace_callsites', '__mcount_loc', 8],
+  ] as const;
+
+  it.each([
+    ['klpdemo_target', ['__param', '__mcount_loc']],
+    ['module-sites', ['__ex_table', '__bug_table', '__jump_table', '.static_call_sites']],
+    ['module-exporter', ['__ksymtab', '__ksymtab_gpl']],
+  ])('of %s has where each of its tables is, and how many entries it has', (name, tables) => {
+    const { rig, result } = load(name.startsWith('klp') ? fixture(name) : object(name));
+    if (!result.ok) throw new Error(result.reason);
+    const mod = result.module;
+    const { mem, kernel } = rig.core;
+    const at = (member: string) =>
+      mod.addr + BigInt((kernel.structs.module.fields as Record<string, number>)[member]);
+    const seen = TABLES.flatMap(([pointer, count, section, size]) => {
+      const table = mod.sections.get(section);
+      const found = [mem.readU64(at(pointer)), mem.readU32(at(count))];
+      expect([section, ...found]).toEqual([section, table?.addr ?? 0n, (table?.size ?? 0) / size]);
+      return table ? [section] : [];
+    });
+    expect(seen).toEqual(expect.arrayContaining(tables));
+  });
+
+  it('has its unwind tables', () => {
+    const { rig, result } = load(fixture(NAME));
+    if (!result.ok) throw new Error(result.reason);
+    const { addr, sections, orc, reports } = result.module;
+    const { arch_orc_unwind_ip, arch_orc_unwind, arch_num_orcs } = rig.core.kernel.structs.module.fields;
+    const { mem } = rig.core;
+    expect(mem.readU64(addr + BigInt(arch_orc_unwind_ip))).toBe(sections.get('.orc_unwind_ip')?.addr);
+    expect(mem.readU64(addr + BigInt(arch_orc_unwind))).toBe(sections.get('.orc_unwind')?.addr);
+    expect(mem.readU32(addr + BigInt(arch_num_orcs))).toBe(orc?.count);
+    expect(reports).toContainEqual({
+      section: '.orc_unwind',
+      applied: true,
+      entries: orc?.count,
+      note: 'in the unwinder',
+    });
+  });
+});
+
+describe('what depmod says of modules that need each other', () => {
+  const file = (name: string, imports: string[]): ModuleFile => ({
+    name,
+    path: `/${name}.ko`,
+    imports,
+    exports: [`of_${name}`],
+  });
+
+  it('is which two, where there is a cycle; otherwise nothing, and who needs another comes before it', () => {
+    const [a, b, c] = [file('a', ['of_b', 'of_c']), file('b', ['of_c']), file('c', [])];
+    const order = (files: ModuleFile[]) => {
+      const owners = new Map(files.map((one) => [one.exports[0], one]));
+      const warnings: string[] = [];
+      const names = loadOrder(files[0], (one) => directDependencies(one, owners), warnings).map(
+        ({ name }) => name,
+      );
+      return { names, warnings };
+    };
+    expect(order([a, b, c])).toEqual({ names: ['b', 'c'], warnings: [] });
+    expect(order([a, b, file('c', ['of_b', 'of_c'])])).toEqual({
+      names: ['b', 'c'],
+      warnings: ['depmod: ERROR: Cycle detected: c -> b -> c'],
+    });
+  });
+});
