@@ -38,7 +38,11 @@ interface Inside {
   depth: number;
   readonly sites: Site[];
   readonly due: number[];
+  /** What became due there meanwhile, and was when the handler chose: a task may be preempted before that, and behind it. */
+  readonly meanwhile: { readonly depth: number; readonly version: number }[];
 }
+
+const NONE: readonly number[] = [];
 
 export class VersionTruth {
   readonly #core: KernelCore;
@@ -51,7 +55,7 @@ export class VersionTruth {
   /** By stack slot. */
   readonly #inside = new Map<number, Inside>();
   /** The one asked for last, of a slot or of none. */
-  #last: Inside = { slot: -2, depth: 0, sites: [], due: [] };
+  #last: Inside = { slot: -2, depth: 0, sites: [], due: [], meanwhile: [] };
   readonly #sites = new Map<number, Site>();
   /** The site asked for last. */
   #site: Site = { addr: 0, stack: undefined, generation: -1 };
@@ -70,6 +74,7 @@ export class VersionTruth {
     this.#callSize = core.arch.fentry.size;
     livepatch.patching.onChange.push((func, patched) => this.#changed(func, patched));
     core.events.subscribe(() => this.#generation++, ['module']);
+    core.events.subscribe(() => this.#noteDue(), ['patch_state', 'transition']);
   }
 
   /** An fentry site has called a trampoline. Low halves; `slot` is the stack it is on, patchState its task's then. */
@@ -88,12 +93,13 @@ export class VersionTruth {
     const depth = --inside.depth;
     const called = inside.sites[depth];
     const due = inside.due[depth];
+    const wasDue = inside.meanwhile.length > 0 ? this.#takeMeanwhile(inside, depth) : NONE;
     const expected = this.#expected(called, patchState);
     const site = called.addr;
     this.calls++;
     const got = (target | 0) === ((site + this.#callSize) | 0) ? 0 : target | 0;
     if (got === expected) this.#tell('call', task, patchState, site, got);
-    else if (got === due) {
+    else if (got === due || wasDue.includes(got)) {
       // Switched, or the patch gone, between the handler's choice and the return that takes it.
       this.gapCalls++;
       this.gaps.add(task);
@@ -103,6 +109,31 @@ export class VersionTruth {
         `${task} with patch_state ${patchState} calls ${this.#name(site)} and gets ${this.#name(got || site)}, not ${this.#name(expected || site)}`,
       );
     }
+  }
+
+  /** A task's state, or a stack, has changed: who is in a trampoline may be given what is due now. */
+  #noteDue(): void {
+    for (const inside of this.#inside.values()) {
+      if (inside.depth === 0) continue;
+      const task = this.#taskOn(inside.slot);
+      if (!task) continue;
+      for (let depth = 0; depth < inside.depth; depth++)
+        inside.meanwhile.push({ depth, version: this.#expected(inside.sites[depth], task.patchState) });
+    }
+  }
+
+  #taskOn(slot: number): TaskStruct | undefined {
+    const { tasks } = this.#core;
+    for (const task of tasks.processes()) if (task.stackSlot === slot) return task;
+    return tasks.idle.find((task) => task.stackSlot === slot);
+  }
+
+  /** What became due in a trampoline that is left. */
+  #takeMeanwhile({ meanwhile }: Inside, depth: number): number[] {
+    const versions = meanwhile.filter((one) => one.depth === depth).map(({ version }) => version);
+    const outer = meanwhile.filter((one) => one.depth < depth);
+    meanwhile.splice(0, meanwhile.length, ...outer);
+    return versions;
   }
 
   #tell(type: 'call' | 'gap', task: TaskStruct, patchState: number, site: number, got: number): void {
@@ -145,13 +176,14 @@ export class VersionTruth {
       );
     if (stack.length > 0) this.#stacks.set(entry, stack);
     else this.#stacks.delete(entry);
+    this.#noteDue();
   }
 
   #insideOf(slot: number): Inside {
     if (this.#last.slot === slot) return this.#last;
     let inside = this.#inside.get(slot);
     if (!inside) {
-      inside = { slot, depth: 0, sites: [], due: [] };
+      inside = { slot, depth: 0, sites: [], due: [], meanwhile: [] };
       this.#inside.set(slot, inside);
     }
     this.#last = inside;
@@ -186,7 +218,9 @@ export class VersionTruth {
   /** A task is gone. */
   forget(slot: number): void {
     const inside = this.#inside.get(slot);
-    if (inside) inside.depth = 0;
+    if (!inside) return;
+    inside.depth = 0;
+    inside.meanwhile.length = 0;
   }
 }
 
