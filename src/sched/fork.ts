@@ -100,13 +100,13 @@ export class Fork {
     const { task_struct, fpu } = this.#core.kernel.structs;
     const behind = hasFpu(this.#taskStruct) ? 0 : (fpu?.size ?? 0);
     const addr = slab.alloc(task_struct.size + behind, 'task_struct');
-    const slot = this.#freeStacks.pop() ?? this.#nextStack++;
+    const slot = this.#freeStacks.pop() ?? this.#nextStack;
     if (slot >= mem.geometry.stacks) {
-      this.#nextStack--;
       slab.free(addr);
       const made = `the machine was made for ${mem.geometry.stacks} stacks`;
       throw new KernelError(EAGAIN, `no room for another task: ${made}`);
     }
+    if (slot === this.#nextStack) this.#nextStack++;
     const base = fromHalves(STACK_HI, slot * STACK_SLOT + STACK_SLOT - THREAD_SIZE);
     mem.map(base, THREAD_SIZE, PROT_READ | PROT_WRITE);
     mem.writeU32(base, this.#constants.STACK_END_MAGIC);

@@ -12,7 +12,9 @@ import { MS, World } from './world.ts';
 
 const OWN = BUILT_IN.structs.task_struct;
 const PRIORITIES = ['policy', 'prio', 'static_prio', 'normal_prio', 'rt_priority'] as const;
-const MEMBERS = ['worker_private', ...PRIORITIES] as const;
+const FROM_INIT = ['cred', 'real_cred', 'cgroups', 'sighand'] as const;
+const MASKS = ['cpus_ptr', 'cpus_mask', 'migration_pending'] as const;
+const MEMBERS = ['worker_private', ...PRIORITIES, ...FROM_INIT, ...MASKS] as const;
 /** Where it is in a task; 8 bytes each. */
 const AT = Object.fromEntries(MEMBERS.map((name, i) => [name, OWN.size + 8 * i])) as Record<
   (typeof MEMBERS)[number],
@@ -51,6 +53,15 @@ function named(...names: (string | readonly [string, Addr])[]): void {
 }
 
 const u64 = (addr: Addr) => world.machine.inspect.core.mem.readU64(addr);
+/** What of init a task is given, each an object of its own, and init itself, which may be on any CPU. */
+const INIT = ['nsproxy', 'fs', 'cred', 'css_set', 'signals', 'sighand'].map((name) => `init_${name}`);
+const ALL_CPUS = 0xffn;
+function withInit(): void {
+  const init = world.zeroed(TASK_SIZE);
+  world.machine.inspect.core.mem.writeU64(init + BigInt(AT.cpus_mask), ALL_CPUS);
+  named(...INIT, ['init_task', init]);
+}
+
 /** Calls a function that only images of real kernels have. */
 const call = (name: string, ...args: Addr[]) =>
   world.machine.inspect.core.host.get(name)?.({ cpu: 0, args, sp: 0n, caller: 0n });
@@ -91,32 +102,86 @@ describe('a kernel thread that is stopped', () => {
   });
 });
 
+describe('a kernel thread that is made', () => {
+  const ENOMEM = BigInt.asUintN(64, -BigInt(UAPI.ENOMEM));
+
+  /** By a kernel whose set_kthread_struct() does so. @returns what kthread_create_on_node() gave, the function and its argument, memory in use before */
+  async function make(setKthreadStruct: () => string) {
+    await boot();
+    const [name, answer, ran] = [world.zeroed(16), world.zeroed(8), world.zeroed(8)];
+    const { core } = world.machine.inspect;
+    core.mem.writeCString(name, 'made');
+    named(['set_kthread_struct', await world.kernel(setKthreadStruct())]);
+    const fn = await world.kernel('mov dword ptr [rdi], 1\nret');
+    const create = await world.kernel(
+      `movabs rdi, ${fn}\nmovabs rsi, ${ran}\nmov edx, -1\nmovabs rcx, ${name}\nxor eax, eax\n` +
+        `call kthread_create_on_node\nmovabs rcx, ${answer}\nmov [rcx], rax\nret`,
+    );
+    const used = core.slab.used();
+    world.thread(create);
+    expect(world.machine.runUntil(() => u64(answer) !== 0n, 100 * MS)).toBe(true);
+    return { result: u64(answer), fn, ran, used };
+  }
+
+  it('has a struct kthread that says what it runs, and which goes with it', async () => {
+    let struct = 0n;
+    const { result, fn, ran } = await make(() => {
+      struct = world.zeroed(KTHREAD.size);
+      return `movabs rcx, ${struct}\nmov [rdi+${AT.worker_private}], rcx\nmov eax, 1\nret`;
+    });
+    const { core, sched } = world.machine.inspect;
+    const { threadfn, data } = KTHREAD.fields;
+    expect([threadfn, data].map((member) => u64(struct + BigInt(member)))).toEqual([fn, ran]);
+    const task = core.tasks.byAddr(result) as TaskStruct;
+    const isThere = () => [...core.slab.live()].some(({ addr }) => addr === struct);
+    expect([task.comm, isThere()]).toEqual(['made', true]);
+    sched.wakeUpProcess(task);
+    expect(world.untilGone([task])).toBe(true);
+    expect([world.u32(ran), isThere()]).toEqual([1, false]);
+  });
+
+  it('ends without having run where there is no memory for its struct', async () => {
+    const { result, ran, used } = await make(() => 'xor eax, eax\nret');
+    expect(result).toBe(ENOMEM);
+    world.machine.runFor(50 * MS);
+    const { core } = world.machine.inspect;
+    expect(world.u32(ran)).toBe(0);
+    expect([...core.tasks.processes()].filter(({ comm }) => comm === 'made')).toEqual([]);
+    expect(core.slab.used()).toBe(used);
+  });
+});
+
 describe('a task', () => {
-  const INIT = ['init_nsproxy', 'init_fs', 'init_signals'];
   const { fs, nsproxy, signal, usage } = OWN.fields;
   const create = () => world.machine.inspect.kthreads.create(0n, 0n, 'new');
   const member = (task: TaskStruct, at: number) => u64(task.addr + BigInt(at));
 
   it('has what init has, a reference of its own, and the priority of nice 0', async () => {
     await boot();
-    named(...INIT);
+    withInit();
     const task = create();
     const { symbols } = world.machine.inspect.core;
-    const found = [nsproxy, fs, signal].map((at) => member(task, at));
-    expect(found).toEqual(INIT.map((name) => symbols.require(name)));
+    const { cred, real_cred, cgroups, sighand, cpus_ptr, cpus_mask } = AT;
+    const found = [nsproxy, fs, cred, real_cred, cgroups, signal, sighand].map((at) => member(task, at));
+    const objects = ['nsproxy', 'fs', 'cred', 'cred', 'css_set', 'signals', 'sighand'];
+    expect(found).toEqual(objects.map((name) => symbols.require(`init_${name}`)));
+    expect([member(task, cpus_ptr), member(task, cpus_mask)]).toEqual([
+      task.addr + BigInt(cpus_mask),
+      ALL_CPUS,
+    ]);
     expect(world.u32(task.addr + BigInt(usage))).toBe(2);
     expect(PRIORITIES.map((name) => member(task, AT[name]))).toEqual([0n, 120n, 120n, 120n, 0n]);
   });
 
   it('has a pointer to its registers, which are in it or behind it', async () => {
     await boot();
-    named(...INIT);
+    withInit();
     const inside = create();
     const { thread_fpu_fpstate, thread_fpu___fpstate } = OWN.fields;
     expect(member(inside, thread_fpu_fpstate)).toBe(inside.addr + BigInt(thread_fpu___fpstate));
     world.close();
     await boot('behind');
-    named(...INIT);
+    withInit();
     const behind = create();
     const { fpstate, __fpstate } = FPU.fields;
     expect(member(behind, TASK_SIZE + fpstate)).toBe(behind.addr + BigInt(TASK_SIZE + __fpstate));
@@ -129,7 +194,7 @@ describe('__sched_setscheduler()', () => {
   /** Of a task of nice 0. @returns its policy, prio, static_prio, normal_prio and rt_priority; or the error */
   async function set(policy: number, nice: number, priority: number): Promise<number[] | number> {
     await boot();
-    named('init_nsproxy', 'init_fs', 'init_signals');
+    withInit();
     const { mem } = world.machine.inspect.core;
     const task = world.machine.inspect.kthreads.create(0n, 0n, 'asked');
     const values = () => PRIORITIES.map((name) => world.u32(task.addr + BigInt(AT[name])));

@@ -144,6 +144,16 @@ describe('a wakeup', () => {
     expect(task.cpu).toBe(cpu);
   });
 
+  it('of what is no task reads its state, which is an oops of who wakes it', async () => {
+    await boot({ cpus: 1 });
+    const { __state } = BUILT_IN.structs.task_struct.fields;
+    const [none, entry] = [0xdead0000n, await world.kernel('call wake_up_process\nret')];
+    expect(world.untilGone([world.thread(entry, none)])).toBe(true);
+    expect(world.machine.dmesg().join('\n')).toContain(
+      `BUG: unable to handle page fault for address: ${(none + BigInt(__state)).toString(16).padStart(16, '0')}`,
+    );
+  });
+
   it('of a task that says a CPU that is not there reads the offset of its data, which is an oops of who wakes it', async () => {
     await boot({ cpus: 1 });
     const { symbols, kernel } = world.machine.inspect.core;

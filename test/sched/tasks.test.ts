@@ -146,6 +146,31 @@ describe('fork', () => {
     }
   });
 
+  it('fails with EAGAIN where there is no stack for another task, and works again once one has gone', async () => {
+    const small = await World.boot({ cpus: 1, maxTasks: 16 });
+    try {
+      const { fork, core, kthreads } = small.machine.inspect;
+      // Forks children that sleep until that fails, exits with the error.
+      const task = await small.user(
+        `1: ${sys(FORK)}\ntest rax, rax\njz 2f\njns 1b\nneg eax\nmov edi, eax\n${sys(EXIT_GROUP)}\n2: ${sys(PAUSE)}`,
+      );
+      const used = () => core.slab.used();
+      small.machine.runUntil(() => small.machine.exitStatus(task) !== undefined, 2000 * MS);
+      expect(small.machine.exitStatus(task)).toBe(UAPI.EAGAIN);
+      const all = [...core.tasks.processes()].filter(({ comm }) => comm === 'user');
+      expect(all.length).toBeGreaterThan(5);
+      // The one that exited has left its stack.
+      kthreads.create(0n, 0n, 'one_more');
+      const before = used();
+      const create = () => fork.createKernelThread(0n, 0n, 'too_many', undefined);
+      expect(create).toThrow(`the machine was made for ${core.mem.geometry.stacks} stacks: EAGAIN`);
+      expect(() => kthreads.create(0n, 0n, 'too_many')).toThrow(KernelError);
+      expect(used()).toBe(before);
+    } finally {
+      small.close();
+    }
+  });
+
   it('makes no errno of a mistake of klpemu itself', async () => {
     world.machine.inspect.fork.onFork.unshift((_parent, _child, copied) => {
       if (copied) throw new TypeError('a mistake');
@@ -251,6 +276,42 @@ describe('a kernel thread', () => {
     expect(world.machine.dmesg().join('\n')).toContain(
       `BUG: kernel NULL pointer dereference, address: 00000000000000${at.toString(16).padStart(2, '0')}`,
     );
+  });
+
+  it('is not made without memory, for whatever of it: ENOMEM, and nothing is left', async () => {
+    const { core } = world.machine.inspect;
+    const { slab, mem } = core;
+    const [name, answer] = [world.zeroed(16), world.zeroed(8)];
+    mem.writeCString(name, 'made');
+    const create = await world.kernel(
+      `mov rsi, rdi\nmov edx, -1\nmovabs rcx, ${name}\nxor eax, eax\ncall kthread_create_on_node\n` +
+        `movabs rcx, ${answer}\nmov [rcx], rax\nret`,
+    );
+    const used = slab.used();
+    const failed: string[] = [];
+    /** @returns what the call with its n-th allocation failing gave */
+    const made = (n: number): bigint => {
+      const creator = world.thread(create, core.symbols.require('kthread_should_stop'));
+      let left = n;
+      slab.fault = (_size, owner) => {
+        left--;
+        if (left === 0) failed.push(owner);
+        return left === 0;
+      };
+      expect(world.untilGone([creator])).toBe(true);
+      slab.fault = undefined;
+      return mem.readU64(answer);
+    };
+    let n = 1;
+    while (made(n) === BigInt.asUintN(64, -BigInt(UAPI.ENOMEM))) {
+      expect(slab.used()).toBe(used);
+      n++;
+    }
+    expect(failed).toEqual(['kthread', 'kthread_create_info', 'task_struct']);
+    const task = core.tasks.byAddr(mem.readU64(answer));
+    expect(task?.comm).toBe('made');
+    expect(world.untilGone([world.thread('kthread_stop', task?.addr), task as TaskStruct])).toBe(true);
+    expect(slab.used()).toBe(used);
   });
 
   it('that stops and is stopped at once is waited for once', async () => {
