@@ -82,7 +82,7 @@ export interface BranchSites {
   /** Bytes that have to be mapped at the site of a static call. */
   readonly staticCallReach: number;
   /** What is wrong with the instruction at a static call's site; undefined where it is one. */
-  staticCallFault(mem: ModuleBytes, site: Addr): string | undefined;
+  staticCallFault(mem: ModuleBytes, site: Addr, tail: boolean): string | undefined;
   /** A call of `func`, or a tail call; of 0: nothing is done, or the function returns. All are of one size. */
   staticCall(site: Addr, func: Addr, tail: boolean): Uint8Array;
   /** What stands at a site instead of a call of the function of a name. */

@@ -121,10 +121,10 @@ export class BranchUpdates {
     yield* this.updateCall(at('__SCK__cond_resched'), at('__SCT__cond_resched'), func);
   }
 
-  /** static_key_enable(), static_key_disable() */
-  *#setKey(key: Addr, enabled: number): HostGenerator<void> {
+  /** static_key_enable(), static_key_disable(): a key that was counted up to more than 1 stays so. */
+  *#setKey(key: Addr, enabled: 0 | 1): HostGenerator<void> {
     const { mem } = this.#core;
-    if (mem.readS32(key + this.#enabled) === enabled) return;
+    if (mem.readS32(key + this.#enabled) !== 1 - enabled) return;
     mem.writeU32(key + this.#enabled, enabled);
     yield* this.#updateJumps(key);
   }

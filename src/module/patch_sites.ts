@@ -131,7 +131,7 @@ export function updateStaticCalls(
       result.kept++;
       continue;
     }
-    const fault = branches.staticCallFault(mem, site.addr);
+    const fault = branches.staticCallFault(mem, site.addr, site.tail);
     if (fault !== undefined) {
       result.warnings.push(fault);
       continue;

@@ -23,9 +23,17 @@ function jump(code: Addr, target: Addr, size: number): Uint8Array {
   return Uint8Array.of(JMP8, Number(target - code - 2n) & 0xff);
 }
 
-function staticCallFault(mem: ModuleBytes, site: Addr): string | undefined {
+/** xor5rax: `cs cs cs xor %eax,%eax`, of a call of __static_call_return0(). */
+const XOR5RAX = Uint8Array.of(0x2e, 0x2e, 0x2e, 0x31, 0xc0);
+/** What a site that is no tail call holds where it does not call. */
+const NO_CALLS = [nopBytes(5), XOR5RAX, UD1_WARN];
+
+/** __static_call_validate() */
+function staticCallFault(mem: ModuleBytes, site: Addr, tail: boolean): string | undefined {
   const opcode = mem.readU8(site);
-  if (opcode === CALL || opcode === JMP32) return undefined;
+  if (tail && (opcode === JMP32 || opcode === RET)) return undefined;
+  const holds = (code: Uint8Array): boolean => sameBytes(mem.readBytes(site, code.length), code);
+  if (!tail && (opcode === CALL || NO_CALLS.some(holds))) return undefined;
   return `unexpected static_call insn opcode 0x${opcode.toString(16)} at ${hex(site)}`;
 }
 
