@@ -55,6 +55,19 @@ describe('the memory of a module', () => {
     expect([memory.base('init'), memory.size('init'), memory.base('core')]).toEqual([0n, 0, BASE]);
   });
 
+  it('in two layouts says what is read-only, too, and what is after init', () => {
+    const { mem, struct, memory } = written(BUILT_IN);
+    const { fields } = BUILT_IN.structs.module;
+    memory.write('core', BASE, { ...LAYOUT, roAfterInitSize: 0x5000 });
+    memory.write('init', BASE + 0x8000n, { ...LAYOUT, roSize: 0x3800, roAfterInitSize: 0x3900 });
+    const sizes = (['core', 'init'] as const).flatMap((region) =>
+      [fields[`${region}_layout_ro_size`], fields[`${region}_layout_ro_after_init_size`]].map((at) =>
+        mem.readU32(struct + BigInt(at)),
+      ),
+    );
+    expect(sizes).toEqual([0x4000, 0x5000, 0x3800, 0x3900]);
+  });
+
   it('by kinds has each kind behind the one before, and no address for what there is nothing of', () => {
     const { mem, struct, memory } = written(LATER);
     memory.write('core', BASE, LAYOUT);

@@ -4,7 +4,9 @@ import { describe, expect, it } from 'vitest';
 import { X86_64 } from '../../src/arch/x86_64/x86_64.ts';
 import { SHT_REL } from '../../src/elf/constants.ts';
 import { parseElf } from '../../src/elf/elf_object.ts';
+import { UAPI } from '../../src/kernel/uapi.ts';
 import { directDependencies, loadOrder, type ModuleFile } from '../../src/module/dependencies.ts';
+import type { Module } from '../../src/module/module.ts';
 import { moduleFlags, procModules } from '../../src/module/procfs.ts';
 import { fixture, object, Rig, replaced } from './harness.ts';
 
@@ -200,6 +202,51 @@ describe('who refuses a module', () => {
       expect(rig.snapshot()).toMatchObject({ modules: [], area: 0 });
     },
   );
+});
+
+describe('a module of a name that is there', () => {
+  /** A second one, while the first is in a state. @param answer what the wait for the end of its load returns */
+  function second(state: Module['state'], answer = 0) {
+    const waits: boolean[] = [];
+    const rig: Rig = new Rig({
+      *waitEvent(condition) {
+        waits.push(condition());
+        if (answer === 0) first.state = 'LIVE';
+        waits.push(condition());
+        yield { relax: true };
+        return answer;
+      },
+    });
+    const loaded = rig.load(fixture(NAME));
+    if (!loaded.ok) throw new Error(loaded.reason);
+    const first = loaded.module;
+    first.state = state;
+    const used = rig.area.used();
+    const result = rig.load(fixture(NAME));
+    expect([rig.area.used(), rig.loader.modules.find(NAME, true)]).toEqual([used, first]);
+    return { waits, result };
+  }
+
+  it.each([
+    ['LIVE', 'EEXIST'],
+    ['GOING', 'EBUSY'],
+  ] as const)('and %s is refused with %s at once', (state, code) => {
+    expect(second(state)).toMatchObject({
+      waits: [],
+      result: { ok: false, code, reason: `module ${NAME} is loaded already` },
+    });
+  });
+
+  it.each(['COMING', 'UNFORMED'] as const)('and %s is waited for, and then there', (state) => {
+    expect(second(state)).toMatchObject({ waits: [false, true], result: { ok: false, code: 'EEXIST' } });
+  });
+
+  it('is waited for until a signal comes', () => {
+    expect(second('COMING', -UAPI.ERESTARTSYS)).toMatchObject({
+      waits: [false, false],
+      result: { ok: false, errno: UAPI.ERESTARTSYS, reason: `${NAME} is loading, and a signal came` },
+    });
+  });
 });
 
 describe('/proc/modules', () => {

@@ -84,6 +84,19 @@ describe('a module of another kernel', () => {
     );
   });
 
+  it('does not say for which: the note says so', () => {
+    const rig = new Rig();
+    expect(rig.load(replaced(altered({ crc: 1 }), 'vermagic=', 'vermagix='))).toMatchObject({ ok: false });
+    expect(rig.events).toContainEqual(
+      expect.objectContaining({
+        type: 'note',
+        text: expect.stringContaining(
+          `${NAME} does not say for which kernel it was built; this machine is 6.1.0-`,
+        ),
+      }),
+    );
+  });
+
   it('of another release is taken when every checksum agrees, as the version does not count then', () => {
     expect(load({ release: true }).result.ok).toBe(true);
   });
