@@ -39,7 +39,7 @@ export interface KernelCore {
   readonly random: SeededRandom;
   /** Whatever an order of events depends on. */
   readonly choices: Choices;
-  /** Faults on request; without it nothing fails that would not. */
+  /** Faults on request: until one is armed nothing fails that would not. */
   readonly faults: FaultInject;
   /** Number of emulated CPUs. */
   readonly cpus: number;
