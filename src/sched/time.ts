@@ -4,16 +4,16 @@
 import type { Addr } from '../guest/addr.ts';
 import type { HostFunction } from '../guest/hostcall.ts';
 import type { KernelCore } from '../kernel/core.ts';
+import { roundJiffies } from '../kernel/jiffies.ts';
 import type { Timers } from './timer.ts';
 
 const NSEC_PER_SEC = 1_000_000_000n;
 /** MAX_JIFFY_OFFSET: what a negative time becomes. */
 const MAX_JIFFY_OFFSET = 0x3ffffffffffffffen;
-/** Jiffies by which CPUs are kept apart. */
-const CPU_SKEW = 3n;
 
 export function defineTime(core: KernelCore, timers: Timers): void {
-  const hz = BigInt(core.kernel.constants.HZ);
+  const { HZ } = core.kernel.constants;
+  const hz = BigInt(HZ);
   const jiffyNs = BigInt(timers.tickNs);
   const msecPerJiffy = 1000n / hz;
   const usecPerJiffy = 1_000_000n / hz;
@@ -24,7 +24,7 @@ export function defineTime(core: KernelCore, timers: Timers): void {
     ({ args, cpu: here }) => {
       const jiffies = timers.jiffies();
       const base = relative ? jiffies : 0n;
-      return roundJiffies(hz, args[0] + base, cpu(args, here), jiffies, up) - base;
+      return roundJiffies(HZ, args[0] + base, cpu(args, here), jiffies, up) - base;
     };
   const named = (args: readonly bigint[]): bigint => args[1] & 0xffffffffn;
   const own = (_args: readonly bigint[], here: number): bigint => BigInt(here);
@@ -62,13 +62,4 @@ function writeTimespec(core: KernelCore, at: Addr, ns: bigint): void {
 function toJiffies(arg: bigint, perJiffy: bigint): bigint {
   const time = arg & 0xffffffffn;
   return time & 0x80000000n ? MAX_JIFFY_OFFSET : (time + perJiffy - 1n) / perJiffy;
-}
-
-/** round_jiffies_common(): to a whole second, so that timers of many share one wakeup. */
-function roundJiffies(hz: bigint, original: bigint, cpu: bigint, jiffies: bigint, up: boolean): bigint {
-  const skewed = original + cpu * CPU_SKEW;
-  const rest = skewed % hz;
-  const down = rest < hz / 4n && !up;
-  const rounded = (down ? skewed - rest : skewed - rest + hz) - cpu * CPU_SKEW;
-  return rounded > jiffies ? rounded : original;
 }

@@ -6,6 +6,7 @@
 import type { Addr } from '../guest/addr.ts';
 import type { KernelCore } from '../kernel/core.ts';
 import { type Structs, tickNs } from '../kernel/description.ts';
+import { initialJiffies, jiffiesAt } from '../kernel/jiffies.ts';
 import type { TaskStruct } from '../kernel/task_struct.ts';
 import type { Sched } from './core.ts';
 import { bucketExpiry } from './timer_wheel.ts';
@@ -38,7 +39,6 @@ interface KeptTimers {
 export class Timers {
   /** Virtual ns from one tick of a CPU to its next: a jiffy. */
   readonly tickNs: number;
-  /** INITIAL_JIFFIES: the counter wraps five minutes after boot, as on the real kernel. */
   readonly #initialJiffies: bigint;
   readonly #core: KernelCore;
   readonly #timerList: Structs['timer_list']['fields'];
@@ -57,7 +57,7 @@ export class Timers {
   constructor(core: KernelCore, sched: Sched) {
     this.#core = core;
     this.tickNs = tickNs(core.kernel);
-    this.#initialJiffies = 0x1_0000_0000n - BigInt(300 * core.kernel.constants.HZ);
+    this.#initialJiffies = initialJiffies(core.kernel.constants.HZ);
     this.#timerList = core.kernel.structs.timer_list.fields;
     this.#restartExpiresAt = BigInt(core.kernel.structs.task_struct.fields.restart_block_nanosleep_expires);
     this.#sched = sched;
@@ -138,7 +138,7 @@ export class Timers {
 
   /** Ticks since boot, from INITIAL_JIFFIES on; the guest's variable follows at each tick. */
   jiffies(): bigint {
-    return this.#initialJiffies + BigInt(Math.floor(this.#core.clock.now() / this.tickNs));
+    return jiffiesAt(this.#core.kernel.constants.HZ, this.#core.clock.now());
   }
 
   #addGuest(timer: Addr, expires: bigint): boolean {

@@ -2,8 +2,8 @@ import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { BUILT_IN } from '../../src/kernel/description.ts';
 import type { KernelEvent } from '../../src/kernel/events.ts';
+import { roundJiffiesRelative } from '../../src/kernel/jiffies.ts';
 import { UAPI } from '../../src/kernel/uapi.ts';
-import { roundJiffiesRelative } from '../../src/livepatch/round_jiffies.ts';
 import { World } from '../ftrace/world.ts';
 
 const C = BUILT_IN.constants;
